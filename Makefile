@@ -1,0 +1,33 @@
+# make demo   sets itself up, then pre-trains, evaluates and shows the result on an embedded data set
+# make test   sets itself up, then formats-checks, lints, type-checks and tests
+
+PYTHON ?= python3
+VENV ?= .venv
+# The versions this was tested with; `make CONSTRAINTS= ...` takes the newest instead.
+CONSTRAINTS ?= constraints.txt
+BIN := $(VENV)/bin
+STAMP := $(VENV)/installed
+
+.PHONY: demo test setup docs clean
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml $(CONSTRAINTS)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS)) --editable '.[dev]'
+	touch $@
+
+demo: $(STAMP)
+	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/demo.sh
+
+test: $(STAMP)
+	$(BIN)/ruff format --check src tests conf
+	$(BIN)/ruff check src tests conf
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+docs: $(STAMP)
+	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/cli_reference.sh > docs/cli.md
+
+clean:
+	rm -rf $(VENV) build *.egg-info src/*.egg-info

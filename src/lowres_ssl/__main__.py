@@ -1,0 +1,6 @@
+"""`python -m lowres_ssl` is the console script."""
+
+from lowres_ssl.cli import main
+
+if __name__ == "__main__":
+    main()

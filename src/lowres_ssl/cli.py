@@ -1,0 +1,146 @@
+"""Command dispatch and exit codes. Imports neither torch nor Hydra until a command is known.
+
+The command is taken off the command line; what is left is Hydra's own grammar. Exit codes: 0 done, 1 crash, 2 usage
+or config, 3 data, 4 incompatible checkpoint, 130 interrupted, 143 terminated.
+"""
+
+import os
+import signal
+import sys
+from importlib import import_module
+from types import FrameType
+from typing import NoReturn
+
+from lowres_ssl import __version__
+from lowres_ssl.overrides import quote_paths
+
+COMMANDS = {
+    "pretrain": "pre-train an encoder on your images, then score it",
+    "evaluate": "score a finished run's encoder, or a file of weights, again",
+    "data": "which images are there and which are not; fetch, verify, prepare, leakage",
+    "runs": "finished and unfinished runs with their scores",
+    "doctor": "device, precision, versions, data sets, disk: what would run here",
+}
+
+HELP = f"""\
+lowres-ssl {__version__}: what does self-supervised pre-training on a small medical image set buy?
+
+Usage: lowres-ssl COMMAND [key=value ...]
+
+Commands:
+{chr(10).join(f"  {name:<10}{purpose}" for name, purpose in COMMANDS.items())}
+
+Examples:
+  lowres-ssl pretrain method=vicreg dataset=breast
+  lowres-ssl pretrain -m method=simclr,dcl,simsiam,vicreg dataset=pneumonia batch_size=16,32,64
+  lowres-ssl data dataset=colorectal fetch=true
+  lowres-ssl runs format=csv
+
+lowres-ssl COMMAND --help      what the command takes, with its groups and defaults
+lowres-ssl COMMAND --cfg job   the config that would run
+lowres-ssl --completion        how to switch on completion in your shell
+lowres-ssl --version           the version
+
+Data sets live in data/ and runs in outputs/ below the folder you stand in, or where LOWRES_SSL_DATA and
+LOWRES_SSL_OUTPUTS say. Exit codes: 0 done, 1 crash, 2 usage or config, 3 data, 4 incompatible checkpoint,
+130 interrupted, 143 terminated.
+"""
+
+COMPLETION = """\
+Bash completion of commands, groups and keys; put this line into your ~/.bashrc:
+
+  source <(lowres-ssl --completion-script)
+"""
+
+# Hydra's own completion asks the program for candidates with the whole line in COMP_LINE; the command is taken out
+# of that line, as it is taken off argv.
+COMPLETION_SCRIPT = """\
+_lowres_ssl_complete() {
+    local line="${COMP_LINE:0:COMP_POINT}" current="${COMP_WORDS[COMP_CWORD]}"
+    if [ "$COMP_CWORD" -le 1 ]; then
+        COMPREPLY=($(compgen -W "@COMMANDS@" -- "$current"))
+        return
+    fi
+    local command="${COMP_WORDS[1]}"
+    COMPREPLY=($(COMP_LINE="${line/ $command/}" "${COMP_WORDS[0]}" "$command" -sc query=bash 2>/dev/null))
+    [[ "${COMPREPLY[0]}" == *= || "${COMPREPLY[0]}" == *. ]] && compopt -o nospace
+}
+COMP_WORDBREAKS=${COMP_WORDBREAKS//=}
+COMP_WORDBREAKS=$COMP_WORDBREAKS complete -o nosort -F _lowres_ssl_complete lowres-ssl
+"""
+
+
+def main() -> None:
+    """The console script. Ends the process with one of the exit codes above."""
+    arguments = sys.argv[1:]
+    if sys.platform == "win32":
+        stop("lowres-ssl runs on Linux and macOS; on Windows use it inside WSL2 (wsl --install)", 2)
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(HELP, end="")
+        return
+    if arguments[0] in ("-V", "--version"):
+        print(f"lowres-ssl {__version__}")
+        return
+    if arguments[0] == "--completion":
+        print(COMPLETION, end="")
+        return
+    if arguments[0] == "--completion-script":
+        print(COMPLETION_SCRIPT.replace("@COMMANDS@", " ".join(COMMANDS)), end="")
+        return
+    command, overrides = arguments[0], arguments[1:]
+    if command not in COMMANDS:
+        stop(f"unknown command {command!r}: wanted one of {', '.join(COMMANDS)}{did_you_mean(command)}", 2)
+    sys.argv = [sys.argv[0], *quote_paths(overrides)]
+    # A closed pipe (`lowres-ssl runs | head`) is the reader's choice, not a crash.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    run(command)
+
+
+def run(command: str) -> None:
+    """Compose the config and run the command, through Hydra's own entry point."""
+    import hydra
+    from omegaconf import DictConfig
+
+    from lowres_ssl.config import register_schemas
+    from lowres_ssl.errors import Interrupted
+    from lowres_ssl.failures import describe, report_and_reraise
+
+    # Errors come back to this function instead of ending in Hydra's own traceback printer.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    register_schemas()
+    signal.signal(signal.SIGTERM, terminate)
+
+    def task(cfg: DictConfig) -> None:
+        with report_and_reraise():
+            import_module(f"lowres_ssl.commands.{command}").main(cfg)
+
+    try:
+        hydra.main(version_base="1.3", config_path="pkg://lowres_ssl.conf", config_name=command)(task)()
+    except Interrupted as interruption:
+        stop(str(interruption), interruption.exit_code)
+    except KeyboardInterrupt:
+        stop("interrupted; what was finished is kept, and the same command goes on", 130)
+    except Exception as error:
+        message, code = describe(error, command)
+        if message is None:
+            raise
+        stop(message, code)
+
+
+def terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
+    from lowres_ssl.errors import Interrupted
+
+    raise Interrupted("terminated; what was finished is kept, and the same command goes on", 143)
+
+
+def did_you_mean(word: str) -> str:
+    from difflib import get_close_matches
+
+    close = get_close_matches(word, COMMANDS, n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def stop(message: str, code: int) -> NoReturn:
+    if message:
+        print(f"lowres-ssl: {message}", file=sys.stderr)
+    sys.exit(code)

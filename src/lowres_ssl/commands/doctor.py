@@ -1,0 +1,1 @@
+def main(cfg): print("x")

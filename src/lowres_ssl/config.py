@@ -1,0 +1,237 @@
+"""What a config may hold: the schema of each command, and the checks that need no data. No I/O, no defaults.
+
+Defaults stand once, in `conf/*.yaml`. Hydra merges those into these dataclasses, so that an unknown key or a wrong type
+is refused before anything runs. What a method, a probe or a source of images takes is checked against its constructor
+(see `build.py`), so that a new one needs no line here.
+"""
+
+import math
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, TypeVar, cast
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING, DictConfig, OmegaConf
+
+from lowres_ssl.errors import ConfigError
+
+SplitKind = Enum("SplitKind", ["auto", "random", "stratified", "patient", "official"])
+Device = Enum("Device", ["auto", "cuda", "cpu"])
+Precision = Enum("Precision", ["auto", "fp32", "bf16", "fp16"])
+Schedule = Enum("Schedule", ["constant", "cosine"])
+Forward = Enum("Forward", ["joint", "per_view"])
+PretrainOn = Enum("PretrainOn", ["training", "all"])
+SelectEncoder = Enum("SelectEncoder", ["last", "best_validation_knn"])
+Padding = Enum("Padding", ["zeros", "reflection"])
+Format = Enum("Format", ["table", "csv", "json"])
+
+
+@dataclass
+class DatasetConfig:
+    """A set of images: where it lies, where it comes from, what should be in it."""
+
+    name: str = MISSING
+    title: str = MISSING
+    source: str = MISSING
+    root: str = MISSING
+    archive: str | None = MISSING
+    unlabelled: str | None = MISSING
+    url: str | None = MISSING
+    sha256: str | None = MISSING
+    instructions: str = MISSING
+    licence: str = MISSING
+    storage_size: int | None = MISSING
+    skip_unreadable: bool = MISSING
+    expected: dict[str, int] = MISSING
+    options: dict[str, Any] = MISSING
+
+
+@dataclass
+class ImagesConfig:
+    """What kind of picture it is: channels and normalisation; a recipe may have a section for each kind."""
+
+    name: str = MISSING
+    colour: bool = MISSING
+    mean: list[float] = MISSING
+    std: list[float] = MISSING
+
+
+@dataclass
+class BackboneConfig:
+    name: str = MISSING
+    small_stem: bool = MISSING
+    zero_init_residual: bool = MISSING
+
+
+@dataclass
+class ViewsConfig:
+    """The constructor arguments of `views.maker.ViewMaker`, which checks their ranges."""
+
+    crop_scale: list[float] = MISSING
+    crop_ratio: list[float] = MISSING
+    horizontal_flip: float = MISSING
+    vertical_flip: float = MISSING
+    right_angles: bool = MISSING
+    rotation_degrees: float = MISSING
+    rotation_padding: Padding = MISSING
+    jitter: float = MISSING
+    brightness: float = MISSING
+    contrast: float = MISSING
+    saturation: float = MISSING
+    hue: float = MISSING
+    grey: float = MISSING
+    blur: float = MISSING
+    blur_kernel_fraction: float = MISSING
+    blur_sigma: list[float] = MISSING
+    solarise: float = MISSING
+    solarise_threshold: int = MISSING
+
+
+@dataclass
+class Experiment:
+    """What pre-training and evaluation share."""
+
+    data_dir: str = MISSING
+    output_dir: str = MISSING
+    store_dir: str = MISSING
+    method: dict[str, Any] = MISSING
+    dataset: DatasetConfig = MISSING
+    images: ImagesConfig = MISSING
+    backbone: BackboneConfig = MISSING
+    probe: dict[str, dict[str, Any]] = MISSING
+    table_1: dict[str, dict[str, dict[str, float]]] = MISSING
+    recipe: str = MISSING
+    split: SplitKind = MISSING
+    split_seed: int = MISSING
+    seed: int = MISSING
+    image_size: int = MISSING
+    device: Device = MISSING
+    precision: Precision = MISSING
+    force: bool = MISSING
+
+
+@dataclass
+class PretrainConfig(Experiment):
+    epochs: int = MISSING
+    batch_size: int = MISSING
+    keep_last_batch: bool = MISSING
+    forward: Forward = MISSING
+    learning_rate: float = MISSING
+    momentum: float = MISSING
+    weight_decay: float = MISSING
+    decay_norm_and_bias: bool = MISSING
+    schedule: Schedule = MISSING
+    warmup_epochs: float = MISSING
+    views: ViewsConfig = MISSING
+    pretrain_on: PretrainOn = MISSING
+    select_encoder: SelectEncoder = MISSING
+    checkpoint_every: int = MISSING
+    evaluate: bool = MISSING
+
+
+@dataclass
+class EvaluateConfig(Experiment):
+    run: str | None = MISSING
+    weights: str | None = MISSING
+
+
+@dataclass
+class DataConfig:
+    data_dir: str = MISSING
+    output_dir: str = MISSING
+    store_dir: str = MISSING
+    dataset: DatasetConfig | None = MISSING
+    images: ImagesConfig | None = MISSING
+    split: SplitKind = MISSING
+    split_seed: int = MISSING
+    image_size: int = MISSING
+    fetch: bool = MISSING
+    prepare: bool = MISSING
+
+
+@dataclass
+class RunsConfig:
+    output_dir: str = MISSING
+    store_dir: str = MISSING
+    format: Format = MISSING
+    prune: bool = MISSING
+
+
+@dataclass
+class DoctorConfig:
+    data_dir: str = MISSING
+    output_dir: str = MISSING
+    device: Device = MISSING
+    precision: Precision = MISSING
+
+
+SCHEMAS: dict[str, type] = {
+    "pretrain": PretrainConfig,
+    "evaluate": EvaluateConfig,
+    "data": DataConfig,
+    "runs": RunsConfig,
+    "doctor": DoctorConfig,
+}
+
+Config = TypeVar("Config")
+
+
+def register_schemas() -> None:
+    """Put each command's schema where the first line of its `defaults` finds it."""
+    for command, schema in SCHEMAS.items():
+        ConfigStore.instance().store(name=f"{command}_schema", node=schema)
+
+
+def read_config(cfg: DictConfig, schema: type[Config]) -> Config:
+    """The composed config as its dataclass, everything resolved, ranges checked.
+
+    Raises `ConfigError` for a value that is missing or out of its range.
+    """
+    config = cast(Config, OmegaConf.to_object(cfg))
+    assert isinstance(config, schema)
+    if isinstance(config, Experiment):
+        # A recipe may speak of a probe that was not chosen; only a chosen one has its name.
+        config.probe = {key: arguments for key, arguments in config.probe.items() if "name" in arguments}
+        check_experiment(config)
+    if isinstance(config, PretrainConfig):
+        check_pretraining(config)
+    return config
+
+
+def plain(config: Any) -> dict[str, Any]:
+    """A config dataclass as nested dicts, lists, strings and numbers, as it is stored."""
+    container = OmegaConf.to_container(OmegaConf.structured(config), resolve=True, enum_to_str=True)
+    assert isinstance(container, dict)
+    return cast(dict[str, Any], container)
+
+
+def require(ok: bool, key: str, got: object, wanted: str) -> None:
+    if not ok:
+        raise ConfigError(f"{key}={got}: wanted {wanted}")
+
+
+def check_experiment(config: Experiment) -> None:
+    require(0 <= config.seed < 2**32, "seed", config.seed, "a whole number from 0 to 4294967295")
+    require(0 <= config.split_seed < 2**32, "split_seed", config.split_seed, "a whole number from 0 to 4294967295")
+    require(config.image_size >= 16, "image_size", config.image_size, "at least 16 pixels")
+    storage = config.dataset.storage_size
+    require(storage is None or storage >= 1, "dataset.storage_size", storage, "at least 1 pixel, or null to choose")
+    for key in ("mean", "std"):
+        values = getattr(config.images, key)
+        require(len(values) == 3, f"images.{key}", values, "three numbers, one a colour channel")
+    require(all(s > 0 for s in config.images.std), "images.std", config.images.std, "numbers above 0")
+
+
+def check_pretraining(config: PretrainConfig) -> None:
+    if config.batch_size == 1:
+        raise ConfigError("batch_size=1: these methods compare the images of a batch, so wanted at least 2; try 64")
+    require(config.batch_size >= 2, "batch_size", config.batch_size, "at least 2")
+    require(config.epochs >= 1, "epochs", config.epochs, "at least 1")
+    require(config.checkpoint_every >= 1, "checkpoint_every", config.checkpoint_every, "at least 1 epoch")
+    rate = config.learning_rate
+    require(math.isfinite(rate) and rate > 0, "learning_rate", rate, "a number above 0")
+    require(0 <= config.momentum < 1, "momentum", config.momentum, "a number from 0 to below 1")
+    decay = config.weight_decay
+    require(math.isfinite(decay) and decay >= 0, "weight_decay", decay, "a number of at least 0")
+    warmup = config.warmup_epochs
+    require(0 <= warmup, "warmup_epochs", warmup, "at least 0")

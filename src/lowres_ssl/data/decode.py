@@ -1,0 +1,52 @@
+"""One image file -> one square of bytes. Whatever changes these bytes must change DECODER_VERSION."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+DECODER_VERSION = 1
+WHITE = 255
+
+
+def decode(path: Path, *, colour: bool, size: int) -> tuple[NDArray[np.uint8], int, int]:
+    """The image as uint8 [C, size, size] (C = 3 RGB, or 1 grey), and its original height and width in pixels.
+
+    Upright by its EXIF tag; the first frame of several; transparent parts become white; 16 bits and floats are scaled
+    to 8. Squeezed to a square by an antialiased triangle filter. Raises whatever Pillow does for a broken file.
+    """
+    with Image.open(path) as opened:
+        image = flatten(ImageOps.exif_transpose(opened))
+        width, height = image.size
+        image = image.convert("RGB" if colour else "L").resize((size, size), Image.Resampling.BILINEAR)
+        pixels = np.asarray(image, dtype=np.uint8)
+    # [H, W, C] or [H, W] -> [C, H, W]
+    return (pixels.transpose(2, 0, 1) if colour else pixels[None]), height, width
+
+
+def flatten(image: Image.Image) -> Image.Image:
+    """The same picture in 8 bits a channel and without transparency."""
+    if image.mode.startswith("I") or image.mode == "F":
+        return Image.fromarray(to_bytes(np.asarray(image)))
+    if image.has_transparency_data:
+        picture = image.convert("RGBA")
+        paper = Image.new("RGBA", picture.size, (WHITE, WHITE, WHITE, WHITE))
+        return Image.alpha_composite(paper, picture).convert("RGB")
+    return image
+
+
+def to_bytes(values: NDArray[np.generic]) -> NDArray[np.uint8]:
+    """Grey values of more than 8 bits, [H, W], scaled to uint8.
+
+    Whole numbers by the range of their type, 0 to 65535, so that images stay comparable; floats in 0 to 1 by that
+    range. Values outside of it have no known range: they are stretched from the least to the greatest.
+    """
+    numbers = values.astype(np.float64)
+    if not np.isfinite(numbers).all():
+        raise ValueError("it has values that are not numbers")
+    low, high = (0.0, 65535.0) if np.issubdtype(values.dtype, np.integer) else (0.0, 1.0)
+    least, greatest = float(numbers.min()), float(numbers.max())
+    if least < low or greatest > high:
+        low, high = least, greatest
+    return np.rint((numbers - low) * (255.0 / (high - low))).astype(np.uint8)

@@ -1,0 +1,210 @@
+"""The image store: every image of a catalogue decoded once, as one memory-mapped array in one folder.
+
+A folder is `images.npy` (uint8 [N, C, R, R]) and `store.json`, named by a key over what determines its bytes. Nothing
+else writes there; whatever is missing or damaged is made anew.
+"""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lowres_ssl.atomic import write_json
+from lowres_ssl.data.decode import DECODER_VERSION, decode
+from lowres_ssl.data.folders import replacing_folder
+from lowres_ssl.data.index import SKIP_HINT, describe
+from lowres_ssl.data.parallel import in_threads
+from lowres_ssl.data.records import Catalogue, Record
+from lowres_ssl.errors import DataError
+
+SCHEMA_VERSION = 1
+SPARE_BYTES = 64 * 2**20  # left free on the disk
+
+
+@dataclass(frozen=True)
+class ImageStore:
+    """Decoded images: those with labels in the catalogue's order, then the unlabelled ones.
+
+    `images`: uint8 [N, C, R, R], memory-mapped; what is written to it never reaches the file. `sizes`: int32 [N, 2],
+    original height and width in pixels. `ids`: of each row. `path`: the store's folder.
+    """
+
+    images: NDArray[np.uint8]
+    sizes: NDArray[np.int32]
+    ids: tuple[str, ...]
+    path: Path
+
+
+def storage_size_for(catalogue: Catalogue, image_size: int) -> int:
+    """The side in pixels to store images at: twice the training size, not above the median original's shorter side."""
+    shorter = sorted(min(record.height, record.width) for record in catalogue.records)
+    return max(1, min(2 * image_size, shorter[(len(shorter) - 1) // 2]))
+
+
+def open_store(
+    catalogue: Catalogue,
+    *,
+    colour: bool,
+    storage_size: int,
+    store_dir: Path,
+    skip_unreadable: bool,
+    progress: bool = True,
+) -> tuple[ImageStore, Catalogue]:
+    """The decoded images, and the catalogue of just those, made now if they are not there yet.
+
+    An image that cannot be decoded raises `DataError`; with `skip_unreadable` it is left out of both and counted in the
+    notes. Raises `DataError` as well for a lack of disk space, or if a class has no readable image.
+    """
+    records = catalogue.records + catalogue.unlabelled
+    key = key_of(records, colour, storage_size)
+    name = re.sub(r"[^A-Za-z0-9._-]+", "_", catalogue.name)
+    folder = store_dir / f"{name}-{storage_size}px-{key[:8]}"
+    meta = read_meta(folder, key)
+    if meta is None:
+        try:
+            build(folder, key, records, colour, storage_size, skip_unreadable, progress)
+        except OSError as error:
+            raise DataError(
+                f"{folder}: the decoded images could not be written ({error.strerror or error}); "
+                "name another place with output_dir=FOLDER"
+            ) from error
+        meta = read_meta(folder, key)
+    if meta is None:
+        raise DataError(f"{folder}: the decoded images are damaged again after writing them; check the disk")
+    dropped: dict[str, str] = meta["dropped"]
+    if dropped and not skip_unreadable:
+        first = next(record for record in records if record.id in dropped)
+        raise unreadable(first, dropped[first.id])
+    store = ImageStore(
+        images=np.load(folder / "images.npy", mmap_mode="c"),
+        sizes=np.array(meta["sizes"], dtype=np.int32).reshape(-1, 2),
+        ids=tuple(meta["ids"]),
+        path=folder,
+    )
+    return store, without(catalogue, dropped)
+
+
+def without(catalogue: Catalogue, dropped: dict[str, str]) -> Catalogue:
+    """The catalogue less the ids in `dropped` (id -> why), with a note. Raises `DataError` if a class is lost by it."""
+    if not dropped:
+        return catalogue
+    first, reason = next(iter(dropped.items()))
+    left = replace(
+        catalogue,
+        records=tuple(record for record in catalogue.records if record.id not in dropped),
+        unlabelled=tuple(record for record in catalogue.unlabelled if record.id not in dropped),
+        notes=(*catalogue.notes, f"{len(dropped)} unreadable images left out, for one {first}: {reason}"),
+    )
+    if left.classes != catalogue.classes:
+        lost = sorted(set(catalogue.classes) - set(left.classes))[0]
+        raise DataError(f"{catalogue.root}: class {lost} has no readable image, wanted at least 2; replace its files")
+    return left
+
+
+def unreadable(record: Record, reason: str) -> DataError:
+    return DataError(f"{record.path}: not a readable image: {reason}; {SKIP_HINT}")
+
+
+def key_of(records: tuple[Record, ...], colour: bool, size: int) -> str:
+    content = [SCHEMA_VERSION, DECODER_VERSION, colour, size, [[record.id, record.sha256] for record in records]]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def read_meta(folder: Path, key: str) -> dict[str, Any] | None:
+    """What `store.json` says; None if the store is not there, is another's, or does not hold what it should."""
+    try:
+        meta = json.loads((folder / "store.json").read_text(encoding="utf-8"))
+        if meta["schema"] != SCHEMA_VERSION or meta["key"] != key:
+            return None
+        images = np.load(folder / "images.npy", mmap_mode="r")
+        whole = images.offset + images.nbytes == (folder / "images.npy").stat().st_size
+        fits = list(images.shape) == meta["shape"] and len(meta["ids"]) == len(meta["sizes"]) == len(images)
+        return meta if whole and fits and images.dtype == np.uint8 and isinstance(meta["dropped"], dict) else None
+    except (OSError, ValueError, KeyError, TypeError, EOFError):
+        return None
+
+
+def build(
+    folder: Path,
+    key: str,
+    records: tuple[Record, ...],
+    colour: bool,
+    size: int,
+    skip_unreadable: bool,
+    progress: bool,
+) -> None:
+    """Decode everything into a new folder beside `folder`, then put it there."""
+    shape = (len(records), 3 if colour else 1, size, size)
+    with replacing_folder(folder) as temporary:
+        images = allocate(temporary / "images.npy", shape)
+
+        def decode_row(row: int) -> tuple[int, int] | str:
+            try:
+                images[row], height, width = decode(records[row].path, colour=colour, size=size)
+            except Exception as error:  # whatever a decoder stumbles over, the file is the cause
+                return describe(error)
+            return height, width
+
+        sizes: dict[int, tuple[int, int]] = {}
+        dropped: dict[str, str] = {}
+        rows = range(len(records))
+        results = in_threads(decode_row, rows, label="Decoding images", progress=progress)
+        for row, result in zip(rows, results, strict=True):
+            if not isinstance(result, str):
+                sizes[row] = result
+            elif skip_unreadable:
+                dropped[records[row].id] = result
+            else:
+                results.close()
+                raise unreadable(records[row], result)
+        if not sizes:
+            raise DataError(f"{folder}: none of {len(records)} images is readable, for one {next(iter(dropped))}")
+        if dropped:
+            images = closed_up(temporary, images, list(sizes))
+        images.flush()
+        meta = {
+            "schema": SCHEMA_VERSION,
+            "key": key,
+            "shape": list(images.shape),
+            "ids": [records[row].id for row in sizes],
+            "sha256": [records[row].sha256 for row in sizes],
+            "sizes": list(sizes.values()),
+            "dropped": dropped,
+        }
+        write_json(temporary / "store.json", meta)
+
+
+def closed_up(folder: Path, images: np.memmap[Any, Any], rows: list[int]) -> np.memmap[Any, Any]:
+    """`images.npy` in `folder` again, with these rows only."""
+    smaller = allocate(folder / "smaller.npy", (len(rows), *images.shape[1:]))
+    for place, row in enumerate(rows):
+        smaller[place] = images[row]
+    (folder / "smaller.npy").replace(folder / "images.npy")
+    return smaller
+
+
+def allocate(path: Path, shape: tuple[int, ...]) -> np.memmap[Any, Any]:
+    """A new uint8 array on disk, all of its space taken: writing to a mapped file on a full disk would kill us.
+
+    Raises `DataError` if the space is not there.
+    """
+    needed = int(np.prod(shape, dtype=np.int64))
+    free = shutil.disk_usage(path.parent).free
+    if needed + SPARE_BYTES > free:
+        raise DataError(
+            f"{path.parent.parent}: the decoded images need {needed / 1e9:.2f} GB, got {free / 1e9:.2f} GB free; "
+            "take a smaller dataset.storage_size, or another place with output_dir=FOLDER"
+        )
+    array = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+    if sys.platform == "linux":
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, array.offset + needed)
+    return array

@@ -1,0 +1,45 @@
+"""The errors a user is meant to read, each with its exit code.
+
+A message says what is wrong, what was got, what was wanted, and what to type next, in one line. Everything else that
+is raised is a defect of ours and shows its traceback (exit code 1).
+"""
+
+from typing import ClassVar
+
+
+class UserError(Exception):
+    """Something the user can put right."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class ConfigError(UserError):
+    """A value, key or combination that cannot be run."""
+
+    exit_code = 2
+
+
+class DataError(UserError):
+    """Images, archives, splits or folders that are missing or broken."""
+
+    exit_code = 3
+
+
+class CheckpointError(UserError):
+    """An encoder, checkpoint or stored result that does not fit what was asked."""
+
+    exit_code = 4
+
+
+class TrainingError(UserError):
+    """A run that cannot go on: a loss that is no longer finite."""
+
+    exit_code = 1
+
+
+class Interrupted(KeyboardInterrupt):
+    """SIGINT or SIGTERM, after everything worth keeping was written. Not an `Exception`: it ends a sweep as well."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code

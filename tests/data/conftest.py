@@ -1,0 +1,114 @@
+"""Helpers of the data tests: tiny images and catalogues without files. No real image, and no path of ours."""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lowres_ssl.data.index import build_catalogue
+from lowres_ssl.data.records import Catalogue, Record
+from lowres_ssl.data.sources import Listing, build_source
+
+
+@pytest.fixture
+def write_image() -> Callable[..., Path]:
+    """Write an image that differs with its path (or with `key`)."""
+
+    def write(path: Path, *, key: str | None = None, size: tuple[int, int] = (6, 4), mode: str = "RGB") -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        seed = int.from_bytes(hashlib.sha256((key or str(path)).encode()).digest()[:4], "big")
+        pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+        Image.fromarray(pixels).convert(mode).save(path)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Callable[[Iterable[str]], Path]:
+    """A folder of empty files with these names."""
+
+    def make(names: Iterable[str]) -> Path:
+        root = tmp_path / "set"
+        root.mkdir()
+        paths = [root / name for name in names]
+        for folder in {path.parent for path in paths}:
+            folder.mkdir(parents=True, exist_ok=True)
+        for path in paths:
+            path.touch()
+        return root
+
+    return make
+
+
+@pytest.fixture
+def listed(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Iterable[str]], list[Listing]]:
+    """What a source makes of thousands of names, as if they lay in one folder: writing so many files takes long."""
+
+    def read(source: str, names: Iterable[str]) -> list[Listing]:
+        root = Path("/set")
+        pairs = sorted(((root / name, name) for name in names), key=lambda pair: pair[1])
+        monkeypatch.setattr(f"lowres_ssl.data.sources.{source}.images_below", lambda root: iter(pairs))
+        monkeypatch.setattr(f"lowres_ssl.data.sources.{source}.resolve_root", lambda root: root)
+        return build_source(source, {}).listings(root)
+
+    return read
+
+
+@pytest.fixture
+def catalogue_at(tmp_path: Path) -> Callable[..., Catalogue]:
+    """The catalogue of a folder, by any source, without progress."""
+
+    def make(root: Path, source: str = "folder", **changes: Any) -> Catalogue:
+        options = changes.pop("options", {})
+        arguments: dict[str, Any] = {
+            "name": "tiny",
+            "root": root,
+            "source": build_source(source, options),
+            "expected": {},
+            "unlabelled": None,
+            "skip_unreadable": False,
+            "cache_dir": tmp_path / "cache",
+            "progress": False,
+        }
+        return build_catalogue(**arguments | changes)
+
+    return make
+
+
+@pytest.fixture
+def made_up() -> Callable[..., Catalogue]:
+    """A catalogue of (id, label, group, side, content) rows, with no file behind it; content None is unique."""
+
+    def make(rows: Iterable[tuple[str, str, str | None, str | None, str | None]], **fields: Any) -> Catalogue:
+        records = [
+            Record(
+                id=id,
+                label=label,
+                group=group,
+                side=side,
+                height=8,
+                width=8,
+                sha256=hashlib.sha256((content or id).encode()).hexdigest(),
+            )
+            for id, label, group, side, content in rows
+        ]
+        ordered = tuple(sorted(records, key=lambda record: record.id))
+        return Catalogue(name="made-up", root=Path("nowhere"), records=ordered, notes=(), **fields)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real names and images; the test is skipped where it is absent."""
+    place = os.environ.get("LOWRES_SSL_SHARED")
+    folder = Path(place) if place else Path(__file__).resolve().parents[3] / "shared"
+    if not (folder / "data" / "names").is_dir():
+        pytest.skip("no real file names here: set LOWRES_SSL_SHARED to a folder that has data/names")
+    return folder / "data"

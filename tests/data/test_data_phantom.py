@@ -1,0 +1,72 @@
+"""The phantom: the same synthetic tissue each time, of which colour alone does not tell the class."""
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lowres_ssl.data.phantom import IMAGES_EACH, PATIENTS, SIZE, TISSUES, draw, generate
+from lowres_ssl.data.records import Catalogue
+from lowres_ssl.data.splits import make_split
+
+
+@pytest.fixture(scope="module")
+def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("phantom") / "set"
+    generate(root)
+    return root
+
+
+def test_phantom_has_640_images_of_40_patients_in_4_classes(
+    phantom: Path, catalogue_at: Callable[..., Catalogue]
+) -> None:
+    catalogue = catalogue_at(phantom, "phantom")
+    assert catalogue.classes == tuple(sorted(TISSUES))
+    assert len(catalogue.records) == 640
+    assert {(record.height, record.width) for record in catalogue.records} == {(SIZE, SIZE)}
+    assert set(Counter((record.label, record.group) for record in catalogue.records).values()) == {IMAGES_EACH}
+    assert len({record.group for record in catalogue.records}) == PATIENTS
+    assert len({record.sha256 for record in catalogue.records}) == 640
+    assert catalogue.notes == ()
+
+
+def test_phantom_is_the_same_each_time(phantom: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lowres_ssl.data.phantom.PATIENTS", 3)
+    generate(tmp_path / "again")
+    paths = list((tmp_path / "again").rglob("*.png"))
+    assert len(paths) == 3 * 4 * IMAGES_EACH
+    for path in paths:
+        assert path.read_bytes() == (phantom / path.relative_to(tmp_path / "again")).read_bytes()
+
+
+def test_phantom_draws_itself_when_it_is_first_needed(
+    tmp_path: Path, catalogue_at: Callable[..., Catalogue], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lowres_ssl.data.phantom.PATIENTS", 3)
+    root = tmp_path / "data" / "phantom"
+    first = catalogue_at(root, "phantom")
+    stamps = {path: path.stat().st_mtime_ns for path in root.rglob("*.png")}
+    assert catalogue_at(root, "phantom").digest == first.digest
+    assert {path: path.stat().st_mtime_ns for path in root.rglob("*.png")} == stamps
+    assert list(root.parent.iterdir()) == [root]
+
+
+def test_drawing_depends_on_nothing_but_its_own_name(phantom: Path) -> None:
+    with Image.open(phantom / "fibrous" / "patient-07_2.png") as image:
+        np.testing.assert_array_equal(np.asarray(image), draw("fibrous", 6, 1))
+
+
+def test_colour_alone_does_not_tell_the_class(phantom: Path, catalogue_at: Callable[..., Catalogue]) -> None:
+    """Nearest neighbours on the mean and spread of each colour, between patients: far from what shape allows."""
+    catalogue = catalogue_at(phantom, "phantom")
+    split = make_split(catalogue, kind="patient", seed=0)
+    pixels = np.stack([np.asarray(Image.open(record.path)) for record in catalogue.records]).reshape(640, -1, 3)
+    features = np.concatenate([pixels.mean(axis=1), pixels.std(axis=1)], axis=1)
+    features = (features - features.mean(axis=0)) / features.std(axis=0)
+    train, test = features[split.train], features[split.test]
+    nearest = np.argsort(((test[:, None] - train[None]) ** 2).sum(axis=-1), axis=1)[:, :20]
+    votes = np.stack([(catalogue.labels[split.train][nearest] == label).sum(axis=1) for label in range(4)], axis=1)
+    assert (votes.argmax(axis=1) == catalogue.labels[split.test]).mean() < 0.8

@@ -1,0 +1,282 @@
+"""Sources read names and folders; these tests write empty files under real names."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lowres_ssl.data.sources import Listing, build_source, resolve_root
+from lowres_ssl.errors import ConfigError, DataError
+
+Tree = Callable[..., Path]
+
+BREAST = (
+    "SOB_B_A-14-22549AB-400-001.png",
+    "SOB_B_A-14-22549CD-400-002.png",
+    "SOB_B_A-14-22549G-400-003.png",
+    "SOB_B_F-14-9133-400-004.png",
+    "SOB_B_F-14-14134E-400-005.png",
+    "SOB_B_PT-14-21998AB-400-006.png",
+    "SOB_B_PT-14-29315EF-400-007.png",
+    "SOB_B_TA-14-16184CD-400-008.png",
+    "SOB_B_TA-14-3411F-400-009.png",
+    "SOB_M_DC-14-11031-400-010.png",
+    "SOB_M_DC-14-13412-400-011.png",
+    "SOB_M_LC-14-13412-400-012.png",
+    "SOB_M_LC-14-15570C-400-013.png",
+    "SOB_M_MC-14-13418DE-400-014.png",
+    "SOB_M_PC-15-190EF-400-015.PNG",
+)
+COLORECTAL = (
+    "01_TUMOR/10009_CRC-Prim-HE-03_009.tif_Row_301_Col_151.tif",
+    "01_TUMOR/10062_CRC-Prim-HE-02_003b.tif_Row_1_Col_301.tif",
+    "01_TUMOR/100B0_CRC-Prim-HE-09_009.tif_Row_1_Col_301.tif",
+    "02_STROMA/10019_CRC-Prim-HE-02_001.tif_Row_601_Col_1.tif",
+    "02_STROMA/1001B_CRC-Prim-HE-06.tif_Row_301_Col_1.tif",
+    "03_COMPLEX/10040_CRC-Prim-HE-05_002a.tif_Row_151_Col_1.tif",
+    "04_LYMPHO/100E7_CRC-Prim-HE-10_029.tif_Row_1_Col_151.tif",
+    "04_LYMPHO/105DB_CRC-Prim-HE-02_copy.tif_Row_1_Col_601.tif",
+    "04_LYMPHO/10647_CRC-Prim-HE-10c.tif_Row_1_Col_1.tif",
+    "05_DEBRIS/1003B_CRC-Prim-HE-09_007.tif_Row_1_Col_1.tif",
+    "05_DEBRIS/10205_CRC-Prim-HE-03_010.tif_Row_451_Col_151.tif",
+    "06_MUCOSA/10035_CRC-Prim-HE-02_006.tif_Row_1_Col_1.tif",
+    "06_MUCOSA/1009E_CRC-Prim-HE-01_010.tif_Row_1_Col_1.tif",
+    "07_ADIPOSE/10146_CRC-Prim-HE-04_006.tif_Row_1_Col_151.TIF",
+    "07_ADIPOSE/1010D_CRC-Prim-HE-10_007.tif_Row_151_Col_1.tif",
+    "08_EMPTY/10183_CRC-Prim-HE-10_001.tif_Row_1_Col_1.tif",
+)
+PNEUMONIA = (
+    "test/NORMAL/IM-0001-0001.jpeg",
+    "test/NORMAL/IM-0011-0001-0001.jpeg",
+    "test/NORMAL/NORMAL2-IM-0019-0001.jpeg",
+    "test/PNEUMONIA/person100_bacteria_475.jpeg",
+    "test/PNEUMONIA/person1_virus_11.jpeg",
+    "train/NORMAL/IM-0115-0001.jpeg",
+    "train/NORMAL/IM-0325-0001-0001.jpeg",
+    "train/NORMAL/NORMAL2-IM-0383-0001.jpeg",
+    "train/NORMAL/NORMAL2-IM-0588-0001-0002.JPEG",
+    "train/PNEUMONIA/person1000_bacteria_2931.jpeg",
+    "train/PNEUMONIA/person1000_virus_1681.jpeg",
+    "train/PNEUMONIA/person447_virus_921_1.jpeg",
+    "train/NORMAL/NORMAL-1003233-0001.jpeg",
+    "train/PNEUMONIA/BACTERIA-1008087-0001.jpeg",
+    "train/PNEUMONIA/VIRUS-1020303-0001.jpeg",
+)
+JUNK = (".DS_Store", "Thumbs.db", "__MACOSX/._x.png", ".hidden/x.png", "desktop.ini", "._cover.png")
+
+
+def by_name(listings: list[Listing]) -> dict[str, Listing]:
+    return {listing.path.name: listing for listing in listings}
+
+
+def test_every_breast_name_of_the_sample_parses(tree: Tree) -> None:
+    found = by_name(build_source("breast", {}).listings(tree([*BREAST, *JUNK])))
+    assert set(found) == set(BREAST)
+    for name, listing in found.items():
+        assert listing.label == {"B": "benign", "M": "malignant"}[name[4]]
+    groups = {name: listing.group for name, listing in found.items()}
+    assert {groups[name] for name in BREAST[:3]} == {"14-22549"}  # letters after the digits are parts of one case
+    assert groups[BREAST[10]] == groups[BREAST[11]] == "14-13412"  # filed under two tumour types
+    assert groups[BREAST[14]] == "15-190"
+
+
+@pytest.mark.parametrize("prefix", ["", "BreaKHis_v1/", "BreaKHis_v1/histology_slides/breast/"])
+def test_breast_ids_do_not_depend_on_wrapping_folders(tree: Tree, prefix: str) -> None:
+    inner = [
+        "benign/SOB/adenosis/SOB_B_A_14-22549AB/400X/SOB_B_A-14-22549AB-400-001.png",
+        "malignant/SOB/ductal_carcinoma/SOB_M_DC_14-11031/400X/SOB_M_DC-14-11031-400-001.png",
+        "malignant/SOB/ductal_carcinoma/SOB_M_DC_14-11031/40X/SOB_M_DC-14-11031-40-001.png",
+    ]
+    found = build_source("breast", {}).listings(tree([*(prefix + name for name in inner), "README.txt"]))
+    assert [listing.id for listing in found] == inner[:2]
+
+
+def test_breast_takes_the_magnification_asked_for(tree: Tree) -> None:
+    root = tree(["benign/SOB_B_A-14-22549AB-40-001.png", "benign/SOB_B_A-14-22549AB-400-001.png"])
+    (listing,) = build_source("breast", {"magnification": 40}).listings(root)
+    assert listing.path.name == "SOB_B_A-14-22549AB-40-001.png"
+    with pytest.raises(DataError, match="no image at 100x, got 40, 400"):
+        build_source("breast", {"magnification": 100}).listings(root)
+    with pytest.raises(ConfigError, match="magnification=7: wanted one of 40, 100, 200, 400"):
+        build_source("breast", {"magnification": 7})
+
+
+def test_breast_name_in_two_folders_is_one_image(tree: Tree) -> None:
+    root = tree([f"benign/{BREAST[0]}", f"copy/deeper/benign/{BREAST[0]}", f"malignant/{BREAST[9]}"])
+    found = build_source("breast", {}).listings(root)
+    assert [listing.id for listing in found] == [f"benign/{BREAST[0]}", f"malignant/{BREAST[9]}"]
+
+
+def test_breast_train_and_test_folders_are_sides(tree: Tree) -> None:
+    root = tree([f"train/benign/{BREAST[0]}", f"test/malignant/{BREAST[9]}"])
+    assert [listing.side for listing in build_source("breast", {}).listings(root)] == ["test", "train"]
+
+
+def test_breast_says_which_names_it_wants(tree: Tree) -> None:
+    with pytest.raises(DataError, match=r"got names like a/cat\.png, wanted BreaKHis file names such as SOB_B_A-14"):
+        build_source("breast", {}).listings(tree(["a/cat.png", "b/dog.png"]))
+
+
+def test_every_colorectal_name_of_the_sample_parses(tree: Tree) -> None:
+    found = build_source("colorectal", {}).listings(tree([*COLORECTAL, *JUNK]))
+    assert [listing.id for listing in found] == sorted(COLORECTAL)
+    assert [listing.label for listing in found] == [listing.id.split("/")[0] for listing in found]
+    groups = by_name(found)
+    assert groups["10062_CRC-Prim-HE-02_003b.tif_Row_1_Col_301.tif"].group == "CRC-Prim-HE-02_003b"
+    assert groups["1001B_CRC-Prim-HE-06.tif_Row_301_Col_1.tif"].group == "CRC-Prim-HE-06"
+
+
+def test_colorectal_ids_do_not_depend_on_what_lies_beside(tree: Tree) -> None:
+    top = "Kather_texture_2016_image_tiles_5000"
+    root = tree([*(f"{top}/{top}/{name}" for name in COLORECTAL), "Kather_texture_2016_larger_images_10/big.tif"])
+    assert [listing.id for listing in build_source("colorectal", {}).listings(root)] == sorted(COLORECTAL)
+
+
+def test_colorectal_tiles_without_their_names_have_no_group(tree: Tree) -> None:
+    found = build_source("colorectal", {}).listings(tree(["01_TUMOR/1.png", "02_STROMA/2.png"]))
+    assert [(listing.label, listing.group) for listing in found] == [("01_TUMOR", None), ("02_STROMA", None)]
+
+
+def test_every_pneumonia_name_of_the_sample_parses(tree: Tree) -> None:
+    found = build_source("pneumonia", {}).listings(tree([*PNEUMONIA, *JUNK]))
+    assert [listing.id for listing in found] == sorted(PNEUMONIA)
+    assert all(listing.group for listing in found)
+    assert all(f"{listing.side}/{listing.label}/" in listing.id for listing in found)
+    groups = {listing.path.name: listing.group for listing in found}
+    assert groups["person447_virus_921_1.jpeg"] == "PNEUMONIA/person447"
+    assert groups["person1000_virus_1681.jpeg"] == groups["person1000_bacteria_2931.jpeg"]
+    assert groups["IM-0011-0001-0001.jpeg"] == "NORMAL/IM-0011"
+    assert groups["NORMAL2-IM-0019-0001.jpeg"] == "NORMAL/NORMAL2-IM-0019"
+    assert groups["BACTERIA-1008087-0001.jpeg"] == "PNEUMONIA/1008087"
+
+
+def test_pneumonia_copy_inside_the_tree_is_ignored(tree: Tree) -> None:
+    names = [*PNEUMONIA, *(f"chest_xray/{name}" for name in PNEUMONIA), *(f"__MACOSX/{name}" for name in PNEUMONIA)]
+    found = build_source("pneumonia", {}).listings(tree(f"chest_xray/{name}" for name in names))
+    assert [listing.id for listing in found] == sorted(PNEUMONIA)
+    assert not any("chest_xray/chest_xray" in str(listing.path) for listing in found)
+
+
+def test_pneumonia_without_side_folders(tree: Tree) -> None:
+    found = build_source("pneumonia", {}).listings(tree(["normal/IM-0001-0001.jpeg", "Pneumonia/other name.jpeg"]))
+    assert [(listing.label, listing.side, listing.group) for listing in found] == [
+        ("PNEUMONIA", None, None),
+        ("NORMAL", None, "NORMAL/IM-0001"),
+    ]
+
+
+def test_folder_of_class_folders(tree: Tree) -> None:
+    root = tree(["b/2.PNG", "a/deep/er/1.webp", "a/x.txt", "beside.png", *JUNK])
+    found = build_source("folder", {}).listings(root)
+    assert [(listing.id, listing.label, listing.side) for listing in found] == [
+        ("a/deep/er/1.webp", "a", None),
+        ("b/2.PNG", "b", None),
+    ]
+
+
+@pytest.mark.parametrize("names", [("train", "val", "test"), ("Training", "validation", "testing")])
+def test_folder_that_comes_divided(tree: Tree, names: tuple[str, str, str]) -> None:
+    root = tree([f"{side}/{label}/1.png" for side in names for label in "ab"] + ["other/c/1.png"])
+    found = build_source("folder", {}).listings(root)
+    assert [listing.side for listing in sorted(found, key=lambda each: names.index(each.id.split("/")[0]))] == [
+        *("train", "train"),
+        *("val", "val"),
+        *("test", "test"),
+    ]
+    assert {listing.label for listing in found} == {"a", "b"}
+
+
+def test_folder_with_classes_called_train_and_test_is_not_divided(tree: Tree) -> None:
+    found = build_source("folder", {}).listings(tree(["train/1.png", "test/2.png"]))
+    assert [(listing.label, listing.side) for listing in found] == [("test", None), ("train", None)]
+
+
+def test_class_missing_from_test_is_fine_and_from_train_is_not(tree: Tree) -> None:
+    root = tree(["train/a/1.png", "train/b/1.png", "test/a/2.png"])
+    assert len(build_source("folder", {}).listings(root)) == 3
+    (root / "test" / "c").mkdir()
+    (root / "test" / "c" / "1.png").touch()
+    with pytest.raises(DataError, match="class c has no training image, got a, b; add a folder train/c"):
+        build_source("folder", {}).listings(root)
+
+
+@pytest.mark.parametrize("pattern", [r"/(p\d+)_", r"(?P<number>\d+)?.*/(?P<group>p\d+)_"])
+def test_group_pattern_finds_the_patient(tree: Tree, pattern: str) -> None:
+    found = build_source("folder", {"group_pattern": pattern}).listings(
+        tree(["a/p1_1.png", "b/p2_1.png", "b/other.png"])
+    )
+    assert [listing.group for listing in found] == ["p1", None, "p2"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [("(", "not a regular expression"), (r"p\d+", "wanted one around"), (r"(q\d+)", "fits none of the 1 images")],
+)
+def test_group_pattern_that_cannot_work_is_refused(tree: Tree, pattern: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        build_source("folder", {"group_pattern": pattern}).listings(tree(["a/p1_1.png"]))
+
+
+def test_links_are_followed_and_never_in_circles(tree: Tree) -> None:
+    root = tree(["a/1.png", "b/2.png"])
+    (root / "a" / "up").symlink_to(root)
+    (root / "c").symlink_to(root / "b")
+    labels = {listing.label for listing in build_source("folder", {}).listings(root)}
+    assert labels >= {"a"}
+
+
+def test_ids_are_the_same_for_composed_and_decomposed_letters(tree: Tree) -> None:
+    found = build_source("folder", {}).listings(tree(["u\u0308ber/1.png", "unter/2.png"]))
+    assert [listing.id for listing in found] == ["unter/2.png", "\u00fcber/1.png"]
+
+
+def test_root_stops_at_a_folder_of_images(tree: Tree) -> None:
+    root = tree(["wrapped/again/only/1.png", "wrapped/.DS_Store", "wrapped/notes.txt"])
+    assert resolve_root(root) == (root / "wrapped" / "again").resolve()
+
+
+def test_missing_root_says_what_to_type(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"no such folder; .*dataset\.root=FOLDER"):
+        resolve_root(tmp_path / "none")
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match="not a folder"):
+        resolve_root(tmp_path / "file")
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("cats", {}, "dataset.source=cats: .*wanted one of breast, colorectal, folder, phantom, pneumonia"),
+        ("os", {}, "not a source of images"),
+        ("breast", {"zoom": 4}, "options.zoom=4: unknown; breast takes magnification"),
+        ("breast", {"magnification": "400"}, "got str, wanted int"),
+        ("breast", {"magnification": True}, "got bool, wanted int"),
+        ("folder", {"group_pattern": 3}, r"got int, wanted str \| None"),
+        ("colorectal", {"x": 1}, "takes no options"),
+    ],
+)
+def test_unknown_sources_and_options_are_refused(name: str, options: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        build_source(name, options)
+
+
+@pytest.mark.parametrize(
+    ("source", "file", "images", "groups"),
+    [
+        ("breast", "breakhis_400x.txt", 1768, 69),
+        ("breast", "breakhis_v1_all_paths.txt", 1768, 69),
+        ("colorectal", "kather2016_tiles.txt", 5000, 313),
+        ("pneumonia", "kermany_chest_xray.txt", 5840, None),
+    ],
+)
+def test_every_real_name_parses(
+    listed: Callable[..., list[Listing]], shared: Path, source: str, file: str, images: int, groups: int | None
+) -> None:
+    names = (shared / "names" / file).read_text(encoding="utf-8").split()
+    found = listed(source, names)
+    assert len(found) == images
+    got = {listing.group for listing in found}
+    assert None not in got
+    assert groups is None or len(got) == groups
+    if source == "pneumonia":
+        assert len({listing.side for listing in found}) == 2

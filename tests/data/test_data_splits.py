@@ -1,0 +1,307 @@
+"""Splits: who is on which side, and what never depends on what."""
+
+import json
+import random
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lowres_ssl.data.records import Catalogue
+from lowres_ssl.data.sources import Listing
+from lowres_ssl.data.splits import Split, load_split, make_split, save_split
+from lowres_ssl.errors import ConfigError, DataError
+
+Row = tuple[str, str, str | None, str | None, str | None]
+MadeUp = Callable[..., Catalogue]
+
+
+def plain_rows(**classes: int) -> list[Row]:
+    return [(f"{name}/{n:04d}.png", name, None, None, None) for name, count in classes.items() for n in range(count)]
+
+
+def ids(catalogue: Catalogue, indices: np.ndarray) -> set[str]:
+    return {catalogue.records[index].id for index in indices}
+
+
+def sides_of(split: Split) -> dict[int, str]:
+    sides = {"train": split.train, "validation": split.validation, "test": split.test}
+    return {int(index): name for name, indices in sides.items() for index in indices}
+
+
+def class_counts(catalogue: Catalogue, indices: np.ndarray) -> Counter[str]:
+    return Counter(catalogue.records[index].label for index in indices)
+
+
+def assert_whole(catalogue: Catalogue, split: Split) -> None:
+    everything = np.concatenate([split.train, split.validation, split.test])
+    assert sorted(everything.tolist()) == list(range(len(catalogue.records)))
+    for indices in (split.train, split.validation, split.test):
+        assert indices.dtype == np.int64
+        assert indices.tolist() == sorted(indices.tolist())
+
+
+@pytest.mark.parametrize("kind", ["random", "stratified"])
+def test_shares_are_70_10_20(made_up: MadeUp, kind: str) -> None:
+    catalogue = made_up(plain_rows(a=600, b=400))
+    split = make_split(catalogue, kind=kind, seed=0)
+    assert_whole(catalogue, split)
+    assert (len(split.train), len(split.validation), len(split.test)) == (700, 100, 200)
+
+
+def test_stratified_keeps_the_shares_in_each_class(made_up: MadeUp) -> None:
+    catalogue = made_up(plain_rows(a=600, b=40))
+    split = make_split(catalogue, kind="stratified", seed=3)
+    assert class_counts(catalogue, split.train) == {"a": 420, "b": 28}
+    assert class_counts(catalogue, split.validation) == {"a": 60, "b": 4}
+    assert class_counts(catalogue, split.test) == {"a": 120, "b": 8}
+
+
+def test_another_seed_gives_another_split_and_the_same_seed_the_same(made_up: MadeUp) -> None:
+    catalogue = made_up(plain_rows(a=50, b=50))
+    first, again, other = (make_split(catalogue, kind="stratified", seed=seed) for seed in (0, 0, 1))
+    assert first.digest == again.digest != other.digest
+    assert first.train.tolist() == again.train.tolist()
+
+
+def test_split_is_the_same_on_every_platform(made_up: MadeUp) -> None:
+    """Pinned: a change here moves every user's images to other sides."""
+    catalogue = made_up([(f"{c}/{n}.png", c, f"p{n % 7}", None, None) for c in "ab" for n in range(30)])
+    digests = {
+        kind: make_split(catalogue, kind=kind, seed=0).digest[:12] for kind in ("random", "stratified", "patient")
+    }
+    assert digests == PINNED
+
+
+PINNED = {"random": "478ad821666b", "stratified": "4a832f8c9aac", "patient": "1d507bd0e155"}
+
+
+@pytest.mark.parametrize("kind", ["random", "stratified", "patient"])
+def test_duplicates_stay_on_one_side(made_up: MadeUp, kind: str) -> None:
+    rows = [(f"{c}/{n}.png", c, f"p{n}", None, f"{c}{n % 10}") for c in "ab" for n in range(40)]
+    catalogue = made_up(rows)
+    for seed in range(5):
+        split = make_split(catalogue, kind=kind, seed=seed)
+        assert_whole(catalogue, split)
+        side_of_bytes: dict[str, set[str]] = {}
+        for index, side in sides_of(split).items():
+            side_of_bytes.setdefault(catalogue.records[index].sha256, set()).add(side)
+        assert all(len(sides) == 1 for sides in side_of_bytes.values())
+
+
+def test_same_bytes_in_two_classes_are_reported(made_up: MadeUp) -> None:
+    catalogue = made_up([*plain_rows(a=10, b=10), ("a/x.png", "a", None, None, "x"), ("b/x.png", "b", None, None, "x")])
+    split = make_split(catalogue, kind="stratified", seed=0)
+    assert any("1 images are in two classes with the same bytes, for one a/x.png" in note for note in split.notes)
+
+
+@pytest.mark.parametrize("count", [3, 4, 5, 9])
+def test_small_class_has_an_image_on_each_side(made_up: MadeUp, count: int) -> None:
+    catalogue = made_up(plain_rows(a=50, rare=count))
+    split = make_split(catalogue, kind="stratified", seed=0)
+    for indices in (split.train, split.validation, split.test):
+        assert class_counts(catalogue, indices)["rare"] >= 1
+
+
+def test_class_of_two_trains_and_tests(made_up: MadeUp) -> None:
+    catalogue = made_up(plain_rows(a=50, rare=2))
+    split = make_split(catalogue, kind="stratified", seed=0)
+    counts = [class_counts(catalogue, each)["rare"] for each in (split.train, split.validation, split.test)]
+    assert counts == [1, 0, 1]
+    assert "class rare has too few distinct images to validate as well: 2" in split.notes
+
+
+def test_class_of_one_is_refused(made_up: MadeUp) -> None:
+    with pytest.raises(DataError, match="class rare has 1 distinct image, wanted at least 2"):
+        make_split(made_up(plain_rows(a=50, rare=1)), kind="stratified", seed=0)
+
+
+def test_class_of_copies_of_one_image_is_refused(made_up: MadeUp) -> None:
+    copies: list[Row] = [(f"rare/{n}.png", "rare", None, None, "same") for n in range(5)]
+    with pytest.raises(DataError, match="class rare has 1 distinct image"):
+        make_split(made_up([*plain_rows(a=50), *copies]), kind="stratified", seed=0)
+
+
+def test_random_split_without_training_images_of_a_class_is_refused(made_up: MadeUp) -> None:
+    catalogue = made_up(plain_rows(a=50, rare=1))
+    trained = [seed for seed in range(30) if refusal(catalogue, seed) is None]
+    refused = [seed for seed in range(30) if refusal(catalogue, seed)]
+    assert trained
+    assert refused
+    assert "class rare has no training image" in str(refusal(catalogue, refused[0]))
+
+
+def refusal(catalogue: Catalogue, seed: int) -> str | None:
+    try:
+        make_split(catalogue, kind="random", seed=seed)
+    except DataError as error:
+        return str(error)
+    return None
+
+
+def test_no_patient_is_on_two_sides(made_up: MadeUp) -> None:
+    rng = random.Random(0)
+    rows: list[Row] = [
+        (f"{c}/{n}.png", c, f"{c}{int(rng.expovariate(0.08))}", None, f"{c}{n % 190}")
+        for c in "abc"
+        for n in range(200)
+    ]
+    catalogue = made_up(rows)
+    for seed in range(3):
+        split = make_split(catalogue, kind="patient", seed=seed)
+        assert_whole(catalogue, split)
+        sides: dict[str | None, set[str]] = {}
+        for index, side in sides_of(split).items():
+            sides.setdefault(catalogue.records[index].group, set()).add(side)
+        assert all(len(found) == 1 for found in sides.values())
+
+
+def test_patient_split_is_near_the_shares_where_groups_allow(made_up: MadeUp) -> None:
+    rows: list[Row] = [
+        (f"{c}/{p}_{n}.png", c, f"p{p}", None, None) for c in "abcd" for p in range(40) for n in range(4)
+    ]
+    catalogue = made_up(rows)
+    split = make_split(catalogue, kind="patient", seed=0)
+    assert (len(split.train), len(split.validation), len(split.test)) == (448, 64, 128)
+    assert class_counts(catalogue, split.test) == dict.fromkeys("abcd", 32)
+
+
+def test_class_with_two_patients_trains_and_tests_but_does_not_validate(made_up: MadeUp) -> None:
+    rows: list[Row] = [(f"a/{n}.png", "a", f"a{n % 10}", None, None) for n in range(50)]
+    rows += [(f"b/{n}.png", "b", f"b{n % 2}", None, None) for n in range(20)]
+    catalogue = made_up(rows)
+    split = make_split(catalogue, kind="patient", seed=0)
+    counts = [class_counts(catalogue, each)["b"] for each in (split.train, split.validation, split.test)]
+    assert counts == [10, 0, 10]
+    assert "class b has only 2 groups: it trains and tests but does not validate" in split.notes
+
+
+def test_class_with_one_patient_is_refused(made_up: MadeUp) -> None:
+    rows: list[Row] = [(f"a/{n}.png", "a", f"a{n}", None, None) for n in range(9)]
+    rows += [(f"b/{n}.png", "b", "b", None, None) for n in range(9)]
+    with pytest.raises(DataError, match=r"class b has only one patient or group.*split=stratified"):
+        make_split(made_up(rows), kind="patient", seed=0)
+
+
+def test_patient_split_without_patients_is_refused(made_up: MadeUp) -> None:
+    with pytest.raises(DataError, match=r"no patients in its file names.*split=stratified"):
+        make_split(made_up(plain_rows(a=9, b=9)), kind="patient", seed=0)
+
+
+def test_images_without_a_patient_are_patients_of_their_own(made_up: MadeUp) -> None:
+    rows: list[Row] = [(f"{c}/{n}.png", c, None if n % 2 else f"{c}{n}", None, None) for c in "ab" for n in range(20)]
+    split = make_split(made_up(rows), kind="patient", seed=0)
+    assert "20 images have no patient in their names: each counts as a patient of its own" in split.notes
+    assert len(split.test) == 8
+
+
+def divided_rows(train: int, val: int, test: int) -> list[Row]:
+    sizes = {"train": train, "val": val, "test": test}
+    return [
+        (f"{side}/{c}/{n:03d}.png", c, None, side, None)
+        for side, size in sizes.items()
+        for c in "ab"
+        for n in range(size)
+    ]
+
+
+def test_official_split_takes_the_folders(made_up: MadeUp) -> None:
+    catalogue = made_up(divided_rows(20, 5, 8))
+    split = make_split(catalogue, kind="official", seed=0)
+    assert_whole(catalogue, split)
+    for side, indices in (("train", split.train), ("val", split.validation), ("test", split.test)):
+        assert {catalogue.records[index].side for index in indices} == {side}
+
+
+def test_official_split_without_val_takes_a_tenth_of_training(made_up: MadeUp) -> None:
+    catalogue = made_up(divided_rows(40, 0, 8))
+    split = make_split(catalogue, kind="official", seed=0)
+    assert class_counts(catalogue, split.validation) == {"a": 4, "b": 4}
+    assert class_counts(catalogue, split.train) == {"a": 36, "b": 36}
+    assert {catalogue.records[index].side for index in split.validation} == {"train"}
+
+
+def test_official_split_does_not_choose_on_a_handful_of_images(made_up: MadeUp) -> None:
+    catalogue = made_up(divided_rows(300, 1, 8))
+    split = make_split(catalogue, kind="official", seed=0)
+    assert len(split.validation) == 60
+    assert "the val folder has only 2 images: they train, and 10% of training validates" in split.notes
+
+
+def test_official_split_reports_bytes_on_two_sides(made_up: MadeUp) -> None:
+    rows = divided_rows(20, 5, 8)
+    rows += [("train/a/x.png", "a", None, "train", "x"), ("test/a/x.png", "a", None, "test", "x")]
+    split = make_split(made_up(rows), kind="official", seed=0)
+    assert "1 test images are byte for byte in train as well, as the set was published" in split.notes
+
+
+def test_official_split_needs_train_and_test_folders(made_up: MadeUp) -> None:
+    with pytest.raises(DataError, match=r"is in no train, val or test folder.*split=stratified"):
+        make_split(made_up(plain_rows(a=9, b=9)), kind="official", seed=0)
+    with pytest.raises(DataError, match="has no test folder"):
+        make_split(made_up(divided_rows(9, 9, 0)), kind="official", seed=0)
+
+
+def test_auto_is_official_only_for_a_folder_that_comes_divided(made_up: MadeUp) -> None:
+    rows = divided_rows(20, 5, 8)
+    assert make_split(made_up(rows, official_default=True), kind="auto", seed=0).kind == "official"
+    assert make_split(made_up(rows), kind="auto", seed=0).kind == "stratified"
+
+
+def test_unknown_kind_is_refused(made_up: MadeUp) -> None:
+    with pytest.raises(ConfigError, match="split=best: wanted one of auto, random, stratified, patient, official"):
+        make_split(made_up(plain_rows(a=9, b=9)), kind="best", seed=0)
+
+
+def test_saved_split_is_read_back(made_up: MadeUp, tmp_path: Path) -> None:
+    catalogue = made_up(plain_rows(a=30, rare=2))
+    split = make_split(catalogue, kind="stratified", seed=5)
+    save_split(split, catalogue, tmp_path / "split.json")
+    again = load_split(tmp_path / "split.json", catalogue)
+    assert (again.kind, again.seed, again.digest, again.notes) == (split.kind, split.seed, split.digest, split.notes)
+    for one, other in ((split.train, again.train), (split.validation, again.validation), (split.test, again.test)):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_split_that_does_not_fit_is_refused(made_up: MadeUp, tmp_path: Path) -> None:
+    catalogue = made_up(plain_rows(a=30, b=30))
+    path = tmp_path / "split.json"
+    save_split(make_split(catalogue, kind="stratified", seed=0), catalogue, path)
+    fewer = replace(catalogue, records=catalogue.records[1:])
+    with pytest.raises(DataError, match="a split of other images: got 60, wanted the 59"):
+        load_split(path, fewer)
+    content = json.loads(path.read_text())
+    content["test"].append(content["train"].pop())
+    path.write_text(json.dumps(content))
+    with pytest.raises(DataError, match="its digest does not fit"):
+        load_split(path, catalogue)
+    path.write_text("{")
+    with pytest.raises(DataError, match="not a split, or a damaged one"):
+        load_split(path, catalogue)
+    with pytest.raises(DataError, match="cannot be read"):
+        load_split(tmp_path / "none.json", catalogue)
+
+
+@pytest.mark.parametrize(
+    ("source", "file"),
+    [("breast", "breakhis_400x.txt"), ("colorectal", "kather2016_tiles.txt"), ("pneumonia", "kermany_chest_xray.txt")],
+)
+def test_real_sets_divide_by_patient(
+    made_up: MadeUp, listed: Callable[..., list[Listing]], shared: Path, source: str, file: str
+) -> None:
+    listings = listed(source, (shared / "names" / file).read_text(encoding="utf-8").split())
+    catalogue = made_up((each.id, each.label, each.group, each.side, None) for each in listings)
+    split = make_split(catalogue, kind="patient", seed=0)
+    assert_whole(catalogue, split)
+    totals = catalogue.counts()
+    groups = Counter(label for label, _ in {(record.label, record.group) for record in catalogue.records})
+    assert groups["08_EMPTY"] in (0, 2)  # Kather's empty tiles come from two source images
+    for share, indices in ((0.7, split.train), (0.1, split.validation), (0.2, split.test)):
+        counts = class_counts(catalogue, indices)
+        for label, total in totals.items():
+            if groups[label] >= 10:
+                assert abs(counts[label] / total - share) < 0.05
+            assert counts[label] or (share == 0.1 and groups[label] < 3)

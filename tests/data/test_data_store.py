@@ -1,0 +1,205 @@
+"""The image store: what is decoded, and that it is whole."""
+
+import json
+import shutil
+from collections import namedtuple
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lowres_ssl.data import store as store_module
+from lowres_ssl.data.decode import decode
+from lowres_ssl.data.records import Catalogue
+from lowres_ssl.data.store import ImageStore, open_store, storage_size_for
+from lowres_ssl.errors import DataError
+
+Write = Callable[..., Path]
+At = Callable[..., Catalogue]
+
+
+@pytest.fixture
+def root(tmp_path: Path, write_image: Write) -> Path:
+    for label in "ab":
+        for number in range(3):
+            write_image(tmp_path / "set" / label / f"{number}.png", size=(20 + number, 30))
+    return tmp_path / "set"
+
+
+def opened(catalogue: Catalogue, tmp_path: Path, **changes: Any) -> tuple[ImageStore, Catalogue]:
+    arguments: dict[str, Any] = {
+        "colour": True,
+        "storage_size": 8,
+        "store_dir": tmp_path / "stores",
+        "skip_unreadable": False,
+        "progress": False,
+    }
+    return open_store(catalogue, **arguments | changes)
+
+
+def truncated_jpeg(path: Path) -> None:
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(path)
+    path.write_bytes(path.read_bytes()[:2000])
+
+
+@pytest.mark.parametrize(("colour", "channels"), [(True, 3), (False, 1)])
+def test_store_holds_every_image_in_order(
+    root: Path, tmp_path: Path, catalogue_at: At, write_image: Write, colour: bool, channels: int
+) -> None:
+    write_image(tmp_path / "more" / "x.png", size=(5, 7))
+    catalogue = catalogue_at(root, unlabelled=tmp_path / "more")
+    store, same = opened(catalogue, tmp_path, colour=colour)
+    assert same is catalogue
+    assert store.images.shape == (7, channels, 8, 8)
+    assert store.images.dtype == np.uint8
+    assert store.ids == tuple(record.id for record in catalogue.records + catalogue.unlabelled)
+    assert store.sizes.dtype == np.int32
+    assert store.sizes.tolist() == [
+        [record.height, record.width] for record in catalogue.records + catalogue.unlabelled
+    ]
+    for row, record in enumerate(catalogue.records):
+        with Image.open(record.path) as image:
+            wanted = np.asarray(image.convert("RGB" if colour else "L").resize((8, 8), Image.Resampling.BILINEAR))
+        np.testing.assert_array_equal(store.images[row], wanted.reshape(8, 8, channels).transpose(2, 0, 1))
+
+
+def test_second_opening_decodes_nothing(
+    root: Path, tmp_path: Path, catalogue_at: At, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalogue = catalogue_at(root)
+    first, _ = opened(catalogue, tmp_path)
+    monkeypatch.setattr(store_module, "build", None)
+    second, _ = opened(catalogue, tmp_path)
+    np.testing.assert_array_equal(first.images, second.images)
+    np.testing.assert_array_equal(first.sizes, second.sizes)
+    assert first.path == second.path
+
+
+def test_key_covers_what_determines_the_bytes(
+    root: Path, tmp_path: Path, catalogue_at: At, write_image: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [opened(catalogue_at(root), tmp_path)[0].path]
+    paths.append(opened(catalogue_at(root), tmp_path, colour=False)[0].path)
+    paths.append(opened(catalogue_at(root), tmp_path, storage_size=9)[0].path)
+    write_image(root / "a" / "0.png", key="other")
+    paths.append(opened(catalogue_at(root), tmp_path)[0].path)
+    monkeypatch.setattr(store_module, "DECODER_VERSION", 99)
+    paths.append(opened(catalogue_at(root), tmp_path)[0].path)
+    assert len(set(paths)) == len(paths)
+    assert opened(catalogue_at(root, name="../odd name/"), tmp_path)[0].path.parent == tmp_path / "stores"
+
+
+def test_writing_to_the_array_never_reaches_the_file(root: Path, tmp_path: Path, catalogue_at: At) -> None:
+    catalogue = catalogue_at(root)
+    store, _ = opened(catalogue, tmp_path)
+    before = (store.path / "images.npy").read_bytes()
+    store.images[:] = 0
+    assert (store.path / "images.npy").read_bytes() == before
+
+
+def damage_length(folder: Path) -> None:
+    content = (folder / "images.npy").read_bytes()
+    (folder / "images.npy").write_bytes(content[:-10])
+
+
+def damage_header(folder: Path) -> None:
+    content = (folder / "images.npy").read_bytes()
+    (folder / "images.npy").write_bytes(b"x" * 40 + content[40:])
+
+
+def damage_shape(folder: Path) -> None:
+    np.save(folder / "images.npy", np.zeros((6, 3, 7, 8), np.uint8))
+
+
+def damage_meta(folder: Path) -> None:
+    (folder / "store.json").write_text('{"schema": 1')
+
+
+def damage_ids(folder: Path) -> None:
+    meta = json.loads((folder / "store.json").read_text())
+    (folder / "store.json").write_text(json.dumps(meta | {"ids": meta["ids"][1:]}))
+
+
+def damage_key(folder: Path) -> None:
+    meta = json.loads((folder / "store.json").read_text())
+    (folder / "store.json").write_text(json.dumps(meta | {"key": "0" * 64}))
+
+
+def lose_images(folder: Path) -> None:
+    (folder / "images.npy").unlink()
+
+
+def append_bytes(folder: Path) -> None:
+    with (folder / "images.npy").open("ab") as file:
+        file.write(b"more")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [damage_length, damage_header, damage_shape, damage_meta, damage_ids, damage_key, lose_images, append_bytes],
+)
+def test_damaged_store_is_made_anew(
+    root: Path, tmp_path: Path, catalogue_at: At, damage: Callable[[Path], None]
+) -> None:
+    catalogue = catalogue_at(root)
+    store, _ = opened(catalogue, tmp_path)
+    good = np.array(store.images)
+    del store
+    (folder,) = (tmp_path / "stores").iterdir()
+    damage(folder)
+    again, _ = opened(catalogue, tmp_path)
+    np.testing.assert_array_equal(again.images, good)
+    assert list((tmp_path / "stores").iterdir()) == [folder]
+
+
+def test_truncated_image_is_named_and_leaves_nothing_behind(root: Path, tmp_path: Path, catalogue_at: At) -> None:
+    truncated_jpeg(root / "a" / "cut.jpg")
+    with pytest.raises(DataError, match=r"cut\.jpg: not a readable image: .*truncated.*dataset\.skip_unreadable=true"):
+        opened(catalogue_at(root), tmp_path)
+    assert list((tmp_path / "stores").iterdir()) == []
+
+
+def test_truncated_image_can_be_left_out(root: Path, tmp_path: Path, catalogue_at: At) -> None:
+    truncated_jpeg(root / "a" / "cut.jpg")
+    catalogue = catalogue_at(root)
+    for _ in range(2):  # built, then opened
+        store, left = opened(catalogue, tmp_path, skip_unreadable=True)
+        assert len(left.records) == len(store.images) == len(store.sizes) == 6
+        assert store.ids == tuple(record.id for record in left.records)
+        assert left.notes[-1].startswith("1 unreadable images left out, for one a/cut.jpg: ")
+        np.testing.assert_array_equal(store.images[3], decode(left.records[3].path, colour=True, size=8)[0])
+    assert [path.name for path in store.path.iterdir() if path.suffix == ".npy"] == ["images.npy"]
+    with pytest.raises(DataError, match=r"cut\.jpg: not a readable image"):
+        opened(catalogue, tmp_path)
+
+
+def test_class_without_a_readable_image_is_refused(root: Path, tmp_path: Path, catalogue_at: At) -> None:
+    (root / "c").mkdir()
+    truncated_jpeg(root / "c" / "cut.jpg")
+    with pytest.raises(DataError, match="class c has no readable image"):
+        opened(catalogue_at(root), tmp_path, skip_unreadable=True)
+
+
+def test_lack_of_disk_space_is_said_first(
+    root: Path, tmp_path: Path, catalogue_at: At, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = namedtuple("usage", ["total", "used", "free"])
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10, 9, 1))
+    with pytest.raises(DataError, match=r"need 0\.00 GB, got 0\.00 GB free; .*output_dir=FOLDER"):
+        opened(catalogue_at(root), tmp_path)
+    assert list((tmp_path / "stores").iterdir()) == []
+
+
+def test_store_folder_that_cannot_be_written_is_named(root: Path, tmp_path: Path, catalogue_at: At) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match=r"could not be written .*output_dir=FOLDER"):
+        opened(catalogue_at(root), tmp_path, store_dir=tmp_path / "file")
+
+
+def test_storage_size_is_twice_the_training_size_but_not_above_the_originals(root: Path, catalogue_at: At) -> None:
+    catalogue = catalogue_at(root)  # shorter sides 20, 21, 22 twice
+    assert storage_size_for(catalogue, 5) == 10
+    assert storage_size_for(catalogue, 224) == 21

@@ -1,0 +1,253 @@
+"""The whole pipeline: the same view whatever the batch, torchvision's result with the same parameters, refusals."""
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2 import functional as tv
+
+from lowres_ssl.errors import ConfigError
+from lowres_ssl.views import crop, maker
+from lowres_ssl.views.maker import ViewMaker, evaluation_view, image_keys
+from lowres_ssl.views.parameters import Operation, ViewParameters
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+PAPER = {
+    "image_size": 32,
+    "mean": MEAN,
+    "std": STD,
+    "seed": 0,
+    "crop_scale": (0.08, 1.0),
+    "crop_ratio": (3 / 4, 4 / 3),
+    "horizontal_flip": 0.5,
+    "vertical_flip": 0.0,
+    "right_angles": False,
+    "rotation_degrees": 0.0,
+    "rotation_padding": "zeros",
+    "jitter": 1.0,
+    "brightness": 0.4,
+    "contrast": 0.4,
+    "saturation": 0.2,
+    "hue": 0.1,
+    "grey": 0.2,
+    "blur": 0.5,
+    "blur_kernel_fraction": 0.1,
+    "blur_sigma": (0.1, 2.0),
+    "solarise": 0.1,
+    "solarise_threshold": 128,
+}
+EVERYTHING = PAPER | {"vertical_flip": 0.5, "right_angles": True, "rotation_degrees": 20.0, "rotation_padding": "zeros"}
+NOTHING = PAPER | {
+    "horizontal_flip": 0.0,
+    "jitter": 0.0,
+    "grey": 0.0,
+    "blur": 0.0,
+    "solarise": 0.0,
+    "crop_scale": (1.0, 1.0),
+}
+# Steps that take all images, before steps that take some.
+ALL_THEN_SOME = EVERYTHING | {"horizontal_flip": 1.0, "grey": 1.0, "blur": 0.5, "solarise": 0.2}
+ALWAYS = EVERYTHING | dict.fromkeys(("horizontal_flip", "vertical_flip", "jitter", "grey", "blur", "solarise"), 1.0)
+COUNT = 24
+KEYS = image_keys([f"{number}.png" for number in range(COUNT)])
+
+
+def pictures(channels: int = 3, stored: int = 64) -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    coarse = torch.rand(COUNT, channels, 9, 9, generator=generator)
+    smooth = torch.nn.functional.interpolate(coarse, size=(stored, stored), mode="bicubic")
+    return smooth.mul(300).sub(20).clamp(0, 255).to(torch.uint8)
+
+
+def sizes() -> np.ndarray:
+    return np.random.default_rng(0).integers(40, 300, (COUNT, 2))
+
+
+def by_torchvision(image: Tensor, box: list[int], parameters: ViewParameters, settings: dict) -> Tensor:
+    """One image through torchvision's functions, in our order, on floats after the crop."""
+    side = settings["image_size"]
+    view = tv.resized_crop(image, *box, [side, side], antialias=True).float() / 255
+    view = tv.horizontal_flip(view) if parameters.horizontal_flip[0] else view
+    view = tv.vertical_flip(view) if parameters.vertical_flip[0] else view
+    view = tv.rotate(view, 90.0 * parameters.quarter_turns[0])
+    if settings["rotation_degrees"]:
+        view = tv.rotate(view, parameters.angle[0], interpolation=InterpolationMode.BILINEAR)
+    adjust = {
+        Operation.BRIGHTNESS: lambda view: tv.adjust_brightness(view, parameters.brightness[0]),
+        Operation.CONTRAST: lambda view: tv.adjust_contrast(view, parameters.contrast[0]),
+        Operation.SATURATION: lambda view: tv.adjust_saturation(view, parameters.saturation[0]),
+        Operation.HUE: lambda view: tv.adjust_hue(view, parameters.hue[0]),
+    }
+    for operation in parameters.order[0] if parameters.jitter[0] else []:
+        view = adjust[operation](view)
+    if parameters.grey[0]:
+        view = tv.rgb_to_grayscale(view, num_output_channels=len(view))
+    if parameters.blur[0]:
+        kernel = 2 * int(settings["blur_kernel_fraction"] * side / 2) + 1
+        view = tv.gaussian_blur(view, [max(kernel, 3)] * 2, [parameters.sigma[0]] * 2)
+    if parameters.solarise[0]:
+        view = tv.solarize(view, (settings["solarise_threshold"] - 0.5) / 255)
+    view = view.expand(3, -1, -1)
+    mean, std = settings["mean"], settings["std"]
+    return tv.normalize(view, mean, std) if len(image) == 3 else tv.normalize(view, mean[:1] * 3, std[:1] * 3)
+
+
+@pytest.mark.parametrize("channels", [3, 1])
+@pytest.mark.parametrize(
+    "settings",
+    [PAPER, EVERYTHING, NOTHING, ALL_THEN_SOME, ALWAYS],
+    ids=["paper", "everything", "nothing", "all_then_some", "always"],
+)
+def test_the_whole_pipeline_is_torchvisions(channels, settings):
+    images, size = pictures(channels), sizes()
+    make = ViewMaker(**settings)
+    views = make(images, size, KEYS, epoch=1, view=0)
+    assert views.shape == (COUNT, 3, 32, 32)
+    assert views.dtype == torch.float32
+    parameters = make.parameters(size, KEYS, epoch=1, view=0)
+    boxes = crop.boxes_in_store(parameters.boxes, size, 64).tolist()
+    for row, image in enumerate(images):
+        one = parameters.select(slice(row, row + 1))
+        expected = by_torchvision(image, boxes[row], one, settings)
+        levels = (views[row] - expected).abs() * 255 * min(STD)
+        # A value within rounding of the solarisation's threshold may land on its other side; it is mirrored there.
+        if one.solarise[0]:
+            assert (levels > 2).float().mean() < 0.01
+        else:
+            assert levels.max() <= 2
+
+
+@pytest.mark.parametrize("channels", [3, 1])
+@pytest.mark.parametrize("rows", [np.arange(COUNT)[::-1].copy(), np.array([5]), np.array([20, 3, 3, 11])])
+def test_a_view_does_not_depend_on_the_batch_around_it(channels, rows, monkeypatch):
+    monkeypatch.setattr(maker, "CPU_CHUNK_VALUES", 7 * channels * 32 * 32)  # nor on where a chunk begins
+    images, size, make = pictures(channels), sizes(), ViewMaker(**EVERYTHING)
+    whole = make(images, size, KEYS, epoch=2, view=1)
+    part = make(images[torch.from_numpy(rows)], size[rows], KEYS[rows], epoch=2, view=1)
+    torch.testing.assert_close(part, whole[torch.from_numpy(rows)], rtol=0, atol=1e-5)
+
+
+def test_the_same_call_gives_the_same_bits_whatever_torchs_generator_does():
+    make = ViewMaker(**PAPER)
+    torch.manual_seed(1)
+    one = make(pictures(), sizes(), KEYS, epoch=0, view=0)
+    torch.manual_seed(2)
+    state = torch.get_rng_state()
+    assert torch.equal(ViewMaker(**PAPER)(pictures(), torch.from_numpy(sizes()), KEYS, epoch=0, view=0), one)
+    assert torch.equal(torch.get_rng_state(), state)
+    for other in ({"epoch": 1, "view": 0}, {"epoch": 0, "view": 1}):
+        assert not torch.equal(make(pictures(), sizes(), KEYS, **other), one)
+
+
+def test_the_images_are_not_changed_and_nothing_requires_a_gradient():
+    images = pictures()
+    before = images.clone()
+    views = ViewMaker(**PAPER)(images, sizes(), KEYS, epoch=0, view=0)
+    evaluation_view(images, image_size=64, mean=MEAN, std=STD)
+    assert torch.equal(images, before)
+    assert not views.requires_grad
+
+
+@pytest.mark.parametrize("channels", [3, 1])
+def test_the_matrix_path_gives_the_same_views(channels, monkeypatch):
+    make = ViewMaker(**PAPER)
+    one = make(pictures(channels), sizes(), KEYS, epoch=0, view=0)
+    monkeypatch.setattr(crop, "crop_one_by_one", crop.crop_by_matrices)
+    other = make(pictures(channels), sizes(), KEYS, epoch=0, view=0)
+    kept = ~make.parameters(sizes(), KEYS, epoch=0, view=0).solarise
+    # One level of 255 apart after the crop; the strongest jitter stretches that by 1.4 * 1.4 * 1.2.
+    assert ((one - other).abs()[kept] * 255 * min(STD)).max() <= 2.4
+    assert not torch.equal(one, other)
+
+
+def test_autocast_around_it_changes_nothing(monkeypatch):
+    monkeypatch.setattr(crop, "crop_one_by_one", crop.crop_by_matrices)
+    make = ViewMaker(**PAPER)
+    expected = make(pictures(), sizes(), KEYS, epoch=0, view=0)
+    whole = evaluation_view(pictures(), image_size=32, mean=MEAN, std=STD)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(make(pictures(), sizes(), KEYS, epoch=0, view=0), expected)
+        assert torch.equal(evaluation_view(pictures(), image_size=32, mean=MEAN, std=STD), whole)
+
+
+def test_grey_images_take_the_first_mean_and_deviation_and_share_memory_between_channels():
+    views = ViewMaker(**NOTHING)(pictures(1), sizes(), KEYS, epoch=0, view=0)
+    assert views.stride(1) == 0
+    single = ViewMaker(**NOTHING | {"mean": MEAN[:1], "std": STD[:1]})(pictures(1), sizes(), KEYS, epoch=0, view=0)
+    assert torch.equal(views, single)
+
+
+@pytest.mark.parametrize("channels", [3, 1])
+@pytest.mark.parametrize("image_size", [32, 64, 80])
+def test_evaluation_view_is_the_whole_image_resized(channels, image_size):
+    images = pictures(channels)
+    views = evaluation_view(images, image_size=image_size, mean=(0.5,), std=(0.25,))
+    resized = tv.resize(images, [image_size, image_size], antialias=True).float() / 255
+    assert views.shape == (COUNT, 3, image_size, image_size)
+    torch.testing.assert_close(views, ((resized - 0.5) / 0.25).expand(-1, 3, -1, -1), rtol=0, atol=1.001 / 255 / 0.25)
+
+
+def test_a_single_image_and_an_empty_batch_work():
+    make = ViewMaker(**EVERYTHING)
+    for count in (1, 0):
+        views = make(pictures()[:count], sizes()[:count], KEYS[:count], epoch=0, view=0)
+        assert views.shape == (count, 3, 32, 32)
+        assert evaluation_view(pictures()[:count], image_size=32, mean=MEAN, std=STD).shape == (count, 3, 32, 32)
+
+
+REFUSED = [
+    ("image_size", 1),
+    ("mean", (0.5, 0.5)),
+    ("mean", (0.5, float("nan"), 0.5)),
+    ("std", (0.2, 0.0, 0.2)),
+    ("seed", -1),
+    ("crop_scale", (0.0, 1.0)),
+    ("crop_scale", (0.5, 0.2)),
+    ("crop_scale", (0.5, 1.2)),
+    ("crop_scale", (0.5,)),
+    ("crop_ratio", (0.0, 1.0)),
+    ("crop_ratio", (2.0, 1.0)),
+    ("crop_ratio", (1.0, float("inf"))),
+    ("horizontal_flip", 1.1),
+    ("vertical_flip", -0.1),
+    ("rotation_degrees", -1.0),
+    ("rotation_degrees", 181.0),
+    ("rotation_padding", "edge"),
+    ("jitter", float("nan")),
+    ("brightness", -0.1),
+    ("contrast", float("inf")),
+    ("saturation", -1.0),
+    ("hue", 0.6),
+    ("grey", 2.0),
+    ("blur", -0.5),
+    ("blur_kernel_fraction", 0.0),
+    ("blur_kernel_fraction", 1.5),
+    ("blur_sigma", (0.0, 1.0)),
+    ("blur_sigma", (2.0, 1.0)),
+    ("solarise", 1.5),
+    ("solarise_threshold", 256),
+    ("solarise_threshold", -1),
+]
+
+
+@pytest.mark.parametrize(("key", "value"), REFUSED)
+def test_a_setting_out_of_range_is_refused_in_one_line(key, value):
+    with pytest.raises(ConfigError) as caught:
+        ViewMaker(**PAPER | {key: value})
+    message = str(caught.value)
+    got = list(value) if isinstance(value, tuple) else value
+    assert f"{key}={got}: wanted " in message
+    assert "\n" not in message
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("channels", [3, 1])
+def test_views_on_a_gpu_are_those_on_the_cpu(channels):
+    make = ViewMaker(**EVERYTHING)
+    expected = make(pictures(channels), sizes(), KEYS, epoch=0, view=0)
+    views = make(pictures(channels).cuda(), sizes(), KEYS, epoch=0, view=0)
+    assert views.device.type == "cuda"
+    kept = ~make.parameters(sizes(), KEYS, epoch=0, view=0).solarise
+    assert ((views.cpu() - expected).abs()[kept] * 255 * min(STD)).max() <= 2.4

@@ -1,0 +1,162 @@
+"""What is drawn for an image: the same whatever the batch, distributed as by torchvision's own samplers."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import chisquare, ks_2samp, kstest
+from torchvision.transforms import v2
+
+from lowres_ssl.views.draws import image_keys
+from lowres_ssl.views.maker import ViewMaker
+from lowres_ssl.views.parameters import ViewParameters
+
+SETTINGS = {
+    "image_size": 32,
+    "mean": (0.5,),
+    "std": (0.25,),
+    "seed": 0,
+    "crop_scale": (0.08, 1.0),
+    "crop_ratio": (3 / 4, 4 / 3),
+    "horizontal_flip": 0.5,
+    "vertical_flip": 0.25,
+    "right_angles": True,
+    "rotation_degrees": 15.0,
+    "rotation_padding": "zeros",
+    "jitter": 0.8,
+    "brightness": 0.4,
+    "contrast": 1.5,
+    "saturation": 0.2,
+    "hue": 0.1,
+    "grey": 0.2,
+    "blur": 0.5,
+    "blur_kernel_fraction": 0.1,
+    "blur_sigma": (0.1, 2.0),
+    "solarise": 0.1,
+    "solarise_threshold": 128,
+}
+COUNT = 4000
+KEYS = image_keys([f"{number}.png" for number in range(COUNT)])
+ALIKE = 1e-3  # the seeds are fixed: a p-value below this is a difference, not bad luck
+
+
+def parameters(
+    height: int = 96, width: int = 96, *, keys: np.ndarray = KEYS, epoch: int = 0, view: int = 0, **changes: object
+) -> ViewParameters:
+    sizes = np.tile(np.array([height, width]), (len(keys), 1))
+    return ViewMaker(**{**SETTINGS, **changes}).parameters(sizes, keys, epoch=epoch, view=view)
+
+
+@pytest.mark.parametrize("rows", [np.arange(50)[::-1], np.array([7]), np.array([30, 2, 2, 49])])
+def test_a_batch_in_another_order_or_in_part_has_the_same_parameters(rows):
+    sizes = np.random.default_rng(0).integers(20, 500, (50, 2))
+    maker = ViewMaker(**SETTINGS)
+    whole = maker.parameters(sizes, KEYS[:50], epoch=3, view=1)
+    part = maker.parameters(sizes[rows], KEYS[:50][rows], epoch=3, view=1)
+    assert len(part) == len(rows)
+    for field in dataclasses.fields(ViewParameters):
+        expected = getattr(whole.select(rows), field.name)
+        np.testing.assert_array_equal(getattr(part, field.name), expected, err_msg=field.name)
+
+
+@pytest.mark.parametrize("change", [{"epoch": 1}, {"view": 1}, {"seed": 1}])
+def test_another_epoch_view_or_seed_changes_everything(change):
+    one, other = parameters(), parameters(**change)
+    for field in ("boxes", "horizontal_flip", "order", "angle", "brightness", "hue", "sigma", "grey", "solarise"):
+        assert (getattr(one, field) != getattr(other, field)).any(), field
+
+
+def test_a_changed_setting_leaves_the_other_draws_alone():
+    one, other = parameters(), parameters(jitter=0.0, blur=1.0, right_angles=False)
+    for field in ("boxes", "horizontal_flip", "angle", "grey", "sigma", "solarise"):
+        np.testing.assert_array_equal(getattr(one, field), getattr(other, field))
+
+
+# Square, landscape, one that often takes the fallback, and one where nothing ever fits.
+@pytest.mark.parametrize(("height", "width"), [(96, 96), (200, 310), (40, 120), (20, 300)])
+def test_crop_boxes_are_distributed_as_torchvisions(height, width):
+    torch.manual_seed(0)
+    sampler = v2.RandomResizedCrop(32)
+    image = torch.zeros(1, height, width)
+    drawn = [sampler.make_params([image]) for _ in range(1500)]
+    ours = parameters(height, width).boxes
+    assert (ours[:, 2:] >= 1).all()
+    assert (ours[:, :2] >= 0).all()
+    assert (ours[:, :2] + ours[:, 2:] <= [height, width]).all()
+    for column, name in enumerate(("top", "left", "height", "width")):
+        theirs = [params[name] for params in drawn]
+        assert ks_2samp(ours[:, column], theirs).pvalue > ALIKE, name
+    areas = [params["height"] * params["width"] for params in drawn]
+    assert ks_2samp(ours[:, 2] * ours[:, 3], areas).pvalue > ALIKE
+
+
+@pytest.mark.parametrize(("height", "width"), [(20, 300), (300, 20), (50, 50), (7, 50)])
+def test_the_fallback_crop_is_torchvisions(height, width):
+    # More than the whole area is asked for, as nearly as the range checks allow: no attempt ever fits.
+    ratio = (1.3, 1.31)
+    sampler = v2.RandomResizedCrop(32, scale=(1.0, 1.0), ratio=ratio)
+    params = sampler.make_params([torch.zeros(1, height, width)])
+    ours = parameters(height, width, keys=KEYS[:5], crop_scale=(1.0, 1.0), crop_ratio=ratio).boxes
+    expected = [params["top"], params["left"], params["height"], params["width"]]
+    np.testing.assert_array_equal(ours, np.tile(expected, (5, 1)))
+
+
+def test_jitter_factors_and_order_are_distributed_as_torchvisions():
+    torch.manual_seed(0)
+    strengths = {"brightness": 0.4, "contrast": 1.5, "saturation": 0.2, "hue": 0.1}
+    sampler = v2.ColorJitter(**strengths)
+    drawn = [sampler.make_params([]) for _ in range(1500)]
+    ours = parameters()
+    for name in strengths:
+        theirs = [params[f"{name}_factor"] for params in drawn]
+        assert ks_2samp(getattr(ours, name), theirs).pvalue > ALIKE, name
+    codes = ours.order @ np.array([64, 16, 4, 1])
+    assert chisquare(np.unique(codes, return_counts=True)[1]).pvalue > ALIKE
+    assert len(np.unique(codes)) == 24
+    assert (np.sort(ours.order, axis=1) == np.arange(4)).all()
+
+
+def test_blur_width_and_angle_are_distributed_as_torchvisions():
+    torch.manual_seed(0)
+    blur, rotation = v2.GaussianBlur(23, sigma=(0.1, 2.0)), v2.RandomRotation(15)
+    ours = parameters()
+    assert ks_2samp(ours.sigma, [blur.make_params([])["sigma"][0] for _ in range(1500)]).pvalue > ALIKE
+    assert ks_2samp(ours.angle, [rotation.make_params([])["angle"] for _ in range(1500)]).pvalue > ALIKE
+
+
+def test_each_step_happens_with_its_probability():
+    ours = parameters()
+    for name in ("horizontal_flip", "vertical_flip", "jitter", "grey", "blur", "solarise"):
+        probability = SETTINGS[name]
+        error = np.sqrt(probability * (1 - probability) / COUNT)
+        assert abs(getattr(ours, name).mean() - probability) < 4 * error, name
+    assert chisquare(np.bincount(ours.quarter_turns, minlength=4)).pvalue > ALIKE
+
+
+def test_steps_happen_independently_of_one_another():
+    ours = parameters()
+    names = ("horizontal_flip", "vertical_flip", "jitter", "grey", "blur", "solarise", "brightness", "hue", "sigma")
+    table = np.stack([getattr(ours, name).astype(float) for name in names])
+    correlations = np.corrcoef(table)[np.triu_indices(len(names), 1)]
+    assert np.abs(correlations).max() < 4.5 / np.sqrt(COUNT)
+
+
+@pytest.mark.parametrize("name", ["horizontal_flip", "vertical_flip", "jitter", "grey", "blur", "solarise"])
+def test_probability_nought_is_never_and_one_is_always(name):
+    assert not getattr(parameters(**{name: 0.0}), name).any()
+    assert getattr(parameters(**{name: 1.0}), name).all()
+
+
+def test_what_is_switched_off_changes_nothing():
+    off = parameters(right_angles=False, rotation_degrees=0.0, brightness=0.0, contrast=0.0, saturation=0.0, hue=0.0)
+    assert not off.quarter_turns.any()
+    assert not off.angle.any()
+    assert not off.hue.any()
+    assert (np.stack([off.brightness, off.contrast, off.saturation]) == 1).all()
+
+
+def test_the_two_views_of_an_image_are_unrelated():
+    first, second = parameters(view=0), parameters(view=1)
+    assert abs(np.corrcoef(first.brightness, second.brightness)[0, 1]) < 4 / np.sqrt(COUNT)
+    assert kstest((first.sigma - 0.1) / 1.9, "uniform").pvalue > ALIKE
