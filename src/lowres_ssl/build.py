@@ -1,0 +1,113 @@
+"""Finding and building what has one file a choice: a method, a probe. The name of the choice is the name of the file.
+
+The arguments a user typed are checked against the constructor's annotated signature, so that adding a file adds its keys.
+"""
+
+import difflib
+import importlib
+import inspect
+import math
+import pkgutil
+from collections.abc import Mapping
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from lowres_ssl.errors import ConfigError
+
+T = TypeVar("T")
+
+WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", NoneType: "null"}
+
+
+def available(package: str) -> list[str]:
+    """The names that `build` takes: the module files directly in `package`, in order, private ones left out."""
+    modules = pkgutil.iter_modules(importlib.import_module(package).__path__)
+    return sorted(module.name for module in modules if not module.ispkg and not module.name.startswith("_"))
+
+
+def build(package: str, name: str, base: type[T], arguments: Mapping[str, Any], what: str) -> T:
+    """The one concrete subclass of `base` that `<package>/<name>.py` defines, built with `arguments`.
+
+    `what` is the key the user types: "method" (then `method=simclr`, `method.temperature=0.1`) or "probe.knn". Nothing
+    is imported that is not a module file of `package`.
+
+    Constructors take what they are annotated with: int (a bool is none), float (finite; an int will do), bool, str,
+    `X | None`, `list[X]`, `dict[str, X]`, `Literal[...]`. Raises `ConfigError` for an unknown name, and for a key that
+    is unknown, missing or of a wrong type; what a constructor raises passes through.
+    """
+    names = available(package)
+    if name not in names:
+        key = f"{what}.name" if "." in what else what
+        raise ConfigError(f"{key}={name}: wanted one of {', '.join(names)}{suggestion(name, names, f'{key}={{}}')}")
+    module = importlib.import_module(f"{package}.{name}")
+    found = [
+        member
+        for member in vars(module).values()
+        if inspect.isclass(member) and issubclass(member, base) and member.__module__ == module.__name__
+    ]
+    concrete = [member for member in found if not inspect.isabstract(member)]
+    if len(concrete) != 1:
+        raise TypeError(f"{module.__name__} should define one concrete {base.__name__}, it defines {len(concrete)}")
+    check_arguments(concrete[0], name, arguments, what)
+    return concrete[0](**arguments)
+
+
+def check_arguments(cls: type, name: str, arguments: Mapping[str, Any], what: str) -> None:
+    """Raises `ConfigError` where `arguments` do not fit the constructor of `cls`, which the user knows as `name`."""
+    parameters = inspect.signature(cls).parameters
+    hints = get_type_hints(cls.__init__) if parameters else {}
+    for key, value in arguments.items():
+        if key not in parameters:
+            known = ", ".join(parameters) or "no arguments"
+            hint = suggestion(key, list(parameters), f"{what}.{{}}={value}")
+            raise ConfigError(f"unknown key {what}.{key}: {name} takes {known}{hint}")
+        if not fits(value, hints[key]):
+            raise ConfigError(f"{what}.{key}={value}: got {in_words(type(value))}, wanted {in_words(hints[key])}")
+    for key, parameter in parameters.items():
+        if key not in arguments and parameter.default is inspect.Parameter.empty:
+            wanted = in_words(hints[key])
+            raise ConfigError(f"{what}.{key} is missing: {name} wants {wanted} there; type {what}.{key}=VALUE")
+
+
+def suggestion(got: str, known: list[str], pattern: str) -> str:
+    """What was probably meant, as it is typed; nothing if no known name is close."""
+    close = difflib.get_close_matches(got, known, n=1)
+    return f"; did you mean {pattern.format(close[0])}?" if close else ""
+
+
+def fits(value: object, hint: Any) -> bool:
+    """Whether `value` has the annotated type."""
+    inner = get_args(hint)
+    match get_origin(hint) or hint:
+        case origin if origin in (Union, UnionType):
+            return any(fits(value, choice) for choice in inner)
+        case origin if origin is Literal:
+            return any(value == choice and type(value) is type(choice) for choice in inner)
+        case origin if origin is list:
+            return isinstance(value, list) and all(fits(each, inner[0]) for each in value)
+        case origin if origin is dict:
+            return isinstance(value, dict) and all(fits(k, inner[0]) and fits(v, inner[1]) for k, v in value.items())
+        case origin if origin is float:
+            return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        case origin if origin is int:
+            return isinstance(value, int) and not isinstance(value, bool)
+        case origin if origin is Any:
+            return True
+        case origin:
+            return isinstance(value, NoneType if origin is None else origin)
+
+
+def in_words(hint: Any) -> str:
+    """An annotation as a user would say it."""
+    inner = get_args(hint)
+    match get_origin(hint) or hint:
+        case origin if origin in (Union, UnionType):
+            return " or ".join(in_words(choice) for choice in inner)
+        case origin if origin is Literal:
+            return "one of " + ", ".join(str(choice) for choice in inner)
+        case origin if origin is list:
+            return f"a list, each {in_words(inner[0])}" if inner else "a list"
+        case origin if origin is dict:
+            return "a set of keys"
+        case origin:
+            return WORDS.get(origin, getattr(origin, "__name__", str(origin)))

@@ -1,0 +1,150 @@
+"""The losses, as pure functions of two tensors [B, D]: one row an image, the rows of both belonging together.
+
+Each returns a scalar, computed in float32 at least (float64 stays float64; bfloat16 and float16 are widened) with
+autocast off, whatever the caller runs in. No heads, no encoder, no state: those are in `methods/`.
+
+All raise `ValueError` if the two are not of one shape [B, D], and `ConfigError` if B is below 2 or a temperature is not
+above 0. Shape legend: B batch, D features.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lowres_ssl.errors import ConfigError
+
+
+def nt_xent(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
+    """Normalised temperature-scaled cross-entropy: Chen et al., SimCLR, 2020 (arXiv 2002.05709), equation 1.
+
+    For each of the 2B rows i with partner j: -log(exp(s_ij / t) / sum over k != i of exp(s_ik / t)), s the cosine
+    similarity; the mean over the 2B. `z1`, `z2`: [B, D], normalised here.
+    """
+    check_positive("temperature", temperature)
+    with full_precision(z1, z2) as (z1, z2):
+        batch = len(z1)
+        rows = F.normalize(torch.cat((z1, z2)), dim=1)  # [2B, D]
+        own = torch.eye(2 * batch, dtype=torch.bool, device=rows.device)
+        logits = (rows @ rows.T / temperature).masked_fill(own, -torch.inf)  # [2B, 2B]
+        partners = torch.arange(2 * batch, device=rows.device).roll(batch)  # [2B]
+        return F.cross_entropy(logits, partners)
+
+
+def dcl(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
+    """Decoupled contrastive loss: Yeh et al., DCL, 2022 (arXiv 2110.06848), equation 6.
+
+    For each row i of a view: -s_i / t + log(sum of exp(s_ik / t) over the rows k != i of both views), s_i the cosine
+    similarity of its two views: NT-Xent with the positive left out of the sum. The mean over both directions and B.
+    `z1`, `z2`: [B, D], normalised here.
+    """
+    check_positive("temperature", temperature)
+    with full_precision(z1, z2) as (z1, z2):
+        positives, negatives = decoupled(z1, z2, temperature)
+        return (negatives - positives / temperature).mean()
+
+
+def dclw(
+    z1: Tensor,
+    z2: Tensor,
+    temperature: float,
+    sigma: float,
+    *,
+    detach_weights: bool = True,
+    symmetric: bool = True,
+) -> Tensor:
+    """Decoupled contrastive loss with von Mises-Fisher weights: Yeh et al., DCL, 2022, equations 7 and 8.
+
+    As `dcl`, each positive multiplied by 2 - B softmax(s / sigma), which mean 1 over the batch and are smaller the more
+    alike the two views already are. `z1`, `z2`: [B, D], normalised here.
+
+    The weights are constants (detached). The paper's released code departs twice, here by `detach_weights=False` and by
+    `symmetric=False`: only the rows of `z1` are compared, with the negatives of both views.
+    """
+    check_positive("temperature", temperature)
+    check_positive("sigma", sigma)
+    with full_precision(z1, z2) as (z1, z2):
+        positives, negatives = decoupled(z1, z2, temperature)
+        weights = 2 - len(z1) * torch.softmax(positives / sigma, dim=0)  # [B]
+        if detach_weights:
+            weights = weights.detach()
+        if not symmetric:
+            negatives = negatives[0]
+        return (negatives - weights * positives / temperature).mean()
+
+
+def negative_cosine(p: Tensor, z: Tensor) -> Tensor:
+    """Negative cosine similarity: Chen and He, SimSiam, 2021 (arXiv 2011.10566), equation 1; the mean over B.
+
+    `p`: predictions [B, D]. `z`: projections [B, D], detached here: the stop-gradient without which SimSiam collapses.
+    Not symmetrised: half the sum over (p1, z2) and (p2, z1) is the method's (equation 4).
+    """
+    with full_precision(p, z) as (p, z):
+        return -F.cosine_similarity(p, z.detach(), dim=1).mean()
+
+
+def vicreg(
+    z1: Tensor,
+    z2: Tensor,
+    invariance: float,
+    variance: float,
+    covariance: float,
+    *,
+    average_variance: bool = True,
+) -> Tensor:
+    """The terms of `vicreg_terms`, weighted and summed: Bardes et al., VICReg, 2022 (arXiv 2105.04906), equation 6.
+
+    `z1`, `z2`: [B, D], not normalised. The paper's weights are 25, 25 and 1.
+    """
+    terms = vicreg_terms(z1, z2, average_variance=average_variance)
+    return invariance * terms[0] + variance * terms[1] + covariance * terms[2]
+
+
+def vicreg_terms(z1: Tensor, z2: Tensor, *, average_variance: bool = True) -> tuple[Tensor, Tensor, Tensor]:
+    """VICReg's invariance, variance and covariance, unweighted: three scalars. As its reference code has them.
+
+    Invariance: the squared difference, mean over B and D (equation 5 sums over D). Variance: the mean over D of
+    max(0, 1 - sqrt(Var + 1e-4)), unbiased, averaged over the two views (equation 1; the weight of 25 in equation 6 is
+    for their sum, but the reference code halves it). Covariance: the squares off the diagonal of the covariance matrix
+    over B - 1, summed, over D, summed over the views (equation 4). `average_variance=False` sums the variance of the
+    two views, as the released code of the ICIP paper does.
+    """
+    with full_precision(z1, z2) as (z1, z2):
+        batch, dimensions = z1.shape
+        views = torch.stack((z1, z2))  # [2, B, D]
+        centred = views - views.mean(dim=1, keepdim=True)
+        variances = centred.square().sum(dim=1) / (batch - 1)  # [2, D]
+        hinges = F.relu(1 - (variances + 1e-4).sqrt()).mean(dim=1)  # [2]
+        # X^T X and X X^T have the same sum of squares, and the smaller of them is far cheaper at D = 4096.
+        products = centred @ centred.mT if batch < dimensions else centred.mT @ centred  # [2, B, B] or [2, D, D]
+        squares = (products / (batch - 1)).square().sum() - variances.square().sum()
+        return F.mse_loss(z1, z2), hinges.mean() if average_variance else hinges.sum(), squares / dimensions
+
+
+def decoupled(z1: Tensor, z2: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    """The cosine similarity of each positive pair [B], and log-sum-exp(s / temperature) over the negatives [2, B]."""
+    batch = len(z1)
+    rows = F.normalize(torch.cat((z1, z2)), dim=1)  # [2B, D]
+    same_image = torch.eye(batch, dtype=torch.bool, device=rows.device).repeat(2, 2)
+    logits = (rows @ rows.T / temperature).masked_fill(same_image, -torch.inf)  # [2B, 2B]
+    positives = (rows[:batch] * rows[batch:]).sum(dim=1)
+    return positives, logits.logsumexp(dim=1).view(2, batch)
+
+
+@contextmanager
+def full_precision(z1: Tensor, z2: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """The two, checked, in float32 at least, with autocast off for their kind of device."""
+    if z1.ndim != 2 or z1.shape != z2.shape:
+        raise ValueError(f"wanted two tensors of one shape [B, D], got {list(z1.shape)} and {list(z2.shape)}")
+    if len(z1) < 2:
+        raise ConfigError(f"batch_size={len(z1)}: this loss compares the images of a batch, wanted at least 2; try 64")
+    dtype = torch.promote_types(torch.promote_types(z1.dtype, z2.dtype), torch.float32)
+    with torch.autocast(z1.device.type, enabled=False):
+        yield z1.to(dtype), z2.to(dtype)
+
+
+def check_positive(name: str, value: float) -> None:
+    if not value > 0:
+        raise ConfigError(f"method.{name}={value}: wanted a number above 0; try method.{name}=0.1")

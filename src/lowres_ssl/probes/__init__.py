@@ -1,0 +1,119 @@
+"""Probes: how good frozen features are. Stored features in, predictions out; one file a probe, found by its name.
+
+A probe sees no encoder, no image and no test label. It takes its random numbers from the seed it is given and leaves the
+global generators alone. Shape legend: D features, C classes.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lowres_ssl.build import build
+from lowres_ssl.errors import ConfigError
+
+Details = dict[str, float | int | str]
+
+
+@dataclass(frozen=True)
+class Features:
+    """The features of one split.
+
+    `train`, `validation`, `test`: float32 [n, D], each with its own n; validation may be empty [0, D]. The labels: int64
+    [n], from 0 to `classes` - 1. Test labels are not here: the metrics alone read them. Raises `ValueError` if shapes or
+    types do not fit, a label is out of range or a feature is NaN or infinite.
+    """
+
+    train: Tensor
+    train_labels: Tensor
+    validation: Tensor
+    validation_labels: Tensor
+    test: Tensor
+    classes: int
+
+    def __post_init__(self) -> None:
+        for side, features in (("train", self.train), ("validation", self.validation), ("test", self.test)):
+            if not features.is_floating_point() or features.ndim != 2 or features.shape[1] != self.train.shape[1]:
+                raise ValueError(f"{side} features: wanted float [n, D], got {features.dtype} {list(features.shape)}")
+            if not features.isfinite().all():
+                raise ValueError(f"{side} features: got NaN or infinite values")
+        for side, labels, features in (
+            ("train", self.train_labels, self.train),
+            ("validation", self.validation_labels, self.validation),
+        ):
+            if labels.is_floating_point() or labels.shape != features.shape[:1]:
+                raise ValueError(f"{side} labels: wanted whole numbers [{len(features)}], got {list(labels.shape)}")
+            if ((labels < 0) | (labels >= self.classes)).any():
+                raise ValueError(f"{side} labels: wanted 0 to {self.classes - 1}")
+
+    @property
+    def can_validate(self) -> bool:
+        """Whether every class has a validation image; if not, nothing should be chosen on the validation images."""
+        return len(self.validation_labels.unique()) == self.classes
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a probe says of the test and the validation images.
+
+    `test`, `validation`: int64 [n], the class. `test_scores`, `validation_scores`: float [n, C], probabilities or shares
+    of the vote; rows sum to 1. `details`: what the probe chose, for the record.
+    """
+
+    test: NDArray[np.int64]
+    test_scores: NDArray[np.floating[Any]]
+    validation: NDArray[np.int64]
+    validation_scores: NDArray[np.floating[Any]]
+    details: Details
+
+    @classmethod
+    def from_scores(
+        cls, test: NDArray[np.floating[Any]], validation: NDArray[np.floating[Any]], details: Details
+    ) -> "Prediction":
+        """Predict the class with the highest score, the first of equals. `test`, `validation`: [n, C]."""
+        return cls(test.argmax(axis=1), test, validation.argmax(axis=1), validation, details)
+
+
+class Probe(ABC):
+    """A classifier on frozen features. Its constructor takes what `conf/probe/<name>.yaml` holds.
+
+    `label` is its name in tables. `encoder` says which encoder of a run it scores: the one that `select_encoder` chose,
+    or the last (the paper's released code gives KNN the last and the linear evaluation the best).
+    """
+
+    label: str
+    encoder: Literal["selected", "last"] = "selected"
+
+    def check(self, *, train_counts: Sequence[int], class_names: Sequence[str]) -> list[str]:
+        """Before any long work: can this be fitted on `train_counts` images a class? Returns warnings, one line each.
+
+        Raises `ConfigError` where it cannot.
+        """
+        if len(class_names) < 2:
+            names = ", ".join(class_names) or "none"
+            raise ConfigError(f"classes: got {len(class_names)} ({names}), wanted at least 2; see lowres-ssl data")
+        for name, count in zip(class_names, train_counts, strict=True):
+            if count == 0:
+                raise ConfigError(
+                    f"class {name}: got no training images, wanted at least 1; add images or try another split_seed"
+                )
+        return []
+
+    @abstractmethod
+    def fit_predict(self, features: Features, *, seed: int) -> Prediction:
+        """Fit on the training features, choose on validation, predict. The same seed gives the same prediction."""
+
+
+def build_probe(name: str, arguments: dict[str, Any]) -> Probe:
+    """The probe in `probes/<name>.py`. Raises `ConfigError` if there is none or `arguments` do not fit it."""
+    return build(__name__, name, Probe, arguments, f"probe.{name}")  # type: ignore[type-abstract]
+
+
+def require(ok: bool, key: str, got: object, wanted: str) -> None:
+    """Raises `ConfigError` for an argument of a probe that is out of its range."""
+    if not ok:
+        raise ConfigError(f"probe.{key}={got}: wanted {wanted}")

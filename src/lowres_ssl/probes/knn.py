@@ -1,0 +1,85 @@
+"""The k-nearest-neighbour classifier: scikit-learn's, with a softmax vote beside the uniform one."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.neighbors import KNeighborsClassifier
+from torch import Tensor
+
+from lowres_ssl.errors import ConfigError
+from lowres_ssl.probes import Features, Prediction, Probe, require
+
+
+class Knn(Probe):
+    """The classes of the `k` nearest training images vote.
+
+    `vote="uniform"`: each counts 1 (the paper's KNN, with `metric="euclidean"` and k = 200: exactly scikit-learn's
+    `KNeighborsClassifier`). `vote="softmax"`: each counts exp(similarity / temperature) (Wu et al., Instance
+    Discrimination, 2018, arXiv 1805.01978, section 3.4; their temperature is 0.07). The similarity is the cosine, or
+    minus half the squared distance for `metric="euclidean"`: on rows of length 1 that is the cosine but for a constant,
+    on others it depends on their length, and the temperature must fit that.
+
+    Equal votes go to the first class, equal distances as scikit-learn orders them. Memory is bounded by scikit-learn's
+    chunks. No random numbers.
+    """
+
+    def __init__(
+        self,
+        k: int,
+        vote: Literal["uniform", "softmax"],
+        temperature: float,
+        metric: Literal["cosine", "euclidean"],
+        encoder: Literal["selected", "last"],
+    ) -> None:
+        require(k >= 1, "knn.k", k, "at least 1")
+        require(temperature > 0, "knn.temperature", temperature, "a number above 0")
+        self.k = k
+        self.vote = vote
+        self.temperature = temperature
+        self.metric = metric
+        self.encoder = encoder
+        self.label = f"KNN (k={k})"
+
+    def check(self, *, train_counts: Sequence[int], class_names: Sequence[str]) -> list[str]:
+        warnings = super().check(train_counts=train_counts, class_names=class_names)
+        images = sum(train_counts)
+        if self.k > images:
+            raise ConfigError(
+                f"probe.knn.k={self.k}: the training set has {images} images; the largest that would do: "
+                f"probe.knn.k={images}"
+            )
+        small = [f"{name} ({n})" for name, n in zip(class_names, train_counts, strict=True) if n < self.k]
+        if small:
+            warnings.append(
+                f"probe.knn.k={self.k} is above the number of training images of {', '.join(small)}: "
+                "larger classes can outvote them"
+            )
+        return warnings
+
+    def fit_predict(self, features: Features, *, seed: int) -> Prediction:
+        classifier = KNeighborsClassifier(
+            n_neighbors=self.k,
+            metric=self.metric,
+            weights="uniform" if self.vote == "uniform" else self.softmax_weights,
+        )
+        classifier.fit(features.train.cpu().numpy(), features.train_labels.cpu().numpy())
+
+        def shares(queries: Tensor) -> NDArray[np.floating[Any]]:
+            scores = np.zeros((len(queries), features.classes))
+            if len(queries):
+                # classes_: a class without a training image has no column.
+                scores[:, classifier.classes_] = classifier.predict_proba(queries.cpu().numpy())
+            return scores
+
+        return Prediction.from_scores(shares(features.test), shares(features.validation), {"k": self.k})
+
+    def softmax_weights(self, distances: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+        """The vote of each neighbour, [n, K] from distances [n, K], the nearest counting 1: only shares matter."""
+        distances = distances.astype(np.float64)
+        similarities = 1 - distances if self.metric == "cosine" else -(distances**2) / 2
+        weights: NDArray[np.floating[Any]] = np.exp(
+            (similarities - similarities.max(axis=1, keepdims=True)) / self.temperature
+        )
+        return weights

@@ -1,0 +1,271 @@
+"""Each loss against a slow double loop written from its formula, and the properties it must have."""
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from lowres_ssl.errors import ConfigError
+from lowres_ssl.losses import dcl, dclw, negative_cosine, nt_xent, vicreg, vicreg_terms
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+LOSSES: dict[str, Loss] = {
+    "nt_xent": lambda z1, z2: nt_xent(z1, z2, 0.5),
+    "dcl": lambda z1, z2: dcl(z1, z2, 0.1),
+    "dclw": lambda z1, z2: dclw(z1, z2, 0.1, 0.5),
+    "dclw_released": lambda z1, z2: dclw(z1, z2, 0.1, 0.5, detach_weights=False, symmetric=False),
+    "negative_cosine": negative_cosine,
+    "vicreg": lambda z1, z2: vicreg(z1, z2, 25.0, 25.0, 1.0),
+    "vicreg_released": lambda z1, z2: vicreg(z1, z2, 25.0, 25.0, 1.0, average_variance=False),
+}
+SYMMETRIC = ["nt_xent", "dcl", "dclw", "vicreg", "vicreg_released"]
+
+
+def pair(
+    batch: int = 6, features: int = 5, *, seed: int = 0, dtype: torch.dtype = torch.float64
+) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    z1 = torch.randn(batch, features, generator=generator, dtype=torch.float64)
+    z2 = z1 + 0.7 * torch.randn(batch, features, generator=generator, dtype=torch.float64)
+    return z1.to(dtype), z2.to(dtype)
+
+
+def cosine(a: list[float], b: list[float]) -> float:
+    dot = sum(x * y for x, y in zip(a, b, strict=True))
+    return dot / math.sqrt(sum(x * x for x in a) * sum(y * y for y in b))
+
+
+def slow_nt_xent(z1: Tensor, z2: Tensor, temperature: float) -> float:
+    rows = z1.tolist() + z2.tolist()
+    total = 0.0
+    for i, row in enumerate(rows):
+        partner = rows[(i + len(z1)) % len(rows)]
+        denominator = sum(math.exp(cosine(row, other) / temperature) for k, other in enumerate(rows) if k != i)
+        total -= math.log(math.exp(cosine(row, partner) / temperature) / denominator)
+    return total / len(rows)
+
+
+def slow_dclw(z1: Tensor, z2: Tensor, temperature: float, sigma: float | None, directions: int = 2) -> float:
+    """DCLW as it stands in the paper, with an expectation over the batch; DCL where sigma is None."""
+    views = [z1.tolist(), z2.tolist()]
+    batch = len(z1)
+    alike = [cosine(views[0][i], views[1][i]) for i in range(batch)]
+    total = 0.0
+    for a in range(directions):
+        for i in range(batch):
+            negatives = 0.0
+            for view in views:
+                for k in range(batch):
+                    if k != i:
+                        negatives += math.exp(cosine(views[a][i], view[k]) / temperature)
+            weight = 1.0
+            if sigma is not None:
+                weight = 2 - math.exp(alike[i] / sigma) / (sum(math.exp(s / sigma) for s in alike) / batch)
+            total += -weight * alike[i] / temperature + math.log(negatives)
+    return total / (directions * batch)
+
+
+def slow_vicreg_terms(z1: Tensor, z2: Tensor) -> tuple[float, float, float]:
+    batch, features = z1.shape
+    invariance = variance = covariance = 0.0
+    for i in range(batch):
+        for j in range(features):
+            invariance += (z1[i, j] - z2[i, j]).item() ** 2 / (batch * features)
+    for z in (z1.tolist(), z2.tolist()):
+        means = [sum(row[j] for row in z) / batch for j in range(features)]
+        for a in range(features):
+            for b in range(features):
+                entry = sum((row[a] - means[a]) * (row[b] - means[b]) for row in z) / (batch - 1)
+                if a == b:
+                    variance += max(0.0, 1 - math.sqrt(entry + 1e-4)) / features / 2
+                else:
+                    covariance += entry**2 / features
+    return invariance, variance, covariance
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("shape", [(2, 3), (6, 5), (5, 12)])
+def test_losses_equal_the_slow_loops(seed: int, shape: tuple[int, int]) -> None:
+    z1, z2 = pair(*shape, seed=seed)
+    assert nt_xent(z1, z2, 0.3).item() == pytest.approx(slow_nt_xent(z1, z2, 0.3))
+    assert dcl(z1, z2, 0.3).item() == pytest.approx(slow_dclw(z1, z2, 0.3, None))
+    assert dclw(z1, z2, 0.3, 0.5).item() == pytest.approx(slow_dclw(z1, z2, 0.3, 0.5))
+    assert dclw(z1, z2, 0.3, 0.5, symmetric=False).item() == pytest.approx(slow_dclw(z1, z2, 0.3, 0.5, directions=1))
+    assert negative_cosine(z1, z2).item() == pytest.approx(
+        -sum(cosine(a, b) for a, b in zip(z1.tolist(), z2.tolist(), strict=True)) / len(z1)
+    )
+    terms = slow_vicreg_terms(z1, z2)
+    assert [term.item() for term in vicreg_terms(z1, z2)] == pytest.approx(terms)
+    assert vicreg(z1, z2, 25, 10, 2).item() == pytest.approx(25 * terms[0] + 10 * terms[1] + 2 * terms[2])
+
+
+def test_two_orthogonal_images_seen_alike_by_hand() -> None:
+    """s is 1 for the positive pair, 0 for each of the two negatives; the weights of DCLW are then all 1."""
+    z = torch.tensor([[3.0, 0.0], [0.0, 0.5]])
+    assert nt_xent(z, z, 1.0).item() == pytest.approx(math.log(math.e + 2) - 1)
+    assert dcl(z, z, 1.0).item() == pytest.approx(math.log(2) - 1)
+    assert dcl(z, z, 0.5).item() == pytest.approx(math.log(2) - 2)
+    assert dclw(z, z, 1.0, 0.5).item() == pytest.approx(math.log(2) - 1)
+    assert negative_cosine(z, z).item() == pytest.approx(-1)
+
+
+def test_dclw_by_hand_where_one_pair_is_alike_and_one_is_not() -> None:
+    """s = (1, 0), sigma 1: weights 2 - 2e/(e+1) and 2 - 2/(e+1)."""
+    z1 = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+    z2 = torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+    weight = 2 - 2 * math.e / (math.e + 1)
+    assert dclw(z1, z2, 1.0, 1.0).item() == pytest.approx(math.log(2) - weight / 2)
+
+
+def test_vicreg_by_hand() -> None:
+    """Three points: variances 1 and 4, covariance -1 in the first view; the second view has all points in one place."""
+    z1 = torch.tensor([[-1.0, 2.0], [0.0, -2.0], [1.0, 0.0]])  # means 0, 0; sums of squares 2, 8; products -2
+    z2 = torch.zeros(3, 2)
+    invariance, variance, covariance = vicreg_terms(z1, z2)
+    assert invariance.item() == pytest.approx(10 / 6)
+    assert variance.item() == pytest.approx((0 + 0.99) / 2)  # sqrt(0 + 1e-4) = 0.01
+    assert vicreg_terms(z1, z2, average_variance=False)[1].item() == pytest.approx(0.99)
+    assert covariance.item() == pytest.approx(2 * 1**2 / 2)
+    assert vicreg(z1, z2, 25, 25, 1).item() == pytest.approx(25 * 10 / 6 + 25 * 0.495 + 1)
+
+
+@pytest.mark.parametrize("name", SYMMETRIC)
+def test_loss_is_symmetric_in_views(name: str) -> None:
+    z1, z2 = pair()
+    torch.testing.assert_close(LOSSES[name](z1, z2), LOSSES[name](z2, z1))
+
+
+def test_symmetrised_negative_cosine_is_symmetric_in_views() -> None:
+    (p1, p2), (z1, z2) = pair(seed=1), pair(seed=2)
+    there = negative_cosine(p1, z2) + negative_cosine(p2, z1)
+    torch.testing.assert_close(there, negative_cosine(p2, z1) + negative_cosine(p1, z2))
+
+
+def test_released_dclw_looks_in_one_direction() -> None:
+    z1, z2 = pair()
+    there, back = dclw(z1, z2, 0.1, 0.5, symmetric=False), dclw(z2, z1, 0.1, 0.5, symmetric=False)
+    assert not torch.allclose(there, back)
+    torch.testing.assert_close((there + back) / 2, dclw(z1, z2, 0.1, 0.5))
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_loss_does_not_depend_on_the_order_of_the_batch(name: str) -> None:
+    z1, z2 = pair()
+    order = torch.tensor([4, 2, 0, 5, 1, 3])
+    torch.testing.assert_close(LOSSES[name](z1[order], z2[order]), LOSSES[name](z1, z2))
+
+
+@pytest.mark.parametrize("name", ["nt_xent", "dcl", "dclw", "negative_cosine"])
+def test_loss_does_not_depend_on_the_length_of_a_row(name: str) -> None:
+    z1, z2 = pair()
+    lengths = torch.linspace(0.1, 20, len(z1), dtype=z1.dtype)[:, None]
+    torch.testing.assert_close(LOSSES[name](z1 * lengths, z2 / lengths), LOSSES[name](z1, z2))
+
+
+@pytest.mark.parametrize("name", ["nt_xent", "dcl", "dclw_released", "vicreg", "vicreg_released"])
+@pytest.mark.parametrize("shape", [(4, 3), (3, 5)])
+def test_gradient_is_that_of_the_loss(name: str, shape: tuple[int, int]) -> None:
+    z1, z2 = (z.requires_grad_() for z in pair(*shape))
+    assert torch.autograd.gradcheck(LOSSES[name], (z1, z2))
+
+
+def test_gradient_of_negative_cosine_holds_z_constant() -> None:
+    p, z = (each.requires_grad_() for each in pair())
+    assert torch.autograd.gradcheck(lambda prediction: negative_cosine(prediction, z), (p,))
+    negative_cosine(p, z).backward()
+    assert z.grad is None
+
+
+def test_gradient_of_dclw_holds_the_weights_constant() -> None:
+    z1, z2 = (z.requires_grad_() for z in pair())
+    alike = torch.cosine_similarity(z1, z2).detach()
+    weights = 2 - len(z1) * torch.softmax(alike / 0.5, dim=0)
+
+    def with_constant_weights(a: Tensor, b: Tensor) -> Tensor:
+        return dcl(a, b, 0.1) + ((1 - weights) * torch.cosine_similarity(a, b) / 0.1).mean()
+
+    assert torch.autograd.gradcheck(with_constant_weights, (z1, z2))
+    wanted = torch.autograd.grad(with_constant_weights(z1, z2), (z1, z2))
+    torch.testing.assert_close(torch.autograd.grad(dclw(z1, z2, 0.1, 0.5), (z1, z2)), wanted)
+    undetached = torch.autograd.grad(dclw(z1, z2, 0.1, 0.5, detach_weights=False), (z1, z2))
+    assert not torch.allclose(undetached[0], wanted[0])
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_narrow_inputs_are_computed_in_float32(name: str, dtype: torch.dtype) -> None:
+    z1, z2 = pair(dtype=dtype)
+    got = LOSSES[name](z1, z2)
+    assert got.dtype == torch.float32
+    torch.testing.assert_close(got, LOSSES[name](z1.float(), z2.float()), rtol=0, atol=0)
+    assert LOSSES[name](z1.double(), z2.double()).dtype == torch.float64
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_autocast_changes_nothing(name: str) -> None:
+    z1, z2 = pair(dtype=torch.float32)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        got = LOSSES[name](z1, z2)
+    torch.testing.assert_close(got, LOSSES[name](z1, z2), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("loss", [lambda a, b: nt_xent(a, b, 0.01), lambda a, b: dcl(a, b, 0.01), LOSSES["dclw"]])
+@pytest.mark.parametrize("size", [1e-6, 1.0, 1e15])
+def test_extremes_stay_finite(loss: Loss, size: float) -> None:
+    z1, z2 = (torch.cat((z, -z)).mul(size).requires_grad_() for z in pair(dtype=torch.float32))
+    value = loss(z1, z2)
+    value.backward()
+    assert value.isfinite()
+    assert z1.grad is not None
+    assert z1.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("size", [0.0, 1e-6, 1e6])
+def test_vicreg_stays_finite_for_collapsed_and_for_huge_embeddings(size: float) -> None:
+    z1, z2 = (z.mul(size).requires_grad_() for z in pair(4, 64, dtype=torch.float32))
+    value = vicreg(z1, z2, 25.0, 25.0, 1.0)
+    value.backward()
+    assert value.isfinite()
+    assert z1.grad is not None
+    assert z1.grad.isfinite().all()
+
+
+def test_dcl_is_nt_xent_without_the_positive_in_the_sum() -> None:
+    """exp(NT-Xent of a row) = 1 + exp(DCL of that row), so with two rows seen symmetrically the losses tie up."""
+    z = torch.tensor([[1.0, 0.0], [0.0, 1.0]], dtype=torch.float64)
+    assert math.exp(nt_xent(z, z, 0.7).item()) == pytest.approx(1 + math.exp(dcl(z, z, 0.7).item()))
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_batch_of_one_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match=r"batch_size=1: .* at least 2"):
+        LOSSES[name](torch.ones(1, 3), torch.ones(1, 3))
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("shapes", [((4, 3), (4, 2)), ((4, 3), (3, 3)), ((4,), (4,)), ((2, 3, 4), (2, 3, 4))])
+def test_shapes_that_do_not_match_are_refused(name: str, shapes: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
+    with pytest.raises(ValueError, match="one shape"):
+        LOSSES[name](torch.ones(shapes[0]), torch.ones(shapes[1]))
+
+
+def test_temperature_that_is_not_above_0_is_refused() -> None:
+    z1, z2 = pair()
+    for loss in (nt_xent, dcl):
+        with pytest.raises(ConfigError, match="temperature=0"):
+            loss(z1, z2, 0.0)
+    with pytest.raises(ConfigError, match="sigma=-1"):
+        dclw(z1, z2, 0.1, -1.0)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", LOSSES)
+def test_autocast_changes_nothing_on_a_gpu(name: str) -> None:
+    z1, z2 = (z.cuda() for z in pair(dtype=torch.float32))
+    with torch.autocast("cuda", dtype=torch.float16):
+        got = LOSSES[name](z1, z2)
+    torch.testing.assert_close(got, LOSSES[name](z1, z2), rtol=0, atol=0)
+    torch.testing.assert_close(got.cpu(), LOSSES[name](z1.cpu(), z2.cpu()), rtol=1e-4, atol=1e-5)
