@@ -98,8 +98,8 @@ class Experiment:
     dataset: DatasetConfig = MISSING
     images: ImagesConfig = MISSING
     backbone: BackboneConfig = MISSING
-    probe: dict[str, dict[str, Any]] = MISSING
-    table_1: dict[str, dict[str, dict[str, float]]] = MISSING
+    probe: dict[str, Any] = MISSING
+    table_1: dict[str, Any] = MISSING
     recipe: str = MISSING
     split: SplitKind = MISSING
     split_seed: int = MISSING

@@ -1,0 +1,70 @@
+"""Where and how precisely to compute: what `device=auto` and `precision=auto` come to on this machine."""
+
+import platform
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lowres_ssl.errors import ConfigError
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Compute:
+    """A resolved device and precision. `precision`: "fp32", "bf16" or "fp16"."""
+
+    device: torch.device
+    precision: str
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        if self.precision == "fp32":
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=DTYPES[self.precision])
+
+    def describe(self) -> str:
+        return f"{device_name(self.device)}, {self.precision}"
+
+
+def resolve(device: str, precision: str) -> Compute:
+    """What to compute on. `device`: auto, cuda or cpu; `precision`: auto, fp32, bf16 or fp16.
+
+    auto takes a CUDA GPU where there is one, and bf16 where the hardware has it natively; an older GPU gets fp16 with a
+    gradient scaler, an older CPU fp32. Raises `ConfigError` for a device that is not there or cannot do it.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda" and not torch.cuda.is_available():
+        built = "this PyTorch is built for CPUs" if torch.version.cuda is None else "no CUDA GPU or driver was found"
+        raise ConfigError(f"device=cuda: {built}, wanted a CUDA GPU; try device=cpu, or see lowres-ssl doctor")
+    if device == "cpu" and precision == "fp16":
+        raise ConfigError("precision=fp16: wanted bf16 or fp32 on a CPU; try precision=auto")
+    where = torch.device(device)
+    if precision == "auto":
+        precision = "bf16" if has_native_bf16(where) else "fp16" if device == "cuda" else "fp32"
+    return Compute(where, precision)
+
+
+def has_native_bf16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return not {"avx512_bf16", "amx_bf16"}.isdisjoint(processor()[1])
+
+
+def device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else processor()[0]
+
+
+@cache
+def processor() -> tuple[str, frozenset[str]]:
+    """The CPU's name and feature flags; no flags where the system does not list them."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine(), frozenset()
+    fields = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    return fields.get("model name", platform.machine()), frozenset(fields.get("flags", "").split())

@@ -1,0 +1,22 @@
+"""DCL: Yeh et al., Decoupled Contrastive Learning, 2022 (arXiv 2110.06848)."""
+
+from torch import Tensor
+
+from lowres_ssl import losses
+from lowres_ssl.methods import Method, mlp
+
+
+class Dcl(Method):
+    """The decoupled loss (equation 6) on the output of a 2-layer projector; without weights: those are `dclw`."""
+
+    def __init__(self, features: int, projector_hidden: int, projector_output: int, temperature: float) -> None:
+        super().__init__()
+        losses.check_positive("temperature", temperature)
+        self.projector = mlp(features, projector_hidden, projector_output)
+        self.temperature = temperature
+
+    def embed(self, features: Tensor) -> tuple[Tensor, ...]:
+        return (self.projector(features),)
+
+    def loss(self, first: tuple[Tensor, ...], second: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        return {"loss": losses.dcl(first[0], second[0], self.temperature)}

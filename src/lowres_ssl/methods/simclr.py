@@ -1,0 +1,22 @@
+"""SimCLR: Chen et al., A Simple Framework for Contrastive Learning of Visual Representations, 2020 (arXiv 2002.05709)."""
+
+from torch import Tensor
+
+from lowres_ssl import losses
+from lowres_ssl.methods import Method, mlp
+
+
+class SimClr(Method):
+    """NT-Xent (equation 1) on the output of a 2-layer projector. The default sizes are the ICIP paper's."""
+
+    def __init__(self, features: int, projector_hidden: int, projector_output: int, temperature: float) -> None:
+        super().__init__()
+        losses.check_positive("temperature", temperature)
+        self.projector = mlp(features, projector_hidden, projector_output)
+        self.temperature = temperature
+
+    def embed(self, features: Tensor) -> tuple[Tensor, ...]:
+        return (self.projector(features),)
+
+    def loss(self, first: tuple[Tensor, ...], second: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        return {"loss": losses.nt_xent(first[0], second[0], self.temperature)}

@@ -1,0 +1,37 @@
+"""VICReg: Bardes, Ponce and LeCun, Variance-Invariance-Covariance Regularization, 2022 (arXiv 2105.04906)."""
+
+from torch import Tensor
+
+from lowres_ssl import losses
+from lowres_ssl.methods import Method, mlp
+
+
+class VicReg(Method):
+    """Invariance, variance and covariance (equation 6) of the output of an expander; the terms are shown unweighted.
+
+    Deviation from the paper: an expander of 2 layers of 4096, not 3 of 8192, as the ICIP paper has it.
+    `average_variance=False` is what that paper's released code does.
+    """
+
+    def __init__(
+        self,
+        features: int,
+        expander_hidden: int,
+        expander_output: int,
+        invariance: float,
+        variance: float,
+        covariance: float,
+        average_variance: bool,
+    ) -> None:
+        super().__init__()
+        self.expander = mlp(features, expander_hidden, expander_output)
+        self.weights = {"invariance": invariance, "variance": variance, "covariance": covariance}
+        self.average_variance = average_variance
+
+    def embed(self, features: Tensor) -> tuple[Tensor, ...]:
+        return (self.expander(features),)
+
+    def loss(self, first: tuple[Tensor, ...], second: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        values = losses.vicreg_terms(first[0], second[0], average_variance=self.average_variance)
+        terms = dict(zip(("invariance", "variance", "covariance"), values, strict=True))
+        return {"loss": sum((self.weights[name] * value for name, value in terms.items()), start=values[0] * 0), **terms}
