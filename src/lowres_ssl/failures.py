@@ -47,7 +47,10 @@ def describe(error: BaseException, command: str) -> tuple[str | None, int]:
     if isinstance(error, ConfigCompositionException | HydraException | OmegaConfBaseException):
         return composition(error, command), USAGE
     if isinstance(error, PermissionError | FileExistsError | NotADirectoryError | IsADirectoryError):
-        return f"cannot write or read {error.filename}: {error.strerror}; choose another place with output_dir=FOLDER", DATA
+        return (
+            f"cannot write or read {error.filename}: {error.strerror}; choose another place with output_dir=FOLDER",
+            DATA,
+        )
     if isinstance(error, OSError) and error.strerror and error.errno in (28, 30, 122):  # full, read-only, over quota
         where = f" {error.filename}" if error.filename else ""
         return f"cannot write{where}: {error.strerror}; choose another place with output_dir=FOLDER", DATA

@@ -1,1 +1,2 @@
-def main(cfg): print("x")
+def main(cfg):
+    print("x")

@@ -34,4 +34,7 @@ class VicReg(Method):
     def loss(self, first: tuple[Tensor, ...], second: tuple[Tensor, ...]) -> dict[str, Tensor]:
         values = losses.vicreg_terms(first[0], second[0], average_variance=self.average_variance)
         terms = dict(zip(("invariance", "variance", "covariance"), values, strict=True))
-        return {"loss": sum((self.weights[name] * value for name, value in terms.items()), start=values[0] * 0), **terms}
+        return {
+            "loss": sum((self.weights[name] * value for name, value in terms.items()), start=values[0] * 0),
+            **terms,
+        }

@@ -1,0 +1,102 @@
+"""Weights and training states on disk: written whole or not at all, read without running any code they may hold."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from lowres_ssl.atomic import replacing
+from lowres_ssl.errors import CheckpointError
+
+
+def save_state(path: Path, state: Mapping[str, Any]) -> None:
+    """Tensors, numbers, strings and containers of them."""
+    with replacing(path) as file:
+        torch.save(dict(state), file)
+
+
+def load_state(path: Path) -> dict[str, Any]:
+    """What `save_state` wrote, on the CPU. Raises `CheckpointError` if the file is damaged."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever the reader stumbles over, the file is the cause
+        raise CheckpointError(
+            f"{path}: the checkpoint is damaged; start the run again from scratch with force=true"
+        ) from error
+    assert isinstance(state, dict)
+    return state
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
+    """A safetensors file. The metadata is one JSON text under "lowres_ssl": several keys would be written in an order
+    that differs from process to process, and the bytes with it."""
+    text = json.dumps(metadata, sort_keys=True, ensure_ascii=False)
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with replacing(path) as file:
+        file.write(safetensors.torch.save(plain, metadata={"lowres_ssl": text}))
+
+
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and metadata of a safetensors file. Raises `CheckpointError` if it is missing or is none."""
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file; wanted a .safetensors file")
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            metadata = json.loads((file.metadata() or {}).get("lowres_ssl", "{}"))
+            return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118 - not a dict
+    except (safetensors.SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: not a safetensors file, or a damaged one ({error})") from error
+
+
+def load_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors of a weights file: safetensors, or a PyTorch state dict that loads with `weights_only=True`.
+
+    A state dict may stand under "state_dict" or "model". Raises `CheckpointError` for anything else.
+    """
+    if path.suffix == ".safetensors" or not path.is_file():
+        return load_tensors(path)[0]
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a pickle that wants to run code is refused in many ways
+        raise CheckpointError(
+            f"{path}: neither safetensors nor a PyTorch file of plain tensors; save it again with "
+            "safetensors.torch.save_file(model.state_dict(), 'encoder.safetensors')"
+        ) from error
+    for key in ("state_dict", "model"):
+        if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
+            loaded = loaded[key]
+    if not isinstance(loaded, dict) or not all(isinstance(value, Tensor) for value in loaded.values()):
+        raise CheckpointError(f"{path}: wanted a dict of tensors, got {type(loaded).__name__}")
+    return loaded
+
+
+def load_encoder(encoder: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
+    """Put `tensors` into the encoder, strictly; a classification layer (`fc.`) is left out.
+
+    Raises `CheckpointError` with the first keys that do not fit, or for weights that are not finite.
+    """
+    wanted = encoder.state_dict()
+    # PyTorch counts batches in a buffer that older files lack; it changes nothing here.
+    counters = {key: value for key, value in wanted.items() if key.endswith("num_batches_tracked")}
+    given = counters | {key: value for key, value in tensors.items() if not key.startswith("fc.")}
+    problems = [f"{key} is missing" for key in wanted if key not in given]
+    problems += [f"{key} is not known" for key in given if key not in wanted]
+    problems += [
+        f"{key} is {list(given[key].shape)}, wanted {list(wanted[key].shape)}"
+        for key in wanted
+        if key in given and given[key].shape != wanted[key].shape
+    ]
+    if problems:
+        raise CheckpointError(
+            f"{where}: these are weights of another architecture ({'; '.join(problems[:3])}; {len(problems)} in all); "
+            "name the right one with backbone=NAME (and backbone.small_stem=true if it has one)"
+        )
+    bad = [key for key, value in given.items() if not value.isfinite().all()]
+    if bad:
+        raise CheckpointError(f"{where}: {bad[0]} holds NaN or infinite values; these weights are of no use")
+    encoder.load_state_dict(given)

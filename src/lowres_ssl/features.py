@@ -1,0 +1,64 @@
+"""Frozen encoder -> features: every image once, float32, stored beside the encoder."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lowres_ssl.checkpoint import load_tensors, save_tensors
+from lowres_ssl.data.store import ImageStore
+from lowres_ssl.device import Compute
+from lowres_ssl.errors import CheckpointError, TrainingError
+from lowres_ssl.views.maker import evaluation_view
+
+BATCH = 128
+
+
+@torch.no_grad()
+def extract(
+    encoder: nn.Module,
+    store: ImageStore,
+    rows: Sequence[int],
+    *,
+    image_size: int,
+    mean: Sequence[float],
+    std: Sequence[float],
+    compute: Compute,
+) -> Tensor:
+    """The encoder's output for the store's `rows`: float32 [n, D] on the CPU, one row an image, the whole image seen.
+
+    The encoder is frozen: in evaluation mode, so that BatchNorm uses its stored statistics and does not change them.
+    Afterwards it is in the mode it was in. Raises `TrainingError` if a feature is NaN or infinite.
+    """
+    training = encoder.training
+    encoder.eval()
+    features = []
+    indices = np.asarray(rows, dtype=np.int64)
+    try:
+        for start in range(0, len(indices), BATCH):
+            images = torch.from_numpy(store.images[indices[start : start + BATCH]]).to(compute.device)
+            view = evaluation_view(images, image_size=image_size, mean=mean, std=std)
+            with compute.autocast():
+                output = encoder(view.contiguous(memory_format=torch.channels_last))
+            features.append(output.float().cpu())
+    finally:
+        encoder.train(training)
+    result = torch.cat(features)
+    if not result.isfinite().all():
+        raise TrainingError("the encoder's features are NaN or infinite; try precision=fp32, or train it again")
+    return result
+
+
+def stored(path: Path, key: str) -> Tensor | None:
+    """The features in `path`, if they are there and are those that `key` describes; damaged ones are made anew."""
+    try:
+        tensors, metadata = load_tensors(path)
+    except CheckpointError:
+        return None
+    return tensors.get("features") if metadata.get("key") == key else None
+
+
+def store_features(path: Path, features: Tensor, key: str) -> None:
+    save_tensors(path, {"features": features}, {"key": key})
