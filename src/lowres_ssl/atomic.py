@@ -11,7 +11,7 @@ from typing import IO, Any
 
 @contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A binary file to write to; it becomes `path` when the block ends without an error, and leaves nothing otherwise."""
+    """A binary file to write to; it becomes `path` when the block ends without an error, else leaves nothing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name[:40]}.", suffix=".part", dir=path.parent)
     temporary = Path(name)

@@ -1,6 +1,7 @@
-"""Finding and building what has one file a choice: a method, a probe. The name of the choice is the name of the file.
+"""Finding and building what has one file a choice (a method, a probe, a source), by the name of the file.
 
-The arguments a user typed are checked against the constructor's annotated signature, so that adding a file adds its keys.
+The arguments a user typed are checked against the constructor's annotated signature, so that a new file brings its
+keys.
 """
 
 import difflib
@@ -8,7 +9,7 @@ import importlib
 import inspect
 import math
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -25,11 +26,14 @@ def available(package: str) -> list[str]:
     return sorted(module.name for module in modules if not module.ispkg and not module.name.startswith("_"))
 
 
-def build(package: str, name: str, base: type[T], arguments: Mapping[str, Any], what: str) -> T:
-    """The one concrete subclass of `base` that `<package>/<name>.py` defines, built with `arguments`.
+def build(
+    package: str, name: str, base: type[T], arguments: Mapping[str, Any], what: str, named_by: str, **given: object
+) -> T:
+    """The one concrete subclass of `base` that `<package>/<name>.py` defines, built with `arguments` and `given`.
 
-    `what` is the key the user types: "method" (then `method=simclr`, `method.temperature=0.1`) or "probe.knn". Nothing
-    is imported that is not a module file of `package`.
+    `what` is the key of the arguments as the user types it ("method", for `method.temperature=0.1`), `named_by` that of
+    the name ("method", for `method=simclr`). `given` is what the program knows itself and no user types. Nothing is
+    imported that is not a module file of `package`.
 
     Constructors take what they are annotated with: int (a bool is none), float (finite; an int will do), bool, str,
     `X | None`, `list[X]`, `dict[str, X]`, `Literal[...]`. Raises `ConfigError` for an unknown name, and for a key that
@@ -37,8 +41,8 @@ def build(package: str, name: str, base: type[T], arguments: Mapping[str, Any], 
     """
     names = available(package)
     if name not in names:
-        key = f"{what}.name" if "." in what else what
-        raise ConfigError(f"{key}={name}: wanted one of {', '.join(names)}{suggestion(name, names, f'{key}={{}}')}")
+        hint = suggestion(name, names, f"{named_by}={{}}")
+        raise ConfigError(f"{named_by}={name}: wanted one of {', '.join(names)}{hint}")
     module = importlib.import_module(f"{package}.{name}")
     found = [
         member
@@ -48,14 +52,21 @@ def build(package: str, name: str, base: type[T], arguments: Mapping[str, Any], 
     concrete = [member for member in found if not inspect.isabstract(member)]
     if len(concrete) != 1:
         raise TypeError(f"{module.__name__} should define one concrete {base.__name__}, it defines {len(concrete)}")
-    check_arguments(concrete[0], name, arguments, what)
-    return concrete[0](**arguments)
+    check_arguments(concrete[0], name, arguments, what, given=given)
+    return concrete[0](**given, **arguments)
 
 
-def check_arguments(cls: type, name: str, arguments: Mapping[str, Any], what: str) -> None:
-    """Raises `ConfigError` where `arguments` do not fit the constructor of `cls`, which the user knows as `name`."""
-    parameters = inspect.signature(cls).parameters
-    hints = get_type_hints(cls.__init__) if parameters else {}
+def check_arguments(
+    cls: type, name: str, arguments: Mapping[str, Any], what: str, *, given: Collection[str] = ()
+) -> None:
+    """Raises `ConfigError` where `arguments` do not fit the constructor of `cls`, which the user knows as `name`.
+
+    The parameters named in `given` are not the user's to set.
+    """
+    constructor = inspect.getattr_static(cls, "__init__")
+    signature = {} if constructor is object.__init__ else dict(inspect.signature(cls).parameters)
+    parameters = {key: parameter for key, parameter in signature.items() if key not in given}
+    hints = get_type_hints(constructor) if parameters else {}
     for key, value in arguments.items():
         if key not in parameters:
             known = ", ".join(parameters) or "no arguments"

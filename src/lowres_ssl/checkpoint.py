@@ -1,5 +1,6 @@
 """Weights and training states on disk: written whole or not at all, read without running any code they may hold."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -51,6 +52,15 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118 - not a dict
     except (safetensors.SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(f"{path}: not a safetensors file, or a damaged one ({error})") from error
+
+
+def file_hash(path: Path) -> str:
+    """Hex SHA-256 of a file's bytes. Raises `CheckpointError` if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror}); wanted a file of weights") from error
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:

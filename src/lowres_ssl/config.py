@@ -234,4 +234,4 @@ def check_pretraining(config: PretrainConfig) -> None:
     decay = config.weight_decay
     require(math.isfinite(decay) and decay >= 0, "weight_decay", decay, "a number of at least 0")
     warmup = config.warmup_epochs
-    require(0 <= warmup, "warmup_epochs", warmup, "at least 0")
+    require(warmup >= 0, "warmup_epochs", warmup, "at least 0")

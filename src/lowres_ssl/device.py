@@ -51,7 +51,7 @@ def resolve(device: str, precision: str) -> Compute:
 
 def has_native_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return not {"avx512_bf16", "amx_bf16"}.isdisjoint(processor()[1])
 
 

@@ -1,6 +1,6 @@
 """Frozen encoder -> features: every image once, float32, stored beside the encoder."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -45,20 +45,26 @@ def extract(
             features.append(output.float().cpu())
     finally:
         encoder.train(training)
+    if not features:
+        raise ValueError("no images to extract features of")
     result = torch.cat(features)
     if not result.isfinite().all():
         raise TrainingError("the encoder's features are NaN or infinite; try precision=fp32, or train it again")
     return result
 
 
-def stored(path: Path, key: str) -> Tensor | None:
-    """The features in `path`, if they are there and are those that `key` describes; damaged ones are made anew."""
+def stored(path: Path, key: str) -> dict[str, Tensor] | None:
+    """The features of each side in `path`, if they are there and are those that `key` describes.
+
+    None if not: damaged ones are made anew.
+    """
     try:
         tensors, metadata = load_tensors(path)
     except CheckpointError:
         return None
-    return tensors.get("features") if metadata.get("key") == key else None
+    return tensors if metadata.get("key") == key else None
 
 
-def store_features(path: Path, features: Tensor, key: str) -> None:
-    save_tensors(path, {"features": features}, {"key": key})
+def store_features(path: Path, features: Mapping[str, Tensor], key: str) -> None:
+    """Keep the features of each side, float32 [n, D], under `key`, which says of what they are."""
+    save_tensors(path, features, {"key": key})

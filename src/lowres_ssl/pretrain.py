@@ -7,7 +7,7 @@ the order of the images from (seed, epoch), so that a checkpoint needs no genera
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lowres_ssl import monitors
 from lowres_ssl.checkpoint import load_state, save_state
 from lowres_ssl.data.store import ImageStore
 from lowres_ssl.device import Compute
 from lowres_ssl.errors import ConfigError, TrainingError
+from lowres_ssl.history import Line, Meter
 from lowres_ssl.interruption import Deferred
 from lowres_ssl.methods import Method
 from lowres_ssl.optimisation import learning_rate_at, make_optimiser
@@ -28,8 +28,6 @@ from lowres_ssl.progress import Progress
 from lowres_ssl.randomness import derive
 from lowres_ssl.views.maker import ViewMaker, image_keys
 from lowres_ssl.views.prefetch import prefetch
-
-History = list[dict[str, float]]
 
 
 @dataclass(frozen=True)
@@ -53,25 +51,30 @@ class Training:
         """Raises `ConfigError` if there would be none."""
         if self.batch_size > images:
             raise ConfigError(
-                f"batch_size={self.batch_size}: the training set has {images} images, so no batch would be full and the "
-                f"whole epoch would be dropped; wanted at most {images}; try batch_size={2 ** int(math.log2(images))}"
+                f"batch_size={self.batch_size}: the training set has {images} images, so no batch would be full and "
+                f"the whole epoch would be dropped; wanted at most {images}; "
+                f"try batch_size={2 ** int(math.log2(images))}"
             )
         full, rest = divmod(images, self.batch_size)
         # A batch of one image has nothing to be compared with.
         return full + int(self.keep_last_batch and rest > 1)
 
 
-@dataclass
-class State:
-    """Where training stands: `epoch` epochs done and `step` steps of the next, with what these add up to."""
+@dataclass(frozen=True)
+class Trained:
+    """What training came to. `best`: where a validation was asked for, the encoder it liked best."""
 
-    epoch: int = 0
-    step: int = 0
-    history: History = field(default_factory=list)
-    sums: dict[str, float] = field(default_factory=dict)
-    seconds: float = 0.0
-    embeddings: list[Tensor] = field(default_factory=list)
-    best: dict[str, Any] | None = None  # {"accuracy", "epoch", "encoder"}
+    history: list[Line]
+    best: "Best | None"
+
+
+@dataclass(frozen=True)
+class Best:
+    """The encoder's weights after `epoch` epochs, and the validation KNN accuracy they had."""
+
+    epoch: int
+    accuracy: float
+    encoder: dict[str, Tensor]
 
 
 def pretrain(
@@ -85,62 +88,59 @@ def pretrain(
     compute: Compute,
     checkpoint: Path,
     name: str,
-    on_epoch: Callable[[History], None],
+    on_epoch: Callable[[list[Line]], None],
     validate: Callable[[nn.Module], float] | None = None,
-) -> State:
+) -> Trained:
     """Train `encoder` and `method`'s heads in place on the store's `rows`, from `checkpoint` on if it is there.
 
-    `on_epoch` is given the history after each epoch. `validate` scores the encoder after each epoch; the state's `best`
-    is the first with the highest score. Raises `TrainingError` if a loss or a weight is not finite, leaving the
-    checkpoint before; `Interrupted` on SIGINT and SIGTERM, after writing one.
+    `on_epoch` is given the history after each epoch. `validate` scores the encoder after each epoch; the best is the
+    one with the highest score, of equals the latest, as in the paper's released code. Raises `TrainingError` if a loss
+    or a weight is not finite, leaving the checkpoint before; `Interrupted` on SIGINT and SIGTERM, after writing one.
     """
     images = np.asarray(rows, dtype=np.int64)
     steps = training.steps_per_epoch(len(images))
+    views_per_epoch = 2 * min(steps * training.batch_size, len(images))
+    warmup = round(training.warmup_epochs * steps)
     encoder.to(compute.device).train()
     method.to(compute.device).train()
     model = nn.ModuleDict({"encoder": encoder, "method": method})
     optimiser = make_optimiser(model, training.momentum, training.weight_decay, training.decay_norm_and_bias)
     scaler = torch.amp.GradScaler(compute.device.type, enabled=compute.precision == "fp16")
-    state = State()
+    epoch, history, best, meter = 0, list[Line](), None, Meter(training.batch_size)
 
     def save() -> None:
-        content = {"model": model.state_dict(), "optimiser": optimiser.state_dict(), "scaler": scaler.state_dict()}
-        save_state(checkpoint, content | vars(state))
+        parts: dict[str, Any] = {"model": model, "optimiser": optimiser, "scaler": scaler}
+        state = {name: part.state_dict() for name, part in parts.items()}
+        progress = {"epoch": epoch, "history": history, "best": best and vars(best), "meter": meter.state()}
+        save_state(checkpoint, state | progress)
 
     if checkpoint.exists():
         content = load_state(checkpoint)
-        model.load_state_dict(content.pop("model"))
-        optimiser.load_state_dict(content.pop("optimiser"))
-        scaler.load_state_dict(content.pop("scaler"))
-        state = State(**content)
+        model.load_state_dict(content["model"])
+        optimiser.load_state_dict(content["optimiser"])
+        scaler.load_state_dict(content["scaler"])
+        epoch, history, best = content["epoch"], content["history"], content["best"] and Best(**content["best"])
+        meter.load_state(content["meter"], compute.device)
 
-    size = 2 * training.batch_size
-    done = state.epoch * steps + state.step
+    done = epoch * steps + meter.steps
     with (
         Deferred() as stop,
-        Progress(name=name, epochs=training.epochs, steps_per_epoch=steps, done=done, views_per_step=size) as progress,
+        Progress(
+            name=name,
+            epochs=training.epochs,
+            steps_per_epoch=steps,
+            done=done,
+            views_per_step=views_per_epoch / steps,
+        ) as progress,
     ):
-        while state.epoch < training.epochs:
-            terms: dict[str, Tensor] = {}
-            started = time.perf_counter()
-
-            def settle() -> None:
-                """What the epoch's steps came to so far, into the state; not before all of it is known to be finite."""
-                nonlocal started
-                for term, value in terms.items():
-                    state.sums[term] = state.sums.get(term, 0.0) + float(value)
-                terms.clear()
-                check_finite(state, model, optimiser.param_groups[0]["lr"], compute.precision)
-                state.seconds += time.perf_counter() - started
-                started = time.perf_counter()
-
-            batches = make_batches(store, images, views, state, training, steps, compute)
-            for first, second in batches:
+        while epoch < training.epochs:
+            seconds_before, started = meter.seconds, time.perf_counter()
+            for first, second in make_batches(store, images, views, epoch, meter.steps, steps, training, compute):
                 rate = learning_rate_at(
-                    state.epoch * steps + state.step,
+                    epoch * steps + meter.steps,
                     peak=training.learning_rate,
                     steps=training.epochs * steps,
-                    warmup=round(training.warmup_epochs * steps),
+                    warmup=warmup,
                     schedule=training.schedule,
                 )
                 for group in optimiser.param_groups:
@@ -152,61 +152,66 @@ def pretrain(
                 scaler.scale(losses["loss"]).backward()
                 scaler.step(optimiser)
                 scaler.update()
-                for term, value in losses.items():
-                    terms[term] = terms.get(term, 0) + value.detach()
-                state.embeddings = [*state.embeddings, one[0].detach().float().cpu()]
-                state.embeddings = state.embeddings[-math.ceil(monitors.WINDOW / training.batch_size) :]
-                state.step += 1
+                meter.add(losses, one[0])
                 progress.step()
                 if progress.is_due():
-                    settle()
-                    progress.show(state.sums["loss"] / state.step)
-                if stop.received and state.step < steps:
-                    settle()
+                    means = meter.means()  # waits for the device, so that the seconds are those of finished steps
+                    meter.seconds = seconds_before + time.perf_counter() - started
+                    check_finite(means, epoch, meter.steps, training, compute)
+                    progress.show(means["loss"])
+                if stop.received and meter.steps < steps:
+                    check_finite(meter.means(), epoch, meter.steps, training, compute, model)
+                    meter.seconds = seconds_before + time.perf_counter() - started
                     save()
-                    raise stop.interrupted(f"epoch {state.epoch + 1}, step {state.step} of {steps} is saved")
+                    raise stop.interrupted(f"epoch {epoch + 1}, step {meter.steps} of {steps} is saved")
 
-            settle()
-            seen = min(steps * training.batch_size, len(images))
-            state.history = [*state.history, summary(state, steps, 2 * seen, optimiser.param_groups[0]["lr"])]
-            progress.show(state.history[-1]["loss"])
-            state.epoch, state.step, state.sums, state.seconds, state.embeddings = state.epoch + 1, 0, {}, 0.0, []
+            check_finite(meter.means(), epoch, meter.steps, training, compute, model)
+            meter.seconds = seconds_before + time.perf_counter() - started
+            epoch += 1
+            line = meter.line(epoch=epoch, views=views_per_epoch, learning_rate=optimiser.param_groups[0]["lr"])
+            meter = Meter(training.batch_size)
             if validate is not None:
                 accuracy = validate(encoder)
-                state.history[-1]["validation_knn_accuracy"] = accuracy
-                if state.best is None or accuracy > state.best["accuracy"]:
+                line["validation_knn_accuracy"] = accuracy
+                if best is None or accuracy >= best.accuracy:
                     weights = {key: value.detach().cpu().clone() for key, value in encoder.state_dict().items()}
-                    state.best = {"accuracy": accuracy, "epoch": state.epoch, "encoder": weights}
-            on_epoch(state.history)
-            if stop.received or state.epoch % training.checkpoint_every == 0 or state.epoch == training.epochs:
+                    best = Best(epoch, accuracy, weights)
+            history = [*history, line]
+            on_epoch(history)
+            if progress.is_due() or epoch == training.epochs:
+                progress.show(line["loss"])
+            if stop.received or epoch % training.checkpoint_every == 0 or epoch == training.epochs:
                 save()
             if stop.received:
-                raise stop.interrupted(f"epoch {state.epoch} of {training.epochs} is saved")
-    return state
+                raise stop.interrupted(f"epoch {epoch} of {training.epochs} is saved")
+    return Trained(history, best)
 
 
 def make_batches(
     store: ImageStore,
     rows: NDArray[np.int64],
     views: ViewMaker,
-    state: State,
-    training: Training,
+    epoch: int,
+    first: int,
     steps: int,
+    training: Training,
     compute: Compute,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """The two views of each batch left in this epoch, [B, 3, S, S] float32 channels_last on the device."""
-    epoch, first = state.epoch, state.step
+    """The two views of each batch of this epoch from step `first` on, [B, 3, S, S] float32 channels_last, on the
+    device."""
     generator = torch.Generator().manual_seed(derive(training.seed, "order", epoch))
     order = rows[torch.randperm(len(rows), generator=generator).numpy()]
     keys = image_keys(store.ids)
+
+    def view(batch: NDArray[np.int64], images: Tensor, number: int) -> Tensor:
+        made = views(images, store.sizes[batch].astype(np.int64), keys[batch], epoch=epoch, view=number)
+        return made.contiguous(memory_format=torch.channels_last)
 
     def produce() -> Iterator[tuple[Tensor, Tensor]]:
         for step in range(first, steps):
             batch = order[step * training.batch_size : (step + 1) * training.batch_size]
             images = torch.from_numpy(store.images[batch]).to(compute.device)
-            sizes = store.sizes[batch].astype(np.int64)
-            one, two = (views(images, sizes, keys[batch], epoch=epoch, view=view) for view in (0, 1))
-            yield tuple(view.contiguous(memory_format=torch.channels_last) for view in (one, two))  # type: ignore[misc]
+            yield view(batch, images, 0), view(batch, images, 1)
 
     # On a CPU a second thread takes the cores from the step, and was measured to be slower.
     return prefetch(produce()) if compute.device.type == "cuda" else produce()
@@ -223,30 +228,21 @@ def embed_both(
     return tuple(half[0] for half in halves), tuple(half[1] for half in halves)
 
 
-def summary(state: State, steps: int, views: int, rate: float) -> dict[str, float]:
-    """One epoch's line of the history."""
-    embeddings = torch.cat(state.embeddings)[-monitors.WINDOW :]
-    return {
-        "epoch": state.epoch + 1,
-        **{term: total / steps for term, total in state.sums.items()},
-        "learning_rate": rate,
-        "views_per_second": views / state.seconds,
-        "seconds": state.seconds,
-        "embedding_std": monitors.embedding_std(embeddings),
-        "effective_rank": monitors.effective_rank(embeddings),
-    }
-
-
-def check_finite(state: State, model: nn.Module, rate: float, precision: str) -> None:
-    """Raises `TrainingError` if a term or a weight is NaN or infinite."""
-    bad = [f"{term}={total}" for term, total in state.sums.items() if not math.isfinite(total)]
-    floats = [tensor for tensor in model.state_dict().values() if tensor.is_floating_point()]
-    if not bad and not torch.stack([tensor.isfinite().all() for tensor in floats]).all():
-        bad = ["the weights"]
-    if bad:
-        terms = ", ".join(f"{term}={total / max(state.step, 1):.4g}" for term, total in state.sums.items())
-        advice = "" if precision == "fp32" else ", or precision=fp32"
-        raise TrainingError(
-            f"epoch {state.epoch + 1}, step {state.step}: {bad[0]} is no longer finite ({terms}); the checkpoint before is "
-            f"kept; try learning_rate={rate / 10:.1g}, a longer warm-up (warmup_epochs=5){advice}"
-        )
+def check_finite(
+    means: Line, epoch: int, step: int, training: Training, compute: Compute, model: nn.Module | None = None
+) -> None:
+    """Raises `TrainingError` if a term's mean or, where the model is given, one of its weights is NaN or infinite."""
+    bad = next((f"the {term}" for term, mean in means.items() if not math.isfinite(mean)), None)
+    if bad is None and model is not None:
+        floats = [tensor for tensor in model.state_dict().values() if tensor.is_floating_point()]
+        if not torch.stack([tensor.isfinite().all() for tensor in floats]).all():
+            bad = "a weight"
+    if bad is None:
+        return
+    terms = ", ".join(f"{term} {mean:.4g}" for term, mean in means.items())
+    advice = "" if compute.precision == "fp32" else ", or precision=fp32"
+    raise TrainingError(
+        f"epoch {epoch + 1}, step {step}: {bad} is no longer finite (means of the epoch: {terms}); the checkpoint "
+        f"before it is kept; try learning_rate={training.learning_rate / 10:g}, "
+        f"a longer warm-up such as warmup_epochs={max(5, 2 * training.warmup_epochs):g}{advice}"
+    )

@@ -12,7 +12,7 @@ SECONDS_BETWEEN_LINES = 5.0
 class Progress:
     """Steps done, loss, views a second, time left; on standard error. Use it as a context manager."""
 
-    def __init__(self, *, name: str, epochs: int, steps_per_epoch: int, done: int, views_per_step: int) -> None:
+    def __init__(self, *, name: str, epochs: int, steps_per_epoch: int, done: int, views_per_step: float) -> None:
         self.name, self.epochs, self.steps_per_epoch = name, epochs, steps_per_epoch
         self.total, self.done, self.views_per_step = epochs * steps_per_epoch, done, views_per_step
         self.first = done

@@ -1,7 +1,6 @@
 """Helpers of the data tests: tiny images and catalogues without files. No real image, and no path of ours."""
 
 import hashlib
-import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -102,13 +101,3 @@ def made_up() -> Callable[..., Catalogue]:
         return Catalogue(name="made-up", root=Path("nowhere"), records=ordered, notes=(), **fields)
 
     return make
-
-
-@pytest.fixture(scope="session")
-def shared() -> Path:
-    """The folder of real names and images; the test is skipped where it is absent."""
-    place = os.environ.get("LOWRES_SSL_SHARED")
-    folder = Path(place) if place else Path(__file__).resolve().parents[3] / "shared"
-    if not (folder / "data" / "names").is_dir():
-        pytest.skip("no real file names here: set LOWRES_SSL_SHARED to a folder that has data/names")
-    return folder / "data"

@@ -247,12 +247,12 @@ def test_missing_root_says_what_to_type(tmp_path: Path) -> None:
     ("name", "options", "message"),
     [
         ("cats", {}, "dataset.source=cats: .*wanted one of breast, colorectal, folder, phantom, pneumonia"),
-        ("os", {}, "not a source of images"),
-        ("breast", {"zoom": 4}, "options.zoom=4: unknown; breast takes magnification"),
-        ("breast", {"magnification": "400"}, "got str, wanted int"),
-        ("breast", {"magnification": True}, "got bool, wanted int"),
-        ("folder", {"group_pattern": 3}, r"got int, wanted str \| None"),
-        ("colorectal", {"x": 1}, "takes no options"),
+        ("os", {}, "dataset.source=os: wanted one of breast"),
+        ("breast", {"zoom": 4}, "unknown key dataset.options.zoom: breast takes magnification"),
+        ("breast", {"magnification": "400"}, "got text, wanted a whole number"),
+        ("breast", {"magnification": True}, "got true or false, wanted a whole number"),
+        ("folder", {"group_pattern": 3}, "got a whole number, wanted text or null"),
+        ("colorectal", {"x": 1}, "takes no arguments"),
     ],
 )
 def test_unknown_sources_and_options_are_refused(name: str, options: dict[str, object], message: str) -> None:

@@ -39,7 +39,7 @@ def build_method(arguments: Mapping[str, Any], *, features: int, seed: int) -> M
     arguments = dict(arguments)
     name = str(arguments.pop("name"))
     with seeded(seed, "heads"):
-        return build(__name__, name, Method, arguments, "method", features=features)  # type: ignore[type-abstract]
+        return build(__name__, name, Method, arguments, "method", "method", features=features)  # type: ignore[type-abstract]
 
 
 def mlp(inputs: int, hidden: int, outputs: int, *, output_batch_norm: bool = False) -> nn.Sequential:

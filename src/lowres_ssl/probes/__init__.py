@@ -1,7 +1,7 @@
 """Probes: how good frozen features are. Stored features in, predictions out; one file a probe, found by its name.
 
-A probe sees no encoder, no image and no test label. It takes its random numbers from the seed it is given and leaves the
-global generators alone. Shape legend: D features, C classes.
+A probe sees no encoder, no image and no test label. It takes its random numbers from the seed it is given and leaves
+the global generators alone. Shape legend: D features, C classes.
 """
 
 from abc import ABC, abstractmethod
@@ -23,9 +23,9 @@ Details = dict[str, float | int | str]
 class Features:
     """The features of one split.
 
-    `train`, `validation`, `test`: float32 [n, D], each with its own n; validation may be empty [0, D]. The labels: int64
-    [n], from 0 to `classes` - 1. Test labels are not here: the metrics alone read them. Raises `ValueError` if shapes or
-    types do not fit, a label is out of range or a feature is NaN or infinite.
+    `train`, `validation`, `test`: float32 [n, D], each with its own n; validation may be empty [0, D]. The labels:
+    int64 [n], from 0 to `classes` - 1. Test labels are not here: the metrics alone read them. Raises `ValueError` if
+    shapes or types do not fit, a label is out of range or a feature is NaN or infinite.
     """
 
     train: Tensor
@@ -60,8 +60,8 @@ class Features:
 class Prediction:
     """What a probe says of the test and the validation images.
 
-    `test`, `validation`: int64 [n], the class. `test_scores`, `validation_scores`: float [n, C], probabilities or shares
-    of the vote; rows sum to 1. `details`: what the probe chose, for the record.
+    `test`, `validation`: int64 [n], the class. `test_scores`, `validation_scores`: float [n, C], probabilities or
+    shares of the vote; rows sum to 1. `details`: what the probe chose, for the record.
     """
 
     test: NDArray[np.int64]
@@ -110,7 +110,7 @@ class Probe(ABC):
 
 def build_probe(name: str, arguments: dict[str, Any]) -> Probe:
     """The probe in `probes/<name>.py`. Raises `ConfigError` if there is none or `arguments` do not fit it."""
-    return build(__name__, name, Probe, arguments, f"probe.{name}")  # type: ignore[type-abstract]
+    return build(__name__, name, Probe, arguments, f"probe.{name}", "probe")  # type: ignore[type-abstract]
 
 
 def require(ok: bool, key: str, got: object, wanted: str) -> None:

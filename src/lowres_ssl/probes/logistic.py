@@ -3,6 +3,7 @@
 import warnings
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
@@ -43,22 +44,39 @@ class Logistic(Probe):
         labels, validation_labels = features.train_labels.cpu().numpy(), features.validation_labels.cpu().numpy()
         model = LogisticRegression(max_iter=self.max_iterations, warm_start=True)
 
-        def scores(rows: np.ndarray) -> np.ndarray:
+        def scores(rows: NDArray[np.float64]) -> NDArray[np.float64]:
             shares = np.zeros((len(rows), features.classes))
             if len(rows):
                 shares[:, model.classes_] = model.predict_proba(rows)
             return shares
 
-        strengths = self.strengths
         if not features.can_validate:
-            strengths = [strengths[(len(strengths) - 1) // 2]]
+            strength = self.strengths[(len(self.strengths) - 1) // 2]
+            converged = fit(model, train, labels, strength)
+            details: Details = {"strength": strength, "chosen": "middle strength: a class has no validation image"}
+            return Prediction.from_scores(
+                scores(test), scores(validation), details | {"unconverged": int(not converged)}
+            )
+
         best = (-1.0, 0.0)  # accuracy, minus the log loss: the order of preference
         unconverged = 0
-        for strength in strengths:
-            model.set_params(C=1 / (strength * len(train)))
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", ConvergenceWarning)
-                model.fit(train, labels)
-            unconverged += int(model.n_iter_.max() >= self.max_iterations)
-            ...
-        raise NotImplementedError
+        for strength in self.strengths:
+            unconverged += not fit(model, train, labels, strength)
+            shares = scores(validation)
+            accuracy = float((shares.argmax(axis=1) == validation_labels).mean())
+            loss = log_loss(validation_labels, shares, labels=range(features.classes))
+            if (accuracy, -loss) > best:
+                best = (accuracy, -loss)
+                details = {"strength": strength, "chosen": "best validation accuracy", "validation_accuracy": accuracy}
+                prediction = Prediction.from_scores(scores(test), shares, details)
+        prediction.details["unconverged"] = unconverged
+        return prediction
+
+
+def fit(model: LogisticRegression, train: NDArray[np.float64], labels: NDArray[np.int64], strength: float) -> bool:
+    """Fit from where the model stands; whether it converged."""
+    model.set_params(C=1 / (strength * len(train)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(train, labels)
+    return bool(model.n_iter_.max() < model.max_iter)

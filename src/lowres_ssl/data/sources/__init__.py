@@ -4,19 +4,16 @@ they share: the listing they return, the walk through a folder, and the check of
 A source looks at names only. It opens no image: `data/index.py` does.
 """
 
-import importlib
-import inspect
 import os
-import pkgutil
 import unicodedata
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, ClassVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar
 
-from lowres_ssl.errors import ConfigError, DataError
+from lowres_ssl.build import build
+from lowres_ssl.errors import DataError
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"})
 JUNK = frozenset({"__macosx", "thumbs.db", "desktop.ini", "$recycle.bin"})
@@ -64,48 +61,7 @@ class Source(ABC):
 
 def build_source(name: str, options: dict[str, Any]) -> Source:
     """The source in `data/sources/<name>.py`, built with `options`. Raises `ConfigError` if either is not known."""
-    available = sorted(module.name for module in pkgutil.iter_modules(__path__))
-    if name not in available:
-        raise ConfigError(f"dataset.source={name}: not a source of images; wanted one of {', '.join(available)}")
-    module = importlib.import_module(f"{__name__}.{name}")
-    (found,) = [
-        member
-        for member in vars(module).values()
-        if inspect.isclass(member) and issubclass(member, Source) and member.__module__ == module.__name__
-    ]
-    check_options(found, options)
-    return found(**options)
-
-
-def check_options(source: type[Source], options: dict[str, Any]) -> None:
-    """Raises `ConfigError` where `options` do not fit the constructor of `source`."""
-    parameters = {} if source.__init__ is object.__init__ else dict(inspect.signature(source).parameters)
-    hints = get_type_hints(source.__init__) if parameters else {}
-    for key, value in options.items():
-        if key not in parameters:
-            known = ", ".join(parameters) or "no options"
-            raise ConfigError(f"dataset.options.{key}={value}: unknown; {source.__name__.lower()} takes {known}")
-        if not fits(value, hints[key]):
-            wanted = getattr(hints[key], "__name__", str(hints[key]))
-            raise ConfigError(f"dataset.options.{key}={value!r}: got {type(value).__name__}, wanted {wanted}")
-    for key, parameter in parameters.items():
-        if parameter.default is inspect.Parameter.empty and key not in options:
-            raise ConfigError(f"dataset.options.{key} is missing: {source.__name__.lower()} needs it; type {key}=VALUE")
-
-
-def fits(value: object, hint: Any) -> bool:
-    """Whether `value` has the annotated type; a bool is no int, an int will do for a float."""
-    if get_origin(hint) in (Union, UnionType):
-        return any(fits(value, choice) for choice in get_args(hint))
-    if hint is Any:
-        return True
-    if hint is None or hint is NoneType:
-        return value is None
-    if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    return isinstance(value, get_origin(hint) or hint)
+    return build(__name__, name, Source, options, "dataset.options", "dataset.source")  # type: ignore[type-abstract]
 
 
 def is_junk(name: str) -> bool:

@@ -1,0 +1,243 @@
+"""`lowres-ssl pretrain`: an encoder from the training images, found finished, resumed or trained; then its scores."""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor, nn
+
+from lowres_ssl.checkpoint import load_encoder, save_tensors
+from lowres_ssl.config import PretrainConfig, plain, read_config
+from lowres_ssl.data.records import Catalogue
+from lowres_ssl.data.splits import Split, save_split
+from lowres_ssl.device import Compute, resolve
+from lowres_ssl.errors import ConfigError
+from lowres_ssl.evaluation import Evaluation, evaluate, features_from, new_encoder, picture_of, probes_of, say
+from lowres_ssl.identity import base_identity, training_identity
+from lowres_ssl.methods import Method, build_method
+from lowres_ssl.preparation import Material, prepare, train_counts
+from lowres_ssl.pretrain import Training, pretrain
+from lowres_ssl.probes import Features
+from lowres_ssl.provenance import provenance
+from lowres_ssl.runs import Run, check_writable, run_for
+from lowres_ssl.scoreboard import MARK_ALL, scoreboard
+from lowres_ssl.views.maker import ViewMaker
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A config with everything built that can be built without an image, and so checked."""
+
+    config: PretrainConfig
+    encoder: nn.Module
+    method: Method
+    training: Training
+    views: ViewMaker
+    evaluation: Evaluation
+    compute: Compute
+
+
+def main(cfg: DictConfig) -> None:
+    plan = plan_of(read_config(cfg, PretrainConfig))
+    # The row that every table needs: the encoder this one starts from, scored the same way.
+    baseline = plan_of(read_config(with_method_random(cfg), PretrainConfig)) if plan.method.trains else None
+    check_writable(Path(plan.config.output_dir))
+    material = prepare(plan.config, partial(check_images, plan))
+    run = obtain(plan, material)
+    if not plan.config.evaluate:
+        return
+    rows = [(plan, run)]
+    if baseline is not None:
+        rows.append((baseline, obtain(baseline, material)))
+    results = [
+        (row_name(each), evaluate(its_run, each.config, material, each.evaluation, each.compute))
+        for each, its_run in rows
+    ]
+    picture = picture_of(run, row_name(plan), plan.config, material, plan.compute)
+    marks = [MARK_ALL] if plan.config.pretrain_on.name == "all" else []
+    print(scoreboard(results, plan.config.dataset.title, material.split, marks))
+    print(f"\nrun:     {run.folder}\nt-SNE:   {picture}", flush=True)
+
+
+def with_method_random(cfg: DictConfig) -> DictConfig:
+    """The same experiment without training. Settings that look up the method's name find `random` there."""
+    copy = cfg.copy()
+    OmegaConf.update(copy, "method", {"name": "random"}, merge=False)
+    OmegaConf.update(copy, "force", False)
+    return copy
+
+
+def plan_of(config: PretrainConfig) -> Plan:
+    """Raises `ConfigError` for whatever is wrong with `config` and can be known without the images."""
+    compute = resolve(config.device.name, config.precision.name)
+    if config.select_encoder.name == "best_validation_knn" and "knn" not in config.probe:
+        raise ConfigError("select_encoder=best_validation_knn: wanted knn among the probes; type probe=[knn,linear]")
+    encoder, width = new_encoder(config)
+    training = Training(
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        keep_last_batch=config.keep_last_batch,
+        joint=config.forward.name == "joint",
+        learning_rate=config.learning_rate,
+        momentum=config.momentum,
+        weight_decay=config.weight_decay,
+        decay_norm_and_bias=config.decay_norm_and_bias,
+        schedule=config.schedule.name,
+        warmup_epochs=config.warmup_epochs,
+        checkpoint_every=config.checkpoint_every,
+        seed=config.seed,
+    )
+    return Plan(
+        config=config,
+        encoder=encoder,
+        method=build_method(config.method, features=width, seed=config.seed),
+        training=training,
+        views=ViewMaker(
+            image_size=config.image_size,
+            mean=config.images.mean,
+            std=config.images.std,
+            seed=config.seed,
+            **plain(config.views),
+        ),
+        evaluation=probes_of(config),
+        compute=compute,
+    )
+
+
+def check_images(plan: Plan, catalogue: Catalogue, split: Split) -> None:
+    """Raises `ConfigError` if the images will not do for this plan; says what is doubtful."""
+    notes = [*catalogue.notes, *split.notes]
+    for probe in plan.evaluation.probes.values():
+        notes += probe.check(train_counts=train_counts(catalogue, split), class_names=catalogue.classes)
+    if plan.method.trains:
+        everything = plan.config.pretrain_on.name == "all"
+        images = len(catalogue.records if everything else split.train) + len(catalogue.unlabelled)
+        plan.training.steps_per_epoch(images)
+        if plan.config.select_encoder.name == "best_validation_knn" and not len(split.validation):
+            raise ConfigError("select_encoder=best_validation_knn: there are no validation images; try last")
+    for note in dict.fromkeys(notes):
+        say(f"note: {note}")
+
+
+def obtain(plan: Plan, material: Material) -> Run:
+    """The finished run of this plan: found, or resumed, or trained from the start."""
+    config, precision = plan.config, plan.compute.precision
+    if plan.method.trains:
+        identity = training_identity(config, material, precision)
+        labels = [config.dataset.name, config.method["name"], f"bs{config.batch_size}", f"s{config.seed}"]
+    else:
+        identity = base_identity(config, material, precision)
+        labels = [config.dataset.name, config.method["name"], f"s{config.seed}"]
+    run = run_for(Path(config.output_dir), "pretrain", labels, identity)
+    if config.force:
+        run.discard()
+    description = run.read()
+    if description and description["finished"]:
+        if plan.method.trains:
+            say(f"{run.name}: finished already; force=true trains it again")
+        return run
+    if description is None:
+        run.start(describe(config, material, identity))
+        save_split(material.split, material.catalogue, run.split)
+    outcome = train(plan, material, run) if plan.method.trains else {"epochs": 0}
+    keep(plan, material, run, plan.encoder.state_dict(), run.encoder("selected"))
+    run.finish(**outcome, **provenance(plan.compute.describe()))
+    return run
+
+
+def train(plan: Plan, material: Material, run: Run) -> dict[str, Any]:
+    """Train the plan's encoder in place; it ends as the one that `select_encoder` says. What is worth telling of it."""
+    config = plan.config
+    selects = config.select_encoder.name == "best_validation_knn"
+    say(f"{run.name}: {config.method['name']} on {plan.compute.describe()}")
+    trained = pretrain(
+        encoder=plan.encoder,
+        method=plan.method,
+        store=material.store,
+        rows=material.pretraining_rows(config.pretrain_on.name),
+        views=plan.views,
+        training=plan.training,
+        compute=plan.compute,
+        checkpoint=run.checkpoint,
+        name=f"{config.method['name']} on {config.dataset.name}",
+        on_epoch=run.write_history,
+        validate=partial(validation_accuracy, plan, material) if selects else None,
+    )
+    outcome: dict[str, Any] = {
+        "epochs": len(trained.history),
+        "training_seconds": sum(line["seconds"] for line in trained.history),
+    }
+    if trained.best is not None:
+        keep(plan, material, run, plan.encoder.state_dict(), run.folder / "encoder-last.safetensors")
+        load_encoder(plan.encoder, trained.best.encoder, run.name)
+        outcome |= {"selected_epoch": trained.best.epoch, "validation_knn_accuracy": trained.best.accuracy}
+    return outcome
+
+
+def validation_accuracy(plan: Plan, material: Material, encoder: nn.Module) -> float:
+    """Accuracy of the KNN probe on the validation images; the test images are not looked at."""
+    split, labels = material.split, material.catalogue.labels
+    train, validation = (
+        features_from(encoder, rows, plan.config, material, plan.compute) for rows in (split.train, split.validation)
+    )
+    features = Features(
+        train=train,
+        train_labels=torch.from_numpy(labels[split.train]),
+        validation=validation,
+        validation_labels=torch.from_numpy(labels[split.validation]),
+        test=train[:0],
+        classes=len(material.catalogue.classes),
+    )
+    predicted = plan.evaluation.probes["knn"].fit_predict(features, seed=plan.config.seed).validation
+    return float((predicted == labels[split.validation]).mean())
+
+
+def keep(plan: Plan, material: Material, run: Run, weights: dict[str, Tensor], path: Path) -> None:
+    """Write an encoder with what is needed to use it elsewhere. The same run gives the same bytes."""
+    config = plan.config
+    metadata = {
+        "run": run.name,
+        "method": config.method["name"],
+        "backbone": plain(config.backbone),
+        "image_size": config.image_size,
+        "mean": list(config.images.mean),
+        "std": list(config.images.std),
+        "data_digest": material.catalogue.digest,
+        "split_digest": material.split.digest,
+    }
+    save_tensors(path, weights, metadata)
+
+
+def describe(config: PretrainConfig, material: Material, identity: dict[str, Any]) -> dict[str, Any]:
+    """What `run.json` says of the run from its start."""
+    trains = "training" in identity
+    return {
+        "method": config.method["name"],
+        "dataset": config.dataset.name,
+        "title": config.dataset.title,
+        "recipe": config.recipe,
+        "batch_size": config.batch_size if trains else None,
+        "epochs_wanted": config.epochs if trains else 0,
+        "seed": config.seed,
+        "pretrain_on": config.pretrain_on.name,
+        "unlabelled_images": len(material.catalogue.unlabelled),
+        "split": {"kind": material.split.kind, "seed": material.split.seed, "digest": material.split.digest},
+        "backbone": config.backbone.name,
+        "image_size": config.image_size,
+        "precision": identity["precision"],
+        "store": material.store.path.name,
+        "identity": identity,
+        "config": plain(config),
+    }
+
+
+def row_name(plan: Plan) -> str:
+    """How a run is called in a table."""
+    config = plan.config
+    if not plan.method.trains:
+        return "random initialisation"
+    marks = "" if config.pretrain_on.name == "training" else ", on all images"
+    return f"{config.method['name']}, batch size {config.batch_size}, {config.epochs} epochs{marks}"

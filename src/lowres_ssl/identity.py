@@ -1,0 +1,51 @@
+"""What makes a run that run: everything that changes its numbers, and nothing that does not."""
+
+from typing import Any
+
+from lowres_ssl.config import Experiment, PretrainConfig, plain
+from lowres_ssl.data.decode import DECODER_VERSION
+from lowres_ssl.preparation import Material
+
+IDENTITY_VERSION = 1
+TRAINING = (
+    "epochs",
+    "batch_size",
+    "keep_last_batch",
+    "forward",
+    "learning_rate",
+    "momentum",
+    "weight_decay",
+    "decay_norm_and_bias",
+    "schedule",
+    "warmup_epochs",
+    "views",
+    "pretrain_on",
+    "select_encoder",
+)
+
+
+def base_identity(config: Experiment, material: Material, precision: str) -> dict[str, Any]:
+    """Images, labels, split, encoder and seed. Not: paths, device, the name of the data set or of the recipe."""
+    values = plain(config)
+    return {
+        "version": IDENTITY_VERSION,
+        "images": {"digest": material.catalogue.digest, **{key: values["images"][key] for key in ("mean", "std")}},
+        "store": list(material.store.images.shape),
+        "decoder": DECODER_VERSION,
+        "split": material.split.digest,
+        "image_size": config.image_size,
+        "backbone": values["backbone"],
+        "method": values["method"],
+        "seed": config.seed,
+        "precision": precision,
+    }
+
+
+def training_identity(config: PretrainConfig, material: Material, precision: str) -> dict[str, Any]:
+    """`base_identity`, and how the encoder is trained. KNN's settings count where validation chooses the encoder."""
+    values = plain(config)
+    identity = base_identity(config, material, precision)
+    identity["training"] = {key: values[key] for key in TRAINING}
+    if values["select_encoder"] == "best_validation_knn":
+        identity["validation"] = values["probe"]["knn"]
+    return identity

@@ -1,0 +1,92 @@
+"""Config -> images: indexed, divided, decoded, with everything checked that is known before the long work."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lowres_ssl.config import DatasetConfig, Experiment
+from lowres_ssl.data.index import build_catalogue
+from lowres_ssl.data.records import Catalogue
+from lowres_ssl.data.sources import build_source
+from lowres_ssl.data.splits import Split, make_split
+from lowres_ssl.data.store import ImageStore, open_store, storage_size_for
+from lowres_ssl.errors import DataError
+
+Check = Callable[[Catalogue, Split], None]
+
+
+@dataclass(frozen=True)
+class Material:
+    """The images of an experiment: what is known of them, which side they are on, their bytes."""
+
+    catalogue: Catalogue
+    split: Split
+    store: ImageStore
+
+    def pretraining_rows(self, pretrain_on: str) -> NDArray[np.int64]:
+        """Rows of the store to pre-train on: the training images and the unlabelled ones, or all there are."""
+        labelled = len(self.catalogue.records)
+        chosen = self.split.train if pretrain_on == "training" else np.arange(labelled)
+        return np.concatenate([chosen, np.arange(labelled, len(self.store.ids))])
+
+    @property
+    def train_counts(self) -> list[int]:
+        """Training images of each class, in the order of `catalogue.classes`."""
+        return train_counts(self.catalogue, self.split)
+
+
+def train_counts(catalogue: Catalogue, split: Split) -> list[int]:
+    counts = np.bincount(catalogue.labels[split.train], minlength=len(catalogue.classes))
+    return [int(count) for count in counts]
+
+
+def catalogue_of(dataset: DatasetConfig, store_dir: Path) -> Catalogue:
+    """The set's images as records. Raises `DataError` or `ConfigError`."""
+    source = build_source(dataset.source, dataset.options)
+    source.prepare(Path(dataset.root))
+    if not Path(dataset.root).exists():
+        raise DataError(f"{dataset.root}: no such folder, wanted the images of {dataset.title}. {how_to_get(dataset)}")
+    return build_catalogue(
+        name=dataset.name,
+        root=Path(dataset.root),
+        source=source,
+        expected=dataset.expected,
+        unlabelled=Path(dataset.unlabelled) if dataset.unlabelled else None,
+        skip_unreadable=dataset.skip_unreadable,
+        cache_dir=store_dir,
+    )
+
+
+def how_to_get(dataset: DatasetConfig) -> str:
+    """One or two sentences on where a set comes from, with the command."""
+    if dataset.url:
+        return f"Type: lowres-ssl data dataset={dataset.name} fetch=true. By hand: {dataset.instructions}."
+    by_hand = f"Then: lowres-ssl data dataset={dataset.name} fetch=true dataset.archive=PATH"
+    sentence = dataset.instructions.rstrip(".")
+    return f"{sentence}." if dataset.source in ("folder", "phantom") else f"{sentence}. {by_hand}"
+
+
+def prepare(config: Experiment, check: Check) -> Material:
+    """The images of `config`, decoded. `check` raises if they will not do; it is asked before the decoding."""
+    store_dir = Path(config.store_dir)
+    catalogue = catalogue_of(config.dataset, store_dir)
+
+    def divide(images: Catalogue) -> Split:
+        split = make_split(images, kind=config.split.name, seed=config.split_seed)
+        check(images, split)
+        return split
+
+    split = divide(catalogue)
+    store, readable = open_store(
+        catalogue,
+        colour=config.images.colour,
+        storage_size=config.dataset.storage_size or storage_size_for(catalogue, config.image_size),
+        store_dir=store_dir,
+        skip_unreadable=config.dataset.skip_unreadable,
+    )
+    if readable is not catalogue:  # some images turned out to be unreadable and were left out
+        split = divide(readable)
+    return Material(readable, split, store)

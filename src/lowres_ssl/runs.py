@@ -1,0 +1,165 @@
+"""Runs on disk: what a run's folder holds, how it is named, written, found and read. Knows no torch.
+
+`outputs/pretrain/<run>/` (and `outputs/evaluate/<run>/` for weights that came from elsewhere) holds
+
+    run.json                    what the run is: identity, config, provenance; whether it is finished
+    split.json                  which image trained, validated, tested
+    history.csv                 a line an epoch
+    encoder.safetensors         the encoder that `select_encoder` chose
+    encoder-last.safetensors    that of the last epoch, where it was not the one chosen
+    checkpoint.pt               while it is unfinished
+    features-*.safetensors      what the encoder makes of every image
+    <probe>-<hash>/             result.json and predictions.npz, one folder a probe and its settings
+    tsne.png
+"""
+
+import csv
+import hashlib
+import io
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from lowres_ssl.atomic import replacing, write_json, write_text
+from lowres_ssl.errors import CheckpointError, DataError
+
+SCHEMA_VERSION = 1
+KINDS = ("pretrain", "evaluate")
+Which = Literal["selected", "last"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's folder. Reading raises `CheckpointError` where a file is damaged."""
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.folder / "checkpoint.pt"
+
+    @property
+    def split(self) -> Path:
+        return self.folder / "split.json"
+
+    @property
+    def tsne(self) -> Path:
+        return self.folder / "tsne.png"
+
+    def encoder(self, which: Which = "selected") -> Path:
+        """The file of the encoder chosen, or of the last epoch's."""
+        last = self.folder / "encoder-last.safetensors"
+        return last if which == "last" and last.exists() else self.folder / "encoder.safetensors"
+
+    def features(self, which: Which, precision: str) -> Path:
+        return self.folder / f"features-{self.encoder(which).stem}-{precision}.safetensors"
+
+    def read(self) -> dict[str, Any] | None:
+        """What `run.json` says; None if there is none."""
+        return read_json(self.folder / "run.json", "start the run again with force=true")
+
+    def start(self, description: Mapping[str, Any]) -> None:
+        """Say what the run is. It counts as unfinished."""
+        write_json(self.folder / "run.json", {"schema": SCHEMA_VERSION, "finished": False, **description})
+
+    def finish(self, **outcome: Any) -> None:
+        """The encoder is there: the run is finished, and what only resuming needed goes."""
+        description = self.read()
+        assert description is not None, "a run is started before it is finished"
+        write_json(self.folder / "run.json", description | outcome | {"finished": True})
+        self.checkpoint.unlink(missing_ok=True)
+
+    def discard(self) -> None:
+        """Everything in it goes: `force=true`."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def write_history(self, lines: Sequence[Mapping[str, float]]) -> None:
+        """A row a line; numbers as Python writes them, to the last digit."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, fieldnames=list(lines[-1]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(lines)
+        write_text(self.folder / "history.csv", text.getvalue())
+
+    def epochs_done(self) -> int:
+        """How many epochs `history.csv` tells of."""
+        try:
+            text = (self.folder / "history.csv").read_text(encoding="utf-8")
+        except OSError:
+            return 0
+        return max(0, len(text.splitlines()) - 1)
+
+    def result_folder(self, probe: str, settings: Mapping[str, Any]) -> Path:
+        """Where the result of a probe with these settings belongs."""
+        return self.folder / f"{probe}-{digest(settings)[:8]}"
+
+    def results(self) -> Iterator[dict[str, Any]]:
+        """What each `result.json` says."""
+        for path in sorted(self.folder.glob("*/result.json")):
+            result = read_result(path.parent)
+            if result is not None:
+                yield result
+
+
+def digest(content: Any) -> str:
+    """Hex SHA-256 of plain data: the same for the same keys and values, in whatever order the keys came."""
+    text = json.dumps(content, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def run_for(output_dir: Path, kind: str, labels: Sequence[str], identity: Mapping[str, Any]) -> Run:
+    """The run that is what `identity` says; `labels` (data set, method, ...) are for the reader of its name."""
+    parts = [re.sub(r"[^A-Za-z0-9._]+", "_", label) for label in labels]
+    return Run(output_dir / kind / "-".join([*parts, digest(identity)[:8]]))
+
+
+def find_runs(output_dir: Path) -> list[Run]:
+    """Every run below `output_dir`, by name; empty if there is none."""
+    return [Run(path.parent) for kind in KINDS for path in sorted((output_dir / kind).glob("*/run.json"))]
+
+
+def write_result(folder: Path, result: Mapping[str, Any], predictions: Mapping[str, np.ndarray[Any, Any]]) -> None:
+    """The predictions first: a `result.json` says that both are there."""
+    with replacing(folder / "predictions.npz") as file:
+        np.savez_compressed(file, allow_pickle=False, **predictions)
+    write_json(folder / "result.json", {"schema": SCHEMA_VERSION, **result})
+
+
+def read_result(folder: Path) -> dict[str, Any] | None:
+    """What `result.json` in `folder` says; None if there is none. Raises `CheckpointError` if it is damaged."""
+    return read_json(folder / "result.json", f"remove {folder} to have it made anew")
+
+
+def read_json(path: Path, repair: str) -> dict[str, Any] | None:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: cannot be read ({error}); {repair}") from error
+    if not isinstance(content, dict) or content.get("schema") != SCHEMA_VERSION:
+        raise CheckpointError(f"{path}: not of schema {SCHEMA_VERSION}, written by another version; {repair}")
+    return content
+
+
+def check_writable(output_dir: Path) -> None:
+    """Raises `DataError` if nothing can be written there."""
+    try:
+        output_dir.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=output_dir):
+            pass
+    except OSError as error:
+        raise DataError(
+            f"output_dir={output_dir}: cannot be written to ({error.strerror}); choose another with output_dir=FOLDER"
+        ) from error
