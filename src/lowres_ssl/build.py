@@ -73,7 +73,9 @@ def check_arguments(
             hint = suggestion(key, list(parameters), f"{what}.{{}}={value}")
             raise ConfigError(f"unknown key {what}.{key}: {name} takes {known}{hint}")
         if not fits(value, hints[key]):
-            raise ConfigError(f"{what}.{key}={value}: got {in_words(type(value))}, wanted {in_words(hints[key])}")
+            finite = not isinstance(value, float) or math.isfinite(value)
+            got = in_words(type(value)) if finite else "a number that is not finite"
+            raise ConfigError(f"{what}.{key}={value}: got {got}, wanted {in_words(hints[key])}")
     for key, parameter in parameters.items():
         if key not in arguments and parameter.default is inspect.Parameter.empty:
             wanted = in_words(hints[key])

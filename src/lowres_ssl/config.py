@@ -140,7 +140,7 @@ class DataConfig:
     data_dir: str = MISSING
     output_dir: str = MISSING
     store_dir: str = MISSING
-    dataset: DatasetConfig | None = MISSING
+    dataset: DatasetConfig | None = None  # none chosen: all are listed
     images: ImagesConfig | None = MISSING
     split: SplitKind = MISSING
     split_seed: int = MISSING
@@ -196,6 +196,14 @@ def read_config(cfg: DictConfig, schema: type[Config]) -> Config:
     if isinstance(config, PretrainConfig):
         check_pretraining(config)
     return config
+
+
+def with_method_random(cfg: DictConfig) -> DictConfig:
+    """The same experiment without training. Settings that look up the method's name find `random` there."""
+    copy = cfg.copy()
+    OmegaConf.update(copy, "method", {"name": "random"}, merge=False)
+    OmegaConf.update(copy, "force", False)
+    return copy
 
 
 def plain(config: Any) -> dict[str, Any]:

@@ -92,7 +92,7 @@ def evaluate_one(
         seed=derive(config.seed, "probe", name),
     )
     seconds = time.perf_counter() - started
-    description = run.read() or {}
+    description = run.description()
     validation = None
     if len(labels["validation"]):
         validation = score(labels["validation"], prediction.validation, prediction.validation_scores, catalogue.classes)
@@ -179,7 +179,7 @@ def features_from(
     return extract(
         encoder,
         material.store,
-        rows,
+        rows.tolist(),
         image_size=config.image_size,
         mean=config.images.mean,
         std=config.images.std,

@@ -16,7 +16,7 @@ def score(labels: Integers, predictions: Integers, scores: NDArray[np.floating[A
 
     labels, predictions: int64 [n], n at least 1, places in `names`; scores: float [n, C], rows that sum to 1.
 
-    `accuracy` and `weighted_f1` are the ICIP paper's two. `weighted_f1`, `macro_f1` and `balanced_accuracy` are over the
+    `accuracy` and `weighted_f1` are the ICIP paper's. `weighted_f1`, `macro_f1` and `balanced_accuracy` are over the
     classes that have an image here; a class never predicted has an F1 of 0. `auroc` is the area under the ROC curve,
     for two classes that of the second, for more the mean of one class against the rest; None if a class has no image
     here. `sensitivity` and `specificity`: of each class against the rest, None where there is nothing to divide by.

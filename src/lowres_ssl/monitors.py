@@ -23,8 +23,9 @@ def effective_rank(embeddings: Tensor) -> float:
     Roy and Vetterli, The effective rank, 2007; as in RankMe (Garrido et al., 2023, arXiv 2210.02885), but centred.
     0 if all embeddings are the same.
     """
-    centred = embeddings.float() - embeddings.float().mean(dim=0)
-    values = torch.linalg.svdvals(centred)
+    # In float32 the mean of equal rows may be another number, and a collapse would pass for one dimension.
+    centred = embeddings.double() - embeddings.double().mean(dim=0)
+    values = torch.linalg.svdvals(centred.float())
     total = values.sum()
     if total == 0:
         return 0.0

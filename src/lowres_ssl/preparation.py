@@ -2,12 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.resources import files
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from omegaconf import DictConfig, OmegaConf
 
 from lowres_ssl.config import DatasetConfig, Experiment
+from lowres_ssl.data.fetch import fetch, is_there
 from lowres_ssl.data.index import build_catalogue
 from lowres_ssl.data.records import Catalogue
 from lowres_ssl.data.sources import build_source
@@ -47,6 +51,8 @@ def catalogue_of(dataset: DatasetConfig, store_dir: Path) -> Catalogue:
     """The set's images as records. Raises `DataError` or `ConfigError`."""
     source = build_source(dataset.source, dataset.options)
     source.prepare(Path(dataset.root))
+    if dataset.archive and not is_there(Path(dataset.root)):
+        get(dataset)
     if not Path(dataset.root).exists():
         raise DataError(f"{dataset.root}: no such folder, wanted the images of {dataset.title}. {how_to_get(dataset)}")
     return build_catalogue(
@@ -57,6 +63,32 @@ def catalogue_of(dataset: DatasetConfig, store_dir: Path) -> Catalogue:
         unlabelled=Path(dataset.unlabelled) if dataset.unlabelled else None,
         skip_unreadable=dataset.skip_unreadable,
         cache_dir=store_dir,
+    )
+
+
+def known_sets(data_dir: str) -> list[DatasetConfig]:
+    """The data sets that have a config, by name, as they are below `data_dir`."""
+    sets = []
+    for name in sorted(entry.name for entry in files("lowres_ssl.conf").joinpath("dataset").iterdir()):
+        loaded = OmegaConf.load(StringIO(files("lowres_ssl.conf").joinpath("dataset", name).read_text("utf-8")))
+        assert isinstance(loaded, DictConfig)
+        loaded.pop("defaults", None)
+        merged = OmegaConf.merge({"data_dir": data_dir, "dataset": DatasetConfig}, {"dataset": loaded})
+        dataset = OmegaConf.to_object(merged.dataset)
+        assert isinstance(dataset, DatasetConfig)
+        sets.append(dataset)
+    return sets
+
+
+def get(dataset: DatasetConfig) -> None:
+    """Download the set, or unpack `dataset.archive`, into `dataset.root`, unless it is there. Raises `DataError`."""
+    fetch(
+        name=dataset.name,
+        url=dataset.url,
+        sha256=dataset.sha256,
+        archive=Path(dataset.archive) if dataset.archive else None,
+        root=Path(dataset.root),
+        instructions=dataset.instructions,
     )
 
 

@@ -180,9 +180,10 @@ def pretrain(
             on_epoch(history)
             if progress.is_due() or epoch == training.epochs:
                 progress.show(line["loss"])
-            if stop.received or epoch % training.checkpoint_every == 0 or epoch == training.epochs:
+            saving = bool(stop.received) or epoch % training.checkpoint_every == 0 or epoch == training.epochs
+            if saving:
                 save()
-            if stop.received:
+            if saving and stop.received:  # a signal after `saving` was decided waits for the next step
                 raise stop.interrupted(f"epoch {epoch} of {training.epochs} is saved")
     return Trained(history, best)
 

@@ -59,8 +59,14 @@ class Run:
 
     def encoder(self, which: Which = "selected") -> Path:
         """The file of the encoder chosen, or of the last epoch's."""
-        last = self.folder / "encoder-last.safetensors"
-        return last if which == "last" and last.exists() else self.folder / "encoder.safetensors"
+        if which == "last" and self.last_encoder.exists():
+            return self.last_encoder
+        return self.folder / "encoder.safetensors"
+
+    @property
+    def last_encoder(self) -> Path:
+        """Where the last epoch's encoder is kept, if it is not the one chosen."""
+        return self.folder / "encoder-last.safetensors"
 
     def features(self, which: Which, precision: str) -> Path:
         return self.folder / f"features-{self.encoder(which).stem}-{precision}.safetensors"
@@ -69,15 +75,22 @@ class Run:
         """What `run.json` says; None if there is none."""
         return read_json(self.folder / "run.json", "start the run again with force=true")
 
+    def description(self) -> dict[str, Any]:
+        """What `run.json` says of a run that must be there. Raises `CheckpointError` if it is not."""
+        description = self.read()
+        if description is None:
+            raise CheckpointError(
+                f"{self.folder}: no run.json there, wanted a run's folder; see them with lowres-ssl runs"
+            )
+        return description
+
     def start(self, description: Mapping[str, Any]) -> None:
         """Say what the run is. It counts as unfinished."""
         write_json(self.folder / "run.json", {"schema": SCHEMA_VERSION, "finished": False, **description})
 
     def finish(self, **outcome: Any) -> None:
         """The encoder is there: the run is finished, and what only resuming needed goes."""
-        description = self.read()
-        assert description is not None, "a run is started before it is finished"
-        write_json(self.folder / "run.json", description | outcome | {"finished": True})
+        write_json(self.folder / "run.json", self.description() | outcome | {"finished": True})
         self.checkpoint.unlink(missing_ok=True)
 
     def discard(self) -> None:

@@ -7,23 +7,24 @@ from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
-from torch import Tensor, nn
+from torch import nn
 
-from lowres_ssl.checkpoint import load_encoder, save_tensors
-from lowres_ssl.config import PretrainConfig, plain, read_config
+from lowres_ssl.artefacts import keep_encoder, start, untrained_run
+from lowres_ssl.checkpoint import load_encoder
+from lowres_ssl.config import PretrainConfig, plain, read_config, with_method_random
 from lowres_ssl.data.records import Catalogue
-from lowres_ssl.data.splits import Split, save_split
+from lowres_ssl.data.splits import Split
 from lowres_ssl.device import Compute, resolve
 from lowres_ssl.errors import ConfigError
-from lowres_ssl.evaluation import Evaluation, evaluate, features_from, new_encoder, picture_of, probes_of, say
-from lowres_ssl.identity import base_identity, training_identity
+from lowres_ssl.evaluation import Evaluation, features_from, new_encoder, probes_of, say
+from lowres_ssl.identity import training_identity
 from lowres_ssl.methods import Method, build_method
 from lowres_ssl.preparation import Material, prepare, train_counts
 from lowres_ssl.pretrain import Training, pretrain
 from lowres_ssl.probes import Features
 from lowres_ssl.provenance import provenance
 from lowres_ssl.runs import Run, check_writable, run_for
-from lowres_ssl.scoreboard import MARK_ALL, scoreboard
+from lowres_ssl.scoring import score_and_show
 from lowres_ssl.views.maker import ViewMaker
 
 
@@ -41,33 +42,20 @@ class Plan:
 
 
 def main(cfg: DictConfig) -> None:
-    plan = plan_of(read_config(cfg, PretrainConfig))
+    config = read_config(cfg, PretrainConfig)
     # The row that every table needs: the encoder this one starts from, scored the same way.
-    baseline = plan_of(read_config(with_method_random(cfg), PretrainConfig)) if plan.method.trains else None
-    check_writable(Path(plan.config.output_dir))
-    material = prepare(plan.config, partial(check_images, plan))
-    run = obtain(plan, material)
-    if not plan.config.evaluate:
-        return
-    rows = [(plan, run)]
-    if baseline is not None:
-        rows.append((baseline, obtain(baseline, material)))
-    results = [
-        (row_name(each), evaluate(its_run, each.config, material, each.evaluation, each.compute))
-        for each, its_run in rows
-    ]
-    picture = picture_of(run, row_name(plan), plan.config, material, plan.compute)
-    marks = [MARK_ALL] if plan.config.pretrain_on.name == "all" else []
-    print(scoreboard(results, plan.config.dataset.title, material.split, marks))
-    print(f"\nrun:     {run.folder}\nt-SNE:   {picture}", flush=True)
-
-
-def with_method_random(cfg: DictConfig) -> DictConfig:
-    """The same experiment without training. Settings that look up the method's name find `random` there."""
-    copy = cfg.copy()
-    OmegaConf.update(copy, "method", {"name": "random"}, merge=False)
-    OmegaConf.update(copy, "force", False)
-    return copy
+    baseline = read_config(with_method_random(cfg), PretrainConfig)
+    plan = plan_of(config)
+    check_writable(Path(config.output_dir))
+    material = prepare(config, partial(check_images, plan))
+    if plan.method.trains:
+        run = obtain(plan, material, OmegaConf.to_container(cfg.probe))
+        rows = [(run, config)]
+    else:
+        rows = []
+    rows.append((untrained_run(baseline, material, plan.compute), baseline))
+    if config.evaluate:
+        score_and_show(rows, material, plan.compute)
 
 
 def plan_of(config: PretrainConfig) -> Plan:
@@ -122,28 +110,31 @@ def check_images(plan: Plan, catalogue: Catalogue, split: Split) -> None:
         say(f"note: {note}")
 
 
-def obtain(plan: Plan, material: Material) -> Run:
-    """The finished run of this plan: found, or resumed, or trained from the start."""
-    config, precision = plan.config, plan.compute.precision
-    if plan.method.trains:
-        identity = training_identity(config, material, precision)
-        labels = [config.dataset.name, config.method["name"], f"bs{config.batch_size}", f"s{config.seed}"]
-    else:
-        identity = base_identity(config, material, precision)
-        labels = [config.dataset.name, config.method["name"], f"s{config.seed}"]
+def obtain(plan: Plan, material: Material, probe: Any) -> Run:
+    """The finished run of this plan: found, resumed or trained from the start. `probe`: its settings as composed."""
+    config = plan.config
+    identity = training_identity(config, material, plan.compute.precision)
+    labels = [config.dataset.name, config.method["name"], f"bs{config.batch_size}", f"s{config.seed}"]
     run = run_for(Path(config.output_dir), "pretrain", labels, identity)
     if config.force:
         run.discard()
     description = run.read()
     if description and description["finished"]:
-        if plan.method.trains:
-            say(f"{run.name}: finished already; force=true trains it again")
+        say(f"{run.name}: finished already; force=true trains it again")
         return run
     if description is None:
-        run.start(describe(config, material, identity))
-        save_split(material.split, material.catalogue, run.split)
-    outcome = train(plan, material, run) if plan.method.trains else {"epochs": 0}
-    keep(plan, material, run, plan.encoder.state_dict(), run.encoder("selected"))
+        start(
+            run,
+            config,
+            material,
+            identity,
+            batch_size=config.batch_size,
+            epochs_wanted=config.epochs,
+            pretrain_on=config.pretrain_on.name,
+            probe=probe,
+        )
+    outcome = train(plan, material, run)
+    keep_encoder(run.encoder(), plan.encoder.state_dict(), run, config, material)
     run.finish(**outcome, **provenance(plan.compute.describe()))
     return run
 
@@ -157,7 +148,7 @@ def train(plan: Plan, material: Material, run: Run) -> dict[str, Any]:
         encoder=plan.encoder,
         method=plan.method,
         store=material.store,
-        rows=material.pretraining_rows(config.pretrain_on.name),
+        rows=material.pretraining_rows(config.pretrain_on.name).tolist(),
         views=plan.views,
         training=plan.training,
         compute=plan.compute,
@@ -171,7 +162,7 @@ def train(plan: Plan, material: Material, run: Run) -> dict[str, Any]:
         "training_seconds": sum(line["seconds"] for line in trained.history),
     }
     if trained.best is not None:
-        keep(plan, material, run, plan.encoder.state_dict(), run.folder / "encoder-last.safetensors")
+        keep_encoder(run.last_encoder, plan.encoder.state_dict(), run, config, material)
         load_encoder(plan.encoder, trained.best.encoder, run.name)
         outcome |= {"selected_epoch": trained.best.epoch, "validation_knn_accuracy": trained.best.accuracy}
     return outcome
@@ -193,51 +184,3 @@ def validation_accuracy(plan: Plan, material: Material, encoder: nn.Module) -> f
     )
     predicted = plan.evaluation.probes["knn"].fit_predict(features, seed=plan.config.seed).validation
     return float((predicted == labels[split.validation]).mean())
-
-
-def keep(plan: Plan, material: Material, run: Run, weights: dict[str, Tensor], path: Path) -> None:
-    """Write an encoder with what is needed to use it elsewhere. The same run gives the same bytes."""
-    config = plan.config
-    metadata = {
-        "run": run.name,
-        "method": config.method["name"],
-        "backbone": plain(config.backbone),
-        "image_size": config.image_size,
-        "mean": list(config.images.mean),
-        "std": list(config.images.std),
-        "data_digest": material.catalogue.digest,
-        "split_digest": material.split.digest,
-    }
-    save_tensors(path, weights, metadata)
-
-
-def describe(config: PretrainConfig, material: Material, identity: dict[str, Any]) -> dict[str, Any]:
-    """What `run.json` says of the run from its start."""
-    trains = "training" in identity
-    return {
-        "method": config.method["name"],
-        "dataset": config.dataset.name,
-        "title": config.dataset.title,
-        "recipe": config.recipe,
-        "batch_size": config.batch_size if trains else None,
-        "epochs_wanted": config.epochs if trains else 0,
-        "seed": config.seed,
-        "pretrain_on": config.pretrain_on.name,
-        "unlabelled_images": len(material.catalogue.unlabelled),
-        "split": {"kind": material.split.kind, "seed": material.split.seed, "digest": material.split.digest},
-        "backbone": config.backbone.name,
-        "image_size": config.image_size,
-        "precision": identity["precision"],
-        "store": material.store.path.name,
-        "identity": identity,
-        "config": plain(config),
-    }
-
-
-def row_name(plan: Plan) -> str:
-    """How a run is called in a table."""
-    config = plan.config
-    if not plan.method.trains:
-        return "random initialisation"
-    marks = "" if config.pretrain_on.name == "training" else ", on all images"
-    return f"{config.method['name']}, batch size {config.batch_size}, {config.epochs} epochs{marks}"

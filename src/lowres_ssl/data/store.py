@@ -49,6 +49,13 @@ def storage_size_for(catalogue: Catalogue, image_size: int) -> int:
     return max(1, min(2 * image_size, shorter[(len(shorter) - 1) // 2]))
 
 
+def store_folder(catalogue: Catalogue, *, colour: bool, storage_size: int, store_dir: Path) -> Path:
+    """Where the decoded images are, or would be."""
+    key = key_of(catalogue.records + catalogue.unlabelled, colour, storage_size)
+    name = re.sub(r"[^A-Za-z0-9._-]+", "_", catalogue.name)
+    return store_dir / f"{name}-{storage_size}px-{key[:8]}"
+
+
 def open_store(
     catalogue: Catalogue,
     *,
@@ -65,8 +72,7 @@ def open_store(
     """
     records = catalogue.records + catalogue.unlabelled
     key = key_of(records, colour, storage_size)
-    name = re.sub(r"[^A-Za-z0-9._-]+", "_", catalogue.name)
-    folder = store_dir / f"{name}-{storage_size}px-{key[:8]}"
+    folder = store_folder(catalogue, colour=colour, storage_size=storage_size, store_dir=store_dir)
     meta = read_meta(folder, key)
     if meta is None:
         try:

@@ -1,4 +1,4 @@
-"""SimCLR: Chen et al., A Simple Framework for Contrastive Learning of Visual Representations, 2020, arXiv 2002.05709."""
+"""SimCLR: Chen et al., A Simple Framework for Contrastive Learning of Visual Representations, 2020 (2002.05709)."""
 
 from torch import Tensor
 

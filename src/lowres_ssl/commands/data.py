@@ -1,0 +1,97 @@
+"""`lowres-ssl data`: which sets are there and which are not; one of them fetched, verified, divided, prepared."""
+
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+from omegaconf import DictConfig
+
+from lowres_ssl.config import DataConfig, DatasetConfig, read_config
+from lowres_ssl.data.fetch import is_there
+from lowres_ssl.data.leakage import leakage
+from lowres_ssl.data.records import Catalogue
+from lowres_ssl.data.sources import images_below
+from lowres_ssl.data.splits import Split, make_split
+from lowres_ssl.data.store import open_store, storage_size_for, store_folder
+from lowres_ssl.errors import ConfigError
+from lowres_ssl.preparation import catalogue_of, get, how_to_get, known_sets
+from lowres_ssl.terminal import columns, size_of
+
+
+def main(cfg: DictConfig) -> None:
+    config = read_config(cfg, DataConfig)
+    if config.dataset is None:
+        if config.fetch or config.prepare:
+            raise ConfigError("which set? type dataset=breast, colorectal, pneumonia, folder or phantom")
+        list_sets(config.data_dir)
+    else:
+        show_set(config, config.dataset)
+
+
+def list_sets(data_dir: str) -> None:
+    """Each set that has a config, whether it is there, and how to get it."""
+    rows = []
+    for dataset in known_sets(data_dir):
+        if is_there(Path(dataset.root)):
+            state = f"{sum(1 for _ in images_below(Path(dataset.root))):,} images"
+            rows.append([dataset.name, state, dataset.root, f"lowres-ssl data dataset={dataset.name}"])
+        else:
+            rows.append([dataset.name, "not there", dataset.root, how_to_get(dataset)])
+    print(columns(["data set", "", "place", "next"], rows))
+
+
+def show_set(config: DataConfig, dataset: DatasetConfig) -> None:
+    if config.fetch:
+        if is_there(Path(dataset.root)):
+            print(f"{dataset.root} is there already; remove it to have it fetched again", file=sys.stderr)
+        get(dataset)
+    store_dir = Path(config.store_dir)
+    catalogue = catalogue_of(dataset, store_dir)
+    split = make_split(catalogue, kind=config.split.name, seed=config.split_seed)
+    assert config.images is not None, "every data set says what kind of images it has"
+    size = dataset.storage_size or storage_size_for(catalogue, config.image_size)
+    folder = store_folder(catalogue, colour=config.images.colour, storage_size=size, store_dir=store_dir)
+    if config.prepare:
+        _, catalogue = open_store(
+            catalogue,
+            colour=config.images.colour,
+            storage_size=size,
+            store_dir=store_dir,
+            skip_unreadable=dataset.skip_unreadable,
+        )
+    print(f"{dataset.title}, {catalogue.root}\n")
+    print(class_table(catalogue, split, dataset))
+    print()
+    print(facts(catalogue, split, folder))
+    for note in dict.fromkeys([*catalogue.notes, *split.notes]):
+        print(f"note: {note}", file=sys.stderr)
+
+
+def class_table(catalogue: Catalogue, split: Split, dataset: DatasetConfig) -> str:
+    """Images of each class, those published and those on each side."""
+    counts = catalogue.counts()
+    sides = [Counter(catalogue.labels[rows].tolist()) for rows in (split.train, split.validation, split.test)]
+    rows = [
+        [name, str(counts[name]), str(dataset.expected.get(name, "-")), *[str(side[place]) for side in sides]]
+        for place, name in enumerate(catalogue.classes)
+    ]
+    published = str(sum(dataset.expected.values())) if dataset.expected else "-"
+    rows.append(["all", str(len(catalogue.records)), published, *[str(side.total()) for side in sides]])
+    return columns(["class", "images", "published", "train", "validate", "test"], rows, right=range(1, 6))
+
+
+def facts(catalogue: Catalogue, split: Split, folder: Path) -> str:
+    heights, widths = np.array([(record.height, record.width) for record in catalogue.records]).T
+    groups = {record.group for record in catalogue.records} - {None}
+    prepared = f"{folder} ({size_of(folder)})" if folder.is_dir() else "not yet; prepare=true decodes the images now"
+    rows = [
+        ["pixels", f"{widths.min()} x {heights.min()} to {widths.max()} x {heights.max()}"],
+        ["groups", f"{len(groups):,} patients, slides or source images" if groups else "not known"],
+        ["split", f"{split.kind}, split_seed {split.seed}, digest {split.digest[:8]}"],
+        ["leakage", leakage(catalogue, split).sentence().removeprefix("leakage: ")],
+        ["prepared", prepared],
+    ]
+    if catalogue.unlabelled:
+        rows.insert(1, ["unlabelled", f"{len(catalogue.unlabelled):,} images, for pre-training alone"])
+    return columns(None, rows)

@@ -1,0 +1,103 @@
+"""`lowres-ssl evaluate`: score a finished run's encoder, or a file of weights, again."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, OmegaConf
+
+from lowres_ssl.artefacts import untrained_run
+from lowres_ssl.config import EvaluateConfig, read_config, with_method_random
+from lowres_ssl.data.records import Catalogue
+from lowres_ssl.data.splits import Split
+from lowres_ssl.device import resolve
+from lowres_ssl.errors import CheckpointError, ConfigError
+from lowres_ssl.evaluation import Evaluation, probes_of, say
+from lowres_ssl.preparation import Material, prepare, train_counts
+from lowres_ssl.runs import Run, check_writable
+from lowres_ssl.scoring import score_and_show
+
+# What a run was made with, and its scores are of; the images may have moved.
+FROM_RUN = ("method", "dataset", "images", "backbone", "recipe", "split", "split_seed", "seed", "image_size")
+MAY_MOVE = ("dataset", "dataset.root", "dataset.unlabelled")
+
+
+def main(cfg: DictConfig) -> None:
+    if (cfg.run is None) == (cfg.weights is None):
+        got = "neither" if cfg.run is None else "both"
+        raise ConfigError(f"got {got} of run and weights, wanted one: type run=FOLDER (see lowres-ssl runs)")
+    run = None if cfg.run is None else finished_run(Path(cfg.run))
+    if run is not None:
+        cfg = as_in_the_run(cfg, run.description())
+    config = read_config(cfg, EvaluateConfig)
+    baseline = read_config(with_method_random(cfg), EvaluateConfig)
+    compute = resolve(config.device.name, config.precision.name)
+    check_writable(Path(config.output_dir))
+    material = prepare(config, partial(check_images, probes_of(config)))
+    if run is not None:
+        check_same_images(run.description(), material)
+    else:
+        run = untrained_run(config, material, compute, weights=Path(str(config.weights)))
+    rows = [(run, config)]
+    if run.description()["method"] != "random":
+        rows.append((untrained_run(baseline, material, compute), baseline))
+    score_and_show(rows, material, compute)
+
+
+def finished_run(folder: Path) -> Run:
+    """Raises `CheckpointError` if there is no run there, or an unfinished one."""
+    run = Run(folder)
+    if not run.description()["finished"]:
+        raise CheckpointError(f"{folder}: this run is not finished; type its pretrain command again to go on with it")
+    return run
+
+
+def as_in_the_run(cfg: DictConfig, description: dict[str, Any]) -> DictConfig:
+    """`cfg` with the run's images, encoder and probe settings, and whatever else was typed.
+
+    Raises `ConfigError` if something was typed that the run decides.
+    """
+    typed = OverridesParser.create().parse_overrides(list(HydraConfig.get().overrides.task))
+    merged = cfg.copy()
+    keys = {override.key_or_group for override in typed}
+    for key in sorted(keys):
+        if key.split(".")[0] in FROM_RUN and key not in MAY_MOVE:
+            raise ConfigError(
+                f"{key} is what the run was made with; leave it out, or type weights=FILE instead of run="
+            )
+    for key in FROM_RUN:
+        if not (key in ("dataset", "images") and "dataset" in keys):
+            OmegaConf.update(merged, key, description["config"][key], merge=False)
+    if cfg.precision.name == "auto":
+        OmegaConf.update(merged, "precision", description["precision"])
+    for name, settings in description.get("probe", {}).items():
+        if "name" in merged.probe.get(name, {}):
+            OmegaConf.update(merged, f"probe.{name}", settings)
+    for override in typed:  # what was typed comes last
+        if override.key_or_group.split(".")[0] in ("probe", "dataset") and "." in override.key_or_group:
+            OmegaConf.update(merged, override.key_or_group, override.value())
+    return merged
+
+
+def check_images(evaluation: Evaluation, catalogue: Catalogue, split: Split) -> None:
+    """Raises `ConfigError` if the images will not do for the probes; says what is doubtful."""
+    notes = [*catalogue.notes, *split.notes]
+    for probe in evaluation.probes.values():
+        notes += probe.check(train_counts=train_counts(catalogue, split), class_names=catalogue.classes)
+    for note in dict.fromkeys(notes):
+        say(f"note: {note}")
+
+
+def check_same_images(description: dict[str, Any], material: Material) -> None:
+    """Raises `CheckpointError` if the images or the split are not those the run was made with."""
+    for what, got, wanted in (
+        ("images", material.catalogue.digest, description["identity"]["images"]["digest"]),
+        ("split", material.split.digest, description["identity"]["split"]),
+    ):
+        if got != wanted:
+            raise CheckpointError(
+                f"the {what} of this run have changed: digest {got[:8]}, wanted {wanted[:8]}; "
+                "name the folder with the images it was made with: dataset.root=FOLDER"
+            )

@@ -1,0 +1,64 @@
+"""`lowres-ssl runs`: finished and unfinished runs with their scores; what they no longer need, removed."""
+
+import sys
+from pathlib import Path
+
+import pandas as pd
+from omegaconf import DictConfig
+
+from lowres_ssl.config import RunsConfig, read_config
+from lowres_ssl.ledger import ledger
+from lowres_ssl.pruning import leftovers, remove
+from lowres_ssl.terminal import bytes_of, columns, in_words
+
+SHOWN = ("run", "state", "split", "recipe", "epochs")
+
+
+def main(cfg: DictConfig) -> None:
+    config = read_config(cfg, RunsConfig)
+    output_dir, store_dir = Path(config.output_dir), Path(config.store_dir)
+    if config.prune:
+        prune(output_dir, store_dir)
+        return
+    frame, problems = ledger(output_dir)
+    for problem in problems:
+        print(f"note: {problem}", file=sys.stderr)
+    match config.format.name:
+        case "csv":
+            print(frame.to_csv(index=False), end="")
+        case "json":
+            print(frame.to_json(orient="records", indent=2, force_ascii=False))
+        case _ if frame.empty:
+            print(f"no runs below {output_dir}; make one: lowres-ssl pretrain dataset=phantom")
+        case _:
+            print(table(frame))
+
+
+def table(frame: pd.DataFrame) -> str:
+    """A line a run: accuracy / weighted F1 of each probe. Two results of one probe stand in columns of their own."""
+    twice = frame.duplicated(["run", "label"], keep=False)
+    frame = frame.assign(column=frame["label"].where(~twice, frame["label"] + ", " + frame["settings"]))
+    labels = list(frame["column"].dropna().unique())
+    rows = []
+    for _, group in frame.groupby("run", sort=True):
+        first = group.iloc[0]
+        scores = {row.column: f"{row.accuracy:.3f} / {row.weighted_f1:.3f}" for row in group.itertuples()}
+        described = ["-" if pd.isna(first[key]) else str(first[key]) for key in SHOWN]
+        rows.append([*described, *[scores.get(label, "-") for label in labels]])
+    heads = [*SHOWN, *labels]
+    note = "Scores: accuracy / weighted F1 on the test images. More: format=csv or format=json"
+    return columns(heads, rows) + f"\n\n{note}"
+
+
+def prune(output_dir: Path, store_dir: Path) -> None:
+    """Show what can go, then remove it."""
+    found = leftovers(output_dir, store_dir)
+    if not found:
+        print(f"nothing to remove below {output_dir}")
+        return
+    sizes = [bytes_of(leftover.path) for leftover in found]
+    rows = [[str(leftover.path), in_words(size), leftover.why] for leftover, size in zip(found, sizes, strict=True)]
+    print(columns(["removed", "", ""], rows), flush=True)
+    for leftover in found:
+        remove(leftover)
+    print(f"{in_words(sum(sizes))} freed")

@@ -1,0 +1,69 @@
+"""Every stored run and result as rows of a table, made by scanning `outputs/` each time."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from lowres_ssl.errors import CheckpointError
+from lowres_ssl.runs import Run, find_runs
+
+RUN_COLUMNS = (
+    "run",
+    "state",
+    "dataset",
+    "method",
+    "recipe",
+    "backbone",
+    "image_size",
+    "batch_size",
+    "epochs",
+    "seed",
+    "split",
+    "split_seed",
+    "pretrain_on",
+    "precision",
+)
+RESULT_COLUMNS = ("probe", "label", "settings", "n")
+METRICS = ("accuracy", "weighted_f1", "macro_f1", "balanced_accuracy", "auroc")
+
+
+def ledger(output_dir: Path) -> tuple[pd.DataFrame, list[str]]:
+    """A row a result, a run without results one row; and a line for each run that cannot be read.
+
+    Columns: `RUN_COLUMNS`, `RESULT_COLUMNS`, then `METRICS` of the test images. `state` is "finished" or how far it is.
+    """
+    rows: list[dict[str, Any]] = []
+    problems = []
+    for run in find_runs(output_dir):
+        try:
+            about = about_run(run)
+            results = [about | about_result(result) for result in run.results()]
+        except CheckpointError as error:
+            problems.append(str(error))
+            continue
+        rows += results or [about]
+    frame = pd.DataFrame(rows, columns=[*RUN_COLUMNS, *RESULT_COLUMNS, *METRICS])
+    return frame.astype({"batch_size": "Int64", "epochs": "Int64", "n": "Int64"}), problems
+
+
+def about_run(run: Run) -> dict[str, Any]:
+    description = run.description()
+    wanted = description.get("epochs_wanted", 0)
+    about = {column: description.get(column) for column in RUN_COLUMNS}
+    state = "finished" if description["finished"] else f"epoch {run.epochs_done()} of {wanted}"
+    split = description["split"]
+    return about | {
+        "run": run.name,
+        "state": state,
+        "epochs": wanted,
+        "split": split["kind"],
+        "split_seed": split["seed"],
+    }
+
+
+def about_result(result: dict[str, Any]) -> dict[str, Any]:
+    settings = ", ".join(f"{key}={value}" for key, value in result["settings"].items())
+    test = result["test"]
+    about = {"probe": result["probe"], "label": result["label"], "settings": settings, "n": test["n"]}
+    return about | {metric: test[metric] for metric in METRICS}
