@@ -1,15 +1,37 @@
-"""What all tests share: where the real images are, and which tests this machine can run."""
+"""What all tests share: where the real images are, which tests this machine can run, and small stand-ins."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
+from torch import nn
+
+from lowres_ssl.data.store import ImageStore
+from lowres_ssl.methods import build_method
+from lowres_ssl.randomness import seeded
 
 # Two test processes share two cores.
 torch.set_num_threads(1)
 
 SHARED = Path(os.environ.get("LOWRES_SSL_SHARED", Path(__file__).resolve().parents[2] / "shared"))
+CONF = Path(__file__).resolve().parents[1] / "conf"
+METHODS: dict[str, dict[str, Any]] = {
+    path.stem: dict(OmegaConf.to_container(OmegaConf.load(path)))  # type: ignore[call-overload]
+    for path in sorted((CONF / "method").glob("*.yaml"))
+}
+
+
+def shrunk(arguments: dict[str, Any]) -> dict[str, Any]:
+    """A method's arguments with every whole number, so every head's width, at 16 at most."""
+    return {key: min(value, 16) if type(value) is int else value for key, value in arguments.items()}
+
+
+TRAINED = [name for name, arguments in METHODS.items() if build_method(shrunk(arguments), features=4, seed=0).trains]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -25,3 +47,55 @@ def shared() -> Path:
     if not (SHARED / "data").is_dir():
         pytest.skip(f"no real images at {SHARED}; LOWRES_SSL_SHARED names another place")
     return SHARED / "data"
+
+
+@pytest.fixture(params=METHODS)
+def method_arguments(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """What each file of conf/method holds, in turn: a new one is tested on arrival."""
+    return dict(METHODS[request.param])
+
+
+@pytest.fixture(params=TRAINED)
+def trained_method(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """As `method_arguments`, with heads of 16 features at most, of the methods that train the encoder."""
+    return shrunk(METHODS[request.param])
+
+
+@pytest.fixture(params=sorted(METHODS.keys() - set(TRAINED)))
+def untrained_method(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """As `trained_method`, of the methods that leave the encoder as it is."""
+    return shrunk(METHODS[request.param])
+
+
+@pytest.fixture
+def tiny_encoder() -> Callable[[int], nn.Module]:
+    """A maker of encoders of three convolutions and 8 features, initialised from a seed."""
+
+    def make(seed: int) -> nn.Module:
+        with seeded(seed, "tiny"):
+            encoder = nn.Sequential(
+                nn.Conv2d(3, 8, 3, stride=2, padding=1, bias=False),
+                nn.BatchNorm2d(8),
+                nn.ReLU(),
+                nn.Conv2d(8, 8, 3, stride=2, padding=1, bias=False),
+                nn.BatchNorm2d(8),
+                nn.ReLU(),
+                nn.Conv2d(8, 8, 1, bias=False),
+                nn.AdaptiveAvgPool2d(1),
+                nn.Flatten(),
+            )
+        return encoder.to(memory_format=torch.channels_last)
+
+    return make
+
+
+@pytest.fixture
+def tiny_store() -> ImageStore:
+    """40 images of 16 x 16 pixels of noise, on no disk."""
+    random = np.random.default_rng(0)
+    return ImageStore(
+        images=random.integers(0, 256, (40, 3, 16, 16), dtype=np.uint8),
+        sizes=random.integers(16, 40, (40, 2), dtype=np.int32),
+        ids=tuple(f"{number}.png" for number in range(40)),
+        path=Path("nowhere"),
+    )

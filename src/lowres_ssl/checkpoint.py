@@ -29,8 +29,7 @@ def load_state(path: Path) -> dict[str, Any]:
         raise CheckpointError(
             f"{path}: the checkpoint is damaged; start the run again from scratch with force=true"
         ) from error
-    assert isinstance(state, dict)
-    return state
+    return dict(state)
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:

@@ -6,7 +6,8 @@ is refused before anything runs. What a method, a probe or a source of images ta
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
 from typing import Any, TypeVar, cast
 
@@ -187,6 +188,9 @@ def read_config(cfg: DictConfig, schema: type[Config]) -> Config:
 
     Raises `ConfigError` for a value that is missing or out of its range.
     """
+    unknown = next(unknown_keys(cfg), None)
+    if unknown is not None:
+        raise ConfigError(f"unknown key {unknown!r}: `lowres-ssl COMMAND --help` lists the keys")
     config = cast(Config, OmegaConf.to_object(cfg))
     assert isinstance(config, schema)
     if isinstance(config, Experiment):
@@ -196,6 +200,19 @@ def read_config(cfg: DictConfig, schema: type[Config]) -> Config:
     if isinstance(config, PretrainConfig):
         check_pretraining(config)
     return config
+
+
+def unknown_keys(node: DictConfig, prefix: str = "") -> Iterator[str]:
+    """Keys that the schema does not know: `+key=value` adds them, and nothing would read them."""
+    schema = OmegaConf.get_type(node)
+    assert schema is not None
+    assert is_dataclass(schema)
+    known = [field.name for field in fields(schema)]
+    for key in map(str, node):
+        if key not in known:
+            yield f"{prefix}{key}"
+        elif not OmegaConf.is_missing(node, key) and is_dataclass(OmegaConf.get_type(node, key)):
+            yield from unknown_keys(node[key], f"{prefix}{key}.")
 
 
 def with_method_random(cfg: DictConfig) -> DictConfig:
@@ -242,4 +259,4 @@ def check_pretraining(config: PretrainConfig) -> None:
     decay = config.weight_decay
     require(math.isfinite(decay) and decay >= 0, "weight_decay", decay, "a number of at least 0")
     warmup = config.warmup_epochs
-    require(warmup >= 0, "warmup_epochs", warmup, "at least 0")
+    require(0 <= warmup <= config.epochs, "warmup_epochs", warmup, f"from 0 to epochs={config.epochs}")

@@ -7,6 +7,8 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
+from importlib.resources import files
 
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
 from omegaconf.errors import OmegaConfBaseException
@@ -64,7 +66,12 @@ def missing_choice(text: str, command: str) -> str:
     if found is None:
         return " ".join(text.split())
     group, choice = found.groups()
-    return f"{group}={choice}: there is no such choice; wanted one of {', '.join(available)}"
+    if not available:  # Hydra lists them for a single choice only
+        choices = files("lowres_ssl.conf").joinpath(group).iterdir()
+        available = sorted(choice.name.removesuffix(".yaml") for choice in choices)
+    close = get_close_matches(choice, available, n=1)
+    hint = f"; did you mean {group}={close[0]}?" if close else ""
+    return f"{group}={choice}: there is no such choice; wanted one of {', '.join(available)}{hint}"
 
 
 def composition(error: BaseException, command: str) -> str:
@@ -75,6 +82,9 @@ def composition(error: BaseException, command: str) -> str:
     first = lines[0] if lines else type(error).__name__
     if unknown := re.match(r"Could not override '([^']*)'", first):
         return f"unknown key {unknown[1]!r}: `lowres-ssl {command} --help` lists the keys"
+    if several := re.match(r"Ambiguous value for argument '(([^=]*)=(.*))'", first):
+        typed, key, values = several.groups()
+        return f"{typed}: got several values; type -m before it for a sweep, or {key}=[{values}] for a list"
     if wrong := re.match(r"Error merging override (.*)", first):
         why = reason[0] if reason else "it has the wrong type"
         return f"{wrong[1]}: {why}"

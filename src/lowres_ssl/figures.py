@@ -1,5 +1,6 @@
 """Pictures of stored results."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -33,13 +34,12 @@ def draw_tsne(
     dots = embed(features)
     figure = Figure(figsize=(7.0, 5.6), dpi=150, layout="constrained")
     axes = figure.add_subplot()
-    for place, name in enumerate(classes):
+    groups = []
+    for place in range(len(classes)):
         mine = dots[labels == place]
         marker = MARKERS[place // len(COLOURS) % len(MARKERS)]
         colour = COLOURS[place % len(COLOURS)]
-        axes.scatter(
-            mine[:, 0], mine[:, 1], s=18, c=colour, marker=marker, alpha=0.8, linewidths=0, label=literal(name)
-        )
+        groups.append(axes.scatter(mine[:, 0], mine[:, 1], s=18, c=colour, marker=marker, alpha=0.8, linewidths=0))
     axes.set_xticks([])
     axes.set_yticks([])
     axes.set_aspect("equal", adjustable="datalim")
@@ -47,8 +47,15 @@ def draw_tsne(
         spine.set_color("#cccccc")
     shown = f"{len(features):,} of {count:,}" if len(features) < count else f"{count:,}"
     axes.set_title(f"{literal(title)}\nt-SNE of the features of {shown} test images", fontsize=10, loc="left")
-    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=9, markerscale=1.4)
-    with replacing(path) as file:
+    # matplotlib hides a class whose name is empty or begins with "_", so the names come after the legend is made.
+    stand_ins = [str(place) for place in range(len(classes))]
+    legend = axes.legend(
+        groups, stand_ins, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=9, markerscale=1.4
+    )
+    for text, name in zip(legend.get_texts(), classes, strict=True):
+        text.set_text(literal(name))
+    with replacing(path) as file, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # drawn as a box, which says enough
         figure.savefig(file, format="png")
 
 
@@ -57,11 +64,13 @@ def embed(features: NDArray[np.float32]) -> NDArray[np.floating[Any]]:
     from sklearn.manifold import TSNE
 
     rows, width = features.shape
-    if rows < 4 or width < 2 or np.ptp(features, axis=0).max() == 0:
+    spread = np.ptp(features, axis=0).max() if rows else 0.0
+    if rows < 4 or width < 2 or spread == 0:
         return np.stack([np.arange(rows, dtype=np.float64), np.zeros(rows)], axis=1)
     perplexity = min(30.0, (rows - 1) / 3)
     tsne = TSNE(perplexity=perplexity, init="pca", random_state=0)
-    return np.asarray(tsne.fit_transform(features.astype(np.float64)))
+    # t-SNE does not depend on the unit, but scikit-learn's start from PCA underflows where it is tiny.
+    return np.asarray(tsne.fit_transform(features.astype(np.float64) / spread))
 
 
 def literal(text: str) -> str:

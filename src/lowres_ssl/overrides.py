@@ -39,6 +39,6 @@ def expanded(value: str) -> str:
 def quoted(value: str) -> str:
     r"""A string Hydra and OmegaConf read back as `value`: quotes escaped, and `${`, which would interpolate."""
     # Backslashes are special to the lexer only before a quote, so only those that stand there are doubled.
-    escaped = re.sub(r"""(\\*)('|$)""", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), value)
+    escaped = re.sub(r"""(\\*)('|\Z)""", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), value)
     # OmegaConf reads `\${` as a plain `${`.
     return "'" + re.sub(r"(\\*)\$\{", lambda m: m[1] * 2 + r"\${", escaped) + "'"

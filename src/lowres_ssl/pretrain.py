@@ -97,6 +97,8 @@ def pretrain(
     one with the highest score, of equals the latest, as in the paper's released code. Raises `TrainingError` if a loss
     or a weight is not finite, leaving the checkpoint before; `Interrupted` on SIGINT and SIGTERM, after writing one.
     """
+    if not method.trains:
+        raise ValueError(f"{type(method).__name__} trains nothing: its encoder is the one that training starts from")
     images = np.asarray(rows, dtype=np.int64)
     steps = training.steps_per_epoch(len(images))
     views_per_epoch = 2 * min(steps * training.batch_size, len(images))
@@ -180,11 +182,10 @@ def pretrain(
             on_epoch(history)
             if progress.is_due() or epoch == training.epochs:
                 progress.show(line["loss"])
-            saving = bool(stop.received) or epoch % training.checkpoint_every == 0 or epoch == training.epochs
-            if saving:
+            if stop.received or epoch % training.checkpoint_every == 0 or epoch == training.epochs:
                 save()
-            if saving and stop.received:  # a signal after `saving` was decided waits for the next step
-                raise stop.interrupted(f"epoch {epoch} of {training.epochs} is saved")
+                if stop.received:  # asked only where it was saved: a signal may come at any time
+                    raise stop.interrupted(f"epoch {epoch} of {training.epochs} is saved")
     return Trained(history, best)
 
 

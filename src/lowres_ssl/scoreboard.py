@@ -18,7 +18,9 @@ def scoreboard(rows: Sequence[tuple[str, Results]], title: str) -> str:
     lines = [(name, [[result["test"][key] for key, _ in COLUMNS] for result in own]) for name, own in rows]
     lines.append((LARGEST, [largest_class(results[0])] * len(results)))
     first = max(len(name) for name, _ in lines) + 2
-    width = max(len(heading) for _, heading in COLUMNS) + 2
+    # A probe's label stands above its two columns, so half of it has to fit into one.
+    halves = [-(-len(result["label"]) // len(COLUMNS)) for result in results]
+    width = max([len(heading) for _, heading in COLUMNS] + halves) + 2
     images, split = results[0]["images"], results[0]["split"]
     text = [
         title,

@@ -9,12 +9,13 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 from lowres_ssl.artefacts import untrained_run
+from lowres_ssl.checkpoint import load_encoder, load_weights
 from lowres_ssl.config import EvaluateConfig, read_config, with_method_random
 from lowres_ssl.data.records import Catalogue
 from lowres_ssl.data.splits import Split
 from lowres_ssl.device import resolve
 from lowres_ssl.errors import CheckpointError, ConfigError
-from lowres_ssl.evaluation import Evaluation, probes_of, say
+from lowres_ssl.evaluation import Evaluation, new_encoder, probes_of, say
 from lowres_ssl.preparation import Material, prepare, train_counts
 from lowres_ssl.runs import Run, check_writable
 from lowres_ssl.scoring import score_and_show
@@ -34,6 +35,8 @@ def main(cfg: DictConfig) -> None:
     config = read_config(cfg, EvaluateConfig)
     baseline = read_config(with_method_random(cfg), EvaluateConfig)
     compute = resolve(config.device.name, config.precision.name)
+    if config.weights is not None:  # before the images are looked at, which may take long
+        load_encoder(new_encoder(config)[0], load_weights(Path(config.weights)), config.weights)
     check_writable(Path(config.output_dir))
     material = prepare(config, partial(check_images, probes_of(config)))
     if run is not None:
@@ -69,15 +72,15 @@ def as_in_the_run(cfg: DictConfig, description: dict[str, Any]) -> DictConfig:
             )
     for key in FROM_RUN:
         if not (key in ("dataset", "images") and "dataset" in keys):
-            OmegaConf.update(merged, key, description["config"][key], merge=False)
+            OmegaConf.update(merged, key, description["config"][key], force_add=True)
     if cfg.precision.name == "auto":
         OmegaConf.update(merged, "precision", description["precision"])
     for name, settings in description.get("probe", {}).items():
         if "name" in merged.probe.get(name, {}):
-            OmegaConf.update(merged, f"probe.{name}", settings)
+            OmegaConf.update(merged, f"probe.{name}", settings, force_add=True)
     for override in typed:  # what was typed comes last
         if override.key_or_group.split(".")[0] in ("probe", "dataset") and "." in override.key_or_group:
-            OmegaConf.update(merged, override.key_or_group, override.value())
+            OmegaConf.update(merged, override.key_or_group, override.value(), force_add=True)
     return merged
 
 

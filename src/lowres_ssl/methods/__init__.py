@@ -42,10 +42,12 @@ def build_method(arguments: Mapping[str, Any], *, features: int, seed: int) -> M
         return build(__name__, name, Method, arguments, "method", "method", features=features)  # type: ignore[type-abstract]
 
 
-def mlp(inputs: int, hidden: int, outputs: int, *, output_batch_norm: bool = False) -> nn.Sequential:
+def mlp(
+    inputs: int, hidden: int, outputs: int, *, output_batch_norm: bool = False, output_bias: bool = True
+) -> nn.Sequential:
     """Linear, BatchNorm, ReLU, Linear: the 2-layer head of all methods here. No bias before a BatchNorm."""
     layers: list[nn.Module] = [nn.Linear(inputs, hidden, bias=False), nn.BatchNorm1d(hidden), nn.ReLU()]
-    layers.append(nn.Linear(hidden, outputs, bias=not output_batch_norm))
+    layers.append(nn.Linear(hidden, outputs, bias=output_bias and not output_batch_norm))
     if output_batch_norm:
         layers.append(nn.BatchNorm1d(outputs, affine=False))
     return nn.Sequential(*layers)

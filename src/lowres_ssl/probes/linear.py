@@ -77,6 +77,7 @@ class Linear(Probe):
             scores = logits(head, features.validation)
             accuracy = (scores.argmax(dim=1) == features.validation_labels).float().mean().item()
             loss = F.cross_entropy(scores, features.validation_labels).item()
+            self.require_finite(scores)
             if (accuracy, -loss) > best:
                 best, best_weights = (accuracy, -loss), deepcopy(head.state_dict())
                 details = {"epoch": epoch, "validation_accuracy": accuracy, "chosen": "best validation accuracy"}
@@ -88,12 +89,17 @@ class Linear(Probe):
         else:
             details = {"epoch": self.epochs, "chosen": "last epoch: a class has no validation image"}
         test, validation = (logits(head, side).softmax(dim=1) for side in (features.test, features.validation))
-        if not (test.isfinite().all() and validation.isfinite().all()):
+        self.require_finite(test)
+        self.require_finite(validation)
+        return Prediction.from_scores(test.cpu().numpy(), validation.cpu().numpy(), details)
+
+    def require_finite(self, scores: Tensor) -> None:
+        """Weights that are NaN would go on to the last epoch: raises `TrainingError` where they are first seen."""
+        if not scores.isfinite().all():
             raise TrainingError(
                 f"probe.linear diverged at probe.linear.learning_rate={self.learning_rate}; "
                 f"try probe.linear.learning_rate={self.learning_rate / 10:g}"
             )
-        return Prediction.from_scores(test.cpu().numpy(), validation.cpu().numpy(), details)
 
     def initial_head(self, inputs: int, classes: int, generator: torch.Generator) -> nn.Sequential:
         """The head as PyTorch initialises it by default, but with numbers from `generator`."""

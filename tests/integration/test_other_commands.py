@@ -1,0 +1,203 @@
+"""`evaluate`, `data`, `runs`, `doctor` and the dispatcher."""
+
+import csv
+import io
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typed import SMALL, Command, paint
+
+
+def accuracy(folder: Path, probe: str) -> float:
+    (path,) = folder.glob(f"{probe}-*/result.json")
+    return float(json.loads(path.read_text())["test"]["accuracy"])
+
+
+def test_evaluating_a_run_again_uses_its_images_encoder_and_settings(lowres_ssl: Command, trained: Path) -> None:
+    before = {path.name for path in trained.iterdir()}
+    answer = lowres_ssl("evaluate", f"run={trained}", "probe=[knn,linear,logistic]")
+    assert answer.code == 0, answer.err
+    # KNN and linear, with the run's own settings, were there already.
+    assert [name.split("-")[0] for name in {path.name for path in trained.iterdir()} - before] == ["logistic"]
+    assert "random initialisation" in answer.out
+
+
+def test_evaluating_a_run_with_another_k_stands_beside_the_first(lowres_ssl: Command, trained: Path) -> None:
+    answer = lowres_ssl("evaluate", f"run={trained}", "probe.knn.k=3")
+    assert "KNN (k=3)" in answer.out
+    assert len(list(trained.glob("knn-*/result.json"))) == 2
+
+
+def test_evaluating_a_run_whose_images_have_moved(lowres_ssl: Command, trained: Path, cells: Path) -> None:
+    moved = cells.rename(cells.parent / "moved, here [1]")
+    answer = lowres_ssl("evaluate", f"run={trained}", f"dataset.root={moved}", "probe.knn.k=4")
+    assert answer.code == 0, answer.err
+
+
+def test_weights_file_scores_as_the_run_it_comes_from(lowres_ssl: Command, trained: Path, tmp_path: Path) -> None:
+    weights = tmp_path / "encoder.safetensors"
+    weights.write_bytes((trained / "encoder.safetensors").read_bytes())
+    typed = ("dataset=folder", *SMALL[:2], "probe.knn.k=5", "precision=fp32")
+    answer = lowres_ssl("evaluate", f"weights={weights}", *typed)
+    assert answer.code == 0, answer.err
+    assert "weights of encoder.safetensors" in answer.out
+    (run,) = (tmp_path / "outputs" / "evaluate").iterdir()
+    assert accuracy(run, "knn") == accuracy(trained, "knn")
+
+
+def test_data_lists_every_set_and_how_to_get_it(lowres_ssl: Command) -> None:
+    out = lowres_ssl("data").out
+    for name in ("breast", "colorectal", "folder", "phantom", "pneumonia"):
+        assert f"\n{name} " in out
+    assert "ChestXRay2017.zip" in out
+
+
+def test_data_shows_classes_split_and_leakage(lowres_ssl: Command, cells: Path) -> None:
+    answer = lowres_ssl("data", "dataset=folder", "dataset.options.group_pattern='(p\\d+)_'", "split=patient")
+    assert answer.code == 0, answer.err
+    assert "0 of 8 test images share a patient" in answer.out
+    assert "10 patients" in answer.out
+    assert "not yet; prepare=true" in answer.out
+
+
+def test_data_prepares_the_store_that_pretraining_opens(lowres_ssl: Command, cells: Path) -> None:
+    assert lowres_ssl("data", "dataset=folder", "image_size=16", "prepare=true").code == 0
+    answer = lowres_ssl("pretrain", "dataset=folder", *SMALL, "evaluate=false")
+    assert "Decoding" not in answer.err
+
+
+@pytest.mark.parametrize("asked", [("data", "fetch=true"), ("pretrain", *SMALL, "batch_size=4")])
+def test_archive_on_disk_is_unpacked_and_indexed(lowres_ssl: Command, tmp_path: Path, asked: tuple[str, ...]) -> None:
+    archive = tmp_path / "my archive, v2.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        for side, count in (("train", 10), ("test", 4)):
+            for place, label in enumerate(("NORMAL", "PNEUMONIA")):
+                for number in range(count):
+                    paint(tmp_path / "x.png", 80 + 90 * place, seed=number + 50 * place + 500 * (side == "test"))
+                    name = f"person{number + 1}_virus_{number}.png" if place else f"IM-{number:04}-0001.png"
+                    file.write(tmp_path / "x.png", f"chest_xray/chest_xray/{side}/{label}/{name}")
+    answer = lowres_ssl(*asked, "dataset=pneumonia", f"dataset.archive={archive}", "split=official")
+    assert answer.code == 0, answer.err
+    assert "class NORMAL: 14 images, published are 1583" in answer.err
+
+
+def test_runs_lists_scores_as_table_csv_and_json(lowres_ssl: Command, trained: Path) -> None:
+    table = lowres_ssl("runs").out
+    assert trained.name in table
+    assert "KNN (k=5)" in table
+    rows = list(csv.DictReader(io.StringIO(lowres_ssl("runs", "format=csv").out)))
+    (row,) = [row for row in rows if row["run"] == trained.name and row["probe"] == "knn"]
+    assert float(row["accuracy"]) == accuracy(trained, "knn")
+    assert row["state"] == "finished"
+    assert {row["run"] for row in json.loads(lowres_ssl("runs", "format=json").out)} == {row["run"] for row in rows}
+
+
+def test_runs_shows_how_far_an_unfinished_run_is(lowres_ssl: Command, trained: Path) -> None:
+    path = trained / "run.json"
+    path.write_text(path.read_text().replace('"finished": true', '"finished": false'))
+    assert "epoch 1 of 1" in lowres_ssl("runs").out
+
+
+def test_damaged_run_is_a_note_and_the_others_are_listed(lowres_ssl: Command, trained: Path) -> None:
+    (next(trained.parent.glob("folder-random-*")) / "run.json").write_text("{")
+    answer = lowres_ssl("runs")
+    assert answer.code == 0
+    assert trained.name in answer.out
+    assert "run.json: cannot be read" in answer.err
+
+
+def test_prune_removes_what_no_run_needs_and_nothing_else(lowres_ssl: Command, trained: Path, tmp_path: Path) -> None:
+    assert lowres_ssl("data", "dataset=folder", "image_size=16", "dataset.storage_size=8", "prepare=true").code == 0
+    stores = tmp_path / "outputs" / "stores"
+    (stale,) = stores.glob("folder-8px-*")
+    (trained / "checkpoint.pt").write_bytes(b"left over")
+    answer = lowres_ssl("runs", "prune=true")
+    assert stale.name in answer.out
+    assert "checkpoint.pt" in answer.out
+    assert not stale.exists()
+    assert not (trained / "checkpoint.pt").exists()
+    assert (trained / "encoder.safetensors").exists()
+    assert len(list(stores.glob("folder-*px-*"))) == 1
+    assert "nothing to remove" in lowres_ssl("runs", "prune=true").out
+
+
+def test_doctor_says_what_would_run_here(lowres_ssl: Command) -> None:
+    out = lowres_ssl("doctor", "device=cpu").out
+    for word in ("device", "precision", "versions", "torch", "data", "runs", "free"):
+        assert word in out
+
+
+def test_environment_variables_name_the_places(
+    lowres_ssl: Command, cells: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOWRES_SSL_OUTPUTS", str(tmp_path / "runs here"))
+    monkeypatch.setenv("LOWRES_SSL_DATA", str(tmp_path / "data"))
+    assert lowres_ssl("pretrain", "dataset=folder", *SMALL, "evaluate=false").code == 0
+    assert list((tmp_path / "runs here" / "pretrain").glob("folder-simclr-*"))
+
+
+@pytest.mark.parametrize("name", ["with space", "comma, and [brackets]", "größe", "a=b", "it's", "${HOME}"])
+def test_paths_work_as_typed(lowres_ssl: Command, cells: Path, tmp_path: Path, name: str) -> None:
+    cells.rename(tmp_path / name)
+    answer = lowres_ssl("data", "dataset=folder", f"dataset.root={tmp_path / name}", f"output_dir=out {name}")
+    assert answer.code == 0, answer.err
+    assert name in answer.out
+
+
+def test_tilde_is_the_home_folder(
+    lowres_ssl: Command, cells: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert lowres_ssl("data", "dataset=folder", "dataset.root=~/data/folder").code == 0
+
+
+def test_top_level_help_imports_neither_torch_nor_hydra() -> None:
+    code = (
+        "import sys; sys.argv=['lowres-ssl','--help']\nfrom lowres_ssl.cli import main; main()\n"
+        "assert not {'torch', 'hydra', 'numpy'} & set(sys.modules), 'slow imports'"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stderr
+    assert "Exit codes" in answer.stdout
+
+
+def test_composing_a_config_imports_no_torch() -> None:
+    code = (
+        "import sys; sys.argv=['lowres-ssl','pretrain','--cfg','job']\nfrom lowres_ssl.cli import main\n"
+        "try: main()\nfinally: assert 'torch' not in sys.modules, 'slow import'"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stderr
+    assert "temperature: 0.5" in answer.stdout
+
+
+def test_module_is_the_console_script() -> None:
+    answer = subprocess.run(
+        [sys.executable, "-m", "lowres_ssl", "--version"], capture_output=True, text=True, check=True
+    )
+    assert answer.stdout.startswith("lowres-ssl ")
+
+
+def test_completion_offers_groups_and_choices() -> None:
+    code = "import sys; sys.argv=['lowres-ssl','pretrain','-sc','query=bash']\nfrom lowres_ssl.cli import main; main()"
+    answer = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"COMP_LINE": "lowres-ssl method=s", "PATH": "/usr/bin:/bin"},
+    )
+    assert {"method=simclr", "method=simsiam"} <= set(answer.stdout.split())
+
+
+def test_predictions_do_not_depend_on_the_process(lowres_ssl: Command, trained: Path) -> None:
+    (path,) = trained.glob("knn-*/predictions.npz")
+    before = path.read_bytes()
+    assert lowres_ssl("evaluate", f"run={trained}", "force=true").code == 0
+    assert path.read_bytes() == before
+    assert np.load(path)["test_scores"].dtype == np.float32

@@ -1,0 +1,173 @@
+"""`lowres-ssl pretrain`, from the command line to the files it leaves."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.torch import load_file
+from torchvision.models import resnet18
+from typed import SMALL, Command, paint
+
+DATA = ("dataset=folder", *SMALL)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_run_leaves_encoder_history_results_and_a_picture(trained: Path) -> None:
+    names = {path.name for path in trained.iterdir() if path.is_file()}
+    assert {"run.json", "split.json", "history.csv", "encoder.safetensors", "tsne.png"} <= names
+    assert not (trained / "checkpoint.pt").exists()
+    assert {path.name.split("-")[0] for path in trained.iterdir() if path.is_dir()} == {"knn", "linear"}
+    (line,) = csv.DictReader((trained / "history.csv").open())
+    assert {"epoch", "loss", "learning_rate", "views_per_second", "embedding_std", "effective_rank"} <= set(line)
+
+
+def test_encoder_loads_strictly_into_torchvision(trained: Path) -> None:
+    model = resnet18()
+    del model.fc
+    model.load_state_dict(load_file(trained / "encoder.safetensors"), strict=True)
+
+
+def test_result_carries_where_it_comes_from(trained: Path) -> None:
+    (path,) = trained.glob("knn-*/result.json")
+    result = json.loads(path.read_text())
+    wanted = {"config", "versions", "device", "commit", "split", "data_digest", "precision", "seconds", "images"}
+    assert wanted <= set(result)
+    assert result["settings"]["k"] == 5
+    assert result["test"]["n"] == result["images"]["test"] == 8
+    predictions = np.load(path.parent / "predictions.npz")
+    assert (predictions["test_predictions"] == predictions["test_labels"]).mean() == result["test"]["accuracy"]
+    assert len(predictions["test_ids"]) == len(predictions["validation_ids"]) * 2 == 8
+
+
+def test_random_row_stands_beside_the_method(lowres_ssl: Command, cells: Path) -> None:
+    answer = lowres_ssl("pretrain", "method=vicreg", *DATA)
+    assert answer.code == 0, answer.err
+    rows = [line.split("  ")[0] for line in answer.out.splitlines()]
+    assert "vicreg, batch size 8, 1 epochs" in rows
+    assert "random initialisation" in rows
+    assert "linear (MLP)" in answer.out
+
+
+@pytest.mark.parametrize("method", ["dcl", "dclw", "simsiam", "random"])
+def test_each_method_runs(lowres_ssl: Command, cells: Path, method: str) -> None:
+    answer = lowres_ssl("pretrain", f"method={method}", *DATA)
+    assert answer.code == 0, answer.err
+    assert "random initialisation" in answer.out
+
+
+@pytest.mark.parametrize("method", ["simclr", "dcl", "simsiam", "vicreg"])
+@pytest.mark.parametrize("recipe", ["tuned", "released_code"])
+def test_each_recipe_runs_with_each_method(lowres_ssl: Command, cells: Path, recipe: str, method: str) -> None:
+    answer = lowres_ssl("pretrain", f"recipe={recipe}", f"method={method}", *DATA)
+    assert answer.code == 0, answer.err
+
+
+def test_released_code_scores_knn_with_the_last_encoder_and_linear_with_the_best(
+    lowres_ssl: Command, cells: Path, tmp_path: Path
+) -> None:
+    answer = lowres_ssl("pretrain", "recipe=released_code", *DATA, "epochs=2")
+    assert answer.code == 0, answer.err
+    (run,) = (tmp_path / "outputs" / "pretrain").glob("folder-simclr-*")
+    encoders = {
+        path.parent.name.split("-")[0]: json.loads(path.read_text())["encoder"] for path in run.glob("*/result.json")
+    }
+    assert encoders == {"knn": "encoder-last.safetensors", "linear": "encoder.safetensors"}
+
+
+def test_same_command_again_repeats_nothing(lowres_ssl: Command, trained: Path) -> None:
+    before = contents(trained)
+    answer = lowres_ssl("pretrain", *DATA)
+    assert answer.code == 0
+    assert "finished already; force=true trains it again" in answer.err
+    assert contents(trained) == before
+
+
+def test_another_probe_trains_nothing_again(lowres_ssl: Command, trained: Path) -> None:
+    encoder = (trained / "encoder.safetensors").stat().st_mtime_ns
+    answer = lowres_ssl("pretrain", *DATA, "probe=[logistic]")
+    assert answer.code == 0, answer.err
+    assert (trained / "encoder.safetensors").stat().st_mtime_ns == encoder
+    assert len(list(trained.glob("logistic-*/result.json"))) == 1
+
+
+def test_paths_device_and_names_do_not_change_the_run_but_seed_and_settings_do(
+    lowres_ssl: Command, trained: Path, tmp_path: Path
+) -> None:
+    def runs() -> int:
+        return len(list((tmp_path / "outputs" / "pretrain").glob("*-simclr-*")))
+
+    moved = tmp_path / "elsewhere"
+    (tmp_path / "data" / "folder").rename(moved)
+    for same in (f"dataset.root={moved}", "device=cpu", "checkpoint_every=2"):
+        assert lowres_ssl("pretrain", *DATA, f"dataset.root={moved}", same, "evaluate=false").code == 0
+        assert runs() == 1
+    for count, other in enumerate(("seed=1", "split_seed=1", "learning_rate=0.02", "views.grey=0.3"), start=2):
+        assert lowres_ssl("pretrain", *DATA, f"dataset.root={moved}", other, "evaluate=false").code == 0
+        assert runs() == count
+
+
+def test_same_seed_gives_the_same_bytes(lowres_ssl: Command, trained: Path) -> None:
+    first = (trained / "encoder.safetensors").read_bytes()
+    assert lowres_ssl("pretrain", *DATA, "force=true").code == 0
+    assert (trained / "encoder.safetensors").read_bytes() == first
+
+
+def test_sweep_makes_a_run_for_each_combination(lowres_ssl: Command, cells: Path, tmp_path: Path) -> None:
+    answer = lowres_ssl("pretrain", "-m", "method=simclr,dcl", *DATA, "batch_size=4,8", "evaluate=false")
+    assert answer.code == 0, answer.err
+    names = sorted(path.name.rpartition("-")[0] for path in (tmp_path / "outputs" / "pretrain").glob("folder-*-bs*"))
+    assert names == ["folder-dcl-bs4-s0", "folder-dcl-bs8-s0", "folder-simclr-bs4-s0", "folder-simclr-bs8-s0"]
+
+
+def test_sweep_goes_on_after_a_failure_and_fails(lowres_ssl: Command, cells: Path, tmp_path: Path) -> None:
+    answer = lowres_ssl("pretrain", "-m", *DATA, "batch_size=1,4", "evaluate=false")
+    assert answer.code == 2
+    assert "batch_size=1" in answer.err
+    assert len(list((tmp_path / "outputs" / "pretrain").glob("folder-simclr-bs4-*"))) == 1
+
+
+def test_unlabelled_images_are_pretrained_on_and_change_the_run(
+    lowres_ssl: Command, trained: Path, tmp_path: Path
+) -> None:
+    for number in range(6):
+        paint(tmp_path / "more" / f"{number}.png", 120, seed=1000 + number)
+    answer = lowres_ssl("pretrain", *DATA, "dataset.unlabelled=more")
+    assert answer.code == 0, answer.err
+    described = [json.loads(path.read_text()) for path in trained.parent.glob("folder-simclr-*/run.json")]
+    assert sorted(run["unlabelled_images"] for run in described) == [0, 6]
+
+
+def test_pretraining_on_all_images_is_marked(lowres_ssl: Command, cells: Path) -> None:
+    answer = lowres_ssl("pretrain", *DATA, "pretrain_on=all")
+    assert "on all images" in answer.out
+    assert "has seen the validation and the test images" in answer.out
+
+
+def test_folder_with_its_own_sides_is_divided_by_them(lowres_ssl: Command, tmp_path: Path) -> None:
+    for side, count in (("train", 20), ("test", 6)):
+        for place, label in enumerate(("a", "b")):
+            for number in range(count):
+                seed = 1000 * (side == "test") + 100 * place + number
+                paint(tmp_path / "mine" / side / label / f"{number}.png", 90 + 80 * place, seed)
+    answer = lowres_ssl("pretrain", *DATA, "dataset.root=mine")
+    assert answer.code == 0, answer.err
+    assert "36 images train, 4 validate, 12 test (split official" in answer.out
+
+
+def test_real_x_rays_go_through(lowres_ssl: Command, shared: Path, tmp_path: Path) -> None:
+    """100 images of each official folder and class, copied by name."""
+    for side in ("train", "test"):
+        for label in ("NORMAL", "PNEUMONIA"):
+            target = tmp_path / "data" / "pneumonia" / side / label
+            target.mkdir(parents=True)
+            for path in sorted((shared / "pneumonia" / side / label).iterdir())[:30]:
+                (target / path.name).symlink_to(path)
+    answer = lowres_ssl("pretrain", "dataset=pneumonia", "split=official", "recipe=tuned", *SMALL)
+    assert answer.code == 0, answer.err
+    assert "split official" in answer.out
+    assert "class NORMAL: 60 images, published are 1583" in answer.err

@@ -1,0 +1,151 @@
+"""Each wrong thing gets one line: what, got, wanted, what to type next; no traceback, nothing half-written."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from torchvision.models import resnet34
+from typed import SMALL, Answer, Command, paint
+
+DATA = ("pretrain", "dataset=folder", *SMALL)
+
+
+def refused(answer: Answer, code: int, *parts: str) -> None:
+    """The last line of the answer holds every part; there is no traceback, and the exit code is `code`."""
+    assert answer.code == code, answer.err
+    assert "Traceback" not in answer.err
+    assert answer.last_line.startswith("lowres-ssl: ")
+    for part in parts:
+        assert part in answer.last_line
+    assert not answer.out
+
+
+@pytest.mark.parametrize(
+    ("overrides", "parts"),
+    [
+        (["method=simcl"], ["did you mean method=simclr"]),
+        (["method=nope"], ["method=nope", "wanted one of dcl, dclw, random, simclr, simsiam, vicreg"]),
+        (["nope=1"], ["unknown key 'nope'", "lowres-ssl pretrain --help"]),
+        (["method.temprature=0.1"], ["unknown key 'method.temprature'"]),
+        (["+nope=1"], ["unknown key 'nope'"]),
+        (["+views.nope=1"], ["unknown key 'views.nope'"]),
+        (["epochs=1,2"], ["epochs=1,2", "type -m before it for a sweep", "epochs=[1,2]"]),
+        (["batch_size=1"], ["batch_size=1", "wanted at least 2", "try 64"]),
+        (["batch_size=many"], ["batch_size=many"]),
+        (["batch_size=64"], ["batch_size=64", "28 images", "try batch_size=16"]),
+        (["probe.knn.k=1000"], ["probe.knn.k=1000", "28 images", "probe.knn.k=28"]),
+        (["probe=[knn,nope]"], ["probe=nope", "wanted one of knn, linear, logistic"]),
+        (["dataset.root=missing"], ["missing: no such folder", "dataset.root=FOLDER"]),
+        (["epochs=0"], ["epochs=0", "at least 1"]),
+        (["learning_rate=-1"], ["learning_rate=-1", "above 0"]),
+        (["learning_rate=nan"], ["learning_rate=nan", "above 0"]),
+        (["views.crop_scale=[0.5,0.1]"], ["views.crop_scale=[0.5, 0.1]", "the smaller first"]),
+        (["views.grey=2"], ["views.grey=2", "probability"]),
+        (["split=patient"], ["split=patient", "no patients", "split=stratified"]),
+        (["split=official"], ["split=official", "split=stratified"]),
+        (["backbone.name=resnet19"], ["backbone=resnet19", "did you mean backbone=resnet1"]),
+        (["precision=fp16"], ["precision=fp16", "precision=auto"]),
+        (["dataset.options.group_pattern='('"], ["group_pattern=(", "not a regular expression"]),
+        (["seed=-1"], ["seed=-1", "wanted a whole number"]),
+        (["warmup_epochs=5"], ["warmup_epochs=5", "from 0 to epochs=1"]),
+    ],
+)
+def test_wrong_values_are_refused_before_anything_is_trained(
+    lowres_ssl: Command, cells: Path, tmp_path: Path, overrides: list[str], parts: list[str]
+) -> None:
+    answer = lowres_ssl(*DATA, *overrides)
+    refused(answer, 3 if overrides[0].startswith(("split", "dataset.root")) else 2, *parts)
+    assert not list((tmp_path / "outputs").glob("pretrain/*"))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA GPU here")
+def test_cuda_without_a_gpu_is_refused(lowres_ssl: Command, cells: Path) -> None:
+    refused(lowres_ssl(*DATA, "device=cuda"), 2, "device=cuda", "wanted a CUDA GPU", "device=cpu")
+
+
+def test_no_data_says_which_file_to_get_from_where(lowres_ssl: Command) -> None:
+    for dataset, part in (
+        ("pneumonia", "ChestXRay2017.zip"),
+        ("breast", "lowres-ssl data dataset=breast fetch=true"),
+        ("colorectal", "lowres-ssl data dataset=colorectal fetch=true"),
+    ):
+        refused(lowres_ssl("pretrain", f"dataset={dataset}"), 3, f"data/{dataset}: no such folder", part)
+
+
+def test_wrong_folder_says_what_it_should_look_like(lowres_ssl: Command, cells: Path) -> None:
+    answer = lowres_ssl("pretrain", "dataset=breast", f"dataset.root={cells}", *SMALL)
+    refused(answer, 3, "no BreaKHis image", "SOB_B_A-14-22549AB-400-001.png")
+
+
+@pytest.mark.parametrize("name", ["truncated.jpeg", "text.png", "empty.png"])
+def test_unreadable_image_is_named_and_can_be_left_out(lowres_ssl: Command, cells: Path, name: str) -> None:
+    path = cells / "dark" / name
+    if name == "truncated.jpeg":
+        pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(path, quality=95)
+        path.write_bytes(path.read_bytes()[:1500])
+    else:
+        path.write_text("no image" if name == "text.png" else "")
+    refused(lowres_ssl(*DATA), 3, name, "not a readable image", "dataset.skip_unreadable=true")
+    answer = lowres_ssl(*DATA, "dataset.skip_unreadable=true", "evaluate=false")
+    assert answer.code == 0, answer.err
+    assert "1 unreadable images left out" in answer.err
+
+
+def test_class_with_one_image_is_refused(lowres_ssl: Command, cells: Path) -> None:
+    paint(cells / "lonely" / "1.png", 128, seed=7)
+    refused(lowres_ssl(*DATA), 3, "class lonely has 1 distinct image", "wanted at least 2")
+
+
+def test_output_folder_that_is_a_file_is_refused(lowres_ssl: Command, cells: Path, tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file")
+    refused(lowres_ssl(*DATA, "output_dir=taken"), 3, "output_dir=taken", "output_dir=FOLDER")
+
+
+def test_encoder_of_another_architecture_is_refused(lowres_ssl: Command, cells: Path, tmp_path: Path) -> None:
+    save_file(resnet34().state_dict(), tmp_path / "other.safetensors")
+    answer = lowres_ssl("evaluate", "weights=other.safetensors", "dataset=folder", *SMALL[:2], "probe.knn.k=5")
+    refused(answer, 4, "other.safetensors", "another architecture", "is not known", "backbone=NAME")
+    assert not list((tmp_path / "outputs").glob("evaluate/*"))
+
+
+def test_pickle_that_would_run_code_is_refused(lowres_ssl: Command, cells: Path, tmp_path: Path) -> None:
+    torch.save({"weights": print}, tmp_path / "evil.pt")
+    answer = lowres_ssl("evaluate", "weights=evil.pt", "dataset=folder", *SMALL[:2], "probe.knn.k=5")
+    refused(answer, 4, "evil.pt", "neither safetensors nor a PyTorch file of plain tensors")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "part"),
+    [
+        ((), 2, "neither of run and weights"),
+        (("run=outputs/pretrain/none",), 4, "no run.json there"),
+        (("weights=none.safetensors", "dataset=folder", "probe.knn.k=5"), 4, "no such file"),
+    ],
+)
+def test_evaluate_says_what_it_wants(
+    lowres_ssl: Command, cells: Path, arguments: tuple[str, ...], code: int, part: str
+) -> None:
+    refused(lowres_ssl("evaluate", *arguments), code, part)
+
+
+def test_evaluating_a_run_with_what_the_run_decides_is_refused(lowres_ssl: Command, trained: Path) -> None:
+    refused(lowres_ssl("evaluate", f"run={trained}", "seed=3"), 2, "seed is what the run was made with")
+
+
+def test_run_whose_images_have_changed_is_refused(lowres_ssl: Command, trained: Path, cells: Path) -> None:
+    paint(cells / "dark" / "new.png", 70, seed=5)
+    refused(lowres_ssl("evaluate", f"run={trained}"), 4, "the images of this run have changed", "dataset.root=FOLDER")
+
+
+@pytest.mark.parametrize(("typed", "meant"), [("pretrian", "pretrain"), ("evalute", "evaluate")])
+def test_unknown_command_suggests_the_one_meant(lowres_ssl: Command, typed: str, meant: str) -> None:
+    refused(lowres_ssl(typed), 2, f"unknown command '{typed}'", f"did you mean '{meant}'")
+
+
+def test_diverging_run_names_epoch_and_remedy_and_crashes_with_1(lowres_ssl: Command, cells: Path) -> None:
+    answer = lowres_ssl(*DATA, "method=vicreg", "learning_rate=1e30")
+    refused(answer, 1, "epoch 1, step", "no longer finite", "learning_rate=1e+29", "warmup_epochs=5")

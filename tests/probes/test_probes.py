@@ -1,0 +1,189 @@
+"""What every probe must do, whichever it is, and what `Features` refuses. A new probe is checked on arrival."""
+
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from omegaconf import OmegaConf
+from torch import Tensor
+
+from lowres_ssl import probes
+from lowres_ssl.build import available
+from lowres_ssl.errors import ConfigError
+from lowres_ssl.probes import Features, Prediction, Probe, build_probe
+
+Clouds = Callable[..., Features]
+CONF = Path(__file__).resolve().parents[2] / "conf" / "probe"
+NAMES = available(probes.__name__)
+FEWER: dict[str, Any] = {"k": 7, "epochs": 4, "hidden": 16}
+
+
+def arguments_of(name: str) -> dict[str, Any]:
+    """What conf/probe/<name>.yaml hands to the constructor, with fewer epochs and neighbours."""
+    chosen = OmegaConf.load(CONF / f"{name}.yaml")
+    everything = OmegaConf.merge({"method": {"name": "none"}, "dataset": {"name": "none"}}, chosen)
+    arguments = OmegaConf.to_container(everything, resolve=True)
+    assert isinstance(arguments, dict)
+    arguments = arguments["probe"][name] if "probe" in arguments else arguments
+    found = {str(key): value for key, value in arguments.items() if key not in ("name", "method", "dataset")}
+    return found | {key: value for key, value in FEWER.items() if key in found}
+
+
+@pytest.fixture(params=NAMES)
+def probe(request: pytest.FixtureRequest) -> Probe:
+    return build_probe(request.param, arguments_of(request.param))
+
+
+def assert_same(one: Prediction, other: Prediction) -> None:
+    for left, right in zip(arrays(one), arrays(other), strict=True):
+        np.testing.assert_array_equal(left, right)
+    assert one.details == other.details
+
+
+def arrays(prediction: Prediction) -> list[np.ndarray[Any, Any]]:
+    return [prediction.test, prediction.test_scores, prediction.validation, prediction.validation_scores]
+
+
+def test_every_probe_has_its_config() -> None:
+    assert sorted(path.stem for path in CONF.glob("*.yaml")) == NAMES
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_clouds_far_apart_are_told_apart(probe: Probe, clouds: Clouds, classes: int) -> None:
+    features = clouds(apart=20.0, classes=classes)
+    prediction = probe.fit_predict(features, seed=0)
+    assert (prediction.validation == features.validation_labels.numpy()).all()
+    assert (prediction.test == np.tile(np.arange(classes), 8)).all()
+
+
+@pytest.mark.parametrize("validation", [0, 6])
+def test_shapes_and_types_are_as_documented(probe: Probe, clouds: Clouds, validation: int) -> None:
+    prediction = probe.fit_predict(clouds(validation=validation), seed=0)
+    for predicted, scores, count in (
+        (prediction.test, prediction.test_scores, 24),
+        (prediction.validation, prediction.validation_scores, 3 * validation),
+    ):
+        assert (predicted.dtype, predicted.shape) == (np.int64, (count,))
+        assert scores.shape == (count, 3)
+        assert np.issubdtype(scores.dtype, np.floating)
+        np.testing.assert_allclose(scores.sum(axis=1), 1, rtol=1e-5)
+        np.testing.assert_array_equal(predicted, scores.argmax(axis=1))
+    assert all(isinstance(value, str | int | float) for value in prediction.details.values())
+
+
+def test_same_seed_gives_the_same_prediction_bit_for_bit(probe: Probe, clouds: Clouds) -> None:
+    first = probe.fit_predict(clouds(), seed=3)
+    assert_same(first, probe.fit_predict(clouds(), seed=3))
+
+
+def test_global_generators_are_left_alone_and_not_asked(probe: Probe, clouds: Clouds) -> None:
+    torch.manual_seed(1)
+    states = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()  # noqa: NPY002
+    first = probe.fit_predict(clouds(), seed=3)
+    torch.testing.assert_close(torch.get_rng_state(), states[0], rtol=0, atol=0)
+    np.testing.assert_array_equal(np.random.get_state()[1], states[1])  # noqa: NPY002
+    assert random.getstate() == states[2]
+    torch.manual_seed(2)
+    assert_same(first, probe.fit_predict(clouds(), seed=3))
+
+
+def test_test_features_change_no_choice_and_no_other_prediction(probe: Probe, clouds: Clouds) -> None:
+    features = clouds()
+    first = probe.fit_predict(features, seed=0)
+    changed = features.test.clone()
+    changed[1:] = 100 * changed[1:].flip(0)
+    other = probe.fit_predict(replace(features, test=changed), seed=0)
+    assert first.details == other.details
+    np.testing.assert_array_equal(first.validation_scores, other.validation_scores)
+    assert not np.array_equal(first.test_scores, other.test_scores)
+
+
+def test_features_are_not_changed(probe: Probe, clouds: Clouds) -> None:
+    features, untouched = clouds(), clouds()
+    probe.fit_predict(features, seed=0)
+    for name in ("train", "train_labels", "validation", "validation_labels", "test"):
+        assert torch.equal(getattr(features, name), getattr(untouched, name))
+
+
+def test_class_without_a_training_image_is_refused_before_any_work(probe: Probe) -> None:
+    with pytest.raises(ConfigError, match=r"^class b: got no training images, wanted at least 1; .*split_seed$"):
+        probe.check(train_counts=[20, 0], class_names=["a", "b"])
+
+
+@pytest.mark.parametrize(("names", "shown"), [([], r"0 \(none\)"), (["only"], r"1 \(only\)")])
+def test_fewer_than_two_classes_are_refused_before_any_work(probe: Probe, names: list[str], shown: str) -> None:
+    with pytest.raises(ConfigError, match=f"^classes: got {shown}, wanted at least 2"):
+        probe.check(train_counts=[20] * len(names), class_names=names)
+
+
+def test_enough_images_give_no_warning(probe: Probe) -> None:
+    assert probe.check(train_counts=[20, 20], class_names=["a", "b"]) == []
+
+
+def test_label_of_each_probe_is_its_own() -> None:
+    labels = [build_probe(name, arguments_of(name)).label for name in NAMES]
+    assert len(set(labels)) == len(NAMES)
+
+
+def test_unknown_probe_is_refused_with_those_there_are() -> None:
+    with pytest.raises(ConfigError, match=rf"^probe=kmn: wanted one of {', '.join(NAMES)}.*knn"):
+        build_probe("kmn", {})
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_unknown_key_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match=rf"probe\.{name}\.colour"):
+        build_probe(name, arguments_of(name) | {"colour": "red"})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"train": torch.ones(4, 2, dtype=torch.int64)},
+            r"train features: wanted float \[n, D\], got torch.int64 \[4, 2",
+        ),
+        ({"train": torch.ones(4)}, r"train features: wanted float"),
+        ({"validation": torch.ones(2, 3)}, r"validation features: wanted float \[n, D\], got torch.float32 \[2, 3"),
+        ({"test": torch.ones(2, 3, 1)}, r"test features: wanted float"),
+        ({"test": torch.tensor([[0.0, float("nan")]])}, "test features: got NaN or infinite"),
+        ({"train": torch.full((4, 2), float("inf"))}, "train features: got NaN or infinite"),
+        ({"train_labels": torch.zeros(4)}, r"train labels: wanted whole numbers \[4\]"),
+        ({"train_labels": torch.zeros(3, dtype=torch.int64)}, r"train labels: wanted whole numbers \[4\], got \[3\]"),
+        ({"train_labels": torch.tensor([0, 1, 2, 0])}, "train labels: wanted 0 to 1"),
+        ({"validation_labels": torch.tensor([0, -1])}, "validation labels: wanted 0 to 1"),
+    ],
+)
+def test_features_that_do_not_fit_are_refused(change: dict[str, Tensor], message: str) -> None:
+    fitting: dict[str, Any] = {
+        "train": torch.ones(4, 2),
+        "train_labels": torch.tensor([0, 1, 0, 1]),
+        "validation": torch.ones(2, 2),
+        "validation_labels": torch.tensor([0, 1]),
+        "test": torch.ones(3, 2),
+        "classes": 2,
+    }
+    assert Features(**fitting).can_validate
+    with pytest.raises(ValueError, match=message):
+        Features(**fitting | change)
+
+
+def test_validation_needs_an_image_of_every_class(clouds: Clouds) -> None:
+    features = clouds()
+    assert features.can_validate
+    kept = features.validation_labels != 1
+    fewer = replace(features, validation=features.validation[kept], validation_labels=features.validation_labels[kept])
+    assert not fewer.can_validate
+    assert not clouds(validation=0).can_validate
+
+
+def test_equal_scores_predict_the_first_class() -> None:
+    scores = np.array([[0.2, 0.4, 0.4], [0.5, 0.0, 0.5]])
+    prediction = Prediction.from_scores(scores, scores[:1], {})
+    assert prediction.test.tolist() == [1, 0]
+    assert prediction.validation.tolist() == [1]

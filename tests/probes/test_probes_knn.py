@@ -1,0 +1,188 @@
+"""KNN: the uniform vote is scikit-learn's to the last bit, the softmax vote that of a slow loop."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sklearn.neighbors import KNeighborsClassifier
+
+from lowres_ssl.errors import ConfigError
+from lowres_ssl.probes import Features
+from lowres_ssl.probes.knn import Knn
+
+Clouds = Callable[..., Features]
+
+
+def knn(**changes: Any) -> Knn:
+    arguments: dict[str, Any] = {
+        "k": 5,
+        "vote": "uniform",
+        "temperature": 0.1,
+        "metric": "euclidean",
+        "encoder": "selected",
+    }
+    return Knn(**arguments | changes)
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+@pytest.mark.parametrize("k", [1, 2, 6, 60])  # 2 and 6: votes are equal now and then
+@pytest.mark.parametrize("seed", range(3))
+def test_uniform_vote_is_that_of_scikit_learn(clouds: Clouds, metric: str, k: int, seed: int) -> None:
+    features = clouds(seed=seed, apart=0.5)
+    theirs = KNeighborsClassifier(n_neighbors=k, metric=metric).fit(
+        features.train.numpy(), features.train_labels.numpy()
+    )
+    ours = knn(k=k, metric=metric).fit_predict(features, seed=0)
+    np.testing.assert_array_equal(ours.test, theirs.predict(features.test.numpy()))
+    np.testing.assert_array_equal(ours.validation, theirs.predict(features.validation.numpy()))
+    np.testing.assert_array_equal(ours.test_scores, theirs.predict_proba(features.test.numpy()))
+    np.testing.assert_array_equal(ours.validation_scores, theirs.predict_proba(features.validation.numpy()))
+
+
+def test_default_of_the_paper_is_plain_scikit_learn_with_200_neighbours(clouds: Clouds) -> None:
+    features = clouds(train=100, test=40, width=32, apart=0.3)
+    theirs = KNeighborsClassifier(200).fit(features.train.numpy(), features.train_labels.numpy())
+    ours = knn(k=200).fit_predict(features, seed=0)
+    np.testing.assert_array_equal(ours.test, theirs.predict(features.test.numpy()))
+    np.testing.assert_array_equal(ours.test_scores, theirs.predict_proba(features.test.numpy()))
+
+
+def slow_softmax_shares(features: Features, k: int, temperature: float, metric: str) -> list[list[float]]:
+    """Wu et al. 2018, section 3.4: each of the k nearest adds exp(similarity / temperature) to its class."""
+    shares = []
+    for query in features.test.double().tolist():
+        found = []
+        for row, label in zip(features.train.double().tolist(), features.train_labels.tolist(), strict=True):
+            if metric == "cosine":
+                dot = sum(a * b for a, b in zip(query, row, strict=True))
+                similarity = dot / math.sqrt(sum(a * a for a in query) * sum(b * b for b in row))
+            else:
+                similarity = -sum((a - b) ** 2 for a, b in zip(query, row, strict=True)) / 2
+            found.append((similarity, label))
+        votes = [0.0] * features.classes
+        for similarity, label in sorted(found, reverse=True)[:k]:
+            votes[label] += math.exp(similarity / temperature)
+        shares.append([vote / sum(votes) for vote in votes])
+    return shares
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+@pytest.mark.parametrize(("k", "temperature"), [(1, 0.1), (7, 0.5), (60, 0.1), (60, 2.0)])
+def test_softmax_vote_equals_the_slow_loop(clouds: Clouds, metric: str, k: int, temperature: float) -> None:
+    features = clouds()
+    ours = knn(k=k, vote="softmax", temperature=temperature, metric=metric).fit_predict(features, seed=0)
+    np.testing.assert_allclose(
+        ours.test_scores, slow_softmax_shares(features, k, temperature, metric), rtol=1e-3, atol=1e-6
+    )
+
+
+def test_softmax_vote_by_hand() -> None:
+    """One neighbour of class 0 at similarity 1, two of class 1 at 0: e^(1/T) against 2."""
+    features = Features(
+        train=torch.tensor([[2.0, 0.0], [0.0, 1.0], [0.0, 3.0]]),
+        train_labels=torch.tensor([0, 1, 1]),
+        validation=torch.empty(0, 2),
+        validation_labels=torch.empty(0, dtype=torch.int64),
+        test=torch.tensor([[5.0, 0.0]]),
+        classes=2,
+    )
+    ours = knn(k=3, vote="softmax", temperature=0.5, metric="cosine").fit_predict(features, seed=0)
+    share = math.exp(2) / (math.exp(2) + 2)
+    np.testing.assert_allclose(ours.test_scores, [[share, 1 - share]], rtol=1e-6)
+    uniform = knn(k=3, metric="cosine").fit_predict(features, seed=0)
+    assert (ours.test.tolist(), uniform.test.tolist()) == ([0], [1])
+
+
+@pytest.mark.parametrize("vote", ["uniform", "softmax"])
+def test_cosine_does_not_depend_on_the_length_of_a_row(clouds: Clouds, vote: str) -> None:
+    features = clouds()
+    longer = replace(features, train=features.train * torch.linspace(1, 9, 60)[:, None], test=features.test * 4)
+    one, other = (knn(vote=vote, metric="cosine").fit_predict(each, seed=0) for each in (features, longer))
+    np.testing.assert_allclose(one.test_scores, other.test_scores, rtol=1e-4, atol=1e-6)
+    euclidean = [knn(vote=vote).fit_predict(each, seed=0).test_scores for each in (features, longer)]
+    assert not np.allclose(*euclidean)
+
+
+def test_on_rows_of_length_1_the_softmax_votes_of_both_metrics_are_equal(clouds: Clouds) -> None:
+    features = clouds()
+    unit = replace(
+        features,
+        train=torch.nn.functional.normalize(features.train),
+        test=torch.nn.functional.normalize(features.test),
+    )
+    one, other = (knn(vote="softmax", metric=m).fit_predict(unit, seed=0) for m in ("cosine", "euclidean"))
+    np.testing.assert_allclose(one.test_scores, other.test_scores, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+@pytest.mark.parametrize("size", [0.0, 1e-6, 1e6])
+def test_softmax_vote_stays_finite(clouds: Clouds, metric: str, size: float) -> None:
+    features = clouds()
+    scaled = replace(features, train=features.train * size, test=features.test * size)
+    scores = knn(vote="softmax", temperature=1e-3, metric=metric).fit_predict(scaled, seed=0).test_scores
+    np.testing.assert_allclose(scores.sum(axis=1), 1)
+
+
+def test_one_neighbour_finds_the_training_images_again(clouds: Clouds) -> None:
+    features = clouds()
+    ours = knn(k=1).fit_predict(replace(features, test=features.train), seed=0)
+    assert ours.test.tolist() == features.train_labels.tolist()
+
+
+@pytest.mark.parametrize("vote", ["uniform", "softmax"])
+def test_class_without_a_training_image_gets_no_vote(clouds: Clouds, vote: str) -> None:
+    features = clouds()
+    kept = features.train_labels != 1
+    fewer = replace(features, train=features.train[kept], train_labels=features.train_labels[kept])
+    ours = knn(vote=vote).fit_predict(fewer, seed=0)
+    assert ours.test_scores.shape == (24, 3)
+    assert (ours.test_scores[:, 1] == 0).all()
+    assert set(ours.test.tolist()) == {0, 2}
+
+
+def test_seed_changes_nothing(clouds: Clouds) -> None:
+    one, other = (knn().fit_predict(clouds(), seed=seed) for seed in (0, 1))
+    np.testing.assert_array_equal(one.test_scores, other.test_scores)
+
+
+def test_k_above_the_training_set_names_the_largest() -> None:
+    with pytest.raises(ConfigError, match=r"^probe\.knn\.k=41: .* 40 images; the largest .*: probe\.knn\.k=40$"):
+        knn(k=41).check(train_counts=[30, 10], class_names=["a", "b"])
+
+
+def test_k_of_the_whole_training_set_will_do(clouds: Clouds) -> None:
+    assert len(knn(k=40).check(train_counts=[30, 10], class_names=["a", "b"])) == 1
+    scores = knn(k=60).fit_predict(clouds(), seed=0).test_scores
+    np.testing.assert_allclose(scores, 1 / 3)
+
+
+def test_k_above_the_size_of_a_class_warns_and_names_it() -> None:
+    warnings = knn(k=11).check(train_counts=[30, 10, 3, 11], class_names=["a", "b", "c", "d"])
+    assert warnings == [
+        "probe.knn.k=11 is above the number of training images of b (10), c (3): larger classes can outvote them"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"k": 0}, r"^probe\.knn\.k=0: wanted at least 1$"),
+        ({"temperature": 0.0}, r"^probe\.knn\.temperature=0.0: wanted a number above 0$"),
+    ],
+)
+def test_value_out_of_range_is_refused(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        knn(**change)
+
+
+def test_label_says_how_many_neighbours() -> None:
+    assert knn(k=200).label == "KNN (k=200)"
+
+
+@pytest.mark.parametrize("encoder", ["selected", "last"])
+def test_encoder_is_the_one_asked_for(encoder: str) -> None:
+    assert knn(encoder=encoder).encoder == encoder

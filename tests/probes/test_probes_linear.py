@@ -1,0 +1,273 @@
+"""The MLP probe: which epoch's weights, which learning rate, which randomness."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import log_loss
+from torch import Tensor, nn
+
+from lowres_ssl.errors import ConfigError, TrainingError
+from lowres_ssl.probes import Features, Prediction, linear
+from lowres_ssl.probes.linear import Linear
+
+Clouds = Callable[..., Features]
+Weights = dict[str, Tensor]
+
+
+def mlp(**changes: Any) -> Linear:
+    arguments: dict[str, Any] = {
+        "hidden": 8,
+        "batch_size": 16,
+        "learning_rate": 0.05,
+        "epochs": 3,
+        "step_size": 25,
+        "gamma": 0.5,
+        "encoder": "selected",
+    }
+    return Linear(**arguments | changes)
+
+
+def without_validation_of_class_0(features: Features) -> Features:
+    kept = features.validation_labels != 0
+    return replace(features, validation=features.validation[kept], validation_labels=features.validation_labels[kept])
+
+
+def validation_scores_by_epoch(features: Features, epochs: int, **changes: Any) -> list[np.ndarray[Any, Any]]:
+    """Softmax scores of the validation images after each epoch: runs of growing length that take the last epoch."""
+    asked = without_validation_of_class_0(replace(features, test=features.validation))
+    return [mlp(epochs=n, **changes).fit_predict(asked, seed=0).test_scores for n in range(1, epochs + 1)]
+
+
+@pytest.fixture
+def watched(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What stood at the start and the end of each epoch: weights, learning rate, Adam's steps."""
+    epochs: list[dict[str, Any]] = []
+    really = Linear.train_one_epoch
+
+    def watch(self: Linear, head: nn.Module, optimiser: torch.optim.Adam, inputs: Tensor, labels: Tensor) -> None:
+        seen: dict[str, Any] = {"start": copied(head), "rate": optimiser.param_groups[0]["lr"]}
+        really(self, head, optimiser, inputs, labels)
+        first = next(head.parameters())
+        epochs.append(seen | {"end": copied(head), "steps": optimiser.state[first]["step"].item()})
+
+    monkeypatch.setattr(Linear, "train_one_epoch", watch)
+    return epochs
+
+
+def copied(head: nn.Module) -> Weights:
+    return {name: value.clone() for name, value in head.state_dict().items()}
+
+
+def loss_of(labels: np.ndarray[Any, Any], scores: np.ndarray[Any, Any]) -> float:
+    """Cross-entropy; scikit-learn wants rows that sum to 1 in float64."""
+    rows = scores.astype(np.float64)
+    return float(log_loss(labels, rows / rows.sum(axis=1, keepdims=True)))
+
+
+def same(one: Weights, other: Weights) -> bool:
+    return all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_label_says_that_it_is_an_mlp() -> None:
+    assert "MLP" in mlp().label
+
+
+@pytest.mark.parametrize("seed", [0, 2, 3])  # in each of these, two epochs share the best accuracy
+def test_weights_of_the_best_validation_epoch_are_taken_and_of_equals_the_lower_loss(clouds: Clouds, seed: int) -> None:
+    features = clouds(validation=2, apart=0.7, seed=seed)
+    labels = features.validation_labels.numpy()
+    by_epoch = validation_scores_by_epoch(features, 8)
+    accuracies = [float((scores.argmax(axis=1) == labels).mean()) for scores in by_epoch]
+    losses = [loss_of(labels, scores) for scores in by_epoch]
+    best = max(range(8), key=lambda epoch: (accuracies[epoch], -losses[epoch]))
+    prediction = mlp(epochs=8).fit_predict(features, seed=0)
+    assert accuracies.count(max(accuracies)) > 1, "an example without equals shows nothing"
+    assert prediction.details["epoch"] == best + 1
+    assert prediction.details["validation_accuracy"] == pytest.approx(accuracies[best])
+    assert prediction.details["chosen"] == "best validation accuracy"
+    np.testing.assert_array_equal(prediction.validation_scores, by_epoch[best])
+
+
+def test_examples_above_do_not_all_take_the_last_epoch(clouds: Clouds) -> None:
+    taken = {
+        mlp(epochs=8).fit_predict(clouds(validation=2, apart=0.7, seed=seed), seed=0).details["epoch"]
+        for seed in (0, 2, 3)
+    }
+    assert len(taken) > 1
+
+
+def test_of_equal_accuracy_and_loss_the_earliest_epoch_is_taken(
+    clouds: Clouds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(linear, "logits", lambda head, inputs: torch.zeros(len(inputs), 3))
+    assert mlp(epochs=4).fit_predict(clouds(), seed=0).details["epoch"] == 1
+
+
+@pytest.mark.parametrize(
+    "thin",
+    [
+        without_validation_of_class_0,
+        lambda f: replace(f, validation=f.validation[:0], validation_labels=f.validation_labels[:0]),
+    ],
+    ids=["class missing", "none"],
+)
+def test_last_epoch_where_a_class_has_no_validation_image(
+    clouds: Clouds, watched: list[dict[str, Any]], thin: Callable[[Features], Features]
+) -> None:
+    features = thin(clouds(apart=0.7))
+    prediction = mlp(epochs=5).fit_predict(features, seed=0)
+    assert prediction.details == {"epoch": 5, "chosen": "last epoch: a class has no validation image"}
+    np.testing.assert_array_equal(prediction.test_scores, scores_of(watched[-1]["end"], features.test))
+
+
+def scores_of(weights: Weights, inputs: Tensor) -> np.ndarray[Any, Any]:
+    """What a head with these weights says, softmax scores [n, C]."""
+    head = nn.Sequential(nn.Linear(5, 8), nn.BatchNorm1d(8), nn.LeakyReLU(), nn.Linear(8, 3))
+    head.load_state_dict(weights)
+    with torch.no_grad():
+        return head.eval()(inputs).softmax(dim=1).numpy()
+
+
+def test_seed_gives_the_initial_weights_and_the_order(clouds: Clouds) -> None:
+    one, again, other = (mlp().fit_predict(clouds(), seed=seed) for seed in (5, 5, 6))
+    np.testing.assert_array_equal(one.test_scores, again.test_scores)
+    assert not np.array_equal(one.test_scores, other.test_scores)
+
+
+def test_initial_weights_are_spread_as_pytorch_spreads_them() -> None:
+    head = mlp(hidden=400).initial_head(100, 50, torch.Generator().manual_seed(0))
+    assert [type(layer) for layer in head] == [nn.Linear, nn.BatchNorm1d, nn.LeakyReLU, nn.Linear]
+    for ours, theirs in ((head[0], nn.Linear(100, 400)), (head[3], nn.Linear(400, 50))):
+        for name, value in ours.named_parameters():
+            wanted = theirs.get_parameter(name)
+            assert value.shape == wanted.shape
+            assert value.abs().max().item() == pytest.approx(theirs.in_features**-0.5, rel=0.1)
+            assert value.std().item() == pytest.approx(theirs.in_features**-0.5 / math.sqrt(3), rel=0.2)
+
+
+@pytest.mark.parametrize("delay", [0, 4])
+@pytest.mark.parametrize(("step_size", "gamma"), [(1, 0.5), (3, 0.1), (2, 1.0)])
+def test_rate_is_multiplied_by_gamma_every_step_size_epochs_after_the_delay(
+    clouds: Clouds, watched: list[dict[str, Any]], step_size: int, gamma: float, delay: int
+) -> None:
+    mlp(epochs=9, step_size=step_size, gamma=gamma, schedule_delay=delay).fit_predict(clouds(), seed=0)
+    wanted = [0.05 * gamma ** (max(0, epoch - delay) // step_size) for epoch in range(9)]
+    assert [epoch["rate"] for epoch in watched] == pytest.approx(wanted)
+
+
+def test_restart_from_best_begins_each_epoch_with_the_best_weights_so_far(
+    clouds: Clouds, watched: list[dict[str, Any]]
+) -> None:
+    features = clouds(validation=2, apart=0.5)
+    prediction = mlp(epochs=10, restart_from_best=True).fit_predict(features, seed=0)
+    labels = features.validation_labels.numpy()
+    standing: tuple[float, float, Weights] | None = None
+    turned_back = 0
+    for number, epoch in enumerate(watched):
+        if standing is not None:
+            assert same(epoch["start"], standing[2])
+            turned_back += not same(epoch["start"], watched[number - 1]["end"])
+        scores = scores_of(epoch["end"], features.validation)
+        rank = float((scores.argmax(axis=1) == labels).mean()), -loss_of(labels, scores)
+        if standing is None or rank > standing[:2]:
+            standing = (*rank, epoch["end"])
+    assert 0 < turned_back < 9, "an example that always or never turns back shows nothing"
+    assert [epoch["steps"] for epoch in watched] == [4 * n for n in range(1, 11)], "Adam's state runs on"
+    assert standing is not None
+    np.testing.assert_array_equal(prediction.test_scores, scores_of(standing[2], features.test))
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_without_a_best_epoch_each_epoch_begins_where_the_last_ended(
+    clouds: Clouds, watched: list[dict[str, Any]], restart: bool
+) -> None:
+    features = clouds(validation=2, apart=0.5)
+    mlp(epochs=10, restart_from_best=restart).fit_predict(
+        without_validation_of_class_0(features) if restart else features, seed=0
+    )
+    assert len(watched) == 10
+    assert all(same(before["end"], after["start"]) for before, after in pairwise(watched))
+
+
+@pytest.mark.parametrize("validation", [0, 6])
+def test_divergence_names_a_tenth_of_the_learning_rate(clouds: Clouds, validation: int) -> None:
+    with pytest.raises(
+        TrainingError,
+        match=r"^probe\.linear diverged at probe\.linear\.learning_rate=1e\+30; "
+        r"try probe\.linear\.learning_rate=1e\+29$",
+    ):
+        mlp(learning_rate=1e30).fit_predict(clouds(validation=validation), seed=0)
+
+
+def test_divergence_after_the_best_epoch_is_no_result(clouds: Clouds, monkeypatch: pytest.MonkeyPatch) -> None:
+    really, epochs = Linear.train_one_epoch, []
+
+    def spoil(self: Linear, head: nn.Module, optimiser: torch.optim.Adam, inputs: Tensor, labels: Tensor) -> None:
+        really(self, head, optimiser, inputs, labels)
+        epochs.append(1)
+        if len(epochs) == 3:
+            for parameter in head.parameters():
+                parameter.data.fill_(float("nan"))
+
+    monkeypatch.setattr(Linear, "train_one_epoch", spoil)
+    with pytest.raises(TrainingError, match=r"try probe\.linear\.learning_rate=0\.005$"):
+        mlp(epochs=5).fit_predict(clouds(apart=20.0), seed=0)
+
+
+def images_that_count(features: Features, **changes: Any) -> list[bool]:
+    """For each training image, whether another image in its place gives other scores."""
+
+    def scores(train: Tensor) -> Prediction:
+        return mlp(**changes).fit_predict(replace(features, train=train), seed=0)
+
+    before = scores(features.train).test_scores
+    counts = []
+    for place in range(len(features.train)):
+        changed = features.train.clone()
+        changed[place] += 1
+        counts.append(not np.array_equal(scores(changed).test_scores, before))
+    return counts
+
+
+@pytest.mark.parametrize(
+    ("images", "batch_size", "counting"),
+    [(9, 2, 8), (9, 4, 8), (9, 8, 8), (9, 5, 9), (9, 3, 9), (9, 9, 9), (9, 50, 9)],
+)
+def test_last_batch_is_kept_unless_it_is_a_single_image(
+    clouds: Clouds, images: int, batch_size: int, counting: int
+) -> None:
+    features = clouds(train=images // 3)
+    assert sum(images_that_count(features, batch_size=batch_size, epochs=1)) == counting
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"hidden": 0}, r"^probe\.linear\.hidden=0: "),
+        ({"batch_size": 1}, r"^probe\.linear\.batch_size=1: wanted at least 2, for BatchNorm; try 16"),
+        ({"learning_rate": 0.0}, r"^probe\.linear\.learning_rate=0.0: "),
+        ({"epochs": 0}, r"^probe\.linear\.epochs=0: "),
+        ({"step_size": 0}, r"^probe\.linear\.step_size=0: "),
+        ({"gamma": 0.0}, r"^probe\.linear\.gamma=0.0: "),
+        ({"gamma": 1.1}, r"^probe\.linear\.gamma=1.1: "),
+        ({"schedule_delay": -1}, r"^probe\.linear\.schedule_delay=-1: "),
+    ],
+)
+def test_value_out_of_range_is_refused(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        mlp(**change)
+
+
+@pytest.mark.gpu
+def test_head_trains_on_the_device_of_the_features(clouds: Clouds) -> None:
+    features = clouds(apart=20.0)
+    there = Features(**{name: v.cuda() if isinstance(v, Tensor) else v for name, v in vars(features).items()})
+    np.testing.assert_array_equal(
+        mlp(epochs=20).fit_predict(there, seed=0).test, mlp(epochs=20).fit_predict(features, seed=0).test
+    )

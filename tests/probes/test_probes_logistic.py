@@ -1,0 +1,178 @@
+"""The strictly linear probe: scikit-learn's logistic regression, its strength chosen on validation."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
+from sklearn.preprocessing import StandardScaler
+
+from lowres_ssl.errors import ConfigError
+from lowres_ssl.probes import Features
+from lowres_ssl.probes.logistic import Logistic
+
+Clouds = Callable[..., Features]
+STRENGTHS = [0.001, 0.1, 10.0]
+
+
+def stretched(features: Features) -> Features:
+    """The same features with columns of very different means and spreads."""
+    width = features.train.shape[1]
+    spread, middle = torch.logspace(-2, 3, width), torch.linspace(-50, 50, width)
+    return replace(
+        features,
+        **{side: getattr(features, side) * spread + middle for side in ("train", "validation", "test")},
+    )
+
+
+def cold(features: Features, strength: float) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Test and validation scores of a model fitted from nothing."""
+    scaler = StandardScaler().fit(features.train.double().numpy())
+    model = LogisticRegression(C=1 / (strength * len(features.train)), max_iter=1000)
+    model.fit(scaler.transform(features.train.double().numpy()), features.train_labels.numpy())
+    test, validation = (
+        model.predict_proba(scaler.transform(each.double().numpy())) for each in (features.test, features.validation)
+    )
+    return test, validation
+
+
+def without_validation_of_class_0(features: Features) -> Features:
+    kept = features.validation_labels != 0
+    return replace(features, validation=features.validation[kept], validation_labels=features.validation_labels[kept])
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+@pytest.mark.parametrize("strength", STRENGTHS)
+def test_scores_are_those_of_scikit_learn_fitted_from_nothing(clouds: Clouds, classes: int, strength: float) -> None:
+    features = stretched(clouds(classes=classes))
+    prediction = Logistic([strength], 1000).fit_predict(features, seed=0)
+    test, validation = cold(features, strength)
+    np.testing.assert_allclose(prediction.test_scores, test, atol=1e-9)
+    np.testing.assert_allclose(prediction.validation_scores, validation, atol=1e-9)
+    assert prediction.details["unconverged"] == 0
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_strength_is_the_best_on_validation_and_its_scores_those_of_a_cold_fit(clouds: Clouds, seed: int) -> None:
+    features = stretched(clouds(train=10, validation=4, width=12, apart=0.6, seed=seed))
+    labels = features.validation_labels.numpy()
+    ranks = {}
+    for strength in STRENGTHS:
+        shares = cold(features, strength)[1]
+        accuracy = float((shares.argmax(axis=1) == labels).mean())
+        ranks[strength] = (accuracy, -log_loss(labels, shares), strength)
+    best = max(STRENGTHS, key=lambda strength: ranks[strength])
+    prediction = Logistic(STRENGTHS, 1000).fit_predict(features, seed=0)
+    assert prediction.details["strength"] == best
+    assert prediction.details["validation_accuracy"] == pytest.approx(ranks[best][0])
+    assert prediction.details["chosen"] == "best validation accuracy"
+    np.testing.assert_allclose(prediction.test_scores, cold(features, best)[0], atol=5e-3)
+
+
+def test_examples_above_do_not_all_choose_one_strength(clouds: Clouds) -> None:
+    chosen = set()
+    for seed in range(3):
+        features = stretched(clouds(train=10, validation=4, width=12, apart=0.6, seed=seed))
+        chosen.add(Logistic(STRENGTHS, 1000).fit_predict(features, seed=0).details["strength"])
+    assert len(chosen) > 1
+
+
+def test_of_equal_accuracy_and_loss_the_stronger_penalty_is_taken(clouds: Clouds) -> None:
+    """Features that are all constant leave nothing to penalise."""
+    features = clouds()
+    flat = replace(features, **{s: torch.ones_like(getattr(features, s)) for s in ("train", "validation", "test")})
+    assert Logistic([0.1, 10.0, 1.0], 1000).fit_predict(flat, seed=0).details["strength"] == 10.0
+
+
+def test_strength_means_the_same_whatever_the_number_of_images(clouds: Clouds) -> None:
+    features = clouds()
+    twice = replace(features, train=features.train.repeat(2, 1), train_labels=features.train_labels.repeat(2))
+    one, other = (Logistic([0.05], 1000).fit_predict(each, seed=0).test_scores for each in (features, twice))
+    np.testing.assert_allclose(one, other, atol=2e-3)
+
+
+def test_mean_and_spread_are_those_of_the_training_images(clouds: Clouds) -> None:
+    """Scaling all sides alike changes nothing; moving the test images alone does."""
+    features = clouds()
+    plain, moved = (Logistic([0.01], 1000).fit_predict(each, seed=0) for each in (features, stretched(features)))
+    np.testing.assert_allclose(plain.test_scores, moved.test_scores, atol=1e-3)
+    shifted = Logistic([0.01], 1000).fit_predict(replace(features, test=features.test + 3), seed=0)
+    assert not np.allclose(plain.test_scores, shifted.test_scores, atol=0.05)
+
+
+def test_constant_feature_is_only_centred(clouds: Clouds) -> None:
+    features = clouds()
+    flat = replace(
+        features,
+        **{
+            s: torch.nn.functional.pad(getattr(features, s), (0, 1), value=7.0) for s in ("train", "validation", "test")
+        },
+    )
+    one, other = (Logistic([0.01], 1000).fit_predict(each, seed=0).test_scores for each in (features, flat))
+    np.testing.assert_allclose(one, other, atol=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("strengths", "middle"), [([5.0], 5.0), ([3.0, 1.0, 2.0], 2.0), ([1.0, 2.0], 2.0), ([1.0, 4.0, 3.0, 2.0], 3.0)]
+)
+def test_middle_strength_where_a_class_has_no_validation_image(
+    clouds: Clouds, strengths: list[float], middle: float
+) -> None:
+    features = without_validation_of_class_0(clouds())
+    prediction = Logistic(strengths, 1000).fit_predict(features, seed=0)
+    assert prediction.details == {
+        "strength": middle,
+        "chosen": "middle strength: a class has no validation image",
+        "unconverged": 0,
+    }
+    np.testing.assert_allclose(prediction.test_scores, cold(features, middle)[0], atol=2e-3)
+
+
+def test_validation_labels_choose_nothing_where_a_class_is_missing(clouds: Clouds) -> None:
+    features = without_validation_of_class_0(clouds())
+    turned = replace(features, validation_labels=3 - features.validation_labels)
+    one, other = (Logistic(STRENGTHS, 1000).fit_predict(each, seed=0) for each in (features, turned))
+    assert one.details == other.details
+    np.testing.assert_array_equal(one.test_scores, other.test_scores)
+
+
+def test_unconverged_strengths_are_counted_and_used(clouds: Clouds) -> None:
+    features = clouds()
+    assert Logistic([0.001, 0.01, 0.1], 1).fit_predict(features, seed=0).details["unconverged"] == 3
+    alone = Logistic([0.001, 0.01, 0.1], 1).fit_predict(without_validation_of_class_0(features), seed=0)
+    assert alone.details["unconverged"] == 1
+    assert np.isfinite(alone.test_scores).all()
+    assert Logistic([0.001, 0.01, 0.1], 1000).fit_predict(features, seed=0).details["unconverged"] == 0
+
+
+def test_class_without_a_training_image_is_never_predicted(clouds: Clouds) -> None:
+    features = clouds()
+    kept = features.train_labels != 1
+    fewer = replace(features, train=features.train[kept], train_labels=features.train_labels[kept])
+    prediction = Logistic(STRENGTHS, 1000).fit_predict(fewer, seed=0)
+    assert prediction.test_scores.shape == (24, 3)
+    assert (prediction.test_scores[:, 1] == 0).all()
+
+
+def test_order_and_repetition_of_the_strengths_do_not_matter(clouds: Clouds) -> None:
+    one = Logistic([0.1, 0.001, 0.01], 1000).fit_predict(clouds(), seed=0)
+    other = Logistic([0.01, 0.1, 0.001, 0.1], 1000).fit_predict(clouds(), seed=1)
+    assert one.details == other.details
+    np.testing.assert_array_equal(one.test_scores, other.test_scores)
+
+
+@pytest.mark.parametrize(
+    ("strengths", "iterations", "message"),
+    [
+        ([], 10, r"^probe\.logistic\.strengths=\[\]: wanted at least one, such as"),
+        ([0.1, 0.0], 10, r"^probe\.logistic\.strengths=\[0.1, 0.0\]: wanted numbers above 0"),
+        ([0.1], 0, r"^probe\.logistic\.max_iterations=0: wanted at least 1; try 1000"),
+    ],
+)
+def test_value_out_of_range_is_refused(strengths: list[float], iterations: int, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Logistic(strengths, iterations)

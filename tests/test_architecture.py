@@ -1,0 +1,270 @@
+"""Arrows point one way: which module may import which, and what a source file must look like.
+
+`LAYERS` is the whole of it, from the bottom up. A module imports from its own layer or from those below. A new file
+fails here until it is given its place; a package whose files are found by their name ("methods.*") has one for all.
+"""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import pytest
+
+PACKAGE = "lowres_ssl"
+ROOT = Path(__file__).resolve().parents[1] / "src" / PACKAGE
+
+LAYERS: tuple[tuple[str, ...], ...] = (
+    ("__init__", "errors"),
+    ("atomic", "build", "overrides", "provenance", "randomness", "terminal", "interruption", "progress"),
+    ("data", "data.archives", "data.decode", "data.folders", "data.parallel", "data.records", "data.deal"),
+    ("data.division", "data.phantom"),
+    ("data.splits", "data.sources"),
+    ("data.sources.*", "data.fetch", "data.index", "data.leakage"),
+    ("data.store",),
+    ("views", "views.ranges", "views.rows", "views.draws", "views.parameters", "views.geometry", "views.colour"),
+    ("views.blur", "views.crop"),
+    ("views.maker", "views.prefetch"),
+    ("losses", "device", "backbones", "checkpoint", "monitors"),
+    ("methods",),
+    ("methods.*",),
+    ("probes",),
+    ("probes.*",),
+    ("history", "optimisation", "features"),
+    ("pretrain",),
+    ("figures", "metrics", "runs"),
+    ("ledger", "pruning", "scoreboard"),
+    ("config", "failures"),
+    ("preparation",),
+    ("identity",),
+    ("evaluation",),
+    ("artefacts",),
+    ("scoring",),
+    ("commands",),
+    ("commands.*",),
+    ("cli",),
+    ("__main__",),
+)
+
+# What a module may not import, directly or through what it imports; "data.*" stands for all below data.
+FORBIDDEN: dict[str, tuple[str, ...]] = {
+    "probes.*": ("backbones", "checkpoint", "features", "data", "views", "methods", "metrics", "config", "runs"),
+    "methods.*": ("data", "probes", "metrics", "views", "features", "config", "runs"),
+    "data.*": ("torch", "config", "methods", "probes", "views", "runs"),
+    "views.*": ("data", "methods", "probes", "config", "runs"),
+    "losses": ("methods", "data", "config"),
+    "metrics": ("torch", "probes"),
+    "pretrain": ("probes", "metrics", "runs", "config", "evaluation"),
+    "figures": ("torch", "probes", "methods"),
+    "scoreboard": ("torch",),
+    "ledger": ("torch",),
+    "runs": ("torch", "config"),
+    "cli": ("torch",),
+    "config": ("torch",),
+    "errors": ("torch", "omegaconf", "hydra"),
+    "overrides": ("torch", "omegaconf", "hydra"),
+}
+TORCHLESS = ("errors", "overrides", "cli", "runs", "config")
+
+Imports = Mapping[str, set[str]]
+
+
+def name_of(path: Path) -> str:
+    """ "data.store" for data/store.py, "data" for data/__init__.py, "__init__" for the package itself."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if len(parts) > 1 and parts[-1] == "__init__" else parts)
+
+
+SOURCES = {name_of(path): path for path in sorted(ROOT.rglob("*.py"))}
+
+
+def imports_in(source: str, name: str, modules: Iterable[str]) -> set[str]:
+    """What the source of module `name` imports, anywhere in it: our modules without "lowres_ssl.", others' first name.
+
+    `from lowres_ssl.views import colour` is the module views.colour, `from lowres_ssl.errors import DataError` is
+    errors. `modules` are ours.
+    """
+    modules = set(modules)
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {resolved(alias.name, modules) for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            start = node.module or ""
+            if node.level:
+                is_package = any(module.startswith(f"{name}.") for module in modules)
+                above = [PACKAGE, *name.split(".")] if name != "__init__" else [PACKAGE, ""]
+                kept = above[: len(above) - node.level + is_package]
+                start = ".".join([*kept, *([start] if start else [])])
+            found |= {resolved(f"{start}.{alias.name}", modules) for alias in node.names}
+    return found - {name}
+
+
+def resolved(dotted: str, modules: set[str]) -> str:
+    first, _, rest = dotted.partition(".")
+    if first != PACKAGE:
+        return first
+    parts = rest.split(".")
+    candidates = [".".join(parts[:end]) for end in range(len(parts), 0, -1)]
+    return next((candidate for candidate in candidates if candidate in modules), "__init__")
+
+
+def matches(pattern: str, name: str) -> bool:
+    """Whether a name is meant by a pattern: itself, or for "x.*" whatever lies below x."""
+    return name == pattern or (pattern.endswith(".*") and name.startswith(pattern[:-1]))
+
+
+def layer_of(name: str, layers: tuple[tuple[str, ...], ...] = LAYERS) -> int | None:
+    """The place of a module: where it stands by its own name, else where its package's "x.*" stands."""
+    for wanted in (lambda p: p == name, lambda p: matches(p, name)):
+        for place, layer in enumerate(layers):
+            if any(wanted(pattern) for pattern in layer):
+                return place
+    return None
+
+
+def wrong_arrows(imports: Imports, layers: tuple[tuple[str, ...], ...] = LAYERS) -> list[str]:
+    """A line an import that goes up, and a line a module without a place."""
+    faults = []
+    for name, targets in sorted(imports.items()):
+        own = layer_of(name, layers)
+        if own is None:
+            faults.append(f"{name} has no layer")
+            continue
+        for target in sorted(targets & imports.keys()):
+            place = layer_of(target, layers)
+            if place is not None and place > own:
+                faults.append(f"{name} imports {target}, which is above it")
+    return faults
+
+
+def reached(name: str, imports: Imports) -> set[str]:
+    """All that a module imports, directly or through what it imports."""
+    seen: set[str] = set()
+    waiting = set(imports[name])
+    while waiting:
+        target = waiting.pop()
+        seen.add(target)
+        waiting |= imports.get(target, set()) - seen
+    return seen
+
+
+def forbidden_imports(imports: Imports, forbidden: Mapping[str, tuple[str, ...]] = FORBIDDEN) -> list[str]:
+    """A line a module that reaches what it may not."""
+    faults = []
+    for pattern, targets in forbidden.items():
+        for name in sorted(imports):
+            if not matches(pattern, name) and name != pattern.removesuffix(".*"):
+                continue
+            for target in sorted(reached(name, imports)):
+                if any(target == each or target.startswith(f"{each}.") for each in targets):
+                    faults.append(f"{name} reaches {target}")
+    return faults
+
+
+def circles(imports: Imports) -> list[str]:
+    return sorted(name for name in imports if name in reached(name, imports))
+
+
+IMPORTS: Imports = {name: imports_in(path.read_text(encoding="utf-8"), name, SOURCES) for name, path in SOURCES.items()}
+
+
+def test_every_arrow_points_down_and_every_module_has_a_place() -> None:
+    assert wrong_arrows(IMPORTS) == []
+
+
+def test_no_layer_names_a_module_that_is_gone() -> None:
+    named = [pattern for layer in LAYERS for pattern in layer]
+    assert len(set(named)) == len(named)
+    assert [pattern for pattern in named if not any(matches(pattern, name) for name in SOURCES)] == []
+
+
+def test_no_module_imports_itself_in_a_circle() -> None:
+    assert circles(IMPORTS) == []
+
+
+def test_nothing_reaches_what_it_may_not() -> None:
+    assert forbidden_imports(IMPORTS) == []
+    unused = [pattern for pattern in FORBIDDEN if not any(matches(pattern, name) for name in SOURCES)]
+    assert unused == []
+
+
+def test_what_answers_at_once_loads_no_torch() -> None:
+    """Once for real: what other packages import is not in our sources."""
+    steps = [f"import {PACKAGE}.{name}; assert 'torch' not in sys.modules, '{name}'" for name in TORCHLESS]
+    hydra = "assert 'hydra' not in sys.modules, 'hydra'"
+    program = "\n".join(["import sys", *steps[:3], hydra, *steps[3:]])
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_source_begins_with_what_lives_in_it_and_is_not_long(name: str) -> None:
+    path = SOURCES[name]
+    source = path.read_text(encoding="utf-8")
+    tree = ast.parse(source)
+    assert ast.get_docstring(tree), f"{path}: wanted a docstring"
+    assert tree.body[0].lineno <= 3, f"{path}: wanted the docstring in its first lines"
+    assert len(source.splitlines()) <= 300
+    assert path.stem not in ("utils", "helpers", "common")
+
+
+# The checks themselves, on made-up sources.
+
+MADE_UP = {"__init__", "errors", "data", "data.store", "methods", "methods.x", "cli"}
+MADE_UP_LAYERS = (("__init__", "errors"), ("data",), ("data.*",), ("methods", "methods.*"), ("cli",))
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "wanted"),
+    [
+        ("cli", "import torch.nn.functional as F", {"torch"}),
+        ("cli", "import lowres_ssl.data.store", {"data.store"}),
+        ("cli", "from lowres_ssl.data import store, other", {"data", "data.store"}),
+        ("cli", "from lowres_ssl.data.store import Store", {"data.store"}),
+        ("cli", "from lowres_ssl import errors, __version__", {"errors", "__init__"}),
+        ("cli", "def f():\n    if True:\n        from torch import nn", {"torch"}),
+        ("data.store", "from ..errors import DataError", {"errors"}),
+        ("data.store", "from . import other\nfrom .. import cli", {"data", "cli"}),
+        ("data", "from .store import Store", {"data.store"}),
+        ("__init__", "from .errors import DataError", {"errors"}),
+        ("errors", "text = 'import torch'", set()),
+    ],
+)
+def test_imports_are_read_wherever_they_stand(name: str, source: str, wanted: set[str]) -> None:
+    assert imports_in(source, name, MADE_UP) == wanted
+
+
+def made_up(**sources: str) -> Imports:
+    """The imports of made-up modules, data__store for data.store; the others are empty."""
+    given = {name.replace("__", "."): source for name, source in sources.items()}
+    return {name: imports_in(given.get(name, ""), name, MADE_UP | set(given)) for name in MADE_UP | set(given)}
+
+
+def test_arrow_that_points_up_is_found() -> None:
+    assert wrong_arrows(made_up(cli="from lowres_ssl.methods import x"), MADE_UP_LAYERS) == []
+    wrong = made_up(errors="def f():\n    from lowres_ssl.data.store import open_store")
+    assert wrong_arrows(wrong, MADE_UP_LAYERS) == ["errors imports data.store, which is above it"]
+
+
+def test_package_that_imports_its_own_files_is_found() -> None:
+    wrong = made_up(data="from lowres_ssl.data import store")
+    assert wrong_arrows(wrong, MADE_UP_LAYERS) == ["data imports data.store, which is above it"]
+
+
+def test_module_without_a_place_is_found() -> None:
+    assert wrong_arrows(made_up(methods__new="", data__new=""), MADE_UP_LAYERS) == []
+    assert wrong_arrows(made_up(newcomer=""), MADE_UP_LAYERS) == ["newcomer has no layer"]
+
+
+def test_forbidden_import_is_found_through_others() -> None:
+    hidden = made_up(methods="from lowres_ssl import errors", errors="from lowres_ssl.data import store")
+    faults = forbidden_imports(hidden, {"methods.*": ("data",)})
+    assert faults == ["methods reaches data.store"]
+    torch = made_up(data__store="import torch.nn", cli="import lowres_ssl.data.store")
+    assert forbidden_imports(torch, {"cli": ("torch",)}) == ["cli reaches torch"]
+
+
+def test_circle_is_found() -> None:
+    assert circles(made_up(cli="import lowres_ssl.errors", errors="from . import cli")) == ["cli", "errors"]

@@ -1,0 +1,232 @@
+"""Finding and building by name, in a package made for it; what a user typed wrong is told in one line."""
+
+import re
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+
+from lowres_ssl.build import available, build, check_arguments, fits, in_words, suggestion
+from lowres_ssl.errors import ConfigError
+
+
+class Shape(ABC):
+    """What the modules below subclass."""
+
+    @abstractmethod
+    def area(self) -> float: ...
+
+
+MODULES = {
+    "__init__": "",
+    "circle": """
+        from test_build import Shape
+        class Circle(Shape):
+            def __init__(self, radius: float, *, scale: int) -> None:
+                self.radius, self.scale = radius, scale
+            def area(self) -> float:
+                return 3 * self.radius**2 * self.scale
+        """,
+    # What is imported, abstract or of another kind does not count.
+    "square": """
+        from abc import abstractmethod
+        from test_build import Shape
+        from drawn.circle import Circle
+        class Sided(Shape):
+            @abstractmethod
+            def sides(self) -> int: ...
+        class Square(Sided):
+            def area(self) -> float:
+                return 1.0
+            def sides(self) -> int:
+                return 4
+        class Pencil: ...
+        """,
+    "none": "from drawn.circle import Circle",
+    "two": """
+        from drawn.circle import Circle
+        class One(Circle): ...
+        class Two(Circle): ...
+        """,
+    "_hidden": "raise AssertionError('imported')",
+    "untouched": "raise AssertionError('imported')",
+}
+
+
+@pytest.fixture(autouse=True)
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A package `drawn` with these modules and a package inside."""
+    folder = tmp_path / "drawn"
+    (folder / "inner").mkdir(parents=True)
+    (folder / "inner" / "__init__.py").write_text("")
+    for name, text in MODULES.items():
+        (folder / f"{name}.py").write_text(re.sub(r"^ {8}", "", text, flags=re.MULTILINE))
+    monkeypatch.syspath_prepend(tmp_path)
+    for module in ("drawn", *(f"drawn.{name}" for name in MODULES)):
+        monkeypatch.delitem(__import__("sys").modules, module, raising=False)
+
+
+def draw(name: str, *, scale: int = 1, **arguments: Any) -> Shape:
+    return build("drawn", name, Shape, arguments, "shape.options", "shape", scale=scale)  # type: ignore[type-abstract]
+
+
+def message_of(name: str, **arguments: Any) -> str:
+    with pytest.raises(ConfigError) as caught:
+        draw(name, **arguments)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_module_files_are_available_and_nothing_else() -> None:
+    assert available("drawn") == ["circle", "none", "square", "two", "untouched"]
+
+
+def test_the_class_is_built_with_what_the_user_typed_and_what_the_program_knows() -> None:
+    assert draw("circle", radius=2, scale=10).area() == 120
+
+
+def test_only_the_named_module_is_imported() -> None:
+    draw("circle", radius=1.0)
+    with pytest.raises(AssertionError, match="imported"):
+        draw("untouched")
+
+
+def test_the_one_concrete_class_of_its_own_is_taken() -> None:
+    assert type(build("drawn", "square", Shape, {}, "x", "shape")).__name__ == "Square"  # type: ignore[type-abstract]
+
+
+@pytest.mark.parametrize(("name", "number"), [("none", 0), ("two", 2)])
+def test_a_module_without_one_concrete_class_is_our_defect(name: str, number: int) -> None:
+    with pytest.raises(TypeError, match=f"drawn.{name} should define one concrete Shape, it defines {number}"):
+        draw(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["", "_hidden", "__init__", "inner", "circle.Circle", "../drawn/circle", "os", "Circle"]
+)
+def test_a_name_that_is_no_module_file_is_refused_with_those_that_are(name: str) -> None:
+    assert message_of(name).startswith(f"shape={name}: wanted one of circle, none, square, two, untouched")
+
+
+def test_a_name_nearly_right_is_suggested_as_it_is_typed() -> None:
+    assert message_of("cirle").endswith("; did you mean shape=circle?")
+
+
+def test_a_name_far_off_suggests_nothing() -> None:
+    assert "did you mean" not in message_of("xyz")
+
+
+def test_an_unknown_key_is_told_with_the_known_ones_and_the_nearest() -> None:
+    message = message_of("circle", radios=3)
+    assert message == ("unknown key shape.options.radios: circle takes radius; did you mean shape.options.radius=3?")
+
+
+def test_an_unknown_key_of_a_class_without_a_constructor_is_told() -> None:
+    with pytest.raises(ConfigError, match=r"^unknown key x\.colour: square takes no arguments$"):
+        build("drawn", "square", Shape, {"colour": 1}, "x", "shape")  # type: ignore[type-abstract]
+
+
+def test_what_the_program_knows_is_not_the_users_to_set() -> None:
+    with pytest.raises(ConfigError, match=r"^unknown key shape\.options\.scale: circle takes radius"):
+        build("drawn", "circle", Shape, {"radius": 1, "scale": 2}, "shape.options", "shape", scale=1)  # type: ignore[type-abstract]
+
+
+def test_a_missing_key_is_told_with_its_type_and_what_to_type() -> None:
+    assert message_of("circle") == (
+        "shape.options.radius is missing: circle wants a number there; type shape.options.radius=VALUE"
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "got"),
+    [
+        ("2", "text"),
+        (True, "true or false"),
+        (None, "null"),
+        ([2.0], "a list"),
+        ({"a": 1}, "a set of keys"),
+        (float("nan"), "a number that is not finite"),
+        (float("-inf"), "a number that is not finite"),
+    ],
+)
+def test_a_value_of_a_wrong_type_is_told_with_what_was_got_and_wanted(value: object, got: str) -> None:
+    assert message_of("circle", radius=value) == f"shape.options.radius={value}: got {got}, wanted a number"
+
+
+def test_a_constructor_that_refuses_a_value_is_heard() -> None:
+    class Refusing:
+        def __init__(self, side: int) -> None:
+            raise ConfigError(f"side={side}")
+
+    check_arguments(Refusing, "refusing", {"side": 3}, "shape")
+    with pytest.raises(ConfigError, match="side=3"):
+        Refusing(3)
+
+
+FITTING: list[tuple[object, Any]] = [
+    (3, int),
+    (3, float),
+    (3.5, float),
+    (False, bool),
+    ("a", str),
+    (None, int | None),
+    (3, int | None),
+    ([], list[int]),
+    ([1, 2], list[float]),
+    ([[1], []], list[list[int]]),
+    ({}, dict[str, int]),
+    ({"a": [1]}, dict[str, list[int]]),
+    ("sum", Literal["sum", "mean"]),
+    (None, None),
+    (object(), Any),
+]
+NOT_FITTING: list[tuple[object, Any]] = [
+    (True, int),
+    (3.0, int),
+    (True, float),
+    (float("inf"), float),
+    (1, bool),
+    (1, str),
+    ("", int | None),
+    ([1, "a"], list[int]),
+    ((1, 2), list[int]),
+    ([True], list[int]),
+    ({1: 1}, dict[str, int]),
+    ({"a": "b"}, dict[str, int]),
+    ("max", Literal["sum", "mean"]),
+    (True, Literal[1, 2]),
+    (0, None),
+]
+
+
+@pytest.mark.parametrize(("value", "hint"), FITTING)
+def test_a_value_of_the_annotated_type_fits(value: object, hint: Any) -> None:
+    assert fits(value, hint)
+
+
+@pytest.mark.parametrize(("value", "hint"), NOT_FITTING)
+def test_a_value_of_another_type_does_not_fit(value: object, hint: Any) -> None:
+    assert not fits(value, hint)
+
+
+@pytest.mark.parametrize(
+    ("hint", "words"),
+    [
+        (int, "a whole number"),
+        (float | None, "a number or null"),
+        (list[str], "a list, each text"),
+        (dict[str, int], "a set of keys"),
+        (Literal["sum", "mean"], "one of sum, mean"),
+        (list[int | None], "a list, each a whole number or null"),
+        (Path, "Path"),
+    ],
+)
+def test_a_type_is_said_as_a_user_would(hint: Any, words: str) -> None:
+    assert in_words(hint) == words
+
+
+@pytest.mark.parametrize(("got", "said"), [("resnet", "; did you mean x=resnet18?"), ("vgg", "")])
+def test_only_a_close_name_is_suggested(got: str, said: str) -> None:
+    assert suggestion(got, ["resnet18", "other"], "x={}") == said

@@ -1,0 +1,285 @@
+"""Weights and training states: the same bytes everywhere, read without running code, refused where they do not fit."""
+
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+from torchvision import models
+
+from lowres_ssl.backbones import build_encoder
+from lowres_ssl.checkpoint import (
+    file_hash,
+    load_encoder,
+    load_state,
+    load_tensors,
+    load_weights,
+    save_state,
+    save_tensors,
+)
+from lowres_ssl.errors import CheckpointError
+
+METADATA = {"run": "Brüste-simclr", "backbone": {"name": "resnet18"}, "mean": [0.5, 0.25], "seed": 0}
+WRITE = """
+import sys
+from pathlib import Path
+import torch
+from lowres_ssl.checkpoint import save_tensors
+names = {f"layer{number}.weight" for number in range(20)}  # a set: its order differs from process to process
+tensors = {name: torch.full((3, 2), float(len(name))) for name in sorted(names)}
+metadata = {name: {"of": [1, 2.5, None, name]} for name in names}
+save_tensors(Path(sys.argv[1]), tensors, metadata)
+"""
+
+
+class RunsCode:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.folder),)
+
+
+def tiny(width: int = 4) -> nn.Module:
+    torch.manual_seed(width)
+    return nn.Sequential(nn.Conv2d(3, width, 3), nn.BatchNorm2d(width))
+
+
+def weights() -> dict[str, Tensor]:
+    return {"a": torch.arange(6.0).view(2, 3), "b": torch.tensor(7), "c": torch.ones(2, dtype=torch.bfloat16)}
+
+
+def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return one.keys() == other.keys() and all(
+        torch.equal(value, other[key]) and value.dtype == other[key].dtype for key, value in one.items()
+    )
+
+
+def message_of(error: pytest.ExceptionInfo[CheckpointError]) -> str:
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_tensors_and_metadata_come_back_as_they_were(tmp_path: Path) -> None:
+    save_tensors(tmp_path / "x.safetensors", weights(), METADATA)
+    tensors, metadata = load_tensors(tmp_path / "x.safetensors")
+    assert same(tensors, weights())
+    assert metadata == METADATA
+
+
+def test_the_bytes_are_the_same_from_two_processes(tmp_path: Path) -> None:
+    files = [tmp_path / f"{seed}.safetensors" for seed in (1, 2)]
+    commands = [
+        subprocess.Popen([sys.executable, "-c", WRITE, file], env=os.environ | {"PYTHONHASHSEED": file.stem})
+        for file in files
+    ]
+    assert [command.wait() for command in commands] == [0, 0]
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+@pytest.mark.parametrize(
+    "rearranged",
+    [
+        lambda value: value.contiguous(memory_format=torch.channels_last),
+        lambda value: nn.Parameter(value),
+        lambda value: torch.cat((value, value))[: len(value)],
+    ],
+    ids=["channels_last", "parameter", "part of a larger one"],
+)
+def test_the_bytes_do_not_depend_on_how_a_tensor_lies_in_memory(rearranged: Any, tmp_path: Path) -> None:
+    plain = torch.arange(120.0).view(2, 3, 4, 5)
+    save_tensors(tmp_path / "plain", {"kernel": plain}, METADATA)
+    save_tensors(tmp_path / "other", {"kernel": rearranged(plain)}, METADATA)
+    assert (tmp_path / "plain").read_bytes() == (tmp_path / "other").read_bytes()
+
+
+def test_other_programs_can_read_the_weights(tmp_path: Path) -> None:
+    save_tensors(tmp_path / "x.safetensors", weights(), METADATA)
+    assert same(safetensors.torch.load_file(tmp_path / "x.safetensors"), weights())
+
+
+def test_weights_of_another_program_have_no_metadata(tmp_path: Path) -> None:
+    safetensors.torch.save_file(weights(), tmp_path / "x.safetensors", metadata={"format": "pt"})
+    assert load_tensors(tmp_path / "x.safetensors")[1] == {}
+
+
+def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
+    save_tensors(tmp_path / "x.safetensors", weights(), METADATA)
+    before = (tmp_path / "x.safetensors").read_bytes()
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        save_tensors(tmp_path / "x.safetensors", {}, {"path": tmp_path})
+    with pytest.raises((AttributeError, pickle.PicklingError)):
+        save_state(tmp_path / "x.safetensors", {"function": lambda: None})
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("x.safetensors", before)]
+
+
+def test_a_training_state_comes_back_as_it_was(tmp_path: Path) -> None:
+    state = {"epoch": 3, "history": [{"loss": 0.1}], "best": None, "kernel": torch.ones(1, 3, 2, 2)}
+    save_state(tmp_path / "checkpoint.pt", state)
+    loaded = load_state(tmp_path / "checkpoint.pt")
+    assert torch.equal(loaded.pop("kernel"), state.pop("kernel"))
+    assert loaded == state
+
+
+@pytest.mark.parametrize("read", [load_tensors, load_weights, load_state])
+@pytest.mark.parametrize("left", [0, 5, 0.5, -1])
+def test_a_truncated_file_is_refused(read: Any, left: float, tmp_path: Path) -> None:
+    path = tmp_path / ("x.pt" if read is load_state else "x.safetensors")
+    if read is load_state:
+        save_state(path, {"weights": weights()})
+    else:
+        save_tensors(path, weights(), METADATA)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * left) if 0 < left < 1 else int(left)])
+    with pytest.raises(CheckpointError, match="damaged") as error:
+        read(path)
+    assert message_of(error).startswith(f"{path}: ")
+
+
+def test_a_truncated_pytorch_file_is_refused(tmp_path: Path) -> None:
+    torch.save(weights(), tmp_path / "x.pt")
+    (tmp_path / "x.pt").write_bytes((tmp_path / "x.pt").read_bytes()[:-100])
+    with pytest.raises(CheckpointError, match="neither safetensors nor a PyTorch file"):
+        load_weights(tmp_path / "x.pt")
+
+
+@pytest.mark.parametrize("read", [load_weights, load_state])
+@pytest.mark.parametrize("write", [torch.save, lambda value, path: path.write_bytes(pickle.dumps(value))])
+def test_a_pickle_that_would_run_code_is_refused_and_does_not_run(read: Any, write: Any, tmp_path: Path) -> None:
+    path = tmp_path / "x.pt"
+    write({"a": torch.ones(1), "b": RunsCode(tmp_path / "made")}, path)
+    with pytest.raises(CheckpointError) as error:
+        read(path)
+    assert message_of(error).startswith(f"{path}: ")
+    assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.parametrize("name", ["x.safetensors", "x.pt", ""])
+def test_weights_that_are_not_there_are_told(name: str, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="no such file") as error:
+        load_weights(tmp_path / name)
+    assert message_of(error).startswith(f"{tmp_path / name}: ")
+
+
+@pytest.mark.parametrize("wrap", [lambda w: w, lambda w: {"state_dict": w, "epoch": 3}, lambda w: {"model": w}])
+def test_a_state_dict_of_pytorch_is_read_where_it_usually_stands(wrap: Any, tmp_path: Path) -> None:
+    torch.save(wrap(weights()), tmp_path / "x.pt")
+    assert same(load_weights(tmp_path / "x.pt"), weights())
+
+
+@pytest.mark.parametrize("content", [{"epoch": 3}, [torch.ones(1)], torch.ones(1), {"model": 1, "a": torch.ones(1)}])
+def test_a_file_of_anything_but_tensors_by_name_is_refused(content: Any, tmp_path: Path) -> None:
+    torch.save(content, tmp_path / "x.pt")
+    with pytest.raises(CheckpointError, match="wanted a dict of tensors, got "):
+        load_weights(tmp_path / "x.pt")
+
+
+def test_the_hash_is_that_of_the_bytes(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"abc")
+    assert file_hash(tmp_path / "x") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_the_hash_of_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="No such file"):
+        file_hash(tmp_path / "x")
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50"])
+def test_torchvision_and_we_load_each_others_weights_strictly(name: str, tmp_path: Path) -> None:
+    """Ours into torchvision's network with `strict=True`, and that, with its classifier, back into ours."""
+    ours, _ = build_encoder(name, small_stem=False, zero_init_residual=False, seed=0)
+    save_tensors(tmp_path / "encoder.safetensors", ours.state_dict(), METADATA)
+    saved = safetensors.torch.load_file(tmp_path / "encoder.safetensors")
+    with torch.device("meta"):
+        theirs = models.get_model(name, weights=None)
+        again, _ = build_encoder(name, small_stem=False, zero_init_residual=False, seed=1)
+    classifier, theirs.fc = theirs.fc, nn.Identity()
+    theirs.load_state_dict(saved, strict=True, assign=True)
+    theirs.fc = classifier.to_empty(device="cpu")
+    again.to_empty(device="cpu")
+    load_encoder(again, theirs.state_dict(), "torchvision")
+    assert same(again.state_dict(), ours.state_dict())
+
+
+def test_loaded_weights_give_the_same_features_in_torchvisions_network() -> None:
+    ours, _ = build_encoder("resnet18", small_stem=False, zero_init_residual=False, seed=0)
+    theirs = models.resnet18()
+    theirs.fc = nn.Identity()
+    theirs.load_state_dict(ours.state_dict(), strict=True)
+    images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        torch.testing.assert_close(ours.eval()(images), theirs.eval()(images))
+
+
+def test_weights_load_into_the_encoder() -> None:
+    source, target = tiny(), tiny()
+    nn.init.normal_(source[0].weight)
+    load_encoder(target, source.state_dict(), "here")
+    assert same(target.state_dict(), source.state_dict())
+
+
+def test_a_classifier_and_a_missing_counter_of_batches_do_not_matter() -> None:
+    source, target = tiny(), tiny()
+    nn.init.normal_(source[0].weight)
+    tensors = source.state_dict()
+    del tensors["1.num_batches_tracked"]
+    load_encoder(target, tensors | {"fc.weight": torch.ones(2, 4), "fc.bias": torch.ones(2)}, "here")
+    assert same(target.state_dict(), source.state_dict())
+
+
+def test_another_architecture_is_told_by_its_first_keys() -> None:
+    tensors = tiny(5).state_dict() | {"2.weight": torch.ones(1)}
+    del tensors["0.bias"]
+    with pytest.raises(CheckpointError) as error:
+        load_encoder(tiny(4), tensors, "x.safetensors")
+    assert message_of(error) == (
+        "x.safetensors: these are weights of another architecture (0.bias is missing; 2.weight is not known; "
+        "0.weight is [5, 3, 3, 3], wanted [4, 3, 3, 3]; 7 in all); "
+        "name the right one with backbone=NAME (and backbone.small_stem=true if it has one)"
+    )
+
+
+def test_weights_of_a_deeper_network_are_refused() -> None:
+    with torch.device("meta"):
+        shallow, deep = (
+            build_encoder(name, small_stem=False, zero_init_residual=False, seed=0)[0]
+            for name in ("resnet18", "resnet34")
+        )
+    with pytest.raises(CheckpointError, match=r"another architecture \(layer1\.2\.conv1\.weight is not known"):
+        load_encoder(shallow, deep.state_dict(), "here")
+
+
+def test_weights_of_the_other_stem_are_refused() -> None:
+    with torch.device("meta"):
+        one, other = (
+            build_encoder("resnet18", small_stem=small, zero_init_residual=False, seed=0)[0] for small in (True, False)
+        )
+    with pytest.raises(CheckpointError, match=r"conv1\.weight is \[64, 3, 3, 3\], wanted \[64, 3, 7, 7\]; 1 in all"):
+        load_encoder(other, one.state_dict(), "here")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused(value: float) -> None:
+    tensors = tiny().state_dict()
+    tensors["1.running_var"][2] = value
+    with pytest.raises(CheckpointError, match=r"^here: 1\.running_var holds NaN or infinite values"):
+        load_encoder(tiny(), tensors, "here")
+
+
+def test_refused_weights_change_nothing() -> None:
+    target = tiny()
+    tensors = {key: value + 1 for key, value in target.state_dict().items()}
+    before = {key: value.clone() for key, value in target.state_dict().items()}
+    with pytest.raises(CheckpointError):
+        load_encoder(target, tensors | {"1.bias": torch.full((4,), torch.nan)}, "here")
+    with pytest.raises(CheckpointError):
+        load_encoder(target, tensors | {"9.bias": torch.ones(1)}, "here")
+    assert same(target.state_dict(), before)

@@ -1,0 +1,137 @@
+"""What auto comes to on machines with other hardware, played by stand-ins; what cannot be done is refused."""
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from lowres_ssl import device
+from lowres_ssl.device import Compute, resolve
+from lowres_ssl.errors import ConfigError
+
+CPUINFO = """processor\t: 0
+model name\t: Some CPU @ 2.00GHz
+flags\t\t: fpu avx2 avx512_bf16
+
+processor\t: 1
+model name\t: Some CPU @ 2.00GHz
+flags\t\t: fpu avx2 avx512_bf16
+"""
+Machine = Callable[..., None]
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """Play a machine: with a GPU or not, with these flags of the CPU, with a GPU that has bf16 or not."""
+
+    def play(*, gpu: bool = False, flags: tuple[str, ...] = (), gpu_bf16: bool = True) -> None:
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: gpu_bf16)
+        monkeypatch.setattr(device, "processor", lambda: ("Some CPU", frozenset(flags)))
+        monkeypatch.setattr(device, "keep_freed_memory", lambda: None)
+
+    return play
+
+
+@pytest.mark.parametrize(
+    ("played", "expected"),
+    [
+        ({"gpu": True}, ("cuda", "bf16")),
+        ({"gpu": True, "gpu_bf16": False}, ("cuda", "fp16")),
+        ({"flags": ("avx2", "avx512_bf16")}, ("cpu", "bf16")),
+        ({"flags": ("amx_bf16",)}, ("cpu", "bf16")),
+        ({"flags": ("avx2", "avx512f")}, ("cpu", "fp32")),
+        ({}, ("cpu", "fp32")),
+    ],
+)
+def test_auto_takes_the_best_there_is(machine: Machine, played: dict, expected: tuple[str, str]) -> None:
+    machine(**played)
+    compute = resolve("auto", "auto")
+    assert (compute.device.type, compute.precision) == expected
+
+
+def test_auto_precision_is_that_of_the_device_asked_for(machine: Machine) -> None:
+    machine(gpu=True, flags=())
+    assert resolve("cpu", "auto").precision == "fp32"
+
+
+@pytest.mark.parametrize(("where", "precision"), [("cpu", "fp32"), ("cpu", "bf16"), ("cuda", "fp16"), ("cuda", "fp32")])
+def test_what_is_asked_for_is_taken(machine: Machine, where: str, precision: str) -> None:
+    machine(gpu=True)
+    assert resolve(where, precision) == Compute(torch.device(where), precision)
+
+
+@pytest.mark.parametrize(
+    ("built", "reason"), [(None, "this PyTorch is built for CPUs"), ("13.0", "no CUDA GPU or driver was found")]
+)
+def test_a_gpu_that_is_not_there_is_refused(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, built: str | None, reason: str
+) -> None:
+    machine()
+    monkeypatch.setattr(torch.version, "cuda", built)
+    with pytest.raises(ConfigError, match=f"^device=cuda: {reason}, wanted a CUDA GPU; try device=cpu"):
+        resolve("cuda", "auto")
+
+
+@pytest.mark.parametrize("where", ["cpu", "auto"])
+def test_fp16_on_a_cpu_is_refused(machine: Machine, where: str) -> None:
+    machine()
+    with pytest.raises(ConfigError, match=r"^precision=fp16: wanted bf16 or fp32 on a CPU; try precision=auto$"):
+        resolve(where, "fp16")
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
+def test_autocast_computes_in_the_precision(precision: str, dtype: torch.dtype) -> None:
+    ones = torch.ones(2, 2)
+    with Compute(torch.device("cpu"), precision).autocast():
+        assert (ones @ ones).dtype == dtype
+
+
+def test_the_description_names_processor_and_precision(machine: Machine) -> None:
+    machine()
+    assert Compute(torch.device("cpu"), "bf16").describe() == "Some CPU, bf16"
+
+
+def test_the_processor_is_read_from_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "read_text", lambda *_, **__: CPUINFO)
+    assert device.processor.__wrapped__() == ("Some CPU @ 2.00GHz", frozenset({"fpu", "avx2", "avx512_bf16"}))
+
+
+def test_a_system_that_lists_no_flags_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "read_text", lambda *_, **__: "Processor : ARMv8\n")
+    name, flags = device.processor.__wrapped__()
+    assert name
+    assert not flags
+
+
+def test_a_system_that_does_not_tell_still_has_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(*_: object, **__: object) -> str:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(Path, "read_text", missing)
+    monkeypatch.setattr(device.platform, "processor", lambda: "Apple M1")
+    assert device.processor.__wrapped__() == ("Apple M1", frozenset())
+
+
+@pytest.mark.parametrize(("library", "calls"), [("glibc", [(-4, 0), (-1, 2**31 - 1)]), ("", [])])
+def test_only_glibc_is_asked_to_keep_freed_memory(
+    monkeypatch: pytest.MonkeyPatch, library: str, calls: list[tuple[int, int]]
+) -> None:
+    """-4 is M_MMAP_MAX and -1 M_TRIM_THRESHOLD in glibc's malloc.h."""
+    made: list[tuple[int, int]] = []
+    mallopt = SimpleNamespace(mallopt=lambda *call: made.append(call))
+    monkeypatch.setattr(device.platform, "libc_ver", lambda: (library, ""))
+    monkeypatch.setattr(device.ctypes, "CDLL", lambda _: mallopt)
+    device.keep_freed_memory.__wrapped__()
+    assert made == calls
+
+
+@pytest.mark.gpu
+def test_auto_computes_on_the_gpu_here() -> None:
+    compute = resolve("auto", "auto")
+    ones = torch.ones(2, 2, device=compute.device)
+    with compute.autocast():
+        assert (ones @ ones).dtype == device.DTYPES[compute.precision] != torch.float32
+    assert torch.cuda.get_device_name() in compute.describe()

@@ -1,0 +1,118 @@
+"""What is shown of training, with a clock of our own: lines where there is no terminal, a bar where there is one."""
+
+import io
+from contextlib import redirect_stderr
+from types import SimpleNamespace
+
+import pytest
+
+from lowres_ssl import progress
+from lowres_ssl.progress import Progress
+
+SETTINGS = {"name": "simclr on breast", "epochs": 3, "steps_per_epoch": 10, "done": 0, "views_per_step": 8.0}
+
+
+class Clock:
+    """Stands still until it is told to go on."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=made.monotonic))
+    return made
+
+
+def steps(shown: Progress, number: int) -> None:
+    for _ in range(number):
+        shown.step()
+
+
+def test_a_line_tells_epoch_loss_speed_and_time_left(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    """15 of 30 steps in 60 seconds: 120 views in 60 seconds, and as long again."""
+    with Progress(**SETTINGS) as shown:
+        steps(shown, 15)
+        clock.now += 60
+        shown.show(0.12345)
+    assert capsys.readouterr().err == "simclr on breast: epoch 2/3, loss 0.123, 2 views/s, 01:00 left\n"
+
+
+def test_standard_output_is_left_to_results(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    with Progress(**SETTINGS) as shown:
+        steps(shown, 1)
+        shown.show(0.5)
+    assert capsys.readouterr().out == ""
+
+
+def test_a_resumed_training_is_timed_from_where_it_goes_on(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    with Progress(**SETTINGS | {"done": 20}) as shown:
+        steps(shown, 5)
+        clock.now += 10
+        shown.show(0.5)
+    assert "epoch 3/3, loss 0.500, 4 views/s, 00:10 left" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("done", "epoch"), [(1, 1), (10, 1), (11, 2), (20, 2), (30, 3)])
+def test_the_last_step_of_an_epoch_belongs_to_it(
+    done: int, epoch: int, clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Progress(**SETTINGS) as shown:
+        steps(shown, done)
+        shown.show(0.5)
+    assert f"epoch {epoch}/3" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("seconds", "due"), [(0.0, False), (4.9, False), (5.0, True)])
+def test_lines_are_due_every_five_seconds(seconds: float, due: bool, clock: Clock) -> None:
+    with Progress(**SETTINGS) as shown:
+        clock.now += seconds
+        assert shown.is_due() is due
+
+
+def test_showing_starts_the_wait_anew(clock: Clock) -> None:
+    with Progress(**SETTINGS) as shown:
+        steps(shown, 1)
+        clock.now += 6
+        shown.show(0.5)
+        assert not shown.is_due()
+
+
+@pytest.mark.parametrize(("seconds", "due"), [(0.4, False), (0.5, True)])
+def test_a_bar_is_due_twice_a_second(seconds: float, due: bool, clock: Clock) -> None:
+    with redirect_stderr(Terminal()), Progress(**SETTINGS) as shown:
+        clock.now += seconds
+        assert shown.is_due() is due
+
+
+def test_a_terminal_gets_a_bar_with_the_same_numbers(clock: Clock) -> None:
+    with redirect_stderr(Terminal()) as terminal, Progress(**SETTINGS) as shown:
+        steps(shown, 15)
+        clock.now += 60
+        shown.show(0.12345)
+        shown.bar.refresh()
+        text = terminal.getvalue().rpartition("\r")[2]
+    assert "simclr on breast epoch 2/3  50%|" in text
+    assert "loss 0.123, 2 views/s" in text
+
+
+def test_a_bar_starts_where_the_training_goes_on(clock: Clock) -> None:
+    with redirect_stderr(Terminal()) as terminal, Progress(**SETTINGS | {"done": 15}) as shown:
+        shown.bar.refresh()
+        assert " 50%|" in terminal.getvalue()
+
+
+def test_the_bar_is_closed_after_an_error(clock: Clock) -> None:
+    with pytest.raises(RuntimeError, match="within"), redirect_stderr(Terminal()), Progress(**SETTINGS) as shown:
+        raise RuntimeError("within")
+    assert shown.bar.disable  # which is how tqdm marks a bar that is closed

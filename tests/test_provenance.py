@@ -1,0 +1,102 @@
+"""Versions are those installed; the commit is ours or none."""
+
+import json
+import platform
+import subprocess
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy
+import pytest
+import sklearn
+import torch
+import torchvision
+
+import lowres_ssl
+from lowres_ssl import provenance
+
+
+@pytest.fixture(autouse=True)
+def _asked_anew() -> Iterator[None]:
+    provenance.commit.cache_clear()
+    yield
+    provenance.commit.cache_clear()
+
+
+def git(folder: Path, *arguments: str) -> str:
+    settings = ["-c", "user.name=nobody", "-c", "user.email=nobody@example.org", "-c", "commit.gpgsign=false"]
+    command = ["git", *settings, "-C", str(folder), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def package_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The package as if it lay in `folder`; returns its one file."""
+    folder.mkdir(parents=True)
+    file = folder / "provenance.py"
+    file.write_text("'''The package.'''\n")
+    monkeypatch.setattr(provenance, "__file__", str(file))
+    return file
+
+
+def committed(folder: Path) -> str:
+    git(folder, "init", "--quiet")
+    git(folder, "add", "--all")
+    git(folder, "commit", "--quiet", "--message", "first")
+    return git(folder, "rev-parse", "HEAD")
+
+
+def test_versions_are_those_of_the_installed_packages() -> None:
+    got = provenance.versions()
+    assert got.pop("lowres-ssl") == lowres_ssl.__version__ == version("lowres-ssl")
+    assert got.pop("python") == platform.python_version()
+    assert got == {name: version(name) for name in got}
+    loaded = {"torch": torch, "torchvision": torchvision, "numpy": numpy, "scikit-learn": sklearn}
+    for name, module in loaded.items():
+        assert module.__version__.partition("+")[0] == got[name].partition("+")[0]
+
+
+def test_commit_is_none_outside_a_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package_in(tmp_path / "site-packages" / "lowres_ssl", monkeypatch)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
+    assert provenance.commit() is None
+
+
+def test_commit_is_none_inside_the_repository_of_somebody_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package_in(tmp_path / ".venv" / "lib" / "site-packages" / "lowres_ssl", monkeypatch)
+    committed(tmp_path)
+    assert provenance.commit() is None
+
+
+def test_commit_is_none_without_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package_in(tmp_path / "src" / "lowres_ssl", monkeypatch)
+    committed(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert provenance.commit() is None
+
+
+def test_commit_is_none_before_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package_in(tmp_path / "src" / "lowres_ssl", monkeypatch)
+    git(tmp_path, "init", "--quiet")
+    assert provenance.commit() is None
+
+
+def test_commit_of_a_checkout_is_marked_once_its_source_is_edited(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = package_in(tmp_path / "src" / "lowres_ssl", monkeypatch)
+    sha = committed(tmp_path)
+    (tmp_path / "outputs.txt").write_text("no source")
+    assert provenance.commit() == sha
+    file.write_text("'''Edited.'''\n")
+    provenance.commit.cache_clear()
+    assert provenance.commit() == sha + "+"
+
+
+def test_provenance_says_where_a_result_comes_from_and_is_ready_for_json() -> None:
+    got = provenance.provenance("2 cores of a made-up CPU")
+    assert got["device"] == "2 cores of a made-up CPU"
+    assert got["versions"] == provenance.versions()
+    assert got["system"] == platform.platform()
+    assert got["commit"] == provenance.commit()
+    assert json.loads(json.dumps(got)) == got

@@ -1,0 +1,277 @@
+"""Runs on disk: their names, what is written, found and read, and what is said of damage."""
+
+import csv
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lowres_ssl.errors import CheckpointError, DataError
+from lowres_ssl.runs import (
+    SCHEMA_VERSION,
+    Run,
+    check_writable,
+    digest,
+    find_runs,
+    read_result,
+    run_for,
+    write_result,
+)
+
+IDENTITY = {"seed": 0, "images": {"digest": "ab", "mean": [0.5, 0.25]}, "training": {"epochs": 250}}
+DAMAGE = {
+    "empty": b"",
+    "cut off": b'{"schema": 1, "fini',
+    "not text": b"\x80\xff\x00",
+    "a list": b"[1, 2]",
+    "a number": b"3",
+    "null": b"null",
+    "another schema": b'{"schema": 999}',
+    "no schema": b"{}",
+}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return Run(tmp_path / "pretrain" / "breast-vicreg-bs64-s0-12345678")
+
+
+def turned(value: Any) -> Any:
+    """The same keys and values, each dict the other way round."""
+    return {key: turned(value[key]) for key in reversed(value)} if isinstance(value, dict) else value
+
+
+def test_name_says_what_the_run_is_and_ends_in_eight_letters_of_its_digest(tmp_path: Path) -> None:
+    run = run_for(tmp_path, "pretrain", ["breast", "vicreg", "bs64", "s0"], IDENTITY)
+    assert run.folder == tmp_path / "pretrain" / f"breast-vicreg-bs64-s0-{digest(IDENTITY)[:8]}"
+    assert run.name == run.folder.name
+
+
+def test_digest_is_pinned() -> None:
+    """A change here makes every finished run a stranger."""
+    assert digest({"b": [1, 2.5, None, True], "a": "ä"}) == (
+        "70ad804d232fe65934ffb82489079c89a49a4e70122ef3f137e3a3f5b15fa6d4"
+    )
+
+
+def test_digest_does_not_depend_on_the_order_of_keys() -> None:
+    assert list(turned(IDENTITY)) != list(IDENTITY)
+    assert digest(turned(IDENTITY)) == digest(IDENTITY)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        IDENTITY | {"seed": 1},
+        IDENTITY | {"seed": "0"},
+        IDENTITY | {"more": None},
+        IDENTITY | {"images": {"digest": "ab", "mean": [0.25, 0.5]}},
+        {key: value for key, value in IDENTITY.items() if key != "seed"},
+    ],
+)
+def test_digest_depends_on_every_value(changed: dict[str, Any]) -> None:
+    assert digest(changed) != digest(IDENTITY)
+
+
+def test_digest_of_nan_is_refused() -> None:
+    with pytest.raises(ValueError, match="JSON compliant"):
+        digest({"rate": float("nan")})
+
+
+@pytest.mark.parametrize(
+    ("label", "part"),
+    [("my set", "my_set"), ("../../etc", ".._.._etc"), ("a/b\\c", "a_b_c"), ("Größe", "Gr_e"), ("v1.5_x", "v1.5_x")],
+)
+def test_name_is_one_plain_folder_whatever_the_data_set_is_called(tmp_path: Path, label: str, part: str) -> None:
+    run = run_for(tmp_path, "pretrain", [label, "vicreg"], IDENTITY)
+    assert run.folder.parent == tmp_path / "pretrain"
+    assert run.name.startswith(f"{part}-vicreg-")
+
+
+def test_result_folder_is_that_of_the_probe_and_its_settings(run: Run) -> None:
+    settings = {"settings": {"k": 200, "vote": "uniform"}, "precision": "fp32"}
+    folder = run.result_folder("knn", settings)
+    assert folder == run.folder / f"knn-{digest(settings)[:8]}"
+    assert run.result_folder("knn", turned(settings)) == folder
+    assert run.result_folder("knn", settings | {"precision": "bf16"}) != folder
+
+
+def test_run_is_unfinished_from_its_start_to_its_finish(run: Run) -> None:
+    assert run.read() is None
+    run.start({"method": "vicreg", "identity": IDENTITY})
+    assert run.read() == {"schema": SCHEMA_VERSION, "finished": False, "method": "vicreg", "identity": IDENTITY}
+    run.finish(epochs=250, commit=None)
+    assert run.read() == {
+        "schema": SCHEMA_VERSION,
+        "finished": True,
+        "method": "vicreg",
+        "identity": IDENTITY,
+        "epochs": 250,
+        "commit": None,
+    }
+
+
+def test_finish_removes_the_checkpoint_and_nothing_else(run: Run) -> None:
+    run.start({})
+    run.checkpoint.write_bytes(b"state")
+    run.encoder().write_bytes(b"weights")
+    run.finish()
+    assert sorted(path.name for path in run.folder.iterdir()) == ["encoder.safetensors", "run.json"]
+    run.finish(again=True)
+    assert run.description()["again"] is True
+
+
+def test_checkpoint_stays_where_the_outcome_cannot_be_written(run: Run) -> None:
+    run.start({})
+    run.checkpoint.write_bytes(b"state")
+    with pytest.raises(ValueError, match="JSON compliant"):
+        run.finish(training_seconds=math.nan)
+    assert run.checkpoint.exists()
+    assert run.description()["finished"] is False
+
+
+def test_description_of_no_run_says_where_to_see_them(run: Run) -> None:
+    with pytest.raises(CheckpointError, match=r"no run\.json there.*lowres-ssl runs$"):
+        run.description()
+
+
+def test_discard_leaves_nothing(run: Run) -> None:
+    run.discard()
+    run.start({})
+    (run.folder / "knn-1").mkdir()
+    run.discard()
+    assert not run.folder.exists()
+    assert run.folder.parent.exists()
+
+
+def test_last_encoder_is_the_chosen_one_unless_it_was_kept_apart(run: Run) -> None:
+    run.start({})
+    assert run.encoder("last") == run.encoder("selected") == run.folder / "encoder.safetensors"
+    assert run.features("last", "fp32") == run.features("selected", "fp32")
+    (run.folder / "encoder-last.safetensors").touch()
+    assert run.encoder("last") == run.folder / "encoder-last.safetensors"
+    assert run.encoder("selected") == run.folder / "encoder.safetensors"
+    assert run.features("last", "fp32") == run.folder / "features-encoder-last-fp32.safetensors"
+    assert run.features("selected", "bf16") == run.folder / "features-encoder-bf16.safetensors"
+
+
+def test_history_is_read_back_to_the_last_digit(run: Run) -> None:
+    lines = [
+        {"epoch": 1, "loss": 0.1 + 0.2, "learning_rate": 1 / 3, "seconds": 1e-300},
+        {"epoch": 2, "loss": math.pi * 1e17, "learning_rate": 5e-324, "seconds": -0.0},
+    ]
+    run.write_history(lines)
+    text = (run.folder / "history.csv").read_text()
+    assert text.splitlines()[0] == "epoch,loss,learning_rate,seconds"
+    read = [{key: float(value) for key, value in line.items()} for line in csv.DictReader(text.splitlines())]
+    assert [list(map(repr, line.values())) for line in read] == [
+        [repr(float(value)) for value in line.values()] for line in lines
+    ]
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 5])
+def test_epochs_done_are_those_of_the_history(run: Run, epochs: int) -> None:
+    assert run.epochs_done() == 0
+    run.write_history([{"epoch": n, "loss": 0.5} for n in range(9)])
+    run.write_history([{"epoch": n, "loss": 0.5} for n in range(epochs)])
+    assert run.epochs_done() == epochs
+
+
+def test_result_is_read_back_with_its_predictions(run: Run) -> None:
+    folder = run.result_folder("knn", {})
+    assert read_result(folder) is None
+    arrays = {"test_ids": np.array(["ä/1.png", "b/2.png"]), "test_scores": np.eye(2, dtype=np.float32)}
+    write_result(folder, {"probe": "knn", "test": {"accuracy": 0.5}}, arrays)
+    assert read_result(folder) == {"schema": SCHEMA_VERSION, "probe": "knn", "test": {"accuracy": 0.5}}
+    with np.load(folder / "predictions.npz", allow_pickle=False) as stored:
+        assert sorted(stored) == sorted(arrays)
+        for name, array in arrays.items():
+            np.testing.assert_array_equal(stored[name], array)
+    assert sorted(path.name for path in folder.iterdir()) == ["predictions.npz", "result.json"]
+
+
+def test_result_that_cannot_be_written_counts_as_none(run: Run) -> None:
+    folder = run.result_folder("knn", {})
+    with pytest.raises(ValueError, match="JSON compliant"):
+        write_result(folder, {"accuracy": math.nan}, {"a": np.zeros(1)})
+    assert read_result(folder) is None
+    with pytest.raises(ValueError, match="allow_pickle"):
+        write_result(folder, {"accuracy": 1.0}, {"a": np.array([object()])})
+    assert read_result(folder) is None
+
+
+def test_results_are_those_of_the_run_in_order(run: Run) -> None:
+    run.start({})
+    names = ["linear-1", "knn-2", "logistic-9", "knn-1", "a-5", "z-0", "m-3"]
+    for name in names:
+        write_result(run.folder / name, {"probe": name}, {})
+    (run.folder / "knn-unfinished").mkdir()
+    assert [result["probe"] for result in run.results()] == sorted(names)
+
+
+@pytest.mark.parametrize("content", DAMAGE.values(), ids=DAMAGE)
+def test_damaged_run_is_one_line_with_the_repair(run: Run, content: bytes) -> None:
+    run.start({})
+    (run.folder / "run.json").write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"start the run again with force=true$") as caught:
+        run.read()
+    assert str(caught.value).startswith(str(run.folder / "run.json"))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", DAMAGE.values(), ids=DAMAGE)
+def test_damaged_result_is_one_line_with_the_repair(run: Run, content: bytes) -> None:
+    folder = run.folder / "knn-1"
+    write_result(folder, {}, {})
+    (folder / "result.json").write_bytes(content)
+    for read in (lambda: read_result(folder), lambda: list(run.results())):
+        with pytest.raises(CheckpointError) as caught:
+            read()
+        assert str(caught.value).startswith(str(folder / "result.json"))
+        assert str(caught.value).endswith(f"remove {folder} to have it made anew")
+        assert "\n" not in str(caught.value)
+
+
+def test_folder_in_the_place_of_a_file_is_damage(run: Run) -> None:
+    (run.folder / "run.json").mkdir(parents=True)
+    with pytest.raises(CheckpointError, match=r"cannot be read .*; start the run again with force=true$"):
+        run.read()
+
+
+def test_other_schema_says_that_another_version_wrote_it(run: Run) -> None:
+    run.start({})
+    (run.folder / "run.json").write_text(json.dumps({"schema": SCHEMA_VERSION + 1}))
+    with pytest.raises(CheckpointError, match=f"not of schema {SCHEMA_VERSION}, written by another version"):
+        run.read()
+
+
+def test_runs_are_found_by_scanning_and_stand_in_order(tmp_path: Path) -> None:
+    assert find_runs(tmp_path / "none") == []
+    for name in ("pretrain/b", "pretrain/a", "evaluate/c"):
+        Run(tmp_path / name).start({})
+    (tmp_path / "pretrain" / "no-run").mkdir()
+    Run(tmp_path / "elsewhere" / "d").start({})
+    Run(tmp_path / "pretrain" / "a" / "deeper").start({})
+    assert [run.folder.relative_to(tmp_path).as_posix() for run in find_runs(tmp_path)] == [
+        "pretrain/a",
+        "pretrain/b",
+        "evaluate/c",
+    ]
+
+
+@pytest.mark.parametrize("place", ["", "new", "new/deeper"])
+def test_place_that_can_be_written_is_made_and_left_empty(tmp_path: Path, place: str) -> None:
+    check_writable(tmp_path / place)
+    assert list((tmp_path / place).iterdir()) == []
+
+
+@pytest.mark.parametrize("place", ["taken", "taken/deeper"])
+def test_place_that_is_a_file_is_refused_with_what_to_type(tmp_path: Path, place: str) -> None:
+    (tmp_path / "taken").write_text("a file")
+    with pytest.raises(DataError, match=r"cannot be written to \(.+\); .*output_dir=FOLDER$") as caught:
+        check_writable(tmp_path / place)
+    assert str(caught.value).startswith(f"output_dir={tmp_path / place}: ")
+    assert (tmp_path / "taken").read_text() == "a file"
