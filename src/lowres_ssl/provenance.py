@@ -22,15 +22,17 @@ def commit() -> str | None:
     """The git commit of this package's source, with "+" if it was edited since; None where it is no git checkout."""
     here = Path(__file__).resolve().parent
 
-    def git(*arguments: str) -> str:
-        command = ["git", "-C", str(here), *arguments]
+    def git(*arguments: str, folder: Path = here) -> str:
+        command = ["git", "-C", str(folder), *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
 
     try:
         # Installed into an environment that lies inside somebody else's repository, that commit says nothing of us.
-        if Path(git("rev-parse", "--show-toplevel")).resolve() / "src" / "lowres_ssl" != here:
+        top = Path(git("rev-parse", "--show-toplevel")).resolve()
+        if top / "src" / "lowres_ssl" != here:
             return None
-        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no", ".") else "")
+        edited = git("status", "--porcelain", "--", "src", "conf", folder=top)
+        return git("rev-parse", "HEAD") + ("+" if edited else "")
     except (OSError, subprocess.SubprocessError):
         return None
 

@@ -1,0 +1,51 @@
+"""What the documents promise: the generated reference is fresh, links lead somewhere, commands can be typed."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+BIN = Path(sys.executable).parent
+
+
+def test_command_line_reference_is_fresh() -> None:
+    environment = os.environ | {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "COLUMNS": "80"}
+    script = ROOT / "scripts" / "cli_reference.sh"
+    answer = subprocess.run([script], capture_output=True, text=True, check=True, env=environment, cwd=ROOT)
+    assert answer.stdout == (ROOT / "docs" / "cli.md").read_text(), "docs/cli.md is stale; type: make docs"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_files_that_are_there(page: Path) -> None:
+    targets = re.findall(r"\]\(([^)#\s]+)", page.read_text())
+    missing = [target for target in targets if "://" not in target and not (page.parent / target).exists()]
+    assert not missing
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_shown_compose(page: Path) -> None:
+    """Every `lowres-ssl COMMAND key=value ...` of a code block, with `--cfg job` in place of running it."""
+    blocks = re.findall(r"```(?:bash|sh|console)\n(.*?)```", page.read_text().replace("\\\n", " "), re.DOTALL)
+    lines = {line.removeprefix("$ ").split("#")[0].strip() for block in blocks for line in block.splitlines()}
+    for line in sorted(line for line in lines if re.match(r"lowres-ssl (pretrain|evaluate|data|runs|doctor)\b", line)):
+        words = [word for word in line.split(" > ")[0].split()[1:] if word != "-m"]
+        # A sweep composes with the first of its values.
+        words = [re.sub(r"^([\w.]+=[^\[,]*),.*$", r"\1", word) for word in words]
+        answer = subprocess.run(
+            [BIN / "lowres-ssl", *words, "--cfg", "job"], capture_output=True, text=True, check=False, cwd=ROOT
+        )
+        assert answer.returncode == 0, f"{line}\n{answer.stderr}"
+
+
+def test_scripts_are_sound_shell() -> None:
+    for script in (ROOT / "scripts").glob("*.sh"):
+        assert os.access(script, os.X_OK)
+        bash = shutil.which("bash")
+        assert bash is not None
+        subprocess.run([bash, "-n", script], check=True)
