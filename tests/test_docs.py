@@ -21,14 +21,14 @@ def test_command_line_reference_is_fresh() -> None:
     assert answer.stdout == (ROOT / "docs" / "cli.md").read_text(), "docs/cli.md is stale; type: make docs"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_to_files_that_are_there(page: Path) -> None:
     targets = re.findall(r"\]\(([^)#\s]+)", page.read_text())
     missing = [target for target in targets if "://" not in target and not (page.parent / target).exists()]
     assert not missing
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_commands_shown_compose(page: Path) -> None:
     """Every `lowres-ssl COMMAND key=value ...` of a code block, with `--cfg job` in place of running it."""
     blocks = re.findall(r"```(?:bash|sh|console)\n(.*?)```", page.read_text().replace("\\\n", " "), re.DOTALL)

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built without isolation from a copy: the build tools of this environment, nothing fetched, no trace in the tree."""
+    """Built from a copy with the build tools of this environment: nothing is fetched, no trace is left in the tree."""
     source = tmp_path_factory.mktemp("source")
     for name in ("pyproject.toml", "README.md", "LICENSE", "conf", "src"):
         subprocess.run(["cp", "-r", ROOT / name, source / name], check=True)

@@ -29,6 +29,8 @@ def mlp(**changes: Any) -> Linear:
         "step_size": 25,
         "gamma": 0.5,
         "encoder": "selected",
+        "restart_from_best": False,
+        "schedule_delay": 0,
     }
     return Linear(**arguments | changes)
 

@@ -38,8 +38,8 @@ class Linear(Probe):
         step_size: int,
         gamma: float,
         encoder: Literal["selected", "last"],
-        restart_from_best: bool = False,
-        schedule_delay: int = 0,
+        restart_from_best: bool,
+        schedule_delay: int,
     ) -> None:
         require(hidden >= 1, "linear.hidden", hidden, "at least 1")
         require(batch_size >= 2, "linear.batch_size", batch_size, "at least 2, for BatchNorm; try 16")

@@ -1,0 +1,63 @@
+"""Every method keeps its embeddings apart on the phantom; one that is known to collapse does collapse."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hydra import compose, initialize_config_module
+
+from lowres_ssl.commands.pretrain import plan_of
+from lowres_ssl.config import PretrainConfig, read_config, register_schemas
+from lowres_ssl.data.phantom import TISSUES, draw
+from lowres_ssl.data.store import ImageStore
+from lowres_ssl.pretrain import pretrain
+
+ROOT = Path(__file__).resolve().parents[2]
+TRAINED = sorted(path.stem for path in (ROOT / "conf" / "method").glob("*.yaml") if path.stem != "random")
+
+
+@pytest.fixture(scope="module")
+def phantom() -> ImageStore:
+    """128 images of the synthetic tissue."""
+    images = [draw(label, patient, 0) for label in TISSUES for patient in range(32)]
+    return ImageStore(
+        images=np.stack(images).transpose(0, 3, 1, 2).copy(),
+        sizes=np.full((len(images), 2), 96, dtype=np.int32),
+        ids=tuple(map(str, range(len(images)))),
+        path=Path("nowhere"),
+    )
+
+
+def spread_after_training(phantom: ImageStore, folder: Path, overrides: Sequence[str]) -> float:
+    """`embedding_std` of the last epoch: 1 for directions spread evenly, 0 for a single one."""
+    register_schemas()
+    small = ["dataset=phantom", "recipe=tuned", "backbone=resnet18", "image_size=32", "batch_size=32", "epochs=5"]
+    with initialize_config_module("lowres_ssl.conf", version_base="1.3"):
+        config = read_config(compose("pretrain", overrides=[*small, *overrides]), PretrainConfig)
+    plan = plan_of(config)
+    trained = pretrain(
+        encoder=plan.encoder,
+        method=plan.method,
+        store=phantom,
+        rows=range(len(phantom.ids)),
+        views=plan.views,
+        training=plan.training,
+        compute=plan.compute,
+        checkpoint=folder / "checkpoint.pt",
+        name="collapse",
+        on_epoch=lambda history: None,
+    )
+    return trained.history[-1]["embedding_std"]
+
+
+@pytest.mark.parametrize("method", TRAINED)
+def test_method_does_not_collapse_on_the_phantom(phantom: ImageStore, tmp_path: Path, method: str) -> None:
+    assert spread_after_training(phantom, tmp_path, [f"method={method}", "learning_rate=0.01"]) > 0.3
+
+
+def test_simsiam_collapses_without_predictor_and_output_norm_only(phantom: ImageStore, tmp_path: Path) -> None:
+    fast = ["method=simsiam", "learning_rate=0.1"]
+    without = [*fast, "method.predictor=false", "method.output_batch_norm=false"]
+    assert spread_after_training(phantom, tmp_path / "with", fast) > 0.4
+    assert spread_after_training(phantom, tmp_path / "without", without) < 0.2
