@@ -2,6 +2,9 @@
 
 import csv
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -146,6 +149,7 @@ def test_pretraining_on_all_images_is_marked(lowres_ssl: Command, cells: Path) -
     answer = lowres_ssl("pretrain", *DATA, "pretrain_on=all")
     assert "on all images" in answer.out
     assert "has seen the validation and the test images" in answer.out
+    assert "pretrain_on" in lowres_ssl("runs").out
 
 
 def test_folder_with_its_own_sides_is_divided_by_them(lowres_ssl: Command, tmp_path: Path) -> None:
@@ -171,3 +175,22 @@ def test_real_x_rays_go_through(lowres_ssl: Command, shared: Path, tmp_path: Pat
     assert answer.code == 0, answer.err
     assert "split official" in answer.out
     assert "class NORMAL: 60 images, published are 1583" in answer.err
+
+
+def test_sigterm_saves_and_the_same_command_goes_on(lowres_ssl: Command, cells: Path, tmp_path: Path) -> None:
+    """As a scheduler does it: to a process of its own, which ends with 143 and says how to go on."""
+    typed = ["pretrain", *DATA, "epochs=400", "evaluate=false"]
+    process = subprocess.Popen([sys.executable, "-m", "lowres_ssl", *typed], stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "loss" in line:  # training is under way
+            process.send_signal(signal.SIGTERM)
+            break
+    said = process.stderr.read()
+    process.stderr.close()
+    assert process.wait() == 143
+    assert said.strip().splitlines()[-1].startswith("lowres-ssl: terminated; epoch ")
+    assert "the same command" in said
+    (run,) = (tmp_path / "outputs" / "pretrain").iterdir()
+    assert (run / "checkpoint.pt").exists()
+    assert "of 400" in lowres_ssl("runs").out

@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from omegaconf import DictConfig
@@ -11,7 +12,7 @@ from lowres_ssl.ledger import ledger
 from lowres_ssl.pruning import leftovers, remove
 from lowres_ssl.terminal import bytes_of, columns, in_words
 
-SHOWN = ("run", "state", "split", "recipe", "epochs")
+SHOWN = ["run", "state", "split", "recipe", "epochs"]
 
 
 def main(cfg: DictConfig) -> None:
@@ -37,15 +38,21 @@ def main(cfg: DictConfig) -> None:
 def table(frame: pd.DataFrame) -> str:
     """A line a run: accuracy / weighted F1 of each probe. Two results of one probe stand in columns of their own."""
     twice = frame.duplicated(["run", "label"], keep=False)
-    frame = frame.assign(column=frame["label"].where(~twice, frame["label"] + ", " + frame["settings"]))
+    columns_of: list[Any] = [
+        f"{row.label}, {row.settings}" if double else row.label
+        for row, double in zip(frame.itertuples(), twice, strict=True)
+    ]
+    frame = frame.assign(column=columns_of)
     labels = list(frame["column"].dropna().unique())
+    # An encoder that has seen the test images is never shown without saying so.
+    shown = [*SHOWN, "pretrain_on"] if (frame["pretrain_on"] == "all").any() else SHOWN
     rows = []
     for _, group in frame.groupby("run", sort=True):
         first = group.iloc[0]
         scores = {row.column: f"{row.accuracy:.3f} / {row.weighted_f1:.3f}" for row in group.itertuples()}
-        described = ["-" if pd.isna(first[key]) else str(first[key]) for key in SHOWN]
+        described = ["-" if pd.isna(first[key]) else str(first[key]) for key in shown]
         rows.append([*described, *[scores.get(label, "-") for label in labels]])
-    heads = [*SHOWN, *labels]
+    heads = [*shown, *labels]
     note = "Scores: accuracy / weighted F1 on the test images. More: format=csv or format=json"
     return columns(heads, rows) + f"\n\n{note}"
 
