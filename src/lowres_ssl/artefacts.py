@@ -16,10 +16,13 @@ from lowres_ssl.provenance import provenance
 from lowres_ssl.runs import Run, run_for
 
 
-def untrained_run(config: Experiment, material: Material, compute: Compute, weights: Path | None = None) -> Run:
+def untrained_run(
+    config: Experiment, material: Material, compute: Compute, probe: Any, weights: Path | None = None
+) -> Run:
     """The run of an encoder as it is: randomly initialised from the seed, or the one in the file `weights`.
 
-    Found if it is there, else made. Raises `CheckpointError` for a file that does not fit `config.backbone`.
+    Found if it is there, else made. `probe`: the settings of the probes as composed. Raises `CheckpointError` for a
+    file that does not fit `config.backbone`.
     """
     identity = base_identity(config, material, compute.precision)
     if weights is not None:
@@ -27,18 +30,21 @@ def untrained_run(config: Experiment, material: Material, compute: Compute, weig
     kind = "pretrain" if weights is None else "evaluate"
     labels = [config.dataset.name, config.method["name"], f"s{config.seed}"]
     run = run_for(Path(config.output_dir), kind, labels, identity)
+    if config.force and kind == "pretrain":
+        run.discard()
     description = run.read()
     if description is None or not description["finished"]:
         encoder, _ = new_encoder(config)
         if weights is not None:
             load_encoder(encoder, load_weights(weights), str(weights))
-        start(run, config, material, identity, weights=None if weights is None else weights.name)
+        source = None if weights is None else weights.name
+        describe_run(run, config, material, identity, probe=probe, weights=source)
         keep_encoder(run.encoder(), encoder.state_dict(), run, config, material)
         run.finish(epochs=0, training_seconds=0.0, **provenance(compute.describe()))
     return run
 
 
-def start(run: Run, config: Experiment, material: Material, identity: dict[str, Any], **more: Any) -> None:
+def describe_run(run: Run, config: Experiment, material: Material, identity: dict[str, Any], **more: Any) -> None:
     """Write down what the run is before anything is computed."""
     split = material.split
     save_split(split, material.catalogue, run.split)

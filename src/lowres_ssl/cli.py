@@ -22,6 +22,8 @@ COMMANDS = {
     "doctor": "device, precision, versions, data sets, disk: what would run here",
 }
 
+LISTING = ("data", "runs", "doctor")
+
 HELP = f"""\
 lowres-ssl {__version__}: what does self-supervised pre-training on a small medical image set buy?
 
@@ -91,8 +93,9 @@ def main() -> None:
     if command not in COMMANDS:
         stop(f"unknown command {command!r}: wanted one of {', '.join(COMMANDS)}{did_you_mean(command)}", 2)
     sys.argv = [sys.argv[0], *quote_paths(overrides)]
-    # A closed pipe (`lowres-ssl runs | head`) is the reader's choice, not a crash.
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    if command in LISTING:
+        # A closed pipe (`lowres-ssl runs | head`) is the reader's choice, not a crash. Training must not die of it.
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     run(command)
 
 
@@ -103,7 +106,7 @@ def run(command: str) -> None:
 
     from lowres_ssl.config import register_schemas
     from lowres_ssl.errors import Interrupted
-    from lowres_ssl.failures import describe, report_and_reraise
+    from lowres_ssl.failures import REPORTED, describe, report_and_reraise
 
     # Errors come back to this function instead of ending in Hydra's own traceback printer.
     os.environ["HYDRA_FULL_ERROR"] = "1"
@@ -124,7 +127,7 @@ def run(command: str) -> None:
         message, code = describe(error, command)
         if message is None:
             raise
-        stop(message, code)
+        stop("" if REPORTED in getattr(error, "__notes__", ()) else message, code)
 
 
 def terminate(_signal: int, _frame: FrameType | None) -> NoReturn:

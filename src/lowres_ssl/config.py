@@ -238,7 +238,11 @@ def require(ok: bool, key: str, got: object, wanted: str) -> None:
 def check_experiment(config: Experiment) -> None:
     require(0 <= config.seed < 2**32, "seed", config.seed, "a whole number from 0 to 4294967295")
     require(0 <= config.split_seed < 2**32, "split_seed", config.split_seed, "a whole number from 0 to 4294967295")
-    require(config.image_size >= 16, "image_size", config.image_size, "at least 16 pixels")
+    # A ResNet halves the image five times: up to 16 px its last stage would see a single pixel (and oneDNN's bf16
+    # gradient of that was measured to be garbage).
+    least = 8 if config.backbone.small_stem else 17
+    wanted = f"at least {least} pixels" + ("" if config.backbone.small_stem else ", or backbone.small_stem=true")
+    require(config.image_size >= least, "image_size", config.image_size, wanted)
     storage = config.dataset.storage_size
     require(storage is None or storage >= 1, "dataset.storage_size", storage, "at least 1 pixel, or null to choose")
     for key in ("mean", "std"):

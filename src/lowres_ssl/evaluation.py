@@ -1,6 +1,5 @@
 """A run's frozen encoder -> features -> probes -> stored results. What is stored already is read, not computed."""
 
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,16 +12,18 @@ from torch import Tensor, nn
 from lowres_ssl.backbones import build_encoder
 from lowres_ssl.checkpoint import file_hash, load_encoder, load_tensors
 from lowres_ssl.config import Experiment, plain
+from lowres_ssl.data.records import Catalogue
 from lowres_ssl.data.splits import Split
 from lowres_ssl.device import Compute
 from lowres_ssl.features import extract, store_features, stored
 from lowres_ssl.figures import draw_tsne
 from lowres_ssl.metrics import score
-from lowres_ssl.preparation import Material
+from lowres_ssl.preparation import Material, train_counts
 from lowres_ssl.probes import Features, Probe, build_probe
 from lowres_ssl.provenance import provenance
 from lowres_ssl.randomness import derive
 from lowres_ssl.runs import Run, Which, digest, read_result, write_result
+from lowres_ssl.terminal import say
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,15 @@ def probes_of(config: Experiment) -> Evaluation:
     """The probes that `config` asks for. Raises `ConfigError` for one that is unknown or whose settings do not fit."""
     arguments = {key: {k: v for k, v in values.items() if k != "name"} for key, values in config.probe.items()}
     return Evaluation({key: build_probe(key, values) for key, values in arguments.items()}, arguments)
+
+
+def check_images(evaluation: Evaluation, catalogue: Catalogue, split: Split) -> None:
+    """Raises `ConfigError` if the images will not do for the probes; says what is doubtful of either."""
+    notes = [*catalogue.notes, *split.notes]
+    for probe in evaluation.probes.values():
+        notes += probe.check(train_counts=train_counts(catalogue, split), class_names=catalogue.classes)
+    for note in dict.fromkeys(notes):
+        say(f"note: {note}")
 
 
 def new_encoder(config: Experiment) -> tuple[nn.Module, int]:
@@ -105,7 +115,8 @@ def evaluate_one(
         "details": prediction.details,
         "test": score(labels["test"], prediction.test, prediction.test_scores, catalogue.classes),
         "validation": validation,
-        **{key: description.get(key) for key in ("method", "dataset", "title", "recipe", "seed", "pretrain_on")},
+        **{key: description.get(key) for key in ("method", "dataset", "title", "seed", "pretrain_on")},
+        "recipe": config.recipe,
         "classes": list(catalogue.classes),
         "images": {side: len(rows) for side, rows in labels.items()},
         "split": {"kind": split.kind, "seed": split.seed, "digest": split.digest},
@@ -129,7 +140,9 @@ def evaluate_one(
             f"{side}_scores": np.asarray(scores, dtype=np.float32),
         }
     write_result(folder, result, arrays)
-    return read_result(folder) or {}
+    stored_result = read_result(folder)
+    assert stored_result is not None, "it was written a moment ago"
+    return stored_result
 
 
 def picture_of(run: Run, name: str, config: Experiment, material: Material, compute: Compute) -> Path:
@@ -190,8 +203,3 @@ def features_from(
 def sides_of(split: Split) -> dict[str, np.ndarray[Any, Any]]:
     """The rows of each side; the records of a catalogue and the rows of its store are in one order."""
     return {"train": split.train, "validation": split.validation, "test": split.test}
-
-
-def say(text: str) -> None:
-    """What is being done, on standard error: standard output is for results."""
-    print(text, file=sys.stderr, flush=True)

@@ -16,6 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from lowres_ssl.errors import UserError
 
 CRASH, USAGE, DATA = 1, 2, 3
+REPORTED = "lowres-ssl has said so where it happened"
 
 
 @contextmanager
@@ -36,6 +37,7 @@ def report_and_reraise() -> Iterator[None]:
             raise
         print(f"lowres-ssl: {message}", file=sys.stderr, flush=True)
         if HydraConfig.get().mode is RunMode.MULTIRUN:
+            error.add_note(REPORTED)
             raise
         raise SystemExit(code) from error
 

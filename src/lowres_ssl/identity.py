@@ -1,5 +1,6 @@
 """What makes a run that run: everything that changes its numbers, and nothing that does not."""
 
+from dataclasses import fields
 from typing import Any
 
 from lowres_ssl.config import Experiment, PretrainConfig, plain
@@ -7,20 +8,11 @@ from lowres_ssl.data.decode import DECODER_VERSION
 from lowres_ssl.preparation import Material
 
 IDENTITY_VERSION = 1
-TRAINING = (
-    "epochs",
-    "batch_size",
-    "keep_last_batch",
-    "forward",
-    "learning_rate",
-    "momentum",
-    "weight_decay",
-    "decay_norm_and_bias",
-    "schedule",
-    "warmup_epochs",
-    "views",
-    "pretrain_on",
-    "select_encoder",
+# What a `PretrainConfig` has beyond an `Experiment` says how to train, but for these two.
+TRAINING = sorted(
+    {field.name for field in fields(PretrainConfig)}
+    - {field.name for field in fields(Experiment)}
+    - {"checkpoint_every", "evaluate"}
 )
 
 

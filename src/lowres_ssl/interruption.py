@@ -25,9 +25,13 @@ class Deferred:
             self.before = {number: signal.signal(number, self.remember) for number in SIGNALS}
         return self
 
-    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, _error: BaseException | None, _traceback: TracebackType | None
+    ) -> None:
         for number, handler in self.before.items():
             signal.signal(number, handler)
+        if kind is None and self.received is not None:  # too late for the loop to see
+            raise self.interrupted("what was finished is saved")
 
     def remember(self, number: int, _frame: FrameType | None) -> None:
         if number == signal.SIGINT and self.received is not None:
@@ -37,4 +41,4 @@ class Deferred:
     def interrupted(self, saved: str) -> Interrupted:
         """What to raise once everything is saved: exit code 130 or 143, by the signal."""
         word, code = ("terminated", 143) if self.received == signal.SIGTERM else ("interrupted", 130)
-        return Interrupted(f"{word}; {saved}; the same command goes on from there", code)
+        return Interrupted(f"{word}; {saved}; the same command (without force=true) goes on from there", code)

@@ -12,6 +12,7 @@ RUN_COLUMNS = (
     "run",
     "state",
     "dataset",
+    "title",
     "method",
     "recipe",
     "backbone",

@@ -19,7 +19,7 @@ from lowres_ssl.data.splits import Split, make_split
 from lowres_ssl.data.store import ImageStore, open_store, storage_size_for
 from lowres_ssl.errors import DataError
 
-Check = Callable[[Catalogue, Split], None]
+Divide = Callable[[Catalogue], Split]
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,6 @@ class Material:
         labelled = len(self.catalogue.records)
         chosen = self.split.train if pretrain_on == "training" else np.arange(labelled)
         return np.concatenate([chosen, np.arange(labelled, len(self.store.ids))])
-
-    @property
-    def train_counts(self) -> list[int]:
-        """Training images of each class, in the order of `catalogue.classes`."""
-        return train_counts(self.catalogue, self.split)
 
 
 def train_counts(catalogue: Catalogue, split: Split) -> list[int]:
@@ -82,6 +77,9 @@ def known_sets(data_dir: str) -> list[DatasetConfig]:
 
 def get(dataset: DatasetConfig) -> None:
     """Download the set, or unpack `dataset.archive`, into `dataset.root`, unless it is there. Raises `DataError`."""
+    build_source(dataset.source, dataset.options).prepare(Path(dataset.root))
+    if dataset.archive is None and dataset.url is None and not is_there(Path(dataset.root)):
+        raise DataError(f"{dataset.title} cannot be downloaded by a program. {how_to_get(dataset)}")
     fetch(
         name=dataset.name,
         url=dataset.url,
@@ -96,21 +94,16 @@ def how_to_get(dataset: DatasetConfig) -> str:
     """One or two sentences on where a set comes from, with the command."""
     if dataset.url:
         return f"Type: lowres-ssl data dataset={dataset.name} fetch=true. By hand: {dataset.instructions}."
-    by_hand = f"Then: lowres-ssl data dataset={dataset.name} fetch=true dataset.archive=PATH"
-    sentence = dataset.instructions.rstrip(".")
-    return f"{sentence}." if dataset.source in ("folder", "phantom") else f"{sentence}. {by_hand}"
+    sentence = f"{dataset.instructions.rstrip('.')}."
+    if not dataset.expected:  # a set that nobody published
+        return sentence
+    return f"{sentence} Then: lowres-ssl data dataset={dataset.name} fetch=true dataset.archive=PATH"
 
 
-def prepare(config: Experiment, check: Check) -> Material:
-    """The images of `config`, decoded. `check` raises if they will not do; it is asked before the decoding."""
+def prepare(config: Experiment, divide: Divide) -> Material:
+    """The images of `config`, decoded. `divide` raises if they will not do; it is asked before the decoding."""
     store_dir = Path(config.store_dir)
     catalogue = catalogue_of(config.dataset, store_dir)
-
-    def divide(images: Catalogue) -> Split:
-        split = make_split(images, kind=config.split.name, seed=config.split_seed)
-        check(images, split)
-        return split
-
     split = divide(catalogue)
     store, readable = open_store(
         catalogue,
@@ -122,3 +115,8 @@ def prepare(config: Experiment, check: Check) -> Material:
     if readable is not catalogue:  # some images turned out to be unreadable and were left out
         split = divide(readable)
     return Material(readable, split, store)
+
+
+def split_of(config: Experiment, catalogue: Catalogue) -> Split:
+    """The split that `config` asks for."""
+    return make_split(catalogue, kind=config.split.name, seed=config.split_seed)

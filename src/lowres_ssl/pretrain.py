@@ -244,7 +244,7 @@ def check_finite(
     terms = ", ".join(f"{term} {mean:.4g}" for term, mean in means.items())
     advice = "" if compute.precision == "fp32" else ", or precision=fp32"
     raise TrainingError(
-        f"epoch {epoch + 1}, step {step}: {bad} is no longer finite (means of the epoch: {terms}); the checkpoint "
+        f"epoch {epoch + 1}, step {step}: {bad} is no longer finite (means of the epoch: {terms}); what was saved "
         f"before it is kept; try learning_rate={training.learning_rate / 10:g}, "
-        f"a longer warm-up such as warmup_epochs={max(5, 2 * training.warmup_epochs):g}{advice}"
+        f"a longer warm-up such as warmup_epochs={min(training.epochs, max(5, 2 * training.warmup_epochs)):g}{advice}"
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lowres_ssl.runs import find_runs
 
-DAY = 24 * 60 * 60  # seconds; what is younger may belong to a process that is still writing
+DAY = 24 * 60 * 60  # seconds; what is younger may belong to a process that is still at work
 
 
 @dataclass(frozen=True)
@@ -32,17 +32,21 @@ def leftovers(output_dir: Path, store_dir: Path) -> list[Leftover]:
     if output_dir.resolve() in store_dir.resolve().parents and store_dir.is_dir():
         needed = {description["store"] for _, description in descriptions}
         found += [
-            Leftover(store.parent, "decoded images that no run needs")
+            Leftover(store.parent, "decoded images that no run needs, a day old")
             for store in sorted(store_dir.glob("*/store.json"))
-            if store.parent.name not in needed
+            if store.parent.name not in needed and is_old(store)
         ]
     return [*found, *broken_off(output_dir)]
 
 
 def broken_off(folder: Path) -> Iterator[Leftover]:
     for path in sorted(folder.rglob(".*.part")):
-        if time.time() - path.stat().st_mtime > DAY:
+        if is_old(path):
             yield Leftover(path, "broken off more than a day ago")
+
+
+def is_old(path: Path) -> bool:
+    return time.time() - path.stat().st_mtime > DAY
 
 
 def remove(leftover: Leftover) -> None:

@@ -94,8 +94,9 @@ class Run:
         self.checkpoint.unlink(missing_ok=True)
 
     def discard(self) -> None:
-        """Everything in it goes: `force=true`."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Everything in it goes: `force=true`. Raises `OSError`."""
+        if self.folder.exists():
+            shutil.rmtree(self.folder)
 
     def write_history(self, lines: Sequence[Mapping[str, float]]) -> None:
         """A row a line; numbers as Python writes them, to the last digit."""

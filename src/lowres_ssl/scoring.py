@@ -23,8 +23,9 @@ def score_and_show(rows: Sequence[tuple[Run, Experiment]], material: Material, c
         names.append(row_name(run.description()))
         results.append(evaluate(run, config, material, probes_of(config), compute))
     first, config = rows[0]
-    picture = picture_of(first, names[0], config, material, compute)
     print(scoreboard(list(zip(names, results, strict=True)), config.dataset.title))
     if first.description().get("pretrain_on") == "all":
         print(f"\n{SAW_EVERYTHING}")
-    print(f"\nResults and encoder: {first.folder}\nt-SNE of the test images: {picture}", flush=True)
+    print(f"\nResults and encoder: {first.folder}", flush=True)
+    picture = picture_of(first, names[0], config, material, compute)
+    print(f"t-SNE of the test images: {picture}", flush=True)

@@ -1,5 +1,6 @@
-"""Plain text for the terminal: columns, and sizes in words."""
+"""Plain text for the terminal: columns, sizes in words, and what is being done."""
 
+import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -33,3 +34,8 @@ def in_words(count: float) -> str:
             return f"{count:.0f} {unit}"
         count /= 1000
     return f"{count:.1f} GB"
+
+
+def say(text: str) -> None:
+    """What is being done, on standard error: standard output is for results."""
+    print(text, file=sys.stderr, flush=True)

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import subprocess
 import sys
 import zipfile
@@ -48,6 +49,41 @@ def test_weights_file_scores_as_the_run_it_comes_from(lowres_ssl: Command, train
     assert "weights of encoder.safetensors" in answer.out
     (run,) = (tmp_path / "outputs" / "evaluate").iterdir()
     assert accuracy(run, "knn") == accuracy(trained, "knn")
+
+
+def test_random_run_is_scored_again_as_it_was(lowres_ssl: Command, cells: Path, tmp_path: Path) -> None:
+    assert lowres_ssl("pretrain", "method=random", "recipe=tuned", "dataset=folder", *SMALL).code == 0
+    (run,) = (tmp_path / "outputs" / "pretrain").glob("folder-random-*")
+    before = {path.name for path in run.iterdir()}
+    assert lowres_ssl("evaluate", f"run={run}").code == 0
+    assert {path.name for path in run.iterdir()} == before
+
+
+def test_runs_tells_one_way_of_scoring_from_another(lowres_ssl: Command, cells: Path) -> None:
+    for recipe in ("tuned", "paper"):
+        assert (
+            lowres_ssl("pretrain", "method=random", f"recipe={recipe}", "dataset=folder", *SMALL, "probe=[knn]").code
+            == 0
+        )
+    heads = lowres_ssl("runs").out.splitlines()[0]
+    assert "vote=softmax" in heads
+    assert "vote=uniform" in heads
+
+
+def test_phantom_is_drawn_when_it_is_fetched(lowres_ssl: Command) -> None:
+    answer = lowres_ssl("data", "dataset=phantom", "fetch=true")
+    assert answer.code == 0, answer.err
+    assert "Phantom (synthetic tissue)" in answer.out
+
+
+def test_prepared_set_with_an_unreadable_image_is_divided_without_it(lowres_ssl: Command, cells: Path) -> None:
+    path = cells / "dark" / "broken.png"
+    paint(path, 60, seed=3)
+    path.write_bytes(path.read_bytes()[:200])
+    typed = ("data", "dataset=folder", "prepare=true", "dataset.skip_unreadable=true")
+    answer = lowres_ssl(*typed)
+    assert answer.code == 0, answer.err
+    assert "\nall         40 " in answer.out
 
 
 def test_data_lists_every_set_and_how_to_get_it(lowres_ssl: Command) -> None:
@@ -115,6 +151,9 @@ def test_prune_removes_what_no_run_needs_and_nothing_else(lowres_ssl: Command, t
     assert lowres_ssl("data", "dataset=folder", "image_size=16", "dataset.storage_size=8", "prepare=true").code == 0
     stores = tmp_path / "outputs" / "stores"
     (stale,) = stores.glob("folder-8px-*")
+    answer = lowres_ssl("runs", "prune=true")
+    assert stale.exists(), "somebody may be about to use it"
+    os.utime(stale / "store.json", (0, 0))
     (trained / "checkpoint.pt").write_bytes(b"left over")
     answer = lowres_ssl("runs", "prune=true")
     assert stale.name in answer.out

@@ -50,6 +50,7 @@ def refused(answer: Answer, code: int, *parts: str) -> None:
         (["precision=fp16"], ["precision=fp16", "precision=auto"]),
         (["dataset.options.group_pattern='('"], ["group_pattern=(", "not a regular expression"]),
         (["seed=-1"], ["seed=-1", "wanted a whole number"]),
+        (["image_size=16"], ["image_size=16", "at least 17 pixels", "backbone.small_stem=true"]),
         (["warmup_epochs=5"], ["warmup_epochs=5", "from 0 to epochs=1"]),
     ],
 )
@@ -148,4 +149,4 @@ def test_unknown_command_suggests_the_one_meant(lowres_ssl: Command, typed: str,
 
 def test_diverging_run_names_epoch_and_remedy_and_crashes_with_1(lowres_ssl: Command, cells: Path) -> None:
     answer = lowres_ssl(*DATA, "method=vicreg", "learning_rate=1e30")
-    refused(answer, 1, "epoch 1, step", "no longer finite", "learning_rate=1e+29", "warmup_epochs=5")
+    refused(answer, 1, "epoch 1, step", "no longer finite", "learning_rate=1e+29", "warmup_epochs=1")

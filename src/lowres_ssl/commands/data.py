@@ -30,15 +30,15 @@ def main(cfg: DictConfig) -> None:
 
 
 def list_sets(data_dir: str) -> None:
-    """Each set that has a config, whether it is there, and how to get it."""
+    """Each set that has a config: its title, whether it is there, and how to get it."""
     rows = []
     for dataset in known_sets(data_dir):
         if is_there(Path(dataset.root)):
             state = f"{sum(1 for _ in images_below(Path(dataset.root))):,} images"
-            rows.append([dataset.name, state, dataset.root, f"lowres-ssl data dataset={dataset.name}"])
+            rows.append([dataset.name, dataset.title, state, dataset.root, f"lowres-ssl data dataset={dataset.name}"])
         else:
-            rows.append([dataset.name, "not there", dataset.root, how_to_get(dataset)])
-    print(columns(["data set", "", "place", "next"], rows))
+            rows.append([dataset.name, dataset.title, "not there", dataset.root, how_to_get(dataset)])
+    print(columns(["data set", "", "", "place", "next"], rows))
 
 
 def show_set(config: DataConfig, dataset: DatasetConfig) -> None:
@@ -48,7 +48,6 @@ def show_set(config: DataConfig, dataset: DatasetConfig) -> None:
         get(dataset)
     store_dir = Path(config.store_dir)
     catalogue = catalogue_of(dataset, store_dir)
-    split = make_split(catalogue, kind=config.split.name, seed=config.split_seed)
     assert config.images is not None, "every data set says what kind of images it has"
     size = dataset.storage_size or storage_size_for(catalogue, config.image_size)
     folder = store_folder(catalogue, colour=config.images.colour, storage_size=size, store_dir=store_dir)
@@ -60,6 +59,7 @@ def show_set(config: DataConfig, dataset: DatasetConfig) -> None:
             store_dir=store_dir,
             skip_unreadable=dataset.skip_unreadable,
         )
+    split = make_split(catalogue, kind=config.split.name, seed=config.split_seed)
     print(f"{dataset.title}, {catalogue.root}\n")
     print(class_table(catalogue, split, dataset))
     print()

@@ -43,7 +43,7 @@ def about_precision(compute: Compute) -> str:
 
 
 def about_data(data_dir: str) -> str:
-    there = [dataset.name for dataset in known_sets(data_dir) if is_there(Path(dataset.root))]
+    there = [dataset.title for dataset in known_sets(data_dir) if is_there(Path(dataset.root))]
     return f"{data_dir}: {', '.join(there) or 'no data set yet'}; the others: lowres-ssl data"
 
 

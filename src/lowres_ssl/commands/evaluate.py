@@ -12,11 +12,11 @@ from lowres_ssl.artefacts import untrained_run
 from lowres_ssl.checkpoint import load_encoder, load_weights
 from lowres_ssl.config import EvaluateConfig, read_config, with_method_random
 from lowres_ssl.data.records import Catalogue
-from lowres_ssl.data.splits import Split
+from lowres_ssl.data.splits import Split, load_split
 from lowres_ssl.device import resolve
 from lowres_ssl.errors import CheckpointError, ConfigError
-from lowres_ssl.evaluation import Evaluation, new_encoder, probes_of, say
-from lowres_ssl.preparation import Material, prepare, train_counts
+from lowres_ssl.evaluation import Evaluation, check_images, new_encoder, probes_of
+from lowres_ssl.preparation import prepare, split_of
 from lowres_ssl.runs import Run, check_writable
 from lowres_ssl.scoring import score_and_show
 
@@ -38,14 +38,16 @@ def main(cfg: DictConfig) -> None:
     if config.weights is not None:  # before the images are looked at, which may take long
         load_encoder(new_encoder(config)[0], load_weights(Path(config.weights)), config.weights)
     check_writable(Path(config.output_dir))
-    material = prepare(config, partial(check_images, probes_of(config)))
+    probe = OmegaConf.to_container(cfg.probe)
+    evaluation = probes_of(config)
     if run is not None:
-        check_same_images(run.description(), material)
+        material = prepare(config, partial(divide_as_in_the_run, run, evaluation))
     else:
-        run = untrained_run(config, material, compute, weights=Path(str(config.weights)))
+        material = prepare(config, partial(divide, config, evaluation))
+        run = untrained_run(config, material, compute, probe, weights=Path(str(config.weights)))
     rows = [(run, config)]
     if run.description()["method"] != "random":
-        rows.append((untrained_run(baseline, material, compute), baseline))
+        rows.append((untrained_run(baseline, material, compute, probe), baseline))
     score_and_show(rows, material, compute)
 
 
@@ -73,7 +75,8 @@ def as_in_the_run(cfg: DictConfig, description: dict[str, Any]) -> DictConfig:
     for key in FROM_RUN:
         if not (key in ("dataset", "images") and "dataset" in keys):
             OmegaConf.update(merged, key, description["config"][key], force_add=True)
-    if cfg.precision.name == "auto":
+    there = resolve(cfg.device.name, "auto").device.type
+    if cfg.precision.name == "auto" and (description["precision"], there) != ("fp16", "cpu"):
         OmegaConf.update(merged, "precision", description["precision"])
     for name, settings in description.get("probe", {}).items():
         if "name" in merged.probe.get(name, {}):
@@ -84,23 +87,20 @@ def as_in_the_run(cfg: DictConfig, description: dict[str, Any]) -> DictConfig:
     return merged
 
 
-def check_images(evaluation: Evaluation, catalogue: Catalogue, split: Split) -> None:
-    """Raises `ConfigError` if the images will not do for the probes; says what is doubtful."""
-    notes = [*catalogue.notes, *split.notes]
-    for probe in evaluation.probes.values():
-        notes += probe.check(train_counts=train_counts(catalogue, split), class_names=catalogue.classes)
-    for note in dict.fromkeys(notes):
-        say(f"note: {note}")
+def divide(config: EvaluateConfig, evaluation: Evaluation, catalogue: Catalogue) -> Split:
+    split = split_of(config, catalogue)
+    check_images(evaluation, catalogue, split)
+    return split
 
 
-def check_same_images(description: dict[str, Any], material: Material) -> None:
-    """Raises `CheckpointError` if the images or the split are not those the run was made with."""
-    for what, got, wanted in (
-        ("images", material.catalogue.digest, description["identity"]["images"]["digest"]),
-        ("split", material.split.digest, description["identity"]["split"]),
-    ):
-        if got != wanted:
-            raise CheckpointError(
-                f"the {what} of this run have changed: digest {got[:8]}, wanted {wanted[:8]}; "
-                "name the folder with the images it was made with: dataset.root=FOLDER"
-            )
+def divide_as_in_the_run(run: Run, evaluation: Evaluation, catalogue: Catalogue) -> Split:
+    """The split that the run wrote down. Raises `CheckpointError` if the images are not those it was made with."""
+    got, wanted = catalogue.digest, run.description()["identity"]["images"]["digest"]
+    if got != wanted:
+        raise CheckpointError(
+            f"the images of this run have changed: digest {got[:8]}, wanted {wanted[:8]}; "
+            "name the folder with the images it was made with: dataset.root=FOLDER"
+        )
+    split = load_split(run.split, catalogue)
+    check_images(evaluation, catalogue, split)
+    return split

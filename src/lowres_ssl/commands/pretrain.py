@@ -9,22 +9,23 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from lowres_ssl.artefacts import keep_encoder, start, untrained_run
+from lowres_ssl.artefacts import describe_run, keep_encoder, untrained_run
 from lowres_ssl.checkpoint import load_encoder
 from lowres_ssl.config import PretrainConfig, plain, read_config, with_method_random
 from lowres_ssl.data.records import Catalogue
 from lowres_ssl.data.splits import Split
 from lowres_ssl.device import Compute, resolve
 from lowres_ssl.errors import ConfigError
-from lowres_ssl.evaluation import Evaluation, features_from, new_encoder, probes_of, say
+from lowres_ssl.evaluation import Evaluation, check_images, features_from, new_encoder, probes_of
 from lowres_ssl.identity import training_identity
 from lowres_ssl.methods import Method, build_method
-from lowres_ssl.preparation import Material, prepare, train_counts
+from lowres_ssl.preparation import Material, prepare, split_of
 from lowres_ssl.pretrain import Training, pretrain
 from lowres_ssl.probes import Features
 from lowres_ssl.provenance import provenance
 from lowres_ssl.runs import Run, check_writable, run_for
 from lowres_ssl.scoring import score_and_show
+from lowres_ssl.terminal import say
 from lowres_ssl.views.maker import ViewMaker
 
 
@@ -43,18 +44,18 @@ class Plan:
 
 def main(cfg: DictConfig) -> None:
     config = read_config(cfg, PretrainConfig)
-    # The row that every table needs: the encoder this one starts from, scored the same way.
-    baseline = read_config(with_method_random(cfg), PretrainConfig)
     plan = plan_of(config)
     check_writable(Path(config.output_dir))
-    material = prepare(config, partial(check_images, plan))
+    material = prepare(config, partial(divide, plan))
+    probe = OmegaConf.to_container(cfg.probe)
+    rows = []
     if plan.method.trains:
-        run = obtain(plan, material, OmegaConf.to_container(cfg.probe))
-        rows = [(run, config)]
-    else:
-        rows = []
-    rows.append((untrained_run(baseline, material, plan.compute), baseline))
-    if config.evaluate:
+        rows.append((obtain(plan, material, probe), config))
+        # The row that every table needs: the encoder this one starts from, scored the same way.
+        config = read_config(with_method_random(cfg), PretrainConfig)
+    if plan.config.evaluate or not plan.method.trains:
+        rows.append((untrained_run(config, material, plan.compute, probe), config))
+    if plan.config.evaluate:
         score_and_show(rows, material, plan.compute)
 
 
@@ -95,19 +96,18 @@ def plan_of(config: PretrainConfig) -> Plan:
     )
 
 
-def check_images(plan: Plan, catalogue: Catalogue, split: Split) -> None:
-    """Raises `ConfigError` if the images will not do for this plan; says what is doubtful."""
-    notes = [*catalogue.notes, *split.notes]
-    for probe in plan.evaluation.probes.values():
-        notes += probe.check(train_counts=train_counts(catalogue, split), class_names=catalogue.classes)
+def divide(plan: Plan, catalogue: Catalogue) -> Split:
+    """The split. Raises `ConfigError` if the images will not do for this plan; says what is doubtful."""
+    split = split_of(plan.config, catalogue)
+    selects = plan.method.trains and plan.config.select_encoder.name == "best_validation_knn"
+    check_images(plan.evaluation if plan.config.evaluate or selects else Evaluation({}, {}), catalogue, split)
+    if selects and not len(split.validation):
+        raise ConfigError("select_encoder=best_validation_knn: there are no validation images; try last")
     if plan.method.trains:
         everything = plan.config.pretrain_on.name == "all"
         images = len(catalogue.records if everything else split.train) + len(catalogue.unlabelled)
         plan.training.steps_per_epoch(images)
-        if plan.config.select_encoder.name == "best_validation_knn" and not len(split.validation):
-            raise ConfigError("select_encoder=best_validation_knn: there are no validation images; try last")
-    for note in dict.fromkeys(notes):
-        say(f"note: {note}")
+    return split
 
 
 def obtain(plan: Plan, material: Material, probe: Any) -> Run:
@@ -123,7 +123,7 @@ def obtain(plan: Plan, material: Material, probe: Any) -> Run:
         say(f"{run.name}: finished already; force=true trains it again")
         return run
     if description is None:
-        start(
+        describe_run(
             run,
             config,
             material,

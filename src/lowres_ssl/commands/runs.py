@@ -12,7 +12,7 @@ from lowres_ssl.ledger import ledger
 from lowres_ssl.pruning import leftovers, remove
 from lowres_ssl.terminal import bytes_of, columns, in_words
 
-SHOWN = ["run", "state", "split", "recipe", "epochs"]
+SHOWN = ["run", "title", "state", "split", "recipe", "epochs"]
 
 
 def main(cfg: DictConfig) -> None:
@@ -36,11 +36,11 @@ def main(cfg: DictConfig) -> None:
 
 
 def table(frame: pd.DataFrame) -> str:
-    """A line a run: accuracy / weighted F1 of each probe. Two results of one probe stand in columns of their own."""
-    twice = frame.duplicated(["run", "label"], keep=False)
+    """A line a run: accuracy / weighted F1 of each probe."""
+    # One column is one way of scoring: a label that stands for several settings is told apart by them.
+    several = frame.groupby("label")["settings"].nunique() > 1
     columns_of: list[Any] = [
-        f"{row.label}, {row.settings}" if double else row.label
-        for row, double in zip(frame.itertuples(), twice, strict=True)
+        f"{row.label}, {row.settings}" if several.get(row.label, False) else row.label for row in frame.itertuples()
     ]
     frame = frame.assign(column=columns_of)
     labels = list(frame["column"].dropna().unique())
