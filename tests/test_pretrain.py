@@ -254,7 +254,7 @@ def test_a_signal_stops_after_the_step_and_says_what_is_saved(
     experiment: Make, step: int, said: str, number: signal.Signals, word: str, code: int
 ) -> None:
     caught = experiment().stop_in_step(step, number)
-    assert str(caught) == f"{word}; {said}; the same command goes on from there"
+    assert str(caught) == f"{word}; {said}; the same command (without force=true) goes on from there"
     assert caught.exit_code == code
 
 
