@@ -11,5 +11,5 @@ show() {
 show lowres-ssl doctor
 show lowres-ssl data dataset=phantom split=patient
 show lowres-ssl pretrain method="${1:-dcl}" dataset=phantom split=patient recipe=tuned \
-    backbone=resnet18 image_size=48 batch_size=32 epochs=12 probe.knn.k=20
+    backbone=resnet18 image_size=48 batch_size=32 epochs=24 probe.knn.k=20
 show lowres-ssl runs
