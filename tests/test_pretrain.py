@@ -338,8 +338,8 @@ def test_a_nan_names_the_epoch_the_terms_and_what_to_try(experiment: Make, preci
         run.run()
     assert str(caught.value) == (
         "epoch 2, step 4: the loss is no longer finite (means of the epoch: loss nan, invariance nan, variance nan, "
-        "covariance nan); the checkpoint before it is kept; try learning_rate=0.005, a longer warm-up such as "
-        f"warmup_epochs=5{advice}"
+        "covariance nan); what was saved before it is kept; try learning_rate=0.005, a longer warm-up such as "
+        f"warmup_epochs=3{advice}"
     )
 
 
