@@ -15,7 +15,6 @@ from torchvision import models
 
 from lowres_ssl.backbones import build_encoder
 from lowres_ssl.checkpoint import (
-    file_hash,
     load_encoder,
     load_state,
     load_tensors,
@@ -24,6 +23,7 @@ from lowres_ssl.checkpoint import (
     save_tensors,
 )
 from lowres_ssl.errors import CheckpointError
+from lowres_ssl.runs import file_hash
 
 METADATA = {"run": "Brüste-simclr", "backbone": {"name": "resnet18"}, "mean": [0.5, 0.25], "seed": 0}
 WRITE = """
@@ -283,3 +283,14 @@ def test_refused_weights_change_nothing() -> None:
     with pytest.raises(CheckpointError):
         load_encoder(target, tensors | {"9.bias": torch.ones(1)}, "here")
     assert same(target.state_dict(), before)
+
+
+@pytest.mark.parametrize("place", [0.2, 0.5, 0.8])
+def test_flipped_bit_of_a_checkpoint_is_noticed(tmp_path: Path, place: float) -> None:
+    path = tmp_path / "checkpoint.pt"
+    save_state(path, {"weights": torch.arange(4096.0)})
+    content = bytearray(path.read_bytes())
+    content[int(place * len(content))] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match="damaged; start the run again from scratch with force=true"):
+        load_state(path)

@@ -7,7 +7,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from lowres_ssl.overrides import PATH_KEYS, quote_paths
+from lowres_ssl.overrides import PATH_KEYS, quote_texts
 
 AWKWARD = [
     "plain",
@@ -82,7 +82,7 @@ def read_back_in_a_sweep(override: str) -> object:
 
 @pytest.mark.parametrize("typed", AWKWARD)
 def test_path_comes_back_as_typed(typed: str) -> None:
-    (quoted,) = quote_paths([f"output_dir={typed}"])
+    (quoted,) = quote_texts([f"output_dir={typed}"])
     assert read_back(quoted) == ("output_dir", typed)
     assert read_back_in_a_sweep(quoted) == typed
 
@@ -92,26 +92,26 @@ def test_any_mixture_of_awkward_characters_comes_back_as_typed() -> None:
     pieces = ["\\", "\\\\", "'", '"', "${", "}", "$", "{", " ", ",", "[", "]", "~", "=", "é", "a", ":", "\n"]
     for _ in range(400):
         typed = "a" + "".join(rng.choices(pieces, k=rng.randint(1, 9)))
-        (quoted,) = quote_paths([f"output_dir={typed}"])
+        (quoted,) = quote_texts([f"output_dir={typed}"])
         assert read_back(quoted)[1] == typed, f"{typed!r} became {quoted!r}"
 
 
 @pytest.mark.parametrize("key", sorted(PATH_KEYS))
 @pytest.mark.parametrize("prefix", ["", "+", "++"])
 def test_every_path_key_is_quoted(key: str, prefix: str) -> None:
-    (quoted,) = quote_paths([f"{prefix}{key}=my images, new"])
+    (quoted,) = quote_texts([f"{prefix}{key}=my images, new"])
     assert read_back(quoted) == (key, "my images, new")
 
 
 @pytest.mark.parametrize("typed", ["~", "~/", "~/my images", "~/a~b"])
 def test_tilde_is_the_home_folder(monkeypatch: pytest.MonkeyPatch, typed: str) -> None:
     monkeypatch.setenv("HOME", "/home/some one")
-    (quoted,) = quote_paths([f"data_dir={typed}"])
+    (quoted,) = quote_texts([f"data_dir={typed}"])
     assert read_back(quoted)[1] == "/home/some one" + typed[1:].rstrip("/")
 
 
 def test_tilde_of_nobody_here_is_a_folder_name() -> None:
-    (quoted,) = quote_paths(["data_dir=~nobody-of-this-name/x"])
+    (quoted,) = quote_texts(["data_dir=~nobody-of-this-name/x"])
     assert read_back(quoted)[1] == "~nobody-of-this-name/x"
 
 
@@ -120,7 +120,7 @@ def test_tilde_of_nobody_here_is_a_folder_name() -> None:
     [
         "method=vicreg",
         "batch_size=16,32",
-        "dataset.name=my set",
+        "dataset.source=my set",
         "my_data_dir=a b",
         "data_dir.inner=a b",
         "dataset=~/x",
@@ -134,16 +134,16 @@ def test_tilde_of_nobody_here_is_a_folder_name() -> None:
     ],
 )
 def test_what_is_no_path_is_left_alone(override: str) -> None:
-    assert quote_paths([override]) == [override]
+    assert quote_texts([override]) == [override]
 
 
 @pytest.mark.parametrize("value", ["'a b'", '"a b"', "'a','b'", '"a","b c"', r"'it\'s'", "''"])
 def test_what_is_quoted_already_is_left_alone(value: str) -> None:
-    assert quote_paths([f"data_dir={value}"]) == [f"data_dir={value}"]
+    assert quote_texts([f"data_dir={value}"]) == [f"data_dir={value}"]
 
 
 def test_sweep_over_quoted_paths_stays_a_sweep() -> None:
-    (override,) = quote_paths(["data_dir='my a','my b'"])
+    (override,) = quote_texts(["data_dir='my a','my b'"])
     parsed = OverridesParser.create().parse_override(override)
     assert parsed.is_sweep_override()
     assert list(parsed.sweep_string_iterator()) == ["'my a'", "'my b'"]
@@ -151,13 +151,13 @@ def test_sweep_over_quoted_paths_stays_a_sweep() -> None:
 
 @pytest.mark.parametrize("value", ["null", "None", ""])
 def test_nothing_stays_nothing(value: str) -> None:
-    assert quote_paths([f"weights={value}"]) == [f"weights={value}"]
+    assert quote_texts([f"weights={value}"]) == [f"weights={value}"]
 
 
 def test_order_and_number_of_overrides_stay() -> None:
-    assert quote_paths(["a=1", "data_dir=x", "b=2"]) == ["a=1", "data_dir='x'", "b=2"]
-    assert quote_paths([]) == []
+    assert quote_texts(["a=1", "data_dir=x", "b=2"]) == ["a=1", "data_dir='x'", "b=2"]
+    assert quote_texts([]) == []
 
 
 def test_home_folder_is_that_of_the_user() -> None:
-    assert read_back(quote_paths(["output_dir=~/runs"])[0])[1] == str(Path.home() / "runs")
+    assert read_back(quote_texts(["output_dir=~/runs"])[0])[1] == str(Path.home() / "runs")

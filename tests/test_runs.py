@@ -111,7 +111,21 @@ def test_run_is_unfinished_from_its_start_to_its_finish(run: Run) -> None:
         "identity": IDENTITY,
         "epochs": 250,
         "commit": None,
+        "encoders": {},
     }
+
+
+def test_encoder_that_is_not_the_one_written_is_noticed(run: Run) -> None:
+    run.start({})
+    run.encoder().write_bytes(b"weights")
+    run.finish()
+    assert run.checked_encoder() == run.encoder()
+    run.encoder().write_bytes(b"Weights")
+    with pytest.raises(CheckpointError, match=r"not the encoder that this run wrote.*force=true$"):
+        run.checked_encoder()
+    run.encoder().unlink()
+    with pytest.raises(CheckpointError, match=r"cannot be read.*force=true$"):
+        run.checked_encoder()
 
 
 def test_finish_removes_the_checkpoint_and_nothing_else(run: Run) -> None:
@@ -216,7 +230,7 @@ def test_results_are_those_of_the_run_in_order(run: Run) -> None:
 def test_damaged_run_is_one_line_with_the_repair(run: Run, content: bytes) -> None:
     run.start({})
     (run.folder / "run.json").write_bytes(content)
-    with pytest.raises(CheckpointError, match=r"start the run again with force=true$") as caught:
+    with pytest.raises(CheckpointError, match=r"type its pretrain command again with force=true$") as caught:
         run.read()
     assert str(caught.value).startswith(str(run.folder / "run.json"))
     assert "\n" not in str(caught.value)
@@ -237,7 +251,7 @@ def test_damaged_result_is_one_line_with_the_repair(run: Run, content: bytes) ->
 
 def test_folder_in_the_place_of_a_file_is_damage(run: Run) -> None:
     (run.folder / "run.json").mkdir(parents=True)
-    with pytest.raises(CheckpointError, match=r"cannot be read .*; start the run again with force=true$"):
+    with pytest.raises(CheckpointError, match=r"cannot be read .*; type its pretrain command again with force=true$"):
         run.read()
 
 

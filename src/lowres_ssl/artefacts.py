@@ -5,15 +5,17 @@ from typing import Any
 
 from torch import Tensor
 
-from lowres_ssl.checkpoint import file_hash, load_encoder, load_weights, save_tensors
+from lowres_ssl.checkpoint import load_encoder, load_weights, save_tensors
 from lowres_ssl.config import Experiment, plain
 from lowres_ssl.data.splits import save_split
 from lowres_ssl.device import Compute
+from lowres_ssl.errors import CheckpointError
 from lowres_ssl.evaluation import new_encoder
 from lowres_ssl.identity import base_identity
 from lowres_ssl.preparation import Material
 from lowres_ssl.provenance import provenance
-from lowres_ssl.runs import Run, run_for
+from lowres_ssl.runs import Run, file_hash, run_for
+from lowres_ssl.terminal import count
 
 
 def untrained_run(
@@ -32,8 +34,7 @@ def untrained_run(
     run = run_for(Path(config.output_dir), kind, labels, identity)
     if config.force and kind == "pretrain":
         run.discard()
-    description = run.read()
-    if description is None or not description["finished"]:
+    if not is_whole(run, material):
         encoder, _ = new_encoder(config)
         if weights is not None:
             load_encoder(encoder, load_weights(weights), str(weights))
@@ -44,10 +45,29 @@ def untrained_run(
     return run
 
 
+def is_whole(run: Run, material: Material) -> bool:
+    """Whether the run is finished and its encoder as it was written. A split that got lost is written down again."""
+    description = run.read()
+    if description is None or not description["finished"]:
+        return False
+    keep_split(run, material)
+    try:
+        run.checked_encoder()
+    except CheckpointError:
+        return False
+    return True
+
+
+def keep_split(run: Run, material: Material) -> None:
+    """Write the split down, unless it is there: the run's identity covers its digest, so it is the same one."""
+    if not run.split.exists():
+        save_split(material.split, material.catalogue, run.split)
+
+
 def describe_run(run: Run, config: Experiment, material: Material, identity: dict[str, Any], **more: Any) -> None:
     """Write down what the run is before anything is computed."""
     split = material.split
-    save_split(split, material.catalogue, run.split)
+    keep_split(run, material)
     run.start(
         {
             "method": config.method["name"],
@@ -92,4 +112,5 @@ def row_name(description: dict[str, Any]) -> str:
             return f"weights of {description['weights']}"
         case method:
             marks = "" if description["pretrain_on"] == "training" else ", on all images"
-            return f"{method}, batch size {description['batch_size']}, {description['epochs_wanted']} epochs{marks}"
+            epochs = count(description["epochs_wanted"], "epoch")
+            return f"{method}, batch size {description['batch_size']}, {epochs}{marks}"

@@ -12,7 +12,7 @@ from types import FrameType
 from typing import NoReturn
 
 from lowres_ssl import __version__
-from lowres_ssl.overrides import quote_paths
+from lowres_ssl.overrides import quote_texts
 
 COMMANDS = {
     "pretrain": "pre-train an encoder on your images, then score it",
@@ -74,6 +74,16 @@ COMP_WORDBREAKS=$COMP_WORDBREAKS complete -o nosort -F _lowres_ssl_complete lowr
 
 def main() -> None:
     """The console script. Ends the process with one of the exit codes above."""
+    signal.signal(signal.SIGTERM, terminate)
+    try:
+        dispatch()
+    except KeyboardInterrupt as interruption:  # `Interrupted` is one
+        said = str(interruption) or "interrupted; what was finished is kept, and the same command goes on"
+        stop(said, getattr(interruption, "exit_code", 130))
+
+
+def dispatch() -> None:
+    """Answer at once, or run the command."""
     arguments = sys.argv[1:]
     if sys.platform == "win32":
         stop("lowres-ssl runs on Linux and macOS; on Windows use it inside WSL2 (wsl --install)", 2)
@@ -92,7 +102,7 @@ def main() -> None:
     command, overrides = arguments[0], arguments[1:]
     if command not in COMMANDS:
         stop(f"unknown command {command!r}: wanted one of {', '.join(COMMANDS)}{did_you_mean(command)}", 2)
-    sys.argv = [sys.argv[0], *quote_paths(overrides)]
+    sys.argv = [sys.argv[0], *quote_texts(overrides)]
     if command in LISTING:
         # A closed pipe (`lowres-ssl runs | head`) is the reader's choice, not a crash. Training must not die of it.
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
@@ -105,13 +115,11 @@ def run(command: str) -> None:
     from omegaconf import DictConfig
 
     from lowres_ssl.config import register_schemas
-    from lowres_ssl.errors import Interrupted
     from lowres_ssl.failures import REPORTED, describe, report_and_reraise
 
     # Errors come back to this function instead of ending in Hydra's own traceback printer.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     register_schemas()
-    signal.signal(signal.SIGTERM, terminate)
 
     def task(cfg: DictConfig) -> None:
         with report_and_reraise():
@@ -119,10 +127,6 @@ def run(command: str) -> None:
 
     try:
         hydra.main(version_base="1.3", config_path="pkg://lowres_ssl.conf", config_name=command)(task)()
-    except Interrupted as interruption:
-        stop(str(interruption), interruption.exit_code)
-    except KeyboardInterrupt:
-        stop("interrupted; what was finished is kept, and the same command goes on", 130)
     except Exception as error:
         message, code = describe(error, command)
         if message is None:

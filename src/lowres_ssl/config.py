@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar, cast, get_args, get_type_hints
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
@@ -193,6 +193,12 @@ def read_config(cfg: DictConfig, schema: type[Config]) -> Config:
         raise ConfigError(f"unknown key {unknown!r}: `lowres-ssl COMMAND --help` lists the keys")
     config = cast(Config, OmegaConf.to_object(cfg))
     assert isinstance(config, schema)
+    for key in ("data_dir", "output_dir", "store_dir"):
+        require(getattr(config, key, None) != "", key, "", "a folder, got nothing (an empty variable?)")
+    dataset = getattr(config, "dataset", None)
+    if isinstance(dataset, DatasetConfig):
+        require(dataset.root != "", "dataset.root", "", "a folder, got nothing (an empty variable?)")
+        require(dataset.name.strip() != "", "dataset.name", "", "a name for the runs, such as cells")
     if isinstance(config, Experiment):
         # A recipe may speak of a probe that was not chosen; only a chosen one has its name.
         config.probe = {key: arguments for key, arguments in config.probe.items() if "name" in arguments}
@@ -213,6 +219,17 @@ def unknown_keys(node: DictConfig, prefix: str = "") -> Iterator[str]:
             yield f"{prefix}{key}"
         elif not OmegaConf.is_missing(node, key) and is_dataclass(OmegaConf.get_type(node, key)):
             yield from unknown_keys(node[key], f"{prefix}{key}.")
+
+
+def known_keys(schema: type, prefix: str = "") -> list[str]:
+    """Every key of a schema, those of the sections in it with a dot."""
+    keys = []
+    for name, hint in get_type_hints(schema).items():
+        keys.append(f"{prefix}{name}")
+        for section in (hint, *get_args(hint)):
+            if is_dataclass(section):
+                keys += known_keys(cast(type, section), f"{prefix}{name}.")
+    return keys
 
 
 def with_method_random(cfg: DictConfig) -> DictConfig:
@@ -241,6 +258,7 @@ def check_experiment(config: Experiment) -> None:
     # A ResNet halves the image five times: up to 16 px its last stage would see a single pixel (and oneDNN's bf16
     # gradient of that was measured to be garbage).
     least = 8 if config.backbone.small_stem else 17
+    require(config.image_size <= 4096, "image_size", config.image_size, "at most 4096 pixels")
     wanted = f"at least {least} pixels" + ("" if config.backbone.small_stem else ", or backbone.small_stem=true")
     require(config.image_size >= least, "image_size", config.image_size, wanted)
     storage = config.dataset.storage_size

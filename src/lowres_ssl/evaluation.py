@@ -10,11 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from lowres_ssl.backbones import build_encoder
-from lowres_ssl.checkpoint import file_hash, load_encoder, load_tensors
+from lowres_ssl.checkpoint import load_encoder, load_tensors
 from lowres_ssl.config import Experiment, plain
 from lowres_ssl.data.records import Catalogue
 from lowres_ssl.data.splits import Split
 from lowres_ssl.device import Compute
+from lowres_ssl.errors import ConfigError
 from lowres_ssl.features import extract, store_features, stored
 from lowres_ssl.figures import draw_tsne
 from lowres_ssl.metrics import score
@@ -22,7 +23,7 @@ from lowres_ssl.preparation import Material, train_counts
 from lowres_ssl.probes import Features, Probe, build_probe
 from lowres_ssl.provenance import provenance
 from lowres_ssl.randomness import derive
-from lowres_ssl.runs import Run, Which, digest, read_result, write_result
+from lowres_ssl.runs import Run, Which, digest, file_hash, read_result, write_result
 from lowres_ssl.terminal import say
 
 
@@ -36,6 +37,8 @@ class Evaluation:
 
 def probes_of(config: Experiment) -> Evaluation:
     """The probes that `config` asks for. Raises `ConfigError` for one that is unknown or whose settings do not fit."""
+    if not config.probe:
+        raise ConfigError("probe=[]: nothing to score with; type probe=[knn,linear], or pretrain with evaluate=false")
     arguments = {key: {k: v for k, v in values.items() if k != "name"} for key, values in config.probe.items()}
     return Evaluation({key: build_probe(key, values) for key, values in arguments.items()}, arguments)
 
@@ -160,7 +163,7 @@ def features_of(run: Run, which: Which, config: Experiment, material: Material, 
 
     Computed once, then read. Raises `CheckpointError` if the encoder is missing, damaged or of another architecture.
     """
-    path, weights = run.features(which, compute.precision), run.encoder(which)
+    path, weights = run.features(which, compute.precision), run.checked_encoder(which)
     key = digest(
         {
             "encoder": file_hash(weights),

@@ -3,6 +3,7 @@
 Hydra ends every failure with exit code 1 and several lines; here each gets its exit code and the next thing to type.
 """
 
+import errno
 import re
 import sys
 from collections.abc import Iterator
@@ -12,10 +13,19 @@ from importlib.resources import files
 
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
+from lowres_ssl.config import SCHEMAS, known_keys
 from lowres_ssl.errors import UserError
 
 CRASH, USAGE, DATA = 1, 2, 3
+# What is wrong with a place rather than with the program.
+PLACE = frozenset(
+    [errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOSPC, errno.EROFS, errno.EDQUOT]
+)
+OUT_OF_MEMORY = "out of memory|can't allocate memory"  # PyTorch's words, on a GPU and on a CPU
+GROUPS = ("backbone", "dataset", "images", "method", "recipe")
+KINDS = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
 REPORTED = "lowres-ssl has said so where it happened"
 
 
@@ -50,14 +60,15 @@ def describe(error: BaseException, command: str) -> tuple[str | None, int]:
         return missing_choice(str(error), command), USAGE
     if isinstance(error, ConfigCompositionException | HydraException | OmegaConfBaseException):
         return composition(error, command), USAGE
-    if isinstance(error, PermissionError | FileExistsError | NotADirectoryError | IsADirectoryError):
-        return (
-            f"cannot write or read {error.filename}: {error.strerror}; choose another place with output_dir=FOLDER",
-            DATA,
-        )
-    if isinstance(error, OSError) and error.strerror and error.errno in (28, 30, 122):  # full, read-only, over quota
-        where = f" {error.filename}" if error.filename else ""
-        return f"cannot write{where}: {error.strerror}; choose another place with output_dir=FOLDER", DATA
+    if isinstance(error, OSError) and error.strerror and error.errno in PLACE:
+        hint = "; name another place with output_dir=FOLDER or data_dir=FOLDER" if error.filename else ""
+        return f"cannot write or read {error.filename or 'the output'}: {error.strerror}{hint}", DATA
+    if isinstance(error, YAMLError):
+        mark = getattr(error, "problem_mark", None)
+        where = f"{mark.name}, line {mark.line + 1}" if mark else "a config file"
+        return f"{where}: not YAML ({getattr(error, 'problem', None) or error}); mend the file", USAGE
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and re.search(OUT_OF_MEMORY, str(error))):
+        return "out of memory; try a smaller batch_size or image_size, or a smaller backbone", CRASH
     return None, CRASH
 
 
@@ -83,12 +94,30 @@ def composition(error: BaseException, command: str) -> str:
     reason = [line.strip() for line in str(cause).splitlines() if line.strip()] if cause else []
     first = lines[0] if lines else type(error).__name__
     if unknown := re.match(r"Could not override '([^']*)'", first):
-        return f"unknown key {unknown[1]!r}: `lowres-ssl {command} --help` lists the keys"
+        return unknown_key(unknown[1], command)
+    if unfinished := re.match(r"Error parsing override '([^'=]*)'", first):
+        return f"{unfinished[1]}: got no value, wanted {unfinished[1]}=VALUE"
+    if "${recipe}/${" in first:
+        return f"one of {', '.join(GROUPS)} got several values, or none; type -m method=a,b for a sweep"
     if several := re.match(r"Ambiguous value for argument '(([^=]*)=(.*))'", first):
         typed, key, values = several.groups()
-        return f"{typed}: got several values; type -m before it for a sweep, or {key}=[{values}] for a list"
+        as_list = "" if key in GROUPS else f", or {key}=[{values}] for a list"
+        return f"{typed}: got several values; type -m before it for a sweep{as_list}"
     if wrong := re.match(r"Error merging override (.*)", first):
         why = reason[0] if reason else "it has the wrong type"
+        if kind := re.search(r"could not be converted to (\w+)", why):
+            why = f"wanted {KINDS.get(kind[1], kind[1])}"
         return f"{wrong[1]}: {why}"
     said = "; ".join(dict.fromkeys([first, *reason[:1]]))
     return f"{said}; `lowres-ssl {command} --help` lists the keys"
+
+
+def unknown_key(key: str, command: str) -> str:
+    """What was probably meant, if that can be known."""
+    group, _, inner = key.partition(".")
+    probe = inner.partition(".")[0]
+    if group == "probe" and files("lowres_ssl.conf").joinpath("probe", f"{probe}.yaml").is_file():
+        return f"unknown key {key!r}: {probe} is not among the probes chosen; type probe=[knn,{probe}]"
+    close = get_close_matches(key, known_keys(SCHEMAS[command]), n=1, cutoff=0.75) if command in SCHEMAS else []
+    hint = f"; did you mean {close[0]}?" if close else ""
+    return f"unknown key {key!r}: `lowres-ssl {command} --help` lists the keys{hint}"

@@ -1,5 +1,6 @@
 """Frozen encoder -> features: every image once, float32, stored beside the encoder."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -62,9 +63,18 @@ def stored(path: Path, key: str) -> dict[str, Tensor] | None:
         tensors, metadata = load_tensors(path)
     except CheckpointError:
         return None
-    return tensors if metadata.get("key") == key else None
+    fits = metadata.get("key") == key and metadata.get("digest") == digest_of(tensors)
+    return tensors if fits else None
 
 
 def store_features(path: Path, features: Mapping[str, Tensor], key: str) -> None:
     """Keep the features of each side, float32 [n, D], under `key`, which says of what they are."""
-    save_tensors(path, features, {"key": key})
+    save_tensors(path, features, {"key": key, "digest": digest_of(features)})
+
+
+def digest_of(features: Mapping[str, Tensor]) -> str:
+    """Hex SHA-256 of the numbers, side by side in the order of the sides' names."""
+    digest = hashlib.sha256()
+    for side in sorted(features):
+        digest.update(features[side].contiguous().numpy().tobytes())
+    return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""Path-valued overrides as they are typed: quoted for Hydra's lexer, `~` expanded.
+"""Paths, names and patterns as they are typed: quoted for Hydra's lexer, `~` expanded in paths.
 
 Hydra's grammar refuses spaces, commas, brackets, `~` and letters outside ASCII unless they are quoted, and a shell has
 taken the quotes away by the time we see them.
@@ -10,23 +10,26 @@ from pathlib import Path
 PATH_KEYS = frozenset(
     ["data_dir", "output_dir", "store_dir", "run", "weights", "dataset.root", "dataset.archive", "dataset.unlabelled"]
 )
+# Free text, in which `~` is a letter like any other.
+TEXT_KEYS = frozenset(["dataset.name", "dataset.title", "dataset.options.group_pattern"])
 QUOTED = re.compile(r"""^(['"]).*\1$""", re.DOTALL)
 NULL = frozenset(["null", "None", ""])
 
 
-def quote_paths(overrides: list[str]) -> list[str]:
-    """The overrides with each path value quoted; others as they are.
+def quote_texts(overrides: list[str]) -> list[str]:
+    """The overrides with each path and each free text quoted; others as they are.
 
-    A value that is quoted already is left alone: that is how a sweep over several paths is typed.
+    A value that is quoted already is left alone: that is how a sweep over several is typed.
     """
-    return [quote_path(override) for override in overrides]
+    return [quote_text(override) for override in overrides]
 
 
-def quote_path(override: str) -> str:
+def quote_text(override: str) -> str:
     key, equals, value = override.partition("=")
-    if not equals or key.lstrip("+") not in PATH_KEYS or value in NULL or QUOTED.match(value):
+    name = key.lstrip("+")
+    if not equals or name not in PATH_KEYS | TEXT_KEYS or value in NULL or QUOTED.match(value):
         return override
-    return f"{key}={quoted(expanded(value))}"
+    return f"{key}={quoted(expanded(value) if name in PATH_KEYS else value)}"
 
 
 def expanded(value: str) -> str:

@@ -2,13 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.resources import files
-from io import StringIO
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from omegaconf import DictConfig, OmegaConf
 
 from lowres_ssl.config import DatasetConfig, Experiment
 from lowres_ssl.data.fetch import fetch, is_there
@@ -49,7 +46,10 @@ def catalogue_of(dataset: DatasetConfig, store_dir: Path) -> Catalogue:
     if dataset.archive and not is_there(Path(dataset.root)):
         get(dataset)
     if not Path(dataset.root).exists():
-        raise DataError(f"{dataset.root}: no such folder, wanted the images of {dataset.title}. {how_to_get(dataset)}")
+        raise DataError(
+            f"{dataset.root}: no such folder, wanted the images of {dataset.title}. {how_to_get(dataset)} "
+            "Elsewhere: dataset.root=FOLDER"
+        )
     return build_catalogue(
         name=dataset.name,
         root=Path(dataset.root),
@@ -59,20 +59,6 @@ def catalogue_of(dataset: DatasetConfig, store_dir: Path) -> Catalogue:
         skip_unreadable=dataset.skip_unreadable,
         cache_dir=store_dir,
     )
-
-
-def known_sets(data_dir: str) -> list[DatasetConfig]:
-    """The data sets that have a config, by name, as they are below `data_dir`."""
-    sets = []
-    for name in sorted(entry.name for entry in files("lowres_ssl.conf").joinpath("dataset").iterdir()):
-        loaded = OmegaConf.load(StringIO(files("lowres_ssl.conf").joinpath("dataset", name).read_text("utf-8")))
-        assert isinstance(loaded, DictConfig)
-        loaded.pop("defaults", None)
-        merged = OmegaConf.merge({"data_dir": data_dir, "dataset": DatasetConfig}, {"dataset": loaded})
-        dataset = OmegaConf.to_object(merged.dataset)
-        assert isinstance(dataset, DatasetConfig)
-        sets.append(dataset)
-    return sets
 
 
 def get(dataset: DatasetConfig) -> None:

@@ -6,6 +6,8 @@ from types import TracebackType
 
 from tqdm import tqdm
 
+from lowres_ssl.terminal import say
+
 SECONDS_BETWEEN_LINES = 5.0
 
 
@@ -48,4 +50,4 @@ class Progress:
             self.bar.update(self.done - self.bar.n)
             return
         left = tqdm.format_interval(spent / max(steps, 1) * (self.total - self.done))
-        print(f"{self.name}: epoch {epoch}/{self.epochs}, {text}, {left} left", file=sys.stderr, flush=True)
+        say(f"{self.name}: epoch {epoch}/{self.epochs}, {text}, {left} left")

@@ -33,6 +33,7 @@ from lowres_ssl.errors import CheckpointError, DataError
 SCHEMA_VERSION = 1
 KINDS = ("pretrain", "evaluate")
 Which = Literal["selected", "last"]
+RETRAIN = "type its pretrain command again with force=true"
 
 
 @dataclass(frozen=True)
@@ -73,14 +74,14 @@ class Run:
 
     def read(self) -> dict[str, Any] | None:
         """What `run.json` says; None if there is none."""
-        return read_json(self.folder / "run.json", "start the run again with force=true")
+        return read_json(self.folder / "run.json", RETRAIN)
 
     def description(self) -> dict[str, Any]:
         """What `run.json` says of a run that must be there. Raises `CheckpointError` if it is not."""
         description = self.read()
         if description is None:
             raise CheckpointError(
-                f"{self.folder}: no run.json there, wanted a run's folder; see them with lowres-ssl runs"
+                f"{self.folder}: no run.json there, wanted a run's folder or name; see them with lowres-ssl runs"
             )
         return description
 
@@ -90,8 +91,16 @@ class Run:
 
     def finish(self, **outcome: Any) -> None:
         """The encoder is there: the run is finished, and what only resuming needed goes."""
-        write_json(self.folder / "run.json", self.description() | outcome | {"finished": True})
+        encoders = {path.name: file_hash(path) for path in sorted(self.folder.glob("encoder*.safetensors"))}
+        write_json(self.folder / "run.json", self.description() | outcome | {"encoders": encoders, "finished": True})
         self.checkpoint.unlink(missing_ok=True)
+
+    def checked_encoder(self, which: Which = "selected") -> Path:
+        """The encoder's file, as it was written. Raises `CheckpointError` if it is gone, or holds something else."""
+        path = self.encoder(which)
+        if file_hash(path) != self.description().get("encoders", {}).get(path.name):
+            raise CheckpointError(f"{path}: not the encoder that this run wrote, or a damaged one; {RETRAIN}")
+        return path
 
     def discard(self) -> None:
         """Everything in it goes: `force=true`. Raises `OSError`."""
@@ -132,6 +141,15 @@ def digest(content: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def file_hash(path: Path) -> str:
+    """Hex SHA-256 of a file's bytes. Raises `CheckpointError` if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror}); {RETRAIN}") from error
+
+
 def run_for(output_dir: Path, kind: str, labels: Sequence[str], identity: Mapping[str, Any]) -> Run:
     """The run that is what `identity` says; `labels` (data set, method, ...) are for the reader of its name."""
     parts = [re.sub(r"[^A-Za-z0-9._]+", "_", label) for label in labels]
@@ -141,6 +159,12 @@ def run_for(output_dir: Path, kind: str, labels: Sequence[str], identity: Mappin
 def find_runs(output_dir: Path) -> list[Run]:
     """Every run below `output_dir`, by name; empty if there is none."""
     return [Run(path.parent) for kind in KINDS for path in sorted((output_dir / kind).glob("*/run.json"))]
+
+
+def find_run(output_dir: Path, named: str) -> Run:
+    """A run by its folder, or by its name as `lowres-ssl runs` shows it."""
+    below = [output_dir / kind / named for kind in KINDS]
+    return Run(next((folder for folder in (Path(named), *below) if (folder / "run.json").exists()), Path(named)))
 
 
 def write_result(folder: Path, result: Mapping[str, Any], predictions: Mapping[str, np.ndarray[Any, Any]]) -> None:

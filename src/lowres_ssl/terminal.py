@@ -36,6 +36,13 @@ def in_words(count: float) -> str:
     return f"{count:.1f} GB"
 
 
+def count(number: int, what: str) -> str:
+    """ "1 epoch", "2 epochs"."""
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+
+
 def say(text: str) -> None:
     """What is being done, on standard error: standard output is for results."""
-    print(text, file=sys.stderr, flush=True)
+    # In one piece: a signal between a text and its line's end would glue the next line to it.
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()

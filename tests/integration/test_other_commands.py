@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import textwrap
 import zipfile
 from pathlib import Path
 
@@ -27,6 +28,24 @@ def test_evaluating_a_run_again_uses_its_images_encoder_and_settings(lowres_ssl:
     # KNN and linear, with the run's own settings, were there already.
     assert [name.split("-")[0] for name in {path.name for path in trained.iterdir()} - before] == ["logistic"]
     assert "random initialisation" in answer.out
+
+
+def test_run_is_found_by_the_name_that_runs_shows(lowres_ssl: Command, trained: Path) -> None:
+    assert lowres_ssl("evaluate", f"run={trained.name}", "probe.knn.k=3").code == 0
+
+
+def test_set_of_ones_own_is_kept_in_a_folder_of_configs(lowres_ssl: Command, cells: Path, tmp_path: Path) -> None:
+    """As the README shows it."""
+    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text()
+    example = re.search(r"```yaml\n(.*?)```", readme, re.DOTALL)
+    assert example is not None
+    (tmp_path / "my_conf" / "dataset").mkdir(parents=True)
+    (tmp_path / "my_conf" / "dataset" / "cells.yaml").write_text(textwrap.dedent(example[1]))
+    cells.rename(tmp_path / "data" / "cells")
+    answer = lowres_ssl("data", "--config-dir", "my_conf", "dataset=cells", "split=patient")
+    assert answer.code == 0, answer.err
+    assert "Our cells" in answer.out
+    assert "10 patients" in answer.out
 
 
 def test_evaluating_a_run_with_another_k_stands_beside_the_first(lowres_ssl: Command, trained: Path) -> None:
@@ -95,7 +114,7 @@ def test_data_lists_every_set_and_how_to_get_it(lowres_ssl: Command) -> None:
 
 
 def test_data_shows_classes_split_and_leakage(lowres_ssl: Command, cells: Path) -> None:
-    answer = lowres_ssl("data", "dataset=folder", "dataset.options.group_pattern='(p\\d+)_'", "split=patient")
+    answer = lowres_ssl("data", "dataset=folder", "dataset.options.group_pattern=(p[^/_]+)_", "split=patient")
     assert answer.code == 0, answer.err
     assert "0 of 8 test images share a patient" in answer.out
     assert "10 patients" in answer.out

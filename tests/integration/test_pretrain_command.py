@@ -51,7 +51,7 @@ def test_random_row_stands_beside_the_method(lowres_ssl: Command, cells: Path) -
     answer = lowres_ssl("pretrain", "method=vicreg", *DATA)
     assert answer.code == 0, answer.err
     rows = [line.split("  ")[0] for line in answer.out.splitlines()]
-    assert "vicreg, batch size 8, 1 epochs" in rows
+    assert "vicreg, batch size 8, 1 epoch" in rows
     assert "random initialisation" in rows
     assert "linear (MLP)" in answer.out
 

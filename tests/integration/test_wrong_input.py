@@ -51,6 +51,16 @@ def refused(answer: Answer, code: int, *parts: str) -> None:
         (["dataset.options.group_pattern='('"], ["group_pattern=(", "not a regular expression"]),
         (["seed=-1"], ["seed=-1", "wanted a whole number"]),
         (["image_size=16"], ["image_size=16", "at least 17 pixels", "backbone.small_stem=true"]),
+        (["image_size=100000"], ["image_size=100000", "at most 4096"]),
+        (["dataset.root="], ["dataset.root=", "got nothing"]),
+        (["output_dir="], ["output_dir=", "got nothing"]),
+        (["dataset.name="], ["dataset.name=", "a name for the runs"]),
+        (["epochs"], ["epochs: got no value, wanted epochs=VALUE"]),
+        (["epochs=abc"], ["epochs=abc: wanted a whole number"]),
+        (["batchsize=3"], ["unknown key 'batchsize'", "did you mean batch_size?"]),
+        (["method=[simclr,dcl]"], ["got several values", "-m method=a,b"]),
+        (["method=simclr,dcl"], ["method=simclr,dcl", "type -m before it"]),
+        (["probe=knn", "probe.linear.epochs=2"], ["linear is not among the probes chosen", "probe=[knn,linear]"]),
         (["warmup_epochs=5"], ["warmup_epochs=5", "from 0 to epochs=1"]),
     ],
 )
@@ -58,7 +68,8 @@ def test_wrong_values_are_refused_before_anything_is_trained(
     lowres_ssl: Command, cells: Path, tmp_path: Path, overrides: list[str], parts: list[str]
 ) -> None:
     answer = lowres_ssl(*DATA, *overrides)
-    refused(answer, 3 if overrides[0].startswith(("split", "dataset.root")) else 2, *parts)
+    data = overrides[0].startswith("split") or overrides[0] == "dataset.root=missing"
+    refused(answer, 3 if data else 2, *parts)
     assert not list((tmp_path / "outputs").glob("pretrain/*"))
 
 
@@ -111,6 +122,56 @@ def test_encoder_of_another_architecture_is_refused(lowres_ssl: Command, cells: 
     answer = lowres_ssl("evaluate", "weights=other.safetensors", "dataset=folder", *SMALL[:2], "probe.knn.k=5")
     refused(answer, 4, "other.safetensors", "another architecture", "is not known", "backbone=NAME")
     assert not list((tmp_path / "outputs").glob("evaluate/*"))
+
+
+def test_no_probe_is_refused_before_anything_is_trained(lowres_ssl: Command, cells: Path, tmp_path: Path) -> None:
+    typed = [word for word in DATA if "knn" not in word]
+    refused(lowres_ssl(*typed, "probe=[]"), 2, "probe=[]", "probe=[knn,linear]", "evaluate=false")
+    assert not list((tmp_path / "outputs").glob("pretrain/*"))
+
+
+def test_unlabelled_folder_that_holds_the_set_is_refused(lowres_ssl: Command, cells: Path) -> None:
+    refused(lowres_ssl(*DATA, f"dataset.unlabelled={cells}"), 3, "dataset.unlabelled=", "wanted a folder beside them")
+
+
+def test_config_that_is_no_yaml_is_named_and_the_other_sets_are_listed(lowres_ssl: Command, tmp_path: Path) -> None:
+    (tmp_path / "mine" / "dataset").mkdir(parents=True)
+    (tmp_path / "mine" / "dataset" / "bad.yaml").write_text("a: [")
+    refused(lowres_ssl("data", "--config-dir", "mine", "dataset=bad"), 2, "bad.yaml, line ", "not YAML")
+    answer = lowres_ssl("data", "--config-dir", "mine")
+    assert answer.code == 0
+    assert "phantom" in answer.out
+    assert "bad.yaml: cannot be composed" in answer.err
+
+
+@pytest.mark.parametrize("name", ["encoder.safetensors", "run.json", "split.json"])
+def test_damaged_file_of_a_finished_run_is_noticed(lowres_ssl: Command, trained: Path, name: str) -> None:
+    path = trained / name
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(content)
+    answer = lowres_ssl("evaluate", f"run={trained}", "probe.knn.k=3")
+    refused(answer, 3 if name == "split.json" else 4, name, "type ")
+
+
+def test_damaged_features_are_made_anew(lowres_ssl: Command, trained: Path) -> None:
+    (path,) = trained.glob("features-*.safetensors")
+    whole = path.read_bytes()
+    content = bytearray(whole)
+    content[-100] ^= 0xFF
+    path.write_bytes(content)
+    assert lowres_ssl("evaluate", f"run={trained}", "probe.knn.k=3").code == 0
+    assert path.read_bytes() == whole
+
+
+def test_lost_encoder_is_not_called_finished_and_a_lost_split_is_written_again(
+    lowres_ssl: Command, trained: Path
+) -> None:
+    (trained / "split.json").unlink()
+    assert lowres_ssl(*DATA).code == 0
+    assert (trained / "split.json").exists()
+    (trained / "encoder.safetensors").unlink()
+    refused(lowres_ssl(*DATA), 4, "encoder.safetensors", "force=true")
 
 
 def test_pickle_that_would_run_code_is_refused(lowres_ssl: Command, cells: Path, tmp_path: Path) -> None:

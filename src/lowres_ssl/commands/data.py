@@ -15,8 +15,9 @@ from lowres_ssl.data.sources import images_below
 from lowres_ssl.data.splits import Split, make_split
 from lowres_ssl.data.store import open_store, storage_size_for, store_folder
 from lowres_ssl.errors import ConfigError
-from lowres_ssl.preparation import catalogue_of, get, how_to_get, known_sets
-from lowres_ssl.terminal import columns, size_of
+from lowres_ssl.known_sets import known_sets
+from lowres_ssl.preparation import catalogue_of, get, how_to_get
+from lowres_ssl.terminal import columns, say, size_of
 
 
 def main(cfg: DictConfig) -> None:
@@ -31,14 +32,20 @@ def main(cfg: DictConfig) -> None:
 
 def list_sets(data_dir: str) -> None:
     """Each set that has a config: its title, whether it is there, and how to get it."""
-    rows = []
-    for dataset in known_sets(data_dir):
+    sets, problems = known_sets(data_dir)
+    rows, missing = [], []
+    for choice, dataset in sets:
         if is_there(Path(dataset.root)):
             state = f"{sum(1 for _ in images_below(Path(dataset.root))):,} images"
-            rows.append([dataset.name, dataset.title, state, dataset.root, f"lowres-ssl data dataset={dataset.name}"])
         else:
-            rows.append([dataset.name, dataset.title, "not there", dataset.root, how_to_get(dataset)])
-    print(columns(["data set", "", "", "place", "next"], rows))
+            state = "not there"
+            missing.append(f"{choice}: {how_to_get(dataset)}")
+        rows.append([choice, dataset.title, state, dataset.root])
+    print(columns(["data set", "", "images", "place"], rows))
+    print("\nMore of one that is there: lowres-ssl data dataset=NAME. How to get the others:\n")
+    print("\n".join(missing))
+    for problem in problems:
+        say(f"note: {problem}")
 
 
 def show_set(config: DataConfig, dataset: DatasetConfig) -> None:
@@ -72,19 +79,28 @@ def class_table(catalogue: Catalogue, split: Split, dataset: DatasetConfig) -> s
     """Images of each class, those published and those on each side."""
     counts = catalogue.counts()
     sides = [Counter(catalogue.labels[rows].tolist()) for rows in (split.train, split.validation, split.test)]
+    published = dataset.expected
+    heads = ["class", "images", *(["published"] if published else []), "train", "validate", "test"]
+
+    def line(name: str, images: int, wanted: int | None, own: list[int]) -> list[str]:
+        return [name, *map(str, [images, *([wanted or 0] if published else []), *own])]
+
     rows = [
-        [name, str(counts[name]), str(dataset.expected.get(name, "-")), *[str(side[place]) for side in sides]]
+        line(name, counts[name], published.get(name), [side[place] for side in sides])
         for place, name in enumerate(catalogue.classes)
     ]
-    published = str(sum(dataset.expected.values())) if dataset.expected else "-"
-    rows.append(["all", str(len(catalogue.records)), published, *[str(side.total()) for side in sides]])
-    return columns(["class", "images", "published", "train", "validate", "test"], rows, right=range(1, 6))
+    rows.append(line("all", len(catalogue.records), sum(published.values()), [side.total() for side in sides]))
+    return columns(heads, rows, right=range(1, len(heads)))
 
 
 def facts(catalogue: Catalogue, split: Split, folder: Path) -> str:
     heights, widths = np.array([(record.height, record.width) for record in catalogue.records]).T
     groups = {record.group for record in catalogue.records} - {None}
-    prepared = f"{folder} ({size_of(folder)})" if folder.is_dir() else "not yet; prepare=true decodes the images now"
+    prepared = (
+        f"{folder} ({size_of(folder)})"
+        if folder.is_dir()
+        else "not yet; prepare=true decodes every image now, and finds those that cannot be read"
+    )
     rows = [
         ["pixels", f"{widths.min()} x {heights.min()} to {widths.max()} x {heights.max()}"],
         ["groups", f"{len(groups):,} patients, slides or source images" if groups else "not known"],

@@ -10,7 +10,7 @@ from lowres_ssl.config import DoctorConfig, read_config
 from lowres_ssl.data.fetch import is_there
 from lowres_ssl.device import Compute, device_name, has_native_bf16, resolve
 from lowres_ssl.errors import CheckpointError, DataError
-from lowres_ssl.preparation import known_sets
+from lowres_ssl.known_sets import known_sets
 from lowres_ssl.provenance import commit, versions
 from lowres_ssl.runs import check_writable, find_runs
 from lowres_ssl.terminal import columns, in_words
@@ -43,7 +43,7 @@ def about_precision(compute: Compute) -> str:
 
 
 def about_data(data_dir: str) -> str:
-    there = [dataset.title for dataset in known_sets(data_dir) if is_there(Path(dataset.root))]
+    there = [dataset.title for _, dataset in known_sets(data_dir)[0] if is_there(Path(dataset.root))]
     return f"{data_dir}: {', '.join(there) or 'no data set yet'}; the others: lowres-ssl data"
 
 

@@ -17,7 +17,7 @@ from lowres_ssl.device import resolve
 from lowres_ssl.errors import CheckpointError, ConfigError
 from lowres_ssl.evaluation import Evaluation, check_images, new_encoder, probes_of
 from lowres_ssl.preparation import prepare, split_of
-from lowres_ssl.runs import Run, check_writable
+from lowres_ssl.runs import Run, check_writable, find_run
 from lowres_ssl.scoring import score_and_show
 
 # What a run was made with, and its scores are of; the images may have moved.
@@ -29,7 +29,7 @@ def main(cfg: DictConfig) -> None:
     if (cfg.run is None) == (cfg.weights is None):
         got = "neither" if cfg.run is None else "both"
         raise ConfigError(f"got {got} of run and weights, wanted one: type run=FOLDER (see lowres-ssl runs)")
-    run = None if cfg.run is None else finished_run(Path(cfg.run))
+    run = None if cfg.run is None else finished_run(find_run(Path(cfg.output_dir), cfg.run))
     if run is not None:
         cfg = as_in_the_run(cfg, run.description())
     config = read_config(cfg, EvaluateConfig)
@@ -51,11 +51,12 @@ def main(cfg: DictConfig) -> None:
     score_and_show(rows, material, compute)
 
 
-def finished_run(folder: Path) -> Run:
+def finished_run(run: Run) -> Run:
     """Raises `CheckpointError` if there is no run there, or an unfinished one."""
-    run = Run(folder)
     if not run.description()["finished"]:
-        raise CheckpointError(f"{folder}: this run is not finished; type its pretrain command again to go on with it")
+        raise CheckpointError(
+            f"{run.folder}: this run is not finished; type its pretrain command again to go on with it"
+        )
     return run
 
 

@@ -9,7 +9,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from lowres_ssl.artefacts import describe_run, keep_encoder, untrained_run
+from lowres_ssl.artefacts import describe_run, keep_encoder, keep_split, untrained_run
 from lowres_ssl.checkpoint import load_encoder
 from lowres_ssl.config import PretrainConfig, plain, read_config, with_method_random
 from lowres_ssl.data.records import Catalogue
@@ -62,7 +62,8 @@ def main(cfg: DictConfig) -> None:
 def plan_of(config: PretrainConfig) -> Plan:
     """Raises `ConfigError` for whatever is wrong with `config` and can be known without the images."""
     compute = resolve(config.device.name, config.precision.name)
-    if config.select_encoder.name == "best_validation_knn" and "knn" not in config.probe:
+    selects = config.select_encoder.name == "best_validation_knn"
+    if selects and "knn" not in config.probe:
         raise ConfigError("select_encoder=best_validation_knn: wanted knn among the probes; type probe=[knn,linear]")
     encoder, width = new_encoder(config)
     training = Training(
@@ -91,7 +92,7 @@ def plan_of(config: PretrainConfig) -> Plan:
             seed=config.seed,
             **plain(config.views),
         ),
-        evaluation=probes_of(config),
+        evaluation=probes_of(config) if config.evaluate or selects else Evaluation({}, {}),
         compute=compute,
     )
 
@@ -100,7 +101,7 @@ def divide(plan: Plan, catalogue: Catalogue) -> Split:
     """The split. Raises `ConfigError` if the images will not do for this plan; says what is doubtful."""
     split = split_of(plan.config, catalogue)
     selects = plan.method.trains and plan.config.select_encoder.name == "best_validation_knn"
-    check_images(plan.evaluation if plan.config.evaluate or selects else Evaluation({}, {}), catalogue, split)
+    check_images(plan.evaluation, catalogue, split)
     if selects and not len(split.validation):
         raise ConfigError("select_encoder=best_validation_knn: there are no validation images; try last")
     if plan.method.trains:
@@ -120,6 +121,8 @@ def obtain(plan: Plan, material: Material, probe: Any) -> Run:
         run.discard()
     description = run.read()
     if description and description["finished"]:
+        run.checked_encoder()
+        keep_split(run, material)
         say(f"{run.name}: finished already; force=true trains it again")
         return run
     if description is None:

@@ -1,6 +1,8 @@
 """`lowres-ssl runs`: finished and unfinished runs with their scores; what they no longer need, removed."""
 
 import sys
+from collections import defaultdict
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from lowres_ssl.ledger import ledger
 from lowres_ssl.pruning import leftovers, remove
 from lowres_ssl.terminal import bytes_of, columns, in_words
 
-SHOWN = ["run", "title", "state", "split", "recipe", "epochs"]
+SHOWN = ["run", "title", "state", "split", "recipe", "backbone", "image_size", "epochs"]
 
 
 def main(cfg: DictConfig) -> None:
@@ -30,7 +32,8 @@ def main(cfg: DictConfig) -> None:
         case "json":
             print(frame.to_json(orient="records", indent=2, force_ascii=False))
         case _ if frame.empty:
-            print(f"no runs below {output_dir}; make one: lowres-ssl pretrain dataset=phantom")
+            missing = "" if output_dir.exists() else " (no such folder)"
+            print(f"no runs below {output_dir}{missing}; make one: lowres-ssl pretrain dataset=phantom")
         case _:
             print(table(frame))
 
@@ -38,9 +41,16 @@ def main(cfg: DictConfig) -> None:
 def table(frame: pd.DataFrame) -> str:
     """A line a run: accuracy / weighted F1 of each probe."""
     # One column is one way of scoring: a label that stands for several settings is told apart by them.
-    several = frame.groupby("label")["settings"].nunique() > 1
+    results = frame.to_dict("records")
+    ways: dict[Any, set[str]] = defaultdict(set)
+    for result in results:
+        if not pd.isna(result["label"]):
+            ways[result["label"]].add(result["settings"])
     columns_of: list[Any] = [
-        f"{row.label}, {row.settings}" if several.get(row.label, False) else row.label for row in frame.itertuples()
+        ", ".join([result["label"], *differing(result["settings"], ways[result["label"]])])
+        if result["label"] in ways
+        else None
+        for result in results
     ]
     frame = frame.assign(column=columns_of)
     labels = list(frame["column"].dropna().unique())
@@ -52,9 +62,18 @@ def table(frame: pd.DataFrame) -> str:
         scores = {row.column: f"{row.accuracy:.3f} / {row.weighted_f1:.3f}" for row in group.itertuples()}
         described = ["-" if pd.isna(first[key]) else str(first[key]) for key in shown]
         rows.append([*described, *[scores.get(label, "-") for label in labels]])
-    heads = [*shown, *labels]
-    note = "Scores: accuracy / weighted F1 on the test images. More: format=csv or format=json"
+    heads = [*(head.replace("_", " ") for head in shown), *labels]
+    note = (
+        "Scores: accuracy / weighted F1 on the test images. More: format=csv or format=json. "
+        "Score one again: lowres-ssl evaluate run=RUN"
+    )
     return columns(heads, rows) + f"\n\n{note}"
+
+
+def differing(settings: str, ways: Collection[str]) -> list[str]:
+    """Those of the settings ("k=5, vote=uniform") that not all of `ways` have."""
+    common = set.intersection(*(set(way.split(", ")) for way in ways))
+    return [setting for setting in settings.split(", ") if setting not in common]
 
 
 def prune(output_dir: Path, store_dir: Path) -> None:

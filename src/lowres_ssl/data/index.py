@@ -60,6 +60,8 @@ def build_catalogue(
     if unlabelled is not None:
         extra = list_unlabelled(unlabelled)
         beside = unlabelled.resolve()  # a folder of unlabelled images inside the set is no class of it
+        if beside == folder or beside in folder.parents:
+            raise DataError(f"dataset.unlabelled={unlabelled}: holds the labelled images, wanted a folder beside them")
         listings = [listing for listing in listings if beside not in listing.path.parents]
     if not listings:
         raise DataError(

@@ -54,6 +54,10 @@ def make_split(catalogue: Catalogue, *, kind: str, seed: int) -> Split:
     for label, name in enumerate(catalogue.classes):
         if label not in trained:
             raise DataError(f"split={kind}: class {name} has no training image; type split=stratified, or add images")
+    tested = {int(catalogue.labels[index]) for index in sides["test"]}
+    for label, name in enumerate(catalogue.classes):
+        if label not in tested:
+            notes.append(f"class {name} has no test image")
     return assemble(catalogue, kind, seed, sides, notes)
 
 
@@ -86,20 +90,27 @@ def load_split(path: Path, catalogue: Catalogue) -> Split:
         ids = {side: [str(id) for id in content[side]] for side in SIDES}
     except OSError as error:
         raise DataError(
-            f"{path}: the split cannot be read ({error.strerror}); remove it to have it made anew"
+            f"{path}: the split cannot be read ({error.strerror}); type the pretrain command again: it makes it anew"
         ) from error
     except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path}: not a split, or a damaged one; remove it to have it made anew") from error
+        raise DataError(
+            f"{path}: not a split, or a damaged one; remove it, then type the pretrain command again"
+        ) from error
     if version != VERSION:
-        raise DataError(f"{path}: split version {version}, wanted {VERSION}; remove it to have it made anew")
+        raise DataError(
+            f"{path}: split version {version}, wanted {VERSION}; remove it, then type the pretrain command again"
+        )
     if digest != digest_of(ids):
-        raise DataError(f"{path}: its digest does not fit its ids, someone edited it; remove it to have it made anew")
+        raise DataError(
+            f"{path}: its digest does not fit its ids, someone edited it; remove it, then type the pretrain command "
+            "again"
+        )
     place = {record.id: index for index, record in enumerate(catalogue.records)}
     listed = [id for side in SIDES for id in ids[side]]
     if sorted(listed) != sorted(place):
         odd = sorted(set(listed) ^ set(place)) or [id for id in place if listed.count(id) > 1]
         raise DataError(
             f"{path}: a split of other images: got {len(listed)}, wanted the {len(place)} of {catalogue.name} "
-            f"(the first that differs is {odd[0]}); remove it to have it made anew"
+            f"(the first that differs is {odd[0]}); remove it, then type the pretrain command again"
         )
     return assemble(catalogue, str(kind), int(seed), {side: [place[id] for id in ids[side]] for side in SIDES}, notes)

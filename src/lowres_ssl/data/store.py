@@ -206,7 +206,8 @@ def allocate(path: Path, shape: tuple[int, ...]) -> np.memmap[Any, Any]:
     free = shutil.disk_usage(path.parent).free
     if needed + SPARE_BYTES > free:
         raise DataError(
-            f"{path.parent.parent}: the decoded images need {needed / 1e9:.2f} GB, got {free / 1e9:.2f} GB free; "
+            f"{path.parent.parent}: the decoded images need {needed / 1e6:,.1f} MB, and {SPARE_BYTES / 1e6:,.0f} MB "
+            f"are to stay free, got {free / 1e6:,.1f} MB; "
             "take a smaller dataset.storage_size, or another place with output_dir=FOLDER"
         )
     array = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)

@@ -48,7 +48,7 @@ class Knn(Probe):
         if self.k > images:
             raise ConfigError(
                 f"probe.knn.k={self.k}: the training set has {images} images; the largest that would do: "
-                f"probe.knn.k={images}"
+                f"probe.knn.k={images}; a small set wants a small k, such as probe.knn.k={min(5, images)}"
             )
         small = [f"{name} ({n})" for name, n in zip(class_names, train_counts, strict=True) if n < self.k]
         if small:
