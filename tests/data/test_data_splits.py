@@ -235,7 +235,7 @@ def test_official_split_reports_bytes_on_two_sides(made_up: MadeUp) -> None:
     rows = divided_rows(20, 5, 8)
     rows += [("train/a/x.png", "a", None, "train", "x"), ("test/a/x.png", "a", None, "test", "x")]
     split = make_split(made_up(rows), kind="official", seed=0)
-    assert "1 test images are byte for byte in train as well, as the set was published" in split.notes
+    assert "1 test images are byte for byte in train as well, since the set comes divided so" in split.notes
 
 
 def test_official_split_needs_train_and_test_folders(made_up: MadeUp) -> None:

@@ -192,7 +192,7 @@ def test_pretraining_on_all_images_is_marked(lowres_ssl: Command, cells: Path) -
     answer = lowres_ssl("pretrain", *DATA, "pretrain_on=all")
     assert "on all images" in answer.out
     assert "has seen the validation and the test images" in answer.out
-    assert "pretrain_on" in lowres_ssl("runs").out
+    assert "pretrain on" in lowres_ssl("runs").out
 
 
 def test_folder_with_its_own_sides_is_divided_by_them(lowres_ssl: Command, tmp_path: Path) -> None:
