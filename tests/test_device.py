@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from lowres_ssl import device
-from lowres_ssl.device import Compute, resolve
+from lowres_ssl.device import Compute, Processor, resolve
 from lowres_ssl.errors import ConfigError
 
 CPUINFO = """processor\t: 0
+vendor_id\t: GenuineIntel
 model name\t: Some CPU @ 2.00GHz
 flags\t\t: fpu avx2 avx512_bf16
 
@@ -26,10 +27,12 @@ Machine = Callable[..., None]
 def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     """Play a machine: with a GPU or not, with these flags of the CPU, with a GPU that has bf16 or not."""
 
-    def play(*, gpu: bool = False, flags: tuple[str, ...] = (), gpu_bf16: bool = True) -> None:
+    def play(
+        *, gpu: bool = False, flags: tuple[str, ...] = (), vendor: str = "AuthenticAMD", gpu_bf16: bool = True
+    ) -> None:
         monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: gpu_bf16)
-        monkeypatch.setattr(device, "processor", lambda: ("Some CPU", frozenset(flags)))
+        monkeypatch.setattr(device, "processor", lambda: Processor("Some CPU", vendor, frozenset(flags)))
         monkeypatch.setattr(device, "keep_freed_memory", lambda: None)
 
     return play
@@ -42,6 +45,8 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
         ({"gpu": True, "gpu_bf16": False}, ("cuda", "fp16")),
         ({"flags": ("avx2", "avx512_bf16")}, ("cpu", "bf16")),
         ({"flags": ("amx_bf16",)}, ("cpu", "bf16")),
+        ({"flags": ("avx512_bf16",), "vendor": "GenuineIntel"}, ("cpu", "fp32")),
+        ({"flags": ("avx512_bf16", "amx_bf16"), "vendor": "GenuineIntel"}, ("cpu", "bf16")),
         ({"flags": ("avx2", "avx512f")}, ("cpu", "fp32")),
         ({}, ("cpu", "fp32")),
     ],
@@ -96,14 +101,16 @@ def test_the_description_names_processor_and_precision(machine: Machine) -> None
 
 def test_the_processor_is_read_from_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "read_text", lambda *_, **__: CPUINFO)
-    assert device.processor.__wrapped__() == ("Some CPU @ 2.00GHz", frozenset({"fpu", "avx2", "avx512_bf16"}))
+    assert device.processor.__wrapped__() == Processor(
+        "Some CPU @ 2.00GHz", "GenuineIntel", frozenset({"fpu", "avx2", "avx512_bf16"})
+    )
 
 
 def test_a_system_that_lists_no_flags_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "read_text", lambda *_, **__: "Processor : ARMv8\n")
-    name, flags = device.processor.__wrapped__()
-    assert name
-    assert not flags
+    told = device.processor.__wrapped__()
+    assert told.name
+    assert not told.flags
 
 
 def test_a_system_that_does_not_tell_still_has_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,7 +119,7 @@ def test_a_system_that_does_not_tell_still_has_a_name(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(Path, "read_text", missing)
     monkeypatch.setattr(device.platform, "processor", lambda: "Apple M1")
-    assert device.processor.__wrapped__() == ("Apple M1", frozenset())
+    assert device.processor.__wrapped__() == Processor("Apple M1", "", frozenset())
 
 
 @pytest.mark.parametrize(("library", "calls"), [("glibc", [(-4, 0), (-1, 2**31 - 1)]), ("", [])])

@@ -190,7 +190,13 @@ def read_config(cfg: DictConfig, schema: type[Config]) -> Config:
     """
     unknown = next(unknown_keys(cfg), None)
     if unknown is not None:
-        raise ConfigError(f"unknown key {unknown!r}: `lowres-ssl COMMAND --help` lists the keys")
+        command = next(command for command, known in SCHEMAS.items() if known is schema)
+        raise ConfigError(f"unknown key {unknown!r}: `lowres-ssl {command} --help` lists the keys")
+    deleted = next((name for name in known_keys(schema) if is_deleted(cfg, name)), None)
+    if deleted is not None:
+        raise ConfigError(f"{deleted}: got no value, wanted {deleted}=VALUE, or nothing typed of it for the default")
+    cfg = cfg.copy()
+    OmegaConf.resolve(cfg)  # `to_object` keeps an interpolation that it cannot resolve as the text that was typed
     config = cast(Config, OmegaConf.to_object(cfg))
     assert isinstance(config, schema)
     for key in ("data_dir", "output_dir", "store_dir"):
@@ -230,6 +236,13 @@ def known_keys(schema: type, prefix: str = "") -> list[str]:
             if is_dataclass(section):
                 keys += known_keys(cast(type, section), f"{prefix}{name}.")
     return keys
+
+
+def is_deleted(cfg: DictConfig, key: str) -> bool:
+    """Whether `~key` took the key out of a section that is there."""
+    section, _, name = key.rpartition(".")
+    node = OmegaConf.select(cfg, section) if section else cfg
+    return isinstance(node, DictConfig) and not node._is_none() and name not in node.keys()  # noqa: SIM118
 
 
 def with_method_random(cfg: DictConfig) -> DictConfig:

@@ -36,8 +36,9 @@ class Compute:
 def resolve(device: str, precision: str) -> Compute:
     """What to compute on. `device`: auto, cuda or cpu; `precision`: auto, fp32, bf16 or fp16.
 
-    auto takes a CUDA GPU where there is one, and bf16 where the hardware has it natively; an older GPU gets fp16 with a
-    gradient scaler, an older CPU fp32. Raises `ConfigError` for a device that is not there or cannot do it.
+    auto takes a CUDA GPU where there is one, and bf16 where the hardware has it natively and is the faster for it; an
+    older GPU gets fp16 with a gradient scaler, another CPU fp32. Raises `ConfigError` for a device that is not there or
+    cannot do it.
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -50,7 +51,7 @@ def resolve(device: str, precision: str) -> Compute:
     if device == "cpu":
         keep_freed_memory()
     if precision == "auto":
-        precision = "bf16" if has_native_bf16(where) else "fp16" if device == "cuda" else "fp32"
+        precision = "bf16" if is_faster_in_bf16(where) else "fp16" if device == "cuda" else "fp32"
     return Compute(where, precision)
 
 
@@ -70,19 +71,36 @@ def keep_freed_memory() -> None:
 def has_native_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return not {"avx512_bf16", "amx_bf16"}.isdisjoint(processor()[1])
+    return not {"avx512_bf16", "amx_bf16"}.isdisjoint(processor().flags)
+
+
+def is_faster_in_bf16(device: torch.device) -> bool:
+    """Whether native bf16 outruns fp32, too. On Intel that takes AMX: without it, AVX512-BF16 was measured at half the
+    rate of fp32 there, at twice that rate on AMD (docs/decisions/6-precision-on-a-cpu.md)."""
+    if device.type == "cpu" and processor().vendor == "GenuineIntel":
+        return "amx_bf16" in processor().flags
+    return has_native_bf16(device)
+
+
+@dataclass(frozen=True)
+class Processor:
+    """The CPU's name, vendor and feature flags; no vendor and no flags where the system does not list them."""
+
+    name: str
+    vendor: str
+    flags: frozenset[str]
 
 
 def device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else processor()[0]
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else processor().name
 
 
 @cache
-def processor() -> tuple[str, frozenset[str]]:
-    """The CPU's name and feature flags; no flags where the system does not list them."""
+def processor() -> Processor:
     try:
         lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
     except OSError:
-        return platform.processor() or platform.machine(), frozenset()
+        return Processor(platform.processor() or platform.machine(), "", frozenset())
     fields = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
-    return fields.get("model name", platform.machine()), frozenset(fields.get("flags", "").split())
+    name = fields.get("model name", platform.machine())
+    return Processor(name, fields.get("vendor_id", ""), frozenset(fields.get("flags", "").split()))

@@ -58,6 +58,8 @@ def describe(error: BaseException, command: str) -> tuple[str | None, int]:
         return str(error), error.exit_code
     if isinstance(error, MissingConfigException):
         return missing_choice(str(error), command), USAGE
+    if isinstance(error, ValueError) and "Config group override must be" in str(error):
+        return f"{', '.join(GROUPS)} and probe: wanted the name of a choice, such as method=vicreg", USAGE
     if isinstance(error, ConfigCompositionException | HydraException | OmegaConfBaseException):
         return composition(error, command), USAGE
     if isinstance(error, OSError) and error.strerror and error.errno in PLACE:
@@ -97,6 +99,8 @@ def composition(error: BaseException, command: str) -> str:
         return unknown_key(unknown[1], command)
     if unfinished := re.match(r"Error parsing override '([^'=]*)'", first):
         return f"{unfinished[1]}: got no value, wanted {unfinished[1]}=VALUE"
+    if unresolved := re.search(r"interpolation.*full_key: (\S+)", " ".join(lines)):
+        return f"{unresolved[1]}: {first}"
     if "${recipe}/${" in first:
         return f"one of {', '.join(GROUPS)} got several values, or none; type -m method=a,b for a sweep"
     if several := re.match(r"Ambiguous value for argument '(([^=]*)=(.*))'", first):
@@ -107,6 +111,12 @@ def composition(error: BaseException, command: str) -> str:
         why = reason[0] if reason else "it has the wrong type"
         if kind := re.search(r"could not be converted to (\w+)", why):
             why = f"wanted {KINDS.get(kind[1], kind[1])}"
+        elif "is not Optional" in why:
+            why = "wanted a value"
+        elif "is not a ListConfig" in why:
+            why = "wanted a list, such as [0.2,1.0]"
+        elif "is not a subclass of" in why:
+            why = "it is a section; set the keys in it, each as SECTION.KEY=VALUE"
         return f"{wrong[1]}: {why}"
     said = "; ".join(dict.fromkeys([first, *reason[:1]]))
     return f"{said}; `lowres-ssl {command} --help` lists the keys"
@@ -119,5 +129,6 @@ def unknown_key(key: str, command: str) -> str:
     if group == "probe" and files("lowres_ssl.conf").joinpath("probe", f"{probe}.yaml").is_file():
         return f"unknown key {key!r}: {probe} is not among the probes chosen; type probe=[knn,{probe}]"
     close = get_close_matches(key, known_keys(SCHEMAS[command]), n=1, cutoff=0.75) if command in SCHEMAS else []
-    hint = f"; did you mean {close[0]}?" if close else ""
+    within = close and (key == close[0] or key.startswith(f"{close[0]}."))
+    hint = f"; did you mean {close[0]}?" if close and not within else ""
     return f"unknown key {key!r}: `lowres-ssl {command} --help` lists the keys{hint}"

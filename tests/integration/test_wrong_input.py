@@ -61,6 +61,12 @@ def refused(answer: Answer, code: int, *parts: str) -> None:
         (["method=[simclr,dcl]"], ["got several values", "-m method=a,b"]),
         (["method=simclr,dcl"], ["method=simclr,dcl", "type -m before it"]),
         (["probe=knn", "probe.linear.epochs=2"], ["linear is not among the probes chosen", "probe=[knn,linear]"]),
+        (["~epochs"], ["epochs: got no value, wanted epochs=VALUE"]),
+        (["~views"], ["views: got no value"]),
+        (["method=1"], ["method", "wanted the name of a choice"]),
+        (["epochs=null"], ["epochs=null: wanted a value"]),
+        (["views.crop_scale=3"], ["views.crop_scale=3: wanted a list"]),
+        (["dataset.root='${oc.env:NOT_SET_HERE}'"], ["dataset.root", "NOT_SET_HERE"]),
         (["warmup_epochs=5"], ["warmup_epochs=5", "from 0 to epochs=1"]),
     ],
 )

@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 
 from lowres_ssl.config import DoctorConfig, read_config
 from lowres_ssl.data.fetch import is_there
-from lowres_ssl.device import Compute, device_name, has_native_bf16, resolve
+from lowres_ssl.device import Compute, device_name, has_native_bf16, is_faster_in_bf16, resolve
 from lowres_ssl.errors import CheckpointError, DataError
 from lowres_ssl.known_sets import known_sets
 from lowres_ssl.provenance import commit, versions
@@ -39,6 +39,8 @@ def about_device(compute: Compute) -> str:
 
 def about_precision(compute: Compute) -> str:
     native = "has bf16 natively" if has_native_bf16(compute.device) else "has no bf16 of its own"
+    if has_native_bf16(compute.device) and not is_faster_in_bf16(compute.device):
+        native += ", but is slower in it than in fp32"
     return f"{compute.precision}: the device {native}"
 
 

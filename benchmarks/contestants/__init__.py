@@ -1,0 +1,20 @@
+"""Who takes part: one file each, with `enter(case)`, which prepares everything and returns one epoch of so many steps.
+
+An epoch is taken from its first batch to its last step done, with its data made in it: nothing is made ahead of it.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Case:
+    """What all do alike. `overrides`: of `lowres-ssl pretrain`; `workers`: of a DataLoader, where there is one."""
+
+    overrides: tuple[str, ...]
+    method: str
+    backbone: str
+    image_size: int
+    batch_size: int
+    device: str
+    workers: int = 0
+    compiled: str = "false"

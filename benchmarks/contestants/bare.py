@@ -1,0 +1,42 @@
+"""The bare step: the same model, loss, batch, precision and memory format, on views that are already there."""
+
+import time
+from collections.abc import Callable
+
+import torch
+
+from benchmarks.contestants import Case
+from benchmarks.experiment import configured, synchronise
+from lowres_ssl.commands.pretrain import plan_of
+from lowres_ssl.optimisation import make_optimiser
+from lowres_ssl.pretrain import embed_both
+
+
+def enter(case: Case) -> Callable[[int], float]:
+    plan = plan_of(configured(case.overrides))
+    training, compute = plan.training, plan.compute
+    encoder = plan.encoder.to(compute.device).train()
+    method = plan.method.to(compute.device).train()
+    model = torch.nn.ModuleDict({"encoder": encoder, "method": method})
+    optimiser = make_optimiser(model, training.momentum, training.weight_decay, training.decay_norm_and_bias)
+    for group in optimiser.param_groups:
+        group["lr"] = 1e-4
+    shape = (case.batch_size, 3, case.image_size, case.image_size)
+    first, second = (
+        torch.rand(shape, device=compute.device).contiguous(memory_format=torch.channels_last) for _ in range(2)
+    )
+
+    def epoch(steps: int) -> float:
+        synchronise(compute.device)
+        started = time.perf_counter()
+        for _ in range(steps):
+            with compute.autocast():
+                one, two = embed_both(encoder, method, first, second, joint=training.joint)
+            losses = method.loss(one, two)
+            optimiser.zero_grad()
+            losses["loss"].backward()
+            optimiser.step()
+        synchronise(compute.device)
+        return time.perf_counter() - started
+
+    return epoch

@@ -1,0 +1,89 @@
+"""The same method built of Lightly's transform, loss and heads, as its documentation puts them together: fp32, two
+forward passes, a DataLoader. `tuned` adds by hand what its examples leave out: bf16 autocast and channels_last."""
+
+import time
+from collections.abc import Callable
+
+import torch
+from lightly.loss import DCLLoss, NegativeCosineSimilarity, NTXentLoss, VICRegLoss
+from lightly.models.modules.heads import (
+    SimCLRProjectionHead,
+    SimSiamPredictionHead,
+    SimSiamProjectionHead,
+    VICRegProjectionHead,
+)
+from lightly.transforms import SimCLRTransform, SimSiamTransform, VICRegTransform
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from torchvision import models
+
+from benchmarks.contestants import Case
+from benchmarks.contestants.files import Files
+from benchmarks.experiment import experiment, synchronise
+
+
+class Model(nn.Module):
+    """Backbone and heads, of the widths that ours has by default."""
+
+    def __init__(self, method: str, backbone: str) -> None:
+        super().__init__()
+        resnet = getattr(models, backbone)()
+        width = resnet.fc.in_features
+        self.backbone = nn.Sequential(*list(resnet.children())[:-1])
+        self.prediction_head: nn.Module = nn.Identity()
+        match method:
+            case "simclr" | "dcl":
+                self.projection_head: nn.Module = SimCLRProjectionHead(width, 512, 128)
+            case "simsiam":
+                self.projection_head = SimSiamProjectionHead(width, 2048, 512)
+                self.prediction_head = SimSiamPredictionHead(512, 128, 512)
+            case "vicreg":
+                self.projection_head = VICRegProjectionHead(width, 4096, 4096, num_layers=2)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        embedding = self.projection_head(self.backbone(images).flatten(start_dim=1))
+        return embedding, self.prediction_head(embedding)
+
+
+def enter(case: Case, *, tuned: bool = False) -> Callable[[int], float]:
+    made = experiment(case.overrides)
+    device = made.plan.compute.device
+    transform = {"simsiam": SimSiamTransform, "vicreg": VICRegTransform}.get(case.method, SimCLRTransform)
+    losses = {"simclr": NTXentLoss, "dcl": DCLLoss, "simsiam": NegativeCosineSimilarity, "vicreg": VICRegLoss}
+    criterion = losses[case.method]()
+    model = Model(case.method, case.backbone).to(device).train()
+    if tuned:
+        model = model.to(memory_format=torch.channels_last)
+    optimiser = torch.optim.SGD(model.parameters(), lr=1e-4, momentum=0.9, weight_decay=1e-4)
+    files = Files(made.material, transform(input_size=case.image_size))
+    loader = DataLoader(
+        files,
+        batch_size=case.batch_size,
+        shuffle=True,
+        drop_last=True,
+        num_workers=case.workers,
+        persistent_workers=case.workers > 0,
+        pin_memory=device.type == "cuda",
+    )
+
+    def epoch(steps: int) -> float:
+        files.length = steps * case.batch_size
+        started = time.perf_counter()
+        for first, second in loader:
+            if tuned:
+                first, second = (view.to(memory_format=torch.channels_last) for view in (first, second))
+            first, second = first.to(device, non_blocking=True), second.to(device, non_blocking=True)
+            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=tuned):
+                (z1, p1), (z2, p2) = model(first), model(second)
+            z1, z2, p1, p2 = z1.float(), z2.float(), p1.float(), p2.float()
+            if case.method == "simsiam":
+                loss = 0.5 * (criterion(z1.detach(), p2) + criterion(z2.detach(), p1))
+            else:
+                loss = criterion(z1, z2)
+            loss.backward()
+            optimiser.step()
+            optimiser.zero_grad()
+        synchronise(device)
+        return time.perf_counter() - started
+
+    return epoch

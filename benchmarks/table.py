@@ -1,0 +1,41 @@
+"""Figures as a reader can check them: medians with their spread, a Markdown table, and the machine they come from."""
+
+import argparse
+import os
+import statistics
+from collections.abc import Sequence
+
+import torch
+
+from lowres_ssl.device import device_name, resolve
+from lowres_ssl.provenance import commit, versions
+
+
+def median_and_spread(values: Sequence[float], digits: int = 1) -> str:
+    """ "21.3 (20.9-21.8)": the median, and the smallest and the largest."""
+    middle = f"{statistics.median(values):,.{digits}f}"
+    return middle if len(values) == 1 else f"{middle} ({min(values):,.{digits}f}-{max(values):,.{digits}f})"
+
+
+def markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def machine(device: str) -> str:
+    """What the figures are true of, in one paragraph."""
+    compute = resolve(device, "auto")
+    told = ", ".join(f"{name} {number}" for name, number in versions().items())
+    threads = f"{torch.get_num_threads()} threads on {os.cpu_count()} cores, load before {os.getloadavg()[0]:.1f}"
+    tf32 = f"TF32 matrix products {'on' if torch.backends.cuda.matmul.allow_tf32 else 'off'}"
+    return f"{device_name(compute.device)} ({compute.device.type}), {threads}; {tf32}; {told}; commit {commit()}."
+
+
+def arguments(description: str) -> argparse.ArgumentParser:
+    """The options that all benchmarks share."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
+    parser.add_argument("--data", metavar="DIR", help="a folder of class folders; without it the phantom is drawn")
+    parser.add_argument("--repetitions", type=int, default=3)
+    parser.add_argument("--work", default="outputs/benchmarks", metavar="DIR", help="where stores and runs may go")
+    return parser
