@@ -7,7 +7,7 @@ is refused before anything runs. What a method, a probe or a source of images ta
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from enum import Enum
 from typing import Any, TypeVar, cast, get_args, get_type_hints
 
@@ -195,8 +195,6 @@ def read_config(cfg: DictConfig, schema: type[Config]) -> Config:
     deleted = next((name for name in known_keys(schema) if is_deleted(cfg, name)), None)
     if deleted is not None:
         raise ConfigError(f"{deleted}: got no value, wanted {deleted}=VALUE, or nothing typed of it for the default")
-    cfg = cfg.copy()
-    OmegaConf.resolve(cfg)  # `to_object` keeps an interpolation that it cannot resolve as the text that was typed
     config = cast(Config, OmegaConf.to_object(cfg))
     assert isinstance(config, schema)
     for key in ("data_dir", "output_dir", "store_dir"):
@@ -255,9 +253,11 @@ def with_method_random(cfg: DictConfig) -> DictConfig:
 
 def plain(config: Any) -> dict[str, Any]:
     """A config dataclass as nested dicts, lists, strings and numbers, as it is stored."""
-    container = OmegaConf.to_container(OmegaConf.structured(config), resolve=True, enum_to_str=True)
-    assert isinstance(container, dict)
-    return cast(dict[str, Any], container)
+
+    def named(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        return {key: value.name if isinstance(value, Enum) else value for key, value in pairs}
+
+    return asdict(config, dict_factory=named)
 
 
 def require(ok: bool, key: str, got: object, wanted: str) -> None:

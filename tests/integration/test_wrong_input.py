@@ -66,7 +66,7 @@ def refused(answer: Answer, code: int, *parts: str) -> None:
         (["method=1"], ["method", "wanted the name of a choice"]),
         (["epochs=null"], ["epochs=null: wanted a value"]),
         (["views.crop_scale=3"], ["views.crop_scale=3: wanted a list"]),
-        (["dataset.root='${oc.env:NOT_SET_HERE}'"], ["dataset.root", "NOT_SET_HERE"]),
+        (["epochs=${oc.env:NOT_SET_HERE}"], ["NOT_SET_HERE"]),
         (["warmup_epochs=5"], ["warmup_epochs=5", "from 0 to epochs=1"]),
     ],
 )
