@@ -12,14 +12,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from lowres_ssl.batches import make_batches
 from lowres_ssl.checkpoint import load_state, save_state
 from lowres_ssl.data.store import ImageStore
 from lowres_ssl.device import Compute
 from lowres_ssl.errors import CheckpointError, ConfigError, Interrupted, TrainingError
 from lowres_ssl.features import extract
+from lowres_ssl.forward import embed_both
 from lowres_ssl.history import Line
 from lowres_ssl.methods import Method, build_method
-from lowres_ssl.pretrain import Trained, Training, embed_both, make_batches, pretrain
+from lowres_ssl.pretrain import Trained, Training, pretrain
+from lowres_ssl.residence import settle
 from lowres_ssl.views.maker import ViewMaker
 
 Arguments = dict[str, Any]
@@ -107,7 +110,7 @@ class Experiment:
             method=self.method,
             store=self.store,
             rows=self.rows,
-            views=VIEWS,
+            views=[VIEWS] * self.training.epochs,
             training=self.training,
             compute=Compute(CPU, self.precision),
             checkpoint=self.checkpoint,
@@ -439,8 +442,19 @@ def batches(
 ) -> list[tuple[Tensor, Tensor]]:
     training = Training(**vars(TRAINING) | changes)
     steps = training.steps_per_epoch(len(rows))
-    images = np.array(rows)
-    return list(make_batches(store, images, VIEWS, epoch, first, steps, training, Compute(CPU, "fp32")))
+    return list(
+        make_batches(
+            store,
+            settle(store, Compute(CPU, "fp32")),
+            np.array(rows),
+            VIEWS,
+            epoch=epoch,
+            steps=range(first, steps),
+            batch_size=training.batch_size,
+            seed=training.seed,
+            ahead=False,
+        )
+    )
 
 
 @dataclass(frozen=True)
@@ -451,19 +465,33 @@ class Numbers:
         return (images[:, :1, :2, :2].float() + view / 2).expand(-1, 3, -1, -1)
 
 
-def numbers(rows: range, epoch: int, seed: int = 0) -> list[list[tuple[float, float]]]:
+def numbers(rows: range, epoch: int, seed: int = 0, ahead: bool = False) -> list[list[tuple[float, float]]]:
     """Which images are in each batch: by the pixels of their first and their second view."""
     images = np.arange(40, dtype=np.uint8)[:, None, None, None] * np.ones((1, 3, 4, 4), dtype=np.uint8)
     store = ImageStore(images, np.full((40, 2), 4, dtype=np.int32), tuple(map(str, range(40))), Path())
     training = Training(**vars(TRAINING) | {"keep_last_batch": True, "seed": seed})
     steps = training.steps_per_epoch(len(rows))
-    made = make_batches(store, np.array(rows), Numbers(), epoch, 0, steps, training, Compute(CPU, "fp32"))  # type: ignore[arg-type]
+    made = make_batches(
+        store,
+        settle(store, Compute(CPU, "fp32")),
+        np.array(rows),
+        Numbers(),  # type: ignore[arg-type]
+        epoch=epoch,
+        steps=range(steps),
+        batch_size=training.batch_size,
+        seed=seed,
+        ahead=ahead,
+    )
     return [list(zip(one[:, 0, 0, 0].tolist(), two[:, 0, 0, 0].tolist(), strict=True)) for one, two in made]
 
 
 def test_an_epoch_sees_each_of_the_rows_once_and_no_other() -> None:
     seen = [first for batch in numbers(range(5, 37, 2), epoch=0) for first, _ in batch]
     assert sorted(seen) == list(range(5, 37, 2))
+
+
+def test_made_ahead_or_not_the_batches_are_the_same() -> None:
+    assert numbers(range(40), epoch=1, ahead=True) == numbers(range(40), epoch=1)
 
 
 def test_the_two_views_of_a_row_are_of_the_same_image() -> None:

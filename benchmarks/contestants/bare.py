@@ -1,4 +1,4 @@
-"""The bare step: the same model, loss, batch, precision and memory format, on views that are already there."""
+"""The bare step: the same model, loss, batch, precision, memory format and capture, on views that are there already."""
 
 import time
 from collections.abc import Callable
@@ -8,8 +8,8 @@ import torch
 from benchmarks.contestants import Case
 from benchmarks.experiment import configured, synchronise
 from lowres_ssl.commands.pretrain import plan_of
+from lowres_ssl.forward import make_forward
 from lowres_ssl.optimisation import make_optimiser
-from lowres_ssl.pretrain import embed_both
 
 
 def enter(case: Case) -> Callable[[int], float]:
@@ -21,6 +21,7 @@ def enter(case: Case) -> Callable[[int], float]:
     optimiser = make_optimiser(model, training.momentum, training.weight_decay, training.decay_norm_and_bias)
     for group in optimiser.param_groups:
         group["lr"] = 1e-4
+    forward = make_forward(encoder, method, compute, joint=training.joint)
     shape = (case.batch_size, 3, case.image_size, case.image_size)
     first, second = (
         torch.rand(shape, device=compute.device).contiguous(memory_format=torch.channels_last) for _ in range(2)
@@ -30,9 +31,7 @@ def enter(case: Case) -> Callable[[int], float]:
         synchronise(compute.device)
         started = time.perf_counter()
         for _ in range(steps):
-            with compute.autocast():
-                one, two = embed_both(encoder, method, first, second, joint=training.joint)
-            losses = method.loss(one, two)
+            losses, _ = forward(first, second)
             optimiser.zero_grad()
             losses["loss"].backward()
             optimiser.step()

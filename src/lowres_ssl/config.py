@@ -6,15 +6,15 @@ is refused before anything runs. What a method, a probe or a source of images ta
 """
 
 import math
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass
 from enum import Enum
-from typing import Any, TypeVar, cast, get_args, get_type_hints
+from typing import Any, TypeVar, cast
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from lowres_ssl.errors import ConfigError
+from lowres_ssl.keys import is_deleted, known_keys, unknown_keys
 
 SplitKind = Enum("SplitKind", ["auto", "random", "stratified", "patient", "official"])
 Device = Enum("Device", ["auto", "cuda", "cpu"])
@@ -24,6 +24,8 @@ Forward = Enum("Forward", ["joint", "per_view"])
 PretrainOn = Enum("PretrainOn", ["training", "all"])
 SelectEncoder = Enum("SelectEncoder", ["last", "best_validation_knn"])
 Padding = Enum("Padding", ["zeros", "reflection"])
+Store = Enum("Store", ["auto", "device", "host"])
+Compile = Enum("Compile", ["auto", "always", "never"])
 Format = Enum("Format", ["table", "csv", "json"])
 
 
@@ -108,6 +110,7 @@ class Experiment:
     image_size: int = MISSING
     device: Device = MISSING
     precision: Precision = MISSING
+    store: Store = MISSING
     force: bool = MISSING
 
 
@@ -123,6 +126,8 @@ class PretrainConfig(Experiment):
     decay_norm_and_bias: bool = MISSING
     schedule: Schedule = MISSING
     warmup_epochs: float = MISSING
+    image_size_schedule: list[list[float]] = MISSING
+    compile: Compile = MISSING
     views: ViewsConfig = MISSING
     pretrain_on: PretrainOn = MISSING
     select_encoder: SelectEncoder = MISSING
@@ -212,37 +217,6 @@ def read_config(cfg: DictConfig, schema: type[Config]) -> Config:
     return config
 
 
-def unknown_keys(node: DictConfig, prefix: str = "") -> Iterator[str]:
-    """Keys that the schema does not know: `+key=value` adds them, and nothing would read them."""
-    schema = OmegaConf.get_type(node)
-    assert schema is not None
-    assert is_dataclass(schema)
-    known = [field.name for field in fields(schema)]
-    for key in map(str, node):
-        if key not in known:
-            yield f"{prefix}{key}"
-        elif not OmegaConf.is_missing(node, key) and is_dataclass(OmegaConf.get_type(node, key)):
-            yield from unknown_keys(node[key], f"{prefix}{key}.")
-
-
-def known_keys(schema: type, prefix: str = "") -> list[str]:
-    """Every key of a schema, those of the sections in it with a dot."""
-    keys = []
-    for name, hint in get_type_hints(schema).items():
-        keys.append(f"{prefix}{name}")
-        for section in (hint, *get_args(hint)):
-            if is_dataclass(section):
-                keys += known_keys(cast(type, section), f"{prefix}{name}.")
-    return keys
-
-
-def is_deleted(cfg: DictConfig, key: str) -> bool:
-    """Whether `~key` took the key out of a section that is there."""
-    section, _, name = key.rpartition(".")
-    node = OmegaConf.select(cfg, section) if section else cfg
-    return isinstance(node, DictConfig) and not node._is_none() and name not in node.keys()  # noqa: SIM118
-
-
 def with_method_random(cfg: DictConfig) -> DictConfig:
     """The same experiment without training. Settings that look up the method's name find `random` there."""
     copy = cfg.copy()
@@ -268,9 +242,7 @@ def require(ok: bool, key: str, got: object, wanted: str) -> None:
 def check_experiment(config: Experiment) -> None:
     require(0 <= config.seed < 2**32, "seed", config.seed, "a whole number from 0 to 4294967295")
     require(0 <= config.split_seed < 2**32, "split_seed", config.split_seed, "a whole number from 0 to 4294967295")
-    # A ResNet halves the image five times: up to 16 px its last stage would see a single pixel (and oneDNN's bf16
-    # gradient of that was measured to be garbage).
-    least = 8 if config.backbone.small_stem else 17
+    least = least_image_size(config.backbone)
     require(config.image_size <= 4096, "image_size", config.image_size, "at most 4096 pixels")
     wanted = f"at least {least} pixels" + ("" if config.backbone.small_stem else ", or backbone.small_stem=true")
     require(config.image_size >= least, "image_size", config.image_size, wanted)
@@ -280,6 +252,12 @@ def check_experiment(config: Experiment) -> None:
         values = getattr(config.images, key)
         require(len(values) == 3, f"images.{key}", values, "three numbers, one a colour channel")
     require(all(s > 0 for s in config.images.std), "images.std", config.images.std, "numbers above 0")
+
+
+def least_image_size(backbone: BackboneConfig) -> int:
+    """A ResNet halves the image five times: up to 16 px its last stage would see a single pixel (and oneDNN's bf16
+    gradient of that was measured to be garbage). The small stem leaves two of the halvings out."""
+    return 8 if backbone.small_stem else 17
 
 
 def check_pretraining(config: PretrainConfig) -> None:

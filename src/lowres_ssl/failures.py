@@ -15,8 +15,9 @@ from hydra.errors import ConfigCompositionException, HydraException, MissingConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from lowres_ssl.config import SCHEMAS, known_keys
+from lowres_ssl.config import SCHEMAS
 from lowres_ssl.errors import UserError
+from lowres_ssl.keys import known_keys
 
 CRASH, USAGE, DATA = 1, 2, 3
 # What is wrong with a place rather than with the program.

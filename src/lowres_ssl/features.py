@@ -12,6 +12,7 @@ from lowres_ssl.checkpoint import load_tensors, save_tensors
 from lowres_ssl.data.store import ImageStore
 from lowres_ssl.device import Compute
 from lowres_ssl.errors import CheckpointError, TrainingError
+from lowres_ssl.residence import settle
 from lowres_ssl.views.maker import evaluation_view
 
 BATCH = 128
@@ -37,9 +38,10 @@ def extract(
     encoder.eval()
     features = []
     indices = np.asarray(rows, dtype=np.int64)
+    take = settle(store, compute)
     try:
         for start in range(0, len(indices), BATCH):
-            images = torch.from_numpy(store.images[indices[start : start + BATCH]]).to(compute.device)
+            images = take(indices[start : start + BATCH])
             view = evaluation_view(images, image_size=image_size, mean=mean, std=std)
             with compute.autocast():
                 output = encoder(view.contiguous(memory_format=torch.channels_last))

@@ -8,11 +8,11 @@ from lowres_ssl.data.decode import DECODER_VERSION
 from lowres_ssl.preparation import Material
 
 IDENTITY_VERSION = 1
-# What a `PretrainConfig` has beyond an `Experiment` says how to train, but for these two.
+# What a `PretrainConfig` has beyond an `Experiment` says how to train, but for these three.
 TRAINING = sorted(
     {field.name for field in fields(PretrainConfig)}
     - {field.name for field in fields(Experiment)}
-    - {"checkpoint_every", "evaluate"}
+    - {"checkpoint_every", "evaluate", "compile"}
 )
 
 

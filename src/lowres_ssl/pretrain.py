@@ -6,28 +6,28 @@ the order of the images from (seed, epoch), so that a checkpoint needs no genera
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from lowres_ssl.batches import make_batches
 from lowres_ssl.checkpoint import load_state, save_state
 from lowres_ssl.data.store import ImageStore
 from lowres_ssl.device import Compute
 from lowres_ssl.errors import ConfigError, TrainingError
+from lowres_ssl.forward import make_forward
 from lowres_ssl.history import Line, Meter
 from lowres_ssl.interruption import Deferred
 from lowres_ssl.methods import Method
 from lowres_ssl.optimisation import learning_rate_at, make_optimiser
 from lowres_ssl.progress import Progress
-from lowres_ssl.randomness import derive
-from lowres_ssl.views.maker import ViewMaker, image_keys
-from lowres_ssl.views.prefetch import prefetch
+from lowres_ssl.residence import settle
+from lowres_ssl.views.maker import ViewMaker
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def pretrain(
     method: Method,
     store: ImageStore,
     rows: Sequence[int],
-    views: ViewMaker,
+    views: Sequence[ViewMaker],
     training: Training,
     compute: Compute,
     checkpoint: Path,
@@ -93,9 +93,10 @@ def pretrain(
 ) -> Trained:
     """Train `encoder` and `method`'s heads in place on the store's `rows`, from `checkpoint` on if it is there.
 
-    `on_epoch` is given the history after each epoch. `validate` scores the encoder after each epoch; the best is the
-    one with the highest score, of equals the latest, as in the paper's released code. Raises `TrainingError` if a loss
-    or a weight is not finite, leaving the checkpoint before; `Interrupted` on SIGINT and SIGTERM, after writing one.
+    `views`: their maker in each epoch. `on_epoch` is given the history after each epoch. `validate` scores the encoder
+    after each; the best is the one with the highest score, of equals the latest, as in the paper's released code.
+    Raises `TrainingError` if a loss or a weight is not finite, leaving the checkpoint before; `Interrupted` on SIGINT
+    and SIGTERM, after writing one.
     """
     if not method.trains:
         raise ValueError(f"{type(method).__name__} trains nothing: its encoder is the one that training starts from")
@@ -103,12 +104,15 @@ def pretrain(
     steps = training.steps_per_epoch(len(images))
     views_per_epoch = 2 * min(steps * training.batch_size, len(images))
     warmup = round(training.warmup_epochs * steps)
+    take = settle(store, compute)
     encoder.to(compute.device).train()
     method.to(compute.device).train()
     model = nn.ModuleDict({"encoder": encoder, "method": method})
     optimiser = make_optimiser(model, training.momentum, training.weight_decay, training.decay_norm_and_bias)
     scaler = torch.amp.GradScaler(compute.device.type, enabled=compute.precision == "fp16")
     epoch, history, best, meter = 0, list[Line](), None, Meter(training.batch_size)
+
+    forward = make_forward(encoder, method, compute, joint=training.joint)
 
     def save() -> None:
         parts: dict[str, Any] = {"model": model, "optimiser": optimiser, "scaler": scaler}
@@ -137,7 +141,19 @@ def pretrain(
     ):
         while epoch < training.epochs:
             seconds_before, started = meter.seconds, time.perf_counter()
-            for first, second in make_batches(store, images, views, epoch, meter.steps, steps, training, compute):
+            batches = make_batches(
+                store,
+                take,
+                images,
+                views[epoch],
+                epoch=epoch,
+                steps=range(meter.steps, steps),
+                batch_size=training.batch_size,
+                seed=training.seed,
+                # On a CPU a second thread takes the cores from the step, and was measured to be slower.
+                ahead=compute.device.type == "cuda",
+            )
+            for first, second in batches:
                 rate = learning_rate_at(
                     epoch * steps + meter.steps,
                     peak=training.learning_rate,
@@ -147,14 +163,12 @@ def pretrain(
                 )
                 for group in optimiser.param_groups:
                     group["lr"] = rate
-                with compute.autocast():
-                    one, two = embed_both(encoder, method, first, second, joint=training.joint)
-                losses = method.loss(one, two)
+                losses, embeddings = forward(first, second)
                 optimiser.zero_grad()
                 scaler.scale(losses["loss"]).backward()
                 scaler.step(optimiser)
                 scaler.update()
-                meter.add(losses, one[0])
+                meter.add(losses, embeddings)
                 progress.step()
                 if progress.is_due():
                     means = meter.means()  # waits for the device, so that the seconds are those of finished steps
@@ -187,47 +201,6 @@ def pretrain(
                 if stop.received:  # asked only where it was saved: a signal may come at any time
                     raise stop.interrupted(f"epoch {epoch} of {training.epochs} is saved")
     return Trained(history, best)
-
-
-def make_batches(
-    store: ImageStore,
-    rows: NDArray[np.int64],
-    views: ViewMaker,
-    epoch: int,
-    first: int,
-    steps: int,
-    training: Training,
-    compute: Compute,
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """The two views of each batch of this epoch from step `first` on, [B, 3, S, S] float32 channels_last, on the
-    device."""
-    generator = torch.Generator().manual_seed(derive(training.seed, "order", epoch))
-    order = rows[torch.randperm(len(rows), generator=generator).numpy()]
-    keys = image_keys(store.ids)
-
-    def view(batch: NDArray[np.int64], images: Tensor, number: int) -> Tensor:
-        made = views(images, store.sizes[batch].astype(np.int64), keys[batch], epoch=epoch, view=number)
-        return made.contiguous(memory_format=torch.channels_last)
-
-    def produce() -> Iterator[tuple[Tensor, Tensor]]:
-        for step in range(first, steps):
-            batch = order[step * training.batch_size : (step + 1) * training.batch_size]
-            images = torch.from_numpy(store.images[batch]).to(compute.device)
-            yield view(batch, images, 0), view(batch, images, 1)
-
-    # On a CPU a second thread takes the cores from the step, and was measured to be slower.
-    return prefetch(produce()) if compute.device.type == "cuda" else produce()
-
-
-def embed_both(
-    encoder: nn.Module, method: Method, first: Tensor, second: Tensor, *, joint: bool
-) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-    """Both views embedded, in one forward pass, where BatchNorm sees both together, or in one each."""
-    if not joint:
-        return method.embed(encoder(first)), method.embed(encoder(second))
-    outputs = method.embed(encoder(torch.cat((first, second))))
-    halves = [output.chunk(2) for output in outputs]
-    return tuple(half[0] for half in halves), tuple(half[1] for half in halves)
 
 
 def check_finite(

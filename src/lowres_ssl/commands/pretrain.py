@@ -11,7 +11,7 @@ from torch import nn
 
 from lowres_ssl.artefacts import describe_run, keep_encoder, keep_split, untrained_run
 from lowres_ssl.checkpoint import load_encoder
-from lowres_ssl.config import PretrainConfig, plain, read_config, with_method_random
+from lowres_ssl.config import PretrainConfig, least_image_size, plain, read_config, with_method_random
 from lowres_ssl.data.records import Catalogue
 from lowres_ssl.data.splits import Split
 from lowres_ssl.device import Compute, resolve
@@ -27,6 +27,7 @@ from lowres_ssl.runs import Run, check_writable, run_for
 from lowres_ssl.scoring import score_and_show
 from lowres_ssl.terminal import say
 from lowres_ssl.views.maker import ViewMaker
+from lowres_ssl.views.schedule import sizes_by_epoch
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Plan:
     encoder: nn.Module
     method: Method
     training: Training
-    views: ViewMaker
+    views: list[ViewMaker]  # of each epoch
     evaluation: Evaluation
     compute: Compute
 
@@ -61,7 +62,7 @@ def main(cfg: DictConfig) -> None:
 
 def plan_of(config: PretrainConfig) -> Plan:
     """Raises `ConfigError` for whatever is wrong with `config` and can be known without the images."""
-    compute = resolve(config.device.name, config.precision.name)
+    compute = resolve(config.device.name, config.precision.name, store=config.store.name, compile=config.compile.name)
     selects = config.select_encoder.name == "best_validation_knn"
     if selects and "knn" not in config.probe:
         raise ConfigError("select_encoder=best_validation_knn: wanted knn among the probes; type probe=[knn,linear]")
@@ -85,16 +86,31 @@ def plan_of(config: PretrainConfig) -> Plan:
         encoder=encoder,
         method=build_method(config.method, features=width, seed=config.seed),
         training=training,
-        views=ViewMaker(
-            image_size=config.image_size,
+        views=view_makers(config),
+        evaluation=probes_of(config) if config.evaluate or selects else Evaluation({}, {}),
+        compute=compute,
+    )
+
+
+def view_makers(config: PretrainConfig) -> list[ViewMaker]:
+    """Who makes the views of each epoch: one a size, in the order of the schedule."""
+    sizes = sizes_by_epoch(
+        config.image_size_schedule,
+        epochs=config.epochs,
+        image_size=config.image_size,
+        smallest=least_image_size(config.backbone),
+    )
+    makers = {
+        size: ViewMaker(
+            image_size=size,
             mean=config.images.mean,
             std=config.images.std,
             seed=config.seed,
             **plain(config.views),
-        ),
-        evaluation=probes_of(config) if config.evaluate or selects else Evaluation({}, {}),
-        compute=compute,
-    )
+        )
+        for size in set(sizes)
+    }
+    return [makers[size] for size in sizes]
 
 
 def divide(plan: Plan, catalogue: Catalogue) -> Split:

@@ -1,0 +1,62 @@
+"""Both views through encoder and heads to the loss, as one function of tensors; compiled by choice."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from lowres_ssl.device import Compute
+from lowres_ssl.methods import Method
+from lowres_ssl.terminal import say
+
+Forward = Callable[[Tensor, Tensor], tuple[dict[str, Tensor], Tensor]]
+
+
+def make_forward(encoder: nn.Module, method: Method, compute: Compute, *, joint: bool) -> Forward:
+    """Two views [B, 3, S, S] to the loss and its terms (scalars), and the embeddings of the first view [B, D].
+
+    `compute.compiled`: by torch.compile, on a GPU with its kernels captured in CUDA graphs. What cannot be compiled
+    here (no compiler on the machine, say) runs as it is, and that is said once.
+    """
+
+    def forward(first: Tensor, second: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        with compute.autocast():
+            one, two = embed_both(encoder, method, first, second, joint=joint)
+        return method.loss(one, two), one[0].detach()
+
+    return compiled(forward, compute) if compute.compiled else forward
+
+
+def embed_both(
+    encoder: nn.Module, method: Method, first: Tensor, second: Tensor, *, joint: bool
+) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """Both views embedded, in one forward pass, where BatchNorm sees both together, or in one each."""
+    if not joint:
+        return method.embed(encoder(first)), method.embed(encoder(second))
+    outputs = method.embed(encoder(torch.cat((first, second))))
+    halves = [output.chunk(2) for output in outputs]
+    return tuple(half[0] for half in halves), tuple(half[1] for half in halves)
+
+
+def compiled(forward: Forward, compute: Compute) -> Forward:
+    on_gpu = compute.device.type == "cuda"
+    # Shapes are few: the batch, a last one that is smaller, and those of a schedule of image sizes.
+    fast: Forward = torch.compile(forward, dynamic=False, mode="reduce-overhead" if on_gpu else "default")
+    failed = False
+
+    def run(first: Tensor, second: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        nonlocal failed
+        if failed:
+            return forward(first, second)
+        try:
+            if on_gpu:
+                torch.compiler.cudagraph_mark_step_begin()
+            losses, embeddings = fast(first, second)
+        except torch._dynamo.exc.TorchDynamoException as error:
+            failed = True
+            say(f"note: this step cannot be compiled here ({str(error).strip().splitlines()[0]}); it runs as it is")
+            return forward(first, second)
+        # A captured graph writes its next outputs where these are. The loss is used before that.
+        return losses, embeddings.clone() if on_gpu else embeddings
+
+    return run

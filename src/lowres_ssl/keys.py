@@ -1,0 +1,38 @@
+"""Which keys a config has against those that its schema knows."""
+
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from typing import cast, get_args, get_type_hints
+
+from omegaconf import DictConfig, OmegaConf
+
+
+def unknown_keys(node: DictConfig, prefix: str = "") -> Iterator[str]:
+    """Keys that the schema does not know: `+key=value` adds them, and nothing would read them."""
+    schema = OmegaConf.get_type(node)
+    assert schema is not None
+    assert is_dataclass(schema)
+    known = [field.name for field in fields(schema)]
+    for key in map(str, node):
+        if key not in known:
+            yield f"{prefix}{key}"
+        elif not OmegaConf.is_missing(node, key) and is_dataclass(OmegaConf.get_type(node, key)):
+            yield from unknown_keys(node[key], f"{prefix}{key}.")
+
+
+def known_keys(schema: type, prefix: str = "") -> list[str]:
+    """Every key of a schema, those of the sections in it with a dot."""
+    keys = []
+    for name, hint in get_type_hints(schema).items():
+        keys.append(f"{prefix}{name}")
+        for section in (hint, *get_args(hint)):
+            if is_dataclass(section):
+                keys += known_keys(cast(type, section), f"{prefix}{name}.")
+    return keys
+
+
+def is_deleted(cfg: DictConfig, key: str) -> bool:
+    """Whether `~key` took the key out of a section that is there."""
+    section, _, name = key.rpartition(".")
+    node = OmegaConf.select(cfg, section) if section else cfg
+    return isinstance(node, DictConfig) and not node._is_none() and name not in node.keys()  # noqa: SIM118
