@@ -3,14 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from by_torchvision import by_torchvision
 from torch import Tensor
-from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as tv
 
 from lowres_ssl.errors import ConfigError
 from lowres_ssl.views import crop, maker
 from lowres_ssl.views.maker import ViewMaker, evaluation_view, image_keys
-from lowres_ssl.views.parameters import Operation, ViewParameters
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 PAPER = {
@@ -62,35 +61,6 @@ def pictures(channels: int = 3, stored: int = 64) -> Tensor:
 
 def sizes() -> np.ndarray:
     return np.random.default_rng(0).integers(40, 300, (COUNT, 2))
-
-
-def by_torchvision(image: Tensor, box: list[int], parameters: ViewParameters, settings: dict) -> Tensor:
-    """One image through torchvision's functions, in our order, on floats after the crop."""
-    side = settings["image_size"]
-    view = tv.resized_crop(image, *box, [side, side], antialias=True).float() / 255
-    view = tv.horizontal_flip(view) if parameters.horizontal_flip[0] else view
-    view = tv.vertical_flip(view) if parameters.vertical_flip[0] else view
-    view = tv.rotate(view, 90.0 * parameters.quarter_turns[0])
-    if settings["rotation_degrees"]:
-        view = tv.rotate(view, parameters.angle[0], interpolation=InterpolationMode.BILINEAR)
-    adjust = {
-        Operation.BRIGHTNESS: lambda view: tv.adjust_brightness(view, parameters.brightness[0]),
-        Operation.CONTRAST: lambda view: tv.adjust_contrast(view, parameters.contrast[0]),
-        Operation.SATURATION: lambda view: tv.adjust_saturation(view, parameters.saturation[0]),
-        Operation.HUE: lambda view: tv.adjust_hue(view, parameters.hue[0]),
-    }
-    for operation in parameters.order[0] if parameters.jitter[0] else []:
-        view = adjust[operation](view)
-    if parameters.grey[0]:
-        view = tv.rgb_to_grayscale(view, num_output_channels=len(view))
-    if parameters.blur[0]:
-        kernel = 2 * int(settings["blur_kernel_fraction"] * side / 2) + 1
-        view = tv.gaussian_blur(view, [max(kernel, 3)] * 2, [parameters.sigma[0]] * 2)
-    if parameters.solarise[0]:
-        view = tv.solarize(view, (settings["solarise_threshold"] - 0.5) / 255)
-    view = view.expand(3, -1, -1)
-    mean, std = settings["mean"], settings["std"]
-    return tv.normalize(view, mean, std) if len(image) == 3 else tv.normalize(view, mean[:1] * 3, std[:1] * 3)
 
 
 @pytest.mark.parametrize("channels", [3, 1])

@@ -1,0 +1,114 @@
+"""Images to scores: features once and probes on them, against a linear probe whose backbone is asked every epoch."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from benchmarks.experiment import Experiment, about_data, experiment, synchronise
+from benchmarks.table import arguments, machine, markdown, median_and_spread
+from lowres_ssl.evaluation import features_from, sides_of
+from lowres_ssl.figures import embed
+from lowres_ssl.probes import Features
+
+FORWARDED_EPOCHS = 1
+
+
+def main() -> None:
+    parser = arguments(__doc__)
+    parser.add_argument("--backbone", default="resnet18")
+    parser.add_argument("--image-size", type=int, default=64)
+    given = parser.parse_args()
+    print(machine(given.device), flush=True)
+    made = experiment(
+        [
+            *about_data(given.data, given.work),
+            "recipe=tuned",
+            "method=random",
+            f"backbone={given.backbone}",
+            f"image_size={given.image_size}",
+            f"device={given.device}",
+            "probe=[knn,linear,logistic]",
+            "probe.knn.k=20",
+        ]
+    )
+    encoder = made.plan.encoder.to(made.plan.compute.device)
+    parts: dict[str, list[float]] = {}
+    ratios = []
+    for _ in range(given.repetitions):
+        seconds, sides = timed(made, features_of, made, encoder)
+        parts.setdefault("features of all images, once", []).append(seconds)
+        features = on_device(made, sides)
+        for name, probe in made.plan.evaluation.probes.items():
+            probing, _ = timed(made, probe.fit_predict, features, seed=0)
+            parts.setdefault(probe.label, []).append(probing)
+            if name == "linear":
+                linear, epochs = probing, probe.epochs
+        parts.setdefault("t-SNE of the test images", []).append(timed(made, embed, sides["test"].numpy())[0])
+        again = forwarding(made, encoder, features) / FORWARDED_EPOCHS * epochs
+        parts.setdefault(f"a linear probe that forwards every epoch, {epochs} epochs", []).append(again)
+        ratios.append(again / (seconds + linear))
+        print(f"ratio {ratios[-1]:.1f}", flush=True)
+    split = made.material.split
+    title = f"{given.backbone}, {given.image_size} px, {len(split.train)} train, {len(split.test)} test"
+    rows = [[name, median_and_spread(values, 2)] for name, values in parts.items()]
+    print(
+        f"\n{title}; the forwarding probe is {FORWARDED_EPOCHS} epoch, multiplied\n\n{markdown(['', 'seconds'], rows)}"
+    )
+    print(f"\nforwarding / (features + {made.plan.evaluation.probes['linear'].label}): {median_and_spread(ratios)}")
+
+
+def timed(made: Experiment, work: Callable[..., Any], *given: Any, **named: Any) -> tuple[float, Any]:
+    """Seconds, and what came of it."""
+    started = time.perf_counter()
+    outcome = work(*given, **named)
+    synchronise(made.plan.compute.device)
+    return time.perf_counter() - started, outcome
+
+
+def features_of(made: Experiment, encoder: torch.nn.Module) -> dict[str, torch.Tensor]:
+    plan = made.plan
+    sides = sides_of(made.material.split)
+    return {
+        name: features_from(encoder, rows, plan.config, made.material, plan.compute) for name, rows in sides.items()
+    }
+
+
+def on_device(made: Experiment, sides: dict[str, torch.Tensor]) -> Features:
+    device, labels, split = made.plan.compute.device, made.material.catalogue.labels, made.material.split
+    return Features(
+        train=sides["train"].to(device),
+        train_labels=torch.from_numpy(labels[split.train]).to(device),
+        validation=sides["validation"].to(device),
+        validation_labels=torch.from_numpy(labels[split.validation]).to(device),
+        test=sides["test"].to(device),
+        classes=len(made.material.catalogue.classes),
+    )
+
+
+def forwarding(made: Experiment, encoder: torch.nn.Module, features: Features) -> float:
+    """Seconds of a probe that has no stored features: each epoch forwards the training and the validation images."""
+    plan, split = made.plan, made.material.split
+    head = torch.nn.Linear(features.train.shape[1], features.classes).to(plan.compute.device)
+    optimiser = torch.optim.Adam(head.parameters(), lr=0.01)
+    started = time.perf_counter()
+    for _ in range(FORWARDED_EPOCHS):
+        order = np.random.default_rng(0).permutation(len(split.train))
+        batch = 128  # generous: the paper's 16 would forward more slowly
+        for start in range(0, len(order), batch):
+            rows = order[start : start + batch]
+            inputs = features_from(encoder, split.train[rows], plan.config, made.material, plan.compute)
+            loss = F.cross_entropy(head(inputs.to(plan.compute.device)), features.train_labels[rows])
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+        features_from(encoder, split.validation, plan.config, made.material, plan.compute)
+    synchronise(plan.compute.device)
+    return time.perf_counter() - started
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""Time and peak memory against the number of images and against the batch size: straight lines, or the reason."""
+
+import json
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from benchmarks.contestants import Case, ours
+from benchmarks.experiment import experiment
+from benchmarks.table import arguments, machine, markdown
+from lowres_ssl.evaluation import features_from, sides_of
+
+IMAGES = 640
+FACTORS = (1, 4, 16)
+BATCH_SIZES = (16, 32, 64, 128, 256)
+STEPS = 8
+
+
+def main() -> None:
+    parser = arguments(__doc__)
+    parser.add_argument("--backbone", default="resnet18")
+    parser.add_argument("--image-size", type=int, default=32)
+    parser.add_argument("--measure", help="(what each process of this benchmark is started with)")
+    given = parser.parse_args()
+    if given.measure:
+        print(json.dumps(measure(**json.loads(given.measure))))
+        return
+    print(machine(given.device), flush=True)
+    for stores in Path(given.work).glob("scale-*"):  # so that each number of images is prepared once, and timed
+        shutil.rmtree(stores)
+    common = {"device": given.device, "backbone": given.backbone, "image_size": given.image_size, "work": given.work}
+    heads = ["images", "batch size", "prepare, s", "views a second", "features, s", "host peak, MB", "device peak, MB"]
+    rows = []
+    for images, batch_size in [(factor * IMAGES, 64) for factor in FACTORS] + [(IMAGES, size) for size in BATCH_SIZES]:
+        draw(Path(given.work) / f"noise-{images}", images)
+        wanted = json.dumps(common | {"images": images, "batch_size": batch_size})
+        command = [sys.executable, "-m", "benchmarks.scale", "--measure", wanted]
+        answer = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+        rows.append([f"{images:,}", str(batch_size), *json.loads(answer.splitlines()[-1])])
+        print(*rows[-1], flush=True)
+    print(f"\n{given.backbone}, {given.image_size} px, images of noise of 96 px\n\n{markdown(heads, rows)}")
+
+
+def draw(folder: Path, images: int) -> None:
+    """Two classes of noise: nothing here depends on what the images show."""
+    for number in range(images):
+        path = folder / f"class{number % 2}" / f"{number:06d}.png"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pixels = np.random.default_rng(number).integers(0, 256, (96, 96, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(path, compress_level=1)
+
+
+def measure(*, images: int, batch_size: int, device: str, backbone: str, image_size: int, work: str) -> list[str]:
+    """In a process of its own, so that the peak is this one's."""
+    overrides = ["recipe=tuned", "dataset=folder", f"dataset.root={work}/noise-{images}", "method=simclr"]
+    overrides += [f"backbone={backbone}", f"image_size={image_size}", f"batch_size={batch_size}", f"device={device}"]
+    overrides += ["evaluate=false", f"output_dir={work}/scale-{images}"]
+    started = time.perf_counter()
+    made = experiment(overrides)
+    prepared = time.perf_counter() - started
+    case = Case(tuple(overrides), "simclr", backbone, image_size, batch_size, device)
+    epoch = ours.enter(case)
+    epoch(1)
+    seconds = epoch(STEPS)
+    started = time.perf_counter()
+    for rows in sides_of(made.material.split).values():
+        features_from(made.plan.encoder, rows, made.plan.config, made.material, made.plan.compute)
+    features = time.perf_counter() - started
+    host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    on_gpu = made.plan.compute.device.type == "cuda"
+    peak = f"{torch.cuda.max_memory_allocated() / 2**20:,.0f}" if on_gpu else "-"
+    speed = 2 * batch_size * STEPS / seconds
+    return [f"{prepared:.1f}", f"{speed:.0f}", f"{features:.1f}", f"{host:,.0f}", peak]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""Training seconds until the validation KNN accuracy that training without a schedule ends with: with small images
+first, and without. Both are the `tuned` recipe, from the same start; validation itself is not counted."""
+
+import tempfile
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.experiment import about_data, experiment
+from benchmarks.table import arguments, machine, markdown, median_and_spread
+from lowres_ssl.commands.pretrain import validation_accuracy
+from lowres_ssl.history import Line
+from lowres_ssl.pretrain import pretrain
+
+
+def main() -> None:
+    parser = arguments(__doc__)
+    parser.add_argument("--method", default="dcl")
+    parser.add_argument("--backbone", default="resnet18")
+    parser.add_argument("--image-size", type=int, default=64)
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--epochs", type=int, default=24)
+    parser.add_argument("--split", default="patient")
+    parser.add_argument("--k", type=int, default=20)
+    parser.add_argument("--schedule", default="[[0.8,0.5],[0.2,1.0]]")
+    parser.add_argument("--share", type=float, default=1.0, help="of the epochs, that training with the schedule has")
+    given = parser.parse_args()
+    print(machine(given.device), flush=True)
+    rows, ratios = [], []
+    for seed in range(given.repetitions):
+        curves = {}
+        for schedule, epochs in (("[[1.0,1.0]]", given.epochs), (given.schedule, round(given.share * given.epochs))):
+            overrides = [
+                *about_data(given.data, given.work),
+                "recipe=tuned",
+                f"method={given.method}",
+                f"backbone={given.backbone}",
+                f"image_size={given.image_size}",
+                f"batch_size={given.batch_size}",
+                f"epochs={epochs}",
+                f"split={given.split}",
+                f"seed={seed}",
+                f"probe.knn.k={given.k}",
+                f"device={given.device}",
+                f"image_size_schedule={schedule}",
+                "select_encoder=best_validation_knn",
+            ]
+            curves[schedule] = train(overrides)
+        plain, small_first = curves["[[1.0,1.0]]"], curves[given.schedule]
+        wanted = plain[-1]["validation_knn_accuracy"]
+        without, with_it = seconds_to(wanted, plain), seconds_to(wanted, small_first)
+        ratio = None if without is None or with_it is None else with_it / without
+        ratios += [] if ratio is None else [ratio]
+        best = max(line["validation_knn_accuracy"] for line in small_first)
+        told = ["never" if with_it is None else f"{with_it:.0f}", "-" if ratio is None else f"{ratio:.2f}"]
+        total = sum(line["seconds"] for line in plain), sum(line["seconds"] for line in small_first)
+        rows.append(
+            [str(seed), f"{wanted:.3f}", f"{without:.0f}", *told, f"{best:.3f}", f"{total[0]:.0f}", f"{total[1]:.0f}"]
+        )
+        print(*rows[-1], flush=True)
+    heads = ["seed", "accuracy to reach", "s without", "s with", "ratio", "best with", "all s without", "all s with"]
+    print(f"\n{given.method}, {given.backbone}, {given.image_size} px, {given.schedule}\n\n{markdown(heads, rows)}")
+    if ratios:
+        print(f"\nmedian of the ratios: {median_and_spread(ratios, 2)}")
+
+
+def train(overrides: list[str]) -> list[Line]:
+    made = experiment(overrides)
+    plan, material = made.plan, made.material
+    with tempfile.TemporaryDirectory() as folder:
+        return pretrain(
+            encoder=plan.encoder,
+            method=plan.method,
+            store=material.store,
+            rows=np.asarray(material.pretraining_rows("training")).tolist(),
+            views=plan.views,
+            training=plan.training,
+            compute=plan.compute,
+            checkpoint=Path(folder) / "checkpoint.pt",
+            name="benchmark",
+            on_epoch=lambda history: None,
+            validate=partial(validation_accuracy, plan, material),
+        ).history
+
+
+def seconds_to(accuracy: float, history: list[Line]) -> float | None:
+    """Training seconds until the first epoch that has at least this validation accuracy."""
+    seconds = 0.0
+    for line in history:
+        seconds += line["seconds"]
+        if line["validation_knn_accuracy"] >= accuracy:
+            return seconds
+    return None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""Speed changes no result: the loop's loss curve is that of a plain loop over views made one by one."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from by_torchvision import by_torchvision
+from test_views_maker import EVERYTHING
+
+from lowres_ssl.backbones import build_encoder
+from lowres_ssl.data.phantom import TISSUES, draw
+from lowres_ssl.data.store import ImageStore
+from lowres_ssl.device import Compute
+from lowres_ssl.methods import Method, build_method
+from lowres_ssl.pretrain import Training, pretrain
+from lowres_ssl.randomness import derive
+from lowres_ssl.views.crop import boxes_in_store
+from lowres_ssl.views.maker import ViewMaker, image_keys
+
+SIMCLR = {"name": "simclr", "projector_hidden": 32, "projector_output": 16, "temperature": 0.5}
+# Views differ by up to 2 of 255, and each step starts from where the last one went; relative, of an epoch's mean loss.
+TOLERANCE = 0.005
+TRAINING = Training(
+    epochs=3,
+    batch_size=8,
+    keep_last_batch=False,
+    joint=True,
+    learning_rate=0.02,
+    momentum=0.9,
+    weight_decay=1e-4,
+    decay_norm_and_bias=True,
+    schedule="constant",
+    warmup_epochs=0.0,
+    checkpoint_every=3,
+    seed=0,
+)
+
+
+@pytest.fixture(scope="module")
+def phantom() -> ImageStore:
+    images = [draw(label, patient, 0) for label in TISSUES for patient in range(8)]
+    pixels = np.stack(images).transpose(0, 3, 1, 2).copy()
+    return ImageStore(pixels, np.full((32, 2), 96, dtype=np.int32), tuple(map(str, range(32))), Path())
+
+
+def start() -> tuple[torch.nn.Module, Method]:
+    encoder, width = build_encoder("resnet18", small_stem=False, zero_init_residual=False, seed=0)
+    return encoder, build_method(SIMCLR, features=width, seed=0)
+
+
+def plain_loop(store: ImageStore, views: ViewMaker) -> list[float]:
+    """Image by image, contiguous NCHW, SGD without fusion: the mean loss of each epoch."""
+    encoder, method = start()
+    model = torch.nn.ModuleDict({"encoder": encoder, "method": method}).train()
+    optimiser = torch.optim.SGD(
+        model.parameters(), lr=TRAINING.learning_rate, momentum=TRAINING.momentum, weight_decay=TRAINING.weight_decay
+    )
+    keys, means = image_keys(store.ids), []
+    for epoch in range(TRAINING.epochs):
+        generator = torch.Generator().manual_seed(derive(TRAINING.seed, "order", epoch))
+        losses = []
+        for batch in torch.randperm(len(store.ids), generator=generator).split(TRAINING.batch_size):
+            halves = []
+            for number in (0, 1):
+                made = []
+                for row in batch.tolist():
+                    size, key = store.sizes[[row]].astype(np.int64), keys[[row]]
+                    parameters = views.parameters(size, key, epoch=epoch, view=number)
+                    (box,) = boxes_in_store(parameters.boxes, size, store.images.shape[2]).tolist()
+                    made.append(by_torchvision(torch.from_numpy(store.images[row]), box, parameters, EVERYTHING))
+                halves.append(torch.stack(made))
+            embeddings = method.embed(encoder(torch.cat(halves)))[0].chunk(2)
+            loss = method.loss((embeddings[0],), (embeddings[1],))["loss"]
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            losses.append(loss.item())
+        means.append(float(np.mean(losses)))
+    return means
+
+
+def test_loss_curve_is_that_of_a_plain_loop(phantom: ImageStore, tmp_path: Path) -> None:
+    views = ViewMaker(**EVERYTHING)
+    encoder, method = start()
+    trained = pretrain(
+        encoder=encoder,
+        method=method,
+        store=phantom,
+        rows=range(32),
+        views=[views] * TRAINING.epochs,
+        training=TRAINING,
+        compute=Compute(torch.device("cpu"), "fp32"),
+        checkpoint=tmp_path / "checkpoint.pt",
+        name="simclr",
+        on_epoch=lambda history: None,
+    )
+    ours, plain = [line["loss"] for line in trained.history], plain_loop(phantom, views)
+    assert max(plain) - min(plain) > 10 * TOLERANCE, "it has to learn, or any curve would do"
+    assert ours == pytest.approx(plain, rel=TOLERANCE)
