@@ -67,19 +67,24 @@ def evaluate(
 ) -> list[dict[str, Any]]:
     """One result a probe, in their order, as `result.json` holds it."""
     results = []
+    read: dict[Which, dict[str, Tensor]] = {}  # the features, once for all probes
     for name, probe in evaluation.probes.items():
         settings = evaluation.settings[name]
         folder = run.result_folder(name, {"settings": settings, "precision": compute.precision})
         result = None if config.force else read_result(folder)
         if result is None:
             say(f"{run.name}: {probe.label}")
-            result = evaluate_one(run, config, material, name, probe, settings, compute, folder)
+            if probe.encoder not in read:
+                read[probe.encoder] = features_of(run, probe.encoder, config, material, compute)
+            sides = read[probe.encoder]
+            result = evaluate_one(run, sides, config, material, name, probe, settings, compute, folder)
         results.append(result)
     return results
 
 
 def evaluate_one(
     run: Run,
+    sides: dict[str, Tensor],
     config: Experiment,
     material: Material,
     name: str,
@@ -89,7 +94,6 @@ def evaluate_one(
     folder: Path,
 ) -> dict[str, Any]:
     """Fit one probe, score its predictions, store both."""
-    sides = features_of(run, probe.encoder, config, material, compute)
     catalogue, split = material.catalogue, material.split
     labels = {side: catalogue.labels[rows] for side, rows in sides_of(split).items()}
     started = time.perf_counter()

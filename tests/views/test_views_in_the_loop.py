@@ -7,14 +7,14 @@ import pytest
 import torch
 from by_torchvision import by_torchvision
 from test_views_maker import EVERYTHING
+from torch import nn
 
-from lowres_ssl.backbones import build_encoder
 from lowres_ssl.data.phantom import TISSUES, draw
 from lowres_ssl.data.store import ImageStore
 from lowres_ssl.device import Compute
 from lowres_ssl.methods import Method, build_method
 from lowres_ssl.pretrain import Training, pretrain
-from lowres_ssl.randomness import derive
+from lowres_ssl.randomness import derive, seeded
 from lowres_ssl.views.crop import boxes_in_store
 from lowres_ssl.views.maker import ViewMaker, image_keys
 
@@ -26,7 +26,7 @@ TRAINING = Training(
     batch_size=8,
     keep_last_batch=False,
     joint=True,
-    learning_rate=0.02,
+    learning_rate=0.05,
     momentum=0.9,
     weight_decay=1e-4,
     decay_norm_and_bias=True,
@@ -44,15 +44,18 @@ def phantom() -> ImageStore:
     return ImageStore(pixels, np.full((32, 2), 96, dtype=np.int32), tuple(map(str, range(32))), Path())
 
 
-def start() -> tuple[torch.nn.Module, Method]:
-    encoder, width = build_encoder("resnet18", small_stem=False, zero_init_residual=False, seed=0)
-    return encoder, build_method(SIMCLR, features=width, seed=0)
+def start() -> tuple[nn.Module, Method]:
+    """No BatchNorm in the encoder: a ResNet on 16 views makes 5% of a loss, in 3 steps, of 1e-4 of noise in them."""
+    with seeded(0, "encoder"):
+        layers = [nn.Conv2d(3, 16, 5, stride=2), nn.ReLU(), nn.Conv2d(16, 32, 3, stride=2), nn.ReLU()]
+        encoder = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    return encoder, build_method(SIMCLR, features=32, seed=0)
 
 
 def plain_loop(store: ImageStore, views: ViewMaker) -> list[float]:
     """Image by image, contiguous NCHW, SGD without fusion: the mean loss of each epoch."""
     encoder, method = start()
-    model = torch.nn.ModuleDict({"encoder": encoder, "method": method}).train()
+    model = nn.ModuleDict({"encoder": encoder, "method": method}).train()
     optimiser = torch.optim.SGD(
         model.parameters(), lr=TRAINING.learning_rate, momentum=TRAINING.momentum, weight_decay=TRAINING.weight_decay
     )

@@ -1,5 +1,7 @@
 """What the paper calls linear evaluation: a 2-layer MLP on frozen features. Wherever it is shown it is labelled MLP."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from typing import Literal
 
@@ -9,6 +11,9 @@ from torch.nn import functional as F
 
 from lowres_ssl.errors import TrainingError
 from lowres_ssl.probes import Details, Features, Prediction, Probe, require
+
+# Features up to this many are too few for two threads; see `threads_for`.
+FEW_FEATURES = 1024
 
 
 class Linear(Probe):
@@ -59,6 +64,10 @@ class Linear(Probe):
         self.schedule_delay = schedule_delay
 
     def fit_predict(self, features: Features, *, seed: int) -> Prediction:
+        with threads_for(features.train):
+            return self.fit(features, seed)
+
+    def fit(self, features: Features, seed: int) -> Prediction:
         generator = torch.Generator().manual_seed(seed)
         device = features.train.device
         head = self.initial_head(features.train.shape[1], features.classes, generator).to(device)
@@ -121,6 +130,19 @@ class Linear(Probe):
             optimiser.zero_grad()
             F.cross_entropy(head(batch), targets).backward()
             optimiser.step()
+
+
+@contextmanager
+def threads_for(inputs: Tensor) -> Iterator[None]:
+    """One thread for a step on few features [n, D] on a CPU: handing so little work to a second one takes longer than
+    the work. Measured on two cores, 100 epochs of 4,087 images: 26 s instead of 49 at D = 512; at 2,048, 62 and 48."""
+    threads = torch.get_num_threads()
+    if inputs.device.type == "cpu" and inputs.shape[1] <= FEW_FEATURES:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 @torch.no_grad()
