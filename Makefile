@@ -21,8 +21,8 @@ demo: $(STAMP)
 	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/demo.sh
 
 test: $(STAMP)
-	$(BIN)/ruff format --check src tests conf
-	$(BIN)/ruff check src tests conf
+	$(BIN)/ruff format --check src tests conf benchmarks
+	$(BIN)/ruff check src tests conf benchmarks
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 

@@ -25,7 +25,7 @@ def main() -> None:
     print(machine(given.device), flush=True)
     made = experiment(
         [
-            *about_data(given.data, given.work),
+            *about_data(given.data, given.work, given.images),
             "recipe=tuned",
             "method=random",
             f"backbone={given.backbone}",

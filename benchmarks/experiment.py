@@ -11,7 +11,7 @@ from hydra import compose, initialize_config_module
 from lowres_ssl.commands.pretrain import Plan, divide, plan_of
 from lowres_ssl.config import PretrainConfig, read_config, register_schemas
 from lowres_ssl.overrides import quoted
-from lowres_ssl.preparation import Material, prepare
+from lowres_ssl.preparation import Material, prepare, split_of
 
 
 @dataclass(frozen=True)
@@ -22,11 +22,10 @@ class Experiment:
     material: Material
 
 
-def about_data(data: str | None, work: str) -> list[str]:
-    """Overrides for the images in `data`, as X-rays where their folder says so; the phantom where there are none."""
+def about_data(data: str | None, work: str, images: str = "any") -> list[str]:
+    """Overrides for the images in `data`, pictures of the kind `images`; the phantom where there are none."""
     if data is None:
         return ["dataset=phantom", f"data_dir={quoted(work)}", f"output_dir={quoted(work)}"]
-    images = "xray" if "pneumonia" in data else "any"
     root = quoted(str(Path(data).resolve()))
     return [
         "dataset=folder",
@@ -35,6 +34,16 @@ def about_data(data: str | None, work: str) -> list[str]:
         f"images={images}",
         f"output_dir={quoted(work)}",
     ]
+
+
+def images_of(overrides: Sequence[str]) -> tuple[PretrainConfig, Material]:
+    """Config and images for whoever trains with nothing else of this package, its allocator's settings included."""
+    config = configured(overrides)
+    return config, prepare(config, partial(split_of, config))
+
+
+def device_of(name: str) -> torch.device:
+    return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
 
 
 def experiment(overrides: Sequence[str]) -> Experiment:

@@ -19,7 +19,7 @@ def main() -> None:
     parser.add_argument("--storage-size", type=int, default=128)
     given = parser.parse_args()
     print(machine(given.device), flush=True)
-    config = configured([*about_data(given.data, given.work), "backbone=resnet18"])
+    config = configured([*about_data(given.data, given.work, given.images), "backbone=resnet18"])
     folder = Path(given.work) / "prepare"
     shutil.rmtree(folder, ignore_errors=True)
     catalogue = catalogue_of(config.dataset, folder)

@@ -43,12 +43,12 @@ class Contestant:
 
 
 def main() -> None:
+    answers = sys.stdout
+    sys.stdout = sys.stderr  # whatever a library prints is no answer
     name, case = sys.argv[1], json.loads(sys.argv[2])
     epoch = import_module(f"benchmarks.contestants.{name}").enter(
         Case(**case | {"overrides": tuple(case["overrides"])})
     )
-    answers = sys.stdout
-    sys.stdout = sys.stderr  # whatever a library prints is no answer
     for line in sys.stdin:
         print(epoch(int(line)), file=answers, flush=True)
 

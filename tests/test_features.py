@@ -142,11 +142,13 @@ def test_features_on_a_gpu_are_those_on_the_cpu(tiny_encoder: Encoders, tiny_sto
     torch.testing.assert_close(got, exact, rtol=0.05, atol=0.02)
 
 
-def test_bf16_features_are_those_of_fp32_but_for_noise(store: ImageStore) -> None:
+def test_bf16_features_are_those_of_fp32_but_for_noise(tiny_encoder: Encoders, tiny_store: ImageStore) -> None:
     """Each row points where it did, far closer than to any other, so that its nearest neighbours are the same."""
-    encoder, _ = build_encoder("resnet18", small_stem=False, zero_init_residual=False, seed=0)
+    encoder = trained(tiny_encoder(0))
     exact, rounded = (
-        torch.nn.functional.normalize(features(encoder, store, compute=Compute(CPU, precision)), dim=1)
+        nn.functional.normalize(
+            features_of(encoder, tiny_store, compute=Compute(torch.device("cpu"), precision)), dim=1
+        )
         for precision in ("fp32", "bf16")
     )
     own = (exact * rounded).sum(dim=1)

@@ -42,13 +42,15 @@ def losses(device: str, *, compiled: bool, joint: bool = True) -> list[float]:
     return found
 
 
-def test_compiled_steps_have_the_losses_of_plain_ones() -> None:
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+@pytest.mark.parametrize("joint", [True, False])
+def test_compiled_steps_have_the_losses_of_plain_ones(device: str, joint: bool) -> None:
     """In a process of its own: what torch's compiler warns of is not ours."""
     code = f"""
 import torch
 torch.set_num_threads(1)
 from tests.test_forward import losses
-plain, fast = losses("cpu", compiled=False), losses("cpu", compiled=True)
+plain, fast = (losses("{device}", compiled=compiled, joint={joint}) for compiled in (False, True))
 assert plain[0] != plain[2], plain
 for one, other in zip(plain, fast, strict=True):
     assert abs(one - other) <= {TOLERANCE} * abs(one), (plain, fast)
@@ -56,13 +58,6 @@ for one, other in zip(plain, fast, strict=True):
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
     assert ran.returncode == 0, ran.stderr
     assert "cannot be compiled" not in ran.stderr
-
-
-@pytest.mark.gpu
-@pytest.mark.parametrize("joint", [True, False])
-def test_captured_steps_on_the_gpu_have_the_losses_of_plain_ones(joint: bool) -> None:
-    plain, fast = (losses("cuda", compiled=compiled, joint=joint) for compiled in (False, True))
-    assert fast == pytest.approx(plain, rel=TOLERANCE)
 
 
 def test_what_cannot_be_compiled_runs_as_it_is_and_says_so(

@@ -53,7 +53,16 @@ VICREG = {
     "covariance": 1.0,
     "average_variance": True,
 }
-COLUMNS = ["epoch", "loss", "learning_rate", "embedding_std", "effective_rank", "views_per_second", "seconds"]
+COLUMNS = [
+    "epoch",
+    "loss",
+    "learning_rate",
+    "embedding_std",
+    "effective_rank",
+    "views_per_second",
+    "seconds",
+    "image_size",
+]
 VIEWS = ViewMaker(
     image_size=12,
     mean=(0.5,) * 3,

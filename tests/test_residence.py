@@ -38,7 +38,9 @@ def test_a_batch_on_the_gpu_is_the_same_wherever_the_images_are(store: ImageStor
 
 def test_half_of_the_free_memory_of_a_gpu_may_be_taken(store: ImageStore, monkeypatch: pytest.MonkeyPatch) -> None:
     free = 2 * store.images.nbytes
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, free))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free - 5, free))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 8)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 3)
     assert fits(store, torch.device("cuda"))
     free -= 1
     assert not fits(store, torch.device("cuda"))

@@ -17,4 +17,3 @@ class Case:
     batch_size: int
     device: str
     workers: int = 0
-    compiled: str = "false"

@@ -19,7 +19,7 @@ from torchvision import models
 
 from benchmarks.contestants import Case
 from benchmarks.contestants.files import Files
-from benchmarks.experiment import experiment, synchronise
+from benchmarks.experiment import device_of, images_of, synchronise
 
 
 class Model(nn.Module):
@@ -46,8 +46,8 @@ class Model(nn.Module):
 
 
 def enter(case: Case, *, tuned: bool = False) -> Callable[[int], float]:
-    made = experiment(case.overrides)
-    device = made.plan.compute.device
+    material = images_of(case.overrides)[1]
+    device = device_of(case.device)
     transform = {"simsiam": SimSiamTransform, "vicreg": VICRegTransform}.get(case.method, SimCLRTransform)
     losses = {"simclr": NTXentLoss, "dcl": DCLLoss, "simsiam": NegativeCosineSimilarity, "vicreg": VICRegLoss}
     criterion = losses[case.method]()
@@ -55,7 +55,7 @@ def enter(case: Case, *, tuned: bool = False) -> Callable[[int], float]:
     if tuned:
         model = model.to(memory_format=torch.channels_last)
     optimiser = torch.optim.SGD(model.parameters(), lr=1e-4, momentum=0.9, weight_decay=1e-4)
-    files = Files(made.material, transform(input_size=case.image_size))
+    files = Files(material, transform(input_size=case.image_size))
     loader = DataLoader(
         files,
         batch_size=case.batch_size,
@@ -70,9 +70,9 @@ def enter(case: Case, *, tuned: bool = False) -> Callable[[int], float]:
         files.length = steps * case.batch_size
         started = time.perf_counter()
         for first, second in loader:
+            first, second = first.to(device, non_blocking=True), second.to(device, non_blocking=True)
             if tuned:
                 first, second = (view.to(memory_format=torch.channels_last) for view in (first, second))
-            first, second = first.to(device, non_blocking=True), second.to(device, non_blocking=True)
             with torch.autocast(device.type, dtype=torch.bfloat16, enabled=tuned):
                 (z1, p1), (z2, p2) = model(first), model(second)
             z1, z2, p1, p2 = z1.float(), z2.float(), p1.float(), p2.float()

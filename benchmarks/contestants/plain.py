@@ -13,7 +13,7 @@ from torchvision import models, transforms
 
 from benchmarks.contestants import Case
 from benchmarks.contestants.files import Files
-from benchmarks.experiment import experiment, synchronise
+from benchmarks.experiment import device_of, images_of, synchronise
 
 TEMPERATURE = 0.5
 
@@ -21,8 +21,8 @@ TEMPERATURE = 0.5
 def enter(case: Case) -> Callable[[int], float]:
     if case.method != "simclr":
         raise ValueError(f"the plain loop has SimCLR alone, got {case.method}")
-    made = experiment(case.overrides)
-    device = made.plan.compute.device
+    material = images_of(case.overrides)[1]
+    device = device_of(case.device)
     one_view = transforms.Compose(
         [
             transforms.RandomResizedCrop(case.image_size, scale=(0.08, 1.0)),
@@ -42,7 +42,7 @@ def enter(case: Case) -> Callable[[int], float]:
     encoder.fc = nn.Sequential(nn.Linear(width, 512), nn.BatchNorm1d(512), nn.ReLU(), nn.Linear(512, 128))
     encoder.to(device).train()
     optimiser = torch.optim.SGD(encoder.parameters(), lr=1e-4, momentum=0.9, weight_decay=1e-4)
-    files = Files(made.material, two_views)
+    files = Files(material, two_views)
     loader = DataLoader(files, batch_size=case.batch_size, shuffle=True, drop_last=True, num_workers=0)
 
     def epoch(steps: int) -> float:

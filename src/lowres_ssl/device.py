@@ -33,7 +33,7 @@ class Compute:
         return torch.autocast(self.device.type, dtype=DTYPES[self.precision])
 
     def describe(self) -> str:
-        return f"{device_name(self.device)}, {self.precision}"
+        return f"{device_name(self.device)}, {self.precision}{', compiled' if self.compiled else ''}"
 
 
 def resolve(device: str, precision: str, *, store: str = "auto", compile: str = "never") -> Compute:

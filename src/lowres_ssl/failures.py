@@ -72,6 +72,8 @@ def describe(error: BaseException, command: str) -> tuple[str | None, int]:
         return f"{where}: not YAML ({getattr(error, 'problem', None) or error}); mend the file", USAGE
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and re.search(OUT_OF_MEMORY, str(error))):
         return "out of memory; try a smaller batch_size or image_size, or a smaller backbone", CRASH
+    if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+        return f"the step could not be compiled ({str(error).strip().splitlines()[0]}); type compile=never", CRASH
     return None, CRASH
 
 

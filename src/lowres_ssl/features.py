@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +39,7 @@ def extract(
     encoder.eval()
     features = []
     indices = np.asarray(rows, dtype=np.int64)
-    take = settle(store, compute)
+    take = settle(store, replace(compute, store="host"))  # each row is read once: a copy of all would not pay
     try:
         for start in range(0, len(indices), BATCH):
             images = take(indices[start : start + BATCH])

@@ -15,8 +15,8 @@ Forward = Callable[[Tensor, Tensor], tuple[dict[str, Tensor], Tensor]]
 def make_forward(encoder: nn.Module, method: Method, compute: Compute, *, joint: bool) -> Forward:
     """Two views [B, 3, S, S] to the loss and its terms (scalars), and the embeddings of the first view [B, D].
 
-    `compute.compiled`: by torch.compile, on a GPU with its kernels captured in CUDA graphs. What cannot be compiled
-    here (no compiler on the machine, say) runs as it is, and that is said once.
+    `compute.compiled`: by torch.compile, on a GPU with its kernels captured in CUDA graphs. A forward pass that cannot
+    be compiled here (no compiler on the machine, say) runs as it is, and that is said once. Then `forget_compiled`.
     """
 
     def forward(first: Tensor, second: Tensor) -> tuple[dict[str, Tensor], Tensor]:
@@ -36,6 +36,11 @@ def embed_both(
     outputs = method.embed(encoder(torch.cat((first, second))))
     halves = [output.chunk(2) for output in outputs]
     return tuple(half[0] for half in halves), tuple(half[1] for half in halves)
+
+
+def forget_compiled() -> None:
+    """Give back what compiling keeps. torch allows a function few variants in a process, and a sweep has many."""
+    torch._dynamo.reset()
 
 
 def compiled(forward: Forward, compute: Compute) -> Forward:

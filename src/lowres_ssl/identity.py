@@ -6,13 +6,14 @@ from typing import Any
 from lowres_ssl.config import Experiment, PretrainConfig, plain
 from lowres_ssl.data.decode import DECODER_VERSION
 from lowres_ssl.preparation import Material
+from lowres_ssl.views.schedule import sizes_by_epoch
 
 IDENTITY_VERSION = 1
-# What a `PretrainConfig` has beyond an `Experiment` says how to train, but for these three.
+# What a `PretrainConfig` has beyond an `Experiment` says how to train, but for these; the schedule counts by its sizes.
 TRAINING = sorted(
     {field.name for field in fields(PretrainConfig)}
     - {field.name for field in fields(Experiment)}
-    - {"checkpoint_every", "evaluate", "compile"}
+    - {"checkpoint_every", "evaluate", "compile", "image_size_schedule"}
 )
 
 
@@ -38,6 +39,9 @@ def training_identity(config: PretrainConfig, material: Material, precision: str
     values = plain(config)
     identity = base_identity(config, material, precision)
     identity["training"] = {key: values[key] for key in TRAINING}
+    sizes = sizes_by_epoch(config.image_size_schedule, epochs=config.epochs, image_size=config.image_size, smallest=1)
+    if set(sizes) != {config.image_size}:  # one size throughout is no schedule, however it is written
+        identity["training"]["image_sizes"] = sizes
     if values["select_encoder"] == "best_validation_knn":
         identity["validation"] = values["probe"]["knn"]
     return identity

@@ -185,6 +185,7 @@ def pretrain(
             meter.seconds = seconds_before + time.perf_counter() - started
             epoch += 1
             line = meter.line(epoch=epoch, views=views_per_epoch, learning_rate=optimiser.param_groups[0]["lr"])
+            line["image_size"] = views[epoch - 1].image_size
             meter = Meter(training.batch_size)
             if validate is not None:
                 accuracy = validate(encoder)

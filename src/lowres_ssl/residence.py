@@ -27,8 +27,9 @@ def settle(store: ImageStore, compute: Compute) -> Take:
     if "device" was asked for and there is no room.
     """
     device = compute.device
-    if compute.store == "device" or (compute.store == "auto" and device.type == "cuda" and fits(store, device)):
-        if not fits(store, device):
+    has_room = fits(store, device)
+    if compute.store == "device" or (compute.store == "auto" and device.type == "cuda" and has_room):
+        if compute.store == "device" and not has_room:
             raise ConfigError(
                 f"store=device: the images take {store.images.nbytes / 1e9:.1f} GB, more than half of the device's "
                 "free memory; try store=host, or a smaller dataset.storage_size"
@@ -44,4 +45,6 @@ def fits(store: ImageStore, device: torch.device) -> bool:
     """Whether the store takes no more than its share of the device's free memory; a CPU's is not asked."""
     if device.type != "cuda":
         return True
-    return store.images.nbytes <= SHARE_OF_FREE_MEMORY * torch.cuda.mem_get_info(device)[0]
+    reusable = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # of an earlier run of a sweep
+    free: int = torch.cuda.mem_get_info(device)[0] + reusable
+    return store.images.nbytes <= SHARE_OF_FREE_MEMORY * free

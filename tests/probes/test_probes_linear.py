@@ -273,3 +273,15 @@ def test_head_trains_on_the_device_of_the_features(clouds: Clouds) -> None:
     np.testing.assert_array_equal(
         mlp(epochs=20).fit_predict(there, seed=0).test, mlp(epochs=20).fit_predict(features, seed=0).test
     )
+
+
+@pytest.mark.parametrize(("width", "threads"), [(8, 1), (linear.FEW_FEATURES, 1), (linear.FEW_FEATURES + 1, 2)])
+def test_few_features_are_one_threads_work_and_the_others_come_back(width: int, threads: int) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with linear.threads_for(torch.zeros(3, width)):
+            assert torch.get_num_threads() == threads
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)

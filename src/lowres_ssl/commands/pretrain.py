@@ -17,6 +17,7 @@ from lowres_ssl.data.splits import Split
 from lowres_ssl.device import Compute, resolve
 from lowres_ssl.errors import ConfigError
 from lowres_ssl.evaluation import Evaluation, check_images, features_from, new_encoder, probes_of
+from lowres_ssl.forward import forget_compiled
 from lowres_ssl.identity import training_identity
 from lowres_ssl.methods import Method, build_method
 from lowres_ssl.preparation import Material, prepare, split_of
@@ -100,16 +101,14 @@ def view_makers(config: PretrainConfig) -> list[ViewMaker]:
         image_size=config.image_size,
         smallest=least_image_size(config.backbone),
     )
-    makers = {
-        size: ViewMaker(
-            image_size=size,
-            mean=config.images.mean,
-            std=config.images.std,
-            seed=config.seed,
-            **plain(config.views),
-        )
-        for size in set(sizes)
-    }
+
+    def maker(size: int) -> ViewMaker:
+        # A blur is as wide on the image at any size.
+        sigma = [width * size / config.image_size for width in config.views.blur_sigma]
+        settings = plain(config.views) | {"blur_sigma": sigma, "image_size": size, "seed": config.seed}
+        return ViewMaker(mean=config.images.mean, std=config.images.std, **settings)
+
+    makers = {size: maker(size) for size in set(sizes)}
     return [makers[size] for size in sizes]
 
 
@@ -176,6 +175,8 @@ def train(plan: Plan, material: Material, run: Run) -> dict[str, Any]:
         on_epoch=run.write_history,
         validate=partial(validation_accuracy, plan, material) if selects else None,
     )
+    if plan.compute.compiled:
+        forget_compiled()
     outcome: dict[str, Any] = {
         "epochs": len(trained.history),
         "training_seconds": sum(line["seconds"] for line in trained.history),
