@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from benchmarks.experiment import Experiment, about_data, experiment, synchronise
 from benchmarks.table import arguments, machine, markdown, median_and_spread
-from lowres_ssl.evaluation import features_from, sides_of
+from lowres_ssl.evaluation import features_from, sides_of, with_labels
 from lowres_ssl.figures import embed
 from lowres_ssl.probes import Features
 
@@ -41,7 +41,7 @@ def main() -> None:
     for _ in range(given.repetitions):
         seconds, sides = timed(made, features_of, made, encoder)
         parts.setdefault("features of all images, once", []).append(seconds)
-        features = on_device(made, sides)
+        features = with_labels(sides, made.material, made.plan.compute)
         for name, probe in made.plan.evaluation.probes.items():
             probing, _ = timed(made, probe.fit_predict, features, seed=0)
             parts.setdefault(probe.label, []).append(probing)
@@ -75,18 +75,6 @@ def features_of(made: Experiment, encoder: torch.nn.Module) -> dict[str, torch.T
     return {
         name: features_from(encoder, rows, plan.config, made.material, plan.compute) for name, rows in sides.items()
     }
-
-
-def on_device(made: Experiment, sides: dict[str, torch.Tensor]) -> Features:
-    device, labels, split = made.plan.compute.device, made.material.catalogue.labels, made.material.split
-    return Features(
-        train=sides["train"].to(device),
-        train_labels=torch.from_numpy(labels[split.train]).to(device),
-        validation=sides["validation"].to(device),
-        validation_labels=torch.from_numpy(labels[split.validation]).to(device),
-        test=sides["test"].to(device),
-        classes=len(made.material.catalogue.classes),
-    )
 
 
 def forwarding(made: Experiment, encoder: torch.nn.Module, features: Features) -> float:

@@ -77,6 +77,7 @@ def train(overrides: list[str]) -> list[Line]:
             views=plan.views,
             training=plan.training,
             compute=plan.compute,
+            place=plan.config.store.name,
             checkpoint=Path(folder) / "checkpoint.pt",
             name="benchmark",
             on_epoch=lambda history: None,

@@ -20,11 +20,11 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-device=cuda data=() wheels="" results=outputs/gpu_check
+device=cuda data=() images=(dataset=phantom) wheels="" results=outputs/gpu_check
 while [[ ${1:-} == --* ]]; do
   case $1 in
     --device) device=$2 ;;
-    --data) data=(--data "$2") ;;
+    --data) data=(--data "$2"); images=(dataset=folder "dataset.root=$2") ;;
     --wheels) wheels=$2 ;;
     --results) results=$2 ;;
     *) echo "gpu_check.sh: unknown option $1; wanted --device, --data, --wheels or --results" >&2; exit 2 ;;
@@ -42,12 +42,14 @@ if [[ $device == cuda ]]; then
   workers=(--workers 4 8 16)
   train=(backbone=resnet50 image_size=224 epochs=10 batch_size=128)
   turns=(--seconds 3)
+  short=()
 else
   large=(--backbone resnet18 --image-size 32)
   sizes=(16 32)
   workers=(--workers 0)
   train=(backbone=resnet18 image_size=32 epochs=1 batch_size=32 probe.knn.k=20)
   turns=(--seconds 1 --repetitions 1)
+  short=(--repetitions 1 --epochs 4 --image-size 48)
 fi
 common=(--device "$device" "${data[@]}" --work "$results/work")
 pretrain() { $limit "$python" -m benchmarks.pretrain "${common[@]}" "${turns[@]}" "${workers[@]}" "$@"; }
@@ -56,7 +58,8 @@ stage() {
   case $1 in
     install)
       if [[ -n $wheels ]]; then
-        "$python" -m pip install --quiet --no-index --find-links "$wheels" --no-build-isolation --editable '.[dev,bench]'
+        "$python" -m pip install --quiet --no-deps "$wheels"/*.whl
+        "$python" -m pip install --quiet --no-deps --no-build-isolation --editable .
       else
         "$python" -m pip install --quiet --editable '.[dev,bench]'
       fi ;;
@@ -65,21 +68,23 @@ stage() {
     peers) pretrain "${large[@]}" --batch-size 16 64 --against lightly_parts lightly_tuned plain ;;
     methods) pretrain "${large[@]}" --method dcl simsiam vicreg --batch-size 64 --against bare ;;
     small) pretrain --backbone resnet18 --image-size 64 --batch-size "${sizes[@]}" ;;
-    schedule) $limit "$python" -m benchmarks.schedule "${common[@]}" ${turns[2]:+--repetitions 1 --epochs 4 --image-size 48} ;;
+    schedule) $limit "$python" -m benchmarks.schedule "${common[@]}" "${short[@]}" ;;
     evaluate) $limit "$python" -m benchmarks.evaluate "${common[@]}" "${large[@]}" --repetitions 1 ;;
     scale) $limit "$python" -m benchmarks.scale --device "$device" "${large[@]}" --work "$results/work" ;;
     train) $limit "$python" -m lowres_ssl pretrain method=dcl recipe=tuned "${train[@]}" device="$device" \
-      dataset=phantom data_dir="$results/work" output_dir="$results/runs" ;;
+      "${images[@]}" data_dir="$results/work" output_dir="$results/runs" ;;
     summary) for table in "$results"/*.md; do echo "## $(basename "$table" .md)"; echo; cat "$table"; echo; done ;;
     *) echo "gpu_check.sh: unknown stage $1" >&2; exit 2 ;;
   esac
 }
 
+failed=()
 for name in "$@"; do
   echo "== $name" >&2
   if [[ $name == summary || $name == install ]]; then
     stage "$name"
   else
-    stage "$name" | tee "$results/$name.md"
+    stage "$name" | tee "$results/$name.md" || failed+=("$name")
   fi
 done
+[[ ${#failed[@]} -eq 0 ]] || { echo "gpu_check.sh: failed or out of time: ${failed[*]}; type them again" >&2; exit 1; }

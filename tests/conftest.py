@@ -21,7 +21,7 @@ torch.set_num_threads(1)
 SHARED = Path(os.environ.get("LOWRES_SSL_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 CONF = Path(__file__).resolve().parents[1] / "conf"
 METHODS: dict[str, dict[str, Any]] = {
-    path.stem: dict(OmegaConf.to_container(OmegaConf.load(path)))  # type: ignore[call-overload]
+    path.stem: dict(OmegaConf.to_container(OmegaConf.load(path)))  # type: ignore[call-overload]  # it is a dict
     for path in sorted((CONF / "method").glob("*.yaml"))
 }
 

@@ -22,7 +22,7 @@ from lowres_ssl.forward import embed_both
 from lowres_ssl.history import Line
 from lowres_ssl.methods import Method, build_method
 from lowres_ssl.pretrain import Trained, Training, pretrain
-from lowres_ssl.residence import settle
+from lowres_ssl.residence import reader
 from lowres_ssl.views.maker import ViewMaker
 
 Arguments = dict[str, Any]
@@ -122,6 +122,7 @@ class Experiment:
             views=[VIEWS] * self.training.epochs,
             training=self.training,
             compute=Compute(CPU, self.precision),
+            place="host",
             checkpoint=self.checkpoint,
             name="simclr on noise",
             on_epoch=lambda history: self.histories.append(list(history)),
@@ -454,7 +455,7 @@ def batches(
     return list(
         make_batches(
             store,
-            settle(store, Compute(CPU, "fp32")),
+            reader(store, CPU, "host"),
             np.array(rows),
             VIEWS,
             epoch=epoch,
@@ -482,7 +483,7 @@ def numbers(rows: range, epoch: int, seed: int = 0, ahead: bool = False) -> list
     steps = training.steps_per_epoch(len(rows))
     made = make_batches(
         store,
-        settle(store, Compute(CPU, "fp32")),
+        reader(store, CPU, "host"),
         np.array(rows),
         Numbers(),  # type: ignore[arg-type]
         epoch=epoch,

@@ -9,9 +9,8 @@ import torch
 
 from lowres_ssl import residence
 from lowres_ssl.data.store import ImageStore
-from lowres_ssl.device import Compute
 from lowres_ssl.errors import ConfigError
-from lowres_ssl.residence import fits, settle
+from lowres_ssl.residence import fits, reader
 
 ROWS = np.array([5, 0, 5, 9])
 
@@ -24,14 +23,14 @@ def store() -> ImageStore:
 
 @pytest.mark.parametrize("place", ["auto", "device", "host"])
 def test_a_batch_is_the_same_wherever_the_images_are(store: ImageStore, place: str) -> None:
-    take = settle(store, Compute(torch.device("cpu"), "fp32", place))
+    take = reader(store, torch.device("cpu"), place)
     np.testing.assert_array_equal(take(ROWS).numpy(), store.images[ROWS])
 
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("place", ["auto", "device", "host"])
 def test_a_batch_on_the_gpu_is_the_same_wherever_the_images_are(store: ImageStore, place: str) -> None:
-    batch = settle(store, Compute(torch.device("cuda"), "fp32", place))(ROWS)
+    batch = reader(store, torch.device("cuda"), place)(ROWS)
     assert batch.device.type == "cuda"
     np.testing.assert_array_equal(batch.cpu().numpy(), store.images[ROWS])
 
@@ -54,4 +53,4 @@ def test_a_store_that_does_not_fit_is_refused_where_the_device_was_asked_for(
 
     monkeypatch.setattr(residence, "fits", full)
     with pytest.raises(ConfigError, match=r"^store=device: .* try store=host"):
-        settle(store, Compute(torch.device("cpu"), "fp32", "device"))
+        reader(store, torch.device("cpu"), "device")

@@ -30,6 +30,7 @@ def enter(case: Case) -> Callable[[int], float]:
             views=plan.views,
             training=replace(plan.training, epochs=1, warmup_epochs=0.0),
             compute=plan.compute,
+            place=plan.config.store.name,
             checkpoint=checkpoint,
             name="benchmark",
             on_epoch=lambda history: None,

@@ -110,7 +110,6 @@ class Experiment:
     image_size: int = MISSING
     device: Device = MISSING
     precision: Precision = MISSING
-    store: Store = MISSING
     force: bool = MISSING
 
 
@@ -127,6 +126,7 @@ class PretrainConfig(Experiment):
     schedule: Schedule = MISSING
     warmup_epochs: float = MISSING
     image_size_schedule: list[list[float]] = MISSING
+    store: Store = MISSING
     compile: Compile = MISSING
     views: ViewsConfig = MISSING
     pretrain_on: PretrainOn = MISSING

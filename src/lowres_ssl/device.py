@@ -19,12 +19,11 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 @dataclass(frozen=True)
 class Compute:
-    """What to compute on, and how. `precision`: "fp32", "bf16" or "fp16"; `store`: where the images are, as in
-    `residence.settle`; `compiled`: whether the training step goes through torch.compile."""
+    """A resolved device and precision. `precision`: "fp32", "bf16" or "fp16"; `compiled`: whether the training step
+    goes through torch.compile."""
 
     device: torch.device
     precision: str
-    store: str = "auto"
     compiled: bool = False
 
     def autocast(self) -> AbstractContextManager[Any]:
@@ -36,9 +35,9 @@ class Compute:
         return f"{device_name(self.device)}, {self.precision}{', compiled' if self.compiled else ''}"
 
 
-def resolve(device: str, precision: str, *, store: str = "auto", compile: str = "never") -> Compute:
-    """What to compute on. `device`: auto, cuda or cpu; `precision`: auto, fp32, bf16 or fp16; `store`: auto, device or
-    host; `compile`: auto, always or never, where auto compiles on a GPU (docs/benchmarks.md has the reason).
+def resolve(device: str, precision: str, *, compile: str = "never") -> Compute:
+    """What to compute on. `device`: auto, cuda or cpu; `precision`: auto, fp32, bf16 or fp16; `compile`: auto, always
+    or never, where auto compiles on a GPU (docs/benchmarks.md has the reason).
 
     auto takes a CUDA GPU where there is one, and bf16 where the hardware has it natively and is the faster for it; an
     older GPU gets fp16 with a gradient scaler, another CPU fp32. Raises `ConfigError` for a device that is not there or
@@ -56,7 +55,7 @@ def resolve(device: str, precision: str, *, store: str = "auto", compile: str = 
         keep_freed_memory()
     if precision == "auto":
         precision = "bf16" if is_faster_in_bf16(where) else "fp16" if device == "cuda" else "fp32"
-    return Compute(where, precision, store, compile == "always" or (compile == "auto" and device == "cuda"))
+    return Compute(where, precision, compile == "always" or (compile == "auto" and device == "cuda"))
 
 
 @cache

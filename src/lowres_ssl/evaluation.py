@@ -1,6 +1,7 @@
 """A run's frozen encoder -> features -> probes -> stored results. What is stored already is read, not computed."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,17 +98,7 @@ def evaluate_one(
     catalogue, split = material.catalogue, material.split
     labels = {side: catalogue.labels[rows] for side, rows in sides_of(split).items()}
     started = time.perf_counter()
-    prediction = probe.fit_predict(
-        Features(
-            train=sides["train"].to(compute.device),
-            train_labels=torch.from_numpy(labels["train"]).to(compute.device),
-            validation=sides["validation"].to(compute.device),
-            validation_labels=torch.from_numpy(labels["validation"]).to(compute.device),
-            test=sides["test"].to(compute.device),
-            classes=len(catalogue.classes),
-        ),
-        seed=derive(config.seed, "probe", name),
-    )
+    prediction = probe.fit_predict(with_labels(sides, material, compute), seed=derive(config.seed, "probe", name))
     seconds = time.perf_counter() - started
     description = run.description()
     validation = None
@@ -190,6 +181,19 @@ def features_of(run: Run, which: Which, config: Experiment, material: Material, 
         }
         store_features(path, features, key)
     return features
+
+
+def with_labels(sides: Mapping[str, Tensor], material: Material, compute: Compute) -> Features:
+    """What a probe is given, on the device: each side's features [n, D], the labels of all sides but "test"."""
+    catalogue, split, device = material.catalogue, material.split, compute.device
+    return Features(
+        train=sides["train"].to(device),
+        train_labels=torch.from_numpy(catalogue.labels[split.train]).to(device),
+        validation=sides["validation"].to(device),
+        validation_labels=torch.from_numpy(catalogue.labels[split.validation]).to(device),
+        test=sides["test"].to(device),
+        classes=len(catalogue.classes),
+    )
 
 
 def features_from(

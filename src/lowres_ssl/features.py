@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ from lowres_ssl.checkpoint import load_tensors, save_tensors
 from lowres_ssl.data.store import ImageStore
 from lowres_ssl.device import Compute
 from lowres_ssl.errors import CheckpointError, TrainingError
-from lowres_ssl.residence import settle
+from lowres_ssl.residence import reader
 from lowres_ssl.views.maker import evaluation_view
 
 BATCH = 128
@@ -39,7 +38,7 @@ def extract(
     encoder.eval()
     features = []
     indices = np.asarray(rows, dtype=np.int64)
-    take = settle(store, replace(compute, store="host"))  # each row is read once: a copy of all would not pay
+    take = reader(store, compute.device, "host")  # each row is read once: a copy of all would not pay
     try:
         for start in range(0, len(indices), BATCH):
             images = take(indices[start : start + BATCH])

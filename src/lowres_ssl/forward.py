@@ -16,7 +16,7 @@ def make_forward(encoder: nn.Module, method: Method, compute: Compute, *, joint:
     """Two views [B, 3, S, S] to the loss and its terms (scalars), and the embeddings of the first view [B, D].
 
     `compute.compiled`: by torch.compile, on a GPU with its kernels captured in CUDA graphs. A forward pass that cannot
-    be compiled here (no compiler on the machine, say) runs as it is, and that is said once. Then `forget_compiled`.
+    be compiled here (no compiler on the machine, say) runs as it is, and that is said once.
     """
 
     def forward(first: Tensor, second: Tensor) -> tuple[dict[str, Tensor], Tensor]:
@@ -45,7 +45,8 @@ def forget_compiled() -> None:
 
 def compiled(forward: Forward, compute: Compute) -> Forward:
     on_gpu = compute.device.type == "cuda"
-    # Shapes are few: the batch, a last one that is smaller, and those of a schedule of image sizes.
+    # A shape each: full batches, a smaller last one, both again for each size of a schedule. From the ninth on torch
+    # runs the step uncompiled.
     fast: Forward = torch.compile(forward, dynamic=False, mode="reduce-overhead" if on_gpu else "default")
     failed = False
 

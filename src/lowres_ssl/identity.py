@@ -13,7 +13,7 @@ IDENTITY_VERSION = 1
 TRAINING = sorted(
     {field.name for field in fields(PretrainConfig)}
     - {field.name for field in fields(Experiment)}
-    - {"checkpoint_every", "evaluate", "compile", "image_size_schedule"}
+    - {"checkpoint_every", "evaluate", "store", "compile", "image_size_schedule"}
 )
 
 

@@ -35,4 +35,4 @@ def is_deleted(cfg: DictConfig, key: str) -> bool:
     """Whether `~key` took the key out of a section that is there."""
     section, _, name = key.rpartition(".")
     node = OmegaConf.select(cfg, section) if section else cfg
-    return isinstance(node, DictConfig) and not node._is_none() and name not in node.keys()  # noqa: SIM118
+    return isinstance(node, DictConfig) and not node._is_none() and name not in node.keys()  # noqa: SIM118 - `in node` is false for a missing value too

@@ -26,7 +26,7 @@ from lowres_ssl.interruption import Deferred
 from lowres_ssl.methods import Method
 from lowres_ssl.optimisation import learning_rate_at, make_optimiser
 from lowres_ssl.progress import Progress
-from lowres_ssl.residence import settle
+from lowres_ssl.residence import reader
 from lowres_ssl.views.maker import ViewMaker
 
 
@@ -86,6 +86,7 @@ def pretrain(
     views: Sequence[ViewMaker],
     training: Training,
     compute: Compute,
+    place: str,
     checkpoint: Path,
     name: str,
     on_epoch: Callable[[list[Line]], None],
@@ -93,8 +94,9 @@ def pretrain(
 ) -> Trained:
     """Train `encoder` and `method`'s heads in place on the store's `rows`, from `checkpoint` on if it is there.
 
-    `views`: their maker in each epoch. `on_epoch` is given the history after each epoch. `validate` scores the encoder
-    after each; the best is the one with the highest score, of equals the latest, as in the paper's released code.
+    `views`: their maker in each epoch. `place`: where the images are, see `residence.reader`. `on_epoch` is given the
+    history after each epoch. `validate` scores the encoder after each; the best is the one with the highest score, of
+    equals the latest, as in the paper's released code.
     Raises `TrainingError` if a loss or a weight is not finite, leaving the checkpoint before; `Interrupted` on SIGINT
     and SIGTERM, after writing one.
     """
@@ -104,7 +106,7 @@ def pretrain(
     steps = training.steps_per_epoch(len(images))
     views_per_epoch = 2 * min(steps * training.batch_size, len(images))
     warmup = round(training.warmup_epochs * steps)
-    take = settle(store, compute)
+    take = reader(store, compute.device, place)
     encoder.to(compute.device).train()
     method.to(compute.device).train()
     model = nn.ModuleDict({"encoder": encoder, "method": method})

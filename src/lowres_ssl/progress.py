@@ -19,7 +19,7 @@ class Progress:
         self.total, self.done, self.views_per_step = epochs * steps_per_epoch, done, views_per_step
         self.first = done
         self.started = self.shown = time.monotonic()
-        self.bar: tqdm | None = None  # type: ignore[type-arg]
+        self.bar: tqdm | None = None  # type: ignore[type-arg]  # generic in its stubs only
         if sys.stderr.isatty():
             layout = "{desc} {percentage:3.0f}%|{bar}| {postfix} {elapsed}<{remaining}"
             self.bar = tqdm(total=self.total, initial=done, bar_format=layout, leave=False)

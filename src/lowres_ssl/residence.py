@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lowres_ssl.data.store import ImageStore
-from lowres_ssl.device import Compute
 from lowres_ssl.errors import ConfigError
 from lowres_ssl.views.rows import to_device
 
@@ -18,18 +17,17 @@ SHARE_OF_FREE_MEMORY = 0.5
 Take = Callable[[NDArray[np.int64]], Tensor]
 
 
-def settle(store: ImageStore, compute: Compute) -> Take:
+def reader(store: ImageStore, device: torch.device, place: str) -> Take:
     """A function from rows [B] to their images, uint8 [B, C, R, R] on the device.
 
-    `compute.store`: "device" copies the whole store there now, and a batch is then gathered on the device; "host"
-    leaves it memory-mapped, and a batch for a GPU passes through pinned memory, so that its copy waits for nothing;
-    "auto" takes the device where half of its free memory holds the store, and on a CPU the host. Raises `ConfigError`
-    if "device" was asked for and there is no room.
+    `place`: "device" copies the whole store there now, and a batch is then gathered on the device; "host" leaves it
+    memory-mapped, and a batch for a GPU passes through pinned memory, so that its copy waits for nothing; "auto" takes
+    the device where half of its free memory holds the store, and on a CPU the host. Raises `ConfigError` if "device"
+    was asked for and there is no room.
     """
-    device = compute.device
     has_room = fits(store, device)
-    if compute.store == "device" or (compute.store == "auto" and device.type == "cuda" and has_room):
-        if compute.store == "device" and not has_room:
+    if place == "device" or (place == "auto" and device.type == "cuda" and has_room):
+        if place == "device" and not has_room:
             raise ConfigError(
                 f"store=device: the images take {store.images.nbytes / 1e9:.1f} GB, more than half of the device's "
                 "free memory; try store=host, or a smaller dataset.storage_size"

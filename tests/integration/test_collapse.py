@@ -44,6 +44,7 @@ def spread_after_training(phantom: ImageStore, folder: Path, overrides: Sequence
         views=plan.views,
         training=plan.training,
         compute=plan.compute,
+        place="host",
         checkpoint=folder / "checkpoint.pt",
         name="collapse",
         on_epoch=lambda history: None,

@@ -94,6 +94,7 @@ def test_loss_curve_is_that_of_a_plain_loop(phantom: ImageStore, tmp_path: Path)
         views=[views] * TRAINING.epochs,
         training=TRAINING,
         compute=Compute(torch.device("cpu"), "fp32"),
+        place="host",
         checkpoint=tmp_path / "checkpoint.pt",
         name="simclr",
         on_epoch=lambda history: None,

@@ -34,7 +34,7 @@ def main(cfg: DictConfig) -> None:
         cfg = as_in_the_run(cfg, run.description())
     config = read_config(cfg, EvaluateConfig)
     baseline = read_config(with_method_random(cfg), EvaluateConfig)
-    compute = resolve(config.device.name, config.precision.name, store=config.store.name)
+    compute = resolve(config.device.name, config.precision.name)
     if config.weights is not None:  # before the images are looked at, which may take long
         load_encoder(new_encoder(config)[0], load_weights(Path(config.weights)), config.weights)
     check_writable(Path(config.output_dir))

@@ -5,7 +5,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
@@ -16,13 +15,12 @@ from lowres_ssl.data.records import Catalogue
 from lowres_ssl.data.splits import Split
 from lowres_ssl.device import Compute, resolve
 from lowres_ssl.errors import ConfigError
-from lowres_ssl.evaluation import Evaluation, check_images, features_from, new_encoder, probes_of
+from lowres_ssl.evaluation import Evaluation, check_images, features_from, new_encoder, probes_of, with_labels
 from lowres_ssl.forward import forget_compiled
 from lowres_ssl.identity import training_identity
 from lowres_ssl.methods import Method, build_method
 from lowres_ssl.preparation import Material, prepare, split_of
 from lowres_ssl.pretrain import Training, pretrain
-from lowres_ssl.probes import Features
 from lowres_ssl.provenance import provenance
 from lowres_ssl.runs import Run, check_writable, run_for
 from lowres_ssl.scoring import score_and_show
@@ -63,7 +61,7 @@ def main(cfg: DictConfig) -> None:
 
 def plan_of(config: PretrainConfig) -> Plan:
     """Raises `ConfigError` for whatever is wrong with `config` and can be known without the images."""
-    compute = resolve(config.device.name, config.precision.name, store=config.store.name, compile=config.compile.name)
+    compute = resolve(config.device.name, config.precision.name, compile=config.compile.name)
     selects = config.select_encoder.name == "best_validation_knn"
     if selects and "knn" not in config.probe:
         raise ConfigError("select_encoder=best_validation_knn: wanted knn among the probes; type probe=[knn,linear]")
@@ -162,21 +160,24 @@ def train(plan: Plan, material: Material, run: Run) -> dict[str, Any]:
     config = plan.config
     selects = config.select_encoder.name == "best_validation_knn"
     say(f"{run.name}: {config.method['name']} on {plan.compute.describe()}")
-    trained = pretrain(
-        encoder=plan.encoder,
-        method=plan.method,
-        store=material.store,
-        rows=material.pretraining_rows(config.pretrain_on.name).tolist(),
-        views=plan.views,
-        training=plan.training,
-        compute=plan.compute,
-        checkpoint=run.checkpoint,
-        name=f"{config.method['name']} on {config.dataset.name}",
-        on_epoch=run.write_history,
-        validate=partial(validation_accuracy, plan, material) if selects else None,
-    )
-    if plan.compute.compiled:
-        forget_compiled()
+    try:
+        trained = pretrain(
+            encoder=plan.encoder,
+            method=plan.method,
+            store=material.store,
+            rows=material.pretraining_rows(config.pretrain_on.name).tolist(),
+            views=plan.views,
+            training=plan.training,
+            compute=plan.compute,
+            place=config.store.name,
+            checkpoint=run.checkpoint,
+            name=f"{config.method['name']} on {config.dataset.name}",
+            on_epoch=run.write_history,
+            validate=partial(validation_accuracy, plan, material) if selects else None,
+        )
+    finally:
+        if plan.compute.compiled:
+            forget_compiled()
     outcome: dict[str, Any] = {
         "epochs": len(trained.history),
         "training_seconds": sum(line["seconds"] for line in trained.history),
@@ -194,13 +195,7 @@ def validation_accuracy(plan: Plan, material: Material, encoder: nn.Module) -> f
     train, validation = (
         features_from(encoder, rows, plan.config, material, plan.compute) for rows in (split.train, split.validation)
     )
-    features = Features(
-        train=train,
-        train_labels=torch.from_numpy(labels[split.train]),
-        validation=validation,
-        validation_labels=torch.from_numpy(labels[split.validation]),
-        test=train[:0],
-        classes=len(material.catalogue.classes),
-    )
+    sides = {"train": train, "validation": validation, "test": train[:0]}
+    features = with_labels(sides, material, plan.compute)
     predicted = plan.evaluation.probes["knn"].fit_predict(features, seed=plan.config.seed).validation
     return float((predicted == labels[split.validation]).mean())

@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -16,6 +17,7 @@ from lowres_ssl.errors import DataError
 
 MAX_BYTES = 64 * 10**9  # several times the largest set known here
 MAX_ENTRIES = 1_000_000
+# What the readers raise for an archive that is not whole, or compressed in a way unknown to them.
 BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError)
 
 
@@ -62,14 +64,14 @@ def zip_entries(archive: Path, file: zipfile.ZipFile) -> Iterator[Entry]:
         # Names in a zip may have been written on Windows.
         check_name(archive, info.filename.replace("\\", "/"))
         if not info.is_dir():
-            yield Entry(info.filename.replace("\\", "/"), info.file_size, lambda info=info: file.open(info))  # type: ignore[misc]
+            yield Entry(info.filename.replace("\\", "/"), info.file_size, partial(file.open, info))
 
 
 def tar_entries(archive: Path, file: tarfile.TarFile) -> Iterator[Entry]:
     for member in file:
         check_name(archive, member.name)
         if member.isreg():
-            yield Entry(member.name, member.size, lambda member=member: contents(file, member))  # type: ignore[misc]
+            yield Entry(member.name, member.size, partial(contents, file, member))
         elif not member.isdir():
             raise refused(archive, member.name, "a link or device")
 

@@ -39,6 +39,7 @@ def build_method(arguments: Mapping[str, Any], *, features: int, seed: int) -> M
     arguments = dict(arguments)
     name = str(arguments.pop("name"))
     with seeded(seed, "heads"):
+        # mypy wants a concrete class, but the base is only what the built one must be.
         return build(__name__, name, Method, arguments, "method", "method", features=features)  # type: ignore[type-abstract]
 
 

@@ -21,6 +21,7 @@ class Random(Method):
     def __init__(self, features: int) -> None:
         super().__init__()
 
+    # The loop refuses a method that does not train before it asks for these.
     def embed(self, features: Tensor) -> tuple[Tensor, ...]:
         raise NotImplementedError("method=random trains nothing")
 
