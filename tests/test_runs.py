@@ -223,7 +223,7 @@ def test_results_are_those_of_the_run_in_order(run: Run) -> None:
     for name in names:
         write_result(run.folder / name, {"probe": name}, {})
     (run.folder / "knn-unfinished").mkdir()
-    assert [result["probe"] for result in run.results()] == sorted(names)
+    assert [result["probe"] for _, result in run.results()] == sorted(names)
 
 
 @pytest.mark.parametrize("content", DAMAGE.values(), ids=DAMAGE)

@@ -14,6 +14,7 @@ RUN_COLUMNS = (
     "dataset",
     "title",
     "method",
+    "entry",
     "recipe",
     "backbone",
     "image_size",
@@ -25,21 +26,33 @@ RUN_COLUMNS = (
     "pretrain_on",
     "precision",
 )
-RESULT_COLUMNS = ("probe", "label", "settings", "n")
+RESULT_COLUMNS = (
+    "probe",
+    "label",
+    "settings",
+    "label_fraction",
+    "label_draw",
+    "n",
+    "validation_accuracy",
+    "split_digest",
+    "result",
+)
 METRICS = ("accuracy", "weighted_f1", "macro_f1", "balanced_accuracy", "auroc")
 
 
 def ledger(output_dir: Path) -> tuple[pd.DataFrame, list[str]]:
     """A row a result, a run without results one row; and a line for each run that cannot be read.
 
-    Columns: `RUN_COLUMNS`, `RESULT_COLUMNS`, then `METRICS` of the test images. `state` is "finished" or how far it is.
+    Columns: `RUN_COLUMNS`, `RESULT_COLUMNS`, then `METRICS` of the test images. `state` is "finished" or how far it is;
+    `entry` is what tables call the run: its method, and where its weights came from, if that was elsewhere. `result` is
+    the folder of the result.
     """
     rows: list[dict[str, Any]] = []
     problems = []
     for run in find_runs(output_dir):
         try:
             about = about_run(run)
-            results = [about | about_result(result) for result in run.results()]
+            results = [about | about_result(folder, result) for folder, result in run.results()]
         except CheckpointError as error:
             problems.append(str(error))
             continue
@@ -60,11 +73,22 @@ def about_run(run: Run) -> dict[str, Any]:
         "epochs": wanted,
         "split": split["kind"],
         "split_seed": split["seed"],
+        "entry": description.get("entry", description.get("method")),
     }
 
 
-def about_result(result: dict[str, Any]) -> dict[str, Any]:
+def about_result(folder: Path, result: dict[str, Any]) -> dict[str, Any]:
     settings = ", ".join(f"{key}={value}" for key, value in result["settings"].items())
-    test = result["test"]
-    about = {"probe": result["probe"], "label": result["label"], "settings": settings, "n": test["n"]}
-    return about | {metric: test[metric] for metric in METRICS}
+    labels = result.get("labels", {"fraction": 1.0, "draw": 0})
+    about = {
+        "probe": result["probe"],
+        "label": result["label"],
+        "settings": settings,
+        "label_fraction": labels["fraction"],
+        "label_draw": labels["draw"],
+        "n": result["test"]["n"],
+        "validation_accuracy": result["validation"] and result["validation"]["accuracy"],
+        "split_digest": result["split"]["digest"],
+        "result": str(folder),
+    }
+    return about | {metric: result["test"][metric] for metric in METRICS}

@@ -20,6 +20,7 @@ import json
 import re
 import shutil
 import tempfile
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,12 +128,22 @@ class Run:
         """Where the result of a probe with these settings belongs."""
         return self.folder / f"{probe}-{digest(settings)[:8]}"
 
-    def results(self) -> Iterator[dict[str, Any]]:
-        """What each `result.json` says."""
+    def results(self) -> Iterator[tuple[Path, dict[str, Any]]]:
+        """The folder of each result, and what its `result.json` says."""
         for path in sorted(self.folder.glob("*/result.json")):
             result = read_result(path.parent)
             if result is not None:
-                yield result
+                yield path.parent, result
+
+
+def read_predictions(folder: Path) -> dict[str, np.ndarray[Any, Any]]:
+    """The arrays that `write_result` stored. Raises `CheckpointError` if they cannot be read."""
+    path = folder / "predictions.npz"
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return dict(arrays)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise CheckpointError(f"{path}: cannot be read ({error}); remove {folder} to have it made anew") from error
 
 
 def digest(content: Any) -> str:
