@@ -7,6 +7,7 @@ from typing import Any
 from lowres_ssl.config import Experiment, PretrainConfig, plain
 from lowres_ssl.data.decode import DECODER_VERSION
 from lowres_ssl.encoders import untrained
+from lowres_ssl.labels import LabelDraw
 from lowres_ssl.preparation import Material
 from lowres_ssl.runs import file_hash
 from lowres_ssl.views.schedule import sizes_by_epoch
@@ -16,7 +17,7 @@ IDENTITY_VERSION = 1
 TRAINING = sorted(
     {field.name for field in fields(PretrainConfig)}
     - {field.name for field in fields(Experiment)}
-    - {"checkpoint_every", "evaluate", "store", "compile", "image_size_schedule", "initial_weights", "label_fraction"}
+    - {"checkpoint_every", "evaluate", "store", "compile", "image_size_schedule", "initial_weights"}
 )
 
 
@@ -41,10 +42,10 @@ def base_identity(config: Experiment, material: Material, precision: str) -> dic
 
 
 def training_identity(
-    config: PretrainConfig, material: Material, precision: str, initial_weights: Path | None = None
+    config: PretrainConfig, material: Material, precision: str, initial_weights: Path | None, seen: LabelDraw | None
 ) -> dict[str, Any]:
-    """`base_identity`, and how the encoder is trained, from the file `initial_weights` if it starts from one. KNN's
-    settings count where validation chooses the encoder."""
+    """`base_identity`, and how the encoder is trained: from the file `initial_weights` if it starts from one, on the
+    labels `seen` by a supervised method. KNN's settings count where validation chooses the encoder."""
     values = plain(config)
     identity = base_identity(config, material, precision)
     identity["training"] = {key: values[key] for key in TRAINING}
@@ -53,8 +54,8 @@ def training_identity(
         identity["training"]["image_sizes"] = sizes
     if initial_weights is not None:
         identity["initial_weights"] = file_hash(initial_weights)
-    if config.label_fraction != 1:
-        identity["label_fraction"] = config.label_fraction
+    if seen is not None and not seen.is_whole:
+        identity["label_fraction"] = seen.fraction
     if values["select_encoder"] == "best_validation_knn":
         identity["validation"] = values["probe"]["knn"]
     return identity

@@ -202,7 +202,7 @@ def test_supervised_learns_from_the_labels_and_is_scored_end_to_end(
 def test_supervised_sees_the_fraction_of_the_labels_that_is_typed(
     lowres_ssl: Command, cells: Path, tmp_path: Path
 ) -> None:
-    answer = lowres_ssl("pretrain", "method=supervised", *DATA, "label_fraction=0.5", "batch_size=4")
+    answer = lowres_ssl("pretrain", "method=supervised", *DATA, "label_fraction=[0.5]", "batch_size=4")
     assert answer.code == 0, answer.err
     run = the_run(tmp_path / "outputs", "folder-supervised-*")
     for probe in ("knn", "linear", "classifier"):
@@ -225,6 +225,17 @@ def test_evaluation_with_fractions_of_the_labels(lowres_ssl: Command, trained: P
     assert {result["labels"]["draw"] for result in quarter} == {0, 1}
     assert all(result["images"]["train"] == 8 for result in quarter)  # a quarter of 14 is 4 a class
     assert all(result["details"]["k"] == 1 for result in quarter)  # a quarter of 5
+
+
+def test_pretraining_scores_with_fractions_of_the_labels_as_evaluate_does(
+    lowres_ssl: Command, cells: Path, tmp_path: Path
+) -> None:
+    answer = lowres_ssl("pretrain", "method=dcl", *DATA, "label_fraction=[0.5]", "label_draws=2")
+    assert answer.code == 0, answer.err
+    assert "dcl, batch size 8, 1 epoch, 50% of the labels" in answer.out
+    run = the_run(tmp_path / "outputs", "folder-dcl-*")
+    draws = {json.loads(path.read_text())["labels"]["draw"] for path in run.glob("linear-*/result.json")}
+    assert draws == {0, 1}
 
 
 def test_training_goes_on_from_a_run_or_a_file(lowres_ssl: Command, trained: Path, tmp_path: Path) -> None:
@@ -251,11 +262,11 @@ def test_training_goes_on_from_a_run_or_a_file(lowres_ssl: Command, trained: Pat
 @pytest.mark.parametrize(
     ("typed", "said"),
     [
-        (("method=dcl", "label_fraction=0.5"), "method=dcl sees no labels"),
+        (("method=supervised", "label_fraction=[0.1,0.5]"), "type -m label_fraction=[0.1],[0.5]"),
         (("method=supervised", "pretrain_on=all"), "would see the test labels"),
         (("method=random", "initial_weights=x.safetensors"), "neither a run nor a file of weights"),
         (("method=dcl", "initial_weights=nothing"), "neither a run nor a file of weights"),
-        (("method=supervised", "label_fraction=0"), "label_fraction=0.0: wanted a number above 0"),
+        (("method=supervised", "label_fraction=[0]"), "label_fraction=[0.0]: wanted numbers above 0"),
     ],
 )
 def test_what_makes_no_sense_is_refused_before_the_images(

@@ -21,7 +21,7 @@ from lowres_ssl.evaluation import Evaluation, check_images, probes_of
 from lowres_ssl.forward import forget_compiled
 from lowres_ssl.frozen import features_from, with_labels
 from lowres_ssl.identity import training_identity
-from lowres_ssl.labels import ALL_LABELS, LabelDraw, drawn
+from lowres_ssl.labels import ALL_LABELS, LabelDraw, drawn, draws_of
 from lowres_ssl.methods import Method, build_method
 from lowres_ssl.preparation import Material, prepare, split_of
 from lowres_ssl.pretrain import Training, pretrain
@@ -46,7 +46,8 @@ class Plan:
     evaluation: Evaluation
     compute: Compute
     source: Source | None  # of the weights that the encoder starts with
-    draw: LabelDraw  # which labels a supervised method sees, and its probes
+    draws: list[LabelDraw]  # of the labels that count, when it is scored
+    seen: LabelDraw | None  # of the labels that a supervised method sees; its probes see the same
 
 
 def main(cfg: DictConfig) -> None:
@@ -66,7 +67,7 @@ def main(cfg: DictConfig) -> None:
         # The row that every table needs: the encoder as it is initialised, scored the same way.
         if config.method["name"] != "random":
             rows.append(untrained_row(without_training(cfg), plan, material, probe))
-        score_and_show(rows, material, plan.compute, [plan.draw])
+        score_and_show(rows, material, plan.compute, plan.draws)
 
 
 def untrained_row(
@@ -107,7 +108,8 @@ def plan_of(config: PretrainConfig) -> Plan:
     )
     # The classes are known once the images are; until then a supervised method's classifier is a stand-in.
     method = build_method(config.method, features=width, classes=1, seed=config.seed)
-    check_labels_are_used(config, method)
+    seen = labels_seen(config, method)
+    draws = draws_of(config.label_fraction, config.label_draws)
     return Plan(
         config=config,
         encoder=encoder,
@@ -118,25 +120,31 @@ def plan_of(config: PretrainConfig) -> Plan:
         evaluation=probes_of(config) if config.evaluate or selects else Evaluation({}, {}),
         compute=compute,
         source=source,
-        draw=ALL_LABELS if config.label_fraction == 1 else LabelDraw(config.label_fraction, config.seed),
+        draws=draws if seen is None else [seen],
+        seen=seen,
     )
 
 
-def check_labels_are_used(config: PretrainConfig, method: Method) -> None:
-    """Raises `ConfigError` for what says something of labels or weights that this method has no use for."""
+def labels_seen(config: PretrainConfig, method: Method) -> LabelDraw | None:
+    """The draw of labels that a supervised method sees, by its seed. Raises `ConfigError` for what says something of
+    labels or weights that a method has no use for."""
     name = config.method["name"]
     if config.initial_weights is not None and not method.trains:
         raise ConfigError(
             f"initial_weights={config.initial_weights}: method={name} trains nothing; score weights as they are with "
             "lowres-ssl evaluate weights=FILE"
         )
-    if config.label_fraction != 1 and not method.sees_labels:
+    if not method.sees_labels:
+        return None
+    if config.pretrain_on.name == "all":
+        raise ConfigError(f"pretrain_on=all: method={name} would see the test labels; leave it out")
+    if len(config.label_fraction) != 1:
         raise ConfigError(
-            f"label_fraction={config.label_fraction}: method={name} sees no labels; type method=supervised, or score a "
-            f"run with lowres-ssl evaluate run=RUN label_fraction=[{config.label_fraction}]"
+            f"label_fraction={config.label_fraction}: each fraction is a training of its own for method={name}; type "
+            f"-m label_fraction={','.join(f'[{each}]' for each in config.label_fraction)}"
         )
-    if method.sees_labels and config.pretrain_on.name == "all":
-        raise ConfigError("pretrain_on=all: method=supervised would see the test labels; leave it out")
+    (fraction,) = config.label_fraction
+    return ALL_LABELS if fraction == 1 else LabelDraw(fraction, config.seed)
 
 
 def view_makers(config: PretrainConfig) -> list[ViewMaker]:
@@ -162,11 +170,11 @@ def divide(plan: Plan, catalogue: Catalogue) -> Split:
     """The split. Raises `ConfigError` if the images will not do for this plan; says what is doubtful."""
     split = split_of(plan.config, catalogue)
     selects = plan.method.trains and plan.config.select_encoder.name == "best_validation_knn"
-    check_images(plan.evaluation, catalogue, split, [plan.draw])
+    check_images(plan.evaluation, catalogue, split, plan.draws)
     if selects and not len(split.validation):
         raise ConfigError("select_encoder=best_validation_knn: there are no validation images; try last")
-    if plan.method.sees_labels:
-        plan.training.steps_per_epoch(len(drawn(catalogue.labels, split.train, split.validation, plan.draw)[0]))
+    if plan.seen is not None:
+        plan.training.steps_per_epoch(len(drawn(catalogue.labels, split.train, split.validation, plan.seen)[0]))
     elif plan.method.trains:
         everything = plan.config.pretrain_on.name == "all"
         images = len(catalogue.records if everything else split.train) + len(catalogue.unlabelled)
@@ -179,7 +187,7 @@ def obtain(plan: Plan, material: Material, probe: Any) -> Run:
     config = plan.config
     source = plan.source
     start = None if source is None else source.path
-    identity = training_identity(config, material, plan.compute.precision, start)
+    identity = training_identity(config, material, plan.compute.precision, start, plan.seen)
     labels = [config.dataset.name, config.method["name"], f"bs{config.batch_size}", f"s{config.seed}"]
     run = run_for(Path(config.output_dir), "pretrain", labels, identity)
     if config.force:
@@ -200,7 +208,7 @@ def obtain(plan: Plan, material: Material, probe: Any) -> Run:
             batch_size=config.batch_size,
             epochs_wanted=config.epochs,
             pretrain_on=config.pretrain_on.name,
-            label_fraction=config.label_fraction if plan.method.sees_labels else None,
+            label_fraction=plan.seen and plan.seen.fraction,
             probe=probe,
         )
     outcome = train(plan, material, run)
@@ -216,10 +224,10 @@ def train(plan: Plan, material: Material, run: Run) -> dict[str, Any]:
     say(f"{run.name}: {config.method['name']} on {plan.compute.describe()}")
     catalogue, split, method = material.catalogue, material.split, plan.method
     rows, labels = material.pretraining_rows(config.pretrain_on.name), None
-    if method.sees_labels:
+    if plan.seen is not None:
         method = build_method(config.method, features=plan.width, classes=len(catalogue.classes), seed=config.seed)
         rows, labels = (
-            split.train[drawn(catalogue.labels, split.train, split.validation, plan.draw)[0]],
+            split.train[drawn(catalogue.labels, split.train, split.validation, plan.seen)[0]],
             catalogue.labels,
         )
     try:
@@ -263,7 +271,8 @@ def validation_accuracy(plan: Plan, material: Material, encoder: nn.Module) -> f
         features_from(encoder, rows, plan.config, material, plan.compute) for rows in (split.train, split.validation)
     )
     sides = {"train": train, "validation": validation, "test": train[:0]}
-    features = with_labels(sides, material, plan.compute, plan.draw)
-    probe = plan.evaluation.probes["knn"].at_fraction(plan.draw.fraction)
+    draw = plan.seen or ALL_LABELS
+    features = with_labels(sides, material, plan.compute, draw)
+    probe = plan.evaluation.probes["knn"].at_fraction(draw.fraction)
     predicted = probe.fit_predict(features, seed=plan.config.seed).validation
     return float((predicted == features.validation_labels.cpu().numpy()).mean())
