@@ -41,7 +41,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("identity", "frozen"),
     ("evaluation",),
     ("artefacts",),
-    ("scoring",),
+    ("scoring", "plan"),
     ("commands",),
     ("commands.*",),
     ("cli",),
