@@ -121,9 +121,9 @@ def run(command: str) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     register_schemas()
 
-    def task(cfg: DictConfig) -> None:
+    def task(cfg: DictConfig) -> object:
         with report_and_reraise():
-            import_module(f"lowres_ssl.commands.{command}").main(cfg)
+            return import_module(f"lowres_ssl.commands.{command}").main(cfg)
 
     try:
         hydra.main(version_base="1.3", config_path="pkg://lowres_ssl.conf", config_name=command)(task)()

@@ -137,6 +137,7 @@ class PretrainConfig(Experiment):
     select_encoder: SelectEncoder = MISSING
     checkpoint_every: int = MISSING
     evaluate: bool = MISSING
+    dry_run: bool = MISSING
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -14,10 +15,12 @@ from lowres_ssl.device import Compute, resolve
 from lowres_ssl.encoders import starting_encoder
 from lowres_ssl.errors import ConfigError
 from lowres_ssl.evaluation import Evaluation, check_images, probes_of
+from lowres_ssl.identity import training_identity
 from lowres_ssl.labels import ALL_LABELS, LabelDraw, drawn, draws_of
 from lowres_ssl.methods import Method, build_method
-from lowres_ssl.preparation import split_of
+from lowres_ssl.preparation import Outline, split_of
 from lowres_ssl.pretrain import Training
+from lowres_ssl.runs import Run, run_for
 from lowres_ssl.views.maker import ViewMaker
 from lowres_ssl.views.schedule import sizes_by_epoch
 
@@ -48,7 +51,7 @@ def plan_of(config: PretrainConfig) -> Plan:
     encoder, width = starting_encoder(config)
     source = None
     if config.initial_weights is not None:
-        source = source_of(config.initial_weights, Path(config.output_dir))
+        source = source_of(config.initial_weights, config)
         load_encoder(encoder, load_weights(source.path), f"initial_weights={config.initial_weights}")
     training = Training(
         epochs=config.epochs,
@@ -124,6 +127,15 @@ def view_makers(config: PretrainConfig) -> list[ViewMaker]:
     return [makers[size] for size in sizes]
 
 
+def run_of(plan: Plan, outline: Outline) -> tuple[Run, dict[str, Any]]:
+    """The run of this plan with these images, wherever it stands, and its identity."""
+    config = plan.config
+    start = None if plan.source is None else plan.source.path
+    identity = training_identity(config, outline, plan.compute.precision, start, plan.seen)
+    labels = [config.dataset.name, config.method["name"], f"bs{config.batch_size}", f"s{config.seed}"]
+    return run_for(Path(config.output_dir), "pretrain", labels, identity), identity
+
+
 def divide(plan: Plan, catalogue: Catalogue) -> Split:
     """The split. Raises `ConfigError` if the images will not do for this plan; says what is doubtful."""
     split = split_of(plan.config, catalogue)
@@ -131,10 +143,14 @@ def divide(plan: Plan, catalogue: Catalogue) -> Split:
     check_images(plan.evaluation, catalogue, split, plan.draws)
     if selects and not len(split.validation):
         raise ConfigError("select_encoder=best_validation_knn: there are no validation images; try last")
-    if plan.seen is not None:
-        plan.training.steps_per_epoch(len(drawn(catalogue.labels, split.train, split.validation, plan.seen)[0]))
-    elif plan.method.trains:
-        everything = plan.config.pretrain_on.name == "all"
-        images = len(catalogue.records if everything else split.train) + len(catalogue.unlabelled)
-        plan.training.steps_per_epoch(images)
+    if plan.method.trains:
+        plan.training.steps_per_epoch(images_to_train(plan, catalogue, split))
     return split
+
+
+def images_to_train(plan: Plan, catalogue: Catalogue, split: Split) -> int:
+    """How many images an epoch has."""
+    if plan.seen is not None:
+        return len(drawn(catalogue.labels, split.train, split.validation, plan.seen)[0])
+    everything = plan.config.pretrain_on.name == "all"
+    return len(catalogue.records if everything else split.train) + len(catalogue.unlabelled)

@@ -3,6 +3,7 @@ starts from an encoder instead of from random."""
 
 import hashlib
 import json
+import re
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -257,6 +258,35 @@ def test_training_goes_on_from_a_run_or_a_file(lowres_ssl: Command, trained: Pat
     # And none at all is another.
     assert lowres_ssl(*typed, "evaluate=false").code == 0
     assert len(list((tmp_path / "outputs" / "pretrain").glob("folder-dcl-*"))) == 2
+
+
+def test_training_goes_on_from_the_same_experiments_run_of_a_method(
+    lowres_ssl: Command, trained: Path, tmp_path: Path
+) -> None:
+    typed = ("pretrain", "method=supervised", *DATA, "evaluate=false")
+    answer = lowres_ssl(*typed, "initial_weights=method:simclr")
+    assert answer.code == 0, answer.err
+    run = the_run(tmp_path / "outputs", "folder-supervised-*")
+    assert json.loads((run / "run.json").read_text())["entry"] == "supervised from simclr"
+    other = lowres_ssl(*typed, "initial_weights=method:simclr", "seed=1")
+    assert other.code == 4
+    assert "no finished run of it with dataset=folder, recipe=paper" in other.last_line
+    assert lowres_ssl("pretrain", *DATA, "epochs=2", "evaluate=false").code == 0
+    other = lowres_ssl(*typed, "initial_weights=method:simclr")
+    assert "several runs would do" in other.last_line
+
+
+def test_dry_sweep_says_what_is_there_and_what_would_run(lowres_ssl: Command, trained: Path, tmp_path: Path) -> None:
+    before = sorted(tmp_path.rglob("*"))
+    answer = lowres_ssl("pretrain", "-m", *DATA, "method=simclr,dcl,random", "dry_run=true")
+    assert answer.code == 0, answer.err
+    lines = answer.out.strip().splitlines()
+    assert lines[0] == f"{trained.name}: finished"
+    assert re.fullmatch(r"folder-dcl-bs8-s0-\w{8}: not begun, 48 views to go, about \d+ s", lines[1])
+    assert lines[2] == "folder-random-s0: nothing to train"
+    assert lines[3].startswith("3 runs: 2 finished or with nothing to train, 1 to go; 48 views at ")
+    assert "disk: about 45 MB" in lines[3]
+    assert [path for path in sorted(tmp_path.rglob("*")) if "sweeps" not in path.parts] == before
 
 
 @pytest.mark.parametrize(

@@ -11,25 +11,30 @@ from lowres_ssl.artefacts import Source, describe_run, keep_encoder, keep_split,
 from lowres_ssl.checkpoint import load_encoder, load_weights
 from lowres_ssl.classifier import keep_classifier
 from lowres_ssl.config import PretrainConfig, read_config, without_training
+from lowres_ssl.dry_run import foretell
 from lowres_ssl.encoders import WEIGHTS, new_encoder
+from lowres_ssl.forecast import Forecast
 from lowres_ssl.forward import forget_compiled
 from lowres_ssl.frozen import features_from, with_labels
-from lowres_ssl.identity import training_identity
 from lowres_ssl.labels import ALL_LABELS, drawn
 from lowres_ssl.methods import build_method
-from lowres_ssl.plan import Plan, divide, plan_of
+from lowres_ssl.plan import Plan, divide, plan_of, run_of
 from lowres_ssl.preparation import Material, prepare
 from lowres_ssl.pretrain import pretrain
 from lowres_ssl.provenance import provenance
-from lowres_ssl.runs import Run, check_writable, run_for
+from lowres_ssl.runs import Run, check_writable
 from lowres_ssl.scoring import score_and_show
 from lowres_ssl.terminal import say
 
 
-def main(cfg: DictConfig) -> None:
+def main(cfg: DictConfig) -> Forecast | None:
     config = read_config(cfg, PretrainConfig)
     plan = plan_of(config)
     check_writable(Path(config.output_dir))
+    if config.dry_run:
+        forecast = foretell(plan)
+        print(forecast.line(), flush=True)
+        return forecast
     material = prepare(config, partial(divide, plan))
     probe = OmegaConf.to_container(cfg.probe)
     rows = []
@@ -44,6 +49,7 @@ def main(cfg: DictConfig) -> None:
         if config.method["name"] != "random":
             rows.append(untrained_row(without_training(cfg), plan, material, probe))
         score_and_show(rows, material, plan.compute, plan.draws)
+    return None
 
 
 def untrained_row(
@@ -60,11 +66,7 @@ def untrained_row(
 def obtain(plan: Plan, material: Material, probe: Any) -> Run:
     """The finished run of this plan: found, resumed or trained from the start. `probe`: its settings as composed."""
     config = plan.config
-    source = plan.source
-    start = None if source is None else source.path
-    identity = training_identity(config, material, plan.compute.precision, start, plan.seen)
-    labels = [config.dataset.name, config.method["name"], f"bs{config.batch_size}", f"s{config.seed}"]
-    run = run_for(Path(config.output_dir), "pretrain", labels, identity)
+    run, identity = run_of(plan, material.outline)
     if config.force:
         run.discard()
     description = run.read()
@@ -79,7 +81,7 @@ def obtain(plan: Plan, material: Material, probe: Any) -> Run:
             config,
             material,
             identity,
-            source,
+            plan.source,
             batch_size=config.batch_size,
             epochs_wanted=config.epochs,
             pretrain_on=config.pretrain_on.name,
