@@ -1,0 +1,84 @@
+"""Whether the difference between two methods means anything: paired by test group and by seed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lowres_ssl.uncertainty import LEVEL, Counts, Draws, Floats, Term, metric, moves, percentiles
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What a method did on the test images: counts, int64 [S, G, C, C], one a seed of `seeds`."""
+
+    counts: Counts
+    seeds: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """`difference` of a metric, mean over seeds, its interval, and how often chance alone makes one as large."""
+
+    difference: float
+    low: float
+    high: float
+    p: float
+    seeds: int
+    groups: int
+    reliable: bool
+
+
+def aligned(methods: Sequence[Scored]) -> list[Counts]:
+    """The counts of each, of the seeds that all share who have several; one that has a single seed keeps it.
+
+    A single one stands beside each seed of the others: an encoder without training may have just one. Where several
+    share no seed, their seeds have nothing to do with each other, and are paired as they come.
+    """
+    several = [method.seeds for method in methods if len(method.seeds) > 1]
+    shared = set(several[0]).intersection(*several[1:]) if several else set[int]()
+    fewest = min(map(len, several), default=1)
+
+    def kept(method: Scored) -> Counts:
+        if len(method.seeds) == 1:
+            return method.counts
+        places = [place for place, seed in enumerate(method.seeds) if seed in shared]
+        return method.counts[places or slice(fewest)]
+
+    return [kept(method) for method in methods]
+
+
+def compare(a: Counts, b: Counts, name: str, draws: Draws, *, seed: int = 0) -> Comparison:
+    """a minus b, int64 [S, G, C, C] each, of the same test images and seeds; one of them may have a single seed.
+
+    If the methods were the same, it would not matter whose prediction is whose. So the predictions of the two are
+    swapped in each test group with probability 1/2, for all seeds together, and the mean over seeds is moved by what
+    seeds do (`uncertainty.moves`): a difference that one lucky seed makes is none. p = (1 + how many of these are as
+    large as what was seen) / (draws + 1). Raises `ValueError` if the test images differ.
+    """
+    terms = [Term(1.0, a, name), Term(-1.0, b, name)]
+    moved = moves(terms, draws)
+    found = percentiles(terms, moved, LEVEL)
+    random = np.random.default_rng(seed)
+    swaps = random.integers(0, 2, size=draws.weights.shape).astype(np.float64)  # [draws, G]
+    null = swapped(a, b, name, swaps) + moved.seeds
+    # Equal counts may differ in the last digits of their sums.
+    as_large = int((np.abs(null) >= abs(found.value) - 1e-12).sum())
+    p = (1 + as_large) / (len(null) + 1)
+    return Comparison(found.value, found.low, found.high, p, found.seeds, found.groups, found.reliable)
+
+
+def swapped(a: Counts, b: Counts, name: str, swaps: Floats) -> Floats:
+    """The difference, mean over seeds, with a and b exchanged in some groups; swaps: 0 or 1, [draws, G] -> [draws]."""
+    difference = (a - b).astype(np.float64)  # [S, G, C, C]
+    moved = np.tensordot(swaps, difference, axes=(1, 1))  # [draws, S, C, C]
+    return np.asarray((metric(a.sum(axis=1) - moved, name) - metric(b.sum(axis=1) + moved, name)).mean(axis=1))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p values of as many tests at once (Holm 1979): times those not smaller, never below a smaller one, at most 1."""
+    p = np.asarray(p_values, dtype=np.float64)
+    order = np.argsort(p, kind="stable")
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)))
+    return [float(value) for value in adjusted]
