@@ -18,6 +18,7 @@ from lowres_ssl.tables.formats import comma_separated, latex, markdown
 from lowres_ssl.tables.recipes import recipes_table
 from lowres_ssl.tables.scores import scores_table
 from lowres_ssl.tables.tuned import tuned_table
+from lowres_ssl.terminal import count
 from lowres_ssl.uncertainty import METRICS
 
 KINDS = {"scores": scores_table, "recipes": recipes_table, "tuned": tuned_table}
@@ -55,7 +56,7 @@ def refuse_missing(tables: list[Table]) -> None:
     commands = [command for table in tables for command in table.commands]
     if missing:
         raise ConfigError(
-            f"strict=true: {len(missing)} cells have no result, the first is {missing[0]}; type {commands[0]}"
+            f"strict=true: no result for {count(len(missing), 'cell')}, the first is {missing[0]}; type {commands[0]}"
         )
 
 

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from lowres_ssl.tables import UNRELIABLE, Table, Text
 from lowres_ssl.uncertainty import RELIABLE_GROUPS
 
-UNRELIABLE_NOTE = f"{UNRELIABLE} an interval of fewer than {RELIABLE_GROUPS} test groups: not reliable."
+UNRELIABLE_NOTE = (
+    f"{UNRELIABLE} fewer than {RELIABLE_GROUPS} test groups, or so unequal ones that they tell no more: not reliable."
+)
 READING = (
     "Ours: mean over the seeds ± their standard deviation where there are several, with a 95% interval for which test "
     "groups and seeds were resampled together (of one seed it knows nothing of other seeds)."
@@ -16,7 +18,8 @@ READING = (
 BEST = "Bold: the best of the rows that are compared."
 TO_FILL = "Missing cells; what fills them:"
 
-MARKDOWN = re.compile(r"([\\`*_\[\]<>|#~$])")
+# An underscore inside a word is no emphasis.
+MARKDOWN = re.compile(r"([\\`*\[\]<>|#~$]|(?<!\w)_|_(?!\w))")
 LATEX = {
     "\\": r"\textbackslash{}",
     "{": r"\{",

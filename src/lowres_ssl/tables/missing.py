@@ -35,7 +35,7 @@ class Hole:
 
 def commands(holes: Sequence[Hole], frame: pd.DataFrame, output_dir: Path) -> list[str]:
     """What to type, methods that need the same in one line. `frame`: the ledger."""
-    place = [] if str(output_dir) == os.environ.get("LOWRES_SSL_OUTPUTS", "outputs") else [f"output_dir={output_dir}"]
+    place = place_of(output_dir)
     lines: list[str] = []
     trainings: dict[tuple[str, ...], list[str]] = {}  # what to type beside the methods -> the methods
     for hole in holes:
@@ -84,7 +84,13 @@ def training_words(hole: Hole, neighbours: pd.DataFrame, output_dir: Path) -> li
     if hole.probe not in (*USUAL_PROBES, END_TO_END):
         words.append(f"probe=[{','.join([*USUAL_PROBES, hole.probe])}]")
     recipe = hole.filters.recipe or only(trained["recipe"]) or "paper"
-    return words + probe_words(neighbours, recipe, {*USUAL_PROBES, hole.probe})
+    scored = neighbours if trained.empty else trained
+    return words + probe_words(scored, recipe, {*USUAL_PROBES, hole.probe})
+
+
+def place_of(output_dir: Path) -> list[str]:
+    """What to type so that the result is found there; nothing if it is anyway."""
+    return [] if str(output_dir) == os.environ.get("LOWRES_SSL_OUTPUTS", "outputs") else [f"output_dir={output_dir}"]
 
 
 def typed(*words: str) -> str:
@@ -116,11 +122,11 @@ def dataset_words(dataset: str, neighbours: pd.DataFrame, output_dir: Path) -> l
     return words
 
 
-def probe_words(neighbours: pd.DataFrame, recipe: str, probes: set[str]) -> list[str]:
-    """Settings of the probes that the neighbours agree in and that are not what the config files say."""
+def probe_words(scored: pd.DataFrame, recipe: str, probes: set[str]) -> list[str]:
+    """Settings of the probes that the results agree in and that are not what the config files say."""
     words = []
     for probe in sorted(probes - {END_TO_END}):
-        settings = only(neighbours.loc[neighbours["probe"] == probe, "settings"])
+        settings = only(scored.loc[scored["probe"] == probe, "settings"])
         if settings is None:
             continue
         default = default_settings(probe, recipe)

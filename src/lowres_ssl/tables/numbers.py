@@ -136,7 +136,8 @@ def record(scored: Scored, metric: str, **more: Any) -> dict[str, Any]:
         "groups": found.groups,
         "reliable": found.reliable,
         **{f"{side}_images": result["images"][side] for side in ("train", "validation", "test")},
-        **{key: row[key] for key in ("recipe", "backbone", "image_size", "epochs", "split", "split_seed")},
+        "recipe": None if scored.cell.batch_size is None else row["recipe"],  # an untrained encoder has none
+        **{key: row[key] for key in ("backbone", "image_size", "epochs", "split", "split_seed")},
         **{key: row[key] for key in ("split_digest", "probe", "settings", "precision")},
         "device": result["device"],
         "versions": ", ".join(f"{name} {version}" for name, version in result["versions"].items()),

@@ -14,7 +14,7 @@ from lowres_ssl.runs import read_json
 from lowres_ssl.selection import Filters
 from lowres_ssl.table_schema import RowConfig, TableConfig
 from lowres_ssl.tables import DASH, Block, Record, Table, Text
-from lowres_ssl.tables.missing import Hole, commands, typed
+from lowres_ssl.tables.missing import Hole, commands, place_of, typed
 from lowres_ssl.tables.scores import datasets_of
 from lowres_ssl.terminal import count
 
@@ -139,7 +139,7 @@ def commands_for(holes: list[Hole], finished: pd.DataFrame, frame: pd.DataFrame,
         own = replace(hole.filters, probe=None, settings=None).applied(finished[finished["dataset"] == hole.dataset])
         runs = sorted(set(own.loc[own["entry"] == hole.method, "run"]))
         if runs:
-            lines.append(typed("tune", f"run=[{','.join(runs)}]"))
+            lines.append(typed("tune", f"run=[{','.join(runs)}]", *place_of(output_dir)))
         else:
             untrained.append(hole)
     return lines + commands(untrained, frame, output_dir)
