@@ -15,6 +15,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 
 from lowres_ssl.errors import ConfigError
 from lowres_ssl.keys import is_deleted, known_keys, unknown_keys
+from lowres_ssl.table_schema import TablesConfig
 
 SplitKind = Enum("SplitKind", ["auto", "random", "stratified", "patient", "official"])
 Device = Enum("Device", ["auto", "cuda", "cpu"])
@@ -177,6 +178,7 @@ SCHEMAS: dict[str, type] = {
     "data": DataConfig,
     "runs": RunsConfig,
     "doctor": DoctorConfig,
+    "tables": TablesConfig,
 }
 
 Config = TypeVar("Config")
