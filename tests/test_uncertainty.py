@@ -43,7 +43,7 @@ def test_interval_of_weighted_f1_covers_the_truth() -> None:
 
 
 def test_resampling_images_instead_of_groups_would_not_cover() -> None:
-    world = World(alike(40, 8), seeds=1, group=0.8)
+    world = World(alike(40, 5), seeds=1, group=0.8)
     assert coverage(world, "accuracy", groups=False) < 0.8
     assert coverage(world, "accuracy") >= LEAST
 

@@ -54,7 +54,7 @@ def judgements(cells: Cells, chosen: Mapping[str, Key], name: str, draws: Draws,
     contrastive = [names.get(entry, entry) for entry in CONTRASTIVE]
     methods = [*contrastive, *NON_CONTRASTIVE]
     own = [chosen[entry] for entry in methods if entry in chosen]
-    mean = f"mean of {', '.join(map(named, own))}"
+    mean = f"mean of {', '.join(entry for entry, _ in own)}"
     frozen = chosen.get(imagenet, (imagenet, None))
     sizes = [size for entry, size in cells if entry in methods and size is not None]
     smallest = min([*sizes, SMALL])

@@ -5,7 +5,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lowres_ssl.uncertainty import LEVEL, Counts, Draws, Floats, Term, metric, moves, percentiles
+from lowres_ssl.uncertainty import (
+    DRAWS,
+    LEVEL,
+    Counts,
+    Draws,
+    Term,
+    Weights,
+    metric,
+    moves,
+    percentiles,
+    weighted,
+)
 
 
 @dataclass(frozen=True)
@@ -48,31 +59,29 @@ def aligned(methods: Sequence[Scored]) -> list[Counts]:
     return [kept(method) for method in methods]
 
 
-def compare(a: Counts, b: Counts, name: str, draws: Draws, *, seed: int = 0) -> Comparison:
+def draw_swaps(groups: int, *, seed: int = 0, draws: int = DRAWS) -> Weights:
+    """In which groups two methods' predictions are swapped: 0 or 1 with probability 1/2, float32 [draws, G]."""
+    return np.random.default_rng(seed).integers(0, 2, size=(draws, groups)).astype(np.float32)
+
+
+def compare(a: Counts, b: Counts, name: str, draws: Draws, swaps: Weights) -> Comparison:
     """a minus b, int64 [S, G, C, C] each, of the same test images and seeds; one of them may have a single seed.
 
     If the methods were the same, it would not matter whose prediction is whose. So the predictions of the two are
-    swapped in each test group with probability 1/2, for all seeds together, and the mean over seeds is moved by what
-    seeds do (`uncertainty.moves`): a difference that one lucky seed makes is none. p = (1 + how many of these are as
-    large as what was seen) / (draws + 1). Raises `ValueError` if the test images differ.
+    swapped in half of the test groups, for all seeds together, and the mean over seeds is moved by what seeds do
+    (`uncertainty.moves`): a difference that one lucky seed makes is none. p = (1 + how many of these are as large as
+    what was seen) / (draws + 1). `swaps`: as many as `draws`. Raises `ValueError` if the test images differ.
     """
     terms = [Term(1.0, a, name), Term(-1.0, b, name)]
     moved = moves(terms, draws)
     found = percentiles(terms, moved, LEVEL)
-    random = np.random.default_rng(seed)
-    swaps = random.integers(0, 2, size=draws.weights.shape).astype(np.float64)  # [draws, G]
-    null = swapped(a, b, name, swaps) + moved.seeds
+    exchanged = weighted(swaps, a - b)  # [draws, S, C, C]
+    null = metric(a.sum(axis=1) - exchanged, name) - metric(b.sum(axis=1) + exchanged, name)
+    null = null.mean(axis=1) + moved.seeds
     # Equal counts may differ in the last digits of their sums.
     as_large = int((np.abs(null) >= abs(found.value) - 1e-12).sum())
     p = (1 + as_large) / (len(null) + 1)
     return Comparison(found.value, found.low, found.high, p, found.seeds, found.groups, found.reliable)
-
-
-def swapped(a: Counts, b: Counts, name: str, swaps: Floats) -> Floats:
-    """The difference, mean over seeds, with a and b exchanged in some groups; swaps: 0 or 1, [draws, G] -> [draws]."""
-    difference = (a - b).astype(np.float64)  # [S, G, C, C]
-    moved = np.tensordot(swaps, difference, axes=(1, 1))  # [draws, S, C, C]
-    return np.asarray((metric(a.sum(axis=1) - moved, name) - metric(b.sum(axis=1) + moved, name)).mean(axis=1))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import chi2
-from scipy.stats import t as student_t
+from scipy.special import chdtri, stdtrit
 
 Counts = NDArray[np.int64]
 Floats = NDArray[np.float64]
+Weights = NDArray[np.float32]
 
 METRICS = ("accuracy", "weighted_f1", "macro_f1", "balanced_accuracy")
 LEVEL = 0.95
@@ -52,11 +52,12 @@ class Term:
 class Draws:
     """One resampling, shared by all that is compared on the same test images.
 
-    weights: float64 [draws, G], how often each test group is drawn. scale, seeds: float64 [draws] from 0 to 1, where
-    in their distributions the scale of the groups' deviations and the deviation of the seeds are (see `moves`).
+    weights: float32 [draws, G], how often each test group is drawn: whole numbers, so exact. scale, seeds: float64
+    [draws] from 0 to 1, where in their distributions the scale of the groups' deviations and the deviation of the seeds
+    are (see `moves`).
     """
 
-    weights: Floats
+    weights: Weights
     scale: Floats
     seeds: Floats
 
@@ -135,7 +136,7 @@ def ratio(part: Floats, whole: Floats) -> Floats:
 def draw(groups: int, *, seed: int = 0, draws: int = DRAWS) -> Draws:
     """As many groups drawn, with repetition, as there are; `draws` times."""
     random = np.random.default_rng(seed)
-    weights = random.multinomial(groups, np.full(groups, 1 / groups), size=draws).astype(np.float64)
+    weights = random.multinomial(groups, np.full(groups, 1 / groups), size=draws).astype(np.float32)
     return Draws(weights, random.uniform(size=draws), random.uniform(size=draws))
 
 
@@ -195,10 +196,10 @@ def moves(terms: Sequence[Term], draws: Draws, scale: Scale = PLAIN) -> Moves:
     if any(each.counts.shape[1] != len(truth) or (each.counts.sum(axis=-1) != truth).any() for each in terms):
         raise ValueError("the terms are of different test images")
     k = effective_groups(counts)
-    observed = per_seed(terms, np.ones((1, len(truth))))[0]
+    observed = per_seed(terms, np.ones((1, len(truth)), dtype=np.float32))[0]
     resampled = per_seed(terms, draws.weights)
     of_groups = scale.forward(resampled.mean(axis=1)) - scale.forward(observed.mean())
-    of_groups *= np.sqrt(k / chi2.ppf(draws.scale, k - 1))
+    of_groups *= np.sqrt(k / chdtri(k - 1, draws.scale))
     seeds = len(observed)
     if seeds == 1:
         return Moves(observed, of_groups, np.zeros_like(of_groups))
@@ -206,16 +207,20 @@ def moves(terms: Sequence[Term], draws: Draws, scale: Scale = PLAIN) -> Moves:
     scaled = scale.forward(resampled)
     own_images = (scaled - scaled.mean(axis=1, keepdims=True)).var(axis=0).sum() / (seeds - 1) * k / (k - 1)
     error = np.sqrt(max(variance - own_images, variance / 2) / seeds)
-    return Moves(observed, of_groups, error * student_t.ppf(draws.seeds, seeds - 1))
+    return Moves(observed, of_groups, error * stdtrit(seeds - 1, draws.seeds))
 
 
-def per_seed(terms: Sequence[Term], weights: Floats) -> Floats:
+def per_seed(terms: Sequence[Term], weights: Weights) -> Floats:
     """The sum of the terms for each draw of groups, weights [draws, G], and each seed: float64 [draws, S]."""
     values: Floats = np.zeros((1, 1))
     for term in terms:
-        confusion = np.tensordot(weights, term.counts.astype(np.float64), axes=(1, 1))  # [draws, S, C, C]
-        values = values + term.factor * metric(confusion, term.name)
+        values = values + term.factor * metric(weighted(weights, term.counts), term.name)
     return values
+
+
+def weighted(weights: Weights, counts: Counts) -> Floats:
+    """Sums over the groups: weights [draws, G], counts [S, G, C, C] -> float64 [draws, S, C, C]."""
+    return np.tensordot(weights, counts.astype(np.float32), axes=(1, 1)).astype(np.float64)
 
 
 def effective_groups(counts: Counts) -> float:
