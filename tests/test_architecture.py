@@ -87,7 +87,7 @@ FORBIDDEN: dict[str, tuple[str, ...]] = {
     "errors": ("torch", "omegaconf", "hydra"),
     "overrides": ("torch", "omegaconf", "hydra"),
 }
-TORCHLESS = ("errors", "overrides", "cli", "runs", "config")
+TORCHLESS = ("errors", "overrides", "cli", "runs", "config", "commands.tables")
 
 Imports = Mapping[str, set[str]]
 
