@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import chi2
-from scipy.stats import t as student_t
+from scipy.special import chdtri, stdtrit
 
 Counts = NDArray[np.int64]
 Floats = NDArray[np.float64]
+Weights = NDArray[np.float32]
 
 METRICS = ("accuracy", "weighted_f1", "macro_f1", "balanced_accuracy")
 LEVEL = 0.95
@@ -52,11 +52,12 @@ class Term:
 class Draws:
     """One resampling, shared by all that is compared on the same test images.
 
-    weights: float64 [draws, G], how often each test group is drawn. scale, seeds: float64 [draws] from 0 to 1, where
-    in their distributions the scale of the groups' deviations and the deviation of the seeds are (see `moves`).
+    weights: float32 [draws, G], how often each test group is drawn: whole numbers, so exact. scale, seeds: float64
+    [draws] from 0 to 1, where in their distributions the scale of the groups' deviations and the deviation of the seeds
+    are (see `moves`).
     """
 
-    weights: Floats
+    weights: Weights
     scale: Floats
     seeds: Floats
 
@@ -135,7 +136,7 @@ def ratio(part: Floats, whole: Floats) -> Floats:
 def draw(groups: int, *, seed: int = 0, draws: int = DRAWS) -> Draws:
     """As many groups drawn, with repetition, as there are; `draws` times."""
     random = np.random.default_rng(seed)
-    weights = random.multinomial(groups, np.full(groups, 1 / groups), size=draws).astype(np.float64)
+    weights = random.multinomial(groups, np.full(groups, 1 / groups), size=draws).astype(np.float32)
     return Draws(weights, random.uniform(size=draws), random.uniform(size=draws))
 
 
@@ -183,21 +184,22 @@ def moves(terms: Sequence[Term], draws: Draws, scale: Scale = PLAIN) -> Moves:
     Their deviations are divided by the root of a chi-square over k, of k - 1 degrees of freedom: a Student t. k counts
     the groups as if of one size.
 
-    Seeds: resampled like groups, three of them would give an interval that is far too narrow, two out of three times
-    the same seed. Instead the mean over seeds moves by its standard error times a Student t of S - 1 degrees (4.3 for
-    three seeds where a normal has 2.0). Part of the spread of the seeds is that each errs on other images, which the
-    groups' deviations have in them already; that part is taken out of the variance, up to half of it, since the
-    variance of a few seeds may be small by luck. Simulations in the tests: this covers, the plain bootstrap does not.
+    Seeds: three of them, resampled with repetition, would vary by two thirds of what they should, which is itself known
+    from three numbers only: far too narrow. Instead the mean over seeds moves by its standard error times a Student t
+    of S - 1 degrees (4.3 at the ends for three seeds, where a normal has 2.0). Part of the spread of the seeds is that
+    each errs on other images, which the groups' deviations have in them already; that part is taken out of the
+    variance, up to half of it, since the variance of a few seeds may be small by luck. The tests simulate it: this
+    covers, seeds that are merely resampled do not.
     """
     counts = terms[0].counts
     truth = counts[0].sum(axis=-1)  # [G, C]
     if any(each.counts.shape[1] != len(truth) or (each.counts.sum(axis=-1) != truth).any() for each in terms):
         raise ValueError("the terms are of different test images")
     k = effective_groups(counts)
-    observed = per_seed(terms, np.ones((1, len(truth))))[0]
+    observed = per_seed(terms, np.ones((1, len(truth)), dtype=np.float32))[0]
     resampled = per_seed(terms, draws.weights)
     of_groups = scale.forward(resampled.mean(axis=1)) - scale.forward(observed.mean())
-    of_groups *= np.sqrt(k / chi2.ppf(draws.scale, k - 1))
+    of_groups *= np.sqrt(k / chdtri(k - 1, draws.scale))
     seeds = len(observed)
     if seeds == 1:
         return Moves(observed, of_groups, np.zeros_like(of_groups))
@@ -205,16 +207,20 @@ def moves(terms: Sequence[Term], draws: Draws, scale: Scale = PLAIN) -> Moves:
     scaled = scale.forward(resampled)
     own_images = (scaled - scaled.mean(axis=1, keepdims=True)).var(axis=0).sum() / (seeds - 1) * k / (k - 1)
     error = np.sqrt(max(variance - own_images, variance / 2) / seeds)
-    return Moves(observed, of_groups, error * student_t.ppf(draws.seeds, seeds - 1))
+    return Moves(observed, of_groups, error * stdtrit(seeds - 1, draws.seeds))
 
 
-def per_seed(terms: Sequence[Term], weights: Floats) -> Floats:
+def per_seed(terms: Sequence[Term], weights: Weights) -> Floats:
     """The sum of the terms for each draw of groups, weights [draws, G], and each seed: float64 [draws, S]."""
     values: Floats = np.zeros((1, 1))
     for term in terms:
-        confusion = np.tensordot(weights, term.counts.astype(np.float64), axes=(1, 1))  # [draws, S, C, C]
-        values = values + term.factor * metric(confusion, term.name)
+        values = values + term.factor * metric(weighted(weights, term.counts), term.name)
     return values
+
+
+def weighted(weights: Weights, counts: Counts) -> Floats:
+    """Sums over the groups: weights [draws, G], counts [S, G, C, C] -> float64 [draws, S, C, C]."""
+    return np.tensordot(weights, counts.astype(np.float32), axes=(1, 1)).astype(np.float64)
 
 
 def effective_groups(counts: Counts) -> float:
