@@ -34,16 +34,16 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("data.division", "data.phantom"),
     ("data.splits", "data.sources"),
     ("data.sources.*", "data.fetch", "data.index", "data.leakage"),
-    ("data.store",),
+    ("data.store", "data.subset"),
     ("views", "views.ranges", "views.rows", "views.draws", "views.parameters", "views.geometry", "views.colour"),
     ("views.blur", "views.crop"),
     ("views.maker", "views.prefetch", "views.schedule"),
-    ("losses", "device", "backbones", "checkpoint", "monitors"),
+    ("losses", "device", "backbones", "checkpoint", "monitors", "labels"),
     ("residence",),
     ("methods",),
     ("methods.*",),
     ("probes",),
-    ("probes.*",),
+    ("probes.*", "classifier"),
     ("history", "optimisation", "features", "forward", "batches"),
     ("pretrain",),
     ("figures", "metrics", "runs", "uncertainty"),
@@ -56,8 +56,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("tables.missing", "tables.numbers", "tables.formats"),
     ("tables.scores",),
     ("tables.recipes", "tables.tuned"),
-    ("failures", "preparation", "known_sets"),
-    ("identity",),
+    ("failures", "preparation", "known_sets", "encoders"),
+    ("identity", "frozen"),
     ("evaluation",),
     ("artefacts",),
     ("scoring",),
@@ -93,7 +93,7 @@ FORBIDDEN: dict[str, tuple[str, ...]] = {
     "errors": ("torch", "omegaconf", "hydra"),
     "overrides": ("torch", "omegaconf", "hydra"),
 }
-TORCHLESS = ("errors", "overrides", "cli", "runs", "config")
+TORCHLESS = ("errors", "overrides", "cli", "runs", "config", "commands.tables")
 
 Imports = Mapping[str, set[str]]
 
