@@ -17,7 +17,19 @@ ROOT = Path(__file__).resolve().parents[1] / "src" / PACKAGE
 
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("__init__", "errors"),
-    ("atomic", "build", "keys", "overrides", "provenance", "randomness", "terminal", "interruption", "progress"),
+    (
+        "atomic",
+        "build",
+        "keys",
+        "overrides",
+        "provenance",
+        "randomness",
+        "terminal",
+        "interruption",
+        "progress",
+        "table_schema",
+        "compare_schema",
+    ),
     ("data", "data.archives", "data.decode", "data.folders", "data.parallel", "data.records", "data.deal"),
     ("data.division", "data.phantom"),
     ("data.splits", "data.sources"),
@@ -34,9 +46,16 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("probes.*", "classifier"),
     ("history", "optimisation", "features", "forward", "batches"),
     ("pretrain",),
-    ("figures", "metrics", "runs"),
-    ("ledger", "pruning", "scoreboard"),
+    ("figures", "metrics", "runs", "uncertainty"),
+    ("ledger", "pruning", "scoreboard", "agreement", "comparison"),
+    ("selection", "claims"),
+    ("tested",),
+    ("findings",),
     ("config",),
+    ("tables",),
+    ("tables.missing", "tables.numbers", "tables.formats"),
+    ("tables.scores",),
+    ("tables.recipes", "tables.tuned"),
     ("failures", "preparation", "known_sets", "encoders"),
     ("identity", "frozen"),
     ("evaluation",),
@@ -61,13 +80,21 @@ FORBIDDEN: dict[str, tuple[str, ...]] = {
     "figures": ("torch", "probes", "methods"),
     "scoreboard": ("torch",),
     "ledger": ("torch",),
+    "tested": ("torch", "config"),
+    "uncertainty": ("torch", "probes", "data", "runs"),
+    "tables.*": ("torch", "probes", "methods"),
+    "commands.tables": ("torch",),
+    "comparison": ("torch", "probes", "data", "runs"),
+    "claims": ("torch", "probes", "data", "runs"),
+    "findings": ("torch", "config"),
+    "commands.compare": ("torch",),
     "runs": ("torch", "config"),
     "cli": ("torch",),
     "config": ("torch",),
     "errors": ("torch", "omegaconf", "hydra"),
     "overrides": ("torch", "omegaconf", "hydra"),
 }
-TORCHLESS = ("errors", "overrides", "cli", "runs", "config")
+TORCHLESS = ("errors", "overrides", "cli", "runs", "config", "commands.tables")
 
 Imports = Mapping[str, set[str]]
 

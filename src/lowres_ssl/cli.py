@@ -12,17 +12,19 @@ from types import FrameType
 from typing import NoReturn
 
 from lowres_ssl import __version__
-from lowres_ssl.overrides import quote_texts
+from lowres_ssl.overrides import place_filters, quote_texts
 
 COMMANDS = {
     "pretrain": "pre-train an encoder on your images, then score it",
     "evaluate": "score a finished run's encoder, or a file of weights, again",
     "data": "which images are there and which are not; fetch, verify, prepare, leakage",
     "runs": "finished and unfinished runs with their scores",
+    "tables": "the paper's tables from stored results: ours beside the published numbers, with intervals",
+    "compare": "which differences between methods mean anything, and what becomes of the paper's claims",
     "doctor": "device, precision, versions, data sets, disk: what would run here",
 }
 
-LISTING = ("data", "runs", "doctor")
+LISTING = ("data", "runs", "tables", "compare", "doctor")
 
 HELP = f"""\
 lowres-ssl {__version__}: what does self-supervised pre-training on a small medical image set buy?
@@ -102,7 +104,7 @@ def dispatch() -> None:
     command, overrides = arguments[0], arguments[1:]
     if command not in COMMANDS:
         stop(f"unknown command {command!r}: wanted one of {', '.join(COMMANDS)}{did_you_mean(command)}", 2)
-    sys.argv = [sys.argv[0], *quote_texts(overrides)]
+    sys.argv = [sys.argv[0], *quote_texts(place_filters(command, overrides))]
     if command in LISTING:
         # A closed pipe (`lowres-ssl runs | head`) is the reader's choice, not a crash. Training must not die of it.
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
