@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lowres_ssl.batches import make_batches
@@ -22,6 +23,7 @@ from lowres_ssl.forward import embed_both
 from lowres_ssl.history import Line
 from lowres_ssl.methods import Method, build_method
 from lowres_ssl.pretrain import Trained, Training, pretrain
+from lowres_ssl.randomness import derive
 from lowres_ssl.residence import reader
 from lowres_ssl.views.maker import ViewMaker
 
@@ -101,6 +103,7 @@ class Experiment:
     rows: range = range(3, 36)  # 33 of the 40
     training: Training = TRAINING
     validate: Callable[[nn.Module], float] | None = None
+    labels: NDArray[np.int64] | None = None
     seed: int = 0
     encoder: nn.Module = field(init=False)
     method: Method = field(init=False)
@@ -127,6 +130,7 @@ class Experiment:
             name="simclr on noise",
             on_epoch=lambda history: self.histories.append(list(history)),
             validate=self.validate,
+            labels=self.labels,
         )
 
     def at_call(self, number: int, act: Callable[[Tensor], Tensor | None]) -> None:
@@ -452,19 +456,18 @@ def batches(
 ) -> list[tuple[Tensor, Tensor]]:
     training = Training(**vars(TRAINING) | changes)
     steps = training.steps_per_epoch(len(rows))
-    return list(
-        make_batches(
-            store,
-            reader(store, CPU, "host"),
-            np.array(rows),
-            VIEWS,
-            epoch=epoch,
-            steps=range(first, steps),
-            batch_size=training.batch_size,
-            seed=training.seed,
-            ahead=False,
-        )
+    made = make_batches(
+        store,
+        reader(store, CPU, "host"),
+        np.array(rows),
+        VIEWS,
+        epoch=epoch,
+        steps=range(first, steps),
+        batch_size=training.batch_size,
+        seed=training.seed,
+        ahead=False,
     )
+    return [(one, two) for one, two, _ in made]
 
 
 @dataclass(frozen=True)
@@ -492,7 +495,7 @@ def numbers(rows: range, epoch: int, seed: int = 0, ahead: bool = False) -> list
         seed=seed,
         ahead=ahead,
     )
-    return [list(zip(one[:, 0, 0, 0].tolist(), two[:, 0, 0, 0].tolist(), strict=True)) for one, two in made]
+    return [list(zip(one[:, 0, 0, 0].tolist(), two[:, 0, 0, 0].tolist(), strict=True)) for one, two, _ in made]
 
 
 def test_an_epoch_sees_each_of_the_rows_once_and_no_other() -> None:
@@ -522,6 +525,33 @@ def test_batches_from_a_step_on_are_those_of_the_whole_epoch(tiny_store: ImageSt
         for one, other in zip(whole[first:], rest, strict=True)
         for pair in zip(one, other, strict=True)
     )
+
+
+def test_labels_go_with_their_images(tiny_store: ImageStore) -> None:
+    labels = torch.arange(40) * 7
+    made = make_batches(
+        tiny_store,
+        reader(tiny_store, CPU, "host"),
+        np.arange(5, 35),
+        VIEWS,
+        epoch=0,
+        steps=range(3),
+        batch_size=8,
+        seed=0,
+        ahead=False,
+        labels=labels,
+    )
+    unlabelled = batches(tiny_store, range(5, 35), batch_size=8)
+    order = torch.randperm(30, generator=torch.Generator().manual_seed(derive(0, "order", 0))) + 5
+    for step, (batch, plain) in enumerate(zip(made, unlabelled, strict=True)):
+        assert torch.equal(batch[0], plain[0])
+        assert batch[2] is not None
+        assert torch.equal(batch[2], 7 * order[8 * step : 8 * step + 8])
+
+
+def test_a_method_gets_labels_if_it_sees_them_and_only_then(experiment: Make) -> None:
+    with pytest.raises(ValueError, match="is given labels if it sees them, and only then"):
+        experiment(labels=np.zeros(40, dtype=np.int64)).run()
 
 
 def test_views_are_made_anew_each_epoch_and_lie_channels_last(tiny_store: ImageStore) -> None:

@@ -53,6 +53,15 @@ def test_one_row_and_one_probe_will_do() -> None:
     ]
 
 
+def test_a_row_without_one_of_the_probes_has_dashes_there() -> None:
+    rows = [
+        ("supervised", [result("knn", 0.5, 0.25), result("end to end", 0.75, 0.5)]),
+        ("random", [result("knn", 0, 1)]),
+    ]
+    lines = scoreboard(rows, "T").splitlines()
+    assert lines[-2].split() == ["random", "0.000", "1.000", "-", "-"]
+
+
 @pytest.mark.parametrize("name", ["x", "a" * 60])
 @pytest.mark.parametrize("label", ["x", "KNN (k=200)", "a probe with a name that takes much room", "b" * 27])
 def test_columns_line_up_however_long_the_names_are(name: str, label: str) -> None:

@@ -7,9 +7,9 @@ import torch
 
 from benchmarks.contestants import Case
 from benchmarks.experiment import configured, synchronise
-from lowres_ssl.commands.pretrain import plan_of
 from lowres_ssl.forward import make_forward
 from lowres_ssl.optimisation import make_optimiser
+from lowres_ssl.plan import plan_of
 
 
 def enter(case: Case) -> Callable[[int], float]:

@@ -7,12 +7,13 @@ from typing import Any
 from torch import Tensor, nn
 
 from lowres_ssl.checkpoint import save_tensors
-from lowres_ssl.config import Experiment, plain
+from lowres_ssl.config import Experiment, PretrainConfig, plain
 from lowres_ssl.data.splits import save_split
 from lowres_ssl.device import Compute
 from lowres_ssl.encoders import WEIGHTS, normalisation, untrained
 from lowres_ssl.errors import CheckpointError
 from lowres_ssl.identity import base_identity
+from lowres_ssl.ledger import ledger
 from lowres_ssl.preparation import Material
 from lowres_ssl.provenance import provenance
 from lowres_ssl.runs import Run, file_hash, find_run, run_for
@@ -27,11 +28,18 @@ class Source:
     name: str
 
 
-def source_of(named: str, output_dir: Path) -> Source:
-    """What `initial_weights=` names: a finished run, by its folder or name, or a file. Raises `CheckpointError`."""
+OF_METHOD = "method:"
+
+
+def source_of(named: str, config: PretrainConfig) -> Source:
+    """What `initial_weights=` names: a file, or a finished run by its folder, its name, or as "method:dcl" (see
+    `sibling_of`). Raises `CheckpointError`."""
     if Path(named).is_file():
         return Source(Path(named), Path(named).name)
+    output_dir = Path(config.output_dir)
     run = find_run(output_dir, named)
+    if named.startswith(OF_METHOD):
+        run = sibling_of(config, named.removeprefix(OF_METHOD))
     description = run.read()
     if description is None:
         raise CheckpointError(f"{named}: neither a run nor a file of weights; see the runs with lowres-ssl runs")
@@ -40,6 +48,39 @@ def source_of(named: str, output_dir: Path) -> Source:
             f"{run.folder}: this run is not finished; type its pretrain command again to go on with it"
         )
     return Source(run.checked_encoder(), str(description.get("entry", description["method"])))
+
+
+def sibling_of(config: PretrainConfig, method: str) -> Run:
+    """The one finished run of `method` that shares data set, split, recipe, encoder, image size, batch size and seed
+    with `config`. Raises `CheckpointError` if there is none, or several (of other epochs, say)."""
+    runs, _ = ledger(Path(config.output_dir))
+    wanted = {
+        "state": "finished",
+        "entry": method,
+        "dataset": config.dataset.name,
+        "recipe": config.recipe,
+        "backbone": config.backbone.name,
+        "image_size": config.image_size,
+        "batch_size": config.batch_size,
+        "seed": config.seed,
+        "split_seed": config.split_seed,
+    }
+    if config.split.name != "auto":
+        wanted["split"] = config.split.name
+    for column, value in wanted.items():
+        runs = runs[runs[column] == value]
+    names = sorted(set(runs["run"]))
+    if len(names) == 1:
+        return find_run(Path(config.output_dir), names[0])
+    if names:
+        raise CheckpointError(
+            f"initial_weights={OF_METHOD}{method}: several runs would do ({', '.join(names)}); type the name of one"
+        )
+    told = ", ".join(f"{column}={value}" for column, value in wanted.items() if column not in ("state", "entry"))
+    raise CheckpointError(
+        f"initial_weights={OF_METHOD}{method}: no finished run of it with {told}; type lowres-ssl pretrain "
+        f"method={method} with these first"
+    )
 
 
 def untrained_run(
@@ -54,7 +95,7 @@ def untrained_run(
 
     Found if it is there, else made. `probe`: the settings of the probes as composed.
     """
-    identity = base_identity(config, material, compute.precision)
+    identity = base_identity(config, material.outline, compute.precision)
     if source is not None:
         identity["weights"] = file_hash(source.path)
     kind = "pretrain" if source is None else "evaluate"

@@ -20,10 +20,11 @@ COMMANDS = {
     "data": "which images are there and which are not; fetch, verify, prepare, leakage",
     "runs": "finished and unfinished runs with their scores",
     "tables": "the paper's tables from stored results: ours beside the published numbers, with intervals",
+    "compare": "which differences between methods mean anything, and what becomes of the paper's claims",
     "doctor": "device, precision, versions, data sets, disk: what would run here",
 }
 
-LISTING = ("data", "runs", "tables", "doctor")
+LISTING = ("data", "runs", "tables", "compare", "doctor")
 
 HELP = f"""\
 lowres-ssl {__version__}: what does self-supervised pre-training on a small medical image set buy?
@@ -122,9 +123,9 @@ def run(command: str) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     register_schemas()
 
-    def task(cfg: DictConfig) -> None:
+    def task(cfg: DictConfig) -> object:
         with report_and_reraise():
-            import_module(f"lowres_ssl.commands.{command}").main(cfg)
+            return import_module(f"lowres_ssl.commands.{command}").main(cfg)
 
     try:
         hydra.main(version_base="1.3", config_path="pkg://lowres_ssl.conf", config_name=command)(task)()

@@ -13,6 +13,7 @@ from typing import Any, TypeVar, cast
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
+from lowres_ssl.compare_schema import CompareConfig, Format
 from lowres_ssl.errors import ConfigError
 from lowres_ssl.keys import is_deleted, known_keys, unknown_keys
 from lowres_ssl.table_schema import TablesConfig
@@ -27,7 +28,6 @@ SelectEncoder = Enum("SelectEncoder", ["last", "best_validation_knn"])
 Padding = Enum("Padding", ["zeros", "reflection"])
 Store = Enum("Store", ["auto", "device", "host"])
 Compile = Enum("Compile", ["auto", "always", "never"])
-Format = Enum("Format", ["table", "csv", "json"])
 
 
 @dataclass
@@ -112,6 +112,8 @@ class Experiment:
     image_size: int = MISSING
     device: Device = MISSING
     precision: Precision = MISSING
+    label_fraction: list[float] = MISSING
+    label_draws: int = MISSING
     force: bool = MISSING
 
 
@@ -132,19 +134,17 @@ class PretrainConfig(Experiment):
     compile: Compile = MISSING
     views: ViewsConfig = MISSING
     initial_weights: str | None = MISSING
-    label_fraction: float = MISSING
     pretrain_on: PretrainOn = MISSING
     select_encoder: SelectEncoder = MISSING
     checkpoint_every: int = MISSING
     evaluate: bool = MISSING
+    dry_run: bool = MISSING
 
 
 @dataclass
 class EvaluateConfig(Experiment):
     run: str | None = MISSING
     weights: str | None = MISSING
-    label_fraction: list[float] = MISSING
-    label_draws: int = MISSING
 
 
 @dataclass
@@ -184,6 +184,7 @@ SCHEMAS: dict[str, type] = {
     "runs": RunsConfig,
     "doctor": DoctorConfig,
     "tables": TablesConfig,
+    "compare": CompareConfig,
 }
 
 Config = TypeVar("Config")
@@ -221,8 +222,6 @@ def read_config(cfg: DictConfig, schema: type[Config]) -> Config:
         check_experiment(config)
     if isinstance(config, PretrainConfig):
         check_pretraining(config)
-    if isinstance(config, EvaluateConfig):
-        check_labels(config.label_fraction, config.label_draws)
     return config
 
 
@@ -253,6 +252,7 @@ def require(ok: bool, key: str, got: object, wanted: str) -> None:
 def check_experiment(config: Experiment) -> None:
     require(0 <= config.seed < 2**32, "seed", config.seed, "a whole number from 0 to 4294967295")
     require(0 <= config.split_seed < 2**32, "split_seed", config.split_seed, "a whole number from 0 to 4294967295")
+    check_labels(config.label_fraction, config.label_draws)
     least = least_image_size(config.backbone)
     require(config.image_size <= 4096, "image_size", config.image_size, "at most 4096 pixels")
     wanted = f"at least {least} pixels" + ("" if config.backbone.small_stem else ", or backbone.small_stem=true")
@@ -265,6 +265,13 @@ def check_experiment(config: Experiment) -> None:
         values = getattr(config.images, key)
         require(len(values) == 3, f"images.{key}", values, "three numbers, one a colour channel")
     require(all(s > 0 for s in config.images.std), "images.std", config.images.std, "numbers above 0")
+
+
+def check_labels(fractions: list[float], draws: int) -> None:
+    require(len(fractions) > 0, "label_fraction", fractions, "at least one, such as [0.1,1.0]")
+    require(all(0 < each <= 1 for each in fractions), "label_fraction", fractions, "numbers above 0, at most 1")
+    require(len(set(fractions)) == len(fractions), "label_fraction", fractions, "each once")
+    require(draws >= 1, "label_draws", draws, "at least 1")
 
 
 def least_image_size(backbone: BackboneConfig) -> int:
@@ -286,12 +293,3 @@ def check_pretraining(config: PretrainConfig) -> None:
     require(math.isfinite(decay) and decay >= 0, "weight_decay", decay, "a number of at least 0")
     warmup = config.warmup_epochs
     require(0 <= warmup <= config.epochs, "warmup_epochs", warmup, f"from 0 to epochs={config.epochs}")
-    fraction = config.label_fraction
-    require(0 < fraction <= 1, "label_fraction", fraction, "a number above 0, at most 1")
-
-
-def check_labels(fractions: list[float], draws: int) -> None:
-    require(len(fractions) > 0, "label_fraction", fractions, "at least one, such as [0.1,1.0]")
-    require(all(0 < each <= 1 for each in fractions), "label_fraction", fractions, "numbers above 0, at most 1")
-    require(len(set(fractions)) == len(fractions), "label_fraction", fractions, "each once")
-    require(draws >= 1, "label_draws", draws, "at least 1")

@@ -1,5 +1,6 @@
 """Which images keep their labels when only a fraction of them is paid for. Knows positions and classes only."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +24,11 @@ class LabelDraw:
 
 
 ALL_LABELS = LabelDraw(1.0, 0)
+
+
+def draws_of(fractions: Sequence[float], times: int) -> list[LabelDraw]:
+    """Each fraction so many times, the whole once."""
+    return [LabelDraw(each, number) for each in fractions for number in range(times if each < 1 else 1)]
 
 
 def drawn(labels: Rows, train: Rows, validation: Rows, draw: LabelDraw) -> tuple[Rows, Rows]:

@@ -11,10 +11,12 @@ PATH_KEYS = frozenset(
     ["data_dir", "output_dir", "store_dir", "run", "weights", "dataset.root", "dataset.archive", "dataset.unlabelled"]
 )
 # Free text, in which `~` is a letter like any other.
-TEXT_KEYS = frozenset(["dataset.name", "dataset.title", "dataset.options.group_pattern", "filters.settings"])
+TEXT_KEYS = frozenset(
+    ["dataset.name", "dataset.title", "dataset.options.group_pattern", "filters.settings", "imagenet"]
+)
 # Commands that read stored results have these keys in their section `filters`: elsewhere some of them name a group, and
 # Hydra would look for a file of that group.
-FILTERING = frozenset(["tables"])
+FILTERING = frozenset(["tables", "compare"])
 FILTERS = frozenset(
     [
         "dataset",

@@ -1,5 +1,6 @@
 """Config -> images: indexed, divided, decoded, with everything checked that is known before the long work."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +14,20 @@ from lowres_ssl.data.index import build_catalogue
 from lowres_ssl.data.records import Catalogue
 from lowres_ssl.data.sources import build_source
 from lowres_ssl.data.splits import Split, make_split
-from lowres_ssl.data.store import ImageStore, open_store, storage_size_for
+from lowres_ssl.data.store import ImageStore, open_store, storage_size_for, store_folder
 from lowres_ssl.data.subset import stratified_subset
 from lowres_ssl.errors import DataError
 
 Divide = Callable[[Catalogue], Split]
+
+
+@dataclass(frozen=True)
+class Outline:
+    """What is known of an experiment's images before one is decoded. `store_shape`: [N, C, R, R] of the store."""
+
+    catalogue: Catalogue
+    split: Split
+    store_shape: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -27,6 +37,10 @@ class Material:
     catalogue: Catalogue
     split: Split
     store: ImageStore
+
+    @property
+    def outline(self) -> Outline:
+        return Outline(self.catalogue, self.split, self.store.images.shape)
 
     def pretraining_rows(self, pretrain_on: str) -> NDArray[np.int64]:
         """Rows of the store to pre-train on: the training images and the unlabelled ones, or all there are."""
@@ -83,6 +97,16 @@ def how_to_get(dataset: DatasetConfig) -> str:
     return f"{sentence} Then: lowres-ssl data dataset={dataset.name} fetch=true dataset.archive=PATH"
 
 
+def foresee(config: Experiment, divide: Divide) -> tuple[Outline, int]:
+    """As `prepare`, without decoding; and the bytes that the decoded images would take, 0 if they are there."""
+    catalogue = catalogue_of(config.dataset, Path(config.store_dir))
+    size = storage_size_of(config, catalogue)
+    images = len(catalogue.records) + len(catalogue.unlabelled)
+    shape = (images, 3 if config.images.colour else 1, size, size)
+    folder = store_folder(catalogue, colour=config.images.colour, storage_size=size, store_dir=Path(config.store_dir))
+    return Outline(catalogue, divide(catalogue), shape), 0 if folder.exists() else math.prod(shape)
+
+
 def prepare(config: Experiment, divide: Divide) -> Material:
     """The images of `config`, decoded. `divide` raises if they will not do; it is asked before the decoding."""
     store_dir = Path(config.store_dir)
@@ -91,13 +115,17 @@ def prepare(config: Experiment, divide: Divide) -> Material:
     store, readable = open_store(
         catalogue,
         colour=config.images.colour,
-        storage_size=config.dataset.storage_size or storage_size_for(catalogue, config.image_size),
+        storage_size=storage_size_of(config, catalogue),
         store_dir=store_dir,
         skip_unreadable=config.dataset.skip_unreadable,
     )
     if readable is not catalogue:  # some images turned out to be unreadable and were left out
         split = divide(readable)
     return Material(readable, split, store)
+
+
+def storage_size_of(config: Experiment, catalogue: Catalogue) -> int:
+    return config.dataset.storage_size or storage_size_for(catalogue, config.image_size)
 
 
 def split_of(config: Experiment, catalogue: Catalogue) -> Split:

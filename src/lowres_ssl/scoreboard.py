@@ -18,8 +18,8 @@ def scoreboard(rows: Sequence[tuple[str, Results]], title: str) -> str:
     results = rows[0][1]
     lines: list[tuple[str, list[list[float] | None]]] = []
     for name, own in rows:
-        scored = {result["probe"]: [result["test"][key] for key, _ in COLUMNS] for result in own}
-        lines.append((name, [scored.get(result["probe"]) for result in results]))
+        scored = {result["label"]: [result["test"][key] for key, _ in COLUMNS] for result in own}
+        lines.append((name, [scored.get(result["label"]) for result in results]))
     lines.append((LARGEST, [largest_class(results[0])] * len(results)))
     first = max(len(name) for name, _ in lines) + 2
     # A probe's label stands above its two columns, so half of it has to fit into one.

@@ -3,6 +3,7 @@ starts from an encoder instead of from random."""
 
 import hashlib
 import json
+import re
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -202,7 +203,7 @@ def test_supervised_learns_from_the_labels_and_is_scored_end_to_end(
 def test_supervised_sees_the_fraction_of_the_labels_that_is_typed(
     lowres_ssl: Command, cells: Path, tmp_path: Path
 ) -> None:
-    answer = lowres_ssl("pretrain", "method=supervised", *DATA, "label_fraction=0.5", "batch_size=4")
+    answer = lowres_ssl("pretrain", "method=supervised", *DATA, "label_fraction=[0.5]", "batch_size=4")
     assert answer.code == 0, answer.err
     run = the_run(tmp_path / "outputs", "folder-supervised-*")
     for probe in ("knn", "linear", "classifier"):
@@ -227,6 +228,17 @@ def test_evaluation_with_fractions_of_the_labels(lowres_ssl: Command, trained: P
     assert all(result["details"]["k"] == 1 for result in quarter)  # a quarter of 5
 
 
+def test_pretraining_scores_with_fractions_of_the_labels_as_evaluate_does(
+    lowres_ssl: Command, cells: Path, tmp_path: Path
+) -> None:
+    answer = lowres_ssl("pretrain", "method=dcl", *DATA, "label_fraction=[0.5]", "label_draws=2")
+    assert answer.code == 0, answer.err
+    assert "dcl, batch size 8, 1 epoch, 50% of the labels" in answer.out
+    run = the_run(tmp_path / "outputs", "folder-dcl-*")
+    draws = {json.loads(path.read_text())["labels"]["draw"] for path in run.glob("linear-*/result.json")}
+    assert draws == {0, 1}
+
+
 def test_training_goes_on_from_a_run_or_a_file(lowres_ssl: Command, trained: Path, tmp_path: Path) -> None:
     start = load_file(trained / "encoder.safetensors")
     typed = ("pretrain", "method=dcl", *DATA, "learning_rate=1e-12", "backbone.zero_init_residual=true")
@@ -248,14 +260,43 @@ def test_training_goes_on_from_a_run_or_a_file(lowres_ssl: Command, trained: Pat
     assert len(list((tmp_path / "outputs" / "pretrain").glob("folder-dcl-*"))) == 2
 
 
+def test_training_goes_on_from_the_same_experiments_run_of_a_method(
+    lowres_ssl: Command, trained: Path, tmp_path: Path
+) -> None:
+    typed = ("pretrain", "method=supervised", *DATA, "evaluate=false")
+    answer = lowres_ssl(*typed, "initial_weights=method:simclr")
+    assert answer.code == 0, answer.err
+    run = the_run(tmp_path / "outputs", "folder-supervised-*")
+    assert json.loads((run / "run.json").read_text())["entry"] == "supervised from simclr"
+    other = lowres_ssl(*typed, "initial_weights=method:simclr", "seed=1")
+    assert other.code == 4
+    assert "no finished run of it with dataset=folder, recipe=paper" in other.last_line
+    assert lowres_ssl("pretrain", *DATA, "epochs=2", "evaluate=false").code == 0
+    other = lowres_ssl(*typed, "initial_weights=method:simclr")
+    assert "several runs would do" in other.last_line
+
+
+def test_dry_sweep_says_what_is_there_and_what_would_run(lowres_ssl: Command, trained: Path, tmp_path: Path) -> None:
+    before = sorted(tmp_path.rglob("*"))
+    answer = lowres_ssl("pretrain", "-m", *DATA, "method=simclr,dcl,random", "dry_run=true")
+    assert answer.code == 0, answer.err
+    lines = answer.out.strip().splitlines()
+    assert lines[0] == f"{trained.name}: finished"
+    assert re.fullmatch(r"folder-dcl-bs8-s0-\w{8}: not begun, 48 views to go, about \d+ s", lines[1])
+    assert lines[2] == "folder-random-s0: nothing to train"
+    assert lines[3].startswith("3 runs: 2 finished or with nothing to train, 1 to go; 48 views at ")
+    assert "disk: about 45 MB" in lines[3]
+    assert [path for path in sorted(tmp_path.rglob("*")) if "sweeps" not in path.parts] == before
+
+
 @pytest.mark.parametrize(
     ("typed", "said"),
     [
-        (("method=dcl", "label_fraction=0.5"), "method=dcl sees no labels"),
+        (("method=supervised", "label_fraction=[0.1,0.5]"), "type -m label_fraction=[0.1],[0.5]"),
         (("method=supervised", "pretrain_on=all"), "would see the test labels"),
         (("method=random", "initial_weights=x.safetensors"), "neither a run nor a file of weights"),
         (("method=dcl", "initial_weights=nothing"), "neither a run nor a file of weights"),
-        (("method=supervised", "label_fraction=0"), "label_fraction=0.0: wanted a number above 0"),
+        (("method=supervised", "label_fraction=[0]"), "label_fraction=[0.0]: wanted numbers above 0"),
     ],
 )
 def test_what_makes_no_sense_is_refused_before_the_images(

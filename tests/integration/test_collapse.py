@@ -8,11 +8,11 @@ import pytest
 from hydra import compose, initialize_config_module
 
 from lowres_ssl.build import available
-from lowres_ssl.commands.pretrain import plan_of
 from lowres_ssl.config import PretrainConfig, read_config, register_schemas
 from lowres_ssl.data.phantom import TISSUES, draw
 from lowres_ssl.data.store import ImageStore
 from lowres_ssl.methods import find_method
+from lowres_ssl.plan import plan_of
 from lowres_ssl.pretrain import pretrain
 
 METHODS = {name: find_method(name) for name in available("lowres_ssl.methods")}

@@ -27,7 +27,7 @@ def refused(answer: Answer, code: int, *parts: str) -> None:
     ("overrides", "parts"),
     [
         (["method=simcl"], ["did you mean method=simclr"]),
-        (["method=nope"], ["method=nope", "wanted one of dcl, dclw, random, simclr, simsiam, vicreg"]),
+        (["method=nope"], ["method=nope", "wanted one of dcl, dclw, imagenet, pretrained, random, simclr, simsiam, "]),
         (["nope=1"], ["unknown key 'nope'", "lowres-ssl pretrain --help"]),
         (["method.temprature=0.1"], ["unknown key 'method.temprature'"]),
         (["+nope=1"], ["unknown key 'nope'"]),

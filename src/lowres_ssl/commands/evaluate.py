@@ -17,7 +17,7 @@ from lowres_ssl.device import resolve
 from lowres_ssl.encoders import new_encoder
 from lowres_ssl.errors import CheckpointError, ConfigError
 from lowres_ssl.evaluation import Evaluation, check_images, probes_of
-from lowres_ssl.labels import ALL_LABELS, LabelDraw
+from lowres_ssl.labels import ALL_LABELS, LabelDraw, draws_of
 from lowres_ssl.preparation import prepare, split_of
 from lowres_ssl.runs import Run, check_writable, find_run
 from lowres_ssl.scoring import score_and_show
@@ -37,7 +37,7 @@ def main(cfg: DictConfig) -> None:
     config = read_config(cfg, EvaluateConfig)
     baseline = read_config(without_training(cfg), EvaluateConfig)
     compute = resolve(config.device.name, config.precision.name)
-    draws = draws_of(config, run)
+    draws = labels_for(config, run)
     source, encoder = None, new_encoder(config)[0]
     if config.weights is not None:  # before the images are looked at, which may take long
         source = Source(Path(config.weights), Path(config.weights).name)
@@ -56,13 +56,9 @@ def main(cfg: DictConfig) -> None:
     score_and_show(rows, material, compute, draws)
 
 
-def draws_of(config: EvaluateConfig, run: Run | None) -> list[LabelDraw]:
+def labels_for(config: EvaluateConfig, run: Run | None) -> list[LabelDraw]:
     """Which labels to score with. Raises `ConfigError` if the encoder was trained on others."""
-    draws = [
-        LabelDraw(fraction, number)
-        for fraction in config.label_fraction
-        for number in range(config.label_draws if fraction < 1 else 1)
-    ]
+    draws = draws_of(config.label_fraction, config.label_draws)
     description = {} if run is None else run.description()
     seen = description.get("label_fraction")
     if seen is None:
@@ -71,7 +67,7 @@ def draws_of(config: EvaluateConfig, run: Run | None) -> list[LabelDraw]:
     if draws not in ([ALL_LABELS], own):
         raise ConfigError(
             f"label_fraction={config.label_fraction}: this encoder was trained on {seen:g} of the labels, so it is "
-            "scored with those; train others with lowres-ssl pretrain method=supervised label_fraction=FRACTION"
+            "scored with those; train others with lowres-ssl pretrain method=supervised label_fraction=[FRACTION]"
         )
     return own
 

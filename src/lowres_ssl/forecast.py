@@ -1,0 +1,71 @@
+"""What `dry_run=true` says: what is there, what would run, how long and how large; of a run, and of a sweep."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+
+from lowres_ssl.terminal import count, in_words
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Of one run: its name, its state ("finished", "epoch 3 of 12", "not begun"), the views it has still to train on,
+    how many a second this machine was measured to make, and the bytes it would add to the disk."""
+
+    run: str
+    state: str
+    views: int
+    speed: float
+    size: int
+    store: str  # the decoded images it needs, which runs share
+    store_size: int  # 0 if they are there
+
+    def line(self) -> str:
+        if not self.views:
+            return f"{self.run}: {self.state}"
+        return f"{self.run}: {self.state}, {self.views:,} views to go, about {duration(self.views / self.speed)}"
+
+
+@dataclass
+class Totals(Callback):
+    """Hydra calls it: it adds up what the jobs of a dry sweep foretell."""
+
+    forecasts: list[Forecast] = field(default_factory=list)
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
+        if job_return.status is JobStatus.COMPLETED and isinstance(job_return.return_value, Forecast):
+            self.forecasts.append(job_return.return_value)
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        if self.forecasts:
+            print(total(self.forecasts), flush=True)
+
+
+def total(forecasts: Sequence[Forecast]) -> str:
+    """One line on all of them; a run or a store that several need counts once."""
+    runs = {each.run: each for each in forecasts}.values()
+    to_go = [each for each in runs if each.views]
+    stores = {each.store: each.store_size for each in to_go}
+    seconds = sum(each.views / each.speed for each in to_go)
+    speeds = sorted({round(each.speed, 1) for each in to_go})
+    text = f"{count(len(runs), 'run')}: {len(runs) - len(to_go)} finished or with nothing to train, {len(to_go)} to go"
+    if not to_go:
+        return text
+    measured = f"{speeds[0]:,g}" if len(speeds) == 1 else f"{speeds[0]:,g} to {speeds[-1]:,g}"
+    size = sum(each.size for each in to_go) + sum(stores.values())
+    return (
+        f"{text}; {sum(each.views for each in to_go):,} views at {measured} a second, measured here: about "
+        f"{duration(seconds)} of training; disk: about {in_words(size)}"
+    )
+
+
+def duration(seconds: float) -> str:
+    """ "40 s", "12 min", "3.5 h", "2.1 days"."""
+    for unit, length in (("days", 86400.0), ("h", 3600.0)):
+        if seconds >= 1.5 * length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{max(1, round(seconds))} s"

@@ -1,0 +1,156 @@
+"""Config -> plan: everything of a pre-training that can be built, and so checked, without an image."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from lowres_ssl.artefacts import Source, source_of
+from lowres_ssl.checkpoint import load_encoder, load_weights
+from lowres_ssl.config import PretrainConfig, least_image_size, plain
+from lowres_ssl.data.records import Catalogue
+from lowres_ssl.data.splits import Split
+from lowres_ssl.device import Compute, resolve
+from lowres_ssl.encoders import starting_encoder
+from lowres_ssl.errors import ConfigError
+from lowres_ssl.evaluation import Evaluation, check_images, probes_of
+from lowres_ssl.identity import training_identity
+from lowres_ssl.labels import ALL_LABELS, LabelDraw, drawn, draws_of
+from lowres_ssl.methods import Method, build_method
+from lowres_ssl.preparation import Outline, split_of
+from lowres_ssl.pretrain import Training
+from lowres_ssl.runs import Run, run_for
+from lowres_ssl.views.maker import ViewMaker
+from lowres_ssl.views.schedule import sizes_by_epoch
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A config with everything built that can be built without an image, and so checked."""
+
+    config: PretrainConfig
+    encoder: nn.Module
+    width: int  # of its features
+    method: Method
+    training: Training
+    views: list[ViewMaker]  # of each epoch
+    evaluation: Evaluation
+    compute: Compute
+    source: Source | None  # of the weights that the encoder starts with
+    draws: list[LabelDraw]  # of the labels that count, when it is scored
+    seen: LabelDraw | None  # of the labels that a supervised method sees; its probes see the same
+
+
+def plan_of(config: PretrainConfig) -> Plan:
+    """Raises `ConfigError` for whatever is wrong with `config` and can be known without the images."""
+    compute = resolve(config.device.name, config.precision.name, compile=config.compile.name)
+    selects = config.select_encoder.name == "best_validation_knn"
+    if selects and "knn" not in config.probe:
+        raise ConfigError("select_encoder=best_validation_knn: wanted knn among the probes; type probe=[knn,linear]")
+    encoder, width = starting_encoder(config)
+    source = None
+    if config.initial_weights is not None:
+        source = source_of(config.initial_weights, config)
+        load_encoder(encoder, load_weights(source.path), f"initial_weights={config.initial_weights}")
+    training = Training(
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        keep_last_batch=config.keep_last_batch,
+        joint=config.forward.name == "joint",
+        learning_rate=config.learning_rate,
+        momentum=config.momentum,
+        weight_decay=config.weight_decay,
+        decay_norm_and_bias=config.decay_norm_and_bias,
+        schedule=config.schedule.name,
+        warmup_epochs=config.warmup_epochs,
+        checkpoint_every=config.checkpoint_every,
+        seed=config.seed,
+    )
+    # The classes are known once the images are; until then a supervised method's classifier is a stand-in.
+    method = build_method(config.method, features=width, classes=1, seed=config.seed)
+    seen = labels_seen(config, method)
+    draws = draws_of(config.label_fraction, config.label_draws)
+    return Plan(
+        config=config,
+        encoder=encoder,
+        width=width,
+        method=method,
+        training=training,
+        views=view_makers(config),
+        evaluation=probes_of(config) if config.evaluate or selects else Evaluation({}, {}),
+        compute=compute,
+        source=source,
+        draws=draws if seen is None else [seen],
+        seen=seen,
+    )
+
+
+def labels_seen(config: PretrainConfig, method: Method) -> LabelDraw | None:
+    """The draw of labels that a supervised method sees, by its seed. Raises `ConfigError` for what says something of
+    labels or weights that a method has no use for."""
+    name = config.method["name"]
+    if config.initial_weights is not None and not method.trains:
+        raise ConfigError(
+            f"initial_weights={config.initial_weights}: method={name} trains nothing; score weights as they are with "
+            "lowres-ssl evaluate weights=FILE"
+        )
+    if not method.sees_labels:
+        return None
+    if config.pretrain_on.name == "all":
+        raise ConfigError(f"pretrain_on=all: method={name} would see the test labels; leave it out")
+    if len(config.label_fraction) != 1:
+        raise ConfigError(
+            f"label_fraction={config.label_fraction}: each fraction is a training of its own for method={name}; type "
+            f"-m label_fraction={','.join(f'[{each}]' for each in config.label_fraction)}"
+        )
+    (fraction,) = config.label_fraction
+    return ALL_LABELS if fraction == 1 else LabelDraw(fraction, config.seed)
+
+
+def view_makers(config: PretrainConfig) -> list[ViewMaker]:
+    """Who makes the views of each epoch: one a size, in the order of the schedule."""
+    sizes = sizes_by_epoch(
+        config.image_size_schedule,
+        epochs=config.epochs,
+        image_size=config.image_size,
+        smallest=least_image_size(config.backbone),
+    )
+
+    def maker(size: int) -> ViewMaker:
+        # A blur is as wide on the image at any size.
+        sigma = [width * size / config.image_size for width in config.views.blur_sigma]
+        settings = plain(config.views) | {"blur_sigma": sigma, "image_size": size, "seed": config.seed}
+        return ViewMaker(mean=config.images.mean, std=config.images.std, **settings)
+
+    makers = {size: maker(size) for size in set(sizes)}
+    return [makers[size] for size in sizes]
+
+
+def run_of(plan: Plan, outline: Outline) -> tuple[Run, dict[str, Any]]:
+    """The run of this plan with these images, wherever it stands, and its identity."""
+    config = plan.config
+    start = None if plan.source is None else plan.source.path
+    identity = training_identity(config, outline, plan.compute.precision, start, plan.seen)
+    labels = [config.dataset.name, config.method["name"], f"bs{config.batch_size}", f"s{config.seed}"]
+    return run_for(Path(config.output_dir), "pretrain", labels, identity), identity
+
+
+def divide(plan: Plan, catalogue: Catalogue) -> Split:
+    """The split. Raises `ConfigError` if the images will not do for this plan; says what is doubtful."""
+    split = split_of(plan.config, catalogue)
+    selects = plan.method.trains and plan.config.select_encoder.name == "best_validation_knn"
+    check_images(plan.evaluation, catalogue, split, plan.draws)
+    if selects and not len(split.validation):
+        raise ConfigError("select_encoder=best_validation_knn: there are no validation images; try last")
+    if plan.method.trains:
+        plan.training.steps_per_epoch(images_to_train(plan, catalogue, split))
+    return split
+
+
+def images_to_train(plan: Plan, catalogue: Catalogue, split: Split) -> int:
+    """How many images an epoch has."""
+    if plan.seen is not None:
+        return len(drawn(catalogue.labels, split.train, split.validation, plan.seen)[0])
+    everything = plan.config.pretrain_on.name == "all"
+    return len(catalogue.records if everything else split.train) + len(catalogue.unlabelled)
