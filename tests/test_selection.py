@@ -105,6 +105,24 @@ def test_linear_evaluation_may_differ_in_what_table_1_chooses(tmp_path: Path) ->
         columns(tmp_path)
 
 
+def test_run_scored_with_the_papers_settings_and_with_tuned_ones_is_told_apart_by_where_they_come_from(
+    tmp_path: Path,
+) -> None:
+    made_up_run(tmp_path, probe="linear", settings={"settings_from": "paper"})
+    made_up_run(tmp_path, probe="linear", settings={"settings_from": "tuned", "batch_size": 64, "learning_rate": 0.5})
+    with pytest.raises(ConfigError, match=r"type settings=settings_from=paper or settings=settings_from=tuned$"):
+        cell(tmp_path)
+    assert cell(tmp_path, settings="settings_from=tuned").seeds == [0]
+
+
+def test_settings_that_no_single_key_tells_apart_are_named_in_full(tmp_path: Path) -> None:
+    for method, settings in (("dcl", {"k": 5}), ("simclr", {}), ("vicreg", {"vote": "softmax"})):
+        made_up_run(tmp_path, method=method, settings=settings)
+    with pytest.raises(ConfigError, match="'settings=k=200, vote=softmax'") as refused:
+        columns(tmp_path)
+    assert "'settings=k=5, vote=uniform'" in str(refused.value)
+
+
 def test_settings_are_read_with_their_lists() -> None:
     assert settings_of("k=5, strengths=[1, 2], vote=uniform") == {"k": "5", "strengths": "[1, 2]", "vote": "uniform"}
     assert settings_of("") == {}

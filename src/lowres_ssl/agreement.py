@@ -10,8 +10,9 @@ import pandas as pd
 
 from lowres_ssl.errors import CheckpointError, ConfigError
 
+ORIGIN = "settings_from"  # where the linear evaluation's batch size and learning rate come from
 # What the paper's Table 1 chooses for each method and data set; the rest of a probe's settings are the column's.
-FREE_SETTINGS = {"linear": frozenset(["batch_size", "learning_rate", "settings_from"])}
+FREE_SETTINGS = {"linear": frozenset(["batch_size", "learning_rate", ORIGIN])}
 NUMBERS = ("accuracy", "weighted_f1", "macro_f1", "balanced_accuracy")
 
 
@@ -57,14 +58,20 @@ def refuse_several(key: str, rows: pd.DataFrame, where: str) -> None:
     if key == "split_digest":
         values = [value[:8] for value in values]
     if key == "settings":
-        every = [settings_of(value).items() for value in values]
-        common = set.intersection(*map(set, every))
-        values = [
-            ", ".join(f"{name}={value}" for name, value in pairs if (name, value) not in common) for pairs in every
-        ]
+        values = told_apart([settings_of(value) for value in values])
     named = ", ".join(f"{value} ({run})" for value, run in zip(values, firsts["run"], strict=True))
     typed = " or ".join(f"'{key}={value}'" if " " in value else f"{key}={value}" for value in values)
     raise ConfigError(f"{where}: {key} differs, got {named}, wanted one in a column; type {typed}")
+
+
+def told_apart(every: list[dict[str, str]]) -> list[str]:
+    """For each of several settings what to type for it: one key if that will do, else all that not all share."""
+    for key in (ORIGIN, *every[0]):
+        values = [settings.get(key) for settings in every]
+        if None not in values and len(set(values)) == len(values):
+            return [f"{key}={value}" for value in values]
+    common = set.intersection(*(set(settings.items()) for settings in every))
+    return [", ".join(f"{key}={value}" for key, value in each.items() if (key, value) not in common) for each in every]
 
 
 def refuse_no_number(rows: pd.DataFrame) -> None:

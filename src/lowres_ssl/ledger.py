@@ -73,6 +73,7 @@ def about_run(run: Run) -> dict[str, Any]:
         "epochs": wanted,
         "split": split["kind"],
         "split_seed": split["seed"],
+        "split_digest": split["digest"],
         "entry": description.get("entry", description.get("method")),
     }
 

@@ -1,34 +1,69 @@
 """Table 1: what validation chose beside what the paper chose."""
 
+import shutil
 from pathlib import Path
 
+import pytest
 from made_tables import line_of, table_of
 from stored_runs import made_up_run
 
 from lowres_ssl.atomic import write_json
+from lowres_ssl.errors import ConfigError
 from lowres_ssl.runs import SCHEMA_VERSION
 
 
-def tune(output_dir: Path, result: Path, batch_size: int, learning_rate: float) -> None:
+def tune(output_dir: Path, result: Path, batch_size: int, learning_rate: float, accuracy: float = 0.9) -> None:
     """What `lowres-ssl tune` writes, as far as the table reads it."""
-    chosen = {"batch_size": batch_size, "learning_rate": learning_rate}
+    chosen = {"batch_size": batch_size, "learning_rate": learning_rate, "accuracy": accuracy, "loss": 0.5}
     run = result.parent.name
-    write_json(output_dir / "tuned" / f"{run}.json", {"schema": SCHEMA_VERSION, "run": run, "chosen": chosen})
+    content = {"schema": SCHEMA_VERSION, "run": run, "chosen": chosen, "rule": "full", "seeds": 3}
+    write_json(output_dir / "tuned" / f"{run}.json", content)
 
 
 def test_ours_stands_beside_the_papers(tmp_path: Path) -> None:
     tune(tmp_path, made_up_run(tmp_path, dataset="pneumonia"), 32, 0.005)
     (block,) = table_of("paper1", tmp_path, dataset="pneumonia").blocks
-    assert line_of(block, "DCL") == ["DCL", "32 (0.005)", "64 (0.5)"]
-    assert line_of(block, "SimCLR") == ["SimCLR", "–", "64 (0.1)"]
+    assert line_of(block, "DCL") == ["DCL", "32 (0.005)", "0.900", "1 of 1 run", "64 (0.5)"]
+    assert line_of(block, "SimCLR") == ["SimCLR", "–", "–", "–", "64 (0.1)"]
+    assert "1 run tuned" in block.footer[0]
+    assert "rule full, 3 seeds of the probe" in block.footer[0]
 
 
-def test_runs_that_chose_differently_are_counted(tmp_path: Path) -> None:
-    for seed, rate in enumerate((0.1, 0.5, 0.1)):
-        tune(tmp_path, made_up_run(tmp_path, seed=seed), 16, rate)
+def test_papers_settings_are_those_of_the_paper(tmp_path: Path) -> None:
+    published = {
+        "DCL": ("16 (0.01)", "16 (0.01)", "64 (0.5)"),
+        "SimCLR": ("16 (0.01)", "16 (0.005)", "64 (0.1)"),
+        "SimSiam": ("16 (0.01)", "16 (0.01)", "16 (0.01)"),
+        "VICReg": ("16 (0.005)", "16 (0.005)", "16 (0.01)"),
+    }
+    blocks = table_of("paper1", tmp_path).blocks
+    assert [block.heading for block in blocks] == ["breast", "colorectal", "pneumonia"]
+    for label, settings in published.items():
+        assert tuple(line_of(block, label)[-1] for block in blocks) == settings
+
+
+def test_of_several_runs_the_choice_of_the_highest_validation_accuracy_counts(tmp_path: Path) -> None:
+    for seed, (rate, accuracy) in enumerate(((0.1, 0.8), (0.5, 0.9), (0.1, 0.85))):
+        tune(tmp_path, made_up_run(tmp_path, seed=seed), 16, rate, accuracy)
     table = table_of("paper1", tmp_path, dataset="phantom")
-    assert line_of(table.blocks[0], "DCL") == ["DCL", "16 (0.1) ×2, 16 (0.5) ×1", "–"]
-    assert [(each["learning_rate"], each["runs"]) for each in table.records[:2]] == [(0.1, 2), (0.5, 1)]
+    assert line_of(table.blocks[0], "DCL") == ["DCL", "16 (0.5)", "0.900", "1 of 3 runs", "–"]
+    assert (table.records[0]["learning_rate"], table.records[0]["runs"]) == (0.5, 3)
+
+
+def test_run_that_was_tuned_before_it_was_scored_counts(tmp_path: Path) -> None:
+    result = made_up_run(tmp_path)
+    tune(tmp_path, result, 16, 0.1)
+    shutil.rmtree(result)
+    assert line_of(table_of("paper1", tmp_path, dataset="phantom").blocks[0], "DCL")[1] == "16 (0.1)"
+
+
+def test_runs_of_two_recipes_are_not_tuned_into_one_column(tmp_path: Path) -> None:
+    for recipe in ("paper", "tuned"):
+        tune(tmp_path, made_up_run(tmp_path, recipe=recipe), 16, 0.1)
+    with pytest.raises(ConfigError, match=r"type recipe=paper or recipe=tuned$"):
+        table_of("paper1", tmp_path, dataset="phantom")
+    (block,) = table_of("paper1", tmp_path, dataset="phantom", recipe="tuned").blocks
+    assert line_of(block, "DCL")[3] == "1 of 1 run"
 
 
 def test_run_that_was_not_tuned_is_to_be_tuned_and_one_that_is_not_there_trained(tmp_path: Path) -> None:

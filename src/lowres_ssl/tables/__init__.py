@@ -1,7 +1,7 @@
 """What a table is once its numbers are known: blocks of lines, records, what is missing. No format."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 DASH = "–"
@@ -41,4 +41,4 @@ class Table:
     notes: Sequence[str] = ()
     records: Sequence[Record] = ()
     missing: Sequence[str] = ()
-    commands: Sequence[str] = field(default=())
+    commands: Sequence[str] = ()

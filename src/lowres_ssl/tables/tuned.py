@@ -1,8 +1,9 @@
 """The settings of the linear evaluation that validation chose, from `output_dir/tuned/`, beside the paper's Table 1."""
 
-from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib.resources import files
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +19,21 @@ from lowres_ssl.tables.missing import Hole, commands, place_of, typed
 from lowres_ssl.tables.scores import datasets_of
 from lowres_ssl.terminal import count
 
-Setting = tuple[int, float]  # batch size, learning rate
-HEADS = ("", "ours", "paper")
-READING = "Batch size (learning rate); × how often, where the runs of an entry chose differently."
+HEADS = ("", "ours", "validation accuracy", "chosen by", "paper")
+READING = (
+    "Batch size (learning rate). Where several runs of an entry were tuned (its batch sizes and seeds), the choice is "
+    "that of the run with the highest validation accuracy; how many of them chose the same stands beside it."
+)
+
+Tuned = dict[str, Any]  # what `lowres-ssl tune` wrote for a run
 
 
 def tuned_table(name: str, table: TableConfig, frame: pd.DataFrame, filters: Filters, output_dir: Path) -> Table:
     """Raises `ConfigError` for runs that cannot stand in one column, `CheckpointError` for a damaged file."""
     finished = frame[(frame["state"] == "finished") & (frame["pretrain_on"] != "all")]
     runs = replace(filters, probe=None, settings=None).applied(finished).drop_duplicates("run")
-    chosen = {run: setting for run in runs["run"] if (setting := chosen_for(output_dir, run)) is not None}
-    runs = runs[runs["run"].isin(chosen.keys())]
+    files_of = {run: there for run in runs["run"] if (there := read_tuned(output_dir, run)) is not None}
+    runs = runs[runs["run"].isin(files_of.keys())]
     published = published_settings()
     blocks: list[Block] = []
     records: list[Record] = []
@@ -37,22 +42,21 @@ def tuned_table(name: str, table: TableConfig, frame: pd.DataFrame, filters: Fil
         mine = runs[runs["dataset"] == dataset]
         for split_seed in sorted(mine["split_seed"].unique()) or [None]:
             own = mine[mine["split_seed"] == split_seed]
-            where = f"{dataset}, split_seed {split_seed}"
-            refuse_disagreement(own.assign(probe="linear", settings=""), where)
+            heading = dataset if split_seed is None else f"{dataset}, split_seed {split_seed}"
+            refuse_disagreement(own.assign(probe="linear", settings=""), heading)
             lines = []
             for key, row in table.rows.items():
-                entry, counted = counted_for(row, own, chosen)
-                if not counted and row.optional:
+                entry, tuned = tuned_for(row, own, files_of)
+                if not tuned and row.optional:
                     continue
-                paper = published.get(entry, {}).get(dataset)
-                lines.append(
-                    [Text(row.label or key), Text(ours(counted)), Text(setting_text(paper) if paper else DASH)]
-                )
-                records += records_of(name, dataset, split_seed, row.label or key, entry, counted, paper)
-                if not counted:
+                label, paper = row.label or key, published.get(entry, {}).get(dataset)
+                lines.append(line_of(label, tuned, paper))
+                about = {"table": name, "dataset": dataset, "split_seed": split_seed, "label": label, "entry": entry}
+                records.append(about | numbers_of(tuned, paper))
+                if not tuned:
                     seed = filters.split_seed if split_seed is None else int(split_seed)
                     holes.append(Hole(entry, dataset, "linear", table.batch_size, replace(filters, split_seed=seed)))
-            blocks.append(Block(where if len(own) else dataset, lines, [described(own)]))
+            blocks.append(Block(heading, lines, [described(own, files_of)]))
     return Table(
         name=name,
         title=table.title,
@@ -65,71 +69,74 @@ def tuned_table(name: str, table: TableConfig, frame: pd.DataFrame, filters: Fil
     )
 
 
-def chosen_for(output_dir: Path, run: str) -> Setting | None:
-    """What `lowres-ssl tune` chose for a run; None if it was not asked."""
-    path = output_dir / "tuned" / f"{run}.json"
-    tuned = read_json(path, f"remove {path} and type: lowres-ssl tune run={run}")
-    return None if tuned is None else (int(tuned["chosen"]["batch_size"]), float(tuned["chosen"]["learning_rate"]))
+def read_tuned(output_dir: Path, run: str) -> Tuned | None:
+    """What was tuned for a run; None if nothing was. Raises `CheckpointError` if the file is damaged."""
+    return read_json(output_dir / "tuned" / f"{run}.json", f"type lowres-ssl tune run={run} force=true")
 
 
-def published_settings() -> dict[str, dict[str, Setting]]:
+def published_settings() -> dict[str, dict[str, dict[str, Any]]]:
     """The paper's Table 1, by method and data set, from where the linear evaluation takes it."""
     text = files("lowres_ssl.conf").joinpath("probe", "linear.yaml").read_text(encoding="utf-8")
     said: Any = OmegaConf.to_container(OmegaConf.create(text))
+    table: dict[str, dict[str, dict[str, Any]]] = said["table_1"]
+    return table
+
+
+def tuned_for(row: RowConfig, runs: pd.DataFrame, files_of: dict[str, Tuned]) -> tuple[str, list[dict[str, Any]]]:
+    """The first of the row's entries that has any, and what was chosen for its runs, the best first."""
+    for entry in row.entries:
+        chosen = [files_of[run]["chosen"] for run in runs.loc[runs["entry"] == entry, "run"]]
+        if chosen:
+            return entry, sorted(chosen, key=preference)
+    return row.entries[0], []
+
+
+def preference(chosen: dict[str, Any]) -> tuple[float, ...]:
+    """The rule of `lowres-ssl tune`: highest validation accuracy, then lower loss, smaller rate, smaller batch."""
+    loss = inf if chosen["loss"] is None else chosen["loss"]
+    return -round(chosen["accuracy"], 9), loss, chosen["learning_rate"], chosen["batch_size"]
+
+
+def line_of(label: str, tuned: Sequence[dict[str, Any]], paper: dict[str, Any] | None) -> list[Text]:
+    published = DASH if paper is None else setting_text(paper)
+    if not tuned:
+        return [Text(label), Text(DASH), Text(DASH), Text(DASH), Text(published)]
+    best, same = tuned[0], [each for each in tuned if setting_text(each) == setting_text(tuned[0])]
+    chosen_by = f"{len(same)} of {count(len(tuned), 'run')}"
+    return [Text(label), Text(setting_text(best)), Text(f"{best['accuracy']:.3f}"), Text(chosen_by), Text(published)]
+
+
+def setting_text(setting: dict[str, Any]) -> str:
+    return f"{setting['batch_size']} ({setting['learning_rate']:g})"
+
+
+def numbers_of(tuned: Sequence[dict[str, Any]], paper: dict[str, Any] | None) -> dict[str, Any]:
+    """What a record says of the choice; nothing where there is none."""
+    best = tuned[0] if tuned else {}
     return {
-        method: {dataset: (own["batch_size"], own["learning_rate"]) for dataset, own in sets.items()}
-        for method, sets in said["table_1"].items()
+        "batch_size": best.get("batch_size"),
+        "learning_rate": best.get("learning_rate"),
+        "validation_accuracy": best.get("accuracy"),
+        "runs": len(tuned),
+        "paper_batch_size": (paper or {}).get("batch_size"),
+        "paper_learning_rate": (paper or {}).get("learning_rate"),
     }
 
 
-def counted_for(row: RowConfig, runs: pd.DataFrame, chosen: dict[str, Setting]) -> tuple[str, Counter[Setting]]:
-    """The first of the row's entries that has any, and how often each setting was chosen for it."""
-    for entry in row.entries:
-        counted = Counter(chosen[run] for run in runs.loc[runs["entry"] == entry, "run"])
-        if counted:
-            return entry, counted
-    return row.entries[0], Counter()
-
-
-def setting_text(setting: Setting) -> str:
-    return f"{setting[0]} ({setting[1]:g})"
-
-
-def ours(counted: Counter[Setting]) -> str:
-    if len(counted) < 2:
-        return "".join(map(setting_text, counted)) or DASH
-    return ", ".join(f"{setting_text(setting)} ×{often}" for setting, often in counted.most_common())
-
-
-def described(runs: pd.DataFrame) -> str:
+def described(runs: pd.DataFrame, files_of: dict[str, Tuned]) -> str:
     if runs.empty:
         return "Nothing tuned."
-    first = runs.iloc[0]
-    trained = runs[runs["batch_size"].notna()]
+    first, trained = runs.iloc[0], runs[runs["batch_size"].notna()]
     recipe = "" if trained.empty else f"recipe {trained['recipe'].iloc[0]}, "
+    searched = dict.fromkeys(
+        f"rule {files_of[run]['rule']}, {count(files_of[run]['seeds'], 'seed')} of the probe" for run in runs["run"]
+    )
+    seeds = ", ".join(map(str, sorted(runs["seed"].unique())))
     return (
         f"{recipe}{first['backbone']} at {first['image_size']} px; split {first['split']} (split_seed "
-        f"{first['split_seed']}); {count(len(runs), 'run')} tuned, pre-training seeds "
-        f"{', '.join(map(str, sorted(runs['seed'].unique())))}."
+        f"{first['split_seed']}, digest {first['split_digest'][:8]}); {count(len(runs), 'run')} tuned, pre-trained "
+        f"with seeds {seeds}; {'; '.join(searched)}."
     )
-
-
-def records_of(
-    name: str,
-    dataset: str,
-    split_seed: object,
-    label: str,
-    entry: str,
-    counted: Counter[Setting],
-    paper: Setting | None,
-) -> list[Record]:
-    about = {"table": name, "dataset": dataset, "split_seed": split_seed, "label": label, "entry": entry}
-    published = dict(zip(("paper_batch_size", "paper_learning_rate"), paper or (None, None), strict=True))
-    rows: list[tuple[Any, Any, int]] = [(*setting, often) for setting, often in counted.most_common()]
-    return [
-        about | {"batch_size": size, "learning_rate": rate, "runs": often} | published
-        for size, rate, often in rows or [(None, None, 0)]
-    ]
 
 
 def commands_for(holes: list[Hole], finished: pd.DataFrame, frame: pd.DataFrame, output_dir: Path) -> list[str]:
