@@ -34,10 +34,15 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("probes.*",),
     ("history", "optimisation", "features", "forward", "batches"),
     ("pretrain",),
-    ("figures", "metrics", "runs"),
-    ("ledger", "pruning", "scoreboard"),
+    ("metrics", "runs", "uncertainty"),
+    ("ledger", "pruning", "scoreboard", "agreement"),
+    ("selection",),
+    ("tested",),
     ("config",),
-    ("failures", "preparation", "known_sets"),
+    ("failures", "preparation", "known_sets", "augmentation"),
+    ("figures", "figures._style"),
+    ("figures._panel",),
+    ("figures.*",),
     ("identity",),
     ("evaluation",),
     ("artefacts",),
@@ -57,7 +62,8 @@ FORBIDDEN: dict[str, tuple[str, ...]] = {
     "losses": ("methods", "data", "config"),
     "metrics": ("torch", "probes"),
     "pretrain": ("probes", "metrics", "runs", "config", "evaluation"),
-    "figures": ("torch", "probes", "methods"),
+    **{f"figures.{name}": ("torch", "probes", "methods", "config") for name in ("batch_size", "tsne", "labels")},
+    "selection": ("torch",),
     "scoreboard": ("torch",),
     "ledger": ("torch",),
     "runs": ("torch", "config"),
@@ -66,7 +72,7 @@ FORBIDDEN: dict[str, tuple[str, ...]] = {
     "errors": ("torch", "omegaconf", "hydra"),
     "overrides": ("torch", "omegaconf", "hydra"),
 }
-TORCHLESS = ("errors", "overrides", "cli", "runs", "config")
+TORCHLESS = ("errors", "overrides", "cli", "runs", "config", "commands.figures", "figures.tsne", "figures.labels")
 
 Imports = Mapping[str, set[str]]
 

@@ -19,6 +19,7 @@ COMMANDS = {
     "evaluate": "score a finished run's encoder, or a file of weights, again",
     "data": "which images are there and which are not; fetch, verify, prepare, leakage",
     "runs": "finished and unfinished runs with their scores",
+    "figures": "the paper's figures from stored runs",
     "doctor": "device, precision, versions, data sets, disk: what would run here",
 }
 

@@ -171,11 +171,30 @@ class DoctorConfig:
     precision: Precision = MISSING
 
 
+@dataclass
+class FiguresConfig:
+    output_dir: str = MISSING
+    store_dir: str = MISSING
+    figure: dict[str, Any] = MISSING
+    run: str | None = MISSING
+    dataset: str | None = MISSING
+    recipe: str | None = MISSING
+    backbone: str | None = MISSING
+    image_size: int | None = MISSING
+    epochs: int | None = MISSING
+    split: SplitKind | None = MISSING
+    split_seed: int | None = MISSING
+    split_digest: str | None = MISSING
+    precision: Precision | None = MISSING
+    settings: str | None = MISSING
+
+
 SCHEMAS: dict[str, type] = {
     "pretrain": PretrainConfig,
     "evaluate": EvaluateConfig,
     "data": DataConfig,
     "runs": RunsConfig,
+    "figures": FiguresConfig,
     "doctor": DoctorConfig,
 }
 

@@ -18,7 +18,7 @@ from lowres_ssl.data.splits import Split
 from lowres_ssl.device import Compute
 from lowres_ssl.errors import ConfigError
 from lowres_ssl.features import extract, store_features, stored
-from lowres_ssl.figures import draw_tsne
+from lowres_ssl.figures.tsne import draw_tsne
 from lowres_ssl.metrics import score
 from lowres_ssl.preparation import Material, train_counts
 from lowres_ssl.probes import Features, Probe, build_probe

@@ -9,8 +9,9 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from lowres_ssl.artefacts import describe_run, keep_encoder, keep_split, untrained_run
+from lowres_ssl.augmentation import view_makers
 from lowres_ssl.checkpoint import load_encoder
-from lowres_ssl.config import PretrainConfig, least_image_size, plain, read_config, with_method_random
+from lowres_ssl.config import PretrainConfig, read_config, with_method_random
 from lowres_ssl.data.records import Catalogue
 from lowres_ssl.data.splits import Split
 from lowres_ssl.device import Compute, resolve
@@ -26,7 +27,6 @@ from lowres_ssl.runs import Run, check_writable, run_for
 from lowres_ssl.scoring import score_and_show
 from lowres_ssl.terminal import say
 from lowres_ssl.views.maker import ViewMaker
-from lowres_ssl.views.schedule import sizes_by_epoch
 
 
 @dataclass(frozen=True)
@@ -89,25 +89,6 @@ def plan_of(config: PretrainConfig) -> Plan:
         evaluation=probes_of(config) if config.evaluate or selects else Evaluation({}, {}),
         compute=compute,
     )
-
-
-def view_makers(config: PretrainConfig) -> list[ViewMaker]:
-    """Who makes the views of each epoch: one a size, in the order of the schedule."""
-    sizes = sizes_by_epoch(
-        config.image_size_schedule,
-        epochs=config.epochs,
-        image_size=config.image_size,
-        smallest=least_image_size(config.backbone),
-    )
-
-    def maker(size: int) -> ViewMaker:
-        # A blur is as wide on the image at any size.
-        sigma = [width * size / config.image_size for width in config.views.blur_sigma]
-        settings = plain(config.views) | {"blur_sigma": sigma, "image_size": size, "seed": config.seed}
-        return ViewMaker(mean=config.images.mean, std=config.images.std, **settings)
-
-    makers = {size: maker(size) for size in set(sizes)}
-    return [makers[size] for size in sizes]
 
 
 def divide(plan: Plan, catalogue: Catalogue) -> Split:

@@ -1,0 +1,91 @@
+"""What may not be mixed in a column, and what a user types to choose."""
+
+import math
+import re
+from collections.abc import Hashable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from lowres_ssl.errors import CheckpointError, ConfigError
+
+# What the paper's Table 1 chooses for each method and data set; the rest of a probe's settings are the column's.
+FREE_SETTINGS = {"linear": frozenset(["batch_size", "learning_rate"])}
+NUMBERS = ("accuracy", "weighted_f1", "macro_f1", "balanced_accuracy")
+
+
+def is_trained(frame: pd.DataFrame) -> "pd.Series[bool]":
+    return frame["batch_size"].notna()
+
+
+def brings_its_encoder(frame: pd.DataFrame) -> "pd.Series[bool]":
+    """Which rows are what they are under any `backbone`."""
+    return (frame["entry"] == "trivial") | frame["entry"].astype(str).str.startswith("pretrained ")
+
+
+def settings_of(text: object) -> dict[str, str]:
+    """ "k=200, strengths=[1, 2]" as {"k": "200", "strengths": "[1, 2]"}."""
+    pairs = (setting.partition("=") for setting in re.split(r",\s*(?=\w+=)", str(text)))
+    return {key.strip(): value.strip() for key, _, value in pairs if key.strip()}
+
+
+def shared_settings(row: dict[Hashable, Any]) -> str:
+    """The settings that all of a column must have."""
+    free = FREE_SETTINGS.get(row["probe"], frozenset())
+    return ", ".join(f"{key}={value}" for key, value in settings_of(row["settings"]).items() if key not in free)
+
+
+def refuse_disagreement(rows: pd.DataFrame, where: str) -> None:
+    """Raises `ConfigError` if the rows are not of one kind, but for what may differ."""
+    trained, own_encoder = is_trained(rows), brings_its_encoder(rows)
+    everywhere = trained | True
+    checked = {"recipe": trained, "backbone": ~own_encoder, "image_size": everywhere, "epochs": trained}
+    for key, among in (checked | {"split": everywhere, "split_digest": everywhere}).items():
+        refuse_several(key, rows[among], where)
+    shared = rows.assign(settings=[shared_settings(row) for row in rows.to_dict("records")])
+    for _, same_probe in shared.groupby("probe"):
+        refuse_several("settings", same_probe, where)
+
+
+def refuse_several(key: str, rows: pd.DataFrame, where: str) -> None:
+    """Raises `ConfigError` with the values and the first run of each, if the rows have not all the same `key`."""
+    if rows[key].nunique() < 2:
+        return
+    firsts = rows.drop_duplicates(key).sort_values(key)
+    values = [str(value) for value in firsts[key]]
+    if key == "split_digest":
+        values = [value[:8] for value in values]
+    if key == "settings":
+        every = [settings_of(value).items() for value in values]
+        common = set.intersection(*map(set, every))
+        values = [
+            ", ".join(f"{name}={value}" for name, value in pairs if (name, value) not in common) for pairs in every
+        ]
+    named = ", ".join(f"{value} ({run})" for value, run in zip(values, firsts["run"], strict=True))
+    typed = " or ".join(f"'{key}={value}'" if " " in value else f"{key}={value}" for value in values)
+    raise ConfigError(f"{where}: {key} differs, got {named}, wanted one in a column; type {typed}")
+
+
+def refuse_no_number(rows: pd.DataFrame) -> None:
+    for row in rows.to_dict("records"):
+        for metric in NUMBERS:
+            if row[metric] is None or not math.isfinite(row[metric]):
+                path = Path(row["result"]) / "result.json"
+                raise CheckpointError(
+                    f"{path}: {metric} is {row[metric]}, wanted a number; remove its folder, score again"
+                )
+
+
+def refuse_twice(rows: pd.DataFrame, what: str) -> None:
+    """Raises `ConfigError` if an entry has two results of a batch size and seed."""
+    for _, same in rows.groupby(["batch_size", "seed"], dropna=False):
+        if len(same) == 1:
+            continue
+        batch_size, seed = same["batch_size"].iloc[0], same["seed"].iloc[0]
+        size = "" if pd.isna(batch_size) else f", batch size {batch_size}"
+        where = f"{what}{size}, seed {seed} is there twice"
+        for key in ("precision", "recipe", "backbone", "settings"):
+            refuse_several(key, same, where)
+        first, second = same["result"].iloc[:2]
+        raise ConfigError(f"{where}: {first} and {second}; move one of the runs out of output_dir")

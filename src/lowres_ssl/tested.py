@@ -1,0 +1,73 @@
+"""What the results of a cell say of the test images, read from their `predictions.npz` and checked."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lowres_ssl.agreement import NUMBERS
+from lowres_ssl.errors import CheckpointError
+from lowres_ssl.metrics import score
+from lowres_ssl.runs import read_predictions, read_result
+from lowres_ssl.selection import Cell
+
+
+@dataclass(frozen=True)
+class Tested:
+    """The test images, which all seeds of a cell share, and what each seed predicted of them.
+
+    ids, groups: str [n], "" for an image without a known group. labels: int64 [n], predictions: int64 [S, n], places
+    in `classes`; a row of predictions a seed, in the order of `Cell.seeds`. `results`: each seed's `result.json`.
+    """
+
+    ids: NDArray[np.str_]
+    groups: NDArray[np.str_]
+    labels: NDArray[np.int64]
+    predictions: NDArray[np.int64]
+    classes: tuple[str, ...]
+    results: tuple[dict[str, Any], ...]
+
+
+def tested(cell: Cell) -> Tested:
+    """Raises `CheckpointError` if predictions cannot be read, or are not those that the cell's numbers are of."""
+    folders = [Path(folder) for folder in cell.rows["result"]]
+    results = [stored_result(folder) for folder in folders]
+    arrays = [read_predictions(folder) for folder in folders]
+    for folder, result, stored in zip(folders, results, arrays, strict=True):
+        check_numbers(folder, result, stored)
+        for key in ("test_ids", "test_groups", "test_labels"):
+            if not np.array_equal(stored[key], arrays[0][key]):
+                raise CheckpointError(
+                    f"{folder}: its {key} are not those of {folders[0]}; remove both folders and score again"
+                )
+    return Tested(
+        ids=arrays[0]["test_ids"],
+        groups=arrays[0]["test_groups"],
+        labels=arrays[0]["test_labels"],
+        predictions=np.stack([stored["test_predictions"] for stored in arrays]),
+        classes=tuple(results[0]["classes"]),
+        results=tuple(results),
+    )
+
+
+def stored_result(folder: Path) -> dict[str, Any]:
+    result = read_result(folder)
+    if result is None:
+        raise CheckpointError(f"{folder}: its result.json is gone; type the command that made it again")
+    return result
+
+
+def check_numbers(folder: Path, result: dict[str, Any], stored: dict[str, NDArray[Any]]) -> None:
+    """Raises `CheckpointError` unless `result.json` has the numbers that its `predictions.npz` gives."""
+    labels, predictions, scores = (stored[f"test_{what}"] for what in ("labels", "predictions", "scores"))
+    numbers = score(labels, predictions, scores, result["classes"])
+    for metric in NUMBERS:
+        got, wanted = result["test"][metric], numbers[metric]
+        if not math.isclose(got, wanted, abs_tol=1e-9):
+            raise CheckpointError(
+                f"{folder}: result.json says {metric} {got:.4f}, predictions.npz gives {wanted:.4f}; "
+                "remove the folder and score again"
+            )
