@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[1] / "src" / PACKAGE
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("__init__", "errors"),
     ("atomic", "build", "keys", "overrides", "provenance", "randomness", "terminal", "interruption", "progress"),
+    ("figure_schema",),
     ("data", "data.archives", "data.decode", "data.folders", "data.parallel", "data.records", "data.deal"),
     ("data.division", "data.phantom"),
     ("data.splits", "data.sources"),

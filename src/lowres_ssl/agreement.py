@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Hashable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import pandas as pd
 from lowres_ssl.errors import CheckpointError, ConfigError
 
 # What the paper's Table 1 chooses for each method and data set; the rest of a probe's settings are the column's.
-FREE_SETTINGS = {"linear": frozenset(["batch_size", "learning_rate"])}
+FREE_SETTINGS = {"linear": frozenset(["batch_size", "learning_rate", "settings_from"])}
 NUMBERS = ("accuracy", "weighted_f1", "macro_f1", "balanced_accuracy")
 
 
@@ -30,7 +30,7 @@ def settings_of(text: object) -> dict[str, str]:
     return {key.strip(): value.strip() for key, _, value in pairs if key.strip()}
 
 
-def shared_settings(row: dict[Hashable, Any]) -> str:
+def shared_settings(row: Mapping[Any, Any]) -> str:
     """The settings that all of a column must have."""
     free = FREE_SETTINGS.get(row["probe"], frozenset())
     return ", ".join(f"{key}={value}" for key, value in settings_of(row["settings"]).items() if key not in free)

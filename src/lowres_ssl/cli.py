@@ -12,7 +12,7 @@ from types import FrameType
 from typing import NoReturn
 
 from lowres_ssl import __version__
-from lowres_ssl.overrides import quote_texts
+from lowres_ssl.overrides import place_filters, quote_texts
 
 COMMANDS = {
     "pretrain": "pre-train an encoder on your images, then score it",
@@ -103,7 +103,7 @@ def dispatch() -> None:
     command, overrides = arguments[0], arguments[1:]
     if command not in COMMANDS:
         stop(f"unknown command {command!r}: wanted one of {', '.join(COMMANDS)}{did_you_mean(command)}", 2)
-    sys.argv = [sys.argv[0], *quote_texts(overrides)]
+    sys.argv = [sys.argv[0], *quote_texts(place_filters(command, overrides))]
     if command in LISTING:
         # A closed pipe (`lowres-ssl runs | head`) is the reader's choice, not a crash. Training must not die of it.
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)

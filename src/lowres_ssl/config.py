@@ -14,6 +14,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from lowres_ssl.errors import ConfigError
+from lowres_ssl.figure_schema import FiguresConfig
 from lowres_ssl.keys import is_deleted, known_keys, unknown_keys
 
 SplitKind = Enum("SplitKind", ["auto", "random", "stratified", "patient", "official"])
@@ -169,24 +170,6 @@ class DoctorConfig:
     output_dir: str = MISSING
     device: Device = MISSING
     precision: Precision = MISSING
-
-
-@dataclass
-class FiguresConfig:
-    output_dir: str = MISSING
-    store_dir: str = MISSING
-    figure: dict[str, Any] = MISSING
-    run: str | None = MISSING
-    dataset: str | None = MISSING
-    recipe: str | None = MISSING
-    backbone: str | None = MISSING
-    image_size: int | None = MISSING
-    epochs: int | None = MISSING
-    split: SplitKind | None = MISSING
-    split_seed: int | None = MISSING
-    split_digest: str | None = MISSING
-    precision: Precision | None = MISSING
-    settings: str | None = MISSING
 
 
 SCHEMAS: dict[str, type] = {

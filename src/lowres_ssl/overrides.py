@@ -1,4 +1,4 @@
-"""Paths, names and patterns as they are typed: quoted for Hydra's lexer, `~` expanded in paths.
+"""Paths, names, patterns and filters as they are typed: quoted for Hydra's lexer, `~` expanded in paths.
 
 Hydra's grammar refuses spaces, commas, brackets, `~` and letters outside ASCII unless they are quoted, and a shell has
 taken the quotes away by the time we see them.
@@ -11,9 +11,34 @@ PATH_KEYS = frozenset(
     ["data_dir", "output_dir", "store_dir", "run", "weights", "dataset.root", "dataset.archive", "dataset.unlabelled"]
 )
 # Free text, in which `~` is a letter like any other.
-TEXT_KEYS = frozenset(["dataset.name", "dataset.title", "dataset.options.group_pattern"])
+TEXT_KEYS = frozenset(["dataset.name", "dataset.title", "dataset.options.group_pattern", "filters.settings"])
+# Commands that read stored results have these keys in their section `filters`: elsewhere some of them name a group, and
+# Hydra would look for a file of that group.
+FILTERING = frozenset(["figures"])
+FILTERS = frozenset(
+    [
+        "dataset",
+        "probe",
+        "recipe",
+        "backbone",
+        "image_size",
+        "epochs",
+        "split",
+        "split_seed",
+        "split_digest",
+        "precision",
+        "settings",
+    ]
+)
 QUOTED = re.compile(r"""^(['"]).*\1$""", re.DOTALL)
 NULL = frozenset(["null", "None", ""])
+
+
+def place_filters(command: str, overrides: list[str]) -> list[str]:
+    """The overrides with `filters.` before each filter of a command that has them."""
+    if command not in FILTERING:
+        return overrides
+    return [f"filters.{each}" if each.partition("=")[0] in FILTERS else each for each in overrides]
 
 
 def quote_texts(overrides: list[str]) -> list[str]:

@@ -53,6 +53,15 @@ class Filters:
         """From the config of a command, by the names of its keys; those that it does not have are None."""
         return cls(**{field.name: getattr(config, field.name, None) for field in fields(cls)})
 
+    def unheard_of(self, frame: pd.DataFrame) -> list[str]:
+        """A line for each name that was typed and that no result has, with those that there are."""
+        named = ("dataset", "probe", "recipe", "backbone", "split", "precision")
+        return [
+            f"{key}={getattr(self, key)}: no stored result has it; there is {', '.join(sorted(there)) or 'none at all'}"
+            for key in named
+            if getattr(self, key) is not None and getattr(self, key) not in (there := set(frame[key].dropna()))
+        ]
+
     def applied(self, frame: pd.DataFrame) -> pd.DataFrame:
         keep = pd.Series(True, index=frame.index)
         trained, own_encoder = is_trained(frame), brings_its_encoder(frame)

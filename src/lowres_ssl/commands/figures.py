@@ -1,12 +1,12 @@
 """`lowres-ssl figures`: the paper's figures from stored runs, as PNG and PDF."""
 
-from dataclasses import replace
 from pathlib import Path
 
 from omegaconf import DictConfig
 
-from lowres_ssl.config import FiguresConfig, read_config
+from lowres_ssl.config import read_config
 from lowres_ssl.errors import ConfigError, DataError, UserError
+from lowres_ssl.figure_schema import FiguresConfig
 from lowres_ssl.figures import Picture, Stored, build_picture
 from lowres_ssl.figures._style import save, settings
 from lowres_ssl.ledger import ledger
@@ -46,11 +46,9 @@ def stored_in(config: FiguresConfig) -> Stored:
         results = results[results["run"] == name]
         if results.empty:
             raise DataError(f"run={config.run}: no such run below {config.output_dir}; see them with lowres-ssl runs")
-    filters = replace(
-        Filters.of(config),
-        split=None if config.split is None else config.split.name,
-        precision=None if config.precision is None else config.precision.name,
-    )
+    filters = Filters.of(config.filters)
+    for note in filters.unheard_of(results):
+        say(f"note: {note}")
     return Stored(results, filters, Path(config.output_dir), Path(config.store_dir))
 
 

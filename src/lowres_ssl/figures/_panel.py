@@ -21,7 +21,7 @@ NAMES = {
     "random": "random initialisation",
 }
 METRIC_NAMES = {metric: metric.replace("_", " ").replace("f1", "F1") for metric in METRICS}
-WIDTH = 46  # letters of 8 points in half a page
+WIDTH = 50  # letters of 8 points in half a page
 
 
 def name_of(entry: str) -> str:
@@ -46,8 +46,8 @@ def heading(rows: pd.DataFrame, *more: str, width: int = WIDTH) -> str:
     own = trained if len(trained) else rows
     facts = [f"recipe {several(trained['recipe'])}"] if len(trained) else []
     facts += [several(own["backbone"]), f"{several(own['image_size'])} px"]
-    facts += [several(count(int(epochs), "epoch") for epochs in sorted(set(trained["epochs"])))] if len(trained) else []
-    facts += [f"split {several(rows['split'])} {several(rows['split_seed'])}"]
+    facts += [f"{several(sorted(set(trained['epochs'])))} epochs"] if len(trained) else []
+    facts += [f"split {several(rows['split'])} (seed {several(rows['split_seed'])})"]
     facts += [count(int(rows["n"].iloc[0]), "test image"), *more]
     unbroken = [fact.replace(" ", "\N{NO-BREAK SPACE}") for fact in facts]
     return f"{rows['title'].iloc[0]}\n" + textwrap.fill(", ".join(unbroken), width)

@@ -75,6 +75,19 @@ def panels(count: int, *, height: float) -> tuple[Figure, list[Any]]:
     return figure, axes[:count]
 
 
+def draw_line(axes: Any, x: Sequence[float], y: Sequence[float], style: Look, label: str) -> None:
+    axes.plot(
+        x,
+        y,
+        color=style.colour,
+        marker=style.marker,
+        linestyle=style.dashes,
+        markersize=5,
+        linewidth=1.3,
+        label=literal(label),
+    )
+
+
 def legend_below(figure: Figure, axes: Sequence[Any]) -> None:
     """One legend for all panels, below them: each label once."""
     handles: dict[str, Any] = {}

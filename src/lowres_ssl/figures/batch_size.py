@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 
 from lowres_ssl.errors import DataError
 from lowres_ssl.figures import Picture, Stored
-from lowres_ssl.figures._panel import METRIC_NAMES, counts_of, heading, name_of, number_of
-from lowres_ssl.figures._style import BASELINE, legend_below, literal, look, panels
+from lowres_ssl.figures._panel import METRIC_NAMES, counts_of, heading, name_of, number_of, several
+from lowres_ssl.figures._style import BASELINE, draw_line, legend_below, literal, look, panels
 from lowres_ssl.runs import Run
 from lowres_ssl.selection import Cell, Column, columns_of
 from lowres_ssl.tested import stored_result
@@ -52,8 +52,10 @@ class BatchSize(Picture):
         figure, axes = panels(len(columns), height=3.4)
         for column, panel in zip(columns, axes, strict=True):
             self.draw_panel(panel, column)
-        label = columns[0].rows["label"].iloc[0]
-        figure.suptitle(literal(f"{label}: {METRIC_NAMES[self.metric]} against the batch size of pre-training"))
+        score = f"{several(label for column in columns for label in column.rows['label'])} {METRIC_NAMES[self.metric]}"
+        figure.suptitle(
+            literal(f"{score} against the batch size of pre-training\nmean over seeds with its 95% interval")
+        )
         legend_below(figure, axes)
         return {"batch_size": figure}
 
@@ -65,37 +67,39 @@ class BatchSize(Picture):
                 continue
             own = [found for size in column.batch_sizes(entry) if (found := column.cell(entry, size)) is not None]
             label = name_of(line) if entry == line else f"{name_of(line)} (as {entry})"
-            self.draw_line(axes, own, place, label)
+            self.draw_points(axes, own, place, label)
             cells += own
-        if (untrained := column.cell(self.baseline)) is not None:
-            level = interval(counts_of(untrained), self.metric)
-            axes.axhspan(level.low, level.high, color=BASELINE, alpha=0.15, linewidth=0)
-            axes.axhline(level.value, color=BASELINE, linestyle=":", linewidth=1.2, label=name_of(self.baseline))
+        self.draw_baseline(axes, column)
         self.label_axes(axes, cells)
         title = heading(column.rows, number_of((len(cell.seeds) for cell in cells), "seed"))
         axes.set_title(literal(title), loc="left", fontsize=8)
 
-    def draw_line(self, axes: Any, cells: list[Cell], place: int, label: str) -> None:
+    def draw_baseline(self, axes: Any, column: Column) -> None:
+        """What no training at all comes to: a level, and a band of its interval."""
+        if (untrained := column.cell(self.baseline)) is not None:
+            found = interval(counts_of(untrained), self.metric)
+            axes.axhspan(found.low, found.high, color=BASELINE, alpha=0.15, linewidth=0)
+            axes.axhline(found.value, color=BASELINE, linestyle=":", linewidth=1.2, label=name_of(self.baseline))
+
+    def draw_points(self, axes: Any, cells: list[Cell], place: int, label: str) -> None:
         """The mean over seeds at each batch size, with its 95% interval."""
         found: list[Interval] = [interval(counts_of(cell), self.metric) for cell in cells]
         aside = 2 ** (STEP_ASIDE * (place - (len(self.lines) - 1) / 2))
         style = look(place)
+        sizes, values = [(cell.batch_size or 0) * aside for cell in cells], [each.value for each in found]
         axes.errorbar(
-            [(cell.batch_size or 0) * aside for cell in cells],
-            [each.value for each in found],
+            sizes,
+            values,
             yerr=[
                 [max(0.0, each.value - each.low) for each in found],
                 [max(0.0, each.high - each.value) for each in found],
             ],
-            color=style.colour,
-            marker=style.marker,
-            linestyle=style.dashes,
-            markersize=5,
-            linewidth=1.3,
+            fmt="none",
+            ecolor=style.colour,
             elinewidth=1.0,
             capsize=2,
-            label=literal(label),
         )
+        draw_line(axes, sizes, values, style, label)
 
     def label_axes(self, axes: Any, cells: list[Cell]) -> None:
         """A tick a batch size; below it the steps and the views that the encoders of that size were trained for."""
@@ -129,11 +133,11 @@ def training_of(result: str) -> tuple[int, int]:
 
 
 def short(numbers: tuple[int, ...]) -> str:
-    """ "840", "39.2k", "1.3M"; several as "600-840"; none as a space."""
+    """ "18,750", "600k", "1.3M"; several as "600-840"; none as a space."""
     return "-".join(dict.fromkeys(in_thousands(number) for number in (min(numbers), max(numbers)))) if numbers else " "
 
 
 def in_thousands(number: int) -> str:
-    if number < 10_000:
+    if number < 100_000:
         return f"{number:,}"
     return f"{number / 1e3:.0f}k" if number < 1_000_000 else f"{number / 1e6:.1f}M"

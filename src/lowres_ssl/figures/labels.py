@@ -14,7 +14,7 @@ from lowres_ssl.agreement import refuse_disagreement
 from lowres_ssl.errors import DataError
 from lowres_ssl.figures import Picture, Stored
 from lowres_ssl.figures._panel import METRIC_NAMES, counts_of, heading, name_of, number_of, several
-from lowres_ssl.figures._style import legend_below, literal, look, panels
+from lowres_ssl.figures._style import draw_line, legend_below, literal, look, panels
 from lowres_ssl.selection import Cell, Column, Filters, best_batch_size, columns_of
 from lowres_ssl.tested import stored_result
 from lowres_ssl.uncertainty import interval
@@ -62,14 +62,16 @@ class Labels(Picture):
         figure, axes = panels(len(lines), height=3.4)
         for own, panel in zip(lines.values(), axes, strict=True):
             for line in own:
-                self.draw_line(panel, line, names.index(line.name))
+                self.draw_band(panel, line, names.index(line.name))
             self.label_axes(panel, own)
-        shown = several("end to end" if probe == END_TO_END else probe for probe in self.probes)
-        figure.suptitle(literal(f"{METRIC_NAMES[self.metric]} against labels used ({shown})"))
+        shown = several(probe for probe in self.probes if probe != END_TO_END)
+        score = f"{shown} probe, {METRIC_NAMES[self.metric]}" if shown else METRIC_NAMES[self.metric]
+        title = f"{score} against the labels used\nmean over draws and seeds with its 95% interval"
+        figure.suptitle(literal(title[0].upper() + title[1:]))
         legend_below(figure, axes)
         return {"labels": figure}
 
-    def draw_line(self, axes: Any, line: Line, place: int) -> None:
+    def draw_band(self, axes: Any, line: Line, place: int) -> None:
         """The mean over draws and seeds, and a band of its 95% interval: each pair of them counts as a seed."""
         fractions = sorted(line.cells)
         counts = [np.concatenate([counts_of(cell) for cell in line.cells[fraction]]) for fraction in fractions]
@@ -83,16 +85,7 @@ class Labels(Picture):
             alpha=0.15,
             linewidth=0,
         )
-        axes.plot(
-            fractions,
-            [each.value for each in found],
-            color=style.colour,
-            marker=style.marker,
-            linestyle=style.dashes,
-            markersize=5,
-            linewidth=1.3,
-            label=literal(line.name),
-        )
+        draw_line(axes, fractions, [each.value for each in found], style, line.name)
 
     def label_axes(self, axes: Any, lines: Sequence[Line]) -> None:
         """A tick a fraction; below it the number of labelled training images."""
@@ -104,7 +97,7 @@ class Labels(Picture):
         fractions = sorted(images)
         axes.set_xscale("log")
         axes.minorticks_off()
-        axes.set_xticks(fractions, [f"{fraction:.3g}\n{number(images[fraction])}" for fraction in fractions])
+        axes.set_xticks(fractions, [f"{100 * fraction:.3g}%\n{number(images[fraction])}" for fraction in fractions])
         axes.set_xlabel("share and number of the training labels")
         axes.set_ylabel(METRIC_NAMES[self.metric])
         cells = [cell for line in lines for own in line.cells.values() for cell in own]

@@ -22,6 +22,7 @@ from lowres_ssl.config import PretrainConfig
 from lowres_ssl.data.splits import load_split
 from lowres_ssl.errors import DataError
 from lowres_ssl.figures import Picture, Stored
+from lowres_ssl.figures._panel import name_of
 from lowres_ssl.figures._style import PAGE_WIDTH, literal
 from lowres_ssl.preparation import Material, prepare
 from lowres_ssl.runs import Run, find_run
@@ -64,9 +65,8 @@ class Samples(Picture):
         material = prepare(config, partial(load_split, run.split))
         rows = examples(material, self.per_class)
         shown = pictures(config, material, rows)
-        method = config.method["name"]
         title = (
-            f"{config.dataset.title}: what {method} sees\n"
+            f"{config.dataset.title}: what {name_of(config.method['name'])} sees\n"
             f"recipe {config.recipe}, {config.image_size} px, seed {config.seed}, views of the last epoch; "
             f"{len(material.split.train):,} training images"
         )

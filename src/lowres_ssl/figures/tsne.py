@@ -66,7 +66,8 @@ class Tsne(Picture):
             cell = cells[place]
             result = Path(cell.rows.loc[cell.rows["seed"] == (both or cell.seeds)[0], "result"].iloc[0])
             title = name_of(cell.entry) + (f", batch size {cell.batch_size}" if cell.batch_size else "")
-            draw_result(panel, result, f"{title}, seed {(both or cell.seeds)[0]}")
+            chosen = "; best on validation" if cell is best else ""
+            draw_result(panel, result, f"{title}, seed {(both or cell.seeds)[0]}{chosen}")
         classes = stored_result(Path(best.rows["result"].iloc[0]))["classes"]
         part.suptitle(
             literal(f"{heading(column.rows, width=100)}; t-SNE of the features"), fontsize=8, x=0.01, ha="left"
@@ -87,8 +88,8 @@ def draw_result(axes: Any, result: Path, title: str) -> None:
     draw_dots(axes, features, labels, about["classes"])
     found = silhouette(features, labels)
     said = "no silhouette" if found is None else f"silhouette of the features {found:.2f}"
-    accuracy = f"{about['label']} accuracy {about['test']['accuracy']:.2f}"
-    axes.set_title(literal(f"{title}\n{said}, {shown} test images\n{accuracy}"), fontsize=8, loc="left")
+    accuracy = f"{about['label']} accuracy {about['test']['accuracy']:.2f}, {shown} images"
+    axes.set_title(literal(f"{title}\n{said}\n{accuracy}"), fontsize=8, loc="left")
 
 
 def features_of(result: Path) -> NDArray[np.float32]:
