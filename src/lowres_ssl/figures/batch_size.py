@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from matplotlib.figure import Figure
 
-from lowres_ssl.errors import DataError
+from lowres_ssl.errors import ConfigError, DataError
 from lowres_ssl.figures import Picture, Stored
 from lowres_ssl.figures._panel import METRIC_NAMES, counts_of, heading, name_of, number_of, several
 from lowres_ssl.figures._style import BASELINE, draw_line, legend_below, literal, look, panels
@@ -32,6 +32,8 @@ class BatchSize(Picture):
         baseline: str,
         batch_sizes: list[int],
     ) -> None:
+        if any(size < 2 for size in batch_sizes):
+            raise ConfigError(f"figure.batch_size.batch_sizes={batch_sizes}: wanted numbers of at least 2")
         self.probe, self.metric, self.lines = probe, metric, lines
         self.baseline, self.batch_sizes = baseline, batch_sizes
 

@@ -20,7 +20,7 @@ from lowres_ssl.agreement import is_trained, refuse_several
 from lowres_ssl.augmentation import view_makers
 from lowres_ssl.config import PretrainConfig
 from lowres_ssl.data.splits import load_split
-from lowres_ssl.errors import DataError
+from lowres_ssl.errors import ConfigError, DataError
 from lowres_ssl.figures import Picture, Stored
 from lowres_ssl.figures._panel import name_of
 from lowres_ssl.figures._style import PAGE_WIDTH, literal
@@ -38,6 +38,8 @@ class Samples(Picture):
     """per_class: images a class. root: where the images are, if not where they were when the run was made."""
 
     def __init__(self, *, per_class: int, root: str | None) -> None:
+        if per_class < 1:
+            raise ConfigError(f"figure.samples.per_class={per_class}: wanted at least 1")
         self.per_class, self.root = per_class, root
 
     def draw(self, stored: Stored) -> Mapping[str, Figure]:
@@ -62,7 +64,15 @@ class Samples(Picture):
         config = from_plain(PretrainConfig, description["config"])
         config.store_dir = str(store_dir)
         config.dataset.root = self.root or config.dataset.root
-        material = prepare(config, partial(load_split, run.split))
+        try:
+            material = prepare(config, partial(load_split, run.split))
+        except DataError as error:
+            if Path(config.dataset.root).exists():
+                raise
+            raise DataError(
+                f"{config.dataset.root}: no such folder, wanted the images of {run.name}; "
+                "if they have moved, type figure.samples.root=FOLDER"
+            ) from error
         rows = examples(material, self.per_class)
         shown = pictures(config, material, rows)
         title = (

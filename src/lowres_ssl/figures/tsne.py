@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
-from lowres_ssl.errors import CheckpointError, DataError
+from lowres_ssl.errors import CheckpointError, ConfigError, DataError
 from lowres_ssl.figures import Picture, Stored
 from lowres_ssl.figures._panel import heading, name_of
 from lowres_ssl.figures._style import PAGE_WIDTH, dot, literal, write
@@ -49,29 +49,32 @@ class Tsne(Picture):
     def best(self, column: Column) -> Cell | None:
         """The candidate with the highest mean validation accuracy, at its best batch size; the first of equals."""
         cells = [cell for entry in self.candidates if (cell := column.cell(entry)) is not None]
+        if len(cells) > 1 and any(cell.rows["validation_accuracy"].isna().any() for cell in cells):
+            there = ", ".join(cell.entry for cell in cells)
+            raise ConfigError(
+                f"figure=tsne, {column}: no validation images, so none of {there} is the best; "
+                f"type figure.tsne.candidates=[{cells[0].entry}]"
+            )
         return max(cells, key=lambda cell: float(cell.rows["validation_accuracy"].mean()), default=None)
 
     def draw_row(self, part: Any, column: Column, best: Cell) -> None:
         """Two panels of one seed, if both have one in common, and the legend of the classes."""
-        others = (entry for pattern in self.beside for entry in column.entries(pattern))
-        other = column.cell(next(others, best.entry))
-        assert other is not None
-        both = sorted(set(best.seeds) & set(other.seeds))
-        cells = [best] if other.entry == best.entry else [best, other]
+        cells = {"; best on validation": best}
+        others = [entry for pattern in self.beside for entry in column.entries(pattern) if entry != best.entry]
+        if others and (other := column.cell(others[0])) is not None:
+            cells[""] = other
+        shared = set.intersection(*(set(cell.seeds) for cell in cells.values()))
         axes = part.subplots(1, 2)
-        for place, panel in enumerate(axes):
-            if place >= len(cells):
-                panel.set_axis_off()
-                continue
-            cell = cells[place]
-            result = Path(cell.rows.loc[cell.rows["seed"] == (both or cell.seeds)[0], "result"].iloc[0])
-            title = name_of(cell.entry) + (f", batch size {cell.batch_size}" if cell.batch_size else "")
-            chosen = "; best on validation" if cell is best else ""
-            draw_result(panel, result, f"{title}, seed {(both or cell.seeds)[0]}{chosen}")
+        for panel, (chosen, cell) in zip(axes, cells.items(), strict=False):
+            seed = min(shared or cell.seeds)
+            size = f", batch size {cell.batch_size}" if cell.batch_size else ""
+            result = Path(cell.rows.loc[cell.rows["seed"] == seed, "result"].iloc[0])
+            draw_result(panel, result, f"{name_of(cell.entry)}{size}, seed {seed}{chosen}")
+        for spare in axes[len(cells) :]:
+            spare.set_axis_off()
         classes = stored_result(Path(best.rows["result"].iloc[0]))["classes"]
-        part.suptitle(
-            literal(f"{heading(column.rows, width=100)}; t-SNE of the features"), fontsize=8, x=0.01, ha="left"
-        )
+        title = f"{heading(column.rows, width=100)}; t-SNE of the features"
+        part.suptitle(literal(title), fontsize=8, x=0.01, ha="left")
         name_classes(part, axes[0].collections, classes, loc="outside right center")
 
 
