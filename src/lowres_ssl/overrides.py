@@ -8,7 +8,17 @@ import re
 from pathlib import Path
 
 PATH_KEYS = frozenset(
-    ["data_dir", "output_dir", "store_dir", "run", "weights", "dataset.root", "dataset.archive", "dataset.unlabelled"]
+    [
+        "data_dir",
+        "output_dir",
+        "store_dir",
+        "run",
+        "weights",
+        "dataset.root",
+        "dataset.archive",
+        "dataset.unlabelled",
+        "figure.samples.root",
+    ]
 )
 # Free text, in which `~` is a letter like any other.
 TEXT_KEYS = frozenset(["dataset.name", "dataset.title", "dataset.options.group_pattern", "filters.settings"])
