@@ -251,7 +251,7 @@ def test_best_is_chosen_on_validation_and_stands_beside_imagenet(
     best, other = titles_of(figure.axes)
     score = silhouette_score(features, labels_of(120))
     assert best == [
-        "DCL, batch size 32, seed 0; best on validation",
+        "DCL, batch size 32, seed 0",
         f"silhouette of the features {score:.2f}",
         "KNN (k=200) accuracy 0.50, 120 images",
     ]
@@ -302,7 +302,7 @@ def test_both_are_of_one_seed_if_there_is_one(
         for seed in seeds:
             figured_run(method=method, seed=seed, features=features_of(120))
     assert [title[0].split(", ")[-1] for title in titles_of(picture("tsne").draw(stored())["tsne"].axes)] == [
-        "seed 1; best on validation",
+        "seed 1",
         "seed 1",
     ]
 

@@ -40,7 +40,7 @@ class Tsne(Picture):
                 f"figure=tsne: no stored {self.probe} results of {', '.join(self.candidates)}; make them: "
                 + stored.command("method=simclr,dcl,simsiam,vicreg", f"probe=[{self.probe}]")
             )
-        figure = Figure(figsize=(PAGE_WIDTH, 3.3 * len(rows)), layout="constrained")
+        figure = Figure(figsize=(PAGE_WIDTH, 3.4 * len(rows)), layout="constrained")
         parts = figure.subfigures(len(rows), 1, squeeze=False)[:, 0]
         for part, (column, best) in zip(parts, rows, strict=True):
             self.draw_row(part, column, best)
@@ -59,21 +59,21 @@ class Tsne(Picture):
 
     def draw_row(self, part: Any, column: Column, best: Cell) -> None:
         """Two panels of one seed, if both have one in common, and the legend of the classes."""
-        cells = {"; best on validation": best}
+        cells = [best]
         others = [entry for pattern in self.beside for entry in column.entries(pattern) if entry != best.entry]
         if others and (other := column.cell(others[0])) is not None:
-            cells[""] = other
-        shared = set.intersection(*(set(cell.seeds) for cell in cells.values()))
+            cells.append(other)
+        shared = set.intersection(*(set(cell.seeds) for cell in cells))
         axes = part.subplots(1, 2)
-        for panel, (chosen, cell) in zip(axes, cells.items(), strict=False):
+        for panel, cell in zip(axes, cells, strict=False):
             seed = min(shared or cell.seeds)
             size = f", batch size {cell.batch_size}" if cell.batch_size else ""
             result = Path(cell.rows.loc[cell.rows["seed"] == seed, "result"].iloc[0])
-            draw_result(panel, result, f"{name_of(cell.entry)}{size}, seed {seed}{chosen}")
+            draw_result(panel, result, f"{name_of(cell.entry)}{size}, seed {seed}")
         for spare in axes[len(cells) :]:
             spare.set_axis_off()
         classes = stored_result(Path(best.rows["result"].iloc[0]))["classes"]
-        title = f"{heading(column.rows, width=100)}; t-SNE of the features"
+        title = f"{heading(column.rows, width=100)}\nt-SNE of the features; left the best method, chosen on validation"
         part.suptitle(literal(title), fontsize=8, x=0.01, ha="left")
         name_classes(part, axes[0].collections, classes, loc="outside right center")
 
