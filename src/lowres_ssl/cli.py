@@ -19,11 +19,13 @@ COMMANDS = {
     "evaluate": "score a finished run's encoder, or a file of weights, again",
     "data": "which images are there and which are not; fetch, verify, prepare, leakage",
     "runs": "finished and unfinished runs with their scores",
+    "tables": "the paper's tables from stored results: ours beside the published numbers, with intervals",
+    "compare": "which differences between methods mean anything, and what becomes of the paper's claims",
     "figures": "the paper's figures from stored runs",
     "doctor": "device, precision, versions, data sets, disk: what would run here",
 }
 
-LISTING = ("data", "runs", "doctor")
+LISTING = ("data", "runs", "tables", "compare", "doctor")
 
 HELP = f"""\
 lowres-ssl {__version__}: what does self-supervised pre-training on a small medical image set buy?

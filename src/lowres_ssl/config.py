@@ -13,9 +13,11 @@ from typing import Any, TypeVar, cast
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
+from lowres_ssl.compare_schema import CompareConfig, Format
 from lowres_ssl.errors import ConfigError
 from lowres_ssl.figure_schema import FiguresConfig
 from lowres_ssl.keys import is_deleted, known_keys, unknown_keys
+from lowres_ssl.table_schema import TablesConfig
 
 SplitKind = Enum("SplitKind", ["auto", "random", "stratified", "patient", "official"])
 Device = Enum("Device", ["auto", "cuda", "cpu"])
@@ -27,7 +29,6 @@ SelectEncoder = Enum("SelectEncoder", ["last", "best_validation_knn"])
 Padding = Enum("Padding", ["zeros", "reflection"])
 Store = Enum("Store", ["auto", "device", "host"])
 Compile = Enum("Compile", ["auto", "always", "never"])
-Format = Enum("Format", ["table", "csv", "json"])
 
 
 @dataclass
@@ -179,6 +180,8 @@ SCHEMAS: dict[str, type] = {
     "runs": RunsConfig,
     "figures": FiguresConfig,
     "doctor": DoctorConfig,
+    "tables": TablesConfig,
+    "compare": CompareConfig,
 }
 
 Config = TypeVar("Config")

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
-from typing import cast, get_args, get_type_hints
+from typing import cast, get_args, get_origin, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -25,7 +25,7 @@ def known_keys(schema: type, prefix: str = "") -> list[str]:
     keys = []
     for name, hint in get_type_hints(schema).items():
         keys.append(f"{prefix}{name}")
-        for section in (hint, *get_args(hint)):
+        for section in () if get_origin(hint) is dict else (hint, *get_args(hint)):  # a dict's keys are not known
             if is_dataclass(section):
                 keys += known_keys(cast(type, section), f"{prefix}{name}.")
     return keys

@@ -21,10 +21,12 @@ PATH_KEYS = frozenset(
     ]
 )
 # Free text, in which `~` is a letter like any other.
-TEXT_KEYS = frozenset(["dataset.name", "dataset.title", "dataset.options.group_pattern", "filters.settings"])
+TEXT_KEYS = frozenset(
+    ["dataset.name", "dataset.title", "dataset.options.group_pattern", "filters.settings", "imagenet"]
+)
 # Commands that read stored results have these keys in their section `filters`: elsewhere some of them name a group, and
 # Hydra would look for a file of that group.
-FILTERING = frozenset(["figures"])
+FILTERING = frozenset(["tables", "compare", "figures"])
 FILTERS = frozenset(
     [
         "dataset",

@@ -1,15 +1,16 @@
 """How far chance could have moved a number: test groups and seeds resampled together. Counts in, intervals out."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import chi2
+from scipy.special import chdtri, stdtrit
 
 Counts = NDArray[np.int64]
 Floats = NDArray[np.float64]
+Weights = NDArray[np.float32]
 
 METRICS = ("accuracy", "weighted_f1", "macro_f1", "balanced_accuracy")
 LEVEL = 0.95
@@ -20,7 +21,10 @@ RELIABLE_GROUPS = 15
 
 @dataclass(frozen=True)
 class Interval:
-    """`value` is the mean over seeds, `spread` their standard deviation (ddof=1), None for one seed."""
+    """`value` is the mean over seeds, `spread` their standard deviation (ddof=1), None for one seed.
+
+    `effective_groups`: how many groups of one size would say as much as the `groups` there are.
+    """
 
     value: float
     low: float
@@ -28,10 +32,11 @@ class Interval:
     spread: float | None
     seeds: int
     groups: int
+    effective_groups: float
 
     @property
     def reliable(self) -> bool:
-        return self.groups >= RELIABLE_GROUPS
+        return self.effective_groups >= RELIABLE_GROUPS
 
 
 @dataclass(frozen=True)
@@ -47,13 +52,38 @@ class Term:
 class Draws:
     """One resampling, shared by all that is compared on the same test images.
 
-    weights: float64 [draws, G], how often each test group is drawn; normal, uniform: float64 [draws], the chance of the
-    seeds (see `widened`).
+    weights: float32 [draws, G], how often each test group is drawn: whole numbers, so exact. scale, seeds: float64
+    [draws] from 0 to 1, where in their distributions the scale of the groups' deviations and the deviation of the seeds
+    are (see `moves`).
     """
 
-    weights: Floats
-    normal: Floats
-    uniform: Floats
+    weights: Weights
+    scale: Floats
+    seeds: Floats
+
+
+@dataclass(frozen=True)
+class Moves:
+    """observed: float64 [S], each seed's own value; groups, seeds: float64 [draws], what they add to the mean."""
+
+    observed: Floats
+    groups: Floats
+    seeds: Floats
+
+
+@dataclass(frozen=True)
+class Scale:
+    """On which a value and what moves it are added."""
+
+    forward: Callable[[Any], Any]
+    back: Callable[[Any], Any]
+
+
+PLAIN = Scale(forward=lambda value: value, back=lambda value: value)
+ARCSINE = Scale(
+    forward=lambda share: np.arcsin(np.sqrt(np.clip(share, 0, 1))),
+    back=lambda angle: np.sin(np.clip(angle, 0, np.pi / 2)) ** 2,
+)
 
 
 def counts_by_group(
@@ -106,77 +136,91 @@ def ratio(part: Floats, whole: Floats) -> Floats:
 def draw(groups: int, *, seed: int = 0, draws: int = DRAWS) -> Draws:
     """As many groups drawn, with repetition, as there are; `draws` times."""
     random = np.random.default_rng(seed)
-    weights = random.multinomial(groups, np.full(groups, 1 / groups), size=draws).astype(np.float64)
-    return Draws(weights, random.standard_normal(draws), random.uniform(size=draws))
+    weights = random.multinomial(groups, np.full(groups, 1 / groups), size=draws).astype(np.float32)
+    return Draws(weights, random.uniform(size=draws), random.uniform(size=draws))
 
 
 def interval(counts: Counts, name: str, *, seed: int = 0, draws: int = DRAWS, level: float = LEVEL) -> Interval:
     """A metric with its interval; counts: int64 [S, G, C, C], the same test images for each of the S seeds.
 
-    As `contrast`, of one term. Where not one image is wrong, resampling shows no spread; the lower end is then the exact
-    one of that many groups without a fault, (1 - level) / 2 to the power of 1 / groups.
+    As `contrast`, on the scale arcsin(sqrt(value)), where a share varies as much near 1 as in the middle. Where not one
+    image is wrong, resampling shows no spread: the lower end is then the exact one of that many groups without a fault.
     """
-    found = contrast([Term(1.0, counts, name)], draw(counts.shape[1], seed=seed, draws=draws), level=level)
-    if found.value < 1:
-        return found
-    low = ((1 - level) / 2) ** (1 / effective_groups(counts))
-    return Interval(found.value, low, 1.0, found.spread, found.seeds, found.groups)
+    terms = [Term(1.0, counts, name)]
+    found = percentiles(terms, moves(terms, draw(counts.shape[1], seed=seed, draws=draws), ARCSINE), level, ARCSINE)
+    if found.value == 1 and found.groups > 1:
+        return replace(found, low=((1 - level) / 2) ** (1 / found.effective_groups))
+    return found
 
 
 def contrast(terms: Sequence[Term], draws: Draws, *, level: float = LEVEL) -> Interval:
-    """The sum of the terms, mean over seeds, with a percentile interval of resampled groups and seeds.
+    """The sum of the terms, mean over seeds, with a percentile interval of groups and seeds resampled together.
 
     The terms share their test images: one draw of groups serves all, so that what makes an image hard for everyone
-    cancels. Seeds are paired by their place; a term with one seed stands beside each seed of the others. An interval of
-    one seed knows nothing of what another seed would have given. Raises `ValueError` if the test images differ.
+    cancels. Seeds are paired by their place; a term with one seed stands beside each seed of the others. With one seed
+    the interval knows nothing of what another would have given; with one group it is all that the metrics allow.
+    Raises `ValueError` if the test images differ.
     """
-    first = terms[0].counts
-    truth = first[0].sum(axis=-1)  # [G, C]
-    if any(term.counts.shape[1:] != first.shape[1:] or (term.counts.sum(-1) != truth).any() for term in terms):
-        raise ValueError("the terms of a contrast are of different test images")
-    observed = per_seed(terms, np.ones((1, len(truth))))[0]  # [S]
-    value, seeds, groups = float(observed.mean()), len(observed), len(truth)
-    spread = float(observed.std(ddof=1)) if seeds > 1 else None
-    # Every metric lies between 0 and 1. With one group nothing narrower can be said.
-    low = sum(term.factor for term in terms if term.factor < 0)
-    high = sum(term.factor for term in terms if term.factor > 0)
-    if groups > 1:
-        effective = effective_groups(first)
-        of_groups = per_seed(terms, draws.weights).mean(axis=1) - value  # [draws]
-        of_groups *= np.sqrt(effective / (effective - 1))  # as n - 1 in a variance
-        samples = value + widened(of_groups, effective - 1, spread, seeds, draws)
-        ends = np.clip(np.quantile(samples, [(1 - level) / 2, (1 + level) / 2]), low, high)
-        low, high = map(float, ends)
-    return Interval(value, low, high, spread, seeds, groups)
+    return percentiles(terms, moves(terms, draws), level)
 
 
-def per_seed(terms: Sequence[Term], weights: Floats) -> Floats:
+def percentiles(terms: Sequence[Term], moved: Moves, level: float, scale: Scale = PLAIN) -> Interval:
+    """The interval that `moves` of the same terms, on the same scale, makes."""
+    counts, observed = terms[0].counts, moved.observed
+    # Every metric lies between 0 and 1.
+    ends = (sum(min(term.factor, 0.0) for term in terms), sum(max(term.factor, 0.0) for term in terms))
+    if counts.shape[1] > 1:
+        samples = scale.forward(observed.mean()) + moved.groups + moved.seeds
+        low, high = scale.back(np.quantile(samples, [(1 - level) / 2, (1 + level) / 2]))
+        ends = (max(ends[0], float(low)), min(ends[1], float(high)))
+    spread = float(observed.std(ddof=1)) if len(observed) > 1 else None
+    return Interval(float(observed.mean()), *ends, spread, len(observed), counts.shape[1], effective_groups(counts))
+
+
+def moves(terms: Sequence[Term], draws: Draws, scale: Scale = PLAIN) -> Moves:
+    """By how much chance moves the sum of the terms.
+
+    Groups: k of them resampled vary by (k - 1) / k of what they should, and that is itself known from k numbers only.
+    Their deviations are divided by the root of a chi-square over k, of k - 1 degrees of freedom: a Student t. k counts
+    the groups as if of one size.
+
+    Seeds: three of them, resampled with repetition, would vary by two thirds of what they should, which is itself known
+    from three numbers only: far too narrow. Instead the mean over seeds moves by its standard error times a Student t
+    of S - 1 degrees (4.3 at the ends for three seeds, where a normal has 2.0). Part of the spread of the seeds is that
+    each errs on other images, which the groups' deviations have in them already; that part is taken out of the
+    variance, up to half of it, since the variance of a few seeds may be small by luck. The tests simulate it: this
+    covers, seeds that are merely resampled do not.
+    """
+    counts = terms[0].counts
+    truth = counts[0].sum(axis=-1)  # [G, C]
+    if any(each.counts.shape[1] != len(truth) or (each.counts.sum(axis=-1) != truth).any() for each in terms):
+        raise ValueError("the terms are of different test images")
+    k = effective_groups(counts)
+    observed = per_seed(terms, np.ones((1, len(truth)), dtype=np.float32))[0]
+    resampled = per_seed(terms, draws.weights)
+    of_groups = scale.forward(resampled.mean(axis=1)) - scale.forward(observed.mean())
+    of_groups *= np.sqrt(k / chdtri(k - 1, draws.scale))
+    seeds = len(observed)
+    if seeds == 1:
+        return Moves(observed, of_groups, np.zeros_like(of_groups))
+    variance = scale.forward(observed).var(ddof=1)
+    scaled = scale.forward(resampled)
+    own_images = (scaled - scaled.mean(axis=1, keepdims=True)).var(axis=0).sum() / (seeds - 1) * k / (k - 1)
+    error = np.sqrt(max(variance - own_images, variance / 2) / seeds)
+    return Moves(observed, of_groups, error * stdtrit(seeds - 1, draws.seeds))
+
+
+def per_seed(terms: Sequence[Term], weights: Weights) -> Floats:
     """The sum of the terms for each draw of groups, weights [draws, G], and each seed: float64 [draws, S]."""
     values: Floats = np.zeros((1, 1))
     for term in terms:
-        confusion = np.tensordot(weights, term.counts.astype(np.float64), axes=(1, 1))  # [draws, S, C, C]
-        values = values + term.factor * metric(confusion, term.name)
+        values = values + term.factor * metric(weighted(weights, term.counts), term.name)
     return values
 
 
-def widened(of_groups: Floats, freedom: float, spread: float | None, seeds: int, draws: Draws) -> Floats:
-    """The deviations that groups make, float64 [draws], with those that seeds make, as wide as their few numbers ask.
-
-    Three seeds drawn from three with repetition vary by a variance of (S - 1) / S of what it should be, and the variance
-    is itself known from S - 1 numbers only: an interval from them that is called 95% covers about 75%. So the mean over
-    seeds varies by its standard error, spread / sqrt(S), and the whole is divided by the root of a chi-square over its
-    degrees of freedom, which makes of a normal a Student t. Its degrees are Welch and Satterthwaite's,
-    (A + B)^2 / (A^2 / freedom + B^2 / (S - 1)), with A the variance that groups make, of `freedom` degrees, and B that
-    of seeds: seeds alone give the t interval of their mean, many groups and no spread the plain bootstrap.
-    """
-    error = 0.0 if spread is None else spread / np.sqrt(seeds)
-    noise = of_groups + error * draws.normal
-    a, b = float(of_groups.var()), error**2
-    unknown = a**2 / freedom + (b**2 / (seeds - 1) if seeds > 1 else 0.0)
-    if unknown == 0:
-        return noise
-    degrees = (a + b) ** 2 / unknown
-    return np.asarray(noise * np.sqrt(degrees / chi2.ppf(draws.uniform, degrees)))
+def weighted(weights: Weights, counts: Counts) -> Floats:
+    """Sums over the groups: weights [draws, G], counts [S, G, C, C] -> float64 [draws, S, C, C]."""
+    return np.tensordot(weights, counts.astype(np.float32), axes=(1, 1)).astype(np.float64)
 
 
 def effective_groups(counts: Counts) -> float:

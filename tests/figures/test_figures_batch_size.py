@@ -146,6 +146,38 @@ def test_panel_a_data_set_says_what_it_is_of(
     assert "1 seed" in titles[1]
 
 
+@pytest.mark.parametrize(
+    ("groups", "said"),
+    [
+        (None, "40 groups"),
+        ([f"patient{number}" for number in range(5)], "5 groups (too few for reliable intervals)"),
+        ([""], "1 seed"),
+    ],
+)
+def test_panel_says_how_many_groups_and_whether_they_are_too_few(
+    figured_run: Callable[..., Path],
+    picture: Callable[..., Picture],
+    stored: Callable[..., Stored],
+    groups: list[str] | None,
+    said: str,
+) -> None:
+    figured_run(method="dcl", groups=groups)
+    title = picture("batch_size").draw(stored())["batch_size"].axes[0].get_title(loc="left")
+    facts = title.replace("\n", " ").replace("\N{NO-BREAK SPACE}", " ").split(", ")
+    assert said in facts
+    assert sum("group" in fact for fact in facts) == ("group" in said)
+
+
+def test_probe_that_was_typed_is_drawn_instead(
+    figured_run: Callable[..., Path], picture: Callable[..., Picture], stored: Callable[..., Stored]
+) -> None:
+    for probe, accuracy in (("knn", 0.6), ("linear", 0.9)):
+        figured_run(method="dcl", probe=probe, accuracy=accuracy)
+    figure = picture("batch_size").draw(stored(probe="linear"))["batch_size"]
+    assert lines_of(figure.axes[0]) == {"DCL": {64: pytest.approx(0.9)}}
+    assert figure._suptitle.get_text().startswith("linear (MLP) accuracy")  # type: ignore[attr-defined]
+
+
 def test_released_code_counts_as_dcl_and_says_so(
     figured_run: Callable[..., Path], picture: Callable[..., Picture], stored: Callable[..., Stored]
 ) -> None:
@@ -166,12 +198,12 @@ def test_results_that_disagree_are_not_drawn_together(
 
 
 def test_nothing_stored_is_one_line_with_the_command(
-    figured_run: Callable[..., Path], picture: Callable[..., Picture], stored: Callable[..., Stored]
+    tmp_path: Path, figured_run: Callable[..., Path], picture: Callable[..., Picture], stored: Callable[..., Stored]
 ) -> None:
     figured_run(method="random")
     wanted = (
-        "lowres-ssl pretrain -m method=simclr,dcl,simsiam,vicreg batch_size=16,32,64 probe=[knn] "
-        "dataset=phantom recipe=tuned image_size=32"
+        "lowres-ssl pretrain -m method=simclr,dcl,simsiam,vicreg batch_size=16,32,64 'probe=[knn]' "
+        f"dataset=phantom recipe=tuned image_size=32 output_dir={tmp_path}"
     )
     with pytest.raises(DataError) as raised:
         picture("batch_size").draw(stored(dataset="phantom", recipe="tuned", image_size=32))

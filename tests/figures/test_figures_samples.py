@@ -148,5 +148,5 @@ def test_nothing_trained_is_one_line_with_the_command(
     figured_run: Callable[..., Path], picture: Callable[..., Picture], stored: Callable[..., Stored]
 ) -> None:
     figured_run(method="random")
-    with pytest.raises(DataError, match=r"make one: lowres-ssl pretrain method=simclr dataset=phantom$"):
+    with pytest.raises(DataError, match=r"make one: lowres-ssl pretrain method=simclr dataset=phantom output_dir=\S+$"):
         picture("samples").draw(stored(dataset="phantom"))

@@ -348,5 +348,7 @@ def test_nothing_trained_is_one_line_with_the_command(
     figured_run: Callable[..., Path], picture: Callable[..., Picture], stored: Callable[..., Stored]
 ) -> None:
     figured_run(method="random", features=features_of(120))
-    with pytest.raises(DataError, match=r"make them: lowres-ssl pretrain -m method=\S+ probe=\[knn\] dataset=phantom$"):
+    with pytest.raises(
+        DataError, match=r"make them: lowres-ssl pretrain -m method=\S+ 'probe=\[knn\]' dataset=phantom output_dir=\S+$"
+    ):
         picture("tsne").draw(stored(dataset="phantom"))

@@ -13,6 +13,7 @@ import pandas as pd
 
 from lowres_ssl.build import build
 from lowres_ssl.selection import Filters
+from lowres_ssl.tables.missing import place_of, typed
 
 if TYPE_CHECKING:  # takes a fifth of a second
     from matplotlib.figure import Figure
@@ -30,12 +31,11 @@ class Stored:
     store_dir: Path
 
     def command(self, *words: str) -> str:
-        """`lowres-ssl pretrain` with these words, which override what the filters say, and what else they say."""
-        given = {word.partition("=")[0] for word in words}
-        wanted = {key: getattr(self.filters, key) for key in TYPED if key not in given}
-        typed = [*words, *(f"{key}={value}" for key, value in wanted.items() if value is not None)]
-        sweep = ["-m"] if any("," in word for word in typed) else []
-        return " ".join(["lowres-ssl pretrain", *sweep, *typed])
+        """`lowres-ssl pretrain` with these words, and what else the filters say."""
+        wanted = {key: getattr(self.filters, key) for key in TYPED}
+        filters = [f"{key}={value}" for key, value in wanted.items() if value is not None]
+        sweep = ["-m"] if any("," in word for word in words) else []
+        return typed("pretrain", *sweep, *words, *filters, *place_of(self.output_dir))
 
 
 class Picture(ABC):

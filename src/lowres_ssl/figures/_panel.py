@@ -3,13 +3,13 @@
 import textwrap
 from collections.abc import Iterable
 
-import numpy as np
 import pandas as pd
 
+from lowres_ssl.findings import counts_of as counts_by_seed
 from lowres_ssl.selection import Cell
 from lowres_ssl.terminal import count
 from lowres_ssl.tested import tested
-from lowres_ssl.uncertainty import METRICS, Counts, counts_by_group
+from lowres_ssl.uncertainty import METRICS, Counts, Interval
 
 NAMES = {
     "simclr": "SimCLR",
@@ -31,13 +31,7 @@ def name_of(entry: str) -> str:
 
 def counts_of(cell: Cell) -> Counts:
     """Confusion counts of each seed's test predictions by test group: int64 [S, G, C, C]."""
-    stored = tested(cell)
-    return np.stack(
-        [
-            counts_by_group(stored.labels, predictions, stored.groups, len(stored.classes), ids=stored.ids)
-            for predictions in stored.predictions
-        ]
-    )
+    return counts_by_seed(tested(cell))
 
 
 def heading(rows: pd.DataFrame, *more: str, width: int = WIDTH) -> str:
@@ -62,3 +56,12 @@ def number_of(counts: Iterable[int], what: str) -> str:
     """ "1 seed", "3 seeds", "1 to 3 seeds"."""
     found = sorted(set(counts))
     return count(found[0], what) if len(found) == 1 else f"{found[0]} to {count(found[-1], what)}"
+
+
+def grouped(found: Iterable[Interval], images: int) -> list[str]:
+    """What to say of the test groups: how many, where they are not the images themselves; whether they are too few."""
+    every = list(found)
+    groups = count(every[0].groups, "group")
+    if not all(each.reliable for each in every):
+        return [f"{groups} (too few for reliable intervals)"]
+    return [] if every[0].groups == images else [groups]

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from lowres_ssl.errors import ConfigError, DataError
 from lowres_ssl.figures import Picture, Stored
-from lowres_ssl.figures._panel import METRIC_NAMES, counts_of, heading, name_of, number_of, several
+from lowres_ssl.figures._panel import METRIC_NAMES, counts_of, grouped, heading, name_of, number_of, several
 from lowres_ssl.figures._style import BASELINE, draw_line, legend_below, literal, look, panels
 from lowres_ssl.runs import Run
 from lowres_ssl.selection import Cell, Column, columns_of
@@ -39,7 +39,8 @@ class BatchSize(Picture):
 
     def draw(self, stored: Stored) -> Mapping[str, Figure]:
         wanted = [entry for line, others in self.lines.items() for entry in (line, *others)]
-        filters = replace(stored.filters, probe=self.probe)
+        probe = stored.filters.probe or self.probe
+        filters = replace(stored.filters, probe=probe)
         columns = [
             column
             for column in columns_of(stored.results, filters, [*wanted, self.baseline])
@@ -48,8 +49,8 @@ class BatchSize(Picture):
         if not columns:
             methods = f"method={','.join(self.lines)}"
             raise DataError(
-                f"figure=batch_size: no stored {self.probe} results of {', '.join(self.lines)}; make them: "
-                + stored.command(methods, "batch_size=16,32,64", f"probe=[{self.probe}]")
+                f"figure=batch_size: no stored {probe} results of {', '.join(self.lines)}; make them: "
+                + stored.command(methods, "batch_size=16,32,64", f"probe=[{probe}]")
             )
         figure, axes = panels(len(columns), height=3.4)
         for column, panel in zip(columns, axes, strict=True):
@@ -63,17 +64,19 @@ class BatchSize(Picture):
 
     def draw_panel(self, axes: Any, column: Column) -> None:
         cells: list[Cell] = []
+        found: list[Interval] = []
         for place, (line, others) in enumerate(self.lines.items()):
             entry = next((entry for entry in (line, *others) if column.batch_sizes(entry)), None)
             if entry is None:
                 continue
-            own = [found for size in column.batch_sizes(entry) if (found := column.cell(entry, size)) is not None]
+            own = [cell for size in column.batch_sizes(entry) if (cell := column.cell(entry, size)) is not None]
             label = name_of(line) if entry == line else f"{name_of(line)} (as {entry})"
-            self.draw_points(axes, own, place, label)
+            found += self.draw_points(axes, own, place, label)
             cells += own
         self.draw_baseline(axes, column)
         self.label_axes(axes, cells)
-        title = heading(column.rows, number_of((len(cell.seeds) for cell in cells), "seed"))
+        groups = grouped(found, int(column.rows["n"].iloc[0]))
+        title = heading(column.rows, *groups, number_of((len(cell.seeds) for cell in cells), "seed"))
         axes.set_title(literal(title), loc="left", fontsize=8)
 
     def draw_baseline(self, axes: Any, column: Column) -> None:
@@ -83,9 +86,9 @@ class BatchSize(Picture):
             axes.axhspan(found.low, found.high, color=BASELINE, alpha=0.15, linewidth=0)
             axes.axhline(found.value, color=BASELINE, linestyle=":", linewidth=1.2, label=name_of(self.baseline))
 
-    def draw_points(self, axes: Any, cells: list[Cell], place: int, label: str) -> None:
+    def draw_points(self, axes: Any, cells: list[Cell], place: int, label: str) -> list[Interval]:
         """The mean over seeds at each batch size, with its 95% interval."""
-        found: list[Interval] = [interval(counts_of(cell), self.metric) for cell in cells]
+        found = [interval(counts_of(cell), self.metric) for cell in cells]
         aside = 2 ** (STEP_ASIDE * (place - (len(self.lines) - 1) / 2))
         style = look(place)
         sizes, values = [(cell.batch_size or 0) * aside for cell in cells], [each.value for each in found]
@@ -102,6 +105,7 @@ class BatchSize(Picture):
             capsize=2,
         )
         draw_line(axes, sizes, values, style, label)
+        return found
 
     def label_axes(self, axes: Any, cells: list[Cell]) -> None:
         """A tick a batch size; below it the steps and the views that the encoders of that size were trained for."""

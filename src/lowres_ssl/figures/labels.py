@@ -13,11 +13,11 @@ from matplotlib.figure import Figure
 from lowres_ssl.agreement import refuse_disagreement
 from lowres_ssl.errors import DataError
 from lowres_ssl.figures import Picture, Stored
-from lowres_ssl.figures._panel import METRIC_NAMES, counts_of, heading, name_of, number_of, several
+from lowres_ssl.figures._panel import METRIC_NAMES, counts_of, grouped, heading, name_of, number_of, several
 from lowres_ssl.figures._style import draw_line, legend_below, literal, look, panels
 from lowres_ssl.selection import Cell, Column, Filters, best_batch_size, columns_of
 from lowres_ssl.tested import stored_result
-from lowres_ssl.uncertainty import interval
+from lowres_ssl.uncertainty import Interval, interval
 
 END_TO_END = "classifier"  # the head that `method=supervised` trains with its encoder
 
@@ -50,7 +50,8 @@ class Labels(Picture):
 
     def draw(self, stored: Stored) -> Mapping[str, Figure]:
         lines: dict[tuple[str, int], list[Line]] = defaultdict(list)
-        for probe in self.probes:
+        probes = [stored.filters.probe] if stored.filters.probe else self.probes
+        for probe in probes:
             for key, own in lines_of(stored.results, replace(stored.filters, probe=probe), self.entries).items():
                 lines[key] += own
         if not lines:
@@ -61,17 +62,16 @@ class Labels(Picture):
         names = list(dict.fromkeys(line.name for own in lines.values() for line in own))
         figure, axes = panels(len(lines), height=3.4)
         for own, panel in zip(lines.values(), axes, strict=True):
-            for line in own:
-                self.draw_band(panel, line, names.index(line.name))
-            self.label_axes(panel, own)
-        shown = several(probe for probe in self.probes if probe != END_TO_END)
+            found = [each for line in own for each in self.draw_band(panel, line, names.index(line.name))]
+            self.label_axes(panel, own, found)
+        shown = several("KNN" if probe == "knn" else probe for probe in probes if probe != END_TO_END)
         score = f"{shown} probe, {METRIC_NAMES[self.metric]}" if shown else METRIC_NAMES[self.metric]
         title = f"{score} against the labels used\nmean over draws and seeds with its 95% interval"
         figure.suptitle(literal(title[0].upper() + title[1:]))
         legend_below(figure, axes)
         return {"labels": figure}
 
-    def draw_band(self, axes: Any, line: Line, place: int) -> None:
+    def draw_band(self, axes: Any, line: Line, place: int) -> list[Interval]:
         """The mean over draws and seeds, and a band of its 95% interval: each pair of them counts as a seed."""
         fractions = sorted(line.cells)
         counts = [np.concatenate([counts_of(cell) for cell in line.cells[fraction]]) for fraction in fractions]
@@ -86,8 +86,9 @@ class Labels(Picture):
             linewidth=0,
         )
         draw_line(axes, fractions, [each.value for each in found], style, line.name)
+        return found
 
-    def label_axes(self, axes: Any, lines: Sequence[Line]) -> None:
+    def label_axes(self, axes: Any, lines: Sequence[Line], found: Sequence[Interval]) -> None:
         """A tick a fraction; below it the number of labelled training images."""
         images: dict[float, set[int]] = defaultdict(set)
         for line in lines:
@@ -101,10 +102,12 @@ class Labels(Picture):
         axes.set_xlabel("share and number of the training labels")
         axes.set_ylabel(METRIC_NAMES[self.metric])
         cells = [cell for line in lines for own in line.cells.values() for cell in own]
-        draws = number_of((len(own) for line in lines for own in line.cells.values()), "draw")
-        sizes = [f"batch size {several(line.batch_size for line in lines if line.batch_size)}"]
-        facts = [draws, number_of((len(cell.seeds) for cell in cells), "seed"), *(sizes if sizes[0][-1] != " " else [])]
         rows = pd.concat([cell.rows for cell in cells])
+        facts = grouped(found, int(rows["n"].iloc[0]))
+        facts += [number_of((len(own) for line in lines for own in line.cells.values()), "draw")]
+        facts += [number_of((len(cell.seeds) for cell in cells), "seed")]
+        sizes = [line.batch_size for line in lines if line.batch_size]
+        facts += [f"batch size {several(sizes)}"] if sizes else []
         axes.set_title(literal(heading(rows, *facts)), loc="left", fontsize=8)
 
 

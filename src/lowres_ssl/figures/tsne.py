@@ -32,13 +32,14 @@ class Tsne(Picture):
         self.probe, self.candidates, self.beside = probe, candidates, beside
 
     def draw(self, stored: Stored) -> Mapping[str, Figure]:
-        filters = replace(stored.filters, probe=self.probe)
+        probe = stored.filters.probe or self.probe
+        filters = replace(stored.filters, probe=probe)
         columns = columns_of(stored.results, filters, [*self.candidates, *self.beside])
         rows = [(column, best) for column in columns if (best := self.best(column)) is not None]
         if not rows:
             raise DataError(
-                f"figure=tsne: no stored {self.probe} results of {', '.join(self.candidates)}; make them: "
-                + stored.command("method=simclr,dcl,simsiam,vicreg", f"probe=[{self.probe}]")
+                f"figure=tsne: no stored {probe} results of {', '.join(self.candidates)}; make them: "
+                + stored.command("method=simclr,dcl,simsiam,vicreg", f"probe=[{probe}]")
             )
         figure = Figure(figsize=(PAGE_WIDTH, 3.4 * len(rows)), layout="constrained")
         parts = figure.subfigures(len(rows), 1, squeeze=False)[:, 0]

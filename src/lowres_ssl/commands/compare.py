@@ -1,0 +1,220 @@
+"""`lowres-ssl compare`: which differences between methods mean anything, and what becomes of the paper's claims."""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from omegaconf import DictConfig
+
+from lowres_ssl.claims import Judgement, Key, named
+from lowres_ssl.compare_schema import CompareConfig
+from lowres_ssl.comparison import Comparison
+from lowres_ssl.config import read_config, require
+from lowres_ssl.errors import ConfigError
+from lowres_ssl.findings import SIGNIFICANT, Findings, Pair, findings
+from lowres_ssl.ledger import ledger
+from lowres_ssl.selection import Filters, columns_of
+from lowres_ssl.terminal import columns, count
+from lowres_ssl.uncertainty import RELIABLE_GROUPS, Interval
+
+OF_A_PAIR = (
+    "metric",
+    "first",
+    "second",
+    "first_value",
+    "second_value",
+    "difference",
+    "low",
+    "high",
+    "p",
+    "p_corrected",
+)
+OF_A_CLAIM = ("seeds", "reliable", "claim", "verdict", "missing")
+
+
+def main(cfg: DictConfig) -> None:
+    config = read_config(cfg, CompareConfig)
+    size = config.batch_size
+    is_size = isinstance(size, int) and not isinstance(size, bool) and size >= 2
+    require(size == "best" or is_size, "batch_size", size, "best, or a number of at least 2")
+    require(100 <= config.draws <= 100_000, "draws", config.draws, "from 100 to 100000")
+    frame, problems = ledger(Path(config.output_dir))
+    filters = Filters.of(config.filters)
+    for problem in [*problems, *filters.unheard_of(frame)]:
+        print(f"note: {problem}", file=sys.stderr)
+    chosen = columns_of(frame, filters)
+    if not chosen:
+        raise ConfigError(
+            f"{config.output_dir}: no stored results of that kind; see what there is with lowres-ssl runs, or make "
+            "some: lowres-ssl pretrain dataset=phantom"
+        )
+    found = [
+        findings(column, config.metric.name, size, imagenet=config.imagenet, draws=config.draws) for column in chosen
+    ]
+    for note in dict.fromkeys(note for each in found for note in each.notes):
+        print(f"note: {note}", file=sys.stderr)
+    match config.format.name:
+        case "csv":
+            print(pd.DataFrame([record for each in found for record in records(each)]).to_csv(index=False), end="")
+        case "json":
+            print(json.dumps([record for each in found for record in records(each)], indent=2, ensure_ascii=False))
+        case _:
+            print("\n\n".join(page(each) for each in found))
+
+
+def page(found: Findings) -> str:
+    """The matrix, the sentences, the claims."""
+    parts = [heading(found)]
+    if found.pairs:
+        parts += [matrix(found), *sentences(found), "What becomes of the paper's claims:", claims(found)]
+    else:
+        (only,) = found.intervals
+        parts.append(f"Only {named(only)}: {interval_text(found.intervals[only])}; nothing to compare it with.")
+    return "\n\n".join(parts)
+
+
+def heading(found: Findings) -> str:
+    rows = found.column.rows
+    trained = rows[rows["batch_size"].notna()]
+    own = (trained if len(trained) else rows).iloc[0]
+    training = f"recipe {own['recipe']}, {count(int(own['epochs']), 'epoch')}, " if len(trained) else ""
+    reliable = next(iter(found.intervals.values())).reliable
+    doubt = "" if reliable else f"; as much as fewer than {RELIABLE_GROUPS} of one size, so nothing here is reliable"
+    return (
+        f"{own['title']}, {own['label']}: {words(found.metric)} on {count(found.images, 'test image')} in "
+        f"{count(found.groups, 'group')}{doubt}\n"
+        f"{training}{own['backbone']} at {own['image_size']} px, split {own['split']} (split_seed {own['split_seed']}, "
+        f"digest {own['split_digest'][:8]})"
+    )
+
+
+def matrix(found: Findings) -> str:
+    """Row minus column in points, and each method's own value; the best first."""
+    differences: dict[tuple[Key, Key], str] = {}
+    for pair in found.pairs:
+        mark = "*" if pair.significant else " "
+        differences[pair.first, pair.second] = f"{100 * pair.found.difference:+.1f}{mark}"
+        differences[pair.second, pair.first] = f"{-100 * pair.found.difference:+.1f}{mark}"
+    rows = [
+        [named(row), interval_text(own), *(differences.get((row, column), "") for column in found.intervals)]
+        for row, own in found.intervals.items()
+    ]
+    heads = ["", words(found.metric), *(entry for entry, _ in found.intervals)]
+    legend = f"Row minus column in points; * where p < {SIGNIFICANT} after Holm's correction of {comparisons(found)}."
+    return columns(heads, rows, right=range(2, len(heads))) + f"\n{legend}"
+
+
+def sentences(found: Findings) -> Iterator[str]:
+    """One for each difference that means something, one for all that may be chance."""
+    for pair in found.pairs:
+        if pair.significant:
+            yield sentence(found, pair)
+    others = [
+        f"{named(pair.first)} and {named(pair.second)} ({difference_text(pair)}, p = {p_text(pair)})"
+        for pair in found.pairs
+        if not pair.significant
+    ]
+    if others:
+        yield (
+            f"On {place(found)}, these differences in {words(found.metric)} cannot be told from chance (p after Holm's "
+            f"correction of {comparisons(found)}): {'; '.join(others)}."
+        )
+    if all(own.seeds == 1 for own in found.intervals.values()):
+        yield "One seed each: nothing here says what another seed would have given."
+
+
+def sentence(found: Findings, pair: Pair) -> str:
+    first, second = (found.intervals[key] for key in (pair.first, pair.second))
+    # The order is by all seeds of each, the difference is of those that both have.
+    above = "above" if pair.found.difference > 0 else "below"
+    seeds = count(first.seeds, "seed") if first.seeds == second.seeds else f"{first.seeds} seeds against {second.seeds}"
+    return (
+        f"On {place(found)}, {named(pair.first)} ({interval_text(first)}) is {above} {named(pair.second)} "
+        f"({interval_text(second)}): difference in {words(found.metric)} {difference_text(pair)}, p = {p_text(pair)} "
+        f"after Holm's correction of {comparisons(found)}; {seeds}, {count(found.images, 'test image')} in "
+        f"{count(found.groups, 'group')}."
+    )
+
+
+def claims(found: Findings) -> str:
+    text = columns(None, [[judged.verdict, line] for judged in found.judgements for line in claim_lines(judged)])
+    if any("imagenet" in judged.missing for judged in found.judgements):
+        text += '\nAnother entry may stand for ImageNet features: lowres-ssl compare "imagenet=pretrained NAME"'
+    return text
+
+
+def claim_lines(judged: Judgement) -> Iterator[str]:
+    if judged.missing:
+        yield f"{judged.claim}: wanted {', '.join(judged.missing)}"
+    for text, difference in judged.found:
+        yield f"{judged.claim}: {text}, {difference.value:+.3f} ({difference.low:+.3f} to {difference.high:+.3f})"
+
+
+def records(found: Findings) -> Iterator[dict[str, Any]]:
+    """A pair each, then a claim's difference each; all with the same keys."""
+    own = found.column.rows.iloc[0]
+    about = {
+        **{key: str(own[key]) for key in ("dataset", "probe", "label", "split")},
+        "split_seed": int(own["split_seed"]),
+        "split_digest": str(own["split_digest"]),
+        "images": found.images,
+        "groups": found.groups,
+    }
+    empty = dict.fromkeys(OF_A_PAIR + OF_A_CLAIM)
+    for pair in found.pairs:
+        first, second = (found.intervals[key] for key in (pair.first, pair.second))
+        yield (
+            about
+            | empty
+            | {
+                "metric": found.metric,
+                "first": named(pair.first),
+                "second": named(pair.second),
+                "first_value": first.value,
+                "second_value": second.value,
+                **numbers(pair.found),
+                "p": pair.found.p,
+                "p_corrected": pair.corrected,
+            }
+        )
+    for judged in found.judgements:
+        said = {"claim": judged.claim, "verdict": judged.verdict}
+        if judged.missing:
+            yield about | empty | said | {"missing": ", ".join(judged.missing)}
+        for text, difference in judged.found:
+            yield about | empty | said | {"first": text, **numbers(difference)}
+
+
+def numbers(found: Interval | Comparison) -> dict[str, Any]:
+    return {
+        "difference": found.difference if isinstance(found, Comparison) else found.value,
+        **{key: getattr(found, key) for key in ("low", "high", "seeds", "reliable")},
+    }
+
+
+def place(found: Findings) -> str:
+    own = found.column.rows.iloc[0]
+    return f"{own['title']} by {own['label']}"
+
+
+def words(metric: str) -> str:
+    return metric.replace("_", " ").replace("f1", "F1")
+
+
+def comparisons(found: Findings) -> str:
+    return count(len(found.pairs), "comparison")
+
+
+def interval_text(found: Interval) -> str:
+    return f"{found.value:.3f}, 95% {found.low:.3f} to {found.high:.3f}"
+
+
+def difference_text(pair: Pair) -> str:
+    return f"{pair.found.difference:.3f} ({pair.found.low:.3f} to {pair.found.high:.3f})"
+
+
+def p_text(pair: Pair) -> str:
+    return f"{pair.corrected:.3f}" if pair.corrected >= 0.001 else f"{pair.corrected:.1g}"

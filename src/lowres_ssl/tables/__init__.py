@@ -1,0 +1,44 @@
+"""What a table is once its numbers are known: blocks of lines, records, what is missing. No format."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+DASH = "–"
+UNRELIABLE = "†"
+
+Record = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Text:
+    """What stands in a cell of a table, as it is read: no escapes, no markup."""
+
+    text: str
+    bold: bool = False
+
+
+@dataclass(frozen=True)
+class Block:
+    """Lines under one heading; each as long as the table's heads. `footer`: where the numbers come from."""
+
+    heading: str
+    lines: Sequence[Sequence[Text]]
+    footer: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Table:
+    """`records`: a number with all that is known of it, one each, all with the same keys.
+
+    `missing`: cells without a result. `commands`: what to type to fill them.
+    """
+
+    name: str
+    title: str
+    heads: Sequence[str]
+    blocks: Sequence[Block]
+    notes: Sequence[str] = ()
+    records: Sequence[Record] = ()
+    missing: Sequence[str] = ()
+    commands: Sequence[str] = field(default=())

@@ -1,0 +1,149 @@
+"""The command that fills an empty cell: as its neighbours were made, so that it fits beside them."""
+
+import os
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from omegaconf import OmegaConf
+
+from lowres_ssl.agreement import FREE_SETTINGS, is_trained, settings_of
+from lowres_ssl.runs import find_run
+from lowres_ssl.selection import BatchSize, Filters, ordinary
+
+UNTRAINED = ("random", "imagenet", "trivial")
+USUAL_PROBES = ("knn", "linear")  # what `pretrain` scores with unless told otherwise
+END_TO_END = "classifier"  # the head that a supervised encoder was trained with; nothing has to be asked for
+FROM_NEIGHBOURS = ("recipe", "backbone", "image_size", "epochs", "split", "split_seed")
+OF_TRAINING = ("recipe", "epochs")
+
+
+@dataclass(frozen=True)
+class Hole:
+    """An empty cell. `filters` has what was typed, and the split seed or recipe that the cell stands for."""
+
+    method: str
+    dataset: str
+    probe: str
+    batch_size: BatchSize
+    filters: Filters
+
+
+def commands(holes: Sequence[Hole], frame: pd.DataFrame, output_dir: Path) -> list[str]:
+    """What to type, methods that need the same in one line. `frame`: the ledger."""
+    place = place_of(output_dir)
+    lines: list[str] = []
+    trainings: dict[tuple[str, ...], list[str]] = {}  # what to type beside the methods -> the methods
+    for hole in holes:
+        known = frame[(frame["dataset"] == hole.dataset) & (frame["state"] == "finished")]
+        runs = hole.filters.applied(known[known["pretrain_on"] != "all"])
+        unscored = without_score(hole, runs)
+        lines += [typed("evaluate", f"run={run}", f"probe=[{hole.probe}]", *place) for run in unscored]
+        if not unscored:
+            words = training_words(hole, ordinary(runs), output_dir)
+            methods = trainings.setdefault(tuple(words), [])
+            methods += [hole.method] if hole.method not in methods else []
+    for words_beside, methods in trainings.items():
+        several = len(methods) > 1 or any("," in word and "[" not in word for word in words_beside)
+        lines.append(typed("pretrain", *["-m"] * several, f"method={','.join(methods)}", *words_beside, *place))
+    return list(dict.fromkeys(lines))
+
+
+def without_score(hole: Hole, runs: pd.DataFrame) -> list[str]:
+    """Finished runs of the method that only lack this probe; a training gives the end-to-end score itself."""
+    own = runs[runs["entry"] == hole.method]
+    if isinstance(hole.batch_size, int):
+        own = own[own["batch_size"].isna() | (own["batch_size"] == hole.batch_size)]
+    scored = set(own.loc[own["probe"] == hole.probe, "run"])
+    return [] if hole.probe == END_TO_END else sorted(set(own["run"]) - scored)
+
+
+def training_words(hole: Hole, neighbours: pd.DataFrame, output_dir: Path) -> list[str]:
+    """All but the method. What was not typed is as in the results of the same data set that the filters leave; what
+    those disagree in is left to the defaults."""
+    trains = hole.method not in UNTRAINED
+    trained = neighbours[is_trained(neighbours)]
+    words = dataset_words(hole.dataset, neighbours, output_dir)
+    for key in FROM_NEIGHBOURS:
+        value = getattr(hole.filters, key)
+        if value is None:
+            value = only((trained if key in OF_TRAINING else neighbours)[key])
+        if value is not None and (trains or key != "epochs"):
+            words.append(f"{key}={value}")
+    if hole.filters.precision is not None:
+        words.append(f"precision={hole.filters.precision}")
+    if trains:
+        sizes = [hole.batch_size] if isinstance(hole.batch_size, int) else every(neighbours["batch_size"])
+        words += [f"batch_size={','.join(map(str, sizes))}"] if sizes else []
+    seeds = every(neighbours["seed"])
+    words += [f"seed={','.join(map(str, seeds))}"] if seeds else []
+    if hole.probe not in (*USUAL_PROBES, END_TO_END):
+        words.append(f"probe=[{','.join([*USUAL_PROBES, hole.probe])}]")
+    recipe = hole.filters.recipe or only(trained["recipe"]) or "paper"
+    scored = neighbours if trained.empty else trained
+    return words + probe_words(scored, recipe, {*USUAL_PROBES, hole.probe})
+
+
+def place_of(output_dir: Path) -> list[str]:
+    """What to type so that the result is found there; nothing if it is anyway."""
+    return [] if str(output_dir) == os.environ.get("LOWRES_SSL_OUTPUTS", "outputs") else [f"output_dir={output_dir}"]
+
+
+def typed(*words: str) -> str:
+    return shlex.join(["lowres-ssl", *words])
+
+
+def every(values: "pd.Series[Any]") -> list[int]:
+    return sorted({int(value) for value in values.dropna()})
+
+
+def only(values: "pd.Series[Any]") -> Any:
+    """The value that all have; None if they differ or there are none."""
+    found = values.dropna().unique()
+    return found[0] if len(found) == 1 else None
+
+
+def dataset_words(dataset: str, neighbours: pd.DataFrame, output_dir: Path) -> list[str]:
+    """How the images are named: a set that has a file in `conf/dataset`, or a folder by its place."""
+    known = files("lowres_ssl.conf").joinpath("dataset", f"{dataset}.yaml").is_file() and dataset != "folder"
+    config: dict[str, Any] = {}
+    if not neighbours.empty:
+        description = find_run(output_dir, str(neighbours["run"].iloc[0])).description()
+        config = description.get("config", {}).get("dataset", {})
+    words = [f"dataset={dataset}"] if known else ["dataset=folder", f"dataset.name={dataset}"]
+    if not known:
+        words.append(f"dataset.root={config.get('root', 'FOLDER')}")
+    if config.get("subset") is not None:
+        words.append(f"dataset.subset={config['subset']}")
+    return words
+
+
+def probe_words(scored: pd.DataFrame, recipe: str, probes: set[str]) -> list[str]:
+    """Settings of the probes that the results agree in and that are not what the config files say."""
+    words = []
+    for probe in sorted(probes - {END_TO_END}):
+        settings = only(scored.loc[scored["probe"] == probe, "settings"])
+        if settings is None:
+            continue
+        default = default_settings(probe, recipe)
+        words += [
+            f"probe.{probe}.{key}={value.replace(' ', '')}"
+            for key, value in settings_of(settings).items()
+            if key in default and key not in FREE_SETTINGS.get(probe, ()) and str(default[key]) != value
+        ]
+    return words
+
+
+def default_settings(probe: str, recipe: str) -> dict[str, Any]:
+    """What the files of a probe and a recipe say; nothing of one that is not in `conf/`."""
+    merged: dict[str, Any] = {}
+    for place in (("probe", f"{probe}.yaml"), ("recipe", f"{recipe}.yaml")):
+        file = files("lowres_ssl.conf").joinpath(*place)
+        if file.is_file():
+            said: Any = OmegaConf.to_container(OmegaConf.create(file.read_text(encoding="utf-8")))
+            merged |= said if said.get("name") == probe else said.get("probe", {}).get(probe, {})
+    return merged

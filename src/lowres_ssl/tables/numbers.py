@@ -1,0 +1,145 @@
+"""A cell's numbers with their intervals, from the stored predictions; and where they come from, in words."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lowres_ssl.agreement import settings_of, shared_settings
+from lowres_ssl.errors import CheckpointError
+from lowres_ssl.selection import Cell
+from lowres_ssl.tables import UNRELIABLE
+from lowres_ssl.terminal import count
+from lowres_ssl.tested import Tested, tested
+from lowres_ssl.uncertainty import Interval, counts_by_group, interval
+
+METRIC_NAMES = {
+    "accuracy": "accuracy",
+    "weighted_f1": "weighted F1",
+    "macro_f1": "macro F1",
+    "balanced_accuracy": "balanced accuracy",
+}
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A cell, what it predicted, and an interval for each metric asked for."""
+
+    cell: Cell
+    tested: Tested
+    intervals: dict[str, Interval]
+
+
+def scored(cell: Cell, metrics: Sequence[str]) -> Scored:
+    """Raises `CheckpointError` if the stored predictions are damaged or not those of the stored numbers."""
+    said = tested(cell)
+    counts = np.stack(
+        [
+            counts_by_group(said.labels, predictions, said.groups, len(said.classes), ids=said.ids)
+            for predictions in said.predictions
+        ]
+    )  # [S, G, C, C]
+    return Scored(cell, said, {metric: interval(counts, metric) for metric in metrics})
+
+
+def check_same_images(cells: Sequence[Scored]) -> None:
+    """Raises `CheckpointError` unless all were tested on the same images with the same labels."""
+    for each in cells[1:]:
+        for key in ("ids", "labels"):
+            if not np.array_equal(getattr(each.tested, key), getattr(cells[0].tested, key)):
+                first, other = (scored.cell.rows["result"].iloc[0] for scored in (cells[0], each))
+                raise CheckpointError(
+                    f"{other}: its test images or labels are not those of {first}, though both name the same split; "
+                    "remove one of the folders and score again"
+                )
+
+
+def value_text(found: Interval) -> str:
+    spread = "" if found.spread is None else f" ± {found.spread:.3f}"
+    return f"{found.value:.3f}{spread}"
+
+
+def interval_text(found: Interval) -> str:
+    return f"{found.low:.3f} to {found.high:.3f}{'' if found.reliable else UNRELIABLE}"
+
+
+def difference_text(difference: float) -> str:
+    """With its sign, a true minus; what is rounded to nothing has none."""
+    text = f"{difference:+.3f}"
+    return "0.000" if float(text) == 0 else text.replace("-", "−")
+
+
+def provenance_of(cells: Sequence[Scored]) -> str:
+    """Devices, versions and commits of the results, each once."""
+    results = [result for each in cells for result in each.tested.results]
+    devices = dict.fromkeys(str(result["device"]) for result in results)
+    versions = dict.fromkeys(
+        ", ".join(f"{name} {version}" for name, version in result["versions"].items()) for result in results
+    )
+    commits = dict.fromkeys(short(result["commit"]) for result in results)
+    return f"Device: {'; '.join(devices)}. Versions: {'; '.join(versions)}. Commits: {', '.join(commits)}."
+
+
+def short(commit: str | None) -> str:
+    """Twelve digits, and the mark of an edited checkout."""
+    return "unknown" if commit is None else commit[:12] + ("+" if commit.endswith("+") else "")
+
+
+def described(cells: Sequence[Scored]) -> str:
+    """What the lines of a block share: recipe, encoder, split, seeds, images, probe."""
+    rows = [row for each in cells for row in each.cell.rows.to_dict("records")]
+    trained = [row for row in rows if row["batch_size"] == row["batch_size"] and row["batch_size"] is not None]
+    first, result = rows[0], cells[0].tested.results[0]
+    own = (trained or rows)[0]
+    training = f"recipe {own['recipe']}, {count(int(own['epochs']), 'epoch')}, " if trained else ""
+    images, interval = result["images"], next(iter(cells[0].intervals.values()))
+    probes = dict.fromkeys(probe_text(row) for row in rows)
+    return (
+        f"{training}{own['backbone']} at {first['image_size']} px; split {first['split']} (split_seed "
+        f"{first['split_seed']}, digest {first['split_digest'][:8]}); {seeds_text(cells)}; {images['train']:,} images "
+        f"train, {images['validation']:,} validate, {images['test']:,} test in {count(interval.groups, 'group')}; "
+        f"{'; '.join(probes)}."
+    )
+
+
+def probe_text(row: Mapping[Any, Any]) -> str:
+    settings = ", ".join(f"{key}={value}" for key, value in settings_of(shared_settings(row)).items())
+    return f"{row['label']}: {settings}" if settings else str(row["label"])
+
+
+def seeds_text(cells: Sequence[Scored]) -> str:
+    """The seeds that most lines have, and the entries that have others."""
+
+    def named(seeds: Sequence[int]) -> str:
+        return ("seed " if len(seeds) == 1 else "seeds ") + ", ".join(map(str, seeds))
+
+    own = [tuple(each.cell.seeds) for each in cells]
+    usual = max(dict.fromkeys(own), key=own.count)
+    others = [f"{each.cell.entry}: {named(seeds)}" for each, seeds in zip(cells, own, strict=True) if seeds != usual]
+    return named(usual) + (f" ({'; '.join(others)})" if others else "")
+
+
+def record(scored: Scored, metric: str, **more: Any) -> dict[str, Any]:
+    """One number with all that is known of it, for a program."""
+    row, result, found = scored.cell.rows.iloc[0], scored.tested.results[0], scored.intervals[metric]
+    return {
+        **more,
+        "entry": scored.cell.entry,
+        "batch_size": scored.cell.batch_size,
+        "metric": metric,
+        "value": round(found.value, 6),
+        "low": round(found.low, 6),
+        "high": round(found.high, 6),
+        "standard_deviation": None if found.spread is None else round(found.spread, 6),
+        "seeds": " ".join(map(str, scored.cell.seeds)),
+        "groups": found.groups,
+        "reliable": found.reliable,
+        **{f"{side}_images": result["images"][side] for side in ("train", "validation", "test")},
+        "recipe": None if scored.cell.batch_size is None else row["recipe"],  # an untrained encoder has none
+        **{key: row[key] for key in ("backbone", "image_size", "epochs", "split", "split_seed")},
+        **{key: row[key] for key in ("split_digest", "probe", "settings", "precision")},
+        "device": result["device"],
+        "versions": ", ".join(f"{name} {version}" for name, version in result["versions"].items()),
+        "commit": result["commit"],
+    }

@@ -1,0 +1,181 @@
+"""`lowres-ssl compare` on made-up stored results."""
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import f1_score
+from stored_runs import made_up_run
+from typed import Command
+
+from lowres_ssl.compare_schema import Metric
+from lowres_ssl.runs import read_predictions
+from lowres_ssl.uncertainty import METRICS
+
+QUICK = "draws=400"
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> Path:
+    """dcl far above random, vicreg as good as dcl; three seeds, 240 images in 80 groups."""
+    outputs = tmp_path / "outputs"
+    for seed in range(3):
+        for method, accuracy in (("dcl", 0.9), ("vicreg", 0.9), ("random", 0.6)):
+            made_up_run(outputs, method=method, seed=seed, accuracy=accuracy, images=240)
+    return outputs
+
+
+def records(lowres_ssl: Command, *typed: str) -> list[dict[str, Any]]:
+    answer = lowres_ssl("compare", "format=json", QUICK, *typed)
+    assert answer.code == 0, answer.err
+    parsed: list[dict[str, Any]] = json.loads(answer.out)
+    return parsed
+
+
+def pairs(found: list[dict[str, Any]]) -> dict[frozenset[str], dict[str, Any]]:
+    return {frozenset([each["first"].split()[0], each["second"].split()[0]]): each for each in found if each["second"]}
+
+
+@pytest.mark.usefixtures("stored")
+def test_matrix_sentence_and_claims_are_printed(lowres_ssl: Command) -> None:
+    answer = lowres_ssl("compare", QUICK)
+    assert answer.code == 0, answer.err
+    matrix, sentences, claims = (answer.out.index(text) for text in ("Row minus column", "is above random", "claims:"))
+    assert matrix < sentences < claims
+    line = next(line for line in answer.out.splitlines() if line.startswith("random "))
+    assert line.count("-30.0*") == 2
+    assert "after Holm's correction of 3 comparisons; 3 seeds, 240 test images in 80 groups." in answer.out
+    assert "cannot be told from chance" in answer.out
+    assert "no runs for it  self-supervised methods beat frozen ImageNet features: wanted imagenet" in answer.out
+    assert '"imagenet=pretrained NAME"' in answer.out
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "weighted_f1"])
+def test_difference_is_that_of_the_stored_predictions(lowres_ssl: Command, stored: Path, metric: str) -> None:
+    def mean(method: str) -> float:
+        values = []
+        for path in sorted(stored.glob(f"pretrain/phantom-{method}-*/knn-*")):
+            arrays = read_predictions(path)
+            labels, predictions = arrays["test_labels"], arrays["test_predictions"]
+            right = (labels == predictions).mean()
+            values.append(right if metric == "accuracy" else f1_score(labels, predictions, average="weighted"))
+        assert len(values) == 3
+        return float(np.mean(values))
+
+    found = pairs(records(lowres_ssl, f"metric={metric}"))[frozenset(["dcl", "random"])]
+    assert found["metric"] == metric
+    assert found["difference"] == pytest.approx(mean("dcl") - mean("random"))
+    assert found["low"] < found["difference"] < found["high"]
+
+
+@pytest.mark.usefixtures("stored")
+def test_real_difference_is_significant_and_none_is_not(lowres_ssl: Command) -> None:
+    found = pairs(records(lowres_ssl))
+    assert found[frozenset(["dcl", "random"])]["p_corrected"] < 0.05
+    assert found[frozenset(["dcl", "vicreg"])]["p_corrected"] > 0.2
+    assert all(each["p"] <= each["p_corrected"] for each in found.values())
+
+
+def test_batch_size_is_chosen_on_validation_never_on_test(lowres_ssl: Command, stored: Path) -> None:
+    for seed in range(3):  # worse on test, better on validation
+        made_up_run(stored, method="dcl", seed=seed, batch_size=16, accuracy=0.7, validation_accuracy=0.99, images=240)
+    chosen = pairs(records(lowres_ssl))[frozenset(["dcl", "random"])]
+    assert chosen["first"] == "dcl at batch size 16"
+    typed = pairs(records(lowres_ssl, "batch_size=64"))[frozenset(["dcl", "random"])]
+    assert typed["first"] == "dcl at batch size 64"
+
+
+def test_claim_about_batch_sizes_reads_all_of_them(lowres_ssl: Command, stored: Path) -> None:
+    for seed in range(3):
+        made_up_run(stored, method="vicreg", seed=seed, batch_size=16, accuracy=0.6, images=240)
+    (claim,) = [each for each in records(lowres_ssl) if (each["claim"] or "").startswith("VICReg")]
+    assert claim["verdict"] == "supported"
+    assert claim["difference"] == pytest.approx(0.3)
+
+
+def test_another_entry_stands_for_imagenet_when_it_is_named(lowres_ssl: Command, stored: Path) -> None:
+    made_up_run(stored, method="pretrained", entry="pretrained lite", accuracy=0.6, images=240)
+    verdicts = [
+        next(each["verdict"] for each in records(lowres_ssl, *typed) if (each["claim"] or "").startswith("self-sup"))
+        for typed in ((), ("imagenet=pretrained lite",))
+    ]
+    assert verdicts == ["no runs for it", "supported"]
+
+
+def test_csv_has_a_line_a_pair_and_a_claim(lowres_ssl: Command, stored: Path) -> None:
+    answer = lowres_ssl("compare", "format=csv", QUICK)
+    frame = pd.read_csv(io.StringIO(answer.out))
+    assert frame["second"].notna().sum() == 3
+    assert frame["claim"].nunique() == 5
+    assert set(frame.loc[frame["claim"].notna(), "verdict"]) <= {"supported", "cannot tell", "no runs for it"}
+
+
+def test_recipes_are_not_compared_with_each_other(lowres_ssl: Command, stored: Path) -> None:
+    made_up_run(stored, method="dcl", recipe="tuned", images=240, learning_rate=0.03)
+    answer = lowres_ssl("compare", QUICK)
+    assert answer.code == 2
+    assert "recipe=paper or recipe=tuned" in answer.last_line
+    assert lowres_ssl("compare", QUICK, "recipe=paper").code == 0
+
+
+def test_splits_are_not_compared_with_each_other(lowres_ssl: Command, stored: Path) -> None:
+    made_up_run(stored, method="simclr", split_digest="f" * 64, images=240)
+    answer = lowres_ssl("compare", QUICK)
+    assert answer.code == 2
+    assert "split_digest=ffffffff" in answer.last_line
+
+
+def test_results_of_other_images_under_the_same_split_are_found(lowres_ssl: Command, stored: Path) -> None:
+    (digest,) = {json.loads(path.read_text())["split"]["digest"] for path in stored.rglob("result.json")}
+    made_up_run(stored, method="simclr", split_digest=digest, images=120)
+    answer = lowres_ssl("compare", QUICK)
+    assert answer.code == 4
+    assert "test ids are not those of" in answer.last_line
+
+
+def test_few_groups_are_said_to_be_unreliable(lowres_ssl: Command, tmp_path: Path) -> None:
+    for method in ("dcl", "random"):
+        made_up_run(tmp_path / "outputs", method=method, groups=[f"patient{number}" for number in range(8)])
+    answer = lowres_ssl("compare", QUICK)
+    assert "in 8 groups; as much as fewer than 15 of one size, so nothing here is reliable" in answer.out
+    assert "One seed each" in answer.out
+
+
+def test_method_without_the_batch_size_is_named(lowres_ssl: Command, stored: Path) -> None:
+    made_up_run(stored, method="simclr", batch_size=16, images=240)
+    answer = lowres_ssl("compare", QUICK, "batch_size=64")
+    assert "simclr has no run at batch size 64; there is batch_size=16" in answer.err
+    assert "simclr" not in answer.out.split("\n\n")[1]
+
+
+def test_missing_random_initialisation_is_said(lowres_ssl: Command, tmp_path: Path) -> None:
+    made_up_run(tmp_path / "outputs", method="dcl")
+    answer = lowres_ssl("compare", QUICK)
+    assert "no random initialisation to compare with" in answer.err
+    assert "nothing to compare it with" in answer.out
+
+
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        ("batch_size=1", "batch_size=1: wanted best, or a number of at least 2"),
+        ("batch_size=largest", "batch_size=largest: wanted best"),
+        ("draws=10", "draws=10: wanted from 100"),
+        ("metric=auroc", "auroc"),
+        ("methods=[dcl]", "methods"),
+        ("dataset=breast", "no stored results of that kind"),
+    ],
+)
+@pytest.mark.usefixtures("stored")
+def test_wrong_input_is_refused(lowres_ssl: Command, typed: str, message: str) -> None:
+    answer = lowres_ssl("compare", typed)
+    assert answer.code == 2
+    assert message in answer.last_line
+
+
+def test_metrics_that_can_be_typed_are_those_with_intervals() -> None:
+    assert tuple(Metric.__members__) == METRICS
