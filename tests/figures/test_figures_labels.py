@@ -10,6 +10,7 @@ from sklearn.metrics import accuracy_score
 
 from lowres_ssl.errors import ConfigError, DataError
 from lowres_ssl.figures import Picture, Stored
+from lowres_ssl.figures._style import settings
 from lowres_ssl.runs import read_predictions
 
 FRACTIONS = (0.1, 0.5, 1.0)
@@ -138,3 +139,16 @@ def test_nothing_stored_is_one_line_with_the_command(
     figured_run(method="dcl", probe="linear")
     with pytest.raises(DataError, match=r"lowres-ssl evaluate run=RUN label_fraction=\[0.01,0.05,0.1,0.25,0.5,1.0\]$"):
         picture("labels").draw(stored())
+
+
+def test_legend_of_long_names_stays_within_the_figure(
+    parts: Callable[..., list[Path]], picture: Callable[..., Picture], stored: Callable[..., Stored]
+) -> None:
+    for number in range(3):
+        parts(method="pretrained", entry=f"pretrained vit_small_patch16_224.augreg_in21k_{number}")
+    with settings():
+        figure = picture("labels").draw(stored())["labels"]
+        figure.draw_without_rendering()
+    box = figure.legends[0].get_window_extent()
+    assert box.x0 >= 0
+    assert box.x1 <= figure.bbox.x1

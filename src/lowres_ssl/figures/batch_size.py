@@ -52,7 +52,7 @@ class BatchSize(Picture):
                 f"figure=batch_size: no stored {probe} results of {', '.join(self.lines)}; make them: "
                 + stored.command(methods, "batch_size=16,32,64", f"probe=[{probe}]")
             )
-        figure, axes = panels(len(columns), height=3.4)
+        figure, axes = panels(len(columns), height=3.3)
         for column, panel in zip(columns, axes, strict=True):
             self.draw_panel(panel, column)
         score = f"{several(label for column in columns for label in column.rows['label'])} {METRIC_NAMES[self.metric]}"

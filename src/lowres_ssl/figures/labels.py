@@ -60,7 +60,7 @@ class Labels(Picture):
                 "lowres-ssl runs): lowres-ssl evaluate run=RUN label_fraction=[0.01,0.05,0.1,0.25,0.5,1.0]"
             )
         names = list(dict.fromkeys(line.name for own in lines.values() for line in own))
-        figure, axes = panels(len(lines), height=3.4)
+        figure, axes = panels(len(lines), height=3.3)
         for own, panel in zip(lines.values(), axes, strict=True):
             found = [each for line in own for each in self.draw_band(panel, line, names.index(line.name))]
             self.label_axes(panel, own, found)
