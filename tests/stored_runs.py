@@ -91,6 +91,8 @@ def made_up_run(
     }
     training = {"batch_size": batch_size, "epochs": epochs, "learning_rate": learning_rate} if trained else {}
     config |= training
+    # Recipes differ in more than is made up here, so their runs do; an untrained encoder they share.
+    by_recipe = {"recipe": recipe} if trained else {}
     identity = {
         "split": split_digest,
         "image_size": image_size,
@@ -98,7 +100,7 @@ def made_up_run(
         "method": config["method"] | {"entry": entry},
         "seed": seed,
         "precision": precision,
-        "training": training,
+        "training": training | by_recipe,
         "pretrain_on": pretrain_on,
     }
     names = [dataset, method, *([f"bs{batch_size}"] if trained else []), f"s{seed}"]

@@ -35,16 +35,16 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("data.division", "data.phantom"),
     ("data.splits", "data.sources"),
     ("data.sources.*", "data.fetch", "data.index", "data.leakage"),
-    ("data.store",),
+    ("data.store", "data.subset"),
     ("views", "views.ranges", "views.rows", "views.draws", "views.parameters", "views.geometry", "views.colour"),
     ("views.blur", "views.crop"),
     ("views.maker", "views.prefetch", "views.schedule"),
-    ("losses", "device", "backbones", "checkpoint", "monitors"),
+    ("losses", "device", "backbones", "checkpoint", "monitors", "labels"),
     ("residence",),
     ("methods",),
     ("methods.*",),
     ("probes",),
-    ("probes.*",),
+    ("probes.*", "classifier"),
     ("history", "optimisation", "features", "forward", "batches"),
     ("pretrain",),
     ("metrics", "runs", "uncertainty"),
@@ -57,11 +57,11 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("tables.missing", "tables.numbers", "tables.formats"),
     ("tables.scores",),
     ("tables.recipes", "tables.tuned"),
-    ("failures", "preparation", "known_sets", "augmentation"),
+    ("failures", "preparation", "known_sets", "encoders", "augmentation"),
     ("figures", "figures._style"),
     ("figures._panel",),
     ("figures.*",),
-    ("identity",),
+    ("identity", "frozen"),
     ("evaluation",),
     ("artefacts",),
     ("scoring",),
@@ -97,7 +97,7 @@ FORBIDDEN: dict[str, tuple[str, ...]] = {
     "errors": ("torch", "omegaconf", "hydra"),
     "overrides": ("torch", "omegaconf", "hydra"),
 }
-TORCHLESS = ("errors", "overrides", "cli", "runs", "config", "commands.figures", "figures.tsne", "figures.labels")
+TORCHLESS = ("errors", "overrides", "cli", "runs", "config", "commands.tables", "commands.figures", "figures.tsne")
 
 Imports = Mapping[str, set[str]]
 

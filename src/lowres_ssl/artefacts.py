@@ -1,48 +1,82 @@
-"""Encoders as runs: what is stored of each, and the two kinds that nothing is trained for: random and given weights."""
+"""Encoders as runs: what is stored of each, and those that nothing is trained for: baselines and given weights."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from lowres_ssl.checkpoint import load_encoder, load_weights, save_tensors
+from lowres_ssl.checkpoint import save_tensors
 from lowres_ssl.config import Experiment, plain
 from lowres_ssl.data.splits import save_split
 from lowres_ssl.device import Compute
+from lowres_ssl.encoders import WEIGHTS, normalisation, untrained
 from lowres_ssl.errors import CheckpointError
-from lowres_ssl.evaluation import new_encoder
 from lowres_ssl.identity import base_identity
 from lowres_ssl.preparation import Material
 from lowres_ssl.provenance import provenance
-from lowres_ssl.runs import Run, file_hash, run_for
+from lowres_ssl.runs import Run, file_hash, find_run, run_for
 from lowres_ssl.terminal import count
 
 
-def untrained_run(
-    config: Experiment, material: Material, compute: Compute, probe: Any, weights: Path | None = None
-) -> Run:
-    """The run of an encoder as it is: randomly initialised from the seed, or the one in the file `weights`.
+@dataclass(frozen=True)
+class Source:
+    """Weights from elsewhere: their file, and what tables call them."""
 
-    Found if it is there, else made. `probe`: the settings of the probes as composed. Raises `CheckpointError` for a
-    file that does not fit `config.backbone`.
+    path: Path
+    name: str
+
+
+def source_of(named: str, output_dir: Path) -> Source:
+    """What `initial_weights=` names: a finished run, by its folder or name, or a file. Raises `CheckpointError`."""
+    if Path(named).is_file():
+        return Source(Path(named), Path(named).name)
+    run = find_run(output_dir, named)
+    description = run.read()
+    if description is None:
+        raise CheckpointError(f"{named}: neither a run nor a file of weights; see the runs with lowres-ssl runs")
+    if not description["finished"]:
+        raise CheckpointError(
+            f"{run.folder}: this run is not finished; type its pretrain command again to go on with it"
+        )
+    return Source(run.checked_encoder(), str(description.get("entry", description["method"])))
+
+
+def untrained_run(
+    config: Experiment,
+    material: Material,
+    compute: Compute,
+    probe: Any,
+    encoder: nn.Module,
+    source: Source | None = None,
+) -> Run:
+    """The run of an `encoder` that is used as it is: a baseline's, or one with the weights of `source`.
+
+    Found if it is there, else made. `probe`: the settings of the probes as composed.
     """
     identity = base_identity(config, material, compute.precision)
-    if weights is not None:
-        identity["weights"] = file_hash(weights)
-    kind = "pretrain" if weights is None else "evaluate"
+    if source is not None:
+        identity["weights"] = file_hash(source.path)
+    kind = "pretrain" if source is None else "evaluate"
     labels = [config.dataset.name, config.method["name"], f"s{config.seed}"]
     run = run_for(Path(config.output_dir), kind, labels, identity)
     if config.force and kind == "pretrain":
         run.discard()
     if not is_whole(run, material):
-        encoder, _ = new_encoder(config)
-        if weights is not None:
-            load_encoder(encoder, load_weights(weights), str(weights))
-        source = None if weights is None else weights.name
-        describe_run(run, config, material, identity, probe=probe, weights=source)
+        weights = None if source is None else source.name
+        describe_run(run, config, material, identity, source=source, probe=probe, weights=weights)
         keep_encoder(run.encoder(), encoder.state_dict(), run, config, material)
         run.finish(epochs=0, training_seconds=0.0, **provenance(compute.describe()))
     return run
+
+
+def entry_of(config: Experiment, source: Source | None) -> str:
+    """What tables call a run: its method, and what makes it another row than that."""
+    name = str(config.method["name"])
+    if source is None:
+        method = untrained(config)
+        return name if method is None else method.entry(name)
+    return f"weights of {source.name}" if name == WEIGHTS else f"{name} from {source.name}"
 
 
 def is_whole(run: Run, material: Material) -> bool:
@@ -64,13 +98,16 @@ def keep_split(run: Run, material: Material) -> None:
         save_split(material.split, material.catalogue, run.split)
 
 
-def describe_run(run: Run, config: Experiment, material: Material, identity: dict[str, Any], **more: Any) -> None:
+def describe_run(
+    run: Run, config: Experiment, material: Material, identity: dict[str, Any], source: Source | None, **more: Any
+) -> None:
     """Write down what the run is before anything is computed."""
     split = material.split
     keep_split(run, material)
     run.start(
         {
             "method": config.method["name"],
+            "entry": entry_of(config, source),
             "dataset": config.dataset.name,
             "title": config.dataset.title,
             "recipe": config.recipe,
@@ -90,27 +127,31 @@ def describe_run(run: Run, config: Experiment, material: Material, identity: dic
 
 def keep_encoder(path: Path, weights: dict[str, Tensor], run: Run, config: Experiment, material: Material) -> None:
     """Write an encoder with what is needed to use it elsewhere. The same run gives the same bytes."""
+    mean, std = normalisation(config)
     metadata = {
         "run": run.name,
         "method": config.method["name"],
         "backbone": plain(config.backbone),
         "image_size": config.image_size,
-        "mean": list(config.images.mean),
-        "std": list(config.images.std),
+        "mean": mean,
+        "std": std,
         "data_digest": material.catalogue.digest,
         "split_digest": material.split.digest,
     }
     save_tensors(path, weights, metadata)
 
 
+BASELINES = {
+    "random": "random initialisation",
+    "trivial": "mean colour and size only",
+    "imagenet": "ImageNet, frozen",
+}
+
+
 def row_name(description: dict[str, Any]) -> str:
-    """How a run is called in a table, from what `run.json` says."""
-    match description["method"]:
-        case "random":
-            return "random initialisation"
-        case "weights":
-            return f"weights of {description['weights']}"
-        case method:
-            marks = "" if description["pretrain_on"] == "training" else ", on all images"
-            epochs = count(description["epochs_wanted"], "epoch")
-            return f"{method}, batch size {description['batch_size']}, {epochs}{marks}"
+    """How a run is called in a table on the terminal, from what `run.json` says."""
+    entry = str(description.get("entry", description["method"]))
+    if "batch_size" not in description:
+        return BASELINES.get(entry, entry)
+    marks = "" if description["pretrain_on"] == "training" else ", on all images"
+    return f"{entry}, batch size {description['batch_size']}, {count(description['epochs_wanted'], 'epoch')}{marks}"

@@ -13,6 +13,8 @@ from lowres_ssl.residence import Take
 from lowres_ssl.views.maker import ViewMaker, image_keys
 from lowres_ssl.views.prefetch import prefetch
 
+Batch = tuple[Tensor, Tensor, Tensor | None]
+
 
 def make_batches(
     store: ImageStore,
@@ -25,9 +27,12 @@ def make_batches(
     batch_size: int,
     seed: int,
     ahead: bool,
-) -> Iterator[tuple[Tensor, Tensor]]:
+    labels: Tensor | None = None,
+) -> Iterator[Batch]:
     """The two views of each batch of this epoch in these `steps`, [B, 3, S, S] float32 channels_last, where `take` has
-    the images. The order of `rows` derives from (seed, epoch). `ahead`: made by a thread while the last one trains.
+    the images, and their labels, int64 [B], if `labels` (int64 [N], one a row of the store) are given, else None.
+
+    The order of `rows` derives from (seed, epoch). `ahead`: made by a thread while the last one trains.
     """
     generator = torch.Generator().manual_seed(derive(seed, "order", epoch))
     order = rows[torch.randperm(len(rows), generator=generator).numpy()]
@@ -37,10 +42,11 @@ def make_batches(
         made = views(images, store.sizes[batch].astype(np.int64), keys[batch], epoch=epoch, view=number)
         return made.contiguous(memory_format=torch.channels_last)
 
-    def produce() -> Iterator[tuple[Tensor, Tensor]]:
+    def produce() -> Iterator[Batch]:
         for step in steps:
             batch = order[step * batch_size : (step + 1) * batch_size]
             images = take(batch)
-            yield view(batch, images, 0), view(batch, images, 1)
+            own = None if labels is None else labels[torch.from_numpy(batch)].to(images.device)
+            yield view(batch, images, 0), view(batch, images, 1), own
 
     return prefetch(produce()) if ahead else produce()

@@ -39,6 +39,13 @@ def build(
     `X | None`, `list[X]`, `dict[str, X]`, `Literal[...]`. Raises `ConfigError` for an unknown name, and for a key that
     is unknown, missing or of a wrong type; what a constructor raises passes through.
     """
+    cls = find(package, name, base, named_by)
+    check_arguments(cls, name, arguments, what, given=given)
+    return cls(**given, **arguments)
+
+
+def find(package: str, name: str, base: type[T], named_by: str) -> type[T]:
+    """The one concrete subclass of `base` in `<package>/<name>.py`. Raises `ConfigError` for an unknown name."""
     names = available(package)
     if name not in names:
         hint = suggestion(name, names, f"{named_by}={{}}")
@@ -52,8 +59,7 @@ def build(
     concrete = [member for member in found if not inspect.isabstract(member)]
     if len(concrete) != 1:
         raise TypeError(f"{module.__name__} should define one concrete {base.__name__}, it defines {len(concrete)}")
-    check_arguments(concrete[0], name, arguments, what, given=given)
-    return concrete[0](**given, **arguments)
+    return concrete[0]
 
 
 def check_arguments(

@@ -3,7 +3,7 @@
 import json
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,9 @@ from torch import Tensor, nn
 
 from lowres_ssl.atomic import replacing
 from lowres_ssl.errors import CheckpointError
+
+# What the last layer of a classification network is called, by torchvision and by timm.
+CLASSIFIERS = ("fc", "head", "classifier")
 
 
 def save_state(path: Path, state: Mapping[str, Any]) -> None:
@@ -82,14 +85,17 @@ def load_weights(path: Path) -> dict[str, Tensor]:
 
 
 def load_encoder(encoder: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
-    """Put `tensors` into the encoder, strictly; a classification layer (`fc.`) is left out.
+    """Put `tensors` into the encoder, strictly; a classification layer is left out, and so is a name such as "module."
+    before each of the encoder's, with whatever else stands outside of it.
 
     Raises `CheckpointError` with the first keys that do not fit, or for weights that are not finite.
     """
     wanted = encoder.state_dict()
     # PyTorch counts batches in a buffer that older files lack; it changes nothing here.
     counters = {key: value for key, value in wanted.items() if key.endswith("num_batches_tracked")}
-    given = counters | {key: value for key, value in tensors.items() if not key.startswith("fc.")}
+    inner = without_prefix(tensors, [key for key in wanted if key not in counters], where)
+    left_out = {key for key in inner if key.split(".")[0] in CLASSIFIERS and key not in wanted}
+    given = counters | {key: value for key, value in inner.items() if key not in left_out}
     problems = [f"{key} is missing" for key in wanted if key not in given]
     problems += [f"{key} is not known" for key in given if key not in wanted]
     problems += [
@@ -106,3 +112,19 @@ def load_encoder(encoder: nn.Module, tensors: Mapping[str, Tensor], where: str) 
     if bad:
         raise CheckpointError(f"{where}: {bad[0]} holds NaN or infinite values; these weights are of no use")
     encoder.load_state_dict(given)
+
+
+def without_prefix(tensors: Mapping[str, Tensor], wanted: Sequence[str], where: str) -> Mapping[str, Tensor]:
+    """The tensors by the encoder's own names: those of a model that held it as a part begin with that part's name.
+
+    As they are if the names are the encoder's, or no part fits as a whole. Raises `CheckpointError` if several do.
+    """
+    if not wanted or wanted[0] in tensors:
+        return tensors
+    parts = [key.removesuffix(wanted[0]) for key in tensors if key.endswith(f".{wanted[0]}")]
+    whole = [part for part in parts if all(f"{part}{key}" in tensors for key in wanted)]
+    if len(whole) > 1:
+        raise CheckpointError(f"{where}: holds several encoders ({', '.join(whole)}); save the one that is meant alone")
+    if not whole:
+        return tensors
+    return {key.removeprefix(whole[0]): value for key, value in tensors.items() if key.startswith(whole[0])}

@@ -46,6 +46,7 @@ class DatasetConfig:
     instructions: str = MISSING
     licence: str = MISSING
     storage_size: int | None = MISSING
+    subset: int | None = MISSING
     skip_unreadable: bool = MISSING
     expected: dict[str, int] = MISSING
     options: dict[str, Any] = MISSING
@@ -131,6 +132,8 @@ class PretrainConfig(Experiment):
     store: Store = MISSING
     compile: Compile = MISSING
     views: ViewsConfig = MISSING
+    initial_weights: str | None = MISSING
+    label_fraction: float = MISSING
     pretrain_on: PretrainOn = MISSING
     select_encoder: SelectEncoder = MISSING
     checkpoint_every: int = MISSING
@@ -141,6 +144,8 @@ class PretrainConfig(Experiment):
 class EvaluateConfig(Experiment):
     run: str | None = MISSING
     weights: str | None = MISSING
+    label_fraction: list[float] = MISSING
+    label_draws: int = MISSING
 
 
 @dataclass
@@ -219,14 +224,18 @@ def read_config(cfg: DictConfig, schema: type[Config]) -> Config:
         check_experiment(config)
     if isinstance(config, PretrainConfig):
         check_pretraining(config)
+    if isinstance(config, EvaluateConfig):
+        check_labels(config.label_fraction, config.label_draws)
     return config
 
 
-def with_method_random(cfg: DictConfig) -> DictConfig:
-    """The same experiment without training. Settings that look up the method's name find `random` there."""
+def without_training(cfg: DictConfig, method: str = "random") -> DictConfig:
+    """The same experiment, its encoder as it starts. Settings that look up the method's name find `method` there."""
     copy = cfg.copy()
-    OmegaConf.update(copy, "method", {"name": "random"}, merge=False)
+    OmegaConf.update(copy, "method", {"name": method}, merge=False)
     OmegaConf.update(copy, "force", False)
+    if "initial_weights" in copy:
+        OmegaConf.update(copy, "initial_weights", None)
     return copy
 
 
@@ -251,6 +260,8 @@ def check_experiment(config: Experiment) -> None:
     require(config.image_size <= 4096, "image_size", config.image_size, "at most 4096 pixels")
     wanted = f"at least {least} pixels" + ("" if config.backbone.small_stem else ", or backbone.small_stem=true")
     require(config.image_size >= least, "image_size", config.image_size, wanted)
+    subset = config.dataset.subset
+    require(subset is None or subset >= 1, "dataset.subset", subset, "at least 1 image, or null for all")
     storage = config.dataset.storage_size
     require(storage is None or storage >= 1, "dataset.storage_size", storage, "at least 1 pixel, or null to choose")
     for key in ("mean", "std"):
@@ -278,3 +289,12 @@ def check_pretraining(config: PretrainConfig) -> None:
     require(math.isfinite(decay) and decay >= 0, "weight_decay", decay, "a number of at least 0")
     warmup = config.warmup_epochs
     require(0 <= warmup <= config.epochs, "warmup_epochs", warmup, f"from 0 to epochs={config.epochs}")
+    fraction = config.label_fraction
+    require(0 < fraction <= 1, "label_fraction", fraction, "a number above 0, at most 1")
+
+
+def check_labels(fractions: list[float], draws: int) -> None:
+    require(len(fractions) > 0, "label_fraction", fractions, "at least one, such as [0.1,1.0]")
+    require(all(0 < each <= 1 for each in fractions), "label_fraction", fractions, "numbers above 0, at most 1")
+    require(len(set(fractions)) == len(fractions), "label_fraction", fractions, "each once")
+    require(draws >= 1, "label_draws", draws, "at least 1")

@@ -1,30 +1,29 @@
 """A run's frozen encoder -> features -> probes -> stored results. What is stored already is read, not computed."""
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from lowres_ssl.backbones import build_encoder
-from lowres_ssl.checkpoint import load_encoder, load_tensors
+from lowres_ssl.classifier import TrainedClassifier
 from lowres_ssl.config import Experiment, plain
 from lowres_ssl.data.records import Catalogue
 from lowres_ssl.data.splits import Split
 from lowres_ssl.device import Compute
 from lowres_ssl.errors import ConfigError
-from lowres_ssl.features import extract, store_features, stored
 from lowres_ssl.figures.tsne import draw_tsne
+from lowres_ssl.frozen import features_of, sides_of, with_labels
+from lowres_ssl.labels import ALL_LABELS, LabelDraw, drawn
 from lowres_ssl.metrics import score
-from lowres_ssl.preparation import Material, train_counts
-from lowres_ssl.probes import Features, Probe, build_probe
+from lowres_ssl.preparation import Material
+from lowres_ssl.probes import Probe, build_probe
 from lowres_ssl.provenance import provenance
 from lowres_ssl.randomness import derive
-from lowres_ssl.runs import Run, Which, digest, file_hash, read_result, write_result
+from lowres_ssl.runs import Run, Which, read_result, write_result
 from lowres_ssl.terminal import say
 
 
@@ -44,42 +43,49 @@ def probes_of(config: Experiment) -> Evaluation:
     return Evaluation({key: build_probe(key, values) for key, values in arguments.items()}, arguments)
 
 
-def check_images(evaluation: Evaluation, catalogue: Catalogue, split: Split) -> None:
+def check_images(
+    evaluation: Evaluation, catalogue: Catalogue, split: Split, draws: Sequence[LabelDraw] = (ALL_LABELS,)
+) -> None:
     """Raises `ConfigError` if the images will not do for the probes; says what is doubtful of either."""
     notes = [*catalogue.notes, *split.notes]
-    for probe in evaluation.probes.values():
-        notes += probe.check(train_counts=train_counts(catalogue, split), class_names=catalogue.classes)
+    for draw in draws:
+        train, _ = drawn(catalogue.labels, split.train, split.validation, draw)
+        counts = np.bincount(catalogue.labels[split.train[train]], minlength=len(catalogue.classes)).tolist()
+        for probe in evaluation.probes.values():
+            notes += probe.at_fraction(draw.fraction).check(train_counts=counts, class_names=catalogue.classes)
     for note in dict.fromkeys(notes):
         say(f"note: {note}")
 
 
-def new_encoder(config: Experiment) -> tuple[nn.Module, int]:
-    """The randomly initialised encoder of `config`, and how many features it has."""
-    return build_encoder(
-        config.backbone.name,
-        small_stem=config.backbone.small_stem,
-        zero_init_residual=config.backbone.zero_init_residual,
-        seed=config.seed,
-    )
-
-
 def evaluate(
-    run: Run, config: Experiment, material: Material, evaluation: Evaluation, compute: Compute
-) -> list[dict[str, Any]]:
-    """One result a probe, in their order, as `result.json` holds it."""
-    results = []
+    run: Run,
+    config: Experiment,
+    material: Material,
+    evaluation: Evaluation,
+    compute: Compute,
+    draws: Sequence[LabelDraw] = (ALL_LABELS,),
+) -> dict[LabelDraw, list[dict[str, Any]]]:
+    """For each draw of labels one result a probe, in their order, as `result.json` holds it; for a run whose encoder
+    was trained with a classifier also that one's, last."""
+    results: dict[LabelDraw, list[dict[str, Any]]] = {draw: [] for draw in draws}
     read: dict[Which, dict[str, Tensor]] = {}  # the features, once for all probes
-    for name, probe in evaluation.probes.items():
-        settings = evaluation.settings[name]
-        folder = run.result_folder(name, {"settings": settings, "precision": compute.precision})
-        result = None if config.force else read_result(folder)
-        if result is None:
-            say(f"{run.name}: {probe.label}")
-            if probe.encoder not in read:
-                read[probe.encoder] = features_of(run, probe.encoder, config, material, compute)
-            sides = read[probe.encoder]
-            result = evaluate_one(run, sides, config, material, name, probe, settings, compute, folder)
-        results.append(result)
+    probes = dict(evaluation.probes)
+    if run.classifier.exists():
+        probes["classifier"] = TrainedClassifier(run.classifier)
+    for draw in draws:
+        for name, probe in probes.items():
+            settings = evaluation.settings.get(name, {})
+            key = {"settings": settings, "precision": compute.precision}
+            folder = run.result_folder(name, key if draw.is_whole else key | {"labels": asdict(draw)})
+            result = None if config.force else read_result(folder)
+            if result is None:
+                share = "" if draw.is_whole else f", {draw.fraction:.3g} of the labels, draw {draw.number}"
+                say(f"{run.name}: {probe.label}{share}")
+                if probe.encoder not in read:
+                    read[probe.encoder] = features_of(run, probe.encoder, config, material, compute)
+                sides = read[probe.encoder]
+                result = evaluate_one(run, sides, config, material, name, probe, settings, compute, folder, draw)
+            results[draw].append(result)
     return results
 
 
@@ -93,12 +99,17 @@ def evaluate_one(
     settings: dict[str, Any],
     compute: Compute,
     folder: Path,
+    draw: LabelDraw,
 ) -> dict[str, Any]:
-    """Fit one probe, score its predictions, store both."""
+    """Fit one probe on the labels of `draw`, score its predictions, store both."""
     catalogue, split = material.catalogue, material.split
-    labels = {side: catalogue.labels[rows] for side, rows in sides_of(split).items()}
+    rows = sides_of(split)
+    train, validated = drawn(catalogue.labels, split.train, split.validation, draw)
+    rows |= {"train": split.train[train], "validation": split.validation[validated]}
+    labels = {side: catalogue.labels[own] for side, own in rows.items()}
     started = time.perf_counter()
-    prediction = probe.fit_predict(with_labels(sides, material, compute), seed=derive(config.seed, "probe", name))
+    features = with_labels(sides, material, compute, draw)
+    prediction = probe.at_fraction(draw.fraction).fit_predict(features, seed=derive(config.seed, "probe", name))
     seconds = time.perf_counter() - started
     description = run.description()
     validation = None
@@ -113,10 +124,11 @@ def evaluate_one(
         "details": prediction.details,
         "test": score(labels["test"], prediction.test, prediction.test_scores, catalogue.classes),
         "validation": validation,
-        **{key: description.get(key) for key in ("method", "dataset", "title", "seed", "pretrain_on")},
+        **{key: description.get(key) for key in ("method", "entry", "dataset", "title", "seed", "pretrain_on")},
         "recipe": config.recipe,
         "classes": list(catalogue.classes),
-        "images": {side: len(rows) for side, rows in labels.items()},
+        "images": {side: len(own) for side, own in labels.items()},
+        "labels": {"fraction": draw.fraction, "draw": draw.number},
         "split": {"kind": split.kind, "seed": split.seed, "digest": split.digest},
         "data_digest": catalogue.digest,
         "precision": compute.precision,
@@ -129,7 +141,7 @@ def evaluate_one(
         ("test", prediction.test, prediction.test_scores),
         ("validation", prediction.validation, prediction.validation_scores),
     ):
-        records = [catalogue.records[row] for row in sides_of(split)[side]]
+        records = [catalogue.records[row] for row in rows[side]]
         arrays |= {
             f"{side}_ids": np.array([record.id for record in records], dtype=np.str_),
             f"{side}_groups": np.array([record.group or "" for record in records], dtype=np.str_),
@@ -151,66 +163,3 @@ def picture_of(run: Run, name: str, config: Experiment, material: Material, comp
         labels = material.catalogue.labels[material.split.test]
         draw_tsne(run.tsne, features.numpy(), labels, material.catalogue.classes, f"{config.dataset.title}: {name}")
     return run.tsne
-
-
-def features_of(run: Run, which: Which, config: Experiment, material: Material, compute: Compute) -> dict[str, Tensor]:
-    """What the run's encoder makes of each side's images: "train", "validation", "test" -> float32 [n, D].
-
-    Computed once, then read. Raises `CheckpointError` if the encoder is missing, damaged or of another architecture.
-    """
-    path, weights = run.features(which, compute.precision), run.checked_encoder(which)
-    key = digest(
-        {
-            "encoder": file_hash(weights),
-            "images": material.catalogue.digest,
-            "store": list(material.store.images.shape),
-            "split": material.split.digest,
-            "view": [config.image_size, list(config.images.mean), list(config.images.std)],
-            "precision": compute.precision,
-        }
-    )
-    features = stored(path, key)
-    if features is None:
-        say(f"{run.name}: features of {len(material.catalogue.records)} images")
-        encoder, width = new_encoder(config)
-        load_encoder(encoder, load_tensors(weights)[0], str(weights))
-        encoder.to(compute.device)
-        features = {
-            side: features_from(encoder, rows, config, material, compute) if len(rows) else torch.empty(0, width)
-            for side, rows in sides_of(material.split).items()
-        }
-        store_features(path, features, key)
-    return features
-
-
-def with_labels(sides: Mapping[str, Tensor], material: Material, compute: Compute) -> Features:
-    """What a probe is given, on the device: each side's features [n, D], the labels of all sides but "test"."""
-    catalogue, split, device = material.catalogue, material.split, compute.device
-    return Features(
-        train=sides["train"].to(device),
-        train_labels=torch.from_numpy(catalogue.labels[split.train]).to(device),
-        validation=sides["validation"].to(device),
-        validation_labels=torch.from_numpy(catalogue.labels[split.validation]).to(device),
-        test=sides["test"].to(device),
-        classes=len(catalogue.classes),
-    )
-
-
-def features_from(
-    encoder: nn.Module, rows: np.ndarray[Any, Any], config: Experiment, material: Material, compute: Compute
-) -> Tensor:
-    """`extract` with the view that `config` says, of some rows of the store."""
-    return extract(
-        encoder,
-        material.store,
-        rows.tolist(),
-        image_size=config.image_size,
-        mean=config.images.mean,
-        std=config.images.std,
-        compute=compute,
-    )
-
-
-def sides_of(split: Split) -> dict[str, np.ndarray[Any, Any]]:
-    """The rows of each side; the records of a catalogue and the rows of its store are in one order."""
-    return {"train": split.train, "validation": split.validation, "test": split.test}

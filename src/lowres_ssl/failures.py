@@ -121,6 +121,9 @@ def composition(error: BaseException, command: str) -> str:
         elif "is not a subclass of" in why:
             why = "it is a section; set the keys in it, each as SECTION.KEY=VALUE"
         return f"{wrong[1]}: {why}"
+    if in_a_file := re.match(r"In '([^']*)': \w+ raised while composing config", first):
+        where = next((line.removeprefix("full_key: ") for line in lines if line.startswith("full_key: ")), "")
+        return f"{in_a_file[1]}.yaml: {where}: {lines[1]}; mend the file"
     said = "; ".join(dict.fromkeys([first, *reason[:1]]))
     return f"{said}; `lowres-ssl {command} --help` lists the keys"
 

@@ -1,6 +1,6 @@
 """Both views through encoder and heads to the loss, as one function of tensors; compiled by choice."""
 
-from collections.abc import Callable
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -9,19 +9,26 @@ from lowres_ssl.device import Compute
 from lowres_ssl.methods import Method
 from lowres_ssl.terminal import say
 
-Forward = Callable[[Tensor, Tensor], tuple[dict[str, Tensor], Tensor]]
+
+class Forward(Protocol):
+    def __call__(
+        self, first: Tensor, second: Tensor, labels: Tensor | None = None
+    ) -> tuple[dict[str, Tensor], Tensor]: ...
 
 
 def make_forward(encoder: nn.Module, method: Method, compute: Compute, *, joint: bool) -> Forward:
-    """Two views [B, 3, S, S] to the loss and its terms (scalars), and the embeddings of the first view [B, D].
+    """Two views [B, 3, S, S] to the loss and its terms (scalars), and the embeddings of the first view [B, D]. Labels
+    (int64 [B]) are for a method that sees them.
 
     `compute.compiled`: by torch.compile, on a GPU with its kernels captured in CUDA graphs. A forward pass that cannot
     be compiled here (no compiler on the machine, say) runs as it is, and that is said once.
     """
 
-    def forward(first: Tensor, second: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+    def forward(first: Tensor, second: Tensor, labels: Tensor | None = None) -> tuple[dict[str, Tensor], Tensor]:
         with compute.autocast():
             one, two = embed_both(encoder, method, first, second, joint=joint)
+        if labels is not None:
+            one, two = (*one, labels), (*two, labels)
         return method.loss(one, two), one[0].detach()
 
     return compiled(forward, compute) if compute.compiled else forward
@@ -50,18 +57,18 @@ def compiled(forward: Forward, compute: Compute) -> Forward:
     fast: Forward = torch.compile(forward, dynamic=False, mode="reduce-overhead" if on_gpu else "default")
     failed = False
 
-    def run(first: Tensor, second: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+    def run(first: Tensor, second: Tensor, labels: Tensor | None = None) -> tuple[dict[str, Tensor], Tensor]:
         nonlocal failed
         if failed:
-            return forward(first, second)
+            return forward(first, second, labels)
         try:
             if on_gpu:
                 torch.compiler.cudagraph_mark_step_begin()
-            losses, embeddings = fast(first, second)
+            losses, embeddings = fast(first, second, labels)
         except torch._dynamo.exc.TorchDynamoException as error:
             failed = True
             say(f"note: this step cannot be compiled here ({str(error).strip().splitlines()[0]}); it runs as it is")
-            return forward(first, second)
+            return forward(first, second, labels)
         # A captured graph writes its next outputs where these are. The loss is used before that.
         return losses, embeddings.clone() if on_gpu else embeddings
 

@@ -1,11 +1,14 @@
 """What makes a run that run: everything that changes its numbers, and nothing that does not."""
 
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 from lowres_ssl.config import Experiment, PretrainConfig, plain
 from lowres_ssl.data.decode import DECODER_VERSION
+from lowres_ssl.encoders import untrained
 from lowres_ssl.preparation import Material
+from lowres_ssl.runs import file_hash
 from lowres_ssl.views.schedule import sizes_by_epoch
 
 IDENTITY_VERSION = 1
@@ -13,13 +16,16 @@ IDENTITY_VERSION = 1
 TRAINING = sorted(
     {field.name for field in fields(PretrainConfig)}
     - {field.name for field in fields(Experiment)}
-    - {"checkpoint_every", "evaluate", "store", "compile", "image_size_schedule"}
+    - {"checkpoint_every", "evaluate", "store", "compile", "image_size_schedule", "initial_weights", "label_fraction"}
 )
 
 
 def base_identity(config: Experiment, material: Material, precision: str) -> dict[str, Any]:
     """Images, labels, split, encoder and seed. Not: paths, device, the name of the data set or of the recipe."""
     values = plain(config)
+    method = untrained(config)
+    if method is not None and method.file is not None:
+        values["method"]["weights"] = file_hash(method.file)
     return {
         "version": IDENTITY_VERSION,
         "images": {"digest": material.catalogue.digest, **{key: values["images"][key] for key in ("mean", "std")}},
@@ -34,14 +40,21 @@ def base_identity(config: Experiment, material: Material, precision: str) -> dic
     }
 
 
-def training_identity(config: PretrainConfig, material: Material, precision: str) -> dict[str, Any]:
-    """`base_identity`, and how the encoder is trained. KNN's settings count where validation chooses the encoder."""
+def training_identity(
+    config: PretrainConfig, material: Material, precision: str, initial_weights: Path | None = None
+) -> dict[str, Any]:
+    """`base_identity`, and how the encoder is trained, from the file `initial_weights` if it starts from one. KNN's
+    settings count where validation chooses the encoder."""
     values = plain(config)
     identity = base_identity(config, material, precision)
     identity["training"] = {key: values[key] for key in TRAINING}
     sizes = sizes_by_epoch(config.image_size_schedule, epochs=config.epochs, image_size=config.image_size, smallest=1)
     if set(sizes) != {config.image_size}:  # one size throughout is no schedule, however it is written
         identity["training"]["image_sizes"] = sizes
+    if initial_weights is not None:
+        identity["initial_weights"] = file_hash(initial_weights)
+    if config.label_fraction != 1:
+        identity["label_fraction"] = config.label_fraction
     if values["select_encoder"] == "best_validation_knn":
         identity["validation"] = values["probe"]["knn"]
     return identity

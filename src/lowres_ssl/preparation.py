@@ -14,6 +14,7 @@ from lowres_ssl.data.records import Catalogue
 from lowres_ssl.data.sources import build_source
 from lowres_ssl.data.splits import Split, make_split
 from lowres_ssl.data.store import ImageStore, open_store, storage_size_for
+from lowres_ssl.data.subset import stratified_subset
 from lowres_ssl.errors import DataError
 
 Divide = Callable[[Catalogue], Split]
@@ -34,11 +35,6 @@ class Material:
         return np.concatenate([chosen, np.arange(labelled, len(self.store.ids))])
 
 
-def train_counts(catalogue: Catalogue, split: Split) -> list[int]:
-    counts = np.bincount(catalogue.labels[split.train], minlength=len(catalogue.classes))
-    return [int(count) for count in counts]
-
-
 def catalogue_of(dataset: DatasetConfig, store_dir: Path) -> Catalogue:
     """The set's images as records. Raises `DataError` or `ConfigError`."""
     source = build_source(dataset.source, dataset.options)
@@ -50,7 +46,7 @@ def catalogue_of(dataset: DatasetConfig, store_dir: Path) -> Catalogue:
             f"{dataset.root}: no such folder, wanted the images of {dataset.title}. {how_to_get(dataset)} "
             "Elsewhere: dataset.root=FOLDER"
         )
-    return build_catalogue(
+    catalogue = build_catalogue(
         name=dataset.name,
         root=Path(dataset.root),
         source=source,
@@ -59,6 +55,7 @@ def catalogue_of(dataset: DatasetConfig, store_dir: Path) -> Catalogue:
         skip_unreadable=dataset.skip_unreadable,
         cache_dir=store_dir,
     )
+    return catalogue if dataset.subset is None else stratified_subset(catalogue, dataset.subset)
 
 
 def get(dataset: DatasetConfig) -> None:

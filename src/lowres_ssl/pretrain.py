@@ -1,7 +1,8 @@
 """THE loop: two views of each image, the method's loss, a step; every epoch into the history, resumable at any step.
 
-It knows neither labels nor folders beyond the checkpoint it is given. Every draw derives from (seed, epoch, image) and
-the order of the images from (seed, epoch), so that a checkpoint needs no generator's state.
+It knows no folder beyond the checkpoint it is given, and labels only if it is given them, for a supervised method.
+Every draw derives from (seed, epoch, image) and the order of the images from (seed, epoch), so that a checkpoint needs
+no generator's state.
 """
 
 import math
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lowres_ssl.batches import make_batches
@@ -49,15 +51,16 @@ class Training:
 
     def steps_per_epoch(self, images: int) -> int:
         """Raises `ConfigError` if there would be none."""
-        if self.batch_size > images:
+        full, rest = divmod(images, self.batch_size)
+        # A batch of one image has nothing to be compared with.
+        steps = full + int(self.keep_last_batch and rest > 1)
+        if steps == 0:
             raise ConfigError(
                 f"batch_size={self.batch_size}: the training set has {images} images, so no batch would be full and "
                 f"the whole epoch would be dropped; wanted at most {images}; "
                 f"try batch_size={2 ** int(math.log2(images))}"
             )
-        full, rest = divmod(images, self.batch_size)
-        # A batch of one image has nothing to be compared with.
-        return full + int(self.keep_last_batch and rest > 1)
+        return steps
 
 
 @dataclass(frozen=True)
@@ -70,11 +73,13 @@ class Trained:
 
 @dataclass(frozen=True)
 class Best:
-    """The encoder's weights after `epoch` epochs, and the validation KNN accuracy they had."""
+    """The encoder's weights after `epoch` epochs, and the validation KNN accuracy they had; of a method that sees
+    labels its own as well, since they are the encoder's classifier."""
 
     epoch: int
     accuracy: float
     encoder: dict[str, Tensor]
+    classifier: dict[str, Tensor]
 
 
 def pretrain(
@@ -91,18 +96,22 @@ def pretrain(
     name: str,
     on_epoch: Callable[[list[Line]], None],
     validate: Callable[[nn.Module], float] | None = None,
+    labels: NDArray[np.int64] | None = None,
 ) -> Trained:
     """Train `encoder` and `method`'s heads in place on the store's `rows`, from `checkpoint` on if it is there.
 
-    `views`: their maker in each epoch. `place`: where the images are, see `residence.reader`. `on_epoch` is given the
-    history after each epoch. `validate` scores the encoder after each; the best is the one with the highest score, of
-    equals the latest, as in the paper's released code.
-    Raises `TrainingError` if a loss or a weight is not finite, leaving the checkpoint before; `Interrupted` on SIGINT
-    and SIGTERM, after writing one.
+    `views`: their maker in each epoch. `labels`: [N], one a row of the store, for a method that sees them. `place`:
+    where the images are, see `residence.reader`. `on_epoch` is given the history after each epoch. `validate` scores
+    the encoder after each; the best is the one with the highest score, of equals the latest, as in the paper's released
+    code. Raises `TrainingError` if a loss or a weight is not finite, leaving the checkpoint before; `Interrupted` on
+    SIGINT and SIGTERM, after writing one.
     """
     if not method.trains:
         raise ValueError(f"{type(method).__name__} trains nothing: its encoder is the one that training starts from")
+    if method.sees_labels != (labels is not None):
+        raise ValueError(f"{type(method).__name__} is given labels if it sees them, and only then")
     images = np.asarray(rows, dtype=np.int64)
+    targets = None if labels is None else torch.from_numpy(labels)
     steps = training.steps_per_epoch(len(images))
     views_per_epoch = 2 * min(steps * training.batch_size, len(images))
     warmup = round(training.warmup_epochs * steps)
@@ -154,8 +163,9 @@ def pretrain(
                 seed=training.seed,
                 # On a CPU a second thread takes the cores from the step, and was measured to be slower.
                 ahead=compute.device.type == "cuda",
+                labels=targets,
             )
-            for first, second in batches:
+            for first, second, own in batches:
                 rate = learning_rate_at(
                     epoch * steps + meter.steps,
                     peak=training.learning_rate,
@@ -165,7 +175,7 @@ def pretrain(
                 )
                 for group in optimiser.param_groups:
                     group["lr"] = rate
-                losses, embeddings = forward(first, second)
+                losses, embeddings = forward(first, second, own)
                 optimiser.zero_grad()
                 scaler.scale(losses["loss"]).backward()
                 scaler.step(optimiser)
@@ -193,8 +203,7 @@ def pretrain(
                 accuracy = validate(encoder)
                 line["validation_knn_accuracy"] = accuracy
                 if best is None or accuracy >= best.accuracy:
-                    weights = {key: value.detach().cpu().clone() for key, value in encoder.state_dict().items()}
-                    best = Best(epoch, accuracy, weights)
+                    best = Best(epoch, accuracy, copied(encoder), copied(method) if method.sees_labels else {})
             history = [*history, line]
             on_epoch(history)
             if progress.is_due() or epoch == training.epochs:
@@ -204,6 +213,10 @@ def pretrain(
                 if stop.received:  # asked only where it was saved: a signal may come at any time
                     raise stop.interrupted(f"epoch {epoch} of {training.epochs} is saved")
     return Trained(history, best)
+
+
+def copied(module: nn.Module) -> dict[str, Tensor]:
+    return {key: value.detach().cpu().clone() for key, value in module.state_dict().items()}
 
 
 def check_finite(

@@ -7,6 +7,7 @@
     history.csv                 a line an epoch
     encoder.safetensors         the encoder that `select_encoder` chose
     encoder-last.safetensors    that of the last epoch, where it was not the one chosen
+    classifier.safetensors      what a supervised encoder was trained with
     checkpoint.pt               while it is unfinished
     features-*.safetensors      what the encoder makes of every image
     <probe>-<hash>/             result.json and predictions.npz, one folder a probe and its settings
@@ -58,6 +59,11 @@ class Run:
     @property
     def tsne(self) -> Path:
         return self.folder / "tsne.png"
+
+    @property
+    def classifier(self) -> Path:
+        """Where the classifier of a supervised encoder is kept."""
+        return self.folder / "classifier.safetensors"
 
     def encoder(self, which: Which = "selected") -> Path:
         """The file of the encoder chosen, or of the last epoch's."""

@@ -9,13 +9,17 @@ LARGEST = "always the largest class"
 
 
 def scoreboard(rows: Sequence[tuple[str, Results]], title: str) -> str:
-    """A line a row (its name, one result a probe, the same probes in each), two numbers a probe.
+    """A line a row (its name, one result a probe), two numbers a probe of the first row; a dash where another row has
+    no such probe.
 
     The last line is the classifier that always answers with the largest class of the test set: what an accuracy has to
     be measured against.
     """
     results = rows[0][1]
-    lines = [(name, [[result["test"][key] for key, _ in COLUMNS] for result in own]) for name, own in rows]
+    lines: list[tuple[str, list[list[float] | None]]] = []
+    for name, own in rows:
+        scored = {result["probe"]: [result["test"][key] for key, _ in COLUMNS] for result in own}
+        lines.append((name, [scored.get(result["probe"]) for result in results]))
     lines.append((LARGEST, [largest_class(results[0])] * len(results)))
     first = max(len(name) for name, _ in lines) + 2
     # A probe's label stands above its two columns, so half of it has to fit into one.
@@ -31,7 +35,8 @@ def scoreboard(rows: Sequence[tuple[str, Results]], title: str) -> str:
         " " * first + "".join(heading.rjust(width) for _ in results for _, heading in COLUMNS),
     ]
     for name, cells in lines:
-        text.append(name.ljust(first) + "".join(f"{value:.3f}".rjust(width) for cell in cells for value in cell))
+        shown = [["-"] * len(COLUMNS) if cell is None else [f"{value:.3f}" for value in cell] for cell in cells]
+        text.append(name.ljust(first) + "".join(value.rjust(width) for cell in shown for value in cell))
     return "\n".join(text)
 
 

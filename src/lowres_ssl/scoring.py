@@ -1,31 +1,54 @@
 """Several runs on the same images, scored and shown side by side on the terminal."""
 
 from collections.abc import Sequence
+from statistics import mean
+from typing import Any
 
 from lowres_ssl.artefacts import row_name
 from lowres_ssl.config import Experiment
 from lowres_ssl.device import Compute
 from lowres_ssl.evaluation import evaluate, picture_of, probes_of
+from lowres_ssl.frozen import sides_of
+from lowres_ssl.labels import ALL_LABELS, LabelDraw
 from lowres_ssl.preparation import Material
 from lowres_ssl.runs import Run
-from lowres_ssl.scoreboard import scoreboard
+from lowres_ssl.scoreboard import COLUMNS, scoreboard
 
 SAW_EVERYTHING = "Pre-trained on all images (pretrain_on=all): the encoder has seen the validation and the test images."
 
 
-def score_and_show(rows: Sequence[tuple[Run, Experiment]], material: Material, compute: Compute) -> None:
-    """Score the runs, each with the probes of its own config, and print one table; the first run is the one asked for.
+def score_and_show(
+    rows: Sequence[tuple[Run, Experiment]],
+    material: Material,
+    compute: Compute,
+    draws: Sequence[LabelDraw] = (ALL_LABELS,),
+) -> None:
+    """Score the runs, each with the probes of its own config, on each draw of the labels, and print one table; the
+    first run is the one asked for.
 
-    The table goes to standard output, what is being done to standard error.
+    The table goes to standard output, what is being done to standard error. Several draws of a fraction are one line,
+    their mean.
     """
-    names, results = [], []
+    lines = []
     for run, config in rows:
-        names.append(row_name(run.description()))
-        results.append(evaluate(run, config, material, probes_of(config), compute))
+        results = evaluate(run, config, material, probes_of(config), compute, draws)
+        name = row_name(run.description())
+        for fraction in dict.fromkeys(draw.fraction for draw in draws):
+            own = [results[draw] for draw in draws if draw.fraction == fraction]
+            marked = name if set(draws) == {ALL_LABELS} else f"{name}, {100 * fraction:g}% of the labels"
+            lines.append((marked, [mean_of(each, material) for each in zip(*own, strict=True)]))
     first, config = rows[0]
-    print(scoreboard(list(zip(names, results, strict=True)), config.dataset.title))
+    print(scoreboard(lines, config.dataset.title))
     if first.description().get("pretrain_on") == "all":
         print(f"\n{SAW_EVERYTHING}")
     print(f"\nResults and encoder: {first.folder}", flush=True)
-    picture = picture_of(first, names[0], config, material, compute)
-    print(f"t-SNE of the test images: {picture}", flush=True)
+    if ALL_LABELS in draws:
+        picture = picture_of(first, row_name(first.description()), config, material, compute)
+        print(f"t-SNE of the test images: {picture}", flush=True)
+
+
+def mean_of(results: Sequence[dict[str, Any]], material: Material) -> dict[str, Any]:
+    """One result for several draws: the first, with the mean of what the table shows and the images of the split."""
+    scores = {key: mean(result["test"][key] for result in results) for key, _ in COLUMNS}
+    images = {side: len(rows) for side, rows in sides_of(material.split).items()}
+    return results[0] | {"test": results[0]["test"] | scores, "images": images}

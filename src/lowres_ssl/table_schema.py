@@ -57,7 +57,7 @@ class TableConfig:
 @dataclass
 class TablesConfig:
     output_dir: str = MISSING
-    table: dict[str, TableConfig] = MISSING
-    filters: FiltersConfig = MISSING
     batch_size: Any = MISSING
     strict: bool = MISSING
+    filters: FiltersConfig = MISSING
+    table: dict[str, TableConfig] = MISSING  # last: the help text shows it whole

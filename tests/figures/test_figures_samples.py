@@ -55,7 +55,10 @@ def material(config: PretrainConfig) -> Material:
 
 
 def test_stored_config_is_the_config_again(config: PretrainConfig) -> None:
-    assert from_plain(PretrainConfig, plain(config)) == config
+    stored_config = plain(config)
+    assert from_plain(PretrainConfig, stored_config) == config
+    del stored_config["dataset"]["subset"]  # as a run has it that is older than the key
+    assert from_plain(PretrainConfig, stored_config) == config
 
 
 def test_examples_are_different_training_images_of_their_class(material: Material) -> None:
@@ -86,7 +89,7 @@ def test_views_are_those_that_pre_training_makes_in_its_last_epoch(config: Pretr
         ahead=False,
     )
     mean, std = (torch.tensor(each)[:, None, None] for each in (config.images.mean, config.images.std))
-    made = [np.moveaxis((view * std + mean).clamp(0, 1).numpy(), 1, -1) for view in next(iter(batches))]
+    made = [np.moveaxis((view * std + mean).clamp(0, 1).numpy(), 1, -1) for view in next(iter(batches))[:2]]
     for own, row in zip(shown[rows >= 0], rows[rows >= 0], strict=True):
         whole = evaluation_view(
             torch.from_numpy(material.store.images[[row]]), image_size=SIZE, mean=[0.0] * 3, std=[1.0] * 3
@@ -140,6 +143,7 @@ def test_figure_a_data_set_of_the_run_with_the_first_seed(
         figured_run(method="dcl", dataset="my/set", seed=seed)
     figured_run(method="dcl", dataset="phantom", finished=False)
     figured_run(method="random", dataset="breast")
+    figured_run(method="supervised", dataset="my/set", seed=0, epochs=100)
     assert list(picture("samples").draw(stored())) == ["samples-my_set"]
     assert [description["seed"] for description in drawn] == [1]
 

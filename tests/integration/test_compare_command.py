@@ -72,6 +72,14 @@ def test_difference_is_that_of_the_stored_predictions(lowres_ssl: Command, store
     assert found["low"] < found["difference"] < found["high"]
 
 
+def test_no_difference_has_no_sign_of_less(lowres_ssl: Command, tmp_path: Path) -> None:
+    for method in ("dcl", "random"):
+        made_up_run(tmp_path / "outputs", method=method, predictions=[0] * 120)
+    answer = lowres_ssl("compare", QUICK)
+    assert answer.out.count("+0.0 ") + answer.out.count("+0.0\n") == 2
+    assert "p = 1.000" in answer.out
+
+
 @pytest.mark.usefixtures("stored")
 def test_real_difference_is_significant_and_none_is_not(lowres_ssl: Command) -> None:
     found = pairs(records(lowres_ssl))
@@ -110,6 +118,7 @@ def test_csv_has_a_line_a_pair_and_a_claim(lowres_ssl: Command, stored: Path) ->
     answer = lowres_ssl("compare", "format=csv", QUICK)
     frame = pd.read_csv(io.StringIO(answer.out))
     assert frame["second"].notna().sum() == 3
+    assert ",3,True," in answer.out  # seeds as a whole number
     assert frame["claim"].nunique() == 5
     assert set(frame.loc[frame["claim"].notna(), "verdict"]) <= {"supported", "cannot tell", "no runs for it"}
 

@@ -58,7 +58,8 @@ def main(cfg: DictConfig) -> None:
         print(f"note: {note}", file=sys.stderr)
     match config.format.name:
         case "csv":
-            print(pd.DataFrame([record for each in found for record in records(each)]).to_csv(index=False), end="")
+            table = pd.DataFrame([record for each in found for record in records(each)])
+            print(table.convert_dtypes().to_csv(index=False), end="")  # whole numbers stay whole beside empty cells
         case "json":
             print(json.dumps([record for each in found for record in records(each)], indent=2, ensure_ascii=False))
         case _:
@@ -96,8 +97,10 @@ def matrix(found: Findings) -> str:
     differences: dict[tuple[Key, Key], str] = {}
     for pair in found.pairs:
         mark = "*" if pair.significant else " "
-        differences[pair.first, pair.second] = f"{100 * pair.found.difference:+.1f}{mark}"
-        differences[pair.second, pair.first] = f"{-100 * pair.found.difference:+.1f}{mark}"
+        points = round(100 * pair.found.difference, 1)
+        # Adding 0 makes a zero of what would be a minus zero.
+        differences[pair.first, pair.second] = f"{points + 0:+.1f}{mark}"
+        differences[pair.second, pair.first] = f"{-points + 0:+.1f}{mark}"
     rows = [
         [named(row), interval_text(own), *(differences.get((row, column), "") for column in found.intervals)]
         for row, own in found.intervals.items()

@@ -8,14 +8,16 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from lowres_ssl.artefacts import untrained_run
+from lowres_ssl.artefacts import Source, untrained_run
 from lowres_ssl.checkpoint import load_encoder, load_weights
-from lowres_ssl.config import EvaluateConfig, read_config, with_method_random
+from lowres_ssl.config import EvaluateConfig, read_config, without_training
 from lowres_ssl.data.records import Catalogue
 from lowres_ssl.data.splits import Split, load_split
 from lowres_ssl.device import resolve
+from lowres_ssl.encoders import new_encoder
 from lowres_ssl.errors import CheckpointError, ConfigError
-from lowres_ssl.evaluation import Evaluation, check_images, new_encoder, probes_of
+from lowres_ssl.evaluation import Evaluation, check_images, probes_of
+from lowres_ssl.labels import ALL_LABELS, LabelDraw
 from lowres_ssl.preparation import prepare, split_of
 from lowres_ssl.runs import Run, check_writable, find_run
 from lowres_ssl.scoring import score_and_show
@@ -33,22 +35,45 @@ def main(cfg: DictConfig) -> None:
     if run is not None:
         cfg = as_in_the_run(cfg, run.description())
     config = read_config(cfg, EvaluateConfig)
-    baseline = read_config(with_method_random(cfg), EvaluateConfig)
+    baseline = read_config(without_training(cfg), EvaluateConfig)
     compute = resolve(config.device.name, config.precision.name)
+    draws = draws_of(config, run)
+    source, encoder = None, new_encoder(config)[0]
     if config.weights is not None:  # before the images are looked at, which may take long
-        load_encoder(new_encoder(config)[0], load_weights(Path(config.weights)), config.weights)
+        source = Source(Path(config.weights), Path(config.weights).name)
+        load_encoder(encoder, load_weights(source.path), config.weights)
     check_writable(Path(config.output_dir))
     probe = OmegaConf.to_container(cfg.probe)
     evaluation = probes_of(config)
     if run is not None:
-        material = prepare(config, partial(divide_as_in_the_run, run, evaluation))
+        material = prepare(config, partial(divide_as_in_the_run, run, evaluation, draws))
     else:
-        material = prepare(config, partial(divide, config, evaluation))
-        run = untrained_run(config, material, compute, probe, weights=Path(str(config.weights)))
+        material = prepare(config, partial(divide, config, evaluation, draws))
+        run = untrained_run(config, material, compute, probe, encoder, source)
     rows = [(run, config)]
     if run.description()["method"] != "random":
-        rows.append((untrained_run(baseline, material, compute, probe), baseline))
-    score_and_show(rows, material, compute)
+        rows.append((untrained_run(baseline, material, compute, probe, new_encoder(baseline)[0]), baseline))
+    score_and_show(rows, material, compute, draws)
+
+
+def draws_of(config: EvaluateConfig, run: Run | None) -> list[LabelDraw]:
+    """Which labels to score with. Raises `ConfigError` if the encoder was trained on others."""
+    draws = [
+        LabelDraw(fraction, number)
+        for fraction in config.label_fraction
+        for number in range(config.label_draws if fraction < 1 else 1)
+    ]
+    description = {} if run is None else run.description()
+    seen = description.get("label_fraction")
+    if seen is None:
+        return draws
+    own = [ALL_LABELS if seen == 1 else LabelDraw(seen, description["seed"])]
+    if draws not in ([ALL_LABELS], own):
+        raise ConfigError(
+            f"label_fraction={config.label_fraction}: this encoder was trained on {seen:g} of the labels, so it is "
+            "scored with those; train others with lowres-ssl pretrain method=supervised label_fraction=FRACTION"
+        )
+    return own
 
 
 def finished_run(run: Run) -> Run:
@@ -88,13 +113,13 @@ def as_in_the_run(cfg: DictConfig, description: dict[str, Any]) -> DictConfig:
     return merged
 
 
-def divide(config: EvaluateConfig, evaluation: Evaluation, catalogue: Catalogue) -> Split:
+def divide(config: EvaluateConfig, evaluation: Evaluation, draws: list[LabelDraw], catalogue: Catalogue) -> Split:
     split = split_of(config, catalogue)
-    check_images(evaluation, catalogue, split)
+    check_images(evaluation, catalogue, split, draws)
     return split
 
 
-def divide_as_in_the_run(run: Run, evaluation: Evaluation, catalogue: Catalogue) -> Split:
+def divide_as_in_the_run(run: Run, evaluation: Evaluation, draws: list[LabelDraw], catalogue: Catalogue) -> Split:
     """The split that the run wrote down. Raises `CheckpointError` if the images are not those it was made with."""
     got, wanted = catalogue.digest, run.description()["identity"]["images"]["digest"]
     if got != wanted:
@@ -103,5 +128,5 @@ def divide_as_in_the_run(run: Run, evaluation: Evaluation, catalogue: Catalogue)
             "name the folder with the images it was made with: dataset.root=FOLDER"
         )
     split = load_split(run.split, catalogue)
-    check_images(evaluation, catalogue, split)
+    check_images(evaluation, catalogue, split, draws)
     return split

@@ -45,10 +45,11 @@ class Samples(Picture):
     def draw(self, stored: Stored) -> Mapping[str, Figure]:
         """A figure a data set, of the run with the first seed."""
         rows = stored.filters.applied(stored.results)
-        rows = rows[is_trained(rows) & (rows["state"] == "finished")]
+        rows = rows[is_trained(rows) & (rows["state"] == "finished") & (rows["method"] != "supervised")]
         if rows.empty:
             raise DataError(
-                "figure=samples: no finished run that was trained; make one: " + stored.command("method=simclr")
+                "figure=samples: no finished run of a self-supervised method; make one: "
+                + stored.command("method=simclr")
             )
         figures = {}
         for dataset, own in rows.groupby("dataset"):
@@ -139,12 +140,14 @@ def draw_grid(shown: Pictures, classes: Sequence[str], title: str) -> Figure:
 
 
 def from_plain(schema: type[Config], values: Mapping[str, Any]) -> Config:
-    """What `config.plain` made of a config, as its dataclass again: as it was stored, nothing resolved or checked."""
+    """What `config.plain` made of a config, as its dataclass again: as it was stored, nothing resolved or checked.
+
+    A key that is younger than the run is None.
+    """
 
     def revived(hint: Any, value: Any) -> Any:
         if is_dataclass(hint):
             return from_plain(cast(type, hint), value)
         return hint[value] if isinstance(hint, EnumMeta) else value
 
-    hints = get_type_hints(schema)
-    return schema(**{key: revived(hint, values[key]) for key, hint in hints.items() if key in values})
+    return schema(**{key: revived(hint, values.get(key)) for key, hint in get_type_hints(schema).items()})

@@ -1,26 +1,31 @@
 """Self-supervised methods: an encoder's features in, a loss out. One file a method, found by its name.
 
 A method wires heads and says which loss is taken of what; the losses themselves are in `lowres_ssl.losses`. It sees no
-label. Its constructor takes `features` (the encoder's output, D) and what `conf/method/<name>.yaml` holds.
+label, unless it is the supervised baseline. Its constructor takes `features` (the encoder's output, D) where it has
+heads, and what `conf/method/<name>.yaml` holds.
 """
 
+import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from lowres_ssl.build import build
+from lowres_ssl.build import build, find
 from lowres_ssl.randomness import seeded
 
 
 class Method(nn.Module, ABC):
     """Heads on an encoder, and the loss of two views.
 
-    `trains` is false for a method that leaves the encoder as it starts.
+    `trains` is false for a method that leaves the encoder as it starts, see `Untrained`. `sees_labels` is true for a
+    supervised one alone: `loss` then finds the labels (int64 [B]) as the last output of either view.
     """
 
     trains: ClassVar[bool] = True
+    sees_labels: ClassVar[bool] = False
 
     @abstractmethod
     def embed(self, features: Tensor) -> tuple[Tensor, ...]:
@@ -31,16 +36,68 @@ class Method(nn.Module, ABC):
         """Of what `embed` made of the two views: "loss", the scalar to minimise, and its terms, to be shown."""
 
 
-def build_method(arguments: Mapping[str, Any], *, features: int, seed: int) -> Method:
+Encoder = tuple[nn.Module, int]  # float32 [B, 3, S, S] -> [B, D], and D
+
+
+class Untrained(Method):
+    """A baseline: an encoder used as it is. It may bring its own architecture, weights and normalisation.
+
+    `file`: the file that its weights are read from, if a user named one. `adds_size`: whether the sizes of the original
+    images belong to its features.
+    """
+
+    trains = False
+    adds_size: ClassVar[bool] = False
+    file: Path | None = None
+
+    def __init__(self) -> None:  # nn.Module's own takes anything
+        super().__init__()
+
+    def architecture(self, backbone: Callable[[], Encoder]) -> Encoder:
+        """The encoder without its weights; `backbone` builds the one that the config names."""
+        return backbone()
+
+    def weights(self, backbone: str, cache: Path) -> Mapping[str, Tensor] | None:
+        """Its weights, fetched into `cache` if need be; None: as they were initialised.
+
+        Raises `ConfigError`, `DataError` or `CheckpointError`.
+        """
+        return None
+
+    def normalisation(self) -> tuple[list[float], list[float]] | None:
+        """Mean and standard deviation of the three channels that its weights were trained with; None: the images'."""
+        return None
+
+    def entry(self, name: str) -> str:
+        """What tables call it; `name` is the method's."""
+        return name
+
+    # The loop refuses a method that does not train before it asks for these.
+    def embed(self, features: Tensor) -> tuple[Tensor, ...]:
+        raise NotImplementedError(f"{type(self).__name__} trains nothing")
+
+    def loss(self, first: tuple[Tensor, ...], second: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        raise NotImplementedError(f"{type(self).__name__} trains nothing")
+
+
+def find_method(name: str) -> type[Method]:
+    """The class in `methods/<name>.py`. Raises `ConfigError` if there is none."""
+    return find(__name__, name, Method, "method")  # type: ignore[type-abstract]
+
+
+def build_method(arguments: Mapping[str, Any], *, features: int = 1, classes: int = 1, seed: int) -> Method:
     """The method in `methods/<name>.py`, its heads initialised from `seed` without touching the global generators.
 
-    Raises `ConfigError` if there is none or `arguments` do not fit it.
+    `features` and `classes` (of the images) are given to a constructor that takes them. Raises `ConfigError` if there
+    is no such method or `arguments` do not fit it.
     """
     arguments = dict(arguments)
     name = str(arguments.pop("name"))
+    takes = inspect.signature(find_method(name)).parameters
+    given = {key: value for key, value in (("features", features), ("classes", classes)) if key in takes}
     with seeded(seed, "heads"):
         # mypy wants a concrete class, but the base is only what the built one must be.
-        return build(__name__, name, Method, arguments, "method", "method", features=features)  # type: ignore[type-abstract]
+        return build(__name__, name, Method, arguments, "method", "method", **given)  # type: ignore[type-abstract]
 
 
 def mlp(

@@ -1,11 +1,9 @@
 """No training: the encoder that the other methods start from at the same seed."""
 
-from torch import Tensor
-
-from lowres_ssl.methods import Method
+from lowres_ssl.methods import Untrained
 
 
-class Random(Method):
+class Random(Untrained):
     """A randomly initialised encoder, as it is. The row every table needs: on small sets it is a strong baseline.
 
     What it is depends on the architecture's initialisation. A ResNet's BatchNorm layers have never seen an image: in
@@ -15,15 +13,3 @@ class Random(Method):
     the pooling, far shallower than its name, which can make its features better or worse than those of the full random
     network. So it is compared with the methods at the same recipe and seed only.
     """
-
-    trains = False
-
-    def __init__(self, features: int) -> None:
-        super().__init__()
-
-    # The loop refuses a method that does not train before it asks for these.
-    def embed(self, features: Tensor) -> tuple[Tensor, ...]:
-        raise NotImplementedError("method=random trains nothing")
-
-    def loss(self, first: tuple[Tensor, ...], second: tuple[Tensor, ...]) -> dict[str, Tensor]:
-        raise NotImplementedError("method=random trains nothing")

@@ -103,6 +103,11 @@ class Probe(ABC):
                 )
         return []
 
+    def at_fraction(self, fraction: float) -> "Probe":
+        """The probe for this fraction of the labels (above 0, at most 1): itself, unless a setting of it counts
+        images."""
+        return self
+
     @abstractmethod
     def fit_predict(self, features: Features, *, seed: int) -> Prediction:
         """Fit on the training features, choose on validation, predict. The same seed gives the same prediction."""

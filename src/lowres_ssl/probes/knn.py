@@ -1,6 +1,7 @@
 """The k-nearest-neighbour classifier: scikit-learn's, with a softmax vote beside the uniform one."""
 
 from collections.abc import Sequence
+from copy import copy
 from typing import Any, Literal
 
 import numpy as np
@@ -57,6 +58,13 @@ class Knn(Probe):
                 "larger classes can outvote them"
             )
         return warnings
+
+    def at_fraction(self, fraction: float) -> "Knn":
+        """k shrinks with the labels: k times the fraction, rounded, at least 1, so that the same share of the training
+        images votes."""
+        probe = copy(self)
+        probe.k = max(1, round(self.k * fraction))
+        return probe
 
     def fit_predict(self, features: Features, *, seed: int) -> Prediction:
         classifier = KNeighborsClassifier(

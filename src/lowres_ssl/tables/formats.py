@@ -43,7 +43,7 @@ LATEX = {
     "–": "--",
 }
 # How spreadsheets know a formula.
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
+FORMULA = ("=", "+", "-", "@")
 
 
 def markdown(table: Table) -> str:
@@ -114,8 +114,11 @@ def comma_separated(table: Table) -> str:
 
 
 def neutral(value: object) -> object:
-    """A text that a spreadsheet would take for a formula, with an apostrophe before it; numbers as they are."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+    """A text in one line, with an apostrophe before what a spreadsheet would compute; numbers as they are."""
+    if not isinstance(value, str):
+        return value
+    text = one_line(value)
+    return f"'{text}" if text.startswith(FORMULA) else text
 
 
 def footer(table: Table) -> list[str]:

@@ -4,6 +4,7 @@ import os
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -138,6 +139,7 @@ def probe_words(scored: pd.DataFrame, recipe: str, probes: set[str]) -> list[str
     return words
 
 
+@cache
 def default_settings(probe: str, recipe: str) -> dict[str, Any]:
     """What the files of a probe and a recipe say; nothing of one that is not in `conf/`."""
     merged: dict[str, Any] = {}

@@ -25,6 +25,7 @@ from lowres_ssl.tables.numbers import (
 )
 
 EVERYTHING_ELSE = "*"
+CHOSEN = "Batch size: that with the highest mean validation accuracy over the seeds, of equals the smallest."
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def scores_table(name: str, table: TableConfig, frame: pd.DataFrame, filters: Fi
         title=table.title,
         heads=heads_of(table, compared),
         blocks=blocks,
-        notes=table.notes,
+        notes=[*([CHOSEN] if table.batch_size == "best" else []), *table.notes],
         records=records,
         missing=[f"{hole.method} on {hole.dataset} by {hole.probe}" for hole in holes],
         commands=commands(holes, frame, output_dir),

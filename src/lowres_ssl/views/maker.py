@@ -192,12 +192,15 @@ class ViewMaker:
 def evaluation_view(images: Tensor, *, image_size: int, mean: Sequence[float], std: Sequence[float]) -> Tensor:
     """The whole image, resampled and normalised, nothing random: [B, 3, S, S] float32 on the images' device.
 
-    images: [B, C, R, R] uint8, C 3 or 1; mean and std as in `ViewMaker`.
+    images: [B, C, R, R] uint8, C 3 or 1; mean and std as in `ViewMaker`, but that a grey image is normalised three
+    times where they differ by channel, as weights trained on colour expect it.
     """
     side = images.shape[2]
     boxes = np.tile(np.array([0, 0, side, side], dtype=np.int64), (len(images), 1))
     with torch.autocast(images.device.type, enabled=False):
         views = crop_and_resize(images, boxes, image_size)
+    if len(set(mean)) > 1 or len(set(std)) > 1:
+        views = views.expand(-1, 3, -1, -1).contiguous()
     return normalise(views, mean, std, out=views).expand(-1, 3, -1, -1)
 
 

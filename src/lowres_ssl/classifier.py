@@ -1,0 +1,39 @@
+"""The linear classifier that a supervised encoder was trained with: what it says of the encoder's features."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from lowres_ssl.checkpoint import load_tensors, save_tensors
+from lowres_ssl.errors import CheckpointError
+from lowres_ssl.probes import Features, Prediction, Probe
+
+
+class TrainedClassifier(Probe):
+    """End to end: the classifier as it was trained, nothing fitted on the features. Reads `path`, which holds `weight`
+    [C, D] and `bias` [C]."""
+
+    label = "end to end"
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def fit_predict(self, features: Features, *, seed: int) -> Prediction:
+        tensors, _ = load_tensors(self.path)
+        wanted = {"weight": [features.classes, features.train.shape[1]], "bias": [features.classes]}
+        got = {key: list(tensor.shape) for key, tensor in tensors.items()}
+        if got != wanted:
+            raise CheckpointError(f"{self.path}: holds {got}, wanted {wanted}; train the run again with force=true")
+
+        def shares(rows: Tensor) -> Any:
+            weight, bias = (tensors[key].to(rows.device) for key in ("weight", "bias"))
+            return (rows @ weight.T + bias).softmax(dim=1).cpu().numpy()
+
+        return Prediction.from_scores(shares(features.test), shares(features.validation), {"chosen": "by training"})
+
+
+def keep_classifier(path: Path, weights: Mapping[str, Tensor]) -> None:
+    """Write what the head of `methods/supervised.py` learnt; `weights`: its state dict."""
+    save_tensors(path, {key.removeprefix("classifier."): value for key, value in weights.items()}, {})

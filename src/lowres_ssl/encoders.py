@@ -1,0 +1,72 @@
+"""Config -> encoder: its architecture, the weights it starts with, and how its images are normalised."""
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from lowres_ssl.backbones import build_encoder
+from lowres_ssl.checkpoint import load_encoder
+from lowres_ssl.config import Experiment
+from lowres_ssl.errors import ConfigError
+from lowres_ssl.methods import Encoder, Untrained, build_method, find_method
+
+WEIGHTS = "weights"  # `evaluate weights=FILE`: an encoder of which no more is known than its backbone
+
+
+def untrained(config: Experiment) -> Untrained | None:
+    """The method of `config`, if it is a baseline that trains nothing. Raises `ConfigError`."""
+    name = str(config.method["name"])
+    if name == WEIGHTS or not issubclass(find_method(name), Untrained):
+        return None
+    method = build_method(config.method, seed=config.seed)
+    assert isinstance(method, Untrained)
+    return method
+
+
+def new_encoder(config: Experiment) -> Encoder:
+    """The encoder of `config` as it is initialised, and how many features it has."""
+
+    def backbone() -> Encoder:
+        return build_encoder(
+            config.backbone.name,
+            small_stem=config.backbone.small_stem,
+            zero_init_residual=config.backbone.zero_init_residual,
+            seed=config.seed,
+        )
+
+    method = untrained(config)
+    return backbone() if method is None else method.architecture(backbone)
+
+
+def starting_encoder(config: Experiment) -> Encoder:
+    """As `new_encoder`, with what the method brings: the weights of a baseline.
+
+    Raises `ConfigError`, `DataError` or `CheckpointError`; also for an encoder that does not take `image_size`.
+    """
+    encoder, width = new_encoder(config)
+    method = untrained(config)
+    weights = None if method is None else method.weights(config.backbone.name, Path(config.data_dir) / "weights")
+    if weights is not None:
+        load_encoder(encoder, weights, f"method={config.method['name']}")
+        check_image_size(encoder, config.image_size, str(config.method["name"]))
+    return encoder, width
+
+
+def check_image_size(encoder: nn.Module, image_size: int, name: str) -> None:
+    """Transformers take images of one size only; say so before any image is read."""
+    try:
+        with torch.no_grad():
+            encoder.eval()(torch.zeros(1, 3, image_size, image_size))
+    except (AssertionError, RuntimeError) as error:
+        raise ConfigError(
+            f"image_size={image_size}: this encoder (method={name}) does not take it "
+            f"({str(error).splitlines()[0]}); type image_size=224, or the size it was trained with"
+        ) from error
+
+
+def normalisation(config: Experiment) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of the channels: those a baseline's weights were trained with, else the images'."""
+    method = untrained(config)
+    own = None if method is None else method.normalisation()
+    return own or (list(config.images.mean), list(config.images.std))

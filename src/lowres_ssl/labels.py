@@ -1,0 +1,50 @@
+"""Which images keep their labels when only a fraction of them is paid for. Knows positions and classes only."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lowres_ssl.randomness import derive
+
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class LabelDraw:
+    """The `number`-th draw of a `fraction` (above 0, at most 1) of the labels."""
+
+    fraction: float
+    number: int
+
+    @property
+    def is_whole(self) -> bool:
+        return self.fraction == 1
+
+
+ALL_LABELS = LabelDraw(1.0, 0)
+
+
+def drawn(labels: Rows, train: Rows, validation: Rows, draw: LabelDraw) -> tuple[Rows, Rows]:
+    """Positions (int64, ascending) in `train` and in `validation` (rows of `labels`) of the images that keep theirs.
+
+    Stratified: of each class the fraction, rounded to the nearest image; at least one training image. Validation
+    shrinks alike and may lose a class: a choice made with 1% of the labels has to be paid from that 1%. A larger
+    fraction of the same draw has all the labels of a smaller one.
+    """
+    return (
+        positions(labels[train], draw, "train", least=1),
+        positions(labels[validation], draw, "validation", least=0),
+    )
+
+
+def positions(labels: Rows, draw: LabelDraw, side: str, least: int) -> Rows:
+    if draw.is_whole:
+        return np.arange(len(labels))
+    generator = np.random.default_rng(derive(draw.number, "label draw", side))
+    order = generator.permutation(len(labels))  # one order for all fractions
+    chosen = []
+    for label in np.unique(labels):
+        own = order[labels[order] == label]
+        chosen.append(own[: max(least, round(draw.fraction * len(own)))])
+    return np.sort(np.concatenate(chosen)) if chosen else np.arange(0)

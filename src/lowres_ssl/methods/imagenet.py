@@ -1,0 +1,64 @@
+"""No training on your images: torchvision's supervised ImageNet weights, frozen. The paper's ImgNet+TL."""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torchvision import models
+
+from lowres_ssl.build import suggestion
+from lowres_ssl.checkpoint import load_weights
+from lowres_ssl.errors import ConfigError, DataError
+from lowres_ssl.methods import Untrained
+
+
+class Imagenet(Untrained):
+    """Weights of `backbone` by torchvision's name, such as IMAGENET1K_V1, fetched once; or those in a file.
+
+    The images are normalised with `mean` and `std`, as the weights were trained, whatever the data set's own are.
+    """
+
+    def __init__(self, weights: str, mean: list[float], std: list[float]) -> None:
+        super().__init__()
+        self.named = weights
+        self.mean, self.std = mean, std
+        if Path(weights).suffix or Path(weights).exists():
+            self.file = Path(weights)
+
+    def weights(self, backbone: str, cache: Path) -> Mapping[str, Tensor]:
+        if self.file is not None:
+            return load_weights(self.file)
+        known = models.get_model_weights(backbone)
+        if self.named not in known.__members__:
+            names = list(known.__members__)
+            hint = suggestion(self.named, names, "method.weights={}")
+            raise ConfigError(
+                f"method.weights={self.named}: {backbone} has {', '.join(names) or 'none'}; or name a file{hint}"
+            )
+        return load_weights(fetched(known[self.named].url, cache))
+
+    def normalisation(self) -> tuple[list[float], list[float]]:
+        return self.mean, self.std
+
+
+def fetched(url: str, cache: Path) -> Path:
+    """The file of `url` in `cache`, downloaded if it is not there, its bytes as its name says (torchvision's names end
+    in the first digits of their SHA-256). Raises `DataError`."""
+    path = cache / url.rsplit("/", 1)[1]
+    by_hand = f"fetch {url} by other means and type method.weights=FILE"
+    found = re.search(r"-([0-9a-f]{8,})\.", path.name)
+    wanted = found.group(1) if found else ""
+    if not path.exists():
+        try:
+            cache.mkdir(parents=True, exist_ok=True)
+            torch.hub.download_url_to_file(url, str(path), hash_prefix=wanted, progress=False)
+        except (OSError, RuntimeError) as error:  # no network; other bytes than promised
+            raise DataError(f"{url}: cannot be fetched ({error}); {by_hand}") from error
+    with path.open("rb") as file:
+        got = hashlib.file_digest(file, "sha256").hexdigest()
+    if not got.startswith(wanted):
+        raise DataError(f"{path}: damaged, got SHA-256 {got[:8]}, wanted {wanted}; remove it to have it fetched again")
+    return path

@@ -1,0 +1,26 @@
+"""No encoder at all: the mean colour and the size of each image. A row that exposes shortcuts."""
+
+from collections.abc import Callable
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from lowres_ssl.methods import Encoder, Untrained
+
+
+class Trivial(Untrained):
+    """The mean of each channel, and the logarithms of the original's height and width, standardised on the training
+    images. What scores well by these was told apart by the scanner, the stain or the cropping, and not by the tissue.
+    """
+
+    adds_size: ClassVar[bool] = True
+
+    def architecture(self, backbone: Callable[[], Encoder]) -> Encoder:
+        return MeanColour(), 3
+
+
+class MeanColour(nn.Module):
+    """[B, 3, S, S] -> float32 [B, 3]."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images.float().mean(dim=(2, 3))

@@ -1,0 +1,275 @@
+"""Baselines are runs like any other: ImageNet's weights, any timm encoder, supervised, trivial features; and what
+starts from an encoder instead of from random."""
+
+import hashlib
+import json
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torchvision import models
+from typed import SMALL, Command, paint
+
+from lowres_ssl.methods import imagenet
+
+DATA = ("dataset=folder", *SMALL)
+
+
+def the_run(outputs: Path, pattern: str) -> Path:
+    (run,) = outputs.glob(f"*/{pattern}")
+    return run
+
+
+def result_of(run: Path, probe: str) -> dict[str, Any]:
+    (path,) = run.glob(f"{probe}-*/result.json")
+    return dict(json.loads(path.read_text()))
+
+
+@pytest.fixture
+def weights() -> dict[str, torch.Tensor]:
+    """A ResNet18 with a classification layer, not randomly initialised as ours is."""
+    torch.manual_seed(7)
+    return models.resnet18().state_dict()
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "model.backbone."])
+def test_imagenet_weights_from_a_file_are_the_runs_encoder(
+    lowres_ssl: Command, cells: Path, tmp_path: Path, weights: dict[str, torch.Tensor], prefix: str
+) -> None:
+    torch.save({"state_dict": {f"{prefix}{key}": value for key, value in weights.items()}}, tmp_path / "w.pth")
+    answer = lowres_ssl("pretrain", "method=imagenet", "method.weights=w.pth", *DATA)
+    assert answer.code == 0, answer.err
+    assert "ImageNet, frozen" in answer.out
+    assert "random initialisation" in answer.out
+    encoder = load_file(the_run(tmp_path / "outputs", "folder-imagenet-*") / "encoder.safetensors")
+    assert all(torch.equal(encoder[key], value) for key, value in weights.items() if not key.startswith("fc."))
+
+
+def test_a_file_is_what_it_holds_and_not_where_it_lies(
+    lowres_ssl: Command, cells: Path, tmp_path: Path, weights: dict[str, torch.Tensor]
+) -> None:
+    save_file(weights, tmp_path / "one.safetensors")
+    save_file(weights, tmp_path / "two.safetensors")
+    for name in ("one", "two"):
+        answer = lowres_ssl("pretrain", "method=imagenet", f"method.weights={name}.safetensors", *DATA)
+        assert answer.code == 0, answer.err
+    assert len(list((tmp_path / "outputs" / "pretrain").glob("folder-imagenet-*"))) == 1
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """The address of a server on this machine and the folder it serves."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    serving = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
+    thread = threading.Thread(target=serving.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{serving.server_port}", folder
+    serving.shutdown()
+    serving.server_close()
+    thread.join()
+
+
+def test_weights_are_fetched_once_and_checked(server: tuple[str, Path], tmp_path: Path) -> None:
+    address, folder = server
+    content = b"weights" * 1000
+    name = f"resnet18-{hashlib.sha256(content).hexdigest()[:8]}.pth"
+    (folder / name).write_bytes(content)
+    cache = tmp_path / "cache"
+    path = imagenet.fetched(f"{address}/{name}", cache)
+    assert path.read_bytes() == content
+    (folder / name).unlink()
+    assert imagenet.fetched(f"{address}/{name}", cache) == path  # now without the server's
+    path.write_bytes(content[:-1])
+    with pytest.raises(imagenet.DataError, match=r"damaged, got SHA-256 .* remove it"):
+        imagenet.fetched(f"{address}/{name}", cache)
+
+
+def test_other_bytes_than_promised_are_not_kept(server: tuple[str, Path], tmp_path: Path) -> None:
+    address, folder = server
+    (folder / "resnet18-00000000.pth").write_bytes(b"something else")
+    with pytest.raises(imagenet.DataError, match=r"cannot be fetched .*method.weights=FILE"):
+        imagenet.fetched(f"{address}/resnet18-00000000.pth", tmp_path / "cache")
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_unknown_name_of_weights_is_told_with_the_known_ones(lowres_ssl: Command, cells: Path) -> None:
+    answer = lowres_ssl("pretrain", "method=imagenet", "method.weights=IMAGENET1K_V7", *DATA)
+    assert answer.code == 2
+    assert "resnet18 has IMAGENET1K_V1" in answer.last_line
+
+
+def test_weights_of_another_architecture_are_refused_before_the_images(lowres_ssl: Command, tmp_path: Path) -> None:
+    save_file(models.resnet34().state_dict(), tmp_path / "w.safetensors")
+    answer = lowres_ssl("pretrain", "method=imagenet", "method.weights=w.safetensors", *DATA)
+    assert answer.code == 4  # and not 3: there are no images at all
+    assert "weights of another architecture (layer1.2." in answer.last_line
+
+
+def test_pickle_that_wants_to_run_code_is_refused(lowres_ssl: Command, tmp_path: Path) -> None:
+    torch.save(Path("x"), tmp_path / "w.pth")
+    answer = lowres_ssl("pretrain", "method=imagenet", "method.weights=w.pth", *DATA)
+    assert answer.code == 4
+    assert "neither safetensors nor a PyTorch file of plain tensors" in answer.last_line
+
+
+def test_two_encoders_in_a_file_are_refused(
+    lowres_ssl: Command, tmp_path: Path, weights: dict[str, torch.Tensor]
+) -> None:
+    both = {f"{part}.{key}": value.clone() for part in ("student", "teacher") for key, value in weights.items()}
+    save_file(both, tmp_path / "w.safetensors")
+    answer = lowres_ssl("pretrain", "method=imagenet", "method.weights=w.safetensors", *DATA)
+    assert answer.code == 4
+    assert "holds several encoders (student., teacher.)" in answer.last_line
+
+
+def test_timm_encoder_with_weights_from_a_file(lowres_ssl: Command, cells: Path, tmp_path: Path) -> None:
+    timm = pytest.importorskip("timm")
+    model = timm.create_model("test_resnet", pretrained=False)
+    save_file(model.state_dict(), tmp_path / "w.safetensors")
+    typed = ("method=pretrained", "method.model=test_resnet", "method.weights=w.safetensors", *DATA, "image_size=32")
+    answer = lowres_ssl("pretrain", *typed)
+    assert answer.code == 0, answer.err
+    assert "pretrained test_resnet" in answer.out
+    run = the_run(tmp_path / "outputs", "folder-pretrained-*")
+    stored = load_file(run / "encoder.safetensors")
+    assert all(torch.equal(value, model.state_dict()[key]) for key, value in stored.items())
+    again = lowres_ssl("evaluate", f"run={run}", "probe.knn.k=3")
+    assert again.code == 0, again.err
+
+
+def test_transformer_says_which_size_it_does_not_take(lowres_ssl: Command, cells: Path, tmp_path: Path) -> None:
+    timm = pytest.importorskip("timm")
+    save_file(timm.create_model("test_vit", pretrained=False).state_dict(), tmp_path / "w.safetensors")
+    typed = ("method=pretrained", "method.model=test_vit", "method.weights=w.safetensors", *DATA)
+    answer = lowres_ssl("pretrain", *typed)
+    assert answer.code == 2
+    assert answer.last_line.startswith("lowres-ssl: image_size=20: this encoder")
+
+
+def test_unknown_timm_model_is_told_with_the_nearest(lowres_ssl: Command) -> None:
+    pytest.importorskip("timm")
+    answer = lowres_ssl("pretrain", "method=pretrained", "method.model=resnet5O", *DATA)
+    assert answer.code == 2
+    assert "did you mean method.model=resnet50" in answer.last_line
+
+
+def test_trivial_features_are_colour_and_size_standardised(lowres_ssl: Command, tmp_path: Path) -> None:
+    root = tmp_path / "data" / "folder"
+    for number in range(20):  # one shade: only the size tells the classes apart
+        paint(root / "large" / f"{number}.png", 120, seed=number, size=40)
+        paint(root / "small" / f"{number}.png", 120, seed=100 + number, size=20)
+    answer = lowres_ssl("pretrain", "method=trivial", *DATA)
+    assert answer.code == 0, answer.err
+    run = the_run(tmp_path / "outputs", "folder-trivial-*")
+    (path,) = run.glob("features-*.safetensors")
+    features = load_file(path)
+    assert features["train"].shape[1] == 5
+    torch.testing.assert_close(features["train"].mean(dim=0), torch.zeros(5), atol=1e-5, rtol=0)
+    torch.testing.assert_close(features["train"].std(dim=0, correction=0), torch.ones(5), atol=1e-4, rtol=0)
+    assert result_of(run, "knn")["test"]["accuracy"] == 1
+
+
+def test_supervised_learns_from_the_labels_and_is_scored_end_to_end(
+    lowres_ssl: Command, cells: Path, tmp_path: Path
+) -> None:
+    answer = lowres_ssl("pretrain", "method=supervised", "recipe=tuned", *DATA, "epochs=15", "views.jitter=0")
+    assert answer.code == 0, answer.err
+    assert "end to end" in answer.out
+    run = the_run(tmp_path / "outputs", "folder-supervised-*")
+    result = result_of(run, "classifier")
+    assert result["test"]["accuracy"] > 0.8
+    # The numbers are those of the classifier on the stored features.
+    (path,) = run.glob("features-*.safetensors")
+    head = load_file(run / "classifier.safetensors")
+    scores = (load_file(path)["test"] @ head["weight"].T + head["bias"]).softmax(dim=1)
+    (stored,) = run.glob("classifier-*/predictions.npz")
+    np.testing.assert_allclose(np.load(stored)["test_scores"], scores, atol=1e-6)
+
+
+def test_supervised_sees_the_fraction_of_the_labels_that_is_typed(
+    lowres_ssl: Command, cells: Path, tmp_path: Path
+) -> None:
+    answer = lowres_ssl("pretrain", "method=supervised", *DATA, "label_fraction=0.5", "batch_size=4")
+    assert answer.code == 0, answer.err
+    run = the_run(tmp_path / "outputs", "folder-supervised-*")
+    for probe in ("knn", "linear", "classifier"):
+        result = result_of(run, probe)
+        assert result["images"] == {"train": 14, "validation": 2, "test": 8}
+        assert result["labels"] == {"fraction": 0.5, "draw": 0}
+    again = lowres_ssl("evaluate", f"run={run}", "label_fraction=[1.0]", "probe.knn.k=3")
+    assert again.code == 0, again.err
+    assert "50% of the labels" in again.out  # those it was trained with, and no others
+    assert lowres_ssl("evaluate", f"run={run}", "label_fraction=[0.1]").code == 2
+
+
+def test_evaluation_with_fractions_of_the_labels(lowres_ssl: Command, trained: Path) -> None:
+    answer = lowres_ssl("evaluate", f"run={trained}", "label_fraction=[0.25,1.0]", "label_draws=2")
+    assert answer.code == 0, answer.err
+    assert "25% of the labels" in answer.out
+    assert "100% of the labels" in answer.out
+    found = [json.loads(path.read_text()) for path in trained.glob("knn-*/result.json")]
+    quarter = [result for result in found if result["labels"]["fraction"] == 0.25]
+    assert {result["labels"]["draw"] for result in quarter} == {0, 1}
+    assert all(result["images"]["train"] == 8 for result in quarter)  # a quarter of 14 is 4 a class
+    assert all(result["details"]["k"] == 1 for result in quarter)  # a quarter of 5
+
+
+def test_training_goes_on_from_a_run_or_a_file(lowres_ssl: Command, trained: Path, tmp_path: Path) -> None:
+    start = load_file(trained / "encoder.safetensors")
+    typed = ("pretrain", "method=dcl", *DATA, "learning_rate=1e-12", "backbone.zero_init_residual=true")
+    answer = lowres_ssl(*typed, f"initial_weights={trained.name}")
+    assert answer.code == 0, answer.err
+    assert "dcl from simclr" in answer.out
+    assert "weights of simclr" in answer.out
+    assert "random initialisation" in answer.out
+    runs = set((tmp_path / "outputs" / "pretrain").glob("folder-dcl-*"))
+    (run,) = runs
+    learnt = load_file(run / "encoder.safetensors")
+    torch.testing.assert_close(learnt["conv1.weight"], start["conv1.weight"])
+    # The same weights from a file are the same run.
+    answer = lowres_ssl(*typed, f"initial_weights={trained / 'encoder.safetensors'}")
+    assert "finished already" in answer.err
+    assert set((tmp_path / "outputs" / "pretrain").glob("folder-dcl-*")) == runs
+    # And none at all is another.
+    assert lowres_ssl(*typed, "evaluate=false").code == 0
+    assert len(list((tmp_path / "outputs" / "pretrain").glob("folder-dcl-*"))) == 2
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (("method=dcl", "label_fraction=0.5"), "method=dcl sees no labels"),
+        (("method=supervised", "pretrain_on=all"), "would see the test labels"),
+        (("method=random", "initial_weights=x.safetensors"), "neither a run nor a file of weights"),
+        (("method=dcl", "initial_weights=nothing"), "neither a run nor a file of weights"),
+        (("method=supervised", "label_fraction=0"), "label_fraction=0.0: wanted a number above 0"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_before_the_images(
+    lowres_ssl: Command, typed: tuple[str, ...], said: str
+) -> None:
+    answer = lowres_ssl("pretrain", *typed, *DATA)
+    assert answer.code in (2, 4)
+    assert said in answer.last_line
+
+
+def test_subset_is_a_set_of_its_own_and_stays_the_same(lowres_ssl: Command, cells: Path, tmp_path: Path) -> None:
+    answer = lowres_ssl("pretrain", "method=random", *DATA, "dataset.subset=30")
+    assert answer.code == 0, answer.err
+    assert "a fixed subset of 30 of the 40 images" in answer.err
+    split = json.loads((the_run(tmp_path / "outputs", "folder-random-*") / "split.json").read_text())
+    assert len(split["train"]) + len(split["val"]) + len(split["test"]) == 30
+    assert lowres_ssl("pretrain", "method=random", *DATA, "dataset.subset=41").code == 3

@@ -1,0 +1,161 @@
+"""`lowres-ssl tables` as it is typed: what is printed and written, a new table, strict, and the commands it gives."""
+
+import csv
+import re
+import shlex
+import textwrap
+from pathlib import Path
+
+import pytest
+from stored_runs import made_up_run
+from typed import Command
+
+
+@pytest.fixture
+def outputs(tmp_path: Path) -> Path:
+    """Runs of two of the four methods and of random initialisation."""
+    for seed in (0, 1):
+        for place, method in enumerate(("dcl", "vicreg", "random")):
+            for probe in ("knn", "linear"):
+                made_up_run(tmp_path / "outputs", method=method, seed=seed, probe=probe, accuracy=0.8 - 0.1 * place)
+    return tmp_path / "outputs"
+
+
+def test_tables_are_printed_and_written_in_three_formats(lowres_ssl: Command, outputs: Path) -> None:
+    answer = lowres_ssl("tables", "table=[paper1,paper2,paper3,recipes]", "dataset=phantom")
+    assert answer.code == 0, answer.err
+    written = {path.name for path in (outputs / "tables").iterdir()}
+    assert written == {
+        f"{name}.{ending}" for name in ("paper1", "paper2", "paper3", "recipes") for ending in ("md", "csv", "tex")
+    }
+    assert (outputs / "tables" / "paper2.md").read_text() in answer.out
+    records = list(csv.DictReader((outputs / "tables" / "paper2.csv").read_text().splitlines()))
+    assert {record["dataset"] for record in records} == {"phantom"}
+    assert r"\toprule" in (outputs / "tables" / "paper2.tex").read_text()
+
+
+def test_same_results_give_the_same_bytes(lowres_ssl: Command, outputs: Path) -> None:
+    typed = ("tables", "table=[paper2]", "dataset=phantom")
+    assert lowres_ssl(*typed).code == 0
+    before = {path: path.read_bytes() for path in (outputs / "tables").iterdir()}
+    assert lowres_ssl(*typed).code == 0
+    assert {path: path.read_bytes() for path in (outputs / "tables").iterdir()} == before
+
+
+def test_new_table_is_one_yaml(lowres_ssl: Command, outputs: Path, tmp_path: Path) -> None:
+    (tmp_path / "my_conf" / "table").mkdir(parents=True)
+    (tmp_path / "my_conf" / "table" / "mine.yaml").write_text(
+        textwrap.dedent("""\
+            # @package table.mine
+            title: My table
+            kind: scores
+            probe: [knn, linear]
+            datasets: [phantom]
+            metrics: [balanced_accuracy]
+            batch_size: 64
+            rows:
+              dcl: {label: ours, entries: [dcl]}
+              vicreg: {entries: [vicreg], paper: {phantom: {balanced_accuracy: 0.5}}}
+            """)
+    )
+    answer = lowres_ssl("tables", "--config-dir", "my_conf", "table=mine", "strict=true")
+    assert answer.code == 0, answer.err
+    lines = [re.split(r" *\| *", line)[1:-1] for line in answer.out.splitlines() if line.startswith("| ")]
+    assert lines[0] == ["", "batch size", "balanced accuracy", "95% interval", "paper", "difference"]
+    assert lines[2][:3] == ["ours", "64", "**0.800 ± 0.000**"]
+    assert lines[3][0] == "vicreg"
+    assert lines[3][4:] == ["0.500", "+0.200"]
+    assert (outputs / "tables" / "mine.md").exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("colour: red", "table/mine.yaml: table.mine.colour: Key 'colour' not in 'TableConfig'; mend the file"),
+        ("metrics: [auroc]", "table.mine.metrics=auroc: wanted some of accuracy"),
+        ("batch_size: many", "table.mine.batch_size=many: wanted best"),
+        ("kind: other", "table.mine.kind: Invalid value 'other', expected one of [scores, recipes, tuned]"),
+        ("rows: {}", "table.mine.rows={}: wanted at least one row"),
+        ('rows: {all: {entries: ["*"]}}', "wanted a method to begin with, or optional: true"),
+    ],
+)
+def test_table_that_makes_no_sense_is_refused(lowres_ssl: Command, tmp_path: Path, line: str, said: str) -> None:
+    (tmp_path / "my_conf" / "table").mkdir(parents=True)
+    good = {
+        "title": "title: My table",
+        "kind": "kind: scores",
+        "probe": "probe: [knn]",
+        "datasets": "datasets: [phantom]",
+        "metrics": "metrics: [accuracy]",
+        "batch_size": "batch_size: best",
+        "rows": "rows: {dcl: {entries: [dcl]}}",
+    }
+    lines = good | {line.partition(":")[0]: line}
+    (tmp_path / "my_conf" / "table" / "mine.yaml").write_text("\n".join(["# @package table.mine", *lines.values()]))
+    answer = lowres_ssl("tables", "--config-dir", "my_conf", "table=mine")
+    assert answer.code == 2
+    assert said in answer.err
+
+
+def test_strict_refuses_a_missing_cell_and_writes_nothing(lowres_ssl: Command, outputs: Path) -> None:
+    answer = lowres_ssl("tables", "table=[paper2]", "dataset=phantom", "strict=true")
+    assert answer.code == 2
+    assert answer.err.count("\n") == 1
+    assert (
+        "no result for 2 cells, the first is paper2: simclr on phantom by knn; type lowres-ssl pretrain" in answer.err
+    )
+    assert not (outputs / "tables").exists()
+
+
+def test_runs_of_two_recipes_are_refused_and_the_key_helps(lowres_ssl: Command, outputs: Path) -> None:
+    made_up_run(outputs, method="simclr", recipe="tuned")
+    answer = lowres_ssl("tables", "table=[paper2]", "dataset=phantom")
+    assert answer.code == 2
+    assert "type recipe=paper or recipe=tuned" in answer.err
+    assert not (outputs / "tables").exists()
+    assert lowres_ssl("tables", "table=[paper2]", "dataset=phantom", "recipe=paper").code == 0
+
+
+def test_settings_are_typed_as_they_are_shown(lowres_ssl: Command, outputs: Path) -> None:
+    made_up_run(outputs, method="simclr", settings={"k": 5})
+    assert lowres_ssl("tables", "table=[paper2]", "dataset=phantom").code == 2
+    answer = lowres_ssl("tables", "table=[paper2]", "dataset=phantom", "settings=k=5, vote=uniform")
+    assert answer.code == 0, answer.err
+    assert "KNN (k=5)" in answer.out
+
+
+def test_commands_below_a_table_can_be_typed(lowres_ssl: Command, outputs: Path) -> None:
+    made_up_run(outputs, method="vicreg", recipe="released_code", split="official", settings={"k": 7})
+    answer = lowres_ssl("tables", "table=[paper2,recipes]", "recipe=released_code")
+    lines = [line for line in answer.out.splitlines() if line.startswith("lowres-ssl pretrain")]
+    assert len(lines) > 3
+    for line in set(lines):
+        words = [word for word in shlex.split(line)[1:] if word != "-m"]
+        # A sweep composes with the first of its values.
+        words = [re.sub(r"^([\w.]+=[^\[,]*),.*$", r"\1", word) for word in words]
+        composed = lowres_ssl(*words, "--cfg", "job")
+        assert composed.code == 0, f"{line}\n{composed.err}"
+        for word in words[1:]:
+            key, _, value = word.partition("=")
+            if key in ("recipe", "split", "split_seed", "image_size", "epochs"):
+                assert f"\n{key}: {value}\n" in composed.out
+
+
+def test_typed_batch_size_goes_before_the_tables(lowres_ssl: Command, outputs: Path) -> None:
+    made_up_run(outputs, batch_size=16, accuracy=0.5)
+    answer = lowres_ssl("tables", "table=[paper2]", "dataset=phantom", "batch_size=16")
+    assert re.search(r"\| DCL +\| +16 \| +0.500 \|", answer.out)
+    wrong = lowres_ssl("tables", "batch_size=1")
+    assert wrong.code == 2
+    assert "batch_size=1: wanted best, or a number of at least 2" in wrong.err
+
+
+def test_name_that_no_result_has_is_said(lowres_ssl: Command, outputs: Path) -> None:
+    answer = lowres_ssl("tables", "table=[paper2]", "dataset=phantm")
+    assert "dataset=phantm: no stored result has it; there is phantom" in answer.err
+
+
+def test_empty_outputs_give_tables_of_dashes(lowres_ssl: Command) -> None:
+    answer = lowres_ssl("tables", "table=[paper1,paper2,paper3,recipes]")
+    assert answer.code == 0, answer.err
+    assert "lowres-ssl pretrain -m method=dcl,simclr,simsiam,vicreg,random dataset=breast" in answer.out

@@ -1,0 +1,39 @@
+"""Tables of `conf/table/` as they are composed, built from made-up runs."""
+
+from pathlib import Path
+from typing import Any, cast
+
+from omegaconf import OmegaConf
+
+from lowres_ssl.ledger import ledger
+from lowres_ssl.selection import Filters
+from lowres_ssl.table_schema import TableConfig
+from lowres_ssl.tables import Block, Table
+from lowres_ssl.tables.recipes import recipes_table
+from lowres_ssl.tables.scores import scores_table
+from lowres_ssl.tables.tuned import tuned_table
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
+KINDS = {"scores": scores_table, "recipes": recipes_table, "tuned": tuned_table}
+
+
+def config_of(name: str, **changed: Any) -> TableConfig:
+    said = OmegaConf.merge(OmegaConf.structured(TableConfig), OmegaConf.load(CONF / "table" / f"{name}.yaml"), changed)
+    return cast(TableConfig, OmegaConf.to_object(said))
+
+
+def table_of(name: str, output_dir: Path, *, config: TableConfig | None = None, **filters: Any) -> Table:
+    config = config or config_of(name)
+    frame, problems = ledger(output_dir)
+    assert problems == []
+    return KINDS[config.kind.name](name, config, frame, Filters(**filters), output_dir)
+
+
+def line_of(block: Block, label: str) -> list[str]:
+    """What stands in the line of a block that begins so."""
+    (line,) = [line for line in block.lines if line[0].text == label]
+    return [cell.text for cell in line]
+
+
+def bold_in(block: Block, place: int) -> list[str]:
+    return [line[0].text for line in block.lines if line[place].bold]

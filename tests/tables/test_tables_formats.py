@@ -1,0 +1,161 @@
+"""Markdown, CSV and LaTeX: their structure, and that nothing in a name can break out of its cell."""
+
+import csv
+import io
+import re
+from pathlib import Path
+
+import pytest
+from made_tables import table_of
+from stored_runs import made_up_run
+
+from lowres_ssl.tables import DASH, Block, Table, Text
+from lowres_ssl.tables.formats import comma_separated, latex, markdown
+
+SPECIAL = r"a|b_c & 50% #1 {x} \y $z$ ~^ <t> [u] *v* `w` _x_"
+
+TABLE = Table(
+    name="a_table",
+    title="A title & more",
+    heads=["", "accuracy", "95% interval"],
+    blocks=[
+        Block("Cells, k = 5", [[Text("DCL"), Text("0.842 ± 0.004", bold=True), Text("0.8 to 0.9†")]], ["seeds 0, 1"]),
+        Block("Others", [[Text("VICReg"), Text(DASH), Text(DASH)], [Text("x"), Text("−0.1"), Text("1")]]),
+    ],
+    notes=["A note."],
+    records=[{"label": "DCL", "value": 0.842, "difference": -0.5}],
+    missing=["vicreg on others by knn"],
+    commands=["lowres-ssl pretrain method=vicreg"],
+)
+
+MARKDOWN = """\
+# A title & more
+
+## Cells, k = 5
+
+|     |          accuracy | 95% interval |
+| --- | ----------------: | -----------: |
+| DCL | **0.842 ± 0.004** |  0.8 to 0.9† |
+
+seeds 0, 1
+
+## Others
+
+|        | accuracy | 95% interval |
+| ------ | -------: | -----------: |
+| VICReg |        – |            – |
+| x      |     −0.1 |            1 |
+"""
+
+LATEX = r"""\begin{table}
+  \centering
+  \caption{A title \& more}
+  \label{tab:a-table}
+  \begin{tabular}{lrr}
+    \toprule
+     & accuracy & 95\% interval \\
+    \midrule
+    \multicolumn{3}{l}{Cells, k = 5} \\
+    DCL & \textbf{0.842 $\pm$ 0.004} & 0.8 to 0.9$\dagger$ \\
+    \midrule
+    \multicolumn{3}{l}{Others} \\
+    VICReg & -- & -- \\
+    x & $-$0.1 & 1 \\
+    \bottomrule
+  \end{tabular}
+  \par\footnotesize
+  Cells, k = 5: seeds 0, 1
+"""
+
+
+def named(text: str) -> Table:
+    """A table whose every text is this one."""
+    return Table(
+        name=text,
+        title=text,
+        heads=["", text],
+        blocks=[Block(text, [[Text(text), Text(text, bold=True)]] * 2, [text])],
+        notes=[text],
+        records=[{"label": text, "value": -0.5}],
+    )
+
+
+def test_markdown_letter_for_letter() -> None:
+    written = markdown(TABLE)
+    assert written.startswith(MARKDOWN)
+    assert written.endswith("```bash\nlowres-ssl pretrain method=vicreg\n```\n")
+    for said in ("Bold: the best", "† fewer than 15 test groups", "A note."):
+        assert said in written
+
+
+def test_latex_letter_for_letter() -> None:
+    written = latex(TABLE)
+    assert written.startswith(LATEX)
+    assert written.endswith("\\end{table}\n% Missing cells; what fills them:\n% lowres-ssl pretrain method=vicreg\n")
+
+
+def balanced(written: str) -> bool:
+    """Whether groups, dollars and environments close in LaTeX."""
+    bare = re.sub(r"\\[\\{}$&#_%]", "", written)
+    depth = 0
+    for letter in bare:
+        depth += {"{": 1, "}": -1}.get(letter, 0)
+        if depth < 0:
+            return False
+    opened, closed = re.findall(r"\\begin\{(\w+)\}", bare), re.findall(r"\\end\{(\w+)\}", bare)
+    return depth == 0 and bare.count("$") % 2 == 0 and opened == closed[::-1]
+
+
+def rows_in(written: str) -> list[str]:
+    """The lines of the tabular that end a row, but for the headings that span it."""
+    inside = written.split("\\toprule")[1].split("\\bottomrule")[0]
+    return [line for line in inside.splitlines() if line.endswith("\\\\") and "multicolumn" not in line]
+
+
+@pytest.mark.parametrize("text", [SPECIAL, *SPECIAL.split(), "line\nbreak", "ends in \\"])
+def test_latex_is_sound_whatever_the_names_are(text: str) -> None:
+    written = latex(named(text))
+    assert balanced(written)
+    rows = rows_in(written)
+    assert len(rows) == 3
+    assert [len(re.findall(r"(?<!\\)&", row)) for row in rows] == [1, 1, 1]
+    assert not any(row.lstrip().startswith(("[", "*")) for row in rows if text.startswith("["))
+
+
+@pytest.mark.parametrize("text", [SPECIAL, *SPECIAL.split(), "line\nbreak", "ends in \\"])
+def test_markdown_is_sound_whatever_the_names_are(text: str) -> None:
+    lines = [line for line in markdown(named(text)).splitlines() if line.startswith("|")]
+    assert len(lines) == 4
+    assert {len(re.findall(r"(?<!\\)(?:\\\\)*\|", line)) for line in lines} == {3}
+    assert len({len(line) for line in lines}) == 1
+    without_escapes = re.sub(r"\\.", "", lines[2].replace("**", ""))
+    assert not re.search(r"[*`<\[]|(?<!\w)_|_(?!\w)", without_escapes)
+
+
+def test_underscore_inside_a_word_stays_as_it_is() -> None:
+    assert "split_seed 0" in markdown(named("split_seed 0"))
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", "\t=x", "\r\n-x"])
+def test_text_that_a_spreadsheet_would_compute_is_neutralised(text: str) -> None:
+    (row,) = csv.DictReader(io.StringIO(comma_separated(named(text)), newline=""))
+    assert row["label"] == f"'{text.strip()}"
+    assert float(row["value"]) == -0.5
+
+
+def test_csv_quotes_what_needs_it() -> None:
+    text = 'a,"b" c'
+    (row,) = csv.DictReader(io.StringIO(comma_separated(named(text)), newline=""))
+    assert row["label"] == text
+
+
+def test_stored_title_that_attacks_every_format_comes_out_whole(tmp_path: Path) -> None:
+    made_up_run(tmp_path, title=SPECIAL)
+    table = table_of("paper2", tmp_path, dataset="phantom")
+    assert table.blocks[0].heading.startswith(SPECIAL)
+    written = latex(table)
+    assert balanced(written)
+    assert len({len(re.findall(r"(?<!\\)&", row)) for row in rows_in(written)}) == 1
+    records = list(csv.DictReader(io.StringIO(comma_separated(table))))
+    assert len(records) == len(table.records)
+    assert {record["dataset"] for record in records} == {"phantom"}

@@ -1,0 +1,253 @@
+"""Numbers of a table against scikit-learn; planted mistakes; what is bold, what a dash, what is said below."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made_tables import bold_in, config_of, line_of, table_of
+from sklearn.metrics import accuracy_score, f1_score
+from stored_runs import made_up_run
+
+from lowres_ssl.errors import CheckpointError, ConfigError
+from lowres_ssl.runs import read_predictions
+
+METHODS = ("dcl", "simclr", "simsiam", "vicreg")
+ENTRIES = {"DCL": "dcl", "SimCLR": "simclr", "SimSiam": "simsiam", "VICReg": "vicreg"}
+
+
+def full(output_dir: Path, dataset: str = "pneumonia", probe: str = "knn", seeds: int = 2) -> None:
+    """Every cell of a table of the paper: four methods, random and ImageNet."""
+    for place, method in enumerate((*METHODS, "random", "imagenet")):
+        for seed in range(seeds):
+            accuracy = 0.6 + 0.05 * place + 0.01 * seed if method in METHODS else 0.99
+            made_up_run(output_dir, method=method, dataset=dataset, probe=probe, seed=seed, accuracy=accuracy)
+
+
+def test_numbers_equal_those_of_scikit_learn(tmp_path: Path) -> None:
+    """Independently of all that selects and counts: from the folders' names and the stored arrays."""
+    for place, method in enumerate(METHODS):
+        for seed in range(3):
+            for size, validation in ((16, 0.6), (64, 0.7)):
+                made_up_run(
+                    tmp_path,
+                    method=method,
+                    dataset="breast",
+                    seed=seed,
+                    batch_size=size,
+                    classes=("a", "b", "c"),
+                    accuracy=0.5 + 0.1 * place - 0.03 * seed,
+                    validation_accuracy=validation,
+                )
+    table = table_of("paper2", tmp_path, dataset="breast")
+    for label, method in ENTRIES.items():
+        found = {"accuracy": [], "weighted_f1": []}
+        for path in sorted((tmp_path / "pretrain").glob(f"breast-{method}-bs64-s*/knn-*")):
+            arrays = read_predictions(path)
+            truth, guess = arrays["test_labels"], arrays["test_predictions"]
+            found["accuracy"].append(accuracy_score(truth, guess))
+            found["weighted_f1"].append(f1_score(truth, guess, average="weighted"))
+        accuracy, f1 = (f"{np.mean(each):.3f} ± {np.std(each, ddof=1):.3f}" for each in found.values())
+        line = line_of(table.blocks[0], label)
+        assert (line[1], line[2], line[6]) == ("64", accuracy, f1)
+        for metric, values in found.items():
+            (record,) = [each for each in table.records if each["label"] == label and each["metric"] == metric]
+            assert record["value"] == pytest.approx(np.mean(values), abs=1e-6)
+            assert record["low"] < record["value"] < record["high"]
+
+
+def test_papers_number_and_the_difference_stand_beside(tmp_path: Path) -> None:
+    made_up_run(tmp_path, dataset="breast", images=100, accuracy=0.8)
+    line = line_of(table_of("paper2", tmp_path, dataset="breast").blocks[0], "DCL")
+    assert (line[2], line[4], line[5]) == ("0.800", "0.837", "−0.037")
+
+
+def test_papers_numbers_are_those_of_the_paper() -> None:
+    published = {
+        "paper2": {
+            "dcl": "0.837 / 0.829 | 0.796 / 0.795 | 0.771 / 0.759",
+            "simclr": "0.835 / 0.828 | 0.792 / 0.790 | 0.766 / 0.748",
+            "simsiam": "0.842 / 0.836 | 0.746 / 0.739 | 0.715 / 0.676",
+            "vicreg": "0.838 / 0.831 | 0.784 / 0.780 | 0.787 / 0.773",
+        },
+        "paper3": {
+            "dcl": "0.939 / 0.939 | 0.921 / 0.921 | 0.790 / 0.773",
+            "simclr": "0.925 / 0.924 | 0.874 / 0.874 | 0.761 / 0.734",
+            "simsiam": "0.908 / 0.907 | 0.898 / 0.898 | 0.776 / 0.754",
+            "vicreg": "0.939 / 0.939 | 0.915 / 0.915 | 0.817 / 0.806",
+            "imagenet": "0.916 / 0.915 | 0.911 / 0.910 | 0.798 / 0.775",
+        },
+    }
+    for name, rows in published.items():
+        config = config_of(name)
+        for key, text in rows.items():
+            numbers = config.rows[key].paper
+            said = [f"{own['accuracy']:.3f} / {own['weighted_f1']:.3f}" for own in numbers.values()]
+            assert list(numbers) == ["breast", "colorectal", "pneumonia"]
+            assert " | ".join(said) == text
+        assert {key for key, row in config.rows.items() if row.paper} == set(rows)
+
+
+def test_set_that_the_paper_does_not_have_has_no_papers_columns(tmp_path: Path) -> None:
+    full(tmp_path, dataset="phantom")
+    table = table_of("paper2", tmp_path, dataset="phantom")
+    assert table.heads == ["", "batch size", "accuracy", "95% interval", "weighted F1", "95% interval"]
+
+
+def test_best_of_the_compared_rows_is_bold_whatever_the_paper_says(tmp_path: Path) -> None:
+    full(tmp_path, probe="linear")
+    (block,) = table_of("paper3", tmp_path, dataset="pneumonia").blocks
+    assert bold_in(block, 2) == ["ImgNet+TL"]
+    full(tmp_path)
+    (block,) = table_of("paper2", tmp_path, dataset="pneumonia").blocks
+    assert bold_in(block, 2) == ["VICReg"]  # random and ImageNet are higher, but Table 2 does not compare them
+
+
+def test_equals_are_both_bold_and_a_single_row_is_not(tmp_path: Path) -> None:
+    made_up_run(tmp_path, method="dcl")
+    assert bold_in(table_of("paper2", tmp_path, dataset="phantom").blocks[0], 2) == []
+    made_up_run(tmp_path, method="vicreg")
+    assert bold_in(table_of("paper2", tmp_path, dataset="phantom").blocks[0], 2) == ["DCL", "VICReg"]
+
+
+def test_missing_cell_is_a_dash_and_optional_rows_are_left_out(tmp_path: Path) -> None:
+    made_up_run(tmp_path)
+    table = table_of("paper2", tmp_path, dataset="phantom")
+    assert line_of(table.blocks[0], "SimSiam") == ["SimSiam", *"–––––"]
+    assert [line[0].text for line in table.blocks[0].lines] == [*ENTRIES, "random initialisation"]
+    assert table.missing == [f"{method} on phantom by knn" for method in ("simclr", "simsiam", "vicreg", "random")]
+
+
+def test_full_table_misses_nothing(tmp_path: Path) -> None:
+    full(tmp_path)
+    table = table_of("paper2", tmp_path, dataset="pneumonia")
+    assert (table.missing, table.commands) == ([], [])
+
+
+def test_dclw_stands_for_dcl_where_only_it_was_run(tmp_path: Path) -> None:
+    made_up_run(tmp_path, method="dclw", accuracy=0.7)
+    assert line_of(table_of("paper2", tmp_path, dataset="phantom").blocks[0], "DCL")[2] == "0.700"
+    made_up_run(tmp_path, method="dcl", accuracy=0.6)
+    assert line_of(table_of("paper2", tmp_path, dataset="phantom").blocks[0], "DCL")[2] == "0.600"
+
+
+def test_pretrained_encoders_have_a_line_each_by_their_names(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        made_up_run(tmp_path, method="pretrained", entry=f"pretrained {name}", backbone=name)
+    labels = [line[0].text for line in table_of("paper2", tmp_path, dataset="phantom").blocks[0].lines]
+    assert labels[-2:] == ["pretrained a", "pretrained b"]
+
+
+def test_end_to_end_score_stands_in_table_3_if_it_is_of_the_same_split(tmp_path: Path) -> None:
+    made_up_run(tmp_path, probe="linear")
+    made_up_run(tmp_path, method="supervised", probe="classifier", accuracy=0.9)
+    block = table_of("paper3", tmp_path, dataset="phantom").blocks[0]
+    assert line_of(block, "supervised (end to end)")[2] == "0.900"
+    made_up_run(tmp_path, method="supervised", entry="supervised from x", probe="classifier", split_digest="other")
+    with pytest.raises(ConfigError, match="split_digest differs"):
+        table_of("paper3", tmp_path, dataset="phantom")
+
+
+def test_several_split_seeds_are_blocks_of_their_own(tmp_path: Path) -> None:
+    for split_seed, accuracy in ((0, 0.6), (1, 0.9)):
+        made_up_run(tmp_path, split_seed=split_seed, accuracy=accuracy)
+    blocks = table_of("paper2", tmp_path, dataset="phantom").blocks
+    assert [block.heading.rpartition(", ")[2] for block in blocks] == ["split_seed 0", "split_seed 1"]
+    assert [line_of(block, "DCL")[2] for block in blocks] == ["0.600", "0.900"]
+    (block,) = table_of("paper2", tmp_path, dataset="phantom", split_seed=1).blocks
+    assert line_of(block, "DCL")[2] == "0.900"
+
+
+def test_footer_says_where_the_numbers_come_from(tmp_path: Path) -> None:
+    full(tmp_path, seeds=2)
+    made_up_run(tmp_path, method="vicreg", dataset="pneumonia", seed=2)
+    (block,) = table_of("paper2", tmp_path, dataset="pneumonia").blocks
+    (digest,) = {json.loads(path.read_text())["split"]["digest"] for path in tmp_path.rglob("result.json")}
+    said = " ".join(block.footer)
+    for wanted in (
+        "recipe paper, 250 epochs, resnet18 at 64 px",
+        f"split stratified (split_seed 0, digest {digest[:8]})",
+        "seeds 0, 1 (vicreg: seeds 0, 1, 2)",
+        "480 images train, 60 validate, 120 test in 40 groups",
+        "k=200, vote=uniform",
+        "cpu, fp32",
+        "torch 2.14.1",
+        "0123456789ab.",
+    ):
+        assert wanted in said
+
+
+@pytest.mark.parametrize(("groups", "marked"), [(14, True), (15, False)])
+def test_interval_of_few_groups_is_marked(tmp_path: Path, groups: int, marked: bool) -> None:
+    made_up_run(tmp_path, groups=[f"patient{place}" for place in range(groups)], images=14 * 15)
+    table = table_of("paper2", tmp_path, dataset="phantom")
+    assert line_of(table.blocks[0], "DCL")[3].endswith("†") is marked
+    assert table.records[0]["reliable"] is not marked
+    assert table.records[0]["groups"] == groups
+
+
+def test_one_seed_has_no_standard_deviation(tmp_path: Path) -> None:
+    made_up_run(tmp_path, accuracy=0.8)
+    table = table_of("paper2", tmp_path, dataset="phantom")
+    assert line_of(table.blocks[0], "DCL")[2] == "0.800"
+    assert table.records[0]["standard_deviation"] is None
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        {"split_digest": "f" * 64},
+        {"recipe": "tuned"},
+        {"learning_rate": 0.5, "method": "dcl", "seed": 0},
+        {"settings": {"k": 5}},
+    ],
+    ids=["another split", "another recipe", "a run twice", "another k"],
+)
+def test_planted_run_is_refused(tmp_path: Path, planted: dict[str, object]) -> None:
+    full(tmp_path, dataset="phantom")
+    made_up_run(tmp_path, **{"method": "vicreg", "seed": 5} | planted)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"; (type|move) "):
+        table_of("paper2", tmp_path)
+
+
+def test_planted_nan_is_refused(tmp_path: Path) -> None:
+    full(tmp_path, dataset="phantom")
+    path = next(tmp_path.rglob("phantom-vicreg-*/knn-*/result.json"))
+    path.write_text(re.sub(r'"weighted_f1": [0-9.]+', '"weighted_f1": NaN', path.read_text(), count=1))
+    with pytest.raises(CheckpointError, match="weighted_f1 is nan"):
+        table_of("paper2", tmp_path)
+
+
+def test_planted_swap_of_columns_is_refused(tmp_path: Path) -> None:
+    full(tmp_path, dataset="phantom")
+    path = next(tmp_path.rglob("phantom-vicreg-*/knn-*/result.json"))
+    result = json.loads(path.read_text())
+    test = result["test"]
+    result["test"] = test | {"accuracy": test["weighted_f1"], "weighted_f1": test["accuracy"]}
+    path.write_text(json.dumps(result))
+    with pytest.raises(CheckpointError, match="json says accuracy"):
+        table_of("paper2", tmp_path)
+
+
+def test_methods_tested_on_other_images_under_one_digest_are_refused(tmp_path: Path) -> None:
+    made_up_run(tmp_path, split_digest="same", images=60)
+    made_up_run(tmp_path, method="vicreg", split_digest="same", images=90)
+    with pytest.raises(CheckpointError, match="test images or labels are not those of"):
+        table_of("paper2", tmp_path, dataset="phantom")
+
+
+def test_data_sets_are_the_tables_and_the_others_that_have_results(tmp_path: Path) -> None:
+    made_up_run(tmp_path, dataset="pneumonia")
+    made_up_run(tmp_path, dataset="cells")
+    headings = [block.heading.split(",")[0] for block in table_of("paper2", tmp_path).blocks]
+    assert headings == ["breast", "colorectal", "Pneumonia", "Cells"]
+    narrow = config_of("paper2", datasets=["pneumonia"])
+    assert [block.heading.split(",")[0] for block in table_of("x", tmp_path, config=narrow).blocks] == ["Pneumonia"]
+
+
+def test_batch_size_of_a_table_can_be_a_number(tmp_path: Path) -> None:
+    for batch_size in (16, 64):
+        made_up_run(tmp_path, batch_size=batch_size, accuracy=batch_size / 100)
+    table = table_of("paper2", tmp_path, config=config_of("paper2", batch_size=16), dataset="phantom")
+    assert line_of(table.blocks[0], "DCL")[1:3] == ["16", "0.158"]
