@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from benchmarks.experiment import Experiment, about_data, experiment, synchronise
 from benchmarks.table import arguments, machine, markdown, median_and_spread
-from lowres_ssl.figures import embed
+from lowres_ssl.figures.tsne import embed
 from lowres_ssl.frozen import features_from, sides_of, with_labels
 from lowres_ssl.probes import Features
 

@@ -29,6 +29,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "progress",
         "table_schema",
         "compare_schema",
+        "figure_schema",
     ),
     ("data", "data.archives", "data.decode", "data.folders", "data.parallel", "data.records", "data.deal"),
     ("data.division", "data.phantom"),
@@ -46,7 +47,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("probes.*", "classifier"),
     ("history", "optimisation", "features", "forward", "batches"),
     ("pretrain",),
-    ("figures", "metrics", "runs", "uncertainty"),
+    ("metrics", "runs", "uncertainty"),
     ("ledger", "pruning", "scoreboard", "agreement", "comparison"),
     ("selection", "claims"),
     ("tested",),
@@ -56,7 +57,10 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("tables.missing", "tables.numbers", "tables.formats"),
     ("tables.scores",),
     ("tables.recipes", "tables.tuned"),
-    ("failures", "preparation", "known_sets", "encoders"),
+    ("failures", "preparation", "known_sets", "encoders", "augmentation"),
+    ("figures", "figures._style"),
+    ("figures._panel",),
+    ("figures.*",),
     ("identity", "frozen"),
     ("evaluation",),
     ("artefacts",),
@@ -77,7 +81,7 @@ FORBIDDEN: dict[str, tuple[str, ...]] = {
     "losses": ("methods", "data", "config"),
     "metrics": ("torch", "probes"),
     "pretrain": ("probes", "metrics", "runs", "config", "evaluation"),
-    "figures": ("torch", "probes", "methods"),
+    **{f"figures.{name}": ("torch", "probes", "methods") for name in ("batch_size", "tsne", "labels")},
     "scoreboard": ("torch",),
     "ledger": ("torch",),
     "tested": ("torch", "config"),
@@ -94,7 +98,7 @@ FORBIDDEN: dict[str, tuple[str, ...]] = {
     "errors": ("torch", "omegaconf", "hydra"),
     "overrides": ("torch", "omegaconf", "hydra"),
 }
-TORCHLESS = ("errors", "overrides", "cli", "runs", "config", "commands.tables")
+TORCHLESS = ("errors", "overrides", "cli", "runs", "config", "commands.tables", "commands.figures", "figures.tsne")
 
 Imports = Mapping[str, set[str]]
 

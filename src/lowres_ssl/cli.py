@@ -21,6 +21,7 @@ COMMANDS = {
     "runs": "finished and unfinished runs with their scores",
     "tables": "the paper's tables from stored results: ours beside the published numbers, with intervals",
     "compare": "which differences between methods mean anything, and what becomes of the paper's claims",
+    "figures": "the paper's figures from stored runs",
     "doctor": "device, precision, versions, data sets, disk: what would run here",
 }
 

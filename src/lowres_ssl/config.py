@@ -15,6 +15,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 
 from lowres_ssl.compare_schema import CompareConfig, Format
 from lowres_ssl.errors import ConfigError
+from lowres_ssl.figure_schema import FiguresConfig
 from lowres_ssl.keys import is_deleted, known_keys, unknown_keys
 from lowres_ssl.table_schema import TablesConfig
 
@@ -182,6 +183,7 @@ SCHEMAS: dict[str, type] = {
     "evaluate": EvaluateConfig,
     "data": DataConfig,
     "runs": RunsConfig,
+    "figures": FiguresConfig,
     "doctor": DoctorConfig,
     "tables": TablesConfig,
     "compare": CompareConfig,

@@ -15,7 +15,7 @@ from lowres_ssl.data.records import Catalogue
 from lowres_ssl.data.splits import Split
 from lowres_ssl.device import Compute
 from lowres_ssl.errors import ConfigError
-from lowres_ssl.figures import draw_tsne
+from lowres_ssl.figures.tsne import draw_tsne
 from lowres_ssl.frozen import features_of, sides_of, with_labels
 from lowres_ssl.labels import ALL_LABELS, LabelDraw, drawn
 from lowres_ssl.metrics import score

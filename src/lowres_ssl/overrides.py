@@ -8,7 +8,17 @@ import re
 from pathlib import Path
 
 PATH_KEYS = frozenset(
-    ["data_dir", "output_dir", "store_dir", "run", "weights", "dataset.root", "dataset.archive", "dataset.unlabelled"]
+    [
+        "data_dir",
+        "output_dir",
+        "store_dir",
+        "run",
+        "weights",
+        "dataset.root",
+        "dataset.archive",
+        "dataset.unlabelled",
+        "figure.samples.root",
+    ]
 )
 # Free text, in which `~` is a letter like any other.
 TEXT_KEYS = frozenset(
@@ -16,7 +26,7 @@ TEXT_KEYS = frozenset(
 )
 # Commands that read stored results have these keys in their section `filters`: elsewhere some of them name a group, and
 # Hydra would look for a file of that group.
-FILTERING = frozenset(["tables", "compare"])
+FILTERING = frozenset(["tables", "compare", "figures"])
 FILTERS = frozenset(
     [
         "dataset",

@@ -7,8 +7,9 @@ from typing import Any
 from torch import nn
 
 from lowres_ssl.artefacts import Source, source_of
+from lowres_ssl.augmentation import view_makers
 from lowres_ssl.checkpoint import load_encoder, load_weights
-from lowres_ssl.config import PretrainConfig, least_image_size, plain
+from lowres_ssl.config import PretrainConfig
 from lowres_ssl.data.records import Catalogue
 from lowres_ssl.data.splits import Split
 from lowres_ssl.device import Compute, resolve
@@ -22,7 +23,6 @@ from lowres_ssl.preparation import Outline, split_of
 from lowres_ssl.pretrain import Training
 from lowres_ssl.runs import Run, run_for
 from lowres_ssl.views.maker import ViewMaker
-from lowres_ssl.views.schedule import sizes_by_epoch
 
 
 @dataclass(frozen=True)
@@ -106,25 +106,6 @@ def labels_seen(config: PretrainConfig, method: Method) -> LabelDraw | None:
         )
     (fraction,) = config.label_fraction
     return ALL_LABELS if fraction == 1 else LabelDraw(fraction, config.seed)
-
-
-def view_makers(config: PretrainConfig) -> list[ViewMaker]:
-    """Who makes the views of each epoch: one a size, in the order of the schedule."""
-    sizes = sizes_by_epoch(
-        config.image_size_schedule,
-        epochs=config.epochs,
-        image_size=config.image_size,
-        smallest=least_image_size(config.backbone),
-    )
-
-    def maker(size: int) -> ViewMaker:
-        # A blur is as wide on the image at any size.
-        sigma = [width * size / config.image_size for width in config.views.blur_sigma]
-        settings = plain(config.views) | {"blur_sigma": sigma, "image_size": size, "seed": config.seed}
-        return ViewMaker(mean=config.images.mean, std=config.images.std, **settings)
-
-    makers = {size: maker(size) for size in set(sizes)}
-    return [makers[size] for size in sizes]
 
 
 def run_of(plan: Plan, outline: Outline) -> tuple[Run, dict[str, Any]]:

@@ -1,7 +1,7 @@
-"""The t-SNE picture: the same bytes for the same features, whatever the classes are called and however few images."""
+"""t-SNE of one run: the same bytes for the same features, whatever the classes are called and however few images; and
+Figure 4: the best method, chosen on validation, beside ImageNet's weights."""
 
-import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,13 @@ import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from PIL import Image
+from sklearn.metrics import silhouette_score
 from threadpoolctl import threadpool_limits
 
-from lowres_ssl import figures
-from lowres_ssl.figures import MOST_DOTS, draw_tsne, embed
+from lowres_ssl.errors import CheckpointError, ConfigError, DataError
+from lowres_ssl.figures import Picture, Stored, tsne
+from lowres_ssl.figures.tsne import MOST_DOTS, draw_tsne, embed, silhouette
+from lowres_ssl.runs import Run, read_predictions
 
 Floats = np.ndarray[Any, Any]
 
@@ -42,7 +45,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
 @pytest.fixture
 def _without_tsne(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first two features as they are, for what does not depend on t-SNE."""
-    monkeypatch.setattr(figures, "embed", lambda features: features[:, :2])
+    monkeypatch.setattr(tsne, "embed", lambda features: features[:, :2])
 
 
 def features_of(images: int, width: int = 6) -> Floats:
@@ -174,8 +177,8 @@ def test_title_stands_as_it_is_with_the_number_of_images(tmp_path: Path, drawn: 
 
 
 @pytest.mark.usefixtures("_without_tsne")
-@pytest.mark.parametrize("classes", [8, 9, 20, 32])
-def test_more_than_eight_classes_are_told_apart_by_marker(tmp_path: Path, drawn: list[Figure], classes: int) -> None:
+@pytest.mark.parametrize("classes", [2, 4, 8, 9, 20, 32])
+def test_classes_are_told_apart_by_colour_and_marker(tmp_path: Path, drawn: list[Figure], classes: int) -> None:
     images = 2 * classes
     names = [f"class {n}" for n in range(classes)]
     draw_tsne(tmp_path / "a.png", features_of(images), labels_of(images, classes), names, "title")
@@ -183,7 +186,7 @@ def test_more_than_eight_classes_are_told_apart_by_marker(tmp_path: Path, drawn:
     looks = {(to_hex(each.get_facecolor()[0]), each.get_paths()[0].vertices.round(6).tobytes()) for each in collections}
     assert len(looks) == classes
     assert len({colour for colour, _ in looks}) == min(classes, 8)
-    assert len({shape for _, shape in looks}) == math.ceil(classes / 8)
+    assert len({shape for _, shape in looks}) == min(classes, 4)
     assert legend_of(drawn[0]) == names
 
 
@@ -210,3 +213,142 @@ def test_more_than_2000_images_are_an_even_sample_and_the_picture_says_so(
 def test_folder_is_made_and_nothing_else_is_left(tmp_path: Path) -> None:
     draw_tsne(tmp_path / "new" / "a.png", features_of(8), labels_of(8), ["a", "b"], "title")
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["a.png"]
+
+
+# Figure 4.
+
+
+def test_silhouette_is_of_the_features() -> None:
+    features, labels = features_of(40), labels_of(40)
+    assert silhouette(features, labels) == pytest.approx(silhouette_score(features, labels))
+    features[1::2] += 50
+    found = silhouette(features, labels)
+    assert found is not None
+    assert found > 0.9
+
+
+@pytest.mark.parametrize("labels", [[0, 0, 0], [0, 1, 2]])
+def test_no_silhouette_where_there_is_nothing_to_compare(labels: list[int]) -> None:
+    assert silhouette(features_of(3), np.array(labels)) is None
+
+
+def titles_of(axes: Any) -> list[str]:
+    return [each.get_title(loc="left").splitlines() for each in axes if each.axison]
+
+
+@pytest.mark.usefixtures("_without_tsne")
+def test_best_is_chosen_on_validation_and_stands_beside_imagenet(
+    figured_run: Callable[..., Path], picture: Callable[..., Picture], stored: Callable[..., Stored]
+) -> None:
+    features = features_of(120)
+    # On test images SimCLR is better, at any batch size; on validation DCL at 32.
+    figured_run(method="simclr", accuracy=0.95, validation_accuracy=0.6, features=features)
+    figured_run(method="dcl", batch_size=16, accuracy=0.9, validation_accuracy=0.7, features=features)
+    figured_run(method="dcl", batch_size=32, accuracy=0.5, validation_accuracy=0.8, features=features + 1)
+    figured_run(method="imagenet", accuracy=0.99, validation_accuracy=0.9, features=features * 2)
+    figured_run(method="random", accuracy=0.4, features=features * 3)
+    figure = picture("tsne").draw(stored())["tsne"]
+    best, other = titles_of(figure.axes)
+    score = silhouette_score(features, labels_of(120))
+    assert best == [
+        "DCL, batch size 32, seed 0",
+        f"silhouette of the features {score:.2f}",
+        "KNN (k=200) accuracy 0.50, 120 images",
+    ]
+    assert other[0] == "ImgNet+TL, seed 0"
+    dots = np.concatenate([np.asarray(each.get_offsets()) for each in figure.axes[0].collections])
+    assert np.allclose(np.sort(dots, axis=0), np.sort(features[:, :2] + 1, axis=0))
+
+
+@pytest.mark.usefixtures("_without_tsne")
+def test_dots_have_the_class_of_their_image_and_the_legend_names_it(
+    figured_run: Callable[..., Path], picture: Callable[..., Picture], stored: Callable[..., Stored]
+) -> None:
+    places = np.stack([np.arange(90), np.zeros(90)], axis=1).astype(np.float32)
+    folder = figured_run(method="dcl", images=90, classes=("a", "_b", "c"), features=places)
+    labels = read_predictions(folder)["test_labels"]
+    figure = picture("tsne").draw(stored())["tsne"]
+    for label, dots in enumerate(figure.axes[0].collections):
+        assert set(np.asarray(dots.get_offsets())[:, 0].astype(int)) == set(np.flatnonzero(labels == label))
+    (part,) = figure.subfigs
+    assert [text.get_text() for text in part.legends[0].get_texts()] == ["a", "_b", "c"]
+
+
+@pytest.mark.usefixtures("_without_tsne")
+@pytest.mark.parametrize(
+    ("methods", "name"),
+    [
+        ([("pretrained", "pretrained vit"), ("random", None)], "pretrained vit, seed 0"),
+        ([("random", None)], "random initialisation, seed 0"),
+    ],
+)
+def test_without_imagenet_the_next_best_stands_beside_and_is_named(
+    figured_run: Callable[..., Path],
+    picture: Callable[..., Picture],
+    stored: Callable[..., Stored],
+    methods: list[tuple[str, str | None]],
+    name: str,
+) -> None:
+    for method, entry in [("dcl", None), *methods]:
+        figured_run(method=method, entry=entry, features=features_of(120))
+    assert titles_of(picture("tsne").draw(stored())["tsne"].axes)[1][0] == name
+
+
+@pytest.mark.usefixtures("_without_tsne")
+def test_both_are_of_one_seed_if_there_is_one(
+    figured_run: Callable[..., Path], picture: Callable[..., Picture], stored: Callable[..., Stored]
+) -> None:
+    for method, seeds in (("dcl", (0, 1, 2)), ("imagenet", (1, 2))):
+        for seed in seeds:
+            figured_run(method=method, seed=seed, features=features_of(120))
+    assert [title[0].split(", ")[-1] for title in titles_of(picture("tsne").draw(stored())["tsne"].axes)] == [
+        "seed 1",
+        "seed 1",
+    ]
+
+
+@pytest.mark.usefixtures("_without_tsne")
+def test_row_a_data_set(
+    figured_run: Callable[..., Path], picture: Callable[..., Picture], stored: Callable[..., Stored]
+) -> None:
+    for dataset in ("breast", "colorectal", "pneumonia"):
+        figured_run(method="dcl", dataset=dataset, features=features_of(120))
+    figure = picture("tsne").draw(stored())["tsne"]
+    said = [part._suptitle.get_text().splitlines()[0] for part in figure.subfigs]
+    assert said == ["Breast", "Colorectal", "Pneumonia"]
+    assert len(titles_of(figure.axes)) == 3, "nothing beside them: no empty frame"
+
+
+def test_without_validation_images_none_is_the_best(
+    figured_run: Callable[..., Path], picture: Callable[..., Picture], stored: Callable[..., Stored]
+) -> None:
+    for method in ("dcl", "vicreg"):
+        figured_run(method=method)
+    there = stored()
+    there.results["validation_accuracy"] = np.nan
+    with pytest.raises(ConfigError, match=r"type figure\.tsne\.candidates=\[dcl\]"):
+        picture("tsne").draw(there)
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut off", "other images"])
+def test_features_that_do_not_fit_are_an_error_with_the_command(
+    figured_run: Callable[..., Path], picture: Callable[..., Picture], stored: Callable[..., Stored], damage: str
+) -> None:
+    folder = figured_run(method="dcl", features=features_of(119 if damage == "other images" else 120))
+    path = Run(folder.parent).features("selected", "fp32")
+    if damage == "missing":
+        path.unlink()
+    if damage == "cut off":
+        path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(CheckpointError, match=rf"type lowres-ssl evaluate run={folder.parent.name} force=true"):
+        picture("tsne").draw(stored())
+
+
+def test_nothing_trained_is_one_line_with_the_command(
+    figured_run: Callable[..., Path], picture: Callable[..., Picture], stored: Callable[..., Stored]
+) -> None:
+    figured_run(method="random", features=features_of(120))
+    with pytest.raises(
+        DataError, match=r"make them: lowres-ssl pretrain -m method=\S+ 'probe=\[knn\]' dataset=phantom output_dir=\S+$"
+    ):
+        picture("tsne").draw(stored(dataset="phantom"))

@@ -1,0 +1,60 @@
+"""`lowres-ssl figures`: the paper's figures from stored runs, as PNG and PDF."""
+
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from lowres_ssl.config import read_config
+from lowres_ssl.errors import ConfigError, DataError, UserError
+from lowres_ssl.figure_schema import FiguresConfig
+from lowres_ssl.figures import Picture, Stored, build_picture
+from lowres_ssl.figures._style import save, settings
+from lowres_ssl.ledger import ledger
+from lowres_ssl.runs import check_writable
+from lowres_ssl.selection import Filters
+from lowres_ssl.terminal import say
+
+
+def main(cfg: DictConfig) -> None:
+    """Draws what can be drawn; what cannot is told, and ends the command with the exit code of the last."""
+    config = read_config(cfg, FiguresConfig)
+    if not config.figure:
+        raise ConfigError("figure=[]: nothing to draw; type figure=[batch_size,tsne]")
+    pictures = {name: build_picture(name, arguments) for name, arguments in config.figure.items()}
+    stored = stored_in(config)
+    folder = Path(config.output_dir) / "figures"
+    check_writable(folder)
+    failures = []
+    for picture in pictures.values():
+        try:
+            draw(picture, stored, folder)
+        except UserError as error:
+            failures.append(error)
+    for failure in failures[:-1]:
+        say(f"lowres-ssl: {failure}")
+    if failures:
+        raise failures[-1]
+
+
+def stored_in(config: FiguresConfig) -> Stored:
+    """The ledger below `output_dir`, or of it the run that was named. Raises `DataError` if that is not there."""
+    results, problems = ledger(Path(config.output_dir))
+    for problem in problems:
+        say(f"note: {problem}")
+    if config.run is not None:
+        name = Path(config.run).name
+        results = results[results["run"] == name]
+        if results.empty:
+            raise DataError(f"run={config.run}: no such run below {config.output_dir}; see them with lowres-ssl runs")
+    filters = Filters.of(config.filters)
+    for note in filters.unheard_of(results):
+        say(f"note: {note}")
+    return Stored(results, filters, Path(config.output_dir), Path(config.store_dir))
+
+
+def draw(picture: Picture, stored: Stored, folder: Path) -> None:
+    """Draw, write, and say where each file is."""
+    with settings():
+        for name, figure in picture.draw(stored).items():
+            for path in save(figure, folder, name):
+                print(path, flush=True)

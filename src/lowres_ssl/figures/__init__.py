@@ -1,0 +1,56 @@
+"""Pictures of stored results. One file a picture, found by its name; what they share stands in `_style` and `_panel`.
+
+A picture reads the ledger, predictions and stored features. Of all of them only `samples` looks at images.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from lowres_ssl.build import build
+from lowres_ssl.selection import Filters
+from lowres_ssl.tables.missing import place_of, typed
+
+if TYPE_CHECKING:  # takes a fifth of a second
+    from matplotlib.figure import Figure
+
+TYPED = ("dataset", "recipe", "backbone", "image_size", "epochs", "split", "split_seed")
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What there is to draw from: the ledger's rows, which of them are meant, where the runs and decoded images are."""
+
+    results: pd.DataFrame
+    filters: Filters
+    output_dir: Path
+    store_dir: Path
+
+    def command(self, *words: str) -> str:
+        """`lowres-ssl pretrain` with these words, and what else the filters say."""
+        wanted = {key: getattr(self.filters, key) for key in TYPED}
+        filters = [f"{key}={value}" for key, value in wanted.items() if value is not None]
+        sweep = ["-m"] if any("," in word for word in words) else []
+        return typed("pretrain", *sweep, *words, *filters, *place_of(self.output_dir))
+
+
+class Picture(ABC):
+    """One kind of figure. Its constructor takes what `conf/figure/<name>.yaml` holds."""
+
+    @abstractmethod
+    def draw(self, stored: Stored) -> "Mapping[str, Figure]":
+        """Figures by the name of their file, which has no ending.
+
+        Raises `DataError` with the command that makes them if there are no runs for it, and `ConfigError` if runs
+        disagree that would stand in one panel.
+        """
+
+
+def build_picture(name: str, arguments: Mapping[str, Any]) -> Picture:
+    """The picture in `figures/<name>.py`. Raises `ConfigError` if there is none or `arguments` do not fit it."""
+    # mypy wants a concrete class, but the base is only what the built one must be.
+    return build(__name__, name, Picture, arguments, f"figure.{name}", "figure")  # type: ignore[type-abstract]

@@ -1,0 +1,149 @@
+"""The paper's Figure 3: a probe's score against the batch size of pre-training, a line a method, a panel a data set."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+from matplotlib.figure import Figure
+
+from lowres_ssl.errors import ConfigError, DataError
+from lowres_ssl.figures import Picture, Stored
+from lowres_ssl.figures._panel import METRIC_NAMES, counts_of, grouped, heading, name_of, number_of, several
+from lowres_ssl.figures._style import BASELINE, draw_line, legend_below, literal, look, panels
+from lowres_ssl.runs import Run
+from lowres_ssl.selection import Cell, Column, columns_of
+from lowres_ssl.tested import stored_result
+from lowres_ssl.uncertainty import Interval, interval
+
+STEP_ASIDE = 0.07  # of a doubling: lines stand side by side, so that none hides another's interval
+LINES_BELOW = "batch size\nsteps\nviews"
+
+
+class BatchSize(Picture):
+    """lines: entries, each with those that may stand in for it. batch_sizes: what the axis has room for at least."""
+
+    def __init__(
+        self,
+        *,
+        probe: str,
+        metric: Literal["accuracy", "weighted_f1", "macro_f1", "balanced_accuracy"],
+        lines: dict[str, list[str]],
+        baseline: str,
+        batch_sizes: list[int],
+    ) -> None:
+        if any(size < 2 for size in batch_sizes):
+            raise ConfigError(f"figure.batch_size.batch_sizes={batch_sizes}: wanted numbers of at least 2")
+        self.probe, self.metric, self.lines = probe, metric, lines
+        self.baseline, self.batch_sizes = baseline, batch_sizes
+
+    def draw(self, stored: Stored) -> Mapping[str, Figure]:
+        wanted = [entry for line, others in self.lines.items() for entry in (line, *others)]
+        probe = stored.filters.probe or self.probe
+        filters = replace(stored.filters, probe=probe)
+        columns = [
+            column
+            for column in columns_of(stored.results, filters, [*wanted, self.baseline])
+            if set(column.entries()) & set(wanted)
+        ]
+        if not columns:
+            methods = f"method={','.join(self.lines)}"
+            raise DataError(
+                f"figure=batch_size: no stored {probe} results of {', '.join(self.lines)}; make them: "
+                + stored.command(methods, "batch_size=16,32,64", f"probe=[{probe}]")
+            )
+        figure, axes = panels(len(columns), height=3.3)
+        for column, panel in zip(columns, axes, strict=True):
+            self.draw_panel(panel, column)
+        score = f"{several(label for column in columns for label in column.rows['label'])} {METRIC_NAMES[self.metric]}"
+        figure.suptitle(
+            literal(f"{score} against the batch size of pre-training\nmean over seeds with its 95% interval")
+        )
+        legend_below(figure, axes)
+        return {"batch_size": figure}
+
+    def draw_panel(self, axes: Any, column: Column) -> None:
+        cells: list[Cell] = []
+        found: list[Interval] = []
+        for place, (line, others) in enumerate(self.lines.items()):
+            entry = next((entry for entry in (line, *others) if column.batch_sizes(entry)), None)
+            if entry is None:
+                continue
+            own = [cell for size in column.batch_sizes(entry) if (cell := column.cell(entry, size)) is not None]
+            label = name_of(line) if entry == line else f"{name_of(line)} (as {entry})"
+            found += self.draw_points(axes, own, place, label)
+            cells += own
+        self.draw_baseline(axes, column)
+        self.label_axes(axes, cells)
+        groups = grouped(found, int(column.rows["n"].iloc[0]))
+        title = heading(column.rows, *groups, number_of((len(cell.seeds) for cell in cells), "seed"))
+        axes.set_title(literal(title), loc="left", fontsize=8)
+
+    def draw_baseline(self, axes: Any, column: Column) -> None:
+        """What no training at all comes to: a level, and a band of its interval."""
+        if (untrained := column.cell(self.baseline)) is not None:
+            found = interval(counts_of(untrained), self.metric)
+            axes.axhspan(found.low, found.high, color=BASELINE, alpha=0.15, linewidth=0)
+            axes.axhline(found.value, color=BASELINE, linestyle=":", linewidth=1.2, label=name_of(self.baseline))
+
+    def draw_points(self, axes: Any, cells: list[Cell], place: int, label: str) -> list[Interval]:
+        """The mean over seeds at each batch size, with its 95% interval."""
+        found = [interval(counts_of(cell), self.metric) for cell in cells]
+        aside = 2 ** (STEP_ASIDE * (place - (len(self.lines) - 1) / 2))
+        style = look(place)
+        sizes, values = [(cell.batch_size or 0) * aside for cell in cells], [each.value for each in found]
+        axes.errorbar(
+            sizes,
+            values,
+            yerr=[
+                [max(0.0, each.value - each.low) for each in found],
+                [max(0.0, each.high - each.value) for each in found],
+            ],
+            fmt="none",
+            ecolor=style.colour,
+            elinewidth=1.0,
+            capsize=2,
+        )
+        draw_line(axes, sizes, values, style, label)
+        return found
+
+    def label_axes(self, axes: Any, cells: list[Cell]) -> None:
+        """A tick a batch size; below it the steps and the views that the encoders of that size were trained for."""
+        work: dict[int, set[tuple[int, int]]] = {size: set() for size in self.batch_sizes}
+        for cell in cells:
+            work.setdefault(cell.batch_size or 0, set()).update(map(training_of, cell.rows["result"]))
+        sizes = sorted(work)
+        labels = []
+        for size in sizes:
+            steps, views = zip(*sorted(work[size]), strict=True) if work[size] else ((), ())
+            labels.append("\n".join([str(size), short(steps), short(views)]))
+        axes.set_xscale("log", base=2)
+        axes.set_xlim(sizes[0] / 2**0.5, sizes[-1] * 2**0.5)
+        axes.minorticks_off()
+        axes.set_xticks(sizes, labels)
+        axes.annotate(
+            LINES_BELOW, (0, 0), (-4, -7), xycoords="axes fraction", textcoords="offset points", ha="right", va="top"
+        ).set_fontsize(8)
+        axes.set_ylabel(METRIC_NAMES[self.metric])
+
+
+def training_of(result: str) -> tuple[int, int]:
+    """Optimiser steps, and views made (two an image), of the training that a stored result's encoder had."""
+    folder = Path(result)
+    description = Run(folder.parent).description()
+    images = stored_result(folder)["images"]["train"] + description["unlabelled_images"]
+    batch_size, epochs = description["batch_size"], description["epochs_wanted"]
+    full, rest = divmod(images, batch_size)
+    steps = full + int(description["config"]["keep_last_batch"] and rest > 1)  # as `Training.steps_per_epoch`
+    return epochs * steps, epochs * 2 * min(steps * batch_size, images)
+
+
+def short(numbers: tuple[int, ...]) -> str:
+    """ "18,750", "600k", "1.3M"; several as "600-840"; none as a space."""
+    return "-".join(dict.fromkeys(in_thousands(number) for number in (min(numbers), max(numbers)))) if numbers else " "
+
+
+def in_thousands(number: int) -> str:
+    if number < 100_000:
+        return f"{number:,}"
+    return f"{number / 1e3:.0f}k" if number < 1_000_000 else f"{number / 1e6:.1f}M"

@@ -1,0 +1,155 @@
+"""Label efficiency: test score against how many of the training labels a probe was given, a line an entry."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from lowres_ssl.agreement import refuse_disagreement
+from lowres_ssl.errors import DataError
+from lowres_ssl.figures import Picture, Stored
+from lowres_ssl.figures._panel import METRIC_NAMES, counts_of, grouped, heading, name_of, number_of, several
+from lowres_ssl.figures._style import draw_line, legend_below, literal, look, panels
+from lowres_ssl.selection import Cell, Column, Filters, best_batch_size, columns_of
+from lowres_ssl.tested import stored_result
+from lowres_ssl.uncertainty import Interval, interval
+
+END_TO_END = "classifier"  # the head that `method=supervised` trains with its encoder
+
+
+@dataclass(frozen=True)
+class Line:
+    """One entry scored by one probe: a cell a label fraction and draw."""
+
+    entry: str
+    probe: str
+    batch_size: int | None
+    cells: Mapping[float, Sequence[Cell]]
+
+    @property
+    def name(self) -> str:
+        return name_of(self.entry) + (", end to end" if self.probe == END_TO_END else "")
+
+
+class Labels(Picture):
+    """probes: whose results are drawn. entries: patterns, in the order of the legend."""
+
+    def __init__(
+        self,
+        *,
+        probes: list[str],
+        metric: Literal["accuracy", "weighted_f1", "macro_f1", "balanced_accuracy"],
+        entries: list[str],
+    ) -> None:
+        self.probes, self.metric, self.entries = probes, metric, entries
+
+    def draw(self, stored: Stored) -> Mapping[str, Figure]:
+        lines: dict[tuple[str, int], list[Line]] = defaultdict(list)
+        probes = [stored.filters.probe] if stored.filters.probe else self.probes
+        for probe in probes:
+            for key, own in lines_of(stored.results, replace(stored.filters, probe=probe), self.entries).items():
+                lines[key] += own
+        if not lines:
+            raise DataError(
+                "figure=labels: no stored results from a part of the labels; make them of a run that there is (see "
+                "lowres-ssl runs): lowres-ssl evaluate run=RUN label_fraction=[0.01,0.05,0.1,0.25,0.5,1.0]"
+            )
+        names = list(dict.fromkeys(line.name for own in lines.values() for line in own))
+        figure, axes = panels(len(lines), height=3.3)
+        for own, panel in zip(lines.values(), axes, strict=True):
+            found = [each for line in own for each in self.draw_band(panel, line, names.index(line.name))]
+            self.label_axes(panel, own, found)
+        shown = several("KNN" if probe == "knn" else probe for probe in probes if probe != END_TO_END)
+        score = f"{shown} probe, {METRIC_NAMES[self.metric]}" if shown else METRIC_NAMES[self.metric]
+        title = f"{score} against the labels used\nmean over draws and seeds with its 95% interval"
+        figure.suptitle(literal(title[0].upper() + title[1:]))
+        legend_below(figure, axes)
+        return {"labels": figure}
+
+    def draw_band(self, axes: Any, line: Line, place: int) -> list[Interval]:
+        """The mean over draws and seeds, and a band of its 95% interval: each pair of them counts as a seed."""
+        fractions = sorted(line.cells)
+        counts = [np.concatenate([counts_of(cell) for cell in line.cells[fraction]]) for fraction in fractions]
+        found = [interval(each, self.metric) for each in counts]
+        style = look(place)
+        axes.fill_between(
+            fractions,
+            [each.low for each in found],
+            [each.high for each in found],
+            color=style.colour,
+            alpha=0.15,
+            linewidth=0,
+        )
+        draw_line(axes, fractions, [each.value for each in found], style, line.name)
+        return found
+
+    def label_axes(self, axes: Any, lines: Sequence[Line], found: Sequence[Interval]) -> None:
+        """A tick a fraction; below it the number of labelled training images."""
+        images: dict[float, set[int]] = defaultdict(set)
+        for line in lines:
+            for fraction, cells in line.cells.items():
+                results = (result for cell in cells for result in cell.rows["result"])
+                images[fraction] |= {stored_result(Path(result))["images"]["train"] for result in results}
+        fractions = sorted(images)
+        axes.set_xscale("log")
+        axes.minorticks_off()
+        axes.set_xticks(fractions, [f"{100 * fraction:.3g}%\n{number(images[fraction])}" for fraction in fractions])
+        axes.set_xlabel("share and number of the training labels")
+        axes.set_ylabel(METRIC_NAMES[self.metric])
+        cells = [cell for line in lines for own in line.cells.values() for cell in own]
+        rows = pd.concat([cell.rows for cell in cells])
+        facts = grouped(found, int(rows["n"].iloc[0]))
+        facts += [number_of((len(own) for line in lines for own in line.cells.values()), "draw")]
+        facts += [number_of((len(cell.seeds) for cell in cells), "seed")]
+        sizes = [line.batch_size for line in lines if line.batch_size]
+        facts += [f"batch size {several(sizes)}"] if sizes else []
+        axes.set_title(literal(heading(rows, *facts)), loc="left", fontsize=8)
+
+
+def lines_of(results: pd.DataFrame, filters: Filters, entries: Sequence[str]) -> dict[tuple[str, int], list[Line]]:
+    """By data set and split seed: the entries that have results from a part of the labels, with those from all.
+
+    Of several batch sizes the line is that with results at the most fractions; of equals the best on validation, from
+    most labels. Raises `ConfigError` for results that disagree.
+    """
+    parts: dict[tuple[str, int], list[Column]] = defaultdict(list)
+    for _, part in results[results["label_fraction"].notna()].groupby(["label_fraction", "label_draw"]):
+        # A part of the labels is a column like that of all of them; which part it is, is written back into its rows.
+        whole = part.assign(label_fraction=1.0, part=part["label_fraction"])
+        for column in columns_of(whole, filters, entries):
+            parts[column.dataset, column.split_seed].append(column)
+    lines = {}
+    for key, columns in parts.items():
+        rows = pd.concat([column.rows for column in columns], ignore_index=True)
+        refuse_disagreement(rows.assign(settings=""), f"figure=labels, {columns[0]}")
+        found = list(dict.fromkeys(entry for pattern in entries for c in columns for entry in c.entries(pattern)))
+        partly = set(rows.loc[rows["part"] < 1, "entry"])
+        if own := [line_of(entry, columns) for entry in found if entry in partly]:
+            lines[key] = own
+    return lines
+
+
+def line_of(entry: str, columns: Sequence[Column]) -> Line:
+    rows = pd.concat([column.rows for column in columns], ignore_index=True)
+    mine = rows[rows["entry"] == entry]
+    batch_size = None
+    if mine["batch_size"].notna().any():
+        fractions = mine.groupby("batch_size")["part"].nunique()
+        sizes = fractions[fractions == fractions.max()].index
+        most = mine[mine["batch_size"].isin(sizes)]
+        batch_size, _ = best_batch_size(most[most["part"] == most["part"].max()], f"{columns[0]}: {entry}")
+    cells: dict[float, list[Cell]] = defaultdict(list)
+    for column in columns:
+        cell = column.cell(entry, "best" if batch_size is None else batch_size)
+        if cell is not None:
+            cells[float(column.rows["part"].iloc[0])].append(cell)
+    return Line(entry, columns[0].probe, batch_size, cells)
+
+
+def number(images: set[int]) -> str:
+    return "-".join(dict.fromkeys([f"{min(images):,}", f"{max(images):,}"]))

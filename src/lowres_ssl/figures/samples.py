@@ -1,0 +1,153 @@
+"""The paper's Figure 2: images of each class, each with two of the views that pre-training made of it.
+
+The only picture that looks at images, and so the only module here that needs PyTorch.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import is_dataclass
+from enum import EnumMeta
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar, cast, get_type_hints
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from lowres_ssl.agreement import is_trained, refuse_several
+from lowres_ssl.augmentation import view_makers
+from lowres_ssl.config import PretrainConfig
+from lowres_ssl.data.splits import load_split
+from lowres_ssl.errors import ConfigError, DataError
+from lowres_ssl.figures import Picture, Stored
+from lowres_ssl.figures._panel import name_of
+from lowres_ssl.figures._style import PAGE_WIDTH, literal
+from lowres_ssl.preparation import Material, prepare
+from lowres_ssl.runs import Run, find_run
+from lowres_ssl.views.maker import evaluation_view, image_keys
+
+Pictures = NDArray[np.float32]
+Config = TypeVar("Config")
+
+COLUMNS = ("image", "view 1", "view 2")
+
+
+class Samples(Picture):
+    """per_class: images a class. root: where the images are, if not where they were when the run was made."""
+
+    def __init__(self, *, per_class: int, root: str | None) -> None:
+        if per_class < 1:
+            raise ConfigError(f"figure.samples.per_class={per_class}: wanted at least 1")
+        self.per_class, self.root = per_class, root
+
+    def draw(self, stored: Stored) -> Mapping[str, Figure]:
+        """A figure a data set, of the run with the first seed."""
+        rows = stored.filters.applied(stored.results)
+        rows = rows[is_trained(rows) & (rows["state"] == "finished") & (rows["method"] != "supervised")]
+        if rows.empty:
+            raise DataError(
+                "figure=samples: no finished run of a self-supervised method; make one: "
+                + stored.command("method=simclr")
+            )
+        figures = {}
+        for dataset, own in rows.groupby("dataset"):
+            for key in ("recipe", "image_size"):
+                refuse_several(key, own, f"figure=samples, {dataset}")
+            first = own.sort_values(["seed", "run"]).iloc[0]
+            name = re.sub(r"[^A-Za-z0-9._]+", "_", str(dataset))
+            figures[f"samples-{name}"] = self.draw_run(find_run(stored.output_dir, first["run"]), stored.store_dir)
+        return figures
+
+    def draw_run(self, run: Run, store_dir: Path) -> Figure:
+        description = run.description()
+        config = from_plain(PretrainConfig, description["config"])
+        config.store_dir = str(store_dir)
+        config.dataset.root = self.root or config.dataset.root
+        try:
+            material = prepare(config, partial(load_split, run.split))
+        except DataError as error:
+            if Path(config.dataset.root).exists():
+                raise
+            raise DataError(
+                f"{config.dataset.root}: no such folder, wanted the images of {run.name}; "
+                "if they have moved, type figure.samples.root=FOLDER"
+            ) from error
+        rows = examples(material, self.per_class)
+        shown = pictures(config, material, rows)
+        title = (
+            f"{config.dataset.title}: what {name_of(config.method['name'])} sees\n"
+            f"recipe {config.recipe}, {config.image_size} px, seed {config.seed}, views of the last epoch; "
+            f"{len(material.split.train):,} training images"
+        )
+        return draw_grid(shown, material.catalogue.classes, title)
+
+
+def examples(material: Material, per_class: int) -> NDArray[np.int64]:
+    """Rows of the store [C, per_class]: training images of each class, evenly through them. -1: too few."""
+    labels = material.catalogue.labels[material.split.train]
+    rows = np.full((len(material.catalogue.classes), per_class), -1, dtype=np.int64)
+    for place in range(len(rows)):
+        mine = material.split.train[labels == place]
+        chosen = np.unique(np.linspace(0, len(mine) - 1, min(per_class, len(mine))).round().astype(np.int64))
+        rows[place, : len(chosen)] = mine[chosen]
+    return rows
+
+
+def pictures(config: PretrainConfig, material: Material, rows: NDArray[np.int64]) -> Pictures:
+    """Each row's whole image and the two views of it in the last epoch: float32 [C, per_class, 3, S, S, 3] in 0..1.
+
+    They are made as in pre-training, so they are the very views that the method was given. NaN where the row is -1.
+    """
+    store, there = material.store, rows >= 0
+    chosen = rows[there]
+    images, sizes = torch.from_numpy(store.images[chosen]), store.sizes[chosen].astype(np.int64)
+    keys = image_keys([store.ids[row] for row in chosen])
+    mean, std, epoch = config.images.mean, config.images.std, config.epochs - 1
+    maker = view_makers(config)[epoch]
+    views = [
+        evaluation_view(images, image_size=config.image_size, mean=mean, std=std),
+        *(maker(images, sizes, keys, epoch=epoch, view=number) for number in (0, 1)),
+    ]
+    made = torch.stack(views, dim=1)  # [n, 3, 3, S, S]
+    colour = images.shape[1] == 3  # a grey image takes the first of mean and std
+    scale, shift = (torch.tensor(each if colour else each[:1])[:, None, None] for each in (std, mean))
+    shown = np.full((*rows.shape, *made.shape[1:]), np.nan, dtype=np.float32)
+    shown[there] = (made * scale + shift).clamp(0, 1).numpy()
+    return np.moveaxis(shown, 3, -1)
+
+
+def draw_grid(shown: Pictures, classes: Sequence[str], title: str) -> Figure:
+    """A row a class. shown: as from `pictures`."""
+    across = shown.shape[1] * len(COLUMNS)
+    side = (PAGE_WIDTH - 0.4) / across
+    figure = Figure(figsize=(PAGE_WIDTH, len(classes) * side + 0.8), layout="constrained")
+    grid = figure.subplots(len(classes), across, squeeze=False)
+    for place, (name, axes) in enumerate(zip(classes, grid, strict=True)):
+        flat = shown[place].reshape(across, *shown.shape[3:])
+        for column, (panel, pixels) in enumerate(zip(axes, flat, strict=True)):
+            panel.set_xticks([])
+            panel.set_yticks([])
+            panel.spines[:].set_visible(False)
+            if place == 0:
+                panel.set_title(COLUMNS[column % len(COLUMNS)], fontsize=8)
+            if np.isfinite(pixels).all():
+                panel.imshow(pixels, interpolation="nearest")  # the pixels as the encoder gets them
+        axes[0].set_ylabel(literal(name), fontsize=8)
+    figure.suptitle(literal(title), fontsize=9, x=0.01, ha="left")
+    return figure
+
+
+def from_plain(schema: type[Config], values: Mapping[str, Any]) -> Config:
+    """What `config.plain` made of a config, as its dataclass again: as it was stored, nothing resolved or checked.
+
+    A key that is younger than the run is None.
+    """
+
+    def revived(hint: Any, value: Any) -> Any:
+        if is_dataclass(hint):
+            return from_plain(cast(type, hint), value)
+        return hint[value] if isinstance(hint, EnumMeta) else value
+
+    return schema(**{key: revived(hint, values.get(key)) for key, hint in get_type_hints(schema).items()})

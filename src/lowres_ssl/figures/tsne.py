@@ -1,0 +1,193 @@
+"""The paper's Figure 4: t-SNE of the best method's features beside those of ImageNet's weights; and that of one run."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+
+from lowres_ssl.errors import CheckpointError, ConfigError, DataError
+from lowres_ssl.figures import Picture, Stored
+from lowres_ssl.figures._panel import heading, name_of
+from lowres_ssl.figures._style import PAGE_WIDTH, dot, literal, write
+from lowres_ssl.runs import Run, read_predictions
+from lowres_ssl.selection import Cell, Column, columns_of
+from lowres_ssl.tested import stored_result
+
+# t-SNE takes time in proportion to n log n, and a reader can't see more dots than this.
+MOST_DOTS = 2000
+
+
+class Tsne(Picture):
+    """A row a data set: the best of `candidates` on validation, and the first of `beside` that there is.
+
+    probe: what chooses. beside: entries, or patterns such as "pretrained *".
+    """
+
+    def __init__(self, *, probe: str, candidates: list[str], beside: list[str]) -> None:
+        self.probe, self.candidates, self.beside = probe, candidates, beside
+
+    def draw(self, stored: Stored) -> Mapping[str, Figure]:
+        probe = stored.filters.probe or self.probe
+        filters = replace(stored.filters, probe=probe)
+        columns = columns_of(stored.results, filters, [*self.candidates, *self.beside])
+        rows = [(column, best) for column in columns if (best := self.best(column)) is not None]
+        if not rows:
+            raise DataError(
+                f"figure=tsne: no stored {probe} results of {', '.join(self.candidates)}; make them: "
+                + stored.command("method=simclr,dcl,simsiam,vicreg", f"probe=[{probe}]")
+            )
+        figure = Figure(figsize=(PAGE_WIDTH, 3.4 * len(rows)), layout="constrained")
+        parts = figure.subfigures(len(rows), 1, squeeze=False)[:, 0]
+        for part, (column, best) in zip(parts, rows, strict=True):
+            self.draw_row(part, column, best)
+        return {"tsne": figure}
+
+    def best(self, column: Column) -> Cell | None:
+        """The candidate with the highest mean validation accuracy, at its best batch size; the first of equals."""
+        cells = [cell for entry in self.candidates if (cell := column.cell(entry)) is not None]
+        if len(cells) > 1 and any(cell.rows["validation_accuracy"].isna().any() for cell in cells):
+            there = ", ".join(cell.entry for cell in cells)
+            raise ConfigError(
+                f"figure=tsne, {column}: no validation images, so none of {there} is the best; "
+                f"type figure.tsne.candidates=[{cells[0].entry}]"
+            )
+        return max(cells, key=lambda cell: float(cell.rows["validation_accuracy"].mean()), default=None)
+
+    def draw_row(self, part: Any, column: Column, best: Cell) -> None:
+        """Two panels of one seed, if both have one in common, and the legend of the classes."""
+        cells = [best]
+        others = [entry for pattern in self.beside for entry in column.entries(pattern) if entry != best.entry]
+        if others and (other := column.cell(others[0])) is not None:
+            cells.append(other)
+        shared = set.intersection(*(set(cell.seeds) for cell in cells))
+        axes = part.subplots(1, 2)
+        for panel, cell in zip(axes, cells, strict=False):
+            seed = min(shared or cell.seeds)
+            size = f", batch size {cell.batch_size}" if cell.batch_size else ""
+            result = Path(cell.rows.loc[cell.rows["seed"] == seed, "result"].iloc[0])
+            draw_result(panel, result, f"{name_of(cell.entry)}{size}, seed {seed}")
+        for spare in axes[len(cells) :]:
+            spare.set_axis_off()
+        classes = stored_result(Path(best.rows["result"].iloc[0]))["classes"]
+        title = f"{heading(column.rows, width=100)}\nt-SNE of the features; left the best method, chosen on validation"
+        part.suptitle(literal(title), fontsize=8, x=0.01, ha="left")
+        name_classes(part, axes[0].collections, classes, loc="outside right center")
+
+
+def draw_result(axes: Any, result: Path, title: str) -> None:
+    """The test images of a stored result as dots. The silhouette is that of the features themselves."""
+    features, about = features_of(result), stored_result(result)
+    labels = read_predictions(result)["test_labels"]
+    if len(labels) != len(features):
+        raise CheckpointError(
+            f"{result.parent}: features of {len(features)} test images, predictions of {len(labels)}; "
+            f"type lowres-ssl evaluate run={result.parent.name} force=true"
+        )
+    features, labels, shown = sample(features, labels)
+    draw_dots(axes, features, labels, about["classes"])
+    found = silhouette(features, labels)
+    said = "no silhouette" if found is None else f"silhouette of the features {found:.2f}"
+    accuracy = f"{about['label']} accuracy {about['test']['accuracy']:.2f}, {shown} images"
+    axes.set_title(literal(f"{title}\n{said}\n{accuracy}"), fontsize=8, loc="left")
+
+
+def features_of(result: Path) -> NDArray[np.float32]:
+    """The stored features of the test images that a result is of, float32 [n, D], in the order of its predictions.
+
+    Raises `CheckpointError` if they cannot be read.
+    """
+    about, run = stored_result(result), Run(result.parent)
+    path = run.features(about["settings"].get("encoder", "selected"), about["precision"])
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return np.asarray(file.get_tensor("test"))
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(
+            f"{path}: the features cannot be read ({error}); type lowres-ssl evaluate run={run.name} force=true"
+        ) from error
+
+
+def silhouette(features: NDArray[np.float32], labels: NDArray[np.int64]) -> float | None:
+    """Rousseeuw, 1987: from -1 to 1, how much nearer an image's features are to its own class than to the next one.
+
+    Euclidean, mean over the images; None where there are fewer than two classes, or none with two images.
+    """
+    from sklearn.metrics import silhouette_score
+
+    classes = len(np.unique(labels))
+    return float(silhouette_score(features, labels)) if 2 <= classes < len(labels) else None
+
+
+def draw_tsne(
+    path: Path, features: NDArray[np.float32], labels: NDArray[np.int64], classes: Sequence[str], title: str
+) -> None:
+    """t-SNE of the features [n, D] of one run as dots coloured by class, as a PNG.
+
+    labels: int64 [n], places in `classes`. Of more than 2,000 images an even sample is drawn, and the picture says so.
+    """
+    features, labels, shown = sample(features, labels)
+    figure = Figure(figsize=(7.0, 5.6), dpi=150, layout="constrained")
+    axes = figure.add_subplot()
+    draw_dots(axes, features, labels, classes, size=18)
+    axes.set_title(f"{literal(title)}\nt-SNE of the features of {shown} test images", fontsize=10, loc="left")
+    name_classes(axes, axes.collections, classes, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    write(figure, path, "png")
+
+
+def sample(
+    features: NDArray[np.float32], labels: NDArray[np.int64]
+) -> tuple[NDArray[np.float32], NDArray[np.int64], str]:
+    """At most `MOST_DOTS` of the images, evenly, and how many they are, in words."""
+    count = len(features)
+    if count <= MOST_DOTS:
+        return features, labels, f"{count:,}"
+    chosen = np.linspace(0, count - 1, MOST_DOTS).round().astype(np.int64)
+    return features[chosen], labels[chosen], f"{MOST_DOTS:,} of {count:,}"
+
+
+def draw_dots(
+    axes: Any, features: NDArray[np.float32], labels: NDArray[np.int64], classes: Sequence[str], size: float = 12
+) -> None:
+    """t-SNE (van der Maaten and Hinton, 2008) of the features [n, D], one collection of dots a class.
+
+    Perplexity 30, less where there are few images; initialised by PCA, so the same features give the same picture.
+    """
+    dots = embed(features)
+    for place in range(len(classes)):
+        mine = dots[labels == place]
+        colour, marker = dot(place)
+        axes.scatter(mine[:, 0], mine[:, 1], s=size, c=colour, marker=marker, alpha=0.8, linewidths=0)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.set_aspect("equal", adjustable="datalim")
+    for spine in axes.spines.values():
+        spine.set_visible(True)
+        spine.set_color("#cccccc")
+
+
+def name_classes(beside: Any, dots: Sequence[Any], classes: Sequence[str], **place: Any) -> None:
+    """A legend, of a figure or of axes. matplotlib hides a class whose name is empty or begins with "_", so the names
+    come after the legend is made."""
+    stand_ins = [str(number) for number in range(len(classes))]
+    legend = beside.legend(dots, stand_ins, frameon=False, fontsize=9, markerscale=1.4, **place)
+    for text, name in zip(legend.get_texts(), classes, strict=True):
+        text.set_text(literal(name))
+
+
+def embed(features: NDArray[np.float32]) -> NDArray[np.floating[Any]]:
+    """Two coordinates for each row, [n, 2]; too few rows for a t-SNE are set out in a line."""
+    from sklearn.manifold import TSNE
+
+    rows, width = features.shape
+    spread = np.ptp(features, axis=0).max() if rows else 0.0
+    if rows < 4 or width < 2 or spread == 0:
+        return np.stack([np.arange(rows, dtype=np.float64), np.zeros(rows)], axis=1)
+    perplexity = min(30.0, (rows - 1) / 3)
+    tsne = TSNE(perplexity=perplexity, init="pca", random_state=0)
+    # t-SNE does not depend on the unit, but scikit-learn's start from PCA underflows where it is tiny.
+    return np.asarray(tsne.fit_transform(features.astype(np.float64) / spread))

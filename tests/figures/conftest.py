@@ -1,0 +1,78 @@
+"""Stored runs as a figure finds them, made up; and what a figure shows, read from matplotlib's own objects."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from omegaconf import OmegaConf
+from safetensors.numpy import save_file
+from stored_runs import made_up_run
+
+from lowres_ssl.atomic import write_json
+from lowres_ssl.figures import Picture, Stored, build_picture
+from lowres_ssl.ledger import ledger
+from lowres_ssl.runs import Run, read_predictions, read_result, write_result
+from lowres_ssl.selection import Filters
+
+CONF = Path(__file__).resolve().parents[2] / "conf" / "figure"
+FiguredRun = Callable[..., Path]
+Drawn = Callable[..., Any]
+
+
+@pytest.fixture
+def figured_run(tmp_path: Path) -> FiguredRun:
+    """`made_up_run`, with what a figure reads beyond it; the folder of the result.
+
+    `train`: how many training images; `keep_last_batch`, `unlabelled_images`: of the run; `features`: float32 [n, D] of
+    the test images, stored beside the result.
+    """
+
+    def make(
+        *,
+        train: int = 480,
+        keep_last_batch: bool = False,
+        unlabelled_images: int = 0,
+        features: np.ndarray[Any, Any] | None = None,
+        **about: Any,
+    ) -> Path:
+        folder = made_up_run(tmp_path, **about)
+        run = Run(folder.parent)
+        description = run.description()
+        description["unlabelled_images"] = unlabelled_images
+        description["config"]["keep_last_batch"] = keep_last_batch
+        write_json(run.folder / "run.json", description)
+        result = read_result(folder)
+        assert result is not None
+        result["images"]["train"] = train
+        write_result(folder, result, read_predictions(folder))
+        if features is not None:
+            save_file({"test": features}, run.features("selected", result["precision"]))
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> Callable[..., Stored]:
+    """What lies below the folder of the test; keywords are filters."""
+
+    def read(**filters: Any) -> Stored:
+        results, problems = ledger(tmp_path)
+        assert not problems
+        return Stored(results, Filters(**filters), tmp_path, tmp_path / "stores")
+
+    return read
+
+
+@pytest.fixture
+def picture() -> Callable[..., Picture]:
+    """A picture as its file in conf/figure says; keywords change that."""
+
+    def build(name: str, **changes: Any) -> Picture:
+        arguments = OmegaConf.to_container(OmegaConf.load(CONF / f"{name}.yaml"))
+        assert isinstance(arguments, dict)
+        return build_picture(name, {str(key): value for key, value in arguments.items()} | changes)
+
+    return build

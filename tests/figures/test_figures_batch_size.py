@@ -1,0 +1,246 @@
+"""Figure 3 shows the stored numbers, each with what it cost, and nothing that was not run."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from sklearn.metrics import accuracy_score, f1_score
+
+from lowres_ssl.errors import ConfigError, DataError
+from lowres_ssl.figures import Picture, Stored
+from lowres_ssl.figures.batch_size import in_thousands, training_of
+from lowres_ssl.pretrain import Training
+from lowres_ssl.runs import Run, read_predictions
+
+METHODS = ("simclr", "dcl", "simsiam", "vicreg")
+
+
+@pytest.fixture
+def grid(figured_run: Callable[..., Path]) -> dict[tuple[str, int, int], Path]:
+    """The results of two methods at two batch sizes with two seeds, and random initialisation, of one data set."""
+    results = {
+        (method, size, seed): figured_run(method=method, batch_size=size, seed=seed, accuracy=accuracy + seed / 20)
+        for method, accuracy in (("dcl", 0.6), ("vicreg", 0.8))
+        for size in (16, 64)
+        for seed in (0, 1)
+    }
+    figured_run(method="random", accuracy=0.5)
+    return results
+
+
+def lines_of(axes: Any) -> dict[str, dict[int, float]]:
+    """By its label in the legend: the values of a line by batch size (lines stand a little aside)."""
+    return {
+        line.get_label(): {2 ** round(np.log2(x)): y for x, y in zip(line.get_xdata(), line.get_ydata(), strict=True)}
+        for line in axes.get_lines()
+        if line.get_marker() not in ("None", "_", "|")
+    }
+
+
+def legend_of(figure: Figure) -> list[str]:
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "weighted_f1"])
+def test_each_point_is_the_mean_over_seeds_of_the_stored_predictions(
+    grid: dict[tuple[str, int, int], Path],
+    picture: Callable[..., Picture],
+    stored: Callable[..., Stored],
+    metric: str,
+) -> None:
+    figure = picture("batch_size", metric=metric).draw(stored())["batch_size"]
+    lines = lines_of(figure.axes[0])
+    assert lines.keys() == {"DCL", "VICReg"}
+    for name, method in (("DCL", "dcl"), ("VICReg", "vicreg")):
+        assert lines[name].keys() == {16, 64}
+        for size, value in lines[name].items():
+            scores = []
+            for seed in (0, 1):
+                arrays = read_predictions(grid[method, size, seed])
+                labels, predictions = arrays["test_labels"], arrays["test_predictions"]
+                scores.append(
+                    accuracy_score(labels, predictions)
+                    if metric == "accuracy"
+                    else f1_score(labels, predictions, average="weighted")
+                )
+            assert value == pytest.approx(np.mean(scores))
+
+
+@pytest.mark.usefixtures("grid")
+def test_every_point_has_an_interval_around_it(picture: Callable[..., Picture], stored: Callable[..., Stored]) -> None:
+    axes = picture("batch_size").draw(stored())["batch_size"].axes[0]
+    bars = [segment for container in axes.containers for segment in container[2][0].get_segments()]
+    values = [value for line in lines_of(axes).values() for value in line.values()]
+    assert len(bars) == len(values) == 4
+    for (low, high), value in zip((bar[:, 1] for bar in bars), values, strict=True):
+        assert low < value < high
+
+
+@pytest.mark.usefixtures("grid")
+def test_axis_has_a_tick_a_batch_size_with_steps_and_views_and_room_for_more(
+    picture: Callable[..., Picture], stored: Callable[..., Stored]
+) -> None:
+    axes = picture("batch_size").draw(stored())["batch_size"].axes[0]
+    assert list(axes.get_xticks()) == [16, 32, 64, 128, 256]
+    assert axes.get_xscale() == "log"
+    assert axes.xaxis.get_minorticklocs().size == 0
+    labels = [label.get_text() for label in axes.get_xticklabels()]
+    # 250 epochs of 480 images: 30 batches of 16, 7 of 64.
+    assert labels == ["16\n7,500\n240k", "32\n \n ", "64\n1,750\n224k", "128\n \n ", "256\n \n "]
+    low, high = axes.get_xlim()
+    assert low < 16
+    assert high > 256
+
+
+@pytest.mark.usefixtures("grid")
+def test_random_initialisation_is_a_level_with_a_band(
+    picture: Callable[..., Picture], stored: Callable[..., Stored]
+) -> None:
+    figure = picture("batch_size").draw(stored())["batch_size"]
+    (level,) = (line for line in figure.axes[0].get_lines() if line.get_label() == "random initialisation")
+    assert set(level.get_ydata()) == {0.5}
+    (band,) = figure.axes[0].patches
+    assert band.get_y() < 0.5 < band.get_y() + band.get_height()
+    assert legend_of(figure) == ["DCL", "VICReg", "random initialisation"]
+
+
+def test_four_methods_differ_in_colour_marker_and_dashes(
+    figured_run: Callable[..., Path], picture: Callable[..., Picture], stored: Callable[..., Stored]
+) -> None:
+    for method in METHODS:
+        figured_run(method=method)
+    lines = picture("batch_size").draw(stored())["batch_size"].axes[0].get_lines()
+    drawn = [line for line in lines if line.get_label() in ("SimCLR", "DCL", "SimSiam", "VICReg")]
+    for looks in ("get_color", "get_marker", "get_linestyle"):
+        assert len({getattr(line, looks)() for line in drawn}) == 4
+
+
+def test_method_keeps_its_look_where_others_are_missing(
+    figured_run: Callable[..., Path], picture: Callable[..., Picture], stored: Callable[..., Stored]
+) -> None:
+    figured_run(method="vicreg", dataset="breast")
+    for method in METHODS:
+        figured_run(method=method, dataset="phantom")
+    axes = picture("batch_size").draw(stored())["batch_size"].axes
+    colours = [line.get_color() for each in axes for line in each.get_lines() if line.get_label() == "VICReg"]
+    assert len(colours) == 2
+    assert len(set(colours)) == 1
+
+
+def test_panel_a_data_set_says_what_it_is_of(
+    figured_run: Callable[..., Path], picture: Callable[..., Picture], stored: Callable[..., Stored]
+) -> None:
+    for seed in (0, 1, 2):
+        figured_run(method="dcl", dataset="breast", title="Breast $5", seed=seed)
+    figured_run(method="dcl", dataset="phantom", split="patient")
+    figured_run(method="random", dataset="colorectal")  # nothing trained: no panel
+    axes = picture("batch_size").draw(stored())["batch_size"].axes
+    titles = [each.get_title(loc="left").replace("\N{NO-BREAK SPACE}", " ") for each in axes]
+    assert len(titles) == 2
+    for said in (r"Breast \$5", "recipe paper", "resnet18", "64 px", "250 epochs", "120 test images", "3 seeds"):
+        assert said in titles[0]
+    assert "split patient (seed 0)" in titles[1]
+    assert "1 seed" in titles[1]
+
+
+@pytest.mark.parametrize(
+    ("groups", "said"),
+    [
+        (None, "40 groups"),
+        ([f"patient{number}" for number in range(5)], "5 groups (too few for reliable intervals)"),
+        ([""], "1 seed"),
+    ],
+)
+def test_panel_says_how_many_groups_and_whether_they_are_too_few(
+    figured_run: Callable[..., Path],
+    picture: Callable[..., Picture],
+    stored: Callable[..., Stored],
+    groups: list[str] | None,
+    said: str,
+) -> None:
+    figured_run(method="dcl", groups=groups)
+    title = picture("batch_size").draw(stored())["batch_size"].axes[0].get_title(loc="left")
+    facts = title.replace("\n", " ").replace("\N{NO-BREAK SPACE}", " ").split(", ")
+    assert said in facts
+    assert sum("group" in fact for fact in facts) == ("group" in said)
+
+
+def test_probe_that_was_typed_is_drawn_instead(
+    figured_run: Callable[..., Path], picture: Callable[..., Picture], stored: Callable[..., Stored]
+) -> None:
+    for probe, accuracy in (("knn", 0.6), ("linear", 0.9)):
+        figured_run(method="dcl", probe=probe, accuracy=accuracy)
+    figure = picture("batch_size").draw(stored(probe="linear"))["batch_size"]
+    assert lines_of(figure.axes[0]) == {"DCL": {64: pytest.approx(0.9)}}
+    assert figure._suptitle.get_text().startswith("linear (MLP) accuracy")  # type: ignore[attr-defined]
+
+
+def test_released_code_counts_as_dcl_and_says_so(
+    figured_run: Callable[..., Path], picture: Callable[..., Picture], stored: Callable[..., Stored]
+) -> None:
+    figured_run(method="dclw", recipe="released_code")
+    figure = picture("batch_size").draw(stored())["batch_size"]
+    assert list(lines_of(figure.axes[0])) == ["DCL (as dclw)"]
+
+
+def test_results_that_disagree_are_not_drawn_together(
+    figured_run: Callable[..., Path], picture: Callable[..., Picture], stored: Callable[..., Stored]
+) -> None:
+    figured_run(method="dcl", recipe="paper", accuracy=0.6)
+    figured_run(method="vicreg", recipe="tuned", accuracy=0.9)
+    with pytest.raises(ConfigError, match="type recipe=paper or recipe=tuned"):
+        picture("batch_size").draw(stored())
+    lines = lines_of(picture("batch_size").draw(stored(recipe="tuned"))["batch_size"].axes[0])
+    assert lines == {"VICReg": {64: pytest.approx(0.9)}}
+
+
+def test_nothing_stored_is_one_line_with_the_command(
+    tmp_path: Path, figured_run: Callable[..., Path], picture: Callable[..., Picture], stored: Callable[..., Stored]
+) -> None:
+    figured_run(method="random")
+    wanted = (
+        "lowres-ssl pretrain -m method=simclr,dcl,simsiam,vicreg batch_size=16,32,64 'probe=[knn]' "
+        f"dataset=phantom recipe=tuned image_size=32 output_dir={tmp_path}"
+    )
+    with pytest.raises(DataError) as raised:
+        picture("batch_size").draw(stored(dataset="phantom", recipe="tuned", image_size=32))
+    assert str(raised.value).endswith(f"make them: {wanted}")
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("keep", [False, True])
+@pytest.mark.parametrize(
+    ("images", "unlabelled", "batch_size"), [(480, 0, 64), (481, 0, 16), (60, 40, 32), (64, 0, 64)]
+)
+def test_steps_and_views_are_those_of_the_training(
+    figured_run: Callable[..., Path], keep: bool, images: int, unlabelled: int, batch_size: int
+) -> None:
+    folder = figured_run(
+        train=images, unlabelled_images=unlabelled, keep_last_batch=keep, batch_size=batch_size, epochs=3
+    )
+    training = Training(
+        epochs=3,
+        batch_size=batch_size,
+        keep_last_batch=keep,
+        joint=True,
+        learning_rate=0.1,
+        momentum=0.0,
+        weight_decay=0.0,
+        decay_norm_and_bias=True,
+        schedule="constant",
+        warmup_epochs=0.0,
+        checkpoint_every=1,
+        seed=0,
+    )
+    everything = images + unlabelled
+    steps = training.steps_per_epoch(everything)
+    assert training_of(str(folder)) == (3 * steps, 3 * 2 * min(steps * batch_size, everything))
+    assert Run(folder.parent).description()["epochs_wanted"] == 3
+
+
+@pytest.mark.parametrize(("number", "said"), [(28, "28"), (18_750, "18,750"), (600_000, "600k"), (1_270_000, "1.3M")])
+def test_large_numbers_are_short(number: int, said: str) -> None:
+    assert in_thousands(number) == said

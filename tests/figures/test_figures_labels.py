@@ -1,0 +1,154 @@
+"""The label-efficiency figure: a line an entry that has results from a part of the labels, over draws and seeds."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.metrics import accuracy_score
+
+from lowres_ssl.errors import ConfigError, DataError
+from lowres_ssl.figures import Picture, Stored
+from lowres_ssl.figures._style import settings
+from lowres_ssl.runs import read_predictions
+
+FRACTIONS = (0.1, 0.5, 1.0)
+
+
+@pytest.fixture
+def parts(figured_run: Callable[..., Path]) -> Callable[..., list[Path]]:
+    """Results of one entry at three fractions: two draws of each part, one of the whole."""
+
+    def make(**about: Any) -> list[Path]:
+        return [
+            figured_run(
+                **{"probe": "linear", "accuracy": 0.5 + 0.4 * fraction + draw / 20} | about,
+                label_fraction=fraction,
+                label_draw=draw,
+                train=round(480 * fraction),
+            )
+            for fraction in FRACTIONS
+            for draw in range(1 if fraction == 1 else 2)
+        ]
+
+    return make
+
+
+def lines_of(axes: Any) -> dict[str, dict[float, float]]:
+    """The values of each line by label fraction."""
+    return {line.get_label(): dict(zip(line.get_xdata(), line.get_ydata(), strict=True)) for line in axes.get_lines()}
+
+
+def accuracy_of(result: Path) -> float:
+    arrays = read_predictions(result)
+    return float(accuracy_score(arrays["test_labels"], arrays["test_predictions"]))
+
+
+def test_each_point_is_the_mean_over_draws_and_seeds(
+    parts: Callable[..., list[Path]], picture: Callable[..., Picture], stored: Callable[..., Stored]
+) -> None:
+    first, second = parts(method="dcl", seed=0), parts(method="dcl", seed=1, accuracy=0.7)
+    axes = picture("labels").draw(stored())["labels"].axes[0]
+    line = lines_of(axes)["DCL"]
+    assert line.keys() == set(FRACTIONS)
+    for fraction, places in zip(FRACTIONS, ([0, 1], [2, 3], [4]), strict=True):
+        scores = [accuracy_of(run[place]) for run in (first, second) for place in places]
+        assert line[fraction] == pytest.approx(np.mean(scores))
+    (band,) = axes.collections
+    for x, value in line.items():
+        edges = [y for at, y in band.get_paths()[0].vertices if at == pytest.approx(x)]
+        assert min(edges) < value < max(edges)
+
+
+def test_axis_says_share_and_number_of_labels(
+    parts: Callable[..., list[Path]], picture: Callable[..., Picture], stored: Callable[..., Stored]
+) -> None:
+    parts(method="dcl")
+    axes = picture("labels").draw(stored())["labels"].axes[0]
+    assert axes.get_xscale() == "log"
+    assert list(axes.get_xticks()) == list(FRACTIONS)
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["10%\n48", "50%\n240", "100%\n480"]
+    title = axes.get_title(loc="left").replace("\N{NO-BREAK SPACE}", " ").replace("\n", " ")
+    assert "1 to 2 draws, 1 seed, batch size 64" in title
+
+
+def test_fine_tuned_entries_stand_beside_the_probe_in_the_order_of_the_file(
+    parts: Callable[..., list[Path]], picture: Callable[..., Picture], stored: Callable[..., Stored]
+) -> None:
+    parts(method="random")
+    parts(method="supervised", probe="classifier")
+    parts(method="supervised", entry="supervised from dcl", probe="classifier")
+    parts(method="dcl")
+    parts(method="dcl", probe="knn")
+    figure = picture("labels").draw(stored())["labels"]
+    wanted = ["DCL", "random initialisation", "supervised, end to end", "supervised from dcl, end to end"]
+    assert list(lines_of(figure.axes[0])) == wanted
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == wanted
+    figure = picture("labels", probes=["knn"]).draw(stored())["labels"]
+    assert list(lines_of(figure.axes[0])) == ["DCL"]
+
+
+def test_entry_with_results_from_all_labels_only_is_no_line(
+    parts: Callable[..., list[Path]],
+    figured_run: Callable[..., Path],
+    picture: Callable[..., Picture],
+    stored: Callable[..., Stored],
+) -> None:
+    parts(method="dcl")
+    figured_run(method="vicreg", probe="linear")
+    assert list(lines_of(picture("labels").draw(stored())["labels"].axes[0])) == ["DCL"]
+
+
+def test_line_is_of_one_batch_size_the_best_on_validation_of_those_with_most_fractions(
+    parts: Callable[..., list[Path]],
+    figured_run: Callable[..., Path],
+    picture: Callable[..., Picture],
+    stored: Callable[..., Stored],
+) -> None:
+    parts(method="dcl", batch_size=16, accuracy=0.6, validation_accuracy=0.8)
+    parts(method="dcl", batch_size=32, accuracy=0.9, validation_accuracy=0.7)
+    figured_run(method="dcl", batch_size=64, probe="linear", accuracy=0.95, validation_accuracy=0.9)
+    axes = picture("labels").draw(stored())["labels"].axes[0]
+    assert lines_of(axes)["DCL"] == {fraction: pytest.approx(0.6) for fraction in FRACTIONS}
+    assert axes.get_title(loc="left").endswith("batch\N{NO-BREAK SPACE}size\N{NO-BREAK SPACE}16")
+
+
+def test_panel_a_data_set(
+    parts: Callable[..., list[Path]], picture: Callable[..., Picture], stored: Callable[..., Stored]
+) -> None:
+    parts(method="dcl", dataset="breast")
+    parts(method="dcl", dataset="phantom")
+    axes = picture("labels").draw(stored())["labels"].axes
+    assert [each.get_title(loc="left").splitlines()[0] for each in axes] == ["Breast", "Phantom"]
+    assert len(picture("labels").draw(stored(dataset="breast"))["labels"].axes) == 1
+
+
+def test_fractions_of_runs_that_disagree_are_not_one_line(
+    figured_run: Callable[..., Path], picture: Callable[..., Picture], stored: Callable[..., Stored]
+) -> None:
+    figured_run(method="dcl", image_size=32, probe="linear", label_fraction=0.1)
+    figured_run(method="dcl", image_size=64, probe="linear", label_fraction=1.0)
+    with pytest.raises(ConfigError, match="type image_size=32 or image_size=64"):
+        picture("labels").draw(stored())
+
+
+def test_nothing_stored_is_one_line_with_the_command(
+    figured_run: Callable[..., Path], picture: Callable[..., Picture], stored: Callable[..., Stored]
+) -> None:
+    figured_run(method="dcl", probe="linear")
+    with pytest.raises(DataError, match=r"lowres-ssl evaluate run=RUN label_fraction=\[0.01,0.05,0.1,0.25,0.5,1.0\]$"):
+        picture("labels").draw(stored())
+
+
+def test_legend_of_long_names_stays_within_the_figure(
+    parts: Callable[..., list[Path]], picture: Callable[..., Picture], stored: Callable[..., Stored]
+) -> None:
+    for number in range(3):
+        parts(method="pretrained", entry=f"pretrained vit_small_patch16_224.augreg_in21k_{number}")
+    with settings():
+        figure = picture("labels").draw(stored())["labels"]
+        figure.draw_without_rendering()
+    box = figure.legends[0].get_window_extent()
+    assert box.x0 >= 0
+    assert box.x1 <= figure.bbox.x1

@@ -1,0 +1,156 @@
+"""Figure 2 shows images as the encoder gets them, and the very views that pre-training made of them."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hydra import compose, initialize_config_module
+from matplotlib.figure import Figure
+from PIL import Image
+
+from lowres_ssl.augmentation import view_makers
+from lowres_ssl.batches import make_batches
+from lowres_ssl.config import PretrainConfig, plain, read_config, register_schemas
+from lowres_ssl.errors import ConfigError, DataError
+from lowres_ssl.figures import Picture, Stored
+from lowres_ssl.figures.samples import Samples, draw_grid, examples, from_plain, pictures
+from lowres_ssl.preparation import Material, prepare, split_of
+from lowres_ssl.residence import reader
+from lowres_ssl.views.maker import evaluation_view
+
+SIZE = 20
+
+
+@pytest.fixture(scope="module", params=["any", "xray"])
+def config(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> PretrainConfig:
+    """Of a set of 2 classes: 10 images and 3, in colour or grey."""
+    folder = tmp_path_factory.mktemp("samples")
+    for label, count in (("common", 10), ("rare", 3)):
+        for number in range(count):
+            pixels = np.random.default_rng([count, number]).integers(0, 256, (30, 24, 3), dtype=np.uint8)
+            path = folder / "data" / label / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(path)
+    register_schemas()
+    typed = [
+        "dataset=folder",
+        f"images={request.param}",
+        f"dataset.root={folder / 'data'}",
+        f"output_dir={folder}",
+        "backbone=resnet18",
+        f"image_size={SIZE}",
+        "epochs=2",
+        "seed=3",
+    ]
+    with initialize_config_module("lowres_ssl.conf", version_base="1.3"):
+        return read_config(compose("pretrain", typed), PretrainConfig)
+
+
+@pytest.fixture(scope="module")
+def material(config: PretrainConfig) -> Material:
+    return prepare(config, lambda catalogue: split_of(config, catalogue))
+
+
+def test_stored_config_is_the_config_again(config: PretrainConfig) -> None:
+    stored_config = plain(config)
+    assert from_plain(PretrainConfig, stored_config) == config
+    del stored_config["dataset"]["subset"]  # as a run has it that is older than the key
+    assert from_plain(PretrainConfig, stored_config) == config
+
+
+def test_examples_are_different_training_images_of_their_class(material: Material) -> None:
+    rows = examples(material, 4)
+    assert rows.shape == (2, 4)
+    for label, own in enumerate(rows):
+        there = own[own >= 0]
+        assert len(set(there)) == len(there) == min(4, (material.catalogue.labels[material.split.train] == label).sum())
+        assert set(there) <= set(material.split.train)
+        assert (material.catalogue.labels[there] == label).all()
+    assert (rows[1] == -1).any(), "the rare class has fewer than four"
+
+
+def test_views_are_those_that_pre_training_makes_in_its_last_epoch(config: PretrainConfig, material: Material) -> None:
+    rows = examples(material, 2)
+    shown = pictures(config, material, rows)
+    assert shown.shape == (2, 2, 3, SIZE, SIZE, 3)
+    every = np.arange(len(material.store.ids))
+    batches = make_batches(
+        material.store,
+        reader(material.store, torch.device("cpu"), "host"),
+        every,
+        view_makers(config)[1],
+        epoch=1,
+        steps=range(1),
+        batch_size=len(every),
+        seed=config.seed,
+        ahead=False,
+    )
+    mean, std = (torch.tensor(each)[:, None, None] for each in (config.images.mean, config.images.std))
+    made = [np.moveaxis((view * std + mean).clamp(0, 1).numpy(), 1, -1) for view in next(iter(batches))[:2]]
+    for own, row in zip(shown[rows >= 0], rows[rows >= 0], strict=True):
+        whole = evaluation_view(
+            torch.from_numpy(material.store.images[[row]]), image_size=SIZE, mean=[0.0] * 3, std=[1.0] * 3
+        )
+        assert np.allclose(own[0], np.moveaxis(whole[0].numpy(), 0, -1), atol=1e-5)
+        for pixels, views in zip(own[1:], made, strict=True):
+            assert np.abs(views - pixels).max(axis=(1, 2, 3)).min() < 1e-5, "it is among the views of the epoch"
+        assert not np.allclose(own[1], own[2])
+    assert np.isnan(shown[rows < 0]).all()
+
+
+def images_of(figure: Figure) -> list[Any]:
+    return [image for axes in figure.axes for image in axes.get_images()]
+
+
+def test_grid_has_a_row_a_class_and_leaves_out_what_there_is_not() -> None:
+    shown = np.random.default_rng(0).uniform(size=(3, 2, 3, 4, 4, 3)).astype(np.float32)
+    shown[1, 1] = np.nan
+    figure = draw_grid(shown, ["a", "$b$", "c"], "title")
+    assert len(images_of(figure)) == 3 * 6 - 3
+    assert [axes.get_title() for axes in figure.axes[:6]] == ["image", "view 1", "view 2"] * 2
+    assert [axes.get_ylabel() for axes in figure.axes[::6]] == ["a", r"\$b\$", "c"]
+    first = figure.axes[7].get_images()[0]
+    assert np.array_equal(first.get_array(), shown[1, 0, 1])
+    assert first.get_interpolation() == "nearest"
+
+
+def test_runs_that_disagree_are_not_chosen_from(
+    figured_run: Callable[..., Path], picture: Callable[..., Picture], stored: Callable[..., Stored]
+) -> None:
+    for image_size in (32, 64):
+        figured_run(method="dcl", image_size=image_size)
+    with pytest.raises(ConfigError, match="type image_size=32 or image_size=64"):
+        picture("samples").draw(stored())
+
+
+def test_figure_a_data_set_of_the_run_with_the_first_seed(
+    figured_run: Callable[..., Path],
+    picture: Callable[..., Picture],
+    stored: Callable[..., Stored],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    drawn = []
+
+    def draw_run(self: Samples, run: Any, store_dir: Path) -> Figure:
+        drawn.append(run.description())
+        return Figure()
+
+    monkeypatch.setattr(Samples, "draw_run", draw_run)
+    for seed in (2, 1):
+        figured_run(method="dcl", dataset="my/set", seed=seed)
+    figured_run(method="dcl", dataset="phantom", finished=False)
+    figured_run(method="random", dataset="breast")
+    figured_run(method="supervised", dataset="my/set", seed=0, epochs=100)
+    assert list(picture("samples").draw(stored())) == ["samples-my_set"]
+    assert [description["seed"] for description in drawn] == [1]
+
+
+def test_nothing_trained_is_one_line_with_the_command(
+    figured_run: Callable[..., Path], picture: Callable[..., Picture], stored: Callable[..., Stored]
+) -> None:
+    figured_run(method="random")
+    with pytest.raises(DataError, match=r"make one: lowres-ssl pretrain method=simclr dataset=phantom output_dir=\S+$"):
+        picture("samples").draw(stored(dataset="phantom"))
