@@ -12,6 +12,7 @@ from lowres_ssl.table_schema import FiltersConfig
 class FiguresConfig:
     output_dir: str = MISSING
     store_dir: str = MISSING
+    folder: str = MISSING
     figure: dict[str, Any] = MISSING
     run: str | None = MISSING
     filters: FiltersConfig = MISSING

@@ -57,6 +57,7 @@ class TableConfig:
 @dataclass
 class TablesConfig:
     output_dir: str = MISSING
+    folder: str = MISSING
     batch_size: Any = MISSING
     strict: bool = MISSING
     filters: FiltersConfig = MISSING

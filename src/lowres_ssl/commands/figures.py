@@ -22,7 +22,7 @@ def main(cfg: DictConfig) -> None:
         raise ConfigError("figure=[]: nothing to draw; type figure=[batch_size,tsne]")
     pictures = {name: build_picture(name, arguments) for name, arguments in config.figure.items()}
     stored = stored_in(config)
-    folder = Path(config.output_dir) / "figures"
+    folder = Path(config.folder)
     check_writable(folder)
     failures = []
     for picture in pictures.values():

@@ -1,4 +1,4 @@
-"""`lowres-ssl tables`: stored results as tables, printed and written to `output_dir/tables/`."""
+"""`lowres-ssl tables`: stored results as tables, printed and written to `folder`."""
 
 import sys
 from dataclasses import replace
@@ -41,13 +41,14 @@ def main(cfg: DictConfig) -> None:
         tables.append(KINDS[chosen.kind.name](name, chosen, frame, filters, output_dir))
     if config.strict:
         refuse_missing(tables)
-    check_writable(output_dir)
+    folder = Path(config.folder)
+    check_writable(folder)
     for table in tables:
         print(markdown(table))
         for ending, written in FORMATS.items():
-            write_text(output_dir / "tables" / f"{table.name}.{ending}", written(table))
+            write_text(folder / f"{table.name}.{ending}", written(table))
     names = ", ".join(table.name for table in tables)
-    print(f"Written to {output_dir / 'tables'}: {names}, each as {', '.join(FORMATS)}", flush=True)
+    print(f"Written to {folder}: {names}, each as {', '.join(FORMATS)}", flush=True)
 
 
 def refuse_missing(tables: list[Table]) -> None:
