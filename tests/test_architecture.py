@@ -42,7 +42,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("residence",),
     ("methods",),
     ("methods.*",),
-    ("probes",),
+    ("probes", "heads"),
     ("probes.*", "classifier"),
     ("history", "optimisation", "features", "forward", "batches"),
     ("pretrain",),
