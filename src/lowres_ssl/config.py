@@ -28,6 +28,7 @@ SelectEncoder = Enum("SelectEncoder", ["last", "best_validation_knn"])
 Padding = Enum("Padding", ["zeros", "reflection"])
 Store = Enum("Store", ["auto", "device", "host"])
 Compile = Enum("Compile", ["auto", "always", "never"])
+Rule = Enum("Rule", ["full", "quarter"])
 
 
 @dataclass
@@ -148,6 +149,16 @@ class EvaluateConfig(Experiment):
 
 
 @dataclass
+class TuneConfig(Experiment):
+    run: Any = MISSING
+    filters: dict[str, Any] = MISSING
+    batch_size: list[int] = MISSING
+    learning_rate: list[float] = MISSING
+    seeds: int = MISSING
+    rule: Rule = MISSING
+
+
+@dataclass
 class DataConfig:
     data_dir: str = MISSING
     output_dir: str = MISSING
@@ -177,9 +188,13 @@ class DoctorConfig:
     precision: Precision = MISSING
 
 
+# What `lowres-ssl tune` chooses of the linear probe.
+TUNABLE = ("batch_size", "learning_rate")
+
 SCHEMAS: dict[str, type] = {
     "pretrain": PretrainConfig,
     "evaluate": EvaluateConfig,
+    "tune": TuneConfig,
     "data": DataConfig,
     "runs": RunsConfig,
     "doctor": DoctorConfig,
@@ -219,10 +234,24 @@ def read_config(cfg: DictConfig, schema: type[Config]) -> Config:
     if isinstance(config, Experiment):
         # A recipe may speak of a probe that was not chosen; only a chosen one has its name.
         config.probe = {key: arguments for key, arguments in config.probe.items() if "name" in arguments}
+        name_origin(cfg, config)
         check_experiment(config)
     if isinstance(config, PretrainConfig):
         check_pretraining(config)
     return config
+
+
+def name_origin(cfg: DictConfig, config: Experiment) -> None:
+    """Settings of the linear probe that are numbers in `cfg` were typed: those of the paper's Table 1 are looked up."""
+    if "linear" not in config.probe:
+        return
+    linear, composed = config.probe["linear"], cfg.probe.linear
+    key, origin = "probe.linear.settings_from", linear.get("settings_from")
+    typed = [name for name in TUNABLE if name in composed and not OmegaConf.is_interpolation(composed, name)]
+    require(origin in ("paper", "tuned"), key, origin, "paper or tuned")
+    if typed and origin == "tuned":
+        raise ConfigError(f"{key}=tuned: got probe.linear.{typed[0]} as well, wanted one of the two; leave one out")
+    linear["settings_from"] = "typed" if typed else origin
 
 
 def without_training(cfg: DictConfig, method: str = "random") -> DictConfig:
