@@ -150,7 +150,7 @@ class EvaluateConfig(Experiment):
 
 @dataclass
 class TuneConfig(Experiment):
-    run: Any = MISSING
+    run: str | None = MISSING
     filters: dict[str, Any] = MISSING
     batch_size: list[int] = MISSING
     learning_rate: list[float] = MISSING

@@ -98,8 +98,8 @@ def tuned_for(output_dir: Path, wanted: Mapping[str, Any]) -> dict[str, Any]:
         raise ConfigError(
             f"probe.linear.settings_from=tuned: nothing was tuned for {wanted['entry']} on {wanted['dataset']} "
             f"({wanted['backbone']}, {wanted['image_size']} px, recipe {wanted['recipe']}, "
-            f"split {wanted['split_digest'][:8]}); type lowres-ssl tune filters.dataset={wanted['dataset']} "
-            f"'filters.entry={wanted['entry']}', or probe.linear.settings_from=paper"
+            f"split {wanted['split_digest'][:8]}); when its run is finished, type lowres-ssl tune "
+            f"filters.dataset={wanted['dataset']} 'filters.entry={wanted['entry']}', or probe.linear.settings_from=paper"
         )
     return best_of(fitting)
 

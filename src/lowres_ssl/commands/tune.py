@@ -54,7 +54,7 @@ def refuse_what_the_runs_say() -> None:
     """Raises `ConfigError` where a filter was probably meant."""
     for override in OverridesParser.create().parse_overrides(list(HydraConfig.get().overrides.task)):
         key = override.key_or_group
-        if key.split(".")[0] in FROM_RUN and key != "dataset.root":
+        if key.split(".")[0] in FROM_RUN and key not in ("dataset.root", "dataset.unlabelled"):
             raise ConfigError(f"{key} is what the runs were made with; choose among them with filters.{key}=VALUE")
 
 
@@ -80,8 +80,11 @@ def runs_of(config: TuneConfig) -> list[Run]:
     """The runs that `run` names, or the finished ones that fit the filters, by name."""
     output_dir = Path(config.output_dir)
     if config.run is not None:
-        named = config.run if isinstance(config.run, list) else [config.run]
-        return [finished_run(find_run(output_dir, str(name))) for name in named]
+        # `run` is a path to the command line, so that a list of them comes as it was typed.
+        names = (
+            config.run.removeprefix("[").removesuffix("]").split(",") if config.run.startswith("[") else [config.run]
+        )
+        return [finished_run(find_run(output_dir, name.strip())) for name in names]
     frame, problems = ledger(output_dir)
     for problem in problems:
         say(f"note: {problem}")
