@@ -28,6 +28,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "interruption",
         "progress",
         "table_schema",
+        "experiment_schema",
         "compare_schema",
     ),
     ("data", "data.archives", "data.decode", "data.folders", "data.parallel", "data.records", "data.deal"),

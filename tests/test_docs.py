@@ -34,7 +34,9 @@ def test_commands_shown_compose(page: Path) -> None:
     blocks = re.findall(r"```(?:bash|sh|console)\n(.*?)```", page.read_text().replace("\\\n", " "), re.DOTALL)
     lines = {line.removeprefix("$ ").split("#")[0].strip() for block in blocks for line in block.splitlines()}
     for line in sorted(
-        line for line in lines if re.match(r"lowres-ssl (pretrain|evaluate|tune|data|runs|tables|compare|doctor)\b", line)
+        line
+        for line in lines
+        if re.match(r"lowres-ssl (pretrain|evaluate|tune|data|runs|tables|compare|doctor)\b", line)
     ):
         words = [word for word in line.split(" > ")[0].split()[1:] if word != "-m"]
         # A sweep composes with the first of its values.

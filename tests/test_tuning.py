@@ -63,20 +63,21 @@ def test_line_holds_mean_and_spread_and_a_diverged_seed_has_no_loss() -> None:
 @pytest.mark.parametrize("key", ["dataset", "entry", "recipe", "backbone", "image_size", "split_digest"])
 def test_settings_of_another_kind_of_run_are_not_taken(tmp_path: Path, key: str) -> None:
     write_tuned(tmp_path, tuned())
-    assert tuned_for(tmp_path, WANTED)["run"] == "a"
+    assert tuned_for(tmp_path, None, WANTED)["run"] == "a"
     with pytest.raises(ConfigError, match=r"nothing was tuned for .*; when its run is finished, type lowres-ssl tune"):
-        tuned_for(tmp_path, WANTED | {key: "another"})
+        tuned_for(tmp_path, "a", WANTED | {key: "another"})
 
 
-def test_of_several_runs_that_fit_the_best_choice_is_taken(tmp_path: Path) -> None:
+def test_runs_own_choice_goes_first_then_the_best_of_those_like_it(tmp_path: Path) -> None:
     for run, accuracy in (("a", 0.8), ("b", 0.9), ("c", 0.85)):
         write_tuned(tmp_path, tuned(run, line(accuracy)))
-    assert tuned_for(tmp_path, WANTED)["run"] == "b"
+    assert tuned_for(tmp_path, "c", WANTED)["run"] == "c"
+    assert tuned_for(tmp_path, "d", WANTED)["run"] == "b"
 
 
 def test_untrained_encoder_fits_every_recipe(tmp_path: Path) -> None:
     write_tuned(tmp_path, tuned(entry="random", recipe=None))
-    assert tuned_for(tmp_path, WANTED | {"entry": "random", "recipe": "tuned"})["run"] == "a"
+    assert tuned_for(tmp_path, None, WANTED | {"entry": "random", "recipe": "tuned"})["run"] == "a"
 
 
 def test_damaged_file_names_the_command_that_makes_it_anew(tmp_path: Path) -> None:

@@ -40,11 +40,13 @@ class Evaluation:
 ORIGIN = "settings_from"
 
 
-def probes_of(config: Experiment, entry: str | None = None, split: Split | None = None) -> Evaluation:
+def probes_of(
+    config: Experiment, entry: str | None = None, split: Split | None = None, run: str | None = None
+) -> Evaluation:
     """The probes that `config` asks for. Raises `ConfigError` for one that is unknown or whose settings do not fit.
 
-    With `entry`, what tables call the encoder, and `split`: settings that are to come from what was tuned for it are
-    looked up, and it is a `ConfigError` if nothing was. Without, the paper's stand in their place.
+    With `entry`, what tables call the encoder, and `split`: settings that are to come from what was tuned, for the
+    `run` or for one like it, are looked up, and it is a `ConfigError` if nothing was. Without, the paper's stand in.
     """
     if not config.probe:
         raise ConfigError("probe=[]: nothing to score with; type probe=[knn,linear], or pretrain with evaluate=false")
@@ -59,7 +61,7 @@ def probes_of(config: Experiment, entry: str | None = None, split: Split | None 
             "image_size": config.image_size,
             "split_digest": split.digest,
         }
-        chosen = tuned_for(Path(config.output_dir), wanted)["chosen"]
+        chosen = tuned_for(Path(config.output_dir), run, wanted)["chosen"]
         linear |= {key: chosen[key] for key in ("batch_size", "learning_rate")}
     return Evaluation({key: build_probe(key, without_origin(values)) for key, values in arguments.items()}, arguments)
 

@@ -31,7 +31,7 @@ def score_and_show(
     """
     lines = []
     # For all rows before the first is scored: there may be nothing tuned for one.
-    probes = [probes_of(config, entry_in(run.description()), material.split) for run, config in rows]
+    probes = [probes_of(config, entry_in(run.description()), material.split, run.name) for run, config in rows]
     for (run, config), own_probes in zip(rows, probes, strict=True):
         results = evaluate(run, config, material, own_probes, compute, draws)
         name = row_name(run.description())

@@ -87,19 +87,22 @@ def by_preference(lines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return sorted(lines, key=rank)
 
 
-def tuned_for(output_dir: Path, wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """The tuned file whose settings are those of `wanted`, a value for each of `SAME`.
+def tuned_for(output_dir: Path, run: str | None, wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """What was tuned for the `run`; else for one like it, with the values of `wanted` for each of `SAME`.
 
-    One setting for a method and a data set, as in Table 1: of several runs that fit (seeds, batch sizes), the one whose
-    choice is the best by the same rule. Raises `ConfigError` if nothing was tuned for it.
+    Of several that are like it (seeds, batch sizes) the one whose choice is the best, by the same rule. Raises
+    `ConfigError` if nothing was tuned for it.
     """
     fitting = [tuned for tuned in all_tuned(output_dir) if is_same(tuned, wanted)]
+    own = [tuned for tuned in fitting if tuned["run"] == run]
+    if own:
+        return own[0]
     if not fitting:
         raise ConfigError(
             f"probe.linear.settings_from=tuned: nothing was tuned for {wanted['entry']} on {wanted['dataset']} "
             f"({wanted['backbone']}, {wanted['image_size']} px, recipe {wanted['recipe']}, "
             f"split {wanted['split_digest'][:8]}); when its run is finished, type lowres-ssl tune "
-            f"filters.dataset={wanted['dataset']} 'filters.entry={wanted['entry']}', or probe.linear.settings_from=paper"
+            f"dataset={wanted['dataset']} 'entry={wanted['entry']}', or probe.linear.settings_from=paper"
         )
     return best_of(fitting)
 

@@ -5,11 +5,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from lowres_ssl.commands.evaluate import FROM_RUN, as_in_the_run, divide_as_in_the_run, finished_run
+from lowres_ssl.commands.evaluate import as_in_the_run, divide_as_in_the_run, finished_run
 from lowres_ssl.config import TUNABLE, TuneConfig, read_config
 from lowres_ssl.device import Compute, resolve
 from lowres_ssl.errors import ConfigError
@@ -29,7 +27,6 @@ from lowres_ssl.tuning import about, in_table_1, read_tuned, table_1, tuned_file
 
 
 def main(cfg: DictConfig) -> None:
-    refuse_what_the_runs_say()
     config = read_config(cfg, TuneConfig)
     grid = grid_of(config)
     output_dir = Path(config.output_dir)
@@ -48,14 +45,6 @@ def main(cfg: DictConfig) -> None:
     print(
         f"Chosen: {tuned_file(output_dir, '*')}. Use it: lowres-ssl evaluate run=RUN probe.linear.settings_from=tuned"
     )
-
-
-def refuse_what_the_runs_say() -> None:
-    """Raises `ConfigError` where a filter was probably meant."""
-    for override in OverridesParser.create().parse_overrides(list(HydraConfig.get().overrides.task)):
-        key = override.key_or_group
-        if key.split(".")[0] in FROM_RUN and key not in ("dataset.root", "dataset.unlabelled"):
-            raise ConfigError(f"{key} is what the runs were made with; choose among them with filters.{key}=VALUE")
 
 
 def grid_of(config: TuneConfig) -> Grid:
