@@ -19,8 +19,10 @@ from lowres_ssl.probes.linear import Fit, Linear
 from lowres_ssl.tuning import by_preference, of_seeds
 
 # Heads in a pass on a CPU, for one thread. Measured in processor time of a step of 16 images, for one head: at D = 512
-# 1.09 ms alone, 0.84 ms with 4, 0.78 ms with 24; at D = 2,048 2.26, 2.65 and 2.75 ms: Adam's state outgrows the cache.
+# 1.09 ms alone, 0.84 ms with 4, 0.78 ms with 24. At D = 2,048 2.26, 2.65 and 2.75 ms: so wide, Adam's state of several
+# heads outgrows the cache, and each stands alone.
 SIDE_BY_SIDE = 4
+WIDE = 1024
 
 
 @dataclass(frozen=True)
@@ -91,30 +93,41 @@ def search(features: Features, grid: Grid, tell: Callable[[str], None]) -> tuple
 
 def seconds_of(features: Features, grid: Grid) -> float:
     """About how long `search` takes, from two epochs of one pass with the largest batch."""
-    batch_size, heads = max(grid.batch_sizes), min(SIDE_BY_SIDE, len(grid.pairs) * len(grid.seeds))
+    every = len(grid.rates) * len(grid.seeds)  # heads of a batch size
+    batch_size, heads = max(grid.batch_sizes), min(side_by_side(features) or every, every)
     rates, seeds = [grid.rates[0]] * heads, [0] * heads
     grid.probe(batch_size, 1).fit(features, rates, seeds)  # the first time is slower
     started = time.perf_counter()
     grid.probe(batch_size, 1).fit(features, rates, seeds)
-    steps = [len(grid.rates) * len(grid.seeds) * batch_size / each for each in grid.batch_sizes]
+    steps = [every * batch_size / each for each in grid.batch_sizes]
     epochs = grid.epochs * (1.0 if grid.rule == "full" else 0.5)
-    threads = torch.get_num_threads() if features.train.device.type == "cpu" else 1
-    return (time.perf_counter() - started) / heads * sum(steps) * epochs / threads
+    return (time.perf_counter() - started) / heads * sum(steps) * epochs / threads_for(features)
+
+
+def side_by_side(features: Features) -> int | None:
+    """How many heads share a pass; None: all of a batch size."""
+    if features.train.device.type != "cpu":
+        return None
+    return SIDE_BY_SIDE if features.train.shape[1] <= WIDE else 1
+
+
+def threads_for(features: Features) -> int:
+    """How many passes are computed at a time."""
+    return torch.get_num_threads() if features.train.device.type == "cpu" else 1
 
 
 def trained(
     features: Features, grid: Grid, pairs: Sequence[tuple[int, float]], epochs: int, tell: Callable[[str], None]
 ) -> list[dict[str, Any]]:
     """A line for each of `pairs`, after this many epochs."""
-    on_cpu = features.train.device.type == "cpu"
-    passes = passes_of(pairs, grid.seeds, SIDE_BY_SIDE if on_cpu else len(pairs) * len(grid.seeds))
+    passes = passes_of(pairs, grid.seeds, side_by_side(features) or len(pairs) * len(grid.seeds))
 
     def run(each: Pass) -> list[Fit]:
         rates, seeds = zip(*each.heads, strict=True)
         return grid.probe(each.batch_size, epochs).fit(features, rates, seeds)[1]
 
     found: dict[tuple[int, float], list[tuple[float, float]]] = {pair: [] for pair in pairs}
-    for each, fits in zip(passes, in_threads(run, passes, torch.get_num_threads() if on_cpu else 1, tell), strict=True):
+    for each, fits in zip(passes, in_threads(run, passes, threads_for(features), tell), strict=True):
         for (rate, _), fit in zip(each.heads, fits, strict=True):
             found[each.batch_size, rate].append((0.0, inf) if fit.diverged else (fit.accuracy, fit.loss))
     return [of_seeds(batch_size, rate, epochs, found[batch_size, rate]) for batch_size, rate in pairs]
