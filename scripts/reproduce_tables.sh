@@ -88,12 +88,13 @@ tuned=('probe=[knn,linear]' probe.linear.settings_from=tuned)
 for study in "${studies[@]}"; do
     train "$study" "method=$methods" "batch_size=$sizes" 'probe=[knn]'
     train "$study" "method=$baselines" "batch_size=$largest" keep_last_batch=true 'probe=[knn]'
-    show lowres-ssl tune "filters.dataset=${study%/*}" "filters.split=${study#*/}" "filters.recipe=$recipe" "rule=$rule"
+    show lowres-ssl tune "dataset=${study%/*}" "split=${study#*/}" "recipe=$recipe" "rule=$rule"
     train "$study" "method=$methods" "batch_size=$sizes" "${tuned[@]}"
     train "$study" "method=$baselines" "batch_size=$largest" keep_last_batch=true "${tuned[@]}"
 
     # Label efficiency: the frozen encoders, then training and fine-tuning on the same labels.
-    train "$study" "method=$methods" "batch_size=$largest" "label_fraction=$fractions" "${tuned[@]}"
+    # Tuned settings knew all validation labels, so a fraction of them is scored with those of the paper.
+    train "$study" "method=$methods" "batch_size=$largest" "label_fraction=$fractions" 'probe=[knn,linear]'
     for start in null method:dcl; do
         train "$study" method=supervised "initial_weights=$start" "batch_size=$largest" keep_last_batch=true \
             "label_fraction=$each_fraction" 'probe=[knn]'

@@ -3,7 +3,7 @@
 import json
 import warnings
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,14 +48,17 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
         file.write(safetensors.torch.save(plain, metadata={"lowres_ssl": text}))
 
 
-def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and metadata of a safetensors file. Raises `CheckpointError` if it is missing or is none."""
+def load_tensors(path: Path, names: Collection[str] | None = None) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors (those of these names, or all) and metadata of a safetensors file.
+
+    Raises `CheckpointError` if it is missing or is none.
+    """
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file; wanted a .safetensors file")
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = json.loads((file.metadata() or {}).get("lowres_ssl", "{}"))
-            return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118 - not a dict
+            return {name: file.get_tensor(name) for name in names or file.keys()}, metadata
     except (safetensors.SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(f"{path}: not a safetensors file, or a damaged one ({error})") from error
 

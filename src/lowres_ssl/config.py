@@ -15,137 +15,36 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 
 from lowres_ssl.compare_schema import CompareConfig, Format
 from lowres_ssl.errors import ConfigError
+from lowres_ssl.experiment_schema import (
+    TUNABLE,
+    BackboneConfig,
+    DatasetConfig,
+    Device,
+    EvaluateConfig,
+    Experiment,
+    ImagesConfig,
+    Precision,
+    PretrainConfig,
+    SplitKind,
+    TuneConfig,
+)
 from lowres_ssl.figure_schema import FiguresConfig
 from lowres_ssl.keys import is_deleted, known_keys, unknown_keys
 from lowres_ssl.table_schema import TablesConfig
 
-SplitKind = Enum("SplitKind", ["auto", "random", "stratified", "patient", "official"])
-Device = Enum("Device", ["auto", "cuda", "cpu"])
-Precision = Enum("Precision", ["auto", "fp32", "bf16", "fp16"])
-Schedule = Enum("Schedule", ["constant", "cosine"])
-Forward = Enum("Forward", ["joint", "per_view"])
-PretrainOn = Enum("PretrainOn", ["training", "all"])
-SelectEncoder = Enum("SelectEncoder", ["last", "best_validation_knn"])
-Padding = Enum("Padding", ["zeros", "reflection"])
-Store = Enum("Store", ["auto", "device", "host"])
-Compile = Enum("Compile", ["auto", "always", "never"])
-
-
-@dataclass
-class DatasetConfig:
-    """A set of images: where it lies, where it comes from, what should be in it."""
-
-    name: str = MISSING
-    title: str = MISSING
-    source: str = MISSING
-    root: str = MISSING
-    archive: str | None = MISSING
-    unlabelled: str | None = MISSING
-    url: str | None = MISSING
-    sha256: str | None = MISSING
-    instructions: str = MISSING
-    licence: str = MISSING
-    storage_size: int | None = MISSING
-    subset: int | None = MISSING
-    skip_unreadable: bool = MISSING
-    expected: dict[str, int] = MISSING
-    options: dict[str, Any] = MISSING
-
-
-@dataclass
-class ImagesConfig:
-    """What kind of picture it is: channels and normalisation; a recipe may have a section for each kind."""
-
-    name: str = MISSING
-    colour: bool = MISSING
-    mean: list[float] = MISSING
-    std: list[float] = MISSING
-
-
-@dataclass
-class BackboneConfig:
-    name: str = MISSING
-    small_stem: bool = MISSING
-    zero_init_residual: bool = MISSING
-
-
-@dataclass
-class ViewsConfig:
-    """The constructor arguments of `views.maker.ViewMaker`, which checks their ranges."""
-
-    crop_scale: list[float] = MISSING
-    crop_ratio: list[float] = MISSING
-    horizontal_flip: float = MISSING
-    vertical_flip: float = MISSING
-    right_angles: bool = MISSING
-    rotation_degrees: float = MISSING
-    rotation_padding: Padding = MISSING
-    jitter: float = MISSING
-    brightness: float = MISSING
-    contrast: float = MISSING
-    saturation: float = MISSING
-    hue: float = MISSING
-    grey: float = MISSING
-    blur: float = MISSING
-    blur_kernel_fraction: float = MISSING
-    blur_sigma: list[float] = MISSING
-    solarise: float = MISSING
-    solarise_threshold: int = MISSING
-
-
-@dataclass
-class Experiment:
-    """What pre-training and evaluation share."""
-
-    data_dir: str = MISSING
-    output_dir: str = MISSING
-    store_dir: str = MISSING
-    method: dict[str, Any] = MISSING
-    dataset: DatasetConfig = MISSING
-    images: ImagesConfig = MISSING
-    backbone: BackboneConfig = MISSING
-    probe: dict[str, Any] = MISSING
-    table_1: dict[str, Any] = MISSING
-    recipe: str = MISSING
-    split: SplitKind = MISSING
-    split_seed: int = MISSING
-    seed: int = MISSING
-    image_size: int = MISSING
-    device: Device = MISSING
-    precision: Precision = MISSING
-    label_fraction: list[float] = MISSING
-    label_draws: int = MISSING
-    force: bool = MISSING
-
-
-@dataclass
-class PretrainConfig(Experiment):
-    epochs: int = MISSING
-    batch_size: int = MISSING
-    keep_last_batch: bool = MISSING
-    forward: Forward = MISSING
-    learning_rate: float = MISSING
-    momentum: float = MISSING
-    weight_decay: float = MISSING
-    decay_norm_and_bias: bool = MISSING
-    schedule: Schedule = MISSING
-    warmup_epochs: float = MISSING
-    image_size_schedule: list[list[float]] = MISSING
-    store: Store = MISSING
-    compile: Compile = MISSING
-    views: ViewsConfig = MISSING
-    initial_weights: str | None = MISSING
-    pretrain_on: PretrainOn = MISSING
-    select_encoder: SelectEncoder = MISSING
-    checkpoint_every: int = MISSING
-    evaluate: bool = MISSING
-    dry_run: bool = MISSING
-
-
-@dataclass
-class EvaluateConfig(Experiment):
-    run: str | None = MISSING
-    weights: str | None = MISSING
+__all__ = [
+    "TUNABLE",
+    "BackboneConfig",
+    "DatasetConfig",
+    "EvaluateConfig",
+    "Experiment",
+    "PretrainConfig",
+    "TuneConfig",
+    "plain",
+    "read_config",
+    "register_schemas",
+    "require",
+]
 
 
 @dataclass
@@ -181,6 +80,7 @@ class DoctorConfig:
 SCHEMAS: dict[str, type] = {
     "pretrain": PretrainConfig,
     "evaluate": EvaluateConfig,
+    "tune": TuneConfig,
     "data": DataConfig,
     "runs": RunsConfig,
     "figures": FiguresConfig,
@@ -221,10 +121,24 @@ def read_config(cfg: DictConfig, schema: type[Config]) -> Config:
     if isinstance(config, Experiment):
         # A recipe may speak of a probe that was not chosen; only a chosen one has its name.
         config.probe = {key: arguments for key, arguments in config.probe.items() if "name" in arguments}
+        name_origin(cfg, config)
         check_experiment(config)
     if isinstance(config, PretrainConfig):
         check_pretraining(config)
     return config
+
+
+def name_origin(cfg: DictConfig, config: Experiment) -> None:
+    """Settings of the linear probe that are numbers in `cfg` were typed: those of the paper's Table 1 are looked up."""
+    if "linear" not in config.probe:
+        return
+    linear, composed = config.probe["linear"], cfg.probe.linear
+    key, origin = "probe.linear.settings_from", linear.get("settings_from")
+    typed = [name for name in TUNABLE if name in composed and not OmegaConf.is_interpolation(composed, name)]
+    require(origin in ("paper", "tuned"), key, origin, "paper or tuned")
+    if typed and origin == "tuned":
+        raise ConfigError(f"{key}=tuned: got probe.linear.{typed[0]} as well, wanted one of the two; leave one out")
+    linear["settings_from"] = "typed" if typed else origin
 
 
 def without_training(cfg: DictConfig, method: str = "random") -> DictConfig:

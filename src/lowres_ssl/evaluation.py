@@ -25,6 +25,7 @@ from lowres_ssl.provenance import provenance
 from lowres_ssl.randomness import derive
 from lowres_ssl.runs import Run, Which, read_result, write_result
 from lowres_ssl.terminal import say
+from lowres_ssl.tuning import tuned_for
 
 
 @dataclass(frozen=True)
@@ -35,18 +36,48 @@ class Evaluation:
     settings: dict[str, dict[str, Any]]
 
 
-def probes_of(config: Experiment) -> Evaluation:
-    """The probes that `config` asks for. Raises `ConfigError` for one that is unknown or whose settings do not fit."""
+# Where batch size and rate of the linear probe come from is stored with them; it is no argument, and no other result.
+ORIGIN = "settings_from"
+
+
+def probes_of(
+    config: Experiment, entry: str | None = None, split: Split | None = None, run: str | None = None
+) -> Evaluation:
+    """The probes that `config` asks for. Raises `ConfigError` for one that is unknown or whose settings do not fit.
+
+    With `entry`, what tables call the encoder, and `split`: settings that are to come from what was tuned, for the
+    `run` or for one like it, are looked up, and it is a `ConfigError` if nothing was. Without, the paper's stand in.
+    """
     if not config.probe:
         raise ConfigError("probe=[]: nothing to score with; type probe=[knn,linear], or pretrain with evaluate=false")
     arguments = {key: {k: v for k, v in values.items() if k != "name"} for key, values in config.probe.items()}
-    return Evaluation({key: build_probe(key, values) for key, values in arguments.items()}, arguments)
+    linear = arguments.get("linear", {})
+    if linear.get(ORIGIN) == "tuned" and entry is not None and split is not None:
+        wanted = {
+            "dataset": config.dataset.name,
+            "entry": entry,
+            "recipe": config.recipe,
+            "backbone": config.backbone.name,
+            "image_size": config.image_size,
+            "split_digest": split.digest,
+        }
+        chosen = tuned_for(Path(config.output_dir), run, wanted)["chosen"]
+        linear |= {key: chosen[key] for key in ("batch_size", "learning_rate")}
+    return Evaluation({key: build_probe(key, without_origin(values)) for key, values in arguments.items()}, arguments)
+
+
+def without_origin(settings: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in settings.items() if key != ORIGIN}
 
 
 def check_images(
     evaluation: Evaluation, catalogue: Catalogue, split: Split, draws: Sequence[LabelDraw] = (ALL_LABELS,)
 ) -> None:
     """Raises `ConfigError` if the images will not do for the probes; says what is doubtful of either."""
+    if evaluation.settings.get("linear", {}).get(ORIGIN) == "tuned" and not all(draw.is_whole for draw in draws):
+        raise ConfigError(
+            "label_fraction: settings that were tuned knew all validation labels; type probe.linear.settings_from=paper"
+        )
     notes = [*catalogue.notes, *split.notes]
     for draw in draws:
         train, _ = drawn(catalogue.labels, split.train, split.validation, draw)
@@ -75,7 +106,7 @@ def evaluate(
     for draw in draws:
         for name, probe in probes.items():
             settings = evaluation.settings.get(name, {})
-            key = {"settings": settings, "precision": compute.precision}
+            key = {"settings": without_origin(settings), "precision": compute.precision}
             folder = run.result_folder(name, key if draw.is_whole else key | {"labels": asdict(draw)})
             result = None if config.force else read_result(folder)
             if result is None:

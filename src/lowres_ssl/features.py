@@ -1,7 +1,7 @@
 """Frozen encoder -> features: every image once, float32, stored beside the encoder."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -56,27 +56,25 @@ def extract(
     return result
 
 
-def stored(path: Path, key: str) -> dict[str, Tensor] | None:
-    """The features of each side in `path`, if they are there and are those that `key` describes.
+def stored(path: Path, key: str, sides: Collection[str] | None = None) -> dict[str, Tensor] | None:
+    """The features of these sides (None: of all) in `path`, if they are there and are those that `key` describes.
 
-    None if not: damaged ones are made anew.
+    None if not: damaged ones are made anew. Other sides are not read.
     """
     try:
-        tensors, metadata = load_tensors(path)
+        tensors, metadata = load_tensors(path, sides)
     except CheckpointError:
         return None
-    fits = metadata.get("key") == key and metadata.get("digest") == digest_of(tensors)
+    digests = metadata.get("digests", {})
+    fits = metadata.get("key") == key and all(digests.get(side) == digest_of(own) for side, own in tensors.items())
     return tensors if fits else None
 
 
 def store_features(path: Path, features: Mapping[str, Tensor], key: str) -> None:
     """Keep the features of each side, float32 [n, D], under `key`, which says of what they are."""
-    save_tensors(path, features, {"key": key, "digest": digest_of(features)})
+    save_tensors(path, features, {"key": key, "digests": {side: digest_of(own) for side, own in features.items()}})
 
 
-def digest_of(features: Mapping[str, Tensor]) -> str:
-    """Hex SHA-256 of the numbers, side by side in the order of the sides' names."""
-    digest = hashlib.sha256()
-    for side in sorted(features):
-        digest.update(features[side].contiguous().numpy().tobytes())
-    return digest.hexdigest()
+def digest_of(features: Tensor) -> str:
+    """Hex SHA-256 of the numbers."""
+    return hashlib.sha256(features.contiguous().numpy().tobytes()).hexdigest()

@@ -1,6 +1,6 @@
 """A run's frozen encoder -> the features of its images: computed once, stored in the run, then read."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,10 +20,18 @@ from lowres_ssl.runs import Run, Which, digest, file_hash
 from lowres_ssl.terminal import say
 
 
-def features_of(run: Run, which: Which, config: Experiment, material: Material, compute: Compute) -> dict[str, Tensor]:
-    """What the run's encoder makes of each side's images: "train", "validation", "test" -> float32 [n, D].
+def features_of(
+    run: Run,
+    which: Which,
+    config: Experiment,
+    material: Material,
+    compute: Compute,
+    sides: Sequence[str] = ("train", "validation", "test"),
+) -> dict[str, Tensor]:
+    """What the run's encoder makes of the images of these `sides`: float32 [n, D] each.
 
-    Computed once, then read. Raises `CheckpointError` if the encoder is missing, damaged or of another architecture.
+    Computed once and for all sides, then read. Raises `CheckpointError` if the encoder is missing, damaged or of
+    another architecture.
     """
     path, weights = run.features(which, compute.precision), run.checked_encoder(which)
     key = digest(
@@ -36,7 +44,7 @@ def features_of(run: Run, which: Which, config: Experiment, material: Material, 
             "precision": compute.precision,
         }
     )
-    features = stored(path, key)
+    features = stored(path, key, sides)
     if features is None:
         say(f"{run.name}: features of {len(material.catalogue.records)} images")
         encoder, width = new_encoder(config)
@@ -50,7 +58,7 @@ def features_of(run: Run, which: Which, config: Experiment, material: Material, 
         if method is not None and method.adds_size:
             features = with_sizes(features, material)
         store_features(path, features, key)
-    return features
+    return {side: features[side] for side in sides}
 
 
 def with_sizes(features: Mapping[str, Tensor], material: Material) -> dict[str, Tensor]:

@@ -27,9 +27,8 @@ PATH_KEYS = frozenset(
 TEXT_KEYS = frozenset(
     ["dataset.name", "dataset.title", "dataset.options.group_pattern", "filters.settings", "imagenet"]
 )
-# Commands that read stored results have these keys in their section `filters`: elsewhere some of them name a group, and
-# Hydra would look for a file of that group.
-FILTERING = frozenset(["tables", "compare", "figures"])
+# Commands that choose among stored runs or results have these keys in their section `filters`: elsewhere some of them
+# name a group, and Hydra would look for a file of that group.
 FILTERS = frozenset(
     [
         "dataset",
@@ -45,15 +44,16 @@ FILTERS = frozenset(
         "settings",
     ]
 )
+OF_RUNS = frozenset(["dataset", "method", "entry", "recipe", "backbone", "image_size", "split", "split_seed", "seed"])
+FILTERING = {"tables": FILTERS, "figures": FILTERS, "compare": FILTERS, "tune": OF_RUNS | {"epochs", "precision"}}
 QUOTED = re.compile(r"""^(['"]).*\1$""", re.DOTALL)
 NULL = frozenset(["null", "None", ""])
 
 
 def place_filters(command: str, overrides: list[str]) -> list[str]:
     """The overrides with `filters.` before each filter of a command that has them."""
-    if command not in FILTERING:
-        return overrides
-    return [f"filters.{each}" if each.partition("=")[0] in FILTERS else each for each in overrides]
+    filters = FILTERING.get(command, frozenset())
+    return [f"filters.{each}" if each.partition("=")[0] in filters else each for each in overrides]
 
 
 def quote_texts(overrides: list[str]) -> list[str]:

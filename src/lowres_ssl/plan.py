@@ -6,14 +6,14 @@ from typing import Any
 
 from torch import nn
 
-from lowres_ssl.artefacts import Source, source_of
+from lowres_ssl.artefacts import Source, entry_of, source_of
 from lowres_ssl.augmentation import view_makers
 from lowres_ssl.checkpoint import load_encoder, load_weights
 from lowres_ssl.config import PretrainConfig
 from lowres_ssl.data.records import Catalogue
 from lowres_ssl.data.splits import Split
 from lowres_ssl.device import Compute, resolve
-from lowres_ssl.encoders import starting_encoder
+from lowres_ssl.encoders import WEIGHTS, starting_encoder
 from lowres_ssl.errors import ConfigError
 from lowres_ssl.evaluation import Evaluation, check_images, probes_of
 from lowres_ssl.identity import training_identity
@@ -122,6 +122,10 @@ def divide(plan: Plan, catalogue: Catalogue) -> Split:
     split = split_of(plan.config, catalogue)
     selects = plan.method.trains and plan.config.select_encoder.name == "best_validation_knn"
     check_images(plan.evaluation, catalogue, split, plan.draws)
+    if plan.config.evaluate:
+        started_from = [] if plan.source is None else [f"{WEIGHTS} of {plan.source.name}"]
+        for entry in (entry_of(plan.config, plan.source), *started_from, "random"):
+            probes_of(plan.config, entry, split)  # raises where nothing was tuned for it
     if selects and not len(split.validation):
         raise ConfigError("select_encoder=best_validation_knn: there are no validation images; try last")
     if plan.method.trains:

@@ -142,6 +142,11 @@ class Run:
                 yield path.parent, result
 
 
+def entry_in(description: Mapping[str, Any]) -> str:
+    """What tables call a run, from what `run.json` says of it."""
+    return str(description.get("entry", description["method"]))
+
+
 def read_predictions(folder: Path) -> dict[str, np.ndarray[Any, Any]]:
     """The arrays that `write_result` stored. Raises `CheckpointError` if they cannot be read."""
     path = folder / "predictions.npz"

@@ -50,3 +50,15 @@ def clouds() -> Callable[..., Features]:
         )
 
     return make
+
+
+@pytest.fixture
+def in_double() -> Iterator[None]:
+    """Features and heads in float64, where two ways to the same numbers agree.
+
+    In float32 they drift apart: BatchNorm takes the first layer's bias out again, so the gradient of it is rounding
+    noise, and Adam makes steps of the size of the learning rate out of it.
+    """
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)

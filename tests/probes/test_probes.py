@@ -30,7 +30,8 @@ def arguments_of(name: str) -> dict[str, Any]:
     arguments = OmegaConf.to_container(everything, resolve=True)
     assert isinstance(arguments, dict)
     arguments = arguments["probe"][name] if "probe" in arguments else arguments
-    found = {str(key): value for key, value in arguments.items() if key not in ("name", "method", "dataset")}
+    told = ("name", "settings_from", "method", "dataset")
+    found = {str(key): value for key, value in arguments.items() if key not in told}
     return found | {key: value for key, value in FEWER.items() if key in found}
 
 

@@ -1,6 +1,5 @@
 """The MLP probe: which epoch's weights, which learning rate, which randomness."""
 
-import math
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
@@ -9,12 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from heads_alone import as_pytorch_has_it
 from sklearn.metrics import log_loss
-from torch import Tensor, nn
+from torch import Tensor
 
 from lowres_ssl.errors import ConfigError, TrainingError
+from lowres_ssl.heads import Heads, SideBySideAdam
 from lowres_ssl.probes import Features, Prediction, linear
-from lowres_ssl.probes.linear import Linear
+from lowres_ssl.probes.linear import Linear, copied
 
 Clouds = Callable[..., Features]
 Weights = dict[str, Tensor]
@@ -52,18 +53,15 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     epochs: list[dict[str, Any]] = []
     really = Linear.train_one_epoch
 
-    def watch(self: Linear, head: nn.Module, optimiser: torch.optim.Adam, inputs: Tensor, labels: Tensor) -> None:
-        seen: dict[str, Any] = {"start": copied(head), "rate": optimiser.param_groups[0]["lr"]}
-        really(self, head, optimiser, inputs, labels)
-        first = next(head.parameters())
-        epochs.append(seen | {"end": copied(head), "steps": optimiser.state[first]["step"].item()})
+    def watch(self: Linear, heads: Heads, optimiser: SideBySideAdam, features: Features, orders: Tensor) -> None:
+        adam = optimiser.adam
+        seen: dict[str, Any] = {"start": copied(heads), "rate": adam.param_groups[0]["lr"]}
+        really(self, heads, optimiser, features, orders)
+        first = adam.param_groups[0]["params"][0]
+        epochs.append(seen | {"end": copied(heads), "steps": adam.state[first]["step"].item()})
 
     monkeypatch.setattr(Linear, "train_one_epoch", watch)
     return epochs
-
-
-def copied(head: nn.Module) -> Weights:
-    return {name: value.clone() for name, value in head.state_dict().items()}
 
 
 def loss_of(labels: np.ndarray[Any, Any], scores: np.ndarray[Any, Any]) -> float:
@@ -80,7 +78,8 @@ def test_label_says_that_it_is_an_mlp() -> None:
     assert "MLP" in mlp().label
 
 
-@pytest.mark.parametrize("seed", [0, 2, 3])  # in each of these, two epochs share the best accuracy
+@pytest.mark.usefixtures("in_double")
+@pytest.mark.parametrize("seed", [0, 3, 5])  # in each of these, two epochs share the best accuracy
 def test_weights_of_the_best_validation_epoch_are_taken_and_of_equals_the_lower_loss(clouds: Clouds, seed: int) -> None:
     features = clouds(validation=2, apart=0.7, seed=seed)
     labels = features.validation_labels.numpy()
@@ -96,10 +95,11 @@ def test_weights_of_the_best_validation_epoch_are_taken_and_of_equals_the_lower_
     np.testing.assert_array_equal(prediction.validation_scores, by_epoch[best])
 
 
+@pytest.mark.usefixtures("in_double")
 def test_examples_above_do_not_all_take_the_last_epoch(clouds: Clouds) -> None:
     taken = {
         mlp(epochs=8).fit_predict(clouds(validation=2, apart=0.7, seed=seed), seed=0).details["epoch"]
-        for seed in (0, 2, 3)
+        for seed in (0, 3, 5)
     }
     assert len(taken) > 1
 
@@ -107,7 +107,7 @@ def test_examples_above_do_not_all_take_the_last_epoch(clouds: Clouds) -> None:
 def test_of_equal_accuracy_and_loss_the_earliest_epoch_is_taken(
     clouds: Clouds, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(linear, "logits", lambda head, inputs: torch.zeros(len(inputs), 3))
+    monkeypatch.setattr(linear, "logits", lambda heads, inputs: torch.zeros(1, len(inputs), 3))
     assert mlp(epochs=4).fit_predict(clouds(), seed=0).details["epoch"] == 1
 
 
@@ -125,32 +125,21 @@ def test_last_epoch_where_a_class_has_no_validation_image(
     features = thin(clouds(apart=0.7))
     prediction = mlp(epochs=5).fit_predict(features, seed=0)
     assert prediction.details == {"epoch": 5, "chosen": "last epoch: a class has no validation image"}
-    np.testing.assert_array_equal(prediction.test_scores, scores_of(watched[-1]["end"], features.test))
+    wanted = scores_of(watched[-1]["end"], features.test)
+    np.testing.assert_allclose(prediction.test_scores, wanted, atol=1e-6)
 
 
 def scores_of(weights: Weights, inputs: Tensor) -> np.ndarray[Any, Any]:
-    """What a head with these weights says, softmax scores [n, C]."""
-    head = nn.Sequential(nn.Linear(5, 8), nn.BatchNorm1d(8), nn.LeakyReLU(), nn.Linear(8, 3))
-    head.load_state_dict(weights)
+    """What the first head says by PyTorch's own layers, softmax scores [n, C]."""
+    head = as_pytorch_has_it(weights, 0)
     with torch.no_grad():
-        return head.eval()(inputs).softmax(dim=1).numpy()
+        return head(inputs).softmax(dim=1).numpy()
 
 
 def test_seed_gives_the_initial_weights_and_the_order(clouds: Clouds) -> None:
     one, again, other = (mlp().fit_predict(clouds(), seed=seed) for seed in (5, 5, 6))
     np.testing.assert_array_equal(one.test_scores, again.test_scores)
     assert not np.array_equal(one.test_scores, other.test_scores)
-
-
-def test_initial_weights_are_spread_as_pytorch_spreads_them() -> None:
-    head = mlp(hidden=400).initial_head(100, 50, torch.Generator().manual_seed(0))
-    assert [type(layer) for layer in head] == [nn.Linear, nn.BatchNorm1d, nn.LeakyReLU, nn.Linear]
-    for ours, theirs in ((head[0], nn.Linear(100, 400)), (head[3], nn.Linear(400, 50))):
-        for name, value in ours.named_parameters():
-            wanted = theirs.get_parameter(name)
-            assert value.shape == wanted.shape
-            assert value.abs().max().item() == pytest.approx(theirs.in_features**-0.5, rel=0.1)
-            assert value.std().item() == pytest.approx(theirs.in_features**-0.5 / math.sqrt(3), rel=0.2)
 
 
 @pytest.mark.parametrize("delay", [0, 4])
@@ -182,7 +171,7 @@ def test_restart_from_best_begins_each_epoch_with_the_best_weights_so_far(
     assert 0 < turned_back < 9, "an example that always or never turns back shows nothing"
     assert [epoch["steps"] for epoch in watched] == [4 * n for n in range(1, 11)], "Adam's state runs on"
     assert standing is not None
-    np.testing.assert_array_equal(prediction.test_scores, scores_of(standing[2], features.test))
+    np.testing.assert_allclose(prediction.test_scores, scores_of(standing[2], features.test), atol=1e-6)
 
 
 @pytest.mark.parametrize("restart", [False, True])
@@ -210,11 +199,11 @@ def test_divergence_names_a_tenth_of_the_learning_rate(clouds: Clouds, validatio
 def test_divergence_after_the_best_epoch_is_no_result(clouds: Clouds, monkeypatch: pytest.MonkeyPatch) -> None:
     really, epochs = Linear.train_one_epoch, []
 
-    def spoil(self: Linear, head: nn.Module, optimiser: torch.optim.Adam, inputs: Tensor, labels: Tensor) -> None:
-        really(self, head, optimiser, inputs, labels)
+    def spoil(self: Linear, heads: Heads, optimiser: SideBySideAdam, features: Features, orders: Tensor) -> None:
+        really(self, heads, optimiser, features, orders)
         epochs.append(1)
         if len(epochs) == 3:
-            for parameter in head.parameters():
+            for parameter in heads.parameters():
                 parameter.data.fill_(float("nan"))
 
     monkeypatch.setattr(Linear, "train_one_epoch", spoil)

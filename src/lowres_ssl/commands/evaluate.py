@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from lowres_ssl.artefacts import Source, untrained_run
 from lowres_ssl.checkpoint import load_encoder, load_weights
-from lowres_ssl.config import EvaluateConfig, read_config, without_training
+from lowres_ssl.config import TUNABLE, EvaluateConfig, read_config, without_training
 from lowres_ssl.data.records import Catalogue
 from lowres_ssl.data.splits import Split, load_split
 from lowres_ssl.device import resolve
@@ -102,6 +102,8 @@ def as_in_the_run(cfg: DictConfig, description: dict[str, Any]) -> DictConfig:
         OmegaConf.update(merged, "precision", description["precision"])
     for name, settings in description.get("probe", {}).items():
         if "name" in merged.probe.get(name, {}):
+            if f"probe.{name}.settings_from" in keys:  # not from what was typed for the run
+                settings = {key: value for key, value in settings.items() if key not in TUNABLE}
             OmegaConf.update(merged, f"probe.{name}", settings, force_add=True)
     for override in typed:  # what was typed comes last
         if override.key_or_group.split(".")[0] in ("probe", "dataset") and "." in override.key_or_group:

@@ -1,19 +1,34 @@
 """What the paper calls linear evaluation: a 2-layer MLP on frozen features. Wherever it is shown it is labelled MLP."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from copy import deepcopy
+from dataclasses import dataclass, replace
+from math import inf
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from lowres_ssl.errors import TrainingError
+from lowres_ssl.heads import Heads, SideBySideAdam, logits
 from lowres_ssl.probes import Details, Features, Prediction, Probe, require
 
 # Features up to this many are too few for two threads; see `threads_for`.
 FEW_FEATURES = 1024
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What came of training a head: the epoch whose weights are taken, with its validation accuracy and loss.
+
+    Accuracy is -1 and loss infinite while nothing was validated. `diverged`: its scores were NaN or infinite since.
+    """
+
+    epoch: int
+    accuracy: float = -1.0
+    loss: float = inf
+    diverged: bool = False
 
 
 class Linear(Probe):
@@ -65,71 +80,85 @@ class Linear(Probe):
 
     def fit_predict(self, features: Features, *, seed: int) -> Prediction:
         with threads_for(features.train):
-            return self.fit(features, seed)
-
-    def fit(self, features: Features, seed: int) -> Prediction:
-        generator = torch.Generator().manual_seed(seed)
-        device = features.train.device
-        head = self.initial_head(features.train.shape[1], features.classes, generator).to(device)
-        optimiser = torch.optim.Adam(head.parameters(), lr=self.learning_rate, fused=device.type in ("cpu", "cuda"))
-        schedule = torch.optim.lr_scheduler.StepLR(optimiser, self.step_size, self.gamma)
-        best = (-1.0, 0.0)  # accuracy, minus the loss: the order of preference
-        details: Details = {}
-
-        for epoch in range(1, self.epochs + 1):
-            order = torch.randperm(len(features.train), generator=generator).to(device)
-            self.train_one_epoch(head, optimiser, features.train[order].float(), features.train_labels[order])
-            if epoch > self.schedule_delay:
-                schedule.step()
-            if not features.can_validate:
-                continue
-            scores = logits(head, features.validation)
-            accuracy = (scores.argmax(dim=1) == features.validation_labels).float().mean().item()
-            loss = F.cross_entropy(scores, features.validation_labels).item()
-            self.require_finite(scores)
-            if (accuracy, -loss) > best:
-                best, best_weights = (accuracy, -loss), deepcopy(head.state_dict())
-                details = {"epoch": epoch, "validation_accuracy": accuracy, "chosen": "best validation accuracy"}
-            if self.restart_from_best and details:
-                head.load_state_dict(best_weights)
-
-        if details:
-            head.load_state_dict(best_weights)
-        else:
-            details = {"epoch": self.epochs, "chosen": "last epoch: a class has no validation image"}
-        test, validation = (logits(head, side).softmax(dim=1) for side in (features.test, features.validation))
-        self.require_finite(test)
-        self.require_finite(validation)
-        return Prediction.from_scores(test.cpu().numpy(), validation.cpu().numpy(), details)
-
-    def require_finite(self, scores: Tensor) -> None:
-        """Weights that are NaN would go on to the last epoch: raises `TrainingError` where they are first seen."""
-        if not scores.isfinite().all():
+            heads, (fit,) = self.fit(features, [self.learning_rate], [seed])
+            test, validation = (logits(heads, side)[0].softmax(dim=1) for side in (features.test, features.validation))
+        # Weights that are NaN would go on to the last epoch.
+        if fit.diverged or not (test.isfinite().all() and validation.isfinite().all()):
             raise TrainingError(
                 f"probe.linear diverged at probe.linear.learning_rate={self.learning_rate}; "
                 f"try probe.linear.learning_rate={self.learning_rate / 10:g}"
             )
+        details: Details = {"epoch": fit.epoch, "chosen": "last epoch: a class has no validation image"}
+        if features.can_validate:
+            details |= {"validation_accuracy": fit.accuracy, "chosen": "best validation accuracy"}
+        return Prediction.from_scores(test.cpu().numpy(), validation.cpu().numpy(), details)
 
-    def initial_head(self, inputs: int, classes: int, generator: torch.Generator) -> nn.Sequential:
-        """The head as PyTorch initialises it by default, but with numbers from `generator`."""
-        with torch.random.fork_rng(devices=[]):
-            first, last = nn.Linear(inputs, self.hidden), nn.Linear(self.hidden, classes)
-        for layer in (first, last):
-            bound = layer.in_features**-0.5
-            nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
-            nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
-        return nn.Sequential(first, nn.BatchNorm1d(self.hidden), nn.LeakyReLU(), last)
+    def fit(self, features: Features, rates: Sequence[float], seeds: Sequence[int]) -> tuple[Heads, list[Fit]]:
+        """Train heads side by side, one for each of `rates` and the seed beside it: each as if it were alone.
 
-    def train_one_epoch(self, head: nn.Module, optimiser: torch.optim.Adam, inputs: Tensor, labels: Tensor) -> None:
-        """One pass over `inputs` [n, D] and `labels` [n], already in their order."""
-        head.train()
-        batches = zip(inputs.split(self.batch_size), labels.split(self.batch_size), strict=True)
-        for batch, targets in batches:
-            if len(batch) == 1:
+        The test features are not looked at. Does not raise where a head diverges: its `Fit` says so.
+        """
+        device, images = features.train.device, len(features.train)
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        heads = Heads(features.train.shape[1], self.hidden, features.classes, generators).to(device)
+        optimiser = SideBySideAdam(heads, rates)
+        schedule = torch.optim.lr_scheduler.StepLR(optimiser.adam, self.step_size, self.gamma)
+        best = copied(heads)
+        fits = [Fit(epoch=self.epochs)] * len(seeds)
+
+        for epoch in range(1, self.epochs + 1):
+            orders = torch.stack([torch.randperm(images, generator=generator) for generator in generators]).to(device)
+            self.train_one_epoch(heads, optimiser, features, orders)
+            if epoch > self.schedule_delay:
+                schedule.step()
+            if not features.can_validate:
                 continue
-            optimiser.zero_grad()
-            F.cross_entropy(head(batch), targets).backward()
+            fits, better = judged(fits, logits(heads, features.validation), features.validation_labels, epoch)
+            if better:
+                for name, values in heads.state_dict().items():
+                    best[name][better] = values[better]
+            if all(fit.diverged for fit in fits):
+                break
+            if self.restart_from_best:
+                heads.load_state_dict(best)
+
+        if features.can_validate:
+            heads.load_state_dict(best)
+        return heads, fits
+
+    def train_one_epoch(self, heads: Heads, optimiser: SideBySideAdam, features: Features, orders: Tensor) -> None:
+        """One pass over the training images, for each head in its own of the `orders`, int64 [P, n]."""
+        heads.train()
+        for rows in orders.split(self.batch_size, dim=1):
+            if rows.shape[1] == 1:
+                continue
+            scores = heads(features.train[rows])
+            # The mean of each head's images, summed over the heads: no head's gradient depends on another's loss.
+            loss = F.cross_entropy(scores.flatten(0, 1), features.train_labels[rows].flatten(), reduction="sum")
+            (loss / rows.shape[1]).backward()
             optimiser.step()
+
+
+def judged(fits: Sequence[Fit], scores: Tensor, labels: Tensor, epoch: int) -> tuple[list[Fit], list[int]]:
+    """What is known of each head after an epoch with these validation scores [P, n, C]; and which are at their best."""
+    count = len(fits)
+    finite = scores.isfinite().flatten(1).all(dim=1).tolist()
+    accuracies = (scores.argmax(dim=2) == labels).float().mean(dim=1).tolist()
+    losses = F.cross_entropy(scores.flatten(0, 1), labels.repeat(count), reduction="none").reshape(count, -1)
+    after, better = [], []
+    for place, (fit, accuracy, loss) in enumerate(zip(fits, accuracies, losses.mean(dim=1).tolist(), strict=True)):
+        if fit.diverged or not finite[place]:
+            after.append(replace(fit, diverged=True))
+        elif (accuracy, -loss) > (fit.accuracy, -fit.loss):
+            after.append(Fit(epoch, accuracy, loss))
+            better.append(place)
+        else:
+            after.append(fit)
+    return after, better
+
+
+def copied(heads: Heads) -> dict[str, Tensor]:
+    return {name: values.clone() for name, values in heads.state_dict().items()}
 
 
 @contextmanager
@@ -143,11 +172,3 @@ def threads_for(inputs: Tensor) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
-
-
-@torch.no_grad()
-def logits(head: nn.Module, inputs: Tensor) -> Tensor:
-    """[n, D] -> [n, C], with the running statistics of BatchNorm."""
-    head.eval()
-    scores: Tensor = head(inputs.float())
-    return scores

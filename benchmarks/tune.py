@@ -1,0 +1,76 @@
+"""Seconds of a whole search of the linear evaluation's settings, against one head at a time, on random features."""
+
+import argparse
+import os
+import time
+from collections.abc import Callable
+
+import torch
+
+from benchmarks.table import markdown
+from lowres_ssl.device import resolve
+from lowres_ssl.probes import Features
+from lowres_ssl.probes.linear import threads_for
+from lowres_ssl.randomness import derive
+from lowres_ssl.search import Grid, search
+
+SETTINGS = {
+    "hidden": 512,
+    "step_size": 25,
+    "gamma": 0.5,
+    "encoder": "selected",
+    "restart_from_best": False,
+    "schedule_delay": 0,
+}
+RATES = (0.5, 0.1, 0.05, 0.01, 0.005, 0.001, 0.0005, 0.0001)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--features", type=int, nargs="+", default=[512, 2048])
+    parser.add_argument("--epochs", type=int, default=100, help="fewer are measured, and multiplied up to 100")
+    parser.add_argument("--rule", default="full", choices=["full", "quarter"])
+    parser.add_argument("--device", default="auto")
+    given = parser.parse_args()
+    device = resolve(given.device, "fp32").device
+    print(f"{device}, {torch.get_num_threads()} threads of {os.cpu_count()}, load {os.getloadavg()[0]:.1f}", flush=True)
+    rows = []
+    for width in given.features:
+        features = random_features(width, device)
+        seeds = [derive(0, "tune", number) for number in range(3)]
+        grid = Grid((16, 32, 64), RATES, seeds, given.rule, SETTINGS | {"epochs": given.epochs})
+        scale = 100 / given.epochs
+        whole, processor = timed(lambda: search(features, grid, lambda _: None))  # noqa: B023 - called at once
+        alone = 0.0
+        for batch_size in grid.batch_sizes:
+            probe = grid.probe(batch_size, given.epochs)
+            with threads_for(features.train):
+                one, _ = timed(lambda: probe.fit(features, [0.001], [0]))  # noqa: B023 - called at once
+            alone += one * len(RATES) * len(seeds)
+        rows.append([str(width), *(f"{scale * seconds:,.0f}" for seconds in (whole, processor, alone))])
+        print(markdown(["D", "search, s", "search, processor s", "one head at a time, s"], rows[-1:]), flush=True)
+    print(f"\n3 batch sizes x 8 rates x 3 seeds, rule {given.rule}, {given.epochs} epochs measured, as 100\n")
+    print(markdown(["D", "search, s", "search, processor s", "one head at a time, s"], rows))
+
+
+def random_features(width: int, device: torch.device) -> Features:
+    """910 training, 130 validation and no test images of two classes."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.randint(0, 2, (1040,), generator=generator)
+    values = torch.randn(1040, width, generator=generator) + labels[:, None] * 0.1
+    train, validation = values.to(device).split([910, 130])
+    train_labels, validation_labels = labels.to(device).split([910, 130])
+    return Features(train, train_labels, validation, validation_labels, train[:0], classes=2)
+
+
+def timed(work: Callable[[], object]) -> tuple[float, float]:
+    """Seconds on the clock and of all processors."""
+    clock, processor = time.perf_counter(), time.process_time()
+    work()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - clock, time.process_time() - processor
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,149 @@
+"""The schema of the commands that work on one data set with one encoder: pretrain, evaluate, tune. No checks."""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from omegaconf import MISSING
+
+# What `lowres-ssl tune` chooses of the linear probe.
+TUNABLE = ("batch_size", "learning_rate")
+
+SplitKind = Enum("SplitKind", ["auto", "random", "stratified", "patient", "official"])
+Device = Enum("Device", ["auto", "cuda", "cpu"])
+Precision = Enum("Precision", ["auto", "fp32", "bf16", "fp16"])
+Schedule = Enum("Schedule", ["constant", "cosine"])
+Forward = Enum("Forward", ["joint", "per_view"])
+PretrainOn = Enum("PretrainOn", ["training", "all"])
+SelectEncoder = Enum("SelectEncoder", ["last", "best_validation_knn"])
+Padding = Enum("Padding", ["zeros", "reflection"])
+Store = Enum("Store", ["auto", "device", "host"])
+Compile = Enum("Compile", ["auto", "always", "never"])
+Rule = Enum("Rule", ["full", "quarter"])
+
+
+@dataclass
+class DatasetConfig:
+    """A set of images: where it lies, where it comes from, what should be in it."""
+
+    name: str = MISSING
+    title: str = MISSING
+    source: str = MISSING
+    root: str = MISSING
+    archive: str | None = MISSING
+    unlabelled: str | None = MISSING
+    url: str | None = MISSING
+    sha256: str | None = MISSING
+    instructions: str = MISSING
+    licence: str = MISSING
+    storage_size: int | None = MISSING
+    subset: int | None = MISSING
+    skip_unreadable: bool = MISSING
+    expected: dict[str, int] = MISSING
+    options: dict[str, Any] = MISSING
+
+
+@dataclass
+class ImagesConfig:
+    """What kind of picture it is: channels and normalisation; a recipe may have a section for each kind."""
+
+    name: str = MISSING
+    colour: bool = MISSING
+    mean: list[float] = MISSING
+    std: list[float] = MISSING
+
+
+@dataclass
+class BackboneConfig:
+    name: str = MISSING
+    small_stem: bool = MISSING
+    zero_init_residual: bool = MISSING
+
+
+@dataclass
+class ViewsConfig:
+    """The constructor arguments of `views.maker.ViewMaker`, which checks their ranges."""
+
+    crop_scale: list[float] = MISSING
+    crop_ratio: list[float] = MISSING
+    horizontal_flip: float = MISSING
+    vertical_flip: float = MISSING
+    right_angles: bool = MISSING
+    rotation_degrees: float = MISSING
+    rotation_padding: Padding = MISSING
+    jitter: float = MISSING
+    brightness: float = MISSING
+    contrast: float = MISSING
+    saturation: float = MISSING
+    hue: float = MISSING
+    grey: float = MISSING
+    blur: float = MISSING
+    blur_kernel_fraction: float = MISSING
+    blur_sigma: list[float] = MISSING
+    solarise: float = MISSING
+    solarise_threshold: int = MISSING
+
+
+@dataclass
+class Experiment:
+    """What pre-training and evaluation share."""
+
+    data_dir: str = MISSING
+    output_dir: str = MISSING
+    store_dir: str = MISSING
+    method: dict[str, Any] = MISSING
+    dataset: DatasetConfig = MISSING
+    images: ImagesConfig = MISSING
+    backbone: BackboneConfig = MISSING
+    probe: dict[str, Any] = MISSING
+    table_1: dict[str, Any] = MISSING
+    recipe: str = MISSING
+    split: SplitKind = MISSING
+    split_seed: int = MISSING
+    seed: int = MISSING
+    image_size: int = MISSING
+    device: Device = MISSING
+    precision: Precision = MISSING
+    label_fraction: list[float] = MISSING
+    label_draws: int = MISSING
+    force: bool = MISSING
+
+
+@dataclass
+class PretrainConfig(Experiment):
+    epochs: int = MISSING
+    batch_size: int = MISSING
+    keep_last_batch: bool = MISSING
+    forward: Forward = MISSING
+    learning_rate: float = MISSING
+    momentum: float = MISSING
+    weight_decay: float = MISSING
+    decay_norm_and_bias: bool = MISSING
+    schedule: Schedule = MISSING
+    warmup_epochs: float = MISSING
+    image_size_schedule: list[list[float]] = MISSING
+    store: Store = MISSING
+    compile: Compile = MISSING
+    views: ViewsConfig = MISSING
+    initial_weights: str | None = MISSING
+    pretrain_on: PretrainOn = MISSING
+    select_encoder: SelectEncoder = MISSING
+    checkpoint_every: int = MISSING
+    evaluate: bool = MISSING
+    dry_run: bool = MISSING
+
+
+@dataclass
+class EvaluateConfig(Experiment):
+    run: str | None = MISSING
+    weights: str | None = MISSING
+
+
+@dataclass
+class TuneConfig(Experiment):
+    run: str | None = MISSING
+    filters: dict[str, Any] = MISSING
+    batch_size: list[int] = MISSING
+    learning_rate: list[float] = MISSING
+    seeds: int = MISSING
+    rule: Rule = MISSING

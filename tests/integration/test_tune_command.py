@@ -1,0 +1,128 @@
+"""`lowres-ssl tune`, and what takes its settings from it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typed import SMALL, Command
+
+from lowres_ssl.checkpoint import load_tensors
+from lowres_ssl.probes.linear import Linear
+
+QUICK = ("batch_size=[8,16]", "learning_rate=[0.01,0.001]", "seeds=2", "probe.linear.epochs=4")
+TUNED = "probe.linear.settings_from=tuned"
+
+
+def settings(run: Path, origin: str) -> list[dict[str, Any]]:
+    found = [json.loads(path.read_text())["settings"] for path in run.glob("linear-*/result.json")]
+    return [each for each in found if each["settings_from"] == origin]
+
+
+def chosen(run: Path) -> dict[str, Any]:
+    path = run.parents[1] / "tuned" / f"{run.name}.json"
+    return dict(json.loads(path.read_text())["chosen"])
+
+
+@pytest.fixture
+def tuned(lowres_ssl: Command, trained: Path) -> Path:
+    """The folder of a run that was tuned, as was its random row."""
+    answer = lowres_ssl("tune", *QUICK)
+    assert answer.code == 0, answer.err
+    return trained
+
+
+def test_tune_says_what_it_does_and_shows_table_1(lowres_ssl: Command, trained: Path) -> None:
+    answer = lowres_ssl("tune", *QUICK)
+    assert answer.err.startswith("tune: 2 runs, each 2 batch sizes x 2 learning rates x 2 seeds = 8 heads, rule full")
+    own = chosen(trained)
+    assert f"simclr  {own['batch_size']} ({own['learning_rate']:g})" in answer.out
+    assert "split stratified (split_seed 0)" in answer.out
+
+
+def test_same_search_is_read_and_another_is_made(
+    lowres_ssl: Command, tuned: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Linear, "fit", lambda *_: pytest.fail("it was there"))
+    answer = lowres_ssl("tune", *QUICK)
+    assert answer.code == 0, answer.err
+    assert answer.err.count("chosen already") == 2
+    monkeypatch.undo()
+    monkeypatch.chdir(tuned.parents[2])
+    assert "chosen already" not in lowres_ssl("tune", *QUICK, "force=true").err
+    assert "chosen already" not in lowres_ssl("tune", *QUICK, "rule=quarter").err
+
+
+def test_runs_are_named_or_filtered(lowres_ssl: Command, trained: Path) -> None:
+    assert lowres_ssl(
+        "tune", *QUICK, "method=[simclr,dcl]", "seed=0", "recipe=paper", "filters.batch_size=8"
+    ).err.startswith("tune: 1 run,")
+    random = next(trained.parent.glob("folder-random-*"))
+    assert lowres_ssl("tune", *QUICK, f"run=[{trained.name},{random}]").err.startswith("tune: 2 runs,")
+    assert lowres_ssl("tune", *QUICK, f"run={trained}").err.startswith("tune: 1 run,")
+
+
+def test_what_cannot_be_tuned_is_said(lowres_ssl: Command, trained: Path) -> None:
+    for typed, message in (
+        ("method=dcl", "no finished run below outputs fits {'method': 'dcl'}; see them with lowres-ssl runs"),
+        ("filters.colour=red", "unknown key 'filters.colour'"),
+        ("probe=[knn]", "wanted linear"),
+        ("batch_size=[1]", "wanted at least 2, for BatchNorm"),
+        ("learning_rate=[0.1,0.1]", "each once"),
+        ("seeds=0", "seeds=0: wanted at least 1"),
+        ("rule=half", "rule"),
+    ):
+        answer = lowres_ssl("tune", typed)
+        assert answer.code == 2, typed
+        assert message in answer.last_line
+
+
+def test_evaluation_takes_tuned_settings_and_says_so(lowres_ssl: Command, tuned: Path) -> None:
+    answer = lowres_ssl("evaluate", f"run={tuned}", "probe=[linear]", TUNED)
+    assert answer.code == 0, answer.err
+    (own,) = settings(tuned, "tuned")
+    assert {key: own[key] for key in ("batch_size", "learning_rate")} == {
+        key: chosen(tuned)[key] for key in ("batch_size", "learning_rate")
+    }
+    assert lowres_ssl("pretrain", "dataset=folder", *SMALL, TUNED).code == 0  # the run is there, and so are its scores
+    assert len(settings(tuned, "tuned")) == 1
+
+
+def test_typed_settings_are_called_typed_and_equal_numbers_are_one_result(lowres_ssl: Command, tuned: Path) -> None:
+    (paper,) = settings(tuned, "paper")
+    same = (f"probe.linear.batch_size={paper['batch_size']}", f"probe.linear.learning_rate={paper['learning_rate']}")
+    before = {path.name for path in tuned.iterdir()}
+    assert lowres_ssl("evaluate", f"run={tuned}", *same).code == 0
+    assert {path.name for path in tuned.iterdir()} == before
+    assert lowres_ssl("evaluate", f"run={tuned}", "probe.linear.batch_size=5").code == 0
+    assert [each["batch_size"] for each in settings(tuned, "typed")] == [5]
+
+
+def test_nothing_tuned_is_said_before_the_long_work(lowres_ssl: Command, trained: Path, tmp_path: Path) -> None:
+    answer = lowres_ssl("pretrain", "method=vicreg", "dataset=folder", *SMALL, TUNED)
+    assert answer.code == 2
+    assert "nothing was tuned for vicreg on folder" in answer.last_line
+    assert not list((tmp_path / "outputs" / "pretrain").glob("*vicreg*"))
+    assert lowres_ssl("evaluate", f"run={trained}", TUNED).code == 2
+
+
+def test_tuned_settings_that_cannot_be_are_refused(lowres_ssl: Command, tuned: Path) -> None:
+    for typed, message in (
+        ("probe.linear.batch_size=8", "leave one out"),
+        ("label_fraction=[0.5]", "settings that were tuned knew all validation labels"),
+    ):
+        answer = lowres_ssl("evaluate", f"run={tuned}", "probe=[linear]", TUNED, typed)
+        assert answer.code == 2
+        assert message in answer.last_line
+
+
+def test_test_features_are_not_read(lowres_ssl: Command, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[set[str]] = []
+
+    def watch(path: Path, names: Any = None) -> Any:
+        asked.append(set(names or ["all"]))
+        return load_tensors(path, names)
+
+    monkeypatch.setattr("lowres_ssl.features.load_tensors", watch)
+    assert lowres_ssl("tune", *QUICK, f"run={trained}").code == 0
+    assert asked == [{"train", "validation"}]

@@ -1,0 +1,109 @@
+"""Heads side by side: each is what it would be alone, whatever becomes of its neighbours."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+from heads_alone import as_pytorch_has_it, trained_alone
+from test_probes_linear import mlp
+from torch import Tensor, nn
+
+from lowres_ssl.heads import Heads, logits, runs_of
+from lowres_ssl.probes import Features
+
+Clouds = Callable[..., Features]
+RATES, SEEDS = [0.05, 0.05, 0.003, 0.05], [4, 5, 4, 4]
+
+
+def generators(*seeds: int) -> list[torch.Generator]:
+    return [torch.Generator().manual_seed(seed) for seed in seeds]
+
+
+def test_initial_weights_are_spread_as_pytorch_spreads_them() -> None:
+    heads = Heads(100, 400, 50, generators(0, 1))
+    for ours, bias, theirs in (
+        (heads.first, heads.first_bias, nn.Linear(100, 400)),
+        (heads.last, heads.last_bias, nn.Linear(400, 50)),
+    ):
+        for values, wanted in ((ours[1].T, theirs.weight), (bias[1], theirs.bias)):
+            assert values.shape == wanted.shape
+            assert values.abs().max().item() == pytest.approx(theirs.in_features**-0.5, rel=0.1)
+            assert values.std().item() == pytest.approx(theirs.in_features**-0.5 / math.sqrt(3), rel=0.2)
+
+
+def test_each_head_scores_as_pytorchs_layers_do() -> None:
+    heads, inputs = Heads(5, 8, 3, generators(0, 1)), torch.randn(2, 6, 5)
+    heads.train()
+    heads(inputs)  # moves the running statistics
+    for place in range(2):
+        alone = as_pytorch_has_it(heads.state_dict(), place)
+        torch.testing.assert_close(logits(heads, inputs[0])[place], alone(inputs[0]))
+        torch.testing.assert_close(heads.train()(inputs)[place], alone.train()(inputs[place]))
+
+
+@pytest.mark.usefixtures("in_double")
+def test_side_by_side_each_head_is_trained_as_alone(clouds: Clouds) -> None:
+    """Against PyTorch's layers and Adam, one head at a time: weights, and the best epoch of each."""
+    features = clouds(train=10, apart=0.7)  # the last batch is incomplete
+    _, fits = mlp(epochs=6, batch_size=8).fit(features, RATES, SEEDS)
+    for place, (rate, seed) in enumerate(zip(RATES, SEEDS, strict=True)):
+        (generator,) = generators(seed)
+        alone = as_pytorch_has_it(Heads(5, 8, 3, [generator]).state_dict(), 0)
+        by_epoch = trained_alone(alone, features, generator, rate=rate, batch_size=8, epochs=6)
+        best = max(range(6), key=lambda epoch: (by_epoch[epoch][0], -by_epoch[epoch][1]))
+        assert fits[place].epoch == best + 1
+        assert fits[place].accuracy == pytest.approx(by_epoch[best][0])
+        assert fits[place].loss == pytest.approx(by_epoch[best][1], rel=1e-6)
+
+
+@pytest.mark.usefixtures("in_double")
+@pytest.mark.parametrize("changes", [{}, {"restart_from_best": True}, {"step_size": 2, "schedule_delay": 1}])
+def test_company_changes_nothing(clouds: Clouds, changes: dict[str, object]) -> None:
+    features, probe = clouds(apart=0.7), mlp(epochs=6, **changes)
+    together, fits = probe.fit(features, RATES, SEEDS)
+    for place in range(len(RATES)):
+        alone, (fit,) = probe.fit(features, [RATES[place]], [SEEDS[place]])
+        assert fit.epoch == fits[place].epoch
+        assert (fit.accuracy, fit.loss) == pytest.approx((fits[place].accuracy, fits[place].loss), rel=1e-6)
+        for name, values in alone.state_dict().items():
+            torch.testing.assert_close(together.state_dict()[name][place], values[0], rtol=1e-5, atol=1e-6)
+
+
+def test_seed_and_rate_each_make_another_head(clouds: Clouds) -> None:
+    heads, _ = mlp().fit(clouds(), [0.05, 0.05, 0.003], [4, 5, 4])
+    first, other_seed, other_rate = heads.first
+    assert not torch.allclose(first, other_seed)
+    assert not torch.allclose(first, other_rate)
+
+
+@pytest.mark.usefixtures("in_double")
+def test_head_that_diverges_is_told_and_leaves_the_others_alone(clouds: Clouds) -> None:
+    features, probe = clouds(apart=0.7), mlp(epochs=4)
+    _, (before, lost, after) = probe.fit(features, [0.05, 1e300, 0.05], [4, 4, 5])
+    assert lost.diverged
+    for fit, seed in ((before, 4), (after, 5)):
+        _, (alone,) = probe.fit(features, [0.05], [seed])
+        assert not fit.diverged
+        assert (fit.epoch, fit.accuracy) == (alone.epoch, pytest.approx(alone.accuracy))
+
+
+def test_test_features_are_not_looked_at(clouds: Clouds) -> None:
+    features = clouds()
+    without: Tensor = features.test[:0]
+    (one, _), (other, _) = (mlp().fit(each, [0.05], [0]) for each in (features, replace(features, test=without)))
+    assert torch.equal(one.first, other.first)
+
+
+def test_neighbours_of_one_rate_are_one_group() -> None:
+    assert list(runs_of([3.0, 3.0, 1.0, 3.0])) == [slice(0, 2), slice(2, 3), slice(3, 4)]
+
+
+@pytest.mark.gpu
+def test_heads_on_a_gpu_are_chosen_as_on_the_cpu(clouds: Clouds) -> None:
+    features = clouds(apart=20.0)
+    there = Features(**{name: v.cuda() if isinstance(v, Tensor) else v for name, v in vars(features).items()})
+    _, fits = mlp(epochs=10).fit(there, RATES, SEEDS)
+    _, wanted = mlp(epochs=10).fit(features, RATES, SEEDS)
+    assert [fit.accuracy for fit in fits] == pytest.approx([fit.accuracy for fit in wanted])

@@ -1,0 +1,139 @@
+"""The search over batch sizes and learning rates: what is tried, what is chosen, what must not matter."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from lowres_ssl import search as searching
+from lowres_ssl.errors import DataError, TrainingError
+from lowres_ssl.probes import Features
+from lowres_ssl.probes.linear import Linear
+from lowres_ssl.search import Grid, passes_of, search, seconds_of
+
+Clouds = Callable[..., Features]
+SETTINGS: dict[str, Any] = {
+    "hidden": 8,
+    "epochs": 8,
+    "step_size": 25,
+    "gamma": 0.5,
+    "encoder": "selected",
+    "restart_from_best": False,
+    "schedule_delay": 0,
+}
+
+
+def grid(**changes: Any) -> Grid:
+    given: dict[str, Any] = {
+        "batch_sizes": [8, 16],
+        "rates": [0.05, 0.01, 0.001],
+        "seeds": [3, 4],
+        "rule": "full",
+        "settings": SETTINGS,
+    }
+    return Grid(**given | changes)
+
+
+def silent(_: str) -> None:
+    pass
+
+
+def alone(features: Features, tried: Grid, batch_size: int, rate: float) -> list[float]:
+    """The validation accuracy of each seed, a head at a time."""
+    return [tried.probe(batch_size, 8).fit(features, [rate], [seed])[1][0].accuracy for seed in tried.seeds]
+
+
+@pytest.mark.usefixtures("in_double")
+def test_each_line_is_the_mean_of_its_seeds_trained_alone_and_the_best_is_chosen(clouds: Clouds) -> None:
+    features, tried = clouds(apart=0.7), grid()
+    lines, chosen = search(features, tried, silent)
+    assert [(line["batch_size"], line["learning_rate"]) for line in lines] == tried.pairs
+    for line in lines:
+        wanted = alone(features, tried, line["batch_size"], line["learning_rate"])
+        assert line["accuracy"] == pytest.approx(sum(wanted) / 2)
+        assert line["accuracy_spread"] == pytest.approx(abs(wanted[0] - wanted[1]) / 2**0.5)
+    assert chosen["accuracy"] == max(line["accuracy"] for line in lines)
+    assert len({line["accuracy"] for line in lines}) > 1, "an example without a worse one shows nothing"
+
+
+@pytest.mark.usefixtures("in_double")
+@pytest.mark.parametrize("side_by_side", [1, 3, 100])
+def test_how_many_stand_side_by_side_changes_nothing(
+    clouds: Clouds, monkeypatch: pytest.MonkeyPatch, side_by_side: int
+) -> None:
+    features = clouds(apart=0.7)
+    wanted, _ = search(features, grid(), silent)
+    monkeypatch.setattr(searching, "SIDE_BY_SIDE", side_by_side)
+    for line, other in zip(wanted, search(features, grid(), silent)[0], strict=True):
+        assert line == pytest.approx(other, rel=1e-6)
+
+
+def test_threads_change_nothing_and_their_number_comes_back(clouds: Clouds) -> None:
+    features = clouds(apart=0.7)
+    wanted = search(features, grid(), silent)
+    torch.set_num_threads(2)
+    try:
+        assert search(features, grid(), silent) == wanted
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
+
+
+@pytest.mark.usefixtures("in_double")
+def test_head_that_diverges_counts_as_nothing_and_the_others_are_as_without_it(clouds: Clouds) -> None:
+    features = clouds(apart=0.7)
+    lines, chosen = search(features, grid(batch_sizes=[8], rates=[0.05, 1e300]), silent)
+    (without,), _ = search(features, grid(batch_sizes=[8], rates=[0.05]), silent)
+    assert lines[0] == pytest.approx(without, rel=1e-6)
+    assert (lines[1]["accuracy"], lines[1]["loss"], lines[1]["diverged"]) == (0.0, None, 2)
+    assert chosen == lines[0]
+
+
+def test_all_diverged_is_an_error_that_names_a_smaller_rate(clouds: Clouds) -> None:
+    with pytest.raises(TrainingError, match=r"try learning_rate=\[1e\+29\]"):
+        search(clouds(), grid(rates=[1e30]), silent)
+
+
+def test_rule_quarter_trains_a_quarter_to_the_end_and_chooses_among_them(
+    clouds: Clouds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained: list[tuple[int, int]] = []
+    really = Linear.fit
+
+    def watch(self: Linear, features: Features, rates: Any, seeds: Any) -> Any:
+        trained.append((self.epochs, len(rates)))
+        return really(self, features, rates, seeds)
+
+    monkeypatch.setattr(Linear, "fit", watch)
+    lines, chosen = search(clouds(apart=0.7), grid(rule="quarter"), silent)
+    heads = {epochs: sum(count for own, count in trained if own == epochs) for epochs in (2, 8)}
+    assert heads == {2: 12, 8: 4}  # 6 settings, 2 of them kept; 2 seeds
+    assert sorted(line["epochs"] for line in lines) == [2, 2, 2, 2, 8, 8]
+    assert chosen["epochs"] == 8
+
+
+def test_without_a_validation_image_of_each_class_nothing_is_chosen(clouds: Clouds) -> None:
+    features = clouds()
+    kept = features.validation_labels != 0
+    thin = replace(features, validation=features.validation[kept], validation_labels=features.validation_labels[kept])
+    with pytest.raises(DataError, match="no validation image"):
+        search(thin, grid(), silent)
+
+
+def test_passes_hold_every_head_once_and_one_batch_size_each() -> None:
+    tried = grid()
+    passes = passes_of(tried.pairs, tried.seeds, 4)
+    heads = [(each.batch_size, *head) for each in passes for head in each.heads]
+    assert sorted(heads) == sorted((*pair, seed) for pair in tried.pairs for seed in tried.seeds)
+    assert [len(each.heads) for each in passes] == [4, 2, 4, 2]
+    assert [each.batch_size for each in passes] == [8, 8, 16, 16]
+
+
+def test_time_is_told_and_counts_what_is_tried(clouds: Clouds) -> None:
+    told: list[str] = []
+    search(clouds(), grid(), told.append)
+    assert told
+    assert all("left" in text for text in told)
+    assert seconds_of(clouds(), grid()) > 0
