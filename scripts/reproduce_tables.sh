@@ -39,7 +39,8 @@ paper | paper-patient)
     fractions='[0.01,0.05,0.1,0.25,0.5,1.0]'
     each_fraction='[0.01],[0.05],[0.1],[0.25],[0.5],[1.0]'
     common=()
-    rule=full
+    linear=()
+    tuning=()
     ;;
 smoke)
     studies=(phantom/patient)
@@ -53,8 +54,9 @@ smoke)
     baselines=random,trivial,supervised # ImageNet's weights would have to be fetched
     fractions='[0.25,1.0]'
     each_fraction='[0.25],[1.0]'
-    common=(dataset.subset=160 backbone=resnet18 image_size=32 epochs=2 probe.knn.k=5 probe.linear.epochs=20)
-    rule=quarter
+    common=(dataset.subset=160 backbone=resnet18 image_size=32 epochs=2 probe.knn.k=5)
+    linear=(probe.linear.epochs=20)
+    tuning=("batch_size=[16,32]" "learning_rate=[0.1,0.01,0.001]" seeds=2 rule=quarter)
     ;;
 *)
     printf 'PRESET=%s: wanted paper, paper-patient or smoke\n' "$preset" >&2
@@ -84,17 +86,19 @@ if $dry; then
     exit
 fi
 
-tuned=('probe=[knn,linear]' probe.linear.settings_from=tuned)
+both=('probe=[knn,linear]' "${linear[@]}")
+tuned=("${both[@]}" probe.linear.settings_from=tuned)
 for study in "${studies[@]}"; do
     train "$study" "method=$methods" "batch_size=$sizes" 'probe=[knn]'
     train "$study" "method=$baselines" "batch_size=$largest" keep_last_batch=true 'probe=[knn]'
-    show lowres-ssl tune "dataset=${study%/*}" "split=${study#*/}" "recipe=$recipe" "rule=$rule"
+    show lowres-ssl tune "dataset=${study%/*}" "split=${study#*/}" "recipe=$recipe" seed=0 \
+        "${tuning[@]}" "${linear[@]}"
     train "$study" "method=$methods" "batch_size=$sizes" "${tuned[@]}"
     train "$study" "method=$baselines" "batch_size=$largest" keep_last_batch=true "${tuned[@]}"
 
     # Label efficiency: the frozen encoders, then training and fine-tuning on the same labels.
     # Tuned settings knew all validation labels, so a fraction of them is scored with those of the paper.
-    train "$study" "method=$methods" "batch_size=$largest" "label_fraction=$fractions" 'probe=[knn,linear]'
+    train "$study" "method=$methods" "batch_size=$largest" "label_fraction=$fractions" "${both[@]}"
     for start in null method:dcl; do
         train "$study" method=supervised "initial_weights=$start" "batch_size=$largest" keep_last_batch=true \
             "label_fraction=$each_fraction" 'probe=[knn]'
@@ -103,8 +107,10 @@ done
 
 for split in $(printf '%s\n' "${studies[@]#*/}" | sort -u); do
     chosen=("recipe=$recipe" "split=$split")
-    show lowres-ssl tables 'table=[paper1,paper2,paper3]' "${chosen[@]}" "folder=$outputs/tables/$split"
-    show lowres-ssl figures "${chosen[@]}" "folder=$outputs/figures/$split"
-    show lowres-ssl compare "${chosen[@]}"
+    alike=("${chosen[@]}" settings=settings_from=tuned)
+    show lowres-ssl tables 'table=[paper1,paper2,paper3]' "${alike[@]}" "folder=$outputs/tables/$split"
+    show lowres-ssl figures 'figure=[samples,batch_size,tsne]' "${alike[@]}" "folder=$outputs/figures/$split"
+    show lowres-ssl figures 'figure=[labels]' "${chosen[@]}" "folder=$outputs/figures/$split"
+    show lowres-ssl compare "${alike[@]}"
 done
-show lowres-ssl tables table=recipes "folder=$outputs/tables"
+show lowres-ssl tables table=recipes settings=settings_from=tuned "folder=$outputs/tables"

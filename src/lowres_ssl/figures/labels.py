@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from lowres_ssl.agreement import refuse_disagreement
+from lowres_ssl.agreement import ORIGIN, refuse_disagreement, settings_of
 from lowres_ssl.errors import DataError
 from lowres_ssl.figures import Picture, Stored
 from lowres_ssl.figures._panel import METRIC_NAMES, counts_of, grouped, heading, name_of, number_of, several
@@ -118,7 +118,7 @@ def lines_of(results: pd.DataFrame, filters: Filters, entries: Sequence[str]) ->
     most labels. Raises `ConfigError` for results that disagree.
     """
     parts: dict[tuple[str, int], list[Column]] = defaultdict(list)
-    for _, part in results[results["label_fraction"].notna()].groupby(["label_fraction", "label_draw"]):
+    for _, part in scored_alike(results[results["label_fraction"].notna()]).groupby(["label_fraction", "label_draw"]):
         # A part of the labels is a column like that of all of them; which part it is, is written back into its rows.
         whole = part.assign(label_fraction=1.0, part=part["label_fraction"])
         for column in columns_of(whole, filters, entries):
@@ -132,6 +132,20 @@ def lines_of(results: pd.DataFrame, filters: Filters, entries: Sequence[str]) ->
         if own := [line_of(entry, columns) for entry in found if entry in partly]:
             lines[key] = own
     return lines
+
+
+def scored_alike(results: pd.DataFrame) -> pd.DataFrame:
+    """Without those results from all labels whose settings are not those that the parts of the labels were scored with:
+    with all labels several may have been tried, and tuned."""
+    settings = [settings_of(text) for text in results["settings"]]
+    numbers = [str({key: value for key, value in each.items() if key != ORIGIN}) for each in settings]
+    scored = results.assign(numbers=numbers).set_index(["run", "probe"])
+    of_parts = scored.loc[scored["label_fraction"] < 1, "numbers"].groupby(level=["run", "probe"]).agg(set)
+    alike = [
+        of_parts.get(key) is None or own in of_parts[key]
+        for key, own in zip(scored.index, scored["numbers"], strict=True)
+    ]
+    return results[np.array(alike, dtype=bool)]
 
 
 def line_of(entry: str, columns: Sequence[Column]) -> Line:
