@@ -24,18 +24,19 @@ data="${LOWRES_SSL_DATA:-data}"
 outputs="${LOWRES_SSL_OUTPUTS:-outputs}"
 
 methods=simclr,dcl,simsiam,vicreg
+# A study: data set, split, batch sizes, seeds.
 case "$preset" in
 paper | paper-patient)
     if [ "$preset" = paper ]; then
-        studies=(breast/random colorectal/random pneumonia/random pneumonia/official)
+        studies=('breast random' 'colorectal random' 'pneumonia random' 'pneumonia official')
     else
-        studies=(breast/patient colorectal/patient pneumonia/patient)
+        studies=('breast patient' 'colorectal patient' 'pneumonia patient')
     fi
+    studies=("${studies[@]/%/ 16,32,64 0,1,2}")
     recipe=paper
-    sizes=16,32,64
     largest=64
-    seeds=0,1,2
-    baselines=random,trivial,imagenet,supervised
+    baselines=random,trivial,imagenet
+    label_seeds=0,1,2
     fractions='[0.01,0.05,0.1,0.25,0.5,1.0]'
     each_fraction='[0.01],[0.05],[0.1],[0.25],[0.5],[1.0]'
     common=()
@@ -43,18 +44,17 @@ paper | paper-patient)
     tuning=()
     ;;
 smoke)
-    studies=(phantom/patient)
+    studies=('phantom patient 16,32 0,1')
     if [ -d "$data/pneumonia" ]; then
-        studies+=(pneumonia/stratified)
+        studies+=('pneumonia stratified 32 0')
     fi
     recipe=tuned
-    sizes=16,32
     largest=32
-    seeds=0,1
-    baselines=random,trivial,supervised # ImageNet's weights would have to be fetched
+    baselines=random,trivial # ImageNet's weights would have to be fetched
+    label_seeds=0
     fractions='[0.25,1.0]'
     each_fraction='[0.25],[1.0]'
-    common=(dataset.subset=160 backbone=resnet18 image_size=32 epochs=2 probe.knn.k=5)
+    common=(dataset.subset=160 backbone=resnet18 image_size=32 epochs=1 probe.knn.k=5)
     linear=(probe.linear.epochs=20)
     tuning=("batch_size=[16,32]" "learning_rate=[0.1,0.01,0.001]" seeds=2 rule=quarter)
     ;;
@@ -70,42 +70,33 @@ show() {
     "$@"
 }
 
-# train STUDY OVERRIDES...: a sweep of trainings on a data set under a split
+# train OVERRIDES...: a sweep of trainings of the study at hand
 train() {
-    local study="$1"
-    shift
-    show lowres-ssl pretrain -m "dataset=${study%/*}" "split=${study#*/}" "seed=$seeds" "${common[@]}" "$@" "${more[@]}"
+    show lowres-ssl pretrain -m "dataset=$set" "split=$split" "${common[@]}" "$@" "${more[@]}"
 }
 
-if $dry; then
-    for study in "${studies[@]}"; do
-        train "$study" "method=$methods" "batch_size=$sizes" dry_run=true
-        train "$study" method=supervised "batch_size=$largest" keep_last_batch=true "label_fraction=$each_fraction" \
-            dry_run=true
-    done
-    exit
-fi
-
 both=('probe=[knn,linear]' "${linear[@]}")
-tuned=("${both[@]}" probe.linear.settings_from=tuned)
 for study in "${studies[@]}"; do
-    train "$study" "method=$methods" "batch_size=$sizes" 'probe=[knn]'
-    train "$study" "method=$baselines" "batch_size=$largest" keep_last_batch=true 'probe=[knn]'
-    show lowres-ssl tune "dataset=${study%/*}" "split=${study#*/}" "recipe=$recipe" seed=0 \
-        "${tuning[@]}" "${linear[@]}"
-    train "$study" "method=$methods" "batch_size=$sizes" "${tuned[@]}"
-    train "$study" "method=$baselines" "batch_size=$largest" keep_last_batch=true "${tuned[@]}"
-
-    # Label efficiency: the frozen encoders, then training and fine-tuning on the same labels.
-    # Tuned settings knew all validation labels, so a fraction of them is scored with those of the paper.
-    train "$study" "method=$methods" "batch_size=$largest" "label_fraction=$fractions" "${both[@]}"
-    for start in null method:dcl; do
-        train "$study" method=supervised "initial_weights=$start" "batch_size=$largest" keep_last_batch=true \
-            "label_fraction=$each_fraction" 'probe=[knn]'
-    done
+    read -r set split sizes seeds <<<"$study"
+    grid=("method=$methods,$baselines" "batch_size=$sizes" "seed=$seeds")
+    # Trained from the start, and fine-tuned, on a part of the labels and on all of them.
+    supervised=(method=supervised "initial_weights='random','method:dcl'" "batch_size=$largest" keep_last_batch=true
+        "seed=$label_seeds" "label_fraction=$each_fraction")
+    if $dry; then
+        train "${grid[@]}" dry_run=true
+        train "${supervised[@]/,\'method:dcl\'/}" dry_run=true
+        continue
+    fi
+    train "${grid[@]}" 'probe=[knn]'
+    show lowres-ssl tune "dataset=$set" "split=$split" "recipe=$recipe" seed=0 "${tuning[@]}" "${linear[@]}"
+    train "${grid[@]}" "${both[@]}" probe.linear.settings_from=tuned
+    # Tuned settings knew all validation labels, so a part of them is scored with the paper's.
+    train "method=$methods" "batch_size=$largest" "seed=$label_seeds" "label_fraction=$fractions" "${both[@]}"
+    train "${supervised[@]}" "${both[@]}"
 done
+$dry && exit
 
-for split in $(printf '%s\n' "${studies[@]#*/}" | sort -u); do
+for split in $(printf '%s\n' "${studies[@]}" | cut -d' ' -f2 | sort -u); do
     chosen=("recipe=$recipe" "split=$split")
     alike=("${chosen[@]}" settings=settings_from=tuned)
     show lowres-ssl tables 'table=[paper1,paper2,paper3]' "${alike[@]}" "folder=$outputs/tables/$split"

@@ -28,6 +28,7 @@ class Source:
     name: str
 
 
+RANDOM = "random"  # what `initial_weights` is where nothing is named
 OF_METHOD = "method:"
 
 

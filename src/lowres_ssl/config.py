@@ -147,7 +147,7 @@ def without_training(cfg: DictConfig, method: str = "random") -> DictConfig:
     OmegaConf.update(copy, "method", {"name": method}, merge=False)
     OmegaConf.update(copy, "force", False)
     if "initial_weights" in copy:
-        OmegaConf.update(copy, "initial_weights", None)
+        OmegaConf.update(copy, "initial_weights", "random")
     return copy
 
 

@@ -125,7 +125,7 @@ class PretrainConfig(Experiment):
     store: Store = MISSING
     compile: Compile = MISSING
     views: ViewsConfig = MISSING
-    initial_weights: str | None = MISSING
+    initial_weights: str = MISSING
     pretrain_on: PretrainOn = MISSING
     select_encoder: SelectEncoder = MISSING
     checkpoint_every: int = MISSING

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from lowres_ssl.artefacts import Source, entry_of, source_of
+from lowres_ssl.artefacts import RANDOM, Source, entry_of, source_of
 from lowres_ssl.augmentation import view_makers
 from lowres_ssl.checkpoint import load_encoder, load_weights
 from lowres_ssl.config import PretrainConfig
@@ -50,7 +50,7 @@ def plan_of(config: PretrainConfig) -> Plan:
         raise ConfigError("select_encoder=best_validation_knn: wanted knn among the probes; type probe=[knn,linear]")
     encoder, width = starting_encoder(config)
     source = None
-    if config.initial_weights is not None:
+    if config.initial_weights != RANDOM:
         source = source_of(config.initial_weights, config)
         load_encoder(encoder, load_weights(source.path), f"initial_weights={config.initial_weights}")
     training = Training(
@@ -90,7 +90,7 @@ def labels_seen(config: PretrainConfig, method: Method) -> LabelDraw | None:
     """The draw of labels that a supervised method sees, by its seed. Raises `ConfigError` for what says something of
     labels or weights that a method has no use for."""
     name = config.method["name"]
-    if config.initial_weights is not None and not method.trains:
+    if config.initial_weights != RANDOM and not method.trains:
         raise ConfigError(
             f"initial_weights={config.initial_weights}: method={name} trains nothing; score weights as they are with "
             "lowres-ssl evaluate weights=FILE"
