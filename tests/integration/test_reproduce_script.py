@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import SHARED
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "scripts" / "reproduce_tables.sh"
@@ -20,7 +19,7 @@ TABLES = [f"{name}.{ending}" for name in ("paper1", "paper2", "paper3") for endi
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
     """Data and runs in an empty folder, with the X-rays if this machine has them."""
-    xrays = SHARED / "data" / "pneumonia"
+    xrays = Path(os.environ.get("LOWRES_SSL_SHARED", ROOT.parent / "shared")) / "data" / "pneumonia"
     (tmp_path / "data").mkdir()
     if xrays.is_dir():
         (tmp_path / "data" / "pneumonia").symlink_to(xrays)
