@@ -40,7 +40,7 @@ def test_commands_shown_compose(page: Path) -> None:
     ):
         words = [word for word in line.split(" > ")[0].split()[1:] if word != "-m"]
         # A sweep composes with the first of its values.
-        words = [re.sub(r"^([\w.]+=(?:\[[^\]]*\]|[^\[,]*)),.*$", r"\1", word) for word in words]
+        words = [re.sub(r"^([\w.]+=(?:\[[^\[\]]*\]|[^\[,]*)),.*$", r"\1", word) for word in words]
         answer = subprocess.run(
             [BIN / "lowres-ssl", *words, "--cfg", "job"], capture_output=True, text=True, check=False, cwd=ROOT
         )
