@@ -4,14 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
 
-import numpy as np
-
 from lowres_ssl.claims import Judgement, Key, judgements
 from lowres_ssl.comparison import Comparison, Scored, aligned, compare, draw_swaps, holm
-from lowres_ssl.errors import CheckpointError
 from lowres_ssl.selection import BatchSize, Cell, Column
-from lowres_ssl.tested import Tested, tested
-from lowres_ssl.uncertainty import Counts, Interval, counts_by_group, draw, interval
+from lowres_ssl.tested import check_same_images, tested
+from lowres_ssl.uncertainty import Interval, draw, interval
 
 SIGNIFICANT = 0.05
 
@@ -74,8 +71,8 @@ def findings(column: Column, metric: str, batch_size: BatchSize, *, imagenet: st
             "set, backbone and image_size of the others"
         )
     read = {key: tested(cell) for key, cell in cells.items()}
-    check_same_images(cells, read)
-    scored = {key: Scored(counts_of(said), tuple(cells[key].seeds)) for key, said in read.items()}
+    check_same_images([(cells[key], said) for key, said in read.items()])
+    scored = {key: Scored(said.counts(), tuple(cells[key].seeds)) for key, said in read.items()}
     found = {key: interval(scored[key].counts, metric, draws=draws) for key in chosen.values()}
     best_first = sorted(found, key=lambda key: -found[key].value)
     first = next(iter(scored.values()))
@@ -96,26 +93,3 @@ def findings(column: Column, metric: str, batch_size: BatchSize, *, imagenet: st
         groups=groups,
         notes=tuple(notes),
     )
-
-
-def counts_of(said: Tested) -> Counts:
-    """int64 [S, G, C, C]."""
-    return np.stack(
-        [
-            counts_by_group(said.labels, predictions, said.groups, len(said.classes), ids=said.ids)
-            for predictions in said.predictions
-        ]
-    )
-
-
-def check_same_images(cells: Mapping[Key, Cell], read: Mapping[Key, Tested]) -> None:
-    """Raises `CheckpointError` unless all were tested on the same images, with the same labels and groups."""
-    (first, wanted), *others = read.items()
-    for key, got in others:
-        for what in ("ids", "labels", "groups"):
-            if not np.array_equal(getattr(got, what), getattr(wanted, what)):
-                folders = [cells[each].rows["result"].iloc[0] for each in (key, first)]
-                raise CheckpointError(
-                    f"{folders[0]}: its test {what} are not those of {folders[1]}, though both name the same split; "
-                    "remove one of the folders and score again"
-                )

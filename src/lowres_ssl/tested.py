@@ -1,6 +1,7 @@
 """What the results of a cell say of the test images, read from their `predictions.npz` and checked."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from lowres_ssl.agreement import NUMBERS
 from lowres_ssl.errors import CheckpointError
 from lowres_ssl.runs import read_predictions, read_result
 from lowres_ssl.selection import Cell
-from lowres_ssl.uncertainty import metric
+from lowres_ssl.uncertainty import Counts, counts_by_group, metric
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,28 @@ class Tested:
     predictions: NDArray[np.int64]
     classes: tuple[str, ...]
     results: tuple[dict[str, Any], ...]
+
+    def counts(self) -> Counts:
+        """Confusion counts of each seed by test group: int64 [S, G, C, C]."""
+        return np.stack(
+            [
+                counts_by_group(self.labels, predictions, self.groups, len(self.classes), ids=self.ids)
+                for predictions in self.predictions
+            ]
+        )
+
+
+def check_same_images(read: Sequence[tuple[Cell, Tested]]) -> None:
+    """Raises `CheckpointError` unless all were tested on the same images, with the same labels and groups."""
+    for cell, got in read[1:]:
+        first, wanted = read[0]
+        for what in ("ids", "labels", "groups"):
+            if not np.array_equal(getattr(got, what), getattr(wanted, what)):
+                folder, other = (each.rows["result"].iloc[0] for each in (cell, first))
+                raise CheckpointError(
+                    f"{folder}: its test {what} are not those of {other}, though both name the same split; "
+                    "remove one of the folders and score again"
+                )
 
 
 def tested(cell: Cell) -> Tested:

@@ -37,8 +37,8 @@ def test_script_goes_on_where_it_was_killed_and_makes_every_table_and_figure(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
     outputs = tmp_path / "outputs"
-    log = (tmp_path / "log.txt").open("w")
-    killed = subprocess.Popen([SCRIPT], env=environment, stdout=log, stderr=log, start_new_session=True)
+    with (tmp_path / "log.txt").open("w") as log:
+        killed = subprocess.Popen([SCRIPT], env=environment, stdout=log, stderr=log, start_new_session=True)
     while finished(outputs) < 3 and killed.poll() is None:
         time.sleep(0.2)
     os.killpg(killed.pid, signal.SIGKILL)

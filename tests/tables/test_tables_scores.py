@@ -233,7 +233,7 @@ def test_planted_swap_of_columns_is_refused(tmp_path: Path) -> None:
 def test_methods_tested_on_other_images_under_one_digest_are_refused(tmp_path: Path) -> None:
     made_up_run(tmp_path, split_digest="same", images=60)
     made_up_run(tmp_path, method="vicreg", split_digest="same", images=90)
-    with pytest.raises(CheckpointError, match="test images or labels are not those of"):
+    with pytest.raises(CheckpointError, match="its test ids are not those of"):
         table_of("paper2", tmp_path, dataset="phantom")
 
 

@@ -5,11 +5,8 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from lowres_ssl.findings import counts_of as counts_by_seed
-from lowres_ssl.selection import Cell
 from lowres_ssl.terminal import count
-from lowres_ssl.tested import tested
-from lowres_ssl.uncertainty import METRICS, Counts, Interval
+from lowres_ssl.uncertainty import METRICS, Interval
 
 NAMES = {
     "simclr": "SimCLR",
@@ -27,11 +24,6 @@ WIDTH = 50  # letters of 8 points in half a page
 def name_of(entry: str) -> str:
     """What a legend calls an entry: its own name if it has none here."""
     return NAMES.get(entry, entry)
-
-
-def counts_of(cell: Cell) -> Counts:
-    """Confusion counts of each seed's test predictions by test group: int64 [S, G, C, C]."""
-    return counts_by_seed(tested(cell))
 
 
 def heading(rows: pd.DataFrame, *more: str, width: int = WIDTH) -> str:

@@ -9,11 +9,11 @@ from matplotlib.figure import Figure
 
 from lowres_ssl.errors import ConfigError, DataError
 from lowres_ssl.figures import Picture, Stored
-from lowres_ssl.figures._panel import METRIC_NAMES, counts_of, grouped, heading, name_of, number_of, several
+from lowres_ssl.figures._panel import METRIC_NAMES, grouped, heading, name_of, number_of, several
 from lowres_ssl.figures._style import BASELINE, draw_line, legend_below, literal, look, panels
 from lowres_ssl.runs import Run
 from lowres_ssl.selection import Cell, Column, columns_of
-from lowres_ssl.tested import stored_result
+from lowres_ssl.tested import stored_result, tested
 from lowres_ssl.uncertainty import Interval, interval
 
 STEP_ASIDE = 0.07  # of a doubling: lines stand side by side, so that none hides another's interval
@@ -82,13 +82,13 @@ class BatchSize(Picture):
     def draw_baseline(self, axes: Any, column: Column) -> None:
         """What no training at all comes to: a level, and a band of its interval."""
         if (untrained := column.cell(self.baseline)) is not None:
-            found = interval(counts_of(untrained), self.metric)
+            found = interval(tested(untrained).counts(), self.metric)
             axes.axhspan(found.low, found.high, color=BASELINE, alpha=0.15, linewidth=0)
             axes.axhline(found.value, color=BASELINE, linestyle=":", linewidth=1.2, label=name_of(self.baseline))
 
     def draw_points(self, axes: Any, cells: list[Cell], place: int, label: str) -> list[Interval]:
         """The mean over seeds at each batch size, with its 95% interval."""
-        found = [interval(counts_of(cell), self.metric) for cell in cells]
+        found = [interval(tested(cell).counts(), self.metric) for cell in cells]
         aside = 2 ** (STEP_ASIDE * (place - (len(self.lines) - 1) / 2))
         style = look(place)
         sizes, values = [(cell.batch_size or 0) * aside for cell in cells], [each.value for each in found]

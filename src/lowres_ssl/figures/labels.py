@@ -13,10 +13,10 @@ from matplotlib.figure import Figure
 from lowres_ssl.agreement import ORIGIN, refuse_disagreement, settings_of
 from lowres_ssl.errors import DataError
 from lowres_ssl.figures import Picture, Stored
-from lowres_ssl.figures._panel import METRIC_NAMES, counts_of, grouped, heading, name_of, number_of, several
+from lowres_ssl.figures._panel import METRIC_NAMES, grouped, heading, name_of, number_of, several
 from lowres_ssl.figures._style import draw_line, legend_below, literal, look, panels
 from lowres_ssl.selection import Cell, Column, Filters, best_batch_size, columns_of
-from lowres_ssl.tested import stored_result
+from lowres_ssl.tested import stored_result, tested
 from lowres_ssl.uncertainty import Interval, interval
 
 END_TO_END = "classifier"  # the head that `method=supervised` trains with its encoder
@@ -74,7 +74,7 @@ class Labels(Picture):
     def draw_band(self, axes: Any, line: Line, place: int) -> list[Interval]:
         """The mean over draws and seeds, and a band of its 95% interval: each pair of them counts as a seed."""
         fractions = sorted(line.cells)
-        counts = [np.concatenate([counts_of(cell) for cell in line.cells[fraction]]) for fraction in fractions]
+        counts = [np.concatenate([tested(cell).counts() for cell in line.cells[fraction]]) for fraction in fractions]
         found = [interval(each, self.metric) for each in counts]
         style = look(place)
         axes.fill_between(

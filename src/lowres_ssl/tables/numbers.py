@@ -4,15 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from lowres_ssl.agreement import settings_of, shared_settings
-from lowres_ssl.errors import CheckpointError
 from lowres_ssl.selection import Cell
 from lowres_ssl.tables import UNRELIABLE
 from lowres_ssl.terminal import count
 from lowres_ssl.tested import Tested, tested
-from lowres_ssl.uncertainty import Interval, counts_by_group, interval
+from lowres_ssl.uncertainty import Interval, interval
 
 METRIC_NAMES = {
     "accuracy": "accuracy",
@@ -34,25 +31,8 @@ class Scored:
 def scored(cell: Cell, metrics: Sequence[str]) -> Scored:
     """Raises `CheckpointError` if the stored predictions are damaged or not those of the stored numbers."""
     said = tested(cell)
-    counts = np.stack(
-        [
-            counts_by_group(said.labels, predictions, said.groups, len(said.classes), ids=said.ids)
-            for predictions in said.predictions
-        ]
-    )  # [S, G, C, C]
+    counts = said.counts()
     return Scored(cell, said, {metric: interval(counts, metric) for metric in metrics})
-
-
-def check_same_images(cells: Sequence[Scored]) -> None:
-    """Raises `CheckpointError` unless all were tested on the same images with the same labels."""
-    for each in cells[1:]:
-        for key in ("ids", "labels"):
-            if not np.array_equal(getattr(each.tested, key), getattr(cells[0].tested, key)):
-                first, other = (scored.cell.rows["result"].iloc[0] for scored in (cells[0], each))
-                raise CheckpointError(
-                    f"{other}: its test images or labels are not those of {first}, though both name the same split; "
-                    "remove one of the folders and score again"
-                )
 
 
 def value_text(found: Interval) -> str:

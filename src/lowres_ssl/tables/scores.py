@@ -14,7 +14,6 @@ from lowres_ssl.tables.missing import Hole, commands
 from lowres_ssl.tables.numbers import (
     METRIC_NAMES,
     Scored,
-    check_same_images,
     described,
     difference_text,
     interval_text,
@@ -23,6 +22,7 @@ from lowres_ssl.tables.numbers import (
     scored,
     value_text,
 )
+from lowres_ssl.tested import check_same_images
 
 EVERYTHING_ELSE = "*"
 CHOSEN = "Batch size: that with the highest mean validation accuracy over the seeds, of equals the smallest."
@@ -114,7 +114,7 @@ def lines_of(
     there = [line.found for line in lines if line.found is not None]
     if there:
         refuse_disagreement(pd.concat([each.cell.rows for each in there], ignore_index=True), str(column))
-        check_same_images(there)
+        check_same_images([(each.cell, each.tested) for each in there])
     return lines, empty
 
 
