@@ -1,6 +1,7 @@
 """Encoders as runs: what is stored of each, and those that nothing is trained for: baselines and given weights."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -8,24 +9,49 @@ from torch import Tensor, nn
 
 from lowres_ssl.checkpoint import save_tensors
 from lowres_ssl.config import Experiment, PretrainConfig, plain
-from lowres_ssl.data.splits import save_split
+from lowres_ssl.data.records import Catalogue
+from lowres_ssl.data.splits import Split, save_split
 from lowres_ssl.device import Compute
 from lowres_ssl.encoders import WEIGHTS, normalisation, untrained
-from lowres_ssl.errors import CheckpointError
+from lowres_ssl.errors import CheckpointError, ConfigError
 from lowres_ssl.identity import base_identity
+from lowres_ssl.labels import LabelDraw
 from lowres_ssl.ledger import ledger
 from lowres_ssl.preparation import Material
 from lowres_ssl.provenance import provenance
-from lowres_ssl.runs import Run, file_hash, find_run, run_for
+from lowres_ssl.runs import Run, entry_in, file_hash, find_run, run_for
 from lowres_ssl.terminal import count
 
 
 @dataclass(frozen=True)
 class Source:
-    """Weights from elsewhere: their file, and what tables call them."""
+    """Weights from elsewhere: their file, what tables call them, and what is known of the run they are of, if any."""
 
     path: Path
     name: str
+    description: dict[str, Any] = field(default_factory=dict)
+
+    def refuse_leak(self, split: Split, catalogue: Catalogue, draws: Sequence[LabelDraw]) -> None:
+        """Raises `ConfigError` if these weights know what the run that they start must not: test images of its split,
+        or more labels than are to count."""
+        if not self.description:
+            return
+        same = self.description["identity"]["images"]["digest"] == catalogue.digest
+        if same and self.description["split"]["digest"] != split.digest:
+            raise ConfigError(
+                f"initial_weights: {self.name} was trained under another split of these images, so it may have seen "
+                "test images; type that run's split and split_seed, or name another run"
+            )
+        labels = self.description.get("label_fraction")
+        if same and labels is not None and labels > min(draw.fraction for draw in draws):
+            raise ConfigError(
+                f"initial_weights: {self.name} was trained on {labels:g} of the labels, so no smaller label_fraction "
+                "can be scored; type label_fraction=[1.0], or name another run"
+            )
+
+    def handed_on(self) -> dict[str, Any]:
+        """What a run that starts with these weights has to say of itself as well."""
+        return {key: value for key in ("pretrain_on", "label_fraction") if (value := self.description.get(key))}
 
 
 RANDOM = "random"  # what `initial_weights` is where nothing is named
@@ -48,7 +74,7 @@ def source_of(named: str, config: PretrainConfig) -> Source:
         raise CheckpointError(
             f"{run.folder}: this run is not finished; type its pretrain command again to go on with it"
         )
-    return Source(run.checked_encoder(), str(description.get("entry", description["method"])))
+    return Source(run.checked_encoder(), entry_in(description), description)
 
 
 def sibling_of(config: PretrainConfig, method: str) -> Run:
@@ -65,6 +91,7 @@ def sibling_of(config: PretrainConfig, method: str) -> Run:
         "batch_size": config.batch_size,
         "seed": config.seed,
         "split_seed": config.split_seed,
+        "pretrain_on": config.pretrain_on.name,
     }
     if config.split.name != "auto":
         wanted["split"] = config.split.name
@@ -105,8 +132,8 @@ def untrained_run(
     if config.force and kind == "pretrain":
         run.discard()
     if not is_whole(run, material):
-        weights = None if source is None else source.name
-        describe_run(run, config, material, identity, source=source, probe=probe, weights=weights)
+        known = {} if source is None else {"weights": source.name, **source.handed_on()}
+        describe_run(run, config, material, identity, source=source, probe=probe, **known)
         keep_encoder(run.encoder(), encoder.state_dict(), run, config, material)
         run.finish(epochs=0, training_seconds=0.0, **provenance(compute.describe()))
     return run

@@ -56,8 +56,8 @@ def judgements(cells: Cells, chosen: Mapping[str, Key], name: str, draws: Draws,
     own = [chosen[entry] for entry in methods if entry in chosen]
     mean = f"mean of {', '.join(entry for entry, _ in own)}"
     frozen = chosen.get(imagenet, (imagenet, None))
-    sizes = [size for entry, size in cells if entry in methods and size is not None]
-    smallest = min([*sizes, SMALL])
+    of_each = [{size for entry, size in cells if entry == method and size is not None} for method in methods]
+    smallest = min([size for size in set.intersection(*of_each) if size <= SMALL], default=SMALL)
     score = {name: 1.0}
     vicreg, simsiam = ({size: (entry, size) for size in (SMALL, MIDDLE, LARGE)} for entry in ("vicreg", "simsiam"))
     between = Difference(

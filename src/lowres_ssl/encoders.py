@@ -66,7 +66,11 @@ def check_image_size(encoder: nn.Module, image_size: int, name: str) -> None:
 
 
 def normalisation(config: Experiment) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation of the channels: those a baseline's weights were trained with, else the images'."""
+    """Mean and standard deviation of the channels: those a baseline's weights were trained with, else the images', of
+    which a grey image takes the first, as its views do."""
     method = untrained(config)
     own = None if method is None else method.normalisation()
-    return own or (list(config.images.mean), list(config.images.std))
+    if own is not None:
+        return own
+    mean, std = list(config.images.mean), list(config.images.std)
+    return (mean, std) if config.images.colour else ([mean[0]] * 3, [std[0]] * 3)

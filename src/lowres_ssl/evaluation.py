@@ -36,7 +36,7 @@ class Evaluation:
     settings: dict[str, dict[str, Any]]
 
 
-# Where batch size and rate of the linear probe come from is stored with them; it is no argument, and no other result.
+# Where batch size and rate of the linear probe come from is stored with them: it is no argument of the probe.
 ORIGIN = "settings_from"
 
 
@@ -106,7 +106,7 @@ def evaluate(
     for draw in draws:
         for name, probe in probes.items():
             settings = evaluation.settings.get(name, {})
-            key = {"settings": without_origin(settings), "precision": compute.precision}
+            key = {"settings": settings, "precision": compute.precision}
             folder = run.result_folder(name, key if draw.is_whole else key | {"labels": asdict(draw)})
             result = None if config.force else read_result(folder)
             if result is None:

@@ -34,7 +34,7 @@ def base_identity(config: Experiment, outline: Outline, precision: str) -> dict[
         "decoder": DECODER_VERSION,
         "split": outline.split.digest,
         "image_size": config.image_size,
-        "backbone": values["backbone"],
+        "backbone": {} if method is not None and method.brings_architecture else values["backbone"],
         "method": values["method"],
         "seed": config.seed,
         "precision": precision,

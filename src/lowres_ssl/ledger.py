@@ -82,6 +82,7 @@ def about_result(folder: Path, result: dict[str, Any]) -> dict[str, Any]:
     settings = ", ".join(f"{key}={value}" for key, value in result["settings"].items())
     labels = result.get("labels", {"fraction": 1.0, "draw": 0})
     about = {
+        "precision": result["precision"],
         "probe": result["probe"],
         "label": result["label"],
         "settings": settings,

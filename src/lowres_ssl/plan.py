@@ -13,7 +13,7 @@ from lowres_ssl.config import PretrainConfig
 from lowres_ssl.data.records import Catalogue
 from lowres_ssl.data.splits import Split
 from lowres_ssl.device import Compute, resolve
-from lowres_ssl.encoders import WEIGHTS, starting_encoder
+from lowres_ssl.encoders import WEIGHTS, new_encoder, starting_encoder
 from lowres_ssl.errors import ConfigError
 from lowres_ssl.evaluation import Evaluation, check_images, probes_of
 from lowres_ssl.identity import training_identity
@@ -48,7 +48,8 @@ def plan_of(config: PretrainConfig) -> Plan:
     selects = config.select_encoder.name == "best_validation_knn"
     if selects and "knn" not in config.probe:
         raise ConfigError("select_encoder=best_validation_knn: wanted knn among the probes; type probe=[knn,linear]")
-    encoder, width = starting_encoder(config)
+    # Foretelling needs no weights, and must not fetch any.
+    encoder, width = new_encoder(config) if config.dry_run else starting_encoder(config)
     source = None
     if config.initial_weights != RANDOM:
         source = source_of(config.initial_weights, config)
@@ -96,6 +97,11 @@ def labels_seen(config: PretrainConfig, method: Method) -> LabelDraw | None:
             "lowres-ssl evaluate weights=FILE"
         )
     if not method.sees_labels:
+        if config.select_encoder.name == "best_validation_knn" and any(each < 1 for each in config.label_fraction):
+            raise ConfigError(
+                f"label_fraction={config.label_fraction}: select_encoder=best_validation_knn chooses the encoder with "
+                "all labels, so it cannot be scored with fewer; type select_encoder=last"
+            )
         return None
     if config.pretrain_on.name == "all":
         raise ConfigError(f"pretrain_on=all: method={name} would see the test labels; leave it out")
@@ -128,6 +134,8 @@ def divide(plan: Plan, catalogue: Catalogue) -> Split:
             probes_of(plan.config, entry, split)  # raises where nothing was tuned for it
     if selects and not len(split.validation):
         raise ConfigError("select_encoder=best_validation_knn: there are no validation images; try last")
+    if plan.source is not None:
+        plan.source.refuse_leak(split, catalogue, plan.draws)
     if plan.method.trains:
         plan.training.steps_per_epoch(images_to_train(plan, catalogue, split))
     return split

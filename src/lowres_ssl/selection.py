@@ -84,6 +84,7 @@ class Filters:
             keep &= frame["split_digest"].astype(str).str.startswith(self.split_digest)
         if self.settings is not None:
             asked = settings_of(self.settings)
+            refuse_unknown_settings(asked, frame)
             keep &= frame["settings"].map(lambda text: fits(settings_of(text), asked)).astype(bool)
         return frame[keep]
 
@@ -166,6 +167,16 @@ def columns_of(frame: pd.DataFrame, filters: Filters, entries: Sequence[str] = (
 def ordinary(frame: pd.DataFrame) -> pd.DataFrame:
     whole = (frame["state"] == "finished") & frame["result"].notna() & (frame["label_fraction"] == 1.0)
     return frame[whole & (frame["pretrain_on"] != "all")]
+
+
+def refuse_unknown_settings(asked: dict[str, str], frame: pd.DataFrame) -> None:
+    """Raises `ConfigError` for a setting that no stored result has: it would choose nothing, and say so to nobody."""
+    known = {key for text in frame["settings"].dropna() for key in settings_of(text)}
+    unknown = sorted(asked.keys() - known)
+    if unknown and known:
+        raise ConfigError(
+            f"settings={unknown[0]}=...: no stored result has such a setting; there is {', '.join(sorted(known))}"
+        )
 
 
 def fits(settings: dict[str, str], asked: dict[str, str]) -> bool:

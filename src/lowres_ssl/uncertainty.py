@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -133,11 +134,15 @@ def ratio(part: Floats, whole: Floats) -> Floats:
     return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
 
 
+@lru_cache(maxsize=4)
 def draw(groups: int, *, seed: int = 0, draws: int = DRAWS) -> Draws:
     """As many groups drawn, with repetition, as there are; `draws` times."""
     random = np.random.default_rng(seed)
     weights = random.multinomial(groups, np.full(groups, 1 / groups), size=draws).astype(np.float32)
-    return Draws(weights, random.uniform(size=draws), random.uniform(size=draws))
+    made = Draws(weights, random.uniform(size=draws), random.uniform(size=draws))
+    for array in (made.weights, made.scale, made.seeds):
+        array.flags.writeable = False  # shared by all who ask for the same
+    return made
 
 
 def interval(counts: Counts, name: str, *, seed: int = 0, draws: int = DRAWS, level: float = LEVEL) -> Interval:

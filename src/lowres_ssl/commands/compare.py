@@ -131,9 +131,11 @@ def sentences(found: Findings) -> Iterator[str]:
 
 def sentence(found: Findings, pair: Pair) -> str:
     first, second = (found.intervals[key] for key in (pair.first, pair.second))
-    # The order is by all seeds of each, the difference is of those that both have.
+    # The order and the values are by all seeds of each, the difference is of those that both have.
     above = "above" if pair.found.difference > 0 else "below"
-    seeds = count(first.seeds, "seed") if first.seeds == second.seeds else f"{first.seeds} seeds against {second.seeds}"
+    seeds = count(pair.found.seeds, "seed")
+    if pair.found.seeds != max(first.seeds, second.seeds):
+        seeds += f" that both have (of {first.seeds} and {second.seeds})"
     return (
         f"On {place(found)}, {named(pair.first)} ({interval_text(first)}) is {above} {named(pair.second)} "
         f"({interval_text(second)}): difference in {words(found.metric)} {difference_text(pair)}, p = {p_text(pair)} "

@@ -61,6 +61,11 @@ def labels_for(config: EvaluateConfig, run: Run | None) -> list[LabelDraw]:
     draws = draws_of(config.label_fraction, config.label_draws)
     description = {} if run is None else run.description()
     seen = description.get("label_fraction")
+    if description.get("config", {}).get("select_encoder") == "best_validation_knn" and draws != [ALL_LABELS]:
+        raise ConfigError(
+            f"label_fraction={config.label_fraction}: all labels chose the epoch of this encoder, so it cannot be "
+            "scored with fewer; pre-train one with select_encoder=last"
+        )
     if seen is None:
         return draws
     own = [ALL_LABELS if seen == 1 else LabelDraw(seen, description["seed"])]

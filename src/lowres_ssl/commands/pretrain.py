@@ -75,6 +75,7 @@ def obtain(plan: Plan, material: Material, probe: Any) -> Run:
         keep_split(run, material)
         say(f"{run.name}: finished already; force=true trains it again")
         return run
+    started = {} if plan.source is None else plan.source.handed_on()
     if description is None:
         describe_run(
             run,
@@ -84,9 +85,9 @@ def obtain(plan: Plan, material: Material, probe: Any) -> Run:
             plan.source,
             batch_size=config.batch_size,
             epochs_wanted=config.epochs,
-            pretrain_on=config.pretrain_on.name,
-            label_fraction=plan.seen and plan.seen.fraction,
             probe=probe,
+            pretrain_on="all" if config.pretrain_on.name == "all" else started.get("pretrain_on", "training"),
+            label_fraction=started.get("label_fraction") if plan.seen is None else plan.seen.fraction,
         )
     outcome = train(plan, material, run)
     keep_encoder(run.encoder(), plan.encoder.state_dict(), run, config, material)

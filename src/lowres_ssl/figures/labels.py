@@ -15,9 +15,9 @@ from lowres_ssl.errors import DataError
 from lowres_ssl.figures import Picture, Stored
 from lowres_ssl.figures._panel import METRIC_NAMES, grouped, heading, name_of, number_of, several
 from lowres_ssl.figures._style import draw_line, legend_below, literal, look, panels
-from lowres_ssl.selection import Cell, Column, Filters, best_batch_size, columns_of
+from lowres_ssl.selection import Cell, Column, Filters, columns_of
 from lowres_ssl.tested import stored_result, tested
-from lowres_ssl.uncertainty import Interval, interval
+from lowres_ssl.uncertainty import Counts, Interval, Term, contrast, draw
 
 END_TO_END = "classifier"  # the head that `method=supervised` trains with its encoder
 
@@ -72,12 +72,11 @@ class Labels(Picture):
         return {"labels": figure}
 
     def draw_band(self, axes: Any, line: Line, place: int) -> list[Interval]:
-        """The mean over draws and seeds, and a band of its 95% interval: each pair of them counts as a seed."""
+        """The mean over draws and seeds, and a band of its 95% interval."""
         fractions = sorted(line.cells)
-        counts = [np.concatenate([tested(cell).counts() for cell in line.cells[fraction]]) for fraction in fractions]
-        found = [interval(each, self.metric) for each in counts]
-        style = look(place)
-        axes.fill_between(
+        counts = [[tested(cell).counts() for cell in line.cells[fraction]] for fraction in fractions]
+        found = [over_draws(draws, self.metric) for draws in counts]
+        style = look(place) axes.fill_between(
             fractions,
             [each.low for each in found],
             [each.high for each in found],
@@ -111,11 +110,25 @@ class Labels(Picture):
         axes.set_title(literal(heading(rows, *facts)), loc="left", fontsize=8)
 
 
+def over_draws(draws: Sequence[Counts], metric: str) -> Interval:
+    """The interval of a mean over draws of labels, counts [S, G, C, C] each; of the seeds that all draws have.
+
+    A seed's draws share its encoder, so they are no repetitions of it: the mean over draws is taken seed by seed, and
+    the seeds are what varies. Draws in turn vary under one seed. The wider of the two intervals is taken.
+    """
+    seeds = min(len(counts) for counts in draws)
+    resampled = draw(draws[0].shape[1])
+    by_seed = contrast([Term(1 / len(draws), counts[:seeds], metric) for counts in draws], resampled)
+    each_seed = [np.stack([counts[seed] for counts in draws]) for seed in range(seeds)]
+    by_draw = contrast([Term(1 / seeds, counts, metric) for counts in each_seed], resampled)
+    return max(by_seed, by_draw, key=lambda found: found.high - found.low)
+
+
 def lines_of(results: pd.DataFrame, filters: Filters, entries: Sequence[str]) -> dict[tuple[str, int], list[Line]]:
     """By data set and split seed: the entries that have results from a part of the labels, with those from all.
 
-    Of several batch sizes the line is that with results at the most fractions; of equals the best on validation, from
-    most labels. Raises `ConfigError` for results that disagree.
+    Of several batch sizes the line is that with results at the most fractions, of equals the smallest: validation would
+    choose with labels that a small fraction has not paid for. Raises `ConfigError` for results that disagree.
     """
     parts: dict[tuple[str, int], list[Column]] = defaultdict(list)
     for _, part in scored_alike(results[results["label_fraction"].notna()]).groupby(["label_fraction", "label_draw"]):
@@ -154,9 +167,7 @@ def line_of(entry: str, columns: Sequence[Column]) -> Line:
     batch_size = None
     if mine["batch_size"].notna().any():
         fractions = mine.groupby("batch_size")["part"].nunique()
-        sizes = fractions[fractions == fractions.max()].index
-        most = mine[mine["batch_size"].isin(sizes)]
-        batch_size, _ = best_batch_size(most[most["part"] == most["part"].max()], f"{columns[0]}: {entry}")
+        batch_size = int(fractions[fractions == fractions.max()].index.min())
     cells: dict[float, list[Cell]] = defaultdict(list)
     for column in columns:
         cell = column.cell(entry, "best" if batch_size is None else batch_size)

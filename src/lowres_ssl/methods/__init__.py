@@ -43,11 +43,12 @@ class Untrained(Method):
     """A baseline: an encoder used as it is. It may bring its own architecture, weights and normalisation.
 
     `file`: the file that its weights are read from, if a user named one. `adds_size`: whether the sizes of the original
-    images belong to its features.
+    images belong to its features. `brings_architecture`: whether it is the same whatever backbone the config names.
     """
 
     trains = False
     adds_size: ClassVar[bool] = False
+    brings_architecture: ClassVar[bool] = False
     file: Path | None = None
 
     def __init__(self) -> None:  # nn.Module's own takes anything

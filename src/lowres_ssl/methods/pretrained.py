@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -18,6 +19,8 @@ class Pretrained(Untrained):
 
     The images are normalised with `mean` and `std`, null for the model's own. Needs the extra `[timm]`.
     """
+
+    brings_architecture: ClassVar[bool] = True
 
     def __init__(self, model: str, weights: str | None, mean: list[float] | None, std: list[float] | None) -> None:
         super().__init__()
