@@ -76,7 +76,8 @@ class Labels(Picture):
         fractions = sorted(line.cells)
         counts = [[tested(cell).counts() for cell in line.cells[fraction]] for fraction in fractions]
         found = [over_draws(draws, self.metric) for draws in counts]
-        style = look(place) axes.fill_between(
+        style = look(place)
+        axes.fill_between(
             fractions,
             [each.low for each in found],
             [each.high for each in found],
