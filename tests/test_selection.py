@@ -224,6 +224,22 @@ def test_name_that_no_result_has_is_said(tmp_path: Path) -> None:
     assert note == "dataset=phantm: no stored result has it; there is phantom"
 
 
+def test_setting_that_no_result_has_is_refused(tmp_path: Path) -> None:
+    made_up_run(tmp_path)
+    with pytest.raises(
+        ConfigError, match=r"settings=kk=\.\.\.: no stored result has such a setting; there is encoder"
+    ):
+        columns(tmp_path, settings="kk=5")
+
+
+def test_seeds_that_were_trained_otherwise_are_not_averaged(tmp_path: Path) -> None:
+    made_up_run(tmp_path, seed=0, learning_rate=0.01)
+    made_up_run(tmp_path, seed=1, learning_rate=5.0)
+    (column,) = columns(tmp_path)
+    with pytest.raises(ConfigError, match=r"not trained alike: .* differ in training.learning_rate \("):
+        column.cell("dcl")
+
+
 def test_filters_are_the_same_wherever_they_are_named() -> None:
     names = {field.name for field in dataclasses.fields(Filters)}
     assert names == FILTERS == {field.name for field in dataclasses.fields(FiltersConfig)}

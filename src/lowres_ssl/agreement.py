@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from lowres_ssl.errors import CheckpointError, ConfigError
+from lowres_ssl.runs import Run
 
 ORIGIN = "settings_from"  # where the linear evaluation's batch size and learning rate come from
 # What the paper's Table 1 chooses for each method and data set; the rest of a probe's settings are the column's.
@@ -62,6 +63,29 @@ def refuse_several(key: str, rows: pd.DataFrame, where: str) -> None:
     named = ", ".join(f"{value} ({run})" for value, run in zip(values, firsts["run"], strict=True))
     typed = " or ".join(f"'{key}={value}'" if " " in value else f"{key}={value}" for value in values)
     raise ConfigError(f"{where}: {key} differs, got {named}, wanted one in a column; type {typed}")
+
+
+def refuse_unlike_seeds(rows: pd.DataFrame, what: str) -> None:
+    """Raises `ConfigError` if an entry's seeds were trained, or scored, in other ways: their mean says nothing."""
+    made = rows[rows["made"].notna()].drop_duplicates("made")
+    if len(made) > 1:
+        one, other = (Run(Path(result).parent) for result in made["result"].iloc[:2])
+        differing = differences(one.description()["identity"], other.description()["identity"])
+        raise ConfigError(
+            f"{what}: its seeds were not trained alike: {one.name} and {other.name} differ in {', '.join(differing)}; "
+            "move one of them out of output_dir"
+        )
+    origins = rows.assign(settings=[f"{ORIGIN}={settings_of(text).get(ORIGIN)}" for text in rows["settings"]])
+    refuse_several("settings", origins, what)
+
+
+def differences(one: Any, other: Any, name: str = "") -> list[str]:
+    """What differs between two identities, but for seed and starting weights: "training.learning_rate (0.1, 0.01)"."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        keys = [key for key in (*one, *(other.keys() - one.keys())) if key not in ("seed", "initial_weights")]
+        parts = [differences(one.get(key), other.get(key), f"{name}.{key}".lstrip(".")) for key in keys]
+        return [each for part in parts for each in part]
+    return [] if one == other else [f"{name} ({one}, {other})"]
 
 
 def told_apart(every: list[dict[str, str]]) -> list[str]:

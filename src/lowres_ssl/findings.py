@@ -11,6 +11,8 @@ from lowres_ssl.tested import check_same_images, tested
 from lowres_ssl.uncertainty import Interval, draw, interval
 
 SIGNIFICANT = 0.05
+# Weights that another run started with, as they are: an encoder that is there already, under its own name.
+AS_THEY_ARE = "weights of "
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,8 @@ def findings(column: Column, metric: str, batch_size: BatchSize, *, imagenet: st
     cells: dict[Key, Cell] = {}
     chosen: dict[str, Key] = {}
     for entry in column.entries():
+        if entry.startswith(AS_THEY_ARE):
+            continue
         cell = column.cell(entry, batch_size)
         if cell is None:
             there = " or ".join(f"batch_size={size}" for size in column.batch_sizes(entry))

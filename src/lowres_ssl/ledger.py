@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from lowres_ssl.errors import CheckpointError
-from lowres_ssl.runs import Run, find_runs
+from lowres_ssl.runs import Run, digest, find_runs
 
 RUN_COLUMNS = (
     "run",
@@ -25,6 +25,7 @@ RUN_COLUMNS = (
     "split_seed",
     "pretrain_on",
     "precision",
+    "made",
 )
 RESULT_COLUMNS = (
     "probe",
@@ -45,7 +46,7 @@ def ledger(output_dir: Path) -> tuple[pd.DataFrame, list[str]]:
 
     Columns: `RUN_COLUMNS`, `RESULT_COLUMNS`, then `METRICS` of the test images. `state` is "finished" or how far it is;
     `entry` is what tables call the run: its method, and where its weights came from, if that was elsewhere. `result` is
-    the folder of the result.
+    the folder of the result. `made`: a digest of how a trained run was made, the same for its other seeds.
     """
     rows: list[dict[str, Any]] = []
     problems = []
@@ -74,8 +75,17 @@ def about_run(run: Run) -> dict[str, Any]:
         "split": split["kind"],
         "split_seed": split["seed"],
         "split_digest": split["digest"],
+        "made": made(description),
         "entry": description.get("entry", description.get("method")),
     }
+
+
+def made(description: dict[str, Any]) -> str | None:
+    identity = description.get("identity")
+    if not identity or "training" not in identity:
+        return None
+    # What a run starts with is another file for each seed.
+    return digest({key: value for key, value in identity.items() if key not in ("seed", "initial_weights")})
 
 
 def about_result(folder: Path, result: dict[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from lowres_ssl.agreement import (
     refuse_disagreement,
     refuse_no_number,
     refuse_twice,
+    refuse_unlike_seeds,
     settings_of,
     shared_settings,
 )
@@ -125,6 +126,7 @@ class Column:
             mine = mine[mine["batch_size"] == batch_size]
         if mine.empty:
             return None
+        refuse_unlike_seeds(mine, f"{self}: {entry}")
         chosen = int(mine["batch_size"].iloc[0]) if sizes else None
         return Cell(entry, chosen, mine.sort_values("seed", ignore_index=True), tuple(notes))
 

@@ -6,12 +6,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from simulated import World, alike
 from sklearn.metrics import accuracy_score
 
 from lowres_ssl.errors import ConfigError, DataError
 from lowres_ssl.figures import Picture, Stored
 from lowres_ssl.figures._style import settings
+from lowres_ssl.figures.labels import over_draws
 from lowres_ssl.runs import read_predictions
+from lowres_ssl.uncertainty import interval
 
 FRACTIONS = (0.1, 0.5, 1.0)
 
@@ -152,3 +155,12 @@ def test_legend_of_long_names_stays_within_the_figure(
     box = figure.legends[0].get_window_extent()
     assert box.x0 >= 0
     assert box.x1 <= figure.bbox.x1
+
+
+def test_draws_of_one_encoder_are_no_more_seeds() -> None:
+    """Three equal draws say what one says; as seeds of their own they would make the interval far narrower."""
+    counts, _ = World(alike(60, 3), seeds=3, seed=0.5).draw(np.random.default_rng(0))
+    once, thrice = over_draws([counts[0]], "accuracy"), over_draws([counts[0]] * 3, "accuracy")
+    pooled = interval(np.concatenate([counts[0]] * 3), "accuracy")
+    assert thrice.high - thrice.low == pytest.approx(once.high - once.low, rel=0.02)
+    assert pooled.high - pooled.low < 0.75 * (once.high - once.low)

@@ -276,6 +276,39 @@ def test_training_goes_on_from_the_same_experiments_run_of_a_method(
     assert "several runs would do" in other.last_line
 
 
+def test_weights_that_saw_other_images_or_more_labels_are_refused(
+    lowres_ssl: Command, trained: Path, tmp_path: Path
+) -> None:
+    start = f"initial_weights={trained.name}"
+    other_split = lowres_ssl("pretrain", "method=dcl", *DATA, start, "split_seed=1")
+    assert other_split.code == 2
+    assert "simclr was trained under another split of these images" in other_split.last_line
+    assert lowres_ssl("pretrain", "method=supervised", *DATA, "evaluate=false").code == 0
+    supervised = f"initial_weights={the_run(tmp_path / 'outputs', 'folder-supervised-*').name}"
+    fewer = lowres_ssl("pretrain", "method=dcl", *DATA, supervised, "label_fraction=[0.5,1.0]")
+    assert fewer.code == 2
+    assert "supervised was trained on 1 of the labels" in fewer.last_line
+    assert lowres_ssl("pretrain", "method=dcl", *DATA, supervised, "evaluate=false").code == 0
+    child = the_run(tmp_path / "outputs", "folder-dcl-*")
+    assert lowres_ssl("evaluate", f"run={child}", "label_fraction=[0.5]").code == 2
+
+
+def test_weights_hand_on_that_they_saw_all_images(lowres_ssl: Command, cells: Path, tmp_path: Path) -> None:
+    assert lowres_ssl("pretrain", *DATA, "pretrain_on=all", "evaluate=false").code == 0
+    run = the_run(tmp_path / "outputs", "folder-simclr-*")
+    answer = lowres_ssl("pretrain", "method=dcl", *DATA, f"initial_weights={run.name}")
+    assert answer.code == 0, answer.err
+    assert "the encoder has seen the validation and the test images" in answer.out
+    child = json.loads((the_run(tmp_path / "outputs", "folder-dcl-*") / "run.json").read_text())
+    assert child["pretrain_on"] == "all"
+
+
+def test_encoder_that_all_labels_chose_is_not_scored_with_fewer(lowres_ssl: Command) -> None:
+    answer = lowres_ssl("pretrain", "recipe=released_code", *DATA, "label_fraction=[0.5]")
+    assert answer.code == 2
+    assert "select_encoder=best_validation_knn chooses the encoder with all labels" in answer.last_line
+
+
 def test_dry_sweep_says_what_is_there_and_what_would_run(lowres_ssl: Command, trained: Path, tmp_path: Path) -> None:
     before = sorted(tmp_path.rglob("*"))
     answer = lowres_ssl("pretrain", "-m", *DATA, "method=simclr,dcl,random", "dry_run=true")

@@ -52,7 +52,12 @@ def main(cfg: DictConfig) -> None:
 
 
 def refuse_missing(tables: list[Table]) -> None:
-    """Raises `ConfigError` if a table has a cell without a result."""
+    """Raises `ConfigError` if a table has a cell without a result, or none at all."""
+    empty = [table.name for table in tables if not table.blocks]
+    if empty:
+        raise ConfigError(
+            f"strict=true: no results at all for {', '.join(empty)}; see what there is with lowres-ssl runs"
+        )
     missing = [f"{table.name}: {cell}" for table in tables for cell in table.missing]
     commands = [command for table in tables for command in table.commands]
     if missing:

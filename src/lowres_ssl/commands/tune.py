@@ -7,6 +7,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from lowres_ssl.agreement import is_trained
 from lowres_ssl.commands.evaluate import as_in_the_run, divide_as_in_the_run, finished_run
 from lowres_ssl.config import TUNABLE, TuneConfig, read_config
 from lowres_ssl.device import Compute, resolve
@@ -82,7 +83,9 @@ def runs_of(config: TuneConfig) -> list[Run]:
         if key not in frame:
             raise ConfigError(f"unknown key filters.{key}: `lowres-ssl tune --help` lists the keys")
         if wanted is not None:
-            fits &= frame[key].isin(wanted if isinstance(wanted, list) else [wanted])
+            same = frame[key].isin(wanted if isinstance(wanted, list) else [wanted])
+            # An untrained encoder has no recipe but the name of the one that made it first.
+            fits &= same | ~is_trained(frame) if key in ("recipe", "epochs") else same
     names = sorted(set(frame[fits]["run"]))
     # An encoder that was trained on a part of the labels is scored with that part.
     runs = [run for run in (find_run(output_dir, name) for name in names) if sees_all_labels(run)]

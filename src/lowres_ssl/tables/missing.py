@@ -43,7 +43,8 @@ def commands(holes: Sequence[Hole], frame: pd.DataFrame, output_dir: Path) -> li
         known = frame[(frame["dataset"] == hole.dataset) & (frame["state"] == "finished")]
         runs = hole.filters.applied(known[known["pretrain_on"] != "all"])
         unscored = without_score(hole, runs)
-        lines += [typed("evaluate", f"run={run}", f"probe=[{hole.probe}]", *place) for run in unscored]
+        asked = asked_settings(hole)
+        lines += [typed("evaluate", f"run={run}", f"probe=[{hole.probe}]", *asked, *place) for run in unscored]
         if not unscored:
             words = training_words(hole, ordinary(runs), output_dir)
             methods = trainings.setdefault(tuple(words), [])
@@ -86,7 +87,13 @@ def training_words(hole: Hole, neighbours: pd.DataFrame, output_dir: Path) -> li
         words.append(f"probe=[{','.join([*USUAL_PROBES, hole.probe])}]")
     recipe = hole.filters.recipe or only(trained["recipe"]) or "paper"
     scored = neighbours if trained.empty else trained
-    return words + probe_words(scored, recipe, {*USUAL_PROBES, hole.probe})
+    return [*words, *probe_words(scored, recipe, {*USUAL_PROBES, hole.probe}), *asked_settings(hole)]
+
+
+def asked_settings(hole: Hole) -> list[str]:
+    """The settings that were typed as a filter, as they are typed for the probe."""
+    asked = settings_of(hole.filters.settings) if hole.filters.settings else {}
+    return [f"probe.{hole.probe}.{key}={value.replace(' ', '')}" for key, value in asked.items()]
 
 
 def place_of(output_dir: Path) -> list[str]:
