@@ -8,9 +8,10 @@
 #
 #   scripts/reproduce_tables.sh [--dry-run] [key=value ...]
 #
-# --dry-run says what is there, what would run, how long and how large, and stops. key=value goes to every training, such
-# as device=cuda or seed=0. Killed anywhere and started again it goes on where it was: finished runs are not repeated.
-# Data and runs live in LOWRES_SSL_DATA and LOWRES_SSL_OUTPUTS (data/ and outputs/ if they are not set).
+# It says first what is there, what will run, how long and how large; --dry-run stops there. key=value goes to every
+# training, such as device=cuda. Killed anywhere and started again it goes on where it was: finished runs are not repeated.
+# What fails is told, the rest goes on, and the script then ends with 1. Data and runs live in LOWRES_SSL_DATA and
+# LOWRES_SSL_OUTPUTS (data/ and outputs/ if they are not set; smoke runs in outputs/smoke).
 set -euo pipefail
 
 dry=false
@@ -21,7 +22,6 @@ fi
 more=("$@")
 preset="${PRESET:-paper}"
 data="${LOWRES_SSL_DATA:-data}"
-outputs="${LOWRES_SSL_OUTPUTS:-outputs}"
 
 methods=simclr,dcl,simsiam,vicreg
 # A study: data set, split, batch sizes, seeds.
@@ -56,6 +56,7 @@ smoke)
     each_fraction='[0.25],[1.0]'
     common=(dataset.subset=160 backbone=resnet18 image_size=32 epochs=1 probe.knn.k=5)
     linear=(probe.linear.epochs=20)
+    export LOWRES_SSL_OUTPUTS="${LOWRES_SSL_OUTPUTS:-outputs/smoke}"
     tuning=("batch_size=[16,32]" "learning_rate=[0.1,0.01,0.001]" seeds=2 rule=quarter)
     ;;
 *)
@@ -65,9 +66,21 @@ smoke)
 esac
 common+=("recipe=$recipe")
 
+outputs="${LOWRES_SSL_OUTPUTS:-outputs}"
+failed=0
+
 show() {
     printf '\n$ %s\n' "$*"
-    "$@"
+    "$@" || failed=1
+}
+
+# at STUDY: what trains on it
+at() {
+    read -r set split sizes seeds <<<"$1"
+    grid=("method=$methods,$baselines" "batch_size=$sizes" "seed=$seeds")
+    # Trained from the start, and fine-tuned, on a part of the labels and on all of them.
+    supervised=(method=supervised "initial_weights='random','method:dcl'" "batch_size=$largest" keep_last_batch=true
+        "seed=$label_seeds" "label_fraction=$each_fraction")
 }
 
 # train OVERRIDES...: a sweep of trainings of the study at hand
@@ -77,16 +90,14 @@ train() {
 
 both=('probe=[knn,linear]' "${linear[@]}")
 for study in "${studies[@]}"; do
-    read -r set split sizes seeds <<<"$study"
-    grid=("method=$methods,$baselines" "batch_size=$sizes" "seed=$seeds")
-    # Trained from the start, and fine-tuned, on a part of the labels and on all of them.
-    supervised=(method=supervised "initial_weights='random','method:dcl'" "batch_size=$largest" keep_last_batch=true
-        "seed=$label_seeds" "label_fraction=$each_fraction")
-    if $dry; then
-        train "${grid[@]}" dry_run=true
-        train "${supervised[@]/,\'method:dcl\'/}" dry_run=true
-        continue
-    fi
+    at "$study"
+    train "${grid[@]}" dry_run=true
+    train "${supervised[@]/,\'method:dcl\'/}" dry_run=true # what is fine-tuned is not there yet
+done
+$dry && exit "$failed"
+
+for study in "${studies[@]}"; do
+    at "$study"
     train "${grid[@]}" 'probe=[knn]'
     show lowres-ssl tune "dataset=$set" "split=$split" "recipe=$recipe" seed=0 "${tuning[@]}" "${linear[@]}"
     train "${grid[@]}" "${both[@]}" probe.linear.settings_from=tuned
@@ -94,7 +105,6 @@ for study in "${studies[@]}"; do
     train "method=$methods" "batch_size=$largest" "seed=$label_seeds" "label_fraction=$fractions" "${both[@]}"
     train "${supervised[@]}" "${both[@]}"
 done
-$dry && exit
 
 for split in $(printf '%s\n' "${studies[@]}" | cut -d' ' -f2 | sort -u); do
     chosen=("recipe=$recipe" "split=$split")
@@ -105,3 +115,4 @@ for split in $(printf '%s\n' "${studies[@]}" | cut -d' ' -f2 | sort -u); do
     show lowres-ssl compare "${alike[@]}"
 done
 show lowres-ssl tables table=recipes settings=settings_from=tuned "folder=$outputs/tables"
+exit "$failed"
