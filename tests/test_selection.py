@@ -226,9 +226,7 @@ def test_name_that_no_result_has_is_said(tmp_path: Path) -> None:
 
 def test_setting_that_no_result_has_is_refused(tmp_path: Path) -> None:
     made_up_run(tmp_path)
-    with pytest.raises(
-        ConfigError, match=r"settings=kk=\.\.\.: no stored result has such a setting; there is encoder"
-    ):
+    with pytest.raises(ConfigError, match=r"settings=kk=\.\.\.: no stored result has such a setting; there is encoder"):
         columns(tmp_path, settings="kk=5")
 
 
