@@ -24,7 +24,7 @@ test: $(STAMP)
 	$(BIN)/ruff format --check src tests conf benchmarks
 	$(BIN)/ruff check src tests conf benchmarks
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 docs: $(STAMP)
 	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/cli_reference.sh > docs/cli.md

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from lowres_ssl.agreement import ORIGIN, refuse_disagreement, settings_of
+from lowres_ssl.agreement import refuse_disagreement
 from lowres_ssl.errors import DataError
 from lowres_ssl.figures import Picture, Stored
 from lowres_ssl.figures._panel import METRIC_NAMES, grouped, heading, name_of, number_of, several
@@ -149,15 +149,14 @@ def lines_of(results: pd.DataFrame, filters: Filters, entries: Sequence[str]) ->
 
 
 def scored_alike(results: pd.DataFrame) -> pd.DataFrame:
-    """Without those results from all labels whose settings are not those that the parts of the labels were scored with:
-    with all labels several may have been tried, and tuned."""
-    settings = [settings_of(text) for text in results["settings"]]
-    numbers = [str({key: value for key, value in each.items() if key != ORIGIN}) for each in settings]
-    scored = results.assign(numbers=numbers).set_index(["run", "probe"])
-    of_parts = scored.loc[scored["label_fraction"] < 1, "numbers"].groupby(level=["run", "probe"]).agg(set)
+    """Without those results from all labels whose settings are not those that parts of the labels were scored with, for
+    the same entry and probe: with all labels several may have been tried, and tuned."""
+    keys = ["dataset", "split_digest", "entry", "probe"]
+    scored = results.set_index(keys)
+    of_parts = scored.loc[scored["label_fraction"] < 1, "settings"].groupby(level=keys).agg(set)
     alike = [
         of_parts.get(key) is None or own in of_parts[key]
-        for key, own in zip(scored.index, scored["numbers"], strict=True)
+        for key, own in zip(scored.index, scored["settings"], strict=True)
     ]
     return results[np.array(alike, dtype=bool)]
 
