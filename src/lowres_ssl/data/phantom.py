@@ -1,7 +1,8 @@
 """The phantom: a synthetic tissue set of our own, drawn from formulas. It stands for no real tissue.
 
 Four classes differ in their nuclei (density, size, eccentricity) and the stroma between them. Forty "patients" differ
-in stain, brightness and focus, and have every class, so that colour tells only part of the class. The same bytes each time.
+in stain, brightness and focus, and have every class, so that colour tells only part of the class. The same bytes each
+time.
 """
 
 from collections.abc import Sequence
