@@ -124,6 +124,7 @@ class PretrainConfig(Experiment):
     image_size_schedule: list[list[float]] = MISSING
     store: Store = MISSING
     compile: Compile = MISSING
+    deterministic: bool = MISSING
     views: ViewsConfig = MISSING
     initial_weights: str = MISSING
     pretrain_on: PretrainOn = MISSING
