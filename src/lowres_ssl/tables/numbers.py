@@ -50,9 +50,12 @@ def difference_text(difference: float) -> str:
     return "0.000" if float(text) == 0 else text.replace("-", "−")
 
 
-def provenance_of(cells: Sequence[Scored]) -> str:
-    """Devices, versions and commits of the results, each once."""
-    results = [result for each in cells for result in each.tested.results]
+def results_of(cells: Sequence[Scored]) -> list[dict[str, Any]]:
+    return [result for each in cells for result in each.tested.results]
+
+
+def provenance_of(results: Sequence[Mapping[str, Any]]) -> str:
+    """Devices, versions and commits of what was stored, each once."""
     devices = dict.fromkeys(str(result["device"]) for result in results)
     versions = dict.fromkeys(
         ", ".join(f"{name} {version}" for name, version in result["versions"].items()) for result in results

@@ -20,6 +20,7 @@ from lowres_ssl.tables.numbers import (
     interval_text,
     provenance_of,
     record,
+    results_of,
     value_text,
 )
 from lowres_ssl.tables.scores import Line, columns_for, datasets_of, lines_of
@@ -130,7 +131,7 @@ def blocks_of(
         if there:
             sizes = ", ".join(f"{each.cell.entry} {each.cell.batch_size}" for each in there if each.cell.batch_size)
             notes = "".join(f" {note}." for each in there for note in each.cell.notes)
-            footer.append(f"{described(there)} Batch sizes: {sizes}.{notes} {provenance_of(there)}")
+            footer.append(f"{described(there)} Batch sizes: {sizes}.{notes} {provenance_of(results_of(there))}")
     blocks = []
     for metric in table.metrics:
         heading = f"{first['title']}, {first['label']}: {METRIC_NAMES[metric]}"

@@ -19,6 +19,7 @@ from lowres_ssl.tables.numbers import (
     interval_text,
     provenance_of,
     record,
+    results_of,
     scored,
     value_text,
 )
@@ -163,7 +164,7 @@ def block_of(heading: str, table: TableConfig, lines: Sequence[Line], dataset: s
     if not there:
         return Block(heading, texts, ["No results."])
     notes = [note for each in there for note in each.cell.notes]
-    return Block(heading, texts, [described(there), *(f"{note}." for note in notes), provenance_of(there)])
+    return Block(heading, texts, [described(there), *(f"{note}." for note in notes), provenance_of(results_of(there))])
 
 
 def best_value(lines: Sequence[Line], metric: str) -> float | None:
