@@ -21,6 +21,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "atomic",
         "build",
         "keys",
+        "leases",
         "overrides",
         "provenance",
         "randomness",

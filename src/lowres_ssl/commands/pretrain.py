@@ -16,7 +16,9 @@ from lowres_ssl.encoders import WEIGHTS, new_encoder
 from lowres_ssl.forecast import Forecast
 from lowres_ssl.forward import forget_compiled
 from lowres_ssl.frozen import features_from, with_labels
+from lowres_ssl.history import Line
 from lowres_ssl.labels import ALL_LABELS, drawn
+from lowres_ssl.leases import Hold
 from lowres_ssl.methods import build_method
 from lowres_ssl.plan import Plan, divide, plan_of, run_of
 from lowres_ssl.preparation import Material, prepare
@@ -65,11 +67,17 @@ def untrained_row(
 
 def obtain(plan: Plan, material: Material, probe: Any) -> Run:
     """The finished run of this plan: found, resumed or trained from the start. `probe`: its settings as composed."""
-    config = plan.config
     run, identity = run_of(plan, material.outline)
+    with run.held() as hold:
+        return obtain_held(plan, material, probe, run, identity, hold)
+
+
+def obtain_held(plan: Plan, material: Material, probe: Any, run: Run, identity: dict[str, Any], hold: Hold) -> Run:
+    """The same, once no other process works on the run: it may have finished it."""
+    config = plan.config
     if config.force:
         run.discard()
-    description = run.read()
+    description = None if config.force else run.read()
     if description and description["finished"]:
         run.checked_encoder()
         keep_split(run, material)
@@ -89,14 +97,20 @@ def obtain(plan: Plan, material: Material, probe: Any) -> Run:
             pretrain_on="all" if config.pretrain_on.name == "all" else started.get("pretrain_on", "training"),
             label_fraction=started.get("label_fraction") if plan.seen is None else plan.seen.fraction,
         )
-    outcome = train(plan, material, run)
+    outcome = train(plan, material, run, hold)
+    hold.check()
     keep_encoder(run.encoder(), plan.encoder.state_dict(), run, config, material)
     run.finish(**outcome, **provenance(plan.compute.describe()))
     return run
 
 
-def train(plan: Plan, material: Material, run: Run) -> dict[str, Any]:
+def train(plan: Plan, material: Material, run: Run, hold: Hold) -> dict[str, Any]:
     """Train the plan's encoder in place; it ends as the one that `select_encoder` says. What is worth telling of it."""
+
+    def keep_history(lines: list[Line]) -> None:
+        hold.check()
+        run.write_history(lines)
+
     config = plan.config
     selects = config.select_encoder.name == "best_validation_knn"
     say(f"{run.name}: {config.method['name']} on {plan.compute.describe()}")
@@ -121,7 +135,7 @@ def train(plan: Plan, material: Material, run: Run) -> dict[str, Any]:
             place=config.store.name,
             checkpoint=run.checkpoint,
             name=f"{config.method['name']} on {config.dataset.name}",
-            on_epoch=run.write_history,
+            on_epoch=keep_history,
             validate=partial(validation_accuracy, plan, material) if selects else None,
         )
     finally:
