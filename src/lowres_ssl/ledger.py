@@ -5,12 +5,14 @@ from typing import Any
 
 import pandas as pd
 
+from lowres_ssl.collapse import has_collapsed
 from lowres_ssl.errors import CheckpointError
 from lowres_ssl.runs import Run, digest, find_runs
 
 RUN_COLUMNS = (
     "run",
     "state",
+    "collapsed",
     "dataset",
     "title",
     "method",
@@ -45,8 +47,9 @@ def ledger(output_dir: Path) -> tuple[pd.DataFrame, list[str]]:
     """A row a result, a run without results one row; and a line for each run that cannot be read.
 
     Columns: `RUN_COLUMNS`, `RESULT_COLUMNS`, then `METRICS` of the test images. `state` is "finished" or how far it is;
-    `entry` is what tables call the run: its method, and where its weights came from, if that was elsewhere. `result` is
-    the folder of the result. `made`: a digest of how a trained run was made, the same for its other seeds.
+    `collapsed`: whether its embeddings have (see `collapse`); `entry` is what tables call the run: its method, and
+    where its weights came from, if that was elsewhere. `result` is the folder of the result. `made`: a digest of how a
+    trained run was made, the same for its other seeds.
     """
     rows: list[dict[str, Any]] = []
     problems = []
@@ -59,7 +62,7 @@ def ledger(output_dir: Path) -> tuple[pd.DataFrame, list[str]]:
             continue
         rows += results or [about]
     frame = pd.DataFrame(rows, columns=[*RUN_COLUMNS, *RESULT_COLUMNS, *METRICS])
-    return frame.astype({"batch_size": "Int64", "epochs": "Int64", "n": "Int64"}), problems
+    return frame.astype({"collapsed": bool, "batch_size": "Int64", "epochs": "Int64", "n": "Int64"}), problems
 
 
 def about_run(run: Run) -> dict[str, Any]:
@@ -71,6 +74,7 @@ def about_run(run: Run) -> dict[str, Any]:
     return about | {
         "run": run.name,
         "state": state,
+        "collapsed": has_collapsed(run, description),
         "epochs": wanted,
         "split": split["kind"],
         "split_seed": split["seed"],

@@ -10,6 +10,7 @@ from torch import nn
 from lowres_ssl.artefacts import Source, describe_run, keep_encoder, keep_split, untrained_run
 from lowres_ssl.checkpoint import load_encoder, load_weights
 from lowres_ssl.classifier import keep_classifier
+from lowres_ssl.collapse import MEANING, has_collapsed
 from lowres_ssl.config import PretrainConfig, read_config, without_training
 from lowres_ssl.dry_run import foretell
 from lowres_ssl.encoders import WEIGHTS, new_encoder
@@ -101,6 +102,8 @@ def obtain_held(plan: Plan, material: Material, probe: Any, run: Run, identity: 
     hold.check()
     keep_encoder(run.encoder(), plan.encoder.state_dict(), run, config, material)
     run.finish(**outcome, **provenance(plan.compute.describe()))
+    if has_collapsed(run, run.description()):
+        say(f"{run.name}: collapsed, {MEANING}")
     return run
 
 

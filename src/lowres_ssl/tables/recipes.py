@@ -16,6 +16,7 @@ from lowres_ssl.tables.numbers import (
     described,
     difference_text,
     interval_text,
+    mark_of,
     provenance_of,
     record,
     value_text,
@@ -144,7 +145,8 @@ def text_of(label: str, metric: str, axis: Axis, lines: dict[Axis, dict[str, Lin
     found = line.found.intervals[metric]
     cost = cost_of(label, metric, axis, lines, first)
     return Text(
-        f"{value_text(found)} ({interval_text(found)})" + ("" if cost is None else f", {difference_text(cost)}")
+        f"{value_text(found)}{mark_of(line.found)} ({interval_text(found)})"
+        + ("" if cost is None else f", {difference_text(cost)}")
     )
 
 
