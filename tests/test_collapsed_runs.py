@@ -47,6 +47,14 @@ def test_damaged_history_is_not_taken_for_health(run: Run, text: str) -> None:
         has_collapsed(run, {})
 
 
+def test_a_run_with_a_damaged_history_keeps_its_scores_and_a_note(tmp_path: Path) -> None:
+    (made_up_run(tmp_path).parent / "history.csv").write_text("epoch\n")
+    frame, problems = ledger(tmp_path)
+    assert (len(frame), frame["collapsed"].tolist()) == (1, [False])
+    (problem,) = problems
+    assert problem.endswith("; until then nobody knows whether it collapsed")
+
+
 def test_runs_marks_it_with_a_footnote(tmp_path: Path) -> None:
     made_up_run(tmp_path, method="dcl", embedding_std=ABOVE)
     healthy, _ = ledger(tmp_path)

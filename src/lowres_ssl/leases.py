@@ -65,7 +65,8 @@ def held(target: Path, name: str) -> Iterator[Hold]:
         yield Hold(lease, name)
     finally:
         if outermost and lease.owner is not None and lease.owner.token == lease.token:
-            since_file(path).unlink(missing_ok=True)
+            with suppress(OSError):
+                since_file(path).unlink()
         lease.release()
 
 
@@ -79,7 +80,8 @@ def say_who_holds(lease: SoftFileLease, path: Path, name: str) -> None:
     owner = lease.owner
     if owner is not None:  # else it was let go a moment ago
         since = read_since(path, owner.token)
-        say(f"{name}: {owner.hostname}, process {owner.pid}, works on it{since}; waiting for that to end")
+        waiting = f"waiting for that to end, or to be silent for {SILENCE:g} s"
+        say(f"{name}: {owner.hostname}, process {owner.pid}, works on it{since}; {waiting}")
 
 
 def since_file(path: Path) -> Path:

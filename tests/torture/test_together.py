@@ -100,7 +100,7 @@ def test_eight_processes_with_sweeps_that_overlap_compute_each_run_once(
 ) -> None:
     """Four type the whole grid, each in another order; four type a half of it each."""
     fetch = ["data", "dataset=folder", "fetch=true", f"dataset.url={address}"]
-    methods, sizes = ("method=simclr,dcl,vicreg", "method=vicreg,dcl,simclr"), ("batch_size=8,4", "batch_size=4,8")
+    methods, sizes = ("method=simclr,dcl,dclw", "method=dclw,dcl,simclr"), ("batch_size=8,4", "batch_size=4,8")
     whole = [[*SWEEP, method, size] for method in methods for size in sizes]
     halves = [[*SWEEP, methods[number % 2], f"batch_size={size}"] for number, size in enumerate((8, 4, 4, 8))]
     codes, done = at_once(tmp_path, [[fetch, sweep] for sweep in (*whole, *halves)])

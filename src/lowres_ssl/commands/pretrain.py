@@ -144,6 +144,7 @@ def train(plan: Plan, material: Material, run: Run, hold: Hold) -> dict[str, Any
     finally:
         if plan.compute.compiled:
             forget_compiled()
+    keep_history(trained.history)  # it may be damaged, if nothing but this was left to do
     outcome: dict[str, Any] = {
         "epochs": len(trained.history),
         "training_seconds": sum(line["seconds"] for line in trained.history),
