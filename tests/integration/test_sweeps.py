@@ -1,5 +1,6 @@
 """Sweeps in which jobs fail: each failure stays its own, and the end tells of all of them."""
 
+import gc
 import shlex
 import weakref
 from collections.abc import Callable
@@ -111,7 +112,11 @@ def test_a_job_out_of_memory_says_its_sizes_and_frees_what_it_took(
             raise torch.OutOfMemoryError(OUT_OF_MEMORY)
 
     failing(monkeypatch, fail)
-    answer = lowres_ssl(*SWEEP, "batch_size=16,8", "image_size=24")
+    gc.disable()  # Python would find the cycle sooner or later
+    try:
+        answer = lowres_ssl(*SWEEP, "batch_size=16,8", "image_size=24")
+    finally:
+        gc.enable()
     assert answer.code == 1
     assert alive == [[], [False]]
     ((_, message),) = listed(answer.err)
