@@ -58,6 +58,7 @@ def made_up_run(
     predictions: ArrayLike | None = None,
     accuracy: float = 0.8,
     validation_accuracy: float | None = None,
+    embedding_std: float | None = None,
 ) -> Path:
     """Write a run and one result of it; the folder of the result. The same run with another probe gets one more.
 
@@ -65,7 +66,7 @@ def made_up_run(
     of the probe. `images` test images (half as many validate) in groups of three, unless `groups` (one an image, or
     fewer, in turn) says otherwise; `labels` and `predictions` (places in `classes`) are of them. Without `predictions`
     the share `accuracy` of them is right, at random by method, seed and batch size; of the validation images it is the
-    share `validation_accuracy`, if given exactly, else `accuracy`.
+    share `validation_accuracy`, if given exactly, else `accuracy`. `embedding_std`: of the one epoch in its history.
     """
     trained = method not in UNTRAINED
     split_digest = split_digest or digest([dataset, split, split_seed, images])
@@ -118,6 +119,8 @@ def made_up_run(
     if trained:
         description |= {"batch_size": batch_size, "epochs_wanted": epochs, "pretrain_on": pretrain_on}
     run.start(description)
+    if embedding_std is not None:
+        run.write_history([{"epoch": 1, "embedding_std": embedding_std}])
     if finished:
         run.finish(epochs=epochs if trained else 0, training_seconds=60.0 if trained else 0.0, **PROVENANCE)
 

@@ -1,8 +1,10 @@
 """Runs on disk: their names, what is written, found and read, and what is said of damage."""
 
+import contextlib
 import csv
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -152,13 +154,53 @@ def test_description_of_no_run_says_where_to_see_them(run: Run) -> None:
         run.description()
 
 
-def test_discard_leaves_nothing(run: Run) -> None:
+def test_discard_leaves_what_the_run_is_and_that_it_is_unfinished(run: Run) -> None:
     run.discard()
+    run.start({"method": "dcl"})
+    run.encoder().write_bytes(b"weights")
+    write_result(run.folder / "knn-1", {"probe": "knn"}, {})
+    run.finish()
+    run.checkpoint.write_bytes(b"state")
+    run.discard()
+    assert [path.name for path in run.folder.iterdir()] == ["run.json"]
+    assert (run.description()["method"], run.description()["finished"]) == ("dcl", False)
+
+
+def test_discard_of_a_run_that_cannot_be_read_leaves_nothing(run: Run) -> None:
     run.start({})
-    (run.folder / "knn-1").mkdir()
+    (run.folder / "run.json").write_text("{")
     run.discard()
-    assert not run.folder.exists()
-    assert run.folder.parent.exists()
+    assert list(run.folder.iterdir()) == []
+
+
+def test_discard_that_dies_leaves_no_result_in_a_run_to_be_made_again(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever was removed when it died: a result that is still there is of the encoder that is still there."""
+
+    def dies(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    for removed in range(4):
+        run.start({})
+        run.encoder().write_bytes(b"weights")
+        for name in ("knn-1", "linear-2"):
+            write_result(run.folder / name, {"probe": name}, {})
+        run.finish()
+        left = [removed]
+
+        def counted(path: Path, *, real: Any = shutil.rmtree, left: list[int] = left) -> None:
+            left[0] -= 1
+            if left[0] < 0:
+                dies()
+            real(path)
+
+        with monkeypatch.context() as patched, contextlib.suppress(KeyboardInterrupt):
+            patched.setattr("shutil.rmtree", counted)
+            run.discard()
+        if list(run.results()):
+            assert run.description()["finished"]
+            assert run.checked_encoder()
 
 
 def test_last_encoder_is_the_chosen_one_unless_it_was_kept_apart(run: Run) -> None:

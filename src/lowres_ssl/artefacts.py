@@ -129,13 +129,14 @@ def untrained_run(
     kind = "pretrain" if source is None else "evaluate"
     labels = [config.dataset.name, config.method["name"], f"s{config.seed}"]
     run = run_for(Path(config.output_dir), kind, labels, identity)
-    if config.force and kind == "pretrain":
-        run.discard()
-    if not is_whole(run, material):
-        known = {} if source is None else {"weights": source.name, **source.handed_on()}
-        describe_run(run, config, material, identity, source=source, probe=probe, **known)
-        keep_encoder(run.encoder(), encoder.state_dict(), run, config, material)
-        run.finish(epochs=0, training_seconds=0.0, **provenance(compute.describe()))
+    with run.held():
+        if config.force and kind == "pretrain":
+            run.discard()
+        if not is_whole(run, material):
+            known = {} if source is None else {"weights": source.name, **source.handed_on()}
+            describe_run(run, config, material, identity, source=source, probe=probe, **known)
+            keep_encoder(run.encoder(), encoder.state_dict(), run, config, material)
+            run.finish(epochs=0, training_seconds=0.0, **provenance(compute.describe()))
     return run
 
 

@@ -119,15 +119,16 @@ def run(command: str) -> None:
     from omegaconf import DictConfig
 
     from lowres_ssl.config import register_schemas
-    from lowres_ssl.failures import REPORTED, describe, report_and_reraise
+    from lowres_ssl.failures import describe
+    from lowres_ssl.sweeps import run_job
 
     # Errors come back to this function instead of ending in Hydra's own traceback printer.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     register_schemas()
 
     def task(cfg: DictConfig) -> object:
-        with report_and_reraise():
-            return import_module(f"lowres_ssl.commands.{command}").main(cfg)
+        # Imported within the job: what is missing or broken is then reported as the job's failure.
+        return run_job(lambda cfg: import_module(f"lowres_ssl.commands.{command}").main(cfg), command, cfg)
 
     try:
         hydra.main(version_base="1.3", config_path="pkg://lowres_ssl.conf", config_name=command)(task)()
@@ -135,7 +136,7 @@ def run(command: str) -> None:
         message, code = describe(error, command)
         if message is None:
             raise
-        stop("" if REPORTED in getattr(error, "__notes__", ()) else message, code)
+        stop(message, code)
 
 
 def terminate(_signal: int, _frame: FrameType | None) -> NoReturn:

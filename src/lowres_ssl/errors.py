@@ -37,6 +37,12 @@ class TrainingError(UserError):
     exit_code = 1
 
 
+class LeaseError(UserError):
+    """A process that stood still for so long that another one took over what it worked on."""
+
+    exit_code = 1
+
+
 class Interrupted(KeyboardInterrupt):
     """SIGINT or SIGTERM, after everything worth keeping was written. Not an `Exception`: it ends a sweep as well."""
 

@@ -18,6 +18,7 @@ from lowres_ssl.errors import ConfigError
 from lowres_ssl.figures.tsne import draw_tsne
 from lowres_ssl.frozen import features_of, sides_of, with_labels
 from lowres_ssl.labels import ALL_LABELS, LabelDraw, drawn
+from lowres_ssl.leases import Hold
 from lowres_ssl.metrics import score
 from lowres_ssl.preparation import Material
 from lowres_ssl.probes import Probe, build_probe
@@ -97,7 +98,21 @@ def evaluate(
     draws: Sequence[LabelDraw] = (ALL_LABELS,),
 ) -> dict[LabelDraw, list[dict[str, Any]]]:
     """For each draw of labels one result a probe, in their order, as `result.json` holds it; for a run whose encoder
-    was trained with a classifier also that one's, last."""
+    was trained with a classifier also that one's, last. Two processes never make the same result."""
+    with run.held() as hold:
+        return evaluate_held(run, config, material, evaluation, compute, draws, hold)
+
+
+def evaluate_held(
+    run: Run,
+    config: Experiment,
+    material: Material,
+    evaluation: Evaluation,
+    compute: Compute,
+    draws: Sequence[LabelDraw],
+    hold: Hold,
+) -> dict[LabelDraw, list[dict[str, Any]]]:
+    """The same, once no other process works on the run: its results may have been made in the meantime."""
     results: dict[LabelDraw, list[dict[str, Any]]] = {draw: [] for draw in draws}
     read: dict[Which, dict[str, Tensor]] = {}  # the features, once for all probes
     probes = dict(evaluation.probes)
@@ -115,6 +130,7 @@ def evaluate(
                 if probe.encoder not in read:
                     read[probe.encoder] = features_of(run, probe.encoder, config, material, compute)
                 sides = read[probe.encoder]
+                hold.check()
                 result = evaluate_one(run, sides, config, material, name, probe, settings, compute, folder, draw)
             results[draw].append(result)
     return results
@@ -188,9 +204,10 @@ def evaluate_one(
 
 def picture_of(run: Run, name: str, config: Experiment, material: Material, compute: Compute) -> Path:
     """The t-SNE picture of the run's test features, drawn if it is not there yet."""
-    if config.force or not run.tsne.exists():
-        say(f"{run.name}: t-SNE")
-        features = features_of(run, "selected", config, material, compute)["test"]
-        labels = material.catalogue.labels[material.split.test]
-        draw_tsne(run.tsne, features.numpy(), labels, material.catalogue.classes, f"{config.dataset.title}: {name}")
+    with run.held():
+        if config.force or not run.tsne.exists():
+            say(f"{run.name}: t-SNE")
+            features = features_of(run, "selected", config, material, compute)["test"]
+            labels = material.catalogue.labels[material.split.test]
+            draw_tsne(run.tsne, features.numpy(), labels, material.catalogue.classes, f"{config.dataset.title}: {name}")
     return run.tsne

@@ -23,6 +23,7 @@ import shutil
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -31,6 +32,7 @@ import numpy as np
 
 from lowres_ssl.atomic import replacing, write_json, write_text
 from lowres_ssl.errors import CheckpointError, DataError
+from lowres_ssl.leases import Hold, held
 
 SCHEMA_VERSION = 1
 KINDS = ("pretrain", "evaluate")
@@ -79,6 +81,10 @@ class Run:
     def features(self, which: Which, precision: str) -> Path:
         return self.folder / f"features-{self.encoder(which).stem}-{precision}.safetensors"
 
+    def held(self) -> AbstractContextManager[Hold]:
+        """Within the block no other process works on this run. Waits until none does."""
+        return held(self.folder, self.name)
+
     def read(self) -> dict[str, Any] | None:
         """What `run.json` says; None if there is none."""
         return read_json(self.folder / "run.json", RETRAIN)
@@ -110,9 +116,25 @@ class Run:
         return path
 
     def discard(self) -> None:
-        """Everything in it goes: `force=true`. Raises `OSError`."""
-        if self.folder.exists():
-            shutil.rmtree(self.folder)
+        """Everything in it goes: `force=true`. Raises `OSError`.
+
+        What the run is stays, as of an unfinished one: other processes read it at any time. Results go before that, so
+        that none is left in a run that is made again, whenever this process dies.
+        """
+        for result in self.folder.glob("*/result.json"):
+            shutil.rmtree(result.parent)
+        self.checkpoint.unlink(missing_ok=True)
+        try:
+            description = self.read()
+        except CheckpointError:  # a damaged one is of no use to others
+            description = None
+        if description is not None:
+            write_json(self.folder / "run.json", description | {"finished": False})
+        for path in self.folder.iterdir() if self.folder.exists() else ():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            elif path.name != "run.json" or description is None:
+                path.unlink()
 
     def write_history(self, lines: Sequence[Mapping[str, float]]) -> None:
         """A row a line; numbers as Python writes them, to the last digit."""

@@ -10,13 +10,16 @@ from torch import nn
 from lowres_ssl.artefacts import Source, describe_run, keep_encoder, keep_split, untrained_run
 from lowres_ssl.checkpoint import load_encoder, load_weights
 from lowres_ssl.classifier import keep_classifier
+from lowres_ssl.collapse import MEANING, has_collapsed
 from lowres_ssl.config import PretrainConfig, read_config, without_training
 from lowres_ssl.dry_run import foretell
 from lowres_ssl.encoders import WEIGHTS, new_encoder
 from lowres_ssl.forecast import Forecast
 from lowres_ssl.forward import forget_compiled
 from lowres_ssl.frozen import features_from, with_labels
+from lowres_ssl.history import Line
 from lowres_ssl.labels import ALL_LABELS, drawn
+from lowres_ssl.leases import Hold
 from lowres_ssl.methods import build_method
 from lowres_ssl.plan import Plan, divide, plan_of, run_of
 from lowres_ssl.preparation import Material, prepare
@@ -65,11 +68,17 @@ def untrained_row(
 
 def obtain(plan: Plan, material: Material, probe: Any) -> Run:
     """The finished run of this plan: found, resumed or trained from the start. `probe`: its settings as composed."""
-    config = plan.config
     run, identity = run_of(plan, material.outline)
+    with run.held() as hold:
+        return obtain_held(plan, material, probe, run, identity, hold)
+
+
+def obtain_held(plan: Plan, material: Material, probe: Any, run: Run, identity: dict[str, Any], hold: Hold) -> Run:
+    """The same, once no other process works on the run: it may have finished it."""
+    config = plan.config
     if config.force:
         run.discard()
-    description = run.read()
+    description = None if config.force else run.read()
     if description and description["finished"]:
         run.checked_encoder()
         keep_split(run, material)
@@ -89,14 +98,22 @@ def obtain(plan: Plan, material: Material, probe: Any) -> Run:
             pretrain_on="all" if config.pretrain_on.name == "all" else started.get("pretrain_on", "training"),
             label_fraction=started.get("label_fraction") if plan.seen is None else plan.seen.fraction,
         )
-    outcome = train(plan, material, run)
+    outcome = train(plan, material, run, hold)
+    hold.check()
     keep_encoder(run.encoder(), plan.encoder.state_dict(), run, config, material)
     run.finish(**outcome, **provenance(plan.compute.describe()))
+    if has_collapsed(run, run.description()):
+        say(f"{run.name}: collapsed, {MEANING}")
     return run
 
 
-def train(plan: Plan, material: Material, run: Run) -> dict[str, Any]:
+def train(plan: Plan, material: Material, run: Run, hold: Hold) -> dict[str, Any]:
     """Train the plan's encoder in place; it ends as the one that `select_encoder` says. What is worth telling of it."""
+
+    def keep_history(lines: list[Line]) -> None:
+        hold.check()
+        run.write_history(lines)
+
     config = plan.config
     selects = config.select_encoder.name == "best_validation_knn"
     say(f"{run.name}: {config.method['name']} on {plan.compute.describe()}")
@@ -121,12 +138,13 @@ def train(plan: Plan, material: Material, run: Run) -> dict[str, Any]:
             place=config.store.name,
             checkpoint=run.checkpoint,
             name=f"{config.method['name']} on {config.dataset.name}",
-            on_epoch=run.write_history,
+            on_epoch=keep_history,
             validate=partial(validation_accuracy, plan, material) if selects else None,
         )
     finally:
         if plan.compute.compiled:
             forget_compiled()
+    keep_history(trained.history)  # it may be damaged, if nothing but this was left to do
     outcome: dict[str, Any] = {
         "epochs": len(trained.history),
         "training_seconds": sum(line["seconds"] for line in trained.history),

@@ -24,6 +24,7 @@ from lowres_ssl.data.index import SKIP_HINT, describe
 from lowres_ssl.data.parallel import in_threads
 from lowres_ssl.data.records import Catalogue, Record
 from lowres_ssl.errors import DataError
+from lowres_ssl.leases import held
 
 SCHEMA_VERSION = 1
 SPARE_BYTES = 64 * 2**20  # left free on the disk
@@ -76,13 +77,16 @@ def open_store(
     meta = read_meta(folder, key)
     if meta is None:
         try:
-            build(folder, key, records, colour, storage_size, skip_unreadable, progress)
+            with held(folder, f"decoded images of {catalogue.name}"):
+                meta = read_meta(folder, key)  # another process may have made them while this one waited
+                if meta is None:
+                    build(folder, key, records, colour, storage_size, skip_unreadable, progress)
         except OSError as error:
             raise DataError(
                 f"{folder}: the decoded images could not be written ({error.strerror or error}); "
                 "name another place with output_dir=FOLDER"
             ) from error
-        meta = read_meta(folder, key)
+        meta = meta or read_meta(folder, key)
     if meta is None:
         raise DataError(f"{folder}: the decoded images are damaged again after writing them; check the disk")
     dropped: dict[str, str] = meta["dropped"]

@@ -5,12 +5,14 @@ import io
 import re
 from collections.abc import Sequence
 
-from lowres_ssl.tables import UNRELIABLE, Table, Text
+from lowres_ssl.collapse import MEANING
+from lowres_ssl.tables import COLLAPSED, UNRELIABLE, Table, Text
 from lowres_ssl.uncertainty import RELIABLE_GROUPS
 
 UNRELIABLE_NOTE = (
     f"{UNRELIABLE} fewer than {RELIABLE_GROUPS} test groups, or so unequal ones that they tell no more: not reliable."
 )
+COLLAPSED_NOTE = f"{COLLAPSED} collapsed, for one seed at least: {MEANING}."
 READING = (
     "Ours: mean over the seeds ± their standard deviation where there are several, with a 95% interval for which test "
     "groups and seeds were resampled together (of one seed it knows nothing of other seeds)."
@@ -40,6 +42,7 @@ LATEX = {
     "−": r"$-$",
     "×": r"$\times$",
     "†": r"$\dagger$",
+    "‡": r"$\ddagger$",
     "–": "--",
 }
 # How spreadsheets know a formula.
@@ -127,6 +130,7 @@ def footer(table: Table) -> list[str]:
     lines = [READING] if any("interval" in head for head in table.heads) else []
     lines += [BEST] if any(cell.bold for cell in texts) else []
     lines += [UNRELIABLE_NOTE] if any(UNRELIABLE in cell.text for cell in texts) else []
+    lines += [COLLAPSED_NOTE] if any(COLLAPSED in cell.text for cell in texts) else []
     return [*lines, *table.notes]
 
 
