@@ -15,6 +15,7 @@ from lowres_ssl.runs import (
     Run,
     check_writable,
     digest,
+    file_hash,
     find_runs,
     read_result,
     run_for,
@@ -112,6 +113,7 @@ def test_run_is_unfinished_from_its_start_to_its_finish(run: Run) -> None:
         "epochs": 250,
         "commit": None,
         "encoders": {},
+        "files": {},
     }
 
 
@@ -199,7 +201,8 @@ def test_result_is_read_back_with_its_predictions(run: Run) -> None:
     assert read_result(folder) is None
     arrays = {"test_ids": np.array(["ä/1.png", "b/2.png"]), "test_scores": np.eye(2, dtype=np.float32)}
     write_result(folder, {"probe": "knn", "test": {"accuracy": 0.5}}, arrays)
-    assert read_result(folder) == {"schema": SCHEMA_VERSION, "probe": "knn", "test": {"accuracy": 0.5}}
+    result = {"schema": SCHEMA_VERSION, "probe": "knn", "test": {"accuracy": 0.5}}
+    assert read_result(folder) == result | {"predictions_sha256": file_hash(folder / "predictions.npz")}
     with np.load(folder / "predictions.npz", allow_pickle=False) as stored:
         assert sorted(stored) == sorted(arrays)
         for name, array in arrays.items():
@@ -245,7 +248,7 @@ def test_damaged_result_is_one_line_with_the_repair(run: Run, content: bytes) ->
         with pytest.raises(CheckpointError) as caught:
             read()
         assert str(caught.value).startswith(str(folder / "result.json"))
-        assert str(caught.value).endswith(f"remove {folder} to have it made anew")
+        assert str(caught.value).endswith(f"such as lowres-ssl evaluate run={run.folder}")
         assert "\n" not in str(caught.value)
 
 
