@@ -1,4 +1,4 @@
-"""A command as it is typed, in a process of its own that kills itself (SIGKILL) at a named place.
+"""A command as it is typed, in a process of its own that kills itself (SIGKILL, or another signal) at a named place.
 
 No code of the package knows of this: Python tells an audit hook of every file that is opened, renamed or removed, and
 calls are counted by wrapping what is called. The processes are forked from one that has imported PyTorch already.
@@ -63,11 +63,12 @@ def writes(arguments: tuple[Any, ...]) -> bool:
 
 @dataclass(frozen=True)
 class AtCall:
-    """Before the `count`-th call of `name` (perhaps "Class.method") in `module`."""
+    """Before the `count`-th call of `name` (perhaps "Class.method") in `module`; `number`: a signal."""
 
     module: str
     name: str
     count: int
+    number: signal.Signals = signal.SIGKILL
 
     def arm(self) -> None:
         owner: Any = importlib.import_module(self.module)
@@ -80,7 +81,7 @@ class AtCall:
             nonlocal calls
             calls += 1
             if calls == self.count:
-                die()
+                os.kill(os.getpid(), self.number)
             return really(*arguments, **named)
 
         setattr(owner, last, counted)

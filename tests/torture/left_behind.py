@@ -10,7 +10,10 @@ import numpy as np
 TIMES = ("seconds", "views_per_second", "training_seconds")
 
 
-def outcome(folder: Path) -> dict[str, Any]:
+Outcome = dict[str, Any]
+
+
+def outcome(folder: Path) -> Outcome:
     """Of all runs below `folder`, by path: bytes of encoders and splits, numbers of histories, results, predictions."""
     found: dict[str, Any] = {}
     for path in sorted((folder / "outputs").glob("pretrain/**/*")):
@@ -48,6 +51,6 @@ def leftovers(folder: Path) -> list[str]:
     )
 
 
-def differences(got: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
+def differences(got: Outcome, wanted: Outcome) -> list[str]:
     """The files that are not the same, by name."""
     return sorted(name for name in got.keys() | wanted.keys() if got.get(name) != wanted.get(name))

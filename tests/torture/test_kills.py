@@ -3,38 +3,26 @@
 One command is killed at every place, one after another; `make torture` kills at random moments as well.
 """
 
-import shutil
-import zipfile
-from collections.abc import Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+import signal
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
-import numpy as np
-import pytest
 from killed import AtCall, AtFile, Place, type_it
-from left_behind import differences, leftovers, outcome
-from PIL import Image
+from left_behind import Outcome, differences, leftovers, outcome
+from small import PRETRAIN
 
-PRETRAIN = [
-    "pretrain",
-    "dataset=folder",
-    "backbone=resnet18",
-    "image_size=20",
-    "epochs=2",
-    "batch_size=8",
-    "probe=[knn]",
-    "probe.knn.k=5",
-    "precision=fp32",
-]
 # In the order in which a command comes past them.
 FETCHED = {
     "an archive is half downloaded": AtFile("os.rename", r"-archive\.[^/]*\.part/", cut=True),
     "an archive is half unpacked": AtFile("open", r"\.part/set/light/", 5),
     "an archive is unpacked, not yet in its place": AtFile("os.rename", r"/data/folder$"),
 }
+# The step, counted from where each process starts; exit code; what it is called.
+SIGNALS = [
+    (1, signal.SIGTERM, 143, "terminated"),
+    (1, signal.SIGINT, 130, "interrupted"),
+    (2, signal.SIGUSR2, 143, "terminated by SIGUSR2"),
+]
 TRAINED: dict[str, Place] = {
     "the index of the images is half written": AtFile("os.rename", r"/index-[^/]*\.json$", cut=True),
     "the store is half decoded": AtCall("lowres_ssl.data.store", "decode", 20),
@@ -58,35 +46,6 @@ TRAINED: dict[str, Place] = {
 }
 
 
-class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *_: Any) -> None:
-        pass
-
-
-@pytest.fixture(scope="module")
-def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two classes of 20 images in a zip."""
-    folder = tmp_path_factory.mktemp("served")
-    noise = np.random.default_rng(0)
-    for shade, label in ((80, "dark"), (170, "light")):
-        (folder / "set" / label).mkdir(parents=True)
-        for number in range(20):
-            image = np.clip(shade + noise.integers(-30, 30, (20, 20, 3)), 0, 255).astype(np.uint8)
-            Image.fromarray(image).save(folder / "set" / label / f"{number}.png")
-    with zipfile.ZipFile(folder / "set.zip", "w") as file:
-        for path in sorted(folder.rglob("*.png")):
-            file.write(path, path.relative_to(folder))
-    return folder / "set.zip"
-
-
-@pytest.fixture
-def address(archive: Path) -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(archive.parent))) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/set.zip"
-        server.shutdown()
-
-
 def kill_at_each(folder: Path, command: list[str], places: dict[str, Any]) -> None:
     """Then once more, to the end."""
     for name, place in places.items():
@@ -100,12 +59,24 @@ def test_download_and_unpacking_killed_at_each_place_are_repeated_whole(address:
     assert leftovers(tmp_path) == []
 
 
-def test_run_killed_at_each_place_ends_as_one_that_was_not(archive: Path, tmp_path: Path) -> None:
-    for name in ("through", "killed"):
-        shutil.copytree(archive.parent / "set", tmp_path / name / "data" / "folder")
-    assert type_it(tmp_path / "through", PRETRAIN) == 0
-    kill_at_each(tmp_path / "killed", PRETRAIN, TRAINED)
-    wanted, got = outcome(tmp_path / "through"), outcome(tmp_path / "killed")
-    assert len([name for name in wanted if name.endswith("encoder.safetensors")]) == 2  # it and the random one
-    assert differences(got, wanted) == []
-    assert leftovers(tmp_path / "killed") == []
+def test_run_killed_at_each_place_ends_as_one_that_was_not(through: Outcome, images: Path) -> None:
+    kill_at_each(images, PRETRAIN, TRAINED)
+    assert len([name for name in through if name.endswith("encoder.safetensors")]) == 2  # it and the random one
+    assert differences(outcome(images), through) == []
+    assert leftovers(images) == []
+
+
+def test_signal_ends_the_step_says_how_to_go_on_and_loses_nothing(through: Outcome, images: Path) -> None:
+    for step, number, code, word in SIGNALS:
+        assert type_it(images, PRETRAIN, AtCall("lowres_ssl.history", "Meter.add", step, number)) == code
+        line = (images / "said.txt").read_text().splitlines()[-1]
+        assert line.startswith(f"lowres-ssl: {word}; epoch ")
+        assert line.endswith("is saved; the same command (without force=true) goes on from there")
+    assert type_it(images, PRETRAIN) == 0
+    assert differences(outcome(images), through) == []
+
+
+def test_signal_that_is_not_heeded_kills(images: Path) -> None:
+    """`preemption_signal` is what is heeded, and no other."""
+    place = AtCall("lowres_ssl.history", "Meter.add", 1, signal.SIGUSR2)
+    assert type_it(images, [*PRETRAIN, "preemption_signal=none", "evaluate=false"], place) == -signal.SIGUSR2
