@@ -17,6 +17,7 @@ from lowres_ssl.runs import (
     digest,
     file_hash,
     find_runs,
+    read_predictions,
     read_result,
     run_for,
     write_result,
@@ -292,3 +293,26 @@ def test_place_that_is_a_file_is_refused_with_what_to_type(tmp_path: Path, place
         check_writable(tmp_path / place)
     assert str(caught.value).startswith(f"output_dir={tmp_path / place}: ")
     assert (tmp_path / "taken").read_text() == "a file"
+
+
+def test_predictions_of_another_result_are_noticed(run: Run) -> None:
+    """As a copy by hand that went wrong, or a kill between the two files."""
+    one, other = (run.folder / name for name in ("knn-1", "knn-2"))
+    write_result(one, {"probe": "knn"}, {"test_labels": np.array([0, 1])})
+    write_result(other, {"probe": "knn"}, {"test_labels": np.array([1, 1])})
+    assert read_predictions(one)["test_labels"].tolist() == [0, 1]
+    (one / "predictions.npz").write_bytes((other / "predictions.npz").read_bytes())
+    with pytest.raises(CheckpointError, match=r"not what its result was made from, .* lowres-ssl evaluate run="):
+        read_predictions(one)
+
+
+@pytest.mark.parametrize("name", ["history.csv", "classifier.safetensors"])
+def test_history_and_classifier_are_checked_where_the_run_wrote_down_what_they_were(run: Run, name: str) -> None:
+    run.start({})
+    path = run.folder / name
+    path.write_bytes(b"as written")
+    run.finish()
+    assert run.checked(path) == path
+    path.write_bytes(b"as damaged")
+    with pytest.raises(CheckpointError, match=rf"{name}: not what this run wrote, or damaged; .* force=true$"):
+        run.checked(path)
