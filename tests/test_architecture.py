@@ -16,7 +16,7 @@ PACKAGE = "lowres_ssl"
 ROOT = Path(__file__).resolve().parents[1] / "src" / PACKAGE
 
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("__init__", "errors"),
+    ("__init__", "errors", "leftovers"),
     (
         "atomic",
         "build",
@@ -25,6 +25,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "overrides",
         "provenance",
         "randomness",
+        "sealed",
         "terminal",
         "interruption",
         "progress",

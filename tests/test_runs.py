@@ -17,7 +17,9 @@ from lowres_ssl.runs import (
     Run,
     check_writable,
     digest,
+    file_hash,
     find_runs,
+    read_predictions,
     read_result,
     run_for,
     write_result,
@@ -114,6 +116,7 @@ def test_run_is_unfinished_from_its_start_to_its_finish(run: Run) -> None:
         "epochs": 250,
         "commit": None,
         "encoders": {},
+        "files": {},
     }
 
 
@@ -241,7 +244,8 @@ def test_result_is_read_back_with_its_predictions(run: Run) -> None:
     assert read_result(folder) is None
     arrays = {"test_ids": np.array(["ä/1.png", "b/2.png"]), "test_scores": np.eye(2, dtype=np.float32)}
     write_result(folder, {"probe": "knn", "test": {"accuracy": 0.5}}, arrays)
-    assert read_result(folder) == {"schema": SCHEMA_VERSION, "probe": "knn", "test": {"accuracy": 0.5}}
+    result = {"schema": SCHEMA_VERSION, "probe": "knn", "test": {"accuracy": 0.5}}
+    assert read_result(folder) == result | {"predictions_sha256": file_hash(folder / "predictions.npz")}
     with np.load(folder / "predictions.npz", allow_pickle=False) as stored:
         assert sorted(stored) == sorted(arrays)
         for name, array in arrays.items():
@@ -287,7 +291,7 @@ def test_damaged_result_is_one_line_with_the_repair(run: Run, content: bytes) ->
         with pytest.raises(CheckpointError) as caught:
             read()
         assert str(caught.value).startswith(str(folder / "result.json"))
-        assert str(caught.value).endswith(f"remove {folder} to have it made anew")
+        assert str(caught.value).endswith(f"such as lowres-ssl evaluate run={run.folder}")
         assert "\n" not in str(caught.value)
 
 
@@ -331,3 +335,26 @@ def test_place_that_is_a_file_is_refused_with_what_to_type(tmp_path: Path, place
         check_writable(tmp_path / place)
     assert str(caught.value).startswith(f"output_dir={tmp_path / place}: ")
     assert (tmp_path / "taken").read_text() == "a file"
+
+
+def test_predictions_of_another_result_are_noticed(run: Run) -> None:
+    """As a copy by hand that went wrong, or a kill between the two files."""
+    one, other = (run.folder / name for name in ("knn-1", "knn-2"))
+    write_result(one, {"probe": "knn"}, {"test_labels": np.array([0, 1])})
+    write_result(other, {"probe": "knn"}, {"test_labels": np.array([1, 1])})
+    assert read_predictions(one)["test_labels"].tolist() == [0, 1]
+    (one / "predictions.npz").write_bytes((other / "predictions.npz").read_bytes())
+    with pytest.raises(CheckpointError, match=r"not what its result was made from, .* lowres-ssl evaluate run="):
+        read_predictions(one)
+
+
+@pytest.mark.parametrize("name", ["history.csv", "classifier.safetensors"])
+def test_history_and_classifier_are_checked_where_the_run_wrote_down_what_they_were(run: Run, name: str) -> None:
+    run.start({})
+    path = run.folder / name
+    path.write_bytes(b"as written")
+    run.finish()
+    assert run.checked(path) == path
+    path.write_bytes(b"as damaged")
+    with pytest.raises(CheckpointError, match=rf"{name}: not what this run wrote, or damaged; .* force=true$"):
+        run.checked(path)

@@ -10,17 +10,17 @@ from torch import Tensor, nn
 from lowres_ssl.checkpoint import save_tensors
 from lowres_ssl.config import Experiment, PretrainConfig, plain
 from lowres_ssl.data.records import Catalogue
-from lowres_ssl.data.splits import Split, save_split
+from lowres_ssl.data.splits import Split, load_split, save_split
 from lowres_ssl.device import Compute
 from lowres_ssl.encoders import WEIGHTS, normalisation, untrained
-from lowres_ssl.errors import CheckpointError, ConfigError
+from lowres_ssl.errors import CheckpointError, ConfigError, DataError
 from lowres_ssl.identity import base_identity
 from lowres_ssl.labels import LabelDraw
 from lowres_ssl.ledger import ledger
 from lowres_ssl.preparation import Material
 from lowres_ssl.provenance import provenance
 from lowres_ssl.runs import Run, entry_in, file_hash, find_run, run_for
-from lowres_ssl.terminal import count
+from lowres_ssl.terminal import count, say
 
 
 @dataclass(frozen=True)
@@ -163,9 +163,15 @@ def is_whole(run: Run, material: Material) -> bool:
 
 
 def keep_split(run: Run, material: Material) -> None:
-    """Write the split down, unless it is there: the run's identity covers its digest, so it is the same one."""
-    if not run.split.exists():
-        save_split(material.split, material.catalogue, run.split)
+    """Write the split down, unless it is there whole: the run's identity covers its digest, so it is the same one."""
+    if run.split.exists():
+        try:
+            if load_split(run.split, material.catalogue).digest == material.split.digest:
+                return
+        except DataError:
+            pass
+        say(f"note: {run.split}: not the split that this run wrote, or damaged; written anew")
+    save_split(material.split, material.catalogue, run.split)
 
 
 def describe_run(

@@ -12,31 +12,63 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from lowres_ssl.atomic import replacing
+from lowres_ssl.atomic import previous_of, replacing
 from lowres_ssl.errors import CheckpointError
+from lowres_ssl.terminal import say
 
+STATE_VERSION = 1  # of a training state; what has none is of this version
+REPAIR = "start the run again from scratch with force=true"
 # What the last layer of a classification network is called, by torchvision and by timm.
 CLASSIFIERS = ("fc", "head", "classifier")
 
 
 def save_state(path: Path, state: Mapping[str, Any]) -> None:
-    """Tensors, numbers, strings and containers of them."""
-    with replacing(path) as file:
-        torch.save(dict(state), file)
+    """Tensors, numbers, strings and containers of them. The state before stays, at `previous_of(path)`."""
+    with replacing(path, keep_previous=True) as file:
+        try:
+            torch.save({"version": STATE_VERSION, **state}, file)
+        except RuntimeError as error:
+            if isinstance(error.__context__, OSError):  # a full disk, of which PyTorch tells no one
+                raise error.__context__ from None
+            raise
+
+
+def latest_state(path: Path) -> dict[str, Any] | None:
+    """The newest whole state of those that `save_state` left at `path`; None if there is none.
+
+    A damaged one is named and removed if the one before is whole. Raises `CheckpointError` if none is.
+    """
+    there = [place for place in (path, previous_of(path)) if place.exists()]
+    damage: CheckpointError | None = None
+    for place in there:
+        try:
+            state = load_state(place)
+        except CheckpointError as error:
+            damage = damage or error
+            continue
+        if damage is not None:
+            say(f"note: {path}: the checkpoint is damaged; going on from the one before it, {place.name}")
+            path.unlink()  # it must not take the place of the one before
+        return state
+    if damage is not None:
+        raise damage
+    return None
 
 
 def load_state(path: Path) -> dict[str, Any]:
-    """What `save_state` wrote, on the CPU. Raises `CheckpointError` if the file is damaged."""
+    """What `save_state` wrote, on the CPU. Raises `CheckpointError` if it is damaged, or of another version."""
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()  # PyTorch writes checksums, and does not look at them when it reads
         if damaged is not None:
             raise ValueError(f"{damaged} does not fit its checksum")
-        return dict(torch.load(path, map_location="cpu", weights_only=True))
+        state = dict(torch.load(path, map_location="cpu", weights_only=True))
     except Exception as error:  # whatever the reader stumbles over, the file is the cause
-        raise CheckpointError(
-            f"{path}: the checkpoint is damaged; start the run again from scratch with force=true"
-        ) from error
+        raise CheckpointError(f"{path}: the checkpoint is damaged; {REPAIR}") from error
+    version = state.pop("version", STATE_VERSION)
+    if version != STATE_VERSION:
+        raise CheckpointError(f"{path}: a checkpoint of version {version}, wanted {STATE_VERSION}; {REPAIR}")
+    return state
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:

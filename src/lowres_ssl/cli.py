@@ -8,10 +8,10 @@ import os
 import signal
 import sys
 from importlib import import_module
-from types import FrameType
 from typing import NoReturn
 
 from lowres_ssl import __version__
+from lowres_ssl.interruption import terminate
 from lowres_ssl.overrides import place_filters, quote_texts
 
 COMMANDS = {
@@ -137,12 +137,6 @@ def run(command: str) -> None:
         if message is None:
             raise
         stop(message, code)
-
-
-def terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
-    from lowres_ssl.errors import Interrupted
-
-    raise Interrupted("terminated; what was finished is kept, and the same command goes on", 143)
 
 
 def did_you_mean(word: str) -> str:

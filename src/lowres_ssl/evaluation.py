@@ -14,7 +14,7 @@ from lowres_ssl.config import Experiment, plain
 from lowres_ssl.data.records import Catalogue
 from lowres_ssl.data.splits import Split
 from lowres_ssl.device import Compute
-from lowres_ssl.errors import ConfigError
+from lowres_ssl.errors import CheckpointError, ConfigError
 from lowres_ssl.figures.tsne import draw_tsne
 from lowres_ssl.frozen import features_of, sides_of, with_labels
 from lowres_ssl.labels import ALL_LABELS, LabelDraw, drawn
@@ -24,7 +24,7 @@ from lowres_ssl.preparation import Material
 from lowres_ssl.probes import Probe, build_probe
 from lowres_ssl.provenance import provenance
 from lowres_ssl.randomness import derive
-from lowres_ssl.runs import Run, Which, read_result, write_result
+from lowres_ssl.runs import Run, Which, read_predictions, read_result, write_result
 from lowres_ssl.terminal import say
 from lowres_ssl.tuning import tuned_for
 
@@ -117,13 +117,13 @@ def evaluate_held(
     read: dict[Which, dict[str, Tensor]] = {}  # the features, once for all probes
     probes = dict(evaluation.probes)
     if run.classifier.exists():
-        probes["classifier"] = TrainedClassifier(run.classifier)
+        probes["classifier"] = TrainedClassifier(run.checked(run.classifier))
     for draw in draws:
         for name, probe in probes.items():
             settings = evaluation.settings.get(name, {})
             key = {"settings": settings, "precision": compute.precision}
             folder = run.result_folder(name, key if draw.is_whole else key | {"labels": asdict(draw)})
-            result = None if config.force else read_result(folder)
+            result = None if config.force else kept_result(folder)
             if result is None:
                 share = "" if draw.is_whole else f", {draw.fraction:.3g} of the labels, draw {draw.number}"
                 say(f"{run.name}: {probe.label}{share}")
@@ -134,6 +134,18 @@ def evaluate_held(
                 result = evaluate_one(run, sides, config, material, name, probe, settings, compute, folder, draw)
             results[draw].append(result)
     return results
+
+
+def kept_result(folder: Path) -> dict[str, Any] | None:
+    """What is stored there; None, with a note, where it is damaged: it is made anew then."""
+    try:
+        result = read_result(folder)
+        if result is not None:
+            read_predictions(folder)
+    except CheckpointError:
+        say(f"note: {folder}: the result there is damaged; scored anew")
+        return None
+    return result
 
 
 def evaluate_one(

@@ -8,7 +8,7 @@
     encoder.safetensors         the encoder that `select_encoder` chose
     encoder-last.safetensors    that of the last epoch, where it was not the one chosen
     classifier.safetensors      what a supervised encoder was trained with
-    checkpoint.pt               while it is unfinished
+    checkpoint.pt               while it is unfinished, and the one before it: checkpoint-previous.pt
     features-*.safetensors      what the encoder makes of every image
     <probe>-<hash>/             result.json and predictions.npz, one folder a probe and its settings
     tsne.png
@@ -30,11 +30,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from lowres_ssl.atomic import replacing, write_json, write_text
+from lowres_ssl.atomic import previous_of, replacing, write_text
 from lowres_ssl.errors import CheckpointError, DataError
 from lowres_ssl.leases import Hold, held
+from lowres_ssl.sealed import unsealed, write_sealed
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+UNSEALED_VERSION = 1  # the same without checksums
 KINDS = ("pretrain", "evaluate")
 Which = Literal["selected", "last"]
 RETRAIN = "type its pretrain command again with force=true"
@@ -57,6 +59,10 @@ class Run:
     @property
     def split(self) -> Path:
         return self.folder / "split.json"
+
+    @property
+    def history(self) -> Path:
+        return self.folder / "history.csv"
 
     @property
     def tsne(self) -> Path:
@@ -100,19 +106,33 @@ class Run:
 
     def start(self, description: Mapping[str, Any]) -> None:
         """Say what the run is. It counts as unfinished."""
-        write_json(self.folder / "run.json", {"schema": SCHEMA_VERSION, "finished": False, **description})
+        write_sealed(self.folder / "run.json", {"schema": SCHEMA_VERSION, "finished": False, **description})
 
     def finish(self, **outcome: Any) -> None:
         """The encoder is there: the run is finished, and what only resuming needed goes."""
         encoders = {path.name: file_hash(path) for path in sorted(self.folder.glob("encoder*.safetensors"))}
-        write_json(self.folder / "run.json", self.description() | outcome | {"encoders": encoders, "finished": True})
-        self.checkpoint.unlink(missing_ok=True)
+        files = {path.name: file_hash(path) for path in (self.history, self.classifier) if path.exists()}
+        whole = {"schema": SCHEMA_VERSION, "encoders": encoders, "files": files, "finished": True}
+        write_sealed(self.folder / "run.json", self.description() | outcome | whole)
+        self.forget_checkpoints()
+
+    def forget_checkpoints(self) -> None:
+        """A finished run has no use for them."""
+        for path in (self.checkpoint, previous_of(self.checkpoint)):
+            path.unlink(missing_ok=True)
 
     def checked_encoder(self, which: Which = "selected") -> Path:
         """The encoder's file, as it was written. Raises `CheckpointError` if it is gone, or holds something else."""
         path = self.encoder(which)
         if file_hash(path) != self.description().get("encoders", {}).get(path.name):
             raise CheckpointError(f"{path}: not the encoder that this run wrote, or a damaged one; {RETRAIN}")
+        return path
+
+    def checked(self, path: Path) -> Path:
+        """The history or the classifier of a finished run. Raises `CheckpointError` if it is not as it was written."""
+        written = self.description().get("files", {}).get(path.name)
+        if written is not None and file_hash(path) != written:
+            raise CheckpointError(f"{path}: not what this run wrote, or damaged; {RETRAIN}")
         return path
 
     def discard(self) -> None:
@@ -123,13 +143,13 @@ class Run:
         """
         for result in self.folder.glob("*/result.json"):
             shutil.rmtree(result.parent)
-        self.checkpoint.unlink(missing_ok=True)
+        self.forget_checkpoints()
         try:
             description = self.read()
         except CheckpointError:  # a damaged one is of no use to others
             description = None
         if description is not None:
-            write_json(self.folder / "run.json", description | {"finished": False})
+            write_sealed(self.folder / "run.json", description | {"finished": False})
         for path in self.folder.iterdir() if self.folder.exists() else ():
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
@@ -142,13 +162,13 @@ class Run:
         writer = csv.DictWriter(text, fieldnames=list(lines[-1]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(lines)
-        write_text(self.folder / "history.csv", text.getvalue())
+        write_text(self.history, text.getvalue())
 
     def epochs_done(self) -> int:
         """How many epochs `history.csv` tells of."""
         try:
-            text = (self.folder / "history.csv").read_text(encoding="utf-8")
-        except OSError:
+            text = self.history.read_text(encoding="utf-8")
+        except (OSError, ValueError):
             return 0
         return max(0, len(text.splitlines()) - 1)
 
@@ -170,13 +190,21 @@ def entry_in(description: Mapping[str, Any]) -> str:
 
 
 def read_predictions(folder: Path) -> dict[str, np.ndarray[Any, Any]]:
-    """The arrays that `write_result` stored. Raises `CheckpointError` if they cannot be read."""
+    """The arrays that `write_result` stored. Raises `CheckpointError` if they are not as they were written."""
     path = folder / "predictions.npz"
+    written = (read_result(folder) or {}).get("predictions_sha256")
+    if written is not None and file_hash(path, remake(folder)) != written:
+        raise CheckpointError(f"{path}: not what its result was made from, or damaged; {remake(folder)}")
     try:
         with np.load(path, allow_pickle=False) as arrays:
             return dict(arrays)
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise CheckpointError(f"{path}: cannot be read ({error}); remove {folder} to have it made anew") from error
+        raise CheckpointError(f"{path}: cannot be read ({error}); {remake(folder)}") from error
+
+
+def remake(folder: Path) -> str:
+    """What to type where a result is damaged."""
+    return f"type the command that made it again, such as lowres-ssl evaluate run={folder.parent}"
 
 
 def digest(content: Any) -> str:
@@ -185,13 +213,13 @@ def digest(content: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def file_hash(path: Path) -> str:
+def file_hash(path: Path, repair: str = RETRAIN) -> str:
     """Hex SHA-256 of a file's bytes. Raises `CheckpointError` if it cannot be read."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read ({error.strerror}); {RETRAIN}") from error
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror}); {repair}") from error
 
 
 def run_for(output_dir: Path, kind: str, labels: Sequence[str], identity: Mapping[str, Any]) -> Run:
@@ -212,27 +240,36 @@ def find_run(output_dir: Path, named: str) -> Run:
 
 
 def write_result(folder: Path, result: Mapping[str, Any], predictions: Mapping[str, np.ndarray[Any, Any]]) -> None:
-    """The predictions first: a `result.json` says that both are there."""
-    with replacing(folder / "predictions.npz") as file:
+    """The predictions first: a `result.json` says that both are there, and are of each other."""
+    path = folder / "predictions.npz"
+    with replacing(path) as file:
         np.savez_compressed(file, allow_pickle=False, **predictions)
-    write_json(folder / "result.json", {"schema": SCHEMA_VERSION, **result})
+    own = {"predictions_sha256": file_hash(path, remake(folder))}
+    write_sealed(folder / "result.json", {"schema": SCHEMA_VERSION, **result, **own})
 
 
 def read_result(folder: Path) -> dict[str, Any] | None:
     """What `result.json` in `folder` says; None if there is none. Raises `CheckpointError` if it is damaged."""
-    return read_json(folder / "result.json", f"remove {folder} to have it made anew")
+    return read_json(folder / "result.json", remake(folder))
 
 
 def read_json(path: Path, repair: str) -> dict[str, Any] | None:
+    """What a sealed file of this schema says, or one of the schema before, which had no seal; None if there is none.
+
+    Raises `CheckpointError`, which ends with `repair`.
+    """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
+        schema = content.get("schema") if isinstance(content, dict) else None
+        if schema == SCHEMA_VERSION:
+            return unsealed(content)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: cannot be read ({error}); {repair}") from error
-    if not isinstance(content, dict) or content.get("schema") != SCHEMA_VERSION:
+    if schema != UNSEALED_VERSION:
         raise CheckpointError(f"{path}: not of schema {SCHEMA_VERSION}, written by another version; {repair}")
-    return content
+    return dict(content)
 
 
 def check_writable(output_dir: Path) -> None:

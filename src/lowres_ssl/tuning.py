@@ -9,9 +9,9 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from lowres_ssl.atomic import write_json
 from lowres_ssl.errors import ConfigError
 from lowres_ssl.runs import SCHEMA_VERSION, Run, entry_in, read_json
+from lowres_ssl.sealed import write_sealed
 
 # Whose settings are whose: these must agree. An untrained encoder is the same under every recipe: null, any fits.
 SAME = ("dataset", "entry", "recipe", "backbone", "image_size", "split_digest")
@@ -34,7 +34,7 @@ def all_tuned(output_dir: Path) -> Iterator[dict[str, Any]]:
 
 
 def write_tuned(output_dir: Path, content: Mapping[str, Any]) -> None:
-    write_json(tuned_file(output_dir, content["run"]), {"schema": SCHEMA_VERSION, **content})
+    write_sealed(tuned_file(output_dir, content["run"]), {"schema": SCHEMA_VERSION, **content})
 
 
 def about(run: Run) -> dict[str, Any]:

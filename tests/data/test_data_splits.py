@@ -14,6 +14,7 @@ from lowres_ssl.data.records import Catalogue
 from lowres_ssl.data.sources import Listing
 from lowres_ssl.data.splits import Split, load_split, make_split, save_split
 from lowres_ssl.errors import ConfigError, DataError
+from lowres_ssl.sealed import write_sealed
 
 Row = tuple[str, str, str | None, str | None, str | None]
 MadeUp = Callable[..., Catalogue]
@@ -275,7 +276,7 @@ def test_split_that_does_not_fit_is_refused(made_up: MadeUp, tmp_path: Path) -> 
         load_split(path, fewer)
     content = json.loads(path.read_text())
     content["test"].append(content["train"].pop())
-    path.write_text(json.dumps(content))
+    write_sealed(path, content)
     with pytest.raises(DataError, match="its digest does not fit"):
         load_split(path, catalogue)
     path.write_text("{")

@@ -1,5 +1,6 @@
 """`lowres-ssl pretrain`: an encoder from the training images, found finished, resumed or trained; then its scores."""
 
+import signal
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,12 @@ from lowres_ssl.collapse import MEANING, has_collapsed
 from lowres_ssl.config import PretrainConfig, read_config, without_training
 from lowres_ssl.dry_run import foretell
 from lowres_ssl.encoders import WEIGHTS, new_encoder
+from lowres_ssl.errors import CheckpointError
 from lowres_ssl.forecast import Forecast
 from lowres_ssl.forward import forget_compiled
 from lowres_ssl.frozen import features_from, with_labels
 from lowres_ssl.history import Line
+from lowres_ssl.interruption import heed
 from lowres_ssl.labels import ALL_LABELS, drawn
 from lowres_ssl.leases import Hold
 from lowres_ssl.methods import build_method
@@ -34,6 +37,7 @@ def main(cfg: DictConfig) -> Forecast | None:
     config = read_config(cfg, PretrainConfig)
     plan = plan_of(config)
     check_writable(Path(config.output_dir))
+    heed(preemption_of(config))
     if config.dry_run:
         forecast = foretell(plan)
         print(forecast.line(), flush=True)
@@ -81,6 +85,8 @@ def obtain_held(plan: Plan, material: Material, probe: Any, run: Run, identity: 
     description = None if config.force else run.read()
     if description and description["finished"]:
         run.checked_encoder()
+        run.forget_checkpoints()  # of a process that was killed between the two
+        note_history(run)
         keep_split(run, material)
         say(f"{run.name}: finished already; force=true trains it again")
         return run
@@ -132,6 +138,7 @@ def train(plan: Plan, material: Material, run: Run, hold: Hold) -> dict[str, Any
             store=material.store,
             rows=rows.tolist(),
             labels=labels,
+            preemption=preemption_of(config),
             views=plan.views,
             training=plan.training,
             compute=plan.compute,
@@ -158,6 +165,19 @@ def train(plan: Plan, material: Material, run: Run, hold: Hold) -> dict[str, Any
     if method.sees_labels:
         keep_classifier(run.classifier, method.state_dict())
     return outcome
+
+
+def preemption_of(config: PretrainConfig) -> signal.Signals | None:
+    name = config.preemption_signal.name
+    return None if name == "none" else signal.Signals[f"SIG{name}"]
+
+
+def note_history(run: Run) -> None:
+    """Say so where the history is damaged: it tells of the training, and nothing is computed from it."""
+    try:
+        run.checked(run.history)
+    except CheckpointError as error:
+        say(f"note: {error}")
 
 
 def validation_accuracy(plan: Plan, material: Material, encoder: nn.Module) -> float:

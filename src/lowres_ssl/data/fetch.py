@@ -1,7 +1,6 @@
 """Getting a set's archive, from its address or from the user's disk, and unpacking it into the folder of the set."""
 
 import sys
-import tempfile
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
@@ -12,6 +11,7 @@ from lowres_ssl.data.folders import replacing_folder
 from lowres_ssl.data.sources import is_junk
 from lowres_ssl.errors import DataError
 from lowres_ssl.leases import held
+from lowres_ssl.leftovers import new_folder
 
 TIMEOUT = 30  # seconds without a byte
 
@@ -55,10 +55,8 @@ def fetch(
                     check_archive(archive, sha256)
                     unpack(archive, folder)
                 elif url is not None:
-                    with tempfile.TemporaryDirectory(prefix=f".{name}-", suffix=".part", dir=folder.parent) as beside:
-                        unpack(
-                            download(url, sha256, Path(beside), f"{instructions}; then: {by_hand}", progress), folder
-                        )
+                    with new_folder(folder.with_name(f"{name}-archive")) as beside:
+                        unpack(download(url, sha256, beside, f"{instructions}; then: {by_hand}", progress), folder)
                 if not is_there(folder):
                     raise DataError(f"{archive or url}: an empty archive, wanted the images of {name}; {instructions}")
     except OSError as error:

@@ -9,14 +9,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lowres_ssl.atomic import write_json
 from lowres_ssl.data.deal import SIDES
 from lowres_ssl.data.division import Sides, follow_folders, split_patients, split_randomly, stratify
 from lowres_ssl.data.records import Catalogue
 from lowres_ssl.errors import ConfigError, DataError
+from lowres_ssl.sealed import unsealed, write_sealed
 
 KINDS = {"random": split_randomly, "stratified": stratify, "patient": split_patients, "official": follow_folders}
-VERSION = 1
+VERSION = 2
+UNSEALED_VERSION = 1  # the same without a checksum of kind, seed and notes
 
 
 @dataclass(frozen=True)
@@ -78,13 +79,15 @@ def save_split(split: Split, catalogue: Catalogue, path: Path) -> None:
         for side, indices in zip(SIDES, (split.train, split.validation, split.test), strict=True)
     }
     content = {"version": VERSION, "kind": split.kind, "seed": split.seed, "digest": split.digest, "notes": split.notes}
-    write_json(path, content | ids)
+    write_sealed(path, content | ids)
 
 
 def load_split(path: Path, catalogue: Catalogue) -> Split:
     """The split in `path`. Raises `DataError` if the file is damaged, or not a split of just these images."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
+        if content["version"] == VERSION:
+            content = unsealed(content)
         version, kind, seed, digest = (content[key] for key in ("version", "kind", "seed", "digest"))
         notes = [str(note) for note in content["notes"]]
         ids = {side: [str(id) for id in content[side]] for side in SIDES}
@@ -92,18 +95,18 @@ def load_split(path: Path, catalogue: Catalogue) -> Split:
         raise DataError(
             f"{path}: the split cannot be read ({error.strerror}); type the pretrain command again: it makes it anew"
         ) from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(
-            f"{path}: not a split, or a damaged one; remove it, then type the pretrain command again"
+            f"{path}: not a split, or a damaged one; type the pretrain command again: it writes it anew"
         ) from error
-    if version != VERSION:
+    if version not in (UNSEALED_VERSION, VERSION):
         raise DataError(
-            f"{path}: split version {version}, wanted {VERSION}; remove it, then type the pretrain command again"
+            f"{path}: split version {version}, wanted {VERSION}; type the pretrain command again: it writes it anew"
         )
     if digest != digest_of(ids):
         raise DataError(
-            f"{path}: its digest does not fit its ids, someone edited it; remove it, then type the pretrain command "
-            "again"
+            f"{path}: its digest does not fit its ids, someone edited it; type the pretrain command again: "
+            "it writes it anew"
         )
     place = {record.id: index for index, record in enumerate(catalogue.records)}
     listed = [id for side in SIDES for id in ids[side]]
