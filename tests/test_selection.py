@@ -288,6 +288,6 @@ def test_swapped_arrays_are_found(tmp_path: Path) -> None:
 
 def test_seeds_of_other_images_are_found(tmp_path: Path) -> None:
     made_up_run(tmp_path, seed=0, split_digest="same", groups=["a", "b"])
-    made_up_run(tmp_path, seed=1, split_digest="same", groups=["a", "c"])
+    made_up_run(tmp_path, seed=1, split_digest="same", groups=["a", "c", "c"])
     with pytest.raises(CheckpointError, match="test_groups"):
         predictions_of(cell(tmp_path))

@@ -21,7 +21,6 @@ import json
 import re
 import shutil
 import tempfile
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,8 +30,8 @@ import numpy as np
 
 from lowres_ssl.atomic import replacing, write_json, write_text
 from lowres_ssl.errors import CheckpointError, DataError
+from lowres_ssl.stored import WRITTEN, Stored, read_json
 
-SCHEMA_VERSION = 1
 KINDS = ("pretrain", "evaluate")
 Which = Literal["selected", "last"]
 RETRAIN = "type its pretrain command again with force=true"
@@ -81,7 +80,7 @@ class Run:
 
     def read(self) -> dict[str, Any] | None:
         """What `run.json` says; None if there is none."""
-        return read_json(self.folder / "run.json", RETRAIN)
+        return read_json(self.folder / "run.json", "run", RETRAIN)
 
     def description(self) -> dict[str, Any]:
         """What `run.json` says of a run that must be there. Raises `CheckpointError` if it is not."""
@@ -94,7 +93,7 @@ class Run:
 
     def start(self, description: Mapping[str, Any]) -> None:
         """Say what the run is. It counts as unfinished."""
-        write_json(self.folder / "run.json", {"schema": SCHEMA_VERSION, "finished": False, **description})
+        write_json(self.folder / "run.json", {"schema": WRITTEN["run"], "finished": False, **description})
 
     def finish(self, **outcome: Any) -> None:
         """The encoder is there: the run is finished, and what only resuming needed goes."""
@@ -125,7 +124,7 @@ class Run:
     def epochs_done(self) -> int:
         """How many epochs `history.csv` tells of."""
         try:
-            text = (self.folder / "history.csv").read_text(encoding="utf-8")
+            text = (self.folder / "history.csv").read_text(encoding="utf-8", errors="replace")
         except OSError:
             return 0
         return max(0, len(text.splitlines()) - 1)
@@ -148,13 +147,17 @@ def entry_in(description: Mapping[str, Any]) -> str:
 
 
 def read_predictions(folder: Path) -> dict[str, np.ndarray[Any, Any]]:
-    """The arrays that `write_result` stored. Raises `CheckpointError` if they cannot be read."""
-    path = folder / "predictions.npz"
+    """The arrays that `write_result` stored. Raises `CheckpointError` if they cannot be read, or for a name that is
+    looked up and not among them."""
+    path, repair = folder / "predictions.npz", f"remove {folder} to have it made anew"
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return dict(arrays)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise CheckpointError(f"{path}: cannot be read ({error}); remove {folder} to have it made anew") from error
+        # Opened here, since NumPy would leave it open when it is no zip.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            stored = Stored(arrays)
+    except Exception as error:  # whatever the readers of zip and of arrays stumble over, the file is the cause
+        raise CheckpointError(f"{path}: cannot be read ({error}); {repair}") from error
+    stored.path, stored.repair = path, repair
+    return stored
 
 
 def digest(content: Any) -> str:
@@ -193,24 +196,12 @@ def write_result(folder: Path, result: Mapping[str, Any], predictions: Mapping[s
     """The predictions first: a `result.json` says that both are there."""
     with replacing(folder / "predictions.npz") as file:
         np.savez_compressed(file, allow_pickle=False, **predictions)
-    write_json(folder / "result.json", {"schema": SCHEMA_VERSION, **result})
+    write_json(folder / "result.json", {"schema": WRITTEN["result"], **result})
 
 
 def read_result(folder: Path) -> dict[str, Any] | None:
     """What `result.json` in `folder` says; None if there is none. Raises `CheckpointError` if it is damaged."""
-    return read_json(folder / "result.json", f"remove {folder} to have it made anew")
-
-
-def read_json(path: Path, repair: str) -> dict[str, Any] | None:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: cannot be read ({error}); {repair}") from error
-    if not isinstance(content, dict) or content.get("schema") != SCHEMA_VERSION:
-        raise CheckpointError(f"{path}: not of schema {SCHEMA_VERSION}, written by another version; {repair}")
-    return content
+    return read_json(folder / "result.json", "result", f"remove {folder} to have it made anew")
 
 
 def check_writable(output_dir: Path) -> None:

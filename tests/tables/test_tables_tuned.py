@@ -9,14 +9,14 @@ from stored_runs import made_up_run
 
 from lowres_ssl.atomic import write_json
 from lowres_ssl.errors import ConfigError
-from lowres_ssl.runs import SCHEMA_VERSION
+from lowres_ssl.stored import WRITTEN
 
 
 def tune(output_dir: Path, result: Path, batch_size: int, learning_rate: float, accuracy: float = 0.9) -> None:
     """What `lowres-ssl tune` writes, as far as the table reads it."""
     chosen = {"batch_size": batch_size, "learning_rate": learning_rate, "accuracy": accuracy, "loss": 0.5}
     run = result.parent.name
-    content = {"schema": SCHEMA_VERSION, "run": run, "chosen": chosen, "rule": "full", "seeds": 3}
+    content = {"schema": WRITTEN["tuned"], "run": run, "chosen": chosen, "rule": "full", "seeds": 3}
     write_json(output_dir / "tuned" / f"{run}.json", content)
 
 

@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from lowres_ssl.artefacts import Source, untrained_run
 from lowres_ssl.checkpoint import load_encoder, load_weights
-from lowres_ssl.config import TUNABLE, EvaluateConfig, read_config, without_training
+from lowres_ssl.config import TUNABLE, EvaluateConfig, Experiment, read_config, without_training
 from lowres_ssl.data.records import Catalogue
 from lowres_ssl.data.splits import Split, load_split
 from lowres_ssl.device import resolve
@@ -46,7 +46,7 @@ def main(cfg: DictConfig) -> None:
     probe = OmegaConf.to_container(cfg.probe)
     evaluation = probes_of(config)
     if run is not None:
-        material = prepare(config, partial(divide_as_in_the_run, run, evaluation, draws))
+        material = prepare(config, partial(divide_as_in_the_run, run, config, evaluation, draws))
     else:
         material = prepare(config, partial(divide, config, evaluation, draws))
         run = untrained_run(config, material, compute, probe, encoder, source)
@@ -122,7 +122,9 @@ def divide(config: EvaluateConfig, evaluation: Evaluation, draws: list[LabelDraw
     return split
 
 
-def divide_as_in_the_run(run: Run, evaluation: Evaluation, draws: list[LabelDraw], catalogue: Catalogue) -> Split:
+def divide_as_in_the_run(
+    run: Run, config: Experiment, evaluation: Evaluation, draws: list[LabelDraw], catalogue: Catalogue
+) -> Split:
     """The split that the run wrote down. Raises `CheckpointError` if the images are not those it was made with."""
     got, wanted = catalogue.digest, run.description()["identity"]["images"]["digest"]
     if got != wanted:
@@ -130,6 +132,6 @@ def divide_as_in_the_run(run: Run, evaluation: Evaluation, draws: list[LabelDraw
             f"the images of this run have changed: digest {got[:8]}, wanted {wanted[:8]}; "
             "name the folder with the images it was made with: dataset.root=FOLDER"
         )
-    split = load_split(run.split, catalogue)
+    split = load_split(run.split, catalogue, Path(config.store_dir))
     check_images(evaluation, catalogue, split, draws)
     return split

@@ -72,7 +72,7 @@ def obtain(plan: Plan, material: Material, probe: Any) -> Run:
     description = run.read()
     if description and description["finished"]:
         run.checked_encoder()
-        keep_split(run, material)
+        keep_split(run, config, material)
         say(f"{run.name}: finished already; force=true trains it again")
         return run
     started = {} if plan.source is None else plan.source.handed_on()

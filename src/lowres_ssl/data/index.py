@@ -18,8 +18,8 @@ from lowres_ssl.data.parallel import in_threads
 from lowres_ssl.data.records import Catalogue, Record
 from lowres_ssl.data.sources import Listing, Source, images_below, resolve_root
 from lowres_ssl.errors import DataError
+from lowres_ssl.stored import WRITTEN
 
-CACHE_VERSION = 1
 ORIENTATION = 0x0112  # the EXIF tag; from 5 on, the picture lies on its side
 SKIP_HINT = "dataset.skip_unreadable=true leaves it out"
 
@@ -158,7 +158,7 @@ def read_headers(
         if not header.problem and path in stamps
     }
     try:
-        write_json(cache_file, {"version": CACHE_VERSION, "files": entries})
+        write_json(cache_file, {"version": WRITTEN["index"], "files": entries})
     except OSError as error:
         return headers, [f"{cache_file}: the index could not be kept ({error.strerror}), it is read anew each time"]
     return headers, []
@@ -173,7 +173,7 @@ def load_cache(cache_file: Path) -> dict[str, list[Any]]:
     """Path -> [bytes, mtime in ns, height, width, sha256]; empty if there is none, or it is damaged."""
     try:
         content = json.loads(cache_file.read_text(encoding="utf-8"))
-        if content["version"] != CACHE_VERSION:
+        if content["version"] != WRITTEN["index"]:
             return {}
         return {
             path: entry

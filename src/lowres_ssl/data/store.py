@@ -24,8 +24,8 @@ from lowres_ssl.data.index import SKIP_HINT, describe
 from lowres_ssl.data.parallel import in_threads
 from lowres_ssl.data.records import Catalogue, Record
 from lowres_ssl.errors import DataError
+from lowres_ssl.stored import WRITTEN
 
-SCHEMA_VERSION = 1
 SPARE_BYTES = 64 * 2**20  # left free on the disk
 
 
@@ -73,7 +73,7 @@ def open_store(
     records = catalogue.records + catalogue.unlabelled
     key = key_of(records, colour, storage_size)
     folder = store_folder(catalogue, colour=colour, storage_size=storage_size, store_dir=store_dir)
-    meta = read_meta(folder, key)
+    meta = of_these(records, read_meta(folder, key))
     if meta is None:
         try:
             build(folder, key, records, colour, storage_size, skip_unreadable, progress)
@@ -82,7 +82,7 @@ def open_store(
                 f"{folder}: the decoded images could not be written ({error.strerror or error}); "
                 "name another place with output_dir=FOLDER"
             ) from error
-        meta = read_meta(folder, key)
+        meta = of_these(records, read_meta(folder, key))
     if meta is None:
         raise DataError(f"{folder}: the decoded images are damaged again after writing them; check the disk")
     dropped: dict[str, str] = meta["dropped"]
@@ -120,7 +120,7 @@ def unreadable(record: Record, reason: str) -> DataError:
 
 
 def key_of(records: tuple[Record, ...], colour: bool, size: int) -> str:
-    content = [SCHEMA_VERSION, DECODER_VERSION, colour, size, [[record.id, record.sha256] for record in records]]
+    content = [WRITTEN["store"], DECODER_VERSION, colour, size, [[record.id, record.sha256] for record in records]]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
@@ -128,7 +128,7 @@ def read_meta(folder: Path, key: str) -> dict[str, Any] | None:
     """What `store.json` says; None if the store is not there, is another's, or does not hold what it should."""
     try:
         meta = json.loads((folder / "store.json").read_text(encoding="utf-8"))
-        if meta["schema"] != SCHEMA_VERSION or meta["key"] != key:
+        if meta["schema"] != WRITTEN["store"] or meta["key"] != key:
             return None
         images = np.load(folder / "images.npy", mmap_mode="r")
         whole = images.offset + images.nbytes == (folder / "images.npy").stat().st_size
@@ -136,6 +136,16 @@ def read_meta(folder: Path, key: str) -> dict[str, Any] | None:
         return meta if whole and fits and images.dtype == np.uint8 and isinstance(meta["dropped"], dict) else None
     except (OSError, ValueError, KeyError, TypeError, EOFError):
         return None
+
+
+def of_these(records: tuple[Record, ...], meta: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The same; None if its rows are not those of the records, or a size is none: then somebody else wrote it."""
+    if meta is None or [record.id for record in records if record.id not in meta["dropped"]] != meta["ids"]:
+        return None
+    sizes = [side for size in meta["sizes"] if isinstance(size, list) and len(size) == 2 for side in size]
+    whole = all(type(side) is int and 0 <= side < 2**31 for side in sizes)
+    reasons = all(isinstance(reason, str) for reason in meta["dropped"].values())
+    return meta if whole and reasons and len(sizes) == 2 * len(meta["ids"]) else None
 
 
 def build(
@@ -177,7 +187,7 @@ def build(
             images = closed_up(temporary, images, list(sizes))
         images.flush()
         meta = {
-            "schema": SCHEMA_VERSION,
+            "schema": WRITTEN["store"],
             "key": key,
             "shape": list(images.shape),
             "ids": [records[row].id for row in sizes],

@@ -11,8 +11,8 @@ import pandas as pd
 from omegaconf import OmegaConf
 
 from lowres_ssl.agreement import refuse_disagreement
-from lowres_ssl.runs import read_json
 from lowres_ssl.selection import Filters
+from lowres_ssl.stored import read_json
 from lowres_ssl.table_schema import RowConfig, TableConfig
 from lowres_ssl.tables import DASH, Block, Record, Table, Text
 from lowres_ssl.tables.missing import Hole, commands, place_of, typed
@@ -71,7 +71,7 @@ def tuned_table(name: str, table: TableConfig, frame: pd.DataFrame, filters: Fil
 
 def read_tuned(output_dir: Path, run: str) -> Tuned | None:
     """What was tuned for a run; None if nothing was. Raises `CheckpointError` if the file is damaged."""
-    return read_json(output_dir / "tuned" / f"{run}.json", f"type lowres-ssl tune run={run} force=true")
+    return read_json(output_dir / "tuned" / f"{run}.json", "tuned", f"type lowres-ssl tune run={run} force=true")
 
 
 def published_settings() -> dict[str, dict[str, dict[str, Any]]]:
