@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from lowres_ssl.errors import CheckpointError
-from lowres_ssl.runs import Run, digest, find_runs
+from lowres_ssl.runs import Run, digest, entry_in, find_runs
 
 RUN_COLUMNS = (
     "run",
@@ -66,6 +66,7 @@ def about_run(run: Run) -> dict[str, Any]:
     description = run.description()
     wanted = description.get("epochs_wanted", 0)
     about = {column: description.get(column) for column in RUN_COLUMNS}
+    about |= {key: description[key] for key in ("dataset", "method", "backbone", "image_size", "precision", "seed")}
     state = "finished" if description["finished"] else f"epoch {run.epochs_done()} of {wanted}"
     split = description["split"]
     return about | {
@@ -76,7 +77,7 @@ def about_run(run: Run) -> dict[str, Any]:
         "split_seed": split["seed"],
         "split_digest": split["digest"],
         "made": made(description),
-        "entry": description.get("entry", description.get("method")),
+        "entry": entry_in(description),
     }
 
 
