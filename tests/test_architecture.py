@@ -35,7 +35,6 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ),
     (
         "data",
-        "data.archives",
         "data.decode",
         "data.folders",
         "data.parallel",

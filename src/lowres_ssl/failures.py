@@ -22,7 +22,19 @@ from lowres_ssl.keys import known_keys
 CRASH, USAGE, DATA = 1, 2, 3
 # What is wrong with a place rather than with the program.
 PLACE = frozenset(
-    [errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOSPC, errno.EROFS, errno.EDQUOT]
+    [
+        *(
+            errno.EACCES,
+            errno.EPERM,
+            errno.EEXIST,
+            errno.ENOTDIR,
+            errno.EISDIR,
+            errno.ENOSPC,
+            errno.EROFS,
+            errno.EDQUOT,
+        ),
+        *(errno.ENAMETOOLONG, errno.ELOOP),
+    ]
 )
 OUT_OF_MEMORY = "out of memory|can't allocate memory"  # PyTorch's words, on a GPU and on a CPU
 GROUPS = ("backbone", "dataset", "images", "method", "recipe")

@@ -34,6 +34,7 @@ from lowres_ssl.stored import WRITTEN, Stored, read_json
 
 KINDS = ("pretrain", "evaluate")
 Which = Literal["selected", "last"]
+LONGEST_LABEL = 60  # letters: with all of them a folder has a name that every file system takes
 RETRAIN = "type its pretrain command again with force=true"
 
 
@@ -177,7 +178,7 @@ def file_hash(path: Path) -> str:
 
 def run_for(output_dir: Path, kind: str, labels: Sequence[str], identity: Mapping[str, Any]) -> Run:
     """The run that is what `identity` says; `labels` (data set, method, ...) are for the reader of its name."""
-    parts = [re.sub(r"[^A-Za-z0-9._]+", "_", label) for label in labels]
+    parts = [re.sub(r"[^A-Za-z0-9._]+", "_", label)[:LONGEST_LABEL] for label in labels]
     return Run(output_dir / kind / "-".join([*parts, digest(identity)[:8]]))
 
 

@@ -71,7 +71,7 @@ def is_below(event: str, arguments: tuple[Any, ...], folder: Path) -> bool:
         return True
     paths = arguments[:2] if event in ("os.rename", "os.link", "os.symlink") else arguments[:1]
     inner = [os.path.realpath(os.fsdecode(each)) for each in paths if not isinstance(each, int)]
-    return all(each.startswith(f"{folder}/") for each in inner)
+    return all(f"{each}/".startswith(f"{folder}/") for each in inner)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ uncompressed tiles 1.3 times that); a bomb holds a thousand times its weight and
 """
 
 import bz2
+import errno
 import gzip
 import lzma
 import shutil
@@ -71,7 +72,7 @@ def unpack(archive: Path, into: Path) -> None:
     except (*BROKEN, *BROKEN_VALUES) as error:
         raise damaged(archive, error) from error
     except OSError as error:
-        if error.errno is not None:  # the disk's word, not that of a reader
+        if error.errno not in (None, errno.EINVAL):  # the disk's word, not that of a reader
             raise
         raise damaged(archive, error) from error
 

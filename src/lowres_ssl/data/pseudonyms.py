@@ -41,22 +41,29 @@ def pseudonyms_for(root: Path, store_dir: Path) -> Pseudonyms:
     It is kept in `root`, or in `store_dir` where `root` cannot be written to, or holds a key that only somebody else
     may read. Raises `DataError` if neither can be written to, or a key is damaged.
     """
-    places = [root / KEY_FILE, store_dir / KEY_FILE]
-    for place in places:
-        try:
-            return Pseudonyms(read_key(place))
-        except (FileNotFoundError, NotADirectoryError, PermissionError):
-            continue
+    known = known_pseudonyms(root, store_dir)
+    if known is not None:
+        return known
     reason = ""
-    for place in places:
+    for place in (root / KEY_FILE, store_dir / KEY_FILE):
         try:
             return Pseudonyms(make_key(place))
         except OSError as error:
             reason = error.strerror or str(error)
     raise DataError(
-        f"{places[1]}: the key that hides patients' names cannot be kept there ({reason}); "
+        f"{store_dir / KEY_FILE}: the key that hides patients' names cannot be kept there ({reason}); "
         "name another place with store_dir=FOLDER"
     )
+
+
+def known_pseudonyms(root: Path, store_dir: Path) -> Pseudonyms | None:
+    """Those of the set in the folder `root`; None if it has no key yet. Raises `DataError` if that is damaged."""
+    for place in (root / KEY_FILE, store_dir / KEY_FILE):
+        try:
+            return Pseudonyms(read_key(place))
+        except (FileNotFoundError, NotADirectoryError, PermissionError):
+            continue
+    return None
 
 
 def read_key(place: Path) -> bytes:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from lowres_ssl.atomic import write_json
 from lowres_ssl.data.deal import SIDES
 from lowres_ssl.data.division import Sides, follow_folders, split_patients, split_randomly, stratify
-from lowres_ssl.data.pseudonyms import Pseudonyms, pseudonyms_for
+from lowres_ssl.data.pseudonyms import Pseudonyms, known_pseudonyms
 from lowres_ssl.data.records import Catalogue
 from lowres_ssl.errors import ConfigError, DataError
 from lowres_ssl.stored import WRITTEN, read_json
@@ -107,7 +107,12 @@ def load_split(path: Path, catalogue: Catalogue, store_dir: Path) -> Split:
     ids: dict[str, list[str]] = {side: content[side] for side in SIDES}
     names = {record.id: record.id for record in catalogue.records}
     if content.get("hashed", False):
-        pseudonyms = pseudonyms_for(catalogue.root, store_dir)
+        pseudonyms = known_pseudonyms(catalogue.root, store_dir)
+        if pseudonyms is None:
+            raise DataError(
+                f"{path}: its image names are hashed with a key that is not in {catalogue.root}, nor in {store_dir}; "
+                f"name the folder with it by dataset.root=FOLDER, or remove the split, then {AGAIN}"
+            )
         names = {pseudonyms.image(id): id for id in names}
     listed = [id for side in SIDES for id in ids[side]]
     if sorted(listed) != sorted(names):

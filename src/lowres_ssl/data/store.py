@@ -52,7 +52,7 @@ def storage_size_for(catalogue: Catalogue, image_size: int) -> int:
 def store_folder(catalogue: Catalogue, *, colour: bool, storage_size: int, store_dir: Path) -> Path:
     """Where the decoded images are, or would be."""
     key = key_of(catalogue.records + catalogue.unlabelled, colour, storage_size)
-    name = re.sub(r"[^A-Za-z0-9._-]+", "_", catalogue.name)
+    name = re.sub(r"[^A-Za-z0-9._-]+", "_", catalogue.name)[:60]
     return store_dir / f"{name}-{storage_size}px-{key[:8]}"
 
 
