@@ -71,7 +71,7 @@ def describe(error: BaseException, command: str) -> tuple[str | None, int]:
         return str(error), error.exit_code
     if isinstance(error, MissingConfigException):
         return missing_choice(str(error), command), USAGE
-    if isinstance(error, ValueError) and "Config group override must be" in str(error):
+    if isinstance(error, ValueError) and str(error).startswith("Config group override"):
         return f"{', '.join(GROUPS)} and probe: wanted the name of a choice, such as method=vicreg", USAGE
     if isinstance(error, ConfigCompositionException | HydraException | OmegaConfBaseException):
         return composition(error, command), USAGE

@@ -6,6 +6,7 @@ taken the quotes away by the time we see them.
 
 import re
 from pathlib import Path
+from typing import Any
 
 from lowres_ssl.errors import ConfigError
 
@@ -122,6 +123,18 @@ def expanded(value: str) -> str:
         return str(Path(value).expanduser()) if value.startswith("~") else value
     except RuntimeError:  # `~name` of nobody here is an ordinary folder name
         return value
+
+
+def literal(value: Any, kept: re.Pattern[str] | None = None) -> Any:
+    """A stored value as one that OmegaConf reads back as it is: plain objects, and `${` escaped, since a run that
+    somebody else made must not look up our environment. Text that is wholly `kept` stays."""
+    if isinstance(value, dict):
+        return {key: literal(inner, kept) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [literal(inner, kept) for inner in value]
+    if isinstance(value, str) and not (kept and kept.fullmatch(value)):
+        return re.sub(r"(\\*)\$\{", lambda m: m[1] * 2 + r"\${", value)
+    return value
 
 
 def quoted(value: str) -> str:

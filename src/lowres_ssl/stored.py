@@ -17,7 +17,7 @@ WRITTEN = {
     "result": 2,  # result.json and predictions.npz; 1 had patients by name where 2 has keyed hashes
     "tuned": 1,  # outputs/tuned/*.json
     "split": 2,  # split.json; 1 did not say whether its image names are hashed: they are not
-    "tensors": 1,  # encoders, classifiers, features
+    "tensors": 1,  # encoders, classifiers, features; what has no number is of version 1
     "checkpoint": 1,  # checkpoint.pt
     "store": 1,  # decoded images; another version is made anew, since the images are there
     "index": 1,  # what was read of each image file; likewise

@@ -17,7 +17,7 @@ from hypothesis.strategies import SearchStrategy
 
 from lowres_ssl.errors import UserError
 
-LONGEST = 30  # seconds for one example: anything above is a hang
+LONGEST = 30  # seconds of computing for one example: anything above is a hang, on a busy machine as well
 ROUND = 300  # examples between two looks at the clock
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 CHANGES = ("os.mkdir", "os.rename", "os.link", "os.symlink", "os.remove", "os.rmdir", "os.truncate", "os.chmod")
@@ -48,8 +48,8 @@ def watched(folder: Path) -> Iterator[None]:
     def late(_signal: int, _frame: FrameType | None) -> None:
         raise TimeoutError(f"longer than {LONGEST} s")
 
-    before = signal.signal(signal.SIGALRM, late)
-    signal.setitimer(signal.ITIMER_REAL, LONGEST)
+    before = signal.signal(signal.SIGPROF, late)
+    signal.setitimer(signal.ITIMER_PROF, LONGEST)
     seen = []
     said = ""
     try:
@@ -58,8 +58,8 @@ def watched(folder: Path) -> Iterator[None]:
         said = str(error)
     finally:
         happened, seen = seen, None
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
     outside = [each for each in happened if each[0] in RUNNING or not is_below(*each, folder)]
     assert not outside, outside
     assert "\n" not in said, f"more than one line: {said}"

@@ -1,5 +1,6 @@
 """`lowres-ssl evaluate`: score a finished run's encoder, or a file of weights, again."""
 
+import re
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,15 @@ from lowres_ssl.encoders import new_encoder
 from lowres_ssl.errors import CheckpointError, ConfigError
 from lowres_ssl.evaluation import Evaluation, check_images, probes_of
 from lowres_ssl.labels import ALL_LABELS, LabelDraw, draws_of
+from lowres_ssl.overrides import literal
 from lowres_ssl.preparation import prepare, split_of
 from lowres_ssl.runs import Run, check_writable, find_run
 from lowres_ssl.scoring import score_and_show
 
 # What a run was made with, and its scores are of; the images may have moved.
 FROM_RUN = ("method", "dataset", "images", "backbone", "recipe", "split", "split_seed", "seed", "image_size")
+# What stored settings of a probe may look up: the paper's table, and keys beside them. No environment.
+LOOKED_UP = re.compile(r"\$\{(oc\.select:table_1\.\$\{method\.name\}\.\$\{dataset\.name\}\.\w+,)?[\w.]+\}")
 MAY_MOVE = ("dataset", "dataset.root", "dataset.unlabelled")
 
 
@@ -101,7 +105,7 @@ def as_in_the_run(cfg: DictConfig, description: dict[str, Any]) -> DictConfig:
             )
     for key in FROM_RUN:
         if not (key in ("dataset", "images") and "dataset" in keys):
-            OmegaConf.update(merged, key, description["config"][key], force_add=True)
+            OmegaConf.update(merged, key, literal(description["config"][key]), force_add=True)
     there = resolve(cfg.device.name, "auto").device.type
     if cfg.precision.name == "auto" and (description["precision"], there) != ("fp16", "cpu"):
         OmegaConf.update(merged, "precision", description["precision"])
@@ -109,7 +113,7 @@ def as_in_the_run(cfg: DictConfig, description: dict[str, Any]) -> DictConfig:
         if "name" in merged.probe.get(name, {}):
             if f"probe.{name}.settings_from" in keys:  # not from what was typed for the run
                 settings = {key: value for key, value in settings.items() if key not in TUNABLE}
-            OmegaConf.update(merged, f"probe.{name}", settings, force_add=True)
+            OmegaConf.update(merged, f"probe.{name}", literal(settings, kept=LOOKED_UP), force_add=True)
     for override in typed:  # what was typed comes last
         if override.key_or_group.split(".")[0] in ("probe", "dataset") and "." in override.key_or_group:
             OmegaConf.update(merged, override.key_or_group, override.value(), force_add=True)

@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from lowres_ssl.config import RunsConfig, read_config
 from lowres_ssl.ledger import ledger
 from lowres_ssl.pruning import leftovers, remove
+from lowres_ssl.tables.formats import comma_separated_frame
 from lowres_ssl.terminal import bytes_of, columns, in_words
 
 SHOWN = ["run", "title", "state", "split", "recipe", "backbone", "image_size", "epochs"]
@@ -28,7 +29,7 @@ def main(cfg: DictConfig) -> None:
         print(f"note: {problem}", file=sys.stderr)
     match config.format.name:
         case "csv":
-            print(frame.to_csv(index=False), end="")
+            print(comma_separated_frame(frame), end="")
         case "json":
             print(frame.to_json(orient="records", indent=2, force_ascii=False))
         case _ if frame.empty:

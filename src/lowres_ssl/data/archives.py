@@ -108,8 +108,9 @@ def zip_entries(archive: Path, file: zipfile.ZipFile) -> Iterator[Entry]:
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # others unpack without a bound
             raise names.refused(info.filename, "compressed in an unusual way")
         # Names in a zip may have been written on Windows.
-        name = names.checked(info.filename.replace("\\", "/"), is_folder=info.is_dir())
-        if not info.is_dir():
+        is_folder = info.filename.endswith("/")  # `is_dir` stumbles over a name without a letter
+        name = names.checked(info.filename.replace("\\", "/"), is_folder=is_folder)
+        if not is_folder:
             yield Entry(name, info.file_size, partial(file.open, info))
 
 

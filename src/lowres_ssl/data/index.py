@@ -14,6 +14,7 @@ from typing import Any
 from PIL import Image, UnidentifiedImageError
 
 from lowres_ssl.atomic import write_json
+from lowres_ssl.data.decode import FORMATS
 from lowres_ssl.data.parallel import in_threads
 from lowres_ssl.data.records import Catalogue, Record
 from lowres_ssl.data.sources import Listing, Source, images_below, resolve_root
@@ -192,7 +193,7 @@ def read_header(path: Path) -> Header:
             if not file.tell():
                 return Header(0, 0, "", "the file is empty")
             file.seek(0)
-            with Image.open(file) as image:
+            with Image.open(file, formats=FORMATS) as image:
                 width, height = image.size
                 # Asking a PNG for its EXIF data would decode it whole, and its orientation is next to never set.
                 sideways = image.format != "PNG" and image.getexif().get(ORIENTATION, 1) >= 5
@@ -204,7 +205,7 @@ def read_header(path: Path) -> Header:
 def describe(error: Exception) -> str:
     """Why Pillow could not read a file, in a few words."""
     if isinstance(error, UnidentifiedImageError):
-        return "its content is no image"
+        return f"its content is none of {', '.join(FORMATS)}"
     if isinstance(error, Image.DecompressionBombError):
         return f"it has more pixels than Pillow's limit of {2 * (Image.MAX_IMAGE_PIXELS or 0):,}"
     if isinstance(error, OSError) and error.strerror:
