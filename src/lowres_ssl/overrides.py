@@ -80,7 +80,7 @@ def check_overrides(overrides: list[str]) -> None:
             )
         if name in CHOSEN_ONCE and "[" in value:
             raise ConfigError(
-                f"{override}: got a list, wanted one name, such as {name}=NAME; type -m {name}=a,b for a sweep"
+                f"{override}: got several values, or a list of one, wanted {name}=NAME; type -m {name}=a,b for a sweep"
             )
         if name in OF_HYDRA:
             raise ConfigError(f"{name}: where things are written is said by output_dir=FOLDER; leave it out")

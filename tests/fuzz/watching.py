@@ -18,7 +18,7 @@ from hypothesis.strategies import SearchStrategy
 from lowres_ssl.errors import UserError
 
 LONGEST = 30  # seconds of computing for one example: anything above is a hang, on a busy machine as well
-ROUND = 300  # examples between two looks at the clock
+ROUND = 50  # examples between two looks at the clock
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 CHANGES = ("os.mkdir", "os.rename", "os.link", "os.symlink", "os.remove", "os.rmdir", "os.truncate", "os.chmod")
 # What no file that is read may lead to.

@@ -22,7 +22,7 @@ def everything_in(folder: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize(
     ("overrides", "parts"),
     [
-        (["dataset=[phantom]"], ["dataset=[phantom]: got a list", "dataset=NAME"]),
+        (["dataset=[phantom]"], ["dataset=[phantom]: got several values, or a list of one", "dataset=NAME"]),
         (["hydra.run.dir=elsewhere"], ["hydra.run.dir", "output_dir=FOLDER"]),
         (["hydra.output_subdir=.hydra"], ["hydra.output_subdir", "output_dir=FOLDER"]),
         (["+probe.typo.k=1"], ["unknown key 'probe.typo'", "probe=[knn,linear]"]),
