@@ -111,3 +111,17 @@ def test_neither_secrets_nor_names_of_patients_and_images_are_written(
     refused(
         lowres_ssl("evaluate", f"run={run}", "probe.knn.k=4"), 3, "hashed with a key that is not in", "dataset.root="
     )
+
+
+def test_run_that_somebody_else_made_looks_nothing_up_in_our_environment(
+    lowres_ssl: Command, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOME_SERVICE_TOKEN", CANARY)
+    content = json.loads((trained / "run.json").read_text())
+    content["config"]["dataset"]["title"] = content["title"] = "${oc.env:SOME_SERVICE_TOKEN}"
+    (trained / "run.json").write_text(json.dumps(content))
+    answer = lowres_ssl("evaluate", f"run={trained}", "probe=[knn]", "probe.knn.k=3")
+    assert answer.code == 0, answer.err
+    assert any(b"${oc.env:SOME_SERVICE_TOKEN}" in each for each in everything_in(trained).values())
+    assert CANARY not in answer.out + answer.err
+    assert not [name for name, each in everything_in(tmp_path).items() if CANARY.encode() in each]
