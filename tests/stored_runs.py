@@ -1,5 +1,6 @@
 """Stored runs with made-up predictions, so that whatever reads results is tested without training."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from lowres_ssl.metrics import score
 from lowres_ssl.runs import digest, run_for, write_result
+from lowres_ssl.stored import WRITTEN
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "knn": {"k": 200, "vote": "uniform", "temperature": 0.1, "metric": "euclidean", "encoder": "selected"},
@@ -182,3 +184,9 @@ def right_for(labels: NDArray[np.int64], classes: int, random: np.random.Generat
     predictions = labels.copy()
     predictions[wrong] = (labels[wrong] + 1) % classes
     return predictions
+
+
+def as_version_1(path: Path) -> str:
+    """The text of a sealed result as the first version would have written it: without a seal."""
+    text = path.read_text().replace(f'"schema": {WRITTEN["result"]}', '"schema": 1')
+    return re.sub(r',\n  "sha256": "[0-9a-f]{64}"', "", text)

@@ -13,7 +13,6 @@ import pytest
 
 from lowres_ssl.errors import CheckpointError, DataError
 from lowres_ssl.runs import (
-    SCHEMA_VERSION,
     Run,
     check_writable,
     digest,
@@ -24,6 +23,7 @@ from lowres_ssl.runs import (
     run_for,
     write_result,
 )
+from lowres_ssl.stored import WRITTEN
 
 IDENTITY = {"seed": 0, "images": {"digest": "ab", "mean": [0.5, 0.25]}, "training": {"epochs": 250}}
 DAMAGE = {
@@ -106,10 +106,10 @@ def test_result_folder_is_that_of_the_probe_and_its_settings(run: Run) -> None:
 def test_run_is_unfinished_from_its_start_to_its_finish(run: Run) -> None:
     assert run.read() is None
     run.start({"method": "vicreg", "identity": IDENTITY})
-    assert run.read() == {"schema": SCHEMA_VERSION, "finished": False, "method": "vicreg", "identity": IDENTITY}
+    assert run.read() == {"schema": WRITTEN["run"], "finished": False, "method": "vicreg", "identity": IDENTITY}
     run.finish(epochs=250, commit=None)
     assert run.read() == {
-        "schema": SCHEMA_VERSION,
+        "schema": WRITTEN["run"],
         "finished": True,
         "method": "vicreg",
         "identity": IDENTITY,
@@ -244,7 +244,7 @@ def test_result_is_read_back_with_its_predictions(run: Run) -> None:
     assert read_result(folder) is None
     arrays = {"test_ids": np.array(["ä/1.png", "b/2.png"]), "test_scores": np.eye(2, dtype=np.float32)}
     write_result(folder, {"probe": "knn", "test": {"accuracy": 0.5}}, arrays)
-    result = {"schema": SCHEMA_VERSION, "probe": "knn", "test": {"accuracy": 0.5}}
+    result = {"schema": WRITTEN["result"], "probe": "knn", "test": {"accuracy": 0.5}}
     assert read_result(folder) == result | {"predictions_sha256": file_hash(folder / "predictions.npz")}
     with np.load(folder / "predictions.npz", allow_pickle=False) as stored:
         assert sorted(stored) == sorted(arrays)
@@ -303,8 +303,10 @@ def test_folder_in_the_place_of_a_file_is_damage(run: Run) -> None:
 
 def test_other_schema_says_that_another_version_wrote_it(run: Run) -> None:
     run.start({})
-    (run.folder / "run.json").write_text(json.dumps({"schema": SCHEMA_VERSION + 1}))
-    with pytest.raises(CheckpointError, match=f"not of schema {SCHEMA_VERSION}, written by another version"):
+    (run.folder / "run.json").write_text(json.dumps({"schema": WRITTEN["run"] + 1}))
+    with pytest.raises(
+        CheckpointError, match="wanted version 1, written by a newer lowres-ssl; use that one, or type its"
+    ):
         run.read()
 
 

@@ -11,8 +11,9 @@ from importlib import import_module
 from typing import NoReturn
 
 from lowres_ssl import __version__
+from lowres_ssl.errors import ConfigError
 from lowres_ssl.interruption import terminate
-from lowres_ssl.overrides import place_filters, quote_texts
+from lowres_ssl.overrides import check_overrides, place_filters, quote_texts
 
 COMMANDS = {
     "pretrain": "pre-train an encoder on your images, then score it",
@@ -106,7 +107,12 @@ def dispatch() -> None:
     command, overrides = arguments[0], arguments[1:]
     if command not in COMMANDS:
         stop(f"unknown command {command!r}: wanted one of {', '.join(COMMANDS)}{did_you_mean(command)}", 2)
-    sys.argv = [sys.argv[0], *quote_texts(place_filters(command, overrides))]
+    overrides = place_filters(command, overrides)
+    try:
+        check_overrides(overrides)
+    except ConfigError as error:
+        stop(str(error), error.exit_code)
+    sys.argv = [sys.argv[0], *quote_texts(overrides)]
     if command in LISTING:
         # A closed pipe (`lowres-ssl runs | head`) is the reader's choice, not a crash. Training must not die of it.
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)

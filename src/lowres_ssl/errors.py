@@ -7,10 +7,19 @@ is raised is a defect of ours and shows its traceback (exit code 1).
 from typing import ClassVar
 
 
+def in_one_line(text: str) -> str:
+    """The text with what would break the line, move the cursor or is no letter written as Python writes it: names of
+    files may hold anything."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+
+
 class UserError(Exception):
     """Something the user can put right."""
 
     exit_code: ClassVar[int] = 1
+
+    def __str__(self) -> str:
+        return in_one_line(super().__str__())
 
 
 class ConfigError(UserError):

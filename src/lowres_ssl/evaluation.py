@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lowres_ssl.classifier import TrainedClassifier
 from lowres_ssl.config import Experiment, plain
+from lowres_ssl.data.pseudonyms import pseudonyms_for
 from lowres_ssl.data.records import Catalogue
 from lowres_ssl.data.splits import Split
 from lowres_ssl.device import Compute
@@ -195,15 +196,17 @@ def evaluate_one(
         "config": plain(config),
         **provenance(compute.describe()),
     }
+    pseudonyms = pseudonyms_for(catalogue.root, Path(config.store_dir))
     arrays: dict[str, np.ndarray[Any, Any]] = {}
     for side, predicted, scores in (
         ("test", prediction.test, prediction.test_scores),
         ("validation", prediction.validation, prediction.validation_scores),
     ):
         records = [catalogue.records[row] for row in rows[side]]
+        ids = [pseudonyms.image(record.id) if config.hash_ids else record.id for record in records]
         arrays |= {
-            f"{side}_ids": np.array([record.id for record in records], dtype=np.str_),
-            f"{side}_groups": np.array([record.group or "" for record in records], dtype=np.str_),
+            f"{side}_ids": np.array(ids, dtype=np.str_),
+            f"{side}_groups": np.array([pseudonyms.patient(record.group) for record in records], dtype=np.str_),
             f"{side}_labels": labels[side],
             f"{side}_predictions": predicted,
             f"{side}_scores": np.asarray(scores, dtype=np.float32),

@@ -107,6 +107,7 @@ class Experiment:
     precision: Precision = MISSING
     label_fraction: list[float] = MISSING
     label_draws: int = MISSING
+    hash_ids: bool = MISSING
     force: bool = MISSING
 
 

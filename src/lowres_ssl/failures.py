@@ -20,7 +20,19 @@ from lowres_ssl.keys import known_keys
 CRASH, USAGE, DATA = 1, 2, 3
 # What is wrong with a place rather than with the program.
 PLACE = frozenset(
-    [errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOSPC, errno.EROFS, errno.EDQUOT]
+    [
+        *(
+            errno.EACCES,
+            errno.EPERM,
+            errno.EEXIST,
+            errno.ENOTDIR,
+            errno.EISDIR,
+            errno.ENOSPC,
+            errno.EROFS,
+            errno.EDQUOT,
+        ),
+        *(errno.ENAMETOOLONG, errno.ELOOP),
+    ]
 )
 # PyTorch's words, on a GPU and on a CPU, and those of CUDA's libraries.
 OUT_OF_MEMORY = "out of memory|can't allocate memory|STATUS_ALLOC_FAILED"
@@ -37,7 +49,7 @@ def describe(error: BaseException, command: str, cfg: DictConfig | None = None) 
         return str(error), error.exit_code
     if isinstance(error, MissingConfigException):
         return missing_choice(str(error), command), USAGE
-    if isinstance(error, ValueError) and "Config group override must be" in str(error):
+    if isinstance(error, ValueError) and str(error).startswith("Config group override"):
         return f"{', '.join(GROUPS)} and probe: wanted the name of a choice, such as method=vicreg", USAGE
     if isinstance(error, ConfigCompositionException | HydraException | OmegaConfBaseException):
         return composition(error, command), USAGE

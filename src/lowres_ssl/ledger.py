@@ -7,7 +7,7 @@ import pandas as pd
 
 from lowres_ssl.collapse import has_collapsed
 from lowres_ssl.errors import CheckpointError
-from lowres_ssl.runs import Run, digest, find_runs
+from lowres_ssl.runs import Run, digest, entry_in, find_runs
 
 RUN_COLUMNS = (
     "run",
@@ -74,6 +74,7 @@ def ledger(output_dir: Path) -> tuple[pd.DataFrame, list[str]]:
 def about_run(run: Run, description: dict[str, Any]) -> dict[str, Any]:
     wanted = description.get("epochs_wanted", 0)
     about = {column: description.get(column) for column in RUN_COLUMNS}
+    about |= {key: description[key] for key in ("dataset", "method", "backbone", "image_size", "precision", "seed")}
     state = "finished" if description["finished"] else f"epoch {run.epochs_done()} of {wanted}"
     split = description["split"]
     return about | {
@@ -84,7 +85,7 @@ def about_run(run: Run, description: dict[str, Any]) -> dict[str, Any]:
         "split_seed": split["seed"],
         "split_digest": split["digest"],
         "made": made(description),
-        "entry": description.get("entry", description.get("method")),
+        "entry": entry_in(description),
     }
 
 

@@ -21,7 +21,6 @@ import json
 import re
 import shutil
 import tempfile
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -33,12 +32,12 @@ import numpy as np
 from lowres_ssl.atomic import previous_of, replacing, write_text
 from lowres_ssl.errors import CheckpointError, DataError
 from lowres_ssl.leases import Hold, held
-from lowres_ssl.sealed import unsealed, write_sealed
+from lowres_ssl.sealed import write_sealed
+from lowres_ssl.stored import WRITTEN, Stored, read_json
 
-SCHEMA_VERSION = 2
-UNSEALED_VERSION = 1  # the same without checksums
 KINDS = ("pretrain", "evaluate")
 Which = Literal["selected", "last"]
+LONGEST_LABEL = 60  # letters: with all of them a folder has a name that every file system takes
 RETRAIN = "type its pretrain command again with force=true"
 
 
@@ -93,7 +92,7 @@ class Run:
 
     def read(self) -> dict[str, Any] | None:
         """What `run.json` says; None if there is none."""
-        return read_json(self.folder / "run.json", RETRAIN)
+        return read_json(self.folder / "run.json", "run", RETRAIN)
 
     def description(self) -> dict[str, Any]:
         """What `run.json` says of a run that must be there. Raises `CheckpointError` if it is not."""
@@ -106,13 +105,13 @@ class Run:
 
     def start(self, description: Mapping[str, Any]) -> None:
         """Say what the run is. It counts as unfinished."""
-        write_sealed(self.folder / "run.json", {"schema": SCHEMA_VERSION, "finished": False, **description})
+        write_sealed(self.folder / "run.json", {"schema": WRITTEN["run"], "finished": False, **description})
 
     def finish(self, **outcome: Any) -> None:
         """The encoder is there: the run is finished, and what only resuming needed goes."""
         encoders = {path.name: file_hash(path) for path in sorted(self.folder.glob("encoder*.safetensors"))}
         files = {path.name: file_hash(path) for path in (self.history, self.classifier) if path.exists()}
-        whole = {"schema": SCHEMA_VERSION, "encoders": encoders, "files": files, "finished": True}
+        whole = {"schema": WRITTEN["run"], "encoders": encoders, "files": files, "finished": True}
         write_sealed(self.folder / "run.json", self.description() | outcome | whole)
         self.forget_checkpoints()
 
@@ -149,7 +148,7 @@ class Run:
         except CheckpointError:  # a damaged one is of no use to others
             description = None
         if description is not None:
-            write_sealed(self.folder / "run.json", description | {"finished": False})
+            write_sealed(self.folder / "run.json", description | {"schema": WRITTEN["run"], "finished": False})
         for path in self.folder.iterdir() if self.folder.exists() else ():
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
@@ -167,8 +166,8 @@ class Run:
     def epochs_done(self) -> int:
         """How many epochs `history.csv` tells of."""
         try:
-            text = self.history.read_text(encoding="utf-8")
-        except (OSError, ValueError):
+            text = self.history.read_text(encoding="utf-8", errors="replace")
+        except OSError:
             return 0
         return max(0, len(text.splitlines()) - 1)
 
@@ -190,16 +189,20 @@ def entry_in(description: Mapping[str, Any]) -> str:
 
 
 def read_predictions(folder: Path) -> dict[str, np.ndarray[Any, Any]]:
-    """The arrays that `write_result` stored. Raises `CheckpointError` if they are not as they were written."""
-    path = folder / "predictions.npz"
+    """The arrays that `write_result` stored. Raises `CheckpointError` if they are not as they were written, or for a
+    name that is looked up and not among them."""
+    path, repair = folder / "predictions.npz", remake(folder)
     written = (read_result(folder) or {}).get("predictions_sha256")
-    if written is not None and file_hash(path, remake(folder)) != written:
-        raise CheckpointError(f"{path}: not what its result was made from, or damaged; {remake(folder)}")
+    if written is not None and file_hash(path, repair) != written:
+        raise CheckpointError(f"{path}: not what its result was made from, or damaged; {repair}")
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return dict(arrays)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise CheckpointError(f"{path}: cannot be read ({error}); {remake(folder)}") from error
+        # Opened here, since NumPy would leave it open when it is no zip.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            stored = Stored(arrays)
+    except Exception as error:  # whatever the readers of zip and of arrays stumble over, the file is the cause
+        raise CheckpointError(f"{path}: cannot be read ({error}); {repair}") from error
+    stored.path, stored.repair = path, repair
+    return stored
 
 
 def remake(folder: Path) -> str:
@@ -224,7 +227,7 @@ def file_hash(path: Path, repair: str = RETRAIN) -> str:
 
 def run_for(output_dir: Path, kind: str, labels: Sequence[str], identity: Mapping[str, Any]) -> Run:
     """The run that is what `identity` says; `labels` (data set, method, ...) are for the reader of its name."""
-    parts = [re.sub(r"[^A-Za-z0-9._]+", "_", label) for label in labels]
+    parts = [re.sub(r"[^A-Za-z0-9._]+", "_", label)[:LONGEST_LABEL] for label in labels]
     return Run(output_dir / kind / "-".join([*parts, digest(identity)[:8]]))
 
 
@@ -245,31 +248,12 @@ def write_result(folder: Path, result: Mapping[str, Any], predictions: Mapping[s
     with replacing(path) as file:
         np.savez_compressed(file, allow_pickle=False, **predictions)
     own = {"predictions_sha256": file_hash(path, remake(folder))}
-    write_sealed(folder / "result.json", {"schema": SCHEMA_VERSION, **result, **own})
+    write_sealed(folder / "result.json", {"schema": WRITTEN["result"], **result, **own})
 
 
 def read_result(folder: Path) -> dict[str, Any] | None:
     """What `result.json` in `folder` says; None if there is none. Raises `CheckpointError` if it is damaged."""
-    return read_json(folder / "result.json", remake(folder))
-
-
-def read_json(path: Path, repair: str) -> dict[str, Any] | None:
-    """What a sealed file of this schema says, or one of the schema before, which had no seal; None if there is none.
-
-    Raises `CheckpointError`, which ends with `repair`.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        schema = content.get("schema") if isinstance(content, dict) else None
-        if schema == SCHEMA_VERSION:
-            return unsealed(content)
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path}: cannot be read ({error}); {repair}") from error
-    if schema != UNSEALED_VERSION:
-        raise CheckpointError(f"{path}: not of schema {SCHEMA_VERSION}, written by another version; {repair}")
-    return dict(content)
+    return read_json(folder / "result.json", "result", remake(folder))
 
 
 def check_writable(output_dir: Path) -> None:

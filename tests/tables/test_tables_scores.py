@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from made_tables import bold_in, config_of, line_of, table_of
 from sklearn.metrics import accuracy_score, f1_score
-from stored_runs import made_up_run
+from stored_runs import as_version_1, made_up_run
 
 from lowres_ssl.errors import CheckpointError, ConfigError
-from lowres_ssl.runs import SCHEMA_VERSION, read_predictions
+from lowres_ssl.runs import read_predictions
 from lowres_ssl.sealed import write_sealed
 
 METHODS = ("dcl", "simclr", "simsiam", "vicreg")
@@ -215,7 +215,7 @@ def test_planted_run_is_refused(tmp_path: Path, planted: dict[str, object]) -> N
 def test_planted_nan_is_refused(tmp_path: Path) -> None:
     full(tmp_path, dataset="phantom")
     path = next(tmp_path.rglob("phantom-vicreg-*/knn-*/result.json"))
-    unsealed = path.read_text().replace(f'"schema": {SCHEMA_VERSION}', '"schema": 1')  # as an earlier version wrote it
+    unsealed = as_version_1(path)
     path.write_text(re.sub(r'"weighted_f1": [0-9.]+', '"weighted_f1": NaN', unsealed, count=1))
     with pytest.raises(CheckpointError, match="weighted_f1 is nan"):
         table_of("paper2", tmp_path)

@@ -87,7 +87,7 @@ def obtain_held(plan: Plan, material: Material, probe: Any, run: Run, identity: 
         run.checked_encoder()
         run.forget_checkpoints()  # of a process that was killed between the two
         note_history(run)
-        keep_split(run, material)
+        keep_split(run, config, material)
         say(f"{run.name}: finished already; force=true trains it again")
         return run
     started = {} if plan.source is None else plan.source.handed_on()

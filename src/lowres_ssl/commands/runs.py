@@ -13,6 +13,7 @@ from lowres_ssl.collapse import MEANING
 from lowres_ssl.config import RunsConfig, read_config
 from lowres_ssl.ledger import ledger
 from lowres_ssl.pruning import leftovers, remove
+from lowres_ssl.tables.formats import comma_separated_frame
 from lowres_ssl.terminal import bytes_of, columns, in_words
 
 SHOWN = ["run", "title", "state", "split", "recipe", "backbone", "image_size", "epochs"]
@@ -29,7 +30,7 @@ def main(cfg: DictConfig) -> None:
         print(f"note: {problem}", file=sys.stderr)
     match config.format.name:
         case "csv":
-            print(frame.to_csv(index=False), end="")
+            print(comma_separated_frame(frame), end="")
         case "json":
             print(frame.to_json(orient="records", indent=2, force_ascii=False))
         case _ if frame.empty:

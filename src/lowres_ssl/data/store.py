@@ -28,9 +28,9 @@ from lowres_ssl.data.records import Catalogue, Record
 from lowres_ssl.errors import DataError
 from lowres_ssl.leases import held
 from lowres_ssl.sealed import unsealed, write_sealed
+from lowres_ssl.stored import WRITTEN
 from lowres_ssl.terminal import say
 
-SCHEMA_VERSION = 1
 SPARE_BYTES = 64 * 2**20  # left free on the disk
 
 
@@ -57,7 +57,7 @@ def storage_size_for(catalogue: Catalogue, image_size: int) -> int:
 def store_folder(catalogue: Catalogue, *, colour: bool, storage_size: int, store_dir: Path) -> Path:
     """Where the decoded images are, or would be."""
     key = key_of(catalogue.records + catalogue.unlabelled, colour, storage_size)
-    name = re.sub(r"[^A-Za-z0-9._-]+", "_", catalogue.name)
+    name = re.sub(r"[^A-Za-z0-9._-]+", "_", catalogue.name)[:60]
     return store_dir / f"{name}-{storage_size}px-{key[:8]}"
 
 
@@ -78,13 +78,14 @@ def open_store(
     records = catalogue.records + catalogue.unlabelled
     key = key_of(records, colour, storage_size)
     folder = store_folder(catalogue, colour=colour, storage_size=storage_size, store_dir=store_dir)
-    meta = read_meta(folder, key)
+    meta = of_these(records, read_meta(folder, key))
     if meta is None:
         if folder.exists():
             say(f"note: {folder}: the decoded images are damaged, or of an earlier version; decoded anew")
         try:
             with held(folder, f"decoded images of {catalogue.name}"):
-                meta = read_meta(folder, key)  # another process may have made them while this one waited
+                # Another process may have made them while this one waited.
+                meta = of_these(records, read_meta(folder, key))
                 if meta is None:
                     build(folder, key, records, colour, storage_size, skip_unreadable, progress)
         except OSError as error:
@@ -92,7 +93,7 @@ def open_store(
                 f"{folder}: the decoded images could not be written ({error.strerror or error}); "
                 "name another place with output_dir=FOLDER"
             ) from error
-        meta = meta or read_meta(folder, key)
+        meta = meta or of_these(records, read_meta(folder, key))
     if meta is None:
         raise DataError(f"{folder}: the decoded images are damaged again after writing them; check the disk")
     dropped: dict[str, str] = meta["dropped"]
@@ -130,7 +131,7 @@ def unreadable(record: Record, reason: str) -> DataError:
 
 
 def key_of(records: tuple[Record, ...], colour: bool, size: int) -> str:
-    content = [SCHEMA_VERSION, DECODER_VERSION, colour, size, [[record.id, record.sha256] for record in records]]
+    content = [WRITTEN["store"], DECODER_VERSION, colour, size, [[record.id, record.sha256] for record in records]]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
@@ -138,14 +139,14 @@ def read_meta(folder: Path, key: str) -> dict[str, Any] | None:
     """What `store.json` says; None if the store is not there, is another's, or does not hold what it should."""
     try:
         meta = unsealed(json.loads((folder / "store.json").read_text(encoding="utf-8")))
-        if meta["schema"] != SCHEMA_VERSION or meta["key"] != key:
+        if meta["schema"] != WRITTEN["store"] or meta["key"] != key:
             return None
         images = np.load(folder / "images.npy", mmap_mode="r")
         whole = images.offset + images.nbytes == (folder / "images.npy").stat().st_size
         fits = list(images.shape) == meta["shape"] and len(meta["ids"]) == len(meta["sizes"]) == len(images)
         fits = fits and images.dtype == np.uint8 and isinstance(meta["dropped"], dict)
         return meta if whole and fits and checksum_of(folder / "images.npy") == meta["crc32"] else None
-    except (OSError, ValueError, KeyError, TypeError, EOFError, RecursionError):
+    except Exception:  # whatever the readers of JSON and of arrays stumble over, it is made anew
         return None
 
 
@@ -162,6 +163,16 @@ def checksum_of_version(path: Path, _inode: int, _size: int, _mtime_ns: int) -> 
         while block := file.read(2**22):
             checksum = zlib.crc32(block, checksum)
     return checksum
+
+
+def of_these(records: tuple[Record, ...], meta: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The same; None if its rows are not those of the records, or a size is none: then somebody else wrote it."""
+    if meta is None or [record.id for record in records if record.id not in meta["dropped"]] != meta["ids"]:
+        return None
+    sizes = [side for size in meta["sizes"] if isinstance(size, list) and len(size) == 2 for side in size]
+    whole = all(type(side) is int and 0 <= side < 2**31 for side in sizes)
+    reasons = all(isinstance(reason, str) for reason in meta["dropped"].values())
+    return meta if whole and reasons and len(sizes) == 2 * len(meta["ids"]) else None
 
 
 def build(
@@ -203,7 +214,7 @@ def build(
             images = closed_up(temporary, images, list(sizes))
         images.flush()
         meta = {
-            "schema": SCHEMA_VERSION,
+            "schema": WRITTEN["store"],
             "key": key,
             "shape": list(images.shape),
             "ids": [records[row].id for row in sizes],

@@ -3,7 +3,10 @@
 import csv
 import io
 import re
+import unicodedata
 from collections.abc import Sequence
+
+import pandas as pd
 
 from lowres_ssl.collapse import MEANING
 from lowres_ssl.tables import COLLAPSED, UNRELIABLE, Table, Text
@@ -117,11 +120,17 @@ def comma_separated(table: Table) -> str:
 
 
 def neutral(value: object) -> object:
-    """A text in one line, with an apostrophe before what a spreadsheet would compute; numbers as they are."""
+    """A text in one line, with an apostrophe before what a spreadsheet would compute; numbers as they are. The signs
+    count in their wide forms as well, which some spreadsheets read like the others."""
     if not isinstance(value, str):
         return value
     text = one_line(value)
-    return f"'{text}" if text.startswith(FORMULA) else text
+    return f"'{text}" if unicodedata.normalize("NFKC", text[:1]).startswith(FORMULA) else text
+
+
+def comma_separated_frame(frame: pd.DataFrame) -> str:
+    """As `comma_separated`, of a frame; its heads are ours."""
+    return str(frame.map(neutral).to_csv(index=False))
 
 
 def footer(table: Table) -> list[str]:
