@@ -1,6 +1,7 @@
 """Every stored format says its version: this one and older ones that are understood are read, others refused (4)."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,14 @@ import pytest
 import torch
 from stored_runs import made_up_run
 
+from lowres_ssl.atomic import write_json
 from lowres_ssl.checkpoint import load_tensors, save_tensors
 from lowres_ssl.data.pseudonyms import Pseudonyms
 from lowres_ssl.errors import CheckpointError
 from lowres_ssl.findings import findings
 from lowres_ssl.ledger import ledger
 from lowres_ssl.runs import Run, read_predictions, read_result, write_result
+from lowres_ssl.sealed import SEAL, write_sealed
 from lowres_ssl.selection import Filters, columns_of
 from lowres_ssl.stored import OLDEST, WRITTEN, read_json
 from lowres_ssl.tuning import read_tuned, write_tuned
@@ -24,7 +27,9 @@ PSEUDONYMS = Pseudonyms(bytes(32))
 
 
 def set_version(path: Path, key: str, version: object) -> None:
-    path.write_text(json.dumps(json.loads(path.read_text()) | {key: version}))
+    """What a writer of that version would have left: the first one had no seal."""
+    content = {name: value for name, value in json.loads(path.read_text()).items() if name != SEAL} | {key: version}
+    (write_json if version == 1 else write_sealed)(path, content)
 
 
 def run_json(folder: Path) -> tuple[Path, Callable[[], Any]]:
@@ -66,8 +71,9 @@ def test_reader_takes_its_own_version_and_those_it_understands(tmp_path: Path, k
         read()
     assert caught.value.exit_code == 4
     assert str(path) in str(caught.value)
-    # What to do: a command, or a folder to remove so that the command makes it anew.
-    assert any(word in str(caught.value) for word in ("type its pretrain command", "type lowres-ssl", "remove "))
+    assert any(
+        word in str(caught.value) for word in ("type its pretrain command", "type lowres-ssl", "type the command")
+    )
 
 
 def test_every_version_has_an_oldest_that_is_not_newer() -> None:
