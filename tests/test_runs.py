@@ -305,7 +305,7 @@ def test_other_schema_says_that_another_version_wrote_it(run: Run) -> None:
     run.start({})
     (run.folder / "run.json").write_text(json.dumps({"schema": WRITTEN["run"] + 1}))
     with pytest.raises(
-        CheckpointError, match="wanted version 1, written by a newer lowres-ssl; use that one, or type its"
+        CheckpointError, match="wanted versions 1 to 2, written by a newer lowres-ssl; use that one, or type its"
     ):
         run.read()
 

@@ -71,9 +71,7 @@ def test_reader_takes_its_own_version_and_those_it_understands(tmp_path: Path, k
         read()
     assert caught.value.exit_code == 4
     assert str(path) in str(caught.value)
-    assert any(
-        word in str(caught.value) for word in ("type its pretrain command", "type lowres-ssl", "type the command")
-    )
+    assert re.search("type (its pretrain|lowres-ssl|the) ", str(caught.value))
 
 
 def test_every_version_has_an_oldest_that_is_not_newer() -> None:
@@ -140,13 +138,13 @@ def test_results_whose_patients_are_divided_otherwise_are_still_refused(tmp_path
     ],
 )
 def test_value_of_another_type_is_named(tmp_path: Path, content: dict[str, Any], what: str) -> None:
-    (tmp_path / "run.json").write_text(json.dumps({"schema": WRITTEN["run"], **content}))
+    write_sealed(tmp_path / "run.json", {"schema": WRITTEN["run"], **content})
     with pytest.raises(CheckpointError, match=f"run.json: {what}; mend it"):
         read_json(tmp_path / "run.json", "run", "mend it")
 
 
 def test_key_that_is_missing_is_named_where_it_is_read(tmp_path: Path) -> None:
-    (tmp_path / "run.json").write_text(json.dumps({"schema": WRITTEN["run"], "split": {"kind": "random"}}))
+    write_sealed(tmp_path / "run.json", {"schema": WRITTEN["run"], "split": {"kind": "random"}})
     stored = read_json(tmp_path / "run.json", "run", "mend it")
     assert stored is not None
     with pytest.raises(CheckpointError, match=r"run\.json: digest is missing, .*; mend it"):

@@ -27,7 +27,8 @@ from lowres_ssl.data.store import open_store
 from lowres_ssl.features import store_features, stored
 from lowres_ssl.findings import findings
 from lowres_ssl.ledger import ledger
-from lowres_ssl.runs import find_runs
+from lowres_ssl.runs import file_hash, find_runs
+from lowres_ssl.sealed import write_sealed
 from lowres_ssl.selection import Filters, columns_of
 from lowres_ssl.tuning import all_tuned, best_of, table_1
 
@@ -61,7 +62,11 @@ def read_runs(example: tuple[str, bytes], folder: Path) -> None:
     name, content = example
     output_dir = folder / "outputs"
     shutil.copytree(runs_written(), output_dir)
-    next(iter(sorted(output_dir.rglob(name)))).write_bytes(content)
+    path = next(iter(sorted(output_dir.rglob(name))))
+    path.write_bytes(content)
+    if name == "predictions.npz":  # as its result would have it
+        result = json.loads((path.parent / "result.json").read_text())
+        write_sealed(path.parent / "result.json", result | {"predictions_sha256": file_hash(path)})
     with watched(folder):
         frame, _ = ledger(output_dir)
         if not frame.empty:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from damage import sealed_text
 from hydra import compose, initialize_config_module
 from stored_runs import made_up_run
 from stored_targets import open_again, stores_written
@@ -17,7 +18,8 @@ from lowres_ssl.data.archives import unpack
 from lowres_ssl.errors import CheckpointError, DataError
 from lowres_ssl.failures import describe
 from lowres_ssl.ledger import ledger
-from lowres_ssl.runs import Run, read_predictions
+from lowres_ssl.runs import Run, read_predictions, write_result
+from lowres_ssl.sealed import write_sealed
 
 
 def test_run_that_does_not_say_its_method_is_a_note(tmp_path: Path) -> None:
@@ -25,7 +27,7 @@ def test_run_that_does_not_say_its_method_is_a_note(tmp_path: Path) -> None:
     path = made_up_run(tmp_path).parent / "run.json"
     content = json.loads(path.read_text())
     del content["method"]
-    path.write_text(json.dumps(content))
+    write_sealed(path, content)
     frame, problems = ledger(tmp_path)
     assert frame.empty
     assert len(problems) == 1
@@ -56,7 +58,7 @@ def test_store_that_somebody_else_wrote_is_made_anew(tmp_path: Path, name: str) 
     else:
         content["dropped"] = {content["ids"].pop(): 3}
         content["sizes"].pop()
-    open_again(("store.json", json.dumps(content).encode()), tmp_path)
+    open_again(("store.json", sealed_text(content)), tmp_path)
 
 
 def test_history_that_is_no_text_is_counted(tmp_path: Path) -> None:
@@ -91,8 +93,8 @@ def test_prediction_of_a_class_that_is_none_is_damage(tmp_path: Path) -> None:
     with np.load(folder / "predictions.npz") as file:
         arrays = dict(file)
     arrays["test_predictions"] = arrays["test_predictions"] + 100
-    with (folder / "predictions.npz").open("wb") as sink:
-        np.savez(sink, allow_pickle=False, **arrays)
+    result = json.loads((folder / "result.json").read_text())
+    write_result(folder, result, arrays)
     made_up_run(tmp_path, seed=1, images=12)
     from lowres_ssl.findings import findings
     from lowres_ssl.selection import Filters, columns_of
