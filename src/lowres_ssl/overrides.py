@@ -21,6 +21,7 @@ PATH_KEYS = frozenset(
         "dataset.archive",
         "dataset.unlabelled",
         "figure.samples.root",
+        "input.images",
     ]
 )
 # Free text, in which `~` is a letter like any other.
@@ -46,14 +47,18 @@ FILTERS = frozenset(
 )
 OF_RUNS = frozenset(["dataset", "method", "entry", "recipe", "backbone", "image_size", "split", "split_seed", "seed"])
 FILTERING = {"tables": FILTERS, "figures": FILTERS, "compare": FILTERS, "tune": OF_RUNS | {"epochs", "precision"}}
+# For the same reason these have what they work on in their section `input`.
+TAKING = {"embed": frozenset(["images"]), "predict": frozenset(["images", "probe"])}
 QUOTED = re.compile(r"""^(['"]).*\1$""", re.DOTALL)
 NULL = frozenset(["null", "None", ""])
 
 
 def place_filters(command: str, overrides: list[str]) -> list[str]:
-    """The overrides with `filters.` before each filter of a command that has them."""
-    filters = FILTERING.get(command, frozenset())
-    return [f"filters.{each}" if each.partition("=")[0] in filters else each for each in overrides]
+    """The overrides with `filters.` before each filter of a command that has them, `input.` before what it works on."""
+    section, keys = (
+        ("input", TAKING[command]) if command in TAKING else ("filters", FILTERING.get(command, frozenset()))
+    )
+    return [f"{section}.{each}" if each.partition("=")[0] in keys else each for each in overrides]
 
 
 def quote_texts(overrides: list[str]) -> list[str]:

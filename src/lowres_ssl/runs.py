@@ -10,7 +10,7 @@
     classifier.safetensors      what a supervised encoder was trained with
     checkpoint.pt               while it is unfinished
     features-*.safetensors      what the encoder makes of every image
-    <probe>-<hash>/             result.json and predictions.npz, one folder a probe and its settings
+    <probe>-<hash>/             result.json, predictions.npz and probe.safetensors, one folder a probe and its settings
     tsne.png
 """
 
@@ -34,6 +34,7 @@ from lowres_ssl.errors import CheckpointError, DataError
 
 SCHEMA_VERSION = 1
 KINDS = ("pretrain", "evaluate")
+FITTED = "probe.safetensors"  # beside a result of all labels: what the probe has learnt
 Which = Literal["selected", "last"]
 RETRAIN = "type its pretrain command again with force=true"
 

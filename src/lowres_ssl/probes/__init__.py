@@ -123,7 +123,7 @@ class Probe(ABC):
 
     def fit_predict(self, features: Features, *, seed: int) -> Prediction:
         """Fit on the training features, choose on validation, predict. The same seed gives the same prediction."""
-        return predicted(self.learn(features, seed=seed), features)
+        return prediction_of(self.learn(features, seed=seed), features)
 
     @abstractmethod
     def learn(self, features: Features, *, seed: int) -> Fitted:
@@ -135,7 +135,7 @@ class Probe(ABC):
         asking them. The same numbers on the same device. Raises `KeyError` if a tensor is missing."""
 
 
-def predicted(fitted: Fitted, features: Features) -> Prediction:
+def prediction_of(fitted: Fitted, features: Features) -> Prediction:
     """What a fitted probe says of the test and the validation features."""
     return Prediction.from_scores(
         fitted.scores(features.test), fitted.scores(features.validation), dict(fitted.details)
