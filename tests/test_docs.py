@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from lowres_ssl.cli import COMMANDS
+
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BIN = Path(sys.executable).parent
@@ -36,7 +38,7 @@ def test_commands_shown_compose(page: Path) -> None:
     for line in sorted(
         line
         for line in lines
-        if re.match(r"lowres-ssl (pretrain|evaluate|tune|data|runs|tables|compare|figures|doctor)\b", line)
+        if re.match(rf"lowres-ssl ({'|'.join(COMMANDS)})\b", line)
     ):
         words = [word for word in line.split(" > ")[0].split()[1:] if word != "-m"]
         # A sweep composes with the first of its values.

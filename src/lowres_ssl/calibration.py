@@ -15,6 +15,7 @@ Labels = NDArray[np.int64]
 BINS = 15
 FLOOR = 1e-6  # a share of the vote may be 0, and has a logarithm only from here on
 COOLEST, HOTTEST = 0.05, 100.0
+FEW = 100
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,8 @@ def calibrate(predictions: Mapping[str, NDArray[Any]]) -> Calibration:
         temperature, chosen = 1.0, "not fitted: every validation image is right"
     else:
         temperature, chosen = best_temperature(scores, labels), "least cross-entropy on validation"
+        if len(labels) < FEW:
+            chosen += f", which is only {len(labels)} images: it may be far off"
     errors = {}
     for side in ("validation", "test"):
         scores, labels = predictions[f"{side}_scores"], predictions[f"{side}_labels"]

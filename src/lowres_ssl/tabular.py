@@ -54,7 +54,7 @@ def parquet(path: Path) -> Iterator[Write]:
 def npz(path: Path) -> Iterator[Write]:
     """What `numpy.load` reads. Numbers wait on disk beside `path` until it is known how many there are."""
     texts: dict[str, list[str]] = {}
-    numbers: dict[str, tuple[Any, NDArray[Any]]] = {}
+    numbers: dict[str, tuple[Any, np.dtype[Any], tuple[int, ...]]] = {}  # where they wait, their type, shape of a row
     rows = 0
 
     with replacing(path) as file, ExitStack() as temporary:
@@ -66,7 +66,8 @@ def npz(path: Path) -> Iterator[Write]:
                     texts.setdefault(name, []).extend(values)
                 else:
                     if name not in numbers:
-                        numbers[name] = temporary.enter_context(tempfile.TemporaryFile(dir=path.parent)), values[:0]
+                        waiting = temporary.enter_context(tempfile.TemporaryFile(dir=path.parent))
+                        numbers[name] = waiting, values.dtype, values.shape[1:]
                     numbers[name][0].write(np.ascontiguousarray(values).data)
             rows += len(next(iter(columns.values())))
 
@@ -77,9 +78,9 @@ def npz(path: Path) -> Iterator[Write]:
                 with member(archive, name, kind, (rows,)) as inside:
                     for start in range(0, rows, TEXTS_AT_ONCE):
                         inside.write(np.array(values[start : start + TEXTS_AT_ONCE], dtype=kind).tobytes())
-            for name, (waiting, like) in numbers.items():
+            for name, (waiting, kind, row) in numbers.items():
                 waiting.seek(0)
-                with member(archive, name, like.dtype, (rows, *like.shape[1:])) as inside:
+                with member(archive, name, kind, (rows, *row)) as inside:
                     shutil.copyfileobj(waiting, inside, 2**20)
 
 

@@ -52,13 +52,14 @@ def check_same(encoder: PortableEncoder, other: Any, what: str) -> float:
 
     Raises `CheckpointError` above `TOLERANCE`.
     """
-    worst = 0.0
+    found = []
     for count in BATCHES:
         images = images_for(encoder, count)
         wanted, got = encoder.module(images), other(images)
         if got.shape != wanted.shape:
             raise CheckpointError(f"{what}: gives {list(got.shape)}, wanted {list(wanted.shape)}; nothing was written")
-        worst = max(worst, float(((got - wanted).abs() / wanted.abs().clamp(min=1)).max()))
+        found.append(((got - wanted).abs() / wanted.abs().clamp(min=1)).max())
+    worst = float(torch.stack(found).max())  # NaN if any is
     if not worst <= TOLERANCE:
         raise CheckpointError(
             f"{what}: its features are up to {worst:.2g} off, wanted {TOLERANCE:g} at most; nothing was written"
