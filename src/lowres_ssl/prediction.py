@@ -10,6 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lowres_ssl import probes
+from lowres_ssl.build import available
 from lowres_ssl.calibration import Calibration, calibrate
 from lowres_ssl.checkpoint import load_tensors
 from lowres_ssl.classifier import TrainedClassifier
@@ -52,7 +54,7 @@ def choose_result(run: Run, asked: str | None, precision: str) -> tuple[Path, di
     if not found:
         named = "any probe" if asked is None else f"probe={asked}"
         there = ", ".join(sorted(f"{folder.name} ({result['precision']})" for folder, result in stored)) or "none"
-        kind = "logistic" if asked is None or "-" in asked else asked
+        kind = asked if asked in available(probes.__name__) else "logistic"
         raise ConfigError(
             f"{run.name}: no stored result of {named} at precision={precision}; there is {there}; "
             f"type lowres-ssl evaluate run={run.name} probe=[{kind}]"
@@ -75,7 +77,8 @@ def which_encoder(result: dict[str, Any]) -> Which:
 def open_probe(run: Run, folder: Path, result: dict[str, Any], width: int) -> StoredProbe:
     """The probe of a result, for features of `width`. Raises `CheckpointError` if it was not stored, does not fit the
     run's encoder, or the training features that it asks are gone."""
-    repair = f"type lowres-ssl evaluate run={run.name} probe=[{result['probe']}] force=true"
+    fitted_again = "" if result["probe"] == "classifier" else f" probe=[{result['probe']}]"
+    repair = f"type lowres-ssl evaluate run={run.name}{fitted_again} force=true"
     if not (folder / FITTED).exists():
         raise CheckpointError(f"{folder}: what its probe has learnt was not stored by that version; {repair}")
     tensors, known = load_tensors(folder / FITTED)
