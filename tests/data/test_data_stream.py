@@ -62,10 +62,19 @@ def test_no_more_than_two_batches_are_decoded_ahead_of_use(folder: Path, monkeyp
 
 
 def test_work_not_begun_is_dropped_when_the_caller_stops(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[Path] = []
+
+    def slow(path: Path, *, colour: bool, size: int) -> tuple[NDArray[np.uint8], int, int]:
+        time.sleep(0.01)
+        done.append(path)
+        return np.zeros((3, size, size), dtype=np.uint8), size, size
+
+    monkeypatch.setattr(stream, "decode", slow)
     before = threading.active_count()
-    batches = decoded(files_in(folder) * 50, colour=True, size=8, batch_size=10)
+    batches = decoded(files_in(folder) * 50, colour=True, size=8, batch_size=100)
     next(batches)
     batches.close()
+    assert 100 <= len(done) < 200
     assert threading.active_count() == before
 
 
