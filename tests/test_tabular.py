@@ -1,7 +1,6 @@
 """Files written piece by piece: whole or not there, the same numbers in each format, no piece kept."""
 
 import csv
-import gc
 import sys
 import weakref
 from collections.abc import Iterator
@@ -80,7 +79,6 @@ def test_no_writer_keeps_the_numbers_of_a_piece(tmp_path: Path) -> None:
             kept.append(weakref.ref(numbers))
             write({"id": ids, "first": numbers})
             del numbers, features
-            gc.collect()
             assert [each for each in kept if each() is not None] == []
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -15,8 +16,13 @@ from lowres_ssl.checkpoint import load_tensors, save_tensors
 
 @pytest.fixture
 def copy(made: Made, tmp_path: Path) -> Path:
-    """A copy of the run's folder, to be damaged; the name stays."""
-    return Path(shutil.copytree(made.run, tmp_path / "outputs" / "pretrain" / made.run.name))
+    """A copy of the run's folder, to be damaged by replacing files; the name stays, and the encoder is not copied."""
+
+    def copied(source: str, target: str) -> None:
+        (os.link if source.endswith("encoder.safetensors") else shutil.copy)(source, target)
+
+    folder = tmp_path / "outputs" / "pretrain" / made.run.name
+    return Path(shutil.copytree(made.run, folder, copy_function=copied))
 
 
 def refused(capsys: pytest.CaptureFixture[str], code: int, wanted: int, *parts: str) -> None:
@@ -116,6 +122,7 @@ def test_run_that_will_not_do_is_one_line(
     made: Made, copy: Path, capsys: pytest.CaptureFixture[str], file: str, old: str, new: str, parts: list[str]
 ) -> None:
     content = (copy / file).read_bytes()
+    (copy / file).unlink()
     (copy / file).write_bytes(content.replace(old.encode(), new.encode()) if old else content + new.encode())
     code = type_it("embed", f"run={copy}", f"images={made.images}", f"folder={copy / 'out'}")
     refused(capsys, code, 2 if "trivial" in new else 4, *parts)
