@@ -157,3 +157,17 @@ def test_stored_probe_that_will_not_do_is_one_line(
     code = type_it("predict", f"run={copy}", f"images={made.images}", f"probe={probe}", f"folder={copy / 'out'}")
     refused(capsys, code, 4, part)
     assert not (copy / "out").exists()
+
+
+def test_probe_of_the_last_encoder_gets_the_last_encoder(made: Made, copy: Path, tmp_path: Path) -> None:
+    os.link(copy / "encoder.safetensors", copy / "encoder-last.safetensors")
+    about = json.loads((copy / "run.json").read_text(encoding="utf-8"))
+    about["encoders"]["encoder-last.safetensors"] = about["encoders"]["encoder.safetensors"]
+    (copy / "run.json").write_text(json.dumps(about))
+    (file,) = copy.glob("logistic-*/result.json")
+    file.write_text(json.dumps(json.loads(file.read_text(encoding="utf-8")) | {"encoder": "encoder-last.safetensors"}))
+    typed = ("predict", f"run={copy}", f"images={made.images}", "probe=logistic", "formats=[npz]", f"folder={tmp_path}")
+    assert type_it(*typed) == 0
+    assert json.loads((tmp_path / "predict.json").read_text())["encoder"]["file"] == "encoder-last.safetensors"
+    with np.load(tmp_path / "predictions.npz") as arrays:
+        assert arrays["probability"].shape == (90,)

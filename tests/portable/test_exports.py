@@ -108,18 +108,21 @@ def test_other_features_are_refused(off: float) -> None:
         check_same(encoder, lambda images: encoder.module(images)[:, 1:], "the graph")
 
 
-def test_preprocessing_in_words_gives_the_encoders_own_input(tmp_path: Path) -> None:
+@pytest.mark.parametrize("colour", [True, False])
+def test_preprocessing_in_words_gives_the_encoders_own_input(tmp_path: Path, colour: bool) -> None:
     """Pillow and NumPy alone, step by step as the file says, against the code that made the run's features."""
     encoder = fake_encoder("resnet18")
+    encoder = replace(encoder, preprocessing=replace(encoder.preprocessing, colour=colour))
     pixels = np.random.default_rng(0).integers(0, 256, (50, 90, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "image.png")
     how = json.loads(write_preprocessing(encoder, tmp_path).read_text(encoding="utf-8"))
-    square = Image.open(tmp_path / "image.png").convert("RGB")
+    assert how["steps"][1] == ("convert to three channels" if colour else "convert to grey (Pillow's L)")
+    square = Image.open(tmp_path / "image.png").convert("RGB" if colour else "L")
     for size in (how["stored_size"], how["image_size"]):
         square = square.resize((size, size), Image.Resampling.BILINEAR)
-    by_hand = ((np.asarray(square) / 255 - how["mean"]) / how["std"]).transpose(2, 0, 1)
+    by_hand = ((np.atleast_3d(np.asarray(square)) / 255 - how["mean"]) / how["std"]).transpose(2, 0, 1)
     ours = evaluation_view(
-        torch.from_numpy(decode(tmp_path / "image.png", colour=True, size=48)[0][None].copy()),
+        torch.from_numpy(decode(tmp_path / "image.png", colour=colour, size=48)[0][None].copy()),
         image_size=24,
         mean=how["mean"],
         std=how["std"],

@@ -75,7 +75,7 @@ def write_preprocessing(encoder: PortableEncoder, folder: Path) -> Path:
         "convert to three channels" if how.colour else "convert to grey (Pillow's L)",
         f"squeeze to {how.stored_size} x {how.stored_size} pixels: antialiased triangle filter (Pillow's BILINEAR)",
         f"resample to {how.image_size} x {how.image_size} pixels by the same filter, divide by 255",
-        "subtract mean, divide by std" if how.colour else "subtract mean, divide by std, repeat as three channels",
+        "subtract mean, divide by std" if how.colour else "repeat as three channels, subtract mean, divide by std",
     ]
     shape = ["batch", 3, how.image_size, how.image_size]
     write_json(path, asdict(how) | {"input": {"type": "float32", "shape": shape}, "steps": steps})
