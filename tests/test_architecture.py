@@ -19,6 +19,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("__init__", "errors", "leftovers"),
     (
         "atomic",
+        "tabular",
         "build",
         "keys",
         "leases",
@@ -34,6 +35,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "experiment_schema",
         "compare_schema",
         "figure_schema",
+        "export_schema",
     ),
     (
         "data",
@@ -48,7 +50,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("data.division", "data.phantom", "data.archives"),
     ("data.splits", "data.sources"),
     ("data.sources.*", "data.fetch", "data.index", "data.leakage"),
-    ("data.store", "data.subset"),
+    ("data.store", "data.subset", "data.stream"),
     ("views", "views.ranges", "views.rows", "views.draws", "views.parameters", "views.geometry", "views.colour"),
     ("views.blur", "views.crop"),
     ("views.maker", "views.prefetch", "views.schedule"),
@@ -60,7 +62,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("probes.*", "classifier"),
     ("history", "optimisation", "features", "forward", "batches"),
     ("pretrain",),
-    ("metrics", "runs", "uncertainty"),
+    ("metrics", "runs", "uncertainty", "calibration"),
     ("collapse",),
     ("ledger", "pruning", "scoreboard", "tuning", "agreement", "comparison"),
     ("selection", "claims"),
@@ -76,10 +78,12 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("figures", "figures._style"),
     ("figures._panel",),
     ("figures.*",),
-    ("identity", "frozen"),
-    ("evaluation",),
-    ("artefacts",),
-    ("scoring", "plan", "forecast"),
+    ("identity", "frozen", "portable"),
+    ("evaluation", "embedding"),
+    ("artefacts", "prediction"),
+    ("scoring", "plan", "forecast", "api"),
+    ("exports",),
+    ("exports.*",),
     ("dry_run",),
     ("sweeps",),
     ("commands",),
@@ -105,6 +109,8 @@ FORBIDDEN: dict[str, tuple[str, ...]] = {
     "uncertainty": ("torch", "probes", "data", "runs"),
     "tables.*": ("torch", "probes", "methods"),
     "commands.tables": ("torch",),
+    "calibration": ("torch", "probes", "data", "runs"),
+    "tabular": ("torch", "data", "config"),
     "comparison": ("torch", "probes", "data", "runs"),
     "claims": ("torch", "probes", "data", "runs"),
     "findings": ("torch", "config"),
@@ -117,7 +123,17 @@ FORBIDDEN: dict[str, tuple[str, ...]] = {
     "errors": ("torch", "omegaconf", "hydra"),
     "overrides": ("torch", "omegaconf", "hydra"),
 }
-TORCHLESS = ("errors", "overrides", "cli", "runs", "config", "commands.tables", "commands.figures", "figures.tsne")
+TORCHLESS = (
+    "__init__",
+    "errors",
+    "overrides",
+    "cli",
+    "runs",
+    "config",
+    "commands.tables",
+    "commands.figures",
+    "figures.tsne",
+)
 
 Imports = Mapping[str, set[str]]
 

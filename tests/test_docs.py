@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from lowres_ssl.cli import COMMANDS
+
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BIN = Path(sys.executable).parent
@@ -33,11 +35,7 @@ def test_commands_shown_compose(page: Path) -> None:
     """Every `lowres-ssl COMMAND key=value ...` of a code block, with `--cfg job` in place of running it."""
     blocks = re.findall(r"```(?:bash|sh|console)\n(.*?)```", page.read_text().replace("\\\n", " "), re.DOTALL)
     lines = {line.removeprefix("$ ").split("#")[0].strip() for block in blocks for line in block.splitlines()}
-    for line in sorted(
-        line
-        for line in lines
-        if re.match(r"lowres-ssl (pretrain|evaluate|tune|data|runs|tables|compare|figures|doctor)\b", line)
-    ):
+    for line in sorted(line for line in lines if re.match(rf"lowres-ssl ({'|'.join(COMMANDS)})\b", line)):
         words = [word for word in line.split(" > ")[0].split()[1:] if word != "-m"]
         # A sweep composes with the first of its values.
         words = [re.sub(r"^([\w.]+=(?:\[[^\[\]]*\]|[^\[,]*)),.*$", r"\1", word) for word in words]

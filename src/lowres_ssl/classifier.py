@@ -1,6 +1,6 @@
 """The linear classifier that a supervised encoder was trained with: what it says of the encoder's features."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lowres_ssl.checkpoint import load_tensors, save_tensors
 from lowres_ssl.errors import CheckpointError
-from lowres_ssl.probes import Features, Prediction, Probe
+from lowres_ssl.probes import Features, Fitted, Probe
 
 
 class TrainedClassifier(Probe):
@@ -20,18 +20,20 @@ class TrainedClassifier(Probe):
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def fit_predict(self, features: Features, *, seed: int) -> Prediction:
+    def learn(self, features: Features, *, seed: int) -> Fitted:
         tensors, _ = load_tensors(self.path)
         wanted = {"weight": [features.classes, features.train.shape[1]], "bias": [features.classes]}
         got = {key: list(tensor.shape) for key, tensor in tensors.items()}
         if got != wanted:
             raise CheckpointError(f"{self.path}: holds {got}, wanted {wanted}; train the run again with force=true")
+        return self.restore(tensors, lambda: features.train, features.classes)
 
+    def restore(self, tensors: Mapping[str, Tensor], train: Callable[[], Tensor], classes: int) -> Fitted:
         def shares(rows: Tensor) -> Any:
             weight, bias = (tensors[key].to(rows.device) for key in ("weight", "bias"))
             return (rows @ weight.T + bias).softmax(dim=1).cpu().numpy()
 
-        return Prediction.from_scores(shares(features.test), shares(features.validation), {"chosen": "by training"})
+        return Fitted(shares, tensors, {"chosen": "by training"})
 
 
 def keep_classifier(path: Path, weights: Mapping[str, Tensor]) -> None:

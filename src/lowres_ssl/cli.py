@@ -24,6 +24,9 @@ COMMANDS = {
     "tables": "the paper's tables from stored results: ours beside the published numbers, with intervals",
     "compare": "which differences between methods mean anything, and what becomes of the paper's claims",
     "figures": "the paper's figures from stored runs",
+    "export": "a finished run's encoder for other programs: torchvision, timm, TorchScript, ONNX, a model hub",
+    "embed": "the features of every image in a folder, by a finished run's encoder",
+    "predict": "label every image in a folder with a probe that a finished run has stored",
     "doctor": "device, precision, versions, data sets, disk: what would run here",
 }
 

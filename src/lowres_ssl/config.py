@@ -30,6 +30,7 @@ from lowres_ssl.experiment_schema import (
     SplitKind,
     TuneConfig,
 )
+from lowres_ssl.export_schema import EmbedConfig, ExportConfig, PredictConfig
 from lowres_ssl.figure_schema import FiguresConfig
 from lowres_ssl.keys import is_deleted, known_keys, unknown_keys
 from lowres_ssl.overrides import check_url, is_text
@@ -90,6 +91,9 @@ SCHEMAS: dict[str, type] = {
     "doctor": DoctorConfig,
     "tables": TablesConfig,
     "compare": CompareConfig,
+    "export": ExportConfig,
+    "embed": EmbedConfig,
+    "predict": PredictConfig,
 }
 
 Config = TypeVar("Config")

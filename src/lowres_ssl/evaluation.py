@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from lowres_ssl.checkpoint import save_tensors
 from lowres_ssl.classifier import TrainedClassifier
 from lowres_ssl.config import Experiment, plain
 from lowres_ssl.data.pseudonyms import pseudonyms_for
@@ -16,16 +17,17 @@ from lowres_ssl.data.records import Catalogue
 from lowres_ssl.data.splits import Split
 from lowres_ssl.device import Compute
 from lowres_ssl.errors import CheckpointError, ConfigError
+from lowres_ssl.features import digest_of
 from lowres_ssl.figures.tsne import draw_tsne
 from lowres_ssl.frozen import features_of, sides_of, with_labels
 from lowres_ssl.labels import ALL_LABELS, LabelDraw, drawn
 from lowres_ssl.leases import Hold
 from lowres_ssl.metrics import score
 from lowres_ssl.preparation import Material
-from lowres_ssl.probes import Probe, build_probe
+from lowres_ssl.probes import Probe, build_probe, prediction_of
 from lowres_ssl.provenance import provenance
 from lowres_ssl.randomness import derive
-from lowres_ssl.runs import Run, Which, read_predictions, read_result, write_result
+from lowres_ssl.runs import FITTED, Run, Which, read_predictions, read_result, write_result
 from lowres_ssl.terminal import say
 from lowres_ssl.tuning import tuned_for
 
@@ -169,7 +171,8 @@ def evaluate_one(
     labels = {side: catalogue.labels[own] for side, own in rows.items()}
     started = time.perf_counter()
     features = with_labels(sides, material, compute, draw)
-    prediction = probe.at_fraction(draw.fraction).fit_predict(features, seed=derive(config.seed, "probe", name))
+    fitted = probe.at_fraction(draw.fraction).learn(features, seed=derive(config.seed, "probe", name))
+    prediction = prediction_of(fitted, features)
     seconds = time.perf_counter() - started
     description = run.description()
     validation = None
@@ -211,6 +214,9 @@ def evaluate_one(
             f"{side}_predictions": predicted,
             f"{side}_scores": np.asarray(scores, dtype=np.float32),
         }
+    if draw.is_whole:  # for `predict`, which has no training labels
+        known = {"train": digest_of(sides["train"]), "encoder": description.get("encoders", {}).get(result["encoder"])}
+        save_tensors(folder / FITTED, fitted.tensors, known)
     write_result(folder, result, arrays)
     stored_result = read_result(folder)
     assert stored_result is not None, "it was written a moment ago"

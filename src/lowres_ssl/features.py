@@ -19,7 +19,6 @@ from lowres_ssl.views.maker import evaluation_view
 BATCH = 128
 
 
-@torch.no_grad()
 def extract(
     encoder: nn.Module,
     store: ImageStore,
@@ -43,18 +42,29 @@ def extract(
     try:
         for start in range(0, len(indices), BATCH):
             images = take(indices[start : start + BATCH])
-            view = evaluation_view(images, image_size=image_size, mean=mean, std=std)
-            with compute.autocast():
-                output = encoder(view.contiguous(memory_format=torch.channels_last))
-            features.append(output.float().cpu())
+            features.append(features_of_batch(encoder, images, image_size, mean, std, compute))
     finally:
         encoder.train(training)
     if not features:
         raise ValueError("no images to extract features of")
-    result = torch.cat(features)
-    if not result.isfinite().all():
+    return torch.cat(features)
+
+
+@torch.no_grad()
+def features_of_batch(
+    encoder: nn.Module, images: Tensor, image_size: int, mean: Sequence[float], std: Sequence[float], compute: Compute
+) -> Tensor:
+    """Of images uint8 [B, C, R, R] on the device: float32 [B, D] on the CPU, by an encoder in evaluation mode.
+
+    Raises `TrainingError` if a feature is NaN or infinite.
+    """
+    view = evaluation_view(images, image_size=image_size, mean=mean, std=std)
+    with compute.autocast():
+        output = encoder(view.contiguous(memory_format=torch.channels_last))
+    features: Tensor = output.float().cpu()
+    if not features.isfinite().all():
         raise TrainingError("the encoder's features are NaN or infinite; try precision=fp32, or train it again")
-    return result
+    return features
 
 
 def stored(path: Path, key: str, sides: Collection[str] | None = None) -> dict[str, Tensor] | None:

@@ -24,6 +24,7 @@ PATH_KEYS = frozenset(
         "dataset.archive",
         "dataset.unlabelled",
         "figure.samples.root",
+        "input.images",
     ]
 )
 # Free text, in which `~` is a letter like any other.
@@ -49,6 +50,8 @@ FILTERS = frozenset(
 )
 OF_RUNS = frozenset(["dataset", "method", "entry", "recipe", "backbone", "image_size", "split", "split_seed", "seed"])
 FILTERING = {"tables": FILTERS, "figures": FILTERS, "compare": FILTERS, "tune": OF_RUNS | {"epochs", "precision"}}
+# For the same reason these have what they work on in their section `input`.
+TAKING = {"embed": frozenset(["images"]), "predict": frozenset(["images", "probe"])}
 # Groups of which one file is chosen; Hydra would take a list of one as well, and name it in no error.
 CHOSEN_ONCE = frozenset(["backbone", "dataset", "images", "method", "recipe"])
 # Folders that Hydra makes, and where it would stand in them.
@@ -62,9 +65,11 @@ NULL = frozenset(["null", "None", ""])
 
 
 def place_filters(command: str, overrides: list[str]) -> list[str]:
-    """The overrides with `filters.` before each filter of a command that has them."""
-    filters = FILTERING.get(command, frozenset())
-    return [f"filters.{each}" if each.partition("=")[0] in filters else each for each in overrides]
+    """The overrides with `filters.` before each filter of a command that has them, `input.` before what it works on."""
+    section, keys = (
+        ("input", TAKING[command]) if command in TAKING else ("filters", FILTERING.get(command, frozenset()))
+    )
+    return [f"{section}.{each}" if each.partition("=")[0] in keys else each for each in overrides]
 
 
 def check_overrides(overrides: list[str]) -> None:

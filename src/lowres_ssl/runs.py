@@ -10,7 +10,7 @@
     classifier.safetensors      what a supervised encoder was trained with
     checkpoint.pt               while it is unfinished, and the one before it: checkpoint-previous.pt
     features-*.safetensors      what the encoder makes of every image
-    <probe>-<hash>/             result.json and predictions.npz, one folder a probe and its settings
+    <probe>-<hash>/             result.json, predictions.npz and probe.safetensors, one folder a probe and its settings
     tsne.png
 """
 
@@ -36,6 +36,7 @@ from lowres_ssl.sealed import write_sealed
 from lowres_ssl.stored import WRITTEN, Stored, read_json
 
 KINDS = ("pretrain", "evaluate")
+FITTED = "probe.safetensors"  # beside a result of all labels: what the probe has learnt
 Which = Literal["selected", "last"]
 LONGEST_LABEL = 60  # letters: with all of them a folder has a name that every file system takes
 RETRAIN = "type its pretrain command again with force=true"

@@ -198,6 +198,13 @@ def test_supervised_learns_from_the_labels_and_is_scored_end_to_end(
     scores = (load_file(path)["test"] @ head["weight"].T + head["bias"]).softmax(dim=1)
     (stored,) = run.glob("classifier-*/predictions.npz")
     np.testing.assert_allclose(np.load(stored)["test_scores"], scores, atol=1e-6)
+    # And it can be taken to other images: here the same ones.
+    typed = ("predict", f"run={run}", f"images={cells}", "probe=classifier", "formats=[npz]", "folder=said")
+    assert lowres_ssl(*typed).code == 0
+    said, known = np.load(tmp_path / "said" / "predictions.npz"), np.load(stored)
+    labels = dict(zip(said["id"].tolist(), said["label"].tolist(), strict=True))
+    wanted = [result["classes"][place] for place in known["test_predictions"]]
+    assert [labels[id] for id in known["test_ids"].tolist()] == wanted
 
 
 def test_supervised_sees_the_fraction_of_the_labels_that_is_typed(

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lowres_ssl import probes
 from lowres_ssl.build import available
+from lowres_ssl.checkpoint import load_tensors, save_tensors
 from lowres_ssl.errors import ConfigError
 from lowres_ssl.probes import Features, Prediction, Probe, build_probe
 
@@ -188,3 +189,17 @@ def test_equal_scores_predict_the_first_class() -> None:
     prediction = Prediction.from_scores(scores, scores[:1], {})
     assert prediction.test.tolist() == [1, 0]
     assert prediction.validation.tolist() == [1]
+
+
+@pytest.mark.parametrize("validation", [0, 6])
+def test_restored_from_its_tensors_it_predicts_the_same(
+    probe: Probe, clouds: Clouds, tmp_path: Path, validation: int
+) -> None:
+    features = clouds(validation=validation)
+    learnt = probe.learn(features, seed=0)
+    save_tensors(tmp_path / "probe.safetensors", learnt.tensors, {})
+    restored = probe.restore(load_tensors(tmp_path / "probe.safetensors")[0], lambda: features.train, features.classes)
+    np.testing.assert_array_equal(restored.scores(features.test), learnt.scores(features.test))
+    one_by_one = np.concatenate([restored.scores(row[None]) for row in features.test])
+    np.testing.assert_allclose(one_by_one, learnt.scores(features.test), rtol=1e-5, atol=1e-7)
+    np.testing.assert_array_equal(learnt.scores(features.test), probe.fit_predict(features, seed=0).test_scores)

@@ -60,9 +60,10 @@ class Pretrained(Untrained):
         return f"{name} {self.model}"
 
 
-def timm() -> ModuleType:
+def timm(wanted: str = "method=pretrained") -> ModuleType:
+    """The library. Raises `ConfigError` if it is not installed; `wanted` needs it."""
     try:
         import timm
     except ImportError as error:
-        raise ConfigError("method=pretrained needs timm; type pip install 'lowres-ssl[timm]'") from error
+        raise ConfigError(f"{wanted} needs timm; type pip install 'lowres-ssl[timm]'") from error
     return timm

@@ -5,7 +5,7 @@ the global generators alone. Shape legend: D features, C classes.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -78,6 +78,19 @@ class Prediction:
         return cls(test.argmax(axis=1), test, validation.argmax(axis=1), validation, details)
 
 
+@dataclass(frozen=True)
+class Fitted:
+    """A probe that has learnt.
+
+    `scores`: features float32 [n, D] -> probabilities or shares of the vote, float [n, C]; rows sum to 1. `tensors`:
+    what `Probe.restore` makes it from again. `details`: what the probe chose, for the record.
+    """
+
+    scores: Callable[[Tensor], NDArray[np.floating[Any]]]
+    tensors: Mapping[str, Tensor]
+    details: Details
+
+
 class Probe(ABC):
     """A classifier on frozen features. Its constructor takes what `conf/probe/<name>.yaml` holds.
 
@@ -108,9 +121,25 @@ class Probe(ABC):
         images."""
         return self
 
-    @abstractmethod
     def fit_predict(self, features: Features, *, seed: int) -> Prediction:
         """Fit on the training features, choose on validation, predict. The same seed gives the same prediction."""
+        return prediction_of(self.learn(features, seed=seed), features)
+
+    @abstractmethod
+    def learn(self, features: Features, *, seed: int) -> Fitted:
+        """Fit on the training features, choose on validation. The test features are not looked at."""
+
+    @abstractmethod
+    def restore(self, tensors: Mapping[str, Tensor], train: Callable[[], Tensor], classes: int) -> Fitted:
+        """What `learn` returned, from its `tensors`; `train`: the training features [n, D], for a probe that keeps
+        asking them. The same numbers on the same device. Raises `KeyError` if a tensor is missing."""
+
+
+def prediction_of(fitted: Fitted, features: Features) -> Prediction:
+    """What a fitted probe says of the test and the validation features."""
+    return Prediction.from_scores(
+        fitted.scores(features.test), fitted.scores(features.validation), dict(fitted.details)
+    )
 
 
 def build_probe(name: str, arguments: dict[str, Any]) -> Probe:

@@ -1,6 +1,6 @@
 """The k-nearest-neighbour classifier: scikit-learn's, with a softmax vote beside the uniform one."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from typing import Any, Literal
 
@@ -10,7 +10,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
 
 from lowres_ssl.errors import ConfigError
-from lowres_ssl.probes import Features, Prediction, Probe, require
+from lowres_ssl.probes import Features, Fitted, Probe, require
 
 
 class Knn(Probe):
@@ -66,22 +66,25 @@ class Knn(Probe):
         probe.k = max(1, round(self.k * fraction))
         return probe
 
-    def fit_predict(self, features: Features, *, seed: int) -> Prediction:
+    def learn(self, features: Features, *, seed: int) -> Fitted:
+        return self.restore({"labels": features.train_labels}, lambda: features.train, features.classes)
+
+    def restore(self, tensors: Mapping[str, Tensor], train: Callable[[], Tensor], classes: int) -> Fitted:
         classifier = KNeighborsClassifier(
             n_neighbors=self.k,
             metric=self.metric,
             weights="uniform" if self.vote == "uniform" else self.softmax_weights,
         )
-        classifier.fit(features.train.cpu().numpy(), features.train_labels.cpu().numpy())
+        classifier.fit(train().cpu().numpy(), tensors["labels"].cpu().numpy())
 
         def shares(queries: Tensor) -> NDArray[np.floating[Any]]:
-            scores = np.zeros((len(queries), features.classes))
+            scores = np.zeros((len(queries), classes))
             if len(queries):
                 # classes_: a class without a training image has no column.
                 scores[:, classifier.classes_] = classifier.predict_proba(queries.cpu().numpy())
             return scores
 
-        return Prediction.from_scores(shares(features.test), shares(features.validation), {"k": self.k})
+        return Fitted(shares, {"labels": tensors["labels"]}, {"k": self.k})
 
     def softmax_weights(self, distances: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
         """The vote of each neighbour, [n, K] from distances [n, K], the nearest counting 1: only shares matter."""

@@ -1,19 +1,21 @@
 """What the paper calls linear evaluation: a 2-layer MLP on frozen features. Wherever it is shown it is labelled MLP."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from math import inf
 from threading import Event
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
 from lowres_ssl.errors import TrainingError
 from lowres_ssl.heads import Heads, SideBySideAdam, logits
-from lowres_ssl.probes import Details, Features, Prediction, Probe, require
+from lowres_ssl.probes import Details, Features, Fitted, Probe, require
 
 # Features up to this many are too few for two threads; see `threads_for`.
 FEW_FEATURES = 1024
@@ -83,20 +85,37 @@ class Linear(Probe):
         self.restart_from_best = restart_from_best
         self.schedule_delay = schedule_delay
 
-    def fit_predict(self, features: Features, *, seed: int) -> Prediction:
+    def learn(self, features: Features, *, seed: int) -> Fitted:
         with threads_for(features.train):
             heads, (fit,) = self.fit(features, [self.learning_rate], [seed])
-            test, validation = (logits(heads, side)[0].softmax(dim=1) for side in (features.test, features.validation))
-        # Weights that are NaN would go on to the last epoch.
-        if fit.diverged or not (test.isfinite().all() and validation.isfinite().all()):
-            raise TrainingError(
-                f"probe.linear diverged at probe.linear.learning_rate={self.learning_rate}; "
-                f"try probe.linear.learning_rate={self.learning_rate / 10:g}"
-            )
+        if fit.diverged:
+            raise self.diverged()
         details: Details = {"epoch": fit.epoch, "chosen": "last epoch: a class has no validation image"}
         if features.can_validate:
             details |= {"validation_accuracy": fit.accuracy, "chosen": "best validation accuracy"}
-        return Prediction.from_scores(test.cpu().numpy(), validation.cpu().numpy(), details)
+        return self.fitted(heads, details)
+
+    def restore(self, tensors: Mapping[str, Tensor], train: Callable[[], Tensor], classes: int) -> Fitted:
+        _, width, hidden = tensors["first"].shape
+        heads = Heads(width, hidden, classes, [torch.Generator()])
+        heads.load_state_dict(dict(tensors))
+        return self.fitted(heads, {})
+
+    def fitted(self, heads: Heads, details: Details) -> Fitted:
+        def shares(rows: Tensor) -> NDArray[np.floating[Any]]:
+            with threads_for(rows):
+                scores = logits(heads.to(rows.device), rows)[0].softmax(dim=1)
+            if not scores.isfinite().all():  # weights that are NaN would go on to the last epoch
+                raise self.diverged()
+            return scores.cpu().numpy()
+
+        return Fitted(shares, heads.state_dict(), details)
+
+    def diverged(self) -> TrainingError:
+        return TrainingError(
+            f"probe.linear diverged at probe.linear.learning_rate={self.learning_rate}; "
+            f"try probe.linear.learning_rate={self.learning_rate / 10:g}"
+        )
 
     def fit(
         self, features: Features, rates: Sequence[float], seeds: Sequence[int], called_off: Event | None = None

@@ -1,15 +1,20 @@
 """The strictly linear probe: scikit-learn's logistic regression on standardised features."""
 
 import warnings
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.preprocessing import StandardScaler
+from torch import Tensor
 
-from lowres_ssl.probes import Details, Features, Prediction, Probe, require
+from lowres_ssl.probes import Details, Features, Fitted, Probe, require
 
 
 class Logistic(Probe):
@@ -34,43 +39,56 @@ class Logistic(Probe):
         self.strengths = sorted(set(strengths), reverse=True)
         self.max_iterations = max_iterations
 
-    def fit_predict(self, features: Features, *, seed: int) -> Prediction:
+    def learn(self, features: Features, *, seed: int) -> Fitted:
         scaler = StandardScaler()
         train = scaler.fit_transform(features.train.cpu().double().numpy())
-        test, validation = (
-            scaler.transform(side.cpu().double().numpy()) if len(side) else side.cpu().double().numpy()
-            for side in (features.test, features.validation)
-        )
         labels, validation_labels = features.train_labels.cpu().numpy(), features.validation_labels.cpu().numpy()
         model = LogisticRegression(max_iter=self.max_iterations, warm_start=True)
 
-        def scores(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-            shares = np.zeros((len(rows), features.classes))
-            if len(rows):
-                shares[:, model.classes_] = model.predict_proba(rows)
-            return shares
-
         if not features.can_validate:
             strength = self.strengths[(len(self.strengths) - 1) // 2]
-            converged = fit(model, train, labels, strength)
+            unconverged = int(not fit(model, train, labels, strength))
             details: Details = {"strength": strength, "chosen": "middle strength: a class has no validation image"}
-            return Prediction.from_scores(
-                scores(test), scores(validation), details | {"unconverged": int(not converged)}
-            )
+            return fitted(scaler, model, features.classes, details | {"unconverged": unconverged})
 
-        best = (-1.0, 0.0)  # accuracy, minus the log loss: the order of preference
+        chosen, best = model, (-1.0, 0.0)  # accuracy, minus the log loss: the order of preference
         unconverged = 0
         for strength in self.strengths:
             unconverged += not fit(model, train, labels, strength)
-            shares = scores(validation)
+            shares = fitted(scaler, model, features.classes, {}).scores(features.validation)
             accuracy = float((shares.argmax(axis=1) == validation_labels).mean())
             loss = log_loss(validation_labels, shares, labels=range(features.classes))
             if (accuracy, -loss) > best:
-                best = (accuracy, -loss)
+                chosen, best = deepcopy(model), (accuracy, -loss)
                 details = {"strength": strength, "chosen": "best validation accuracy", "validation_accuracy": accuracy}
-                prediction = Prediction.from_scores(scores(test), shares, details)
-        prediction.details["unconverged"] = unconverged
-        return prediction
+        return fitted(scaler, chosen, features.classes, details | {"unconverged": unconverged})
+
+    def restore(self, tensors: Mapping[str, Tensor], train: Callable[[], Tensor], classes: int) -> Fitted:
+        arrays = {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
+        scaler, model = StandardScaler(), LogisticRegression()
+        scaler.mean_, scaler.scale_ = arrays["mean"], arrays["scale"]
+        model.coef_, model.intercept_, model.classes_ = arrays["weight"], arrays["bias"], arrays["classes"]
+        return fitted(scaler, model, classes, {})
+
+
+def fitted(scaler: StandardScaler, model: LogisticRegression, classes: int, details: Details) -> Fitted:
+    """The model on standardised features; a class that it has not seen has a probability of 0."""
+
+    def shares(features: Tensor) -> NDArray[np.floating[Any]]:
+        scores = np.zeros((len(features), classes))
+        if len(features):
+            rows = scaler.transform(features.cpu().double().numpy())
+            scores[:, model.classes_] = model.predict_proba(rows)
+        return scores
+
+    arrays = {
+        "mean": scaler.mean_,
+        "scale": scaler.scale_,
+        "weight": model.coef_,
+        "bias": model.intercept_,
+        "classes": model.classes_,
+    }
+    return Fitted(shares, {name: torch.from_numpy(np.array(values)) for name, values in arrays.items()}, details)
 
 
 def fit(model: LogisticRegression, train: NDArray[np.float64], labels: NDArray[np.int64], strength: float) -> bool:

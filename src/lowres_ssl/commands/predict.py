@@ -1,0 +1,49 @@
+"""`lowres-ssl predict`: label every image in a folder with a probe that a finished run has stored."""
+
+import json
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from lowres_ssl.api import predict
+from lowres_ssl.commands.embed import check, destination, named, show
+from lowres_ssl.config import read_config
+from lowres_ssl.export_schema import PredictConfig
+from lowres_ssl.portable import open_encoder
+from lowres_ssl.prediction import choose_result, which_encoder
+from lowres_ssl.runs import find_run
+from lowres_ssl.terminal import columns, count
+
+
+def main(cfg: DictConfig) -> None:
+    config = read_config(cfg, PredictConfig)
+    run, images = named(config.run, config.input.images)
+    check(config.formats, ("csv", "parquet", "npz"), config.batch_size)
+    stored, device, precision = find_run(Path(config.output_dir), run), config.device.name, config.precision.name
+    encoder = open_encoder(stored, "selected", device, precision)
+    result_folder, result = choose_result(encoder.run, config.input.probe, encoder.compute.precision)
+    if result["encoder"] != encoder.file.name:
+        encoder = open_encoder(stored, which_encoder(result), device, precision)
+    written = predict(
+        encoder,
+        images,
+        probe=result_folder.name,
+        folder=destination(config.folder, Path(config.output_dir) / "predict" / encoder.run.name, images),
+        formats=config.formats,
+        batch_size=config.batch_size,
+        skip_unreadable=config.skip_unreadable,
+        progress=True,
+    )
+    show(written, f"{count(written.images, 'image')} labelled by {result['label']} ({result_folder.name})")
+    print(f"\n{calibration_of(written.record)}", flush=True)
+
+
+def calibration_of(record: Path) -> str:
+    """The calibration in words, a line a side."""
+    told = json.loads(record.read_text(encoding="utf-8"))["calibration"]
+    rows = [
+        [side, f"{error['n']:,}", f"{error['before']:.3f}", f"{error['after']:.3f}"]
+        for side, error in told["errors"].items()
+    ]
+    heads = ["expected calibration error", "images", "before", "after"]
+    return f"{columns(heads, rows, right=(1, 2, 3))}\n\nTemperature {told['temperature']:.3f} ({told['chosen']})"

@@ -1,0 +1,59 @@
+"""The schema of the commands that take an encoder elsewhere: export, embed, predict. No I/O, no checks."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from omegaconf import MISSING
+
+from lowres_ssl.experiment_schema import Device, Precision
+
+Which = Enum("Which", ["selected", "last"])
+ExportFormat = Enum("ExportFormat", ["torchvision", "timm", "torchscript", "onnx", "hub"])
+
+
+@dataclass
+class InputConfig:
+    """Typed without `input.` (see `overrides.py`)."""
+
+    images: str | None = MISSING
+
+
+@dataclass
+class PredictInputConfig(InputConfig):
+    probe: str | None = MISSING
+
+
+@dataclass
+class EmbedConfig:
+    output_dir: str = MISSING
+    run: str | None = MISSING
+    input: InputConfig = MISSING
+    which: Which = MISSING
+    folder: str | None = MISSING
+    formats: list[str] = MISSING
+    batch_size: int = MISSING
+    skip_unreadable: bool = MISSING
+    device: Device = MISSING
+    precision: Precision = MISSING
+
+
+@dataclass
+class PredictConfig:
+    output_dir: str = MISSING
+    run: str | None = MISSING
+    input: PredictInputConfig = MISSING
+    folder: str | None = MISSING
+    formats: list[str] = MISSING
+    batch_size: int = MISSING
+    skip_unreadable: bool = MISSING
+    device: Device = MISSING
+    precision: Precision = MISSING
+
+
+@dataclass
+class ExportConfig:
+    output_dir: str = MISSING
+    run: str | None = MISSING
+    format: ExportFormat = MISSING
+    which: Which = MISSING
+    folder: str | None = MISSING

@@ -1,0 +1,46 @@
+"""A folder ready for a model hub: weights, config, preprocessing, model card. It names no patient and no path."""
+
+from pathlib import Path
+from typing import Any
+
+from lowres_ssl.atomic import write_json, write_text
+from lowres_ssl.checkpoint import save_tensors
+from lowres_ssl.exports import has_small_stem, model_name, write_preprocessing
+from lowres_ssl.exports.card import model_card
+from lowres_ssl.exports.scores import stored_scores
+from lowres_ssl.exports.weights import FILE, export_timm, export_torchvision, metadata
+from lowres_ssl.portable import PortableEncoder
+
+
+def export_hub(encoder: PortableEncoder, folder: Path) -> list[Path]:
+    """`model.safetensors`, `config.json` (as timm reads it: `timm.create_model("local-dir:FOLDER", pretrained=True)`),
+    `preprocessing.json`, and `README.md` last. An encoder with the small stem has no config of timm's."""
+    if has_small_stem(encoder):
+        save_tensors(folder / FILE, encoder.module.state_dict(), metadata(encoder))
+    else:
+        library, _ = model_name(encoder)
+        (export_torchvision if library == "torchvision" else export_timm)(encoder, folder)
+    write_json(folder / "config.json", config_of(encoder))
+    preprocessing = write_preprocessing(encoder, folder)
+    card = model_card(encoder, stored_scores(encoder.run, encoder.file.name))
+    write_text(folder / "README.md", card)
+    return [folder / FILE, folder / "config.json", preprocessing, folder / "README.md"]
+
+
+def config_of(encoder: PortableEncoder) -> dict[str, Any]:
+    how = encoder.preprocessing
+    return {
+        "architecture": None if has_small_stem(encoder) else model_name(encoder)[1],
+        "num_classes": 0,
+        "num_features": encoder.width,
+        "pretrained_cfg": {
+            "input_size": [3, how.image_size, how.image_size],
+            "fixed_input_size": False,
+            "interpolation": "bilinear",
+            "crop_pct": 1.0,
+            "crop_mode": "squash",
+            "mean": list(how.mean),
+            "std": list(how.std),
+            "num_classes": 0,
+        },
+    }

@@ -1,0 +1,72 @@
+"""What a run's stored results say of its encoder, with the intervals that the tables have, beside the random start."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lowres_ssl.errors import CheckpointError
+from lowres_ssl.prediction import is_whole
+from lowres_ssl.runs import Run, find_runs, read_predictions
+from lowres_ssl.tested import check_numbers
+from lowres_ssl.uncertainty import Interval, counts_by_group, interval
+
+METRICS = ("accuracy", "weighted_f1")
+
+
+@dataclass(frozen=True)
+class Score:
+    """A stored result of all labels, and the same of random initialisation, if that is stored."""
+
+    result: dict[str, Any]
+    intervals: dict[str, Interval]
+    start: dict[str, Interval] | None
+
+
+def stored_scores(run: Run, encoder: str) -> list[Score]:
+    """A score for each result of the encoder in the file `encoder`, by probe. Raises `CheckpointError`."""
+    beside = beside_random(run)
+    scores = []
+    for folder, result in run.results():
+        if is_whole(result) and result["encoder"] == encoder:
+            start = beside.get(key_of(result))
+            scores.append(Score(result, intervals(folder, result), start and intervals(*start)))
+    return sorted(scores, key=lambda score: str(score.result["label"]))
+
+
+def beside_random(run: Run) -> dict[str, tuple[Path, dict[str, Any]]]:
+    """The results of the run's own start, an untrained encoder of the same seed on the same images and split."""
+    return {key_of(result): (folder, result) for each in starts_of(run) for folder, result in each.results()}
+
+
+def starts_of(run: Run) -> Iterator[Run]:
+    wanted = beginning(run.description())
+    for each in find_runs(run.folder.parent.parent):
+        try:
+            description = each.description()
+        except CheckpointError:  # another run's damage is no matter here
+            continue
+        if description["method"] == "random" and description["finished"] and beginning(description) == wanted:
+            yield each
+
+
+def beginning(description: dict[str, Any]) -> list[Any]:
+    identity = description["identity"]
+    return [identity.get(key) for key in ("images", "split", "image_size", "backbone", "seed", "precision")]
+
+
+def key_of(result: dict[str, Any]) -> str:
+    return f"{result['probe']} {sorted(result['settings'].items())} {is_whole(result)}"
+
+
+def intervals(folder: Path, result: dict[str, Any]) -> dict[str, Interval]:
+    said = read_predictions(folder)
+    check_numbers(folder, result, said)
+    counts = counts_by_group(
+        said["test_labels"],
+        said["test_predictions"],
+        said["test_groups"],
+        len(result["classes"]),
+        ids=said["test_ids"],
+    )
+    return {metric: interval(counts[None], metric) for metric in METRICS}

@@ -1,0 +1,68 @@
+"""A run made by the commands, a command in this process, and encoders of runs that are on no disk."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hydra.core.global_hydra import GlobalHydra
+from torch import nn
+
+from lowres_ssl import cli
+from lowres_ssl.backbones import build_encoder
+from lowres_ssl.device import resolve
+from lowres_ssl.exports import images_for
+from lowres_ssl.portable import PortableEncoder, Preprocessing
+from lowres_ssl.runs import Run
+
+
+@dataclass(frozen=True)
+class Made:
+    """`images`: the folder of the set's own images; `outputs`: of the runs; `run`: the folder of the one to take."""
+
+    images: Path
+    outputs: Path
+    run: Path
+
+
+def type_it(*arguments: str) -> int:
+    """A command in this process; its exit code."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["lowres-ssl", *arguments])
+        try:
+            cli.main()
+        except SystemExit as stopped:
+            return int(stopped.code or 0)
+        finally:
+            GlobalHydra.instance().clear()
+    return 0
+
+
+def fake_encoder(name: str, *, small_stem: bool = False, method: dict[str, Any] | None = None) -> PortableEncoder:
+    """An encoder of a run that is on no disk, as initialised but with the statistics of one that has been trained."""
+    module, width = build_encoder(name, small_stem=small_stem, zero_init_residual=False, seed=0)
+    for layer in module.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            assert layer.running_mean is not None
+            layer.running_mean.normal_(0, 0.1)
+    config = {"method": method or {"name": "dcl"}, "backbone": {"name": name, "small_stem": small_stem}}
+    return PortableEncoder(
+        run=Run(Path("nowhere") / "made-up"),
+        which="selected",
+        file=Path("nowhere") / "encoder.safetensors",
+        module=module.eval().requires_grad_(False),
+        width=width,
+        preprocessing=Preprocessing(True, 48, 24, (0.5, 0.4, 0.3), (0.2, 0.2, 0.2)),
+        compute=resolve("cpu", "fp32"),
+        description={"config": config},
+    )
+
+
+def difference(encoder: PortableEncoder, model: nn.Module, batch: int = 2) -> float:
+    """The largest, as a share of the largest feature."""
+    images = images_for(encoder, batch)
+    with torch.no_grad():
+        wanted = encoder.module(images)
+        return float((model.eval()(images) - wanted).abs().max() / wanted.abs().max())

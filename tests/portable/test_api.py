@@ -1,0 +1,148 @@
+"""`load_encoder`, `embed`, `predict`: the run's own features and scores, of the run's own files read again."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from made_runs import Made
+
+import lowres_ssl
+from lowres_ssl import embed, load_encoder, predict
+from lowres_ssl.api import Embeddings
+from lowres_ssl.calibration import calibrate
+from lowres_ssl.checkpoint import load_tensors
+from lowres_ssl.errors import ConfigError, DataError
+from lowres_ssl.portable import PortableEncoder
+from lowres_ssl.prediction import choose_result
+from lowres_ssl.runs import read_predictions
+
+ROOT = Path(__file__).resolve().parents[2]
+PROBES = ("knn", "linear", "logistic")
+# One image more or less in a batch changes the order in which a convolution adds.
+SAME = {"rtol": 1e-5, "atol": 1e-6}
+
+
+@pytest.fixture(scope="module")
+def encoder(made: Made) -> PortableEncoder:
+    return load_encoder(made.run)
+
+
+@pytest.fixture(scope="module")
+def embedded(made: Made, encoder: PortableEncoder) -> Embeddings:
+    return embed(encoder, made.images, batch_size=32)
+
+
+def test_embed_gives_the_features_that_the_run_has_stored(made: Made, embedded: Embeddings) -> None:
+    """Of every image of the set, by its id: the same decoding, the same view, the same encoder."""
+    split = json.loads((made.run / "split.json").read_text(encoding="utf-8"))
+    sides = {"train": split["train"], "validation": split["val"], "test": split["test"]}
+    stored, _ = load_tensors(made.run / "features-encoder-fp32.safetensors")
+    row = {id: place for place, id in enumerate(embedded.ids)}
+    assert sorted(row) == sorted(id for side in stored for id in sides[side])
+    for side, features in stored.items():
+        ours = embedded.features[[row[id] for id in sides[side]]]
+        np.testing.assert_allclose(ours, features.numpy(), **SAME)
+
+
+def test_features_tell_apart_what_differs(embedded: Embeddings) -> None:
+    """So that the test above could fail: no two images have the same features, far beyond its tolerance."""
+    between = np.abs(embedded.features[:, None] - embedded.features[None]).max(axis=2)
+    assert between[~np.eye(len(between), dtype=bool)].min() > 1e-3
+
+
+@pytest.mark.parametrize("probe", PROBES)
+def test_predict_says_of_the_test_images_what_the_result_says(made: Made, encoder: PortableEncoder, probe: str) -> None:
+    said = predict(encoder, made.images, probe=probe, batch_size=50)
+    folder, result = choose_result(encoder.run, probe, "fp32")
+    stored = read_predictions(folder)
+    assert said.classes == result["classes"] == ["dark ones", "größe"]
+    assert said.calibration == calibrate(stored)
+    rows = [said.ids.index(id) for id in stored["test_ids"]]
+    assert [said.labels[row] for row in rows] == [said.classes[place] for place in stored["test_predictions"]]
+    wanted = said.calibration.applied(stored["test_scores"])
+    np.testing.assert_allclose(said.probabilities[rows], wanted, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(said.probabilities.sum(axis=1), 1, rtol=1e-6)
+
+
+def test_some_validation_image_is_wrong_so_that_a_temperature_is_fitted(encoder: PortableEncoder) -> None:
+    folders = [choose_result(encoder.run, probe, "fp32")[0] for probe in PROBES]
+    fitted = [calibrate(read_predictions(folder)) for folder in folders]
+    assert any(each.temperature != 1 and each.chosen.startswith("least") for each in fitted)
+
+
+def test_files_hold_what_is_returned(
+    made: Made, encoder: PortableEncoder, embedded: Embeddings, tmp_path: Path
+) -> None:
+    written = embed(encoder, made.images, folder=tmp_path, formats=["npz"], batch_size=32)
+    assert [path.name for path in written.files] == ["features.npz"]
+    assert written.images == 90
+    with np.load(tmp_path / "features.npz") as arrays:
+        assert arrays["id"].tolist() == embedded.ids
+        np.testing.assert_array_equal(arrays["features"], embedded.features)
+    record = json.loads(written.record.read_text(encoding="utf-8"))
+    assert record["preprocessing"]["stored_size"] == 24
+    assert record["preprocessing"]["image_size"] == 20
+
+
+def test_unreadable_image_is_named_and_left_out_or_refused(
+    made: Made, encoder: PortableEncoder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "1.png").write_bytes((made.images / "größe" / "1.png").read_bytes())
+    (tmp_path / "2.png").write_text("no image")
+    found = embed(encoder, tmp_path)
+    assert found.ids == ["1.png"]
+    assert [(path.name, why) for path, why in found.unreadable] == [("2.png", "its content is no image")]
+    assert (
+        capsys.readouterr().err
+        == f"{tmp_path.resolve() / '2.png'}: not a readable image: its content is no image; left out\n"
+    )
+    with pytest.raises(DataError, match=r"2\.png: not a readable image: .*; skip_unreadable=true leaves it out"):
+        embed(encoder, tmp_path, skip_unreadable=False)
+    (tmp_path / "1.png").unlink()
+    with pytest.raises(DataError, match="none of the 1 images can be read"):
+        embed(encoder, tmp_path, folder=tmp_path / "features", formats=["npz"])
+    assert not list((tmp_path / "features").iterdir())
+
+
+def test_words_that_are_not_known_are_refused(made: Made) -> None:
+    wrong: dict[str, Any] = {"which": "first", "device": "gpu", "precision": "fp8"}
+    for key, value in wrong.items():
+        with pytest.raises(ConfigError, match=f"{key}={value}: wanted"):
+            load_encoder(made.run, **{key: value})
+
+
+def test_probe_of_the_other_encoder_is_refused(made: Made, encoder: PortableEncoder) -> None:
+    folder, _ = choose_result(encoder.run, "logistic", "fp32")
+    text = (folder / "result.json").read_text(encoding="utf-8")
+    try:
+        (folder / "result.json").write_text(text.replace('"encoder.safetensors"', '"encoder-last.safetensors"', 1))
+        with pytest.raises(ConfigError, match=r"load_encoder\(RUN, which='last'\)"):
+            predict(encoder, made.images, probe="logistic")
+    finally:
+        (folder / "result.json").write_text(text)
+
+
+def test_importing_the_package_loads_no_torch_and_offers_the_calls() -> None:
+    code = (
+        "import sys, lowres_ssl\n"
+        "assert {'embed', 'load_encoder', 'predict'} <= set(dir(lowres_ssl))\n"
+        "assert not {'torch', 'numpy', 'hydra'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    with pytest.raises(AttributeError, match="no attribute 'nope'"):
+        _ = lowres_ssl.nope  # type: ignore[attr-defined]
+
+
+def test_examples_of_the_documentation_run(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "export.md").read_text(encoding="utf-8"), re.DOTALL)
+    ours = [block for block in blocks if "lowres_ssl" in block]
+    assert ours
+    monkeypatch.chdir(made.outputs.parent)
+    for block in ours:
+        exec(block.replace('"RUN"', repr(made.run.name)).replace('"FOLDER"', repr(str(made.images))), {})

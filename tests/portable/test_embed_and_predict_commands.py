@@ -1,0 +1,173 @@
+"""`lowres-ssl embed` and `predict` as they are typed: what is written and said, and a line for each wrong thing."""
+
+import csv
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet
+import pytest
+from made_runs import Made, type_it
+
+from lowres_ssl.checkpoint import load_tensors, save_tensors
+
+
+@pytest.fixture
+def copy(made: Made, tmp_path: Path) -> Path:
+    """A copy of the run's folder, to be damaged by replacing files; the name stays, and the encoder is not copied."""
+
+    def copied(source: str, target: str) -> None:
+        (os.link if source.endswith("encoder.safetensors") else shutil.copy)(source, target)
+
+    folder = tmp_path / "outputs" / "pretrain" / made.run.name
+    return Path(shutil.copytree(made.run, folder, copy_function=copied))
+
+
+def refused(capsys: pytest.CaptureFixture[str], code: int, wanted: int, *parts: str) -> None:
+    printed = capsys.readouterr()
+    line = printed.err.strip().splitlines()[-1]
+    assert code == wanted, printed.err
+    assert "Traceback" not in printed.err
+    assert not printed.out
+    assert line.startswith("lowres-ssl: ")
+    for part in parts:
+        assert part in line
+
+
+def test_embed_writes_both_formats(made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree(made.images, tmp_path / "my images")
+    (tmp_path / "my images" / "bad.png").write_text("no image")
+    typed = ("embed", f"run={made.run.name}", f"output_dir={made.outputs}", f"images={tmp_path / 'my images'}")
+    assert type_it(*typed) == 0
+    printed = capsys.readouterr()
+    folder = made.outputs / "embed" / made.run.name / "my images"
+    assert sorted(path.name for path in folder.iterdir()) == ["embed.json", "features.npz", "features.parquet"]
+    assert "512 features of each of 90 images" in printed.out
+    assert "1 image left out" in printed.out
+    assert f"{made.run.name}: features of 91 images" in printed.err
+    table = pyarrow.parquet.read_table(folder / "features.parquet")
+    with np.load(folder / "features.npz") as arrays:
+        assert table["id"].to_pylist() == arrays["id"].tolist()
+        assert arrays["features"].shape == (90, 512)
+    assert json.loads((folder / "embed.json").read_text())["unreadable"][0]["why"] == "its content is no image"
+    assert type_it(*typed, "skip_unreadable=false", "folder=" + str(tmp_path / "none")) == 3
+    assert not list((tmp_path / "none").iterdir())
+
+
+def test_predict_writes_labels_probabilities_and_calibration(
+    made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    typed = ("predict", f"run={made.run}", f"images={made.images}", f"folder={tmp_path}", "probe=logistic")
+    assert type_it(*typed, "formats=[csv,parquet]") == 0
+    out = capsys.readouterr().out
+    assert "90 images labelled by logistic" in out
+    with (tmp_path / "predictions.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["id", "label", "probability", "probability_dark ones", "probability_größe"]
+    assert len(rows) == 90
+    for row in rows:
+        assert row["probability"] == row[f"probability_{row['label']}"]
+        assert float(row["probability"]) >= 0.5
+    assert pyarrow.parquet.read_table(tmp_path / "predictions.parquet")["id"].to_pylist() == [row["id"] for row in rows]
+    record = json.loads((tmp_path / "predict.json").read_text(encoding="utf-8"))
+    for side, images in (("validation", 10), ("test", 18)):
+        error = record["calibration"]["errors"][side]
+        assert error["n"] == images
+        words = [side, str(images), f"{error['before']:.3f}", f"{error['after']:.3f}"]
+        assert words in [line.split() for line in out.splitlines()]
+    assert f"Temperature {record['calibration']['temperature']:.3f}" in out
+
+
+@pytest.mark.parametrize(
+    ("typed", "code", "parts"),
+    [
+        (["embed", "images=IMAGES"], 2, ["run: got none", "type run=FOLDER"]),
+        (["embed", "run=RUN"], 2, ["images: got none", "type images=FOLDER"]),
+        (["embed", "run=nope", "images=IMAGES"], 4, ["nope: no run.json there", "lowres-ssl runs"]),
+        (["embed", "run=RUN", "images=nope"], 3, ["nope: no such folder", "type images=FOLDER"]),
+        (["embed", "run=RUN", "images=IMAGES", "formats=[csv]"], 2, ["formats=csv: wanted some of parquet, npz"]),
+        (["embed", "run=RUN", "images=IMAGES", "formats=[]"], 2, ["formats=[]: wanted some of parquet, npz"]),
+        (["embed", "run=RUN", "images=IMAGES", "batch_size=0"], 2, ["batch_size=0: wanted at least 1"]),
+        (["embed", "run=RUN", "images=IMAGES", "which=first"], 2, ["which=first"]),
+        (["embed", "run=RUN", "images=IMAGES", "imges=1"], 2, ["unknown key 'imges'"]),
+        (["predict", "run=RUN", "images=IMAGES"], 2, ["several results would do", "probe=knn or linear or logistic"]),
+        (
+            ["predict", "run=RUN", "images=IMAGES", "probe=nope"],
+            2,
+            ["no stored result of probe=nope at precision=fp32", "lowres-ssl evaluate run="],
+        ),
+    ],
+)
+def test_wrong_words_are_one_line(
+    made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str], typed: list[str], code: int, parts: list[str]
+) -> None:
+    words = [word.replace("RUN", str(made.run)).replace("IMAGES", str(made.images)) for word in typed]
+    refused(capsys, type_it(*words, f"folder={tmp_path / 'out'}"), code, *parts)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "parts"),
+    [
+        ("run.json", '"finished": true', '"finished": false', ["not finished", "type its pretrain command again"]),
+        ("run.json", '"decoder": 1', '"decoder": 0', ["decoded by version 0", "type its pretrain command again"]),
+        ("run.json", '"name": "resnet18"', '"name": "resnet34"', ["another architecture"]),
+        ("run.json", '"name": "dcl"', '"name": "trivial"', ["has no encoder", "name another run"]),
+        ("encoder.safetensors", "", "x", ["not the encoder that this run wrote", "force=true"]),
+    ],
+)
+def test_run_that_will_not_do_is_one_line(
+    made: Made, copy: Path, capsys: pytest.CaptureFixture[str], file: str, old: str, new: str, parts: list[str]
+) -> None:
+    content = (copy / file).read_bytes()
+    (copy / file).unlink()
+    (copy / file).write_bytes(content.replace(old.encode(), new.encode()) if old else content + new.encode())
+    code = type_it("embed", f"run={copy}", f"images={made.images}", f"folder={copy / 'out'}")
+    refused(capsys, code, 2 if "trivial" in new else 4, *parts)
+
+
+@pytest.mark.parametrize(
+    ("probe", "damage", "part"),
+    [
+        ("logistic", "remove", "what its probe has learnt was not stored"),
+        ("logistic", "another encoder", "not of the encoder that the run has now"),
+        ("logistic", "another width", "not what this probe stores"),
+        ("knn", "features", "training features are not those that it asks"),
+        ("knn", "no features", "no such file"),
+    ],
+)
+def test_stored_probe_that_will_not_do_is_one_line(
+    made: Made, copy: Path, capsys: pytest.CaptureFixture[str], probe: str, damage: str, part: str
+) -> None:
+    (file,) = copy.glob(f"{probe}-*/probe.safetensors")
+    tensors, known = load_tensors(file)
+    features = copy / "features-encoder-fp32.safetensors"
+    if damage == "remove":
+        file.unlink()
+    elif damage == "another encoder":
+        save_tensors(file, tensors, known | {"encoder": "0"})
+    elif damage == "another width":
+        save_tensors(file, tensors | {"weight": tensors["weight"][:, :5]}, known)
+    elif damage == "features":
+        save_tensors(features, {"train": load_tensors(features)[0]["train"] + 1}, {})
+    else:
+        features.unlink()
+    code = type_it("predict", f"run={copy}", f"images={made.images}", f"probe={probe}", f"folder={copy / 'out'}")
+    refused(capsys, code, 4, part)
+    assert not (copy / "out").exists()
+
+
+def test_probe_of_the_last_encoder_gets_the_last_encoder(made: Made, copy: Path, tmp_path: Path) -> None:
+    os.link(copy / "encoder.safetensors", copy / "encoder-last.safetensors")
+    about = json.loads((copy / "run.json").read_text(encoding="utf-8"))
+    about["encoders"]["encoder-last.safetensors"] = about["encoders"]["encoder.safetensors"]
+    (copy / "run.json").write_text(json.dumps(about))
+    (file,) = copy.glob("logistic-*/result.json")
+    file.write_text(json.dumps(json.loads(file.read_text(encoding="utf-8")) | {"encoder": "encoder-last.safetensors"}))
+    typed = ("predict", f"run={copy}", f"images={made.images}", "probe=logistic", "formats=[npz]", f"folder={tmp_path}")
+    assert type_it(*typed) == 0
+    assert json.loads((tmp_path / "predict.json").read_text())["encoder"]["file"] == "encoder-last.safetensors"
+    with np.load(tmp_path / "predictions.npz") as arrays:
+        assert arrays["probability"].shape == (90,)

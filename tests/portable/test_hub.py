@@ -1,0 +1,137 @@
+"""A folder for a model hub: it loads by itself, and its card says what the run and its results say."""
+
+import json
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import timm
+from made_runs import Made, difference, fake_encoder, type_it
+from torch import nn
+
+from lowres_ssl.commands.export import FORMATS
+from lowres_ssl.export_schema import ExportFormat
+from lowres_ssl.exports.hub import export_hub
+from lowres_ssl.ledger import ledger
+from lowres_ssl.portable import PortableEncoder, open_encoder
+from lowres_ssl.runs import Run
+from lowres_ssl.selection import Filters, columns_of
+from lowres_ssl.tables.numbers import interval_text, scored, value_text
+
+
+@pytest.fixture(scope="module")
+def encoder(made: Made) -> PortableEncoder:
+    return open_encoder(Run(made.run), device="cpu", precision="fp32")
+
+
+@pytest.fixture(scope="module")
+def hub(encoder: PortableEncoder, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("hub")
+    export_hub(encoder, folder)
+    return folder
+
+
+def test_hub_folder_loads_with_timm_by_itself(hub: Path, encoder: PortableEncoder) -> None:
+    assert sorted(path.name for path in hub.iterdir()) == [
+        "README.md",
+        "config.json",
+        "model.safetensors",
+        "preprocessing.json",
+    ]
+    model = timm.create_model(f"local-dir:{hub}", pretrained=True)
+    assert difference(encoder, model) < 1e-5
+    how = timm.data.resolve_data_config({}, model=model)
+    assert (how["input_size"], how["crop_mode"], how["crop_pct"]) == ([3, 20, 20], "squash", 1.0)
+    assert tuple(how["mean"]) == encoder.preprocessing.mean
+
+
+def test_code_of_the_card_loads_the_weights(
+    hub: Path, encoder: PortableEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert difference(encoder, loaded_by_the_card(hub, monkeypatch)) < 1e-5
+
+
+def test_code_of_the_card_builds_the_small_stem(
+    encoder: PortableEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = encoder.description["config"]
+    about = {"config": config | {"backbone": config["backbone"] | {"small_stem": True}}}
+    small = fake_encoder("resnet18", small_stem=True).module
+    other = replace(encoder, module=small, description=dict(encoder.description) | about)
+    export_hub(other, tmp_path)
+    assert json.loads((tmp_path / "config.json").read_text())["architecture"] is None
+    assert difference(other, loaded_by_the_card(tmp_path, monkeypatch)) < 1e-5
+
+
+def loaded_by_the_card(folder: Path, monkeypatch: pytest.MonkeyPatch) -> nn.Module:
+    (block, *_) = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    monkeypatch.chdir(folder)
+    names: dict[str, nn.Module] = {}
+    exec(block, names)
+    return names["model"]
+
+
+def test_card_has_the_numbers_of_the_tables(made: Made, hub: Path) -> None:
+    card = (hub / "README.md").read_text(encoding="utf-8")
+    frame, _ = ledger(made.outputs)
+    for probe in ("knn", "linear", "logistic"):
+        (column,) = columns_of(frame, Filters(probe=probe), ["dcl", "random"])
+        texts = []
+        for entry in ("dcl", "random"):
+            cell = column.cell(entry)
+            assert cell is not None
+            texts.append(scored(cell, ["accuracy"]).intervals["accuracy"])
+        ours, start = texts
+        label = column.rows["label"].iloc[0]
+        beside = f"{value_text(start)} ({interval_text(start)})"
+        assert f"| {label} | accuracy | {value_text(ours)} | {interval_text(ours)} | {beside} |" in card
+
+
+def test_card_says_what_the_run_is_and_nothing_of_this_machine(made: Made, hub: Path) -> None:
+    card = (hub / "README.md").read_text(encoding="utf-8")
+    for part in (
+        "62 train, 10 validate, 18 test",
+        "Classes: dark ones, größe.",
+        "Split: stratified, split_seed 0",
+        "Licence of the data: not known to the program.",
+        "dcl (",
+        "temperature=",
+        "1 epoch, batch size 8",
+        "no medical device",
+        "arXiv 2303.02245",
+        f"Run `{made.run.name}`",
+    ):
+        assert part in card
+    for path in hub.iterdir():
+        assert str(made.outputs.parent).encode() not in path.read_bytes()
+
+
+def test_export_command_writes_over_its_own_files_only(
+    made: Made, hub: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(hub / "README.md", tmp_path)
+    (tmp_path / ".hidden").touch()
+    typed = ("export", f"run={made.run}", "format=torchvision", f"folder={tmp_path}")
+    assert type_it(*typed) == 0
+    printed = capsys.readouterr().out
+    assert f"{tmp_path}/model.safetensors" in printed
+    assert f"{tmp_path}/preprocessing.json" in printed
+    for name in ("README.md", "notes.txt"):
+        (tmp_path / name).write_text("# My own words")
+        assert type_it(*typed) == 2
+        assert f"holds {name}, which no export wrote; type another folder=FOLDER" in capsys.readouterr().err
+        assert (tmp_path / name).read_text() == "# My own words"
+        (tmp_path / name).unlink()
+
+
+def test_every_format_that_may_be_typed_is_there() -> None:
+    assert list(FORMATS) == [each.name for each in ExportFormat]
+
+
+def test_export_of_no_run_is_one_line(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
+    assert type_it("export") == 2
+    assert "run: got none" in capsys.readouterr().err
+    assert type_it("export", f"run={made.run}", "format=tensorflow") == 2
+    assert "format=tensorflow" in capsys.readouterr().err
