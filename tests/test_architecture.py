@@ -31,6 +31,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "experiment_schema",
         "compare_schema",
         "figure_schema",
+        "report_schema",
     ),
     ("data", "data.archives", "data.decode", "data.folders", "data.parallel", "data.records", "data.deal"),
     ("data.division", "data.phantom"),
@@ -63,6 +64,10 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("figures", "figures._style"),
     ("figures._panel",),
     ("figures.*",),
+    ("report",),
+    ("report.*",),
+    ("report.payload", "report.runs_table"),
+    ("report.assembly",),
     ("identity", "frozen"),
     ("evaluation",),
     ("artefacts",),
@@ -90,6 +95,8 @@ FORBIDDEN: dict[str, tuple[str, ...]] = {
     "uncertainty": ("torch", "probes", "data", "runs"),
     "tables.*": ("torch", "probes", "methods"),
     "commands.tables": ("torch",),
+    "report.*": ("torch", "probes", "methods"),
+    "commands.report": ("torch",),
     "comparison": ("torch", "probes", "data", "runs"),
     "claims": ("torch", "probes", "data", "runs"),
     "findings": ("torch", "config"),
@@ -102,7 +109,7 @@ FORBIDDEN: dict[str, tuple[str, ...]] = {
     "errors": ("torch", "omegaconf", "hydra"),
     "overrides": ("torch", "omegaconf", "hydra"),
 }
-TORCHLESS = ("errors", "overrides", "cli", "runs", "config", "commands.tables", "commands.figures", "figures.tsne")
+TORCHLESS = ("errors", "overrides", "cli", "runs", "config", "commands.tables", "commands.figures", "commands.report", "figures.tsne")
 
 Imports = Mapping[str, set[str]]
 

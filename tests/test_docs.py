@@ -36,7 +36,7 @@ def test_commands_shown_compose(page: Path) -> None:
     for line in sorted(
         line
         for line in lines
-        if re.match(r"lowres-ssl (pretrain|evaluate|tune|data|runs|tables|compare|figures|doctor)\b", line)
+        if re.match(r"lowres-ssl (pretrain|evaluate|tune|data|runs|tables|compare|figures|report|doctor)\b", line)
     ):
         words = [word for word in line.split(" > ")[0].split()[1:] if word != "-m"]
         # A sweep composes with the first of its values.

@@ -23,6 +23,7 @@ COMMANDS = {
     "tables": "the paper's tables from stored results: ours beside the published numbers, with intervals",
     "compare": "which differences between methods mean anything, and what becomes of the paper's claims",
     "figures": "the paper's figures from stored runs",
+    "report": "all of it in one HTML file to look at: tables, curves, feature maps with the images, hard images",
     "doctor": "device, precision, versions, data sets, disk: what would run here",
 }
 

@@ -6,9 +6,10 @@ is refused before anything runs. What a method, a probe or a source of images ta
 """
 
 import math
-from dataclasses import asdict, dataclass
-from enum import Enum
-from typing import Any, TypeVar, cast
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, is_dataclass
+from enum import Enum, EnumMeta
+from typing import Any, TypeVar, cast, get_type_hints
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
@@ -30,6 +31,7 @@ from lowres_ssl.experiment_schema import (
 )
 from lowres_ssl.figure_schema import FiguresConfig
 from lowres_ssl.keys import is_deleted, known_keys, unknown_keys
+from lowres_ssl.report_schema import ReportConfig
 from lowres_ssl.table_schema import TablesConfig
 
 __all__ = [
@@ -40,6 +42,7 @@ __all__ = [
     "Experiment",
     "PretrainConfig",
     "TuneConfig",
+    "from_plain",
     "plain",
     "read_config",
     "register_schemas",
@@ -87,6 +90,7 @@ SCHEMAS: dict[str, type] = {
     "doctor": DoctorConfig,
     "tables": TablesConfig,
     "compare": CompareConfig,
+    "report": ReportConfig,
 }
 
 Config = TypeVar("Config")
@@ -112,7 +116,7 @@ def read_config(cfg: DictConfig, schema: type[Config]) -> Config:
         raise ConfigError(f"{deleted}: got no value, wanted {deleted}=VALUE, or nothing typed of it for the default")
     config = cast(Config, OmegaConf.to_object(cfg))
     assert isinstance(config, schema)
-    for key in ("data_dir", "output_dir", "store_dir", "folder"):
+    for key in ("data_dir", "output_dir", "store_dir", "folder", "file"):
         require(getattr(config, key, None) != "", key, "", "a folder, got nothing (an empty variable?)")
     dataset = getattr(config, "dataset", None)
     if isinstance(dataset, DatasetConfig):
@@ -158,6 +162,20 @@ def plain(config: Any) -> dict[str, Any]:
         return {key: value.name if isinstance(value, Enum) else value for key, value in pairs}
 
     return asdict(config, dict_factory=named)
+
+
+def from_plain(schema: type[Config], values: Mapping[str, Any]) -> Config:
+    """What `plain` made of a config, as its dataclass again: as it was stored, nothing resolved or checked.
+
+    A key that is younger than the run is None.
+    """
+
+    def revived(hint: Any, value: Any) -> Any:
+        if is_dataclass(hint):
+            return from_plain(cast(type, hint), value)
+        return hint[value] if isinstance(hint, EnumMeta) else value
+
+    return schema(**{key: revived(hint, values.get(key)) for key, hint in get_type_hints(schema).items()})
 
 
 def require(ok: bool, key: str, got: object, wanted: str) -> None:

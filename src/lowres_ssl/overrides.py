@@ -14,6 +14,7 @@ PATH_KEYS = frozenset(
         "store_dir",
         "run",
         "folder",
+        "file",
         "weights",
         "initial_weights",
         "method.weights",
@@ -45,7 +46,10 @@ FILTERS = frozenset(
     ]
 )
 OF_RUNS = frozenset(["dataset", "method", "entry", "recipe", "backbone", "image_size", "split", "split_seed", "seed"])
-FILTERING = {"tables": FILTERS, "figures": FILTERS, "compare": FILTERS, "tune": OF_RUNS | {"epochs", "precision"}}
+FILTERING = {
+    **dict.fromkeys(("tables", "figures", "compare", "report"), FILTERS),
+    "tune": OF_RUNS | {"epochs", "precision"},
+}
 QUOTED = re.compile(r"""^(['"]).*\1$""", re.DOTALL)
 NULL = frozenset(["null", "None", ""])
 
