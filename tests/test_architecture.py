@@ -109,7 +109,17 @@ FORBIDDEN: dict[str, tuple[str, ...]] = {
     "errors": ("torch", "omegaconf", "hydra"),
     "overrides": ("torch", "omegaconf", "hydra"),
 }
-TORCHLESS = ("errors", "overrides", "cli", "runs", "config", "commands.tables", "commands.figures", "commands.report", "figures.tsne")
+TORCHLESS = (
+    "errors",
+    "overrides",
+    "cli",
+    "runs",
+    "config",
+    "commands.tables",
+    "commands.figures",
+    "commands.report",
+    "figures.tsne",
+)
 
 Imports = Mapping[str, set[str]]
 

@@ -116,7 +116,7 @@ def read_config(cfg: DictConfig, schema: type[Config]) -> Config:
         raise ConfigError(f"{deleted}: got no value, wanted {deleted}=VALUE, or nothing typed of it for the default")
     config = cast(Config, OmegaConf.to_object(cfg))
     assert isinstance(config, schema)
-    for key in ("data_dir", "output_dir", "store_dir", "folder", "file"):
+    for key in ("data_dir", "output_dir", "store_dir", "folder"):
         require(getattr(config, key, None) != "", key, "", "a folder, got nothing (an empty variable?)")
     dataset = getattr(config, "dataset", None)
     if isinstance(dataset, DatasetConfig):

@@ -1,12 +1,15 @@
 """What stands in a chapter: which results, whose votes, which images are hard, who is near whom."""
 
+import base64
+import io
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from stored_runs import made_up_run
-from studies import made_up_study
+from studies import STORE, keep_images, made_up_study
 
 from lowres_ssl.ledger import ledger
 from lowres_ssl.report import Chapter, Method, Probed
@@ -14,6 +17,7 @@ from lowres_ssl.report.chapters import chapters_of
 from lowres_ssl.report.curves import curves_of
 from lowres_ssl.report.feature_map import maps_of, nearest
 from lowres_ssl.report.hard import hard_images
+from lowres_ssl.report.thumbnails import Album
 from lowres_ssl.selection import Cell, Filters
 from lowres_ssl.tested import Tested as Said
 
@@ -72,7 +76,7 @@ def test_neighbours_are_the_nearest_others() -> None:
 
 @pytest.fixture
 def chapter(tmp_path: Path) -> Chapter:
-    made_up_study(tmp_path, methods=("random", "vicreg", "simclr"))
+    made_up_study(tmp_path, methods=("random", "vicreg", "simclr"), images=24)
     (found,), problems = chapters_of(ledger(tmp_path)[0], Filters())
     assert problems == []
     return found
@@ -137,3 +141,18 @@ def test_splits_are_chapters_of_their_own(tmp_path: Path) -> None:
         made_up_run(tmp_path, split_seed=split_seed)
     chapters, _ = chapters_of(ledger(tmp_path)[0], Filters())
     assert [each.split_seed for each in chapters] == [0, 1]
+
+
+def test_album_holds_each_image_once_and_small(tmp_path: Path) -> None:
+    keep_images(tmp_path / STORE, ["a", "b", "c"], 64)
+    album = Album(tmp_path, 16)
+    assert album.add(STORE, ["c", "a"]) == [0, 1]
+    assert album.add(STORE, ["a", "nowhere", "b", "c"]) == [1, -1, 2, 0]
+    assert album.add("another", ["a"]) == [-1]
+    assert album.add(None, ["a"]) == [-1]
+    assert len(album.pictures) == 3
+    with Image.open(io.BytesIO(base64.b64decode(album.pictures[1]))) as found:
+        assert (found.format, found.size) == ("WEBP", (16, 16))
+        mean = np.asarray(found, dtype=np.float64).mean()
+    wanted = np.load(tmp_path / STORE / "images.npy")[0].mean()
+    assert abs(mean - wanted) < 3, "of the image that was asked for"

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from studies import HOSTILE, Reported, made_up_study
+from studies import HOSTILE, Reported, made_up_study, type_report, without_tsne
 
 pytestmark = pytest.mark.usefixtures("quick_maps")
+SMALL: dict[str, Any] = {"methods": ("simclr", "random"), "probes": ("knn",), "seeds": 1}
 OUTPUTS = Path("outputs")
+HOSTILE_IDS = [f"{HOSTILE[number % 2]}/{number} & \"'.png" for number in range(60)]
 MEGABYTE = 2**20
 
 
@@ -48,28 +50,33 @@ class Page(HTMLParser):
         return dict(json.loads(self.scripts[0]))
 
 
-def test_nothing_is_fetched_from_elsewhere(report: Reported, tmp_path: Path) -> None:
-    made_up_study(tmp_path / OUTPUTS)
-    text = report()
-    page = Page(text)
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The page of runs whose classes, title and files have names that would do harm as markup."""
+    folder = tmp_path_factory.mktemp("study")
+    made_up_study(folder / OUTPUTS, **SMALL, classes=HOSTILE, title=HOSTILE[1], ids=HOSTILE_IDS)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        without_tsne(monkeypatch)
+        return type_report(folder, monkeypatch).read_text(encoding="utf-8")
+
+
+def test_nothing_is_fetched_from_elsewhere(hostile: str) -> None:
+    page = Page(hostile)
     fetching = {"src", "srcset", "poster", "action", "formaction", "background", "ping", "cite", "data"}
-    linked = [
-        value for _, each in page.elements for key, value in each.items() if key in fetching | {"href", "xlink:href"}
-    ]
+    named = [pair for _, each in page.elements for pair in each.items()]
+    linked = [value for key, value in named if key in fetching | {"href", "xlink:href"}]
     assert linked
     assert not [value for value in linked if value and not value.startswith(("#", "data:"))]
-    style = "".join(re.findall(r"<style>(.*?)</style>", text, re.DOTALL))
+    style = "".join(re.findall(r"<style>(.*?)</style>", hostile, re.DOTALL))
+    assert "--paper" in style
     assert "@import" not in style
     assert not re.findall(r"url\((?!#)", style)
 
 
-def test_policy_forbids_connections_and_other_scripts(report: Reported, tmp_path: Path) -> None:
-    made_up_study(tmp_path / OUTPUTS)
-    page = Page(report())
-    metas = [
-        each for tag, each in page.elements if tag == "meta" and each.get("http-equiv") == "Content-Security-Policy"
-    ]
-    rules = dict(rule.strip().split(" ", 1) for rule in str(metas[0]["content"]).split(";"))
+def test_policy_forbids_connections_and_other_scripts(hostile: str) -> None:
+    page = Page(hostile)
+    (policy,) = [each["content"] for _, each in page.elements if each.get("http-equiv") == "Content-Security-Policy"]
+    rules = dict(rule.strip().split(" ", 1) for rule in str(policy).split(";"))
     assert {rules["default-src"], rules["connect-src"], rules["form-action"], rules["base-uri"]} == {"'none'"}
     assert rules["img-src"] == "data:"
     run = [f"'sha256-{base64.b64encode(hashlib.sha256(each.encode()).digest()).decode()}'" for each in page.scripts[1:]]
@@ -77,19 +84,16 @@ def test_policy_forbids_connections_and_other_scripts(report: Reported, tmp_path
     assert rules["script-src"].split() == run
 
 
-def test_text_from_names_stays_text(report: Reported, tmp_path: Path) -> None:
-    ids = [f"{HOSTILE[number % 2]}/{number} & \"'.png" for number in range(60)]
-    made_up_study(tmp_path / OUTPUTS, classes=HOSTILE, title=HOSTILE[1], ids=ids)
-    text = report()
-    page = Page(text)
+def test_text_from_names_stays_text(hostile: str) -> None:
+    page = Page(hostile)
     assert len(page.scripts) == 3, "the data, Plotly, ours"
     assert not [each for tag, each in page.elements if tag == "img"]
     assert not [key for _, each in page.elements for key in each if key.startswith("on")]
     assert HOSTILE[0] in page.text, "a class in a confusion matrix"
     assert page.data["chapters"][0]["classes"] == list(HOSTILE)
-    assert page.data["chapters"][0]["names"] == ids
-    for hostile in HOSTILE:
-        assert hostile not in text
+    assert page.data["chapters"][0]["names"] == HOSTILE_IDS
+    for name in HOSTILE:
+        assert name not in hostile
 
 
 def test_thousand_test_images_take_less_than_15_megabytes(report: Reported, tmp_path: Path) -> None:
@@ -111,7 +115,7 @@ def test_thousand_test_images_take_less_than_15_megabytes(report: Reported, tmp_
 
 def test_thumbnails_false_embeds_no_image_and_tells_no_name(report: Reported, tmp_path: Path) -> None:
     ids = [f"secret{number}.png" for number in range(60)]
-    made_up_study(tmp_path / OUTPUTS, ids=ids, groups=[f"patient-{number}" for number in range(20)])
+    made_up_study(tmp_path / OUTPUTS, **SMALL, ids=ids, groups=[f"patient-{number}" for number in range(20)])
     with_images = Page(report()).data
     assert with_images["pictures"][0].startswith("UklGR"), "a WebP in base64"
     assert with_images["chapters"][0]["names"] == ids
@@ -128,14 +132,14 @@ def test_thumbnails_false_embeds_no_image_and_tells_no_name(report: Reported, tm
 
 
 def test_same_results_give_the_same_bytes(report: Reported, tmp_path: Path) -> None:
-    made_up_study(tmp_path / OUTPUTS, methods=("simclr",), probes=("knn",))
+    made_up_study(tmp_path / OUTPUTS, **SMALL)
     assert report() == report()
 
 
 def test_decoded_images_that_are_gone_are_told(
     report: Reported, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    made_up_study(tmp_path / OUTPUTS, store_size=None)
+    made_up_study(tmp_path / OUTPUTS, **SMALL, store_size=None)
     text = report()
     wanted = "type lowres-ssl data dataset=phantom image_size=64 prepare=true"
     assert wanted in capsys.readouterr().err

@@ -48,6 +48,7 @@ def main(cfg: DictConfig) -> None:
 
 def check(config: ReportConfig) -> None:
     """Raises `ConfigError` for a value that is out of its range."""
+    require(config.file != "", "file", "", "a file, got nothing (an empty variable?)")
     require(16 <= config.thumbnail_size <= 512, "thumbnail_size", config.thumbnail_size, "from 16 to 512 pixels")
     require(config.gallery >= 1, "gallery", config.gallery, "at least 1 image")
     for name, table in config.table.items():

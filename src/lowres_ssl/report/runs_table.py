@@ -1,5 +1,6 @@
 """Every run with what to type to have it again, and what its other scores were made with."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,12 +49,14 @@ def commands_of(run: Run, output_dir: Path, *, paths: bool) -> list[str]:
     place = place_of(output_dir) if paths else []
     words = typed_again(config, trained="batch_size" in description, paths=paths)
     lines = [] if words is None else [typed(*words, *place)]
-    scored = [
-        scoring_words(result, config)
-        for _, result in run.results()
-        if result["probe"] != END_TO_END and not is_made_along(result, config)
-    ]
-    return lines + [typed("evaluate", f"run={run.name}", *words, *place) for words in dict.fromkeys(scored)]
+    later: dict[tuple[str, ...], set[float]] = defaultdict(set)  # how it was scored beyond that -> with which labels
+    for _, result in run.results():
+        if result["probe"] != END_TO_END and not is_made_along(result, config):
+            later[scoring_words(result, config)].add(labels_of(result))
+    for scored, fractions in later.items():
+        share = f"label_fraction=[{','.join(f'{each:g}' for each in sorted(fractions))}]"
+        lines.append(typed("evaluate", f"run={run.name}", *scored, *[share] * (fractions != {1.0}), *place))
+    return lines
 
 
 def is_made_along(result: Mapping[str, Any], config: Mapping[str, Any]) -> bool:
@@ -68,7 +71,7 @@ def labels_of(result: Mapping[str, Any]) -> float:
 
 
 def scoring_words(result: Mapping[str, Any], config: Mapping[str, Any]) -> tuple[str, ...]:
-    """The probe, its settings that are not the run's, and the share of the labels."""
+    """The probe, and its settings that are not the run's."""
     probe, settings = result["probe"], dict(result["settings"])
     usual = config.get("probe", {}).get(probe) or default_settings(probe, str(config.get("recipe")))
     if settings.get("settings_from") in ("tuned", "paper"):  # which says where these two are from
@@ -78,5 +81,4 @@ def scoring_words(result: Mapping[str, Any], config: Mapping[str, Any]) -> tuple
         for key, value in settings.items()
         if value != usual.get(key) and value != "typed"
     ]
-    share = [] if labels_of(result) == 1 else [f"label_fraction=[{labels_of(result):g}]"]
-    return (f"probe=[{probe}]", *differing, *share)
+    return (f"probe=[{probe}]", *differing)

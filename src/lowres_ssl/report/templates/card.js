@@ -32,8 +32,8 @@ function predictions(chapter, image) {
         continue;
       }
       const right = method.predicted[image] === chapter.labels[image];
-      const seeds = method.agreeing[image] < method.seeds ? ` (${method.agreeing[image]} of ${method.seeds} seeds)` : "";
-      const text = `${right ? "✓" : "✗"} ${chapter.classes[method.predicted[image]]}${seeds}`;
+      const seeds = method.agreeing[image] < method.seeds ? ` ${method.agreeing[image]}/${method.seeds}` : "";
+      const text = `${right ? "✓" : "✗"}\u00a0${chapter.classes[method.predicted[image]]}${seeds}`;
       row.append(create("td", { class: right ? "" : "wrong" }, text));
     }
     table.tBodies[0].append(row);
@@ -52,7 +52,11 @@ function fillCard(chapter, image, neighbours, chosen) {
   if (chapter.groups[image]) words.append(create("div", { class: "quiet" }, `group ${chapter.groups[image]}`));
   if (source(chapter, image) !== null) top.append(picture(chapter, image));
   top.append(words);
-  card.replaceChildren(close, top, predictions(chapter, image));
+  const votes = predictions(chapter, image);
+  card.replaceChildren(close, top, votes);
+  if (/ \d+\/\d+$/m.test([...votes.querySelectorAll("td")].map((cell) => cell.textContent).join("\n"))) {
+    card.append(create("div", { class: "quiet" }, "1/2: so many of the seeds say so"));
+  }
   if (neighbours.length) {
     const row = create("div", { class: "neighbours" });
     for (const each of neighbours) {
