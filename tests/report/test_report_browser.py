@@ -191,6 +191,23 @@ def test_phone_scrolls_up_and_down_only(opened: Any) -> None:
     opened.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
+def test_printed_it_is_light_and_unfolded_and_afterwards_as_before(opened: Any) -> None:
+    opened.execute_script("document.querySelectorAll('details').forEach((each) => (each.open = false))")
+    opened.execute_script("document.documentElement.dataset.theme = 'dark'")
+    state = """
+        const folded = [...document.querySelectorAll('details')].filter((each) => !each.open).length;
+        return [document.documentElement.dataset.theme, folded];
+    """
+    before = opened.execute_script(state)
+    opened.execute_script("addEventListener('beforeprint', () => (window.printed = (() => {" + state + "})()))")
+    printed = opened.execute_cdp_cmd("Page.printToPDF", {})
+    assert len(printed["data"]) > 10_000
+    assert opened.execute_script("return window.printed") == ["light", 0]
+    assert opened.execute_script(state) == before
+    assert before[1] > 0
+    opened.execute_script("delete document.documentElement.dataset.theme")
+
+
 def test_whatever_can_be_pressed_can_be_reached_by_keyboard(opened: Any) -> None:
     pressed = "[...document.querySelectorAll('main :is(a, button, select, summary, .scroll, .plane), nav a')]"
     assert opened.execute_script(f"return {pressed}.length") > 20
