@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from stored_runs import made_up_run
 from studies import HOSTILE, Reported, made_up_study, type_report, without_tsne
 
 pytestmark = pytest.mark.usefixtures("quick_maps")
@@ -144,3 +145,18 @@ def test_decoded_images_that_are_gone_are_told(
     wanted = "type lowres-ssl data dataset=phantom image_size=64 prepare=true"
     assert wanted in capsys.readouterr().err
     assert wanted in Page(text).text
+
+
+def test_paper_stands_beside_and_what_disagrees_leaves_the_others_alone(report: Reported, tmp_path: Path) -> None:
+    made_up_run(tmp_path / OUTPUTS, dataset="breast", title="Breast")
+    for recipe in ("paper", "tuned"):
+        made_up_run(tmp_path / OUTPUTS, recipe=recipe)
+    page = Page(report())
+    assert "0.837" in page.text, "DCL on Breast, by the paper"
+    assert "SimCLR" in page.text, "which the paper has a number of, and we have no result"
+    assert "type recipe=paper or recipe=tuned" in page.text
+    assert [each["probes"][0]["label"] for each in page.data["chapters"]] == ["KNN (k=200)"]
+    own = Page(report("dataset=phantom", "recipe=paper"))
+    assert "The paper's split" not in own.text
+    assert "type recipe=" not in own.text
+    assert "SimCLR" not in own.text

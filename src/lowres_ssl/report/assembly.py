@@ -12,7 +12,7 @@ from lowres_ssl.report import Chapter
 from lowres_ssl.report.chapters import chapters_of
 from lowres_ssl.report.drawings import drawing
 from lowres_ssl.report.feature_map import maps_of
-from lowres_ssl.report.hard import hard_images
+from lowres_ssl.report.hard import Hard, hard_images
 from lowres_ssl.report.images import about_images, class_counts, group_count
 from lowres_ssl.report.payload import payload, wanted_images
 from lowres_ssl.report.runs_table import listed_runs
@@ -63,25 +63,29 @@ def assemble(
 def tables_of(
     frame: pd.DataFrame, filters: Filters, tables: dict[str, TableConfig], make: KindOfTable
 ) -> tuple[list[Table], list[str]]:
-    """Of data sets that have results for a table; rows without one only where the paper has a number."""
+    """One a table and data set that has results for it; rows without one only where the paper has a number. And a line
+    for each that cannot be shown."""
     made, problems = [], []
     rows = filters.applied(ordinary(frame))
     for name, table in tables.items():
         there = set(rows.loc[rows["probe"].isin(table.probe), "dataset"])
-        wanted = [each for each in table.datasets if each == "*" or each in there]
-        if not there or not wanted:
-            continue
-        published = any(there & set(row.paper) for row in table.rows.values())
-        own = {
-            key: replace(row, optional=row.optional or not (there & set(row.paper))) for key, row in table.rows.items()
-        }
-        try:
-            found = make(name, replace(table, datasets=wanted, rows=own, notes=table.notes if published else []))
-        except UserError as error:
-            problems.append(f"table {name}: {error}")
-            continue
-        made += [found] if found.blocks else []
+        named = [each for each in table.datasets if each in there]
+        others = sorted(there - set(named)) if "*" in table.datasets else []
+        for dataset in [*named, *others]:
+            try:
+                found = make(name, of_dataset(table, dataset))
+            except UserError as error:
+                problems.append(f"table {name}: {error}")
+                continue
+            made += [found] if found.blocks else []
     return made, problems
+
+
+def of_dataset(table: TableConfig, dataset: str) -> TableConfig:
+    """The table of one data set. Its notes are about the paper's numbers, so they go where there are none."""
+    published = any(dataset in row.paper for row in table.rows.values())
+    rows = {key: replace(row, optional=row.optional or dataset not in row.paper) for key, row in table.rows.items()}
+    return replace(table, datasets=[dataset], rows=rows, notes=table.notes if published else [])
 
 
 def chapter_parts(
@@ -93,52 +97,65 @@ def chapter_parts(
     images = wanted_images(chapter, hard, wanted.gallery)
     ids = [str(chapter.tested.ids[row]) for row in images]
     thumbnails = album.add(about.store, ids) if wanted.thumbnails else [-1] * len(ids)
-    rows = chapter.first.rows
     if wanted.thumbnails and -1 in thumbnails:
-        size = f"image_size={rows['image_size'].iloc[0]}"
-        problems.append(
-            f"{chapter.title}: decoded images are not in {stored.store_dir}, so they have no thumbnails; type "
-            + typed("data", *dataset_words(chapter.dataset, rows, stored.output_dir), size, "prepare=true")
-        )
+        problems.append(without_thumbnails(chapter, stored))
+    drawn, said = drawings_of(chapter, stored, pictures)
+    plain = payload(chapter, maps, images, thumbnails, names=wanted.names)
+    row = chapter.first.rows.iloc[0]
+    parts = {
+        "chapter": chapter,
+        "about": about,
+        "counts": class_counts(chapter),
+        "groups": group_count(chapter),
+        "split": {"kind": row["split"], "seed": chapter.split_seed, "digest": chapter.split_digest[:8]},
+        "image_size": row["image_size"],
+        "images": len(chapter.tested.labels),
+        "dots": len(plain["dots"]),
+        "confusions": [
+            (probed.label, [(method, confusion_rows(method.confusion().tolist())) for method in probed.methods])
+            for probed in chapter.probes
+        ],
+        "galleries": [gallery_of(each, images, wanted.gallery) for each in hard],
+        "drawn": drawn,
+        "has_maps": bool(maps),
+        "has_curves": bool(plain["curves"]),
+    }
+    return parts, plain, problems + said
+
+
+def without_thumbnails(chapter: Chapter, stored: Stored) -> str:
+    rows = chapter.first.rows
+    words = dataset_words(chapter.dataset, rows, stored.output_dir)
+    command = typed("data", *words, f"image_size={rows['image_size'].iloc[0]}", "prepare=true")
+    return f"{chapter.title}: decoded images are not in {stored.store_dir}, so they have no thumbnails; type {command}"
+
+
+def drawings_of(
+    chapter: Chapter, stored: Stored, pictures: dict[str, Picture]
+) -> tuple[dict[str, str | None], list[str]]:
+    """Each picture by its name, None where there is nothing to draw; and a line for each that cannot be drawn."""
     drawn: dict[str, str | None] = {}
+    problems = []
     for name, picture in pictures.items():
         try:
             shows = name != "batch_size" or has_batch_sizes(stored, chapter)
             drawn[name] = drawing(name, picture, stored, chapter) if shows else None
         except UserError as error:
             problems.append(str(error))
+    return drawn, problems
+
+
+def gallery_of(hard: Hard, images: Sequence[int], most: int) -> dict[str, Any]:
+    """At most so many of each kind, as places in `images`, which has them; and how many there are."""
     place = {image: number for number, image in enumerate(images)}
-    row = rows.iloc[0]
-    galleries = [
-        {
-            "label": each.label,
-            "probe": number,
-            "methods": each.methods,
-            "wrong": shown_places(each.all_wrong, place, wanted.gallery),
-            "wrong_count": len(each.all_wrong),
-            "disputed": shown_places(each.disputed, place, wanted.gallery),
-            "disputed_count": len(each.disputed),
-        }
-        for number, each in enumerate(hard)
-    ]
-    parts = {
-        "chapter": chapter,
-        "about": about,
-        "counts": class_counts(chapter),
-        "groups": group_count(chapter),
-        "split": {key: row[key] for key in ("split", "split_seed", "image_size")}
-        | {"digest": chapter.split_digest[:8]},
-        "confusions": [
-            (probed.label, [(method, confusion_rows(method.confusion().tolist())) for method in probed.methods])
-            for probed in chapter.probes
-        ],
-        "drawn": drawn,
-        "galleries": galleries,
-        "images": len(chapter.tested.labels),
-        "dots": len(maps[0].dots) if maps else 0,
+    return {
+        "label": hard.label,
+        "methods": hard.methods,
+        "wrong": [place[image] for image in hard.all_wrong[:most].tolist()],
+        "wrong_count": len(hard.all_wrong),
+        "disputed": [place[image] for image in hard.disputed[:most].tolist()],
+        "disputed_count": len(hard.disputed),
     }
-    plain = payload(chapter, maps, images, thumbnails, names=wanted.names)
-    return parts | {"has_maps": bool(maps), "has_curves": bool(plain["curves"])}, plain, problems
 
 
 def has_batch_sizes(stored: Stored, chapter: Chapter) -> bool:
@@ -146,10 +163,6 @@ def has_batch_sizes(stored: Stored, chapter: Chapter) -> bool:
     rows = ordinary(stored.filters.applied(stored.results))
     rows = rows[(rows["dataset"] == chapter.dataset) & (rows["split_digest"] == chapter.split_digest)]
     return bool((rows.groupby("entry")["batch_size"].nunique() > 1).any())
-
-
-def shown_places(images: Any, place: dict[int, int], most: int) -> list[int]:
-    return [place[int(image)] for image in images[:most]]
 
 
 def confusion_rows(matrix: Sequence[Sequence[int]]) -> list[list[tuple[int, float]]]:

@@ -72,12 +72,14 @@ function fillCard(chapter, image, neighbours, chosen) {
   said.textContent = `${label}, ${chapter.names[image]}`;
 }
 
-// Beside a point of the window, wherever there is room.
+// Beside a point of the window: outwards, so that the middle stays free, if there is room.
 function placeCard(x, y) {
   card.hidden = false;
   card.classList.toggle("kept", shownCard.kept);
   const { width, height } = card.getBoundingClientRect();
-  const beside = x + 20 + width < innerWidth ? x + 20 : Math.max(8, x - 20 - width);
+  const [left, right] = [x - 20 - width, x + 20];
+  const outwards = x < innerWidth / 2 ? left >= 8 : right + width > innerWidth;
+  const beside = outwards ? Math.max(8, left) : Math.min(right, innerWidth - width - 8);
   card.style.left = `${beside}px`;
   card.style.top = `${Math.max(8, Math.min(y - height / 3, innerHeight - height - 8))}px`;
 }

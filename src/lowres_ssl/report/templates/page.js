@@ -7,7 +7,7 @@ function fillTile(tile) {
   const { methods } = chapter.probes[list.dataset.probe];
   const counts = new Map();
   for (const { predicted } of methods.filter(({ judged }) => judged)) counts.set(predicted[image], (counts.get(predicted[image]) || 0) + 1);
-  const votes = [...counts].sort((a, b) => b[1] - a[1]).map(([label, count]) => `${count} × ${chapter.classes[label]}`);
+  const votes = [...counts].sort((a, b) => b[1] - a[1]).map(([label, count]) => `${count}\u00a0×\u00a0${chapter.classes[label]}`);
   tile.append(picture(chapter, image), create("span", {}, `is ${chapter.classes[chapter.labels[image]]}`), create("span", { class: "quiet" }, votes.join(", ")));
   tile.addEventListener("click", () => {
     shownCard.kept = true;
