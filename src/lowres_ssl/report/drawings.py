@@ -64,4 +64,5 @@ def inline_svg(figure: Figure, prefix: str) -> str:
 
 def in_the_page(style: str) -> str:
     """Black as the page's ink, letters as the page's letters."""
-    return re.sub(r"(font:[^;]*?px)[^;]*", r"\1 system-ui, sans-serif", style.replace("#000000", "currentColor"))
+    inked = style.replace("#000000", "currentColor")
+    return re.sub(r"font-family:[^;]*", "font-family: system-ui, sans-serif", inked)
