@@ -79,8 +79,8 @@ at() {
     read -r set split sizes seeds <<<"$1"
     grid=("method=$methods,$baselines" "batch_size=$sizes" "seed=$seeds")
     # Trained from the start, and fine-tuned, on a part of the labels and on all of them.
-    supervised=(method=supervised "initial_weights='random','method:dcl'" "batch_size=$largest" keep_last_batch=true
-        "seed=$label_seeds" "label_fraction=$each_fraction")
+    supervised=(method=supervised "batch_size=$largest" keep_last_batch=true "seed=$label_seeds")
+    started="initial_weights='random','method:dcl'"
 }
 
 # train OVERRIDES...: a sweep of trainings of the study at hand
@@ -89,21 +89,23 @@ train() {
 }
 
 both=('probe=[knn,linear]' "${linear[@]}")
+tuned=probe.linear.settings_from=tuned
 for study in "${studies[@]}"; do
     at "$study"
     train "${grid[@]}" dry_run=true
-    train "${supervised[@]/,\'method:dcl\'/}" dry_run=true # what is fine-tuned is not there yet
+    train "${supervised[@]}" "label_fraction=$each_fraction" dry_run=true # what is fine-tuned is not there yet
 done
 $dry && exit "$failed"
 
 for study in "${studies[@]}"; do
     at "$study"
-    train "${grid[@]}" 'probe=[knn]'
+    train "${grid[@]}" evaluate=false # scored once it is known with which settings
+    train "${supervised[@]}" "$started" "label_fraction=$each_fraction" "${both[@]}"
     show lowres-ssl tune "dataset=$set" "split=$split" "recipe=$recipe" seed=0 "${tuning[@]}" "${linear[@]}"
-    train "${grid[@]}" "${both[@]}" probe.linear.settings_from=tuned
+    train "${grid[@]}" "${both[@]}" "$tuned"
+    train "${supervised[@]}" "$started" 'label_fraction=[1.0]' "${both[@]}" "$tuned"
     # Tuned settings knew all validation labels, so a part of them is scored with the paper's.
     train "method=$methods" "batch_size=$largest" "seed=$label_seeds" "label_fraction=$fractions" "${both[@]}"
-    train "${supervised[@]}" "${both[@]}"
 done
 
 for split in $(printf '%s\n' "${studies[@]}" | cut -d' ' -f2 | sort -u); do

@@ -1,5 +1,6 @@
 """What auto comes to on machines with other hardware, played by stand-ins; what cannot be done is refused."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -97,6 +98,19 @@ def test_autocast_computes_in_the_precision(precision: str, dtype: torch.dtype) 
 def test_the_description_names_processor_and_precision(machine: Machine) -> None:
     machine()
     assert Compute(torch.device("cpu"), "bf16").describe() == "Some CPU, bf16"
+
+
+@pytest.mark.parametrize(("gpu", "wanted"), [(True, True), (False, False)])
+def test_deterministic_is_asked_of_a_gpu_alone_and_ends_with_the_next_that_does_not_ask(
+    machine: Machine, gpu: bool, wanted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":16:8")  # what a user has set stays
+    machine(gpu=gpu)
+    assert resolve("auto", "fp32", deterministic=True).deterministic is wanted
+    assert torch.are_deterministic_algorithms_enabled() is wanted
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":16:8"
+    assert not resolve("auto", "fp32").deterministic
+    assert not torch.are_deterministic_algorithms_enabled()
 
 
 def test_the_processor_is_read_from_the_system(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """Where and how precisely to compute: what `device=auto` and `precision=auto` come to on this machine."""
 
 import ctypes
+import os
 import platform
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -20,11 +21,12 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 @dataclass(frozen=True)
 class Compute:
     """A resolved device and precision. `precision`: "fp32", "bf16" or "fp16"; `compiled`: whether the training step
-    goes through torch.compile."""
+    goes through torch.compile; `deterministic`: whether a GPU was asked for the same bytes each time."""
 
     device: torch.device
     precision: str
     compiled: bool = False
+    deterministic: bool = False
 
     def autocast(self) -> AbstractContextManager[Any]:
         if self.precision == "fp32":
@@ -32,12 +34,13 @@ class Compute:
         return torch.autocast(self.device.type, dtype=DTYPES[self.precision])
 
     def describe(self) -> str:
-        return f"{device_name(self.device)}, {self.precision}{', compiled' if self.compiled else ''}"
+        ways = [self.precision, *(["compiled"] * self.compiled), *(["deterministic"] * self.deterministic)]
+        return f"{device_name(self.device)}, {', '.join(ways)}"
 
 
-def resolve(device: str, precision: str, *, compile: str = "never") -> Compute:
+def resolve(device: str, precision: str, *, compile: str = "never", deterministic: bool = False) -> Compute:
     """What to compute on. `device`: auto, cuda or cpu; `precision`: auto, fp32, bf16 or fp16; `compile`: auto, always
-    or never, where auto compiles on a GPU (docs/benchmarks.md has the reason).
+    or never, where auto compiles on a GPU (docs/benchmarks.md has the reason); `deterministic`: see `repeat_bytes`.
 
     auto takes a CUDA GPU where there is one, and bf16 where the hardware has it natively and is the faster for it; an
     older GPU gets fp16 with a gradient scaler, another CPU fp32. Raises `ConfigError` for a device that is not there or
@@ -51,11 +54,23 @@ def resolve(device: str, precision: str, *, compile: str = "never") -> Compute:
     if device == "cpu" and precision == "fp16":
         raise ConfigError("precision=fp16: wanted bf16 or fp32 on a CPU; try precision=auto")
     where = torch.device(device)
+    deterministic = deterministic and device == "cuda"
     if device == "cpu":
         keep_freed_memory()
+    else:
+        repeat_bytes(deterministic)
     if precision == "auto":
         precision = "bf16" if is_faster_in_bf16(where) else "fp16" if device == "cuda" else "fp32"
-    return Compute(where, precision, compile == "always" or (compile == "auto" and device == "cuda"))
+    compiled = compile == "always" or (compile == "auto" and device == "cuda")
+    return Compute(where, precision, compiled, deterministic)
+
+
+def repeat_bytes(wanted: bool) -> None:
+    """Whether a GPU is to give the same bytes each time, for the whole process: without, sums may be taken in another
+    order each time. A CPU repeats them anyway. An operation that cannot raises `RuntimeError` where it is met."""
+    if wanted:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it when it is first used
+    torch.use_deterministic_algorithms(wanted)
 
 
 @cache

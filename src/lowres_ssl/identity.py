@@ -17,7 +17,17 @@ IDENTITY_VERSION = 1
 TRAINING = sorted(
     {field.name for field in fields(PretrainConfig)}
     - {field.name for field in fields(Experiment)}
-    - {"checkpoint_every", "evaluate", "dry_run", "store", "compile", "image_size_schedule", "initial_weights"}
+    - {
+        "checkpoint_every",
+        "evaluate",
+        "dry_run",
+        "store",
+        "compile",
+        "preemption_signal",
+        "deterministic",
+        "image_size_schedule",
+        "initial_weights",
+    }
 )
 
 

@@ -44,7 +44,9 @@ class Plan:
 
 def plan_of(config: PretrainConfig) -> Plan:
     """Raises `ConfigError` for whatever is wrong with `config` and can be known without the images."""
-    compute = resolve(config.device.name, config.precision.name, compile=config.compile.name)
+    compute = resolve(
+        config.device.name, config.precision.name, compile=config.compile.name, deterministic=config.deterministic
+    )
     selects = config.select_encoder.name == "best_validation_knn"
     if selects and "knn" not in config.probe:
         raise ConfigError("select_encoder=best_validation_knn: wanted knn among the probes; type probe=[knn,linear]")

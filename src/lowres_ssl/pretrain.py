@@ -6,6 +6,7 @@ no generator's state.
 """
 
 import math
+import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lowres_ssl.batches import make_batches
-from lowres_ssl.checkpoint import load_state, save_state
+from lowres_ssl.checkpoint import latest_state, save_state
 from lowres_ssl.data.store import ImageStore
 from lowres_ssl.device import Compute
 from lowres_ssl.errors import ConfigError, TrainingError
@@ -97,6 +98,7 @@ def pretrain(
     on_epoch: Callable[[list[Line]], None],
     validate: Callable[[nn.Module], float] | None = None,
     labels: NDArray[np.int64] | None = None,
+    preemption: signal.Signals | None = None,
 ) -> Trained:
     """Train `encoder` and `method`'s heads in place on the store's `rows`, from `checkpoint` on if it is there.
 
@@ -104,7 +106,7 @@ def pretrain(
     where the images are, see `residence.reader`. `on_epoch` is given the history after each epoch. `validate` scores
     the encoder after each; the best is the one with the highest score, of equals the latest, as in the paper's released
     code. Raises `TrainingError` if a loss or a weight is not finite, leaving the checkpoint before; `Interrupted` on
-    SIGINT and SIGTERM, after writing one.
+    SIGINT, SIGTERM and `preemption`, the signal by which a scheduler asks for its machine, after writing one.
     """
     if not method.trains:
         raise ValueError(f"{type(method).__name__} trains nothing: its encoder is the one that training starts from")
@@ -131,17 +133,19 @@ def pretrain(
         progress = {"epoch": epoch, "history": history, "best": best and vars(best), "meter": meter.state()}
         save_state(checkpoint, state | progress)
 
-    if checkpoint.exists():
-        content = load_state(checkpoint)
+    content = latest_state(checkpoint)
+    if content is not None:
         model.load_state_dict(content["model"])
         optimiser.load_state_dict(content["optimiser"])
         scaler.load_state_dict(content["scaler"])
         epoch, history, best = content["epoch"], content["history"], content["best"] and Best(**content["best"])
         meter.load_state(content["meter"], compute.device)
+        if history:  # what was told of it may have been lost, or be ahead
+            on_epoch(history)
 
     done = epoch * steps + meter.steps
     with (
-        Deferred() as stop,
+        Deferred(preemption) as stop,
         Progress(
             name=name,
             epochs=training.epochs,

@@ -13,10 +13,11 @@ from safetensors.numpy import save_file
 from stored_runs import made_up_run
 
 from lowres_ssl import cli
-from lowres_ssl.atomic import write_json
-from lowres_ssl.data.store import SCHEMA_VERSION
+from lowres_ssl.data.store import checksum_of
 from lowres_ssl.report import feature_map
 from lowres_ssl.runs import Run, read_predictions, read_result, write_result
+from lowres_ssl.sealed import write_sealed
+from lowres_ssl.stored import WRITTEN
 
 Reported = Callable[..., str]
 
@@ -59,7 +60,7 @@ def complete(folder: Path, names: Sequence[str], method: str) -> None:
     description["store"] = STORE
     description["unlabelled_images"] = 0
     description["config"] |= {"keep_last_batch": False}
-    write_json(run.folder / "run.json", description)
+    write_sealed(run.folder / "run.json", description)
     random = np.random.default_rng([*method.encode(), description["seed"]])
     centres = arrays["test_labels"][:, None] * np.array([3.0] + [0.0] * 7)
     features = (random.normal(size=(len(names), 8)) + centres).astype(np.float32)
@@ -76,16 +77,17 @@ def keep_images(folder: Path, names: Sequence[str], size: int) -> None:
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (len(names), 3, size // 4, size // 4), dtype=np.uint8)
     np.save(folder / "images.npy", images.repeat(4, axis=2).repeat(4, axis=3))
-    write_json(
+    write_sealed(
         folder / "store.json",
         {
-            "schema": SCHEMA_VERSION,
+            "schema": WRITTEN["store"],
             "key": "made up",
             "shape": [len(names), 3, size, size],
             "ids": list(names),
             "sha256": [""] * len(names),
             "sizes": [[size, size]] * len(names),
             "dropped": {},
+            "crc32": checksum_of(folder / "images.npy"),
         },
     )
 

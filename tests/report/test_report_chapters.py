@@ -25,7 +25,7 @@ from lowres_ssl.tested import Tested as Said
 def method(entry: str, *predictions: list[int], labels: list[int]) -> Method:
     """Of three classes; a list of predictions a seed."""
     ids = np.array([f"{number}" for number in range(len(labels))])
-    tested = Said(ids, ids, np.array(labels), np.array(predictions), ("a", "b", "c"), ())
+    tested = Said(ids, False, np.arange(len(labels)), np.array(labels), np.array(predictions), ("a", "b", "c"), ())
     return Method(entry, entry, Cell(entry, None, pd.DataFrame()), tested)
 
 
@@ -150,6 +150,7 @@ def test_album_holds_each_image_once_and_small(tmp_path: Path) -> None:
     assert album.add(STORE, ["a", "nowhere", "b", "c"]) == [1, -1, 2, 0]
     assert album.add("another", ["a"]) == [-1]
     assert album.add(None, ["a"]) == [-1]
+    assert album.add(STORE, ["B", "b"], str.upper) == [2, -1], "ids that are hashes"
     assert len(album.pictures) == 3
     with Image.open(io.BytesIO(base64.b64decode(album.pictures[1]))) as found:
         assert (found.format, found.size) == ("WEBP", (16, 16))

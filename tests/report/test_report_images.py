@@ -10,7 +10,6 @@ from hydra import compose
 from PIL import Image
 from stored_runs import made_up_run
 
-from lowres_ssl.atomic import write_json
 from lowres_ssl.config import PretrainConfig, plain, read_config, register_schemas
 from lowres_ssl.data.splits import make_split, save_split
 from lowres_ssl.ledger import ledger
@@ -20,6 +19,7 @@ from lowres_ssl.report import Chapter
 from lowres_ssl.report.chapters import chapters_of
 from lowres_ssl.report.images import about_images, class_counts, group_count
 from lowres_ssl.runs import Run
+from lowres_ssl.sealed import write_sealed
 from lowres_ssl.selection import Filters
 
 register_schemas()
@@ -37,7 +37,7 @@ def chapter(tmp_path: Path, composing: None) -> Chapter:
     config = read_config(compose("pretrain", overrides=quote_texts(words)), PretrainConfig)
     folder = made_up_run(tmp_path / "outputs")
     description: dict[str, Any] = Run(folder.parent).description()
-    write_json(folder.parent / "run.json", description | {"config": plain(config)})
+    write_sealed(folder.parent / "run.json", description | {"config": plain(config)})
     catalogue = catalogue_of(config.dataset, tmp_path / "stores")
     save_split(make_split(catalogue, kind="random", seed=0), catalogue, Run(folder.parent).split)
     (found,), _ = chapters_of(ledger(tmp_path / "outputs")[0], Filters())
@@ -66,5 +66,5 @@ def test_counts_are_of_the_test_images(chapter: Chapter) -> None:
     assert class_counts(chapter) == [("benign", 60), ("malignant", 60)]
     assert group_count(chapter) == 40
     method = chapter.probes[0].methods[0]
-    nameless = replace(method, tested=replace(method.tested, groups=np.full(120, "")))
+    nameless = replace(method, tested=replace(method.tested, groups=np.full(120, -1)))
     assert group_count(replace(chapter, probes=[replace(chapter.probes[0], methods=[nameless])])) is None

@@ -7,13 +7,13 @@ import pytest
 from hydra import compose
 from stored_runs import made_up_run
 
-from lowres_ssl.atomic import write_json
 from lowres_ssl.config import EvaluateConfig, PretrainConfig, plain, read_config, register_schemas
 from lowres_ssl.ledger import ledger
 from lowres_ssl.overrides import quote_texts
 from lowres_ssl.report.runs_table import commands_of, listed_runs
 from lowres_ssl.report.typed_again import NOT_TYPED, typed_again, written
 from lowres_ssl.runs import Run
+from lowres_ssl.sealed import write_sealed
 
 register_schemas()
 SCHEMAS: dict[str, type] = {"pretrain": PretrainConfig, "evaluate": EvaluateConfig}
@@ -117,7 +117,7 @@ def test_scores_made_later_have_commands_of_their_own(tmp_path: Path) -> None:
     description = run.description()
     knn = {"name": "knn", "k": 200, "vote": "uniform", "temperature": 0.1, "metric": "euclidean", "encoder": "selected"}
     description["config"] = stored("pretrain", ["probe=[knn]", "method=dcl"]) | {"probe": {"knn": knn}}
-    write_json(run.folder / "run.json", description)
+    write_sealed(run.folder / "run.json", description)
     lines = commands_of(run, tmp_path, paths=True)
     place = f"output_dir={tmp_path}"
     assert lines[0].startswith("lowres-ssl pretrain dataset=phantom ")

@@ -27,7 +27,8 @@ def test_columns_are_recipes_and_splits_with_what_they_cost(tmp_path: Path) -> N
     assert block.heading == "Phantom, KNN (k=200): accuracy"
     cells = line_of(block, "DCL")
     assert [cell.split(" ")[0] for cell in cells[1:]] == ["0.700", "0.600", "0.900"] * 2
-    assert [cell.rpartition("), ")[2] for cell in cells[2:4]] == ["−0.100", "+0.200"]
+    costs = [cell.rpartition("), ")[2] for cell in cells[2:4]]
+    assert [cost.partition(" ")[0] for cost in costs] == ["−0.100", "+0.200"]
     assert ", " not in cells[1]
     assert [block.heading for block in table.blocks[1:]] == ["Phantom, KNN (k=200): weighted F1"]
 
@@ -76,3 +77,16 @@ def test_records_have_the_columns_recipe_and_the_cost(tmp_path: Path) -> None:
     said = [(each["split"], each["recipe"], each["value"], each["difference"]) for each in records]
     assert ("official", "paper", 0.7, None) in said
     assert ("patient", "tuned", 0.9, 0.2) in said
+
+
+def test_cost_has_the_interval_of_a_paired_difference(tmp_path: Path) -> None:
+    three_recipes(tmp_path)
+    table = table_of("recipes", tmp_path)
+    records = [each for each in table.records if each["metric"] == "accuracy" and each["split"] == "patient"]
+    low, high = next((each["difference_low"], each["difference_high"]) for each in records if each["recipe"] == "tuned")
+    assert low < 0.2 < high
+    ends = line_of(table.blocks[0], "DCL")[6].rpartition(", ")[2]
+    assert ends == f"+0.200 ({low:+.3f} to {high:+.3f})".replace("-", "−")
+    # Narrower than if the two were of different images: both miss some of the same.
+    values = {each["recipe"]: each["high"] - each["low"] for each in records}
+    assert high - low < values["tuned"] + values["paper"]

@@ -1,5 +1,6 @@
 """`lowres-ssl pretrain`: an encoder from the training images, found finished, resumed or trained; then its scores."""
 
+import signal
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,18 @@ from torch import nn
 from lowres_ssl.artefacts import Source, describe_run, keep_encoder, keep_split, untrained_run
 from lowres_ssl.checkpoint import load_encoder, load_weights
 from lowres_ssl.classifier import keep_classifier
+from lowres_ssl.collapse import MEANING, has_collapsed
 from lowres_ssl.config import PretrainConfig, read_config, without_training
 from lowres_ssl.dry_run import foretell
 from lowres_ssl.encoders import WEIGHTS, new_encoder
+from lowres_ssl.errors import CheckpointError
 from lowres_ssl.forecast import Forecast
 from lowres_ssl.forward import forget_compiled
 from lowres_ssl.frozen import features_from, with_labels
+from lowres_ssl.history import Line
+from lowres_ssl.interruption import heed
 from lowres_ssl.labels import ALL_LABELS, drawn
+from lowres_ssl.leases import Hold
 from lowres_ssl.methods import build_method
 from lowres_ssl.plan import Plan, divide, plan_of, run_of
 from lowres_ssl.preparation import Material, prepare
@@ -31,6 +37,7 @@ def main(cfg: DictConfig) -> Forecast | None:
     config = read_config(cfg, PretrainConfig)
     plan = plan_of(config)
     check_writable(Path(config.output_dir))
+    heed(preemption_of(config))
     if config.dry_run:
         forecast = foretell(plan)
         print(forecast.line(), flush=True)
@@ -65,14 +72,22 @@ def untrained_row(
 
 def obtain(plan: Plan, material: Material, probe: Any) -> Run:
     """The finished run of this plan: found, resumed or trained from the start. `probe`: its settings as composed."""
-    config = plan.config
     run, identity = run_of(plan, material.outline)
+    with run.held() as hold:
+        return obtain_held(plan, material, probe, run, identity, hold)
+
+
+def obtain_held(plan: Plan, material: Material, probe: Any, run: Run, identity: dict[str, Any], hold: Hold) -> Run:
+    """The same, once no other process works on the run: it may have finished it."""
+    config = plan.config
     if config.force:
         run.discard()
-    description = run.read()
+    description = None if config.force else run.read()
     if description and description["finished"]:
         run.checked_encoder()
-        keep_split(run, material)
+        run.forget_checkpoints()  # of a process that was killed between the two
+        note_history(run)
+        keep_split(run, config, material)
         say(f"{run.name}: finished already; force=true trains it again")
         return run
     started = {} if plan.source is None else plan.source.handed_on()
@@ -89,14 +104,22 @@ def obtain(plan: Plan, material: Material, probe: Any) -> Run:
             pretrain_on="all" if config.pretrain_on.name == "all" else started.get("pretrain_on", "training"),
             label_fraction=started.get("label_fraction") if plan.seen is None else plan.seen.fraction,
         )
-    outcome = train(plan, material, run)
+    outcome = train(plan, material, run, hold)
+    hold.check()
     keep_encoder(run.encoder(), plan.encoder.state_dict(), run, config, material)
     run.finish(**outcome, **provenance(plan.compute.describe()))
+    if has_collapsed(run, run.description()):
+        say(f"{run.name}: collapsed, {MEANING}")
     return run
 
 
-def train(plan: Plan, material: Material, run: Run) -> dict[str, Any]:
+def train(plan: Plan, material: Material, run: Run, hold: Hold) -> dict[str, Any]:
     """Train the plan's encoder in place; it ends as the one that `select_encoder` says. What is worth telling of it."""
+
+    def keep_history(lines: list[Line]) -> None:
+        hold.check()
+        run.write_history(lines)
+
     config = plan.config
     selects = config.select_encoder.name == "best_validation_knn"
     say(f"{run.name}: {config.method['name']} on {plan.compute.describe()}")
@@ -115,18 +138,20 @@ def train(plan: Plan, material: Material, run: Run) -> dict[str, Any]:
             store=material.store,
             rows=rows.tolist(),
             labels=labels,
+            preemption=preemption_of(config),
             views=plan.views,
             training=plan.training,
             compute=plan.compute,
             place=config.store.name,
             checkpoint=run.checkpoint,
             name=f"{config.method['name']} on {config.dataset.name}",
-            on_epoch=run.write_history,
+            on_epoch=keep_history,
             validate=partial(validation_accuracy, plan, material) if selects else None,
         )
     finally:
         if plan.compute.compiled:
             forget_compiled()
+    keep_history(trained.history)  # it may be damaged, if nothing but this was left to do
     outcome: dict[str, Any] = {
         "epochs": len(trained.history),
         "training_seconds": sum(line["seconds"] for line in trained.history),
@@ -140,6 +165,19 @@ def train(plan: Plan, material: Material, run: Run) -> dict[str, Any]:
     if method.sees_labels:
         keep_classifier(run.classifier, method.state_dict())
     return outcome
+
+
+def preemption_of(config: PretrainConfig) -> signal.Signals | None:
+    name = config.preemption_signal.name
+    return None if name == "none" else signal.Signals[f"SIG{name}"]
+
+
+def note_history(run: Run) -> None:
+    """Say so where the history is damaged: it tells of the training, and nothing is computed from it."""
+    try:
+        run.checked(run.history)
+    except CheckpointError as error:
+        say(f"note: {error}")
 
 
 def validation_accuracy(plan: Plan, material: Material, encoder: nn.Module) -> float:

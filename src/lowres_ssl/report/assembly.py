@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from lowres_ssl.data.pseudonyms import known_pseudonyms
 from lowres_ssl.errors import DataError, UserError
 from lowres_ssl.figures import Picture, Stored
 from lowres_ssl.report import Chapter
@@ -96,7 +97,9 @@ def chapter_parts(
     about = about_images(chapter, stored.store_dir)
     images = wanted_images(chapter, hard, wanted.gallery)
     ids = [str(chapter.tested.ids[row]) for row in images]
-    thumbnails = album.add(about.store, ids) if wanted.thumbnails else [-1] * len(ids)
+    hidden = known_pseudonyms(about.root, stored.store_dir) if chapter.tested.hashed else None
+    named = str if hidden is None else hidden.image
+    thumbnails = album.add(about.store, ids, named) if wanted.thumbnails else [-1] * len(ids)
     if wanted.thumbnails and -1 in thumbnails:
         problems.append(without_thumbnails(chapter, stored))
     drawn, said = drawings_of(chapter, stored, pictures)

@@ -23,6 +23,7 @@ class About:
     known: bool
     licence: str
     store: str | None
+    root: Path
 
 
 def run_of(chapter: Chapter) -> Run:
@@ -38,16 +39,16 @@ def about_images(chapter: Chapter, store_dir: Path) -> About:
     store, licence = description.get("store"), dataset.licence or "not said"
     root, dataset.archive = Path(dataset.root or ""), None  # nothing is unpacked
     if not dataset.root or not root.exists():
-        return About("not known here: the images are not where they were", False, False, licence, store)
+        return About("not known here: the images are not where they were", False, False, licence, store, root)
     try:
         catalogue = catalogue_of(dataset, store_dir)
-        found = leakage(catalogue, load_split(run.split, catalogue))
+        found = leakage(catalogue, load_split(run.split, catalogue, store_dir))
     except UserError:
         return About(
-            "not known: the images or the split are not those of the run any more", False, False, licence, store
+            "not known: the images or the split are not those of the run any more", False, False, licence, store, root
         )
     leaks = bool(found.share_group or found.exact_duplicate)
-    return About(found.sentence().removeprefix("leakage: "), leaks, found.groups_known, licence, store)
+    return About(found.sentence().removeprefix("leakage: "), leaks, found.groups_known, licence, store, root)
 
 
 def class_counts(chapter: Chapter) -> list[tuple[str, int]]:
@@ -59,5 +60,5 @@ def class_counts(chapter: Chapter) -> list[tuple[str, int]]:
 
 def group_count(chapter: Chapter) -> int | None:
     """Of the test images: patients, slides or source images; None where they are not known."""
-    groups = set(chapter.tested.groups.tolist()) - {""}
+    groups = set(chapter.tested.groups.tolist()) - {-1}
     return len(groups) or None

@@ -26,7 +26,7 @@ def payload(
 ) -> dict[str, Any]:
     """`images`: places of the test images that are shown; `thumbnails`: of each of them its place in the page's list.
 
-    `names`: whether files and groups are told.
+    `names`: whether files are told. Groups are numbers anyway.
     """
     tested = chapter.tested
     place = {image: number for number, image in enumerate(images)}
@@ -37,7 +37,7 @@ def payload(
         "looks": [look_of_class(number) for number in range(len(tested.classes))],
         "labels": tested.labels[rows].tolist(),
         "names": [str(tested.ids[row]) if names else f"test image {row + 1}" for row in rows],
-        "groups": [str(tested.groups[row]) if names else "" for row in rows],
+        "groups": tested.groups[rows].tolist(),
         "thumbnails": list(thumbnails),
         "probes": [probe_payload(probed, rows) for probed in chapter.probes],
         "dots": shown,

@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,20 +20,23 @@ class Album:
     def __init__(self, store_dir: Path, size: int) -> None:
         self.store_dir, self.size = store_dir, size
         self.pictures: list[str] = []
-        self.places: dict[tuple[str, str], int] = {}
+        self.places: dict[tuple[str, int], int] = {}
 
-    def add(self, store: str | None, ids: Sequence[str]) -> list[int]:
-        """The place in `pictures` of each of these images of the store of that name; -1 where it is not there."""
+    def add(self, store: str | None, ids: Sequence[str], named: Callable[[str], str] = str) -> list[int]:
+        """The place in `pictures` of each of these images of the store of that name; -1 where it is not there.
+
+        `named`: what `ids` call an image that the store knows by its name.
+        """
         kept = None if store is None else kept_store(self.store_dir / store)
         if kept is None or store is None:
             return [-1] * len(ids)
-        rows = {id: row for row, id in enumerate(kept.ids)}
-        return [self.place(store, kept, rows.get(id), id) for id in ids]
+        rows = {named(id): row for row, id in enumerate(kept.ids)}
+        return [self.place(store, kept, rows.get(id)) for id in ids]
 
-    def place(self, name: str, store: ImageStore, row: int | None, id: str) -> int:
+    def place(self, name: str, store: ImageStore, row: int | None) -> int:
         if row is None:
             return -1
-        key = (name, id)
+        key = (name, row)
         if key not in self.places:
             self.places[key] = len(self.pictures)
             self.pictures.append(encoded(store.images[row], self.size))

@@ -3,7 +3,8 @@
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
-from functools import lru_cache
+from functools import lru_cache, reduce
+from operator import getitem
 from typing import Any
 
 from hydra import compose
@@ -41,7 +42,7 @@ def typed_again(stored: Mapping[str, Any], *, trained: bool, paths: bool = True)
     OmegaConf.set_struct(composed, False)
     differing = []
     for key in CAUSES:
-        value = OmegaConf.select(OmegaConf.create(dict(stored)), key)
+        value = reduce(getitem, key.split("."), stored)
         if OmegaConf.select(composed, key) != value:
             differing.append((key, value, True))
         OmegaConf.update(composed, key, value)

@@ -6,7 +6,7 @@ from typing import Any
 
 from lowres_ssl.agreement import settings_of, shared_settings
 from lowres_ssl.selection import Cell
-from lowres_ssl.tables import UNRELIABLE
+from lowres_ssl.tables import COLLAPSED, UNRELIABLE
 from lowres_ssl.terminal import count
 from lowres_ssl.tested import Tested, tested
 from lowres_ssl.uncertainty import Interval, interval
@@ -40,6 +40,11 @@ def value_text(found: Interval) -> str:
     return f"{found.value:.3f}{spread}"
 
 
+def mark_of(found: Scored | None) -> str:
+    """What stands behind the name of a method that collapsed, be it for one seed."""
+    return COLLAPSED if found is not None and found.cell.collapsed else ""
+
+
 def interval_text(found: Interval) -> str:
     return f"{found.low:.3f} to {found.high:.3f}{'' if found.reliable else UNRELIABLE}"
 
@@ -50,9 +55,12 @@ def difference_text(difference: float) -> str:
     return "0.000" if float(text) == 0 else text.replace("-", "−")
 
 
-def provenance_of(cells: Sequence[Scored]) -> str:
-    """Devices, versions and commits of the results, each once."""
-    results = [result for each in cells for result in each.tested.results]
+def results_of(cells: Sequence[Scored]) -> list[dict[str, Any]]:
+    return [result for each in cells for result in each.tested.results]
+
+
+def provenance_of(results: Sequence[Mapping[str, Any]]) -> str:
+    """Devices, versions and commits of what was stored, each once."""
     devices = dict.fromkeys(str(result["device"]) for result in results)
     versions = dict.fromkeys(
         ", ".join(f"{name} {version}" for name, version in result["versions"].items()) for result in results
@@ -113,6 +121,7 @@ def record(scored: Scored, metric: str, **more: Any) -> dict[str, Any]:
         "high": round(found.high, 6),
         "standard_deviation": None if found.spread is None else round(found.spread, 6),
         "seeds": " ".join(map(str, scored.cell.seeds)),
+        "collapsed": scored.cell.collapsed,
         "groups": found.groups,
         "reliable": found.reliable,
         **{f"{side}_images": result["images"][side] for side in ("train", "validation", "test")},

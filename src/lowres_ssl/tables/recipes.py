@@ -7,6 +7,8 @@ from pathlib import Path
 import pandas as pd
 
 from lowres_ssl.agreement import is_trained, refuse_several
+from lowres_ssl.comparison import Scored as SeededCounts
+from lowres_ssl.comparison import aligned
 from lowres_ssl.selection import Column, Filters
 from lowres_ssl.table_schema import TableConfig
 from lowres_ssl.tables import DASH, Block, Record, Table, Text
@@ -16,13 +18,17 @@ from lowres_ssl.tables.numbers import (
     described,
     difference_text,
     interval_text,
+    mark_of,
     provenance_of,
     record,
+    results_of,
     value_text,
 )
 from lowres_ssl.tables.scores import Line, columns_for, datasets_of, lines_of
+from lowres_ssl.tested import check_same_images
+from lowres_ssl.uncertainty import Interval, Term, contrast, draw
 
-COST = "After a comma: the difference to {first} on the same split, for the same method."
+COST = "After a comma: the difference to {first} on the same split, for the same method, and its 95% interval."
 
 
 @dataclass(frozen=True, order=True)
@@ -32,6 +38,10 @@ class Axis:
     split: str
     split_seed: int
     recipe: str
+
+
+# By axis, label of the line and metric.
+Costs = dict[tuple[Axis, str, str], Interval]
 
 
 def recipes_table(name: str, table: TableConfig, frame: pd.DataFrame, filters: Filters, output_dir: Path) -> Table:
@@ -55,8 +65,9 @@ def recipes_table(name: str, table: TableConfig, frame: pd.DataFrame, filters: F
                 lines[axis] = {line.label: line for line in there}
                 at = replace(filters, recipe=axis.recipe, split=axis.split, split_seed=axis.split_seed)
                 holes += [Hole(row.entries[0], dataset, probe, table.batch_size, at) for row in empty]
-            blocks += blocks_of(table, dataset, probe, own, lines)
-            records += records_of(name, table, dataset, lines)
+            costs = costs_of(table, lines)
+            blocks += blocks_of(table, dataset, probe, own, lines, costs)
+            records += records_of(name, table, dataset, lines, costs)
     return Table(
         name=name,
         title=table.title,
@@ -105,7 +116,12 @@ def head_of(axis: Axis, *, several: bool) -> str:
 
 
 def blocks_of(
-    table: TableConfig, dataset: str, probe: str, columns: dict[Axis, Column], lines: dict[Axis, dict[str, Line]]
+    table: TableConfig,
+    dataset: str,
+    probe: str,
+    columns: dict[Axis, Column],
+    lines: dict[Axis, dict[str, Line]],
+    costs: Costs,
 ) -> list[Block]:
     """One a metric; the last says where all of them come from."""
     labels = dict.fromkeys(label for own in lines.values() for label in own)
@@ -116,48 +132,67 @@ def blocks_of(
         if there:
             sizes = ", ".join(f"{each.cell.entry} {each.cell.batch_size}" for each in there if each.cell.batch_size)
             notes = "".join(f" {note}." for each in there for note in each.cell.notes)
-            footer.append(f"{described(there)} Batch sizes: {sizes}.{notes} {provenance_of(there)}")
+            footer.append(f"{described(there)} Batch sizes: {sizes}.{notes} {provenance_of(results_of(there))}")
     blocks = []
     for metric in table.metrics:
         heading = f"{first['title']}, {first['label']}: {METRIC_NAMES[metric]}"
         texts = [
-            [Text(label), *(text_of(label, metric, axis, lines, table.recipes[0]) for axis in lines)]
+            [
+                Text(label),
+                *(text_of(own.get(label), metric, costs.get((axis, label, metric))) for axis, own in lines.items()),
+            ]
             for label in labels
         ]
         blocks.append(Block(heading, texts, footer if metric == table.metrics[-1] else ()))
     return blocks
 
 
-def cost_of(label: str, metric: str, axis: Axis, lines: dict[Axis, dict[str, Line]], first: str) -> float | None:
-    """The difference to the first recipe on the same split; None for that recipe itself, or where one is missing."""
-    line = lines[axis].get(label)
-    other = lines.get(replace(axis, recipe=first), {}).get(label)
-    if axis.recipe == first or line is None or line.found is None or other is None or other.found is None:
-        return None
-    return line.found.intervals[metric].value - other.found.intervals[metric].value
+def costs_of(table: TableConfig, lines: dict[Axis, dict[str, Line]]) -> Costs:
+    """The differences to the first recipe on the same split, test groups and seeds resampled together as the two are
+    paired by both; none for that recipe itself, or where one of the two is missing."""
+    costs: Costs = {}
+    for axis, own in lines.items():
+        others = lines.get(replace(axis, recipe=table.recipes[0]), {})
+        if axis.recipe == table.recipes[0]:
+            continue
+        for label, line in own.items():
+            other = others.get(label)
+            if line.found is None or other is None or other.found is None:
+                continue
+            read = [(each.cell, each.tested) for each in (line.found, other.found)]
+            check_same_images(read)
+            ours, theirs = aligned([SeededCounts(said.counts(), tuple(cell.seeds)) for cell, said in read])
+            for metric in table.metrics:
+                terms = [Term(1.0, ours, metric), Term(-1.0, theirs, metric)]
+                costs[axis, label, metric] = contrast(terms, draw(ours.shape[1]))
+    return costs
 
 
-def text_of(label: str, metric: str, axis: Axis, lines: dict[Axis, dict[str, Line]], first: str) -> Text:
-    line = lines[axis].get(label)
+def text_of(line: Line | None, metric: str, cost: Interval | None) -> Text:
     if line is None or line.found is None:
         return Text(DASH)
     found = line.found.intervals[metric]
-    cost = cost_of(label, metric, axis, lines, first)
-    return Text(
-        f"{value_text(found)} ({interval_text(found)})" + ("" if cost is None else f", {difference_text(cost)}")
-    )
+    text = f"{value_text(found)}{mark_of(line.found)} ({interval_text(found)})"
+    if cost is not None:
+        ends = " to ".join(difference_text(end) for end in (cost.low, cost.high))
+        text += f", {difference_text(cost.value)} ({ends})"
+    return Text(text)
 
 
-def records_of(name: str, table: TableConfig, dataset: str, lines: dict[Axis, dict[str, Line]]) -> list[Record]:
+def records_of(
+    name: str, table: TableConfig, dataset: str, lines: dict[Axis, dict[str, Line]], costs: Costs
+) -> list[Record]:
     records: list[Record] = []
     for axis, own in lines.items():
         for label, line in own.items():
             for metric in table.metrics:
                 about = {"table": name, "dataset": dataset, "label": label}
                 if line.found is not None:
-                    cost = cost_of(label, metric, axis, lines, table.recipes[0])
-                    difference = None if cost is None else round(cost, 6)
+                    cost = costs.get((axis, label, metric))
+                    against = dict.fromkeys(("difference", "difference_low", "difference_high"))
+                    if cost is not None:
+                        numbers = (cost.value, cost.low, cost.high)
+                        against = dict(zip(against, (round(number, 6) for number in numbers), strict=True))
                     # A baseline keeps the name of the recipe that it was first made by; here the column's counts.
-                    numbers = record(line.found, metric, **about, difference=difference)
-                    records.append(numbers | {"recipe": axis.recipe})
+                    records.append(record(line.found, metric, **about, **against) | {"recipe": axis.recipe})
     return records

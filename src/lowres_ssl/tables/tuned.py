@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib.resources import files
-from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +10,14 @@ import pandas as pd
 from omegaconf import OmegaConf
 
 from lowres_ssl.agreement import refuse_disagreement
-from lowres_ssl.runs import read_json
 from lowres_ssl.selection import Filters
 from lowres_ssl.table_schema import RowConfig, TableConfig
 from lowres_ssl.tables import DASH, Block, Record, Table, Text
 from lowres_ssl.tables.missing import Hole, commands, place_of, typed
+from lowres_ssl.tables.numbers import provenance_of
 from lowres_ssl.tables.scores import datasets_of
 from lowres_ssl.terminal import count
+from lowres_ssl.tuning import by_preference, in_table_1, read_tuned
 
 HEADS = ("", "ours", "validation accuracy", "chosen by", "paper")
 READING = (
@@ -69,11 +69,6 @@ def tuned_table(name: str, table: TableConfig, frame: pd.DataFrame, filters: Fil
     )
 
 
-def read_tuned(output_dir: Path, run: str) -> Tuned | None:
-    """What was tuned for a run; None if nothing was. Raises `CheckpointError` if the file is damaged."""
-    return read_json(output_dir / "tuned" / f"{run}.json", f"type lowres-ssl tune run={run} force=true")
-
-
 def published_settings() -> dict[str, dict[str, dict[str, Any]]]:
     """The paper's Table 1, by method and data set, from where the linear evaluation takes it."""
     text = files("lowres_ssl.conf").joinpath("probe", "linear.yaml").read_text(encoding="utf-8")
@@ -87,27 +82,17 @@ def tuned_for(row: RowConfig, runs: pd.DataFrame, files_of: dict[str, Tuned]) ->
     for entry in row.entries:
         chosen = [files_of[run]["chosen"] for run in runs.loc[runs["entry"] == entry, "run"]]
         if chosen:
-            return entry, sorted(chosen, key=preference)
+            return entry, by_preference(chosen)
     return row.entries[0], []
 
 
-def preference(chosen: dict[str, Any]) -> tuple[float, ...]:
-    """The rule of `lowres-ssl tune`: highest validation accuracy, then lower loss, smaller rate, smaller batch."""
-    loss = inf if chosen["loss"] is None else chosen["loss"]
-    return -round(chosen["accuracy"], 9), loss, chosen["learning_rate"], chosen["batch_size"]
-
-
 def line_of(label: str, tuned: Sequence[dict[str, Any]], paper: dict[str, Any] | None) -> list[Text]:
-    published = DASH if paper is None else setting_text(paper)
+    published = DASH if paper is None else in_table_1(paper)
     if not tuned:
         return [Text(label), Text(DASH), Text(DASH), Text(DASH), Text(published)]
-    best, same = tuned[0], [each for each in tuned if setting_text(each) == setting_text(tuned[0])]
+    best, same = tuned[0], [each for each in tuned if in_table_1(each) == in_table_1(tuned[0])]
     chosen_by = f"{len(same)} of {count(len(tuned), 'run')}"
-    return [Text(label), Text(setting_text(best)), Text(f"{best['accuracy']:.3f}"), Text(chosen_by), Text(published)]
-
-
-def setting_text(setting: dict[str, Any]) -> str:
-    return f"{setting['batch_size']} ({setting['learning_rate']:g})"
+    return [Text(label), Text(in_table_1(best)), Text(f"{best['accuracy']:.3f}"), Text(chosen_by), Text(published)]
 
 
 def numbers_of(tuned: Sequence[dict[str, Any]], paper: dict[str, Any] | None) -> dict[str, Any]:
@@ -135,7 +120,7 @@ def described(runs: pd.DataFrame, files_of: dict[str, Tuned]) -> str:
     return (
         f"{recipe}{first['backbone']} at {first['image_size']} px; split {first['split']} (split_seed "
         f"{first['split_seed']}, digest {first['split_digest'][:8]}); {count(len(runs), 'run')} tuned, pre-trained "
-        f"with seeds {seeds}; {'; '.join(searched)}."
+        f"with seeds {seeds}; {'; '.join(searched)}. {provenance_of([files_of[run] for run in runs['run']])}"
     )
 
 

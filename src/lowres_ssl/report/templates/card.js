@@ -49,7 +49,7 @@ function fillCard(chapter, image, neighbours, chosen) {
   const words = create("div");
   const label = chapter.classes[chapter.labels[image]];
   words.append(create("strong", { class: "class" }, label), create("div", { class: "quiet name" }, chapter.names[image]));
-  if (chapter.groups[image]) words.append(create("div", { class: "quiet" }, `group ${chapter.groups[image]}`));
+  if (chapter.groups[image] >= 0) words.append(create("div", { class: "quiet" }, `group ${chapter.groups[image] + 1}`));
   if (source(chapter, image) !== null) top.append(picture(chapter, image));
   top.append(words);
   const votes = predictions(chapter, image);
