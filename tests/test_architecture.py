@@ -36,6 +36,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "compare_schema",
         "figure_schema",
         "export_schema",
+        "report_schema",
     ),
     (
         "data",
@@ -78,6 +79,10 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("figures", "figures._style"),
     ("figures._panel",),
     ("figures.*",),
+    ("report",),
+    ("report.*",),
+    ("report.payload", "report.runs_table"),
+    ("report.assembly",),
     ("identity", "frozen", "portable"),
     ("evaluation", "embedding"),
     ("artefacts", "prediction"),
@@ -111,6 +116,8 @@ FORBIDDEN: dict[str, tuple[str, ...]] = {
     "commands.tables": ("torch",),
     "calibration": ("torch", "probes", "data", "runs"),
     "tabular": ("torch", "data", "config"),
+    "report.*": ("torch", "probes", "methods"),
+    "commands.report": ("torch",),
     "comparison": ("torch", "probes", "data", "runs"),
     "claims": ("torch", "probes", "data", "runs"),
     "findings": ("torch", "config"),
@@ -132,6 +139,7 @@ TORCHLESS = (
     "config",
     "commands.tables",
     "commands.figures",
+    "commands.report",
     "figures.tsne",
 )
 

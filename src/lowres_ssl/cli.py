@@ -24,6 +24,7 @@ COMMANDS = {
     "tables": "the paper's tables from stored results: ours beside the published numbers, with intervals",
     "compare": "which differences between methods mean anything, and what becomes of the paper's claims",
     "figures": "the paper's figures from stored runs",
+    "report": "all of it in one HTML file to look at: tables, curves, feature maps with the images, hard images",
     "export": "a finished run's encoder for other programs: torchvision, timm, TorchScript, ONNX, a model hub",
     "embed": "the features of every image in a folder, by a finished run's encoder",
     "predict": "label every image in a folder with a probe that a finished run has stored",

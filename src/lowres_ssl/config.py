@@ -6,11 +6,11 @@ is refused before anything runs. What a method, a probe or a source of images ta
 """
 
 import math
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from enum import Enum
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, is_dataclass
+from enum import Enum, EnumMeta
 from importlib.resources import files
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar, cast, get_type_hints
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
@@ -34,6 +34,7 @@ from lowres_ssl.export_schema import EmbedConfig, ExportConfig, PredictConfig
 from lowres_ssl.figure_schema import FiguresConfig
 from lowres_ssl.keys import is_deleted, known_keys, unknown_keys
 from lowres_ssl.overrides import check_url, is_text
+from lowres_ssl.report_schema import ReportConfig
 from lowres_ssl.table_schema import TablesConfig
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "Experiment",
     "PretrainConfig",
     "TuneConfig",
+    "from_plain",
     "plain",
     "read_config",
     "register_schemas",
@@ -91,6 +93,7 @@ SCHEMAS: dict[str, type] = {
     "doctor": DoctorConfig,
     "tables": TablesConfig,
     "compare": CompareConfig,
+    "report": ReportConfig,
     "export": ExportConfig,
     "embed": EmbedConfig,
     "predict": PredictConfig,
@@ -190,6 +193,20 @@ def texts_in(value: object, name: str = "") -> Iterator[tuple[str, str]]:
     elif isinstance(value, list):
         for inner in value:
             yield from texts_in(inner, name)
+
+
+def from_plain(schema: type[Config], values: Mapping[str, Any]) -> Config:
+    """What `plain` made of a config, as its dataclass again: as it was stored, nothing resolved or checked.
+
+    A key that is younger than the run is None.
+    """
+
+    def revived(hint: Any, value: Any) -> Any:
+        if is_dataclass(hint):
+            return from_plain(cast(type, hint), value)
+        return hint[value] if isinstance(hint, EnumMeta) else value
+
+    return schema(**{key: revived(hint, values.get(key)) for key, hint in get_type_hints(schema).items()})
 
 
 def require(ok: bool, key: str, got: object, wanted: str) -> None:

@@ -17,6 +17,7 @@ PATH_KEYS = frozenset(
         "store_dir",
         "run",
         "folder",
+        "file",
         "weights",
         "initial_weights",
         "method.weights",
@@ -49,7 +50,10 @@ FILTERS = frozenset(
     ]
 )
 OF_RUNS = frozenset(["dataset", "method", "entry", "recipe", "backbone", "image_size", "split", "split_seed", "seed"])
-FILTERING = {"tables": FILTERS, "figures": FILTERS, "compare": FILTERS, "tune": OF_RUNS | {"epochs", "precision"}}
+FILTERING = {
+    **dict.fromkeys(("tables", "figures", "compare", "report"), FILTERS),
+    "tune": OF_RUNS | {"epochs", "precision"},
+}
 # For the same reason these have what they work on in their section `input`.
 TAKING = {"embed": frozenset(["images"]), "predict": frozenset(["images", "probe"])}
 # Groups of which one file is chosen; Hydra would take a list of one as well, and name it in no error.

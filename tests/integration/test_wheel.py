@@ -38,7 +38,9 @@ def test_wheel_holds_every_config_and_every_module(wheel: Path) -> None:
     inside = set(zipfile.ZipFile(wheel).namelist())
     configs = {f"lowres_ssl/conf/{path.relative_to(ROOT / 'conf')}" for path in (ROOT / "conf").rglob("*.yaml")}
     modules = {str(path.relative_to(ROOT / "src")) for path in (ROOT / "src").rglob("*.py")}
-    assert configs | modules | {"lowres_ssl/py.typed"} <= inside
+    templates = {str(path.relative_to(ROOT / "src")) for path in (ROOT / "src/lowres_ssl/report/templates").iterdir()}
+    assert len(templates) >= 5
+    assert configs | modules | templates | {"lowres_ssl/py.typed"} <= inside
 
 
 def test_installed_wheel_composes_from_another_folder(wheel: Path, tmp_path: Path) -> None:

@@ -100,13 +100,26 @@ def open_store(
     if dropped and not skip_unreadable:
         first = next(record for record in records if record.id in dropped)
         raise unreadable(first, dropped[first.id])
-    store = ImageStore(
+    return opened(folder, meta), without(catalogue, dropped)
+
+
+def kept_store(folder: Path) -> ImageStore | None:
+    """The store in `folder` as it was left there, if it is whole; whether it is that of some catalogue is not asked."""
+    try:
+        key = json.loads((folder / "store.json").read_text(encoding="utf-8"))["key"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    meta = read_meta(folder, key)
+    return None if meta is None else opened(folder, meta)
+
+
+def opened(folder: Path, meta: dict[str, Any]) -> ImageStore:
+    return ImageStore(
         images=np.load(folder / "images.npy", mmap_mode="c"),
         sizes=np.array(meta["sizes"], dtype=np.int32).reshape(-1, 2),
         ids=tuple(meta["ids"]),
         path=folder,
     )
-    return store, without(catalogue, dropped)
 
 
 def without(catalogue: Catalogue, dropped: dict[str, str]) -> Catalogue:

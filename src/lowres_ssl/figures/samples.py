@@ -5,11 +5,8 @@ The only picture that looks at images, and so the only module here that needs Py
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import is_dataclass
-from enum import EnumMeta
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar, cast, get_type_hints
 
 import numpy as np
 import torch
@@ -18,7 +15,7 @@ from numpy.typing import NDArray
 
 from lowres_ssl.agreement import is_trained, refuse_several
 from lowres_ssl.augmentation import view_makers
-from lowres_ssl.config import PretrainConfig
+from lowres_ssl.config import PretrainConfig, from_plain
 from lowres_ssl.data.splits import load_split
 from lowres_ssl.errors import ConfigError, DataError
 from lowres_ssl.figures import Picture, Stored
@@ -29,7 +26,6 @@ from lowres_ssl.runs import Run, find_run
 from lowres_ssl.views.maker import evaluation_view, image_keys
 
 Pictures = NDArray[np.float32]
-Config = TypeVar("Config")
 
 COLUMNS = ("image", "view 1", "view 2")
 
@@ -137,17 +133,3 @@ def draw_grid(shown: Pictures, classes: Sequence[str], title: str) -> Figure:
         axes[0].set_ylabel(literal(name), fontsize=8)
     figure.suptitle(literal(title), fontsize=9, x=0.01, ha="left")
     return figure
-
-
-def from_plain(schema: type[Config], values: Mapping[str, Any]) -> Config:
-    """What `config.plain` made of a config, as its dataclass again: as it was stored, nothing resolved or checked.
-
-    A key that is younger than the run is None.
-    """
-
-    def revived(hint: Any, value: Any) -> Any:
-        if is_dataclass(hint):
-            return from_plain(cast(type, hint), value)
-        return hint[value] if isinstance(hint, EnumMeta) else value
-
-    return schema(**{key: revived(hint, values.get(key)) for key, hint in get_type_hints(schema).items()})

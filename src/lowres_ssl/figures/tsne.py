@@ -144,10 +144,13 @@ def sample(
 ) -> tuple[NDArray[np.float32], NDArray[np.int64], str]:
     """At most `MOST_DOTS` of the images, evenly, and how many they are, in words."""
     count = len(features)
-    if count <= MOST_DOTS:
-        return features, labels, f"{count:,}"
-    chosen = np.linspace(0, count - 1, MOST_DOTS).round().astype(np.int64)
-    return features[chosen], labels[chosen], f"{MOST_DOTS:,} of {count:,}"
+    chosen = shown_of(count)
+    return features[chosen], labels[chosen], f"{count:,}" if len(chosen) == count else f"{len(chosen):,} of {count:,}"
+
+
+def shown_of(count: int) -> NDArray[np.int64]:
+    """Places of the images that are drawn, at most `MOST_DOTS` of `count`, evenly."""
+    return np.linspace(0, count - 1, min(count, MOST_DOTS)).round().astype(np.int64)
 
 
 def draw_dots(

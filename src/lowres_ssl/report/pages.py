@@ -1,0 +1,77 @@
+"""One HTML file of the parts: Jinja with autoescape, everything inlined, a policy that forbids connections.
+
+Text from file names and configs reaches the page as text only: escaped by Jinja in the markup, as JSON without angle
+brackets for the script, which writes it with `textContent`.
+"""
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import Any
+
+from lowres_ssl.errors import ConfigError
+
+SCRIPTS = ("plots.js", "card.js", "map.js", "page.js")  # in this order
+
+
+def template_text(name: str) -> str:
+    return files("lowres_ssl.report").joinpath("templates", name).read_text(encoding="utf-8")
+
+
+def require_libraries() -> None:
+    """Raises `ConfigError` if what the report is made with is not there."""
+    try:
+        import jinja2  # noqa: F401
+        import plotly  # noqa: F401
+    except ImportError as error:
+        raise ConfigError(f"report: needs {error.name}; type pip install 'lowres-ssl[report]'") from error
+
+
+def plotly_script() -> str:
+    """plotly.js, 4.8 MB: the one bundle that comes with the Python package."""
+    from plotly.offline import get_plotlyjs
+
+    return str(get_plotlyjs())
+
+
+def hash_of(script: str) -> str:
+    """How a Content-Security-Policy names an inline script that may run."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
+
+
+def policy(scripts: list[str]) -> str:
+    """Nothing may be fetched or sent; of scripts only these run. Images are those in the file."""
+    return "; ".join(
+        [
+            "default-src 'none'",
+            f"script-src {' '.join(map(hash_of, scripts))}",
+            "style-src 'unsafe-inline'",
+            "img-src data:",
+            "connect-src 'none'",
+            "form-action 'none'",
+            "base-uri 'none'",
+        ]
+    )
+
+
+def page(parts: Mapping[str, Any], data: Mapping[str, Any]) -> str:
+    """`parts`: what the template shows. `data`: what the script reads, plain data. The same give the same text."""
+    import jinja2
+    from jinja2.utils import htmlsafe_json_dumps
+
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(template_text),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    scripts = [plotly_script(), "\n".join(template_text(name) for name in SCRIPTS)]
+    return environment.get_template("page.html.jinja").render(
+        **parts,
+        policy=policy(scripts),
+        style=template_text("page.css"),
+        scripts=scripts,
+        data=htmlsafe_json_dumps(data, separators=(",", ":"), ensure_ascii=False, allow_nan=False),
+    )

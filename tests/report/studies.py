@@ -1,0 +1,113 @@
+"""Stored runs with all that a report reads of them: predictions, features, a history, decoded images."""
+
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+from safetensors.numpy import save_file
+from stored_runs import made_up_run
+
+from lowres_ssl import cli
+from lowres_ssl.data.store import checksum_of
+from lowres_ssl.report import feature_map
+from lowres_ssl.runs import Run, read_predictions, read_result, write_result
+from lowres_ssl.sealed import write_sealed
+from lowres_ssl.stored import WRITTEN
+
+Reported = Callable[..., str]
+
+STORE = "made-up-32px-00000000"
+HOSTILE = ("<img src=x onerror=alert(1)>", "</script><script>alert(2)</script>")
+
+
+def made_up_study(
+    output_dir: Path,
+    *,
+    methods: Sequence[str] = ("simclr", "vicreg", "random"),
+    probes: Sequence[str] = ("knn", "logistic"),
+    seeds: int = 2,
+    images: int = 60,
+    ids: Sequence[str] | None = None,
+    store_size: int | None = 32,
+    **about: Any,
+) -> list[Path]:
+    """The folders of the results. `ids` of the test images, instead of test0000.png; `store_size`: pixels of the
+    decoded images, noise of which no two are alike; None: there are none."""
+    folders = []
+    names = [f"test{number:04}.png" for number in range(images)] if ids is None else list(ids)
+    for method in methods:
+        for probe in probes:
+            for seed in range(seeds):
+                folder = made_up_run(output_dir, method=method, probe=probe, seed=seed, images=images, **about)
+                complete(folder, names, method)
+                folders.append(folder)
+    if store_size is not None:
+        keep_images(output_dir / "stores" / STORE, names, store_size)
+    return folders
+
+
+def complete(folder: Path, names: Sequence[str], method: str) -> None:
+    """What `made_up_run` leaves out."""
+    run, result, arrays = Run(folder.parent), read_result(folder), read_predictions(folder)
+    assert result is not None
+    write_result(folder, result, arrays | {"test_ids": np.array(names, dtype=np.str_)})
+    description = run.description()
+    description["store"] = STORE
+    description["unlabelled_images"] = 0
+    description["config"] |= {"keep_last_batch": False}
+    write_sealed(run.folder / "run.json", description)
+    random = np.random.default_rng([*method.encode(), description["seed"]])
+    centres = arrays["test_labels"][:, None] * np.array([3.0] + [0.0] * 7)
+    features = (random.normal(size=(len(names), 8)) + centres).astype(np.float32)
+    save_file({"test": features}, run.features("selected", result["precision"]))
+    if "batch_size" in description:
+        run.write_history(
+            [{"epoch": epoch, "loss": 4 / epoch, "embedding_std": 0.9, "effective_rank": 20.0} for epoch in (1, 2, 3)]
+        )
+
+
+def keep_images(folder: Path, names: Sequence[str], size: int) -> None:
+    """A store of smoothed noise: as hard to compress as stained tissue."""
+    folder.mkdir(parents=True, exist_ok=True)
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (len(names), 3, size // 4, size // 4), dtype=np.uint8)
+    np.save(folder / "images.npy", images.repeat(4, axis=2).repeat(4, axis=3))
+    write_sealed(
+        folder / "store.json",
+        {
+            "schema": WRITTEN["store"],
+            "key": "made up",
+            "shape": [len(names), 3, size, size],
+            "ids": list(names),
+            "sha256": [""] * len(names),
+            "sizes": [[size, size]] * len(names),
+            "dropped": {},
+            "crc32": checksum_of(folder / "images.npy"),
+        },
+    )
+
+
+def type_report(folder: Path, monkeypatch: pytest.MonkeyPatch, *words: str) -> Path:
+    """Type `lowres-ssl report` with these words in a folder; where the page is."""
+    monkeypatch.chdir(folder)
+    for name in ("LOWRES_SSL_DATA", "LOWRES_SSL_OUTPUTS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(sys, "argv", ["lowres-ssl", "report", *words])
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGPIPE)}
+    try:
+        cli.main()
+    finally:
+        GlobalHydra.instance().clear()
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    return folder / "outputs" / "report.html"
+
+
+def without_tsne(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two of the features instead of a t-SNE, which takes longest."""
+    monkeypatch.setattr(feature_map, "embed", lambda features: features[:, :2].astype(float))

@@ -1,0 +1,159 @@
+"""What stands in a chapter: which results, whose votes, which images are hard, who is near whom."""
+
+import base64
+import io
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from stored_runs import made_up_run
+from studies import STORE, keep_images, made_up_study
+
+from lowres_ssl.ledger import ledger
+from lowres_ssl.report import Chapter, Method, Probed
+from lowres_ssl.report.chapters import chapters_of
+from lowres_ssl.report.curves import curves_of
+from lowres_ssl.report.feature_map import maps_of, nearest
+from lowres_ssl.report.hard import hard_images
+from lowres_ssl.report.thumbnails import Album
+from lowres_ssl.selection import Cell, Filters
+from lowres_ssl.tested import Tested as Said
+
+
+def method(entry: str, *predictions: list[int], labels: list[int]) -> Method:
+    """Of three classes; a list of predictions a seed."""
+    ids = np.array([f"{number}" for number in range(len(labels))])
+    tested = Said(ids, False, np.arange(len(labels)), np.array(labels), np.array(predictions), ("a", "b", "c"), ())
+    return Method(entry, entry, Cell(entry, None, pd.DataFrame()), tested)
+
+
+def test_vote_is_that_of_most_seeds_and_of_equals_the_first() -> None:
+    mine = method("x", [0, 0, 2, 1], [1, 0, 1, 2], [1, 2, 0, 1], labels=[0, 0, 0, 0])
+    chosen, agreeing = mine.vote()
+    assert chosen.tolist() == [1, 0, 2, 1]
+    assert agreeing.tolist() == [2, 2, 1, 2]
+
+
+def test_confusion_counts_all_seeds() -> None:
+    mine = method("x", [0, 1, 2], [0, 2, 2], labels=[0, 1, 1])
+    assert mine.confusion().tolist() == [[2, 0, 0], [0, 1, 3], [0, 0, 0]]
+
+
+def test_hard_images_are_those_that_no_compared_method_gets_right() -> None:
+    labels = [0, 0, 1, 1, 2]
+    probed = Probed(
+        "knn",
+        "KNN",
+        [
+            method("dcl", [1, 0, 1, 2, 0], labels=labels),
+            method("simclr", [1, 1, 1, 0, 0], labels=labels),
+            method("vicreg", [2, 0, 1, 1, 0], labels=labels),
+            method("random", [0, 2, 2, 2, 2], labels=labels),
+        ],
+    )
+    found = hard_images(probed)
+    assert found.methods == ("dcl", "simclr", "vicreg")
+    assert found.all_wrong.tolist() == [0, 4]
+    assert found.disputed.tolist() == [3, 0, 1], "three classes before two"
+    alone = hard_images(Probed("knn", "KNN", [method("random", [0, 2, 2, 2, 2], labels=labels)]))
+    assert alone.methods == ("random",)
+    assert alone.all_wrong.tolist() == [1, 2, 3]
+    assert alone.disputed.tolist() == []
+
+
+def test_neighbours_are_the_nearest_others() -> None:
+    rows = np.random.default_rng(0).normal(size=(30, 5)).astype(np.float32)
+    found = nearest(rows, 4)
+    for row, mine in enumerate(found):
+        distances = np.linalg.norm(rows - rows[row], axis=1)
+        distances[row] = np.inf
+        assert mine.tolist() == np.argsort(distances)[:4].tolist()
+    assert nearest(rows[:3]).shape == (3, 2)
+    assert nearest(rows[:1]).shape == (1, 0)
+
+
+@pytest.fixture
+def chapter(tmp_path: Path) -> Chapter:
+    made_up_study(tmp_path, methods=("random", "vicreg", "simclr"), images=24)
+    (found,), problems = chapters_of(ledger(tmp_path)[0], Filters())
+    assert problems == []
+    return found
+
+
+def test_chapter_has_every_probe_and_method_baselines_last(chapter: Chapter) -> None:
+    assert [each.probe for each in chapter.probes] == ["knn", "logistic"]
+    for probed in chapter.probes:
+        assert [each.entry for each in probed.methods] == ["simclr", "vicreg", "random"]
+        assert [each.cell.seeds for each in probed.methods] == [[0, 1]] * 3
+
+
+def test_maps_are_of_one_seed_and_the_stored_features(chapter: Chapter) -> None:
+    maps, problems = maps_of(chapter)
+    assert problems == []
+    assert [(each.entry, each.seed) for each in maps] == [("simclr", 0), ("vicreg", 0), ("random", 0)]
+    labels = chapter.tested.labels
+    same = [(labels[each.neighbours] == labels[:, None]).mean() for each in maps]
+    assert min(same) > 0.7, "the made-up features know the class"
+
+
+def test_features_that_are_gone_leave_out_that_map_only(chapter: Chapter) -> None:
+    first = Path(chapter.probes[0].methods[1].cell.rows["result"].iloc[0])
+    next(first.parent.glob("features-*")).unlink()
+    maps, problems = maps_of(chapter)
+    assert [each.entry for each in maps] == ["simclr", "random"]
+    assert len(problems) == 1
+    assert "the features cannot be read" in problems[0]
+
+
+def test_curves_are_those_of_each_seed_and_a_burst_loss_is_none(chapter: Chapter) -> None:
+    curves = curves_of(chapter)
+    assert [(each["entry"], each["seed"]) for each in curves] == [
+        ("simclr", 0),
+        ("simclr", 1),
+        ("vicreg", 0),
+        ("vicreg", 1),
+    ]
+    assert curves[0]["loss"] == [4.0, 2.0, 1.3333]
+    folder = Path(chapter.entries()["simclr"].cell.rows["result"].iloc[0]).parent
+    (folder / "history.csv").write_text("epoch,loss\n1,nan\n2,1e400\n")
+    assert curves_of(chapter)[0]["loss"] == [None, None]
+    assert curves_of(chapter)[0]["effective_rank"] == [None, None]
+
+
+def test_results_that_disagree_are_said_and_the_others_are_shown(tmp_path: Path) -> None:
+    made_up_run(tmp_path, probe="knn", recipe="paper")
+    made_up_run(tmp_path, probe="knn", recipe="tuned", method="vicreg")
+    made_up_run(tmp_path, probe="logistic", recipe="paper")
+    frame, _ = ledger(tmp_path)
+    (found,), problems = chapters_of(frame, Filters())
+    assert [each.probe for each in found.probes] == ["logistic"]
+    assert len(problems) == 1
+    assert problems[0].endswith("type recipe=paper or recipe=tuned")
+    (found,), problems = chapters_of(frame, Filters(recipe="paper"))
+    assert [each.probe for each in found.probes] == ["knn", "logistic"]
+    assert problems == []
+
+
+def test_splits_are_chapters_of_their_own(tmp_path: Path) -> None:
+    for split_seed in (0, 1):
+        made_up_run(tmp_path, split_seed=split_seed)
+    chapters, _ = chapters_of(ledger(tmp_path)[0], Filters())
+    assert [each.split_seed for each in chapters] == [0, 1]
+
+
+def test_album_holds_each_image_once_and_small(tmp_path: Path) -> None:
+    keep_images(tmp_path / STORE, ["a", "b", "c"], 64)
+    album = Album(tmp_path, 16)
+    assert album.add(STORE, ["c", "a"]) == [0, 1]
+    assert album.add(STORE, ["a", "nowhere", "b", "c"]) == [1, -1, 2, 0]
+    assert album.add("another", ["a"]) == [-1]
+    assert album.add(None, ["a"]) == [-1]
+    assert album.add(STORE, ["B", "b"], str.upper) == [2, -1], "ids that are hashes"
+    assert len(album.pictures) == 3
+    with Image.open(io.BytesIO(base64.b64decode(album.pictures[1]))) as found:
+        assert (found.format, found.size) == ("WEBP", (16, 16))
+        mean = np.asarray(found, dtype=np.float64).mean()
+    wanted = np.load(tmp_path / STORE / "images.npy")[0].mean()
+    assert abs(mean - wanted) < 3, "of the image that was asked for"

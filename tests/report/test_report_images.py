@@ -1,0 +1,70 @@
+"""What the report says of a chapter's images: leakage, computed where they are."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hydra import compose
+from PIL import Image
+from stored_runs import made_up_run
+
+from lowres_ssl.config import PretrainConfig, plain, read_config, register_schemas
+from lowres_ssl.data.splits import make_split, save_split
+from lowres_ssl.ledger import ledger
+from lowres_ssl.overrides import quote_texts
+from lowres_ssl.preparation import catalogue_of
+from lowres_ssl.report import Chapter
+from lowres_ssl.report.chapters import chapters_of
+from lowres_ssl.report.images import about_images, class_counts, group_count
+from lowres_ssl.runs import Run
+from lowres_ssl.sealed import write_sealed
+from lowres_ssl.selection import Filters
+
+register_schemas()
+
+
+@pytest.fixture
+def chapter(tmp_path: Path, composing: None) -> Chapter:
+    """Of a run on 40 images, four a patient, divided image by image."""
+    random = np.random.default_rng(0)
+    for number in range(40):
+        path = tmp_path / "cells" / ("dark", "light")[number % 2] / f"p{number // 4}_{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(random.integers(0, 256, (4, 4, 3), dtype=np.uint8)).save(path)
+    words = ["dataset=folder", f"dataset.root={tmp_path / 'cells'}", r"dataset.options.group_pattern=(p\d+)_"]
+    config = read_config(compose("pretrain", overrides=quote_texts(words)), PretrainConfig)
+    folder = made_up_run(tmp_path / "outputs")
+    description: dict[str, Any] = Run(folder.parent).description()
+    write_sealed(folder.parent / "run.json", description | {"config": plain(config)})
+    catalogue = catalogue_of(config.dataset, tmp_path / "stores")
+    save_split(make_split(catalogue, kind="random", seed=0), catalogue, Run(folder.parent).split)
+    (found,), _ = chapters_of(ledger(tmp_path / "outputs")[0], Filters())
+    return found
+
+
+def test_shared_patients_are_told_as_leakage(chapter: Chapter, tmp_path: Path) -> None:
+    about = about_images(chapter, tmp_path / "stores")
+    assert about.leaks
+    assert about.known
+    assert "of 8 test images (" in about.leakage
+    assert "share a patient" in about.leakage
+    assert about.licence == "yours"
+
+
+def test_images_that_changed_or_moved_leave_it_unknown(chapter: Chapter, tmp_path: Path) -> None:
+    next((tmp_path / "cells" / "dark").iterdir()).unlink()
+    about = about_images(chapter, tmp_path / "stores")
+    assert (about.leaks, about.known) == (False, False)
+    assert about.leakage == "not known: the images or the split are not those of the run any more"
+    (tmp_path / "cells").rename(tmp_path / "elsewhere")
+    assert about_images(chapter, tmp_path / "stores").leakage == "not known here: the images are not where they were"
+
+
+def test_counts_are_of_the_test_images(chapter: Chapter) -> None:
+    assert class_counts(chapter) == [("benign", 60), ("malignant", 60)]
+    assert group_count(chapter) == 40
+    method = chapter.probes[0].methods[0]
+    nameless = replace(method, tested=replace(method.tested, groups=np.full(120, -1)))
+    assert group_count(replace(chapter, probes=[replace(chapter.probes[0], methods=[nameless])])) is None

@@ -1,0 +1,162 @@
+"""The page as a file: nothing from elsewhere, text stays text, images as asked for, not too large."""
+
+import base64
+import hashlib
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from stored_runs import made_up_run
+from studies import HOSTILE, Reported, made_up_study, type_report, without_tsne
+
+pytestmark = pytest.mark.usefixtures("quick_maps")
+SMALL: dict[str, Any] = {"methods": ("simclr", "random"), "probes": ("knn",), "seeds": 1}
+OUTPUTS = Path("outputs")
+HOSTILE_IDS = [f"{HOSTILE[number % 2]}/{number} & \"'.png" for number in range(60)]
+MEGABYTE = 2**20
+
+
+class Page(HTMLParser):
+    """The elements of a page with their attributes, its text, and each script."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.scripts: list[str] = []
+        self.text = ""
+        self.inside = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        self.inside = tag
+        if tag == "script":
+            self.scripts.append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        self.inside = ""
+
+    def handle_data(self, data: str) -> None:
+        if self.inside == "script":
+            self.scripts[-1] += data
+        elif self.inside != "style":
+            self.text += data
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """What the script reads."""
+        return dict(json.loads(self.scripts[0]))
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The page of runs whose classes, title and files have names that would do harm as markup."""
+    folder = tmp_path_factory.mktemp("study")
+    made_up_study(folder / OUTPUTS, **SMALL, classes=HOSTILE, title=HOSTILE[1], ids=HOSTILE_IDS)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        without_tsne(monkeypatch)
+        return type_report(folder, monkeypatch).read_text(encoding="utf-8")
+
+
+def test_nothing_is_fetched_from_elsewhere(hostile: str) -> None:
+    page = Page(hostile)
+    fetching = {"src", "srcset", "poster", "action", "formaction", "background", "ping", "cite", "data"}
+    named = [pair for _, each in page.elements for pair in each.items()]
+    linked = [value for key, value in named if key in fetching | {"href", "xlink:href"}]
+    assert linked
+    assert not [value for value in linked if value and not value.startswith(("#", "data:"))]
+    style = "".join(re.findall(r"<style>(.*?)</style>", hostile, re.DOTALL))
+    assert "--paper" in style
+    assert "@import" not in style
+    assert not re.findall(r"url\((?!#)", style)
+
+
+def test_policy_forbids_connections_and_other_scripts(hostile: str) -> None:
+    page = Page(hostile)
+    (policy,) = [each["content"] for _, each in page.elements if each.get("http-equiv") == "Content-Security-Policy"]
+    rules = dict(rule.strip().split(" ", 1) for rule in str(policy).split(";"))
+    assert {rules["default-src"], rules["connect-src"], rules["form-action"], rules["base-uri"]} == {"'none'"}
+    assert rules["img-src"] == "data:"
+    run = [f"'sha256-{base64.b64encode(hashlib.sha256(each.encode()).digest()).decode()}'" for each in page.scripts[1:]]
+    assert len(run) == 2
+    assert rules["script-src"].split() == run
+
+
+def test_text_from_names_stays_text(hostile: str) -> None:
+    page = Page(hostile)
+    assert len(page.scripts) == 3, "the data, Plotly, ours"
+    assert not [each for tag, each in page.elements if tag == "img"]
+    assert not [key for _, each in page.elements for key in each if key.startswith("on")]
+    assert HOSTILE[0] in page.text, "a class in a confusion matrix"
+    assert page.data["chapters"][0]["classes"] == list(HOSTILE)
+    assert page.data["chapters"][0]["names"] == HOSTILE_IDS
+    for name in HOSTILE:
+        assert name not in hostile
+
+
+def test_thousand_test_images_take_less_than_15_megabytes(report: Reported, tmp_path: Path) -> None:
+    made_up_study(
+        tmp_path / OUTPUTS,
+        methods=("simclr",),
+        probes=("knn",),
+        seeds=1,
+        images=1000,
+        store_size=96,
+        predictions=[0] * 1000,
+    )
+    text = report("gallery=1000")
+    pictures = Page(text).data["pictures"]
+    assert len(pictures) == 1000, "each once, though many are a dot and in a gallery"
+    assert len(text.encode()) < 15 * MEGABYTE
+    assert sum(map(len, pictures)) > 2 * MEGABYTE, "images as hard to compress as real ones"
+
+
+def test_thumbnails_false_embeds_no_image_and_tells_no_name(report: Reported, tmp_path: Path) -> None:
+    ids = [f"secret{number}.png" for number in range(60)]
+    made_up_study(tmp_path / OUTPUTS, **SMALL, ids=ids, groups=[f"patient-{number}" for number in range(20)])
+    with_images = Page(report()).data
+    assert with_images["pictures"][0].startswith("UklGR"), "a WebP in base64"
+    assert with_images["chapters"][0]["names"] == ids
+
+    text = report("thumbnails=false")
+    data = Page(text).data
+    assert data["pictures"] == []
+    assert set(data["chapters"][0]["thumbnails"]) == {-1}
+    assert "UklGR" not in text
+    assert "secret" not in text
+    assert "patient-1" not in text
+    assert "test image 1" in data["chapters"][0]["names"]
+    assert "secret1.png" in report("thumbnails=false", "file_names=true")
+
+
+def test_same_results_give_the_same_bytes(report: Reported, tmp_path: Path) -> None:
+    made_up_study(tmp_path / OUTPUTS, **SMALL)
+    assert report() == report()
+
+
+def test_decoded_images_that_are_gone_are_told(
+    report: Reported, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made_up_study(tmp_path / OUTPUTS, **SMALL, store_size=None)
+    text = report()
+    wanted = "type lowres-ssl data dataset=phantom image_size=64 prepare=true"
+    assert wanted in capsys.readouterr().err
+    assert wanted in Page(text).text
+
+
+def test_paper_stands_beside_and_what_disagrees_leaves_the_others_alone(report: Reported, tmp_path: Path) -> None:
+    made_up_run(tmp_path / OUTPUTS, dataset="breast", title="Breast")
+    for recipe in ("paper", "tuned"):
+        made_up_run(tmp_path / OUTPUTS, recipe=recipe)
+    page = Page(report())
+    assert "0.837" in page.text, "DCL on Breast, by the paper"
+    assert "SimCLR" in page.text, "which the paper has a number of, and we have no result"
+    assert "type recipe=paper or recipe=tuned" in page.text
+    assert [each["probes"][0]["label"] for each in page.data["chapters"]] == ["KNN (k=200)"]
+    own = Page(report("dataset=phantom", "recipe=paper"))
+    assert "The paper's split" not in own.text
+    assert "type recipe=" not in own.text
+    assert "SimCLR" not in own.text
