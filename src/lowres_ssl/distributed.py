@@ -115,7 +115,10 @@ class Processes:
             self.store.set("begin", "train")
         self.store.set(f"run/{self.rank}", run)
         places = [f"run/{rank}" for rank in range(self.size)]
+        started = time.monotonic()
         while not self.store.check(places):
+            if time.monotonic() - started > PATIENCE.total_seconds():
+                raise TrainingError(f"the {self.size} processes of this run have not all come; start them all at once")
             if self.store.check(["failed"]):
                 raise TrainingError("another process of this run has failed; see what it said")
             time.sleep(SECONDS_BETWEEN_LOOKS)
