@@ -227,7 +227,8 @@ def pretrain(
             _, stopping = agreed(False, stop, processes)
             if stopping or epoch % training.checkpoint_every == 0 or epoch == training.epochs:
                 save()
-                if stopping:
+                _, stopping = agreed(False, stop, processes)
+                if stopping:  # asked only where it was saved: a signal may come at any time
                     raise stop.interrupted(f"epoch {epoch} of {training.epochs} is saved")
     return Trained(history, best)
 
