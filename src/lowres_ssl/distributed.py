@@ -97,9 +97,11 @@ class Processes:
         self.store.set(f"left/{self.rank}", "")
 
     def dismiss(self) -> None:
-        """Tell the others that they are not needed, and wait a little until they have heard it: the store may end with
-        this process. Raises PyTorch's own error if one of them does not answer."""
+        """Tell the others that they are not needed, and wait a little until they have heard it: the store ends with
+        this process, unless torchrun holds it. Raises PyTorch's own error if one of them does not answer."""
         self.store.set("begin", "leave")
+        if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+            return
         others = [f"left/{rank}" for rank in range(1, self.size)]
         self.store.wait(others, timedelta(seconds=SECONDS_TO_LEAVE))
 
