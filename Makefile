@@ -1,5 +1,6 @@
 # make demo   sets itself up, then pre-trains, evaluates and shows the result on an embedded data set
 # make test   sets itself up, then formats-checks, lints, type-checks and tests
+# make torture   what takes longer: faults injected at random, at most 30 minutes; summaries in build/torture/
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -8,7 +9,7 @@ CONSTRAINTS ?= constraints.txt
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 
-.PHONY: demo test setup docs clean
+.PHONY: demo test torture setup docs clean
 
 setup: $(STAMP)
 
@@ -25,6 +26,9 @@ test: $(STAMP)
 	$(BIN)/ruff check src tests conf benchmarks
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+torture: $(STAMP)
+	$(BIN)/python -m pytest -m torture -s
 
 docs: $(STAMP)
 	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/cli_reference.sh > docs/cli.md

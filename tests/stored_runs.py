@@ -1,5 +1,6 @@
 """Stored runs with made-up predictions, so that whatever reads results is tested without training."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from lowres_ssl.metrics import score
 from lowres_ssl.runs import digest, run_for, write_result
+from lowres_ssl.stored import WRITTEN
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "knn": {"k": 200, "vote": "uniform", "temperature": 0.1, "metric": "euclidean", "encoder": "selected"},
@@ -58,6 +60,7 @@ def made_up_run(
     predictions: ArrayLike | None = None,
     accuracy: float = 0.8,
     validation_accuracy: float | None = None,
+    embedding_std: float | None = None,
 ) -> Path:
     """Write a run and one result of it; the folder of the result. The same run with another probe gets one more.
 
@@ -65,7 +68,7 @@ def made_up_run(
     of the probe. `images` test images (half as many validate) in groups of three, unless `groups` (one an image, or
     fewer, in turn) says otherwise; `labels` and `predictions` (places in `classes`) are of them. Without `predictions`
     the share `accuracy` of them is right, at random by method, seed and batch size; of the validation images it is the
-    share `validation_accuracy`, if given exactly, else `accuracy`.
+    share `validation_accuracy`, if given exactly, else `accuracy`. `embedding_std`: of the one epoch in its history.
     """
     trained = method not in UNTRAINED
     split_digest = split_digest or digest([dataset, split, split_seed, images])
@@ -118,6 +121,8 @@ def made_up_run(
     if trained:
         description |= {"batch_size": batch_size, "epochs_wanted": epochs, "pretrain_on": pretrain_on}
     run.start(description)
+    if embedding_std is not None:
+        run.write_history([{"epoch": 1, "embedding_std": embedding_std}])
     if finished:
         run.finish(epochs=epochs if trained else 0, training_seconds=60.0 if trained else 0.0, **PROVENANCE)
 
@@ -179,3 +184,9 @@ def right_for(labels: NDArray[np.int64], classes: int, random: np.random.Generat
     predictions = labels.copy()
     predictions[wrong] = (labels[wrong] + 1) % classes
     return predictions
+
+
+def as_version_1(path: Path) -> str:
+    """The text of a sealed result as the first version would have written it: without a seal."""
+    text = path.read_text().replace(f'"schema": {WRITTEN["result"]}', '"schema": 1')
+    return re.sub(r',\n  "sha256": "[0-9a-f]{64}"', "", text)

@@ -16,14 +16,17 @@ PACKAGE = "lowres_ssl"
 ROOT = Path(__file__).resolve().parents[1] / "src" / PACKAGE
 
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("__init__", "errors"),
+    ("__init__", "errors", "leftovers"),
     (
         "atomic",
         "build",
         "keys",
+        "leases",
         "overrides",
         "provenance",
         "randomness",
+        "sealed",
+        "stored",
         "terminal",
         "interruption",
         "progress",
@@ -32,8 +35,17 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "compare_schema",
         "figure_schema",
     ),
-    ("data", "data.archives", "data.decode", "data.folders", "data.parallel", "data.records", "data.deal"),
-    ("data.division", "data.phantom"),
+    (
+        "data",
+        "data.decode",
+        "data.folders",
+        "data.parallel",
+        "data.records",
+        "data.deal",
+        "data.pseudonyms",
+        "data.archive_names",
+    ),
+    ("data.division", "data.phantom", "data.archives"),
     ("data.splits", "data.sources"),
     ("data.sources.*", "data.fetch", "data.index", "data.leakage"),
     ("data.store", "data.subset"),
@@ -49,6 +61,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("history", "optimisation", "features", "forward", "batches"),
     ("pretrain",),
     ("metrics", "runs", "uncertainty"),
+    ("collapse",),
     ("ledger", "pruning", "scoreboard", "tuning", "agreement", "comparison"),
     ("selection", "claims"),
     ("tested",),
@@ -68,6 +81,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("artefacts",),
     ("scoring", "plan", "forecast"),
     ("dry_run",),
+    ("sweeps",),
     ("commands",),
     ("commands.*",),
     ("cli",),
@@ -85,6 +99,7 @@ FORBIDDEN: dict[str, tuple[str, ...]] = {
     "pretrain": ("probes", "metrics", "runs", "config", "evaluation"),
     **{f"figures.{name}": ("torch", "probes", "methods") for name in ("batch_size", "tsne", "labels")},
     "scoreboard": ("torch",),
+    "collapse": ("torch",),
     "ledger": ("torch",),
     "tested": ("torch", "config"),
     "uncertainty": ("torch", "probes", "data", "runs"),
@@ -234,6 +249,50 @@ def test_what_answers_at_once_loads_no_torch() -> None:
     program = "\n".join(["import sys", *steps[:3], hydra, *steps[3:]])
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def code_runners(source: str) -> list[str]:
+    """A line for each way in which the source would run code that stands in a file it reads."""
+    faults = []
+    for node in ast.walk(ast.parse(source)):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
+        names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        faults += [f"imports {name}" for name in names if name.split(".")[0] in UNPICKLING]
+        if isinstance(node, ast.Call):
+            called = ast.unparse(node.func)
+            given = {word.arg: ast.unparse(word.value) for word in node.keywords}
+            for name, key, wanted in (("torch.load", "weights_only", "True"), ("np.load", "allow_pickle", "False")):
+                if called == name and given.get(key, NUMPY_DEFAULT if name == "np.load" else "") != wanted:
+                    faults.append(f"{name} without {key}={wanted}")
+            faults += [f"calls {called}" for each in RUNNING if called == each]
+    return faults
+
+
+UNPICKLING = ("pickle", "joblib", "dill", "cloudpickle", "shelve", "marshal")
+RUNNING = ("eval", "exec", "yaml.load", "yaml.unsafe_load", "os.system", "pd.read_pickle", "torch.hub.load")
+NUMPY_DEFAULT = "False"  # since NumPy 1.16.3
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_nothing_that_is_read_can_run_code(name: str) -> None:
+    assert code_runners(SOURCES[name].read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import pickle",
+        "from joblib import load",
+        "torch.load(path)",
+        "torch.load(path, weights_only=False)",
+        "np.load(path, allow_pickle=True)",
+        "def f():\n    return eval(text)",
+        "yaml.load(text, Loader=yaml.Loader)",
+    ],
+)
+def test_what_would_run_code_is_found(source: str) -> None:
+    assert len(code_runners(source)) == 1
+    assert code_runners("np.load(path, mmap_mode='r')\ntorch.load(path, weights_only=True)") == []
 
 
 @pytest.mark.parametrize("name", SOURCES)

@@ -1,5 +1,6 @@
 """A file appears whole or not at all, and nothing is left behind."""
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -118,3 +119,30 @@ def test_nan_and_infinity_are_refused_and_leave_what_was_there(tmp_path: Path, v
         write_json(path, {"deep": [1, {"in": value}]})
     assert json.loads(path.read_text()) == {"old": 1}
     assert names_below(tmp_path) == ["a.json"]
+
+
+def full(*_: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("fails", ["write", "fsync", "rename"])
+def test_full_disk_names_the_file_and_leaves_what_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"old")
+    if fails == "fsync":
+        monkeypatch.setattr(os, "fsync", full)
+    if fails == "rename":
+        monkeypatch.setattr(Path, "replace", full)
+
+    def write() -> None:
+        with replacing(path) as file:
+            file.write(b"new")
+            if fails == "write":
+                full()
+
+    with pytest.raises(OSError, match=f"No space left on device: '{path}'"):
+        write()
+    assert names_below(tmp_path) == ["a.bin"]
+    assert path.read_bytes() == b"old"

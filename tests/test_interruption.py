@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from lowres_ssl.errors import Interrupted
-from lowres_ssl.interruption import SIGNALS, Deferred
+from lowres_ssl.interruption import SIGNALS, Deferred, heed
 
 
 @pytest.fixture(autouse=True)
@@ -103,3 +103,42 @@ def test_interruption_survives_the_way_back_from_a_worker(number: signal.Signals
         signal.raise_signal(number)
     returned = pickle.loads(pickle.dumps(caught.value))
     assert (str(returned), returned.exit_code) == (str(caught.value), code)
+
+
+def test_signal_of_a_scheduler_is_waited_with_like_the_others(handlers: list[int]) -> None:
+    heed(signal.SIGUSR2)
+    try:
+        with pytest.raises(Interrupted) as caught, Deferred(signal.SIGUSR2) as stop:
+            signal.raise_signal(signal.SIGUSR2)
+            raise stop.interrupted("epoch 3 of 5 is saved")
+        assert caught.value.exit_code == 143
+        assert str(caught.value).startswith("terminated by SIGUSR2; epoch 3 of 5 is saved; the same command ")
+        with pytest.raises(Interrupted, match="the same command goes on") as caught:
+            signal.raise_signal(signal.SIGUSR2)  # outside of any step
+        assert caught.value.exit_code == 143
+    finally:
+        signal.signal(signal.SIGUSR2, signal.SIG_DFL)
+
+
+def test_whoever_handled_the_signal_before_gets_it_when_everything_is_saved() -> None:
+    """As submitit does: its own handler puts the job back into the queue, then ends the process."""
+    came = []
+
+    def requeue(number: int, _frame: object) -> None:
+        came.append(number)
+        raise SystemExit(255)
+
+    signal.signal(signal.SIGUSR2, requeue)
+    try:
+        heed(signal.SIGUSR2)  # changes nothing
+        with pytest.raises(SystemExit), Deferred(signal.SIGUSR2) as stop:
+            signal.raise_signal(signal.SIGUSR2)
+            assert came == []
+            raise stop.interrupted("saved")
+        assert came == [signal.SIGUSR2]
+        with pytest.raises(RuntimeError, match="could not be saved"), Deferred(signal.SIGUSR2):
+            signal.raise_signal(signal.SIGUSR2)
+            raise RuntimeError("it could not be saved")
+        assert came == [signal.SIGUSR2]
+    finally:
+        signal.signal(signal.SIGUSR2, signal.SIG_DFL)

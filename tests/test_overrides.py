@@ -1,13 +1,15 @@
 """Paths as they are typed reach the config as they are typed: through Hydra's own parser and OmegaConf."""
 
 import random
+import re
 from pathlib import Path
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from lowres_ssl.overrides import PATH_KEYS, quote_texts
+from lowres_ssl.errors import ConfigError
+from lowres_ssl.overrides import PATH_KEYS, check_overrides, literal, quote_texts
 
 AWKWARD = [
     "plain",
@@ -161,3 +163,55 @@ def test_order_and_number_of_overrides_stay() -> None:
 
 def test_home_folder_is_that_of_the_user() -> None:
     assert read_back(quote_texts(["output_dir=~/runs"])[0])[1] == str(Path.home() / "runs")
+
+
+@pytest.mark.parametrize(
+    ("override", "what"),
+    [
+        ("dataset=[phantom]", "a list of one"),
+        ("+method=[simclr]", "a list of one"),
+        ("hydra.run.dir=/tmp/x", "where things are written"),
+        ("hydra.sweep.dir=/tmp/x", "where things are written"),
+        ("dataset.name=a\x1b[2Jb", "control character"),
+        ("dataset.name=a\udcffb", "no text"),
+        ("dataset.url=https://me:secret@host/x.zip", "a password or a token"),
+        ("++dataset.url='https://host/x.zip?sig=0123456789abcdef'", "a password or a token"),
+    ],
+)
+def test_what_hydra_would_take_otherwise_is_refused(override: str, what: str) -> None:
+    with pytest.raises(ConfigError, match=what) as caught:
+        check_overrides(["epochs=1", override])
+    assert "secret" not in str(caught.value)
+    assert "0123456789" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "-m",
+        "--cfg",
+        "probe=[knn,linear]",
+        "dataset.root=a b [1]",
+        "dataset.url=https://zenodo.org/records/53169/files/x.zip?download=1",
+        "hydra/launcher=joblib",
+        "epochs=1,2",
+        "~probe",
+    ],
+)
+def test_what_is_meant_as_typed_is_let_through(override: str) -> None:
+    check_overrides([override])
+
+
+@pytest.mark.parametrize(
+    "text", ["${oc.env:HOME}", r"\${x}", r"a\\${oc.env:HOME}", "${a}${b}", "plain", "${oc.select:a,1}"]
+)
+def test_stored_text_looks_nothing_up(text: str) -> None:
+    stored = {"a": [text], "b": {"c": text}}
+    config = OmegaConf.create({"a": 1, "b": 2, "stored": literal(stored)})
+    assert OmegaConf.to_container(config, resolve=True)["stored"] == stored  # type: ignore[call-overload,index]
+
+
+def test_only_what_is_kept_is_looked_up() -> None:
+    kept = re.compile(r"\$\{a\}")
+    config = OmegaConf.create({"a": 1, "stored": literal({"x": "${a}", "y": "${a}${oc.env:HOME}"}, kept)})
+    assert OmegaConf.to_container(config.stored, resolve=True) == {"x": 1, "y": "${a}${oc.env:HOME}"}

@@ -104,6 +104,7 @@ class Experiment:
     training: Training = TRAINING
     validate: Callable[[nn.Module], float] | None = None
     labels: NDArray[np.int64] | None = None
+    preemption: signal.Signals | None = None
     seed: int = 0
     encoder: nn.Module = field(init=False)
     method: Method = field(init=False)
@@ -131,6 +132,7 @@ class Experiment:
             on_epoch=lambda history: self.histories.append(list(history)),
             validate=self.validate,
             labels=self.labels,
+            preemption=self.preemption,
         )
 
     def at_call(self, number: int, act: Callable[[Tensor], Tensor | None]) -> None:
@@ -204,6 +206,13 @@ def test_a_run_stopped_and_resumed_is_bit_identical(
     check_resumed(experiment(**settings), experiment(**settings), [stop])
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_supervised_run_stopped_and_resumed_is_bit_identical(experiment: Make, precision: str) -> None:
+    labels = np.zeros(40, dtype=np.int64)  # its classifier has one class here
+    settings: Arguments = {"arguments": {"name": "supervised"}, "labels": labels, "precision": precision}
+    check_resumed(experiment(**settings), experiment(**settings), [STEPS + 2])
+
+
 @pytest.mark.parametrize("stops", [[1], [3 * STEPS], [2, 1], [STEPS, STEPS], [6, 3, 2]], ids=str)
 def test_a_resumed_run_is_bit_identical_wherever_and_however_often_it_stopped(
     experiment: Make, stops: list[int]
@@ -275,6 +284,12 @@ def test_a_signal_stops_after_the_step_and_says_what_is_saved(
     assert caught.exit_code == code
 
 
+def test_the_signal_of_a_scheduler_does_the_same(experiment: Make) -> None:
+    caught = experiment(preemption=signal.SIGUSR2).stop_in_step(6, signal.SIGUSR2)
+    assert caught.exit_code == 143
+    assert str(caught).startswith("terminated by SIGUSR2; epoch 2, step 2 of 4 is saved; the same command ")
+
+
 class Telling(list[list[Line]]):
     """A list that does something when it is first added to."""
 
@@ -339,12 +354,57 @@ def test_checkpoints_are_written_as_often_as_asked_and_at_the_end(
     assert saved == epochs
 
 
-def test_a_damaged_checkpoint_is_refused(experiment: Make) -> None:
+DAMAGE: dict[str, Callable[[bytes], bytes]] = {
+    "cut off": lambda content: content[:-100],
+    "half": lambda content: content[: len(content) // 2],
+    "empty": lambda _: b"",
+    "a bit": lambda content: content[:5000] + bytes([content[5000] ^ 1]) + content[5001:],
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_a_damaged_checkpoint_without_one_before_is_refused(experiment: Make, damage: Callable[[bytes], bytes]) -> None:
     run = experiment()
     run.stop_in_step(2)
-    run.checkpoint.write_bytes(run.checkpoint.read_bytes()[:-100])
-    with pytest.raises(CheckpointError, match="damaged; start the run again from scratch with force=true"):
+    run.checkpoint.write_bytes(damage(run.checkpoint.read_bytes()))
+    with pytest.raises(CheckpointError, match=r"^.*checkpoint.pt: the checkpoint is damaged; start .* force=true$"):
         run.prepare().run()
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_a_run_with_a_damaged_checkpoint_goes_on_from_the_one_before(
+    experiment: Make, damage: Callable[[bytes], bytes], capsys: pytest.CaptureFixture[str]
+) -> None:
+    through, damaged = experiment(), experiment()
+    expected = through.run()
+    damaged.stop_in_step(STEPS + 2)
+    damaged.checkpoint.write_bytes(damage(damaged.checkpoint.read_bytes()))
+    capsys.readouterr()
+    damaged.prepare().stop_in_step(1)  # the one before takes no harm from the damaged one
+    assert f"{damaged.checkpoint}: the checkpoint is damaged; going on from the one before" in capsys.readouterr().err
+    damaged.checkpoint.write_bytes(damage(damaged.checkpoint.read_bytes()))
+    got = damaged.prepare().run()
+    assert same(damaged.weights(), through.weights())
+    assert timeless(got.history) == timeless(expected.history)
+
+
+def test_a_checkpoint_of_another_version_is_refused(experiment: Make) -> None:
+    run = experiment()
+    run.stop_in_step(2)
+    content = torch.load(run.checkpoint, weights_only=True)
+    torch.save(content | {"version": 999}, run.checkpoint)
+    with pytest.raises(CheckpointError, match=r"a checkpoint of version 999, wanted 1; start .* force=true"):
+        run.prepare().run()
+
+
+def test_the_history_is_told_again_when_a_run_goes_on(experiment: Make) -> None:
+    """Its file may have been damaged meanwhile, or be ahead of the checkpoint."""
+    run = experiment()
+    run.stop_in_step(STEPS + 2)
+    told = run.histories[-1]
+    run.histories.clear()
+    run.prepare().stop_in_step(1)
+    assert run.histories == [told]
 
 
 @pytest.mark.parametrize(("precision", "advice"), [("fp32", ""), ("bf16", ", or precision=fp32")])

@@ -1,8 +1,10 @@
 """Runs on disk: their names, what is written, found and read, and what is said of damage."""
 
+import contextlib
 import csv
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +13,17 @@ import pytest
 
 from lowres_ssl.errors import CheckpointError, DataError
 from lowres_ssl.runs import (
-    SCHEMA_VERSION,
     Run,
     check_writable,
     digest,
+    file_hash,
     find_runs,
+    read_predictions,
     read_result,
     run_for,
     write_result,
 )
+from lowres_ssl.stored import WRITTEN
 
 IDENTITY = {"seed": 0, "images": {"digest": "ab", "mean": [0.5, 0.25]}, "training": {"epochs": 250}}
 DAMAGE = {
@@ -102,16 +106,17 @@ def test_result_folder_is_that_of_the_probe_and_its_settings(run: Run) -> None:
 def test_run_is_unfinished_from_its_start_to_its_finish(run: Run) -> None:
     assert run.read() is None
     run.start({"method": "vicreg", "identity": IDENTITY})
-    assert run.read() == {"schema": SCHEMA_VERSION, "finished": False, "method": "vicreg", "identity": IDENTITY}
+    assert run.read() == {"schema": WRITTEN["run"], "finished": False, "method": "vicreg", "identity": IDENTITY}
     run.finish(epochs=250, commit=None)
     assert run.read() == {
-        "schema": SCHEMA_VERSION,
+        "schema": WRITTEN["run"],
         "finished": True,
         "method": "vicreg",
         "identity": IDENTITY,
         "epochs": 250,
         "commit": None,
         "encoders": {},
+        "files": {},
     }
 
 
@@ -152,13 +157,53 @@ def test_description_of_no_run_says_where_to_see_them(run: Run) -> None:
         run.description()
 
 
-def test_discard_leaves_nothing(run: Run) -> None:
+def test_discard_leaves_what_the_run_is_and_that_it_is_unfinished(run: Run) -> None:
     run.discard()
+    run.start({"method": "dcl"})
+    run.encoder().write_bytes(b"weights")
+    write_result(run.folder / "knn-1", {"probe": "knn"}, {})
+    run.finish()
+    run.checkpoint.write_bytes(b"state")
+    run.discard()
+    assert [path.name for path in run.folder.iterdir()] == ["run.json"]
+    assert (run.description()["method"], run.description()["finished"]) == ("dcl", False)
+
+
+def test_discard_of_a_run_that_cannot_be_read_leaves_nothing(run: Run) -> None:
     run.start({})
-    (run.folder / "knn-1").mkdir()
+    (run.folder / "run.json").write_text("{")
     run.discard()
-    assert not run.folder.exists()
-    assert run.folder.parent.exists()
+    assert list(run.folder.iterdir()) == []
+
+
+def test_discard_that_dies_leaves_no_result_in_a_run_to_be_made_again(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever was removed when it died: a result that is still there is of the encoder that is still there."""
+
+    def dies(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    for removed in range(4):
+        run.start({})
+        run.encoder().write_bytes(b"weights")
+        for name in ("knn-1", "linear-2"):
+            write_result(run.folder / name, {"probe": name}, {})
+        run.finish()
+        left = [removed]
+
+        def counted(path: Path, *, real: Any = shutil.rmtree, left: list[int] = left) -> None:
+            left[0] -= 1
+            if left[0] < 0:
+                dies()
+            real(path)
+
+        with monkeypatch.context() as patched, contextlib.suppress(KeyboardInterrupt):
+            patched.setattr("shutil.rmtree", counted)
+            run.discard()
+        if list(run.results()):
+            assert run.description()["finished"]
+            assert run.checked_encoder()
 
 
 def test_last_encoder_is_the_chosen_one_unless_it_was_kept_apart(run: Run) -> None:
@@ -199,7 +244,8 @@ def test_result_is_read_back_with_its_predictions(run: Run) -> None:
     assert read_result(folder) is None
     arrays = {"test_ids": np.array(["ä/1.png", "b/2.png"]), "test_scores": np.eye(2, dtype=np.float32)}
     write_result(folder, {"probe": "knn", "test": {"accuracy": 0.5}}, arrays)
-    assert read_result(folder) == {"schema": SCHEMA_VERSION, "probe": "knn", "test": {"accuracy": 0.5}}
+    result = {"schema": WRITTEN["result"], "probe": "knn", "test": {"accuracy": 0.5}}
+    assert read_result(folder) == result | {"predictions_sha256": file_hash(folder / "predictions.npz")}
     with np.load(folder / "predictions.npz", allow_pickle=False) as stored:
         assert sorted(stored) == sorted(arrays)
         for name, array in arrays.items():
@@ -245,7 +291,7 @@ def test_damaged_result_is_one_line_with_the_repair(run: Run, content: bytes) ->
         with pytest.raises(CheckpointError) as caught:
             read()
         assert str(caught.value).startswith(str(folder / "result.json"))
-        assert str(caught.value).endswith(f"remove {folder} to have it made anew")
+        assert str(caught.value).endswith(f"such as lowres-ssl evaluate run={run.folder}")
         assert "\n" not in str(caught.value)
 
 
@@ -257,8 +303,10 @@ def test_folder_in_the_place_of_a_file_is_damage(run: Run) -> None:
 
 def test_other_schema_says_that_another_version_wrote_it(run: Run) -> None:
     run.start({})
-    (run.folder / "run.json").write_text(json.dumps({"schema": SCHEMA_VERSION + 1}))
-    with pytest.raises(CheckpointError, match=f"not of schema {SCHEMA_VERSION}, written by another version"):
+    (run.folder / "run.json").write_text(json.dumps({"schema": WRITTEN["run"] + 1}))
+    with pytest.raises(
+        CheckpointError, match="wanted versions 1 to 2, written by a newer lowres-ssl; use that one, or type its"
+    ):
         run.read()
 
 
@@ -289,3 +337,26 @@ def test_place_that_is_a_file_is_refused_with_what_to_type(tmp_path: Path, place
         check_writable(tmp_path / place)
     assert str(caught.value).startswith(f"output_dir={tmp_path / place}: ")
     assert (tmp_path / "taken").read_text() == "a file"
+
+
+def test_predictions_of_another_result_are_noticed(run: Run) -> None:
+    """As a copy by hand that went wrong, or a kill between the two files."""
+    one, other = (run.folder / name for name in ("knn-1", "knn-2"))
+    write_result(one, {"probe": "knn"}, {"test_labels": np.array([0, 1])})
+    write_result(other, {"probe": "knn"}, {"test_labels": np.array([1, 1])})
+    assert read_predictions(one)["test_labels"].tolist() == [0, 1]
+    (one / "predictions.npz").write_bytes((other / "predictions.npz").read_bytes())
+    with pytest.raises(CheckpointError, match=r"not what its result was made from, .* lowres-ssl evaluate run="):
+        read_predictions(one)
+
+
+@pytest.mark.parametrize("name", ["history.csv", "classifier.safetensors"])
+def test_history_and_classifier_are_checked_where_the_run_wrote_down_what_they_were(run: Run, name: str) -> None:
+    run.start({})
+    path = run.folder / name
+    path.write_bytes(b"as written")
+    run.finish()
+    assert run.checked(path) == path
+    path.write_bytes(b"as damaged")
+    with pytest.raises(CheckpointError, match=rf"{name}: not what this run wrote, or damaged; .* force=true$"):
+        run.checked(path)

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from stored_runs import made_up_run
+from stored_runs import as_version_1, made_up_run
 
 from lowres_ssl.agreement import settings_of
 from lowres_ssl.errors import CheckpointError, ConfigError
 from lowres_ssl.ledger import ledger
 from lowres_ssl.overrides import FILTERS, place_filters
+from lowres_ssl.runs import read_result, write_result
+from lowres_ssl.sealed import write_sealed
 from lowres_ssl.selection import Cell, Column, Filters, columns_of
 from lowres_ssl.table_schema import FiltersConfig
 from lowres_ssl.tested import tested as predictions_of
@@ -148,7 +150,8 @@ def test_duplicate_of_another_precision_names_the_key(tmp_path: Path) -> None:
 @pytest.mark.parametrize("value", ["NaN", "null"])
 def test_metric_that_is_no_number_is_refused_by_its_file(tmp_path: Path, value: str) -> None:
     path = made_up_run(tmp_path, accuracy=0.5) / "result.json"
-    path.write_text(path.read_text().replace('"accuracy": 0.5', f'"accuracy": {value}', 1))
+    unsealed = as_version_1(path)
+    path.write_text(unsealed.replace('"accuracy": 0.5', f'"accuracy": {value}', 1))
     with pytest.raises(CheckpointError, match=str(path)):
         columns(tmp_path)
 
@@ -269,10 +272,10 @@ def test_swapped_columns_are_found(tmp_path: Path) -> None:
     assert result["test"]["accuracy"] != result["test"]["weighted_f1"]
     for one, other in (("accuracy", "weighted_f1"), ("macro_f1", "balanced_accuracy")):
         swapped = result | {"test": result["test"] | {one: result["test"][other], other: result["test"][one]}}
-        path.write_text(json.dumps(swapped))
+        write_sealed(path, swapped)
         with pytest.raises(CheckpointError, match=r"result\.json says"):
             predictions_of(cell(tmp_path))
-    path.write_text(json.dumps(result))
+    write_sealed(path, result)
     predictions_of(cell(tmp_path))
 
 
@@ -281,13 +284,15 @@ def test_swapped_arrays_are_found(tmp_path: Path) -> None:
     with np.load(folder / "predictions.npz") as file:
         arrays = dict(file)
     swapped = {"test_labels": arrays["test_predictions"], "test_predictions": arrays["test_labels"]}
-    np.savez(folder / "predictions.npz", **arrays | swapped)
+    result = read_result(folder)
+    assert result is not None
+    write_result(folder, result, arrays | swapped)
     with pytest.raises(CheckpointError, match=r"predictions\.npz gives"):
         predictions_of(cell(tmp_path))
 
 
 def test_seeds_of_other_images_are_found(tmp_path: Path) -> None:
     made_up_run(tmp_path, seed=0, split_digest="same", groups=["a", "b"])
-    made_up_run(tmp_path, seed=1, split_digest="same", groups=["a", "c"])
+    made_up_run(tmp_path, seed=1, split_digest="same", groups=["a", "c", "c"])
     with pytest.raises(CheckpointError, match="test_groups"):
         predictions_of(cell(tmp_path))

@@ -9,18 +9,19 @@ from torch import Tensor, nn
 
 from lowres_ssl.checkpoint import save_tensors
 from lowres_ssl.config import Experiment, PretrainConfig, plain
+from lowres_ssl.data.pseudonyms import pseudonyms_for
 from lowres_ssl.data.records import Catalogue
-from lowres_ssl.data.splits import Split, save_split
+from lowres_ssl.data.splits import Split, load_split, save_split
 from lowres_ssl.device import Compute
 from lowres_ssl.encoders import WEIGHTS, normalisation, untrained
-from lowres_ssl.errors import CheckpointError, ConfigError
+from lowres_ssl.errors import CheckpointError, ConfigError, DataError
 from lowres_ssl.identity import base_identity
 from lowres_ssl.labels import LabelDraw
 from lowres_ssl.ledger import ledger
 from lowres_ssl.preparation import Material
 from lowres_ssl.provenance import provenance
 from lowres_ssl.runs import Run, entry_in, file_hash, find_run, run_for
-from lowres_ssl.terminal import count
+from lowres_ssl.terminal import count, say
 
 
 @dataclass(frozen=True)
@@ -129,13 +130,14 @@ def untrained_run(
     kind = "pretrain" if source is None else "evaluate"
     labels = [config.dataset.name, config.method["name"], f"s{config.seed}"]
     run = run_for(Path(config.output_dir), kind, labels, identity)
-    if config.force and kind == "pretrain":
-        run.discard()
-    if not is_whole(run, material):
-        known = {} if source is None else {"weights": source.name, **source.handed_on()}
-        describe_run(run, config, material, identity, source=source, probe=probe, **known)
-        keep_encoder(run.encoder(), encoder.state_dict(), run, config, material)
-        run.finish(epochs=0, training_seconds=0.0, **provenance(compute.describe()))
+    with run.held():
+        if config.force and kind == "pretrain":
+            run.discard()
+        if not is_whole(run, config, material):
+            known = {} if source is None else {"weights": source.name, **source.handed_on()}
+            describe_run(run, config, material, identity, source=source, probe=probe, **known)
+            keep_encoder(run.encoder(), encoder.state_dict(), run, config, material)
+            run.finish(epochs=0, training_seconds=0.0, **provenance(compute.describe()))
     return run
 
 
@@ -148,12 +150,12 @@ def entry_of(config: Experiment, source: Source | None) -> str:
     return f"weights of {source.name}" if name == WEIGHTS else f"{name} from {source.name}"
 
 
-def is_whole(run: Run, material: Material) -> bool:
+def is_whole(run: Run, config: Experiment, material: Material) -> bool:
     """Whether the run is finished and its encoder as it was written. A split that got lost is written down again."""
     description = run.read()
     if description is None or not description["finished"]:
         return False
-    keep_split(run, material)
+    keep_split(run, config, material)
     try:
         run.checked_encoder()
     except CheckpointError:
@@ -161,10 +163,20 @@ def is_whole(run: Run, material: Material) -> bool:
     return True
 
 
-def keep_split(run: Run, material: Material) -> None:
-    """Write the split down, unless it is there: the run's identity covers its digest, so it is the same one."""
-    if not run.split.exists():
-        save_split(material.split, material.catalogue, run.split)
+def keep_split(run: Run, config: Experiment, material: Material) -> None:
+    """Write the split down, unless it is there whole: the run's identity covers its digest, so it is the same one.
+
+    With `hash_ids` it is written in any case: what is there may name the images."""
+    root, store_dir = material.catalogue.root, Path(config.store_dir)
+    if run.split.exists() and not config.hash_ids:
+        try:
+            if load_split(run.split, material.catalogue, store_dir).digest == material.split.digest:
+                return
+        except (CheckpointError, DataError):
+            pass
+        say(f"note: {run.split}: not the split that this run wrote, or damaged; written anew")
+    pseudonyms = pseudonyms_for(root, store_dir) if config.hash_ids else None
+    save_split(material.split, material.catalogue, run.split, pseudonyms)
 
 
 def describe_run(
@@ -172,7 +184,7 @@ def describe_run(
 ) -> None:
     """Write down what the run is before anything is computed."""
     split = material.split
-    keep_split(run, material)
+    keep_split(run, config, material)
     run.start(
         {
             "method": config.method["name"],

@@ -12,37 +12,68 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from lowres_ssl.atomic import replacing
+from lowres_ssl.atomic import previous_of, replacing
 from lowres_ssl.errors import CheckpointError
+from lowres_ssl.stored import WRITTEN, check_version
+from lowres_ssl.terminal import say
 
+REPAIR = "start the run again from scratch with force=true"
 # What the last layer of a classification network is called, by torchvision and by timm.
 CLASSIFIERS = ("fc", "head", "classifier")
 
 
 def save_state(path: Path, state: Mapping[str, Any]) -> None:
-    """Tensors, numbers, strings and containers of them."""
-    with replacing(path) as file:
-        torch.save(dict(state), file)
+    """Tensors, numbers, strings and containers of them. The state before stays, at `previous_of(path)`."""
+    with replacing(path, keep_previous=True) as file:
+        try:
+            torch.save({"version": WRITTEN["checkpoint"], **state}, file)
+        except RuntimeError as error:
+            if isinstance(error.__context__, OSError):  # a full disk, of which PyTorch tells no one
+                raise error.__context__ from None
+            raise
+
+
+def latest_state(path: Path) -> dict[str, Any] | None:
+    """The newest whole state of those that `save_state` left at `path`; None if there is none.
+
+    A damaged one is named and removed if the one before is whole. Raises `CheckpointError` if none is.
+    """
+    there = [place for place in (path, previous_of(path)) if place.exists()]
+    damage: CheckpointError | None = None
+    for place in there:
+        try:
+            state = load_state(place)
+        except CheckpointError as error:
+            damage = damage or error
+            continue
+        if damage is not None:
+            say(f"note: {path}: the checkpoint is damaged; going on from the one before it, {place.name}")
+            path.unlink()  # it must not take the place of the one before
+        return state
+    if damage is not None:
+        raise damage
+    return None
 
 
 def load_state(path: Path) -> dict[str, Any]:
-    """What `save_state` wrote, on the CPU. Raises `CheckpointError` if the file is damaged."""
+    """What `save_state` wrote, on the CPU. Raises `CheckpointError` if it is damaged, or of another version."""
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()  # PyTorch writes checksums, and does not look at them when it reads
         if damaged is not None:
             raise ValueError(f"{damaged} does not fit its checksum")
-        return dict(torch.load(path, map_location="cpu", weights_only=True))
+        state = dict(torch.load(path, map_location="cpu", weights_only=True))
     except Exception as error:  # whatever the reader stumbles over, the file is the cause
-        raise CheckpointError(
-            f"{path}: the checkpoint is damaged; start the run again from scratch with force=true"
-        ) from error
+        raise CheckpointError(f"{path}: the checkpoint is damaged; {REPAIR}") from error
+    # What has no version is of the first.
+    check_version(state.pop("version", 1), "checkpoint", path, REPAIR)
+    return state
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
     """A safetensors file. The metadata is one JSON text under "lowres_ssl": several keys would be written in an order
     that differs from process to process, and the bytes with it."""
-    text = json.dumps(metadata, sort_keys=True, ensure_ascii=False)
+    text = json.dumps({"schema": WRITTEN["tensors"], **metadata}, sort_keys=True, ensure_ascii=False)
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with replacing(path) as file:
         file.write(safetensors.torch.save(plain, metadata={"lowres_ssl": text}))
@@ -58,6 +89,10 @@ def load_tensors(path: Path, names: Collection[str] | None = None) -> tuple[dict
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = json.loads((file.metadata() or {}).get("lowres_ssl", "{}"))
+            if not isinstance(metadata, dict):
+                raise ValueError("its metadata are not ours")
+            # Files of others have no version, and ours had none before there was a second one to tell it from.
+            check_version(metadata.get("schema", WRITTEN["tensors"]), "tensors", path, "make it anew with force=true")
             return {name: file.get_tensor(name) for name in names or file.keys()}, metadata
     except (safetensors.SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(f"{path}: not a safetensors file, or a damaged one ({error})") from error
@@ -71,6 +106,7 @@ def load_weights(path: Path) -> dict[str, Tensor]:
     if path.suffix == ".safetensors" or not path.is_file():
         return load_tensors(path)[0]
     try:
+        refuse_compressed(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a refused pickle is said below, in one line
             loaded = torch.load(path, map_location="cpu", weights_only=True)
@@ -84,7 +120,22 @@ def load_weights(path: Path) -> dict[str, Tensor]:
             loaded = loaded[key]
     if not isinstance(loaded, dict) or not all(isinstance(value, Tensor) for value in loaded.values()):
         raise CheckpointError(f"{path}: wanted a dict of tensors, got {type(loaded).__name__}")
+    if not all(isinstance(key, str) for key in loaded):
+        raise CheckpointError(f"{path}: wanted tensors by name, got other keys; save model.state_dict()")
     return loaded
+
+
+def refuse_compressed(path: Path) -> None:
+    """Raises `ValueError` for a zip that holds more than its own size: PyTorch never compresses, a bomb does."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            if sum(info.file_size for info in archive.infolist()) > path.stat().st_size:
+                raise ValueError("it is compressed")
+
+
+def is_plain(value: Tensor) -> bool:
+    """Whether a tensor is an array of numbers in memory, as weights are: not sparse, quantised or complex."""
+    return value.layout is torch.strided and not (value.is_quantized or value.is_complex() or value.is_meta)
 
 
 def load_encoder(encoder: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
@@ -111,7 +162,10 @@ def load_encoder(encoder: nn.Module, tensors: Mapping[str, Tensor], where: str) 
             f"{where}: these are weights of another architecture ({'; '.join(problems[:3])}; {len(problems)} in all); "
             "name the right one with backbone=NAME (and backbone.small_stem=true if it has one)"
         )
-    bad = [key for key, value in given.items() if not value.isfinite().all()]
+    odd = [key for key, value in given.items() if not is_plain(value)]
+    if odd:
+        raise CheckpointError(f"{where}: {odd[0]} is no plain tensor; save model.state_dict() of an ordinary model")
+    bad = [key for key, value in given.items() if not value.float().isfinite().all()]
     if bad:
         raise CheckpointError(f"{where}: {bad[0]} holds NaN or infinite values; these weights are of no use")
     encoder.load_state_dict(given)

@@ -8,11 +8,12 @@ import os
 import signal
 import sys
 from importlib import import_module
-from types import FrameType
 from typing import NoReturn
 
 from lowres_ssl import __version__
-from lowres_ssl.overrides import place_filters, quote_texts
+from lowres_ssl.errors import ConfigError
+from lowres_ssl.interruption import terminate
+from lowres_ssl.overrides import check_overrides, place_filters, quote_texts
 
 COMMANDS = {
     "pretrain": "pre-train an encoder on your images, then score it",
@@ -106,7 +107,12 @@ def dispatch() -> None:
     command, overrides = arguments[0], arguments[1:]
     if command not in COMMANDS:
         stop(f"unknown command {command!r}: wanted one of {', '.join(COMMANDS)}{did_you_mean(command)}", 2)
-    sys.argv = [sys.argv[0], *quote_texts(place_filters(command, overrides))]
+    overrides = place_filters(command, overrides)
+    try:
+        check_overrides(overrides)
+    except ConfigError as error:
+        stop(str(error), error.exit_code)
+    sys.argv = [sys.argv[0], *quote_texts(overrides)]
     if command in LISTING:
         # A closed pipe (`lowres-ssl runs | head`) is the reader's choice, not a crash. Training must not die of it.
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
@@ -119,15 +125,16 @@ def run(command: str) -> None:
     from omegaconf import DictConfig
 
     from lowres_ssl.config import register_schemas
-    from lowres_ssl.failures import REPORTED, describe, report_and_reraise
+    from lowres_ssl.failures import describe
+    from lowres_ssl.sweeps import run_job
 
     # Errors come back to this function instead of ending in Hydra's own traceback printer.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     register_schemas()
 
     def task(cfg: DictConfig) -> object:
-        with report_and_reraise():
-            return import_module(f"lowres_ssl.commands.{command}").main(cfg)
+        # Imported within the job: what is missing or broken is then reported as the job's failure.
+        return run_job(lambda cfg: import_module(f"lowres_ssl.commands.{command}").main(cfg), command, cfg)
 
     try:
         hydra.main(version_base="1.3", config_path="pkg://lowres_ssl.conf", config_name=command)(task)()
@@ -135,13 +142,7 @@ def run(command: str) -> None:
         message, code = describe(error, command)
         if message is None:
             raise
-        stop("" if REPORTED in getattr(error, "__notes__", ()) else message, code)
-
-
-def terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
-    from lowres_ssl.errors import Interrupted
-
-    raise Interrupted("terminated; what was finished is kept, and the same command goes on", 143)
+        stop(message, code)
 
 
 def did_you_mean(word: str) -> str:

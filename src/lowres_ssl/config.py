@@ -6,8 +6,10 @@ is refused before anything runs. What a method, a probe or a source of images ta
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from enum import Enum
+from importlib.resources import files
 from typing import Any, TypeVar, cast
 
 from hydra.core.config_store import ConfigStore
@@ -30,6 +32,7 @@ from lowres_ssl.experiment_schema import (
 )
 from lowres_ssl.figure_schema import FiguresConfig
 from lowres_ssl.keys import is_deleted, known_keys, unknown_keys
+from lowres_ssl.overrides import check_url, is_text
 from lowres_ssl.table_schema import TablesConfig
 
 __all__ = [
@@ -111,6 +114,9 @@ def read_config(cfg: DictConfig, schema: type[Config]) -> Config:
     if deleted is not None:
         raise ConfigError(f"{deleted}: got no value, wanted {deleted}=VALUE, or nothing typed of it for the default")
     config = cast(Config, OmegaConf.to_object(cfg))
+    for name, text in texts_in(plain(config)):
+        fits = is_text(text) and text.isprintable()
+        require(fits or name.startswith("probe."), name, repr(text), "plain text, without control characters")
     assert isinstance(config, schema)
     for key in ("data_dir", "output_dir", "store_dir", "folder"):
         require(getattr(config, key, None) != "", key, "", "a folder, got nothing (an empty variable?)")
@@ -118,14 +124,23 @@ def read_config(cfg: DictConfig, schema: type[Config]) -> Config:
     if isinstance(dataset, DatasetConfig):
         require(dataset.root != "", "dataset.root", "", "a folder, got nothing (an empty variable?)")
         require(dataset.name.strip() != "", "dataset.name", "", "a name for the runs, such as cells")
+        if dataset.url is not None:
+            check_url(dataset.url)
     if isinstance(config, Experiment):
         # A recipe may speak of a probe that was not chosen; only a chosen one has its name.
+        for key, arguments in config.probe.items():
+            if not isinstance(arguments, dict) or ("name" not in arguments and not is_probe(key)):
+                raise ConfigError(f"unknown key 'probe.{key}': wanted a probe, such as probe=[knn,linear]")
         config.probe = {key: arguments for key, arguments in config.probe.items() if "name" in arguments}
         name_origin(cfg, config)
         check_experiment(config)
     if isinstance(config, PretrainConfig):
         check_pretraining(config)
     return config
+
+
+def is_probe(name: str) -> bool:
+    return files("lowres_ssl.conf").joinpath("probe", f"{name}.yaml").is_file()
 
 
 def name_origin(cfg: DictConfig, config: Experiment) -> None:
@@ -158,6 +173,19 @@ def plain(config: Any) -> dict[str, Any]:
         return {key: value.name if isinstance(value, Enum) else value for key, value in pairs}
 
     return asdict(config, dict_factory=named)
+
+
+def texts_in(value: object, name: str = "") -> Iterator[tuple[str, str]]:
+    """Each text in a plain config, keys of sections among them, with its own key."""
+    if isinstance(value, str):
+        yield name, value
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield name, str(key)
+            yield from texts_in(inner, f"{name}.{key}".lstrip("."))
+    elif isinstance(value, list):
+        for inner in value:
+            yield from texts_in(inner, name)
 
 
 def require(ok: bool, key: str, got: object, wanted: str) -> None:

@@ -7,10 +7,19 @@ is raised is a defect of ours and shows its traceback (exit code 1).
 from typing import ClassVar
 
 
+def in_one_line(text: str) -> str:
+    """The text with what would break the line, move the cursor or is no letter written as Python writes it: names of
+    files may hold anything."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+
+
 class UserError(Exception):
     """Something the user can put right."""
 
     exit_code: ClassVar[int] = 1
+
+    def __str__(self) -> str:
+        return in_one_line(super().__str__())
 
 
 class ConfigError(UserError):
@@ -33,6 +42,12 @@ class CheckpointError(UserError):
 
 class TrainingError(UserError):
     """A run that cannot go on: a loss that is no longer finite."""
+
+    exit_code = 1
+
+
+class LeaseError(UserError):
+    """A process that stood still for so long that another one took over what it worked on."""
 
     exit_code = 1
 

@@ -11,19 +11,21 @@ from torch import Tensor
 
 from lowres_ssl.classifier import TrainedClassifier
 from lowres_ssl.config import Experiment, plain
+from lowres_ssl.data.pseudonyms import pseudonyms_for
 from lowres_ssl.data.records import Catalogue
 from lowres_ssl.data.splits import Split
 from lowres_ssl.device import Compute
-from lowres_ssl.errors import ConfigError
+from lowres_ssl.errors import CheckpointError, ConfigError
 from lowres_ssl.figures.tsne import draw_tsne
 from lowres_ssl.frozen import features_of, sides_of, with_labels
 from lowres_ssl.labels import ALL_LABELS, LabelDraw, drawn
+from lowres_ssl.leases import Hold
 from lowres_ssl.metrics import score
 from lowres_ssl.preparation import Material
 from lowres_ssl.probes import Probe, build_probe
 from lowres_ssl.provenance import provenance
 from lowres_ssl.randomness import derive
-from lowres_ssl.runs import Run, Which, read_result, write_result
+from lowres_ssl.runs import Run, Which, read_predictions, read_result, write_result
 from lowres_ssl.terminal import say
 from lowres_ssl.tuning import tuned_for
 
@@ -97,27 +99,54 @@ def evaluate(
     draws: Sequence[LabelDraw] = (ALL_LABELS,),
 ) -> dict[LabelDraw, list[dict[str, Any]]]:
     """For each draw of labels one result a probe, in their order, as `result.json` holds it; for a run whose encoder
-    was trained with a classifier also that one's, last."""
+    was trained with a classifier also that one's, last. Two processes never make the same result."""
+    with run.held() as hold:
+        return evaluate_held(run, config, material, evaluation, compute, draws, hold)
+
+
+def evaluate_held(
+    run: Run,
+    config: Experiment,
+    material: Material,
+    evaluation: Evaluation,
+    compute: Compute,
+    draws: Sequence[LabelDraw],
+    hold: Hold,
+) -> dict[LabelDraw, list[dict[str, Any]]]:
+    """The same, once no other process works on the run: its results may have been made in the meantime."""
     results: dict[LabelDraw, list[dict[str, Any]]] = {draw: [] for draw in draws}
     read: dict[Which, dict[str, Tensor]] = {}  # the features, once for all probes
     probes = dict(evaluation.probes)
     if run.classifier.exists():
-        probes["classifier"] = TrainedClassifier(run.classifier)
+        probes["classifier"] = TrainedClassifier(run.checked(run.classifier))
     for draw in draws:
         for name, probe in probes.items():
             settings = evaluation.settings.get(name, {})
             key = {"settings": settings, "precision": compute.precision}
             folder = run.result_folder(name, key if draw.is_whole else key | {"labels": asdict(draw)})
-            result = None if config.force else read_result(folder)
+            result = None if config.force else kept_result(folder)
             if result is None:
                 share = "" if draw.is_whole else f", {draw.fraction:.3g} of the labels, draw {draw.number}"
                 say(f"{run.name}: {probe.label}{share}")
                 if probe.encoder not in read:
                     read[probe.encoder] = features_of(run, probe.encoder, config, material, compute)
                 sides = read[probe.encoder]
+                hold.check()
                 result = evaluate_one(run, sides, config, material, name, probe, settings, compute, folder, draw)
             results[draw].append(result)
     return results
+
+
+def kept_result(folder: Path) -> dict[str, Any] | None:
+    """What is stored there; None, with a note, where it is damaged: it is made anew then."""
+    try:
+        result = read_result(folder)
+        if result is not None:
+            read_predictions(folder)
+    except CheckpointError:
+        say(f"note: {folder}: the result there is damaged; scored anew")
+        return None
+    return result
 
 
 def evaluate_one(
@@ -167,15 +196,17 @@ def evaluate_one(
         "config": plain(config),
         **provenance(compute.describe()),
     }
+    pseudonyms = pseudonyms_for(catalogue.root, Path(config.store_dir))
     arrays: dict[str, np.ndarray[Any, Any]] = {}
     for side, predicted, scores in (
         ("test", prediction.test, prediction.test_scores),
         ("validation", prediction.validation, prediction.validation_scores),
     ):
         records = [catalogue.records[row] for row in rows[side]]
+        ids = [pseudonyms.image(record.id) if config.hash_ids else record.id for record in records]
         arrays |= {
-            f"{side}_ids": np.array([record.id for record in records], dtype=np.str_),
-            f"{side}_groups": np.array([record.group or "" for record in records], dtype=np.str_),
+            f"{side}_ids": np.array(ids, dtype=np.str_),
+            f"{side}_groups": np.array([pseudonyms.patient(record.group) for record in records], dtype=np.str_),
             f"{side}_labels": labels[side],
             f"{side}_predictions": predicted,
             f"{side}_scores": np.asarray(scores, dtype=np.float32),
@@ -188,9 +219,10 @@ def evaluate_one(
 
 def picture_of(run: Run, name: str, config: Experiment, material: Material, compute: Compute) -> Path:
     """The t-SNE picture of the run's test features, drawn if it is not there yet."""
-    if config.force or not run.tsne.exists():
-        say(f"{run.name}: t-SNE")
-        features = features_of(run, "selected", config, material, compute)["test"]
-        labels = material.catalogue.labels[material.split.test]
-        draw_tsne(run.tsne, features.numpy(), labels, material.catalogue.classes, f"{config.dataset.title}: {name}")
+    with run.held():
+        if config.force or not run.tsne.exists():
+            say(f"{run.name}: t-SNE")
+            features = features_of(run, "selected", config, material, compute)["test"]
+            labels = material.catalogue.labels[material.split.test]
+            draw_tsne(run.tsne, features.numpy(), labels, material.catalogue.classes, f"{config.dataset.title}: {name}")
     return run.tsne

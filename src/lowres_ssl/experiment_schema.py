@@ -19,6 +19,7 @@ SelectEncoder = Enum("SelectEncoder", ["last", "best_validation_knn"])
 Padding = Enum("Padding", ["zeros", "reflection"])
 Store = Enum("Store", ["auto", "device", "host"])
 Compile = Enum("Compile", ["auto", "always", "never"])
+PreemptionSignal = Enum("PreemptionSignal", ["none", "USR1", "USR2", "HUP", "XCPU"])
 Rule = Enum("Rule", ["full", "quarter"])
 
 
@@ -106,6 +107,7 @@ class Experiment:
     precision: Precision = MISSING
     label_fraction: list[float] = MISSING
     label_draws: int = MISSING
+    hash_ids: bool = MISSING
     force: bool = MISSING
 
 
@@ -131,6 +133,7 @@ class PretrainConfig(Experiment):
     pretrain_on: PretrainOn = MISSING
     select_encoder: SelectEncoder = MISSING
     checkpoint_every: int = MISSING
+    preemption_signal: PreemptionSignal = MISSING
     evaluate: bool = MISSING
     dry_run: bool = MISSING
 

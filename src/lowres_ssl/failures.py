@@ -5,13 +5,11 @@ Hydra ends every failure with exit code 1 and several lines; here each gets its 
 
 import errno
 import re
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from difflib import get_close_matches
 from importlib.resources import files
 
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
@@ -22,44 +20,36 @@ from lowres_ssl.keys import known_keys
 CRASH, USAGE, DATA = 1, 2, 3
 # What is wrong with a place rather than with the program.
 PLACE = frozenset(
-    [errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOSPC, errno.EROFS, errno.EDQUOT]
+    [
+        *(
+            errno.EACCES,
+            errno.EPERM,
+            errno.EEXIST,
+            errno.ENOTDIR,
+            errno.EISDIR,
+            errno.ENOSPC,
+            errno.EROFS,
+            errno.EDQUOT,
+        ),
+        *(errno.ENAMETOOLONG, errno.ELOOP),
+    ]
 )
-OUT_OF_MEMORY = "out of memory|can't allocate memory"  # PyTorch's words, on a GPU and on a CPU
+# PyTorch's words, on a GPU and on a CPU, and those of CUDA's libraries.
+OUT_OF_MEMORY = "out of memory|can't allocate memory|STATUS_ALLOC_FAILED"
 GROUPS = ("backbone", "dataset", "images", "method", "recipe")
 KINDS = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
-REPORTED = "lowres-ssl has said so where it happened"
 
 
-@contextmanager
-def report_and_reraise() -> Iterator[None]:
-    """Say at once what failed in a job of a sweep: Hydra's sweeper goes on, and shows the first failure only.
+def describe(error: BaseException, command: str, cfg: DictConfig | None = None) -> tuple[str | None, int]:
+    """The line to show and the exit code; no line for a defect of ours, which shows its traceback.
 
-    In a single run the dispatcher reports, so nothing is said here and the error leaves as a `SystemExit`, since
-    Hydra would print a traceback header for any `Exception`.
+    `cfg`: the job's, if it came so far.
     """
-    from hydra.core.hydra_config import HydraConfig
-    from hydra.types import RunMode
-
-    try:
-        yield
-    except Exception as error:
-        message, code = describe(error, HydraConfig.get().job.config_name or "")
-        if message is None:
-            raise
-        print(f"lowres-ssl: {message}", file=sys.stderr, flush=True)
-        if HydraConfig.get().mode is RunMode.MULTIRUN:
-            error.add_note(REPORTED)
-            raise
-        raise SystemExit(code) from error
-
-
-def describe(error: BaseException, command: str) -> tuple[str | None, int]:
-    """The line to show and the exit code; no line for a defect of ours, which shows its traceback."""
     if isinstance(error, UserError):
         return str(error), error.exit_code
     if isinstance(error, MissingConfigException):
         return missing_choice(str(error), command), USAGE
-    if isinstance(error, ValueError) and "Config group override must be" in str(error):
+    if isinstance(error, ValueError) and str(error).startswith("Config group override"):
         return f"{', '.join(GROUPS)} and probe: wanted the name of a choice, such as method=vicreg", USAGE
     if isinstance(error, ConfigCompositionException | HydraException | OmegaConfBaseException):
         return composition(error, command), USAGE
@@ -71,10 +61,20 @@ def describe(error: BaseException, command: str) -> tuple[str | None, int]:
         where = f"{mark.name}, line {mark.line + 1}" if mark else "a config file"
         return f"{where}: not YAML ({getattr(error, 'problem', None) or error}); mend the file", USAGE
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and re.search(OUT_OF_MEMORY, str(error))):
-        return "out of memory; try a smaller batch_size or image_size, or a smaller backbone", CRASH
+        return out_of_memory(cfg), CRASH
     if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
         return f"the step could not be compiled ({str(error).strip().splitlines()[0]}); type compile=never", CRASH
     return None, CRASH
+
+
+def out_of_memory(cfg: DictConfig | None) -> str:
+    """With the sizes that the memory was needed for, where the config decides them."""
+    size = None if cfg is None else cfg.get("batch_size")
+    if cfg is None or not isinstance(size, int):
+        return "out of memory; try device=cpu, or a smaller batch_size, image_size or backbone where the command has it"
+    wanted = f"batch_size={size}, image_size={cfg.image_size} and backbone={cfg.backbone.name}"
+    smaller = f"batch_size={size // 2}, or a smaller image_size" if size >= 4 else "a smaller image_size"
+    return f"out of memory with {wanted}; try {smaller} or backbone"
 
 
 def missing_choice(text: str, command: str) -> str:

@@ -13,6 +13,7 @@ from lowres_ssl.data.store import ImageStore
 from lowres_ssl.device import Compute
 from lowres_ssl.errors import CheckpointError, TrainingError
 from lowres_ssl.residence import reader
+from lowres_ssl.terminal import say
 from lowres_ssl.views.maker import evaluation_view
 
 BATCH = 128
@@ -59,15 +60,19 @@ def extract(
 def stored(path: Path, key: str, sides: Collection[str] | None = None) -> dict[str, Tensor] | None:
     """The features of these sides (None: of all) in `path`, if they are there and are those that `key` describes.
 
-    None if not: damaged ones are made anew. Other sides are not read.
+    None if not: damaged ones are made anew, with a note. Other sides are not read.
     """
     try:
         tensors, metadata = load_tensors(path, sides)
-    except CheckpointError:
-        return None
-    digests = metadata.get("digests", {})
-    fits = metadata.get("key") == key and all(digests.get(side) == digest_of(own) for side, own in tensors.items())
-    return tensors if fits else None
+        if metadata["key"] != key:  # of another encoder or other images
+            return None
+        if all(metadata["digests"].get(side) == digest_of(own) for side, own in tensors.items()):
+            return tensors
+    except (CheckpointError, KeyError, TypeError, AttributeError):
+        pass
+    if path.exists():
+        say(f"note: {path}: these features are damaged; made anew")
+    return None
 
 
 def store_features(path: Path, features: Mapping[str, Tensor], key: str) -> None:

@@ -1,6 +1,7 @@
 """A run's frozen encoder -> the features of its images: computed once, stored in the run, then read."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -46,19 +47,27 @@ def features_of(
     )
     features = stored(path, key, sides)
     if features is None:
-        say(f"{run.name}: features of {len(material.catalogue.records)} images")
-        encoder, width = new_encoder(config)
-        load_encoder(encoder, load_tensors(weights)[0], str(weights))
-        encoder.to(compute.device)
-        features = {
-            side: features_from(encoder, rows, config, material, compute) if len(rows) else torch.empty(0, width)
-            for side, rows in sides_of(material.split).items()
-        }
-        method = untrained(config)
-        if method is not None and method.adds_size:
-            features = with_sizes(features, material)
-        store_features(path, features, key)
+        with run.held() as hold:
+            features = stored(path, key, sides)  # another process may have made them while this one waited
+            if features is None:
+                say(f"{run.name}: features of {len(material.catalogue.records)} images")
+                features = new_features(weights, config, material, compute)
+                hold.check()
+                store_features(path, features, key)
     return {side: features[side] for side in sides}
+
+
+def new_features(weights: Path, config: Experiment, material: Material, compute: Compute) -> dict[str, Tensor]:
+    """What the encoder in the file `weights` makes of all images, by side."""
+    encoder, width = new_encoder(config)
+    load_encoder(encoder, load_tensors(weights)[0], str(weights))
+    encoder.to(compute.device)
+    features = {
+        side: features_from(encoder, rows, config, material, compute) if len(rows) else torch.empty(0, width)
+        for side, rows in sides_of(material.split).items()
+    }
+    method = untrained(config)
+    return with_sizes(features, material) if method is not None and method.adds_size else features
 
 
 def with_sizes(features: Mapping[str, Tensor], material: Material) -> dict[str, Tensor]:

@@ -23,6 +23,7 @@ TRAINING = sorted(
         "dry_run",
         "store",
         "compile",
+        "preemption_signal",
         "deterministic",
         "image_size_schedule",
         "initial_weights",

@@ -1,28 +1,47 @@
-"""Signals that wait for the end of a step: SIGINT and SIGTERM ask a loop to stop where nothing is lost."""
+"""Signals that wait for the end of a step: they ask a loop to stop where nothing is lost.
+
+SIGINT, SIGTERM, and the one by which a scheduler says that it is about to take the machine away.
+"""
 
 import signal
 import threading
 from types import FrameType, TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 from lowres_ssl.errors import Interrupted
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
+def terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
+    """A handler for where there is no step to wait for."""
+    raise Interrupted("terminated; what was finished is kept, and the same command goes on", 143)
+
+
+def heed(preemption: signal.Signals | None) -> None:
+    """End by `terminate` on this signal, unless someone handles it already, as submitit does."""
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if preemption is not None and in_main_thread and signal.getsignal(preemption) is signal.SIG_DFL:
+        signal.signal(preemption, terminate)
+
+
 class Deferred:
-    """Within the block, the first SIGINT or SIGTERM is remembered, not raised; the second SIGINT is raised at once.
+    """Within the block, the first of `SIGNALS` and `preemption` is remembered, not raised; a second SIGINT is raised at
+    once. Where someone else handled `preemption` (submitit, which puts the job back into the queue), that handler gets
+    it when the block is left, so when everything is saved.
 
     Outside the main thread, where Python delivers no signals, it does nothing.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, preemption: signal.Signals | None = None) -> None:
         self.received: signal.Signals | None = None
+        self.preemption = preemption
         self.before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> "Deferred":
         if threading.current_thread() is threading.main_thread():
-            self.before = {number: signal.signal(number, self.remember) for number in SIGNALS}
+            numbers = {*SIGNALS, *([] if self.preemption is None else [self.preemption])}
+            self.before = {number: signal.signal(number, self.remember) for number in numbers}
         return self
 
     def __exit__(
@@ -30,6 +49,10 @@ class Deferred:
     ) -> None:
         for number, handler in self.before.items():
             signal.signal(number, handler)
+        if self.preemption is not None and self.received == self.preemption and kind in (None, Interrupted):
+            handler = self.before[self.preemption]
+            if callable(handler) and handler is not terminate:
+                signal.raise_signal(self.preemption)
         if kind is None and self.received is not None:  # too late for the loop to see
             raise self.interrupted("what was finished is saved")
 
@@ -40,5 +63,7 @@ class Deferred:
 
     def interrupted(self, saved: str) -> Interrupted:
         """What to raise once everything is saved: exit code 130 or 143, by the signal."""
-        word, code = ("terminated", 143) if self.received == signal.SIGTERM else ("interrupted", 130)
+        word, code = ("interrupted", 130) if self.received == signal.SIGINT else ("terminated", 143)
+        if self.received is not None and self.received == self.preemption:
+            word = f"terminated by {self.received.name}"
         return Interrupted(f"{word}; {saved}; the same command (without force=true) goes on from there", code)

@@ -5,12 +5,14 @@ from typing import Any
 
 import pandas as pd
 
+from lowres_ssl.collapse import has_collapsed
 from lowres_ssl.errors import CheckpointError
-from lowres_ssl.runs import Run, digest, find_runs
+from lowres_ssl.runs import Run, digest, entry_in, find_runs
 
 RUN_COLUMNS = (
     "run",
     "state",
+    "collapsed",
     "dataset",
     "title",
     "method",
@@ -42,30 +44,37 @@ METRICS = ("accuracy", "weighted_f1", "macro_f1", "balanced_accuracy", "auroc")
 
 
 def ledger(output_dir: Path) -> tuple[pd.DataFrame, list[str]]:
-    """A row a result, a run without results one row; and a line for each run that cannot be read.
+    """A row a result, a run without results one row; and a line for each run that cannot be read, in all or in part.
 
     Columns: `RUN_COLUMNS`, `RESULT_COLUMNS`, then `METRICS` of the test images. `state` is "finished" or how far it is;
-    `entry` is what tables call the run: its method, and where its weights came from, if that was elsewhere. `result` is
-    the folder of the result. `made`: a digest of how a trained run was made, the same for its other seeds.
+    `collapsed`: whether its embeddings have (see `collapse`); `entry` is what tables call the run: its method, and
+    where its weights came from, if that was elsewhere. `result` is the folder of the result. `made`: a digest of how a
+    trained run was made, the same for its other seeds.
     """
     rows: list[dict[str, Any]] = []
     problems = []
     for run in find_runs(output_dir):
         try:
-            about = about_run(run)
+            description = run.description()
+            about = about_run(run, description)
             results = [about | about_result(folder, result) for folder, result in run.results()]
         except CheckpointError as error:
             problems.append(str(error))
             continue
-        rows += results or [about]
+        try:
+            collapsed = has_collapsed(run, description)
+        except CheckpointError as error:  # its scores are sound all the same
+            problems.append(f"{error}; until then nobody knows whether it collapsed")
+            collapsed = False
+        rows += [{**row, "collapsed": collapsed} for row in results or [about]]
     frame = pd.DataFrame(rows, columns=[*RUN_COLUMNS, *RESULT_COLUMNS, *METRICS])
-    return frame.astype({"batch_size": "Int64", "epochs": "Int64", "n": "Int64"}), problems
+    return frame.astype({"collapsed": bool, "batch_size": "Int64", "epochs": "Int64", "n": "Int64"}), problems
 
 
-def about_run(run: Run) -> dict[str, Any]:
-    description = run.description()
+def about_run(run: Run, description: dict[str, Any]) -> dict[str, Any]:
     wanted = description.get("epochs_wanted", 0)
     about = {column: description.get(column) for column in RUN_COLUMNS}
+    about |= {key: description[key] for key in ("dataset", "method", "backbone", "image_size", "precision", "seed")}
     state = "finished" if description["finished"] else f"epoch {run.epochs_done()} of {wanted}"
     split = description["split"]
     return about | {
@@ -76,7 +85,7 @@ def about_run(run: Run) -> dict[str, Any]:
         "split_seed": split["seed"],
         "split_digest": split["digest"],
         "made": made(description),
-        "entry": description.get("entry", description.get("method")),
+        "entry": entry_in(description),
     }
 
 

@@ -6,6 +6,9 @@ taken the quotes away by the time we see them.
 
 import re
 from pathlib import Path
+from typing import Any
+
+from lowres_ssl.errors import ConfigError
 
 PATH_KEYS = frozenset(
     [
@@ -46,6 +49,14 @@ FILTERS = frozenset(
 )
 OF_RUNS = frozenset(["dataset", "method", "entry", "recipe", "backbone", "image_size", "split", "split_seed", "seed"])
 FILTERING = {"tables": FILTERS, "figures": FILTERS, "compare": FILTERS, "tune": OF_RUNS | {"epochs", "precision"}}
+# Groups of which one file is chosen; Hydra would take a list of one as well, and name it in no error.
+CHOSEN_ONCE = frozenset(["backbone", "dataset", "images", "method", "recipe"])
+# Folders that Hydra makes, and where it would stand in them.
+OF_HYDRA = frozenset(
+    ["hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "hydra.output_subdir", "hydra.job.chdir"]
+)
+# A user name or token before the host, or a long value after a question mark.
+SECRET = re.compile(r"://[^/\s?#]*@|[?&][^=&\s]*=[^&\s'\"]{9,}")
 QUOTED = re.compile(r"""^(['"]).*\1$""", re.DOTALL)
 NULL = frozenset(["null", "None", ""])
 
@@ -54,6 +65,41 @@ def place_filters(command: str, overrides: list[str]) -> list[str]:
     """The overrides with `filters.` before each filter of a command that has them."""
     filters = FILTERING.get(command, frozenset())
     return [f"filters.{each}" if each.partition("=")[0] in filters else each for each in overrides]
+
+
+def check_overrides(overrides: list[str]) -> None:
+    """Raises `ConfigError` for what Hydra would take and do something else with than what is meant."""
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        name = key.lstrip("+~")
+        if not equals or name.startswith("-"):
+            continue
+        if not override.isprintable() or not is_text(override):
+            raise ConfigError(
+                f"{override[:80]!r}: got a control character, or bytes that are no text; wanted plain text"
+            )
+        if name in CHOSEN_ONCE and "[" in value:
+            raise ConfigError(
+                f"{override}: got several values, or a list of one, wanted {name}=NAME; type -m {name}=a,b for a sweep"
+            )
+        if name in OF_HYDRA:
+            raise ConfigError(f"{name}: where things are written is said by output_dir=FOLDER; leave it out")
+        if name == "dataset.url":
+            check_url(value)
+
+
+def check_url(url: str) -> None:
+    """Raises `ConfigError` for an address with a password or token in it: it would be written down with the results."""
+    if SECRET.search(url):
+        raise ConfigError(
+            "dataset.url: got an address with a user name, a password or a token, which every result would name; "
+            "download it by hand and type dataset.archive=PATH"
+        )
+
+
+def is_text(text: str) -> bool:
+    """Whether it can be written as UTF-8: a name typed in other bytes cannot."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def quote_texts(overrides: list[str]) -> list[str]:
@@ -77,6 +123,18 @@ def expanded(value: str) -> str:
         return str(Path(value).expanduser()) if value.startswith("~") else value
     except RuntimeError:  # `~name` of nobody here is an ordinary folder name
         return value
+
+
+def literal(value: Any, kept: re.Pattern[str] | None = None) -> Any:
+    """A stored value as one that OmegaConf reads back as it is: plain objects, and `${` escaped, since a run that
+    somebody else made must not look up our environment. Text that is wholly `kept` stays."""
+    if isinstance(value, dict):
+        return {key: literal(inner, kept) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [literal(inner, kept) for inner in value]
+    if isinstance(value, str) and not (kept and kept.fullmatch(value)):
+        return re.sub(r"(\\*)\$\{", lambda m: m[1] * 2 + r"\${", value)
+    return value
 
 
 def quoted(value: str) -> str:

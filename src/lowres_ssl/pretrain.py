@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lowres_ssl.batches import make_batches
-from lowres_ssl.checkpoint import load_state, save_state
+from lowres_ssl.checkpoint import latest_state, save_state
 from lowres_ssl.data.store import ImageStore
 from lowres_ssl.device import Compute
 from lowres_ssl.distributed import ALONE, Processes, check_same_number
@@ -101,6 +101,7 @@ def pretrain(
     labels: NDArray[np.int64] | None = None,
     processes: Processes = ALONE,
     sync_batch_norm: bool = False,
+    preemption: signal.Signals | None = None,
 ) -> Trained:
     """Train `encoder` and `method`'s heads in place on the store's `rows`, from `checkpoint` on if it is there.
 
@@ -108,7 +109,7 @@ def pretrain(
     where the images are, see `residence.reader`. `on_epoch` is given the history after each epoch. `validate` scores
     the encoder after each; the best is the one with the highest score, of equals the latest, as in the paper's released
     code. Raises `TrainingError` if a loss or a weight is not finite, leaving the checkpoint before; `Interrupted` on
-    SIGINT and SIGTERM, after writing one.
+    SIGINT, SIGTERM and `preemption`, the signal by which a scheduler asks for its machine, after writing one.
 
     `processes`: that share each batch, all called alike; the first alone writes. `sync_batch_norm`: its statistics are
     the whole batch's, on GPUs. Raises `CheckpointError` for a checkpoint that another number of them would change.
@@ -144,18 +145,20 @@ def pretrain(
             save_state(checkpoint, state | progress | {"processes": 1 if sync_batch_norm else processes.size})
         processes.largest(0)  # none leaves before it is written
 
-    if checkpoint.exists():
-        content = load_state(checkpoint)
+    content = latest_state(checkpoint)
+    if content is not None:
         check_same_number(content.get("processes", 1), 1 if sync_batch_norm else processes.size, checkpoint)
         model.load_state_dict(content["model"])
         optimiser.load_state_dict(content["optimiser"])
         scaler.load_state_dict(content["scaler"])
         epoch, history, best = content["epoch"], content["history"], content["best"] and Best(**content["best"])
         meter.load_state(content["meter"], compute.device)
+        if history:  # what was told of it may have been lost, or be ahead
+            on_epoch(history)
 
     done = epoch * steps + meter.steps
     with (
-        Deferred() as stop,
+        Deferred(preemption) as stop,
         Progress(
             name=name,
             epochs=training.epochs,

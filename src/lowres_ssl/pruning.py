@@ -40,9 +40,10 @@ def leftovers(output_dir: Path, store_dir: Path) -> list[Leftover]:
 
 
 def broken_off(folder: Path) -> Iterator[Leftover]:
-    for path in sorted(folder.rglob(".*.part")):
-        if is_old(path):
-            yield Leftover(path, "broken off more than a day ago")
+    for ending in (".part", ".lock", ".since"):  # what is locked has a heartbeat, so it is never old
+        for path in sorted(folder.rglob(f".*{ending}")):
+            if is_old(path):
+                yield Leftover(path, "broken off more than a day ago")
 
 
 def is_old(path: Path) -> bool:

@@ -8,7 +8,7 @@
     encoder.safetensors         the encoder that `select_encoder` chose
     encoder-last.safetensors    that of the last epoch, where it was not the one chosen
     classifier.safetensors      what a supervised encoder was trained with
-    checkpoint.pt               while it is unfinished
+    checkpoint.pt               while it is unfinished, and the one before it: checkpoint-previous.pt
     features-*.safetensors      what the encoder makes of every image
     <probe>-<hash>/             result.json and predictions.npz, one folder a probe and its settings
     tsne.png
@@ -21,20 +21,23 @@ import json
 import re
 import shutil
 import tempfile
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from lowres_ssl.atomic import replacing, write_json, write_text
+from lowres_ssl.atomic import previous_of, replacing, write_text
 from lowres_ssl.errors import CheckpointError, DataError
+from lowres_ssl.leases import Hold, held
+from lowres_ssl.sealed import write_sealed
+from lowres_ssl.stored import WRITTEN, Stored, read_json
 
-SCHEMA_VERSION = 1
 KINDS = ("pretrain", "evaluate")
 Which = Literal["selected", "last"]
+LONGEST_LABEL = 60  # letters: with all of them a folder has a name that every file system takes
 RETRAIN = "type its pretrain command again with force=true"
 
 
@@ -55,6 +58,10 @@ class Run:
     @property
     def split(self) -> Path:
         return self.folder / "split.json"
+
+    @property
+    def history(self) -> Path:
+        return self.folder / "history.csv"
 
     @property
     def tsne(self) -> Path:
@@ -79,9 +86,13 @@ class Run:
     def features(self, which: Which, precision: str) -> Path:
         return self.folder / f"features-{self.encoder(which).stem}-{precision}.safetensors"
 
+    def held(self) -> AbstractContextManager[Hold]:
+        """Within the block no other process works on this run. Waits until none does."""
+        return held(self.folder, self.name)
+
     def read(self) -> dict[str, Any] | None:
         """What `run.json` says; None if there is none."""
-        return read_json(self.folder / "run.json", RETRAIN)
+        return read_json(self.folder / "run.json", "run", RETRAIN)
 
     def description(self) -> dict[str, Any]:
         """What `run.json` says of a run that must be there. Raises `CheckpointError` if it is not."""
@@ -94,13 +105,20 @@ class Run:
 
     def start(self, description: Mapping[str, Any]) -> None:
         """Say what the run is. It counts as unfinished."""
-        write_json(self.folder / "run.json", {"schema": SCHEMA_VERSION, "finished": False, **description})
+        write_sealed(self.folder / "run.json", {"schema": WRITTEN["run"], "finished": False, **description})
 
     def finish(self, **outcome: Any) -> None:
         """The encoder is there: the run is finished, and what only resuming needed goes."""
         encoders = {path.name: file_hash(path) for path in sorted(self.folder.glob("encoder*.safetensors"))}
-        write_json(self.folder / "run.json", self.description() | outcome | {"encoders": encoders, "finished": True})
-        self.checkpoint.unlink(missing_ok=True)
+        files = {path.name: file_hash(path) for path in (self.history, self.classifier) if path.exists()}
+        whole = {"schema": WRITTEN["run"], "encoders": encoders, "files": files, "finished": True}
+        write_sealed(self.folder / "run.json", self.description() | outcome | whole)
+        self.forget_checkpoints()
+
+    def forget_checkpoints(self) -> None:
+        """A finished run has no use for them."""
+        for path in (self.checkpoint, previous_of(self.checkpoint)):
+            path.unlink(missing_ok=True)
 
     def checked_encoder(self, which: Which = "selected") -> Path:
         """The encoder's file, as it was written. Raises `CheckpointError` if it is gone, or holds something else."""
@@ -109,10 +127,33 @@ class Run:
             raise CheckpointError(f"{path}: not the encoder that this run wrote, or a damaged one; {RETRAIN}")
         return path
 
+    def checked(self, path: Path) -> Path:
+        """The history or the classifier of a finished run. Raises `CheckpointError` if it is not as it was written."""
+        written = self.description().get("files", {}).get(path.name)
+        if written is not None and file_hash(path) != written:
+            raise CheckpointError(f"{path}: not what this run wrote, or damaged; {RETRAIN}")
+        return path
+
     def discard(self) -> None:
-        """Everything in it goes: `force=true`. Raises `OSError`."""
-        if self.folder.exists():
-            shutil.rmtree(self.folder)
+        """Everything in it goes: `force=true`. Raises `OSError`.
+
+        What the run is stays, as of an unfinished one: other processes read it at any time. Results go before that, so
+        that none is left in a run that is made again, whenever this process dies.
+        """
+        for result in self.folder.glob("*/result.json"):
+            shutil.rmtree(result.parent)
+        self.forget_checkpoints()
+        try:
+            description = self.read()
+        except CheckpointError:  # a damaged one is of no use to others
+            description = None
+        if description is not None:
+            write_sealed(self.folder / "run.json", description | {"schema": WRITTEN["run"], "finished": False})
+        for path in self.folder.iterdir() if self.folder.exists() else ():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            elif path.name != "run.json" or description is None:
+                path.unlink()
 
     def write_history(self, lines: Sequence[Mapping[str, float]]) -> None:
         """A row a line; numbers as Python writes them, to the last digit."""
@@ -120,12 +161,12 @@ class Run:
         writer = csv.DictWriter(text, fieldnames=list(lines[-1]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(lines)
-        write_text(self.folder / "history.csv", text.getvalue())
+        write_text(self.history, text.getvalue())
 
     def epochs_done(self) -> int:
         """How many epochs `history.csv` tells of."""
         try:
-            text = (self.folder / "history.csv").read_text(encoding="utf-8")
+            text = self.history.read_text(encoding="utf-8", errors="replace")
         except OSError:
             return 0
         return max(0, len(text.splitlines()) - 1)
@@ -148,13 +189,25 @@ def entry_in(description: Mapping[str, Any]) -> str:
 
 
 def read_predictions(folder: Path) -> dict[str, np.ndarray[Any, Any]]:
-    """The arrays that `write_result` stored. Raises `CheckpointError` if they cannot be read."""
-    path = folder / "predictions.npz"
+    """The arrays that `write_result` stored. Raises `CheckpointError` if they are not as they were written, or for a
+    name that is looked up and not among them."""
+    path, repair = folder / "predictions.npz", remake(folder)
+    written = (read_result(folder) or {}).get("predictions_sha256")
+    if written is not None and file_hash(path, repair) != written:
+        raise CheckpointError(f"{path}: not what its result was made from, or damaged; {repair}")
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return dict(arrays)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise CheckpointError(f"{path}: cannot be read ({error}); remove {folder} to have it made anew") from error
+        # Opened here, since NumPy would leave it open when it is no zip.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            stored = Stored(arrays)
+    except Exception as error:  # whatever the readers of zip and of arrays stumble over, the file is the cause
+        raise CheckpointError(f"{path}: cannot be read ({error}); {repair}") from error
+    stored.path, stored.repair = path, repair
+    return stored
+
+
+def remake(folder: Path) -> str:
+    """What to type where a result is damaged."""
+    return f"type the command that made it again, such as lowres-ssl evaluate run={folder.parent}"
 
 
 def digest(content: Any) -> str:
@@ -163,18 +216,18 @@ def digest(content: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def file_hash(path: Path) -> str:
+def file_hash(path: Path, repair: str = RETRAIN) -> str:
     """Hex SHA-256 of a file's bytes. Raises `CheckpointError` if it cannot be read."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read ({error.strerror}); {RETRAIN}") from error
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror}); {repair}") from error
 
 
 def run_for(output_dir: Path, kind: str, labels: Sequence[str], identity: Mapping[str, Any]) -> Run:
     """The run that is what `identity` says; `labels` (data set, method, ...) are for the reader of its name."""
-    parts = [re.sub(r"[^A-Za-z0-9._]+", "_", label) for label in labels]
+    parts = [re.sub(r"[^A-Za-z0-9._]+", "_", label)[:LONGEST_LABEL] for label in labels]
     return Run(output_dir / kind / "-".join([*parts, digest(identity)[:8]]))
 
 
@@ -190,27 +243,17 @@ def find_run(output_dir: Path, named: str) -> Run:
 
 
 def write_result(folder: Path, result: Mapping[str, Any], predictions: Mapping[str, np.ndarray[Any, Any]]) -> None:
-    """The predictions first: a `result.json` says that both are there."""
-    with replacing(folder / "predictions.npz") as file:
+    """The predictions first: a `result.json` says that both are there, and are of each other."""
+    path = folder / "predictions.npz"
+    with replacing(path) as file:
         np.savez_compressed(file, allow_pickle=False, **predictions)
-    write_json(folder / "result.json", {"schema": SCHEMA_VERSION, **result})
+    own = {"predictions_sha256": file_hash(path, remake(folder))}
+    write_sealed(folder / "result.json", {"schema": WRITTEN["result"], **result, **own})
 
 
 def read_result(folder: Path) -> dict[str, Any] | None:
     """What `result.json` in `folder` says; None if there is none. Raises `CheckpointError` if it is damaged."""
-    return read_json(folder / "result.json", f"remove {folder} to have it made anew")
-
-
-def read_json(path: Path, repair: str) -> dict[str, Any] | None:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: cannot be read ({error}); {repair}") from error
-    if not isinstance(content, dict) or content.get("schema") != SCHEMA_VERSION:
-        raise CheckpointError(f"{path}: not of schema {SCHEMA_VERSION}, written by another version; {repair}")
-    return content
+    return read_json(folder / "result.json", "result", remake(folder))
 
 
 def check_writable(output_dir: Path) -> None:

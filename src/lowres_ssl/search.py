@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from math import ceil, inf
+from threading import Event
 from typing import Any
 
 import torch
@@ -122,9 +123,9 @@ def trained(
     """A line for each of `pairs`, after this many epochs."""
     passes = passes_of(pairs, grid.seeds, side_by_side(features) or len(pairs) * len(grid.seeds))
 
-    def run(each: Pass) -> list[Fit]:
+    def run(each: Pass, called_off: Event) -> list[Fit]:
         rates, seeds = zip(*each.heads, strict=True)
-        return grid.probe(each.batch_size, epochs).fit(features, rates, seeds)[1]
+        return grid.probe(each.batch_size, epochs).fit(features, rates, seeds, called_off)[1]
 
     found: dict[tuple[int, float], list[tuple[float, float]]] = {pair: [] for pair in pairs}
     for each, fits in zip(passes, in_threads(run, passes, threads_for(features), tell), strict=True):
@@ -146,16 +147,19 @@ def passes_of(pairs: Sequence[tuple[int, float]], seeds: Sequence[int], side_by_
 
 
 def in_threads(
-    run: Callable[[Pass], list[Fit]], passes: Sequence[Pass], threads: int, tell: Callable[[str], None]
+    run: Callable[[Pass, Event], list[Fit]], passes: Sequence[Pass], threads: int, tell: Callable[[str], None]
 ) -> list[list[Fit]]:
-    """`run` of each pass, in their order. Each thread computes alone: steps this small gain little from two."""
+    """`run` of each pass, in their order. Each thread computes alone: steps this small gain little from two.
+
+    Whatever ends it early, such as Ctrl-C, calls the passes off that are under way: Python would wait for them.
+    """
     before, started = torch.get_num_threads(), time.monotonic()
     if threads > 1:
         torch.set_num_threads(1)  # before the pool's threads start: they take it over
     steps = [len(each.heads) / each.batch_size for each in passes]
-    pool = ThreadPoolExecutor(threads)
+    pool, called_off = ThreadPoolExecutor(threads), Event()
     try:
-        futures = [pool.submit(run, each) for each in passes]
+        futures = [pool.submit(run, each, called_off) for each in passes]
         waiting: set[Future[list[Fit]]] = set(futures)
         while waiting:
             _, waiting = wait(waiting, return_when=FIRST_COMPLETED)
@@ -166,5 +170,6 @@ def in_threads(
                 tell(f"{sum(done)} of {len(passes)} passes, about {left:.0f} s left")
         return [future.result() for future in futures]
     finally:
+        called_off.set()
         pool.shutdown(wait=False, cancel_futures=True)
         torch.set_num_threads(before)

@@ -22,8 +22,10 @@ from lowres_ssl.agreement import (
     settings_of,
     shared_settings,
 )
+from lowres_ssl.collapse import MEANING
 from lowres_ssl.errors import ConfigError
 from lowres_ssl.runs import read_result
+from lowres_ssl.terminal import count
 
 BatchSize = Literal["best"] | int
 
@@ -128,6 +130,8 @@ class Column:
             return None
         refuse_unlike_seeds(mine, f"{self}: {entry}")
         chosen = int(mine["batch_size"].iloc[0]) if sizes else None
+        if collapsed := int(mine["collapsed"].sum()):
+            notes.append(f"{self}: {entry} collapsed in {collapsed} of {count(len(mine), 'seed')}, {MEANING}")
         return Cell(entry, chosen, mine.sort_values("seed", ignore_index=True), tuple(notes))
 
 
@@ -139,6 +143,11 @@ class Cell:
     batch_size: int | None
     rows: pd.DataFrame
     notes: tuple[str, ...] = ()
+
+    @property
+    def collapsed(self) -> int:
+        """How many of the runs have collapsed."""
+        return int(self.rows["collapsed"].sum())
 
     @property
     def seeds(self) -> list[int]:

@@ -4,6 +4,8 @@ import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from lowres_ssl.errors import in_one_line
+
 
 def columns(heads: Sequence[str] | None, rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> str:
     """The rows below their heads, each column as wide as its widest cell; those in `right` aligned to the right."""
@@ -44,5 +46,5 @@ def count(number: int, what: str) -> str:
 def say(text: str) -> None:
     """What is being done, on standard error: standard output is for results."""
     # In one piece: a signal between a text and its line's end would glue the next line to it.
-    sys.stderr.write(f"{text}\n")
+    sys.stderr.write(f"{in_one_line(text)}\n")
     sys.stderr.flush()

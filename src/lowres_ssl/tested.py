@@ -20,12 +20,15 @@ from lowres_ssl.uncertainty import Counts, counts_by_group, metric
 class Tested:
     """The test images, which all seeds of a cell share, and what each seed predicted of them.
 
-    ids, groups: str [n], "" for an image without a known group. labels: int64 [n], predictions: int64 [S, n], places
-    in `classes`; a row of predictions a seed, in the order of `Cell.seeds`. `results`: each seed's `result.json`.
+    ids: str [n], names of the images, or hashes of them (`hashed`). groups: int64 [n], patients, slides or source
+    images numbered as they come, so that names and hashes of them give the same; -1 for an image without a known one.
+    labels: int64 [n], predictions: int64 [S, n], places in `classes`; a row of predictions a seed, in the order of
+    `Cell.seeds`. `results`: each seed's `result.json`.
     """
 
     ids: NDArray[np.str_]
-    groups: NDArray[np.str_]
+    hashed: bool
+    groups: NDArray[np.int64]
     labels: NDArray[np.int64]
     predictions: NDArray[np.int64]
     classes: tuple[str, ...]
@@ -33,19 +36,25 @@ class Tested:
 
     def counts(self) -> Counts:
         """Confusion counts of each seed by test group: int64 [S, G, C, C]."""
+        # Names that sort as the images come: the order must not depend on what somebody's key makes of a name.
+        groups = np.array(["" if group < 0 else f"{group:09}" for group in self.groups], dtype=np.str_)
+        ids = np.array([f"{place:09}" for place in range(len(self.ids))], dtype=np.str_)
         return np.stack(
             [
-                counts_by_group(self.labels, predictions, self.groups, len(self.classes), ids=self.ids)
+                counts_by_group(self.labels, predictions, groups, len(self.classes), ids=ids)
                 for predictions in self.predictions
             ]
         )
 
 
 def check_same_images(read: Sequence[tuple[Cell, Tested]]) -> None:
-    """Raises `CheckpointError` unless all were tested on the same images, with the same labels and groups."""
+    """Raises `CheckpointError` unless all were tested on the same images, with the same labels and groups. Where one
+    has names of images and the other has hashes, labels and groups must do."""
     for cell, got in read[1:]:
         first, wanted = read[0]
         for what in ("ids", "labels", "groups"):
+            if what == "ids" and got.hashed != wanted.hashed:
+                continue
             if not np.array_equal(getattr(got, what), getattr(wanted, what)):
                 folder, other = (each.rows["result"].iloc[0] for each in (cell, first))
                 raise CheckpointError(
@@ -60,15 +69,20 @@ def tested(cell: Cell) -> Tested:
     results = [stored_result(folder) for folder in folders]
     arrays = [read_predictions(folder) for folder in folders]
     for folder, result, stored in zip(folders, results, arrays, strict=True):
+        check_arrays(folder, result, stored)
         check_numbers(folder, result, stored)
         for key in ("test_ids", "test_groups", "test_labels"):
-            if not np.array_equal(stored[key], arrays[0][key]):
+            if key == "test_ids" and has_hashes(result) != has_hashes(results[0]):
+                continue
+            got, wanted = (numbered(each[key]) if key == "test_groups" else each[key] for each in (stored, arrays[0]))
+            if not np.array_equal(got, wanted):
                 raise CheckpointError(
                     f"{folder}: its {key} are not those of {folders[0]}; remove both folders and score again"
                 )
     return Tested(
         ids=arrays[0]["test_ids"],
-        groups=arrays[0]["test_groups"],
+        hashed=has_hashes(results[0]),
+        groups=numbered(arrays[0]["test_groups"]),
         labels=arrays[0]["test_labels"],
         predictions=np.stack([stored["test_predictions"] for stored in arrays]),
         classes=tuple(results[0]["classes"]),
@@ -81,6 +95,29 @@ def stored_result(folder: Path) -> dict[str, Any]:
     if result is None:
         raise CheckpointError(f"{folder}: its result.json is gone; type the command that made it again")
     return result
+
+
+def has_hashes(result: dict[str, Any]) -> bool:
+    return bool(result["config"].get("hash_ids", False))
+
+
+def numbered(groups: NDArray[np.str_]) -> NDArray[np.int64]:
+    """Each group's number, in the order in which they first come; -1 for "": int64 [n]."""
+    numbers = {"": -1}
+    return np.array([numbers.setdefault(str(group), len(numbers) - 1) for group in groups], dtype=np.int64)
+
+
+def check_arrays(folder: Path, result: dict[str, Any], stored: dict[str, NDArray[Any]]) -> None:
+    """Raises `CheckpointError` unless the arrays of the test images are what `evaluation` writes."""
+    count, classes = result["test"]["n"], len(result["classes"])
+    for key, kinds in (("ids", "U"), ("groups", "U"), ("labels", "iu"), ("predictions", "iu")):
+        values = stored[f"test_{key}"]
+        fits = values.dtype.kind in kinds and values.shape == (count,)
+        if not fits or (kinds == "iu" and count and not (values.min() >= 0 and values.max() < classes)):
+            raise CheckpointError(
+                f"{folder}: the test_{key} in predictions.npz are not those of {count} images in {classes} classes; "
+                "remove the folder and score again"
+            )
 
 
 def check_numbers(folder: Path, result: dict[str, Any], stored: dict[str, NDArray[Any]]) -> None:

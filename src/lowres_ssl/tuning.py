@@ -9,9 +9,10 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from lowres_ssl.atomic import write_json
 from lowres_ssl.errors import ConfigError
-from lowres_ssl.runs import SCHEMA_VERSION, Run, entry_in, read_json
+from lowres_ssl.runs import Run, entry_in
+from lowres_ssl.sealed import write_sealed
+from lowres_ssl.stored import WRITTEN, read_json
 
 # Whose settings are whose: these must agree. An untrained encoder is the same under every recipe: null, any fits.
 SAME = ("dataset", "entry", "recipe", "backbone", "image_size", "split_digest")
@@ -23,7 +24,7 @@ def tuned_file(output_dir: Path, run: str) -> Path:
 
 def read_tuned(output_dir: Path, run: str) -> dict[str, Any] | None:
     """What was tuned for a run; None if nothing was. Raises `CheckpointError` if the file is damaged."""
-    return read_json(tuned_file(output_dir, run), f"type lowres-ssl tune run={run} force=true")
+    return read_json(tuned_file(output_dir, run), "tuned", f"type lowres-ssl tune run={run} force=true")
 
 
 def all_tuned(output_dir: Path) -> Iterator[dict[str, Any]]:
@@ -34,7 +35,7 @@ def all_tuned(output_dir: Path) -> Iterator[dict[str, Any]]:
 
 
 def write_tuned(output_dir: Path, content: Mapping[str, Any]) -> None:
-    write_json(tuned_file(output_dir, content["run"]), {"schema": SCHEMA_VERSION, **content})
+    write_sealed(tuned_file(output_dir, content["run"]), {"schema": WRITTEN["tuned"], **content})
 
 
 def about(run: Run) -> dict[str, Any]:

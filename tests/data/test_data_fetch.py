@@ -174,11 +174,11 @@ def test_links_in_a_zip_are_refused(tmp_path: Path) -> None:
 def test_too_many_files_and_too_many_bytes_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     archive = write_zip(tmp_path / "x.zip")
     monkeypatch.setattr(archives, "MAX_ENTRIES", 1)
-    with pytest.raises(DataError, match="refused, more than 1 files"):
+    with pytest.raises(DataError, match="refused, it holds more than 1 files"):
         fetched(tmp_path, archive=archive)
     monkeypatch.setattr(archives, "MAX_ENTRIES", 10)
     monkeypatch.setattr(archives, "MAX_BYTES", 1000)
-    with pytest.raises(DataError, match="refused, more than 10 files or 0 GB"):
+    with pytest.raises(DataError, match="refused, it holds more than 10 files, 0 GB"):
         fetched(tmp_path, archive=archive)
     assert_nothing_left(tmp_path)
 

@@ -1,6 +1,6 @@
 """Sources read names and folders; these tests write empty files under real names."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -280,3 +280,12 @@ def test_every_real_name_parses(
     assert groups is None or len(got) == groups
     if source == "pneumonia":
         assert len({listing.side for listing in found}) == 2
+
+
+def test_line_breaks_in_file_names_break_no_message(tree: Callable[[Iterable[str]], Path]) -> None:
+    """Found by fuzzing. A name can move the cursor as well, and hold bytes that are no text."""
+    root = tree(["a\nb\x1b[2J\x9b.png"])
+    with pytest.raises(DataError) as caught:
+        build_source("breast", {}).listings(root)
+    assert r"a\nb\x1b[2J\x9b.png" in str(caught.value)
+    assert str(caught.value).isprintable()

@@ -13,7 +13,8 @@ import pytest
 from lowres_ssl.data.records import Catalogue
 from lowres_ssl.data.sources import Listing
 from lowres_ssl.data.splits import Split, load_split, make_split, save_split
-from lowres_ssl.errors import ConfigError, DataError
+from lowres_ssl.errors import CheckpointError, ConfigError, DataError
+from lowres_ssl.sealed import write_sealed
 
 Row = tuple[str, str, str | None, str | None, str | None]
 MadeUp = Callable[..., Catalogue]
@@ -260,7 +261,7 @@ def test_saved_split_is_read_back(made_up: MadeUp, tmp_path: Path) -> None:
     catalogue = made_up(plain_rows(a=30, rare=2))
     split = make_split(catalogue, kind="stratified", seed=5)
     save_split(split, catalogue, tmp_path / "split.json")
-    again = load_split(tmp_path / "split.json", catalogue)
+    again = load_split(tmp_path / "split.json", catalogue, tmp_path)
     assert (again.kind, again.seed, again.digest, again.notes) == (split.kind, split.seed, split.digest, split.notes)
     for one, other in ((split.train, again.train), (split.validation, again.validation), (split.test, again.test)):
         np.testing.assert_array_equal(one, other)
@@ -272,17 +273,17 @@ def test_split_that_does_not_fit_is_refused(made_up: MadeUp, tmp_path: Path) -> 
     save_split(make_split(catalogue, kind="stratified", seed=0), catalogue, path)
     fewer = replace(catalogue, records=catalogue.records[1:])
     with pytest.raises(DataError, match="a split of other images: got 60, wanted the 59"):
-        load_split(path, fewer)
+        load_split(path, fewer, tmp_path)
     content = json.loads(path.read_text())
     content["test"].append(content["train"].pop())
-    path.write_text(json.dumps(content))
+    write_sealed(path, content)
     with pytest.raises(DataError, match="its digest does not fit"):
-        load_split(path, catalogue)
+        load_split(path, catalogue, tmp_path)
     path.write_text("{")
-    with pytest.raises(DataError, match="not a split, or a damaged one"):
-        load_split(path, catalogue)
-    with pytest.raises(DataError, match="cannot be read"):
-        load_split(tmp_path / "none.json", catalogue)
+    with pytest.raises(CheckpointError, match=r"cannot be read .*; type the pretrain command again"):
+        load_split(path, catalogue, tmp_path)
+    with pytest.raises(DataError, match="no such file"):
+        load_split(tmp_path / "none.json", catalogue, tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from lowres_ssl.data.decode import decode
 from lowres_ssl.data.records import Catalogue
 from lowres_ssl.data.store import ImageStore, open_store, storage_size_for
 from lowres_ssl.errors import DataError
+from lowres_ssl.sealed import write_sealed
 
 Write = Callable[..., Path]
 At = Callable[..., Catalogue]
@@ -120,12 +121,12 @@ def damage_meta(folder: Path) -> None:
 
 def damage_ids(folder: Path) -> None:
     meta = json.loads((folder / "store.json").read_text())
-    (folder / "store.json").write_text(json.dumps(meta | {"ids": meta["ids"][1:]}))
+    write_sealed(folder / "store.json", meta | {"ids": meta["ids"][1:]})
 
 
 def damage_key(folder: Path) -> None:
     meta = json.loads((folder / "store.json").read_text())
-    (folder / "store.json").write_text(json.dumps(meta | {"key": "0" * 64}))
+    write_sealed(folder / "store.json", meta | {"key": "0" * 64})
 
 
 def lose_images(folder: Path) -> None:

@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # where pytest finds what te
 
 from lowres_ssl import distributed
 from lowres_ssl import pretrain as loop
+from lowres_ssl.checkpoint import load_state
 from lowres_ssl.distributed import ALONE, Processes, joined
 from lowres_ssl.errors import ConfigError
 from lowres_ssl.forward import make_forward
@@ -125,7 +126,7 @@ def stopped(processes: Processes, folder: Path) -> Found:
         train("simclr", processes, place, send)
     except KeyboardInterrupt as error:
         said, code = str(error), getattr(error, "exit_code", None)
-    checkpoint = loop.load_state(place)
+    checkpoint = load_state(place)
     try:
         train("simclr", ALONE, place)
         refused = ""

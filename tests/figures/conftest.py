@@ -10,10 +10,10 @@ from omegaconf import OmegaConf
 from safetensors.numpy import save_file
 from stored_runs import made_up_run
 
-from lowres_ssl.atomic import write_json
 from lowres_ssl.figures import Picture, Stored, build_picture
 from lowres_ssl.ledger import ledger
 from lowres_ssl.runs import Run, read_predictions, read_result, write_result
+from lowres_ssl.sealed import write_sealed
 from lowres_ssl.selection import Filters
 
 CONF = Path(__file__).resolve().parents[2] / "conf" / "figure"
@@ -42,7 +42,7 @@ def figured_run(tmp_path: Path) -> FiguredRun:
         description = run.description()
         description["unlabelled_images"] = unlabelled_images
         description["config"]["keep_last_batch"] = keep_last_batch
-        write_json(run.folder / "run.json", description)
+        write_sealed(run.folder / "run.json", description)
         result = read_result(folder)
         assert result is not None
         result["images"]["train"] = train

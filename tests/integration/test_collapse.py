@@ -8,6 +8,7 @@ import pytest
 from hydra import compose, initialize_config_module
 
 from lowres_ssl.build import available
+from lowres_ssl.collapse import COLLAPSED_STD
 from lowres_ssl.config import PretrainConfig, read_config, register_schemas
 from lowres_ssl.data.phantom import TISSUES, draw
 from lowres_ssl.data.store import ImageStore
@@ -60,7 +61,7 @@ def test_method_does_not_collapse_on_the_phantom(phantom: ImageStore, tmp_path: 
 
 
 def test_simsiam_collapses_without_predictor_and_output_norm_only(phantom: ImageStore, tmp_path: Path) -> None:
-    fast = ["method=simsiam", "learning_rate=0.1"]
+    fast = ["method=simsiam", "learning_rate=0.3"]
     without = [*fast, "method.predictor=false", "method.output_batch_norm=false"]
     assert spread_after_training(phantom, tmp_path / "with", fast) > 0.4
-    assert spread_after_training(phantom, tmp_path / "without", without) < 0.2
+    assert spread_after_training(phantom, tmp_path / "without", without) < COLLAPSED_STD

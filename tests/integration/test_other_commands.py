@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 from typed import SMALL, Command, paint
 
+from lowres_ssl.sealed import write_sealed
+
 
 def accuracy(folder: Path, probe: str) -> float:
     (path,) = folder.glob(f"{probe}-*/result.json")
@@ -155,7 +157,7 @@ def test_runs_lists_scores_as_table_csv_and_json(lowres_ssl: Command, trained: P
 
 def test_runs_shows_how_far_an_unfinished_run_is(lowres_ssl: Command, trained: Path) -> None:
     path = trained / "run.json"
-    path.write_text(path.read_text().replace('"finished": true', '"finished": false'))
+    write_sealed(path, json.loads(path.read_text()) | {"finished": False})
     assert "epoch 1 of 1" in lowres_ssl("runs").out
 
 

@@ -170,13 +170,6 @@ def test_sweep_makes_a_run_for_each_combination(lowres_ssl: Command, cells: Path
     assert names == ["folder-dcl-bs4-s0", "folder-dcl-bs8-s0", "folder-simclr-bs4-s0", "folder-simclr-bs8-s0"]
 
 
-def test_sweep_goes_on_after_a_failure_and_fails(lowres_ssl: Command, cells: Path, tmp_path: Path) -> None:
-    answer = lowres_ssl("pretrain", "-m", *DATA, "batch_size=1,4", "evaluate=false")
-    assert answer.code == 2
-    assert answer.err.count("batch_size=1: these methods") == 1
-    assert len(list((tmp_path / "outputs" / "pretrain").glob("folder-simclr-bs4-*"))) == 1
-
-
 def test_unlabelled_images_are_pretrained_on_and_change_the_run(
     lowres_ssl: Command, trained: Path, tmp_path: Path
 ) -> None:

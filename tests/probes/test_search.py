@@ -1,5 +1,6 @@
 """The search over batch sizes and learning rates: what is tried, what is chosen, what must not matter."""
 
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -102,9 +103,9 @@ def test_rule_quarter_trains_a_quarter_to_the_end_and_chooses_among_them(
     trained: list[tuple[int, int]] = []
     really = Linear.fit
 
-    def watch(self: Linear, features: Features, rates: Any, seeds: Any) -> Any:
+    def watch(self: Linear, features: Features, rates: Any, seeds: Any, *rest: Any) -> Any:
         trained.append((self.epochs, len(rates)))
-        return really(self, features, rates, seeds)
+        return really(self, features, rates, seeds, *rest)
 
     monkeypatch.setattr(Linear, "fit", watch)
     lines, chosen = search(clouds(apart=0.7), grid(rule="quarter"), silent)
@@ -137,3 +138,27 @@ def test_time_is_told_and_counts_what_is_tried(clouds: Clouds) -> None:
     assert told
     assert all("left" in text for text in told)
     assert seconds_of(clouds(), grid()) > 0
+
+
+def test_interrupt_calls_off_the_passes_that_are_under_way(clouds: Clouds, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python waits for a pool's threads when it ends, and these would take hours."""
+    monkeypatch.setattr(searching, "threads_for", lambda _: 2)
+    under_way = threading.Event()
+    really = Linear.train_one_epoch
+
+    def watch(*given: Any) -> None:
+        under_way.set()
+        really(*given)
+
+    def interrupted(*_: Any, **__: Any) -> None:
+        assert under_way.wait(10)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Linear, "train_one_epoch", watch)
+    monkeypatch.setattr(searching, "wait", interrupted)
+    before = set(threading.enumerate())
+    with pytest.raises(KeyboardInterrupt):
+        search(clouds(apart=0.7), grid(settings=SETTINGS | {"epochs": 10**7}), silent)
+    for thread in set(threading.enumerate()) - before:
+        thread.join(5)
+        assert not thread.is_alive()

@@ -5,12 +5,13 @@ import io
 import re
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from made_tables import table_of
 from stored_runs import made_up_run
 
 from lowres_ssl.tables import DASH, Block, Table, Text
-from lowres_ssl.tables.formats import comma_separated, latex, markdown
+from lowres_ssl.tables.formats import comma_separated, comma_separated_frame, latex, markdown, neutral
 
 SPECIAL = r"a|b_c & 50% #1 {x} \y $z$ ~^ <t> [u] *v* `w` _x_"
 
@@ -159,3 +160,10 @@ def test_stored_title_that_attacks_every_format_comes_out_whole(tmp_path: Path) 
     records = list(csv.DictReader(io.StringIO(comma_separated(table))))
     assert len(records) == len(table.records)
     assert {record["dataset"] for record in records} == {"phantom"}
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", "\t=1", "\r=1", " =1", "\uff1d1+1", "\uff0b1"])
+def test_text_that_a_spreadsheet_would_compute_gets_an_apostrophe(text: str) -> None:
+    assert neutral(text) == "'" + text.strip()
+    frame = pd.DataFrame({"a": [text], "b": [-1.5]})
+    assert list(csv.reader(io.StringIO(comma_separated_frame(frame)))) == [["a", "b"], ["'" + text.strip(), "-1.5"]]

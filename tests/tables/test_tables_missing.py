@@ -8,6 +8,8 @@ import pytest
 from made_tables import config_of, table_of
 from stored_runs import made_up_run
 
+from lowres_ssl.sealed import write_sealed
+
 
 def commands(output_dir: Path, name: str = "paper2", **filters: object) -> list[list[str]]:
     return [shlex.split(line) for line in table_of(name, output_dir, **filters).commands]
@@ -69,7 +71,7 @@ def test_set_of_ones_own_is_named_by_its_folder(tmp_path: Path) -> None:
     path = made_up_run(tmp_path, dataset="cells").parent / "run.json"
     description = json.loads(path.read_text())
     description["config"]["dataset"] |= {"root": "/my images", "subset": 300}
-    path.write_text(json.dumps(description))
+    write_sealed(path, description)
     (trained, _) = commands(tmp_path, dataset="cells")
     wanted = {"dataset=folder", "dataset.name=cells", "dataset.root=/my images", "dataset.subset=300"}
     assert wanted < set(trained)

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from made_tables import bold_in, config_of, line_of, table_of
 from sklearn.metrics import accuracy_score, f1_score
-from stored_runs import made_up_run
+from stored_runs import as_version_1, made_up_run
 
 from lowres_ssl.errors import CheckpointError, ConfigError
 from lowres_ssl.runs import read_predictions
+from lowres_ssl.sealed import write_sealed
 
 METHODS = ("dcl", "simclr", "simsiam", "vicreg")
 ENTRIES = {"DCL": "dcl", "SimCLR": "simclr", "SimSiam": "simsiam", "VICReg": "vicreg"}
@@ -214,7 +215,8 @@ def test_planted_run_is_refused(tmp_path: Path, planted: dict[str, object]) -> N
 def test_planted_nan_is_refused(tmp_path: Path) -> None:
     full(tmp_path, dataset="phantom")
     path = next(tmp_path.rglob("phantom-vicreg-*/knn-*/result.json"))
-    path.write_text(re.sub(r'"weighted_f1": [0-9.]+', '"weighted_f1": NaN', path.read_text(), count=1))
+    unsealed = as_version_1(path)
+    path.write_text(re.sub(r'"weighted_f1": [0-9.]+', '"weighted_f1": NaN', unsealed, count=1))
     with pytest.raises(CheckpointError, match="weighted_f1 is nan"):
         table_of("paper2", tmp_path)
 
@@ -225,7 +227,7 @@ def test_planted_swap_of_columns_is_refused(tmp_path: Path) -> None:
     result = json.loads(path.read_text())
     test = result["test"]
     result["test"] = test | {"accuracy": test["weighted_f1"], "weighted_f1": test["accuracy"]}
-    path.write_text(json.dumps(result))
+    write_sealed(path, result)
     with pytest.raises(CheckpointError, match="json says accuracy"):
         table_of("paper2", tmp_path)
 

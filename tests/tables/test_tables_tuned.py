@@ -7,9 +7,9 @@ import pytest
 from made_tables import line_of, table_of
 from stored_runs import made_up_run
 
-from lowres_ssl.atomic import write_json
 from lowres_ssl.errors import ConfigError
-from lowres_ssl.runs import SCHEMA_VERSION
+from lowres_ssl.sealed import write_sealed
+from lowres_ssl.stored import WRITTEN
 
 
 def tune(output_dir: Path, result: Path, batch_size: int, learning_rate: float, accuracy: float = 0.9) -> None:
@@ -17,8 +17,8 @@ def tune(output_dir: Path, result: Path, batch_size: int, learning_rate: float, 
     chosen = {"batch_size": batch_size, "learning_rate": learning_rate, "accuracy": accuracy, "loss": 0.5}
     run = result.parent.name
     made = {"device": "Some CPU, fp32", "versions": {"torch": "2.9"}, "commit": None}
-    content = {"schema": SCHEMA_VERSION, "run": run, "chosen": chosen, "rule": "full", "seeds": 3, **made}
-    write_json(output_dir / "tuned" / f"{run}.json", content)
+    content = {"schema": WRITTEN["tuned"], "run": run, "chosen": chosen, "rule": "full", "seeds": 3, **made}
+    write_sealed(output_dir / "tuned" / f"{run}.json", content)
 
 
 def test_ours_stands_beside_the_papers(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from lowres_ssl.errors import ConfigError
 from lowres_ssl.findings import SIGNIFICANT, Findings, Pair, findings
 from lowres_ssl.ledger import ledger
 from lowres_ssl.selection import Filters, columns_of
+from lowres_ssl.tables.formats import comma_separated_frame
 from lowres_ssl.terminal import columns, count
 from lowres_ssl.uncertainty import RELIABLE_GROUPS, Interval
 
@@ -59,7 +60,7 @@ def main(cfg: DictConfig) -> None:
     match config.format.name:
         case "csv":
             table = pd.DataFrame([record for each in found for record in records(each)])
-            print(table.convert_dtypes().to_csv(index=False), end="")  # whole numbers stay whole beside empty cells
+            print(comma_separated_frame(table.convert_dtypes()), end="")  # whole numbers stay whole beside empty cells
         case "json":
             print(json.dumps([record for each in found for record in records(each)], indent=2, ensure_ascii=False))
         case _:

@@ -14,7 +14,7 @@ from lowres_ssl.data.records import Catalogue
 from lowres_ssl.data.sources import images_below
 from lowres_ssl.data.splits import Split, make_split
 from lowres_ssl.data.store import open_store, storage_size_for, store_folder
-from lowres_ssl.errors import ConfigError
+from lowres_ssl.errors import ConfigError, in_one_line
 from lowres_ssl.known_sets import known_sets
 from lowres_ssl.preparation import catalogue_of, get, how_to_get
 from lowres_ssl.terminal import columns, say, size_of
@@ -67,12 +67,12 @@ def show_set(config: DataConfig, dataset: DatasetConfig) -> None:
             skip_unreadable=dataset.skip_unreadable,
         )
     split = make_split(catalogue, kind=config.split.name, seed=config.split_seed)
-    print(f"{dataset.title}, {catalogue.root}\n")
+    print(f"{dataset.title}, {in_one_line(str(catalogue.root))}\n")
     print(class_table(catalogue, split, dataset))
     print()
     print(facts(catalogue, split, folder))
     for note in dict.fromkeys([*catalogue.notes, *split.notes]):
-        print(f"note: {note}", file=sys.stderr)
+        say(f"note: {note}")
 
 
 def class_table(catalogue: Catalogue, split: Split, dataset: DatasetConfig) -> str:
@@ -90,7 +90,7 @@ def class_table(catalogue: Catalogue, split: Split, dataset: DatasetConfig) -> s
         for place, name in enumerate(catalogue.classes)
     ]
     rows.append(line("all", len(catalogue.records), sum(published.values()), [side.total() for side in sides]))
-    return columns(heads, rows, right=range(1, len(heads)))
+    return columns(heads, [[in_one_line(cell) for cell in row] for row in rows], right=range(1, len(heads)))
 
 
 def facts(catalogue: Catalogue, split: Split, folder: Path) -> str:

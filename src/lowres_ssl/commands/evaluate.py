@@ -1,5 +1,6 @@
 """`lowres-ssl evaluate`: score a finished run's encoder, or a file of weights, again."""
 
+import re
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from lowres_ssl.artefacts import Source, untrained_run
 from lowres_ssl.checkpoint import load_encoder, load_weights
-from lowres_ssl.config import TUNABLE, EvaluateConfig, read_config, without_training
+from lowres_ssl.config import TUNABLE, EvaluateConfig, Experiment, read_config, without_training
 from lowres_ssl.data.records import Catalogue
 from lowres_ssl.data.splits import Split, load_split
 from lowres_ssl.device import resolve
@@ -18,12 +19,15 @@ from lowres_ssl.encoders import new_encoder
 from lowres_ssl.errors import CheckpointError, ConfigError
 from lowres_ssl.evaluation import Evaluation, check_images, probes_of
 from lowres_ssl.labels import ALL_LABELS, LabelDraw, draws_of
+from lowres_ssl.overrides import literal
 from lowres_ssl.preparation import prepare, split_of
 from lowres_ssl.runs import Run, check_writable, find_run
 from lowres_ssl.scoring import score_and_show
 
 # What a run was made with, and its scores are of; the images may have moved.
 FROM_RUN = ("method", "dataset", "images", "backbone", "recipe", "split", "split_seed", "seed", "image_size")
+# What stored settings of a probe may look up: the paper's table, and keys beside them. No environment.
+LOOKED_UP = re.compile(r"\$\{(oc\.select:table_1\.\$\{method\.name\}\.\$\{dataset\.name\}\.\w+,)?[\w.]+\}")
 MAY_MOVE = ("dataset", "dataset.root", "dataset.unlabelled")
 
 
@@ -46,7 +50,7 @@ def main(cfg: DictConfig) -> None:
     probe = OmegaConf.to_container(cfg.probe)
     evaluation = probes_of(config)
     if run is not None:
-        material = prepare(config, partial(divide_as_in_the_run, run, evaluation, draws))
+        material = prepare(config, partial(divide_as_in_the_run, run, config, evaluation, draws))
     else:
         material = prepare(config, partial(divide, config, evaluation, draws))
         run = untrained_run(config, material, compute, probe, encoder, source)
@@ -101,7 +105,7 @@ def as_in_the_run(cfg: DictConfig, description: dict[str, Any]) -> DictConfig:
             )
     for key in FROM_RUN:
         if not (key in ("dataset", "images") and "dataset" in keys):
-            OmegaConf.update(merged, key, description["config"][key], force_add=True)
+            OmegaConf.update(merged, key, literal(description["config"][key]), force_add=True)
     there = resolve(cfg.device.name, "auto").device.type
     if cfg.precision.name == "auto" and (description["precision"], there) != ("fp16", "cpu"):
         OmegaConf.update(merged, "precision", description["precision"])
@@ -109,7 +113,7 @@ def as_in_the_run(cfg: DictConfig, description: dict[str, Any]) -> DictConfig:
         if "name" in merged.probe.get(name, {}):
             if f"probe.{name}.settings_from" in keys:  # not from what was typed for the run
                 settings = {key: value for key, value in settings.items() if key not in TUNABLE}
-            OmegaConf.update(merged, f"probe.{name}", settings, force_add=True)
+            OmegaConf.update(merged, f"probe.{name}", literal(settings, kept=LOOKED_UP), force_add=True)
     for override in typed:  # what was typed comes last
         if override.key_or_group.split(".")[0] in ("probe", "dataset") and "." in override.key_or_group:
             OmegaConf.update(merged, override.key_or_group, override.value(), force_add=True)
@@ -122,7 +126,9 @@ def divide(config: EvaluateConfig, evaluation: Evaluation, draws: list[LabelDraw
     return split
 
 
-def divide_as_in_the_run(run: Run, evaluation: Evaluation, draws: list[LabelDraw], catalogue: Catalogue) -> Split:
+def divide_as_in_the_run(
+    run: Run, config: Experiment, evaluation: Evaluation, draws: list[LabelDraw], catalogue: Catalogue
+) -> Split:
     """The split that the run wrote down. Raises `CheckpointError` if the images are not those it was made with."""
     got, wanted = catalogue.digest, run.description()["identity"]["images"]["digest"]
     if got != wanted:
@@ -130,6 +136,6 @@ def divide_as_in_the_run(run: Run, evaluation: Evaluation, draws: list[LabelDraw
             f"the images of this run have changed: digest {got[:8]}, wanted {wanted[:8]}; "
             "name the folder with the images it was made with: dataset.root=FOLDER"
         )
-    split = load_split(run.split, catalogue)
+    split = load_split(run.split, catalogue, Path(config.store_dir))
     check_images(evaluation, catalogue, split, draws)
     return split

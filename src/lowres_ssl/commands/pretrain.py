@@ -1,6 +1,7 @@
 """`lowres-ssl pretrain`: an encoder from the training images, found finished, resumed or trained; then its scores."""
 
 import os
+import signal
 from contextlib import redirect_stderr, redirect_stdout
 from functools import partial
 from pathlib import Path
@@ -14,15 +15,19 @@ from torch import nn
 from lowres_ssl.artefacts import Source, describe_run, keep_encoder, keep_split, untrained_run
 from lowres_ssl.checkpoint import load_encoder, load_weights
 from lowres_ssl.classifier import keep_classifier
+from lowres_ssl.collapse import MEANING, has_collapsed
 from lowres_ssl.config import PretrainConfig, read_config, without_training
 from lowres_ssl.distributed import Processes, joined
 from lowres_ssl.dry_run import foretell
 from lowres_ssl.encoders import WEIGHTS, new_encoder
-from lowres_ssl.errors import ConfigError
+from lowres_ssl.errors import CheckpointError, ConfigError
 from lowres_ssl.forecast import Forecast
 from lowres_ssl.forward import forget_compiled
 from lowres_ssl.frozen import features_from, with_labels
+from lowres_ssl.history import Line
+from lowres_ssl.interruption import heed
 from lowres_ssl.labels import ALL_LABELS, drawn
+from lowres_ssl.leases import Hold
 from lowres_ssl.methods import build_method
 from lowres_ssl.plan import Plan, divide, plan_of, refuse_other_number, run_of
 from lowres_ssl.preparation import Material, prepare
@@ -48,7 +53,7 @@ def follow(cfg: DictConfig, processes: Processes) -> None:
             plan = plan_of(read_config(cfg, PretrainConfig), processes)
             material = prepare(plan.config, partial(divide, plan))
             run, _ = run_of(plan, material.outline)
-            train(plan, material, run)
+            train(plan, material, run, None)
 
 
 def lead(cfg: DictConfig, processes: Processes) -> Forecast | None:
@@ -57,6 +62,7 @@ def lead(cfg: DictConfig, processes: Processes) -> Forecast | None:
     refuse_sweep(processes)
     plan = plan_of(config, processes)
     check_writable(Path(config.output_dir))
+    heed(preemption_of(config))
     if config.dry_run:
         forecast = foretell(plan)
         print(forecast.line(), flush=True)
@@ -98,14 +104,22 @@ def untrained_row(
 
 def obtain(plan: Plan, material: Material, probe: Any) -> Run:
     """The finished run of this plan: found, resumed or trained from the start. `probe`: its settings as composed."""
-    config = plan.config
     run, identity = run_of(plan, material.outline)
+    with run.held() as hold:
+        return obtain_held(plan, material, probe, run, identity, hold)
+
+
+def obtain_held(plan: Plan, material: Material, probe: Any, run: Run, identity: dict[str, Any], hold: Hold) -> Run:
+    """The same, once no other process works on the run: it may have finished it."""
+    config = plan.config
     if config.force:
         run.discard()
-    description = run.read()
+    description = None if config.force else run.read()
     if description and description["finished"]:
         run.checked_encoder()
-        keep_split(run, material)
+        run.forget_checkpoints()  # of a process that was killed between the two
+        note_history(run)
+        keep_split(run, config, material)
         say(f"{run.name}: finished already; force=true trains it again")
         return run
     if description is None and not config.force:
@@ -124,14 +138,23 @@ def obtain(plan: Plan, material: Material, probe: Any) -> Run:
             pretrain_on="all" if config.pretrain_on.name == "all" else started.get("pretrain_on", "training"),
             label_fraction=started.get("label_fraction") if plan.seen is None else plan.seen.fraction,
         )
-    outcome = train(plan, material, run)
+    outcome = train(plan, material, run, hold)
+    hold.check()
     keep_encoder(run.encoder(), plan.encoder.state_dict(), run, config, material)
     run.finish(**outcome, **provenance(plan.compute.describe()))
+    if has_collapsed(run, run.description()):
+        say(f"{run.name}: collapsed, {MEANING}")
     return run
 
 
-def train(plan: Plan, material: Material, run: Run) -> dict[str, Any]:
+def train(plan: Plan, material: Material, run: Run, hold: Hold | None) -> dict[str, Any]:
     """Train the plan's encoder in place; it ends as the one that `select_encoder` says. What is worth telling of it."""
+
+    def keep_history(lines: list[Line]) -> None:
+        if hold is not None:
+            hold.check()
+        run.write_history(lines)
+
     config = plan.config
     selects = config.select_encoder.name == "best_validation_knn"
     together = "" if plan.processes.size == 1 else f"{plan.processes.size} x "
@@ -152,13 +175,14 @@ def train(plan: Plan, material: Material, run: Run) -> dict[str, Any]:
             store=material.store,
             rows=rows.tolist(),
             labels=labels,
+            preemption=preemption_of(config),
             views=plan.views,
             training=plan.training,
             compute=plan.compute,
             place=config.store.name,
             checkpoint=run.checkpoint,
             name=f"{config.method['name']} on {config.dataset.name}",
-            on_epoch=run.write_history,
+            on_epoch=keep_history,
             validate=partial(validation_accuracy, plan, material) if selects else None,
             processes=plan.processes,
             sync_batch_norm=config.sync_batch_norm,
@@ -169,6 +193,7 @@ def train(plan: Plan, material: Material, run: Run) -> dict[str, Any]:
     plan.processes.disconnect()
     if not plan.processes.leads:
         return {}
+    keep_history(trained.history)  # it may be damaged, if nothing but this was left to do
     outcome: dict[str, Any] = {
         "processes": plan.processes.size,
         "epochs": len(trained.history),
@@ -183,6 +208,19 @@ def train(plan: Plan, material: Material, run: Run) -> dict[str, Any]:
     if method.sees_labels:
         keep_classifier(run.classifier, method.state_dict())
     return outcome
+
+
+def preemption_of(config: PretrainConfig) -> signal.Signals | None:
+    name = config.preemption_signal.name
+    return None if name == "none" else signal.Signals[f"SIG{name}"]
+
+
+def note_history(run: Run) -> None:
+    """Say so where the history is damaged: it tells of the training, and nothing is computed from it."""
+    try:
+        run.checked(run.history)
+    except CheckpointError as error:
+        say(f"note: {error}")
 
 
 def validation_accuracy(plan: Plan, material: Material, encoder: nn.Module) -> float:

@@ -9,9 +9,11 @@ from typing import Any
 import pandas as pd
 from omegaconf import DictConfig
 
+from lowres_ssl.collapse import MEANING
 from lowres_ssl.config import RunsConfig, read_config
 from lowres_ssl.ledger import ledger
 from lowres_ssl.pruning import leftovers, remove
+from lowres_ssl.tables.formats import comma_separated_frame
 from lowres_ssl.terminal import bytes_of, columns, in_words
 
 SHOWN = ["run", "title", "state", "split", "recipe", "backbone", "image_size", "epochs"]
@@ -28,7 +30,7 @@ def main(cfg: DictConfig) -> None:
         print(f"note: {problem}", file=sys.stderr)
     match config.format.name:
         case "csv":
-            print(frame.to_csv(index=False), end="")
+            print(comma_separated_frame(frame), end="")
         case "json":
             print(frame.to_json(orient="records", indent=2, force_ascii=False))
         case _ if frame.empty:
@@ -58,8 +60,9 @@ def table(frame: pd.DataFrame) -> str:
     shown = [*SHOWN, "pretrain_on"] if (frame["pretrain_on"] == "all").any() else SHOWN
     rows = []
     for _, group in frame.groupby("run", sort=True):
-        first = group.iloc[0]
+        first = group.iloc[0].copy()
         scores = {row.column: f"{row.accuracy:.3f} / {row.weighted_f1:.3f}" for row in group.itertuples()}
+        first["state"] += ", collapsed" if first["collapsed"] else ""
         described = ["-" if pd.isna(first[key]) else str(first[key]) for key in shown]
         rows.append([*described, *[scores.get(label, "-") for label in labels]])
     heads = [*(head.replace("_", " ") for head in shown), *labels]
@@ -67,6 +70,8 @@ def table(frame: pd.DataFrame) -> str:
         "Scores: accuracy / weighted F1 on the test images. More: format=csv or format=json. "
         "Score one again: lowres-ssl evaluate run=RUN"
     )
+    if frame["collapsed"].any():
+        note += f"\nCollapsed: {MEANING}."
     return columns(heads, rows) + f"\n\n{note}"
 
 

@@ -15,6 +15,7 @@ from lowres_ssl.errors import ConfigError
 from lowres_ssl.evaluation import ORIGIN, probes_of
 from lowres_ssl.frozen import features_of, with_labels
 from lowres_ssl.labels import ALL_LABELS
+from lowres_ssl.leases import Hold, held
 from lowres_ssl.ledger import ledger
 from lowres_ssl.preparation import prepare
 from lowres_ssl.probes import Features
@@ -115,6 +116,15 @@ def tuned_run(run: Run, cfg: DictConfig) -> dict[str, Any]:
         "settings": {key: value for key, value in grid.settings.items() if key not in TUNABLE},
         "precision": compute.precision,
     }
+    with held(tuned_file(output_dir, run.name), f"tuning of {run.name}") as hold:
+        return searched(run, config, grid, compute, asked, hold)
+
+
+def searched(
+    run: Run, config: TuneConfig, grid: Grid, compute: Compute, asked: dict[str, Any], hold: Hold
+) -> dict[str, Any]:
+    """What is chosen for `asked`, once no other process tunes this run: it may have been chosen in the meantime."""
+    output_dir, probe = Path(config.output_dir), grid.probe(grid.batch_sizes[0], grid.epochs)
     there = None if config.force else read_tuned(output_dir, run.name)
     if there is not None and there["asked"] == digest(asked):
         say(f"{run.name}: chosen already, {in_table_1(there['chosen'])}; force=true chooses again")
@@ -134,6 +144,7 @@ def tuned_run(run: Run, cfg: DictConfig) -> dict[str, Any]:
         "seconds": time.perf_counter() - started,
         **provenance(compute.describe()),
     }
+    hold.check()
     write_tuned(output_dir, content)
     say(f"{run.name}: {in_table_1(chosen)}, validation accuracy {chosen['accuracy']:.3f}, {content['seconds']:.0f} s")
     return content
@@ -141,7 +152,7 @@ def tuned_run(run: Run, cfg: DictConfig) -> dict[str, Any]:
 
 def features_for(run: Run, config: TuneConfig, probe: Linear, compute: Compute) -> Features:
     """The stored features of the training and validation images; computed where they are not there."""
-    material = prepare(config, partial(divide_as_in_the_run, run, probes_of(config), [ALL_LABELS]))
+    material = prepare(config, partial(divide_as_in_the_run, run, config, probes_of(config), [ALL_LABELS]))
     sides = features_of(run, probe.encoder, config, material, compute, ("train", "validation"))
     return with_labels(sides | {"test": sides["train"][:0]}, material, compute)
 

@@ -8,6 +8,8 @@ from PIL import Image, ImageOps
 
 DECODER_VERSION = 1
 WHITE = 255
+# What a file may hold, whatever its name says. Pillow knows more formats; one of them starts a program (EPS).
+FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF")
 
 
 def decode(path: Path, *, colour: bool, size: int) -> tuple[NDArray[np.uint8], int, int]:
@@ -16,7 +18,7 @@ def decode(path: Path, *, colour: bool, size: int) -> tuple[NDArray[np.uint8], i
     Upright by its EXIF tag; the first frame of several; transparent parts become white; 16 bits and floats are scaled
     to 8. Squeezed to a square by an antialiased triangle filter. Raises whatever Pillow does for a broken file.
     """
-    with Image.open(path) as opened:
+    with Image.open(path, formats=FORMATS) as opened:
         image = flatten(ImageOps.exif_transpose(opened))
         width, height = image.size
         image = image.convert("RGB" if colour else "L").resize((size, size), Image.Resampling.BILINEAR)

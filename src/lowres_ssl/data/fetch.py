@@ -1,7 +1,6 @@
 """Getting a set's archive, from its address or from the user's disk, and unpacking it into the folder of the set."""
 
 import sys
-import tempfile
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
@@ -11,6 +10,8 @@ from lowres_ssl.data.archives import unpack
 from lowres_ssl.data.folders import replacing_folder
 from lowres_ssl.data.sources import is_junk
 from lowres_ssl.errors import DataError
+from lowres_ssl.leases import held
+from lowres_ssl.leftovers import new_folder
 
 TIMEOUT = 30  # seconds without a byte
 
@@ -46,15 +47,18 @@ def fetch(
     if archive is None and url is None:
         raise DataError(f"{name} cannot be downloaded by a program. {instructions} Then type: {by_hand}")
     try:
-        with replacing_folder(root) as folder:
-            if archive is not None:
-                check_archive(archive, sha256)
-                unpack(archive, folder)
-            elif url is not None:
-                with tempfile.TemporaryDirectory(prefix=f".{name}-", suffix=".part", dir=folder.parent) as beside:
-                    unpack(download(url, sha256, Path(beside), f"{instructions}; then: {by_hand}", progress), folder)
-            if not is_there(folder):
-                raise DataError(f"{archive or url}: an empty archive, wanted the images of {name}; {instructions}")
+        with held(root, f"images of {name}"):
+            if is_there(root):  # another process may have put it there while this one waited
+                return root
+            with replacing_folder(root) as folder:
+                if archive is not None:
+                    check_archive(archive, sha256)
+                    unpack(archive, folder)
+                elif url is not None:
+                    with new_folder(folder.with_name(f"{name}-archive")) as beside:
+                        unpack(download(url, sha256, beside, f"{instructions}; then: {by_hand}", progress), folder)
+                if not is_there(folder):
+                    raise DataError(f"{archive or url}: an empty archive, wanted the images of {name}; {instructions}")
     except OSError as error:
         raise DataError(
             f"{root}: {name} could not be put there ({error.strerror or error}); "

@@ -2,13 +2,12 @@
 
 import errno
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from lowres_ssl.atomic import sync_folder
+from lowres_ssl.leftovers import new_folder
 
 ATTEMPTS = 100  # each lost one means that another process has put its folder there
 
@@ -20,13 +19,10 @@ def replacing_folder(target: Path) -> Iterator[Path]:
     """
     target = Path(os.path.realpath(target))  # a link to a folder stays a link
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name[:40]}.", suffix=".part", dir=target.parent))
-    try:
+    with new_folder(target) as temporary:
         yield temporary
         temporary.chmod(0o755)
         settle(temporary, target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     sync_folder(target.parent)
 
 
@@ -38,8 +34,8 @@ def settle(temporary: Path, target: Path) -> None:
         except OSError as error:  # a folder with something in it is not replaced by a rename
             if attempt == ATTEMPTS - 1 or error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
-        with tempfile.TemporaryDirectory(prefix=f".{target.name[:40]}.", suffix=".old", dir=target.parent) as aside:
+        with new_folder(target) as aside:
             try:
-                target.rename(Path(aside) / "old")
+                target.rename(aside / "old")
             except FileNotFoundError:  # another process was faster
                 continue

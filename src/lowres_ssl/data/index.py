@@ -13,13 +13,14 @@ from typing import Any
 
 from PIL import Image, UnidentifiedImageError
 
-from lowres_ssl.atomic import write_json
+from lowres_ssl.data.decode import FORMATS
 from lowres_ssl.data.parallel import in_threads
 from lowres_ssl.data.records import Catalogue, Record
 from lowres_ssl.data.sources import Listing, Source, images_below, resolve_root
 from lowres_ssl.errors import DataError
+from lowres_ssl.sealed import unsealed, write_sealed
+from lowres_ssl.stored import WRITTEN
 
-CACHE_VERSION = 1
 ORIENTATION = 0x0112  # the EXIF tag; from 5 on, the picture lies on its side
 SKIP_HINT = "dataset.skip_unreadable=true leaves it out"
 
@@ -158,7 +159,7 @@ def read_headers(
         if not header.problem and path in stamps
     }
     try:
-        write_json(cache_file, {"version": CACHE_VERSION, "files": entries})
+        write_sealed(cache_file, {"version": WRITTEN["index"], "files": entries})
     except OSError as error:
         return headers, [f"{cache_file}: the index could not be kept ({error.strerror}), it is read anew each time"]
     return headers, []
@@ -172,15 +173,15 @@ def cache_key(path: Path) -> str:
 def load_cache(cache_file: Path) -> dict[str, list[Any]]:
     """Path -> [bytes, mtime in ns, height, width, sha256]; empty if there is none, or it is damaged."""
     try:
-        content = json.loads(cache_file.read_text(encoding="utf-8"))
-        if content["version"] != CACHE_VERSION:
+        content = unsealed(json.loads(cache_file.read_text(encoding="utf-8")))
+        if content["version"] != WRITTEN["index"]:
             return {}
         return {
             path: entry
             for path, entry in content["files"].items()
             if [type(value) for value in entry] == [int, int, int, int, str]
         }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}
 
 
@@ -192,7 +193,7 @@ def read_header(path: Path) -> Header:
             if not file.tell():
                 return Header(0, 0, "", "the file is empty")
             file.seek(0)
-            with Image.open(file) as image:
+            with Image.open(file, formats=FORMATS) as image:
                 width, height = image.size
                 # Asking a PNG for its EXIF data would decode it whole, and its orientation is next to never set.
                 sideways = image.format != "PNG" and image.getexif().get(ORIENTATION, 1) >= 5
@@ -204,7 +205,7 @@ def read_header(path: Path) -> Header:
 def describe(error: Exception) -> str:
     """Why Pillow could not read a file, in a few words."""
     if isinstance(error, UnidentifiedImageError):
-        return "its content is no image"
+        return f"its content is none of {', '.join(FORMATS)}"
     if isinstance(error, Image.DecompressionBombError):
         return f"it has more pixels than Pillow's limit of {2 * (Image.MAX_IMAGE_PIXELS or 0):,}"
     if isinstance(error, OSError) and error.strerror:

@@ -2,21 +2,23 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lowres_ssl.atomic import write_json
 from lowres_ssl.data.deal import SIDES
 from lowres_ssl.data.division import Sides, follow_folders, split_patients, split_randomly, stratify
+from lowres_ssl.data.pseudonyms import Pseudonyms, known_pseudonyms
 from lowres_ssl.data.records import Catalogue
 from lowres_ssl.errors import ConfigError, DataError
+from lowres_ssl.sealed import write_sealed
+from lowres_ssl.stored import WRITTEN, read_json
 
 KINDS = {"random": split_randomly, "stratified": stratify, "patient": split_patients, "official": follow_folders}
-VERSION = 1
+AGAIN = "type the pretrain command again: it writes it anew"
 
 
 @dataclass(frozen=True)
@@ -71,46 +73,57 @@ def digest_of(ids: dict[str, list[str]]) -> str:
     return hashlib.sha256(json.dumps([sorted(ids[side]) for side in SIDES]).encode()).hexdigest()
 
 
-def save_split(split: Split, catalogue: Catalogue, path: Path) -> None:
-    """Write the ids of each side as JSON, whole or not at all. Raises `OSError`."""
+def save_split(split: Split, catalogue: Catalogue, path: Path, pseudonyms: Pseudonyms | None = None) -> None:
+    """Write the ids of each side as JSON, whole or not at all; with `pseudonyms`, their hashes. Raises `OSError`."""
     ids = {
         side: [catalogue.records[index].id for index in indices]
         for side, indices in zip(SIDES, (split.train, split.validation, split.test), strict=True)
     }
-    content = {"version": VERSION, "kind": split.kind, "seed": split.seed, "digest": split.digest, "notes": split.notes}
-    write_json(path, content | ids)
+    notes = list(split.notes)
+    if pseudonyms is not None:
+        hashed = {record.id: pseudonyms.image(record.id) for record in catalogue.records}
+        ids = {side: [hashed[id] for id in own] for side, own in ids.items()}
+        notes = [without_names(note, hashed) for note in notes]
+    about = {"version": WRITTEN["split"], "kind": split.kind, "seed": split.seed, "digest": split.digest}
+    write_sealed(path, about | {"notes": notes, "hashed": pseudonyms is not None} | ids)
 
 
-def load_split(path: Path, catalogue: Catalogue) -> Split:
-    """The split in `path`. Raises `DataError` if the file is damaged, or not a split of just these images."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        version, kind, seed, digest = (content[key] for key in ("version", "kind", "seed", "digest"))
-        notes = [str(note) for note in content["notes"]]
-        ids = {side: [str(id) for id in content[side]] for side in SIDES}
-    except OSError as error:
+def without_names(note: str, hashed: Mapping[str, str]) -> str:
+    """A note that names an image as its example, with the hash in its place."""
+    for id in sorted(hashed, key=len, reverse=True):  # "a.png" is the end of "aa.png"
+        note = note.replace(id, hashed[id])
+    return note
+
+
+def load_split(path: Path, catalogue: Catalogue, store_dir: Path) -> Split:
+    """The split in `path`; `store_dir`: where the key may be that its names are hashed with.
+
+    Raises `CheckpointError` if it was written by another version or holds what no split does, `DataError` if it is
+    missing, was edited, or is not of just these images.
+    """
+    content = read_json(path, "split", AGAIN)
+    if content is None:
+        raise DataError(f"{path}: no such file, wanted the run's split; {AGAIN}")
+    ids: dict[str, list[str]] = {side: content[side] for side in SIDES}
+    names = {record.id: record.id for record in catalogue.records}
+    if content.get("hashed", False):
+        pseudonyms = known_pseudonyms(catalogue.root, store_dir)
+        if pseudonyms is None:
+            raise DataError(
+                f"{path}: its image names are hashed with a key that is not in {catalogue.root}, nor in {store_dir}; "
+                f"name the folder with it by dataset.root=FOLDER, or {AGAIN}"
+            )
+        names = {pseudonyms.image(id): id for id in names}
+    listed = [id for side in SIDES for id in ids[side]]
+    if sorted(listed) != sorted(names):
+        odd = sorted(set(listed) ^ set(names)) or [id for id in names if listed.count(id) > 1]
         raise DataError(
-            f"{path}: the split cannot be read ({error.strerror}); type the pretrain command again: it makes it anew"
-        ) from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            f"{path}: not a split, or a damaged one; remove it, then type the pretrain command again"
-        ) from error
-    if version != VERSION:
-        raise DataError(
-            f"{path}: split version {version}, wanted {VERSION}; remove it, then type the pretrain command again"
-        )
-    if digest != digest_of(ids):
-        raise DataError(
-            f"{path}: its digest does not fit its ids, someone edited it; remove it, then type the pretrain command "
-            "again"
+            f"{path}: a split of other images: got {len(listed)}, wanted the {len(names)} of {catalogue.name} "
+            f"(the first that differs is {odd[0]}); {AGAIN}"
         )
     place = {record.id: index for index, record in enumerate(catalogue.records)}
-    listed = [id for side in SIDES for id in ids[side]]
-    if sorted(listed) != sorted(place):
-        odd = sorted(set(listed) ^ set(place)) or [id for id in place if listed.count(id) > 1]
-        raise DataError(
-            f"{path}: a split of other images: got {len(listed)}, wanted the {len(place)} of {catalogue.name} "
-            f"(the first that differs is {odd[0]}); remove it, then type the pretrain command again"
-        )
-    return assemble(catalogue, str(kind), int(seed), {side: [place[id] for id in ids[side]] for side in SIDES}, notes)
+    sides = {side: [place[names[id]] for id in ids[side]] for side in SIDES}
+    split = assemble(catalogue, content["kind"], content["seed"], sides, content["notes"])
+    if content["digest"] != split.digest:
+        raise DataError(f"{path}: its digest does not fit its ids, someone edited it; {AGAIN}")
+    return split

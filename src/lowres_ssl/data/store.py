@@ -1,7 +1,8 @@
 """The image store: every image of a catalogue decoded once, as one memory-mapped array in one folder.
 
 A folder is `images.npy` (uint8 [N, C, R, R]) and `store.json`, named by a key over what determines its bytes. Nothing
-else writes there; whatever is missing or damaged is made anew.
+else writes there; whatever is missing or damaged is made anew. The checksum of the images is looked at when a process
+first opens them: that reads them once, as the training would.
 """
 
 import hashlib
@@ -10,22 +11,26 @@ import os
 import re
 import shutil
 import sys
+import zlib
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lowres_ssl.atomic import write_json
 from lowres_ssl.data.decode import DECODER_VERSION, decode
 from lowres_ssl.data.folders import replacing_folder
 from lowres_ssl.data.index import SKIP_HINT, describe
 from lowres_ssl.data.parallel import in_threads
 from lowres_ssl.data.records import Catalogue, Record
 from lowres_ssl.errors import DataError
+from lowres_ssl.leases import held
+from lowres_ssl.sealed import unsealed, write_sealed
+from lowres_ssl.stored import WRITTEN
+from lowres_ssl.terminal import say
 
-SCHEMA_VERSION = 1
 SPARE_BYTES = 64 * 2**20  # left free on the disk
 
 
@@ -52,7 +57,7 @@ def storage_size_for(catalogue: Catalogue, image_size: int) -> int:
 def store_folder(catalogue: Catalogue, *, colour: bool, storage_size: int, store_dir: Path) -> Path:
     """Where the decoded images are, or would be."""
     key = key_of(catalogue.records + catalogue.unlabelled, colour, storage_size)
-    name = re.sub(r"[^A-Za-z0-9._-]+", "_", catalogue.name)
+    name = re.sub(r"[^A-Za-z0-9._-]+", "_", catalogue.name)[:60]
     return store_dir / f"{name}-{storage_size}px-{key[:8]}"
 
 
@@ -73,16 +78,22 @@ def open_store(
     records = catalogue.records + catalogue.unlabelled
     key = key_of(records, colour, storage_size)
     folder = store_folder(catalogue, colour=colour, storage_size=storage_size, store_dir=store_dir)
-    meta = read_meta(folder, key)
+    meta = of_these(records, read_meta(folder, key))
     if meta is None:
+        if folder.exists():
+            say(f"note: {folder}: the decoded images are damaged, or of an earlier version; decoded anew")
         try:
-            build(folder, key, records, colour, storage_size, skip_unreadable, progress)
+            with held(folder, f"decoded images of {catalogue.name}"):
+                # Another process may have made them while this one waited.
+                meta = of_these(records, read_meta(folder, key))
+                if meta is None:
+                    build(folder, key, records, colour, storage_size, skip_unreadable, progress)
         except OSError as error:
             raise DataError(
                 f"{folder}: the decoded images could not be written ({error.strerror or error}); "
                 "name another place with output_dir=FOLDER"
             ) from error
-        meta = read_meta(folder, key)
+        meta = meta or of_these(records, read_meta(folder, key))
     if meta is None:
         raise DataError(f"{folder}: the decoded images are damaged again after writing them; check the disk")
     dropped: dict[str, str] = meta["dropped"]
@@ -120,22 +131,48 @@ def unreadable(record: Record, reason: str) -> DataError:
 
 
 def key_of(records: tuple[Record, ...], colour: bool, size: int) -> str:
-    content = [SCHEMA_VERSION, DECODER_VERSION, colour, size, [[record.id, record.sha256] for record in records]]
+    content = [WRITTEN["store"], DECODER_VERSION, colour, size, [[record.id, record.sha256] for record in records]]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
 def read_meta(folder: Path, key: str) -> dict[str, Any] | None:
     """What `store.json` says; None if the store is not there, is another's, or does not hold what it should."""
     try:
-        meta = json.loads((folder / "store.json").read_text(encoding="utf-8"))
-        if meta["schema"] != SCHEMA_VERSION or meta["key"] != key:
+        meta = unsealed(json.loads((folder / "store.json").read_text(encoding="utf-8")))
+        if meta["schema"] != WRITTEN["store"] or meta["key"] != key:
             return None
         images = np.load(folder / "images.npy", mmap_mode="r")
         whole = images.offset + images.nbytes == (folder / "images.npy").stat().st_size
         fits = list(images.shape) == meta["shape"] and len(meta["ids"]) == len(meta["sizes"]) == len(images)
-        return meta if whole and fits and images.dtype == np.uint8 and isinstance(meta["dropped"], dict) else None
-    except (OSError, ValueError, KeyError, TypeError, EOFError):
+        fits = fits and images.dtype == np.uint8 and isinstance(meta["dropped"], dict)
+        return meta if whole and fits and checksum_of(folder / "images.npy") == meta["crc32"] else None
+    except Exception:  # whatever the readers of JSON and of arrays stumble over, it is made anew
         return None
+
+
+def checksum_of(path: Path) -> int:
+    """CRC-32 of a file's bytes, worked out again only where the file is another than when it was last asked for."""
+    known = path.stat()
+    return checksum_of_version(path, known.st_ino, known.st_size, known.st_mtime_ns)
+
+
+@lru_cache(maxsize=64)  # the jobs of a sweep open the same few stores
+def checksum_of_version(path: Path, _inode: int, _size: int, _mtime_ns: int) -> int:
+    checksum = 0
+    with path.open("rb") as file:
+        while block := file.read(2**22):
+            checksum = zlib.crc32(block, checksum)
+    return checksum
+
+
+def of_these(records: tuple[Record, ...], meta: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The same; None if its rows are not those of the records, or a size is none: then somebody else wrote it."""
+    if meta is None or [record.id for record in records if record.id not in meta["dropped"]] != meta["ids"]:
+        return None
+    sizes = [side for size in meta["sizes"] if isinstance(size, list) and len(size) == 2 for side in size]
+    whole = all(type(side) is int and 0 <= side < 2**31 for side in sizes)
+    reasons = all(isinstance(reason, str) for reason in meta["dropped"].values())
+    return meta if whole and reasons and len(sizes) == 2 * len(meta["ids"]) else None
 
 
 def build(
@@ -177,15 +214,16 @@ def build(
             images = closed_up(temporary, images, list(sizes))
         images.flush()
         meta = {
-            "schema": SCHEMA_VERSION,
+            "schema": WRITTEN["store"],
             "key": key,
             "shape": list(images.shape),
             "ids": [records[row].id for row in sizes],
             "sha256": [records[row].sha256 for row in sizes],
             "sizes": list(sizes.values()),
             "dropped": dropped,
+            "crc32": checksum_of(temporary / "images.npy"),
         }
-        write_json(temporary / "store.json", meta)
+        write_sealed(temporary / "store.json", meta)
 
 
 def closed_up(folder: Path, images: np.memmap[Any, Any], rows: list[int]) -> np.memmap[Any, Any]:

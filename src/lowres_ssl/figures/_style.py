@@ -32,6 +32,9 @@ class Look:
     dashes: str
 
 
+LONGEST_LINE = 200  # letters
+
+
 def look(place: int) -> Look:
     """That of the line at a place, the same in every panel."""
     colours = [colour for colour in COLOURS if colour != "#F0E442"]  # yellow dots do, a thin yellow line does not
@@ -122,5 +125,7 @@ def write(figure: Figure, path: Path, suffix: str) -> None:
 
 
 def literal(text: str) -> str:
-    """Text as it is: matplotlib reads what stands between dollars as mathematics."""
-    return text.replace("$", r"\$")
+    """Text as it is: matplotlib reads what stands between dollars as mathematics. A line of it that no figure could
+    hold is cut."""
+    lines = (line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]}..." for line in text.split("\n"))
+    return "\n".join(lines).replace("$", r"\$")

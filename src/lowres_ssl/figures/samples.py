@@ -66,7 +66,7 @@ class Samples(Picture):
         config.store_dir = str(store_dir)
         config.dataset.root = self.root or config.dataset.root
         try:
-            material = prepare(config, partial(load_split, run.split))
+            material = prepare(config, partial(load_split, run.split, store_dir=Path(config.store_dir)))
         except DataError as error:
             if Path(config.dataset.root).exists():
                 raise

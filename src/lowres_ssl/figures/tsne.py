@@ -176,7 +176,7 @@ def name_classes(beside: Any, dots: Sequence[Any], classes: Sequence[str], **pla
     stand_ins = [str(number) for number in range(len(classes))]
     legend = beside.legend(dots, stand_ins, frameon=False, fontsize=9, markerscale=1.4, **place)
     for text, name in zip(legend.get_texts(), classes, strict=True):
-        text.set_text(literal(name))
+        text.set_text(literal(name if len(name) <= 40 else f"{name[:37]}..."))
 
 
 def embed(features: NDArray[np.float32]) -> NDArray[np.floating[Any]]:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from math import inf
+from threading import Event
 from typing import Literal
 
 import torch
@@ -29,6 +30,10 @@ class Fit:
     accuracy: float = -1.0
     loss: float = inf
     diverged: bool = False
+
+
+class CalledOff(Exception):  # noqa: N818  # nothing is wrong
+    """Nobody waits for what is being trained any more."""
 
 
 class Linear(Probe):
@@ -93,10 +98,13 @@ class Linear(Probe):
             details |= {"validation_accuracy": fit.accuracy, "chosen": "best validation accuracy"}
         return Prediction.from_scores(test.cpu().numpy(), validation.cpu().numpy(), details)
 
-    def fit(self, features: Features, rates: Sequence[float], seeds: Sequence[int]) -> tuple[Heads, list[Fit]]:
+    def fit(
+        self, features: Features, rates: Sequence[float], seeds: Sequence[int], called_off: Event | None = None
+    ) -> tuple[Heads, list[Fit]]:
         """Train heads side by side, one for each of `rates` and the seed beside it: each as if it were alone.
 
-        The test features are not looked at. Does not raise where a head diverges: its `Fit` says so.
+        The test features are not looked at. Does not raise where a head diverges: its `Fit` says so. Raises `CalledOff`
+        at the next epoch once another thread sets `called_off`.
         """
         device, images = features.train.device, len(features.train)
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
@@ -107,6 +115,8 @@ class Linear(Probe):
         fits = [Fit(epoch=self.epochs)] * len(seeds)
 
         for epoch in range(1, self.epochs + 1):
+            if called_off is not None and called_off.is_set():
+                raise CalledOff
             orders = torch.stack([torch.randperm(images, generator=generator) for generator in generators]).to(device)
             self.train_one_epoch(heads, optimiser, features, orders)
             if epoch > self.schedule_delay:

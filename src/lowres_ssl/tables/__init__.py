@@ -6,6 +6,7 @@ from typing import Any
 
 DASH = "–"
 UNRELIABLE = "†"
+COLLAPSED = "‡"
 
 Record = Mapping[str, Any]
 

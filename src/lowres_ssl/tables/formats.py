@@ -3,14 +3,19 @@
 import csv
 import io
 import re
+import unicodedata
 from collections.abc import Sequence
 
-from lowres_ssl.tables import UNRELIABLE, Table, Text
+import pandas as pd
+
+from lowres_ssl.collapse import MEANING
+from lowres_ssl.tables import COLLAPSED, UNRELIABLE, Table, Text
 from lowres_ssl.uncertainty import RELIABLE_GROUPS
 
 UNRELIABLE_NOTE = (
     f"{UNRELIABLE} fewer than {RELIABLE_GROUPS} test groups, or so unequal ones that they tell no more: not reliable."
 )
+COLLAPSED_NOTE = f"{COLLAPSED} collapsed, for one seed at least: {MEANING}."
 READING = (
     "Ours: mean over the seeds ± their standard deviation where there are several, with a 95% interval for which test "
     "groups and seeds were resampled together (of one seed it knows nothing of other seeds)."
@@ -40,6 +45,7 @@ LATEX = {
     "−": r"$-$",
     "×": r"$\times$",
     "†": r"$\dagger$",
+    "‡": r"$\ddagger$",
     "–": "--",
 }
 # How spreadsheets know a formula.
@@ -114,11 +120,17 @@ def comma_separated(table: Table) -> str:
 
 
 def neutral(value: object) -> object:
-    """A text in one line, with an apostrophe before what a spreadsheet would compute; numbers as they are."""
+    """A text in one line, with an apostrophe before what a spreadsheet would compute; numbers as they are. The signs
+    count in their wide forms as well, which some spreadsheets read like the others."""
     if not isinstance(value, str):
         return value
     text = one_line(value)
-    return f"'{text}" if text.startswith(FORMULA) else text
+    return f"'{text}" if unicodedata.normalize("NFKC", text[:1]).startswith(FORMULA) else text
+
+
+def comma_separated_frame(frame: pd.DataFrame) -> str:
+    """As `comma_separated`, of a frame; its heads are ours."""
+    return str(frame.map(neutral).to_csv(index=False))
 
 
 def footer(table: Table) -> list[str]:
@@ -127,6 +139,7 @@ def footer(table: Table) -> list[str]:
     lines = [READING] if any("interval" in head for head in table.heads) else []
     lines += [BEST] if any(cell.bold for cell in texts) else []
     lines += [UNRELIABLE_NOTE] if any(UNRELIABLE in cell.text for cell in texts) else []
+    lines += [COLLAPSED_NOTE] if any(COLLAPSED in cell.text for cell in texts) else []
     return [*lines, *table.notes]
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from lowres_ssl.agreement import settings_of, shared_settings
 from lowres_ssl.selection import Cell
-from lowres_ssl.tables import UNRELIABLE
+from lowres_ssl.tables import COLLAPSED, UNRELIABLE
 from lowres_ssl.terminal import count
 from lowres_ssl.tested import Tested, tested
 from lowres_ssl.uncertainty import Interval, interval
@@ -38,6 +38,11 @@ def scored(cell: Cell, metrics: Sequence[str]) -> Scored:
 def value_text(found: Interval) -> str:
     spread = "" if found.spread is None else f" ± {found.spread:.3f}"
     return f"{found.value:.3f}{spread}"
+
+
+def mark_of(found: Scored | None) -> str:
+    """What stands behind the name of a method that collapsed, be it for one seed."""
+    return COLLAPSED if found is not None and found.cell.collapsed else ""
 
 
 def interval_text(found: Interval) -> str:
@@ -116,6 +121,7 @@ def record(scored: Scored, metric: str, **more: Any) -> dict[str, Any]:
         "high": round(found.high, 6),
         "standard_deviation": None if found.spread is None else round(found.spread, 6),
         "seeds": " ".join(map(str, scored.cell.seeds)),
+        "collapsed": scored.cell.collapsed,
         "groups": found.groups,
         "reliable": found.reliable,
         **{f"{side}_images": result["images"][side] for side in ("train", "validation", "test")},

@@ -18,6 +18,7 @@ from lowres_ssl.tables.numbers import (
     described,
     difference_text,
     interval_text,
+    mark_of,
     provenance_of,
     record,
     results_of,
@@ -171,7 +172,7 @@ def text_of(line: Line | None, metric: str, cost: Interval | None) -> Text:
     if line is None or line.found is None:
         return Text(DASH)
     found = line.found.intervals[metric]
-    text = f"{value_text(found)} ({interval_text(found)})"
+    text = f"{value_text(found)}{mark_of(line.found)} ({interval_text(found)})"
     if cost is not None:
         ends = " to ".join(difference_text(end) for end in (cost.low, cost.high))
         text += f", {difference_text(cost.value)} ({ends})"

@@ -17,6 +17,7 @@ from lowres_ssl.tables.numbers import (
     described,
     difference_text,
     interval_text,
+    mark_of,
     provenance_of,
     record,
     results_of,
@@ -156,7 +157,7 @@ def block_of(heading: str, table: TableConfig, lines: Sequence[Line], dataset: s
     texts = []
     for line in lines:
         size = None if line.found is None else line.found.cell.batch_size
-        cells = [Text(line.label), Text(DASH if size is None else str(size))]
+        cells = [Text(line.label + mark_of(line.found)), Text(DASH if size is None else str(size))]
         for metric in table.metrics:
             cells += texts_of(line, metric, dataset, best[metric], compared)
         texts.append(cells)

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from lowres_ssl.data.phantom import generate
 from lowres_ssl.data.sources import Listing, Source, images_below, resolve_root
+from lowres_ssl.leases import held
 
 NAME = re.compile(r"(?P<patient>patient-\d+)_\d+\.png")
 
@@ -18,7 +19,9 @@ class Phantom(Source):
     def prepare(self, root: Path) -> None:
         """Draw the set, in a few seconds, unless `root` is there."""
         if not root.exists():
-            generate(root)
+            with held(root, "phantom images"):
+                if not root.exists():  # another process may have drawn them while this one waited
+                    generate(root)
 
     def listings(self, root: Path) -> list[Listing]:
         return [

@@ -1,0 +1,154 @@
+"""Every odd kind of image has a stated outcome: these values, or this line. docs/images.md is the table of it."""
+
+import re
+import struct
+import warnings
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lowres_ssl.data.decode import decode
+from lowres_ssl.data.index import describe, read_header
+
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "images.md"
+SIZE = 4
+RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
+
+
+def halves(left: Any = RED, right: Any = BLUE, mode: str = "RGB", size: tuple[int, int] = (8, 8)) -> Image.Image:
+    image = Image.new(mode, size, left)
+    image.paste(right, (size[0] // 2, 0, *size))
+    return image
+
+
+def saved(image: Image.Image, suffix: str = "png", **how: Any) -> Callable[[Path], Path]:
+    def save(folder: Path) -> Path:
+        image.save(folder / f"x.{suffix}", **how)
+        return folder / f"x.{suffix}"
+
+    return save
+
+
+def wrote(content: bytes, suffix: str = "png") -> Callable[[Path], Path]:
+    def write(folder: Path) -> Path:
+        (folder / f"x.{suffix}").write_bytes(content)
+        return folder / f"x.{suffix}"
+
+    return write
+
+
+def png(width: int, height: int, depth: int, kind: int, rows: bytes) -> bytes:
+    """A PNG of these scan lines, each begun by a zero; Pillow writes no 16-bit colour, and no picture this large."""
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        checksum = struct.pack(">I", zlib.crc32(name + content))
+        return struct.pack(">I", len(content)) + name + content + checksum
+
+    header = struct.pack(">IIBBBBB", width, height, depth, kind, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def file_of(image: Image.Image, suffix: str, folder: Path, **how: Any) -> bytes:
+    return saved(image, suffix, **how)(folder).read_bytes()
+
+
+def turned() -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # what is stored left is up
+    return exif
+
+
+def cut(folder: Path) -> Path:
+    content = file_of(Image.effect_noise((64, 64), 50), "png", folder)
+    return wrote(content[: len(content) // 2])(folder)
+
+
+SIXTEEN = np.repeat(np.array([[0] * 4 + [65535] * 4], dtype=np.uint16), 8, axis=0)
+DEEP_ROW = b"\0" + struct.pack(">HHH", 65535, 128, 0) * 8
+FRAMES = {"save_all": True, "append_images": [Image.new("RGB", (8, 8), BLUE)]}
+EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n"
+
+# Kind -> how it is made, and its left and right edge as RGB, or what the error says.
+KINDS: dict[str, tuple[Callable[[Path], Path], Any]] = {
+    "zero bytes": (wrote(b""), "the file is empty"),
+    "truncated": (cut, "truncated"),
+    "text in an image's name": (wrote(b"no image at all"), "its content is none of PNG"),
+    "PostScript in an image's name": (wrote(EPS), "its content is none of PNG"),
+    "wrong suffix": (lambda folder: saved(halves(), "bmp")(folder).rename(folder / "x.jpg"), (RED, BLUE)),
+    "decompression bomb": (wrote(png(60_000, 60_000, 8, 0, bytes(100))), "more pixels than Pillow's limit"),
+    "less data than its size": (wrote(png(8, 8, 8, 2, bytes(10))), "truncated|broken|not enough"),
+    "grey": (saved(halves(0, 255, "L")), ((0, 0, 0), WHITE)),
+    "black and white": (saved(halves(0, 1, "1")), ((0, 0, 0), WHITE)),
+    "grey, 16 bit": (saved(Image.fromarray(SIXTEEN)), ((0, 0, 0), WHITE)),
+    "grey, 16 bit, TIFF": (saved(Image.fromarray(SIXTEEN), "tif"), ((0, 0, 0), WHITE)),
+    "colour, 16 bit": (wrote(png(8, 8, 16, 2, DEEP_ROW * 8)), ((255, 0, 0), (255, 0, 0))),
+    "floats, 0 to 1": (saved(Image.fromarray((SIXTEEN / 65535).astype(np.float32)), "tif"), ((0, 0, 0), WHITE)),
+    "palette": (saved(halves().convert("P", palette=Image.Palette.ADAPTIVE)), (RED, BLUE)),
+    "palette with a clear colour": (
+        saved(halves().quantize(2), transparency=bytes([0, 0])),
+        (WHITE, WHITE),
+    ),
+    "alpha": (saved(halves((255, 0, 0, 255), (0, 0, 255, 0), "RGBA")), (RED, WHITE)),
+    "grey and alpha": (saved(halves((0, 255), (0, 0), "LA")), ((0, 0, 0), WHITE)),
+    "CMYK": (saved(halves((0, 255, 255, 0), (255, 255, 0, 0), "CMYK"), "tif"), (RED, BLUE)),
+    "CMYK, JPEG by Adobe": (
+        saved(halves((0, 255, 255, 0), (255, 255, 0, 0), "CMYK", (32, 32)), "jpg", quality=100),
+        (RED, BLUE),
+    ),
+    "EXIF rotation": (
+        saved(halves(size=(32, 32)).rotate(90), "jpg", exif=turned(), quality=100, subsampling=0),
+        (RED, BLUE),
+    ),
+    "several pages, TIFF": (saved(halves(), "tif", **FRAMES), (RED, BLUE)),
+    "animated PNG": (saved(halves(), "png", **FRAMES), (RED, BLUE)),
+    "animated WebP": (saved(halves(), "webp", lossless=True, **FRAMES), (RED, BLUE)),
+    "animated GIF in a PNG's name": (
+        lambda folder: saved(halves(), "gif", **FRAMES)(folder).rename(folder / "x.png"),
+        (RED, BLUE),
+    ),
+    "1 x 1": (saved(Image.new("RGB", (1, 1), RED)), (RED, RED)),
+    "20000 x 1": (saved(halves(size=(20_000, 1))), (RED, BLUE)),
+    "1 x 20000": (saved(Image.new("RGB", (1, 20_000), RED)), (RED, RED)),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_odd_image_has_its_stated_outcome(kind: str, tmp_path: Path) -> None:
+    make, wanted = KINDS[kind]
+    path = make(tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        header = read_header(path)
+        if isinstance(wanted, str):
+            reason = header.problem
+            if reason is None:  # its header is whole: decoding finds it
+                with pytest.raises(Exception, match=r".") as caught:
+                    decode(path, colour=True, size=SIZE)
+                reason = describe(caught.value)
+            assert re.search(wanted, reason)
+            assert "\n" not in reason
+            return
+        assert header.problem is None
+        pixels, height, width = decode(path, colour=True, size=SIZE)
+        grey, *_ = decode(path, colour=False, size=SIZE)
+    assert (height, width) == (header.height, header.width)
+    assert grey.shape == (1, SIZE, SIZE)
+    np.testing.assert_allclose(pixels[:, 0, 0], wanted[0], atol=3)
+    np.testing.assert_allclose(pixels[:, -1, -1], wanted[1], atol=3)
+
+
+def test_gif_is_no_image_of_a_set(tmp_path: Path) -> None:
+    from lowres_ssl.data.sources import is_image
+
+    assert not is_image("x.gif")
+    assert is_image("x.PNG")
+
+
+def test_table_in_the_docs_has_a_line_for_each_kind() -> None:
+    told = re.findall(r"^\| ([^|]+?) \|", DOCS.read_text(encoding="utf-8"), re.MULTILINE)
+    assert [kind for kind in told if kind not in ("the file is", "---")] == list(KINDS)

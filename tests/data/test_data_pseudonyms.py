@@ -1,0 +1,119 @@
+"""Patients and images by keyed hashes: the same ones for whoever has the key, and nothing for whoever has not."""
+
+import os
+import stat
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lowres_ssl.data import pseudonyms
+from lowres_ssl.data.pseudonyms import KEY_FILE, Pseudonyms, pseudonyms_for
+from lowres_ssl.data.sources import images_below
+from lowres_ssl.data.splits import load_split, make_split, save_split
+from lowres_ssl.errors import DataError
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> tuple[Path, Path]:
+    """The folder of the images, and that of the stores."""
+    (tmp_path / "images").mkdir()
+    return tmp_path / "images", tmp_path / "outputs" / "stores"
+
+
+def test_hash_is_pinned() -> None:
+    """A change here makes strangers of all patients that results name."""
+    assert Pseudonyms(bytes(32)).patient("14-22549") == "patient-4cb41033e434e9a4"
+    assert Pseudonyms(bytes(32)).image("a/1.png") == "image-b0c2d42848421b04"
+
+
+def test_hash_depends_on_name_key_and_kind() -> None:
+    one, other = Pseudonyms(bytes(32)), Pseudonyms(bytes([1] * 32))
+    hashes = {one.patient("a"), one.patient("b"), other.patient("a"), one.image("a")}
+    assert len({each.partition("-")[2] for each in hashes}) == 4
+    assert one.patient(None) == one.patient("") == ""
+    assert "0" * 16 not in repr(one)
+
+
+def test_key_lies_beside_the_images_for_its_owner_alone(places: tuple[Path, Path]) -> None:
+    images, stores = places
+    made = pseudonyms_for(images, stores)
+    assert pseudonyms_for(images, stores / "elsewhere") == made
+    assert stat.S_IMODE((images / KEY_FILE).stat().st_mode) == 0o600
+    assert [path.name for path in images.iterdir()] == [KEY_FILE]
+    assert list(images_below(images)) == []
+    assert not stores.exists()
+
+
+def test_read_only_folder_of_images_leaves_the_key_with_the_stores(
+    places: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images, stores = places
+    make = pseudonyms.tempfile.mkstemp
+
+    def read_only(**where: Any) -> Any:
+        if Path(where["dir"]) == images:
+            raise OSError(30, "Read-only file system")
+        return make(**where)
+
+    monkeypatch.setattr(pseudonyms.tempfile, "mkstemp", read_only)
+    made = pseudonyms_for(images, stores)
+    assert stat.S_IMODE((stores / KEY_FILE).stat().st_mode) == 0o600
+    monkeypatch.undo()
+    assert pseudonyms_for(images, stores) == made
+    assert not (images / KEY_FILE).exists()
+
+
+def test_nowhere_to_keep_the_key_is_said(places: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(**where: Any) -> Any:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pseudonyms.tempfile, "mkstemp", full)
+    with pytest.raises(DataError, match=r"cannot be kept there \(No space left on device\).*store_dir=FOLDER"):
+        pseudonyms_for(*places)
+
+
+@pytest.mark.parametrize("content", [b"", b"abc", b"\xff" * 64, b"0" * 62])
+def test_damaged_key_is_named_and_not_replaced(places: tuple[Path, Path], content: bytes) -> None:
+    (places[0] / KEY_FILE).write_bytes(content)
+    with pytest.raises(DataError, match=r"lowres-ssl-key: not a key, or a damaged one; .*force=true"):
+        pseudonyms_for(*places)
+    assert (places[0] / KEY_FILE).read_bytes() == content
+
+
+def test_many_at_once_agree_on_one_key(places: tuple[Path, Path]) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda _: pseudonyms_for(*places), range(32)))
+    assert len(set(made)) == 1
+    assert [path.name for path in places[0].iterdir()] == [KEY_FILE]
+
+
+def test_file_system_without_links_keeps_the_key_as_well(
+    places: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_links(_source: str, _target: Path) -> None:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(os, "link", no_links)
+    made = pseudonyms_for(*places)
+    assert pseudonyms_for(*places) == made
+    assert [path.name for path in places[0].iterdir()] == [KEY_FILE]
+
+
+def test_split_with_hashed_names_is_read_back_and_names_no_image(made_up: Any, tmp_path: Path) -> None:
+    rows = [(f"{label}/{label}{n}.png", label, None, None, f"{n}") for label in "ab" for n in range(9)]
+    catalogue = made_up(rows)
+    split = make_split(catalogue, kind="stratified", seed=0)
+    assert any("a/a" in note for note in split.notes), "wanted a note that names an image"
+    key = pseudonyms_for(tmp_path / "stores", tmp_path / "stores")
+    save_split(split, catalogue, tmp_path / "split.json", key)
+    text = (tmp_path / "split.json").read_text()
+    assert not [record.id for record in catalogue.records if record.id in text]
+    again = load_split(tmp_path / "split.json", catalogue, tmp_path / "stores")
+    assert again.digest == split.digest
+    np.testing.assert_array_equal(again.test, split.test)
+    (tmp_path / "stores" / KEY_FILE).unlink()
+    with pytest.raises(DataError, match=r"hashed with a key that is not in .*dataset\.root=FOLDER"):
+        load_split(tmp_path / "split.json", catalogue, tmp_path / "stores")

@@ -1,0 +1,26 @@
+"""What comes from elsewhere never ends in anything but an error that a user is told, nor in a write elsewhere.
+
+LOWRES_SSL_FUZZ_SECONDS says how long each target is fuzzed where it is for long.
+"""
+
+import os
+from pathlib import Path
+
+import given_targets
+import pytest
+import stored_targets
+import typed_targets
+
+SECONDS = float(os.environ.get("LOWRES_SSL_FUZZ_SECONDS", "600"))
+TARGETS = stored_targets.TARGETS | typed_targets.TARGETS | given_targets.TARGETS
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_whatever_comes_is_read_or_refused(name: str, tmp_path: Path) -> None:
+    TARGETS[name].few(tmp_path)
+
+
+@pytest.mark.torture
+@pytest.mark.parametrize("name", TARGETS)
+def test_whatever_comes_is_read_or_refused_for_long(name: str, tmp_path: Path) -> None:
+    assert TARGETS[name].many(tmp_path, SECONDS)

@@ -1,0 +1,118 @@
+"""A check that is fuzzed: what it may raise, where it may write, how long it may take; and how long that goes on."""
+
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis.strategies import SearchStrategy
+
+from lowres_ssl.errors import UserError
+
+LONGEST = 30  # seconds of computing for one example: anything above is a hang, on a busy machine as well
+ROUND = 50  # examples between two looks at the clock
+WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+CHANGES = ("os.mkdir", "os.rename", "os.link", "os.symlink", "os.remove", "os.rmdir", "os.truncate", "os.chmod")
+# What no file that is read may lead to.
+RUNNING = ("os.system", "os.exec", "os.posix_spawn", "os.fork", "subprocess.Popen", "socket.connect", "webbrowser.open")
+
+sys.dont_write_bytecode = True  # what is imported late is no write of what is read
+seen: list[tuple[str, tuple[Any, ...]]] | None = None
+
+
+def listen(event: str, arguments: tuple[Any, ...]) -> None:
+    if seen is None:
+        return
+    writes = event == "open" and isinstance(arguments[2], int) and arguments[2] & WRITING
+    if writes or event in CHANGES or event in RUNNING:
+        seen.append((event, arguments))
+
+
+sys.addaudithook(listen)
+
+
+@contextmanager
+def watched(folder: Path) -> Iterator[None]:
+    """Errors that a user is told pass; anything else does not, nor does a write outside `folder`, a program that is
+    started, or a hang."""
+    global seen
+
+    def late(_signal: int, _frame: FrameType | None) -> None:
+        raise TimeoutError(f"longer than {LONGEST} s")
+
+    before = signal.signal(signal.SIGPROF, late)
+    signal.setitimer(signal.ITIMER_PROF, LONGEST)
+    seen = []
+    said = ""
+    try:
+        yield
+    except UserError as error:
+        said = str(error)
+    finally:
+        happened, seen = seen, None
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
+    outside = [each for each in happened if each[0] in RUNNING or not is_below(*each, folder)]
+    assert not outside, outside
+    assert "\n" not in said, f"more than one line: {said}"
+
+
+def is_below(event: str, arguments: tuple[Any, ...], folder: Path) -> bool:
+    """Whether the paths of an audited event lie in the folder."""
+    if event in ("os.remove", "os.rmdir") and arguments[1] != -1:  # relative to a folder that was opened
+        return True
+    paths = arguments[:2] if event in ("os.rename", "os.link", "os.symlink") else arguments[:1]
+    inner = [os.path.realpath(os.fsdecode(each)) for each in paths if not isinstance(each, int)]
+    return all(f"{each}/".startswith(f"{folder}/") for each in inner)
+
+
+@dataclass(frozen=True)
+class Target:
+    """A check of one example in an empty folder, what its examples are, and how many are enough for every day."""
+
+    check: Callable[[Any, Path], None]
+    examples: SearchStrategy[Any]
+    enough: int
+
+    def few(self, folder: Path) -> None:
+        """The same examples each time."""
+        self.rounds(folder, self.enough, derandomize=True)
+
+    def many(self, folder: Path, seconds: float) -> int:
+        """Other examples each time, for so long; how many rounds there were."""
+        start, rounds = time.monotonic(), 0
+        while time.monotonic() - start < seconds:
+            self.rounds(folder, ROUND)
+            rounds += 1
+        return rounds
+
+    def rounds(self, folder: Path, count: int, derandomize: bool = False) -> None:
+        number = 0
+
+        @settings(
+            max_examples=count,
+            derandomize=derandomize,
+            deadline=None,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        )
+        @given(self.examples)
+        def check(example: Any) -> None:
+            nonlocal number
+            number += 1
+            own = folder / f"{number}"
+            own.mkdir()
+            try:
+                self.check(example, own)
+            finally:
+                shutil.rmtree(own)
+
+        check()

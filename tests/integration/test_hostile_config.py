@@ -1,0 +1,127 @@
+"""What is typed cannot lead out of the output folder, and nothing secret is written down."""
+
+import json
+import os
+import stat
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_wrong_input import DATA, refused
+from typed import SMALL, Answer, Command
+
+from lowres_ssl.data.pseudonyms import KEY_FILE
+
+CANARY = "canary-4711-token"
+
+
+def everything_in(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "parts"),
+    [
+        (["dataset=[phantom]"], ["dataset=[phantom]: got several values, or a list of one", "dataset=NAME"]),
+        (["hydra.run.dir=elsewhere"], ["hydra.run.dir", "output_dir=FOLDER"]),
+        (["hydra.output_subdir=.hydra"], ["hydra.output_subdir", "output_dir=FOLDER"]),
+        (["+probe.typo.k=1"], ["unknown key 'probe.typo'", "probe=[knn,linear]"]),
+        (["+probe.typo=1"], ["unknown key 'probe.typo'"]),
+        (["dataset.name=a\nb"], ["got a control character"]),
+        (["dataset.title=\x1b[2Jgone"], ["got a control character"]),
+        (["dataset.name=\udcff"], ["bytes that are no text"]),
+        ([f"dataset.url=https://me:{CANARY}@host/x.zip"], ["user name, a password or a token", "dataset.archive=PATH"]),
+        ([f"dataset.url=https://host/x.zip?key={CANARY}"], ["user name, a password or a token"]),
+        (["output_dir=" + 300 * "x"], ["File name too long", "output_dir=FOLDER"]),
+    ],
+)
+def test_what_would_lead_elsewhere_is_refused(
+    lowres_ssl: Command, cells: Path, tmp_path: Path, overrides: list[str], parts: list[str]
+) -> None:
+    before = everything_in(tmp_path)
+    answer = lowres_ssl(*DATA, *overrides)
+    refused(answer, 3 if "output_dir" in overrides[0] else 2, *parts)
+    assert CANARY not in answer.err
+    assert everything_in(tmp_path) == before
+    assert {path.name for path in tmp_path.iterdir()} == {"data"}
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("../../x", ".._.._x-"),
+        ("/etc/passwd", "_etc_passwd-"),
+        ('it\'s "my" set, [new]', "it_s_my_set_new_-"),
+        ("Größe 日本", "Gr_e_-"),
+        (300 * "n", 60 * "n" + "-"),
+        ("=cmd|' /C calc'!A0", "_cmd_C_calc_A0-"),
+    ],
+)
+def test_whatever_a_set_is_called_its_run_is_one_folder_below_outputs(
+    lowres_ssl: Command, cells: Path, tmp_path: Path, name: str, shown: str
+) -> None:
+    typed = [word for word in SMALL if "epochs" not in word and "batch" not in word]
+    answer = lowres_ssl("pretrain", "method=random", "dataset=folder", f"dataset.name={name}", *typed)
+    assert answer.code == 0, answer.err
+    (run,) = (tmp_path / "outputs" / "pretrain").iterdir()
+    assert run.name.startswith(shown)
+    assert json.loads((run / "run.json").read_text())["dataset"] == name
+    assert {path.name for path in tmp_path.iterdir()} == {"data", "outputs"}
+    table = lowres_ssl("runs", "format=csv").out
+    assert "\n=" not in table
+    assert ",=" not in table
+
+
+@pytest.fixture
+def hashed(lowres_ssl: Command, cells: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Answer:
+    """A sweep of one run whose images are to be hashed, with a secret in the environment."""
+    monkeypatch.setenv("SOME_SERVICE_TOKEN", CANARY)
+    answer = lowres_ssl(
+        *("pretrain", "-m", "method=simclr", "dataset=folder", *SMALL, "hash_ids=true", "split=patient"),
+        "dataset.options.group_pattern='(p[0-9]+)_'",
+    )
+    assert answer.code == 0, answer.err
+    return answer
+
+
+def test_neither_secrets_nor_names_of_patients_and_images_are_written(
+    lowres_ssl: Command, cells: Path, tmp_path: Path, hashed: Answer
+) -> None:
+    written = everything_in(tmp_path / "outputs")
+    key = next(cells.rglob(KEY_FILE)).read_text().strip()
+    assert stat.S_IMODE(next(cells.rglob(KEY_FILE)).stat().st_mode) == 0o600
+    names = {path.name for path in cells.rglob("*.png")}
+    environment = {value for name, value in os.environ.items() if len(value) > 12 and "TOKEN" in name}
+    assert CANARY in environment
+    assert {"run.json", "split.json", "result.json", "predictions.npz"} <= {Path(name).name for name in written}
+    for name, content in written.items():
+        if name.startswith("stores/"):  # the images themselves, not results
+            continue
+        assert not [secret for secret in (*environment, key) if secret.encode() in content], name
+        if name.endswith(".npz"):
+            with np.load(tmp_path / "outputs" / name) as arrays:
+                content = "\n".join("\n".join(map(str, arrays[each].ravel())) for each in arrays).encode()
+        assert not [image for image in names if image.encode() in content], name
+        assert b"p1_" not in content
+    assert not [secret for secret in (*environment, key) if secret in hashed.out + hashed.err]
+    # What is hashed is read again, by those who have the key.
+    (run,) = (tmp_path / "outputs" / "pretrain").glob("folder-simclr-*")
+    assert lowres_ssl("evaluate", f"run={run}", "probe.knn.k=3").code == 0
+    next(cells.rglob(KEY_FILE)).unlink()
+    refused(
+        lowres_ssl("evaluate", f"run={run}", "probe.knn.k=4"), 3, "hashed with a key that is not in", "dataset.root="
+    )
+
+
+def test_run_that_somebody_else_made_looks_nothing_up_in_our_environment(
+    lowres_ssl: Command, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOME_SERVICE_TOKEN", CANARY)
+    content = json.loads((trained / "run.json").read_text())
+    content["config"]["dataset"]["title"] = content["title"] = "${oc.env:SOME_SERVICE_TOKEN}"
+    (trained / "run.json").write_text(json.dumps(content))
+    answer = lowres_ssl("evaluate", f"run={trained}", "probe=[knn]", "probe.knn.k=3")
+    assert answer.code == 0, answer.err
+    assert any(b"${oc.env:SOME_SERVICE_TOKEN}" in each for each in everything_in(trained).values())
+    assert CANARY not in answer.out + answer.err
+    assert not [name for name, each in everything_in(tmp_path).items() if CANARY.encode() in each]

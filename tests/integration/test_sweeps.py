@@ -1,0 +1,174 @@
+"""Sweeps in which jobs fail: each failure stays its own, and the end tells of all of them."""
+
+import gc
+import shlex
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+from torchvision.models import resnet18
+from typed import SMALL, Command
+
+from lowres_ssl import frozen
+from lowres_ssl.commands import pretrain as command
+from lowres_ssl.errors import DataError
+
+SWEEP = ("pretrain", "-m", "dataset=folder", *SMALL, "evaluate=false")
+OUT_OF_MEMORY = "CUDA out of memory. Tried to allocate 20.00 GiB.\nGPU 0 has a total capacity of 79.10 GiB"
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, fail: Callable[[Any], None]) -> list[int]:
+    """Jobs do `fail(cfg)` instead of their work; the batch sizes of those that came through it."""
+    done: list[int] = []
+
+    def main(cfg: Any) -> None:
+        fail(cfg)
+        done.append(cfg.batch_size)
+
+    monkeypatch.setattr(command, "main", main)
+    return done
+
+
+def listed(said: str) -> list[tuple[str, str]]:
+    """Commands and messages of the list at a sweep's end."""
+    lines = said.partition("of this sweep failed. Each again, when it is mended:\n")[2].splitlines()
+    return [(typed, message.strip()) for typed, message in zip(lines[::2], lines[1::2], strict=True)]
+
+
+def test_sweep_goes_on_after_failures_and_lists_each_with_its_command(
+    lowres_ssl: Command, cells: Path, tmp_path: Path
+) -> None:
+    answer = lowres_ssl(*SWEEP, "batch_size=1,4,64", "output_dir=my runs")
+    assert answer.code == 2
+    assert "Error executing job" not in answer.err
+    assert "Traceback" not in answer.err
+    (first, why), (second, also) = listed(answer.err)
+    assert why.startswith("batch_size=1: these methods")
+    assert also.startswith("batch_size=64: the training set has 28 images")
+    assert answer.err.index(why) < answer.err.index("folder-simclr-bs4-s0") < answer.err.index("of this sweep failed")
+    assert len(list((tmp_path / "my runs" / "pretrain").glob("folder-simclr-bs4-*"))) == 1
+    assert shlex.split(second)[:2] == ["lowres-ssl", "pretrain"]
+    again = lowres_ssl(*shlex.split(second)[1:])
+    assert again.code == 2
+    assert again.last_line == f"lowres-ssl: {also}"
+    assert "batch_size=1" in shlex.split(first)
+
+
+def test_sweep_that_succeeds_lists_nothing(lowres_ssl: Command, cells: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = failing(monkeypatch, lambda cfg: None)
+    answer = lowres_ssl(*SWEEP, "batch_size=4,8")
+    assert (answer.code, answer.err, done) == (0, "", [4, 8])
+
+
+def test_sweeps_that_start_at_once_list_their_own_failures(
+    lowres_ssl: Command, cells: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One after the other here: what counts is that the second looks into a folder of its own."""
+
+    def fail(cfg: Any) -> None:
+        if cfg.batch_size == 4:
+            raise DataError("four is wrong")
+
+    failing(monkeypatch, fail)
+    assert lowres_ssl(*SWEEP, "batch_size=4,8").code == 3
+    assert lowres_ssl(*SWEEP, "batch_size=8,16").code == 0
+    assert len(list((tmp_path / "outputs" / "sweeps").iterdir())) == 2
+
+
+def test_a_defect_ends_its_job_alone_with_its_traceback(
+    lowres_ssl: Command, cells: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(cfg: Any) -> None:
+        if cfg.batch_size == 4:
+            raise KeyError("no such\nthing")
+
+    done = failing(monkeypatch, fail)
+    answer = lowres_ssl(*SWEEP, "batch_size=4,8")
+    assert (answer.code, done) == (1, [8])
+    assert answer.err.count("Traceback") == 1
+    ((_, message),) = listed(answer.err)
+    assert message == r"a defect of lowres-ssl: KeyError: 'no such\nthing'"
+
+
+def test_a_job_out_of_memory_says_its_sizes_and_frees_what_it_took(
+    lowres_ssl: Command, cells: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the frames of the failed job held, in a cycle even, is gone when the next one starts."""
+    models: list[weakref.ref[nn.Module]] = []
+    alive = []
+
+    def fail(cfg: Any) -> None:
+        alive.append([model() is not None for model in models])
+        model = nn.Linear(1000, 1000)
+        cycle = [model]
+        cycle.append(cycle)  # type: ignore[arg-type]
+        models.append(weakref.ref(model))
+        if cfg.batch_size == 16:
+            raise torch.OutOfMemoryError(OUT_OF_MEMORY)
+
+    failing(monkeypatch, fail)
+    gc.disable()  # Python would find the cycle sooner or later
+    try:
+        answer = lowres_ssl(*SWEEP, "batch_size=16,8", "image_size=24")
+    finally:
+        gc.enable()
+    assert answer.code == 1
+    assert alive == [[], [False]]
+    ((_, message),) = listed(answer.err)
+    assert message == (
+        "out of memory with batch_size=16, image_size=24 and backbone=resnet18; "
+        "try batch_size=8, or a smaller image_size or backbone"
+    )
+
+
+def test_a_loss_that_is_no_number_stops_its_run_and_no_other(lowres_ssl: Command, cells: Path, tmp_path: Path) -> None:
+    answer = lowres_ssl(*SWEEP, "learning_rate=1e30,0.01", "batch_size=8")
+    assert answer.code == 1
+    ((typed, message),) = listed(answer.err)
+    assert "learning_rate=1e+30" in typed.replace("1e30", "1e+30")
+    assert "is no longer finite" in message
+    states = [line.split()[2] for line in lowres_ssl("runs").out.splitlines() if line.startswith("folder-simclr")]
+    assert sorted(states) == ["epoch", "finished"]
+
+
+def test_weights_that_are_no_numbers_stop_their_run_and_no_other(
+    lowres_ssl: Command, cells: Path, tmp_path: Path
+) -> None:
+    weights = resnet18().state_dict()
+    save_file(weights, tmp_path / "whole.safetensors")
+    weights["conv1.weight"][0, 0, 0, 0] = torch.inf
+    save_file(weights, tmp_path / "broken.safetensors")
+    answer = lowres_ssl(*SWEEP, "initial_weights='broken.safetensors','whole.safetensors'", "batch_size=8")
+    assert answer.code == 4
+    ((typed, message),) = listed(answer.err)
+    assert "initial_weights=broken.safetensors" in typed.replace("'", "").replace('"', "")
+    assert "conv1.weight holds NaN or infinite values" in message
+    assert len(list((tmp_path / "outputs" / "pretrain").glob("folder-simclr-bs8-*/encoder.safetensors"))) == 1
+
+
+def test_features_that_are_no_numbers_stop_their_run_and_no_other(
+    lowres_ssl: Command, cells: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An encoder of finite weights whose features are not: seed 1's, divided by nothing."""
+    real = frozen.new_encoder
+
+    def overflowing(config: Any) -> Any:
+        encoder, width = real(config)
+        if config.seed == 1:
+            encoder.register_forward_hook(lambda _module, _inputs, output: output / 0)
+        return encoder, width
+
+    monkeypatch.setattr(frozen, "new_encoder", overflowing)
+    typed = ("pretrain", "-m", "dataset=folder", *SMALL, "method=random", "probe=[knn]", "seed=1,2")
+    answer = lowres_ssl(*typed)
+    assert answer.code == 1
+    ((again, message),) = listed(answer.err)
+    assert "seed=1" in again
+    assert "features are NaN or infinite" in message
+    shown = [line for line in lowres_ssl("runs").out.splitlines() if line.startswith("folder-random")]
+    assert ["/" in line for line in shown] == [False, True]

@@ -1,0 +1,222 @@
+"""Every stored file that is read later, cut off, emptied, with single bits flipped: noticed, and never another content.
+
+A reader notices by an error of one line that names the file, or by None: what was stored is then made anew.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from stored_runs import made_up_run
+
+from lowres_ssl.checkpoint import latest_state, save_state
+from lowres_ssl.data.index import build_catalogue, load_cache
+from lowres_ssl.data.records import Catalogue
+from lowres_ssl.data.sources import build_source
+from lowres_ssl.data.splits import load_split, make_split, save_split
+from lowres_ssl.data.store import open_store, read_meta
+from lowres_ssl.errors import UserError
+from lowres_ssl.features import store_features, stored
+from lowres_ssl.runs import Run, read_predictions, read_result
+from lowres_ssl.tuning import read_tuned, write_tuned
+
+Read = Callable[[], Any]
+FLIPS = 40  # places spread over the file
+
+
+def catalogue_in(folder: Path) -> Catalogue:
+    for label in "ab":
+        (folder / "set" / label).mkdir(parents=True)
+        for number in range(10):
+            pixels = np.random.default_rng([ord(label), number]).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / "set" / label / f"{number}.png")
+    return build_catalogue(
+        name="set",
+        root=folder / "set",
+        source=build_source("folder", {}),
+        expected={},
+        unlabelled=None,
+        skip_unreadable=False,
+        cache_dir=folder / "stores",
+        progress=False,
+    )
+
+
+def a_result(folder: Path) -> tuple[Path, Read]:
+    result = made_up_run(folder)
+    return result / "result.json", lambda: read_result(result)
+
+
+def predictions(folder: Path) -> tuple[Path, Read]:
+    result = made_up_run(folder)
+    return result / "predictions.npz", lambda: read_predictions(result)
+
+
+def a_run(folder: Path) -> tuple[Path, Read]:
+    run = Run(made_up_run(folder).parent)
+    return run.folder / "run.json", run.description
+
+
+def encoder(folder: Path) -> tuple[Path, Read]:
+    return of_a_run(folder, "encoder.safetensors", lambda run: run.checked_encoder().read_bytes())
+
+
+def history(folder: Path) -> tuple[Path, Read]:
+    return of_a_run(folder, "history.csv", lambda run: run.checked(run.history).read_bytes())
+
+
+def classifier(folder: Path) -> tuple[Path, Read]:
+    return of_a_run(folder, "classifier.safetensors", lambda run: run.checked(run.classifier).read_bytes())
+
+
+def of_a_run(folder: Path, name: str, read: Callable[[Run], Any]) -> tuple[Path, Read]:
+    run = Run(folder / "pretrain" / "run")
+    run.start({})
+    (run.folder / name).write_bytes(bytes(range(256)))
+    run.finish()
+    return run.folder / name, lambda: read(run)
+
+
+def tuned(folder: Path) -> tuple[Path, Read]:
+    write_tuned(folder, {"run": "a", "chosen": {"batch_size": 16, "learning_rate": 0.01}})
+    return folder / "tuned" / "a.json", lambda: read_tuned(folder, "a")
+
+
+def a_split(folder: Path) -> tuple[Path, Read]:
+    catalogue = catalogue_in(folder)
+    save_split(make_split(catalogue, kind="stratified", seed=0), catalogue, folder / "split.json")
+
+    def read() -> dict[str, Any]:
+        return vars(load_split(folder / "split.json", catalogue))
+
+    return folder / "split.json", read
+
+
+def features(folder: Path) -> tuple[Path, Read]:
+    path = folder / "features.safetensors"
+    store_features(path, {"train": torch.rand(9, 4), "test": torch.rand(5, 4)}, "key")
+    return path, lambda: stored(path, "key")
+
+
+def checkpoint(folder: Path) -> tuple[Path, Read]:
+    path = folder / "checkpoint.pt"
+    save_state(path, {"weights": torch.rand(100), "epoch": 3, "history": [{"loss": 0.5}]})
+    return path, lambda: latest_state(path)
+
+
+def store_images(folder: Path) -> tuple[Path, Read]:
+    place, read = a_store(folder)
+    return place / "images.npy", lambda: None if read() is None else (place / "images.npy").read_bytes()
+
+
+def store_description(folder: Path) -> tuple[Path, Read]:
+    place, read = a_store(folder)
+    return place / "store.json", read
+
+
+def a_store(folder: Path) -> tuple[Path, Read]:
+    opened, _ = open_store(
+        catalogue_in(folder),
+        colour=True,
+        storage_size=8,
+        store_dir=folder / "stores",
+        skip_unreadable=False,
+        progress=False,
+    )
+    meta = read_meta(opened.path, key_in(opened.path))
+    assert meta is not None
+    return opened.path, lambda: read_meta(opened.path, meta["key"])
+
+
+def key_in(place: Path) -> str:
+    return (place / "store.json").read_text().split('"key": "')[1].split('"')[0]
+
+
+def an_index(folder: Path) -> tuple[Path, Read]:
+    catalogue_in(folder)
+    (path,) = (folder / "stores").glob("index-*.json")
+    return path, lambda: load_cache(path) or None
+
+
+FILES: list[Callable[[Path], tuple[Path, Read]]] = [
+    a_result,
+    predictions,
+    a_run,
+    encoder,
+    history,
+    classifier,
+    tuned,
+    a_split,
+    features,
+    checkpoint,
+    store_images,
+    store_description,
+    an_index,
+]
+
+
+def flipped(content: bytes) -> Iterator[bytes]:
+    """The content with one bit another, in turn; bit and byte step through the file."""
+    for number in range(FLIPS):
+        place = (2 * number + 1) * len(content) // (2 * FLIPS)
+        yield content[:place] + bytes([content[place] ^ (1 << (number % 8))]) + content[place + 1 :]
+
+
+def noticed(path: Path, read: Read) -> bool:
+    """Whether what is there now is not taken for good. Fails where it is, and says something else than before."""
+    said = f"{path} type "
+    try:
+        if read() is not None:
+            return False
+    except UserError as error:
+        said = str(error)
+    assert str(path) in said
+    assert "\n" not in said
+    assert "type " in said or "force=true" in said
+    return True
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_damage_is_noticed_or_changes_nothing(file: Callable[[Path], tuple[Path, Read]], tmp_path: Path) -> None:
+    path, read = file(tmp_path)
+    whole, wanted = path.read_bytes(), read()
+    assert wanted is not None
+    for content in (b"", whole[: len(whole) // 2], whole[:-1], whole + b"more", b"\x80\xff\x00"):
+        path.write_bytes(content)
+        assert noticed(path, read) or same(read(), wanted), f"{len(content)} of {len(whole)} bytes"
+    for content in (b"", whole[: len(whole) // 2]):
+        path.write_bytes(content)
+        assert noticed(path, read)
+    found = 0
+    for content in flipped(whole):
+        path.write_bytes(content)
+        if noticed(path, read):
+            found += 1
+        else:  # between numbers and words, or in a field that nobody reads
+            assert same(read(), wanted)
+    assert found >= FLIPS // 2
+    path.write_bytes(whole)
+    assert same(read(), wanted)
+
+
+def same(one: Any, other: Any) -> bool:
+    if isinstance(one, dict):
+        return isinstance(other, dict) and one.keys() == other.keys() and all(same(one[k], other[k]) for k in one)
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, np.ndarray):
+        return np.array_equal(one, other)
+    return bool(one == other)
+
+
+def test_file_of_the_schema_before_had_no_checksum_and_is_read(tmp_path: Path) -> None:
+    path, read = a_result(tmp_path)
+    wanted = read()
+    lines = [line for line in path.read_text().splitlines() if '"sha256"' not in line]
+    text = "\n".join(lines).replace('"schema": 2', '"schema": 1').rstrip("}\n ").rstrip(",") + "}"
+    path.write_text(text)
+    assert read() == wanted | {"schema": 1}

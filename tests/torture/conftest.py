@@ -1,0 +1,49 @@
+"""Images in a folder and in a served archive; and what a run leaves that nothing happens to."""
+
+import zipfile
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+from killed import type_it
+from left_behind import Outcome, outcome
+from small import PRETRAIN, paint
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """A folder to type commands in, with images where `dataset=folder` looks for them."""
+    paint(tmp_path / "data" / "folder")
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def through(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    """What `PRETRAIN` leaves, run through."""
+    folder = tmp_path_factory.mktemp("through")
+    paint(folder / "data" / "folder")
+    assert type_it(folder, PRETRAIN) == 0, (folder / "said.txt").read_text()
+    return outcome(folder)
+
+
+@pytest.fixture
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Of an archive with the same images."""
+    folder = tmp_path_factory.mktemp("served")
+    paint(folder / "set")
+    with zipfile.ZipFile(folder / "set.zip", "w") as file:
+        for path in sorted(folder.rglob("*.png")):
+            file.write(path, path.relative_to(folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder))) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/set.zip"
+        server.shutdown()

@@ -1,0 +1,50 @@
+"""A disk that fills up ends a run with one line and its last good state; a data folder need not be writable."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from disk import may_mount, on_read_only_data, on_small_disk
+from killed import processes
+from left_behind import Outcome, differences, leftovers, outcome
+from small import PRETRAIN
+
+pytestmark = pytest.mark.skipif(not may_mount(), reason="no mounts of our own here (unshare -m)")
+
+
+def in_a_child(act: Callable[..., None], *arguments: Any) -> int | None:
+    child = processes().Process(target=act, args=arguments)
+    child.start()
+    child.join()
+    return child.exitcode
+
+
+def test_full_disk_is_one_line_and_the_run_goes_on_from_the_last_good_state(through: Outcome, images: Path) -> None:
+    """The first checkpoint does not fit, then the second does not; then there is room."""
+    assert in_a_child(on_small_disk, images, PRETRAIN, ["30m", "70m", "900m"]) == 0
+    said = (images / "said.txt").read_text()
+    first, second, third = (line.split() for line in (images / "codes.txt").read_text().splitlines())
+    assert (first[0], second[0], third[0]) == ("3", "3", "0"), said
+    assert first[1:] == ["history.csv", "run.json", "split.json"]
+    assert second[1:] == ["checkpoint.pt", "history.csv", "run.json", "split.json"]
+    errors = [line for line in said.splitlines() if "No space left" in line]
+    assert [line.split("checkpoint.pt: ")[1] for line in errors] == [
+        "No space left on device; name another place with output_dir=FOLDER or data_dir=FOLDER"
+    ] * 2
+    assert "Traceback" not in said
+    assert differences(without_places(outcome(images)), without_places(through)) == []
+    assert leftovers(images) == []
+
+
+def without_places(content: Outcome) -> Outcome:
+    """Results tell of `output_dir`, which is another here."""
+    for each in content.values():
+        if isinstance(each, dict) and "config" in each:
+            each["config"] = {key: value for key, value in each["config"].items() if not key.endswith("_dir")}
+    return content
+
+
+def test_data_folder_that_cannot_be_written_to_will_do(through: Outcome, images: Path) -> None:
+    assert in_a_child(on_read_only_data, images, PRETRAIN) == 0, (images / "said.txt").read_text()
+    assert differences(outcome(images), through) == []

@@ -1,0 +1,140 @@
+"""SIGKILL from outside at random moments: every method, both precisions, from the archive to the table.
+
+`make torture` runs this; the seed of the moments is in the summary, and `LOWRES_SSL_TORTURE_SEED` sets it.
+"""
+
+import os
+import shutil
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+
+import pytest
+from killed import processes, typed
+from left_behind import Outcome, differences, leftovers, outcome
+from small import PRETRAIN, paint
+
+from lowres_ssl.methods import find_method
+
+pytestmark = pytest.mark.torture
+
+ROOT = Path(__file__).resolve().parents[2]
+METHODS = [path.stem for path in sorted((ROOT / "conf" / "method").glob("*.yaml")) if find_method(path.stem).trains]
+PRECISIONS = ("fp32", "bf16")
+KILLS = 4  # of each method in each precision
+SUMMARY = ROOT / "build" / "torture" / "kills.md"
+
+
+@dataclass
+class Tally:
+    """What was done, for the summary."""
+
+    seed: int
+    random: Random = field(init=False)
+    kills: Counter[str] = field(default_factory=Counter)
+    writing: int = 0  # kills while a file or a folder was being written
+    runs: int = 0  # compared with one that was not killed
+    of: Counter[str] = field(default_factory=Counter)  # kills of each method in each precision
+    started: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        self.random = Random(self.seed)
+
+    def text(self) -> str:
+        lines = [f"| {moment} | {number} |" for moment, number in sorted(self.kills.items())]
+        return "\n".join(
+            [
+                f"{sum(self.kills.values())} processes killed at random moments (seed {self.seed}), {self.writing} of "
+                f"them while a file or folder was being written; {', '.join(self.of)}; "
+                f"{self.runs} runs compared with one that was not killed, none differed; "
+                f"{time.monotonic() - self.started:.0f} s.",
+                "",
+                "| killed | times |",
+                "|---|---|",
+                *lines,
+                "",
+            ]
+        )
+
+
+@pytest.fixture(scope="module")
+def tally() -> Iterator[Tally]:
+    counted = Tally(int(os.environ.get("LOWRES_SSL_TORTURE_SEED", time.time_ns() % 2**32)))
+    yield counted
+    SUMMARY.parent.mkdir(parents=True, exist_ok=True)
+    SUMMARY.write_text(counted.text(), encoding="utf-8")
+    print(f"\n{counted.text()}")
+
+
+def moment(folder: Path) -> str:
+    """How far a run had come, by what it left."""
+    runs = folder / "outputs" / "pretrain"
+    if not (folder / "data" / "folder").exists():
+        return "before the archive was unpacked"
+    if not list((folder / "outputs" / "stores").glob("folder-*/store.json")):
+        return "before the images were decoded"
+    if not list(runs.glob("folder-*/run.json")):
+        return "before training"
+    if not list(runs.glob("folder-[!r]*/encoder.safetensors")):
+        return "in training"
+    return "while it was scored"
+
+
+def killed_after(folder: Path, command: list[str], seconds: float) -> bool:
+    """Start the command and kill it after this time; False if it had ended by itself, which must have gone well."""
+    process = processes().Process(target=typed, args=(folder, command, None))
+    process.start()
+    process.join(seconds)
+    process.kill()
+    process.join()
+    assert process.exitcode in (0, -9), (folder / "said.txt").read_text()
+    return process.exitcode == -9
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("method", METHODS)
+def test_run_killed_at_random_moments_ends_as_one_that_was_not(
+    tally: Tally, tmp_path: Path, method: str, precision: str
+) -> None:
+    command = [*PRETRAIN, f"method={method}", f"precision={precision}", "dataset.archive=set.zip", "probe=[knn,linear]"]
+    command += ["probe.linear.epochs=2", "epochs=4"]
+    wanted, seconds = run_through(tmp_path / "through", command)
+    folder = images_in(tmp_path / "killed")
+    kills = 0
+    while kills < KILLS:
+        if killed_after(folder, command, tally.random.uniform(0, seconds)):
+            kills += 1
+            tally.kills[moment(folder)] += 1
+            tally.of[f"{method} {precision}"] += 1
+            tally.writing += any(path.name.endswith(".part") for path in folder.rglob("*"))
+        else:
+            compare(tally, folder, wanted)
+            shutil.rmtree(folder)
+            images_in(folder)
+    assert not killed_after(folder, command, 600)
+    compare(tally, folder, wanted)
+
+
+def run_through(folder: Path, command: list[str]) -> tuple[Outcome, float]:
+    """What the command leaves, and how long it takes."""
+    images_in(folder)
+    started = time.monotonic()
+    assert not killed_after(folder, command, 600)
+    return outcome(folder), time.monotonic() - started
+
+
+def images_in(folder: Path) -> Path:
+    """A folder with an archive to begin from."""
+    paint(folder / "set" / "set")
+    shutil.make_archive(str(folder / "set"), "zip", folder / "set")
+    shutil.rmtree(folder / "set")
+    return folder
+
+
+def compare(tally: Tally, folder: Path, wanted: Outcome) -> None:
+    assert differences(outcome(folder), wanted) == []
+    assert leftovers(folder) == []
+    tally.runs += 1

@@ -1,0 +1,124 @@
+"""Several processes, one folder of runs: each run, result, store and download is made once, and none is lost."""
+
+import json
+import zipfile
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from together import at_once
+
+SMALL = ("backbone=resnet18", "image_size=20", "epochs=2", "probe=[knn]", "probe.knn.k=5", "precision=fp32")
+SWEEP = ("pretrain", "-m", "dataset=folder", *SMALL)
+
+
+class Server(SimpleHTTPRequestHandler):
+    """Serves a folder, and counts."""
+
+    asked: list[str]
+
+    def __init__(self, *arguments: Any, asked: list[str], **named: Any) -> None:
+        self.asked = asked
+        super().__init__(*arguments, **named)
+
+    def do_GET(self) -> None:
+        self.asked.append(self.path)
+        super().do_GET()
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def asked() -> list[str]:
+    """What the server was asked for."""
+    return []
+
+
+@pytest.fixture
+def address(tmp_path: Path, asked: list[str]) -> Iterator[str]:
+    """Two classes of 20 images in a zip, on a server."""
+    noise = np.random.default_rng(0)
+    (tmp_path / "served").mkdir()
+    with zipfile.ZipFile(tmp_path / "served" / "set.zip", "w") as archive:
+        for shade, label in ((80, "dark"), (170, "light")):
+            for number in range(20):
+                image = np.clip(shade + noise.integers(-30, 30, (20, 20, 3)), 0, 255).astype(np.uint8)
+                with archive.open(f"set/{label}/{number}.png", "w") as file:
+                    Image.fromarray(image).save(file, format="png")
+    serve = partial(Server, asked=asked, directory=str(tmp_path / "served"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), serve) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/set.zip"
+        server.shutdown()
+
+
+def finished_once(folder: Path, done: dict[str, int], runs: int) -> None:
+    """`runs` runs were trained, all are whole, each with one result and one picture, and nothing was done twice."""
+    assert set(done.values()) == {1}, {work: times for work, times in done.items() if times != 1}
+    kinds = [work.split()[0] for work in done]
+    assert {kind: kinds.count(kind) for kind in sorted(set(kinds))} == {
+        "download": 1,
+        "unpacking": 1,
+        "store": 1,
+        "training": runs,
+        "features": runs + 1,  # those of the random encoder as well
+        "result": runs + 1,
+        "picture": runs,
+    }
+    stored = sorted((folder / "outputs" / "pretrain").iterdir())
+    assert len(stored) == runs + 1
+    for run in stored:
+        assert json.loads((run / "run.json").read_text())["finished"]
+        assert len(list(run.glob("knn-*/result.json"))) == 1
+    left = [path.name for path in folder.rglob(".*") if path.suffix in (".lock", ".since", ".part")]
+    assert left == []
+
+
+def said(folder: Path, processes: int) -> str:
+    return "\n".join((folder / f"said-{number}.txt").read_text() for number in range(processes))
+
+
+def test_two_processes_that_type_the_same_compute_it_once(address: str, asked: list[str], tmp_path: Path) -> None:
+    fetch = ["data", "dataset=folder", "fetch=true", f"dataset.url={address}"]
+    codes, done = at_once(tmp_path, 2 * [[fetch, [*SWEEP, "method=simclr,dcl", "batch_size=8"]]])
+    assert codes == [[0, 0], [0, 0]], said(tmp_path, 2)
+    assert asked == ["/set.zip"]
+    finished_once(tmp_path, done, runs=2)
+    assert ", works on it since 20" in said(tmp_path, 2)
+
+
+@pytest.mark.torture
+def test_eight_processes_with_sweeps_that_overlap_compute_each_run_once(
+    address: str, asked: list[str], tmp_path: Path
+) -> None:
+    """Four type the whole grid, each in another order; four type a half of it each."""
+    fetch = ["data", "dataset=folder", "fetch=true", f"dataset.url={address}"]
+    methods, sizes = ("method=simclr,dcl,dclw", "method=dclw,dcl,simclr"), ("batch_size=8,4", "batch_size=4,8")
+    whole = [[*SWEEP, method, size] for method in methods for size in sizes]
+    halves = [[*SWEEP, methods[number % 2], f"batch_size={size}"] for number, size in enumerate((8, 4, 4, 8))]
+    codes, done = at_once(tmp_path, [[fetch, sweep] for sweep in (*whole, *halves)])
+    assert codes == 8 * [[0, 0]], said(tmp_path, 8)
+    assert asked == ["/set.zip"]
+    finished_once(tmp_path, done, runs=6)
+
+
+@pytest.mark.torture
+def test_eight_processes_that_force_the_same_run_each_make_it_whole(
+    address: str, asked: list[str], tmp_path: Path
+) -> None:
+    """Each makes it again, since each was told to; none takes it away while another works on it."""
+    fetch = ["data", "dataset=folder", "fetch=true", f"dataset.url={address}"]
+    force = ["pretrain", "dataset=folder", *SMALL, "method=simclr", "batch_size=8", "force=true"]
+    codes, done = at_once(tmp_path, 8 * [[fetch, force]])
+    assert codes == 8 * [[0, 0]], said(tmp_path, 8)
+    assert {times for work, times in done.items() if work.startswith("training")} == {8}
+    for run in (tmp_path / "outputs" / "pretrain").iterdir():
+        assert json.loads((run / "run.json").read_text())["finished"]
+        assert len(list(run.glob("knn-*/result.json"))) == 1
