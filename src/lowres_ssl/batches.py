@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lowres_ssl.data.store import ImageStore
+from lowres_ssl.distributed import ALONE, Processes
 from lowres_ssl.randomness import derive
 from lowres_ssl.residence import Take
 from lowres_ssl.views.maker import ViewMaker, image_keys
@@ -28,11 +29,13 @@ def make_batches(
     seed: int,
     ahead: bool,
     labels: Tensor | None = None,
+    processes: Processes = ALONE,
 ) -> Iterator[Batch]:
     """The two views of each batch of this epoch in these `steps`, [B, 3, S, S] float32 channels_last, where `take` has
     the images, and their labels, int64 [B], if `labels` (int64 [N], one a row of the store) are given, else None.
 
     The order of `rows` derives from (seed, epoch). `ahead`: made by a thread while the last one trains.
+    `processes`: of each batch, this process's share alone.
     """
     generator = torch.Generator().manual_seed(derive(seed, "order", epoch))
     order = rows[torch.randperm(len(rows), generator=generator).numpy()]
@@ -44,7 +47,7 @@ def make_batches(
 
     def produce() -> Iterator[Batch]:
         for step in steps:
-            batch = order[step * batch_size : (step + 1) * batch_size]
+            batch = processes.share(order[step * batch_size : (step + 1) * batch_size])
             images = take(batch)
             own = None if labels is None else labels[torch.from_numpy(batch)].to(images.device)
             yield view(batch, images, 0), view(batch, images, 1), own

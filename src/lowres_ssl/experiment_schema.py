@@ -127,6 +127,7 @@ class PretrainConfig(Experiment):
     store: Store = MISSING
     compile: Compile = MISSING
     deterministic: bool = MISSING
+    sync_batch_norm: bool = MISSING
     views: ViewsConfig = MISSING
     initial_weights: str = MISSING
     pretrain_on: PretrainOn = MISSING

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from lowres_ssl.device import Compute
+from lowres_ssl.distributed import ALONE, Processes
+from lowres_ssl.gathering import gathered, shared
 from lowres_ssl.methods import Method
 from lowres_ssl.terminal import say
 
@@ -16,22 +18,39 @@ class Forward(Protocol):
     ) -> tuple[dict[str, Tensor], Tensor]: ...
 
 
-def make_forward(encoder: nn.Module, method: Method, compute: Compute, *, joint: bool) -> Forward:
+def make_forward(
+    encoder: nn.Module, method: Method, compute: Compute, *, joint: bool, processes: Processes = ALONE
+) -> Forward:
     """Two views [B, 3, S, S] to the loss and its terms (scalars), and the embeddings of the first view [B, D]. Labels
     (int64 [B]) are for a method that sees them.
 
     `compute.compiled`: by torch.compile, on a GPU with its kernels captured in CUDA graphs. A forward pass that cannot
     be compiled here (no compiler on the machine, say) runs as it is, and that is said once.
+
+    `processes`: the views are this process's share of the batch; loss, terms and embeddings are the whole batch's.
     """
+    both = shared(Both(encoder, method, joint), processes)
 
     def forward(first: Tensor, second: Tensor, labels: Tensor | None = None) -> tuple[dict[str, Tensor], Tensor]:
         with compute.autocast():
-            one, two = embed_both(encoder, method, first, second, joint=joint)
+            one, two = both(first, second)
         if labels is not None:
             one, two = (*one, labels), (*two, labels)
+        one, two = gathered(one, processes), gathered(two, processes)
         return method.loss(one, two), one[0].detach()
 
     return compiled(forward, compute) if compute.compiled else forward
+
+
+class Both(nn.Module):
+    """`embed_both` of this encoder and method, as one module."""
+
+    def __init__(self, encoder: nn.Module, method: Method, joint: bool) -> None:
+        super().__init__()
+        self.encoder, self.method, self.joint = encoder, method, joint
+
+    def forward(self, first: Tensor, second: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        return embed_both(self.encoder, self.method, first, second, joint=self.joint)
 
 
 def embed_both(

@@ -27,6 +27,7 @@ TRAINING = sorted(
         "deterministic",
         "image_size_schedule",
         "initial_weights",
+        "sync_batch_norm",
     }
 )
 
@@ -52,10 +53,16 @@ def base_identity(config: Experiment, outline: Outline, precision: str) -> dict[
 
 
 def training_identity(
-    config: PretrainConfig, outline: Outline, precision: str, initial_weights: Path | None, seen: LabelDraw | None
+    config: PretrainConfig,
+    outline: Outline,
+    precision: str,
+    initial_weights: Path | None,
+    seen: LabelDraw | None,
+    processes: int = 1,
 ) -> dict[str, Any]:
     """`base_identity`, and how the encoder is trained: from the file `initial_weights` if it starts from one, on the
-    labels `seen` by a supervised method. KNN's settings count where validation chooses the encoder."""
+    labels `seen` by a supervised method. KNN's settings count where validation chooses the encoder,
+    and the number of processes that share a batch where each has BatchNorm statistics of its own."""
     values = plain(config)
     identity = base_identity(config, outline, precision)
     identity["training"] = {key: values[key] for key in TRAINING}
@@ -66,6 +73,8 @@ def training_identity(
         identity["initial_weights"] = file_hash(initial_weights)
     if seen is not None and not seen.is_whole:
         identity["label_fraction"] = seen.fraction
+    if processes > 1 and not config.sync_batch_norm:
+        identity["processes"] = processes
     if values["select_encoder"] == "best_validation_knn":
         identity["validation"] = values["probe"]["knn"]
     return identity

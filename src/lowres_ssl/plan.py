@@ -1,9 +1,11 @@
 """Config -> plan: everything of a pre-training that can be built, and so checked, without an image."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from lowres_ssl.artefacts import RANDOM, Source, entry_of, source_of
@@ -13,8 +15,9 @@ from lowres_ssl.config import PretrainConfig
 from lowres_ssl.data.records import Catalogue
 from lowres_ssl.data.splits import Split
 from lowres_ssl.device import Compute, resolve
+from lowres_ssl.distributed import ALONE, Processes
 from lowres_ssl.encoders import WEIGHTS, new_encoder, starting_encoder
-from lowres_ssl.errors import ConfigError
+from lowres_ssl.errors import CheckpointError, ConfigError
 from lowres_ssl.evaluation import Evaluation, check_images, probes_of
 from lowres_ssl.identity import training_identity
 from lowres_ssl.labels import ALL_LABELS, LabelDraw, drawn, draws_of
@@ -22,6 +25,7 @@ from lowres_ssl.methods import Method, build_method
 from lowres_ssl.preparation import Outline, split_of
 from lowres_ssl.pretrain import Training
 from lowres_ssl.runs import Run, run_for
+from lowres_ssl.terminal import count
 from lowres_ssl.views.maker import ViewMaker
 
 
@@ -40,13 +44,12 @@ class Plan:
     source: Source | None  # of the weights that the encoder starts with
     draws: list[LabelDraw]  # of the labels that count, when it is scored
     seen: LabelDraw | None  # of the labels that a supervised method sees; its probes see the same
+    processes: Processes  # that share each batch
 
 
-def plan_of(config: PretrainConfig) -> Plan:
+def plan_of(config: PretrainConfig, processes: Processes = ALONE) -> Plan:
     """Raises `ConfigError` for whatever is wrong with `config` and can be known without the images."""
-    compute = resolve(
-        config.device.name, config.precision.name, compile=config.compile.name, deterministic=config.deterministic
-    )
+    compute = compute_of(config, processes)
     selects = config.select_encoder.name == "best_validation_knn"
     if selects and "knn" not in config.probe:
         raise ConfigError("select_encoder=best_validation_knn: wanted knn among the probes; type probe=[knn,linear]")
@@ -86,7 +89,34 @@ def plan_of(config: PretrainConfig) -> Plan:
         source=source,
         draws=draws if seen is None else [seen],
         seen=seen,
+        processes=processes,
     )
+
+
+def compute_of(config: PretrainConfig, processes: Processes) -> Compute:
+    """This process's device. Raises `ConfigError` for what several processes cannot share, or do."""
+    processes.check_batch(config.batch_size)
+    compile = config.compile.name
+    if processes.size > 1:
+        if compile == "always":
+            raise ConfigError("compile=always: not with several processes; type compile=auto")
+        compile = "never"
+    compute = resolve(config.device.name, config.precision.name, compile=compile, deterministic=config.deterministic)
+    if processes.size == 1:
+        return compute
+    if compute.device.type == "cpu":
+        if config.sync_batch_norm:
+            raise ConfigError(
+                "sync_batch_norm=true: PyTorch has it on GPUs only, got a CPU; type sync_batch_norm=false"
+            )
+        return compute
+    gpus = torch.cuda.device_count()
+    if processes.local_size > gpus:
+        raise ConfigError(
+            f"device=cuda: this machine has {count(gpus, 'GPU')} for {processes.local_size} processes, wanted one "
+            f"each; type torchrun --nproc-per-node={gpus}, or device=cpu"
+        )
+    return replace(compute, device=torch.device("cuda", processes.local_rank))
 
 
 def labels_seen(config: PretrainConfig, method: Method) -> LabelDraw | None:
@@ -120,9 +150,36 @@ def run_of(plan: Plan, outline: Outline) -> tuple[Run, dict[str, Any]]:
     """The run of this plan with these images, wherever it stands, and its identity."""
     config = plan.config
     start = None if plan.source is None else plan.source.path
-    identity = training_identity(config, outline, plan.compute.precision, start, plan.seen)
+    identity = training_identity(config, outline, plan.compute.precision, start, plan.seen, plan.processes.size)
+    return named_run(config, identity), identity
+
+
+def named_run(config: PretrainConfig, identity: Mapping[str, Any]) -> Run:
     labels = [config.dataset.name, config.method["name"], f"bs{config.batch_size}", f"s{config.seed}"]
-    return run_for(Path(config.output_dir), "pretrain", labels, identity), identity
+    return run_for(Path(config.output_dir), "pretrain", labels, identity)
+
+
+MOST_PROCESSES = 64  # that an unfinished run is looked for of
+
+
+def refuse_other_number(plan: Plan, identity: Mapping[str, Any]) -> None:
+    """Raises `CheckpointError` where the run of this identity is unfinished, as begun by another number of processes,
+    unless BatchNorm sees the whole batch, and the number changes nothing."""
+    if plan.config.sync_batch_norm:
+        return
+    alike = {key: value for key, value in identity.items() if key != "processes"}
+    for size in range(1, MOST_PROCESSES + 1):
+        run = named_run(plan.config, alike if size == 1 else alike | {"processes": size})
+        if size != plan.processes.size and run.checkpoint.exists():
+            before, command = (
+                ("one process", "lowres-ssl pretrain")
+                if size == 1
+                else (f"{size} processes", f"torchrun --nproc-per-node={size} -m lowres_ssl pretrain")
+            )
+            raise CheckpointError(
+                f"{run.name}: begun by {before}, got {plan.processes.size}, whose BatchNorm statistics would be of "
+                f"other images; go on with {command} and the same keys, or begin anew with force=true"
+            )
 
 
 def divide(plan: Plan, catalogue: Catalogue) -> Split:
@@ -139,7 +196,10 @@ def divide(plan: Plan, catalogue: Catalogue) -> Split:
     if plan.source is not None:
         plan.source.refuse_leak(split, catalogue, plan.draws)
     if plan.method.trains:
-        plan.training.steps_per_epoch(images_to_train(plan, catalogue, split))
+        images = images_to_train(plan, catalogue, split)
+        plan.training.steps_per_epoch(images)
+        if plan.training.keep_last_batch:
+            plan.processes.check_last_batch(images, plan.training.batch_size)
     return split
 
 

@@ -22,6 +22,7 @@ from lowres_ssl.batches import make_batches
 from lowres_ssl.checkpoint import latest_state, save_state
 from lowres_ssl.data.store import ImageStore
 from lowres_ssl.device import Compute
+from lowres_ssl.distributed import ALONE, Processes, check_same_number
 from lowres_ssl.errors import ConfigError, TrainingError
 from lowres_ssl.forward import make_forward
 from lowres_ssl.history import Line, Meter
@@ -98,6 +99,8 @@ def pretrain(
     on_epoch: Callable[[list[Line]], None],
     validate: Callable[[nn.Module], float] | None = None,
     labels: NDArray[np.int64] | None = None,
+    processes: Processes = ALONE,
+    sync_batch_norm: bool = False,
     preemption: signal.Signals | None = None,
 ) -> Trained:
     """Train `encoder` and `method`'s heads in place on the store's `rows`, from `checkpoint` on if it is there.
@@ -107,11 +110,16 @@ def pretrain(
     the encoder after each; the best is the one with the highest score, of equals the latest, as in the paper's released
     code. Raises `TrainingError` if a loss or a weight is not finite, leaving the checkpoint before; `Interrupted` on
     SIGINT, SIGTERM and `preemption`, the signal by which a scheduler asks for its machine, after writing one.
+
+    `processes`: that share each batch, all called alike; the first alone writes. `sync_batch_norm`: its statistics are
+    the whole batch's, on GPUs. Raises `CheckpointError` for a checkpoint that another number of them would change.
     """
     if not method.trains:
         raise ValueError(f"{type(method).__name__} trains nothing: its encoder is the one that training starts from")
     if method.sees_labels != (labels is not None):
         raise ValueError(f"{type(method).__name__} is given labels if it sees them, and only then")
+    if not processes.leads:  # the first process writes and scores for all
+        on_epoch, validate = ignore, None
     images = np.asarray(rows, dtype=np.int64)
     targets = None if labels is None else torch.from_numpy(labels)
     steps = training.steps_per_epoch(len(images))
@@ -121,20 +129,25 @@ def pretrain(
     encoder.to(compute.device).train()
     method.to(compute.device).train()
     model = nn.ModuleDict({"encoder": encoder, "method": method})
+    if sync_batch_norm and processes.size > 1:
+        nn.SyncBatchNorm.convert_sync_batchnorm(model)
     optimiser = make_optimiser(model, training.momentum, training.weight_decay, training.decay_norm_and_bias)
     scaler = torch.amp.GradScaler(compute.device.type, enabled=compute.precision == "fp16")
     epoch, history, best, meter = 0, list[Line](), None, Meter(training.batch_size)
 
-    forward = make_forward(encoder, method, compute, joint=training.joint)
+    forward = make_forward(encoder, method, compute, joint=training.joint, processes=processes)
 
     def save() -> None:
         parts: dict[str, Any] = {"model": model, "optimiser": optimiser, "scaler": scaler}
         state = {name: part.state_dict() for name, part in parts.items()}
         progress = {"epoch": epoch, "history": history, "best": best and vars(best), "meter": meter.state()}
-        save_state(checkpoint, state | progress)
+        if processes.leads:
+            save_state(checkpoint, state | progress | {"processes": 1 if sync_batch_norm else processes.size})
+        processes.largest(0)  # none leaves before it is written
 
     content = latest_state(checkpoint)
     if content is not None:
+        check_same_number(content.get("processes", 1), 1 if sync_batch_norm else processes.size, checkpoint)
         model.load_state_dict(content["model"])
         optimiser.load_state_dict(content["optimiser"])
         scaler.load_state_dict(content["scaler"])
@@ -168,6 +181,7 @@ def pretrain(
                 # On a CPU a second thread takes the cores from the step, and was measured to be slower.
                 ahead=compute.device.type == "cuda",
                 labels=targets,
+                processes=processes,
             )
             for first, second, own in batches:
                 rate = learning_rate_at(
@@ -186,18 +200,19 @@ def pretrain(
                 scaler.update()
                 meter.add(losses, embeddings)
                 progress.step()
-                if progress.is_due():
+                due, stopping = agreed(progress.is_due(), stop, processes)
+                if due:
                     means = meter.means()  # waits for the device, so that the seconds are those of finished steps
                     meter.seconds = seconds_before + time.perf_counter() - started
-                    check_finite(means, epoch, meter.steps, training, compute)
+                    check_finite(means, epoch, meter.steps, training, compute, processes)
                     progress.show(means["loss"])
-                if stop.received and meter.steps < steps:
-                    check_finite(meter.means(), epoch, meter.steps, training, compute, model)
+                if stopping and meter.steps < steps:
+                    check_finite(meter.means(), epoch, meter.steps, training, compute, processes, model)
                     meter.seconds = seconds_before + time.perf_counter() - started
                     save()
                     raise stop.interrupted(f"epoch {epoch + 1}, step {meter.steps} of {steps} is saved")
 
-            check_finite(meter.means(), epoch, meter.steps, training, compute, model)
+            check_finite(meter.means(), epoch, meter.steps, training, compute, processes, model)
             meter.seconds = seconds_before + time.perf_counter() - started
             epoch += 1
             line = meter.line(epoch=epoch, views=views_per_epoch, learning_rate=optimiser.param_groups[0]["lr"])
@@ -212,9 +227,11 @@ def pretrain(
             on_epoch(history)
             if progress.is_due() or epoch == training.epochs:
                 progress.show(line["loss"])
-            if stop.received or epoch % training.checkpoint_every == 0 or epoch == training.epochs:
+            _, stopping = agreed(False, stop, processes)
+            if stopping or epoch % training.checkpoint_every == 0 or epoch == training.epochs:
                 save()
-                if stop.received:  # asked only where it was saved: a signal may come at any time
+                _, stopping = agreed(False, stop, processes)
+                if stopping:  # asked only where it was saved: a signal may come at any time
                     raise stop.interrupted(f"epoch {epoch} of {training.epochs} is saved")
     return Trained(history, best)
 
@@ -223,17 +240,37 @@ def copied(module: nn.Module) -> dict[str, Tensor]:
     return {key: value.detach().cpu().clone() for key, value in module.state_dict().items()}
 
 
+def ignore(_: list[Line]) -> None:
+    pass
+
+
+def agreed(due: bool, stop: Deferred, processes: Processes) -> tuple[bool, bool]:
+    """Whether any process finds it time to look at the loss, and whether any was asked to stop: all do as one does."""
+    look, number = processes.largest(due, stop.received or 0)
+    if number:
+        stop.received = signal.Signals(number)
+    return look > 0, number > 0
+
+
 def check_finite(
-    means: Line, epoch: int, step: int, training: Training, compute: Compute, model: nn.Module | None = None
+    means: Line,
+    epoch: int,
+    step: int,
+    training: Training,
+    compute: Compute,
+    processes: Processes,
+    model: nn.Module | None = None,
 ) -> None:
-    """Raises `TrainingError` if a term's mean or, where the model is given, one of its weights is NaN or infinite."""
+    """Raises `TrainingError` if a term's mean or, where the model is given, one of its weights is NaN or infinite in
+    any process."""
     bad = next((f"the {term}" for term, mean in means.items() if not math.isfinite(mean)), None)
     if bad is None and model is not None:
         floats = [tensor for tensor in model.state_dict().values() if tensor.is_floating_point()]
         if not torch.stack([tensor.isfinite().all() for tensor in floats]).all():
             bad = "a weight"
-    if bad is None:
+    if not processes.largest(bad is not None)[0]:
         return
+    bad = bad or "a weight of another process"
     terms = ", ".join(f"{term} {mean:.4g}" for term, mean in means.items())
     advice = "" if compute.precision == "fp32" else ", or precision=fp32"
     raise TrainingError(

@@ -1,10 +1,14 @@
 """`lowres-ssl pretrain`: an encoder from the training images, found finished, resumed or trained; then its scores."""
 
+import os
 import signal
+from contextlib import redirect_stderr, redirect_stdout
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
@@ -13,9 +17,10 @@ from lowres_ssl.checkpoint import load_encoder, load_weights
 from lowres_ssl.classifier import keep_classifier
 from lowres_ssl.collapse import MEANING, has_collapsed
 from lowres_ssl.config import PretrainConfig, read_config, without_training
+from lowres_ssl.distributed import Processes, joined
 from lowres_ssl.dry_run import foretell
 from lowres_ssl.encoders import WEIGHTS, new_encoder
-from lowres_ssl.errors import CheckpointError
+from lowres_ssl.errors import CheckpointError, ConfigError
 from lowres_ssl.forecast import Forecast
 from lowres_ssl.forward import forget_compiled
 from lowres_ssl.frozen import features_from, with_labels
@@ -24,7 +29,7 @@ from lowres_ssl.interruption import heed
 from lowres_ssl.labels import ALL_LABELS, drawn
 from lowres_ssl.leases import Hold
 from lowres_ssl.methods import build_method
-from lowres_ssl.plan import Plan, divide, plan_of, run_of
+from lowres_ssl.plan import Plan, divide, plan_of, refuse_other_number, run_of
 from lowres_ssl.preparation import Material, prepare
 from lowres_ssl.pretrain import pretrain
 from lowres_ssl.provenance import provenance
@@ -34,8 +39,28 @@ from lowres_ssl.terminal import say
 
 
 def main(cfg: DictConfig) -> Forecast | None:
+    with joined() as processes:
+        if processes.leads:
+            return lead(cfg, processes)
+        follow(cfg, processes)
+        return None
+
+
+def follow(cfg: DictConfig, processes: Processes) -> None:
+    """What the other processes of a run do: once the first has everything ready, train along; write and say nothing."""
+    with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+        if processes.is_called():
+            plan = plan_of(read_config(cfg, PretrainConfig), processes)
+            material = prepare(plan.config, partial(divide, plan))
+            run, _ = run_of(plan, material.outline)
+            train(plan, material, run, None)
+
+
+def lead(cfg: DictConfig, processes: Processes) -> Forecast | None:
+    """What the first process does, or the only one."""
     config = read_config(cfg, PretrainConfig)
-    plan = plan_of(config)
+    refuse_sweep(processes)
+    plan = plan_of(config, processes)
     check_writable(Path(config.output_dir))
     heed(preemption_of(config))
     if config.dry_run:
@@ -57,6 +82,13 @@ def main(cfg: DictConfig) -> Forecast | None:
             rows.append(untrained_row(without_training(cfg), plan, material, probe))
         score_and_show(rows, material, plan.compute, plan.draws)
     return None
+
+
+def refuse_sweep(processes: Processes) -> None:
+    """A sweep of jobs in these same processes: where one of them fails in one job, the others are lost for the next."""
+    in_one_place = HydraConfig.get().runtime.choices.get("hydra/launcher") == "basic"
+    if processes.size > 1 and in_one_place and HydraConfig.get().mode is RunMode.MULTIRUN:
+        raise ConfigError("-m: not with several processes a run; type one torchrun command a run, without -m")
 
 
 def untrained_row(
@@ -90,6 +122,8 @@ def obtain_held(plan: Plan, material: Material, probe: Any, run: Run, identity: 
         keep_split(run, config, material)
         say(f"{run.name}: finished already; force=true trains it again")
         return run
+    if description is None and not config.force:
+        refuse_other_number(plan, identity)
     started = {} if plan.source is None else plan.source.handed_on()
     if description is None:
         describe_run(
@@ -113,16 +147,18 @@ def obtain_held(plan: Plan, material: Material, probe: Any, run: Run, identity: 
     return run
 
 
-def train(plan: Plan, material: Material, run: Run, hold: Hold) -> dict[str, Any]:
+def train(plan: Plan, material: Material, run: Run, hold: Hold | None) -> dict[str, Any]:
     """Train the plan's encoder in place; it ends as the one that `select_encoder` says. What is worth telling of it."""
 
     def keep_history(lines: list[Line]) -> None:
-        hold.check()
+        if hold is not None:
+            hold.check()
         run.write_history(lines)
 
     config = plan.config
     selects = config.select_encoder.name == "best_validation_knn"
-    say(f"{run.name}: {config.method['name']} on {plan.compute.describe()}")
+    together = "" if plan.processes.size == 1 else f"{plan.processes.size} x "
+    say(f"{run.name}: {config.method['name']} on {together}{plan.compute.describe()}")
     catalogue, split, method = material.catalogue, material.split, plan.method
     rows, labels = material.pretraining_rows(config.pretrain_on.name), None
     if plan.seen is not None:
@@ -131,6 +167,7 @@ def train(plan: Plan, material: Material, run: Run, hold: Hold) -> dict[str, Any
             split.train[drawn(catalogue.labels, split.train, split.validation, plan.seen)[0]],
             catalogue.labels,
         )
+    plan.processes.connect(plan.compute.device, run.name)
     try:
         trained = pretrain(
             encoder=plan.encoder,
@@ -147,12 +184,18 @@ def train(plan: Plan, material: Material, run: Run, hold: Hold) -> dict[str, Any
             name=f"{config.method['name']} on {config.dataset.name}",
             on_epoch=keep_history,
             validate=partial(validation_accuracy, plan, material) if selects else None,
+            processes=plan.processes,
+            sync_batch_norm=config.sync_batch_norm,
         )
     finally:
         if plan.compute.compiled:
             forget_compiled()
+    plan.processes.disconnect()
+    if not plan.processes.leads:
+        return {}
     keep_history(trained.history)  # it may be damaged, if nothing but this was left to do
     outcome: dict[str, Any] = {
+        "processes": plan.processes.size,
         "epochs": len(trained.history),
         "training_seconds": sum(line["seconds"] for line in trained.history),
     }

@@ -1,0 +1,221 @@
+"""The processes that share one run: who they are, how they begin, agree and end together. Knows no model.
+
+Each trains on its share of every batch; the first one (rank 0) alone prepares, writes, scores and speaks. What a
+launcher such as torchrun tells them is read here and nowhere else.
+"""
+
+import os
+import re
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.distributed.rendezvous import rendezvous
+
+from lowres_ssl.errors import CheckpointError, ConfigError, DataError, TrainingError
+
+Rows = TypeVar("Rows", NDArray[np.int64], Tensor)
+
+# Which variables say rank, number of processes and place on the machine: torchrun's, else Slurm's where submitit starts
+# the tasks. Of Slurm's alone nothing follows: a job's script has them, too, and is one process.
+TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
+SLURM = ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID", "SLURM_NTASKS_PER_NODE")
+# As long as the others wait for the first to score an epoch. One that ends is noticed at once, whatever this is.
+PATIENCE = timedelta(hours=2)
+SECONDS_TO_LEAVE = 5.0
+SECONDS_BETWEEN_LOOKS = 0.05
+BROKEN = "gloo|nccl|connection (closed|reset)|broken pipe"  # PyTorch's words for a process that is gone
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process (`rank`, from 0) among the `size` that share a run. `local_rank`: its place on its machine, and so
+    its GPU, among `local_size`. `store`: where they leave word for one another; none if it is alone."""
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+    local_size: int = 1
+    store: Any = None  # torch.distributed's Store
+
+    @property
+    def leads(self) -> bool:
+        return self.rank == 0
+
+    def share(self, rows: Rows) -> Rows:
+        """This process's rows of a batch [B, ...]: [B / size, ...], in the order of the ranks. B must be divisible."""
+        each = len(rows) // self.size
+        return rows[self.rank * each : (self.rank + 1) * each]
+
+    def largest(self, *numbers: int) -> list[int]:
+        """The largest of each number over all processes, which must all ask; so they wait for one another.
+
+        Of CPU tensors, so that no GPU has to be waited for.
+        """
+        if self.size == 1:
+            return list(numbers)
+        found = torch.tensor(numbers, dtype=torch.int64)
+        dist.all_reduce(found, dist.ReduceOp.MAX)
+        return [int(number) for number in found]
+
+    def check_batch(self, batch_size: int) -> None:
+        """Raises `ConfigError` unless each process gets the same share of a batch, of two images at least."""
+        if batch_size % self.size or batch_size < 2 * self.size:
+            raise ConfigError(
+                f"batch_size={batch_size}: is shared by {self.size} processes, wanted a multiple of {self.size}, at "
+                f"least {2 * self.size}; try batch_size={self.size * max(2, batch_size // self.size)}"
+            )
+
+    def check_last_batch(self, images: int, batch_size: int) -> None:
+        """The same of the rest that `keep_last_batch` trains on; a rest of one image is no batch."""
+        rest = images % batch_size
+        if rest > 1 and (rest % self.size or rest < 2 * self.size):
+            raise ConfigError(
+                f"keep_last_batch=true: the last batch of {images} images has {rest}, wanted a multiple of "
+                f"{self.size}, as many as there are processes, at least {2 * self.size}; type keep_last_batch=false"
+            )
+
+    def is_called(self) -> bool:
+        """Wait until the first process has prepared everything: true; or has nothing to train, or failed: false."""
+        while not self.store.check(["begin"]):
+            time.sleep(SECONDS_BETWEEN_LOOKS)  # in Python, where a signal is heard
+        called = bool(self.store.get("begin") == b"train")
+        if not called:
+            self.leave()
+        return called
+
+    def leave(self) -> None:
+        self.store.set(f"left/{self.rank}", "")
+
+    def dismiss(self) -> None:
+        """Tell the others that they are not needed, and wait a little until they have heard it: the store ends with
+        this process, unless torchrun holds it. Raises PyTorch's own error if one of them does not answer."""
+        self.store.set("begin", "leave")
+        if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+            return
+        others = [f"left/{rank}" for rank in range(1, self.size)]
+        self.store.wait(others, timedelta(seconds=SECONDS_TO_LEAVE))
+
+    def connect(self, device: torch.device, run: str) -> None:
+        """From here on the processes can reach one another; waits until all are there.
+
+        Raises `DataError` if they do not see the same `run`, and so not the same images or settings; `TrainingError` if
+        one has failed before.
+        """
+        if self.store is None:
+            return
+        if self.leads:
+            self.store.set("begin", "train")
+        self.store.set(f"run/{self.rank}", run)
+        places = [f"run/{rank}" for rank in range(self.size)]
+        started = time.monotonic()
+        while not self.store.check(places):
+            if time.monotonic() - started > PATIENCE.total_seconds():
+                raise TrainingError(f"the {self.size} processes of this run have not all come; start them all at once")
+            if self.store.check(["failed"]):
+                raise TrainingError("another process of this run has failed; see what it said")
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+        runs = dict.fromkeys(self.store.get(place).decode() for place in places)
+        if len(runs) > 1:
+            raise DataError(
+                f"the processes of one run see different images or settings ({', '.join(runs)}); give all of them the "
+                "same data_dir, output_dir and command"
+            )
+        on_gpu = device.type == "cuda"
+        if on_gpu:
+            torch.cuda.set_device(device)
+        dist.init_process_group(
+            "cpu:gloo,cuda:nccl" if on_gpu else "gloo",
+            store=self.store,
+            rank=self.rank,
+            world_size=self.size,
+            timeout=PATIENCE,
+            device_id=device if on_gpu else None,
+        )
+
+    def disconnect(self) -> None:
+        """Once all have come here; what follows is the first process's alone."""
+        if self.store is not None:
+            self.leave()
+            self.largest(0)
+            dist.destroy_process_group()
+
+    def speaks_of(self) -> bool:
+        """Whether it is this process's to say what went wrong: the first to fail says it for all."""
+        try:
+            first = self.store.add("failed", 1) == 1
+            self.leave()
+        except RuntimeError:  # out of reach: the first process was killed, and the store with it
+            return self.rank == 1
+        if self.leads:
+            with suppress(RuntimeError):  # one that does not answer is gone already
+                self.dismiss()
+        return bool(first)
+
+
+ALONE = Processes()
+
+
+@contextmanager
+def joined() -> Iterator[Processes]:
+    """The processes that the environment tells of. If one of them fails, or is asked to stop, all end: the first to
+    fail with its error, the others by `SystemExit` with the exit code of theirs and without a word."""
+    processes = from_environment(os.environ)
+    if processes.size == 1:
+        yield processes
+        return
+    try:
+        yield processes
+    except BaseException as error:
+        if not processes.speaks_of():
+            raise SystemExit(getattr(error, "exit_code", 1)) from None
+        if isinstance(error, RuntimeError) and re.search(BROKEN, str(error), re.IGNORECASE):
+            raise TrainingError(
+                "another process of this run ended without a word (killed, out of memory?); the same command goes on "
+                "from what was saved"
+            ) from error
+        raise
+    else:
+        if processes.leads and not processes.store.check(["begin"]):
+            with suppress(RuntimeError):  # one that does not answer is gone already
+                processes.dismiss()
+
+
+def check_same_number(before: int, now: int, checkpoint: Path) -> None:
+    """Raises `CheckpointError` if a checkpoint is of another number of processes, each with statistics of its own."""
+    if before != now:
+        raise CheckpointError(
+            f"{checkpoint}: written by {before} processes, got {now}, whose BatchNorm statistics would be of other "
+            f"images; go on with torchrun --nproc-per-node={before}, or from scratch with force=true"
+        )
+
+
+def from_environment(variables: Mapping[str, str]) -> Processes:
+    """Who this process is; alone where nothing says otherwise. Raises `ConfigError` for what makes no sense."""
+    names = SLURM if variables.get("SUBMITIT_EXECUTOR") == "slurm" and "RANK" not in variables else TORCHRUN
+    given = [variables.get(name, default) for name, default in zip(names, ("0", "1", "0", "1"), strict=True)]
+    try:
+        rank, size, local_rank, local_size = map(int, given)
+    except ValueError:
+        rank, size, local_rank, local_size = -1, 0, 0, 0
+    if not 0 <= rank < size:
+        said = ", ".join(f"{name}={value}" for name, value in zip(names, given, strict=True))
+        raise ConfigError(f"{said}: wanted a rank below the number of processes; start them with torchrun")
+    if size == 1:
+        return ALONE
+    missing = [name for name in ("MASTER_ADDR", "MASTER_PORT") if name not in variables]
+    if missing:
+        raise ConfigError(f"{names[1]}={size}: wanted {' and '.join(missing)} as well; start them with torchrun")
+    store, _, _ = next(rendezvous("env://", rank, size))
+    attempt = variables.get("TORCHELASTIC_RESTART_COUNT", "0")  # a launcher may start them again, beside the same store
+    prefix = f"lowres-ssl/{attempt}"
+    return Processes(rank, size, local_rank, max(local_size, local_rank + 1), dist.PrefixStore(prefix, store))  # type: ignore[attr-defined]

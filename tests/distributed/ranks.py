@@ -1,0 +1,245 @@
+"""Run as a program: 2 and 4 processes that share batches, and what each of them found, in files of a folder.
+
+`python -m tests.distributed.ranks FOLDER`. All are forked from this one, which imports PyTorch once, and meet at files.
+"""
+
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # where pytest finds what tests share
+
+from lowres_ssl import distributed
+from lowres_ssl import pretrain as loop
+from lowres_ssl.checkpoint import load_state
+from lowres_ssl.distributed import ALONE, Processes, joined
+from lowres_ssl.errors import ConfigError
+from lowres_ssl.forward import make_forward
+from lowres_ssl.gathering import gathered
+from tests.distributed.models import CPU, FP32, STEPS, TRAINED, WIDTH, models, train
+
+BATCH = 8
+SECONDS = 120
+Found = dict[str, Any]
+
+
+def furthest(ours: list[Tensor], theirs: list[Tensor]) -> float:
+    """The largest difference, relative to the largest number."""
+    size = max(float(each.abs().max()) for each in theirs)
+    assert size > 0
+    return max(float((one - other).abs().max()) for one, other in zip(ours, theirs, strict=True)) / size
+
+
+def at_the_embeddings(name: str, processes: Processes) -> tuple[float, float]:
+    """How far loss and gradient are from those of one process on the whole batch."""
+    _, method = models(name)
+    torch.manual_seed(2)
+    views = [tuple(method.embed(torch.randn(BATCH, WIDTH).double())) for _ in range(2)]
+    labels = (torch.arange(BATCH) % 3,) if method.sees_labels else ()
+
+    def loss_and_gradient(which: Processes) -> tuple[Tensor, list[Tensor]]:
+        leaves = [[which.share(output.detach()).clone().requires_grad_() for output in view] for view in views]
+        one, two = (gathered((*view, *map(which.share, labels)), which) for view in leaves)
+        loss = method.loss(one, two)["loss"]
+        loss.backward()
+        flat = [leaf for view in leaves for leaf in view]
+        return loss.detach(), [torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for leaf in flat]
+
+    whole, expected = loss_and_gradient(ALONE)
+    loss, gradient = loss_and_gradient(processes)
+    # What DistributedDataParallel's mean over the processes makes of it.
+    own = [each / processes.size for each in gradient]
+    return furthest([loss], [whole]), furthest(own, [processes.share(each) for each in expected])
+
+
+def of_the_model(name: str, processes: Processes, joint: bool) -> tuple[float, float]:
+    """The same of the whole model: how far loss and the gradients of all weights are."""
+    torch.manual_seed(3)
+    views = [torch.randn(BATCH, 3, 12, 12) for _ in range(2)]
+    labels = torch.arange(BATCH) % 3
+
+    def loss_and_gradient(which: Processes) -> tuple[Tensor, list[Tensor]]:
+        encoder, method = models(name)
+        step = make_forward(encoder, method, FP32, joint=joint, processes=which)
+        losses, embeddings = step(*map(which.share, views), which.share(labels) if method.sees_labels else None)
+        assert len(embeddings) == BATCH
+        losses["loss"].backward()
+        both = nn.ModuleList([encoder, method])
+        return losses["loss"].detach(), [weight.grad for weight in both.parameters() if weight.grad is not None]
+
+    (whole, expected), (loss, gradient) = loss_and_gradient(ALONE), loss_and_gradient(processes)
+    return furthest([loss], [whole]), furthest(gradient, expected)
+
+
+def sharing(processes: Processes, folder: Path) -> Found:
+    found: Found = {}
+    for name in TRAINED:
+        found[f"{name}, embeddings"] = at_the_embeddings(name, processes)
+        for joint in (False, True):
+            found[f"{name}, {'joint' if joint else 'per view'}"] = of_the_model(name, processes, joint)
+    started = time.perf_counter()
+    for _ in range(100):
+        processes.largest(0, 0)
+    found["seconds to agree"] = (time.perf_counter() - started) / 100
+    return found
+
+
+def training(processes: Processes, folder: Path) -> Found:
+    """Two epochs, by one process and by several; who writes; a bf16 batch goes through as well."""
+    saved = 0
+    save_state = loop.save_state
+
+    def counted(*arguments: Any) -> None:
+        nonlocal saved
+        saved += 1
+        save_state(*arguments)
+
+    loop.save_state = counted
+    found: Found = {}
+    for name in ("vicreg", "supervised"):
+        own = folder / f"alone-{processes.size}-{processes.rank}-{name}.pt"
+        found[name] = train(name, ALONE, own), train(name, processes, folder / f"shared-{processes.size}-{name}.pt")
+    found["saved"] = saved - 2 * 2
+    half = torch.full((2, 3), float(processes.rank), dtype=torch.bfloat16)
+    found["bf16"] = gathered((half,), processes)[0]
+    return found
+
+
+def stopped(processes: Processes, folder: Path) -> Found:
+    """A signal to the second process alone; then on from there, and once through."""
+
+    def send(step: int, _: nn.Module) -> None:
+        if step == 3 and processes.rank == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    place = folder / "stopped.pt"
+    try:
+        train("simclr", processes, place, send)
+    except KeyboardInterrupt as error:
+        said, code = str(error), getattr(error, "exit_code", None)
+    checkpoint = load_state(place)
+    try:
+        train("simclr", ALONE, place)
+        refused = ""
+    except Exception as error:
+        refused = str(error)
+    resumed = train("simclr", processes, place)[1]
+    through = train("simclr", processes, folder / "through.pt")[1]
+    same = all(torch.equal(value, through[key]) for key, value in resumed.items())
+    return {"said": said, "code": code, "steps": checkpoint["meter"]["steps"], "refused": refused, "same": same}
+
+
+def broken(processes: Processes, folder: Path) -> Found:
+    """A loss, then a weight that no other has, which is no number in the second process."""
+
+    def infinite(step: int, encoder: nn.Module) -> None:
+        if step == STEPS and processes.rank == 1:
+            torch.nn.init.constant_(encoder[5].running_var, torch.inf)  # 1 / inf: all it does is finite
+
+    def nan(step: int, encoder: nn.Module) -> None:
+        if step == 2 and processes.rank == 1:
+            torch.nn.init.constant_(encoder[1].weight, torch.nan)
+
+    found: Found = {}
+    for name, act in (("loss", nan), ("weight", infinite)):
+        try:
+            train("simclr", processes, folder / f"{name}.pt", act)
+        except loop.TrainingError as error:
+            found[name] = str(error)
+    return found
+
+
+def fails(processes: Processes, folder: Path) -> Found:
+    """The second process fails within a step, where the others wait for it."""
+
+    def fail(step: int, _: nn.Module) -> None:
+        if step == 2 and processes.rank == 1:
+            raise ConfigError("the cause")
+
+    train("simclr", processes, folder / "fails.pt", fail)
+    return {}
+
+
+def killed(processes: Processes, folder: Path) -> Found:
+    def die(step: int, _: nn.Module) -> None:
+        if step == 2 and processes.rank == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    train("simclr", processes, folder / "killed.pt", die)
+    return {}
+
+
+def first_fails(processes: Processes, folder: Path) -> Found:
+    """Before it calls the others."""
+    if processes.leads:
+        raise ConfigError("the cause")
+    return {"called": processes.is_called()}
+
+
+def differ(processes: Processes, folder: Path) -> Found:
+    processes.connect(CPU, f"run {processes.rank}")
+    return {}
+
+
+CONNECTED: dict[str, tuple[int, Callable[[Processes, Path], Found]]] = {
+    "sharing-2": (2, sharing),
+    "sharing-4": (4, sharing),
+    "training-2": (2, training),
+    "training-4": (4, training),
+    "stopped": (2, stopped),
+    "broken": (2, broken),
+    "fails": (3, fails),
+    "killed": (3, killed),
+}
+UNCONNECTED = {"first_fails": (3, first_fails), "differ": (2, differ)}
+
+
+def run(scenario: str, rank: int, folder: Path) -> None:
+    """One process: what it found, how it ended and how long that took."""
+    size, act = (CONNECTED | UNCONNECTED)[scenario]
+    meet = dist.FileStore(str(folder / f"{scenario}.store"), size)
+    distributed.rendezvous = lambda *_: iter([(meet, rank, size)])
+    os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(size), "MASTER_ADDR": "here", "MASTER_PORT": "0"}
+    found: Found = {}
+    started = time.monotonic()
+    try:
+        with joined() as processes:
+            if scenario in CONNECTED:
+                processes.connect(CPU, "one run")
+            found = act(processes, folder)
+            if scenario in CONNECTED:
+                processes.disconnect()
+        ended = "done"
+    except SystemExit as leaving:
+        ended = f"left with {leaving.code}"
+    except BaseException as error:
+        ended = f"{type(error).__name__}: {error}"
+    torch.save({**found, "ended": ended, "seconds": time.monotonic() - started}, folder / f"{scenario}.{rank}.pt")
+    sys.stdout.flush()
+    os._exit(0)
+
+
+def main(folder: Path, scenarios: list[str]) -> None:
+    torch.set_num_threads(1)
+    forks = multiprocessing.get_context("fork")
+    for scenario in scenarios or [*CONNECTED, *UNCONNECTED]:
+        size, _ = (CONNECTED | UNCONNECTED)[scenario]
+        ranks = [forks.Process(target=run, args=(scenario, rank, folder)) for rank in range(size)]
+        for each in ranks:
+            each.start()
+        for each in ranks:
+            each.join(SECONDS)
+            each.kill()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2:])
