@@ -48,7 +48,7 @@ def latest_state(path: Path) -> dict[str, Any] | None:
             continue
         if damage is not None:
             say(f"note: {path}: the checkpoint is damaged; going on from the one before it, {place.name}")
-            path.unlink()  # it must not take the place of the one before
+            path.unlink(missing_ok=True)  # it must not take the place of the one before
         return state
     if damage is not None:
         raise damage
