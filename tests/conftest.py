@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from omegaconf import OmegaConf
+from method_files import METHODS, shrunk
 from torch import nn
 
 from lowres_ssl.data.store import ImageStore
@@ -19,18 +19,6 @@ from lowres_ssl.randomness import seeded
 torch.set_num_threads(1)
 
 SHARED = Path(os.environ.get("LOWRES_SSL_SHARED", Path(__file__).resolve().parents[2] / "shared"))
-CONF = Path(__file__).resolve().parents[1] / "conf"
-METHODS: dict[str, dict[str, Any]] = {
-    path.stem: dict(OmegaConf.to_container(OmegaConf.load(path)))  # type: ignore[call-overload]  # it is a dict
-    for path in sorted((CONF / "method").glob("*.yaml"))
-}
-
-
-def shrunk(arguments: dict[str, Any]) -> dict[str, Any]:
-    """A method's arguments with every whole number, so every head's width, at 16 at most."""
-    return {key: min(value, 16) if type(value) is int else value for key, value in arguments.items()}
-
-
 UNTRAINED = [name for name in METHODS if not find_method(name).trains]
 SELF_SUPERVISED = [name for name in METHODS if find_method(name).trains and not find_method(name).sees_labels]
 

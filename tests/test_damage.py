@@ -91,7 +91,7 @@ def a_split(folder: Path) -> tuple[Path, Read]:
     save_split(make_split(catalogue, kind="stratified", seed=0), catalogue, folder / "split.json")
 
     def read() -> dict[str, Any]:
-        return vars(load_split(folder / "split.json", catalogue))
+        return vars(load_split(folder / "split.json", catalogue, folder))
 
     return folder / "split.json", read
 

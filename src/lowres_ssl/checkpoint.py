@@ -92,7 +92,7 @@ def load_tensors(path: Path, names: Collection[str] | None = None) -> tuple[dict
             if not isinstance(metadata, dict):
                 raise ValueError("its metadata are not ours")
             # Files of others have no version, and ours had none before there was a second one to tell it from.
-            check_version(metadata.get("schema", WRITTEN["tensors"]), "tensors", path, "make it anew with force=true")
+            check_version(metadata.pop("schema", WRITTEN["tensors"]), "tensors", path, "make it anew with force=true")
             return {name: file.get_tensor(name) for name in names or file.keys()}, metadata
     except (safetensors.SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(f"{path}: not a safetensors file, or a damaged one ({error})") from error

@@ -81,7 +81,9 @@ class Failures(Callback):
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         failures = list(failures_in(Path(config.hydra.sweep.dir)))
         if failures:
-            say(f"\nlowres-ssl: {count(len(failures), 'job')} of this sweep failed. Each again, when it is mended:")
+            say("")
+            say(f"lowres-ssl: {count(len(failures), 'job')} of this sweep failed. Each again, when it is mended:")
             for failure in failures:
-                say(f"{failure.command}\n    {failure.message}")
+                say(failure.command)
+                say(f"    {failure.message}")
             raise SystemExit(failures[0].exit_code)

@@ -40,7 +40,7 @@ def test_every_image_comes_once_as_it_is_decoded(folder: Path, batch_size: int, 
     wanted = np.stack([decode(folder / id, colour=colour, size=8)[0] for id in ids])
     np.testing.assert_array_equal(images, wanted)
     unreadable = [pair for batch in batches for pair in batch.unreadable]
-    assert unreadable == [((folder / "broken.png").resolve(), "its content is no image")]
+    assert unreadable == [((folder / "broken.png").resolve(), "its content is none of PNG, JPEG, TIFF, BMP, WEBP, GIF")]
 
 
 def test_no_more_than_two_batches_are_decoded_ahead_of_use(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from conftest import METHODS, shrunk
+from method_files import METHODS, shrunk
 from torch import Tensor, nn
 
 from lowres_ssl.data.store import ImageStore

@@ -20,6 +20,9 @@ from lowres_ssl.errors import ConfigError, DataError
 from lowres_ssl.portable import PortableEncoder
 from lowres_ssl.prediction import choose_result
 from lowres_ssl.runs import read_predictions
+from lowres_ssl.sealed import write_sealed
+
+WHY = "its content is none of PNG, JPEG, TIFF, BMP, WEBP, GIF"
 
 ROOT = Path(__file__).resolve().parents[2]
 PROBES = ("knn", "linear", "logistic")
@@ -96,11 +99,10 @@ def test_unreadable_image_is_named_and_left_out_or_refused(
     (tmp_path / "2.png").write_text("no image")
     found = embed(encoder, tmp_path)
     assert found.ids == ["1.png"]
-    assert [(path.name, why) for path, why in found.unreadable] == [("2.png", "its content is no image")]
-    assert (
-        capsys.readouterr().err
-        == f"{tmp_path.resolve() / '2.png'}: not a readable image: its content is no image; left out\n"
-    )
+    assert [(path.name, why) for path, why in found.unreadable] == [
+        ("2.png", "its content is none of PNG, JPEG, TIFF, BMP, WEBP, GIF")
+    ]
+    assert capsys.readouterr().err == f"{tmp_path.resolve() / '2.png'}: not a readable image: {WHY}; left out\n"
     with pytest.raises(DataError, match=r"2\.png: not a readable image: .*; skip_unreadable=true leaves it out"):
         embed(encoder, tmp_path, skip_unreadable=False)
     (tmp_path / "1.png").unlink()
@@ -120,7 +122,7 @@ def test_probe_of_the_other_encoder_is_refused(made: Made, encoder: PortableEnco
     folder, _ = choose_result(encoder.run, "logistic", "fp32")
     text = (folder / "result.json").read_text(encoding="utf-8")
     try:
-        (folder / "result.json").write_text(text.replace('"encoder.safetensors"', '"encoder-last.safetensors"', 1))
+        write_sealed(folder / "result.json", json.loads(text) | {"encoder": "encoder-last.safetensors"})
         with pytest.raises(ConfigError, match=r"load_encoder\(RUN, which='last'\)"):
             predict(encoder, made.images, probe="logistic")
     finally:

@@ -12,6 +12,7 @@ import pytest
 from made_runs import Made, type_it
 
 from lowres_ssl.checkpoint import load_tensors, save_tensors
+from lowres_ssl.sealed import write_sealed
 
 
 @pytest.fixture
@@ -51,7 +52,10 @@ def test_embed_writes_both_formats(made: Made, tmp_path: Path, capsys: pytest.Ca
     with np.load(folder / "features.npz") as arrays:
         assert table["id"].to_pylist() == arrays["id"].tolist()
         assert arrays["features"].shape == (90, 512)
-    assert json.loads((folder / "embed.json").read_text())["unreadable"][0]["why"] == "its content is no image"
+    assert (
+        json.loads((folder / "embed.json").read_text())["unreadable"][0]["why"]
+        == "its content is none of PNG, JPEG, TIFF, BMP, WEBP, GIF"
+    )
     assert type_it(*typed, "skip_unreadable=false", "folder=" + str(tmp_path / "none")) == 3
     assert not list((tmp_path / "none").iterdir())
 
@@ -123,7 +127,10 @@ def test_run_that_will_not_do_is_one_line(
 ) -> None:
     content = (copy / file).read_bytes()
     (copy / file).unlink()
-    (copy / file).write_bytes(content.replace(old.encode(), new.encode()) if old else content + new.encode())
+    if old:
+        write_sealed(copy / file, json.loads(content.replace(old.encode(), new.encode())))
+    else:
+        (copy / file).write_bytes(content + new.encode())
     code = type_it("embed", f"run={copy}", f"images={made.images}", f"folder={copy / 'out'}")
     refused(capsys, code, 2 if "trivial" in new else 4, *parts)
 
@@ -163,9 +170,9 @@ def test_probe_of_the_last_encoder_gets_the_last_encoder(made: Made, copy: Path,
     os.link(copy / "encoder.safetensors", copy / "encoder-last.safetensors")
     about = json.loads((copy / "run.json").read_text(encoding="utf-8"))
     about["encoders"]["encoder-last.safetensors"] = about["encoders"]["encoder.safetensors"]
-    (copy / "run.json").write_text(json.dumps(about))
+    write_sealed(copy / "run.json", about)
     (file,) = copy.glob("logistic-*/result.json")
-    file.write_text(json.dumps(json.loads(file.read_text(encoding="utf-8")) | {"encoder": "encoder-last.safetensors"}))
+    write_sealed(file, json.loads(file.read_text(encoding="utf-8")) | {"encoder": "encoder-last.safetensors"})
     typed = ("predict", f"run={copy}", f"images={made.images}", "probe=logistic", "formats=[npz]", f"folder={tmp_path}")
     assert type_it(*typed) == 0
     assert json.loads((tmp_path / "predict.json").read_text())["encoder"]["file"] == "encoder-last.safetensors"

@@ -39,10 +39,13 @@ def test_full_disk_is_one_line_and_the_run_goes_on_from_the_last_good_state(thro
 
 def without_places(content: Outcome) -> Outcome:
     """Results tell of `output_dir`, which is another here."""
-    for each in content.values():
-        if isinstance(each, dict) and "config" in each:
-            each["config"] = {key: value for key, value in each["config"].items() if not key.endswith("_dir")}
-    return content
+
+    def left(each: Any) -> Any:
+        if not isinstance(each, dict) or "config" not in each:
+            return each
+        return each | {"config": {key: value for key, value in each["config"].items() if not key.endswith("_dir")}}
+
+    return {name: left(each) for name, each in content.items()}
 
 
 def test_data_folder_that_cannot_be_written_to_will_do(through: Outcome, images: Path) -> None:

@@ -1,0 +1,17 @@
+"""What each file of conf/method holds, and the same made small."""
+
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+CONF = Path(__file__).resolve().parents[1] / "conf"
+METHODS: dict[str, dict[str, Any]] = {
+    path.stem: dict(OmegaConf.to_container(OmegaConf.load(path)))  # type: ignore[call-overload]  # it is a dict
+    for path in sorted((CONF / "method").glob("*.yaml"))
+}
+
+
+def shrunk(arguments: dict[str, Any]) -> dict[str, Any]:
+    """A method's arguments with every whole number, so every head's width, at 16 at most."""
+    return {key: min(value, 16) if type(value) is int else value for key, value in arguments.items()}
