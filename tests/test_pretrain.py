@@ -388,6 +388,14 @@ def test_a_run_with_a_damaged_checkpoint_goes_on_from_the_one_before(
     assert timeless(got.history) == timeless(expected.history)
 
 
+def test_a_checkpoint_of_another_device_is_refused(experiment: Make) -> None:
+    run = experiment()
+    run.stop_in_step(2)
+    save_state(run.checkpoint, load_state(run.checkpoint) | {"device": "cuda"})
+    with pytest.raises(CheckpointError, match=r"begun with device=cuda, got cpu; type device=cuda to go on, or force"):
+        run.prepare().run()
+
+
 def test_a_checkpoint_of_another_version_is_refused(experiment: Make) -> None:
     run = experiment()
     run.stop_in_step(2)

@@ -23,7 +23,7 @@ from lowres_ssl.checkpoint import latest_state, save_state
 from lowres_ssl.data.store import ImageStore
 from lowres_ssl.device import Compute
 from lowres_ssl.distributed import ALONE, Processes, check_same_number
-from lowres_ssl.errors import ConfigError, TrainingError
+from lowres_ssl.errors import CheckpointError, ConfigError, TrainingError
 from lowres_ssl.forward import make_forward
 from lowres_ssl.history import Line, Meter
 from lowres_ssl.interruption import Deferred
@@ -142,12 +142,14 @@ def pretrain(
         state = {name: part.state_dict() for name, part in parts.items()}
         progress = {"epoch": epoch, "history": history, "best": best and vars(best), "meter": meter.state()}
         if processes.leads:
-            save_state(checkpoint, state | progress | {"processes": 1 if sync_batch_norm else processes.size})
+            made_by = {"device": compute.device.type, "processes": 1 if sync_batch_norm else processes.size}
+            save_state(checkpoint, state | progress | made_by)
         processes.largest(0)  # none leaves before it is written
 
     content = latest_state(checkpoint)
     if content is not None:
         check_same_number(content.get("processes", 1), 1 if sync_batch_norm else processes.size, checkpoint)
+        check_same_device(content.get("device", compute.device.type), compute.device.type, checkpoint)
         model.load_state_dict(content["model"])
         optimiser.load_state_dict(content["optimiser"])
         scaler.load_state_dict(content["scaler"])
@@ -234,6 +236,15 @@ def pretrain(
                 if stopping:  # asked only where it was saved: a signal may come at any time
                     raise stop.interrupted(f"epoch {epoch} of {training.epochs} is saved")
     return Trained(history, best)
+
+
+def check_same_device(begun_on: str, here: str, checkpoint: Path) -> None:
+    """Raises `CheckpointError` for a run begun on another kind of device: the rest of it would have other digits."""
+    if begun_on != here:
+        raise CheckpointError(
+            f"{checkpoint}: begun with device={begun_on}, got {here}; type device={begun_on} to go on, or force=true "
+            "to start again"
+        )
 
 
 def copied(module: nn.Module) -> dict[str, Tensor]:

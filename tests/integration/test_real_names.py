@@ -25,7 +25,7 @@ def write_tree(root: Path, names: list[str]) -> None:
     ("dataset", "file", "images", "note"),
     [
         ("breast", "breakhis_v1_all_paths.txt", 1768, "malignant: 1180 images, published are 1232"),
-        ("colorectal", "kather2016_tiles.txt", 5000, None),
+        pytest.param("colorectal", "kather2016_tiles.txt", 5000, None, marks=pytest.mark.torture),  # 5,000 files
     ],
 )
 def test_set_laid_out_by_its_real_names_goes_the_whole_way(
