@@ -1,5 +1,5 @@
-"""The reproduction script, all of it, on the phantom and on a few real X-rays where they are: killed once, then run to
-its end."""
+"""The reproduction script, all of it, on the phantom, and in `make torture` on a few real X-rays too: killed once, then
+run to its end."""
 
 import json
 import os
@@ -16,12 +16,14 @@ SCRIPT = ROOT / "scripts" / "reproduce_tables.sh"
 TABLES = [f"{name}.{ending}" for name in ("paper1", "paper2", "paper3") for ending in ("md", "csv", "tex")]
 
 
-@pytest.fixture
-def environment(tmp_path: Path) -> dict[str, str]:
-    """Data and runs in an empty folder, with the X-rays if this machine has them."""
+@pytest.fixture(params=[False, pytest.param(True, marks=pytest.mark.torture)], ids=["phantom", "with X-rays"])
+def environment(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
+    """Data and runs in an empty folder, with the X-rays if they are asked for and this machine has them."""
     xrays = Path(os.environ.get("LOWRES_SSL_SHARED", ROOT.parent / "shared")) / "data" / "pneumonia"
     (tmp_path / "data").mkdir()
-    if xrays.is_dir():
+    if request.param:
+        if not xrays.is_dir():
+            pytest.skip(f"no X-rays at {xrays}")
         (tmp_path / "data" / "pneumonia").symlink_to(xrays)
     places = {"LOWRES_SSL_DATA": str(tmp_path / "data"), "LOWRES_SSL_OUTPUTS": str(tmp_path / "outputs")}
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
