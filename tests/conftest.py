@@ -5,10 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from method_files import METHODS, shrunk
+from tiny_training import noise_store
 from torch import nn
 
 from lowres_ssl.data.store import ImageStore
@@ -81,10 +81,4 @@ def tiny_encoder() -> Callable[[int], nn.Module]:
 @pytest.fixture
 def tiny_store() -> ImageStore:
     """40 images of 16 x 16 pixels of noise, on no disk."""
-    random = np.random.default_rng(0)
-    return ImageStore(
-        images=random.integers(0, 256, (40, 3, 16, 16), dtype=np.uint8),
-        sizes=random.integers(16, 40, (40, 2), dtype=np.int32),
-        ids=tuple(f"{number}.png" for number in range(40)),
-        path=Path("nowhere"),
-    )
+    return noise_store()

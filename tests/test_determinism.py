@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_pretrain import CPU, SIMCLR, TRAINING, VIEWS
+from tiny_training import CPU, SIMCLR, TRAINING, VIEWS
 from torch import Tensor, nn
 
 from lowres_ssl.backbones import build_encoder

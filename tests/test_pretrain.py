@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from tiny_training import CPU, SIMCLR, TRAINING, VIEWS
 from torch import Tensor, nn
 
 from lowres_ssl.batches import make_batches
@@ -25,27 +26,10 @@ from lowres_ssl.methods import Method, build_method
 from lowres_ssl.pretrain import Trained, Training, pretrain
 from lowres_ssl.randomness import derive
 from lowres_ssl.residence import reader
-from lowres_ssl.views.maker import ViewMaker
 
 Arguments = dict[str, Any]
 Encoders = Callable[[int], nn.Module]
-TRAINING = Training(
-    epochs=3,
-    batch_size=8,
-    keep_last_batch=False,
-    joint=False,
-    learning_rate=0.05,
-    momentum=0.9,
-    weight_decay=0.01,
-    decay_norm_and_bias=False,
-    schedule="cosine",
-    warmup_epochs=0.5,
-    checkpoint_every=1,
-    seed=0,
-)
 STEPS = 4  # an epoch, of 33 images
-CPU = torch.device("cpu")
-SIMCLR = {"name": "simclr", "projector_hidden": 16, "projector_output": 16, "temperature": 0.5}
 VICREG = {
     "name": "vicreg",
     "expander_hidden": 16,
@@ -65,30 +49,6 @@ COLUMNS = [
     "seconds",
     "image_size",
 ]
-VIEWS = ViewMaker(
-    image_size=12,
-    mean=(0.5,) * 3,
-    std=(0.25,) * 3,
-    seed=0,
-    crop_scale=(0.2, 1.0),
-    crop_ratio=(0.75, 1.33),
-    horizontal_flip=0.5,
-    vertical_flip=0.5,
-    right_angles=False,
-    rotation_degrees=0.0,
-    rotation_padding="zeros",
-    jitter=0.8,
-    brightness=0.4,
-    contrast=0.4,
-    saturation=0.0,
-    hue=0.0,
-    grey=0.0,
-    blur=0.0,
-    blur_kernel_fraction=0.2,
-    blur_sigma=(0.1, 2.0),
-    solarise=0.0,
-    solarise_threshold=128,
-)
 
 
 @dataclass

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from lowres_ssl.errors import ConfigError
+from lowres_ssl.errors import CheckpointError, ConfigError
 
 # Of glibc's malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
@@ -71,6 +71,15 @@ def repeat_bytes(wanted: bool) -> None:
     if wanted:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it when it is first used
     torch.use_deterministic_algorithms(wanted)
+
+
+def check_same_device(begun_on: str, here: str, checkpoint: Path) -> None:
+    """Raises `CheckpointError` for a run begun on another kind of device: the rest of it would have other digits."""
+    if begun_on != here:
+        raise CheckpointError(
+            f"{checkpoint}: begun with device={begun_on}, got {here}; type device={begun_on} to go on, or force=true "
+            "to start again"
+        )
 
 
 @cache

@@ -218,4 +218,5 @@ def from_environment(variables: Mapping[str, str]) -> Processes:
     store, _, _ = next(rendezvous("env://", rank, size))
     attempt = variables.get("TORCHELASTIC_RESTART_COUNT", "0")  # a launcher may start them again, beside the same store
     prefix = f"lowres-ssl/{attempt}"
-    return Processes(rank, size, local_rank, max(local_size, local_rank + 1), dist.PrefixStore(prefix, store))  # type: ignore[attr-defined]
+    own = dist.PrefixStore(prefix, store)  # type: ignore[attr-defined]  # torch does not list it among what it exports
+    return Processes(rank, size, local_rank, max(local_size, local_rank + 1), own)

@@ -24,11 +24,11 @@ class PredictInputConfig(InputConfig):
 
 
 @dataclass
-class EmbedConfig:
+class FolderConfig:
+    """What `embed` and `predict` share: a run's encoder, and every image of a folder."""
+
     output_dir: str = MISSING
     run: str | None = MISSING
-    input: InputConfig = MISSING
-    which: Which = MISSING
     folder: str | None = MISSING
     formats: list[str] = MISSING
     batch_size: int = MISSING
@@ -38,16 +38,14 @@ class EmbedConfig:
 
 
 @dataclass
-class PredictConfig:
-    output_dir: str = MISSING
-    run: str | None = MISSING
+class EmbedConfig(FolderConfig):
+    input: InputConfig = MISSING
+    which: Which = MISSING
+
+
+@dataclass
+class PredictConfig(FolderConfig):
     input: PredictInputConfig = MISSING
-    folder: str | None = MISSING
-    formats: list[str] = MISSING
-    batch_size: int = MISSING
-    skip_unreadable: bool = MISSING
-    device: Device = MISSING
-    precision: Precision = MISSING
 
 
 @dataclass

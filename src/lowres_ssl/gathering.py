@@ -1,9 +1,10 @@
 """A model whose batch is shared by several processes, so that its loss and gradients are those of the whole batch."""
 
+from typing import Any
+
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.autograd.function import FunctionCtx
 from torch.nn.parallel import DistributedDataParallel
 
 from lowres_ssl.distributed import Processes
@@ -20,15 +21,15 @@ class Gather(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: FunctionCtx, own: Tensor, processes: Processes) -> Tensor:
-        ctx.processes = processes  # type: ignore[attr-defined]
+    def forward(ctx: Any, own: Tensor, processes: Processes) -> Tensor:
+        ctx.processes = processes
         gathered = own.new_empty((processes.size * len(own), *own.shape[1:]))
         dist.all_gather(list(gathered.chunk(processes.size)), own.contiguous())
         return gathered
 
     @staticmethod
-    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor, None]:
-        processes: Processes = ctx.processes  # type: ignore[attr-defined]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        processes: Processes = ctx.processes
         return processes.share(gradient) * processes.size, None
 
 

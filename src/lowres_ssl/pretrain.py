@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from lowres_ssl.batches import make_batches
 from lowres_ssl.checkpoint import latest_state, save_state
 from lowres_ssl.data.store import ImageStore
-from lowres_ssl.device import Compute
+from lowres_ssl.device import Compute, check_same_device
 from lowres_ssl.distributed import ALONE, Processes, check_same_number
-from lowres_ssl.errors import CheckpointError, ConfigError, TrainingError
+from lowres_ssl.errors import ConfigError, TrainingError
 from lowres_ssl.forward import make_forward
 from lowres_ssl.history import Line, Meter
 from lowres_ssl.interruption import Deferred
@@ -236,15 +236,6 @@ def pretrain(
                 if stopping:  # asked only where it was saved: a signal may come at any time
                     raise stop.interrupted(f"epoch {epoch} of {training.epochs} is saved")
     return Trained(history, best)
-
-
-def check_same_device(begun_on: str, here: str, checkpoint: Path) -> None:
-    """Raises `CheckpointError` for a run begun on another kind of device: the rest of it would have other digits."""
-    if begun_on != here:
-        raise CheckpointError(
-            f"{checkpoint}: begun with device={begun_on}, got {here}; type device={begun_on} to go on, or force=true "
-            "to start again"
-        )
 
 
 def copied(module: nn.Module) -> dict[str, Tensor]:

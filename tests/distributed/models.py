@@ -7,17 +7,15 @@ from typing import Any
 import numpy as np
 import torch
 from method_files import METHODS, shrunk
+from tiny_training import CPU, VIEWS, noise_store
 from torch import Tensor, nn
 
-from lowres_ssl.data.store import ImageStore
 from lowres_ssl.device import Compute
 from lowres_ssl.distributed import Processes
 from lowres_ssl.history import Line
 from lowres_ssl.methods import Method, build_method, find_method
 from lowres_ssl.pretrain import Training, pretrain
-from lowres_ssl.views.maker import ViewMaker
 
-CPU = torch.device("cpu")
 FP32 = Compute(CPU, "fp32")
 CLASSES, WIDTH = 3, 8
 TRAINED = [name for name in METHODS if find_method(name).trains]
@@ -37,30 +35,6 @@ TRAINING = Training(
 )
 ROWS = range(36)  # a last batch of 4, which 4 processes share as well
 STEPS = 5
-VIEWS = ViewMaker(
-    image_size=12,
-    mean=(0.5,) * 3,
-    std=(0.25,) * 3,
-    seed=0,
-    crop_scale=(0.2, 1.0),
-    crop_ratio=(0.75, 1.33),
-    horizontal_flip=0.5,
-    vertical_flip=0.5,
-    right_angles=False,
-    rotation_degrees=0.0,
-    rotation_padding="zeros",
-    jitter=0.8,
-    brightness=0.4,
-    contrast=0.4,
-    saturation=0.0,
-    hue=0.0,
-    grey=0.0,
-    blur=0.0,
-    blur_kernel_fraction=0.2,
-    blur_sigma=(0.1, 2.0),
-    solarise=0.0,
-    solarise_threshold=128,
-)
 
 
 class Double(nn.Module):
@@ -99,16 +73,6 @@ def hold(module: nn.Module) -> None:
     module.train = lambda mode=True: module  # type: ignore[method-assign]
 
 
-def store() -> ImageStore:
-    random = np.random.default_rng(0)
-    return ImageStore(
-        images=random.integers(0, 256, (40, 3, 16, 16), dtype=np.uint8),
-        sizes=random.integers(16, 40, (40, 2), dtype=np.int32),
-        ids=tuple(f"{number}.png" for number in range(40)),
-        path=Path("nowhere"),
-    )
-
-
 def train(
     name: str,
     processes: Processes,
@@ -130,7 +94,7 @@ def train(
     trained = pretrain(
         encoder=encoder,
         method=method,
-        store=store(),
+        store=noise_store(),
         rows=ROWS,
         views=[VIEWS] * 2,
         training=TRAINING,

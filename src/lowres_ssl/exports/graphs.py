@@ -5,6 +5,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
@@ -65,14 +66,13 @@ def export_onnx(encoder: PortableEncoder, folder: Path) -> list[Path]:
 def onnx_libraries() -> ModuleType:
     """onnxruntime, with what PyTorch needs beside it."""
     try:
-        import onnx  # noqa: F401
-        import onnxruntime
-        import onnxscript  # noqa: F401
+        for beside in ("onnx", "onnxscript"):
+            import_module(beside)
+        return import_module("onnxruntime")
     except ImportError as error:
         raise ConfigError(
             f"format=onnx needs {error.name}; type pip install 'lowres-ssl[export]', or format=torchscript"
         ) from error
-    return onnxruntime  # type: ignore[no-any-return]
 
 
 @contextmanager

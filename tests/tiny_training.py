@@ -1,0 +1,62 @@
+"""A training of seconds: images of noise, views of 12 pixels, SimCLR with small heads."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from lowres_ssl.data.store import ImageStore
+from lowres_ssl.pretrain import Training
+from lowres_ssl.views.maker import ViewMaker
+
+CPU = torch.device("cpu")
+SIMCLR = {"name": "simclr", "projector_hidden": 16, "projector_output": 16, "temperature": 0.5}
+TRAINING = Training(
+    epochs=3,
+    batch_size=8,
+    keep_last_batch=False,
+    joint=False,
+    learning_rate=0.05,
+    momentum=0.9,
+    weight_decay=0.01,
+    decay_norm_and_bias=False,
+    schedule="cosine",
+    warmup_epochs=0.5,
+    checkpoint_every=1,
+    seed=0,
+)
+VIEWS = ViewMaker(
+    image_size=12,
+    mean=(0.5,) * 3,
+    std=(0.25,) * 3,
+    seed=0,
+    crop_scale=(0.2, 1.0),
+    crop_ratio=(0.75, 1.33),
+    horizontal_flip=0.5,
+    vertical_flip=0.5,
+    right_angles=False,
+    rotation_degrees=0.0,
+    rotation_padding="zeros",
+    jitter=0.8,
+    brightness=0.4,
+    contrast=0.4,
+    saturation=0.0,
+    hue=0.0,
+    grey=0.0,
+    blur=0.0,
+    blur_kernel_fraction=0.2,
+    blur_sigma=(0.1, 2.0),
+    solarise=0.0,
+    solarise_threshold=128,
+)
+
+
+def noise_store() -> ImageStore:
+    """40 images of 16 x 16 pixels of noise, on no disk."""
+    random = np.random.default_rng(0)
+    return ImageStore(
+        images=random.integers(0, 256, (40, 3, 16, 16), dtype=np.uint8),
+        sizes=random.integers(16, 40, (40, 2), dtype=np.int32),
+        ids=tuple(f"{number}.png" for number in range(40)),
+        path=Path("nowhere"),
+    )
