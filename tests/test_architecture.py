@@ -16,7 +16,7 @@ PACKAGE = "lowres_ssl"
 ROOT = Path(__file__).resolve().parents[1] / "src" / PACKAGE
 
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("__init__", "errors", "leftovers"),
+    ("__init__", "errors", "leftovers", "spreadsheets"),
     (
         "atomic",
         "tabular",

@@ -66,11 +66,13 @@ def encoder(folder: Path) -> tuple[Path, Read]:
 
 
 def history(folder: Path) -> tuple[Path, Read]:
-    return of_a_run(folder, "history.csv", lambda run: run.checked(run.history).read_bytes())
+    return of_a_run(folder, "history.csv", lambda run: run.checked(run.history, run.description()).read_bytes())
 
 
 def classifier(folder: Path) -> tuple[Path, Read]:
-    return of_a_run(folder, "classifier.safetensors", lambda run: run.checked(run.classifier).read_bytes())
+    return of_a_run(
+        folder, "classifier.safetensors", lambda run: run.checked(run.classifier, run.description()).read_bytes()
+    )
 
 
 def of_a_run(folder: Path, name: str, read: Callable[[Run], Any]) -> tuple[Path, Read]:

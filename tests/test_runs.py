@@ -356,7 +356,7 @@ def test_history_and_classifier_are_checked_where_the_run_wrote_down_what_they_w
     path = run.folder / name
     path.write_bytes(b"as written")
     run.finish()
-    assert run.checked(path) == path
+    assert run.checked(path, run.description()) == path
     path.write_bytes(b"as damaged")
     with pytest.raises(CheckpointError, match=rf"{name}: not what this run wrote, or damaged; .* force=true$"):
-        run.checked(path)
+        run.checked(path, run.description())

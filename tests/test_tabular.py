@@ -90,3 +90,11 @@ def test_without_pyarrow_one_line_says_what_to_type(tmp_path: Path, monkeypatch:
     ):
         pass
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("id", ["=cmd|'/c calc'!A1.png", "+1.png", "-1.png", "@x.png", "＝1.png", "\t=1.png"])
+def test_no_name_of_a_file_is_computed_by_a_spreadsheet(tmp_path: Path, id: str) -> None:
+    with writing(tmp_path, "table", ["csv"]) as (write, _):
+        write({"id": [id, "a -1.png"], "label": ["=1+1", "b"]})
+    with (tmp_path / "table.csv").open(newline="", encoding="utf-8") as file:
+        assert list(csv.reader(file)) == [["id", "label"], [f"'{id}", "'=1+1"], ["a -1.png", "b"]]

@@ -22,10 +22,11 @@ def has_collapsed(run: Run, description: Mapping[str, Any]) -> bool:
     False for what is not trained, and for what is trained on labels: images of a class are meant to come together.
     Raises `CheckpointError` if the history cannot be read.
     """
-    path = run.folder / "history.csv"
+    path = run.history
     if run.classifier.exists() or not path.exists():
         return False
     try:
+        run.checked(path, description)
         with path.open(encoding="utf-8", newline="") as file:
             spread = {int(line["epoch"]): float(line["embedding_std"]) for line in csv.DictReader(file)}
         epoch = description.get("selected_epoch", max(spread))

@@ -120,7 +120,7 @@ def evaluate_held(
     read: dict[Which, dict[str, Tensor]] = {}  # the features, once for all probes
     probes = dict(evaluation.probes)
     if run.classifier.exists():
-        probes["classifier"] = TrainedClassifier(run.checked(run.classifier))
+        probes["classifier"] = TrainedClassifier(run.checked(run.classifier, run.description()))
     for draw in draws:
         for name, probe in probes.items():
             settings = evaluation.settings.get(name, {})

@@ -20,19 +20,8 @@ from lowres_ssl.keys import known_keys
 CRASH, USAGE, DATA = 1, 2, 3
 # What is wrong with a place rather than with the program.
 PLACE = frozenset(
-    [
-        *(
-            errno.EACCES,
-            errno.EPERM,
-            errno.EEXIST,
-            errno.ENOTDIR,
-            errno.EISDIR,
-            errno.ENOSPC,
-            errno.EROFS,
-            errno.EDQUOT,
-        ),
-        *(errno.ENAMETOOLONG, errno.ELOOP),
-    ]
+    getattr(errno, name)
+    for name in ["EACCES", "EPERM", "EEXIST", "ENOTDIR", "EISDIR", "ENOSPC", "EROFS", "EDQUOT", "ENAMETOOLONG", "ELOOP"]
 )
 # PyTorch's words, on a GPU and on a CPU, and those of CUDA's libraries.
 OUT_OF_MEMORY = "out of memory|can't allocate memory|STATUS_ALLOC_FAILED"

@@ -128,9 +128,10 @@ class Run:
             raise CheckpointError(f"{path}: not the encoder that this run wrote, or a damaged one; {RETRAIN}")
         return path
 
-    def checked(self, path: Path) -> Path:
-        """The history or the classifier of a finished run. Raises `CheckpointError` if it is not as it was written."""
-        written = self.description().get("files", {}).get(path.name)
+    def checked(self, path: Path, description: Mapping[str, Any]) -> Path:
+        """The history or the classifier of a finished run. Raises `CheckpointError` if it is not as it was written, as
+        `description`, what `run.json` says, has it."""
+        written = description.get("files", {}).get(path.name)
         if written is not None and file_hash(path) != written:
             raise CheckpointError(f"{path}: not what this run wrote, or damaged; {RETRAIN}")
         return path

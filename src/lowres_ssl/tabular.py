@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from lowres_ssl.atomic import replacing
 from lowres_ssl.errors import ConfigError
+from lowres_ssl.spreadsheets import inert
 
 Columns = Mapping[str, list[str] | NDArray[Any]]
 Write = Callable[[Columns], None]
@@ -94,7 +95,7 @@ def member(archive: zipfile.ZipFile, name: str, kind: np.dtype[Any], shape: tupl
 
 @contextmanager
 def comma_separated(path: Path) -> Iterator[Write]:
-    """A line a row, numbers to six digits. Takes no column [n, D]."""
+    """A line a row, numbers to six digits, texts such that no spreadsheet computes them. Takes no column [n, D]."""
     with replacing(path) as file:
         text = io.TextIOWrapper(file, encoding="utf-8", newline="")
         writer, begun = csv.writer(text, lineterminator="\n"), False
@@ -102,9 +103,12 @@ def comma_separated(path: Path) -> Iterator[Write]:
         def write(columns: Columns) -> None:
             nonlocal begun
             if not begun:
-                writer.writerow(columns)
+                writer.writerow(map(inert, columns))
                 begun = True
-            told = [each if isinstance(each, list) else [f"{one:.6g}" for one in each] for each in columns.values()]
+            told = [
+                [inert(one) for one in each] if isinstance(each, list) else [f"{one:.6g}" for one in each]
+                for each in columns.values()
+            ]
             writer.writerows(zip(*told, strict=True))
 
         yield write

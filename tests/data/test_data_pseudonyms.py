@@ -2,6 +2,7 @@
 
 import os
 import stat
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lowres_ssl.data import pseudonyms
 from lowres_ssl.data.pseudonyms import KEY_FILE, Pseudonyms, pseudonyms_for
 from lowres_ssl.data.sources import images_below
 from lowres_ssl.data.splits import load_split, make_split, save_split
@@ -51,14 +51,14 @@ def test_read_only_folder_of_images_leaves_the_key_with_the_stores(
     places: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images, stores = places
-    make = pseudonyms.tempfile.mkstemp
+    make = tempfile.mkstemp
 
     def read_only(**where: Any) -> Any:
         if Path(where["dir"]) == images:
             raise OSError(30, "Read-only file system")
         return make(**where)
 
-    monkeypatch.setattr(pseudonyms.tempfile, "mkstemp", read_only)
+    monkeypatch.setattr(tempfile, "mkstemp", read_only)
     made = pseudonyms_for(images, stores)
     assert stat.S_IMODE((stores / KEY_FILE).stat().st_mode) == 0o600
     monkeypatch.undo()
@@ -70,7 +70,7 @@ def test_nowhere_to_keep_the_key_is_said(places: tuple[Path, Path], monkeypatch:
     def full(**where: Any) -> Any:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(pseudonyms.tempfile, "mkstemp", full)
+    monkeypatch.setattr(tempfile, "mkstemp", full)
     with pytest.raises(DataError, match=r"cannot be kept there \(No space left on device\).*store_dir=FOLDER"):
         pseudonyms_for(*places)
 

@@ -118,7 +118,7 @@ def obtain_held(plan: Plan, material: Material, probe: Any, run: Run, identity: 
     if description and description["finished"]:
         run.checked_encoder()
         run.forget_checkpoints()  # of a process that was killed between the two
-        note_history(run)
+        note_history(run, description)
         keep_split(run, config, material)
         say(f"{run.name}: finished already; force=true trains it again")
         return run
@@ -215,10 +215,10 @@ def preemption_of(config: PretrainConfig) -> signal.Signals | None:
     return None if name == "none" else signal.Signals[f"SIG{name}"]
 
 
-def note_history(run: Run) -> None:
-    """Say so where the history is damaged: it tells of the training, and nothing is computed from it."""
+def note_history(run: Run, description: dict[str, Any]) -> None:
+    """Say so where the history is damaged: it tells of the training, and whether the run collapsed."""
     try:
-        run.checked(run.history)
+        run.checked(run.history, description)
     except CheckpointError as error:
         say(f"note: {error}")
 

@@ -7,11 +7,11 @@ and whoever has only the results cannot try names out.
 import hashlib
 import os
 import secrets
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from lowres_ssl.errors import DataError
+from lowres_ssl.leftovers import new_file
 
 KEY_FILE = ".lowres-ssl-key"
 KEY_BYTES = 32
@@ -82,19 +82,19 @@ def read_key(place: Path) -> bytes:
 def make_key(place: Path) -> bytes:
     """A new key at `place`, whole from the start; of several processes that try at once, the first one's counts."""
     place.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=KEY_FILE, suffix=".part", dir=place.parent)  # mode 600
+    descriptor, temporary = new_file(place)  # for its owner alone
     try:
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
             file.write(f"{secrets.token_hex(KEY_BYTES)}\n")
             file.flush()
             os.fsync(file.fileno())
-        try:
-            os.link(name, place)  # unlike a rename, it never replaces another's
-        except FileExistsError:
-            pass
-        except OSError:  # a file system without links, where one user works alone
-            if not place.exists():
-                Path(name).rename(place)
+            try:
+                os.link(temporary, place)  # unlike a rename, it never replaces another's
+            except FileExistsError:
+                pass
+            except OSError:  # a file system without links, where one user works alone
+                if not place.exists():
+                    temporary.rename(place)
     finally:
-        Path(name).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
     return read_key(place)

@@ -3,12 +3,12 @@
 import csv
 import io
 import re
-import unicodedata
 from collections.abc import Sequence
 
 import pandas as pd
 
 from lowres_ssl.collapse import MEANING
+from lowres_ssl.spreadsheets import inert
 from lowres_ssl.tables import COLLAPSED, UNRELIABLE, Table, Text
 from lowres_ssl.uncertainty import RELIABLE_GROUPS
 
@@ -48,8 +48,6 @@ LATEX = {
     "‡": r"$\ddagger$",
     "–": "--",
 }
-# How spreadsheets know a formula.
-FORMULA = ("=", "+", "-", "@")
 
 
 def markdown(table: Table) -> str:
@@ -120,12 +118,8 @@ def comma_separated(table: Table) -> str:
 
 
 def neutral(value: object) -> object:
-    """A text in one line, with an apostrophe before what a spreadsheet would compute; numbers as they are. The signs
-    count in their wide forms as well, which some spreadsheets read like the others."""
-    if not isinstance(value, str):
-        return value
-    text = one_line(value)
-    return f"'{text}" if unicodedata.normalize("NFKC", text[:1]).startswith(FORMULA) else text
+    """A text in one line that no spreadsheet computes; numbers as they are."""
+    return inert(one_line(value)) if isinstance(value, str) else value
 
 
 def comma_separated_frame(frame: pd.DataFrame) -> str:
