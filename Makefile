@@ -1,5 +1,6 @@
 # make demo   sets itself up, then pre-trains, evaluates and shows the result on an embedded data set
 # make test   sets itself up, then formats-checks, lints, type-checks and tests
+# make test-all   and those that take longer or need every extra: Ray, Optuna, W&B, MLflow, a browser
 # make torture   what takes longer: faults injected at random, at most 30 minutes; summaries in build/torture/
 
 PYTHON ?= python3
@@ -9,7 +10,7 @@ CONSTRAINTS ?= constraints.txt
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 
-.PHONY: demo test torture setup docs clean
+.PHONY: demo test test-all torture setup docs clean
 
 setup: $(STAMP)
 
@@ -26,6 +27,10 @@ test: $(STAMP)
 	$(BIN)/ruff check src tests conf benchmarks
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+test-all: test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS)) --editable '.[dev,all]'
+	$(BIN)/python -m pytest -m 'slow or browser'
 
 torture: $(STAMP)
 	$(BIN)/python -m pytest -m torture -s
