@@ -1,6 +1,7 @@
 # make demo   sets itself up, then pre-trains, evaluates and shows the result on an embedded data set
 # make test   sets itself up, then formats-checks, lints, type-checks and tests
 # make test-all   and those that take longer or need every extra: Ray, Optuna, W&B, MLflow, a browser
+# make site   the documents as pages, into build/site
 # make torture   what takes longer: faults injected at random, at most 30 minutes; summaries in build/torture/
 
 PYTHON ?= python3
@@ -10,7 +11,7 @@ CONSTRAINTS ?= constraints.txt
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 
-.PHONY: demo test test-all torture setup docs clean
+.PHONY: demo test test-all torture setup docs site clean
 
 setup: $(STAMP)
 
@@ -37,6 +38,10 @@ torture: $(STAMP)
 
 docs: $(STAMP)
 	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/cli_reference.sh > docs/cli.md
+
+site: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	$(BIN)/zensical build --strict --config-file mkdocs.yml
 
 clean:
 	rm -rf $(VENV) build *.egg-info src/*.egg-info

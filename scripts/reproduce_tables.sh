@@ -24,15 +24,16 @@ preset="${PRESET:-paper}"
 data="${LOWRES_SSL_DATA:-data}"
 
 methods=simclr,dcl,simsiam,vicreg
-# A study: data set, split, batch sizes, seeds.
+# A study: data sets and the split they share.
 case "$preset" in
 paper | paper-patient)
     if [ "$preset" = paper ]; then
-        studies=('breast random' 'colorectal random' 'pneumonia random' 'pneumonia official')
+        studies=('breast,colorectal,pneumonia random' 'pneumonia official')
     else
-        studies=('breast patient' 'colorectal patient' 'pneumonia patient')
+        studies=('breast,colorectal,pneumonia patient')
     fi
-    studies=("${studies[@]/%/ 16,32,64 0,1,2}")
+    sizes=16,32,64
+    seeds=0,1,2
     recipe=paper
     largest=64
     baselines=random,trivial,imagenet
@@ -44,10 +45,12 @@ paper | paper-patient)
     tuning=()
     ;;
 smoke)
-    studies=('phantom patient 16,32 0,1')
+    studies=('phantom patient')
     if [ -d "$data/pneumonia" ]; then
-        studies+=('pneumonia stratified 32 0')
+        studies=('phantom,pneumonia patient')
     fi
+    sizes=16,32
+    seeds=0,1
     recipe=tuned
     largest=32
     baselines=random,trivial # ImageNet's weights would have to be fetched
@@ -76,7 +79,7 @@ show() {
 
 # at STUDY: what trains on it
 at() {
-    read -r set split sizes seeds <<<"$1"
+    read -r sets split <<<"$1"
     grid=("method=$methods,$baselines" "batch_size=$sizes" "seed=$seeds")
     # Trained from the start, and fine-tuned, on a part of the labels and on all of them.
     supervised=(method=supervised "batch_size=$largest" keep_last_batch=true "seed=$label_seeds")
@@ -85,7 +88,7 @@ at() {
 
 # train OVERRIDES...: a sweep of trainings of the study at hand
 train() {
-    show lowres-ssl pretrain -m "dataset=$set" "split=$split" "${common[@]}" "$@" "${more[@]}"
+    show lowres-ssl pretrain -m "dataset=$sets" "split=$split" "${common[@]}" "$@" "${more[@]}"
 }
 
 both=('probe=[knn,linear]' "${linear[@]}")
@@ -101,14 +104,15 @@ for study in "${studies[@]}"; do
     at "$study"
     train "${grid[@]}" evaluate=false # scored once it is known with which settings
     train "${supervised[@]}" "$started" "label_fraction=$each_fraction" "${both[@]}"
-    show lowres-ssl tune "dataset=$set" "split=$split" "recipe=$recipe" seed=0 "${tuning[@]}" "${linear[@]}"
+    show lowres-ssl tune -m "dataset=$sets" "split=$split" "recipe=$recipe" seed=0 "${tuning[@]}" "${linear[@]}"
     train "${grid[@]}" "${both[@]}" "$tuned"
     train "${supervised[@]}" "$started" 'label_fraction=[1.0]' "${both[@]}" "$tuned"
     # Tuned settings knew all validation labels, so a part of them is scored with the paper's.
     train "method=$methods" "batch_size=$largest" "seed=$label_seeds" "label_fraction=$fractions" "${both[@]}"
 done
 
-for split in $(printf '%s\n' "${studies[@]}" | cut -d' ' -f2 | sort -u); do
+for study in "${studies[@]}"; do
+    at "$study"
     chosen=("recipe=$recipe" "split=$split")
     alike=("${chosen[@]}" settings=settings_from=tuned)
     show lowres-ssl tables 'table=[paper1,paper2,paper3]' "${alike[@]}" "folder=$outputs/tables/$split"

@@ -45,6 +45,30 @@ def test_commands_shown_compose(page: Path) -> None:
         assert answer.returncode == 0, f"{line}\n{answer.stderr}"
 
 
+def test_every_page_is_in_the_navigation_of_the_site() -> None:
+    navigation = (ROOT / "mkdocs.yml").read_text().partition("\nnav:")[2]
+    listed = sorted(re.findall(r"[\w/.-]+\.md", navigation))
+    assert listed == sorted(str(page.relative_to(ROOT / "docs")) for page in (ROOT / "docs").rglob("*.md"))
+
+
+@pytest.mark.slow
+def test_site_builds_without_a_warning_and_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
+    zensical = BIN / "zensical"
+    if not zensical.exists():
+        pytest.skip("needs the extra [docs]")
+    shutil.copytree(ROOT / "docs", tmp_path / "docs")
+    shutil.copy(ROOT / "mkdocs.yml", tmp_path)
+    build = [zensical, "build", "--strict", "--config-file", tmp_path / "mkdocs.yml"]
+    answer = subprocess.run(build, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    pages = list((tmp_path / "build" / "site").rglob("*.html"))
+    assert len(pages) > len(list((tmp_path / "docs").rglob("*.md")))
+    loaded = {
+        place for page in pages for place in re.findall(r'(?:src|stylesheet" href)="(https?://[^"]+)', page.read_text())
+    }
+    assert not loaded
+
+
 def test_scripts_are_sound_shell() -> None:
     for script in (ROOT / "scripts").glob("*.sh"):
         assert os.access(script, os.X_OK)

@@ -17,7 +17,6 @@ from lowres_ssl.encoders import WEIGHTS, normalisation, untrained
 from lowres_ssl.errors import CheckpointError, ConfigError, DataError
 from lowres_ssl.identity import base_identity
 from lowres_ssl.labels import LabelDraw
-from lowres_ssl.ledger import ledger
 from lowres_ssl.preparation import Material
 from lowres_ssl.provenance import provenance
 from lowres_ssl.runs import Run, entry_in, file_hash, find_run, run_for
@@ -81,6 +80,8 @@ def source_of(named: str, config: PretrainConfig) -> Source:
 def sibling_of(config: PretrainConfig, method: str) -> Run:
     """The one finished run of `method` that shares data set, split, recipe, encoder, image size, batch size and seed
     with `config`. Raises `CheckpointError` if there is none, or several (of other epochs, say)."""
+    from lowres_ssl.ledger import ledger  # pandas takes a second, and few runs start with another's weights
+
     runs, _ = ledger(Path(config.output_dir))
     wanted = {
         "state": "finished",

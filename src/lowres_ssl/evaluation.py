@@ -18,11 +18,9 @@ from lowres_ssl.data.splits import Split
 from lowres_ssl.device import Compute
 from lowres_ssl.errors import CheckpointError, ConfigError
 from lowres_ssl.features import digest_of
-from lowres_ssl.figures.tsne import draw_tsne
 from lowres_ssl.frozen import features_of, sides_of, with_labels
 from lowres_ssl.labels import ALL_LABELS, LabelDraw, drawn
 from lowres_ssl.leases import Hold
-from lowres_ssl.metrics import score
 from lowres_ssl.preparation import Material
 from lowres_ssl.probes import Probe, build_probe, prediction_of
 from lowres_ssl.provenance import provenance
@@ -164,6 +162,8 @@ def evaluate_one(
     draw: LabelDraw,
 ) -> dict[str, Any]:
     """Fit one probe on the labels of `draw`, score its predictions, store both."""
+    from lowres_ssl.metrics import score  # scikit-learn takes a second, which a training without scores need not wait
+
     catalogue, split = material.catalogue, material.split
     rows = sides_of(split)
     train, validated = drawn(catalogue.labels, split.train, split.validation, draw)
@@ -227,6 +227,8 @@ def picture_of(run: Run, name: str, config: Experiment, material: Material, comp
     """The t-SNE picture of the run's test features, drawn if it is not there yet."""
     with run.held():
         if config.force or not run.tsne.exists():
+            from lowres_ssl.figures.tsne import draw_tsne  # Matplotlib: as slow as scikit-learn
+
             say(f"{run.name}: t-SNE")
             features = features_of(run, "selected", config, material, compute)["test"]
             labels = material.catalogue.labels[material.split.test]

@@ -6,7 +6,6 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
 
 from lowres_ssl.errors import ConfigError
@@ -70,6 +69,10 @@ class Knn(Probe):
         return self.restore({"labels": features.train_labels}, lambda: features.train, features.classes)
 
     def restore(self, tensors: Mapping[str, Tensor], train: Callable[[], Tensor], classes: int) -> Fitted:
+        from sklearn.neighbors import (
+            KNeighborsClassifier,
+        )  # takes a second, which a training without scores need not wait
+
         classifier = KNeighborsClassifier(
             n_neighbors=self.k,
             metric=self.metric,
