@@ -1,0 +1,115 @@
+"""Every command and every piece of Python that the documents show is run, on images and encoders small enough for it.
+
+What is changed of a command before it is typed: sizes, epochs and k are cut down (`SMALLER`), of a sweep's values the
+first two are taken, ImageNet's weights are left out (they would have to be fetched), and RUN, FOLDER and the like get
+names of things that are there. Shell scripts and `benchmarks/` are not typed here: the script has its own test.
+"""
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+from typed import Command, paint
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+SMALLER = {"backbone": "resnet18", "image_size": "20", "epochs": "1", "probe.knn.k": "3", "probe.linear.epochs": "2"}
+COMMAND = re.compile(r"^\$? ?lowres-ssl (\w+)(.*)$")
+# Shown as what ends with an error, on purpose.
+ENDS_WITH = {"lowres-ssl tables table=[paper2] dataset=phantom strict=true": 3}
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with small sets under the names that the documents use."""
+    folder = tmp_path_factory.mktemp("project")
+    data = folder / "data"
+    for number in range(60):
+        shade, seed = 80 + 90 * (number % 2), number
+        letter = "BM"[number % 2]
+        paint(data / "breast" / f"SOB_{letter}_A-14-{1000 + number % 10}-400-{number:03}.png", shade, seed)
+        kind = ("NORMAL", "PNEUMONIA")[number % 2]
+        side = "test" if number % 5 == 0 else "train"
+        paint(data / "pneumonia" / side / kind / f"person{number // 2}_virus_{number}.jpeg", shade, seed)
+        paint(data / "cells" / ("dark", "light")[number % 2] / f"p{number // 4}_{number}.png", shade, seed)
+    shutil.copytree(data / "cells", data / "blood_cells")
+    return folder
+
+
+@pytest.fixture
+def typed(project: Path, lowres_ssl: Command, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Type a command in the project, which has a few finished runs."""
+    monkeypatch.chdir(project)
+    if not (project / "outputs").exists():
+        small = [f"{key}={value}" for key, value in SMALLER.items()]
+        for name in ("breast", "pneumonia", "phantom"):
+            answer = lowres_ssl("pretrain", "-m", f"dataset={name}", "method=dcl,random", "dataset.subset=60", *small,
+                                "batch_size=8", "probe=[knn,linear,logistic]")  # fmt: skip
+            assert answer.code == 0, answer.err
+        shutil.copy(run_of(project, "breast") / "encoder.safetensors", project)
+    return lowres_ssl
+
+
+def run_of(project: Path, dataset: str) -> Path:
+    return next((project / "outputs" / "pretrain").glob(f"{dataset}-dcl-*"))
+
+
+def commands_in(page: Path) -> list[str]:
+    blocks = re.findall(r"```(?:bash|sh|console)\n(.*?)```", page.read_text().replace("\\\n", " "), re.DOTALL)
+    return [line.split("  #")[0].strip() for block in blocks for line in block.splitlines() if COMMAND.match(line)]
+
+
+def cut_down(line: str, project: Path) -> list[str]:
+    """The words to type for a documented line, without the program's name."""
+    command, *words = shlex.split(line.removeprefix("$ "))[1:]
+    names = {"RUN": run_of(project, "breast").name, "FOLDER": "data/cells"}
+    words = [re.sub(r"\b(RUN|FOLDER)\b", lambda found: names[found[0]], word) for word in words]
+    words = [first_two(word) for word in words] if "-m" in words else words
+    if command not in ("pretrain", "evaluate", "tune", "benchmark"):
+        return [command, *words]
+    chosen = next((word for word in words if word.startswith("probe=")), "probe=[knn,linear]")
+    trains = command == "pretrain" or any(word.startswith("weights=") for word in words)
+    smaller = {
+        key: value
+        for key, value in SMALLER.items()
+        if (trains or key.startswith("probe.")) and (not key.startswith("probe.") or key.split(".")[1] in chosen)
+    }
+    if command == "evaluate":
+        smaller.pop("epochs", None)
+    if command == "tune":
+        smaller = {"probe.linear.epochs": "2", "batch_size": "[8,16]", "learning_rate": "[0.1,0.01]", "seeds": "2"}
+    if command == "pretrain":
+        smaller["batch_size"] = "8"
+    kept = [word for word in words if word.partition("=")[0] not in smaller]
+    return [command, *kept, *(f"{key}={value}" for key, value in smaller.items())]
+
+
+def first_two(word: str) -> str:
+    key, equals, value = word.partition("=")
+    values = re.findall(r"(?:\[[^\]]*\]|'[^']*'|[^,\[])+", value) if equals else []
+    values = [each for each in values if each != "imagenet"]
+    return f"{key}={','.join(values[:2])}" if values else word
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if commands_in(page)], ids=lambda page: page.name)
+def test_commands_of_the_documents_run(page: Path, typed: Command, project: Path) -> None:
+    for line in commands_in(page):
+        words = cut_down(line, project)
+        answer = typed(*words)
+        assert answer.code == ENDS_WITH.get(line, 0), f"{line}\ntyped as {shlex.join(words)}\n{answer.err[-2000:]}"
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if "```python" in page.read_text()], ids=lambda page: page.name
+)
+def test_python_of_the_documents_runs(page: Path, typed: Command, project: Path) -> None:
+    run = run_of(project, "breast")
+    for block in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL):
+        code = (
+            block.replace('"RUN"', repr(str(run))).replace('"FOLDER"', '"data/cells"').replace("resnet50", "resnet18")
+        )
+        exec(compile(code, str(page), "exec"), {})
