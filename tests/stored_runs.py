@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from lowres_ssl.hashes import digest
 from lowres_ssl.metrics import score
-from lowres_ssl.runs import digest, run_for, write_result
+from lowres_ssl.results import write_result
+from lowres_ssl.runs import run_for
 from lowres_ssl.stored import WRITTEN
 
 SETTINGS: dict[str, dict[str, Any]] = {

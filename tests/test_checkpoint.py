@@ -15,6 +15,7 @@ from torchvision import models
 
 from lowres_ssl.backbones import build_encoder
 from lowres_ssl.checkpoint import (
+    latest_state,
     load_encoder,
     load_state,
     load_tensors,
@@ -23,7 +24,8 @@ from lowres_ssl.checkpoint import (
     save_tensors,
 )
 from lowres_ssl.errors import CheckpointError
-from lowres_ssl.runs import file_hash
+from lowres_ssl.hashes import file_hash
+from lowres_ssl.stored import WRITTEN
 
 METADATA = {"run": "Brüste-simclr", "backbone": {"name": "resnet18"}, "mean": [0.5, 0.25], "seed": 0}
 WRITE = """
@@ -294,3 +296,18 @@ def test_flipped_bit_of_a_checkpoint_is_noticed(tmp_path: Path, place: float) ->
     path.write_bytes(content)
     with pytest.raises(CheckpointError, match="damaged; start the run again from scratch with force=true"):
         load_state(path)
+
+
+def test_a_checkpoint_of_a_newer_version_is_refused_and_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not damaged: the one before must not be taken in its place, nor must it go."""
+    path = tmp_path / "checkpoint.pt"
+    save_state(path, {"epoch": 1})
+    monkeypatch.setitem(WRITTEN, "checkpoint", WRITTEN["checkpoint"] + 1)
+    save_state(path, {"epoch": 2})
+    monkeypatch.undo()
+    with pytest.raises(CheckpointError, match="written by a newer lowres-ssl"):
+        latest_state(path)
+    assert path.exists()
+    path.write_bytes(b"damaged")
+    state = latest_state(path)
+    assert state == {"epoch": 1}

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from stored_runs import made_up_run
 
-from lowres_ssl.checkpoint import latest_state, save_state
+from lowres_ssl.checkpoint import latest_state, save_state, save_tensors
 from lowres_ssl.data.index import build_catalogue, load_cache
 from lowres_ssl.data.records import Catalogue
 from lowres_ssl.data.sources import build_source
@@ -21,7 +21,8 @@ from lowres_ssl.data.splits import load_split, make_split, save_split
 from lowres_ssl.data.store import open_store, read_meta
 from lowres_ssl.errors import UserError
 from lowres_ssl.features import store_features, stored
-from lowres_ssl.runs import Run, read_predictions, read_result
+from lowres_ssl.results import FITTED, fitted_file, read_predictions, read_result, write_result
+from lowres_ssl.runs import Run
 from lowres_ssl.tuning import read_tuned, write_tuned
 
 Read = Callable[[], Any]
@@ -54,6 +55,15 @@ def a_result(folder: Path) -> tuple[Path, Read]:
 def predictions(folder: Path) -> tuple[Path, Read]:
     result = made_up_run(folder)
     return result / "predictions.npz", lambda: read_predictions(result)
+
+
+def fitted(folder: Path) -> tuple[Path, Read]:
+    result = made_up_run(folder)
+    said, arrays = read_result(result), read_predictions(result)
+    assert said is not None
+    save_tensors(result / FITTED, {"weight": torch.rand(4, 8)}, {"train": "digest"})
+    write_result(result, said, arrays)
+    return result / FITTED, lambda: fitted_file(result, read_result(result) or {}).read_bytes()
 
 
 def a_run(folder: Path) -> tuple[Path, Read]:
@@ -147,6 +157,7 @@ def an_index(folder: Path) -> tuple[Path, Read]:
 FILES: list[Callable[[Path], tuple[Path, Read]]] = [
     a_result,
     predictions,
+    fitted,
     a_run,
     encoder,
     history,

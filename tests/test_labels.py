@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from lowres_ssl.artefacts import labels_known
 from lowres_ssl.labels import ALL_LABELS, LabelDraw, drawn
 
 LABELS = np.array([0] * 700 + [1] * 300)
@@ -40,3 +41,18 @@ def test_smaller_fraction_lies_in_the_larger_and_draws_differ() -> None:
     )
     assert small < large
     assert len(small & other) < len(small) / 2
+
+
+@pytest.mark.parametrize("one", [ALL_LABELS, LabelDraw(0.1, 1), LabelDraw(0.3, 1), LabelDraw(0.1, 2)])
+@pytest.mark.parametrize("other", [ALL_LABELS, LabelDraw(0.1, 1), LabelDraw(0.3, 1), LabelDraw(0.1, 2)])
+def test_a_draw_covers_those_whose_labels_it_has(one: LabelDraw, other: LabelDraw) -> None:
+    has, wanted = (set(drawn(LABELS, TRAIN, VALIDATION, draw)[0]) for draw in (one, other))
+    assert one.covers(other) == (has >= wanted)
+
+
+def test_what_an_encoder_knows_of_labels_is_the_draw_it_was_trained_on() -> None:
+    assert labels_known({"seed": 3}) is None
+    assert labels_known({"seed": 3, "label_fraction": None, "label_draw": None}) is None
+    assert labels_known({"seed": 3, "label_fraction": 1.0}) == ALL_LABELS
+    assert labels_known({"seed": 3, "label_fraction": 0.1}) == LabelDraw(0.1, 3)  # before the draw was written down
+    assert labels_known({"seed": 3, "label_fraction": 0.1, "label_draw": 0}) == LabelDraw(0.1, 0)

@@ -12,17 +12,9 @@ import numpy as np
 import pytest
 
 from lowres_ssl.errors import CheckpointError, DataError
-from lowres_ssl.runs import (
-    Run,
-    check_writable,
-    digest,
-    file_hash,
-    find_runs,
-    read_predictions,
-    read_result,
-    run_for,
-    write_result,
-)
+from lowres_ssl.hashes import digest, file_hash
+from lowres_ssl.results import read_predictions, read_result, write_result
+from lowres_ssl.runs import Run, check_writable, find_runs, run_for, runs_called
 from lowres_ssl.stored import WRITTEN
 
 IDENTITY = {"seed": 0, "images": {"digest": "ab", "mean": [0.5, 0.25]}, "training": {"epochs": 250}}
@@ -360,3 +352,34 @@ def test_history_and_classifier_are_checked_where_the_run_wrote_down_what_they_w
     path.write_bytes(b"as damaged")
     with pytest.raises(CheckpointError, match=rf"{name}: not what this run wrote, or damaged; .* force=true$"):
         run.checked(path, run.description())
+
+
+@pytest.mark.parametrize("kept", ["checkpoint.pt", "checkpoint-previous.pt"])
+def test_damaged_description_of_an_unfinished_run_costs_nothing(
+    run: Run, kept: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run.start({})
+    assert run.read_to_go_on() == run.read()
+    (run.folder / "run.json").write_text("{")
+    with pytest.raises(CheckpointError, match="cannot be read"):  # without a checkpoint nobody knows how far it was
+        run.read_to_go_on()
+    (run.folder / kept).write_bytes(b"a checkpoint")
+    assert run.read_to_go_on() is None
+    assert "run.json: damaged; written anew, and the run goes on from its checkpoint" in capsys.readouterr().err
+    (run.folder / "run.json").write_text(json.dumps({"schema": WRITTEN["run"] + 1}))
+    with pytest.raises(CheckpointError, match="written by a newer lowres-ssl"):  # not ours to overwrite
+        run.read_to_go_on()
+
+
+def test_runs_are_found_by_the_beginning_of_their_names(tmp_path: Path) -> None:
+    made = [
+        run_for(tmp_path, "pretrain", [dataset, method, "bs8", "s0"], {"number": number})
+        for dataset, method in (("my cells", "dcl"), ("my cells", "dclw"), ("my cells-dcl", "dcl"))
+        for number in (1, 2)
+    ]
+    for each in made:
+        each.start({})
+    (made[0].folder.parent / "my_cells-dcl-bs8-s0-copy").mkdir()
+    assert {each.name for each in runs_called(tmp_path, "pretrain", ["my cells", "dcl", "bs8", "s0"])} == {
+        each.name for each in made[:2]
+    }

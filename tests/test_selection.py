@@ -12,7 +12,7 @@ from lowres_ssl.agreement import settings_of
 from lowres_ssl.errors import CheckpointError, ConfigError
 from lowres_ssl.ledger import ledger
 from lowres_ssl.overrides import FILTERS, place_filters
-from lowres_ssl.runs import read_result, write_result
+from lowres_ssl.results import read_result, write_result
 from lowres_ssl.sealed import write_sealed
 from lowres_ssl.selection import Cell, Column, Filters, columns_of
 from lowres_ssl.table_schema import FiltersConfig
@@ -213,6 +213,16 @@ def test_encoder_of_ones_own_stands_beside_any_backbone(tmp_path: Path) -> None:
     assert column.entries("pretrained *") == ["pretrained efficientnet_lite0"]
 
 
+def test_tuned_settings_and_the_papers_never_meet_in_a_column(tmp_path: Path) -> None:
+    made_up_run(tmp_path, method="dcl", probe="linear", settings={"settings_from": "paper"})
+    made_up_run(tmp_path, method="vicreg", probe="linear", settings={"settings_from": "tuned", "learning_rate": 0.5})
+    made_up_run(tmp_path, method="random", probe="linear", settings={"settings_from": "paper"})
+    with pytest.raises(ConfigError, match=r"type settings=settings_from=paper or settings=settings_from=tuned$"):
+        columns(tmp_path)
+    (column,) = columns(tmp_path, settings="settings_from=tuned")
+    assert column.entries() == ["vicreg"]
+
+
 def test_filters_without_any_result_give_no_column(tmp_path: Path) -> None:
     assert columns(tmp_path, recipe="paper", epochs=3, split_digest="ab", settings="k=5") == []
     made_up_run(tmp_path)
@@ -225,6 +235,18 @@ def test_name_that_no_result_has_is_said(tmp_path: Path) -> None:
     assert Filters(recipe="paper", image_size=3).unheard_of(frame) == []
     (note,) = Filters(dataset="phantm").unheard_of(frame)
     assert note == "dataset=phantm: no stored result has it; there is phantom"
+
+
+def test_entries_are_meant_by_name_or_pattern(tmp_path: Path) -> None:
+    for entry in ("dcl", "simclr", "pretrained vit", "random"):
+        made_up_run(tmp_path, method=entry.split()[0], entry=entry)
+    for typed, wanted in (("dcl", ["dcl"]), (["random", "pretrained *"], ["pretrained vit", "random"])):
+        (column,) = columns(tmp_path, entry=typed)
+        assert column.entries() == wanted
+    frame, _ = ledger(tmp_path)
+    assert Filters(entry="pretrained *").unheard_of(frame) == []
+    (note,) = Filters(entry=["dcl", "dlc"]).unheard_of(frame)
+    assert note == "entry=dlc: no stored result has it; there is dcl, pretrained vit, random, simclr"
 
 
 def test_setting_that_no_result_has_is_refused(tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ from lowres_ssl.data.pseudonyms import Pseudonyms
 from lowres_ssl.errors import CheckpointError
 from lowres_ssl.findings import findings
 from lowres_ssl.ledger import ledger
-from lowres_ssl.runs import Run, read_predictions, read_result, write_result
+from lowres_ssl.results import read_predictions, read_result, write_result
+from lowres_ssl.runs import Run
 from lowres_ssl.sealed import SEAL, write_sealed
 from lowres_ssl.selection import Filters, columns_of
 from lowres_ssl.stored import OLDEST, WRITTEN, read_json

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lowres_ssl.errors import CheckpointError, ConfigError
-from lowres_ssl.tuning import by_preference, of_seeds, read_tuned, table_1, tuned_file, tuned_for, write_tuned
+from lowres_ssl.tuning import SAME, by_preference, of_seeds, read_tuned, table_1, tuned_file, tuned_for, write_tuned
 
 
 def line(accuracy: float, loss: float | None = 0.5, rate: float = 0.01, batch_size: int = 16) -> dict[str, Any]:
@@ -23,6 +23,8 @@ def tuned(run: str = "a", chosen: dict[str, Any] | None = None, **changes: Any) 
         "recipe": "paper",
         "backbone": "resnet18",
         "image_size": 64,
+        "batch_size": 64,
+        "epochs": 10,
         "split": {"kind": "random", "seed": 0, "digest": "d" * 64},
         "split_digest": "d" * 64,
         "rule": "full",
@@ -31,7 +33,7 @@ def tuned(run: str = "a", chosen: dict[str, Any] | None = None, **changes: Any) 
     } | changes
 
 
-WANTED = {key: tuned()[key] for key in ("dataset", "entry", "recipe", "backbone", "image_size", "split_digest")}
+WANTED = {key: tuned()[key] for key in (*SAME, "batch_size")}
 
 
 @pytest.mark.parametrize(
@@ -60,12 +62,24 @@ def test_line_holds_mean_and_spread_and_a_diverged_seed_has_no_loss() -> None:
     assert of_seeds(16, 0.01, 100, [(0.8, 0.4)])["accuracy_spread"] is None
 
 
-@pytest.mark.parametrize("key", ["dataset", "entry", "recipe", "backbone", "image_size", "split_digest"])
+@pytest.mark.parametrize("key", ["dataset", "entry", "recipe", "backbone", "image_size", "split_digest", "epochs"])
 def test_settings_of_another_kind_of_run_are_not_taken(tmp_path: Path, key: str) -> None:
     write_tuned(tmp_path, tuned())
     assert tuned_for(tmp_path, None, WANTED)["run"] == "a"
     with pytest.raises(ConfigError, match=r"nothing was tuned for .*; when its run is finished, type lowres-ssl tune"):
-        tuned_for(tmp_path, "a", WANTED | {key: "another"})
+        tuned_for(tmp_path, "a", WANTED | {key: 20 if key == "epochs" else "another"})
+
+
+def test_those_of_the_same_batch_size_go_before_better_ones_of_another(tmp_path: Path) -> None:
+    write_tuned(tmp_path, tuned("a", line(0.8)))
+    write_tuned(tmp_path, tuned("b", line(0.9), batch_size=16))
+    assert tuned_for(tmp_path, "another seed", WANTED)["run"] == "a"
+    assert tuned_for(tmp_path, "another seed", WANTED | {"batch_size": 32})["run"] == "b"
+
+
+def test_file_of_before_epochs_were_written_down_fits_any(tmp_path: Path) -> None:
+    write_tuned(tmp_path, {key: value for key, value in tuned().items() if key not in ("batch_size", "epochs")})
+    assert tuned_for(tmp_path, None, WANTED)["run"] == "a"
 
 
 def test_runs_own_choice_goes_first_then_the_best_of_those_like_it(tmp_path: Path) -> None:

@@ -15,10 +15,11 @@ from lowres_ssl.config import require
 from lowres_ssl.data.stream import files_in
 from lowres_ssl.embedding import stream
 from lowres_ssl.errors import ConfigError
+from lowres_ssl.hashes import file_hash
 from lowres_ssl.portable import PortableEncoder, open_encoder
 from lowres_ssl.prediction import StoredProbe, choose_result, labels_of, open_probe, which_encoder
 from lowres_ssl.provenance import provenance
-from lowres_ssl.runs import Which, file_hash, find_run
+from lowres_ssl.runs import Which, find_run
 from lowres_ssl.stored import WRITTEN
 from lowres_ssl.tabular import writing
 

@@ -1,6 +1,6 @@
 """Encoders as runs: what is stored of each, and those that nothing is trained for: baselines and given weights."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,12 @@ from lowres_ssl.data.splits import Split, load_split, save_split
 from lowres_ssl.device import Compute
 from lowres_ssl.encoders import WEIGHTS, normalisation, untrained
 from lowres_ssl.errors import CheckpointError, ConfigError, DataError
+from lowres_ssl.hashes import file_hash
 from lowres_ssl.identity import base_identity
-from lowres_ssl.labels import LabelDraw
+from lowres_ssl.labels import ALL_LABELS, LabelDraw
 from lowres_ssl.preparation import Material
 from lowres_ssl.provenance import provenance
-from lowres_ssl.runs import Run, entry_in, file_hash, find_run, run_for
+from lowres_ssl.runs import Run, entry_in, find_run, run_for, runs_called
 from lowres_ssl.terminal import count, say
 
 
@@ -42,16 +43,27 @@ class Source:
                 f"initial_weights: {self.name} was trained under another split of these images, so it may have seen "
                 "test images; type that run's split and split_seed, or name another run"
             )
-        labels = self.description.get("label_fraction")
-        if same and labels is not None and labels > min(draw.fraction for draw in draws):
+        known = labels_known(self.description)
+        if same and known is not None and not all(draw.is_whole or draw.covers(known) for draw in draws):
             raise ConfigError(
-                f"initial_weights: {self.name} was trained on {labels:g} of the labels, so no smaller label_fraction "
-                "can be scored; type label_fraction=[1.0], or name another run"
+                f"initial_weights: {self.name} was trained on {known.fraction:g} of the labels (draw {known.number}), "
+                "so no smaller or other label_fraction can be scored; type label_fraction=[1.0], or name another run"
             )
 
     def handed_on(self) -> dict[str, Any]:
         """What a run that starts with these weights has to say of itself as well."""
-        return {key: value for key in ("pretrain_on", "label_fraction") if (value := self.description.get(key))}
+        known = labels_known(self.description)
+        labels = {} if known is None else {"label_fraction": known.fraction, "label_draw": known.number}
+        return {key: value for key in ("pretrain_on",) if (value := self.description.get(key))} | labels
+
+
+def labels_known(description: Mapping[str, Any]) -> LabelDraw | None:
+    """The labels that the encoder of a run was trained on, from what `run.json` says; None where it saw none."""
+    fraction = description.get("label_fraction")
+    if fraction is None:
+        return None
+    # Before the draw was written down it was the seed's.
+    return ALL_LABELS if fraction == 1 else LabelDraw(fraction, description.get("label_draw", description["seed"]))
 
 
 RANDOM = "random"  # what `initial_weights` is where nothing is named
@@ -80,12 +92,7 @@ def source_of(named: str, config: PretrainConfig) -> Source:
 def sibling_of(config: PretrainConfig, method: str) -> Run:
     """The one finished run of `method` that shares data set, split, recipe, encoder, image size, batch size and seed
     with `config`. Raises `CheckpointError` if there is none, or several (of other epochs, say)."""
-    from lowres_ssl.ledger import ledger  # pandas takes a second, and few runs start with another's weights
-
-    runs, _ = ledger(Path(config.output_dir))
     wanted = {
-        "state": "finished",
-        "entry": method,
         "dataset": config.dataset.name,
         "recipe": config.recipe,
         "backbone": config.backbone.name,
@@ -97,20 +104,33 @@ def sibling_of(config: PretrainConfig, method: str) -> Run:
     }
     if config.split.name != "auto":
         wanted["split"] = config.split.name
-    for column, value in wanted.items():
-        runs = runs[runs[column] == value]
-    names = sorted(set(runs["run"]))
-    if len(names) == 1:
-        return find_run(Path(config.output_dir), names[0])
-    if names:
+    found = []
+    for run in runs_called(Path(config.output_dir), "pretrain", training_labels(config, method)):
+        try:
+            said = run.description()
+        except CheckpointError as error:
+            say(f"note: {error}")
+            continue
+        known = {**said, "split": said["split"]["kind"], "split_seed": said["split"]["seed"]}
+        if said["finished"] and entry_in(said) == method and all(known.get(key) == wanted[key] for key in wanted):
+            found.append(run)
+    if len(found) == 1:
+        return found[0]
+    if found:
+        names = ", ".join(run.name for run in found)
         raise CheckpointError(
-            f"initial_weights={OF_METHOD}{method}: several runs would do ({', '.join(names)}); type the name of one"
+            f"initial_weights={OF_METHOD}{method}: several runs would do ({names}); type the name of one"
         )
-    told = ", ".join(f"{column}={value}" for column, value in wanted.items() if column not in ("state", "entry"))
+    told = ", ".join(f"{key}={value}" for key, value in wanted.items())
     raise CheckpointError(
         f"initial_weights={OF_METHOD}{method}: no finished run of it with {told}; type lowres-ssl pretrain "
         f"method={method} with these first"
     )
+
+
+def training_labels(config: PretrainConfig, method: str) -> list[str]:
+    """What the name of a run of `method` begins with that shares data set, batch size and seed with `config`."""
+    return [config.dataset.name, method, f"bs{config.batch_size}", f"s{config.seed}"]
 
 
 def untrained_run(

@@ -36,7 +36,7 @@ class Calibration:
 
 
 def calibrate(predictions: Mapping[str, NDArray[Any]]) -> Calibration:
-    """From the stored predictions of a probe (see `runs.read_predictions`).
+    """From the stored predictions of a probe (see `results.read_predictions`).
 
     The temperature with the least cross-entropy of the validation labels (Guo et al., On Calibration of Modern Neural
     Networks, 2017, arXiv 1706.04599, section 4.2). It stays 1 where nothing can be fitted: without validation images,

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from lowres_ssl.atomic import previous_of, replacing
-from lowres_ssl.errors import CheckpointError
+from lowres_ssl.errors import CheckpointError, DamagedError
 from lowres_ssl.stored import WRITTEN, check_version
 from lowres_ssl.terminal import say
 
@@ -36,14 +36,15 @@ def save_state(path: Path, state: Mapping[str, Any]) -> None:
 def latest_state(path: Path) -> dict[str, Any] | None:
     """The newest whole state of those that `save_state` left at `path`; None if there is none.
 
-    A damaged one is named and removed if the one before is whole. Raises `CheckpointError` if none is.
+    A damaged one is named and removed if the one before is whole. Raises `DamagedError` if none is, `CheckpointError`
+    for one that another version wrote.
     """
     there = [place for place in (path, previous_of(path)) if place.exists()]
-    damage: CheckpointError | None = None
+    damage: DamagedError | None = None
     for place in there:
         try:
             state = load_state(place)
-        except CheckpointError as error:
+        except DamagedError as error:
             damage = damage or error
             continue
         if damage is not None:
@@ -56,7 +57,7 @@ def latest_state(path: Path) -> dict[str, Any] | None:
 
 
 def load_state(path: Path) -> dict[str, Any]:
-    """What `save_state` wrote, on the CPU. Raises `CheckpointError` if it is damaged, or of another version."""
+    """What `save_state` wrote, on the CPU. Raises `DamagedError`, or `CheckpointError` if it is of another version."""
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()  # PyTorch writes checksums, and does not look at them when it reads
@@ -64,7 +65,7 @@ def load_state(path: Path) -> dict[str, Any]:
             raise ValueError(f"{damaged} does not fit its checksum")
         state = dict(torch.load(path, map_location="cpu", weights_only=True))
     except Exception as error:  # whatever the reader stumbles over, the file is the cause
-        raise CheckpointError(f"{path}: the checkpoint is damaged; {REPAIR}") from error
+        raise DamagedError(f"{path}: the checkpoint is damaged; {REPAIR}") from error
     # What has no version is of the first.
     check_version(state.pop("version", 1), "checkpoint", path, REPAIR)
     return state

@@ -40,6 +40,10 @@ class CheckpointError(UserError):
     exit_code = 4
 
 
+class DamagedError(CheckpointError):
+    """A stored file that is cut off, or in which something is no longer as it was written."""
+
+
 class TrainingError(UserError):
     """A run that cannot go on: a loss that is no longer finite."""
 

@@ -4,11 +4,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from torch import Tensor
 
+from lowres_ssl.agreement import ORIGIN
 from lowres_ssl.checkpoint import save_tensors
 from lowres_ssl.classifier import TrainedClassifier
 from lowres_ssl.config import Experiment, plain
@@ -25,7 +26,8 @@ from lowres_ssl.preparation import Material
 from lowres_ssl.probes import Probe, build_probe, prediction_of
 from lowres_ssl.provenance import provenance
 from lowres_ssl.randomness import derive
-from lowres_ssl.runs import FITTED, Run, Which, read_predictions, read_result, write_result
+from lowres_ssl.results import FITTED, fitted_file, read_predictions, read_result, write_result
+from lowres_ssl.runs import END_TO_END, Run, Which, entry_in
 from lowres_ssl.terminal import say
 from lowres_ssl.tuning import tuned_for
 
@@ -38,37 +40,50 @@ class Evaluation:
     settings: dict[str, dict[str, Any]]
 
 
-# Where batch size and rate of the linear probe come from is stored with them: it is no argument of the probe.
-ORIGIN = "settings_from"
+@dataclass(frozen=True)
+class Scored:
+    """An encoder as settings are tuned for it: what tables call it, the batch size and epochs of its pre-training, if
+    it had one, and the name of its run, if there is one yet."""
+
+    entry: str
+    batch_size: int | None = None
+    epochs: int | None = None
+    run: str | None = None
+
+    @classmethod
+    def in_run(cls, run: Run) -> Self:
+        said = run.description()
+        return cls(entry_in(said), said.get("batch_size"), said.get("epochs_wanted"), run.name)
 
 
-def probes_of(
-    config: Experiment, entry: str | None = None, split: Split | None = None, run: str | None = None
-) -> Evaluation:
+def probes_of(config: Experiment, encoder: Scored | None = None, split: Split | None = None) -> Evaluation:
     """The probes that `config` asks for. Raises `ConfigError` for one that is unknown or whose settings do not fit.
 
-    With `entry`, what tables call the encoder, and `split`: settings that are to come from what was tuned, for the
-    `run` or for one like it, are looked up, and it is a `ConfigError` if nothing was. Without, the paper's stand in.
+    With `encoder` and `split`: settings that are to come from what was tuned, for that run or for one like it, are
+    looked up, and it is a `ConfigError` if nothing was. Without, the paper's stand in.
     """
     if not config.probe:
         raise ConfigError("probe=[]: nothing to score with; type probe=[knn,linear], or pretrain with evaluate=false")
     arguments = {key: {k: v for k, v in values.items() if k != "name"} for key, values in config.probe.items()}
     linear = arguments.get("linear", {})
-    if linear.get(ORIGIN) == "tuned" and entry is not None and split is not None:
+    if linear.get(ORIGIN) == "tuned" and encoder is not None and split is not None:
         wanted = {
             "dataset": config.dataset.name,
-            "entry": entry,
+            "entry": encoder.entry,
+            "batch_size": encoder.batch_size,
+            "epochs": encoder.epochs,
             "recipe": config.recipe,
             "backbone": config.backbone.name,
             "image_size": config.image_size,
             "split_digest": split.digest,
         }
-        chosen = tuned_for(Path(config.output_dir), run, wanted)["chosen"]
+        chosen = tuned_for(Path(config.output_dir), encoder.run, wanted)["chosen"]
         linear |= {key: chosen[key] for key in ("batch_size", "learning_rate")}
     return Evaluation({key: build_probe(key, without_origin(values)) for key, values in arguments.items()}, arguments)
 
 
 def without_origin(settings: dict[str, Any]) -> dict[str, Any]:
+    """Where batch size and rate of the linear probe come from is stored with them, and is no argument of the probe."""
     return {key: value for key, value in settings.items() if key != ORIGIN}
 
 
@@ -118,7 +133,7 @@ def evaluate_held(
     read: dict[Which, dict[str, Tensor]] = {}  # the features, once for all probes
     probes = dict(evaluation.probes)
     if run.classifier.exists():
-        probes["classifier"] = TrainedClassifier(run.checked(run.classifier, run.description()))
+        probes[END_TO_END] = TrainedClassifier(run.checked(run.classifier, run.description()))
     for draw in draws:
         for name, probe in probes.items():
             settings = evaluation.settings.get(name, {})
@@ -142,7 +157,8 @@ def kept_result(folder: Path) -> dict[str, Any] | None:
     try:
         result = read_result(folder)
         if result is not None:
-            read_predictions(folder)
+            read_predictions(folder, result)
+            fitted_file(folder, result)
     except CheckpointError:
         say(f"note: {folder}: the result there is damaged; scored anew")
         return None
@@ -224,11 +240,11 @@ def evaluate_one(
 
 
 def picture_of(run: Run, name: str, config: Experiment, material: Material, compute: Compute) -> Path:
-    """The t-SNE picture of the run's test features, drawn if it is not there yet."""
-    with run.held():
-        if config.force or not run.tsne.exists():
-            from lowres_ssl.figures.tsne import draw_tsne  # Matplotlib: as slow as scikit-learn
+    """The t-SNE picture of the run's test features, drawn if it is not there yet, or damaged."""
+    from lowres_ssl.figures.tsne import draw_tsne, is_whole  # Matplotlib: as slow as scikit-learn
 
+    with run.held():
+        if config.force or not is_whole(run.tsne):
             say(f"{run.name}: t-SNE")
             features = features_of(run, "selected", config, material, compute)["test"]
             labels = material.catalogue.labels[material.split.test]

@@ -6,6 +6,7 @@ from itertools import combinations
 
 from lowres_ssl.claims import Judgement, Key, judgements
 from lowres_ssl.comparison import Comparison, Scored, aligned, compare, draw_swaps, holm
+from lowres_ssl.runs import END_TO_END
 from lowres_ssl.selection import BatchSize, Cell, Column
 from lowres_ssl.tested import check_same_images, tested
 from lowres_ssl.uncertainty import Interval, draw, interval
@@ -69,7 +70,7 @@ def findings(column: Column, metric: str, batch_size: BatchSize, *, imagenet: st
         for size in sizes:
             if (stored := column.cell(entry, size)) is not None:
                 cells[entry, stored.batch_size] = stored
-    if "random" not in chosen:
+    if "random" not in chosen and column.probe != END_TO_END:  # an untrained encoder has no head of its own
         notes.append(
             f"{column}: no random initialisation to compare with; type lowres-ssl pretrain method=random with the data "
             "set, backbone and image_size of the others"

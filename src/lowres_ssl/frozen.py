@@ -14,10 +14,11 @@ from lowres_ssl.data.splits import Split
 from lowres_ssl.device import Compute
 from lowres_ssl.encoders import new_encoder, normalisation, untrained
 from lowres_ssl.features import extract, store_features, stored
+from lowres_ssl.hashes import digest
 from lowres_ssl.labels import ALL_LABELS, LabelDraw, drawn
 from lowres_ssl.preparation import Material
 from lowres_ssl.probes import Features
-from lowres_ssl.runs import Run, Which, digest, file_hash
+from lowres_ssl.runs import Run, Which
 from lowres_ssl.terminal import say
 
 
@@ -37,7 +38,7 @@ def features_of(
     path, weights = run.features(which, compute.precision), run.checked_encoder(which)
     key = digest(
         {
-            "encoder": file_hash(weights),
+            "encoder": run.description()["encoders"][weights.name],
             "images": material.catalogue.digest,
             "store": list(material.store.images.shape),
             "split": material.split.digest,

@@ -7,9 +7,9 @@ from typing import Any
 from lowres_ssl.config import Experiment, PretrainConfig, plain
 from lowres_ssl.data.decode import DECODER_VERSION
 from lowres_ssl.encoders import untrained
+from lowres_ssl.hashes import file_hash
 from lowres_ssl.labels import LabelDraw
 from lowres_ssl.preparation import Outline
-from lowres_ssl.runs import file_hash
 from lowres_ssl.views.schedule import sizes_by_epoch
 
 IDENTITY_VERSION = 1

@@ -22,6 +22,10 @@ class LabelDraw:
     def is_whole(self) -> bool:
         return self.fraction == 1
 
+    def covers(self, other: "LabelDraw") -> bool:
+        """Whether these are all labels of `other`, and perhaps more."""
+        return self.is_whole or (self.number == other.number and self.fraction >= other.fraction)
+
 
 ALL_LABELS = LabelDraw(1.0, 0)
 

@@ -7,7 +7,9 @@ import pandas as pd
 
 from lowres_ssl.collapse import has_collapsed
 from lowres_ssl.errors import CheckpointError
-from lowres_ssl.runs import Run, digest, entry_in, find_runs
+from lowres_ssl.hashes import digest
+from lowres_ssl.results import read_result
+from lowres_ssl.runs import Run, entry_in, find_runs
 
 RUN_COLUMNS = (
     "run",
@@ -57,10 +59,16 @@ def ledger(output_dir: Path) -> tuple[pd.DataFrame, list[str]]:
         try:
             description = run.description()
             about = about_run(run, description)
-            results = [about | about_result(folder, result) for folder, result in run.results()]
         except CheckpointError as error:
             problems.append(str(error))
             continue
+        results = []
+        for folder in run.result_folders():
+            try:
+                result = read_result(folder)
+                results += [] if result is None else [about | about_result(folder, result)]
+            except CheckpointError as error:  # the others are sound all the same
+                problems.append(str(error))
         try:
             collapsed = has_collapsed(run, description)
         except CheckpointError as error:  # its scores are sound all the same

@@ -36,6 +36,7 @@ TEXT_KEYS = frozenset(
 # name a group, and Hydra would look for a file of that group.
 FILTERS = frozenset(
     [
+        "entry",
         "dataset",
         "probe",
         "recipe",

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from lowres_ssl.artefacts import RANDOM, Source, entry_of, source_of
+from lowres_ssl.artefacts import RANDOM, Source, entry_of, source_of, training_labels
 from lowres_ssl.augmentation import view_makers
 from lowres_ssl.checkpoint import load_encoder, load_weights
 from lowres_ssl.config import PretrainConfig
@@ -18,14 +18,14 @@ from lowres_ssl.device import Compute, resolve
 from lowres_ssl.distributed import ALONE, Processes
 from lowres_ssl.encoders import WEIGHTS, new_encoder, starting_encoder
 from lowres_ssl.errors import CheckpointError, ConfigError
-from lowres_ssl.evaluation import Evaluation, check_images, probes_of
+from lowres_ssl.evaluation import Evaluation, Scored, check_images, probes_of
 from lowres_ssl.identity import training_identity
 from lowres_ssl.labels import ALL_LABELS, LabelDraw, drawn, draws_of
 from lowres_ssl.methods import Method, build_method
 from lowres_ssl.preparation import Outline, split_of
-from lowres_ssl.pretrain import Training
 from lowres_ssl.runs import Run, run_for
 from lowres_ssl.terminal import count
+from lowres_ssl.training import Training
 from lowres_ssl.views.maker import ViewMaker
 
 
@@ -155,7 +155,7 @@ def run_of(plan: Plan, outline: Outline) -> tuple[Run, dict[str, Any]]:
 
 
 def named_run(config: PretrainConfig, identity: Mapping[str, Any]) -> Run:
-    labels = [config.dataset.name, config.method["name"], f"bs{config.batch_size}", f"s{config.seed}"]
+    labels = training_labels(config, config.method["name"])
     return run_for(Path(config.output_dir), "pretrain", labels, identity)
 
 
@@ -188,9 +188,10 @@ def divide(plan: Plan, catalogue: Catalogue) -> Split:
     selects = plan.method.trains and plan.config.select_encoder.name == "best_validation_knn"
     check_images(plan.evaluation, catalogue, split, plan.draws)
     if plan.config.evaluate:
-        started_from = [] if plan.source is None else [f"{WEIGHTS} of {plan.source.name}"]
-        for entry in (entry_of(plan.config, plan.source), *started_from, "random"):
-            probes_of(plan.config, entry, split)  # raises where nothing was tuned for it
+        trained = (plan.config.batch_size, plan.config.epochs) if plan.method.trains else ()
+        started_from = [] if plan.source is None else [Scored(f"{WEIGHTS} of {plan.source.name}")]
+        for encoder in (Scored(entry_of(plan.config, plan.source), *trained), *started_from, Scored("random")):
+            probes_of(plan.config, encoder, split)  # raises where nothing was tuned for it
     if selects and not len(split.validation):
         raise ConfigError("select_encoder=best_validation_knn: there are no validation images; try last")
     if plan.source is not None:

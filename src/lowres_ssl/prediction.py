@@ -19,7 +19,8 @@ from lowres_ssl.errors import CheckpointError, ConfigError
 from lowres_ssl.evaluation import without_origin
 from lowres_ssl.features import digest_of
 from lowres_ssl.probes import Fitted, Probe, build_probe
-from lowres_ssl.runs import FITTED, Run, Which, read_predictions
+from lowres_ssl.results import FITTED, fitted_file, read_predictions
+from lowres_ssl.runs import END_TO_END, Run, Which
 
 
 @dataclass(frozen=True)
@@ -77,14 +78,14 @@ def which_encoder(result: dict[str, Any]) -> Which:
 def open_probe(run: Run, folder: Path, result: dict[str, Any], width: int) -> StoredProbe:
     """The probe of a result, for features of `width`. Raises `CheckpointError` if it was not stored, does not fit the
     run's encoder, or the training features that it asks are gone."""
-    fitted_again = "" if result["probe"] == "classifier" else f" probe=[{result['probe']}]"
+    fitted_again = "" if result["probe"] == END_TO_END else f" probe=[{result['probe']}]"
     repair = f"type lowres-ssl evaluate run={run.name}{fitted_again} force=true"
     if not (folder / FITTED).exists():
         raise CheckpointError(f"{folder}: what its probe has learnt was not stored by that version; {repair}")
-    tensors, known = load_tensors(folder / FITTED)
+    tensors, known = load_tensors(fitted_file(folder, result))
     if known.get("encoder") != run.description().get("encoders", {}).get(result["encoder"]):
         raise CheckpointError(f"{folder / FITTED}: not of the encoder that the run has now; {repair}")
-    if result["probe"] == "classifier":
+    if result["probe"] == END_TO_END:
         probe: Probe = TrainedClassifier(run.classifier)
     else:
         probe = build_probe(result["probe"], without_origin(result["settings"]))
@@ -101,7 +102,7 @@ def open_probe(run: Run, folder: Path, result: dict[str, Any], width: int) -> St
     except (KeyError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{folder / FITTED}: not what this probe stores ({error}); {repair}") from error
     assert scores.shape == (1, len(result["classes"]))
-    return StoredProbe(folder, result, fitted, calibrate(read_predictions(folder)))
+    return StoredProbe(folder, result, fitted, calibrate(read_predictions(folder, result)))
 
 
 def labels_of(places: NDArray[np.int64], classes: Sequence[str]) -> list[str]:

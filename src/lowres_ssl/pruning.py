@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from lowres_ssl.atomic import previous_of
 from lowres_ssl.runs import find_runs
 
 DAY = 24 * 60 * 60  # seconds; what is younger may belong to a process that is still at work
@@ -25,9 +26,10 @@ def leftovers(output_dir: Path, store_dir: Path) -> list[Leftover]:
     runs = find_runs(output_dir)
     descriptions = [(run, run.description()) for run in runs]
     found = [
-        Leftover(run.checkpoint, "training state of a finished run")
+        Leftover(checkpoint, "training state of a finished run")
         for run, description in descriptions
-        if description["finished"] and run.checkpoint.exists()
+        for checkpoint in (run.checkpoint, previous_of(run.checkpoint))
+        if description["finished"] and checkpoint.exists()
     ]
     if output_dir.resolve() in store_dir.resolve().parents and store_dir.is_dir():
         needed = {description["store"] for _, description in descriptions}

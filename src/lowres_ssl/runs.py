@@ -15,9 +15,7 @@
 """
 
 import csv
-import hashlib
 import io
-import json
 import re
 import shutil
 import tempfile
@@ -27,16 +25,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
-from lowres_ssl.atomic import previous_of, replacing, write_text
-from lowres_ssl.errors import CheckpointError, DataError
+from lowres_ssl.atomic import previous_of, write_text
+from lowres_ssl.errors import CheckpointError, DamagedError, DataError
+from lowres_ssl.hashes import digest, file_hash
 from lowres_ssl.leases import Hold, held
+from lowres_ssl.results import read_result
 from lowres_ssl.sealed import write_sealed
-from lowres_ssl.stored import WRITTEN, Stored, read_json
+from lowres_ssl.stored import WRITTEN, read_json
+from lowres_ssl.terminal import say
 
 KINDS = ("pretrain", "evaluate")
-FITTED = "probe.safetensors"  # beside a result of all labels: what the probe has learnt
+END_TO_END = "classifier"  # the "probe" that is the head a supervised encoder was trained with; nothing is fitted
 Which = Literal["selected", "last"]
 LONGEST_LABEL = 60  # letters: with all of them a folder has a name that every file system takes
 RETRAIN = "type its pretrain command again with force=true"
@@ -95,6 +94,17 @@ class Run:
         """What `run.json` says; None if there is none."""
         return read_json(self.folder / "run.json", "run", RETRAIN)
 
+    def read_to_go_on(self) -> dict[str, Any] | None:
+        """As `read`; None as well, with a note, where `run.json` is damaged and a checkpoint tells that the run is
+        unfinished: it is written anew then, and nothing of the training is lost."""
+        try:
+            return self.read()
+        except DamagedError:
+            if not (self.checkpoint.exists() or previous_of(self.checkpoint).exists()):
+                raise
+        say(f"note: {self.folder / 'run.json'}: damaged; written anew, and the run goes on from its checkpoint")
+        return None
+
     def description(self) -> dict[str, Any]:
         """What `run.json` says of a run that must be there. Raises `CheckpointError` if it is not."""
         description = self.read()
@@ -110,8 +120,8 @@ class Run:
 
     def finish(self, **outcome: Any) -> None:
         """The encoder is there: the run is finished, and what only resuming needed goes."""
-        encoders = {path.name: file_hash(path) for path in sorted(self.folder.glob("encoder*.safetensors"))}
-        files = {path.name: file_hash(path) for path in (self.history, self.classifier) if path.exists()}
+        encoders = {path.name: file_hash(path, RETRAIN) for path in sorted(self.folder.glob("encoder*.safetensors"))}
+        files = {path.name: file_hash(path, RETRAIN) for path in (self.history, self.classifier) if path.exists()}
         whole = {"schema": WRITTEN["run"], "encoders": encoders, "files": files, "finished": True}
         write_sealed(self.folder / "run.json", self.description() | outcome | whole)
         self.forget_checkpoints()
@@ -124,7 +134,7 @@ class Run:
     def checked_encoder(self, which: Which = "selected") -> Path:
         """The encoder's file, as it was written. Raises `CheckpointError` if it is gone, or holds something else."""
         path = self.encoder(which)
-        if file_hash(path) != self.description().get("encoders", {}).get(path.name):
+        if file_hash(path, RETRAIN) != self.description().get("encoders", {}).get(path.name):
             raise CheckpointError(f"{path}: not the encoder that this run wrote, or a damaged one; {RETRAIN}")
         return path
 
@@ -132,7 +142,7 @@ class Run:
         """The history or the classifier of a finished run. Raises `CheckpointError` if it is not as it was written, as
         `description`, what `run.json` says, has it."""
         written = description.get("files", {}).get(path.name)
-        if written is not None and file_hash(path) != written:
+        if written is not None and file_hash(path, RETRAIN) != written:
             raise CheckpointError(f"{path}: not what this run wrote, or damaged; {RETRAIN}")
         return path
 
@@ -177,12 +187,16 @@ class Run:
         """Where the result of a probe with these settings belongs."""
         return self.folder / f"{probe}-{digest(settings)[:8]}"
 
+    def result_folders(self) -> list[Path]:
+        """Where there is a result, by name."""
+        return [path.parent for path in sorted(self.folder.glob("*/result.json"))]
+
     def results(self) -> Iterator[tuple[Path, dict[str, Any]]]:
         """The folder of each result, and what its `result.json` says."""
-        for path in sorted(self.folder.glob("*/result.json")):
-            result = read_result(path.parent)
+        for folder in self.result_folders():
+            result = read_result(folder)
             if result is not None:
-                yield path.parent, result
+                yield folder, result
 
 
 def entry_in(description: Mapping[str, Any]) -> str:
@@ -190,47 +204,19 @@ def entry_in(description: Mapping[str, Any]) -> str:
     return str(description.get("entry", description["method"]))
 
 
-def read_predictions(folder: Path) -> dict[str, np.ndarray[Any, Any]]:
-    """The arrays that `write_result` stored. Raises `CheckpointError` if they are not as they were written, or for a
-    name that is looked up and not among them."""
-    path, repair = folder / "predictions.npz", remake(folder)
-    written = (read_result(folder) or {}).get("predictions_sha256")
-    if written is not None and file_hash(path, repair) != written:
-        raise CheckpointError(f"{path}: not what its result was made from, or damaged; {repair}")
-    try:
-        # Opened here, since NumPy would leave it open when it is no zip.
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            stored = Stored(arrays)
-    except Exception as error:  # whatever the readers of zip and of arrays stumble over, the file is the cause
-        raise CheckpointError(f"{path}: cannot be read ({error}); {repair}") from error
-    stored.path, stored.repair = path, repair
-    return stored
-
-
-def remake(folder: Path) -> str:
-    """What to type where a result is damaged."""
-    return f"type the command that made it again, such as lowres-ssl evaluate run={folder.parent}"
-
-
-def digest(content: Any) -> str:
-    """Hex SHA-256 of plain data: the same for the same keys and values, in whatever order the keys came."""
-    text = json.dumps(content, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def file_hash(path: Path, repair: str = RETRAIN) -> str:
-    """Hex SHA-256 of a file's bytes. Raises `CheckpointError` if it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read ({error.strerror}); {repair}") from error
-
-
 def run_for(output_dir: Path, kind: str, labels: Sequence[str], identity: Mapping[str, Any]) -> Run:
     """The run that is what `identity` says; `labels` (data set, method, ...) are for the reader of its name."""
-    parts = [re.sub(r"[^A-Za-z0-9._]+", "_", label)[:LONGEST_LABEL] for label in labels]
-    return Run(output_dir / kind / "-".join([*parts, digest(identity)[:8]]))
+    return Run(output_dir / kind / f"{beginning_of_name(labels)}-{digest(identity)[:8]}")
+
+
+def runs_called(output_dir: Path, kind: str, labels: Sequence[str]) -> list[Run]:
+    """The runs whose names begin with these labels, by name."""
+    named = f"{beginning_of_name(labels)}-{'[0-9a-f]' * 8}"
+    return [Run(path.parent) for path in sorted((output_dir / kind).glob(f"{named}/run.json"))]
+
+
+def beginning_of_name(labels: Sequence[str]) -> str:
+    return "-".join(re.sub(r"[^A-Za-z0-9._]+", "_", label)[:LONGEST_LABEL] for label in labels)
 
 
 def find_runs(output_dir: Path) -> list[Run]:
@@ -242,20 +228,6 @@ def find_run(output_dir: Path, named: str) -> Run:
     """A run by its folder, or by its name as `lowres-ssl runs` shows it."""
     below = [output_dir / kind / named for kind in KINDS]
     return Run(next((folder for folder in (Path(named), *below) if (folder / "run.json").exists()), Path(named)))
-
-
-def write_result(folder: Path, result: Mapping[str, Any], predictions: Mapping[str, np.ndarray[Any, Any]]) -> None:
-    """The predictions first: a `result.json` says that both are there, and are of each other."""
-    path = folder / "predictions.npz"
-    with replacing(path) as file:
-        np.savez_compressed(file, allow_pickle=False, **predictions)
-    own = {"predictions_sha256": file_hash(path, remake(folder))}
-    write_sealed(folder / "result.json", {"schema": WRITTEN["result"], **result, **own})
-
-
-def read_result(folder: Path) -> dict[str, Any] | None:
-    """What `result.json` in `folder` says; None if there is none. Raises `CheckpointError` if it is damaged."""
-    return read_json(folder / "result.json", "result", remake(folder))
 
 
 def check_writable(output_dir: Path) -> None:

@@ -7,11 +7,11 @@ from typing import Any
 from lowres_ssl.artefacts import row_name
 from lowres_ssl.config import Experiment
 from lowres_ssl.device import Compute
-from lowres_ssl.evaluation import evaluate, picture_of, probes_of
+from lowres_ssl.evaluation import Scored, evaluate, picture_of, probes_of
 from lowres_ssl.frozen import sides_of
 from lowres_ssl.labels import ALL_LABELS, LabelDraw
 from lowres_ssl.preparation import Material
-from lowres_ssl.runs import Run, entry_in
+from lowres_ssl.runs import Run
 from lowres_ssl.scoreboard import COLUMNS, scoreboard
 
 SAW_EVERYTHING = "Pre-trained on all images (pretrain_on=all): the encoder has seen the validation and the test images."
@@ -31,7 +31,7 @@ def score_and_show(
     """
     lines = []
     # For all rows before the first is scored: there may be nothing tuned for one.
-    probes = [probes_of(config, entry_in(run.description()), material.split, run.name) for run, config in rows]
+    probes = [probes_of(config, Scored.in_run(run), material.split) for run, config in rows]
     for (run, config), own_probes in zip(rows, probes, strict=True):
         results = evaluate(run, config, material, own_probes, compute, draws)
         name = row_name(run.description())

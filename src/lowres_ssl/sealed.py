@@ -12,7 +12,7 @@ SEAL = "sha256"
 
 
 def write_sealed(path: Path, content: Mapping[str, Any]) -> None:
-    """As `write_json`, with the seal as the last key."""
+    """As `write_json`, with the seal as the last key, in place of one that the content may have."""
     write_json(path, {**content, SEAL: seal_of(content)})
 
 

@@ -24,10 +24,14 @@ from lowres_ssl.agreement import (
 )
 from lowres_ssl.collapse import MEANING
 from lowres_ssl.errors import ConfigError
-from lowres_ssl.runs import read_result
+from lowres_ssl.results import read_result
 from lowres_ssl.terminal import count
 
 BatchSize = Literal["best"] | int
+
+
+# Filters that are no value which a column of the ledger has to have.
+NOT_EQUAL = frozenset(["entry", "split_digest", "settings"])
 
 
 @dataclass(frozen=True)
@@ -35,10 +39,11 @@ class Filters:
     """Which results are meant; None: whatever there is, as long as it agrees.
 
     `recipe` and `epochs` are of trained encoders, `backbone` not of those that bring one of their own ("trivial",
-    "pretrained NAME"). `split_digest` is its beginning. `settings` is a list such as "k=200, vote=uniform"; it says
-    nothing of probes that have no such setting.
+    "pretrained NAME"). `entry`: names or patterns ("pretrained *"), or one. `split_digest` is its beginning. `settings`
+    is a list such as "k=200, vote=uniform"; it says nothing of probes that have no such setting.
     """
 
+    entry: Sequence[str] | str | None = None
     dataset: str | None = None
     probe: str | None = None
     recipe: str | None = None
@@ -58,31 +63,34 @@ class Filters:
 
     def unheard_of(self, frame: pd.DataFrame) -> list[str]:
         """A line for each name that was typed and that no result has, with those that there are."""
-        named = ("dataset", "probe", "recipe", "backbone", "split", "precision")
-        return [
-            f"{key}={getattr(self, key)}: no stored result has it; there is {', '.join(sorted(there)) or 'none at all'}"
-            for key in named
-            if getattr(self, key) is not None and getattr(self, key) not in (there := set(frame[key].dropna()))
-        ]
+        names = {key: getattr(self, key) for key in ("dataset", "probe", "recipe", "backbone", "split", "precision")}
+        asked = [(key, name) for key, name in names.items() if name is not None]
+        asked += [("entry", pattern) for pattern in self.entries or ()]
+        notes = []
+        for key, name in asked:
+            there = set(frame[key].dropna())
+            if not (any(fnmatchcase(each, name) for each in there) if key == "entry" else name in there):
+                known = ", ".join(sorted(there)) or "none at all"
+                notes.append(f"{key}={name}: no stored result has it; there is {known}")
+        return notes
+
+    @property
+    def entries(self) -> Sequence[str] | None:
+        return (self.entry,) if isinstance(self.entry, str) else self.entry
+
+    def means(self, entry: str) -> bool:
+        """Whether an entry is meant."""
+        return self.entries is None or any(fnmatchcase(entry, pattern) for pattern in self.entries)
 
     def applied(self, frame: pd.DataFrame) -> pd.DataFrame:
         keep = pd.Series(True, index=frame.index)
         trained, own_encoder = is_trained(frame), brings_its_encoder(frame)
         exempt = {"recipe": ~trained, "epochs": ~trained, "backbone": own_encoder}
-        for key in (
-            "dataset",
-            "probe",
-            "recipe",
-            "backbone",
-            "image_size",
-            "epochs",
-            "split",
-            "split_seed",
-            "precision",
-        ):
+        for key in {field.name for field in fields(self)} - NOT_EQUAL:
             if (wanted := getattr(self, key)) is not None:
                 same = frame[key].eq(wanted).fillna(False).astype(bool)
                 keep &= same | exempt[key] if key in exempt else same
+        keep &= frame["entry"].map(lambda entry: self.means(str(entry))).astype(bool)
         if self.split_digest is not None:
             keep &= frame["split_digest"].astype(str).str.startswith(self.split_digest)
         if self.settings is not None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-from lowres_ssl.errors import CheckpointError
+from lowres_ssl.errors import CheckpointError, DamagedError
 from lowres_ssl.sealed import SEAL, unsealed
 
 WRITTEN = {
@@ -38,7 +38,7 @@ TYPES: dict[str, dict[str, Any]] = {
     | dict.fromkeys(["seed", "image_size", "batch_size", "epochs_wanted", "unlabelled_images"], int)
     | dict.fromkeys(["identity", "identity.images", "config", "config.dataset", "config.backbone"], dict)
     | {"finished": bool, "identity.images.digest": str, "encoders": dict, "files": dict, "probe": dict, "probe.*": dict}
-    | {"label_fraction": OPTIONAL_NUMBER},
+    | {"label_fraction": OPTIONAL_NUMBER, "label_draw": (int, type(None))},
     "result": SPLIT
     | dict.fromkeys(["run", "probe", "label", "encoder", "precision", "dataset", "title", "device", "recipe"], str)
     | dict.fromkeys(["settings", "test", "labels", "images", "versions", "config", "config.backbone"], dict)
@@ -47,12 +47,13 @@ TYPES: dict[str, dict[str, Any]] = {
     | dict.fromkeys([f"test.{name}" for name in ("accuracy", "weighted_f1", "macro_f1")], OPTIONAL_NUMBER)
     | dict.fromkeys([f"test.{name}" for name in ("balanced_accuracy", "auroc")], OPTIONAL_NUMBER)
     | {"labels.fraction": NUMBER, "labels.draw": int, "classes": list, "classes.*": str, "commit": (str, type(None))}
-    | {"seed": int, "versions.*": str, "predictions_sha256": str},
+    | {"seed": int, "versions.*": str, "predictions_sha256": str, "fitted_sha256": str},
     "tuned": SPLIT
     | dict.fromkeys(["run", "entry", "method", "dataset", "title", "backbone", "split_digest", "rule"], str)
     | dict.fromkeys(["seed", "image_size", "seeds", "chosen.batch_size"], int)
     | {"recipe": (str, type(None)), "chosen": dict, "chosen.learning_rate": NUMBER, "chosen.accuracy": NUMBER}
-    | {"chosen.loss": OPTIONAL_NUMBER},
+    | {"chosen.loss": OPTIONAL_NUMBER}
+    | dict.fromkeys(["batch_size", "epochs"], (int, type(None))),
     "split": {"kind": str, "seed": int, "digest": str, "notes": list, "notes.*": str, "hashed": bool}
     | dict.fromkeys(("train", "val", "test"), list)
     | {f"{side}.*": str for side in ("train", "val", "test")},
@@ -72,8 +73,8 @@ class Stored(dict[str, Any]):
 def read_json(path: Path, kind: str, repair: str) -> Stored | None:
     """The file of a `kind` in `WRITTEN`; None if there is none.
 
-    Raises `CheckpointError`, which ends with `repair`, if it cannot be read, is of a version that is not read here, or
-    has something else where readers want a number, say.
+    Raises `CheckpointError`, which ends with `repair`, if it is of a version that is not read here, or has something
+    else where readers want a number, say; `DamagedError` if it cannot be read.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -83,14 +84,14 @@ def read_json(path: Path, kind: str, repair: str) -> Stored | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path}: cannot be read ({error}); {repair}") from error
+        raise DamagedError(f"{path}: cannot be read ({error}); {repair}") from error
     version = content.get(version_key(kind)) if isinstance(content, dict) else None
     check_version(version, kind, path, repair)
     if version != 1 or SEAL in content:
         try:
             content = unsealed(content)
         except ValueError as error:
-            raise CheckpointError(f"{path}: cannot be read ({error}); {repair}") from error
+            raise DamagedError(f"{path}: cannot be read ({error}); {repair}") from error
     for name, wanted in TYPES[kind].items():
         check_type(content, name.split("."), wanted, f"{path}: {name}", repair)
     stored: Stored = naming_its_file(content, path, repair)

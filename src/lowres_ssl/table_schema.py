@@ -13,6 +13,7 @@ TableKind = Enum("TableKind", ["scores", "recipes", "tuned"])
 class FiltersConfig:
     """The fields of `selection.Filters`. They are typed without `filters.` (see `overrides.py`)."""
 
+    entry: Any = MISSING  # a name or pattern, or several
     dataset: str | None = MISSING
     probe: str | None = MISSING
     recipe: str | None = MISSING
@@ -31,6 +32,7 @@ class RowConfig:
     """A row of a table. What may be left out has its value here, so that a table's file stays short."""
 
     entries: list[str] = MISSING
+    in_recipe: dict[str, str] = field(default_factory=dict)  # by recipe, the one to ask for instead of the first
     label: str | None = None
     probe: str | None = None
     compared: bool = True

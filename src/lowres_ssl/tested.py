@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lowres_ssl.agreement import NUMBERS
 from lowres_ssl.errors import CheckpointError
-from lowres_ssl.runs import read_predictions, read_result
+from lowres_ssl.results import read_predictions, read_result
 from lowres_ssl.selection import Cell
 from lowres_ssl.uncertainty import Counts, counts_by_group, metric
 
@@ -67,7 +67,7 @@ def tested(cell: Cell) -> Tested:
     """Raises `CheckpointError` if predictions cannot be read, or are not those that the cell's numbers are of."""
     folders = [Path(folder) for folder in cell.rows["result"]]
     results = [stored_result(folder) for folder in folders]
-    arrays = [read_predictions(folder) for folder in folders]
+    arrays = [read_predictions(folder, result) for folder, result in zip(folders, results, strict=True)]
     for folder, result, stored in zip(folders, results, arrays, strict=True):
         check_arrays(folder, result, stored)
         check_numbers(folder, result, stored)

@@ -13,9 +13,11 @@ from lowres_ssl.errors import ConfigError
 from lowres_ssl.runs import Run, entry_in
 from lowres_ssl.sealed import write_sealed
 from lowres_ssl.stored import WRITTEN, read_json
+from lowres_ssl.terminal import count
 
-# Whose settings are whose: these must agree. An untrained encoder is the same under every recipe: null, any fits.
-SAME = ("dataset", "entry", "recipe", "backbone", "image_size", "split_digest")
+# Whose settings are whose: these must agree. An untrained encoder is the same under every recipe: null, any fits; so
+# does a file of before `epochs` (of the pre-training) was written down.
+SAME = ("dataset", "entry", "recipe", "backbone", "image_size", "split_digest", "epochs")
 
 
 def tuned_file(output_dir: Path, run: str) -> Path:
@@ -51,6 +53,8 @@ def about(run: Run) -> dict[str, Any]:
         "recipe": description["recipe"] if trained else None,
         "backbone": description["backbone"],
         "image_size": description["image_size"],
+        "batch_size": description.get("batch_size"),
+        "epochs": description.get("epochs_wanted"),
         "seed": description["seed"],
         "split": description["split"],
         "split_digest": description["split"]["digest"],
@@ -91,8 +95,8 @@ def by_preference(lines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 def tuned_for(output_dir: Path, run: str | None, wanted: Mapping[str, Any]) -> dict[str, Any]:
     """What was tuned for the `run`; else for one like it, with the values of `wanted` for each of `SAME`.
 
-    Of several that are like it (seeds, batch sizes) the one whose choice is the best, by the same rule. Raises
-    `ConfigError` if nothing was tuned for it.
+    Of several that are like it (its other seeds) the one whose choice is the best, by the same rule; those of other
+    batch sizes only where there is none of its own. Raises `ConfigError` if nothing was tuned for it.
     """
     fitting = [tuned for tuned in all_tuned(output_dir) if is_same(tuned, wanted)]
     own = [tuned for tuned in fitting if tuned["run"] == run]
@@ -101,15 +105,21 @@ def tuned_for(output_dir: Path, run: str | None, wanted: Mapping[str, Any]) -> d
     if not fitting:
         raise ConfigError(
             f"probe.linear.settings_from=tuned: nothing was tuned for {wanted['entry']} on {wanted['dataset']} "
-            f"({wanted['backbone']}, {wanted['image_size']} px, recipe {wanted['recipe']}, "
+            f"({wanted['backbone']}, {wanted['image_size']} px, recipe {wanted['recipe']}, {trained_for(wanted)}"
             f"split {wanted['split_digest'][:8]}); when its run is finished, type lowres-ssl tune "
             f"dataset={wanted['dataset']} 'entry={wanted['entry']}', or probe.linear.settings_from=paper"
         )
-    return best_of(fitting)
+    return best_of([tuned for tuned in fitting if tuned.get("batch_size") == wanted["batch_size"]] or fitting)
+
+
+def trained_for(wanted: Mapping[str, Any]) -> str:
+    return "" if wanted["epochs"] is None else f"{count(wanted['epochs'], 'epoch')}, "
 
 
 def is_same(tuned: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    return all(tuned[key] == wanted[key] or (key == "recipe" and tuned[key] is None) for key in SAME)
+    return all(
+        tuned.get(key) == wanted[key] or (key in ("recipe", "epochs") and tuned.get(key) is None) for key in SAME
+    )
 
 
 def best_of(fitting: Sequence[dict[str, Any]]) -> dict[str, Any]:

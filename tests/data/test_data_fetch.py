@@ -34,7 +34,7 @@ def served(tmp_path: Path) -> Iterator[str]:
     """The address of `tmp_path`/served on this machine."""
     (tmp_path / "served").mkdir()
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path / "served"))) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         yield f"http://127.0.0.1:{server.server_address[1]}"
         server.shutdown()
@@ -72,6 +72,15 @@ def fetched(tmp_path: Path, **changes: Any) -> Path:
 
 def contents(root: Path) -> dict[str, bytes]:
     return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def test_images_are_on_the_disk_before_they_are_in_their_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    there: list[tuple[int, bool]] = []
+    root = tmp_path / "data" / "tiny"
+    monkeypatch.setattr("os.sync", lambda: there.append((len(list((tmp_path / "data").rglob("*.png"))), root.exists())))
+    fetched(tmp_path, archive=write_zip(tmp_path / "a.zip"))
+    assert there == [(2, False)]
+    assert len(list(root.rglob("*.png"))) == 2
 
 
 def assert_nothing_left(tmp_path: Path) -> None:

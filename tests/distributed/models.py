@@ -14,7 +14,8 @@ from lowres_ssl.device import Compute
 from lowres_ssl.distributed import Processes
 from lowres_ssl.history import Line
 from lowres_ssl.methods import Method, build_method, find_method
-from lowres_ssl.pretrain import Training, pretrain
+from lowres_ssl.pretrain import pretrain
+from lowres_ssl.training import Training
 
 FP32 = Compute(CPU, "fp32")
 CLASSES, WIDTH = 3, 8

@@ -19,10 +19,10 @@ from torch import Tensor, nn
 sys.path.insert(0, str(Path(__file__).parents[1]))  # where pytest finds what tests share
 
 from lowres_ssl import distributed
-from lowres_ssl import pretrain as loop
+from lowres_ssl import training as carried
 from lowres_ssl.checkpoint import load_state
 from lowres_ssl.distributed import ALONE, Processes, joined
-from lowres_ssl.errors import ConfigError
+from lowres_ssl.errors import ConfigError, TrainingError
 from lowres_ssl.forward import make_forward
 from lowres_ssl.gathering import gathered
 from tests.distributed.models import CPU, FP32, STEPS, TRAINED, WIDTH, models, train
@@ -96,14 +96,14 @@ def sharing(processes: Processes, folder: Path) -> Found:
 def training(processes: Processes, folder: Path) -> Found:
     """Two epochs, by one process and by several; who writes; a bf16 batch goes through as well."""
     saved = 0
-    save_state = loop.save_state
+    save_state = carried.save_state
 
     def counted(*arguments: Any) -> None:
         nonlocal saved
         saved += 1
         save_state(*arguments)
 
-    loop.save_state = counted
+    carried.save_state = counted
     found: Found = {}
     for name in ("vicreg", "supervised"):
         own = folder / f"alone-{processes.size}-{processes.rank}-{name}.pt"
@@ -153,7 +153,7 @@ def broken(processes: Processes, folder: Path) -> Found:
     for name, act in (("loss", nan), ("weight", infinite)):
         try:
             train("simclr", processes, folder / f"{name}.pt", act)
-        except loop.TrainingError as error:
+        except TrainingError as error:
             found[name] = str(error)
     return found
 

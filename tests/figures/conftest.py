@@ -6,13 +6,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from omegaconf import OmegaConf
-from safetensors.numpy import save_file
 from stored_runs import made_up_run
 
+from lowres_ssl.features import store_features
 from lowres_ssl.figures import Picture, Stored, build_picture
 from lowres_ssl.ledger import ledger
-from lowres_ssl.runs import Run, read_predictions, read_result, write_result
+from lowres_ssl.results import read_predictions, read_result, write_result
+from lowres_ssl.runs import Run
 from lowres_ssl.sealed import write_sealed
 from lowres_ssl.selection import Filters
 
@@ -48,7 +50,7 @@ def figured_run(tmp_path: Path) -> FiguredRun:
         result["images"]["train"] = train
         write_result(folder, result, read_predictions(folder))
         if features is not None:
-            save_file({"test": features}, run.features("selected", result["precision"]))
+            store_features(run.features("selected", result["precision"]), {"test": torch.from_numpy(features)}, "key")
         return folder
 
     return make

@@ -12,8 +12,9 @@ from sklearn.metrics import accuracy_score, f1_score
 from lowres_ssl.errors import ConfigError, DataError
 from lowres_ssl.figures import Picture, Stored
 from lowres_ssl.figures.batch_size import in_thousands, training_of
-from lowres_ssl.pretrain import Training
-from lowres_ssl.runs import Run, read_predictions
+from lowres_ssl.results import read_predictions
+from lowres_ssl.runs import Run
+from lowres_ssl.training import Training
 
 METHODS = ("simclr", "dcl", "simsiam", "vicreg")
 

@@ -13,7 +13,7 @@ from lowres_ssl.errors import ConfigError, DataError
 from lowres_ssl.figures import Picture, Stored
 from lowres_ssl.figures._style import settings
 from lowres_ssl.figures.labels import over_draws
-from lowres_ssl.runs import read_predictions
+from lowres_ssl.results import read_predictions
 from lowres_ssl.uncertainty import interval
 
 FRACTIONS = (0.1, 0.5, 1.0)
@@ -155,6 +155,28 @@ def test_legend_of_long_names_stays_within_the_figure(
     box = figure.legends[0].get_window_extent()
     assert box.x0 >= 0
     assert box.x1 <= figure.bbox.x1
+
+
+@pytest.mark.parametrize("entries", [4, 5])
+def test_intervals_are_bands_as_long_as_they_can_be_told_apart_then_bars_side_by_side(
+    parts: Callable[..., list[Path]], picture: Callable[..., Picture], stored: Callable[..., Stored], entries: int
+) -> None:
+    for number in range(entries):
+        parts(method="pretrained", entry=f"pretrained {number}")
+    axes = picture("labels").draw(stored())["labels"].axes[0]
+    lines = [line for line in axes.get_lines() if not line.get_label().startswith("_")]
+    places = [sorted(line.get_xdata()) for line in lines]
+    assert len(lines) == entries
+    if entries == 4:
+        assert [type(each).__name__ for each in axes.collections] == ["FillBetweenPolyCollection"] * 4
+        assert places == [list(FRACTIONS)] * 4
+    else:
+        assert [type(each).__name__ for each in axes.collections] == ["LineCollection"] * 5
+        assert len({each[0] for each in places}) == 5
+        for line, bars in zip(lines, axes.collections, strict=True):
+            for x, y, (low, high) in zip(line.get_xdata(), line.get_ydata(), bars.get_segments(), strict=True):
+                assert low[0] == high[0] == x
+                assert low[1] < y < high[1]
 
 
 def test_draws_of_one_encoder_are_no_more_seeds() -> None:

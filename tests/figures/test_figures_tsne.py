@@ -16,7 +16,8 @@ from threadpoolctl import threadpool_limits
 from lowres_ssl.errors import CheckpointError, ConfigError, DataError
 from lowres_ssl.figures import Picture, Stored, tsne
 from lowres_ssl.figures.tsne import MOST_DOTS, draw_tsne, embed, silhouette
-from lowres_ssl.runs import Run, read_predictions
+from lowres_ssl.results import read_predictions
+from lowres_ssl.runs import Run
 
 Floats = np.ndarray[Any, Any]
 
@@ -330,7 +331,7 @@ def test_without_validation_images_none_is_the_best(
         picture("tsne").draw(there)
 
 
-@pytest.mark.parametrize("damage", ["missing", "cut off", "other images"])
+@pytest.mark.parametrize("damage", ["missing", "cut off", "a bit", "other images"])
 def test_features_that_do_not_fit_are_an_error_with_the_command(
     figured_run: Callable[..., Path], picture: Callable[..., Picture], stored: Callable[..., Stored], damage: str
 ) -> None:
@@ -340,6 +341,10 @@ def test_features_that_do_not_fit_are_an_error_with_the_command(
         path.unlink()
     if damage == "cut off":
         path.write_bytes(path.read_bytes()[:200])
+    if damage == "a bit":
+        content = bytearray(path.read_bytes())
+        content[-1] ^= 64
+        path.write_bytes(content)
     with pytest.raises(CheckpointError, match=rf"type lowres-ssl evaluate run={folder.parent.name} force=true"):
         picture("tsne").draw(stored())
 

@@ -18,7 +18,8 @@ from lowres_ssl.data.archives import unpack
 from lowres_ssl.errors import CheckpointError, DataError
 from lowres_ssl.failures import describe
 from lowres_ssl.ledger import ledger
-from lowres_ssl.runs import Run, read_predictions, write_result
+from lowres_ssl.results import read_predictions, write_result
+from lowres_ssl.runs import Run
 from lowres_ssl.sealed import write_sealed
 
 

@@ -1,5 +1,6 @@
 """Commands as they are typed, in this process: importing PyTorch for each would take longer than the tests."""
 
+import shutil
 import signal
 import sys
 from collections.abc import Iterator
@@ -11,39 +12,48 @@ from typed import SMALL, Answer, Command, paint
 
 from lowres_ssl import cli
 
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGPIPE)  # whose handlers a command changes
+
 
 @pytest.fixture
 def lowres_ssl(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Iterator[Command]:
     """Type a command in an empty folder: `lowres_ssl("pretrain", "method=vicreg")`."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("LOWRES_SSL_DATA", raising=False)
-    monkeypatch.delenv("LOWRES_SSL_OUTPUTS", raising=False)
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGPIPE)}
+    be_in(tmp_path, monkeypatch)
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}
 
     def type_it(*arguments: str) -> Answer:
-        monkeypatch.setattr(sys, "argv", ["lowres-ssl", *map(str, arguments)])
         capsys.readouterr()
-        code: object = 0
-        try:
-            cli.main()
-        except SystemExit as stopped:
-            code = stopped.code
-        finally:
-            GlobalHydra.instance().clear()
+        code = exit_code_of(monkeypatch, *arguments)
         printed = capsys.readouterr()
-        return Answer(code if isinstance(code, int) else 1, printed.out, printed.err)
+        return Answer(code, printed.out, printed.err)
 
     yield type_it
     for number, handler in handlers.items():
         signal.signal(number, handler)
 
 
-@pytest.fixture
-def cells(tmp_path: Path) -> Path:
-    """Two classes of 20 images, as `dataset=folder` takes them."""
-    root = tmp_path / "data" / "folder"
+def be_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    monkeypatch.delenv("LOWRES_SSL_DATA", raising=False)
+    monkeypatch.delenv("LOWRES_SSL_OUTPUTS", raising=False)
+
+
+def exit_code_of(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["lowres-ssl", *map(str, arguments)])
+    code: object = 0
+    try:
+        cli.main()
+    except SystemExit as stopped:
+        code = stopped.code
+    finally:
+        GlobalHydra.instance().clear()
+    return code if isinstance(code, int) else 1
+
+
+def paint_cells(folder: Path) -> Path:
+    root = folder / "data" / "folder"
     for place, label in enumerate(("dark", "light")):
         for number in range(20):
             paint(root / label / f"p{number // 2}_{number}.png", 80 + 90 * place, seed=100 * place + number)
@@ -51,9 +61,29 @@ def cells(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def trained(lowres_ssl: Command, cells: Path, tmp_path: Path) -> Path:
-    """The folder of a finished SimCLR run on `cells`."""
-    answer = lowres_ssl("pretrain", "dataset=folder", *SMALL)
-    assert answer.code == 0, answer.err
+def cells(tmp_path: Path) -> Path:
+    """Two classes of 20 images, as `dataset=folder` takes them."""
+    there = tmp_path / "data" / "folder"  # with `trained`
+    return there if there.exists() else paint_cells(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def trained_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the images of `cells` and a finished SimCLR run on them; for `trained`, which copies it."""
+    folder = tmp_path_factory.mktemp("trained")
+    paint_cells(folder)
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        be_in(folder, monkeypatch)
+        assert exit_code_of(monkeypatch, "pretrain", "dataset=folder", *SMALL) == 0
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+    return folder
+
+
+@pytest.fixture
+def trained(lowres_ssl: Command, trained_once: Path, tmp_path: Path) -> Path:
+    """The folder of a finished SimCLR run on `cells`, in a copy of the test's own."""
+    shutil.copytree(trained_once, tmp_path, dirs_exist_ok=True)
     (run,) = (tmp_path / "outputs" / "pretrain").glob("folder-simclr-*")
     return run

@@ -300,6 +300,25 @@ def test_weights_that_saw_other_images_or_more_labels_are_refused(
     assert lowres_ssl("evaluate", f"run={child}", "label_fraction=[0.5]").code == 2
 
 
+def test_weights_that_saw_other_labels_of_the_same_number_are_refused(
+    lowres_ssl: Command, cells: Path, tmp_path: Path
+) -> None:
+    half = ("label_fraction=[0.5]", "batch_size=4")
+    assert lowres_ssl("pretrain", "method=supervised", *DATA, *half, "seed=1", "evaluate=false").code == 0
+    start = f"initial_weights={the_run(tmp_path / 'outputs', 'folder-supervised-*').name}"
+    other = lowres_ssl("pretrain", "method=supervised", *DATA, *half, start, "seed=2")
+    assert other.code == 2
+    assert "supervised was trained on 0.5 of the labels (draw 1)" in other.last_line
+    assert (
+        lowres_ssl("pretrain", "method=dcl", *DATA, start, "label_fraction=[0.5]").code == 2
+    )  # would be scored on draw 0
+    assert lowres_ssl("pretrain", "method=dcl", *DATA, start, "evaluate=false").code == 0
+    child = the_run(tmp_path / "outputs", "folder-dcl-*")
+    answer = lowres_ssl("evaluate", f"run={child}", "probe=[knn]")
+    assert answer.code == 0, answer.err
+    assert result_of(child, "knn")["labels"] == {"fraction": 0.5, "draw": 1}
+
+
 def test_weights_hand_on_that_they_saw_all_images(lowres_ssl: Command, cells: Path, tmp_path: Path) -> None:
     assert lowres_ssl("pretrain", *DATA, "pretrain_on=all", "evaluate=false").code == 0
     run = the_run(tmp_path / "outputs", "folder-simclr-*")

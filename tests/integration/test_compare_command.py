@@ -13,7 +13,7 @@ from stored_runs import made_up_run
 from typed import Command
 
 from lowres_ssl.compare_schema import Metric
-from lowres_ssl.runs import read_predictions
+from lowres_ssl.results import read_predictions
 from lowres_ssl.uncertainty import METRICS
 
 QUICK = "draws=400"
@@ -166,6 +166,24 @@ def test_missing_random_initialisation_is_said(lowres_ssl: Command, tmp_path: Pa
     answer = lowres_ssl("compare", QUICK)
     assert "no random initialisation to compare with" in answer.err
     assert "nothing to compare it with" in answer.out
+
+
+def test_random_initialisation_is_not_missed_where_there_can_be_none(lowres_ssl: Command, tmp_path: Path) -> None:
+    for entry in ("supervised", "supervised from dcl"):
+        made_up_run(tmp_path / "outputs", method="supervised", entry=entry, probe="classifier")
+    answer = lowres_ssl("compare", QUICK)
+    assert answer.code == 0, answer.err
+    assert "no random initialisation" not in answer.err
+
+
+def test_entries_that_are_named_are_the_comparisons_that_p_is_corrected_for(lowres_ssl: Command, stored: Path) -> None:
+    for method in ("trivial", "supervised"):
+        made_up_run(stored, method=method, images=240)
+    everything = lowres_ssl("compare", QUICK)
+    chosen = lowres_ssl("compare", QUICK, "entry=[dcl,random]")
+    assert "after Holm's correction of 1 comparison." in chosen.out
+    assert "after Holm's correction of 1 comparison." not in everything.out
+    assert "trivial" not in chosen.out
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from typed import SMALL, Command, paint
 
+from lowres_ssl.commands.runs import differing
 from lowres_ssl.sealed import write_sealed
 
 
@@ -176,15 +177,21 @@ def test_prune_removes_what_no_run_needs_and_nothing_else(lowres_ssl: Command, t
     answer = lowres_ssl("runs", "prune=true")
     assert stale.exists(), "somebody may be about to use it"
     os.utime(stale / "store.json", (0, 0))
-    (trained / "checkpoint.pt").write_bytes(b"left over")
+    for name in ("checkpoint.pt", "checkpoint-previous.pt"):
+        (trained / name).write_bytes(b"left over")
     answer = lowres_ssl("runs", "prune=true")
     assert stale.name in answer.out
     assert "checkpoint.pt" in answer.out
     assert not stale.exists()
-    assert not (trained / "checkpoint.pt").exists()
+    assert list(trained.glob("checkpoint*")) == []
     assert (trained / "encoder.safetensors").exists()
     assert len(list(stores.glob("folder-*px-*"))) == 1
     assert "nothing to remove" in lowres_ssl("runs", "prune=true").out
+
+
+def test_settings_that_differ_are_told_whole() -> None:
+    ways = {f"strengths=[{first}, 1.0], max_iterations=100" for first in (0.1, 0.5)}
+    assert differing("strengths=[0.5, 1.0], max_iterations=100", ways) == ["strengths=[0.5, 1.0]"]
 
 
 def test_doctor_says_what_would_run_here(lowres_ssl: Command) -> None:

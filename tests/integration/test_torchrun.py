@@ -12,7 +12,7 @@ import torch
 from typed import SMALL, Command
 
 from lowres_ssl import distributed
-from lowres_ssl.runs import digest
+from lowres_ssl.hashes import digest
 
 # Each process has BatchNorm statistics of its own 8 images, and not of all 16.
 TOLERANCE = 0.1

@@ -19,7 +19,7 @@ from lowres_ssl.checkpoint import load_tensors
 from lowres_ssl.errors import ConfigError, DataError
 from lowres_ssl.portable import PortableEncoder
 from lowres_ssl.prediction import choose_result
-from lowres_ssl.runs import read_predictions
+from lowres_ssl.results import read_predictions
 from lowres_ssl.sealed import write_sealed
 
 WHY = "its content is none of PNG, JPEG, TIFF, BMP, WEBP, GIF"

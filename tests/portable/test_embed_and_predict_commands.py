@@ -12,6 +12,7 @@ import pytest
 from made_runs import Made, type_it
 
 from lowres_ssl.checkpoint import load_tensors, save_tensors
+from lowres_ssl.results import read_predictions, read_result, write_result
 from lowres_ssl.sealed import write_sealed
 
 
@@ -135,10 +136,18 @@ def test_run_that_will_not_do_is_one_line(
     refused(capsys, code, 2 if "trivial" in new else 4, *parts)
 
 
+def write_again(folder: Path) -> None:
+    """The result there, so that it says of the probe beside it that it is its own."""
+    result, arrays = read_result(folder), read_predictions(folder)
+    assert result is not None
+    write_result(folder, result, arrays)
+
+
 @pytest.mark.parametrize(
     ("probe", "damage", "part"),
     [
         ("logistic", "remove", "what its probe has learnt was not stored"),
+        ("logistic", "a bit", "not what its result was made from, or damaged"),
         ("logistic", "another encoder", "not of the encoder that the run has now"),
         ("logistic", "another width", "not what this probe stores"),
         ("knn", "features", "training features are not those that it asks"),
@@ -153,10 +162,14 @@ def test_stored_probe_that_will_not_do_is_one_line(
     features = copy / "features-encoder-fp32.safetensors"
     if damage == "remove":
         file.unlink()
+    elif damage == "a bit":
+        file.write_bytes(file.read_bytes()[:-1] + bytes([file.read_bytes()[-1] ^ 1]))
     elif damage == "another encoder":
         save_tensors(file, tensors, known | {"encoder": "0"})
+        write_again(file.parent)
     elif damage == "another width":
         save_tensors(file, tensors | {"weight": tensors["weight"][:, :5]}, known)
+        write_again(file.parent)
     elif damage == "features":
         save_tensors(features, {"train": load_tensors(features)[0]["train"] + 1}, {})
     else:

@@ -8,14 +8,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hydra.core.global_hydra import GlobalHydra
-from safetensors.numpy import save_file
 from stored_runs import made_up_run
 
 from lowres_ssl import cli
 from lowres_ssl.data.store import checksum_of
+from lowres_ssl.features import store_features
 from lowres_ssl.report import feature_map
-from lowres_ssl.runs import Run, read_predictions, read_result, write_result
+from lowres_ssl.results import read_predictions, read_result, write_result
+from lowres_ssl.runs import Run
 from lowres_ssl.sealed import write_sealed
 from lowres_ssl.stored import WRITTEN
 
@@ -64,7 +66,7 @@ def complete(folder: Path, names: Sequence[str], method: str) -> None:
     random = np.random.default_rng([*method.encode(), description["seed"]])
     centres = arrays["test_labels"][:, None] * np.array([3.0] + [0.0] * 7)
     features = (random.normal(size=(len(names), 8)) + centres).astype(np.float32)
-    save_file({"test": features}, run.features("selected", result["precision"]))
+    store_features(run.features("selected", result["precision"]), {"test": torch.from_numpy(features)}, "key")
     if "batch_size" in description:
         run.write_history(
             [{"epoch": epoch, "loss": 4 / epoch, "embedding_std": 0.9, "effective_rank": 20.0} for epoch in (1, 2, 3)]

@@ -67,6 +67,45 @@ def test_probe_that_pretrain_does_not_run_by_itself_is_named(tmp_path: Path) -> 
     assert "'probe=[knn,linear,logistic]'" in line
 
 
+def test_setting_that_was_typed_goes_to_the_probes_that_have_it(tmp_path: Path) -> None:
+    for probe in ("knn", "linear"):
+        made_up_run(tmp_path, probe=probe, settings={"settings_from": "tuned"} if probe == "linear" else None)
+    typed = {"dataset": "phantom", "settings": "settings_from=tuned"}
+    assert "probe.knn" not in str(commands(tmp_path, "paper2", **typed))
+    for line in commands(tmp_path, "paper3", **typed):
+        assert line.count("probe.linear.settings_from=tuned") == 1
+
+
+def test_settings_come_from_where_those_of_the_neighbours_come_from(tmp_path: Path) -> None:
+    made_up_run(tmp_path, probe="linear", settings={"settings_from": "tuned", "learning_rate": 0.1, "hidden": 64})
+    made_up_run(
+        tmp_path,
+        method="simclr",
+        probe="linear",
+        settings={"settings_from": "tuned", "learning_rate": 0.5, "hidden": 64},
+    )
+    unscored = made_up_run(tmp_path, method="vicreg").parent.name
+    evaluate, simsiam, *_ = commands(tmp_path, "paper3", dataset="phantom")
+    assert evaluate[2:5] == [f"run={unscored}", "probe=[linear]", "probe.linear.settings_from=tuned"]
+    assert {"method=simsiam", "probe.linear.settings_from=tuned", "probe.linear.hidden=64"} < set(simsiam)
+    made_up_run(tmp_path, method="random", probe="linear", settings={"settings_from": "paper", "hidden": 64})
+    assert "settings_from" not in str(commands(tmp_path, "paper3", dataset="phantom")[0])
+
+
+def test_released_codes_dcl_is_asked_for_by_its_own_name(tmp_path: Path) -> None:
+    made_up_run(tmp_path, method="vicreg", recipe="released_code")
+    for filters in ({}, {"recipe": "released_code"}):
+        assert "method=dclw,simclr,simsiam" in commands(tmp_path, dataset="phantom", **filters)[0]
+    assert "method=dcl,simclr,simsiam,vicreg,random" in commands(tmp_path, dataset="phantom", recipe="paper")[0]
+
+
+def test_rows_that_were_not_asked_for_are_no_holes(tmp_path: Path) -> None:
+    made_up_run(tmp_path)
+    table = table_of("paper2", tmp_path, dataset="phantom", entry=["dcl", "vicreg"])
+    assert [line[0].text for line in table.blocks[0].lines] == ["DCL", "VICReg"]
+    assert [line[3] for line in commands(tmp_path, dataset="phantom", entry=["dcl", "vicreg"])] == ["dataset=phantom"]
+
+
 def test_set_of_ones_own_is_named_by_its_folder(tmp_path: Path) -> None:
     path = made_up_run(tmp_path, dataset="cells").parent / "run.json"
     description = json.loads(path.read_text())

@@ -11,7 +11,7 @@ from sklearn.metrics import accuracy_score, f1_score
 from stored_runs import as_version_1, made_up_run
 
 from lowres_ssl.errors import CheckpointError, ConfigError
-from lowres_ssl.runs import read_predictions
+from lowres_ssl.results import read_predictions
 from lowres_ssl.sealed import write_sealed
 
 METHODS = ("dcl", "simclr", "simsiam", "vicreg")

@@ -66,13 +66,18 @@ def test_run_killed_at_each_place_ends_as_one_that_was_not(through: Outcome, ima
     assert leftovers(images) == []
 
 
-def test_signal_ends_the_step_says_how_to_go_on_and_loses_nothing(through: Outcome, images: Path) -> None:
+def test_signal_or_damaged_description_loses_nothing_of_what_was_trained(through: Outcome, images: Path) -> None:
     for step, number, code, word in SIGNALS:
         assert type_it(images, PRETRAIN, AtCall("lowres_ssl.history", "Meter.add", step, number)) == code
         line = (images / "said.txt").read_text().splitlines()[-1]
         assert line.startswith(f"lowres-ssl: {word}; epoch ")
         assert line.endswith("is saved; the same command (without force=true) goes on from there")
+    (description,) = (images / "outputs").glob("pretrain/folder-simclr-*/run.json")
+    description.write_bytes(description.read_bytes().replace(b'"seed": 0', b'"seed": 1'))
     assert type_it(images, PRETRAIN) == 0
+    assert (
+        "run.json: damaged; written anew, and the run goes on from its checkpoint" in (images / "said.txt").read_text()
+    )
     assert differences(outcome(images), through) == []
 
 

@@ -12,6 +12,7 @@ REPAIRED = {
     "pretrain/folder-simclr-*/features-*": "these features are damaged; made anew",
     "pretrain/folder-simclr-*/knn-*/result.json": "the result there is damaged; scored anew",
     "pretrain/folder-random-*/knn-*/predictions.npz": "the result there is damaged; scored anew",
+    "pretrain/folder-simclr-*/tsne.png": ": t-SNE",
     "stores/folder-*/images.npy": "the decoded images are damaged, or of an earlier version; decoded anew",
 }
 
@@ -37,9 +38,14 @@ def test_damaged_files_of_a_finished_run_are_named_and_made_anew_or_refused(thro
     (history,) = (images / "outputs").glob("pretrain/*/history.csv")
     whole = history.read_bytes()
     flip(history)
+    (fitted,) = (images / "outputs").glob("pretrain/folder-simclr-*/knn-*/probe.safetensors")
+    learnt = fitted.read_bytes()
+    flip(fitted)
     said.unlink()
     assert type_it(images, PRETRAIN) == 0
     assert "history.csv: not what this run wrote, or damaged; type its pretrain command again" in said.read_text()
+    assert "the result there is damaged; scored anew" in said.read_text()
+    assert fitted.read_bytes() == learnt
     history.write_bytes(whole)
 
     (encoder,) = (images / "outputs").glob("pretrain/folder-simclr-*/encoder.safetensors")

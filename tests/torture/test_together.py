@@ -54,7 +54,7 @@ def address(tmp_path: Path, asked: list[str]) -> Iterator[str]:
                     Image.fromarray(image).save(file, format="png")
     serve = partial(Server, asked=asked, directory=str(tmp_path / "served"))
     with ThreadingHTTPServer(("127.0.0.1", 0), serve) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
+        Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}/set.zip"
         server.shutdown()
 
@@ -66,6 +66,7 @@ def finished_once(folder: Path, done: dict[str, int], runs: int) -> None:
     assert {kind: kinds.count(kind) for kind in sorted(set(kinds))} == {
         "download": 1,
         "unpacking": 1,
+        "index": 1,
         "store": 1,
         "training": runs,
         "features": runs + 1,  # those of the random encoder as well

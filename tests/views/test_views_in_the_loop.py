@@ -13,8 +13,9 @@ from lowres_ssl.data.phantom import TISSUES, draw
 from lowres_ssl.data.store import ImageStore
 from lowres_ssl.device import Compute
 from lowres_ssl.methods import Method, build_method
-from lowres_ssl.pretrain import Training, pretrain
+from lowres_ssl.pretrain import pretrain
 from lowres_ssl.randomness import derive, seeded
+from lowres_ssl.training import Training
 from lowres_ssl.views.crop import boxes_in_store
 from lowres_ssl.views.maker import ViewMaker, image_keys
 

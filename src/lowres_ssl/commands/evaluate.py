@@ -9,7 +9,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from lowres_ssl.artefacts import Source, untrained_run
+from lowres_ssl.artefacts import Source, labels_known, untrained_run
 from lowres_ssl.checkpoint import load_encoder, load_weights
 from lowres_ssl.config import TUNABLE, EvaluateConfig, Experiment, read_config, without_training
 from lowres_ssl.data.records import Catalogue
@@ -64,7 +64,7 @@ def labels_for(config: EvaluateConfig, run: Run | None) -> list[LabelDraw]:
     """Which labels to score with. Raises `ConfigError` if the encoder was trained on others."""
     draws = draws_of(config.label_fraction, config.label_draws)
     description = {} if run is None else run.description()
-    seen = description.get("label_fraction")
+    seen = labels_known(description)
     if description.get("config", {}).get("select_encoder") == "best_validation_knn" and draws != [ALL_LABELS]:
         raise ConfigError(
             f"label_fraction={config.label_fraction}: all labels chose the epoch of this encoder, so it cannot be "
@@ -72,11 +72,11 @@ def labels_for(config: EvaluateConfig, run: Run | None) -> list[LabelDraw]:
         )
     if seen is None:
         return draws
-    own = [ALL_LABELS if seen == 1 else LabelDraw(seen, description["seed"])]
+    own = [seen]
     if draws not in ([ALL_LABELS], own):
         raise ConfigError(
-            f"label_fraction={config.label_fraction}: this encoder was trained on {seen:g} of the labels, so it is "
-            "scored with those; train others with lowres-ssl pretrain method=supervised label_fraction=[FRACTION]"
+            f"label_fraction={config.label_fraction}: this encoder was trained on {seen.fraction:g} of the labels, so "
+            "it is scored with those; train others with lowres-ssl pretrain method=supervised label_fraction=[FRACTION]"
         )
     return own
 

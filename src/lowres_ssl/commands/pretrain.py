@@ -114,7 +114,7 @@ def obtain_held(plan: Plan, material: Material, probe: Any, run: Run, identity: 
     config = plan.config
     if config.force:
         run.discard()
-    description = None if config.force else run.read()
+    description = None if config.force else run.read_to_go_on()
     if description and description["finished"]:
         run.checked_encoder()
         run.forget_checkpoints()  # of a process that was killed between the two
@@ -137,6 +137,7 @@ def obtain_held(plan: Plan, material: Material, probe: Any, run: Run, identity: 
             probe=probe,
             pretrain_on="all" if config.pretrain_on.name == "all" else started.get("pretrain_on", "training"),
             label_fraction=started.get("label_fraction") if plan.seen is None else plan.seen.fraction,
+            label_draw=started.get("label_draw") if plan.seen is None else plan.seen.number,
         )
     outcome = train(plan, material, run, hold)
     hold.check()

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 from omegaconf import DictConfig
 
+from lowres_ssl.agreement import settings_of
 from lowres_ssl.collapse import MEANING
 from lowres_ssl.config import RunsConfig, read_config
 from lowres_ssl.ledger import ledger
@@ -77,8 +78,8 @@ def table(frame: pd.DataFrame) -> str:
 
 def differing(settings: str, ways: Collection[str]) -> list[str]:
     """Those of the settings ("k=5, vote=uniform") that not all of `ways` have."""
-    common = set.intersection(*(set(way.split(", ")) for way in ways))
-    return [setting for setting in settings.split(", ") if setting not in common]
+    common = set.intersection(*(set(settings_of(way).items()) for way in ways))
+    return [f"{key}={value}" for key, value in settings_of(settings).items() if (key, value) not in common]
 
 
 def prune(output_dir: Path, store_dir: Path) -> None:

@@ -7,13 +7,14 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from lowres_ssl.agreement import is_trained
+from lowres_ssl.agreement import ORIGIN, is_trained
 from lowres_ssl.commands.evaluate import as_in_the_run, divide_as_in_the_run, finished_run
 from lowres_ssl.config import TUNABLE, TuneConfig, read_config
 from lowres_ssl.device import Compute, resolve
 from lowres_ssl.errors import ConfigError
-from lowres_ssl.evaluation import ORIGIN, probes_of
+from lowres_ssl.evaluation import probes_of
 from lowres_ssl.frozen import features_of, with_labels
+from lowres_ssl.hashes import digest
 from lowres_ssl.labels import ALL_LABELS
 from lowres_ssl.leases import Hold, held
 from lowres_ssl.ledger import ledger
@@ -22,7 +23,7 @@ from lowres_ssl.probes import Features
 from lowres_ssl.probes.linear import Linear
 from lowres_ssl.provenance import provenance
 from lowres_ssl.randomness import derive
-from lowres_ssl.runs import Run, check_writable, digest, file_hash, find_run
+from lowres_ssl.runs import Run, check_writable, find_run
 from lowres_ssl.search import Grid, search, seconds_of
 from lowres_ssl.terminal import columns, count, say
 from lowres_ssl.tuning import about, in_table_1, read_tuned, table_1, tuned_file, write_tuned
@@ -109,7 +110,7 @@ def tuned_run(run: Run, cfg: DictConfig) -> dict[str, Any]:
     output_dir, compute = Path(config.output_dir), resolve(config.device.name, config.precision.name)
     probe = grid.probe(grid.batch_sizes[0], grid.epochs)
     asked = {
-        "encoder": file_hash(run.checked_encoder(probe.encoder)),
+        "encoder": run.description()["encoders"][run.checked_encoder(probe.encoder).name],
         "grid": {"batch_size": list(grid.batch_sizes), "learning_rate": list(grid.rates), "seeds": config.seeds},
         "seed": config.seed,
         "rule": grid.rule,

@@ -1,5 +1,6 @@
 """Getting a set's archive, from its address or from the user's disk, and unpacking it into the folder of the set."""
 
+import os
 import sys
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
@@ -59,6 +60,9 @@ def fetch(
                         unpack(download(url, sha256, beside, f"{instructions}; then: {by_hand}", progress), folder)
                 if not is_there(folder):
                     raise DataError(f"{archive or url}: an empty archive, wanted the images of {name}; {instructions}")
+                # No power cut may leave the folder in its place and the files in it half. One call for all of them: to
+                # sync each was measured to take 2 ms a file.
+                os.sync()
     except OSError as error:
         raise DataError(
             f"{root}: {name} could not be put there ({error.strerror or error}); "

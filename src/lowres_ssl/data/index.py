@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from lowres_ssl.data.parallel import in_threads
 from lowres_ssl.data.records import Catalogue, Record
 from lowres_ssl.data.sources import Listing, Source, images_below, resolve_root
 from lowres_ssl.errors import DataError
+from lowres_ssl.leases import held
 from lowres_ssl.sealed import unsealed, write_sealed
 from lowres_ssl.stored import WRITTEN
 
@@ -135,7 +137,36 @@ def note_strays(folder: Path, listings: list[Listing], extra: list[Listing]) -> 
 def read_headers(
     listings: list[Listing], cache_file: Path, progress: bool
 ) -> tuple[list[tuple[Listing, Header]], list[str]]:
-    """Each listing with its header, from the cache where size and time of the file are the same; and notes."""
+    """Each listing with its header, from the cache where size and time of the file are the same; and notes.
+
+    Of several processes at once one reads the files, and the others wait for what it keeps.
+    """
+    with ExitStack() as stack:
+        known, stamps = kept_headers(listings, cache_file)
+        if len(known) < len({listing.path for listing in listings}):
+            with suppress(OSError):  # nothing can be written there: each reads for itself
+                stack.enter_context(held(cache_file, "index of the images"))
+                known, stamps = kept_headers(listings, cache_file)
+        fresh = [listing.path for listing in listings if listing.path not in known]
+        found = in_threads(read_header, fresh, label="Reading images", progress=progress)
+        known.update(zip(fresh, found, strict=True))
+        headers = [(listing, known[listing.path]) for listing in listings]
+        if not fresh:
+            return headers, []
+        entries = {
+            cache_key(path): [*stamps[path], header.height, header.width, header.sha256]
+            for path, header in known.items()
+            if not header.problem and path in stamps
+        }
+        try:
+            write_sealed(cache_file, {"version": WRITTEN["index"], "files": entries})
+        except OSError as error:
+            return headers, [f"{cache_file}: the index could not be kept ({error.strerror}), it is read anew each time"]
+    return headers, []
+
+
+def kept_headers(listings: list[Listing], cache_file: Path) -> tuple[dict[Path, Header], dict[Path, list[int]]]:
+    """What is known of the files as they are; and size in bytes and time in ns of each that is there."""
     cache = load_cache(cache_file)
     known: dict[Path, Header] = {}
     stamps: dict[Path, list[int]] = {}
@@ -148,21 +179,7 @@ def read_headers(
         entry = cache.get(cache_key(listing.path))
         if entry and entry[:2] == stamps[listing.path]:
             known[listing.path] = Header(*entry[2:])
-    fresh = [listing.path for listing in listings if listing.path not in known]
-    known.update(zip(fresh, in_threads(read_header, fresh, label="Reading images", progress=progress), strict=True))
-    headers = [(listing, known[listing.path]) for listing in listings]
-    if not fresh:
-        return headers, []
-    entries = {
-        cache_key(path): [*stamps[path], header.height, header.width, header.sha256]
-        for path, header in known.items()
-        if not header.problem and path in stamps
-    }
-    try:
-        write_sealed(cache_file, {"version": WRITTEN["index"], "files": entries})
-    except OSError as error:
-        return headers, [f"{cache_file}: the index could not be kept ({error.strerror}), it is read anew each time"]
-    return headers, []
+    return known, stamps
 
 
 def cache_key(path: Path) -> str:

@@ -231,7 +231,6 @@ def build(
             "key": key,
             "shape": list(images.shape),
             "ids": [records[row].id for row in sizes],
-            "sha256": [records[row].sha256 for row in sizes],
             "sizes": list(sizes.values()),
             "dropped": dropped,
             "crc32": checksum_of(temporary / "images.npy"),

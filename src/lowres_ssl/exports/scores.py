@@ -7,7 +7,8 @@ from typing import Any
 
 from lowres_ssl.errors import CheckpointError
 from lowres_ssl.prediction import is_whole
-from lowres_ssl.runs import Run, find_runs, read_predictions
+from lowres_ssl.results import read_predictions
+from lowres_ssl.runs import Run, find_runs
 from lowres_ssl.tested import check_numbers
 from lowres_ssl.uncertainty import Interval, counts_by_group, interval
 
@@ -60,7 +61,7 @@ def key_of(result: dict[str, Any]) -> str:
 
 
 def intervals(folder: Path, result: dict[str, Any]) -> dict[str, Interval]:
-    said = read_predictions(folder)
+    said = read_predictions(folder, result)
     check_numbers(folder, result, said)
     counts = counts_by_group(
         said["test_labels"],

@@ -11,8 +11,10 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from lowres_ssl.atomic import replacing
+from lowres_ssl.uncertainty import Interval
 
 # Okabe and Ito's colours, which most colour-blind readers can tell apart.
+STEP_ASIDE = 0.07  # of a doubling: where lines have bars they stand side by side, so that none hides another's
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
 MARKERS = ("o", "s", "^", "D")
 # A line is told apart by all three: its colour, its marker, its dashes.
@@ -39,6 +41,11 @@ def look(place: int) -> Look:
     """That of the line at a place, the same in every panel."""
     colours = [colour for colour in COLOURS if colour != "#F0E442"]  # yellow dots do, a thin yellow line does not
     return Look(colours[place % len(colours)], LINE_MARKERS[place % len(LINE_MARKERS)], DASHES[place % len(DASHES)])
+
+
+def aside(place: int, lines: int) -> float:
+    """By what the line at a place of so many moves along a logarithmic axis."""
+    return float(2 ** (STEP_ASIDE * (place - (lines - 1) / 2)))
 
 
 def dot(place: int) -> tuple[str, str]:
@@ -88,6 +95,22 @@ def draw_line(axes: Any, x: Sequence[float], y: Sequence[float], style: Look, la
         markersize=5,
         linewidth=1.3,
         label=literal(label),
+    )
+
+
+def draw_bars(axes: Any, x: Sequence[float], found: Sequence[Interval], style: Look) -> None:
+    """The interval of each value as a bar with ends."""
+    axes.errorbar(
+        x,
+        [each.value for each in found],
+        yerr=[
+            [max(0.0, each.value - each.low) for each in found],
+            [max(0.0, each.high - each.value) for each in found],
+        ],
+        fmt="none",
+        ecolor=style.colour,
+        elinewidth=1.0,
+        capsize=2,
     )
 
 

@@ -10,13 +10,12 @@ from matplotlib.figure import Figure
 from lowres_ssl.errors import ConfigError, DataError
 from lowres_ssl.figures import Picture, Stored
 from lowres_ssl.figures._panel import METRIC_NAMES, grouped, heading, name_of, number_of, several
-from lowres_ssl.figures._style import BASELINE, draw_line, legend_below, literal, look, panels
+from lowres_ssl.figures._style import BASELINE, aside, draw_bars, draw_line, legend_below, literal, look, panels
 from lowres_ssl.runs import Run
 from lowres_ssl.selection import Cell, Column, columns_of
 from lowres_ssl.tested import stored_result, tested
 from lowres_ssl.uncertainty import Interval, interval
 
-STEP_ASIDE = 0.07  # of a doubling: lines stand side by side, so that none hides another's interval
 LINES_BELOW = "batch size\nsteps\nviews"
 
 
@@ -89,22 +88,10 @@ class BatchSize(Picture):
     def draw_points(self, axes: Any, cells: list[Cell], place: int, label: str) -> list[Interval]:
         """The mean over seeds at each batch size, with its 95% interval."""
         found = [interval(tested(cell).counts(), self.metric) for cell in cells]
-        aside = 2 ** (STEP_ASIDE * (place - (len(self.lines) - 1) / 2))
-        style = look(place)
-        sizes, values = [(cell.batch_size or 0) * aside for cell in cells], [each.value for each in found]
-        axes.errorbar(
-            sizes,
-            values,
-            yerr=[
-                [max(0.0, each.value - each.low) for each in found],
-                [max(0.0, each.high - each.value) for each in found],
-            ],
-            fmt="none",
-            ecolor=style.colour,
-            elinewidth=1.0,
-            capsize=2,
-        )
-        draw_line(axes, sizes, values, style, label)
+        style, factor = look(place), aside(place, len(self.lines))
+        sizes = [(cell.batch_size or 0) * factor for cell in cells]
+        draw_bars(axes, sizes, found, style)
+        draw_line(axes, sizes, [each.value for each in found], style, label)
         return found
 
     def label_axes(self, axes: Any, cells: list[Cell]) -> None:

@@ -14,12 +14,13 @@ from lowres_ssl.agreement import refuse_disagreement
 from lowres_ssl.errors import DataError
 from lowres_ssl.figures import Picture, Stored
 from lowres_ssl.figures._panel import METRIC_NAMES, grouped, heading, name_of, number_of, several
-from lowres_ssl.figures._style import draw_line, legend_below, literal, look, panels
+from lowres_ssl.figures._style import aside, draw_bars, draw_line, legend_below, literal, look, panels
+from lowres_ssl.runs import END_TO_END
 from lowres_ssl.selection import Cell, Column, Filters, columns_of
 from lowres_ssl.tested import stored_result, tested
 from lowres_ssl.uncertainty import Counts, Interval, Term, contrast, draw
 
-END_TO_END = "classifier"  # the head that `method=supervised` trains with its encoder
+MOST_BANDS = 4  # in a panel; more of them are one grey
 
 
 @dataclass(frozen=True)
@@ -60,9 +61,10 @@ class Labels(Picture):
                 "lowres-ssl runs): lowres-ssl evaluate run=RUN label_fraction=[0.01,0.05,0.1,0.25,0.5,1.0]"
             )
         names = list(dict.fromkeys(line.name for own in lines.values() for line in own))
-        figure, axes = panels(len(lines), height=3.3)
+        figure, axes = panels(len(lines), height=3.6)
         for own, panel in zip(lines.values(), axes, strict=True):
-            found = [each for line in own for each in self.draw_band(panel, line, names.index(line.name))]
+            bands = len(own) <= MOST_BANDS
+            found = [each for line in own for each in self.draw_one(panel, line, names, bands=bands)]
             self.label_axes(panel, own, found)
         shown = several("KNN" if probe == "knn" else probe for probe in probes if probe != END_TO_END)
         score = f"{shown} probe, {METRIC_NAMES[self.metric]}" if shown else METRIC_NAMES[self.metric]
@@ -71,21 +73,20 @@ class Labels(Picture):
         legend_below(figure, axes)
         return {"labels": figure}
 
-    def draw_band(self, axes: Any, line: Line, place: int) -> list[Interval]:
-        """The mean over draws and seeds, and a band of its 95% interval."""
+    def draw_one(self, axes: Any, line: Line, names: list[str], *, bands: bool) -> list[Interval]:
+        """The mean over draws and seeds, with a band of its 95% interval, or bars where bands would hide each other."""
         fractions = sorted(line.cells)
         counts = [[tested(cell).counts() for cell in line.cells[fraction]] for fraction in fractions]
         found = [over_draws(draws, self.metric) for draws in counts]
-        style = look(place)
-        axes.fill_between(
-            fractions,
-            [each.low for each in found],
-            [each.high for each in found],
-            color=style.colour,
-            alpha=0.15,
-            linewidth=0,
-        )
-        draw_line(axes, fractions, [each.value for each in found], style, line.name)
+        place = names.index(line.name)
+        style, x = look(place), np.array(fractions)
+        if bands:
+            low, high = [each.low for each in found], [each.high for each in found]
+            axes.fill_between(x, low, high, color=style.colour, alpha=0.15, linewidth=0)
+        else:
+            x = x * aside(place, len(names))
+            draw_bars(axes, x.tolist(), found, style)
+        draw_line(axes, x.tolist(), [each.value for each in found], style, line.name)
         return found
 
     def label_axes(self, axes: Any, lines: Sequence[Line], found: Sequence[Interval]) -> None:
@@ -150,14 +151,11 @@ def lines_of(results: pd.DataFrame, filters: Filters, entries: Sequence[str]) ->
 
 def scored_alike(results: pd.DataFrame) -> pd.DataFrame:
     """Without those results from all labels whose settings are not those that parts of the labels were scored with, for
-    the same entry and probe: with all labels several may have been tried, and tuned."""
+    the same entry and probe: with all labels several may have been tried, and tuned. What has no parts is no line."""
     keys = ["dataset", "split_digest", "entry", "probe"]
     scored = results.set_index(keys)
     of_parts = scored.loc[scored["label_fraction"] < 1, "settings"].groupby(level=keys).agg(set)
-    alike = [
-        of_parts.get(key) is None or own in of_parts[key]
-        for key, own in zip(scored.index, scored["settings"], strict=True)
-    ]
+    alike = [own in of_parts.get(key, ()) for key, own in zip(scored.index, scored["settings"], strict=True)]
     return results[np.array(alike, dtype=bool)]
 
 

@@ -1,5 +1,7 @@
 """The paper's Figure 4: t-SNE of the best method's features beside those of ImageNet's weights; and that of one run."""
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -8,13 +10,15 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from PIL import Image
 from safetensors import SafetensorError, safe_open
 
 from lowres_ssl.errors import CheckpointError, ConfigError, DataError
 from lowres_ssl.figures import Picture, Stored
 from lowres_ssl.figures._panel import heading, name_of
 from lowres_ssl.figures._style import PAGE_WIDTH, dot, literal, write
-from lowres_ssl.runs import Run, read_predictions
+from lowres_ssl.results import read_predictions
+from lowres_ssl.runs import Run
 from lowres_ssl.selection import Cell, Column, columns_of
 from lowres_ssl.tested import stored_result
 
@@ -82,7 +86,7 @@ class Tsne(Picture):
 def draw_result(axes: Any, result: Path, title: str) -> None:
     """The test images of a stored result as dots. The silhouette is that of the features themselves."""
     features, about = features_of(result), stored_result(result)
-    labels = read_predictions(result)["test_labels"]
+    labels = read_predictions(result, about)["test_labels"]
     if len(labels) != len(features):
         raise CheckpointError(
             f"{result.parent}: features of {len(features)} test images, predictions of {len(labels)}; "
@@ -99,14 +103,18 @@ def draw_result(axes: Any, result: Path, title: str) -> None:
 def features_of(result: Path) -> NDArray[np.float32]:
     """The stored features of the test images that a result is of, float32 [n, D], in the order of its predictions.
 
-    Raises `CheckpointError` if they cannot be read.
+    Raises `CheckpointError` if they cannot be read, or are not as they were written.
     """
     about, run = stored_result(result), Run(result.parent)
     path = run.features(about["settings"].get("encoder", "selected"), about["precision"])
     try:
         with safe_open(path, framework="numpy") as file:
-            return np.asarray(file.get_tensor("test"))
-    except (SafetensorError, OSError) as error:
+            features = np.asarray(file.get_tensor("test"))
+            written = json.loads(file.metadata()["lowres_ssl"])["digests"]["test"]  # see `features.store_features`
+        if hashlib.sha256(features.tobytes()).hexdigest() != written:
+            raise ValueError("they do not fit their checksum")
+        return features
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(
             f"{path}: the features cannot be read ({error}); type lowres-ssl evaluate run={run.name} force=true"
         ) from error
@@ -137,6 +145,16 @@ def draw_tsne(
     axes.set_title(f"{literal(title)}\nt-SNE of the features of {shown} test images", fontsize=10, loc="left")
     name_classes(axes, axes.collections, classes, loc="center left", bbox_to_anchor=(1.0, 0.5))
     write(figure, path, "png")
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a PNG is there, and is as it was written: each part of one carries a checksum."""
+    try:
+        with Image.open(path, formats=("PNG",)) as picture:
+            picture.verify()
+        return True
+    except Exception:  # whatever the reader stumbles over
+        return False
 
 
 def sample(

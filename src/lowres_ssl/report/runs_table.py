@@ -10,8 +10,8 @@ import pandas as pd
 
 from lowres_ssl.errors import UserError
 from lowres_ssl.report.typed_again import typed_again, written
-from lowres_ssl.runs import Run, find_run
-from lowres_ssl.tables.missing import END_TO_END, default_settings, place_of, typed
+from lowres_ssl.runs import END_TO_END, Run, find_run
+from lowres_ssl.tables.missing import default_settings, place_of, typed
 
 
 @dataclass(frozen=True)

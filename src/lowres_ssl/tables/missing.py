@@ -12,13 +12,13 @@ from typing import Any
 import pandas as pd
 from omegaconf import OmegaConf
 
-from lowres_ssl.agreement import FREE_SETTINGS, is_trained, settings_of
-from lowres_ssl.runs import find_run
+from lowres_ssl.agreement import ORIGIN, is_trained, settings_of, shared_settings
+from lowres_ssl.runs import END_TO_END, find_run
 from lowres_ssl.selection import BatchSize, Filters, ordinary
+from lowres_ssl.table_schema import RowConfig
 
 UNTRAINED = ("random", "imagenet", "trivial")
 USUAL_PROBES = ("knn", "linear")  # what `pretrain` scores with unless told otherwise
-END_TO_END = "classifier"  # the head that a supervised encoder was trained with; nothing has to be asked for
 FROM_NEIGHBOURS = ("recipe", "backbone", "image_size", "epochs", "split", "split_seed")
 OF_TRAINING = ("recipe", "epochs")
 
@@ -43,7 +43,7 @@ def commands(holes: Sequence[Hole], frame: pd.DataFrame, output_dir: Path) -> li
         known = frame[(frame["dataset"] == hole.dataset) & (frame["state"] == "finished")]
         runs = hole.filters.applied(known[known["pretrain_on"] != "all"])
         unscored = without_score(hole, runs)
-        asked = asked_settings(hole)
+        asked = dict.fromkeys([*origin_words(hole.probe, ordinary(runs)), *asked_settings(hole)])
         lines += [typed("evaluate", f"run={run}", f"probe=[{hole.probe}]", *asked, *place) for run in unscored]
         if not unscored:
             words = training_words(hole, ordinary(runs), output_dir)
@@ -87,13 +87,20 @@ def training_words(hole: Hole, neighbours: pd.DataFrame, output_dir: Path) -> li
         words.append(f"probe=[{','.join([*USUAL_PROBES, hole.probe])}]")
     recipe = hole.filters.recipe or only(trained["recipe"]) or "paper"
     scored = neighbours if trained.empty else trained
-    return [*words, *probe_words(scored, recipe, {*USUAL_PROBES, hole.probe}), *asked_settings(hole)]
+    words += [*probe_words(scored, recipe, {*USUAL_PROBES, hole.probe}), *asked_settings(hole)]
+    return list(dict.fromkeys(words))
 
 
 def asked_settings(hole: Hole) -> list[str]:
-    """The settings that were typed as a filter, as they are typed for the probe."""
-    asked = settings_of(hole.filters.settings) if hole.filters.settings else {}
-    return [f"probe.{hole.probe}.{key}={value.replace(' ', '')}" for key, value in asked.items()]
+    """The settings that were typed as a filter, as they are typed for the probe; none that it does not have."""
+    if hole.filters.settings is None or hole.probe == END_TO_END:
+        return []
+    known = default_settings(hole.probe, hole.filters.recipe or "paper")
+    return [
+        f"probe.{hole.probe}.{key}={value.replace(' ', '')}"
+        for key, value in settings_of(hole.filters.settings).items()
+        if key in known or not known
+    ]
 
 
 def place_of(output_dir: Path) -> list[str]:
@@ -134,16 +141,32 @@ def probe_words(scored: pd.DataFrame, recipe: str, probes: set[str]) -> list[str
     """Settings of the probes that the results agree in and that are not what the config files say."""
     words = []
     for probe in sorted(probes - {END_TO_END}):
-        settings = only(scored.loc[scored["probe"] == probe, "settings"])
-        if settings is None:
-            continue
+        shared = {shared_settings(row) for row in scored[scored["probe"] == probe].to_dict("records")}
+        settings = settings_of(shared.pop()) if len(shared) == 1 else {}
         default = default_settings(probe, recipe)
         words += [
             f"probe.{probe}.{key}={value.replace(' ', '')}"
-            for key, value in settings_of(settings).items()
-            if key in default and key not in FREE_SETTINGS.get(probe, ()) and str(default[key]) != value
+            for key, value in settings.items()
+            if key in default and key != ORIGIN and str(default[key]) != value
         ]
+        words += origin_words(probe, scored)
     return words
+
+
+def origin_words(probe: str, scored: pd.DataFrame) -> list[str]:
+    """Where the results' batch size and rate of the probe come from, if that is one place for all, and not the usual
+    one. Numbers that were typed are left to whoever typed them."""
+    origins = {settings_of(text).get(ORIGIN) for text in scored.loc[scored["probe"] == probe, "settings"]}
+    return [f"probe.{probe}.{ORIGIN}=tuned"] if origins == {"tuned"} else []
+
+
+def entry_for(row: RowConfig, filters: Filters, rows: pd.DataFrame | None) -> str:
+    """Which of a row's entries an empty cell asks for, under the recipe that was typed or that the trained of its
+    neighbours `rows` share."""
+    recipe = filters.recipe
+    if recipe is None and rows is not None:
+        recipe = only(rows.loc[is_trained(rows), "recipe"])
+    return row.in_recipe.get(str(recipe), row.entries[0])
 
 
 @cache

@@ -12,7 +12,7 @@ from lowres_ssl.comparison import aligned
 from lowres_ssl.selection import Column, Filters
 from lowres_ssl.table_schema import TableConfig
 from lowres_ssl.tables import DASH, Block, Record, Table, Text
-from lowres_ssl.tables.missing import Hole, commands
+from lowres_ssl.tables.missing import Hole, commands, entry_for
 from lowres_ssl.tables.numbers import (
     METRIC_NAMES,
     described,
@@ -24,7 +24,7 @@ from lowres_ssl.tables.numbers import (
     results_of,
     value_text,
 )
-from lowres_ssl.tables.scores import Line, columns_for, datasets_of, lines_of
+from lowres_ssl.tables.scores import Line, columns_for, datasets_of, lines_of, rows_meant
 from lowres_ssl.tested import check_same_images
 from lowres_ssl.uncertainty import Interval, Term, contrast, draw
 
@@ -46,6 +46,7 @@ Costs = dict[tuple[Axis, str, str], Interval]
 
 def recipes_table(name: str, table: TableConfig, frame: pd.DataFrame, filters: Filters, output_dir: Path) -> Table:
     """Raises `ConfigError` for results that cannot stand in one column, `CheckpointError` for damaged ones."""
+    table = rows_meant(table, filters)
     found = columns_by_axis(table, frame, filters)
     axes = in_order(table, [axis for axis, _ in found])
     present = [column.dataset for column in found.values()]
@@ -64,7 +65,7 @@ def recipes_table(name: str, table: TableConfig, frame: pd.DataFrame, filters: F
                 there, empty = lines_of(table, own.get(axis), {})
                 lines[axis] = {line.label: line for line in there}
                 at = replace(filters, recipe=axis.recipe, split=axis.split, split_seed=axis.split_seed)
-                holes += [Hole(row.entries[0], dataset, probe, table.batch_size, at) for row in empty]
+                holes += [Hole(entry_for(row, at, None), dataset, probe, table.batch_size, at) for row in empty]
             costs = costs_of(table, lines)
             blocks += blocks_of(table, dataset, probe, own, lines, costs)
             records += records_of(name, table, dataset, lines, costs)

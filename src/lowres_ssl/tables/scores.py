@@ -7,10 +7,11 @@ from pathlib import Path
 import pandas as pd
 
 from lowres_ssl.agreement import refuse_disagreement
+from lowres_ssl.runs import END_TO_END
 from lowres_ssl.selection import BatchSize, Column, Filters, columns_of
 from lowres_ssl.table_schema import RowConfig, TableConfig
 from lowres_ssl.tables import DASH, Block, Record, Table, Text
-from lowres_ssl.tables.missing import Hole, commands
+from lowres_ssl.tables.missing import Hole, commands, entry_for
 from lowres_ssl.tables.numbers import (
     METRIC_NAMES,
     Scored,
@@ -41,6 +42,7 @@ class Line:
 
 def scores_table(name: str, table: TableConfig, frame: pd.DataFrame, filters: Filters, output_dir: Path) -> Table:
     """Raises `ConfigError` for results that cannot stand beside each other, `CheckpointError` for damaged ones."""
+    table = rows_meant(table, filters)
     blocks: list[Block] = []
     records: list[Record] = []
     holes: list[Hole] = []
@@ -56,8 +58,10 @@ def scores_table(name: str, table: TableConfig, frame: pd.DataFrame, filters: Fi
                 of_block = filters if column is None else replace(filters, split_seed=column.split_seed)
                 others = columns_beside(table, frame, of_block, dataset)
                 lines, empty = lines_of(table, column, others)
+                rows = None if column is None else column.rows
                 holes += [
-                    Hole(row.entries[0], dataset, row.probe or probe, table.batch_size, of_block) for row in empty
+                    Hole(entry_for(row, of_block, rows), dataset, row.probe or probe, table.batch_size, of_block)
+                    for row in empty
                 ]
                 heading = heading_of(dataset, probe, column, several=len(mine) > 1)
                 blocks.append(block_of(heading, table, lines, dataset, compared))
@@ -72,6 +76,16 @@ def scores_table(name: str, table: TableConfig, frame: pd.DataFrame, filters: Fi
         missing=[f"{hole.method} on {hole.dataset} by {hole.probe}" for hole in holes],
         commands=commands(holes, frame, output_dir),
     )
+
+
+def rows_meant(table: TableConfig, filters: Filters) -> TableConfig:
+    """The table without the rows that the filters leave out; what is optional is left out where there is nothing."""
+    meant = {
+        key: row
+        for key, row in table.rows.items()
+        if row.optional or any(filters.means(entry) for entry in row.entries)
+    }
+    return replace(table, rows=meant)
 
 
 def columns_for(table: TableConfig, frame: pd.DataFrame, filters: Filters) -> list[Column]:
@@ -133,7 +147,7 @@ def found_for(row: RowConfig, column: Column, table: TableConfig) -> list[Scored
 def label_of(row: RowConfig, found: Scored, several: int) -> str:
     """The row's label; the entry's own name where the row has none or stands for several."""
     label = found.cell.entry if row.label is None or several > 1 else row.label
-    end_to_end = " (end to end)" if row.probe == "classifier" else ""
+    end_to_end = " (end to end)" if row.probe == END_TO_END else ""
     return f"{label}{end_to_end}"
 
 

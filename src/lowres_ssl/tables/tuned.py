@@ -13,9 +13,9 @@ from lowres_ssl.agreement import refuse_disagreement
 from lowres_ssl.selection import Filters
 from lowres_ssl.table_schema import RowConfig, TableConfig
 from lowres_ssl.tables import DASH, Block, Record, Table, Text
-from lowres_ssl.tables.missing import Hole, commands, place_of, typed
+from lowres_ssl.tables.missing import Hole, commands, entry_for, place_of, typed
 from lowres_ssl.tables.numbers import provenance_of
-from lowres_ssl.tables.scores import datasets_of
+from lowres_ssl.tables.scores import datasets_of, rows_meant
 from lowres_ssl.terminal import count
 from lowres_ssl.tuning import by_preference, in_table_1, read_tuned
 
@@ -30,6 +30,7 @@ Tuned = dict[str, Any]  # what `lowres-ssl tune` wrote for a run
 
 def tuned_table(name: str, table: TableConfig, frame: pd.DataFrame, filters: Filters, output_dir: Path) -> Table:
     """Raises `ConfigError` for runs that cannot stand in one column, `CheckpointError` for a damaged file."""
+    table = rows_meant(table, filters)
     finished = frame[(frame["state"] == "finished") & (frame["pretrain_on"] != "all")]
     runs = replace(filters, probe=None, settings=None).applied(finished).drop_duplicates("run")
     files_of = {run: there for run in runs["run"] if (there := read_tuned(output_dir, run)) is not None}
@@ -47,6 +48,8 @@ def tuned_table(name: str, table: TableConfig, frame: pd.DataFrame, filters: Fil
             lines = []
             for key, row in table.rows.items():
                 entry, tuned = tuned_for(row, own, files_of)
+                if not tuned:
+                    entry = entry_for(row, filters, own)
                 if not tuned and row.optional:
                     continue
                 label, paper = row.label or key, published.get(entry, {}).get(dataset)

@@ -1,0 +1,252 @@
+"""Stopped, killed, damaged and gone on with: the same bits as a training that nothing happened to."""
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from experiments import STEPS, Arguments, Make, check_resumed, first_norm, same, timeless
+from torch import Tensor, nn
+
+from lowres_ssl.checkpoint import load_state, save_state
+from lowres_ssl.errors import CheckpointError, Interrupted
+from lowres_ssl.history import Line
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("stop", [STEPS + 2, STEPS], ids=["in the middle of an epoch", "at the end of an epoch"])
+def test_a_run_stopped_and_resumed_is_bit_identical(
+    experiment: Make, trained_method: Arguments, precision: str, stop: int
+) -> None:
+    settings = {"arguments": trained_method, "precision": precision, "training": {"epochs": 2}}
+    check_resumed(experiment(**settings), experiment(**settings), [stop])
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_supervised_run_stopped_and_resumed_is_bit_identical(experiment: Make, precision: str) -> None:
+    labels = np.zeros(40, dtype=np.int64)  # its classifier has one class here
+    settings: Arguments = {"arguments": {"name": "supervised"}, "labels": labels, "precision": precision}
+    check_resumed(experiment(**settings), experiment(**settings), [STEPS + 2])
+
+
+@pytest.mark.parametrize("stops", [[1], [3 * STEPS], [2, 1], [STEPS, STEPS], [6, 3, 2]], ids=str)
+def test_a_resumed_run_is_bit_identical_wherever_and_however_often_it_stopped(
+    experiment: Make, stops: list[int]
+) -> None:
+    check_resumed(experiment(), experiment(), stops)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"joint": True}, {"keep_last_batch": True, "batch_size": 10}, {"checkpoint_every": 2}, {"schedule": "constant"}],
+    ids=str,
+)
+def test_a_resumed_run_is_bit_identical_under_every_setting(experiment: Make, changes: Arguments) -> None:
+    check_resumed(experiment(training=changes), experiment(training=changes), [3])
+
+
+def test_a_run_does_not_depend_on_the_global_generators(experiment: Make) -> None:
+    one, other = experiment(), experiment()
+    torch.manual_seed(1)
+    one.run()
+    torch.manual_seed(2)
+    other.run()
+    assert same(one.weights(), other.weights())
+
+
+def test_another_seed_gives_another_run(experiment: Make) -> None:
+    one, other = experiment(), experiment(training={"seed": 1})
+    one.run()
+    other.run()
+    assert not same(one.weights(), other.weights())
+
+
+def test_a_checkpoint_from_the_end_of_an_epoch_is_gone_on_from(experiment: Make) -> None:
+    """As after a crash: nothing was asked to stop."""
+    through, crashed = experiment(), experiment()
+    expected = through.run()
+
+    def crash(_: Tensor) -> None:
+        raise MemoryError
+
+    crashed.at_call(2 * (STEPS + 2), crash)
+    with pytest.raises(MemoryError):
+        crashed.run()
+    got = crashed.prepare().run()
+    assert same(crashed.weights(), through.weights())
+    assert timeless(got.history) == timeless(expected.history)
+
+
+def test_a_finished_run_is_loaded_and_not_trained_again(experiment: Make) -> None:
+    run = experiment()
+    expected, weights = run.run(), run.weights()
+    run.prepare().at_call(1, lambda _: pytest.fail("a step was made"))
+    assert run.run() == expected
+    assert same(run.weights(), weights)
+
+
+@pytest.mark.parametrize(
+    ("step", "said"),
+    [(6, "epoch 2, step 2 of 4 is saved"), (8, "epoch 2 of 3 is saved"), (12, "epoch 3 of 3 is saved")],
+)
+@pytest.mark.parametrize(
+    ("number", "word", "code"), [(signal.SIGTERM, "terminated", 143), (signal.SIGINT, "interrupted", 130)]
+)
+def test_a_signal_stops_after_the_step_and_says_what_is_saved(
+    experiment: Make, step: int, said: str, number: signal.Signals, word: str, code: int
+) -> None:
+    caught = experiment().stop_in_step(step, number)
+    assert str(caught) == f"{word}; {said}; the same command (without force=true) goes on from there"
+    assert caught.exit_code == code
+
+
+def test_the_signal_of_a_scheduler_does_the_same(experiment: Make) -> None:
+    caught = experiment(preemption=signal.SIGUSR2).stop_in_step(6, signal.SIGUSR2)
+    assert caught.exit_code == 143
+    assert str(caught).startswith("terminated by SIGUSR2; epoch 2, step 2 of 4 is saved; the same command ")
+
+
+class Telling(list[list[Line]]):
+    """A list that does something when it is first added to."""
+
+    def __init__(self, act: Callable[[], None]) -> None:
+        super().__init__()
+        self.act = act
+
+    def append(self, history: list[Line]) -> None:
+        if not self:
+            self.act()
+        super().append(history)
+
+
+def test_a_signal_after_the_last_checkpoint_is_not_lost_with_what_came_since(experiment: Make) -> None:
+    """Between two checkpoints, while the history is written: the epoch just finished is saved all the same."""
+    run = experiment(training={"checkpoint_every": 3})
+    run.histories = Telling(lambda: os.kill(os.getpid(), signal.SIGTERM))
+    with pytest.raises(Interrupted, match="epoch 1 of 3 is saved"):
+        run.run()
+    assert load_state(run.checkpoint)["epoch"] == 1
+
+
+def test_a_signal_during_the_last_save_is_not_swallowed(experiment: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    def save(path: Path, state: dict[str, Any]) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        save_state(path, state)
+
+    monkeypatch.setattr("lowres_ssl.training.save_state", save)
+    run = experiment(training={"epochs": 1})
+    with pytest.raises(Interrupted, match="epoch 1 of 1 is saved"):
+        run.run()
+    assert load_state(run.checkpoint)["epoch"] == 1
+
+
+def test_a_second_interrupt_does_not_wait(experiment: Make) -> None:
+    run = experiment()
+
+    def interrupt(_: Tensor) -> None:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+    run.at_call(2, interrupt)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        run.run()
+    assert not isinstance(caught.value, Interrupted)
+    assert not run.checkpoint.exists()
+
+
+def test_handlers_of_signals_are_put_back(experiment: Make) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    experiment().stop_in_step(2)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize(("every", "epochs"), [(1, [1, 2, 3, 4]), (2, [2, 4]), (3, [3, 4]), (9, [4])])
+def test_checkpoints_are_written_as_often_as_asked_and_at_the_end(
+    experiment: Make, every: int, epochs: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved: list[int] = []
+    monkeypatch.setattr("lowres_ssl.training.save_state", lambda _, state: saved.append(state["epoch"]))
+    experiment(training={"checkpoint_every": every, "epochs": 4}).run()
+    assert saved == epochs
+
+
+DAMAGE: dict[str, Callable[[bytes], bytes]] = {
+    "cut off": lambda content: content[:-100],
+    "half": lambda content: content[: len(content) // 2],
+    "empty": lambda _: b"",
+    "a bit": lambda content: content[:5000] + bytes([content[5000] ^ 1]) + content[5001:],
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_a_damaged_checkpoint_without_one_before_is_refused(experiment: Make, damage: Callable[[bytes], bytes]) -> None:
+    run = experiment()
+    run.stop_in_step(2)
+    run.checkpoint.write_bytes(damage(run.checkpoint.read_bytes()))
+    with pytest.raises(CheckpointError, match=r"^.*checkpoint.pt: the checkpoint is damaged; start .* force=true$"):
+        run.prepare().run()
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_a_run_with_a_damaged_checkpoint_goes_on_from_the_one_before(
+    experiment: Make, damage: Callable[[bytes], bytes], capsys: pytest.CaptureFixture[str]
+) -> None:
+    through, damaged = experiment(), experiment()
+    expected = through.run()
+    damaged.stop_in_step(STEPS + 2)
+    damaged.checkpoint.write_bytes(damage(damaged.checkpoint.read_bytes()))
+    capsys.readouterr()
+    damaged.prepare().stop_in_step(1)  # the one before takes no harm from the damaged one
+    assert f"{damaged.checkpoint}: the checkpoint is damaged; going on from the one before" in capsys.readouterr().err
+    damaged.checkpoint.write_bytes(damage(damaged.checkpoint.read_bytes()))
+    got = damaged.prepare().run()
+    assert same(damaged.weights(), through.weights())
+    assert timeless(got.history) == timeless(expected.history)
+
+
+def test_a_checkpoint_of_another_device_is_refused(experiment: Make) -> None:
+    run = experiment()
+    run.stop_in_step(2)
+    save_state(run.checkpoint, load_state(run.checkpoint) | {"device": "cuda"})
+    with pytest.raises(CheckpointError, match=r"begun with device=cuda, got cpu; type device=cuda to go on, or force"):
+        run.prepare().run()
+
+
+def test_a_checkpoint_of_another_version_is_refused(experiment: Make) -> None:
+    run = experiment()
+    run.stop_in_step(2)
+    content = torch.load(run.checkpoint, weights_only=True)
+    torch.save(content | {"version": 999}, run.checkpoint)
+    with pytest.raises(CheckpointError, match=r"version 999 of this format, wanted version 1, .* start .* force=true"):
+        run.prepare().run()
+
+
+def test_the_history_is_told_again_when_a_run_goes_on(experiment: Make) -> None:
+    """Its file may have been damaged meanwhile, or be ahead of the checkpoint."""
+    run = experiment()
+    run.stop_in_step(STEPS + 2)
+    told = run.histories[-1]
+    run.histories.clear()
+    run.prepare().stop_in_step(1)
+    assert run.histories == [told]
+
+
+@pytest.mark.parametrize("step", [STEPS, STEPS + 2])
+def test_the_best_encoder_survives_a_stop(experiment: Make, step: int) -> None:
+    """The first epoch's is the best, and the run is stopped after it."""
+
+    def score(encoder: nn.Module) -> float:
+        return 1 / float(first_norm(encoder).num_batches_tracked)
+
+    through, stopped = experiment(validate=score), experiment(validate=score)
+    expected = through.run().best
+    stopped.stop_in_step(step)
+    got = stopped.prepare().run().best
+    assert expected is not None
+    assert got is not None
+    assert (got.epoch, got.accuracy) == (expected.epoch, expected.accuracy) == (1, 1 / (2 * STEPS))
+    assert same(got.encoder, expected.encoder)
