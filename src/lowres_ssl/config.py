@@ -32,6 +32,7 @@ from lowres_ssl.experiment_schema import (
 )
 from lowres_ssl.export_schema import EmbedConfig, ExportConfig, PredictConfig
 from lowres_ssl.figure_schema import FiguresConfig
+from lowres_ssl.init_schema import InitConfig
 from lowres_ssl.keys import is_deleted, known_keys, unknown_keys
 from lowres_ssl.overrides import check_url, is_text
 from lowres_ssl.report_schema import ReportConfig
@@ -84,6 +85,7 @@ class DoctorConfig:
 
 
 SCHEMAS: dict[str, type] = {
+    "init": InitConfig,
     "pretrain": PretrainConfig,
     "evaluate": EvaluateConfig,
     "tune": TuneConfig,

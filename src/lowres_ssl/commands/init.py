@@ -1,0 +1,170 @@
+"""`lowres-ssl init`: look at a folder of images, say what is in it, write a config for it, print a first command."""
+
+import shlex
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import torch
+from omegaconf import DictConfig
+
+from lowres_ssl.config import read_config, require
+from lowres_ssl.data.records import Catalogue
+from lowres_ssl.data.splits import Split, make_split
+from lowres_ssl.dataset_file import check_name, name_from, place_of, root_of, text_of, write
+from lowres_ssl.errors import ConfigError, DataError, in_one_line
+from lowres_ssl.fitting import batch_size, image_size, neighbours
+from lowres_ssl.init_schema import InitConfig
+from lowres_ssl.overrides import is_text
+from lowres_ssl.survey import Survey, survey
+from lowres_ssl.terminal import columns, count, say
+
+KINDS = ("histology", "xray", "any")
+
+
+def main(cfg: DictConfig) -> None:
+    config = read_config(cfg, InitConfig)
+    folder = checked(config.folder)
+    kind = config.input.images
+    require(kind is None or kind in KINDS, "images", kind, f"one of {', '.join(KINDS)}")
+    name = config.name or name_from(folder.resolve().name)
+    check_name(name)
+    found = survey(folder, Path(config.store_dir))
+    print(f"{in_one_line(str(folder))}: {count(len(found.catalogue.records), 'image')}\n")
+    print(class_table(found.catalogue))
+    split, patients_hold = divided(found)
+    print()
+    print(columns(None, facts(found, split)))
+    for note in dict.fromkeys([*found.catalogue.notes, *split.notes]):
+        say(f"note: {note}")
+
+    images = kind or (found.look.images if found.conf in ("folder", "csv") else None)
+    place = place_of(name)
+    text = text_of(
+        name=name,
+        title=in_one_line(folder.resolve().name),
+        root=root_of(folder, Path(config.data_dir)),
+        conf=found.conf,
+        images=images,
+        options=found.options,
+        said=f"{count(len(found.catalogue.records), 'image')} in {len(found.catalogue.classes)} classes.",
+    )
+    fresh = write(place, text, config.force)
+    print(f"\n{'Written' if fresh else 'There already, just so'}: {place}\n\n{text}")
+    print("A first run; dry_run=true at its end says how long it would take:\n")
+    print(f"  {shlex.join(first_command(name, found, split, patients_hold))}\n")
+    print(f"More about the set: lowres-ssl data dataset={name}")
+
+
+def checked(typed: str | None) -> Path:
+    """Raises `ConfigError` if none was typed, `DataError` for what is no folder."""
+    if not typed:
+        raise ConfigError("init: got no folder, wanted the one with your images; type lowres-ssl init FOLDER")
+    folder = Path(typed)
+    if not (typed.isprintable() and is_text(str(folder.absolute()))):
+        raise ConfigError(f"{typed!r}: got a control character, or bytes that are no text; rename the folder")
+    if folder.is_file():
+        raise DataError(
+            f"{folder}: a file, wanted the folder with the images; unpack it if it is an archive, or type "
+            f"lowres-ssl init {shlex.quote(str(folder.parent))}"
+        )
+    if not folder.exists():
+        raise DataError(f"{folder}: no such folder, wanted the one with your images; check how it is spelt")
+    return folder
+
+
+def class_table(catalogue: Catalogue) -> str:
+    """Images of each class, on each side where the set comes divided."""
+    sides = sorted({record.side for record in catalogue.records if record.side}, key=["train", "val", "test"].index)
+    counts = Counter((record.label, record.side) for record in catalogue.records)
+    rows = [
+        [in_one_line(name), f"{number:,}", *(f"{counts[name, side]:,}" for side in sides)]
+        for name, number in catalogue.counts().items()
+    ]
+    by_side = Counter(record.side for record in catalogue.records)
+    rows.append(["all", f"{len(catalogue.records):,}", *(f"{by_side[side]:,}" for side in sides)])
+    return columns(["class", "images", *sides], rows, right=range(1, 2 + len(sides)))
+
+
+def divided(found: Survey) -> tuple[Split, bool]:
+    """How `split=auto` divides it, or by patients where they are known and that can be done; and whether it is that.
+
+    Raises `DataError` for a class that is too small.
+    """
+    automatic = make_split(found.catalogue, kind="auto", seed=0)
+    if automatic.kind != "official" and any(record.group for record in found.catalogue.records):
+        try:
+            return make_split(found.catalogue, kind="patient", seed=0), True
+        except DataError as error:
+            say(f"note: {error}")
+    return automatic, False
+
+
+def facts(found: Survey, split: Split) -> list[list[str]]:
+    """What was found beside the classes, a line each."""
+    records, look = found.catalogue.records, found.look
+    sizes = np.array([(record.width, record.height) for record in records])
+    (width, height), (widest, highest) = sizes.min(axis=0), sizes.max(axis=0)
+    same = f"{width} x {height}, all of them"
+    pixels = same if (width, height) == (widest, highest) else f"{width} x {height} to {widest} x {highest}"
+    looked = f"of {count(look.decoded, 'image')} looked at"
+    colour = {
+        "xray": f"grey ({look.grey} {looked})",
+        "histology": f"purple and pink, as stained tissue or cells are ({look.stained} {looked})",
+        "any": f"colour ({look.decoded - look.grey} {looked})",
+    }[look.images]
+    duplicates = len(records) - len({record.sha256 for record in records})
+    rows = [
+        *([["known", known_set(found)]] if found.conf != "folder" else []),
+        ["pixels", pixels],
+        ["colour", colour],
+        [
+            "duplicates",
+            f"{count(duplicates, 'image')} byte for byte as another" if duplicates else "none, byte for byte",
+        ],
+        ["patients", patients(found)],
+        [
+            "split",
+            f"{split.kind}: {len(split.train):,} train, {len(split.validation):,} validate, {len(split.test):,} test",
+        ],
+    ]
+    if found.other_files:
+        kinds = ", ".join(
+            f"{number:,} {suffix or 'without a suffix'}" for suffix, number in found.other_files.most_common(4)
+        )
+        rows.append(["other files", f"{kinds}; passed over"])
+    return [[head, in_one_line(text)] for head, text in rows]
+
+
+def known_set(found: Survey) -> str:
+    """What else than class folders it was taken for."""
+    return f"its file names are those of dataset={found.conf}, which also tell the patients; it is read like that set"
+
+
+def patients(found: Survey) -> str:
+    """Whether they are known, and how."""
+    groups = {record.group for record in found.catalogue.records} - {None}
+    if found.guess is not None:
+        guess = found.guess
+        return (
+            f"a guess from the names: {guess.groups:,} in {guess.matched:,} images, such as {guess.example} "
+            f"({count(guess.example_images, 'image')}); if it is wrong, take group_pattern out of the file"
+        )
+    if groups:
+        return f"{len(groups):,}, or slides or source images"
+    return "not known: nothing in the names looks like patients (dataset.options.group_pattern names them)"
+
+
+def first_command(name: str, found: Survey, split: Split, by_patient: bool) -> list[str]:
+    """A run whose settings fit these images and this machine."""
+    train = np.bincount(found.catalogue.labels[split.train], minlength=len(found.catalogue.classes))
+    shorter = sorted(min(record.height, record.width) for record in found.catalogue.records)
+    gpu = torch.cuda.is_available()
+    return [
+        *("lowres-ssl", "pretrain", f"dataset={name}", "method=dcl", "recipe=tuned"),
+        *(() if gpu else ("backbone=resnet18",)),
+        f"image_size={image_size(shorter[(len(shorter) - 1) // 2], gpu=gpu)}",
+        f"batch_size={batch_size(len(split.train))}",
+        f"probe.knn.k={neighbours(int(train.min()))}",
+        *(("split=patient",) if by_patient else ()),
+    ]
