@@ -24,13 +24,25 @@ PATH_KEYS = frozenset(
         "dataset.root",
         "dataset.archive",
         "dataset.unlabelled",
+        "dataset.options.table",
         "figure.samples.root",
         "input.images",
     ]
 )
 # Free text, in which `~` is a letter like any other.
 TEXT_KEYS = frozenset(
-    ["dataset.name", "dataset.title", "dataset.options.group_pattern", "filters.settings", "imagenet"]
+    [
+        "dataset.name",
+        "dataset.title",
+        "dataset.options.group_pattern",
+        "dataset.options.path",
+        "dataset.options.label",
+        "dataset.options.patient",
+        "dataset.options.split",
+        "dataset.options.suffix",
+        "filters.settings",
+        "imagenet",
+    ]
 )
 # Commands that choose among stored runs or results have these keys in their section `filters`: elsewhere some of them
 # name a group, and Hydra would look for a file of that group.

@@ -24,11 +24,13 @@ from lowres_ssl.data.records import Catalogue, Record
 from lowres_ssl.data.sources import build_source, images_below, is_image, is_junk
 from lowres_ssl.errors import DataError, UserError
 from lowres_ssl.patient_names import Guess, guess_pattern
+from lowres_ssl.table_guess import guess_table
 
 SAMPLE = 100
 SIDE = 32  # of a decoded image, in pixels
 GREY = 4.0  # the mean difference of the channels up to which a picture is grey; JPEG leaves some
 PURPLE = (225.0, 350.0)  # hues of the usual stains (haematoxylin and eosin, Giemsa), in degrees
+GENERAL = ("folder", "csv")  # sources of any set, known by no names
 FAINT = 0.12  # saturation below which a pixel has no hue to speak of
 
 
@@ -52,9 +54,11 @@ class Look:
 class Survey:
     """`conf`: the choice of `conf/dataset` that reads this folder, with these `options` beside its own.
 
-    `guess`: how patients were guessed from names, None if they were not. `other_files`: what is no image, by suffix.
+    `root`: where its images are, the folder or one in it. `guess`: how patients were guessed from names, None if they
+    were not. `other_files`: what is no image, by suffix.
     """
 
+    root: Path
     conf: str
     options: dict[str, Any]
     catalogue: Catalogue
@@ -68,8 +72,8 @@ def survey(folder: Path, store_dir: Path) -> Survey:
     others = other_files(folder)
     if not any(images_below(folder)):
         raise DataError(f"{folder}: no images there{told(others)}; wanted one folder a class, with images inside")
-    conf, options = how_to_read(folder)
-    catalogue = catalogue_of(conf, options, folder, store_dir)
+    root, conf, options = how_to_read(folder)
+    catalogue = catalogue_of(conf, options, root, store_dir)
     guess = None
     if conf == "folder" and not any(record.group for record in catalogue.records):
         guess = guess_pattern(
@@ -79,15 +83,15 @@ def survey(folder: Path, store_dir: Path) -> Survey:
         )
         if guess is not None:
             options = options | {"group_pattern": guess.pattern}
-            catalogue = catalogue_of(conf, options, folder, store_dir)
-    return Survey(conf, options, catalogue, guess, look_at(catalogue.records), others)
+            catalogue = catalogue_of(conf, options, root, store_dir)
+    return Survey(root, conf, options, catalogue, guess, look_at(catalogue.records), others)
 
 
-def catalogue_of(conf: str, options: dict[str, Any], folder: Path, store_dir: Path) -> Catalogue:
+def catalogue_of(conf: str, options: dict[str, Any], root: Path, store_dir: Path) -> Catalogue:
     """What can be read of the set; the rest is in its notes."""
     return build_catalogue(
         name=conf,
-        root=folder,
+        root=root,
         source=build_source(conf, options),
         expected={},
         unlabelled=None,
@@ -96,16 +100,21 @@ def catalogue_of(conf: str, options: dict[str, Any], folder: Path, store_dir: Pa
     )
 
 
-def how_to_read(folder: Path) -> tuple[str, dict[str, Any]]:
-    """The choice of `conf/dataset` that reads it, and its options: a set known by its names, else class folders."""
-    return known_by_names(folder) or "folder", {}
+def how_to_read(folder: Path) -> tuple[Path, str, dict[str, Any]]:
+    """Where the images are, the choice of `conf/dataset` that reads them, and its options: a set known by its names, a
+    table of labels, else class folders."""
+    known = known_by_names(folder)
+    table = None if known else guess_table(folder)
+    if table is not None:
+        return table.root, "csv", table.options
+    return folder, known or "folder", {}
 
 
 def known_by_names(folder: Path) -> str | None:
     """A published set, known by its file names: its source finds a good part of the images, and patients in them."""
     images = sum(1 for _ in images_below(folder))
     for name in available(sources.__name__):
-        if name == "folder" or not files("lowres_ssl.conf").joinpath("dataset", f"{name}.yaml").is_file():
+        if name in GENERAL or not files("lowres_ssl.conf").joinpath("dataset", f"{name}.yaml").is_file():
             continue
         try:
             found = build_source(name, {}).listings(folder)

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from lowres_ssl.data.decode import decode
-from lowres_ssl.data.index import describe, read_header
+from lowres_ssl.data.headers import describe, read_header
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "images.md"
 SIZE = 4

@@ -19,6 +19,7 @@ from lowres_ssl.overrides import is_text
 from lowres_ssl.survey import Survey, survey
 from lowres_ssl.terminal import columns, count, say
 
+COLUMNS = ("path", "label", "patient", "split")
 KINDS = ("histology", "xray", "any")
 
 
@@ -43,7 +44,7 @@ def main(cfg: DictConfig) -> None:
     text = text_of(
         name=name,
         title=in_one_line(folder.resolve().name),
-        root=root_of(folder, Path(config.data_dir)),
+        root=root_of(found.root, Path(config.data_dir)),
         conf=found.conf,
         images=images,
         options=found.options,
@@ -115,7 +116,7 @@ def facts(found: Survey, split: Split) -> list[list[str]]:
     }[look.images]
     duplicates = len(records) - len({record.sha256 for record in records})
     rows = [
-        *([["known", known_set(found)]] if found.conf != "folder" else []),
+        *([["read as", read_as(found)]] if found.conf != "folder" else []),
         ["pixels", pixels],
         ["colour", colour],
         [
@@ -136,9 +137,12 @@ def facts(found: Survey, split: Split) -> list[list[str]]:
     return [[head, in_one_line(text)] for head, text in rows]
 
 
-def known_set(found: Survey) -> str:
+def read_as(found: Survey) -> str:
     """What else than class folders it was taken for."""
-    return f"its file names are those of dataset={found.conf}, which also tell the patients; it is read like that set"
+    if found.conf == "csv":
+        columns = ", ".join(f"{key}: {value}" for key, value in found.options.items() if key in COLUMNS and value)
+        return "a table of labels" + (f" ({columns})" if columns else "")
+    return f"dataset={found.conf}: the file names are that set's, and tell the patients"
 
 
 def patients(found: Survey) -> str:

@@ -6,9 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from lowres_ssl.data.dicom import is_dicom, read_dicom
+
 DECODER_VERSION = 1
 WHITE = 255
-# What a file may hold, whatever its name says. Pillow knows more formats; one of them starts a program (EPS).
+# What a file may hold, whatever its name says, beside DICOM. Pillow knows more; one starts a program (EPS).
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF")
 
 
@@ -16,15 +18,23 @@ def decode(path: Path, *, colour: bool, size: int) -> tuple[NDArray[np.uint8], i
     """The image as uint8 [C, size, size] (C = 3 RGB, or 1 grey), and its original height and width in pixels.
 
     Upright by its EXIF tag; the first frame of several; transparent parts become white; 16 bits and floats are scaled
-    to 8. Squeezed to a square by an antialiased triangle filter. Raises whatever Pillow does for a broken file.
+    to 8; DICOM as `data/dicom.py` says. Squeezed to a square by an antialiased triangle filter. Raises whatever Pillow
+    or pydicom do for a broken file, `ConfigError` where pydicom is not there.
     """
-    with Image.open(path, formats=FORMATS) as opened:
-        image = flatten(ImageOps.exif_transpose(opened))
-        width, height = image.size
-        image = image.convert("RGB" if colour else "L").resize((size, size), Image.Resampling.BILINEAR)
-        pixels = np.asarray(image, dtype=np.uint8)
+    image = picture_in(path)
+    width, height = image.size
+    image = image.convert("RGB" if colour else "L").resize((size, size), Image.Resampling.BILINEAR)
+    pixels = np.asarray(image, dtype=np.uint8)
     # [H, W, C] or [H, W] -> [C, H, W]
     return (pixels.transpose(2, 0, 1) if colour else pixels[None]), height, width
+
+
+def picture_in(path: Path) -> Image.Image:
+    """The picture as large as it is, upright, in 8 bits a channel and without transparency."""
+    if is_dicom(path):
+        return read_dicom(path)
+    with Image.open(path, formats=FORMATS) as opened:
+        return flatten(ImageOps.exif_transpose(opened))
 
 
 def flatten(image: Image.Image) -> Image.Image:

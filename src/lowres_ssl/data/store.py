@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 
 from lowres_ssl.data.decode import DECODER_VERSION, decode
 from lowres_ssl.data.folders import replacing_folder
-from lowres_ssl.data.index import SKIP_HINT, describe
+from lowres_ssl.data.headers import SKIP_HINT, describe
 from lowres_ssl.data.parallel import in_threads
 from lowres_ssl.data.records import Catalogue, Record
-from lowres_ssl.errors import DataError
+from lowres_ssl.errors import DataError, UserError
 from lowres_ssl.leases import held
 from lowres_ssl.sealed import unsealed, write_sealed
 from lowres_ssl.stored import WRITTEN
@@ -205,6 +205,8 @@ def build(
         def decode_row(row: int) -> tuple[int, int] | str:
             try:
                 images[row], height, width = decode(records[row].path, colour=colour, size=size)
+            except UserError:
+                raise
             except Exception as error:  # whatever a decoder stumbles over, the file is the cause
                 return describe(error)
             return height, width

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowres_ssl.data.decode import decode
-from lowres_ssl.data.index import describe
+from lowres_ssl.data.headers import describe
 from lowres_ssl.data.sources import images_below
-from lowres_ssl.errors import DataError
+from lowres_ssl.errors import DataError, UserError
 
 Files = Sequence[tuple[Path, str]]  # the path and the id of each
 Pixels = NDArray[np.uint8]
@@ -50,6 +50,8 @@ def decoded(files: Files, *, colour: bool, size: int, batch_size: int) -> Genera
     def read(path: Path) -> Pixels | str:
         try:
             return decode(path, colour=colour, size=size)[0]
+        except UserError:
+            raise
         except Exception as error:  # whatever a decoder stumbles over, the file is the cause
             return describe(error)
 
