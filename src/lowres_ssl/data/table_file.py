@@ -4,6 +4,7 @@ Spreadsheets write such files in several ways; what cannot be read for certain i
 """
 
 import csv
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -84,7 +85,7 @@ def text_in(path: Path) -> str:
 
 def rows_in(path: Path, text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
     """Each row that is not empty, with its number. Cells that a spreadsheet adds at the end are left out."""
-    reader = csv.reader(text.splitlines(keepends=True), delimiter=separator, strict=True)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     width, number = 0, 0
     while True:
         number += 1
@@ -93,7 +94,9 @@ def rows_in(path: Path, text: str, separator: str) -> Iterator[tuple[int, list[s
         except StopIteration:
             return
         except csv.Error as error:
-            raise DataError(f"{path}, row {number}: not a row of a table ({error}); mend its quotes") from error
+            raise DataError(
+                f"{path}, row {number}: not a row of a table ({error}), wanted no quote without its other one"
+            ) from error
         if not any(cells):
             continue
         if width == 0:
