@@ -103,7 +103,8 @@ def place_folder(command: str, words: list[str]) -> list[str]:
     if len(places) > 1:
         got = " and ".join(repr(words[place]) for place in places[:2])
         raise ConfigError(f"{command}: got {len(places)} folders, {got}, wanted one; put a name with spaces in quotes")
-    return [f"folder={word}" if place in places else word for place, word in enumerate(words)]
+    # Quoted here, since a folder may also be called `null`.
+    return [f"folder={quoted(expanded(word))}" if place in places else word for place, word in enumerate(words)]
 
 
 def is_folder(word: str) -> bool:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from lowres_ssl.build import available
 from lowres_ssl.data import sources
 from lowres_ssl.data.decode import decode
+from lowres_ssl.data.dicom import is_dicom
 from lowres_ssl.data.index import build_catalogue
 from lowres_ssl.data.parallel import in_threads
 from lowres_ssl.data.records import Catalogue, Record
@@ -25,11 +26,13 @@ from lowres_ssl.data.sources import build_source, images_below, is_image, is_jun
 from lowres_ssl.errors import DataError, UserError
 from lowres_ssl.patient_names import Guess, guess_pattern
 from lowres_ssl.table_guess import guess_table
+from lowres_ssl.terminal import count
 
 SAMPLE = 100
 SIDE = 32  # of a decoded image, in pixels
 GREY = 4.0  # the mean difference of the channels up to which a picture is grey; JPEG leaves some
 PURPLE = (225.0, 350.0)  # hues of the usual stains (haematoxylin and eosin, Giemsa), in degrees
+ENOUGH = 0.05  # of the coloured pixels: in a blood smear most are red cells, and only the nuclei are violet
 GENERAL = ("folder", "csv")  # sources of any set, known by no names
 FAINT = 0.12  # saturation below which a pixel has no hue to speak of
 
@@ -54,14 +57,15 @@ class Look:
 class Survey:
     """`conf`: the choice of `conf/dataset` that reads this folder, with these `options` beside its own.
 
-    `root`: where its images are, the folder or one in it. `guess`: how patients were guessed from names, None if they
-    were not. `other_files`: what is no image, by suffix.
+    `root`: where its images are, the folder or one in it. `unreadable`: files that are not in `catalogue`.
+    `guess`: how patients were guessed from names, None if they were not. `other_files`: what is no image, by suffix.
     """
 
     root: Path
     conf: str
     options: dict[str, Any]
     catalogue: Catalogue
+    unreadable: int
     guess: Guess | None
     look: Look
     other_files: Counter[str]
@@ -70,10 +74,12 @@ class Survey:
 def survey(folder: Path, store_dir: Path) -> Survey:
     """Raises `DataError` for a folder that holds no set of labelled images, with what it holds instead."""
     others = other_files(folder)
-    if not any(images_below(folder)):
+    root, conf, options, table = how_to_read(folder)
+    if table is not None and table.is_relative_to(folder):
+        others -= Counter([table.suffix.lower()])
+    elif not any(images_below(folder)):
         raise DataError(f"{folder}: no images there{told(others)}; wanted one folder a class, with images inside")
-    root, conf, options = how_to_read(folder)
-    catalogue = catalogue_of(conf, options, root, store_dir)
+    catalogue, unreadable = read(conf, options, root, store_dir)
     guess = None
     if conf == "folder" and not any(record.group for record in catalogue.records):
         guess = guess_pattern(
@@ -83,31 +89,33 @@ def survey(folder: Path, store_dir: Path) -> Survey:
         )
         if guess is not None:
             options = options | {"group_pattern": guess.pattern}
-            catalogue = catalogue_of(conf, options, root, store_dir)
-    return Survey(root, conf, options, catalogue, guess, look_at(catalogue.records), others)
+            catalogue, unreadable = read(conf, options, root, store_dir)
+    return Survey(root, conf, options, catalogue, unreadable, guess, look_at(catalogue.records), others)
 
 
-def catalogue_of(conf: str, options: dict[str, Any], root: Path, store_dir: Path) -> Catalogue:
-    """What can be read of the set; the rest is in its notes."""
-    return build_catalogue(
+def read(conf: str, options: dict[str, Any], root: Path, store_dir: Path) -> tuple[Catalogue, int]:
+    """What can be read of the set, and how many images cannot."""
+    source = build_source(conf, options)
+    catalogue = build_catalogue(
         name=conf,
         root=root,
-        source=build_source(conf, options),
+        source=source,
         expected={},
         unlabelled=None,
         skip_unreadable=True,
         cache_dir=store_dir,
     )
+    return catalogue, len(source.listings(root)) - len(catalogue.records)
 
 
-def how_to_read(folder: Path) -> tuple[Path, str, dict[str, Any]]:
-    """Where the images are, the choice of `conf/dataset` that reads them, and its options: a set known by its names, a
-    table of labels, else class folders."""
+def how_to_read(folder: Path) -> tuple[Path, str, dict[str, Any], Path | None]:
+    """Where the images are, the choice of `conf/dataset` that reads them, its options, and the table of labels: a set
+    known by its names, a table, else class folders."""
     known = known_by_names(folder)
     table = None if known else guess_table(folder)
     if table is not None:
-        return table.root, "csv", table.options
-    return folder, known or "folder", {}
+        return table.root, "csv", table.options, table.path
+    return folder, known or "folder", {}, None
 
 
 def known_by_names(folder: Path) -> str | None:
@@ -133,18 +141,33 @@ def labels(found: Sequence[sources.Listing]) -> list[str]:
 def other_files(folder: Path) -> Counter[str]:
     """How many files below `folder` are no images, by suffix, "" for those without."""
     found: Counter[str] = Counter()
-    for _, inner, names in os.walk(folder):
+    for place, inner, names in os.walk(folder):
         inner[:] = [name for name in inner if not is_junk(name)]
-        found.update(Path(name).suffix.lower() for name in names if not is_junk(name) and not is_image(name))
+        others = [name for name in names if not is_junk(name) and not is_image(name)]
+        found.update(suffix_of(Path(place, name)) for name in others)
     return found
+
+
+def suffix_of(path: Path) -> str:
+    """A file without a suffix may be DICOM all the same, and would be read if it had one. Others are not opened."""
+    if path.suffix:
+        return path.suffix.lower()
+    try:
+        return "DICOM without .dcm" if is_dicom(path) else ""
+    except OSError:
+        return ""
 
 
 def told(others: Counter[str]) -> str:
     """What there is instead of images, for an error."""
     if not others:
         return ", got an empty folder"
-    kinds = ", ".join(f"{count:,} {suffix or 'without a suffix'}" for suffix, count in others.most_common(3))
-    return f", got {others.total():,} other files ({kinds})"
+    return f", got {count(others.total(), 'other file')} ({kinds_of(others)})"
+
+
+def kinds_of(others: Counter[str]) -> str:
+    """ "9,000 .nii, 3 without a suffix"."""
+    return ", ".join(f"{number:,} {suffix or 'without a suffix'}" for suffix, number in others.most_common(4))
 
 
 def look_at(records: Sequence[Record]) -> Look:
@@ -171,10 +194,10 @@ def is_grey(picture: NDArray[np.float64]) -> bool:
 
 
 def is_stained(picture: NDArray[np.float64]) -> bool:
-    """Whether most of what has a colour is violet, purple or pink."""
+    """Whether some of what has a colour is violet, purple or pink."""
     highest, spread = picture.max(axis=2), np.ptp(picture, axis=2)
     coloured = spread > FAINT * np.maximum(highest, 1)
-    if coloured.mean() < 0.05:
+    if coloured.mean() < ENOUGH:
         return False
     red, green, blue = (picture[..., channel] for channel in range(3))
     step = np.maximum(spread, 1e-9)
@@ -184,4 +207,4 @@ def is_stained(picture: NDArray[np.float64]) -> bool:
         [((green - blue) / step) % 6, (blue - red) / step + 2],
         (red - green) / step + 4,
     )
-    return float(((hue >= PURPLE[0]) & (hue <= PURPLE[1]))[coloured].mean()) > 0.5
+    return float(((hue >= PURPLE[0]) & (hue <= PURPLE[1]))[coloured].mean()) >= ENOUGH

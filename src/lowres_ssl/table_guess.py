@@ -23,8 +23,9 @@ SUFFIXES = ("", *sorted(IMAGE_SUFFIXES))
 
 @dataclass(frozen=True)
 class TableGuess:
-    """Where the images are, and the options of `dataset=csv` that are not its defaults."""
+    """The file, where the images are, and the options of `dataset=csv` that are not its defaults."""
 
+    path: Path
     root: Path
     options: dict[str, Any]
 
@@ -48,7 +49,7 @@ def guess_table(folder: Path) -> TableGuess | None:
         )
         if named is not None:
             root, column, suffix = named
-            return TableGuess(root, options_of(table, folder, root, column, suffix))
+            return TableGuess(path, root, options_of(table, folder, root, column, suffix))
     return None
 
 

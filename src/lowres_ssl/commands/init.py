@@ -1,6 +1,7 @@
 """`lowres-ssl init`: look at a folder of images, say what is in it, write a config for it, print a first command."""
 
 import shlex
+import textwrap
 from collections import Counter
 from pathlib import Path
 
@@ -13,13 +14,14 @@ from lowres_ssl.data.records import Catalogue
 from lowres_ssl.data.splits import Split, make_split
 from lowres_ssl.dataset_file import check_name, name_from, place_of, root_of, text_of, write
 from lowres_ssl.errors import ConfigError, DataError, in_one_line
-from lowres_ssl.fitting import batch_size, image_size, neighbours
+from lowres_ssl.fitting import settings_for
 from lowres_ssl.init_schema import InitConfig
 from lowres_ssl.overrides import is_text
-from lowres_ssl.survey import Survey, survey
+from lowres_ssl.survey import Survey, kinds_of, survey
 from lowres_ssl.terminal import columns, count, say
 
 COLUMNS = ("path", "label", "patient", "split")
+CPU = ("backbone=resnet18", "epochs=20")  # minutes in place of hours
 KINDS = ("histology", "xray", "any")
 
 
@@ -33,28 +35,27 @@ def main(cfg: DictConfig) -> None:
     found = survey(folder, Path(config.store_dir))
     print(f"{in_one_line(str(folder))}: {count(len(found.catalogue.records), 'image')}\n")
     print(class_table(found.catalogue))
-    split, patients_hold = divided(found)
-    print()
-    print(columns(None, facts(found, split)))
+    split, by_patient = divided(found)
+    print(f"\n{columns(None, facts(found, split))}\n", flush=True)
     for note in dict.fromkeys([*found.catalogue.notes, *split.notes]):
         say(f"note: {note}")
-
-    images = kind or (found.look.images if found.conf in ("folder", "csv") else None)
     place = place_of(name)
     text = text_of(
         name=name,
         title=in_one_line(folder.resolve().name),
         root=root_of(found.root, Path(config.data_dir)),
         conf=found.conf,
-        images=images,
+        images=kind or (found.look.images if found.conf in ("folder", "csv") else None),
         options=found.options,
         said=f"{count(len(found.catalogue.records), 'image')} in {len(found.catalogue.classes)} classes.",
     )
     fresh = write(place, text, config.force)
-    print(f"\n{'Written' if fresh else 'There already, just so'}: {place}\n\n{text}")
-    print("A first run; dry_run=true at its end says how long it would take:\n")
-    print(f"  {shlex.join(first_command(name, found, split, patients_hold))}\n")
-    print(f"More about the set: lowres-ssl data dataset={name}")
+    print(f"{'Written' if fresh else 'There already, just so'}: {place}\n\n{indented(text.strip())}\n")
+    print(first_run(name, found, split, by_patient))
+
+
+def indented(text: str) -> str:
+    return textwrap.indent(text, "  ")
 
 
 def checked(typed: str | None) -> Path:
@@ -108,11 +109,11 @@ def facts(found: Survey, split: Split) -> list[list[str]]:
     (width, height), (widest, highest) = sizes.min(axis=0), sizes.max(axis=0)
     same = f"{width} x {height}, all of them"
     pixels = same if (width, height) == (widest, highest) else f"{width} x {height} to {widest} x {highest}"
-    looked = f"of {count(look.decoded, 'image')} looked at"
+    sample = f"{look.decoded} looked at" if look.decoded == len(records) else f"a sample of {look.decoded}"
     colour = {
-        "xray": f"grey ({look.grey} {looked})",
-        "histology": f"purple and pink, as stained tissue or cells are ({look.stained} {looked})",
-        "any": f"colour ({look.decoded - look.grey} {looked})",
+        "xray": f"grey ({look.grey} of {sample})",
+        "histology": f"colour, with the violet of stained tissue or cells ({look.stained} of {sample}; a guess)",
+        "any": f"colour ({look.decoded - look.grey} of {sample})",
     }[look.images]
     duplicates = len(records) - len({record.sha256 for record in records})
     rows = [
@@ -130,10 +131,7 @@ def facts(found: Survey, split: Split) -> list[list[str]]:
         ],
     ]
     if found.other_files:
-        kinds = ", ".join(
-            f"{number:,} {suffix or 'without a suffix'}" for suffix, number in found.other_files.most_common(4)
-        )
-        rows.append(["other files", f"{kinds}; passed over"])
+        rows.append(["other files", f"{kinds_of(found.other_files)}; passed over"])
     return [[head, in_one_line(text)] for head, text in rows]
 
 
@@ -155,20 +153,30 @@ def patients(found: Survey) -> str:
             f"({count(guess.example_images, 'image')}); if it is wrong, take group_pattern out of the file"
         )
     if groups:
-        return f"{len(groups):,}, or slides or source images"
+        told = {"folder": "by the DICOM files", "csv": "by the table"}.get(found.conf, "slides or source images")
+        return f"{len(groups):,}, {told}"
     return "not known: nothing in the names looks like patients (dataset.options.group_pattern names them)"
 
 
-def first_command(name: str, found: Survey, split: Split, by_patient: bool) -> list[str]:
-    """A run whose settings fit these images and this machine."""
-    train = np.bincount(found.catalogue.labels[split.train], minlength=len(found.catalogue.classes))
-    shorter = sorted(min(record.height, record.width) for record in found.catalogue.records)
+def first_run(name: str, found: Survey, split: Split, by_patient: bool) -> str:
+    """Settings that fit these images and this machine, why, and the command with them."""
     gpu = torch.cuda.is_available()
-    return [
-        *("lowres-ssl", "pretrain", f"dataset={name}", "method=dcl", "recipe=tuned"),
-        *(() if gpu else ("backbone=resnet18",)),
-        f"image_size={image_size(shorter[(len(shorter) - 1) // 2], gpu=gpu)}",
-        f"batch_size={batch_size(len(split.train))}",
-        f"probe.knn.k={neighbours(int(train.min()))}",
-        *(("split=patient",) if by_patient else ()),
+    fit = settings_for(found.catalogue, split, gpu=gpu)
+    size = [*([] if gpu else CPU), f"image_size={fit.image_size}"]
+    patients = ["split=patient"] if by_patient else []
+    unreadable = ["dataset.skip_unreadable=true"] if found.unreadable else []
+    steps = count(fit.train_images // fit.batch_size, "step")
+    reasons = [
+        [" ".join(size), "what the images allow" if gpu else "for a first try on a CPU"],
+        [f"batch_size={fit.batch_size}", f"{steps} an epoch, of {fit.train_images:,} training images"],
+        [f"probe.knn.k={fit.k}", f"neighbours; the smallest class has {fit.smallest_class:,} training images"],
+        *[[each, "each patient trains, validates or tests"] for each in patients],
+        *[[each, f"{count(found.unreadable, 'file')} cannot be read"] for each in unreadable],
     ]
+    words = ["lowres-ssl", "pretrain", f"dataset={name}", "method=dcl", "recipe=tuned", *size]
+    words += [f"batch_size={fit.batch_size}", f"probe.knn.k={fit.k}", *patients, *unreadable]
+    return (
+        f"What fits:\n\n{indented(columns(None, reasons))}\n\n"
+        f"A first run; with dry_run=true at its end it says how long it will take:\n\n{indented(shlex.join(words))}\n\n"
+        f"More about the set: lowres-ssl data dataset={name}"
+    )
