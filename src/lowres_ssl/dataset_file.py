@@ -61,10 +61,18 @@ def root_of(folder: Path, data_dir: Path) -> str:
 
 
 def text_of(
-    *, name: str, title: str, root: str, conf: str, images: str | None, options: dict[str, Any], said: str
+    *,
+    name: str,
+    title: str,
+    root: str,
+    conf: str,
+    images: str | None,
+    bits: int | None,
+    options: dict[str, Any],
+    said: str,
 ) -> str:
-    """The file. `root` is OmegaConf's text already; `images` None leaves the kind of picture that `conf` has; `said` is
-    a line on what was found."""
+    """The file. `root` is OmegaConf's text already; `images` None leaves the kind of picture that `conf` has; `bits`
+    are those of 16 that grey values use, None for all; `said` is a line on what was found."""
     chosen = [f"  - override /images@_global_.images: {images}   # histology | xray | any"] if images else []
     lines = [
         f"# {said}",
@@ -78,6 +86,8 @@ def text_of(
         f"title: {scalar(literal(title))}",
         f"root: {scalar(root)}",
     ]
+    if bits is not None:
+        lines.append(f"grey_range: [0, {2**bits - 1}]   # of 16 bits these are in use")
     if options:
         lines += ["options:", *(f"  {key}: {scalar(literal(value))}" for key, value in options.items())]
     return "\n".join(lines) + "\n"

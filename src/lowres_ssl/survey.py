@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from lowres_ssl.build import available
 from lowres_ssl.data import sources
-from lowres_ssl.data.decode import decode
+from lowres_ssl.data.decode import FORMATS, decode
 from lowres_ssl.data.dicom import is_dicom
 from lowres_ssl.data.index import build_catalogue
 from lowres_ssl.data.parallel import in_threads
@@ -34,16 +35,19 @@ GREY = 4.0  # the mean difference of the channels up to which a picture is grey;
 PURPLE = (225.0, 350.0)  # hues of the usual stains (haematoxylin and eosin, Giemsa), in degrees
 ENOUGH = 0.05  # of the coloured pixels: in a blood smear most are red cells, and only the nuclei are violet
 GENERAL = ("folder", "csv")  # sources of any set, known by no names
+BITS = (8, 10, 12, 14)
 FAINT = 0.12  # saturation below which a pixel has no hue to speak of
 
 
 @dataclass(frozen=True)
 class Look:
-    """Of `decoded` images of the sample so many are grey, or coloured like stained tissue."""
+    """Of `decoded` images of the sample so many are grey, or coloured like stained tissue. `bits`: those that the grey
+    values in use need, where files of 16 bits have fewer, as cameras and scanners do; None if all are in use."""
 
     decoded: int
     grey: int
     stained: int
+    bits: int | None
 
     @property
     def images(self) -> str:
@@ -175,7 +179,20 @@ def look_at(records: Sequence[Record]) -> Look:
     places = np.unique(np.linspace(0, len(records) - 1, num=min(SAMPLE, len(records)), dtype=int))
     paths = [records[place].path for place in places]
     pictures = [each for each in in_threads(small, paths, label="Looking", progress=False) if each is not None]
-    return Look(len(pictures), sum(map(is_grey, pictures)), sum(map(is_stained, pictures)))
+    highest = max((value for value in map(deepest, paths) if value is not None), default=None)
+    bits = None if highest is None else next((bits for bits in BITS if highest < 2**bits), None)
+    return Look(len(pictures), sum(map(is_grey, pictures)), sum(map(is_stained, pictures)), bits)
+
+
+def deepest(path: Path) -> int | None:
+    """The highest grey value of an image of 16 bits; None for others. DICOM files say themselves what they use."""
+    try:
+        if is_dicom(path):
+            return None
+        with Image.open(path, formats=FORMATS) as image:
+            return int(np.asarray(image).max()) if image.mode.startswith("I;16") else None
+    except Exception:  # as above
+        return None
 
 
 def small(path: Path) -> NDArray[np.float64] | None:

@@ -129,6 +129,12 @@ def test_signed_values_and_negative_slopes(tmp_path: Path) -> None:
     np.testing.assert_allclose(pixels_of(fell), 255 - line(0, 4095), atol=0.51)
 
 
+def test_grey_range_takes_the_place_of_the_window(tmp_path: Path) -> None:
+    path = make(tmp_path / "x.dcm", WindowCenter=1, WindowWidth=2, RescaleSlope=1, RescaleIntercept=-1024)
+    shown = np.asarray(read_dicom(path, (-1024, 976))).astype(np.int64)
+    np.testing.assert_allclose(shown, line(0, 2000), atol=0.51)
+
+
 def test_colour_is_read(tmp_path: Path) -> None:
     colours = np.zeros((8, 8, 3), dtype=np.uint8)
     colours[:, :4] = (255, 0, 0)

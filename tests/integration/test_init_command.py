@@ -12,6 +12,9 @@ import pytest
 from PIL import Image
 from typed import SMALL, Answer, Command, paint
 
+from lowres_ssl.portable import open_encoder
+from lowres_ssl.runs import find_run
+
 Paint = Callable[..., None]
 
 
@@ -41,7 +44,9 @@ def test_command_that_is_printed_runs_as_it_stands(lowres_ssl: Command, tmp_path
     assert re.search(r"^dark +12$", answer.out, re.MULTILINE)
     assert "32 x 32, all of them" in answer.out
     assert "none, byte for byte" in answer.out
-    assert "stratified: 16 train, 2 validate, 6 test" in answer.out
+    sides = re.search(r"^split +stratified: (\d+) train, (\d+) validate, (\d+) test$", answer.out, re.MULTILINE)
+    assert sides is not None
+    assert sum(map(int, sides.groups())) == 24
     assert not (tmp_path / "cells" / ".lowres-ssl-key").exists()
     done = lowres_ssl(*words, "dry_run=true")
     assert done.code == 0, done.err
@@ -314,12 +319,21 @@ def test_real_blood_cells_are_coloured_and_their_names_tell_no_patients(
     assert "nothing in the names looks like patients" in answer.out
 
 
-def test_image_with_16_bits_is_grey(lowres_ssl: Command, tmp_path: Path) -> None:
-    for number in range(20):
-        pixels = np.random.default_rng(number).integers(0, 65536, (32, 32), dtype=np.uint16)
+def test_twelve_bits_in_sixteen_are_noticed_and_shown_whole_ever_after(lowres_ssl: Command, tmp_path: Path) -> None:
+    for number in range(40):
+        pixels = np.random.default_rng(number).integers(0, 4096, (32, 32), dtype=np.uint16)
         path = tmp_path / "deep" / "ab"[number % 2] / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             Image.fromarray(pixels).save(path)
-    assert "grey (20 of 20 looked at)" in lowres_ssl("init", "deep").out
+    answer = lowres_ssl("init", "deep")
+    assert "grey (40 of 40 looked at); 12 of 16 bits are in use" in answer.out
+    assert "grey_range: [0, 4095]" in written(tmp_path, "deep")
+    done = lowres_ssl("pretrain", "method=random", "dataset=deep", *SMALL[:2], *SMALL[4:], "probe=[knn]")
+    assert done.code == 0, done.err
+    (store,) = (tmp_path / "outputs" / "stores").glob("deep-*/images.npy")
+    assert np.load(store).max() > 200
+    (run,) = (tmp_path / "outputs" / "pretrain").iterdir()
+    encoder = open_encoder(find_run(tmp_path / "outputs", str(run)))
+    assert encoder.preprocessing.grey_range == (0, 4095)

@@ -46,6 +46,7 @@ def main(cfg: DictConfig) -> None:
         root=root_of(found.root, Path(config.data_dir)),
         conf=found.conf,
         images=kind or (found.look.images if found.conf in ("folder", "csv") else None),
+        bits=found.look.bits,
         options=found.options,
         said=f"{count(len(found.catalogue.records), 'image')} in {len(found.catalogue.classes)} classes.",
     )
@@ -119,7 +120,7 @@ def facts(found: Survey, split: Split) -> list[list[str]]:
     rows = [
         *([["read as", read_as(found)]] if found.conf != "folder" else []),
         ["pixels", pixels],
-        ["colour", colour],
+        ["colour", colour if look.bits is None else f"{colour}; {look.bits} of 16 bits are in use"],
         [
             "duplicates",
             f"{count(duplicates, 'image')} byte for byte as another" if duplicates else "none, byte for byte",

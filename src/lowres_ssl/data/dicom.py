@@ -64,12 +64,13 @@ def read_dicom_header(path: Path) -> DicomHeader:
     return DicomHeader(height, width, str(read.get("PatientID") or "").strip() or None)
 
 
-def read_dicom(path: Path) -> Image.Image:
+def read_dicom(path: Path, grey_range: tuple[float, float] | None = None) -> Image.Image:
     """The picture, in mode L or RGB, as large as it is. Raises as `read_dicom_header` does.
 
     Grey values are rescaled (slope and intercept, or their table), then shown through the window that the file names
     first: its table (VOI LUT) or else its centre and width. Without one the whole range of the stored bits is shown, so
-    that images stay comparable. MONOCHROME1 is turned round: high is dark there.
+    that images stay comparable. A `grey_range`, in rescaled values, takes the place of all of these. MONOCHROME1 is
+    turned round: high is dark there.
     """
     read, syntax = parsed(path, PICTURE)
     height, width = size_of(read)
@@ -79,7 +80,8 @@ def read_dicom(path: Path) -> Image.Image:
     kind = str(read.PhotometricInterpretation)
     stored = np.asarray(read.pixel_array)
     if kind in GREY and stored.ndim == 2:
-        share = shown(rescaled(stored, read), read)
+        values = rescaled(stored, read)
+        share = shown(values, read) if grey_range is None else between(values, *grey_range)
         return Image.fromarray(to_bytes(1 - share if kind == "MONOCHROME1" else share))
     if kind == "PALETTE COLOR":
         from pydicom.pixels.processing import apply_color_lut
@@ -168,7 +170,10 @@ def shown(values: Numbers, read: "Dataset") -> Numbers:
     window = window_of(read)
     if window is not None:
         return through_window(values, *window)
-    low, high = whole_range(read)
+    return between(values, *whole_range(read))
+
+
+def between(values: Numbers, low: float, high: float) -> Numbers:
     return np.clip((values - low) / max(high - low, 1e-12), 0, 1)
 
 

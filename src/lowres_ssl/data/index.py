@@ -21,6 +21,7 @@ def build_catalogue(
     skip_unreadable: bool,
     cache_dir: Path,
     progress: bool = True,
+    grey_range: tuple[float, float] | None = None,
 ) -> Catalogue:
     """Every image of the set below `root`, and of the folder `unlabelled`, as records.
 
@@ -74,6 +75,7 @@ def build_catalogue(
         unlabelled=tuple(free),
         official_default=source.official_default and {"train", "test"} <= {record.side for record in records},
         groups_may_restart=source.numbering_may_restart,
+        grey_range=grey_range,
     )
 
 
