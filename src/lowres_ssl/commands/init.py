@@ -120,7 +120,7 @@ def facts(found: Survey, split: Split) -> list[list[str]]:
     rows = [
         *([["read as", read_as(found)]] if found.conf != "folder" else []),
         ["pixels", pixels],
-        ["colour", colour if look.bits is None else f"{colour}; {look.bits} of 16 bits are in use"],
+        ["pictures", colour if look.bits is None else f"{colour}; {look.bits} of 16 bits are in use"],
         [
             "duplicates",
             f"{count(duplicates, 'image')} byte for byte as another" if duplicates else "none, byte for byte",
