@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
-from lowres_ssl.atomic import replacing
-from lowres_ssl.errors import ConfigError
+from lowres_ssl.atomic import write_text
+from lowres_ssl.errors import ConfigError, DataError
 from lowres_ssl.overrides import literal
 from lowres_ssl.own_conf import own_conf
 
@@ -101,14 +101,19 @@ def scalar(value: object) -> str:
 
 
 def write(place: Path, text: str, force: bool) -> bool:
-    """Write the file; False if it was there just so. Raises `ConfigError` for one that is there and is another."""
+    """Write the file; False if it was there just so. Raises `ConfigError` for one that is there and is another,
+    `DataError` where it cannot be written."""
     if place.exists() and not force:
         if place.read_bytes() == text.encode():
             return False
         raise ConfigError(
             f"{place}: there already, and it says something else; type force=true to replace it, or name=OTHER"
         )
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(place) as file:
-        file.write(text.encode())
+    try:
+        write_text(place, text)
+    except OSError as error:
+        raise DataError(
+            f"{place}: cannot be written ({error.strerror}); stand in a folder of yours, or name another one for such "
+            "files with LOWRES_SSL_CONF=FOLDER"
+        ) from error
     return True

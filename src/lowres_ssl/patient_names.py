@@ -62,6 +62,11 @@ def guess_pattern(ids: Sequence[str], *, classes: int, divided: bool) -> Guess |
     return None
 
 
+def is_patient(name: str) -> bool:
+    """Whether a folder is called like one patient, such as `patient_12`."""
+    return re.fullmatch(rf"(?i)(?:{WORDS})[_ -]?\d+", name) is not None
+
+
 def spelt_out(pattern: str, example: str, ids: Sequence[str]) -> str:
     r"""`(person\d+)` in place of a pattern that knows many words, where it says the same of every image."""
     known = re.fullmatch(rf"(?i)((?:{WORDS})[_ -]?)\d+", example)

@@ -175,23 +175,11 @@ def test_table_of_labels_is_found_with_its_columns(lowres_ssl: Command, tmp_path
 
 
 def test_dicom_is_found_with_its_patients_which_are_not_told(lowres_ssl: Command, tmp_path: Path) -> None:
-    pydicom = pytest.importorskip("pydicom", reason="the extra dicom is not installed")
+    make = pytest.importorskip("dicom_files", reason="the extra dicom is not installed").make
     for number in range(24):
-        meta = pydicom.dataset.FileMetaDataset()
-        meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
-        meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.1"
-        meta.MediaStorageSOPInstanceUID = f"1.2.{number + 1}"
-        one = pydicom.Dataset()
-        one.file_meta = meta
-        one.SOPClassUID, one.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
-        one.PatientID = f"Doe-{number // 2}"
-        one.Rows = one.Columns = 32
-        one.SamplesPerPixel, one.PhotometricInterpretation = 1, "MONOCHROME2"
-        one.BitsAllocated, one.BitsStored, one.HighBit, one.PixelRepresentation = 16, 12, 11, 0
-        one.PixelData = np.random.default_rng(number).integers(0, 4096, (32, 32), dtype=np.uint16).tobytes()
-        path = tmp_path / "ct" / ("ill" if number % 4 > 1 else "well") / f"{number}.dcm"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        one.save_as(path, enforce_file_format=True)
+        pixels = np.random.default_rng(number).integers(0, 4096, (32, 32), dtype=np.uint16)
+        label = "ill" if number % 4 > 1 else "well"
+        path = make(tmp_path / "ct" / label / f"{number}.dcm", pixels, PatientID=f"Doe-{number // 2}")
     (tmp_path / "ct" / "well" / "IM0001").write_bytes(path.read_bytes())
     answer = lowres_ssl("init", "ct")
     words = command_in(answer)
@@ -209,6 +197,22 @@ def test_dicom_is_found_with_its_patients_which_are_not_told(lowres_ssl: Command
                 with np.load(file) as arrays:
                     assert not [name for name in arrays if "Doe-" in str(arrays[name].tolist())], file
     assert "Doe-" not in answer.out + answer.err + done.out + done.err
+
+
+def test_folder_that_would_hold_the_runs_is_refused(
+    lowres_ssl: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder_of(tmp_path / "cells", "dark", "light")
+    monkeypatch.chdir(tmp_path / "cells")
+    answer = lowres_ssl("init", ".")
+    assert answer.code == 2
+    assert "cd .. and type lowres-ssl init cells" in answer.last_line
+    assert lowres_ssl("init", ".", f"output_dir={tmp_path / 'out'}").code == 0
+
+
+def test_folders_of_patients_are_doubted(lowres_ssl: Command, tmp_path: Path) -> None:
+    folder_of(tmp_path / "set", "patient1", "patient2", "patient3", images=4)
+    assert "look like patients, not classes, for one patient1" in lowres_ssl("init", "set").err
 
 
 def test_files_that_cannot_be_read_are_counted_and_the_command_leaves_them_out(

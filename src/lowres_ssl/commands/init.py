@@ -17,6 +17,7 @@ from lowres_ssl.errors import ConfigError, DataError, in_one_line
 from lowres_ssl.fitting import settings_for
 from lowres_ssl.init_schema import InitConfig
 from lowres_ssl.overrides import is_text
+from lowres_ssl.patient_names import is_patient
 from lowres_ssl.survey import Survey, kinds_of, survey
 from lowres_ssl.terminal import columns, count, say
 
@@ -27,7 +28,7 @@ KINDS = ("histology", "xray", "any")
 
 def main(cfg: DictConfig) -> None:
     config = read_config(cfg, InitConfig)
-    folder = checked(config.folder)
+    folder = checked(config.folder, Path(config.output_dir))
     kind = config.input.images
     require(kind is None or kind in KINDS, "images", kind, f"one of {', '.join(KINDS)}")
     name = config.name or name_from(folder.resolve().name)
@@ -37,7 +38,7 @@ def main(cfg: DictConfig) -> None:
     print(class_table(found.catalogue))
     split, by_patient = divided(found)
     print(f"\n{columns(None, facts(found, split))}\n", flush=True)
-    for note in dict.fromkeys([*found.catalogue.notes, *split.notes]):
+    for note in dict.fromkeys([*found.catalogue.notes, *split.notes, *doubts(found.catalogue)]):
         say(f"note: {note}")
     place = place_of(name)
     text = text_of(
@@ -59,8 +60,8 @@ def indented(text: str) -> str:
     return textwrap.indent(text, "  ")
 
 
-def checked(typed: str | None) -> Path:
-    """Raises `ConfigError` if none was typed, `DataError` for what is no folder."""
+def checked(typed: str | None, output_dir: Path) -> Path:
+    """Raises `ConfigError` if none was typed, or one that holds the runs as well, `DataError` for what is no folder."""
     if not typed:
         raise ConfigError("init: got no folder, wanted the one with your images; type lowres-ssl init FOLDER")
     folder = Path(typed)
@@ -73,6 +74,12 @@ def checked(typed: str | None) -> Path:
         )
     if not folder.exists():
         raise DataError(f"{folder}: no such folder, wanted the one with your images; check how it is spelt")
+    if output_dir.resolve().is_relative_to(folder.resolve()):
+        name = shlex.quote(folder.resolve().name or "FOLDER")
+        raise ConfigError(
+            f"{folder}: {output_dir} would lie in it, and the pictures of the runs be taken for a class; stand "
+            f"outside: cd .. and type lowres-ssl init {name}, or name another place with output_dir=FOLDER"
+        )
     return folder
 
 
@@ -134,6 +141,17 @@ def facts(found: Survey, split: Split) -> list[list[str]]:
     if found.other_files:
         rows.append(["other files", f"{kinds_of(found.other_files)}; passed over"])
     return [[head, in_one_line(text)] for head, text in rows]
+
+
+def doubts(catalogue: Catalogue) -> list[str]:
+    """A note if the folders are those of patients."""
+    patients = [name for name in catalogue.classes if is_patient(name)]
+    if len(patients) * 2 <= len(catalogue.classes):
+        return []
+    return [
+        f"the folders look like patients, not classes, for one {patients[0]}; wanted one folder a class, with theirs "
+        "inside, or a table of labels"
+    ]
 
 
 def read_as(found: Survey) -> str:
