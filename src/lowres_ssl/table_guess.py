@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lowres_ssl.data.sources import IMAGE_SUFFIXES, SIDES, folders_in
-from lowres_ssl.data.sources.csv import spellings, tables_in
+from lowres_ssl.data.sources.csv import is_there, spellings, tables_in
 from lowres_ssl.data.table_file import Table, read_table
 from lowres_ssl.errors import DataError
 
@@ -56,7 +56,7 @@ def guess_table(folder: Path) -> TableGuess | None:
 def are_there(table: Table, column: int, root: Path, suffix: str) -> bool:
     """Whether the cells of a column name files below `root`."""
     names = [cells[column] for _, cells in table.rows[:LOOKED_AT]]
-    found = sum(any((root / (spelt + suffix)).is_file() for spelt in spellings(name)) for name in names if name)
+    found = sum(any(is_there(root / (spelt + suffix)) for spelt in spellings(name)) for name in names if name)
     return found > 0 and found * 5 >= len(names) * 4
 
 

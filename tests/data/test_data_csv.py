@@ -85,6 +85,7 @@ def test_letters_outside_ascii_are_one_id_however_they_are_spelt(tree: Tree) -> 
         ("path,label,split\na/one.png,x,train\na/two.png,x,\n", "row 3: split is '', wanted train"),
         ("path,label\n../set/a/one.png,x\n../../etc/passwd,y\n", "row 3: ../../etc/passwd leads out of"),
         ("path,label\n/etc/passwd,y\n", "row 2: /etc/passwd leads out of"),
+        (f"path,label\n{5000 * 'a'},x\n", "row 2: aaaaa"),
         ("path,label\na/one.png\n", "row 2: got 1 cells, wanted 2"),
         ("path,label\na/one.png,x,y\n", "row 2: got 3 cells, wanted 2"),
         ('path,label\na/one.png,x\n"a/two.png,y\n', "row 3: not a row of a table"),

@@ -56,7 +56,7 @@ class Csv(Source):
         for number, cells in table.rows:
             where = f"{table.path}, row {number}"
             file, id = self.file_of(cells[at_path], root, table.path.parent, where)
-            if not file.is_file():
+            if not is_there(file):
                 missing.append((number, cells[at_path]))
                 continue
             if not cells[at_label]:
@@ -120,7 +120,7 @@ class Csv(Source):
                 f"{where}: {cell} leads out of {root}, wanted a path below it; name the folder that holds all of them "
                 "with dataset.root=FOLDER"
             )
-        file = next((each for each in inside if each.is_file()), inside[0])
+        file = next(filter(is_there, inside), inside[0])
         return file, "/".join(map(portable, file.relative_to(root).parts))
 
     def tell_missing(self, missing: list[tuple[int, str]], table: Table, root: Path) -> None:
@@ -134,6 +134,14 @@ class Csv(Source):
         if len(missing) == len(table.rows):
             raise DataError(f"{table.path}: none of its {len(missing)} files is below {root}; check dataset.root")
         self.notes.append(f"{len(missing)} rows of {table.path.name} name a file that is not there: left out")
+
+
+def is_there(file: Path) -> bool:
+    """Whether it is a file; a name that is longer than any file's is none."""
+    try:
+        return file.is_file()
+    except OSError:
+        return False
 
 
 def spellings(name: str) -> list[str]:
