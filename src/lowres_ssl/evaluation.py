@@ -1,7 +1,7 @@
 """A run's frozen encoder -> features -> probes -> stored results. What is stored already is read, not computed."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from lowres_ssl.probes import Probe, build_probe, prediction_of
 from lowres_ssl.provenance import provenance
 from lowres_ssl.randomness import derive
 from lowres_ssl.runs import FITTED, Run, Which, read_predictions, read_result, write_result
-from lowres_ssl.terminal import say
+from lowres_ssl.terminal import say, warn
 from lowres_ssl.tuning import tuned_for
 
 
@@ -89,7 +89,7 @@ def check_images(
         for probe in evaluation.probes.values():
             notes += probe.at_fraction(draw.fraction).check(train_counts=counts, class_names=catalogue.classes)
     for note in dict.fromkeys(notes):
-        say(f"note: {note}")
+        warn(note)
 
 
 def evaluate(
@@ -124,8 +124,7 @@ def evaluate_held(
     for draw in draws:
         for name, probe in probes.items():
             settings = evaluation.settings.get(name, {})
-            key = {"settings": settings, "precision": compute.precision}
-            folder = run.result_folder(name, key if draw.is_whole else key | {"labels": asdict(draw)})
+            folder = place_of(run, name, settings, compute, draw)
             result = None if config.force else kept_result(folder)
             if result is None:
                 share = "" if draw.is_whole else f", {draw.fraction:.3g} of the labels, draw {draw.number}"
@@ -139,6 +138,12 @@ def evaluate_held(
     return results
 
 
+def place_of(run: Run, name: str, settings: Mapping[str, Any], compute: Compute, draw: LabelDraw) -> Path:
+    """The folder of a result."""
+    key = {"settings": settings, "precision": compute.precision}
+    return run.result_folder(name, key if draw.is_whole else key | {"labels": asdict(draw)})
+
+
 def kept_result(folder: Path) -> dict[str, Any] | None:
     """What is stored there; None, with a note, where it is damaged: it is made anew then."""
     try:
@@ -146,7 +151,7 @@ def kept_result(folder: Path) -> dict[str, Any] | None:
         if result is not None:
             read_predictions(folder)
     except CheckpointError:
-        say(f"note: {folder}: the result there is damaged; scored anew")
+        warn(f"{folder}: the result there is damaged; scored anew")
         return None
     return result
 

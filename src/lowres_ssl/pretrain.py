@@ -64,6 +64,10 @@ class Training:
             )
         return steps
 
+    def views_per_epoch(self, images: int) -> int:
+        """Two of each image that is in a batch."""
+        return 2 * min(self.steps_per_epoch(images) * self.batch_size, images)
+
 
 @dataclass(frozen=True)
 class Trained:
@@ -123,7 +127,7 @@ def pretrain(
     images = np.asarray(rows, dtype=np.int64)
     targets = None if labels is None else torch.from_numpy(labels)
     steps = training.steps_per_epoch(len(images))
-    views_per_epoch = 2 * min(steps * training.batch_size, len(images))
+    views_per_epoch = training.views_per_epoch(len(images))
     warmup = round(training.warmup_epochs * steps)
     take = reader(store, compute.device, place)
     encoder.to(compute.device).train()

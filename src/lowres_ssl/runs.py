@@ -12,6 +12,7 @@
     features-*.safetensors      what the encoder makes of every image
     <probe>-<hash>/             result.json, predictions.npz and probe.safetensors, one folder a probe and its settings
     tsne.png
+    tracker.json                what a tracker calls it (see watching.py)
 """
 
 import csv
@@ -24,6 +25,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
@@ -239,9 +241,14 @@ def find_runs(output_dir: Path) -> list[Run]:
 
 
 def find_run(output_dir: Path, named: str) -> Run:
-    """A run by its folder, or by its name as `lowres-ssl runs` shows it."""
+    """A run by its folder, or by its name as `lowres-ssl runs` shows it. Raises `DataError` if there is none."""
     below = [output_dir / kind / named for kind in KINDS]
-    return Run(next((folder for folder in (Path(named), *below) if (folder / "run.json").exists()), Path(named)))
+    there = next((folder for folder in (Path(named), *below) if (folder / "run.json").exists()), None)
+    if there is None:
+        close = get_close_matches(Path(named).name, [run.name for run in find_runs(output_dir)], n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise DataError(f"{named}: no such run, here or below {output_dir}; see them with lowres-ssl runs{hint}")
+    return Run(there)
 
 
 def write_result(folder: Path, result: Mapping[str, Any], predictions: Mapping[str, np.ndarray[Any, Any]]) -> None:

@@ -20,6 +20,9 @@ def lowres_ssl(
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("LOWRES_SSL_DATA", raising=False)
     monkeypatch.delenv("LOWRES_SSL_OUTPUTS", raising=False)
+    for name in ("FORCE_COLOR", "NO_COLOR", "CI"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("LOWRES_SSL_QUIET", "")  # so that --quiet is undone
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGPIPE)}
 
     def type_it(*arguments: str) -> Answer:

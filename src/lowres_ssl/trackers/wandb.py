@@ -1,0 +1,81 @@
+"""Weights & Biases: written below the outputs, sent only if that is asked for.
+
+What it would write down by itself (host, user, command line, git remote, packages, code, output) is switched off.
+"""
+
+import shutil
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal
+from uuid import uuid4
+
+from lowres_ssl.trackers import Begun, Pixels, Told, Tracker
+
+SECONDS_TO_REACH_IT = 30
+SECONDS_TO_SEND_THE_REST = 45
+
+
+class WeightsAndBiases(Tracker):
+    """mode: offline (a folder that `wandb sync` sends when you choose) | online. entity: whose account; None for the
+    default one. images: whether it is given views of training images.
+
+    Of an offline run nothing can be added to what was written, and `wandb sync` replaces what was sent. So a run that
+    goes on is written anew, with its whole history. Online it goes on where it was.
+    """
+
+    module = "wandb"
+    extra = "wandb"
+
+    def __init__(self, *, mode: Literal["offline", "online"], project: str, entity: str | None, images: bool) -> None:
+        self.mode, self.project, self.entity, self.images = mode, project, entity, images
+        self.library: Any = None
+        self.run: Any = None
+
+    def begin(self, run: Told) -> Begun:
+        self.library = import_module("wandb")
+        known_as = run.known_as or uuid4().hex[:12]
+        if self.mode == "offline":
+            for old in run.folder.glob(f"wandb/offline-run-*-{known_as}"):
+                shutil.rmtree(old)
+        run.folder.mkdir(parents=True, exist_ok=True)
+        self.run = self.library.init(
+            id=known_as,
+            name=run.name,
+            project=self.project,
+            entity=self.entity,
+            dir=str(run.folder),
+            config=dict(run.settings),
+            resume="allow" if self.mode == "online" else None,
+            settings=self.library.Settings(
+                mode=self.mode,
+                silent=True,
+                console="off",
+                disable_git=True,
+                disable_code=True,
+                save_code=False,
+                host="",
+                init_timeout=SECONDS_TO_REACH_IT,
+                x_disable_meta=True,
+                x_disable_stats=True,
+                x_disable_machine_info=True,
+                x_save_requirements=False,
+            ),
+        )
+        return Begun(known_as, max(0, self.run.step - 1) if self.mode == "online" else 0)
+
+    def numbers(self, values: Mapping[str, float], epoch: int) -> None:
+        self.run.log(dict(values), step=epoch)
+
+    def scores(self, values: Mapping[str, float], epoch: int) -> None:
+        self.run.summary.update(dict(values))
+
+    def picture(self, name: str, pixels: Pixels, epoch: int) -> None:
+        self.run.log({name: self.library.Image(pixels)}, step=epoch)
+
+    def end(self, finished: bool) -> str:
+        place, address = Path(self.run.dir).parent, self.run.url
+        self.run.finish(exit_code=0 if finished else 1)
+        if self.mode == "offline":
+            return f"Weights & Biases: nothing was sent; wandb sync {place} does it"
+        return f"Weights & Biases: {address}"
