@@ -127,7 +127,7 @@ def typed(shell: list[str], place: Path, setup: str, line: str, wanted: str) -> 
 
     try:
         os.write(terminal, f"{setup}; echo rea''dy\n".encode())
-        read("\nready", 20)
+        read("ready", 20)
         shown = ""
         os.write(terminal, f"{line}\t".encode())
         return read(wanted, 20)

@@ -5,9 +5,10 @@ import threading
 import time
 from collections.abc import Callable
 
+from lowres_ssl.errors import UserError
 from lowres_ssl.terminal import warn
 
-SECONDS_FOR_A_CALL = 60.0
+SECONDS_FOR_A_CALL = 120.0
 
 
 class Aside:
@@ -40,7 +41,8 @@ class Aside:
                 call()
             except BaseException as error:  # some tools end the process they are in: this is no place for that
                 said = " ".join(str(error).split())[:300]
-                self.trouble = f"{type(error).__name__}: {said}" if said else type(error).__name__
+                kind = "" if isinstance(error, UserError) else type(error).__name__
+                self.trouble = ": ".join(part for part in (kind, said) if part)
                 return
             self.since = None
 

@@ -3,8 +3,12 @@
 import csv
 import getpass
 import json
+import os
 import socket
-from collections.abc import Mapping
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +22,9 @@ from lowres_ssl.runs import Run
 
 TYPED = ("pretrain", "dataset=folder", *SMALL, "epochs=3", "probe=[knn]")
 SECRETS = ("WANDB_API_KEY", "MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_PASSWORD", "SOME_SERVICE_TOKEN")
-SLOW = pytest.mark.slow
+# What libraries warn of themselves is no matter here.
+SLOW = (pytest.mark.slow, pytest.mark.filterwarnings("ignore"))
+TOOLS = ["tensorboard", pytest.param("mlflow", marks=SLOW), pytest.param("wandb", marks=SLOW)]
 
 
 def machine() -> list[str]:
@@ -146,7 +152,7 @@ def test_no_views_leave_where_images_are_not_wanted(lowres_ssl: Command, cells: 
     assert events(tmp_path).Tags()["images"] == ["t-SNE"]
 
 
-@pytest.mark.parametrize("tool", ["tensorboard", pytest.param("mlflow", marks=SLOW), pytest.param("wandb", marks=SLOW)])
+@pytest.mark.parametrize("tool", TOOLS)
 def test_neither_secrets_nor_paths_nor_names_of_images_reach_a_tool(
     lowres_ssl: Command, cells: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tool: str
 ) -> None:
@@ -166,7 +172,7 @@ def test_neither_secrets_nor_paths_nor_names_of_images_reach_a_tool(
     assert {path.name for path in tmp_path.iterdir()} - {"home"} == {"data", "outputs"}
 
 
-@pytest.mark.parametrize("tool", ["tensorboard", pytest.param("mlflow", marks=SLOW), pytest.param("wandb", marks=SLOW)])
+@pytest.mark.parametrize("tool", TOOLS)
 def test_tool_that_cannot_write_is_said_once_and_the_run_goes_on(
     lowres_ssl: Command, cells: Path, tmp_path: Path, tool: str
 ) -> None:
@@ -264,7 +270,8 @@ def mlflow_numbers(folder: Path) -> dict[str, dict[int, float]]:
     return found
 
 
-@SLOW
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
 def test_history_and_scores_arrive_in_mlflow_and_a_resumed_run_goes_on_there(
     lowres_ssl: Command, cells: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -275,3 +282,80 @@ def test_history_and_scores_arrive_in_mlflow_and_a_resumed_run_goes_on_there(
     assert answer.code == 0, answer.err
     check_numbers(mlflow_numbers(tmp_path), run_in(tmp_path))
     assert {path.name for path in tmp_path.iterdir()} == {"data", "outputs"}
+
+
+def wandb_records(path: Path) -> Iterator[Any]:
+    """What an offline run wrote: LevelDB's log format, blocks of 32 kB, after a header of 7 bytes."""
+    from wandb.proto import wandb_internal_pb2
+
+    content, place, parts = path.read_bytes(), 7, b""
+    while place + 7 <= len(content):
+        left = 32768 - place % 32768
+        if left < 7:
+            place += left
+            continue
+        length, kind = struct.unpack("<HB", content[place + 4 : place + 7])
+        parts += content[place + 7 : place + 7 + length]
+        place += 7 + length
+        if kind in (1, 4):  # whole, or the last part
+            record = wandb_internal_pb2.Record()
+            record.ParseFromString(parts)
+            yield record
+            parts = b""
+
+
+def wandb_numbers(folder: Path) -> dict[str, dict[int, float]]:
+    (place,) = (folder / "outputs" / "trackers" / "wandb" / "wandb").glob("offline-run-*")
+    (path,) = place.glob("*.wandb")
+    found: dict[str, dict[int, float]] = {}
+    for record in wandb_records(path):
+        kind = record.WhichOneof("record_type")
+        if kind == "run":
+            assert record.run.display_name == run_in(folder).name
+            assert not record.run.host
+        elif kind == "history":
+            step = record.history.step.num
+            for item in record.history.item:
+                key, value = item.key or "/".join(item.nested_key), json.loads(item.value_json)
+                assert step not in found.setdefault(key, {})
+                found[key][step] = value
+        elif kind == "summary":
+            for item in record.summary.update:
+                if "/knn/" in (item.key or ""):
+                    found[item.key] = {3: json.loads(item.value_json)}
+    assert not list(place.rglob("views*"))  # images: false, unless typed
+    assert list(place.rglob("t-SNE*"))
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_history_and_scores_arrive_in_an_offline_wandb_run_that_is_written_anew_when_it_goes_on(
+    lowres_ssl: Command, cells: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("wandb")
+    interrupted_once(lowres_ssl, monkeypatch, "tracker=wandb")
+    check_numbers(wandb_numbers(tmp_path), run_in(tmp_path))
+    answer = lowres_ssl(*TYPED, "tracker=wandb")
+    assert "nothing was sent; wandb sync outputs/trackers/wandb" in answer.err
+    check_numbers(wandb_numbers(tmp_path), run_in(tmp_path))
+    assert {path.name for path in tmp_path.iterdir()} == {"data", "outputs"}
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_who_is_not_logged_in_is_told_and_not_asked(cells: Path, tmp_path: Path) -> None:
+    """In a process of its own: the library keeps what it has once found."""
+    pytest.importorskip("wandb")
+    known = {key: value for key, value in os.environ.items() if not key.startswith(("WANDB", "LOWRES_SSL"))}
+    answer = subprocess.run(
+        [sys.executable, "-m", "lowres_ssl", *TYPED, "tracker=wandb", "tracker.mode=online"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+        env=known | {"HOME": str(tmp_path / "home")},
+        timeout=300,
+    )
+    assert "note: tracker=wandb: not logged in; type wandb login, or tracker.mode=offline" in answer.stderr
+    assert "random initialisation" in answer.stdout

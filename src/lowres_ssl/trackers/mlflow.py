@@ -3,6 +3,8 @@
 Only its client is used: the functions that keep an active run also write down user, host, program and git commit.
 """
 
+import logging
+import os
 import time
 from collections.abc import Mapping
 from importlib import import_module
@@ -41,6 +43,9 @@ class Mlflow(Tracker):
             artifacts = (run.folder / "artifacts").resolve().as_uri()
         else:
             artifacts = None
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # what is used of it is not reported to its makers
+        logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
+        logging.getLogger("alembic").setLevel(logging.WARNING)
         self.entities = import_module("mlflow.entities")
         self.client = import_module("mlflow").MlflowClient(self.uri)
         there = self.found(run.known_as)

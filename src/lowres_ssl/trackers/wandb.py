@@ -3,6 +3,7 @@
 What it would write down by itself (host, user, command line, git remote, packages, code, output) is switched off.
 """
 
+import os
 import shutil
 from collections.abc import Mapping
 from importlib import import_module
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 from uuid import uuid4
 
+from lowres_ssl.errors import ConfigError
 from lowres_ssl.trackers import Begun, Pixels, Told, Tracker
 
 SECONDS_TO_REACH_IT = 30
@@ -31,20 +33,28 @@ class WeightsAndBiases(Tracker):
         self.mode, self.project, self.entity, self.images = mode, project, entity, images
         self.library: Any = None
         self.run: Any = None
+        self.place = Path()
 
     def begin(self, run: Told) -> Begun:
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # what fails in it is not reported to its makers
+        os.environ.setdefault("WANDB_SILENT", "true")
+        os.environ.setdefault("WANDB_CACHE_DIR", str(run.folder.resolve() / "cache"))
         self.library = import_module("wandb")
+        # Else it would ask for a key, in the middle of the progress.
+        if self.mode == "online" and not self.library.login(prompt=False, verify=False):
+            raise ConfigError("not logged in; type wandb login, or tracker.mode=offline")
         known_as = run.known_as or uuid4().hex[:12]
         if self.mode == "offline":
             for old in run.folder.glob(f"wandb/offline-run-*-{known_as}"):
                 shutil.rmtree(old)
+        self.place = run.folder / "wandb"
         run.folder.mkdir(parents=True, exist_ok=True)
         self.run = self.library.init(
             id=known_as,
             name=run.name,
             project=self.project,
             entity=self.entity,
-            dir=str(run.folder),
+            dir=str(run.folder.resolve()),  # its server may stand in another folder
             config=dict(run.settings),
             resume="allow" if self.mode == "online" else None,
             settings=self.library.Settings(
@@ -56,6 +66,7 @@ class WeightsAndBiases(Tracker):
                 save_code=False,
                 host="",
                 init_timeout=SECONDS_TO_REACH_IT,
+                finish_timeout=SECONDS_TO_SEND_THE_REST,
                 x_disable_meta=True,
                 x_disable_stats=True,
                 x_disable_machine_info=True,
@@ -74,8 +85,11 @@ class WeightsAndBiases(Tracker):
         self.run.log({name: self.library.Image(pixels)}, step=epoch)
 
     def end(self, finished: bool) -> str:
-        place, address = Path(self.run.dir).parent, self.run.url
+        offline = self.mode == "offline"
+        told = (
+            f"nothing was sent; wandb sync {self.place / Path(self.run.dir).parent.name} does it"
+            if offline
+            else self.run.url
+        )
         self.run.finish(exit_code=0 if finished else 1)
-        if self.mode == "offline":
-            return f"Weights & Biases: nothing was sent; wandb sync {place} does it"
-        return f"Weights & Biases: {address}"
+        return f"Weights & Biases: {told}"
