@@ -1,13 +1,14 @@
 """What is shown of training, with a clock of our own: lines where there is no terminal, a bar where there is one."""
 
 import io
+import sys
 from contextlib import redirect_stderr
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
 from lowres_ssl import progress
-from lowres_ssl.progress import Progress
+from lowres_ssl.progress import Counted, Progress
 
 SETTINGS = {"name": "simclr on breast", "epochs": 3, "steps_per_epoch": 10, "done": 0, "views_per_step": 8.0}
 
@@ -30,6 +31,9 @@ class Terminal(io.StringIO):
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
+    for name in ("CI", "LOWRES_SSL_QUIET"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=made.monotonic))
     return made
 
@@ -116,3 +120,60 @@ def test_the_bar_is_closed_after_an_error(clock: Clock) -> None:
     with pytest.raises(RuntimeError, match="within"), redirect_stderr(Terminal()), Progress(**SETTINGS) as shown:
         raise RuntimeError("within")
     assert shown.bar.disable  # which is how tqdm marks a bar that is closed
+
+
+def test_lines_become_fewer_as_the_work_becomes_longer(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of ten hours: less than a line a minute, and not one every five seconds."""
+    with Progress(**SETTINGS | {"epochs": 1, "steps_per_epoch": 36000}) as shown:
+        for _ in range(36000):
+            clock.now += 1
+            shown.step()
+            if shown.is_due():
+                shown.show(0.5)
+    lines = capsys.readouterr().err.count("\n")
+    assert 10 * 60 <= lines <= 10 * 60 + 40
+
+
+@pytest.mark.parametrize("variables", [{"CI": "true"}, {"TERM": "dumb"}])
+def test_log_of_a_build_gets_lines(clock: Clock, variables: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with redirect_stderr(Terminal()) as terminal, Progress(**SETTINGS) as shown:
+        steps(shown, 1)
+        shown.show(0.5)
+    assert "\r" not in terminal.getvalue()
+    assert "epoch 1/3, loss 0.500" in terminal.getvalue()
+
+
+def test_quiet_shows_neither_bar_nor_line(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOWRES_SSL_QUIET", "1")
+    with redirect_stderr(Terminal()) as terminal:
+        with Progress(**SETTINGS) as shown:
+            steps(shown, 1)
+            shown.show(0.5)
+        with Counted("features", 10, first="features of 10 images") as counted:
+            counted.add(10)
+    assert terminal.getvalue() == ""
+
+
+def test_notebook_gets_a_bar_though_it_is_no_terminal(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    ipython = ModuleType("IPython")
+    ipython.get_ipython = lambda: SimpleNamespace(kernel=object())  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "IPython", ipython)
+    monkeypatch.setitem(sys.modules, "ipykernel", ModuleType("ipykernel"))
+    monkeypatch.setattr(progress, "find_spec", lambda name: None)  # no widgets
+    with redirect_stderr(io.StringIO()) as cell, Counted("features", 10, first="features of 10 images") as counted:
+        counted.add(5)
+        counted.bar.refresh()
+    assert "features:  50%" in cell.getvalue()
+
+
+def test_images_are_counted_in_lines_with_the_time_left(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    with Counted("features", 100, first="features of 100 images") as counted:
+        for _ in range(10):
+            clock.now += 3
+            counted.add(10)
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == "features of 100 images"
+    assert said[1] == "features: 20 of 100 images, 00:24 left"
+    assert len(said) == 5  # at 6, 12, 18 and 24 seconds, and none when all is done

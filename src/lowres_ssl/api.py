@@ -73,7 +73,7 @@ def load_encoder(
     """The frozen encoder of a finished run, by its folder or its name below `output_dir`.
 
     `which`: the one that the run chose, or the "last". `precision="auto"` is that of the run where the device can.
-    Raises `CheckpointError` (no such run, unfinished, damaged) or `ConfigError`.
+    Raises `DataError` (no such run), `CheckpointError` (unfinished, damaged) or `ConfigError`.
     """
     for key, got, known in (("which", which, Which), ("device", device, Device), ("precision", precision, Precision)):
         require(got in get_args(known), key, got, " or ".join(get_args(known)))

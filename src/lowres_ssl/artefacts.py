@@ -21,7 +21,7 @@ from lowres_ssl.labels import ALL_LABELS, LabelDraw
 from lowres_ssl.preparation import Material
 from lowres_ssl.provenance import provenance
 from lowres_ssl.runs import Run, entry_in, find_run, run_for, runs_called
-from lowres_ssl.terminal import count, say
+from lowres_ssl.terminal import count, warn
 
 
 @dataclass(frozen=True)
@@ -72,16 +72,17 @@ OF_METHOD = "method:"
 
 def source_of(named: str, config: PretrainConfig) -> Source:
     """What `initial_weights=` names: a file, or a finished run by its folder, its name, or as "method:dcl" (see
-    `sibling_of`). Raises `CheckpointError`."""
+    `sibling_of`). Raises `DataError` where there is none, `CheckpointError` for one that will not do."""
     if Path(named).is_file():
         return Source(Path(named), Path(named).name)
-    output_dir = Path(config.output_dir)
-    run = find_run(output_dir, named)
     if named.startswith(OF_METHOD):
         run = sibling_of(config, named.removeprefix(OF_METHOD))
-    description = run.read()
-    if description is None:
-        raise CheckpointError(f"{named}: neither a run nor a file of weights; see the runs with lowres-ssl runs")
+    else:
+        try:
+            run = find_run(Path(config.output_dir), named)
+        except DataError as error:
+            raise DataError(f"initial_weights={named}: neither a file nor a run; {error}") from None
+    description = run.description()
     if not description["finished"]:
         raise CheckpointError(
             f"{run.folder}: this run is not finished; type its pretrain command again to go on with it"
@@ -109,7 +110,7 @@ def sibling_of(config: PretrainConfig, method: str) -> Run:
         try:
             said = run.description()
         except CheckpointError as error:
-            say(f"note: {error}")
+            warn(f"{error}")
             continue
         known = {**said, "split": said["split"]["kind"], "split_seed": said["split"]["seed"]}
         if said["finished"] and entry_in(said) == method and all(known.get(key) == wanted[key] for key in wanted):
@@ -195,7 +196,7 @@ def keep_split(run: Run, config: Experiment, material: Material) -> None:
                 return
         except (CheckpointError, DataError):
             pass
-        say(f"note: {run.split}: not the split that this run wrote, or damaged; written anew")
+        warn(f"{run.split}: not the split that this run wrote, or damaged; written anew")
     pseudonyms = pseudonyms_for(root, store_dir) if config.hash_ids else None
     save_split(material.split, material.catalogue, run.split, pseudonyms)
 

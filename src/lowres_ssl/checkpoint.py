@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from lowres_ssl.atomic import previous_of, replacing
 from lowres_ssl.errors import CheckpointError, DamagedError
 from lowres_ssl.stored import WRITTEN, check_version
-from lowres_ssl.terminal import say
+from lowres_ssl.terminal import warn
 
 REPAIR = "start the run again from scratch with force=true"
 # What the last layer of a classification network is called, by torchvision and by timm.
@@ -48,7 +48,7 @@ def latest_state(path: Path) -> dict[str, Any] | None:
             damage = damage or error
             continue
         if damage is not None:
-            say(f"note: {path}: the checkpoint is damaged; going on from the one before it, {place.name}")
+            warn(f"{path}: the checkpoint is damaged; going on from the one before it, {place.name}")
             path.unlink(missing_ok=True)  # it must not take the place of the one before
         return state
     if damage is not None:

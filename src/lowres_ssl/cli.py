@@ -13,7 +13,8 @@ from typing import NoReturn
 from lowres_ssl import __version__
 from lowres_ssl.errors import ConfigError
 from lowres_ssl.interruption import terminate
-from lowres_ssl.overrides import check_overrides, place_filters, place_folder, quote_texts
+from lowres_ssl.overrides import check_flags, check_overrides, place_filters, place_folder, quote_texts
+from lowres_ssl.terminal import QUIET, fail
 
 COMMANDS = {
     "init": "look at a folder of your images, write a config for it, and say what to type next",
@@ -51,35 +52,13 @@ Examples:
 
 lowres-ssl COMMAND --help      what the command takes, with its groups and defaults
 lowres-ssl COMMAND --cfg job   the config that would run
-lowres-ssl --completion        how to switch on completion in your shell
+lowres-ssl --completion        how to switch on completion in bash, zsh or fish
+lowres-ssl --quiet COMMAND     only results and errors
 lowres-ssl --version           the version
 
 Data sets live in data/, runs in outputs/ and your own configs in lowres_ssl_conf/ below the folder you stand in, or
 where LOWRES_SSL_DATA, LOWRES_SSL_OUTPUTS and LOWRES_SSL_CONF say. Exit codes: 0 done, 1 crash, 2 usage or config,
 3 data, 4 incompatible checkpoint, 130 interrupted, 143 terminated.
-"""
-
-COMPLETION = """\
-Bash completion of commands, groups and keys; put this line into your ~/.bashrc:
-
-  source <(lowres-ssl --completion-script)
-"""
-
-# Hydra's own completion asks the program for candidates with the whole line in COMP_LINE; the command is taken out
-# of that line, as it is taken off argv.
-COMPLETION_SCRIPT = """\
-_lowres_ssl_complete() {
-    local line="${COMP_LINE:0:COMP_POINT}" current="${COMP_WORDS[COMP_CWORD]}"
-    if [ "$COMP_CWORD" -le 1 ]; then
-        COMPREPLY=($(compgen -W "@COMMANDS@" -- "$current"))
-        return
-    fi
-    local command="${COMP_WORDS[1]}"
-    COMPREPLY=($(COMP_LINE="${line/ $command/}" "${COMP_WORDS[0]}" "$command" -sc query=bash 2>/dev/null))
-    [[ "${COMPREPLY[0]}" == *= || "${COMPREPLY[0]}" == *. ]] && compopt -o nospace
-}
-COMP_WORDBREAKS=${COMP_WORDBREAKS//=}
-COMP_WORDBREAKS=$COMP_WORDBREAKS complete -o nosort -F _lowres_ssl_complete lowres-ssl
 """
 
 
@@ -95,7 +74,9 @@ def main() -> None:
 
 def dispatch() -> None:
     """Answer at once, or run the command."""
-    arguments = sys.argv[1:]
+    arguments = [each for each in sys.argv[1:] if each != "--quiet"]
+    if len(arguments) < len(sys.argv) - 1:
+        os.environ[QUIET] = "1"  # where the workers of a launcher see it, too
     if sys.platform == "win32":
         stop("lowres-ssl runs on Linux and macOS; on Windows use it inside WSL2 (wsl --install)", 2)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
@@ -104,16 +85,14 @@ def dispatch() -> None:
     if arguments[0] in ("-V", "--version"):
         print(f"lowres-ssl {__version__}")
         return
-    if arguments[0] == "--completion":
-        print(COMPLETION, end="")
-        return
-    if arguments[0] == "--completion-script":
-        print(COMPLETION_SCRIPT.replace("@COMMANDS@", " ".join(COMMANDS)), end="")
+    if arguments[0] in ("--completion", "--completion-script", "--candidates"):
+        complete(*arguments[:2])
         return
     command, overrides = arguments[0], arguments[1:]
     if command not in COMMANDS:
         stop(f"unknown command {command!r}: wanted one of {', '.join(COMMANDS)}{did_you_mean(command)}", 2)
     try:
+        check_flags(command, overrides)
         overrides = place_filters(command, place_folder(command, overrides))
         check_overrides(overrides)
     except ConfigError as error:
@@ -123,6 +102,20 @@ def dispatch() -> None:
         # A closed pipe (`lowres-ssl runs | head`) is the reader's choice, not a crash. Training must not die of it.
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     run(command)
+
+
+def complete(what: str, argument: str = "bash") -> None:
+    """How to switch completion on, a shell's script for it, or what that script asks for."""
+    from lowres_ssl.completion import INSTRUCTIONS, SCRIPTS, ask_hydra, candidates
+
+    if what == "--completion":
+        print(INSTRUCTIONS, end="")
+    elif what == "--candidates":
+        print("\n".join(candidates(argument, list(COMMANDS), ask_hydra(run))))
+    elif argument in SCRIPTS:
+        print(SCRIPTS[argument], end="")
+    else:
+        stop(f"--completion-script {argument}: wanted one of {', '.join(SCRIPTS)}", 2)
 
 
 def run(command: str) -> None:
@@ -157,10 +150,10 @@ def did_you_mean(word: str) -> str:
     from difflib import get_close_matches
 
     close = get_close_matches(word, COMMANDS, n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    return f"; did you mean lowres-ssl {close[0]}?" if close else ""
 
 
 def stop(message: str, code: int) -> NoReturn:
     if message:
-        print(f"lowres-ssl: {message}", file=sys.stderr)
+        fail(message)
     sys.exit(code)

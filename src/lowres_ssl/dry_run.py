@@ -31,8 +31,7 @@ def foretell(plan: Plan) -> Forecast:
     if done == config.epochs:
         return Forecast(run.name, "finished", 0, 1.0, 0, "", 0)
     images = images_to_train(plan, outline.catalogue, outline.split)
-    steps = plan.training.steps_per_epoch(images)
-    views = 2 * min(steps * config.batch_size, images) * (config.epochs - done)
+    views = plan.training.views_per_epoch(images) * (config.epochs - done)
     weights = sum(value.numel() * value.element_size() for value in plan.encoder.state_dict().values())
     features = 4 * plan.width * len(outline.catalogue.records)
     store = str((outline.catalogue.digest, outline.store_shape))

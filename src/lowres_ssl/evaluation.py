@@ -1,7 +1,7 @@
 """A run's frozen encoder -> features -> probes -> stored results. What is stored already is read, not computed."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -28,7 +28,7 @@ from lowres_ssl.provenance import provenance
 from lowres_ssl.randomness import derive
 from lowres_ssl.results import FITTED, fitted_file, read_predictions, read_result, write_result
 from lowres_ssl.runs import END_TO_END, Run, Which, entry_in
-from lowres_ssl.terminal import say
+from lowres_ssl.terminal import say, warn
 from lowres_ssl.tuning import tuned_for
 
 
@@ -102,7 +102,7 @@ def check_images(
         for probe in evaluation.probes.values():
             notes += probe.at_fraction(draw.fraction).check(train_counts=counts, class_names=catalogue.classes)
     for note in dict.fromkeys(notes):
-        say(f"note: {note}")
+        warn(note)
 
 
 def evaluate(
@@ -137,8 +137,7 @@ def evaluate_held(
     for draw in draws:
         for name, probe in probes.items():
             settings = evaluation.settings.get(name, {})
-            key = {"settings": settings, "precision": compute.precision}
-            folder = run.result_folder(name, key if draw.is_whole else key | {"labels": asdict(draw)})
+            folder = place_of(run, name, settings, compute, draw)
             result = None if config.force else kept_result(folder)
             if result is None:
                 share = "" if draw.is_whole else f", {draw.fraction:.3g} of the labels, draw {draw.number}"
@@ -152,6 +151,12 @@ def evaluate_held(
     return results
 
 
+def place_of(run: Run, name: str, settings: Mapping[str, Any], compute: Compute, draw: LabelDraw) -> Path:
+    """The folder of a result."""
+    key = {"settings": settings, "precision": compute.precision}
+    return run.result_folder(name, key if draw.is_whole else key | {"labels": asdict(draw)})
+
+
 def kept_result(folder: Path) -> dict[str, Any] | None:
     """What is stored there; None, with a note, where it is damaged: it is made anew then."""
     try:
@@ -160,7 +165,7 @@ def kept_result(folder: Path) -> dict[str, Any] | None:
             read_predictions(folder, result)
             fitted_file(folder, result)
     except CheckpointError:
-        say(f"note: {folder}: the result there is damaged; scored anew")
+        warn(f"{folder}: the result there is damaged; scored anew")
         return None
     return result
 

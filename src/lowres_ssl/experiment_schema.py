@@ -135,6 +135,7 @@ class PretrainConfig(Experiment):
     select_encoder: SelectEncoder = MISSING
     checkpoint_every: int = MISSING
     preemption_signal: PreemptionSignal = MISSING
+    tracker: dict[str, Any] = MISSING
     evaluate: bool = MISSING
     dry_run: bool = MISSING
 

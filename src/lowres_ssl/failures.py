@@ -5,7 +5,6 @@ Hydra ends every failure with exit code 1 and several lines; here each gets its 
 
 import errno
 import re
-from difflib import get_close_matches
 from importlib.resources import files
 
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
@@ -16,6 +15,7 @@ from yaml import YAMLError
 from lowres_ssl.config import SCHEMAS
 from lowres_ssl.errors import UserError
 from lowres_ssl.keys import known_keys
+from lowres_ssl.suggestions import did_you_mean, keys_of_group, meant_key
 
 CRASH, USAGE, DATA = 1, 2, 3
 # What is wrong with a place rather than with the program.
@@ -25,7 +25,7 @@ PLACE = frozenset(
 )
 # PyTorch's words, on a GPU and on a CPU, and those of CUDA's libraries.
 OUT_OF_MEMORY = "out of memory|can't allocate memory|STATUS_ALLOC_FAILED"
-GROUPS = ("backbone", "dataset", "images", "method", "recipe")
+GROUPS = ("backbone", "dataset", "images", "method", "recipe", "tracker")
 KINDS = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
 
 
@@ -76,8 +76,7 @@ def missing_choice(text: str, command: str) -> str:
     if not available:  # Hydra lists them for a single choice only
         choices = files("lowres_ssl.conf").joinpath(group).iterdir()
         available = sorted(choice.name.removesuffix(".yaml") for choice in choices)
-    close = get_close_matches(choice, available, n=1)
-    hint = f"; did you mean {group}={close[0]}?" if close else ""
+    hint = did_you_mean(choice, available, f"{group}={{}}")
     return f"{group}={choice}: there is no such choice; wanted one of {', '.join(available)}{hint}"
 
 
@@ -103,6 +102,11 @@ def composition(error: BaseException, command: str) -> str:
         why = reason[0] if reason else "it has the wrong type"
         if kind := re.search(r"could not be converted to (\w+)", why):
             why = f"wanted {KINDS.get(kind[1], kind[1])}"
+        elif enum := re.match(r"Invalid value '(.*)', expected one of \[(.*)\]", why):
+            got, choices = enum[1], enum[2].split(", ")
+            why = f"wanted one of {', '.join(choices)}{did_you_mean(got, choices, wrong[1].partition('=')[0] + '={}')}"
+        elif "is not a valid bool" in why:
+            why = "wanted true or false"
         elif "is not Optional" in why:
             why = "wanted a value"
         elif "is not a ListConfig" in why:
@@ -121,9 +125,7 @@ def unknown_key(key: str, command: str) -> str:
     """What was probably meant, if that can be known."""
     group, _, inner = key.partition(".")
     probe = inner.partition(".")[0]
-    if group == "probe" and files("lowres_ssl.conf").joinpath("probe", f"{probe}.yaml").is_file():
+    if group == "probe" and key in keys_of_group("probe"):
         return f"unknown key {key!r}: {probe} is not among the probes chosen; type probe=[knn,{probe}]"
-    close = get_close_matches(key, known_keys(SCHEMAS[command]), n=1, cutoff=0.75) if command in SCHEMAS else []
-    within = close and (key == close[0] or key.startswith(f"{close[0]}."))
-    hint = f"; did you mean {close[0]}?" if close and not within else ""
+    hint = meant_key(key, known_keys(SCHEMAS[command]), command) if command in SCHEMAS else ""
     return f"unknown key {key!r}: `lowres-ssl {command} --help` lists the keys{hint}"

@@ -1,7 +1,7 @@
 """Frozen encoder -> features: every image once, float32, stored beside the encoder."""
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from lowres_ssl.data.store import ImageStore
 from lowres_ssl.device import Compute
 from lowres_ssl.errors import CheckpointError, TrainingError
 from lowres_ssl.residence import reader
-from lowres_ssl.terminal import say
+from lowres_ssl.terminal import warn
 from lowres_ssl.views.maker import evaluation_view
 
 BATCH = 128
@@ -28,8 +28,10 @@ def extract(
     mean: Sequence[float],
     std: Sequence[float],
     compute: Compute,
+    done: Callable[[int], None] | None = None,
 ) -> Tensor:
     """The encoder's output for the store's `rows`: float32 [n, D] on the CPU, one row an image, the whole image seen.
+    `done` is given the number of images of each batch.
 
     The encoder is frozen: in evaluation mode, so that BatchNorm uses its stored statistics and does not change them.
     Afterwards it is in the mode it was in. Raises `TrainingError` if a feature is NaN or infinite.
@@ -43,6 +45,8 @@ def extract(
         for start in range(0, len(indices), BATCH):
             images = take(indices[start : start + BATCH])
             features.append(features_of_batch(encoder, images, image_size, mean, std, compute))
+            if done is not None:
+                done(len(images))
     finally:
         encoder.train(training)
     if not features:
@@ -81,7 +85,7 @@ def stored(path: Path, key: str, sides: Collection[str] | None = None) -> dict[s
     except (CheckpointError, KeyError, TypeError, AttributeError):
         pass
     if path.exists():
-        say(f"note: {path}: these features are damaged; made anew")
+        warn(f"{path}: these features are damaged; made anew")
     return None
 
 

@@ -9,7 +9,7 @@ from lowres_ssl.device import Compute
 from lowres_ssl.distributed import ALONE, Processes
 from lowres_ssl.gathering import gathered, shared
 from lowres_ssl.methods import Method
-from lowres_ssl.terminal import say
+from lowres_ssl.terminal import warn
 
 
 class Forward(Protocol):
@@ -86,7 +86,7 @@ def compiled(forward: Forward, compute: Compute) -> Forward:
             losses, embeddings = fast(first, second, labels)
         except torch._dynamo.exc.TorchDynamoException as error:
             failed = True
-            say(f"note: this step cannot be compiled here ({str(error).strip().splitlines()[0]}); it runs as it is")
+            warn(f"this step cannot be compiled here ({str(error).strip().splitlines()[0]}); it runs as it is")
             return forward(first, second, labels)
         # A captured graph writes its next outputs where these are. The loss is used before that.
         return losses, embeddings.clone() if on_gpu else embeddings

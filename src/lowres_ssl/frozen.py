@@ -1,6 +1,6 @@
 """A run's frozen encoder -> the features of its images: computed once, stored in the run, then read."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,8 @@ from lowres_ssl.hashes import digest
 from lowres_ssl.labels import ALL_LABELS, LabelDraw, drawn
 from lowres_ssl.preparation import Material
 from lowres_ssl.probes import Features
+from lowres_ssl.progress import Counted
 from lowres_ssl.runs import Run, Which
-from lowres_ssl.terminal import say
 
 
 def features_of(
@@ -51,20 +51,23 @@ def features_of(
         with run.held() as hold:
             features = stored(path, key, sides)  # another process may have made them while this one waited
             if features is None:
-                say(f"{run.name}: features of {len(material.catalogue.records)} images")
-                features = new_features(weights, config, material, compute)
+                count = len(material.catalogue.records)
+                with Counted(f"{run.name}: features", count, first=f"{run.name}: features of {count} images") as shown:
+                    features = new_features(weights, config, material, compute, shown.add)
                 hold.check()
                 store_features(path, features, key)
     return {side: features[side] for side in sides}
 
 
-def new_features(weights: Path, config: Experiment, material: Material, compute: Compute) -> dict[str, Tensor]:
-    """What the encoder in the file `weights` makes of all images, by side."""
+def new_features(
+    weights: Path, config: Experiment, material: Material, compute: Compute, done: Callable[[int], None] | None = None
+) -> dict[str, Tensor]:
+    """What the encoder in the file `weights` makes of all images, by side. `done`: as of `extract`."""
     encoder, width = new_encoder(config)
     load_encoder(encoder, load_tensors(weights)[0], str(weights))
     encoder.to(compute.device)
     features = {
-        side: features_from(encoder, rows, config, material, compute) if len(rows) else torch.empty(0, width)
+        side: features_from(encoder, rows, config, material, compute, done) if len(rows) else torch.empty(0, width)
         for side, rows in sides_of(material.split).items()
     }
     method = untrained(config)
@@ -101,12 +104,24 @@ def with_labels(
 
 
 def features_from(
-    encoder: nn.Module, rows: np.ndarray[Any, Any], config: Experiment, material: Material, compute: Compute
+    encoder: nn.Module,
+    rows: np.ndarray[Any, Any],
+    config: Experiment,
+    material: Material,
+    compute: Compute,
+    done: Callable[[int], None] | None = None,
 ) -> Tensor:
     """`extract` with the view that `config` says, of some rows of the store."""
     mean, std = normalisation(config)
     return extract(
-        encoder, material.store, rows.tolist(), image_size=config.image_size, mean=mean, std=std, compute=compute
+        encoder,
+        material.store,
+        rows.tolist(),
+        image_size=config.image_size,
+        mean=mean,
+        std=std,
+        compute=compute,
+        done=done,
     )
 
 

@@ -28,6 +28,7 @@ TRAINING = sorted(
         "image_size_schedule",
         "initial_weights",
         "sync_batch_norm",
+        "tracker",
     }
 )
 

@@ -5,6 +5,7 @@ taken the quotes away by the time we see them.
 """
 
 import re
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -78,11 +79,20 @@ OF_A_FOLDER = frozenset(["init"])
 # Hydra's options that take the word after them.
 VALUED = frozenset(["--cfg", "-c", "--package", "-p", "--config-dir", "-cd", "--info", "-i", "-sc"])
 # Groups of which one file is chosen; Hydra would take a list of one as well, and name it in no error.
-CHOSEN_ONCE = frozenset(["backbone", "dataset", "images", "method", "recipe"])
+CHOSEN_ONCE = frozenset(["backbone", "dataset", "images", "method", "recipe", "tracker"])
 # Folders that Hydra makes, and where it would stand in them.
 OF_HYDRA = frozenset(
     ["hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "hydra.output_subdir", "hydra.job.chdir"]
 )
+# Options beside the keys: Hydra's, those that do something here.
+FLAGS = frozenset(
+    [
+        *("--help", "-h", "--hydra-help", "--version", "--cfg", "-c", "--resolve", "--package", "-p", "--run", "-r"),
+        *("--multirun", "-m", "--shell-completion", "-sc", "--config-path", "-cp", "--config-name", "-cn"),
+        *("--config-dir", "-cd", "--experimental-rerun", "--info", "-i"),
+    ]
+)
+NUMBER = re.compile(r"-\.?\d")
 # A user name or token before the host, or a long value after a question mark.
 SECRET = re.compile(r"://[^/\s?#]*@|[?&][^=&\s]*=[^&\s'\"]{9,}")
 QUOTED = re.compile(r"""^(['"]).*\1$""", re.DOTALL)
@@ -121,6 +131,17 @@ def place_filters(command: str, overrides: list[str]) -> list[str]:
         ("input", TAKING[command]) if command in TAKING else ("filters", FILTERING.get(command, frozenset()))
     )
     return [f"{section}.{each}" if each.partition("=")[0] in keys else each for each in overrides]
+
+
+def check_flags(command: str, words: list[str]) -> None:
+    """Raises `ConfigError` for an option that there is not: Hydra's own words for it would be the whole usage."""
+    for word in words:
+        name = word.partition("=")[0]
+        if name.startswith("-") and name not in FLAGS and not NUMBER.match(name):
+            close = get_close_matches(name, FLAGS, n=1, cutoff=0.7)
+            as_key = f"; if it is a key, type {name.lstrip('-').replace('-', '_')}=VALUE"
+            hint = f"; did you mean {close[0]}?" if close else as_key
+            raise ConfigError(f"unknown option {name}: `lowres-ssl {command} --help` lists options and keys{hint}")
 
 
 def check_overrides(overrides: list[str]) -> None:

@@ -69,7 +69,7 @@ def pretrain(
     images = np.asarray(rows, dtype=np.int64)
     targets = None if labels is None else torch.from_numpy(labels)
     steps = training.steps_per_epoch(len(images))
-    views_per_epoch = 2 * min(steps * training.batch_size, len(images))
+    views_per_epoch = training.views_per_epoch(len(images))
     warmup = round(training.warmup_epochs * steps)
     take = reader(store, compute.device, place)
     encoder.to(compute.device).train()

@@ -12,6 +12,7 @@
     features-*.safetensors      what the encoder makes of every image
     <probe>-<hash>/             result.json, predictions.npz and probe.safetensors, one folder a probe and its settings
     tsne.png
+    tracker.json                what a tracker calls it (see watching.py)
 """
 
 import csv
@@ -22,6 +23,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,7 +34,7 @@ from lowres_ssl.leases import Hold, held
 from lowres_ssl.results import read_result
 from lowres_ssl.sealed import write_sealed
 from lowres_ssl.stored import WRITTEN, read_json
-from lowres_ssl.terminal import say
+from lowres_ssl.terminal import warn
 
 KINDS = ("pretrain", "evaluate")
 END_TO_END = "classifier"  # the "probe" that is the head a supervised encoder was trained with; nothing is fitted
@@ -102,7 +104,7 @@ class Run:
         except DamagedError:
             if not (self.checkpoint.exists() or previous_of(self.checkpoint).exists()):
                 raise
-        say(f"note: {self.folder / 'run.json'}: damaged; written anew, and the run goes on from its checkpoint")
+        warn(f"{self.folder / 'run.json'}: damaged; written anew, and the run goes on from its checkpoint")
         return None
 
     def description(self) -> dict[str, Any]:
@@ -225,9 +227,14 @@ def find_runs(output_dir: Path) -> list[Run]:
 
 
 def find_run(output_dir: Path, named: str) -> Run:
-    """A run by its folder, or by its name as `lowres-ssl runs` shows it."""
+    """A run by its folder, or by its name as `lowres-ssl runs` shows it. Raises `DataError` if there is none."""
     below = [output_dir / kind / named for kind in KINDS]
-    return Run(next((folder for folder in (Path(named), *below) if (folder / "run.json").exists()), Path(named)))
+    there = next((folder for folder in (Path(named), *below) if (folder / "run.json").exists()), None)
+    if there is None:
+        close = get_close_matches(Path(named).name, [run.name for run in find_runs(output_dir)], n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise DataError(f"{named}: no such run, here or below {output_dir}; see them with lowres-ssl runs{hint}")
+    return Run(there)
 
 
 def check_writable(output_dir: Path) -> None:

@@ -1,7 +1,10 @@
 """What runs came to, as a table for the terminal: the method, random initialisation and the largest class."""
 
+import sys
 from collections.abc import Sequence
 from typing import Any
+
+from lowres_ssl.terminal import styled
 
 Results = Sequence[dict[str, Any]]
 COLUMNS = (("accuracy", "accuracy"), ("weighted_f1", "weighted F1"))
@@ -10,7 +13,7 @@ LARGEST = "always the largest class"
 
 def scoreboard(rows: Sequence[tuple[str, Results]], title: str) -> str:
     """A line a row (its name, one result a probe), two numbers a probe of the first row; a dash where another row has
-    no such probe.
+    no such probe. On a terminal the best number of a column is bold.
 
     The last line is the classifier that always answers with the largest class of the test set: what an accuracy has to
     be measured against.
@@ -34,10 +37,21 @@ def scoreboard(rows: Sequence[tuple[str, Results]], title: str) -> str:
         " " * first + "".join(result["label"].rjust(len(COLUMNS) * width) for result in results),
         " " * first + "".join(heading.rjust(width) for _ in results for _, heading in COLUMNS),
     ]
+    columns = list(zip(*(cells_of(cells) for _, cells in lines), strict=True))
+    best = [max(value for value in column if value != "-") for column in columns]
     for name, cells in lines:
-        shown = [["-"] * len(COLUMNS) if cell is None else [f"{value:.3f}" for value in cell] for cell in cells]
-        text.append(name.ljust(first) + "".join(value.rjust(width) for cell in shown for value in cell))
+        shown = zip(cells_of(cells), best, strict=True)
+        text.append(name.ljust(first) + "".join(bold(value.rjust(width), value == most) for value, most in shown))
     return "\n".join(text)
+
+
+def cells_of(cells: Sequence[list[float] | None]) -> list[str]:
+    """A line's numbers as they are shown, all columns of all probes."""
+    return [text for cell in cells for text in (["-"] * len(COLUMNS) if cell is None else [f"{n:.3f}" for n in cell])]
+
+
+def bold(text: str, wanted: bool) -> str:
+    return styled(text, "best", sys.stdout) if wanted else text
 
 
 def largest_class(result: dict[str, Any]) -> list[float]:

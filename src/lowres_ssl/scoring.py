@@ -7,12 +7,15 @@ from typing import Any
 from lowres_ssl.artefacts import row_name
 from lowres_ssl.config import Experiment
 from lowres_ssl.device import Compute
-from lowres_ssl.evaluation import Scored, evaluate, picture_of, probes_of
+from lowres_ssl.evaluation import Scored, evaluate, picture_of, place_of, probes_of
+from lowres_ssl.expectation import scoring_ahead
 from lowres_ssl.frozen import sides_of
 from lowres_ssl.labels import ALL_LABELS, LabelDraw
 from lowres_ssl.preparation import Material
 from lowres_ssl.runs import Run
 from lowres_ssl.scoreboard import COLUMNS, scoreboard
+from lowres_ssl.terminal import say
+from lowres_ssl.watching import UNWATCHED, Watch
 
 SAW_EVERYTHING = "Pre-trained on all images (pretrain_on=all): the encoder has seen the validation and the test images."
 
@@ -22,9 +25,10 @@ def score_and_show(
     material: Material,
     compute: Compute,
     draws: Sequence[LabelDraw] = (ALL_LABELS,),
+    watch: Watch = UNWATCHED,
 ) -> None:
     """Score the runs, each with the probes of its own config, on each draw of the labels, and print one table; the
-    first run is the one asked for.
+    first run is the one asked for, and the one that `watch` is of.
 
     The table goes to standard output, what is being done to standard error. Several draws of a fraction are one line,
     their mean.
@@ -32,11 +36,20 @@ def score_and_show(
     lines = []
     # For all rows before the first is scored: there may be nothing tuned for one.
     probes = [probes_of(config, Scored.in_run(run), material.split) for run, config in rows]
+    wanted = [
+        (run, place_of(run, name, settings, compute, draw))
+        for (run, _), own in zip(rows, probes, strict=True)
+        for name, settings in own.settings.items()
+        for draw in draws
+    ]
+    labels = [probe.label for probe in probes[0].probes.values()]
+    say(scoring_ahead(wanted, labels, material.catalogue.digest))
     for (run, config), own_probes in zip(rows, probes, strict=True):
         results = evaluate(run, config, material, own_probes, compute, draws)
         name = row_name(run.description())
         for fraction in dict.fromkeys(draw.fraction for draw in draws):
             own = [results[draw] for draw in draws if draw.fraction == fraction]
+            watch.scores(run, run == rows[0][0], fraction, list(zip(*own, strict=True)))
             marked = name if set(draws) == {ALL_LABELS} else f"{name}, {100 * fraction:g}% of the labels"
             lines.append((marked, [mean_of(each, material) for each in zip(*own, strict=True)]))
     first, config = rows[0]
@@ -46,6 +59,7 @@ def score_and_show(
     print(f"\nResults and encoder: {first.folder}", flush=True)
     if ALL_LABELS in draws:
         picture = picture_of(first, row_name(first.description()), config, material, compute)
+        watch.picture("t-SNE", picture)
         print(f"t-SNE of the test images: {picture}", flush=True)
 
 

@@ -21,8 +21,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from lowres_ssl.atomic import write_json
+from lowres_ssl.errors import in_one_line
 from lowres_ssl.failures import describe
-from lowres_ssl.terminal import count, say
+from lowres_ssl.terminal import count, fail, write
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def run_job(main: Callable[[DictConfig], object], command: str, cfg: DictConfig)
         if message is None:
             traceback.print_exc()
             message = f"a defect of lowres-ssl: {type(error).__name__}: {' '.join(str(error).split())}"
-        say(f"lowres-ssl: {message}")
+        fail(message)
         if HydraConfig.get().mode is not RunMode.MULTIRUN:
             raise SystemExit(code) from error
     # Only here are the exception and what its frames held gone.
@@ -81,9 +82,9 @@ class Failures(Callback):
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         failures = list(failures_in(Path(config.hydra.sweep.dir)))
         if failures:
-            say("")
-            say(f"lowres-ssl: {count(len(failures), 'job')} of this sweep failed. Each again, when it is mended:")
+            write("")
+            fail(f"{count(len(failures), 'job')} of this sweep failed. Each again, when it is mended:")
             for failure in failures:
-                say(failure.command)
-                say(f"    {failure.message}")
+                write(in_one_line(failure.command))
+                write(f"    {in_one_line(failure.message)}")
             raise SystemExit(failures[0].exit_code)

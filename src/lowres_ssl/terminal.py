@@ -1,8 +1,14 @@
-"""Plain text for the terminal: columns, sizes in words, and what is being done."""
+"""Text for the terminal: columns, sizes in words, and what is being done. Colour where it is seen; quiet if asked.
 
+Environment: `LOWRES_SSL_QUIET` (what `--quiet` sets, so that the workers of a launcher have it, too), `NO_COLOR`,
+`FORCE_COLOR`, `TERM`, `CI`.
+"""
+
+import os
 import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import TextIO
 
 from lowres_ssl.errors import in_one_line
 
@@ -43,8 +49,51 @@ def count(number: int, what: str) -> str:
     return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
+QUIET = "LOWRES_SSL_QUIET"
+STYLES = {"best": "1", "failure": "31", "warning": "33"}  # bold, red, yellow
+
+
+def is_quiet() -> bool:
+    """Whether only results and errors are wanted."""
+    return os.environ.get(QUIET, "") not in ("", "0")
+
+
+def is_terminal(stream: TextIO) -> bool:
+    """Whether what is written there can be written over: no pipe, no file, no log of a build."""
+    watched = os.environ.get("CI", "") in ("", "0", "false")
+    return watched and stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def has_colour(stream: TextIO) -> bool:
+    """NO_COLOR (https://no-color.org) goes before FORCE_COLOR, either set to anything; without, a terminal has it."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    return bool(os.environ.get("FORCE_COLOR")) or (stream.isatty() and os.environ.get("TERM") != "dumb")
+
+
+def styled(text: str, style: str, stream: TextIO) -> str:
+    """The text in one of `STYLES`, if `stream` has colour."""
+    return f"\x1b[{STYLES[style]}m{text}\x1b[0m" if has_colour(stream) else text
+
+
 def say(text: str) -> None:
     """What is being done, on standard error: standard output is for results."""
+    if not is_quiet():
+        write(in_one_line(text))
+
+
+def warn(text: str) -> None:
+    """What is doubtful, or was put right."""
+    if not is_quiet():
+        write(f"{styled('note:', 'warning', sys.stderr)} {in_one_line(text)}")
+
+
+def fail(text: str) -> None:
+    """What went wrong; said even when it is quiet."""
+    write(f"{styled('lowres-ssl:', 'failure', sys.stderr)} {in_one_line(text)}")
+
+
+def write(line: str) -> None:
     # In one piece: a signal between a text and its line's end would glue the next line to it.
-    sys.stderr.write(f"{in_one_line(text)}\n")
+    sys.stderr.write(f"{line}\n")
     sys.stderr.flush()

@@ -46,6 +46,10 @@ class Training:
             )
         return steps
 
+    def views_per_epoch(self, images: int) -> int:
+        """Two of each image that is in a batch."""
+        return 2 * min(self.steps_per_epoch(images) * self.batch_size, images)
+
 
 @dataclass(frozen=True)
 class Best:

@@ -38,6 +38,9 @@ def be_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
     monkeypatch.delenv("LOWRES_SSL_DATA", raising=False)
     monkeypatch.delenv("LOWRES_SSL_OUTPUTS", raising=False)
+    for name in ("FORCE_COLOR", "NO_COLOR", "CI"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("LOWRES_SSL_QUIET", "")  # so that --quiet is undone
 
 
 def exit_code_of(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:

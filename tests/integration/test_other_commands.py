@@ -271,3 +271,40 @@ def test_predictions_do_not_depend_on_the_process(lowres_ssl: Command, trained: 
     assert lowres_ssl("evaluate", f"run={trained}", "force=true").code == 0
     assert path.read_bytes() == before
     assert np.load(path)["test_scores"].dtype == np.float32
+
+
+def test_run_finds_its_images_from_another_folder(
+    lowres_ssl: Command, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    answer = lowres_ssl("evaluate", f"run={trained}", "output_dir=../outputs", "probe.knn.k=3", "probe=[knn]")
+    assert answer.code == 0, answer.err
+    assert len(list(trained.glob("knn-*/result.json"))) == 2
+    assert str(tmp_path) not in next(trained.glob("knn-*/result.json")).read_text().replace(str(trained), "")
+
+
+@pytest.mark.parametrize("place", [0, 1, 3])
+def test_quiet_leaves_results_and_errors(lowres_ssl: Command, cells: Path, place: int) -> None:
+    typed = ["pretrain", "dataset=folder", *SMALL, "probe=[knn]"]
+    answer = lowres_ssl(*typed[:place], "--quiet", *typed[place:])
+    assert answer.code == 0
+    assert answer.err == ""
+    assert "random initialisation" in answer.out
+    answer = lowres_ssl("--quiet", *typed, "dataset.root=missing")
+    assert answer.code == 3
+    assert len(answer.err.splitlines()) == 1
+
+
+def test_what_is_ahead_is_said_before_it_is_done(lowres_ssl: Command, trained: Path) -> None:
+    """And how long it takes, once a run like it is stored."""
+    typed = ("pretrain", "dataset=folder", *SMALL)
+    said = lowres_ssl(*typed, "seed=1").err.splitlines()
+    (ahead,) = (place for place, line in enumerate(said) if "epochs 1 to 1, 48 views, about " in line)
+    assert f"views/s in {trained.name})" in said[ahead]
+    assert ahead < next(place for place, line in enumerate(said) if "loss" in line)
+    (scoring,) = (
+        place for place, line in enumerate(said) if line.startswith("scoring 2 encoders with KNN (k=5), linear")
+    )
+    assert "0 of 4 results stored, the others about " in said[scoring]
+    assert scoring < next(place for place, line in enumerate(said) if "features of" in line)

@@ -29,7 +29,15 @@ def refused(answer: Answer, code: int, *parts: str) -> None:
         (["method=simcl"], ["did you mean method=simclr"]),
         (["method=nope"], ["method=nope", "wanted one of dcl, dclw, imagenet, pretrained, random, simclr, simsiam, "]),
         (["nope=1"], ["unknown key 'nope'", "lowres-ssl pretrain --help"]),
-        (["method.temprature=0.1"], ["unknown key 'method.temprature'"]),
+        (["method.temprature=0.1"], ["unknown key 'method.temprature'", "did you mean method.temperature?"]),
+        (["metod=simclr"], ["unknown key 'metod'", "did you mean method?"]),
+        (["device=cdua"], ["device=cdua: wanted one of auto, cuda, cpu; did you mean device=cuda?"]),
+        (["split=patients"], ["did you mean split=patient?"]),
+        (["force=ture"], ["force=ture: wanted true or false"]),
+        (["probe.knn.kk=3"], ["unknown key 'probe.knn.kk'", "did you mean probe.knn.k?"]),
+        (["viws.grey=0.1"], ["did you mean views.grey?"]),
+        (["--mutirun"], ["unknown option --mutirun", "did you mean --multirun?"]),
+        (["--epochs=3"], ["unknown option --epochs", "if it is a key, type epochs=VALUE"]),
         (["+nope=1"], ["unknown key 'nope'"]),
         (["+views.nope=1"], ["unknown key 'views.nope'"]),
         (["epochs=1,2"], ["epochs=1,2", "type -m before it for a sweep", "epochs=[1,2]"]),
@@ -79,6 +87,22 @@ def test_wrong_values_are_refused_before_anything_is_trained(
     data = overrides[0].startswith("split") or overrides[0] == "dataset.root=missing"
     refused(answer, 3 if data else 2, *parts)
     assert not list((tmp_path / "outputs").glob("pretrain/*"))
+
+
+@pytest.mark.parametrize(
+    ("typed", "parts"),
+    [
+        (["pretrian"], ["unknown command 'pretrian'", "did you mean lowres-ssl pretrain?"]),
+        (["tables", "table=paper4"], ["table=paper4", "did you mean table=paper3?"]),
+        (["tables", "datset=breast"], ["unknown key 'datset'", "did you mean dataset?"]),
+        (["tables", "table.paper2.kindd=x"], ["did you mean table.paper2.kind?"]),
+        (["runs", "format=cvs"], ["format=cvs", "did you mean format=csv?"]),
+        (["embed", "imags=x"], ["unknown key 'imags'", "did you mean images?"]),
+        (["figures", "figure=tnse"], ["did you mean figure=tsne?"]),
+    ],
+)
+def test_what_was_probably_meant_is_said(lowres_ssl: Command, typed: list[str], parts: list[str]) -> None:
+    refused(lowres_ssl(*typed), 2, *parts)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA GPU here")
@@ -188,11 +212,16 @@ def test_pickle_that_would_run_code_is_refused(lowres_ssl: Command, cells: Path,
     refused(answer, 4, "evil.pt", "neither safetensors nor a PyTorch file of plain tensors")
 
 
+def test_name_of_no_run_is_said_with_the_nearest_one(lowres_ssl: Command, trained: Path) -> None:
+    answer = lowres_ssl("evaluate", f"run={trained.name[:-1]}x")
+    refused(answer, 3, "no such run", f"did you mean {trained.name}?")
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "part"),
     [
         ((), 2, "neither of run and weights"),
-        (("run=outputs/pretrain/none",), 4, "no run.json there"),
+        (("run=outputs/pretrain/none",), 3, "no such run"),
         (("weights=none.safetensors", "dataset=folder", "probe.knn.k=5"), 4, "no such file"),
     ],
 )

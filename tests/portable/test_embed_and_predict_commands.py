@@ -90,7 +90,7 @@ def test_predict_writes_labels_probabilities_and_calibration(
     [
         (["embed", "images=IMAGES"], 2, ["run: got none", "type run=FOLDER"]),
         (["embed", "run=RUN"], 2, ["images: got none", "type images=FOLDER"]),
-        (["embed", "run=nope", "images=IMAGES"], 4, ["nope: no run.json there", "lowres-ssl runs"]),
+        (["embed", "run=nope", "images=IMAGES"], 3, ["nope: no such run", "lowres-ssl runs"]),
         (["embed", "run=RUN", "images=nope"], 3, ["nope: no such folder", "type images=FOLDER"]),
         (["embed", "run=RUN", "images=IMAGES", "formats=[csv]"], 2, ["formats=csv: wanted some of parquet, npz"]),
         (["embed", "run=RUN", "images=IMAGES", "formats=[]"], 2, ["formats=[]: wanted some of parquet, npz"]),

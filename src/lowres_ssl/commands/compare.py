@@ -1,7 +1,6 @@
 """`lowres-ssl compare`: which differences between methods mean anything, and what becomes of the paper's claims."""
 
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from lowres_ssl.findings import SIGNIFICANT, Findings, Pair, findings
 from lowres_ssl.ledger import ledger
 from lowres_ssl.selection import Filters, columns_of
 from lowres_ssl.tables.formats import comma_separated_frame
-from lowres_ssl.terminal import columns, count
+from lowres_ssl.terminal import columns, count, say, warn
 from lowres_ssl.uncertainty import RELIABLE_GROUPS, Interval
 
 OF_A_PAIR = (
@@ -45,18 +44,20 @@ def main(cfg: DictConfig) -> None:
     frame, problems = ledger(Path(config.output_dir))
     filters = Filters.of(config.filters)
     for problem in [*problems, *filters.unheard_of(frame)]:
-        print(f"note: {problem}", file=sys.stderr)
+        warn(problem)
     chosen = columns_of(frame, filters)
     if not chosen:
         raise ConfigError(
             f"{config.output_dir}: no stored results of that kind; see what there is with lowres-ssl runs, or make "
             "some: lowres-ssl pretrain dataset=phantom"
         )
+    sets = "one set" if len(chosen) == 1 else f"{len(chosen)} sets"
+    say(f"comparing {config.metric.name} in {sets} of results, {config.draws:,} resamples each")
     found = [
         findings(column, config.metric.name, size, imagenet=config.imagenet, draws=config.draws) for column in chosen
     ]
     for note in dict.fromkeys(note for each in found for note in each.notes):
-        print(f"note: {note}", file=sys.stderr)
+        warn(note)
     match config.format.name:
         case "csv":
             table = pd.DataFrame([record for each in found for record in records(each)])

@@ -1,6 +1,5 @@
 """`lowres-ssl data`: which sets are there and which are not; one of them fetched, verified, divided, prepared."""
 
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from lowres_ssl.data.store import open_store, storage_size_for, store_folder
 from lowres_ssl.errors import ConfigError, in_one_line
 from lowres_ssl.known_sets import known_sets
 from lowres_ssl.preparation import catalogue_of, get, how_to_get
-from lowres_ssl.terminal import columns, say, size_of
+from lowres_ssl.terminal import columns, say, size_of, warn
 
 
 def main(cfg: DictConfig) -> None:
@@ -45,13 +44,13 @@ def list_sets(data_dir: str) -> None:
     print("\nMore of one that is there: lowres-ssl data dataset=NAME. How to get the others:\n")
     print("\n".join(missing))
     for problem in problems:
-        say(f"note: {problem}")
+        warn(problem)
 
 
 def show_set(config: DataConfig, dataset: DatasetConfig) -> None:
     if config.fetch:
         if is_there(Path(dataset.root)):
-            print(f"{dataset.root} is there already; remove it to have it fetched again", file=sys.stderr)
+            say(f"{dataset.root} is there already; remove it to have it fetched again")
         get(dataset)
     store_dir = Path(config.store_dir)
     catalogue = catalogue_of(dataset, store_dir)
@@ -72,7 +71,7 @@ def show_set(config: DataConfig, dataset: DatasetConfig) -> None:
     print()
     print(facts(catalogue, split, folder))
     for note in dict.fromkeys([*catalogue.notes, *split.notes]):
-        say(f"note: {note}")
+        warn(note)
 
 
 def class_table(catalogue: Catalogue, split: Split, dataset: DatasetConfig) -> str:

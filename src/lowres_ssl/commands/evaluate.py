@@ -3,7 +3,6 @@
 import re
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -23,6 +22,7 @@ from lowres_ssl.overrides import literal
 from lowres_ssl.preparation import prepare, split_of
 from lowres_ssl.runs import Run, check_writable, find_run
 from lowres_ssl.scoring import score_and_show
+from lowres_ssl.whereabouts import seen_from_here
 
 # What a run was made with, and its scores are of; the images may have moved.
 FROM_RUN = ("method", "dataset", "images", "backbone", "recipe", "split", "split_seed", "seed", "image_size")
@@ -37,7 +37,7 @@ def main(cfg: DictConfig) -> None:
         raise ConfigError(f"got {got} of run and weights, wanted one: type run=FOLDER (see lowres-ssl runs)")
     run = None if cfg.run is None else finished_run(find_run(Path(cfg.output_dir), cfg.run))
     if run is not None:
-        cfg = as_in_the_run(cfg, run.description())
+        cfg = as_in_the_run(cfg, run)
     config = read_config(cfg, EvaluateConfig)
     baseline = read_config(without_training(cfg), EvaluateConfig)
     compute = resolve(config.device.name, config.precision.name)
@@ -90,11 +90,12 @@ def finished_run(run: Run) -> Run:
     return run
 
 
-def as_in_the_run(cfg: DictConfig, description: dict[str, Any]) -> DictConfig:
+def as_in_the_run(cfg: DictConfig, run: Run) -> DictConfig:
     """`cfg` with the run's images, encoder and probe settings, and whatever else was typed.
 
     Raises `ConfigError` if something was typed that the run decides.
     """
+    description = run.description()
     typed = OverridesParser.create().parse_overrides(list(HydraConfig.get().overrides.task))
     merged = cfg.copy()
     keys = {override.key_or_group for override in typed}
@@ -106,6 +107,9 @@ def as_in_the_run(cfg: DictConfig, description: dict[str, Any]) -> DictConfig:
     for key in FROM_RUN:
         if not (key in ("dataset", "images") and "dataset" in keys):
             OmegaConf.update(merged, key, literal(description["config"][key]), force_add=True)
+    for key in ("root", "unlabelled") if "dataset" not in keys else ():
+        if path := description["config"]["dataset"].get(key):
+            OmegaConf.update(merged, f"dataset.{key}", literal(seen_from_here(run, description["config"], path)))
     there = resolve(cfg.device.name, "auto").device.type
     if cfg.precision.name == "auto" and (description["precision"], there) != ("fp16", "cpu"):
         OmegaConf.update(merged, "precision", description["precision"])

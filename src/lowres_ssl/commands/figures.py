@@ -12,7 +12,7 @@ from lowres_ssl.figures._style import save, settings
 from lowres_ssl.ledger import ledger
 from lowres_ssl.runs import check_writable
 from lowres_ssl.selection import Filters
-from lowres_ssl.terminal import say
+from lowres_ssl.terminal import count, fail, say, warn
 
 
 def main(cfg: DictConfig) -> None:
@@ -24,6 +24,7 @@ def main(cfg: DictConfig) -> None:
     stored = stored_in(config)
     folder = Path(config.folder)
     check_writable(folder)
+    say(f"drawing {', '.join(pictures)} from {count(len(stored.results), 'stored result')}, into {folder}")
     failures = []
     for picture in pictures.values():
         try:
@@ -31,7 +32,7 @@ def main(cfg: DictConfig) -> None:
         except UserError as error:
             failures.append(error)
     for failure in failures[:-1]:
-        say(f"lowres-ssl: {failure}")
+        fail(str(failure))
     if failures:
         raise failures[-1]
 
@@ -40,7 +41,7 @@ def stored_in(config: FiguresConfig) -> Stored:
     """The ledger below `output_dir`, or of it the run that was named. Raises `DataError` if that is not there."""
     results, problems = ledger(Path(config.output_dir))
     for problem in problems:
-        say(f"note: {problem}")
+        warn(problem)
     if config.run is not None:
         name = Path(config.run).name
         results = results[results["run"] == name]
@@ -48,7 +49,7 @@ def stored_in(config: FiguresConfig) -> Stored:
             raise DataError(f"run={config.run}: no such run below {config.output_dir}; see them with lowres-ssl runs")
     filters = Filters.of(config.filters)
     for note in filters.unheard_of(results):
-        say(f"note: {note}")
+        warn(note)
     return Stored(results, filters, Path(config.output_dir), Path(config.store_dir))
 
 

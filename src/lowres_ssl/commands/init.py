@@ -19,7 +19,7 @@ from lowres_ssl.init_schema import InitConfig
 from lowres_ssl.overrides import is_text
 from lowres_ssl.patient_names import is_patient
 from lowres_ssl.survey import Survey, kinds_of, survey
-from lowres_ssl.terminal import columns, count, say
+from lowres_ssl.terminal import columns, count, say, warn
 
 COLUMNS = ("path", "label", "patient", "split")
 CPU = ("backbone=resnet18", "epochs=20")  # minutes in place of hours
@@ -39,7 +39,7 @@ def main(cfg: DictConfig) -> None:
     split, by_patient = divided(found)
     print(f"\n{columns(None, facts(found, split))}\n", flush=True)
     for note in dict.fromkeys([*found.catalogue.notes, *split.notes, *doubts(found.catalogue)]):
-        say(f"note: {note}")
+        warn(f"{note}")
     place = place_of(name)
     text = text_of(
         name=name,
@@ -106,7 +106,7 @@ def divided(found: Survey) -> tuple[Split, bool]:
         try:
             return make_split(found.catalogue, kind="patient", seed=0), True
         except DataError as error:
-            say(f"note: {error}")
+            warn(f"{error}")
     return automatic, False
 
 

@@ -21,6 +21,7 @@ from lowres_ssl.distributed import Processes, joined
 from lowres_ssl.dry_run import foretell
 from lowres_ssl.encoders import WEIGHTS, new_encoder
 from lowres_ssl.errors import CheckpointError, ConfigError
+from lowres_ssl.expectation import training_ahead
 from lowres_ssl.forecast import Forecast
 from lowres_ssl.forward import forget_compiled
 from lowres_ssl.frozen import features_from, with_labels
@@ -35,7 +36,8 @@ from lowres_ssl.pretrain import pretrain
 from lowres_ssl.provenance import provenance
 from lowres_ssl.runs import Run, check_writable
 from lowres_ssl.scoring import score_and_show
-from lowres_ssl.terminal import say
+from lowres_ssl.terminal import say, warn
+from lowres_ssl.watching import UNWATCHED, Watch, watch_of
 
 
 def main(cfg: DictConfig) -> Forecast | None:
@@ -53,12 +55,13 @@ def follow(cfg: DictConfig, processes: Processes) -> None:
             plan = plan_of(read_config(cfg, PretrainConfig), processes)
             material = prepare(plan.config, partial(divide, plan))
             run, _ = run_of(plan, material.outline)
-            train(plan, material, run, None)
+            train(plan, material, run, None, UNWATCHED)
 
 
 def lead(cfg: DictConfig, processes: Processes) -> Forecast | None:
     """What the first process does, or the only one."""
     config = read_config(cfg, PretrainConfig)
+    watch = watch_of(config)
     refuse_sweep(processes)
     plan = plan_of(config, processes)
     check_writable(Path(config.output_dir))
@@ -68,20 +71,26 @@ def lead(cfg: DictConfig, processes: Processes) -> Forecast | None:
         print(forecast.line(), flush=True)
         return forecast
     material = prepare(config, partial(divide, plan))
-    probe = OmegaConf.to_container(cfg.probe)
+    with watch:
+        run_and_score(cfg, plan, material, watch)
+    return None
+
+
+def run_and_score(cfg: DictConfig, plan: Plan, material: Material, watch: Watch) -> None:
+    config, probe = plan.config, OmegaConf.to_container(cfg.probe)
     rows = []
     if plan.method.trains:
-        rows.append((obtain(plan, material, probe), config))
+        rows.append((obtain(plan, material, probe, watch), config))
         if plan.source is not None:
             rows.append(untrained_row(without_training(cfg, WEIGHTS), plan, material, probe, plan.source))
     else:
         rows.append((untrained_run(config, material, plan.compute, probe, plan.encoder), config))
+        watch.begin(rows[0][0], config, material, trains=False)
     if config.evaluate:
         # The row that every table needs: the encoder as it is initialised, scored the same way.
         if config.method["name"] != "random":
             rows.append(untrained_row(without_training(cfg), plan, material, probe))
-        score_and_show(rows, material, plan.compute, plan.draws)
-    return None
+        score_and_show(rows, material, plan.compute, plan.draws, watch)
 
 
 def refuse_sweep(processes: Processes) -> None:
@@ -102,14 +111,16 @@ def untrained_row(
     return untrained_run(config, material, plan.compute, probe, encoder, source), config
 
 
-def obtain(plan: Plan, material: Material, probe: Any) -> Run:
+def obtain(plan: Plan, material: Material, probe: Any, watch: Watch) -> Run:
     """The finished run of this plan: found, resumed or trained from the start. `probe`: its settings as composed."""
     run, identity = run_of(plan, material.outline)
     with run.held() as hold:
-        return obtain_held(plan, material, probe, run, identity, hold)
+        return obtain_held(plan, material, probe, run, identity, hold, watch)
 
 
-def obtain_held(plan: Plan, material: Material, probe: Any, run: Run, identity: dict[str, Any], hold: Hold) -> Run:
+def obtain_held(
+    plan: Plan, material: Material, probe: Any, run: Run, identity: dict[str, Any], hold: Hold, watch: Watch
+) -> Run:
     """The same, once no other process works on the run: it may have finished it."""
     config = plan.config
     if config.force:
@@ -121,6 +132,8 @@ def obtain_held(plan: Plan, material: Material, probe: Any, run: Run, identity: 
         note_history(run, description)
         keep_split(run, config, material)
         say(f"{run.name}: finished already; force=true trains it again")
+        watch.begin(run, config, material)
+        watch.stored(run)
         return run
     if description is None and not config.force:
         refuse_other_number(plan, identity)
@@ -139,7 +152,8 @@ def obtain_held(plan: Plan, material: Material, probe: Any, run: Run, identity: 
             label_fraction=started.get("label_fraction") if plan.seen is None else plan.seen.fraction,
             label_draw=started.get("label_draw") if plan.seen is None else plan.seen.number,
         )
-    outcome = train(plan, material, run, hold)
+    watch.begin(run, config, material)
+    outcome = train(plan, material, run, hold, watch)
     hold.check()
     keep_encoder(run.encoder(), plan.encoder.state_dict(), run, config, material)
     run.finish(**outcome, **provenance(plan.compute.describe()))
@@ -148,13 +162,14 @@ def obtain_held(plan: Plan, material: Material, probe: Any, run: Run, identity: 
     return run
 
 
-def train(plan: Plan, material: Material, run: Run, hold: Hold | None) -> dict[str, Any]:
+def train(plan: Plan, material: Material, run: Run, hold: Hold | None, watch: Watch) -> dict[str, Any]:
     """Train the plan's encoder in place; it ends as the one that `select_encoder` says. What is worth telling of it."""
 
     def keep_history(lines: list[Line]) -> None:
         if hold is not None:
             hold.check()
         run.write_history(lines)
+        watch.history(lines)
 
     config = plan.config
     selects = config.select_encoder.name == "best_validation_knn"
@@ -168,6 +183,9 @@ def train(plan: Plan, material: Material, run: Run, hold: Hold | None) -> dict[s
             split.train[drawn(catalogue.labels, split.train, split.validation, plan.seen)[0]],
             catalogue.labels,
         )
+    if plan.processes.leads:
+        views = plan.training.views_per_epoch(len(rows))
+        say(f"{run.name}: {training_ahead(run, config.epochs, run.epochs_done(), views, plan.compute.describe())}")
     plan.processes.connect(plan.compute.device, run.name)
     try:
         trained = pretrain(
@@ -221,7 +239,7 @@ def note_history(run: Run, description: dict[str, Any]) -> None:
     try:
         run.checked(run.history, description)
     except CheckpointError as error:
-        say(f"note: {error}")
+        warn(str(error))
 
 
 def validation_accuracy(plan: Plan, material: Material, encoder: nn.Module) -> float:

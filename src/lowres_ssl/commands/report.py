@@ -16,7 +16,7 @@ from lowres_ssl.report_schema import ReportConfig
 from lowres_ssl.selection import Filters
 from lowres_ssl.table_schema import TableConfig
 from lowres_ssl.tables import Table
-from lowres_ssl.terminal import say, size_of
+from lowres_ssl.terminal import count, say, size_of, warn
 
 
 def main(cfg: DictConfig) -> None:
@@ -34,9 +34,11 @@ def main(cfg: DictConfig) -> None:
         return KINDS[table.kind.name](name, table, results, filters, stored.output_dir)
 
     wanted = Wanted(config.thumbnails, config.file_names, config.thumbnail_size, config.gallery)
+    runs = count(results["run"].nunique(), "run")
+    say(f"report of {runs}: {', '.join([*config.table, *pictures])}, maps of the features, into {config.file}")
     parts, data, problems = assemble(stored, config.table, make, pictures, wanted)
     for note in [*notes, *problems]:
-        say(f"note: {note}")
+        warn(note)
     told = [*notes, *problems] if wanted.names else []
     path = Path(config.file)
     try:

@@ -1,6 +1,5 @@
 """`lowres-ssl runs`: finished and unfinished runs with their scores; what they no longer need, removed."""
 
-import sys
 from collections import defaultdict
 from collections.abc import Collection
 from pathlib import Path
@@ -15,7 +14,7 @@ from lowres_ssl.config import RunsConfig, read_config
 from lowres_ssl.ledger import ledger
 from lowres_ssl.pruning import leftovers, remove
 from lowres_ssl.tables.formats import comma_separated_frame
-from lowres_ssl.terminal import bytes_of, columns, in_words
+from lowres_ssl.terminal import bytes_of, columns, in_words, warn
 
 SHOWN = ["run", "title", "state", "split", "recipe", "backbone", "image_size", "epochs"]
 
@@ -28,7 +27,7 @@ def main(cfg: DictConfig) -> None:
         return
     frame, problems = ledger(output_dir)
     for problem in problems:
-        print(f"note: {problem}", file=sys.stderr)
+        warn(problem)
     match config.format.name:
         case "csv":
             print(comma_separated_frame(frame), end="")

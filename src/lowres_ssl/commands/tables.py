@@ -1,6 +1,5 @@
 """`lowres-ssl tables`: stored results as tables, printed and written to `folder`."""
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from lowres_ssl.tables.formats import comma_separated, latex, markdown
 from lowres_ssl.tables.recipes import recipes_table
 from lowres_ssl.tables.scores import scores_table
 from lowres_ssl.tables.tuned import tuned_table
-from lowres_ssl.terminal import count
+from lowres_ssl.terminal import count, warn
 from lowres_ssl.uncertainty import METRICS
 
 KINDS = {"scores": scores_table, "recipes": recipes_table, "tuned": tuned_table}
@@ -31,10 +30,10 @@ def main(cfg: DictConfig) -> None:
     output_dir = Path(config.output_dir)
     frame, problems = ledger(output_dir)
     for problem in problems:
-        print(f"note: {problem}", file=sys.stderr)
+        warn(problem)
     filters = Filters.of(config.filters)
     for note in filters.unheard_of(frame):
-        print(f"note: {note}", file=sys.stderr)
+        warn(note)
     tables = []
     for name, asked in config.table.items():
         chosen = asked if config.batch_size is None else replace(asked, batch_size=config.batch_size)

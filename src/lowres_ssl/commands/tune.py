@@ -25,7 +25,7 @@ from lowres_ssl.provenance import provenance
 from lowres_ssl.randomness import derive
 from lowres_ssl.runs import Run, check_writable, find_run
 from lowres_ssl.search import Grid, search, seconds_of
-from lowres_ssl.terminal import columns, count, say
+from lowres_ssl.terminal import columns, count, say, warn
 from lowres_ssl.tuning import about, in_table_1, read_tuned, table_1, tuned_file, write_tuned
 
 
@@ -79,7 +79,7 @@ def runs_of(config: TuneConfig) -> list[Run]:
         return [finished_run(find_run(output_dir, name.strip())) for name in names]
     frame, problems = ledger(output_dir)
     for problem in problems:
-        say(f"note: {problem}")
+        warn(problem)
     fits = frame["state"] == "finished"
     for key, wanted in config.filters.items():
         if key not in frame:
@@ -105,7 +105,7 @@ def sees_all_labels(run: Run) -> bool:
 
 def tuned_run(run: Run, cfg: DictConfig) -> dict[str, Any]:
     """What is chosen for a run: read if it is there for just this search, else searched and written."""
-    config = read_config(as_in_the_run(cfg, run.description()), TuneConfig)
+    config = read_config(as_in_the_run(cfg, run), TuneConfig)
     grid = grid_of(config)
     output_dir, compute = Path(config.output_dir), resolve(config.device.name, config.precision.name)
     probe = grid.probe(grid.batch_sizes[0], grid.epochs)

@@ -29,7 +29,7 @@ from lowres_ssl.errors import DataError, UserError
 from lowres_ssl.leases import held
 from lowres_ssl.sealed import unsealed, write_sealed
 from lowres_ssl.stored import WRITTEN
-from lowres_ssl.terminal import say
+from lowres_ssl.terminal import warn
 
 SPARE_BYTES = 64 * 2**20  # left free on the disk
 
@@ -81,7 +81,7 @@ def open_store(
     meta = of_these(records, read_meta(folder, key))
     if meta is None:
         if folder.exists():
-            say(f"note: {folder}: the decoded images are damaged, or of an earlier version; decoded anew")
+            warn(f"{folder}: the decoded images are damaged, or of an earlier version; decoded anew")
         try:
             with held(folder, f"decoded images of {catalogue.name}"):
                 # Another process may have made them while this one waited.

@@ -24,6 +24,7 @@ from lowres_ssl.figures._style import PAGE_WIDTH, literal
 from lowres_ssl.preparation import Material, prepare
 from lowres_ssl.runs import Run, find_run
 from lowres_ssl.views.maker import evaluation_view, image_keys
+from lowres_ssl.whereabouts import seen_from_here
 
 Pictures = NDArray[np.float32]
 
@@ -60,7 +61,7 @@ class Samples(Picture):
         description = run.description()
         config = from_plain(PretrainConfig, description["config"])
         config.store_dir = str(store_dir)
-        config.dataset.root = self.root or config.dataset.root
+        config.dataset.root = self.root or seen_from_here(run, description["config"], config.dataset.root)
         try:
             material = prepare(config, partial(load_split, run.split, store_dir=Path(config.store_dir)))
         except DataError as error:

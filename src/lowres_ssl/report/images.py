@@ -12,6 +12,7 @@ from lowres_ssl.errors import UserError
 from lowres_ssl.preparation import catalogue_of
 from lowres_ssl.report import Chapter
 from lowres_ssl.runs import Run
+from lowres_ssl.whereabouts import seen_from_here
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,8 @@ def about_images(chapter: Chapter, store_dir: Path) -> About:
     description = run.description()
     dataset = from_plain(DatasetConfig, description.get("config", {}).get("dataset", {}))
     store, licence = description.get("store"), dataset.licence or "not said"
-    root, dataset.archive = Path(dataset.root or ""), None  # nothing is unpacked
+    dataset.root = seen_from_here(run, description.get("config", {}), dataset.root or "")
+    root, dataset.archive = Path(dataset.root), None  # nothing is unpacked
     if not dataset.root or not root.exists():
         return About("not known here: the images are not where they were", False, False, licence, store, root)
     try:
