@@ -58,6 +58,8 @@ def describe(error: BaseException, command: str, cfg: DictConfig | None = None) 
         return f"{where}: not YAML ({getattr(error, 'problem', None) or error}); mend the file", USAGE
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and re.search(OUT_OF_MEMORY, str(error))):
         return out_of_memory(cfg), CRASH
+    if isinstance(error, ValueError) and "No trials are completed" in str(error):
+        return "the search has found nothing: no trial came to a score", CRASH
     if type(error).__name__ == "UncompletedJobError":  # of submitit, which would put the job back into the queue
         return f"{' '.join(str(error).split())} The same command goes on from what was saved", CRASH
     if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
@@ -83,6 +85,8 @@ def missing_choice(text: str, command: str) -> str:
     if found is None:
         return " ".join(text.split())
     group, choice = found.groups()
+    if (group, choice) == ("hydra/launcher", "ray"):
+        return f"{group}=ray: wanted ray_local or ray_cluster; type pip install 'lowres-ssl[ray]' first"
     if group in PLUGINS and choice in EXTRAS:
         return f"{group}={choice}: its engine is not installed; type pip install 'lowres-ssl[{EXTRAS[choice]}]'"
     if not available:  # Hydra lists them for a single choice only

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import fake_slurm
 import pytest
 from typed import SMALL, Command
 
@@ -119,28 +120,49 @@ def test_what_other_processes_failed_at_or_foretold_is_told_at_the_end(type_swee
     assert out.strip().splitlines()[-1].startswith("2 runs: 0 finished or with nothing to train, 2 to go; ")
 
 
-def test_submitit_puts_a_preempted_job_back_and_tells_of_a_killed_one(type_sweep: Typing) -> None:
-    """Its local executor. Seed 0 is left alone, 1 is killed, 2 gets what Slurm sends before it takes a machine."""
-    sweep = type_sweep("hydra/launcher=slurm_local", "seed=0,1,2")
+def disturb(sweep: Sweep) -> None:
+    """Leave seed 0 alone, send to 2 what Slurm sends before it takes a machine, kill 1."""
     sweep.send(signal.SIGTERM, seed=2)
     sweep.send(signal.SIGUSR2, seed=2)
     sweep.send(signal.SIGKILL, seed=1)
+
+
+def check_disturbed(sweep: Sweep) -> None:
+    """That 2 was put back into the queue, and 1 told of."""
     code, _, err = sweep.end()
     assert code == 1
+    assert "Traceback" not in err
     (command,) = listed(err)
     assert "seed=1" in command
     assert sweep.finished() == [0, 2]
     logs = [path.read_text() for path in sweep.folder.glob("outputs/sweeps/*/.submitit/*/*_log.out")]
     (requeued,) = [log for log in logs if "Requeued job" in log]
     assert "Bypassing signal SIGTERM" in requeued
-    assert requeued.count("Starting with JobEnvironment") == 2
+    assert requeued.count("Starting with ") == 2
+    assert requeued.count("epoch 1/3") <= 1
+
+
+def test_submitit_puts_a_preempted_job_back_and_tells_of_a_killed_one(type_sweep: Typing) -> None:
+    sweep = type_sweep("hydra/launcher=slurm_local", "seed=0,1,2")
+    disturb(sweep)
+    check_disturbed(sweep)
+
+
+@pytest.mark.slow
+def test_the_same_by_the_script_that_slurm_would_run(
+    type_sweep: Typing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_slurm.set_up(tmp_path / "slurm", monkeypatch)
+    sweep = type_sweep("hydra/launcher=slurm", "hydra.launcher.cpus_per_task=1", "seed=0,1,2")
+    disturb(sweep)
+    check_disturbed(sweep)
 
 
 @pytest.mark.slow
 def test_ray_tries_the_job_of_a_killed_worker_again(type_sweep: Typing) -> None:
     pytest.importorskip("ray")
     sweep = type_sweep(
-        "hydra/launcher=ray",
+        "hydra/launcher=ray_local",
         "hydra.launcher.ray.remote.num_gpus=0",
         "hydra.launcher.ray.remote.num_cpus=1",
         "+hydra.launcher.ray.init.num_cpus=2",
@@ -156,8 +178,10 @@ def test_ray_tries_the_job_of_a_killed_worker_again(type_sweep: Typing) -> None:
 def test_a_worker_of_ray_that_is_not_tried_again_is_told_at_the_end(type_sweep: Typing) -> None:
     pytest.importorskip("ray")
     sweep = type_sweep(
-        "hydra/launcher=ray",
-        "hydra.launcher.ray.remote={num_cpus: 1, max_retries: 0}",
+        "hydra/launcher=ray_local",
+        "hydra.launcher.ray.remote.num_gpus=0",
+        "hydra.launcher.ray.remote.num_cpus=1",
+        "hydra.launcher.ray.remote.max_retries=0",
         "+hydra.launcher.ray.init.num_cpus=2",
         "seed=0,1,2",
     )
@@ -167,3 +191,40 @@ def test_a_worker_of_ray_that_is_not_tried_again_is_told_at_the_end(type_sweep: 
     (command,) = listed(err)
     assert "seed=1" in command
     assert sweep.finished() == [0, 2]
+
+
+@pytest.mark.slow
+def test_optuna_is_given_the_validation_accuracy_of_knn(type_sweep: Typing) -> None:
+    """Two learning rates, the third trial cannot train."""
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
+    sweep = type_sweep(
+        "hydra/sweeper=search",
+        "hydra.sweeper.n_trials=4",
+        "evaluate=true",
+        "probe=[knn]",
+        "epochs=1",
+        "batch_size=8,64",
+        "learning_rate=tag(log,interval(0.001,0.1))",
+    )
+    code, _, err = sweep.end()
+    assert code == 2
+    assert all("batch_size=64" in command for command in listed(err))
+    results = [
+        json.loads(path.read_text()) for path in sweep.folder.glob("outputs/pretrain/*simclr*/knn-*/result.json")
+    ]
+    assert 1 <= len(results) == 4 - len(listed(err))
+    best = max(result["validation"]["accuracy"] for result in results)
+    said = re.search(r"best validation accuracy of KNN: (\S+), by\nlowres-ssl pretrain .*learning_rate=(\S+)", err)
+    assert said is not None
+    assert float(said[1]) == pytest.approx(best, abs=1e-4)
+    scored = {result["config"]["learning_rate"]: result["validation"]["accuracy"] for result in results}
+    assert scored[float(said[2])] == best
+
+
+@pytest.mark.slow
+def test_a_search_without_a_score_is_refused_before_the_work(type_sweep: Typing) -> None:
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
+    code, _, err = type_sweep("hydra/sweeper=search", "hydra.sweeper.n_trials=1", "epochs=1,2").end()
+    assert code == 1
+    assert "evaluate=false: the search is for the validation accuracy of KNN" in err
+    assert err.strip().splitlines()[-1] == "lowres-ssl: the search has found nothing: no trial came to a score"

@@ -1,10 +1,13 @@
 """Jobs on a Ray cluster, which may be this machine alone. Ray queues them, places them and tries them again."""
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # else Ray reports home
+if "NO_COLOR" in os.environ or not sys.stderr.isatty():
+    os.environ.setdefault("RAY_COLOR_PREFIX", "0")
 
 import ray
 from hydra.core.hydra_config import HydraConfig
@@ -25,21 +28,17 @@ def run(launcher: Jobs, jobs: list[Job]) -> dict[int, JobReturn]:
     settings = launcher.settings["ray"]
     join(settings["init"])
     check_fits(settings["remote"])
-    remote = ray.remote(**settings["remote"])(in_place)
+    remote = ray.remote(**settings["remote"])(job)
     variables = {name: os.environ[name] for name in PLACES if name in os.environ}
     state = Singleton.get_state()
-    handed = {
-        job.number: remote.remote(
-            str(Path.cwd()), variables, launcher.context, configured(launcher, job), launcher.task, state
-        )
-        for job in jobs
-    }
+    folder, context, task = str(Path.cwd()), launcher.context, launcher.task
+    handed = [remote.remote(folder, variables, context, configured(launcher, each), task, state) for each in jobs]
     returns = {}
-    for job in jobs:
+    for each, reference in zip(jobs, handed, strict=True):
         try:
-            returns[job.number] = ray.get(handed[job.number])
+            returns[each.number] = ray.get(reference)
         except RayError as error:
-            returns[job.number] = launcher.lost(job, f"its process ended without a word ({type(error).__name__})")
+            returns[each.number] = launcher.lost(each, f"its process ended without a word ({type(error).__name__})")
     return returns
 
 
@@ -52,7 +51,7 @@ def join(settings: dict[str, Any]) -> None:
     except ConnectionError as error:
         raise ConfigError(
             f"hydra.launcher.ray.init.address={settings.get('address')}: got no answer, wanted a Ray cluster; "
-            "start one with ray start --head, or type hydra/launcher=ray"
+            "start one with ray start --head, or type hydra/launcher=ray_local"
         ) from error
 
 
@@ -76,7 +75,7 @@ def configured(launcher: Jobs, job: Job) -> DictConfig:
     return config
 
 
-def in_place(
+def job(
     folder: str,
     variables: dict[str, str],
     context: HydraContext,

@@ -8,7 +8,13 @@ from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn
 from hydra_plugins.hydra_submitit_launcher.config import BaseQueueConf
 from hydra_plugins.hydra_submitit_launcher.submitit_launcher import LocalLauncher, SlurmLauncher
-from submitit.core.utils import FailedJobError, FailedSubmissionError, UncompletedJobError, environment_variables
+from submitit.core.utils import (
+    FailedJobError,
+    FailedSubmissionError,
+    JobPaths,
+    UncompletedJobError,
+    environment_variables,
+)
 
 from hydra_plugins.lowres_ssl import Job, Jobs, threads_each
 from lowres_ssl.errors import ConfigError
@@ -32,7 +38,8 @@ def run(launcher: Jobs, jobs: list[Job], cluster: Cluster) -> dict[int, JobRetur
     arguments = [(job.overrides, "hydra.sweep.dir", job.number, str(job.number), state) for job in jobs]
     executor = executor_of(launcher.settings, cluster)
     whom = "Slurm" if cluster == "slurm" else "submitit, all at once"
-    say(f"lowres-ssl: {count(len(jobs), 'job')} to {whom}; what they say: {executor.folder}")
+    logs = JobPaths.get_first_id_independent_folder(executor.folder)
+    say(f"lowres-ssl: {count(len(jobs), 'job')} to {whom}; what they say: {logs}")
     try:
         with environment_variables(**(threads_each(len(jobs)) if cluster == "local" else {})):
             handed = executor.map_array(called, *zip(*arguments, strict=True))
