@@ -15,7 +15,7 @@ from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, run_job, setup_globals
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
-from ray.exceptions import RayError
+from ray.exceptions import RayError, RayTaskError
 
 from hydra_plugins.lowres_ssl import Job, Jobs
 from lowres_ssl.errors import ConfigError
@@ -37,6 +37,8 @@ def run(launcher: Jobs, jobs: list[Job]) -> dict[int, JobReturn]:
     for each, reference in zip(jobs, handed, strict=True):
         try:
             returns[each.number] = ray.get(reference)
+        except RayTaskError as error:  # not in the job, which raises nothing: before it
+            returns[each.number] = launcher.lost(each, f"it could not be begun there: {str(error).splitlines()[-1]}")
         except RayError as error:
             returns[each.number] = launcher.lost(each, f"its process ended without a word ({type(error).__name__})")
     return returns
