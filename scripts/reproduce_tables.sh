@@ -9,7 +9,8 @@
 #   scripts/reproduce_tables.sh [--dry-run] [key=value ...]
 #
 # It says first what is there, what will run, how long and how large; --dry-run stops there. key=value goes to every
-# training, such as device=cuda. Killed anywhere and started again it goes on where it was: finished runs are not repeated.
+# training, such as device=cuda; hydra/launcher=processes, slurm or ray_local to every step that computes much, so that
+# it runs there (docs/launchers.md). Killed anywhere and started again it goes on where it was: finished runs are not repeated.
 # What fails is told, the rest goes on, and the script then ends with 1. Data and runs live in LOWRES_SSL_DATA and
 # LOWRES_SSL_OUTPUTS (data/ and outputs/ if they are not set; smoke runs in outputs/smoke).
 set -euo pipefail
@@ -19,7 +20,14 @@ if [ "${1:-}" = --dry-run ]; then
     dry=true
     shift
 fi
-more=("$@")
+launch=()
+more=()
+for word in "$@"; do
+    case "$word" in
+    hydra/* | hydra.*) launch+=("$word") ;;
+    *) more+=("$word") ;;
+    esac
+done
 preset="${PRESET:-paper}"
 data="${LOWRES_SSL_DATA:-data}"
 
@@ -102,13 +110,13 @@ $dry && exit "$failed"
 
 for study in "${studies[@]}"; do
     at "$study"
-    train "${grid[@]}" evaluate=false # scored once it is known with which settings
-    train "${supervised[@]}" "$started" "label_fraction=$each_fraction" "${both[@]}"
-    show lowres-ssl tune -m "dataset=$sets" "split=$split" "recipe=$recipe" seed=0 "${tuning[@]}" "${linear[@]}"
-    train "${grid[@]}" "${both[@]}" "$tuned"
-    train "${supervised[@]}" "$started" 'label_fraction=[1.0]' "${both[@]}" "$tuned"
+    train "${launch[@]}" "${grid[@]}" evaluate=false # scored once it is known with which settings
+    train "${launch[@]}" "${supervised[@]}" "$started" "label_fraction=$each_fraction" "${both[@]}"
+    show lowres-ssl tune -m "dataset=$sets" "split=$split" "recipe=$recipe" seed=0 "${tuning[@]}" "${linear[@]}" "${launch[@]}"
+    train "${launch[@]}" "${grid[@]}" "${both[@]}" "$tuned"
+    train "${launch[@]}" "${supervised[@]}" "$started" 'label_fraction=[1.0]' "${both[@]}" "$tuned"
     # Tuned settings knew all validation labels, so a part of them is scored with the paper's.
-    train "method=$methods" "batch_size=$largest" "seed=$label_seeds" "label_fraction=$fractions" "${both[@]}"
+    train "${launch[@]}" "method=$methods" "batch_size=$largest" "seed=$label_seeds" "label_fraction=$fractions" "${both[@]}"
 done
 
 for study in "${studies[@]}"; do

@@ -142,3 +142,25 @@ def test_whoever_handled_the_signal_before_gets_it_when_everything_is_saved() ->
         assert came == [signal.SIGUSR2]
     finally:
         signal.signal(signal.SIGUSR2, signal.SIG_DFL)
+
+
+def test_scheduler_that_handles_its_signal_keeps_sigterm_which_comes_before_it(handlers: list[int]) -> None:
+    """submitit passes over SIGTERM: a run that ended by it would not be put back into the queue."""
+    signal.signal(signal.SIGUSR2, lambda number, _: handlers.append(number))
+    try:
+        with pytest.raises(Interrupted, match="terminated by SIGUSR2"), Deferred(signal.SIGUSR2) as stop:
+            signal.raise_signal(signal.SIGTERM)
+            assert stop.received is None
+            signal.raise_signal(signal.SIGUSR2)
+            assert handlers == [signal.SIGTERM]
+            raise stop.interrupted("saved")
+        assert handlers == [signal.SIGTERM, signal.SIGUSR2]
+    finally:
+        signal.signal(signal.SIGUSR2, signal.SIG_DFL)
+
+
+def test_sigterm_is_waited_with_where_the_scheduler_handles_nothing(handlers: list[int]) -> None:
+    with pytest.raises(Interrupted), Deferred(signal.SIGUSR2) as stop:
+        signal.raise_signal(signal.SIGTERM)
+        assert stop.received is signal.SIGTERM
+    assert handlers == []

@@ -126,12 +126,13 @@ def run(command: str) -> None:
     from lowres_ssl.config import register_schemas
     from lowres_ssl.failures import describe
     from lowres_ssl.own_conf import search_own_conf
-    from lowres_ssl.sweeps import run_job
+    from lowres_ssl.sweeps import run_job, tell_failures
 
     # Errors come back to this function instead of ending in Hydra's own traceback printer.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     register_schemas()
     search_own_conf()
+    register_launchers()
 
     def task(cfg: DictConfig) -> object:
         # Imported within the job: what is missing or broken is then reported as the job's failure.
@@ -140,10 +141,21 @@ def run(command: str) -> None:
     try:
         hydra.main(version_base="1.3", config_path="pkg://lowres_ssl.conf", config_name=command)(task)()
     except Exception as error:
+        tell_failures()  # a sweep's end was not reached
         message, code = describe(error, command)
         if message is None:
             raise
         stop(message, code)
+
+
+def register_launchers() -> None:
+    """Ours, which Hydra does not find by itself where the package is installed as an editable one."""
+    from hydra.core.plugins import Plugins
+
+    from hydra_plugins.lowres_ssl import LAUNCHERS
+
+    for launcher in LAUNCHERS:
+        Plugins.instance().register(launcher)
 
 
 def did_you_mean(word: str) -> str:

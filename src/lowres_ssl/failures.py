@@ -26,6 +26,13 @@ PLACE = frozenset(
 # PyTorch's words, on a GPU and on a CPU, and those of CUDA's libraries.
 OUT_OF_MEMORY = "out of memory|can't allocate memory|STATUS_ALLOC_FAILED"
 GROUPS = ("backbone", "dataset", "images", "method", "recipe", "tracker")
+# What has to be installed for a choice: ours, and the plugins' own that those extend.
+EXTRAS = {
+    **dict.fromkeys(("processes", "joblib"), "joblib"),
+    **dict.fromkeys(("slurm", "slurm_local", "submitit_slurm", "submitit_local"), "slurm"),
+    **dict.fromkeys(("search", "optuna"), "optuna"),
+}
+PLUGINS = ("hydra/launcher", "hydra/sweeper")
 KINDS = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
 
 
@@ -51,6 +58,10 @@ def describe(error: BaseException, command: str, cfg: DictConfig | None = None) 
         return f"{where}: not YAML ({getattr(error, 'problem', None) or error}); mend the file", USAGE
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and re.search(OUT_OF_MEMORY, str(error))):
         return out_of_memory(cfg), CRASH
+    if isinstance(error, ValueError) and "No trials are completed" in str(error):
+        return "the search has found nothing: no trial came to a score", CRASH
+    if type(error).__name__ == "UncompletedJobError":  # of submitit, which would put the job back into the queue
+        return f"{' '.join(str(error).split())} The same command goes on from what was saved", CRASH
     if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
         return f"the step could not be compiled ({str(error).strip().splitlines()[0]}); type compile=never", CRASH
     return None, CRASH
@@ -68,11 +79,16 @@ def out_of_memory(cfg: DictConfig | None) -> str:
 
 def missing_choice(text: str, command: str) -> str:
     r"""From "Could not find 'method/x'\n\nAvailable options in 'method':\n\ta\n\tb" to one line."""
-    found = re.search(r"'([\w@./-]+)/([^/']*)'", text)
+    # Hydra's own config is where its launchers and sweepers are chosen.
+    found = re.search(r"'([\w@./-]+)/([^/']*)'", text.removeprefix("In 'hydra/config': "))
     available = re.findall(r"^\t(\S+)$", text, re.MULTILINE)
     if found is None:
         return " ".join(text.split())
     group, choice = found.groups()
+    if (group, choice) == ("hydra/launcher", "ray"):
+        return f"{group}=ray: wanted ray_local or ray_cluster; type pip install 'lowres-ssl[ray]' first"
+    if group in PLUGINS and choice in EXTRAS:
+        return f"{group}={choice}: its engine is not installed; type pip install 'lowres-ssl[{EXTRAS[choice]}]'"
     if not available:  # Hydra lists them for a single choice only
         choices = files("lowres_ssl.conf").joinpath(group).iterdir()
         available = sorted(choice.name.removesuffix(".yaml") for choice in choices)

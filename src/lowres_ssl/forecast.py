@@ -1,14 +1,17 @@
 """What `dry_run=true` says: what is there, what would run, how long and how large; of a run, and of a sweep."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
+from lowres_ssl.notes import in_a_sweep, leave, left
 from lowres_ssl.terminal import count, in_words
+
+KIND = "forecast"
 
 
 @dataclass(frozen=True)
@@ -30,19 +33,20 @@ class Forecast:
         return f"{self.run}: {self.state}, {self.views:,} views to go, about {duration(self.views / self.speed)}"
 
 
-@dataclass
 class Totals(Callback):
-    """Hydra calls it: it adds up what the jobs of a dry sweep foretell."""
-
-    forecasts: list[Forecast] = field(default_factory=list)
-
-    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
-        if job_return.status is JobStatus.COMPLETED and isinstance(job_return.return_value, Forecast):
-            self.forecasts.append(job_return.return_value)
+    """Hydra calls it: it adds up what the jobs of a dry sweep foretold, whichever process they ran in."""
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        if self.forecasts:
-            print(total(self.forecasts), flush=True)
+        forecasts = list(left(Path(config.hydra.sweep.dir), KIND, Forecast))
+        if forecasts:
+            print(total(forecasts), flush=True)
+
+
+def tell(forecast: Forecast) -> None:
+    """Print it, and leave it for the sweep's end, if the job at hand is one of a sweep."""
+    print(forecast.line(), flush=True)
+    if in_a_sweep():
+        leave(KIND, forecast)
 
 
 def total(forecasts: Sequence[Forecast]) -> str:

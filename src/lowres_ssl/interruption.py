@@ -25,10 +25,17 @@ def heed(preemption: signal.Signals | None) -> None:
         signal.signal(preemption, terminate)
 
 
+def handled_elsewhere(number: signal.Signals | None) -> bool:
+    """Whether there is a handler for this signal that is neither Python's nor ours."""
+    handler = signal.SIG_DFL if number is None else signal.getsignal(number)
+    return callable(handler) and handler not in (terminate, signal.default_int_handler)
+
+
 class Deferred:
     """Within the block, the first of `SIGNALS` and `preemption` is remembered, not raised; a second SIGINT is raised at
     once. Where someone else handled `preemption` (submitit, which puts the job back into the queue), that handler gets
-    it when the block is left, so when everything is saved.
+    it when the block is left, so when everything is saved; and SIGTERM, if it is handled there as well, is left to it:
+    before Slurm takes a machine away it sends both, and a run that ended by SIGTERM would not be put back.
 
     Outside the main thread, where Python delivers no signals, it does nothing.
     """
@@ -41,6 +48,8 @@ class Deferred:
     def __enter__(self) -> "Deferred":
         if threading.current_thread() is threading.main_thread():
             numbers = {*SIGNALS, *([] if self.preemption is None else [self.preemption])}
+            if handled_elsewhere(self.preemption) and handled_elsewhere(signal.SIGTERM):
+                numbers.remove(signal.SIGTERM)
             self.before = {number: signal.signal(number, self.remember) for number in numbers}
         return self
 
@@ -49,10 +58,9 @@ class Deferred:
     ) -> None:
         for number, handler in self.before.items():
             signal.signal(number, handler)
-        if self.preemption is not None and self.received == self.preemption and kind in (None, Interrupted):
-            handler = self.before[self.preemption]
-            if callable(handler) and handler is not terminate:
-                signal.raise_signal(self.preemption)
+        asked = None if self.received != self.preemption or kind not in (None, Interrupted) else self.received
+        if asked is not None and handled_elsewhere(asked):  # the handlers are back
+            signal.raise_signal(asked)
         if kind is None and self.received is not None:  # too late for the loop to see
             raise self.interrupted("what was finished is saved")
 

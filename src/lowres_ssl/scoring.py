@@ -26,14 +26,15 @@ def score_and_show(
     compute: Compute,
     draws: Sequence[LabelDraw] = (ALL_LABELS,),
     watch: Watch = UNWATCHED,
-) -> None:
+) -> list[dict[str, Any]]:
     """Score the runs, each with the probes of its own config, on each draw of the labels, and print one table; the
-    first run is the one asked for, and the one that `watch` is of.
+    first run is the one asked for, and the one that `watch` is of. Its results, of the largest fraction of the labels.
 
     The table goes to standard output, what is being done to standard error. Several draws of a fraction are one line,
     their mean.
     """
     lines = []
+    scored = []
     # For all rows before the first is scored: there may be nothing tuned for one.
     probes = [probes_of(config, Scored.in_run(run), material.split) for run, config in rows]
     wanted = [
@@ -46,6 +47,7 @@ def score_and_show(
     say(scoring_ahead(wanted, labels, material.catalogue.digest))
     for (run, config), own_probes in zip(rows, probes, strict=True):
         results = evaluate(run, config, material, own_probes, compute, draws)
+        scored.append(results)
         name = row_name(run.description())
         for fraction in dict.fromkeys(draw.fraction for draw in draws):
             own = [results[draw] for draw in draws if draw.fraction == fraction]
@@ -61,6 +63,8 @@ def score_and_show(
         picture = picture_of(first, row_name(first.description()), config, material, compute)
         watch.picture("t-SNE", picture)
         print(f"t-SNE of the test images: {picture}", flush=True)
+    largest = max(draw.fraction for draw in draws)
+    return [result for draw, results in scored[0].items() if draw.fraction == largest for result in results]
 
 
 def mean_of(results: Sequence[dict[str, Any]], material: Material) -> dict[str, Any]:

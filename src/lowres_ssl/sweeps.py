@@ -6,24 +6,25 @@ the sweep's folder, which serves every launcher and every sweeper, whichever pro
 """
 
 import gc
-import json
 import shlex
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
-from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from lowres_ssl.atomic import write_json
 from lowres_ssl.errors import in_one_line
-from lowres_ssl.failures import describe
+from lowres_ssl.failures import CRASH, describe
+from lowres_ssl.notes import in_a_sweep, leave, left, place
 from lowres_ssl.terminal import count, fail, write
+
+KIND = "failed"
 
 
 @dataclass(frozen=True)
@@ -48,13 +49,17 @@ def run_job(main: Callable[[DictConfig], object], command: str, cfg: DictConfig)
             traceback.print_exc()
             message = f"a defect of lowres-ssl: {type(error).__name__}: {' '.join(str(error).split())}"
         fail(message)
-        if HydraConfig.get().mode is not RunMode.MULTIRUN:
+        if not in_a_sweep():
             raise SystemExit(code) from error
     # Only here are the exception and what its frames held gone.
     free_memory()
-    typed = shlex.join(["lowres-ssl", command, *HydraConfig.get().overrides.task])
-    keep(Failure(typed, message, code))
+    leave(KIND, Failure(typed(command, HydraConfig.get().overrides.task), message, code))
     return None
+
+
+def typed(command: str, overrides: Sequence[str]) -> str:
+    """What to type for a job of a sweep alone."""
+    return shlex.join(["lowres-ssl", command, *overrides])
 
 
 def free_memory() -> None:
@@ -65,26 +70,40 @@ def free_memory() -> None:
         torch.cuda.empty_cache()
 
 
-def keep(failure: Failure) -> None:
-    hydra = HydraConfig.get()
-    write_json(Path(hydra.sweep.dir) / f"failed-{hydra.job.num}.json", asdict(failure))
+def note_death(config: DictConfig, number: int, overrides: Sequence[str], why: str) -> None:
+    """Note a failure for a job that could not: its process is gone. `config`: the sweep's; `number`: the job's.
 
-
-def failures_in(folder: Path) -> Iterator[Failure]:
-    """Those that jobs left there, in the jobs' order."""
-    for path in sorted(folder.glob("failed-*.json"), key=lambda path: int(path.stem.removeprefix("failed-"))):
-        yield Failure(**json.loads(path.read_text(encoding="utf-8")))
+    What a job said itself, or another process of the same job, is left as it is.
+    """
+    path = place(Path(config.hydra.sweep.dir), KIND, number)
+    if not path.exists():
+        message = f"{why}; the same command goes on from what was saved"
+        fail(f"job {number}: {message}")
+        write_json(path, asdict(Failure(typed(config.hydra.job.config_name, overrides), message, CRASH)))
 
 
 class Failures(Callback):
     """Hydra calls it: it lists what failed in a sweep, and ends the sweep with the exit code of the first."""
 
+    folder: ClassVar[Path | None] = None  # of the sweep at hand
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        Failures.folder = Path(config.hydra.sweep.dir)
+
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        failures = list(failures_in(Path(config.hydra.sweep.dir)))
+        failures = tell_failures()
         if failures:
-            write("")
-            fail(f"{count(len(failures), 'job')} of this sweep failed. Each again, when it is mended:")
-            for failure in failures:
-                write(in_one_line(failure.command))
-                write(f"    {in_one_line(failure.message)}")
             raise SystemExit(failures[0].exit_code)
+
+
+def tell_failures() -> list[Failure]:
+    """List what failed in the sweep at hand; if there is none, nothing."""
+    folder, Failures.folder = Failures.folder, None
+    failures = [] if folder is None else list(left(folder, KIND, Failure))
+    if failures:
+        write("")
+        fail(f"{count(len(failures), 'job')} of this sweep failed. Each again, when it is mended:")
+        for failure in failures:
+            write(in_one_line(failure.command))
+            write(f"    {in_one_line(failure.message)}")
+    return failures

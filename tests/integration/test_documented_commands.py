@@ -47,8 +47,8 @@ def typed(project: Path, lowres_ssl: Command, monkeypatch: pytest.MonkeyPatch) -
     if not (project / "outputs").exists():
         small = [f"{key}={value}" for key, value in SMALLER.items()]
         for name in ("breast", "pneumonia", "phantom"):
-            answer = lowres_ssl("pretrain", "-m", f"dataset={name}", "method=dcl,random", "seed=0,1", "dataset.subset=60", *small,
-                                "batch_size=8", "probe=[knn,linear,logistic]")  # fmt: skip
+            words = ("-m", f"dataset={name}", "method=dcl,random", "seed=0,1", "dataset.subset=60", "batch_size=8")
+            answer = lowres_ssl("pretrain", *words, *small, "probe=[knn,linear,logistic]")
             assert answer.code == 0, answer.err
         shutil.copy(run_of(project, "breast") / "encoder.safetensors", project)
     return lowres_ssl

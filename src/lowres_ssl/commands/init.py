@@ -19,7 +19,7 @@ from lowres_ssl.init_schema import InitConfig
 from lowres_ssl.overrides import is_text
 from lowres_ssl.patient_names import is_patient
 from lowres_ssl.survey import Survey, kinds_of, survey
-from lowres_ssl.terminal import columns, count, say, warn
+from lowres_ssl.terminal import columns, count, warn
 
 COLUMNS = ("path", "label", "patient", "split")
 CPU = ("backbone=resnet18", "epochs=20")  # minutes in place of hours

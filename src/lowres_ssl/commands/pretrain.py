@@ -22,7 +22,7 @@ from lowres_ssl.dry_run import foretell
 from lowres_ssl.encoders import WEIGHTS, new_encoder
 from lowres_ssl.errors import CheckpointError, ConfigError
 from lowres_ssl.expectation import training_ahead
-from lowres_ssl.forecast import Forecast
+from lowres_ssl.forecast import tell
 from lowres_ssl.forward import forget_compiled
 from lowres_ssl.frozen import features_from, with_labels
 from lowres_ssl.history import Line
@@ -30,6 +30,7 @@ from lowres_ssl.interruption import heed
 from lowres_ssl.labels import ALL_LABELS, drawn
 from lowres_ssl.leases import Hold
 from lowres_ssl.methods import build_method
+from lowres_ssl.objective import objective, refuse_search_without_score
 from lowres_ssl.plan import Plan, divide, plan_of, refuse_other_number, run_of
 from lowres_ssl.preparation import Material, prepare
 from lowres_ssl.pretrain import pretrain
@@ -40,7 +41,8 @@ from lowres_ssl.terminal import say, warn
 from lowres_ssl.watching import UNWATCHED, Watch, watch_of
 
 
-def main(cfg: DictConfig) -> Forecast | None:
+def main(cfg: DictConfig) -> float | None:
+    """The score that a search maximises; none of a run that was not scored by it."""
     with joined() as processes:
         if processes.leads:
             return lead(cfg, processes)
@@ -58,25 +60,24 @@ def follow(cfg: DictConfig, processes: Processes) -> None:
             train(plan, material, run, None, UNWATCHED)
 
 
-def lead(cfg: DictConfig, processes: Processes) -> Forecast | None:
+def lead(cfg: DictConfig, processes: Processes) -> float | None:
     """What the first process does, or the only one."""
     config = read_config(cfg, PretrainConfig)
     watch = watch_of(config)
     refuse_sweep(processes)
+    refuse_search_without_score(config)
     plan = plan_of(config, processes)
     check_writable(Path(config.output_dir))
     heed(preemption_of(config))
     if config.dry_run:
-        forecast = foretell(plan)
-        print(forecast.line(), flush=True)
-        return forecast
+        tell(foretell(plan))
+        return None
     material = prepare(config, partial(divide, plan))
     with watch:
-        run_and_score(cfg, plan, material, watch)
-    return None
+        return run_and_score(cfg, plan, material, watch)
 
 
-def run_and_score(cfg: DictConfig, plan: Plan, material: Material, watch: Watch) -> None:
+def run_and_score(cfg: DictConfig, plan: Plan, material: Material, watch: Watch) -> float | None:
     config, probe = plan.config, OmegaConf.to_container(cfg.probe)
     rows = []
     if plan.method.trains:
@@ -86,11 +87,12 @@ def run_and_score(cfg: DictConfig, plan: Plan, material: Material, watch: Watch)
     else:
         rows.append((untrained_run(config, material, plan.compute, probe, plan.encoder), config))
         watch.begin(rows[0][0], config, material, trains=False)
-    if config.evaluate:
-        # The row that every table needs: the encoder as it is initialised, scored the same way.
-        if config.method["name"] != "random":
-            rows.append(untrained_row(without_training(cfg), plan, material, probe))
-        score_and_show(rows, material, plan.compute, plan.draws, watch)
+    if not config.evaluate:
+        return None
+    # The row that every table needs: the encoder as it is initialised, scored the same way.
+    if config.method["name"] != "random":
+        rows.append(untrained_row(without_training(cfg), plan, material, probe))
+    return objective(score_and_show(rows, material, plan.compute, plan.draws, watch))
 
 
 def refuse_sweep(processes: Processes) -> None:

@@ -1,0 +1,42 @@
+"""Jobs on processes of this machine, by joblib."""
+
+from concurrent.futures.process import BrokenProcessPool
+
+from hydra.core.singleton import Singleton
+from hydra.core.utils import JobReturn
+from hydra_plugins.hydra_joblib_launcher._core import execute_job, process_joblib_cfg
+from joblib import Parallel, delayed, effective_n_jobs
+
+from hydra_plugins.lowres_ssl import Job, Jobs
+
+KILLED = "its process was killed (out of memory?), or ended with one that was, as processes of joblib do"
+
+
+def run(launcher: Jobs, jobs: list[Job]) -> dict[int, JobReturn]:
+    """What each job came to, by its number.
+
+    joblib gives up everything when a process dies. So those that were running count as lost, and the others go to new
+    processes.
+    """
+    settings = launcher.settings | {"backend": "loky", "return_as": "generator_unordered"}
+    process_joblib_cfg(settings)
+    at_once = effective_n_jobs(settings["n_jobs"])
+    state = Singleton.get_state()
+    returns: dict[int, JobReturn] = {}
+    waiting = jobs
+    while waiting:
+        try:
+            for number, returned in Parallel(**settings)(
+                delayed(numbered)(job, launcher.context, launcher.config, launcher.task, state) for job in waiting
+            ):
+                returns[number] = returned
+        except BrokenProcessPool:
+            running = [job for job in waiting if job.number not in returns][:at_once]
+            returns |= {job.number: launcher.lost(job, KILLED) for job in running}
+        waiting = [job for job in waiting if job.number not in returns]
+    return returns
+
+
+def numbered(job: Job, *rest: object) -> tuple[int, JobReturn]:
+    """In a process of joblib: the job's number and what it came to."""
+    return job.number, execute_job(job.number, job.overrides, *rest)

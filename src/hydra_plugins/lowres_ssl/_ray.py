@@ -1,0 +1,100 @@
+"""Jobs on a Ray cluster, which may be this machine alone. Ray queues them, places them and tries them again."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # else Ray reports home
+if "NO_COLOR" in os.environ or not sys.stderr.isatty():
+    os.environ.setdefault("RAY_COLOR_PREFIX", "0")
+
+import ray
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.singleton import Singleton
+from hydra.core.utils import JobReturn, run_job, setup_globals
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, open_dict
+from ray.exceptions import RayError, RayTaskError
+
+from hydra_plugins.lowres_ssl import Job, Jobs
+from lowres_ssl.errors import ConfigError
+
+PLACES = ("LOWRES_SSL_DATA", "LOWRES_SSL_OUTPUTS")
+
+
+def run(launcher: Jobs, jobs: list[Job]) -> dict[int, JobReturn]:
+    """What each job came to, by its number. Raises `ConfigError` if there is no cluster, or none that could run one."""
+    settings = launcher.settings["ray"]
+    join(settings["init"])
+    check_fits(settings["remote"])
+    remote = ray.remote(**settings["remote"])(job)
+    variables = {name: os.environ[name] for name in PLACES if name in os.environ}
+    state = Singleton.get_state()
+    folder, context, task = str(Path.cwd()), launcher.context, launcher.task
+    handed = [remote.remote(folder, variables, context, configured(launcher, each), task, state) for each in jobs]
+    returns = {}
+    for each, reference in zip(jobs, handed, strict=True):
+        try:
+            returns[each.number] = ray.get(reference)
+        except RayTaskError as error:  # not in the job, which raises nothing: before it
+            returns[each.number] = launcher.lost(each, f"it could not be begun there: {str(error).splitlines()[-1]}")
+        except RayError as error:
+            returns[each.number] = launcher.lost(each, f"its process ended without a word ({type(error).__name__})")
+    return returns
+
+
+def join(settings: dict[str, Any]) -> None:
+    """Start a cluster, or join the one that is there; another batch of the same sweep finds it joined."""
+    if ray.is_initialized():
+        return
+    try:
+        ray.init(**settings)
+    except ConnectionError as error:
+        raise ConfigError(
+            f"hydra.launcher.ray.init.address={settings.get('address')}: got no answer, wanted a Ray cluster; "
+            "start one with ray start --head, or type hydra/launcher=ray_local"
+        ) from error
+
+
+def check_fits(wanted: dict[str, Any]) -> None:
+    """Raises `ConfigError` if no machine of the cluster has what one job asks for: it would wait for ever."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    for key, resource, hint in (("num_gpus", "GPU", "0"), ("num_cpus", "CPU", "1")):
+        most = max((node.get(resource, 0.0) for node in nodes), default=0.0)
+        if wanted.get(key, 0) > most:
+            raise ConfigError(
+                f"hydra.launcher.ray.remote.{key}={wanted[key]}: no machine of the cluster has more than {most:g}; "
+                f"type hydra.launcher.ray.remote.{key}={hint}"
+            )
+
+
+def configured(launcher: Jobs, job: Job) -> DictConfig:
+    config = launcher.context.config_loader.load_sweep_config(launcher.config, job.overrides)
+    with open_dict(config):
+        config.hydra.job.id = f"{config.hydra.job.name}_{job.number}"
+        config.hydra.job.num = job.number
+    return config
+
+
+def job(
+    folder: str,
+    variables: dict[str, str],
+    context: HydraContext,
+    config: DictConfig,
+    task: TaskFunction,
+    state: Any,
+) -> JobReturn:
+    """In a process of Ray, on whichever machine: the job, with the folder and the places of whoever typed the sweep."""
+    os.chdir(folder)
+    os.environ.update(variables)
+    setup_globals()
+    Singleton.set_state(state)
+    HydraConfig.instance().set_config(config)
+    return run_job(
+        hydra_context=context,
+        task_function=task,
+        config=config,
+        job_dir_key="hydra.sweep.dir",
+        job_subdir_key="hydra.sweep.subdir",
+    )

@@ -1,0 +1,230 @@
+"""Sweeps on other processes, by joblib, submitit and Ray; one of which is killed in the middle of a run.
+
+Each sweep is typed in a process of its own, as a user does: joblib keeps its workers, and Ray its cluster, as long as
+the process lives.
+"""
+
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import fake_slurm
+import pytest
+from typed import SMALL, Command
+
+from lowres_ssl.leases import lease_of
+
+TRAINING = ("dataset=folder", *SMALL, "evaluate=false", "checkpoint_every=1", "epochs=3")
+PATIENCE = 240  # seconds, on a busy machine
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep that was typed, and may still be running."""
+
+    folder: Path
+    process: "subprocess.Popen[str]"
+
+    def run_of(self, seed: int) -> Path:
+        """The folder of the run with this seed. Waits until an epoch of it is stored."""
+        patience = time.monotonic() + PATIENCE
+        while time.monotonic() < patience:
+            ended = self.process.poll() is not None
+            for path in self.folder.glob(f"outputs/pretrain/*-s{seed}-*/checkpoint.pt"):
+                return path.parent
+            if ended:
+                break
+            time.sleep(0.02)
+        raise AssertionError(f"the run of seed {seed} is not to be seen: {self.process.communicate()}")
+
+    def send(self, number: int, seed: int) -> None:
+        """Send a signal to the process that trains with this seed, in the middle of its run."""
+        run = self.run_of(seed)
+        holder = re.search(r"^pid=(\d+)$", lease_of(run).read_text(), re.MULTILINE)
+        assert holder is not None
+        os.kill(int(holder[1]), number)
+
+    def end(self) -> tuple[int, str, str]:
+        out, err = self.process.communicate(timeout=PATIENCE)
+        return self.process.returncode, out, err
+
+    def finished(self) -> list[int]:
+        """The seeds of the finished runs."""
+        described = [json.loads(path.read_text()) for path in self.folder.glob("outputs/pretrain/*/run.json")]
+        return sorted(run["seed"] for run in described if run["finished"])
+
+
+Typing = Callable[..., Sweep]
+
+
+@pytest.fixture
+def type_sweep(tmp_path: Path, cells: Path) -> Iterator[Typing]:
+    started = []
+
+    def type_it(*overrides: str) -> Sweep:
+        command = [sys.executable, "-m", "lowres_ssl", "pretrain", "-m", *TRAINING, *overrides]
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        for name in ("LOWRES_SSL_DATA", "LOWRES_SSL_OUTPUTS"):
+            environment.pop(name, None)
+        process = subprocess.Popen(
+            command, cwd=tmp_path, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        started.append(process)
+        return Sweep(tmp_path, process)
+
+    yield type_it
+    for process in started:
+        process.terminate()
+        process.communicate()
+
+
+def listed(said: str) -> list[str]:
+    """The commands in the list at a sweep's end."""
+    lines = said.partition("of this sweep failed. Each again, when it is mended:\n")[2].splitlines()
+    return [line for line in lines if line.startswith("lowres-ssl pretrain")]
+
+
+def test_a_killed_process_of_joblib_leaves_the_rest_of_the_sweep_alone(type_sweep: Typing, lowres_ssl: Command) -> None:
+    """It takes the job beside it along, joblib wills it; both are told with their commands, and go on from there."""
+    sweep = type_sweep("hydra/launcher=processes", "seed=0,1,2")
+    sweep.send(signal.SIGKILL, seed=1)
+    code, _, err = sweep.end()
+    assert code == 1
+    assert "Traceback" not in err
+    commands = listed(err)
+    lost = [int(word[-1]) for command in commands for word in shlex.split(command) if word.startswith("seed=")]
+    assert set(lost) in ({1}, {0, 1})
+    assert sorted([*sweep.finished(), *lost]) == [0, 1, 2]
+    before = (sweep.run_of(1) / "history.csv").read_text()
+    answer = lowres_ssl(*shlex.split(commands[lost.index(1)])[1:])
+    assert answer.code == 0, answer.err
+    assert 1 in sweep.finished()
+    (run,) = (sweep.folder / "outputs" / "pretrain").glob("*-s1-*")
+    assert (run / "history.csv").read_text().startswith(before)  # seconds among it: it was not begun anew
+
+
+def test_what_other_processes_failed_at_or_foretold_is_told_at_the_end(type_sweep: Typing) -> None:
+    code, out, err = type_sweep("hydra/launcher=processes", "batch_size=1,4,8", "dry_run=true").end()
+    assert code == 2
+    (command,) = listed(err)
+    assert "batch_size=1" in shlex.split(command)
+    assert "compare the images of a batch" in err
+    assert out.strip().splitlines()[-1].startswith("2 runs: 0 finished or with nothing to train, 2 to go; ")
+
+
+def disturb(sweep: Sweep) -> None:
+    """Leave seed 0 alone, send to 2 what Slurm sends before it takes a machine, kill 1."""
+    sweep.send(signal.SIGTERM, seed=2)
+    sweep.send(signal.SIGUSR2, seed=2)
+    sweep.send(signal.SIGKILL, seed=1)
+
+
+def check_disturbed(sweep: Sweep) -> None:
+    """That 2 was put back into the queue, and 1 told of."""
+    code, _, err = sweep.end()
+    assert code == 1
+    assert "Traceback" not in err
+    (command,) = listed(err)
+    assert "seed=1" in command
+    assert sweep.finished() == [0, 2]
+    logs = [path.read_text() for path in sweep.folder.glob("outputs/sweeps/*/.submitit/*/*_log.out")]
+    (requeued,) = [log for log in logs if "Requeued job" in log]
+    assert "Bypassing signal SIGTERM" in requeued
+    assert requeued.count("Starting with ") == 2
+    assert requeued.count("epoch 1/3") <= 1
+
+
+def test_submitit_puts_a_preempted_job_back_and_tells_of_a_killed_one(type_sweep: Typing) -> None:
+    sweep = type_sweep("hydra/launcher=slurm_local", "seed=0,1,2")
+    disturb(sweep)
+    check_disturbed(sweep)
+
+
+@pytest.mark.slow
+def test_the_same_by_the_script_that_slurm_would_run(
+    type_sweep: Typing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_slurm.set_up(tmp_path / "slurm", monkeypatch)
+    sweep = type_sweep("hydra/launcher=slurm", "hydra.launcher.cpus_per_task=1", "seed=0,1,2")
+    disturb(sweep)
+    check_disturbed(sweep)
+
+
+@pytest.mark.slow
+def test_ray_tries_the_job_of_a_killed_worker_again(type_sweep: Typing) -> None:
+    pytest.importorskip("ray")
+    sweep = type_sweep(
+        "hydra/launcher=ray_local",
+        "hydra.launcher.ray.remote.num_gpus=0",
+        "hydra.launcher.ray.remote.num_cpus=1",
+        "+hydra.launcher.ray.init.num_cpus=2",
+        "seed=0,1,2",
+    )
+    sweep.send(signal.SIGKILL, seed=1)
+    code, _, err = sweep.end()
+    assert code == 0, err
+    assert sweep.finished() == [0, 1, 2]
+
+
+@pytest.mark.slow
+def test_a_worker_of_ray_that_is_not_tried_again_is_told_at_the_end(type_sweep: Typing) -> None:
+    pytest.importorskip("ray")
+    sweep = type_sweep(
+        "hydra/launcher=ray_local",
+        "hydra.launcher.ray.remote.num_gpus=0",
+        "hydra.launcher.ray.remote.num_cpus=1",
+        "hydra.launcher.ray.remote.max_retries=0",
+        "+hydra.launcher.ray.init.num_cpus=2",
+        "seed=0,1,2",
+    )
+    sweep.send(signal.SIGKILL, seed=1)
+    code, _, err = sweep.end()
+    assert code == 1
+    (command,) = listed(err)
+    assert "seed=1" in command
+    assert sweep.finished() == [0, 2]
+
+
+@pytest.mark.slow
+def test_optuna_is_given_the_validation_accuracy_of_knn(type_sweep: Typing) -> None:
+    """Of three trials one cannot train: its warm-up is longer than the training."""
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
+    sweep = type_sweep(
+        "hydra/sweeper=search",
+        "hydra.sweeper.n_trials=3",
+        "evaluate=true",
+        "probe=[knn]",
+        "epochs=1",
+        "warmup_epochs=9,0,1",
+        "learning_rate=tag(log,interval(0.001,0.1))",
+    )
+    code, _, err = sweep.end()
+    assert code == 2
+    assert all("warmup_epochs=9" in command for command in listed(err))
+    results = [
+        json.loads(path.read_text()) for path in sweep.folder.glob("outputs/pretrain/*simclr*/knn-*/result.json")
+    ]
+    assert len(results) == 3 - len(listed(err)) == 2
+    best = max(result["validation"]["accuracy"] for result in results)
+    said = re.search(r"best validation accuracy of KNN: (\S+), by\nlowres-ssl pretrain .*learning_rate=(\S+)", err)
+    assert said is not None
+    assert float(said[1]) == pytest.approx(best, abs=1e-4)
+    scored = {result["config"]["learning_rate"]: result["validation"]["accuracy"] for result in results}
+    assert scored[float(said[2])] == best
+
+
+@pytest.mark.slow
+def test_a_search_without_a_score_is_refused_before_the_work(type_sweep: Typing) -> None:
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
+    code, _, err = type_sweep("hydra/sweeper=search", "hydra.sweeper.n_trials=1", "epochs=1,2").end()
+    assert code == 1
+    assert "evaluate=false: the search is for the validation accuracy of KNN" in err
+    assert err.strip().splitlines()[-1] == "lowres-ssl: the search has found nothing: no trial came to a score"
