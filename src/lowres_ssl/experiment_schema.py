@@ -135,6 +135,7 @@ class PretrainConfig(Experiment):
     checkpoint_every: int = MISSING
     preemption_signal: PreemptionSignal = MISSING
     evaluate: bool = MISSING
+    picture: bool = MISSING
     dry_run: bool = MISSING
 
 

@@ -22,12 +22,14 @@ def score_and_show(
     material: Material,
     compute: Compute,
     draws: Sequence[LabelDraw] = (ALL_LABELS,),
+    *,
+    picture: bool = True,
 ) -> None:
     """Score the runs, each with the probes of its own config, on each draw of the labels, and print one table; the
     first run is the one asked for.
 
     The table goes to standard output, what is being done to standard error. Several draws of a fraction are one line,
-    their mean.
+    their mean. `picture`: whether the t-SNE of the first run's test images is drawn.
     """
     lines = []
     # For all rows before the first is scored: there may be nothing tuned for one.
@@ -44,9 +46,9 @@ def score_and_show(
     if first.description().get("pretrain_on") == "all":
         print(f"\n{SAW_EVERYTHING}")
     print(f"\nResults and encoder: {first.folder}", flush=True)
-    if ALL_LABELS in draws:
-        picture = picture_of(first, row_name(first.description()), config, material, compute)
-        print(f"t-SNE of the test images: {picture}", flush=True)
+    if picture and ALL_LABELS in draws:
+        path = picture_of(first, row_name(first.description()), config, material, compute)
+        print(f"t-SNE of the test images: {path}", flush=True)
 
 
 def mean_of(results: Sequence[dict[str, Any]], material: Material) -> dict[str, Any]:

@@ -80,7 +80,7 @@ def lead(cfg: DictConfig, processes: Processes) -> Forecast | None:
         # The row that every table needs: the encoder as it is initialised, scored the same way.
         if config.method["name"] != "random":
             rows.append(untrained_row(without_training(cfg), plan, material, probe))
-        score_and_show(rows, material, plan.compute, plan.draws)
+        score_and_show(rows, material, plan.compute, plan.draws, picture=config.picture)
     return None
 
 
