@@ -32,7 +32,8 @@ class Costs:
 
     epoch: of one epoch, by method, of those that train. round_base: what a seed takes beside its epochs, all methods
     together: starting, features, scores. extras: what scoring all methods of one seed otherwise takes, by name, in
-    the order in which they are wanted. prepare: reading and decoding the images. report: tables, comparison, report.
+    the order in which they are wanted. prepare: reading and decoding the images, and measuring. report: tables,
+    comparison, report.
     """
 
     epoch: Mapping[str, float]

@@ -117,7 +117,8 @@ def run_extra(study: Study, step: Step, clock: Clock) -> Study:
     if ended.stopped:
         return dropped(study, [step.name], clock)
     if ended.code == 0:
-        return keep(study.after(step.name, ended.seconds), clock)
+        others = tuple(each for each in study.failed if not each.startswith(f"{step.name}: "))
+        return keep(replace(study, failed=others).after(step.name, ended.seconds), clock)
     failure = f"{step.name}: {why(study, ended)}"
     say(f"failed: {failure}")
     return keep(replace(study, failed=tuple(dict.fromkeys([*study.failed, failure]))), clock)

@@ -26,9 +26,9 @@ from lowres_ssl.probes import Features, build_probe
 # Views, optimiser and checkpoints beside the timed step: the whole loop was measured at 0.94 to 0.97 of the bare step.
 BESIDE_THE_STEP = 1.1
 FORWARD = 0.5  # of a step, at most: the backward pass is about two forward passes
-OF_A_RUN = 2.0  # seconds of a run beside all that is measured: composing, building, writing
+OF_A_RUN = 0.5  # of what starting takes: a run beside all that is measured, composing, building, writing
 OF_A_MAP = 0.006  # seconds of a t-SNE in the report, a test image
-OF_A_REPORT = 10.0  # seconds of tables, comparison and report beside starting
+OF_A_REPORT = 10.0  # seconds of tables, comparison and report beside starting, which takes them a third as long
 SLOWEST_STEP = 5.0  # seconds; a slower one is timed with the smaller batch of a dry run
 SAMPLE = 24  # images decoded
 ROWS = 512  # training features that a probe is timed on, at most
@@ -83,18 +83,18 @@ def measured_here(asked: Asked, begun: float) -> Measured:
     fastest = max(views.values(), default=0.0)
     features = FORWARD * 2 * images / fastest if fastest else 0.0
     scored = {name: seconds_of(name, arguments, first, outline) for name, arguments in first.config.probe.items()}
-    runs = len(plans)
+    runs, of_a_run = len(plans), OF_A_RUN * start
     extras = {}
     if asked.fewer_labels:
         share = sum(asked.fewer_labels) * first.config.label_draws
-        extras["labels"] = start + runs * (OF_A_RUN + share * sum(scored.values()))
+        extras["labels"] = start + runs * (of_a_run + share * sum(scored.values()))
     if asked.linear is not None:
-        extras["linear"] = start + runs * (OF_A_RUN + seconds_of("linear", asked.linear, first, outline))
+        extras["linear"] = start + runs * (of_a_run + seconds_of("linear", asked.linear, first, outline))
     costs = Costs(
         epoch=epoch,
-        round_base=start + runs * (OF_A_RUN + features + sum(scored.values())),
-        prepare=start + (decoding(outline.catalogue, first.config) if to_decode else 0.0),
-        report=3 * start + OF_A_REPORT + runs * OF_A_MAP * len(outline.split.test),
+        round_base=start + runs * (of_a_run + features + sum(scored.values())),
+        prepare=decoding(outline.catalogue, first.config) if to_decode else 0.0,
+        report=start + OF_A_REPORT + runs * OF_A_MAP * len(outline.split.test),
         extras=extras,
     )
     return Measured(costs, views, first.compute.describe())

@@ -4,6 +4,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -54,7 +55,7 @@ def main(cfg: DictConfig) -> None:
         clock = Clock(0.0 if study is None else study.spent, started)
         if study is None:
             say("Measuring what a step, features and scores cost here")
-            study = planned(question, study_path(output_dir, asked), store_dir, asked, catalogue, split)
+            study = planned(question, study_path(output_dir, asked), store_dir, asked, catalogue, split, clock)
         print(plan_text(study, question, first, catalogue, split), flush=True)
         if config.dry_run:
             return
@@ -65,7 +66,13 @@ def main(cfg: DictConfig) -> None:
 
 
 def planned(
-    question: Question, path: Path, store_dir: Path, asked: dict[str, object], catalogue: Catalogue, split: Split
+    question: Question,
+    path: Path,
+    store_dir: Path,
+    asked: dict[str, object],
+    catalogue: Catalogue,
+    split: Split,
+    clock: Clock,
 ) -> Study:
     """A plan made on this machine. On a GPU the paper's encoder and size where they fit into the budget; else the
     small ones."""
@@ -78,8 +85,9 @@ def planned(
         measured = measure(Asked(configs, linear_settings(words, config.probe, trained), tuple(config.fewer_labels)))
         typed = Typed(recipe_epochs=config.epochs, epochs=question.epochs, seeds=config.seeds)
         own = configs[trained]
+        costs = replace(measured.costs, prepare=measured.costs.prepare + clock.spent())
         try:
-            allotment = allot(measured.costs, question.budget, typed)
+            allotment = allot(costs, question.budget, typed)
         except ConfigError:
             if large:
                 continue
@@ -91,7 +99,7 @@ def planned(
             methods=tuple(config.methods),
             words=words,
             shown=(f"backbone={own.backbone.name}", f"image_size={own.image_size}"),
-            costs=measured.costs,
+            costs=costs,
             views=measured.views,
             device=measured.device,
             allotment=allotment,
@@ -106,7 +114,7 @@ def plan_text(study: Study, question: Question, first: PretrainConfig, catalogue
     neighbours = f", KNN k = {final.probe['knn']['k']}" if "knn" in final.probe else ""
     speeds = sorted(round(speed) for speed in study.views.values())
     measured = f"; {speeds[0]:,} to {speeds[-1]:,} views a second, measured" if speeds else ""
-    rows = [["read and decode the images", "", duration(costs.prepare)]]
+    rows = [["read, measure, decode the images", "", duration(costs.prepare)]]
     runs = len(study.methods) * own.seeds
     each = f"{own.seeds} x {duration(costs.round(own.epochs))}"
     rows.append([f"{count(own.seeds, 'seed')} of {', '.join(study.methods)}", count(runs, "run"), each])
