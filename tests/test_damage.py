@@ -14,7 +14,8 @@ from PIL import Image
 from stored_runs import made_up_run
 
 from lowres_ssl.checkpoint import latest_state, save_state
-from lowres_ssl.data.index import build_catalogue, load_cache
+from lowres_ssl.data.headers import load_cache
+from lowres_ssl.data.index import build_catalogue
 from lowres_ssl.data.records import Catalogue
 from lowres_ssl.data.sources import build_source
 from lowres_ssl.data.splits import load_split, make_split, save_split

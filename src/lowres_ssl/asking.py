@@ -8,13 +8,11 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
-import numpy as np
 from hydra import compose
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
-from lowres_ssl import fitting
 from lowres_ssl.benchmark_schema import BenchmarkConfig
 from lowres_ssl.budget import seconds_in
 from lowres_ssl.config import PretrainConfig, plain, read_config
@@ -22,6 +20,7 @@ from lowres_ssl.data.records import Catalogue
 from lowres_ssl.data.splits import Split
 from lowres_ssl.device import resolve
 from lowres_ssl.errors import ConfigError
+from lowres_ssl.fitting import settings_for
 
 # What says which benchmark it is, or where it stands; the rest goes to every training as it was typed.
 OWN = frozenset(
@@ -103,18 +102,16 @@ def fitting_words(question: Question, catalogue: Catalogue, split: Split, *, lar
     """What nobody typed: encoder, image size, batch size and neighbours that fit the images. `large`: as in the paper,
     ResNet50 at 224 px, which takes a GPU; else ResNet18 at 64 px. Nothing is above what the recipe says."""
     config, typed = question.config, question.typed
+    fitting = settings_for(catalogue, split, gpu=large)
     words = []
     if not any(key.partition(".")[0] == "backbone" for key in typed):
         words.append(f"backbone={'resnet50' if large else 'resnet18'}")
     if "image_size" not in typed:
-        shorter = sorted(min(record.height, record.width) for record in catalogue.records)
-        words.append(f"image_size={fitting.image_size(shorter[(len(shorter) - 1) // 2], gpu=large)}")
+        words.append(f"image_size={fitting.image_size}")
     if "batch_size" not in typed:
-        images = len(split.train) + len(catalogue.unlabelled)
-        words.append(f"batch_size={min(config.batch_size, fitting.batch_size(max(2, images)))}")
+        words.append(f"batch_size={min(config.batch_size, fitting.batch_size)}")
     if "knn" in config.probe and "probe.knn.k" not in typed:
-        smallest = int(np.bincount(catalogue.labels[split.train], minlength=len(catalogue.classes)).min())
-        words.append(f"probe.knn.k={min(config.probe['knn']['k'], fitting.neighbours(max(1, smallest)))}")
+        words.append(f"probe.knn.k={min(config.probe['knn']['k'], fitting.k)}")
     return tuple(words)
 
 

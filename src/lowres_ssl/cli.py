@@ -13,9 +13,10 @@ from typing import NoReturn
 from lowres_ssl import __version__
 from lowres_ssl.errors import ConfigError
 from lowres_ssl.interruption import terminate
-from lowres_ssl.overrides import check_overrides, place_filters, quote_texts
+from lowres_ssl.overrides import check_overrides, place_filters, place_folder, quote_texts
 
 COMMANDS = {
+    "init": "look at a folder of your images, write a config for it, and say what to type next",
     "pretrain": "pre-train an encoder on your images, then score it",
     "benchmark": "which method for my images: all of them, their scores and the report, in a given time",
     "evaluate": "score a finished run's encoder, or a file of weights, again",
@@ -43,6 +44,7 @@ Commands:
 {chr(10).join(f"  {name:<10}{purpose}" for name, purpose in COMMANDS.items())}
 
 Examples:
+  lowres-ssl init my_images
   lowres-ssl pretrain method=vicreg dataset=breast
   lowres-ssl pretrain -m method=simclr,dcl,simsiam,vicreg dataset=pneumonia batch_size=16,32,64
   lowres-ssl data dataset=colorectal fetch=true
@@ -53,9 +55,9 @@ lowres-ssl COMMAND --cfg job   the config that would run
 lowres-ssl --completion        how to switch on completion in your shell
 lowres-ssl --version           the version
 
-Data sets live in data/ and runs in outputs/ below the folder you stand in, or where LOWRES_SSL_DATA and
-LOWRES_SSL_OUTPUTS say. Exit codes: 0 done, 1 crash, 2 usage or config, 3 data, 4 incompatible checkpoint,
-130 interrupted, 143 terminated.
+Data sets live in data/, runs in outputs/ and your own configs in lowres_ssl_conf/ below the folder you stand in, or
+where LOWRES_SSL_DATA, LOWRES_SSL_OUTPUTS and LOWRES_SSL_CONF say. Exit codes: 0 done, 1 crash, 2 usage or config,
+3 data, 4 incompatible checkpoint, 130 interrupted, 143 terminated.
 """
 
 COMPLETION = """\
@@ -112,8 +114,8 @@ def dispatch() -> None:
     command, overrides = arguments[0], arguments[1:]
     if command not in COMMANDS:
         stop(f"unknown command {command!r}: wanted one of {', '.join(COMMANDS)}{did_you_mean(command)}", 2)
-    overrides = place_filters(command, overrides)
     try:
+        overrides = place_filters(command, place_folder(command, overrides))
         check_overrides(overrides)
     except ConfigError as error:
         stop(str(error), error.exit_code)
@@ -131,11 +133,13 @@ def run(command: str) -> None:
 
     from lowres_ssl.config import register_schemas
     from lowres_ssl.failures import describe
+    from lowres_ssl.own_conf import search_own_conf
     from lowres_ssl.sweeps import run_job
 
     # Errors come back to this function instead of ending in Hydra's own traceback printer.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     register_schemas()
+    search_own_conf()
 
     def task(cfg: DictConfig) -> object:
         # Imported within the job: what is missing or broken is then reported as the job's failure.

@@ -33,6 +33,7 @@ from lowres_ssl.experiment_schema import (
 )
 from lowres_ssl.export_schema import EmbedConfig, ExportConfig, PredictConfig
 from lowres_ssl.figure_schema import FiguresConfig
+from lowres_ssl.init_schema import InitConfig
 from lowres_ssl.keys import is_deleted, known_keys, unknown_keys
 from lowres_ssl.overrides import check_url, is_text
 from lowres_ssl.report_schema import ReportConfig
@@ -85,6 +86,7 @@ class DoctorConfig:
 
 
 SCHEMAS: dict[str, type] = {
+    "init": InitConfig,
     "pretrain": PretrainConfig,
     "evaluate": EvaluateConfig,
     "tune": TuneConfig,
@@ -135,6 +137,7 @@ def read_config(cfg: DictConfig, schema: type[Config]) -> Config:
         require(dataset.name.strip() != "", "dataset.name", "", "a name for the runs, such as cells")
         if dataset.url is not None:
             check_url(dataset.url)
+        check_grey_range(dataset.grey_range)
     if isinstance(config, Experiment):
         # A recipe may speak of a probe that was not chosen; only a chosen one has its name.
         for key, arguments in config.probe.items():
@@ -232,6 +235,11 @@ def check_experiment(config: Experiment) -> None:
         values = getattr(config.images, key)
         require(len(values) == 3, f"images.{key}", values, "three numbers, one a colour channel")
     require(all(s > 0 for s in config.images.std), "images.std", config.images.std, "numbers above 0")
+
+
+def check_grey_range(given: list[float] | None) -> None:
+    good = given is None or (len(given) == 2 and all(map(math.isfinite, given)) and given[0] < given[1])
+    require(good, "dataset.grey_range", given, "two numbers, the darkest first, such as [0,4095], or null")
 
 
 def check_labels(fractions: list[float], draws: int) -> None:

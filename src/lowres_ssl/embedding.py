@@ -36,7 +36,7 @@ def stream(
     Raises `DataError` for it unless `skip_unreadable`, and at the end if there was none that could be read.
     """
     how, readable = encoder.preprocessing, 0
-    batches = decoded(files, colour=how.colour, size=how.stored_size, batch_size=batch_size)
+    batches = decoded(files, colour=how.colour, size=how.stored_size, batch_size=batch_size, grey_range=how.grey_range)
     with closing(batches), Shown(f"{encoder.run.name}: features", len(files), progress) as shown:
         for batch in batches:
             for path, why in batch.unreadable:

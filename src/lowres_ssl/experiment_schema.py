@@ -40,6 +40,7 @@ class DatasetConfig:
     storage_size: int | None = MISSING
     subset: int | None = MISSING
     skip_unreadable: bool = MISSING
+    grey_range: list[float] | None = MISSING
     expected: dict[str, int] = MISSING
     options: dict[str, Any] = MISSING
 

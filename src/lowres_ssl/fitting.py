@@ -1,16 +1,47 @@
-"""Settings that fit a set by its numbers alone: neighbours, batch size, image size. Pure functions."""
+"""Settings that fit a set by its numbers alone: neighbours, batch size, image size. None of them is tuned."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lowres_ssl.data.records import Catalogue
+from lowres_ssl.data.splits import Split
 
 PAPER_NEIGHBOURS = 200
 LARGEST_BATCH, SMALLEST_BATCH = 64, 8
-FEWEST_STEPS = 10  # an epoch; fewer are few chances to learn, and momentum averages over about ten
+FEWEST_STEPS = 10  # an epoch: momentum averages over about so many
 PAPER_SIZE, CPU_SIZE, SMALLEST_SIZE = 224, 64, 24
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to type for a set, and the numbers it is chosen by: training images in all, and of the smallest class."""
+
+    image_size: int
+    batch_size: int
+    k: int
+    train_images: int
+    smallest_class: int
+
+
+def settings_for(catalogue: Catalogue, split: Split, *, gpu: bool) -> Settings:
+    """Those that fit these images, divided like this."""
+    train = np.bincount(catalogue.labels[split.train], minlength=len(catalogue.classes))
+    shorter = sorted(min(record.height, record.width) for record in catalogue.records)
+    return Settings(
+        image_size=image_size(shorter[(len(shorter) - 1) // 2], gpu=gpu),
+        batch_size=batch_size(len(split.train)),
+        k=neighbours(int(train.min())),
+        train_images=len(split.train),
+        smallest_class=int(train.min()),
+    )
 
 
 def neighbours(smallest_class: int) -> int:
     """k for KNN, from the training images of the smallest class (at least 1).
 
-    A fifth of them, so that a class that is looked for in the right place can win the vote by far; at least 5 where
-    there are so many, and at most the paper's 200.
+    A fifth of them, so that the neighbours of an image can all be of its class; at least 5 where there are so many, and
+    at most the paper's 200.
     """
     return min(smallest_class, max(5, smallest_class // 5), PAPER_NEIGHBOURS)
 

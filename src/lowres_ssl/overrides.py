@@ -24,13 +24,25 @@ PATH_KEYS = frozenset(
         "dataset.root",
         "dataset.archive",
         "dataset.unlabelled",
+        "dataset.options.table",
         "figure.samples.root",
         "input.images",
     ]
 )
 # Free text, in which `~` is a letter like any other.
 TEXT_KEYS = frozenset(
-    ["dataset.name", "dataset.title", "dataset.options.group_pattern", "filters.settings", "imagenet"]
+    [
+        "dataset.name",
+        "dataset.title",
+        "dataset.options.group_pattern",
+        "dataset.options.path",
+        "dataset.options.label",
+        "dataset.options.patient",
+        "dataset.options.split",
+        "dataset.options.suffix",
+        "filters.settings",
+        "imagenet",
+    ]
 )
 # Commands that choose among stored runs or results have these keys in their section `filters`: elsewhere some of them
 # name a group, and Hydra would look for a file of that group.
@@ -56,7 +68,15 @@ FILTERING = {
     "tune": OF_RUNS | {"epochs", "precision"},
 }
 # For the same reason these have what they work on in their section `input`.
-TAKING = {"embed": frozenset(["images"]), "predict": frozenset(["images", "probe"])}
+TAKING = {
+    "embed": frozenset(["images"]),
+    "predict": frozenset(["images", "probe"]),
+    "init": frozenset(["images"]),
+}
+# Commands whose first word may be a folder, as it is.
+OF_A_FOLDER = frozenset(["init"])
+# Hydra's options that take the word after them.
+VALUED = frozenset(["--cfg", "-c", "--package", "-p", "--config-dir", "-cd", "--info", "-i", "-sc"])
 # Groups of which one file is chosen; Hydra would take a list of one as well, and name it in no error.
 CHOSEN_ONCE = frozenset(["backbone", "dataset", "images", "method", "recipe"])
 # Folders that Hydra makes, and where it would stand in them.
@@ -67,6 +87,32 @@ OF_HYDRA = frozenset(
 SECRET = re.compile(r"://[^/\s?#]*@|[?&][^=&\s]*=[^&\s'\"]{9,}")
 QUOTED = re.compile(r"""^(['"]).*\1$""", re.DOTALL)
 NULL = frozenset(["null", "None", ""])
+
+
+def place_folder(command: str, words: list[str]) -> list[str]:
+    """The words with `folder=` before the folder of a command that is typed with one. It need not stand first.
+
+    A word with `=` in it is a folder only if there is one of that name. Raises `ConfigError` for two.
+    """
+    if command not in OF_A_FOLDER:
+        return words
+    places = [
+        place
+        for place, (before, word) in enumerate(zip(["", *words], words, strict=False))
+        if not word.startswith("-") and before not in VALUED and ("=" not in word or is_folder(word))
+    ]
+    if len(places) > 1:
+        got = " and ".join(repr(words[place]) for place in places[:2])
+        raise ConfigError(f"{command}: got {len(places)} folders, {got}, wanted one; put a name with spaces in quotes")
+    # Quoted here, since a folder may also be called `null`.
+    return [f"folder={quoted(expanded(word))}" if place in places else word for place, word in enumerate(words)]
+
+
+def is_folder(word: str) -> bool:
+    try:
+        return Path(word).is_dir()
+    except (OSError, ValueError):
+        return False
 
 
 def place_filters(command: str, overrides: list[str]) -> list[str]:

@@ -24,7 +24,8 @@ class Preprocessing:
     """How an image file becomes what the encoder takes, as for the run's own features.
 
     Decoded (grey or in three channels), squeezed to a square of `stored_size` pixels by an antialiased triangle filter,
-    resampled to `image_size` likewise, divided by 255, then less `mean` and divided by `std`, three numbers each.
+    resampled to `image_size` likewise, divided by 255, then less `mean` and divided by `std`, three numbers each. Grey
+    values of more than 8 bits are shown from the first of `grey_range`, black, to the second, if there is one.
     """
 
     colour: bool
@@ -32,6 +33,7 @@ class Preprocessing:
     image_size: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    grey_range: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,11 @@ def open_encoder(run: Run, which: Which = "selected", device: str = "auto", prec
     module.to(compute.device).eval().requires_grad_(False)
     mean, std = normalisation(config)
     _, channels, stored_size, _ = identity["store"]
-    preprocessing = Preprocessing(channels == 3, stored_size, config.image_size, tuple(mean), tuple(std))
+    shown = description["config"]["dataset"].get("grey_range")  # younger than some runs
+    preprocessing = Preprocessing(
+        *(channels == 3, stored_size, config.image_size, tuple(mean), tuple(std)),
+        grey_range=None if shown is None else (shown[0], shown[1]),
+    )
     return PortableEncoder(run, which, file, module, width, preprocessing, compute, description)
 
 

@@ -68,6 +68,7 @@ def catalogue_of(dataset: DatasetConfig, store_dir: Path) -> Catalogue:
         unlabelled=Path(dataset.unlabelled) if dataset.unlabelled else None,
         skip_unreadable=dataset.skip_unreadable,
         cache_dir=store_dir,
+        grey_range=None if dataset.grey_range is None else (dataset.grey_range[0], dataset.grey_range[1]),
     )
     return catalogue if dataset.subset is None else stratified_subset(catalogue, dataset.subset)
 

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from lowres_ssl.data.decode import decode
-from lowres_ssl.data.index import describe, read_header
+from lowres_ssl.data.headers import describe, read_header
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "images.md"
 SIZE = 4
@@ -53,6 +54,35 @@ def png(width: int, height: int, depth: int, kind: int, rows: bytes) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
+def tiff(values: NDArray[np.uint16], order: str) -> bytes:
+    """A TIFF of [H, W, C] values of 16 bits in one strip, "<" or ">" first; Pillow writes none in colour."""
+    height, width, channels = values.shape
+    pixels, bits = values.astype(f"{order}u2").tobytes(), struct.pack(f"{order}{channels}H", *[16] * channels)
+    entries = 9 + (channels in (2, 4))
+    at = 8 + 2 + 12 * entries + 4
+    inline = bits.ljust(4, b"\0") if channels <= 2 else struct.pack(f"{order}I", at)
+
+    def short(value: int) -> bytes:
+        return struct.pack(f"{order}HH", value, 0)
+
+    def long(value: int) -> bytes:
+        return struct.pack(f"{order}I", value)
+
+    tags = [
+        *((256, 3, 1, short(width)), (257, 3, 1, short(height)), (258, 3, channels, inline), (259, 3, 1, short(1))),
+        *(
+            (262, 3, 1, short(2 if channels > 2 else 1)),
+            (273, 4, 1, long(at + len(bits))),
+            (277, 3, 1, short(channels)),
+        ),
+        *((278, 4, 1, long(height)), (279, 4, 1, long(len(pixels)))),
+        *([(338, 3, 1, short(2))] if channels in (2, 4) else []),
+    ]
+    directory = b"".join(struct.pack(f"{order}HHI", *tag[:3]) + tag[3] for tag in tags)
+    head = (b"II*\0" if order == "<" else b"MM\0*") + long(8) + struct.pack(f"{order}H", entries)
+    return head + directory + long(0) + bits + pixels
+
+
 def file_of(image: Image.Image, suffix: str, folder: Path, **how: Any) -> bytes:
     return saved(image, suffix, **how)(folder).read_bytes()
 
@@ -69,6 +99,9 @@ def cut(folder: Path) -> Path:
 
 
 SIXTEEN = np.repeat(np.array([[0] * 4 + [65535] * 4], dtype=np.uint16), 8, axis=0)
+COLOURS = np.stack([SIXTEEN, np.where(SIXTEEN > 0, 32767, 65535), 0 * SIXTEEN], axis=-1).astype(np.uint16)
+CLEAR_ROW = b"\0" + struct.pack(">HHHH", 65535, 0, 0, 0) * 4 + struct.pack(">HHHH", 65535, 0, 0, 65535) * 4
+GREY_CLEAR_ROW = b"\0" + struct.pack(">HH", 0, 0) * 4 + struct.pack(">HH", 0, 65535) * 4
 DEEP_ROW = b"\0" + struct.pack(">HHH", 65535, 128, 0) * 8
 FRAMES = {"save_all": True, "append_images": [Image.new("RGB", (8, 8), BLUE)]}
 EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n"
@@ -86,7 +119,14 @@ KINDS: dict[str, tuple[Callable[[Path], Path], Any]] = {
     "black and white": (saved(halves(0, 1, "1")), ((0, 0, 0), WHITE)),
     "grey, 16 bit": (saved(Image.fromarray(SIXTEEN)), ((0, 0, 0), WHITE)),
     "grey, 16 bit, TIFF": (saved(Image.fromarray(SIXTEEN), "tif"), ((0, 0, 0), WHITE)),
+    "grey, 16 bit, TIFF of the other byte order": (wrote(tiff(SIXTEEN[..., None], ">"), "tif"), ((0, 0, 0), WHITE)),
+    "grey, 32 bit": (saved(Image.fromarray(SIXTEEN.astype(np.int32) - 9), "tif"), ((0, 0, 0), WHITE)),
     "colour, 16 bit": (wrote(png(8, 8, 16, 2, DEEP_ROW * 8)), ((255, 0, 0), (255, 0, 0))),
+    "colour, 16 bit, TIFF": (wrote(tiff(COLOURS, "<"), "tif"), ((0, 255, 0), (255, 127, 0))),
+    "colour, 16 bit, TIFF of the other byte order": (wrote(tiff(COLOURS, ">"), "tif"), ((0, 255, 0), (255, 127, 0))),
+    "colour and alpha, 16 bit": (wrote(png(8, 8, 16, 6, CLEAR_ROW * 8)), (WHITE, (255, 0, 0))),
+    "grey and alpha, 16 bit": (wrote(png(8, 8, 16, 4, GREY_CLEAR_ROW * 8)), (WHITE, (0, 0, 0))),
+    "grey and alpha, 16 bit, TIFF": (wrote(tiff(COLOURS[..., :2], "<"), "tif"), "its content is none of PNG"),
     "floats, 0 to 1": (saved(Image.fromarray((SIXTEEN / 65535).astype(np.float32)), "tif"), ((0, 0, 0), WHITE)),
     "palette": (saved(halves().convert("P", palette=Image.Palette.ADAPTIVE)), (RED, BLUE)),
     "palette with a clear colour": (

@@ -246,7 +246,7 @@ def test_missing_root_says_what_to_type(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("cats", {}, "dataset.source=cats: .*wanted one of breast, colorectal, folder, phantom, pneumonia"),
+        ("cats", {}, "dataset.source=cats: .*wanted one of breast, colorectal, csv, folder, phantom, pneumonia"),
         ("os", {}, "dataset.source=os: wanted one of breast"),
         ("breast", {"zoom": 4}, "unknown key dataset.options.zoom: breast takes magnification"),
         ("breast", {"magnification": "400"}, "got text, wanted a whole number"),

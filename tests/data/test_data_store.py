@@ -204,3 +204,17 @@ def test_storage_size_is_twice_the_training_size_but_not_above_the_originals(roo
     catalogue = catalogue_at(root)  # shorter sides 20, 21, 22 twice
     assert storage_size_for(catalogue, 5) == 10
     assert storage_size_for(catalogue, 224) == 21
+
+
+def test_grey_range_makes_another_store_of_another_digest(tmp_path: Path, catalogue_at: At) -> None:
+    for label in "ab":
+        path = tmp_path / "deep" / label / "x.png"
+        path.parent.mkdir(parents=True)
+        Image.fromarray(np.full((4, 4), 1000 + ord(label), dtype=np.uint16)).save(path)
+    plain, ranged = catalogue_at(tmp_path / "deep"), catalogue_at(tmp_path / "deep", grey_range=(0.0, 4095.0))
+    assert plain.digest != ranged.digest
+    dark, _ = opened(plain, tmp_path, colour=False)
+    light, _ = opened(ranged, tmp_path, colour=False)
+    assert dark.path != light.path
+    assert dark.images.max() == 4
+    assert light.images.max() == 68

@@ -16,7 +16,7 @@ from watching import Target, watched
 
 from lowres_ssl.data.archives import unpack
 from lowres_ssl.data.decode import decode
-from lowres_ssl.data.index import describe, read_header
+from lowres_ssl.data.headers import describe, read_header
 from lowres_ssl.overrides import is_text
 
 NAMES = st.one_of(

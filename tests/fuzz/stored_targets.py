@@ -19,7 +19,8 @@ from watching import Target, watched
 
 from lowres_ssl.checkpoint import load_state, load_tensors, load_weights, save_state
 from lowres_ssl.commands.runs import table
-from lowres_ssl.data.index import build_catalogue, load_cache
+from lowres_ssl.data.headers import load_cache
+from lowres_ssl.data.index import build_catalogue
 from lowres_ssl.data.records import Catalogue
 from lowres_ssl.data.sources import build_source
 from lowres_ssl.data.splits import load_split, make_split, save_split

@@ -7,12 +7,13 @@ import os
 from pathlib import Path
 
 import given_targets
+import own_targets
 import pytest
 import stored_targets
 import typed_targets
 
 SECONDS = float(os.environ.get("LOWRES_SSL_FUZZ_SECONDS", "600"))
-TARGETS = stored_targets.TARGETS | typed_targets.TARGETS | given_targets.TARGETS
+TARGETS = stored_targets.TARGETS | typed_targets.TARGETS | given_targets.TARGETS | own_targets.TARGETS
 
 
 @pytest.mark.parametrize("name", TARGETS)

@@ -37,17 +37,19 @@ def test_run_is_found_by_the_name_that_runs_shows(lowres_ssl: Command, trained: 
 
 
 def test_set_of_ones_own_is_kept_in_a_folder_of_configs(lowres_ssl: Command, cells: Path, tmp_path: Path) -> None:
-    """As the README shows it."""
-    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text()
-    example = re.search(r"```yaml\n(.*?)```", readme, re.DOTALL)
+    """As the documents show it, in the folder that is searched and in one that is named."""
+    page = (Path(__file__).resolve().parents[2] / "docs" / "own_data.md").read_text()
+    example = re.search(r"```yaml\n(.*?)```", page, re.DOTALL)
     assert example is not None
-    (tmp_path / "my_conf" / "dataset").mkdir(parents=True)
-    (tmp_path / "my_conf" / "dataset" / "cells.yaml").write_text(textwrap.dedent(example[1]))
+    for folder in ("lowres_ssl_conf", "my_conf"):
+        (tmp_path / folder / "dataset").mkdir(parents=True)
+        (tmp_path / folder / "dataset" / "cells.yaml").write_text(textwrap.dedent(example[1]))
     cells.rename(tmp_path / "data" / "cells")
-    answer = lowres_ssl("data", "--config-dir", "my_conf", "dataset=cells", "split=patient")
-    assert answer.code == 0, answer.err
-    assert "Our cells" in answer.out
-    assert "10 patients" in answer.out
+    for named in ([], ["--config-dir", "my_conf"]):
+        answer = lowres_ssl("data", *named, "dataset=cells", "split=patient")
+        assert answer.code == 0, answer.err
+        assert "Our cells" in answer.out
+        assert "10 patients" in answer.out
 
 
 def test_evaluating_a_run_with_another_k_stands_beside_the_first(lowres_ssl: Command, trained: Path) -> None:

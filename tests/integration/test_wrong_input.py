@@ -53,6 +53,8 @@ def refused(answer: Answer, code: int, *parts: str) -> None:
         (["image_size=16"], ["image_size=16", "at least 17 pixels", "backbone.small_stem=true"]),
         (["image_size=100000"], ["image_size=100000", "at most 4096"]),
         (["dataset.root="], ["dataset.root=", "got nothing"]),
+        (["dataset.grey_range=[5]"], ["dataset.grey_range=[5", "wanted two numbers, the darkest first"]),
+        (["dataset.grey_range=[9,1]"], ["dataset.grey_range=[9", "wanted two numbers, the darkest first"]),
         (["output_dir="], ["output_dir=", "got nothing"]),
         (["dataset.name="], ["dataset.name=", "a name for the runs"]),
         (["epochs"], ["epochs: got no value, wanted epochs=VALUE"]),

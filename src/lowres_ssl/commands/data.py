@@ -24,7 +24,7 @@ def main(cfg: DictConfig) -> None:
     config = read_config(cfg, DataConfig)
     if config.dataset is None:
         if config.fetch or config.prepare:
-            raise ConfigError("which set? type dataset=breast, colorectal, pneumonia, folder or phantom")
+            raise ConfigError("which set? type dataset=breast, colorectal, pneumonia, folder, csv or phantom")
         list_sets(config.data_dir)
     else:
         show_set(config, config.dataset)

@@ -1,38 +1,14 @@
-"""Files -> records: lists a source's images, reads the header and the hash of each, checks what was found.
-
-What was read is kept in one JSON a folder, so that a second look at 6,000 images takes a moment.
-"""
+"""Files -> records: lists a source's images, has each read (`data/headers.py`), checks what was found."""
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from PIL import Image, UnidentifiedImageError
-
-from lowres_ssl.data.decode import FORMATS
-from lowres_ssl.data.parallel import in_threads
+from lowres_ssl.data.headers import SKIP_HINT, Header, read_headers
 from lowres_ssl.data.records import Catalogue, Record
 from lowres_ssl.data.sources import Listing, Source, images_below, resolve_root
 from lowres_ssl.errors import DataError
-from lowres_ssl.sealed import unsealed, write_sealed
-from lowres_ssl.stored import WRITTEN
-
-ORIENTATION = 0x0112  # the EXIF tag; from 5 on, the picture lies on its side
-SKIP_HINT = "dataset.skip_unreadable=true leaves it out"
-
-
-@dataclass(frozen=True)
-class Header:
-    """What reading a file once tells: size in pixels (upright), hash of the bytes; or why it cannot be read."""
-
-    height: int
-    width: int
-    sha256: str
-    problem: str | None = None
 
 
 def build_catalogue(
@@ -45,6 +21,7 @@ def build_catalogue(
     skip_unreadable: bool,
     cache_dir: Path,
     progress: bool = True,
+    grey_range: tuple[float, float] | None = None,
 ) -> Catalogue:
     """Every image of the set below `root`, and of the folder `unlabelled`, as records.
 
@@ -69,7 +46,7 @@ def build_catalogue(
             f"{root}: no images of this set there; wanted {source.layout}; name it with dataset.root=FOLDER"
         )
     check_unique(listings)
-    notes = note_strays(folder, listings, extra)
+    notes = [*source.notes, *note_strays(folder, listings, extra)]
 
     headers, cache_note = read_headers(
         listings + extra, cache_dir / f"index-{short_digest(str(folder))}.json", progress
@@ -98,6 +75,7 @@ def build_catalogue(
         unlabelled=tuple(free),
         official_default=source.official_default and {"train", "test"} <= {record.side for record in records},
         groups_may_restart=source.numbering_may_restart,
+        grey_range=grey_range,
     )
 
 
@@ -132,92 +110,11 @@ def note_strays(folder: Path, listings: list[Listing], extra: list[Listing]) -> 
     return [f"{len(strays)} of {total} image files do not belong to the set as configured, for one {strays[0]}"]
 
 
-def read_headers(
-    listings: list[Listing], cache_file: Path, progress: bool
-) -> tuple[list[tuple[Listing, Header]], list[str]]:
-    """Each listing with its header, from the cache where size and time of the file are the same; and notes."""
-    cache = load_cache(cache_file)
-    known: dict[Path, Header] = {}
-    stamps: dict[Path, list[int]] = {}
-    for listing in listings:
-        try:
-            stat = listing.path.stat()
-        except OSError:  # read_header will say why
-            continue
-        stamps[listing.path] = [stat.st_size, stat.st_mtime_ns]
-        entry = cache.get(cache_key(listing.path))
-        if entry and entry[:2] == stamps[listing.path]:
-            known[listing.path] = Header(*entry[2:])
-    fresh = [listing.path for listing in listings if listing.path not in known]
-    known.update(zip(fresh, in_threads(read_header, fresh, label="Reading images", progress=progress), strict=True))
-    headers = [(listing, known[listing.path]) for listing in listings]
-    if not fresh:
-        return headers, []
-    entries = {
-        cache_key(path): [*stamps[path], header.height, header.width, header.sha256]
-        for path, header in known.items()
-        if not header.problem and path in stamps
-    }
-    try:
-        write_sealed(cache_file, {"version": WRITTEN["index"], "files": entries})
-    except OSError as error:
-        return headers, [f"{cache_file}: the index could not be kept ({error.strerror}), it is read anew each time"]
-    return headers, []
-
-
-def cache_key(path: Path) -> str:
-    """The path as text that JSON can hold, whatever bytes a file name is made of."""
-    return str(path).encode("utf-8", "backslashreplace").decode()
-
-
-def load_cache(cache_file: Path) -> dict[str, list[Any]]:
-    """Path -> [bytes, mtime in ns, height, width, sha256]; empty if there is none, or it is damaged."""
-    try:
-        content = unsealed(json.loads(cache_file.read_text(encoding="utf-8")))
-        if content["version"] != WRITTEN["index"]:
-            return {}
-        return {
-            path: entry
-            for path, entry in content["files"].items()
-            if [type(value) for value in entry] == [int, int, int, int, str]
-        }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return {}
-
-
-def read_header(path: Path) -> Header:
-    """Size and hash of one file. Never raises: what is wrong with it is in `problem`."""
-    try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-            if not file.tell():
-                return Header(0, 0, "", "the file is empty")
-            file.seek(0)
-            with Image.open(file, formats=FORMATS) as image:
-                width, height = image.size
-                # Asking a PNG for its EXIF data would decode it whole, and its orientation is next to never set.
-                sideways = image.format != "PNG" and image.getexif().get(ORIENTATION, 1) >= 5
-    except Exception as error:  # whatever a decoder stumbles over, the file is the cause
-        return Header(0, 0, "", describe(error))
-    return Header(width, height, digest) if sideways else Header(height, width, digest)
-
-
-def describe(error: Exception) -> str:
-    """Why Pillow could not read a file, in a few words."""
-    if isinstance(error, UnidentifiedImageError):
-        return f"its content is none of {', '.join(FORMATS)}"
-    if isinstance(error, Image.DecompressionBombError):
-        return f"it has more pixels than Pillow's limit of {2 * (Image.MAX_IMAGE_PIXELS or 0):,}"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return (str(error) or type(error).__name__).splitlines()[0]
-
-
 def to_record(listing: Listing, header: Header) -> Record:
     return Record(
         id=listing.id,
         label=listing.label,
-        group=listing.group,
+        group=listing.group or header.patient,
         side=listing.side,
         height=header.height,
         width=header.width,

@@ -36,7 +36,8 @@ class Catalogue:
 
     `records` have labels, `unlabelled` ones serve pre-training only; both are sorted by id. `notes` are lines for the
     user. `official_default`: `split=auto` takes the set's own folders. `groups_may_restart`: the same group on two
-    official sides need not be the same patient.
+    official sides need not be the same patient. `grey_range`: the stored values that become black and white in grey
+    images of more than 8 bits, where the set says so.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Catalogue:
     unlabelled: tuple[Record, ...] = ()
     official_default: bool = False
     groups_may_restart: bool = False
+    grey_range: tuple[float, float] | None = None
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
@@ -60,8 +62,12 @@ class Catalogue:
 
     @cached_property
     def digest(self) -> str:
-        """Hex SHA-256 of ids, labels, groups and bytes, of the unlabelled images, too."""
-        content = [[each.id, each.label, each.group, each.sha256] for each in self.records + self.unlabelled]
+        """Hex SHA-256 of ids, labels, groups and bytes, of the unlabelled images, too, and of the grey range."""
+        content: list[list[object]] = [
+            [each.id, each.label, each.group, each.sha256] for each in self.records + self.unlabelled
+        ]
+        if self.grey_range is not None:
+            content.append(["grey_range", *self.grey_range])
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
     def counts(self) -> dict[str, int]:

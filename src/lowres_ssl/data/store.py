@@ -20,12 +20,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lowres_ssl.data.decode import DECODER_VERSION, decode
+from lowres_ssl.data.decode import DECODER_VERSION, GreyRange, decode
 from lowres_ssl.data.folders import replacing_folder
-from lowres_ssl.data.index import SKIP_HINT, describe
+from lowres_ssl.data.headers import SKIP_HINT, describe
 from lowres_ssl.data.parallel import in_threads
 from lowres_ssl.data.records import Catalogue, Record
-from lowres_ssl.errors import DataError
+from lowres_ssl.errors import DataError, UserError
 from lowres_ssl.leases import held
 from lowres_ssl.sealed import unsealed, write_sealed
 from lowres_ssl.stored import WRITTEN
@@ -56,7 +56,7 @@ def storage_size_for(catalogue: Catalogue, image_size: int) -> int:
 
 def store_folder(catalogue: Catalogue, *, colour: bool, storage_size: int, store_dir: Path) -> Path:
     """Where the decoded images are, or would be."""
-    key = key_of(catalogue.records + catalogue.unlabelled, colour, storage_size)
+    key = key_of(catalogue.records + catalogue.unlabelled, colour, storage_size, catalogue.grey_range)
     name = re.sub(r"[^A-Za-z0-9._-]+", "_", catalogue.name)[:60]
     return store_dir / f"{name}-{storage_size}px-{key[:8]}"
 
@@ -76,7 +76,7 @@ def open_store(
     notes. Raises `DataError` as well for a lack of disk space, or if a class has no readable image.
     """
     records = catalogue.records + catalogue.unlabelled
-    key = key_of(records, colour, storage_size)
+    key = key_of(records, colour, storage_size, catalogue.grey_range)
     folder = store_folder(catalogue, colour=colour, storage_size=storage_size, store_dir=store_dir)
     meta = of_these(records, read_meta(folder, key))
     if meta is None:
@@ -87,7 +87,7 @@ def open_store(
                 # Another process may have made them while this one waited.
                 meta = of_these(records, read_meta(folder, key))
                 if meta is None:
-                    build(folder, key, records, colour, storage_size, skip_unreadable, progress)
+                    build(folder, key, records, colour, storage_size, catalogue.grey_range, skip_unreadable, progress)
         except OSError as error:
             raise DataError(
                 f"{folder}: the decoded images could not be written ({error.strerror or error}); "
@@ -143,8 +143,9 @@ def unreadable(record: Record, reason: str) -> DataError:
     return DataError(f"{record.path}: not a readable image: {reason}; {SKIP_HINT}")
 
 
-def key_of(records: tuple[Record, ...], colour: bool, size: int) -> str:
+def key_of(records: tuple[Record, ...], colour: bool, size: int, grey_range: GreyRange | None) -> str:
     content = [WRITTEN["store"], DECODER_VERSION, colour, size, [[record.id, record.sha256] for record in records]]
+    content += [] if grey_range is None else [list(grey_range)]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
@@ -194,6 +195,7 @@ def build(
     records: tuple[Record, ...],
     colour: bool,
     size: int,
+    grey_range: GreyRange | None,
     skip_unreadable: bool,
     progress: bool,
 ) -> None:
@@ -204,7 +206,9 @@ def build(
 
         def decode_row(row: int) -> tuple[int, int] | str:
             try:
-                images[row], height, width = decode(records[row].path, colour=colour, size=size)
+                images[row], height, width = decode(records[row].path, colour=colour, size=size, grey_range=grey_range)
+            except UserError:
+                raise
             except Exception as error:  # whatever a decoder stumbles over, the file is the cause
                 return describe(error)
             return height, width

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lowres_ssl.data.decode import decode
-from lowres_ssl.data.index import describe
+from lowres_ssl.data.decode import GreyRange, decode
+from lowres_ssl.data.headers import describe
 from lowres_ssl.data.sources import images_below
-from lowres_ssl.errors import DataError
+from lowres_ssl.errors import DataError, UserError
 
 Files = Sequence[tuple[Path, str]]  # the path and the id of each
 Pixels = NDArray[np.uint8]
@@ -44,12 +44,16 @@ def files_in(folder: Path) -> list[tuple[Path, str]]:
     return found
 
 
-def decoded(files: Files, *, colour: bool, size: int, batch_size: int) -> Generator[Batch, None, None]:
+def decoded(
+    files: Files, *, colour: bool, size: int, batch_size: int, grey_range: GreyRange | None = None
+) -> Generator[Batch, None, None]:
     """The images as the store of a run holds them, in order; while one batch is used the next is decoded in threads."""
 
     def read(path: Path) -> Pixels | str:
         try:
-            return decode(path, colour=colour, size=size)[0]
+            return decode(path, colour=colour, size=size, grey_range=grey_range)[0]
+        except UserError:
+            raise
         except Exception as error:  # whatever a decoder stumbles over, the file is the cause
             return describe(error)
 

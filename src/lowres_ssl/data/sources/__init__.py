@@ -9,13 +9,15 @@ import unicodedata
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
 from lowres_ssl.build import build
+from lowres_ssl.data.dicom import SUFFIXES as DICOM_SUFFIXES
 from lowres_ssl.errors import DataError
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"})
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"}) | DICOM_SUFFIXES
 JUNK = frozenset({"__macosx", "thumbs.db", "desktop.ini", "$recycle.bin"})
 SIDES = {
     "train": "train",
@@ -50,6 +52,11 @@ class Source(ABC):
     layout: ClassVar[str]  # what the folder should look like, for the message when nothing is found
     official_default: ClassVar[bool] = False  # divided as the set's own folders say, unless asked otherwise
     numbering_may_restart: ClassVar[bool] = False  # a group's name may mean someone else on another side
+
+    @cached_property
+    def notes(self) -> list[str]:
+        """Lines for the user, on what `listings` left out."""
+        return []
 
     @abstractmethod
     def listings(self, root: Path) -> list[Listing]:

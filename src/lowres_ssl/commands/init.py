@@ -1,0 +1,203 @@
+"""`lowres-ssl init`: look at a folder of images, say what is in it, write a config for it, print a first command."""
+
+import shlex
+import textwrap
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import torch
+from omegaconf import DictConfig
+
+from lowres_ssl.config import read_config, require
+from lowres_ssl.data.records import Catalogue
+from lowres_ssl.data.splits import Split, make_split
+from lowres_ssl.dataset_file import check_name, name_from, place_of, root_of, text_of, write
+from lowres_ssl.errors import ConfigError, DataError, in_one_line
+from lowres_ssl.fitting import settings_for
+from lowres_ssl.init_schema import InitConfig
+from lowres_ssl.overrides import is_text
+from lowres_ssl.patient_names import is_patient
+from lowres_ssl.survey import Survey, kinds_of, survey
+from lowres_ssl.terminal import columns, count, say
+
+COLUMNS = ("path", "label", "patient", "split")
+CPU = ("backbone=resnet18", "epochs=20")  # minutes in place of hours
+KINDS = ("histology", "xray", "any")
+
+
+def main(cfg: DictConfig) -> None:
+    config = read_config(cfg, InitConfig)
+    folder = checked(config.folder, Path(config.output_dir))
+    kind = config.input.images
+    require(kind is None or kind in KINDS, "images", kind, f"one of {', '.join(KINDS)}")
+    name = config.name or name_from(folder.resolve().name)
+    check_name(name)
+    found = survey(folder, Path(config.store_dir))
+    print(f"{in_one_line(str(folder))}: {count(len(found.catalogue.records), 'image')}\n")
+    print(class_table(found.catalogue))
+    split, by_patient = divided(found)
+    print(f"\n{columns(None, facts(found, split))}\n", flush=True)
+    for note in dict.fromkeys([*found.catalogue.notes, *split.notes, *doubts(found.catalogue)]):
+        say(f"note: {note}")
+    place = place_of(name)
+    text = text_of(
+        name=name,
+        title=in_one_line(folder.resolve().name),
+        root=root_of(found.root, Path(config.data_dir)),
+        conf=found.conf,
+        images=kind or (found.look.images if found.conf in ("folder", "csv") else None),
+        bits=found.look.bits,
+        options=found.options,
+        said=f"{count(len(found.catalogue.records), 'image')} in {len(found.catalogue.classes)} classes.",
+    )
+    fresh = write(place, text, config.force)
+    print(f"{'Written' if fresh else 'There already, just so'}: {place}\n\n{indented(text.strip())}\n")
+    print(first_run(name, found, split, by_patient))
+
+
+def indented(text: str) -> str:
+    return textwrap.indent(text, "  ")
+
+
+def checked(typed: str | None, output_dir: Path) -> Path:
+    """Raises `ConfigError` if none was typed, or one that holds the runs as well, `DataError` for what is no folder."""
+    if not typed:
+        raise ConfigError("init: got no folder, wanted the one with your images; type lowres-ssl init FOLDER")
+    folder = Path(typed)
+    if not (typed.isprintable() and is_text(str(folder.absolute()))):
+        raise ConfigError(f"{typed!r}: got a control character, or bytes that are no text; rename the folder")
+    if folder.is_file():
+        raise DataError(
+            f"{folder}: a file, wanted the folder with the images; unpack it if it is an archive, or type "
+            f"lowres-ssl init {shlex.quote(str(folder.parent))}"
+        )
+    if not folder.exists():
+        raise DataError(f"{folder}: no such folder, wanted the one with your images; check how it is spelt")
+    if output_dir.resolve().is_relative_to(folder.resolve()):
+        name = shlex.quote(folder.resolve().name or "FOLDER")
+        raise ConfigError(
+            f"{folder}: {output_dir} would lie in it, and the pictures of the runs be taken for a class; stand "
+            f"outside: cd .. and type lowres-ssl init {name}, or name another place with output_dir=FOLDER"
+        )
+    return folder
+
+
+def class_table(catalogue: Catalogue) -> str:
+    """Images of each class, on each side where the set comes divided."""
+    sides = sorted({record.side for record in catalogue.records if record.side}, key=["train", "val", "test"].index)
+    counts = Counter((record.label, record.side) for record in catalogue.records)
+    rows = [
+        [in_one_line(name), f"{number:,}", *(f"{counts[name, side]:,}" for side in sides)]
+        for name, number in catalogue.counts().items()
+    ]
+    by_side = Counter(record.side for record in catalogue.records)
+    rows.append(["all", f"{len(catalogue.records):,}", *(f"{by_side[side]:,}" for side in sides)])
+    return columns(["class", "images", *sides], rows, right=range(1, 2 + len(sides)))
+
+
+def divided(found: Survey) -> tuple[Split, bool]:
+    """How `split=auto` divides it, or by patients where they are known and that can be done; and whether it is that.
+
+    Raises `DataError` for a class that is too small.
+    """
+    automatic = make_split(found.catalogue, kind="auto", seed=0)
+    if automatic.kind != "official" and any(record.group for record in found.catalogue.records):
+        try:
+            return make_split(found.catalogue, kind="patient", seed=0), True
+        except DataError as error:
+            say(f"note: {error}")
+    return automatic, False
+
+
+def facts(found: Survey, split: Split) -> list[list[str]]:
+    """What was found beside the classes, a line each."""
+    records, look = found.catalogue.records, found.look
+    sizes = np.array([(record.width, record.height) for record in records])
+    (width, height), (widest, highest) = sizes.min(axis=0), sizes.max(axis=0)
+    same = f"{width} x {height}, all of them"
+    pixels = same if (width, height) == (widest, highest) else f"{width} x {height} to {widest} x {highest}"
+    sample = f"{look.decoded} looked at" if look.decoded == len(records) else f"a sample of {look.decoded}"
+    colour = {
+        "xray": f"grey ({look.grey} of {sample})",
+        "histology": f"colour, with the violet of stained tissue or cells ({look.stained} of {sample}; a guess)",
+        "any": f"colour ({look.decoded - look.grey} of {sample})",
+    }[look.images]
+    duplicates = len(records) - len({record.sha256 for record in records})
+    rows = [
+        *([["read as", read_as(found)]] if found.conf != "folder" else []),
+        ["pixels", pixels],
+        ["pictures", colour if look.bits is None else f"{colour}; {look.bits} of 16 bits are in use"],
+        [
+            "duplicates",
+            f"{count(duplicates, 'image')} byte for byte as another" if duplicates else "none, byte for byte",
+        ],
+        ["patients", patients(found)],
+        [
+            "split",
+            f"{split.kind}: {len(split.train):,} train, {len(split.validation):,} validate, {len(split.test):,} test",
+        ],
+    ]
+    if found.other_files:
+        rows.append(["other files", f"{kinds_of(found.other_files)}; passed over"])
+    return [[head, in_one_line(text)] for head, text in rows]
+
+
+def doubts(catalogue: Catalogue) -> list[str]:
+    """A note if the folders are those of patients."""
+    patients = [name for name in catalogue.classes if is_patient(name)]
+    if len(patients) * 2 <= len(catalogue.classes):
+        return []
+    return [
+        f"the folders look like patients, not classes, for one {patients[0]}; wanted one folder a class, with theirs "
+        "inside, or a table of labels"
+    ]
+
+
+def read_as(found: Survey) -> str:
+    """What else than class folders it was taken for."""
+    if found.conf == "csv":
+        columns = ", ".join(f"{key}: {value}" for key, value in found.options.items() if key in COLUMNS and value)
+        return "a table of labels" + (f" ({columns})" if columns else "")
+    return f"dataset={found.conf}: the file names are that set's, and tell the patients"
+
+
+def patients(found: Survey) -> str:
+    """Whether they are known, and how."""
+    groups = {record.group for record in found.catalogue.records} - {None}
+    if found.guess is not None:
+        guess = found.guess
+        return (
+            f"a guess from the names: {guess.groups:,} in {guess.matched:,} images, such as {guess.example} "
+            f"({count(guess.example_images, 'image')}); if it is wrong, take group_pattern out of the file"
+        )
+    if groups:
+        told = {"folder": "by the DICOM files", "csv": "by the table"}.get(found.conf, "slides or source images")
+        return f"{len(groups):,}, {told}"
+    return "not known: nothing in the names looks like patients (dataset.options.group_pattern names them)"
+
+
+def first_run(name: str, found: Survey, split: Split, by_patient: bool) -> str:
+    """Settings that fit these images and this machine, why, and the command with them."""
+    gpu = torch.cuda.is_available()
+    fit = settings_for(found.catalogue, split, gpu=gpu)
+    size = [*([] if gpu else CPU), f"image_size={fit.image_size}"]
+    patients = ["split=patient"] if by_patient else []
+    unreadable = ["dataset.skip_unreadable=true"] if found.unreadable else []
+    steps = count(fit.train_images // fit.batch_size, "step")
+    reasons = [
+        [" ".join(size), "what the images allow" if gpu else "for a first try on a CPU"],
+        [f"batch_size={fit.batch_size}", f"{steps} an epoch, of {fit.train_images:,} training images"],
+        [f"probe.knn.k={fit.k}", f"neighbours; the smallest class has {fit.smallest_class:,} training images"],
+        *[[each, "each patient trains, validates or tests"] for each in patients],
+        *[[each, f"{count(found.unreadable, 'file')} cannot be read"] for each in unreadable],
+    ]
+    words = ["lowres-ssl", "pretrain", f"dataset={name}", "method=dcl", "recipe=tuned", *size]
+    words += [f"batch_size={fit.batch_size}", f"probe.knn.k={fit.k}", *patients, *unreadable]
+    which = ["lowres-ssl", "benchmark", f"dataset={name}", "budget=30min", *patients, *unreadable]
+    return (
+        f"What fits:\n\n{indented(columns(None, reasons))}\n\n"
+        f"A first run; with dry_run=true at its end it says how long it will take:\n\n{indented(shlex.join(words))}\n\n"
+        f"All methods, and which is for these images:\n\n{indented(shlex.join(which))}\n\n"
+        f"More about the set: lowres-ssl data dataset={name}"
+    )

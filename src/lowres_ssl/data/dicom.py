@@ -1,0 +1,231 @@
+"""One DICOM file -> a picture as it is meant to be looked at, and its patient; or why not. PS3.3 is the standard's part
+on what a picture is: https://dicom.nema.org/medical/dicom/current/output/chtml/part03/PS3.3.html
+
+`pydicom` reads the file. It is an extra, imported when the first such file is met.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from lowres_ssl.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+SUFFIXES = frozenset({".dcm", ".dicom"})
+PREAMBLE, MARK = 128, b"DICM"
+MOST_BYTES = 10**9  # of a file; the largest picture that is read has 360 MB of 16-bit pixels
+MOST_RLE_PIXELS = 2**24  # two bytes of run lengths become up to 128, and pydicom has no bound of its own
+DEFLATED = "1.2.840.10008.1.2.1.99"
+RLE = "1.2.840.10008.1.2.5"
+GREY = ("MONOCHROME1", "MONOCHROME2")
+HEADER = ("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "BitsAllocated", "PatientID")
+PICTURE = (
+    *HEADER,
+    *("PhotometricInterpretation", "PlanarConfiguration", "BitsStored", "HighBit", "PixelRepresentation"),
+    *("RescaleSlope", "RescaleIntercept", "ModalityLUTSequence"),
+    *("WindowCenter", "WindowWidth", "VOILUTFunction", "VOILUTSequence"),
+    *(
+        f"{colour}PaletteColorLookupTable{what}"
+        for what in ("Descriptor", "Data")
+        for colour in ("Red", "Green", "Blue")
+    ),
+    "PixelData",
+)
+Numbers = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class DicomHeader:
+    """Size in pixels, and the patient's id as the file has it: never to be written down but as a keyed hash."""
+
+    height: int
+    width: int
+    patient: str | None
+
+
+def is_dicom(path: Path) -> bool:
+    """By its content. Files without the preamble, from before 1993, are not known as such. Raises `OSError`."""
+    with path.open("rb") as file:
+        return file.read(PREAMBLE + len(MARK))[PREAMBLE:] == MARK
+
+
+def read_dicom_header(path: Path) -> DicomHeader:
+    """Raises `ConfigError` without pydicom; `ValueError`, or whatever pydicom does, for a file that is no picture."""
+    read, _ = parsed(path, HEADER)
+    height, width = size_of(read)
+    return DicomHeader(height, width, str(read.get("PatientID") or "").strip() or None)
+
+
+def read_dicom(path: Path, grey_range: tuple[float, float] | None = None) -> Image.Image:
+    """The picture, in mode L or RGB, as large as it is. Raises as `read_dicom_header` does.
+
+    Grey values are rescaled (slope and intercept, or their table), then shown through the window that the file names
+    first: its table (VOI LUT) or else its centre and width. Without one the whole range of the stored bits is shown, so
+    that images stay comparable. A `grey_range`, in rescaled values, takes the place of all of these. MONOCHROME1 is
+    turned round: high is dark there.
+    """
+    read, syntax = parsed(path, PICTURE)
+    height, width = size_of(read)
+    if "PixelData" not in read:
+        raise ValueError("it has no pixels")
+    check_compression(read, syntax, height * width)
+    kind = str(read.PhotometricInterpretation)
+    stored = np.asarray(read.pixel_array)
+    if kind in GREY and stored.ndim == 2:
+        values = rescaled(stored, read)
+        share = shown(values, read) if grey_range is None else between(values, *grey_range)
+        return Image.fromarray(to_bytes(1 - share if kind == "MONOCHROME1" else share))
+    if kind == "PALETTE COLOR":
+        from pydicom.pixels.processing import apply_color_lut
+
+        stored = apply_color_lut(stored, read)
+        return Image.fromarray(to_bytes(stored / np.iinfo(stored.dtype).max))
+    if stored.ndim == 3 and stored.shape[2] == 3:
+        return Image.fromarray(to_bytes(stored / (2.0 ** int(read.BitsStored) - 1)))
+    raise ValueError(f"its pixels are {kind} with {'x'.join(map(str, stored.shape))} values, wanted grey or colour")
+
+
+def parsed(path: Path, wanted: tuple[str, ...]) -> tuple["Dataset", Any]:
+    """What the file says of these, and its transfer syntax (how its pixels are compressed)."""
+    try:
+        import pydicom
+        from pydicom.filereader import read_file_meta_info
+    except ImportError as error:
+        raise ConfigError(
+            f"{path.name}: DICOM, which needs pydicom to be read; type pip install 'lowres-ssl[dicom]'"
+        ) from error
+    size = path.stat().st_size
+    if size > MOST_BYTES:
+        raise ValueError(f"it has {size:,} bytes, wanted a picture of at most {MOST_BYTES:,}")
+    syntax = read_file_meta_info(path).get("TransferSyntaxUID")
+    if syntax == DEFLATED:  # pydicom would unpack all of it before anything can be asked
+        raise ValueError("all of it is deflated, which has no bound when it is unpacked; save it uncompressed")
+    return pydicom.dcmread(path, specific_tags=list(wanted), stop_before_pixels="PixelData" not in wanted), syntax
+
+
+def size_of(read: "Dataset") -> tuple[int, int]:
+    """Height and width. Raises `ValueError` for what is not one picture within Pillow's limit for pixels."""
+    if not read.get("Rows") or not read.get("Columns"):
+        raise ValueError("it holds no picture (a report, or settings of one)")
+    height, width, frames = int(read.Rows), int(read.Columns), int(read.get("NumberOfFrames") or 1)
+    if frames != 1:
+        raise ValueError(f"it has {frames} frames, wanted one; save those that count as files of their own")
+    limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+    if height * width > limit:
+        raise ValueError(f"it has more pixels than Pillow's limit of {limit:,}")
+    samples, bits = int(read.get("SamplesPerPixel") or 1), int(read.get("BitsAllocated") or 0)
+    if samples not in (1, 3) or bits not in (1, 8, 16, 32):
+        raise ValueError(f"it has {samples} values of {bits} bits a pixel, wanted 1 or 3 of 8, 16 or 32")
+    return height, width
+
+
+def check_compression(read: "Dataset", syntax: Any, pixels: int) -> None:
+    """Raises `ValueError` for pixels that are compressed in a way that nothing here can undo."""
+    if syntax is None or not syntax.is_encapsulated:
+        return
+    from pydicom.pixels.decoders.base import get_decoder
+
+    hint = "save it uncompressed, or type pip install pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg"
+    try:
+        known = get_decoder(syntax).is_available
+    except NotImplementedError:
+        known = False
+    if not known:
+        raise ValueError(f"its pixels are compressed as {syntax.name}, for which there is no decoder here; {hint}")
+    bound = 1000 + pixels * int(read.get("SamplesPerPixel") or 1) * int(read.BitsAllocated) // 8 * 1.02
+    if syntax == RLE and (pixels > MOST_RLE_PIXELS or len(read.PixelData) > bound):
+        raise ValueError("it has more pixels in run lengths (RLE) than are unpacked; save it uncompressed")
+
+
+def rescaled(stored: NDArray[Any], read: "Dataset") -> Numbers:
+    """[H, W] in the units of the modality: PS3.3 C.11.1."""
+    if read.get("ModalityLUTSequence"):
+        return looked_up(stored, read.ModalityLUTSequence[0])[0]
+    slope, intercept = slope_of(read)
+    return stored.astype(np.float64) * slope + intercept
+
+
+def slope_of(read: "Dataset") -> tuple[float, float]:
+    slope, intercept = (
+        float(read.get(f"Rescale{what}", "") or usual) for what, usual in (("Slope", 1), ("Intercept", 0))
+    )
+    if not math.isfinite(slope) or not math.isfinite(intercept):
+        raise ValueError("its rescale slope or intercept is no number")
+    return slope, intercept
+
+
+def shown(values: Numbers, read: "Dataset") -> Numbers:
+    """[H, W] from 0, the least that is shown, to 1: PS3.3 C.11.2."""
+    if read.get("VOILUTSequence"):
+        numbers, highest = looked_up(values, read.VOILUTSequence[0])
+        return numbers / highest
+    window = window_of(read)
+    if window is not None:
+        return through_window(values, *window)
+    return between(values, *whole_range(read))
+
+
+def between(values: Numbers, low: float, high: float) -> Numbers:
+    return np.clip((values - low) / max(high - low, 1e-12), 0, 1)
+
+
+def window_of(read: "Dataset") -> tuple[float, float, str] | None:
+    """Centre, width and function of the first window; None if there is none that can be used."""
+    centre, width = (first(read.get(f"Window{what}")) for what in ("Center", "Width"))
+    function = str(read.get("VOILUTFunction") or "LINEAR").upper()
+    if centre is None or width is None or width < (1 if function == "LINEAR" else 1e-9):
+        return None
+    return centre, width, function
+
+
+def first(value: Any) -> float | None:
+    """A number, or the first of several; None if it is none."""
+    try:
+        number = float(value[0] if isinstance(value, Sequence) and not isinstance(value, str) else value)
+    except (TypeError, ValueError, IndexError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def through_window(values: Numbers, centre: float, width: float, function: str) -> Numbers:
+    """PS3.3 C.11.2.1.2 (linear) and C.11.2.1.3 (sigmoid, linear exact)."""
+    if function == "SIGMOID":
+        return 1 / (1 + np.exp(np.clip(-4 * (values - centre) / width, -700, 700)))
+    if function == "LINEAR":
+        centre, width = centre - 0.5, width - 1
+    return np.clip((values - centre) / max(width, 1e-12) + 0.5, 0, 1)
+
+
+def whole_range(read: "Dataset") -> tuple[float, float]:
+    """What the stored bits can hold, in the units of the modality."""
+    if read.get("ModalityLUTSequence"):
+        return 0.0, 2.0 ** int(read.ModalityLUTSequence[0].LUTDescriptor[2]) - 1
+    bits = int(read.BitsStored)
+    low, high = (
+        (-(2.0 ** (bits - 1)), 2.0 ** (bits - 1) - 1) if read.get("PixelRepresentation") else (0.0, 2.0**bits - 1)
+    )
+    slope, intercept = slope_of(read)
+    return min(low * slope, high * slope) + intercept, max(low * slope, high * slope) + intercept
+
+
+def looked_up(values: NDArray[Any], item: "Dataset") -> tuple[Numbers, float]:
+    """[H, W] of the values' entries in a table (PS3.3 C.11.1.1.1), and the highest that one can be."""
+    _, lowest, bits = (int(each) for each in item.LUTDescriptor)
+    data = item.LUTData
+    table = np.frombuffer(data, dtype="<u2") if isinstance(data, bytes) else np.asarray(data)
+    if not 0 < bits <= 16 or not table.size:
+        raise ValueError("its look-up table is broken")
+    places = np.clip(np.rint(values).astype(np.int64) - lowest, 0, table.size - 1)
+    return table.astype(np.float64)[places], 2.0**bits - 1
+
+
+def to_bytes(share: Numbers) -> NDArray[np.uint8]:
+    return np.rint(255 * np.clip(share, 0, 1)).astype(np.uint8)

@@ -1,0 +1,91 @@
+"""Is there a table of labels beside these images? Which of its columns is what, by their names and by what is there."""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lowres_ssl.data.sources import IMAGE_SUFFIXES, SIDES, folders_in
+from lowres_ssl.data.sources.csv import is_there, spellings, tables_in
+from lowres_ssl.data.table_file import Table, read_table
+from lowres_ssl.errors import DataError
+
+LABELS = ("label", "labels", "class", "category", "diagnosis", "dx", "target", "finding", "finding labels", "y")
+PATIENTS = (
+    *("patient", "patient_id", "patientid", "patient id", "subject", "subject_id", "subjectid", "case", "case_id"),
+    *("person", "person_id", "pid", "donor", "slide", "slide_id", "lesion_id", "group"),
+)
+SPLITS = ("split", "set", "subset", "partition", "fold", "phase")
+LOOKED_AT = 50  # rows; of their files most must be there
+SUFFIXES = ("", *sorted(IMAGE_SUFFIXES))
+
+
+@dataclass(frozen=True)
+class TableGuess:
+    """The file, where the images are, and the options of `dataset=csv` that are not its defaults."""
+
+    path: Path
+    root: Path
+    options: dict[str, Any]
+
+
+def guess_table(folder: Path) -> TableGuess | None:
+    """How to read the table in `folder`; None if there is none that names images there.
+
+    Raises `DataError` for one that does, but cannot be used as it is.
+    """
+    for path in tables_in(folder):
+        table = read_table(path)
+        named = next(
+            (
+                (root, column, suffix)
+                for root in (folder, *folders_in(folder))
+                for suffix in SUFFIXES
+                for column in range(len(table.columns))
+                if are_there(table, column, root, suffix)
+            ),
+            None,
+        )
+        if named is not None:
+            root, column, suffix = named
+            return TableGuess(path, root, options_of(table, folder, root, column, suffix))
+    return None
+
+
+def are_there(table: Table, column: int, root: Path, suffix: str) -> bool:
+    """Whether the cells of a column name files below `root`."""
+    names = [cells[column] for _, cells in table.rows[:LOOKED_AT]]
+    found = sum(any(is_there(root / (spelt + suffix)) for spelt in spellings(name)) for name in names if name)
+    return found > 0 and found * 5 >= len(names) * 4
+
+
+def options_of(table: Table, folder: Path, root: Path, path: int, suffix: str) -> dict[str, Any]:
+    """Only what differs from conf/dataset/csv.yaml."""
+    others = [place for place in range(len(table.columns)) if place != path]
+    label = column_named(table, LABELS, others)
+    if label is None and len(others) == 1:
+        label = others[0]
+    if label is None:
+        raise DataError(
+            f"{table.path}: names images in its column {table.columns[path]!r}, but which one is the label? got "
+            f"{', '.join(repr(table.columns[place]) for place in others) or 'no other'}; rename that column to label"
+        )
+    patient, split = column_named(table, PATIENTS, others), column_named(table, SPLITS, others)
+    if split is not None and any(cells[split].lower() not in SIDES for _, cells in table.rows):
+        split = None
+    alone = root == folder and len(tables_in(folder)) == 1
+    options: dict[str, Any] = {} if alone else {"table": os.path.relpath(table.path, root)}
+    for key, place in (("path", path), ("label", label), ("patient", patient), ("split", split)):
+        column = None if place is None else table.columns[place]
+        if column != key and (
+            column is not None or key in table.columns
+        ):  # an optional one that is absent is no matter
+            options[key] = column
+    return options | ({"suffix": suffix} if suffix else {})
+
+
+def column_named(table: Table, names: Iterable[str], among: list[int]) -> int | None:
+    """The first of these columns that has one of the names; the earlier name counts more."""
+    heads = {place: table.columns[place].lower() for place in among}
+    return next((place for name in names for place, head in heads.items() if head == name), None)

@@ -1,0 +1,161 @@
+"""Tables of labels: what is read, and that each fault is refused with the row it is in."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lowres_ssl.data import table_file
+from lowres_ssl.data.sources import Listing, build_source
+from lowres_ssl.data.table_file import read_table
+from lowres_ssl.errors import DataError
+
+Tree = Callable[[list[str]], Path]
+IMAGES = ["a/one.png", "a/two.png", "b/three.png"]
+
+
+@pytest.fixture
+def read(tree: Tree) -> Callable[..., list[Listing]]:
+    """The listings of three images and a table of these bytes beside them."""
+
+    def make(content: str | bytes, name: str = "labels.csv", **options: Any) -> list[Listing]:
+        root = tree(IMAGES)
+        (root / name).write_bytes(content.encode() if isinstance(content, str) else content)
+        return build_source("csv", options).listings(root)
+
+    return make
+
+
+def summary(found: list[Listing]) -> list[tuple[str, str, str | None, str | None]]:
+    return [(each.id, each.label, each.group, each.side) for each in found]
+
+
+PLAIN = [("a/one.png", "x", None, None), ("b/three.png", "y", None, None)]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("labels.csv", "path,label\na/one.png,x\nb/three.png,y\n"),
+        ("labels.csv", "path;label\r\na/one.png;x\r\nb/three.png;y\r\n"),
+        ("labels.tsv", "path\tlabel\nb/three.png\ty\na/one.png\tx"),
+        ("labels.csv", "\ufefflabel,path\nx,a/one.png\ny,b/three.png\n"),
+        ("labels.csv", 'path,label\n"a/one.png", x \n./b/three.png,y\n'),
+        ("labels.csv", "path,label,,\na/one.png,x,,\n,,,\n\nb/three.png,y,,\n"),
+        ("labels.csv", "path,label\na\\one.png,x\nb\\three.png,y\n"),
+        ("labels.csv", "path,label\na/../a/one.png,x\nb/three.png,y\n"),
+    ],
+    ids=["comma", "semicolon", "tab", "mark", "quotes", "empty-cells-and-rows", "windows", "dots-inside"],
+)
+def test_table_is_read_as_spreadsheets_write_it(read: Callable[..., list[Listing]], name: str, content: str) -> None:
+    assert summary(read(content, name)) == PLAIN
+
+
+def test_patients_and_sides_come_from_their_columns(read: Callable[..., list[Listing]]) -> None:
+    found = read("path,label,patient,split\na/one.png,x,P 1,Train\na/two.png,y,,validation\nb/three.png,y,P 2,TEST\n")
+    assert [(each.group, each.side) for each in found] == [("P 1", "train"), (None, "val"), ("P 2", "test")]
+
+
+def test_columns_may_have_other_names_and_paths_no_suffix(read: Callable[..., list[Listing]]) -> None:
+    options = {"path": "file name", "label": "dx", "patient": "case", "split": None, "suffix": ".png"}
+    found = read("split,dx,file name,case\nno,x,a/one,7\nno,y,b/three,8\n", **options)
+    assert [(each.id, each.label, each.group, each.side) for each in found] == [
+        ("a/one.png", "x", "7", None),
+        ("b/three.png", "y", "8", None),
+    ]
+
+
+def test_letters_outside_ascii_are_one_id_however_they_are_spelt(tree: Tree) -> None:
+    root = tree(["Gro\u0308ße/Zelle 1.png", "b/x.png"])
+    (root / "t.csv").write_text("path,label\nGro\u0308ße/Zelle 1.png,größer\nb/x.png,kleiner\n", encoding="utf-8")
+    first = build_source("csv", {}).listings(root)[0]
+    assert (first.id, first.label) == ("Größe/Zelle 1.png", "größer")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("path,label\na/one.png,x\nb/gone.png,y\na/gone.png,y\n", "labels.csv, row 3: b/gone.png is not there (and"),
+        ("path,label\na/one.png,x\na/two.png,\n", "row 3: a/two.png has no label"),
+        ("path,label\na/one.png,x\n,y\n", "row 3: got no path"),
+        ("path,label\na/one.png,x\na/two.png,y\na/one.png,y\n", "row 4: a/one.png has two labels, 'x' in row 2"),
+        ("path,label,patient\na/one.png,x,1\na/one.png,x,2\n", "row 3: a/one.png has two patients"),
+        ("path,label,split\na/one.png,x,train\na/two.png,x,holdout\n", "row 3: split is 'holdout', wanted train"),
+        ("path,label,split\na/one.png,x,train\na/two.png,x,\n", "row 3: split is '', wanted train"),
+        ("path,label\n../set/a/one.png,x\n../../etc/passwd,y\n", "row 3: ../../etc/passwd leads out of"),
+        ("path,label\n/etc/passwd,y\n", "row 2: /etc/passwd leads out of"),
+        (f"path,label\n{5000 * 'a'},x\n", "row 2: aaaaa"),
+        ("path,label\na/one.png\n", "row 2: got 1 cells, wanted 2"),
+        ("path,label\na/one.png,x,y\n", "row 2: got 3 cells, wanted 2"),
+        ('path,label\na/one.png,x\n"a/two.png,y\n', "row 3: not a row of a table"),
+        ("path,class\na/one.png,x\n", "no column 'label', got 'path', 'class'; type dataset.options.label=COLUMN"),
+        ("path,Label\na/one.png,x\n", "type dataset.options.label=Label"),
+        ("path,label,label\na/one.png,x,y\n", "2 columns are named 'label'"),
+        ("", "an empty table"),
+        (b"path,label\na/one.png,gr\xf6\xdfer\n", "row 2: not UTF-8 text, perhaps Latin-1"),
+        ("path,label\n".encode("utf-16"), "UTF-16"),
+        (b"path,label\na/one.png,\0\n", "row 2: got a zero byte"),
+    ],
+)
+def test_fault_is_refused_with_its_row(read: Callable[..., list[Listing]], content: str | bytes, said: str) -> None:
+    with pytest.raises(DataError) as caught:
+        read(content)
+    assert said in str(caught.value)
+    assert "wanted" in str(caught.value) or "type" in str(caught.value) or "save it" in str(caught.value)
+
+
+def test_row_number_is_that_of_a_spreadsheet_where_a_cell_has_several_lines(read: Callable[..., list[Listing]]) -> None:
+    with pytest.raises(DataError, match=r"row 4: a/two\.png has no label"):
+        read('path,label,note\na/one.png,x,"two\nlines"\n\na/two.png,,\n')
+
+
+def test_same_row_twice_is_one_image_and_a_note(tree: Tree, catalogue_at: Callable[..., Any], write_image: Any) -> None:
+    root = tree([])
+    for name in IMAGES:
+        write_image(root / name)
+    (root / "labels.csv").write_text("path,label\na/one.png,x\na/one.png,x\nb/three.png,y\n")
+    catalogue = catalogue_at(root, "csv")
+    assert [record.id for record in catalogue.records] == ["a/one.png", "b/three.png"]
+    assert any("1 rows of labels.csv say the same" in note for note in catalogue.notes)
+    assert any("1 of 3 image files do not belong" in note for note in catalogue.notes)
+
+
+def test_missing_files_are_left_out_on_request_and_counted(tree: Tree) -> None:
+    root = tree(IMAGES)
+    (root / "labels.csv").write_text("path,label\na/one.png,x\nb/gone.png,y\n")
+    source = build_source("csv", {"skip_missing": True})
+    assert [each.id for each in source.listings(root)] == ["a/one.png"]
+    assert source.notes == ["1 rows of labels.csv name a file that is not there: left out"]
+    (root / "labels.csv").write_text("path,label\nb/gone.png,y\n")
+    with pytest.raises(DataError, match="none of its 1 files"):
+        source.listings(root)
+
+
+def test_table_may_lie_elsewhere_and_must_be_named_where_there_are_several(tree: Tree) -> None:
+    root = tree([*IMAGES, "one.csv", "two.csv"])
+    with pytest.raises(DataError, match=r"which table\? got one.csv, two.csv"):
+        build_source("csv", {}).listings(root)
+    (root.parent / "elsewhere.csv").write_text("path,label\na/one.png,x\nset/a/two.png,y\n")
+    for name in (str(root.parent / "elsewhere.csv"), "../elsewhere.csv"):
+        found = build_source("csv", {"table": name}).listings(root)
+        assert [each.id for each in found] == ["a/one.png", "a/two.png"]
+    with pytest.raises(DataError, match="cannot be read"):
+        build_source("csv", {"table": "no.csv"}).listings(root)
+
+
+def test_split_without_test_images_is_not_used(tree: Tree, catalogue_at: Callable[..., Any], write_image: Any) -> None:
+    root = tree([])
+    for name in IMAGES:
+        write_image(root / name)
+    (root / "labels.csv").write_text("path,label,split\na/one.png,x,train\na/two.png,x,val\nb/three.png,y,train\n")
+    catalogue = catalogue_at(root, "csv")
+    assert not catalogue.official_default
+    assert any("says train and val only" in note for note in catalogue.notes)
+
+
+def test_table_that_is_too_large_is_refused_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table_file, "MOST_BYTES", 10)
+    (tmp_path / "t.csv").write_text("path,label\n")
+    with pytest.raises(DataError, match="got 11 bytes, wanted a table of at most 10"):
+        read_table(tmp_path / "t.csv")

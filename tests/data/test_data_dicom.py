@@ -1,0 +1,266 @@
+"""DICOM files: what is shown of the stored numbers, what is refused and why, and that patients stay unwritten."""
+
+import json
+import re
+import resource
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from dicom_files import JPEG_LOSSLESS, RAMP, RLE, lut, make, pydicom
+from numpy.typing import NDArray
+
+from lowres_ssl.data import dicom
+from lowres_ssl.data.decode import decode, picture_in
+from lowres_ssl.data.dicom import is_dicom, read_dicom, read_dicom_header
+from lowres_ssl.data.headers import describe, read_header
+from lowres_ssl.data.records import Catalogue
+from lowres_ssl.data.stream import decoded, files_in
+from lowres_ssl.errors import ConfigError
+
+
+def pixels_of(path: Path) -> NDArray[np.int64]:
+    return np.asarray(read_dicom(path)).astype(np.int64)
+
+
+def line(low: float, high: float, values: NDArray[Any] = RAMP) -> NDArray[np.float64]:
+    return 255 * np.clip((values.astype(float) - low) / (high - low), 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("fields", "wanted"),
+    [
+        ({}, line(0, 4095)),
+        ({"PhotometricInterpretation": "MONOCHROME1"}, 255 - line(0, 4095)),
+        # PS3.3 C.11.2.1.2.1: from centre - 0.5 - (width - 1) / 2 on
+        ({"WindowCenter": 2048, "WindowWidth": 1001}, line(1547.5, 2547.5)),
+        ({"WindowCenter": [2048, 100], "WindowWidth": [1001, 9]}, line(1547.5, 2547.5)),
+        ({"WindowCenter": 2048, "WindowWidth": 1000, "VOILUTFunction": "LINEAR_EXACT"}, line(1548, 2548)),
+        (
+            {"WindowCenter": 2048, "WindowWidth": 1000, "VOILUTFunction": "SIGMOID"},
+            255 / (1 + np.exp(-4 * (RAMP.astype(float) - 2048) / 1000)),
+        ),
+        (
+            {"WindowCenter": 2048, "WindowWidth": 1001, "PhotometricInterpretation": "MONOCHROME1"},
+            255 - line(1547.5, 2547.5),
+        ),
+        ({"RescaleSlope": 2, "RescaleIntercept": -1024, "WindowCenter": 1024, "WindowWidth": 401}, line(924, 1124 + 0)),
+        ({"RescaleSlope": 2, "RescaleIntercept": -1024}, line(0, 4095)),
+        ({"WindowCenter": 2048, "WindowWidth": 0}, line(0, 4095)),
+        ({"VOILUTSequence": lut([0, 100, 255], 1000, 8)}, np.select([RAMP < 1001, RAMP < 1002], [0, 100], 255)),
+        ({"VOILUTSequence": lut([4095, 0], 2000, 12), "WindowCenter": 1, "WindowWidth": 2}, 255 * (RAMP < 2001)),
+        ({"ModalityLUTSequence": lut([0, 65535], 2000, 16)}, 255 * (RAMP > 2000)),
+        ({"BitsStored": 16, "HighBit": 15}, line(0, 65535)),
+    ],
+    ids=[
+        *("whole range", "MONOCHROME1", "window", "first window", "exact", "sigmoid", "window, MONOCHROME1"),
+        *(
+            "rescaled window",
+            "rescaled range",
+            "width 0",
+            "VOI LUT",
+            "VOI LUT before window",
+            "modality LUT",
+            "16 bits",
+        ),
+    ],
+)
+def test_grey_values_are_shown_as_the_standard_says(
+    tmp_path: Path, fields: dict[str, Any], wanted: NDArray[Any]
+) -> None:
+    if "RescaleSlope" in fields and "WindowCenter" in fields:  # the window is in rescaled units
+        wanted = line(1023.5 - 200, 1023.5 + 200, RAMP * 2.0 - 1024)
+    np.testing.assert_allclose(pixels_of(make(tmp_path / "x.dcm", **fields)), wanted, atol=0.51)
+
+
+def test_signed_values_and_negative_slopes(tmp_path: Path) -> None:
+    signed = (RAMP.astype(np.int16) - 2048).astype(np.int16)
+    np.testing.assert_allclose(pixels_of(make(tmp_path / "s.dcm", signed)), line(0, 4095), atol=0.51)
+    fell = make(tmp_path / "n.dcm", RescaleSlope=-1, RescaleIntercept=0)
+    np.testing.assert_allclose(pixels_of(fell), 255 - line(0, 4095), atol=0.51)
+
+
+def test_grey_range_takes_the_place_of_the_window(tmp_path: Path) -> None:
+    path = make(tmp_path / "x.dcm", WindowCenter=1, WindowWidth=2, RescaleSlope=1, RescaleIntercept=-1024)
+    shown = np.asarray(read_dicom(path, (-1024, 976))).astype(np.int64)
+    np.testing.assert_allclose(shown, line(0, 2000), atol=0.51)
+
+
+def test_colour_is_read(tmp_path: Path) -> None:
+    colours = np.zeros((8, 8, 3), dtype=np.uint8)
+    colours[:, :4] = (255, 0, 0)
+    colours[:, 4:] = (0, 0, 255)
+    pixels, height, width = decode(make(tmp_path / "x.dcm", colours), colour=True, size=4)
+    assert (height, width) == (8, 8)
+    assert pixels[:, 0, 0].tolist() == [255, 0, 0]
+    assert pixels[:, 0, -1].tolist() == [0, 0, 255]
+
+
+def test_palette_is_looked_up(tmp_path: Path) -> None:
+    fields: dict[str, Any] = {"PhotometricInterpretation": "PALETTE COLOR"}
+    for colour, values in (("Red", (0, 65535)), ("Green", (65535, 0)), ("Blue", (0, 0))):
+        fields[f"{colour}PaletteColorLookupTableDescriptor"] = [2, 0, 16]
+        fields[f"{colour}PaletteColorLookupTableData"] = np.array(values, dtype="<u2").tobytes()
+    path = make(tmp_path / "x.dcm", np.array([[0, 1]], dtype=np.uint8), **fields)
+    assert np.asarray(read_dicom(path)).tolist() == [[[0, 255, 0], [255, 0, 0]]]
+
+
+def test_content_decides_and_not_the_name(tmp_path: Path) -> None:
+    path = make(tmp_path / "x.png")
+    assert is_dicom(path)
+    assert picture_in(path).size == (16, 16)
+    header = read_header(path)
+    assert (header.height, header.width, header.patient, header.problem) == (16, 16, "Doe^Jane-4711", None)
+
+
+def deflated(path: Path) -> Path:
+    return make(path, syntax="1.2.840.10008.1.2.1.99")
+
+
+def without_decoder(path: Path) -> Path:
+    return make(path, syntax=JPEG_LOSSLESS, PixelData=pydicom.encaps.encapsulate([b"\xff\xd8\xff\xd9"]))
+
+
+def swollen(path: Path) -> Path:
+    """Run lengths that unpack to 64 times their size, of a picture of 16 x 16."""
+    return make(path, syntax=RLE, PixelData=pydicom.encaps.encapsulate([bytes(64) + b"\x81\x00" * 50_000]))
+
+
+def cut(path: Path) -> Path:
+    content = make(path).read_bytes()
+    path.write_bytes(content[:-100])
+    return path
+
+
+def nested(path: Path) -> Path:
+    """Sequences in sequences, ten thousand deep, before the picture."""
+    make(path, PatientID=None)
+    content = path.read_bytes()
+    begin = content.index(b"\x28\x00\x02\x00US")
+    deep = b"\x08\x00\x40\x11SQ\x00\x00\xff\xff\xff\xff\xfe\xff\x00\xe0\xff\xff\xff\xff" * 10_000
+    path.write_bytes(content[:begin] + deep + content[begin:])
+    return path
+
+
+def claims_much(path: Path) -> Path:
+    content = make(path).read_bytes()
+    at = content.index(b"\xe0\x7f\x10\x00OW\x00\x00") + 8
+    path.write_bytes(content[:at] + b"\xf0\xff\xff\xff" + content[at + 4 :])
+    return path
+
+
+Maker = Callable[[Path], Path]
+REFUSED: dict[str, tuple[Maker, str]] = {
+    "several frames": (lambda path: make(path, NumberOfFrames=30), "it has 30 frames, wanted one"),
+    "too many pixels": (lambda path: make(path, Rows=60_000, Columns=60_000), "more pixels than Pillow's limit"),
+    "no picture": (lambda path: make(path, Rows=None, PixelData=None), "it holds no picture"),
+    "no pixels": (lambda path: make(path, PixelData=None), "it has no pixels"),
+    "deflated": (deflated, "no bound"),
+    "no decoder": (without_decoder, "compressed as JPEG Lossless.*there is no decoder here; save it uncompressed"),
+    "swollen run lengths": (swollen, "run lengths"),
+    "truncated": (cut, "less than expected|fewer|doesn't match"),
+    "nested": (nested, "."),
+    "values of 64 bits": (lambda path: make(path, BitsAllocated=64), "1 values of 64 bits"),
+    "slope that is no number": (lambda path: make(path, RescaleSlope="NaN", RescaleIntercept="0"), "no number"),
+    "mark without a file": (lambda path: (path.write_bytes(bytes(128) + b"DICM"), path)[1], "."),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_what_cannot_be_shown_is_refused_in_one_line(kind: str, tmp_path: Path) -> None:
+    maker, said = REFUSED[kind]
+    path = maker(tmp_path / "x.dcm")
+    reason = read_header(path).problem
+    if reason is None:
+        with pytest.raises(Exception, match=r".") as caught:
+            decode(path, colour=False, size=4)
+        assert not isinstance(caught.value, ConfigError)
+        reason = describe(caught.value)
+    assert re.search(said, reason), reason
+    assert "\n" not in reason
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_pixel_data_that_claims_four_gigabytes_takes_no_memory(tmp_path: Path) -> None:
+    path = claims_much(tmp_path / "x.dcm")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    np.testing.assert_allclose(pixels_of(path), line(0, 4095), atol=0.51)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kB
+
+
+def test_file_larger_than_any_picture_is_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dicom, "MOST_BYTES", 100)
+    with pytest.raises(ValueError, match="wanted a picture of at most 100"):
+        read_dicom_header(make(tmp_path / "x.dcm"))
+
+
+def test_run_lengths_are_read(tmp_path: Path) -> None:
+    pytest.importorskip("pydicom.encoders")
+    dataset = pydicom.dcmread(make(tmp_path / "x.dcm"))
+    dataset.compress(pydicom.uid.RLELossless)
+    dataset.save_as(tmp_path / "rle.dcm")
+    np.testing.assert_allclose(pixels_of(tmp_path / "rle.dcm"), line(0, 4095), atol=0.51)
+
+
+def test_without_pydicom_one_line_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = make(tmp_path / "set" / "x.dcm")
+    for name in [name for name in sys.modules if name.split(".")[0] == "pydicom"]:
+        monkeypatch.setitem(sys.modules, name, None)
+    for look in (
+        lambda: read_header(path),
+        lambda: decode(path, colour=False, size=4),
+        lambda: list(decoded(files_in(path.parent), colour=False, size=4, batch_size=2)),
+    ):
+        with pytest.raises(ConfigError, match=r"pip install 'lowres-ssl\[dicom\]'"):
+            look()
+
+
+@pytest.fixture
+def patients(tmp_path: Path) -> Path:
+    """Two classes of three patients with two images each."""
+    root = tmp_path / "set"
+    for number in range(12):
+        pixels = (RAMP + number).astype(np.uint16)
+        make(root / "ab"[number // 6] / f"{number}.DCM", pixels, PatientID=f"Doe^{number // 2}")
+    return root
+
+
+def test_patients_are_groups_also_the_second_time_and_never_kept(
+    patients: Path, catalogue_at: Callable[..., Catalogue], tmp_path: Path
+) -> None:
+    first, second = catalogue_at(patients), catalogue_at(patients)
+    groups = [record.group for record in first.records]
+    assert sorted({group for group in groups if group}) == [f"Doe^{number}" for number in range(6)]
+    assert second == first
+    assert second.digest == first.digest
+    (kept,) = (tmp_path / "cache").glob("index-*.json")
+    assert "Doe" not in kept.read_text()
+    assert json.loads(kept.read_text())
+
+
+def test_second_look_reads_no_pixels_again(
+    patients: Path, catalogue_at: Callable[..., Catalogue], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = catalogue_at(patients)
+    monkeypatch.setattr("lowres_ssl.data.headers.read_header", None)
+    assert catalogue_at(patients) == first
+
+
+def test_name_pattern_and_table_speak_louder_than_the_file(
+    patients: Path, catalogue_at: Callable[..., Catalogue]
+) -> None:
+    named = catalogue_at(patients, options={"group_pattern": r"/(\d)\."})
+    assert [record.group for record in named.records if record.group in ("0", "9")] == ["0", "9"]
+    (patients / "t.csv").write_text("path,label,patient\na/0.DCM,x,P\na/1.DCM,x,\nb/6.DCM,y,P\n")
+    told = catalogue_at(patients, "csv")
+    assert [record.group for record in told.records] == ["P", "Doe^0", "P"]
+
+
+def test_folder_of_dicom_streams_as_embed_and_predict_read_it(patients: Path) -> None:
+    (batch,) = decoded(files_in(patients), colour=False, size=8, batch_size=20)
+    assert batch.images.shape == (12, 1, 8, 8)
+    assert not batch.unreadable

@@ -1,0 +1,343 @@
+"""`lowres-ssl init`: what it says of a folder, that what it prints can be typed, and that it replaces nothing."""
+
+import os
+import re
+import shlex
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typed import SMALL, Answer, Command, paint
+
+from lowres_ssl.portable import open_encoder
+from lowres_ssl.runs import find_run
+
+Paint = Callable[..., None]
+
+
+def folder_of(root: Path, *classes: str, images: int = 12, name: str = "{number}.png") -> Path:
+    """Class folders of small colour images, a shade each."""
+    for place, label in enumerate(classes):
+        for number in range(images):
+            paint(root / label / name.format(number=number), 60 + 60 * place, seed=100 * place + number, size=32)
+    return root
+
+
+def command_in(answer: Answer) -> list[str]:
+    """The words of the command that was printed, without `lowres-ssl`."""
+    assert answer.code == 0, answer.err
+    (line,) = re.findall(r"^  lowres-ssl (pretrain .*)$", answer.out, re.MULTILINE)
+    return shlex.split(line)
+
+
+def written(tmp_path: Path, name: str) -> str:
+    return (tmp_path / "lowres_ssl_conf" / "dataset" / f"{name}.yaml").read_text(encoding="utf-8")
+
+
+def test_command_that_is_printed_runs_as_it_stands(lowres_ssl: Command, tmp_path: Path) -> None:
+    folder_of(tmp_path / "cells", "dark", "light")
+    answer = lowres_ssl("init", "cells")
+    words = command_in(answer)
+    assert re.search(r"^dark +12$", answer.out, re.MULTILINE)
+    assert "32 x 32, all of them" in answer.out
+    assert "none, byte for byte" in answer.out
+    sides = re.search(r"^split +stratified: (\d+) train, (\d+) validate, (\d+) test$", answer.out, re.MULTILINE)
+    assert sides is not None
+    assert sum(map(int, sides.groups())) == 24
+    assert not (tmp_path / "cells" / ".lowres-ssl-key").exists()
+    done = lowres_ssl(*words, "dry_run=true")
+    assert done.code == 0, done.err
+    assert "cells-dcl" in done.out
+    assert lowres_ssl("data", "dataset=cells").code == 0
+    assert "cells" in lowres_ssl("data").out
+
+
+AWKWARD = [
+    "Größe & Form (2024)",
+    'it\'s "mine", [x] = {y: 1}',
+    "${oc.env:HOME}",
+    "-dash",
+    "a=b",
+    "# hash: yes",
+    "null",
+    "1e3",
+    "日本",
+    "a\\b",
+    "  spaces  ",
+]
+
+
+@pytest.mark.parametrize("name", AWKWARD)
+def test_whatever_the_folder_is_called_its_config_finds_it(lowres_ssl: Command, tmp_path: Path, name: str) -> None:
+    folder_of(tmp_path / name, "klasse 1", "größer, [2]", images=5)
+    typed = f"./{name}" if name.startswith("-") else name
+    words = command_in(lowres_ssl("init", typed))
+    dataset = next(word for word in words if word.startswith("dataset="))
+    assert re.fullmatch(r"dataset=[A-Za-z][A-Za-z0-9_-]*", dataset)
+    answer = lowres_ssl("data", dataset)
+    assert answer.code == 0, answer.err
+    assert "größer, [2]" in answer.out
+    assert re.search(r"^klasse 1 +5", answer.out, re.MULTILINE)
+
+
+def test_printed_command_trains_on_folders_with_spaces_and_letters_of_any_script(
+    lowres_ssl: Command, tmp_path: Path
+) -> None:
+    folder_of(tmp_path / "Unsere Zellen", "groß 1", "日本 = 2")
+    words = command_in(lowres_ssl("init", "Unsere Zellen"))
+    kept = [word for word in words if word.split("=")[0] in ("pretrain", "dataset", "method", "recipe")]
+    done = lowres_ssl(*kept, *SMALL, "evaluate=true", "probe=[knn]")
+    assert done.code == 0, done.err
+    assert "Unsere Zellen" in done.out
+
+
+def test_config_is_written_once_and_replaced_only_by_force(lowres_ssl: Command, tmp_path: Path) -> None:
+    folder_of(tmp_path / "cells", "dark", "light")
+    assert lowres_ssl("init", "cells").code == 0
+    first = written(tmp_path, "cells")
+    again = lowres_ssl("init", "cells")
+    assert again.code == 0
+    assert "There already, just so" in again.out
+    path = tmp_path / "lowres_ssl_conf" / "dataset" / "cells.yaml"
+    path.write_text(first + "# mine\n")
+    refused = lowres_ssl("init", "cells")
+    assert refused.code == 2
+    assert "force=true" in refused.last_line
+    assert path.read_text() == first + "# mine\n"
+    assert lowres_ssl("init", "cells", "force=true").code == 0
+    assert path.read_text() == first
+    assert lowres_ssl("init", "cells", "name=others", "images=xray").code == 0
+    assert "override /images@_global_.images: xray" in written(tmp_path, "others")
+
+
+def test_root_is_told_so_that_the_project_may_move(
+    lowres_ssl: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder_of(tmp_path / "data" / "inside", "a", "b")
+    folder_of(tmp_path / "beside" / "it", "a", "b")
+    assert lowres_ssl("init", "data/inside").code == 0
+    assert lowres_ssl("init", str(tmp_path / "beside" / "it")).code == 0
+    assert 'root: "${data_dir}/inside"' in written(tmp_path, "inside")
+    assert 'root: "beside/it"' in written(tmp_path, "it")
+    monkeypatch.setenv("LOWRES_SSL_CONF", str(tmp_path / "elsewhere"))
+    assert lowres_ssl("init", "beside/it").code == 0
+    said = (tmp_path / "elsewhere" / "dataset" / "it.yaml").read_text()
+    assert f'root: "{tmp_path}/beside/it"' in said
+    monkeypatch.chdir("/")
+    assert lowres_ssl("data", "dataset=it", f"output_dir={tmp_path / 'out'}").code == 0
+
+
+def test_own_config_never_replaces_one_that_comes_with_the_package(lowres_ssl: Command, tmp_path: Path) -> None:
+    own = tmp_path / "lowres_ssl_conf"
+    (own / "dataset").mkdir(parents=True)
+    (own / "dataset" / "phantom.yaml").write_text("name: hijacked\n")
+    (own / "pretrain.yaml").write_text("seed: 7\n")
+    answer = lowres_ssl("pretrain", "--cfg", "job")
+    assert answer.code == 0, answer.err
+    assert "hijacked" not in answer.out
+    assert "\nseed: 0\n" in answer.out
+    folder_of(tmp_path / "phantom", "a", "b")
+    assert "dataset=my_phantom" in lowres_ssl("init", "phantom").out
+    assert lowres_ssl("init", "phantom", "name=phantom").code == 2
+
+
+def test_patients_in_names_are_guessed_and_used(lowres_ssl: Command, tmp_path: Path) -> None:
+    for label in ("a", "b"):
+        for patient in range(8):
+            for number in range(3):
+                name = f"patient{patient + 8 * (label == 'b')}_{number}.png"
+                paint(tmp_path / "set" / label / name, 90, seed=1000 * (label == "b") + 10 * patient + number, size=32)
+    answer = lowres_ssl("init", "set")
+    words = command_in(answer)
+    assert "split=patient" in words
+    assert r'group_pattern: "(patient\\d+)"' in written(tmp_path, "set")
+    assert "16 in 48 images" in answer.out
+    assert lowres_ssl(*words, "dry_run=true").code == 0
+
+
+def test_table_of_labels_is_found_with_its_columns(lowres_ssl: Command, tmp_path: Path) -> None:
+    rows = ["image_id;diagnosis;patient_id;set"]
+    for number in range(30):
+        paint(tmp_path / "skin" / "images" / f"ISIC_{number}.jpg", 40 + 5 * number, seed=number, size=32)
+        rows.append(f"ISIC_{number};{'nevus' if number % 2 else 'melanoma'};P{number // 2};{number}")
+    (tmp_path / "skin" / "labels.csv").write_text("\n".join(rows))
+    answer = lowres_ssl("init", "skin")
+    words = command_in(answer)
+    assert "a table of labels (path: image_id, label: diagnosis, patient: patient_id)" in answer.out
+    assert re.search(r"^nevus +15$", answer.out, re.MULTILINE)
+    said = written(tmp_path, "skin")
+    assert 'table: "../labels.csv"' in said
+    assert 'suffix: ".jpg"' in said
+    assert lowres_ssl(*words, "dry_run=true").code == 0
+
+
+def test_dicom_is_found_with_its_patients_which_are_not_told(lowres_ssl: Command, tmp_path: Path) -> None:
+    make = pytest.importorskip("dicom_files", reason="the extra dicom is not installed").make
+    for number in range(24):
+        pixels = np.random.default_rng(number).integers(0, 4096, (32, 32), dtype=np.uint16)
+        label = "ill" if number % 4 > 1 else "well"
+        path = make(tmp_path / "ct" / label / f"{number}.dcm", pixels, PatientID=f"Doe-{number // 2}")
+    (tmp_path / "ct" / "well" / "IM0001").write_bytes(path.read_bytes())
+    answer = lowres_ssl("init", "ct")
+    words = command_in(answer)
+    assert "12, by the DICOM files" in answer.out
+    assert "1 DICOM without .dcm; passed over" in answer.out
+    assert "split=patient" in words
+    assert "override /images@_global_.images: xray" in written(tmp_path, "ct")
+    kept = [word for word in words if word.split("=")[0] in ("pretrain", "dataset", "method", "recipe", "split")]
+    done = lowres_ssl(*kept, *SMALL, "probe=[knn]")
+    assert done.code == 0, done.err
+    for file in tmp_path.rglob("*"):
+        if file.is_file() and file.parent.name not in ("ill", "well"):
+            assert b"Doe-" not in file.read_bytes(), file
+            if file.suffix == ".npz":
+                with np.load(file) as arrays:
+                    assert not [name for name in arrays if "Doe-" in str(arrays[name].tolist())], file
+    assert "Doe-" not in answer.out + answer.err + done.out + done.err
+
+
+def test_folder_that_would_hold_the_runs_is_refused(
+    lowres_ssl: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder_of(tmp_path / "cells", "dark", "light")
+    monkeypatch.chdir(tmp_path / "cells")
+    answer = lowres_ssl("init", ".")
+    assert answer.code == 2
+    assert "cd .. and type lowres-ssl init cells" in answer.last_line
+    assert lowres_ssl("init", ".", f"output_dir={tmp_path / 'out'}").code == 0
+
+
+def test_folders_of_patients_are_doubted(lowres_ssl: Command, tmp_path: Path) -> None:
+    folder_of(tmp_path / "set", "patient1", "patient2", "patient3", images=4)
+    assert "look like patients, not classes, for one patient1" in lowres_ssl("init", "set").err
+
+
+def test_files_that_cannot_be_read_are_counted_and_the_command_leaves_them_out(
+    lowres_ssl: Command, tmp_path: Path
+) -> None:
+    folder_of(tmp_path / "cells", "dark", "light")
+    (tmp_path / "cells" / "dark" / "bad.png").write_bytes(b"no image")
+    answer = lowres_ssl("init", "cells")
+    words = command_in(answer)
+    assert "1 file cannot be read" in answer.out
+    assert "dataset.skip_unreadable=true" in words
+    assert lowres_ssl(*words, "dry_run=true").code == 0
+
+
+def no_images(root: Path) -> None:
+    root.mkdir()
+    for number in range(50):
+        (root / f"{number}.nii.gz").touch()
+
+
+def one_image_a_class(root: Path) -> None:
+    folder_of(root, "dark", "light")
+    paint(root / "alone" / "x.png", 200, seed=1)
+
+
+def no_class_folders(root: Path) -> None:
+    root.mkdir()
+    for number in range(5):
+        paint(root / f"{number}.png", 100, seed=number)
+
+
+def unreadable(root: Path) -> None:
+    folder_of(root, "dark", "light")
+    if os.geteuid() == 0:
+        pytest.skip("root reads everything")
+    (root / "dark").chmod(0)
+
+
+def other_table(root: Path) -> None:
+    folder_of(root, "dark", "light")
+    (root / "t.csv").write_text("file,a,b\ndark/1.png,1,2\n")
+
+
+FAULTS: dict[str, tuple[Callable[[Path], object], list[str]]] = {
+    "missing": (lambda root: None, ["set: no such folder", "check how it is spelt"]),
+    "empty": (lambda root: root.mkdir(), ["no images there, got an empty folder", "wanted one folder a class"]),
+    "a file": (lambda root: root.write_text("x"), ["set: a file", "lowres-ssl init ."]),
+    "no images": (no_images, ["got 50 other files (50 .gz)"]),
+    "one class": (lambda root: folder_of(root, "dark"), ["one class", "wanted at least two"]),
+    "a class of one image": (one_image_a_class, ["class alone has 1 distinct image", "add images to it"]),
+    "no class folders": (no_class_folders, ["no images of this set", "one folder a class"]),
+    "not allowed": (unreadable, ["cannot be read", "check its permissions"]),
+    "a table without a label": (other_table, ["which one is the label?", "'a', 'b'", "rename that column to label"]),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_folder_that_holds_no_set_is_refused_in_one_line(lowres_ssl: Command, tmp_path: Path, fault: str) -> None:
+    make, parts = FAULTS[fault]
+    make(tmp_path / "set")
+    answer = lowres_ssl("init", "set")
+    if (tmp_path / "set" / "dark").is_dir():
+        (tmp_path / "set" / "dark").chmod(0o755)
+    assert answer.code == 3, answer.err
+    assert "Traceback" not in answer.err
+    for part in parts:
+        assert part in answer.last_line, answer.last_line
+    assert not (tmp_path / "lowres_ssl_conf").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        ([], ["got no folder", "lowres-ssl init FOLDER"]),
+        (["one", "two"], ["got 2 folders, 'one' and 'two'", "quotes"]),
+        (["set", "name=with space"], ["name=with space", "type name=with_space"]),
+        (["set", "name=breast"], ["name=breast: lowres-ssl has a set of this name"]),
+        (["set", "images=ct"], ["images=ct: wanted one of histology, xray, any"]),
+        (["set", "nmae=x"], ["unknown key 'nmae'", "did you mean name?"]),
+    ],
+)
+def test_what_is_typed_wrong_is_refused(
+    lowres_ssl: Command, tmp_path: Path, words: list[str], parts: list[str]
+) -> None:
+    folder_of(tmp_path / "set", "a", "b", images=2)
+    answer = lowres_ssl("init", *words)
+    assert answer.code == 2, answer.err
+    for part in parts:
+        assert part in answer.last_line
+
+
+@pytest.mark.slow
+def test_real_x_rays_are_known_with_their_patients(lowres_ssl: Command, shared: Path, tmp_path: Path) -> None:
+    answer = lowres_ssl("init", str(shared / "pneumonia"))
+    words = command_in(answer)
+    assert "dataset=pneumonia" in answer.out
+    assert "grey (100 of a sample of 100)" in answer.out
+    assert "probe.knn.k=200" in words
+    assert "dataset=my_pneumonia" in words
+
+
+def test_real_blood_cells_are_coloured_and_their_names_tell_no_patients(
+    lowres_ssl: Command, shared: Path, tmp_path: Path
+) -> None:
+    answer = lowres_ssl("init", str(shared / "blood_cells"), "name=cells")
+    assert {"dataset=cells", "batch_size=64", "probe.knn.k=22"} <= set(command_in(answer))
+    assert "images: histology" in written(tmp_path, "cells")
+    assert "nothing in the names looks like patients" in answer.out
+
+
+def test_twelve_bits_in_sixteen_are_noticed_and_shown_whole_ever_after(lowres_ssl: Command, tmp_path: Path) -> None:
+    for number in range(40):
+        pixels = np.random.default_rng(number).integers(0, 4096, (32, 32), dtype=np.uint16)
+        path = tmp_path / "deep" / "ab"[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            Image.fromarray(pixels).save(path)
+    answer = lowres_ssl("init", "deep")
+    assert "grey (40 of 40 looked at); 12 of 16 bits are in use" in answer.out
+    assert "grey_range: [0, 4095]" in written(tmp_path, "deep")
+    done = lowres_ssl("pretrain", "method=random", "dataset=deep", *SMALL[:2], *SMALL[4:], "probe=[knn]")
+    assert done.code == 0, done.err
+    (store,) = (tmp_path / "outputs" / "stores").glob("deep-*/images.npy")
+    assert np.load(store).max() > 200
+    (run,) = (tmp_path / "outputs" / "pretrain").iterdir()
+    encoder = open_encoder(find_run(tmp_path / "outputs", str(run)))
+    assert encoder.preprocessing.grey_range == (0, 4095)
