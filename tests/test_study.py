@@ -29,6 +29,7 @@ def study_of(output_dir: Path, **asked: Any) -> Study:
     return Study(
         path=study_path(output_dir, own),
         store_dir=output_dir / "stores",
+        flags=("--config-dir", "my_conf"),
         asked=own,
         methods=("random", "dcl"),
         words=("dataset=cells", "dataset.root='my cells'"),
@@ -46,16 +47,16 @@ def study_of(output_dir: Path, **asked: Any) -> Study:
 
 def test_plan_is_read_as_it_was_written(tmp_path: Path) -> None:
     study = study_of(tmp_path)
-    assert read_study(tmp_path, tmp_path / "stores", ASKED) is None
+    assert read_study(tmp_path, tmp_path / "stores", ("--config-dir", "my_conf"), ASKED) is None
     write_study(study)
     study.folder.mkdir()
-    assert read_study(tmp_path, tmp_path / "stores", ASKED) == study
+    assert read_study(tmp_path, tmp_path / "stores", ("--config-dir", "my_conf"), ASKED) == study
 
 
 def test_plan_whose_runs_were_removed_begins_anew(tmp_path: Path) -> None:
     study = study_of(tmp_path)
     write_study(study)
-    found = read_study(tmp_path, tmp_path / "stores", ASKED)
+    found = read_study(tmp_path, tmp_path / "stores", ("--config-dir", "my_conf"), ASKED)
     assert found == replace(study, done={}, dropped=(), failed=(), spent=0.0)
 
 
@@ -67,7 +68,7 @@ def test_damaged_plan_is_refused_with_what_to_type(tmp_path: Path, damage: str) 
     assert damage in text
     study.path.write_text(text.replace(damage, damage[:-1] + "7"))
     with pytest.raises(CheckpointError, match=r"does not fit its checksum.*; type the same command with force=true"):
-        read_study(tmp_path, tmp_path / "stores", ASKED)
+        read_study(tmp_path, tmp_path / "stores", ("--config-dir", "my_conf"), ASKED)
 
 
 @pytest.mark.parametrize("free", [{"budget": 900.0}, {"seeds": 5}, {"epochs": 6}, {"methods": ["random", "vicreg"]}])
@@ -87,6 +88,8 @@ def test_steps_are_commands_that_can_be_typed(tmp_path: Path) -> None:
     first, *_ = training_steps(study_of(Path("out puts")))
     assert first.words == (
         "pretrain",
+        "--config-dir",
+        "my_conf",
         "-m",
         "method=random,dcl",
         "seed=0",

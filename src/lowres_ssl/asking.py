@@ -46,10 +46,12 @@ BASELINE = "random"
 class Question:
     """words: for every training, what was typed and what always belongs to a benchmark. typed: the keys among them.
 
-    epochs: as typed; None if they are to be chosen. budget: seconds.
+    epochs: as typed; None if they are to be chosen. budget: seconds. flags: those of Hydra's that say where the data
+    set's config is.
     """
 
     config: BenchmarkConfig
+    flags: tuple[str, ...]
     words: tuple[str, ...]
     typed: frozenset[str]
     budget: float
@@ -74,7 +76,15 @@ def question_of(config: BenchmarkConfig) -> Question:
     words += [] if "probe" in keys else [f"probe=[{','.join(config.probe)}]"]
     # Compiling takes longer than a short training saves.
     words += [] if "compile" in keys else ["compile=never"]
-    return Question(config, tuple(words), frozenset(keys), budget, config.epochs if "epochs" in keys else None)
+    epochs = config.epochs if "epochs" in keys else None
+    return Question(config, flags_typed(), tuple(words), frozenset(keys), budget, epochs)
+
+
+def flags_typed() -> tuple[str, ...]:
+    sources = HydraConfig.get().runtime.config_sources
+    return tuple(
+        flag for each in sources if each.provider == "command-line" for flag in ("--config-dir", str(each.path))
+    )
 
 
 def check_methods(methods: Sequence[str]) -> None:

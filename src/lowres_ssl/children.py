@@ -9,7 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lowres_ssl.terminal import say
+
 SECONDS_BETWEEN_LOOKS = 0.2
+SECONDS_BETWEEN_LINES = 60.0
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,8 @@ class Ended:
 
 
 def run_command(words: Sequence[str], *, log: Path, limit: float | None = None) -> Ended:
-    """`lowres-ssl WORDS`, its output added to the end of `log`; its progress goes to the terminal, if there is one.
+    """`lowres-ssl WORDS`, its output added to the end of `log`; its progress goes to the terminal, if there is one,
+    else the latest line of the log is shown every minute.
 
     After `limit` seconds it is asked to stop, as by Ctrl-C, and waited for: a training saves where it is. So it is if
     this process is interrupted or terminated, which is raised on afterwards; a second Ctrl-C waits for nothing.
@@ -43,7 +47,7 @@ def run_command(words: Sequence[str], *, log: Path, limit: float | None = None) 
             start_new_session=True,
         )
         try:
-            stopped = not ends_within(child, started, limit)
+            stopped = not ends_within(child, started, limit, log)
             if stopped:
                 tell(child, signal.SIGINT)
                 child.wait()
@@ -53,10 +57,15 @@ def run_command(words: Sequence[str], *, log: Path, limit: float | None = None) 
     return Ended(child.returncode, time.monotonic() - started, stopped)
 
 
-def ends_within(child: "subprocess.Popen[bytes]", started: float, limit: float | None) -> bool:
+def ends_within(child: "subprocess.Popen[bytes]", started: float, limit: float | None, log: Path) -> bool:
+    shown = started
     while child.poll() is None:
-        if limit is not None and time.monotonic() - started > limit:
+        now = time.monotonic()
+        if limit is not None and now - started > limit:
             return False
+        if now - shown > SECONDS_BETWEEN_LINES and not sys.stderr.isatty():
+            say(f"    {last_words(log)}")
+            shown = now
         time.sleep(SECONDS_BETWEEN_LOOKS)
     return True
 

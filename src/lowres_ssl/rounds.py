@@ -36,7 +36,7 @@ def training(study: Study, methods: Sequence[str], seeds: str) -> tuple[str, ...
     sweep = ["-m"] if len(methods) > 1 or "," in seeds else []
     epochs = f"epochs={study.allotment.epochs}"
     own = [f"method={','.join(methods)}", f"seed={seeds}", epochs, *study.words, "picture=false"]
-    return ("pretrain", *sweep, *own, *place(study))
+    return ("pretrain", *study.flags, *sweep, *own, *place(study))
 
 
 def extra_steps(study: Study, probes: Sequence[str], fractions: Sequence[float]) -> list[Step]:

@@ -16,6 +16,7 @@ from lowres_ssl.sealed import write_sealed
 from lowres_ssl.stored import WRITTEN, read_json
 
 NEW_PLAN = "type the same command with force=true for a new plan; the runs stay"
+OF_THE_CALL = ("path", "store_dir", "flags")
 FREE = ("budget", "methods", "seeds", "epochs", "fewer_labels", "chosen_by")  # what plans of one folder may differ in
 
 
@@ -25,11 +26,13 @@ class Study:
 
     words: what every training is typed with, beside method, seed and epochs; shown: of them, what tells its results
     from others of the folder. done: seconds by step. dropped: steps left out for want of time, failed: a line each.
-    spent: seconds of the budget that are used up. path and store_dir are where it is now, and are not stored.
+    spent: seconds of the budget that are used up. path, store_dir and flags, such as --config-dir, are of this call,
+    and are not stored.
     """
 
     path: Path
     store_dir: Path
+    flags: tuple[str, ...]
     asked: Mapping[str, Any]
     methods: tuple[str, ...]
     words: tuple[str, ...]
@@ -89,7 +92,7 @@ def study_path(output_dir: Path, asked: Mapping[str, Any]) -> Path:
     return output_dir / "benchmark" / f"{named(asked, asked)}.json"
 
 
-def read_study(output_dir: Path, store_dir: Path, asked: Mapping[str, Any]) -> Study | None:
+def read_study(output_dir: Path, store_dir: Path, flags: tuple[str, ...], asked: Mapping[str, Any]) -> Study | None:
     """The plan of what was asked; None if there is none. Its steps are to do again where its runs have been removed.
 
     Raises `CheckpointError` if the file is damaged.
@@ -101,6 +104,7 @@ def read_study(output_dir: Path, store_dir: Path, asked: Mapping[str, Any]) -> S
     study = Study(
         path=path,
         store_dir=store_dir,
+        flags=flags,
         asked=asked,
         methods=tuple(content["methods"]),
         words=tuple(content["words"]),
@@ -118,5 +122,5 @@ def read_study(output_dir: Path, store_dir: Path, asked: Mapping[str, Any]) -> S
 
 
 def write_study(study: Study) -> None:
-    content = {key: value for key, value in asdict(study).items() if key not in ("path", "store_dir")}
+    content = {key: value for key, value in asdict(study).items() if key not in OF_THE_CALL}
     write_sealed(study.path, {"schema": WRITTEN["benchmark"], **content})

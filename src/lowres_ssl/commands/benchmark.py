@@ -51,7 +51,7 @@ def main(cfg: DictConfig) -> None:
     split = split_of(first, catalogue)
     asked = asked_of(question, first, catalogue)
     with held(study_path(output_dir, asked), "the same benchmark"):
-        study = None if config.force else read_study(output_dir, store_dir, asked)
+        study = None if config.force else read_study(output_dir, store_dir, question.flags, asked)
         clock = Clock(0.0 if study is None else study.spent, started)
         if study is None:
             say("Measuring what a step, features and scores cost here")
@@ -95,6 +95,7 @@ def planned(
         return Study(
             path=path,
             store_dir=store_dir,
+            flags=question.flags,
             asked=asked,
             methods=tuple(config.methods),
             words=words,
@@ -112,8 +113,8 @@ def plan_text(study: Study, question: Question, first: PretrainConfig, catalogue
     own, costs = study.allotment, study.costs
     final = composed(study.words, study.methods[0])
     neighbours = f", KNN k = {final.probe['knn']['k']}" if "knn" in final.probe else ""
-    speeds = sorted(round(speed) for speed in study.views.values())
-    measured = f"; {speeds[0]:,} to {speeds[-1]:,} views a second, measured" if speeds else ""
+    speeds = list(dict.fromkeys(f"{each(study.views.values()):,.0f}" for each in (min, max))) if study.views else []
+    measured = f"; {' to '.join(speeds)} views a second, measured" if speeds else ""
     rows = [["read, measure, decode the images", "", duration(costs.prepare)]]
     runs = len(study.methods) * own.seeds
     each = f"{own.seeds} x {duration(costs.round(own.epochs))}"
@@ -191,5 +192,12 @@ def more_certain(study: Study, seeds: Sequence[int]) -> str:
     task = [
         each for each in HydraConfig.get().overrides.task if each.partition("=")[0] not in ("budget", "epochs", "seeds")
     ]
-    words = ["benchmark", *task, f"epochs={own.epochs}", f"seeds={MOST_SEEDS}", f"budget={typed_time(1.05 * whole)}"]
+    words = [
+        "benchmark",
+        *study.flags,
+        *task,
+        f"epochs={own.epochs}",
+        f"seeds={MOST_SEEDS}",
+        f"budget={typed_time(1.05 * whole)}",
+    ]
     return f"{as_typed(words)}   # about {duration(rest)}: the {count(len(seeds), 'seed')} that are there are kept"
