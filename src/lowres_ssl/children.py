@@ -11,6 +11,7 @@ from pathlib import Path
 
 from lowres_ssl.terminal import say
 
+COMMAND = (sys.executable, "-m", "lowres_ssl")
 SECONDS_BETWEEN_LOOKS = 0.2
 SECONDS_BETWEEN_LINES = 60.0
 
@@ -40,7 +41,7 @@ def run_command(words: Sequence[str], *, log: Path, limit: float | None = None) 
         # A session of its own: a Ctrl-C on the terminal reaches this process alone, which passes it on once. A training
         # takes a second one for impatience.
         child = subprocess.Popen(
-            [sys.executable, "-m", "lowres_ssl", *words],
+            [*COMMAND, *words],
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=None if sys.stderr.isatty() else file,

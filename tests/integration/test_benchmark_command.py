@@ -325,6 +325,16 @@ PHANTOM = ("dataset=phantom", "dataset.subset=80", "image_size=24", "methods=[ra
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("cells")
+def test_what_does_not_fit_the_images_is_refused_as_pretrain_would(lowres_ssl: Command, tmp_path: Path) -> None:
+    """It shows in the process that measures."""
+    answer = lowres_ssl("benchmark", *ASKED, "probe.knn.k=100", "budget=30min")
+    assert answer.code == 2
+    assert answer.last_line.startswith("lowres-ssl: probe.knn.k=100: the training set has 28 images")
+    assert not list((tmp_path / "outputs" / "benchmark").glob("*.json"))
+
+
+@pytest.mark.slow
 def test_real_benchmark_is_interrupted_and_goes_on_to_its_report(tmp_path: Path) -> None:
     """On the phantom, everything real: measured, trained in processes of its own, interrupted once, reported."""
     command = [sys.executable, "-m", "lowres_ssl", "benchmark", *PHANTOM, "budget=5min", "seeds=2", "epochs=2"]
