@@ -38,10 +38,10 @@ def test_method_that_is_better_than_random_is_named_with_its_gain(tmp_path: Path
     found = asked(tmp_path)
     assert (found.verdict, found.method) == ("use", "dcl")
     assert found.lines[0].startswith(
-        "dcl: dcl is best on the validation images (0.917 by KNN (k=200), mean of 3 seeds), and on the test images "
-        "above random initialisation by +0.300 (+0."
+        "Use dcl. It is best on the validation images (0.917 by KNN (k=200), mean of 3 seeds); on the test images it "
+        "is above random initialisation by +0.300 (+0."
     )
-    assert found.lines[0].endswith("which is more than chance.")
+    assert found.lines[0].endswith("more than chance explains.")
     assert any(line.startswith("Behind it on the test images: simsiam (+0.250") for line in found.lines)
 
 
@@ -49,7 +49,7 @@ def test_difference_that_chance_explains_is_no_answer(tmp_path: Path) -> None:
     made(tmp_path, {"dcl": (0.72, 0.75), "simsiam": (0.71, 0.7), "random": (0.7, 0.7)})
     found = asked(tmp_path)
     assert (found.verdict, found.method) == ("cannot tell", "dcl")
-    assert found.lines[0].startswith("Cannot tell: dcl is best on the validation images")
+    assert found.lines[0].startswith("Cannot tell. dcl is best on the validation images")
     assert "which may be chance" in found.lines[0]
     assert any(line.startswith("Not to be told apart from it: simsiam") for line in found.lines)
 
@@ -68,8 +68,8 @@ def test_random_initialisation_may_win(tmp_path: Path) -> None:
     found = asked(tmp_path)
     assert (found.verdict, found.method) == ("none", "random")
     assert found.lines[0] == (
-        "None of them: on the validation images no method is above random initialisation (0.750 by KNN (k=200); the "
-        "next is dcl, 0.700)."
+        "None of them. Random initialisation is best on the validation images (0.750 by KNN (k=200), mean of 3 seeds); "
+        "the next is dcl, 0.700. With this much training, pre-training bought nothing that shows."
     )
 
 

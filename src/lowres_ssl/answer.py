@@ -33,27 +33,27 @@ def answer(found: Mapping[str, Findings], methods: Sequence[str], chosen_by: str
     validated = validation(judge.column, methods, seeds)
     label = str(judge.column.rows["label"].iloc[0])
     if BASELINE not in validated or len(validated) < 2:
-        return Answer("cannot tell", BASELINE, ("Cannot tell: there are no results to compare.",))
+        return Answer("cannot tell", BASELINE, ("Cannot tell. There are no results to compare.",))
     best = max(validated, key=lambda method: validated[method])
-    chosen = f"{best} is best on the validation images ({validated[best]:.3f} by {label}, {seeds_text(seeds)})"
+    chosen = f"best on the validation images ({validated[best]:.3f} by {label}, {seeds_text(seeds)})"
     if best == BASELINE:
         second = max((each for each in validated if each != BASELINE), key=lambda method: validated[method])
         first = (
-            f"None of them: on the validation images no method is above random initialisation "
-            f"({validated[BASELINE]:.3f} by {label}; the next is {second}, {validated[second]:.3f})."
+            f"None of them. Random initialisation is {chosen}; the next is {second}, {validated[second]:.3f}. With this "
+            "much training, pre-training bought nothing that shows."
         )
-        return Answer("none", best, (first, *others(judge, best), *beside(found, best, chosen_by)))
+        return Answer("none", best, (first, *others(judge, best), *doubts(judge, best)))
     compared = between(judge, best, BASELINE)
     verdict = "cannot tell" if compared is None else verdict_of(compared)
     gain = "" if compared is None else f"random initialisation by {difference(compared)}"
     match verdict:
         case "use":
-            first = f"{best}: {chosen}, and on the test images above {gain}, which is more than chance."
+            first = f"Use {best}. It is {chosen}; on the test images it is above {gain}, more than chance explains."
         case "none":
-            first = f"None of them: {chosen}, but on the test images below {gain}."
+            first = f"None of them. {best} is {chosen}, but on the test images below {gain}."
         case _:
             told = "" if compared is None else f"; on the test images it differs from {gain}, which may be chance"
-            first = f"Cannot tell: {chosen}{told}."
+            first = f"Cannot tell. {best} is {chosen}{told}."
     lines = [first, *values(judge, best), *others(judge, best), *beside(found, best, chosen_by), *doubts(judge, best)]
     return Answer(verdict, best, tuple(lines))
 
@@ -88,7 +88,8 @@ def values(found: Findings, best: str) -> list[str]:
     """What is reported on the test images, with its interval."""
     own = {entry: interval for (entry, _), interval in found.intervals.items()}
     named = [f"{name} {value_text(own[name])}" for name in (best, BASELINE) if name in own]
-    return [f"Test accuracy: {', '.join(named)}; {found.images:,} images in {found.groups:,} groups."]
+    images = f"{found.images:,} images in {found.groups:,} groups"
+    return [f"Test accuracy: {', '.join(named)}; {images}; in brackets 95% intervals."]
 
 
 def others(found: Findings, best: str) -> list[str]:

@@ -121,7 +121,7 @@ def test_plan_is_shown_then_run_then_answered(lowres_ssl: Command, machine: Mach
     assert seeds_run(machine) == ["0", "1", "2", "0,1,2"]
     assert "label_fraction=[0.1]" in machine.commands[3]
     assert [each.split()[0] for each in machine.commands[4:]] == ["tables", "compare", "report"]
-    assert end.startswith("Folder?\n\ndcl: dcl is best on the validation images")
+    assert end.startswith("Folder?\n\nUse dcl. It is best on the validation images")
     report = re.search(r"^Report: (.*)$", end, re.MULTILINE)
     assert report is not None
     assert Path(report[1]).read_text() == "<p>made up</p>"
@@ -223,7 +223,7 @@ def test_method_that_fails_is_told_and_spares_the_others(lowres_ssl: Command, ma
     machine.failing = ["simsiam"]
     answer = lowres_ssl("benchmark", *ASKED, "budget=7min")
     assert answer.code == 1
-    assert "dcl: dcl is best" in answer.out
+    assert "Use dcl." in answer.out
     assert answer.out.count("Failed: simsiam, seed") == 3
     assert "Failed: simsiam, seed 1: out of memory." in answer.out
     assert "lowres-ssl: 4 failures" in answer.err or "lowres-ssl: 3 failures" in answer.err
