@@ -39,8 +39,8 @@ def answer(found: Mapping[str, Findings], methods: Sequence[str], chosen_by: str
     if best == BASELINE:
         second = max((each for each in validated if each != BASELINE), key=lambda method: validated[method])
         first = (
-            f"None of them. Random initialisation is {chosen}; the next is {second}, {validated[second]:.3f}. With this "
-            "much training, pre-training bought nothing that shows."
+            f"None of them. Random initialisation is {chosen}; the next is {second}, {validated[second]:.3f}. With "
+            "this much training, pre-training bought nothing that shows."
         )
         return Answer("none", best, (first, *others(judge, best), *doubts(judge, best)))
     compared = between(judge, best, BASELINE)
