@@ -22,6 +22,7 @@ from lowres_ssl.runs import Run
 from lowres_ssl.sealed import SEAL, write_sealed
 from lowres_ssl.selection import Filters, columns_of
 from lowres_ssl.stored import OLDEST, WRITTEN, read_json
+from lowres_ssl.study import NEW_PLAN
 from lowres_ssl.tuning import read_tuned, write_tuned
 
 PSEUDONYMS = Pseudonyms(bytes(32))
@@ -48,7 +49,13 @@ def tuned_json(folder: Path) -> tuple[Path, Callable[[], Any]]:
     return folder / "tuned" / "a.json", lambda: read_tuned(folder, "a")
 
 
-WRITERS = {"run": run_json, "result": result_json, "tuned": tuned_json}
+def benchmark_json(folder: Path) -> tuple[Path, Callable[[], Any]]:
+    path = folder / "benchmark" / "a.json"
+    write_sealed(path, {"schema": WRITTEN["benchmark"], "methods": ["dcl"]})
+    return path, lambda: read_json(path, "benchmark", NEW_PLAN)
+
+
+WRITERS = {"run": run_json, "result": result_json, "tuned": tuned_json, "benchmark": benchmark_json}
 
 
 @pytest.mark.parametrize("kind", WRITERS)

@@ -19,6 +19,7 @@ from lowres_ssl.terminal import QUIET, fail
 COMMANDS = {
     "init": "look at a folder of your images, write a config for it, and say what to type next",
     "pretrain": "pre-train an encoder on your images, then score it",
+    "benchmark": "which method for my images: all of them, their scores and the report, in a given time",
     "evaluate": "score a finished run's encoder, or a file of weights, again",
     "tune": "choose batch size and learning rate of the linear evaluation on the validation images (Table 1)",
     "data": "which images are there and which are not; fetch, verify, prepare, leakage",

@@ -15,6 +15,7 @@ from typing import Any, TypeVar, cast, get_type_hints
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
+from lowres_ssl.benchmark_schema import BenchmarkConfig
 from lowres_ssl.compare_schema import CompareConfig, Format
 from lowres_ssl.errors import ConfigError
 from lowres_ssl.experiment_schema import (
@@ -99,6 +100,7 @@ SCHEMAS: dict[str, type] = {
     "export": ExportConfig,
     "embed": EmbedConfig,
     "predict": PredictConfig,
+    "benchmark": BenchmarkConfig,
 }
 
 Config = TypeVar("Config")

@@ -137,6 +137,7 @@ class PretrainConfig(Experiment):
     preemption_signal: PreemptionSignal = MISSING
     tracker: dict[str, Any] = MISSING
     evaluate: bool = MISSING
+    picture: bool = MISSING
     dry_run: bool = MISSING
 
 

@@ -20,6 +20,7 @@ TRAINING = sorted(
     - {
         "checkpoint_every",
         "evaluate",
+        "picture",
         "dry_run",
         "store",
         "compile",

@@ -61,6 +61,7 @@ FILTERS = frozenset(
         "split_digest",
         "precision",
         "settings",
+        "seed",
     ]
 )
 OF_RUNS = frozenset(["dataset", "method", "entry", "recipe", "backbone", "image_size", "split", "split_seed", "seed"])

@@ -23,7 +23,7 @@ def leftovers(output_dir: Path, store_dir: Path) -> list[Leftover]:
 
     Raises `CheckpointError` if a run cannot be read, since then it is not known which store it needs.
     """
-    runs = find_runs(output_dir)
+    runs = [run for folder in (output_dir, *benchmarks_in(output_dir)) for run in find_runs(folder)]
     descriptions = [(run, run.description()) for run in runs]
     found = [
         Leftover(checkpoint, "training state of a finished run")
@@ -39,6 +39,11 @@ def leftovers(output_dir: Path, store_dir: Path) -> list[Leftover]:
             if store.parent.name not in needed and is_old(store)
         ]
     return [*found, *broken_off(output_dir)]
+
+
+def benchmarks_in(output_dir: Path) -> list[Path]:
+    """Folders of benchmarks, whose runs use the same decoded images."""
+    return sorted(path for path in (output_dir / "benchmark").glob("*") if path.is_dir())
 
 
 def broken_off(folder: Path) -> Iterator[Leftover]:

@@ -26,12 +26,14 @@ def score_and_show(
     compute: Compute,
     draws: Sequence[LabelDraw] = (ALL_LABELS,),
     watch: Watch = UNWATCHED,
+    *,
+    picture: bool = True,
 ) -> list[dict[str, Any]]:
     """Score the runs, each with the probes of its own config, on each draw of the labels, and print one table; the
     first run is the one asked for, and the one that `watch` is of. Its results, of the largest fraction of the labels.
 
     The table goes to standard output, what is being done to standard error. Several draws of a fraction are one line,
-    their mean.
+    their mean. `picture`: whether the t-SNE of the first run's test images is drawn.
     """
     lines = []
     scored = []
@@ -59,10 +61,10 @@ def score_and_show(
     if first.description().get("pretrain_on") == "all":
         print(f"\n{SAW_EVERYTHING}")
     print(f"\nResults and encoder: {first.folder}", flush=True)
-    if ALL_LABELS in draws:
-        picture = picture_of(first, row_name(first.description()), config, material, compute)
-        watch.picture("t-SNE", picture)
-        print(f"t-SNE of the test images: {picture}", flush=True)
+    if picture and ALL_LABELS in draws:
+        path = picture_of(first, row_name(first.description()), config, material, compute)
+        watch.picture("t-SNE", path)
+        print(f"t-SNE of the test images: {path}", flush=True)
     largest = max(draw.fraction for draw in draws)
     return [result for draw, results in scored[0].items() if draw.fraction == largest for result in results]
 

@@ -40,7 +40,8 @@ class Filters:
 
     `recipe` and `epochs` are of trained encoders, `backbone` not of those that bring one of their own ("trivial",
     "pretrained NAME"). `entry`: names or patterns ("pretrained *"), or one. `split_digest` is its beginning. `settings`
-    is a list such as "k=200, vote=uniform"; it says nothing of probes that have no such setting.
+    is a list such as "k=200, vote=uniform"; it says nothing of probes that have no such setting. `seed` is one, or a
+    list of them.
     """
 
     entry: Sequence[str] | str | None = None
@@ -55,11 +56,23 @@ class Filters:
     split_digest: str | None = None
     precision: str | None = None
     settings: str | None = None
+    seed: int | Sequence[int] | None = None
 
     @classmethod
     def of(cls, config: Any) -> Self:
-        """From the config of a command, by the names of its keys; those that it does not have are None."""
-        return cls(**{field.name: getattr(config, field.name, None) for field in fields(cls)})
+        """From the config of a command, by the names of its keys; those that it does not have are None.
+
+        Raises `ConfigError` for seeds that are no whole numbers.
+        """
+        filters = cls(**{field.name: getattr(config, field.name, None) for field in fields(cls)})
+        whole = [type(each) is int for each in filters.seeds()]
+        if filters.seed is not None and not (whole and all(whole)):
+            raise ConfigError(f"seed={filters.seed}: wanted a whole number, or a list such as seed=[0,1,2]")
+        return filters
+
+    def seeds(self) -> list[int]:
+        """Those that are meant; none where none was named."""
+        return list(self.seed) if isinstance(self.seed, Sequence) else [] if self.seed is None else [self.seed]
 
     def unheard_of(self, frame: pd.DataFrame) -> list[str]:
         """A line for each name that was typed and that no result has, with those that there are."""
@@ -91,6 +104,8 @@ class Filters:
                 same = frame[key].eq(wanted).fillna(False).astype(bool)
                 keep &= same | exempt[key] if key in exempt else same
         keep &= frame["entry"].map(lambda entry: self.means(str(entry))).astype(bool)
+        if self.seed is not None:
+            keep &= frame["seed"].isin(self.seeds())
         if self.split_digest is not None:
             keep &= frame["split_digest"].astype(str).str.startswith(self.split_digest)
         if self.settings is not None:

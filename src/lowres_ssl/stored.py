@@ -17,6 +17,7 @@ WRITTEN = {
     "run": 2,  # run.json; of this and the next three, 1 had no seal (see sealed.py)
     "result": 2,  # result.json and predictions.npz; 1 had patients by name where 2 has keyed hashes
     "tuned": 2,  # outputs/tuned/*.json
+    "benchmark": 1,  # outputs/benchmark/*.json: plans
     "split": 2,  # split.json; 1 did not say whether its image names are hashed: they are not
     "tensors": 1,  # encoders, classifiers, features; what has no number is of version 1
     "checkpoint": 1,  # checkpoint.pt
@@ -54,6 +55,12 @@ TYPES: dict[str, dict[str, Any]] = {
     | {"recipe": (str, type(None)), "chosen": dict, "chosen.learning_rate": NUMBER, "chosen.accuracy": NUMBER}
     | {"chosen.loss": OPTIONAL_NUMBER}
     | dict.fromkeys(["batch_size", "epochs"], (int, type(None))),
+    "benchmark": dict.fromkeys(["asked", "costs", "costs.epoch", "costs.extras", "views", "allotment", "done"], dict)
+    | dict.fromkeys(["methods", "words", "shown", "dropped", "failed", "allotment.extras"], list)
+    | dict.fromkeys(["methods.*", "words.*", "shown.*", "dropped.*", "failed.*", "allotment.extras.*", "device"], str)
+    | dict.fromkeys(["costs.epoch.*", "costs.extras.*", "views.*", "done.*", "spent", "allotment.seconds"], NUMBER)
+    | dict.fromkeys([f"costs.{part}" for part in ("round_base", "prepare", "report")], NUMBER)
+    | dict.fromkeys(["allotment.seeds", "allotment.epochs"], int),
     "split": {"kind": str, "seed": int, "digest": str, "notes": list, "notes.*": str, "hashed": bool}
     | dict.fromkeys(("train", "val", "test"), list)
     | {f"{side}.*": str for side in ("train", "val", "test")},

@@ -9,7 +9,7 @@ import gc
 import shlex
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -99,7 +99,7 @@ class Failures(Callback):
 def tell_failures() -> list[Failure]:
     """List what failed in the sweep at hand; if there is none, nothing."""
     folder, Failures.folder = Failures.folder, None
-    failures = [] if folder is None else list(left(folder, KIND, Failure))
+    failures = [] if folder is None else list(failures_in(folder))
     if failures:
         write("")
         fail(f"{count(len(failures), 'job')} of this sweep failed. Each again, when it is mended:")
@@ -107,3 +107,8 @@ def tell_failures() -> list[Failure]:
             write(in_one_line(failure.command))
             write(f"    {in_one_line(failure.message)}")
     return failures
+
+
+def failures_in(folder: Path) -> Iterator[Failure]:
+    """Those that the jobs of the sweep with this folder left, in the jobs' order."""
+    return left(folder, KIND, Failure)

@@ -25,6 +25,7 @@ class FiltersConfig:
     split_digest: str | None = MISSING
     precision: str | None = MISSING
     settings: str | None = MISSING
+    seed: Any = MISSING  # one, or a list
 
 
 @dataclass

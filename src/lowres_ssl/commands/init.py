@@ -194,8 +194,10 @@ def first_run(name: str, found: Survey, split: Split, by_patient: bool) -> str:
     ]
     words = ["lowres-ssl", "pretrain", f"dataset={name}", "method=dcl", "recipe=tuned", *size]
     words += [f"batch_size={fit.batch_size}", f"probe.knn.k={fit.k}", *patients, *unreadable]
+    which = ["lowres-ssl", "benchmark", f"dataset={name}", "budget=30min", *patients, *unreadable]
     return (
         f"What fits:\n\n{indented(columns(None, reasons))}\n\n"
         f"A first run; with dry_run=true at its end it says how long it will take:\n\n{indented(shlex.join(words))}\n\n"
+        f"All methods, and which is for these images:\n\n{indented(shlex.join(which))}\n\n"
         f"More about the set: lowres-ssl data dataset={name}"
     )

@@ -92,7 +92,7 @@ def run_and_score(cfg: DictConfig, plan: Plan, material: Material, watch: Watch)
     # The row that every table needs: the encoder as it is initialised, scored the same way.
     if config.method["name"] != "random":
         rows.append(untrained_row(without_training(cfg), plan, material, probe))
-    return objective(score_and_show(rows, material, plan.compute, plan.draws, watch))
+    return objective(score_and_show(rows, material, plan.compute, plan.draws, watch, picture=config.picture))
 
 
 def refuse_sweep(processes: Processes) -> None:

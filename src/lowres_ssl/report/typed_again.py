@@ -16,7 +16,7 @@ from lowres_ssl.config import TUNABLE, Experiment
 from lowres_ssl.overrides import PATH_KEYS, quoted
 
 # How a run was asked for, not what it is; and the folder of outputs, which is the one that is read now.
-NOT_TYPED = frozenset(["force", "dry_run", "evaluate", "output_dir", "store_dir", "table_1", "tracker"])
+NOT_TYPED = frozenset(["force", "dry_run", "evaluate", "picture", "output_dir", "store_dir", "table_1", "tracker"])
 CAUSES = ("data_dir", "dataset.name")  # other values are interpolated from these
 NEEDED = frozenset(
     ["dataset", "images", "backbone", "method", "probe", "recipe", "data_dir", "output_dir", "store_dir"]

@@ -1,0 +1,203 @@
+"""`lowres-ssl benchmark`: which method for my images? Planned by the budget, run, and answered."""
+
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from lowres_ssl.allotment import KEPT_BACK, MOST_SEEDS, RULE, Typed, allot
+from lowres_ssl.answer import METRIC, answer
+from lowres_ssl.asking import Question, asked_of, composed, fitting_words, linear_settings, question_of
+from lowres_ssl.atomic import write_text
+from lowres_ssl.benchmark_schema import BenchmarkConfig
+from lowres_ssl.benchmarking import Clock, Probed, keep, run_study
+from lowres_ssl.budget import typed_time
+from lowres_ssl.config import PretrainConfig, read_config
+from lowres_ssl.costs import Asked, measure
+from lowres_ssl.data.records import Catalogue
+from lowres_ssl.data.splits import Split
+from lowres_ssl.errors import ConfigError, TrainingError
+from lowres_ssl.findings import findings
+from lowres_ssl.forecast import duration
+from lowres_ssl.interruption import heed
+from lowres_ssl.leases import held
+from lowres_ssl.ledger import ledger
+from lowres_ssl.preparation import catalogue_of, split_of
+from lowres_ssl.report.pages import require_libraries
+from lowres_ssl.rounds import ABOUT, LABELS, as_typed, word
+from lowres_ssl.runs import check_writable
+from lowres_ssl.selection import Filters, columns_of
+from lowres_ssl.study import Study, read_study, study_path
+from lowres_ssl.terminal import columns, count, say
+
+DRAWS = 4000  # how often groups and seeds are resampled for the answer, as `lowres-ssl compare` does
+
+
+def main(cfg: DictConfig) -> None:
+    started = time.monotonic()
+    config = read_config(cfg, BenchmarkConfig)
+    question = question_of(config)
+    output_dir, store_dir = Path(config.output_dir), Path(config.store_dir)
+    require_libraries()  # of the report, before the time is spent
+    first = composed(question.words, config.methods[0])
+    check_writable(output_dir / "benchmark")
+    heed(signal.SIGHUP)  # the terminal was closed: what runs in other processes must end, too
+    catalogue = catalogue_of(first.dataset, store_dir)
+    split = split_of(first, catalogue)
+    asked = asked_of(question, first, catalogue)
+    with held(study_path(output_dir, asked), "the same benchmark"):
+        study = None if config.force else read_study(output_dir, store_dir, question.flags, asked)
+        clock = Clock(0.0 if study is None else study.spent, started)
+        if study is None:
+            say("Measuring what a step, features and scores cost here")
+            study = planned(question, study_path(output_dir, asked), store_dir, asked, catalogue, split, clock)
+        print(plan_text(study, question, first, catalogue, split), flush=True)
+        if config.dry_run:
+            return
+        study = keep(study, clock)
+        probed = Probed(tuple(config.probe), tuple(config.fewer_labels))
+        study = run_study(study, clock, probed)
+        finish(study, question, clock)
+
+
+def planned(
+    question: Question,
+    path: Path,
+    store_dir: Path,
+    asked: dict[str, object],
+    catalogue: Catalogue,
+    split: Split,
+    clock: Clock,
+) -> Study:
+    """A plan made on this machine. On a GPU the paper's encoder and size where they fit into the budget; else the
+    small ones."""
+    config = question.config
+    sizes = [True, False] if asked["device"] == "cuda" else [False]
+    for large in sizes:
+        words = (*question.words, *fitting_words(question, catalogue, split, large=large))
+        configs = {method: composed([*words, f"store_dir={word(store_dir)}"], method) for method in config.methods}
+        trained = list(configs)[-1]
+        measured = measure(Asked(configs, linear_settings(words, config.probe, trained), tuple(config.fewer_labels)))
+        typed = Typed(recipe_epochs=config.epochs, epochs=question.epochs, seeds=config.seeds)
+        own = configs[trained]
+        costs = replace(measured.costs, prepare=measured.costs.prepare + clock.spent())
+        try:
+            allotment = allot(costs, question.budget, typed)
+        except ConfigError:
+            if large:
+                continue
+            raise
+        return Study(
+            path=path,
+            store_dir=store_dir,
+            flags=question.flags,
+            asked=asked,
+            methods=tuple(config.methods),
+            words=words,
+            shown=(f"backbone={own.backbone.name}", f"image_size={own.image_size}"),
+            costs=costs,
+            views=measured.views,
+            device=measured.device,
+            allotment=allotment,
+        )
+    raise AssertionError("the last size either fits or raises")
+
+
+def plan_text(study: Study, question: Question, first: PretrainConfig, catalogue: Catalogue, split: Split) -> str:
+    """What will run and how long it will take."""
+    own, costs = study.allotment, study.costs
+    final = composed(study.words, study.methods[0])
+    neighbours = f", KNN k = {final.probe['knn']['k']}" if "knn" in final.probe else ""
+    speeds = list(dict.fromkeys(f"{each(study.views.values()):,.0f}" for each in (min, max))) if study.views else []
+    measured = f"; {' to '.join(speeds)} views a second, measured" if speeds else ""
+    rows = [["read, measure, decode the images", "", duration(costs.prepare)]]
+    runs = len(study.methods) * own.seeds
+    each = f"{own.seeds} x {duration(costs.round(own.epochs))}"
+    rows.append([f"{count(own.seeds, 'seed')} of {', '.join(study.methods)}", count(runs, "run"), each])
+    for name in own.extras:
+        rows.append([f"scores: {about(name, question)}", "", duration(own.seeds * costs.extras[name])])
+    rows.append(["tables, comparison, report", "", duration(costs.report)])
+    rows.append([f"kept back, {KEPT_BACK:.0%} of the budget", "", duration(KEPT_BACK * study.budget)])
+    rows.append(["in all", "", f"{duration(own.seconds + KEPT_BACK * study.budget)} of {duration(study.budget)}"])
+    left_out = [about(name, question) for name in costs.extras if name not in own.extras]
+    told = f" No time for: {'; '.join(left_out)}." if left_out else ""
+    return "\n".join(
+        [
+            f"{first.dataset.title}: {len(catalogue.records):,} images in {len(catalogue.classes)} classes; "
+            f"{len(split.train):,} train, {len(split.validation):,} validate, {len(split.test):,} test "
+            f"(split {split.kind})",
+            f"{final.backbone.name} at {final.image_size} px, recipe {final.recipe}, batch size "
+            f"{final.batch_size}{neighbours}; {study.device}{measured}",
+            "",
+            columns(["what", "runs", "about"], rows, right=(1, 2)),
+            "",
+            f"Every method: {count(own.epochs, 'epoch')} of the same views in the same steps (rule {RULE}).{told}",
+        ]
+    )
+
+
+def about(name: str, question: Question) -> str:
+    fractions = ", ".join(f"{100 * each:g}%" for each in question.config.fewer_labels)
+    return f"{ABOUT[name]} ({fractions})" if name == LABELS else ABOUT[name]
+
+
+def finish(study: Study, question: Question, clock: Clock) -> None:
+    """The answer on the terminal and beside the report. Raises `TrainingError` if something failed, all being said."""
+    lines = list(answer_lines(study, question))
+    print("\n" + "\n".join(lines), flush=True)
+    write_text(study.file("answer.txt"), "\n".join(lines) + "\n")
+    if study.failed:
+        raise TrainingError(f"{count(len(study.failed), 'failure')}, told above and in {study.log}: {study.failed[0]}")
+
+
+def answer_lines(study: Study, question: Question) -> Iterator[str]:
+    seeds = study.seeds_done()
+    frame, problems = ledger(study.folder)
+    for problem in problems:
+        print(f"note: {problem}", file=sys.stderr)
+    shown = dict(each.partition("=")[::2] for each in study.shown)
+    size = int(shown["image_size"])
+    filters = Filters(epochs=study.allotment.epochs, seed=seeds, backbone=shown["backbone"], image_size=size)
+    chosen = {
+        column.probe: findings(column, METRIC, "best", imagenet="imagenet", draws=DRAWS)
+        for column in columns_of(frame, filters)
+        if column.probe in question.config.probe or column.probe == "linear"
+    }
+    found = answer(chosen, study.methods, question.config.chosen_by, seeds)
+    yield f"Which method for {next(iter(chosen.values())).column.rows['title'].iloc[0]}?"
+    yield ""
+    yield from found.lines
+    for name in study.dropped:
+        yield f"Left out for want of time, for all methods alike: {name}."
+    for failure in study.failed:
+        yield f"Failed: {failure}."
+    yield ""
+    if study.report.exists():
+        yield f"Report: {study.report}"
+    yield f"More certain: {more_certain(study, seeds)}"
+
+
+def more_certain(study: Study, seeds: Sequence[int]) -> str:
+    """What to type for it: the same epochs with all seeds, of which those that are there are not run again."""
+    if len(seeds) >= MOST_SEEDS:
+        return "more test images; more seeds would add little"
+    own = study.allotment
+    whole = study.costs.whole(MOST_SEEDS, own.epochs, own.extras) / (1 - KEPT_BACK)
+    rest = (MOST_SEEDS - len(seeds)) * study.costs.round(own.epochs) + study.costs.report
+    task = [
+        each for each in HydraConfig.get().overrides.task if each.partition("=")[0] not in ("budget", "epochs", "seeds")
+    ]
+    words = [
+        "benchmark",
+        *study.flags,
+        *task,
+        f"epochs={own.epochs}",
+        f"seeds={MOST_SEEDS}",
+        f"budget={typed_time(1.05 * whole)}",
+    ]
+    return f"{as_typed(words)}   # about {duration(rest)}: the {count(len(seeds), 'seed')} that are there are kept"

@@ -1,0 +1,367 @@
+"""`lowres-ssl benchmark`: its plan, its clock and its end, with made-up costs and runs; one of them for real, small."""
+
+import json
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+import torch
+from stored_runs import made_up_run
+from typed import Command
+
+from lowres_ssl import asking, benchmarking
+from lowres_ssl.allotment import Costs
+from lowres_ssl.atomic import write_json
+from lowres_ssl.children import Ended
+from lowres_ssl.commands import benchmark
+from lowres_ssl.costs import Asked, Measured
+from lowres_ssl.device import Compute
+
+ACCURACIES = {"random": 0.6, "dcl": 0.9, "simsiam": 0.62}
+METHODS = "methods=[random,dcl,simsiam]"
+ASKED = ("dataset=folder", METHODS, "image_size=20", "probe=[knn]")
+
+
+@dataclass
+class Machine:
+    """One that costs what we say and runs what we make up. `slowness`: how much slower it is than measured.
+
+    `failing`: methods that never have a result. `deadly`: at whose name a sweep's process is killed; alone they run.
+    `interrupted`: the seed at which somebody presses Ctrl-C, once.
+    """
+
+    now: float = 0.0
+    slowness: float = 1.0
+    failing: Sequence[str] = ()
+    deadly: Sequence[str] = ()
+    interrupted: str | None = None
+    measured: int = 0
+    commands: list[str] = field(default_factory=list)
+
+    def measure(self, asked: Asked) -> Measured:
+        self.measured += 1
+        epoch = {name: 10.0 for name in asked.configs if name != "random"}
+        extras = {"labels": 4.0} if asked.fewer_labels else {}
+        costs = Costs(epoch=epoch, round_base=20.0, prepare=5.0, report=15.0, extras=extras | {"linear": 90.0})
+        return Measured(costs, dict.fromkeys(epoch, 100.0), "a made-up machine, fp32")
+
+    def run(self, words: Sequence[str], *, log: Path, limit: float | None = None) -> Ended:
+        typed = dict(word.partition("=")[::2] for word in words)
+        self.commands.append(shlex.join(words))
+        before = self.now
+        if words[0] == "report":
+            Path(typed["file"]).write_text("<p>made up</p>")
+        if words[0] != "pretrain":
+            self.now += 5 * self.slowness
+            return Ended(0, self.now - before)
+        if self.interrupted == typed["seed"]:
+            self.interrupted = None
+            raise KeyboardInterrupt
+        methods, seeds, code = typed["method"].split(","), typed["seed"].split(","), 0
+        trained = [method for method in methods if method != "random"]
+        scored_only = "label_fraction" in typed or "linear" in typed["probe"]
+        each = 4 if scored_only else 20 + 10 * int(typed["epochs"]) * len(trained)
+        self.now += self.slowness * len(seeds) * each
+        if limit is not None and self.now - before > limit:
+            self.now = before + limit
+            return Ended(130, limit, stopped=True)
+        for method in methods:
+            if method in self.deadly and len(methods) > 1 and not scored_only:
+                return Ended(-signal.SIGKILL, self.now - before)
+            if method in self.failing:
+                code = 1
+                told = {"command": f"lowres-ssl pretrain method={method}", "message": "out of memory", "exit_code": 1}
+                write_json(Path(typed["output_dir"]) / "sweeps" / "1" / "failed-0.json", told)
+                continue
+            for seed in seeds:
+                made_up_run(
+                    Path(typed["output_dir"]),
+                    method=method,
+                    seed=int(seed),
+                    dataset="folder",
+                    epochs=int(typed["epochs"]),
+                    image_size=20,
+                    accuracy=ACCURACIES[method],
+                    images=90,
+                )
+        return Ended(code, self.now - before)
+
+
+@pytest.fixture
+def machine(cells: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    assert cells.is_dir()
+    made = Machine()
+    monkeypatch.setattr(benchmark, "measure", made.measure)
+    monkeypatch.setattr(benchmarking, "run_command", made.run)
+    monkeypatch.setattr(benchmarking.Clock, "spent", lambda self: self.before + made.now)
+    monkeypatch.setattr(benchmark, "DRAWS", 400)
+    return made
+
+
+def seeds_run(machine: Machine) -> list[str]:
+    return [match[1] for each in machine.commands if (match := re.search(r"^pretrain .*seed=([\d,]+) ", each))]
+
+
+def test_plan_is_shown_then_run_then_answered(lowres_ssl: Command, machine: Machine) -> None:
+    answer = lowres_ssl("benchmark", *ASKED, "budget=7min")
+    assert answer.code == 0, answer.err
+    plan, end = answer.out.split("Which method for ")
+    assert "40 images in 2 classes; 28 train, 4 validate, 8 test" in plan
+    assert re.search(r"3 seeds of random, dcl, simsiam +9 runs +3 x 2 min", plan)
+    assert re.search(r"in all +\d min of 7 min", plan)
+    assert "Every method: 4 epochs of the same views in the same steps (rule seeds_first)." in plan
+    assert "No time for: linear (MLP) probe." in plan
+    assert seeds_run(machine) == ["0", "1", "2", "0,1,2"]
+    assert "label_fraction=[0.1]" in machine.commands[3]
+    assert [each.split()[0] for each in machine.commands[4:]] == ["tables", "compare", "report"]
+    assert end.startswith("Folder?\n\nUse dcl. It is best on the validation images")
+    report = re.search(r"^Report: (.*)$", end, re.MULTILINE)
+    assert report is not None
+    assert Path(report[1]).read_text() == "<p>made up</p>"
+    again = re.search(r"^More certain: lowres-ssl (.*?)   #", end, re.MULTILINE)
+    assert again is not None
+    assert shlex.split(again[1]) == ["benchmark", *ASKED, "epochs=4", "seeds=5", "budget=11min"]
+    for each in machine.commands:
+        assert f"$ lowres-ssl {each}" in answer.err, "every command is shown as it can be typed"
+
+
+def test_same_command_again_runs_nothing_and_answers_the_same(lowres_ssl: Command, machine: Machine) -> None:
+    first = lowres_ssl("benchmark", *ASKED, "budget=7min")
+    machine.commands.clear()
+    machine.slowness = 50.0
+    second = lowres_ssl("benchmark", *ASKED, "budget=7min")
+    assert (machine.measured, machine.commands) == (1, [])
+    assert second.out == first.out
+
+
+def test_more_seeds_of_the_same_epochs_keep_the_runs_that_are_there(lowres_ssl: Command, machine: Machine) -> None:
+    first = lowres_ssl("benchmark", *ASKED, "budget=7min")
+    again = re.search(r"^More certain: lowres-ssl (.*?)   #", first.out, re.MULTILINE)
+    assert again is not None
+    machine.commands.clear()
+    machine.now = 0.0
+    second = lowres_ssl(*shlex.split(again[1]))
+    assert second.code == 0, second.err
+    places = {word for each in machine.commands for word in each.split() if word.startswith("output_dir=")}
+    assert len(places) == 1
+    assert places.pop() in first.err
+    assert "mean of 5 seeds" in second.out
+    assert "More certain: more test images" in second.out
+
+
+def test_interrupted_it_goes_on_with_the_same_plan(lowres_ssl: Command, machine: Machine) -> None:
+    machine.interrupted = "1"
+    answer = lowres_ssl("benchmark", *ASKED, "budget=7min")
+    assert answer.code == 130
+    assert "Which method" not in answer.out
+    machine.commands.clear()
+    machine.now = 0.0
+    second = lowres_ssl("benchmark", *ASKED, "budget=7min")
+    assert second.code == 0, second.err
+    assert machine.measured == 1
+    assert seeds_run(machine) == ["1", "2", "0,1,2"]
+    assert second.out.startswith(answer.out.rstrip())
+
+
+def test_other_budget_and_force_make_a_new_plan(lowres_ssl: Command, machine: Machine) -> None:
+    assert lowres_ssl("benchmark", *ASKED, "budget=7min").code == 0
+    for measured, more in ((1, ("budget=7min",)), (2, ("budget=8min",)), (3, ("budget=7min", "force=true"))):
+        machine.now = 0.0
+        assert lowres_ssl("benchmark", *ASKED, *more, "dry_run=true").code == 0
+        assert machine.measured == measured
+
+
+@pytest.mark.parametrize(
+    ("slowness", "seeds", "left_out"),
+    [
+        (1.3, ["0", "1", "2"], ["labels"]),
+        (1.9, ["0", "1"], ["seed 2", "labels"]),
+        (3.0, ["0", "0"], ["seed 1", "seed 2"]),  # the last is that of the labels
+    ],
+)
+def test_on_a_slower_machine_extras_are_left_out_then_whole_seeds_from_the_last_on(
+    lowres_ssl: Command, machine: Machine, slowness: float, seeds: list[str], left_out: list[str]
+) -> None:
+    machine.slowness = slowness
+    answer = lowres_ssl("benchmark", *ASKED, "budget=7min")
+    assert answer.code == 0, answer.err
+    assert seeds_run(machine) == seeds
+    assert re.findall(r"^Left out for want of time, for all methods alike: (.*)\.$", answer.out, re.M) == left_out
+    one_seed = "One seed: nothing here says what another would have given."
+    assert (one_seed in answer.out) == ("seed 1" in left_out)
+
+
+def test_seed_that_is_stopped_is_in_no_result(lowres_ssl: Command, machine: Machine) -> None:
+    """The machine slows down within the last seed: what was made of it for some methods counts for none."""
+    slow = machine.run
+
+    def run(words: Sequence[str], *, log: Path, limit: float | None = None) -> Ended:
+        machine.slowness = 9.0 if "seed=2" in words else 1.0
+        if "seed=2" in words:
+            slow([*(word.replace("method=random,dcl", "method=dcl") for word in words)], log=log)
+            machine.now -= 9.0 * 70
+            machine.commands.pop()
+        return slow(words, log=log, limit=limit)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(benchmarking, "run_command", run)
+        answer = lowres_ssl("benchmark", *ASKED, "budget=7min", "fewer_labels=[]")
+    assert answer.code == 0, answer.err
+    assert "Left out for want of time, for all methods alike: seed 2." in answer.out
+    assert "mean of 2 seeds" in answer.out
+    assert all("seed=[0,1]" in each for each in machine.commands[-3:])
+
+
+def test_method_that_fails_is_told_and_spares_the_others(lowres_ssl: Command, machine: Machine) -> None:
+    machine.failing = ["simsiam"]
+    answer = lowres_ssl("benchmark", *ASKED, "budget=7min")
+    assert answer.code == 1
+    assert "Use dcl." in answer.out
+    assert answer.out.count("Failed: simsiam, seed") == 3
+    assert "Failed: simsiam, seed 1: out of memory." in answer.out
+    assert "lowres-ssl: 4 failures" in answer.err or "lowres-ssl: 3 failures" in answer.err
+
+
+def test_process_that_is_killed_spares_the_methods_after_it(lowres_ssl: Command, machine: Machine) -> None:
+    machine.deadly = ["dcl"]
+    answer = lowres_ssl("benchmark", *ASKED, "budget=30min", "seeds=2", "epochs=4", "fewer_labels=[]")
+    assert answer.code == 0, answer.err
+    assert [re.findall(r"method=(\S+) seed=0", each) for each in machine.commands[:3]] == [
+        ["random,dcl,simsiam"],
+        ["dcl"],
+        ["simsiam"],
+    ]
+    assert "mean of 2 seeds" in answer.out
+
+
+def test_too_small_a_budget_is_refused_before_anything_runs(
+    lowres_ssl: Command, machine: Machine, tmp_path: Path
+) -> None:
+    answer = lowres_ssl("benchmark", *ASKED, "budget=1min")
+    assert answer.code == 2
+    assert "budget=60s: too little for 2 seeds of 2 epochs of every method" in answer.last_line
+    assert machine.commands == []
+    assert list((tmp_path / "outputs" / "benchmark").glob("*.json")) == []
+    least = re.search(r"type budget=(\w+)", answer.last_line)
+    assert least is not None
+    assert lowres_ssl("benchmark", *ASKED, f"budget={least[1]}").code == 0
+
+
+def test_dry_run_shows_the_plan_and_runs_nothing(lowres_ssl: Command, machine: Machine, tmp_path: Path) -> None:
+    answer = lowres_ssl("benchmark", *ASKED, "budget=7min", "dry_run=true")
+    assert answer.code == 0, answer.err
+    assert "in all" in answer.out
+    assert machine.commands == []
+    assert list((tmp_path / "outputs" / "benchmark").glob("*.json")) == []
+
+
+def test_settings_fit_the_set_unless_they_are_typed(lowres_ssl: Command, machine: Machine) -> None:
+    """28 training images, 14 a class."""
+    answer = lowres_ssl("benchmark", "dataset=folder", METHODS, "budget=7min", "dry_run=true")
+    assert "resnet18 at 24 px, recipe tuned, batch size 8, KNN k = 5; a made-up machine, fp32" in answer.out
+    typed = ("backbone=resnet34", "image_size=32", "batch_size=4", "probe.knn.k=3")
+    answer = lowres_ssl("benchmark", "dataset=folder", METHODS, "budget=7min", "dry_run=true", *typed)
+    assert "resnet34 at 32 px, recipe tuned, batch size 4, KNN k = 3;" in answer.out
+    assert machine.commands == []
+
+
+@pytest.mark.usefixtures("machine")
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("budget=soon", "budget=soon: wanted a time such as"),
+        ("budget=30", "did you mean budget=30min?"),
+        ("seed=1", "seed: not of a benchmark; type seeds=3"),
+        ("label_fraction=[0.5]", "type fewer_labels=[0.1]"),
+        ("methods=[dcl,simclr]", "wanted random, which the others are compared with"),
+        ("methods=[random]", "type methods=[random,dcl]"),
+        ("methods=[random,vicregg]", "did you mean vicreg?"),
+        ("methods=[random,dcl,dcl]", "wanted each once"),
+        ("seeds=0", "seeds=0: wanted at least 1"),
+        ("chosen_by=linear", "chosen_by=linear: wanted one of the probes, knn, logistic"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused_with_what_to_type(lowres_ssl: Command, typed: str, said: str) -> None:
+    answer = lowres_ssl("benchmark", "dataset=folder", "image_size=20", typed)
+    assert answer.code == 2, answer.out
+    assert said in answer.last_line
+
+
+@pytest.mark.usefixtures("machine")
+def test_plan_is_of_the_images_that_are_there(lowres_ssl: Command, machine: Machine, cells: Path) -> None:
+    assert lowres_ssl("benchmark", *ASKED, "budget=7min").code == 0
+    (cells / "dark" / "p0_0.png").unlink()
+    machine.now = 0.0
+    assert lowres_ssl("benchmark", *ASKED, "budget=7min", "dry_run=true").code == 0
+    assert machine.measured == 2
+
+
+def test_on_a_gpu_the_encoder_of_the_paper_is_taken_where_it_fits(
+    lowres_ssl: Command, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = machine.measure
+
+    def measure(asked: Asked) -> Measured:
+        slower = 30 if next(iter(asked.configs.values())).backbone.name == "resnet50" else 1
+        found = small(asked)
+        epoch = {name: slower * seconds for name, seconds in found.costs.epoch.items()}
+        return replace(found, costs=replace(found.costs, epoch=epoch))
+
+    monkeypatch.setattr(benchmark, "measure", measure)
+    monkeypatch.setattr(asking, "resolve", lambda *_: Compute(torch.device("cuda"), "bf16"))
+    for budget, encoder in (("7min", "resnet18"), ("3h", "resnet50")):
+        answer = lowres_ssl("benchmark", "dataset=folder", METHODS, f"budget={budget}", "dry_run=true")
+        assert f"\n{encoder} at 24 px" in answer.out, answer.err
+
+
+PHANTOM = ("dataset=phantom", "dataset.subset=80", "image_size=24", "methods=[random,dcl,simsiam]", "fewer_labels=[]")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("cells")
+def test_what_does_not_fit_the_images_is_refused_as_pretrain_would(lowres_ssl: Command, tmp_path: Path) -> None:
+    """It shows in the process that measures."""
+    answer = lowres_ssl("benchmark", *ASKED, "probe.knn.k=100", "budget=30min")
+    assert answer.code == 2
+    assert answer.last_line.startswith("lowres-ssl: probe.knn.k=100: the training set has 28 images")
+    assert not list((tmp_path / "outputs" / "benchmark").glob("*.json"))
+
+
+@pytest.mark.slow
+def test_real_benchmark_is_interrupted_and_goes_on_to_its_report(tmp_path: Path) -> None:
+    """On the phantom, everything real: measured, trained in processes of its own, interrupted once, reported."""
+    command = [sys.executable, "-m", "lowres_ssl", "benchmark", *PHANTOM, "budget=5min", "seeds=2", "epochs=2"]
+    first = subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    plans = tmp_path / "outputs" / "benchmark"
+    end = time.monotonic() + 240
+
+    def done() -> list[str]:
+        return [name for path in plans.glob("*.json") for name in json.loads(path.read_text())["done"]]
+
+    while "seed 0" not in done() and first.poll() is None:
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    time.sleep(1.0)
+    first.send_signal(signal.SIGINT)
+    out, err = first.communicate(timeout=60)
+    assert first.returncode == 130, err
+    assert "in all" in out
+    encoders = {path: path.stat().st_mtime_ns for path in plans.glob("*/pretrain/*-s0-*/encoder.safetensors")}
+    assert len(encoders) == 3
+
+    second = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert second.returncode == 0, second.stderr
+    assert second.stdout.startswith(out.rstrip())
+    assert encoders == {path: path.stat().st_mtime_ns for path in encoders}
+    assert "mean of 2 seeds" in second.stdout
+    (report,) = plans.glob("*/report-*.html")
+    assert "random initialisation" in report.read_text()
