@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from lowres_ssl.expectation import LATER, scoring_ahead, training_ahead
-from lowres_ssl.runs import Run, write_result
+from lowres_ssl.results import write_result
+from lowres_ssl.runs import Run
 
 ABOUT = {
     "method": "dcl",
