@@ -6,14 +6,12 @@ from itertools import combinations
 
 from lowres_ssl.claims import Judgement, Key, judgements
 from lowres_ssl.comparison import Comparison, Scored, aligned, compare, draw_swaps, holm
-from lowres_ssl.runs import END_TO_END
+from lowres_ssl.runs import AS_THEY_ARE, END_TO_END
 from lowres_ssl.selection import BatchSize, Cell, Column
 from lowres_ssl.tested import check_same_images, tested
 from lowres_ssl.uncertainty import Interval, draw, interval
 
 SIGNIFICANT = 0.05
-# Weights that another run started with, as they are: an encoder that is there already, under its own name.
-AS_THEY_ARE = "weights of "
 
 
 @dataclass(frozen=True)
