@@ -86,12 +86,15 @@ def findings(column: Column, metric: str, batch_size: BatchSize, *, imagenet: st
         ours, theirs = aligned([scored[better], scored[worse]])
         compared.append((better, worse, compare(ours, theirs, metric, resampled, swaps)))
     corrected = holm([comparison.p for _, _, comparison in compared])
+    judged: tuple[Judgement, ...] = ()
+    if column.probe != END_TO_END:  # no claim is of heads that were trained with their encoder
+        judged = tuple(judgements(scored, chosen, metric, resampled, imagenet=imagenet))
     return Findings(
         column=column,
         metric=metric,
         intervals={key: found[key] for key in best_first},
         pairs=tuple(Pair(*pair, p) for pair, p in zip(compared, corrected, strict=True)),
-        judgements=tuple(judgements(scored, chosen, metric, resampled, imagenet=imagenet)),
+        judgements=judged,
         images=images,
         groups=groups,
         notes=tuple(notes),
