@@ -4,10 +4,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.special import stdtrit
 from simulated import World, alike, unlike
 
 from lowres_ssl.metrics import score
-from lowres_ssl.uncertainty import METRICS, Term, contrast, counts_by_group, draw, interval, metric
+from lowres_ssl.uncertainty import METRICS, Term, contrast, counts_by_group, draw, interval, metric, moves
 
 REPETITIONS = 300
 LEAST, MOST = 0.92, 0.985  # of intervals called 95%; three standard errors of the simulation below and above
@@ -167,3 +168,13 @@ def test_one_seed_stands_beside_each_seed_of_another() -> None:
     found = contrast(terms, draw(counts.shape[2]))
     assert found.seeds == 3
     assert found.spread == pytest.approx(interval(counts[0], "accuracy").spread)
+
+
+def test_at_most_half_of_the_seeds_variance_is_taken_for_that_of_their_images() -> None:
+    """Seeds that differ by the images they err on alone: all of their variance would go, if a few seeds could tell."""
+    counts, _ = World(alike(60, 3), seeds=3, seed=0.0).draw(np.random.default_rng(1))
+    draws = draw(60)
+    moved = moves([Term(1.0, counts[0], "accuracy")], draws)
+    variance = moved.observed.var(ddof=1)
+    assert variance > 0
+    np.testing.assert_allclose(moved.seeds, np.sqrt(variance / 2 / 3) * stdtrit(2, draws.seeds))

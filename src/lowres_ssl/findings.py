@@ -6,14 +6,12 @@ from itertools import combinations
 
 from lowres_ssl.claims import Judgement, Key, judgements
 from lowres_ssl.comparison import Comparison, Scored, aligned, compare, draw_swaps, holm
-from lowres_ssl.runs import END_TO_END
+from lowres_ssl.runs import AS_THEY_ARE, END_TO_END
 from lowres_ssl.selection import BatchSize, Cell, Column
 from lowres_ssl.tested import check_same_images, tested
 from lowres_ssl.uncertainty import Interval, draw, interval
 
 SIGNIFICANT = 0.05
-# Weights that another run started with, as they are: an encoder that is there already, under its own name.
-AS_THEY_ARE = "weights of "
 
 
 @dataclass(frozen=True)
@@ -88,12 +86,15 @@ def findings(column: Column, metric: str, batch_size: BatchSize, *, imagenet: st
         ours, theirs = aligned([scored[better], scored[worse]])
         compared.append((better, worse, compare(ours, theirs, metric, resampled, swaps)))
     corrected = holm([comparison.p for _, _, comparison in compared])
+    judged: tuple[Judgement, ...] = ()
+    if column.probe != END_TO_END:  # no claim is of heads that were trained with their encoder
+        judged = tuple(judgements(scored, chosen, metric, resampled, imagenet=imagenet))
     return Findings(
         column=column,
         metric=metric,
         intervals={key: found[key] for key in best_first},
         pairs=tuple(Pair(*pair, p) for pair, p in zip(compared, corrected, strict=True)),
-        judgements=tuple(judgements(scored, chosen, metric, resampled, imagenet=imagenet)),
+        judgements=judged,
         images=images,
         groups=groups,
         notes=tuple(notes),

@@ -37,6 +37,8 @@ from lowres_ssl.stored import WRITTEN, read_json
 from lowres_ssl.terminal import warn
 
 KINDS = ("pretrain", "evaluate")
+# Weights that another run started with, as they are: an encoder that is there already, under its own name.
+AS_THEY_ARE = "weights of "
 END_TO_END = "classifier"  # the "probe" that is the head a supervised encoder was trained with; nothing is fitted
 Which = Literal["selected", "last"]
 LONGEST_LABEL = 60  # letters: with all of them a folder has a name that every file system takes

@@ -103,6 +103,15 @@ def test_entry_with_results_from_all_labels_only_is_no_line(
     assert list(lines_of(picture("labels").draw(stored())["labels"].axes[0])) == ["DCL"]
 
 
+def test_weights_that_another_run_began_with_are_the_line_they_are_of(
+    parts: Callable[..., list[Path]], picture: Callable[..., Picture], stored: Callable[..., Stored]
+) -> None:
+    parts(method="dcl")
+    parts(method="weights", entry="weights of dcl")
+    parts(method="weights", entry="weights of a-file.pt")
+    assert list(lines_of(picture("labels").draw(stored())["labels"].axes[0])) == ["DCL", "weights of a-file.pt"]
+
+
 def test_line_is_of_one_batch_size_the_best_on_validation_of_those_with_most_fractions(
     parts: Callable[..., list[Path]],
     figured_run: Callable[..., Path],

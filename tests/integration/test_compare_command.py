@@ -174,6 +174,7 @@ def test_random_initialisation_is_not_missed_where_there_can_be_none(lowres_ssl:
     answer = lowres_ssl("compare", QUICK)
     assert answer.code == 0, answer.err
     assert "no random initialisation" not in answer.err
+    assert "claims" not in answer.out
 
 
 def test_entries_that_are_named_are_the_comparisons_that_p_is_corrected_for(lowres_ssl: Command, stored: Path) -> None:

@@ -56,6 +56,8 @@ def test_numbers_equal_those_of_scikit_learn(tmp_path: Path) -> None:
             (record,) = [each for each in table.records if each["label"] == label and each["metric"] == metric]
             assert record["value"] == pytest.approx(np.mean(values), abs=1e-6)
             assert record["low"] < record["value"] < record["high"]
+            shown = line[3 if metric == "accuracy" else 7]
+            assert shown == f"{record['low']:.3f} to {record['high']:.3f}"
 
 
 def test_papers_number_and_the_difference_stand_beside(tmp_path: Path) -> None:

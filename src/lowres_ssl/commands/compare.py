@@ -72,7 +72,8 @@ def page(found: Findings) -> str:
     """The matrix, the sentences, the claims."""
     parts = [heading(found)]
     if found.pairs:
-        parts += [matrix(found), *sentences(found), "What becomes of the paper's claims:", claims(found)]
+        parts += [matrix(found), *sentences(found)]
+        parts += ["What becomes of the paper's claims:", claims(found)] if found.judgements else []
     else:
         (only,) = found.intervals
         parts.append(f"Only {named(only)}: {interval_text(found.intervals[only])}; nothing to compare it with.")

@@ -15,7 +15,7 @@ from lowres_ssl.errors import DataError
 from lowres_ssl.figures import Picture, Stored
 from lowres_ssl.figures._panel import METRIC_NAMES, grouped, heading, name_of, number_of, several
 from lowres_ssl.figures._style import aside, draw_bars, draw_line, legend_below, literal, look, panels
-from lowres_ssl.runs import END_TO_END
+from lowres_ssl.runs import AS_THEY_ARE, END_TO_END
 from lowres_ssl.selection import Cell, Column, Filters, columns_of
 from lowres_ssl.tested import stored_result, tested
 from lowres_ssl.uncertainty import Counts, Interval, Term, contrast, draw
@@ -143,7 +143,7 @@ def lines_of(results: pd.DataFrame, filters: Filters, entries: Sequence[str]) ->
         rows = pd.concat([column.rows for column in columns], ignore_index=True)
         refuse_disagreement(rows.assign(settings=""), f"figure=labels, {columns[0]}")
         found = list(dict.fromkeys(entry for pattern in entries for c in columns for entry in c.entries(pattern)))
-        partly = set(rows.loc[rows["part"] < 1, "entry"])
+        partly = set(rows.loc[rows["part"] < 1, "entry"]) - {f"{AS_THEY_ARE}{entry}" for entry in found}
         if own := [line_of(entry, columns) for entry in found if entry in partly]:
             lines[key] = own
     return lines

@@ -105,7 +105,7 @@ def seeds_text(cells: Sequence[Scored]) -> str:
     own = [tuple(each.cell.seeds) for each in cells]
     usual = max(dict.fromkeys(own), key=own.count)
     others = [f"{each.cell.entry}: {named(seeds)}" for each, seeds in zip(cells, own, strict=True) if seeds != usual]
-    return named(usual) + (f" ({'; '.join(others)})" if others else "")
+    return named(usual) + (f" ({'; '.join(dict.fromkeys(others))})" if others else "")
 
 
 def record(scored: Scored, metric: str, **more: Any) -> dict[str, Any]:
