@@ -215,15 +215,13 @@ def test_folders_of_patients_are_doubted(lowres_ssl: Command, tmp_path: Path) ->
     assert "look like patients, not classes, for one patient1" in lowres_ssl("init", "set").err
 
 
-def test_files_that_cannot_be_read_are_counted_and_the_command_leaves_them_out(
-    lowres_ssl: Command, tmp_path: Path
-) -> None:
+def test_files_that_cannot_be_read_are_counted_and_left_out_ever_after(lowres_ssl: Command, tmp_path: Path) -> None:
     folder_of(tmp_path / "cells", "dark", "light")
     (tmp_path / "cells" / "dark" / "bad.png").write_bytes(b"no image")
     answer = lowres_ssl("init", "cells")
     words = command_in(answer)
-    assert "1 file cannot be read" in answer.out
-    assert "dataset.skip_unreadable=true" in words
+    assert "skip_unreadable: true   # 1 file cannot be read" in written(tmp_path, "cells")
+    assert "bad.png" in answer.err
     assert lowres_ssl(*words, "dry_run=true").code == 0
 
 
