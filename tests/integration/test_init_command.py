@@ -158,6 +158,22 @@ def test_patients_in_names_are_guessed_and_used(lowres_ssl: Command, tmp_path: P
     assert lowres_ssl(*words, "dry_run=true").code == 0
 
 
+def test_published_set_is_known_by_its_names_if_all_its_classes_are_there(lowres_ssl: Command, tmp_path: Path) -> None:
+    xrays = {"NORMAL": "IM-{:04}-0001.jpeg", "PNEUMONIA": "person{}_virus_7.jpeg"}
+    for place, (label, name) in enumerate(xrays.items()):
+        for number in range(12):
+            paint(tmp_path / "chest" / label / name.format(number), 90, seed=100 * place + number, size=32)
+    tiles = folder_of(
+        tmp_path / "tiles", "01_TUMOR", "02_STROMA", name="{number}_CRC-Prim-HE-03_009.tif_Row_1_Col_1.tif"
+    )
+    assert len(list(tiles.rglob("*.tif"))) == 24
+    assert "dataset=pneumonia: the file names are that set's" in lowres_ssl("init", "chest").out
+    assert "  - pneumonia\n" in written(tmp_path, "chest")
+    assert lowres_ssl("init", "tiles").code == 0  # six of the published classes are not there
+    assert "  - folder\n" in written(tmp_path, "tiles")
+    assert lowres_ssl("data", "dataset=tiles").code == 0
+
+
 def test_table_of_labels_is_found_with_its_columns(lowres_ssl: Command, tmp_path: Path) -> None:
     rows = ["image_id;diagnosis;patient_id;set"]  # the last is none of train, val and test
     for number in range(30):
