@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -83,6 +84,12 @@ def survey(folder: Path, store_dir: Path) -> Survey:
         others -= Counter([table.suffix.lower()])
     elif not any(images_below(folder)):
         raise DataError(f"{folder}: no images there{told(others)}; wanted one folder a class, with images inside")
+    if not build_source(conf, options).listings(root):
+        images = count(sum(1 for _ in images_below(root)), "image")
+        raise DataError(
+            f"{folder}: {images}, but none in the folder of a class; wanted one folder a class, or a .csv file with "
+            "the columns path and label"
+        )
     catalogue, unreadable = read(conf, options, root, store_dir)
     guess = None
     if conf == "folder" and not any(record.group for record in catalogue.records):
@@ -123,23 +130,24 @@ def how_to_read(folder: Path) -> tuple[Path, str, dict[str, Any], Path | None]:
 
 
 def known_by_names(folder: Path) -> str | None:
-    """A published set, known by its file names: its source finds a good part of the images, and patients in them."""
+    """A published set, known by its file names: its source finds a good part of the images, patients in them, and every
+    class that was published."""
     images = sum(1 for _ in images_below(folder))
     for name in available(sources.__name__):
-        if name in GENERAL or not files("lowres_ssl.conf").joinpath("dataset", f"{name}.yaml").is_file():
+        config = files("lowres_ssl.conf").joinpath("dataset", f"{name}.yaml")
+        if name in GENERAL or not config.is_file():
             continue
         try:
             found = build_source(name, {}).listings(folder)
         except UserError:
             continue
+        labels = {listing.label for listing in found}
+        published = set(yaml.safe_load(config.read_text(encoding="utf-8"))["expected"])
         grouped = sum(listing.group is not None for listing in found)
-        if grouped and grouped * 10 >= len(found) * 9 and len(found) * 5 >= images and len(Counter(labels(found))) > 1:
+        enough = grouped and grouped * 10 >= len(found) * 9 and len(found) * 5 >= images
+        if enough and len(labels) > 1 and published <= labels:
             return name
     return None
-
-
-def labels(found: Sequence[sources.Listing]) -> list[str]:
-    return [listing.label for listing in found]
 
 
 def other_files(folder: Path) -> Counter[str]:
