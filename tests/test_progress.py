@@ -8,7 +8,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from lowres_ssl import progress
-from lowres_ssl.progress import Counted, Progress
+from lowres_ssl.progress import Counted, Lines, Progress
 
 SETTINGS = {"name": "simclr on breast", "epochs": 3, "steps_per_epoch": 10, "done": 0, "views_per_step": 8.0}
 
@@ -177,3 +177,18 @@ def test_images_are_counted_in_lines_with_the_time_left(clock: Clock, capsys: py
     assert said[0] == "features of 100 images"
     assert said[1] == "features: 20 of 100 images, 00:24 left"
     assert len(said) == 5  # at 6, 12, 18 and 24 seconds, and none when all is done
+
+
+def test_download_is_told_in_lines(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = Lines("images.zip")
+    lines.total = 4_000_000_000
+    for _ in range(4):
+        clock.now += 10
+        lines.update(1_000_000_000)
+    lines.reset()  # as pooch ends
+    lines.update(4_000_000_000)
+    lines.close()
+    said = capsys.readouterr().err.splitlines()
+    assert said == [
+        f"images.zip: {done}.0 GB of 4.0 GB, {left} left" for done, left in ((1, "00:30"), (2, "00:20"), (3, "00:10"))
+    ]

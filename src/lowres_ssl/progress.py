@@ -8,7 +8,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from lowres_ssl.terminal import is_quiet, is_terminal, say
+from lowres_ssl.terminal import in_words, is_quiet, is_terminal, say
 
 SECONDS_BETWEEN_LINES = 5.0
 MOST_SECONDS_BETWEEN_LINES = 60.0
@@ -123,3 +123,25 @@ class Counted:
                 self.shown = now
                 left = tqdm.format_interval((now - self.started) / self.done * (self.total - self.done))
                 say(f"{self.name}: {self.done:,} of {self.total:,} images, {left} left")
+
+
+class Lines:
+    """A download as pooch tells of it, in a line now and then: `total` and `update` are in bytes."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.total, self.done = name, 0, 0
+        self.started = self.shown = time.monotonic()
+
+    def update(self, size: int) -> None:
+        self.done += size
+        now = time.monotonic()
+        if now - self.shown >= seconds_to_wait(now - self.started) and self.done < self.total:
+            self.shown = now
+            left = tqdm.format_interval((now - self.started) / self.done * (self.total - self.done))
+            say(f"{self.name}: {in_words(self.done)} of {in_words(self.total)}, {left} left")
+
+    def reset(self) -> None:
+        self.done = 0
+
+    def close(self) -> None:
+        """There is nothing to take away."""

@@ -52,8 +52,9 @@ def check_alike(one: Path, other: Path, tolerance: float) -> None:
 
 
 def test_two_processes_make_one_run_like_that_of_one(lowres_ssl: Command, cells: Path, tmp_path: Path) -> None:
-    ran = torchrun(tmp_path, "device=cpu")
+    ran = torchrun(tmp_path, "device=cpu", "tracker=tensorboard")
     assert ran.returncode == 0, ran.stderr
+    assert len(list((tmp_path / "outputs" / "trackers").rglob("events.out.tfevents.*"))) == 1  # the first process's
     assert ran.stdout.count("simclr, batch size 16, 1 epoch") == 1
     assert ran.stderr.count(": simclr on 2 x ") == 1
     assert ran.stderr.count("Decoding images") == 1

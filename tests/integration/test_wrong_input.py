@@ -84,7 +84,7 @@ def test_wrong_values_are_refused_before_anything_is_trained(
     lowres_ssl: Command, cells: Path, tmp_path: Path, overrides: list[str], parts: list[str]
 ) -> None:
     answer = lowres_ssl(*DATA, *overrides)
-    data = overrides[0].startswith("split") or overrides[0] == "dataset.root=missing"
+    data = overrides[0] in ("split=patient", "split=official", "dataset.root=missing")
     refused(answer, 3 if data else 2, *parts)
     assert not list((tmp_path / "outputs").glob("pretrain/*"))
 

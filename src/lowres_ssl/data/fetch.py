@@ -13,6 +13,7 @@ from lowres_ssl.data.sources import is_junk
 from lowres_ssl.errors import DataError
 from lowres_ssl.leases import held
 from lowres_ssl.leftovers import new_folder
+from lowres_ssl.progress import Lines
 from lowres_ssl.terminal import is_quiet, is_terminal, say
 
 TIMEOUT = 30  # seconds without a byte
@@ -82,10 +83,11 @@ def check_archive(archive: Path, sha256: str | None) -> None:
 def download(url: str, sha256: str | None, folder: Path, otherwise: str, progress: bool) -> Path:
     """The file at `url`, in `folder`. Raises `DataError`, which ends with `otherwise`."""
     pooch.get_logger().setLevel("ERROR")  # it would report every step
-    bar = progress and is_terminal(sys.stderr) and not is_quiet()
+    file_name = PurePosixPath(unquote(urlsplit(url).path)).name or "archive"
+    bar: bool | Lines = progress and is_terminal(sys.stderr) and not is_quiet()
     if progress and not bar:
         say(f"Downloading {url}")
-    file_name = PurePosixPath(unquote(urlsplit(url).path)).name or "archive"
+        bar = Lines(file_name)
     try:
         got = pooch.retrieve(
             url=url,

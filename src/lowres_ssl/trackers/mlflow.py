@@ -44,6 +44,8 @@ class Mlflow(Tracker):
         else:
             artifacts = None
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # what is used of it is not reported to its makers
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # of 7, with pauses of up to a minute
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")  # of 120 seconds
         logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
         logging.getLogger("alembic").setLevel(logging.WARNING)
         self.entities = import_module("mlflow.entities")
