@@ -23,7 +23,7 @@ from typed import SMALL, Command
 from lowres_ssl.leases import lease_of
 
 TRAINING = ("dataset=folder", *SMALL, "evaluate=false", "checkpoint_every=1", "epochs=3")
-PATIENCE = 240  # seconds, on a busy machine
+PATIENCE = 600  # seconds, on a busy machine
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # else Ray reports home
+os.environ.setdefault("RAY_DEDUP_LOGS", "0")  # else what two jobs say alike is shown of one
 if "NO_COLOR" in os.environ or not sys.stderr.isatty():
     os.environ.setdefault("RAY_COLOR_PREFIX", "0")
 
