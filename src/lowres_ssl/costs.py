@@ -16,7 +16,7 @@ from lowres_ssl.allotment import Costs
 from lowres_ssl.config import PretrainConfig
 from lowres_ssl.data.decode import decode
 from lowres_ssl.data.records import Catalogue
-from lowres_ssl.dry_run import measured, speed
+from lowres_ssl.dry_run import LARGEST_ON_A_CPU, measured, speed
 from lowres_ssl.errors import ConfigError
 from lowres_ssl.evaluation import without_origin
 from lowres_ssl.plan import Plan, divide, images_to_train, plan_of
@@ -102,9 +102,9 @@ def measured_here(asked: Asked, begun: float) -> Measured:
 
 def pace(plan: Plan) -> float:
     """Views a second, with the whole batch where that does not take long."""
-    roughly = speed(plan)
-    batch = plan.config.batch_size
-    return measured(plan, batch) if 2 * batch / roughly < SLOWEST_STEP else roughly
+    roughly, batch = speed(plan), plan.config.batch_size
+    whole = plan.compute.device.type != "cpu" or batch <= LARGEST_ON_A_CPU
+    return roughly if whole or 2 * batch / roughly > SLOWEST_STEP else measured(plan, batch)
 
 
 def views_of(plan: Plan, outline: Outline) -> int:
