@@ -3,6 +3,7 @@
 import os
 import re
 import unicodedata
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -67,12 +68,12 @@ def text_of(
     root: str,
     conf: str,
     images: str | None,
-    bits: int | None,
+    more: Sequence[str],
     options: dict[str, Any],
     said: str,
 ) -> str:
-    """The file. `root` is OmegaConf's text already; `images` None leaves the kind of picture that `conf` has; `bits`
-    are those of 16 that grey values use, None for all; `said` is a line on what was found."""
+    """The file. `root` is OmegaConf's text already; `images` None leaves the kind of picture that `conf` has; `more`
+    are further lines of it; `said` is a line on what was found."""
     chosen = [f"  - override /images@_global_.images: {images}   # histology | xray | any"] if images else []
     lines = [
         f"# {said}",
@@ -85,9 +86,8 @@ def text_of(
         f"name: {scalar(name)}",
         f"title: {scalar(literal(title))}",
         f"root: {scalar(root)}",
+        *more,
     ]
-    if bits is not None:
-        lines.append(f"grey_range: [0, {2**bits - 1}]   # of 16 bits these are in use")
     if options:
         lines += ["options:", *(f"  {key}: {scalar(literal(value))}" for key, value in options.items())]
     return "\n".join(lines) + "\n"

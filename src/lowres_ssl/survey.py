@@ -83,6 +83,12 @@ def survey(folder: Path, store_dir: Path) -> Survey:
         others -= Counter([table.suffix.lower()])
     elif not any(images_below(folder)):
         raise DataError(f"{folder}: no images there{told(others)}; wanted one folder a class, with images inside")
+    if not build_source(conf, options).listings(root):
+        images = count(sum(1 for _ in images_below(root)), "image")
+        raise DataError(
+            f"{folder}: {images}, but none in the folder of a class; wanted one folder a class, or a .csv file with "
+            "the columns path and label"
+        )
     catalogue, unreadable = read(conf, options, root, store_dir)
     guess = None
     if conf == "folder" and not any(record.group for record in catalogue.records):

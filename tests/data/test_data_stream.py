@@ -47,7 +47,7 @@ def test_no_more_than_two_batches_are_decoded_ahead_of_use(folder: Path, monkeyp
     """However slowly they are used: it counts images, so it holds for any number of them."""
     done, lock = [0], threading.Lock()
 
-    def counted(path: Path, *, colour: bool, size: int) -> tuple[NDArray[np.uint8], int, int]:
+    def counted(path: Path, *, colour: bool, size: int, grey_range: None) -> tuple[NDArray[np.uint8], int, int]:
         with lock:
             done[0] += 1
         return np.zeros((3, size, size), dtype=np.uint8), size, size
@@ -64,7 +64,7 @@ def test_no_more_than_two_batches_are_decoded_ahead_of_use(folder: Path, monkeyp
 def test_work_not_begun_is_dropped_when_the_caller_stops(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[Path] = []
 
-    def slow(path: Path, *, colour: bool, size: int) -> tuple[NDArray[np.uint8], int, int]:
+    def slow(path: Path, *, colour: bool, size: int, grey_range: None) -> tuple[NDArray[np.uint8], int, int]:
         time.sleep(0.01)
         done.append(path)
         return np.zeros((3, size, size), dtype=np.uint8), size, size

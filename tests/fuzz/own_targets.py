@@ -87,7 +87,7 @@ def dicom_written() -> tuple[bytes, ...]:
         return (*made, path.read_bytes())
 
 
-TARGETS = {"tables": Target(list_table, st.one_of(tables(), damaged_bytes(PLAIN)), enough=150)}
+TARGETS = {"tables": Target(list_table, st.one_of(tables(), damaged_bytes(PLAIN)), enough=60)}
 if dicom_written():
     TARGETS["dicom"] = Target(
         decode_it, st.tuples(st.just("dcm"), st.one_of(*(damaged_bytes(each) for each in dicom_written()))), enough=100

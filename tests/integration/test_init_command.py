@@ -159,10 +159,10 @@ def test_patients_in_names_are_guessed_and_used(lowres_ssl: Command, tmp_path: P
 
 
 def test_table_of_labels_is_found_with_its_columns(lowres_ssl: Command, tmp_path: Path) -> None:
-    rows = ["image_id;diagnosis;patient_id;set"]
+    rows = ["image_id;diagnosis;patient_id;set"]  # the last is none of train, val and test
     for number in range(30):
         paint(tmp_path / "skin" / "images" / f"ISIC_{number}.jpg", 40 + 5 * number, seed=number, size=32)
-        rows.append(f"ISIC_{number};{'nevus' if number % 2 else 'melanoma'};P{number // 2};{number}")
+        rows.append(f"ISIC_{number};{'nevus' if number % 2 else 'melanoma'};Doe-{number // 2};{number}")
     (tmp_path / "skin" / "labels.csv").write_text("\n".join(rows))
     answer = lowres_ssl("init", "skin")
     words = command_in(answer)
@@ -171,7 +171,21 @@ def test_table_of_labels_is_found_with_its_columns(lowres_ssl: Command, tmp_path
     said = written(tmp_path, "skin")
     assert 'table: "../labels.csv"' in said
     assert 'suffix: ".jpg"' in said
-    assert lowres_ssl(*words, "dry_run=true").code == 0
+    kept = [word for word in words if word.split("=")[0] in ("dataset", "split", "recipe")]
+    done = lowres_ssl("pretrain", "method=random", *kept, *SMALL[:2], *SMALL[4:], "probe=[knn]")
+    assert done.code == 0, done.err
+    untold(tmp_path / "outputs", "Doe-")
+
+
+def untold(folder: Path, name: str) -> None:
+    """No file below `folder` has the name, also not in a compressed array."""
+    files = [file for file in folder.rglob("*") if file.is_file()]
+    assert files
+    for file in files:
+        assert name.encode() not in file.read_bytes(), file
+        if file.suffix == ".npz":
+            with np.load(file) as arrays:
+                assert not [each for each in arrays if name in str(arrays[each].tolist())], file
 
 
 def test_dicom_is_found_with_its_patients_which_are_not_told(lowres_ssl: Command, tmp_path: Path) -> None:
@@ -190,12 +204,8 @@ def test_dicom_is_found_with_its_patients_which_are_not_told(lowres_ssl: Command
     kept = [word for word in words if word.split("=")[0] in ("pretrain", "dataset", "method", "recipe", "split")]
     done = lowres_ssl(*kept, *SMALL, "probe=[knn]")
     assert done.code == 0, done.err
-    for file in tmp_path.rglob("*"):
-        if file.is_file() and file.parent.name not in ("ill", "well"):
-            assert b"Doe-" not in file.read_bytes(), file
-            if file.suffix == ".npz":
-                with np.load(file) as arrays:
-                    assert not [name for name in arrays if "Doe-" in str(arrays[name].tolist())], file
+    for folder in ("outputs", "lowres_ssl_conf"):
+        untold(tmp_path / folder, "Doe-")
     assert "Doe-" not in answer.out + answer.err + done.out + done.err
 
 
@@ -215,15 +225,13 @@ def test_folders_of_patients_are_doubted(lowres_ssl: Command, tmp_path: Path) ->
     assert "look like patients, not classes, for one patient1" in lowres_ssl("init", "set").err
 
 
-def test_files_that_cannot_be_read_are_counted_and_the_command_leaves_them_out(
-    lowres_ssl: Command, tmp_path: Path
-) -> None:
+def test_files_that_cannot_be_read_are_counted_and_left_out_ever_after(lowres_ssl: Command, tmp_path: Path) -> None:
     folder_of(tmp_path / "cells", "dark", "light")
     (tmp_path / "cells" / "dark" / "bad.png").write_bytes(b"no image")
     answer = lowres_ssl("init", "cells")
     words = command_in(answer)
-    assert "1 file cannot be read" in answer.out
-    assert "dataset.skip_unreadable=true" in words
+    assert "skip_unreadable: true   # 1 file cannot be read" in written(tmp_path, "cells")
+    assert "bad.png" in answer.err
     assert lowres_ssl(*words, "dry_run=true").code == 0
 
 
@@ -263,7 +271,10 @@ FAULTS: dict[str, tuple[Callable[[Path], object], list[str]]] = {
     "no images": (no_images, ["got 50 other files (50 .gz)"]),
     "one class": (lambda root: folder_of(root, "dark"), ["one class", "wanted at least two"]),
     "a class of one image": (one_image_a_class, ["class alone has 1 distinct image", "add images to it"]),
-    "no class folders": (no_class_folders, ["no images of this set", "one folder a class"]),
+    "no class folders": (
+        no_class_folders,
+        ["5 images, but none in the folder of a class", ".csv file with the columns path and label"],
+    ),
     "not allowed": (unreadable, ["cannot be read", "check its permissions"]),
     "a table without a label": (other_table, ["which one is the label?", "'a', 'b'", "rename that column to label"]),
 }

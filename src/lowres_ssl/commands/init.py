@@ -10,6 +10,7 @@ import torch
 from omegaconf import DictConfig
 
 from lowres_ssl.config import read_config, require
+from lowres_ssl.data.leakage import leakage
 from lowres_ssl.data.records import Catalogue
 from lowres_ssl.data.splits import Split, make_split
 from lowres_ssl.dataset_file import check_name, name_from, place_of, root_of, text_of, write
@@ -47,13 +48,22 @@ def main(cfg: DictConfig) -> None:
         root=root_of(found.root, Path(config.data_dir)),
         conf=found.conf,
         images=kind or (found.look.images if found.conf in ("folder", "csv") else None),
-        bits=found.look.bits,
+        more=beside_defaults(found),
         options=found.options,
         said=f"{count(len(found.catalogue.records), 'image')} in {len(found.catalogue.classes)} classes.",
     )
     fresh = write(place, text, config.force)
     print(f"{'Written' if fresh else 'There already, just so'}: {place}\n\n{indented(text.strip())}\n")
     print(first_run(name, found, split, by_patient))
+
+
+def beside_defaults(found: Survey) -> list[str]:
+    """Lines of the config that only some sets need."""
+    bits, unreadable = found.look.bits, count(found.unreadable, "file")
+    return [
+        *([] if bits is None else [f"grey_range: [0, {2**bits - 1}]   # {bits} of 16 bits are in use"]),
+        *([f"skip_unreadable: true   # {unreadable} cannot be read"] if found.unreadable else []),
+    ]
 
 
 def indented(text: str) -> str:
@@ -138,6 +148,9 @@ def facts(found: Survey, split: Split) -> list[list[str]]:
             f"{split.kind}: {len(split.train):,} train, {len(split.validation):,} validate, {len(split.test):,} test",
         ],
     ]
+    known = leakage(found.catalogue, split)
+    if known.share_group or known.exact_duplicate:
+        rows.append(["leakage", known.sentence().removeprefix("leakage: ")])
     if found.other_files:
         rows.append(["other files", f"{kinds_of(found.other_files)}; passed over"])
     return [[head, in_one_line(text)] for head, text in rows]
@@ -183,18 +196,16 @@ def first_run(name: str, found: Survey, split: Split, by_patient: bool) -> str:
     fit = settings_for(found.catalogue, split, gpu=gpu)
     size = [*([] if gpu else CPU), f"image_size={fit.image_size}"]
     patients = ["split=patient"] if by_patient else []
-    unreadable = ["dataset.skip_unreadable=true"] if found.unreadable else []
     steps = count(fit.train_images // fit.batch_size, "step")
     reasons = [
         [" ".join(size), "what the images allow" if gpu else "for a first try on a CPU"],
         [f"batch_size={fit.batch_size}", f"{steps} an epoch, of {fit.train_images:,} training images"],
         [f"probe.knn.k={fit.k}", f"neighbours; the smallest class has {fit.smallest_class:,} training images"],
         *[[each, "each patient trains, validates or tests"] for each in patients],
-        *[[each, f"{count(found.unreadable, 'file')} cannot be read"] for each in unreadable],
     ]
     words = ["lowres-ssl", "pretrain", f"dataset={name}", "method=dcl", "recipe=tuned", *size]
-    words += [f"batch_size={fit.batch_size}", f"probe.knn.k={fit.k}", *patients, *unreadable]
-    which = ["lowres-ssl", "benchmark", f"dataset={name}", "budget=30min", *patients, *unreadable]
+    words += [f"batch_size={fit.batch_size}", f"probe.knn.k={fit.k}", *patients]
+    which = ["lowres-ssl", "benchmark", f"dataset={name}", "budget=30min", *patients]
     return (
         f"What fits:\n\n{indented(columns(None, reasons))}\n\n"
         f"A first run; with dry_run=true at its end it says how long it will take:\n\n{indented(shlex.join(words))}\n\n"
