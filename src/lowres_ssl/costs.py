@@ -25,7 +25,7 @@ from lowres_ssl.probes import Features, build_probe
 
 # Views, optimiser and checkpoints beside the timed step: the whole loop was measured at 0.94 to 0.97 of the bare step.
 BESIDE_THE_STEP = 1.1
-FORWARD = 0.5  # of a step, at most: the backward pass is about two forward passes
+FORWARD = 0.5  # of what a view costs in a step, at most: the backward pass is about two forward passes
 OF_A_RUN = 0.5  # of what starting takes: a run beside all that is measured, composing, building, writing
 OF_A_MAP = 0.006  # seconds of a t-SNE in the report, a test image
 OF_A_REPORT = 10.0  # seconds of tables, comparison and report beside starting, which takes them a third as long
@@ -81,7 +81,7 @@ def measured_here(asked: Asked, begun: float) -> Measured:
     epoch = {name: views_of(plans[name], outline) / views[name] * BESIDE_THE_STEP for name in views}
     images = len(outline.catalogue.records)
     fastest = max(views.values(), default=0.0)
-    features = FORWARD * 2 * images / fastest if fastest else 0.0
+    features = FORWARD * images / fastest if fastest else 0.0
     scored = {name: seconds_of(name, arguments, first, outline) for name, arguments in first.config.probe.items()}
     runs, of_a_run = len(plans), OF_A_RUN * start
     extras = {}
