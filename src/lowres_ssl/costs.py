@@ -16,7 +16,7 @@ from lowres_ssl.allotment import Costs
 from lowres_ssl.config import PretrainConfig
 from lowres_ssl.data.decode import decode
 from lowres_ssl.data.records import Catalogue
-from lowres_ssl.dry_run import measured, speed
+from lowres_ssl.dry_run import LARGEST_ON_A_CPU, measured, speed
 from lowres_ssl.errors import ConfigError
 from lowres_ssl.evaluation import without_origin
 from lowres_ssl.plan import Plan, divide, images_to_train, plan_of
@@ -25,7 +25,7 @@ from lowres_ssl.probes import Features, build_probe
 
 # Views, optimiser and checkpoints beside the timed step: the whole loop was measured at 0.94 to 0.97 of the bare step.
 BESIDE_THE_STEP = 1.1
-FORWARD = 0.5  # of a step, at most: the backward pass is about two forward passes
+FORWARD = 0.5  # of what a view costs in a step, at most: the backward pass is about two forward passes
 OF_A_RUN = 0.5  # of what starting takes: a run beside all that is measured, composing, building, writing
 OF_A_MAP = 0.006  # seconds of a t-SNE in the report, a test image
 OF_A_REPORT = 10.0  # seconds of tables, comparison and report beside starting, which takes them a third as long
@@ -81,7 +81,7 @@ def measured_here(asked: Asked, begun: float) -> Measured:
     epoch = {name: views_of(plans[name], outline) / views[name] * BESIDE_THE_STEP for name in views}
     images = len(outline.catalogue.records)
     fastest = max(views.values(), default=0.0)
-    features = FORWARD * 2 * images / fastest if fastest else 0.0
+    features = FORWARD * images / fastest if fastest else 0.0
     scored = {name: seconds_of(name, arguments, first, outline) for name, arguments in first.config.probe.items()}
     runs, of_a_run = len(plans), OF_A_RUN * start
     extras = {}
@@ -102,9 +102,9 @@ def measured_here(asked: Asked, begun: float) -> Measured:
 
 def pace(plan: Plan) -> float:
     """Views a second, with the whole batch where that does not take long."""
-    roughly = speed(plan)
-    batch = plan.config.batch_size
-    return measured(plan, batch) if 2 * batch / roughly < SLOWEST_STEP else roughly
+    roughly, batch = speed(plan), plan.config.batch_size
+    whole = plan.compute.device.type != "cpu" or batch <= LARGEST_ON_A_CPU
+    return roughly if whole or 2 * batch / roughly > SLOWEST_STEP else measured(plan, batch)
 
 
 def views_of(plan: Plan, outline: Outline) -> int:

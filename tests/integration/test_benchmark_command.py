@@ -321,6 +321,17 @@ def test_on_a_gpu_the_encoder_of_the_paper_is_taken_where_it_fits(
         assert f"\n{encoder} at 24 px" in answer.out, answer.err
 
 
+def test_patients_on_both_sides_are_told(lowres_ssl: Command, machine: Machine) -> None:
+    named = "dataset.options.group_pattern='/(p[0-9]+)_'"
+    answer = lowres_ssl("benchmark", *ASKED, "budget=7min", named)
+    assert answer.code == 0, answer.err
+    told = [line for line in answer.out.splitlines() if line.startswith("Careful, leakage: ")]
+    assert len(told) == 2, "with the plan and with the answer"
+    assert told[0].endswith("split=patient keeps each on one side.")
+    machine.now = 0.0
+    assert "Careful" not in lowres_ssl("benchmark", *ASKED, "budget=7min", named, "split=patient", "dry_run=true").out
+
+
 PHANTOM = ("dataset=phantom", "dataset.subset=80", "image_size=24", "methods=[random,dcl,simsiam]", "fewer_labels=[]")
 
 

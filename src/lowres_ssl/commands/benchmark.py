@@ -19,6 +19,7 @@ from lowres_ssl.benchmarking import Clock, Probed, keep, run_study
 from lowres_ssl.budget import typed_time
 from lowres_ssl.config import PretrainConfig, read_config
 from lowres_ssl.costs import Asked, measure
+from lowres_ssl.data.leakage import leakage
 from lowres_ssl.data.records import Catalogue
 from lowres_ssl.data.splits import Split
 from lowres_ssl.errors import ConfigError, TrainingError
@@ -62,7 +63,7 @@ def main(cfg: DictConfig) -> None:
         study = keep(study, clock)
         probed = Probed(tuple(config.probe), tuple(config.fewer_labels))
         study = run_study(study, clock, probed)
-        finish(study, question, clock)
+        finish(study, question, careful(catalogue, split))
 
 
 def planned(
@@ -137,6 +138,7 @@ def plan_text(study: Study, question: Question, first: PretrainConfig, catalogue
             columns(["what", "runs", "about"], rows, right=(1, 2)),
             "",
             f"Every method: {count(own.epochs, 'epoch')} of the same views in the same steps (rule {RULE}).{told}",
+            *careful(catalogue, split),
         ]
     )
 
@@ -146,16 +148,25 @@ def about(name: str, question: Question) -> str:
     return f"{ABOUT[name]} ({fractions})" if name == LABELS else ABOUT[name]
 
 
-def finish(study: Study, question: Question, clock: Clock) -> None:
+def careful(catalogue: Catalogue, split: Split) -> list[str]:
+    """A line where test images are not new to what was trained."""
+    found = leakage(catalogue, split)
+    if not (found.share_group or found.exact_duplicate):
+        return []
+    mend = "; split=patient keeps each on one side" if found.share_group and split.kind != "patient" else ""
+    return [f"Careful, {found.sentence()}{mend}."]
+
+
+def finish(study: Study, question: Question, doubts: Sequence[str]) -> None:
     """The answer on the terminal and beside the report. Raises `TrainingError` if something failed, all being said."""
-    lines = list(answer_lines(study, question))
+    lines = list(answer_lines(study, question, doubts))
     print("\n" + "\n".join(lines), flush=True)
     write_text(study.file("answer.txt"), "\n".join(lines) + "\n")
     if study.failed:
         raise TrainingError(f"{count(len(study.failed), 'failure')}, told above and in {study.log}: {study.failed[0]}")
 
 
-def answer_lines(study: Study, question: Question) -> Iterator[str]:
+def answer_lines(study: Study, question: Question, doubts: Sequence[str]) -> Iterator[str]:
     seeds = study.seeds_done()
     frame, problems = ledger(study.folder)
     for problem in problems:
@@ -172,6 +183,7 @@ def answer_lines(study: Study, question: Question) -> Iterator[str]:
     yield f"Which method for {next(iter(chosen.values())).column.rows['title'].iloc[0]}?"
     yield ""
     yield from found.lines
+    yield from doubts
     for name in study.dropped:
         yield f"Left out for want of time, for all methods alike: {name}."
     for failure in study.failed:
