@@ -31,7 +31,7 @@ BatchSize = Literal["best"] | int
 
 
 # Filters that are no value which a column of the ledger has to have.
-NOT_EQUAL = frozenset(["entry", "split_digest", "settings"])
+NOT_EQUAL = frozenset(["entry", "seed", "split_digest", "settings"])
 
 
 @dataclass(frozen=True)
