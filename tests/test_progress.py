@@ -9,6 +9,7 @@ import pytest
 
 from lowres_ssl import progress
 from lowres_ssl.progress import Counted, Lines, Progress
+from lowres_ssl.terminal import say
 
 SETTINGS = {"name": "simclr on breast", "epochs": 3, "steps_per_epoch": 10, "done": 0, "views_per_step": 8.0}
 
@@ -192,3 +193,12 @@ def test_download_is_told_in_lines(clock: Clock, capsys: pytest.CaptureFixture[s
     assert said == [
         f"images.zip: {done}.0 GB of 4.0 GB, {left} left" for done, left in ((1, "00:30"), (2, "00:20"), (3, "00:10"))
     ]
+
+
+def test_line_that_is_said_meanwhile_leaves_the_bar_whole(clock: Clock) -> None:
+    with redirect_stderr(Terminal()) as terminal, Counted("features", 10, first="features of 10 images"):
+        say("an image cannot be read")
+        shown = terminal.getvalue()
+    before, _, after = shown.partition("an image cannot be read\n")
+    assert before.endswith("\r")  # the bar was wiped
+    assert after.lstrip("\r").startswith("features:")  # and is drawn again below

@@ -12,6 +12,7 @@ from lowres_ssl.data.stream import Files, decoded
 from lowres_ssl.errors import DataError
 from lowres_ssl.portable import PortableEncoder
 from lowres_ssl.progress import Counted
+from lowres_ssl.terminal import say
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ def stream(
             for path, why in batch.unreadable:
                 if not skip_unreadable:
                     raise DataError(f"{path}: not a readable image: {why}; skip_unreadable=true leaves it out")
-                shown.say(f"{path}: not a readable image: {why}; left out")
+                say(f"{path}: not a readable image: {why}; left out")
             readable += len(batch.ids)
             empty = torch.empty(0, encoder.width)
             features = encoder.features(torch.from_numpy(batch.images)) if batch.ids else empty

@@ -108,11 +108,6 @@ class Counted:
         if self.bar is not None:
             self.bar.close()
 
-    def say(self, text: str) -> None:
-        """A line that leaves the bar whole."""
-        with tqdm.external_write_mode(file=sys.stderr):
-            say(text)
-
     def add(self, images: int) -> None:
         self.done += images
         if self.bar is not None:

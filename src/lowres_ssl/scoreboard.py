@@ -41,7 +41,7 @@ def scoreboard(rows: Sequence[tuple[str, Results]], title: str) -> str:
     best = [max(value for value in column if value != "-") for column in columns]
     for name, cells in lines:
         shown = zip(cells_of(cells), best, strict=True)
-        text.append(name.ljust(first) + "".join(bold(value.rjust(width), value == most) for value, most in shown))
+        text.append(name.ljust(first) + "".join(cell_of(value, width, value == most) for value, most in shown))
     return "\n".join(text)
 
 
@@ -50,8 +50,9 @@ def cells_of(cells: Sequence[list[float] | None]) -> list[str]:
     return [text for cell in cells for text in (["-"] * len(COLUMNS) if cell is None else [f"{n:.3f}" for n in cell])]
 
 
-def bold(text: str, wanted: bool) -> str:
-    return styled(text, "best", sys.stdout) if wanted else text
+def cell_of(value: str, width: int, is_best: bool) -> str:
+    """Padded first, since a terminal shows nothing of what makes it bold."""
+    return " " * (width - len(value)) + (styled(value, "best", sys.stdout) if is_best else value)
 
 
 def largest_class(result: dict[str, Any]) -> list[float]:

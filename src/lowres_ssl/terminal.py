@@ -7,8 +7,9 @@ Environment: `LOWRES_SSL_QUIET` (what `--quiet` sets, so that the workers of a l
 import os
 import sys
 from collections.abc import Collection, Sequence
+from contextlib import nullcontext
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from lowres_ssl.errors import in_one_line
 
@@ -94,6 +95,9 @@ def fail(text: str) -> None:
 
 
 def write(line: str) -> None:
-    # In one piece: a signal between a text and its line's end would glue the next line to it.
-    sys.stderr.write(f"{line}\n")
-    sys.stderr.flush()
+    """A line on standard error that leaves a bar that is shown there whole."""
+    bars: Any = sys.modules.get("tqdm")  # where nobody has loaded it, there is none
+    with bars.tqdm.external_write_mode(file=sys.stderr) if bars is not None else nullcontext():
+        # In one piece: a signal between a text and its line's end would glue the next line to it.
+        sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()

@@ -17,7 +17,7 @@ from test_hostile_config import CANARY, everything_in
 from test_wrong_input import refused
 from typed import SMALL, Command
 
-from lowres_ssl import trackers, watching
+from lowres_ssl import trackers
 from lowres_ssl.runs import Run
 
 TYPED = ("pretrain", "dataset=folder", *SMALL, "epochs=3", "probe=[knn]")
@@ -187,23 +187,6 @@ def test_tool_that_cannot_write_is_said_once_and_the_run_goes_on(
     assert len(history_of(run_in(tmp_path))) == 3
 
 
-@pytest.mark.parametrize("call", ["begin", "numbers", "scores", "picture", "end"])
-def test_whatever_call_fails_the_run_does_not(
-    lowres_ssl: Command, cells: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
-) -> None:
-    pytest.importorskip("tensorboard")
-    from lowres_ssl.trackers.tensorboard import TensorBoard
-
-    def broken(*_: object, **__: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(TensorBoard, call, broken)
-    answer = lowres_ssl(*TYPED, "tracker=tensorboard")
-    assert answer.code == 0, answer.err
-    assert answer.err.count("No space left on device; it is switched off, the run goes on without it") == 1
-    assert (run_in(tmp_path) / "tsne.png").exists()
-
-
 def test_missing_library_is_said_before_anything_is_read(
     lowres_ssl: Command, cells: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -226,26 +209,6 @@ def test_missing_library_is_said_before_anything_is_read(
 )
 def test_what_no_tracker_takes_is_refused(lowres_ssl: Command, cells: Path, typed: list[str], parts: list[str]) -> None:
     refused(lowres_ssl(*TYPED, *typed), 2, *parts)
-
-
-def test_settings_name_no_place(
-    lowres_ssl: Command, cells: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    told: list[dict[str, Any]] = []
-    real = watching.settings_of
-
-    def kept(config: Any) -> dict[str, Any]:
-        told.append(real(config))
-        return told[-1]
-
-    monkeypatch.setattr(watching, "settings_of", kept)
-    pytest.importorskip("tensorboard")
-    assert lowres_ssl(*TYPED, f"dataset.root={cells}", "tracker=tensorboard", "dataset.name=cells").code == 0
-    (settings,) = told
-    assert settings["dataset"] == "cells"
-    assert settings["method.name"] == "simclr"
-    assert settings["views.crop_scale"]
-    assert not [key for key, value in settings.items() if "/" in str(value)]
 
 
 def mlflow_numbers(folder: Path) -> dict[str, dict[int, float]]:

@@ -1,0 +1,134 @@
+"""What a tracker is told, and that no call of it that fails is more than a line."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_module
+from PIL import Image
+
+from lowres_ssl import watching
+from lowres_ssl.config import PretrainConfig, read_config, register_schemas
+from lowres_ssl.runs import Run
+from lowres_ssl.trackers import Begun, Pixels, Told, Tracker
+from lowres_ssl.watching import Watch, settings_of
+
+LINES = [{"epoch": number, "loss": 1.0 / number, "embedding_std": 0.9, "seconds": 2.0} for number in (1, 2, 3)]
+SCORES = {"probe": "knn", "test": {"accuracy": 0.75, "n": 8, "auroc": None}, "validation": {"accuracy": 0.5}}
+
+
+class Recorder(Tracker):
+    """Remembers what it was told; `fails`: the call that raises. `there`: epochs it has already."""
+
+    def __init__(self, fails: str = "", there: int = 0) -> None:
+        self.fails, self.there = fails, there
+        self.told: list[tuple[Any, ...]] = []
+
+    def note(self, call: str, *told: Any) -> None:
+        if call == self.fails:
+            raise OSError(28, "No space left on device")
+        self.told.append((call, *told))
+
+    def begin(self, run: Told) -> Begun:
+        self.note("begin", run.name, run.known_as)
+        return Begun("known", self.there)
+
+    def numbers(self, values: Mapping[str, float], epoch: int) -> None:
+        self.note("numbers", dict(values), epoch)
+
+    def scores(self, values: Mapping[str, float], epoch: int) -> None:
+        self.note("scores", dict(values), epoch)
+
+    def picture(self, name: str, pixels: Pixels, epoch: int) -> None:
+        self.note("picture", name, pixels.shape, epoch)
+
+    def end(self, finished: bool) -> str:
+        self.note("end", finished)
+        return "it is there"
+
+
+@pytest.fixture
+def follow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Take a tracker through a run of three epochs, scored."""
+    monkeypatch.setattr(watching, "settings_of", lambda config: {})
+    run = Run(tmp_path / "cells-dcl-bs8-s0-aaaaaaaa")
+    run.start({"method": "dcl"})
+    Image.new("L", (4, 3)).save(tmp_path / "tsne.png")
+
+    def through(tracker: Tracker, error: Exception | None = None) -> None:
+        nothing: Any = None  # neither the config nor the images are looked at
+        with Watch(tracker, "x", tmp_path) as watch:
+            watch.begin(run, nothing, nothing)
+            for number in (1, 2, 3, 3):
+                watch.history(LINES[:number])
+            if error is not None:
+                raise error
+            watch.scores(run, True, 1, [[SCORES]])
+            watch.scores(run, False, 0.1, [[SCORES, SCORES | {"test": {"accuracy": 0.25}}]])
+            watch.picture("t-SNE", tmp_path / "tsne.png")
+
+    return through
+
+
+def test_each_epoch_is_told_once_and_scores_stand_under_their_own_names(
+    follow: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    tracker = Recorder()
+    follow(tracker)
+    epochs = [(told[1], told[2]) for told in tracker.told if told[0] == "numbers"]
+    assert epochs == [
+        ({"train/loss": line["loss"], "collapse/embedding_std": 0.9, "course/seconds": 2.0}, line["epoch"])
+        for line in LINES
+    ]
+    assert [told[1:] for told in tracker.told if told[0] == "scores"] == [
+        ({"test/knn/accuracy": 0.75, "validation/knn/accuracy": 0.5}, 3),
+        ({"test-start/labels-0.1/knn/accuracy": 0.5, "validation-start/labels-0.1/knn/accuracy": 0.5}, 3),
+    ]
+    assert tracker.told[-2:] == [("picture", "t-SNE", (3, 4, 3), 3), ("end", True)]
+    assert capsys.readouterr().err == "it is there\n"
+
+
+def test_what_the_tool_has_is_not_told_again_and_it_is_asked_for_by_its_own_name(follow: Callable[..., None]) -> None:
+    follow(Recorder())
+    tracker = Recorder(there=2)
+    follow(tracker)
+    assert tracker.told[0] == ("begin", "cells-dcl-bs8-s0-aaaaaaaa", "known")
+    assert [told[2] for told in tracker.told if told[0] == "numbers"] == [3]
+
+
+@pytest.mark.parametrize("call", ["begin", "numbers", "scores", "picture", "end"])
+def test_whatever_call_fails_is_said_once(
+    follow: Callable[..., None], capsys: pytest.CaptureFixture[str], call: str
+) -> None:
+    tracker = Recorder(fails=call)
+    follow(tracker)
+    said = capsys.readouterr().err
+    assert said == (
+        "note: tracker=x: OSError: [Errno 28] No space left on device; it is switched off, the run goes on without it\n"
+    )
+    assert call not in [told[0] for told in tracker.told]
+
+
+def test_run_that_fails_is_not_told_as_finished(follow: Callable[..., None]) -> None:
+    tracker = Recorder()
+    with pytest.raises(ValueError, match="within"):
+        follow(tracker, ValueError("within"))
+    assert tracker.told[-1] == ("end", False)
+
+
+def test_settings_name_no_place(tmp_path: Path) -> None:
+    register_schemas()
+    with initialize_config_module("lowres_ssl.conf", version_base="1.3"):
+        typed = [
+            f"dataset.root='{tmp_path}'",
+            f"initial_weights='{tmp_path}/x'",
+            "dataset.name=cells",
+            "tracker=mlflow",
+        ]
+        config = read_config(compose("pretrain", [*typed, "tracker.uri=https://host"]), PretrainConfig)
+    settings = settings_of(config)
+    assert settings["dataset"] == "cells"
+    assert settings["method.name"] == "simclr"
+    assert settings["views.crop_scale"] == [0.08, 1.0]
+    assert not [key for key, value in settings.items() if "/" in str(value)]
