@@ -47,10 +47,7 @@ class Sweep:
 
     def send(self, number: int, seed: int) -> None:
         """Send a signal to the process that trains with this seed, in the middle of its run."""
-        run = self.run_of(seed)
-        holder = re.search(r"^pid=(\d+)$", lease_of(run).read_text(), re.MULTILINE)
-        assert holder is not None
-        os.kill(int(holder[1]), number)
+        os.kill(pid_of(self.run_of(seed)), number)
 
     def end(self) -> tuple[int, str, str]:
         out, err = self.process.communicate(timeout=PATIENCE)
@@ -60,6 +57,21 @@ class Sweep:
         """The seeds of the finished runs."""
         described = [json.loads(path.read_text()) for path in self.folder.glob("outputs/pretrain/*/run.json")]
         return sorted(run["seed"] for run in described if run["finished"])
+
+
+def pid_of(run: Path) -> int:
+    """The process that works on a run."""
+    holder = re.search(r"^pid=(\d+)$", lease_of(run).read_text(), re.MULTILINE)
+    assert holder is not None
+    return int(holder[1])
+
+
+def processes_like(pid: int) -> list[int]:
+    """Those that the same process started as this one."""
+    found = subprocess.run(["ps", "-o", "ppid=", "-p", str(pid)], capture_output=True, text=True, check=True)
+    parent = found.stdout.strip()
+    alike = subprocess.run(["ps", "-o", "pid=", "--ppid", parent], capture_output=True, text=True, check=True)
+    return [int(word) for word in alike.stdout.split()]
 
 
 Typing = Callable[..., Sweep]
@@ -156,6 +168,27 @@ def test_the_same_by_the_script_that_slurm_would_run(
     sweep = type_sweep("hydra/launcher=slurm", "hydra.launcher.cpus_per_task=1", "seed=0,1,2")
     disturb(sweep)
     check_disturbed(sweep)
+
+
+@pytest.mark.slow
+def test_tasks_of_a_slurm_job_make_one_run_and_are_put_back_together(
+    type_sweep: Typing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two tasks a job. Both are sent what Slurm sends; the run goes on, as one of two processes."""
+    fake_slurm.set_up(tmp_path / "slurm", monkeypatch)
+    tasks = ("hydra.launcher.cpus_per_task=1", "hydra.launcher.tasks_per_node=2", "device=cpu")
+    sweep = type_sweep("hydra/launcher=slurm", *tasks, "seed=0,1")
+    run = sweep.run_of(1)
+    leader = pid_of(run)
+    (other,) = [pid for pid in processes_like(leader) if pid != leader]
+    for pid in (other, leader):
+        os.kill(pid, signal.SIGUSR2)
+    code, _, err = sweep.end()
+    assert code == 0, err
+    assert sweep.finished() == [0, 1]
+    assert json.loads((run / "run.json").read_text())["processes"] == 2
+    logs = [path.read_text() for path in sweep.folder.glob("outputs/sweeps/*/.submitit/*/*_0_log.out")]
+    assert sorted(log.count("Requeued job") for log in logs) == [0, 1]
 
 
 @pytest.mark.slow
