@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-# Keeps the script; starts it once for each place of the array, and again as long as it was put back into the queue.
+# Keeps the script; runs it for each place of the array, and again as long as it was put back into the queue.
 SBATCH = """\
 #!/bin/bash
 cp "$1" "$HERE/script.sh"
 last=$(sed -n 's/^#SBATCH --array=0-\\([0-9]*\\)%.*/\\1/p' "$1")
 cores=$(sed -n 's/^#SBATCH --cpus-per-task=//p' "$1")
-export SLURM_ARRAY_JOB_ID=1000 SLURM_NTASKS=1 SLURM_PROCID=0 SLURM_LOCALID=0 SLURM_JOB_NUM_NODES=1
+tasks=$(sed -n 's/^#SBATCH --ntasks-per-node=//p' "$1")
+export SLURM_ARRAY_JOB_ID=1000 SLURM_NTASKS=$tasks SLURM_NTASKS_PER_NODE=$tasks SLURM_JOB_NUM_NODES=1
 export SLURM_CPUS_PER_TASK=$cores
 for place in $(seq 0 "$last"); do
     (
@@ -35,6 +36,7 @@ cp "$1" "$HERE/script.sh"
 echo 'sbatch: error: invalid partition specified: none' >&2
 exit 1
 """
+# Runs the command once for each task.
 SRUN = """\
 #!/bin/bash
 while [[ "$1" == --* ]]; do
@@ -45,9 +47,11 @@ while [[ "$1" == --* ]]; do
 done
 log=${log//%A/$SLURM_ARRAY_JOB_ID}
 log=${log//%a/$SLURM_ARRAY_TASK_ID}
-log=${log//%t/0}
 mkdir -p "$(dirname "$log")"
-exec "$@" >>"$log" 2>&1
+for task in $(seq 0 $((SLURM_NTASKS - 1))); do
+    SLURM_PROCID=$task SLURM_LOCALID=$task "$@" >>"${log//%t/$task}" 2>&1 &
+done
+wait
 """
 SACCT = """\
 #!/bin/bash
@@ -58,7 +62,10 @@ done
 """
 SCONTROL = """\
 #!/bin/bash
-[ "$1" != requeue ] || touch "$HERE/requeued-$2"
+case "$1" in
+requeue) touch "$HERE/requeued-$2" ;;
+show) echo localhost ;;
+esac
 """
 
 

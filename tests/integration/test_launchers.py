@@ -47,10 +47,7 @@ class Sweep:
 
     def send(self, number: int, seed: int) -> None:
         """Send a signal to the process that trains with this seed, in the middle of its run."""
-        run = self.run_of(seed)
-        holder = re.search(r"^pid=(\d+)$", lease_of(run).read_text(), re.MULTILINE)
-        assert holder is not None
-        os.kill(int(holder[1]), number)
+        os.kill(pid_of(self.run_of(seed)), number)
 
     def end(self) -> tuple[int, str, str]:
         out, err = self.process.communicate(timeout=PATIENCE)
@@ -60,6 +57,21 @@ class Sweep:
         """The seeds of the finished runs."""
         described = [json.loads(path.read_text()) for path in self.folder.glob("outputs/pretrain/*/run.json")]
         return sorted(run["seed"] for run in described if run["finished"])
+
+
+def pid_of(run: Path) -> int:
+    """The process that works on a run."""
+    holder = re.search(r"^pid=(\d+)$", lease_of(run).read_text(), re.MULTILINE)
+    assert holder is not None
+    return int(holder[1])
+
+
+def processes_like(pid: int) -> list[int]:
+    """Those that the same process started as this one."""
+    found = subprocess.run(["ps", "-o", "ppid=", "-p", str(pid)], capture_output=True, text=True, check=True)
+    parent = found.stdout.strip()
+    alike = subprocess.run(["ps", "-o", "pid=", "--ppid", parent], capture_output=True, text=True, check=True)
+    return [int(word) for word in alike.stdout.split()]
 
 
 Typing = Callable[..., Sweep]
@@ -121,7 +133,7 @@ def test_what_other_processes_failed_at_or_foretold_is_told_at_the_end(type_swee
 
 
 def disturb(sweep: Sweep) -> None:
-    """Leave seed 0 alone, send to 2 what Slurm sends before it takes a machine, kill 1."""
+    """Send to seed 2 what Slurm sends before it takes a machine, kill 1."""
     sweep.send(signal.SIGTERM, seed=2)
     sweep.send(signal.SIGUSR2, seed=2)
     sweep.send(signal.SIGKILL, seed=1)
@@ -134,7 +146,7 @@ def check_disturbed(sweep: Sweep) -> None:
     assert "Traceback" not in err
     (command,) = listed(err)
     assert "seed=1" in command
-    assert sweep.finished() == [0, 2]
+    assert sweep.finished() == [2]
     logs = [path.read_text() for path in sweep.folder.glob("outputs/sweeps/*/.submitit/*/*_log.out")]
     (requeued,) = [log for log in logs if "Requeued job" in log]
     assert "Bypassing signal SIGTERM" in requeued
@@ -143,7 +155,7 @@ def check_disturbed(sweep: Sweep) -> None:
 
 
 def test_submitit_puts_a_preempted_job_back_and_tells_of_a_killed_one(type_sweep: Typing) -> None:
-    sweep = type_sweep("hydra/launcher=slurm_local", "seed=0,1,2")
+    sweep = type_sweep("hydra/launcher=slurm_local", "seed=1,2")
     disturb(sweep)
     check_disturbed(sweep)
 
@@ -153,9 +165,30 @@ def test_the_same_by_the_script_that_slurm_would_run(
     type_sweep: Typing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake_slurm.set_up(tmp_path / "slurm", monkeypatch)
-    sweep = type_sweep("hydra/launcher=slurm", "hydra.launcher.cpus_per_task=1", "seed=0,1,2")
+    sweep = type_sweep("hydra/launcher=slurm", "hydra.launcher.cpus_per_task=1", "seed=1,2")
     disturb(sweep)
     check_disturbed(sweep)
+
+
+@pytest.mark.slow
+def test_tasks_of_a_slurm_job_make_one_run_and_are_put_back_together(
+    type_sweep: Typing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two tasks a job. Both are sent what Slurm sends; the run goes on, as one of two processes."""
+    fake_slurm.set_up(tmp_path / "slurm", monkeypatch)
+    tasks = ("hydra.launcher.cpus_per_task=1", "hydra.launcher.tasks_per_node=2", "device=cpu")
+    sweep = type_sweep("hydra/launcher=slurm", *tasks, "seed=0,1")
+    run = sweep.run_of(1)
+    leader = pid_of(run)
+    (other,) = [pid for pid in processes_like(leader) if pid != leader]
+    for pid in (other, leader):
+        os.kill(pid, signal.SIGUSR2)
+    code, _, err = sweep.end()
+    assert code == 0, err
+    assert sweep.finished() == [0, 1]
+    assert json.loads((run / "run.json").read_text())["processes"] == 2
+    logs = [path.read_text() for path in sweep.folder.glob("outputs/sweeps/*/.submitit/*/*_0_log.out")]
+    assert sorted(log.count("Requeued job") for log in logs) == [0, 1]
 
 
 @pytest.mark.slow

@@ -54,7 +54,8 @@ def join(settings: dict[str, Any]) -> None:
     except ConnectionError as error:
         raise ConfigError(
             f"hydra.launcher.ray.init.address={settings.get('address')}: got no answer, wanted a Ray cluster; "
-            "start one with ray start --head, or type hydra/launcher=ray_local"
+            "start one with ray start --head (with a token it wants RAY_AUTH_MODE=token), or type "
+            "hydra/launcher=ray_local"
         ) from error
 
 
