@@ -42,7 +42,7 @@ def answer(found: Mapping[str, Findings], methods: Sequence[str], chosen_by: str
             f"None of them. Random initialisation is {chosen}; the next is {second}, {validated[second]:.3f}. With "
             "this much training, pre-training bought nothing that shows."
         )
-        return Answer("none", best, (first, *others(judge, best), *doubts(judge, best)))
+        return Answer("none", best, (first, *values(judge, best), *others(judge, best), *doubts(judge, best)))
     compared = between(judge, best, BASELINE)
     verdict = "cannot tell" if compared is None else verdict_of(compared)
     gain = "" if compared is None else f"random initialisation by {difference(compared)}"
@@ -87,7 +87,7 @@ def between(found: Findings, one: str, other: str) -> Comparison | None:
 def values(found: Findings, best: str) -> list[str]:
     """What is reported on the test images, with its interval."""
     own = {entry: interval for (entry, _), interval in found.intervals.items()}
-    named = [f"{name} {value_text(own[name])}" for name in (best, BASELINE) if name in own]
+    named = [f"{name} {value_text(own[name])}" for name in dict.fromkeys((best, BASELINE)) if name in own]
     images = f"{found.images:,} images in {found.groups:,} groups"
     return [f"Test accuracy: {', '.join(named)}; {images}; in brackets 95% intervals."]
 
@@ -106,7 +106,7 @@ def others(found: Findings, best: str) -> list[str]:
         (alike if not pair.significant else behind if compared.difference > 0 else ahead).append(text)
     lines = [f"Behind it on the test images: {', '.join(behind)}."] if behind else []
     lines += [f"Ahead of it on the test images, though not on validation: {', '.join(ahead)}."] if ahead else []
-    return lines + ([f"Not to be told apart from it: {', '.join(alike)}."] if alike else [])
+    return lines + ([f"Not told apart from it, after Holm's correction: {', '.join(alike)}."] if alike else [])
 
 
 def beside(found: Mapping[str, Findings], best: str, chosen_by: str) -> list[str]:

@@ -128,6 +128,7 @@ def test_plan_is_shown_then_run_then_answered(lowres_ssl: Command, machine: Mach
     again = re.search(r"^More certain: lowres-ssl (.*?)   #", end, re.MULTILINE)
     assert again is not None
     assert shlex.split(again[1]) == ["benchmark", *ASKED, "epochs=4", "seeds=5", "budget=11min"]
+    assert "\nLonger training: lowres-ssl benchmark dataset=folder " in end
     for each in machine.commands:
         assert f"$ lowres-ssl {each}" in answer.err, "every command is shown as it can be typed"
 

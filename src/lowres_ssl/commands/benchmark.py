@@ -36,6 +36,7 @@ from lowres_ssl.selection import Filters, columns_of
 from lowres_ssl.study import Study, read_study, study_path
 from lowres_ssl.terminal import columns, count, say
 
+LONGER = 4  # budgets that are offered for more epochs
 DRAWS = 4000  # how often groups and seeds are resampled for the answer, as `lowres-ssl compare` does
 
 
@@ -192,6 +193,8 @@ def answer_lines(study: Study, question: Question, doubts: Sequence[str]) -> Ite
     if study.report.exists():
         yield f"Report: {study.report}"
     yield f"More certain: {more_certain(study, seeds)}"
+    if question.epochs is None and study.allotment.epochs < question.config.epochs:
+        yield f"Longer training: {as_typed(typed_with(study, f'budget={typed_time(LONGER * study.budget)}'))}"
 
 
 def more_certain(study: Study, seeds: Sequence[int]) -> str:
@@ -201,15 +204,12 @@ def more_certain(study: Study, seeds: Sequence[int]) -> str:
     own = study.allotment
     whole = study.costs.whole(MOST_SEEDS, own.epochs, own.extras) / (1 - KEPT_BACK)
     rest = (MOST_SEEDS - len(seeds)) * study.costs.round(own.epochs) + study.costs.report
-    task = [
-        each for each in HydraConfig.get().overrides.task if each.partition("=")[0] not in ("budget", "epochs", "seeds")
-    ]
-    words = [
-        "benchmark",
-        *study.flags,
-        *task,
-        f"epochs={own.epochs}",
-        f"seeds={MOST_SEEDS}",
-        f"budget={typed_time(1.05 * whole)}",
-    ]
+    words = typed_with(study, f"epochs={own.epochs}", f"seeds={MOST_SEEDS}", f"budget={typed_time(1.05 * whole)}")
     return f"{as_typed(words)}   # about {duration(rest)}: the {count(len(seeds), 'seed')} that are there are kept"
+
+
+def typed_with(study: Study, *others: str) -> list[str]:
+    """The command as it was typed, with another budget, epochs and seeds."""
+    task = HydraConfig.get().overrides.task
+    kept = [each for each in task if each.partition("=")[0] not in ("budget", "epochs", "seeds", "force")]
+    return ["benchmark", *study.flags, *kept, *others]
