@@ -19,12 +19,12 @@ MODULES = ("lowres_ssl.cli", "lowres_ssl.commands.pretrain", "lowres_ssl.command
 WORK: dict[str, tuple[str, str, Callable[..., object]]] = {
     "download": ("lowres_ssl.data.fetch", "download", lambda url, *_, **__: url),
     "unpacking": ("lowres_ssl.data.fetch", "unpack", lambda _archive, folder: folder.parent),
-    "index": ("lowres_ssl.data.index", "write_sealed", lambda path, *_: path.name),
+    "index": ("lowres_ssl.data.headers", "write_sealed", lambda path, *_: path.name),
     "store": ("lowres_ssl.data.store", "build", lambda folder, *_, **__: folder.name),
     "training": ("lowres_ssl.commands.pretrain", "train", lambda _plan, _material, run, *_: run.name),
     "features": ("lowres_ssl.frozen", "store_features", lambda path, *_: path.parent.name),
     "result": ("lowres_ssl.evaluation", "write_result", lambda folder, *_: f"{folder.parent.name}/{folder.name}"),
-    "picture": ("lowres_ssl.evaluation", "draw_tsne", lambda path, *_: path.parent.name),
+    "picture": ("lowres_ssl.figures.tsne", "draw_tsne", lambda path, *_: path.parent.name),
 }
 
 
