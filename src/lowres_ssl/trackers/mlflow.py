@@ -5,6 +5,7 @@ Only its client is used: the functions that keep an active run also write down u
 
 import logging
 import os
+import shlex
 import time
 from collections.abc import Mapping
 from importlib import import_module
@@ -108,4 +109,5 @@ class Mlflow(Tracker):
 
     def end(self, finished: bool) -> str:
         self.client.set_terminated(self.run_id, "FINISHED" if finished else "KILLED")
-        return f"MLflow: mlflow ui --backend-store-uri {self.uri}"
+        is_server = str(self.uri).startswith("http")
+        return f"MLflow: {self.uri if is_server else f'mlflow ui --backend-store-uri {shlex.quote(str(self.uri))}'}"
