@@ -24,7 +24,6 @@ from lowres_ssl.data.records import Catalogue
 from lowres_ssl.data.splits import Split
 from lowres_ssl.errors import ConfigError, TrainingError
 from lowres_ssl.findings import findings
-from lowres_ssl.forecast import duration
 from lowres_ssl.interruption import heed
 from lowres_ssl.leases import held
 from lowres_ssl.ledger import ledger
@@ -34,7 +33,7 @@ from lowres_ssl.rounds import ABOUT, LABELS, as_typed, word
 from lowres_ssl.runs import check_writable
 from lowres_ssl.selection import Filters, columns_of
 from lowres_ssl.study import Study, read_study, study_path
-from lowres_ssl.terminal import columns, count, say
+from lowres_ssl.terminal import columns, count, duration, say
 
 DRAWS = 4000  # how often groups and seeds are resampled for the answer, as `lowres-ssl compare` does
 
