@@ -35,7 +35,19 @@ ELSEWHERE = {
 }
 # Of a training's config, what says nothing of what it is, or is said elsewhere.
 NO_CAUSE = frozenset(
-    ["data_dir", "output_dir", "store_dir", "epochs", "seed", "method", "dry_run", "force", "picture", "store"]
+    [
+        "data_dir",
+        "output_dir",
+        "store_dir",
+        "epochs",
+        "seed",
+        "method",
+        "dry_run",
+        "force",
+        "picture",
+        "store",
+        "tracker",
+    ]
 )
 PLACES = frozenset(["root", "archive", "unlabelled"])
 BASELINE = "random"
