@@ -134,6 +134,7 @@ FORBIDDEN: dict[str, tuple[str, ...]] = {
     "data.*": ("torch", "config", "methods", "probes", "views", "runs"),
     "views.*": ("data", "methods", "probes", "config", "runs"),
     "losses": ("methods", "data", "config"),
+    "trackers.*": ("torch", "data", "views", "methods", "probes", "config", "runs"),
     "metrics": ("torch", "probes"),
     "pretrain": ("probes", "metrics", "runs", "config", "evaluation"),
     "training": ("probes", "metrics", "runs", "config", "evaluation"),

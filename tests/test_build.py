@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 import pytest
 
-from lowres_ssl.build import available, build, check_arguments, fits, in_words, suggestion
-from lowres_ssl.errors import ConfigError
+from lowres_ssl.build import available, build, check_arguments, fits, in_words
+from lowres_ssl.errors import ConfigError, did_you_mean
 
 
 class Shape(ABC):
@@ -229,4 +229,8 @@ def test_a_type_is_said_as_a_user_would(hint: Any, words: str) -> None:
 
 @pytest.mark.parametrize(("got", "said"), [("resnet", "; did you mean x=resnet18?"), ("vgg", "")])
 def test_only_a_close_name_is_suggested(got: str, said: str) -> None:
-    assert suggestion(got, ["resnet18", "other"], "x={}") == said
+    assert did_you_mean(got, ["resnet18", "other"], "x={}") == said
+
+
+def test_suggestion_holds_whatever_value_was_typed() -> None:
+    assert did_you_mean("sde", ["side"], "shape.{}={'a': 1}") == "; did you mean shape.side={'a': 1}?"

@@ -44,6 +44,9 @@ CASES = [
     ("lowres-ssl nonsense ", set()),
     ("lowres-ssl pretrain dataset.root=im", {"dataset.root=images/"}),
     ("lowres-ssl pretrain dataset.root=images/", {"dataset.root=images/a.png", "dataset.root=images/deep/"}),
+    ("lowres-ssl pretrain dataset.root=odd", {"dataset.root=odd place/"}),
+    (r"lowres-ssl pretrain dataset.root=odd\ place/", {"dataset.root=odd place/$(touch made)/"}),
+    ("lowres-ssl pretrain dataset.root='odd place/", set()),  # in a quote that is open nothing is offered
 ]
 
 
@@ -54,6 +57,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "images" / "deep").mkdir(parents=True)
     (folder / "images" / "a.png").touch()
     (folder / "images" / ".hidden").touch()
+    (folder / "odd place" / "$(touch made)").mkdir(parents=True)
+    (folder / "odd place" / "two\nlines").touch()
     program = folder / "bin" / "lowres-ssl"
     program.parent.mkdir()
     program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m lowres_ssl "$@"\n')
@@ -151,6 +156,21 @@ def test_bash_completes_what_was_typed(place: Path, line: str, wanted: str, brea
     bash = needs("bash")
     setup = f"bind 'set enable-bracketed-paste off'; {breaks} source <(lowres-ssl --completion-script bash)"
     assert wanted in typed([bash, "--norc", "--noprofile", "-i"], place, setup, line, wanted)
+
+
+@pytest.mark.parametrize(
+    ("line", "wanted"),
+    [
+        ("lowres-ssl pretrain dataset.root=od", r"dataset.root=odd\ place/"),
+        (r"lowres-ssl pretrain dataset.root=odd\ place/", r"dataset.root=odd\ place/\$\(touch\ made\)/"),
+    ],
+)
+@pytest.mark.parametrize("breaks", ["", "COMP_WORDBREAKS=${COMP_WORDBREAKS//=};"])
+def test_bash_quotes_names_that_it_would_run(place: Path, line: str, wanted: str, breaks: str) -> None:
+    bash = needs("bash")
+    setup = f"bind 'set enable-bracketed-paste off'; {breaks} source <(lowres-ssl --completion-script bash)"
+    assert wanted in typed([bash, "--norc", "--noprofile", "-i"], place, setup, line, wanted)
+    assert not (place / "made").exists()
 
 
 @pytest.mark.parametrize(

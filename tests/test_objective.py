@@ -1,10 +1,12 @@
 """What a search is given of a run's results."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+from omegaconf import OmegaConf
 
-from lowres_ssl.objective import objective
+from lowres_ssl.objective import Found, objective
 
 
 def result(probe: str, validation: float | None, test: float = 1.0) -> dict[str, Any]:
@@ -26,3 +28,16 @@ def test_of_several_draws_of_the_labels_it_is_the_mean() -> None:
 )
 def test_there_is_none_without_knn_or_without_validation_images(results: list[dict[str, Any]]) -> None:
     assert objective(results) is None
+
+
+def test_what_was_found_is_a_result_also_where_it_is_to_be_quiet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LOWRES_SSL_QUIET", "1")
+    found = {"name": "optuna", "best_params": {"learning_rate": 0.01}, "best_value": 0.75}
+    OmegaConf.save(OmegaConf.create(found), tmp_path / "optimization_results.yaml")
+    task = ["dataset=breast", "learning_rate=tag(log,interval(0.001,0.1))"]
+    hydra = {"sweep": {"dir": str(tmp_path)}, "job": {"config_name": "pretrain"}, "overrides": {"task": task}}
+    Found().on_multirun_end(OmegaConf.create({"hydra": hydra}))
+    said = "best validation accuracy of KNN: 0.7500, by\nlowres-ssl pretrain dataset=breast learning_rate=0.01\n"
+    assert capsys.readouterr().out == said

@@ -5,7 +5,6 @@ Settings that nobody typed are chosen here, by the rules of `fitting`. Only with
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
 from hydra import compose
@@ -19,7 +18,7 @@ from lowres_ssl.config import PretrainConfig, plain, read_config
 from lowres_ssl.data.records import Catalogue
 from lowres_ssl.data.splits import Split
 from lowres_ssl.device import resolve
-from lowres_ssl.errors import ConfigError
+from lowres_ssl.errors import ConfigError, did_you_mean
 from lowres_ssl.fitting import settings_for
 
 # What says which benchmark it is, or where it stands; the rest goes to every training as it was typed.
@@ -103,8 +102,7 @@ def check_methods(methods: Sequence[str]) -> None:
     known = GlobalHydra.instance().config_loader().get_group_options("method")
     for method in methods:
         if method not in known:
-            close = get_close_matches(method, known, n=1)
-            hint = f"; did you mean {close[0]}?" if close else ""
+            hint = did_you_mean(method, known)
             raise ConfigError(f"methods={method}: there is no such method; wanted some of {', '.join(known)}{hint}")
     if len(set(methods)) != len(methods):
         raise ConfigError(f"methods=[{','.join(methods)}]: wanted each once")

@@ -4,8 +4,7 @@ import torch
 from torch import nn
 from torchvision import models
 
-from lowres_ssl.build import suggestion
-from lowres_ssl.errors import ConfigError
+from lowres_ssl.errors import ConfigError, did_you_mean
 from lowres_ssl.randomness import seeded
 
 
@@ -23,7 +22,7 @@ def build_encoder(name: str, *, small_stem: bool, zero_init_residual: bool, seed
     an unknown name.
     """
     if name not in names():
-        hint = suggestion(name, names(), "backbone={}")
+        hint = did_you_mean(name, names(), "backbone={}")
         raise ConfigError(f"backbone={name}: wanted one of {', '.join(names())}{hint}")
     with seeded(seed, "encoder"):
         encoder = models.get_model(name, weights=None, zero_init_residual=zero_init_residual)

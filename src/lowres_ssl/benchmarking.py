@@ -13,12 +13,11 @@ from dataclasses import dataclass, replace
 from lowres_ssl.allotment import is_in_time
 from lowres_ssl.children import Ended, last_words, run_command
 from lowres_ssl.errors import TrainingError
-from lowres_ssl.forecast import duration
 from lowres_ssl.ledger import ledger
 from lowres_ssl.rounds import Step, as_typed, extra_steps, last_steps, training, training_steps
 from lowres_ssl.study import Study, write_study
 from lowres_ssl.sweeps import failures_in
-from lowres_ssl.terminal import say
+from lowres_ssl.terminal import duration, say
 
 # A step that may be left out is stopped when so many budgets are used up.
 LATE = 1.5

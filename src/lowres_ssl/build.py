@@ -4,7 +4,6 @@ The arguments a user typed are checked against the constructor's annotated signa
 keys.
 """
 
-import difflib
 import importlib
 import inspect
 import math
@@ -13,7 +12,7 @@ from collections.abc import Collection, Mapping
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from lowres_ssl.errors import ConfigError
+from lowres_ssl.errors import ConfigError, did_you_mean
 
 T = TypeVar("T")
 
@@ -48,7 +47,7 @@ def find(package: str, name: str, base: type[T], named_by: str) -> type[T]:
     """The one concrete subclass of `base` in `<package>/<name>.py`. Raises `ConfigError` for an unknown name."""
     names = available(package)
     if name not in names:
-        hint = suggestion(name, names, f"{named_by}={{}}")
+        hint = did_you_mean(name, names, f"{named_by}={{}}")
         raise ConfigError(f"{named_by}={name}: wanted one of {', '.join(names)}{hint}")
     module = importlib.import_module(f"{package}.{name}")
     found = [
@@ -76,7 +75,7 @@ def check_arguments(
     for key, value in arguments.items():
         if key not in parameters:
             known = ", ".join(parameters) or "no arguments"
-            hint = suggestion(key, list(parameters), f"{what}.{{}}={value}")
+            hint = did_you_mean(key, list(parameters), f"{what}.{{}}={value}")
             raise ConfigError(f"unknown key {what}.{key}: {name} takes {known}{hint}")
         if not fits(value, hints[key]):
             finite = not isinstance(value, float) or math.isfinite(value)
@@ -86,12 +85,6 @@ def check_arguments(
         if key not in arguments and parameter.default is inspect.Parameter.empty:
             wanted = in_words(hints[key])
             raise ConfigError(f"{what}.{key} is missing: {name} wants {wanted} there; type {what}.{key}=VALUE")
-
-
-def suggestion(got: str, known: list[str], pattern: str) -> str:
-    """What was probably meant, as it is typed; nothing if no known name is close."""
-    close = difflib.get_close_matches(got, known, n=1)
-    return f"; did you mean {pattern.format(close[0])}?" if close else ""
 
 
 def fits(value: object, hint: Any) -> bool:

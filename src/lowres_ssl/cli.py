@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import NoReturn
 
 from lowres_ssl import __version__
-from lowres_ssl.errors import ConfigError
+from lowres_ssl.errors import ConfigError, did_you_mean
 from lowres_ssl.interruption import terminate
 from lowres_ssl.overrides import check_flags, check_overrides, place_filters, place_folder, quote_texts
 from lowres_ssl.terminal import QUIET, fail
@@ -91,7 +91,8 @@ def dispatch() -> None:
         return
     command, overrides = arguments[0], arguments[1:]
     if command not in COMMANDS:
-        stop(f"unknown command {command!r}: wanted one of {', '.join(COMMANDS)}{did_you_mean(command)}", 2)
+        hint = did_you_mean(command, COMMANDS, "lowres-ssl {}")
+        stop(f"unknown command {command!r}: wanted one of {', '.join(COMMANDS)}{hint}", 2)
     try:
         check_flags(command, overrides)
         overrides = place_filters(command, place_folder(command, overrides))
@@ -157,13 +158,6 @@ def register_launchers() -> None:
 
     for launcher in LAUNCHERS:
         Plugins.instance().register(launcher)
-
-
-def did_you_mean(word: str) -> str:
-    from difflib import get_close_matches
-
-    close = get_close_matches(word, COMMANDS, n=1)
-    return f"; did you mean lowres-ssl {close[0]}?" if close else ""
 
 
 def stop(message: str, code: int) -> NoReturn:

@@ -6,6 +6,7 @@ keys there are is Hydra's own completion's to say; choices of settings are known
 
 import io
 import os
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
@@ -30,11 +31,13 @@ Completion of commands, groups, choices and keys. Put the line of your shell int
   fish  ~/.config/fish/config.fish   lowres-ssl --completion-script fish | source
 """
 
-# Bash divides words at `=` and `:` as well, and wants only what follows the last of these.
+# Bash divides words at `=` and `:` as well, and wants only what follows the last of these. What it is given it puts on
+# the line as it is, so a name of a file that the shell would read as something else is quoted; the others quote it.
 BASH = """\
 _lowres_ssl_complete() {
     local line="${COMP_LINE:0:COMP_POINT}" word kept="" letter candidate
-    word="${line##*[[:space:]]}"
+    word="${line//\\\\ /_}"  # a blank that is quoted ends no word
+    word="${word##*[[:space:]]}"
     for letter in = :; do
         if [[ $COMP_WORDBREAKS == *"$letter"* && $word == *"$letter"* ]]; then
             candidate="${word%"${word##*"$letter"}"}"
@@ -43,7 +46,11 @@ _lowres_ssl_complete() {
     done
     COMPREPLY=()
     while IFS= read -r candidate; do
-        COMPREPLY+=("${candidate#"$kept"}")
+        candidate="${candidate#"$kept"}"
+        case "$candidate" in
+            *[[:space:]\\"\\'\\`\\$\\\\\\;\\&\\|\\<\\>\\(\\)\\!\\*\\?\\#]*) printf -v candidate %q "$candidate" ;;
+        esac
+        COMPREPLY+=("$candidate")
     done < <("${COMP_WORDS[0]}" --candidates "$line" 2>/dev/null)
     [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == *[=./] ]] && compopt -o nospace
     return 0
@@ -77,8 +84,7 @@ def candidates(line: str, commands: Sequence[str], ask: Ask) -> list[str]:
 
     `ask`: what Hydra knows of a command, the words before and the word.
     """
-    words = line.split()
-    word = "" if not line or line[-1].isspace() else words.pop()
+    words, word = divided(line)
     before = [each for each in words[1:] if each != "--quiet"]
     if not before:
         return beginning(word, [*commands, *OPTIONS] if word else commands)
@@ -95,6 +101,16 @@ def candidates(line: str, commands: Sequence[str], ask: Ask) -> list[str]:
     if not equals:
         return keys(command, before, word, ask)
     return values(command, before, key, value, ask)
+
+
+def divided(line: str) -> tuple[list[str], str]:
+    """The words before the last one, and that; "" where the next one is about to begin. Quoted as in a shell."""
+    try:
+        words = shlex.split(line)
+    except ValueError:  # a quote that is still open
+        words = line.split()
+    ended = not line or (line[-1].isspace() and not line.endswith("\\ "))
+    return (words, "") if ended else (words[:-1], words[-1])
 
 
 def beginning(word: str, known: Sequence[str]) -> list[str]:
@@ -164,14 +180,16 @@ def is_list(hint: Any) -> bool:
 
 
 def files(before: str, word: str) -> list[str]:
-    """Files and folders that begin with `word`, hidden ones only if it says so; a folder ends with a slash."""
+    """Files and folders that begin with `word`, hidden ones only if it says so; a folder ends with a slash. Names that
+    would break the line are left out."""
     folder, _, start = word.rpartition("/")
     place = Path(folder + "/" if "/" in word else ".").expanduser()
     try:
         entries = sorted(place.iterdir())
     except OSError:
         return []
-    fitting = (each for each in entries if each.name.startswith(start) and (start or not each.name.startswith(".")))
+    shown = (each for each in entries if each.name.isprintable() and (start or not each.name.startswith(".")))
+    fitting = (each for each in shown if each.name.startswith(start))
     lead = before + word[: len(word) - len(start)]
     return [f"{lead}{each.name}{'/' if each.is_dir() else ''}" for each in fitting]
 

@@ -39,11 +39,13 @@ def foretell(plan: Plan) -> Forecast:
 
 
 def speed(plan: Plan) -> float:
-    """Views a second of the plan's training step, on noise: measured once for an encoder, a method and a size."""
+    """Views a second of the plan's training step, on noise: measured once for an encoder, a method, a size, and what
+    they are computed with."""
     config, compute = plan.config, plan.compute
     on_cpu = compute.device.type == "cpu"
     batch = min(config.batch_size, LARGEST_ON_A_CPU) if on_cpu else config.batch_size
-    key = (config.backbone.name, config.image_size, config.method["name"], batch, plan.training.joint)
+    machine = (compute.device, compute.precision)
+    key = (config.backbone.name, config.image_size, config.method["name"], batch, plan.training.joint, machine)
     if key not in SPEEDS:
         SPEEDS[key] = measured(plan, batch)
     return SPEEDS[key]

@@ -4,6 +4,8 @@ A message says what is wrong, what was got, what was wanted, and what to type ne
 is raised is a defect of ours and shows its traceback (exit code 1).
 """
 
+from collections.abc import Iterable
+from difflib import get_close_matches
 from typing import ClassVar
 
 
@@ -11,6 +13,13 @@ def in_one_line(text: str) -> str:
     """The text with what would break the line, move the cursor or is no letter written as Python writes it: names of
     files may hold anything."""
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+
+
+def did_you_mean(word: str, known: Iterable[str], typed: str = "{}", *, cutoff: float = 0.6) -> str:
+    """The end of a message, "; did you mean ...?"; nothing if no known one is close. `typed`: how it is typed,
+    "method={}". `cutoff`: how close, up to 1."""
+    close = get_close_matches(word, list(known), n=1, cutoff=cutoff)
+    return f"; did you mean {typed.replace('{}', close[0], 1)}?" if close else ""
 
 
 class UserError(Exception):

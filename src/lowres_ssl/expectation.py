@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from lowres_ssl.errors import CheckpointError
-from lowres_ssl.forecast import duration
 from lowres_ssl.results import read_result
 from lowres_ssl.runs import Run
-from lowres_ssl.terminal import count
+from lowres_ssl.terminal import count, duration
 
 LATER = "how long is shown after the first steps"
 # What has to be the same in another run for its speed to be this one's.

@@ -13,9 +13,9 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from lowres_ssl.config import SCHEMAS
-from lowres_ssl.errors import UserError
+from lowres_ssl.errors import UserError, did_you_mean
 from lowres_ssl.keys import known_keys
-from lowres_ssl.suggestions import did_you_mean, keys_of_group, meant_key
+from lowres_ssl.suggestions import keys_of_group, meant_key
 
 CRASH, USAGE, DATA = 1, 2, 3
 # What is wrong with a place rather than with the program.

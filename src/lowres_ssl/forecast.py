@@ -9,7 +9,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 from lowres_ssl.notes import in_a_sweep, leave, left
-from lowres_ssl.terminal import count, in_words
+from lowres_ssl.terminal import count, duration, in_words
 
 KIND = "forecast"
 
@@ -65,11 +65,3 @@ def total(forecasts: Sequence[Forecast]) -> str:
         f"{text}; {sum(each.views for each in to_go):,} views at {measured} a second, measured here: about "
         f"{duration(seconds)} of training; disk: about {in_words(size)}"
     )
-
-
-def duration(seconds: float) -> str:
-    """ "40 s", "12 min", "3.5 h", "2.1 days"."""
-    for unit, length in (("days", 86400.0), ("h", 3600.0)):
-        if seconds >= 1.5 * length:
-            return f"{seconds / length:.1f} {unit}"
-    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{max(1, round(seconds))} s"

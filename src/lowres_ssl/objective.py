@@ -13,7 +13,6 @@ from lowres_ssl.config import PretrainConfig
 from lowres_ssl.errors import ConfigError
 from lowres_ssl.notes import in_a_sweep
 from lowres_ssl.sweeps import typed
-from lowres_ssl.terminal import say
 
 NAME = "validation accuracy of KNN"
 
@@ -50,5 +49,5 @@ class Found(Callback):
         found = OmegaConf.load(path)
         chosen = {f"{key}": f"{key}={value}" for key, value in found.best_params.items()}
         fixed = [each for each in config.hydra.overrides.task if each.partition("=")[0] not in chosen]
-        say(f"lowres-ssl: best {NAME}: {found.best_value:.4f}, by")
-        say(typed(config.hydra.job.config_name, [*fixed, *chosen.values()]))
+        print(f"best {NAME}: {found.best_value:.4f}, by")
+        print(typed(config.hydra.job.config_name, [*fixed, *chosen.values()]), flush=True)

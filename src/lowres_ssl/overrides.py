@@ -5,11 +5,10 @@ taken the quotes away by the time we see them.
 """
 
 import re
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from lowres_ssl.errors import ConfigError
+from lowres_ssl.errors import ConfigError, did_you_mean
 
 PATH_KEYS = frozenset(
     [
@@ -139,9 +138,8 @@ def check_flags(command: str, words: list[str]) -> None:
     for word in words:
         name = word.partition("=")[0]
         if name.startswith("-") and name not in FLAGS and not NUMBER.match(name):
-            close = get_close_matches(name, FLAGS, n=1, cutoff=0.7)
             as_key = f"; if it is a key, type {name.lstrip('-').replace('-', '_')}=VALUE"
-            hint = f"; did you mean {close[0]}?" if close else as_key
+            hint = did_you_mean(name, FLAGS, cutoff=0.7) or as_key
             raise ConfigError(f"unknown option {name}: `lowres-ssl {command} --help` lists options and keys{hint}")
 
 

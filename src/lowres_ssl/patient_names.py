@@ -38,7 +38,8 @@ def candidates(divided: bool) -> Iterator[Candidate]:
     yield Candidate(f"^{class_folder}/([^/]+)/", 5, 2, 0.3)
     yield Candidate(rf"(?i)(?:^|[/_. -])((?:{WORDS})[_ -]?\d+)(?!\d)", 5, 1, 0.3)
     for tokens in (4, 3, 2, 1):
-        yield Candidate(rf"([^/]*\d[^/]*)(?:[_ .-][^_ ./-]+){{{tokens}}}\.[^./]+$", 10, 3, 0.2)
+        # From the name's first letter and its first digit on: where either may vary, a long name takes minutes.
+        yield Candidate(rf"(?:^|/)([^/\d]*\d[^/]*)(?:[_ .-][^_ ./-]+){{{tokens}}}\.[^./]+$", 10, 3, 0.2)
 
 
 def guess_pattern(ids: Sequence[str], *, classes: int, divided: bool) -> Guess | None:

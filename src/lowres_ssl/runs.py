@@ -23,12 +23,11 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
 from lowres_ssl.atomic import previous_of, write_text
-from lowres_ssl.errors import CheckpointError, DamagedError, DataError
+from lowres_ssl.errors import CheckpointError, DamagedError, DataError, did_you_mean
 from lowres_ssl.hashes import digest, file_hash
 from lowres_ssl.leases import Hold, held
 from lowres_ssl.results import read_result
@@ -233,8 +232,7 @@ def find_run(output_dir: Path, named: str) -> Run:
     below = [output_dir / kind / named for kind in KINDS]
     there = next((folder for folder in (Path(named), *below) if (folder / "run.json").exists()), None)
     if there is None:
-        close = get_close_matches(Path(named).name, [run.name for run in find_runs(output_dir)], n=1)
-        hint = f"; did you mean {close[0]}?" if close else ""
+        hint = did_you_mean(Path(named).name, [run.name for run in find_runs(output_dir)])
         raise DataError(f"{named}: no such run, here or below {output_dir}; see them with lowres-ssl runs{hint}")
     return Run(there)
 

@@ -1,4 +1,4 @@
-"""What was probably meant by a key or a value that there is not."""
+"""What was probably meant by a key that there is not."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
@@ -7,20 +7,15 @@ from typing import Any
 
 import yaml
 
+from lowres_ssl.errors import did_you_mean
 from lowres_ssl.overrides import FILTERING, TAKING
 
 NO_KEYS = frozenset(["defaults", "hydra"])
 
 
-def did_you_mean(word: str, known: Iterable[str], typed: str = "{}") -> str:
-    """; did you mean ...? - nothing if no known one is close. `typed`: how it is typed, "method={}"."""
-    close = get_close_matches(word, list(known), n=1)
-    return f"; did you mean {typed.format(close[0])}?" if close else ""
-
-
 def meant_key(key: str, known: Iterable[str], command: str) -> str:
-    """The same of a key. `known`: those of the command's schema. What only a file of a group knows is known as well,
-    and what is typed without its section."""
+    """; did you mean ...? - nothing if no key is close. `known`: those of the command's schema. What only a file of a
+    group knows is known as well, and what is typed without its section."""
     section, _, last = key.rpartition(".")
     names = {*known, *FILTERING.get(command, ()), *TAKING.get(command, ())}
     if section and section.split(".")[0] in names:

@@ -54,10 +54,16 @@ def guess_table(folder: Path) -> TableGuess | None:
 
 
 def are_there(table: Table, column: int, root: Path, suffix: str) -> bool:
-    """Whether the cells of a column name files below `root`."""
+    """Whether the cells of a column name files below `root`. Every folder, suffix and column is asked, so it ends as
+    soon as too many are not there."""
     names = [cells[column] for _, cells in table.rows[:LOOKED_AT]]
-    found = sum(any(is_there(root / (spelt + suffix)) for spelt in spellings(name)) for name in names if name)
-    return found > 0 and found * 5 >= len(names) * 4
+    missing, most = 0, len(names) // 5
+    for name in names:
+        if not name or not any(is_there(root / (spelt + suffix)) for spelt in spellings(name)):
+            missing += 1
+            if missing > most:
+                return False
+    return missing < len(names)
 
 
 def options_of(table: Table, folder: Path, root: Path, path: int, suffix: str) -> dict[str, Any]:

@@ -50,6 +50,14 @@ def count(number: int, what: str) -> str:
     return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
+def duration(seconds: float) -> str:
+    """ "40 s", "12 min", "3.5 h", "2.1 days"."""
+    for unit, length in (("days", 86400.0), ("h", 3600.0)):
+        if seconds >= 1.5 * length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{max(1, round(seconds))} s"
+
+
 QUIET = "LOWRES_SSL_QUIET"
 STYLES = {"best": "1", "failure": "31", "warning": "33"}  # bold, red, yellow
 

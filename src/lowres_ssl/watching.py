@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -38,6 +39,7 @@ GROUPS = {
 # Of the config, beside paths, what a tool is not told: options of a data set may name files, a tracker's a machine.
 UNTOLD = frozenset(["dataset", "tracker", "table_1", "dry_run", "evaluate", "force", "hash_ids", "preemption_signal"])
 KEPT_IN = "tracker.json"  # in the run's folder: what each tool calls it
+A_NAME = re.compile(r"\w[\w.-]*", re.ASCII)  # a tool makes paths and patterns of it
 
 
 class Watch:
@@ -133,12 +135,14 @@ def watch_of(config: PretrainConfig) -> Watch:
 
 
 def kept_in(path: Path) -> dict[str, str]:
-    """What each tool calls the run; a file that is missing or damaged says nothing."""
+    """What each tool calls the run. A file that is missing or damaged says nothing, nor does one of a stranger's whose
+    names lead elsewhere: what W&B wrote under a name is removed when the run goes on."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return {str(key): str(value) for key, value in content.items()} if isinstance(content, dict) else {}
+    names = {str(key): str(value) for key, value in content.items()} if isinstance(content, dict) else {}
+    return {key: name for key, name in names.items() if A_NAME.fullmatch(name)}
 
 
 def settings_of(config: PretrainConfig) -> dict[str, Any]:

@@ -76,6 +76,28 @@ def test_grey_values_are_shown_as_the_standard_says(
     np.testing.assert_allclose(pixels_of(make(tmp_path / "x.dcm", **fields)), wanted, atol=0.51)
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"WindowCenter": 2048, "WindowWidth": 1001},
+        {"WindowCenter": [40, 600], "WindowWidth": [400, 1500], "RescaleSlope": 1, "RescaleIntercept": -1024},
+        {"WindowCenter": 2048, "WindowWidth": 700, "VOILUTFunction": "LINEAR_EXACT", "RescaleSlope": 0.5},
+        {"WindowCenter": 2048, "WindowWidth": 700, "VOILUTFunction": "SIGMOID"},
+    ],
+    ids=["linear", "rescaled", "exact", "sigmoid"],
+)
+def test_windows_show_what_those_of_pydicom_show(tmp_path: Path, fields: dict[str, Any]) -> None:
+    """Where it is right: see docs/ecosystem.md."""
+    path = make(tmp_path / "x.dcm", **fields)
+    said = pydicom.dcmread(path)
+    if "RescaleSlope" in said:
+        said.RescaleIntercept = said.get("RescaleIntercept", 0)
+    shown = pydicom.pixels.apply_windowing(pydicom.pixels.apply_modality_lut(said.pixel_array, said), said)
+    slope, intercept = float(said.get("RescaleSlope", 1)), float(said.get("RescaleIntercept", 0))
+    wanted = 255 * (shown - intercept) / (4095 * slope)
+    np.testing.assert_allclose(pixels_of(path), wanted, atol=0.51)
+
+
 def test_signed_values_and_negative_slopes(tmp_path: Path) -> None:
     signed = (RAMP.astype(np.int16) - 2048).astype(np.int16)
     np.testing.assert_allclose(pixels_of(make(tmp_path / "s.dcm", signed)), line(0, 4095), atol=0.51)

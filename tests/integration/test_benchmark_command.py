@@ -377,3 +377,14 @@ def test_real_benchmark_is_interrupted_and_goes_on_to_its_report(tmp_path: Path)
     assert "mean of 2 seeds" in second.stdout
     (report,) = plans.glob("*/report-*.html")
     assert "random initialisation" in report.read_text()
+
+
+def test_tracker_is_told_of_every_training_and_makes_no_other_plan(
+    lowres_ssl: Command, machine: Machine, tmp_path: Path
+) -> None:
+    assert lowres_ssl("benchmark", *ASKED, "budget=7min", "tracker=tensorboard").code == 0
+    trainings = [each for each in machine.commands if each.startswith("pretrain ")]
+    assert trainings
+    assert all("tracker=tensorboard" in each.split() for each in trainings)
+    assert lowres_ssl("benchmark", *ASKED, "budget=7min").code == 0
+    assert len(list((tmp_path / "outputs" / "benchmark").glob("*.json"))) == 1

@@ -239,7 +239,7 @@ def test_optuna_is_given_the_validation_accuracy_of_knn(type_sweep: Typing) -> N
         "warmup_epochs=9,0,1",
         "learning_rate=tag(log,interval(0.001,0.1))",
     )
-    code, _, err = sweep.end()
+    code, out, err = sweep.end()
     assert code == 2
     assert all("warmup_epochs=9" in command for command in listed(err))
     results = [
@@ -247,7 +247,7 @@ def test_optuna_is_given_the_validation_accuracy_of_knn(type_sweep: Typing) -> N
     ]
     assert len(results) == 3 - len(listed(err)) == 2
     best = max(result["validation"]["accuracy"] for result in results)
-    said = re.search(r"best validation accuracy of KNN: (\S+), by\nlowres-ssl pretrain .*learning_rate=(\S+)", err)
+    said = re.search(r"best validation accuracy of KNN: (\S+), by\nlowres-ssl pretrain .*learning_rate=(\S+)", out)
     assert said is not None
     assert float(said[1]) == pytest.approx(best, abs=1e-4)
     scored = {result["config"]["learning_rate"]: result["validation"]["accuracy"] for result in results}

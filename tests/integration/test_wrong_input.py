@@ -240,11 +240,6 @@ def test_run_whose_images_have_changed_is_refused(lowres_ssl: Command, trained: 
     refused(lowres_ssl("evaluate", f"run={trained}"), 4, "the images of this run have changed", "dataset.root=FOLDER")
 
 
-@pytest.mark.parametrize(("typed", "meant"), [("pretrian", "pretrain"), ("evalute", "evaluate")])
-def test_unknown_command_suggests_the_one_meant(lowres_ssl: Command, typed: str, meant: str) -> None:
-    refused(lowres_ssl(typed), 2, f"unknown command '{typed}'", f"did you mean '{meant}'")
-
-
 def test_diverging_run_names_epoch_and_remedy_and_crashes_with_1(lowres_ssl: Command, cells: Path) -> None:
     answer = lowres_ssl(*DATA, "method=vicreg", "learning_rate=1e30")
     refused(answer, 1, "epoch 1, step", "no longer finite", "learning_rate=1e+29", "warmup_epochs=1")

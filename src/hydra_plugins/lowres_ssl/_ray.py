@@ -21,7 +21,8 @@ from ray.exceptions import RayError, RayTaskError
 from hydra_plugins.lowres_ssl import Job, Jobs
 from lowres_ssl.errors import ConfigError
 
-PLACES = ("LOWRES_SSL_DATA", "LOWRES_SSL_OUTPUTS")
+# Of whoever types the sweep: where things are, and that it is to be quiet.
+HANDED_ON = ("LOWRES_SSL_DATA", "LOWRES_SSL_OUTPUTS", "LOWRES_SSL_QUIET")
 
 
 def run(launcher: Jobs, jobs: list[Job]) -> dict[int, JobReturn]:
@@ -30,7 +31,7 @@ def run(launcher: Jobs, jobs: list[Job]) -> dict[int, JobReturn]:
     join(settings["init"])
     check_fits(settings["remote"])
     remote = ray.remote(**settings["remote"])(job)
-    variables = {name: os.environ[name] for name in PLACES if name in os.environ}
+    variables = {name: os.environ[name] for name in HANDED_ON if name in os.environ}
     state = Singleton.get_state()
     folder, context, task = str(Path.cwd()), launcher.context, launcher.task
     handed = [remote.remote(folder, variables, context, configured(launcher, each), task, state) for each in jobs]
@@ -87,7 +88,7 @@ def job(
     task: TaskFunction,
     state: Any,
 ) -> JobReturn:
-    """In a process of Ray, on whichever machine: the job, with the folder and the places of whoever typed the sweep."""
+    """In a process of Ray, on whichever machine: the job, in the folder and with the places of whoever typed it."""
     os.chdir(folder)
     os.environ.update(variables)
     setup_globals()

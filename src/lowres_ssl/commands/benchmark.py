@@ -1,7 +1,6 @@
 """`lowres-ssl benchmark`: which method for my images? Planned by the budget, run, and answered."""
 
 import signal
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -24,7 +23,6 @@ from lowres_ssl.data.records import Catalogue
 from lowres_ssl.data.splits import Split
 from lowres_ssl.errors import ConfigError, TrainingError
 from lowres_ssl.findings import findings
-from lowres_ssl.forecast import duration
 from lowres_ssl.interruption import heed
 from lowres_ssl.leases import held
 from lowres_ssl.ledger import ledger
@@ -34,7 +32,7 @@ from lowres_ssl.rounds import ABOUT, LABELS, as_typed, word
 from lowres_ssl.runs import check_writable
 from lowres_ssl.selection import Filters, columns_of
 from lowres_ssl.study import Study, read_study, study_path
-from lowres_ssl.terminal import columns, count, say
+from lowres_ssl.terminal import columns, count, duration, say, warn
 
 LONGER = 4  # budgets that are offered for more epochs
 DRAWS = 4000  # how often groups and seeds are resampled for the answer, as `lowres-ssl compare` does
@@ -171,7 +169,7 @@ def answer_lines(study: Study, question: Question, doubts: Sequence[str]) -> Ite
     seeds = study.seeds_done()
     frame, problems = ledger(study.folder)
     for problem in problems:
-        print(f"note: {problem}", file=sys.stderr)
+        warn(problem)
     shown = dict(each.partition("=")[::2] for each in study.shown)
     size = int(shown["image_size"])
     filters = Filters(epochs=study.allotment.epochs, seed=seeds, backbone=shown["backbone"], image_size=size)

@@ -25,7 +25,7 @@ from lowres_ssl.provenance import provenance
 from lowres_ssl.randomness import derive
 from lowres_ssl.runs import Run, check_writable, find_run
 from lowres_ssl.search import Grid, search, seconds_of
-from lowres_ssl.terminal import columns, count, say, warn
+from lowres_ssl.terminal import columns, count, duration, say, warn
 from lowres_ssl.tuning import about, in_table_1, read_tuned, table_1, tuned_file, write_tuned
 
 
@@ -131,7 +131,7 @@ def searched(
         say(f"{run.name}: chosen already, {in_table_1(there['chosen'])}; force=true chooses again")
         return there
     features = features_for(run, config, probe, compute)
-    say(f"{run.name}: {seconds_in_words(seconds_of(features, grid))}")
+    say(f"{run.name}: about {duration(seconds_of(features, grid))}")
     started = time.perf_counter()
     lines, chosen = search(features, grid, lambda text: say(f"{run.name}: {text}"))
     content = {
@@ -156,7 +156,3 @@ def features_for(run: Run, config: TuneConfig, probe: Linear, compute: Compute) 
     material = prepare(config, partial(divide_as_in_the_run, run, config, probes_of(config), [ALL_LABELS]))
     sides = features_of(run, probe.encoder, config, material, compute, ("train", "validation"))
     return with_labels(sides | {"test": sides["train"][:0]}, material, compute)
-
-
-def seconds_in_words(seconds: float) -> str:
-    return f"about {seconds:.0f} s" if seconds < 100 else f"about {seconds / 60:.0f} minutes"

@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 from torchvision import models
 
-from lowres_ssl.build import suggestion
 from lowres_ssl.checkpoint import load_weights
-from lowres_ssl.errors import ConfigError, DataError
+from lowres_ssl.errors import ConfigError, DataError, did_you_mean
 from lowres_ssl.methods import Untrained
 
 
@@ -34,7 +33,7 @@ class Imagenet(Untrained):
         known = models.get_model_weights(backbone)
         if self.named not in known.__members__:
             names = list(known.__members__)
-            hint = suggestion(self.named, names, "method.weights={}")
+            hint = did_you_mean(self.named, names, "method.weights={}")
             raise ConfigError(
                 f"method.weights={self.named}: {backbone} has {', '.join(names) or 'none'}; or name a file{hint}"
             )

@@ -7,9 +7,8 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from lowres_ssl.build import suggestion
 from lowres_ssl.checkpoint import load_weights
-from lowres_ssl.errors import ConfigError, DataError
+from lowres_ssl.errors import ConfigError, DataError, did_you_mean
 from lowres_ssl.methods import Encoder, Untrained
 
 
@@ -31,7 +30,7 @@ class Pretrained(Untrained):
         library = timm()
         bare = model.split(".")[0].removeprefix("hf-hub:")
         if not model.startswith("hf-hub:") and not library.is_model(bare):
-            hint = suggestion(bare, library.list_models(), "method.model={}")
+            hint = did_you_mean(bare, library.list_models(), "method.model={}")
             raise ConfigError(f"method.model={model}: timm {library.__version__} has no such model{hint}")
 
     def architecture(self, backbone: Callable[[], Encoder]) -> Encoder:

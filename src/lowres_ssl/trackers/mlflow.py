@@ -5,12 +5,14 @@ Only its client is used: the functions that keep an active run also write down u
 
 import logging
 import os
+import shlex
 import time
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
 from lowres_ssl.errors import ConfigError
+from lowres_ssl.leases import held
 from lowres_ssl.overrides import SECRET
 from lowres_ssl.trackers import Begun, Pixels, Told, Tracker
 
@@ -37,35 +39,43 @@ class Mlflow(Tracker):
         self.entities: Any = None
 
     def begin(self, run: Told) -> Begun:
-        if self.uri is None:
-            run.folder.mkdir(parents=True, exist_ok=True)
-            self.uri = f"sqlite:///{run.folder.resolve() / 'mlflow.db'}"
-            artifacts = (run.folder / "artifacts").resolve().as_uri()
-        else:
-            artifacts = None
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # what is used of it is not reported to its makers
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # of 7, with pauses of up to a minute
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")  # of 120 seconds
         logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
         logging.getLogger("alembic").setLevel(logging.WARNING)
         self.entities = import_module("mlflow.entities")
-        self.client = import_module("mlflow").MlflowClient(self.uri)
+        if self.uri is None:
+            store, artifacts = run.folder.resolve() / "mlflow.db", (run.folder / "artifacts").resolve()
+            self.uri = f"sqlite:///{store}"
+            with held(store, "MLflow's store"):  # the jobs of a sweep begin at once, and each would make its tables
+                number = self.experiment_number(artifacts.as_uri())
+        else:
+            number = self.experiment_number(None)
         there = self.found(run.known_as)
         if there is not None:
             self.run_id = run.known_as or ""
             self.client.set_terminated(self.run_id, "RUNNING")
             return Begun(self.run_id, max((step for step in self.steps(there)), default=0))
-        experiment = self.client.get_experiment_by_name(self.experiment)
-        number = (
-            self.client.create_experiment(self.experiment, artifact_location=artifacts)
-            if experiment is None
-            else experiment.experiment_id
-        )
         self.run_id = self.client.create_run(number, run_name=run.name).info.run_id
         params = [self.entities.Param(key, str(value)[:LONGEST_VALUE]) for key, value in run.settings.items()]
         for start in range(0, len(params), MOST_AT_ONCE):
             self.client.log_batch(self.run_id, params=params[start : start + MOST_AT_ONCE])
         return Begun(self.run_id)
+
+    def experiment_number(self, artifacts: str | None) -> str:
+        """Of the experiment, which is made if it is not there; connects to the store. `artifacts`: where its pictures
+        go, None for the server's own place."""
+        self.client = import_module("mlflow").MlflowClient(self.uri)
+        there = self.client.get_experiment_by_name(self.experiment)
+        if there is None:
+            try:
+                return str(self.client.create_experiment(self.experiment, artifact_location=artifacts))
+            except import_module("mlflow.exceptions").MlflowException:  # another run was faster, or there is no server
+                there = self.client.get_experiment_by_name(self.experiment)
+                if there is None:
+                    raise
+        return str(there.experiment_id)
 
     def found(self, known_as: str | None) -> Any:
         """The run that was begun, unless somebody has deleted it."""
@@ -99,4 +109,5 @@ class Mlflow(Tracker):
 
     def end(self, finished: bool) -> str:
         self.client.set_terminated(self.run_id, "FINISHED" if finished else "KILLED")
-        return f"MLflow: mlflow ui --backend-store-uri {self.uri}"
+        is_server = str(self.uri).startswith("http")
+        return f"MLflow: {self.uri if is_server else f'mlflow ui --backend-store-uri {shlex.quote(str(self.uri))}'}"

@@ -1,5 +1,6 @@
 """TensorBoard: event files below the outputs, one folder a run. Nothing leaves the machine."""
 
+import shlex
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
@@ -46,4 +47,4 @@ class TensorBoard(Tracker):
 
     def end(self, finished: bool) -> str:
         self.writer.close()
-        return f"TensorBoard: tensorboard --logdir {self.place}"
+        return f"TensorBoard: tensorboard --logdir {shlex.quote(self.place)}"

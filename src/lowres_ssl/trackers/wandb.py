@@ -4,6 +4,7 @@ What it would write down by itself (host, user, command line, git remote, packag
 """
 
 import os
+import shlex
 import shutil
 from collections.abc import Mapping
 from importlib import import_module
@@ -87,7 +88,7 @@ class WeightsAndBiases(Tracker):
     def end(self, finished: bool) -> str:
         offline = self.mode == "offline"
         told = (
-            f"nothing was sent; wandb sync {self.place / Path(self.run.dir).parent.name} does it"
+            f"nothing was sent; wandb sync {shlex.quote(str(self.place / Path(self.run.dir).parent.name))} does it"
             if offline
             else self.run.url
         )
