@@ -106,7 +106,8 @@ def others(found: Findings, best: str) -> list[str]:
         (alike if not pair.significant else behind if compared.difference > 0 else ahead).append(text)
     lines = [f"Behind it on the test images: {', '.join(behind)}."] if behind else []
     lines += [f"Ahead of it on the test images, though not on validation: {', '.join(ahead)}."] if ahead else []
-    return lines + ([f"Not told apart from it, after Holm's correction: {', '.join(alike)}."] if alike else [])
+    told = "Not told apart from it, after Holm's correction (its accuracy less theirs)"
+    return lines + ([f"{told}: {', '.join(alike)}."] if alike else [])
 
 
 def beside(found: Mapping[str, Findings], best: str, chosen_by: str) -> list[str]:

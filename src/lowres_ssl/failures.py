@@ -126,7 +126,8 @@ def composition(error: BaseException, command: str) -> str:
         elif "is not Optional" in why:
             why = "wanted a value"
         elif "is not a ListConfig" in why:
-            why = "wanted a list, such as [0.2,1.0]"
+            key, _, value = wrong[1].partition("=")
+            why = f"wanted a list, such as {key}=[{value}]"
         elif "is not a subclass of" in why:
             why = "it is a section; set the keys in it, each as SECTION.KEY=VALUE"
         return f"{wrong[1]}: {why}"

@@ -45,6 +45,8 @@ def main(cfg: DictConfig) -> None:
     output_dir, store_dir = Path(config.output_dir), Path(config.store_dir)
     require_libraries()  # of the report, before the time is spent
     first = composed(question.words, config.methods[0])
+    if "dataset" not in question.typed:
+        warn(f"no dataset was typed, so this is {first.dataset.title}; type dataset=NAME for your own images")
     check_writable(output_dir / "benchmark")
     heed(signal.SIGHUP)  # the terminal was closed: what runs in other processes must end, too
     catalogue = catalogue_of(first.dataset, store_dir)
