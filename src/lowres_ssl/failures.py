@@ -15,6 +15,7 @@ from yaml import YAMLError
 from lowres_ssl.config import SCHEMAS
 from lowres_ssl.errors import UserError, did_you_mean
 from lowres_ssl.keys import known_keys
+from lowres_ssl.own_conf import own_conf
 from lowres_ssl.suggestions import keys_of_group, meant_key
 
 CRASH, USAGE, DATA = 1, 2, 3
@@ -93,6 +94,8 @@ def missing_choice(text: str, command: str) -> str:
         choices = files("lowres_ssl.conf").joinpath(group).iterdir()
         available = sorted(choice.name.removesuffix(".yaml") for choice in choices)
     hint = did_you_mean(choice, available, f"{group}={{}}")
+    if group == "dataset" and not own_conf().is_dir():
+        hint = hint or f"; configs of your own are read from {own_conf().absolute()}, which is not there"
     return f"{group}={choice}: there is no such choice; wanted one of {', '.join(available)}{hint}"
 
 

@@ -130,6 +130,15 @@ def test_root_is_told_so_that_the_project_may_move(
     assert lowres_ssl("data", "dataset=it", f"output_dir={tmp_path / 'out'}").code == 0
 
 
+def test_name_of_an_own_set_typed_elsewhere_says_where_own_configs_are_read_from(
+    lowres_ssl: Command, tmp_path: Path
+) -> None:
+    answer = lowres_ssl("data", "dataset=my_cells")
+    assert answer.code == 2
+    assert f"configs of your own are read from {tmp_path / 'lowres_ssl_conf'}, which is not there" in answer.last_line
+    assert "did you mean dataset=breast?" in lowres_ssl("data", "dataset=braest").last_line
+
+
 def test_own_config_never_replaces_one_that_comes_with_the_package(lowres_ssl: Command, tmp_path: Path) -> None:
     own = tmp_path / "lowres_ssl_conf"
     (own / "dataset").mkdir(parents=True)
