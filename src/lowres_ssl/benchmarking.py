@@ -7,7 +7,7 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from lowres_ssl.allotment import is_in_time
@@ -44,7 +44,7 @@ class Probed:
     fewer_labels: tuple[float, ...]
 
 
-def run_study(study: Study, clock: Clock, probed: Probed) -> Study:
+def run_study(study: Study, clock: Clock, probed: Probed, before_report: Callable[[Study], None]) -> Study:
     """Every step that is not done yet and that there is time for. Raises `TrainingError` if no method has a result."""
     study.folder.mkdir(parents=True, exist_ok=True)
     pace, first = 1.0, study.spent > 0  # the first step of a call that goes on was begun by another
@@ -69,6 +69,8 @@ def run_study(study: Study, clock: Clock, probed: Probed) -> Study:
             study = dropped(study, [step.name], clock)
     for step in last_steps(study, probed.probes):
         if step.name not in study.done or (step.name == "report" and not study.report.exists()):
+            if step.name == "report":
+                before_report(study)
             study = run_extra(study, step, clock)
     return study
 

@@ -18,6 +18,7 @@ PATH_KEYS = frozenset(
         "run",
         "folder",
         "file",
+        "preface",
         "weights",
         "initial_weights",
         "method.weights",

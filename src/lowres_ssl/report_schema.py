@@ -17,6 +17,7 @@ class ReportConfig:
     file_names: bool = MISSING
     thumbnail_size: int = MISSING
     gallery: int = MISSING
+    preface: str | None = MISSING
     filters: FiltersConfig = MISSING
     figure: dict[str, Any] = MISSING
     table: dict[str, TableConfig] = MISSING  # last: the help text shows it whole

@@ -67,12 +67,12 @@ def last_steps(study: Study, probes: Sequence[str]) -> list[Step]:
     which = (*study.shown, f"epochs={study.allotment.epochs}", f"seed={listed(study.seeds_done())}")
     tables = listed([TABLES[probe] for probe in probes if probe in TABLES])
     figures = listed(["labels"] if LABELS in study.done else [])
-    file = f"file={word(study.report)}"
+    file, preface = f"file={word(study.report)}", f"preface={word(study.file('answer.txt'))}"
     third = study.costs.report / 3
     return [
         Step("tables", ("tables", f"table={tables}", *which, *place(study, stores=False)), third),
         Step("comparison", ("compare", *which, *place(study, stores=False)), third),
-        Step("report", ("report", f"table={tables}", f"figure={figures}", *which, file, *place(study)), third),
+        Step("report", ("report", f"table={tables}", f"figure={figures}", *which, file, preface, *place(study)), third),
     ]
 
 

@@ -57,7 +57,7 @@ class Machine:
         self.commands.append(shlex.join(words))
         before = self.now
         if words[0] == "report":
-            Path(typed["file"]).write_text("<p>made up</p>")
+            Path(typed["file"]).write_text("made up, below: " + Path(typed["preface"]).read_text())
         if words[0] != "pretrain":
             self.now += 5 * self.slowness
             return Ended(0, self.now - before)
@@ -124,7 +124,7 @@ def test_plan_is_shown_then_run_then_answered(lowres_ssl: Command, machine: Mach
     assert end.startswith("Folder?\n\nUse dcl. It is best on the validation images")
     report = re.search(r"^Report: (.*)$", end, re.MULTILINE)
     assert report is not None
-    assert Path(report[1]).read_text() == "<p>made up</p>"
+    assert Path(report[1]).read_text().startswith("made up, below: Which method for Folder?\n\nUse dcl. It is best")
     again = re.search(r"^More certain: lowres-ssl (.*?)   #", end, re.MULTILINE)
     assert again is not None
     assert shlex.split(again[1]) == ["benchmark", *ASKED, "epochs=4", "seeds=5", "budget=11min"]

@@ -61,6 +61,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (data / "skin" / "labels.csv").write_text("\n".join(["path,diagnosis", *rows]))
     shutil.copytree(data / "cells", data / "blood_cells")
     shutil.copytree(data / "cells", folder / "my_images")
+    (folder / "answer.txt").write_text("What came out\n\nNothing.\n")
     return folder
 
 

@@ -29,6 +29,15 @@ def test_report_of_a_run_tells_its_leakage_and_the_command_that_finds_it_finishe
     assert answer.code == 0, answer.err
     assert f"{trained.name}: finished already" in answer.err
 
+    Path("answer.txt").write_text("Which <b>one</b>?\n\nNone & all.\n")
+    assert lowres_ssl("report", "preface=answer.txt").code == 0
+    page = REPORT.read_text(encoding="utf-8")
+    assert "<h2>Which &lt;b&gt;one&lt;/b&gt;?</h2>" in page
+    assert "<p>None &amp; all.</p>" in page
+    answer = lowres_ssl("report", "preface=none.txt")
+    assert answer.code == 3
+    assert "preface=none.txt: cannot be read (No such file or directory); wanted a file of text" in answer.last_line
+
     cells.rename("elsewhere")
     assert lowres_ssl("report", "file=second.html").code == 0
     page = Path("second.html").read_text(encoding="utf-8")

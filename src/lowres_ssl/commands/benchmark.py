@@ -63,8 +63,13 @@ def main(cfg: DictConfig) -> None:
             return
         study = keep(study, clock)
         probed = Probed(tuple(config.probe), tuple(config.fewer_labels))
-        study = run_study(study, clock, probed)
-        finish(study, question, careful(catalogue, split))
+        doubts = careful(catalogue, split)
+
+        def answered(study: Study) -> None:
+            write_text(study.file("answer.txt"), "\n".join(answer_lines(study, question, doubts)) + "\n")
+
+        study = run_study(study, clock, probed, answered)
+        finish(study, question, doubts)
 
 
 def planned(
@@ -160,7 +165,7 @@ def careful(catalogue: Catalogue, split: Split) -> list[str]:
 
 def finish(study: Study, question: Question, doubts: Sequence[str]) -> None:
     """The answer on the terminal and beside the report. Raises `TrainingError` if something failed, all being said."""
-    lines = list(answer_lines(study, question, doubts))
+    lines = [*answer_lines(study, question, doubts), *next_lines(study, question)]
     print("\n" + "\n".join(lines), flush=True)
     write_text(study.file("answer.txt"), "\n".join(lines) + "\n")
     if study.failed:
@@ -189,10 +194,14 @@ def answer_lines(study: Study, question: Question, doubts: Sequence[str]) -> Ite
         yield f"Left out for want of time, for all methods alike: {name}."
     for failure in study.failed:
         yield f"Failed: {failure}."
+
+
+def next_lines(study: Study, question: Question) -> Iterator[str]:
+    """The report, and what to type to know more."""
     yield ""
     if study.report.exists():
         yield f"Report: {study.report}"
-    yield f"More certain: {more_certain(study, seeds)}"
+    yield f"More certain: {more_certain(study, study.seeds_done())}"
     if question.epochs is None and study.allotment.epochs < question.config.epochs:
         yield f"Longer training: {as_typed(typed_with(study, f'budget={typed_time(LONGER * study.budget)}'))}"
 

@@ -24,6 +24,7 @@ def main(cfg: DictConfig) -> None:
     config = read_config(cfg, ReportConfig)
     check(config)
     require_libraries()
+    preface = [] if config.preface is None else lines_of(Path(config.preface))
     pictures = {name: build_picture(name, arguments) for name, arguments in config.figure.items()}
     results, notes = ledger(Path(config.output_dir))
     filters = Filters.of(config.filters)
@@ -42,10 +43,22 @@ def main(cfg: DictConfig) -> None:
     told = [*notes, *problems] if wanted.names else []
     path = Path(config.file)
     try:
-        write_text(path, page(parts | {"notes": told, "untold": len(notes) + len(problems) - len(told)}, data))
+        untold = len(notes) + len(problems) - len(told)
+        write_text(path, page(parts | {"preface": preface, "notes": told, "untold": untold}, data))
     except OSError as error:
         raise DataError(f"file={path}: cannot be written ({error.strerror}); name another with file=FILE") from error
     print(f"{path} ({size_of(path)}): open it in a browser", flush=True)
+
+
+def lines_of(path: Path) -> list[str]:
+    """Its lines that say something."""
+    try:
+        return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "not UTF-8"
+        raise DataError(
+            f"preface={path}: cannot be read ({why}); wanted a file of text, or leave preface out"
+        ) from error
 
 
 def check(config: ReportConfig) -> None:
