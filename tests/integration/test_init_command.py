@@ -193,6 +193,23 @@ def test_table_of_labels_is_found_with_its_columns(lowres_ssl: Command, tmp_path
     untold(tmp_path / "outputs", "Doe-")
 
 
+def test_rows_whose_file_is_missing_are_told_and_left_out_ever_after(lowres_ssl: Command, tmp_path: Path) -> None:
+    rows = ["path,label"]
+    for number in range(30):
+        paint(tmp_path / "tab" / f"{number}.png", 40 + 5 * number, seed=number, size=32)
+        rows.append(f"{number}.png,{'ab'[number % 2]}")
+    (tmp_path / "tab" / "labels.csv").write_text("\n".join([*rows, "gone.png,a"]))
+    answer = lowres_ssl("init", "tab")
+    words = command_in(answer)
+    assert "1 rows of labels.csv name a file that is not there: left out" in answer.err
+    assert re.search(r"^all +30$", answer.out, re.MULTILINE)
+    assert "  skip_missing: true\n" in written(tmp_path, "tab")
+    assert lowres_ssl(*words, "dry_run=true").code == 0
+    (tmp_path / "tab" / "labels.csv").write_text("\n".join(rows))
+    assert lowres_ssl("init", "tab", "name=whole").code == 0
+    assert "skip_missing" not in written(tmp_path, "whole")
+
+
 def untold(folder: Path, name: str) -> None:
     """No file below `folder` has the name, also not in a compressed array."""
     files = [file for file in folder.rglob("*") if file.is_file()]
