@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from lowres_ssl.data.deal import SIDES, Unit, deal, deal_groups, shuffled, united
 from lowres_ssl.data.records import Catalogue
 from lowres_ssl.errors import DataError
+from lowres_ssl.terminal import count
 
 # In tenths, as in the paper. The order says which side a class goes without when it has too few images or groups.
 SHARES = {"train": 7, "test": 2, "val": 1}
@@ -36,9 +37,14 @@ def stratify_some(
     for label, own in sorted(by_class.items()):
         name = catalogue.classes[label]
         if len(own) < needed:
-            raise DataError(
-                f"class {name} has {len(own)} distinct image, wanted at least {needed} (one to train, one to test); "
+            todo = (
                 "add images to it, or take its folder out"
+                if catalogue.subset is None
+                else f"dataset.subset={catalogue.subset} is too small: take a larger one, or null for all images"
+            )
+            raise DataError(
+                f"class {name} has {count(len(own), 'distinct image')}, wanted at least {needed} (one to train, one to "
+                f"test); {todo}"
             )
         if len(own) < len(shares):
             notes.append(f"class {name} has too few distinct images to validate as well: {len(own)}")
