@@ -67,14 +67,14 @@ def split_patients(catalogue: Catalogue, seed: int) -> tuple[Sides, list[str]]:
     keys = [[("bytes", record.sha256), ("group", record.group or f"|{record.id}")] for record in catalogue.records]
     units = united(keys)
     held = Counter(label for unit in units for label in {int(catalogue.labels[index]) for index in unit})
-    for label, count in sorted(held.items()):
+    for label, number in sorted(held.items()):
         name = catalogue.classes[label]
-        if count < 2:
+        if number < 2:
             raise DataError(
                 f"split=patient: class {name} has only one patient or group, wanted at least 2; type split=stratified"
             )
-        if count < 3:
-            notes.append(f"class {name} has only {count} groups: it trains and tests but does not validate")
+        if number < 3:
+            notes.append(f"class {name} has only {number} groups: it trains and tests but does not validate")
     sides = flat(deal_groups(units, catalogue.labels.tolist(), ids_of(catalogue), seed, SHARES))
     return sides, notes + note_balance(catalogue, sides, held)
 
