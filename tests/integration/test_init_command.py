@@ -268,6 +268,34 @@ def test_files_that_cannot_be_read_are_counted_and_left_out_ever_after(lowres_ss
     assert lowres_ssl(*words, "dry_run=true").code == 0
 
 
+def test_folders_of_classes_without_an_image_are_told(lowres_ssl: Command, tmp_path: Path) -> None:
+    folder_of(tmp_path / "cells", "dark", "light")
+    assert "no image in" not in lowres_ssl("init", "cells").err
+    (tmp_path / "cells" / "nothing" / "inside").mkdir(parents=True)
+    answer = lowres_ssl("init", "cells")
+    assert answer.code == 0, answer.err
+    assert "no image in nothing: not a class of the set" in answer.err
+
+
+@pytest.mark.parametrize("divided", [False, True])
+def test_class_folder_or_image_in_it_is_answered_with_the_folder_of_its_set(
+    lowres_ssl: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, divided: bool
+) -> None:
+    root = tmp_path / "my set"
+    sides = ("train", "test") if divided else ("",)
+    for side in sides:
+        folder_of(root / side, "dark", "light")
+    inside = f"my set/{sides[0]}/dark" if divided else "my set/dark"
+    for typed in (inside, f"{inside}/1.png"):
+        answer = lowres_ssl("init", typed)
+        assert answer.code == 3
+        assert answer.last_line.endswith("type lowres-ssl init 'my set'"), answer.last_line
+    monkeypatch.chdir(root / sides[0] / "dark")
+    answer = lowres_ssl("init", ".", f"output_dir={tmp_path / 'out'}")
+    assert answer.last_line.endswith(f"type lowres-ssl init {'../..' if divided else '..'}"), answer.last_line
+    assert lowres_ssl("init", "../.." if divided else "..", f"output_dir={tmp_path / 'out'}").code == 0
+
+
 def no_images(root: Path) -> None:
     root.mkdir()
     for number in range(50):
