@@ -100,6 +100,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "survey",
         "dataset_file",
         "table_guess",
+        "class_folders",
         "fitting",
     ),
     ("figures", "figures._style"),

@@ -14,7 +14,7 @@ from lowres_ssl.data.index import build_catalogue
 from lowres_ssl.data.records import Catalogue
 from lowres_ssl.data.sources import build_source
 from lowres_ssl.data.splits import Split, make_split
-from lowres_ssl.data.store import ImageStore, open_store, storage_size_for, store_folder
+from lowres_ssl.data.store import ImageStore, as_decoded, open_store, storage_size_for, store_folder
 from lowres_ssl.data.subset import stratified_subset
 from lowres_ssl.errors import DataError
 
@@ -102,17 +102,23 @@ def foresee(config: Experiment, divide: Divide) -> tuple[Outline, int]:
     """As `prepare`, without decoding; and the bytes that the decoded images would take, 0 if they are there."""
     catalogue = catalogue_of(config.dataset, Path(config.store_dir))
     size = storage_size_of(config, catalogue)
+    folder = store_folder(catalogue, colour=config.images.colour, storage_size=size, store_dir=Path(config.store_dir))
+    if config.dataset.skip_unreadable:
+        catalogue = as_decoded(catalogue, folder)
     images = len(catalogue.records) + len(catalogue.unlabelled)
     shape = (images, 3 if config.images.colour else 1, size, size)
-    folder = store_folder(catalogue, colour=config.images.colour, storage_size=size, store_dir=Path(config.store_dir))
     return Outline(catalogue, divide(catalogue), shape), 0 if folder.exists() else math.prod(shape)
 
 
-def prepare(config: Experiment, divide: Divide) -> Material:
-    """The images of `config`, decoded. `divide` raises if they will not do; it is asked before the decoding."""
+def prepare(config: Experiment, divide: Divide, *, as_in_a_run: bool = False) -> Material:
+    """The images of `config`, decoded. `divide` raises if they will not do; it is asked before the decoding.
+
+    `as_in_a_run`: it takes the images of a run and no others. Where unreadable ones are left out, only decoding tells
+    which are left, so that it is asked after it.
+    """
     store_dir = Path(config.store_dir)
     catalogue = catalogue_of(config.dataset, store_dir)
-    split = divide(catalogue)
+    split = None if as_in_a_run and config.dataset.skip_unreadable else divide(catalogue)
     store, readable = open_store(
         catalogue,
         colour=config.images.colour,
@@ -120,7 +126,7 @@ def prepare(config: Experiment, divide: Divide) -> Material:
         store_dir=store_dir,
         skip_unreadable=config.dataset.skip_unreadable,
     )
-    if readable is not catalogue:  # some images turned out to be unreadable and were left out
+    if split is None or readable is not catalogue:  # some images turned out to be unreadable and were left out
         split = divide(readable)
     return Material(readable, split, store)
 

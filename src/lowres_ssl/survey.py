@@ -5,6 +5,7 @@ Only a sample is decoded.
 """
 
 import os
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lowres_ssl.build import available
+from lowres_ssl.class_folders import set_around
 from lowres_ssl.data import sources
 from lowres_ssl.data.decode import FORMATS, decode
 from lowres_ssl.data.dicom import is_dicom
@@ -86,9 +88,11 @@ def survey(folder: Path, store_dir: Path) -> Survey:
         raise DataError(f"{folder}: no images there{told(others)}; wanted one folder a class, with images inside")
     if not build_source(conf, options).listings(root):
         images = count(sum(1 for _ in images_below(root)), "image")
+        around = set_around(folder)
+        more = "" if around is None else f"; if it is a class itself, type lowres-ssl init {shlex.quote(str(around))}"
         raise DataError(
             f"{folder}: {images}, but none in the folder of a class; wanted one folder a class, or a .csv file with "
-            "the columns path and label"
+            f"the columns path and label{more}"
         )
     catalogue, unreadable = read(conf, options, root, store_dir)
     guess = None

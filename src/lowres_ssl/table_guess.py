@@ -88,7 +88,13 @@ def options_of(table: Table, folder: Path, root: Path, path: int, suffix: str) -
             column is not None or key in table.columns
         ):  # an optional one that is absent is no matter
             options[key] = column
-    return options | ({"suffix": suffix} if suffix else {})
+    if suffix:
+        options["suffix"] = suffix
+    # Like files that cannot be read: counted, and told, by whoever reads the table, which refuses an empty cell, too.
+    places, named = {root, table.path.parent}, {cells[path] for _, cells in table.rows} - {""}
+    if not all(any(is_there(place / each) for each in spellings(name + suffix) for place in places) for name in named):
+        options["skip_missing"] = True
+    return options
 
 
 def column_named(table: Table, names: Iterable[str], among: list[int]) -> int | None:

@@ -374,3 +374,8 @@ def test_subset_is_a_set_of_its_own_and_stays_the_same(lowres_ssl: Command, cell
     split = json.loads((the_run(tmp_path / "outputs", "folder-random-*") / "split.json").read_text())
     assert len(split["train"]) + len(split["val"]) + len(split["test"]) == 30
     assert lowres_ssl("pretrain", "method=random", *DATA, "dataset.subset=41").code == 3
+    answer = lowres_ssl("pretrain", "method=random", *DATA, "dataset.subset=2")
+    assert answer.code == 3
+    assert "has 1 distinct image, wanted at least 2" in answer.last_line
+    assert "dataset.subset=2 is too small: take a larger one" in answer.last_line
+    assert "folder out" not in answer.last_line

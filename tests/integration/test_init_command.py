@@ -202,6 +202,23 @@ def test_table_of_labels_is_found_with_its_columns(lowres_ssl: Command, tmp_path
     untold(tmp_path / "outputs", "Doe-")
 
 
+def test_rows_whose_file_is_missing_are_told_and_left_out_ever_after(lowres_ssl: Command, tmp_path: Path) -> None:
+    rows = ["path,label"]
+    for number in range(30):
+        paint(tmp_path / "tab" / f"{number}.png", 40 + 5 * number, seed=number, size=32)
+        rows.append(f"{number}.png,{'ab'[number % 2]}")
+    (tmp_path / "tab" / "labels.csv").write_text("\n".join([*rows, "gone.png,a"]))
+    answer = lowres_ssl("init", "tab")
+    words = command_in(answer)
+    assert "1 rows of labels.csv name a file that is not there: left out" in answer.err
+    assert re.search(r"^all +30$", answer.out, re.MULTILINE)
+    assert "  skip_missing: true\n" in written(tmp_path, "tab")
+    assert lowres_ssl(*words, "dry_run=true").code == 0
+    (tmp_path / "tab" / "labels.csv").write_text("\n".join(rows))
+    assert lowres_ssl("init", "tab", "name=whole").code == 0
+    assert "skip_missing" not in written(tmp_path, "whole")
+
+
 def untold(folder: Path, name: str) -> None:
     """No file below `folder` has the name, also not in a compressed array."""
     files = [file for file in folder.rglob("*") if file.is_file()]
@@ -258,6 +275,34 @@ def test_files_that_cannot_be_read_are_counted_and_left_out_ever_after(lowres_ss
     assert "skip_unreadable: true   # 1 file cannot be read" in written(tmp_path, "cells")
     assert "bad.png" in answer.err
     assert lowres_ssl(*words, "dry_run=true").code == 0
+
+
+def test_folders_of_classes_without_an_image_are_told(lowres_ssl: Command, tmp_path: Path) -> None:
+    folder_of(tmp_path / "cells", "dark", "light")
+    assert "no image in" not in lowres_ssl("init", "cells").err
+    (tmp_path / "cells" / "nothing" / "inside").mkdir(parents=True)
+    answer = lowres_ssl("init", "cells")
+    assert answer.code == 0, answer.err
+    assert "no image in nothing: not a class of the set" in answer.err
+
+
+@pytest.mark.parametrize("divided", [False, True])
+def test_class_folder_or_image_in_it_is_answered_with_the_folder_of_its_set(
+    lowres_ssl: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, divided: bool
+) -> None:
+    root = tmp_path / "my set"
+    sides = ("train", "test") if divided else ("",)
+    for side in sides:
+        folder_of(root / side, "dark", "light")
+    inside = f"my set/{sides[0]}/dark" if divided else "my set/dark"
+    for typed in (inside, f"{inside}/1.png"):
+        answer = lowres_ssl("init", typed)
+        assert answer.code == 3
+        assert answer.last_line.endswith("type lowres-ssl init 'my set'"), answer.last_line
+    monkeypatch.chdir(root / sides[0] / "dark")
+    answer = lowres_ssl("init", ".", f"output_dir={tmp_path / 'out'}")
+    assert answer.last_line.endswith(f"type lowres-ssl init {'../..' if divided else '..'}"), answer.last_line
+    assert lowres_ssl("init", "../.." if divided else "..", f"output_dir={tmp_path / 'out'}").code == 0
 
 
 def no_images(root: Path) -> None:

@@ -1,5 +1,6 @@
 """Each wrong thing gets one line: what, got, wanted, what to type next; no traceback, nothing half-written."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -137,6 +138,32 @@ def test_unreadable_image_is_named_and_can_be_left_out(lowres_ssl: Command, cell
     answer = lowres_ssl(*DATA, "dataset.skip_unreadable=true", "evaluate=false")
     assert answer.code == 0, answer.err
     assert "1 unreadable images left out" in answer.err
+
+
+def test_run_without_an_image_that_cannot_be_decoded_is_scored_on_the_others(
+    lowres_ssl: Command, cells: Path, tmp_path: Path
+) -> None:
+    path = cells / "dark" / "truncated.jpeg"
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path, quality=95)
+    path.write_bytes(path.read_bytes()[:1500])
+    made = (*DATA, "dataset.skip_unreadable=true")
+    answer = lowres_ssl(*made)
+    assert answer.code == 0, answer.err
+    run = next(path.parent for path in tmp_path.glob("outputs/pretrain/*/run.json") if "-random-" not in str(path))
+    dry = lowres_ssl(*made, "dry_run=true")
+    assert run.name in dry.out
+    assert "finished" in dry.out
+    for _ in range(2):  # with the store that the run left, and without
+        answer = lowres_ssl("evaluate", f"run={run.name}", "probe=logistic")
+        assert answer.code == 0, answer.err
+        assert "1 unreadable images left out" in answer.err
+        assert lowres_ssl("figures", "figure=samples").code == 0
+        assert lowres_ssl("report").code == 0
+        assert "not those of the run" not in (tmp_path / "outputs" / "report.html").read_text(encoding="utf-8")
+        shutil.rmtree(tmp_path / "outputs" / "stores")
+    paint(cells / "dark" / "new.png", 60, seed=99)
+    refused(lowres_ssl("evaluate", f"run={run.name}", "probe=logistic"), 4, "the images of this run have changed")
 
 
 def test_class_with_one_image_is_refused(lowres_ssl: Command, cells: Path) -> None:

@@ -50,7 +50,7 @@ def main(cfg: DictConfig) -> None:
     probe = OmegaConf.to_container(cfg.probe)
     evaluation = probes_of(config)
     if run is not None:
-        material = prepare(config, partial(divide_as_in_the_run, run, config, evaluation, draws))
+        material = prepare(config, partial(divide_as_in_the_run, run, config, evaluation, draws), as_in_a_run=True)
     else:
         material = prepare(config, partial(divide, config, evaluation, draws))
         run = untrained_run(config, material, compute, probe, encoder, source)

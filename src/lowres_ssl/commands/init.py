@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from omegaconf import DictConfig
 
+from lowres_ssl.class_folders import empty_classes, set_with
 from lowres_ssl.config import read_config, require
 from lowres_ssl.data.leakage import leakage
 from lowres_ssl.data.records import Catalogue
@@ -24,6 +25,7 @@ from lowres_ssl.terminal import columns, count, warn
 
 COLUMNS = ("path", "label", "patient", "split")
 CPU = ("backbone=resnet18", "epochs=20")  # minutes in place of hours
+FEW = 3  # empty folders are named
 KINDS = ("histology", "xray", "any")
 
 
@@ -39,7 +41,7 @@ def main(cfg: DictConfig) -> None:
     print(class_table(found.catalogue))
     split, by_patient = divided(found)
     print(f"\n{columns(None, facts(found, split))}\n", flush=True)
-    for note in dict.fromkeys([*found.catalogue.notes, *split.notes, *doubts(found.catalogue)]):
+    for note in dict.fromkeys([*found.catalogue.notes, *split.notes, *doubts(found)]):
         warn(f"{note}")
     place = place_of(name)
     text = text_of(
@@ -80,7 +82,7 @@ def checked(typed: str | None, output_dir: Path) -> Path:
     if folder.is_file():
         raise DataError(
             f"{folder}: a file, wanted the folder with the images; unpack it if it is an archive, or type "
-            f"lowres-ssl init {shlex.quote(str(folder.parent))}"
+            f"lowres-ssl init {shlex.quote(str(set_with(folder)))}"
         )
     if not folder.exists():
         raise DataError(f"{folder}: no such folder, wanted the one with your images; check how it is spelt")
@@ -156,15 +158,19 @@ def facts(found: Survey, split: Split) -> list[list[str]]:
     return [[head, in_one_line(text)] for head, text in rows]
 
 
-def doubts(catalogue: Catalogue) -> list[str]:
-    """A note if the folders are those of patients."""
-    patients = [name for name in catalogue.classes if is_patient(name)]
-    if len(patients) * 2 <= len(catalogue.classes):
-        return []
-    return [
-        f"the folders look like patients, not classes, for one {patients[0]}; wanted one folder a class, with theirs "
-        "inside, or a table of labels"
-    ]
+def doubts(found: Survey) -> list[str]:
+    """Notes if folders have no images, and if they are those of patients."""
+    empty = empty_classes(found.root) if found.conf == "folder" else []
+    notes = [f"no image in {in_one_line(name)}: not a class of the set" for name in empty[:FEW]]
+    notes += [f"nor in {count(len(empty) - FEW, 'more folder')}"] if len(empty) > FEW else []
+    classes = found.catalogue.classes
+    patients = [name for name in classes if is_patient(name)]
+    if len(patients) * 2 > len(classes):
+        notes.append(
+            f"the folders look like patients, not classes, for one {patients[0]}; wanted one folder a class, with "
+            "theirs inside, or a table of labels"
+        )
+    return notes
 
 
 def read_as(found: Survey) -> str:

@@ -153,6 +153,8 @@ def searched(
 
 def features_for(run: Run, config: TuneConfig, probe: Linear, compute: Compute) -> Features:
     """The stored features of the training and validation images; computed where they are not there."""
-    material = prepare(config, partial(divide_as_in_the_run, run, config, probes_of(config), [ALL_LABELS]))
+    material = prepare(
+        config, partial(divide_as_in_the_run, run, config, probes_of(config), [ALL_LABELS]), as_in_a_run=True
+    )
     sides = features_of(run, probe.encoder, config, material, compute, ("train", "validation"))
     return with_labels(sides | {"test": sides["train"][:0]}, material, compute)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from lowres_ssl.data.deal import SIDES, Unit, deal, deal_groups, shuffled, united
 from lowres_ssl.data.records import Catalogue
 from lowres_ssl.errors import DataError
+from lowres_ssl.terminal import count
 
 # In tenths, as in the paper. The order says which side a class goes without when it has too few images or groups.
 SHARES = {"train": 7, "test": 2, "val": 1}
@@ -36,9 +37,14 @@ def stratify_some(
     for label, own in sorted(by_class.items()):
         name = catalogue.classes[label]
         if len(own) < needed:
-            raise DataError(
-                f"class {name} has {len(own)} distinct image, wanted at least {needed} (one to train, one to test); "
+            todo = (
                 "add images to it, or take its folder out"
+                if catalogue.subset is None
+                else f"dataset.subset={catalogue.subset} is too small: take a larger one, or null for all images"
+            )
+            raise DataError(
+                f"class {name} has {count(len(own), 'distinct image')}, wanted at least {needed} (one to train, one to "
+                f"test); {todo}"
             )
         if len(own) < len(shares):
             notes.append(f"class {name} has too few distinct images to validate as well: {len(own)}")
@@ -61,14 +67,14 @@ def split_patients(catalogue: Catalogue, seed: int) -> tuple[Sides, list[str]]:
     keys = [[("bytes", record.sha256), ("group", record.group or f"|{record.id}")] for record in catalogue.records]
     units = united(keys)
     held = Counter(label for unit in units for label in {int(catalogue.labels[index]) for index in unit})
-    for label, count in sorted(held.items()):
+    for label, number in sorted(held.items()):
         name = catalogue.classes[label]
-        if count < 2:
+        if number < 2:
             raise DataError(
                 f"split=patient: class {name} has only one patient or group, wanted at least 2; type split=stratified"
             )
-        if count < 3:
-            notes.append(f"class {name} has only {count} groups: it trains and tests but does not validate")
+        if number < 3:
+            notes.append(f"class {name} has only {number} groups: it trains and tests but does not validate")
     sides = flat(deal_groups(units, catalogue.labels.tolist(), ids_of(catalogue), seed, SHARES))
     return sides, notes + note_balance(catalogue, sides, held)
 

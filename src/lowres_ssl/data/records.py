@@ -37,7 +37,7 @@ class Catalogue:
     `records` have labels, `unlabelled` ones serve pre-training only; both are sorted by id. `notes` are lines for the
     user. `official_default`: `split=auto` takes the set's own folders. `groups_may_restart`: the same group on two
     official sides need not be the same patient. `grey_range`: the stored values that become black and white in grey
-    images of more than 8 bits, where the set says so.
+    images of more than 8 bits, where the set says so. `subset`: so many were asked for, of a larger set.
     """
 
     name: str
@@ -48,6 +48,7 @@ class Catalogue:
     official_default: bool = False
     groups_may_restart: bool = False
     grey_range: tuple[float, float] | None = None
+    subset: int | None = None
 
     @cached_property
     def classes(self) -> tuple[str, ...]:

@@ -105,12 +105,22 @@ def open_store(
 
 def kept_store(folder: Path) -> ImageStore | None:
     """The store in `folder` as it was left there, if it is whole; whether it is that of some catalogue is not asked."""
+    meta = kept_meta(folder)
+    return None if meta is None else opened(folder, meta)
+
+
+def as_decoded(catalogue: Catalogue, folder: Path) -> Catalogue:
+    """The catalogue less what could not be decoded when its store in `folder` was made; the same if none is there."""
+    meta = of_these(catalogue.records + catalogue.unlabelled, kept_meta(folder))
+    return catalogue if meta is None else without(catalogue, meta["dropped"])
+
+
+def kept_meta(folder: Path) -> dict[str, Any] | None:
     try:
         key = json.loads((folder / "store.json").read_text(encoding="utf-8"))["key"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    meta = read_meta(folder, key)
-    return None if meta is None else opened(folder, meta)
+    return read_meta(folder, key)
 
 
 def opened(folder: Path, meta: dict[str, Any]) -> ImageStore:

@@ -35,4 +35,5 @@ def stratified_subset(catalogue: Catalogue, images: int) -> Catalogue:
         counts[key] -= 1
     chosen = [record for key, own in strata.items() for record in own[: counts[key]]]
     note = f"a fixed subset of {images} of the {total} images (dataset.subset)"
-    return replace(catalogue, records=tuple(sorted(chosen, key=lambda each: each.id)), notes=(*catalogue.notes, note))
+    records = tuple(sorted(chosen, key=lambda each: each.id))
+    return replace(catalogue, records=records, notes=(*catalogue.notes, note), subset=images)

@@ -63,7 +63,9 @@ class Samples(Picture):
         config.store_dir = str(store_dir)
         config.dataset.root = self.root or seen_from_here(run, description["config"], config.dataset.root)
         try:
-            material = prepare(config, partial(load_split, run.split, store_dir=Path(config.store_dir)))
+            material = prepare(
+                config, partial(load_split, run.split, store_dir=Path(config.store_dir)), as_in_a_run=True
+            )
         except DataError as error:
             if Path(config.dataset.root).exists():
                 raise

@@ -8,6 +8,7 @@ import numpy as np
 from lowres_ssl.config import DatasetConfig, from_plain
 from lowres_ssl.data.leakage import leakage
 from lowres_ssl.data.splits import load_split
+from lowres_ssl.data.store import as_decoded
 from lowres_ssl.errors import UserError
 from lowres_ssl.preparation import catalogue_of
 from lowres_ssl.report import Chapter
@@ -44,6 +45,8 @@ def about_images(chapter: Chapter, store_dir: Path) -> About:
         return About("not known here: the images are not where they were", False, False, licence, store, root)
     try:
         catalogue = catalogue_of(dataset, store_dir)
+        if store and dataset.skip_unreadable:
+            catalogue = as_decoded(catalogue, store_dir / store)
         found = leakage(catalogue, load_split(run.split, catalogue, store_dir))
     except UserError:
         return About(

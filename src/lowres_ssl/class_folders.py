@@ -1,0 +1,44 @@
+"""Class folders around what was typed, and those without images: for what `lowres-ssl init` says."""
+
+import os
+from pathlib import Path
+
+from lowres_ssl.data.sources import SIDES, folders_in, images_below, is_image, resolve_root
+from lowres_ssl.data.sources.csv import tables_in
+from lowres_ssl.data.sources.folder import comes_divided
+
+
+def set_with(file: Path) -> Path:
+    """The folder to name in place of one of its files: that of its set if it is an image, else the one it lies in."""
+    beside = file.parent
+    if not is_image(file.name) or tables_in(beside) or holds_classes(beside):
+        return beside
+    return set_around(beside) or beside
+
+
+def set_around(folder: Path) -> Path | None:
+    """The folder of the set that `folder` is a class of, by what lies beside it; None if it is none."""
+    parent = Path(os.path.normpath(folder / ".."))  # "." has no parent by its name
+    above = Path(os.path.normpath(parent / ".."))
+    try:
+        if parent.resolve().name.lower() in SIDES and comes_divided(above):
+            return above
+        return parent if holds_classes(parent) else None
+    except OSError:  # not ours to look into
+        return None
+
+
+def holds_classes(folder: Path) -> bool:
+    """Whether at least two folders in it hold images, directly: anything at all may lie around what was typed, and is
+    not searched."""
+    return sum(any(is_image(entry.name) for entry in inner.iterdir()) for inner in folders_in(folder)) > 1
+
+
+def empty_classes(root: Path) -> list[str]:
+    """The folders of classes without an image, as they are called below `root`."""
+    folder = resolve_root(root)
+    sides = (
+        [inner for inner in folders_in(folder) if inner.name.lower() in SIDES] if comes_divided(folder) else [folder]
+    )
+    empty = [inner for side in sides for inner in folders_in(side) if not any(images_below(inner))]
+    return [each.relative_to(folder).as_posix() for each in empty]
