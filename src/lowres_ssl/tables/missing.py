@@ -14,7 +14,7 @@ import pandas as pd
 from omegaconf import OmegaConf
 
 from lowres_ssl.agreement import ORIGIN, is_trained, settings_of, shared_settings
-from lowres_ssl.own_conf import own_conf
+from lowres_ssl.mistyped import choice_file
 from lowres_ssl.runs import END_TO_END, find_run
 from lowres_ssl.selection import BatchSize, Filters, ordinary
 from lowres_ssl.table_schema import RowConfig
@@ -147,12 +147,8 @@ def dataset_words(dataset: str, neighbours: pd.DataFrame, output_dir: Path) -> l
 
 
 def file_of(dataset: str) -> Traversable | None:
-    """The file that `dataset=NAME` chooses; ours goes before one's own. None for a set that is only a folder."""
-    if dataset in GENERAL:
-        return None
-    places: list[Traversable] = [files("lowres_ssl.conf").joinpath("dataset"), own_conf() / "dataset"]
-    found = [place.joinpath(f"{dataset}.yaml") for place in places]
-    return next((file for file in found if file.is_file()), None)
+    """The file of a set by its name; None for one that is only a folder."""
+    return None if dataset in GENERAL else choice_file("dataset", dataset)
 
 
 def kind_in(file: Traversable | None) -> str:
