@@ -85,7 +85,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("findings", "study"),
     ("answer", "rounds"),
     ("search",),
-    ("config", "suggestions"),
+    ("config", "suggestions", "mistyped"),
     ("tables",),
     ("tables.missing", "tables.numbers", "tables.formats"),
     ("tables.scores",),

@@ -36,7 +36,7 @@ class RowConfig:
     in_recipe: dict[str, str] = field(default_factory=dict)  # by recipe, the one to ask for instead of the first
     label: str | None = None
     probe: str | None = None
-    compared: bool = True
+    compared: bool = True  # false: never bold
     optional: bool = False
     paper: dict[str, dict[str, float]] = field(default_factory=dict)
 

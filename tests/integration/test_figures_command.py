@@ -79,10 +79,11 @@ def test_run_that_was_named_is_the_one_drawn(lowres_ssl: Command, partly_labelle
 
 
 @pytest.mark.usefixtures("partly_labelled")
-def test_name_that_no_run_has_is_noted_with_those_there_are(lowres_ssl: Command) -> None:
+def test_name_that_no_run_has_is_refused_with_those_there_are(lowres_ssl: Command) -> None:
     answer = lowres_ssl("figures", "figure=[labels]", "recipe=papre")
-    assert answer.code == 3
-    assert "note: recipe=papre: no stored result has it; there is paper" in answer.err
+    assert answer.code == 2
+    wanted = "lowres-ssl: recipe=papre: no stored result has it; there is paper; did you mean recipe=paper?"
+    assert answer.last_line == wanted
 
 
 @pytest.mark.parametrize(

@@ -150,9 +150,25 @@ def test_typed_batch_size_goes_before_the_tables(lowres_ssl: Command, outputs: P
     assert "batch_size=1: wanted best, or a number of at least 2" in wrong.err
 
 
-def test_name_that_no_result_has_is_said(lowres_ssl: Command, outputs: Path) -> None:
-    answer = lowres_ssl("tables", "table=[paper2]", "dataset=phantm")
-    assert "dataset=phantm: no stored result has it; there is phantom" in answer.err
+@pytest.mark.parametrize("command", ["tables", "compare", "report"])
+def test_name_that_nothing_has_is_refused_and_nothing_is_written(
+    lowres_ssl: Command, outputs: Path, command: str
+) -> None:
+    before = {path: path.read_bytes() for path in outputs.rglob("*") if path.is_file()}
+    answer = lowres_ssl(command, "dataset=phantm")
+    assert answer.code == 2
+    assert answer.last_line == (
+        "lowres-ssl: dataset=phantm: no stored result has it; there is phantom; did you mean dataset=phantom?"
+    )
+    assert {path: path.read_bytes() for path in outputs.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.usefixtures("outputs")
+def test_name_that_can_still_be_trained_is_said_and_gets_its_commands(lowres_ssl: Command) -> None:
+    answer = lowres_ssl("tables", "table=[paper2]", "dataset=breast")
+    assert answer.code == 0
+    assert "dataset=breast: no stored result has it; there is phantom" in answer.err
+    assert "dataset=breast" in answer.out
 
 
 def test_empty_outputs_give_tables_of_dashes(lowres_ssl: Command) -> None:

@@ -114,3 +114,35 @@ def test_set_of_ones_own_is_named_by_its_folder(tmp_path: Path) -> None:
     (trained, _) = commands(tmp_path, dataset="cells")
     wanted = {"dataset=folder", "dataset.name=cells", "dataset.root=/my images", "dataset.subset=300"}
     assert wanted < set(trained)
+
+
+def with_images(output_dir: Path, dataset: str, images: str) -> None:
+    """A run of a set of one's own, trained as that kind of picture."""
+    path = made_up_run(output_dir, dataset=dataset).parent / "run.json"
+    description = json.loads(path.read_text())
+    description["config"] |= {"images": {"name": images}}
+    description["config"]["dataset"] |= {"root": "pictures"}
+    write_sealed(path, description)
+
+
+def test_folder_is_trained_as_the_kind_of_picture_that_its_neighbours_were(tmp_path: Path) -> None:
+    with_images(tmp_path, "cells", "histology")
+    assert {"dataset=folder", "images=histology"} < set(commands(tmp_path, dataset="cells")[0])
+
+
+@pytest.mark.parametrize(("trained_as", "typed"), [("histology", False), ("xray", True)])
+@pytest.mark.parametrize("base", ["folder", "phantom"])
+def test_set_that_init_wrote_a_config_for_is_chosen_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trained_as: str, typed: bool, base: str
+) -> None:
+    monkeypatch.setenv("LOWRES_SSL_CONF", str(tmp_path / "conf"))
+    file = tmp_path / "conf" / "dataset" / "my_cells.yaml"
+    file.parent.mkdir(parents=True)
+    override = "  - override /images@_global_.images: histology\n" if base == "folder" else ""
+    file.write_text(f"defaults:\n  - {base}\n{override}  - _self_\nname: my_cells\n")
+    with_images(tmp_path / "outputs", "my_cells", trained_as)
+    (words, _) = commands(tmp_path / "outputs", dataset="my_cells")
+    assert "dataset=my_cells" in words
+    assert not any(word.startswith("dataset.root") for word in words)
+    assert (f"images={trained_as}" in words) is typed
+    assert any(word.startswith("images=") for word in words) is typed

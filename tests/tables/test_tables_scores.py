@@ -98,13 +98,27 @@ def test_set_that_the_paper_does_not_have_has_no_papers_columns(tmp_path: Path) 
     assert table.heads == ["", "batch size", "accuracy", "95% interval", "weighted F1", "95% interval"]
 
 
-def test_best_of_the_compared_rows_is_bold_whatever_the_paper_says(tmp_path: Path) -> None:
-    full(tmp_path, probe="linear")
-    (block,) = table_of("paper3", tmp_path, dataset="pneumonia").blocks
-    assert bold_in(block, 2) == ["ImgNet+TL"]
+def test_best_of_all_rows_is_bold_baselines_as_well(tmp_path: Path) -> None:
     full(tmp_path)
     (block,) = table_of("paper2", tmp_path, dataset="pneumonia").blocks
-    assert bold_in(block, 2) == ["VICReg"]  # random and ImageNet are higher, but Table 2 does not compare them
+    best = max(float(line[2].text[:5]) for line in block.lines)
+    assert bold_in(block, 2) == [line[0].text for line in block.lines if float(line[2].text[:5]) == best]
+    assert "random initialisation" in bold_in(block, 2)
+    assert not {"DCL", "VICReg"} & set(bold_in(block, 2))
+
+
+@pytest.mark.parametrize("name", ["paper2", "paper3", "logistic"])
+def test_no_row_of_our_tables_is_kept_from_being_bold(name: str) -> None:
+    assert all(row.compared for row in config_of(name).rows.values())
+
+
+def test_row_of_a_table_of_ones_own_may_be_kept_from_being_bold(tmp_path: Path) -> None:
+    full(tmp_path)
+    config = config_of("paper2")
+    for key in ("random", "imagenet"):
+        config.rows[key].compared = False
+    (block,) = table_of("paper2", tmp_path, config=config, dataset="pneumonia").blocks
+    assert bold_in(block, 2) == ["VICReg"]
 
 
 def test_equals_are_both_bold_and_a_single_row_is_not(tmp_path: Path) -> None:

@@ -13,12 +13,12 @@ import pandas as pd
 
 from lowres_ssl.build import build
 from lowres_ssl.selection import Filters
-from lowres_ssl.tables.missing import place_of, typed
+from lowres_ssl.tables.missing import dataset_words, place_of, typed
 
 if TYPE_CHECKING:  # takes a fifth of a second
     from matplotlib.figure import Figure
 
-TYPED = ("dataset", "recipe", "backbone", "image_size", "epochs", "split", "split_seed")
+TYPED = ("recipe", "backbone", "image_size", "epochs", "split", "split_seed")
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,9 @@ class Stored:
         """`lowres-ssl pretrain` with these words, and what else the filters say."""
         wanted = {key: getattr(self.filters, key) for key in TYPED}
         filters = [f"{key}={value}" for key, value in wanted.items() if value is not None]
+        if (dataset := self.filters.dataset) is not None:
+            own = self.results[(self.results["dataset"] == dataset) & (self.results["state"] == "finished")]
+            filters = [*dataset_words(dataset, own, self.output_dir), *filters]
         sweep = ["-m"] if any("," in word for word in words) else []
         return typed("pretrain", *sweep, *words, *filters, *place_of(self.output_dir))
 

@@ -20,7 +20,7 @@ READING = (
     "Ours: mean over the seeds ± their standard deviation where there are several, with a 95% interval for which test "
     "groups and seeds were resampled together (of one seed it knows nothing of other seeds)."
 )
-BEST = "Bold: the best of the rows that are compared."
+BEST = "Bold: the best of the rows that are compared, baselines included."
 TO_FILL = "Missing cells; what fills them:"
 
 # An underscore inside a word is no emphasis.
