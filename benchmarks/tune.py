@@ -4,6 +4,7 @@ import argparse
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 
 import torch
 
@@ -40,12 +41,12 @@ def main() -> None:
         seeds = [derive(0, "tune", number) for number in range(3)]
         grid = Grid((16, 32, 64), RATES, seeds, given.rule, SETTINGS | {"epochs": given.epochs})
         scale = 100 / given.epochs
-        whole, processor = timed(lambda: search(features, grid, lambda _: None))  # noqa: B023 - called at once
+        whole, processor = timed(partial(search, features, grid, lambda _: None))
         alone = 0.0
         for batch_size in grid.batch_sizes:
             probe = grid.probe(batch_size, given.epochs)
             with threads_for(features.train):
-                one, _ = timed(lambda: probe.fit(features, [0.001], [0]))  # noqa: B023 - called at once
+                one, _ = timed(partial(probe.fit, features, [0.001], [0]))
             alone += one * len(RATES) * len(seeds)
         rows.append([str(width), *(f"{scale * seconds:,.0f}" for seconds in (whole, processor, alone))])
         print(markdown(["D", "search, s", "search, processor s", "one head at a time, s"], rows[-1:]), flush=True)

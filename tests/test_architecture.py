@@ -119,6 +119,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("scoring",),
     ("exports",),
     ("exports.*",),
+    ("pace",),
     ("dry_run",),
     ("sweeps", "costs"),
     ("objective", "benchmarking"),

@@ -7,7 +7,7 @@ from stored_runs import made_up_run
 
 from lowres_ssl.errors import ConfigError
 from lowres_ssl.ledger import ledger
-from lowres_ssl.mistyped import refuse_mistyped
+from lowres_ssl.mistyped import heard_of
 from lowres_ssl.selection import Filters
 
 
@@ -22,19 +22,31 @@ from lowres_ssl.selection import Filters
     ],
 )
 def test_what_nothing_has_is_refused_with_the_nearest(tmp_path: Path, filters: Filters, said: str) -> None:
-    empty, _ = ledger(tmp_path)
-    refuse_mistyped(filters, empty)
     made_up_run(tmp_path, method="dcl")
     frame, _ = ledger(tmp_path)
     with pytest.raises(ConfigError, match=said):
-        refuse_mistyped(filters, frame)
+        heard_of(filters, frame)
 
 
 def test_what_is_there_or_could_be_made_is_not_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOWRES_SSL_CONF", str(tmp_path / "conf"))
     (tmp_path / "conf" / "dataset").mkdir(parents=True)
     (tmp_path / "conf" / "dataset" / "my_cells.yaml").touch()
-    made_up_run(tmp_path / "outputs", method="dcl")
+    for entry in ("dcl", "pretrained vit"):
+        made_up_run(tmp_path / "outputs", method=entry.split()[0], entry=entry)
     frame, _ = ledger(tmp_path / "outputs")
-    for dataset in ("phantom", "breast", "my_cells"):
-        refuse_mistyped(Filters(dataset=dataset, recipe="tuned", split="official", entry=["dlc", "d*"]), frame)
+    assert heard_of(Filters(dataset="phantom", recipe="paper", image_size=3, entry="pretrained *"), frame) == []
+    for dataset in ("breast", "my_cells"):
+        notes = heard_of(Filters(dataset=dataset, split="official", entry=["dlc", "d*"]), frame)
+        assert notes == [
+            "entry=dlc: no stored result has it; there is dcl, pretrained vit",
+            f"dataset={dataset}: no stored result has it; there is phantom",
+            "split=official: no stored result has it; there is stratified",
+        ]
+
+
+def test_without_results_nothing_is_refused(tmp_path: Path) -> None:
+    empty, _ = ledger(tmp_path)
+    assert heard_of(Filters(dataset="phantm"), empty) == [
+        "dataset=phantm: no stored result has it; there is none at all"
+    ]

@@ -229,24 +229,12 @@ def test_filters_without_any_result_give_no_column(tmp_path: Path) -> None:
     assert columns(tmp_path, recipe="tuned", settings="k=5") == []
 
 
-def test_name_that_no_result_has_is_said(tmp_path: Path) -> None:
-    made_up_run(tmp_path)
-    frame, _ = ledger(tmp_path)
-    assert Filters(recipe="paper", image_size=3).unheard_of(frame) == []
-    (note,) = Filters(dataset="phantm").unheard_of(frame)
-    assert note == "dataset=phantm: no stored result has it; there is phantom"
-
-
 def test_entries_are_meant_by_name_or_pattern(tmp_path: Path) -> None:
     for entry in ("dcl", "simclr", "pretrained vit", "random"):
         made_up_run(tmp_path, method=entry.split()[0], entry=entry)
     for typed, wanted in (("dcl", ["dcl"]), (["random", "pretrained *"], ["pretrained vit", "random"])):
         (column,) = columns(tmp_path, entry=typed)
         assert column.entries() == wanted
-    frame, _ = ledger(tmp_path)
-    assert Filters(entry="pretrained *").unheard_of(frame) == []
-    (note,) = Filters(entry=["dcl", "dlc"]).unheard_of(frame)
-    assert note == "entry=dlc: no stored result has it; there is dcl, pretrained vit, random, simclr"
 
 
 def test_setting_that_no_result_has_is_refused(tmp_path: Path) -> None:

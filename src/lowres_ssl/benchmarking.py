@@ -14,7 +14,8 @@ from lowres_ssl.allotment import is_in_time
 from lowres_ssl.children import Ended, last_words, run_command
 from lowres_ssl.errors import TrainingError
 from lowres_ssl.ledger import ledger
-from lowres_ssl.rounds import Step, as_typed, extra_steps, last_steps, training, training_steps
+from lowres_ssl.overrides import command_line
+from lowres_ssl.rounds import Step, extra_steps, last_steps, training, training_steps
 from lowres_ssl.study import Study, write_study
 from lowres_ssl.sweeps import failures_in
 from lowres_ssl.terminal import duration, say
@@ -126,7 +127,7 @@ def run_extra(study: Study, step: Step, clock: Clock) -> Study:
 
 
 def run(study: Study, step: Step, clock: Clock, limit: float | None) -> Ended:
-    say(f"[{duration(clock.spent())} of {duration(study.budget)}] $ {as_typed(step.words)}")
+    say(f"[{duration(clock.spent())} of {duration(study.budget)}] $ {command_line(*step.words)}")
     try:
         ended = run_command(step.words, log=study.log, limit=None if limit is None else max(limit, 0.0))
     except KeyboardInterrupt:

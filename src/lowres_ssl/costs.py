@@ -16,9 +16,9 @@ from lowres_ssl.allotment import Costs
 from lowres_ssl.config import PretrainConfig
 from lowres_ssl.data.decode import decode
 from lowres_ssl.data.records import Catalogue
-from lowres_ssl.dry_run import LARGEST_ON_A_CPU, measured, speed
 from lowres_ssl.errors import ConfigError
 from lowres_ssl.evaluation import without_origin
+from lowres_ssl.pace import speed_of_whole_batches
 from lowres_ssl.plan import Plan, divide, images_to_train, plan_of
 from lowres_ssl.preparation import Outline, foresee
 from lowres_ssl.probes import Features, build_probe
@@ -29,7 +29,6 @@ FORWARD = 0.5  # of what a view costs in a step, at most: the backward pass is a
 OF_A_RUN = 0.5  # of what starting takes: a run beside all that is measured, composing, building, writing
 OF_A_MAP = 0.006  # seconds of a t-SNE in the report, a test image
 OF_A_REPORT = 10.0  # seconds of tables, comparison and report beside starting, which takes them a third as long
-SLOWEST_STEP = 5.0  # seconds; a slower one is timed with the smaller batch of a dry run
 SAMPLE = 24  # images decoded
 ROWS = 512  # training features that a probe is timed on, at most
 EPOCHS = 2  # of a probe that has epochs
@@ -77,11 +76,11 @@ def measured_here(asked: Asked, begun: float) -> Measured:
     plans = {name: plan_of(config) for name, config in asked.configs.items()}
     first = next(iter(plans.values()))
     outline, to_decode = foresee(first.config, partial(divide, first))
-    views = {name: pace(plan) for name, plan in plans.items() if plan.method.trains}
-    epoch = {name: views_of(plans[name], outline) / views[name] * BESIDE_THE_STEP for name in views}
-    images = len(outline.catalogue.records)
+    views = {name: speed_of_whole_batches(plan) for name, plan in plans.items() if plan.method.trains}
+    images = {name: images_to_train(plans[name], outline.catalogue, outline.split) for name in views}
+    epoch = {name: plans[name].training.views_per_epoch(images[name]) / views[name] * BESIDE_THE_STEP for name in views}
     fastest = max(views.values(), default=0.0)
-    features = FORWARD * images / fastest if fastest else 0.0
+    features = FORWARD * len(outline.catalogue.records) / fastest if fastest else 0.0
     scored = {name: seconds_of(name, arguments, first, outline) for name, arguments in first.config.probe.items()}
     runs, of_a_run = len(plans), OF_A_RUN * start
     extras = {}
@@ -98,19 +97,6 @@ def measured_here(asked: Asked, begun: float) -> Measured:
         extras=extras,
     )
     return Measured(costs, views, first.compute.describe())
-
-
-def pace(plan: Plan) -> float:
-    """Views a second, with the whole batch where that does not take long."""
-    roughly, batch = speed(plan), plan.config.batch_size
-    whole = plan.compute.device.type != "cpu" or batch <= LARGEST_ON_A_CPU
-    return roughly if whole or 2 * batch / roughly > SLOWEST_STEP else measured(plan, batch)
-
-
-def views_of(plan: Plan, outline: Outline) -> int:
-    """Of one epoch."""
-    images = images_to_train(plan, outline.catalogue, outline.split)
-    return 2 * min(plan.training.steps_per_epoch(images) * plan.config.batch_size, images)
 
 
 def decoding(catalogue: Catalogue, config: PretrainConfig) -> float:

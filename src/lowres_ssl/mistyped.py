@@ -14,6 +14,7 @@ from lowres_ssl.selection import Filters
 
 # What may be asked for before there is a result of it, beside the choices that have a file.
 WITHOUT_FILE = {"split": frozenset(SPLITS), "precision": frozenset(["fp32", "bf16", "fp16"]), "probe": {END_TO_END}}
+SEE = "; see what there is with lowres-ssl runs"
 NAMES = ("dataset", "probe", "recipe", "backbone", "split", "precision")
 
 
@@ -24,27 +25,31 @@ def choice_file(group: str, name: str) -> Traversable | None:
     return next((file for file in found if file.is_file()), None)
 
 
-def refuse_mistyped(filters: Filters, frame: pd.DataFrame) -> None:
-    """Raises `ConfigError` for a name that no row of the ledger has and no choice either, with the nearest stored one;
-    for entries, if that is so of all. Without results nothing is refused: there is nothing to compare with.
+def heard_of(filters: Filters, frame: pd.DataFrame) -> list[str]:
+    """A line for each name that was typed and that no row of the ledger has, with those that there are.
+
+    Raises `ConfigError` for one that no choice stands for either, with the nearest stored one; for entries, if that is
+    so of all. Without results nothing is refused: there is nothing to compare with.
     """
-    if frame.empty:
-        return
-    for key in NAMES:
-        name = getattr(filters, key)
-        known = sorted(set(frame[key].dropna()))
-        if name is not None and name not in known and not can_be_made(key, name):
-            raise ConfigError(mistyped(key, name, known))
-    entries, known = list(filters.entries or ()), sorted(set(frame["entry"].dropna()))
-    there = [any(fnmatchcase(each, entry) for each in known) or can_be_made("method", entry) for entry in entries]
-    if entries and not any(there):
-        raise ConfigError(mistyped("entry", entries[0], known))
+    notes = []
+    typed = [("entry", entry) for entry in filters.entries or ()]
+    typed += [(key, name) for key in NAMES if (name := getattr(filters, key)) is not None]
+    known_entries = sorted(set(frame["entry"].dropna()))
+    one_entry = any(has(known_entries, entry) or can_be_made("method", entry) for entry in filters.entries or ())
+    for key, name in typed:
+        known = known_entries if key == "entry" else sorted(set(frame[key].dropna()))
+        if has(known, name) if key == "entry" else name in known:
+            continue
+        line = f"{key}={name}: no stored result has it; there is {', '.join(known) or 'none at all'}"
+        if not frame.empty and not (one_entry if key == "entry" else can_be_made(key, name)):
+            raise ConfigError(line + (did_you_mean(name, known, f"{key}={{}}") or SEE))
+        notes.append(line)
+    return notes
+
+
+def has(known: list[str], pattern: str) -> bool:
+    return any(fnmatchcase(each, pattern) for each in known)
 
 
 def can_be_made(key: str, name: str) -> bool:
     return name in WITHOUT_FILE.get(key, ()) or choice_file(key, name) is not None
-
-
-def mistyped(key: str, name: str, known: list[str]) -> str:
-    hint = did_you_mean(name, known, f"{key}={{}}") or "; see what there is with lowres-ssl runs"
-    return f"{key}={name}: no stored result has it; there is {', '.join(known) or 'none at all'}{hint}"

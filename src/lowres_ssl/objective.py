@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from lowres_ssl.config import PretrainConfig
 from lowres_ssl.errors import ConfigError
 from lowres_ssl.notes import in_a_sweep
-from lowres_ssl.sweeps import typed
+from lowres_ssl.overrides import command_line
 
 NAME = "validation accuracy of KNN"
 
@@ -50,4 +50,4 @@ class Found(Callback):
         chosen = {f"{key}": f"{key}={value}" for key, value in found.best_params.items()}
         fixed = [each for each in config.hydra.overrides.task if each.partition("=")[0] not in chosen]
         print(f"best {NAME}: {found.best_value:.4f}, by")
-        print(typed(config.hydra.job.config_name, [*fixed, *chosen.values()]), flush=True)
+        print(command_line(config.hydra.job.config_name, *fixed, *chosen.values()), flush=True)

@@ -5,6 +5,7 @@ taken the quotes away by the time we see them.
 """
 
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -212,6 +213,11 @@ def literal(value: Any, kept: re.Pattern[str] | None = None) -> Any:
     if isinstance(value, str) and not (kept and kept.fullmatch(value)):
         return re.sub(r"(\\*)\$\{", lambda m: m[1] * 2 + r"\${", value)
     return value
+
+
+def command_line(*words: str) -> str:
+    """What to type in a shell; `words`: the command and its overrides."""
+    return shlex.join(["lowres-ssl", *words])
 
 
 def quoted(value: str) -> str:

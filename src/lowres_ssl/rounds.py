@@ -1,6 +1,5 @@
 """The steps of a benchmark: which command each is, how long it is to take. Words and numbers; nothing is run here."""
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -90,8 +89,3 @@ def word(path: object) -> str:
 
 def listed(values: Sequence[object]) -> str:
     return f"[{','.join(map(str, values))}]"
-
-
-def as_typed(words: Sequence[str]) -> str:
-    """What to type in a shell."""
-    return shlex.join(["lowres-ssl", *words])

@@ -74,19 +74,6 @@ class Filters:
         """Those that are meant; none where none was named."""
         return list(self.seed) if isinstance(self.seed, Sequence) else [] if self.seed is None else [self.seed]
 
-    def unheard_of(self, frame: pd.DataFrame) -> list[str]:
-        """A line for each name that was typed and that no result has, with those that there are."""
-        names = {key: getattr(self, key) for key in ("dataset", "probe", "recipe", "backbone", "split", "precision")}
-        asked = [(key, name) for key, name in names.items() if name is not None]
-        asked += [("entry", pattern) for pattern in self.entries or ()]
-        notes = []
-        for key, name in asked:
-            there = set(frame[key].dropna())
-            if not (any(fnmatchcase(each, name) for each in there) if key == "entry" else name in there):
-                known = ", ".join(sorted(there)) or "none at all"
-                notes.append(f"{key}={name}: no stored result has it; there is {known}")
-        return notes
-
     @property
     def entries(self) -> Sequence[str] | None:
         return (self.entry,) if isinstance(self.entry, str) else self.entry

@@ -6,7 +6,6 @@ the sweep's folder, which serves every launcher and every sweeper, whichever pro
 """
 
 import gc
-import shlex
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +21,7 @@ from lowres_ssl.atomic import write_json
 from lowres_ssl.errors import in_one_line
 from lowres_ssl.failures import CRASH, describe
 from lowres_ssl.notes import in_a_sweep, leave, left, place
+from lowres_ssl.overrides import command_line
 from lowres_ssl.terminal import count, fail, write
 
 KIND = "failed"
@@ -53,13 +53,8 @@ def run_job(main: Callable[[DictConfig], object], command: str, cfg: DictConfig)
             raise SystemExit(code) from error
     # Only here are the exception and what its frames held gone.
     free_memory()
-    leave(KIND, Failure(typed(command, HydraConfig.get().overrides.task), message, code))
+    leave(KIND, Failure(command_line(command, *HydraConfig.get().overrides.task), message, code))
     return None
-
-
-def typed(command: str, overrides: Sequence[str]) -> str:
-    """What to type for a job of a sweep alone."""
-    return shlex.join(["lowres-ssl", command, *overrides])
 
 
 def free_memory() -> None:
@@ -79,7 +74,7 @@ def note_death(config: DictConfig, number: int, overrides: Sequence[str], why: s
     if not path.exists():
         message = f"{why}; the same command goes on from what was saved"
         fail(f"job {number}: {message}")
-        write_json(path, asdict(Failure(typed(config.hydra.job.config_name, overrides), message, CRASH)))
+        write_json(path, asdict(Failure(command_line(config.hydra.job.config_name, *overrides), message, CRASH)))
 
 
 class Failures(Callback):

@@ -26,9 +26,10 @@ from lowres_ssl.findings import findings
 from lowres_ssl.interruption import heed
 from lowres_ssl.leases import held
 from lowres_ssl.ledger import ledger
+from lowres_ssl.overrides import command_line
 from lowres_ssl.preparation import catalogue_of, split_of
 from lowres_ssl.report.pages import require_libraries
-from lowres_ssl.rounds import ABOUT, LABELS, as_typed, word
+from lowres_ssl.rounds import ABOUT, LABELS, word
 from lowres_ssl.runs import check_writable
 from lowres_ssl.selection import Filters, columns_of
 from lowres_ssl.study import Study, read_study, study_path
@@ -203,7 +204,7 @@ def next_lines(study: Study, question: Question) -> Iterator[str]:
         yield f"Report: {study.report}"
     yield f"More certain: {more_certain(study, study.seeds_done())}"
     if question.epochs is None and study.allotment.epochs < question.config.epochs:
-        yield f"Longer training: {as_typed(typed_with(study, f'budget={typed_time(LONGER * study.budget)}'))}"
+        yield f"Longer training: {command_line(*typed_with(study, f'budget={typed_time(LONGER * study.budget)}'))}"
 
 
 def more_certain(study: Study, seeds: Sequence[int]) -> str:
@@ -214,7 +215,7 @@ def more_certain(study: Study, seeds: Sequence[int]) -> str:
     whole = study.costs.whole(MOST_SEEDS, own.epochs, own.extras) / (1 - KEPT_BACK)
     rest = (MOST_SEEDS - len(seeds)) * study.costs.round(own.epochs) + study.costs.report
     words = typed_with(study, f"epochs={own.epochs}", f"seeds={MOST_SEEDS}", f"budget={typed_time(1.05 * whole)}")
-    return f"{as_typed(words)}   # about {duration(rest)}: the {count(len(seeds), 'seed')} that are there are kept"
+    return f"{command_line(*words)}   # about {duration(rest)}: the {count(len(seeds), 'seed')} that are there are kept"
 
 
 def typed_with(study: Study, *others: str) -> list[str]:

@@ -15,7 +15,7 @@ from lowres_ssl.config import read_config, require
 from lowres_ssl.errors import ConfigError
 from lowres_ssl.findings import SIGNIFICANT, Findings, Pair, findings
 from lowres_ssl.ledger import ledger
-from lowres_ssl.mistyped import refuse_mistyped
+from lowres_ssl.mistyped import heard_of
 from lowres_ssl.selection import Filters, columns_of
 from lowres_ssl.tables.formats import comma_separated_frame
 from lowres_ssl.terminal import columns, count, say, warn
@@ -44,8 +44,7 @@ def main(cfg: DictConfig) -> None:
     require(100 <= config.draws <= 100_000, "draws", config.draws, "from 100 to 100000")
     frame, problems = ledger(Path(config.output_dir))
     filters = Filters.of(config.filters)
-    refuse_mistyped(filters, frame)
-    for problem in [*problems, *filters.unheard_of(frame)]:
+    for problem in [*problems, *heard_of(filters, frame)]:
         warn(problem)
     chosen = columns_of(frame, filters)
     if not chosen:

@@ -10,7 +10,7 @@ from lowres_ssl.figure_schema import FiguresConfig
 from lowres_ssl.figures import Picture, Stored, build_picture
 from lowres_ssl.figures._style import save, settings
 from lowres_ssl.ledger import ledger
-from lowres_ssl.mistyped import refuse_mistyped
+from lowres_ssl.mistyped import heard_of
 from lowres_ssl.runs import check_writable
 from lowres_ssl.selection import Filters
 from lowres_ssl.terminal import count, fail, say, warn
@@ -49,8 +49,7 @@ def stored_in(config: FiguresConfig) -> Stored:
         if results.empty:
             raise DataError(f"run={config.run}: no such run below {config.output_dir}; see them with lowres-ssl runs")
     filters = Filters.of(config.filters)
-    refuse_mistyped(filters, results)
-    for note in filters.unheard_of(results):
+    for note in heard_of(filters, results):
         warn(note)
     return Stored(results, filters, Path(config.output_dir), Path(config.store_dir))
 

@@ -18,7 +18,7 @@ from lowres_ssl.dataset_file import check_name, name_from, place_of, root_of, te
 from lowres_ssl.errors import ConfigError, DataError, in_one_line
 from lowres_ssl.fitting import settings_for
 from lowres_ssl.init_schema import InitConfig
-from lowres_ssl.overrides import is_text
+from lowres_ssl.overrides import command_line, is_text
 from lowres_ssl.patient_names import is_patient
 from lowres_ssl.survey import Survey, kinds_of, survey
 from lowres_ssl.terminal import columns, count, warn
@@ -209,12 +209,13 @@ def first_run(name: str, found: Survey, split: Split, by_patient: bool) -> str:
         [f"probe.knn.k={fit.k}", f"neighbours; the smallest class has {fit.smallest_class:,} training images"],
         *[[each, "each patient trains, validates or tests"] for each in patients],
     ]
-    words = ["lowres-ssl", "pretrain", f"dataset={name}", "method=dcl", "recipe=tuned", *size]
+    words = ["pretrain", f"dataset={name}", "method=dcl", "recipe=tuned", *size]
     words += [f"batch_size={fit.batch_size}", f"probe.knn.k={fit.k}", *patients]
-    which = ["lowres-ssl", "benchmark", f"dataset={name}", "budget=30min", *patients]
+    which = ["benchmark", f"dataset={name}", "budget=30min", *patients]
+    train, compare = indented(command_line(*words)), indented(command_line(*which))
     return (
         f"What fits:\n\n{indented(columns(None, reasons))}\n\n"
-        f"A first run; with dry_run=true at its end it says how long it will take:\n\n{indented(shlex.join(words))}\n\n"
-        f"All methods, and which is for these images:\n\n{indented(shlex.join(which))}\n\n"
+        f"A first run; with dry_run=true at its end it says how long it will take:\n\n{train}\n\n"
+        f"All methods, and which is for these images:\n\n{compare}\n\n"
         f"More about the set: lowres-ssl data dataset={name}"
     )

@@ -10,7 +10,7 @@ from lowres_ssl.config import read_config, require
 from lowres_ssl.errors import DataError
 from lowres_ssl.figures import Stored, build_picture
 from lowres_ssl.ledger import ledger
-from lowres_ssl.mistyped import refuse_mistyped
+from lowres_ssl.mistyped import heard_of
 from lowres_ssl.report.assembly import Wanted, assemble
 from lowres_ssl.report.pages import page, require_libraries
 from lowres_ssl.report_schema import ReportConfig
@@ -29,8 +29,7 @@ def main(cfg: DictConfig) -> None:
     pictures = {name: build_picture(name, arguments) for name, arguments in config.figure.items()}
     results, notes = ledger(Path(config.output_dir))
     filters = Filters.of(config.filters)
-    refuse_mistyped(filters, results)
-    notes += filters.unheard_of(results)
+    notes += heard_of(filters, results)
     stored = Stored(results, filters, Path(config.output_dir), Path(config.store_dir))
 
     def make(name: str, table: TableConfig) -> Table:

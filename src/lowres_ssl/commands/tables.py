@@ -9,7 +9,7 @@ from lowres_ssl.atomic import write_text
 from lowres_ssl.config import read_config, require
 from lowres_ssl.errors import ConfigError
 from lowres_ssl.ledger import ledger
-from lowres_ssl.mistyped import refuse_mistyped
+from lowres_ssl.mistyped import heard_of
 from lowres_ssl.runs import check_writable
 from lowres_ssl.selection import Filters
 from lowres_ssl.table_schema import TableConfig, TablesConfig
@@ -33,8 +33,7 @@ def main(cfg: DictConfig) -> None:
     for problem in problems:
         warn(problem)
     filters = Filters.of(config.filters)
-    refuse_mistyped(filters, frame)
-    for note in filters.unheard_of(frame):
+    for note in heard_of(filters, frame):
         warn(note)
     tables = []
     for name, asked in config.table.items():

@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from lowres_ssl.agreement import ORIGIN, is_trained
 from lowres_ssl.commands.evaluate import as_in_the_run, divide_as_in_the_run, finished_run
@@ -41,8 +41,7 @@ def main(cfg: DictConfig) -> None:
         f"x {count(len(grid.seeds), 'seed')} = {count(heads, 'head')}, rule {grid.rule}; test features are not read"
     )
     tuned = [tuned_run(run, cfg) for run in runs]
-    paper: dict[str, Any] = OmegaConf.to_container(cfg.table_1)  # type: ignore[assignment]  # a dict stays one
-    for title, heads_of_columns, rows in table_1(tuned, paper):
+    for title, heads_of_columns, rows in table_1(tuned, config.table_1):
         print(f"Batch size (learning rate) of the linear evaluation, chosen on validation; {title}\n")
         print(columns(heads_of_columns, rows), end="\n\n")
     print(

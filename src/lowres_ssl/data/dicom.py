@@ -136,7 +136,7 @@ def check_compression(read: "Dataset", syntax: Any, pixels: int) -> None:
     hint = "save it uncompressed, or type pip install pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg"
     try:
         known = get_decoder(syntax).is_available
-    except NotImplementedError:
+    except NotImplementedError:  # pydicom's word for a compression that it has never heard of
         known = False
     if not known:
         raise ValueError(f"its pixels are compressed as {syntax.name}, for which there is no decoder here; {hint}")

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from lowres_ssl.build import build
+from lowres_ssl.overrides import command_line
 from lowres_ssl.selection import Filters
-from lowres_ssl.tables.missing import dataset_words, place_of, typed
+from lowres_ssl.tables.missing import dataset_words, place_of
 
 if TYPE_CHECKING:  # takes a fifth of a second
     from matplotlib.figure import Figure
@@ -38,7 +39,7 @@ class Stored:
             own = self.results[(self.results["dataset"] == dataset) & (self.results["state"] == "finished")]
             filters = [*dataset_words(dataset, own, self.output_dir), *filters]
         sweep = ["-m"] if any("," in word for word in words) else []
-        return typed("pretrain", *sweep, *words, *filters, *place_of(self.output_dir))
+        return command_line("pretrain", *sweep, *words, *filters, *place_of(self.output_dir))
 
 
 class Picture(ABC):
@@ -55,5 +56,4 @@ class Picture(ABC):
 
 def build_picture(name: str, arguments: Mapping[str, Any]) -> Picture:
     """The picture in `figures/<name>.py`. Raises `ConfigError` if there is none or `arguments` do not fit it."""
-    # mypy wants a concrete class, but the base is only what the built one must be.
-    return build(__name__, name, Picture, arguments, f"figure.{name}", "figure")  # type: ignore[type-abstract]
+    return build(__name__, name, Picture, arguments, f"figure.{name}", "figure")

@@ -83,7 +83,7 @@ class Untrained(Method):
 
 def find_method(name: str) -> type[Method]:
     """The class in `methods/<name>.py`. Raises `ConfigError` if there is none."""
-    return find(__name__, name, Method, "method")  # type: ignore[type-abstract]
+    return find(__name__, name, Method, "method")
 
 
 def build_method(arguments: Mapping[str, Any], *, features: int = 1, classes: int = 1, seed: int) -> Method:
@@ -97,8 +97,7 @@ def build_method(arguments: Mapping[str, Any], *, features: int = 1, classes: in
     takes = inspect.signature(find_method(name)).parameters
     given = {key: value for key, value in (("features", features), ("classes", classes)) if key in takes}
     with seeded(seed, "heads"):
-        # mypy wants a concrete class, but the base is only what the built one must be.
-        return build(__name__, name, Method, arguments, "method", "method", **given)  # type: ignore[type-abstract]
+        return build(__name__, name, Method, arguments, "method", "method", **given)
 
 
 def mlp(

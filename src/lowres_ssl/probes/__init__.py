@@ -144,8 +144,7 @@ def prediction_of(fitted: Fitted, features: Features) -> Prediction:
 
 def build_probe(name: str, arguments: dict[str, Any]) -> Probe:
     """The probe in `probes/<name>.py`. Raises `ConfigError` if there is none or `arguments` do not fit it."""
-    # mypy wants a concrete class, but the base is only what the built one must be.
-    return build(__name__, name, Probe, arguments, f"probe.{name}", "probe")  # type: ignore[type-abstract]
+    return build(__name__, name, Probe, arguments, f"probe.{name}", "probe")
 
 
 def require(ok: bool, key: str, got: object, wanted: str) -> None:

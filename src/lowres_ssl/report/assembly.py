@@ -9,6 +9,7 @@ import pandas as pd
 from lowres_ssl.data.pseudonyms import known_pseudonyms
 from lowres_ssl.errors import DataError, UserError
 from lowres_ssl.figures import Picture, Stored
+from lowres_ssl.overrides import command_line
 from lowres_ssl.report import Chapter
 from lowres_ssl.report.chapters import chapters_of
 from lowres_ssl.report.drawings import drawing
@@ -21,7 +22,7 @@ from lowres_ssl.report.thumbnails import Album
 from lowres_ssl.selection import Filters, ordinary
 from lowres_ssl.table_schema import TableConfig
 from lowres_ssl.tables import Table
-from lowres_ssl.tables.missing import dataset_words, typed
+from lowres_ssl.tables.missing import dataset_words
 
 KindOfTable = Callable[[str, TableConfig], Table]
 
@@ -129,7 +130,7 @@ def chapter_parts(
 def without_thumbnails(chapter: Chapter, stored: Stored) -> str:
     rows = chapter.first.rows
     words = dataset_words(chapter.dataset, rows, stored.output_dir)
-    command = typed("data", *words, f"image_size={rows['image_size'].iloc[0]}", "prepare=true")
+    command = command_line("data", *words, f"image_size={rows['image_size'].iloc[0]}", "prepare=true")
     return f"{chapter.title}: decoded images are not in {stored.store_dir}, so they have no thumbnails; type {command}"
 
 

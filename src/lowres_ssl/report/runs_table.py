@@ -9,9 +9,10 @@ from typing import Any
 import pandas as pd
 
 from lowres_ssl.errors import UserError
+from lowres_ssl.overrides import command_line
 from lowres_ssl.report.typed_again import typed_again, written
 from lowres_ssl.runs import END_TO_END, Run, find_run
-from lowres_ssl.tables.missing import default_settings, place_of, typed
+from lowres_ssl.tables.missing import default_settings, place_of
 
 
 @dataclass(frozen=True)
@@ -48,14 +49,14 @@ def commands_of(run: Run, output_dir: Path, *, paths: bool) -> list[str]:
     config = description["config"]
     place = place_of(output_dir) if paths else []
     words = typed_again(config, trained="batch_size" in description, paths=paths)
-    lines = [] if words is None else [typed(*words, *place)]
+    lines = [] if words is None else [command_line(*words, *place)]
     later: dict[tuple[str, ...], set[float]] = defaultdict(set)  # how it was scored beyond that -> with which labels
     for _, result in run.results():
         if result["probe"] != END_TO_END and not is_made_along(result, config):
             later[scoring_words(result, config)].add(labels_of(result))
     for scored, fractions in later.items():
         share = f"label_fraction=[{','.join(f'{each:g}' for each in sorted(fractions))}]"
-        lines.append(typed("evaluate", f"run={run.name}", *scored, *[share] * (fractions != {1.0}), *place))
+        lines.append(command_line("evaluate", f"run={run.name}", *scored, *[share] * (fractions != {1.0}), *place))
     return lines
 
 

@@ -1,7 +1,6 @@
 """The command that fills an empty cell: as its neighbours were made, so that it fits beside them."""
 
 import os
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -15,6 +14,7 @@ from omegaconf import OmegaConf
 
 from lowres_ssl.agreement import ORIGIN, is_trained, settings_of, shared_settings
 from lowres_ssl.mistyped import choice_file
+from lowres_ssl.overrides import command_line
 from lowres_ssl.runs import END_TO_END, find_run
 from lowres_ssl.selection import BatchSize, Filters, ordinary
 from lowres_ssl.table_schema import RowConfig
@@ -48,14 +48,14 @@ def commands(holes: Sequence[Hole], frame: pd.DataFrame, output_dir: Path) -> li
         runs = hole.filters.applied(known[known["pretrain_on"] != "all"])
         unscored = without_score(hole, runs)
         asked = dict.fromkeys([*origin_words(hole.probe, ordinary(runs)), *asked_settings(hole)])
-        lines += [typed("evaluate", f"run={run}", f"probe=[{hole.probe}]", *asked, *place) for run in unscored]
+        lines += [command_line("evaluate", f"run={run}", f"probe=[{hole.probe}]", *asked, *place) for run in unscored]
         if not unscored:
             words = training_words(hole, ordinary(runs), output_dir)
             methods = trainings.setdefault(tuple(words), [])
             methods += [hole.method] if hole.method not in methods else []
     for words_beside, methods in trainings.items():
         several = len(methods) > 1 or any("," in word and "[" not in word for word in words_beside)
-        lines.append(typed("pretrain", *["-m"] * several, f"method={','.join(methods)}", *words_beside, *place))
+        lines.append(command_line("pretrain", *["-m"] * several, f"method={','.join(methods)}", *words_beside, *place))
     return list(dict.fromkeys(lines))
 
 
@@ -110,10 +110,6 @@ def asked_settings(hole: Hole) -> list[str]:
 def place_of(output_dir: Path) -> list[str]:
     """What to type so that the result is found there; nothing if it is anyway."""
     return [] if str(output_dir) == os.environ.get("LOWRES_SSL_OUTPUTS", "outputs") else [f"output_dir={output_dir}"]
-
-
-def typed(*words: str) -> str:
-    return shlex.join(["lowres-ssl", *words])
 
 
 def every(values: "pd.Series[Any]") -> list[int]:

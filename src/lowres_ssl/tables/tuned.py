@@ -10,10 +10,11 @@ import pandas as pd
 from omegaconf import OmegaConf
 
 from lowres_ssl.agreement import refuse_disagreement
+from lowres_ssl.overrides import command_line
 from lowres_ssl.selection import Filters
 from lowres_ssl.table_schema import RowConfig, TableConfig
 from lowres_ssl.tables import DASH, Block, Record, Table, Text
-from lowres_ssl.tables.missing import Hole, commands, entry_for, place_of, typed
+from lowres_ssl.tables.missing import Hole, commands, entry_for, place_of
 from lowres_ssl.tables.numbers import provenance_of
 from lowres_ssl.tables.scores import datasets_of, rows_meant
 from lowres_ssl.terminal import count
@@ -134,7 +135,7 @@ def commands_for(holes: list[Hole], finished: pd.DataFrame, frame: pd.DataFrame,
         own = replace(hole.filters, probe=None, settings=None).applied(finished[finished["dataset"] == hole.dataset])
         runs = sorted(set(own.loc[own["entry"] == hole.method, "run"]))
         if runs:
-            lines.append(typed("tune", f"run=[{','.join(runs)}]", *place_of(output_dir)))
+            lines.append(command_line("tune", f"run=[{','.join(runs)}]", *place_of(output_dir)))
         else:
             untrained.append(hole)
     return lines + commands(untrained, frame, output_dir)

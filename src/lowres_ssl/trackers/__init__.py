@@ -74,7 +74,7 @@ def build_tracker(arguments: Mapping[str, Any]) -> Tracker | None:
     if name == "none":
         return None
     settings = {key: value for key, value in arguments.items() if key != "name"}
-    tracker = build(__name__, name, Tracker, settings, "tracker", "tracker")  # type: ignore[type-abstract]
+    tracker = build(__name__, name, Tracker, settings, "tracker", "tracker")
     if tracker.module is not None and find_spec(tracker.module) is None:
         raise ConfigError(
             f"tracker={name}: {tracker.module} is not installed; type pip install 'lowres-ssl[{tracker.extra}]', "

@@ -68,8 +68,7 @@ class Source(ABC):
 
 def build_source(name: str, options: dict[str, Any]) -> Source:
     """The source in `data/sources/<name>.py`, built with `options`. Raises `ConfigError` if either is not known."""
-    # mypy wants a concrete class, but the base is only what the built one must be.
-    return build(__name__, name, Source, options, "dataset.options", "dataset.source")  # type: ignore[type-abstract]
+    return build(__name__, name, Source, options, "dataset.options", "dataset.source")
 
 
 def is_junk(name: str) -> bool:

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import torch
 
-from lowres_ssl import dry_run
+from lowres_ssl import pace
 from lowres_ssl.device import Compute
-from lowres_ssl.dry_run import speed
+from lowres_ssl.pace import speed
 
 
 def plan(precision: str = "fp32", batch_size: int = 8, method: str = "dcl") -> Any:
@@ -28,8 +28,8 @@ def timed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         timed.append(f"{plan.config.method['name']} {plan.compute.precision} {batch}")
         return float(len(timed))
 
-    monkeypatch.setattr(dry_run, "SPEEDS", {})
-    monkeypatch.setattr(dry_run, "measured", measured)
+    monkeypatch.setattr(pace, "SPEEDS", {})
+    monkeypatch.setattr(pace, "measured", measured)
     return timed
 
 
