@@ -1,6 +1,7 @@
 """Figure 3 shows the stored numbers, each with what it cost, and nothing that was not run."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +9,13 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from sklearn.metrics import accuracy_score, f1_score
+from tiny_training import TRAINING
 
 from lowres_ssl.errors import ConfigError, DataError
 from lowres_ssl.figures import Picture, Stored
 from lowres_ssl.figures.batch_size import in_thousands, training_of
 from lowres_ssl.results import read_predictions
 from lowres_ssl.runs import Run
-from lowres_ssl.training import Training
 
 METHODS = ("simclr", "dcl", "simsiam", "vicreg")
 
@@ -222,20 +223,7 @@ def test_steps_and_views_are_those_of_the_training(
     folder = figured_run(
         train=images, unlabelled_images=unlabelled, keep_last_batch=keep, batch_size=batch_size, epochs=3
     )
-    training = Training(
-        epochs=3,
-        batch_size=batch_size,
-        keep_last_batch=keep,
-        joint=True,
-        learning_rate=0.1,
-        momentum=0.0,
-        weight_decay=0.0,
-        decay_norm_and_bias=True,
-        schedule="constant",
-        warmup_epochs=0.0,
-        checkpoint_every=1,
-        seed=0,
-    )
+    training = replace(TRAINING, batch_size=batch_size, keep_last_batch=keep)
     everything = images + unlabelled
     steps = training.steps_per_epoch(everything)
     assert training_of(str(folder)) == (3 * steps, 3 * 2 * min(steps * batch_size, everything))

@@ -191,16 +191,19 @@ def test_tasks_of_a_slurm_job_make_one_run_and_are_put_back_together(
     assert sorted(log.count("Requeued job") for log in logs) == [0, 1]
 
 
+# Two workers on two processors.
+RAY = (
+    "hydra/launcher=ray_local",
+    "hydra.launcher.ray.remote.num_gpus=0",
+    "hydra.launcher.ray.remote.num_cpus=1",
+    "+hydra.launcher.ray.init.num_cpus=2",
+)
+
+
 @pytest.mark.slow
 def test_ray_tries_the_job_of_a_killed_worker_again(type_sweep: Typing) -> None:
     pytest.importorskip("ray")
-    sweep = type_sweep(
-        "hydra/launcher=ray_local",
-        "hydra.launcher.ray.remote.num_gpus=0",
-        "hydra.launcher.ray.remote.num_cpus=1",
-        "+hydra.launcher.ray.init.num_cpus=2",
-        "seed=0,1,2",
-    )
+    sweep = type_sweep(*RAY, "seed=0,1,2")
     sweep.send(signal.SIGKILL, seed=1)
     code, _, err = sweep.end()
     assert code == 0, err
@@ -210,14 +213,7 @@ def test_ray_tries_the_job_of_a_killed_worker_again(type_sweep: Typing) -> None:
 @pytest.mark.slow
 def test_a_worker_of_ray_that_is_not_tried_again_is_told_at_the_end(type_sweep: Typing) -> None:
     pytest.importorskip("ray")
-    sweep = type_sweep(
-        "hydra/launcher=ray_local",
-        "hydra.launcher.ray.remote.num_gpus=0",
-        "hydra.launcher.ray.remote.num_cpus=1",
-        "hydra.launcher.ray.remote.max_retries=0",
-        "+hydra.launcher.ray.init.num_cpus=2",
-        "seed=0,1,2",
-    )
+    sweep = type_sweep(*RAY, "hydra.launcher.ray.remote.max_retries=0", "seed=0,1,2")
     sweep.send(signal.SIGKILL, seed=1)
     code, _, err = sweep.end()
     assert code == 1

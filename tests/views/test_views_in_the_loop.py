@@ -1,5 +1,6 @@
 """Speed changes no result: the loop's loss curve is that of a plain loop over views made one by one."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import torch
 from by_torchvision import by_torchvision
 from test_views_maker import EVERYTHING
+from tiny_training import TRAINING
 from torch import nn
 
 from lowres_ssl.data.phantom import TISSUES, draw
@@ -15,26 +17,14 @@ from lowres_ssl.device import Compute
 from lowres_ssl.methods import Method, build_method
 from lowres_ssl.pretrain import pretrain
 from lowres_ssl.randomness import derive, seeded
-from lowres_ssl.training import Training
 from lowres_ssl.views.crop import boxes_in_store
 from lowres_ssl.views.maker import ViewMaker, image_keys
 
 SIMCLR = {"name": "simclr", "projector_hidden": 32, "projector_output": 16, "temperature": 0.5}
 # Views differ by up to 2 of 255, and each step starts from where the last one went; relative, of an epoch's mean loss.
 TOLERANCE = 0.005
-TRAINING = Training(
-    epochs=3,
-    batch_size=8,
-    keep_last_batch=False,
-    joint=True,
-    learning_rate=0.05,
-    momentum=0.9,
-    weight_decay=1e-4,
-    decay_norm_and_bias=True,
-    schedule="constant",
-    warmup_epochs=0.0,
-    checkpoint_every=3,
-    seed=0,
+SHORT = replace(
+    TRAINING, joint=True, weight_decay=1e-4, decay_norm_and_bias=True, schedule="constant", warmup_epochs=0.0
 )
 
 
@@ -58,13 +48,13 @@ def plain_loop(store: ImageStore, views: ViewMaker) -> list[float]:
     encoder, method = start()
     model = nn.ModuleDict({"encoder": encoder, "method": method}).train()
     optimiser = torch.optim.SGD(
-        model.parameters(), lr=TRAINING.learning_rate, momentum=TRAINING.momentum, weight_decay=TRAINING.weight_decay
+        model.parameters(), lr=SHORT.learning_rate, momentum=SHORT.momentum, weight_decay=SHORT.weight_decay
     )
     keys, means = image_keys(store.ids), []
-    for epoch in range(TRAINING.epochs):
-        generator = torch.Generator().manual_seed(derive(TRAINING.seed, "order", epoch))
+    for epoch in range(SHORT.epochs):
+        generator = torch.Generator().manual_seed(derive(SHORT.seed, "order", epoch))
         losses = []
-        for batch in torch.randperm(len(store.ids), generator=generator).split(TRAINING.batch_size):
+        for batch in torch.randperm(len(store.ids), generator=generator).split(SHORT.batch_size):
             halves = []
             for number in (0, 1):
                 made = []
@@ -92,8 +82,8 @@ def test_loss_curve_is_that_of_a_plain_loop(phantom: ImageStore, tmp_path: Path)
         method=method,
         store=phantom,
         rows=range(32),
-        views=[views] * TRAINING.epochs,
-        training=TRAINING,
+        views=[views] * SHORT.epochs,
+        training=SHORT,
         compute=Compute(torch.device("cpu"), "fp32"),
         place="host",
         checkpoint=tmp_path / "checkpoint.pt",
