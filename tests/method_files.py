@@ -7,8 +7,7 @@ from omegaconf import OmegaConf
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 METHODS: dict[str, dict[str, Any]] = {
-    path.stem: dict(OmegaConf.to_container(OmegaConf.load(path)))  # type: ignore[call-overload]  # it is a dict
-    for path in sorted((CONF / "method").glob("*.yaml"))
+    path.stem: dict(OmegaConf.to_container(OmegaConf.load(path))) for path in sorted((CONF / "method").glob("*.yaml"))
 }
 
 

@@ -47,7 +47,7 @@ def test_call_that_hangs_is_given_up_and_holds_nothing_up(
     made: list[str] = []
     calls = Aside("tracker=x")
     started = time.monotonic()
-    calls.do(gate.wait)  # type: ignore[arg-type]
+    calls.do(gate.wait)
     while not calls.is_over():
         time.sleep(0.01)
     calls.do(lambda: made.append("after"))
@@ -63,7 +63,7 @@ def test_call_that_hangs_is_given_up_and_holds_nothing_up(
 def test_end_is_not_waited_for_longer_than_that(capsys: pytest.CaptureFixture[str]) -> None:
     gate = threading.Event()
     calls = Aside("tracker=x")
-    calls.do(gate.wait)  # type: ignore[arg-type]
+    calls.do(gate.wait)
     calls.finish(0.05)
     assert "not done within 0 s" in capsys.readouterr().err
     gate.set()

@@ -208,7 +208,7 @@ def test_what_is_meant_as_typed_is_let_through(override: str) -> None:
 def test_stored_text_looks_nothing_up(text: str) -> None:
     stored = {"a": [text], "b": {"c": text}}
     config = OmegaConf.create({"a": 1, "b": 2, "stored": literal(stored)})
-    assert OmegaConf.to_container(config, resolve=True)["stored"] == stored  # type: ignore[call-overload,index]
+    assert OmegaConf.to_container(config, resolve=True)["stored"] == stored
 
 
 def test_only_what_is_kept_is_looked_up() -> None:

@@ -159,7 +159,7 @@ def test_quiet_shows_neither_bar_nor_line(clock: Clock, monkeypatch: pytest.Monk
 
 def test_notebook_gets_a_bar_though_it_is_no_terminal(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     ipython = ModuleType("IPython")
-    ipython.get_ipython = lambda: SimpleNamespace(kernel=object())  # type: ignore[attr-defined]
+    ipython.get_ipython = lambda: SimpleNamespace(kernel=object())
     monkeypatch.setitem(sys.modules, "IPython", ipython)
     monkeypatch.setitem(sys.modules, "ipykernel", ModuleType("ipykernel"))
     monkeypatch.setattr(progress, "find_spec", lambda name: None)  # no widgets

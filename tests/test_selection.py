@@ -22,7 +22,7 @@ from lowres_ssl.tested import tested as predictions_of
 def columns(output_dir: Path, *entries: str, **filters: object) -> list[Column]:
     frame, problems = ledger(output_dir)
     assert problems == []
-    return columns_of(frame, Filters(**filters), entries or ("*",))  # type: ignore[arg-type]  # names are the test's
+    return columns_of(frame, Filters(**filters), entries or ("*",))
 
 
 def cell(output_dir: Path, entry: str = "dcl", batch_size: int | None = None, **filters: object) -> Cell:
@@ -64,7 +64,7 @@ def test_only_ordinary_results_are_meant(tmp_path: Path) -> None:
 )
 def test_runs_that_disagree_never_meet_in_a_column(tmp_path: Path, key: str, values: tuple[object, object]) -> None:
     folders = [
-        made_up_run(tmp_path, method=method, **{key: value})  # type: ignore[arg-type]  # the keys have their types
+        made_up_run(tmp_path, method=method, **{key: value})
         for method, value in zip(("dcl", "vicreg"), values, strict=True)
     ]
     with pytest.raises(ConfigError, match=f"type {key}={values[0]} or {key}={values[1]}$") as refused:

@@ -1,6 +1,5 @@
 """Whether a run has collapsed, by what its history says of its embeddings. Knows no torch."""
 
-import csv
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,9 +26,8 @@ def has_collapsed(run: Run, description: Mapping[str, Any]) -> bool:
         return False
     try:
         run.checked(path, description)
-        with path.open(encoding="utf-8", newline="") as file:
-            spread = {int(line["epoch"]): float(line["embedding_std"]) for line in csv.DictReader(file)}
+        spread = {int(line["epoch"]): line["embedding_std"] for line in run.read_history()}
         epoch = description.get("selected_epoch", max(spread))
         return spread[epoch] < COLLAPSED_STD
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError) as error:
         raise CheckpointError(f"{path}: cannot be read ({error!r}); {RETRAIN}") from error

@@ -1,6 +1,5 @@
 """What a command is about to do, in one line, and how long it will take where stored runs tell: nothing is guessed."""
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -47,10 +46,10 @@ def known_speed(run: Run, device: str) -> tuple[float, str] | None:
 def speed_of(run: Run) -> float | None:
     """Views a second over the whole history."""
     try:
-        lines = list(csv.DictReader(run.history.read_text(encoding="utf-8").splitlines()))
-        seconds = sum(float(line["seconds"]) for line in lines)
-        views = sum(float(line["seconds"]) * float(line["views_per_second"]) for line in lines)
-    except (OSError, ValueError, KeyError, TypeError):
+        lines = run.read_history()
+        seconds = sum(line["seconds"] for line in lines)
+        views = sum(line["seconds"] * line["views_per_second"] for line in lines)
+    except (CheckpointError, KeyError):
         return None
     return views / seconds if seconds > 0 and views > 0 else None
 

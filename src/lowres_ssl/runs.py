@@ -178,6 +178,16 @@ class Run:
         writer.writerows(lines)
         write_text(self.history, text.getvalue())
 
+    def read_history(self) -> list[dict[str, float]]:
+        """What `history.csv` says, an epoch a line; none if there is no such file. Raises `CheckpointError`."""
+        if not self.history.exists():
+            return []
+        try:
+            with self.history.open(encoding="utf-8", newline="") as file:
+                return [{key: float(value) for key, value in line.items()} for line in csv.DictReader(file)]
+        except (OSError, ValueError, TypeError, csv.Error) as error:
+            raise CheckpointError(f"{self.history}: cannot be read ({error!r}); {RETRAIN}") from error
+
     def epochs_done(self) -> int:
         """How many epochs `history.csv` tells of."""
         try:

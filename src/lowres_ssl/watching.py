@@ -1,6 +1,5 @@
 """What a tracker is told of a run: settings, epochs, sample views, scores, t-SNE. Nothing of it can hurt the run."""
 
-import csv
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +15,7 @@ from PIL import Image
 from lowres_ssl.aside import Aside
 from lowres_ssl.atomic import write_json
 from lowres_ssl.config import PretrainConfig, plain
+from lowres_ssl.errors import CheckpointError
 from lowres_ssl.figures.samples import examples, pictures
 from lowres_ssl.history import Line
 from lowres_ssl.overrides import PATH_KEYS
@@ -97,11 +97,8 @@ class Watch:
     def stored(self, run: Run) -> None:
         """The history of a finished run, as it is stored."""
         if self.tracker is not None:
-            with suppress(OSError, ValueError):  # what is damaged has been said
-                text = run.history.read_text(encoding="utf-8")
-                self.history(
-                    [{key: float(value) for key, value in line.items()} for line in csv.DictReader(text.splitlines())]
-                )
+            with suppress(CheckpointError):  # what is damaged has been said
+                self.history(run.read_history())
 
     def scores(self, run: Run, is_own: bool, fraction: float, results: Sequence[Sequence[Mapping[str, Any]]]) -> None:
         """What the probes came to, each in as many draws of a fraction of the labels; of the run itself, or of one it

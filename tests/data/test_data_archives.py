@@ -130,7 +130,7 @@ def test_stream_that_does_not_end_is_stopped_at_what_it_said(tmp_path: Path) -> 
         def read(self, size: int = -1) -> bytes:
             return bytes(size)
 
-    entry = archives.Entry("a.bmp", 1000, Endless)  # type: ignore[arg-type]
+    entry = archives.Entry("a.bmp", 1000, Endless)
     with pytest.raises(EOFError, match="longer than it should be"):
         archives.write(entry, tmp_path)
     assert (tmp_path / "a.bmp").stat().st_size == 0

@@ -49,7 +49,7 @@ def write_zip(path: Path, files: dict[str, bytes] = FILES) -> Path:
 
 
 def write_tar(path: Path, files: dict[str, bytes] = FILES, mode: str = "w:gz") -> Path:
-    with tarfile.open(path, mode) as file:  # type: ignore[call-overload]
+    with tarfile.open(path, mode) as file:
         for name, content in files.items():
             info = tarfile.TarInfo(name)
             info.size = len(content)

@@ -58,7 +58,7 @@ def models(name: str) -> tuple[nn.Module, Method]:
 def hold(module: nn.Module) -> None:
     """It stays as in evaluation, whatever it is told."""
     module.eval()
-    module.train = lambda mode=True: module  # type: ignore[method-assign]
+    module.train = lambda mode=True: module
 
 
 def train(

@@ -177,7 +177,7 @@ def test_probe_that_was_typed_is_drawn_instead(
         figured_run(method="dcl", probe=probe, accuracy=accuracy)
     figure = picture("batch_size").draw(stored(probe="linear"))["batch_size"]
     assert lines_of(figure.axes[0]) == {"DCL": {64: pytest.approx(0.9)}}
-    assert figure._suptitle.get_text().startswith("linear (MLP) accuracy")  # type: ignore[attr-defined]
+    assert figure._suptitle.get_text().startswith("linear (MLP) accuracy")
 
 
 def test_released_code_counts_as_dcl_and_says_so(

@@ -37,7 +37,7 @@ def archives_written() -> tuple[bytes, ...]:
     written = []
     for mode in ("w", "w:gz", "w:bz2", "w:xz"):
         content = io.BytesIO()
-        with tarfile.open(fileobj=content, mode=mode) as file:  # type: ignore[call-overload]
+        with tarfile.open(fileobj=content, mode=mode) as file:
             for name, own in files.items():
                 info = tarfile.TarInfo(name)
                 info.size = len(own)

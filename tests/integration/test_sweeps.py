@@ -106,7 +106,7 @@ def test_a_job_out_of_memory_says_its_sizes_and_frees_what_it_took(
         alive.append([model() is not None for model in models])
         model = nn.Linear(1000, 1000)
         cycle = [model]
-        cycle.append(cycle)  # type: ignore[arg-type]
+        cycle.append(cycle)
         models.append(weakref.ref(model))
         if cfg.batch_size == 16:
             raise torch.OutOfMemoryError(OUT_OF_MEMORY)

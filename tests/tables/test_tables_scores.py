@@ -223,7 +223,7 @@ def test_one_seed_has_no_standard_deviation(tmp_path: Path) -> None:
 )
 def test_planted_run_is_refused(tmp_path: Path, planted: dict[str, object]) -> None:
     full(tmp_path, dataset="phantom")
-    made_up_run(tmp_path, **{"method": "vicreg", "seed": 5} | planted)  # type: ignore[arg-type]
+    made_up_run(tmp_path, **{"method": "vicreg", "seed": 5} | planted)
     with pytest.raises(ConfigError, match=r"; (type|move) "):
         table_of("paper2", tmp_path)
 

@@ -55,7 +55,7 @@ def numbers(rows: range, epoch: int, seed: int = 0, ahead: bool = False) -> list
         store,
         reader(store, CPU, "host"),
         np.array(rows),
-        Numbers(),  # type: ignore[arg-type]
+        Numbers(),
         epoch=epoch,
         steps=range(steps),
         batch_size=training.batch_size,

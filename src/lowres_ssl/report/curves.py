@@ -1,10 +1,10 @@
 """How training went: loss and collapse monitors by epoch, of the runs that a chapter shows."""
 
-import csv
 import math
 from pathlib import Path
 from typing import Any
 
+from lowres_ssl.errors import CheckpointError
 from lowres_ssl.report import Chapter
 from lowres_ssl.runs import Run
 
@@ -29,18 +29,13 @@ def curves_of(chapter: Chapter) -> list[dict[str, Any]]:
     return curves
 
 
-def history(run: Run) -> list[dict[str, str]]:
-    """The lines of `history.csv`; none if there is no such file."""
+def history(run: Run) -> list[dict[str, float]]:
+    """Its lines; none of a history that cannot be read, which the notes tell."""
     try:
-        with (run.folder / "history.csv").open(encoding="utf-8", newline="") as file:
-            return list(csv.DictReader(file))
-    except (OSError, csv.Error):
+        return run.read_history()
+    except CheckpointError:
         return []
 
 
-def number(text: str | None) -> float | None:
-    try:
-        value = float(text or "")
-    except ValueError:
-        return None
-    return float(f"{value:.5g}") if math.isfinite(value) else None
+def number(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else float(f"{value:.5g}")

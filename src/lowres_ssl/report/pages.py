@@ -8,6 +8,7 @@ import base64
 import hashlib
 from collections.abc import Mapping
 from importlib.resources import files
+from importlib.util import find_spec
 from typing import Any
 
 from lowres_ssl.errors import ConfigError
@@ -21,11 +22,9 @@ def template_text(name: str) -> str:
 
 def require_libraries() -> None:
     """Raises `ConfigError` if what the report is made with is not there."""
-    try:
-        import jinja2  # noqa: F401
-        import plotly  # noqa: F401
-    except ImportError as error:
-        raise ConfigError(f"report: needs {error.name}; type pip install 'lowres-ssl[report]'") from error
+    missing = [name for name in ("jinja2", "plotly") if find_spec(name) is None]
+    if missing:
+        raise ConfigError(f"report: needs {' and '.join(missing)}; type pip install 'lowres-ssl[report]'")
 
 
 def plotly_script() -> str:
