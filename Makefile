@@ -17,6 +17,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(if
 setup: $(STAMP)
 
 $(STAMP): pyproject.toml $(CONSTRAINTS)
+	@echo "Setting up $(VENV) with PyTorch and the rest: some minutes, silent, the first time"
 	$(PYTHON) -m venv $(VENV)
 	$(INSTALL) --editable '.[dev]'
 	touch $@
@@ -35,7 +36,7 @@ test-all: test
 	$(BIN)/python -m pytest -m 'slow or browser'
 
 torture: $(STAMP)
-	$(BIN)/python -m pytest -m torture -s
+	$(BIN)/python -m pytest -m torture -n 2 --dist loadfile --no-loadscope-reorder
 
 docs: $(STAMP)
 	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/cli_reference.sh > docs/cli.md

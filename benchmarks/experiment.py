@@ -8,10 +8,10 @@ from pathlib import Path
 import torch
 from hydra import compose, initialize_config_module
 
+from lowres_ssl.command_line.overrides import quoted
 from lowres_ssl.config import PretrainConfig, read_config, register_schemas
-from lowres_ssl.overrides import quoted
-from lowres_ssl.plan import Plan, divide, plan_of
-from lowres_ssl.preparation import Material, prepare, split_of
+from lowres_ssl.planning.plan import Plan, divide, plan_of
+from lowres_ssl.planning.preparation import Material, prepare, split_of
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from PIL import Image
 from benchmarks.experiment import about_data, configured
 from benchmarks.table import arguments, machine, markdown, median_and_spread
 from lowres_ssl.data.store import open_store
-from lowres_ssl.preparation import catalogue_of
+from lowres_ssl.planning.preparation import catalogue_of
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ from PIL import Image
 from benchmarks.contestants import Case, ours
 from benchmarks.experiment import experiment
 from benchmarks.table import arguments, machine, markdown
-from lowres_ssl.frozen import features_from, sides_of
+from lowres_ssl.evaluation.frozen import features_from, sides_of
 
 IMAGES = 640
 FACTORS = (1, 4, 16)

@@ -11,8 +11,8 @@ import numpy as np
 from benchmarks.experiment import about_data, experiment
 from benchmarks.table import arguments, machine, markdown, median_and_spread
 from lowres_ssl.commands.pretrain import validation_accuracy
-from lowres_ssl.history import Line
 from lowres_ssl.pretrain import pretrain
+from lowres_ssl.training.history import Line
 
 
 def main() -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.table import arguments, machine, markdown, median_and_spread
-from lowres_ssl.ledger import METRICS
-from lowres_ssl.results import write_result
+from lowres_ssl.results.ledger import METRICS
+from lowres_ssl.results.on_disk import write_result
 from lowres_ssl.runs import run_for
 
 RUNS = 1000

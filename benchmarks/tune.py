@@ -10,10 +10,10 @@ import torch
 
 from benchmarks.table import markdown
 from lowres_ssl.device import resolve
+from lowres_ssl.evaluation.search import Grid, search
 from lowres_ssl.probes import Features
 from lowres_ssl.probes.linear import threads_for
 from lowres_ssl.randomness import derive
-from lowres_ssl.search import Grid, search
 
 SETTINGS = {
     "hidden": 512,

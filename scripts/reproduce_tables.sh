@@ -66,7 +66,7 @@ smoke)
     fractions='[0.25,1.0]'
     each_fraction='[0.25],[1.0]'
     common=(dataset.subset=160 backbone=resnet18 image_size=32 epochs=1 probe.knn.k=5 picture=false)
-    linear=(probe.linear.epochs=20)
+    linear=(probe.linear.epochs=10)
     export LOWRES_SSL_OUTPUTS="${LOWRES_SSL_OUTPUTS:-outputs/smoke}"
     tuning=("batch_size=[16,32]" "learning_rate=[0.1,0.01,0.001]" seeds=2 rule=quarter)
     ;;

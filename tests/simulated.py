@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import norm
 
-from lowres_ssl.uncertainty import metric
+from lowres_ssl.statistics.uncertainty import metric
 
 Sizes = Callable[[np.random.Generator], "np.ndarray[Any, Any]"]
 

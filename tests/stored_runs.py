@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lowres_ssl.hashes import digest
+from lowres_ssl.files.hashes import digest
+from lowres_ssl.files.stored import WRITTEN
 from lowres_ssl.metrics import score
-from lowres_ssl.results import write_result
+from lowres_ssl.results.on_disk import write_result
 from lowres_ssl.runs import run_for
-from lowres_ssl.stored import WRITTEN
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "knn": {"k": 200, "vote": "uniform", "temperature": 0.1, "metric": "euclidean", "encoder": "selected"},

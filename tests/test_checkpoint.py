@@ -24,8 +24,8 @@ from lowres_ssl.checkpoint import (
     save_tensors,
 )
 from lowres_ssl.errors import CheckpointError
-from lowres_ssl.hashes import file_hash
-from lowres_ssl.stored import WRITTEN
+from lowres_ssl.files.hashes import file_hash
+from lowres_ssl.files.stored import WRITTEN
 
 METADATA = {"run": "Brüste-simclr", "backbone": {"name": "resnet18"}, "mean": [0.5, 0.25], "seed": 0}
 WRITE = """

@@ -21,10 +21,10 @@ from lowres_ssl.data.sources import build_source
 from lowres_ssl.data.splits import load_split, make_split, save_split
 from lowres_ssl.data.store import open_store, read_meta
 from lowres_ssl.errors import UserError
+from lowres_ssl.evaluation.tuning import read_tuned, write_tuned
 from lowres_ssl.features import store_features, stored
-from lowres_ssl.results import FITTED, fitted_file, read_predictions, read_result, write_result
+from lowres_ssl.results.on_disk import FITTED, fitted_file, read_predictions, read_result, write_result
 from lowres_ssl.runs import Run
-from lowres_ssl.tuning import read_tuned, write_tuned
 
 Read = Callable[[], Any]
 FLIPS = 40  # places spread over the file

@@ -10,14 +10,14 @@ from tiny_training import CPU, SIMCLR, TRAINING, VIEWS
 from torch import Tensor, nn
 
 from lowres_ssl.backbones import build_encoder
-from lowres_ssl.batches import make_batches
 from lowres_ssl.data.store import ImageStore
 from lowres_ssl.device import Compute, resolve
-from lowres_ssl.history import Line
 from lowres_ssl.methods import build_method
 from lowres_ssl.pretrain import pretrain
 from lowres_ssl.randomness import seeded
-from lowres_ssl.residence import reader
+from lowres_ssl.training.batches import make_batches
+from lowres_ssl.training.history import Line
+from lowres_ssl.training.residence import reader
 
 # Sums are taken in another order; relative, of an epoch's mean loss, in fp32 (docs/reliability.md). Without BatchNorm:
 # over a batch of eight it makes several percent of a loss, within an epoch, of a difference in the last digits.

@@ -29,6 +29,12 @@ def test_no_command_waits_for_a_value_that_nobody_is_told_of() -> None:
     assert "???" not in (ROOT / "docs" / "cli.md").read_text()
 
 
+def test_every_room_of_the_code_is_on_its_map() -> None:
+    rooms = {f"{each.name}/" if each.is_dir() else each.name for each in (ROOT / "src" / "lowres_ssl").iterdir()}
+    rooms = {room for room in rooms if not room.startswith("_") and room.endswith(("/", ".py"))}
+    assert rooms | {"conf/"} == set(re.findall(r"`(\w+(?:/|\.py))`", (ROOT / "docs" / "structure.md").read_text()))
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_to_files_that_are_there(page: Path) -> None:
     targets = re.findall(r"\]\(([^)#\s]+)", page.read_text())

@@ -16,7 +16,7 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from lowres_ssl.atomic import write_json
+from lowres_ssl.files.atomic import write_json
 from lowres_ssl.metrics import Metrics, score
 
 Integers = np.ndarray[Any, Any]

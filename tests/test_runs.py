@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from lowres_ssl.errors import CheckpointError, DataError
-from lowres_ssl.hashes import digest, file_hash
-from lowres_ssl.results import read_predictions, read_result, write_result
+from lowres_ssl.files.hashes import digest, file_hash
+from lowres_ssl.files.stored import WRITTEN
+from lowres_ssl.results.on_disk import read_predictions, read_result, write_result
 from lowres_ssl.runs import Run, check_writable, find_runs, run_for, runs_called
-from lowres_ssl.stored import WRITTEN
 
 IDENTITY = {"seed": 0, "images": {"digest": "ab", "mean": [0.5, 0.25]}, "training": {"epochs": 250}}
 DAMAGE = {

@@ -6,7 +6,7 @@ from contextlib import redirect_stderr
 import pytest
 
 from lowres_ssl import terminal
-from lowres_ssl.scoreboard import scoreboard
+from lowres_ssl.results.scoreboard import scoreboard
 
 
 class Terminal(io.StringIO):

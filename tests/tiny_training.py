@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from lowres_ssl.data.store import ImageStore
-from lowres_ssl.training import Training
+from lowres_ssl.training.state import Training
 from lowres_ssl.views.maker import ViewMaker
 
 CPU = torch.device("cpu")

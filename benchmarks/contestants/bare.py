@@ -7,9 +7,9 @@ import torch
 
 from benchmarks.contestants import Case
 from benchmarks.experiment import configured, synchronise
-from lowres_ssl.forward import make_forward
-from lowres_ssl.optimisation import make_optimiser
-from lowres_ssl.plan import plan_of
+from lowres_ssl.planning.plan import plan_of
+from lowres_ssl.training.forward import make_forward
+from lowres_ssl.training.optimisation import make_optimiser
 
 
 def enter(case: Case) -> Callable[[int], float]:

@@ -6,7 +6,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from lowres_ssl.preparation import Material
+from lowres_ssl.planning.preparation import Material
 
 
 class Files(Dataset[list[Tensor]]):

@@ -9,19 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lowres_ssl.atomic import write_json
-from lowres_ssl.calibration import Calibration
 from lowres_ssl.config import require
 from lowres_ssl.data.stream import files_in
-from lowres_ssl.embedding import stream
 from lowres_ssl.errors import ConfigError
-from lowres_ssl.hashes import file_hash
-from lowres_ssl.portable import PortableEncoder, open_encoder
-from lowres_ssl.prediction import StoredProbe, choose_result, labels_of, open_probe, which_encoder
+from lowres_ssl.files.atomic import write_json
+from lowres_ssl.files.hashes import file_hash
+from lowres_ssl.files.stored import WRITTEN
+from lowres_ssl.portable.embedding import stream
+from lowres_ssl.portable.encoder import PortableEncoder, open_encoder
+from lowres_ssl.portable.prediction import StoredProbe, choose_result, labels_of, open_probe, which_encoder
+from lowres_ssl.portable.tabular import writing
 from lowres_ssl.provenance import provenance
 from lowres_ssl.runs import Which, find_run
-from lowres_ssl.stored import WRITTEN
-from lowres_ssl.tabular import writing
+from lowres_ssl.statistics.calibration import Calibration
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Device = Literal["auto", "cuda", "cpu"]

@@ -13,12 +13,12 @@ from lowres_ssl.data.pseudonyms import pseudonyms_for
 from lowres_ssl.data.records import Catalogue
 from lowres_ssl.data.splits import Split, load_split, save_split
 from lowres_ssl.device import Compute
-from lowres_ssl.encoders import WEIGHTS, normalisation, untrained
 from lowres_ssl.errors import CheckpointError, ConfigError, DataError
-from lowres_ssl.hashes import file_hash
-from lowres_ssl.identity import base_identity
-from lowres_ssl.labels import ALL_LABELS, LabelDraw
-from lowres_ssl.preparation import Material
+from lowres_ssl.evaluation.labels import ALL_LABELS, LabelDraw
+from lowres_ssl.files.hashes import file_hash
+from lowres_ssl.planning.encoders import WEIGHTS, normalisation, untrained
+from lowres_ssl.planning.identity import base_identity
+from lowres_ssl.planning.preparation import Material
 from lowres_ssl.provenance import provenance
 from lowres_ssl.runs import Run, entry_in, find_run, run_for, runs_called
 from lowres_ssl.terminal import count, warn

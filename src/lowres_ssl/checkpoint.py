@@ -12,9 +12,9 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from lowres_ssl.atomic import previous_of, replacing
 from lowres_ssl.errors import CheckpointError, DamagedError
-from lowres_ssl.stored import WRITTEN, check_version
+from lowres_ssl.files.atomic import previous_of, replacing
+from lowres_ssl.files.stored import WRITTEN, check_version
 from lowres_ssl.terminal import warn
 
 REPAIR = "start the run again from scratch with force=true"

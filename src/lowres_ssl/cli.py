@@ -11,9 +11,9 @@ from importlib import import_module
 from typing import NoReturn
 
 from lowres_ssl import __version__
+from lowres_ssl.command_line.overrides import check_flags, check_overrides, place_filters, place_folder, quote_texts
 from lowres_ssl.errors import ConfigError, did_you_mean
 from lowres_ssl.interruption import terminate
-from lowres_ssl.overrides import check_flags, check_overrides, place_filters, place_folder, quote_texts
 from lowres_ssl.terminal import QUIET, fail
 
 COMMANDS = {
@@ -108,7 +108,7 @@ def dispatch() -> None:
 
 def complete(what: str, argument: str = "bash") -> None:
     """How to switch completion on, a shell's script for it, or what that script asks for."""
-    from lowres_ssl.completion import INSTRUCTIONS, SCRIPTS, ask_hydra, candidates
+    from lowres_ssl.command_line.completion import INSTRUCTIONS, SCRIPTS, ask_hydra, candidates
 
     if what == "--completion":
         print(INSTRUCTIONS, end="")
@@ -125,10 +125,10 @@ def run(command: str) -> None:
     import hydra
     from omegaconf import DictConfig
 
+    from lowres_ssl.command_line.failures import describe
     from lowres_ssl.config import register_schemas
-    from lowres_ssl.failures import describe
-    from lowres_ssl.own_conf import search_own_conf
-    from lowres_ssl.sweeps import run_job, tell_failures
+    from lowres_ssl.own_data.own_conf import search_own_conf
+    from lowres_ssl.sweeps.jobs import run_job, tell_failures
 
     # Errors come back to this function instead of ending in Hydra's own traceback printer.
     os.environ["HYDRA_FULL_ERROR"] = "1"

@@ -15,10 +15,12 @@ from typing import Any, TypeVar, cast, get_type_hints
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
-from lowres_ssl.benchmark_schema import BenchmarkConfig
-from lowres_ssl.compare_schema import CompareConfig, Format
+from lowres_ssl.command_line.keys import is_deleted, known_keys, unknown_keys
+from lowres_ssl.command_line.overrides import check_url, is_text
 from lowres_ssl.errors import ConfigError
-from lowres_ssl.experiment_schema import (
+from lowres_ssl.schemas.benchmark import BenchmarkConfig
+from lowres_ssl.schemas.compare import CompareConfig, Format
+from lowres_ssl.schemas.experiment import (
     TUNABLE,
     BackboneConfig,
     DatasetConfig,
@@ -31,13 +33,11 @@ from lowres_ssl.experiment_schema import (
     SplitKind,
     TuneConfig,
 )
-from lowres_ssl.export_schema import EmbedConfig, ExportConfig, PredictConfig
-from lowres_ssl.figure_schema import FiguresConfig
-from lowres_ssl.init_schema import InitConfig
-from lowres_ssl.keys import is_deleted, known_keys, unknown_keys
-from lowres_ssl.overrides import check_url, is_text
-from lowres_ssl.report_schema import ReportConfig
-from lowres_ssl.table_schema import TablesConfig
+from lowres_ssl.schemas.export import EmbedConfig, ExportConfig, PredictConfig
+from lowres_ssl.schemas.figure import FiguresConfig
+from lowres_ssl.schemas.init import InitConfig
+from lowres_ssl.schemas.report import ReportConfig
+from lowres_ssl.schemas.table import TablesConfig
 
 __all__ = [
     "TUNABLE",

@@ -12,8 +12,8 @@ from lowres_ssl.checkpoint import load_tensors, save_tensors
 from lowres_ssl.data.store import ImageStore
 from lowres_ssl.device import Compute
 from lowres_ssl.errors import CheckpointError, TrainingError
-from lowres_ssl.residence import reader
 from lowres_ssl.terminal import warn
+from lowres_ssl.training.residence import reader
 from lowres_ssl.views.maker import evaluation_view
 
 BATCH = 128

@@ -15,18 +15,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lowres_ssl.batches import make_batches
 from lowres_ssl.data.store import ImageStore
 from lowres_ssl.device import Compute
-from lowres_ssl.distributed import ALONE, Processes
-from lowres_ssl.forward import make_forward
-from lowres_ssl.history import Line
 from lowres_ssl.interruption import Deferred
 from lowres_ssl.methods import Method
-from lowres_ssl.optimisation import learning_rate_at, make_optimiser
 from lowres_ssl.progress import Progress
-from lowres_ssl.residence import reader
-from lowres_ssl.training import Best, State, Trained, Training
+from lowres_ssl.training.batches import make_batches
+from lowres_ssl.training.distributed import ALONE, Processes
+from lowres_ssl.training.forward import make_forward
+from lowres_ssl.training.history import Line
+from lowres_ssl.training.optimisation import learning_rate_at, make_optimiser
+from lowres_ssl.training.residence import reader
+from lowres_ssl.training.state import Best, State, Trained, Training
 from lowres_ssl.views.maker import ViewMaker
 
 

@@ -26,13 +26,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from lowres_ssl.atomic import previous_of, write_text
 from lowres_ssl.errors import CheckpointError, DamagedError, DataError, did_you_mean
-from lowres_ssl.hashes import digest, file_hash
-from lowres_ssl.leases import Hold, held
-from lowres_ssl.results import read_result
-from lowres_ssl.sealed import write_sealed
-from lowres_ssl.stored import WRITTEN, read_json
+from lowres_ssl.files.atomic import previous_of, write_text
+from lowres_ssl.files.hashes import digest, file_hash
+from lowres_ssl.files.leases import Hold, held
+from lowres_ssl.files.sealed import write_sealed
+from lowres_ssl.files.stored import WRITTEN, read_json
+from lowres_ssl.results.on_disk import read_result
 from lowres_ssl.terminal import warn
 
 KINDS = ("pretrain", "evaluate")

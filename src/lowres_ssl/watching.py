@@ -13,16 +13,16 @@ import numpy as np
 from PIL import Image
 
 from lowres_ssl.aside import Aside
-from lowres_ssl.atomic import write_json
+from lowres_ssl.command_line.overrides import PATH_KEYS
 from lowres_ssl.config import PretrainConfig, plain
 from lowres_ssl.errors import CheckpointError
 from lowres_ssl.figures.samples import examples, pictures
-from lowres_ssl.history import Line
-from lowres_ssl.overrides import PATH_KEYS
-from lowres_ssl.preparation import Material
+from lowres_ssl.files.atomic import write_json
+from lowres_ssl.planning.preparation import Material
 from lowres_ssl.runs import Run, entry_in
 from lowres_ssl.terminal import say
 from lowres_ssl.trackers import Pixels, Told, Tracker, build_tracker
+from lowres_ssl.training.history import Line
 
 SECONDS_TO_END = 60.0
 SECONDS_TO_STOP = 10.0  # where the run was interrupted: a scheduler does not wait for long

@@ -14,7 +14,7 @@ from lowres_ssl.data.records import Catalogue
 from lowres_ssl.data.sources import Listing
 from lowres_ssl.data.splits import Split, load_split, make_split, save_split
 from lowres_ssl.errors import CheckpointError, ConfigError, DataError
-from lowres_ssl.sealed import write_sealed
+from lowres_ssl.files.sealed import write_sealed
 
 Row = tuple[str, str, str | None, str | None, str | None]
 MadeUp = Callable[..., Catalogue]

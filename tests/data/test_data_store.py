@@ -16,7 +16,7 @@ from lowres_ssl.data.decode import decode
 from lowres_ssl.data.records import Catalogue
 from lowres_ssl.data.store import ImageStore, open_store, storage_size_for
 from lowres_ssl.errors import DataError
-from lowres_ssl.sealed import write_sealed
+from lowres_ssl.files.sealed import write_sealed
 
 Write = Callable[..., Path]
 At = Callable[..., Catalogue]

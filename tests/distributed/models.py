@@ -12,10 +12,10 @@ from tiny_training import CPU, TRAINING, VIEWS, noise_store
 from torch import Tensor, nn
 
 from lowres_ssl.device import Compute
-from lowres_ssl.distributed import Processes
-from lowres_ssl.history import Line
 from lowres_ssl.methods import Method, build_method, find_method
 from lowres_ssl.pretrain import pretrain
+from lowres_ssl.training.distributed import Processes
+from lowres_ssl.training.history import Line
 
 FP32 = Compute(CPU, "fp32")
 CLASSES, WIDTH = 3, 8

@@ -18,13 +18,13 @@ from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # where pytest finds what tests share
 
-from lowres_ssl import distributed
-from lowres_ssl import training as carried
 from lowres_ssl.checkpoint import load_state
-from lowres_ssl.distributed import ALONE, Processes, joined
 from lowres_ssl.errors import ConfigError, TrainingError
-from lowres_ssl.forward import make_forward
-from lowres_ssl.gathering import gathered
+from lowres_ssl.training import distributed
+from lowres_ssl.training import state as carried
+from lowres_ssl.training.distributed import ALONE, Processes, joined
+from lowres_ssl.training.forward import make_forward
+from lowres_ssl.training.gathering import gathered
 from tests.distributed.models import CPU, FP32, STEPS, TRAINED, WIDTH, models, train
 
 BATCH = 8

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from lowres_ssl import distributed
-from lowres_ssl.distributed import ALONE, Processes, from_environment
 from lowres_ssl.errors import ConfigError
+from lowres_ssl.training import distributed
+from lowres_ssl.training.distributed import ALONE, Processes, from_environment
 
 SECOND = {"RANK": "1", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}
 THERE = {"MASTER_ADDR": "localhost", "MASTER_PORT": "29500"}

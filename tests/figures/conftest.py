@@ -12,11 +12,11 @@ from stored_runs import made_up_run
 
 from lowres_ssl.features import store_features
 from lowres_ssl.figures import Picture, Stored, build_picture
-from lowres_ssl.ledger import ledger
-from lowres_ssl.results import read_predictions, read_result, write_result
+from lowres_ssl.files.sealed import write_sealed
+from lowres_ssl.results.ledger import ledger
+from lowres_ssl.results.on_disk import read_predictions, read_result, write_result
+from lowres_ssl.results.selection import Filters
 from lowres_ssl.runs import Run
-from lowres_ssl.sealed import write_sealed
-from lowres_ssl.selection import Filters
 
 CONF = Path(__file__).resolve().parents[2] / "conf" / "figure"
 FiguredRun = Callable[..., Path]

@@ -14,7 +14,7 @@ from tiny_training import TRAINING
 from lowres_ssl.errors import ConfigError, DataError
 from lowres_ssl.figures import Picture, Stored
 from lowres_ssl.figures.batch_size import in_thousands, training_of
-from lowres_ssl.results import read_predictions
+from lowres_ssl.results.on_disk import read_predictions
 from lowres_ssl.runs import Run
 
 METHODS = ("simclr", "dcl", "simsiam", "vicreg")

@@ -13,8 +13,8 @@ from lowres_ssl.errors import ConfigError, DataError
 from lowres_ssl.figures import Picture, Stored
 from lowres_ssl.figures._style import settings
 from lowres_ssl.figures.labels import over_draws
-from lowres_ssl.results import read_predictions
-from lowres_ssl.uncertainty import interval
+from lowres_ssl.results.on_disk import read_predictions
+from lowres_ssl.statistics.uncertainty import interval
 
 FRACTIONS = (0.1, 0.5, 1.0)
 

@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 from lowres_ssl.errors import CheckpointError, ConfigError, DataError
 from lowres_ssl.figures import Picture, Stored, tsne
 from lowres_ssl.figures.tsne import MOST_DOTS, draw_tsne, embed, silhouette
-from lowres_ssl.results import read_predictions
+from lowres_ssl.results.on_disk import read_predictions
 from lowres_ssl.runs import Run
 
 Floats = np.ndarray[Any, Any]

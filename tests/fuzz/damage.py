@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from lowres_ssl.sealed import SEAL, seal_of
+from lowres_ssl.files.sealed import SEAL, seal_of
 
 ODD_TEXT = st.one_of(
     st.text(max_size=20),

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from watching import Target, watched
 
+from lowres_ssl.command_line.overrides import is_text
 from lowres_ssl.data.archives import unpack
 from lowres_ssl.data.decode import decode
 from lowres_ssl.data.headers import describe, read_header
-from lowres_ssl.overrides import is_text
 
 NAMES = st.one_of(
     ODD_TEXT.filter(is_text),

@@ -14,7 +14,7 @@ from watching import Target, watched
 
 from lowres_ssl.data.sources import build_source
 from lowres_ssl.errors import UserError
-from lowres_ssl.table_guess import guess_table
+from lowres_ssl.own_data.table_guess import guess_table
 
 FILES = ("a/1.png", "a/2.png", "b/ö 3.png")
 CELL = st.one_of(

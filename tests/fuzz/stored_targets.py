@@ -25,14 +25,14 @@ from lowres_ssl.data.records import Catalogue
 from lowres_ssl.data.sources import build_source
 from lowres_ssl.data.splits import load_split, make_split, save_split
 from lowres_ssl.data.store import open_store
+from lowres_ssl.evaluation.tuning import all_tuned, best_of, table_1
 from lowres_ssl.features import store_features, stored
-from lowres_ssl.findings import findings
-from lowres_ssl.hashes import file_hash
-from lowres_ssl.ledger import ledger
+from lowres_ssl.files.hashes import file_hash
+from lowres_ssl.files.sealed import write_sealed
+from lowres_ssl.results.findings import findings
+from lowres_ssl.results.ledger import ledger
+from lowres_ssl.results.selection import Filters, columns_of
 from lowres_ssl.runs import find_runs
-from lowres_ssl.sealed import write_sealed
-from lowres_ssl.selection import Filters, columns_of
-from lowres_ssl.tuning import all_tuned, best_of, table_1
 
 
 @cache

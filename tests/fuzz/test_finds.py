@@ -13,14 +13,14 @@ from hydra import compose, initialize_config_module
 from stored_runs import made_up_run
 from stored_targets import open_again, stores_written
 
+from lowres_ssl.command_line.failures import describe
 from lowres_ssl.config import register_schemas
 from lowres_ssl.data.archives import unpack
 from lowres_ssl.errors import CheckpointError, DataError
-from lowres_ssl.failures import describe
-from lowres_ssl.ledger import ledger
-from lowres_ssl.results import read_predictions, write_result
+from lowres_ssl.files.sealed import write_sealed
+from lowres_ssl.results.ledger import ledger
+from lowres_ssl.results.on_disk import read_predictions, write_result
 from lowres_ssl.runs import Run
-from lowres_ssl.sealed import write_sealed
 
 
 def test_run_that_does_not_say_its_method_is_a_note(tmp_path: Path) -> None:
@@ -97,8 +97,8 @@ def test_prediction_of_a_class_that_is_none_is_damage(tmp_path: Path) -> None:
     result = json.loads((folder / "result.json").read_text())
     write_result(folder, result, arrays)
     made_up_run(tmp_path, seed=1, images=12)
-    from lowres_ssl.findings import findings
-    from lowres_ssl.selection import Filters, columns_of
+    from lowres_ssl.results.findings import findings
+    from lowres_ssl.results.selection import Filters, columns_of
 
     frame, _ = ledger(tmp_path)
     (column,) = columns_of(frame, Filters())

@@ -13,12 +13,12 @@ from omegaconf import OmegaConf
 from watching import Target, watched
 
 import lowres_ssl.data.sources.folder
+from lowres_ssl.command_line.failures import describe
+from lowres_ssl.command_line.keys import known_keys
+from lowres_ssl.command_line.overrides import PATH_KEYS, TEXT_KEYS, check_overrides, place_filters, quote_texts
 from lowres_ssl.config import SCHEMAS, PretrainConfig, plain, read_config, register_schemas
 from lowres_ssl.data.sources import build_source
 from lowres_ssl.errors import UserError
-from lowres_ssl.failures import describe
-from lowres_ssl.keys import known_keys
-from lowres_ssl.overrides import PATH_KEYS, TEXT_KEYS, check_overrides, place_filters, quote_texts
 from lowres_ssl.runs import run_for
 
 SOURCES = ("breast", "colorectal", "folder", "phantom", "pneumonia")

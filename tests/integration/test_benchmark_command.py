@@ -16,13 +16,13 @@ import torch
 from stored_runs import made_up_run
 from typed import Command
 
-from lowres_ssl import asking, benchmarking
-from lowres_ssl.allotment import Costs
-from lowres_ssl.atomic import write_json
-from lowres_ssl.children import Ended
+from lowres_ssl.benchmark import asking, running
+from lowres_ssl.benchmark.allotment import Costs
+from lowres_ssl.benchmark.children import Ended
+from lowres_ssl.benchmark.costs import Asked, Measured
 from lowres_ssl.commands import benchmark
-from lowres_ssl.costs import Asked, Measured
 from lowres_ssl.device import Compute
+from lowres_ssl.files.atomic import write_json
 
 ACCURACIES = {"random": 0.6, "dcl": 0.9, "simsiam": 0.62}
 METHODS = "methods=[random,dcl,simsiam]"
@@ -99,8 +99,8 @@ def machine(cells: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     assert cells.is_dir()
     made = Machine()
     monkeypatch.setattr(benchmark, "measure", made.measure)
-    monkeypatch.setattr(benchmarking, "run_command", made.run)
-    monkeypatch.setattr(benchmarking.Clock, "spent", lambda self: self.before + made.now)
+    monkeypatch.setattr(running, "run_command", made.run)
+    monkeypatch.setattr(running.Clock, "spent", lambda self: self.before + made.now)
     monkeypatch.setattr(benchmark, "DRAWS", 400)
     return made
 
@@ -212,7 +212,7 @@ def test_seed_that_is_stopped_is_in_no_result(lowres_ssl: Command, machine: Mach
         return slow(words, log=log, limit=limit)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(benchmarking, "run_command", run)
+        patch.setattr(running, "run_command", run)
         answer = lowres_ssl("benchmark", *ASKED, "budget=7min", "fewer_labels=[]")
     assert answer.code == 0, answer.err
     assert "Left out for want of time, for all methods alike: seed 2." in answer.out

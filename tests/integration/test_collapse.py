@@ -8,13 +8,13 @@ import pytest
 from hydra import compose, initialize_config_module
 
 from lowres_ssl.build import available
-from lowres_ssl.collapse import COLLAPSED_STD
 from lowres_ssl.config import PretrainConfig, read_config, register_schemas
 from lowres_ssl.data.phantom import TISSUES, draw
 from lowres_ssl.data.store import ImageStore
 from lowres_ssl.methods import find_method
-from lowres_ssl.plan import plan_of
+from lowres_ssl.planning.plan import plan_of
 from lowres_ssl.pretrain import pretrain
+from lowres_ssl.results.collapse import COLLAPSED_STD
 
 METHODS = {name: find_method(name) for name in available("lowres_ssl.methods")}
 SELF_SUPERVISED = [name for name, method in METHODS.items() if method.trains and not method.sees_labels]

@@ -12,9 +12,9 @@ from sklearn.metrics import f1_score
 from stored_runs import made_up_run
 from typed import Command
 
-from lowres_ssl.compare_schema import Metric
-from lowres_ssl.results import read_predictions
-from lowres_ssl.uncertainty import METRICS
+from lowres_ssl.results.on_disk import read_predictions
+from lowres_ssl.schemas.compare import Metric
+from lowres_ssl.statistics.uncertainty import METRICS
 
 QUICK = "draws=400"
 

@@ -60,6 +60,14 @@ def test_figure_without_runs_is_told_and_the_others_are_drawn(lowres_ssl: Comman
     assert answer.out.splitlines() == LABELS
 
 
+@pytest.mark.usefixtures("trained", "cells")
+def test_figure_that_nobody_asked_for_is_no_failure(lowres_ssl: Command) -> None:
+    answer = lowres_ssl("figures")
+    assert answer.code == 0, answer.err
+    assert "note: figure=labels: no stored results from a part of the labels" in answer.err
+    assert str(FIGURES / "samples-folder.png") in answer.out.splitlines()
+
+
 def test_every_figure_without_runs_is_told(lowres_ssl: Command) -> None:
     answer = lowres_ssl("figures", "dataset=phantom", "recipe=paper")
     assert answer.code == 3

@@ -11,7 +11,7 @@ from test_wrong_input import DATA, refused
 from typed import SMALL, Answer, Command
 
 from lowres_ssl.data.pseudonyms import KEY_FILE
-from lowres_ssl.sealed import write_sealed
+from lowres_ssl.files.sealed import write_sealed
 
 CANARY = "canary-4711-token"
 

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from typed import SMALL, Answer, Command, paint
 
-from lowres_ssl.portable import open_encoder
+from lowres_ssl.portable.encoder import open_encoder
 from lowres_ssl.runs import find_run
 
 Paint = Callable[..., None]

@@ -20,7 +20,7 @@ import fake_slurm
 import pytest
 from typed import SMALL, Command
 
-from lowres_ssl.leases import lease_of
+from lowres_ssl.files.leases import lease_of
 
 TRAINING = ("dataset=folder", *SMALL, "evaluate=false", "checkpoint_every=1", "epochs=3")
 PATIENCE = 600  # seconds, on a busy machine

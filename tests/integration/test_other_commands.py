@@ -16,7 +16,7 @@ import pytest
 from typed import SMALL, Command, paint
 
 from lowres_ssl.commands.runs import differing
-from lowres_ssl.sealed import write_sealed
+from lowres_ssl.files.sealed import write_sealed
 
 
 def accuracy(folder: Path, probe: str) -> float:

@@ -14,9 +14,9 @@ from torch import nn
 from torchvision.models import resnet18
 from typed import SMALL, Command
 
-from lowres_ssl import frozen
 from lowres_ssl.commands import pretrain as command
 from lowres_ssl.errors import DataError
+from lowres_ssl.evaluation import frozen
 
 SWEEP = ("pretrain", "-m", "dataset=folder", *SMALL, "evaluate=false")
 OUT_OF_MEMORY = "CUDA out of memory. Tried to allocate 20.00 GiB.\nGPU 0 has a total capacity of 79.10 GiB"

@@ -11,8 +11,8 @@ import pytest
 import torch
 from typed import SMALL, Command
 
-from lowres_ssl import distributed
-from lowres_ssl.hashes import digest
+from lowres_ssl.files.hashes import digest
+from lowres_ssl.training import distributed
 
 # Each process has BatchNorm statistics of its own 8 images, and not of all 16.
 TOLERANCE = 0.1

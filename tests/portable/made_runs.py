@@ -14,7 +14,7 @@ from lowres_ssl import cli
 from lowres_ssl.backbones import build_encoder
 from lowres_ssl.device import resolve
 from lowres_ssl.exports import images_for
-from lowres_ssl.portable import PortableEncoder, Preprocessing
+from lowres_ssl.portable.encoder import PortableEncoder, Preprocessing
 from lowres_ssl.runs import Run
 
 

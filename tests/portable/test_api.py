@@ -14,13 +14,13 @@ from made_runs import Made
 import lowres_ssl
 from lowres_ssl import embed, load_encoder, predict
 from lowres_ssl.api import Embeddings
-from lowres_ssl.calibration import calibrate
 from lowres_ssl.checkpoint import load_tensors
 from lowres_ssl.errors import ConfigError, DataError
-from lowres_ssl.portable import PortableEncoder
-from lowres_ssl.prediction import choose_result
-from lowres_ssl.results import read_predictions
-from lowres_ssl.sealed import write_sealed
+from lowres_ssl.files.sealed import write_sealed
+from lowres_ssl.portable.encoder import PortableEncoder
+from lowres_ssl.portable.prediction import choose_result
+from lowres_ssl.results.on_disk import read_predictions
+from lowres_ssl.statistics.calibration import calibrate
 
 WHY = "its content is none of PNG, JPEG, TIFF, BMP, WEBP, GIF"
 

@@ -12,8 +12,8 @@ import pytest
 from made_runs import Made, type_it
 
 from lowres_ssl.checkpoint import load_tensors, save_tensors
-from lowres_ssl.results import read_predictions, read_result, write_result
-from lowres_ssl.sealed import write_sealed
+from lowres_ssl.files.sealed import write_sealed
+from lowres_ssl.results.on_disk import read_predictions, read_result, write_result
 
 
 @pytest.fixture

@@ -12,12 +12,12 @@ from made_runs import Made, difference, fake_encoder, type_it
 from torch import nn
 
 from lowres_ssl.commands.export import FORMATS
-from lowres_ssl.export_schema import ExportFormat
 from lowres_ssl.exports.hub import export_hub
-from lowres_ssl.ledger import ledger
-from lowres_ssl.portable import PortableEncoder, open_encoder
+from lowres_ssl.portable.encoder import PortableEncoder, open_encoder
+from lowres_ssl.results.ledger import ledger
+from lowres_ssl.results.selection import Filters, columns_of
 from lowres_ssl.runs import Run
-from lowres_ssl.selection import Filters, columns_of
+from lowres_ssl.schemas.export import ExportFormat
 from lowres_ssl.tables.numbers import interval_text, scored, value_text
 
 

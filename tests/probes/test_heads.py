@@ -10,7 +10,7 @@ from heads_alone import as_pytorch_has_it, trained_alone
 from test_probes_linear import mlp
 from torch import Tensor, nn
 
-from lowres_ssl.heads import Heads, logits, runs_of
+from lowres_ssl.evaluation.heads import Heads, logits, runs_of
 from lowres_ssl.probes import Features
 
 Clouds = Callable[..., Features]

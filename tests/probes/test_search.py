@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import torch
 
-from lowres_ssl import search as searching
 from lowres_ssl.errors import DataError, TrainingError
+from lowres_ssl.evaluation import search as searching
+from lowres_ssl.evaluation.search import Grid, passes_of, search, seconds_of
 from lowres_ssl.probes import Features
 from lowres_ssl.probes.linear import Linear
-from lowres_ssl.search import Grid, passes_of, search, seconds_of
 
 Clouds = Callable[..., Features]
 SETTINGS: dict[str, Any] = {

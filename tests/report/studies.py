@@ -15,11 +15,11 @@ from stored_runs import made_up_run
 from lowres_ssl import cli
 from lowres_ssl.data.store import checksum_of
 from lowres_ssl.features import store_features
+from lowres_ssl.files.sealed import write_sealed
+from lowres_ssl.files.stored import WRITTEN
 from lowres_ssl.report import feature_map
-from lowres_ssl.results import read_predictions, read_result, write_result
+from lowres_ssl.results.on_disk import read_predictions, read_result, write_result
 from lowres_ssl.runs import Run
-from lowres_ssl.sealed import write_sealed
-from lowres_ssl.stored import WRITTEN
 
 Reported = Callable[..., str]
 

@@ -11,15 +11,15 @@ from PIL import Image
 from stored_runs import made_up_run
 from studies import STORE, keep_images, made_up_study
 
-from lowres_ssl.ledger import ledger
 from lowres_ssl.report import Chapter, Method, Probed
 from lowres_ssl.report.chapters import chapters_of
 from lowres_ssl.report.curves import curves_of
 from lowres_ssl.report.feature_map import maps_of, nearest
 from lowres_ssl.report.hard import hard_images
 from lowres_ssl.report.thumbnails import Album
-from lowres_ssl.selection import Cell, Filters
-from lowres_ssl.tested import Tested as Said
+from lowres_ssl.results.ledger import ledger
+from lowres_ssl.results.selection import Cell, Filters
+from lowres_ssl.results.tested import Tested as Said
 
 
 def method(entry: str, *predictions: list[int], labels: list[int]) -> Method:

@@ -11,11 +11,11 @@ from stored_runs import made_up_run
 from studies import HOSTILE, complete
 
 from lowres_ssl.figures import Stored, build_picture
-from lowres_ssl.ledger import ledger
 from lowres_ssl.report.assembly import drawings_of
 from lowres_ssl.report.chapters import chapters_of
 from lowres_ssl.report.drawings import inline_svg
-from lowres_ssl.selection import Filters
+from lowres_ssl.results.ledger import ledger
+from lowres_ssl.results.selection import Filters
 
 BATCH_SIZE = {
     "probe": "knn",

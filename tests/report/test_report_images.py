@@ -10,17 +10,17 @@ from hydra import compose
 from PIL import Image
 from stored_runs import made_up_run
 
+from lowres_ssl.command_line.overrides import quote_texts
 from lowres_ssl.config import PretrainConfig, plain, read_config, register_schemas
 from lowres_ssl.data.splits import make_split, save_split
-from lowres_ssl.ledger import ledger
-from lowres_ssl.overrides import quote_texts
-from lowres_ssl.preparation import catalogue_of
+from lowres_ssl.files.sealed import write_sealed
+from lowres_ssl.planning.preparation import catalogue_of
 from lowres_ssl.report import Chapter
 from lowres_ssl.report.chapters import chapters_of
 from lowres_ssl.report.images import about_images, class_counts, group_count
+from lowres_ssl.results.ledger import ledger
+from lowres_ssl.results.selection import Filters
 from lowres_ssl.runs import Run
-from lowres_ssl.sealed import write_sealed
-from lowres_ssl.selection import Filters
 
 register_schemas()
 

@@ -7,13 +7,13 @@ import pytest
 from hydra import compose
 from stored_runs import made_up_run
 
+from lowres_ssl.command_line.overrides import quote_texts
+from lowres_ssl.command_line.typed_again import NOT_TYPED, typed_again, written
 from lowres_ssl.config import EvaluateConfig, PretrainConfig, plain, read_config, register_schemas
-from lowres_ssl.ledger import ledger
-from lowres_ssl.overrides import quote_texts
+from lowres_ssl.files.sealed import write_sealed
 from lowres_ssl.report.runs_table import commands_of, listed_runs
-from lowres_ssl.report.typed_again import NOT_TYPED, typed_again, written
+from lowres_ssl.results.ledger import ledger
 from lowres_ssl.runs import Run
-from lowres_ssl.sealed import write_sealed
 
 register_schemas()
 SCHEMAS: dict[str, type] = {"pretrain": PretrainConfig, "evaluate": EvaluateConfig}

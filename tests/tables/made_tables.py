@@ -5,9 +5,9 @@ from typing import Any, cast
 
 from omegaconf import OmegaConf
 
-from lowres_ssl.ledger import ledger
-from lowres_ssl.selection import Filters
-from lowres_ssl.table_schema import TableConfig
+from lowres_ssl.results.ledger import ledger
+from lowres_ssl.results.selection import Filters
+from lowres_ssl.schemas.table import TableConfig
 from lowres_ssl.tables import Block, Table
 from lowres_ssl.tables.recipes import recipes_table
 from lowres_ssl.tables.scores import scores_table

@@ -5,7 +5,7 @@ from pathlib import Path
 from made_tables import line_of, table_of
 from stored_runs import made_up_run
 
-from lowres_ssl.collapse import COLLAPSED_STD
+from lowres_ssl.results.collapse import COLLAPSED_STD
 from lowres_ssl.tables.formats import latex, markdown
 
 

@@ -8,7 +8,7 @@ import pytest
 from made_tables import config_of, table_of
 from stored_runs import made_up_run
 
-from lowres_ssl.sealed import write_sealed
+from lowres_ssl.files.sealed import write_sealed
 
 
 def commands(output_dir: Path, name: str = "paper2", **filters: object) -> list[list[str]]:
@@ -114,6 +114,28 @@ def test_set_of_ones_own_is_named_by_its_folder(tmp_path: Path) -> None:
     (trained, _) = commands(tmp_path, dataset="cells")
     wanted = {"dataset=folder", "dataset.name=cells", "dataset.root=/my images", "dataset.subset=300"}
     assert wanted < set(trained)
+
+
+def test_set_of_ones_own_is_read_as_its_neighbours_were(tmp_path: Path) -> None:
+    path = made_up_run(tmp_path, dataset="cells").parent / "run.json"
+    description = json.loads(path.read_text())
+    options = {"table": "labels of 2024.csv", "path": "file", "label": "label", "skip_missing": True}
+    reading = {
+        "source": "csv",
+        "root": "x",
+        "skip_unreadable": True,
+        "grey_range": [-1000.0, 400.0],
+        "options": options,
+    }
+    description["config"]["dataset"] |= reading
+    write_sealed(path, description)
+    (trained, _) = commands(tmp_path, dataset="cells")
+    about = [word for word in trained if word.startswith("dataset")]
+    assert about == [
+        *("dataset=csv", "dataset.name=cells", "dataset.root=x", "dataset.skip_unreadable=true"),
+        *("dataset.grey_range=[-1000.0,400.0]", "dataset.options.table=labels of 2024.csv"),
+        *("dataset.options.path=file", "dataset.options.skip_missing=true"),
+    ]
 
 
 def with_images(output_dir: Path, dataset: str, images: str) -> None:

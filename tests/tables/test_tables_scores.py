@@ -11,8 +11,8 @@ from sklearn.metrics import accuracy_score, f1_score
 from stored_runs import as_version_1, made_up_run
 
 from lowres_ssl.errors import CheckpointError, ConfigError
-from lowres_ssl.results import read_predictions
-from lowres_ssl.sealed import write_sealed
+from lowres_ssl.files.sealed import write_sealed
+from lowres_ssl.results.on_disk import read_predictions
 
 METHODS = ("dcl", "simclr", "simsiam", "vicreg")
 ENTRIES = {"DCL": "dcl", "SimCLR": "simclr", "SimSiam": "simsiam", "VICReg": "vicreg"}

@@ -8,8 +8,8 @@ from made_tables import line_of, table_of
 from stored_runs import made_up_run
 
 from lowres_ssl.errors import ConfigError
-from lowres_ssl.sealed import write_sealed
-from lowres_ssl.stored import WRITTEN
+from lowres_ssl.files.sealed import write_sealed
+from lowres_ssl.files.stored import WRITTEN
 
 
 def tune(output_dir: Path, result: Path, batch_size: int, learning_rate: float, accuracy: float = 0.9) -> None:

@@ -22,8 +22,12 @@ WORK: dict[str, tuple[str, str, Callable[..., object]]] = {
     "index": ("lowres_ssl.data.headers", "write_sealed", lambda path, *_: path.name),
     "store": ("lowres_ssl.data.store", "build", lambda folder, *_, **__: folder.name),
     "training": ("lowres_ssl.commands.pretrain", "train", lambda _plan, _material, run, *_: run.name),
-    "features": ("lowres_ssl.frozen", "store_features", lambda path, *_: path.parent.name),
-    "result": ("lowres_ssl.evaluation", "write_result", lambda folder, *_: f"{folder.parent.name}/{folder.name}"),
+    "features": ("lowres_ssl.evaluation.frozen", "store_features", lambda path, *_: path.parent.name),
+    "result": (
+        "lowres_ssl.evaluation.probing",
+        "write_result",
+        lambda folder, *_: f"{folder.parent.name}/{folder.name}",
+    ),
     "picture": ("lowres_ssl.figures.tsne", "draw_tsne", lambda path, *_: path.parent.name),
 }
 

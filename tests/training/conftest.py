@@ -9,7 +9,7 @@ from experiments import Arguments, Encoders, Experiment
 from tiny_training import TRAINING
 
 from lowres_ssl.data.store import ImageStore
-from lowres_ssl.training import Training
+from lowres_ssl.training.state import Training
 
 
 @pytest.fixture

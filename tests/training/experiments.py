@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from lowres_ssl.data.store import ImageStore
 from lowres_ssl.device import Compute
 from lowres_ssl.errors import Interrupted
-from lowres_ssl.history import Line
 from lowres_ssl.methods import Method, build_method
 from lowres_ssl.pretrain import pretrain
-from lowres_ssl.training import Trained, Training
+from lowres_ssl.training.history import Line
+from lowres_ssl.training.state import Trained, Training
 
 Arguments = dict[str, Any]
 

@@ -11,11 +11,11 @@ from experiments import STEPS
 from tiny_training import CPU, TRAINING, VIEWS
 from torch import Tensor
 
-from lowres_ssl.batches import make_batches
 from lowres_ssl.data.store import ImageStore
 from lowres_ssl.randomness import derive
-from lowres_ssl.residence import reader
-from lowres_ssl.training import Training
+from lowres_ssl.training.batches import make_batches
+from lowres_ssl.training.residence import reader
+from lowres_ssl.training.state import Training
 
 
 def batches(

@@ -4,7 +4,7 @@ import torch
 from experiments import Arguments, Make, first_norm, same
 from torch import Tensor
 
-from lowres_ssl.forward import embed_both
+from lowres_ssl.training.forward import embed_both
 
 
 def two_views() -> tuple[Tensor, Tensor]:

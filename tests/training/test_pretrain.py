@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from lowres_ssl.device import Compute
 from lowres_ssl.errors import ConfigError
 from lowres_ssl.features import extract
-from lowres_ssl.training import Training
+from lowres_ssl.training.state import Training
 
 COLUMNS = [
     "epoch",

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from lowres_ssl.checkpoint import load_state, save_state
 from lowres_ssl.errors import CheckpointError, Interrupted
-from lowres_ssl.history import Line
+from lowres_ssl.training.history import Line
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
@@ -137,7 +137,7 @@ def test_a_signal_during_the_last_save_is_not_swallowed(experiment: Make, monkey
         os.kill(os.getpid(), signal.SIGTERM)
         save_state(path, state)
 
-    monkeypatch.setattr("lowres_ssl.training.save_state", save)
+    monkeypatch.setattr("lowres_ssl.training.state.save_state", save)
     run = experiment(training={"epochs": 1})
     with pytest.raises(Interrupted, match="epoch 1 of 1 is saved"):
         run.run()
@@ -169,7 +169,7 @@ def test_checkpoints_are_written_as_often_as_asked_and_at_the_end(
     experiment: Make, every: int, epochs: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     saved: list[int] = []
-    monkeypatch.setattr("lowres_ssl.training.save_state", lambda _, state: saved.append(state["epoch"]))
+    monkeypatch.setattr("lowres_ssl.training.state.save_state", lambda _, state: saved.append(state["epoch"]))
     experiment(training={"checkpoint_every": every, "epochs": 4}).run()
     assert saved == epochs
 

@@ -9,30 +9,30 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from lowres_ssl.allotment import KEPT_BACK, MOST_SEEDS, RULE, Typed, allot
-from lowres_ssl.answer import METRIC, answer
-from lowres_ssl.asking import Question, asked_of, composed, fitting_words, linear_settings, question_of
-from lowres_ssl.atomic import write_text
-from lowres_ssl.benchmark_schema import BenchmarkConfig
-from lowres_ssl.benchmarking import Clock, Probed, keep, run_study
-from lowres_ssl.budget import typed_time
+from lowres_ssl.benchmark.allotment import KEPT_BACK, MOST_SEEDS, RULE, Typed, allot
+from lowres_ssl.benchmark.answer import METRIC, answer
+from lowres_ssl.benchmark.asking import Question, asked_of, composed, fitting_words, linear_settings, question_of
+from lowres_ssl.benchmark.budget import typed_time
+from lowres_ssl.benchmark.costs import Asked, measure
+from lowres_ssl.benchmark.rounds import ABOUT, LABELS, word
+from lowres_ssl.benchmark.running import Clock, Probed, keep, run_study
+from lowres_ssl.benchmark.study import Study, read_study, study_path
+from lowres_ssl.command_line.overrides import command_line
 from lowres_ssl.config import PretrainConfig, read_config
-from lowres_ssl.costs import Asked, measure
 from lowres_ssl.data.leakage import leakage
 from lowres_ssl.data.records import Catalogue
 from lowres_ssl.data.splits import Split
 from lowres_ssl.errors import ConfigError, TrainingError
-from lowres_ssl.findings import findings
+from lowres_ssl.files.atomic import write_text
+from lowres_ssl.files.leases import held
 from lowres_ssl.interruption import heed
-from lowres_ssl.leases import held
-from lowres_ssl.ledger import ledger
-from lowres_ssl.overrides import command_line
-from lowres_ssl.preparation import catalogue_of, split_of
+from lowres_ssl.planning.preparation import catalogue_of, split_of
 from lowres_ssl.report.pages import require_libraries
-from lowres_ssl.rounds import ABOUT, LABELS, word
+from lowres_ssl.results.findings import findings
+from lowres_ssl.results.ledger import ledger
+from lowres_ssl.results.selection import Filters, columns_of
 from lowres_ssl.runs import check_writable
-from lowres_ssl.selection import Filters, columns_of
-from lowres_ssl.study import Study, read_study, study_path
+from lowres_ssl.schemas.benchmark import BenchmarkConfig
 from lowres_ssl.terminal import columns, count, duration, say, warn
 
 LONGER = 4  # budgets that are offered for more epochs

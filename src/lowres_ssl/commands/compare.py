@@ -8,18 +8,18 @@ from typing import Any
 import pandas as pd
 from omegaconf import DictConfig
 
-from lowres_ssl.claims import Judgement, Key, named
-from lowres_ssl.compare_schema import CompareConfig
-from lowres_ssl.comparison import Comparison
+from lowres_ssl.command_line.mistyped import heard_of
 from lowres_ssl.config import read_config, require
 from lowres_ssl.errors import ConfigError
-from lowres_ssl.findings import SIGNIFICANT, Findings, Pair, findings
-from lowres_ssl.ledger import ledger
-from lowres_ssl.mistyped import heard_of
-from lowres_ssl.selection import Filters, columns_of
+from lowres_ssl.results.findings import SIGNIFICANT, Findings, Pair, findings
+from lowres_ssl.results.ledger import ledger
+from lowres_ssl.results.selection import Filters, columns_of
+from lowres_ssl.schemas.compare import CompareConfig
+from lowres_ssl.statistics.claims import Judgement, Key, named
+from lowres_ssl.statistics.comparison import Comparison
+from lowres_ssl.statistics.uncertainty import RELIABLE_GROUPS, Interval
 from lowres_ssl.tables.formats import comma_separated_frame
 from lowres_ssl.terminal import columns, count, say, warn
-from lowres_ssl.uncertainty import RELIABLE_GROUPS, Interval
 
 OF_A_PAIR = (
     "metric",

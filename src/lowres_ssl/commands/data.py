@@ -14,8 +14,8 @@ from lowres_ssl.data.sources import images_below
 from lowres_ssl.data.splits import Split, make_split
 from lowres_ssl.data.store import open_store, storage_size_for, store_folder
 from lowres_ssl.errors import ConfigError, in_one_line
-from lowres_ssl.known_sets import known_sets
-from lowres_ssl.preparation import catalogue_of, get, how_to_get
+from lowres_ssl.own_data.known_sets import known_sets
+from lowres_ssl.planning.preparation import catalogue_of, get, how_to_get
 from lowres_ssl.terminal import columns, say, size_of, warn
 
 

@@ -10,7 +10,7 @@ from lowres_ssl.config import DoctorConfig, read_config
 from lowres_ssl.data.fetch import is_there
 from lowres_ssl.device import Compute, device_name, has_native_bf16, is_faster_in_bf16, resolve
 from lowres_ssl.errors import CheckpointError, DataError
-from lowres_ssl.known_sets import known_sets
+from lowres_ssl.own_data.known_sets import known_sets
 from lowres_ssl.provenance import commit, versions
 from lowres_ssl.runs import check_writable, find_runs
 from lowres_ssl.terminal import columns, in_words

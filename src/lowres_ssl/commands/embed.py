@@ -9,9 +9,9 @@ from omegaconf import DictConfig
 from lowres_ssl.api import Written, embed
 from lowres_ssl.config import read_config, require
 from lowres_ssl.errors import ConfigError
-from lowres_ssl.export_schema import EmbedConfig
-from lowres_ssl.portable import open_encoder
+from lowres_ssl.portable.encoder import open_encoder
 from lowres_ssl.runs import Which, find_run
+from lowres_ssl.schemas.export import EmbedConfig
 from lowres_ssl.terminal import columns, count, size_of
 
 

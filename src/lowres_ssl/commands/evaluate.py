@@ -10,19 +10,19 @@ from omegaconf import DictConfig, OmegaConf
 
 from lowres_ssl.artefacts import Source, labels_known, untrained_run
 from lowres_ssl.checkpoint import load_encoder, load_weights
+from lowres_ssl.command_line.overrides import literal
 from lowres_ssl.config import TUNABLE, EvaluateConfig, Experiment, read_config, without_training
 from lowres_ssl.data.records import Catalogue
 from lowres_ssl.data.splits import Split, load_split
 from lowres_ssl.device import resolve
-from lowres_ssl.encoders import new_encoder
 from lowres_ssl.errors import CheckpointError, ConfigError
-from lowres_ssl.evaluation import Evaluation, check_images, probes_of
-from lowres_ssl.labels import ALL_LABELS, LabelDraw, draws_of
-from lowres_ssl.overrides import literal
-from lowres_ssl.preparation import prepare, split_of
+from lowres_ssl.evaluation.labels import ALL_LABELS, LabelDraw, draws_of
+from lowres_ssl.evaluation.probing import Evaluation, check_images, probes_of
+from lowres_ssl.evaluation.scoring import score_and_show
+from lowres_ssl.planning.encoders import new_encoder
+from lowres_ssl.planning.preparation import prepare, split_of
+from lowres_ssl.results.whereabouts import seen_from_here
 from lowres_ssl.runs import Run, check_writable, find_run
-from lowres_ssl.scoring import score_and_show
-from lowres_ssl.whereabouts import seen_from_here
 
 # What a run was made with, and its scores are of; the images may have moved.
 FROM_RUN = ("method", "dataset", "images", "backbone", "recipe", "split", "split_seed", "seed", "image_size")

@@ -7,14 +7,14 @@ from omegaconf import DictConfig
 
 from lowres_ssl.config import read_config
 from lowres_ssl.errors import ConfigError
-from lowres_ssl.export_schema import ExportConfig
 from lowres_ssl.exports import write_preprocessing
 from lowres_ssl.exports.card import MADE_BY
 from lowres_ssl.exports.graphs import export_onnx, export_torchscript
 from lowres_ssl.exports.hub import export_hub
 from lowres_ssl.exports.weights import export_timm, export_torchvision
-from lowres_ssl.portable import open_encoder
+from lowres_ssl.portable.encoder import open_encoder
 from lowres_ssl.runs import Which, find_run
+from lowres_ssl.schemas.export import ExportConfig
 from lowres_ssl.terminal import columns, say, size_of
 
 FORMATS = {

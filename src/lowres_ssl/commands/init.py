@@ -9,18 +9,18 @@ import numpy as np
 import torch
 from omegaconf import DictConfig
 
-from lowres_ssl.class_folders import empty_classes, set_with
+from lowres_ssl.command_line.overrides import command_line, is_text
 from lowres_ssl.config import read_config, require
 from lowres_ssl.data.leakage import leakage
 from lowres_ssl.data.records import Catalogue
 from lowres_ssl.data.splits import Split, make_split
-from lowres_ssl.dataset_file import check_name, name_from, place_of, root_of, text_of, write
 from lowres_ssl.errors import ConfigError, DataError, in_one_line
-from lowres_ssl.fitting import settings_for
-from lowres_ssl.init_schema import InitConfig
-from lowres_ssl.overrides import command_line, is_text
-from lowres_ssl.patient_names import is_patient
-from lowres_ssl.survey import Survey, kinds_of, survey
+from lowres_ssl.own_data.class_folders import empty_classes, set_with
+from lowres_ssl.own_data.dataset_file import check_name, name_from, place_of, root_of, text_of, write
+from lowres_ssl.own_data.fitting import settings_for
+from lowres_ssl.own_data.patient_names import is_patient
+from lowres_ssl.own_data.survey import Survey, kinds_of, survey
+from lowres_ssl.schemas.init import InitConfig
 from lowres_ssl.terminal import columns, count, warn
 
 COLUMNS = ("path", "label", "patient", "split")

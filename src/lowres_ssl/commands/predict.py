@@ -8,10 +8,10 @@ from omegaconf import DictConfig
 from lowres_ssl.api import predict
 from lowres_ssl.commands.embed import check, destination, named, show
 from lowres_ssl.config import read_config
-from lowres_ssl.export_schema import PredictConfig
-from lowres_ssl.portable import open_encoder
-from lowres_ssl.prediction import choose_result, which_encoder
+from lowres_ssl.portable.encoder import open_encoder
+from lowres_ssl.portable.prediction import choose_result, which_encoder
 from lowres_ssl.runs import find_run
+from lowres_ssl.schemas.export import PredictConfig
 from lowres_ssl.terminal import columns, count
 
 

@@ -12,32 +12,32 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
+from lowres_ssl.ahead.dry_run import foretell
+from lowres_ssl.ahead.expectation import training_ahead
+from lowres_ssl.ahead.forecast import tell
 from lowres_ssl.artefacts import Source, describe_run, keep_encoder, keep_split, untrained_run
 from lowres_ssl.checkpoint import load_encoder, load_weights
-from lowres_ssl.classifier import keep_classifier
-from lowres_ssl.collapse import MEANING, has_collapsed
 from lowres_ssl.config import PretrainConfig, read_config, without_training
-from lowres_ssl.distributed import Processes, joined
-from lowres_ssl.dry_run import foretell
-from lowres_ssl.encoders import WEIGHTS, new_encoder
 from lowres_ssl.errors import CheckpointError, ConfigError
-from lowres_ssl.expectation import training_ahead
-from lowres_ssl.forecast import tell
-from lowres_ssl.forward import forget_compiled
-from lowres_ssl.frozen import features_from, with_labels
-from lowres_ssl.history import Line
+from lowres_ssl.evaluation.classifier import keep_classifier
+from lowres_ssl.evaluation.frozen import features_from, with_labels
+from lowres_ssl.evaluation.labels import ALL_LABELS, drawn
+from lowres_ssl.evaluation.scoring import score_and_show
+from lowres_ssl.files.leases import Hold
 from lowres_ssl.interruption import heed
-from lowres_ssl.labels import ALL_LABELS, drawn
-from lowres_ssl.leases import Hold
 from lowres_ssl.methods import build_method
-from lowres_ssl.objective import objective, refuse_search_without_score
-from lowres_ssl.plan import Plan, divide, plan_of, refuse_other_number, run_of
-from lowres_ssl.preparation import Material, prepare
+from lowres_ssl.planning.encoders import WEIGHTS, new_encoder
+from lowres_ssl.planning.plan import Plan, divide, plan_of, refuse_other_number, run_of
+from lowres_ssl.planning.preparation import Material, prepare
 from lowres_ssl.pretrain import pretrain
 from lowres_ssl.provenance import provenance
+from lowres_ssl.results.collapse import MEANING, has_collapsed
 from lowres_ssl.runs import Run, check_writable
-from lowres_ssl.scoring import score_and_show
+from lowres_ssl.sweeps.objective import objective, refuse_search_without_score
 from lowres_ssl.terminal import say, warn
+from lowres_ssl.training.distributed import Processes, joined
+from lowres_ssl.training.forward import forget_compiled
+from lowres_ssl.training.history import Line
 from lowres_ssl.watching import UNWATCHED, Watch, watch_of
 
 

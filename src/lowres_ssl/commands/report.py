@@ -4,18 +4,18 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from lowres_ssl.atomic import write_text
+from lowres_ssl.command_line.mistyped import heard_of
 from lowres_ssl.commands.tables import KINDS, check_table
 from lowres_ssl.config import read_config, require
 from lowres_ssl.errors import DataError
 from lowres_ssl.figures import Stored, build_picture
-from lowres_ssl.ledger import ledger
-from lowres_ssl.mistyped import heard_of
+from lowres_ssl.files.atomic import write_text
 from lowres_ssl.report.assembly import Wanted, assemble
 from lowres_ssl.report.pages import page, require_libraries
-from lowres_ssl.report_schema import ReportConfig
-from lowres_ssl.selection import Filters
-from lowres_ssl.table_schema import TableConfig
+from lowres_ssl.results.ledger import ledger
+from lowres_ssl.results.selection import Filters
+from lowres_ssl.schemas.report import ReportConfig
+from lowres_ssl.schemas.table import TableConfig
 from lowres_ssl.tables import Table
 from lowres_ssl.terminal import count, say, size_of, warn
 

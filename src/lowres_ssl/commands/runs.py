@@ -1,18 +1,20 @@
 """`lowres-ssl runs`: finished and unfinished runs with their scores; what they no longer need, removed."""
 
+import shutil
+import sys
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from omegaconf import DictConfig
 
-from lowres_ssl.agreement import settings_of
-from lowres_ssl.collapse import MEANING
 from lowres_ssl.config import RunsConfig, read_config
-from lowres_ssl.ledger import ledger
-from lowres_ssl.pruning import leftovers, remove
+from lowres_ssl.results.agreement import settings_of
+from lowres_ssl.results.collapse import MEANING
+from lowres_ssl.results.ledger import ledger
+from lowres_ssl.results.pruning import leftovers, remove
 from lowres_ssl.tables.formats import comma_separated_frame
 from lowres_ssl.terminal import bytes_of, columns, in_words, warn
 
@@ -66,13 +68,29 @@ def table(frame: pd.DataFrame) -> str:
         described = ["-" if pd.isna(first[key]) else str(first[key]) for key in shown]
         rows.append([*described, *[scores.get(label, "-") for label in labels]])
     heads = [*(head.replace("_", " ") for head in shown), *labels]
-    note = (
+    common = ""
+    if sys.stdout.isatty() and len(rows) > 1 and is_wide(heads, rows):
+        heads, rows, common = told_once(heads, rows, set(range(1, len(shown))))
+    note = common + (
         "Scores: accuracy / weighted F1 on the test images. More: format=csv or format=json. "
         "Score one again: lowres-ssl evaluate run=RUN"
     )
     if frame["collapsed"].any():
         note += f"\nCollapsed: {MEANING}."
     return columns(heads, rows) + f"\n\n{note}"
+
+
+def is_wide(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
+    """Whether lines of the table would be broken by the terminal."""
+    return max(map(len, columns(heads, rows).splitlines())) > shutil.get_terminal_size().columns
+
+
+def told_once(heads: list[str], rows: list[list[str]], places: set[int]) -> tuple[list[str], list[list[str]], str]:
+    """Without those columns among `places` in which all rows agree; these as a line."""
+    alike = {place for place in places if len({row[place] for row in rows}) == 1}
+    kept = [place for place in range(len(heads)) if place not in alike]
+    line = ", ".join(f"{heads[place]} {rows[0][place]}" for place in sorted(alike))
+    return [heads[k] for k in kept], [[row[k] for k in kept] for row in rows], f"All: {line}.\n" if line else ""
 
 
 def differing(settings: str, ways: Collection[str]) -> list[str]:

@@ -5,21 +5,21 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from lowres_ssl.atomic import write_text
+from lowres_ssl.command_line.mistyped import heard_of
 from lowres_ssl.config import read_config, require
 from lowres_ssl.errors import ConfigError
-from lowres_ssl.ledger import ledger
-from lowres_ssl.mistyped import heard_of
+from lowres_ssl.files.atomic import write_text
+from lowres_ssl.results.ledger import ledger
+from lowres_ssl.results.selection import Filters
 from lowres_ssl.runs import check_writable
-from lowres_ssl.selection import Filters
-from lowres_ssl.table_schema import TableConfig, TablesConfig
+from lowres_ssl.schemas.table import TableConfig, TablesConfig
+from lowres_ssl.statistics.uncertainty import METRICS
 from lowres_ssl.tables import Table
 from lowres_ssl.tables.formats import comma_separated, latex, markdown
 from lowres_ssl.tables.recipes import recipes_table
 from lowres_ssl.tables.scores import scores_table
 from lowres_ssl.tables.tuned import tuned_table
 from lowres_ssl.terminal import count, warn
-from lowres_ssl.uncertainty import METRICS
 
 KINDS = {"scores": scores_table, "recipes": recipes_table, "tuned": tuned_table}
 FORMATS = {"md": markdown, "csv": comma_separated, "tex": latex}

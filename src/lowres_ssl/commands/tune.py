@@ -7,26 +7,26 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from lowres_ssl.agreement import ORIGIN, is_trained
 from lowres_ssl.commands.evaluate import as_in_the_run, divide_as_in_the_run, finished_run
 from lowres_ssl.config import TUNABLE, TuneConfig, read_config
 from lowres_ssl.device import Compute, resolve
 from lowres_ssl.errors import ConfigError
-from lowres_ssl.evaluation import probes_of
-from lowres_ssl.frozen import features_of, with_labels
-from lowres_ssl.hashes import digest
-from lowres_ssl.labels import ALL_LABELS
-from lowres_ssl.leases import Hold, held
-from lowres_ssl.ledger import ledger
-from lowres_ssl.preparation import prepare
+from lowres_ssl.evaluation.frozen import features_of, with_labels
+from lowres_ssl.evaluation.labels import ALL_LABELS
+from lowres_ssl.evaluation.probing import probes_of
+from lowres_ssl.evaluation.search import Grid, search, seconds_of
+from lowres_ssl.evaluation.tuning import about, in_table_1, read_tuned, table_1, tuned_file, write_tuned
+from lowres_ssl.files.hashes import digest
+from lowres_ssl.files.leases import Hold, held
+from lowres_ssl.planning.preparation import prepare
 from lowres_ssl.probes import Features
 from lowres_ssl.probes.linear import Linear
 from lowres_ssl.provenance import provenance
 from lowres_ssl.randomness import derive
+from lowres_ssl.results.agreement import ORIGIN, is_trained
+from lowres_ssl.results.ledger import ledger
 from lowres_ssl.runs import Run, check_writable, find_run
-from lowres_ssl.search import Grid, search, seconds_of
 from lowres_ssl.terminal import columns, count, duration, say, warn
-from lowres_ssl.tuning import about, in_table_1, read_tuned, table_1, tuned_file, write_tuned
 
 
 def main(cfg: DictConfig) -> None:

@@ -11,8 +11,8 @@ from lowres_ssl.data.archives import unpack
 from lowres_ssl.data.folders import replacing_folder
 from lowres_ssl.data.sources import is_junk
 from lowres_ssl.errors import DataError
-from lowres_ssl.leases import held
-from lowres_ssl.leftovers import new_folder
+from lowres_ssl.files.leases import held
+from lowres_ssl.files.leftovers import new_folder
 from lowres_ssl.progress import Lines
 from lowres_ssl.terminal import is_quiet, is_terminal, say
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lowres_ssl.atomic import sync_folder
-from lowres_ssl.leftovers import new_folder
+from lowres_ssl.files.atomic import sync_folder
+from lowres_ssl.files.leftovers import new_folder
 
 ATTEMPTS = 100  # each lost one means that another process has put its folder there
 

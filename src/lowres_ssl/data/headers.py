@@ -17,9 +17,9 @@ from lowres_ssl.data.dicom import is_dicom, read_dicom_header
 from lowres_ssl.data.parallel import in_threads
 from lowres_ssl.data.sources import Listing
 from lowres_ssl.errors import DataError, UserError
-from lowres_ssl.leases import held
-from lowres_ssl.sealed import unsealed, write_sealed
-from lowres_ssl.stored import WRITTEN
+from lowres_ssl.files.leases import held
+from lowres_ssl.files.sealed import unsealed, write_sealed
+from lowres_ssl.files.stored import WRITTEN
 
 ORIENTATION = 0x0112  # the EXIF tag; from 5 on, the picture lies on its side
 DICOM = "dicom"  # marks the entries of such files in what is kept

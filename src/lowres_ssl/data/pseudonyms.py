@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lowres_ssl.errors import DataError
-from lowres_ssl.leftovers import new_file
+from lowres_ssl.files.leftovers import new_file
 
 KEY_FILE = ".lowres-ssl-key"
 KEY_BYTES = 32

@@ -14,8 +14,8 @@ from lowres_ssl.data.division import Sides, follow_folders, split_patients, spli
 from lowres_ssl.data.pseudonyms import Pseudonyms, known_pseudonyms
 from lowres_ssl.data.records import Catalogue
 from lowres_ssl.errors import ConfigError, DataError
-from lowres_ssl.sealed import write_sealed
-from lowres_ssl.stored import WRITTEN, read_json
+from lowres_ssl.files.sealed import write_sealed
+from lowres_ssl.files.stored import WRITTEN, read_json
 
 KINDS = {"random": split_randomly, "stratified": stratify, "patient": split_patients, "official": follow_folders}
 AGAIN = "type the pretrain command again: it writes it anew"

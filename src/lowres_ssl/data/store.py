@@ -26,9 +26,9 @@ from lowres_ssl.data.headers import SKIP_HINT, describe
 from lowres_ssl.data.parallel import in_threads
 from lowres_ssl.data.records import Catalogue, Record
 from lowres_ssl.errors import DataError, UserError
-from lowres_ssl.leases import held
-from lowres_ssl.sealed import unsealed, write_sealed
-from lowres_ssl.stored import WRITTEN
+from lowres_ssl.files.leases import held
+from lowres_ssl.files.sealed import unsealed, write_sealed
+from lowres_ssl.files.stored import WRITTEN
 from lowres_ssl.terminal import warn
 
 SPARE_BYTES = 64 * 2**20  # left free on the disk

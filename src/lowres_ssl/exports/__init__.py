@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lowres_ssl.atomic import write_json
 from lowres_ssl.errors import CheckpointError, ConfigError
-from lowres_ssl.portable import PortableEncoder
+from lowres_ssl.files.atomic import write_json
+from lowres_ssl.portable.encoder import PortableEncoder
 
 TOLERANCE = 1e-4  # of a feature, absolute, and of its size where that is above 1
 BATCHES = (1, 3)  # sizes to try, neither the one that a graph is traced with

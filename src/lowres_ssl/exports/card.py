@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from lowres_ssl.artefacts import row_name
+from lowres_ssl.evaluation.scoring import SAW_EVERYTHING
 from lowres_ssl.exports import has_small_stem, model_name
 from lowres_ssl.exports.scores import METRICS, Score
-from lowres_ssl.portable import PortableEncoder
-from lowres_ssl.scoring import SAW_EVERYTHING
+from lowres_ssl.portable.encoder import PortableEncoder
+from lowres_ssl.statistics.uncertainty import RELIABLE_GROUPS
 from lowres_ssl.tables import UNRELIABLE
 from lowres_ssl.tables.numbers import METRIC_NAMES, interval_text, value_text
 from lowres_ssl.terminal import count
-from lowres_ssl.uncertainty import RELIABLE_GROUPS
 
 MADE_BY = "<!-- model card by lowres-ssl -->"
 RECIPE = (

@@ -12,10 +12,10 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
-from lowres_ssl.atomic import replacing
 from lowres_ssl.errors import ConfigError
 from lowres_ssl.exports import TRACED, bare, check_same, images_for
-from lowres_ssl.portable import PortableEncoder
+from lowres_ssl.files.atomic import replacing
+from lowres_ssl.portable.encoder import PortableEncoder
 
 
 def export_torchscript(encoder: PortableEncoder, folder: Path) -> list[Path]:

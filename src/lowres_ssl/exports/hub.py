@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-from lowres_ssl.atomic import write_json, write_text
 from lowres_ssl.checkpoint import save_tensors
 from lowres_ssl.exports import has_small_stem, model_name, write_preprocessing
 from lowres_ssl.exports.card import model_card
 from lowres_ssl.exports.scores import stored_scores
 from lowres_ssl.exports.weights import FILE, export_timm, export_torchvision, metadata
-from lowres_ssl.portable import PortableEncoder
+from lowres_ssl.files.atomic import write_json, write_text
+from lowres_ssl.portable.encoder import PortableEncoder
 
 
 def export_hub(encoder: PortableEncoder, folder: Path) -> list[Path]:

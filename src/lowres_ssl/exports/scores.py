@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from lowres_ssl.errors import CheckpointError
-from lowres_ssl.prediction import is_whole
-from lowres_ssl.results import read_predictions
+from lowres_ssl.portable.prediction import is_whole
+from lowres_ssl.results.on_disk import read_predictions
+from lowres_ssl.results.tested import check_numbers
 from lowres_ssl.runs import Run, find_runs
-from lowres_ssl.tested import check_numbers
-from lowres_ssl.uncertainty import Interval, counts_by_group, interval
+from lowres_ssl.statistics.uncertainty import Interval, counts_by_group, interval
 
 METRICS = ("accuracy", "weighted_f1")
 

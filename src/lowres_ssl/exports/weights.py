@@ -13,7 +13,7 @@ from lowres_ssl.checkpoint import save_tensors
 from lowres_ssl.errors import ConfigError
 from lowres_ssl.exports import check_same, model_name, refuse_small_stem
 from lowres_ssl.methods.pretrained import timm
-from lowres_ssl.portable import PortableEncoder
+from lowres_ssl.portable.encoder import PortableEncoder
 
 FILE = "model.safetensors"
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from lowres_ssl.build import build
-from lowres_ssl.overrides import command_line
-from lowres_ssl.selection import Filters
+from lowres_ssl.command_line.overrides import command_line
+from lowres_ssl.results.selection import Filters
 from lowres_ssl.tables.missing import dataset_words, place_of
 
 if TYPE_CHECKING:  # takes a fifth of a second

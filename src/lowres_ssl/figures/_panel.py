@@ -5,8 +5,8 @@ from collections.abc import Iterable
 
 import pandas as pd
 
+from lowres_ssl.statistics.uncertainty import METRICS, Interval
 from lowres_ssl.terminal import count
-from lowres_ssl.uncertainty import METRICS, Interval
 
 NAMES = {
     "simclr": "SimCLR",

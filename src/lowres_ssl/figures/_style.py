@@ -10,8 +10,8 @@ from typing import Any
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from lowres_ssl.atomic import replacing
-from lowres_ssl.uncertainty import Interval
+from lowres_ssl.files.atomic import replacing
+from lowres_ssl.statistics.uncertainty import Interval
 
 # Okabe and Ito's colours, which most colour-blind readers can tell apart.
 STEP_ASIDE = 0.07  # of a doubling: where lines have bars they stand side by side, so that none hides another's

@@ -11,10 +11,10 @@ from lowres_ssl.errors import ConfigError, DataError
 from lowres_ssl.figures import Picture, Stored
 from lowres_ssl.figures._panel import METRIC_NAMES, grouped, heading, name_of, number_of, several
 from lowres_ssl.figures._style import BASELINE, aside, draw_bars, draw_line, legend_below, literal, look, panels
+from lowres_ssl.results.selection import Cell, Column, columns_of
+from lowres_ssl.results.tested import stored_result, tested
 from lowres_ssl.runs import Run
-from lowres_ssl.selection import Cell, Column, columns_of
-from lowres_ssl.tested import stored_result, tested
-from lowres_ssl.uncertainty import Interval, interval
+from lowres_ssl.statistics.uncertainty import Interval, interval
 
 LINES_BELOW = "batch size\nsteps\nviews"
 

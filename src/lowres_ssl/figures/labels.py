@@ -10,15 +10,15 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from lowres_ssl.agreement import refuse_disagreement
 from lowres_ssl.errors import DataError
 from lowres_ssl.figures import Picture, Stored
 from lowres_ssl.figures._panel import METRIC_NAMES, grouped, heading, name_of, number_of, several
 from lowres_ssl.figures._style import aside, draw_bars, draw_line, legend_below, literal, look, panels
+from lowres_ssl.results.agreement import refuse_disagreement
+from lowres_ssl.results.selection import Cell, Column, Filters, columns_of
+from lowres_ssl.results.tested import stored_result, tested
 from lowres_ssl.runs import AS_THEY_ARE, END_TO_END
-from lowres_ssl.selection import Cell, Column, Filters, columns_of
-from lowres_ssl.tested import stored_result, tested
-from lowres_ssl.uncertainty import Counts, Interval, Term, contrast, draw
+from lowres_ssl.statistics.uncertainty import Counts, Interval, Term, contrast, draw
 
 MOST_BANDS = 4  # in a panel; more of them are one grey
 

@@ -13,18 +13,18 @@ import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from lowres_ssl.agreement import is_trained, refuse_several
-from lowres_ssl.augmentation import view_makers
 from lowres_ssl.config import PretrainConfig, from_plain
 from lowres_ssl.data.splits import load_split
 from lowres_ssl.errors import ConfigError, DataError
 from lowres_ssl.figures import Picture, Stored
 from lowres_ssl.figures._panel import name_of
 from lowres_ssl.figures._style import PAGE_WIDTH, literal
-from lowres_ssl.preparation import Material, prepare
+from lowres_ssl.planning.augmentation import view_makers
+from lowres_ssl.planning.preparation import Material, prepare
+from lowres_ssl.results.agreement import is_trained, refuse_several
+from lowres_ssl.results.whereabouts import seen_from_here
 from lowres_ssl.runs import Run, find_run
 from lowres_ssl.views.maker import evaluation_view, image_keys
-from lowres_ssl.whereabouts import seen_from_here
 
 Pictures = NDArray[np.float32]
 

@@ -17,10 +17,10 @@ from lowres_ssl.errors import CheckpointError, ConfigError, DataError
 from lowres_ssl.figures import Picture, Stored
 from lowres_ssl.figures._panel import heading, name_of
 from lowres_ssl.figures._style import PAGE_WIDTH, dot, literal, write
-from lowres_ssl.results import read_predictions
+from lowres_ssl.results.on_disk import read_predictions
+from lowres_ssl.results.selection import Cell, Column, columns_of
+from lowres_ssl.results.tested import stored_result
 from lowres_ssl.runs import Run
-from lowres_ssl.selection import Cell, Column, columns_of
-from lowres_ssl.tested import stored_result
 
 # t-SNE takes time in proportion to n log n, and a reader can't see more dots than this.
 MOST_DOTS = 2000

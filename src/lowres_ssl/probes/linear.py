@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lowres_ssl.errors import TrainingError
-from lowres_ssl.heads import Heads, SideBySideAdam, logits
+from lowres_ssl.evaluation.heads import Heads, SideBySideAdam, logits
 from lowres_ssl.probes import Details, Features, Fitted, Probe, require
 
 # Features up to this many are too few for two threads; see `threads_for`.

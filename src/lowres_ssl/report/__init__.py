@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lowres_ssl.selection import Cell
-from lowres_ssl.tested import Tested
+from lowres_ssl.results.selection import Cell
+from lowres_ssl.results.tested import Tested
 
 Integers = NDArray[np.int64]
 BASELINES = ("random", "trivial")  # there to be compared with, so no method of which "all are wrong" is said

@@ -6,10 +6,10 @@ from typing import Any
 
 import pandas as pd
 
+from lowres_ssl.command_line.overrides import command_line
 from lowres_ssl.data.pseudonyms import known_pseudonyms
 from lowres_ssl.errors import DataError, UserError
 from lowres_ssl.figures import Picture, Stored
-from lowres_ssl.overrides import command_line
 from lowres_ssl.report import Chapter
 from lowres_ssl.report.chapters import chapters_of
 from lowres_ssl.report.drawings import drawing
@@ -19,8 +19,8 @@ from lowres_ssl.report.images import about_images, class_counts, group_count
 from lowres_ssl.report.payload import payload, wanted_images
 from lowres_ssl.report.runs_table import listed_runs
 from lowres_ssl.report.thumbnails import Album
-from lowres_ssl.selection import Filters, ordinary
-from lowres_ssl.table_schema import TableConfig
+from lowres_ssl.results.selection import Filters, ordinary
+from lowres_ssl.schemas.table import TableConfig
 from lowres_ssl.tables import Table
 from lowres_ssl.tables.missing import dataset_words
 

@@ -9,8 +9,8 @@ import pandas as pd
 from lowres_ssl.errors import UserError
 from lowres_ssl.figures._panel import NAMES
 from lowres_ssl.report import BASELINES, Chapter, Method, Probed
-from lowres_ssl.selection import Column, Filters, columns_of, ordinary
-from lowres_ssl.tested import check_same_images, tested
+from lowres_ssl.results.selection import Column, Filters, columns_of, ordinary
+from lowres_ssl.results.tested import check_same_images, tested
 
 ENTRIES = NAMES | {"trivial": "mean colour and size"}
 PROBES = ("knn", "linear", "logistic")  # in this order; others after them

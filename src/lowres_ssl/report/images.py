@@ -10,10 +10,10 @@ from lowres_ssl.data.leakage import leakage
 from lowres_ssl.data.splits import load_split
 from lowres_ssl.data.store import as_decoded
 from lowres_ssl.errors import UserError
-from lowres_ssl.preparation import catalogue_of
+from lowres_ssl.planning.preparation import catalogue_of
 from lowres_ssl.report import Chapter
+from lowres_ssl.results.whereabouts import seen_from_here
 from lowres_ssl.runs import Run
-from lowres_ssl.whereabouts import seen_from_here
 
 
 @dataclass(frozen=True)

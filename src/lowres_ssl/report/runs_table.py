@@ -8,9 +8,9 @@ from typing import Any
 
 import pandas as pd
 
+from lowres_ssl.command_line.overrides import command_line
+from lowres_ssl.command_line.typed_again import typed_again, written
 from lowres_ssl.errors import UserError
-from lowres_ssl.overrides import command_line
-from lowres_ssl.report.typed_again import typed_again, written
 from lowres_ssl.runs import END_TO_END, Run, find_run
 from lowres_ssl.tables.missing import default_settings, place_of
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from lowres_ssl.collapse import MEANING
-from lowres_ssl.spreadsheets import inert
+from lowres_ssl.files.spreadsheets import inert
+from lowres_ssl.results.collapse import MEANING
+from lowres_ssl.statistics.uncertainty import RELIABLE_GROUPS
 from lowres_ssl.tables import COLLAPSED, UNRELIABLE, Table, Text
-from lowres_ssl.uncertainty import RELIABLE_GROUPS
 
 UNRELIABLE_NOTE = (
     f"{UNRELIABLE} fewer than {RELIABLE_GROUPS} test groups, or so unequal ones that they tell no more: not reliable."

@@ -5,25 +5,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from omegaconf import OmegaConf
 
-from lowres_ssl.agreement import ORIGIN, is_trained, settings_of, shared_settings
-from lowres_ssl.mistyped import choice_file
-from lowres_ssl.overrides import command_line
+from lowres_ssl.command_line.images import words_for
+from lowres_ssl.command_line.overrides import command_line
+from lowres_ssl.results.agreement import ORIGIN, is_trained, settings_of, shared_settings
+from lowres_ssl.results.selection import BatchSize, Filters, ordinary
 from lowres_ssl.runs import END_TO_END, find_run
-from lowres_ssl.selection import BatchSize, Filters, ordinary
-from lowres_ssl.table_schema import RowConfig
+from lowres_ssl.schemas.table import RowConfig
 
 UNTRAINED = ("random", "imagenet", "trivial")
 USUAL_PROBES = ("knn", "linear")  # what `pretrain` scores with unless told otherwise
 FROM_NEIGHBOURS = ("recipe", "backbone", "image_size", "epochs", "split", "split_seed")
-GENERAL = ("folder", "csv")  # files for any set; alone they name none
-USUAL_KIND = "any"  # what `conf/pretrain.yaml` has where a data set says nothing
 OF_TRAINING = ("recipe", "epochs")
 
 
@@ -123,39 +120,10 @@ def only(values: "pd.Series[Any]") -> Any:
 
 
 def dataset_words(dataset: str, neighbours: pd.DataFrame, output_dir: Path) -> list[str]:
-    """How the images are named: a set that has a file, of ours or of one's own, or a folder by its place; and what
-    kind of picture they were trained as, where the file says another."""
-    file = file_of(dataset)
-    config: dict[str, Any] = {}
-    if not neighbours.empty:
-        config = find_run(output_dir, str(neighbours["run"].iloc[0])).description().get("config", {})
-    described = config.get("dataset", {})
-    if file is not None:
-        words = [f"dataset={dataset}"]
-    else:
-        words = ["dataset=folder", f"dataset.name={dataset}", f"dataset.root={described.get('root', 'FOLDER')}"]
-    if described.get("subset") is not None:
-        words.append(f"dataset.subset={described['subset']}")
-    kind = config.get("images", {}).get("name")
-    if kind is not None and kind != kind_in(file):
-        words.append(f"images={kind}")
-    return words
-
-
-def file_of(dataset: str) -> Traversable | None:
-    """The file of a set by its name; None for one that is only a folder."""
-    return None if dataset in GENERAL else choice_file("dataset", dataset)
-
-
-def kind_in(file: Traversable | None) -> str:
-    """The kind of picture that a data set's file chooses, itself or by the files it is made from."""
-    if file is None:
-        return USUAL_KIND
-    read: Any = OmegaConf.create(file.read_text(encoding="utf-8"))
-    said = read.get("defaults", [])
-    bases = [each for each in said if isinstance(each, str) and each != "_self_"]
-    chosen = [value for each in said if not isinstance(each, str) for key, value in each.items() if "/images@" in key]
-    return str(chosen[0]) if chosen else next((kind_in(file_of(base)) for base in bases), USUAL_KIND)
+    """How the images are named, as one of the neighbours had them."""
+    if neighbours.empty:
+        return words_for(dataset, {})
+    return words_for(dataset, find_run(output_dir, str(neighbours["run"].iloc[0])).description().get("config", {}))
 
 
 def probe_words(scored: pd.DataFrame, recipe: str, probes: set[str]) -> list[str]:

@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lowres_ssl.agreement import settings_of, shared_settings
-from lowres_ssl.selection import Cell
+from lowres_ssl.results.agreement import settings_of, shared_settings
+from lowres_ssl.results.selection import Cell
+from lowres_ssl.results.tested import Tested, tested
+from lowres_ssl.statistics.uncertainty import Interval, interval
 from lowres_ssl.tables import COLLAPSED, UNRELIABLE
 from lowres_ssl.terminal import count
-from lowres_ssl.tested import Tested, tested
-from lowres_ssl.uncertainty import Interval, interval
 
 METRIC_NAMES = {
     "accuracy": "accuracy",

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from lowres_ssl.agreement import is_trained, refuse_several
-from lowres_ssl.comparison import Scored as SeededCounts
-from lowres_ssl.comparison import aligned
-from lowres_ssl.selection import Column, Filters
-from lowres_ssl.table_schema import TableConfig
+from lowres_ssl.results.agreement import is_trained, refuse_several
+from lowres_ssl.results.selection import Column, Filters
+from lowres_ssl.results.tested import check_same_images
+from lowres_ssl.schemas.table import TableConfig
+from lowres_ssl.statistics.comparison import Scored as SeededCounts
+from lowres_ssl.statistics.comparison import aligned
+from lowres_ssl.statistics.uncertainty import Interval, Term, contrast, draw
 from lowres_ssl.tables import DASH, Block, Record, Table, Text
 from lowres_ssl.tables.missing import Hole, commands, entry_for
 from lowres_ssl.tables.numbers import (
@@ -25,8 +27,6 @@ from lowres_ssl.tables.numbers import (
     value_text,
 )
 from lowres_ssl.tables.scores import Line, columns_for, datasets_of, lines_of, rows_meant
-from lowres_ssl.tested import check_same_images
-from lowres_ssl.uncertainty import Interval, Term, contrast, draw
 
 COST = "After a comma: the difference to {first} on the same split, for the same method, and its 95% interval."
 

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from lowres_ssl.agreement import refuse_disagreement
+from lowres_ssl.results.agreement import refuse_disagreement
+from lowres_ssl.results.selection import BatchSize, Column, Filters, columns_of
+from lowres_ssl.results.tested import check_same_images
 from lowres_ssl.runs import END_TO_END
-from lowres_ssl.selection import BatchSize, Column, Filters, columns_of
-from lowres_ssl.table_schema import RowConfig, TableConfig
+from lowres_ssl.schemas.table import RowConfig, TableConfig
 from lowres_ssl.tables import DASH, Block, Record, Table, Text
 from lowres_ssl.tables.missing import Hole, commands, entry_for
 from lowres_ssl.tables.numbers import (
@@ -25,7 +26,6 @@ from lowres_ssl.tables.numbers import (
     scored,
     value_text,
 )
-from lowres_ssl.tested import check_same_images
 
 EVERYTHING_ELSE = "*"
 CHOSEN = "Batch size: that with the highest mean validation accuracy over the seeds, of equals the smallest."

@@ -9,16 +9,16 @@ from typing import Any
 import pandas as pd
 from omegaconf import OmegaConf
 
-from lowres_ssl.agreement import refuse_disagreement
-from lowres_ssl.overrides import command_line
-from lowres_ssl.selection import Filters
-from lowres_ssl.table_schema import RowConfig, TableConfig
+from lowres_ssl.command_line.overrides import command_line
+from lowres_ssl.evaluation.tuning import by_preference, in_table_1, read_tuned
+from lowres_ssl.results.agreement import refuse_disagreement
+from lowres_ssl.results.selection import Filters
+from lowres_ssl.schemas.table import RowConfig, TableConfig
 from lowres_ssl.tables import DASH, Block, Record, Table, Text
 from lowres_ssl.tables.missing import Hole, commands, entry_for, place_of
 from lowres_ssl.tables.numbers import provenance_of
 from lowres_ssl.tables.scores import datasets_of, rows_meant
 from lowres_ssl.terminal import count
-from lowres_ssl.tuning import by_preference, in_table_1, read_tuned
 
 HEADS = ("", "ours", "validation accuracy", "chosen by", "paper")
 READING = (

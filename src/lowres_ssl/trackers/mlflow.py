@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
+from lowres_ssl.command_line.overrides import SECRET
 from lowres_ssl.errors import ConfigError
-from lowres_ssl.leases import held
-from lowres_ssl.overrides import SECRET
+from lowres_ssl.files.leases import held
 from lowres_ssl.trackers import Begun, Pixels, Told, Tracker
 
 LONGEST_VALUE = 500  # letters: what every store takes

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from lowres_ssl.data.phantom import generate
 from lowres_ssl.data.sources import Listing, Source, images_below, resolve_root
-from lowres_ssl.leases import held
+from lowres_ssl.files.leases import held
 
 NAME = re.compile(r"(?P<patient>patient-\d+)_\d+\.png")
 

@@ -1,0 +1,52 @@
+"""How fast this machine makes a plan's training step: timed on noise, nothing is read or kept."""
+
+import time
+
+import torch
+
+from lowres_ssl.planning.plan import Plan
+from lowres_ssl.training.forward import make_forward
+
+# On a CPU the speed hardly depends on the batch size, and a step of 64 images may take half a minute.
+LARGEST_ON_A_CPU = 16
+SLOWEST_STEP = 5.0  # seconds; a slower one is not timed with its whole batch
+STEPS = 2
+SPEEDS: dict[tuple[object, ...], float] = {}
+
+
+def speed(plan: Plan) -> float:
+    """Views a second of the plan's training step, on noise: measured once for an encoder, a method, a size, and what
+    they are computed with."""
+    config, compute = plan.config, plan.compute
+    on_cpu = compute.device.type == "cpu"
+    batch = min(config.batch_size, LARGEST_ON_A_CPU) if on_cpu else config.batch_size
+    machine = (compute.device, compute.precision)
+    key = (config.backbone.name, config.image_size, config.method["name"], batch, plan.training.joint, machine)
+    if key not in SPEEDS:
+        SPEEDS[key] = measured(plan, batch)
+    return SPEEDS[key]
+
+
+def speed_of_whole_batches(plan: Plan) -> float:
+    """The same, with the whole batch on a CPU as well where that does not take long."""
+    roughly, batch = speed(plan), plan.config.batch_size
+    whole = plan.compute.device.type != "cpu" or batch <= LARGEST_ON_A_CPU
+    return roughly if whole or 2 * batch / roughly > SLOWEST_STEP else measured(plan, batch)
+
+
+def measured(plan: Plan, batch: int) -> float:
+    compute, encoder, method = plan.compute, plan.encoder, plan.method
+    encoder.to(compute.device).train()
+    method.to(compute.device).train()
+    forward = make_forward(encoder, method, compute, joint=plan.training.joint)
+    size = plan.config.image_size
+    noise = torch.randn(batch, 3, size, size, device=compute.device).contiguous(memory_format=torch.channels_last)
+    labels = torch.zeros(batch, dtype=torch.int64, device=compute.device) if method.sees_labels else None
+    started = 0.0
+    for step in range(1 + STEPS):
+        if step <= 1:  # the first one warms up
+            started = time.perf_counter()
+        losses, _ = forward(noise, noise.flip(3), labels)
+        losses["loss"].backward()
+        losses["loss"].item()  # waits for a GPU
+    return 2 * batch * STEPS / (time.perf_counter() - started)

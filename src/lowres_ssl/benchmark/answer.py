@@ -1,0 +1,154 @@
+"""Which method for these images: chosen on the validation images, told by the test images. Stored results -> words.
+
+The rule: of random initialisation and the methods that every seed has a result of, the one with the highest mean
+validation accuracy by one probe, of equals the one named first. On the test images it then has one comparison, with
+random initialisation, whose 95% interval decides between the three answers. Knows no torch.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from lowres_ssl.results.findings import Findings
+from lowres_ssl.results.selection import Column
+from lowres_ssl.statistics.comparison import Comparison
+from lowres_ssl.statistics.uncertainty import Interval
+
+BASELINE, SHORTCUT = "random", "trivial"
+METRIC = "accuracy"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """`verdict`: "use", "none" (random initialisation is best on validation, or the method is below it on test) or
+    "cannot tell". `method`: the one that validation chose. `lines`: all of it in words, the answer first."""
+
+    verdict: str
+    method: str
+    lines: tuple[str, ...]
+
+
+def answer(found: Mapping[str, Findings], methods: Sequence[str], chosen_by: str, seeds: Sequence[int]) -> Answer:
+    """`found`: by probe, each with the results of `seeds` alone. Raises `KeyError` if there are none by `chosen_by`."""
+    judge = found[chosen_by]
+    validated = validation(judge.column, methods, seeds)
+    label = str(judge.column.rows["label"].iloc[0])
+    if BASELINE not in validated or len(validated) < 2:
+        return Answer("cannot tell", BASELINE, ("Cannot tell. There are no results to compare.",))
+    best = max(validated, key=lambda method: validated[method])
+    chosen = f"best on the validation images ({validated[best]:.3f} by {label}, {seeds_text(seeds)})"
+    if best == BASELINE:
+        second = max((each for each in validated if each != BASELINE), key=lambda method: validated[method])
+        first = (
+            f"None of them. Random initialisation is {chosen}; the next is {second}, {validated[second]:.3f}. With "
+            "this much training, pre-training bought nothing that shows."
+        )
+        return Answer("none", best, (first, *values(judge, best), *others(judge, best), *doubts(judge, best)))
+    compared = between(judge, best, BASELINE)
+    verdict = "cannot tell" if compared is None else verdict_of(compared)
+    gain = "" if compared is None else f"random initialisation by {difference(compared)}"
+    match verdict:
+        case "use":
+            first = f"Use {best}. It is {chosen}; on the test images it is above {gain}, more than chance explains."
+        case "none":
+            first = f"None of them. {best} is {chosen}, but on the test images below {gain}."
+        case _:
+            told = "" if compared is None else f"; on the test images it differs from {gain}, which may be chance"
+            first = f"Cannot tell. {best} is {chosen}{told}."
+    lines = [first, *values(judge, best), *others(judge, best), *beside(found, best, chosen_by), *doubts(judge, best)]
+    return Answer(verdict, best, tuple(lines))
+
+
+def validation(column: Column, methods: Sequence[str], seeds: Sequence[int]) -> dict[str, float]:
+    """Mean validation accuracy of each candidate, in the order of `methods`; of those alone that have every seed."""
+    means = {}
+    for method in methods:
+        rows = column.rows[column.rows["entry"] == method]
+        accuracies = rows["validation_accuracy"].astype(float)
+        if method != SHORTCUT and set(rows["seed"]) == set(seeds) and not accuracies.isna().any():
+            means[method] = round(float(accuracies.mean()), 12)
+    return means
+
+
+def verdict_of(compared: Comparison) -> str:
+    return "use" if compared.low > 0 else "none" if compared.high < 0 else "cannot tell"
+
+
+def between(found: Findings, one: str, other: str) -> Comparison | None:
+    """One minus the other on the test images, whichever the findings have first; None if one is not there."""
+    for pair in found.pairs:
+        if (pair.first[0], pair.second[0]) == (one, other):
+            return pair.found
+        if (pair.first[0], pair.second[0]) == (other, one):
+            own = pair.found
+            return Comparison(-own.difference, -own.high, -own.low, own.p, own.seeds, own.groups, own.reliable)
+    return None
+
+
+def values(found: Findings, best: str) -> list[str]:
+    """What is reported on the test images, with its interval."""
+    own = {entry: interval for (entry, _), interval in found.intervals.items()}
+    named = [f"{name} {value_text(own[name])}" for name in dict.fromkeys((best, BASELINE)) if name in own]
+    images = f"{found.images:,} images in {found.groups:,} groups"
+    return [f"Test accuracy: {', '.join(named)}; {images}; in brackets 95% intervals."]
+
+
+def others(found: Findings, best: str) -> list[str]:
+    """Every other method against the chosen one on the test images: told apart, after Holm's correction, or not."""
+    alike, behind, ahead = list[str](), list[str](), list[str]()
+    for pair in found.pairs:
+        names = (pair.first[0], pair.second[0])
+        if best not in names or {BASELINE, SHORTCUT} & set(names) - {best}:
+            continue
+        other = names[1] if names[0] == best else names[0]
+        compared = between(found, best, other)
+        assert compared is not None
+        text = f"{other} ({difference(compared)})"
+        (alike if not pair.significant else behind if compared.difference > 0 else ahead).append(text)
+    lines = [f"Behind it on the test images: {', '.join(behind)}."] if behind else []
+    lines += [f"Ahead of it on the test images, though not on validation: {', '.join(ahead)}."] if ahead else []
+    told = "Not told apart from it, after Holm's correction (its accuracy less theirs)"
+    return lines + ([f"{told}: {', '.join(alike)}."] if alike else [])
+
+
+def beside(found: Mapping[str, Findings], best: str, chosen_by: str) -> list[str]:
+    """The same method by the other probes, which have chosen nothing."""
+    lines = []
+    for probe, own in found.items():
+        compared = None if probe == chosen_by or best == BASELINE else between(own, best, BASELINE)
+        if compared is not None:
+            said = {"use": "more than chance", "none": "worse, and not by chance", "cannot tell": "may be chance"}
+            label = own.column.rows["label"].iloc[0]
+            lines.append(f"By {label}: {best} {difference(compared)} from random: {said[verdict_of(compared)]}.")
+    return lines
+
+
+def doubts(found: Findings, best: str) -> list[str]:
+    """What makes the answer weaker than it sounds."""
+    lines = []
+    own = {entry: interval for (entry, _), interval in found.intervals.items()}
+    shortcut = between(found, best, SHORTCUT)
+    if shortcut is not None and shortcut.low <= 0:
+        lines.append(
+            f"Mean colour and size alone come as far ({own[SHORTCUT].value:.3f}): what tells the classes apart may be "
+            "a shortcut."
+        )
+    collapsed = sorted(set(found.column.rows.loc[found.column.rows["collapsed"].astype(bool), "entry"]))
+    if collapsed:
+        lines.append(f"Collapsed in at least one seed, so their views or rate do not fit: {', '.join(collapsed)}.")
+    if any(interval.seeds == 1 for interval in own.values() if interval is not own.get(SHORTCUT)):
+        lines.append("One seed: nothing here says what another would have given.")
+    if not next(iter(own.values())).reliable:
+        lines.append("So few test groups that no interval here is reliable.")
+    return lines
+
+
+def value_text(found: Interval) -> str:
+    return f"{found.value:.3f} ({found.low:.3f} to {found.high:.3f})"
+
+
+def difference(found: Comparison) -> str:
+    return f"{found.difference:+.3f} ({found.low:+.3f} to {found.high:+.3f})"
+
+
+def seeds_text(seeds: Sequence[int]) -> str:
+    return "one seed" if len(seeds) == 1 else f"mean of {len(seeds)} seeds"

@@ -1,0 +1,1 @@
+"""What is typed and what is said of it: overrides, completion, did-you-mean, failures in one line."""

@@ -1,0 +1,151 @@
+"""What went wrong, in one line: our own errors, Hydra's, the operating system's.
+
+Hydra ends every failure with exit code 1 and several lines; here each gets its exit code and the next thing to type.
+"""
+
+import errno
+import re
+from importlib.resources import files
+
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from lowres_ssl.command_line.keys import known_keys
+from lowres_ssl.command_line.suggestions import keys_of_group, meant_key
+from lowres_ssl.config import SCHEMAS
+from lowres_ssl.errors import UserError, did_you_mean
+from lowres_ssl.own_data.own_conf import own_conf
+
+CRASH, USAGE, DATA = 1, 2, 3
+# What is wrong with a place rather than with the program.
+PLACE = frozenset(
+    getattr(errno, name)
+    for name in ["EACCES", "EPERM", "EEXIST", "ENOTDIR", "EISDIR", "ENOSPC", "EROFS", "EDQUOT", "ENAMETOOLONG", "ELOOP"]
+)
+# PyTorch's words, on a GPU and on a CPU, and those of CUDA's libraries.
+OUT_OF_MEMORY = "out of memory|can't allocate memory|STATUS_ALLOC_FAILED"
+GROUPS = ("backbone", "dataset", "images", "method", "recipe", "tracker")
+# What has to be installed for a choice: ours, and the plugins' own that those extend.
+EXTRAS = {
+    **dict.fromkeys(("processes", "joblib"), "joblib"),
+    **dict.fromkeys(("slurm", "slurm_local", "submitit_slurm", "submitit_local"), "slurm"),
+    **dict.fromkeys(("search", "optuna"), "optuna"),
+}
+PLUGINS = ("hydra/launcher", "hydra/sweeper")
+KINDS = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
+
+
+def describe(error: BaseException, command: str, cfg: DictConfig | None = None) -> tuple[str | None, int]:
+    """The line to show and the exit code; no line for a defect of ours, which shows its traceback.
+
+    `cfg`: the job's, if it came so far.
+    """
+    if isinstance(error, UserError):
+        return str(error), error.exit_code
+    if isinstance(error, MissingConfigException):
+        return missing_choice(str(error), command), USAGE
+    if isinstance(error, ValueError) and str(error).startswith("Config group override"):
+        return f"{', '.join(GROUPS)} and probe: wanted the name of a choice, such as method=vicreg", USAGE
+    if isinstance(error, ConfigCompositionException | HydraException | OmegaConfBaseException):
+        return composition(error, command), USAGE
+    if isinstance(error, OSError) and error.strerror and error.errno in PLACE:
+        hint = "; name another place with output_dir=FOLDER or data_dir=FOLDER" if error.filename else ""
+        return f"cannot write or read {error.filename or 'the output'}: {error.strerror}{hint}", DATA
+    if isinstance(error, YAMLError):
+        mark = getattr(error, "problem_mark", None)
+        where = f"{mark.name}, line {mark.line + 1}" if mark else "a config file"
+        return f"{where}: not YAML ({getattr(error, 'problem', None) or error}); mend the file", USAGE
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and re.search(OUT_OF_MEMORY, str(error))):
+        return out_of_memory(cfg), CRASH
+    if isinstance(error, ValueError) and "No trials are completed" in str(error):
+        return "the search has found nothing: no trial came to a score", CRASH
+    if type(error).__name__ == "UncompletedJobError":  # of submitit, which would put the job back into the queue
+        return f"{' '.join(str(error).split())} The same command goes on from what was saved", CRASH
+    if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+        return f"the step could not be compiled ({str(error).strip().splitlines()[0]}); type compile=never", CRASH
+    return None, CRASH
+
+
+def out_of_memory(cfg: DictConfig | None) -> str:
+    """With the sizes that the memory was needed for, where the config decides them."""
+    size = None if cfg is None else cfg.get("batch_size")
+    if cfg is None or not isinstance(size, int):
+        return "out of memory; try device=cpu, or a smaller batch_size, image_size or backbone where the command has it"
+    wanted = f"batch_size={size}, image_size={cfg.image_size} and backbone={cfg.backbone.name}"
+    smaller = f"batch_size={size // 2}, or a smaller image_size" if size >= 4 else "a smaller image_size"
+    return f"out of memory with {wanted}; try {smaller} or backbone"
+
+
+def missing_choice(text: str, command: str) -> str:
+    r"""From "Could not find 'method/x'\n\nAvailable options in 'method':\n\ta\n\tb" to one line."""
+    # Hydra's own config is where its launchers and sweepers are chosen.
+    found = re.search(r"'([\w@./-]+)/([^/']*)'", text.removeprefix("In 'hydra/config': "))
+    available = re.findall(r"^\t(\S+)$", text, re.MULTILINE)
+    if found is None:
+        return " ".join(text.split())
+    group, choice = found.groups()
+    if (group, choice) == ("hydra/launcher", "ray"):
+        return f"{group}=ray: wanted ray_local or ray_cluster; type pip install 'lowres-ssl[ray]' first"
+    if group in PLUGINS and choice in EXTRAS:
+        return f"{group}={choice}: its engine is not installed; type pip install 'lowres-ssl[{EXTRAS[choice]}]'"
+    if not available:  # Hydra lists them for a single choice only
+        choices = files("lowres_ssl.conf").joinpath(group).iterdir()
+        available = sorted(choice.name.removesuffix(".yaml") for choice in choices)
+    hint = did_you_mean(choice, available, f"{group}={{}}")
+    if group == "dataset" and not own_conf().is_dir():
+        hint = hint or f"; configs of your own are read from {own_conf().absolute()}, which is not there"
+    return f"{group}={choice}: there is no such choice; wanted one of {', '.join(available)}{hint}"
+
+
+def composition(error: BaseException, command: str) -> str:
+    """The first sentence of the chain of causes that says something, and where to read on."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    cause = error.__cause__
+    reason = [line.strip() for line in str(cause).splitlines() if line.strip()] if cause else []
+    first = lines[0] if lines else type(error).__name__
+    if unknown := re.match(r"Could not override '([^']*)'", first):
+        return unknown_key(unknown[1], command)
+    if unfinished := re.match(r"Error parsing override '([^'=]*)'", first):
+        return f"{unfinished[1]}: got no value, wanted {unfinished[1]}=VALUE"
+    if unresolved := re.search(r"interpolation.*full_key: (\S+)", " ".join(lines)):
+        return f"{unresolved[1]}: {first}"
+    if "${recipe}/${" in first:
+        return f"one of {', '.join(GROUPS)} got several values, or none; type -m method=a,b for a sweep"
+    if several := re.match(r"Ambiguous value for argument '(([^=]*)=(.*))'", first):
+        typed, key, values = several.groups()
+        as_list = "" if key in GROUPS else f", or {key}=[{values}] for a list"
+        return f"{typed}: got several values; type -m before it for a sweep{as_list}"
+    if wrong := re.match(r"Error merging override (.*)", first):
+        why = reason[0] if reason else "it has the wrong type"
+        if kind := re.search(r"could not be converted to (\w+)", why):
+            why = f"wanted {KINDS.get(kind[1], kind[1])}"
+        elif enum := re.match(r"Invalid value '(.*)', expected one of \[(.*)\]", why):
+            got, choices = enum[1], enum[2].split(", ")
+            why = f"wanted one of {', '.join(choices)}{did_you_mean(got, choices, wrong[1].partition('=')[0] + '={}')}"
+        elif "is not a valid bool" in why:
+            why = "wanted true or false"
+        elif "is not Optional" in why:
+            why = "wanted a value"
+        elif "is not a ListConfig" in why:
+            key, _, value = wrong[1].partition("=")
+            why = f"wanted a list, such as {key}=[{value}]"
+        elif "is not a subclass of" in why:
+            why = "it is a section; set the keys in it, each as SECTION.KEY=VALUE"
+        return f"{wrong[1]}: {why}"
+    if in_a_file := re.match(r"In '([^']*)': \w+ raised while composing config", first):
+        where = next((line.removeprefix("full_key: ") for line in lines if line.startswith("full_key: ")), "")
+        return f"{in_a_file[1]}.yaml: {where}: {lines[1]}; mend the file"
+    said = "; ".join(dict.fromkeys([first, *reason[:1]]))
+    return f"{said}; `lowres-ssl {command} --help` lists the keys"
+
+
+def unknown_key(key: str, command: str) -> str:
+    """What was probably meant, if that can be known."""
+    group, _, inner = key.partition(".")
+    probe = inner.partition(".")[0]
+    if group == "probe" and key in keys_of_group("probe"):
+        return f"unknown key {key!r}: {probe} is not among the probes chosen; type probe=[knn,{probe}]"
+    hint = meant_key(key, known_keys(SCHEMAS[command]), command) if command in SCHEMAS else ""
+    return f"unknown key {key!r}: `lowres-ssl {command} --help` lists the keys{hint}"

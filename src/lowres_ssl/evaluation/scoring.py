@@ -1,0 +1,76 @@
+"""Several runs on the same images, scored and shown side by side on the terminal."""
+
+from collections.abc import Sequence
+from statistics import mean
+from typing import Any
+
+from lowres_ssl.ahead.expectation import scoring_ahead
+from lowres_ssl.artefacts import row_name
+from lowres_ssl.config import Experiment
+from lowres_ssl.device import Compute
+from lowres_ssl.evaluation.frozen import sides_of
+from lowres_ssl.evaluation.labels import ALL_LABELS, LabelDraw
+from lowres_ssl.evaluation.probing import Scored, evaluate, picture_of, place_of, probes_of
+from lowres_ssl.planning.preparation import Material
+from lowres_ssl.results.scoreboard import COLUMNS, scoreboard
+from lowres_ssl.runs import Run
+from lowres_ssl.terminal import say
+from lowres_ssl.watching import UNWATCHED, Watch
+
+SAW_EVERYTHING = "Pre-trained on all images (pretrain_on=all): the encoder has seen the validation and the test images."
+
+
+def score_and_show(
+    rows: Sequence[tuple[Run, Experiment]],
+    material: Material,
+    compute: Compute,
+    draws: Sequence[LabelDraw] = (ALL_LABELS,),
+    watch: Watch = UNWATCHED,
+    *,
+    picture: bool = True,
+) -> list[dict[str, Any]]:
+    """Score the runs, each with the probes of its own config, on each draw of the labels, and print one table; the
+    first run is the one asked for, and the one that `watch` is of. Its results, of the largest fraction of the labels.
+
+    The table goes to standard output, what is being done to standard error. Several draws of a fraction are one line,
+    their mean. `picture`: whether the t-SNE of the first run's test images is drawn.
+    """
+    lines = []
+    scored = []
+    # For all rows before the first is scored: there may be nothing tuned for one.
+    probes = [probes_of(config, Scored.in_run(run), material.split) for run, config in rows]
+    wanted = [
+        (run, place_of(run, name, settings, compute, draw))
+        for (run, _), own in zip(rows, probes, strict=True)
+        for name, settings in own.settings.items()
+        for draw in draws
+    ]
+    labels = [probe.label for probe in probes[0].probes.values()]
+    say(scoring_ahead(wanted, labels, material.catalogue.digest))
+    for (run, config), own_probes in zip(rows, probes, strict=True):
+        results = evaluate(run, config, material, own_probes, compute, draws)
+        scored.append(results)
+        name = row_name(run.description())
+        for fraction in dict.fromkeys(draw.fraction for draw in draws):
+            own = [results[draw] for draw in draws if draw.fraction == fraction]
+            watch.scores(run, run == rows[0][0], fraction, list(zip(*own, strict=True)))
+            marked = name if set(draws) == {ALL_LABELS} else f"{name}, {100 * fraction:g}% of the labels"
+            lines.append((marked, [mean_of(each, material) for each in zip(*own, strict=True)]))
+    first, config = rows[0]
+    print(scoreboard(lines, config.dataset.title))
+    if first.description().get("pretrain_on") == "all":
+        print(f"\n{SAW_EVERYTHING}")
+    print(f"\nResults and encoder: {first.folder}", flush=True)
+    if picture and ALL_LABELS in draws:
+        path = picture_of(first, row_name(first.description()), config, material, compute)
+        watch.picture("t-SNE", path)
+        print(f"t-SNE of the test images: {path}", flush=True)
+    largest = max(draw.fraction for draw in draws)
+    return [result for draw, results in scored[0].items() if draw.fraction == largest for result in results]
+
+
+def mean_of(results: Sequence[dict[str, Any]], material: Material) -> dict[str, Any]:
+    """One result for several draws: the first, with the mean of what the table shows and the images of the split."""
+    scores = {key: mean(result["test"][key] for result in results) for key, _ in COLUMNS}
+    images = {side: len(rows) for side, rows in sides_of(material.split).items()}
+    return results[0] | {"test": results[0]["test"] | scores, "images": images}

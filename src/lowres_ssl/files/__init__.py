@@ -1,0 +1,1 @@
+"""Files that can be trusted: written whole, sealed, versioned, leased, tidied up after a kill."""

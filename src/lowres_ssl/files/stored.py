@@ -1,0 +1,158 @@
+"""Stored formats: the version that each is written in and those that are read, and JSON that is what it should be.
+
+All versions stand here, but for those that are part of a run's identity (`IDENTITY_VERSION`, `DECODER_VERSION`). To
+change a format, raise its number in `WRITTEN`; let `OLDEST` stay where the reader still understands the older one,
+else raise it as well, and say in the changelog which command has to be typed again.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+from lowres_ssl.errors import CheckpointError, DamagedError
+from lowres_ssl.files.sealed import SEAL, unsealed
+
+WRITTEN = {
+    "run": 2,  # run.json; of this and the next three, 1 had no seal (see sealed.py)
+    "result": 2,  # result.json and predictions.npz; 1 had patients by name where 2 has keyed hashes
+    "tuned": 2,  # outputs/tuned/*.json
+    "benchmark": 1,  # outputs/benchmark/*.json: plans
+    "split": 2,  # split.json; 1 did not say whether its image names are hashed: they are not
+    "tensors": 1,  # encoders, classifiers, features; what has no number is of version 1
+    "checkpoint": 1,  # checkpoint.pt
+    "record": 1,  # what embed and predict say of the files they write; read by no program here
+    "store": 2,  # decoded images; another version is made anew, since the images are there
+    "index": 2,  # what was read of each image file; likewise
+}
+OLDEST = WRITTEN | dict.fromkeys(("run", "result", "tuned", "split"), 1)
+
+NUMBER = (int, float)
+OPTIONAL_NUMBER = (int, float, type(None))
+SPLIT: dict[str, Any] = {"split": dict, "split.kind": str, "split.seed": int, "split.digest": str}
+# What readers build on: these, where they are there, are of these types. What is not there is noticed when it is read.
+TYPES: dict[str, dict[str, Any]] = {
+    "run": SPLIT
+    | dict.fromkeys(
+        ["method", "entry", "dataset", "title", "recipe", "backbone", "precision", "store", "pretrain_on"], str
+    )
+    | dict.fromkeys(["seed", "image_size", "batch_size", "epochs_wanted", "unlabelled_images"], int)
+    | dict.fromkeys(["identity", "identity.images", "config", "config.dataset", "config.backbone"], dict)
+    | {"finished": bool, "identity.images.digest": str, "encoders": dict, "files": dict, "probe": dict, "probe.*": dict}
+    | {"label_fraction": OPTIONAL_NUMBER, "label_draw": (int, type(None))},
+    "result": SPLIT
+    | dict.fromkeys(["run", "probe", "label", "encoder", "precision", "dataset", "title", "device", "recipe"], str)
+    | dict.fromkeys(["settings", "test", "labels", "images", "versions", "config", "config.backbone"], dict)
+    | dict.fromkeys([f"images.{side}" for side in ("train", "validation", "test")], int)
+    | {"validation": (dict, type(None)), "validation.accuracy": NUMBER, "test.n": int, "test.confusion_matrix": list}
+    | dict.fromkeys([f"test.{name}" for name in ("accuracy", "weighted_f1", "macro_f1")], OPTIONAL_NUMBER)
+    | dict.fromkeys([f"test.{name}" for name in ("balanced_accuracy", "auroc")], OPTIONAL_NUMBER)
+    | {"labels.fraction": NUMBER, "labels.draw": int, "classes": list, "classes.*": str, "commit": (str, type(None))}
+    | {"seed": int, "versions.*": str, "predictions_sha256": str, "fitted_sha256": str},
+    "tuned": SPLIT
+    | dict.fromkeys(["run", "entry", "method", "dataset", "title", "backbone", "split_digest", "rule"], str)
+    | dict.fromkeys(["seed", "image_size", "seeds", "chosen.batch_size"], int)
+    | {"recipe": (str, type(None)), "chosen": dict, "chosen.learning_rate": NUMBER, "chosen.accuracy": NUMBER}
+    | {"chosen.loss": OPTIONAL_NUMBER}
+    | dict.fromkeys(["batch_size", "epochs"], (int, type(None))),
+    "benchmark": dict.fromkeys(["asked", "costs", "costs.epoch", "costs.extras", "views", "allotment", "done"], dict)
+    | dict.fromkeys(["methods", "words", "shown", "dropped", "failed", "allotment.extras"], list)
+    | dict.fromkeys(["methods.*", "words.*", "shown.*", "dropped.*", "failed.*", "allotment.extras.*", "device"], str)
+    | dict.fromkeys(["costs.epoch.*", "costs.extras.*", "views.*", "done.*", "spent", "allotment.seconds"], NUMBER)
+    | dict.fromkeys([f"costs.{part}" for part in ("round_base", "prepare", "report")], NUMBER)
+    | dict.fromkeys(["allotment.seeds", "allotment.epochs"], int),
+    "split": {"kind": str, "seed": int, "digest": str, "notes": list, "notes.*": str, "hashed": bool}
+    | dict.fromkeys(("train", "val", "test"), list)
+    | {f"{side}.*": str for side in ("train", "val", "test")},
+}
+
+
+class Stored(dict[str, Any]):
+    """A JSON object of a stored file. A key that is not there is the file's fault: `CheckpointError`."""
+
+    path: Path
+    repair: str
+
+    def __missing__(self, key: str) -> NoReturn:
+        raise CheckpointError(f"{self.path}: {key} is missing, wanted what lowres-ssl writes; {self.repair}")
+
+
+def read_json(path: Path, kind: str, repair: str) -> Stored | None:
+    """The file of a `kind` in `WRITTEN`; None if there is none.
+
+    Raises `CheckpointError`, which ends with `repair`, if it is of a version that is not read here, or has something
+    else where readers want a number, say; `DamagedError` if it cannot be read.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        content = json.loads(text, parse_int=whole_number)
+        if "\\u" in text:
+            json.dumps(content, ensure_ascii=False).encode()  # half a letter could never be shown
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError) as error:
+        raise DamagedError(f"{path}: cannot be read ({error}); {repair}") from error
+    version = content.get(version_key(kind)) if isinstance(content, dict) else None
+    check_version(version, kind, path, repair)
+    if version != 1 or SEAL in content:
+        try:
+            content = unsealed(content)
+        except ValueError as error:
+            raise DamagedError(f"{path}: cannot be read ({error}); {repair}") from error
+    for name, wanted in TYPES[kind].items():
+        check_type(content, name.split("."), wanted, f"{path}: {name}", repair)
+    stored: Stored = naming_its_file(content, path, repair)
+    return stored
+
+
+def version_key(kind: str) -> str:
+    return "version" if kind == "split" else "schema"
+
+
+def check_version(got: object, kind: str, path: Path, repair: str) -> None:
+    """Raises `CheckpointError` unless a file of version `got` is read here."""
+    written, oldest = WRITTEN[kind], OLDEST[kind]
+    if type(got) is int and oldest <= got <= written:
+        return
+    reads = f"version {written}" if oldest == written else f"versions {oldest} to {written}"
+    if type(got) is int and got > written:
+        raise CheckpointError(
+            f"{path}: version {got} of this format, wanted {reads}, written by a newer lowres-ssl; use that one, or "
+            f"{repair}"
+        )
+    raise CheckpointError(f"{path}: got version {got}, wanted {reads}, written by another lowres-ssl; {repair}")
+
+
+def check_type(content: Any, parts: list[str], wanted: type | tuple[type, ...], what: str, repair: str) -> None:
+    """Raises `CheckpointError` if what stands at `parts`, "*" for each, is not of the type. A bool is no number."""
+    if not parts:
+        types = wanted if isinstance(wanted, tuple) else (wanted,)
+        if type(content) not in types:
+            names = " or ".join({type(None): "null", dict: "object"}.get(each, each.__name__) for each in types)
+            raise CheckpointError(f"{what}: got {type(content).__name__}, wanted {names}; {repair}")
+        return
+    first, *rest = parts
+    inner: list[Any] = []
+    if first == "*":
+        inner = list(content.values() if isinstance(content, Mapping) else content)
+    elif isinstance(content, Mapping) and first in content:
+        inner = [content[first]]
+    for each in inner:
+        check_type(each, rest, wanted, what, repair)
+
+
+def naming_its_file(content: Any, path: Path, repair: str) -> Any:
+    """The same content, its objects as `Stored`."""
+    if isinstance(content, dict):
+        stored = Stored((key, naming_its_file(value, path, repair)) for key, value in content.items())
+        stored.path, stored.repair = path, repair
+        return stored
+    if isinstance(content, list):
+        return [naming_its_file(value, path, repair) for value in content]
+    return content
+
+
+def whole_number(text: str) -> int:
+    if len(text) > 19:  # what fits into 64 bits; tables hold no more
+        raise ValueError(f"a number of {len(text)} digits")
+    return int(text)

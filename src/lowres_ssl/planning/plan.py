@@ -1,0 +1,212 @@
+"""Config -> plan: everything of a pre-training that can be built, and so checked, without an image."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from lowres_ssl.artefacts import RANDOM, Source, entry_of, source_of, training_labels
+from lowres_ssl.checkpoint import load_encoder, load_weights
+from lowres_ssl.config import PretrainConfig
+from lowres_ssl.data.records import Catalogue
+from lowres_ssl.data.splits import Split
+from lowres_ssl.device import Compute, resolve
+from lowres_ssl.errors import CheckpointError, ConfigError
+from lowres_ssl.evaluation.labels import ALL_LABELS, LabelDraw, drawn, draws_of
+from lowres_ssl.evaluation.probing import Evaluation, Scored, check_images, probes_of
+from lowres_ssl.methods import Method, build_method
+from lowres_ssl.planning.augmentation import view_makers
+from lowres_ssl.planning.encoders import WEIGHTS, new_encoder, starting_encoder
+from lowres_ssl.planning.identity import training_identity
+from lowres_ssl.planning.preparation import Outline, split_of
+from lowres_ssl.runs import Run, run_for
+from lowres_ssl.terminal import count
+from lowres_ssl.training.distributed import ALONE, Processes
+from lowres_ssl.training.state import Training
+from lowres_ssl.views.maker import ViewMaker
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A config with everything built that can be built without an image, and so checked."""
+
+    config: PretrainConfig
+    encoder: nn.Module
+    width: int  # of its features
+    method: Method
+    training: Training
+    views: list[ViewMaker]  # of each epoch
+    evaluation: Evaluation
+    compute: Compute
+    source: Source | None  # of the weights that the encoder starts with
+    draws: list[LabelDraw]  # of the labels that count, when it is scored
+    seen: LabelDraw | None  # of the labels that a supervised method sees; its probes see the same
+    processes: Processes  # that share each batch
+
+
+def plan_of(config: PretrainConfig, processes: Processes = ALONE) -> Plan:
+    """Raises `ConfigError` for whatever is wrong with `config` and can be known without the images."""
+    compute = compute_of(config, processes)
+    selects = config.select_encoder.name == "best_validation_knn"
+    if selects and "knn" not in config.probe:
+        raise ConfigError("select_encoder=best_validation_knn: wanted knn among the probes; type probe=[knn,linear]")
+    # Foretelling needs no weights, and must not fetch any.
+    encoder, width = new_encoder(config) if config.dry_run else starting_encoder(config)
+    source = None
+    if config.initial_weights != RANDOM:
+        source = source_of(config.initial_weights, config)
+        load_encoder(encoder, load_weights(source.path), f"initial_weights={config.initial_weights}")
+    training = Training(
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        keep_last_batch=config.keep_last_batch,
+        joint=config.forward.name == "joint",
+        learning_rate=config.learning_rate,
+        momentum=config.momentum,
+        weight_decay=config.weight_decay,
+        decay_norm_and_bias=config.decay_norm_and_bias,
+        schedule=config.schedule.name,
+        warmup_epochs=config.warmup_epochs,
+        checkpoint_every=config.checkpoint_every,
+        seed=config.seed,
+    )
+    # The classes are known once the images are; until then a supervised method's classifier is a stand-in.
+    method = build_method(config.method, features=width, classes=1, seed=config.seed)
+    seen = labels_seen(config, method)
+    draws = draws_of(config.label_fraction, config.label_draws)
+    return Plan(
+        config=config,
+        encoder=encoder,
+        width=width,
+        method=method,
+        training=training,
+        views=view_makers(config),
+        evaluation=probes_of(config) if config.evaluate or selects else Evaluation({}, {}),
+        compute=compute,
+        source=source,
+        draws=draws if seen is None else [seen],
+        seen=seen,
+        processes=processes,
+    )
+
+
+def compute_of(config: PretrainConfig, processes: Processes) -> Compute:
+    """This process's device. Raises `ConfigError` for what several processes cannot share, or do."""
+    processes.check_batch(config.batch_size)
+    compile = config.compile.name
+    if processes.size > 1:
+        if compile == "always":
+            raise ConfigError("compile=always: not with several processes; type compile=auto")
+        compile = "never"
+    compute = resolve(config.device.name, config.precision.name, compile=compile, deterministic=config.deterministic)
+    if processes.size == 1:
+        return compute
+    if compute.device.type == "cpu":
+        if config.sync_batch_norm:
+            raise ConfigError(
+                "sync_batch_norm=true: PyTorch has it on GPUs only, got a CPU; type sync_batch_norm=false"
+            )
+        return compute
+    gpus = torch.cuda.device_count()
+    if processes.local_size > gpus:
+        raise ConfigError(
+            f"device=cuda: this machine has {count(gpus, 'GPU')} for {processes.local_size} processes, wanted one "
+            f"each; type torchrun --nproc-per-node={gpus}, or device=cpu"
+        )
+    return replace(compute, device=torch.device("cuda", processes.local_rank))
+
+
+def labels_seen(config: PretrainConfig, method: Method) -> LabelDraw | None:
+    """The draw of labels that a supervised method sees, by its seed. Raises `ConfigError` for what says something of
+    labels or weights that a method has no use for."""
+    name = config.method["name"]
+    if config.initial_weights != RANDOM and not method.trains:
+        raise ConfigError(
+            f"initial_weights={config.initial_weights}: method={name} trains nothing; score weights as they are with "
+            "lowres-ssl evaluate weights=FILE"
+        )
+    if not method.sees_labels:
+        if config.select_encoder.name == "best_validation_knn" and any(each < 1 for each in config.label_fraction):
+            raise ConfigError(
+                f"label_fraction={config.label_fraction}: select_encoder=best_validation_knn chooses the encoder with "
+                "all labels, so it cannot be scored with fewer; type select_encoder=last"
+            )
+        return None
+    if config.pretrain_on.name == "all":
+        raise ConfigError(f"pretrain_on=all: method={name} would see the test labels; leave it out")
+    if len(config.label_fraction) != 1:
+        raise ConfigError(
+            f"label_fraction={config.label_fraction}: each fraction is a training of its own for method={name}; type "
+            f"-m label_fraction={','.join(f'[{each}]' for each in config.label_fraction)}"
+        )
+    (fraction,) = config.label_fraction
+    return ALL_LABELS if fraction == 1 else LabelDraw(fraction, config.seed)
+
+
+def run_of(plan: Plan, outline: Outline) -> tuple[Run, dict[str, Any]]:
+    """The run of this plan with these images, wherever it stands, and its identity."""
+    config = plan.config
+    start = None if plan.source is None else plan.source.path
+    identity = training_identity(config, outline, plan.compute.precision, start, plan.seen, plan.processes.size)
+    return named_run(config, identity), identity
+
+
+def named_run(config: PretrainConfig, identity: Mapping[str, Any]) -> Run:
+    labels = training_labels(config, config.method["name"])
+    return run_for(Path(config.output_dir), "pretrain", labels, identity)
+
+
+MOST_PROCESSES = 64  # that an unfinished run is looked for of
+
+
+def refuse_other_number(plan: Plan, identity: Mapping[str, Any]) -> None:
+    """Raises `CheckpointError` where the run of this identity is unfinished, as begun by another number of processes,
+    unless BatchNorm sees the whole batch, and the number changes nothing."""
+    if plan.config.sync_batch_norm:
+        return
+    alike = {key: value for key, value in identity.items() if key != "processes"}
+    for size in range(1, MOST_PROCESSES + 1):
+        run = named_run(plan.config, alike if size == 1 else alike | {"processes": size})
+        if size != plan.processes.size and run.checkpoint.exists():
+            before, command = (
+                ("one process", "lowres-ssl pretrain")
+                if size == 1
+                else (f"{size} processes", f"torchrun --nproc-per-node={size} -m lowres_ssl pretrain")
+            )
+            raise CheckpointError(
+                f"{run.name}: begun by {before}, got {plan.processes.size}, whose BatchNorm statistics would be of "
+                f"other images; go on with {command} and the same keys, or begin anew with force=true"
+            )
+
+
+def divide(plan: Plan, catalogue: Catalogue) -> Split:
+    """The split. Raises `ConfigError` if the images will not do for this plan; says what is doubtful."""
+    split = split_of(plan.config, catalogue)
+    selects = plan.method.trains and plan.config.select_encoder.name == "best_validation_knn"
+    check_images(plan.evaluation, catalogue, split, plan.draws)
+    if plan.config.evaluate:
+        trained = (plan.config.batch_size, plan.config.epochs) if plan.method.trains else ()
+        started_from = [] if plan.source is None else [Scored(f"{WEIGHTS} of {plan.source.name}")]
+        for encoder in (Scored(entry_of(plan.config, plan.source), *trained), *started_from, Scored("random")):
+            probes_of(plan.config, encoder, split)  # raises where nothing was tuned for it
+    if selects and not len(split.validation):
+        raise ConfigError("select_encoder=best_validation_knn: there are no validation images; try last")
+    if plan.source is not None:
+        plan.source.refuse_leak(split, catalogue, plan.draws)
+    if plan.method.trains:
+        images = images_to_train(plan, catalogue, split)
+        plan.training.steps_per_epoch(images)
+        if plan.training.keep_last_batch:
+            plan.processes.check_last_batch(images, plan.training.batch_size)
+    return split
+
+
+def images_to_train(plan: Plan, catalogue: Catalogue, split: Split) -> int:
+    """How many images an epoch has."""
+    if plan.seen is not None:
+        return len(drawn(catalogue.labels, split.train, split.validation, plan.seen)[0])
+    everything = plan.config.pretrain_on.name == "all"
+    return len(catalogue.records if everything else split.train) + len(catalogue.unlabelled)

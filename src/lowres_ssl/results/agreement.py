@@ -1,0 +1,141 @@
+"""What may not be mixed in a column, and what a user types to choose."""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from lowres_ssl.errors import CheckpointError, ConfigError
+from lowres_ssl.runs import Run
+
+ORIGIN = "settings_from"  # where the linear evaluation's batch size and learning rate come from: paper, tuned, typed
+# What the paper's Table 1 chooses for each method and data set; the rest of a probe's settings are the column's.
+FREE_SETTINGS = {"linear": frozenset(["batch_size", "learning_rate"])}
+NUMBERS = ("accuracy", "weighted_f1", "macro_f1", "balanced_accuracy")
+
+
+def is_trained(frame: pd.DataFrame) -> "pd.Series[bool]":
+    return frame["batch_size"].notna()
+
+
+def brings_its_encoder(frame: pd.DataFrame) -> "pd.Series[bool]":
+    """Which rows are what they are under any `backbone`."""
+    return (frame["entry"] == "trivial") | frame["entry"].astype(str).str.startswith("pretrained ")
+
+
+def settings_of(text: object) -> dict[str, str]:
+    """ "k=200, strengths=[1, 2]" as {"k": "200", "strengths": "[1, 2]"}."""
+    pairs = (setting.partition("=") for setting in re.split(r",\s*(?=\w+=)", str(text)))
+    return {key.strip(): value.strip() for key, _, value in pairs if key.strip()}
+
+
+def shared_settings(row: Mapping[Any, Any]) -> str:
+    """The settings that all of a column must have."""
+    free = FREE_SETTINGS.get(row["probe"], frozenset())
+    return ", ".join(f"{key}={value}" for key, value in settings_of(row["settings"]).items() if key not in free)
+
+
+def refuse_disagreement(rows: pd.DataFrame, where: str) -> None:
+    """Raises `ConfigError` if the rows are not of one kind, but for what may differ."""
+    trained, own_encoder = is_trained(rows), brings_its_encoder(rows)
+    everywhere = trained | True
+    checked = {"recipe": trained, "backbone": ~own_encoder, "image_size": everywhere, "epochs": trained}
+    checked |= {"split": everywhere, "split_digest": everywhere}
+    differing = [key for key, among in checked.items() if rows.loc[among, key].nunique() > 1]
+    if "split" in differing and "split_digest" in differing:
+        differing.remove("split_digest")  # other kinds of split have others
+    if len(differing) > 1:
+        refuse_together(differing, rows[checked[differing[0]]], where)
+    for key in differing:
+        refuse_several(key, rows[checked[key]], where)
+    shared = rows.assign(settings=[shared_settings(row) for row in rows.to_dict("records")])
+    for _, same_probe in shared.groupby("probe"):
+        refuse_several("settings", same_probe, where)
+
+
+def refuse_several(key: str, rows: pd.DataFrame, where: str) -> None:
+    """Raises `ConfigError` with the values and the first run of each, if the rows have not all the same `key`."""
+    if rows[key].nunique() < 2:
+        return
+    firsts = rows.drop_duplicates(key).sort_values(key)
+    values = [typed_value(key, value) for value in firsts[key]]
+    if key == "settings":
+        values = told_apart([settings_of(value) for value in values])
+    named = ", ".join(f"{value} ({run})" for value, run in zip(values, firsts["run"], strict=True))
+    typed = " or ".join(f"'{key}={value}'" if " " in value else f"{key}={value}" for value in values)
+    raise ConfigError(f"{where}: {key} differs, got {named}, wanted one in a column; type {typed}")
+
+
+def refuse_together(keys: Sequence[str], rows: pd.DataFrame, where: str) -> None:
+    """Raises `ConfigError` for results that differ in several keys, with what is to be typed of all of them at once."""
+    firsts = rows.drop_duplicates(keys[0]).sort_values(keys[0]).to_dict("records")
+    typed = " or ".join(
+        " ".join(f"{key}={typed_value(key, row[key])}" for key in keys if not pd.isna(row[key])) for row in firsts
+    )
+    named = ", ".join(str(row["run"]) for row in firsts)
+    raise ConfigError(
+        f"{where}: {', '.join(keys[:-1])} and {keys[-1]} differ, as between {named}, wanted one of each in a column; "
+        f"type {typed}"
+    )
+
+
+def typed_value(key: str, value: Any) -> str:
+    return str(value)[:8] if key == "split_digest" else str(value)
+
+
+def refuse_unlike_seeds(rows: pd.DataFrame, what: str) -> None:
+    """Raises `ConfigError` if an entry's seeds were trained in other ways: their mean says nothing."""
+    made = rows[rows["made"].notna()].drop_duplicates("made")
+    if len(made) > 1:
+        one, other = (Run(Path(result).parent) for result in made["result"].iloc[:2])
+        differing = differences(one.description()["identity"], other.description()["identity"])
+        raise ConfigError(
+            f"{what}: its seeds were not trained alike: {one.name} and {other.name} differ in {', '.join(differing)}; "
+            "move one of them out of output_dir"
+        )
+
+
+def differences(one: Any, other: Any, name: str = "") -> list[str]:
+    """What differs between two identities, but for seed and starting weights: "training.learning_rate (0.1, 0.01)"."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        keys = [key for key in (*one, *(other.keys() - one.keys())) if key not in ("seed", "initial_weights")]
+        parts = [differences(one.get(key), other.get(key), f"{name}.{key}".lstrip(".")) for key in keys]
+        return [each for part in parts for each in part]
+    return [] if one == other else [f"{name} ({one}, {other})"]
+
+
+def told_apart(every: list[dict[str, str]]) -> list[str]:
+    """For each of several settings what to type for it: one key if that will do, else all that not all share."""
+    for key in (ORIGIN, *every[0]):
+        values = [settings.get(key) for settings in every]
+        if None not in values and len(set(values)) == len(values):
+            return [f"{key}={value}" for value in values]
+    common = set.intersection(*(set(settings.items()) for settings in every))
+    return [", ".join(f"{key}={value}" for key, value in each.items() if (key, value) not in common) for each in every]
+
+
+def refuse_no_number(rows: pd.DataFrame) -> None:
+    for row in rows.to_dict("records"):
+        for metric in NUMBERS:
+            if row[metric] is None or not math.isfinite(row[metric]):
+                path = Path(row["result"]) / "result.json"
+                raise CheckpointError(
+                    f"{path}: {metric} is {row[metric]}, wanted a number; remove its folder, score again"
+                )
+
+
+def refuse_twice(rows: pd.DataFrame, what: str) -> None:
+    """Raises `ConfigError` if an entry has two results of a batch size and seed."""
+    for _, same in rows.groupby(["batch_size", "seed"], dropna=False):
+        if len(same) == 1:
+            continue
+        batch_size, seed = same["batch_size"].iloc[0], same["seed"].iloc[0]
+        size = "" if pd.isna(batch_size) else f", batch size {batch_size}"
+        where = f"{what}{size}, seed {seed} is there twice"
+        for key in ("precision", "recipe", "backbone", "settings"):
+            refuse_several(key, same, where)
+        first, second = same["result"].iloc[:2]
+        raise ConfigError(f"{where}: {first} and {second}; move one of the runs out of output_dir")

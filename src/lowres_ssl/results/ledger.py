@@ -1,0 +1,123 @@
+"""Every stored run and result as rows of a table, made by scanning `outputs/` each time."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from lowres_ssl.errors import CheckpointError
+from lowres_ssl.files.hashes import digest
+from lowres_ssl.results.collapse import has_collapsed
+from lowres_ssl.results.on_disk import read_result
+from lowres_ssl.runs import Run, entry_in, find_runs
+
+RUN_COLUMNS = (
+    "run",
+    "state",
+    "collapsed",
+    "dataset",
+    "title",
+    "method",
+    "entry",
+    "recipe",
+    "backbone",
+    "image_size",
+    "batch_size",
+    "epochs",
+    "seed",
+    "split",
+    "split_seed",
+    "pretrain_on",
+    "precision",
+    "made",
+)
+RESULT_COLUMNS = (
+    "probe",
+    "label",
+    "settings",
+    "label_fraction",
+    "label_draw",
+    "n",
+    "validation_accuracy",
+    "split_digest",
+    "result",
+)
+METRICS = ("accuracy", "weighted_f1", "macro_f1", "balanced_accuracy", "auroc")
+
+
+def ledger(output_dir: Path) -> tuple[pd.DataFrame, list[str]]:
+    """A row a result, a run without results one row; and a line for each run that cannot be read, in all or in part.
+
+    Columns: `RUN_COLUMNS`, `RESULT_COLUMNS`, then `METRICS` of the test images. `state` is "finished" or how far it is;
+    `collapsed`: whether its embeddings have (see `collapse`); `entry` is what tables call the run: its method, and
+    where its weights came from, if that was elsewhere. `result` is the folder of the result. `made`: a digest of how a
+    trained run was made, the same for its other seeds.
+    """
+    rows: list[dict[str, Any]] = []
+    problems = []
+    for run in find_runs(output_dir):
+        try:
+            description = run.description()
+            about = about_run(run, description)
+        except CheckpointError as error:
+            problems.append(str(error))
+            continue
+        results = []
+        for folder in run.result_folders():
+            try:
+                result = read_result(folder)
+                results += [] if result is None else [about | about_result(folder, result)]
+            except CheckpointError as error:  # the others are sound all the same
+                problems.append(str(error))
+        try:
+            collapsed = has_collapsed(run, description)
+        except CheckpointError as error:  # its scores are sound all the same
+            problems.append(f"{error}; until then nobody knows whether it collapsed")
+            collapsed = False
+        rows += [{**row, "collapsed": collapsed} for row in results or [about]]
+    frame = pd.DataFrame(rows, columns=[*RUN_COLUMNS, *RESULT_COLUMNS, *METRICS])
+    return frame.astype({"collapsed": bool, "batch_size": "Int64", "epochs": "Int64", "n": "Int64"}), problems
+
+
+def about_run(run: Run, description: dict[str, Any]) -> dict[str, Any]:
+    wanted = description.get("epochs_wanted", 0)
+    about = {column: description.get(column) for column in RUN_COLUMNS}
+    about |= {key: description[key] for key in ("dataset", "method", "backbone", "image_size", "precision", "seed")}
+    state = "finished" if description["finished"] else f"epoch {run.epochs_done()} of {wanted}"
+    split = description["split"]
+    return about | {
+        "run": run.name,
+        "state": state,
+        "epochs": wanted,
+        "split": split["kind"],
+        "split_seed": split["seed"],
+        "split_digest": split["digest"],
+        "made": made(description),
+        "entry": entry_in(description),
+    }
+
+
+def made(description: dict[str, Any]) -> str | None:
+    identity = description.get("identity")
+    if not identity or "training" not in identity:
+        return None
+    # What a run starts with is another file for each seed.
+    return digest({key: value for key, value in identity.items() if key not in ("seed", "initial_weights")})
+
+
+def about_result(folder: Path, result: dict[str, Any]) -> dict[str, Any]:
+    settings = ", ".join(f"{key}={value}" for key, value in result["settings"].items())
+    labels = result.get("labels", {"fraction": 1.0, "draw": 0})
+    about = {
+        "precision": result["precision"],
+        "probe": result["probe"],
+        "label": result["label"],
+        "settings": settings,
+        "label_fraction": labels["fraction"],
+        "label_draw": labels["draw"],
+        "n": result["test"]["n"],
+        "validation_accuracy": result["validation"] and result["validation"]["accuracy"],
+        "split_digest": result["split"]["digest"],
+        "result": str(folder),
+    }
+    return about | {metric: result["test"][metric] for metric in METRICS}

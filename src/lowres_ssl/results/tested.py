@@ -1,0 +1,134 @@
+"""What the results of a cell say of the test images, read from their `predictions.npz` and checked."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lowres_ssl.errors import CheckpointError
+from lowres_ssl.results.agreement import NUMBERS
+from lowres_ssl.results.on_disk import read_predictions, read_result
+from lowres_ssl.results.selection import Cell
+from lowres_ssl.statistics.uncertainty import Counts, counts_by_group, metric
+
+
+@dataclass(frozen=True)
+class Tested:
+    """The test images, which all seeds of a cell share, and what each seed predicted of them.
+
+    ids: str [n], names of the images, or hashes of them (`hashed`). groups: int64 [n], patients, slides or source
+    images numbered as they come, so that names and hashes of them give the same; -1 for an image without a known one.
+    labels: int64 [n], predictions: int64 [S, n], places in `classes`; a row of predictions a seed, in the order of
+    `Cell.seeds`. `results`: each seed's `result.json`.
+    """
+
+    ids: NDArray[np.str_]
+    hashed: bool
+    groups: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    predictions: NDArray[np.int64]
+    classes: tuple[str, ...]
+    results: tuple[dict[str, Any], ...]
+
+    def counts(self) -> Counts:
+        """Confusion counts of each seed by test group: int64 [S, G, C, C]."""
+        # Names that sort as the images come: the order must not depend on what somebody's key makes of a name.
+        groups = np.array(["" if group < 0 else f"{group:09}" for group in self.groups], dtype=np.str_)
+        ids = np.array([f"{place:09}" for place in range(len(self.ids))], dtype=np.str_)
+        return np.stack(
+            [
+                counts_by_group(self.labels, predictions, groups, len(self.classes), ids=ids)
+                for predictions in self.predictions
+            ]
+        )
+
+
+def check_same_images(read: Sequence[tuple[Cell, Tested]]) -> None:
+    """Raises `CheckpointError` unless all were tested on the same images, with the same labels and groups. Where one
+    has names of images and the other has hashes, labels and groups must do."""
+    for cell, got in read[1:]:
+        first, wanted = read[0]
+        for what in ("ids", "labels", "groups"):
+            if what == "ids" and got.hashed != wanted.hashed:
+                continue
+            if not np.array_equal(getattr(got, what), getattr(wanted, what)):
+                folder, other = (each.rows["result"].iloc[0] for each in (cell, first))
+                raise CheckpointError(
+                    f"{folder}: its test {what} are not those of {other}, though both name the same split; "
+                    "remove one of the folders and score again"
+                )
+
+
+def tested(cell: Cell) -> Tested:
+    """Raises `CheckpointError` if predictions cannot be read, or are not those that the cell's numbers are of."""
+    folders = [Path(folder) for folder in cell.rows["result"]]
+    results = [stored_result(folder) for folder in folders]
+    arrays = [read_predictions(folder, result) for folder, result in zip(folders, results, strict=True)]
+    for folder, result, stored in zip(folders, results, arrays, strict=True):
+        check_arrays(folder, result, stored)
+        check_numbers(folder, result, stored)
+        for key in ("test_ids", "test_groups", "test_labels"):
+            if key == "test_ids" and has_hashes(result) != has_hashes(results[0]):
+                continue
+            got, wanted = (numbered(each[key]) if key == "test_groups" else each[key] for each in (stored, arrays[0]))
+            if not np.array_equal(got, wanted):
+                raise CheckpointError(
+                    f"{folder}: its {key} are not those of {folders[0]}; remove both folders and score again"
+                )
+    return Tested(
+        ids=arrays[0]["test_ids"],
+        hashed=has_hashes(results[0]),
+        groups=numbered(arrays[0]["test_groups"]),
+        labels=arrays[0]["test_labels"],
+        predictions=np.stack([stored["test_predictions"] for stored in arrays]),
+        classes=tuple(results[0]["classes"]),
+        results=tuple(results),
+    )
+
+
+def stored_result(folder: Path) -> dict[str, Any]:
+    result = read_result(folder)
+    if result is None:
+        raise CheckpointError(f"{folder}: its result.json is gone; type the command that made it again")
+    return result
+
+
+def has_hashes(result: dict[str, Any]) -> bool:
+    return bool(result["config"].get("hash_ids", False))
+
+
+def numbered(groups: NDArray[np.str_]) -> NDArray[np.int64]:
+    """Each group's number, in the order in which they first come; -1 for "": int64 [n]."""
+    numbers = {"": -1}
+    return np.array([numbers.setdefault(str(group), len(numbers) - 1) for group in groups], dtype=np.int64)
+
+
+def check_arrays(folder: Path, result: dict[str, Any], stored: dict[str, NDArray[Any]]) -> None:
+    """Raises `CheckpointError` unless the arrays of the test images are what `evaluation` writes."""
+    count, classes = result["test"]["n"], len(result["classes"])
+    for key, kinds in (("ids", "U"), ("groups", "U"), ("labels", "iu"), ("predictions", "iu")):
+        values = stored[f"test_{key}"]
+        fits = values.dtype.kind in kinds and values.shape == (count,)
+        if not fits or (kinds == "iu" and count and not (values.min() >= 0 and values.max() < classes)):
+            raise CheckpointError(
+                f"{folder}: the test_{key} in predictions.npz are not those of {count} images in {classes} classes; "
+                "remove the folder and score again"
+            )
+
+
+def check_numbers(folder: Path, result: dict[str, Any], stored: dict[str, NDArray[Any]]) -> None:
+    """Raises `CheckpointError` unless `result.json` has the numbers that its `predictions.npz` gives."""
+    classes = len(result["classes"])
+    confusion = np.zeros((classes, classes), dtype=np.int64)
+    np.add.at(confusion, (stored["test_labels"], stored["test_predictions"]), 1)
+    for name in NUMBERS:
+        got, wanted = result["test"][name], float(metric(confusion, name))
+        if not math.isclose(got, wanted, abs_tol=1e-9):
+            raise CheckpointError(
+                f"{folder}: result.json says {name} {got:.4f}, predictions.npz gives {wanted:.4f}; "
+                "remove the folder and score again"
+            )

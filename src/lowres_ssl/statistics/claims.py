@@ -1,0 +1,119 @@
+"""What the paper claims, as differences between cells, and what the stored results say of each."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from lowres_ssl.statistics.comparison import Scored, aligned
+from lowres_ssl.statistics.uncertainty import Draws, Interval, Term, contrast
+
+# An entry and its batch size; None for one that is not trained.
+Key = tuple[str, int | None]
+Cells = Mapping[Key, Scored]
+
+CONTRASTIVE = ("simclr", "dcl")
+NON_CONTRASTIVE = ("simsiam", "vicreg")
+SMALL, MIDDLE, LARGE = 16, 32, 64  # the paper's batch sizes
+GAP = {"accuracy": 1.0, "weighted_f1": -1.0}
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Mean over the cells of `plus` minus mean over those of `minus`, of the sum of `metrics` with their factors.
+
+    A claim says that it is above 0.
+    """
+
+    text: str
+    plus: Sequence[Key]
+    minus: Sequence[Key]
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """`verdict`: "supported", "contradicted", "cannot tell" or "no runs for it"; then `missing` says which.
+
+    `found`: each difference of the claim in words, with its interval.
+    """
+
+    claim: str
+    verdict: str
+    found: tuple[tuple[str, Interval], ...] = ()
+    missing: tuple[str, ...] = ()
+
+
+def judgements(cells: Cells, chosen: Mapping[str, Key], name: str, draws: Draws, *, imagenet: str) -> list[Judgement]:
+    """The five claims on one data set and probe, by the metric `name`; of the last the metrics are the claim's own.
+
+    `cells`: whatever is stored, at every batch size; `chosen`: of each entry the cell that tables show. `imagenet`: the
+    entry that stands for frozen ImageNet features. The loss that the released code calls DCL is `dclw`: it stands for
+    `dcl` where there is no such entry.
+    """
+    entries = {entry for entry, _ in cells}
+    names = {"dcl": "dclw"} if "dcl" not in entries and "dclw" in entries else {}
+    contrastive = [names.get(entry, entry) for entry in CONTRASTIVE]
+    methods = [*contrastive, *NON_CONTRASTIVE]
+    own = [chosen[entry] for entry in methods if entry in chosen]
+    mean = f"mean of {', '.join(entry for entry, _ in own)}"
+    frozen = chosen.get(imagenet, (imagenet, None))
+    of_each = [{size for entry, size in cells if entry == method and size is not None} for method in methods]
+    smallest = min([size for size in set.intersection(*of_each) if size <= SMALL], default=SMALL)
+    score = {name: 1.0}
+    vicreg, simsiam = ({size: (entry, size) for size in (SMALL, MIDDLE, LARGE)} for entry in ("vicreg", "simsiam"))
+    between = Difference(
+        f"mean of {', '.join(NON_CONTRASTIVE)} minus mean of {', '.join(contrastive)} at batch size {smallest}",
+        [(entry, smallest) for entry in NON_CONTRASTIVE],
+        [(entry, smallest) for entry in contrastive],
+        score,
+    )
+    claims = {
+        "self-supervised methods beat frozen ImageNet features": [
+            Difference(f"{mean} minus {imagenet}", own, [frozen], score)
+        ],
+        "non-contrastive methods beat contrastive ones at small batches": [between],
+        "VICReg improves with the batch size": [step(vicreg[LARGE], vicreg[SMALL], score)],
+        "SimSiam peaks in between": [step(simsiam[MIDDLE], simsiam[size], score) for size in (SMALL, LARGE)],
+        "accuracy minus weighted F1 is smaller for self-supervised methods than for ImageNet features": [
+            Difference(f"that of {imagenet} minus the {mean}", [frozen], own, GAP)
+        ],
+    }
+    return [judge(claim, differences, cells, draws) for claim, differences in claims.items()]
+
+
+def step(plus: Key, minus: Key, metrics: Mapping[str, float]) -> Difference:
+    """One method at two batch sizes."""
+    return Difference(f"{plus[0]} at batch size {plus[1]} minus {minus[1]}", [plus], [minus], metrics)
+
+
+def judge(claim: str, differences: Sequence[Difference], cells: Cells, draws: Draws) -> Judgement:
+    """Supported if the whole interval of each difference is above 0, contradicted if that of one is below.
+
+    A claim of two differences needs no correction: to be supported both must hold, and to be contradicted by chance
+    each has 2.5%, the lower half of what a 95% interval leaves.
+    """
+    keys = list(dict.fromkeys(key for each in differences for key in [*each.plus, *each.minus]))
+    missing = [named(key) for key in keys if key not in cells]
+    if not all(each.plus and each.minus for each in differences):
+        missing.insert(0, "any self-supervised method")
+    if missing:
+        return Judgement(claim, "no runs for it", missing=tuple(missing))
+    counts = dict(zip(keys, aligned([cells[key] for key in keys]), strict=True))
+    found = []
+    for each in differences:
+        shares = [(key, 1 / len(each.plus)) for key in each.plus] + [(key, -1 / len(each.minus)) for key in each.minus]
+        terms = [
+            Term(share * factor, counts[key], name) for key, share in shares for name, factor in each.metrics.items()
+        ]
+        found.append((each.text, contrast(terms, draws)))
+    if all(interval.low > 0 for _, interval in found):
+        verdict = "supported"
+    elif any(interval.high < 0 for _, interval in found):
+        verdict = "contradicted"
+    else:
+        verdict = "cannot tell"
+    return Judgement(claim, verdict, tuple(found))
+
+
+def named(key: Key) -> str:
+    entry, size = key
+    return entry if size is None else f"{entry} at batch size {size}"

@@ -1,0 +1,53 @@
+"""The score that a search such as Optuna's maximises: the validation accuracy of KNN on the frozen encoder."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
+
+from lowres_ssl.command_line.overrides import command_line
+from lowres_ssl.config import PretrainConfig
+from lowres_ssl.errors import ConfigError
+from lowres_ssl.sweeps.notes import in_a_sweep
+
+NAME = "validation accuracy of KNN"
+
+
+def refuse_search_without_score(config: PretrainConfig) -> None:
+    """Raises `ConfigError` if a search asks for the score of a run that will have none, or for the worst one."""
+    hydra = HydraConfig.get()
+    if not in_a_sweep() or hydra.runtime.choices["hydra/sweeper"] == "basic":
+        return
+    if config.dry_run:
+        raise ConfigError("dry_run=true: a search learns from scores, got none; leave hydra/sweeper out")
+    if not config.evaluate or "knn" not in config.probe:
+        got = "evaluate=false" if not config.evaluate else f"probe={list(config.probe)}"
+        raise ConfigError(f"{got}: the search is for the {NAME}, wanted evaluate=true and knn among the probes")
+    direction = str(getattr(hydra.sweeper.get("direction"), "name", hydra.sweeper.get("direction")))
+    if direction not in ("None", "maximize"):
+        raise ConfigError(f"hydra.sweeper.direction={direction}: wanted maximize, as hydra/sweeper=search has it")
+
+
+def objective(results: Sequence[dict[str, Any]]) -> float | None:
+    """Of a run's results: KNN's validation accuracy, of several draws of the labels the mean; none without KNN or
+    without validation images. Test scores are not looked at."""
+    scores = [result["validation"] for result in results if result["probe"] == "knn"]
+    return mean(score["accuracy"] for score in scores) if scores and all(scores) else None
+
+
+class Found(Callback):
+    """Hydra calls it: it says what a search has found, and what to type for it."""
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        path = Path(config.hydra.sweep.dir) / "optimization_results.yaml"
+        if not path.exists():
+            return
+        found = OmegaConf.load(path)
+        chosen = {f"{key}": f"{key}={value}" for key, value in found.best_params.items()}
+        fixed = [each for each in config.hydra.overrides.task if each.partition("=")[0] not in chosen]
+        print(f"best {NAME}: {found.best_value:.4f}, by")
+        print(command_line(config.hydra.job.config_name, *fixed, *chosen.values()), flush=True)

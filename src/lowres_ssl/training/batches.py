@@ -1,0 +1,55 @@
+"""The batches of an epoch: which images in which order, and their two views, made ahead where that is free."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lowres_ssl.data.store import ImageStore
+from lowres_ssl.randomness import derive
+from lowres_ssl.training.distributed import ALONE, Processes
+from lowres_ssl.training.residence import Take
+from lowres_ssl.views.maker import ViewMaker, image_keys
+from lowres_ssl.views.prefetch import prefetch
+
+Batch = tuple[Tensor, Tensor, Tensor | None]
+
+
+def make_batches(
+    store: ImageStore,
+    take: Take,
+    rows: NDArray[np.int64],
+    views: ViewMaker,
+    *,
+    epoch: int,
+    steps: range,
+    batch_size: int,
+    seed: int,
+    ahead: bool,
+    labels: Tensor | None = None,
+    processes: Processes = ALONE,
+) -> Iterator[Batch]:
+    """The two views of each batch of this epoch in these `steps`, [B, 3, S, S] float32 channels_last, where `take` has
+    the images, and their labels, int64 [B], if `labels` (int64 [N], one a row of the store) are given, else None.
+
+    The order of `rows` derives from (seed, epoch). `ahead`: made by a thread while the last one trains.
+    `processes`: of each batch, this process's share alone.
+    """
+    generator = torch.Generator().manual_seed(derive(seed, "order", epoch))
+    order = rows[torch.randperm(len(rows), generator=generator).numpy()]
+    keys = image_keys(store.ids)
+
+    def view(batch: NDArray[np.int64], images: Tensor, number: int) -> Tensor:
+        made = views(images, store.sizes[batch].astype(np.int64), keys[batch], epoch=epoch, view=number)
+        return made.contiguous(memory_format=torch.channels_last)
+
+    def produce() -> Iterator[Batch]:
+        for step in steps:
+            batch = processes.share(order[step * batch_size : (step + 1) * batch_size])
+            images = take(batch)
+            own = None if labels is None else labels[torch.from_numpy(batch)].to(images.device)
+            yield view(batch, images, 0), view(batch, images, 1), own
+
+    return prefetch(produce()) if ahead else produce()

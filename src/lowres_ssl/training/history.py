@@ -1,0 +1,62 @@
+"""What the steps of an epoch add up to: one line of the history. Knows no encoder and no loss."""
+
+import math
+from collections import deque
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lowres_ssl.training import monitors
+
+Line = dict[str, float]
+
+
+class Meter:
+    """Sums over the steps of one epoch, kept on the device, so that no step waits for a number.
+
+    They are float64 and added up step by step, so that looking at them in between, or going on from a checkpoint,
+    changes no digit.
+    """
+
+    def __init__(self, batch_size: int) -> None:
+        self.steps = 0
+        self.seconds = 0.0
+        self.sums: dict[str, Tensor] = {}
+        # As many of the last embeddings as the monitors look at.
+        self.embeddings: deque[Tensor] = deque(maxlen=math.ceil(monitors.WINDOW / batch_size))
+
+    def add(self, terms: dict[str, Tensor], embeddings: Tensor) -> None:
+        """One step's loss and its terms (scalars), and the embeddings of its first view [B, D]."""
+        for name, value in terms.items():
+            value = value.detach().double()
+            self.sums[name] = self.sums[name] + value if name in self.sums else value
+        self.embeddings.append(embeddings.detach())
+        self.steps += 1
+
+    def means(self) -> Line:
+        """The mean of each term over the steps so far. Waits for the device."""
+        return {name: float(total) / self.steps for name, total in self.sums.items()}
+
+    def line(self, *, epoch: int, views: int, learning_rate: float) -> Line:
+        """The epoch's line of the history. `views`: how many were made in it."""
+        embeddings = torch.cat(list(self.embeddings))[-monitors.WINDOW :].cpu()
+        return {
+            "epoch": epoch,
+            **self.means(),
+            "learning_rate": learning_rate,
+            "embedding_std": monitors.embedding_std(embeddings),
+            "effective_rank": monitors.effective_rank(embeddings),
+            "views_per_second": views / self.seconds,
+            "seconds": self.seconds,
+        }
+
+    def state(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        return {"steps": self.steps, "seconds": self.seconds, "sums": self.sums, "embeddings": list(self.embeddings)}
+
+    def load_state(self, state: dict[str, Any], device: torch.device) -> None:
+        """Go on from what `state` returned."""
+        self.steps, self.seconds = state["steps"], state["seconds"]
+        self.sums = {name: total.to(device) for name, total in state["sums"].items()}
+        self.embeddings.extend(embeddings.to(device) for embeddings in state["embeddings"])

@@ -1,0 +1,139 @@
+"""How to train, and how far a training is: what the loop of `pretrain.py` is told, carries along, and leaves."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lowres_ssl.checkpoint import latest_state, save_state
+from lowres_ssl.device import Compute, check_same_device
+from lowres_ssl.errors import ConfigError, TrainingError
+from lowres_ssl.training.distributed import Processes, check_same_number
+from lowres_ssl.training.history import Line, Meter
+
+
+@dataclass(frozen=True)
+class Training:
+    """How to train; `conf/recipe/*.yaml` says what each is. `joint`: both views in one forward pass."""
+
+    epochs: int
+    batch_size: int
+    keep_last_batch: bool
+    joint: bool
+    learning_rate: float
+    momentum: float
+    weight_decay: float
+    decay_norm_and_bias: bool
+    schedule: str
+    warmup_epochs: float
+    checkpoint_every: int
+    seed: int
+
+    def steps_per_epoch(self, images: int) -> int:
+        """Raises `ConfigError` if there would be none."""
+        full, rest = divmod(images, self.batch_size)
+        # A batch of one image has nothing to be compared with.
+        steps = full + int(self.keep_last_batch and rest > 1)
+        if steps == 0:
+            raise ConfigError(
+                f"batch_size={self.batch_size}: the training set has {images} images, so no batch would be full and "
+                f"the whole epoch would be dropped; wanted at most {images}; "
+                f"try batch_size={2 ** int(math.log2(images))}"
+            )
+        return steps
+
+    def views_per_epoch(self, images: int) -> int:
+        """Two of each image that is in a batch."""
+        return 2 * min(self.steps_per_epoch(images) * self.batch_size, images)
+
+
+@dataclass(frozen=True)
+class Best:
+    """The encoder's weights after `epoch` epochs, and the validation KNN accuracy they had; of a method that sees
+    labels its own as well, since they are the encoder's classifier."""
+
+    epoch: int
+    accuracy: float
+    encoder: dict[str, Tensor]
+    classifier: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training came to. `best`: where a validation was asked for, the encoder it liked best."""
+
+    history: list[Line]
+    best: Best | None
+
+
+class State:
+    """What a training carries from step to step: model, optimiser and scaler, and how far it is. A checkpoint is all of
+    it, and no generator's state, since no draw needs one.
+
+    `epoch`: how many are done; `meter`: sums over the steps of the next one; `history`: a line an epoch.
+    """
+
+    def __init__(
+        self, model: nn.Module, optimiser: torch.optim.Optimizer, scaler: torch.amp.GradScaler, batch_size: int
+    ) -> None:
+        self.parts: Mapping[str, Any] = {"model": model, "optimiser": optimiser, "scaler": scaler}
+        self.model = model
+        self.batch_size = batch_size
+        self.epoch = 0
+        self.history: list[Line] = []
+        self.best: Best | None = None
+        self.meter = Meter(batch_size)
+
+    def save(self, checkpoint: Path, device: torch.device, processes: int) -> None:
+        """`processes`: that a checkpoint of this training is bound to."""
+        state = {name: part.state_dict() for name, part in self.parts.items()}
+        done = {"epoch": self.epoch, "history": self.history, "best": self.best and vars(self.best)}
+        made_by = {"device": device.type, "processes": processes}
+        save_state(checkpoint, state | done | {"meter": self.meter.state()} | made_by)
+
+    def load(self, checkpoint: Path, device: torch.device, processes: int) -> bool:
+        """Go on from what was saved; False if nothing was. Raises `CheckpointError` for a damaged checkpoint, or one
+        that another kind of device or number of processes wrote."""
+        content = latest_state(checkpoint)
+        if content is None:
+            return False
+        check_same_number(content.get("processes", 1), processes, checkpoint)
+        check_same_device(content.get("device", device.type), device.type, checkpoint)
+        for name, part in self.parts.items():
+            part.load_state_dict(content[name])
+        self.epoch, self.history = content["epoch"], content["history"]
+        self.best = content["best"] and Best(**content["best"])
+        self.meter.load_state(content["meter"], device)
+        return True
+
+    def end_epoch(self, **about: Any) -> Line:
+        """The next epoch is done: its line, which has to go into the history."""
+        self.epoch += 1
+        line = self.meter.line(epoch=self.epoch, **about)
+        self.meter = Meter(self.batch_size)
+        return line
+
+    def check_finite(
+        self, means: Line, training: Training, compute: Compute, processes: Processes, *, weights: bool = False
+    ) -> None:
+        """Raises `TrainingError` if the mean of a term in this epoch, or with `weights` one of the model's, is NaN or
+        infinite in any process."""
+        bad = next((f"the {term}" for term, mean in means.items() if not math.isfinite(mean)), None)
+        if bad is None and weights:
+            floats = [tensor for tensor in self.model.state_dict().values() if tensor.is_floating_point()]
+            if not torch.stack([tensor.isfinite().all() for tensor in floats]).all():
+                bad = "a weight"
+        if not processes.largest(bad is not None)[0]:
+            return
+        bad = bad or "a weight of another process"
+        terms = ", ".join(f"{term} {mean:.4g}" for term, mean in means.items())
+        advice = "" if compute.precision == "fp32" else ", or precision=fp32"
+        raise TrainingError(
+            f"epoch {self.epoch + 1}, step {self.meter.steps}: {bad} is no longer finite (means of the epoch: {terms});"
+            f" what was saved before it is kept; try learning_rate={training.learning_rate / 10:g}, a longer warm-up "
+            f"such as warmup_epochs={min(training.epochs, max(5, 2 * training.warmup_epochs)):g}{advice}"
+        )

@@ -1,0 +1,68 @@
+"""What is ahead, and how long it takes where it is known: nothing is guessed."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lowres_ssl.ahead.expectation import LATER, scoring_ahead, training_ahead
+from lowres_ssl.results.on_disk import write_result
+from lowres_ssl.runs import Run
+
+ABOUT = {
+    "method": "dcl",
+    "backbone": "resnet18",
+    "image_size": 64,
+    "precision": "fp32",
+    "batch_size": 32,
+    "device": "a CPU, fp32",
+}
+
+
+def run_at(folder: Path, name: str, seconds: float | None = None, **about: Any) -> Run:
+    """A run whose one epoch of 1,000 views took so many seconds."""
+    run = Run(folder / name)
+    run.start(ABOUT | about)
+    if seconds is not None:
+        run.write_history([{"epoch": 1, "seconds": seconds, "views_per_second": 1000 / seconds}])
+    return run
+
+
+def test_time_is_that_of_a_stored_run_on_the_same_device(tmp_path: Path) -> None:
+    run_at(tmp_path, "cells-dcl-bs32-s0-aaaaaaaa", seconds=10)
+    run = run_at(tmp_path, "cells-dcl-bs32-s1-bbbbbbbb")
+    said = training_ahead(run, 12, 0, 1000, "a CPU, fp32")
+    assert said == "epochs 1 to 12, 12,000 views, about 2 min (100 views/s in cells-dcl-bs32-s0-aaaaaaaa)"
+
+
+@pytest.mark.parametrize(
+    "other", [{"device": "a GPU, bf16"}, {"backbone": "resnet50"}, {"image_size": 224}, {"batch_size": 64}]
+)
+def test_run_of_another_kind_tells_no_time(tmp_path: Path, other: dict[str, Any]) -> None:
+    run_at(tmp_path, "cells-dcl-bs32-s0-aaaaaaaa", seconds=10, **other)
+    run = run_at(tmp_path, "cells-dcl-bs32-s1-bbbbbbbb")
+    assert training_ahead(run, 12, 0, 1000, "a CPU, fp32") == f"epochs 1 to 12, 12,000 views; {LATER}"
+
+
+def test_run_that_goes_on_is_timed_by_itself(tmp_path: Path) -> None:
+    run_at(tmp_path, "cells-dcl-bs32-s0-aaaaaaaa", seconds=10)
+    run = run_at(tmp_path, "cells-dcl-bs32-s1-bbbbbbbb", seconds=100)
+    said = training_ahead(run, 12, 1, 1000, "another device")
+    assert said == "epochs 2 to 12, 11,000 views, about 18 min (10 views/s so far)"
+
+
+def test_damaged_history_tells_no_time(tmp_path: Path) -> None:
+    run = run_at(tmp_path, "cells-dcl-bs32-s1-bbbbbbbb", seconds=100)
+    run.history.write_text("epoch,seconds\n1,x\n")
+    assert training_ahead(run, 2, 0, 1000, "a CPU, fp32").endswith(LATER)
+
+
+def test_scores_that_are_there_are_not_counted_and_others_are_timed_by_other_runs(tmp_path: Path) -> None:
+    old, new = run_at(tmp_path, "a"), run_at(tmp_path, "b")
+    write_result(old.folder / "knn-1", {"seconds": 2.0, "data_digest": "d"}, {})
+    write_result(old.folder / "linear-1", {"seconds": 30.0, "data_digest": "d"}, {})
+    write_result(new.folder / "knn-1", {"seconds": 2.0, "data_digest": "d"}, {})
+    wanted = [(run, run.folder / name) for run in (old, new) for name in ("knn-1", "linear-1")]
+    said = scoring_ahead(wanted, ["KNN", "linear"], "d")
+    assert said.startswith("scoring 2 encoders with KNN, linear: 3 of 4 results stored, the others about 30 s")
+    assert "about" not in scoring_ahead(wanted, ["KNN", "linear"], "other images")

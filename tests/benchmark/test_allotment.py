@@ -1,0 +1,105 @@
+"""A budget divided into seeds and epochs: the arithmetic of the rule `seeds_first`."""
+
+import re
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lowres_ssl.benchmark.allotment import KEPT_BACK, Costs, Typed, allot, is_in_time, least_budget
+from lowres_ssl.benchmark.budget import seconds_in
+from lowres_ssl.errors import ConfigError
+
+# An epoch of both methods: 10 s. A seed: 20 s and 10 s an epoch. Beside the seeds: 40 s.
+COSTS = Costs(epoch={"dcl": 4.0, "vicreg": 6.0}, round_base=20.0, prepare=10.0, report=30.0)
+FREE = Typed(recipe_epochs=100)
+
+
+def budget_for(seeds: int, epochs: int, extras: float = 0.0) -> float:
+    """The budget of which just so much is not kept back."""
+    return (40 + seeds * (20 + 10 * epochs) + extras) / (1 - KEPT_BACK)
+
+
+def test_three_seeds_come_before_more_epochs() -> None:
+    assert budget_for(3, 2) == budget_for(2, 4)
+    own = allot(COSTS, budget_for(2, 4), FREE)
+    assert (own.seeds, own.epochs) == (3, 2)
+    own = allot(COSTS, budget_for(2, 4) - 0.1, FREE)
+    assert (own.seeds, own.epochs) == (2, 3)
+
+
+def test_what_is_left_becomes_epochs_as_many_as_fit() -> None:
+    assert allot(COSTS, budget_for(3, 7), FREE).epochs == 7
+    assert allot(COSTS, budget_for(3, 7) - 0.1, FREE).epochs == 6
+
+
+def test_epochs_of_the_recipe_are_not_exceeded_and_further_seeds_are_taken_instead() -> None:
+    short = Typed(recipe_epochs=3)
+    assert allot(COSTS, budget_for(4, 3), short).seeds == 4
+    own = allot(COSTS, budget_for(50, 3), short)
+    assert (own.seeds, own.epochs) == (5, 3)
+
+
+def test_what_is_typed_is_kept() -> None:
+    own = allot(COSTS, budget_for(2, 9), Typed(recipe_epochs=100, epochs=4))
+    assert (own.seeds, own.epochs) == (3, 4)
+    own = allot(COSTS, budget_for(5, 9), Typed(recipe_epochs=100, seeds=1))
+    assert own.seeds == 1
+    assert own.epochs == (5 * (20 + 90) - 20) // 10
+
+
+def test_extra_is_taken_for_a_tenth_of_the_budget_and_no_more() -> None:
+    costly = replace(COSTS, extras={"labels": 10.0, "linear": 60.0})
+    own = allot(costly, 1000.0, FREE)
+    assert own.extras == ("labels",)
+    assert allot(costly, 1800.0, FREE).extras == ("labels", "linear")
+    assert allot(costly, budget_for(3, 2), FREE).extras == ()
+    assert own.seconds <= 900
+
+
+@pytest.mark.parametrize("typed", [FREE, Typed(100, epochs=6), Typed(100, seeds=3), Typed(recipe_epochs=1)])
+def test_too_small_a_budget_is_refused_with_the_least_that_would_do(typed: Typed) -> None:
+    with pytest.raises(ConfigError, match=r"too little for \d seeds? of \d epochs? of every method") as refused:
+        allot(COSTS, least_budget(COSTS, typed) - 1, typed)
+    offered = re.search(r"type budget=(\w+)", str(refused.value))
+    assert offered is not None
+    assert allot(COSTS, seconds_in(offered[1]), typed).seeds >= 2
+
+
+@given(
+    epoch=st.lists(st.floats(0.1, 500), min_size=1, max_size=6),
+    base=st.floats(1, 300),
+    extras=st.lists(st.floats(0.1, 300), max_size=2),
+    budget=st.floats(60, 1e6),
+)
+def test_no_plan_takes_more_than_what_is_not_kept_back(
+    epoch: list[float], base: float, extras: list[float], budget: float
+) -> None:
+    methods = {str(place): seconds for place, seconds in enumerate(epoch)}
+    named = {str(place): seconds for place, seconds in enumerate(extras)}
+    costs = Costs(epoch=methods, round_base=base, prepare=5.0, report=20.0, extras=named)
+    try:
+        own = allot(costs, budget, FREE)
+    except ConfigError:
+        assert costs.whole(2, 2) > budget * (1 - KEPT_BACK)
+        return
+    assert own.seconds <= budget * (1 - KEPT_BACK) * (1 + 1e-9)
+    assert 2 <= own.seeds <= 5
+    assert 2 <= own.epochs <= 100
+
+
+def test_only_trained_methods_cost_epochs() -> None:
+    """With nothing to train, the epochs are the recipe's, which nothing runs."""
+    untrained = Costs(epoch={}, round_base=20.0, prepare=10.0, report=30.0)
+    assert allot(untrained, 1000.0, FREE).epochs == 100
+
+
+def test_late_seeds_are_dropped_but_the_first_never_and_the_second_a_quarter_later() -> None:
+    at = {"spent": 60.0, "still_to_come": 10.0, "budget": 100.0}
+    assert is_in_time(1000.0, **at, seed=0)
+    assert is_in_time(30.0, **at, seed=2)
+    assert not is_in_time(31.0, **at, seed=2)
+    assert is_in_time(55.0, **at, seed=1)
+    assert not is_in_time(56.0, **at, seed=1)
+    assert not is_in_time(31.0, **at, seed=None)

@@ -1,0 +1,179 @@
+"""Leases between real processes: waiting, dying, standing still, taking over."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lowres_ssl.errors import LeaseError
+from lowres_ssl.files import leases
+from lowres_ssl.files.leases import held, lease_of
+
+SILENCE = 2.0  # instead of two minutes; a heartbeat each fifth of it
+# Waits for a lease, says when it has it and whether it lost it, and keeps it until a line comes.
+HOLDER = f"""
+import sys
+from pathlib import Path
+from lowres_ssl.files import leases
+from lowres_ssl.errors import LeaseError
+leases.SILENCE, leases.HEARTBEAT, leases.POLL = {SILENCE}, {SILENCE / 5}, 0.02
+with leases.held(Path(sys.argv[1]), "the run") as hold:
+    print("held", flush=True)
+    sys.stdin.readline()
+    try:
+        hold.check()
+    except LeaseError as error:
+        print(error, flush=True)
+"""
+# Does its work, which takes a moment, unless it is done: a line in the file is a time that it was done.
+WORKER = f"""
+import sys, time
+from pathlib import Path
+from lowres_ssl.files import leases
+leases.SILENCE, leases.HEARTBEAT, leases.POLL = {SILENCE}, {SILENCE / 5}, 0.02
+run = Path(sys.argv[1])
+with leases.held(run, "the run"):
+    if not run.exists():
+        time.sleep(0.2)
+        with run.with_suffix(".done").open("a") as file:
+            file.write("once\\n")
+        run.touch()
+"""
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leases, "SILENCE", SILENCE)
+    monkeypatch.setattr(leases, "HEARTBEAT", SILENCE / 5)
+    monkeypatch.setattr(leases, "POLL", 0.02)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    return tmp_path / "a-run-1234abcd"
+
+
+@pytest.fixture
+def holder(run: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another process that holds the lease of `run`."""
+    process = started(HOLDER, run)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def started(program: str, run: Path) -> subprocess.Popen[str]:
+    pipe = subprocess.PIPE
+    return subprocess.Popen([sys.executable, "-c", program, str(run)], stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+
+
+def test_lease_is_gone_after_the_block_and_leaves_nothing(run: Path) -> None:
+    with held(run, "the run") as hold:
+        hold.check()
+        assert lease_of(run).exists()
+    with pytest.raises(RuntimeError, match="within"), held(run, "the run"):
+        raise RuntimeError("within")
+    assert list(run.parent.iterdir()) == []
+
+
+def test_one_thread_may_nest_it(run: Path) -> None:
+    with held(run, "the run") as outer:
+        with held(run, "the run") as inner:
+            inner.check()
+        outer.check()
+        assert lease_of(run).exists()
+    assert list(run.parent.iterdir()) == []
+
+
+def test_the_second_waits_and_says_once_for_whom(
+    run: Path, holder: subprocess.Popen[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    second = started(WORKER, run)
+    assert second.stderr is not None
+    said = second.stderr.readline()
+    time.sleep(1.5 * SILENCE)  # as long as the heart beats, no time is too long
+    assert second.poll() is None
+    assert not run.exists()
+    holder.communicate("go on\n")
+    assert second.wait(10) == 0
+    assert run.exists()
+    host = said.removeprefix("the run: ").partition(",")[0]
+    assert host
+    assert f"{host}, process {holder.pid}, works on it since 20" in said
+    assert second.communicate()[1] == ""
+
+
+def test_a_dead_holder_is_succeeded_at_once(run: Path, holder: subprocess.Popen[str]) -> None:
+    holder.kill()
+    holder.wait()
+    assert lease_of(run).exists()
+    started_waiting = time.monotonic()
+    with held(run, "the run") as hold:
+        hold.check()
+    assert time.monotonic() - started_waiting < SILENCE / 2
+
+
+def test_a_holder_whose_heart_stopped_is_succeeded_and_knows_it(run: Path, holder: subprocess.Popen[str]) -> None:
+    holder.send_signal(signal.SIGSTOP)
+    started_waiting = time.monotonic()
+    with held(run, "the run") as hold:
+        waited = time.monotonic() - started_waiting
+        assert 0.7 * SILENCE < waited < 3 * SILENCE
+        holder.send_signal(signal.SIGCONT)
+        said, _ = holder.communicate("go on\n")
+        assert said.startswith("the run: taken over by ")
+        assert "stood still for more than 2 s; type the same command again" in said
+        hold.check()  # what the other let go was not this lease
+        assert lease_of(run).exists()
+
+
+def test_of_many_who_find_a_dead_holder_one_does_the_work(run: Path, holder: subprocess.Popen[str]) -> None:
+    holder.kill()
+    holder.wait()
+    workers = [started(WORKER, run) for _ in range(6)]
+    for worker in workers:
+        _, said = worker.communicate()
+        assert worker.returncode == 0, said
+    assert run.with_suffix(".done").read_text() == "once\n"
+    assert not lease_of(run).exists()
+
+
+def test_a_lease_that_was_taken_is_noticed_before_writing(run: Path) -> None:
+    with held(run, "the run") as hold:
+        lease = lease_of(run)
+        other = lease.read_text().replace(f"token={hold.lease.token}", f"token={'0' * 32}")
+        lease.unlink()
+        lease.write_text(other)
+        with pytest.raises(LeaseError, match="taken over by"):
+            hold.check()
+    assert lease.exists(), "it is another's"
+
+
+def test_since_is_of_the_one_who_holds_it(run: Path) -> None:
+    with held(run, "the run") as hold:
+        path = leases.since_file(lease_of(run))
+        assert leases.read_since(lease_of(run), hold.lease.token).startswith(" since 20")
+        path.write_text(json.dumps({"token": "of another", "since": "2001-01-01"}))
+        assert leases.read_since(lease_of(run), hold.lease.token) == ""
+        path.write_text("{")
+        assert leases.read_since(lease_of(run), hold.lease.token) == ""
+
+
+@pytest.mark.parametrize("name", ["ä" * 127, "a" * 250 + "-1234", "with a space"])
+def test_long_and_odd_names_have_leases(tmp_path: Path, name: str) -> None:
+    with held(tmp_path / name, name) as hold:
+        hold.check()
+    assert lease_of(tmp_path / f"{'a' * 250}-1234") != lease_of(tmp_path / f"{'a' * 250}-1235")
+
+
+def test_a_link_to_a_folder_has_the_lease_of_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link").symlink_to("there")
+    assert lease_of(tmp_path / "link") == lease_of(tmp_path / "there")

@@ -1,0 +1,30 @@
+"""Settings that fit a set: sensible at every size, and such that the methods and KNN accept them."""
+
+import pytest
+
+from lowres_ssl.own_data.fitting import batch_size, image_size, neighbours
+
+
+@pytest.mark.parametrize(("smallest", "k"), [(1, 1), (4, 4), (5, 5), (10, 5), (112, 22), (1108, 200), (10**6, 200)])
+def test_neighbours_are_a_fifth_of_the_smallest_class(smallest: int, k: int) -> None:
+    assert neighbours(smallest) == k
+
+
+@pytest.mark.parametrize(
+    ("images", "size"), [(2, 2), (3, 2), (5, 4), (11, 8), (69, 8), (160, 16), (319, 16), (448, 32), (4089, 64)]
+)
+def test_batch_leaves_ten_steps_an_epoch_where_it_can(images: int, size: int) -> None:
+    assert batch_size(images) == size
+
+
+def test_every_choice_is_one_that_can_be_run() -> None:
+    for number in range(1, 3000):
+        assert 1 <= neighbours(number) <= number
+        assert 2 <= batch_size(number + 1) <= min(64, number + 1)
+
+
+@pytest.mark.parametrize(
+    ("shorter", "gpu", "size"), [(1024, True, 224), (1024, False, 64), (150, True, 144), (28, True, 24), (3, False, 24)]
+)
+def test_image_size_is_not_above_the_images(shorter: int, gpu: bool, size: int) -> None:
+    assert image_size(shorter, gpu=gpu) == size

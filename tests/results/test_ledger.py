@@ -1,0 +1,25 @@
+"""Every stored run and result in one table: what is damaged is named, and costs nothing but itself."""
+
+from pathlib import Path
+
+from stored_runs import made_up_run
+
+from lowres_ssl.results.ledger import ledger
+
+
+def test_damaged_result_costs_no_other_of_its_run(tmp_path: Path) -> None:
+    whole, damaged = made_up_run(tmp_path), made_up_run(tmp_path, probe="logistic")
+    (damaged / "result.json").write_text("{")
+    frame, problems = ledger(tmp_path)
+    assert list(frame["result"]) == [str(whole)]
+    (problem,) = problems
+    assert problem.startswith(f"{damaged / 'result.json'}: cannot be read")
+
+
+def test_run_whose_only_result_is_damaged_is_still_there(tmp_path: Path) -> None:
+    damaged = made_up_run(tmp_path)
+    (damaged / "result.json").write_text("{")
+    frame, problems = ledger(tmp_path)
+    assert list(frame["run"]) == [damaged.parent.name]
+    assert frame["result"].isna().all()
+    assert len(problems) == 1

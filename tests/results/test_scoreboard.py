@@ -1,0 +1,88 @@
+"""The table of a run, letter for letter; and what always answering with the largest class is worth."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.metrics import accuracy_score, f1_score
+
+from lowres_ssl.results.scoreboard import largest_class, scoreboard
+
+
+def result(label: str, accuracy: float, weighted_f1: float, sizes: tuple[int, ...] = (6, 4)) -> dict[str, Any]:
+    """What a stored result has that the table shows; `sizes` are the test images of each class."""
+    return {
+        "label": label,
+        "images": {"train": 70, "validation": 10, "test": sum(sizes)},
+        "split": {"kind": "stratified", "seed": 3, "digest": "0" * 64},
+        "test": {
+            "accuracy": accuracy,
+            "weighted_f1": weighted_f1,
+            "confusion_matrix": [[size, *[0] * (len(sizes) - 1)] for size in sizes],
+        },
+    }
+
+
+ROWS = [
+    ("vicreg, batch size 64, 250 epochs", [result("KNN (k=200)", 0.87654, 0.8), result("linear (MLP)", 0.9, 0.91239)]),
+    ("random initialisation", [result("KNN (k=200)", 0.7, 0.6), result("linear (MLP)", 1.0, 1.0)]),
+]
+
+GOLDEN = """\
+Chest X-rays
+70 images train, 10 validate, 10 test (split stratified, split_seed 3); scores on the test images:
+
+                                                  KNN (k=200)              linear (MLP)
+                                        accuracy  weighted F1     accuracy  weighted F1
+vicreg, batch size 64, 250 epochs          0.877        0.800        0.900        0.912
+random initialisation                      0.700        0.600        1.000        1.000
+always the largest class                   0.600        0.450        0.600        0.450"""
+
+
+def test_table_letter_for_letter() -> None:
+    assert scoreboard(ROWS, "Chest X-rays") == GOLDEN
+
+
+def test_one_row_and_one_probe_will_do() -> None:
+    lines = scoreboard([("random", [result("logistic", 0.5, 0.25)])], "T").splitlines()
+    assert lines[3:] == [
+        "                                            logistic",
+        "                               accuracy  weighted F1",
+        "random                            0.500        0.250",
+        "always the largest class          0.600        0.450",
+    ]
+
+
+def test_a_row_without_one_of_the_probes_has_dashes_there() -> None:
+    rows = [
+        ("supervised", [result("knn", 0.5, 0.25), result("end to end", 0.75, 0.5)]),
+        ("random", [result("knn", 0, 1)]),
+    ]
+    lines = scoreboard(rows, "T").splitlines()
+    assert lines[-2].split() == ["random", "0.000", "1.000", "-", "-"]
+
+
+@pytest.mark.parametrize("name", ["x", "a" * 60])
+@pytest.mark.parametrize("label", ["x", "KNN (k=200)", "a probe with a name that takes much room", "b" * 27])
+def test_columns_line_up_however_long_the_names_are(name: str, label: str) -> None:
+    lines = scoreboard([(name, [result(label, 0.1, 0.2), result("last", 0.3, 0.4)])], "T").splitlines()
+    assert len({len(line) for line in lines[3:]}) == 1
+    assert lines[3].endswith(" last")
+    ends = [len(line) - len("  0.300") - len(line.rpartition("0.3")[2]) for line in lines if "0.300" in line]
+    assert lines[3].index(label) + len(label) < ends[0]
+
+
+@pytest.mark.parametrize("sizes", [(6, 4), (4, 6), (5, 5), (1, 0), (3, 0, 9, 1), (2, 2, 2)])
+def test_largest_class_is_worth_what_scikit_learn_says(sizes: tuple[int, ...]) -> None:
+    labels = np.repeat(np.arange(len(sizes)), sizes)
+    answers = np.full(len(labels), int(np.argmax(sizes)))
+    accuracy, weighted_f1 = largest_class(result("any", 0.0, 0.0, sizes))
+    assert accuracy == pytest.approx(accuracy_score(labels, answers))
+    wanted = f1_score(labels, answers, labels=np.unique(labels), average="weighted", zero_division=0.0)
+    assert weighted_f1 == pytest.approx(wanted)
+
+
+def test_largest_class_does_not_depend_on_what_was_predicted() -> None:
+    turned = result("any", 0.0, 0.0)
+    turned["test"]["confusion_matrix"] = [[1, 5], [4, 0]]
+    assert largest_class(turned) == largest_class(result("any", 0.9, 0.9))

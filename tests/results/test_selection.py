@@ -1,0 +1,308 @@
+"""Which stored results meet in a column: what is refused, with what to type, and how the batch size is chosen."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from stored_runs import as_version_1, made_up_run
+
+from lowres_ssl.command_line.overrides import FILTERS, place_filters
+from lowres_ssl.errors import CheckpointError, ConfigError
+from lowres_ssl.files.sealed import write_sealed
+from lowres_ssl.results.agreement import settings_of
+from lowres_ssl.results.ledger import ledger
+from lowres_ssl.results.on_disk import read_result, write_result
+from lowres_ssl.results.selection import Cell, Column, Filters, columns_of
+from lowres_ssl.results.tested import tested as predictions_of
+from lowres_ssl.schemas.table import FiltersConfig
+
+
+def columns(output_dir: Path, *entries: str, **filters: object) -> list[Column]:
+    frame, problems = ledger(output_dir)
+    assert problems == []
+    return columns_of(frame, Filters(**filters), entries or ("*",))
+
+
+def cell(output_dir: Path, entry: str = "dcl", batch_size: int | None = None, **filters: object) -> Cell:
+    (column,) = columns(output_dir, **filters)
+    found = column.cell(entry, batch_size or "best")
+    assert found is not None
+    return found
+
+
+def test_column_is_a_data_set_probe_and_split_seed(tmp_path: Path) -> None:
+    for dataset in ("phantom", "breast"):
+        for split_seed in (0, 1):
+            made_up_run(tmp_path, dataset=dataset, split_seed=split_seed)
+            made_up_run(tmp_path, dataset=dataset, split_seed=split_seed, probe="linear")
+    found = [(column.dataset, column.probe, column.split_seed) for column in columns(tmp_path)]
+    assert found == [
+        (dataset, probe, seed) for dataset in ("breast", "phantom") for probe in ("knn", "linear") for seed in (0, 1)
+    ]
+
+
+def test_only_ordinary_results_are_meant(tmp_path: Path) -> None:
+    wanted = made_up_run(tmp_path)
+    made_up_run(tmp_path, seed=1, finished=False)
+    made_up_run(tmp_path, seed=2, pretrain_on="all")
+    made_up_run(tmp_path, label_fraction=0.1)
+    (column,) = columns(tmp_path)
+    assert list(column.rows["result"]) == [str(wanted)]
+
+
+@pytest.mark.parametrize(
+    ("key", "values"),
+    [
+        ("recipe", ("paper", "tuned")),
+        ("backbone", ("resnet18", "resnet50")),
+        ("image_size", (32, 64)),
+        ("epochs", (100, 250)),
+        ("split", ("official", "stratified")),
+    ],
+)
+def test_runs_that_disagree_never_meet_in_a_column(tmp_path: Path, key: str, values: tuple[object, object]) -> None:
+    folders = [
+        made_up_run(tmp_path, method=method, **{key: value})
+        for method, value in zip(("dcl", "vicreg"), values, strict=True)
+    ]
+    with pytest.raises(ConfigError, match=f"type {key}={values[0]} or {key}={values[1]}$") as refused:
+        columns(tmp_path)
+    assert all(folder.parent.name in str(refused.value) for folder in folders)
+    (column,) = columns(tmp_path, **{key: values[1]})
+    assert column.entries() == ["vicreg"]
+
+
+def test_run_from_another_split_is_refused_by_its_digest(tmp_path: Path) -> None:
+    made_up_run(tmp_path, split_digest="aaaaaaaaaaaa")
+    made_up_run(tmp_path, method="vicreg", split_digest="bbbbbbbbbbbb")
+    with pytest.raises(ConfigError, match=r"type split_digest=aaaaaaaa or split_digest=bbbbbbbb$"):
+        columns(tmp_path)
+    (column,) = columns(tmp_path, split_digest="bbbbbbbb")
+    assert column.entries() == ["vicreg"]
+
+
+def test_settings_of_the_probe_that_differ_are_refused(tmp_path: Path) -> None:
+    made_up_run(tmp_path)
+    made_up_run(tmp_path, method="vicreg", settings={"k": 5})
+    with pytest.raises(ConfigError, match=r"type settings=k=200 or settings=k=5$"):
+        columns(tmp_path)
+    (column,) = columns(tmp_path, settings="k=5")
+    assert column.entries() == ["vicreg"]
+
+
+def test_settings_filter_leaves_probes_without_such_a_setting(tmp_path: Path) -> None:
+    made_up_run(tmp_path, probe="linear")
+    made_up_run(tmp_path)
+    assert [column.probe for column in columns(tmp_path, settings="k=5")] == ["linear"]
+
+
+def test_linear_evaluation_may_differ_in_what_table_1_chooses(tmp_path: Path) -> None:
+    made_up_run(tmp_path, probe="linear")
+    made_up_run(tmp_path, probe="linear", method="vicreg", settings={"batch_size": 64, "learning_rate": 0.5})
+    assert len(columns(tmp_path)) == 1
+    made_up_run(tmp_path, probe="linear", method="simclr", settings={"epochs": 200})
+    with pytest.raises(ConfigError, match="settings=epochs=100 or settings=epochs=200"):
+        columns(tmp_path)
+
+
+def test_run_scored_with_the_papers_settings_and_with_tuned_ones_is_told_apart_by_where_they_come_from(
+    tmp_path: Path,
+) -> None:
+    made_up_run(tmp_path, probe="linear", settings={"settings_from": "paper"})
+    made_up_run(tmp_path, probe="linear", settings={"settings_from": "tuned", "batch_size": 64, "learning_rate": 0.5})
+    with pytest.raises(ConfigError, match=r"type settings=settings_from=paper or settings=settings_from=tuned$"):
+        cell(tmp_path)
+    assert cell(tmp_path, settings="settings_from=tuned").seeds == [0]
+
+
+def test_settings_that_no_single_key_tells_apart_are_named_in_full(tmp_path: Path) -> None:
+    for method, settings in (("dcl", {"k": 5}), ("simclr", {}), ("vicreg", {"vote": "softmax"})):
+        made_up_run(tmp_path, method=method, settings=settings)
+    with pytest.raises(ConfigError, match="'settings=k=200, vote=softmax'") as refused:
+        columns(tmp_path)
+    assert "'settings=k=5, vote=uniform'" in str(refused.value)
+
+
+def test_settings_are_read_with_their_lists() -> None:
+    assert settings_of("k=5, strengths=[1, 2], vote=uniform") == {"k": "5", "strengths": "[1, 2]", "vote": "uniform"}
+    assert settings_of("") == {}
+
+
+def test_duplicated_run_is_refused_with_both_names(tmp_path: Path) -> None:
+    made_up_run(tmp_path, learning_rate=0.1)
+    made_up_run(tmp_path, learning_rate=0.2)
+    runs = [path.name for path in (tmp_path / "pretrain").iterdir()]
+    with pytest.raises(ConfigError, match="seed 0 is there twice") as refused:
+        cell(tmp_path)
+    assert all(run in str(refused.value) for run in runs)
+
+
+def test_duplicate_of_another_precision_names_the_key(tmp_path: Path) -> None:
+    made_up_run(tmp_path)
+    made_up_run(tmp_path, precision="bf16")
+    with pytest.raises(ConfigError, match=r"type precision=bf16 or precision=fp32$"):
+        cell(tmp_path)
+    assert cell(tmp_path, precision="bf16").seeds == [0]
+
+
+@pytest.mark.parametrize("value", ["NaN", "null"])
+def test_metric_that_is_no_number_is_refused_by_its_file(tmp_path: Path, value: str) -> None:
+    path = made_up_run(tmp_path, accuracy=0.5) / "result.json"
+    unsealed = as_version_1(path)
+    path.write_text(unsealed.replace('"accuracy": 0.5', f'"accuracy": {value}', 1))
+    with pytest.raises(CheckpointError, match=str(path)):
+        columns(tmp_path)
+
+
+def test_batch_size_is_chosen_on_validation_and_never_on_test(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        made_up_run(tmp_path, batch_size=16, seed=seed, accuracy=0.95, validation_accuracy=0.6)
+        made_up_run(tmp_path, batch_size=64, seed=seed, accuracy=0.55, validation_accuracy=0.8)
+    best = cell(tmp_path)
+    assert (best.batch_size, best.seeds, best.notes) == (64, [0, 1], ())
+    assert cell(tmp_path, batch_size=16).batch_size == 16
+
+
+def test_of_equal_batch_sizes_the_smaller_is_taken(tmp_path: Path) -> None:
+    for batch_size in (64, 16, 32):
+        made_up_run(tmp_path, batch_size=batch_size, validation_accuracy=0.7)
+    assert cell(tmp_path).batch_size == 16
+
+
+def test_batch_size_without_all_seeds_is_left_out_with_a_note(tmp_path: Path) -> None:
+    for seed in (0, 1, 2):
+        made_up_run(tmp_path, batch_size=16, seed=seed, validation_accuracy=0.6)
+    made_up_run(tmp_path, batch_size=64, seed=0, validation_accuracy=0.9)
+    best = cell(tmp_path)
+    assert best.batch_size == 16
+    assert "batch size 64 has 1 of 3 seeds" in best.notes[0]
+
+
+def test_missing_cell_is_none(tmp_path: Path) -> None:
+    made_up_run(tmp_path, batch_size=16)
+    (column,) = columns(tmp_path)
+    assert column.cell("vicreg") is None
+    assert column.cell("dcl", 64) is None
+
+
+def test_untrained_encoder_has_no_batch_size_and_no_recipe(tmp_path: Path) -> None:
+    made_up_run(tmp_path, recipe="released_code")
+    made_up_run(tmp_path, method="random", recipe="paper")
+    (column,) = columns(tmp_path, recipe="released_code", epochs=250)
+    assert column.entries() == ["dcl", "random"]
+    found = column.cell("random", 64)
+    assert found is not None
+    assert found.batch_size is None
+
+
+def test_untrained_encoder_of_another_recipe_is_not_taken_for_this_ones(tmp_path: Path) -> None:
+    """`recipe=tuned` builds another random encoder, with the same settings of the probe."""
+    made_up_run(tmp_path)
+    wanted = made_up_run(tmp_path, method="random", accuracy=0.5)
+    made_up_run(tmp_path, method="random", recipe="tuned", zero_init_residual=False)
+    found = cell(tmp_path, "random")
+    assert list(found.rows["result"]) == [str(wanted)]
+
+
+def test_encoder_of_ones_own_stands_beside_any_backbone(tmp_path: Path) -> None:
+    made_up_run(tmp_path)
+    made_up_run(tmp_path, method="pretrained", entry="pretrained efficientnet_lite0", backbone="efficientnet_lite0")
+    (column,) = columns(tmp_path, backbone="resnet18")
+    assert column.entries("pretrained *") == ["pretrained efficientnet_lite0"]
+
+
+def test_tuned_settings_and_the_papers_never_meet_in_a_column(tmp_path: Path) -> None:
+    made_up_run(tmp_path, method="dcl", probe="linear", settings={"settings_from": "paper"})
+    made_up_run(tmp_path, method="vicreg", probe="linear", settings={"settings_from": "tuned", "learning_rate": 0.5})
+    made_up_run(tmp_path, method="random", probe="linear", settings={"settings_from": "paper"})
+    with pytest.raises(ConfigError, match=r"type settings=settings_from=paper or settings=settings_from=tuned$"):
+        columns(tmp_path)
+    (column,) = columns(tmp_path, settings="settings_from=tuned")
+    assert column.entries() == ["vicreg"]
+
+
+def test_filters_without_any_result_give_no_column(tmp_path: Path) -> None:
+    assert columns(tmp_path, recipe="paper", epochs=3, split_digest="ab", settings="k=5") == []
+    made_up_run(tmp_path)
+    assert columns(tmp_path, recipe="tuned", settings="k=5") == []
+
+
+def test_entries_are_meant_by_name_or_pattern(tmp_path: Path) -> None:
+    for entry in ("dcl", "simclr", "pretrained vit", "random"):
+        made_up_run(tmp_path, method=entry.split()[0], entry=entry)
+    for typed, wanted in (("dcl", ["dcl"]), (["random", "pretrained *"], ["pretrained vit", "random"])):
+        (column,) = columns(tmp_path, entry=typed)
+        assert column.entries() == wanted
+
+
+def test_setting_that_no_result_has_is_refused(tmp_path: Path) -> None:
+    made_up_run(tmp_path)
+    with pytest.raises(ConfigError, match=r"settings=kk=\.\.\.: no stored result has such a setting; there is encoder"):
+        columns(tmp_path, settings="kk=5")
+
+
+def test_seeds_that_were_trained_otherwise_are_not_averaged(tmp_path: Path) -> None:
+    made_up_run(tmp_path, seed=0, learning_rate=0.01)
+    made_up_run(tmp_path, seed=1, learning_rate=5.0)
+    (column,) = columns(tmp_path)
+    with pytest.raises(ConfigError, match=r"not trained alike: .* differ in training.learning_rate \("):
+        column.cell("dcl")
+
+
+def test_filters_are_the_same_wherever_they_are_named() -> None:
+    names = {field.name for field in dataclasses.fields(Filters)}
+    assert names == FILTERS == {field.name for field in dataclasses.fields(FiltersConfig)}
+
+
+def test_filters_are_typed_without_their_section() -> None:
+    assert place_filters("tables", ["recipe=paper", "table=[paper2]", "filters.epochs=3"]) == [
+        "filters.recipe=paper",
+        "table=[paper2]",
+        "filters.epochs=3",
+    ]
+    assert place_filters("pretrain", ["recipe=paper"]) == ["recipe=paper"]
+
+
+def test_predictions_of_a_cell_are_a_row_a_seed(tmp_path: Path) -> None:
+    for seed in (1, 0):
+        made_up_run(tmp_path, seed=seed, images=4, predictions=[seed, 1, 0, 1])
+    said = predictions_of(cell(tmp_path))
+    assert said.predictions.tolist() == [[0, 1, 0, 1], [1, 1, 0, 1]]
+    assert said.labels.tolist() == [0, 1, 0, 1]
+    assert said.classes == ("benign", "malignant")
+    assert [result["seed"] for result in said.results] == [0, 1]
+
+
+def test_swapped_columns_are_found(tmp_path: Path) -> None:
+    folder = made_up_run(tmp_path, images=9, classes=("a", "b", "c"), predictions=[0, 0, 0, 0, 1, 1, 0, 1, 2])
+    path = folder / "result.json"
+    result = json.loads(path.read_text())
+    assert result["test"]["accuracy"] != result["test"]["weighted_f1"]
+    for one, other in (("accuracy", "weighted_f1"), ("macro_f1", "balanced_accuracy")):
+        swapped = result | {"test": result["test"] | {one: result["test"][other], other: result["test"][one]}}
+        write_sealed(path, swapped)
+        with pytest.raises(CheckpointError, match=r"result\.json says"):
+            predictions_of(cell(tmp_path))
+    write_sealed(path, result)
+    predictions_of(cell(tmp_path))
+
+
+def test_swapped_arrays_are_found(tmp_path: Path) -> None:
+    folder = made_up_run(tmp_path, images=9, classes=("a", "b", "c"), predictions=[0, 0, 0, 0, 1, 1, 0, 1, 2])
+    with np.load(folder / "predictions.npz") as file:
+        arrays = dict(file)
+    swapped = {"test_labels": arrays["test_predictions"], "test_predictions": arrays["test_labels"]}
+    result = read_result(folder)
+    assert result is not None
+    write_result(folder, result, arrays | swapped)
+    with pytest.raises(CheckpointError, match=r"predictions\.npz gives"):
+        predictions_of(cell(tmp_path))
+
+
+def test_seeds_of_other_images_are_found(tmp_path: Path) -> None:
+    made_up_run(tmp_path, seed=0, split_digest="same", groups=["a", "b"])
+    made_up_run(tmp_path, seed=1, split_digest="same", groups=["a", "c", "c"])
+    with pytest.raises(CheckpointError, match="test_groups"):
+        predictions_of(cell(tmp_path))

@@ -1,0 +1,116 @@
+"""Temperatures and calibration errors: against scores of which they are known, and a slow loop."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from lowres_ssl.statistics.calibration import BINS, at_temperature, calibrate, expected_calibration_error
+
+
+def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    shares = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(shares / shares.sum(axis=1, keepdims=True))
+
+
+def honest(images: int, seed: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Logits [n, 3] and labels drawn with the probabilities that they are of."""
+    random = np.random.default_rng(seed)
+    logits = random.normal(0, 1.5, (images, 3))
+    drawn = random.random((images, 1)) > softmax(logits).cumsum(axis=1)
+    return logits, np.minimum(drawn.sum(axis=1), 2)
+
+
+def stored(factor: float, images: int = 4000) -> dict[str, NDArray[np.generic]]:
+    """Predictions whose logits are `factor` times what they should be."""
+    arrays: dict[str, NDArray[np.generic]] = {}
+    for seed, side in enumerate(("validation", "test")):
+        logits, labels = honest(images, seed)
+        arrays |= {f"{side}_scores": softmax(factor * logits).astype(np.float32), f"{side}_labels": labels}
+    return arrays
+
+
+@pytest.mark.parametrize("factor", [0.4, 1.0, 3.0])
+def test_temperature_undoes_what_the_scores_were_multiplied_by(factor: float) -> None:
+    found = calibrate(stored(factor))
+    assert found.temperature == pytest.approx(factor, rel=0.08)
+    test = found.errors["test"]
+    assert test["n"] == 4000
+    assert test["after"] < 0.03
+    assert (test["before"] > 0.1) == (factor != 1.0)
+
+
+def test_few_validation_images_are_said() -> None:
+    assert "only 60 images" in calibrate(stored(2.0, images=60)).chosen
+    assert "only" not in calibrate(stored(2.0, images=100)).chosen
+
+
+def test_order_of_the_classes_stays() -> None:
+    scores = stored(3.0)["validation_scores"]
+    np.testing.assert_array_equal(at_temperature(scores, 2.7).argmax(axis=1), scores.argmax(axis=1))
+
+
+def test_error_is_that_of_a_slow_loop() -> None:
+    logits, labels = honest(300, 7)
+    scores, wanted = softmax(2 * logits), 0.0
+    for place in range(BINS):
+        inside = [row for row in range(300) if place / BINS < scores[row].max() <= (place + 1) / BINS]
+        if inside:
+            right = np.mean([scores[row].argmax() == labels[row] for row in inside])
+            wanted += len(inside) / 300 * abs(right - np.mean([scores[row].max() for row in inside]))
+    assert expected_calibration_error(scores, labels) == pytest.approx(wanted)
+
+
+def test_error_of_a_certain_and_wrong_probe_is_1() -> None:
+    assert expected_calibration_error(np.eye(2), np.array([1, 0])) == 1
+
+
+@pytest.mark.parametrize("images", [0, 5])
+def test_nothing_is_fitted_where_nothing_can_be(images: int) -> None:
+    labels = np.arange(images) % 3
+    arrays = stored(3.0) | {"validation_labels": labels, "validation_scores": 0.7 * np.eye(3)[labels] + 0.1}
+    found = calibrate(arrays)
+    assert found.temperature == 1
+    assert found.chosen.startswith("not fitted")
+    assert ("validation" in found.errors) == (images > 0)
+
+
+def test_neighbours_that_all_agree_leave_a_finite_chance_to_the_others() -> None:
+    labels = np.arange(100) % 2
+    scores = np.eye(2)[labels]
+    labels[:10] = 1 - labels[:10]  # a tenth is voted wrong, unanimously
+    sides = {
+        f"{side}_{what}": array
+        for side in ("validation", "test")
+        for what, array in (("scores", scores), ("labels", labels))
+    }
+    found = calibrate(sides)
+    assert found.applied(scores).max() == pytest.approx(0.9, abs=0.01)
+    assert found.errors["test"] == {"n": 100, "before": pytest.approx(0.1), "after": pytest.approx(0, abs=0.01)}
+
+
+def sure(
+    right: float, wrong: float, labels: NDArray[np.int64], of_first: NDArray[np.int64]
+) -> dict[str, NDArray[np.generic]]:
+    """Two classes; the score of the first is `right` where `of_first`, else `wrong`."""
+    first = np.where(of_first, right, wrong)
+    scores = np.stack([first, 1 - first], axis=1).astype(np.float32)
+    return {
+        f"{side}_{name}": array
+        for side in ("validation", "test")
+        for name, array in (("scores", scores), ("labels", labels))
+    }
+
+
+def test_scores_that_are_always_wrong_become_even() -> None:
+    labels = np.arange(200) % 2
+    found = calibrate(sure(0.95, 0.05, labels, labels == 1))
+    assert "no better than chance" in found.chosen
+    assert found.applied(np.array([[0.95, 0.05]])).max() < 0.52
+
+
+def test_temperature_below_all_that_are_tried_is_not_applied() -> None:
+    labels = np.arange(1000) % 2
+    stored_scores = sure(0.51, 0.49, labels, labels == 0)
+    stored_scores["validation_scores"][0] = (0.49999, 0.50001)  # one is wrong, by next to nothing
+    found = calibrate(stored_scores)
+    assert (found.temperature, found.chosen[:10]) == (1.0, "not fitted")

@@ -1,0 +1,124 @@
+"""Each claim on made-up cells where it holds, where its contrary does, and where nothing can be said."""
+
+import numpy as np
+import pytest
+
+from lowres_ssl.statistics.claims import Judgement, Key, judgements
+from lowres_ssl.statistics.comparison import Scored
+from lowres_ssl.statistics.uncertainty import draw
+
+BEATS, SMALL_BATCH, GROWS, PEAKS, GAP = range(5)
+METHODS = ("simclr", "dcl", "simsiam", "vicreg")
+
+
+def scored(right: float, seeds: int = 3) -> Scored:
+    """200 images of two classes in as many groups, the given share of each class recognised."""
+    counts = np.zeros((seeds, 200, 2, 2), dtype=np.int64)
+    for row in counts:
+        for label in (0, 1):
+            images = row[label * 100 : label * 100 + 100]
+            images[: round(100 * right), label, label] = 1
+            images[round(100 * right) :, label, 1 - label] = 1
+    return Scored(counts, tuple(range(seeds)))
+
+
+def lopsided() -> Scored:
+    """Always the first class of two, of 160 and 40 images: accuracy 0.8, weighted F1 0.71."""
+    counts = np.zeros((1, 200, 2, 2), dtype=np.int64)
+    counts[0, :160, 0, 0] = 1
+    counts[0, 160:, 1, 0] = 1
+    return Scored(counts, (0,))
+
+
+def balanced_errors() -> Scored:
+    """Of the same images 40 wrong, in both classes."""
+    counts = np.zeros((3, 200, 2, 2), dtype=np.int64)
+    counts[:, :140, 0, 0] = 1
+    counts[:, 140:160, 0, 1] = 1
+    counts[:, 160:180, 1, 0] = 1
+    counts[:, 180:, 1, 1] = 1
+    return Scored(counts, (0, 1, 2))
+
+
+def cells(**right: float) -> dict[Key, Scored]:
+    """ "dcl_16": its share of recognised images; an entry without a batch size has none."""
+    pairs = (name.partition("_") for name in right)
+    keys = [(entry, int(size) if size else None) for entry, _, size in pairs]
+    return {key: scored(share, 1 if key[1] is None else 3) for key, share in zip(keys, right.values(), strict=True)}
+
+
+def judged(made_up: dict[Key, Scored], which: int, imagenet: str = "imagenet") -> Judgement:
+    """The largest batch size is the chosen one."""
+    chosen = {key[0]: key for key in sorted(made_up, key=lambda key: (key[0], key[1] or 0))}
+    return judgements(made_up, chosen, "accuracy", draw(200, draws=300), imagenet=imagenet)[which]
+
+
+def test_methods_beat_imagenet_or_are_beaten_or_neither() -> None:
+    methods = {f"{method}_64": 0.8 for method in METHODS}
+    verdicts = [judged(cells(**methods, imagenet=share), BEATS).verdict for share in (0.6, 0.95, 0.8)]
+    assert verdicts == ["supported", "contradicted", "cannot tell"]
+
+
+def test_difference_is_between_the_mean_of_the_methods_and_imagenet() -> None:
+    found = judged(cells(dcl_64=0.9, vicreg_64=0.8, imagenet=0.6), BEATS).found
+    assert [text for text, _ in found] == ["mean of dcl, vicreg minus imagenet"]
+    assert found[0][1].value == pytest.approx(0.25)
+
+
+def test_another_entry_may_stand_for_imagenet() -> None:
+    made_up = cells(dcl_64=0.9) | {("pretrained lite", None): scored(0.6, 1)}
+    assert judged(made_up, BEATS).missing == ("imagenet",)
+    assert judged(made_up, BEATS, imagenet="pretrained lite").verdict == "supported"
+
+
+@pytest.mark.parametrize(("non_contrastive", "verdict"), [(0.9, "supported"), (0.6, "contradicted")])
+def test_small_batches_are_the_smallest_there_are(non_contrastive: float, verdict: str) -> None:
+    small = {f"{method}_{size}": 0.75 for method in ("simclr", "dcl") for size in (8, 64)}
+    small |= {f"{method}_8": non_contrastive for method in ("simsiam", "vicreg")}
+    assert judged(cells(**small), SMALL_BATCH).verdict == verdict
+
+
+def test_batch_of_64_alone_is_not_a_small_one() -> None:
+    got = judged(cells(**{f"{method}_64": 0.8 for method in METHODS}), SMALL_BATCH)
+    assert got.verdict == "no runs for it"
+    assert set(got.missing) == {f"{method} at batch size 16" for method in METHODS}
+
+
+def test_dclw_stands_for_dcl_where_there_is_none() -> None:
+    rest = {"simclr_16": 0.7, "simsiam_16": 0.9, "vicreg_16": 0.9}
+    assert judged(cells(**rest, dclw_16=0.7), SMALL_BATCH).verdict == "supported"
+    assert judged(cells(**rest, dclw_16=0.7, dcl_64=0.7), SMALL_BATCH).missing == ("dcl at batch size 16",)
+
+
+def test_vicreg_improves_from_16_to_64() -> None:
+    assert judged(cells(vicreg_16=0.7, vicreg_64=0.9), GROWS).verdict == "supported"
+    assert judged(cells(vicreg_16=0.9, vicreg_64=0.7), GROWS).verdict == "contradicted"
+    assert judged(cells(vicreg_64=0.9), GROWS).missing == ("vicreg at batch size 16",)
+
+
+@pytest.mark.parametrize(
+    ("at_16", "at_32", "at_64", "verdict"),
+    [
+        (0.7, 0.9, 0.7, "supported"),
+        (0.7, 0.9, 0.9, "cannot tell"),
+        (0.5, 0.7, 0.9, "contradicted"),
+        (0.8, 0.8, 0.8, "cannot tell"),
+    ],
+)
+def test_simsiam_peaks_only_if_32_is_above_both(at_16: float, at_32: float, at_64: float, verdict: str) -> None:
+    got = judged(cells(simsiam_16=at_16, simsiam_32=at_32, simsiam_64=at_64), PEAKS)
+    assert got.verdict == verdict
+    assert len(got.found) == 2
+
+
+def test_gap_is_that_of_accuracy_and_weighted_f1_whatever_the_metric() -> None:
+    holds = judged({("dcl", 64): balanced_errors(), ("imagenet", None): lopsided()}, GAP)
+    assert holds.verdict == "supported"
+    # accuracy 0.8 each; weighted F1 0.8 * 8/9 of the one, that of 7/8 and 1/2 of the other
+    gap = 0.8 - 0.8 * 2 * 0.8 / 1.8
+    assert holds.found[0][1].value == pytest.approx(gap - (0.8 - (0.8 * 0.875 + 0.2 * 0.5)))
+
+
+def test_nothing_stored_means_no_verdict() -> None:
+    assert {each.verdict for each in judgements({}, {}, "accuracy", draw(2), imagenet="imagenet")} == {"no runs for it"}
+    assert judged({("imagenet", None): scored(0.8, 1)}, BEATS).missing == ("any self-supervised method",)

@@ -1,0 +1,38 @@
+"""What jobs leave for the end of their sweep, and what is noted of those that could leave nothing."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+from omegaconf import DictConfig, OmegaConf
+
+from lowres_ssl.files.atomic import write_json
+from lowres_ssl.sweeps.jobs import KIND, Failure, note_death
+from lowres_ssl.sweeps.notes import left, place
+
+
+def sweep_in(folder: Path) -> DictConfig:
+    return OmegaConf.create({"hydra": {"sweep": {"dir": str(folder)}, "job": {"config_name": "pretrain"}}})
+
+
+def test_notes_come_in_the_order_of_the_jobs_whoever_was_first(tmp_path: Path) -> None:
+    for number in (10, 2, 1):
+        write_json(place(tmp_path, KIND, number), asdict(Failure(f"job {number}", "why", 3)))
+    write_json(place(tmp_path, "other", 0), {"anything": 1})
+    assert [failure.command for failure in left(tmp_path, KIND, Failure)] == ["job 1", "job 2", "job 10"]
+
+
+def test_dead_job_is_noted_with_its_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    note_death(sweep_in(tmp_path), 4, ["method=dcl", "dataset.root=my cells"], "it was killed")
+    (failure,) = left(tmp_path, KIND, Failure)
+    assert failure.command == "lowres-ssl pretrain method=dcl 'dataset.root=my cells'"
+    assert failure.message == "it was killed; the same command goes on from what was saved"
+    assert failure.exit_code == 1
+    assert "job 4: it was killed" in capsys.readouterr().err
+
+
+def test_what_a_job_said_before_it_died_stays(tmp_path: Path) -> None:
+    said = Failure("lowres-ssl pretrain method=dcl", "batch_size=1: too few", 2)
+    write_json(place(tmp_path, KIND, 0), asdict(said))
+    note_death(sweep_in(tmp_path), 0, ["method=dcl"], "it was killed")
+    assert list(left(tmp_path, KIND, Failure)) == [said]

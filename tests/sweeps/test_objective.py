@@ -1,0 +1,43 @@
+"""What a search is given of a run's results."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+
+from lowres_ssl.sweeps.objective import Found, objective
+
+
+def result(probe: str, validation: float | None, test: float = 1.0) -> dict[str, Any]:
+    scores = None if validation is None else {"accuracy": validation}
+    return {"probe": probe, "validation": scores, "test": {"accuracy": test}}
+
+
+def test_the_objective_is_the_validation_accuracy_of_knn_whatever_the_test_scores() -> None:
+    for test in (0.0, 1.0):
+        assert objective([result("knn", 0.75, test), result("linear", 0.9, test)]) == 0.75
+
+
+def test_of_several_draws_of_the_labels_it_is_the_mean() -> None:
+    assert objective([result("knn", 0.5), result("knn", 0.75)]) == pytest.approx(0.625)
+
+
+@pytest.mark.parametrize(
+    "results", [[], [result("linear", 0.9)], [result("knn", None)], [result("knn", 0.5), result("knn", None)]]
+)
+def test_there_is_none_without_knn_or_without_validation_images(results: list[dict[str, Any]]) -> None:
+    assert objective(results) is None
+
+
+def test_what_was_found_is_a_result_also_where_it_is_to_be_quiet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LOWRES_SSL_QUIET", "1")
+    found = {"name": "optuna", "best_params": {"learning_rate": 0.01}, "best_value": 0.75}
+    OmegaConf.save(OmegaConf.create(found), tmp_path / "optimization_results.yaml")
+    task = ["dataset=breast", "learning_rate=tag(log,interval(0.001,0.1))"]
+    hydra = {"sweep": {"dir": str(tmp_path)}, "job": {"config_name": "pretrain"}, "overrides": {"task": task}}
+    Found().on_multirun_end(OmegaConf.create({"hydra": hydra}))
+    said = "best validation accuracy of KNN: 0.7500, by\nlowres-ssl pretrain dataset=breast learning_rate=0.01\n"
+    assert capsys.readouterr().out == said

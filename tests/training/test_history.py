@@ -1,0 +1,96 @@
+"""An epoch's sums: means, the window of embeddings, the line, and going on from a checkpoint."""
+
+import io
+
+import pytest
+import torch
+from torch import Tensor
+
+from lowres_ssl.training import monitors
+from lowres_ssl.training.history import Meter
+
+STEPS = 7
+COLUMNS = ["epoch", "loss", "variance", "learning_rate", "embedding_std", "effective_rank", "views_per_second"]
+
+
+def step(number: int) -> tuple[dict[str, Tensor], Tensor]:
+    random = torch.Generator().manual_seed(number)
+    terms = {"loss": torch.rand((), generator=random) / 3, "variance": torch.rand((), generator=random)}
+    return terms, torch.randn(4, 6, generator=random)
+
+
+def meter(steps: range = range(STEPS)) -> Meter:
+    made = Meter(batch_size=4)
+    made.seconds = 2.0
+    for number in steps:
+        made.add(*step(number))
+    return made
+
+
+def test_means_are_those_of_the_steps() -> None:
+    wanted = sum(step(number)[0]["loss"].item() for number in range(STEPS)) / STEPS
+    assert meter().means()["loss"] == pytest.approx(wanted, rel=1e-12)
+
+
+def test_many_small_numbers_add_up_in_double_precision() -> None:
+    made = Meter(batch_size=2)
+    made.add({"loss": torch.tensor(2.0**24)}, torch.ones(2, 2))
+    for _ in range(3):
+        made.add({"loss": torch.tensor(1.0)}, torch.ones(2, 2))  # which float32 would lose
+    assert made.means()["loss"] == (2**24 + 3) / 4
+
+
+def test_the_line_has_the_documented_columns_in_order() -> None:
+    assert list(meter().line(epoch=3, views=10, learning_rate=0.1)) == [*COLUMNS, "seconds"]
+
+
+def test_the_line_says_what_it_was_given() -> None:
+    line = meter().line(epoch=3, views=10, learning_rate=0.1)
+    assert [line[key] for key in ("epoch", "learning_rate", "seconds", "views_per_second")] == [3, 0.1, 2.0, 5.0]
+
+
+def test_the_line_holds_plain_numbers() -> None:
+    assert {type(value) for value in meter().line(epoch=3, views=10, learning_rate=0.1).values()} <= {int, float}
+
+
+@pytest.mark.parametrize("window", [4, 8, 10, 28, 500])
+def test_monitors_look_at_the_last_embeddings(window: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(monitors, "WINDOW", window)
+    line = meter().line(epoch=1, views=10, learning_rate=0.1)
+    last = torch.cat([step(number)[1] for number in range(STEPS)])[-window:]
+    assert line["embedding_std"] == monitors.embedding_std(last)
+    assert line["effective_rank"] == monitors.effective_rank(last)
+
+
+def test_no_more_embeddings_are_kept_than_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(monitors, "WINDOW", 10)
+    assert len(meter().embeddings) == 3  # of 4 rows
+
+
+def test_no_graph_is_kept() -> None:
+    made, weight = Meter(batch_size=2), torch.ones(2, 2, requires_grad=True)
+    made.add({"loss": weight.sum()}, weight * 2)
+    assert not made.sums["loss"].requires_grad
+    assert not made.embeddings[0].requires_grad
+
+
+@pytest.mark.parametrize("at", range(1, STEPS))
+def test_going_on_from_a_checkpoint_changes_no_digit(at: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(monitors, "WINDOW", 10)
+    file = io.BytesIO()
+    torch.save(meter(range(at)).state(), file)
+    file.seek(0)
+    resumed = Meter(batch_size=4)
+    resumed.load_state(torch.load(file, weights_only=True), torch.device("cpu"))
+    for number in range(at, STEPS):
+        resumed.add(*step(number))
+    said = {"epoch": 1, "views": 10, "learning_rate": 0.1}
+    assert resumed.line(**said) == meter().line(**said)
+
+
+def test_looking_in_between_changes_no_digit() -> None:
+    looked_at = Meter(batch_size=4)
+    for number in range(STEPS):
+        looked_at.add(*step(number))
+        looked_at.means()
+    assert looked_at.means() == meter().means()
