@@ -85,7 +85,8 @@ def type_overrides(example: tuple[str, list[str]], folder: Path) -> None:
                 said_in_one_line(error, command)
                 continue
             key, _, value = override.partition("=")
-            if key in TEXT_KEYS and value[:1] not in ("'", '"') and value not in ("null", "None", ""):
+            # "???" is OmegaConf's word for a missing value, quoted or not: whoever types it is told so in one line.
+            if key in TEXT_KEYS and value[:1] not in ("'", '"') and value not in ("null", "None", "", "???"):
                 config = OmegaConf.create({key.replace(".", "/"): parsed.value()})
                 assert config[key.replace(".", "/")] == value
 
