@@ -12,7 +12,7 @@ import pytest
 import stored_targets
 import typed_targets
 
-SECONDS = float(os.environ.get("LOWRES_SSL_FUZZ_SECONDS", "20"))
+SECONDS = float(os.environ.get("LOWRES_SSL_FUZZ_SECONDS", "60"))
 TARGETS = stored_targets.TARGETS | typed_targets.TARGETS | given_targets.TARGETS | own_targets.TARGETS
 
 
