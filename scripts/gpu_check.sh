@@ -14,7 +14,7 @@
 #   evaluate   images to scores, against forwarding every probe epoch
 #   scale      time and memory against the number of images and the batch size
 #   train      one short pre-training of ResNet50 at 224 px, scored
-#   paper      the four methods as in the paper, ResNet50 at 224 px, for EPOCHS epochs (10 if it is not set), scored
+#   paper      the four methods as in the paper, ResNet50 at 224 px, for EPOCHS epochs (10, or 1 on a CPU), scored
 #   summary    the tables of the stages that have run, as one page; what did not end is marked as such
 #
 # batch, peers, methods and small are a stage each batch size or method, which can be typed alone: small-64, methods-dcl.
@@ -55,7 +55,7 @@ if [[ $device == cuda ]]; then
   sizes=(16 32 64 128 256) peers=(16 64)
   workers=(--workers 4 16)
   train=(backbone=resnet50 image_size=224 epochs=10 batch_size=128)
-  paper=(backbone=resnet50 image_size=224)
+  paper=(backbone=resnet50 image_size=224 epochs="${EPOCHS:-10}")
   turns=(--seconds 3)
   side=()
   short=()
@@ -64,7 +64,7 @@ else
   sizes=(16 32) peers=(16)
   workers=(--workers 0)
   train=(backbone=resnet18 image_size=32 epochs=1 batch_size=32 probe.knn.k=20)
-  paper=(backbone=resnet18 image_size=32 probe.knn.k=20)
+  paper=(backbone=resnet18 image_size=32 epochs="${EPOCHS:-1}" probe.knn.k=20)
   turns=(--seconds 1 --repetitions 1)
   side=(--image-size 32 --steps 4 --repetitions 1)
   short=(--repetitions 1 --epochs 4 --image-size 48)
@@ -107,7 +107,7 @@ stage() {
     scale) $limit "$python" -m benchmarks.scale --device "$device" "${large[@]}" --repetitions 1 --work "$results/work" ;;
     train) $limit "$python" -m lowres_ssl pretrain method=dcl recipe=tuned "${train[@]}" "${runs[@]}" ;;
     paper) $limit "$python" -m lowres_ssl pretrain -m method=simclr,dcl,simsiam,vicreg recipe=paper "${paper[@]}" \
-      epochs="${EPOCHS:-10}" "${runs[@]}" ;;
+      "${runs[@]}" ;;
     summary)
       for table in "$results"/*.md "$results"/*.unfinished; do
         [[ -e $table ]] || continue
