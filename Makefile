@@ -26,8 +26,8 @@ demo: $(STAMP)
 	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/demo.sh
 
 test: $(STAMP)
-	$(BIN)/ruff format --check src tests conf benchmarks
-	$(BIN)/ruff check src tests conf benchmarks
+	$(BIN)/ruff format --check src tests conf benchmarks scripts
+	$(BIN)/ruff check src tests conf benchmarks scripts
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 

@@ -61,9 +61,9 @@ def main() -> None:
     print(
         f"\n{title}; the forwarding probe is {FORWARDED_EPOCHS} epoch, multiplied\n\n{markdown(['', 'seconds'], rows)}"
     )
-    for name, found in ratios.items():
-        label = made.plan.evaluation.probes["linear"].label
-        print(f"\nforwarding in {name} / (features + {label}): {median_and_spread(found)}")
+    label = made.plan.evaluation.probes["linear"].label
+    both = ", ".join(f"{median_and_spread(found)} in {name}" for name, found in ratios.items())
+    print(f"\nforwarding / (features + {label}): {both}")
 
 
 def timed(made: Experiment, work: Callable[..., Any], *given: Any, **named: Any) -> tuple[float, Any]:

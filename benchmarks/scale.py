@@ -14,13 +14,15 @@ from PIL import Image
 
 from benchmarks.contestants import Case, ours
 from benchmarks.experiment import experiment
-from benchmarks.table import arguments, machine, markdown
+from benchmarks.table import arguments, machine, markdown, median_and_spread
 from lowres_ssl.evaluation.frozen import features_from, sides_of
 
 IMAGES = 640
 FACTORS = (1, 4, 16)
 BATCH_SIZES = (16, 32, 64, 128, 256)
 STEPS = 8
+# What a process answers, with the decimals of its column.
+COLUMNS = {"prepare, s": 1, "views a second": 0, "features, s": 1, "host peak, MB": 0, "device peak, MB": 0}
 
 
 def main() -> None:
@@ -33,19 +35,29 @@ def main() -> None:
         print(json.dumps(measure(**json.loads(given.measure))))
         return
     print(machine(given.device), flush=True)
-    for stores in Path(given.work).glob("scale-*"):  # so that each number of images is prepared once, and timed
-        shutil.rmtree(stores)
     common = {"device": given.device, "backbone": given.backbone, "image_size": given.image_size, "work": given.work}
-    heads = ["images", "batch size", "prepare, s", "views a second", "features, s", "host peak, MB", "device peak, MB"]
     rows = []
     for images, batch_size in [(factor * IMAGES, 64) for factor in FACTORS] + [(IMAGES, size) for size in BATCH_SIZES]:
         draw(Path(given.work) / f"noise-{images}", images)
         wanted = json.dumps(common | {"images": images, "batch_size": batch_size})
         command = [sys.executable, "-m", "benchmarks.scale", "--measure", wanted]
-        answer = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
-        rows.append([f"{images:,}", str(batch_size), *json.loads(answer.splitlines()[-1])])
+        found: list[dict[str, float]] = []
+        for _ in range(given.repetitions):
+            shutil.rmtree(place_of(given.work, images), ignore_errors=True)  # so that preparing is timed each time
+            answer = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+            found.append(json.loads(answer.splitlines()[-1]))
+        figures = [
+            median_and_spread([each[name] for each in found], digits) if name in found[0] else "-"
+            for name, digits in COLUMNS.items()
+        ]
+        rows.append([f"{images:,}", str(batch_size), *figures])
         print(*rows[-1], flush=True)
-    print(f"\n{given.backbone}, {given.image_size} px, images of noise of 96 px\n\n{markdown(heads, rows)}")
+    title = f"{given.backbone}, {given.image_size} px, images of noise of 96 px"
+    print(f"\n{title}\n\n{markdown(['images', 'batch size', *COLUMNS], rows)}")
+
+
+def place_of(work: str, images: int) -> Path:
+    return Path(work) / f"scale-{images}"
 
 
 def draw(folder: Path, images: int) -> None:
@@ -58,28 +70,29 @@ def draw(folder: Path, images: int) -> None:
             Image.fromarray(pixels).save(path, compress_level=1)
 
 
-def measure(*, images: int, batch_size: int, device: str, backbone: str, image_size: int, work: str) -> list[str]:
+def measure(
+    *, images: int, batch_size: int, device: str, backbone: str, image_size: int, work: str
+) -> dict[str, float]:
     """In a process of its own, so that the peak is this one's."""
     overrides = ["recipe=tuned", "dataset=folder", f"dataset.root={work}/noise-{images}", "method=simclr"]
     overrides += [f"backbone={backbone}", f"image_size={image_size}", f"batch_size={batch_size}", f"device={device}"]
-    overrides += ["evaluate=false", f"output_dir={work}/scale-{images}"]
+    overrides += ["evaluate=false", f"output_dir={place_of(work, images)}"]
     started = time.perf_counter()
     made = experiment(overrides)
     prepared = time.perf_counter() - started
     case = Case(tuple(overrides), "simclr", backbone, image_size, batch_size, device)
     epoch = ours.enter(case)
     epoch(3)  # a captured step is recorded in its second run
-    seconds = epoch(STEPS)
+    seconds = epoch(STEPS).steps
     started = time.perf_counter()
     encoder = made.plan.encoder.to(made.plan.compute.device)
     for rows in sides_of(made.material.split).values():
         features_from(encoder, rows, made.plan.config, made.material, made.plan.compute)
     features = time.perf_counter() - started
     host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    on_gpu = made.plan.compute.device.type == "cuda"
-    peak = f"{torch.cuda.max_memory_allocated() / 2**20:,.0f}" if on_gpu else "-"
-    speed = 2 * batch_size * STEPS / seconds
-    return [f"{prepared:.1f}", f"{speed:.0f}", f"{features:.1f}", f"{host:,.0f}", peak]
+    peak = [torch.cuda.max_memory_allocated() / 2**20] if made.plan.compute.device.type == "cuda" else []
+    figures = [prepared, 2 * batch_size * STEPS / seconds, features, host, *peak]
+    return dict(zip(COLUMNS, figures, strict=False))  # a CPU has no peak of its own
 
 
 if __name__ == "__main__":

@@ -44,6 +44,7 @@ def main() -> None:
                 f"seed={seed}",
                 f"probe.knn.k={given.k}",
                 f"device={given.device}",
+                "compile=never",  # auto compiles on a GPU, each size anew, and that would count in the seconds
                 f"image_size_schedule={schedule}",
                 "select_encoder=best_validation_knn",
             ]

@@ -4,6 +4,7 @@ import argparse
 import os
 import statistics
 from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
 
 import torch
 
@@ -25,10 +26,25 @@ def markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def machine(device: str) -> str:
     """What the figures are true of, in one paragraph."""
     compute = resolve(device, "auto")
-    told = ", ".join(f"{name} {number}" for name, number in versions().items())
+    told = ", ".join(f"{name} {number}" for name, number in (versions() | peers()).items())
     threads = f"{torch.get_num_threads()} threads on {os.cpu_count()} cores, load before {os.getloadavg()[0]:.1f}"
-    tf32 = f"TF32 matrix products {'on' if torch.backends.cuda.matmul.allow_tf32 else 'off'}"
-    return f"{device_name(compute.device)} ({compute.device.type}), {threads}; {tf32}; {told}; commit {commit()}."
+    precision = f"precision=auto is {compute.precision}"
+    tf32 = f"TF32 in matrix products {on_or_off(torch.backends.cuda.matmul.allow_tf32)}"
+    tf32 += f", in cuDNN {on_or_off(torch.backends.cudnn.allow_tf32)}"
+    where = f"{device_name(compute.device)} ({compute.device.type})"
+    return f"{where}, {threads}; {precision}; {tf32}; {told}; commit {commit()}."
+
+
+def peers() -> dict[str, str]:
+    """Versions of what the package is compared with, where it is installed."""
+    try:
+        return {"lightly": version("lightly")}
+    except PackageNotFoundError:
+        return {}
+
+
+def on_or_off(value: bool) -> str:
+    return "on" if value else "off"
 
 
 def arguments(description: str) -> argparse.ArgumentParser:

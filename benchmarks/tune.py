@@ -1,14 +1,13 @@
 """Seconds of a whole search of the linear evaluation's settings, against one head at a time, on random features."""
 
 import argparse
-import os
 import time
 from collections.abc import Callable
 from functools import partial
 
 import torch
 
-from benchmarks.table import markdown
+from benchmarks.table import machine, markdown, median_and_spread
 from lowres_ssl.device import resolve
 from lowres_ssl.evaluation.search import Grid, search
 from lowres_ssl.probes import Features
@@ -31,27 +30,35 @@ def main() -> None:
     parser.add_argument("--features", type=int, nargs="+", default=[512, 2048])
     parser.add_argument("--epochs", type=int, default=100, help="fewer are measured, and multiplied up to 100")
     parser.add_argument("--rule", default="full", choices=["full", "quarter"])
-    parser.add_argument("--device", default="auto")
+    parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
+    once = "once unless asked: a search is minutes of one and the same step, and its seconds a sum over very many"
+    parser.add_argument("--repetitions", type=int, default=1, help=once)
     given = parser.parse_args()
     device = resolve(given.device, "fp32").device
-    print(f"{device}, {torch.get_num_threads()} threads of {os.cpu_count()}, load {os.getloadavg()[0]:.1f}", flush=True)
-    rows = []
+    print(machine(given.device), flush=True)
+    heads, rows = ["D", "search, s", "search, processor s", "one head at a time, s"], []
     for width in given.features:
         features = random_features(width, device)
         seeds = [derive(0, "tune", number) for number in range(3)]
         grid = Grid((16, 32, 64), RATES, seeds, given.rule, SETTINGS | {"epochs": given.epochs})
-        scale = 100 / given.epochs
-        whole, processor = timed(partial(search, features, grid, lambda _: None))
-        alone = 0.0
-        for batch_size in grid.batch_sizes:
-            probe = grid.probe(batch_size, given.epochs)
-            with threads_for(features.train):
-                one, _ = timed(partial(probe.fit, features, [0.001], [0]))
-            alone += one * len(RATES) * len(seeds)
-        rows.append([str(width), *(f"{scale * seconds:,.0f}" for seconds in (whole, processor, alone))])
-        print(markdown(["D", "search, s", "search, processor s", "one head at a time, s"], rows[-1:]), flush=True)
+        found = [measured(features, grid) for _ in range(given.repetitions)]
+        scaled = [[each * 100 / given.epochs for each in column] for column in zip(*found, strict=True)]
+        rows.append([str(width), *(median_and_spread(column, 0) for column in scaled)])
+        print(markdown(heads, rows[-1:]), flush=True)
     print(f"\n3 batch sizes x 8 rates x 3 seeds, rule {given.rule}, {given.epochs} epochs measured, as 100\n")
-    print(markdown(["D", "search, s", "search, processor s", "one head at a time, s"], rows))
+    print(markdown(heads, rows))
+
+
+def measured(features: Features, grid: Grid) -> tuple[float, float, float]:
+    """Seconds of the search, on the clock and of all processors, and of its heads one at a time."""
+    whole, processor = timed(partial(search, features, grid, lambda _: None))
+    alone = 0.0
+    for batch_size in grid.batch_sizes:
+        probe = grid.probe(batch_size, grid.epochs)
+        with threads_for(features.train):
+            one, _ = timed(partial(probe.fit, features, [0.001], [0]))
+        alone += one * len(grid.rates) * len(grid.seeds)
+    return whole, processor, alone
 
 
 def random_features(width: int, device: torch.device) -> Features:

@@ -3,6 +3,7 @@
 An epoch is taken from its first batch to its last step done, with its data made in it: nothing is made ahead of it.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 
@@ -17,3 +18,14 @@ class Case:
     batch_size: int
     device: str
     workers: int = 0
+
+
+@dataclass(frozen=True)
+class Taken:
+    """Seconds of an epoch's steps; `with_end`: and of what follows them in each epoch, where somebody has that."""
+
+    steps: float
+    with_end: float | None = None
+
+
+Epoch = Callable[[int], Taken]

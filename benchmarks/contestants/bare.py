@@ -1,18 +1,17 @@
 """The bare step: the same model, loss, batch, precision, memory format and capture, on views that are there already."""
 
 import time
-from collections.abc import Callable
 
 import torch
 
-from benchmarks.contestants import Case
+from benchmarks.contestants import Case, Epoch, Taken
 from benchmarks.experiment import configured, synchronise
 from lowres_ssl.planning.plan import plan_of
 from lowres_ssl.training.forward import make_forward
 from lowres_ssl.training.optimisation import make_optimiser
 
 
-def enter(case: Case) -> Callable[[int], float]:
+def enter(case: Case) -> Epoch:
     plan = plan_of(configured(case.overrides))
     training, compute = plan.training, plan.compute
     encoder = plan.encoder.to(compute.device).train()
@@ -27,7 +26,7 @@ def enter(case: Case) -> Callable[[int], float]:
         torch.rand(shape, device=compute.device).contiguous(memory_format=torch.channels_last) for _ in range(2)
     )
 
-    def epoch(steps: int) -> float:
+    def epoch(steps: int) -> Taken:
         synchronise(compute.device)
         started = time.perf_counter()
         for _ in range(steps):
@@ -36,6 +35,6 @@ def enter(case: Case) -> Callable[[int], float]:
             losses["loss"].backward()
             optimiser.step()
         synchronise(compute.device)
-        return time.perf_counter() - started
+        return Taken(time.perf_counter() - started)
 
     return epoch

@@ -2,7 +2,6 @@
 forward passes, a DataLoader. `tuned` adds by hand what its examples leave out: bf16 autocast and channels_last."""
 
 import time
-from collections.abc import Callable
 
 import torch
 from lightly.loss import DCLLoss, NegativeCosineSimilarity, NTXentLoss, VICRegLoss
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torchvision import models
 
-from benchmarks.contestants import Case
+from benchmarks.contestants import Case, Epoch, Taken
 from benchmarks.contestants.files import Files
 from benchmarks.experiment import device_of, images_of, synchronise
 
@@ -45,7 +44,7 @@ class Model(nn.Module):
         return embedding, self.prediction_head(embedding)
 
 
-def enter(case: Case, *, tuned: bool = False) -> Callable[[int], float]:
+def enter(case: Case, *, tuned: bool = False) -> Epoch:
     material = images_of(case.overrides)[1]
     device = device_of(case.device)
     transform = {"simsiam": SimSiamTransform, "vicreg": VICRegTransform}.get(case.method, SimCLRTransform)
@@ -66,7 +65,7 @@ def enter(case: Case, *, tuned: bool = False) -> Callable[[int], float]:
         pin_memory=device.type == "cuda",
     )
 
-    def epoch(steps: int) -> float:
+    def epoch(steps: int) -> Taken:
         files.length = steps * case.batch_size
         started = time.perf_counter()
         for first, second in loader:
@@ -84,6 +83,6 @@ def enter(case: Case, *, tuned: bool = False) -> Callable[[int], float]:
             optimiser.step()
             optimiser.zero_grad()
         synchronise(device)
-        return time.perf_counter() - started
+        return Taken(time.perf_counter() - started)
 
     return epoch

@@ -2,7 +2,6 @@
 workers, a forward pass a view, fp32."""
 
 import time
-from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -11,14 +10,14 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torchvision import models, transforms
 
-from benchmarks.contestants import Case
+from benchmarks.contestants import Case, Epoch, Taken
 from benchmarks.contestants.files import Files
 from benchmarks.experiment import device_of, images_of, synchronise
 
 TEMPERATURE = 0.5
 
 
-def enter(case: Case) -> Callable[[int], float]:
+def enter(case: Case) -> Epoch:
     if case.method != "simclr":
         raise ValueError(f"the plain loop has SimCLR alone, got {case.method}")
     material = images_of(case.overrides)[1]
@@ -45,7 +44,7 @@ def enter(case: Case) -> Callable[[int], float]:
     files = Files(material, two_views)
     loader = DataLoader(files, batch_size=case.batch_size, shuffle=True, drop_last=True, num_workers=0)
 
-    def epoch(steps: int) -> float:
+    def epoch(steps: int) -> Taken:
         files.length = steps * case.batch_size
         started = time.perf_counter()
         for first, second in loader:
@@ -59,6 +58,6 @@ def enter(case: Case) -> Callable[[int], float]:
             loss.backward()
             optimiser.step()
         synchronise(device)
-        return time.perf_counter() - started
+        return Taken(time.perf_counter() - started)
 
     return epoch

@@ -1,31 +1,43 @@
 """Speed changes no result: the loop's loss curve is that of a plain loop over views made one by one."""
 
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from by_torchvision import by_torchvision
+from numpy.typing import NDArray
 from test_views_maker import EVERYTHING
 from tiny_training import TRAINING
-from torch import nn
+from torch import Tensor, nn
 
+import lowres_ssl.pretrain as loop
 from lowres_ssl.data.phantom import TISSUES, draw
 from lowres_ssl.data.store import ImageStore
 from lowres_ssl.device import Compute
 from lowres_ssl.methods import Method, build_method
 from lowres_ssl.pretrain import pretrain
 from lowres_ssl.randomness import derive, seeded
-from lowres_ssl.views.crop import boxes_in_store
+from lowres_ssl.training.batches import Batch, make_batches
+from lowres_ssl.training.state import Training
+from lowres_ssl.views import maker
+from lowres_ssl.views.crop import boxes_in_store, crop_by_matrices, crop_one_by_one
 from lowres_ssl.views.maker import ViewMaker, image_keys
 
+FP32 = Compute(torch.device("cpu"), "fp32")
 SIMCLR = {"name": "simclr", "projector_hidden": 32, "projector_output": 16, "temperature": 0.5}
 # Views differ by up to 2 of 255, and each step starts from where the last one went; relative, of an epoch's mean loss.
 TOLERANCE = 0.005
 SHORT = replace(
     TRAINING, joint=True, weight_decay=1e-4, decay_norm_and_bias=True, schedule="constant", warmup_epochs=0.0
 )
+# All images in each batch: where crops differ by a part of a level, from the second step on batches of 8 or 16 make of
+# it up to 2% of a loss, whether it is noise or another way to crop; three steps of 32 make 0.1%.
+WHOLE = replace(SHORT, batch_size=32)
 
 
 @pytest.fixture(scope="module")
@@ -43,18 +55,18 @@ def start() -> tuple[nn.Module, Method]:
     return encoder, build_method(SIMCLR, features=32, seed=0)
 
 
-def plain_loop(store: ImageStore, views: ViewMaker) -> list[float]:
+def plain_loop(store: ImageStore, views: ViewMaker, training: Training) -> list[float]:
     """Image by image, contiguous NCHW, SGD without fusion: the mean loss of each epoch."""
     encoder, method = start()
     model = nn.ModuleDict({"encoder": encoder, "method": method}).train()
     optimiser = torch.optim.SGD(
-        model.parameters(), lr=SHORT.learning_rate, momentum=SHORT.momentum, weight_decay=SHORT.weight_decay
+        model.parameters(), lr=training.learning_rate, momentum=training.momentum, weight_decay=training.weight_decay
     )
     keys, means = image_keys(store.ids), []
-    for epoch in range(SHORT.epochs):
-        generator = torch.Generator().manual_seed(derive(SHORT.seed, "order", epoch))
+    for epoch in range(training.epochs):
+        generator = torch.Generator().manual_seed(derive(training.seed, "order", epoch))
         losses = []
-        for batch in torch.randperm(len(store.ids), generator=generator).split(SHORT.batch_size):
+        for batch in torch.randperm(len(store.ids), generator=generator).split(training.batch_size):
             halves = []
             for number in (0, 1):
                 made = []
@@ -74,22 +86,101 @@ def plain_loop(store: ImageStore, views: ViewMaker) -> list[float]:
     return means
 
 
-def test_loss_curve_is_that_of_a_plain_loop(phantom: ImageStore, tmp_path: Path) -> None:
-    views = ViewMaker(**EVERYTHING)
+def plain_curve(store: ImageStore, training: Training) -> list[float]:
+    means = plain_loop(store, ViewMaker(**EVERYTHING), training)
+    assert max(means) - min(means) > 10 * TOLERANCE, "it has to learn, or any curve would do"
+    return means
+
+
+@pytest.fixture(scope="module")
+def plain(phantom: ImageStore) -> list[float]:
+    return plain_curve(phantom, SHORT)
+
+
+@pytest.fixture(scope="module")
+def plain_of_whole_batches(phantom: ImageStore) -> list[float]:
+    return plain_curve(phantom, WHOLE)
+
+
+def curve(
+    store: ImageStore, training: Training, checkpoint: Path, compute: Compute = FP32, place: str = "host"
+) -> list[float]:
+    """The mean loss of each epoch of the loop."""
     encoder, method = start()
     trained = pretrain(
         encoder=encoder,
         method=method,
-        store=phantom,
+        store=store,
         rows=range(32),
-        views=[views] * SHORT.epochs,
-        training=SHORT,
-        compute=Compute(torch.device("cpu"), "fp32"),
-        place="host",
-        checkpoint=tmp_path / "checkpoint.pt",
+        views=[ViewMaker(**EVERYTHING)] * training.epochs,
+        training=training,
+        compute=compute,
+        place=place,
+        checkpoint=checkpoint,
         name="simclr",
         on_epoch=lambda history: None,
     )
-    ours, plain = [line["loss"] for line in trained.history], plain_loop(phantom, views)
-    assert max(plain) - min(plain) > 10 * TOLERANCE, "it has to learn, or any curve would do"
-    assert ours == pytest.approx(plain, rel=TOLERANCE)
+    return [line["loss"] for line in trained.history]
+
+
+@pytest.fixture
+def made_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches made by a thread while the step runs, as for a GPU."""
+
+    def ahead(*given: Any, **named: Any) -> Iterator[Batch]:
+        return make_batches(*given, **named | {"ahead": True})
+
+    monkeypatch.setattr(loop, "make_batches", ahead)
+
+
+def cropping_by(path: Callable[..., Tensor], monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Have crops made in this way; the threads that made one are told in what is returned."""
+    threads = []
+
+    def crop(images: Tensor, boxes: NDArray[np.int64], size: int) -> Tensor:
+        threads.append(threading.current_thread().name)
+        return path(images, boxes, size)
+
+    monkeypatch.setattr(maker, "crop_and_resize", crop)
+    return threads
+
+
+def test_loss_curve_is_that_of_a_plain_loop(phantom: ImageStore, plain: list[float], tmp_path: Path) -> None:
+    assert curve(phantom, SHORT, tmp_path / "checkpoint.pt") == pytest.approx(plain, rel=TOLERANCE)
+
+
+@pytest.mark.usefixtures("made_ahead")
+def test_loss_curve_of_batches_made_ahead_is_that_of_a_plain_loop(
+    phantom: ImageStore, plain: list[float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = cropping_by(crop_one_by_one, monkeypatch)
+    assert curve(phantom, SHORT, tmp_path / "checkpoint.pt") == pytest.approx(plain, rel=TOLERANCE)
+    assert set(threads) == {"prefetch"}
+
+
+@pytest.mark.usefixtures("made_ahead")
+def test_loss_curve_of_views_made_as_on_a_gpu_is_that_of_a_plain_loop(
+    phantom: ImageStore, plain_of_whole_batches: list[float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ahead, and cropped by products of matrices."""
+    threads = cropping_by(crop_by_matrices, monkeypatch)
+    assert curve(phantom, WHOLE, tmp_path / "checkpoint.pt") == pytest.approx(plain_of_whole_batches, rel=TOLERANCE)
+    assert set(threads) == {"prefetch"}
+
+
+@pytest.mark.gpu
+@pytest.mark.filterwarnings("default")  # what torch's compiler warns of is not ours
+@pytest.mark.parametrize("place", ["host", "device"])
+@pytest.mark.parametrize("compiled", [False, True])
+def test_loss_curve_on_a_gpu_is_that_of_a_plain_loop_on_a_cpu(
+    phantom: ImageStore,
+    plain_of_whole_batches: list[float],
+    place: str,
+    compiled: bool,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    compute = Compute(torch.device("cuda"), "fp32", compiled=compiled)
+    ours = curve(phantom, WHOLE, tmp_path / "checkpoint.pt", compute, place)
+    assert "cannot be compiled" not in capsys.readouterr().err
+    assert ours == pytest.approx(plain_of_whole_batches, rel=TOLERANCE)

