@@ -176,7 +176,8 @@ def entry_for(row: RowConfig, filters: Filters, rows: pd.DataFrame | None) -> st
 def epochs_of(recipe: str | None) -> int | None:
     """What the file of a recipe says; None of one that is not in `conf/`."""
     file = files("lowres_ssl.conf").joinpath("recipe", f"{recipe}.yaml")
-    return OmegaConf.create(file.read_text(encoding="utf-8")).get("epochs") if file.is_file() else None
+    said: Any = OmegaConf.create(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    return None if said.get("epochs") is None else int(said["epochs"])
 
 
 @cache
