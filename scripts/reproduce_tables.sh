@@ -11,8 +11,9 @@
 # It says first what is there, what will run, how long and how large; --dry-run stops there. key=value goes to every
 # training, such as device=cuda; hydra/launcher=processes, slurm or ray_local to every step that computes much, so that
 # it runs there (docs/launchers.md). Killed anywhere and started again it goes on where it was: finished runs are not repeated.
-# What fails is told, the rest goes on, and the script then ends with 1. Data and runs live in LOWRES_SSL_DATA and
-# LOWRES_SSL_OUTPUTS (data/ and outputs/ if they are not set; smoke runs in outputs/smoke).
+# A set that is not there is told of once and left out. What fails is told, the rest goes on, and in both cases the script
+# ends with 1. Data and runs live in LOWRES_SSL_DATA and LOWRES_SSL_OUTPUTS (data/ and outputs/ if they are not set; smoke
+# runs in outputs/smoke).
 set -euo pipefail
 
 dry=false
@@ -50,7 +51,10 @@ paper | paper-patient)
     each_fraction='[0.01],[0.05],[0.1],[0.25],[0.5],[1.0]'
     common=()
     linear=()
-    tuning=()
+    head_sizes=16,32,64
+    head_rates=0.5,0.1,0.05,0.01,0.005,0.001,0.0005,0.0001
+    head_seeds=3
+    head_rule=full
     ;;
 smoke)
     studies=('phantom patient')
@@ -68,7 +72,10 @@ smoke)
     common=(dataset.subset=160 backbone=resnet18 image_size=32 epochs=1 probe.knn.k=5 picture=false)
     linear=(probe.linear.epochs=10)
     export LOWRES_SSL_OUTPUTS="${LOWRES_SSL_OUTPUTS:-outputs/smoke}"
-    tuning=("batch_size=[16,32]" "learning_rate=[0.1,0.01,0.001]" seeds=2 rule=quarter)
+    head_sizes=16,32
+    head_rates=0.1,0.01,0.001
+    head_seeds=2
+    head_rule=quarter
     ;;
 *)
     printf 'PRESET=%s: wanted paper, paper-patient or smoke\n' "$preset" >&2
@@ -77,12 +84,48 @@ smoke)
 esac
 common+=("recipe=$recipe")
 
+tuning=("batch_size=[$head_sizes]" "learning_rate=[$head_rates]" "seeds=$head_seeds" "rule=$head_rule")
 outputs="${LOWRES_SSL_OUTPUTS:-outputs}"
 failed=0
 
 show() {
     printf '\n$ %s\n' "$*"
     "$@" || failed=1
+}
+
+# keep FILE COMMAND...: shown, and written to the file as well
+keep() {
+    local file=$1
+    shift
+    mkdir -p "$(dirname "$file")"
+    printf '\n$ %s | tee %s\n' "$*" "$file"
+    "$@" | tee "$file" || { failed=1 && rm -f "$file"; }
+}
+
+count() {
+    local each
+    IFS=, read -ra each <<<"$1"
+    printf '%s' "${#each[@]}"
+}
+
+# there STUDY: the study with those of its sets that are there; each of the others is told of once, with what to type
+absent=,
+there() {
+    local set said kept=
+    at "$1"
+    for set in ${sets//,/ }; do
+        [[ $absent != *,$set,* ]] || continue
+        if said=$(lowres-ssl pretrain -m "dataset=$set" "split=$split" "${common[@]}" "method=${methods%%,*}" dry_run=true \
+            "${more[@]}" 2>&1); then
+            kept+=${kept:+,}$set
+        else
+            read -r said <<<"${said##*$'\n'}" # a sweep ends with what was wrong
+            printf 'Left out, dataset=%s: %s\n' "$set" "${said#lowres-ssl: }" >&2
+            absent+=$set,
+            failed=1
+        fi
+    done
+    present=${kept:+$kept $split}
 }
 
 # at STUDY: what trains on it
@@ -99,13 +142,30 @@ train() {
     show lowres-ssl pretrain -m "dataset=$sets" "split=$split" "${common[@]}" "$@" "${more[@]}"
 }
 
+if [ "$preset" != smoke ]; then # which draws its set, and has looked for the other
+    asked=("${studies[@]}")
+    studies=()
+    for study in "${asked[@]}"; do
+        there "$study"
+        [ -z "$present" ] || studies+=("$present")
+    done
+    [ "${#studies[@]}" -gt 0 ] || exit 1
+fi
+
 both=('probe=[knn,linear]' "${linear[@]}")
 tuned=probe.linear.settings_from=tuned
+tuned_runs=0
 for study in "${studies[@]}"; do
     at "$study"
+    # Seed 0 of every batch size, of the baselines, of the two that were trained with all labels, and of the weights that
+    # one of them began with.
+    ((tuned_runs += $(count "$sets") * ($(count "$methods") * $(count "$sizes") + $(count "$baselines") + 3)))
     train "${grid[@]}" dry_run=true
     train "${supervised[@]}" "label_fraction=$each_fraction" dry_run=true # what is fine-tuned is not there yet
 done
+heads=$((tuned_runs * $(count "$head_sizes") * $(count "$head_rates") * head_seeds))
+printf '\nIn none of these estimates: the fine-tuning, the evaluations, and the tuning of %s heads of the linear evaluation.\n' \
+    "$heads"
 $dry && exit "$failed"
 
 for study in "${studies[@]}"; do
@@ -116,7 +176,7 @@ for study in "${studies[@]}"; do
     train "${launch[@]}" "${grid[@]}" "${both[@]}" "$tuned"
     train "${launch[@]}" "${supervised[@]}" "$started" 'label_fraction=[1.0]' "${both[@]}" "$tuned"
     # Tuned settings knew all validation labels, so a part of them is scored with the paper's.
-    train "${launch[@]}" "method=$methods" "batch_size=$largest" "seed=$label_seeds" "label_fraction=$fractions" "${both[@]}"
+    train "${launch[@]}" "method=$methods,$baselines" "batch_size=$largest" "seed=$label_seeds" "label_fraction=$fractions" "${both[@]}"
 done
 
 for study in "${studies[@]}"; do
@@ -126,7 +186,7 @@ for study in "${studies[@]}"; do
     show lowres-ssl tables 'table=[paper1,paper2,paper3]' "${alike[@]}" "folder=$outputs/tables/$split"
     show lowres-ssl figures 'figure=[samples,batch_size,tsne]' "${alike[@]}" "folder=$outputs/figures/$split"
     show lowres-ssl figures 'figure=[labels]' "${chosen[@]}" "folder=$outputs/figures/$split"
-    show lowres-ssl compare "${alike[@]}"
+    keep "$outputs/comparisons/$split.txt" lowres-ssl compare "${alike[@]}"
 done
 show lowres-ssl tables table=recipes settings=settings_from=tuned "folder=$outputs/tables"
 exit "$failed"

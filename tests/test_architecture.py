@@ -114,6 +114,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("tables",),
     ("tables.missing", "tables.numbers", "tables.formats"),
     ("tables.scores",),
+    ("tables.costs",),
     ("tables.recipes", "tables.tuned"),
     (
         "command_line.failures",

@@ -43,6 +43,12 @@ def test_links_lead_to_files_that_are_there(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_tests_that_are_named_are_there(page: Path) -> None:
+    named = re.findall(r"\btests/[\w/.-]*\w", page.read_text())
+    assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_commands_shown_compose(page: Path, tmp_path: Path) -> None:
     """Every `lowres-ssl COMMAND key=value ...` of a code block, with `--cfg job` in place of running it."""
     own = tmp_path / "dataset" / "my_images.yaml"  # as `lowres-ssl init my_images` writes it

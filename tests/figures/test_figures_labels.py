@@ -14,6 +14,7 @@ from lowres_ssl.figures import Picture, Stored
 from lowres_ssl.figures._style import settings
 from lowres_ssl.figures.labels import over_draws
 from lowres_ssl.results.on_disk import read_predictions
+from lowres_ssl.statistics.comparison import Scored
 from lowres_ssl.statistics.uncertainty import interval
 
 FRACTIONS = (0.1, 0.5, 1.0)
@@ -191,7 +192,29 @@ def test_intervals_are_bands_as_long_as_they_can_be_told_apart_then_bars_side_by
 def test_draws_of_one_encoder_are_no_more_seeds() -> None:
     """Three equal draws say what one says; as seeds of their own they would make the interval far narrower."""
     counts, _ = World(alike(60, 3), seeds=3, seed=0.5).draw(np.random.default_rng(0))
-    once, thrice = over_draws([counts[0]], "accuracy"), over_draws([counts[0]] * 3, "accuracy")
+    draws = [Scored(counts[0], (0, 1, 2))]
+    once, thrice = over_draws(draws, "accuracy"), over_draws(draws * 3, "accuracy")
     pooled = interval(np.concatenate([counts[0]] * 3), "accuracy")
     assert thrice.high - thrice.low == pytest.approx(once.high - once.low, rel=0.02)
     assert pooled.high - pooled.low < 0.75 * (once.high - once.low)
+
+
+def test_mean_is_over_the_seeds_that_all_draws_have(
+    figured_run: Callable[..., Path], picture: Callable[..., Picture], stored: Callable[..., Stored]
+) -> None:
+    """Draw 0 has seeds 0 and 1, draw 1 seeds 1 and 2: the first of each are seeds of two encoders."""
+    accuracies = {(0, 0): 0.2, (0, 1): 0.8, (1, 1): 0.6, (1, 2): 0.9}
+    runs = {
+        (draw, seed): figured_run(
+            method="dcl", probe="linear", seed=seed, label_fraction=0.1, label_draw=draw, accuracy=accuracy
+        )
+        for (draw, seed), accuracy in accuracies.items()
+    }
+    axes = picture("labels").draw(stored())["labels"].axes[0]
+    assert lines_of(axes)["DCL"][0.1] == pytest.approx(np.mean([accuracy_of(runs[0, 1]), accuracy_of(runs[1, 1])]))
+
+
+def test_order_of_the_seeds_does_not_matter() -> None:
+    counts, _ = World(alike(60, 3), seeds=3, seed=0.5).draw(np.random.default_rng(0))
+    first, turned = Scored(counts[0], (0, 1, 2)), Scored(counts[0][::-1], (2, 1, 0))
+    assert over_draws([first, turned], "accuracy") == over_draws([first, first], "accuracy")

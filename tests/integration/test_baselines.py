@@ -158,6 +158,24 @@ def test_transformer_says_which_size_it_does_not_take(lowres_ssl: Command, cells
     answer = lowres_ssl("pretrain", *typed)
     assert answer.code == 2
     assert answer.last_line.startswith("lowres-ssl: image_size=20: this encoder")
+    assert answer.last_line.endswith("; type image_size=160, its own")
+
+
+def test_transformer_takes_images_of_another_size_than_its_own(
+    lowres_ssl: Command, cells: Path, tmp_path: Path
+) -> None:
+    timm = pytest.importorskip("timm")
+    model = timm.create_model("test_vit", pretrained=False, num_classes=0)
+    save_file(model.state_dict(), tmp_path / "w.safetensors")
+    typed = ("method=pretrained", "method.model=test_vit", "method.weights=w.safetensors", *DATA, "image_size=32")
+    answer = lowres_ssl("pretrain", *typed)
+    assert answer.code == 0, answer.err
+    run = the_run(tmp_path / "outputs", "folder-pretrained-*")
+    for kind in ("hub", "torchscript"):
+        exported = lowres_ssl("export", f"run={run}", f"format={kind}", f"folder={kind}")
+        assert exported.code == 0, exported.err
+    again = timm.create_model(f"local-dir:{tmp_path / 'hub'}", pretrained=True).eval()
+    assert again(torch.zeros(1, 3, 32, 32)).shape == (1, model.num_features)
 
 
 def test_unknown_timm_model_is_told_with_the_nearest(lowres_ssl: Command) -> None:

@@ -1,8 +1,10 @@
 """The reproduction script, all of it, on the phantom, and in `make torture` on a few real X-rays too: killed once, then
 run to its end."""
 
+import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +15,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "scripts" / "reproduce_tables.sh"
+METHODS = ["DCL", "SimCLR", "SimSiam", "VICReg", "random initialisation", "mean colour and size"]
+VERDICTS = ("supported", "contradicted", "cannot tell")
 TABLES = [f"{name}.{ending}" for name in ("paper1", "paper2", "paper3") for ending in ("md", "csv", "tex")]
 
 
@@ -35,6 +39,34 @@ def finished(outputs: Path) -> int:
     return sum(run["finished"] for run in runs)
 
 
+@pytest.fixture
+def without_images(tmp_path: Path) -> dict[str, str]:
+    """The paper's own preset where none of its sets is there."""
+    places = {"LOWRES_SSL_DATA": str(tmp_path / "data"), "LOWRES_SSL_OUTPUTS": str(tmp_path / "outputs")}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return os.environ | places | {"PRESET": "paper-patient", "PATH": path, "OMP_NUM_THREADS": "1"}
+
+
+def test_sets_that_are_not_there_are_told_of_once_each_with_what_to_type(without_images: dict[str, str]) -> None:
+    typed = [SCRIPT, "--dry-run", "image_size=64,96"]  # whatever a sweep takes
+    done = subprocess.run(typed, env=without_images, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    said = done.stderr.splitlines()
+    assert len(said) == 3
+    for line, name in zip(said, ("breast", "colorectal", "pneumonia"), strict=True):
+        assert line.startswith(f"Left out, dataset={name}: ")
+        assert "no such folder" in line
+        assert f"lowres-ssl data dataset={name} fetch=true" in line
+    assert done.stdout == ""
+
+
+def numbers(outputs: Path, name: str, dataset: str) -> dict[str, float]:
+    """Our accuracy of each row of a table, by label; a row without a number is not among them."""
+    records = csv.DictReader((outputs / "tables" / "patient" / f"{name}.csv").read_text().splitlines())
+    own = [each for each in records if each["dataset"] == dataset and each["metric"] == "accuracy"]
+    return {each["label"]: float(each["value"]) for each in own if each["value"]}
+
+
 def test_script_goes_on_where_it_was_killed_and_makes_every_table_and_figure(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
@@ -54,5 +86,25 @@ def test_script_goes_on_where_it_was_killed_and_makes_every_table_and_figure(
     assert len(kept) >= len(before) - 1  # the one at hand may have been written anew
 
     assert sorted(path.name for path in (outputs / "tables" / "patient").iterdir()) == sorted(TABLES)
-    pictures = {path.stem for path in (outputs / "figures" / "patient").glob("*.png")}
+    for name in ("paper2", "paper3"):
+        found = numbers(outputs, name, "phantom")
+        assert set(METHODS) <= found.keys()
+        assert all(0 < value <= 1 for value in found.values())
+    assert {"supervised (end to end)", "supervised from dcl (end to end)"} <= found.keys()
+    recipes = (outputs / "tables" / "recipes.md").read_text()
+    assert re.search(r"\| DCL +\| +– \| +– \| +\**0\.\d{3}", recipes)
+
+    folder = outputs / "figures" / "patient"
+    pictures = {path.stem for path in folder.glob("*.png")}
     assert {"batch_size", "tsne", "labels"} < pictures
+    assert {path.stem for path in folder.glob("*.pdf")} == pictures
+
+    compared = (outputs / "comparisons" / "patient.txt").read_text()
+    assert compared in done.stdout
+    assert any(re.search(rf"^{verdict} ", compared, re.MULTILINE) for verdict in VERDICTS)
+
+    # What was told before of the tuning is what was tuned.
+    (heads,) = re.findall(r"the tuning of (\d+) heads of the linear evaluation\.$", done.stdout, re.MULTILINE)
+    tuned = [json.loads(path.read_text()) for path in (outputs / "tuned").glob("*.json")]
+    grids = [(each["grid"]["batch_size"], each["grid"]["learning_rate"], each["seeds"]) for each in tuned]
+    assert int(heads) == sum(len(sizes) * len(rates) * seeds for sizes, rates, seeds in grids)

@@ -1,12 +1,17 @@
 """Recipes and splits side by side: what a column is, what it costs, what is still refused."""
 
+import json
 from pathlib import Path
 
+import numpy as np
 import pytest
-from made_tables import line_of, table_of
+from made_tables import bold_in, line_of, table_of
+from sklearn.metrics import accuracy_score, f1_score
 from stored_runs import made_up_run
 
 from lowres_ssl.errors import ConfigError
+from lowres_ssl.results.on_disk import read_predictions
+from lowres_ssl.tables import Table
 
 
 def three_recipes(output_dir: Path) -> None:
@@ -30,7 +35,7 @@ def test_columns_are_recipes_and_splits_with_what_they_cost(tmp_path: Path) -> N
     costs = [cell.rpartition("), ")[2] for cell in cells[2:4]]
     assert [cost.partition(" ")[0] for cost in costs] == ["−0.100", "+0.200"]
     assert ", " not in cells[1]
-    assert [block.heading for block in table.blocks[1:]] == ["Phantom, KNN (k=200): weighted F1"]
+    assert table.blocks[1].heading == "Phantom, KNN (k=200): weighted F1"
 
 
 def test_what_text_and_code_differ_in_stands_below(tmp_path: Path) -> None:
@@ -46,13 +51,139 @@ def test_random_start_stands_under_each_recipe_that_builds_it(tmp_path: Path) ->
     made_up_run(tmp_path, method="random", accuracy=0.5)
     made_up_run(tmp_path, method="random", accuracy=0.6, recipe="tuned", zero_init_residual=False)
     cells = line_of(table_of("recipes", tmp_path).blocks[0], "random initialisation")
-    assert [cell[:5] for cell in cells[1:]] == ["0.500", "0.600"]
+    assert [cell[:5] for cell in cells[1:]] == ["0.500", "–", "0.600"]
 
 
-def test_recipe_without_a_trained_run_has_no_column(tmp_path: Path) -> None:
-    made_up_run(tmp_path, recipe="paper")
-    made_up_run(tmp_path, method="random")
-    assert table_of("recipes", tmp_path).heads == ["", "stratified, paper"]
+def test_recipe_without_a_trained_run_is_a_column_of_dashes_without_a_cost(tmp_path: Path) -> None:
+    made_up_run(tmp_path, recipe="tuned")
+    made_up_run(tmp_path, method="random", recipe="tuned")
+    table = table_of("recipes", tmp_path)
+    assert table.heads == ["", "stratified, paper", "stratified, released_code", "stratified, tuned"]
+    for label in ("DCL", "random initialisation"):
+        paper, released_code, tuned = line_of(table.blocks[0], label)[1:]
+        assert (paper, released_code) == ("–", "–")
+        assert tuned.startswith("0.8")
+        assert "), " not in tuned
+    assert "difference" not in " ".join(table.notes)
+    assert "difference" in " ".join(with_paper(tmp_path).notes)
+
+
+def with_paper(output_dir: Path) -> Table:
+    made_up_run(output_dir, recipe="paper")
+    return table_of("recipes", output_dir)
+
+
+def test_recipe_that_is_missing_is_trained_as_the_one_that_is_there(tmp_path: Path) -> None:
+    for method in ("dcl", "simclr", "simsiam", "vicreg", "random"):
+        for probe in ("knn", "linear"):
+            settings = {"vote": "softmax", "metric": "cosine", "k": 5} if probe == "knn" else {}
+            made_up_run(tmp_path, method=method, recipe="tuned", epochs=100, seed=3, probe=probe, settings=settings)
+    table = table_of("recipes", tmp_path)
+    assert len(table.missing) == 5 * 2 * 2
+    wanted = {"backbone=resnet18", "image_size=64", "split=stratified", "batch_size=64", "seed=3", "probe.knn.k=5"}
+    trainings = [line.split(" ") for line in table.commands if "vicreg" in line]
+    assert {word for words in trainings for word in words if word.startswith("recipe")} == {
+        "recipe=paper",
+        "recipe=released_code",
+    }
+    for words in trainings:
+        assert wanted < set(words)
+        # What the recipe itself says is left to it.
+        assert not any(word.startswith(("epochs", "probe.knn.vote", "probe.knn.metric")) for word in words)
+    for method in ("dcl", "vicreg"):
+        made_up_run(tmp_path, method=method, recipe="tuned", epochs=7, seed=4)
+        made_up_run(tmp_path, method=method, recipe="tuned", epochs=7, seed=3, split="official")
+    assert any("epochs=7" in line for line in table_of("recipes", tmp_path, split="official").commands)
+
+
+def test_probe_that_was_not_run_has_its_blocks_and_commands(tmp_path: Path) -> None:
+    run = made_up_run(tmp_path, recipe="paper").parent.name
+    table = table_of("recipes", tmp_path)
+    headings = ["Phantom, KNN (k=200): accuracy", "Phantom, KNN (k=200): weighted F1"]
+    assert [block.heading for block in table.blocks] == [
+        *headings,
+        "phantom, linear: accuracy",
+        "phantom, linear: weighted F1",
+    ]
+    assert line_of(table.blocks[2], "DCL")[1:] == ["–"] * 3
+    assert table.blocks[3].footer == ["No results."]
+    assert f"lowres-ssl evaluate run={run} 'probe=[linear]' output_dir={tmp_path}" in table.commands
+    assert [block.heading for block in table_of("recipes", tmp_path, probe="knn").blocks] == headings
+
+
+def test_best_of_a_column_is_bold(tmp_path: Path) -> None:
+    three_recipes(tmp_path)
+    made_up_run(tmp_path, method="vicreg", recipe="paper", split="patient", images=100, accuracy=0.8)
+    made_up_run(tmp_path, method="vicreg", recipe="tuned", split="patient", images=100, accuracy=0.85)
+    block = table_of("recipes", tmp_path).blocks[0]
+    assert [bold_in(block, place) for place in (1, 4, 5, 6)] == [[], ["VICReg"], [], ["DCL"]]
+
+
+def seeds_of(output_dir: Path, recipe: str, seeds: dict[int, float], method: str = "dcl") -> None:
+    for seed, accuracy in seeds.items():
+        made_up_run(output_dir, method=method, recipe=recipe, seed=seed, images=100, accuracy=accuracy)
+
+
+def test_difference_of_some_seeds_says_of_which(tmp_path: Path) -> None:
+    """0.70 of two seeds; 0.80 of three, 0.85 of the two that both have: 0.15 is not the difference of the means."""
+    seeds_of(tmp_path, "paper", {0: 0.70, 1: 0.70})
+    seeds_of(tmp_path, "tuned", {0: 0.84, 1: 0.86, 2: 0.70})
+    table = table_of("recipes", tmp_path, probe="knn")
+    paper, _, tuned = line_of(table.blocks[0], "DCL")[1:]
+    assert paper.startswith("0.700 ± 0.000")
+    assert tuned.startswith("0.800")
+    difference = tuned.rpartition("), ")[2]
+    assert difference.startswith("+0.150 (")
+    assert difference.endswith(") of seeds 0, 1")
+    (footer,) = [line for line in table.blocks[-1].footer if "tuned" in line]
+    assert "Differences: DCL of seeds 0, 1." in footer
+    assert "the seeds that both have" in " ".join(table.notes)
+    records = {each["recipe"]: each for each in table.records if each["metric"] == "accuracy"}
+    assert (records["tuned"]["seeds"], records["tuned"]["difference"]) == ("0 1 2", 0.15)
+    assert records["tuned"]["difference_seeds"] == records["tuned"]["difference_first_seeds"] == "0 1"
+    assert records["paper"]["difference_seeds"] is None
+
+
+def test_difference_of_the_seeds_that_are_shown_needs_no_word(tmp_path: Path) -> None:
+    for recipe, accuracy in (("paper", 0.7), ("tuned", 0.9)):
+        seeds_of(tmp_path, recipe, {0: accuracy, 1: accuracy})
+    table = table_of("recipes", tmp_path, probe="knn")
+    assert "of seed" not in line_of(table.blocks[0], "DCL")[3]
+    assert not any("Differences" in line for line in table.blocks[-1].footer)
+
+
+@pytest.mark.parametrize(
+    ("first", "said"),
+    [([5], " of seeds 0, 1, 2 against seed 5"), ([7, 8], " of seeds 0, 1 against seeds 7, 8")],
+    ids=["a single one", "none shared"],
+)
+def test_difference_to_other_seeds_says_to_which(tmp_path: Path, first: list[int], said: str) -> None:
+    seeds_of(tmp_path, "paper", dict.fromkeys(first, 0.7))
+    seeds_of(tmp_path, "tuned", dict.fromkeys((0, 1, 2), 0.9))
+    assert line_of(table_of("recipes", tmp_path).blocks[0], "DCL")[3].endswith(said)
+
+
+def test_cost_equals_that_of_scikit_learn(tmp_path: Path) -> None:
+    """Independently of all that selects and counts: from the folders' names and the stored arrays, seed by seed."""
+    seeds_of(tmp_path, "paper", {0: 0.62, 1: 0.71}, method="vicreg")
+    seeds_of(tmp_path, "tuned", {0: 0.77, 1: 0.84, 2: 0.93}, method="vicreg")
+    table = table_of("recipes", tmp_path, probe="knn")
+    found: dict[tuple[str, str], dict[int, float]] = {}
+    for path in sorted((tmp_path / "pretrain").glob("phantom-vicreg-*/knn-*")):
+        recipe, seed = (json.loads((path / "result.json").read_text())[key] for key in ("recipe", "seed"))
+        arrays = read_predictions(path)
+        truth, guess = arrays["test_labels"], arrays["test_predictions"]
+        found.setdefault(("accuracy", recipe), {})[seed] = accuracy_score(truth, guess)
+        found.setdefault(("weighted_f1", recipe), {})[seed] = f1_score(truth, guess, average="weighted")
+    for metric, block in zip(("accuracy", "weighted_f1"), table.blocks, strict=True):
+        paper, tuned = found[metric, "paper"], found[metric, "tuned"]
+        cost = np.mean([tuned[seed] - paper[seed] for seed in (0, 1)])
+        cell = line_of(block, "VICReg")[3]
+        assert cell.startswith(f"{np.mean(list(tuned.values())):.3f} ± {np.std(list(tuned.values()), ddof=1):.3f}")
+        assert cell.rpartition("), ")[2].startswith(f"{cost:+.3f} (")
+        (record,) = [each for each in table.records if (each["metric"], each["recipe"]) == (metric, "tuned")]
+        assert record["difference"] == pytest.approx(cost, abs=1e-6)
+        assert record["difference_low"] < cost < record["difference_high"]
 
 
 def test_other_images_under_one_split_are_refused(tmp_path: Path) -> None:

@@ -26,29 +26,35 @@ def full(output_dir: Path, dataset: str = "pneumonia", probe: str = "knn", seeds
             made_up_run(output_dir, method=method, dataset=dataset, probe=probe, seed=seed, accuracy=accuracy)
 
 
-def test_numbers_equal_those_of_scikit_learn(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "probe"), [("paper2", "knn"), ("paper3", "linear")])
+def test_numbers_equal_those_of_scikit_learn(tmp_path: Path, name: str, probe: str) -> None:
     """Independently of all that selects and counts: from the folders' names and the stored arrays."""
-    for place, method in enumerate(METHODS):
+    scored = {label: (method, probe) for label, method in ENTRIES.items()}
+    if name == "paper3":
+        scored["supervised (end to end)"] = ("supervised", "classifier")
+    for place, (method, scored_by) in enumerate(scored.values()):
         for seed in range(3):
             for size, validation in ((16, 0.6), (64, 0.7)):
                 made_up_run(
                     tmp_path,
                     method=method,
                     dataset="breast",
+                    probe=scored_by,
                     seed=seed,
                     batch_size=size,
                     classes=("a", "b", "c"),
                     accuracy=0.5 + 0.1 * place - 0.03 * seed,
                     validation_accuracy=validation,
                 )
-    table = table_of("paper2", tmp_path, dataset="breast")
-    for label, method in ENTRIES.items():
+    table = table_of(name, tmp_path, dataset="breast")
+    for label, (method, scored_by) in scored.items():
         found = {"accuracy": [], "weighted_f1": []}
-        for path in sorted((tmp_path / "pretrain").glob(f"breast-{method}-bs64-s*/knn-*")):
+        for path in sorted((tmp_path / "pretrain").glob(f"breast-{method}-bs64-s*/{scored_by}-*")):
             arrays = read_predictions(path)
             truth, guess = arrays["test_labels"], arrays["test_predictions"]
             found["accuracy"].append(accuracy_score(truth, guess))
             found["weighted_f1"].append(f1_score(truth, guess, average="weighted"))
+        assert len(found["accuracy"]) == 3
         accuracy, f1 = (f"{np.mean(each):.3f} ± {np.std(each, ddof=1):.3f}" for each in found.values())
         line = line_of(table.blocks[0], label)
         assert (line[1], line[2], line[6]) == ("64", accuracy, f1)

@@ -1,6 +1,7 @@
 """Table 1: what validation chose beside what the paper chose."""
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -8,27 +9,52 @@ from made_tables import line_of, table_of
 from stored_runs import made_up_run
 
 from lowres_ssl.errors import ConfigError
+from lowres_ssl.evaluation.tuning import of_seeds
 from lowres_ssl.files.sealed import write_sealed
 from lowres_ssl.files.stored import WRITTEN
 
 
-def tune(output_dir: Path, result: Path, batch_size: int, learning_rate: float, accuracy: float = 0.9) -> None:
-    """What `lowres-ssl tune` writes, as far as the table reads it."""
-    chosen = {"batch_size": batch_size, "learning_rate": learning_rate, "accuracy": accuracy, "loss": 0.5}
+def tune(
+    output_dir: Path,
+    result: Path,
+    batch_size: int,
+    learning_rate: float,
+    accuracy: float = 0.9,
+    accuracies: Sequence[float] = (),
+) -> None:
+    """What `lowres-ssl tune` writes, as far as the table reads it. `accuracies`: of each seed, instead of three equal
+    ones."""
+    fits = [(each, 0.5) for each in accuracies or [accuracy] * 3]
+    chosen = of_seeds(batch_size, learning_rate, 100, fits)
     run = result.parent.name
     made = {"device": "Some CPU, fp32", "versions": {"torch": "2.9"}, "commit": None}
-    content = {"schema": WRITTEN["tuned"], "run": run, "chosen": chosen, "rule": "full", "seeds": 3, **made}
+    content = {"schema": WRITTEN["tuned"], "run": run, "chosen": chosen, "rule": "full", "seeds": len(fits), **made}
     write_sealed(output_dir / "tuned" / f"{run}.json", content)
 
 
 def test_ours_stands_beside_the_papers(tmp_path: Path) -> None:
     tune(tmp_path, made_up_run(tmp_path, dataset="pneumonia"), 32, 0.005)
     (block,) = table_of("paper1", tmp_path, dataset="pneumonia").blocks
-    assert line_of(block, "DCL") == ["DCL", "32 (0.005)", "0.900", "1 of 1 run", "64 (0.5)"]
+    assert line_of(block, "DCL") == ["DCL", "32 (0.005)", "0.900 ± 0.000", "1 of 1 run", "64 (0.5)"]
     assert line_of(block, "SimCLR") == ["SimCLR", "–", "–", "–", "64 (0.1)"]
     assert "1 run tuned" in block.footer[0]
     assert "rule full, 3 seeds of the probe" in block.footer[0]
     assert block.footer[0].endswith("Device: Some CPU, fp32. Versions: torch 2.9. Commits: unknown.")
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "said", "spread"),
+    [([0.8, 0.9, 1.0], "0.900 ± 0.100", 0.1), ([0.9], "0.900", None)],
+    ids=["three seeds", "one seed"],
+)
+def test_validation_accuracy_has_its_standard_deviation_over_the_seeds_of_the_probe(
+    tmp_path: Path, accuracies: list[float], said: str, spread: float | None
+) -> None:
+    tune(tmp_path, made_up_run(tmp_path), 16, 0.1, accuracies=accuracies)
+    table = table_of("paper1", tmp_path, dataset="phantom")
+    assert line_of(table.blocks[0], "DCL")[2] == said
+    assert table.records[0]["validation_standard_deviation"] == (spread and pytest.approx(spread))
+    assert "standard deviation over the seeds of the probe" in table.notes[0]
 
 
 def test_papers_settings_are_those_of_the_paper(tmp_path: Path) -> None:
@@ -48,7 +74,7 @@ def test_of_several_runs_the_choice_of_the_highest_validation_accuracy_counts(tm
     for seed, (rate, accuracy) in enumerate(((0.1, 0.8), (0.5, 0.9), (0.1, 0.85))):
         tune(tmp_path, made_up_run(tmp_path, seed=seed), 16, rate, accuracy)
     table = table_of("paper1", tmp_path, dataset="phantom")
-    assert line_of(table.blocks[0], "DCL") == ["DCL", "16 (0.5)", "0.900", "1 of 3 runs", "–"]
+    assert line_of(table.blocks[0], "DCL") == ["DCL", "16 (0.5)", "0.900 ± 0.000", "1 of 3 runs", "–"]
     assert (table.records[0]["learning_rate"], table.records[0]["runs"]) == (0.5, 3)
 
 

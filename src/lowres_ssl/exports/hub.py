@@ -29,6 +29,8 @@ def export_hub(encoder: PortableEncoder, folder: Path) -> list[Path]:
 
 def config_of(encoder: PortableEncoder) -> dict[str, Any]:
     how = encoder.preprocessing
+    # What timm's transformers are told so that they take images of another size than their weights' own.
+    any_size = getattr(encoder.module, "dynamic_img_size", False)
     return {
         "architecture": None if has_small_stem(encoder) else model_name(encoder)[1],
         "num_classes": 0,
@@ -43,4 +45,5 @@ def config_of(encoder: PortableEncoder) -> dict[str, Any]:
             "std": list(how.std),
             "num_classes": 0,
         },
+        **({"model_args": {"dynamic_img_size": True}} if any_size else {}),
     }

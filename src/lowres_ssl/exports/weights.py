@@ -12,7 +12,7 @@ from torchvision import models
 from lowres_ssl.checkpoint import save_tensors
 from lowres_ssl.errors import ConfigError
 from lowres_ssl.exports import check_same, model_name, refuse_small_stem
-from lowres_ssl.methods.pretrained import timm
+from lowres_ssl.methods.pretrained import created, timm
 from lowres_ssl.portable.encoder import PortableEncoder
 
 FILE = "model.safetensors"
@@ -36,8 +36,7 @@ def export_timm(encoder: PortableEncoder, folder: Path) -> list[Path]:
     library = timm("format=timm")
     if not library.is_model(name.split(".")[0]) and not name.startswith("hf-hub:"):
         raise ConfigError(f"format=timm: timm {library.__version__} has no {name}; type format=torchvision")
-    model = library.create_model(name, pretrained=False, num_classes=0)
-    return [keep_weights(encoder, model, folder, "timm")]
+    return [keep_weights(encoder, created(name), folder, "timm")]
 
 
 def keep_weights(encoder: PortableEncoder, model: nn.Module, folder: Path, library: str) -> Path:

@@ -18,6 +18,7 @@ from lowres_ssl.results.agreement import refuse_disagreement
 from lowres_ssl.results.selection import Cell, Column, Filters, columns_of
 from lowres_ssl.results.tested import stored_result, tested
 from lowres_ssl.runs import AS_THEY_ARE, END_TO_END
+from lowres_ssl.statistics.comparison import Scored
 from lowres_ssl.statistics.uncertainty import Counts, Interval, Term, contrast, draw
 
 MOST_BANDS = 4  # in a panel; more of them are one grey
@@ -76,8 +77,8 @@ class Labels(Picture):
     def draw_one(self, axes: Any, line: Line, names: list[str], *, bands: bool) -> list[Interval]:
         """The mean over draws and seeds, with a band of its 95% interval, or bars where bands would hide each other."""
         fractions = sorted(line.cells)
-        counts = [[tested(cell).counts() for cell in line.cells[fraction]] for fraction in fractions]
-        found = [over_draws(draws, self.metric) for draws in counts]
+        draws = [[Scored(tested(cell).counts(), tuple(cell.seeds)) for cell in line.cells[each]] for each in fractions]
+        found = [over_draws(own, self.metric) for own in draws]
         place = names.index(line.name)
         style, x = look(place), np.array(fractions)
         if bands:
@@ -112,18 +113,27 @@ class Labels(Picture):
         axes.set_title(literal(heading(rows, *facts)), loc="left", fontsize=8)
 
 
-def over_draws(draws: Sequence[Counts], metric: str) -> Interval:
-    """The interval of a mean over draws of labels, counts [S, G, C, C] each; of the seeds that all draws have.
+def over_draws(draws: Sequence[Scored], metric: str) -> Interval:
+    """The interval of a mean over draws of labels; of the seeds that all draws have.
 
     A seed's draws share its encoder, so they are no repetitions of it: the mean over draws is taken seed by seed, and
-    the seeds are what varies. Draws in turn vary under one seed. The wider of the two intervals is taken.
+    the seeds are what varies. Draws in turn vary under one seed. The wider of the two intervals is taken. Where no seed
+    is in all draws, as where each seed drew its own labels, they are taken as they come, as many as the fewest have.
     """
-    seeds = min(len(counts) for counts in draws)
-    resampled = draw(draws[0].shape[1])
-    by_seed = contrast([Term(1 / len(draws), counts[:seeds], metric) for counts in draws], resampled)
-    each_seed = [np.stack([counts[seed] for counts in draws]) for seed in range(seeds)]
-    by_draw = contrast([Term(1 / seeds, counts, metric) for counts in each_seed], resampled)
+    counts = of_shared_seeds(draws)
+    seeds = len(counts[0])
+    resampled = draw(counts[0].shape[1])
+    by_seed = contrast([Term(1 / len(counts), own, metric) for own in counts], resampled)
+    each_seed = [np.stack([own[seed] for own in counts]) for seed in range(seeds)]
+    by_draw = contrast([Term(1 / seeds, own, metric) for own in each_seed], resampled)
     return max(by_seed, by_draw, key=lambda found: found.high - found.low)
+
+
+def of_shared_seeds(draws: Sequence[Scored]) -> list[Counts]:
+    """The counts of each draw, of the seeds that all have, in one order."""
+    shared = sorted(set(draws[0].seeds).intersection(*(own.seeds for own in draws[1:])))
+    fewest = min(len(own.seeds) for own in draws)
+    return [own.counts[[own.seeds.index(seed) for seed in shared] or list(range(fewest))] for own in draws]
 
 
 def lines_of(results: pd.DataFrame, filters: Filters, entries: Sequence[str]) -> dict[tuple[str, int], list[Line]]:

@@ -53,7 +53,7 @@ TYPES: dict[str, dict[str, Any]] = {
     | dict.fromkeys(["run", "entry", "method", "dataset", "title", "backbone", "split_digest", "rule"], str)
     | dict.fromkeys(["seed", "image_size", "seeds", "chosen.batch_size"], int)
     | {"recipe": (str, type(None)), "chosen": dict, "chosen.learning_rate": NUMBER, "chosen.accuracy": NUMBER}
-    | {"chosen.loss": OPTIONAL_NUMBER}
+    | dict.fromkeys(["chosen.loss", "chosen.accuracy_spread"], OPTIONAL_NUMBER)
     | dict.fromkeys(["batch_size", "epochs"], (int, type(None))),
     "benchmark": dict.fromkeys(["asked", "costs", "costs.epoch", "costs.extras", "views", "allotment", "done"], dict)
     | dict.fromkeys(["methods", "words", "shown", "dropped", "failed", "allotment.extras"], list)

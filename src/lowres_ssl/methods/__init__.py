@@ -69,6 +69,10 @@ class Untrained(Method):
         """Mean and standard deviation of the three channels that its weights were trained with; None: the images'."""
         return None
 
+    def image_size(self) -> int | None:
+        """The side in pixels of the images that its weights were trained with; None where that is not known."""
+        return None
+
     def entry(self, name: str) -> str:
         """What tables call it; `name` is the method's."""
         return name

@@ -49,19 +49,22 @@ def starting_encoder(config: Experiment) -> Encoder:
     weights = None if method is None else method.weights(config.backbone.name, Path(config.data_dir) / "weights")
     if weights is not None:
         load_encoder(encoder, weights, f"method={config.method['name']}")
-        check_image_size(encoder, config.image_size, str(config.method["name"]))
+        own = None if method is None else method.image_size()
+        check_image_size(encoder, config.image_size, str(config.method["name"]), own)
     return encoder, width
 
 
-def check_image_size(encoder: nn.Module, image_size: int, name: str) -> None:
-    """Transformers take images of one size only; say so before any image is read."""
+def check_image_size(encoder: nn.Module, image_size: int, name: str, own: int | None) -> None:
+    """Some transformers take images of one size only, others of multiples of their patches; say so before any image is
+    read. `own`: the size that the weights were trained with, if known."""
     try:
         with torch.no_grad():
             encoder.eval()(torch.zeros(1, 3, image_size, image_size))
     except (AssertionError, RuntimeError) as error:
+        size = "image_size=224, or the size it was trained with" if own is None else f"image_size={own}, its own"
         raise ConfigError(
             f"image_size={image_size}: this encoder (method={name}) does not take it "
-            f"({str(error).splitlines()[0]}); type image_size=224, or the size it was trained with"
+            f"({str(error).splitlines()[0]}); type {size}"
         ) from error
 
 

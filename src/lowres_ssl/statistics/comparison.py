@@ -41,7 +41,12 @@ class Comparison:
 
 
 def aligned(methods: Sequence[Scored]) -> list[Counts]:
-    """The counts of each, of the seeds that all share who have several; one that has a single seed keeps it.
+    """The counts of each as they are `paired`."""
+    return [method.counts for method in paired(methods)]
+
+
+def paired(methods: Sequence[Scored]) -> list[Scored]:
+    """Each with the seeds alone that all share who have several; one that has a single seed keeps it.
 
     A single one stands beside each seed of the others: an encoder without training may have just one. Where several
     share no seed, their seeds have nothing to do with each other, and are paired as they come.
@@ -50,11 +55,11 @@ def aligned(methods: Sequence[Scored]) -> list[Counts]:
     shared = set(several[0]).intersection(*several[1:]) if several else set[int]()
     fewest = min(map(len, several), default=1)
 
-    def kept(method: Scored) -> Counts:
+    def kept(method: Scored) -> Scored:
         if len(method.seeds) == 1:
-            return method.counts
-        places = [place for place, seed in enumerate(method.seeds) if seed in shared]
-        return method.counts[places or slice(fewest)]
+            return method
+        places = [place for place, seed in enumerate(method.seeds) if seed in shared] or list(range(fewest))
+        return Scored(method.counts[places], tuple(method.seeds[place] for place in places))
 
     return [kept(method) for method in methods]
 

@@ -26,13 +26,15 @@ OF_TRAINING = ("recipe", "epochs")
 
 @dataclass(frozen=True)
 class Hole:
-    """An empty cell. `filters` has what was typed, and the split seed or recipe that the cell stands for."""
+    """An empty cell. `filters` has what was typed, and the split seed or recipe that the cell stands for. `beside`:
+    what its neighbours are, where they need not be of its recipe."""
 
     method: str
     dataset: str
     probe: str
     batch_size: BatchSize
     filters: Filters
+    beside: Filters | None = None
 
 
 def commands(holes: Sequence[Hole], frame: pd.DataFrame, output_dir: Path) -> list[str]:
@@ -47,13 +49,24 @@ def commands(holes: Sequence[Hole], frame: pd.DataFrame, output_dir: Path) -> li
         asked = dict.fromkeys([*origin_words(hole.probe, ordinary(runs)), *asked_settings(hole)])
         lines += [command_line("evaluate", f"run={run}", f"probe=[{hole.probe}]", *asked, *place) for run in unscored]
         if not unscored:
-            words = training_words(hole, ordinary(runs), output_dir)
+            words = training_words(hole, neighbours_of(hole, known, runs), output_dir)
             methods = trainings.setdefault(tuple(words), [])
             methods += [hole.method] if hole.method not in methods else []
     for words_beside, methods in trainings.items():
         several = len(methods) > 1 or any("," in word and "[" not in word for word in words_beside)
         lines.append(command_line("pretrain", *["-m"] * several, f"method={','.join(methods)}", *words_beside, *place))
     return list(dict.fromkeys(lines))
+
+
+def neighbours_of(hole: Hole, known: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+    """The results that the filters leave; where none of them was trained, those `beside` of the recipe that most of
+    them were trained by."""
+    own = ordinary(runs)
+    if hole.beside is None or is_trained(own).any():
+        return own
+    others = ordinary(hole.beside.applied(known))
+    most = others.loc[is_trained(others), "recipe"].mode()
+    return own if most.empty else others[~is_trained(others) | others["recipe"].eq(most.iloc[0])]
 
 
 def without_score(hole: Hole, runs: pd.DataFrame) -> list[str]:
@@ -75,6 +88,8 @@ def training_words(hole: Hole, neighbours: pd.DataFrame, output_dir: Path) -> li
         value = getattr(hole.filters, key)
         if value is None:
             value = only((trained if key in OF_TRAINING else neighbours)[key])
+            if key == "epochs" and hole.beside is not None and value == epochs_of(only(trained["recipe"])):
+                value = None  # each recipe has its own
         if value is not None and (trains or key != "epochs"):
             words.append(f"{key}={value}")
     if hole.filters.precision is not None:
@@ -86,7 +101,7 @@ def training_words(hole: Hole, neighbours: pd.DataFrame, output_dir: Path) -> li
     words += [f"seed={','.join(map(str, seeds))}"] if seeds else []
     if hole.probe not in (*USUAL_PROBES, END_TO_END):
         words.append(f"probe=[{','.join([*USUAL_PROBES, hole.probe])}]")
-    recipe = hole.filters.recipe or only(trained["recipe"]) or "paper"
+    recipe = only(trained["recipe"]) or hole.filters.recipe or "paper"  # whose usual settings the neighbours have
     scored = neighbours if trained.empty else trained
     words += [*probe_words(scored, recipe, {*USUAL_PROBES, hole.probe}), *asked_settings(hole)]
     return list(dict.fromkeys(words))
@@ -156,6 +171,13 @@ def entry_for(row: RowConfig, filters: Filters, rows: pd.DataFrame | None) -> st
     if recipe is None and rows is not None:
         recipe = only(rows.loc[is_trained(rows), "recipe"])
     return row.in_recipe.get(str(recipe), row.entries[0])
+
+
+def epochs_of(recipe: str | None) -> int | None:
+    """What the file of a recipe says; None of one that is not in `conf/`."""
+    file = files("lowres_ssl.conf").joinpath("recipe", f"{recipe}.yaml")
+    said: Any = OmegaConf.create(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    return None if said.get("epochs") is None else int(said["epochs"])
 
 
 @cache

@@ -98,14 +98,16 @@ def probe_text(row: Mapping[Any, Any]) -> str:
 
 def seeds_text(cells: Sequence[Scored]) -> str:
     """The seeds that most lines have, and the entries that have others."""
-
-    def named(seeds: Sequence[int]) -> str:
-        return ("seed " if len(seeds) == 1 else "seeds ") + ", ".join(map(str, seeds))
-
     own = [tuple(each.cell.seeds) for each in cells]
     usual = max(dict.fromkeys(own), key=own.count)
-    others = [f"{each.cell.entry}: {named(seeds)}" for each, seeds in zip(cells, own, strict=True) if seeds != usual]
-    return named(usual) + (f" ({'; '.join(dict.fromkeys(others))})" if others else "")
+    others = [
+        f"{each.cell.entry}: {seeds_named(seeds)}" for each, seeds in zip(cells, own, strict=True) if seeds != usual
+    ]
+    return seeds_named(usual) + (f" ({'; '.join(dict.fromkeys(others))})" if others else "")
+
+
+def seeds_named(seeds: Sequence[int]) -> str:
+    return ("seed " if len(seeds) == 1 else "seeds ") + ", ".join(map(str, seeds))
 
 
 def record(scored: Scored, metric: str, **more: Any) -> dict[str, Any]:

@@ -23,7 +23,8 @@ from lowres_ssl.terminal import count
 HEADS = ("", "ours", "validation accuracy", "chosen by", "paper")
 READING = (
     "Batch size (learning rate). Where several runs of an entry were tuned (its batch sizes and seeds), the choice is "
-    "that of the run with the highest validation accuracy; how many of them chose the same stands beside it."
+    "that of the run with the highest validation accuracy; how many of them chose the same stands beside it. ±: the "
+    "standard deviation over the seeds of the probe, where there are several."
 )
 
 Tuned = dict[str, Any]  # what `lowres-ssl tune` wrote for a run
@@ -96,7 +97,12 @@ def line_of(label: str, tuned: Sequence[dict[str, Any]], paper: dict[str, Any] |
         return [Text(label), Text(DASH), Text(DASH), Text(DASH), Text(published)]
     best, same = tuned[0], [each for each in tuned if in_table_1(each) == in_table_1(tuned[0])]
     chosen_by = f"{len(same)} of {count(len(tuned), 'run')}"
-    return [Text(label), Text(in_table_1(best)), Text(f"{best['accuracy']:.3f}"), Text(chosen_by), Text(published)]
+    return [Text(label), Text(in_table_1(best)), Text(accuracy_text(best)), Text(chosen_by), Text(published)]
+
+
+def accuracy_text(chosen: dict[str, Any]) -> str:
+    spread = chosen.get("accuracy_spread")
+    return f"{chosen['accuracy']:.3f}" + ("" if spread is None else f" ± {spread:.3f}")
 
 
 def numbers_of(tuned: Sequence[dict[str, Any]], paper: dict[str, Any] | None) -> dict[str, Any]:
@@ -106,6 +112,7 @@ def numbers_of(tuned: Sequence[dict[str, Any]], paper: dict[str, Any] | None) ->
         "batch_size": best.get("batch_size"),
         "learning_rate": best.get("learning_rate"),
         "validation_accuracy": best.get("accuracy"),
+        "validation_standard_deviation": best.get("accuracy_spread"),
         "runs": len(tuned),
         "paper_batch_size": (paper or {}).get("batch_size"),
         "paper_learning_rate": (paper or {}).get("learning_rate"),
