@@ -14,6 +14,7 @@ import pytest
 
 PACKAGE = "lowres_ssl"
 ROOT = Path(__file__).resolve().parents[1] / "src" / PACKAGE
+PLUGINS = ROOT.parent / "hydra_plugins" / PACKAGE
 
 LAYERS: tuple[tuple[str, ...], ...] = (
     (
@@ -205,6 +206,10 @@ TORCHLESS = (
     "figures.tsne",
 )
 
+# What the launchers may know of us. Hydra loads them whenever it starts, an engine when it is asked for.
+OF_LAUNCHERS = ("errors", "terminal", "sweeps.*")
+ENGINES = ("joblib", "submitit", "ray")
+
 Imports = Mapping[str, set[str]]
 
 
@@ -215,6 +220,7 @@ def name_of(path: Path) -> str:
 
 
 SOURCES = {name_of(path): path for path in sorted(ROOT.rglob("*.py"))}
+LAUNCHERS = {f"hydra_plugins.{path.stem}": path for path in sorted(PLUGINS.rglob("*.py"))}
 
 
 def imports_in(source: str, name: str, modules: Iterable[str]) -> set[str]:
@@ -381,9 +387,22 @@ def test_what_would_run_code_is_found(source: str) -> None:
     assert code_runners("np.load(path, mmap_mode='r')\ntorch.load(path, weights_only=True)") == []
 
 
-@pytest.mark.parametrize("name", SOURCES)
+@pytest.mark.parametrize("name", LAUNCHERS)
+def test_launcher_knows_little_of_us(name: str) -> None:
+    ours = imports_in(LAUNCHERS[name].read_text(encoding="utf-8"), name, SOURCES) & SOURCES.keys()
+    assert [each for each in sorted(ours) if not any(matches(pattern, each) for pattern in OF_LAUNCHERS)] == []
+
+
+def test_launchers_load_neither_torch_nor_an_engine() -> None:
+    program = "import sys, hydra_plugins.lowres_ssl; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    assert "hydra_plugins.lowres_ssl" in loaded
+    assert [name for name in ("torch", *ENGINES) if name in loaded] == []
+
+
+@pytest.mark.parametrize("name", [*SOURCES, *LAUNCHERS])
 def test_source_begins_with_what_lives_in_it_and_is_not_long(name: str) -> None:
-    path = SOURCES[name]
+    path = (SOURCES | LAUNCHERS)[name]
     source = path.read_text(encoding="utf-8")
     tree = ast.parse(source)
     assert ast.get_docstring(tree), f"{path}: wanted a docstring"

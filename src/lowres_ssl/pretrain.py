@@ -58,7 +58,7 @@ def pretrain(
     SIGINT, SIGTERM and `preemption`, the signal by which a scheduler asks for its machine, after writing one.
 
     `processes`: that share each batch, all called alike; the first alone writes. `sync_batch_norm`: its statistics are
-    the whole batch's, on GPUs. Raises `CheckpointError` for a checkpoint that another number of them would change.
+    the whole batch's, on GPUs. Raises `CheckpointError` for a checkpoint of another number of them.
     """
     if not method.trains:
         raise ValueError(f"{type(method).__name__} trains nothing: its encoder is the one that training starts from")
@@ -81,14 +81,13 @@ def pretrain(
     scaler = torch.amp.GradScaler(compute.device.type, enabled=compute.precision == "fp16")
     forward = make_forward(encoder, method, compute, joint=training.joint, processes=processes)
     state = State(model, optimiser, scaler, training.batch_size)
-    bound_to = 1 if sync_batch_norm else processes.size
 
     def save() -> None:
         if processes.leads:
-            state.save(checkpoint, compute.device, bound_to)
+            state.save(checkpoint, compute.device, processes.size)
         processes.largest(0)  # none leaves before it is written
 
-    if state.load(checkpoint, compute.device, bound_to) and state.history:
+    if state.load(checkpoint, compute.device, processes.size) and state.history:
         on_epoch(state.history)  # what was told of it may have been lost, or be ahead
 
     done = state.epoch * steps + state.meter.steps

@@ -42,6 +42,10 @@ CASES = [
     ("lowres-ssl pretrain --mul", {"--multirun"}),
     ("lowres-ssl pretrain --cfg ", {"job", "hydra", "all"}),
     ("lowres-ssl nonsense ", set()),
+    ("lowres-ssl init im", {"images/", "images="}),
+    ("lowres-ssl init images/", {"images/deep/"}),
+    ("lowres-ssl init od", {"odd place/"}),
+    ("lowres-ssl data im", {"image_size=", "images.", "images="}),  # it takes no folder
     ("lowres-ssl pretrain dataset.root=im", {"dataset.root=images/"}),
     ("lowres-ssl pretrain dataset.root=images/", {"dataset.root=images/a.png", "dataset.root=images/deep/"}),
     ("lowres-ssl pretrain dataset.root=odd", {"dataset.root=odd place/"}),

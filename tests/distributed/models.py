@@ -1,4 +1,4 @@
-"""What the processes of the tests train: in float64, with BatchNorm's statistics held fixed, on images of noise."""
+"""What the processes of the tests train: in float64, BatchNorm's statistics held where asked, on images of noise."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -30,8 +30,9 @@ class Double(nn.Module):
         return images.double()
 
 
-def models(name: str) -> tuple[nn.Module, Method]:
-    """An encoder of two convolutions and the method's heads, the same in every process."""
+def models(name: str, *, held: bool = True) -> tuple[nn.Module, Method]:
+    """An encoder of two convolutions and the method's heads, the same in every process. `held`: with BatchNorm's
+    statistics as they are, instead of the batch's."""
     torch.manual_seed(1)
     encoder = nn.Sequential(
         Double(),
@@ -51,7 +52,8 @@ def models(name: str) -> tuple[nn.Module, Method]:
                 assert module.running_var is not None
                 module.running_mean.uniform_(-0.1, 0.1)
                 module.running_var.uniform_(0.5, 1.5)
-                hold(module)
+                if held:
+                    hold(module)
     return encoder, method
 
 

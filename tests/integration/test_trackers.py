@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from test_hostile_config import CANARY, everything_in
 from test_wrong_input import refused
 from typed import SMALL, Command
@@ -303,6 +304,21 @@ def test_history_and_scores_arrive_in_an_offline_wandb_run_that_is_written_anew_
     assert "nothing was sent; wandb sync outputs/trackers/wandb" in answer.err
     check_numbers(wandb_numbers(tmp_path), run_in(tmp_path))
     assert {path.name for path in tmp_path.iterdir()} == {"data", "outputs"}
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("tool", ["mlflow", "wandb"])
+def test_views_reach_a_tool_that_is_given_none_by_default_where_they_are_wanted(
+    lowres_ssl: Command, cells: Path, tmp_path: Path, tool: str
+) -> None:
+    pytest.importorskip(tool)
+    answer = lowres_ssl(*TYPED, f"tracker={tool}", "tracker.images=true")
+    assert answer.code == 0, answer.err
+    assert "switched off" not in answer.err
+    (views,) = (tmp_path / "outputs" / "trackers" / tool).rglob("views*.png")
+    with Image.open(views) as picture:
+        assert picture.size == (60, 160)  # 8 images: whole, and two views of each
 
 
 @pytest.mark.slow

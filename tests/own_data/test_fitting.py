@@ -2,7 +2,7 @@
 
 import pytest
 
-from lowres_ssl.own_data.fitting import batch_size, image_size, neighbours
+from lowres_ssl.own_data.fitting import batch_size, budget, image_size, neighbours
 
 
 @pytest.mark.parametrize(("smallest", "k"), [(1, 1), (4, 4), (5, 5), (10, 5), (112, 22), (1108, 200), (10**6, 200)])
@@ -15,6 +15,23 @@ def test_neighbours_are_a_fifth_of_the_smallest_class(smallest: int, k: int) -> 
 )
 def test_batch_leaves_ten_steps_an_epoch_where_it_can(images: int, size: int) -> None:
     assert batch_size(images) == size
+
+
+@pytest.mark.parametrize(
+    ("images", "time"),
+    [
+        (2, "30min"),
+        (1280, "30min"),
+        (1500, "30min"),
+        (1501, "1h"),
+        (3000, "1h"),
+        (3001, "2h"),
+        (5840, "2h"),
+        (60_000, "20h"),
+    ],
+)
+def test_time_grows_with_the_set_in_whole_hours(images: int, time: str) -> None:
+    assert budget(images) == time
 
 
 def test_every_choice_is_one_that_can_be_run() -> None:

@@ -101,6 +101,7 @@ def test_card_says_what_the_run_is_and_nothing_of_this_machine(made: Made, hub: 
         "1 epoch, batch size 8",
         "no medical device",
         "arXiv 2303.02245",
+        "what becomes of 16 bits and of DICOM files included",
         f"Run `{made.run.name}`",
     ):
         assert part in card

@@ -7,6 +7,9 @@ from typing import Any
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # else Ray reports home
 os.environ.setdefault("RAY_DEDUP_LOGS", "0")  # else what two jobs say alike is shown of one
+# How often a job is tried again that Ray stops since the machine runs out of memory: for ever unless it is said here,
+# by whoever hands the job over, whichever cluster it is handed to.
+os.environ.setdefault("RAY_task_oom_retries", "3")
 if "NO_COLOR" in os.environ or not sys.stderr.isatty():
     os.environ.setdefault("RAY_COLOR_PREFIX", "0")
 
@@ -62,14 +65,18 @@ def join(settings: dict[str, Any]) -> None:
 
 def check_fits(wanted: dict[str, Any]) -> None:
     """Raises `ConfigError` if no machine of the cluster has what one job asks for: it would wait for ever."""
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    fitting = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    among = "no machine of the cluster"
     for key, resource, hint in (("num_gpus", "GPU", "0"), ("num_cpus", "CPU", "1")):
-        most = max((node.get(resource, 0.0) for node in nodes), default=0.0)
-        if wanted.get(key, 0) > most:
+        share = wanted.get(key, 0)
+        most = max((node.get(resource, 0.0) for node in fitting), default=0.0)
+        if share > most:
             raise ConfigError(
-                f"hydra.launcher.ray.remote.{key}={wanted[key]}: no machine of the cluster has more than {most:g}; "
+                f"hydra.launcher.ray.remote.{key}={share}: {among} has more than {most:g}; "
                 f"type hydra.launcher.ray.remote.{key}={hint}"
             )
+        fitting = [node for node in fitting if node.get(resource, 0.0) >= share]
+        among = f"{among} with {key}={share}" if share else among
 
 
 def configured(launcher: Jobs, job: Job) -> DictConfig:

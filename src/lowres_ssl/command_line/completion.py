@@ -14,7 +14,7 @@ from enum import EnumMeta
 from pathlib import Path
 from typing import Any, cast, get_args, get_origin, get_type_hints
 
-from lowres_ssl.command_line.overrides import FILTERING, PATH_KEYS, TAKING
+from lowres_ssl.command_line.overrides import FILTERING, OF_A_FOLDER, PATH_KEYS, TAKING
 
 OPTIONS = ("--help", "--version", "--completion", "--quiet")
 FLAGS = ("--help", "--cfg", "--resolve", "--package", "--multirun", "--config-dir", "--info", "--quiet")
@@ -99,7 +99,8 @@ def candidates(line: str, commands: Sequence[str], ask: Ask) -> list[str]:
         return beginning(word, FLAGS)
     key, equals, value = word.partition("=")
     if not equals:
-        return keys(command, before, word, ask)
+        found = keys(command, before, word, ask)
+        return [*folders(word), *found] if command in OF_A_FOLDER else found
     return values(command, before, key, value, ask)
 
 
@@ -192,6 +193,10 @@ def files(before: str, word: str) -> list[str]:
     fitting = (each for each in shown if each.name.startswith(start))
     lead = before + word[: len(word) - len(start)]
     return [f"{lead}{each.name}{'/' if each.is_dir() else ''}" for each in fitting]
+
+
+def folders(word: str) -> list[str]:
+    return [each for each in files("", word) if each.endswith("/")]
 
 
 def ask_hydra(run: Callable[[str], None]) -> Ask:

@@ -17,7 +17,7 @@ from lowres_ssl.data.splits import Split, make_split
 from lowres_ssl.errors import ConfigError, DataError, in_one_line
 from lowres_ssl.own_data.class_folders import empty_classes, set_with
 from lowres_ssl.own_data.dataset_file import check_name, name_from, place_of, root_of, text_of, write
-from lowres_ssl.own_data.fitting import settings_for
+from lowres_ssl.own_data.fitting import budget, settings_for
 from lowres_ssl.own_data.patient_names import is_patient
 from lowres_ssl.own_data.survey import Survey, kinds_of, survey
 from lowres_ssl.schemas.init import InitConfig
@@ -211,7 +211,7 @@ def first_run(name: str, found: Survey, split: Split, by_patient: bool) -> str:
     ]
     words = ["pretrain", f"dataset={name}", "method=dcl", "recipe=tuned", *size]
     words += [f"batch_size={fit.batch_size}", f"probe.knn.k={fit.k}", *patients]
-    which = ["benchmark", f"dataset={name}", "budget=30min", *patients]
+    which = ["benchmark", f"dataset={name}", f"budget={budget(len(found.catalogue.records))}", *patients]
     train, compare = indented(command_line(*words)), indented(command_line(*which))
     return (
         f"What fits:\n\n{indented(columns(None, reasons))}\n\n"

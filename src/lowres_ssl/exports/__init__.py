@@ -71,8 +71,10 @@ def write_preprocessing(encoder: PortableEncoder, folder: Path) -> Path:
     """How an image file becomes the input, for programs in any language."""
     path, how = folder / "preprocessing.json", encoder.preprocessing
     deep = "0 to 65535" if how.grey_range is None else " to ".join(f"{each:g}" for each in how.grey_range)
+    window = "the file's own window, or all of its bits where it has none" if how.grey_range is None else deep
     steps = [
         f"turn upright by the EXIF tag; put transparent parts on white; scale 16 bits ({deep}) to 8",
+        f"grey DICOM files: rescale by slope and intercept or their table, show {window}; turn MONOCHROME1 round",
         "convert to three channels" if how.colour else "convert to grey (Pillow's L)",
         f"squeeze to {how.stored_size} x {how.stored_size} pixels: antialiased triangle filter (Pillow's BILINEAR)",
         f"resample to {how.image_size} x {how.image_size} pixels by the same filter, divide by 255",

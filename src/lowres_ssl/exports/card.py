@@ -98,7 +98,8 @@ def preprocessing(encoder: PortableEncoder) -> str:
         f"{'Three channels' if how.colour else 'Grey, repeated as three channels'}; squeezed to {how.stored_size} x "
         f"{how.stored_size} pixels, then resampled to {how.image_size} x {how.image_size}, both antialiased; from 0 to "
         f"1, less the mean {list(how.mean)}, divided by the standard deviation {list(how.std)}. Step by step in "
-        "`preprocessing.json`. A program that resamples otherwise gets slightly other features."
+        "`preprocessing.json`, what becomes of 16 bits and of DICOM files included. A program that resamples otherwise "
+        "gets slightly other features."
     )
 
 

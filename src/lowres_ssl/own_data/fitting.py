@@ -1,9 +1,11 @@
-"""Settings that fit a set by its numbers alone: neighbours, batch size, image size. None of them is tuned."""
+"""Settings that fit a set by its numbers alone: neighbours, batch size, image size, time. None of them is tuned."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
+from lowres_ssl.benchmark.budget import typed_time
 from lowres_ssl.data.records import Catalogue
 from lowres_ssl.data.splits import Split
 
@@ -11,6 +13,8 @@ PAPER_NEIGHBOURS = 200
 LARGEST_BATCH, SMALLEST_BATCH = 64, 8
 FEWEST_STEPS = 10  # an epoch: momentum averages over about so many
 PAPER_SIZE, CPU_SIZE, SMALLEST_SIZE = 224, 64, 24
+HALF_AN_HOUR, HOUR = 1800, 3600  # seconds
+IMAGES_IN_HALF_AN_HOUR = 1500
 
 
 @dataclass(frozen=True)
@@ -64,3 +68,11 @@ def image_size(shorter_side: int, *, gpu: bool) -> int:
     first try on a CPU; not above the images, in steps of 8 and at least 24."""
     wanted = PAPER_SIZE if gpu else CPU_SIZE
     return max(SMALLEST_SIZE, min(wanted, shorter_side // 8 * 8))
+
+
+def budget(images: int) -> str:
+    """The time to compare all methods in, as it is typed: half an hour up to 1,500 images of the set, then in
+    proportion, in whole hours."""
+    if images <= IMAGES_IN_HALF_AN_HOUR:
+        return typed_time(HALF_AN_HOUR)
+    return typed_time(HOUR * math.ceil(HALF_AN_HOUR * images / IMAGES_IN_HALF_AN_HOUR / HOUR))

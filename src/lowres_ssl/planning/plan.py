@@ -163,8 +163,8 @@ MOST_PROCESSES = 64  # that an unfinished run is looked for of
 
 
 def refuse_other_number(plan: Plan, identity: Mapping[str, Any]) -> None:
-    """Raises `CheckpointError` where the run of this identity is unfinished, as begun by another number of processes,
-    unless BatchNorm sees the whole batch, and the number changes nothing."""
+    """Raises `CheckpointError` where the run of this identity is unfinished, as begun by another number of processes;
+    where BatchNorm sees the whole batch it is the same run, and its checkpoint is what refuses them."""
     if plan.config.sync_batch_norm:
         return
     alike = {key: value for key, value in identity.items() if key != "processes"}

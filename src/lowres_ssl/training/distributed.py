@@ -191,11 +191,12 @@ def joined() -> Iterator[Processes]:
 
 
 def check_same_number(before: int, now: int, checkpoint: Path) -> None:
-    """Raises `CheckpointError` if a checkpoint is of another number of processes, each with statistics of its own."""
+    """Raises `CheckpointError` if a checkpoint is of another number of processes: they would not go on exactly, be it
+    for BatchNorm's statistics of each share or for the order of sums."""
     if before != now:
         raise CheckpointError(
-            f"{checkpoint}: written by {before} processes, got {now}, whose BatchNorm statistics would be of other "
-            f"images; go on with torchrun --nproc-per-node={before}, or from scratch with force=true"
+            f"{checkpoint}: written by {before} processes, got {now}, which would not go on "
+            f"exactly; go on with torchrun --nproc-per-node={before}, or from scratch with force=true"
         )
 
 

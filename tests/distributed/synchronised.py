@@ -1,0 +1,66 @@
+"""Run as a program: one of two processes that share the first GPU and every batch, BatchNorm's statistics synchronised.
+
+`python -m tests.distributed.synchronised FOLDER RANK`. NCCL wants a GPU each; gloo does not, and SyncBatchNorm and
+DistributedDataParallel are the same with it.
+"""
+
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # where pytest finds what tests share
+
+from lowres_ssl.device import Compute
+from lowres_ssl.training.distributed import ALONE, Processes
+from lowres_ssl.training.forward import make_forward
+from tests.distributed.models import TRAINED, models
+from tests.distributed.ranks import BATCH, furthest
+
+SIZE = 2
+PATIENCE = timedelta(seconds=120)
+
+
+def of_the_model(name: str, processes: Processes, device: torch.device, joint: bool) -> tuple[float, float]:
+    """How far the loss and the gradients of all weights are from those of one process, whose BatchNorm sees the whole
+    batch."""
+    torch.manual_seed(3)
+    views = [torch.randn(BATCH, 3, 12, 12).to(device) for _ in range(2)]
+    labels = torch.arange(BATCH).to(device) % 3
+
+    def loss_and_gradient(which: Processes) -> tuple[Tensor, list[Tensor]]:
+        encoder, method = models(name, held=False)
+        both = nn.ModuleDict({"encoder": encoder, "method": method}).to(device).train()
+        if which.size > 1:
+            nn.SyncBatchNorm.convert_sync_batchnorm(both)
+        step = make_forward(encoder, method, Compute(device, "fp32"), joint=joint, processes=which)
+        losses, _ = step(*map(which.share, views), which.share(labels) if method.sees_labels else None)
+        losses["loss"].backward()
+        return losses["loss"].detach(), [each.grad for each in both.parameters() if each.grad is not None]
+
+    (whole, expected), (loss, gradient) = loss_and_gradient(ALONE), loss_and_gradient(processes)
+    return furthest([loss], [whole]), furthest(gradient, expected)
+
+
+def main(folder: Path, rank: int) -> None:
+    device = torch.device("cuda", 0)
+    torch.cuda.set_device(device)
+    # float64, convolutions included: else cuDNN may choose another sum each time.
+    torch.backends.cudnn.deterministic = True
+    store = dist.FileStore(str(folder / "store"), SIZE)
+    dist.init_process_group("cpu:gloo,cuda:gloo", store=store, rank=rank, world_size=SIZE, timeout=PATIENCE)
+    processes = Processes(rank, SIZE, rank, SIZE, store)
+    found = {
+        f"{name}, {way}": of_the_model(name, processes, device, joint)
+        for name in TRAINED
+        for way, joint in (("per view", False), ("joint", True))
+    }
+    torch.save(found, folder / f"{rank}.pt")
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]))

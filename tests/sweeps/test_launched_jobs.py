@@ -1,0 +1,126 @@
+"""What becomes of jobs that launchers hand on, with made-up jobs and engines."""
+
+import importlib
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from hydra.core.utils import JobReturn, JobStatus
+from omegaconf import OmegaConf
+
+from hydra_plugins.lowres_ssl import Job, Jobs, Processes
+from lowres_ssl.errors import ConfigError
+from lowres_ssl.sweeps.jobs import KIND, Failure
+from lowres_ssl.sweeps.notes import left
+
+FOR_EVER = 600  # seconds
+JOBLIB = {"n_jobs": 2, "batch_size": 1, "pre_dispatch": "n_jobs"}
+
+
+def launcher_with(kind: type[Jobs], folder: Path, **settings: Any) -> Jobs:
+    launcher = kind(**settings)
+    config = {"hydra": {"sweep": {"dir": str(folder)}, "job": {"config_name": "pretrain"}}}
+    launcher.setup(hydra_context=None, task_function=None, config=OmegaConf.create(config))
+    return launcher
+
+
+def test_jobs_of_joblib_that_run_too_long_are_told_and_the_others_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _processes = pytest.importorskip("hydra_plugins.lowres_ssl._processes")
+
+    def made_up(job: Job, *_: object) -> tuple[int, JobReturn]:
+        if job.number < 2:
+            time.sleep(FOR_EVER)
+        return job.number, JobReturn(overrides=job.overrides, status=JobStatus.COMPLETED, _return_value=job.number)
+
+    monkeypatch.setattr(_processes, "numbered", made_up)
+    started = time.monotonic()
+    launcher = launcher_with(Processes, tmp_path, **JOBLIB, timeout=10)
+    returns = launcher.run([Job(number, [f"seed={number}"]) for number in range(4)])
+    assert time.monotonic() - started < FOR_EVER / 4
+    assert [returns[number]._return_value for number in range(4)] == [None, None, 2, 3]
+    failures = list(left(tmp_path, KIND, Failure))
+    assert [failure.command for failure in failures] == ["lowres-ssl pretrain seed=0", "lowres-ssl pretrain seed=1"]
+    assert {failure.message for failure in failures} == {
+        "ran longer than hydra.launcher.timeout=10 s; the same command goes on from what was saved"
+    }
+
+
+@pytest.mark.parametrize("timeout", [0, -1.5])
+def test_time_limit_of_nothing_is_refused(tmp_path: Path, timeout: float) -> None:
+    pytest.importorskip("hydra_plugins.lowres_ssl._processes")
+    launcher = launcher_with(Processes, tmp_path, **JOBLIB, timeout=timeout)
+    with pytest.raises(ConfigError, match=r"wanted more than 0 seconds; type hydra.launcher.timeout=null"):
+        launcher.run([Job(0, [])])
+
+
+@pytest.fixture
+def on_ray(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """The launcher's module for Ray, with a stand-in for Ray itself."""
+    ray, exceptions = ModuleType("ray"), ModuleType("ray.exceptions")
+    for name in ("RayError", "RayTaskError"):
+        setattr(exceptions, name, type(name, (Exception,), {}))
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    monkeypatch.setitem(sys.modules, "ray.exceptions", exceptions)
+    name, variables = "hydra_plugins.lowres_ssl._ray", dict(os.environ)
+    real = sys.modules.pop(name, None)
+    yield importlib.import_module(name)
+    for variable in set(os.environ) - set(variables):
+        del os.environ[variable]
+    del sys.modules[name]
+    if real is not None:
+        sys.modules[name] = real
+
+
+def node(alive: bool = True, **resources: float) -> dict[str, Any]:
+    return {"Alive": alive, "Resources": resources}
+
+
+@pytest.mark.parametrize(
+    ("nodes", "said"),
+    [
+        ([node(CPU=2.0, GPU=1.0)], None),
+        ([node(CPU=64.0), node(CPU=2.0, GPU=1.0)], None),
+        (
+            [node(CPU=64.0), node(CPU=1.0, GPU=1.0)],
+            "num_cpus=2: no machine of the cluster with num_gpus=1 has more than 1",
+        ),
+        (
+            [node(CPU=64.0)],
+            "num_gpus=1: no machine of the cluster has more than 0; type hydra.launcher.ray.remote.num_gpus=0",
+        ),
+        ([node(CPU=1.0, GPU=4.0)], "num_cpus=2: no machine of the cluster with num_gpus=1 has more than 1"),
+        ([node(alive=False, CPU=2.0, GPU=1.0), node(CPU=2.0)], "num_gpus=1: no machine of the cluster has more than 0"),
+        ([], "num_gpus=1: no machine of the cluster has more than 0"),
+    ],
+)
+def test_job_that_no_one_machine_of_a_ray_cluster_can_run_is_refused(
+    on_ray: ModuleType, nodes: list[dict[str, Any]], said: str | None
+) -> None:
+    """Two machines that have a half each are none that has it: the job would wait for ever."""
+    on_ray.ray.nodes = lambda: nodes
+    wanted = {"num_gpus": 1, "num_cpus": 2}
+    if said is None:
+        on_ray.check_fits(wanted)
+    else:
+        with pytest.raises(ConfigError, match=said):
+            on_ray.check_fits(wanted)
+
+
+@pytest.mark.usefixtures("on_ray")
+def test_job_that_ray_stops_for_memory_is_not_tried_again_for_ever() -> None:
+    """On whichever cluster: it is a variable of the process that hands the jobs over."""
+    assert ("RAY_task_oom_retries", "3") in os.environ.items()
+
+
+def test_job_without_a_gpu_needs_a_machine_with_its_cores(on_ray: ModuleType) -> None:
+    on_ray.ray.nodes = lambda: [node(CPU=1.0)]
+    on_ray.check_fits({"num_gpus": 0, "num_cpus": 1})
+    with pytest.raises(ConfigError, match="num_cpus=2: no machine of the cluster has more than 1; type"):
+        on_ray.check_fits({"num_gpus": 0, "num_cpus": 2})
