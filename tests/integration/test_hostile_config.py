@@ -26,6 +26,8 @@ def everything_in(folder: Path) -> dict[str, bytes]:
         (["dataset=[phantom]"], ["dataset=[phantom]: got several values, or a list of one", "dataset=NAME"]),
         (["hydra.run.dir=elsewhere"], ["hydra.run.dir", "output_dir=FOLDER"]),
         (["hydra.output_subdir=.hydra"], ["hydra.output_subdir", "output_dir=FOLDER"]),
+        (["+hydra.callbacks.x._target_=os.system"], ["hydra.callbacks.x._target_", "hydra/launcher=processes"]),
+        (["hydra.searchpath=[file:///tmp]"], ["hydra.searchpath", "leave it out"]),
         (["+probe.typo.k=1"], ["unknown key 'probe.typo'", "probe=[knn,linear]"]),
         (["+probe.typo=1"], ["unknown key 'probe.typo'"]),
         (["dataset.name=a\nb"], ["got a control character"]),
