@@ -41,6 +41,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "schemas.benchmark",
         "portable.tabular",
         "build",
+        "command_line.environment",
         "command_line.keys",
         "files.leases",
         "command_line.overrides",

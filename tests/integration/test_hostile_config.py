@@ -128,3 +128,36 @@ def test_run_that_somebody_else_made_looks_nothing_up_in_our_environment(
     assert any(b"${oc.env:SOME_SERVICE_TOKEN}" in each for each in everything_in(trained).values())
     assert CANARY not in answer.out + answer.err
     assert not [name for name, each in everything_in(tmp_path).items() if CANARY.encode() in each]
+
+
+SOMEBODY_ELSES = """\
+defaults:
+  - folder
+  - _self_
+name: theirs
+title: {title}
+licence: {licence}
+"""
+
+
+@pytest.mark.parametrize(
+    ("title", "licence"),
+    [
+        ("${oc.env:SOME_SERVICE_TOKEN}", "theirs"),
+        ("theirs, ${oc.env:SOME_SERVICE_TOKEN}", "theirs"),
+        ("${dataset.licence}", "${oc.env:SOME_SERVICE_TOKEN}"),
+        ("'${oc.decode:${dataset.licence}}'", r"'\${oc.en${oc.decode:v}:SOME_SERVICE_TOKEN}'"),
+        ("${oc.env:NO_SUCH_TOKEN,${oc.env:SOME_SERVICE_TOKEN}}", "theirs"),
+    ],
+)
+def test_config_of_a_set_that_somebody_else_wrote_looks_nothing_up_in_our_environment(
+    lowres_ssl: Command, cells: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, title: str, licence: str
+) -> None:
+    monkeypatch.setenv("SOME_SERVICE_TOKEN", CANARY)
+    conf = tmp_path / "lowres_ssl_conf" / "dataset"
+    conf.mkdir(parents=True)
+    (conf / "theirs.yaml").write_text(SOMEBODY_ELSES.format(title=title, licence=licence))
+    answer = lowres_ssl("pretrain", "method=random", "dataset=theirs", *SMALL)
+    refused(answer, 2, "dataset.", "${oc.env:", "only data_dir, output_dir, store_dir, folder may look it up")
+    assert CANARY not in answer.out + answer.err
+    assert not (tmp_path / "outputs").exists()
