@@ -81,7 +81,7 @@ def read_json(path: Path, kind: str, repair: str) -> Stored | None:
     """The file of a `kind` in `WRITTEN`; None if there is none.
 
     Raises `CheckpointError`, which ends with `repair`, if it is of a version that is not read here, or has something
-    else where readers want a number, say; `DamagedError` if it cannot be read.
+    else where readers want a number, say, or cannot be read; `DamagedError` if its content is not as it was written.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -90,7 +90,9 @@ def read_json(path: Path, kind: str, repair: str) -> Stored | None:
             json.dumps(content, ensure_ascii=False).encode()  # half a letter could never be shown
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:  # it may be whole all the same
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror}); {repair}") from error
+    except (ValueError, RecursionError) as error:
         raise DamagedError(f"{path}: cannot be read ({error}); {repair}") from error
     version = content.get(version_key(kind)) if isinstance(content, dict) else None
     check_version(version, kind, path, repair)
