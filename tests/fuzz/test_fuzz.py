@@ -6,6 +6,7 @@ LOWRES_SSL_FUZZ_SECONDS says how long each target is fuzzed where it is for long
 import os
 from pathlib import Path
 
+import forged_targets
 import given_targets
 import own_targets
 import pytest
@@ -13,7 +14,13 @@ import stored_targets
 import typed_targets
 
 SECONDS = float(os.environ.get("LOWRES_SSL_FUZZ_SECONDS", "20"))
-TARGETS = stored_targets.TARGETS | typed_targets.TARGETS | given_targets.TARGETS | own_targets.TARGETS
+TARGETS = (
+    stored_targets.TARGETS
+    | forged_targets.TARGETS
+    | typed_targets.TARGETS
+    | given_targets.TARGETS
+    | own_targets.TARGETS
+)
 
 
 @pytest.mark.parametrize("name", TARGETS)
