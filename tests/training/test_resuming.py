@@ -235,7 +235,7 @@ def test_a_checkpoint_of_another_version_is_refused(experiment: Make) -> None:
         ({"history": 3}, "history"),
         ({"history": []}, "history"),
         ({"epoch": "x"}, "epoch"),
-        ({"optimiser": {}}, "param_groups"),
+        ({"optimiser": {}}, "state"),
         ({"processes": torch.zeros(2)}, "Boolean value of Tensor"),
         ({"extra": [torch.zeros(2, dtype=torch.complex64)]}, "tensors"),
     ],
