@@ -12,6 +12,7 @@ import own_targets
 import pytest
 import stored_targets
 import typed_targets
+from summaries import told
 
 SECONDS = float(os.environ.get("LOWRES_SSL_FUZZ_SECONDS", "20"))
 TARGETS = (
@@ -31,4 +32,11 @@ def test_whatever_comes_is_read_or_refused(name: str, tmp_path: Path) -> None:
 @pytest.mark.torture
 @pytest.mark.parametrize("name", TARGETS)
 def test_whatever_comes_is_read_or_refused_for_long(name: str, tmp_path: Path) -> None:
-    assert TARGETS[name].many(tmp_path, SECONDS)
+    examples = 0
+    with told(f"fuzz-{name}", f"fuzzed: {name}") as more:
+        try:
+            for number in TARGETS[name].many(tmp_path, SECONDS):
+                examples += number
+        finally:
+            more.append(f"{examples} examples without a find")
+    assert examples
