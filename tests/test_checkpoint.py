@@ -1,9 +1,11 @@
 """Weights and training states: the same bytes everywhere, read without running code, refused where they do not fit."""
 
+import errno
 import os
 import pickle
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ from lowres_ssl.checkpoint import (
     save_state,
     save_tensors,
 )
-from lowres_ssl.errors import CheckpointError
+from lowres_ssl.errors import CheckpointError, DamagedError
 from lowres_ssl.files.hashes import file_hash
 from lowres_ssl.files.stored import WRITTEN
 
@@ -311,3 +313,49 @@ def test_a_checkpoint_of_a_newer_version_is_refused_and_stays(tmp_path: Path, mo
     path.write_bytes(b"damaged")
     state = latest_state(path)
     assert state == {"epoch": 1}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        OSError(errno.EIO, "Input/output error"),
+        OSError(errno.ESTALE, "Stale file handle"),
+        OSError(errno.EMFILE, "Too many open files"),
+        PermissionError(errno.EACCES, "Permission denied"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory"),
+    ],
+    ids=repr,
+)
+def test_machine_that_fails_is_no_damage_and_the_newest_checkpoint_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """For a while only: read again, it is whole."""
+    path = tmp_path / "checkpoint.pt"
+    for epoch in (1, 2):
+        save_state(path, {"epoch": epoch})
+    really = torch.load
+
+    def load(file: Any, **settings: Any) -> Any:
+        if file == path:
+            raise error
+        return really(file, **settings)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(torch, "load", load)
+        with pytest.raises(type(error)) as caught:
+            latest_state(path)
+        with pytest.raises(type(error)):
+            load_weights(path)
+    assert caught.value is error
+    assert latest_state(path) == {"epoch": 2}
+
+
+def test_compressed_checkpoint_is_not_unpacked(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.pt"
+    save_state(path, {"zeros": torch.zeros(100_000)})
+    with zipfile.ZipFile(path) as archive, zipfile.ZipFile(tmp_path / "b.pt", "w", zipfile.ZIP_DEFLATED) as bomb:
+        for name in archive.namelist():
+            bomb.writestr(name, archive.read(name))
+    with pytest.raises(DamagedError, match=r"b\.pt: the checkpoint is damaged; start the run again"):
+        load_state(tmp_path / "b.pt")

@@ -16,6 +16,7 @@ from stored_runs import made_up_run
 from lowres_ssl.checkpoint import latest_state, save_state, save_tensors
 from lowres_ssl.data.headers import load_cache
 from lowres_ssl.data.index import build_catalogue
+from lowres_ssl.data.pseudonyms import KEY_FILE, make_key, read_key
 from lowres_ssl.data.records import Catalogue
 from lowres_ssl.data.sources import build_source
 from lowres_ssl.data.splits import load_split, make_split, save_split
@@ -155,6 +156,11 @@ def an_index(folder: Path) -> tuple[Path, Read]:
     return path, lambda: load_cache(path) or None
 
 
+def key_of_the_names(folder: Path) -> tuple[Path, Read]:
+    make_key(folder / KEY_FILE)
+    return folder / KEY_FILE, lambda: read_key(folder / KEY_FILE)
+
+
 FILES: list[Callable[[Path], tuple[Path, Read]]] = [
     a_result,
     predictions,
@@ -170,6 +176,7 @@ FILES: list[Callable[[Path], tuple[Path, Read]]] = [
     store_images,
     store_description,
     an_index,
+    key_of_the_names,
 ]
 
 

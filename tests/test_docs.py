@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from lowres_ssl.cli import COMMANDS
+from lowres_ssl.files.stored import OLDEST, WRITTEN
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -72,6 +73,14 @@ def test_commands_shown_compose(page: Path, tmp_path: Path) -> None:
             env=environment,
         )
         assert answer.returncode == 0, f"{line}\n{answer.stderr}"
+
+
+def test_table_of_versions_is_that_of_the_code() -> None:
+    text = (ROOT / "docs" / "trust.md").read_text().partition("## Versions of stored formats")[2]
+    rows = re.findall(r"^\| `(\w+)`: .* \| (\d+) \| (.*)\|$", text, re.MULTILINE)
+    assert {kind: int(version) for kind, version, _ in rows} == WRITTEN
+    older = {kind: int(also[0]) for kind, _, also in rows if also[:1].isdigit()}
+    assert {kind: older.get(kind, WRITTEN[kind]) for kind in WRITTEN} == OLDEST
 
 
 def test_every_page_is_in_the_navigation_of_the_site() -> None:

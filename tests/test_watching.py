@@ -10,6 +10,7 @@ from PIL import Image
 
 from lowres_ssl import watching
 from lowres_ssl.config import PretrainConfig, read_config, register_schemas
+from lowres_ssl.report import curves
 from lowres_ssl.runs import Run
 from lowres_ssl.trackers import Begun, Pixels, Told, Tracker
 from lowres_ssl.watching import Watch, settings_of
@@ -115,6 +116,23 @@ def test_run_that_fails_is_not_told_as_finished(follow: Callable[..., None]) -> 
     with pytest.raises(ValueError, match="within"):
         follow(tracker, ValueError("within"))
     assert tracker.told[-1] == ("end", False)
+
+
+@pytest.mark.parametrize("damage", [None, "another", "gone"])
+def test_numbers_of_a_damaged_history_are_neither_told_nor_drawn(tmp_path: Path, damage: str | None) -> None:
+    run = Run(tmp_path)
+    run.start({"method": "dcl"})
+    run.write_history(LINES)
+    run.finish()
+    if damage == "another":
+        run.write_history([LINES[0] | {"loss": 9.0}, *LINES[1:]])
+    elif damage == "gone":
+        run.history.unlink()
+    tracker = Recorder()
+    with Watch(tracker, "x", tmp_path) as watch:
+        watch.stored(run)
+    told = [each for each in tracker.told if each[0] == "numbers"]
+    assert (len(told), len(curves.history(run))) == ((3, 3) if damage is None else (0, 0))
 
 
 def test_settings_name_no_place(tmp_path: Path) -> None:

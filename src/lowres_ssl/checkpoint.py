@@ -1,5 +1,6 @@
 """Weights and training states on disk: written whole or not at all, read without running any code they may hold."""
 
+import errno
 import json
 import warnings
 import zipfile
@@ -36,8 +37,8 @@ def save_state(path: Path, state: Mapping[str, Any]) -> None:
 def latest_state(path: Path) -> dict[str, Any] | None:
     """The newest whole state of those that `save_state` left at `path`; None if there is none.
 
-    A damaged one is named and removed if the one before is whole. Raises `DamagedError` if none is, `CheckpointError`
-    for one that another version wrote.
+    A damaged one is named and removed if the one before is whole. Raises `DamagedError` if none is, else what
+    `load_state` raises: one that could not be read for another reason stays.
     """
     there = [place for place in (path, previous_of(path)) if place.exists()]
     damage: DamagedError | None = None
@@ -57,14 +58,18 @@ def latest_state(path: Path) -> dict[str, Any] | None:
 
 
 def load_state(path: Path) -> dict[str, Any]:
-    """What `save_state` wrote, on the CPU. Raises `DamagedError`, or `CheckpointError` if it is of another version."""
+    """What `save_state` wrote, on the CPU. Raises `DamagedError`, `CheckpointError` if it is of another version, or
+    `OSError` and `MemoryError` where the machine is at fault."""
     try:
+        refuse_compressed(path)
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()  # PyTorch writes checksums, and does not look at them when it reads
         if damaged is not None:
             raise ValueError(f"{damaged} does not fit its checksum")
         state = dict(torch.load(path, map_location="cpu", weights_only=True))
-    except Exception as error:  # whatever the reader stumbles over, the file is the cause
+    except Exception as error:  # whatever else the reader stumbles over, the file is the cause
+        if is_of_the_machine(error):
+            raise
         raise DamagedError(f"{path}: the checkpoint is damaged; {REPAIR}") from error
     # What has no version is of the first.
     check_version(state.pop("version", 1), "checkpoint", path, REPAIR)
@@ -102,7 +107,8 @@ def load_tensors(path: Path, names: Collection[str] | None = None) -> tuple[dict
 def load_weights(path: Path) -> dict[str, Tensor]:
     """The tensors of a weights file: safetensors, or a PyTorch state dict that loads with `weights_only=True`.
 
-    A state dict may stand under "state_dict" or "model". Raises `CheckpointError` for anything else.
+    A state dict may stand under "state_dict" or "model". Raises `CheckpointError` for anything else, or what
+    `load_state` raises where the machine is at fault.
     """
     if path.suffix == ".safetensors" or not path.is_file():
         return load_tensors(path)[0]
@@ -112,6 +118,8 @@ def load_weights(path: Path) -> dict[str, Tensor]:
             warnings.simplefilter("ignore")  # a refused pickle is said below, in one line
             loaded = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a pickle that wants to run code is refused in many ways
+        if is_of_the_machine(error):
+            raise
         raise CheckpointError(
             f"{path}: neither safetensors nor a PyTorch file of plain tensors; save it again with "
             "safetensors.torch.save_file(model.state_dict(), 'encoder.safetensors')"
@@ -124,6 +132,14 @@ def load_weights(path: Path) -> dict[str, Tensor]:
     if not all(isinstance(key, str) for key in loaded):
         raise CheckpointError(f"{path}: wanted tensors by name, got other keys; save model.state_dict()")
     return loaded
+
+
+def is_of_the_machine(error: Exception) -> bool:
+    """Whether memory ran out or the disk failed, which says nothing of what the file holds."""
+    if isinstance(error, OSError):
+        return error.errno not in (None, errno.EINVAL)  # a damaged zip leads to places before the file's first byte
+    # PyTorch has no error of its own for a CPU's memory.
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "allocate memory" in str(error))
 
 
 def refuse_compressed(path: Path) -> None:

@@ -15,6 +15,7 @@ from typing import Any, TypeVar, cast, get_type_hints
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
+from lowres_ssl.command_line.environment import PLACES, only_for_places
 from lowres_ssl.command_line.keys import is_deleted, known_keys, unknown_keys
 from lowres_ssl.command_line.overrides import check_url, is_text
 from lowres_ssl.errors import ConfigError
@@ -115,7 +116,8 @@ def register_schemas() -> None:
 def read_config(cfg: DictConfig, schema: type[Config]) -> Config:
     """The composed config as its dataclass, everything resolved, ranges checked.
 
-    Raises `ConfigError` for a value that is missing or out of its range.
+    Raises `ConfigError` for a value that is missing, out of its range, or looked up in the environment without being a
+    place.
     """
     unknown = next(unknown_keys(cfg), None)
     if unknown is not None:
@@ -124,12 +126,13 @@ def read_config(cfg: DictConfig, schema: type[Config]) -> Config:
     deleted = next((name for name in known_keys(schema) if is_deleted(cfg, name)), None)
     if deleted is not None:
         raise ConfigError(f"{deleted}: got no value, wanted {deleted}=VALUE, or nothing typed of it for the default")
-    config = cast(Config, OmegaConf.to_object(cfg))
+    with only_for_places():
+        config = cast(Config, OmegaConf.to_object(cfg))
     for name, text in texts_in(plain(config)):
         fits = is_text(text) and text.isprintable()
         require(fits or name.startswith("probe."), name, repr(text), "plain text, without control characters")
     assert isinstance(config, schema)
-    for key in ("data_dir", "output_dir", "store_dir", "folder"):
+    for key in PLACES:
         require(getattr(config, key, None) != "", key, "", "a folder, got nothing (an empty variable?)")
     dataset = getattr(config, "dataset", None)
     if isinstance(dataset, DatasetConfig):

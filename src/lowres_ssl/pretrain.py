@@ -87,7 +87,7 @@ def pretrain(
             state.save(checkpoint, compute.device, processes.size)
         processes.largest(0)  # none leaves before it is written
 
-    if state.load(checkpoint, compute.device, processes.size) and state.history:
+    if state.load(checkpoint, compute.device, processes.size, steps) and state.history:
         on_epoch(state.history)  # what was told of it may have been lost, or be ahead
 
     done = state.epoch * steps + state.meter.steps
@@ -157,7 +157,7 @@ def pretrain(
                 if state.best is None or accuracy >= state.best.accuracy:
                     classifier = copied(method) if method.sees_labels else {}
                     state.best = Best(state.epoch, accuracy, copied(encoder), classifier)
-            state.history = [*state.history, line]
+            state.keep(line)
             on_epoch(state.history)
             is_last = state.epoch == training.epochs
             if progress.is_due() or is_last:

@@ -163,7 +163,8 @@ class Run:
         except CheckpointError:  # a damaged one is of no use to others
             description = None
         if description is not None:
-            write_sealed(self.folder / "run.json", description | {"schema": WRITTEN["run"], "finished": False})
+            nothing = {"schema": WRITTEN["run"], "finished": False, "encoders": {}, "files": {}}
+            write_sealed(self.folder / "run.json", description | nothing)
         for path in self.folder.iterdir() if self.folder.exists() else ():
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
@@ -178,15 +179,21 @@ class Run:
         writer.writerows(lines)
         write_text(self.history, text.getvalue())
 
-    def read_history(self) -> list[dict[str, float]]:
-        """What `history.csv` says, an epoch a line; none if there is no such file. Raises `CheckpointError`."""
-        if not self.history.exists():
+    def read_history(self, description: Mapping[str, Any]) -> list[dict[str, float]]:
+        """What `history.csv` says, an epoch a line; none if there is no such file, and `description`, what `run.json`
+        says, has none. Raises `CheckpointError` if it cannot be read, or is not as it was written."""
+        if not self.has_history(description):
             return []
         try:
+            self.checked(self.history, description)
             with self.history.open(encoding="utf-8", newline="") as file:
                 return [{key: float(value) for key, value in line.items()} for line in csv.DictReader(file)]
         except (OSError, ValueError, TypeError, csv.Error) as error:
             raise CheckpointError(f"{self.history}: cannot be read ({error!r}); {RETRAIN}") from error
+
+    def has_history(self, description: Mapping[str, Any]) -> bool:
+        """Whether it is there, or should be."""
+        return self.history.exists() or self.history.name in description.get("files", {})
 
     def epochs_done(self) -> int:
         """How many epochs `history.csv` tells of."""

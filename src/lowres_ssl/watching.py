@@ -98,7 +98,7 @@ class Watch:
         """The history of a finished run, as it is stored."""
         if self.tracker is not None:
             with suppress(CheckpointError):  # what is damaged has been said
-                self.history(run.read_history())
+                self.history(run.read_history(run.description()))
 
     def scores(self, run: Run, is_own: bool, fraction: float, results: Sequence[Sequence[Mapping[str, Any]]]) -> None:
         """What the probes came to, each in as many draws of a fraction of the labels; of the run itself, or of one it

@@ -1,15 +1,20 @@
 """A benchmark's stored plan: read as it was written, found by what was asked, its runs shared where they may be."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
+from unittest.mock import patch
 
 import pytest
 
 from lowres_ssl.benchmark.allotment import Allotment, Costs
-from lowres_ssl.benchmark.rounds import training_steps
-from lowres_ssl.benchmark.study import Study, read_study, study_path, write_study
+from lowres_ssl.benchmark.asking import fitting_words
+from lowres_ssl.benchmark.rounds import ABOUT, training_steps
+from lowres_ssl.benchmark.study import EXTRAS, FITTED, Study, read_study, study_path, write_study
 from lowres_ssl.errors import CheckpointError
+from lowres_ssl.files.sealed import write_sealed
 
 ASKED: dict[str, Any] = {
     "dataset": "cells",
@@ -22,6 +27,8 @@ ASKED: dict[str, Any] = {
     "chosen_by": "knn",
     "config": {"recipe": "tuned", "image_size": 64},
 }
+TYPED = ("dataset=cells", "dataset.root='my cells'")
+FLAGS = ("--config-dir", "my_conf")
 
 
 def study_of(output_dir: Path, **asked: Any) -> Study:
@@ -29,10 +36,11 @@ def study_of(output_dir: Path, **asked: Any) -> Study:
     return Study(
         path=study_path(output_dir, own),
         store_dir=output_dir / "stores",
-        flags=("--config-dir", "my_conf"),
+        flags=FLAGS,
         asked=own,
         methods=("random", "dcl"),
-        words=("dataset=cells", "dataset.root='my cells'"),
+        typed=TYPED,
+        fitted=("image_size=64", "probe.knn.k=20"),
         shown=("backbone=resnet18", "image_size=64"),
         costs=Costs(epoch={"dcl": 3.5}, round_base=9.0, prepare=1.0, report=7.0, extras={"labels": 2.0}),
         views={"dcl": 321.5},
@@ -47,16 +55,16 @@ def study_of(output_dir: Path, **asked: Any) -> Study:
 
 def test_plan_is_read_as_it_was_written(tmp_path: Path) -> None:
     study = study_of(tmp_path)
-    assert read_study(tmp_path, tmp_path / "stores", ("--config-dir", "my_conf"), ASKED) is None
+    assert read_study(tmp_path, tmp_path / "stores", FLAGS, TYPED, ASKED) is None
     write_study(study)
     study.folder.mkdir()
-    assert read_study(tmp_path, tmp_path / "stores", ("--config-dir", "my_conf"), ASKED) == study
+    assert read_study(tmp_path, tmp_path / "stores", FLAGS, TYPED, ASKED) == study
 
 
 def test_plan_whose_runs_were_removed_begins_anew(tmp_path: Path) -> None:
     study = study_of(tmp_path)
     write_study(study)
-    found = read_study(tmp_path, tmp_path / "stores", ("--config-dir", "my_conf"), ASKED)
+    found = read_study(tmp_path, tmp_path / "stores", FLAGS, TYPED, ASKED)
     assert found == replace(study, done={}, dropped=(), failed=(), spent=0.0)
 
 
@@ -68,7 +76,89 @@ def test_damaged_plan_is_refused_with_what_to_type(tmp_path: Path, damage: str) 
     assert damage in text
     study.path.write_text(text.replace(damage, damage[:-1] + "7"))
     with pytest.raises(CheckpointError, match=r"does not fit its checksum.*; type the same command with force=true"):
-        read_study(tmp_path, tmp_path / "stores", ("--config-dir", "my_conf"), ASKED)
+        read_study(tmp_path, tmp_path / "stores", FLAGS, TYPED, ASKED)
+
+
+def forged(study: Study, place: str, value: Any) -> None:
+    """Sealed again, as anybody can who hands a plan on."""
+    write_study(study)
+    study.folder.mkdir(parents=True)
+    content = json.loads(study.path.read_text())
+    *way, last = place.split(".")
+    node = content
+    for key in way:
+        node = node[key]
+    node[last] = value
+    write_sealed(study.path, content)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "what"),
+    [
+        ("fitted", ["+hydra.callbacks.x._target_=os.system"], "fitted: got"),
+        ("fitted", ["--config-dir"], "fitted: got"),
+        ("fitted", ["dataset.root=/elsewhere"], "fitted: got"),
+        ("fitted", ["image_size=64,128"], "fitted: got"),
+        ("fitted", ["backbone=resnet18\n"], "fitted: got"),
+        ("fitted", ["dataset=other"], "fitted: got"),
+        ("shown", ["backbone=resnet18", "image_size=64", "output_dir=/elsewhere"], "shown: got"),
+        ("shown", ["backbone=resnet18", "+x=1"], "shown: got"),
+        ("shown", [], "shown: got"),
+        ("allotment.extras", ["labels", "more"], "extras: got 'more'"),
+        ("allotment.extras", ["linear"], "extras: got 'linear'"),
+        ("costs.extras", {"labels": 2.0, "more": 1.0}, "extras: got 'more'"),
+        ("costs.round_base", 0, "costs.round_base: got 0"),
+        ("costs.report", -1.0, "got -1.0"),
+        ("spent", 1e300, r"got 1e\+300"),
+        ("allotment.seeds", 10**9, "allotment: got"),
+        ("allotment.epochs", 0, "allotment: got"),
+        ("costs", {}, "is missing"),
+        ("allotment", {"extras": []}, "is missing"),
+    ],
+)
+def test_plan_that_was_forged_is_refused_with_what_to_type(
+    tmp_path: Path, place: str, value: object, what: str
+) -> None:
+    forged(study_of(tmp_path), place, value)
+    with pytest.raises(CheckpointError, match=f"{what}.*; type the same command with force=true"):
+        read_study(tmp_path, tmp_path / "stores", FLAGS, TYPED, ASKED)
+
+
+def test_words_methods_and_folders_are_those_of_the_call_and_not_of_the_plan(tmp_path: Path) -> None:
+    study = study_of(tmp_path)
+    write_study(study)
+    study.folder.mkdir()
+    content = json.loads(study.path.read_text())
+    content |= {"typed": ["+x=1"], "words": ["+x=1"], "methods": ["+x=1"], "flags": ["-cd"], "path": "/", "more": 1}
+    content["costs"]["more"] = content["allotment"]["more"] = 1
+    write_sealed(study.path, content)
+    assert read_study(tmp_path, tmp_path / "stores", FLAGS, TYPED, ASKED) == study
+
+
+def test_what_is_typed_by_now_is_not_taken_from_the_plan(tmp_path: Path) -> None:
+    """A default that is typed makes no other plan, but this one chose another value."""
+    write_study(study_of(tmp_path))
+    with pytest.raises(CheckpointError, match="image_size is typed now; type the same command with force=true"):
+        read_study(tmp_path, tmp_path / "stores", FLAGS, (*TYPED, "image_size=224"), ASKED)
+
+
+def test_plan_shows_no_control_characters(tmp_path: Path) -> None:
+    forged(study_of(tmp_path), "failed", ["\x1b[2Jgone"])
+    study = read_study(tmp_path, tmp_path / "stores", FLAGS, TYPED, ASKED)
+    assert study is not None
+    assert study.failed == (r"\x1b[2Jgone",)
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_whatever_is_fitted_can_be_read_again(large: bool) -> None:
+    config = SimpleNamespace(batch_size=64, probe={"knn": {"k": 200}})
+    question: Any = SimpleNamespace(config=config, typed=frozenset())
+    fitted = SimpleNamespace(image_size=64, batch_size=16, k=20)
+    with patch("lowres_ssl.benchmark.asking.settings_for", lambda *_, **__: fitted):
+        words = fitting_words(question, cast(Any, None), cast(Any, None), large=large)
+    assert len(words) == 4
+    assert all(FITTED.fullmatch(word) for word in words)
+    assert set(EXTRAS) == set(ABOUT)
 
 
 @pytest.mark.parametrize("free", [{"budget": 900.0}, {"seeds": 5}, {"epochs": 6}, {"methods": ["random", "vicreg"]}])
@@ -96,6 +186,8 @@ def test_steps_are_commands_that_can_be_typed(tmp_path: Path) -> None:
         "epochs=6",
         "dataset=cells",
         "dataset.root='my cells'",
+        "image_size=64",
+        "probe.knn.k=20",
         "picture=false",
         f"output_dir='{study_of(Path('out puts')).folder}'",
         "store_dir='out puts/stores'",

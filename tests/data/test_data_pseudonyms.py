@@ -83,6 +83,20 @@ def test_damaged_key_is_named_and_not_replaced(places: tuple[Path, Path], conten
     assert (places[0] / KEY_FILE).read_bytes() == content
 
 
+def test_key_of_a_version_without_checksum_is_read(places: tuple[Path, Path]) -> None:
+    (places[0] / KEY_FILE).write_text(f"{bytes(32).hex()}\n")
+    assert pseudonyms_for(*places) == Pseudonyms(bytes(32))
+
+
+def test_digit_that_is_another_is_noticed(places: tuple[Path, Path]) -> None:
+    pseudonyms_for(*places)
+    path = places[0] / KEY_FILE
+    text = path.read_text()
+    path.write_text(("1" if text[0] == "0" else "0") + text[1:])
+    with pytest.raises(DataError, match="not a key, or a damaged one"):
+        pseudonyms_for(*places)
+
+
 def test_many_at_once_agree_on_one_key(places: tuple[Path, Path]) -> None:
     with ThreadPoolExecutor(8) as pool:
         made = list(pool.map(lambda _: pseudonyms_for(*places), range(32)))

@@ -86,15 +86,13 @@ class Target:
         """The same examples each time."""
         self.rounds(folder, self.enough, derandomize=True)
 
-    def many(self, folder: Path, seconds: float) -> int:
-        """Other examples each time, for so long; how many rounds there were."""
-        start, rounds = time.monotonic(), 0
+    def many(self, folder: Path, seconds: float) -> Iterator[int]:
+        """Other examples each time, for so long; how many there were in each round."""
+        start = time.monotonic()
         while time.monotonic() - start < seconds:
-            self.rounds(folder, ROUND)
-            rounds += 1
-        return rounds
+            yield self.rounds(folder, ROUND)
 
-    def rounds(self, folder: Path, count: int, derandomize: bool = False) -> None:
+    def rounds(self, folder: Path, count: int, derandomize: bool = False) -> int:
         number = 0
 
         @settings(
@@ -116,3 +114,4 @@ class Target:
                 shutil.rmtree(own)
 
         check()
+        return number

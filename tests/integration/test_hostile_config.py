@@ -26,6 +26,8 @@ def everything_in(folder: Path) -> dict[str, bytes]:
         (["dataset=[phantom]"], ["dataset=[phantom]: got several values, or a list of one", "dataset=NAME"]),
         (["hydra.run.dir=elsewhere"], ["hydra.run.dir", "output_dir=FOLDER"]),
         (["hydra.output_subdir=.hydra"], ["hydra.output_subdir", "output_dir=FOLDER"]),
+        (["+hydra.callbacks.x._target_=os.system"], ["hydra.callbacks.x._target_", "hydra/launcher=processes"]),
+        (["hydra.searchpath=[file:///tmp]"], ["hydra.searchpath", "leave it out"]),
         (["+probe.typo.k=1"], ["unknown key 'probe.typo'", "probe=[knn,linear]"]),
         (["+probe.typo=1"], ["unknown key 'probe.typo'"]),
         (["dataset.name=a\nb"], ["got a control character"]),
@@ -89,7 +91,7 @@ def test_neither_secrets_nor_names_of_patients_and_images_are_written(
     lowres_ssl: Command, cells: Path, tmp_path: Path, hashed: Answer
 ) -> None:
     written = everything_in(tmp_path / "outputs")
-    key = next(cells.rglob(KEY_FILE)).read_text().strip()
+    key = next(cells.rglob(KEY_FILE)).read_text().split()[0]
     assert stat.S_IMODE(next(cells.rglob(KEY_FILE)).stat().st_mode) == 0o600
     names = {path.name for path in cells.rglob("*.png")}
     environment = {value for name, value in os.environ.items() if len(value) > 12 and "TOKEN" in name}
@@ -126,3 +128,36 @@ def test_run_that_somebody_else_made_looks_nothing_up_in_our_environment(
     assert any(b"${oc.env:SOME_SERVICE_TOKEN}" in each for each in everything_in(trained).values())
     assert CANARY not in answer.out + answer.err
     assert not [name for name, each in everything_in(tmp_path).items() if CANARY.encode() in each]
+
+
+SOMEBODY_ELSES = """\
+defaults:
+  - folder
+  - _self_
+name: theirs
+title: {title}
+licence: {licence}
+"""
+
+
+@pytest.mark.parametrize(
+    ("title", "licence"),
+    [
+        ("${oc.env:SOME_SERVICE_TOKEN}", "theirs"),
+        ("theirs, ${oc.env:SOME_SERVICE_TOKEN}", "theirs"),
+        ("${dataset.licence}", "${oc.env:SOME_SERVICE_TOKEN}"),
+        ("'${oc.decode:${dataset.licence}}'", r"'\${oc.en${oc.decode:v}:SOME_SERVICE_TOKEN}'"),
+        ("${oc.env:NO_SUCH_TOKEN,${oc.env:SOME_SERVICE_TOKEN}}", "theirs"),
+    ],
+)
+def test_config_of_a_set_that_somebody_else_wrote_looks_nothing_up_in_our_environment(
+    lowres_ssl: Command, cells: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, title: str, licence: str
+) -> None:
+    monkeypatch.setenv("SOME_SERVICE_TOKEN", CANARY)
+    conf = tmp_path / "lowres_ssl_conf" / "dataset"
+    conf.mkdir(parents=True)
+    (conf / "theirs.yaml").write_text(SOMEBODY_ELSES.format(title=title, licence=licence))
+    answer = lowres_ssl("pretrain", "method=random", "dataset=theirs", *SMALL)
+    refused(answer, 2, "dataset.", "${oc.env:", "only data_dir, output_dir, store_dir, folder may look it up")
+    assert CANARY not in answer.out + answer.err
+    assert not (tmp_path / "outputs").exists()

@@ -47,6 +47,22 @@ def test_damaged_history_is_not_taken_for_health(run: Run, text: str) -> None:
         has_collapsed(run, {})
 
 
+@pytest.mark.parametrize("change", ["gone", "another"])
+def test_history_that_run_json_names_is_there_as_it_was_written(run: Run, change: str) -> None:
+    run.start({})
+    run.write_history([{"epoch": 1, "embedding_std": BELOW}])
+    run.finish()
+    assert has_collapsed(run, run.description())
+    run.history.unlink()
+    if change == "another":
+        run.write_history([{"epoch": 1, "embedding_std": ABOVE}])
+    for read in (has_collapsed, Run.read_history):
+        with pytest.raises(CheckpointError, match=r"history\.csv: .*; type its pretrain command again with force=true"):
+            read(run, run.description())
+    run.discard()
+    assert not has_collapsed(run, run.description())
+
+
 def test_a_run_with_a_damaged_history_keeps_its_scores_and_a_note(tmp_path: Path) -> None:
     (made_up_run(tmp_path).parent / "history.csv").write_text("epoch\n")
     frame, problems = ledger(tmp_path)

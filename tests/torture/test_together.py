@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from summaries import told
 from together import at_once
 
 SMALL = ("backbone=resnet18", "image_size=20", "epochs=2", "probe=[knn]", "probe.knn.k=5", "precision=fp32")
@@ -104,22 +105,30 @@ def test_eight_processes_with_sweeps_that_overlap_compute_each_run_once(
     methods, sizes = ("method=simclr,dcl,dclw", "method=dclw,dcl,simclr"), ("batch_size=8,4", "batch_size=4,8")
     whole = [[*SWEEP, method, size] for method in methods for size in sizes]
     halves = [[*SWEEP, methods[number % 2], f"batch_size={size}"] for number, size in enumerate((8, 4, 4, 8))]
-    codes, done = at_once(tmp_path, [[fetch, sweep] for sweep in (*whole, *halves)])
-    assert codes == 8 * [[0, 0]], said(tmp_path, 8)
-    assert asked == ["/set.zip"]
-    finished_once(tmp_path, done, runs=6)
+    with told("eight-sweeps", "eight processes, overlapping sweeps of 6 runs"):
+        codes, done = at_once(tmp_path, [[fetch, sweep] for sweep in (*whole, *halves)])
+        assert codes == 8 * [[0, 0]], said(tmp_path, 8)
+        assert asked == ["/set.zip"]
+        finished_once(tmp_path, done, runs=6)
 
 
 @pytest.mark.torture
-def test_eight_processes_that_force_the_same_run_each_make_it_whole(
-    address: str, asked: list[str], tmp_path: Path
-) -> None:
+def test_eight_processes_that_force_the_same_run_each_make_it_whole(address: str, tmp_path: Path) -> None:
+    with told("eight-forced", "eight processes that force one run"):
+        force_at_once(address, tmp_path, 8)
+
+
+def test_two_processes_that_force_the_same_run_each_make_it_whole(address: str, tmp_path: Path) -> None:
+    force_at_once(address, tmp_path, 2)
+
+
+def force_at_once(address: str, folder: Path, processes: int) -> None:
     """Each makes it again, since each was told to; none takes it away while another works on it."""
     fetch = ["data", "dataset=folder", "fetch=true", f"dataset.url={address}"]
     force = ["pretrain", "dataset=folder", *SMALL, "method=simclr", "batch_size=8", "force=true"]
-    codes, done = at_once(tmp_path, 8 * [[fetch, force]])
-    assert codes == 8 * [[0, 0]], said(tmp_path, 8)
-    assert {times for work, times in done.items() if work.startswith("training")} == {8}
-    for run in (tmp_path / "outputs" / "pretrain").iterdir():
+    codes, done = at_once(folder, processes * [[fetch, force]])
+    assert codes == processes * [[0, 0]], said(folder, processes)
+    assert {times for work, times in done.items() if work.startswith("training")} == {processes}
+    for run in (folder / "outputs" / "pretrain").iterdir():
         assert json.loads((run / "run.json").read_text())["finished"]
         assert len(list(run.glob("knn-*/result.json"))) == 1

@@ -225,6 +225,35 @@ def test_a_checkpoint_of_another_version_is_refused(experiment: Make) -> None:
         run.prepare().run()
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"meter": None}, "meter"),
+        ({"model": {}}, "Error"),
+        ({"best": {"epoch": 1}}, "best"),
+        ({"best": {"epoch": 1, "accuracy": 0.5, "encoder": {}, "classifier": {}}}, r"best\.encoder"),
+        ({"history": 3}, "history"),
+        ({"history": []}, "history"),
+        ({"epoch": "x"}, "epoch"),
+        ({"optimiser": {}}, "state"),
+        ({"processes": torch.zeros(2)}, "Boolean value of Tensor"),
+        ({"extra": [torch.zeros(2, dtype=torch.complex64)]}, "tensors"),
+    ],
+    ids=str,
+)
+def test_a_checkpoint_that_somebody_else_made_is_refused_in_one_line(
+    experiment: Make, change: Arguments, said: str
+) -> None:
+    run = experiment()
+    run.stop_in_step(STEPS + 2)
+    save_state(run.checkpoint, load_state(run.checkpoint) | change)
+    match = rf"checkpoint\.pt: not a checkpoint of this training \(.*{said}.*\); start the run again .* force=true$"
+    with pytest.raises(CheckpointError, match=match) as caught:
+        run.prepare().run()
+    assert "\n" not in str(caught.value)
+    assert caught.value.exit_code == 4
+
+
 def test_the_history_is_told_again_when_a_run_goes_on(experiment: Make) -> None:
     """Its file may have been damaged meanwhile, or be ahead of the checkpoint."""
     run = experiment()

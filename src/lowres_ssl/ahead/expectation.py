@@ -46,7 +46,7 @@ def known_speed(run: Run, device: str) -> tuple[float, str] | None:
 def speed_of(run: Run) -> float | None:
     """Views a second over the whole history."""
     try:
-        lines = run.read_history()
+        lines = run.read_history(run.read() or {})
         seconds = sum(line["seconds"] for line in lines)
         views = sum(line["seconds"] * line["views_per_second"] for line in lines)
     except (CheckpointError, KeyError):

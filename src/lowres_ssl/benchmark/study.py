@@ -3,31 +3,43 @@
 `outputs/benchmark/<dataset>-<hash8>.json` is the plan of what was asked, the budget included; the folder it names,
 `outputs/benchmark/<dataset>-<hash8>/`, holds the runs of every plan that differs in budget, methods, epochs and seeds
 only, so that a larger budget with the same epochs finds the runs of a smaller one. Knows no torch.
+
+A seal has no key: whoever hands a plan on can write whatever he likes. So no word of a plan goes onto a command line
+but those that choose an encoder and three numbers; all others are those of the call.
 """
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Self
 
-from lowres_ssl.benchmark.allotment import Allotment, Costs
+from lowres_ssl.benchmark.allotment import MOST_SEEDS, Allotment, Costs
+from lowres_ssl.errors import CheckpointError, in_one_line
 from lowres_ssl.files.hashes import digest
 from lowres_ssl.files.sealed import write_sealed
 from lowres_ssl.files.stored import WRITTEN, read_json
 
 NEW_PLAN = "type the same command with force=true for a new plan; the runs stay"
-OF_THE_CALL = ("path", "store_dir", "flags")
+OF_THE_CALL = ("path", "store_dir", "flags", "typed", "methods")
 FREE = ("budget", "methods", "seeds", "epochs", "fewer_labels", "chosen_by")  # what plans of one folder may differ in
+# The words that may be fitted to the images, and those that tell results apart.
+FITTED = re.compile(r"backbone=[a-z0-9_]+|(image_size|batch_size|probe\.knn\.k)=[1-9][0-9]{0,8}")
+SHOWN = (re.compile(r"backbone=[A-Za-z0-9_.-]+"), re.compile(r"image_size=[1-9][0-9]{0,8}"))
+EXTRAS = ("labels", "linear")
+COSTS = tuple(each.name for each in fields(Costs))
+MOST_SECONDS = 1e9  # of anything that is planned: 30 years
 
 
 @dataclass(frozen=True)
 class Study:
     """What is to be run, and how far it is.
 
-    words: what every training is typed with, beside method, seed and epochs; shown: of them, what tells its results
-    from others of the folder. done: seconds by step. dropped: steps left out for want of time, failed: a line each.
-    spent: seconds of the budget that are used up. path, store_dir and flags, such as --config-dir, are of this call,
-    and are not stored.
+    typed: what every training is typed with, beside method, seed and epochs, and what is always so; fitted: what was
+    chosen beside that. shown: what tells its results from others of the folder: encoder and image size. done: seconds
+    by step. dropped: steps left out for want of time, failed: a line each. spent: seconds of the budget that are used
+    up. path, store_dir, flags, such as --config-dir, typed and methods are of this call, and are not stored.
     """
 
     path: Path
@@ -35,7 +47,8 @@ class Study:
     flags: tuple[str, ...]
     asked: Mapping[str, Any]
     methods: tuple[str, ...]
-    words: tuple[str, ...]
+    typed: tuple[str, ...]
+    fitted: tuple[str, ...]
     shown: tuple[str, ...]
     costs: Costs
     views: Mapping[str, float]
@@ -45,6 +58,11 @@ class Study:
     dropped: tuple[str, ...] = ()
     failed: tuple[str, ...] = ()
     spent: float = 0.0
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Of every training."""
+        return (*self.typed, *self.fitted)
 
     @property
     def folder(self) -> Path:
@@ -92,33 +110,70 @@ def study_path(output_dir: Path, asked: Mapping[str, Any]) -> Path:
     return output_dir / "benchmark" / f"{named(asked, asked)}.json"
 
 
-def read_study(output_dir: Path, store_dir: Path, flags: tuple[str, ...], asked: Mapping[str, Any]) -> Study | None:
+def read_study(
+    output_dir: Path, store_dir: Path, flags: tuple[str, ...], typed: tuple[str, ...], asked: Mapping[str, Any]
+) -> Study | None:
     """The plan of what was asked; None if there is none. Its steps are to do again where its runs have been removed.
 
-    Raises `CheckpointError` if the file is damaged.
+    Raises `CheckpointError` if the file is damaged, or says what no plan of ours says.
     """
     path = study_path(output_dir, asked)
     content = read_json(path, "benchmark", NEW_PLAN)
     if content is None:
         return None
+    wrong = next(wrong_in(content, typed, asked), None)
+    if wrong is not None:
+        raise CheckpointError(f"{path}: {wrong}; {NEW_PLAN}")
+    costs, allotment = content["costs"], content["allotment"]
     study = Study(
         path=path,
         store_dir=store_dir,
         flags=flags,
         asked=asked,
-        methods=tuple(content["methods"]),
-        words=tuple(content["words"]),
+        methods=tuple(asked["methods"]),
+        typed=typed,
+        fitted=tuple(content["fitted"]),
         shown=tuple(content["shown"]),
-        costs=Costs(**content["costs"]),
+        costs=Costs(**{name: costs[name] for name in COSTS}),
         views=content["views"],
-        device=content["device"],
-        allotment=Allotment(**content["allotment"] | {"extras": tuple(content["allotment"]["extras"])}),
+        device=in_one_line(content["device"]),
+        allotment=Allotment(
+            allotment["seeds"], allotment["epochs"], tuple(allotment["extras"]), seconds=allotment["seconds"]
+        ),
         done=content["done"],
-        dropped=tuple(content["dropped"]),
-        failed=tuple(content["failed"]),
+        dropped=tuple(map(in_one_line, content["dropped"])),
+        failed=tuple(map(in_one_line, content["failed"])),
         spent=content["spent"],
     )
     return study if study.folder.is_dir() else replace(study, done={}, dropped=(), failed=(), spent=0.0)
+
+
+def wrong_in(content: Mapping[str, Any], typed: tuple[str, ...], asked: Mapping[str, Any]) -> Iterator[str]:
+    """What a stored plan says that no plan of ours says, or not of what is typed now."""
+    keys = [word.partition("=")[0].lstrip("+~") for word in typed]
+    for word in content["fitted"]:
+        fitted = word.partition("=")[0]
+        if not FITTED.fullmatch(word):
+            yield f"fitted: got {word!r}, wanted encoder, image_size, batch_size or probe.knn.k"
+        elif any(key == fitted or key.startswith(f"{fitted}.") for key in keys):
+            yield f"{word} was chosen by the plan, and {fitted} is typed now"
+    shown = content["shown"]
+    if len(shown) != len(SHOWN) or not all(pattern.fullmatch(word) for pattern, word in zip(SHOWN, shown, strict=True)):
+        yield f"shown: got {shown!r}, wanted encoder and image size"
+    costs, allotment = content["costs"], content["allotment"]
+    for name in (*costs["extras"], *allotment["extras"]):
+        if name not in EXTRAS or name not in costs["extras"]:
+            yield f"extras: got {name!r}, wanted some of {', '.join(EXTRAS)}, each with its cost"
+    if not 1 <= allotment["seeds"] <= max(MOST_SEEDS, asked["seeds"] or 0) or allotment["epochs"] < 1:
+        yield f"allotment: got {allotment['seeds']} seeds of {allotment['epochs']} epochs"
+    if costs["round_base"] == 0:
+        yield "costs.round_base: got 0, wanted what a seed takes beside its epochs"
+    seconds = [*costs["epoch"].values(), *costs["extras"].values(), *content["done"].values()]
+    seconds += [costs[name] for name in ("round_base", "prepare", "report")]
+    seconds += [content["spent"], allotment["seconds"], *content["views"].values()]
+    for each in seconds:
+        if not (math.isfinite(each) and 0 <= each <= MOST_SECONDS):
+            yield f"got {each!r}, wanted seconds from 0 to {MOST_SECONDS:g}"
 
 
 def write_study(study: Study) -> None:

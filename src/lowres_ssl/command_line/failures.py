@@ -22,10 +22,14 @@ CRASH, USAGE, DATA = 1, 2, 3
 # What is wrong with a place rather than with the program.
 PLACE = frozenset(
     getattr(errno, name)
-    for name in ["EACCES", "EPERM", "EEXIST", "ENOTDIR", "EISDIR", "ENOSPC", "EROFS", "EDQUOT", "ENAMETOOLONG", "ELOOP"]
+    for name in [
+        *("EACCES", "EPERM", "EEXIST", "ENOTDIR", "EISDIR", "ENOSPC", "EROFS", "EDQUOT", "ENAMETOOLONG", "ELOOP"),
+        *("EIO", "ESTALE", "EFBIG"),
+    ]
 )
 # PyTorch's words, on a GPU and on a CPU, and those of CUDA's libraries.
 OUT_OF_MEMORY = "out of memory|can't allocate memory|STATUS_ALLOC_FAILED"
+NOT_REPEATABLE = re.compile(r"(\S+) does not have a deterministic implementation")
 GROUPS = ("backbone", "dataset", "images", "method", "recipe", "tracker")
 # What has to be installed for a choice: ours, and the plugins' own that those extend.
 EXTRAS = {
@@ -59,6 +63,8 @@ def describe(error: BaseException, command: str, cfg: DictConfig | None = None) 
         return f"{where}: not YAML ({getattr(error, 'problem', None) or error}); mend the file", USAGE
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and re.search(OUT_OF_MEMORY, str(error))):
         return out_of_memory(cfg), CRASH
+    if isinstance(error, RuntimeError) and (operation := NOT_REPEATABLE.match(str(error))):
+        return f"deterministic=true: {operation[1]} cannot repeat its bytes here; type deterministic=false", USAGE
     if isinstance(error, ValueError) and "No trials are completed" in str(error):
         return "the search has found nothing: no trial came to a score", CRASH
     if type(error).__name__ == "UncompletedJobError":  # of submitit, which would put the job back into the queue

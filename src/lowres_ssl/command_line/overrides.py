@@ -94,6 +94,8 @@ FLAGS = frozenset(
         *("--config-dir", "-cd", "--experimental-rerun", "--info", "-i"),
     ]
 )
+# What says which code Hydra runs, or where it finds configs: as a key, as a group, and as where a group goes.
+OF_CODE = re.compile(r"hydra|(.*@)?hydra[./](callbacks|searchpath)\b.*|.*@hydra|(.*[.@])?_target_")
 NUMBER = re.compile(r"-\.?\d")
 # A user name or token before the host, or a long value after a question mark.
 SECRET = re.compile(r"://[^/\s?#]*@|[?&][^=&\s]*=[^&\s'\"]{9,}")
@@ -162,6 +164,11 @@ def check_overrides(overrides: list[str]) -> None:
             )
         if name in OF_HYDRA:
             raise ConfigError(f"{name}: where things are written is said by output_dir=FOLDER; leave it out")
+        if OF_CODE.fullmatch(name) or (name.startswith("hydra") and "_target_" in value):
+            raise ConfigError(
+                f"{name}: got what says which code Hydra runs, wanted keys of the command; leave it out, or choose a "
+                "launcher or sweeper by its name, such as hydra/launcher=processes"
+            )
         if name == "dataset.url":
             check_url(value)
 

@@ -54,7 +54,7 @@ def main(cfg: DictConfig) -> None:
     split = split_of(first, catalogue)
     asked = asked_of(question, first, catalogue)
     with held(study_path(output_dir, asked), "the same benchmark"):
-        study = None if config.force else read_study(output_dir, store_dir, question.flags, asked)
+        study = None if config.force else read_study(output_dir, store_dir, question.flags, question.words, asked)
         clock = Clock(0.0 if study is None else study.spent, started)
         if study is None:
             say("Measuring what a step, features and scores cost here")
@@ -87,7 +87,8 @@ def planned(
     config = question.config
     sizes = [True, False] if asked["device"] == "cuda" else [False]
     for large in sizes:
-        words = (*question.words, *fitting_words(question, catalogue, split, large=large))
+        fitted = fitting_words(question, catalogue, split, large=large)
+        words = (*question.words, *fitted)
         configs = {method: composed([*words, f"store_dir={word(store_dir)}"], method) for method in config.methods}
         trained = list(configs)[-1]
         measured = measure(Asked(configs, linear_settings(words, config.probe, trained), tuple(config.fewer_labels)))
@@ -106,7 +107,8 @@ def planned(
             flags=question.flags,
             asked=asked,
             methods=tuple(config.methods),
-            words=words,
+            typed=question.words,
+            fitted=fitted,
             shown=(f"backbone={own.backbone.name}", f"image_size={own.image_size}"),
             costs=costs,
             views=measured.views,

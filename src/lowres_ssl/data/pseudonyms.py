@@ -69,14 +69,21 @@ def known_pseudonyms(root: Path, store_dir: Path) -> Pseudonyms | None:
 def read_key(place: Path) -> bytes:
     """Raises `OSError` if it is not there, `DataError` if it is no key."""
     try:
-        key = bytes.fromhex(place.read_text(encoding="ascii"))
+        first, *rest = place.read_text(encoding="ascii").splitlines()
+        key = bytes.fromhex(first)
     except ValueError:
-        key = b""
-    if len(key) != KEY_BYTES:
+        key, rest = b"", []
+    # An earlier version wrote the key alone.
+    if len(key) != KEY_BYTES or rest not in ([], [checksum_of(key)]):
         raise DataError(
             f"{place}: not a key, or a damaged one; take it from a backup, or remove it and score again with force=true"
         )
     return key
+
+
+def checksum_of(key: bytes) -> str:
+    """The second line of a key's file: one digit of the key that is another would make strangers of all patients."""
+    return f"sha256 {hashlib.sha256(key).hexdigest()}"
 
 
 def make_key(place: Path) -> bytes:
@@ -85,7 +92,8 @@ def make_key(place: Path) -> bytes:
     descriptor, temporary = new_file(place)  # for its owner alone
     try:
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(f"{secrets.token_hex(KEY_BYTES)}\n")
+            key = secrets.token_bytes(KEY_BYTES)
+            file.write(f"{key.hex()}\n{checksum_of(key)}\n")
             file.flush()
             os.fsync(file.fileno())
             try:

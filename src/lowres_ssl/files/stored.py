@@ -17,7 +17,7 @@ WRITTEN = {
     "run": 2,  # run.json; of this and the next three, 1 had no seal (see sealed.py)
     "result": 2,  # result.json and predictions.npz; 1 had patients by name where 2 has keyed hashes
     "tuned": 2,  # outputs/tuned/*.json
-    "benchmark": 1,  # outputs/benchmark/*.json: plans
+    "benchmark": 2,  # outputs/benchmark/*.json: plans; 1 held all words of its trainings, unchecked
     "split": 2,  # split.json; 1 did not say whether its image names are hashed: they are not
     "tensors": 1,  # encoders, classifiers, features; what has no number is of version 1
     "checkpoint": 1,  # checkpoint.pt
@@ -56,8 +56,8 @@ TYPES: dict[str, dict[str, Any]] = {
     | dict.fromkeys(["chosen.loss", "chosen.accuracy_spread"], OPTIONAL_NUMBER)
     | dict.fromkeys(["batch_size", "epochs"], (int, type(None))),
     "benchmark": dict.fromkeys(["asked", "costs", "costs.epoch", "costs.extras", "views", "allotment", "done"], dict)
-    | dict.fromkeys(["methods", "words", "shown", "dropped", "failed", "allotment.extras"], list)
-    | dict.fromkeys(["methods.*", "words.*", "shown.*", "dropped.*", "failed.*", "allotment.extras.*", "device"], str)
+    | dict.fromkeys(["fitted", "shown", "dropped", "failed", "allotment.extras"], list)
+    | dict.fromkeys(["fitted.*", "shown.*", "dropped.*", "failed.*", "allotment.extras.*", "device"], str)
     | dict.fromkeys(["costs.epoch.*", "costs.extras.*", "views.*", "done.*", "spent", "allotment.seconds"], NUMBER)
     | dict.fromkeys([f"costs.{part}" for part in ("round_base", "prepare", "report")], NUMBER)
     | dict.fromkeys(["allotment.seeds", "allotment.epochs"], int),
@@ -81,7 +81,7 @@ def read_json(path: Path, kind: str, repair: str) -> Stored | None:
     """The file of a `kind` in `WRITTEN`; None if there is none.
 
     Raises `CheckpointError`, which ends with `repair`, if it is of a version that is not read here, or has something
-    else where readers want a number, say; `DamagedError` if it cannot be read.
+    else where readers want a number, say, or cannot be read; `DamagedError` if its content is not as it was written.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -90,7 +90,9 @@ def read_json(path: Path, kind: str, repair: str) -> Stored | None:
             json.dumps(content, ensure_ascii=False).encode()  # half a letter could never be shown
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:  # it may be whole all the same
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror}); {repair}") from error
+    except (ValueError, RecursionError) as error:
         raise DamagedError(f"{path}: cannot be read ({error}); {repair}") from error
     version = content.get(version_key(kind)) if isinstance(content, dict) else None
     check_version(version, kind, path, repair)

@@ -3,20 +3,24 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, get_type_hints
 
 from torch import Tensor, nn
 
 from lowres_ssl import checkpoint
+from lowres_ssl.build import fits
 from lowres_ssl.config import BackboneConfig, Experiment
 from lowres_ssl.data.decode import DECODER_VERSION
-from lowres_ssl.device import Compute, resolve
+from lowres_ssl.device import DTYPES, Compute, resolve
 from lowres_ssl.errors import CheckpointError, ConfigError
 from lowres_ssl.features import features_of_batch
 from lowres_ssl.methods import find_method
 from lowres_ssl.planning.encoders import new_encoder, normalisation
-from lowres_ssl.runs import Run, Which
+from lowres_ssl.runs import RETRAIN, Run, Which
 from lowres_ssl.schemas.experiment import ImagesConfig
+
+MOST_PIXELS = 4096  # a side, as a config may have
+Section = TypeVar("Section", BackboneConfig, ImagesConfig)
 
 
 @dataclass(frozen=True)
@@ -67,15 +71,16 @@ class PortableEncoder:
 def open_encoder(run: Run, which: Which = "selected", device: str = "auto", precision: str = "auto") -> PortableEncoder:
     """The encoder of a finished run, `which` of its two. `precision=auto` is that of the run, where the device can.
 
-    Raises `CheckpointError` for a run that is not finished, a missing or damaged encoder, or one that was trained on
-    images decoded in another way; `ConfigError` for a run without an encoder, or a device that is not there.
+    Raises `CheckpointError` for a run that is not finished, a missing or damaged encoder, one that was trained on
+    images decoded in another way, or a `run.json` that says what no run of ours does; `ConfigError` for a run without
+    an encoder, or a device that is not there.
     """
     description = run.description()
     if not description["finished"]:
         raise CheckpointError(
             f"{run.folder}: this run is not finished; type its pretrain command again to go on with it"
         )
-    config, identity = experiment_of(description), description["identity"]
+    config, identity = experiment_of(run, description), description["identity"]
     if config.method["name"] != "weights" and getattr(find_method(config.method["name"]), "adds_size", False):
         raise ConfigError(f"{run.name}: method={config.method['name']} has no encoder; name another run=RUN")
     if identity["decoder"] != DECODER_VERSION:
@@ -83,6 +88,8 @@ def open_encoder(run: Run, which: Which = "selected", device: str = "auto", prec
             f"{run.folder}: its images were decoded by version {identity['decoder']} of the decoder, this is "
             f"{DECODER_VERSION}; type its pretrain command again"
         )
+    check(description["precision"] in DTYPES, run, "precision")
+    preprocessing = preprocessing_of(run, description, config)
     compute = resolve(device, precision)
     if precision == "auto" and (description["precision"], compute.device.type) != ("fp16", "cpu"):
         compute = resolve(device, description["precision"])
@@ -90,23 +97,51 @@ def open_encoder(run: Run, which: Which = "selected", device: str = "auto", prec
     module, width = new_encoder(config)
     checkpoint.load_encoder(module, checkpoint.load_tensors(file)[0], str(file))
     module.to(compute.device).eval().requires_grad_(False)
-    mean, std = normalisation(config)
-    _, channels, stored_size, _ = identity["store"]
-    shown = description["config"]["dataset"].get("grey_range")  # younger than some runs
-    preprocessing = Preprocessing(
-        *(channels == 3, stored_size, config.image_size, tuple(mean), tuple(std)),
-        grey_range=None if shown is None else (shown[0], shown[1]),
-    )
     return PortableEncoder(run, which, file, module, width, preprocessing, compute, description)
 
 
-def experiment_of(description: Mapping[str, Any]) -> Experiment:
-    """What an encoder is built from, of the config that `run.json` keeps."""
+def experiment_of(run: Run, description: Mapping[str, Any]) -> Experiment:
+    """What an encoder is built from, of the config that `run.json` keeps. Raises `CheckpointError` unless all of it is
+    there, of the types that a config has."""
     config = description["config"]
-    return Experiment(
+    experiment = Experiment(
         method=config["method"],
-        images=ImagesConfig(**config["images"]),
-        backbone=BackboneConfig(**config["backbone"]),
+        images=section(ImagesConfig, config["images"], run, "images"),
+        backbone=section(BackboneConfig, config["backbone"], run, "backbone"),
         image_size=config["image_size"],
         seed=config["seed"],
     )
+    check(isinstance(experiment.method, dict) and fits(experiment.method["name"], str), run, "config.method")
+    check(fits(experiment.image_size, int) and 0 < experiment.image_size <= MOST_PIXELS, run, "config.image_size")
+    check(fits(experiment.seed, int) and 0 <= experiment.seed < 2**32, run, "config.seed")
+    mean, std = experiment.images.mean, experiment.images.std
+    check(len(mean) == len(std) == 3 and all(each > 0 for each in std), run, "config.images")
+    return experiment
+
+
+def section(schema: type[Section], values: Any, run: Run, name: str) -> Section:
+    """A section of the config as its dataclass."""
+    hints = get_type_hints(schema)
+    check(isinstance(values, dict) and values.keys() <= hints.keys(), run, f"config.{name}")
+    for key, hint in hints.items():
+        check(fits(values[key], hint), run, f"config.{name}.{key}")
+    return schema(**values)
+
+
+def preprocessing_of(run: Run, description: Mapping[str, Any], config: Experiment) -> Preprocessing:
+    """Raises `CheckpointError` for what no run of ours says."""
+    store, dataset = description["identity"]["store"], description["config"]["dataset"]
+    check(fits(store, list[int]) and len(store) == 4 and min(store) > 0 and store[1] in (1, 3), run, "identity.store")
+    shown = dataset.get("grey_range")  # younger than some runs
+    good = shown is None or (fits(shown, list[float]) and len(shown) == 2)
+    check(good, run, "config.dataset.grey_range")
+    mean, std = normalisation(config)
+    return Preprocessing(
+        *(store[1] == 3, store[2], config.image_size, tuple(mean), tuple(std)),
+        grey_range=None if shown is None else (shown[0], shown[1]),
+    )
+
+
+def check(fit: bool, run: Run, name: str) -> None:
+    if not fit:
+        raise CheckpointError(f"{run.folder / 'run.json'}: {name} is not what lowres-ssl writes there; {RETRAIN}")

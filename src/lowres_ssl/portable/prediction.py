@@ -22,6 +22,9 @@ from lowres_ssl.results.on_disk import FITTED, fitted_file, read_predictions
 from lowres_ssl.runs import END_TO_END, Run, Which
 from lowres_ssl.statistics.calibration import Calibration, calibrate
 
+# What arrays of other shapes, types or names end in.
+STUMBLES = (KeyError, IndexError, ValueError, TypeError, AttributeError, RuntimeError, ArithmeticError)
+
 
 @dataclass(frozen=True)
 class StoredProbe:
@@ -99,10 +102,17 @@ def open_probe(run: Run, folder: Path, result: dict[str, Any], width: int) -> St
     try:
         fitted = probe.restore(tensors, train, len(result["classes"]))
         scores = fitted.scores(torch.zeros(1, width))  # of the right width?
-    except (KeyError, ValueError, RuntimeError) as error:
+    except STUMBLES as error:
         raise CheckpointError(f"{folder / FITTED}: not what this probe stores ({error}); {repair}") from error
     assert scores.shape == (1, len(result["classes"]))
-    return StoredProbe(folder, result, fitted, calibrate(read_predictions(folder, result)))
+    predictions = read_predictions(folder, result)
+    try:
+        calibration = calibrate(predictions)
+    except STUMBLES as error:
+        raise CheckpointError(
+            f"{folder / 'predictions.npz'}: not what this probe predicts ({error}); {repair}"
+        ) from error
+    return StoredProbe(folder, result, fitted, calibration)
 
 
 def labels_of(places: NDArray[np.int64], classes: Sequence[str]) -> list[str]:

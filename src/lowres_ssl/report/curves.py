@@ -30,9 +30,9 @@ def curves_of(chapter: Chapter) -> list[dict[str, Any]]:
 
 
 def history(run: Run) -> list[dict[str, float]]:
-    """Its lines; none of a history that cannot be read, which the notes tell."""
+    """Its lines; none of a history that is damaged or gone, which the notes tell."""
     try:
-        return run.read_history()
+        return run.read_history(run.description())
     except CheckpointError:
         return []
 

@@ -19,15 +19,13 @@ def has_collapsed(run: Run, description: Mapping[str, Any]) -> bool:
     """Of the epoch that the run's encoder is from, or of the last there is. `description`: what `run.json` says.
 
     False for what is not trained, and for what is trained on labels: images of a class are meant to come together.
-    Raises `CheckpointError` if the history cannot be read.
+    Raises `CheckpointError` if the history cannot be read, is gone, or is not as it was written.
     """
-    path = run.history
-    if run.classifier.exists() or not path.exists():
+    if run.classifier.exists() or not run.has_history(description):
         return False
     try:
-        run.checked(path, description)
-        spread = {int(line["epoch"]): line["embedding_std"] for line in run.read_history()}
+        spread = {int(line["epoch"]): line["embedding_std"] for line in run.read_history(description)}
         epoch = description.get("selected_epoch", max(spread))
         return spread[epoch] < COLLAPSED_STD
     except (ValueError, KeyError) as error:
-        raise CheckpointError(f"{path}: cannot be read ({error!r}); {RETRAIN}") from error
+        raise CheckpointError(f"{run.history}: cannot be read ({error!r}); {RETRAIN}") from error

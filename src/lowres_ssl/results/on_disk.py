@@ -5,6 +5,8 @@ predictions.npz             ids, groups, labels, predictions and scores of the t
 probe.safetensors           beside a result of all labels: what the probe has learnt
 """
 
+import math
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,9 @@ from lowres_ssl.files.sealed import write_sealed
 from lowres_ssl.files.stored import WRITTEN, Stored, read_json
 
 FITTED = "probe.safetensors"
+# Of all arrays in a `predictions.npz`, unpacked: those of 500,000 images with long names have about half of it.
+MOST_BYTES = 2**30
+HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
 def write_result(folder: Path, result: Mapping[str, Any], predictions: Mapping[str, np.ndarray[Any, Any]]) -> None:
@@ -47,12 +52,28 @@ def read_predictions(folder: Path, result: Mapping[str, Any] | None = None) -> d
     check_written(path, result.get("predictions_sha256"), repair)
     try:
         # Opened here, since NumPy would leave it open when it is no zip.
+        check_sizes(path)
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             stored = Stored(arrays)
     except Exception as error:  # whatever the readers of zip and of arrays stumble over, the file is the cause
         raise CheckpointError(f"{path}: cannot be read ({error}); {repair}") from error
     stored.path, stored.repair = path, repair
     return stored
+
+
+def check_sizes(path: Path) -> None:
+    """Raises `ValueError` if the arrays would take more memory than predictions do, or claim to hold more than there
+    is. Raises whatever the readers of zip and of arrays stumble over."""
+    with zipfile.ZipFile(path) as archive:
+        whole = sum(info.file_size for info in archive.infolist())
+        if whole > MOST_BYTES:
+            raise ValueError(f"{whole:,} bytes of arrays, wanted at most {MOST_BYTES:,}")
+        for info in archive.infolist():
+            with archive.open(info) as file:
+                read = HEADERS[np.lib.format.read_magic(file)]
+                shape, _, dtype = read(file)
+            if math.prod(shape) * dtype.itemsize > info.file_size:
+                raise ValueError(f"{info.filename} claims to hold more than there is")
 
 
 def fitted_file(folder: Path, result: Mapping[str, Any]) -> Path:

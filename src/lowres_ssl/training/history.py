@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lowres_ssl.checkpoint import REPAIR
+from lowres_ssl.errors import CheckpointError
 from lowres_ssl.training import monitors
 
 Line = dict[str, float]
@@ -27,7 +29,12 @@ class Meter:
         self.embeddings: deque[Tensor] = deque(maxlen=math.ceil(monitors.WINDOW / batch_size))
 
     def add(self, terms: dict[str, Tensor], embeddings: Tensor) -> None:
-        """One step's loss and its terms (scalars), and the embeddings of its first view [B, D]."""
+        """One step's loss and its terms (scalars), and the embeddings of its first view [B, D].
+
+        Raises `CheckpointError` if those before, of a checkpoint, have other terms or another width.
+        """
+        if self.steps and (terms.keys() != self.sums.keys() or embeddings.shape[1:] != self.embeddings[-1].shape[1:]):
+            raise CheckpointError(f"the checkpoint's sums are of another loss, or of other embeddings; {REPAIR}")
         for name, value in terms.items():
             value = value.detach().double()
             self.sums[name] = self.sums[name] + value if name in self.sums else value

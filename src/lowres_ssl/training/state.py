@@ -9,11 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lowres_ssl.checkpoint import latest_state, save_state
+from lowres_ssl.checkpoint import REPAIR, is_of_the_machine, latest_state, save_state
 from lowres_ssl.device import Compute, check_same_device
-from lowres_ssl.errors import ConfigError, TrainingError
+from lowres_ssl.errors import CheckpointError, ConfigError, TrainingError
+from lowres_ssl.methods import Method
 from lowres_ssl.training.distributed import Processes, check_same_number
 from lowres_ssl.training.history import Line, Meter
+from lowres_ssl.training.restored import check_best, check_optimiser, check_options, check_plain, check_progress
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,7 @@ class State:
     ) -> None:
         self.parts: Mapping[str, Any] = {"model": model, "optimiser": optimiser, "scaler": scaler}
         self.model = model
+        self.optimiser = optimiser
         self.batch_size = batch_size
         self.epoch = 0
         self.history: list[Line] = []
@@ -95,20 +98,41 @@ class State:
         made_by = {"device": device.type, "processes": processes}
         save_state(checkpoint, state | done | {"meter": self.meter.state()} | made_by)
 
-    def load(self, checkpoint: Path, device: torch.device, processes: int) -> bool:
-        """Go on from what was saved; False if nothing was. Raises `CheckpointError` for a damaged checkpoint, or one
-        that another kind of device or number of processes wrote."""
+    def load(self, checkpoint: Path, device: torch.device, processes: int, steps: int) -> bool:
+        """Go on from what was saved; False if nothing was. `steps`: of an epoch. Raises `CheckpointError` for a damaged
+        checkpoint, one that another kind of device or number of processes wrote, or one of another training."""
         content = latest_state(checkpoint)
         if content is None:
             return False
-        check_same_number(content.get("processes", 1), processes, checkpoint)
-        check_same_device(content.get("device", device.type), device.type, checkpoint)
+        try:
+            check_same_number(content.get("processes", 1), processes, checkpoint)
+            check_same_device(content.get("device", device.type), device.type, checkpoint)
+            self.take(content, device, steps)
+        except (KeyError, IndexError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+            if is_of_the_machine(error):
+                raise
+            why = str(error).strip().splitlines()
+            raise CheckpointError(
+                f"{checkpoint}: not a checkpoint of this training ({why[0] if why else repr(error)}); {REPAIR}"
+            ) from error
+        return True
+
+    def take(self, content: Mapping[str, Any], device: torch.device, steps: int) -> None:
+        """All of a checkpoint. Raises whatever it stumbles over where that is not of this training."""
+        check_plain(content)
+        check_progress(content, steps)
+        check_options(content["optimiser"])
+        method = self.model.get_submodule("method")
+        assert isinstance(method, Method)
+        classifier = method.state_dict() if method.sees_labels else {}
+        check_best(content["best"], content["epoch"], self.model.get_submodule("encoder").state_dict(), classifier)
+        options = [dict(group) for group in self.optimiser.param_groups]
         for name, part in self.parts.items():
             part.load_state_dict(content[name])
+        check_optimiser(self.optimiser, options)
         self.epoch, self.history = content["epoch"], content["history"]
         self.best = content["best"] and Best(**content["best"])
         self.meter.load_state(content["meter"], device)
-        return True
 
     def end_epoch(self, **about: Any) -> Line:
         """The next epoch is done: its line, which has to go into the history."""
@@ -116,6 +140,12 @@ class State:
         line = self.meter.line(epoch=self.epoch, **about)
         self.meter = Meter(self.batch_size)
         return line
+
+    def keep(self, line: Line) -> None:
+        """Add a line to the history. Raises `CheckpointError` if it has other columns than those that were saved."""
+        if self.history and self.history[-1].keys() != line.keys():
+            raise CheckpointError(f"the checkpoint's history has other columns than this training's; {REPAIR}")
+        self.history = [*self.history, line]
 
     def check_finite(
         self, means: Line, training: Training, compute: Compute, processes: Processes, *, weights: bool = False

@@ -1,0 +1,45 @@
+"""Predictions that somebody else wrote: neither their zip nor the headers in it are believed."""
+
+import io
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from stored_runs import made_up_run
+
+from lowres_ssl.errors import CheckpointError
+from lowres_ssl.results import on_disk
+from lowres_ssl.results.on_disk import read_predictions
+
+
+def zipped(folder: Path, content: bytes) -> None:
+    """An array's file in a `predictions.npz` of which no result tells."""
+    with zipfile.ZipFile(folder / "predictions.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("test_ids.npy", content)
+
+
+def test_predictions_of_a_run_are_far_below_the_bound(tmp_path: Path) -> None:
+    folder = made_up_run(tmp_path, images=120)
+    with zipfile.ZipFile(folder / "predictions.npz") as archive:
+        whole = sum(info.file_size for info in archive.infolist())
+    assert whole / 120 * 500_000 < on_disk.MOST_BYTES
+    assert len(read_predictions(folder)["test_ids"]) == 120
+
+
+def test_bomb_is_refused_before_it_is_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = io.BytesIO()
+    np.save(file, np.zeros(1_000_000, dtype=np.uint8))
+    zipped(tmp_path, file.getvalue())
+    assert len(read_predictions(tmp_path)["test_ids"]) == 1_000_000
+    monkeypatch.setattr(on_disk, "MOST_BYTES", 1_000_000)
+    with pytest.raises(CheckpointError, match=r"1,000,128 bytes of arrays, wanted at most 1,000,000"):
+        read_predictions(tmp_path)
+
+
+@pytest.mark.parametrize("shape", ["(2**40,)", "(1099511627776,)", "(-5, -1099511627776)"])
+def test_header_that_claims_more_than_there_is_is_refused(tmp_path: Path, shape: str) -> None:
+    header = f"{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}, }}".encode()
+    zipped(tmp_path, b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(64))
+    with pytest.raises(CheckpointError, match=r"predictions\.npz: cannot be read"):
+        read_predictions(tmp_path)
