@@ -35,6 +35,18 @@ def test_run_that_does_not_say_its_method_is_a_note(tmp_path: Path) -> None:
     assert "method is missing" in problems[0]
 
 
+def test_trained_run_that_does_not_say_its_batch_size_is_a_note(tmp_path: Path) -> None:
+    """Beside a run that does, choosing the best batch size was a crash."""
+    path = made_up_run(tmp_path).parent / "run.json"
+    content = json.loads(path.read_text())
+    del content["batch_size"]
+    write_sealed(path, content)
+    frame, problems = ledger(tmp_path)
+    assert frame.empty
+    assert len(problems) == 1
+    assert "no batch_size" in problems[0]
+
+
 def test_predictions_that_are_no_zip_are_closed_again(tmp_path: Path) -> None:
     """NumPy left the file open; a sweep would run out of them."""
     (tmp_path / "predictions.npz").write_bytes(b"PK\x03\x04 and no more")

@@ -9,7 +9,7 @@ from lowres_ssl.errors import CheckpointError
 from lowres_ssl.files.hashes import digest
 from lowres_ssl.results.collapse import has_collapsed
 from lowres_ssl.results.on_disk import read_result
-from lowres_ssl.runs import Run, entry_in, find_runs
+from lowres_ssl.runs import RETRAIN, Run, entry_in, find_runs
 
 RUN_COLUMNS = (
     "run",
@@ -83,6 +83,8 @@ def about_run(run: Run, description: dict[str, Any]) -> dict[str, Any]:
     wanted = description.get("epochs_wanted", 0)
     about = {column: description.get(column) for column in RUN_COLUMNS}
     about |= {key: description[key] for key in ("dataset", "method", "backbone", "image_size", "precision", "seed")}
+    if description.get("identity", {}).get("training") and about["batch_size"] is None:
+        raise CheckpointError(f"{run.folder / 'run.json'}: no batch_size, though something was trained; {RETRAIN}")
     state = "finished" if description["finished"] else f"epoch {run.epochs_done()} of {wanted}"
     split = description["split"]
     return about | {
