@@ -351,7 +351,13 @@ def test_real_benchmark_is_interrupted_and_goes_on_to_its_report(tmp_path: Path)
     """On the phantom, everything real: measured, trained in processes of its own, interrupted once, reported."""
     command = [sys.executable, "-m", "lowres_ssl", "benchmark", *PHANTOM, "budget=5min", "seeds=2", "epochs=2"]
     first = subprocess.Popen(
-        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # tests in the background ignore it
     )
     plans = tmp_path / "outputs" / "benchmark"
     end = time.monotonic() + 240
