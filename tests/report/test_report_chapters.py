@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ from PIL import Image
 from stored_runs import made_up_run
 from studies import STORE, keep_images, made_up_study
 
+from lowres_ssl.files.hashes import file_hash
+from lowres_ssl.files.sealed import write_sealed
 from lowres_ssl.report import Chapter, Method, Probed
 from lowres_ssl.report.chapters import chapters_of
 from lowres_ssl.report.curves import curves_of
@@ -117,7 +120,10 @@ def test_curves_are_those_of_each_seed_and_a_burst_loss_is_none(chapter: Chapter
     ]
     assert curves[0]["loss"] == [4.0, 2.0, 1.3333]
     folder = Path(chapter.entries()["simclr"].cell.rows["result"].iloc[0]).parent
-    (folder / "history.csv").write_text("epoch,loss\n1,nan\n2,1e400\n")
+    history = folder / "history.csv"
+    history.write_text("epoch,loss\n1,nan\n2,1e400\n")
+    description = json.loads((folder / "run.json").read_text())
+    write_sealed(folder / "run.json", description | {"files": {history.name: file_hash(history)}})
     assert curves_of(chapter)[0]["loss"] == [None, None]
     assert curves_of(chapter)[0]["effective_rank"] == [None, None]
 
