@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from torch import Tensor, nn
 
 from lowres_ssl.checkpoint import save_tensors
@@ -223,9 +224,18 @@ def describe_run(
             "store": material.store.path.name,
             "identity": identity,
             "config": plain(config),
+            "typed": typed_now(),
             **more,
         }
     )
+
+
+def typed_now() -> list[str]:
+    """The command at hand and its words, to type again what it makes; none outside a command."""
+    if not HydraConfig.initialized():
+        return []
+    hydra = HydraConfig.get()
+    return [str(hydra.job.config_name), *map(str, hydra.overrides.task)]
 
 
 def keep_encoder(path: Path, weights: dict[str, Tensor], run: Run, config: Experiment, material: Material) -> None:

@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from lowres_ssl.command_line.overrides import command_line
 from lowres_ssl.errors import CheckpointError, DamagedError, DataError, did_you_mean
 from lowres_ssl.files.atomic import previous_of, write_text
 from lowres_ssl.files.hashes import digest, file_hash
@@ -42,6 +43,12 @@ END_TO_END = "classifier"  # the "probe" that is the head a supervised encoder w
 Which = Literal["selected", "last"]
 LONGEST_LABEL = 60  # letters: with all of them a folder has a name that every file system takes
 RETRAIN = "type its pretrain command again with force=true"
+
+
+def retrain(description: Mapping[str, Any]) -> str:
+    """What makes a run again: its command, where `run.json` has it."""
+    typed = [word for word in description.get("typed", ()) if not word.startswith("force=")]
+    return f"type {command_line(*typed, 'force=true')}" if typed else RETRAIN
 
 
 @dataclass(frozen=True)
@@ -137,16 +144,18 @@ class Run:
     def checked_encoder(self, which: Which = "selected") -> Path:
         """The encoder's file, as it was written. Raises `CheckpointError` if it is gone, or holds something else."""
         path = self.encoder(which)
-        if file_hash(path, RETRAIN) != self.description().get("encoders", {}).get(path.name):
-            raise CheckpointError(f"{path}: not the encoder that this run wrote, or a damaged one; {RETRAIN}")
+        description = self.description()
+        repair = retrain(description)
+        if file_hash(path, repair) != description.get("encoders", {}).get(path.name):
+            raise CheckpointError(f"{path}: not the encoder that this run wrote, or a damaged one; {repair}")
         return path
 
     def checked(self, path: Path, description: Mapping[str, Any]) -> Path:
         """The history or the classifier of a finished run. Raises `CheckpointError` if it is not as it was written, as
         `description`, what `run.json` says, has it."""
-        written = description.get("files", {}).get(path.name)
-        if written is not None and file_hash(path, RETRAIN) != written:
-            raise CheckpointError(f"{path}: not what this run wrote, or damaged; {RETRAIN}")
+        written, repair = description.get("files", {}).get(path.name), retrain(description)
+        if written is not None and file_hash(path, repair) != written:
+            raise CheckpointError(f"{path}: not what this run wrote, or damaged; {repair}")
         return path
 
     def discard(self) -> None:
@@ -189,7 +198,7 @@ class Run:
             with self.history.open(encoding="utf-8", newline="") as file:
                 return [{key: float(value) for key, value in line.items()} for line in csv.DictReader(file)]
         except (OSError, ValueError, TypeError, csv.Error) as error:
-            raise CheckpointError(f"{self.history}: cannot be read ({error!r}); {RETRAIN}") from error
+            raise CheckpointError(f"{self.history}: cannot be read ({error!r}); {retrain(description)}") from error
 
     def has_history(self, description: Mapping[str, Any]) -> bool:
         """Whether it is there, or should be."""

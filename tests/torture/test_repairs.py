@@ -1,5 +1,6 @@
 """Files of a finished run, damaged: the same command makes anew what it can, and names each; the rest it refuses."""
 
+import shlex
 from pathlib import Path
 
 from killed import type_it
@@ -43,7 +44,7 @@ def test_damaged_files_of_a_finished_run_are_named_and_made_anew_or_refused(thro
     flip(fitted)
     said.unlink()
     assert type_it(images, PRETRAIN) == 0
-    assert "history.csv: not what this run wrote, or damaged; type its pretrain command again" in said.read_text()
+    assert "history.csv: not what this run wrote, or damaged; type lowres-ssl pretrain" in said.read_text()
     assert "the result there is damaged; scored anew" in said.read_text()
     assert fitted.read_bytes() == learnt
     history.write_bytes(whole)
@@ -51,8 +52,9 @@ def test_damaged_files_of_a_finished_run_are_named_and_made_anew_or_refused(thro
     (encoder,) = (images / "outputs").glob("pretrain/folder-simclr-*/encoder.safetensors")
     flip(encoder)
     assert type_it(images, PRETRAIN) == 4
-    assert said.read_text().splitlines()[-1].endswith("damaged one; type its pretrain command again with force=true")
-    assert type_it(images, [*PRETRAIN, "force=true"]) == 0
+    told = said.read_text().splitlines()[-1].partition("damaged one; type ")[2]
+    assert shlex.split(told) == ["lowres-ssl", *PRETRAIN, "force=true"]
+    assert type_it(images, shlex.split(told)[1:]) == 0
     assert [
         name for name in differences(outcome(images), through) if not name.endswith(".json")
     ] == []  # they say force

@@ -39,7 +39,7 @@ TYPES: dict[str, dict[str, Any]] = {
     | dict.fromkeys(["seed", "image_size", "batch_size", "epochs_wanted", "unlabelled_images"], int)
     | dict.fromkeys(["identity", "identity.images", "config", "config.dataset", "config.backbone"], dict)
     | {"finished": bool, "identity.images.digest": str, "encoders": dict, "files": dict, "probe": dict, "probe.*": dict}
-    | {"label_fraction": OPTIONAL_NUMBER, "label_draw": (int, type(None))},
+    | {"label_fraction": OPTIONAL_NUMBER, "label_draw": (int, type(None)), "typed": list, "typed.*": str},
     "result": SPLIT
     | dict.fromkeys(["run", "probe", "label", "encoder", "precision", "dataset", "title", "device", "recipe"], str)
     | dict.fromkeys(["settings", "test", "labels", "images", "versions", "config", "config.backbone"], dict)

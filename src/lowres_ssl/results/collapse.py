@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lowres_ssl.errors import CheckpointError
-from lowres_ssl.runs import RETRAIN, Run
+from lowres_ssl.runs import Run, retrain
 
 # Of `embedding_std`: below it the embeddings point in nearly one direction. Measured on 128 images of the phantom after
 # 5 to 20 epochs: 0.09 for SimSiam with neither predictor nor output BatchNorm, which is known to collapse, at a rate of
@@ -28,4 +28,4 @@ def has_collapsed(run: Run, description: Mapping[str, Any]) -> bool:
         epoch = description.get("selected_epoch", max(spread))
         return spread[epoch] < COLLAPSED_STD
     except (ValueError, KeyError) as error:
-        raise CheckpointError(f"{run.history}: cannot be read ({error!r}); {RETRAIN}") from error
+        raise CheckpointError(f"{run.history}: cannot be read ({error!r}); {retrain(description)}") from error

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from lowres_ssl.command_line.overrides import command_line
 from lowres_ssl.errors import CheckpointError
 from lowres_ssl.files.atomic import replacing
 from lowres_ssl.files.hashes import file_hash
@@ -92,4 +93,4 @@ def check_written(path: Path, written: str | None, repair: str) -> None:
 
 def remake(folder: Path) -> str:
     """What to type where a result is damaged."""
-    return f"type the command that made it again, such as lowres-ssl evaluate run={folder.parent}"
+    return f"type the command that made it again, such as {command_line('evaluate', f'run={folder.parent}')}"
