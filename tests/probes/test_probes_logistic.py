@@ -176,3 +176,12 @@ def test_order_and_repetition_of_the_strengths_do_not_matter(clouds: Clouds) -> 
 def test_value_out_of_range_is_refused(strengths: list[float], iterations: int, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         Logistic(strengths, iterations)
+
+
+def test_stored_spread_of_nothing_is_refused(clouds: Clouds) -> None:
+    features = clouds(classes=2)
+    probe = Logistic([0.1], 1000)
+    tensors = probe.learn(features, seed=0).tensors
+    probe.restore(tensors, lambda: features.train, 2)
+    with pytest.raises(ValueError, match="standard deviations above 0"):
+        probe.restore(tensors | {"scale": torch.tensor(0.0)}, lambda: features.train, 2)

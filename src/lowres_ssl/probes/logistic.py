@@ -65,6 +65,8 @@ class Logistic(Probe):
 
     def restore(self, tensors: Mapping[str, Tensor], train: Callable[[], Tensor], classes: int) -> Fitted:
         arrays = {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
+        if not (arrays["scale"] > 0).all():
+            raise ValueError("scale: wanted standard deviations above 0")
         scaler, model = StandardScaler(), LogisticRegression()
         scaler.mean_, scaler.scale_ = arrays["mean"], arrays["scale"]
         model.coef_, model.intercept_, model.classes_ = arrays["weight"], arrays["bias"], arrays["classes"]
