@@ -18,6 +18,7 @@ from lowres_ssl.config import register_schemas
 from lowres_ssl.data.archives import unpack
 from lowres_ssl.errors import CheckpointError, DataError
 from lowres_ssl.files.sealed import write_sealed
+from lowres_ssl.portable.prediction import open_probe
 from lowres_ssl.results.ledger import ledger
 from lowres_ssl.results.on_disk import read_predictions, write_result
 from lowres_ssl.runs import Run
@@ -45,6 +46,14 @@ def test_trained_run_that_does_not_say_its_batch_size_is_a_note(tmp_path: Path) 
     assert frame.empty
     assert len(problems) == 1
     assert "no batch_size" in problems[0]
+
+
+def test_precision_that_is_none_is_no_part_of_a_file_name(tmp_path: Path) -> None:
+    """The system found the name too long, in a traceback; another could have pointed elsewhere."""
+    folder = made_up_run(tmp_path)
+    result = json.loads((folder / "result.json").read_text()) | {"precision": "a" * 300}
+    with pytest.raises(CheckpointError, match="none of fp32, bf16, fp16"):
+        open_probe(Run(folder.parent), folder, result, 8)
 
 
 def test_predictions_that_are_no_zip_are_closed_again(tmp_path: Path) -> None:

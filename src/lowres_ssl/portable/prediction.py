@@ -13,6 +13,7 @@ from torch import Tensor
 from lowres_ssl import probes
 from lowres_ssl.build import available
 from lowres_ssl.checkpoint import load_tensors
+from lowres_ssl.device import DTYPES
 from lowres_ssl.errors import CheckpointError, ConfigError
 from lowres_ssl.evaluation.classifier import TrainedClassifier
 from lowres_ssl.evaluation.probing import without_origin
@@ -83,6 +84,10 @@ def open_probe(run: Run, folder: Path, result: dict[str, Any], width: int) -> St
     run's encoder, or the training features that it asks are gone."""
     fitted_again = "" if result["probe"] == END_TO_END else f" probe=[{result['probe']}]"
     repair = f"type lowres-ssl evaluate run={run.name}{fitted_again} force=true"
+    if result["precision"] not in DTYPES:  # it is part of a file's name below
+        raise CheckpointError(
+            f"{folder}: precision {result['precision'][:20]!r} is none of {', '.join(DTYPES)}; {repair}"
+        )
     if not (folder / FITTED).exists():
         raise CheckpointError(f"{folder}: what its probe has learnt was not stored by that version; {repair}")
     tensors, known = load_tensors(fitted_file(folder, result))
