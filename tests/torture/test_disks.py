@@ -38,12 +38,14 @@ def test_full_disk_is_one_line_and_the_run_goes_on_from_the_last_good_state(thro
 
 
 def without_places(content: Outcome) -> Outcome:
-    """Results tell of `output_dir`, which is another here."""
+    """Results tell of `output_dir`, which is another here, and of what was typed for it."""
 
     def left(each: Any) -> Any:
         if not isinstance(each, dict) or "config" not in each:
             return each
-        return each | {"config": {key: value for key, value in each["config"].items() if not key.endswith("_dir")}}
+        config = {key: value for key, value in each["config"].items() if not key.endswith("_dir")}
+        typed = [word for word in each.get("typed", ()) if not word.partition("=")[0].endswith("_dir")]
+        return each | {"config": config, "typed": typed}
 
     return {name: left(each) for name, each in content.items()}
 
