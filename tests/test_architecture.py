@@ -90,7 +90,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("trackers.*",),
     ("methods",),
     ("methods.*",),
-    ("probes", "evaluation.heads"),
+    ("probes", "probes._heads"),
     ("probes.*", "evaluation.classifier"),
     (
         "training.history",

@@ -24,28 +24,17 @@ from lowres_ssl.results.on_disk import read_predictions, write_result
 from lowres_ssl.runs import Run
 
 
-def test_run_that_does_not_say_its_method_is_a_note(tmp_path: Path) -> None:
-    """It stood in tables without a name, and comparing it was a crash."""
+@pytest.mark.parametrize(("key", "note"), [("method", "method is missing"), ("batch_size", "no batch_size")])
+def test_run_that_does_not_say_what_tables_go_by_is_a_note(tmp_path: Path, key: str, note: str) -> None:
+    """It stood in tables without a name, and comparing it, or choosing the best batch size beside it, was a crash."""
     path = made_up_run(tmp_path).parent / "run.json"
     content = json.loads(path.read_text())
-    del content["method"]
+    del content[key]
     write_sealed(path, content)
     frame, problems = ledger(tmp_path)
     assert frame.empty
     assert len(problems) == 1
-    assert "method is missing" in problems[0]
-
-
-def test_trained_run_that_does_not_say_its_batch_size_is_a_note(tmp_path: Path) -> None:
-    """Beside a run that does, choosing the best batch size was a crash."""
-    path = made_up_run(tmp_path).parent / "run.json"
-    content = json.loads(path.read_text())
-    del content["batch_size"]
-    write_sealed(path, content)
-    frame, problems = ledger(tmp_path)
-    assert frame.empty
-    assert len(problems) == 1
-    assert "no batch_size" in problems[0]
+    assert note in problems[0]
 
 
 def test_precision_that_is_none_is_no_part_of_a_file_name(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from heads_alone import as_pytorch_has_it, trained_alone
 from test_probes_linear import mlp
 from torch import Tensor, nn
 
-from lowres_ssl.evaluation.heads import Heads, logits, runs_of
 from lowres_ssl.probes import Features
+from lowres_ssl.probes._heads import Heads, logits, runs_of
 
 Clouds = Callable[..., Features]
 RATES, SEEDS = [0.05, 0.05, 0.003, 0.05], [4, 5, 4, 4]

@@ -13,8 +13,8 @@ from sklearn.metrics import log_loss
 from torch import Tensor
 
 from lowres_ssl.errors import ConfigError, TrainingError
-from lowres_ssl.evaluation.heads import Heads, SideBySideAdam
 from lowres_ssl.probes import Features, Prediction, linear
+from lowres_ssl.probes._heads import Heads, SideBySideAdam
 from lowres_ssl.probes.linear import Linear, copied
 
 Clouds = Callable[..., Features]

@@ -39,7 +39,7 @@ class Pretrained(Untrained):
         """Raises `DataError` if timm or the hub that it asks does not know the model, or cannot be asked."""
         try:
             encoder: Any = created(self.model)
-        except Exception as error:
+        except Exception as error:  # timm, a hub and the network raise whatever they like
             named = self.model.split(".")[0]
             see = (
                 "see that the name is right, that its owner lets you read it, and that the hub can be reached"

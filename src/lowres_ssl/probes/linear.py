@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lowres_ssl.errors import TrainingError
-from lowres_ssl.evaluation.heads import Heads, SideBySideAdam, logits
 from lowres_ssl.probes import Details, Features, Fitted, Probe, require
+from lowres_ssl.probes._heads import Heads, SideBySideAdam, logits
 
 # Features up to this many are too few for two threads; see `threads_for`.
 FEW_FEATURES = 1024
