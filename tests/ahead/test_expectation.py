@@ -44,6 +44,20 @@ def test_run_of_another_kind_tells_no_time(tmp_path: Path, other: dict[str, Any]
     assert training_ahead(run, 12, 0, 1000, "a CPU, fp32") == f"epochs 1 to 12, 12,000 views; {LATER}"
 
 
+def test_a_step_is_timed_where_no_run_tells(tmp_path: Path) -> None:
+    run, asked = run_at(tmp_path, "cells-dcl-bs32-s1-bbbbbbbb"), []
+
+    def timed(views: int) -> float:
+        asked.append(views)
+        return 50.0
+
+    said = training_ahead(run, 12, 0, 1000, "a CPU, fp32", timed)
+    assert said == "epochs 1 to 12, 12,000 views, about 4 min (50 views/s timed here on noise)"
+    run_at(tmp_path, "cells-dcl-bs32-s0-aaaaaaaa", seconds=10)
+    assert "100 views/s in" in training_ahead(run, 12, 0, 1000, "a CPU, fp32", timed)
+    assert asked == [12_000]
+
+
 def test_run_that_goes_on_is_timed_by_itself(tmp_path: Path) -> None:
     run_at(tmp_path, "cells-dcl-bs32-s0-aaaaaaaa", seconds=10)
     run = run_at(tmp_path, "cells-dcl-bs32-s1-bbbbbbbb", seconds=100)

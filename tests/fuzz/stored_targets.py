@@ -1,5 +1,6 @@
 """Fuzzed: the readers of every stored format, each given a file that was written well and then damaged."""
 
+import atexit
 import io
 import json
 import shutil
@@ -37,8 +38,10 @@ from lowres_ssl.runs import find_runs
 
 @cache
 def folder_of(name: str) -> Path:
-    """A folder for what is written once and copied for each example."""
-    return Path(tempfile.mkdtemp(prefix=f"fuzz-{name}-"))
+    """A folder for what is written once and copied for each example; the process's end takes it away."""
+    folder = Path(tempfile.mkdtemp(prefix=f"fuzz-{name}-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 @cache

@@ -1,6 +1,7 @@
 """How fast this machine makes a plan's training step: timed on noise, nothing is read or kept."""
 
 import time
+from copy import deepcopy
 
 import torch
 
@@ -11,6 +12,7 @@ from lowres_ssl.training.forward import make_forward
 LARGEST_ON_A_CPU = 16
 SLOWEST_STEP = 5.0  # seconds; a slower one is not timed with its whole batch
 STEPS = 2
+WORTH_TIMING = 200 * LARGEST_ON_A_CPU * (1 + STEPS)  # views of a training of which timing is a hundredth
 SPEEDS: dict[tuple[object, ...], float] = {}
 
 
@@ -34,13 +36,22 @@ def speed_of_whole_batches(plan: Plan) -> float:
     return roughly if whole or 2 * batch / roughly > SLOWEST_STEP else measured(plan, batch)
 
 
+def quick_speed(plan: Plan, views: int) -> float | None:
+    """`speed`, if measuring it is little beside training on so many views; None also for what has to be compiled or is
+    shared by several processes."""
+    cheap = not plan.compute.compiled and plan.processes.size == 1
+    return speed(plan) if cheap and views >= WORTH_TIMING else None
+
+
 def measured(plan: Plan, batch: int) -> float:
-    compute, encoder, method = plan.compute, plan.encoder, plan.method
-    encoder.to(compute.device).train()
-    method.to(compute.device).train()
+    """On copies: what is trained next keeps its weights, statistics and random numbers."""
+    compute = plan.compute
+    encoder = deepcopy(plan.encoder).to(compute.device).train()
+    method = deepcopy(plan.method).to(compute.device).train()
     forward = make_forward(encoder, method, compute, joint=plan.training.joint)
     size = plan.config.image_size
-    noise = torch.randn(batch, 3, size, size, device=compute.device).contiguous(memory_format=torch.channels_last)
+    drawn = torch.randn(batch, 3, size, size, generator=torch.Generator().manual_seed(0))
+    noise = drawn.to(compute.device, memory_format=torch.channels_last)
     labels = torch.zeros(batch, dtype=torch.int64, device=compute.device) if method.sees_labels else None
     started = 0.0
     for step in range(1 + STEPS):

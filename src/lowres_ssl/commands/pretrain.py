@@ -15,6 +15,7 @@ from torch import nn
 from lowres_ssl.ahead.dry_run import foretell
 from lowres_ssl.ahead.expectation import training_ahead
 from lowres_ssl.ahead.forecast import tell
+from lowres_ssl.ahead.pace import quick_speed
 from lowres_ssl.artefacts import Source, describe_run, keep_encoder, keep_split, untrained_run
 from lowres_ssl.checkpoint import load_encoder, load_weights
 from lowres_ssl.config import PretrainConfig, read_config, without_training
@@ -187,7 +188,8 @@ def train(plan: Plan, material: Material, run: Run, hold: Hold | None, watch: Wa
         )
     if plan.processes.leads:
         views = plan.training.views_per_epoch(len(rows))
-        say(f"{run.name}: {training_ahead(run, config.epochs, run.epochs_done(), views, plan.compute.describe())}")
+        done, device, timed = run.epochs_done(), plan.compute.describe(), partial(quick_speed, plan)
+        say(f"{run.name}: {training_ahead(run, config.epochs, done, views, device, timed)}")
     plan.processes.connect(plan.compute.device, run.name)
     try:
         trained = pretrain(

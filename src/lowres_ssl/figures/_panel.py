@@ -32,7 +32,7 @@ def heading(rows: pd.DataFrame, *more: str, width: int = WIDTH) -> str:
     own = trained if len(trained) else rows
     facts = [f"recipe {several(trained['recipe'])}"] if len(trained) else []
     facts += [several(own["backbone"]), f"{several(own['image_size'])} px"]
-    facts += [f"{several(sorted(set(trained['epochs'])))} epochs"] if len(trained) else []
+    facts += [epochs_of(trained["epochs"])] if len(trained) else []
     facts += [f"split {several(rows['split'])} (seed {several(rows['split_seed'])})"]
     facts += [count(int(rows["n"].iloc[0]), "test image"), *more]
     unbroken = [fact.replace(" ", "\N{NO-BREAK SPACE}") for fact in facts]
@@ -42,6 +42,12 @@ def heading(rows: pd.DataFrame, *more: str, width: int = WIDTH) -> str:
 def several(values: Iterable[object]) -> str:
     """ "paper", or "paper / tuned"."""
     return " / ".join(dict.fromkeys(str(value) for value in values))
+
+
+def epochs_of(numbers: Iterable[int]) -> str:
+    """ "1 epoch", "12 epochs", "5 / 12 epochs"."""
+    found = sorted({int(number) for number in numbers})
+    return count(found[0], "epoch") if len(found) == 1 else f"{several(found)} epochs"
 
 
 def number_of(counts: Iterable[int], what: str) -> str:
