@@ -9,7 +9,6 @@ import torch
 from heads_alone import as_pytorch_has_it, trained_alone
 from test_probes_linear import mlp
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from lowres_ssl.probes import Features
 from lowres_ssl.probes._heads import Heads, logits, runs_of
@@ -34,20 +33,14 @@ def test_initial_weights_are_spread_as_pytorch_spreads_them() -> None:
             assert values.std().item() == pytest.approx(theirs.in_features**-0.5 / math.sqrt(3), rel=0.2)
 
 
-@pytest.mark.usefixtures("in_double")
-def test_each_head_scores_and_learns_as_pytorchs_layers_do() -> None:
-    """Scores before and after a step moved the running statistics, and the gradients that autograd finds."""
-    heads, inputs, labels = Heads(5, 8, 3, generators(0, 1)), torch.randn(2, 6, 5), torch.randint(3, (2, 6))
-    alone = [as_pytorch_has_it(heads.state_dict(), place) for place in range(2)]
-    gradients = heads.gradients(inputs, labels)
-    names = [name for name, _ in heads.named_parameters()]
-    for place, head in enumerate(alone):
-        F.cross_entropy(head.train()(inputs[place]), labels[place]).backward()
-        wanted = [each.grad for each in head.parameters()]
-        for name, ours, theirs in zip(names, gradients, wanted, strict=True):
-            assert theirs is not None, name
-            torch.testing.assert_close(ours[place].T if ours.dim() == 3 else ours[place], theirs, msg=name)
-        torch.testing.assert_close(logits(heads, inputs[0])[place], head.eval()(inputs[0]))
+def test_each_head_scores_as_pytorchs_layers_do() -> None:
+    heads, inputs = Heads(5, 8, 3, generators(0, 1)), torch.randn(2, 6, 5)
+    heads.train()
+    heads(inputs)  # moves the running statistics
+    for place in range(2):
+        alone = as_pytorch_has_it(heads.state_dict(), place)
+        torch.testing.assert_close(logits(heads, inputs[0])[place], alone(inputs[0]))
+        torch.testing.assert_close(heads.train()(inputs)[place], alone.train()(inputs[place]))
 
 
 @pytest.mark.usefixtures("in_double")

@@ -10,8 +10,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-MOMENTUM, EPSILON, SLOPE = 0.1, 1e-5, 0.01  # of BatchNorm and of LeakyReLU, as PyTorch has them by default
-
 
 class Heads(nn.Module):
     """P times Linear(D, H), BatchNorm, LeakyReLU, Linear(H, C), each initialised from its own generator.
@@ -35,53 +33,20 @@ class Heads(nn.Module):
         self.register_buffer("variance", torch.ones_like(first_bias))
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Float [P, B, D] -> [P, B, C], with the running statistics of BatchNorm."""
-        hidden = self.hidden(inputs)
-        normal = (hidden - self.mean[:, None]) * (self.variance + EPSILON).rsqrt()[:, None]
-        return self.scores(F.leaky_relu(self.scaled(normal), SLOPE))
-
-    @torch.no_grad()
-    def gradients(self, inputs: Tensor, labels: Tensor) -> list[Tensor]:
-        """Of each head's mean cross-entropy, in the order of `parameters()`: for float [P, B, D] and int64 [P, B].
-
-        BatchNorm takes the batch's statistics and moves the running ones. Written out: a probe is some ten thousand
-        small steps, and building autograd's graph in each takes as long as the arithmetic.
-        """
-        count = inputs.shape[1]
-        hidden = self.hidden(inputs)
-        variance, mean = torch.var_mean(hidden, dim=1, correction=0)
-        self.mean.lerp_(mean, MOMENTUM)
-        self.variance.lerp_(variance * (count / (count - 1)), MOMENTUM)
-        inverse = (variance + EPSILON).rsqrt()[:, None]
-        normal = (hidden - mean[:, None]) * inverse
-        active = F.leaky_relu(scaled := self.scaled(normal), SLOPE)
-
-        by_score = self.scores(active).softmax(dim=2)  # from here on the loss's gradient by what the name says
-        by_score -= F.one_hot(labels, by_score.shape[2])
-        by_score /= count
-        by_scaled = torch.bmm(by_score, self.last.transpose(1, 2))
-        by_scaled = torch.where(scaled > 0, by_scaled, by_scaled * SLOPE)
-        by_shift, by_scale = by_scaled.sum(dim=1), (by_scaled * normal).sum(dim=1)
-        # A hidden feature also moves its batch's mean and variance: the two sums are what comes of that.
-        by_hidden = by_scaled - (by_shift[:, None] + normal * by_scale[:, None]) / count
-        by_hidden *= self.scale[:, None] * inverse
-        return [
-            torch.bmm(inputs.transpose(1, 2), by_hidden),
-            by_hidden.sum(dim=1),
-            by_scale,
-            by_shift,
-            torch.bmm(active.transpose(1, 2), by_score),
-            by_score.sum(dim=1),
-        ]
-
-    def hidden(self, inputs: Tensor) -> Tensor:
-        return torch.baddbmm(self.first_bias[:, None], inputs.to(self.first.dtype), self.first)
-
-    def scaled(self, normal: Tensor) -> Tensor:
-        return torch.addcmul(self.shift[:, None], normal, self.scale[:, None])
-
-    def scores(self, active: Tensor) -> Tensor:
-        return torch.baddbmm(self.last_bias[:, None], active, self.last)
+        """Float [P, B, D] -> [P, B, C]. In evaluation mode BatchNorm takes its running statistics."""
+        hidden = torch.baddbmm(self.first_bias[:, None], inputs.to(self.first.dtype), self.first)
+        count, images, width = hidden.shape
+        # To BatchNorm the hidden features of all heads are channels side by side.
+        hidden = F.batch_norm(
+            hidden.transpose(0, 1).reshape(images, count * width),
+            self.mean.flatten(),
+            self.variance.flatten(),
+            self.scale.flatten(),
+            self.shift.flatten(),
+            training=self.training,
+        )
+        hidden = F.leaky_relu(hidden).reshape(images, count, width).transpose(0, 1)
+        return torch.baddbmm(self.last_bias[:, None], hidden, self.last)
 
 
 def layer(inputs: int, outputs: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -98,19 +63,22 @@ class SideBySideAdam:
     """
 
     def __init__(self, heads: Heads, rates: Sequence[float]) -> None:
-        whole = list(heads.parameters())
+        self.whole = list(heads.parameters())
         self.parts = list(runs_of(rates))
-        self.views = [[nn.Parameter(each.detach()[part]) for each in whole] for part in self.parts]
+        self.views = [[nn.Parameter(each.detach()[part]) for each in self.whole] for part in self.parts]
         groups = [
             {"params": views, "lr": rates[part.start]} for part, views in zip(self.parts, self.views, strict=True)
         ]
-        self.adam = torch.optim.Adam(groups, fused=whole[0].device.type in ("cpu", "cuda"))
+        self.adam = torch.optim.Adam(groups, fused=self.whole[0].device.type in ("cpu", "cuda"))
 
-    def step(self, gradients: Sequence[Tensor]) -> None:
-        """With a gradient for each of the heads' parameters, in their order."""
+    def step(self) -> None:
+        """With the gradients of the heads, which are used up."""
         for part, views in zip(self.parts, self.views, strict=True):
-            for view, gradient in zip(views, gradients, strict=True):
-                view.grad = gradient[part]
+            for view, whole in zip(views, self.whole, strict=True):
+                assert whole.grad is not None
+                view.grad = whole.grad[part]
+        for whole in self.whole:
+            whole.grad = None
         self.adam.step()
 
 
@@ -126,5 +94,6 @@ def runs_of(rates: Sequence[float]) -> Iterator[slice]:
 @torch.no_grad()
 def logits(heads: Heads, inputs: Tensor) -> Tensor:
     """[n, D] -> [P, n, C], with the running statistics of BatchNorm."""
+    heads.eval()
     scores: Tensor = heads(inputs.expand(len(heads.first), -1, -1))
     return scores

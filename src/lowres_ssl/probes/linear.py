@@ -157,9 +157,15 @@ class Linear(Probe):
 
     def train_one_epoch(self, heads: Heads, optimiser: SideBySideAdam, features: Features, orders: Tensor) -> None:
         """One pass over the training images, for each head in its own of the `orders`, int64 [P, n]."""
+        heads.train()
         for rows in orders.split(self.batch_size, dim=1):
-            if rows.shape[1] > 1:
-                optimiser.step(heads.gradients(features.train[rows], features.train_labels[rows]))
+            if rows.shape[1] == 1:
+                continue
+            scores = heads(features.train[rows])
+            # The mean of each head's images, summed over the heads: no head's gradient depends on another's loss.
+            loss = F.cross_entropy(scores.flatten(0, 1), features.train_labels[rows].flatten(), reduction="sum")
+            (loss / rows.shape[1]).backward()
+            optimiser.step()
 
 
 def judged(fits: Sequence[Fit], scores: Tensor, labels: Tensor, epoch: int) -> tuple[list[Fit], list[int]]:
