@@ -134,7 +134,7 @@ def run(command: str) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     register_schemas()
     search_own_conf()
-    register_launchers()
+    register_plugins()
 
     def task(cfg: DictConfig) -> object:
         # Imported within the job: what is missing or broken is then reported as the job's failure.
@@ -150,14 +150,14 @@ def run(command: str) -> None:
         stop(message, code)
 
 
-def register_launchers() -> None:
+def register_plugins() -> None:
     """Ours, which Hydra does not find by itself where the package is installed as an editable one."""
     from hydra.core.plugins import Plugins
 
-    from hydra_plugins.lowres_ssl import LAUNCHERS
+    from hydra_plugins.lowres_ssl import PLUGINS as OURS
 
-    for launcher in LAUNCHERS:
-        Plugins.instance().register(launcher)
+    for plugin in OURS:
+        Plugins.instance().register(plugin)
 
 
 def stop(message: str, code: int) -> NoReturn:

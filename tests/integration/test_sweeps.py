@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 import torch
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from omegaconf import DictConfig
 from safetensors.torch import save_file
 from torch import nn
 from torchvision.models import resnet18
@@ -172,3 +174,32 @@ def test_features_that_are_no_numbers_stop_their_run_and_no_other(
     assert "features are NaN or infinite" in message
     shown = [line for line in lowres_ssl("runs").out.splitlines() if line.startswith("folder-random")]
     assert ["/" in line for line in shown] == [False, True]
+
+
+def test_every_job_is_composed_once_and_before_the_first_one_runs(
+    lowres_ssl: Command, cells: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also the same one, typed twice; and a word that is wrong for a later job is told before any."""
+    composed: list[list[str]] = []
+    really = ConfigLoaderImpl.load_sweep_config
+
+    def compose(self: ConfigLoaderImpl, master: DictConfig, overrides: list[str]) -> DictConfig:
+        composed.append(overrides)
+        return really(self, master, overrides)
+
+    seen: list[int] = []
+
+    def run(cfg: Any) -> None:
+        seen.append(len(composed))
+
+    monkeypatch.setattr(ConfigLoaderImpl, "load_sweep_config", compose)
+    done = failing(monkeypatch, run)
+    assert lowres_ssl(*SWEEP, "batch_size=4,8,16").code == 0
+    assert (done, seen) == ([4, 8, 16], [3, 3, 3])
+    assert len(composed) == 3
+    assert lowres_ssl(*SWEEP, "batch_size=4,4").code == 0
+    assert done[3:] == [4, 4]
+    answer = lowres_ssl(*SWEEP, "method=simclr,nonsense")
+    assert answer.code == 2
+    assert "nonsense" in answer.last_line
+    assert len(done) == 5

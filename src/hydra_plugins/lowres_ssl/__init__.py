@@ -1,8 +1,9 @@
-"""Launchers: the jobs of a sweep on joblib, submitit or Ray. Hydra takes them from a package of this name only.
+"""The grid of a sweep, and launchers: its jobs on joblib, submitit or Ray. Hydra takes them from a package of this name
+only.
 
-They hand the jobs over as Hydra's own plugins for these engines do, to joblib and submitit by parts of those. What they
-add is what happens when a process dies: the other jobs go on, and the one that is lost counts as failed, which every
-sweeper understands. Hydra imports this module whenever it starts, so it imports no engine.
+The launchers hand the jobs over as Hydra's own plugins for these engines do, to joblib and submitit by parts of those.
+What they add is what happens when a process dies: the other jobs go on, and the one that is lost counts as failed,
+which every sweeper understands. Hydra imports this module whenever it starts, so it imports no engine.
 """
 
 import os
@@ -16,6 +17,8 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, ListConfig, OmegaConf
+
+from hydra_plugins.lowres_ssl._sweeper import Grid
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,7 @@ class Ray(Jobs):
         return run(self, jobs)
 
 
-LAUNCHERS = (Processes, Slurm, SlurmLocal, Ray)
+PLUGINS = (Grid, Processes, Slurm, SlurmLocal, Ray)
 
 
 def plain(value: Any) -> Any:

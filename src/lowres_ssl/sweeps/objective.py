@@ -20,7 +20,7 @@ NAME = "validation accuracy of KNN"
 def refuse_search_without_score(config: PretrainConfig) -> None:
     """Raises `ConfigError` if a search asks for the score of a run that will have none, or for the worst one."""
     hydra = HydraConfig.get()
-    if not in_a_sweep() or hydra.runtime.choices["hydra/sweeper"] == "basic":
+    if not in_a_sweep() or hydra.runtime.choices["hydra/sweeper"] in ("grid", "basic"):
         return
     if config.dry_run:
         raise ConfigError("dry_run=true: a search learns from scores, got none; leave hydra/sweeper out")
