@@ -29,7 +29,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--features", type=int, nargs="+", default=[512, 2048])
     parser.add_argument("--epochs", type=int, default=100, help="fewer are measured, and multiplied up to 100")
-    parser.add_argument("--rule", default="full", choices=["full", "quarter"])
+    parser.add_argument("--rule", default="full", choices=["full", "quarter", "eighth"])
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     once = "once unless asked: a search is minutes of one and the same step, and its seconds a sum over very many"
     parser.add_argument("--repetitions", type=int, default=1, help=once)

@@ -97,8 +97,9 @@ def test_all_diverged_is_an_error_that_names_a_smaller_rate(clouds: Clouds) -> N
         search(clouds(), grid(rates=[1e30]), silent)
 
 
-def test_rule_quarter_trains_a_quarter_to_the_end_and_chooses_among_them(
-    clouds: Clouds, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("rule", "first"), [("quarter", 2), ("eighth", 1)])
+def test_rule_trains_a_quarter_of_the_settings_to_the_end_and_chooses_among_them(
+    clouds: Clouds, monkeypatch: pytest.MonkeyPatch, rule: str, first: int
 ) -> None:
     trained: list[tuple[int, int]] = []
     really = Linear.fit
@@ -108,10 +109,10 @@ def test_rule_quarter_trains_a_quarter_to_the_end_and_chooses_among_them(
         return really(self, features, rates, seeds, *rest)
 
     monkeypatch.setattr(Linear, "fit", watch)
-    lines, chosen = search(clouds(apart=0.7), grid(rule="quarter"), silent)
-    heads = {epochs: sum(count for own, count in trained if own == epochs) for epochs in (2, 8)}
-    assert heads == {2: 12, 8: 4}  # 6 settings, 2 of them kept; 2 seeds
-    assert sorted(line["epochs"] for line in lines) == [2, 2, 2, 2, 8, 8]
+    lines, chosen = search(clouds(apart=0.7), grid(rule=rule), silent)
+    heads = {epochs: sum(count for own, count in trained if own == epochs) for epochs in (first, 8)}
+    assert heads == {first: 12, 8: 4}  # 6 settings, 2 of them kept; 2 seeds
+    assert sorted(line["epochs"] for line in lines) == [*[first] * 4, 8, 8]
     assert chosen["epochs"] == 8
 
 

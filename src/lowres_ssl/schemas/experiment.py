@@ -20,7 +20,7 @@ Padding = Enum("Padding", ["zeros", "reflection"])
 Store = Enum("Store", ["auto", "device", "host"])
 Compile = Enum("Compile", ["auto", "always", "never"])
 PreemptionSignal = Enum("PreemptionSignal", ["none", "USR1", "USR2", "HUP", "XCPU"])
-Rule = Enum("Rule", ["full", "quarter"])
+Rule = Enum("Rule", ["full", "quarter", "eighth"])
 
 
 @dataclass
