@@ -68,6 +68,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     (
         "data",
         "data.decode",
+        "data.regular",
         "data.dicom",
         "data.folders",
         "data.parallel",

@@ -82,12 +82,10 @@ def source_of(named: str, config: PretrainConfig) -> Source:
         try:
             run = find_run(Path(config.output_dir), named)
         except DataError as error:
-            raise DataError(f"initial_weights={named}: neither a file nor a run; {error}") from None
-    description = run.description()
-    if not description["finished"]:
-        raise CheckpointError(
-            f"{run.folder}: this run is not finished; type its pretrain command again to go on with it"
-        )
+            several = ",".join(f"'{each}'" for each in named.split(","))
+            sweep = f'; for a sweep over several type -m "initial_weights={several}"' if "," in named else ""
+            raise DataError(f"initial_weights={named}: neither a file nor a run; {error}{sweep}") from None
+    description = run.finished_description()
     return Source(run.checked_encoder(), entry_in(description), description)
 
 

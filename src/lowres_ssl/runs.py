@@ -47,8 +47,18 @@ RETRAIN = "type its pretrain command again with force=true"
 
 def retrain(description: Mapping[str, Any]) -> str:
     """What makes a run again: its command, where `run.json` has it."""
-    typed = [word for word in description.get("typed", ()) if not word.startswith("force=")]
+    typed = typed_for(description)
     return f"type {command_line(*typed, 'force=true')}" if typed else RETRAIN
+
+
+def resume(description: Mapping[str, Any]) -> str:
+    """What goes on with a run, or makes anew what is missing of a finished one."""
+    typed = typed_for(description)
+    return f"type {command_line(*typed)}" if typed else "type its pretrain command again"
+
+
+def typed_for(description: Mapping[str, Any]) -> list[str]:
+    return [word for word in description.get("typed", ()) if not word.startswith("force=")]
 
 
 @dataclass(frozen=True)
@@ -122,6 +132,13 @@ class Run:
             raise CheckpointError(
                 f"{self.folder}: no run.json there, wanted a run's folder or name; see them with lowres-ssl runs"
             )
+        return description
+
+    def finished_description(self) -> dict[str, Any]:
+        """As `description`. Raises `CheckpointError` also for a run that is not finished."""
+        description = self.description()
+        if not description["finished"]:
+            raise CheckpointError(f"{self.folder}: this run is not finished; {resume(description)} to go on with it")
         return description
 
     def start(self, description: Mapping[str, Any]) -> None:

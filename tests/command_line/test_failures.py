@@ -16,6 +16,12 @@ def test_disk_that_fails_is_named(name: str) -> None:
     assert (line, code) == (f"cannot write or read outputs/x: {os.strerror(number)}; {hint}", 3)
 
 
+def test_folder_in_the_place_of_a_file_is_to_be_moved() -> None:
+    line, code = describe(IsADirectoryError(errno.EISDIR, "Is a directory", "outputs/x"), "pretrain")
+    assert line == "cannot write or read outputs/x: Is a directory; a folder is in the place of a file: move it away"
+    assert code == 3
+
+
 def test_operation_that_cannot_repeat_its_bytes_is_named() -> None:
     error = RuntimeError(
         "upsample_bilinear2d_backward_out_cuda does not have a deterministic implementation, but you set "

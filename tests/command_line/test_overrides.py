@@ -2,13 +2,14 @@
 
 import random
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from lowres_ssl.command_line.overrides import PATH_KEYS, check_overrides, literal, quote_texts
+from lowres_ssl.command_line.overrides import PATH_KEYS, check_overrides, command_line, literal, quote_texts
 from lowres_ssl.errors import ConfigError
 
 AWKWARD = [
@@ -87,6 +88,19 @@ def test_path_comes_back_as_typed(typed: str) -> None:
     (quoted,) = quote_texts([f"output_dir={typed}"])
     assert read_back(quoted) == ("output_dir", typed)
     assert read_back_in_a_sweep(quoted) == typed
+
+
+@pytest.mark.parametrize("typed", AWKWARD)
+def test_path_of_a_command_that_is_shown_comes_back_when_it_is_typed(typed: str) -> None:
+    (quoted,) = quote_texts([f"output_dir={typed}"])
+    assert quote_texts(shlex.split(command_line("pretrain", quoted))[2:]) == [quoted]
+
+
+def test_command_that_is_shown_has_no_quotes_that_nobody_needs() -> None:
+    words = quote_texts(["output_dir=/data/my runs", "data_dir=/data", "initial_weights=method:dcl", "seed=0"])
+    assert (
+        command_line(*words) == "lowres-ssl 'output_dir=/data/my runs' data_dir=/data initial_weights=method:dcl seed=0"
+    )
 
 
 def test_any_mixture_of_awkward_characters_comes_back_as_typed() -> None:

@@ -1,5 +1,6 @@
 """Every odd kind of image has a stated outcome: these values, or this line. docs/images.md is the table of it."""
 
+import os
 import re
 import struct
 import warnings
@@ -98,6 +99,11 @@ def cut(folder: Path) -> Path:
     return wrote(content[: len(content) // 2])(folder)
 
 
+def pipe(folder: Path) -> Path:
+    os.mkfifo(folder / "x.png")
+    return folder / "x.png"
+
+
 SIXTEEN = np.repeat(np.array([[0] * 4 + [65535] * 4], dtype=np.uint16), 8, axis=0)
 COLOURS = np.stack([SIXTEEN, np.where(SIXTEEN > 0, 32767, 65535), 0 * SIXTEEN], axis=-1).astype(np.uint16)
 CLEAR_ROW = b"\0" + struct.pack(">HHHH", 65535, 0, 0, 0) * 4 + struct.pack(">HHHH", 65535, 0, 0, 65535) * 4
@@ -110,6 +116,7 @@ EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage
 KINDS: dict[str, tuple[Callable[[Path], Path], Any]] = {
     "zero bytes": (wrote(b""), "the file is empty"),
     "truncated": (cut, "truncated"),
+    "a pipe in an image's name": (pipe, "a pipe, a socket or a device"),
     "text in an image's name": (wrote(b"no image at all"), "its content is none of PNG"),
     "PostScript in an image's name": (wrote(EPS), "its content is none of PNG"),
     "wrong suffix": (lambda folder: saved(halves(), "bmp")(folder).rename(folder / "x.jpg"), (RED, BLUE)),

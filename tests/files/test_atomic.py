@@ -125,6 +125,14 @@ def full(*_: object) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
+def test_folder_in_the_place_of_a_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.bin").mkdir()
+    with pytest.raises(IsADirectoryError) as caught, replacing(tmp_path / "a.bin") as file:
+        file.write(b"new")
+    assert caught.value.filename == str(tmp_path / "a.bin")
+    assert names_below(tmp_path) == ["a.bin"]
+
+
 @pytest.mark.parametrize("fails", ["write", "fsync", "rename"])
 def test_full_disk_names_the_file_and_leaves_what_was_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str

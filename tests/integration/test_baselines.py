@@ -374,6 +374,10 @@ def test_dry_sweep_says_what_is_there_and_what_would_run(lowres_ssl: Command, tr
         (("method=supervised", "pretrain_on=all"), "would see the test labels"),
         (("method=random", "initial_weights=x.safetensors"), "neither a file nor a run"),
         (("method=dcl", "initial_weights=nothing"), "neither a file nor a run"),
+        (
+            ("method=dcl", "initial_weights=random,method:simclr"),
+            "for a sweep over several type -m \"initial_weights='random','method:simclr'\"",
+        ),
         (("method=supervised", "label_fraction=[0]"), "label_fraction=[0.0]: wanted numbers above 0"),
     ],
 )

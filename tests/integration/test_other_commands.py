@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import textwrap
@@ -271,6 +272,16 @@ def test_predictions_do_not_depend_on_the_process(lowres_ssl: Command, trained: 
     assert lowres_ssl("evaluate", f"run={trained}", "force=true").code == 0
     assert path.read_bytes() == before
     assert np.load(path)["test_scores"].dtype == np.float32
+
+
+def test_damaged_split_comes_with_the_command_that_writes_it_anew(lowres_ssl: Command, trained: Path) -> None:
+    (trained / "split.json").write_text("{")
+    answer = lowres_ssl("evaluate", f"run={trained}")
+    assert answer.code == 4
+    typed = re.search(r"type lowres-ssl (pretrain .*): it writes it anew$", answer.last_line)
+    assert typed is not None, answer.last_line
+    assert lowres_ssl(*shlex.split(typed[1])).code == 0
+    assert lowres_ssl("evaluate", f"run={trained}").code == 0
 
 
 def test_run_finds_its_images_from_another_folder(

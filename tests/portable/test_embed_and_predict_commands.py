@@ -116,7 +116,12 @@ def test_wrong_words_are_one_line(
 @pytest.mark.parametrize(
     ("file", "old", "new", "parts"),
     [
-        ("run.json", '"finished": true', '"finished": false', ["not finished", "type its pretrain command again"]),
+        (
+            "run.json",
+            '"finished": true',
+            '"finished": false',
+            ["not finished; type lowres-ssl pretrain ", " to go on with it"],
+        ),
         ("run.json", '"decoder": 1', '"decoder": 0', ["decoded by version 0", "type its pretrain command again"]),
         ("run.json", '"name": "resnet18"', '"name": "resnet34"', ["another architecture"]),
         ("run.json", '"name": "dcl"', '"name": "trivial"', ["has no encoder", "name another run"]),

@@ -2,18 +2,22 @@
 
 from pathlib import Path
 
+import pytest
 from stored_runs import made_up_run
 
 from lowres_ssl.results.ledger import ledger
 
 
-def test_damaged_result_costs_no_other_of_its_run(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "said"), [("result.json", "cannot be read"), ("predictions.npz", "not what its result was made from")]
+)
+def test_damaged_result_costs_no_other_of_its_run(tmp_path: Path, name: str, said: str) -> None:
     whole, damaged = made_up_run(tmp_path), made_up_run(tmp_path, probe="logistic")
-    (damaged / "result.json").write_text("{")
+    (damaged / name).write_text("{")
     frame, problems = ledger(tmp_path)
     assert list(frame["result"]) == [str(whole)]
     (problem,) = problems
-    assert problem.startswith(f"{damaged / 'result.json'}: cannot be read")
+    assert problem.startswith(f"{damaged / name}: {said}")
 
 
 def test_run_whose_only_result_is_damaged_is_still_there(tmp_path: Path) -> None:

@@ -54,6 +54,17 @@ def test_random_start_stands_under_each_recipe_that_builds_it(tmp_path: Path) ->
     assert [cell[:5] for cell in cells[1:]] == ["0.500", "–", "0.600"]
 
 
+def test_random_start_that_other_recipes_scored_in_their_ways_is_no_column_of_a_recipe_without_results(
+    tmp_path: Path,
+) -> None:
+    for encoder, method in (("selected", "dcl"), ("last", "dclw")):
+        recipe = "paper" if encoder == "selected" else "released_code"
+        for each in (method, "random"):
+            made_up_run(tmp_path, method=each, recipe=recipe, settings={"encoder": encoder})
+    cells = line_of(table_of("recipes", tmp_path).blocks[0], "random initialisation")
+    assert [cell[:3] for cell in cells[1:]] == ["0.8", "0.8", "–"]
+
+
 def test_recipe_without_a_trained_run_is_a_column_of_dashes_without_a_cost(tmp_path: Path) -> None:
     made_up_run(tmp_path, recipe="tuned")
     made_up_run(tmp_path, method="random", recipe="tuned")

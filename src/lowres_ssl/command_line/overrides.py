@@ -224,7 +224,14 @@ def literal(value: Any, kept: re.Pattern[str] | None = None) -> Any:
 
 def command_line(*words: str) -> str:
     """What to type in a shell; `words`: the command and its overrides."""
-    return shlex.join(["lowres-ssl", *words])
+    return shlex.join(["lowres-ssl", *map(unquoted, words)])
+
+
+def unquoted(word: str) -> str:
+    """A path or a text without the quotes that `quote_text` gives it when it is typed; others as they are."""
+    key, _, value = word.partition("=")
+    plain = re.fullmatch(r"'([^'\\$]+)'", value)
+    return f"{key}={plain[1]}" if plain and quote_text(f"{key}={plain[1]}") == word else word
 
 
 def quoted(value: str) -> str:

@@ -22,7 +22,7 @@ from lowres_ssl.evaluation.scoring import score_and_show
 from lowres_ssl.planning.encoders import new_encoder
 from lowres_ssl.planning.preparation import prepare, split_of
 from lowres_ssl.results.whereabouts import seen_from_here
-from lowres_ssl.runs import Run, check_writable, find_run
+from lowres_ssl.runs import Run, check_writable, find_run, resume
 
 # What a run was made with, and its scores are of; the images may have moved.
 FROM_RUN = ("method", "dataset", "images", "backbone", "recipe", "split", "split_seed", "seed", "image_size")
@@ -83,10 +83,7 @@ def labels_for(config: EvaluateConfig, run: Run | None) -> list[LabelDraw]:
 
 def finished_run(run: Run) -> Run:
     """Raises `CheckpointError` if there is no run there, or an unfinished one."""
-    if not run.description()["finished"]:
-        raise CheckpointError(
-            f"{run.folder}: this run is not finished; type its pretrain command again to go on with it"
-        )
+    run.finished_description()
     return run
 
 
@@ -140,6 +137,7 @@ def divide_as_in_the_run(
             f"the images of this run have changed: digest {got[:8]}, wanted {wanted[:8]}; "
             "name the folder with the images it was made with: dataset.root=FOLDER"
         )
-    split = load_split(run.split, catalogue, Path(config.store_dir))
+    again = f"{resume(run.description())}: it writes it anew"
+    split = load_split(run.split, catalogue, Path(config.store_dir), again)
     check_images(evaluation, catalogue, split, draws)
     return split

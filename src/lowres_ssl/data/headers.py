@@ -15,6 +15,7 @@ from PIL import Image, UnidentifiedImageError
 from lowres_ssl.data.decode import FORMATS
 from lowres_ssl.data.dicom import is_dicom, read_dicom_header
 from lowres_ssl.data.parallel import in_threads
+from lowres_ssl.data.regular import check_regular
 from lowres_ssl.data.sources import Listing
 from lowres_ssl.errors import DataError, UserError
 from lowres_ssl.files.leases import held
@@ -120,6 +121,7 @@ def read_header(path: Path) -> Header:
     """Size and hash of one file. What is wrong with it is in `problem`; raises `ConfigError` only, where pydicom is
     needed and not there."""
     try:
+        check_regular(path)
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
             if not file.tell():

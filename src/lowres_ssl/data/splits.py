@@ -95,15 +95,16 @@ def without_names(note: str, hashed: Mapping[str, str]) -> str:
     return note
 
 
-def load_split(path: Path, catalogue: Catalogue, store_dir: Path) -> Split:
-    """The split in `path`; `store_dir`: where the key may be that its names are hashed with.
+def load_split(path: Path, catalogue: Catalogue, store_dir: Path, again: str = AGAIN) -> Split:
+    """The split in `path`; `store_dir`: where the key may be that its names are hashed with; `again`: what writes the
+    file anew, for the messages.
 
     Raises `CheckpointError` if it was written by another version or holds what no split does, `DataError` if it is
     missing, was edited, or is not of just these images.
     """
-    content = read_json(path, "split", AGAIN)
+    content = read_json(path, "split", again)
     if content is None:
-        raise DataError(f"{path}: no such file, wanted the run's split; {AGAIN}")
+        raise DataError(f"{path}: no such file, wanted the run's split; {again}")
     ids: dict[str, list[str]] = {side: content[side] for side in SIDES}
     names = {record.id: record.id for record in catalogue.records}
     if content.get("hashed", False):
@@ -111,7 +112,7 @@ def load_split(path: Path, catalogue: Catalogue, store_dir: Path) -> Split:
         if pseudonyms is None:
             raise DataError(
                 f"{path}: its image names are hashed with a key that is not in {catalogue.root}, nor in {store_dir}; "
-                f"name the folder with it by dataset.root=FOLDER, or {AGAIN}"
+                f"name the folder with it by dataset.root=FOLDER, or {again}"
             )
         names = {pseudonyms.image(id): id for id in names}
     listed = [id for side in SIDES for id in ids[side]]
@@ -119,11 +120,11 @@ def load_split(path: Path, catalogue: Catalogue, store_dir: Path) -> Split:
         odd = sorted(set(listed) ^ set(names)) or [id for id in names if listed.count(id) > 1]
         raise DataError(
             f"{path}: a split of other images: got {len(listed)}, wanted the {len(names)} of {catalogue.name} "
-            f"(the first that differs is {odd[0]}); {AGAIN}"
+            f"(the first that differs is {odd[0]}); {again}"
         )
     place = {record.id: index for index, record in enumerate(catalogue.records)}
     sides = {side: [place[names[id]] for id in ids[side]] for side in SIDES}
     split = assemble(catalogue, content["kind"], content["seed"], sides, content["notes"])
     if content["digest"] != split.digest:
-        raise DataError(f"{path}: its digest does not fit its ids, someone edited it; {AGAIN}")
+        raise DataError(f"{path}: its digest does not fit its ids, someone edited it; {again}")
     return split

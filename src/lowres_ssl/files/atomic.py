@@ -30,7 +30,8 @@ def replacing(path: Path, keep_previous: bool = False) -> Iterator[IO[bytes]]:
             temporary.replace(path)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno and error.filename is None:  # writing knows no name
+        # Writing knows no name, and renaming that of the temporary.
+        if isinstance(error, OSError) and error.errno and error.filename in (None, str(temporary)):
             error.filename = str(path)
         raise
     sync_folder(path.parent)

@@ -75,11 +75,7 @@ def open_encoder(run: Run, which: Which = "selected", device: str = "auto", prec
     images decoded in another way, or a `run.json` that says what no run of ours does; `ConfigError` for a run without
     an encoder, or a device that is not there.
     """
-    description = run.description()
-    if not description["finished"]:
-        raise CheckpointError(
-            f"{run.folder}: this run is not finished; type its pretrain command again to go on with it"
-        )
+    description = run.finished_description()
     config, identity = experiment_of(run, description), description["identity"]
     if config.method["name"] != "weights" and getattr(find_method(config.method["name"]), "adds_size", False):
         raise ConfigError(f"{run.name}: method={config.method['name']} has no encoder; name another run=RUN")

@@ -8,7 +8,7 @@ import pandas as pd
 from lowres_ssl.errors import CheckpointError
 from lowres_ssl.files.hashes import digest
 from lowres_ssl.results.collapse import has_collapsed
-from lowres_ssl.results.on_disk import read_result
+from lowres_ssl.results.on_disk import check_predictions, read_result
 from lowres_ssl.runs import RETRAIN, Run, entry_in, find_runs
 
 RUN_COLUMNS = (
@@ -65,8 +65,9 @@ def ledger(output_dir: Path) -> tuple[pd.DataFrame, list[str]]:
         results = []
         for folder in run.result_folders():
             try:
-                result = read_result(folder)
-                results += [] if result is None else [about | about_result(folder, result)]
+                if (result := read_result(folder)) is not None:
+                    check_predictions(folder, result)
+                    results.append(about | about_result(folder, result))
             except CheckpointError as error:  # the others are sound all the same
                 problems.append(str(error))
         try:

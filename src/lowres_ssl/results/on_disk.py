@@ -62,6 +62,11 @@ def read_predictions(folder: Path, result: Mapping[str, Any] | None = None) -> d
     return stored
 
 
+def check_predictions(folder: Path, result: Mapping[str, Any]) -> None:
+    """Raises `CheckpointError` unless the predictions of a result are as they were written."""
+    check_written(folder / "predictions.npz", result.get("predictions_sha256"), remake(folder))
+
+
 def check_sizes(path: Path) -> None:
     """Raises `ValueError` if the arrays would take more memory than predictions do, or claim to hold more than there
     is. Raises whatever the readers of zip and of arrays stumble over."""
