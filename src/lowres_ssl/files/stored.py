@@ -92,6 +92,9 @@ def read_json(path: Path, kind: str, repair: str) -> Stored | None:
         return None
     except OSError as error:  # it may be whole all the same
         raise CheckpointError(f"{path}: cannot be read ({error.strerror}); {repair}") from error
+    except json.JSONDecodeError as error:
+        why = f"cut off or not JSON, line {error.lineno}" if text.strip() else "it is empty"
+        raise DamagedError(f"{path}: cannot be read ({why}); {repair}") from error
     except (ValueError, RecursionError) as error:
         raise DamagedError(f"{path}: cannot be read ({error}); {repair}") from error
     version = content.get(version_key(kind)) if isinstance(content, dict) else None
