@@ -68,8 +68,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     (
         "data",
         "data.decode",
-        "data.regular",
         "data.dicom",
+        "data.regular",
         "data.folders",
         "data.parallel",
         "data.records",

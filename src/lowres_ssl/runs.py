@@ -138,7 +138,7 @@ class Run:
         """As `description`. Raises `CheckpointError` also for a run that is not finished."""
         description = self.description()
         if not description["finished"]:
-            raise CheckpointError(f"{self.folder}: this run is not finished; {resume(description)} to go on with it")
+            raise CheckpointError(f"{self.folder}: this run is not finished; to go on with it {resume(description)}")
         return description
 
     def start(self, description: Mapping[str, Any]) -> None:

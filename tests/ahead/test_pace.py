@@ -26,6 +26,7 @@ def plan(precision: str = "fp32", batch_size: int = 8, method: str = "dcl") -> A
         compute=Compute(torch.device("cpu"), precision),
         training=training,
         processes=ALONE,
+        views=[object()] * 2,
         encoder=nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.AdaptiveAvgPool2d(1), nn.Flatten()),
         method=build_method(DCL, features=8, seed=0),
     )
@@ -49,7 +50,10 @@ def test_a_step_is_timed_once_and_each_precision_has_its_own(timed: list[str]) -
     assert speed(plan()) == speed(plan()) == 1.0
     assert speed(plan("bf16")) == 2.0
     assert speed(plan(method="vicreg")) == 3.0
-    assert timed == ["dcl fp32 8", "dcl bf16 8", "vicreg fp32 8"]
+    small_stem = plan()
+    small_stem.config.backbone.small_stem = True
+    assert speed(small_stem) == 4.0
+    assert timed == ["dcl fp32 8", "dcl bf16 8", "vicreg fp32 8", "dcl fp32 8"]
 
 
 def test_large_batches_are_timed_as_one_on_a_cpu(timed: list[str]) -> None:
@@ -58,16 +62,16 @@ def test_large_batches_are_timed_as_one_on_a_cpu(timed: list[str]) -> None:
 
 
 def test_only_a_long_training_is_timed_before_it(timed: list[str]) -> None:
-    """And not what would be compiled for it, or what others share."""
-    assert quick_speed(plan(), 9_599) is None
-    compiled = plan()
+    """And not what would be compiled for it, what others share, or what changes its size."""
+    assert quick_speed(plan(), 4_799) is None
+    compiled, shared, growing = plan(), plan(), plan()
     compiled.compute = Compute(torch.device("cpu"), "fp32", compiled=True)
-    assert quick_speed(compiled, 9_600) is None
-    shared = plan()
     shared.processes = Processes(rank=0, size=2, local_rank=0, local_size=2)
-    assert quick_speed(shared, 9_600) is None
+    growing.views = [object(), object()]
+    for other in (compiled, shared, growing):
+        assert quick_speed(other, 4_800) is None
     assert timed == []
-    assert quick_speed(plan(), 9_600) == 1.0
+    assert quick_speed(plan(), 4_800) == 1.0
 
 
 def test_timing_leaves_what_is_trained_and_random_numbers_as_they_were() -> None:

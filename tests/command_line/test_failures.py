@@ -18,7 +18,7 @@ def test_disk_that_fails_is_named(name: str) -> None:
 
 def test_folder_in_the_place_of_a_file_is_to_be_moved() -> None:
     line, code = describe(IsADirectoryError(errno.EISDIR, "Is a directory", "outputs/x"), "pretrain")
-    assert line == "cannot write or read outputs/x: Is a directory; a folder is in the place of a file: move it away"
+    assert line == "cannot write or read outputs/x: Is a directory; a folder is where a file should be: move it away"
     assert code == 3
 
 

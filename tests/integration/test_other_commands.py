@@ -278,7 +278,7 @@ def test_damaged_split_comes_with_the_command_that_writes_it_anew(lowres_ssl: Co
     (trained / "split.json").write_text("{")
     answer = lowres_ssl("evaluate", f"run={trained}")
     assert answer.code == 4
-    typed = re.search(r"type lowres-ssl (pretrain .*): it writes it anew$", answer.last_line)
+    typed = re.search(r"to have it written anew type lowres-ssl (pretrain .*)$", answer.last_line)
     assert typed is not None, answer.last_line
     assert lowres_ssl(*shlex.split(typed[1])).code == 0
     assert lowres_ssl("evaluate", f"run={trained}").code == 0

@@ -199,7 +199,9 @@ def test_every_job_is_composed_once_and_before_the_first_one_runs(
     assert len(composed) == 3
     assert lowres_ssl(*SWEEP, "batch_size=4,4").code == 0
     assert done[3:] == [4, 4]
+    assert lowres_ssl(*SWEEP, "batch_size=4,8,16", "hydra.sweeper.max_batch_size=2").code == 0
+    assert (done[5:], seen[5:]) == ([4, 8, 16], [8, 8, 9])
     answer = lowres_ssl(*SWEEP, "method=simclr,nonsense")
     assert answer.code == 2
     assert "nonsense" in answer.last_line
-    assert len(done) == 5
+    assert len(done) == 8

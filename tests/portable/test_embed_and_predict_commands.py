@@ -120,7 +120,7 @@ def test_wrong_words_are_one_line(
             "run.json",
             '"finished": true',
             '"finished": false',
-            ["not finished; type lowres-ssl pretrain ", " to go on with it"],
+            ["not finished; to go on with it type lowres-ssl pretrain "],
         ),
         ("run.json", '"decoder": 1', '"decoder": 0', ["decoded by version 0", "type its pretrain command again"]),
         ("run.json", '"name": "resnet18"', '"name": "resnet34"', ["another architecture"]),

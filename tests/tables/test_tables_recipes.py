@@ -65,6 +65,21 @@ def test_random_start_that_other_recipes_scored_in_their_ways_is_no_column_of_a_
     assert [cell[:3] for cell in cells[1:]] == ["0.8", "0.8", "–"]
 
 
+def test_random_start_is_not_shown_where_nothing_but_what_is_no_row_was_trained(tmp_path: Path) -> None:
+    for method in ("dcl", "random"):
+        made_up_run(tmp_path, method=method, recipe="paper")
+    made_up_run(tmp_path, method="supervised", recipe="tuned", zero_init_residual=False)
+    cells = line_of(table_of("recipes", tmp_path).blocks[0], "random initialisation")
+    assert [cell[:3] for cell in cells[1:]] == ["0.8", "–", "–"]
+
+
+def test_settings_of_one_probe_choose_among_its_results(tmp_path: Path) -> None:
+    for probe in ("knn", "linear"):
+        made_up_run(tmp_path, probe=probe)
+    for settings in ("k=200", "hidden=512"):
+        assert line_of(table_of("recipes", tmp_path, settings=settings).blocks[0], "DCL")[1].startswith("0.8")
+
+
 def test_recipe_without_a_trained_run_is_a_column_of_dashes_without_a_cost(tmp_path: Path) -> None:
     made_up_run(tmp_path, recipe="tuned")
     made_up_run(tmp_path, method="random", recipe="tuned")

@@ -18,11 +18,14 @@ class Grid(Sweeper):
     and a class that extends one from before is broken by that.
     """
 
+    def __init__(self, max_batch_size: int | None = None, params: dict[str, str] | None = None) -> None:
+        self.max_batch_size, self.params = max_batch_size, params
+
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 
         self.context, self.config = hydra_context, config
-        self.basic = BasicSweeper(max_batch_size=None)
+        self.basic = BasicSweeper(self.max_batch_size, self.params)
         self.basic.setup(hydra_context=hydra_context, task_function=task_function, config=config)
 
     def sweep(self, arguments: list[str]) -> Any:
@@ -53,4 +56,4 @@ class Composed:
         return self.loader.load_sweep_config(master_config, sweep_overrides) if ready is None else ready
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.loader, name)
+        return getattr(self.__dict__["loader"], name)

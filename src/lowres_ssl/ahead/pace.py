@@ -12,7 +12,7 @@ from lowres_ssl.training.forward import make_forward
 LARGEST_ON_A_CPU = 16
 SLOWEST_STEP = 5.0  # seconds; a slower one is not timed with its whole batch
 STEPS = 2
-WORTH_TIMING = 200 * LARGEST_ON_A_CPU * (1 + STEPS)  # views of a training of which timing is a hundredth
+LITTLE = 100  # times as long as timing a step a training is before which that is done
 SPEEDS: dict[tuple[object, ...], float] = {}
 
 
@@ -20,10 +20,9 @@ def speed(plan: Plan) -> float:
     """Views a second of the plan's training step, on noise: measured once for an encoder, a method, a size, and what
     they are computed with."""
     config, compute = plan.config, plan.compute
-    on_cpu = compute.device.type == "cpu"
-    batch = min(config.batch_size, LARGEST_ON_A_CPU) if on_cpu else config.batch_size
-    machine = (compute.device, compute.precision)
-    key = (config.backbone.name, config.image_size, config.method["name"], batch, plan.training.joint, machine)
+    batch = batch_of(plan)
+    model = (str(config.backbone), str(config.method), config.image_size)
+    key = (*model, batch, plan.training.joint, compute.device, compute.precision)
     if key not in SPEEDS:
         SPEEDS[key] = measured(plan, batch)
     return SPEEDS[key]
@@ -36,11 +35,18 @@ def speed_of_whole_batches(plan: Plan) -> float:
     return roughly if whole or 2 * batch / roughly > SLOWEST_STEP else measured(plan, batch)
 
 
+def batch_of(plan: Plan) -> int:
+    """How many images are timed."""
+    on_cpu = plan.compute.device.type == "cpu"
+    return min(plan.config.batch_size, LARGEST_ON_A_CPU) if on_cpu else plan.config.batch_size
+
+
 def quick_speed(plan: Plan, views: int) -> float | None:
-    """`speed`, if measuring it is little beside training on so many views; None also for what has to be compiled or is
-    shared by several processes."""
-    cheap = not plan.compute.compiled and plan.processes.size == 1
-    return speed(plan) if cheap and views >= WORTH_TIMING else None
+    """`speed`, if measuring it is little beside training on so many views; None also for what has to be compiled, is
+    shared by several processes, or is of several image sizes."""
+    plain = not plan.compute.compiled and plan.processes.size == 1 and len({id(each) for each in plan.views}) == 1
+    timed = 2 * batch_of(plan) * (1 + STEPS)
+    return speed(plan) if plain and views >= LITTLE * timed else None
 
 
 def measured(plan: Plan, batch: int) -> float:

@@ -131,13 +131,14 @@ def divide_as_in_the_run(
     run: Run, config: Experiment, evaluation: Evaluation, draws: list[LabelDraw], catalogue: Catalogue
 ) -> Split:
     """The split that the run wrote down. Raises `CheckpointError` if the images are not those it was made with."""
-    got, wanted = catalogue.digest, run.description()["identity"]["images"]["digest"]
+    description = run.description()
+    got, wanted = catalogue.digest, description["identity"]["images"]["digest"]
     if got != wanted:
         raise CheckpointError(
             f"the images of this run have changed: digest {got[:8]}, wanted {wanted[:8]}; "
             "name the folder with the images it was made with: dataset.root=FOLDER"
         )
-    again = f"{resume(run.description())}: it writes it anew"
+    again = f"to have it written anew {resume(description)}"
     split = load_split(run.split, catalogue, Path(config.store_dir), again)
     check_images(evaluation, catalogue, split, draws)
     return split

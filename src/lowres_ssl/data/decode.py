@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from lowres_ssl.data.dicom import is_dicom, read_dicom
-from lowres_ssl.data.regular import check_regular
 
 DECODER_VERSION = 1
 WHITE = 255
@@ -36,7 +35,6 @@ def decode(
 
 def picture_in(path: Path, grey_range: GreyRange | None = None) -> Image.Image:
     """The picture as large as it is, upright, in 8 bits a channel and without transparency."""
-    check_regular(path)
     if is_dicom(path):
         return read_dicom(path, grey_range)
     with Image.open(path, formats=FORMATS) as opened:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from lowres_ssl.data.regular import check_regular
 from lowres_ssl.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -52,7 +53,9 @@ class DicomHeader:
 
 
 def is_dicom(path: Path) -> bool:
-    """By its content. Files without the preamble, from before 1993, are not known as such. Raises `OSError`."""
+    """By its content. Files without the preamble, from before 1993, are not known as such. Raises `OSError`, or
+    `ValueError` for a pipe and the like."""
+    check_regular(path)
     with path.open("rb") as file:
         return file.read(PREAMBLE + len(MARK))[PREAMBLE:] == MARK
 

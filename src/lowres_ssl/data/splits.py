@@ -18,7 +18,7 @@ from lowres_ssl.files.sealed import write_sealed
 from lowres_ssl.files.stored import WRITTEN, read_json
 
 KINDS = {"random": split_randomly, "stratified": stratify, "patient": split_patients, "official": follow_folders}
-AGAIN = "type the pretrain command again: it writes it anew"
+AGAIN = "to have it written anew type the pretrain command again"
 
 
 @dataclass(frozen=True)

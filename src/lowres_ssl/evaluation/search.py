@@ -102,7 +102,10 @@ def seconds_of(features: Features, grid: Grid) -> float:
     started = time.perf_counter()
     grid.probe(batch_size, 1).fit(features, rates, seeds)
     steps = [every * batch_size / each for each in grid.batch_sizes]
-    epochs = grid.epochs * (1.0 if grid.rule == "full" else 1 / FIRST[grid.rule] + 1 / 4)
+    epochs: float = grid.epochs
+    if grid.rule != "full":
+        tried = len(grid.pairs)
+        epochs = ceil(grid.epochs / FIRST[grid.rule]) + grid.epochs * ceil(tried / 4) / tried
     return (time.perf_counter() - started) / heads * sum(steps) * epochs / threads_for(features)
 
 

@@ -170,7 +170,7 @@ def suffix_of(path: Path) -> str:
         return path.suffix.lower()
     try:
         return "DICOM without .dcm" if is_dicom(path) else ""
-    except OSError:
+    except (OSError, ValueError):
         return ""
 
 

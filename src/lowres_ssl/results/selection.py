@@ -164,11 +164,14 @@ class Cell:
         return [int(seed) for seed in self.rows["seed"]]
 
 
-def columns_of(frame: pd.DataFrame, filters: Filters, entries: Sequence[str] = ("*",)) -> list[Column]:
+def columns_of(
+    frame: pd.DataFrame, filters: Filters, entries: Sequence[str] = ("*",), *, trained_only: bool = False
+) -> list[Column]:
     """The ordinary results that `filters` and the patterns `entries` mean, by data set, probe and split seed.
 
     Ordinary: finished, from all training labels, of encoders that saw training images only. Untrained encoders have no
-    recipe: of theirs, those are taken that were built and scored like the trained ones.
+    recipe: of theirs, those are taken that were built and scored like the trained ones. `trained_only`: no column of
+    untrained encoders alone.
 
     Raises `ConfigError` if results disagree that would stand in one column, `CheckpointError` for one with a metric
     that is no number.
@@ -177,6 +180,8 @@ def columns_of(frame: pd.DataFrame, filters: Filters, entries: Sequence[str] = (
     meant = rows["entry"].map(lambda entry: any(fnmatchcase(str(entry), pattern) for pattern in entries))
     columns = []
     for _, group in rows[meant.astype(bool)].groupby(["dataset", "probe", "split_seed"]):
+        if trained_only and not is_trained(group).any():
+            continue
         dataset, probe, split_seed = group[["dataset", "probe", "split_seed"]].iloc[0]
         column = Column(dataset, probe, int(split_seed), without_strangers(group))
         refuse_disagreement(column.rows, f"{column}")

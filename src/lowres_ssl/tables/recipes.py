@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from lowres_ssl.results.agreement import is_trained, refuse_several
-from lowres_ssl.results.selection import Column, Filters, ordinary
+from lowres_ssl.results.selection import Column, Filters
 from lowres_ssl.schemas.table import TableConfig
 from lowres_ssl.tables import DASH, Block, Record, Table, Text
 from lowres_ssl.tables.costs import Axis, Cost, Costs, costs_of, difference_of, seeds_of_costs
@@ -79,16 +79,9 @@ def columns_by_axis(
         for recipe in recipes_meant(table, filters):
             for split in [split for split in table.splits if filters.split in (None, split)]:
                 chosen = replace(filters, probe=probe, recipe=recipe, split=split)
-                for column in columns_for(table, beside_trained(frame, chosen), chosen):
+                for column in columns_for(table, frame, chosen, trained_only=True):
                     found[Axis(split, column.split_seed, recipe), (column.dataset, probe)] = column
     return found
-
-
-def beside_trained(frame: pd.DataFrame, filters: Filters) -> pd.DataFrame:
-    """What is meant, without the untrained encoders of a data set, probe and split that nothing trained stands in."""
-    rows = filters.applied(ordinary(frame))
-    trained = rows.groupby(["dataset", "probe", "split_seed"])["batch_size"].transform("count")
-    return rows[trained > 0]
 
 
 def probes_meant(table: TableConfig, filters: Filters) -> list[str]:

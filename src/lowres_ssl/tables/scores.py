@@ -88,12 +88,14 @@ def rows_meant(table: TableConfig, filters: Filters) -> TableConfig:
     return replace(table, rows=meant)
 
 
-def columns_for(table: TableConfig, frame: pd.DataFrame, filters: Filters) -> list[Column]:
-    """The columns of the rows that have no probe of their own."""
+def columns_for(
+    table: TableConfig, frame: pd.DataFrame, filters: Filters, *, trained_only: bool = False
+) -> list[Column]:
+    """The columns of the rows that have no probe of their own (see `columns_of`)."""
     entries = [pattern for row in table.rows.values() if row.probe is None for pattern in row.entries]
     if EVERYTHING_ELSE not in table.datasets:
         frame = frame[frame["dataset"].isin(table.datasets)]
-    return columns_of(frame, filters, entries)
+    return columns_of(frame, filters, entries, trained_only=trained_only)
 
 
 def columns_beside(table: TableConfig, frame: pd.DataFrame, filters: Filters, dataset: str) -> dict[str, Column]:
