@@ -280,7 +280,9 @@ def test_split_that_does_not_fit_is_refused(made_up: MadeUp, tmp_path: Path) -> 
     with pytest.raises(DataError, match="its digest does not fit"):
         load_split(path, catalogue, tmp_path)
     path.write_text("{")
-    with pytest.raises(CheckpointError, match=r"cannot be read .*; to have it written anew type the pretrain command again"):
+    with pytest.raises(
+        CheckpointError, match=r"cannot be read .*; to have it written anew type the pretrain command again"
+    ):
         load_split(path, catalogue, tmp_path)
     with pytest.raises(DataError, match="no such file"):
         load_split(tmp_path / "none.json", catalogue, tmp_path)
