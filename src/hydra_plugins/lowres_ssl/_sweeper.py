@@ -15,34 +15,31 @@ class Grid(Sweeper):
     around a short job.
 
     Holds Hydra's own sweeper instead of extending it: Hydra loads its plugins' modules anew when it looks for plugins,
-    and a class that extends one from before is broken by that.
+    and a class that extends one from before is broken by that. So what extends it is made when it is needed.
     """
 
     def __init__(self, max_batch_size: int | None = None, params: dict[str, str] | None = None) -> None:
         self.max_batch_size, self.params = max_batch_size, params
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        from hydra._internal.core_plugins.basic_launcher import BasicLauncher
         from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 
-        self.context, self.config = hydra_context, config
-        self.basic = BasicSweeper(self.max_batch_size, self.params)
-        self.basic.setup(hydra_context=hydra_context, task_function=task_function, config=config)
+        class ComposingOnce(BasicSweeper):
+            def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
+                if not isinstance(self.launcher, BasicLauncher):
+                    super().validate_batch_is_legal(batch)
+                    return
+                loader = hydra_context.config_loader
+                composed = {tuple(each): loader.load_sweep_config(config, list(each)) for each in batch}
+                ready = cast(ConfigLoader, Composed(loader, composed))
+                self.launcher.hydra_context = HydraContext(ready, hydra_context.callbacks)
+
+        self.own = ComposingOnce(self.max_batch_size, self.params)
+        self.own.setup(hydra_context=hydra_context, task_function=task_function, config=config)
 
     def sweep(self, arguments: list[str]) -> Any:
-        from hydra._internal.core_plugins.basic_launcher import BasicLauncher
-
-        if isinstance(launcher := self.basic.launcher, BasicLauncher):
-
-            def compose(batch: Sequence[Sequence[str]]) -> None:
-                """In place of Hydra's check that the jobs can be composed. Raises what that does."""
-                assert self.config is not None
-                loader = self.context.config_loader
-                composed = {tuple(each): loader.load_sweep_config(self.config, list(each)) for each in batch}
-                ready = cast(ConfigLoader, Composed(loader, composed))
-                launcher.hydra_context = HydraContext(ready, self.context.callbacks)
-
-            self.basic.validate_batch_is_legal = compose  # type: ignore[method-assign]
-        return self.basic.sweep(arguments)
+        return self.own.sweep(arguments)
 
 
 class Composed:

@@ -56,7 +56,8 @@ def describe(error: BaseException, command: str, cfg: DictConfig | None = None) 
         return composition(error, command), USAGE
     if isinstance(error, OSError) and error.strerror and error.errno in PLACE:
         hint = "; name another place with output_dir=FOLDER or data_dir=FOLDER" if error.filename else ""
-        hint = "; a folder is where a file should be: move it away" if error.errno == errno.EISDIR else hint
+        if error.errno == errno.EISDIR:  # no other place would mend that
+            hint = "; a folder is where a file should be: move it away"
         return f"cannot write or read {error.filename or 'the output'}: {error.strerror}{hint}", DATA
     if isinstance(error, YAMLError):
         mark = getattr(error, "problem_mark", None)
