@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, is_dataclass
 from enum import Enum, EnumMeta
+from functools import cache
 from importlib.resources import files
 from typing import Any, TypeVar, cast, get_type_hints
 
@@ -107,10 +108,15 @@ SCHEMAS: dict[str, type] = {
 Config = TypeVar("Config")
 
 
+@cache
 def register_schemas() -> None:
     """Put each command's schema where the first line of its `defaults` finds it."""
+    store = ConfigStore.instance()
     for command, schema in SCHEMAS.items():
-        ConfigStore.instance().store(name=f"{command}_schema", node=schema)
+        store.store(name=f"{command}_schema", node=schema)
+    # Hydra copies the store for each config it composes and each group it lists, and hands out copies of its entries
+    # anyway: without this, nine tenths of what a help text takes.
+    vars(store)["__deepcopy__"] = lambda memo: store
 
 
 def read_config(cfg: DictConfig, schema: type[Config]) -> Config:

@@ -47,6 +47,6 @@ def test_set_laid_out_by_its_real_names_goes_the_whole_way(
     answer = lowres_ssl("pretrain", *typed, "recipe=tuned")
     assert answer.code == 0, answer.err
     (run,) = (tmp_path / "outputs" / "pretrain").glob(f"{dataset}-simclr-*")
-    answer = lowres_ssl("evaluate", f"run={run}", "probe.knn.k=20")
+    answer = lowres_ssl("evaluate", f"run={run}", "probe.knn.k=20", "probe.linear.epochs=2")
     assert answer.code == 0, answer.err
     assert "KNN (k=20)" in answer.out
