@@ -152,7 +152,7 @@ def test_panel_a_data_set_says_what_it_is_of(
     ("groups", "said"),
     [
         (None, "40 groups"),
-        ([f"patient{number}" for number in range(5)], "5 groups (too few for reliable intervals)"),
+        ([f"patient{number}" for number in range(5)], "5 groups (no reliable intervals)"),
         ([""], "1 seed"),
     ],
 )

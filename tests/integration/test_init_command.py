@@ -364,6 +364,15 @@ def test_folder_that_holds_no_set_is_refused_in_one_line(lowres_ssl: Command, tm
     assert not (tmp_path / "lowres_ssl_conf").exists()
 
 
+def test_archive_is_to_be_unpacked_first(lowres_ssl: Command, tmp_path: Path) -> None:
+    (tmp_path / "set.tar.gz").write_bytes(b"x")
+    answer = lowres_ssl("init", "set.tar.gz")
+    assert answer.code == 3
+    assert answer.last_line.endswith(
+        "set.tar.gz: an archive, wanted a folder; unpack it, then type lowres-ssl init FOLDER"
+    )
+
+
 @pytest.mark.parametrize(
     ("words", "parts"),
     [

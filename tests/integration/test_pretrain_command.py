@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -186,6 +187,16 @@ def test_pretraining_on_all_images_is_marked(lowres_ssl: Command, cells: Path) -
     assert "on all images" in answer.out
     assert "has seen the validation and the test images" in answer.out
     assert "pretrain on" in lowres_ssl("runs").out
+
+
+def test_patients_on_both_sides_are_told_beside_the_scores(lowres_ssl: Command, cells: Path) -> None:
+    typed = ("pretrain", *DATA, "method=random", "dataset.options.group_pattern='/(p[0-9]+)_'", "probe=[knn]")
+    answer = lowres_ssl(*typed, "split=stratified")
+    assert re.search(r"^leakage: [1-8] of 8 test images .* share a patient", answer.out, re.MULTILINE)
+    assert "split=patient keeps patients apart" in answer.out
+    apart = lowres_ssl(*typed, "split=patient")
+    assert apart.code == 0, apart.err
+    assert "leakage" not in apart.out
 
 
 def test_folder_with_its_own_sides_is_divided_by_them(lowres_ssl: Command, tmp_path: Path) -> None:

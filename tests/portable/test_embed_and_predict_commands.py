@@ -99,9 +99,14 @@ def test_predict_writes_labels_probabilities_and_calibration(
         (["embed", "run=RUN", "images=IMAGES", "imges=1"], 2, ["unknown key 'imges'"]),
         (["predict", "run=RUN", "images=IMAGES"], 2, ["several results would do", "probe=knn or linear or logistic"]),
         (
+            ["predict", "run=RUN", "images=IMAGES", "probe=classifier"],
+            2,
+            ["no stored result of probe=classifier at precision=fp32", "lowres-ssl evaluate run="],
+        ),
+        (
             ["predict", "run=RUN", "images=IMAGES", "probe=nope"],
             2,
-            ["no stored result of probe=nope at precision=fp32", "lowres-ssl evaluate run="],
+            ["probe=nope: neither a probe nor a result of", "there is knn-", "type probe=knn-"],
         ),
     ],
 )

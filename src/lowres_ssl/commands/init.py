@@ -23,6 +23,7 @@ from lowres_ssl.own_data.survey import Survey, kinds_of, survey
 from lowres_ssl.schemas.init import InitConfig
 from lowres_ssl.terminal import columns, count, warn
 
+ARCHIVES = frozenset({".zip", ".tar", ".tgz", ".rar", ".7z"})
 COLUMNS = ("path", "label", "patient", "split")
 CPU = ("backbone=resnet18", "epochs=20")  # minutes in place of hours
 FEW = 3  # empty folders are named
@@ -80,9 +81,11 @@ def checked(typed: str | None, output_dir: Path) -> Path:
     if not (typed.isprintable() and is_text(str(folder.absolute()))):
         raise ConfigError(f"{typed!r}: got a control character, or bytes that are no text; rename the folder")
     if folder.is_file():
+        if ARCHIVES.intersection(map(str.lower, folder.suffixes)):
+            raise DataError(f"{folder}: an archive, wanted a folder; unpack it, then type lowres-ssl init FOLDER")
         raise DataError(
-            f"{folder}: a file, wanted the folder with the images; unpack it if it is an archive, or type "
-            f"lowres-ssl init {shlex.quote(str(set_with(folder)))}"
+            f"{folder}: a file, wanted the folder with the images; "
+            f"type lowres-ssl init {shlex.quote(str(set_with(folder)))}"
         )
     if not folder.exists():
         raise DataError(f"{folder}: no such folder, wanted the one with your images; check how it is spelt")

@@ -7,6 +7,7 @@ from typing import Any
 from lowres_ssl.ahead.expectation import scoring_ahead
 from lowres_ssl.artefacts import row_name
 from lowres_ssl.config import Experiment
+from lowres_ssl.data.leakage import leakage
 from lowres_ssl.device import Compute
 from lowres_ssl.evaluation.frozen import sides_of
 from lowres_ssl.evaluation.labels import ALL_LABELS, LabelDraw
@@ -18,6 +19,8 @@ from lowres_ssl.terminal import say
 from lowres_ssl.watching import UNWATCHED, Watch
 
 SAW_EVERYTHING = "Pre-trained on all images (pretrain_on=all): the encoder has seen the validation and the test images."
+
+FLATTERS = "That flatters every score; split=patient keeps patients apart."
 
 
 def score_and_show(
@@ -60,6 +63,9 @@ def score_and_show(
     print(scoreboard(lines, config.dataset.title))
     if first.description().get("pretrain_on") == "all":
         print(f"\n{SAW_EVERYTHING}")
+    leak = leakage(material.catalogue, material.split)
+    if leak.share_group:
+        print(f"\n{leak.sentence()}. {FLATTERS}")
     print(f"\nResults and encoder: {first.folder}", flush=True)
     if picture and ALL_LABELS in draws:
         path = picture_of(first, row_name(first.description()), config, material, compute)

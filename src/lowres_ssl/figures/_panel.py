@@ -57,9 +57,10 @@ def number_of(counts: Iterable[int], what: str) -> str:
 
 
 def grouped(found: Iterable[Interval], images: int) -> list[str]:
-    """What to say of the test groups: how many, where they are not the images themselves; whether they are too few."""
+    """What to say of the test groups: how many, where they are not the images themselves; whether they make no
+    reliable intervals."""
     every = list(found)
     groups = count(every[0].groups, "group")
     if not all(each.reliable for each in every):
-        return [f"{groups} (too few for reliable intervals)"]
+        return [f"{groups} (no reliable intervals)"]
     return [] if every[0].groups == images else [groups]

@@ -57,8 +57,13 @@ def choose_result(run: Run, asked: str | None, precision: str) -> tuple[Path, di
     if len(found) == 1:
         return found[0]
     if not found:
-        named = "any probe" if asked is None else f"probe={asked}"
         there = ", ".join(sorted(f"{folder.name} ({result['precision']})" for folder, result in stored)) or "none"
+        if asked not in (None, END_TO_END, *available(probes.__name__)) and usable:
+            raise ConfigError(
+                f"probe={asked}: neither a probe nor a result of {run.name}; there is {there}; "
+                f"type probe={usable[0][0].name}, for example"
+            )
+        named = "any probe" if asked is None else f"probe={asked}"
         kind = asked if asked in available(probes.__name__) else "logistic"
         raise ConfigError(
             f"{run.name}: no stored result of {named} at precision={precision}; there is {there}; "
