@@ -101,12 +101,12 @@ def test_predict_writes_labels_probabilities_and_calibration(
         (
             ["predict", "run=RUN", "images=IMAGES", "probe=classifier"],
             2,
-            ["no stored result of probe=classifier at precision=fp32", "lowres-ssl evaluate run="],
+            ["no stored result of probe=classifier at precision=fp32", "there is knn-", "type probe=knn-"],
         ),
         (
             ["predict", "run=RUN", "images=IMAGES", "probe=nope"],
             2,
-            ["probe=nope: neither a probe nor a result of", "there is knn-", "type probe=knn-"],
+            ["no stored result of probe=nope at precision=fp32", "there is knn-", "type probe=knn-"],
         ),
     ],
 )

@@ -19,8 +19,7 @@ from lowres_ssl.terminal import say
 from lowres_ssl.watching import UNWATCHED, Watch
 
 SAW_EVERYTHING = "Pre-trained on all images (pretrain_on=all): the encoder has seen the validation and the test images."
-
-FLATTERS = "That may flatter every score; split=patient keeps patients apart."
+FLATTERS = "That may flatter every score; a run with split=patient keeps patients apart."
 
 
 def score_and_show(

@@ -57,17 +57,14 @@ def choose_result(run: Run, asked: str | None, precision: str) -> tuple[Path, di
     if len(found) == 1:
         return found[0]
     if not found:
-        there = ", ".join(sorted(f"{folder.name} ({result['precision']})" for folder, result in stored)) or "none"
-        if asked not in (None, END_TO_END, *available(probes.__name__)) and usable:
-            raise ConfigError(
-                f"probe={asked}: neither a probe nor a result of {run.name}; there is {there}; "
-                f"type probe={usable[0][0].name}, for example"
-            )
         named = "any probe" if asked is None else f"probe={asked}"
-        kind = asked if asked in available(probes.__name__) else "logistic"
+        there = ", ".join(sorted(f"{folder.name} ({result['precision']})" for folder, result in stored)) or "none"
+        made_by_evaluate = asked in available(probes.__name__)
+        command = f"lowres-ssl evaluate run={run.name} probe=[{asked if made_by_evaluate else 'logistic'}]"
+        if usable and not made_by_evaluate:
+            command = f"probe={usable[0][0].name}"
         raise ConfigError(
-            f"{run.name}: no stored result of {named} at precision={precision}; there is {there}; "
-            f"type lowres-ssl evaluate run={run.name} probe=[{kind}]"
+            f"{run.name}: no stored result of {named} at precision={precision}; there is {there}; type {command}"
         )
     names = [folder.name if asked else result["probe"] for folder, result in found]
     if len(set(names)) < len(names):
