@@ -139,7 +139,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "own_data.class_folders",
         "own_data.fitting",
     ),
-    ("figures", "figures._style"),
+    ("figures", "figures._style", "planning.examples"),
     ("figures._panel",),
     ("figures.*",),
     ("report",),
@@ -197,6 +197,7 @@ FORBIDDEN: dict[str, tuple[str, ...]] = {
     "evaluation.tuning": ("torch",),
     "evaluation.search": ("data", "checkpoint", "features", "metrics", "config"),
     "runs": ("torch", "config"),
+    "watching": ("matplotlib", "pandas", "sklearn"),  # every training waits for what it loads
     "cli": ("torch",),
     "config": ("torch",),
     "errors": ("torch", "omegaconf", "hydra"),

@@ -23,6 +23,7 @@ from lowres_ssl.errors import ConfigError
 from lowres_ssl.schemas.benchmark import BenchmarkConfig
 from lowres_ssl.schemas.compare import CompareConfig, Format
 from lowres_ssl.schemas.experiment import (
+    ORIGIN,
     TUNABLE,
     BackboneConfig,
     DatasetConfig,
@@ -169,12 +170,12 @@ def name_origin(cfg: DictConfig, config: Experiment) -> None:
     if "linear" not in config.probe:
         return
     linear, composed = config.probe["linear"], cfg.probe.linear
-    key, origin = "probe.linear.settings_from", linear.get("settings_from")
+    key, origin = f"probe.linear.{ORIGIN}", linear.get(ORIGIN)
     typed = [name for name in TUNABLE if name in composed and not OmegaConf.is_interpolation(composed, name)]
     require(origin in ("paper", "tuned"), key, origin, "paper or tuned")
     if typed and origin == "tuned":
         raise ConfigError(f"{key}=tuned: got probe.linear.{typed[0]} as well, wanted one of the two; leave one out")
-    linear["settings_from"] = "typed" if typed else origin
+    linear[ORIGIN] = "typed" if typed else origin
 
 
 def without_training(cfg: DictConfig, method: str = "random") -> DictConfig:

@@ -16,8 +16,8 @@ from lowres_ssl.aside import Aside
 from lowres_ssl.command_line.overrides import PATH_KEYS
 from lowres_ssl.config import PretrainConfig, plain
 from lowres_ssl.errors import CheckpointError
-from lowres_ssl.figures.samples import examples, pictures
 from lowres_ssl.files.atomic import write_json
+from lowres_ssl.planning.examples import examples, pictures
 from lowres_ssl.planning.preparation import Material
 from lowres_ssl.runs import Run, entry_in
 from lowres_ssl.terminal import say

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from lowres_ssl.command_line.overrides import PATH_KEYS, quoted
 from lowres_ssl.config import TUNABLE, Experiment
-from lowres_ssl.results.agreement import ORIGIN
+from lowres_ssl.schemas.experiment import ORIGIN
 
 # How a run was asked for, not what it is; and the folder of outputs, which is the one that is read now.
 NOT_TYPED = frozenset(["force", "dry_run", "evaluate", "picture", "output_dir", "store_dir", "table_1", "tracker"])

@@ -23,9 +23,10 @@ from lowres_ssl.probes import Features
 from lowres_ssl.probes.linear import Linear
 from lowres_ssl.provenance import provenance
 from lowres_ssl.randomness import derive
-from lowres_ssl.results.agreement import ORIGIN, is_trained
+from lowres_ssl.results.agreement import is_trained
 from lowres_ssl.results.ledger import ledger
 from lowres_ssl.runs import Run, check_writable, find_run
+from lowres_ssl.schemas.experiment import ORIGIN
 from lowres_ssl.terminal import columns, count, duration, say, warn
 
 

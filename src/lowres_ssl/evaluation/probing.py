@@ -26,9 +26,9 @@ from lowres_ssl.planning.preparation import Material
 from lowres_ssl.probes import Probe, build_probe, prediction_of
 from lowres_ssl.provenance import provenance
 from lowres_ssl.randomness import derive
-from lowres_ssl.results.agreement import ORIGIN
 from lowres_ssl.results.on_disk import FITTED, fitted_file, read_predictions, read_result, write_result
 from lowres_ssl.runs import END_TO_END, Run, Which, entry_in
+from lowres_ssl.schemas.experiment import ORIGIN
 from lowres_ssl.terminal import say, warn
 
 

@@ -9,9 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from lowres_ssl.config import PretrainConfig, from_plain
 from lowres_ssl.data.splits import load_split
@@ -19,14 +17,11 @@ from lowres_ssl.errors import ConfigError, DataError
 from lowres_ssl.figures import Picture, Stored
 from lowres_ssl.figures._panel import name_of
 from lowres_ssl.figures._style import PAGE_WIDTH, literal
-from lowres_ssl.planning.augmentation import view_makers
-from lowres_ssl.planning.preparation import Material, prepare
+from lowres_ssl.planning.examples import Pictures, examples, pictures
+from lowres_ssl.planning.preparation import prepare
 from lowres_ssl.results.agreement import is_trained, refuse_several
 from lowres_ssl.results.whereabouts import seen_from_here
 from lowres_ssl.runs import Run, find_run
-from lowres_ssl.views.maker import evaluation_view, image_keys
-
-Pictures = NDArray[np.float32]
 
 COLUMNS = ("image", "view 1", "view 2")
 
@@ -81,40 +76,6 @@ class Samples(Picture):
             f"{len(material.split.train):,} training images"
         )
         return draw_grid(shown, material.catalogue.classes, title)
-
-
-def examples(material: Material, per_class: int) -> NDArray[np.int64]:
-    """Rows of the store [C, per_class]: training images of each class, evenly through them. -1: too few."""
-    labels = material.catalogue.labels[material.split.train]
-    rows = np.full((len(material.catalogue.classes), per_class), -1, dtype=np.int64)
-    for place in range(len(rows)):
-        mine = material.split.train[labels == place]
-        chosen = np.unique(np.linspace(0, len(mine) - 1, min(per_class, len(mine))).round().astype(np.int64))
-        rows[place, : len(chosen)] = mine[chosen]
-    return rows
-
-
-def pictures(config: PretrainConfig, material: Material, rows: NDArray[np.int64]) -> Pictures:
-    """Each row's whole image and the two views of it in the last epoch: float32 [C, per_class, 3, S, S, 3] in 0..1.
-
-    They are made as in pre-training, so they are the very views that the method was given. NaN where the row is -1.
-    """
-    store, there = material.store, rows >= 0
-    chosen = rows[there]
-    images, sizes = torch.from_numpy(store.images[chosen]), store.sizes[chosen].astype(np.int64)
-    keys = image_keys([store.ids[row] for row in chosen])
-    mean, std, epoch = config.images.mean, config.images.std, config.epochs - 1
-    maker = view_makers(config)[epoch]
-    views = [
-        evaluation_view(images, image_size=config.image_size, mean=mean, std=std),
-        *(maker(images, sizes, keys, epoch=epoch, view=number) for number in (0, 1)),
-    ]
-    made = torch.stack(views, dim=1)  # [n, 3, 3, S, S]
-    colour = images.shape[1] == 3  # a grey image takes the first of mean and std
-    scale, shift = (torch.tensor(each if colour else each[:1])[:, None, None] for each in (std, mean))
-    shown = np.full((*rows.shape, *made.shape[1:]), np.nan, dtype=np.float32)
-    shown[there] = (made * scale + shift).clamp(0, 1).numpy()
-    return np.moveaxis(shown, 3, -1)
 
 
 def draw_grid(shown: Pictures, classes: Sequence[str], title: str) -> Figure:

@@ -10,8 +10,8 @@ import pandas as pd
 
 from lowres_ssl.errors import CheckpointError, ConfigError
 from lowres_ssl.runs import Run
+from lowres_ssl.schemas.experiment import ORIGIN
 
-ORIGIN = "settings_from"  # where the linear evaluation's batch size and learning rate come from: paper, tuned, typed
 # What the paper's Table 1 chooses for each method and data set; the rest of a probe's settings are the column's.
 FREE_SETTINGS = {"linear": frozenset(["batch_size", "learning_rate"])}
 NUMBERS = ("accuracy", "weighted_f1", "macro_f1", "balanced_accuracy")

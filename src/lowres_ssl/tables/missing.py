@@ -13,9 +13,10 @@ from omegaconf import OmegaConf
 
 from lowres_ssl.command_line.images import words_for
 from lowres_ssl.command_line.overrides import command_line
-from lowres_ssl.results.agreement import ORIGIN, is_trained, settings_of, shared_settings
+from lowres_ssl.results.agreement import is_trained, settings_of, shared_settings
 from lowres_ssl.results.selection import BatchSize, Filters, ordinary
 from lowres_ssl.runs import END_TO_END, find_run
+from lowres_ssl.schemas.experiment import ORIGIN
 from lowres_ssl.schemas.table import RowConfig
 
 UNTRAINED = ("random", "imagenet", "trivial")
