@@ -42,6 +42,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "schemas.benchmark",
         "portable.tabular",
         "build",
+        "command_line.composing",
         "command_line.environment",
         "command_line.keys",
         "files.leases",

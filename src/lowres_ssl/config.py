@@ -9,13 +9,13 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, is_dataclass
 from enum import Enum, EnumMeta
-from functools import cache
 from importlib.resources import files
 from typing import Any, TypeVar, cast, get_type_hints
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
+from lowres_ssl.command_line.composing import compose_quickly
 from lowres_ssl.command_line.environment import PLACES, only_for_places
 from lowres_ssl.command_line.keys import is_deleted, known_keys, unknown_keys
 from lowres_ssl.command_line.overrides import check_url, is_text
@@ -109,15 +109,13 @@ SCHEMAS: dict[str, type] = {
 Config = TypeVar("Config")
 
 
-@cache
 def register_schemas() -> None:
     """Put each command's schema where the first line of its `defaults` finds it."""
+    compose_quickly()
     store = ConfigStore.instance()
     for command, schema in SCHEMAS.items():
-        store.store(name=f"{command}_schema", node=schema)
-    # Hydra copies the store for each config it composes and each group it lists, and hands out copies of its entries
-    # anyway: without this, nine tenths of what a help text takes.
-    vars(store)["__deepcopy__"] = lambda memo: store
+        if f"{command}_schema.yaml" not in store.repo:
+            store.store(name=f"{command}_schema", node=schema)
 
 
 def read_config(cfg: DictConfig, schema: type[Config]) -> Config:

@@ -162,6 +162,8 @@ def check_overrides(overrides: list[str]) -> None:
             raise ConfigError(
                 f"{override}: got several values, or a list of one, wanted {name}=NAME; type -m {name}=a,b for a sweep"
             )
+        if name == "hydra.mode":
+            raise ConfigError("hydra.mode: leave it out; -m before the keys makes a sweep of them")
         if name in OF_HYDRA:
             raise ConfigError(f"{name}: where things are written is said by output_dir=FOLDER; leave it out")
         if OF_CODE.fullmatch(name) or (name.startswith("hydra") and "_target_" in value):
