@@ -32,7 +32,7 @@ def nodes(config: Any) -> Iterator[Any]:
             yield from nodes(config._get_node(key))
 
 
-@pytest.mark.parametrize("command", ["pretrain", "tables", "runs"])
+@pytest.mark.parametrize("command", ["pretrain", "tables", "report"])
 def test_two_configs_share_nothing_that_can_be_changed(command: str) -> None:
     first, second = compose(command), compose(command)
     assert first == second
