@@ -12,7 +12,7 @@ section() {
 
 printf '# Command line\n\nGenerated from the help texts by `make docs`.\n'
 section --help
-for command in init pretrain benchmark evaluate tune data runs tables figures compare report export embed predict \
+for command in init pretrain benchmark evaluate tune data runs tables compare figures report export embed predict \
     doctor; do
     section "$command --help"
 done
