@@ -1,9 +1,11 @@
 """A command as it is typed, in a process of its own that kills itself (SIGKILL, or another signal) at a named place.
 
 No code of the package knows of this: Python tells an audit hook of every file that is opened, renamed or removed, and
-calls are counted by wrapping what is called. The processes are forked from one that has imported PyTorch already.
+calls are counted by wrapping what is called. The processes are forked from one that has imported PyTorch already,
+`warm.py`.
 """
 
+import contextlib
 import importlib
 import multiprocessing
 import os
@@ -12,10 +14,9 @@ import signal
 import sys
 from dataclasses import dataclass
 from multiprocessing.context import ForkServerContext
+from multiprocessing.forkserver import ensure_running
 from pathlib import Path
 from typing import Any, NoReturn
-
-MODULES = ("lowres_ssl.cli", "lowres_ssl.commands.pretrain", "lowres_ssl.commands.evaluate", "lowres_ssl.commands.data")
 
 
 def die() -> NoReturn:
@@ -92,7 +93,9 @@ Place = AtFile | AtCall
 
 def processes() -> ForkServerContext:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([*MODULES])
+    context.set_forkserver_preload(["tests.torture.warm"])
+    with contextlib.chdir(Path(__file__).parents[2]):  # where it is found
+        ensure_running()
     return context
 
 

@@ -5,7 +5,6 @@ from one that has imported PyTorch already.
 """
 
 import importlib
-import multiprocessing
 import os
 import sys
 from collections import Counter
@@ -14,7 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-MODULES = ("lowres_ssl.cli", "lowres_ssl.commands.pretrain", "lowres_ssl.commands.evaluate", "lowres_ssl.commands.data")
+from killed import processes as forked
+
 # What is to be done once: where it is called from, its name, and what tells one such piece of work from another.
 WORK: dict[str, tuple[str, str, Callable[..., object]]] = {
     "download": ("lowres_ssl.data.fetch", "download", lambda url, *_, **__: url),
@@ -38,10 +38,8 @@ def at_once(folder: Path, processes: Sequence[Sequence[Sequence[str]]]) -> tuple
     The exit codes of each process's commands, and how often each piece of work was done by any process ("store
     folder-20px-1234abcd"). What process 3 said is in `said-3.txt`.
     """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([*MODULES])
     children = [
-        context.Process(target=type_them, args=(folder, number, commands)) for number, commands in enumerate(processes)
+        forked().Process(target=type_them, args=(folder, number, commands)) for number, commands in enumerate(processes)
     ]
     for child in children:
         child.start()

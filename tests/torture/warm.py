@@ -1,0 +1,18 @@
+"""Loaded once, by the process that commands are forked from: what each would load, and find, before it works."""
+
+import sklearn.manifold  # noqa: F401
+from hydra import compose, initialize_config_module
+from hydra.core.global_hydra import GlobalHydra
+
+import lowres_ssl.cli
+import lowres_ssl.commands.data
+import lowres_ssl.commands.evaluate
+import lowres_ssl.commands.pretrain
+import lowres_ssl.figures.tsne
+import lowres_ssl.metrics  # noqa: F401
+from lowres_ssl.config import register_schemas
+
+register_schemas()
+with initialize_config_module("lowres_ssl.conf", version_base="1.3"):
+    compose("pretrain", ["dataset=folder"])  # the files are read, Hydra's plugins found
+GlobalHydra.instance().clear()
