@@ -153,10 +153,12 @@ def test_panel_a_data_set_says_what_it_is_of(
     [
         (None, "40 groups"),
         ([f"patient{number}" for number in range(5)], "5 groups (no reliable intervals)"),
+        # Thirty, of which one has three of four images: they tell as much as two.
+        (["patient"] * 90 + [f"patient{number}" for number in range(29)], "30 groups (no reliable intervals)"),
         ([""], "1 seed"),
     ],
 )
-def test_panel_says_how_many_groups_and_whether_they_are_too_few(
+def test_panel_says_how_many_groups_and_whether_they_do(
     figured_run: Callable[..., Path],
     picture: Callable[..., Picture],
     stored: Callable[..., Stored],

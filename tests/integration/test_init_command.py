@@ -364,13 +364,21 @@ def test_folder_that_holds_no_set_is_refused_in_one_line(lowres_ssl: Command, tm
     assert not (tmp_path / "lowres_ssl_conf").exists()
 
 
-def test_archive_is_to_be_unpacked_first(lowres_ssl: Command, tmp_path: Path) -> None:
-    (tmp_path / "set.tar.gz").write_bytes(b"x")
-    answer = lowres_ssl("init", "set.tar.gz")
+@pytest.mark.parametrize("name", ["set.tar.gz", "SET.ZIP", "set.txz", "set.7z", "set.rar"])
+def test_archive_is_to_be_unpacked_first(lowres_ssl: Command, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"x")
+    answer = lowres_ssl("init", name)
     assert answer.code == 3
     assert answer.last_line.endswith(
-        "set.tar.gz: an archive, wanted a folder; unpack it, then type lowres-ssl init FOLDER"
+        f"{name}: an archive, wanted a folder; unpack it, then type lowres-ssl init FOLDER"
     )
+
+
+def test_file_that_is_no_archive_stands_for_its_folder(lowres_ssl: Command, tmp_path: Path) -> None:
+    (tmp_path / "scan.zip.png").write_bytes(b"x")
+    answer = lowres_ssl("init", "scan.zip.png")
+    assert answer.code == 3
+    assert "scan.zip.png: a file, wanted the folder with the images" in answer.last_line
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from torch import nn
 from torchvision.models import resnet18
 from typed import SMALL, Command
 
+from hydra_plugins.lowres_ssl import Processes
 from lowres_ssl.commands import pretrain as command
 from lowres_ssl.errors import DataError
 from lowres_ssl.evaluation import frozen
@@ -183,9 +184,9 @@ def test_every_job_is_composed_once_and_before_the_first_one_runs(
     composed: list[list[str]] = []
     really = ConfigLoaderImpl.load_sweep_config
 
-    def compose(self: ConfigLoaderImpl, master: DictConfig, overrides: list[str]) -> DictConfig:
-        composed.append(overrides)
-        return really(self, master, overrides)
+    def compose(self: ConfigLoaderImpl, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
+        composed.append(sweep_overrides)
+        return really(self, master_config, sweep_overrides)
 
     seen: list[int] = []
 
@@ -201,7 +202,9 @@ def test_every_job_is_composed_once_and_before_the_first_one_runs(
     assert done[3:] == [4, 4]
     assert lowres_ssl(*SWEEP, "batch_size=4,8,16", "hydra.sweeper.max_batch_size=2").code == 0
     assert (done[5:], seen[5:]) == ([4, 8, 16], [8, 8, 9])
-    answer = lowres_ssl(*SWEEP, "method=simclr,nonsense")
-    assert answer.code == 2
-    assert "nonsense" in answer.last_line
-    assert len(done) == 8
+    for launcher in ("basic", "processes"):
+        monkeypatch.setattr(Processes, "launch", lambda *_, **__: pytest.fail("one was launched"))
+        answer = lowres_ssl(*SWEEP, "method=simclr,nonsense", f"hydra/launcher={launcher}")
+        assert answer.code == 2
+        assert "nonsense" in answer.last_line
+        assert len(done) == 8

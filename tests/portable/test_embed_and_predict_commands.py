@@ -101,12 +101,22 @@ def test_predict_writes_labels_probabilities_and_calibration(
         (
             ["predict", "run=RUN", "images=IMAGES", "probe=classifier"],
             2,
-            ["no stored result of probe=classifier at precision=fp32", "there is knn-", "type probe=knn-"],
+            ["no stored result of probe=classifier at precision=fp32", "there is knn-", "type probe=knn-", " or l"],
         ),
         (
             ["predict", "run=RUN", "images=IMAGES", "probe=nope"],
             2,
-            ["no stored result of probe=nope at precision=fp32", "there is knn-", "type probe=knn-"],
+            ["no stored result of probe=nope at precision=fp32", "there is knn-", "type probe=knn-", " or l"],
+        ),
+        (
+            ["predict", "run=RUN", "images=IMAGES", "probe=logisitc"],
+            2,
+            ["no stored result of probe=logisitc", "; did you mean probe=logistic?"],
+        ),
+        (
+            ["predict", "run=RUN", "images=IMAGES", "probe=linear", "precision=bf16"],
+            2,
+            ["no stored result of probe=linear at precision=bf16", "; type precision=fp32"],
         ),
     ],
 )

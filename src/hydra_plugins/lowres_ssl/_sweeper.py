@@ -14,8 +14,8 @@ class Grid(Sweeper):
     its turn comes. Where the jobs run in this process, each gets what was composed for it before: half of the work
     around a short job.
 
-    Holds Hydra's own sweeper instead of extending it: Hydra loads its plugins' modules anew when it looks for plugins,
-    and a class that extends one from before is broken by that. So what extends it is made when it is needed.
+    It cannot itself extend Hydra's own sweeper: Hydra loads its plugins' modules anew when it looks for plugins, and a
+    class that extends one from before is broken by that. So it holds one, made in `setup`.
     """
 
     def __init__(self, max_batch_size: int | None = None, params: dict[str, str] | None = None) -> None:
@@ -27,6 +27,7 @@ class Grid(Sweeper):
 
         class ComposingOnce(BasicSweeper):
             def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
+                """In place of Hydra's check that the jobs can be composed."""
                 if not isinstance(self.launcher, BasicLauncher):
                     super().validate_batch_is_legal(batch)
                     return
@@ -35,11 +36,11 @@ class Grid(Sweeper):
                 ready = cast(ConfigLoader, Composed(loader, composed))
                 self.launcher.hydra_context = HydraContext(ready, hydra_context.callbacks)
 
-        self.own = ComposingOnce(self.max_batch_size, self.params)
-        self.own.setup(hydra_context=hydra_context, task_function=task_function, config=config)
+        self.sweeper = ComposingOnce(self.max_batch_size, self.params)
+        self.sweeper.setup(hydra_context=hydra_context, task_function=task_function, config=config)
 
     def sweep(self, arguments: list[str]) -> Any:
-        return self.own.sweep(arguments)
+        return self.sweeper.sweep(arguments)
 
 
 class Composed:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from lowres_ssl.results.findings import Findings
 from lowres_ssl.results.selection import Column
 from lowres_ssl.statistics.comparison import Comparison
-from lowres_ssl.statistics.uncertainty import Interval
+from lowres_ssl.statistics.uncertainty import TOO_FEW, Interval
 
 BASELINE, SHORTCUT = "random", "trivial"
 METRIC = "accuracy"
@@ -138,7 +138,7 @@ def doubts(found: Findings, best: str) -> list[str]:
     if any(interval.seeds == 1 for interval in own.values() if interval is not own.get(SHORTCUT)):
         lines.append("One seed: nothing here says what another would have given.")
     if not next(iter(own.values())).reliable:
-        lines.append("So few test groups that no interval here is reliable.")
+        lines.append(f"The test groups tell {TOO_FEW}: no interval here is reliable.")
     return lines
 
 

@@ -55,9 +55,10 @@ def describe(error: BaseException, command: str, cfg: DictConfig | None = None) 
     if isinstance(error, ConfigCompositionException | HydraException | OmegaConfBaseException):
         return composition(error, command), USAGE
     if isinstance(error, OSError) and error.strerror and error.errno in PLACE:
-        hint = "; name another place with output_dir=FOLDER or data_dir=FOLDER" if error.filename else ""
-        if error.errno == errno.EISDIR:  # no other place would mend that
+        if error.errno == errno.EISDIR:
             hint = "; a folder is where a file should be: move it away"
+        else:
+            hint = "; name another place with output_dir=FOLDER or data_dir=FOLDER" if error.filename else ""
         return f"cannot write or read {error.filename or 'the output'}: {error.strerror}{hint}", DATA
     if isinstance(error, YAMLError):
         mark = getattr(error, "problem_mark", None)

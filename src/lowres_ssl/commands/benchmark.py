@@ -159,11 +159,7 @@ def about(name: str, question: Question) -> str:
 
 def careful(catalogue: Catalogue, split: Split) -> list[str]:
     """A line where test images are not new to what was trained."""
-    found = leakage(catalogue, split)
-    if not (found.share_group or found.exact_duplicate):
-        return []
-    mend = "; split=patient keeps each on one side" if found.share_group and split.kind != "patient" else ""
-    return [f"Careful, {found.sentence()}{mend}."]
+    return [f"Careful, {doubt}." for doubt in leakage(catalogue, split).doubts()]
 
 
 def finish(study: Study, question: Question, doubts: Sequence[str]) -> None:

@@ -17,7 +17,7 @@ from lowres_ssl.results.selection import Filters, columns_of
 from lowres_ssl.schemas.compare import CompareConfig
 from lowres_ssl.statistics.claims import Judgement, Key, named
 from lowres_ssl.statistics.comparison import Comparison
-from lowres_ssl.statistics.uncertainty import RELIABLE_GROUPS, Interval
+from lowres_ssl.statistics.uncertainty import TOO_FEW, Interval
 from lowres_ssl.tables.formats import comma_separated_frame
 from lowres_ssl.terminal import columns, count, say, warn
 
@@ -87,7 +87,7 @@ def heading(found: Findings) -> str:
     own = (trained if len(trained) else rows).iloc[0]
     training = f"recipe {own['recipe']}, {count(int(own['epochs']), 'epoch')}, " if len(trained) else ""
     reliable = next(iter(found.intervals.values())).reliable
-    doubt = "" if reliable else f"; as much as fewer than {RELIABLE_GROUPS} of one size, so nothing here is reliable"
+    doubt = "" if reliable else f"; {TOO_FEW}, so nothing here is reliable"
     return (
         f"{own['title']}, {own['label']}: {words(found.metric)} on {count(found.images, 'test image')} in "
         f"{count(found.groups, 'group')}{doubt}\n"

@@ -23,7 +23,7 @@ from lowres_ssl.own_data.survey import Survey, kinds_of, survey
 from lowres_ssl.schemas.init import InitConfig
 from lowres_ssl.terminal import columns, count, warn
 
-ARCHIVES = frozenset({".zip", ".tar", ".tgz", ".rar", ".7z"})
+ARCHIVES = frozenset([".zip", ".tar", ".tgz", ".tbz2", ".txz", ".gz", ".bz2", ".xz", ".zst", ".rar", ".7z"])
 COLUMNS = ("path", "label", "patient", "split")
 CPU = ("backbone=resnet18", "epochs=20")  # minutes in place of hours
 FEW = 3  # empty folders are named
@@ -81,7 +81,7 @@ def checked(typed: str | None, output_dir: Path) -> Path:
     if not (typed.isprintable() and is_text(str(folder.absolute()))):
         raise ConfigError(f"{typed!r}: got a control character, or bytes that are no text; rename the folder")
     if folder.is_file():
-        if ARCHIVES.intersection(map(str.lower, folder.suffixes)):
+        if folder.suffix.lower() in ARCHIVES:
             raise DataError(f"{folder}: an archive, wanted a folder; unpack it, then type lowres-ssl init FOLDER")
         raise DataError(
             f"{folder}: a file, wanted the folder with the images; "
@@ -154,7 +154,7 @@ def facts(found: Survey, split: Split) -> list[list[str]]:
         ],
     ]
     known = leakage(found.catalogue, split)
-    if known.share_group or known.exact_duplicate:
+    if known.found:
         rows.append(["leakage", known.sentence().removeprefix("leakage: ")])
     if found.other_files:
         rows.append(["other files", f"{kinds_of(found.other_files)}; passed over"])

@@ -15,6 +15,11 @@ class Leakage:
     exact_duplicate: int
     groups_known: bool
     possible: bool
+    by_patient: bool  # how the set was divided
+
+    @property
+    def found(self) -> bool:
+        return bool(self.share_group or self.exact_duplicate)
 
     def sentence(self) -> str:
         """One line for the terminal."""
@@ -30,6 +35,11 @@ class Leakage:
                 patients += " (possible, not certain: the numbering may restart in the test folder)"
         return f"leakage: {patients}; {self.exact_duplicate} have an exact duplicate there"
 
+    def doubts(self) -> list[str]:
+        """What to say beside scores that it may flatter, and what to type against it; nothing where none was found."""
+        mend = "; split=patient keeps each on one side" if self.share_group and not self.by_patient else ""
+        return [f"{self.sentence()}{mend}"] if self.found else []
+
 
 def leakage(catalogue: Catalogue, split: Split) -> Leakage:
     """How many test images share a group (patient, slide, source image) or all bytes with a training image."""
@@ -43,4 +53,5 @@ def leakage(catalogue: Catalogue, split: Split) -> Leakage:
         exact_duplicate=sum(record.sha256 in bytes_seen for record in test),
         groups_known=any(record.group for record in catalogue.records),
         possible=catalogue.groups_may_restart and split.kind == "official",
+        by_patient=split.kind == "patient",
     )

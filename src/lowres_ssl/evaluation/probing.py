@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lowres_ssl.checkpoint import save_tensors
 from lowres_ssl.config import Experiment, plain
+from lowres_ssl.data.leakage import leakage
 from lowres_ssl.data.pseudonyms import pseudonyms_for
 from lowres_ssl.data.records import Catalogue
 from lowres_ssl.data.splits import Split
@@ -95,7 +96,7 @@ def check_images(
         raise ConfigError(
             "label_fraction: settings that were tuned knew all validation labels; type probe.linear.settings_from=paper"
         )
-    notes = [*catalogue.notes, *split.notes]
+    notes = [*catalogue.notes, *split.notes, *leakage(catalogue, split).doubts()]
     for draw in draws:
         train, _ = drawn(catalogue.labels, split.train, split.validation, draw)
         counts = np.bincount(catalogue.labels[split.train[train]], minlength=len(catalogue.classes)).tolist()

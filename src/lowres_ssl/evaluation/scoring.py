@@ -19,7 +19,6 @@ from lowres_ssl.terminal import say
 from lowres_ssl.watching import UNWATCHED, Watch
 
 SAW_EVERYTHING = "Pre-trained on all images (pretrain_on=all): the encoder has seen the validation and the test images."
-FLATTERS = "That may flatter every score; a run with split=patient keeps patients apart."
 
 
 def score_and_show(
@@ -62,9 +61,8 @@ def score_and_show(
     print(scoreboard(lines, config.dataset.title))
     if first.description().get("pretrain_on") == "all":
         print(f"\n{SAW_EVERYTHING}")
-    leak = leakage(material.catalogue, material.split)
-    if leak.share_group:
-        print(f"\n{leak.sentence()}. {FLATTERS}")
+    for doubt in leakage(material.catalogue, material.split).doubts():
+        print(f"\nThat may flatter every score: {doubt}.")
     print(f"\nResults and encoder: {first.folder}", flush=True)
     if picture and ALL_LABELS in draws:
         path = picture_of(first, row_name(first.description()), config, material, compute)

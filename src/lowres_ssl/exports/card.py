@@ -9,7 +9,7 @@ from lowres_ssl.evaluation.scoring import SAW_EVERYTHING
 from lowres_ssl.exports import has_small_stem, model_name
 from lowres_ssl.exports.scores import METRICS, Score
 from lowres_ssl.portable.encoder import PortableEncoder
-from lowres_ssl.statistics.uncertainty import RELIABLE_GROUPS
+from lowres_ssl.statistics.uncertainty import TOO_FEW
 from lowres_ssl.tables import UNRELIABLE
 from lowres_ssl.tables.numbers import METRIC_NAMES, interval_text, value_text
 from lowres_ssl.terminal import count
@@ -160,7 +160,7 @@ def results(about: Any, scores: Sequence[Score]) -> str:
     lines += ["", f"Of {tested}, one seed; {count(first.groups, 'group')} resampled."]
     marked = [score for score in scores for each in score.intervals.values() if not each.reliable]
     if marked:
-        lines.append(f"{UNRELIABLE.strip()}: fewer than {RELIABLE_GROUPS} groups, so the interval says little.")
+        lines.append(f"{UNRELIABLE.strip()}: the groups tell {TOO_FEW}, so the interval says little.")
     return "\n".join(lines)
 
 

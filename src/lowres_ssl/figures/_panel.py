@@ -57,8 +57,8 @@ def number_of(counts: Iterable[int], what: str) -> str:
 
 
 def grouped(found: Iterable[Interval], images: int) -> list[str]:
-    """What to say of the test groups: how many, where they are not the images themselves; whether they make no
-    reliable intervals."""
+    """What to say of the test groups: how many, where they are not the images themselves or are too few, or too
+    unequal, for intervals."""
     every = list(found)
     groups = count(every[0].groups, "group")
     if not all(each.reliable for each in every):

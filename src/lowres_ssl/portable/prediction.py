@@ -14,7 +14,7 @@ from lowres_ssl import probes
 from lowres_ssl.build import available
 from lowres_ssl.checkpoint import load_tensors
 from lowres_ssl.device import DTYPES
-from lowres_ssl.errors import CheckpointError, ConfigError
+from lowres_ssl.errors import CheckpointError, ConfigError, did_you_mean
 from lowres_ssl.evaluation.classifier import TrainedClassifier
 from lowres_ssl.evaluation.probing import without_origin
 from lowres_ssl.features import digest_of
@@ -59,17 +59,31 @@ def choose_result(run: Run, asked: str | None, precision: str) -> tuple[Path, di
     if not found:
         named = "any probe" if asked is None else f"probe={asked}"
         there = ", ".join(sorted(f"{folder.name} ({result['precision']})" for folder, result in stored)) or "none"
-        made_by_evaluate = asked in available(probes.__name__)
-        command = f"lowres-ssl evaluate run={run.name} probe=[{asked if made_by_evaluate else 'logistic'}]"
-        if usable and not made_by_evaluate:
-            command = f"probe={usable[0][0].name}"
         raise ConfigError(
-            f"{run.name}: no stored result of {named} at precision={precision}; there is {there}; type {command}"
+            f"{run.name}: no stored result of {named} at precision={precision}; there is {there}"
+            f"{instead(run, asked, precision, stored)}"
         )
     names = [folder.name if asked else result["probe"] for folder, result in found]
     if len(set(names)) < len(names):
         names = [folder.name for folder, _ in found]
     raise ConfigError(f"{run.name}: several results would do; type the one that is meant: probe={' or '.join(names)}")
+
+
+def instead(run: Run, asked: str | None, precision: str, stored: Sequence[tuple[Path, dict[str, Any]]]) -> str:
+    """The end of the message, where nothing stored is what was asked for: what to type."""
+    evaluate = f"lowres-ssl evaluate run={run.name} precision={precision}"
+    other = [result["precision"] for folder, result in stored if asked in (None, result["probe"], folder.name)]
+    if other:
+        return f"; type precision={other[0]}"
+    if asked == END_TO_END and run.classifier.exists():
+        return f"; type {evaluate}"
+    if asked in available(probes.__name__):
+        return f"; type {evaluate} probe=[{asked}]"
+    usable = [(folder.name, result["probe"]) for folder, result in stored if result["precision"] == precision]
+    if not usable:
+        return f"; type {evaluate} probe=[logistic]"
+    meant = did_you_mean(asked or "", [name for names in usable for name in names], "probe={}")
+    return meant or f"; type probe={' or '.join(folder for folder, _ in usable)}"
 
 
 def is_whole(result: dict[str, Any]) -> bool:

@@ -18,6 +18,7 @@ LEVEL = 0.95
 DRAWS = 2000
 # With fewer groups the resampled ones say little of those that were not drawn; tables mark such an interval.
 RELIABLE_GROUPS = 15
+TOO_FEW = f"as much as fewer than {RELIABLE_GROUPS} of one size"  # what unreliable groups tell
 
 
 @dataclass(frozen=True)
