@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS))
 
-.PHONY: demo test test-all torture setup docs site clean
+.PHONY: demo test style types tests test-all torture setup docs site clean
 
 setup: $(STAMP)
 
@@ -25,10 +25,18 @@ $(STAMP): pyproject.toml $(CONSTRAINTS)
 demo: $(STAMP)
 	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/demo.sh
 
+# Both at once: type-checking takes one processor the better part of a minute.
 test: $(STAMP)
+	$(MAKE) --no-print-directory --jobs=2 types tests
+
+style: $(STAMP)
 	$(BIN)/ruff format --check src tests conf benchmarks scripts
 	$(BIN)/ruff check src tests conf benchmarks scripts
+
+types: style
 	$(BIN)/mypy
+
+tests: style
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-all: test

@@ -23,7 +23,12 @@ UNTRAINED = [name for name in METHODS if not find_method(name).trains]
 SELF_SUPERVISED = [name for name in METHODS if find_method(name).trains and not find_method(name).sees_labels]
 
 
+SLOWEST = ("integration/test_reproduce_script.py", "torture", "integration", "distributed")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # A process that takes a long file last has the others wait for it.
+    items.sort(key=lambda item: next((n for n, part in enumerate(SLOWEST) if f"tests/{part}" in str(item.path)), 9))
     if not torch.cuda.is_available():
         for item in items:
             if item.get_closest_marker("gpu"):

@@ -40,6 +40,23 @@ def test_weights_are_those_torchvision_draws_from_the_seed(zero_init_residual: b
     assert all(torch.equal(value, expected[key]) for key, value in encoder.state_dict().items())
 
 
+def test_what_is_done_to_one_encoder_is_not_in_the_next() -> None:
+    first, _ = build_encoder("resnet18", **PLAIN, seed=0)
+    wanted = {key: value.clone() for key, value in first.state_dict().items()}
+    for value in first.state_dict().values():
+        value.zero_()
+    first.layer1 = nn.Identity()
+    second, _ = build_encoder("resnet18", **PLAIN, seed=0)
+    assert second.state_dict().keys() == wanted.keys()
+    assert all(torch.equal(value, wanted[key]) for key, value in second.state_dict().items())
+
+
+def test_encoder_without_numbers_is_not_taken_for_one_with_them() -> None:
+    with torch.device("meta"):
+        assert build_encoder("resnet18", **PLAIN, seed=0)[0].conv1.weight.is_meta
+    assert not build_encoder("resnet18", **PLAIN, seed=0)[0].conv1.weight.is_meta
+
+
 @pytest.mark.parametrize("zero_init_residual", [False, True])
 def test_residual_branches_start_at_zero_only_if_asked(zero_init_residual: bool) -> None:
     encoder, _ = build_encoder("resnet18", small_stem=False, zero_init_residual=zero_init_residual, seed=0)

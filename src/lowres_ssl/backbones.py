@@ -1,5 +1,8 @@
 """Encoders without their classification layer: torchvision's ResNets, by name."""
 
+from copy import deepcopy
+from functools import lru_cache
+
 import torch
 from torch import nn
 from torchvision import models
@@ -24,12 +27,22 @@ def build_encoder(name: str, *, small_stem: bool, zero_init_residual: bool, seed
     if name not in names():
         hint = did_you_mean(name, names(), "backbone={}")
         raise ConfigError(f"backbone={name}: wanted one of {', '.join(names())}{hint}")
+    made_as = torch.get_default_device(), torch.get_default_dtype()
+    encoder: models.ResNet = deepcopy(initialised(name, small_stem, zero_init_residual, seed, *made_as))
+    features = encoder.fc.in_features
+    encoder.fc = nn.Identity()
+    return encoder, features
+
+
+@lru_cache(maxsize=1)  # a run has two alike, its own and that of the row beside it, and so have jobs of one seed
+def initialised(
+    name: str, small_stem: bool, zero_init_residual: bool, seed: int, device: torch.device, dtype: torch.dtype
+) -> models.ResNet:
+    """The encoder with its classification layer, to be copied. `device`, `dtype`: PyTorch's own defaults."""
     with seeded(seed, "encoder"):
-        encoder = models.get_model(name, weights=None, zero_init_residual=zero_init_residual)
+        encoder: models.ResNet = models.get_model(name, weights=None, zero_init_residual=zero_init_residual)
         if small_stem:
             encoder.conv1 = nn.Conv2d(3, encoder.conv1.out_channels, kernel_size=3, stride=1, padding=1, bias=False)
             nn.init.kaiming_normal_(encoder.conv1.weight, mode="fan_out", nonlinearity="relu")
             encoder.maxpool = nn.Identity()
-    features = encoder.fc.in_features
-    encoder.fc = nn.Identity()
-    return encoder.to(memory_format=torch.channels_last), features
+    return encoder.to(memory_format=torch.channels_last)
