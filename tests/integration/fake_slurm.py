@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-# Keeps the script; runs it for each place of the array, and again as long as it was put back into the queue.
+# Keeps the script, which is moved once this returns; runs it for each place of the array, and again as long as it was put back into the queue.
 SBATCH = """\
 #!/bin/bash
 cp "$1" "$HERE/script.sh"
@@ -22,7 +22,7 @@ for place in $(seq 0 "$last"); do
         export SLURM_ARRAY_TASK_ID=$place SLURM_JOB_ID=$((1001 + place))
         echo RUNNING >"$HERE/state-$place"
         while true; do
-            bash "$1"
+            bash "$HERE/script.sh"
             rm "$HERE/requeued-1000_$place" 2>/dev/null || break
         done
         echo COMPLETED >"$HERE/state-$place"

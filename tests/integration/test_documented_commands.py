@@ -1,7 +1,7 @@
 """Every command and every piece of Python that the documents show is run, on images and encoders small enough for it.
 
 What is changed of a command before it is typed: sizes, epochs, seeds and k are cut down (`SMALLER`), of a sweep's
-values the first two are taken, ImageNet's weights are left out (they would have to be fetched), RUN, FOLDER and the
+values the first two are taken, ImageNet's weights (they would have to be fetched) and subsets are left out, RUN, FOLDER and the
 like get names of things that are there, and Slurm is its stand-in on this machine. Shell scripts and `benchmarks/` are
 not typed here: the script has its own test.
 """
@@ -118,7 +118,8 @@ def cut_down(line: str, project: Path, dataset: str) -> list[str]:
         smaller["hydra.sweeper.n_trials"] = "2"
     if command == "benchmark":
         smaller = OF_A_BENCHMARK
-    kept = [word for word in words if word.partition("=")[0] not in smaller]
+    # The sets here are smaller than any subset that is shown.
+    kept = [word for word in words if word.partition("=")[0] not in (*smaller, "dataset.subset")]
     return [command, *kept, *(f"{key}={value}" for key, value in smaller.items())]
 
 
