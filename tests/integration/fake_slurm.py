@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-# Keeps the script, which is moved once this returns; runs it for each place of the array, and again as long as it was put back into the queue.
+# Keeps the script, which is moved once this returns; runs it for each place of the array, and again as long as it was
+# put back into the queue.
 SBATCH = """\
 #!/bin/bash
 cp "$1" "$HERE/script.sh"
