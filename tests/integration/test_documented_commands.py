@@ -118,8 +118,9 @@ def cut_down(line: str, project: Path, dataset: str) -> list[str]:
         smaller["hydra.sweeper.n_trials"] = "2"
     if command == "benchmark":
         smaller = OF_A_BENCHMARK
-    # The sets here are smaller than any subset that is shown.
-    kept = [word for word in words if word.partition("=")[0] not in (*smaller, "dataset.subset")]
+    # The sets here are smaller than any subset that is shown, and trained on in batches of eight.
+    left_out = (*smaller, "dataset.subset", "filters.batch_size")
+    kept = [word for word in words if word.partition("=")[0] not in left_out]
     return [command, *kept, *(f"{key}={value}" for key, value in smaller.items())]
 
 

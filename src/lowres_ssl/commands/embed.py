@@ -1,5 +1,6 @@
 """`lowres-ssl embed`: the features of every image in a folder, by a finished run's encoder."""
 
+import json
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import cast
@@ -21,7 +22,7 @@ def main(cfg: DictConfig) -> None:
     check(config.formats, ("parquet", "npz"), config.batch_size)
     stored = find_run(Path(config.output_dir), run)
     encoder = open_encoder(stored, cast(Which, config.which.name), config.device.name, config.precision.name)
-    folder = destination(config.folder, Path(config.output_dir) / "embed" / encoder.run.name, images)
+    folder = destination(config.folder, Path(config.output_dir) / "embed" / encoder.run.name, images, "embed")
     written = embed(
         encoder,
         images,
@@ -52,9 +53,18 @@ def check(formats: Sequence[str], known: Collection[str], batch_size: int) -> No
     require(batch_size >= 1, "batch_size", batch_size, "at least 1 image")
 
 
-def destination(folder: str | None, below: Path, images: str) -> Path:
-    """Where the files go."""
-    return Path(folder) if folder is not None else below / Path(images).resolve().name
+def destination(folder: str | None, below: Path, images: str, name: str) -> Path:
+    """Where the files go. Raises `ConfigError` where what is there was made of other images: it would be lost."""
+    place = Path(folder) if folder is not None else below / Path(images).resolve().name
+    try:
+        before = Path(json.loads((place / f"{name}.json").read_text(encoding="utf-8"))["folder"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return place
+    if before.resolve() != Path(images).resolve():
+        raise ConfigError(
+            f"{place}: holds what was made of {before}, got images={images}; type folder=FOLDER for another place"
+        )
+    return place
 
 
 def show(written: Written, what: str) -> None:

@@ -24,11 +24,12 @@ def main(cfg: DictConfig) -> None:
     result_folder, result = choose_result(encoder.run, config.input.probe, encoder.compute.precision)
     if result["encoder"] != encoder.file.name:
         encoder = open_encoder(stored, which_encoder(result), device, precision)
+    folder = destination(config.folder, Path(config.output_dir) / "predict" / encoder.run.name, images, "predict")
     written = predict(
         encoder,
         images,
         probe=result_folder.name,
-        folder=destination(config.folder, Path(config.output_dir) / "predict" / encoder.run.name, images),
+        folder=folder,
         formats=config.formats,
         batch_size=config.batch_size,
         skip_unreadable=config.skip_unreadable,

@@ -92,9 +92,9 @@ def runs_of(config: TuneConfig) -> list[Run]:
     # An encoder that was trained on a part of the labels is scored with that part.
     runs = [run for run in (find_run(output_dir, name) for name in names) if sees_all_labels(run)]
     if not runs:
-        typed = {key: wanted for key, wanted in config.filters.items() if wanted is not None}
+        typed = " ".join(f"{key}={wanted}" for key, wanted in config.filters.items() if wanted is not None)
         raise ConfigError(
-            f"tune: no finished run below {output_dir} fits {typed or 'it'}; see them with lowres-ssl runs"
+            f"tune: no finished run below {output_dir}{' fits ' if typed else ''}{typed}; see them with lowres-ssl runs"
         )
     return runs
 
