@@ -28,7 +28,10 @@ SLOWEST = ("integration/test_reproduce_script.py", "torture", "integration", "di
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     # A process that takes a long file last has the others wait for it.
-    items.sort(key=lambda item: next((n for n, part in enumerate(SLOWEST) if f"tests/{part}" in str(item.path)), 9))
+    def place(item: pytest.Item) -> int:
+        return next((at for at, part in enumerate(SLOWEST) if f"tests/{part}" in str(item.path)), len(SLOWEST))
+
+    items.sort(key=place)
     if not torch.cuda.is_available():
         for item in items:
             if item.get_closest_marker("gpu"):

@@ -113,6 +113,13 @@ def test_one_seed_is_told(tmp_path: Path, accuracy: float) -> None:
     assert "One seed: nothing here says what another would have given." in lines
 
 
+@pytest.mark.parametrize(("groups", "told"), [(40, False), (5, True)])
+def test_groups_that_tell_too_little_are_told(tmp_path: Path, groups: int, told: bool) -> None:
+    named = [f"patient{number}" for number in range(groups)]
+    made(tmp_path, {"dcl": (0.9, 0.9), "random": (0.6, 0.6)}, groups=named)
+    assert any("no interval here is reliable" in line for line in asked(tmp_path).lines) == told
+
+
 def test_collapsed_method_is_told(tmp_path: Path) -> None:
     made(tmp_path, {"dcl": (0.9, 0.9), "random": (0.6, 0.6)})
     made(tmp_path, {"simsiam": (0.6, 0.6)}, embedding_std=0.01)

@@ -184,6 +184,7 @@ def test_home_folder_is_that_of_the_user() -> None:
     [
         ("dataset=[phantom]", "a list of one"),
         ("+method=[simclr]", "a list of one"),
+        ("hydra.mode=MULTIRUN", "-m before the keys"),
         ("hydra.run.dir=/tmp/x", "where things are written"),
         ("hydra.sweep.dir=/tmp/x", "where things are written"),
         ("+hydra.callbacks.x._target_=os.system", "which code Hydra runs"),

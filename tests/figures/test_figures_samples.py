@@ -11,11 +11,12 @@ from hydra import compose, initialize_config_module
 from matplotlib.figure import Figure
 from PIL import Image
 
-from lowres_ssl.config import PretrainConfig, plain, read_config, register_schemas
+from lowres_ssl.config import PretrainConfig, from_plain, plain, read_config, register_schemas
 from lowres_ssl.errors import ConfigError, DataError
 from lowres_ssl.figures import Picture, Stored
-from lowres_ssl.figures.samples import Samples, draw_grid, examples, from_plain, pictures
+from lowres_ssl.figures.samples import Samples, draw_grid
 from lowres_ssl.planning.augmentation import view_makers
+from lowres_ssl.planning.examples import examples, pictures
 from lowres_ssl.planning.preparation import Material, prepare, split_of
 from lowres_ssl.training.batches import make_batches
 from lowres_ssl.training.residence import reader

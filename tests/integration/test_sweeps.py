@@ -177,6 +177,19 @@ def test_features_that_are_no_numbers_stop_their_run_and_no_other(
     assert ["/" in line for line in shown] == [False, True]
 
 
+def test_config_that_is_no_sweep_is_composed_once(lowres_ssl: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    composed = []
+    really = ConfigLoaderImpl.load_configuration
+
+    def compose(self: ConfigLoaderImpl, *arguments: Any, **named: Any) -> DictConfig:
+        composed.append(named)
+        return really(self, *arguments, **named)
+
+    monkeypatch.setattr(ConfigLoaderImpl, "load_configuration", compose)
+    assert lowres_ssl("runs").code == 0
+    assert len(composed) == 1
+
+
 def test_every_job_is_composed_once_and_before_the_first_one_runs(
     lowres_ssl: Command, cells: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

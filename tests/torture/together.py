@@ -38,8 +38,9 @@ def at_once(folder: Path, processes: Sequence[Sequence[Sequence[str]]]) -> tuple
     The exit codes of each process's commands, and how often each piece of work was done by any process ("store
     folder-20px-1234abcd"). What process 3 said is in `said-3.txt`.
     """
+    context = forked()
     children = [
-        forked().Process(target=type_them, args=(folder, number, commands)) for number, commands in enumerate(processes)
+        context.Process(target=type_them, args=(folder, number, commands)) for number, commands in enumerate(processes)
     ]
     for child in children:
         child.start()

@@ -1,6 +1,6 @@
 """Loaded once, by the process that commands are forked from: what each would load, and find, before it works."""
 
-import sklearn.manifold  # noqa: F401
+import sklearn.manifold  # noqa: F401 - to be loaded
 from hydra import compose, initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
 
@@ -9,7 +9,7 @@ import lowres_ssl.commands.data
 import lowres_ssl.commands.evaluate
 import lowres_ssl.commands.pretrain
 import lowres_ssl.figures.tsne
-import lowres_ssl.metrics  # noqa: F401
+import lowres_ssl.metrics  # noqa: F401 - to be loaded
 from lowres_ssl.config import register_schemas
 
 register_schemas()

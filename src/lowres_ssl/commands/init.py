@@ -154,7 +154,7 @@ def facts(found: Survey, split: Split) -> list[list[str]]:
         ],
     ]
     known = leakage(found.catalogue, split)
-    if known.found:
+    if known.leaks:
         rows.append(["leakage", known.sentence().removeprefix("leakage: ")])
     if found.other_files:
         rows.append(["other files", f"{kinds_of(found.other_files)}; passed over"])

@@ -18,7 +18,7 @@ class Leakage:
     by_patient: bool  # how the set was divided
 
     @property
-    def found(self) -> bool:
+    def leaks(self) -> bool:
         return bool(self.share_group or self.exact_duplicate)
 
     def sentence(self) -> str:
@@ -38,7 +38,7 @@ class Leakage:
     def doubts(self) -> list[str]:
         """What to say beside scores that it may flatter, and what to type against it; nothing where none was found."""
         mend = "; split=patient keeps each on one side" if self.share_group and not self.by_patient else ""
-        return [f"{self.sentence()}{mend}"] if self.found else []
+        return [f"{self.sentence()}{mend}"] if self.leaks else []
 
 
 def leakage(catalogue: Catalogue, split: Split) -> Leakage:

@@ -52,7 +52,7 @@ def about_images(chapter: Chapter, store_dir: Path) -> About:
         return About(
             "not known: the images or the split are not those of the run any more", False, False, licence, store, root
         )
-    return About(found.sentence().removeprefix("leakage: "), found.found, found.groups_known, licence, store, root)
+    return About(found.sentence().removeprefix("leakage: "), found.leaks, found.groups_known, licence, store, root)
 
 
 def class_counts(chapter: Chapter) -> list[tuple[str, int]]:
