@@ -4,8 +4,11 @@ import errno
 import os
 
 import pytest
+from hydra import compose, initialize_config_module
+from hydra.errors import HydraException
 
 from lowres_ssl.command_line.failures import describe
+from lowres_ssl.config import register_schemas
 
 
 @pytest.mark.parametrize("name", ["EIO", "ESTALE", "EFBIG", "ENOSPC", "EROFS"])
@@ -37,3 +40,41 @@ def test_operation_that_cannot_repeat_its_bytes_is_named() -> None:
 @pytest.mark.parametrize("error", [KeyError("a"), RuntimeError("a shape"), OSError(errno.EBADF, "Bad file")])
 def test_defect_of_ours_has_no_line(error: Exception) -> None:
     assert describe(error, "pretrain") == (None, 1)
+
+
+@pytest.mark.parametrize(
+    ("command", "word", "said"),
+    [
+        ("pretrain", "epochs:3", "epochs:3: wanted KEY=VALUE; type epochs=3"),
+        ("pretrain", "epochs 3", "epochs 3: wanted KEY=VALUE; type epochs=3"),
+        ("pretrain", "epochs", "epochs: got no value, wanted epochs=VALUE"),
+        ("pretrain", "'epochs=3", "'epochs=3: cannot be read, wanted KEY=VALUE"),
+        *(
+            (
+                "pretrain",
+                word,
+                f"{word}: cannot be read, wanted KEY=VALUE; a value with brackets, commas or quotes in it is typed as "
+                "'seed=\"VALUE\"'",
+            )
+            for word in ("seed=1,", "seed=[1", "seed={a", "seed=(1", "seed==1")
+        ),
+        ("pretrain", "+epochs=3", "+epochs: there is such a key already; type epochs=VALUE, without +"),
+        ("pretrain", "device=[cuda]", "device=[cuda]: wanted one of auto, cuda, cpu; did you mean device=cuda?"),
+        ("pretrain", "schedule=1.5", "schedule=1.5: wanted one of constant, cosine"),
+        ("pretrain", "seed=0,1", "seed=0,1: got several values; type -m before it for a sweep"),
+        ("pretrain", "method=dcl,byol", "method=dcl,byol: got several values; type -m before it for a sweep"),
+        *(
+            (
+                command,
+                f"{key}=a,b",
+                f"{key}=a,b: got several values; type -m before it for a sweep, or {key}=[a,b] for a list",
+            )
+            for command, key in [("pretrain", "label_fraction"), ("pretrain", "probe"), ("tune", "learning_rate")]
+        ),
+    ],
+)
+def test_word_that_is_no_override_is_told_with_what_to_type(command: str, word: str, said: str) -> None:
+    register_schemas()
+    with initialize_config_module("lowres_ssl.conf", version_base="1.3"), pytest.raises(HydraException) as raised:
+        compose(command, ["dataset=phantom", word])
+    assert describe(raised.value, command) == (said, 2)

@@ -19,10 +19,16 @@ from lowres_ssl.results.selection import Filters
         (Filters(probe="kn"), r"did you mean probe=knn\?$"),
         (Filters(split="xyz"), "see what there is with lowres-ssl runs$"),
         (Filters(entry="dlc"), r"did you mean entry=dcl\?$"),
+        (Filters(settings="settings_from=papr"), r"there is paper; did you mean settings=settings_from=paper\?$"),
+        (
+            Filters(settings="settings_from=own"),
+            r"settings=settings_from=own: no stored result has it; there is paper$",
+        ),
     ],
 )
 def test_what_nothing_has_is_refused_with_the_nearest(tmp_path: Path, filters: Filters, said: str) -> None:
     made_up_run(tmp_path, method="dcl")
+    made_up_run(tmp_path, method="dcl", probe="linear", settings={"settings_from": "paper"})
     frame, _ = ledger(tmp_path)
     with pytest.raises(ConfigError, match=said):
         heard_of(filters, frame)
@@ -49,4 +55,12 @@ def test_without_results_nothing_is_refused(tmp_path: Path) -> None:
     empty, _ = ledger(tmp_path)
     assert heard_of(Filters(dataset="phantm"), empty) == [
         "dataset=phantm: no stored result has it; there is none at all"
+    ]
+
+
+def test_setting_that_no_result_has_yet_is_told(tmp_path: Path) -> None:
+    made_up_run(tmp_path, probe="linear", settings={"settings_from": "paper", "epochs": 100})
+    frame, _ = ledger(tmp_path)
+    assert heard_of(Filters(settings="settings_from=tuned, epochs=100, vote=softmax"), frame) == [
+        "settings=settings_from=tuned: no stored result has it; there is paper"
     ]

@@ -50,7 +50,9 @@ def test_same_search_is_read_and_another_is_made(
     monkeypatch.undo()
     monkeypatch.chdir(tuned.parents[2])
     assert "chosen already" not in lowres_ssl("tune", *QUICK, "force=true").err
-    assert "chosen already" not in lowres_ssl("tune", *QUICK, "rule=quarter").err
+    another = lowres_ssl("tune", *QUICK, "rule=quarter").err
+    assert "chosen already" not in another
+    assert another.count("was chosen before, by another search; this one replaces it") == 2
 
 
 def test_runs_are_named_or_filtered(lowres_ssl: Command, trained: Path) -> None:
@@ -86,6 +88,9 @@ def test_evaluation_takes_tuned_settings_and_says_so(lowres_ssl: Command, tuned:
     }
     assert lowres_ssl("pretrain", "dataset=folder", *SMALL, TUNED).code == 0  # the run is there, and so are its scores
     assert len(settings(tuned, "tuned")) == 1
+    assert answer.err.count("were chosen with epochs=4, and score with epochs=100; give lowres-ssl tune the same") == 1
+    alike = lowres_ssl("evaluate", f"run={tuned}", "probe=[linear]", TUNED, "probe.linear.epochs=4")
+    assert "were chosen with" not in alike.err
 
 
 def test_typed_settings_are_called_typed_though_the_numbers_are_the_papers(lowres_ssl: Command, tuned: Path) -> None:

@@ -117,6 +117,25 @@ def test_run_scored_with_the_papers_settings_and_with_tuned_ones_is_told_apart_b
     assert cell(tmp_path, settings="settings_from=tuned").seeds == [0]
 
 
+def test_where_settings_come_from_is_asked_before_their_numbers(tmp_path: Path) -> None:
+    for origin, rate in (("paper", 0.1), ("typed", 0.2), ("typed", 0.3)):
+        made_up_run(tmp_path, probe="linear", settings={"settings_from": origin, "learning_rate": rate})
+    with pytest.raises(ConfigError, match=r"type settings=settings_from=paper or settings=settings_from=typed$"):
+        cell(tmp_path)
+    with pytest.raises(ConfigError, match=r"type settings=learning_rate=0.2 or settings=learning_rate=0.3$"):
+        cell(tmp_path, settings="settings_from=typed")
+
+
+def test_what_was_tuned_twice_for_a_run_is_not_chosen_by_its_rate(tmp_path: Path) -> None:
+    results = [
+        made_up_run(tmp_path, probe="linear", settings={"settings_from": "tuned", "learning_rate": rate})
+        for rate in (0.2, 0.3)
+    ]
+    with pytest.raises(ConfigError, match=r"is there twice.* move one of the two out of output_dir$") as refused:
+        cell(tmp_path)
+    assert all(str(result) in str(refused.value) for result in results)
+
+
 def test_settings_that_no_single_key_tells_apart_are_named_in_full(tmp_path: Path) -> None:
     for method, settings in (("dcl", {"k": 5}), ("simclr", {}), ("vicreg", {"vote": "softmax"})):
         made_up_run(tmp_path, method=method, settings=settings)

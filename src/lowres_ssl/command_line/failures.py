@@ -7,12 +7,12 @@ import errno
 import re
 from importlib.resources import files
 
-from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from lowres_ssl.command_line.keys import known_keys
+from lowres_ssl.command_line.keys import choices_of, known_keys, may_be_list
 from lowres_ssl.command_line.suggestions import keys_of_group, meant_key
 from lowres_ssl.config import SCHEMAS
 from lowres_ssl.errors import UserError, did_you_mean
@@ -118,36 +118,53 @@ def composition(error: BaseException, command: str) -> str:
         return unknown_key(unknown[1], command)
     if unfinished := re.match(r"Error parsing override '([^'=]*)'", first):
         return f"{unfinished[1]}: got no value, wanted {unfinished[1]}=VALUE"
+    if isinstance(error, OverrideParseException):
+        return unreadable(error.override)
+    if twice := re.match(r"Could not append to config. An item is already at '([^']*)'", first):
+        return f"+{twice[1]}: there is such a key already; type {twice[1]}=VALUE, without +"
     if unresolved := re.search(r"interpolation.*full_key: (\S+)", " ".join(lines)):
         return f"{unresolved[1]}: {first}"
     if "${recipe}/${" in first:
         return f"one of {', '.join(GROUPS)} got several values, or none; type -m method=a,b for a sweep"
     if several := re.match(r"Ambiguous value for argument '(([^=]*)=(.*))'", first):
         typed, key, values = several.groups()
-        as_list = "" if key in GROUPS else f", or {key}=[{values}] for a list"
+        listed = key not in GROUPS and may_be_list(SCHEMAS.get(command, object), key)
+        as_list = f", or {key}=[{values}] for a list" if listed else ""
         return f"{typed}: got several values; type -m before it for a sweep{as_list}"
     if wrong := re.match(r"Error merging override (.*)", first):
-        why = reason[0] if reason else "it has the wrong type"
-        if kind := re.search(r"could not be converted to (\w+)", why):
-            why = f"wanted {KINDS.get(kind[1], kind[1])}"
-        elif enum := re.match(r"Invalid value '(.*)', expected one of \[(.*)\]", why):
-            got, choices = enum[1], enum[2].split(", ")
-            why = f"wanted one of {', '.join(choices)}{did_you_mean(got, choices, wrong[1].partition('=')[0] + '={}')}"
-        elif "is not a valid bool" in why:
-            why = "wanted true or false"
-        elif "is not Optional" in why:
-            why = "wanted a value"
-        elif "is not a ListConfig" in why:
-            key, _, value = wrong[1].partition("=")
-            why = f"wanted a list, such as {key}=[{value}]"
-        elif "is not a subclass of" in why:
-            why = "it is a section; set the keys in it, each as SECTION.KEY=VALUE"
-        return f"{wrong[1]}: {why}"
+        return wrong_value(wrong[1], reason[0] if reason else "it has the wrong type", command)
     if in_a_file := re.match(r"In '([^']*)': \w+ raised while composing config", first):
         where = next((line.removeprefix("full_key: ") for line in lines if line.startswith("full_key: ")), "")
         return f"{in_a_file[1]}.yaml: {where}: {lines[1]}; mend the file"
     said = "; ".join(dict.fromkeys([first, *reason[:1]]))
     return f"{said}; `lowres-ssl {command} --help` lists the keys"
+
+
+def unreadable(word: str) -> str:
+    """An override that Hydra's grammar has no reading of."""
+    if pair := re.fullmatch(r"([a-z][\w.]*)\s*[: ]\s*(\w+)", word):
+        return f"{word}: wanted KEY=VALUE; type {pair[1]}={pair[2]}"
+    key = re.match(r"[a-z][\w.]*(?==)", word)
+    quoted = f"; a value with brackets, commas or quotes in it is typed as '{key[0]}=\"VALUE\"'" if key else ""
+    return f"{word}: cannot be read, wanted KEY=VALUE{quoted}"
+
+
+def wrong_value(typed: str, why: str, command: str) -> str:
+    """KEY=VALUE with what the key wants, from OmegaConf's reason."""
+    key, _, value = typed.partition("=")
+    if kind := re.search(r"could not be converted to (\w+)", why):
+        why = f"wanted {KINDS.get(kind[1], kind[1])}"
+    elif choices := choices_of(SCHEMAS.get(command, object), key):
+        why = f"wanted one of {', '.join(choices)}{did_you_mean(value, choices, key + '={}')}"
+    elif "is not a valid bool" in why:
+        why = "wanted true or false"
+    elif "is not Optional" in why:
+        why = "wanted a value"
+    elif "is not a ListConfig" in why:
+        why = f"wanted a list, such as {key}=[{value}]"
+    elif "is not a subclass of" in why:
+        why = "it is a section; set the keys in it, each as SECTION.KEY=VALUE"
+    return f"{typed}: {why}"
 
 
 def unknown_key(key: str, command: str) -> str:

@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
-from typing import cast, get_args, get_origin, get_type_hints
+from enum import EnumType
+from types import UnionType
+from typing import Any, cast, get_args, get_origin, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -29,6 +31,26 @@ def known_keys(schema: type, prefix: str = "") -> list[str]:
             if is_dataclass(section):
                 keys += known_keys(cast(type, section), f"{prefix}{name}.")
     return keys
+
+
+def type_of(schema: type, key: str) -> Any:
+    """The type that a schema has for a key, its section's with dots; `Any` where it does not say."""
+    found: Any = schema
+    for name in key.split("."):
+        found = get_type_hints(found).get(name, Any) if is_dataclass(found) else Any
+    return found
+
+
+def may_be_list(schema: type, key: str) -> bool:
+    found = type_of(schema, key)
+    kinds = get_args(found) if isinstance(found, UnionType) else (found,)
+    return any(kind is Any or get_origin(kind) in (list, dict) for kind in kinds)
+
+
+def choices_of(schema: type, key: str) -> list[str]:
+    """The words of a key that takes one of a few; none of another."""
+    found = type_of(schema, key)
+    return list(found.__members__) if isinstance(found, EnumType) else []
 
 
 def is_deleted(cfg: DictConfig, key: str) -> bool:

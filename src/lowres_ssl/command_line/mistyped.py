@@ -9,8 +9,10 @@ import pandas as pd
 from lowres_ssl.data.splits import KINDS as SPLITS
 from lowres_ssl.errors import ConfigError, did_you_mean
 from lowres_ssl.own_data.own_conf import own_conf
+from lowres_ssl.results.agreement import settings_of
 from lowres_ssl.results.selection import Filters
 from lowres_ssl.runs import END_TO_END
+from lowres_ssl.schemas.experiment import ORIGIN, ORIGINS
 
 # What may be asked for before there is a result of it, beside the choices that have a file.
 WITHOUT_FILE = {"split": frozenset(SPLITS), "precision": frozenset(["fp32", "bf16", "fp16"]), "probe": {END_TO_END}}
@@ -43,6 +45,21 @@ def heard_of(filters: Filters, frame: pd.DataFrame) -> list[str]:
         line = f"{key}={name}: no stored result has it; there is {', '.join(known) or 'none at all'}"
         if not frame.empty and not (one_entry if key == "entry" else can_be_made(key, name)):
             raise ConfigError(line + (did_you_mean(name, known, f"{key}={{}}") or SEE))
+        notes.append(line)
+    return notes + unheard_of_settings(filters, frame)
+
+
+def unheard_of_settings(filters: Filters, frame: pd.DataFrame) -> list[str]:
+    """As `heard_of`, of the probes' settings."""
+    notes = []
+    stored = [settings_of(text) for text in frame["settings"].dropna()]
+    for key, value in settings_of(filters.settings or "").items():
+        known = sorted({settings[key] for settings in stored if key in settings})
+        if not known or value in known:
+            continue
+        line = f"settings={key}={value}: no stored result has it; there is {', '.join(known)}"
+        if key == ORIGIN and value not in ORIGINS:
+            raise ConfigError(line + did_you_mean(value, ORIGINS, f"settings={key}={{}}"))
         notes.append(line)
     return notes
 

@@ -130,6 +130,8 @@ def searched(
     if there is not None and there["asked"] == digest(asked):
         say(f"{run.name}: chosen already, {in_table_1(there['chosen'])}; force=true chooses again")
         return there
+    if there is not None:
+        say(f"{run.name}: {in_table_1(there['chosen'])} was chosen before, by another search; this one replaces it")
     features = features_for(run, config, probe, compute)
     say(f"{run.name}: about {duration(seconds_of(features, grid))}")
     started = time.perf_counter()

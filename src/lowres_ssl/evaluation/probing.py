@@ -20,7 +20,7 @@ from lowres_ssl.errors import CheckpointError, ConfigError
 from lowres_ssl.evaluation.classifier import TrainedClassifier
 from lowres_ssl.evaluation.frozen import features_of, sides_of, with_labels
 from lowres_ssl.evaluation.labels import ALL_LABELS, LabelDraw, drawn
-from lowres_ssl.evaluation.tuning import tuned_for
+from lowres_ssl.evaluation.tuning import doubts_of, tuned_for
 from lowres_ssl.features import digest_of
 from lowres_ssl.files.leases import Hold
 from lowres_ssl.planning.preparation import Material
@@ -29,16 +29,17 @@ from lowres_ssl.provenance import provenance
 from lowres_ssl.randomness import derive
 from lowres_ssl.results.on_disk import FITTED, fitted_file, read_predictions, read_result, write_result
 from lowres_ssl.runs import END_TO_END, Run, Which, entry_in
-from lowres_ssl.schemas.experiment import ORIGIN
+from lowres_ssl.schemas.experiment import ORIGIN, TUNABLE
 from lowres_ssl.terminal import say, warn
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How to score: probes by name, with their settings as they are stored."""
+    """How to score: probes by name, with their settings as they are stored, and what is doubtful of those."""
 
     probes: dict[str, Probe]
     settings: dict[str, dict[str, Any]]
+    doubts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def probes_of(config: Experiment, encoder: Scored | None = None, split: Split | 
     if not config.probe:
         raise ConfigError("probe=[]: nothing to score with; type probe=[knn,linear], or pretrain with evaluate=false")
     arguments = {key: {k: v for k, v in values.items() if k != "name"} for key, values in config.probe.items()}
-    linear = arguments.get("linear", {})
+    linear, doubts = arguments.get("linear", {}), []
     if linear.get(ORIGIN) == "tuned" and encoder is not None and split is not None:
         wanted = {
             "dataset": config.dataset.name,
@@ -78,9 +79,11 @@ def probes_of(config: Experiment, encoder: Scored | None = None, split: Split | 
             "image_size": config.image_size,
             "split_digest": split.digest,
         }
-        chosen = tuned_for(Path(config.output_dir), encoder.run, wanted)["chosen"]
-        linear |= {key: chosen[key] for key in ("batch_size", "learning_rate")}
-    return Evaluation({key: build_probe(key, without_origin(values)) for key, values in arguments.items()}, arguments)
+        tuned = tuned_for(Path(config.output_dir), encoder.run, wanted)
+        doubts = doubts_of(tuned, linear)
+        linear |= {key: tuned["chosen"][key] for key in TUNABLE}
+    probes = {key: build_probe(key, without_origin(values)) for key, values in arguments.items()}
+    return Evaluation(probes, arguments, tuple(doubts))
 
 
 def without_origin(settings: dict[str, Any]) -> dict[str, Any]:

@@ -65,7 +65,8 @@ def refuse_several(key: str, rows: pd.DataFrame, where: str) -> None:
     if key == "settings":
         values = told_apart([settings_of(value) for value in values])
     named = ", ".join(f"{value} ({run})" for value, run in zip(values, firsts["run"], strict=True))
-    typed = " or ".join(f"'{key}={value}'" if " " in value else f"{key}={value}" for value in values)
+    each = dict.fromkeys(values)
+    typed = " or ".join(f"'{key}={value}'" if " " in value else f"{key}={value}" for value in each)
     raise ConfigError(f"{where}: {key} differs, got {named}, wanted one in a column; type {typed}")
 
 
@@ -108,8 +109,12 @@ def differences(one: Any, other: Any, name: str = "") -> list[str]:
 
 
 def told_apart(every: list[dict[str, str]]) -> list[str]:
-    """For each of several settings what to type for it: one key if that will do, else all that not all share."""
-    for key in (ORIGIN, *every[0]):
+    """For each of several settings what to type for it: where they come from, or another one key if that will do, else
+    all that not all share. Those of one origin are told apart by what is typed next."""
+    origins = [settings.get(ORIGIN) for settings in every]
+    if None not in origins and len(set(origins)) > 1:
+        return [f"{ORIGIN}={origin}" for origin in origins]
+    for key in every[0]:
         values = [settings.get(key) for settings in every]
         if None not in values and len(set(values)) == len(values):
             return [f"{key}={value}" for value in values]
@@ -135,7 +140,9 @@ def refuse_twice(rows: pd.DataFrame, what: str) -> None:
         batch_size, seed = same["batch_size"].iloc[0], same["seed"].iloc[0]
         size = "" if pd.isna(batch_size) else f", batch size {batch_size}"
         where = f"{what}{size}, seed {seed} is there twice"
-        for key in ("precision", "recipe", "backbone", "settings"):
+        # Settings that were tuned are a run's own: to ask for one's rate would leave the other runs out.
+        tuned_again = all(settings_of(text).get(ORIGIN) == "tuned" for text in same["settings"])
+        for key in ("precision", "recipe", "backbone", *([] if tuned_again else ["settings"])):
             refuse_several(key, same, where)
         first, second = same["result"].iloc[:2]
-        raise ConfigError(f"{where}: {first} and {second}; move one of the runs out of output_dir")
+        raise ConfigError(f"{where}: {first} and {second}; move one of the two out of output_dir")
