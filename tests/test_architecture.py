@@ -148,7 +148,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("report.payload", "report.runs_table"),
     ("report.assembly",),
     ("planning.identity", "evaluation.frozen", "portable.encoder"),
-    ("evaluation.probing", "portable.embedding"),
+    ("evaluation.probing", "portable.embedding", "portable.destination", "portable.request"),
     ("artefacts", "portable.prediction"),
     ("watching",),
     ("planning.plan", "ahead.forecast", "api", "benchmark.asking"),

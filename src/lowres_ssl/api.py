@@ -1,6 +1,6 @@
 """The Python API: `load_encoder`, `embed`, `predict`. The commands of these names do no more than call it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args, overload
@@ -12,20 +12,17 @@ from torch import Tensor
 from lowres_ssl.config import require
 from lowres_ssl.data.stream import files_in
 from lowres_ssl.errors import ConfigError
-from lowres_ssl.files.atomic import write_json
-from lowres_ssl.files.hashes import file_hash
-from lowres_ssl.files.stored import WRITTEN
+from lowres_ssl.portable.destination import Unreadable, Written, destination, written
 from lowres_ssl.portable.embedding import stream
 from lowres_ssl.portable.encoder import PortableEncoder, open_encoder
 from lowres_ssl.portable.prediction import StoredProbe, choose_result, labels_of, open_probe, which_encoder
+from lowres_ssl.portable.request import EMBED_FORMATS, PREDICT_FORMATS, check_arguments, check_formats
 from lowres_ssl.portable.tabular import writing
-from lowres_ssl.provenance import provenance
 from lowres_ssl.runs import Which, find_run
 from lowres_ssl.statistics.calibration import Calibration
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Device = Literal["auto", "cuda", "cpu"]
-Unreadable = list[tuple[Path, str]]  # the path of each image that could not be read, and why
 
 BATCH_SIZE = 128  # as for a run's own features
 
@@ -49,16 +46,6 @@ class Predictions:
     probabilities: NDArray[np.floating[Any]]
     classes: list[str]
     calibration: Calibration
-    unreadable: Unreadable
-
-
-@dataclass(frozen=True)
-class Written:
-    """`files` that were written, with `images` rows each; `record`, a JSON file, says how they were made."""
-
-    files: list[Path]
-    record: Path
-    images: int
     unreadable: Unreadable
 
 
@@ -117,9 +104,11 @@ def embed(
     """The features of every image at any depth below the folder `images`.
 
     Returned, or with `folder` written there as they come, as `features.parquet` and `features.npz` (columns `id` and
-    `features`), whatever their number. An image that cannot be read is named on standard error and left out, or with
-    `skip_unreadable=False` a `DataError`. Raises `DataError`, `ConfigError` or `TrainingError`.
+    `features`), whatever their number, and over nothing but what the same images gave before. An image that cannot be
+    read is named on standard error and left out, or with `skip_unreadable=False` a `DataError`. Raises `DataError`,
+    `ConfigError` or `TrainingError`.
     """
+    check_arguments(encoder, images, batch_size, folder)
     files = files_in(Path(images))
     pieces = stream(encoder, files, batch_size=batch_size, skip_unreadable=skip_unreadable, progress=progress)
     ids: list[str] = []
@@ -132,14 +121,16 @@ def embed(
             unreadable += piece.unreadable
         return Embeddings(ids, features[: len(ids)], unreadable)
 
-    count = 0
-    with writing(Path(folder), "features", formats) as (write, paths):
-        for piece in pieces:
-            if piece.ids:
-                write({"id": piece.ids, "features": piece.features.numpy()})
-            count += len(piece.ids)
-            unreadable += piece.unreadable
-    return written(encoder, Path(images), Path(folder), "embed", paths, count, unreadable, {})
+    check_formats(formats, EMBED_FORMATS)
+    count, record = 0, Path(folder) / "embed.json"
+    with destination(record, Path(images), [f"features.{each}" for each in formats]):
+        with writing(Path(folder), "features", formats) as (write, paths):
+            for piece in pieces:
+                if piece.ids:
+                    write({"id": piece.ids, "features": piece.features.numpy()})
+                count += len(piece.ids)
+                unreadable += piece.unreadable
+        return written(encoder, Path(images), record, paths, count, unreadable, {})
 
 
 @overload
@@ -186,6 +177,7 @@ def predict(
     `predictions.parquet` (columns `id`, `label`, `probability`, and `probability_CLASS` for each class). Else as
     `embed`. Raises `ConfigError` for a probe that is not stored, `CheckpointError` for one that does not fit.
     """
+    check_arguments(encoder, images, batch_size, folder)
     stored = probe_of(encoder, probe)
     files = files_in(Path(images))
     pieces = stream(encoder, files, batch_size=batch_size, skip_unreadable=skip_unreadable, progress=progress)
@@ -202,22 +194,24 @@ def predict(
             unreadable += piece.unreadable
         return Predictions(ids, labels, probabilities[: len(ids)], stored.classes, stored.calibration, unreadable)
 
-    count = 0
-    with writing(Path(folder), "predictions", formats) as (write, paths):
-        for piece in pieces:
-            if piece.ids:
-                places, shares = stored(on_device(piece.features, encoder))
-                columns = {f"probability_{name}": shares[:, place] for place, name in enumerate(stored.classes)}
-                told = {"id": piece.ids, "label": labels_of(places, stored.classes)}
-                write(told | {"probability": shares[np.arange(len(places)), places]} | columns)
-            count += len(piece.ids)
-            unreadable += piece.unreadable
+    check_formats(formats, PREDICT_FORMATS)
+    count, record = 0, Path(folder) / "predict.json"
     said = {
         "probe": {key: stored.result[key] for key in ("probe", "label", "settings", "classes")},
         "result": str(stored.folder),
         "calibration": asdict(stored.calibration),
     }
-    return written(encoder, Path(images), Path(folder), "predict", paths, count, unreadable, said)
+    with destination(record, Path(images), [f"predictions.{each}" for each in formats]):
+        with writing(Path(folder), "predictions", formats) as (write, paths):
+            for piece in pieces:
+                if piece.ids:
+                    places, shares = stored(on_device(piece.features, encoder))
+                    columns = {f"probability_{name}": shares[:, place] for place, name in enumerate(stored.classes)}
+                    told = {"id": piece.ids, "label": labels_of(places, stored.classes)}
+                    write(told | {"probability": shares[np.arange(len(places)), places]} | columns)
+                count += len(piece.ids)
+                unreadable += piece.unreadable
+        return written(encoder, Path(images), record, paths, count, unreadable, said)
 
 
 def probe_of(encoder: PortableEncoder, asked: str | None) -> StoredProbe:
@@ -234,31 +228,3 @@ def probe_of(encoder: PortableEncoder, asked: str | None) -> StoredProbe:
 
 def on_device(features: Tensor, encoder: PortableEncoder) -> Tensor:
     return features.to(encoder.compute.device)
-
-
-def written(
-    encoder: PortableEncoder,
-    images: Path,
-    folder: Path,
-    name: str,
-    paths: list[Path],
-    count: int,
-    unreadable: Unreadable,
-    said: Mapping[str, Any],
-) -> Written:
-    """Write down how the files were made, last: then they are all there."""
-    record = folder / f"{name}.json"
-    content = {
-        "schema": WRITTEN["record"],
-        "run": encoder.run.name,
-        "encoder": {"file": encoder.file.name, "sha256": file_hash(encoder.file)},
-        "preprocessing": asdict(encoder.preprocessing),
-        "folder": str(images),
-        "images": count,
-        "unreadable": [{"file": str(path), "why": why} for path, why in unreadable],
-        "files": [path.name for path in paths],
-        **said,
-        **provenance(encoder.compute.describe()),
-    }
-    write_json(record, content)
-    return Written(paths, record, count, unreadable)

@@ -118,6 +118,35 @@ def test_words_that_are_not_known_are_refused(made: Made) -> None:
             load_encoder(made.run, **{key: value})
 
 
+@pytest.mark.parametrize("call", [embed, predict])
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"encoder": "outputs/x"}, r"encoder=str: wanted what load_encoder\(RUN\) gives"),
+        ({"images": ["a.png"]}, "images=list: wanted one folder with images"),
+        ({"batch_size": 0}, "batch_size=0: wanted at least 1 image"),
+        ({"batch_size": "8"}, "batch_size=8: wanted at least 1 image"),
+        ({"folder": 3}, "folder=int: wanted a folder to write to, or None"),
+        ({"folder": "FOLDER", "formats": "npz"}, "formats=npz: wanted a list, some of"),
+        ({"folder": "FOLDER", "formats": ["tsv"]}, "formats=tsv: wanted some of"),
+        ({"folder": "FOLDER", "formats": ["npz", "npz"]}, "formats=.*: wanted each once"),
+        ({"folder": "FOLDER/file"}, "folder=.*/file: got a file, wanted a folder"),
+    ],
+)
+def test_wrong_arguments_are_refused_and_nothing_is_written(
+    made: Made, encoder: PortableEncoder, tmp_path: Path, call: Any, wrong: dict[str, Any], said: str
+) -> None:
+    (tmp_path / "file").touch()
+    arguments: dict[str, Any] = {"encoder": encoder, "images": made.images} | wrong
+    if isinstance(arguments.get("folder"), str):
+        arguments["folder"] = arguments["folder"].replace("FOLDER", str(tmp_path))
+    if call is predict:
+        arguments["probe"] = "logistic"
+    with pytest.raises(ConfigError, match=said):
+        call(**arguments)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
 def test_probe_of_the_other_encoder_is_refused(made: Made, encoder: PortableEncoder) -> None:
     folder, _ = choose_result(encoder.run, "logistic", "fp32")
     text = (folder / "result.json").read_text(encoding="utf-8")

@@ -6,10 +6,11 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from lowres_ssl.api import predict
-from lowres_ssl.commands.embed import check, destination, named, show
+from lowres_ssl.commands.embed import named, place_of, show
 from lowres_ssl.config import read_config
 from lowres_ssl.portable.encoder import open_encoder
 from lowres_ssl.portable.prediction import choose_result, which_encoder
+from lowres_ssl.portable.request import PREDICT_FORMATS, check_batch_size, check_formats
 from lowres_ssl.runs import find_run
 from lowres_ssl.schemas.export import PredictConfig
 from lowres_ssl.terminal import columns, count
@@ -18,13 +19,14 @@ from lowres_ssl.terminal import columns, count
 def main(cfg: DictConfig) -> None:
     config = read_config(cfg, PredictConfig)
     run, images = named(config.run, config.input.images)
-    check(config.formats, ("csv", "parquet", "npz"), config.batch_size)
+    check_formats(config.formats, PREDICT_FORMATS)
+    check_batch_size(config.batch_size)
     stored, device, precision = find_run(Path(config.output_dir), run), config.device.name, config.precision.name
     encoder = open_encoder(stored, "selected", device, precision)
     result_folder, result = choose_result(encoder.run, config.input.probe, encoder.compute.precision)
     if result["encoder"] != encoder.file.name:
         encoder = open_encoder(stored, which_encoder(result), device, precision)
-    folder = destination(config.folder, Path(config.output_dir) / "predict" / encoder.run.name, images, "predict")
+    folder = place_of(config.folder, Path(config.output_dir) / "predict" / encoder.run.name, images)
     written = predict(
         encoder,
         images,

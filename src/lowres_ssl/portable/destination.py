@@ -1,0 +1,97 @@
+"""Where `embed` and `predict` write: one process at a time, and over nothing but what the same images gave before."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from lowres_ssl.errors import ConfigError
+from lowres_ssl.files.atomic import write_json
+from lowres_ssl.files.hashes import file_hash
+from lowres_ssl.files.leases import held
+from lowres_ssl.files.stored import WRITTEN
+from lowres_ssl.portable.encoder import PortableEncoder
+from lowres_ssl.provenance import provenance
+
+Unreadable = list[tuple[Path, str]]  # the path of each image that could not be read, and why
+
+
+@dataclass(frozen=True)
+class Written:
+    """`files` that were written, with `images` rows each; `record`, a JSON file, says how they were made."""
+
+    files: list[Path]
+    record: Path
+    images: int
+    unreadable: Unreadable
+
+
+@contextmanager
+def destination(record: Path, images: Path, files: Sequence[str]) -> Iterator[None]:
+    """`files` beside `record`, which is to say how they are made of `images`, belong to the block.
+
+    A record that says no more than the images stands there from the beginning: a process that is killed leaves it, and
+    the same call goes on from there. A block that fails leaves what was there before.
+
+    Raises `ConfigError` for a folder that is none, or that holds what was made of other images or by others.
+    """
+    refuse_loss(record, images, files)
+    record.parent.mkdir(parents=True, exist_ok=True)
+    with held(record, str(record)):
+        refuse_loss(record, images, files)  # another process may have been there first
+        begun = not record.exists()
+        if begun:
+            write_json(record, {"schema": WRITTEN["record"], "folder": str(images), "finished": False})
+        try:
+            yield
+        except BaseException:
+            if begun:
+                record.unlink(missing_ok=True)
+            raise
+
+
+def refuse_loss(record: Path, images: Path, files: Sequence[str]) -> None:
+    elsewhere = "type folder=FOLDER for another place"
+    folder = record.parent
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"folder={folder}: got a file, wanted a folder; {elsewhere}")
+    try:
+        before = Path(json.loads(record.read_text(encoding="utf-8"))["folder"])
+    except (OSError, ValueError, KeyError, TypeError):
+        others = [name for name in files if (folder / name).exists()]
+        if others:
+            raise ConfigError(
+                f"{folder / others[0]}: is there, and no {record.name} that says what it was made of; move it away, or "
+                f"{elsewhere}"
+            ) from None
+        return
+    if before.resolve() != images.resolve():
+        raise ConfigError(f"{folder}: holds what was made of {before}, got images={images}; {elsewhere}")
+
+
+def written(
+    encoder: PortableEncoder,
+    images: Path,
+    record: Path,
+    paths: list[Path],
+    count: int,
+    unreadable: Unreadable,
+    said: Mapping[str, Any],
+) -> Written:
+    """Write down how the files were made, last: then they are all there."""
+    content = {
+        "schema": WRITTEN["record"],
+        "run": encoder.run.name,
+        "encoder": {"file": encoder.file.name, "sha256": file_hash(encoder.file)},
+        "preprocessing": asdict(encoder.preprocessing),
+        "folder": str(images),
+        "images": count,
+        "unreadable": [{"file": str(path), "why": why} for path, why in unreadable],
+        "files": [path.name for path in paths],
+        **said,
+        **provenance(encoder.compute.describe()),
+    }
+    write_json(record, content)
+    return Written(paths, record, count, unreadable)
