@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from lowres_ssl.errors import CheckpointError, DamagedError
 from lowres_ssl.files.atomic import previous_of, replacing
 from lowres_ssl.files.stored import WRITTEN, check_version
+from lowres_ssl.finite import is_finite
 from lowres_ssl.terminal import warn
 
 REPAIR = "start the run again from scratch with force=true"
@@ -182,7 +183,7 @@ def load_encoder(encoder: nn.Module, tensors: Mapping[str, Tensor], where: str) 
     odd = [key for key, value in given.items() if not is_plain(value)]
     if odd:
         raise CheckpointError(f"{where}: {odd[0]} is no plain tensor; save model.state_dict() of an ordinary model")
-    bad = [key for key, value in given.items() if not value.float().isfinite().all()]
+    bad = [key for key, value in given.items() if not is_finite(value.float())]
     if bad:
         raise CheckpointError(f"{where}: {bad[0]} holds NaN or infinite values; these weights are of no use")
     encoder.load_state_dict(given)

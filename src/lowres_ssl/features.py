@@ -12,6 +12,7 @@ from lowres_ssl.checkpoint import load_tensors, save_tensors
 from lowres_ssl.data.store import ImageStore
 from lowres_ssl.device import Compute
 from lowres_ssl.errors import CheckpointError, TrainingError
+from lowres_ssl.finite import is_finite
 from lowres_ssl.terminal import warn
 from lowres_ssl.training.residence import reader
 from lowres_ssl.views.maker import evaluation_view
@@ -66,7 +67,7 @@ def features_of_batch(
     with compute.autocast():
         output = encoder(view.contiguous(memory_format=torch.channels_last))
     features: Tensor = output.float().cpu()
-    if not features.isfinite().all():
+    if not is_finite(features):
         raise TrainingError("the encoder's features are NaN or infinite; try precision=fp32, or train it again")
     return features
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from lowres_ssl.build import build
 from lowres_ssl.errors import ConfigError
+from lowres_ssl.finite import is_finite
 
 Details = dict[str, float | int | str]
 
@@ -39,7 +40,7 @@ class Features:
         for side, features in (("train", self.train), ("validation", self.validation), ("test", self.test)):
             if not features.is_floating_point() or features.ndim != 2 or features.shape[1] != self.train.shape[1]:
                 raise ValueError(f"{side} features: wanted float [n, D], got {features.dtype} {list(features.shape)}")
-            if not features.isfinite().all():
+            if not is_finite(features):
                 raise ValueError(f"{side} features: got NaN or infinite values")
         for side, labels, features in (
             ("train", self.train_labels, self.train),

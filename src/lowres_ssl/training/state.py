@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from lowres_ssl.checkpoint import REPAIR, is_of_the_machine, latest_state, save_state
 from lowres_ssl.device import Compute, check_same_device
 from lowres_ssl.errors import CheckpointError, ConfigError, TrainingError
+from lowres_ssl.finite import is_finite
 from lowres_ssl.methods import Method
 from lowres_ssl.training.distributed import Processes, check_same_number
 from lowres_ssl.training.history import Line, Meter
@@ -155,7 +156,7 @@ class State:
         bad = next((f"the {term}" for term, mean in means.items() if not math.isfinite(mean)), None)
         if bad is None and weights:
             floats = [tensor for tensor in self.model.state_dict().values() if tensor.is_floating_point()]
-            if not torch.stack([tensor.isfinite().all() for tensor in floats]).all():
+            if not torch.stack([is_finite(tensor) for tensor in floats]).all():
                 bad = "a weight"
         if not processes.largest(bad is not None)[0]:
             return

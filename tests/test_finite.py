@@ -1,0 +1,39 @@
+"""A tensor is finite if each of its elements is, whatever its shape, type and layout."""
+
+import math
+
+import pytest
+import torch
+
+from lowres_ssl.finite import is_finite
+
+FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("shape", [(), (1,), (37,), (5, 3, 7, 9)])
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_one_element_that_is_no_number_is_noticed_wherever_it_is(
+    dtype: torch.dtype, shape: tuple[int, ...], bad: float
+) -> None:
+    tensor = torch.linspace(-60_000, 60_000, math.prod(shape)).reshape(shape).to(dtype)
+    assert is_finite(tensor)
+    for place in {0, tensor.numel() // 2, tensor.numel() - 1}:
+        spoilt = tensor.clone()
+        spoilt.view(-1)[place] = bad
+        assert not is_finite(spoilt)
+        assert not is_finite(spoilt.expand(2, *shape).transpose(0, -1))
+
+
+def test_no_elements_and_whole_numbers_are_finite() -> None:
+    assert is_finite(torch.empty(0, 8))
+    assert is_finite(torch.arange(-4, 4))
+
+
+def test_infinities_of_both_signs_and_a_nan_beside_them_are_noticed() -> None:
+    assert not is_finite(torch.tensor([math.inf, -math.inf]))
+    assert not is_finite(torch.tensor([math.nan, math.inf, 0.0]))
+    channels_last = torch.randn(2, 3, 8, 8).to(memory_format=torch.channels_last)
+    assert is_finite(channels_last)
+    channels_last[1, 2, 3, 4] = math.nan
+    assert not is_finite(channels_last)
