@@ -41,7 +41,7 @@ def refused(answer: Answer, code: int, *parts: str) -> None:
         (["--epochs=3"], ["unknown option --epochs", "if it is a key, type epochs=VALUE"]),
         (["+nope=1"], ["unknown key 'nope'"]),
         (["+views.nope=1"], ["unknown key 'views.nope'"]),
-        (["epochs=1,2"], ["epochs=1,2", "type -m before it for a sweep", "epochs=[1,2]"]),
+        (["epochs=1,2"], ["epochs=1,2: got several values; type -m before it for a sweep"]),
         (["batch_size=1"], ["batch_size=1", "wanted at least 2", "try 64"]),
         (["batch_size=many"], ["batch_size=many"]),
         (["batch_size=64"], ["batch_size=64", "28 images", "try batch_size=16"]),
