@@ -286,6 +286,17 @@ def test_folders_of_classes_without_an_image_are_told(lowres_ssl: Command, tmp_p
     assert "no image in nothing: not a class of the set" in answer.err
 
 
+def test_folders_of_images_beside_the_sides_and_patients_on_both_are_told(lowres_ssl: Command, tmp_path: Path) -> None:
+    for side in ("train", "test"):
+        folder_of(tmp_path / "cells" / side, "dark", "light", name="p{number}_" + side + ".png")
+    answer = lowres_ssl("init", "cells")
+    assert "beside the folders" not in answer.err
+    assert re.search(r"^leakage +24 of 24 .*; split=patient keeps each on one side$", answer.out, re.MULTILINE)
+    folder_of(tmp_path / "cells", "a", "b", "c", "d", images=1)
+    answer = lowres_ssl("init", "cells", "force=true")
+    assert "a, b, c, ...: images beside the folders train and test are not in the set" in answer.err
+
+
 @pytest.mark.parametrize("divided", [False, True])
 def test_class_folder_or_image_in_it_is_answered_with_the_folder_of_its_set(
     lowres_ssl: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, divided: bool

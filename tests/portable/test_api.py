@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -106,7 +107,7 @@ def test_unreadable_image_is_named_and_left_out_or_refused(
     with pytest.raises(DataError, match=r"2\.png: not a readable image: .*; skip_unreadable=true leaves it out"):
         embed(encoder, tmp_path, skip_unreadable=False)
     (tmp_path / "1.png").unlink()
-    with pytest.raises(DataError, match="none of the 1 images can be read"):
+    with pytest.raises(DataError, match="none of 1 image can be read"):
         embed(encoder, tmp_path, folder=tmp_path / "features", formats=["npz"])
     assert not list((tmp_path / "features").iterdir())
 
@@ -156,6 +157,20 @@ def test_probe_of_the_other_encoder_is_refused(made: Made, encoder: PortableEnco
             predict(encoder, made.images, probe="logistic")
     finally:
         (folder / "result.json").write_text(text)
+
+
+def test_results_of_one_probe_are_told_apart_by_their_settings(made: Made, encoder: PortableEncoder) -> None:
+    folder, result = choose_result(encoder.run, "linear", "fp32")
+    other = folder.with_name("linear-other")
+    shutil.copytree(folder, other)
+    try:
+        write_sealed(other / "result.json", result | {"settings": result["settings"] | {"learning_rate": 0.125}})
+        rate = result["settings"]["learning_rate"]
+        said = f"{re.escape(folder.name)} \\(learning_rate={rate}\\) or linear-other \\(learning_rate=0.125\\)$"
+        with pytest.raises(ConfigError, match=said):
+            predict(encoder, made.images, probe="linear")
+    finally:
+        shutil.rmtree(other)
 
 
 def test_importing_the_package_loads_no_torch_and_offers_the_calls() -> None:

@@ -15,7 +15,7 @@ from lowres_ssl.data.leakage import leakage
 from lowres_ssl.data.records import Catalogue
 from lowres_ssl.data.splits import Split, make_split
 from lowres_ssl.errors import ConfigError, DataError, in_one_line
-from lowres_ssl.own_data.class_folders import empty_classes, set_with
+from lowres_ssl.own_data.class_folders import beside_sides, empty_classes, set_with
 from lowres_ssl.own_data.dataset_file import check_name, name_from, place_of, root_of, text_of, write
 from lowres_ssl.own_data.fitting import budget, settings_for
 from lowres_ssl.own_data.patient_names import is_patient
@@ -153,9 +153,7 @@ def facts(found: Survey, split: Split) -> list[list[str]]:
             f"{split.kind}: {len(split.train):,} train, {len(split.validation):,} validate, {len(split.test):,} test",
         ],
     ]
-    known = leakage(found.catalogue, split)
-    if known.leaks:
-        rows.append(["leakage", known.sentence().removeprefix("leakage: ")])
+    rows += [["leakage", doubt.removeprefix("leakage: ")] for doubt in leakage(found.catalogue, split).doubts()]
     if found.other_files:
         rows.append(["other files", f"{kinds_of(found.other_files)}; passed over"])
     return [[head, in_one_line(text)] for head, text in rows]
@@ -166,6 +164,11 @@ def doubts(found: Survey) -> list[str]:
     empty = empty_classes(found.root) if found.conf == "folder" else []
     notes = [f"no image in {in_one_line(name)}: not a class of the set" for name in empty[:FEW]]
     notes += [f"nor in {count(len(empty) - FEW, 'more folder')}"] if len(empty) > FEW else []
+    if found.conf == "folder" and (beside := beside_sides(found.root)):
+        named = ", ".join(map(in_one_line, beside[:FEW])) + (", ..." if len(beside) > FEW else "")
+        notes.append(
+            f"{named}: images beside the folders train and test are not in the set; move them into a class of a side"
+        )
     classes = found.catalogue.classes
     patients = [name for name in classes if is_patient(name)]
     if len(patients) * 2 > len(classes):
@@ -195,7 +198,9 @@ def patients(found: Survey) -> str:
         )
     if groups:
         told = {"folder": "by the DICOM files", "csv": "by the table"}.get(found.conf, "slides or source images")
-        return f"{len(groups):,}, {told}"
+        without = sum(record.group is None for record in found.catalogue.records)
+        rest = f"; {count(without, 'image')} without one, each taken for a patient of its own" if without else ""
+        return f"{len(groups):,}, {told}{rest}"
     return "not known: nothing in the names looks like patients (dataset.options.group_pattern names them)"
 
 

@@ -42,3 +42,10 @@ def empty_classes(root: Path) -> list[str]:
     )
     empty = [inner for side in sides for inner in folders_in(side) if not any(images_below(inner))]
     return [each.relative_to(folder).as_posix() for each in empty]
+
+
+def beside_sides(root: Path) -> list[str]:
+    """The folders of images beside train and test, where the set comes divided: nothing of them is in the set."""
+    folder = resolve_root(root)
+    others = [inner for inner in folders_in(folder) if inner.name.lower() not in SIDES]
+    return [inner.name for inner in others if any(images_below(inner))] if comes_divided(folder) else []

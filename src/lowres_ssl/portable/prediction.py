@@ -63,10 +63,21 @@ def choose_result(run: Run, asked: str | None, precision: str) -> tuple[Path, di
             f"{run.name}: no stored result of {named} at precision={precision}; there is {there}"
             f"{instead(run, asked, precision, stored)}"
         )
-    names = [folder.name if asked else result["probe"] for folder, result in found]
+    names = [result["probe"] for _, result in found]
     if len(set(names)) < len(names):
-        names = [folder.name for folder, _ in found]
+        names = [f"{folder.name}{what_differs(result, found)}" for folder, result in found]
     raise ConfigError(f"{run.name}: several results would do; type the one that is meant: probe={' or '.join(names)}")
+
+
+def what_differs(result: dict[str, Any], found: Sequence[tuple[Path, dict[str, Any]]]) -> str:
+    """ " (learning_rate=0.1)": the settings that other results of the same probe have otherwise."""
+    others = [other["settings"] for _, other in found if other["probe"] == result["probe"]]
+    mine = [
+        f"{key}={value}"
+        for key, value in result["settings"].items()
+        if any(other.get(key) != value for other in others)
+    ]
+    return f" ({', '.join(mine)})" if mine else ""
 
 
 def instead(run: Run, asked: str | None, precision: str, stored: Sequence[tuple[Path, dict[str, Any]]]) -> str:
