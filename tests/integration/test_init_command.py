@@ -187,11 +187,14 @@ def test_table_of_labels_is_found_with_its_columns(lowres_ssl: Command, tmp_path
     rows = ["image_id;diagnosis;patient_id;set"]  # the last is none of train, val and test
     for number in range(30):
         paint(tmp_path / "skin" / "images" / f"ISIC_{number}.jpg", 40 + 5 * number, seed=number, size=32)
-        rows.append(f"ISIC_{number};{'nevus' if number % 2 else 'melanoma'};Doe-{number // 2};{number}")
+        rows.append(
+            f"ISIC_{number};{'nevus' if number % 2 else 'melanoma'};{f'Doe-{number // 2}' if number else ''};{number}"
+        )
     (tmp_path / "skin" / "labels.csv").write_text("\n".join(rows))
     answer = lowres_ssl("init", "skin")
     words = command_in(answer)
     assert "a table of labels (path: image_id, label: diagnosis, patient: patient_id)" in answer.out
+    assert "15, by the table; 1 image without one, each taken for a patient of its own" in answer.out
     assert re.search(r"^nevus +15$", answer.out, re.MULTILINE)
     said = written(tmp_path, "skin")
     assert 'table: "../labels.csv"' in said

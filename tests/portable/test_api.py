@@ -36,6 +36,11 @@ def encoder(made: Made) -> PortableEncoder:
     return load_encoder(made.run)
 
 
+def test_encoder_is_shown_in_a_few_lines(encoder: PortableEncoder) -> None:
+    assert "which='selected'" in repr(encoder)
+    assert len(repr(encoder)) < 1500
+
+
 @pytest.fixture(scope="module")
 def embedded(made: Made, encoder: PortableEncoder) -> Embeddings:
     return embed(encoder, made.images, batch_size=32)

@@ -12,6 +12,7 @@ from lowres_ssl.results.findings import Findings
 from lowres_ssl.results.selection import Column
 from lowres_ssl.statistics.comparison import Comparison
 from lowres_ssl.statistics.uncertainty import TOO_FEW, Interval
+from lowres_ssl.terminal import count
 
 BASELINE, SHORTCUT = "random", "trivial"
 METRIC = "accuracy"
@@ -88,7 +89,7 @@ def values(found: Findings, best: str) -> list[str]:
     """What is reported on the test images, with its interval."""
     own = {entry: interval for (entry, _), interval in found.intervals.items()}
     named = [f"{name} {value_text(own[name])}" for name in dict.fromkeys((best, BASELINE)) if name in own]
-    images = f"{found.images:,} images in {found.groups:,} groups"
+    images = f"{count(found.images, 'image')} in {count(found.groups, 'group')}"
     return [f"Test accuracy: {', '.join(named)}; {images}; in brackets 95% intervals."]
 
 

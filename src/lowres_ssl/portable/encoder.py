@@ -1,7 +1,7 @@
 """A run's encoder with all that is needed to use it elsewhere: of a run's folder, without the run's images."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
@@ -51,11 +51,11 @@ class PortableEncoder:
     run: Run
     which: Which
     file: Path
-    module: nn.Module
+    module: nn.Module = field(repr=False)
     width: int
     preprocessing: Preprocessing
     compute: Compute
-    description: Mapping[str, Any]
+    description: Mapping[str, Any] = field(repr=False)
 
     def features(self, images: Tensor) -> Tensor:
         """Decoded images, uint8 [B, C, R, R] with R the stored size -> float32 [B, width] on the CPU.
