@@ -142,6 +142,23 @@ def test_no_fault_seen_is_not_no_fault_possible() -> None:
     assert found.low == pytest.approx(0.025 ** (1 / 50))
 
 
+def test_two_methods_without_a_difference_may_still_differ_on_groups_that_were_not_drawn() -> None:
+    faultless = np.tile(np.eye(2, dtype=np.int64), (3, 50, 1, 1))
+    same = WORLDS["three seeds"].draw(np.random.default_rng(1))[0][0]
+    for counts in (faultless, same):
+        groups = counts.shape[1]
+        terms = [Term(1.0, counts, "accuracy"), Term(-1.0, counts, "accuracy")]
+        found = contrast(terms, draw(groups))
+        unseen = 1 - 0.025 ** (1 / found.effective_groups)
+        assert (found.value, found.low, found.high) == pytest.approx((0.0, -unseen, unseen))
+
+
+def test_nothing_right_is_not_nothing_ever_right() -> None:
+    found = interval(np.tile(np.array([[0, 1], [1, 0]]), (1, 50, 1, 1)), "accuracy")
+    assert (found.value, found.low) == (0.0, 0.0)
+    assert found.high == pytest.approx(1 - 0.025 ** (1 / 50))
+
+
 def test_same_draws_make_the_same_interval() -> None:
     counts = WORLDS["three seeds"].draw(np.random.default_rng(1))[0][0]
     assert interval(counts, "accuracy", seed=4) == interval(counts, "accuracy", seed=4)
@@ -149,8 +166,14 @@ def test_same_draws_make_the_same_interval() -> None:
 
 def test_what_all_methods_find_hard_cancels_in_a_contrast() -> None:
     counts = WORLDS["one seed"].draw(np.random.default_rng(1))[0][0]
-    found = contrast([Term(1.0, counts, "accuracy"), Term(-1.0, counts, "accuracy")], draw(counts.shape[1]))
-    assert (found.value, found.low, found.high) == (0.0, 0.0, 0.0)
+    other = counts.copy()
+    group, label, wrong = np.argwhere((other[0] > 0) & ~np.eye(other.shape[-1], dtype=bool))[0]
+    other[0, group, label, wrong] -= 1  # one image more is right
+    other[0, group, label, label] += 1
+    found = contrast([Term(1.0, counts, "accuracy"), Term(-1.0, other, "accuracy")], draw(counts.shape[1]))
+    alone = interval(counts, "accuracy")
+    assert found.value == pytest.approx(-1 / counts.sum())
+    assert 0 < found.high - found.low < (alone.high - alone.low) / 4
 
 
 def test_contrast_of_different_test_images_is_an_error() -> None:

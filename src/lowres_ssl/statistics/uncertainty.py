@@ -1,7 +1,7 @@
 """How far chance could have moved a number: test groups and seeds resampled together. Counts in, intervals out."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -16,6 +16,7 @@ Weights = NDArray[np.float32]
 METRICS = ("accuracy", "weighted_f1", "macro_f1", "balanced_accuracy")
 LEVEL = 0.95
 DRAWS = 2000
+STILL = 1e-9  # what rounding may move
 # With fewer groups the resampled ones say little of those that were not drawn; tables mark such an interval.
 RELIABLE_GROUPS = 15
 TOO_FEW = f"as much as fewer than {RELIABLE_GROUPS} of one size"  # what unreliable groups tell
@@ -149,14 +150,10 @@ def draw(groups: int, *, seed: int = 0, draws: int = DRAWS) -> Draws:
 def interval(counts: Counts, name: str, *, seed: int = 0, draws: int = DRAWS, level: float = LEVEL) -> Interval:
     """A metric with its interval; counts: int64 [S, G, C, C], the same test images for each of the S seeds.
 
-    As `contrast`, on the scale arcsin(sqrt(value)), where a share varies as much near 1 as in the middle. Where not one
-    image is wrong, resampling shows no spread: the lower end is then the exact one of that many groups without a fault.
+    As `contrast`, on the scale arcsin(sqrt(value)), where a share varies as much near 1 as in the middle.
     """
     terms = [Term(1.0, counts, name)]
-    found = percentiles(terms, moves(terms, draw(counts.shape[1], seed=seed, draws=draws), ARCSINE), level, ARCSINE)
-    if found.value == 1 and found.groups > 1:
-        return replace(found, low=((1 - level) / 2) ** (1 / found.effective_groups))
-    return found
+    return percentiles(terms, moves(terms, draw(counts.shape[1], seed=seed, draws=draws), ARCSINE), level, ARCSINE)
 
 
 def contrast(terms: Sequence[Term], draws: Draws, *, level: float = LEVEL) -> Interval:
@@ -171,16 +168,25 @@ def contrast(terms: Sequence[Term], draws: Draws, *, level: float = LEVEL) -> In
 
 
 def percentiles(terms: Sequence[Term], moved: Moves, level: float, scale: Scale = PLAIN) -> Interval:
-    """The interval that `moves` of the same terms, on the same scale, makes."""
+    """The interval that `moves` of the same terms, on the same scale, makes.
+
+    Where nothing moves, since no image was wrong or two methods did the same to each, resampling would see no
+    uncertainty at all. The interval then has, to either side, what that many groups without an exception leave open
+    (exact, binomial).
+    """
     counts, observed = terms[0].counts, moved.observed
+    value, groups = float(observed.mean()), effective_groups(counts)
     # Every metric lies between 0 and 1.
     ends = (sum(min(term.factor, 0.0) for term in terms), sum(max(term.factor, 0.0) for term in terms))
     if counts.shape[1] > 1:
         samples = scale.forward(observed.mean()) + moved.groups + moved.seeds
         low, high = scale.back(np.quantile(samples, [(1 - level) / 2, (1 + level) / 2]))
+        if np.ptp(samples) < STILL:
+            unseen = (1 - ((1 - level) / 2) ** (1 / groups)) * max(ends[1], -ends[0])
+            low, high = value - unseen, value + unseen
         ends = (max(ends[0], float(low)), min(ends[1], float(high)))
     spread = float(observed.std(ddof=1)) if len(observed) > 1 else None
-    return Interval(float(observed.mean()), *ends, spread, len(observed), counts.shape[1], effective_groups(counts))
+    return Interval(value, *ends, spread, len(observed), counts.shape[1], groups)
 
 
 def moves(terms: Sequence[Term], draws: Draws, scale: Scale = PLAIN) -> Moves:
