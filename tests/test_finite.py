@@ -11,7 +11,7 @@ FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
-@pytest.mark.parametrize("shape", [(), (1,), (37,), (5, 3, 7, 9)])
+@pytest.mark.parametrize("shape", [(), (1,), (37,), (5, 3, 7, 9), (300, 301)])
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_one_element_that_is_no_number_is_noticed_wherever_it_is(
     dtype: torch.dtype, shape: tuple[int, ...], bad: float

@@ -16,7 +16,7 @@ from lowres_ssl.portable.destination import Unreadable, Written, destination, wr
 from lowres_ssl.portable.embedding import stream
 from lowres_ssl.portable.encoder import PortableEncoder, open_encoder
 from lowres_ssl.portable.prediction import StoredProbe, choose_result, labels_of, open_probe, which_encoder
-from lowres_ssl.portable.request import EMBED_FORMATS, PREDICT_FORMATS, check_arguments, check_formats
+from lowres_ssl.portable.request import EMBED_FORMATS, PREDICT_FORMATS, check_arguments
 from lowres_ssl.portable.tabular import writing
 from lowres_ssl.runs import Which, find_run
 from lowres_ssl.statistics.calibration import Calibration
@@ -108,7 +108,7 @@ def embed(
     read is named on standard error and left out, or with `skip_unreadable=False` a `DataError`. Raises `DataError`,
     `ConfigError` or `TrainingError`.
     """
-    check_arguments(encoder, images, batch_size, folder)
+    check_arguments(encoder, images, batch_size, folder, formats, EMBED_FORMATS)
     files = files_in(Path(images))
     pieces = stream(encoder, files, batch_size=batch_size, skip_unreadable=skip_unreadable, progress=progress)
     ids: list[str] = []
@@ -121,15 +121,15 @@ def embed(
             unreadable += piece.unreadable
         return Embeddings(ids, features[: len(ids)], unreadable)
 
-    check_formats(formats, EMBED_FORMATS)
     count, record = 0, Path(folder) / "embed.json"
-    with destination(record, Path(images), [f"features.{each}" for each in formats]):
+    with destination(record, Path(images), [f"features.{each}" for each in formats]) as hold:
         with writing(Path(folder), "features", formats) as (write, paths):
             for piece in pieces:
                 if piece.ids:
                     write({"id": piece.ids, "features": piece.features.numpy()})
                 count += len(piece.ids)
                 unreadable += piece.unreadable
+            hold.check()
         return written(encoder, Path(images), record, paths, count, unreadable, {})
 
 
@@ -177,7 +177,7 @@ def predict(
     `predictions.parquet` (columns `id`, `label`, `probability`, and `probability_CLASS` for each class). Else as
     `embed`. Raises `ConfigError` for a probe that is not stored, `CheckpointError` for one that does not fit.
     """
-    check_arguments(encoder, images, batch_size, folder)
+    check_arguments(encoder, images, batch_size, folder, formats, PREDICT_FORMATS, probe)
     stored = probe_of(encoder, probe)
     files = files_in(Path(images))
     pieces = stream(encoder, files, batch_size=batch_size, skip_unreadable=skip_unreadable, progress=progress)
@@ -194,14 +194,13 @@ def predict(
             unreadable += piece.unreadable
         return Predictions(ids, labels, probabilities[: len(ids)], stored.classes, stored.calibration, unreadable)
 
-    check_formats(formats, PREDICT_FORMATS)
     count, record = 0, Path(folder) / "predict.json"
     said = {
         "probe": {key: stored.result[key] for key in ("probe", "label", "settings", "classes")},
         "result": str(stored.folder),
         "calibration": asdict(stored.calibration),
     }
-    with destination(record, Path(images), [f"predictions.{each}" for each in formats]):
+    with destination(record, Path(images), [f"predictions.{each}" for each in formats]) as hold:
         with writing(Path(folder), "predictions", formats) as (write, paths):
             for piece in pieces:
                 if piece.ids:
@@ -211,6 +210,7 @@ def predict(
                     write(told | {"probability": shares[np.arange(len(places)), places]} | columns)
                 count += len(piece.ids)
                 unreadable += piece.unreadable
+            hold.check()
         return written(encoder, Path(images), record, paths, count, unreadable, said)
 
 

@@ -34,7 +34,7 @@ def build_encoder(name: str, *, small_stem: bool, zero_init_residual: bool, seed
     return encoder, features
 
 
-@lru_cache(maxsize=2)  # a run has two alike, its own and that of the row beside it, and so has a sweep over two seeds
+@lru_cache(maxsize=1)  # a run has two alike, its own and that of the row beside it, and so have jobs of one seed
 def initialised(
     name: str, small_stem: bool, zero_init_residual: bool, seed: int, device: torch.device, dtype: torch.dtype
 ) -> models.ResNet:

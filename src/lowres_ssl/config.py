@@ -24,7 +24,10 @@ from lowres_ssl.schemas.benchmark import BenchmarkConfig
 from lowres_ssl.schemas.compare import CompareConfig, Format
 from lowres_ssl.schemas.experiment import (
     ORIGIN,
+    PAPER,
     TUNABLE,
+    TUNED,
+    TYPED,
     BackboneConfig,
     DatasetConfig,
     Device,
@@ -170,10 +173,10 @@ def name_origin(cfg: DictConfig, config: Experiment) -> None:
     linear, composed = config.probe["linear"], cfg.probe.linear
     key, origin = f"probe.linear.{ORIGIN}", linear.get(ORIGIN)
     typed = [name for name in TUNABLE if name in composed and not OmegaConf.is_interpolation(composed, name)]
-    require(origin in ("paper", "tuned"), key, origin, "paper or tuned")
-    if typed and origin == "tuned":
+    require(origin in (PAPER, TUNED), key, origin, f"{PAPER} or {TUNED}")
+    if typed and origin == TUNED:
         raise ConfigError(f"{key}=tuned: got probe.linear.{typed[0]} as well, wanted one of the two; leave one out")
-    linear[ORIGIN] = "typed" if typed else origin
+    linear[ORIGIN] = TYPED if typed else origin
 
 
 def without_training(cfg: DictConfig, method: str = "random") -> DictConfig:

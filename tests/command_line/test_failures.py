@@ -47,6 +47,15 @@ def test_defect_of_ours_has_no_line(error: Exception) -> None:
     [
         ("pretrain", "epochs:3", "epochs:3: wanted KEY=VALUE; type epochs=3"),
         ("pretrain", "epochs 3", "epochs 3: wanted KEY=VALUE; type epochs=3"),
+        ("pretrain", "learning_rate:0.1", "learning_rate:0.1: wanted KEY=VALUE; type learning_rate=0.1"),
+        ("pretrain", "data_dir: /a/b", "data_dir: /a/b: wanted KEY=VALUE; type data_dir=/a/b"),
+        ("pretrain", "method:", "method:: cannot be read, wanted KEY=VALUE"),
+        ("pretrain", "epochs-3", "epochs-3: cannot be read, wanted KEY=VALUE"),
+        ("pretrain", "seed=foo(1)", "seed=foo(1): Unknown function 'foo'"),
+        ("pretrain", "learning_rate=interval(1)", "learning_rate=interval(1): missing a required argument: 'end'"),
+        ("pretrain", "hydra.mode=foo", "hydra.mode=foo: wanted one of RUN, MULTIRUN"),
+        ("pretrain", "++device=cdua", "++device=cdua: wanted one of auto, cuda, cpu; did you mean ++device=cuda?"),
+        ("pretrain", "seed=1,", "seed=1,: cannot be read, wanted KEY=VALUE"),
         ("pretrain", "epochs", "epochs: got no value, wanted epochs=VALUE"),
         ("pretrain", "'epochs=3", "'epochs=3: cannot be read, wanted KEY=VALUE"),
         *(
@@ -54,9 +63,9 @@ def test_defect_of_ours_has_no_line(error: Exception) -> None:
                 "pretrain",
                 word,
                 f"{word}: cannot be read, wanted KEY=VALUE; a value with brackets, commas or quotes in it is typed as "
-                "'seed=\"VALUE\"'",
+                "'data_dir=\"VALUE\"'",
             )
-            for word in ("seed=1,", "seed=[1", "seed={a", "seed=(1", "seed==1")
+            for word in ("data_dir=1,", "data_dir=[1", "data_dir={a", "data_dir==1")
         ),
         ("pretrain", "+epochs=3", "+epochs: there is such a key already; type epochs=VALUE, without +"),
         ("pretrain", "device=[cuda]", "device=[cuda]: wanted one of auto, cuda, cpu; did you mean device=cuda?"),

@@ -22,7 +22,7 @@ from lowres_ssl.results.selection import Filters
         (Filters(settings="settings_from=papr"), r"there is paper; did you mean settings=settings_from=paper\?$"),
         (
             Filters(settings="settings_from=own"),
-            r"settings=settings_from=own: no stored result has it; there is paper$",
+            r"settings_from=own: no stored result has it; there is paper; see what there is with lowres-ssl runs$",
         ),
     ],
 )

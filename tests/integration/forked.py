@@ -4,10 +4,13 @@ that has loaded PyTorch already, and forks to do it. Killed, it takes the fork w
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,8 +31,9 @@ with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as line:
 @contextmanager
 def forking(folder: Path) -> Iterator[Path]:
     """The folder with `lowres-ssl` in it, to go before others in PATH."""
-    address, programs = folder / "line", folder / "bin"
+    programs = folder / "bin"
     programs.mkdir(parents=True)
+    address = Path(tempfile.mkdtemp()) / "line"  # the name of a socket has to be short
     (programs / "lowres-ssl").write_text(CLIENT.format(python=sys.executable, address=str(address)))
     (programs / "lowres-ssl").chmod(0o755)
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listening:
@@ -43,6 +47,7 @@ def forking(folder: Path) -> Iterator[Path]:
     finally:
         server.terminate()
         server.wait()
+        shutil.rmtree(address.parent)
 
 
 def serve(listening: socket.socket) -> None:
@@ -77,7 +82,11 @@ def type_it(line: socket.socket) -> None:
         cli.main()
     except SystemExit as stopped:
         code = stopped.code
+    except BaseException:
+        traceback.print_exc()
+        code = 1
     sys.stdout.flush()
+    sys.stderr.flush()
     line.send(bytes([code if isinstance(code, int) else 1]))
     os._exit(0)
 

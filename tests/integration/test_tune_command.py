@@ -86,7 +86,10 @@ def test_evaluation_takes_tuned_settings_and_says_so(lowres_ssl: Command, tuned:
     assert {key: own[key] for key in ("batch_size", "learning_rate")} == {
         key: chosen(tuned)[key] for key in ("batch_size", "learning_rate")
     }
-    assert lowres_ssl("pretrain", "dataset=folder", *SMALL, TUNED).code == 0  # the run is there, and so are its scores
+    again = lowres_ssl("pretrain", "dataset=folder", *SMALL, TUNED)  # the run is there, and so are its scores
+    assert again.code == 0
+    assert again.err.count("were chosen with epochs=4, and score with epochs=100") == 1
+    assert again.err.index("were chosen with") < again.err.index("finished already")  # before the long work
     assert len(settings(tuned, "tuned")) == 1
     assert answer.err.count("were chosen with epochs=4, and score with epochs=100; give lowres-ssl tune the same") == 1
     alike = lowres_ssl("evaluate", f"run={tuned}", "probe=[linear]", TUNED, "probe.linear.epochs=4")

@@ -112,7 +112,7 @@ def test_unreadable_image_is_named_and_left_out_or_refused(
     with pytest.raises(DataError, match=r"2\.png: not a readable image: .*; skip_unreadable=true leaves it out"):
         embed(encoder, tmp_path, skip_unreadable=False)
     (tmp_path / "1.png").unlink()
-    with pytest.raises(DataError, match="none of 1 image can be read"):
+    with pytest.raises(DataError, match=r"none of the images can be read \(1\)"):
         embed(encoder, tmp_path, folder=tmp_path / "features", formats=["npz"])
     assert not list((tmp_path / "features").iterdir())
 
@@ -131,9 +131,12 @@ def test_words_that_are_not_known_are_refused(made: Made) -> None:
         ({"encoder": "outputs/x"}, r"encoder=str: wanted what load_encoder\(RUN\) gives"),
         ({"images": ["a.png"]}, "images=list: wanted one folder with images"),
         ({"batch_size": 0}, "batch_size=0: wanted at least 1 image"),
-        ({"batch_size": "8"}, "batch_size=8: wanted at least 1 image"),
+        ({"batch_size": "8"}, "batch_size='8': wanted a whole number"),
+        ({"batch_size": True}, "batch_size=True: wanted a whole number"),
+        ({"formats": 3}, "formats=3: wanted a list, some of"),
+        ({"formats": None}, "formats=None: wanted a list, some of"),
         ({"folder": 3}, "folder=int: wanted a folder to write to, or None"),
-        ({"folder": "FOLDER", "formats": "npz"}, "formats=npz: wanted a list, some of"),
+        ({"folder": "FOLDER", "formats": "npz"}, "formats='npz': wanted a list, some of"),
         ({"folder": "FOLDER", "formats": ["tsv"]}, "formats=tsv: wanted some of"),
         ({"folder": "FOLDER", "formats": ["npz", "npz"]}, "formats=.*: wanted each once"),
         ({"folder": "FOLDER/file"}, "folder=.*/file: got a file, wanted a folder"),
@@ -151,6 +154,26 @@ def test_wrong_arguments_are_refused_and_nothing_is_written(
     with pytest.raises(ConfigError, match=said):
         call(**arguments)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_probe_is_a_name_and_batches_may_be_counted_by_numpy(made: Made, encoder: PortableEncoder) -> None:
+    wrong: Any = 3
+    with pytest.raises(ConfigError, match="probe=int: wanted the name of a stored probe, or None"):
+        predict(encoder, made.images, probe=wrong)
+    assert len(embed(encoder, made.images, batch_size=int(np.int64(64))).ids) == 90
+    numbered: Any = np.int64(64)
+    assert len(embed(encoder, made.images, batch_size=numbered).ids) == 90
+
+
+@pytest.mark.parametrize(("call", "file"), [(embed, "features.npz"), (predict, "predictions.csv")])
+def test_files_of_others_stay_as_they_are(
+    made: Made, encoder: PortableEncoder, tmp_path: Path, call: Any, file: str
+) -> None:
+    (tmp_path / file).write_text("mine")
+    named = {"probe": "logistic"} if call is predict else {}
+    with pytest.raises(ConfigError, match="move it away"):
+        call(encoder, made.images, folder=tmp_path, formats=[Path(file).suffix[1:]], **named)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {file: "mine"}
 
 
 def test_probe_of_the_other_encoder_is_refused(made: Made, encoder: PortableEncoder) -> None:

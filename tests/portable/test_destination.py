@@ -6,61 +6,117 @@ from threading import Thread
 
 import pytest
 
-from lowres_ssl.errors import ConfigError
+from lowres_ssl.errors import ConfigError, LeaseError
+from lowres_ssl.files.atomic import write_text
 from lowres_ssl.portable.destination import destination
+
+FILES = ["features.parquet", "features.npz"]
+
+
+def refused(record: Path, images: Path, said: str) -> None:
+    with pytest.raises(ConfigError, match=said), destination(record, images, FILES):
+        pytest.fail("it went on")
 
 
 def test_files_of_others_are_not_written_over(tmp_path: Path) -> None:
     (tmp_path / "features.npz").touch()
-    with (
-        pytest.raises(ConfigError, match=r"features\.npz: is there, and no embed\.json .*move it away"),
-        destination(tmp_path / "embed.json", tmp_path, ["features.parquet", "features.npz"]),
-    ):
-        pytest.fail("it went on")
+    refused(tmp_path / "embed.json", tmp_path, r"features\.npz: is there, and no embed\.json .*move it away")
     assert [path.name for path in tmp_path.iterdir()] == ["features.npz"]
 
 
 def test_what_a_killed_process_left_is_gone_on_with(tmp_path: Path) -> None:
     record = tmp_path / "embed.json"
-    with destination(record, tmp_path, ["features.npz"]):
+    with destination(record, tmp_path, FILES):
         left = record.read_bytes()
-    record.write_bytes(left)  # as it stands until the files are there
+    assert json.loads(left) == {"schema": 1, "folder": str(tmp_path.resolve()), "finished": False}
     (tmp_path / "features.npz").touch()
-    assert json.loads(left) == {"schema": 1, "folder": str(tmp_path), "finished": False}
-    with destination(record, tmp_path, ["features.npz"]):
+    with destination(record, tmp_path, FILES):
         pass
-    with (
-        pytest.raises(ConfigError, match="holds what was made of"),
-        destination(record, tmp_path / "others", ["features.npz"]),
-    ):
-        pytest.fail("it went on")
+    refused(record, tmp_path / "others", "holds what was made of")
 
 
-@pytest.mark.parametrize("before", [None, {"folder": "."}])
-def test_block_that_fails_leaves_what_was_there(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: dict[str, str] | None
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    record = Path("embed.json")
-    if before is not None:
-        record.write_text(json.dumps(before))
-    with pytest.raises(KeyError), destination(record, Path(), []):
+def test_record_of_before_does_not_stand_beside_files_that_are_made_anew(tmp_path: Path) -> None:
+    record = tmp_path / "embed.json"
+    record.write_text(json.dumps({"folder": str(tmp_path), "finished": True}))
+    with destination(record, tmp_path, FILES):
+        assert not json.loads(record.read_text())["finished"]
+
+
+@pytest.mark.parametrize("before", [None, "FOLDER", "cut off"])
+def test_block_that_fails_before_a_file_is_there_leaves_what_was(tmp_path: Path, before: str | None) -> None:
+    record = tmp_path / "embed.json"
+    content = None if before is None else before.replace("FOLDER", json.dumps({"folder": str(tmp_path)}))
+    if content is not None:
+        record.write_text(content)
+    with pytest.raises(KeyError), destination(record, tmp_path, FILES):
         raise KeyError
-    assert (json.loads(record.read_text()) if record.exists() else None) == before
+    assert (record.read_text() if record.exists() else None) == content
 
 
-def test_second_process_waits_for_the_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("error", [KeyError, KeyboardInterrupt])
+def test_block_that_fails_after_a_file_is_there_is_gone_on_with(tmp_path: Path, error: type[BaseException]) -> None:
+    record = tmp_path / "embed.json"
+
+    def fail(content: str) -> None:
+        with destination(record, tmp_path, FILES):
+            write_text(tmp_path / "features.npz", content)
+            raise error
+
+    for content in ("one", "another"):
+        with pytest.raises(error):
+            fail(content)
+        assert not json.loads(record.read_text())["finished"]
+    with destination(record, tmp_path, FILES):
+        pass
+
+
+def test_images_are_the_same_wherever_one_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = tmp_path / "out" / "embed.json"
+    for folder in ("a", "b"):
+        (tmp_path / folder / "images").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "a")
+    with destination(record, Path("images"), FILES):
+        pass
+    monkeypatch.chdir(tmp_path / "b")
+    refused(record, Path("images"), "holds what was made of")
+    with destination(record, tmp_path / "a" / "images", FILES):
+        pass
+
+
+def test_second_process_waits_for_the_first_and_sees_what_it_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     record, order = tmp_path / "embed.json", []
 
-    def second() -> None:
-        with destination(record, tmp_path, []):
-            order.append("second")
+    def second(images: Path) -> None:
+        try:
+            with destination(record, images, FILES):
+                order.append("second")
+        except ConfigError:
+            order.append("refused")
 
-    waiting = Thread(target=second)
-    with destination(record, tmp_path, []):
-        waiting.start()
-        waiting.join(timeout=0.5)
-        order.append("first")
-    waiting.join()
-    assert order == ["first", "second"]
+    waiting = [Thread(target=second, args=(images,)) for images in (tmp_path, tmp_path / "others")]
+    for each in waiting:
+        with destination(record, tmp_path, FILES):
+            record.unlink()  # so that it is the lease that holds the other, and what it sees afterwards
+            each.start()
+            each.join(timeout=0.5)
+            order.append("first")
+            write_text(record, json.dumps({"folder": str(tmp_path)}))
+        each.join()
+    assert order == ["first", "second", "first", "refused"]
     assert "works on it" in capsys.readouterr().err
+
+
+def test_process_that_was_taken_over_leaves_the_record_to_the_other(tmp_path: Path) -> None:
+    record, lease = tmp_path / "embed.json", tmp_path / ".embed.json.lock"
+
+    def stand_still() -> None:
+        with destination(record, tmp_path, FILES) as hold:
+            lease.write_text(lease.read_text().replace(str(hold.lease.token), "0" * len(str(hold.lease.token))))
+            record.write_text("theirs")
+            hold.check()
+
+    with pytest.raises(LeaseError, match="taken over"):
+        stand_still()
+    assert record.read_text() == "theirs"

@@ -6,11 +6,9 @@ This reaches for what Hydra does not call public, so `pyproject.toml` says which
 
 from collections.abc import Callable
 from copy import deepcopy
-from functools import cache, wraps
-from inspect import unwrap
+from functools import wraps
 from typing import Any
 
-from hydra import version
 from hydra._internal.hydra import Hydra
 from hydra._internal.sources_registry import SourcesRegistry
 from hydra.core.config_store import ConfigStore
@@ -27,8 +25,6 @@ def compose_quickly() -> None:
     spared = {
         # Copied for each config it composes and each group it lists, though what is handed out of it is a copy anyway.
         (ConfigStore, "__deepcopy__"): itself,
-        # The same few version numbers, read again a hundred times a config.
-        (version, "_get_version"): cache(unwrap(version._get_version)),
         # All of a config composed, to see whether `hydra.mode` makes it a sweep. Here only -m does.
         (Hydra, "get_mode"): unasked,
     }

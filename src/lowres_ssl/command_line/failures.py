@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from lowres_ssl.command_line.keys import choices_of, known_keys, may_be_list
+from lowres_ssl.command_line.keys import choices_of, known_keys, may_be
 from lowres_ssl.command_line.suggestions import keys_of_group, meant_key
 from lowres_ssl.config import SCHEMAS
 from lowres_ssl.errors import UserError, did_you_mean
@@ -38,6 +38,7 @@ EXTRAS = {
     **dict.fromkeys(("search", "optuna"), "optuna"),
 }
 PLUGINS = ("hydra/launcher", "hydra/sweeper")
+KEY = r"[a-z][\w.]*"
 KINDS = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
 
 
@@ -116,10 +117,8 @@ def composition(error: BaseException, command: str) -> str:
     first = lines[0] if lines else type(error).__name__
     if unknown := re.match(r"Could not override '([^']*)'", first):
         return unknown_key(unknown[1], command)
-    if unfinished := re.match(r"Error parsing override '([^'=]*)'", first):
-        return f"{unfinished[1]}: got no value, wanted {unfinished[1]}=VALUE"
     if isinstance(error, OverrideParseException):
-        return unreadable(error.override)
+        return f"{error.override}: {reason[0]}" if reason else unreadable(error.override, command)
     if twice := re.match(r"Could not append to config. An item is already at '([^']*)'", first):
         return f"+{twice[1]}: there is such a key already; type {twice[1]}=VALUE, without +"
     if unresolved := re.search(r"interpolation.*full_key: (\S+)", " ".join(lines)):
@@ -128,7 +127,7 @@ def composition(error: BaseException, command: str) -> str:
         return f"one of {', '.join(GROUPS)} got several values, or none; type -m method=a,b for a sweep"
     if several := re.match(r"Ambiguous value for argument '(([^=]*)=(.*))'", first):
         typed, key, values = several.groups()
-        listed = key not in GROUPS and may_be_list(SCHEMAS.get(command, object), key)
+        listed = key not in GROUPS and may_be(list, SCHEMAS.get(command, object), key)
         as_list = f", or {key}=[{values}] for a list" if listed else ""
         return f"{typed}: got several values; type -m before it for a sweep{as_list}"
     if wrong := re.match(r"Error merging override (.*)", first):
@@ -140,12 +139,17 @@ def composition(error: BaseException, command: str) -> str:
     return f"{said}; `lowres-ssl {command} --help` lists the keys"
 
 
-def unreadable(word: str) -> str:
+def unreadable(word: str, command: str) -> str:
     """An override that Hydra's grammar has no reading of."""
-    if pair := re.fullmatch(r"([a-z][\w.]*)\s*[: ]\s*(\w+)", word):
+    if re.fullmatch(KEY, word):
+        return f"{word}: got no value, wanted {word}=VALUE"
+    if pair := re.fullmatch(rf"({KEY})\s*[: ]\s*(\S+)", word):
         return f"{word}: wanted KEY=VALUE; type {pair[1]}={pair[2]}"
-    key = re.match(r"[a-z][\w.]*(?==)", word)
-    quoted = f"; a value with brackets, commas or quotes in it is typed as '{key[0]}=\"VALUE\"'" if key else ""
+    key = re.match(rf"{KEY}(?==)", word)
+    if key and may_be(str, SCHEMAS.get(command, object), key[0]):
+        quoted = f"; a value with brackets, commas or quotes in it is typed as '{key[0]}=\"VALUE\"'"
+    else:
+        quoted = ""
     return f"{word}: cannot be read, wanted KEY=VALUE{quoted}"
 
 
@@ -154,7 +158,7 @@ def wrong_value(typed: str, why: str, command: str) -> str:
     key, _, value = typed.partition("=")
     if kind := re.search(r"could not be converted to (\w+)", why):
         why = f"wanted {KINDS.get(kind[1], kind[1])}"
-    elif choices := choices_of(SCHEMAS.get(command, object), key):
+    elif choices := choices_of(SCHEMAS.get(command, object), key.lstrip("+")) or expected(why):
         why = f"wanted one of {', '.join(choices)}{did_you_mean(value, choices, key + '={}')}"
     elif "is not a valid bool" in why:
         why = "wanted true or false"
@@ -165,6 +169,12 @@ def wrong_value(typed: str, why: str, command: str) -> str:
     elif "is not a subclass of" in why:
         why = "it is a section; set the keys in it, each as SECTION.KEY=VALUE"
     return f"{typed}: {why}"
+
+
+def expected(why: str) -> list[str]:
+    """The words that OmegaConf says a key of Hydra's own takes."""
+    found = re.search(r"expected one of \[(.*)\]", why)
+    return found[1].split(", ") if found else []
 
 
 def unknown_key(key: str, command: str) -> str:

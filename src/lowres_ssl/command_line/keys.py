@@ -41,10 +41,11 @@ def type_of(schema: type, key: str) -> Any:
     return found
 
 
-def may_be_list(schema: type, key: str) -> bool:
+def may_be(kind: type, schema: type, key: str) -> bool:
+    """Whether a key takes a `kind`, as far as its schema says; what stands in a dict may be anything."""
     found = type_of(schema, key)
-    kinds = get_args(found) if isinstance(found, UnionType) else (found,)
-    return any(kind is Any or get_origin(kind) in (list, dict) for kind in kinds)
+    known = get_args(found) if isinstance(found, UnionType) else (found,)
+    return any(each is Any or (get_origin(each) or each) in (kind, dict) for each in known)
 
 
 def choices_of(schema: type, key: str) -> list[str]:

@@ -52,14 +52,15 @@ def heard_of(filters: Filters, frame: pd.DataFrame) -> list[str]:
 def unheard_of_settings(filters: Filters, frame: pd.DataFrame) -> list[str]:
     """As `heard_of`, of the probes' settings."""
     notes = []
-    stored = [settings_of(text) for text in frame["settings"].dropna()]
+    meant = frame if filters.probe is None else frame[frame["probe"] == filters.probe]
+    stored = [settings_of(text) for text in meant["settings"].dropna()]
     for key, value in settings_of(filters.settings or "").items():
-        known = sorted({settings[key] for settings in stored if key in settings})
+        known = sorted({settings[key] for settings in stored if key in settings}, key=lambda text: (len(text), text))
         if not known or value in known:
             continue
         line = f"settings={key}={value}: no stored result has it; there is {', '.join(known)}"
         if key == ORIGIN and value not in ORIGINS:
-            raise ConfigError(line + did_you_mean(value, ORIGINS, f"settings={key}={{}}"))
+            raise ConfigError(line + (did_you_mean(value, ORIGINS, f"settings={key}={{}}") or SEE))
         notes.append(line)
     return notes
 

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from lowres_ssl.command_line.overrides import PATH_KEYS, quoted
 from lowres_ssl.config import TUNABLE, Experiment
-from lowres_ssl.schemas.experiment import ORIGIN
+from lowres_ssl.schemas.experiment import ORIGIN, TYPED
 
 # How a run was asked for, not what it is; and the folder of outputs, which is the one that is read now.
 NOT_TYPED = frozenset(["force", "dry_run", "evaluate", "picture", "output_dir", "store_dir", "table_1", "tracker"])
@@ -99,7 +99,7 @@ def differences(stored: Mapping[str, Any], composed: Mapping[str, Any]) -> Itera
 
 def as_typed(stored: dict[str, Any], composed: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Both as they are, but for a linear probe whose settings "were typed": that they were shows only if they are."""
-    if stored.get(ORIGIN) != "typed":
+    if stored.get(ORIGIN) != TYPED:
         return stored, composed
     untold = dict.fromkeys(TUNABLE)
     return {key: value for key, value in stored.items() if key != ORIGIN}, composed | untold

@@ -17,7 +17,7 @@ from lowres_ssl.data.splits import Split, load_split
 from lowres_ssl.device import resolve
 from lowres_ssl.errors import CheckpointError, ConfigError
 from lowres_ssl.evaluation.labels import ALL_LABELS, LabelDraw, draws_of
-from lowres_ssl.evaluation.probing import Evaluation, check_images, probes_of
+from lowres_ssl.evaluation.probing import Evaluation, Scored, check_images, probes_of, say_doubts
 from lowres_ssl.evaluation.scoring import score_and_show
 from lowres_ssl.planning.encoders import new_encoder
 from lowres_ssl.planning.preparation import prepare, split_of
@@ -57,6 +57,7 @@ def main(cfg: DictConfig) -> None:
     rows = [(run, config)]
     if run.description()["method"] != "random":
         rows.append((untrained_run(baseline, material, compute, probe, new_encoder(baseline)[0]), baseline))
+    say_doubts(probes_of(each, Scored.in_run(scored), material.split) for scored, each in rows)
     score_and_show(rows, material, compute, draws)
 
 

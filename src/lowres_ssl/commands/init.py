@@ -167,7 +167,8 @@ def doubts(found: Survey) -> list[str]:
     if found.conf == "folder" and (beside := beside_sides(found.root)):
         named = ", ".join(map(in_one_line, beside[:FEW])) + (", ..." if len(beside) > FEW else "")
         notes.append(
-            f"{named}: images beside the folders train and test are not in the set; move them into a class of a side"
+            f"{named}: images beside the folders of the sides are not in the set; move them into a class of a side, or "
+            "name what is for pre-training alone with dataset.unlabelled=FOLDER"
         )
     classes = found.catalogue.classes
     patients = [name for name in classes if is_patient(name)]

@@ -1,7 +1,7 @@
 """A run's frozen encoder -> features -> probes -> stored results. What is stored already is read, not computed."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -29,7 +29,7 @@ from lowres_ssl.provenance import provenance
 from lowres_ssl.randomness import derive
 from lowres_ssl.results.on_disk import FITTED, fitted_file, read_predictions, read_result, write_result
 from lowres_ssl.runs import END_TO_END, Run, Which, entry_in
-from lowres_ssl.schemas.experiment import ORIGIN, TUNABLE
+from lowres_ssl.schemas.experiment import ORIGIN, TUNABLE, TUNED
 from lowres_ssl.terminal import say, warn
 
 
@@ -67,8 +67,9 @@ def probes_of(config: Experiment, encoder: Scored | None = None, split: Split | 
     if not config.probe:
         raise ConfigError("probe=[]: nothing to score with; type probe=[knn,linear], or pretrain with evaluate=false")
     arguments = {key: {k: v for k, v in values.items() if k != "name"} for key, values in config.probe.items()}
-    linear, doubts = arguments.get("linear", {}), []
-    if linear.get(ORIGIN) == "tuned" and encoder is not None and split is not None:
+    linear = arguments.get("linear", {})
+    doubts: tuple[str, ...] = ()
+    if linear.get(ORIGIN) == TUNED and encoder is not None and split is not None:
         wanted = {
             "dataset": config.dataset.name,
             "entry": encoder.entry,
@@ -83,7 +84,12 @@ def probes_of(config: Experiment, encoder: Scored | None = None, split: Split | 
         doubts = doubts_of(tuned, linear)
         linear |= {key: tuned["chosen"][key] for key in TUNABLE}
     probes = {key: build_probe(key, without_origin(values)) for key, values in arguments.items()}
-    return Evaluation(probes, arguments, tuple(doubts))
+    return Evaluation(probes, arguments, doubts)
+
+
+def say_doubts(evaluations: Iterable[Evaluation]) -> None:
+    for doubt in dict.fromkeys(doubt for each in evaluations for doubt in each.doubts):
+        warn(doubt)
 
 
 def without_origin(settings: dict[str, Any]) -> dict[str, Any]:
@@ -95,7 +101,7 @@ def check_images(
     evaluation: Evaluation, catalogue: Catalogue, split: Split, draws: Sequence[LabelDraw] = (ALL_LABELS,)
 ) -> None:
     """Raises `ConfigError` if the images will not do for the probes; says what is doubtful of either."""
-    if evaluation.settings.get("linear", {}).get(ORIGIN) == "tuned" and not all(draw.is_whole for draw in draws):
+    if evaluation.settings.get("linear", {}).get(ORIGIN) == TUNED and not all(draw.is_whole for draw in draws):
         raise ConfigError(
             "label_fraction: settings that were tuned knew all validation labels; type probe.linear.settings_from=paper"
         )

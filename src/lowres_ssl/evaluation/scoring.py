@@ -15,7 +15,7 @@ from lowres_ssl.evaluation.probing import Scored, evaluate, picture_of, place_of
 from lowres_ssl.planning.preparation import Material
 from lowres_ssl.results.scoreboard import COLUMNS, scoreboard
 from lowres_ssl.runs import Run
-from lowres_ssl.terminal import say, warn
+from lowres_ssl.terminal import say
 from lowres_ssl.watching import UNWATCHED, Watch
 
 SAW_EVERYTHING = "Pre-trained on all images (pretrain_on=all): the encoder has seen the validation and the test images."
@@ -40,8 +40,6 @@ def score_and_show(
     scored = []
     # For all rows before the first is scored: there may be nothing tuned for one.
     probes = [probes_of(config, Scored.in_run(run), material.split) for run, config in rows]
-    for doubt in dict.fromkeys(doubt for own in probes for doubt in own.doubts):
-        warn(doubt)
     wanted = [
         (run, place_of(run, name, settings, compute, draw))
         for (run, _), own in zip(rows, probes, strict=True)

@@ -127,17 +127,17 @@ def best_of(fitting: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return next(tuned for tuned in fitting if tuned["chosen"] == best)
 
 
-def doubts_of(tuned: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
+def doubts_of(tuned: Mapping[str, Any], settings: Mapping[str, Any]) -> tuple[str, ...]:
     """What is doubtful of scoring with `settings` of the linear probe and what was `tuned`: it was with others."""
     searched = tuned.get("settings", {})
     others = [key for key, value in settings.items() if key in searched and searched[key] != value]
     if not others:
-        return []
+        return ()
     chosen_with, scored_with = (", ".join(f"{key}={each[key]}" for key in others) for each in (searched, settings))
-    return [
+    return (
         f"probe.linear.settings_from=tuned: batch size and rate were chosen with {chosen_with}, and "
-        f"score with {scored_with}; give lowres-ssl tune the same"
-    ]
+        f"score with {scored_with}; give lowres-ssl tune the same",
+    )
 
 
 def in_table_1(chosen: Mapping[str, Any] | None) -> str:

@@ -21,7 +21,7 @@ WRITTEN = {
     "split": 2,  # split.json; 1 did not say whether its image names are hashed: they are not
     "tensors": 1,  # encoders, classifiers, features; what has no number is of version 1
     "checkpoint": 1,  # checkpoint.pt
-    "record": 1,  # what embed and predict say of the files they write; read by no program here
+    "record": 1,  # what embed and predict say of the files they write; of it only `folder` is read
     "store": 2,  # decoded images; another version is made anew, since the images are there
     "index": 2,  # what was read of each image file; likewise
 }

@@ -16,7 +16,7 @@ from lowres_ssl.data.splits import Split
 from lowres_ssl.device import Compute, resolve
 from lowres_ssl.errors import CheckpointError, ConfigError
 from lowres_ssl.evaluation.labels import ALL_LABELS, LabelDraw, drawn, draws_of
-from lowres_ssl.evaluation.probing import Evaluation, Scored, check_images, probes_of
+from lowres_ssl.evaluation.probing import Evaluation, Scored, check_images, probes_of, say_doubts
 from lowres_ssl.methods import Method, build_method
 from lowres_ssl.planning.augmentation import view_makers
 from lowres_ssl.planning.encoders import WEIGHTS, new_encoder, starting_encoder
@@ -190,8 +190,9 @@ def divide(plan: Plan, catalogue: Catalogue) -> Split:
     if plan.config.evaluate:
         trained = (plan.config.batch_size, plan.config.epochs) if plan.method.trains else ()
         started_from = [] if plan.source is None else [Scored(f"{WEIGHTS} of {plan.source.name}")]
-        for encoder in (Scored(entry_of(plan.config, plan.source), *trained), *started_from, Scored("random")):
-            probes_of(plan.config, encoder, split)  # raises where nothing was tuned for it
+        encoders = Scored(entry_of(plan.config, plan.source), *trained), *started_from, Scored("random")
+        # Raises where nothing was tuned for one.
+        say_doubts(probes_of(plan.config, encoder, split) for encoder in encoders)
     if selects and not len(split.validation):
         raise ConfigError("select_encoder=best_validation_knn: there are no validation images; try last")
     if plan.source is not None:

@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lowres_ssl.errors import ConfigError
-from lowres_ssl.files.atomic import write_json
+from lowres_ssl.errors import ConfigError, LeaseError
+from lowres_ssl.files.atomic import replacing, write_json
 from lowres_ssl.files.hashes import file_hash
-from lowres_ssl.files.leases import held
+from lowres_ssl.files.leases import Hold, held
 from lowres_ssl.files.stored import WRITTEN
 from lowres_ssl.portable.encoder import PortableEncoder
 from lowres_ssl.provenance import provenance
@@ -29,27 +29,38 @@ class Written:
 
 
 @contextmanager
-def destination(record: Path, images: Path, files: Sequence[str]) -> Iterator[None]:
+def destination(record: Path, images: Path, files: Sequence[str]) -> Iterator[Hold]:
     """`files` beside `record`, which is to say how they are made of `images`, belong to the block.
 
-    A record that says no more than the images stands there from the beginning: a process that is killed leaves it, and
-    the same call goes on from there. A block that fails leaves what was there before.
+    While it lasts the record says no more than the images: a process that is killed leaves it so, and the same call
+    goes on from there. A block that fails before it has replaced a file leaves the record that was there. What is
+    yielded is to be asked before files are put in their place.
 
     Raises `ConfigError` for a folder that is none, or that holds what was made of other images or by others.
     """
     refuse_loss(record, images, files)
     record.parent.mkdir(parents=True, exist_ok=True)
-    with held(record, str(record)):
+    with held(record, str(record)) as hold:
         refuse_loss(record, images, files)  # another process may have been there first
-        begun = not record.exists()
-        if begun:
-            write_json(record, {"schema": WRITTEN["record"], "folder": str(images), "finished": False})
+        before, there = record.read_bytes() if record.exists() else None, which_are(record.parent, files)
+        write_json(record, {"schema": WRITTEN["record"], "folder": str(images.resolve()), "finished": False})
         try:
-            yield
-        except BaseException:
-            if begun:
-                record.unlink(missing_ok=True)
+            yield hold
+        except LeaseError:  # it is another process's now
             raise
+        except BaseException:
+            if which_are(record.parent, files) == there:
+                if before is None:
+                    record.unlink()
+                else:
+                    with replacing(record) as file:
+                        file.write(before)
+            raise
+
+
+def which_are(folder: Path, files: Sequence[str]) -> list[int | None]:
+    """Which file each is; None for one that is not there. One that replaces another is another."""
+    return [(folder / name).stat().st_ino if (folder / name).exists() else None for name in files]
 
 
 def refuse_loss(record: Path, images: Path, files: Sequence[str]) -> None:
@@ -86,7 +97,8 @@ def written(
         "run": encoder.run.name,
         "encoder": {"file": encoder.file.name, "sha256": file_hash(encoder.file)},
         "preprocessing": asdict(encoder.preprocessing),
-        "folder": str(images),
+        "finished": True,
+        "folder": str(images.resolve()),
         "images": count,
         "unreadable": [{"file": str(path), "why": why} for path, why in unreadable],
         "files": [path.name for path in paths],

@@ -12,7 +12,7 @@ from lowres_ssl.data.stream import Files, decoded
 from lowres_ssl.errors import DataError
 from lowres_ssl.portable.encoder import PortableEncoder
 from lowres_ssl.progress import Counted
-from lowres_ssl.terminal import count, say
+from lowres_ssl.terminal import say
 
 
 @dataclass(frozen=True)
@@ -47,4 +47,4 @@ def stream(
             yield Piece(batch.ids, features, batch.unreadable)
             shown.add(len(batch.ids) + len(batch.unreadable))
     if not readable:
-        raise DataError(f"none of {count(len(files), 'image')} can be read, for one {files[0][0]}; type images=FOLDER")
+        raise DataError(f"none of the images can be read ({len(files):,}), for one {files[0][0]}; type images=FOLDER")

@@ -10,7 +10,7 @@ import pandas as pd
 
 from lowres_ssl.errors import CheckpointError, ConfigError
 from lowres_ssl.runs import Run
-from lowres_ssl.schemas.experiment import ORIGIN
+from lowres_ssl.schemas.experiment import ORIGIN, TUNED
 
 # What the paper's Table 1 chooses for each method and data set; the rest of a probe's settings are the column's.
 FREE_SETTINGS = {"linear": frozenset(["batch_size", "learning_rate"])}
@@ -64,8 +64,8 @@ def refuse_several(key: str, rows: pd.DataFrame, where: str) -> None:
     values = [typed_value(key, value) for value in firsts[key]]
     if key == "settings":
         values = told_apart([settings_of(value) for value in values])
-    named = ", ".join(f"{value} ({run})" for value, run in zip(values, firsts["run"], strict=True))
-    each = dict.fromkeys(values)
+    named = ", ".join(f"{value or 'no others'} ({run})" for value, run in zip(values, firsts["run"], strict=True))
+    each = [value for value in dict.fromkeys(values) if value]  # an older result may lack a setting
     typed = " or ".join(f"'{key}={value}'" if " " in value else f"{key}={value}" for value in each)
     raise ConfigError(f"{where}: {key} differs, got {named}, wanted one in a column; type {typed}")
 
@@ -141,7 +141,7 @@ def refuse_twice(rows: pd.DataFrame, what: str) -> None:
         size = "" if pd.isna(batch_size) else f", batch size {batch_size}"
         where = f"{what}{size}, seed {seed} is there twice"
         # Settings that were tuned are a run's own: to ask for one's rate would leave the other runs out.
-        tuned_again = all(settings_of(text).get(ORIGIN) == "tuned" for text in same["settings"])
+        tuned_again = all(settings_of(text).get(ORIGIN) == TUNED for text in same["settings"])
         for key in ("precision", "recipe", "backbone", *([] if tuned_again else ["settings"])):
             refuse_several(key, same, where)
         first, second = same["result"].iloc[:2]

@@ -9,7 +9,7 @@ from omegaconf import MISSING
 # What `lowres-ssl tune` chooses of the linear probe.
 TUNABLE = ("batch_size", "learning_rate")
 ORIGIN = "settings_from"  # the key that says where the two come from
-ORIGINS = ("paper", "tuned", "typed")
+ORIGINS = PAPER, TUNED, TYPED = "paper", "tuned", "typed"
 
 SplitKind = Enum("SplitKind", ["auto", "random", "stratified", "patient", "official"])
 Device = Enum("Device", ["auto", "cuda", "cpu"])

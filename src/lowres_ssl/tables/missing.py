@@ -16,7 +16,7 @@ from lowres_ssl.command_line.overrides import command_line
 from lowres_ssl.results.agreement import is_trained, settings_of, shared_settings
 from lowres_ssl.results.selection import BatchSize, Filters, ordinary
 from lowres_ssl.runs import END_TO_END, find_run
-from lowres_ssl.schemas.experiment import ORIGIN
+from lowres_ssl.schemas.experiment import ORIGIN, TUNED
 from lowres_ssl.schemas.table import RowConfig
 
 UNTRAINED = ("random", "imagenet", "trivial")
@@ -162,7 +162,7 @@ def origin_words(probe: str, scored: pd.DataFrame) -> list[str]:
     """Where the results' batch size and rate of the probe come from, if that is one place for all, and not the usual
     one. Numbers that were typed are left to whoever typed them."""
     origins = {settings_of(text).get(ORIGIN) for text in scored.loc[scored["probe"] == probe, "settings"]}
-    return [f"probe.{probe}.{ORIGIN}=tuned"] if origins == {"tuned"} else []
+    return [f"probe.{probe}.{ORIGIN}={TUNED}"] if origins == {TUNED} else []
 
 
 def entry_for(row: RowConfig, filters: Filters, rows: pd.DataFrame | None) -> str:
