@@ -112,6 +112,16 @@ def test_damaged_file_names_the_command_that_makes_it_anew(tmp_path: Path) -> No
         read_tuned(tmp_path, "a")
 
 
+def test_damaged_file_costs_no_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for run in ("a", "b"):
+        write_tuned(tmp_path, tuned(run))
+    tuned_file(tmp_path, "a").write_text("{")
+    assert tuned_for(tmp_path, "b", WANTED)["run"] == "b"
+    assert "type lowres-ssl tune run=a force=true" in capsys.readouterr().err
+    with pytest.raises(CheckpointError, match="type lowres-ssl tune run=a force=true"):
+        tuned_for(tmp_path, "a", WANTED)
+
+
 def test_table_1_has_ours_beside_the_papers_and_a_table_for_each_recipe() -> None:
     paper = {"simclr": {"pneumonia": {"batch_size": 64, "learning_rate": 0.1}}}
     mine = [

@@ -122,8 +122,23 @@ def test_where_settings_come_from_is_asked_before_their_numbers(tmp_path: Path) 
         made_up_run(tmp_path, probe="linear", settings={"settings_from": origin, "learning_rate": rate})
     with pytest.raises(ConfigError, match=r"type settings=settings_from=paper or settings=settings_from=typed$"):
         cell(tmp_path)
-    with pytest.raises(ConfigError, match=r"type settings=learning_rate=0.2 or settings=learning_rate=0.3$"):
+    typed = [f"settings=settings_from=typed,learning_rate={rate}" for rate in (0.2, 0.3)]
+    with pytest.raises(ConfigError, match=f"type {typed[0]} or {typed[1]}$"):
         cell(tmp_path, settings="settings_from=typed")
+    assert cell(tmp_path, settings="settings_from=typed,learning_rate=0.2").seeds == [0]
+
+
+def test_settings_of_two_probes_are_chosen_one_after_the_other(tmp_path: Path) -> None:
+    for settings in ({"k": 3}, {"k": 5}):
+        made_up_run(tmp_path, settings=settings)
+    for origin in ("paper", "tuned"):
+        made_up_run(tmp_path, probe="linear", settings={"settings_from": origin})
+    with pytest.raises(ConfigError, match=r"^phantom, knn, .* type settings=k=3 or settings=k=5$"):
+        columns(tmp_path)
+    typed = [f"settings=k=5,settings_from={origin}" for origin in ("paper", "tuned")]
+    with pytest.raises(ConfigError, match=f"type {typed[0]} or {typed[1]}$"):
+        columns(tmp_path, settings="k=5")
+    assert len(columns(tmp_path, settings="k=5,settings_from=paper")) == 2
 
 
 def test_what_was_tuned_twice_for_a_run_is_not_chosen_by_its_rate(tmp_path: Path) -> None:

@@ -72,8 +72,23 @@ def test_setting_that_was_typed_goes_to_the_probes_that_have_it(tmp_path: Path) 
         made_up_run(tmp_path, probe=probe, settings={"settings_from": "tuned"} if probe == "linear" else None)
     typed = {"dataset": "phantom", "settings": "settings_from=tuned"}
     assert "probe.knn" not in str(commands(tmp_path, "paper2", **typed))
-    for line in commands(tmp_path, "paper3", **typed):
+    train, tune, *scored = commands(tmp_path, "paper3", **typed)
+    assert train[:4] == ["lowres-ssl", "pretrain", "-m", "method=simclr,simsiam,vicreg"]
+    assert "evaluate=false" in train
+    assert "settings_from" not in str([train, tune])
+    words = ["dataset=phantom", "recipe=paper", "method=[simclr,simsiam,vicreg]"]
+    assert tune == ["lowres-ssl", "tune", *words, f"output_dir={tmp_path}"]
+    assert scored[0][:4] == train[:4]
+    for line in (scored[0], scored[-1]):
         assert line.count("probe.linear.settings_from=tuned") == 1
+
+
+def test_probe_that_the_neighbours_do_not_agree_in_is_left_out(tmp_path: Path) -> None:
+    for settings in ({"k": 3}, {"k": 5}):
+        made_up_run(tmp_path, settings=settings)
+    made_up_run(tmp_path, probe="linear")
+    (line, *_) = commands(tmp_path, "paper3", dataset="phantom")
+    assert [word for word in line if word.startswith("probe")] == ["probe=[linear]"]
 
 
 def test_settings_come_from_where_those_of_the_neighbours_come_from(tmp_path: Path) -> None:
@@ -85,7 +100,8 @@ def test_settings_come_from_where_those_of_the_neighbours_come_from(tmp_path: Pa
         settings={"settings_from": "tuned", "learning_rate": 0.5, "hidden": 64},
     )
     unscored = made_up_run(tmp_path, method="vicreg").parent.name
-    evaluate, simsiam, *_ = commands(tmp_path, "paper3", dataset="phantom")
+    tune, evaluate, _, _, simsiam, *_ = commands(tmp_path, "paper3", dataset="phantom")
+    assert tune[1:3] == ["tune", f"run={unscored}"]
     assert evaluate[2:5] == [f"run={unscored}", "probe=[linear]", "probe.linear.settings_from=tuned"]
     assert {"method=simsiam", "probe.linear.settings_from=tuned", "probe.linear.hidden=64"} < set(simsiam)
     made_up_run(tmp_path, method="random", probe="linear", settings={"settings_from": "paper", "hidden": 64})

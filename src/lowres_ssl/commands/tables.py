@@ -45,10 +45,13 @@ def main(cfg: DictConfig) -> None:
     check_writable(folder)
     for table in tables:
         print(markdown(table))
-        for ending, written in FORMATS.items():
-            write_text(folder / f"{table.name}.{ending}", written(table))
-    names = ", ".join(table.name for table in tables)
-    print(f"Written to {folder}: {names}, each as {', '.join(FORMATS)}", flush=True)
+        for ending, made in FORMATS.items() if table.blocks else ():
+            write_text(folder / f"{table.name}.{ending}", made(table))
+    written = [table.name for table in tables if table.blocks]
+    if empty := [table.name for table in tables if not table.blocks]:
+        warn(f"no results for {', '.join(empty)}: nothing is written; see what there is with lowres-ssl runs")
+    if written:
+        print(f"Written to {folder}: {', '.join(written)}, each as {', '.join(FORMATS)}", flush=True)
 
 
 def refuse_missing(tables: list[Table]) -> None:

@@ -9,11 +9,11 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from lowres_ssl.errors import ConfigError
+from lowres_ssl.errors import ConfigError, DamagedError
 from lowres_ssl.files.sealed import write_sealed
 from lowres_ssl.files.stored import WRITTEN, read_json
 from lowres_ssl.runs import Run, entry_in
-from lowres_ssl.terminal import count
+from lowres_ssl.terminal import count, warn
 
 # Whose settings are whose: these must agree. An untrained encoder is the same under every recipe: null, any fits; so
 # does a file of before `epochs` (of the pre-training) was written down.
@@ -29,9 +29,16 @@ def read_tuned(output_dir: Path, run: str) -> dict[str, Any] | None:
     return read_json(tuned_file(output_dir, run), "tuned", f"type lowres-ssl tune run={run} force=true")
 
 
-def all_tuned(output_dir: Path) -> Iterator[dict[str, Any]]:
+def all_tuned(output_dir: Path, run: str | None) -> Iterator[dict[str, Any]]:
+    """A file that is damaged is named and left out; raises `CheckpointError` if it is that of `run`."""
     for path in sorted((output_dir / "tuned").glob("*.json")):
-        content = read_tuned(output_dir, path.stem)
+        try:
+            content = read_tuned(output_dir, path.stem)
+        except DamagedError as error:
+            if path.stem == run:
+                raise
+            warn(f"{error}")
+            continue
         if content is not None:
             yield content
 
@@ -98,7 +105,7 @@ def tuned_for(output_dir: Path, run: str | None, wanted: Mapping[str, Any]) -> d
     Of several that are like it (its other seeds) the one whose choice is the best, by the same rule; those of other
     batch sizes only where there is none of its own. Raises `ConfigError` if nothing was tuned for it.
     """
-    fitting = [tuned for tuned in all_tuned(output_dir) if is_same(tuned, wanted)]
+    fitting = [tuned for tuned in all_tuned(output_dir, run) if is_same(tuned, wanted)]
     own = [tuned for tuned in fitting if tuned["run"] == run]
     if own:
         return own[0]

@@ -38,8 +38,9 @@ def shared_settings(row: Mapping[Any, Any]) -> str:
     return ", ".join(f"{key}={value}" for key, value in settings_of(row["settings"]).items() if key not in free)
 
 
-def refuse_disagreement(rows: pd.DataFrame, where: str) -> None:
-    """Raises `ConfigError` if the rows are not of one kind, but for what may differ."""
+def refuse_disagreement(rows: pd.DataFrame, where: str, asked: str | None = None) -> None:
+    """Raises `ConfigError` if the rows are not of one kind, but for what may differ. `asked`: settings that were typed
+    already, to be typed again beside those that choose."""
     trained, own_encoder = is_trained(rows), brings_its_encoder(rows)
     everywhere = trained | True
     checked = {"recipe": trained, "backbone": ~own_encoder, "image_size": everywhere, "epochs": trained}
@@ -53,10 +54,10 @@ def refuse_disagreement(rows: pd.DataFrame, where: str) -> None:
         refuse_several(key, rows[checked[key]], where)
     shared = rows.assign(settings=[shared_settings(row) for row in rows.to_dict("records")])
     for _, same_probe in shared.groupby("probe"):
-        refuse_several("settings", same_probe, where)
+        refuse_several("settings", same_probe, where, asked)
 
 
-def refuse_several(key: str, rows: pd.DataFrame, where: str) -> None:
+def refuse_several(key: str, rows: pd.DataFrame, where: str, asked: str | None = None) -> None:
     """Raises `ConfigError` with the values and the first run of each, if the rows have not all the same `key`."""
     if rows[key].nunique() < 2:
         return
@@ -65,7 +66,8 @@ def refuse_several(key: str, rows: pd.DataFrame, where: str) -> None:
     if key == "settings":
         values = told_apart([settings_of(value) for value in values])
     named = ", ".join(f"{value or 'no others'} ({run})" for value, run in zip(values, firsts["run"], strict=True))
-    each = [value for value in dict.fromkeys(values) if value]  # an older result may lack a setting
+    before = f"{asked.replace(', ', ',')}," if key == "settings" and asked else ""
+    each = [f"{before}{value}" for value in dict.fromkeys(values) if value]  # an older result may lack a setting
     typed = " or ".join(f"'{key}={value}'" if " " in value else f"{key}={value}" for value in each)
     raise ConfigError(f"{where}: {key} differs, got {named}, wanted one in a column; type {typed}")
 
@@ -132,8 +134,8 @@ def refuse_no_number(rows: pd.DataFrame) -> None:
                 )
 
 
-def refuse_twice(rows: pd.DataFrame, what: str) -> None:
-    """Raises `ConfigError` if an entry has two results of a batch size and seed."""
+def refuse_twice(rows: pd.DataFrame, what: str, asked: str | None = None) -> None:
+    """Raises `ConfigError` if an entry has two results of a batch size and seed. `asked`: as above."""
     for _, same in rows.groupby(["batch_size", "seed"], dropna=False):
         if len(same) == 1:
             continue
@@ -143,6 +145,6 @@ def refuse_twice(rows: pd.DataFrame, what: str) -> None:
         # Settings that were tuned are a run's own: to ask for one's rate would leave the other runs out.
         tuned_again = all(settings_of(text).get(ORIGIN) == TUNED for text in same["settings"])
         for key in ("precision", "recipe", "backbone", *([] if tuned_again else ["settings"])):
-            refuse_several(key, same, where)
+            refuse_several(key, same, where, asked)
         first, second = same["result"].iloc[:2]
         raise ConfigError(f"{where}: {first} and {second}; move one of the two out of output_dir")

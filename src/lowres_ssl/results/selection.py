@@ -104,15 +104,18 @@ class Filters:
 
 @dataclass(frozen=True)
 class Column:
-    """Results (rows of the ledger) that may stand beside each other. `rows` has at least one."""
+    """Results (rows of the ledger) that may stand beside each other. `rows` has at least one. `asked`: the settings
+    that were typed to choose them."""
 
     dataset: str
     probe: str
     split_seed: int
     rows: pd.DataFrame
+    asked: str | None = None
 
     def __str__(self) -> str:
-        return f"{self.dataset}, {self.rows['label'].iloc[0]}, split_seed {self.split_seed}"
+        labels = self.rows["label"].unique()
+        return f"{self.dataset}, {labels[0] if len(labels) == 1 else self.probe}, split_seed {self.split_seed}"
 
     def entries(self, pattern: str = "*") -> list[str]:
         """The entries that `pattern` ("dcl", "pretrained *") means, by name."""
@@ -130,7 +133,7 @@ class Column:
         """
         mine = self.rows[self.rows["entry"] == entry]
         sizes = self.batch_sizes(entry)
-        refuse_twice(mine, f"{self}: {entry}")
+        refuse_twice(mine, f"{self}: {entry}", self.asked)
         notes: list[str] = []
         if sizes:
             if batch_size == "best":
@@ -183,8 +186,8 @@ def columns_of(
         if trained_only and not is_trained(group).any():
             continue
         dataset, probe, split_seed = group[["dataset", "probe", "split_seed"]].iloc[0]
-        column = Column(dataset, probe, int(split_seed), without_strangers(group))
-        refuse_disagreement(column.rows, f"{column}")
+        column = Column(dataset, probe, int(split_seed), without_strangers(group), filters.settings)
+        refuse_disagreement(column.rows, f"{column}", filters.settings)
         refuse_no_number(column.rows)
         columns.append(column)
     return columns

@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 
 from lowres_ssl.command_line.images import words_for
 from lowres_ssl.command_line.overrides import command_line
+from lowres_ssl.evaluation.tuning import tuned_file
 from lowres_ssl.results.agreement import is_trained, settings_of, shared_settings
 from lowres_ssl.results.selection import BatchSize, Filters, ordinary
 from lowres_ssl.runs import END_TO_END, find_run
@@ -23,6 +24,7 @@ UNTRAINED = ("random", "imagenet", "trivial")
 USUAL_PROBES = ("knn", "linear")  # what `pretrain` scores with unless told otherwise
 FROM_NEIGHBOURS = ("recipe", "backbone", "image_size", "epochs", "split", "split_seed")
 OF_TRAINING = ("recipe", "epochs")
+TUNED_WORD = f"probe.linear.{ORIGIN}={TUNED}"
 
 
 @dataclass(frozen=True)
@@ -48,15 +50,37 @@ def commands(holes: Sequence[Hole], frame: pd.DataFrame, output_dir: Path) -> li
         runs = hole.filters.applied(known[known["pretrain_on"] != "all"])
         unscored = without_score(hole, runs)
         asked = dict.fromkeys([*origin_words(hole.probe, ordinary(runs)), *asked_settings(hole)])
-        lines += [command_line("evaluate", f"run={run}", f"probe=[{hole.probe}]", *asked, *place) for run in unscored]
+        for run in unscored:
+            if TUNED_WORD in asked and not tuned_file(output_dir, run).exists():
+                lines.append(command_line("tune", f"run={run}", *place))
+            lines.append(command_line("evaluate", f"run={run}", f"probe=[{hole.probe}]", *asked, *place))
         if not unscored:
             words = training_words(hole, neighbours_of(hole, known, runs), output_dir)
             methods = trainings.setdefault(tuple(words), [])
             methods += [hole.method] if hole.method not in methods else []
     for words_beside, methods in trainings.items():
-        several = len(methods) > 1 or any("," in word and "[" not in word for word in words_beside)
-        lines.append(command_line("pretrain", *["-m"] * several, f"method={','.join(methods)}", *words_beside, *place))
+        lines += training_lines(methods, words_beside, place)
     return list(dict.fromkeys(lines))
+
+
+def training_lines(methods: Sequence[str], words: Sequence[str], place: Sequence[str]) -> list[str]:
+    """One command; three where settings are to be tuned, which needs the runs."""
+    several = len(methods) > 1 or any("," in word and "[" not in word for word in words)
+    start = ["pretrain", *["-m"] * several, f"method={','.join(methods)}"]
+    trained = command_line(*start, *words, *place)
+    if TUNED_WORD not in words:
+        return [trained]
+    unscored = [word for word in words if not word.startswith("probe")]
+    named = [word for word in words if word.startswith(("dataset=", "recipe="))]
+    named = [word for word in named if word != "dataset=folder"] + [
+        f"dataset={word.partition('=')[2]}" for word in words if word.startswith("dataset.name=")
+    ]
+    listed = f"method=[{','.join(methods)}]"
+    return [
+        command_line(*start, *unscored, "evaluate=false", *place),
+        command_line("tune", *named, listed, *place),
+        trained,
+    ]
 
 
 def neighbours_of(hole: Hole, known: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
@@ -100,11 +124,13 @@ def training_words(hole: Hole, neighbours: pd.DataFrame, output_dir: Path) -> li
         words += [f"batch_size={','.join(map(str, sizes))}"] if sizes else []
     seeds = every(neighbours["seed"])
     words += [f"seed={','.join(map(str, seeds))}"] if seeds else []
-    if hole.probe not in (*USUAL_PROBES, END_TO_END):
-        words.append(f"probe=[{','.join([*USUAL_PROBES, hole.probe])}]")
     recipe = only(trained["recipe"]) or hole.filters.recipe or "paper"  # whose usual settings the neighbours have
     scored = neighbours if trained.empty else trained
-    words += [*probe_words(scored, recipe, {*USUAL_PROBES, hole.probe}), *asked_settings(hole)]
+    # One that the neighbours do not agree in has no settings to go by.
+    usual = [probe for probe in USUAL_PROBES if probe == hole.probe or len(settings_in(scored, probe)) < 2]
+    if hole.probe != END_TO_END and {*usual, hole.probe} != set(USUAL_PROBES):
+        words.append(f"probe=[{','.join(dict.fromkeys([*usual, hole.probe]))}]")
+    words += [*probe_words(scored, recipe, {*usual, hole.probe}), *asked_settings(hole)]
     return list(dict.fromkeys(words))
 
 
@@ -146,7 +172,7 @@ def probe_words(scored: pd.DataFrame, recipe: str, probes: set[str]) -> list[str
     """Settings of the probes that the results agree in and that are not what the config files say."""
     words = []
     for probe in sorted(probes - {END_TO_END}):
-        shared = {shared_settings(row) for row in scored[scored["probe"] == probe].to_dict("records")}
+        shared = settings_in(scored, probe)
         settings = settings_of(shared.pop()) if len(shared) == 1 else {}
         default = default_settings(probe, recipe)
         words += [
@@ -156,6 +182,11 @@ def probe_words(scored: pd.DataFrame, recipe: str, probes: set[str]) -> list[str
         ]
         words += origin_words(probe, scored)
     return words
+
+
+def settings_in(scored: pd.DataFrame, probe: str) -> set[str]:
+    """The settings of a probe that the results have, without those that each may have for itself."""
+    return {shared_settings(row) for row in scored[scored["probe"] == probe].to_dict("records")}
 
 
 def origin_words(probe: str, scored: pd.DataFrame) -> list[str]:

@@ -10,6 +10,7 @@ import pandas as pd
 from omegaconf import OmegaConf
 
 from lowres_ssl.command_line.overrides import command_line
+from lowres_ssl.errors import DamagedError
 from lowres_ssl.evaluation.tuning import by_preference, in_table_1, read_tuned
 from lowres_ssl.results.agreement import refuse_disagreement
 from lowres_ssl.results.selection import Filters
@@ -31,11 +32,11 @@ Tuned = dict[str, Any]  # what `lowres-ssl tune` wrote for a run
 
 
 def tuned_table(name: str, table: TableConfig, frame: pd.DataFrame, filters: Filters, output_dir: Path) -> Table:
-    """Raises `ConfigError` for runs that cannot stand in one column, `CheckpointError` for a damaged file."""
+    """Raises `ConfigError` for runs that cannot stand in one column."""
     table = rows_meant(table, filters)
     finished = frame[(frame["state"] == "finished") & (frame["pretrain_on"] != "all")]
     runs = replace(filters, probe=None, settings=None).applied(finished).drop_duplicates("run")
-    files_of = {run: there for run in runs["run"] if (there := read_tuned(output_dir, run)) is not None}
+    files_of, damaged = all_of(list(runs["run"]), output_dir)
     runs = runs[runs["run"].isin(files_of.keys())]
     published = published_settings()
     blocks: list[Block] = []
@@ -67,11 +68,23 @@ def tuned_table(name: str, table: TableConfig, frame: pd.DataFrame, filters: Fil
         title=table.title,
         heads=HEADS,
         blocks=blocks,
-        notes=[READING, *table.notes],
+        notes=[READING, *table.notes, *damaged],
         records=records,
         missing=[f"{hole.method} on {hole.dataset}" for hole in holes],
         commands=commands_for(holes, finished, frame, output_dir),
     )
+
+
+def all_of(runs: Sequence[str], output_dir: Path) -> tuple[dict[str, Tuned], list[str]]:
+    """What was tuned for the runs, and a line for each file that is damaged, which costs no other."""
+    found, damaged = {}, []
+    for run in runs:
+        try:
+            if (there := read_tuned(output_dir, run)) is not None:
+                found[run] = there
+        except DamagedError as error:
+            damaged.append(f"{error}")
+    return found, damaged
 
 
 def published_settings() -> dict[str, dict[str, dict[str, Any]]]:
