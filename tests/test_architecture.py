@@ -54,6 +54,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "files.hashes",
         "results.on_disk",
         "terminal",
+        "readers",
         "interruption",
         "progress",
         "schemas.table",

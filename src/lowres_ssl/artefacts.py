@@ -14,7 +14,7 @@ from lowres_ssl.data.pseudonyms import pseudonyms_for
 from lowres_ssl.data.records import Catalogue
 from lowres_ssl.data.splits import Split, load_split, save_split
 from lowres_ssl.device import Compute
-from lowres_ssl.errors import CheckpointError, ConfigError, DataError
+from lowres_ssl.errors import CheckpointError, ConfigError, DamagedError, DataError
 from lowres_ssl.evaluation.labels import ALL_LABELS, LabelDraw
 from lowres_ssl.files.hashes import file_hash
 from lowres_ssl.planning.encoders import WEIGHTS, normalisation, untrained
@@ -173,7 +173,11 @@ def entry_of(config: Experiment, source: Source | None) -> str:
 
 def is_whole(run: Run, config: Experiment, material: Material) -> bool:
     """Whether the run is finished and its encoder as it was written. A split that got lost is written down again."""
-    description = run.read()
+    try:
+        description = run.read()
+    except DamagedError:
+        warn(f"{run.folder / 'run.json'}: damaged; the run is made anew")
+        return False
     if description is None or not description["finished"]:
         return False
     keep_split(run, config, material)

@@ -14,6 +14,7 @@ from lowres_ssl import __version__
 from lowres_ssl.command_line.overrides import check_flags, check_overrides, place_filters, place_folder, quote_texts
 from lowres_ssl.errors import ConfigError, did_you_mean
 from lowres_ssl.interruption import terminate
+from lowres_ssl.readers import outlive_readers
 from lowres_ssl.terminal import QUIET, fail
 
 COMMANDS = {
@@ -101,8 +102,10 @@ def dispatch() -> None:
         stop(str(error), error.exit_code)
     sys.argv = [sys.argv[0], *quote_texts(overrides)]
     if command in LISTING:
-        # A closed pipe (`lowres-ssl runs | head`) is the reader's choice, not a crash. Training must not die of it.
+        # A closed pipe (`lowres-ssl runs | head`) is the reader's choice, not a crash. What computes goes on.
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    else:
+        outlive_readers()
     run(command)
 
 

@@ -27,14 +27,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lowres_ssl.command_line.overrides import command_line
-from lowres_ssl.errors import CheckpointError, DamagedError, DataError, did_you_mean
+from lowres_ssl.errors import CheckpointError, ConfigError, DamagedError, DataError, did_you_mean
 from lowres_ssl.files.atomic import previous_of, write_text
 from lowres_ssl.files.hashes import digest, file_hash
 from lowres_ssl.files.leases import Hold, held
 from lowres_ssl.files.sealed import write_sealed
 from lowres_ssl.files.stored import WRITTEN, read_json
 from lowres_ssl.results.on_disk import read_result
-from lowres_ssl.terminal import warn
+from lowres_ssl.terminal import say, warn
 
 KINDS = ("pretrain", "evaluate")
 # Weights that another run started with, as they are: an encoder that is there already, under its own name.
@@ -181,8 +181,12 @@ class Run:
         What the run is stays, as of an unfinished one: other processes read it at any time. Results go before that, so
         that none is left in a run that is made again, whenever this process dies.
         """
-        for result in self.folder.glob("*/result.json"):
-            shutil.rmtree(result.parent)
+        results = sorted(result.parent for result in self.folder.glob("*/result.json"))
+        if results:
+            named = ", ".join(folder.name for folder in results)
+            say(f"{self.name}: made again, and its results with it ({named}); lowres-ssl evaluate makes others again")
+        for folder in results:
+            shutil.rmtree(folder)
         self.forget_checkpoints()
         try:
             description = self.read()
@@ -272,6 +276,8 @@ def find_runs(output_dir: Path) -> list[Run]:
 
 def find_run(output_dir: Path, named: str) -> Run:
     """A run by its folder, or by its name as `lowres-ssl runs` shows it. Raises `DataError` if there is none."""
+    if not named.strip():
+        raise ConfigError("run: got nothing, wanted a run's folder or name; see them with lowres-ssl runs")
     below = [output_dir / kind / named for kind in KINDS]
     there = next((folder for folder in (Path(named), *below) if (folder / "run.json").exists()), None)
     if there is None:

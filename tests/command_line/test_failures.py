@@ -19,6 +19,12 @@ def test_disk_that_fails_is_named(name: str) -> None:
     assert (line, code) == (f"cannot write or read outputs/x: {os.strerror(number)}; {hint}", 3)
 
 
+@pytest.mark.parametrize(("command", "place"), [("export", "folder=FOLDER"), ("report", "file=FILE")])
+def test_place_that_a_command_writes_to_is_named_by_its_own_key(command: str, place: str) -> None:
+    line, _ = describe(OSError(errno.EROFS, "Read-only", "x"), command)
+    assert line == f"cannot write or read x: Read-only; name another place with {place}"
+
+
 def test_folder_in_the_place_of_a_file_is_to_be_moved() -> None:
     line, code = describe(IsADirectoryError(errno.EISDIR, "Is a directory", "outputs/x"), "pretrain")
     assert line == "cannot write or read outputs/x: Is a directory; a folder is where a file should be: move it away"
@@ -55,7 +61,10 @@ def test_defect_of_ours_has_no_line(error: Exception) -> None:
         ("pretrain", "learning_rate=interval(1)", "learning_rate=interval(1): missing a required argument: 'end'"),
         ("pretrain", "hydra.mode=foo", "hydra.mode=foo: wanted one of RUN, MULTIRUN"),
         ("pretrain", "++device=cdua", "++device=cdua: wanted one of auto, cuda, cpu; did you mean ++device=cuda?"),
-        ("pretrain", "seed=1,", "seed=1,: cannot be read, wanted KEY=VALUE"),
+        ("pretrain", "seed=1,", "seed=1,: cannot be read; type seed=1"),
+        ("pretrain", "probe=[knn,linear", "probe=[knn,linear: cannot be read; type probe=[knn,linear]"),
+        ("pretrain", "seed={1", "seed={1: cannot be read, wanted KEY=VALUE"),
+        ("pretrain", "help", "help: wanted KEY=VALUE; type lowres-ssl pretrain --help"),
         ("pretrain", "epochs", "epochs: got no value, wanted epochs=VALUE"),
         ("pretrain", "'epochs=3", "'epochs=3: cannot be read, wanted KEY=VALUE"),
         *(
@@ -65,7 +74,7 @@ def test_defect_of_ours_has_no_line(error: Exception) -> None:
                 f"{word}: cannot be read, wanted KEY=VALUE; a value with brackets, commas or quotes in it is typed as "
                 "'data_dir=\"VALUE\"'",
             )
-            for word in ("data_dir=1,", "data_dir=[1", "data_dir={a", "data_dir==1")
+            for word in ("data_dir={a", "data_dir==1", "data_dir=a)")
         ),
         ("pretrain", "+epochs=3", "+epochs: there is such a key already; type epochs=VALUE, without +"),
         ("pretrain", "device=[cuda]", "device=[cuda]: wanted one of auto, cuda, cpu; did you mean device=cuda?"),

@@ -124,7 +124,9 @@ def test_same_seed_gives_the_same_bytes(lowres_ssl: Command, trained: Path) -> N
 def test_force_scores_a_random_encoder_again(lowres_ssl: Command, trained: Path) -> None:
     (path,) = trained.parent.glob("folder-random-*/knn-*/result.json")
     before = path.stat().st_mtime_ns
-    assert lowres_ssl("pretrain", *DATA, "method=random", "force=true").code == 0
+    answer = lowres_ssl("pretrain", *DATA, "method=random", "force=true")
+    assert answer.code == 0
+    assert re.search(rf"made again, and its results with it \({path.parent.name}, linear-\w+\)", answer.err)
     assert path.stat().st_mtime_ns > before
 
 

@@ -1,7 +1,9 @@
 """Sweeps in which jobs fail: each failure stays its own, and the end tells of all of them."""
 
 import gc
+import os
 import shlex
+import sys
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -66,6 +68,20 @@ def test_sweep_that_succeeds_lists_nothing(lowres_ssl: Command, cells: Path, mon
     done = failing(monkeypatch, lambda cfg: None)
     answer = lowres_ssl(*SWEEP, "batch_size=4,8")
     assert (answer.code, answer.err, done) == (0, "", [4, 8])
+
+
+def test_sweep_goes_on_when_nobody_reads_what_it_says(
+    lowres_ssl: Command, cells: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)  # as after `| head`
+    with os.fdopen(writing, "w") as unread, monkeypatch.context() as patched:
+        patched.setattr(sys, "stdout", unread)
+        patched.setattr(sys, "stderr", unread)
+        words = ("method=random", "seed=0,1", "dataset=folder", *SMALL[:2], *SMALL[4:], "probe=[knn]", "picture=false")
+        assert lowres_ssl("pretrain", "-m", *words).code == 0
+    assert len(list((tmp_path / "outputs").glob("pretrain/*/knn-*/result.json"))) == 2
+    assert lowres_ssl("runs").code == 0
 
 
 def test_sweeps_that_start_at_once_list_their_own_failures(

@@ -68,6 +68,22 @@ def test_new_table_is_one_yaml(lowres_ssl: Command, outputs: Path, tmp_path: Pat
     assert (outputs / "tables" / "mine.md").exists()
 
 
+def test_table_without_results_is_not_written_over_one_that_is_there(lowres_ssl: Command, tmp_path: Path) -> None:
+    made_up_run(tmp_path / "outputs")
+    assert lowres_ssl("tables", "table=[paper2]").code == 0
+    there = (tmp_path / "outputs" / "tables" / "paper2.md").read_text()
+    answer = lowres_ssl("tables", "table=[paper2]", "settings=k=77")
+    assert answer.code == 0
+    assert "settings=k=77: no stored result has it; there is 200" in answer.err
+    assert "paper2: no result of ours, so outputs/tables/paper2.md is left as it is" in answer.err
+    assert "Written" not in answer.out
+    assert (tmp_path / "outputs" / "tables" / "paper2.md").read_text() == there
+    assert (
+        lowres_ssl("tables", "table=[]").last_line
+        == "lowres-ssl: table: got none, wanted at least one: type table=NAME"
+    )
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [

@@ -67,6 +67,7 @@ def test_runs_are_named_or_filtered(lowres_ssl: Command, trained: Path) -> None:
 def test_what_cannot_be_tuned_is_said(lowres_ssl: Command, trained: Path) -> None:
     for typed, message in (
         ("method=dcl", "no finished run below outputs fits method=dcl; see them with lowres-ssl runs"),
+        ("recipe=tuned", "no finished run below outputs fits recipe=tuned; see"),  # there is an untrained one
         ("filters.colour=red", "unknown key 'filters.colour'"),
         ("probe=[knn]", "wanted linear"),
         ("batch_size=[1]", "wanted at least 2, for BatchNorm"),

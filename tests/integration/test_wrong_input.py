@@ -213,6 +213,16 @@ def test_damaged_file_of_a_finished_run_is_noticed(lowres_ssl: Command, trained:
     refused(answer, 4, name, "type ")
 
 
+def test_damaged_random_run_costs_the_method_beside_it_nothing(lowres_ssl: Command, trained: Path) -> None:
+    (random,) = trained.parent.glob("folder-random-*/run.json")
+    random.write_text("{")
+    answer = lowres_ssl("evaluate", f"run={trained}", "probe=[knn]", "probe.knn.k=5")
+    assert answer.code == 0, answer.err
+    assert "run.json: damaged; the run is made anew" in answer.err
+    assert "random initialisation" in answer.out
+    assert lowres_ssl("runs").err == ""
+
+
 def test_damaged_features_are_made_anew(lowres_ssl: Command, trained: Path) -> None:
     (path,) = trained.glob("features-*.safetensors")
     whole = path.read_bytes()
@@ -248,6 +258,7 @@ def test_name_of_no_run_is_said_with_the_nearest_one(lowres_ssl: Command, traine
     ("arguments", "code", "part"),
     [
         ((), 2, "neither of run and weights"),
+        (("run=",), 2, "run: got nothing, wanted a run's folder or name"),
         (("run=outputs/pretrain/none",), 3, "no such run"),
         (("weights=none.safetensors", "dataset=folder", "probe.knn.k=5"), 4, "no such file"),
     ],

@@ -128,14 +128,16 @@ def test_words_that_are_not_known_are_refused(made: Made) -> None:
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"encoder": "outputs/x"}, r"encoder=str: wanted what load_encoder\(RUN\) gives"),
-        ({"images": ["a.png"]}, "images=list: wanted one folder with images"),
+        ({"encoder": "outputs/x"}, r"encoder='outputs/x': wanted what load_encoder\(RUN\) gives"),
+        ({"images": ["a.png"]}, r"images=\['a.png'\]: wanted one folder with images"),
+        ({"images": ""}, "images='': wanted one folder with images"),
+        ({"folder": ""}, "folder='': wanted a folder to write to"),
         ({"batch_size": 0}, "batch_size=0: wanted at least 1 image"),
         ({"batch_size": "8"}, "batch_size='8': wanted a whole number"),
         ({"batch_size": True}, "batch_size=True: wanted a whole number"),
         ({"formats": 3}, "formats=3: wanted a list, some of"),
         ({"formats": None}, "formats=None: wanted a list, some of"),
-        ({"folder": 3}, "folder=int: wanted a folder to write to, or None"),
+        ({"folder": 3}, "folder=3: wanted a folder to write to, or None"),
         ({"folder": "FOLDER", "formats": "npz"}, "formats='npz': wanted a list, some of"),
         ({"folder": "FOLDER", "formats": ["tsv"]}, "formats=tsv: wanted some of"),
         ({"folder": "FOLDER", "formats": ["npz", "npz"]}, "formats=.*: wanted each once"),
@@ -158,7 +160,7 @@ def test_wrong_arguments_are_refused_and_nothing_is_written(
 
 def test_probe_is_a_name_and_batches_may_be_counted_by_numpy(made: Made, encoder: PortableEncoder) -> None:
     wrong: Any = 3
-    with pytest.raises(ConfigError, match="probe=int: wanted the name of a stored probe, or None"):
+    with pytest.raises(ConfigError, match="probe=3: wanted the name of a stored probe, or None"):
         predict(encoder, made.images, probe=wrong)
     assert len(embed(encoder, made.images, batch_size=int(np.int64(64))).ids) == 90
     numbered: Any = np.int64(64)

@@ -27,6 +27,9 @@ PLACE = frozenset(
         *("EIO", "ESTALE", "EFBIG"),
     ]
 )
+WRITES_TO = dict.fromkeys(("tables", "figures", "embed", "predict", "export"), "folder=FOLDER") | {
+    "report": "file=FILE"
+}
 # PyTorch's words, on a GPU and on a CPU, and those of CUDA's libraries.
 OUT_OF_MEMORY = "out of memory|can't allocate memory|STATUS_ALLOC_FAILED"
 NOT_REPEATABLE = re.compile(r"(\S+) does not have a deterministic implementation")
@@ -59,7 +62,8 @@ def describe(error: BaseException, command: str, cfg: DictConfig | None = None) 
         if error.errno == errno.EISDIR:
             hint = "; a folder is where a file should be: move it away"
         else:
-            hint = "; name another place with output_dir=FOLDER or data_dir=FOLDER" if error.filename else ""
+            place = WRITES_TO.get(command, "output_dir=FOLDER or data_dir=FOLDER")
+            hint = f"; name another place with {place}" if error.filename else ""
         return f"cannot write or read {error.filename or 'the output'}: {error.strerror}{hint}", DATA
     if isinstance(error, YAMLError):
         mark = getattr(error, "problem_mark", None)
@@ -121,6 +125,8 @@ def composition(error: BaseException, command: str) -> str:
         return f"{error.override}: {reason[0]}" if reason else unreadable(error.override, command)
     if twice := re.match(r"Could not append to config. An item is already at '([^']*)'", first):
         return f"+{twice[1]}: there is such a key already; type {twice[1]}=VALUE, without +"
+    if empty := re.search(r"missing mandatory value: (\S+)", first):
+        return f"{empty[1]}: got none, wanted at least one: type {empty[1]}=NAME"
     if unresolved := re.search(r"interpolation.*full_key: (\S+)", " ".join(lines)):
         return f"{unresolved[1]}: {first}"
     if "${recipe}/${" in first:
@@ -141,11 +147,16 @@ def composition(error: BaseException, command: str) -> str:
 
 def unreadable(word: str, command: str) -> str:
     """An override that Hydra's grammar has no reading of."""
+    if word == "help":
+        return f"help: wanted KEY=VALUE; type lowres-ssl {command} --help"
     if re.fullmatch(KEY, word):
         return f"{word}: got no value, wanted {word}=VALUE"
     if pair := re.fullmatch(rf"({KEY})\s*[: ]\s*(\S+)", word):
         return f"{word}: wanted KEY=VALUE; type {pair[1]}={pair[2]}"
     key = re.match(rf"{KEY}(?==)", word)
+    meant = word.rstrip(",") + "]" * (word.count("[") - word.count("]"))
+    if key and meant != word:
+        return f"{word}: cannot be read; type {meant}"
     if key and may_be(str, SCHEMAS.get(command, object), key[0]):
         quoted = f"; a value with brackets, commas or quotes in it is typed as '{key[0]}=\"VALUE\"'"
     else:
@@ -182,6 +193,7 @@ def unknown_key(key: str, command: str) -> str:
     group, _, inner = key.partition(".")
     probe = inner.partition(".")[0]
     if group == "probe" and key in keys_of_group("probe"):
-        return f"unknown key {key!r}: {probe} is not among the probes chosen; type probe=[knn,{probe}]"
+        both = probe if probe == "knn" else f"knn,{probe}"
+        return f"unknown key {key!r}: {probe} is not among the probes chosen; type probe=[{both}]"
     hint = meant_key(key, known_keys(SCHEMAS[command]), command) if command in SCHEMAS else ""
     return f"unknown key {key!r}: `lowres-ssl {command} --help` lists the keys{hint}"

@@ -43,13 +43,16 @@ def main(cfg: DictConfig) -> None:
         refuse_missing(tables)
     folder = Path(config.folder)
     check_writable(folder)
+    written = []
     for table in tables:
         print(markdown(table))
-        for ending, made in FORMATS.items() if table.blocks else ():
+        path = folder / f"{table.name}.md"
+        if path.exists() and not table.has_results:
+            warn(f"{table.name}: no result of ours, so {path} is left as it is; see what there is with lowres-ssl runs")
+            continue
+        for ending, made in FORMATS.items():
             write_text(folder / f"{table.name}.{ending}", made(table))
-    written = [table.name for table in tables if table.blocks]
-    if empty := [table.name for table in tables if not table.blocks]:
-        warn(f"no results for {', '.join(empty)}: nothing is written; see what there is with lowres-ssl runs")
+        written.append(table.name)
     if written:
         print(f"Written to {folder}: {', '.join(written)}, each as {', '.join(FORMATS)}", flush=True)
 

@@ -88,6 +88,9 @@ def runs_of(config: TuneConfig) -> list[Run]:
             same = frame[key].isin(wanted if isinstance(wanted, list) else [wanted])
             # An untrained encoder has no recipe but the name of the one that made it first.
             fits &= same | ~is_trained(frame) if key in ("recipe", "epochs") else same
+    trained = [key for key in ("recipe", "epochs") if config.filters.get(key) is not None]
+    if trained and not (fits & is_trained(frame)).any():
+        fits &= False  # untrained encoders alone are not what was meant
     names = sorted(set(frame[fits]["run"]))
     # An encoder that was trained on a part of the labels is scored with that part.
     runs = [run for run in (find_run(output_dir, name) for name in names) if sees_all_labels(run)]

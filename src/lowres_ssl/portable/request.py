@@ -22,16 +22,16 @@ def check_arguments(
     probe: object = None,
 ) -> None:
     """Raises `ConfigError` for what a caller in Python got wrong. `known`: the formats there are."""
-    kind = type(encoder).__name__
-    require(isinstance(encoder, PortableEncoder), "encoder", kind, "what load_encoder(RUN) gives")
-    require(isinstance(images, str | PathLike), "images", type(images).__name__, "one folder with images")
-    wanted = folder is None or isinstance(folder, str | PathLike)
-    require(wanted, "folder", type(folder).__name__, "a folder to write to, or None")
-    require(
-        probe is None or isinstance(probe, str), "probe", type(probe).__name__, "the name of a stored probe, or None"
-    )
+    require(isinstance(encoder, PortableEncoder), "encoder", repr(encoder), "what load_encoder(RUN) gives")
+    require(is_path(images), "images", repr(images), "one folder with images")
+    require(folder is None or is_path(folder), "folder", repr(folder), "a folder to write to, or None")
+    require(probe is None or isinstance(probe, str), "probe", repr(probe), "the name of a stored probe, or None")
     check_batch_size(batch_size)
     check_formats(formats, known)
+
+
+def is_path(value: object) -> bool:
+    return isinstance(value, str | PathLike) and str(value) != ""
 
 
 def check_batch_size(batch_size: object) -> None:

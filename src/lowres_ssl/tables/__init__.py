@@ -28,6 +28,9 @@ class Block:
     footer: Sequence[str] = ()
 
 
+OURS = ("value", "validation_accuracy")  # of a record: a score, or that of a choice
+
+
 @dataclass(frozen=True)
 class Table:
     """`records`: a number with all that is known of it, one each, all with the same keys.
@@ -43,3 +46,8 @@ class Table:
     records: Sequence[Record] = ()
     missing: Sequence[str] = ()
     commands: Sequence[str] = ()
+
+    @property
+    def has_results(self) -> bool:
+        """Whether a number in it is ours: published ones stand there anyway."""
+        return any(record.get(key) is not None for record in self.records for key in OURS)

@@ -1,0 +1,48 @@
+"""Who reads may stop: the work goes on, and its words go nowhere."""
+
+import os
+import sys
+from collections.abc import Iterator
+from typing import TextIO
+
+import pytest
+
+from lowres_ssl.readers import Unread, outlive_readers
+
+
+@pytest.fixture
+def unread() -> Iterator[TextIO]:
+    """A stream into a pipe that nobody reads any more."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as stream:
+        yield stream
+
+
+def test_words_that_nobody_reads_go_nowhere(unread: TextIO) -> None:
+    with pytest.raises(BrokenPipeError):
+        os.write(unread.fileno(), b"so it is without")
+    stream = Unread(unread)
+    for _ in range(3):
+        assert stream.write("a" * 100_000) == 100_000
+        print("and on", file=stream, flush=True)  # type: ignore[call-overload]
+    assert stream.encoding == unread.encoding
+    assert not stream.isatty()
+
+
+def test_streams_are_wrapped_once(monkeypatch: pytest.MonkeyPatch, unread: TextIO) -> None:
+    monkeypatch.setattr(sys, "stdout", unread)
+    monkeypatch.setattr(sys, "stderr", unread)
+    for _ in range(2):
+        outlive_readers()
+        assert isinstance(sys.stdout, Unread)
+        assert sys.stdout.stream is unread
+    print("and on", flush=True)
+
+
+def test_other_errors_are_none_of_its_business(unread: TextIO) -> None:
+    stream = Unread(unread)
+    stream.write("")
+    unread.close()
+    with pytest.raises(ValueError, match="closed file"):
+        stream.write("a")
