@@ -207,7 +207,7 @@ def test_nothing_stored_is_one_line_with_the_command(
     figured_run(method="random")
     wanted = (
         "lowres-ssl pretrain -m method=simclr,dcl,simsiam,vicreg batch_size=16,32,64 'probe=[knn]' "
-        f"dataset=phantom recipe=tuned image_size=32 output_dir={tmp_path}"
+        f"dataset=phantom recipe=tuned backbone=resnet18 image_size=32 split=stratified output_dir={tmp_path}"
     )
     with pytest.raises(DataError) as raised:
         picture("batch_size").draw(stored(dataset="phantom", recipe="tuned", image_size=32))

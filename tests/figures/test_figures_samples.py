@@ -153,5 +153,12 @@ def test_nothing_trained_is_one_line_with_the_command(
     figured_run: Callable[..., Path], picture: Callable[..., Picture], stored: Callable[..., Stored]
 ) -> None:
     figured_run(method="random")
-    with pytest.raises(DataError, match=r"make one: lowres-ssl pretrain method=simclr dataset=phantom output_dir=\S+$"):
-        picture("samples").draw(stored(dataset="phantom"))
+    words = r"dataset=phantom backbone=resnet18 image_size=64 split=stratified"  # as the run that is there
+    for filters in ({}, {"dataset": "phantom"}):
+        with pytest.raises(DataError, match=rf"make one: lowres-ssl pretrain method=simclr {words} output_dir=\S+$"):
+            picture("samples").draw(stored(**filters))
+    with pytest.raises(DataError, match=r"method=simclr dataset=phantom backbone=resnet50 image_size=64 "):
+        picture("samples").draw(stored(backbone="resnet50"))
+    figured_run(method="random", dataset="breast", image_size=32)
+    with pytest.raises(DataError, match=r"make one: lowres-ssl pretrain method=simclr output_dir=\S+$"):
+        picture("samples").draw(stored())

@@ -354,6 +354,6 @@ def test_nothing_trained_is_one_line_with_the_command(
 ) -> None:
     figured_run(method="random", features=features_of(120))
     with pytest.raises(
-        DataError, match=r"make them: lowres-ssl pretrain -m method=\S+ 'probe=\[knn\]' dataset=phantom output_dir=\S+$"
+        DataError, match=r"make them: lowres-ssl pretrain -m method=\S+ 'probe=\[knn\]' dataset=phantom backbone=\S+ "
     ):
         picture("tsne").draw(stored(dataset="phantom"))

@@ -56,7 +56,7 @@ def test_figure_without_runs_is_told_and_the_others_are_drawn(lowres_ssl: Comman
     answer = lowres_ssl("figures", "figure=[batch_size,labels]", "image_size=64")
     assert answer.code == 3
     assert answer.last_line.startswith("lowres-ssl: figure=batch_size: no stored knn results of simclr, dcl")
-    assert answer.last_line.endswith("batch_size=16,32,64 'probe=[knn]' image_size=64")
+    assert answer.last_line.endswith("backbone=resnet18 image_size=64 split=stratified")
     assert answer.out.splitlines() == LABELS
 
 

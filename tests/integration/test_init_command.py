@@ -265,6 +265,16 @@ def test_folder_that_would_hold_the_runs_is_refused(
     assert lowres_ssl("init", ".", f"output_dir={tmp_path / 'out'}").code == 0
 
 
+def test_folder_with_runs_in_it_is_refused_wherever_others_would_go(lowres_ssl: Command, tmp_path: Path) -> None:
+    folder_of(tmp_path / "cells", "dark", "light")
+    run = tmp_path / "cells" / "outputs" / "pretrain" / "a" / "run.json"
+    run.parent.mkdir(parents=True)
+    run.touch()
+    answer = lowres_ssl("init", "cells", f"output_dir={tmp_path / 'elsewhere'}")
+    assert answer.code == 2
+    assert "cells: the runs in cells/outputs would be taken for a class" in answer.last_line
+
+
 def test_folders_of_patients_are_doubted(lowres_ssl: Command, tmp_path: Path) -> None:
     folder_of(tmp_path / "set", "patient1", "patient2", "patient3", images=4)
     assert "look like patients, not classes, for one patient1" in lowres_ssl("init", "set").err

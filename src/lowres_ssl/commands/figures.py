@@ -40,8 +40,9 @@ def main(cfg: DictConfig) -> None:
             if isinstance(failure, DataError):
                 warn(str(failure))
         failures = [failure for failure in failures if not isinstance(failure, DataError)]
-    for failure in failures[:-1]:
-        fail(str(failure))
+    said = dict.fromkeys(map(str, failures))  # results that disagree do so for several figures
+    for failure in list(said)[:-1]:
+        fail(failure)
     if failures:
         raise failures[-1]
 

@@ -89,6 +89,10 @@ def checked(typed: str | None, output_dir: Path) -> Path:
         )
     if not folder.exists():
         raise DataError(f"{folder}: no such folder, wanted the one with your images; check how it is spelt")
+    if runs := next(folder.glob("*/*/*/run.json"), None):
+        raise ConfigError(
+            f"{folder}: the runs in {runs.parents[2]} would be taken for a class; name the folder with the images alone"
+        )
     if output_dir.resolve().is_relative_to(folder.resolve()):
         name = shlex.quote(folder.resolve().name or "FOLDER")
         raise ConfigError(

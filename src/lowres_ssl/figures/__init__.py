@@ -14,12 +14,13 @@ import pandas as pd
 from lowres_ssl.build import build
 from lowres_ssl.command_line.overrides import command_line
 from lowres_ssl.results.selection import Filters
-from lowres_ssl.tables.missing import dataset_words, place_of
+from lowres_ssl.tables.missing import dataset_words, only, place_of
 
 if TYPE_CHECKING:  # takes a fifth of a second
     from matplotlib.figure import Figure
 
 TYPED = ("recipe", "backbone", "image_size", "epochs", "split", "split_seed")
+IN_COMMON = ("backbone", "image_size", "split")
 
 
 @dataclass(frozen=True)
@@ -32,11 +33,15 @@ class Stored:
     store_dir: Path
 
     def command(self, *words: str) -> str:
-        """`lowres-ssl pretrain` with these words, and what else the filters say."""
+        """`lowres-ssl pretrain` with these words, and what else the filters say, or all finished runs have in common:
+        it is theirs that are on the user's mind, not the defaults."""
+        own = self.results[self.results["state"] == "finished"]
+        dataset = self.filters.dataset or only(own["dataset"])
+        own = own[own["dataset"] == dataset]
         wanted = {key: getattr(self.filters, key) for key in TYPED}
+        wanted |= {key: only(own[key]) for key in IN_COMMON if wanted[key] is None}
         filters = [f"{key}={value}" for key, value in wanted.items() if value is not None]
-        if (dataset := self.filters.dataset) is not None:
-            own = self.results[(self.results["dataset"] == dataset) & (self.results["state"] == "finished")]
+        if dataset is not None:
             filters = [*dataset_words(dataset, own, self.output_dir), *filters]
         sweep = ["-m"] if any("," in word for word in words) else []
         return command_line("pretrain", *sweep, *words, *filters, *place_of(self.output_dir))
