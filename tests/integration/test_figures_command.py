@@ -108,3 +108,11 @@ def test_typing_errors_are_one_line(lowres_ssl: Command, typed: str, said: str) 
     answer = lowres_ssl("figures", typed)
     assert answer.code == 2
     assert said in answer.last_line
+
+
+def test_what_several_figures_stumble_over_is_said_once(lowres_ssl: Command, tmp_path: Path) -> None:
+    for k in (3, 5):
+        made_up_run(tmp_path / "outputs", settings={"k": k})
+    answer = lowres_ssl("figures", "figure=[batch_size,tsne]")
+    assert answer.code == 2
+    assert answer.err.count("type settings=k=3 or settings=k=5") == 1
