@@ -76,6 +76,13 @@ def test_random_initialisation_may_win(tmp_path: Path) -> None:
     )
 
 
+def test_method_that_is_as_good_as_random_initialisation_is_called_so(tmp_path: Path) -> None:
+    made(tmp_path, {"dcl": (0.9, 0.75), "simsiam": (0.6, 0.6), "random": (0.7, 0.75)})
+    found = asked(tmp_path)
+    assert (found.verdict, found.method) == ("none", "random")
+    assert "; dcl is as good. With this much training" in found.lines[0]
+
+
 def test_method_below_random_on_the_test_images_is_none(tmp_path: Path) -> None:
     made(tmp_path, {"dcl": (0.5, 0.8), "random": (0.9, 0.7)})
     found = asked(tmp_path)
