@@ -42,8 +42,8 @@ def answer(found: Mapping[str, Findings], methods: Sequence[str], chosen_by: str
         score = validated[second]
         runner_up = f"{second} is as good" if score == validated[best] else f"the next is {second}, {score:.3f}"
         first = (
-            f"None of them. Random initialisation is {chosen}; {runner_up}. With this much training, pre-training bought "
-            "nothing that shows."
+            f"None of them. Random initialisation is {chosen}; {runner_up}. With this much training, pre-training "
+            "bought nothing that shows."
         )
         return Answer("none", best, (first, *values(judge, best), *others(judge, best), *doubts(judge, best)))
     compared = between(judge, best, BASELINE)
