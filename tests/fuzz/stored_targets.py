@@ -135,7 +135,7 @@ def read_tuned(content: bytes, folder: Path) -> None:
     (folder / "tuned" / "a.json").write_bytes(content)
     (folder / "tuned" / "b.json").write_text(json.dumps(TUNED))
     with watched(folder):
-        tuned = list(all_tuned(folder))
+        tuned = list(all_tuned(folder, "a"))
         best_of(tuned)
         table_1(tuned, {})
 
