@@ -65,6 +65,7 @@ def test_defect_of_ours_has_no_line(error: Exception) -> None:
         ("pretrain", "probe=[knn,linear", "probe=[knn,linear: cannot be read; type probe=[knn,linear]"),
         ("pretrain", "seed={1", "seed={1: cannot be read, wanted KEY=VALUE"),
         ("pretrain", "help", "help: wanted KEY=VALUE; type lowres-ssl pretrain --help"),
+        ("pretrain", "\n", "\\n: cannot be read, wanted KEY=VALUE"),
         ("pretrain", "epochs", "epochs: got no value, wanted epochs=VALUE"),
         ("pretrain", "'epochs=3", "'epochs=3: cannot be read, wanted KEY=VALUE"),
         *(

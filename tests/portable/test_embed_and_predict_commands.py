@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet
 import pytest
+import torch
 from made_runs import Made, type_it
 
 from lowres_ssl.checkpoint import load_tensors, save_tensors
@@ -184,6 +185,7 @@ def write_again(folder: Path) -> None:
         ("logistic", "another width", "not what this probe stores"),
         ("knn", "features", "training features are not those that it asks"),
         ("knn", "no features", "no such file"),
+        ("logistic", "complex", "not what this probe stores (complex numbers)"),
     ],
 )
 def test_stored_probe_that_will_not_do_is_one_line(
@@ -201,6 +203,9 @@ def test_stored_probe_that_will_not_do_is_one_line(
         write_again(file.parent)
     elif damage == "another width":
         save_tensors(file, tensors | {"weight": tensors["weight"][:, :5]}, known)
+        write_again(file.parent)
+    elif damage == "complex":
+        save_tensors(file, tensors | {"mean": tensors["mean"].to(torch.complex64)}, known)
         write_again(file.parent)
     elif damage == "features":
         save_tensors(features, {"train": load_tensors(features)[0]["train"] + 1}, {})

@@ -15,7 +15,7 @@ from yaml import YAMLError
 from lowres_ssl.command_line.keys import choices_of, known_keys, may_be
 from lowres_ssl.command_line.suggestions import keys_of_group, meant_key
 from lowres_ssl.config import SCHEMAS
-from lowres_ssl.errors import UserError, did_you_mean
+from lowres_ssl.errors import UserError, did_you_mean, in_one_line
 from lowres_ssl.own_data.own_conf import own_conf
 
 CRASH, USAGE, DATA = 1, 2, 3
@@ -122,7 +122,8 @@ def composition(error: BaseException, command: str) -> str:
     if unknown := re.match(r"Could not override '([^']*)'", first):
         return unknown_key(unknown[1], command)
     if isinstance(error, OverrideParseException):
-        return f"{error.override}: {reason[0]}" if reason else unreadable(error.override, command)
+        typed = in_one_line(str(error.override))
+        return f"{typed}: {reason[0]}" if reason else unreadable(typed, command)
     if twice := re.match(r"Could not append to config. An item is already at '([^']*)'", first):
         return f"+{twice[1]}: there is such a key already; type {twice[1]}=VALUE, without +"
     if empty := re.search(r"missing mandatory value: (\S+)", first):

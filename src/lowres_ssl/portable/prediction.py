@@ -132,6 +132,8 @@ def open_probe(run: Run, folder: Path, result: dict[str, Any], width: int) -> St
         return features
 
     try:
+        if any(tensor.is_complex() for tensor in tensors.values()):
+            raise ValueError("complex numbers")
         fitted = probe.restore(tensors, train, len(result["classes"]))
         scores = fitted.scores(torch.zeros(1, width))  # of the right width?
     except STUMBLES as error:
