@@ -43,6 +43,13 @@ def test_operation_that_cannot_repeat_its_bytes_is_named() -> None:
     assert code == 2
 
 
+def test_number_that_no_float_can_hold_is_told_by_its_key() -> None:
+    register_schemas()
+    with initialize_config_module("lowres_ssl.conf", version_base="1.3"), pytest.raises(OverflowError) as raised:
+        compose("pretrain", ["dataset=phantom", f"views.grey={'1' * 400}"])
+    assert describe(raised.value, "pretrain") == ("views.grey: got a number that is too large", 2)
+
+
 @pytest.mark.parametrize("error", [KeyError("a"), RuntimeError("a shape"), OSError(errno.EBADF, "Bad file")])
 def test_defect_of_ours_has_no_line(error: Exception) -> None:
     assert describe(error, "pretrain") == (None, 1)

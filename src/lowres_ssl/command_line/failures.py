@@ -58,6 +58,8 @@ def describe(error: BaseException, command: str, cfg: DictConfig | None = None) 
         return f"{', '.join(GROUPS)} and probe: wanted the name of a choice, such as method=vicreg", USAGE
     if isinstance(error, ConfigCompositionException | HydraException | OmegaConfBaseException):
         return composition(error, command), USAGE
+    if isinstance(error, OverflowError) and (large := re.search(r"full_key: (\S+)", str(error))):
+        return f"{large[1]}: got a number that is too large", USAGE
     if isinstance(error, OSError) and error.strerror and error.errno in PLACE:
         if error.errno == errno.EISDIR:
             hint = "; a folder is where a file should be: move it away"
