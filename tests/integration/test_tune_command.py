@@ -62,6 +62,8 @@ def test_runs_are_named_or_filtered(lowres_ssl: Command, trained: Path) -> None:
     random = next(trained.parent.glob("folder-random-*"))
     assert lowres_ssl("tune", *QUICK, f"run=[{trained.name},{random}]").err.startswith("tune: 2 runs,")
     assert lowres_ssl("tune", *QUICK, f"run={trained}").err.startswith("tune: 1 run,")
+    # As the command below a table has it: an untrained encoder is of any recipe, once it is named.
+    assert lowres_ssl("tune", *QUICK, "recipe=tuned", "method=[random]").err.startswith("tune: 1 run,")
 
 
 def test_what_cannot_be_tuned_is_said(lowres_ssl: Command, trained: Path) -> None:

@@ -88,16 +88,16 @@ def runs_of(config: TuneConfig) -> list[Run]:
             same = frame[key].isin(wanted if isinstance(wanted, list) else [wanted])
             # An untrained encoder has no recipe but the name of the one that made it first.
             fits &= same | ~is_trained(frame) if key in ("recipe", "epochs") else same
-    trained = [key for key in ("recipe", "epochs") if config.filters.get(key) is not None]
-    if trained and not (fits & is_trained(frame)).any():
-        fits &= False  # untrained encoders alone are not what was meant
+    typed = {key for key, wanted in config.filters.items() if wanted is not None}
+    if typed & {"recipe", "epochs"} and not typed & {"method", "entry"} and not (fits & is_trained(frame)).any():
+        fits &= False  # untrained encoders alone were not meant: they have neither
     names = sorted(set(frame[fits]["run"]))
     # An encoder that was trained on a part of the labels is scored with that part.
     runs = [run for run in (find_run(output_dir, name) for name in names) if sees_all_labels(run)]
     if not runs:
-        typed = " ".join(f"{key}={wanted}" for key, wanted in config.filters.items() if wanted is not None)
+        words = " ".join(f"{key}={wanted}" for key, wanted in config.filters.items() if wanted is not None)
         raise ConfigError(
-            f"tune: no finished run below {output_dir}{' fits ' if typed else ''}{typed}; see them with lowres-ssl runs"
+            f"tune: no finished run below {output_dir}{' fits ' if words else ''}{words}; see them with lowres-ssl runs"
         )
     return runs
 

@@ -12,7 +12,7 @@ from lowres_ssl.command_line.overrides import command_line
 from lowres_ssl.command_line.typed_again import typed_again, written
 from lowres_ssl.errors import UserError
 from lowres_ssl.runs import END_TO_END, Run, find_run
-from lowres_ssl.schemas.experiment import ORIGIN, PAPER, TUNED
+from lowres_ssl.schemas.experiment import ORIGIN, PAPER, TUNABLE, TUNED
 from lowres_ssl.tables.missing import default_settings, place_of
 
 
@@ -77,7 +77,7 @@ def scoring_words(result: Mapping[str, Any], config: Mapping[str, Any]) -> tuple
     probe, settings = result["probe"], dict(result["settings"])
     usual = config.get("probe", {}).get(probe) or default_settings(probe, str(config.get("recipe")))
     if settings.get(ORIGIN) in (TUNED, PAPER):  # which says where these two are from
-        settings = {key: value for key, value in settings.items() if key not in ("batch_size", "learning_rate")}
+        settings = {key: value for key, value in settings.items() if key not in TUNABLE}
     differing = [
         f"probe.{probe}.{key}={written(value)}"
         for key, value in settings.items()

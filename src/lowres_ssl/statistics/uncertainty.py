@@ -16,7 +16,7 @@ Weights = NDArray[np.float32]
 METRICS = ("accuracy", "weighted_f1", "macro_f1", "balanced_accuracy")
 LEVEL = 0.95
 DRAWS = 2000
-STILL = 1e-9  # what rounding may move
+STILL = 1e-6  # the last digit of a share near 1 moves its arcsin(sqrt(...)) by 1e-8; an image in a million, by more
 # With fewer groups the resampled ones say little of those that were not drawn; tables mark such an interval.
 RELIABLE_GROUPS = 15
 TOO_FEW = f"as much as fewer than {RELIABLE_GROUPS} of one size"  # what unreliable groups tell

@@ -44,7 +44,7 @@ def commands(holes: Sequence[Hole], frame: pd.DataFrame, output_dir: Path) -> li
     """What to type, methods that need the same in one line. `frame`: the ledger."""
     place = place_of(output_dir)
     lines: list[str] = []
-    trainings: dict[tuple[str, ...], list[str]] = {}  # what to type beside the methods -> the methods
+    trainings: dict[tuple[str, tuple[str, ...]], list[str]] = {}  # data set, words beside the methods -> the methods
     for hole in holes:
         known = frame[(frame["dataset"] == hole.dataset) & (frame["state"] == "finished")]
         runs = hole.filters.applied(known[known["pretrain_on"] != "all"])
@@ -56,14 +56,14 @@ def commands(holes: Sequence[Hole], frame: pd.DataFrame, output_dir: Path) -> li
             lines.append(command_line("evaluate", f"run={run}", f"probe=[{hole.probe}]", *asked, *place))
         if not unscored:
             words = training_words(hole, neighbours_of(hole, known, runs), output_dir)
-            methods = trainings.setdefault(tuple(words), [])
+            methods = trainings.setdefault((hole.dataset, tuple(words)), [])
             methods += [hole.method] if hole.method not in methods else []
-    for words_beside, methods in trainings.items():
-        lines += training_lines(methods, words_beside, place)
+    for (dataset, words_beside), methods in trainings.items():
+        lines += training_lines(dataset, methods, words_beside, place)
     return list(dict.fromkeys(lines))
 
 
-def training_lines(methods: Sequence[str], words: Sequence[str], place: Sequence[str]) -> list[str]:
+def training_lines(dataset: str, methods: Sequence[str], words: Sequence[str], place: Sequence[str]) -> list[str]:
     """One command; three where settings are to be tuned, which needs the runs."""
     several = len(methods) > 1 or any("," in word and "[" not in word for word in words)
     start = ["pretrain", *["-m"] * several, f"method={','.join(methods)}"]
@@ -71,14 +71,10 @@ def training_lines(methods: Sequence[str], words: Sequence[str], place: Sequence
     if TUNED_WORD not in words:
         return [trained]
     unscored = [word for word in words if not word.startswith("probe")]
-    named = [word for word in words if word.startswith(("dataset=", "recipe="))]
-    named = [word for word in named if word != "dataset=folder"] + [
-        f"dataset={word.partition('=')[2]}" for word in words if word.startswith("dataset.name=")
-    ]
-    listed = f"method=[{','.join(methods)}]"
+    recipe = [word for word in words if word.startswith("recipe=")]
     return [
         command_line(*start, *unscored, "evaluate=false", *place),
-        command_line("tune", *named, listed, *place),
+        command_line("tune", f"dataset={dataset}", *recipe, f"method=[{','.join(methods)}]", *place),
         trained,
     ]
 
