@@ -64,7 +64,12 @@ def test_defect_of_ours_has_no_line(error: Exception) -> None:
         ("pretrain", "data_dir: /a/b", "data_dir: /a/b: wanted KEY=VALUE; type data_dir=/a/b"),
         ("pretrain", "method:", "method:: cannot be read, wanted KEY=VALUE"),
         ("pretrain", "epochs-3", "epochs-3: cannot be read, wanted KEY=VALUE"),
-        ("pretrain", "seed=foo(1)", "seed=foo(1): Unknown function 'foo'"),
+        (
+            "pretrain",
+            "seed=foo(1)",
+            "seed=foo(1): Unknown function 'foo'; "
+            "Available: bool,choice,float,glob,int,interval,range,shuffle,sort,str,tag",
+        ),
         ("pretrain", "learning_rate=interval(1)", "learning_rate=interval(1): missing a required argument: 'end'"),
         ("pretrain", "hydra.mode=foo", "hydra.mode=foo: wanted one of RUN, MULTIRUN"),
         ("pretrain", "++device=cdua", "++device=cdua: wanted one of auto, cuda, cpu; did you mean ++device=cuda?"),

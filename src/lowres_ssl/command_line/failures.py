@@ -125,7 +125,7 @@ def composition(error: BaseException, command: str) -> str:
         return unknown_key(unknown[1], command)
     if isinstance(error, OverrideParseException):
         typed = in_one_line(str(error.override))
-        return f"{typed}: {reason[0]}" if reason else unreadable(typed, command)
+        return f"{typed}: {'; '.join(reason)}" if reason else unreadable(typed, command)
     if twice := re.match(r"Could not append to config. An item is already at '([^']*)'", first):
         return f"+{twice[1]}: there is such a key already; type {twice[1]}=VALUE, without +"
     if empty := re.search(r"missing mandatory value: (\S+)", first):
