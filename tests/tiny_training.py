@@ -45,7 +45,7 @@ VIEWS = ViewMaker(
     grey=0.0,
     blur=0.0,
     blur_kernel_fraction=0.2,
-    blur_sigma=(0.1, 2.0),
+    blur_sigma_fraction=(0.01, 0.1),
     solarise=0.0,
     solarise_threshold=128,
 )

@@ -32,7 +32,7 @@ SETTINGS = {
     "grey": 0.2,
     "blur": 0.5,
     "blur_kernel_fraction": 0.1,
-    "blur_sigma": (0.1, 2.0),
+    "blur_sigma_fraction": (0.1 / 32, 2 / 32),
     "solarise": 0.1,
     "solarise_threshold": 128,
 }

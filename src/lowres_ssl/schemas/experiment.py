@@ -83,7 +83,7 @@ class ViewsConfig:
     grey: float = MISSING
     blur: float = MISSING
     blur_kernel_fraction: float = MISSING
-    blur_sigma: list[float] = MISSING
+    blur_sigma_fraction: list[float] = MISSING
     solarise: float = MISSING
     solarise_threshold: int = MISSING
 

@@ -30,8 +30,8 @@ class ViewMaker:
     horizontal_flip, vertical_flip, jitter, grey, blur, solarise: probabilities. right_angles: turned by 0, 90, 180 or
     270 degrees, each as likely. rotation_degrees: turned by any angle up to this, either way; rotation_padding: "zeros"
     or "reflection". brightness, contrast, saturation, hue: strengths as in torchvision's ColorJitter, applied in an
-    order drawn for each image. blur_kernel_fraction: the kernel's width as a share of S; blur_sigma: pixels, from and
-    to. solarise_threshold: of 255.
+    order drawn for each image. blur_kernel_fraction, blur_sigma_fraction (from and to): the Gaussian kernel's width and
+    standard deviation as shares of S, so that a blur is as wide on the image at any size. solarise_threshold: of 255.
 
     Raises `ConfigError` for a value out of its range.
     """
@@ -58,7 +58,7 @@ class ViewMaker:
         grey: float,
         blur: float,
         blur_kernel_fraction: float,
-        blur_sigma: tuple[float, float],
+        blur_sigma_fraction: tuple[float, float],
         solarise: float,
         solarise_threshold: int,
     ) -> None:
@@ -81,7 +81,7 @@ class ViewMaker:
         require_probability("views.blur", blur)
         fraction = blur_kernel_fraction
         require(0 < fraction <= 1, "views.blur_kernel_fraction", fraction, "a number above 0 and at most 1")
-        require_range("views.blur_sigma", blur_sigma)
+        require_range("views.blur_sigma_fraction", blur_sigma_fraction, high=1.0)
         require_probability("views.solarise", solarise)
         threshold = solarise_threshold
         require(0 <= threshold <= 255, "views.solarise_threshold", threshold, "a whole number from 0 to 255")
@@ -92,7 +92,8 @@ class ViewMaker:
         self.rotation_degrees, self.rotation_padding = rotation_degrees, rotation_padding
         self.jitter, self.brightness, self.contrast = jitter, brightness, contrast
         self.saturation, self.hue, self.grey = saturation, hue, grey
-        self.blur, self.blur_kernel, self.blur_sigma = blur, kernel_size(image_size, fraction), tuple(blur_sigma)
+        self.blur, self.blur_kernel = blur, kernel_size(image_size, fraction)
+        self.blur_sigma = (blur_sigma_fraction[0] * image_size, blur_sigma_fraction[1] * image_size)  # in pixels
         self.solarise, self.solarise_threshold = solarise, solarise_threshold
 
     def parameters(
