@@ -30,14 +30,23 @@ def test_there_is_none_without_knn_or_without_validation_images(results: list[di
     assert objective(results) is None
 
 
+@pytest.mark.parametrize(
+    ("fractions", "labels"), [([1.0], ""), ([0.1, 1.0], ""), ([0.1, 0.5], " with 50% of the labels")]
+)
 def test_what_was_found_is_a_result_also_where_it_is_to_be_quiet(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    fractions: list[float],
+    labels: str,
 ) -> None:
     monkeypatch.setenv("LOWRES_SSL_QUIET", "1")
     found = {"name": "optuna", "best_params": {"learning_rate": 0.01}, "best_value": 0.75}
     OmegaConf.save(OmegaConf.create(found), tmp_path / "optimization_results.yaml")
     task = ["dataset=breast", "learning_rate=tag(log,interval(0.001,0.1))"]
     hydra = {"sweep": {"dir": str(tmp_path)}, "job": {"config_name": "pretrain"}, "overrides": {"task": task}}
-    Found().on_multirun_end(OmegaConf.create({"hydra": hydra}))
-    said = "best validation accuracy of KNN: 0.7500, by\nlowres-ssl pretrain dataset=breast learning_rate=0.01\n"
+    Found().on_multirun_end(OmegaConf.create({"hydra": hydra, "label_fraction": fractions}))
+    said = (
+        f"best validation accuracy of KNN{labels}: 0.7500, by\nlowres-ssl pretrain dataset=breast learning_rate=0.01\n"
+    )
     assert capsys.readouterr().out == said

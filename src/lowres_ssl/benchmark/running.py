@@ -156,7 +156,8 @@ def dropped(study: Study, names: Sequence[str], clock: Clock) -> Study:
 def without_result(study: Study, seed: int) -> list[str]:
     """The methods that have no finished, scored run of this seed, in order."""
     frame, _ = ledger(study.folder)
-    there = frame[(frame["state"] == "finished") & frame["result"].notna() & (frame["seed"] == seed)]
+    whole = (frame["state"] == "finished") & (frame["label_fraction"] == 1)
+    there = frame[whole & (frame["seed"] == seed)]
     untrained = there["epochs"].fillna(0) == 0
     there = there[untrained | (there["epochs"] == study.allotment.epochs)]
     return [method for method in study.methods if method not in set(there["method"])]

@@ -43,30 +43,22 @@ def main(cfg: DictConfig) -> None:
 
 
 def table(frame: pd.DataFrame) -> str:
-    """A line a run: accuracy / weighted F1 of each probe."""
-    # One column is one way of scoring: a label that stands for several settings is told apart by them.
-    results = frame.to_dict("records")
-    ways: dict[Any, set[str]] = defaultdict(set)
-    for result in results:
-        if not pd.isna(result["label"]):
-            ways[result["label"]].add(result["settings"])
-    columns_of: list[Any] = [
-        ", ".join([result["label"], *differing(result["settings"], ways[result["label"]])])
-        if result["label"] in ways
-        else None
-        for result in results
-    ]
-    frame = frame.assign(column=columns_of)
+    """Show a line a run: accuracy / weighted F1 of each probe that was fitted on all training labels.
+
+    Scores with fewer labels are several draws of several fractions; a note says which there are and where to see them.
+    """
+    frame = frame.assign(column=ways_of_scoring(frame))
     labels = list(frame["column"].dropna().unique())
     # An encoder that has seen the test images is never shown without saying so.
     shown = [*SHOWN, "pretrain_on"] if (frame["pretrain_on"] == "all").any() else SHOWN
     rows = []
     for _, group in frame.groupby("run", sort=True):
         first = group.iloc[0].copy()
-        scores = {row.column: f"{row.accuracy:.3f} / {row.weighted_f1:.3f}" for row in group.itertuples()}
         first["state"] += ", collapsed" if first["collapsed"] else ""
+        if group["column"].isna().all() and (parts := fractions_in(group)):
+            first["state"] += f", scored with {parts} only"
         described = ["-" if pd.isna(first[key]) else str(first[key]) for key in shown]
-        rows.append([*described, *[scores.get(label, "-") for label in labels]])
+        rows.append([*described, *[scores_in(group[group["column"] == label]) for label in labels]])
     heads = [*(head.replace("_", " ") for head in shown), *labels]
     common = ""
     if sys.stdout.isatty() and len(rows) > 1 and is_wide(heads, rows):
@@ -75,9 +67,49 @@ def table(frame: pd.DataFrame) -> str:
         "Scores: accuracy / weighted F1 on the test images. More: format=csv or format=json. "
         "Score one again: lowres-ssl evaluate run=RUN"
     )
+    if parts := fractions_in(frame):
+        note += (
+            f"\nNot shown: scores with {parts}. Each draw: format=csv. Their means: lowres-ssl figures figure=[labels]"
+        )
     if frame["collapsed"].any():
         note += f"\nCollapsed: {MEANING}."
     return columns(heads, rows) + f"\n\n{note}"
+
+
+def ways_of_scoring(frame: pd.DataFrame) -> list[str | None]:
+    """Name the column of each result; None for a run without results, and for a result with fewer labels.
+
+    One column is one way of scoring: a label that stands for several settings is told apart by them.
+    """
+    results = frame.assign(label=frame["label"].where(frame["label_fraction"] == 1)).to_dict("records")
+    ways: dict[Any, set[str]] = defaultdict(set)
+    for result in results:
+        if not pd.isna(result["label"]):
+            ways[result["label"]].add(result["settings"])
+    return [
+        ", ".join([result["label"], *differing(result["settings"], ways[result["label"]])])
+        if result["label"] in ways
+        else None
+        for result in results
+    ]
+
+
+def scores_in(results: pd.DataFrame) -> str:
+    """Show the result of one run and way of scoring; several are of several precisions, each with its name."""
+    several = len(results) > 1
+    return (
+        "; ".join(
+            f"{row.accuracy:.3f} / {row.weighted_f1:.3f}" + (f" ({row.precision})" if several else "")
+            for row in results.itertuples()
+        )
+        or "-"
+    )
+
+
+def fractions_in(frame: pd.DataFrame) -> str:
+    """Name the label fractions below 1 that were scored: "1%, 10% of the labels"; "" if there are none."""
+    below = sorted({float(each) for each in frame["label_fraction"].dropna() if each < 1})
+    return f"{', '.join(f'{100 * each:g}%' for each in below)} of the labels" if below else ""
 
 
 def is_wide(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:

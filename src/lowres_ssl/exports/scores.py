@@ -57,7 +57,7 @@ def beginning(description: dict[str, Any]) -> list[Any]:
 
 
 def key_of(result: dict[str, Any]) -> str:
-    return f"{result['probe']} {sorted(result['settings'].items())} {is_whole(result)}"
+    return f"{result['probe']} {sorted(result['settings'].items())} {result['precision']} {is_whole(result)}"
 
 
 def intervals(folder: Path, result: dict[str, Any]) -> dict[str, Interval]:

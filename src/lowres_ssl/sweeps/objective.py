@@ -49,5 +49,7 @@ class Found(Callback):
         found = OmegaConf.load(path)
         chosen = {f"{key}": f"{key}={value}" for key, value in found.best_params.items()}
         fixed = [each for each in config.hydra.overrides.task if each.partition("=")[0] not in chosen]
-        print(f"best {NAME}: {found.best_value:.4f}, by")
+        fraction = max(config.get("label_fraction") or [1.0])  # of several, the score is of the largest
+        labels = "" if fraction == 1 else f" with {100 * fraction:g}% of the labels"
+        print(f"best {NAME}{labels}: {found.best_value:.4f}, by")
         print(command_line(config.hydra.job.config_name, *fixed, *chosen.values()), flush=True)

@@ -95,7 +95,7 @@ def without_score(hole: Hole, runs: pd.DataFrame) -> list[str]:
     own = runs[runs["entry"] == hole.method]
     if isinstance(hole.batch_size, int):
         own = own[own["batch_size"].isna() | (own["batch_size"] == hole.batch_size)]
-    scored = set(own.loc[own["probe"] == hole.probe, "run"])
+    scored = set(own.loc[(own["probe"] == hole.probe) & (own["label_fraction"] == 1), "run"])
     return [] if hole.probe == END_TO_END else sorted(set(own["run"]) - scored)
 
 

@@ -1,0 +1,181 @@
+"""Scores with fewer labels never stand where the score with all of them belongs, whichever reader shows it."""
+
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from omegaconf import OmegaConf
+from stored_runs import made_up_run
+
+from lowres_ssl.benchmark.answer import answer
+from lowres_ssl.commands.compare import page
+from lowres_ssl.commands.runs import table
+from lowres_ssl.exports.scores import beside_random, key_of, stored_scores
+from lowres_ssl.figures import Stored
+from lowres_ssl.figures.batch_size import BatchSize
+from lowres_ssl.files.sealed import write_sealed
+from lowres_ssl.portable.prediction import choose_result
+from lowres_ssl.report.chapters import chapters_of
+from lowres_ssl.results.findings import Findings, findings
+from lowres_ssl.results.ledger import ledger
+from lowres_ssl.results.selection import Filters, columns_of
+from lowres_ssl.runs import Run, find_runs
+from lowres_ssl.schemas.table import TableConfig
+from lowres_ssl.tables import Table
+from lowres_ssl.tables.formats import comma_separated, markdown
+from lowres_ssl.tables.scores import scores_table
+
+PAPER_2 = Path(__file__).resolve().parents[2] / "conf" / "table" / "paper2.yaml"
+ENTRIES = {"dcl": 0.9, "simclr": 0.8, "random": 0.7}
+SEEDS = (0, 1)
+SETTINGS = {"k": 5}  # a result's folder is named by a hash of them; these sort that of all labels between the others
+NOTE = "\nNot shown: "
+
+
+def with_all_labels(folder: Path, entries: Sequence[str] = tuple(ENTRIES)) -> None:
+    for entry in entries:
+        for seed in SEEDS:
+            made_up_run(folder, method=entry, seed=seed, accuracy=ENTRIES[entry], settings=SETTINGS)
+
+
+def with_fewer_labels(folder: Path, entries: Sequence[str] = tuple(ENTRIES)) -> None:
+    """Write several draws of two fractions, with settings that sort the results with all labels between them."""
+    for entry in entries:
+        for seed in SEEDS:
+            for fraction in (0.1, 0.5):
+                for number in range(4):
+                    part: dict[str, Any] = {"label_fraction": fraction, "label_draw": number, "settings": SETTINGS}
+                    made_up_run(folder, method=entry, seed=seed, accuracy=0.2 + number / 50, **part)
+
+
+def compared(folder: Path) -> Findings:
+    (column,) = columns_of(ledger(folder)[0], Filters())
+    return findings(column, "accuracy", "best", imagenet="imagenet", draws=200)
+
+
+def runs(folder: Path) -> str:
+    return table(ledger(folder)[0]).split(NOTE)[0]
+
+
+def table_2(folder: Path) -> Table:
+    config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(TableConfig), OmegaConf.load(PAPER_2)))
+    return scores_table("paper2", cast(TableConfig, config), ledger(folder)[0], Filters(dataset="phantom"), folder)
+
+
+def tables(folder: Path) -> list[str]:
+    return [markdown(table_2(folder)), comma_separated(table_2(folder))]
+
+
+def comparison(folder: Path) -> str:
+    return page(compared(folder))
+
+
+def benchmark(folder: Path) -> tuple[str, ...]:
+    return answer({"knn": compared(folder)}, list(ENTRIES), "knn", SEEDS).lines
+
+
+def report(folder: Path) -> list[Any]:
+    chapters, problems = chapters_of(ledger(folder)[0], Filters())
+    assert problems == []
+    return [
+        (chapter.title, probed.label, each.entry, each.cell.seeds, each.confusion().tolist())
+        for chapter in chapters
+        for probed in chapter.probes
+        for each in probed.methods
+    ]
+
+
+def figure(folder: Path) -> list[Any]:
+    for run in find_runs(folder):
+        description = run.description() | {"unlabelled_images": 0}
+        description["config"]["keep_last_batch"] = False
+        write_sealed(run.folder / "run.json", description)
+    lines: dict[str, list[str]] = {"dcl": [], "simclr": []}
+    picture = BatchSize(probe="knn", metric="accuracy", lines=lines, baseline="random", batch_sizes=[64])
+    drawn = picture.draw(Stored(ledger(folder)[0], Filters(), folder, folder / "stores"))["batch_size"]
+    return [(line.get_label(), list(line.get_ydata())) for axes in drawn.axes for line in axes.get_lines()]  # type: ignore[arg-type]
+
+
+def run_of(folder: Path, method: str) -> Run:
+    (run,) = (run for run in find_runs(folder) if f"-{method}-" in run.name and "-s0-" in run.name)
+    return run
+
+
+def model_card(folder: Path) -> list[Any]:
+    run = run_of(folder, "dcl")
+    return [
+        (score.result["label"], score.intervals, beside_random(run)[key_of(score.result)][1]["test"]["accuracy"])
+        for score in stored_scores(run, "encoder.safetensors")
+    ]
+
+
+def predict(folder: Path) -> Any:
+    return choose_result(run_of(folder, "dcl"), "knn", "fp32")[1]["test"]
+
+
+READERS: list[Callable[[Path], Any]] = [
+    *(runs, tables, comparison, benchmark, report, figure, model_card, predict),
+]
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_scores_with_fewer_labels_change_nothing_that_is_shown(reader: Callable[[Path], Any], tmp_path: Path) -> None:
+    with_all_labels(tmp_path)
+    before = reader(tmp_path)
+    assert before, "there is something to show"
+    with_fewer_labels(tmp_path)
+    places = [result["labels"]["fraction"] == 1 for _, result in run_of(tmp_path, "dcl").results()]
+    assert 0 < places.index(True) < len(places) - 1, "neither the first nor the last result is that of all labels"
+    assert reader(tmp_path) == before
+
+
+def test_runs_notes_which_fractions_it_leaves_out(tmp_path: Path) -> None:
+    with_all_labels(tmp_path)
+    assert NOTE not in table(ledger(tmp_path)[0])
+    with_fewer_labels(tmp_path)
+    note = table(ledger(tmp_path)[0]).split(NOTE)[1]
+    assert note.startswith("scores with 10%, 50% of the labels. Each draw: format=csv.")
+
+
+def test_run_that_has_scores_with_fewer_labels_only_is_listed_as_such(tmp_path: Path) -> None:
+    with_all_labels(tmp_path, ["random"])
+    made_up_run(tmp_path, method="supervised", accuracy=0.123, label_fraction=0.1)
+    lines = table(ledger(tmp_path)[0]).splitlines()
+    (line,) = (line for line in lines if "supervised" in line)
+    assert "finished, scored with 10% of the labels only" in line
+    assert line.endswith(" -")
+    assert not any("0.1" in line.split()[-1] for line in lines if "random" in line)
+
+
+def test_results_of_two_precisions_are_both_shown(tmp_path: Path) -> None:
+    """They share a column: neither may hide the other."""
+    one, other = (made_up_run(tmp_path, precision=precision) for precision in ("fp32", "bf16"))
+    target = one.parent / other.name
+    other.rename(target)
+    line = next(line for line in table(ledger(tmp_path)[0]).splitlines() if one.parent.name in line)
+    assert "(fp32)" in line
+    assert "(bf16)" in line
+
+
+def test_run_scored_with_fewer_labels_only_lacks_its_score_in_a_table(tmp_path: Path) -> None:
+    """It is to be scored, not trained again."""
+    with_all_labels(tmp_path, ["random", "simclr"])
+    with_fewer_labels(tmp_path, ["dcl"])
+    lines = table_2(tmp_path).commands
+    runs = [run.name for run in find_runs(tmp_path) if "-dcl-" in run.name]
+    assert [line.split()[2] for line in lines if line.startswith("lowres-ssl evaluate")] == [
+        f"run={run}" for run in runs
+    ]
+
+
+def test_random_initialisation_in_a_model_card_was_scored_at_the_same_precision(tmp_path: Path) -> None:
+    made_up_run(tmp_path, method="dcl")
+    start = made_up_run(tmp_path, method="random", accuracy=0.7)
+    other = made_up_run(tmp_path, method="random", accuracy=0.2, precision="bf16")
+    for name in (f"knn-{'f' * 8}", f"knn-{'0' * 8}"):
+        shutil.copytree(other, start.parent / name)
+    (score,) = stored_scores(run_of(tmp_path, "dcl"), "encoder.safetensors")
+    assert score.start is not None
+    assert score.start["accuracy"].value == pytest.approx(0.7)
