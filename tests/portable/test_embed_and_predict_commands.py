@@ -81,7 +81,11 @@ def test_predict_writes_labels_probabilities_and_calibration(
     for side, images in (("validation", 10), ("test", 18)):
         error = record["calibration"]["errors"][side]
         assert error["n"] == images
-        words = [side, str(images), f"{error['before']:.3f}", f"{error['after']:.3f}"]
+        words = [side, str(images)]
+        for key in ("before", "after"):
+            own = error[key]
+            assert 0 < own["chance"] < own["chance_high"]
+            words += [f"{own['value']:.3f}", f"{own['chance']:.3f}", "(to", f"{own['chance_high']:.3f})"]
         assert words in [line.split() for line in out.splitlines()]
     assert f"Temperature {record['calibration']['temperature']:.3f}" in out
 

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lowres_ssl.statistics.calibration import BINS, at_temperature, calibrate, expected_calibration_error
+from lowres_ssl.statistics.calibration import (
+    BINS,
+    at_temperature,
+    calibrate,
+    calibration_error,
+    expected_calibration_error,
+)
 
 
 def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -34,9 +40,10 @@ def test_temperature_undoes_what_the_scores_were_multiplied_by(factor: float) ->
     found = calibrate(stored(factor))
     assert found.temperature == pytest.approx(factor, rel=0.08)
     test = found.errors["test"]
-    assert test["n"] == 4000
-    assert test["after"] < 0.03
-    assert (test["before"] > 0.1) == (factor != 1.0)
+    assert test.n == 4000
+    assert test.after.value < 0.03
+    assert (test.before.value > 0.1) == (factor != 1.0)
+    assert (test.before.value > test.before.chance_high) == (factor != 1.0)
 
 
 def test_few_validation_images_are_said() -> None:
@@ -58,6 +65,30 @@ def test_error_is_that_of_a_slow_loop() -> None:
             right = np.mean([scores[row].argmax() == labels[row] for row in inside])
             wanted += len(inside) / 300 * abs(right - np.mean([scores[row].max() for row in inside]))
     assert expected_calibration_error(scores, labels) == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize("images", [64, 128, 256])
+def test_chance_alone_gives_what_exact_scores_have(images: int) -> None:
+    """Labels drawn with just the probabilities of the scores: the error is far from 0, and chance is right about it."""
+    found = []
+    for seed in range(200):
+        logits, labels = honest(images, seed)
+        found.append(calibration_error(softmax(logits), labels))
+    errors = np.array([each.value for each in found])
+    assert errors.mean() > 0.06
+    standard_error = errors.std() / len(errors) ** 0.5
+    assert np.mean([each.chance for each in found]) == pytest.approx(errors.mean(), abs=3 * standard_error)
+    # 5% in the long run; the 99.9% interval of 200.
+    assert 0.01 <= np.mean([each.value > each.chance_high for each in found]) <= 0.105
+
+
+def test_chance_is_the_same_each_time_and_asks_no_labels() -> None:
+    scores = softmax(honest(100, 0)[0])
+    one, other = (
+        calibration_error(scores, labels) for labels in (np.zeros(100, dtype=np.int64), scores.argmax(axis=1))
+    )
+    assert one.value != other.value
+    assert (one.chance, one.chance_high) == (other.chance, other.chance_high)
 
 
 def test_error_of_a_certain_and_wrong_probe_is_1() -> None:
@@ -85,7 +116,10 @@ def test_neighbours_that_all_agree_leave_a_finite_chance_to_the_others() -> None
     }
     found = calibrate(sides)
     assert found.applied(scores).max() == pytest.approx(0.9, abs=0.01)
-    assert found.errors["test"] == {"n": 100, "before": pytest.approx(0.1), "after": pytest.approx(0, abs=0.01)}
+    error = found.errors["test"]
+    assert (error.n, error.before.value) == (100, pytest.approx(0.1))
+    assert error.after.value == pytest.approx(0, abs=0.01)
+    assert (error.before.chance, error.before.chance_high) == (0, 0)  # who is certain and right makes no error
 
 
 def sure(

@@ -13,7 +13,13 @@ from lowres_ssl.portable.prediction import choose_result, which_encoder
 from lowres_ssl.portable.request import PREDICT_FORMATS, check_batch_size, check_formats
 from lowres_ssl.runs import find_run
 from lowres_ssl.schemas.export import PredictConfig
+from lowres_ssl.statistics.calibration import CHANCE_DRAWS
 from lowres_ssl.terminal import columns, count
+
+BY_CHANCE = (
+    "By chance: the error of probabilities that are exactly right, mean and 95% quantile of "
+    f"{CHANCE_DRAWS} simulations.\nAn error below that quantile does not show that the probabilities are off."
+)
 
 
 def main(cfg: DictConfig) -> None:
@@ -42,11 +48,19 @@ def main(cfg: DictConfig) -> None:
 
 
 def calibration_of(record: Path) -> str:
-    """The calibration in words, a line a side."""
-    told = json.loads(record.read_text(encoding="utf-8"))["calibration"]
+    """Format the calibration errors, a line for each of validation and test, beside what chance alone gives."""
+    stored = json.loads(record.read_text(encoding="utf-8"))["calibration"]
     rows = [
-        [side, f"{error['n']:,}", f"{error['before']:.3f}", f"{error['after']:.3f}"]
-        for side, error in told["errors"].items()
+        [side, f"{error['n']:,}", *(text for key in ("before", "after") for text in error_texts(error[key]))]
+        for side, error in stored["errors"].items()
     ]
-    heads = ["expected calibration error", "images", "before", "after"]
-    return f"{columns(heads, rows, right=(1, 2, 3))}\n\nTemperature {told['temperature']:.3f} ({told['chosen']})"
+    heads = ["expected calibration error", "images", "before", "by chance", "after", "by chance"]
+    return (
+        f"{columns(heads, rows, right=range(1, len(heads)))}\n\n{BY_CHANCE}\n"
+        f"Temperature {stored['temperature']:.3f} ({stored['chosen']})"
+    )
+
+
+def error_texts(error: dict[str, float]) -> tuple[str, str]:
+    """The error itself, and its mean and 95% quantile by chance."""
+    return f"{error['value']:.3f}", f"{error['chance']:.3f} (to {error['chance_high']:.3f})"

@@ -76,7 +76,7 @@ def table(frame: pd.DataFrame) -> str:
     return columns(heads, rows) + f"\n\n{note}"
 
 
-def ways_of_scoring(frame: pd.DataFrame) -> list[str | None]:
+def ways_of_scoring(frame: pd.DataFrame) -> list[Any]:
     """Name the column of each result; None for a run without results, and for a result with fewer labels.
 
     One column is one way of scoring: a label that stands for several settings is told apart by them.

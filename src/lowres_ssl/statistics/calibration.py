@@ -1,4 +1,4 @@
-"""Are probabilities what they say? Temperature scaling, fitted on validation, and the expected calibration error."""
+"""Calibrate probabilities: temperature scaling, fitted on validation; the expected calibration error, beside chance."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,21 +15,45 @@ Labels = NDArray[np.int64]
 BINS = 15
 FLOOR = 1e-6  # a share of the vote may be 0, and has a logarithm only from here on
 COOLEST, HOTTEST = 0.05, 100.0
+CHANCE_DRAWS = 200  # the mean of so many is known to 1 or 2% of its value
 NEAR = 1.05  # as a factor: no minimum, but the end of the range
 FEW = 100
+
+
+@dataclass(frozen=True)
+class CalibrationError:
+    """The expected calibration error of some probabilities, and what chance alone gives.
+
+    value: the error. chance, chance_high: mean and 95% quantile of the error that the same probabilities have if they
+    are exactly right (see `error_by_chance`). It is far above 0 on a small set, so only an error above `chance_high`
+    shows that probabilities are off.
+    """
+
+    value: float
+    chance: float
+    chance_high: float
+
+
+@dataclass(frozen=True)
+class CalibrationErrors:
+    """The errors on `n` images `before` and `after` temperature scaling."""
+
+    n: int
+    before: CalibrationError
+    after: CalibrationError
 
 
 @dataclass(frozen=True)
 class Calibration:
     """`temperature`: what the logarithms of the scores are divided by; 1 leaves them as they are. `chosen` says how.
 
-    `errors`: of "validation" and "test", where there are images: "n", "before", "after", the expected calibration error
-    before and after. That on validation after is flattered: the temperature was fitted there.
+    `errors`: of "validation" and "test", where there are images. That on validation after is flattered: the temperature
+    was fitted there.
     """
 
     temperature: float
     chosen: str
-    errors: dict[str, dict[str, float]]
+    errors: dict[str, CalibrationErrors]
 
     def applied(self, scores: Scores) -> Scores:
         """Float [n, C] -> float [n, C]; the order of the classes stays."""
@@ -61,11 +85,10 @@ def calibrate(predictions: Mapping[str, NDArray[Any]]) -> Calibration:
     for side in ("validation", "test"):
         scores, labels = predictions[f"{side}_scores"], predictions[f"{side}_labels"]
         if len(labels):
-            errors[side] = {
-                "n": len(labels),
-                "before": expected_calibration_error(scores, labels),
-                "after": expected_calibration_error(at_temperature(scores, temperature), labels),
-            }
+            scaled = at_temperature(scores, temperature)
+            errors[side] = CalibrationErrors(
+                len(labels), calibration_error(scores, labels), calibration_error(scaled, labels)
+            )
     return Calibration(temperature, chosen, errors)
 
 
@@ -88,11 +111,37 @@ def cross_entropy(scores: Scores, labels: Labels) -> float:
     return float(-np.log(scores[np.arange(len(labels)), labels]).mean())
 
 
-def expected_calibration_error(scores: Scores, labels: Labels, bins: int = BINS) -> float:
-    """How far the predicted class's probability is from how often it is right: the mean over `bins` bins of one width,
-    each with the weight of its images (Guo et al., equation 3)."""
+def calibration_error(scores: Scores, labels: Labels) -> CalibrationError:
+    """Measure the error of scores, float [n, C], and what chance gives for just these scores."""
+    by_chance = error_by_chance(scores)
+    high = float(np.quantile(by_chance, 0.95))
+    return CalibrationError(expected_calibration_error(scores, labels), float(by_chance.mean()), high)
+
+
+def expected_calibration_error(scores: Scores, labels: Labels) -> float:
+    """Measure how far the predicted class's probability is from how often it is right (Guo et al., equation 3).
+
+    scores: float [n, C], probabilities; labels: int64 [n]. The mean over `BINS` bins of one width, each with the weight
+    of its images. It is biased upwards: in a bin of few images the share that is right differs from a probability that
+    is exact (Roelofs et al., Mitigating Bias in Calibration Error Estimation, 2022, arXiv 2012.08668).
+    """
+    right = scores.argmax(axis=1) == labels
+    return binned_error(scores.max(axis=1).astype(np.float64), right)
+
+
+def error_by_chance(scores: Scores, *, draws: int = CHANCE_DRAWS, seed: int = 0) -> NDArray[np.float64]:
+    """Simulate the expected calibration error of scores that are exactly right: float64 [draws].
+
+    In each draw an image has its predicted class with the probability that the scores say. The same scores and seed
+    give the same errors.
+    """
+    random = np.random.default_rng(seed)
     confidence = scores.max(axis=1).astype(np.float64)
-    right = (scores.argmax(axis=1) == labels).astype(np.float64)
-    place = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
-    gaps = np.bincount(place, weights=right - confidence, minlength=bins)
-    return float(np.abs(gaps).sum() / len(labels))
+    return np.array([binned_error(confidence, random.random(len(confidence)) < confidence) for _ in range(draws)])
+
+
+def binned_error(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> float:
+    """The mean distance of confidence [n] and share that is right, over bins of confidence of one width."""
+    place = np.clip(np.ceil(confidence * BINS).astype(np.int64) - 1, 0, BINS - 1)
+    gaps = np.bincount(place, weights=right - confidence, minlength=BINS)
+    return float(np.abs(gaps).sum() / len(confidence))
