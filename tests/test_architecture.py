@@ -102,7 +102,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("trackers.*",),
     ("methods",),
     ("methods.*",),
-    ("probes", "probes._heads"),
+    ("probes", "probes._heads", "probes._cuda_graph"),
+    ("probes._training",),
     ("probes.*", "evaluation.classifier"),
     (
         "training.history",

@@ -9,9 +9,11 @@ import torch
 from heads_alone import as_pytorch_has_it, trained_alone
 from test_probes_linear import mlp
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from lowres_ssl.probes import Features
-from lowres_ssl.probes._heads import Heads, logits, runs_of
+from lowres_ssl.probes._heads import Heads, logits
+from lowres_ssl.probes._training import runs_of
 
 Clouds = Callable[..., Features]
 RATES, SEEDS = [0.05, 0.05, 0.003, 0.05], [4, 5, 4, 4]
@@ -35,12 +37,28 @@ def test_initial_weights_are_spread_as_pytorch_spreads_them() -> None:
 
 def test_each_head_scores_as_pytorchs_layers_do() -> None:
     heads, inputs = Heads(5, 8, 3, generators(0, 1)), torch.randn(2, 6, 5)
-    heads.train()
-    heads(inputs)  # moves the running statistics
+    heads.gradients(inputs, torch.rand(2, 6, 3))  # moves the running statistics
     for place in range(2):
         alone = as_pytorch_has_it(heads.state_dict(), place)
         torch.testing.assert_close(logits(heads, inputs[0])[place], alone(inputs[0]))
-        torch.testing.assert_close(heads.train()(inputs)[place], alone.train()(inputs[place]))
+
+
+@pytest.mark.usefixtures("in_double")
+def test_gradients_and_running_statistics_of_each_head_are_autograds() -> None:
+    heads, inputs = Heads(5, 8, 3, generators(0, 1)), torch.randn(2, 7, 5)
+    labels = torch.tensor([[0, 2, 1, 1, 0, 2, 2], [1, 1, 1, 0, 0, 0, 2]])
+    heads.scale.data.uniform_(0.5, 2.0)
+    heads.shift.data.uniform_(-1.0, 1.0)
+    before = {name: values.clone() for name, values in heads.state_dict().items()}
+    found = heads.gradients(inputs, F.one_hot(labels, 3).double())
+    for place in range(2):
+        alone = as_pytorch_has_it(before, place).train()
+        F.cross_entropy(alone(inputs[place]), labels[place]).backward()
+        first, first_bias, scale, shift, last, last_bias = (each.grad for each in alone.parameters())
+        wanted = (first.T, first_bias, scale, shift, last.T, last_bias)
+        torch.testing.assert_close([each[place] for each in found], list(wanted))
+        torch.testing.assert_close(heads.mean[place], alone[1].running_mean)
+        torch.testing.assert_close(heads.variance[place], alone[1].running_var)
 
 
 @pytest.mark.usefixtures("in_double")

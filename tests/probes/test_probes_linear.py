@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lowres_ssl.errors import ConfigError, TrainingError
 from lowres_ssl.probes import Features, Prediction, linear
-from lowres_ssl.probes._heads import Heads, SideBySideAdam
+from lowres_ssl.probes._training import Training
 from lowres_ssl.probes.linear import Linear, copied
 
 Clouds = Callable[..., Features]
@@ -51,16 +51,15 @@ def validation_scores_by_epoch(features: Features, epochs: int, **changes: Any) 
 def watched(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """What stood at the start and the end of each epoch: weights, learning rate, Adam's steps."""
     epochs: list[dict[str, Any]] = []
-    really = Linear.train_one_epoch
+    really = Training.epoch
 
-    def watch(self: Linear, heads: Heads, optimiser: SideBySideAdam, features: Features, orders: Tensor) -> None:
-        adam = optimiser.adam
-        seen: dict[str, Any] = {"start": copied(heads), "rate": adam.param_groups[0]["lr"]}
-        really(self, heads, optimiser, features, orders)
-        first = adam.param_groups[0]["params"][0]
-        epochs.append(seen | {"end": copied(heads), "steps": adam.state[first]["step"].item()})
+    def watch(self: Training, orders: Tensor) -> None:
+        group = self.groups[0]
+        seen: dict[str, Any] = {"start": copied(self.heads), "rate": group.rate}
+        really(self, orders)
+        epochs.append(seen | {"end": copied(self.heads), "steps": group.steps[0].item()})
 
-    monkeypatch.setattr(Linear, "train_one_epoch", watch)
+    monkeypatch.setattr(Training, "epoch", watch)
     return epochs
 
 
@@ -197,16 +196,16 @@ def test_divergence_names_a_tenth_of_the_learning_rate(clouds: Clouds, validatio
 
 
 def test_divergence_after_the_best_epoch_is_no_result(clouds: Clouds, monkeypatch: pytest.MonkeyPatch) -> None:
-    really, epochs = Linear.train_one_epoch, []
+    really, epochs = Training.epoch, []
 
-    def spoil(self: Linear, heads: Heads, optimiser: SideBySideAdam, features: Features, orders: Tensor) -> None:
-        really(self, heads, optimiser, features, orders)
+    def spoil(self: Training, orders: Tensor) -> None:
+        really(self, orders)
         epochs.append(1)
         if len(epochs) == 3:
-            for parameter in heads.parameters():
+            for parameter in self.heads.parameters():
                 parameter.data.fill_(float("nan"))
 
-    monkeypatch.setattr(Linear, "train_one_epoch", spoil)
+    monkeypatch.setattr(Training, "epoch", spoil)
     with pytest.raises(TrainingError, match=r"try probe\.linear\.learning_rate=0\.005$"):
         mlp(epochs=5).fit_predict(clouds(apart=20.0), seed=0)
 

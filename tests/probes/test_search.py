@@ -12,6 +12,7 @@ from lowres_ssl.errors import DataError, TrainingError
 from lowres_ssl.evaluation import search as searching
 from lowres_ssl.evaluation.search import Grid, passes_of, search, seconds_of
 from lowres_ssl.probes import Features
+from lowres_ssl.probes._training import Training
 from lowres_ssl.probes.linear import Linear
 
 Clouds = Callable[..., Features]
@@ -145,7 +146,7 @@ def test_interrupt_calls_off_the_passes_that_are_under_way(clouds: Clouds, monke
     """Python waits for a pool's threads when it ends, and these would take hours."""
     monkeypatch.setattr(searching, "threads_for", lambda _: 2)
     under_way = threading.Event()
-    really = Linear.train_one_epoch
+    really = Training.epoch
 
     def watch(*given: Any) -> None:
         under_way.set()
@@ -155,7 +156,7 @@ def test_interrupt_calls_off_the_passes_that_are_under_way(clouds: Clouds, monke
         assert under_way.wait(10)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Linear, "train_one_epoch", watch)
+    monkeypatch.setattr(Training, "epoch", watch)
     monkeypatch.setattr(searching, "wait", interrupted)
     before = set(threading.enumerate())
     with pytest.raises(KeyboardInterrupt):

@@ -20,8 +20,8 @@ from lowres_ssl.probes import Features, build_probe
 from lowres_ssl.probes.linear import Fit, Linear
 
 # Heads in a pass on a CPU, for one thread. Measured in processor time of a step of 16 images, for one head: at D = 512
-# 1.09 ms alone, 0.84 ms with 4, 0.78 ms with 24. At D = 2,048 2.26, 2.65 and 2.75 ms: so wide, Adam's state of several
-# heads outgrows the cache, and each stands alone.
+# 0.49 ms alone, 0.45 with 2, 0.46 with 4, 0.55 with 8; at D = 2,048 2.0 ms whatever their number: so wide, Adam's state
+# of several heads outgrows the cache, and each stands alone.
 SIDE_BY_SIDE = 4
 WIDE = 1024
 FIRST = {"quarter": 4, "eighth": 8}  # the part of the epochs, by rule, after which a quarter of the settings is left

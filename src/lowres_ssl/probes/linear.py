@@ -15,7 +15,8 @@ from torch.nn import functional as F
 
 from lowres_ssl.errors import TrainingError
 from lowres_ssl.probes import Details, Features, Fitted, Probe, require
-from lowres_ssl.probes._heads import Heads, SideBySideAdam, logits
+from lowres_ssl.probes._heads import Heads, logits
+from lowres_ssl.probes._training import Training
 
 # Features up to this many are too few for two threads; see `threads_for`.
 FEW_FEATURES = 1024
@@ -128,55 +129,45 @@ class Linear(Probe):
         device, images = features.train.device, len(features.train)
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
         heads = Heads(features.train.shape[1], self.hidden, features.classes, generators).to(device)
-        optimiser = SideBySideAdam(heads, rates)
-        schedule = torch.optim.lr_scheduler.StepLR(optimiser.adam, self.step_size, self.gamma)
+        training = Training(heads, rates, features.train, features.train_labels, features.classes, self.batch_size)
         best = copied(heads)
         fits = [Fit(epoch=self.epochs)] * len(seeds)
+        can_validate = features.can_validate
 
         for epoch in range(1, self.epochs + 1):
             if called_off is not None and called_off.is_set():
                 raise CalledOff
-            orders = torch.stack([torch.randperm(images, generator=generator) for generator in generators]).to(device)
-            self.train_one_epoch(heads, optimiser, features, orders)
-            if epoch > self.schedule_delay:
-                schedule.step()
-            if not features.can_validate:
+            training.epoch(torch.stack([torch.randperm(images, generator=generator) for generator in generators]))
+            if epoch > self.schedule_delay and (epoch - self.schedule_delay) % self.step_size == 0:
+                training.multiply_rates(self.gamma)
+            if not can_validate:
                 continue
             fits, better = judged(fits, logits(heads, features.validation), features.validation_labels, epoch)
             if better:
+                places = torch.tensor(better, device=device)
                 for name, values in heads.state_dict().items():
-                    best[name][better] = values[better]
+                    best[name][places] = values[places]
             if all(fit.diverged for fit in fits):
                 break
             if self.restart_from_best:
                 heads.load_state_dict(best)
 
-        if features.can_validate:
+        if can_validate:
             heads.load_state_dict(best)
         return heads, fits
-
-    def train_one_epoch(self, heads: Heads, optimiser: SideBySideAdam, features: Features, orders: Tensor) -> None:
-        """One pass over the training images, for each head in its own of the `orders`, int64 [P, n]."""
-        heads.train()
-        for rows in orders.split(self.batch_size, dim=1):
-            if rows.shape[1] == 1:
-                continue
-            scores = heads(features.train[rows])
-            # The mean of each head's images, summed over the heads: no head's gradient depends on another's loss.
-            loss = F.cross_entropy(scores.flatten(0, 1), features.train_labels[rows].flatten(), reduction="sum")
-            (loss / rows.shape[1]).backward()
-            optimiser.step()
 
 
 def judged(fits: Sequence[Fit], scores: Tensor, labels: Tensor, epoch: int) -> tuple[list[Fit], list[int]]:
     """What is known of each head after an epoch with these validation scores [P, n, C]; and which are at their best."""
     count = len(fits)
-    finite = scores.isfinite().flatten(1).all(dim=1).tolist()
-    accuracies = (scores.argmax(dim=2) == labels).float().mean(dim=1).tolist()
+    finite = scores.isfinite().flatten(1).all(dim=1)
+    accuracies = (scores.argmax(dim=2) == labels).float().mean(dim=1)
     losses = F.cross_entropy(scores.flatten(0, 1), labels.repeat(count), reduction="none").reshape(count, -1)
+    found = torch.stack([finite.double(), accuracies.double(), losses.mean(dim=1).double()], dim=1)
+    rows: list[tuple[float, float, float]] = found.tolist()  # a GPU is waited for here alone
     after, better = [], []
-    for place, (fit, accuracy, loss) in enumerate(zip(fits, accuracies, losses.mean(dim=1).tolist(), strict=True)):
-        if fit.diverged or not finite[place]:
+    for place, (fit, (is_finite, accuracy, loss)) in enumerate(zip(fits, rows, strict=True)):
+        if fit.diverged or not is_finite:
             after.append(replace(fit, diverged=True))
         elif (accuracy, -loss) > (fit.accuracy, -fit.loss):
             after.append(Fit(epoch, accuracy, loss))
