@@ -4,10 +4,13 @@ import os
 import random
 import subprocess
 import sys
+from collections.abc import Sequence
 
 import pytest
 
-from lowres_ssl.data.deal import deal, deal_groups, united
+from lowres_ssl.data.deal import Unit, deal, deal_groups, united
+
+SHARES = {"train": 7, "test": 2, "val": 1}
 
 
 def test_deal_does_not_depend_on_the_hash_seed_of_python() -> None:
@@ -62,9 +65,55 @@ def test_groups_of_one_class_reach_every_side_they_can(seed: int) -> None:
         size, label = rng.randint(1, 6), min(rng.randrange(6), 2)
         units.append(tuple(range(len(labels), len(labels) + size)))
         labels += [label] * size
-    hands = deal_groups(units, labels, [str(n) for n in range(len(labels))], seed, {"train": 7, "test": 2, "val": 1})
+    hands = deal_groups(units, labels, [str(n) for n in range(len(labels))], seed, SHARES)
     assert sorted(unit for hand in hands.values() for unit in hand) == sorted(units)
     for label in set(labels):
         owners = sum(labels[unit[0]] == label for unit in units)
         reached = sum(any(labels[unit[0]] == label for unit in hand) for hand in hands.values())
         assert reached == min(3, owners)
+
+
+def groups_of(sizes: Sequence[int]) -> list[Unit]:
+    """Groups of these sizes, of images numbered from 0; the images of each are of class 0 and class 1 in turn."""
+    starts = [sum(sizes[:place]) for place in range(len(sizes))]
+    return [tuple(range(start, start + size)) for start, size in zip(starts, sizes, strict=True)]
+
+
+def dealt(units: Sequence[Unit], seed: int) -> dict[str, list[Unit]]:
+    total = sum(map(len, units))
+    return deal_groups(units, [index % 2 for index in range(total)], [str(n) for n in range(total)], seed, SHARES)
+
+
+def test_how_large_a_group_is_does_not_decide_whether_it_is_tested() -> None:
+    """Else the test images are no random sample, and the test sets of several seeds are nearly the same."""
+    units = groups_of([60] * 5 + [20] * 10 + [4] * 20)  # 10%, 3% and 0.7% of all images each
+    tested = [set(dealt(units, seed)["test"]) for seed in range(300)]
+    for kind in (units[:5], units[5:15], units[15:]):
+        often = sum(unit in test for unit in kind for test in tested) / (len(kind) * len(tested))
+        assert often == pytest.approx(0.2, abs=0.05), len(kind[0])
+    for test in tested:
+        assert sum(map(len, test)) / 580 == pytest.approx(0.2, abs=0.04)
+
+
+@pytest.mark.parametrize("others", [[10] * 10, [5] * 20, [10, 20, 30, 40]])
+def test_group_with_half_of_the_images_trains(others: list[int]) -> None:
+    """No side could be near its share with it elsewhere."""
+    units = groups_of([100, *others])
+    for seed in range(40):
+        hands = dealt(units, seed)
+        assert units[0] in hands["train"]
+        assert sum(map(len, hands["test"])) in range(10, 61)
+        assert hands["val"]
+
+
+def test_few_groups_are_not_dealt_the_same_way_with_every_seed() -> None:
+    units = groups_of([10, 20, 30, 40, 50, 50])
+    splits = {tuple(sorted(dealt(units, seed)["test"])) for seed in range(40)}
+    assert len(splits) >= 5
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_class_with_as_many_groups_as_sides_is_on_each(seed: int) -> None:
+    units = groups_of([2, 40, 6])
+    hands = dealt(units, seed)
+    assert [len(hand) for hand in hands.values()] == [1, 1, 1]

@@ -10,7 +10,7 @@ from collections.abc import Hashable, Iterable, Sequence
 
 Unit = tuple[int, ...]  # indices of images, ascending
 SIDES = ("train", "val", "test")
-TRIALS = 64
+FEWEST_ORDERS, MOST_ORDERS = 8, 64  # tried for a split by groups
 SCALE = 10**12  # weights of classes are whole multiples of 1/SCALE
 
 
@@ -65,13 +65,21 @@ def deal_groups(
 ) -> dict[str, list[Unit]]:
     """Deal whole groups so that each class comes near `shares` (tenths) on each side, as far as groups allow.
 
-    Of 64 orders drawn from `seed` the best is kept: first by how few classes are missing from a side, then by how far
-    the classes are from their shares.
+    Orders of the groups are drawn from `seed`, as many as there are groups (at least 8, at most 64; all 64 while a
+    class is missing from a side that it could be on), and the best is kept: first by how few classes are missing from a
+    side, then by how far the classes are from their shares. A group's size has no part in its place in an order, since
+    the test groups are to be a random sample of all groups. Nor is the best of 64 taken of few groups: that would be
+    the same split for nearly every seed.
     """
     contents = {unit: Counter(labels[index] for index in unit) for unit in units}
     totals = Counter(labels)
+    holders = Counter(label for content in contents.values() for label in content)
+    unavoidable = sum(max(0, len(shares) - number) for number in holders.values())
+    enough = max(FEWEST_ORDERS, min(len(units), MOST_ORDERS))
     best: tuple[tuple[int, int], dict[str, list[Unit]]] | None = None
-    for trial in range(TRIALS):
+    for trial in range(MOST_ORDERS):
+        if best is not None and trial >= enough and best[0][0] <= unavoidable:
+            break
         hands, lacking = deal_once(shuffled(units, ids, f"{seed}|{trial}"), contents, totals, shares)
         missing, off = 0, 0
         for side, lacks in lacking.items():
@@ -87,7 +95,7 @@ def deal_groups(
 def deal_once(
     order: Sequence[Unit], contents: dict[Unit, Counter[int]], totals: Counter[int], shares: dict[str, int]
 ) -> tuple[dict[str, list[Unit]], dict[str, dict[int, int]]]:
-    """Greedy, from the largest group to the smallest, ties by `order`: each goes where its classes lack most.
+    """Deal the groups greedily, in their order: each goes where its classes lack most.
 
     Before that each class, the rarest first, is given a group on each side in the order of `shares`, so that one with
     fewer groups than sides is missing from those named last. Returns the units of each side, and how many tenths of an
@@ -111,7 +119,7 @@ def deal_once(
             first = next((unit for unit in free if label in contents[unit]), None)
             if label not in held[side] and first is not None:
                 give(first, side)
-    for unit in sorted(free, key=len, reverse=True):
+    for unit in list(free):
         gains = {
             side: sum(count * lacks[label] * SCALE // totals[label] ** 2 for label, count in contents[unit].items())
             for side, lacks in lacking.items()

@@ -95,7 +95,9 @@ def note_balance(catalogue: Catalogue, sides: Sides, held: Counter[int]) -> list
             notes.append(f"class {name} does not validate: its groups are tied to other classes'")
         elif max(abs(10 * counts[side] - SHARES[side] * total) for side in SIDES) > total:
             shown = " / ".join(f"{100 * counts[side] / total:.0f}" for side in SIDES)
-            notes.append(f"class {name} is divided {shown} % (train / validate / test): its groups allow no better")
+            notes.append(
+                f"class {name} is divided {shown} % (train / validate / test): its groups are few or of unlike size"
+            )
     return notes
 
 
