@@ -85,8 +85,10 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("data.headers",),
     ("data.sources.*", "data.fetch", "data.index", "data.leakage"),
     ("data.store", "data.subset", "data.stream"),
-    ("views", "views.ranges", "views.rows", "views.draws", "views.parameters", "views.geometry", "views.colour"),
-    ("views.blur", "views.crop"),
+    ("views", "views.ranges", "views.rows", "views.draws", "views.products", "views.geometry", "views.colour"),
+    ("views.blur", "views.crop", "views.parameters"),
+    ("views.steps",),
+    ("views.pipeline",),
     ("views.maker", "views.prefetch", "views.schedule"),
     (
         "losses",

@@ -41,8 +41,9 @@ def batches(
 class Numbers:
     """In the place of the views: each pixel is the image's number, plus that of the view."""
 
-    def __call__(self, images: Tensor, sizes: Any, keys: Any, *, epoch: int, view: int) -> Tensor:
-        return (images[:, :1, :2, :2].float() + view / 2).expand(-1, 3, -1, -1)
+    def pair(self, images: Tensor, sizes: Any, keys: Any, *, epoch: int) -> tuple[Tensor, Tensor]:
+        first = images[:, :1, :2, :2].float().expand(-1, 3, -1, -1)
+        return first, first + 1 / 2
 
 
 def numbers(rows: range, epoch: int, seed: int = 0, ahead: bool = False) -> list[list[tuple[float, float]]]:

@@ -1,7 +1,10 @@
 """The simple path: a view made of one image by torchvision's functions, with the parameters that ours drew."""
 
+import dataclasses
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as tv
@@ -9,10 +12,20 @@ from torchvision.transforms.v2 import functional as tv
 from lowres_ssl.views.parameters import Operation, ViewParameters
 
 
+def select(parameters: ViewParameters, rows: slice | NDArray[np.int64]) -> ViewParameters:
+    """The parameters of some of the images, in the order of `rows`."""
+    fields = dataclasses.fields(parameters)
+    return ViewParameters(**{field.name: getattr(parameters, field.name)[rows] for field in fields})
+
+
 def by_torchvision(image: Tensor, box: list[int], parameters: ViewParameters, settings: dict[str, Any]) -> Tensor:
-    """One image through torchvision's functions, in our order, on floats after the crop."""
+    """One image through torchvision's functions, in our order, on floats after the crop.
+
+    image: [C, R, R] uint8, whose crop is then rounded to whole levels, or float in 0..1, whose crop is not.
+    """
     side = settings["image_size"]
-    view = tv.resized_crop(image, *box, [side, side], antialias=True).float() / 255
+    view = tv.resized_crop(image, *box, [side, side], antialias=True)
+    view = view if view.is_floating_point() else view.float() / 255
     view = tv.horizontal_flip(view) if parameters.horizontal_flip[0] else view
     view = tv.vertical_flip(view) if parameters.vertical_flip[0] else view
     view = tv.rotate(view, 90.0 * parameters.quarter_turns[0])

@@ -1,17 +1,26 @@
-"""Crop and resize: the CPU's path, the matrix path and torchvision agree; boxes keep to the stored square."""
+"""Crop and resize: the CPU's way, the matrices' way and torchvision agree; boxes keep to the stored square."""
 
 import numpy as np
 import pytest
 import torch
 from torchvision.transforms.v2 import functional as tv
 
-from lowres_ssl.views.crop import boxes_in_store, crop_and_resize, crop_by_matrices, crop_one_by_one
+from lowres_ssl.views.crop import axes, boxes_in_store, crop_by_matrices, crop_one_by_one
 
-PATHS = {"one_by_one": crop_one_by_one, "matrices": crop_by_matrices}
+
+def by_matrices(images: torch.Tensor, boxes: np.ndarray, flips: np.ndarray, size: int) -> torch.Tensor:
+    return crop_by_matrices(images, torch.from_numpy(axes(boxes, flips, size).astype(np.float32)), size)
+
+
+WAYS = {"one_by_one": crop_one_by_one, "matrices": by_matrices}
 STORED = 70
 BOXES = np.array(
     [[0, 0, 70, 70], [3, 5, 64, 60], [10, 30, 33, 40], [69, 0, 1, 70], [0, 69, 70, 1], [34, 35, 1, 1], [20, 10, 32, 31]]
 )
+FLIPS = np.array(
+    [[False, False], [True, False], [False, True], [True, True], [True, False], [False, True], [True, True]]
+)
+UNFLIPPED = np.zeros_like(FLIPS)
 
 
 def pictures(channels: int) -> torch.Tensor:
@@ -21,12 +30,12 @@ def pictures(channels: int) -> torch.Tensor:
     return noise
 
 
-@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 @pytest.mark.parametrize("channels", [3, 1])
 @pytest.mark.parametrize("size", [16, 32, 33, 96])  # shrinking, about the same, and enlarging
-def test_both_paths_are_torchvisions(path, channels, size):
+def test_both_ways_are_torchvisions(way, channels, size):
     images = pictures(channels)
-    ours = PATHS[path](images, BOXES, size)
+    ours = way(images, BOXES, UNFLIPPED, size)
     theirs = torch.stack(
         [
             tv.resized_crop(image, *box, [size, size], antialias=True)
@@ -39,35 +48,66 @@ def test_both_paths_are_torchvisions(path, channels, size):
     assert (ours - theirs.float() / 255).abs().mean() < 0.4 / 255
 
 
-@pytest.mark.parametrize("size", [20, 50])
-def test_the_paths_agree(size):
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+@pytest.mark.parametrize("size", [16, 33])
+def test_a_flip_is_torchvisions_flip_of_the_crop(way, size):
     images = pictures(3)
-    difference = crop_one_by_one(images, BOXES, size) - crop_by_matrices(images, BOXES, size)
-    assert difference.abs().max() <= 1.001 / 255
+    unflipped = way(images, BOXES, UNFLIPPED, size)
+    for ours, view, (vertical, horizontal) in zip(way(images, BOXES, FLIPS, size), unflipped, FLIPS, strict=True):
+        view = tv.vertical_flip(view) if vertical else view
+        view = tv.horizontal_flip(view) if horizontal else view
+        torch.testing.assert_close(ours, view, rtol=0, atol=0.001 / 255)
 
 
-def test_a_store_that_lies_pixel_by_pixel_gives_the_same():
+@pytest.mark.parametrize("channels", [3, 1])
+@pytest.mark.parametrize("size", [20, 50])
+def test_matrices_are_torchvisions_without_its_rounding(channels, size):
+    images = pictures(channels)
+    ours = by_matrices(images, BOXES, UNFLIPPED, size)
+    theirs = [
+        tv.resized_crop(image.double() / 255, *box, [size, size], antialias=True)
+        for image, box in zip(images, BOXES.tolist(), strict=True)
+    ]
+    torch.testing.assert_close(ours.double(), torch.stack(theirs), rtol=0, atol=0.001 / 255)
+
+
+@pytest.mark.parametrize("channels", [3, 1])
+def test_several_views_of_an_image_stand_side_by_side(channels):
+    images = pictures(channels)
+    one = by_matrices(images, BOXES, UNFLIPPED, 24)
+    other = by_matrices(images, BOXES[::-1], FLIPS, 24)
+    both = np.stack([BOXES, BOXES[::-1]], axis=1).reshape(-1, 4), np.stack([UNFLIPPED, FLIPS], axis=1).reshape(-1, 2)
+    ours = by_matrices(images, *both, 24)
+    torch.testing.assert_close(ours[0::2], one, rtol=0, atol=1e-6)
+    torch.testing.assert_close(ours[1::2], other, rtol=0, atol=1e-6)
+
+
+def test_the_views_made_by_matrices_lie_pixel_by_pixel():
+    assert by_matrices(pictures(3), BOXES, FLIPS, 24).is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+def test_a_store_that_lies_pixel_by_pixel_gives_the_same(way):
     images = pictures(3)
     by_pixel = images.contiguous(memory_format=torch.channels_last)
-    expected = crop_and_resize(images, BOXES, 24)
-    ours = crop_and_resize(by_pixel, BOXES, 24)
-    torch.testing.assert_close(ours, expected, rtol=0, atol=1.001 / 255)
-    assert ours.is_contiguous()
+    expected = way(images, BOXES, FLIPS, 24)
+    torch.testing.assert_close(way(by_pixel, BOXES, FLIPS, 24), expected, rtol=0, atol=1.001 / 255)
 
 
-@pytest.mark.parametrize("path", PATHS.values())
-def test_values_stay_within_nought_and_one(path):
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+def test_values_stay_within_nought_and_one(way):
     white = torch.full((len(BOXES), 1, STORED, STORED), 255, dtype=torch.uint8)
-    assert path(white, BOXES, 37).max() <= 1
-    assert path(white, BOXES, 37).min() > 0.9999
-    assert path(white * 0, BOXES, 37).abs().max() == 0
+    assert way(white, BOXES, FLIPS, 37).max() <= 1
+    assert way(white, BOXES, FLIPS, 37).min() > 0.9999
+    assert way(white * 0, BOXES, FLIPS, 37).abs().max() == 0
 
 
-@pytest.mark.parametrize("path", PATHS.values())
-def test_nothing_outside_the_box_shows(path):
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+@pytest.mark.parametrize("flipped", [False, True])
+def test_nothing_outside_the_box_shows(way, flipped):
     images = torch.full((1, 1, STORED, STORED), 255, dtype=torch.uint8)
     images[:, :, 20:40, 30:50] = 0
-    assert path(images, np.array([[20, 30, 20, 20]]), 13).abs().max() == 0
+    assert way(images, np.array([[20, 30, 20, 20]]), np.full((1, 2), flipped), 13).abs().max() == 0
 
 
 def test_boxes_in_store_scale_with_the_original_and_keep_a_pixel():

@@ -1,7 +1,7 @@
 """Speed changes no result: the loop's loss curve is that of a plain loop over views made one by one."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,7 @@ from lowres_ssl.pretrain import pretrain
 from lowres_ssl.randomness import derive, seeded
 from lowres_ssl.training.batches import Batch, make_batches
 from lowres_ssl.training.state import Training
-from lowres_ssl.views import maker
-from lowres_ssl.views.crop import boxes_in_store, crop_by_matrices, crop_one_by_one
+from lowres_ssl.views.crop import boxes_in_store
 from lowres_ssl.views.maker import ViewMaker, image_keys
 
 FP32 = Compute(torch.device("cpu"), "fp32")
@@ -133,16 +132,31 @@ def made_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "make_batches", ahead)
 
 
-def cropping_by(path: Callable[..., Tensor], monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Have crops made in this way; the threads that made one are told in what is returned."""
-    threads = []
+@pytest.fixture
+def threads(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """The names of the threads that made views."""
+    names = set()
+    make = ViewMaker.make
 
-    def crop(images: Tensor, boxes: NDArray[np.int64], size: int) -> Tensor:
-        threads.append(threading.current_thread().name)
-        return path(images, boxes, size)
+    def watched(self: ViewMaker, *given: Any, **named: Any) -> Sequence[Tensor]:
+        names.add(threading.current_thread().name)
+        return make(self, *given, **named)
 
-    monkeypatch.setattr(maker, "crop_and_resize", crop)
-    return threads
+    monkeypatch.setattr(ViewMaker, "make", watched)
+    return names
+
+
+@pytest.fixture
+def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Views by the function of fixed shapes."""
+
+    def make(
+        self: ViewMaker, images: Tensor, *of_images: NDArray[Any], epoch: int, views: Sequence[int]
+    ) -> Sequence[Tensor]:
+        packed = torch.from_numpy(self.pack(*of_images, images.shape, epoch=epoch, views=views))
+        return self.fixed_shapes(images.shape[1], images.device)(images, packed).unbind()
+
+    monkeypatch.setattr(ViewMaker, "make", make)
 
 
 def test_loss_curve_is_that_of_a_plain_loop(phantom: ImageStore, plain: list[float], tmp_path: Path) -> None:
@@ -151,21 +165,19 @@ def test_loss_curve_is_that_of_a_plain_loop(phantom: ImageStore, plain: list[flo
 
 @pytest.mark.usefixtures("made_ahead")
 def test_loss_curve_of_batches_made_ahead_is_that_of_a_plain_loop(
-    phantom: ImageStore, plain: list[float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    phantom: ImageStore, plain: list[float], tmp_path: Path, threads: set[str]
 ) -> None:
-    threads = cropping_by(crop_one_by_one, monkeypatch)
     assert curve(phantom, SHORT, tmp_path / "checkpoint.pt") == pytest.approx(plain, rel=TOLERANCE)
-    assert set(threads) == {"prefetch"}
+    assert threads == {"prefetch"}
 
 
-@pytest.mark.usefixtures("made_ahead")
+@pytest.mark.usefixtures("made_ahead", "as_on_a_gpu")
 def test_loss_curve_of_views_made_as_on_a_gpu_is_that_of_a_plain_loop(
-    phantom: ImageStore, plain_of_whole_batches: list[float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    phantom: ImageStore, plain_of_whole_batches: list[float], tmp_path: Path, threads: set[str]
 ) -> None:
-    """Ahead, and cropped by products of matrices."""
-    threads = cropping_by(crop_by_matrices, monkeypatch)
+    """Ahead, and by the function of fixed shapes."""
     assert curve(phantom, WHOLE, tmp_path / "checkpoint.pt") == pytest.approx(plain_of_whole_batches, rel=TOLERANCE)
-    assert set(threads) == {"prefetch"}
+    assert threads == {"prefetch"}
 
 
 @pytest.mark.gpu

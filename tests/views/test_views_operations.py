@@ -4,7 +4,9 @@ Ours work on floats. So each is compared twice: with torchvision on floats, near
 uint8, which rounds or cuts off, within 2 of 255.
 """
 
+import dataclasses
 from collections.abc import Callable
+from itertools import product
 
 import numpy as np
 import pytest
@@ -14,8 +16,9 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as tv
 
 from lowres_ssl.views import colour, geometry
-from lowres_ssl.views.blur import gaussian_blur, kernel_size
-from lowres_ssl.views.rows import change_rows, column
+from lowres_ssl.views.blur import blur_by_matrices, blur_by_shifts, kernel_size, kernels, mirrored_distances
+from lowres_ssl.views.parameters import ViewParameters
+from lowres_ssl.views.rows import change_by_mask, change_rows
 
 TWO_LEVELS = 2 / 255 + 1e-6
 BATCH = 12
@@ -51,9 +54,13 @@ def some(low: float, high: float) -> np.ndarray:
     return np.linspace(low, high, BATCH)
 
 
+def floats(numbers: np.ndarray) -> Tensor:
+    return torch.from_numpy(numbers.astype(np.float32))
+
+
 def blended(images: Tensor, factor: np.ndarray, mean_weight: np.ndarray, luma_weight: np.ndarray) -> Tensor:
-    unit = images.float() / 255
-    return colour.blend(unit, column(factor, unit), column(mean_weight, unit), column(luma_weight, unit))
+    numbers = colour.blend_numbers(factor, mean_weight, luma_weight, images.shape[1])
+    return colour.blend(images.float() / 255, floats(numbers))
 
 
 @pytest.mark.parametrize("channels", [3, 1])
@@ -84,8 +91,8 @@ def test_saturation():
 @pytest.mark.parametrize("shifts", [some(-0.5, 0.5), some(-0.1, 0.1), some(0, 0), some(1 / 3, 1 / 3)])
 def test_hue(shifts):
     images = pictures()
-    unit = images.float() / 255
-    check(colour.adjust_hue(unit, column(shifts, unit)), images, lambda image, row: tv.adjust_hue(image, shifts[row]))
+    ours = colour.turn_hue(images.float() / 255, floats(colour.hue_offsets(shifts)))
+    check(ours, images, lambda image, row: tv.adjust_hue(image, shifts[row]))
 
 
 def test_hue_of_every_corner_edge_and_face_of_the_colour_cube():
@@ -93,13 +100,13 @@ def test_hue_of_every_corner_edge_and_face_of_the_colour_cube():
     cube = torch.cartesian_prod(levels, levels, levels).T.reshape(1, 3, 7, 49)
     for shift in (-0.5, -1 / 3, -1 / 6, -0.1, 0.0, 1e-4, 0.25, 1 / 3, 0.5):
         unit = cube.float() / 255
-        ours = colour.adjust_hue(unit.clone(), column(np.array([shift]), unit))
+        ours = colour.turn_hue(unit, floats(colour.hue_offsets(np.array([shift]))))
         torch.testing.assert_close(ours, tv.adjust_hue(unit, shift), rtol=0, atol=3e-6)
 
 
 def test_grey():
-    images = pictures()
-    ours = colour.to_grey(images.float() / 255)
+    images, nought, one = pictures(), np.zeros(BATCH), np.ones(BATCH)
+    ours = colour.mix(images.float() / 255, floats(colour.blend_numbers(nought, nought, one, 3)[:, :-1]))
     check(ours, images, lambda image, row: tv.rgb_to_grayscale(image, num_output_channels=3))
 
 
@@ -112,22 +119,60 @@ def test_solarise(channels, threshold):
     torch.testing.assert_close(ours, theirs.float() / 255, rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("factor", [1.0, 0.3])
+def test_blends_and_hue_and_solarisation_leave_what_they_are_given(factor):
+    images = pictures().float() / 255
+    before = images.clone()
+    numbers = np.full(BATCH, factor)
+    colour.blend(images, floats(colour.blend_numbers(numbers, 1 - numbers, 1 - numbers, 3)))
+    colour.turn_hue(images, floats(colour.hue_offsets(numbers / 3)))
+    colour.solarise(images, 128)
+    assert torch.equal(images, before)
+
+
+@pytest.mark.parametrize("channels", [3, 1])
+def test_a_blend_that_changes_nothing_leaves_every_bit(channels):
+    images, one = pictures(channels).float() / 255, np.ones(BATCH)
+    assert torch.equal(colour.blend(images, floats(colour.blend_numbers(one, 0 * one, 0 * one, channels))), images)
+
+
+def by_matrices(images: Tensor, weights: Tensor) -> Tensor:
+    return blur_by_matrices(images, weights, mirrored_distances(images.shape[2], weights.shape[1]))
+
+
+BLURS = {"shifts": blur_by_shifts, "matrices": by_matrices}
+
+
+def blurred(way: str, images: Tensor, sigma: np.ndarray, size: int) -> Tensor:
+    return BLURS[way](images, floats(kernels(sigma, size)))
+
+
+@pytest.mark.parametrize("way", BLURS)
 @pytest.mark.parametrize("channels", [3, 1])
 @pytest.mark.parametrize(("size", "low", "high"), [(3, 0.1, 2.0), (7, 0.1, 2.0), (23, 0.1, 2.0), (33, 3.0, 12.0)])
-def test_blur(channels, size, low, high):
+def test_blur(way, channels, size, low, high):
     images = pictures(channels)
     sigma = some(low, high)[np.random.default_rng(0).permutation(BATCH)]
-    ours = gaussian_blur(images.float() / 255, sigma, size)
+    ours = blurred(way, images.float() / 255, sigma, size)
     # What is left out of the kernel's tails is worth less than half a level.
     check(ours, images, lambda image, row: tv.gaussian_blur(image, [size, size], [sigma[row]] * 2), exact=0.5 / 255)
 
 
-def test_blur_keeps_a_flat_image_and_the_range():
+@pytest.mark.parametrize("channels", [3, 1])
+@pytest.mark.parametrize(("size", "side"), [(3, 33), (23, 33), (33, 17)])
+def test_both_blurs_agree(channels, size, side):
+    images, sigma = pictures(channels, side).float() / 255, some(0.1, 6.0)
+    ours = blurred("matrices", images, sigma, size)
+    torch.testing.assert_close(ours, blurred("shifts", images, sigma, size), rtol=0, atol=0.001 / 255)
+
+
+@pytest.mark.parametrize("way", BLURS)
+def test_blur_keeps_a_flat_image_and_the_range(way):
     flat = torch.full((3, 1, 16, 16), 0.7)
-    torch.testing.assert_close(gaussian_blur(flat.clone(), np.array([0.1, 1.0, 5.0]), 9), flat)
-    blurred = gaussian_blur(pictures().float() / 255, some(0.1, 2), 5)
-    assert blurred.min() >= 0
-    assert blurred.max() <= 1 + 1e-6
+    torch.testing.assert_close(blurred(way, flat.clone(), np.array([0.1, 1.0, 5.0]), 9), flat)
+    made = blurred(way, pictures().float() / 255, some(0.1, 2), 5)
+    assert made.min() >= 0
+    assert made.max() <= 1 + 1e-6
 
 
 @pytest.mark.parametrize(
@@ -138,32 +183,41 @@ def test_kernel_is_the_nearest_odd_number_and_at_least_3(side, fraction, expecte
     assert kernel_size(side, fraction) == expected
 
 
+@pytest.mark.parametrize("way", BLURS)
 @pytest.mark.parametrize("side", [2, 3, 4, 17])
-def test_the_widest_kernel_still_fits_the_image(side):
+def test_the_widest_kernel_still_fits_the_image(way, side):
     images = torch.rand(2, 1, side, side)
-    assert gaussian_blur(images, np.array([50.0, 0.5]), kernel_size(side, 1.0)).isfinite().all()
+    assert blurred(way, images, np.array([50.0, 0.5]), kernel_size(side, 1.0)).isfinite().all()
 
 
-def test_flips():
-    images = pictures()
-    unit = images.float() / 255
-    check(geometry.flip_horizontally(unit), images, lambda image, row: tv.horizontal_flip(image), exact=0)
-    check(geometry.flip_vertically(unit), images, lambda image, row: tv.vertical_flip(image), exact=0)
+def test_flips_and_quarter_turns_come_to_flips_and_one_transposition():
+    image = pictures()[3]
+    for vertical, horizontal, quarters in product((False, True), (False, True), range(4)):
+        expected = tv.vertical_flip(image) if vertical else image
+        expected = tv.horizontal_flip(expected) if horizontal else expected
+        expected = tv.rotate(expected, 90 * quarters)
+        (flips,) = ViewParameters.flips(drawn(vertical, horizontal, quarters))
+        flipped = image.flip([1 + axis for axis in (0, 1) if flips[axis]])
+        ours = geometry.transpose(flipped[None])[0] if quarters % 2 else flipped
+        assert torch.equal(ours, expected), (vertical, horizontal, quarters)
 
 
-@pytest.mark.parametrize("quarters", [0, 1, 2, 3])
-def test_quarter_turns_are_exact(quarters):
-    images = pictures()
-    ours = geometry.turn(images.float() / 255, quarters)
-    check(ours, images, lambda image, row: tv.rotate(image, 90 * quarters), exact=0)
+def drawn(vertical: bool, horizontal: bool, quarters: int) -> ViewParameters:
+    fields = dict.fromkeys((field.name for field in dataclasses.fields(ViewParameters)), np.zeros(1))
+    flips = {"vertical_flip": np.array([vertical]), "horizontal_flip": np.array([horizontal])}
+    return ViewParameters(**fields | flips | {"quarter_turns": np.array([quarters])})
+
+
+def direction(angle: np.ndarray) -> Tensor:
+    radians = np.deg2rad(angle)
+    return floats(np.stack([np.cos(radians), np.sin(radians)], axis=1))
 
 
 @pytest.mark.parametrize("channels", [3, 1])
 @pytest.mark.parametrize("side", [33, 64])
 def test_rotation_by_any_angle(channels, side):
     images, angle = pictures(channels, side), some(-180, 170)
-    unit = images.float() / 255
-    ours = geometry.rotate(unit, column(angle, unit), "zeros")
+    ours = geometry.rotate(images.float() / 255, direction(angle), "zeros")
     bilinear = InterpolationMode.BILINEAR
     check(ours, images, lambda image, row: tv.rotate(image, angle[row], interpolation=bilinear), exact=1e-4)
 
@@ -177,25 +231,27 @@ def test_rotation_with_reflection_is_that_of_the_mirrored_image():
         wide = tv.pad(image, [side // 2] * 4, padding_mode="symmetric")
         return tv.center_crop(tv.rotate(wide, angle[row], interpolation=InterpolationMode.BILINEAR), [side, side])
 
-    check(geometry.rotate(unit, column(angle, unit), "reflection"), images, mirrored, exact=1e-4)
+    check(geometry.rotate(unit, direction(angle), "reflection"), images, mirrored, exact=1e-4)
 
 
-def test_change_rows_touches_only_the_chosen_images():
+@pytest.mark.parametrize("way", [change_rows, change_by_mask])
+def test_only_the_chosen_images_change_and_each_by_its_own_numbers(way):
     images = torch.rand(5, 3, 4, 4)
-    before, chosen, values = images.clone(), np.array([True, False, False, True, False]), np.arange(5.0)
-    changed = change_rows(images, chosen, lambda rows, value: rows.mul_(0).add_(value), values)
-    assert (changed[0] == 0).all()
-    assert (changed[3] == 3).all()
+    before, chosen = images.clone(), torch.tensor([True, False, False, True, False])
+    pairs = torch.arange(10.0).view(5, 2)
+    changed = way(images, chosen, lambda rows, value: rows * 0 + value.sum(dim=1)[:, None, None, None], pairs)
+    assert (changed[0] == 0 + 1).all()
+    assert (changed[3] == 6 + 7).all()
     assert torch.equal(changed[[1, 2, 4]], before[[1, 2, 4]])
 
 
 @pytest.mark.parametrize(("every", "calls"), [(False, []), (True, [3])])
-def test_change_rows_of_none_and_of_all_copies_nothing(every, calls):
+def test_change_rows_of_none_and_of_all_takes_none_out(every, calls):
     images, seen = torch.rand(3, 1, 2, 2), []
 
     def operation(rows: Tensor) -> Tensor:
         seen.append(len(rows))
         return rows
 
-    assert change_rows(images, np.full(3, every), operation) is images
+    assert change_rows(images, torch.full((3,), every), operation) is images
     assert seen == calls

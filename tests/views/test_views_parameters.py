@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from by_torchvision import select
 from scipy.stats import chisquare, ks_2samp, kstest
 from torchvision.transforms import v2
 
@@ -56,7 +57,7 @@ def test_a_batch_in_another_order_or_in_part_has_the_same_parameters(rows):
     part = maker.parameters(sizes[rows], KEYS[:50][rows], epoch=3, view=1)
     assert len(part) == len(rows)
     for field in dataclasses.fields(ViewParameters):
-        expected = getattr(whole.select(rows), field.name)
+        expected = getattr(select(whole, rows), field.name)
         np.testing.assert_array_equal(getattr(part, field.name), expected, err_msg=field.name)
 
 

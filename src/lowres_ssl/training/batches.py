@@ -41,15 +41,12 @@ def make_batches(
     order = rows[torch.randperm(len(rows), generator=generator).numpy()]
     keys = image_keys(store.ids)
 
-    def view(batch: NDArray[np.int64], images: Tensor, number: int) -> Tensor:
-        made = views(images, store.sizes[batch].astype(np.int64), keys[batch], epoch=epoch, view=number)
-        return made.contiguous(memory_format=torch.channels_last)
-
     def produce() -> Iterator[Batch]:
         for step in steps:
             batch = processes.share(order[step * batch_size : (step + 1) * batch_size])
             images = take(batch)
+            first, second = views.pair(images, store.sizes[batch].astype(np.int64), keys[batch], epoch=epoch)
             own = None if labels is None else labels[torch.from_numpy(batch)].to(images.device)
-            yield view(batch, images, 0), view(batch, images, 1), own
+            yield first, second, own
 
     return prefetch(produce()) if ahead else produce()

@@ -1,6 +1,6 @@
-"""Cutting a box out of each stored image and resampling it, antialiased, to the view's size.
+"""Cutting a box out of each stored image and resampling it, antialiased and flipped or not, to the view's size.
 
-Two paths with one result: on a CPU the boxes are cut one by one, since their sizes differ and torch has a fast uint8
+Two ways with one result: on a CPU the boxes are cut one by one, since their sizes differ and torch has a fast uint8
 kernel; elsewhere the whole batch goes through two batched matrix products, whose shapes don't depend on the boxes.
 """
 
@@ -10,7 +10,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lowres_ssl.views.rows import to_device
+from lowres_ssl.views.products import along_both_axes
+
+AXIS = 5  # numbers of an axis in `axes`
 
 
 def boxes_in_store(boxes: NDArray[np.int64], sizes: NDArray[np.int64], storage_size: int) -> NDArray[np.int64]:
@@ -25,46 +27,62 @@ def boxes_in_store(boxes: NDArray[np.int64], sizes: NDArray[np.int64], storage_s
     return np.concatenate([start, np.maximum(end - start, 1)], axis=1)
 
 
-def crop_and_resize(images: Tensor, boxes: NDArray[np.int64], size: int) -> Tensor:
-    """Each image's box, resampled with a triangle filter to size x size: [B, C, size, size] float32 in 0..1.
+def crop_one_by_one(images: Tensor, boxes: NDArray[np.int64], flips: NDArray[np.bool_], size: int) -> Tensor:
+    """Resample each image's box with a triangle filter to size x size: [B, C, size, size] float32 in 0..1.
 
-    images: [B, C, R, R] uint8; boxes: [B, 4] (top, left, height, width) in pixels of `images`. The same as
-    `torchvision.transforms.v2.functional.resized_crop(..., antialias=True)`, within 1 of 255.
+    images: [B, C, R, R] uint8 on a CPU; boxes: [B, 4] (top, left, height, width) in pixels of `images`; flips: [B, 2],
+    whether top and bottom change places, and left and right. The same as
+    `torchvision.transforms.v2.functional.resized_crop(..., antialias=True)`, by the kernel that it uses.
     """
-    path = crop_one_by_one if images.device.type == "cpu" else crop_by_matrices
-    return path(images, boxes, size)
-
-
-def crop_one_by_one(images: Tensor, boxes: NDArray[np.int64], size: int) -> Tensor:
-    """`crop_and_resize` with torch's antialiased uint8 kernel, which exists on CPUs only."""
     views = torch.empty(len(images), images.shape[1], size, size, dtype=torch.uint8)
     for row, (top, left, height, width) in enumerate(boxes.tolist()):
         box = images[row : row + 1, :, top : top + height, left : left + width]
         # Almost twice as fast on three channels where the store lies pixel by pixel (`channels_last`).
-        views[row] = F.interpolate(box, size=(size, size), mode="bilinear", antialias=True)[0]
+        view = F.interpolate(box, size=(size, size), mode="bilinear", antialias=True)[0]
+        turned = [dimension for dimension in (1, 2) if flips[row, dimension - 1]]
+        views[row] = view.flip(turned) if turned else view
     return views.to(torch.float32).div_(255)
 
 
-def crop_by_matrices(images: Tensor, boxes: NDArray[np.int64], size: int) -> Tensor:
-    """`crop_and_resize` as `rows @ image @ columns.T`, for the whole batch at once; no shape depends on the boxes."""
-    corners = to_device(boxes, images.device, torch.float32)  # [B, 4]
-    rows = resampling_matrices(corners[:, 0], corners[:, 2], images.shape[2], size)  # [B, S, R]
-    columns = resampling_matrices(corners[:, 1], corners[:, 3], images.shape[3], size)
-    narrow = torch.matmul(images.to(torch.float32), columns.transpose(1, 2)[:, None])  # [B, C, R, S]
+def axes(boxes: NDArray[np.int64], flips: NDArray[np.bool_], size: int) -> NDArray[np.float64]:
+    """Compute what `crop_by_matrices` takes of each box: [B, 2 * AXIS], the vertical axis first.
+
+    Of each axis: the box's first and last pixel; the width of a pixel in units of the triangle filter's, at most 1; and
+    in those units, where the view's first pixel has its centre, pixel i having its own at i, and how far it is to the
+    next one. A flip is another order of the view's pixels: from the end of the box, backwards.
+    """
+    start, length = boxes[:, :2], boxes[:, 2:]  # [B, 2] each
+    scale = length / size
+    unit = 1 / np.maximum(scale, 1)
+    first = np.where(flips, start + length - scale / 2, start + scale / 2) - 0.5
+    step = np.where(flips, -scale, scale)
+    numbers = np.stack([start, start + length - 1, unit, first * unit, step * unit], axis=2)  # [B, 2, AXIS]
+    return numbers.reshape(-1, 2 * AXIS)
+
+
+def crop_by_matrices(images: Tensor, axes: Tensor, size: int) -> Tensor:
+    """`crop_one_by_one` for the whole batch at once, within 1 of 255: [n, C, size, size] `channels_last`.
+
+    images: [B, C, R, R] uint8; axes: [n, 2 * AXIS] float32 on their device, n being a multiple of B: an image's views
+    are side by side.
+    """
+    by_axis = axes.unflatten(1, (2, AXIS)).transpose(0, 1).contiguous()  # [2, n, AXIS]
+    rows, columns = resampling_matrices(by_axis, images.shape[2], size)
     # A sum of weights can exceed 1 by the last bit, and later steps count on 0..1.
-    return torch.matmul(rows[:, None], narrow).div_(255).clamp_(0, 1)
+    return along_both_axes(images / 255, rows, columns).clamp_(0, 1)
 
 
-def resampling_matrices(start: Tensor, length: Tensor, storage_size: int, size: int) -> Tensor:
-    """Weights [B, size, storage_size] that resample pixels start to start + length ([B] each) to `size` pixels.
+def resampling_matrices(axes: Tensor, storage_size: int, size: int) -> Tensor:
+    """Weights [2, n, size, storage_size] that resample the pixels of each axis' box ([2, n, AXIS]) to `size` pixels.
 
     A triangle filter as wide as an output pixel, never narrower than an input pixel; nothing outside the box counts.
     """
-    start, length = start[:, None, None], length[:, None, None]  # [B, 1, 1]
-    scale = length / size
-    targets = torch.arange(size, device=start.device, dtype=start.dtype)[:, None]  # [S, 1]
-    pixels = torch.arange(storage_size, device=start.device, dtype=start.dtype)  # [R]
-    centres = start + (targets + 0.5) * scale  # [B, S, 1]
-    weights = (1 - (pixels + 0.5 - centres).abs() / scale.clamp(min=1)).clamp_(min=0)  # [B, S, R]
-    weights = weights * ((pixels >= start) & (pixels < start + length))
-    return weights / weights.sum(dim=2, keepdim=True)
+    start, end, unit, first, step = axes.split(1, dim=2)  # [2, n, 1] each
+    places = torch.arange(max(storage_size, size), device=axes.device, dtype=axes.dtype)
+    pixels, targets = places[:storage_size], places[:size]
+    outside = pixels.clamp(start, end) != pixels  # [2, n, R]
+    centres = (pixels * unit).masked_fill_(outside, torch.inf)  # [2, n, R]
+    wanted = torch.addcmul(first, step, targets)  # [2, n, S]
+    distances = (centres[:, :, None] - wanted[..., None]).abs_()  # [2, n, S, R]
+    weights = torch.rsub(distances, 1).clamp_(min=0)
+    return weights.div_(weights.sum(dim=3, keepdim=True))

@@ -1,4 +1,4 @@
-"""The augmentation pipeline: its settings, what it draws for each image, and the order in which that is applied."""
+"""Views of a batch: the settings, what is drawn for each image, and having it done where the images are."""
 
 from collections.abc import Sequence
 
@@ -7,13 +7,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lowres_ssl.views import colour, geometry
-from lowres_ssl.views.blur import gaussian_blur, kernel_size
-from lowres_ssl.views.crop import boxes_in_store, crop_and_resize
+from lowres_ssl.views import geometry
+from lowres_ssl.views.blur import kernel_size
+from lowres_ssl.views.crop import axes, boxes_in_store, crop_by_matrices, crop_one_by_one
 from lowres_ssl.views.draws import image_keys, uniforms
 from lowres_ssl.views.parameters import ORDERS, Draw, Operation, ViewParameters, between, factors, sample_boxes, whole
+from lowres_ssl.views.pipeline import BY_ROWS, FixedShapes, augment, normalise, per_channel
 from lowres_ssl.views.ranges import require, require_probability, require_range, require_statistics, require_strength
-from lowres_ssl.views.rows import change_rows, column
+from lowres_ssl.views.rows import to_device
+from lowres_ssl.views.steps import Steps
 
 __all__ = ["ViewMaker", "evaluation_view", "image_keys"]
 
@@ -95,12 +97,16 @@ class ViewMaker:
         self.blur, self.blur_kernel = blur, kernel_size(image_size, fraction)
         self.blur_sigma = (blur_sigma_fraction[0] * image_size, blur_sigma_fraction[1] * image_size)  # in pixels
         self.solarise, self.solarise_threshold = solarise, solarise_threshold
+        self.functions: dict[tuple[int, torch.device], FixedShapes] = {}
 
     def parameters(
         self, sizes: NDArray[np.int64], keys: NDArray[np.uint64], *, epoch: int, view: int
     ) -> ViewParameters:
         """What will be done to each image. sizes: [B, 2] (height, width) of the originals; keys: [B]."""
-        draws = uniforms(seed=self.seed, epoch=epoch, view=view, keys=keys, count=Draw.COUNT)  # [Draw.COUNT, B]
+        return self.sample(uniforms(seed=self.seed, epoch=epoch, view=view, keys=keys, count=Draw.COUNT), sizes)
+
+    def sample(self, draws: NDArray[np.float64], sizes: NDArray[np.int64]) -> ViewParameters:
+        """The same by uniform draws, [Draw.COUNT, B]."""
         return ViewParameters(
             boxes=sample_boxes(draws, sizes, scale=self.crop_scale, ratio=self.crop_ratio),
             horizontal_flip=draws[Draw.HORIZONTAL_FLIP] < self.horizontal_flip,
@@ -119,74 +125,101 @@ class ViewMaker:
             solarise=draws[Draw.SOLARISE] < self.solarise,
         )
 
-    @torch.no_grad()
+    def steps(self, channels: int) -> Steps:
+        """What can be done to images of so many channels after the crop: grey ones have neither hue nor saturation."""
+        strengths = {
+            Operation.BRIGHTNESS: self.brightness,
+            Operation.CONTRAST: self.contrast,
+            Operation.SATURATION: self.saturation if channels == 3 else 0,
+            Operation.HUE: self.hue if channels == 3 else 0,
+        }
+        return Steps(
+            size=self.image_size,
+            channels=channels,
+            transposing=self.right_angles,
+            rotation=self.rotation_padding if self.rotation_degrees > 0 else None,
+            operations=tuple(each for each, strength in strengths.items() if strength > 0 and self.jitter > 0),
+            grey=self.grey > 0 and channels == 3,
+            blur_kernel=self.blur_kernel if self.blur > 0 else 0,
+            solarise_threshold=self.solarise_threshold if self.solarise > 0 else None,
+        )
+
+    def pack(
+        self,
+        sizes: NDArray[np.int64],
+        keys: NDArray[np.uint64],
+        shape: torch.Size,
+        *,
+        epoch: int,
+        views: Sequence[int],
+    ) -> NDArray[np.float32]:
+        """What `FixedShapes` has to know of these views of a batch of images of this shape, [B, C, R, R]: [B V, K]."""
+        _, channels, storage_size, _ = shape
+        drawn = [uniforms(seed=self.seed, epoch=epoch, view=view, keys=keys, count=Draw.COUNT) for view in views]
+        sizes = np.repeat(sizes, len(views), axis=0)
+        parameters = self.sample(np.stack(drawn, axis=2).reshape(Draw.COUNT, -1), sizes)
+        boxes = boxes_in_store(parameters.boxes, sizes, storage_size)
+        crop = axes(boxes, parameters.flips(), self.image_size)
+        return np.concatenate([crop, self.steps(channels).pack(parameters)], axis=1, dtype=np.float32)
+
+    def fixed_shapes(self, channels: int, device: torch.device) -> FixedShapes:
+        """The function of stored images and `pack`ed numbers that makes their views, on this device."""
+        if (channels, device) not in self.functions:
+            function = FixedShapes(self.steps(channels), self.mean, self.std)
+            self.functions[channels, device] = function.to(device)
+        return self.functions[channels, device]
+
+    def pair(
+        self, images: Tensor, sizes: NDArray[np.int64], keys: NDArray[np.uint64], *, epoch: int
+    ) -> tuple[Tensor, Tensor]:
+        """Both views of each image; otherwise as `__call__` makes one."""
+        first, second = self.make(images, sizes, keys, epoch=epoch, views=(0, 1))
+        return first, second
+
     def __call__(
+        self, images: Tensor, sizes: NDArray[np.int64], keys: NDArray[np.uint64], *, epoch: int, view: int
+    ) -> Tensor:
+        """One random view of each image: [B, 3, S, S] float32 `channels_last`, normalised, on the images' device.
+
+        images: [B, C, R, R] uint8, C 3 or 1, each squashed into its square; sizes: [B, 2] int64, the originals'
+        (height, width); keys: [B] uint64 from `image_keys`.
+        """
+        (made,) = self.make(images, sizes, keys, epoch=epoch, views=(view,))
+        return made
+
+    def make(
         self,
         images: Tensor,
-        sizes: Tensor | NDArray[np.int64],
+        sizes: NDArray[np.int64],
         keys: NDArray[np.uint64],
         *,
         epoch: int,
-        view: int,
-    ) -> Tensor:
-        """One random view of each image: [B, 3, S, S] float32, normalised, on the images' device.
+        views: Sequence[int],
+    ) -> Sequence[Tensor]:
+        """These views of each image, see `__call__`: where arithmetic is dear, by rows, or else by fixed shapes."""
+        if images.device.type == "cpu":
+            return [self.by_rows(images, sizes, self.parameters(sizes, keys, epoch=epoch, view=view)) for view in views]
+        packed = self.pack(sizes, keys, images.shape, epoch=epoch, views=views)
+        function = self.fixed_shapes(images.shape[1], images.device)
+        made: Tensor = function(images, to_device(packed, images.device))
+        return made.unbind()
 
-        images: [B, C, R, R] uint8, C 3 or 1, each squashed into its square; sizes: [B, 2], the originals' (height,
-        width), on the CPU; keys: [B] uint64 from `image_keys`. A one-channel batch comes back with three channels that
-        share memory: not to be written to.
-        """
-        sizes = np.asarray(sizes, dtype=np.int64)
-        parameters = self.parameters(sizes, keys, epoch=epoch, view=view)
-        boxes = boxes_in_store(parameters.boxes, sizes, images.shape[2])
+    @torch.no_grad()
+    def by_rows(self, images: Tensor, sizes: NDArray[np.int64], parameters: ViewParameters) -> Tensor:
+        """A view of each image with these parameters, and of a step's arithmetic only what it changes. For a CPU."""
         count, channels, side = len(images), images.shape[1], self.image_size
-        views = torch.empty(count, channels, side, side, device=images.device)
-        chunk = max(1, CPU_CHUNK_VALUES // (channels * side * side)) if images.device.type == "cpu" else count
-        # Matrix products in bfloat16, as a training step's autocast would have them, lose levels.
-        with torch.autocast(images.device.type, enabled=False):
+        boxes, flips = boxes_in_store(parameters.boxes, sizes, images.shape[2]), parameters.flips()
+        steps, mean, std = self.steps(channels), per_channel(self.mean, channels), per_channel(self.std, channels)
+        packed = torch.from_numpy(steps.pack(parameters).astype(np.float32))
+        views = torch.empty(count, 3, side, side, memory_format=torch.channels_last)
+        chunk = max(1, CPU_CHUNK_VALUES // (channels * side * side))
+        with torch.autocast("cpu", enabled=False):
             for start in range(0, count, chunk):
                 rows = slice(start, start + chunk)
-                cropped = crop_and_resize(images[rows], boxes[rows], side)
-                augmented = self.apply(cropped, parameters.select(rows))
-                normalise(augmented, self.mean, self.std, out=views[rows])
-        return views.expand(-1, 3, -1, -1)
-
-    def apply(self, images: Tensor, parameters: ViewParameters) -> Tensor:
-        """Everything between crop and normalisation, on [B, C, S, S] float32 in 0..1, which may be overwritten."""
-        images = change_rows(images, parameters.horizontal_flip, geometry.flip_horizontally)
-        images = change_rows(images, parameters.vertical_flip, geometry.flip_vertically)
-        for quarters in (1, 2, 3):
-            chosen = parameters.quarter_turns == quarters
-            images = change_rows(images, chosen, lambda rows, quarters=quarters: geometry.turn(rows, quarters))
-        images = change_rows(
-            images,
-            parameters.angle != 0,
-            lambda rows, angle: geometry.rotate(rows, angle, self.rotation_padding),
-            parameters.angle,
-        )
-        images = self.apply_jitter(images, parameters)
-        if images.shape[1] == 3:
-            images = change_rows(images, parameters.grey, colour.to_grey)
-        if parameters.blur.any():
-            sigma = parameters.sigma[parameters.blur]
-            images = change_rows(images, parameters.blur, lambda rows: gaussian_blur(rows, sigma, self.blur_kernel))
-        return change_rows(images, parameters.solarise, lambda rows: colour.solarise(rows, self.solarise_threshold))
-
-    def apply_jitter(self, images: Tensor, parameters: ViewParameters) -> Tensor:
-        """The jitter's four operations, each image's in its own order: place by place, for all images at once."""
-        is_colour = images.shape[1] == 3  # a grey image has neither hue nor saturation
-        for place in range(len(Operation)):
-            operation = np.where(parameters.jitter, parameters.order[:, place], -1)  # [B]
-            if is_colour and self.hue > 0:
-                images = change_rows(images, operation == Operation.HUE, colour.adjust_hue, parameters.hue)
-            brightness = np.where(operation == Operation.BRIGHTNESS, parameters.brightness, 1.0)
-            contrast = np.where(operation == Operation.CONTRAST, parameters.contrast, 1.0)
-            saturation = np.where((operation == Operation.SATURATION) & is_colour, parameters.saturation, 1.0)
-            factor = brightness * contrast * saturation  # of which two at least are 1
-            if (factor != 1).any():
-                images = colour.blend(
-                    images, column(factor, images), column(1 - contrast, images), column(1 - saturation, images)
-                )
-        return images
+                cropped = crop_one_by_one(images[rows], boxes[rows], flips[rows], side)
+                augmented = augment(cropped, steps.read(packed[rows]), steps, BY_ROWS)
+                views[rows] = normalise(augmented, mean, std, out=augmented)
+        return views
 
 
 @torch.no_grad()
@@ -196,18 +229,15 @@ def evaluation_view(images: Tensor, *, image_size: int, mean: Sequence[float], s
     images: [B, C, R, R] uint8, C 3 or 1; mean and std as in `ViewMaker`, but that a grey image is normalised three
     times where they differ by channel, as weights trained on colour expect it.
     """
-    side = images.shape[2]
-    boxes = np.tile(np.array([0, 0, side, side], dtype=np.int64), (len(images), 1))
-    with torch.autocast(images.device.type, enabled=False):
-        views = crop_and_resize(images, boxes, image_size)
+    count, channels, side, _ = images.shape
+    boxes, flips = np.tile(np.array([0, 0, side, side]), (count, 1)), np.zeros((count, 2), dtype=np.bool_)
+    if images.device.type == "cpu":
+        views = crop_one_by_one(images, boxes, flips, image_size)
+    else:
+        with torch.autocast(images.device.type, enabled=False):
+            numbers = axes(boxes, flips, image_size).astype(np.float32)
+            views = crop_by_matrices(images, to_device(numbers, images.device), image_size)
     if len(set(mean)) > 1 or len(set(std)) > 1:
-        views = views.expand(-1, 3, -1, -1).contiguous()
-    return normalise(views, mean, std, out=views).expand(-1, 3, -1, -1)
-
-
-def normalise(images: Tensor, mean: Sequence[float], std: Sequence[float], *, out: Tensor) -> Tensor:
-    """(images - mean) / std, channel by channel, into `out`. A grey image takes the first of mean and std."""
-    channels = images.shape[1]
-    shift = torch.tensor(mean[:channels], dtype=images.dtype)[:, None, None].to(images.device, non_blocking=True)
-    scale = torch.tensor(std[:channels], dtype=images.dtype)[:, None, None].to(images.device, non_blocking=True)
-    return torch.sub(images, shift, out=out).div_(scale)
+        views, channels = views.expand(-1, 3, -1, -1), 3
+    shift, scale = (per_channel(values, channels).to(images.device, non_blocking=True) for values in (mean, std))
+    return normalise(views, shift, scale, out=torch.empty_like(views)).expand(-1, 3, -1, -1)

@@ -3,7 +3,6 @@
 The distributions are those of torchvision's RandomResizedCrop, ColorJitter and their kin.
 """
 
-import dataclasses
 from dataclasses import dataclass
 from enum import IntEnum
 from itertools import permutations
@@ -83,9 +82,12 @@ class ViewParameters:
     def __len__(self) -> int:
         return len(self.boxes)
 
-    def select(self, rows: slice | NDArray[np.int64]) -> "ViewParameters":
-        """The parameters of some of the images, in the order of `rows`."""
-        return ViewParameters(**{field.name: getattr(self, field.name)[rows] for field in dataclasses.fields(self)})
+    def flips(self) -> NDArray[np.bool_]:
+        """[B, 2]: flips of top and bottom and of left and right that come, with rows becoming columns after them where
+        the number of quarter turns is odd, to the flips and the quarter turns."""
+        top_and_bottom = self.vertical_flip ^ (self.quarter_turns >= 2)
+        left_and_right = self.horizontal_flip ^ ((self.quarter_turns == 1) | (self.quarter_turns == 2))
+        return np.stack([top_and_bottom, left_and_right], axis=1)
 
 
 def sample_boxes(

@@ -1,0 +1,233 @@
+"""Views as one function of two tensors: the numbers are those of the other way, no shape and no launch depends on a
+draw, and a compiler takes it whole. What a GPU would be given to do is counted on fake tensors, without one."""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import permutations
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from by_torchvision import by_torchvision, select
+from hydra import compose, initialize_config_module
+from test_views_maker import ALL_THEN_SOME, ALWAYS, COUNT, EVERYTHING, KEYS, NOTHING, PAPER, STD, pictures, sizes
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from lowres_ssl.config import PretrainConfig, read_config, register_schemas
+from lowres_ssl.planning.augmentation import view_makers
+from lowres_ssl.views import maker
+from lowres_ssl.views.crop import axes, boxes_in_store, crop_by_matrices
+from lowres_ssl.views.maker import ViewMaker
+from lowres_ssl.views.parameters import Operation
+from lowres_ssl.views.rows import to_device
+
+SETTINGS = {
+    "paper": PAPER,
+    "everything": EVERYTHING,
+    "mirrored": EVERYTHING | {"rotation_padding": "reflection"},
+    "nothing": NOTHING,
+    "all_then_some": ALL_THEN_SOME,
+    "always": ALWAYS,
+    "hue_alone": EVERYTHING | {"brightness": 0.0, "contrast": 0.0, "saturation": 0.0},
+    "xray": NOTHING | {"horizontal_flip": 0.5, "rotation_degrees": 10.0, "jitter": 0.8, "saturation": 0.0, "hue": 0.0},
+}
+LEVEL = 255 * min(STD)  # of a difference between normalised values
+
+
+def fixed_shapes(make: ViewMaker, images: Tensor, *, epoch: int, views: tuple[int, ...] = (0, 1)) -> Tensor:
+    packed = torch.from_numpy(make.pack(sizes(), KEYS, images.shape, epoch=epoch, views=views))
+    return make.fixed_shapes(images.shape[1], images.device)(images, packed)
+
+
+@pytest.fixture
+def crops_by_matrices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A CPU's crops are rounded to whole levels; without that, views made in the two ways can be compared closely."""
+
+    def crop(images: Tensor, boxes: np.ndarray, flips: np.ndarray, size: int) -> Tensor:
+        numbers = torch.from_numpy(axes(boxes, flips, size).astype(np.float32))
+        return crop_by_matrices(images, numbers, size).contiguous()
+
+    monkeypatch.setattr(maker, "crop_one_by_one", crop)
+
+
+@pytest.mark.usefixtures("crops_by_matrices")
+@pytest.mark.parametrize("channels", [3, 1])
+@pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
+def test_views_are_those_made_image_by_image(channels: int, settings: dict[str, Any]) -> None:
+    make = ViewMaker(**settings)
+    for epoch in range(4):
+        views = fixed_shapes(make, pictures(channels), epoch=epoch)
+        assert views.shape == (2, COUNT, 3, 32, 32)
+        for number, ours in enumerate(views):
+            assert ours.is_contiguous(memory_format=torch.channels_last)
+            other = make(pictures(channels), sizes(), KEYS, epoch=epoch, view=number)
+            levels = (ours - other).abs() * LEVEL
+            solarised = make.parameters(sizes(), KEYS, epoch=epoch, view=number).solarise
+            # A value at the solarisation's threshold may land on its other side.
+            assert (levels > 0.001).float().mean() < 1e-3
+            assert solarised.all() or levels[~solarised].max() <= 0.001
+
+
+@pytest.mark.parametrize("channels", [3, 1])
+@pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
+def test_views_are_torchvisions(channels: int, settings: dict[str, Any]) -> None:
+    """On images of which nothing is rounded. Blurred ones lose the kernel's tails, at most half a level."""
+    images, make = pictures(channels), ViewMaker(**settings)
+    (views,) = fixed_shapes(make, images, epoch=1, views=(1,))
+    parameters = make.parameters(sizes(), KEYS, epoch=1, view=1)
+    boxes = boxes_in_store(parameters.boxes, sizes(), 64).tolist()
+    for row, (image, ours) in enumerate(zip(images, views, strict=True)):
+        one = select(parameters, slice(row, row + 1))
+        if settings["rotation_padding"] == "reflection" and one.angle[0]:
+            continue  # torchvision has none
+        levels = (ours - by_torchvision(image / 255, boxes[row], one, settings)).abs() * LEVEL
+        bound = 0.5 if one.blur[0] else 0.02 if one.angle[0] else 0.002
+        assert (levels > bound).float().mean() <= (0.01 if one.solarise[0] else 0)
+
+
+@pytest.mark.usefixtures("crops_by_matrices")
+def test_every_order_of_the_jitter_is_kept() -> None:
+    make = ViewMaker(**PAPER | {"grey": 0.0, "blur": 0.0, "solarise": 0.0, "brightness": 0.8, "contrast": 0.8})
+    orders = [tuple(order) for order in permutations(Operation)]
+    seen = set()
+    for epoch in range(8):
+        drawn = make.parameters(sizes(), KEYS, epoch=epoch, view=0)
+        (views,) = fixed_shapes(make, pictures(), epoch=epoch, views=(0,))
+        boxes = boxes_in_store(drawn.boxes, sizes(), 64).tolist()
+        for row, image in enumerate(pictures()):
+            one = select(drawn, slice(row, row + 1))
+            expected = by_torchvision(image / 255, boxes[row], one, PAPER)
+            assert ((views[row] - expected).abs() * LEVEL).max() <= 0.002
+            seen.add(tuple(one.order[0]))
+    assert seen == set(orders)
+
+
+@pytest.mark.parametrize("rows", [np.arange(COUNT)[::-1].copy(), np.array([5]), np.array([20, 3, 3, 11])])
+def test_a_view_does_not_depend_on_the_batch_around_it(rows: np.ndarray) -> None:
+    images, make = pictures(), ViewMaker(**EVERYTHING)
+    whole = fixed_shapes(make, images, epoch=2)
+    part = images[torch.from_numpy(rows)]
+    packed = torch.from_numpy(make.pack(sizes()[rows], KEYS[rows], part.shape, epoch=2, views=(0, 1)))
+    ours = make.fixed_shapes(3, images.device)(part, packed)
+    torch.testing.assert_close(ours, whole[:, torch.from_numpy(rows)], rtol=0, atol=1e-5)
+
+
+def test_a_store_that_lies_pixel_by_pixel_gives_the_same() -> None:
+    make = ViewMaker(**EVERYTHING)
+    ours = fixed_shapes(make, pictures().contiguous(memory_format=torch.channels_last), epoch=0)
+    assert torch.equal(ours, fixed_shapes(make, pictures(), epoch=0))
+
+
+def test_the_same_call_gives_the_same_bits_and_autocast_changes_none() -> None:
+    one = fixed_shapes(ViewMaker(**EVERYTHING), pictures(), epoch=0)
+    assert torch.equal(fixed_shapes(ViewMaker(**EVERYTHING), pictures(), epoch=0), one)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(fixed_shapes(ViewMaker(**EVERYTHING), pictures(), epoch=0), one)
+
+
+@pytest.mark.filterwarnings("default")  # what torch's compiler warns of is not ours
+@pytest.mark.parametrize("channels", [3, 1])
+@pytest.mark.parametrize("settings", [PAPER, EVERYTHING, NOTHING], ids=["paper", "everything", "nothing"])
+def test_a_compiler_takes_it_as_one_graph_and_compiles_once(channels: int, settings: dict[str, Any]) -> None:
+    torch._dynamo.reset()
+    make = ViewMaker(**settings)
+    function = make.fixed_shapes(channels, torch.device("cpu"))
+    graphs = 0
+
+    def backend(graph: torch.fx.GraphModule, examples: list[Tensor]) -> Any:
+        nonlocal graphs
+        graphs += 1
+        return torch._dynamo.lookup_backend("aot_eager")(graph, examples)
+
+    compiled = torch.compile(function, fullgraph=True, dynamic=False, backend=backend)
+    for epoch in range(3):
+        packed = torch.from_numpy(make.pack(sizes(), KEYS, pictures(channels).shape, epoch=epoch, views=(0, 1)))
+        ours, expected = compiled(pictures(channels), packed), function(pictures(channels), packed)
+        torch.testing.assert_close(ours, expected, rtol=0, atol=1e-5)
+        assert ours.stride() == expected.stride()
+    assert graphs == 1
+    torch._dynamo.reset()
+
+
+class Launches(TorchDispatchMode):
+    """Count what reaches a GPU: `kernels` by name, and copies between host and GPU."""
+
+    # They only describe memory anew, reserve some, or ask where it is.
+    FREE = (
+        *("alias", "as_strided", "detach", "device", "empty", "expand", "permute", "select", "slice", "split"),
+        *("split_with_sizes", "squeeze", "t", "transpose", "unbind", "unsqueeze", "view", "_unsafe_view"),
+    )
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kernels: Counter[str] = Counter()
+        self.copies = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = [each for each in torch.utils._pytree.tree_leaves((args, kwargs)) if isinstance(each, Tensor)]
+        result = func(*args, **kwargs or {})
+        made = [each for each in torch.utils._pytree.tree_leaves(result) if isinstance(each, Tensor)]
+        name = func.overloadpacket.__name__
+        places = {each.device.type for each in (*given, *made)}
+        if places == {"cpu", "cuda"}:
+            self.copies += 1
+        elif "cuda" in places and name not in self.FREE:
+            self.kernels[name] += 1
+        return result
+
+
+@contextmanager
+def pretended_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Launches, list[Tensor]]]:
+    """Tensors without contents on a GPU that is not there: the launches, and the tensors that were pinned."""
+    pinned: list[Tensor] = []
+
+    def pin_memory(tensor: Tensor) -> Tensor:
+        pinned.append(tensor)
+        return tensor
+
+    monkeypatch.setattr(Tensor, "pin_memory", pin_memory)
+    with FakeTensorMode(allow_non_fake_inputs=True), Launches() as launches:
+        yield launches, pinned
+
+
+def makers_of(*words: str) -> ViewMaker:
+    register_schemas()
+    overrides = ["dataset=phantom", "epochs=1", *words]
+    with initialize_config_module("lowres_ssl.conf", version_base="1.3"):
+        (make,) = view_makers(read_config(compose("pretrain", overrides=overrides), PretrainConfig))
+    return make
+
+
+# docs/benchmarks.md has the numbers.
+RECIPES = [
+    (["recipe=paper"], 3, 80),
+    (["recipe=tuned", "images=any"], 3, 76),
+    (["recipe=tuned", "images=histology"], 3, 73),
+    (["recipe=tuned", "images=xray"], 1, 36),
+]
+
+
+@pytest.mark.parametrize(("words", "channels", "kernels"), RECIPES)
+def test_both_views_of_a_batch_take_a_few_launches_and_two_copies(
+    words: list[str], channels: int, kernels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make, batch = makers_of(*words), np.arange(COUNT)
+    with pretended_gpu(monkeypatch) as (launches, pinned):
+        resident = torch.empty(100, channels, 448, 448, dtype=torch.uint8, device="cuda")
+        make.fixed_shapes(channels, resident.device)
+        for epoch in range(3):
+            launches.kernels.clear()
+            launches.copies = 0
+            pinned.clear()
+            images = resident.index_select(0, to_device(batch, resident.device))
+            first, second = make.pair(images, sizes(), KEYS, epoch=epoch)
+            assert first.shape == second.shape == (COUNT, 3, 224, 224)
+            assert first.device.type == "cuda"
+            assert first.is_contiguous(memory_format=torch.channels_last)
+            assert launches.kernels.pop("index_select") == 1
+            assert launches.kernels.total() <= kernels, launches.kernels
+            assert launches.copies == len(pinned) == 2
