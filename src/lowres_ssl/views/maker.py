@@ -102,11 +102,11 @@ class ViewMaker:
     def parameters(
         self, sizes: NDArray[np.int64], keys: NDArray[np.uint64], *, epoch: int, view: int
     ) -> ViewParameters:
-        """What will be done to each image. sizes: [B, 2] (height, width) of the originals; keys: [B]."""
+        """Draw what will be done to each image. sizes: [B, 2] (height, width) of the originals; keys: [B]."""
         return self.sample(uniforms(seed=self.seed, epoch=epoch, view=view, keys=keys, count=Draw.COUNT), sizes)
 
     def sample(self, draws: NDArray[np.float64], sizes: NDArray[np.int64]) -> ViewParameters:
-        """The same by uniform draws, [Draw.COUNT, B]."""
+        """Turn uniform draws, [Draw.COUNT, B], into what will be done to each image; sizes as in `parameters`."""
         return ViewParameters(
             boxes=sample_boxes(draws, sizes, scale=self.crop_scale, ratio=self.crop_ratio),
             horizontal_flip=draws[Draw.HORIZONTAL_FLIP] < self.horizontal_flip,
@@ -126,7 +126,7 @@ class ViewMaker:
         )
 
     def steps(self, channels: int) -> Steps:
-        """What can be done to images of so many channels after the crop: grey ones have neither hue nor saturation."""
+        """List what can be done to images of so many channels: grey ones have neither hue nor saturation."""
         strengths = {
             Operation.BRIGHTNESS: self.brightness,
             Operation.CONTRAST: self.contrast,
@@ -153,7 +153,10 @@ class ViewMaker:
         epoch: int,
         views: Sequence[int],
     ) -> NDArray[np.float32]:
-        """What `FixedShapes` has to know of these views of a batch of images of this shape, [B, C, R, R]: [B V, K]."""
+        """Compute what `FixedShapes` takes of these V views of a batch of images of this shape, [B, C, R, R]: [B V, K].
+
+        sizes and keys as in `__call__`.
+        """
         _, channels, storage_size, _ = shape
         drawn = [uniforms(seed=self.seed, epoch=epoch, view=view, keys=keys, count=Draw.COUNT) for view in views]
         sizes = np.repeat(sizes, len(views), axis=0)
@@ -163,7 +166,7 @@ class ViewMaker:
         return np.concatenate([crop, self.steps(channels).pack(parameters)], axis=1, dtype=np.float32)
 
     def fixed_shapes(self, channels: int, device: torch.device) -> FixedShapes:
-        """The function of stored images and `pack`ed numbers that makes their views, on this device."""
+        """Return the function that makes views of stored images and what `pack` computes, on this device."""
         if (channels, device) not in self.functions:
             function = FixedShapes(self.steps(channels), self.mean, self.std)
             self.functions[channels, device] = function.to(device)
@@ -172,14 +175,14 @@ class ViewMaker:
     def pair(
         self, images: Tensor, sizes: NDArray[np.int64], keys: NDArray[np.uint64], *, epoch: int
     ) -> tuple[Tensor, Tensor]:
-        """Both views of each image; otherwise as `__call__` makes one."""
+        """Make both views of each image; otherwise as `__call__`."""
         first, second = self.make(images, sizes, keys, epoch=epoch, views=(0, 1))
         return first, second
 
     def __call__(
         self, images: Tensor, sizes: NDArray[np.int64], keys: NDArray[np.uint64], *, epoch: int, view: int
     ) -> Tensor:
-        """One random view of each image: [B, 3, S, S] float32 `channels_last`, normalised, on the images' device.
+        """Make one random view of each image: [B, 3, S, S] float32 `channels_last`, normalised, on the images' device.
 
         images: [B, C, R, R] uint8, C 3 or 1, each squashed into its square; sizes: [B, 2] int64, the originals'
         (height, width); keys: [B] uint64 from `image_keys`.
@@ -196,7 +199,7 @@ class ViewMaker:
         epoch: int,
         views: Sequence[int],
     ) -> Sequence[Tensor]:
-        """These views of each image, see `__call__`: where arithmetic is dear, by rows, or else by fixed shapes."""
+        """Make these views of each image, see `__call__`: on a CPU, where arithmetic is dear, by rows."""
         if images.device.type == "cpu":
             return [self.by_rows(images, sizes, self.parameters(sizes, keys, epoch=epoch, view=view)) for view in views]
         packed = self.pack(sizes, keys, images.shape, epoch=epoch, views=views)
@@ -206,7 +209,7 @@ class ViewMaker:
 
     @torch.no_grad()
     def by_rows(self, images: Tensor, sizes: NDArray[np.int64], parameters: ViewParameters) -> Tensor:
-        """A view of each image with these parameters, and of a step's arithmetic only what it changes. For a CPU."""
+        """Make a view of each image with these parameters; a step takes arithmetic only for what it changes."""
         count, channels, side = len(images), images.shape[1], self.image_size
         boxes, flips = boxes_in_store(parameters.boxes, sizes, images.shape[2]), parameters.flips()
         steps, mean, std = self.steps(channels), per_channel(self.mean, channels), per_channel(self.std, channels)

@@ -42,7 +42,7 @@ def adjust_all(images: Tensor, operation: Step, numbers: Tensor) -> Tensor:
 
 
 def augment(images: Tensor, numbers: Numbers, steps: Steps, way: Way) -> Tensor:
-    """Everything between crop and normalisation, on [n, C, S, S] float32 in 0..1, which may be overwritten."""
+    """Do everything between crop and normalisation, on [n, C, S, S] float32 in 0..1, which may be overwritten."""
     change = way.change
     if steps.transposing:
         images = change(images, numbers.transposed, geometry.transpose)
@@ -66,7 +66,7 @@ def augment(images: Tensor, numbers: Numbers, steps: Steps, way: Way) -> Tensor:
 
 
 def normalise(images: Tensor, mean: Tensor, std: Tensor, *, out: Tensor) -> Tensor:
-    """(images - mean) / std, into `out`."""
+    """Compute (images - mean) / std into `out`."""
     return torch.sub(images, mean, out=out).div_(std)
 
 
@@ -98,7 +98,7 @@ class FixedShapes(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Tensor, packed: Tensor) -> Tensor:
-        """V views of each image: [V, B, 3, S, S] float32, normalised, `channels_last`.
+        """Make V views of each image: [V, B, 3, S, S] float32, normalised, `channels_last`.
 
         images: uint8 [B, C, R, R]; packed: float32 [B V, K], the numbers of `crop.axes` and after them those of
         `Steps.pack`, an image's views side by side; both on the module's device.

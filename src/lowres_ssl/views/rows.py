@@ -9,11 +9,11 @@ from torch import Tensor
 
 
 def change_rows(images: Tensor, chosen: Tensor, operation: Callable[..., Tensor], *numbers: Tensor) -> Tensor:
-    """`operation` on the images where `chosen` ([B] bool) is true, without work on the others; may overwrite `images`
-    ([B, C, S, S]). For a CPU: it has to know how many they are.
+    """Apply `operation` to the images where `chosen` ([B] bool) is true; the others take no arithmetic.
 
     The operation gets the chosen images and their rows of each tensor in `numbers` ([B, ...]), and returns as many
-    images of the same shape.
+    images of the same shape. `images` ([B, C, S, S]) may be overwritten. For a CPU: shapes depend on how many are
+    chosen.
     """
     rows = chosen.nonzero()[:, 0]
     if len(rows) == 0:
@@ -25,12 +25,15 @@ def change_rows(images: Tensor, chosen: Tensor, operation: Callable[..., Tensor]
 
 
 def change_by_mask(images: Tensor, chosen: Tensor, operation: Callable[..., Tensor], *numbers: Tensor) -> Tensor:
-    """The same by `operation` on all images: no shape depends on `chosen`, and nothing waits for it to be known."""
+    """Apply `operation` to all images and keep what it made of the chosen ones: no shape depends on how many they are.
+
+    As `change_rows`, for a GPU or a compiler.
+    """
     return torch.where(chosen[:, None, None, None], operation(images, *numbers), images)
 
 
 def to_device(array: NDArray[Any], device: torch.device) -> Tensor:
-    """A small array as a tensor on the device, without waiting for what the device is doing."""
+    """Copy an array to the device without waiting for what the device is doing: through pinned memory to a GPU."""
     tensor = torch.from_numpy(array)
     if device.type == "cuda":
         tensor = tensor.pin_memory()
