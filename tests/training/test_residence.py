@@ -142,7 +142,7 @@ def test_images_that_cannot_be_written_to_are_copied(store: ImageStore) -> None:
 def test_out_of_memory_beside_the_images_advises_the_host_first(store: ImageStore, memory: list[Memory]) -> None:
     memory[0] = replace(memory[0], free=10**9)
     there, elsewhere = BatchReader(store, GPU, "device"), BatchReader(store, GPU, "host")
-    told = r"images take 2 kB; type store=host; where that is not enough, a batch_size below 64"
+    told = r"images take 2 kB; type store=host; where that is not enough, batch_size=32"
     for error in (torch.OutOfMemoryError("CUDA out of memory."), RuntimeError("CUBLAS_STATUS_ALLOC_FAILED when")):
         with pytest.raises(TrainingError, match=told), there.explaining_memory(64):
             raise error

@@ -189,7 +189,7 @@ def train(plan: Plan, material: Material, run: Run, hold: Hold | None, watch: Wa
         )
     if plan.processes.leads:
         views = plan.training.views_per_epoch(len(rows))
-        done, device, timed = run.epochs_done(), plan.compute.describe(), partial(quick_speed, plan)
+        done, device, timed = run.epochs_done(), plan.compute.describe(), partial(quick_speed, plan, material.outline)
         say(f"{run.name}: {training_ahead(run, config.epochs, done, views, device, timed)}")
     plan.processes.connect(plan.compute.device, run.name)
     try:

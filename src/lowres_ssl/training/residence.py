@@ -97,7 +97,7 @@ class BatchReader:
             size = in_words(self.resident.nbytes)
             raise TrainingError(
                 f"out of memory on the GPU, of which the decoded images take {size}; type store=host; where that is "
-                f"not enough, a batch_size below {batch_size} or a smaller image_size as well"
+                f"not enough, batch_size={max(2, batch_size // 2)} or a smaller image_size as well"
             ) from error
 
 
