@@ -90,9 +90,11 @@ def training_seconds(plan: Plan, outline: Outline, done: int = 0, *, whole_batch
     """
     views = plan.training.views_per_epoch(images_to_train(plan, outline.catalogue, outline.split))
     views //= plan.processes.size
+    makers = {maker.image_size: maker for maker in plan.views[done:]}
+    epochs = Counter(maker.image_size for maker in plan.views[done:])
     seconds = sum(
-        epochs * pace(plan, outline, maker, whole_batches=whole_batches).epoch(views)
-        for maker, epochs in Counter(plan.views[done:]).items()
+        epochs[size] * pace(plan, outline, maker, whole_batches=whole_batches).epoch(views)
+        for size, maker in makers.items()
     )
     if plan.config.select_encoder.name == "best_validation_knn":
         validated = len(outline.split.train) + len(outline.split.validation)
