@@ -21,7 +21,7 @@ from lowres_ssl.pretrain import pretrain
 from lowres_ssl.randomness import seeded
 from lowres_ssl.training.batches import make_batches
 from lowres_ssl.training.history import Line
-from lowres_ssl.training.residence import reader
+from lowres_ssl.training.residence import BatchReader
 
 # Sums are taken in another order; relative, of an epoch's mean loss, in fp32 (docs/reliability.md). Without BatchNorm:
 # over a batch of eight it makes several percent of a loss, within an epoch, of a difference in the last digits.
@@ -121,7 +121,7 @@ def test_number_of_threads_changes_no_view(tiny_store: ImageStore, threads: Thre
         threads(number)
         batches = make_batches(
             tiny_store,
-            reader(tiny_store, CPU, "host"),
+            BatchReader(tiny_store, CPU, "host"),
             torch.arange(40).numpy(),
             VIEWS,
             epoch=0,

@@ -13,6 +13,7 @@ from lowres_ssl.data.store import ImageStore
 from lowres_ssl.device import Compute
 from lowres_ssl.errors import TrainingError
 from lowres_ssl.features import extract, store_features, stored
+from lowres_ssl.training.residence import BatchReader
 from lowres_ssl.views.maker import evaluation_view
 
 Encoders = Callable[[int], nn.Module]
@@ -21,7 +22,8 @@ VIEW: dict[str, Any] = {"image_size": 12, "mean": (0.5, 0.4, 0.3), "std": (0.2, 
 
 
 def features_of(encoder: nn.Module, store: ImageStore, rows: list[int] | None = None, compute: Compute = CPU) -> Tensor:
-    return extract(encoder, store, list(range(40)) if rows is None else rows, **VIEW, compute=compute)
+    take = BatchReader(store, compute.device, "host")
+    return extract(encoder, take, list(range(40)) if rows is None else rows, **VIEW, compute=compute)
 
 
 def trained(encoder: nn.Module) -> nn.Module:

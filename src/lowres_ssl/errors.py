@@ -4,9 +4,20 @@ A message says what is wrong, what was got, what was wanted, and what to type ne
 is raised is a defect of ours and shows its traceback (exit code 1).
 """
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import ClassVar
+
+# PyTorch's words, on a GPU and on a CPU, and those of CUDA's libraries.
+OUT_OF_MEMORY = re.compile("out of memory|can't allocate memory|STATUS_ALLOC_FAILED")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, the machine's or a GPU's: PyTorch has no error of its own for a CPU's."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and OUT_OF_MEMORY.search(str(error)) is not None
+    )
 
 
 def in_one_line(text: str) -> str:
@@ -54,7 +65,7 @@ class DamagedError(CheckpointError):
 
 
 class TrainingError(UserError):
-    """A run that cannot go on: a loss that is no longer finite."""
+    """A run that cannot go on: a loss that is no longer finite, or memory that ran out."""
 
     exit_code = 1
 

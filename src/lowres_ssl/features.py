@@ -9,12 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from lowres_ssl.checkpoint import load_tensors, save_tensors
-from lowres_ssl.data.store import ImageStore
 from lowres_ssl.device import Compute
 from lowres_ssl.errors import CheckpointError, TrainingError
 from lowres_ssl.finite import is_finite
 from lowres_ssl.terminal import warn
-from lowres_ssl.training.residence import reader
+from lowres_ssl.training.residence import Take
 from lowres_ssl.views.maker import evaluation_view
 
 BATCH = 128
@@ -22,7 +21,7 @@ BATCH = 128
 
 def extract(
     encoder: nn.Module,
-    store: ImageStore,
+    take: Take,
     rows: Sequence[int],
     *,
     image_size: int,
@@ -31,8 +30,8 @@ def extract(
     compute: Compute,
     done: Callable[[int], None] | None = None,
 ) -> Tensor:
-    """The encoder's output for the store's `rows`: float32 [n, D] on the CPU, one row an image, the whole image seen.
-    `done` is given the number of images of each batch.
+    """The encoder's output for the `rows` that `take` reads: float32 [n, D] on the CPU, one row an image, the whole
+    image seen. `done` is given the number of images of each batch.
 
     The encoder is frozen: in evaluation mode, so that BatchNorm uses its stored statistics and does not change them.
     Afterwards it is in the mode it was in. Raises `TrainingError` if a feature is NaN or infinite.
@@ -41,7 +40,6 @@ def extract(
     encoder.eval()
     features = []
     indices = np.asarray(rows, dtype=np.int64)
-    take = reader(store, compute.device, "host")  # each row is read once: a copy of all would not pay
     try:
         for start in range(0, len(indices), BATCH):
             images = take(indices[start : start + BATCH])

@@ -25,7 +25,7 @@ from lowres_ssl.training.distributed import ALONE, Processes
 from lowres_ssl.training.forward import make_forward
 from lowres_ssl.training.history import Line
 from lowres_ssl.training.optimisation import learning_rate_at, make_optimiser
-from lowres_ssl.training.residence import reader
+from lowres_ssl.training.residence import BatchReader, Take
 from lowres_ssl.training.state import Best, State, Trained, Training
 from lowres_ssl.views.maker import ViewMaker
 
@@ -43,7 +43,7 @@ def pretrain(
     checkpoint: Path,
     name: str,
     on_epoch: Callable[[list[Line]], None],
-    validate: Callable[[nn.Module], float] | None = None,
+    validate: Callable[[nn.Module, Take], float] | None = None,
     labels: NDArray[np.int64] | None = None,
     processes: Processes = ALONE,
     sync_batch_norm: bool = False,
@@ -52,10 +52,11 @@ def pretrain(
     """Train `encoder` and `method`'s heads in place on the store's `rows`, from `checkpoint` on if it is there.
 
     `views`: their maker in each epoch. `labels`: [N], one a row of the store, for a method that sees them. `place`:
-    where the images are, see `residence.reader`. `on_epoch` is given the history after each epoch. `validate` scores
-    the encoder after each; the best is the one with the highest score, of equals the latest, as in the paper's released
-    code. Raises `TrainingError` if a loss or a weight is not finite, leaving the checkpoint before; `Interrupted` on
-    SIGINT, SIGTERM and `preemption`, the signal by which a scheduler asks for its machine, after writing one.
+    where the images are, see `residence.BatchReader`. `on_epoch` is given the history after each epoch. `validate`
+    scores the encoder after each, and may read images where the loop does; the best is the one with the highest score,
+    of equals the latest, as in the paper's released code. Raises `TrainingError` if a loss or a weight is not finite,
+    leaving the checkpoint before, or if a GPU's memory does not hold the images beside a step; `Interrupted` on SIGINT,
+    SIGTERM and `preemption`, the signal by which a scheduler asks for its machine, after writing one.
 
     `processes`: that share each batch, all called alike; the first alone writes. `sync_batch_norm`: its statistics are
     the whole batch's, on GPUs. Raises `CheckpointError` for a checkpoint of another number of them.
@@ -71,7 +72,6 @@ def pretrain(
     steps = training.steps_per_epoch(len(images))
     views_per_epoch = training.views_per_epoch(len(images))
     warmup = round(training.warmup_epochs * steps)
-    take = reader(store, compute.device, place)
     encoder.to(compute.device).train()
     method.to(compute.device).train()
     model = nn.ModuleDict({"encoder": encoder, "method": method})
@@ -81,6 +81,7 @@ def pretrain(
     scaler = torch.amp.GradScaler(compute.device.type, enabled=compute.precision == "fp16")
     forward = make_forward(encoder, method, compute, joint=training.joint, processes=processes)
     state = State(model, optimiser, scaler, training.batch_size)
+    take = BatchReader(store, compute.device, place)  # once the model is there: what is left is for steps and images
 
     def save() -> None:
         if processes.leads:
@@ -90,8 +91,9 @@ def pretrain(
     if state.load(checkpoint, compute.device, processes.size, steps) and state.history:
         on_epoch(state.history)  # what was told of it may have been lost, or be ahead
 
-    done = state.epoch * steps + state.meter.steps
+    begun, done = state.epoch, state.epoch * steps + state.meter.steps
     with (
+        take.explaining_memory(training.batch_size),
         Deferred(preemption) as stop,
         Progress(
             name=name,
@@ -103,6 +105,8 @@ def pretrain(
     ):
         while state.epoch < training.epochs:
             epoch, meter = state.epoch, state.meter
+            if epoch > begun:
+                take.settle(growth_after(epoch, views))
             seconds_before, started = meter.seconds, time.perf_counter()
             batches = make_batches(
                 store,
@@ -152,7 +156,7 @@ def pretrain(
             line = state.end_epoch(views=views_per_epoch, learning_rate=optimiser.param_groups[0]["lr"])
             line["image_size"] = views[epoch].image_size
             if validate is not None:
-                accuracy = validate(encoder)
+                accuracy = validate(encoder, take)
                 line["validation_knn_accuracy"] = accuracy
                 if state.best is None or accuracy >= state.best.accuracy:
                     classifier = copied(method) if method.sees_labels else {}
@@ -173,6 +177,13 @@ def pretrain(
 
 def copied(module: nn.Module) -> dict[str, Tensor]:
     return {key: value.detach().cpu().clone() for key, value in module.state_dict().items()}
+
+
+def growth_after(epoch: int, views: Sequence[ViewMaker]) -> float:
+    """How many times the memory of a step of the last epoch the steps to come need at most: it grows with a view's
+    area, and what is captured for one size stays while the next is trained."""
+    sizes = {maker.image_size for maker in views[epoch - 1 :]}
+    return float(sum((size / views[epoch - 1].image_size) ** 2 for size in sizes))
 
 
 def ignore(_: list[Line]) -> None:

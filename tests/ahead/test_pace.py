@@ -1,85 +1,248 @@
-"""How fast a step is said to be, where a dry sweep asks for several."""
+"""How long a training is forecast to take: by its own loop, on noise, timed once for what is computed."""
 
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from tiny_training import CPU, TRAINING, VIEWS
 from torch import nn
 
 from lowres_ssl.ahead import pace
-from lowres_ssl.ahead.pace import quick_speed, speed
+from lowres_ssl.ahead.pace import ENOUGH, Enough, Pace, Stopwatch, frozen_speed, quick_speed, timed, training_seconds
 from lowres_ssl.device import Compute
+from lowres_ssl.errors import Interrupted
 from lowres_ssl.methods import build_method
+from lowres_ssl.planning.preparation import Outline
 from lowres_ssl.training.distributed import ALONE, Processes
 
 DCL = {"name": "dcl", "projector_hidden": 4, "projector_output": 4, "temperature": 0.1}
+EPOCHS = 4
+IMAGES = 100  # 80 train, 20 validate
+Encoders = Callable[[int], nn.Module]
 
 
-def plan(precision: str = "fp32", batch_size: int = 8, method: str = "dcl") -> Any:
-    config = SimpleNamespace(
-        backbone=SimpleNamespace(name="resnet18"), image_size=64, method={"name": method}, batch_size=batch_size
-    )
-    training = SimpleNamespace(joint=True)
-    return SimpleNamespace(
-        config=config,
-        compute=Compute(torch.device("cpu"), precision),
-        training=training,
-        processes=ALONE,
-        views=[object()] * 2,
-        encoder=nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.AdaptiveAvgPool2d(1), nn.Flatten()),
-        method=build_method(DCL, features=8, seed=0),
-    )
+class OfTwelvePixels:
+    """Stands for the maker of an epoch's views, where none are made."""
+
+    image_size = 12
 
 
 @pytest.fixture
-def timed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What has been timed."""
-    timed: list[str] = []
+def outline() -> Outline:
+    records = tuple(SimpleNamespace(id=f"{number}.png", height=20, width=16) for number in range(IMAGES))
+    split = SimpleNamespace(train=np.arange(80), validation=np.arange(80, IMAGES))
+    catalogue: Any = SimpleNamespace(records=records, unlabelled=())
+    return Outline(catalogue, split, (IMAGES, 3, 16, 16))  # type: ignore[arg-type]
 
-    def measured(plan: Any, batch: int) -> float:
-        timed.append(f"{plan.config.method['name']} {plan.compute.precision} {batch}")
-        return float(len(timed))
 
+@pytest.fixture
+def plan(tiny_encoder: Encoders, tmp_path: Path) -> Any:
+    named = {key: SimpleNamespace(name=name) for key, name in (("store", "auto"), ("select_encoder", "last"))}
+    config = SimpleNamespace(
+        backbone=SimpleNamespace(name="resnet18"),
+        method={"name": "dcl"},
+        images=SimpleNamespace(colour=True, mean=[0.5] * 3, std=[0.25] * 3),
+        views={"jitter": 0.8},
+        image_size=12,
+        batch_size=8,
+        epochs=EPOCHS,
+        seed=0,
+        output_dir=str(tmp_path),
+        pretrain_on=SimpleNamespace(name="training"),
+        **named,
+    )
+    return SimpleNamespace(
+        config=config,
+        compute=Compute(CPU, "fp32"),
+        training=replace(TRAINING, epochs=EPOCHS),
+        processes=ALONE,
+        views=[VIEWS] * EPOCHS,
+        encoder=tiny_encoder(0),
+        method=build_method(DCL, features=8, seed=0),
+        seen=None,
+    )
+
+
+@pytest.fixture(autouse=True)
+def forgetful(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pace, "PACES", {})
     monkeypatch.setattr(pace, "SPEEDS", {})
-    monkeypatch.setattr(pace, "measured", measured)
-    return timed
 
 
-def test_a_step_is_timed_once_and_each_precision_has_its_own(timed: list[str]) -> None:
-    assert speed(plan()) == speed(plan()) == 1.0
-    assert speed(plan("bf16")) == 2.0
-    assert speed(plan(method="vicreg")) == 3.0
-    small_stem = plan()
-    small_stem.config.backbone.small_stem = True
-    assert speed(small_stem) == 4.0
-    assert timed == ["dcl fp32 8", "dcl bf16 8", "vicreg fp32 8", "dcl fp32 8"]
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The batch of each timing; the first is of 1 view a second and an end of 0.5 s, the second of 2 views, ..."""
+    batches: list[int] = []
+
+    def made_up(_plan: Any, _outline: Outline, _maker: Any, batch: int) -> Pace:
+        batches.append(batch)
+        return Pace(float(len(batches)), 0.5)
+
+    monkeypatch.setattr(pace, "timed", made_up)
+    return batches
 
 
-def test_large_batches_are_timed_as_one_on_a_cpu(timed: list[str]) -> None:
-    assert speed(plan(batch_size=64)) == speed(plan(batch_size=32)) == 1.0
-    assert timed == ["dcl fp32 16"]
+def test_what_is_computed_alike_is_timed_once(plan: Any, outline: Outline, asked: list[int]) -> None:
+    first = training_seconds(plan, outline)
+    assert first == EPOCHS * (160 / 1.0 + 0.5)
+    plan.training = replace(plan.training, seed=7, learning_rate=1.0, epochs=9)
+    assert training_seconds(plan, outline) == first
+    assert len(asked) == 1
+    changes: list[Callable[[], None]] = [
+        lambda: setattr(plan, "compute", Compute(CPU, "bf16")),
+        lambda: setattr(plan.config, "method", {"name": "vicreg"}),
+        lambda: setattr(plan.config.backbone, "small_stem", True),
+        lambda: setattr(plan.config, "views", {"jitter": 0.0}),
+        lambda: setattr(plan.config.store, "name", "host"),
+        lambda: setattr(plan, "training", replace(plan.training, momentum=0.0)),
+    ]
+    for number, change in enumerate(changes, start=2):
+        change()
+        assert training_seconds(plan, outline) == EPOCHS * (160 / number + 0.5)
+    training_seconds(plan, replace(outline, store_shape=(IMAGES, 3, 32, 32)))
+    assert len(asked) == len(changes) + 2
 
 
-def test_only_a_long_training_is_timed_before_it(timed: list[str]) -> None:
-    """And not what would be compiled for it, what others share, or what changes its size."""
-    assert quick_speed(plan(), 4_799) is None
-    compiled, shared, growing = plan(), plan(), plan()
-    compiled.compute = Compute(torch.device("cpu"), "fp32", compiled=True)
-    shared.processes = Processes(rank=0, size=2, local_rank=0, local_size=2)
-    growing.views = [object(), object()]
-    for other in (compiled, shared, growing):
-        assert quick_speed(other, 4_800) is None
-    assert timed == []
-    assert quick_speed(plan(), 4_800) == 1.0
+def test_large_batches_are_timed_as_one_on_a_cpu_unless_whole_ones_are_asked_for(
+    plan: Any, outline: Outline, asked: list[int]
+) -> None:
+    for batch_size in (64, 32):
+        plan.config.batch_size = batch_size
+        training_seconds(plan, outline)
+    assert asked == [16]
+    pace.PACES.update(dict.fromkeys(pace.PACES, Pace(1000.0, 0.5)))
+    training_seconds(plan, outline, whole_batches=True)
+    assert asked == [16, 32]
+    pace.PACES.update(dict.fromkeys(pace.PACES, Pace(10.0, 0.5)))  # a whole one of 64 would take 13 s
+    plan.config.batch_size = 64
+    training_seconds(plan, outline, whole_batches=True)
+    assert asked == [16, 32]
 
 
-def test_timing_leaves_what_is_trained_and_random_numbers_as_they_were() -> None:
-    it = plan()
-    before = {name: value.clone() for name, value in it.encoder.state_dict().items()}
+def test_epochs_of_another_size_have_their_own_time(plan: Any, outline: Outline, asked: list[int]) -> None:
+    plan.views = [OfTwelvePixels()] * 3 + [VIEWS]
+    plan.views[0].image_size = 6
+    seconds = 3 * (160 / 1.0 + 0.5) + (160 / 2.0 + 0.5)
+    assert training_seconds(plan, outline) == seconds
+    assert training_seconds(plan, outline, done=2) == seconds - 2 * (160 / 1.0 + 0.5)
+    assert len(asked) == 2
+
+
+def test_a_validation_after_each_epoch_is_counted(
+    plan: Any, outline: Outline, asked: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pace, "frozen_speed", lambda *_: 50.0)
+    plan.config.select_encoder.name = "best_validation_knn"
+    assert training_seconds(plan, outline, done=1) == 3 * (160 / 1.0 + 0.5 + IMAGES / 50.0)
+
+
+def test_several_processes_have_a_share_each(plan: Any, outline: Outline, asked: list[int]) -> None:
+    plan.processes = Processes(rank=0, size=2, local_rank=0, local_size=2)
+    assert training_seconds(plan, outline) == EPOCHS * (80 / 1.0 + 0.5)
+    assert asked == [4]
+
+
+def test_only_a_long_training_is_timed_before_it(plan: Any, outline: Outline, asked: list[int]) -> None:
+    """And not what would be compiled for it, or what others share."""
+    long = 100 * 2 * 8 * 2 * 2
+    assert quick_speed(plan, outline, long - 1) is None
+    for change in ({"compute": Compute(CPU, "fp32", compiled=True)}, {"processes": Processes(0, 2, 0, 2)}):
+        assert quick_speed(SimpleNamespace(**vars(plan) | change), outline, long) is None  # type: ignore[arg-type]
+    assert asked == []
+    assert quick_speed(plan, outline, long) == pytest.approx(160 / (160 / 1.0 + 0.5))
+
+
+def test_the_pace_is_that_of_the_epochs_after_the_warm_up() -> None:
+    """Steps of 9, 0.4 and 0.6 s, and an end of 0.1 s before and after the last but one."""
+    watch = Stopwatch(warm_up=1)
+    watch.history = [{"seconds": seconds} for seconds in (9.0, 0.4, 0.6)]
+    watch.ends = [9.0, 9.5, 10.2]
+    assert watch.pace(views=100) == Pace(pytest.approx(200 / 1.0), pytest.approx(0.1))
+    assert watch.pace(views=100).epoch(300) == pytest.approx(1.6)
+
+
+def test_timing_ends_when_enough_was_seen() -> None:
+    watch, history = Stopwatch(warm_up=2), list[dict[str, float]]()
+    for seconds in (5.0, 5.0, 0.7 * ENOUGH):
+        history.append({"seconds": seconds})
+        watch(list(history))
+    with pytest.raises(Enough):
+        watch([*history, {"seconds": 0.3 * ENOUGH}])
+
+
+def test_a_run_is_timed_by_its_own_loop_uncompiled(
+    plan: Any, outline: Outline, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = list[dict[str, Any]]()
+    real = pace.pretrain
+
+    def seen(**arguments: Any) -> Any:
+        given.append(arguments)
+        return real(**arguments)
+
+    monkeypatch.setattr(pace, "pretrain", seen)
+    monkeypatch.setattr(torch, "compile", lambda *_, **__: pytest.fail("it was compiled"))
+    pace.say_uncompiled.cache_clear()
+    plan.compute = replace(plan.compute, compiled=True)
+    measured = timed(plan, outline, VIEWS, 8)
+    assert measured.views > 0
+    assert measured.epoch_end > 0
+    (arguments,) = given
+    assert arguments["views"][0] is VIEWS
+    assert arguments["place"] == "auto"
+    assert arguments["training"].batch_size == 8
+    assert arguments["training"].momentum == TRAINING.momentum
+    assert arguments["store"].images.shape == outline.store_shape
+    assert capsys.readouterr().err.count("timed uncompiled") == 1
+
+
+def test_timing_leaves_no_trace(plan: Any, outline: Outline, tmp_path: Path) -> None:
+    before = {name: value.clone() for name, value in plan.encoder.state_dict().items()}
     random = torch.get_rng_state()
-    assert pace.measured(it, 4) > 0
-    for name, value in it.encoder.state_dict().items():
+    assert timed(plan, outline, VIEWS, 4).views > 0
+    assert frozen_speed(plan, outline) > 0
+    for name, value in plan.encoder.state_dict().items():
         assert torch.equal(value, before[name]), name
-    assert all(value.grad is None for module in (it.encoder, it.method) for value in module.parameters())
+    assert all(value.grad is None for module in (plan.encoder, plan.method) for value in module.parameters())
     assert torch.equal(torch.get_rng_state(), random)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_images_of_noise_take_the_memory_of_one(outline: Outline) -> None:
+    large = replace(outline, store_shape=(IMAGES, 3, 2000, 2000))
+    store = pace.store_of_noise(large)
+    assert store.images.nbytes == IMAGES * 12_000_000
+    assert store.images.base is not None
+    assert store.images.base.nbytes == 12_000_000
+    assert store.sizes.tolist() == [[20, 16]] * IMAGES
+
+
+def test_who_interrupts_a_timing_is_not_told_that_something_is_saved(plan: Any, outline: Outline) -> None:
+    once = list[int]()
+
+    def interrupt(*_: Any) -> None:
+        if not once:
+            once.append(1)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    plan.encoder.register_forward_hook(interrupt)
+    with pytest.raises(Interrupted) as stop:
+        timed(plan, outline, VIEWS, 4)
+    assert str(stop.value) == "stopped while a few steps were timed; the same command begins again"
+    assert stop.value.exit_code == 130
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("store", ["auto", "host"])
+def test_a_gpu_is_timed_as_it_trains(plan: Any, outline: Outline, store: str) -> None:
+    plan.config.store.name = store
+    plan.compute = Compute(torch.device("cuda"), "bf16", compiled=True)
+    assert training_seconds(plan, outline) > 0
+    assert frozen_speed(plan, outline) > 0

@@ -22,6 +22,7 @@ from lowres_ssl.probes import Features, Probe
 from lowres_ssl.probes.knn import Knn
 from lowres_ssl.probes.logistic import Logistic
 from lowres_ssl.randomness import seeded
+from lowres_ssl.training.residence import BatchReader
 
 TRAIN, VALIDATION, TEST = 160, 40, 120
 SIDE = 32  # pixels
@@ -66,7 +67,8 @@ def trained_resnet(store: ImageStore, labels: Tensor) -> nn.Module:
 def features_in(precision: str, encoder: nn.Module, store: ImageStore, labels: Tensor) -> Features:
     compute = Compute(torch.device("cpu"), precision)
     rows = range(len(store.ids))
-    made = extract(encoder, store, rows, image_size=SIDE, mean=(0.5,) * 3, std=(0.5,) * 3, compute=compute)
+    take = BatchReader(store, compute.device, "host")
+    made = extract(encoder, take, rows, image_size=SIDE, mean=(0.5,) * 3, std=(0.5,) * 3, compute=compute)
     train, validation, test = made.split([TRAIN, VALIDATION, TEST])
     own, checked, _ = labels.split([TRAIN, VALIDATION, TEST])
     return Features(train, own, validation, checked, test, classes=len(TISSUES))

@@ -19,7 +19,7 @@ from lowres_ssl.planning.augmentation import view_makers
 from lowres_ssl.planning.examples import examples, pictures
 from lowres_ssl.planning.preparation import Material, prepare, split_of
 from lowres_ssl.training.batches import make_batches
-from lowres_ssl.training.residence import reader
+from lowres_ssl.training.residence import BatchReader
 from lowres_ssl.views.maker import evaluation_view
 
 SIZE = 20
@@ -80,7 +80,7 @@ def test_views_are_those_that_pre_training_makes_in_its_last_epoch(config: Pretr
     every = np.arange(len(material.store.ids))
     batches = make_batches(
         material.store,
-        reader(material.store, torch.device("cpu"), "host"),
+        BatchReader(material.store, torch.device("cpu"), "host"),
         every,
         view_makers(config)[1],
         epoch=1,

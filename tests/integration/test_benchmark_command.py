@@ -22,6 +22,7 @@ from lowres_ssl.benchmark.children import Ended
 from lowres_ssl.benchmark.costs import Asked, Measured
 from lowres_ssl.commands import benchmark
 from lowres_ssl.device import Compute
+from lowres_ssl.errors import ConfigError
 from lowres_ssl.files.atomic import write_json
 
 ACCURACIES = {"random": 0.6, "dcl": 0.9, "simsiam": 0.62}
@@ -320,6 +321,22 @@ def test_on_a_gpu_the_encoder_of_the_paper_is_taken_where_it_fits(
     for budget, encoder in (("7min", "resnet18"), ("3h", "resnet50")):
         answer = lowres_ssl("benchmark", "dataset=folder", METHODS, f"budget={budget}", "dry_run=true")
         assert f"\n{encoder} at 24 px" in answer.out, answer.err
+
+
+def test_on_a_small_gpu_the_small_encoder_is_taken(
+    lowres_ssl: Command, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = machine.measure
+
+    def measure(asked: Asked) -> Measured:
+        if next(iter(asked.configs.values())).backbone.name == "resnet50":
+            raise ConfigError("a step needs more memory than there is")
+        return small(asked)
+
+    monkeypatch.setattr(benchmark, "measure", measure)
+    monkeypatch.setattr(asking, "resolve", lambda *_: Compute(torch.device("cuda"), "bf16"))
+    answer = lowres_ssl("benchmark", "dataset=folder", METHODS, "budget=3h", "dry_run=true")
+    assert "\nresnet18 at 24 px" in answer.out, answer.err
 
 
 def test_patients_on_both_sides_are_told(lowres_ssl: Command, machine: Machine) -> None:

@@ -20,6 +20,7 @@ from lowres_ssl.errors import Interrupted
 from lowres_ssl.methods import Method, build_method
 from lowres_ssl.pretrain import pretrain
 from lowres_ssl.training.history import Line
+from lowres_ssl.training.residence import Take
 from lowres_ssl.training.state import Trained, Training
 
 Arguments = dict[str, Any]
@@ -53,7 +54,7 @@ class Experiment:
     precision: str = "fp32"
     rows: range = range(3, 36)  # 33 of the 40
     training: Training = TRAINING
-    validate: Callable[[nn.Module], float] | None = None
+    validate: Callable[[nn.Module, Take], float] | None = None
     labels: NDArray[np.int64] | None = None
     preemption: signal.Signals | None = None
     seed: int = 0

@@ -14,7 +14,7 @@ from torch import Tensor
 from lowres_ssl.data.store import ImageStore
 from lowres_ssl.randomness import derive
 from lowres_ssl.training.batches import make_batches
-from lowres_ssl.training.residence import reader
+from lowres_ssl.training.residence import BatchReader
 from lowres_ssl.training.state import Training
 
 
@@ -25,7 +25,7 @@ def batches(
     steps = training.steps_per_epoch(len(rows))
     made = make_batches(
         store,
-        reader(store, CPU, "host"),
+        BatchReader(store, CPU, "host"),
         np.array(rows),
         VIEWS,
         epoch=epoch,
@@ -54,7 +54,7 @@ def numbers(rows: range, epoch: int, seed: int = 0, ahead: bool = False) -> list
     steps = training.steps_per_epoch(len(rows))
     made = make_batches(
         store,
-        reader(store, CPU, "host"),
+        BatchReader(store, CPU, "host"),
         np.array(rows),
         Numbers(),
         epoch=epoch,
@@ -99,7 +99,7 @@ def test_labels_go_with_their_images(tiny_store: ImageStore) -> None:
     labels = torch.arange(40) * 7
     made = make_batches(
         tiny_store,
-        reader(tiny_store, CPU, "host"),
+        BatchReader(tiny_store, CPU, "host"),
         np.arange(5, 35),
         VIEWS,
         epoch=0,

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from lowres_ssl.device import Compute
 from lowres_ssl.errors import ConfigError
 from lowres_ssl.features import extract
+from lowres_ssl.training.residence import Take
 from lowres_ssl.training.state import Training
 
 COLUMNS = [
@@ -73,7 +74,7 @@ def test_a_method_gets_labels_if_it_sees_them_and_only_then(experiment: Make) ->
 def test_the_best_encoder_is_the_latest_of_equals(experiment: Make) -> None:
     scores, seen = iter([0.5, 0.75, 0.75, 0.25]), list[dict[str, Tensor]]()
 
-    def validate(encoder: nn.Module) -> float:
+    def validate(encoder: nn.Module, take: Take) -> float:
         seen.append({key: value.clone() for key, value in encoder.state_dict().items()})
         return next(scores)
 
@@ -88,9 +89,9 @@ def test_without_validation_there_is_no_best(experiment: Make) -> None:
 
 
 def test_training_goes_on_in_training_mode_after_a_validation(experiment: Make) -> None:
-    def validate(encoder: nn.Module) -> float:
+    def validate(encoder: nn.Module, take: Take) -> float:
         view = {"image_size": 12, "mean": (0.5,) * 3, "std": (0.25,) * 3}
-        return float(extract(encoder, run.store, [0, 1, 2], **view, compute=Compute(CPU, "fp32")).std())
+        return float(extract(encoder, take, [0, 1, 2], **view, compute=Compute(CPU, "fp32")).std())
 
     run, seen = experiment(validate=validate), set[tuple[int, bool]]()
     run.encoder.register_forward_hook(lambda module, inputs, _: seen.add((len(inputs[0]), module.training)))
@@ -99,7 +100,7 @@ def test_training_goes_on_in_training_mode_after_a_validation(experiment: Make) 
 
 
 def test_a_validation_changes_nothing_in_the_training(experiment: Make) -> None:
-    plain, validated = experiment(), experiment(validate=lambda _: float(torch.rand(())))
+    plain, validated = experiment(), experiment(validate=lambda *_: float(torch.rand(())))
     plain.run()
     validated.run()
     assert same(plain.weights(), validated.weights())
@@ -116,7 +117,7 @@ def test_lines_of_the_history_have_the_documented_columns(
 
 
 def test_lines_with_a_validation_have_its_accuracy_last(experiment: Make) -> None:
-    history = experiment(validate=lambda _: 0.25).run().history
+    history = experiment(validate=lambda *_: 0.25).run().history
     assert [list(line) for line in history] == [[*COLUMNS, "validation_knn_accuracy"]] * 3
     assert {line["validation_knn_accuracy"] for line in history} == {0.25}
 

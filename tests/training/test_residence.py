@@ -1,18 +1,26 @@
-"""Wherever the images are, a batch is the same; what the memory does not hold is refused or left on the host."""
+"""Wherever the images are, a batch is the same; they are copied to a GPU only where a step leaves room for them.
 
+PyTorch's "meta" device, which holds no numbers, stands for the GPU where none is there.
+"""
+
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from experiments import Make
+from tiny_training import CPU, VIEWS
 
 from lowres_ssl.data.store import ImageStore
-from lowres_ssl.errors import ConfigError
+from lowres_ssl.errors import ConfigError, TrainingError
+from lowres_ssl.pretrain import growth_after
 from lowres_ssl.training import residence
-from lowres_ssl.training.residence import fits, reader
+from lowres_ssl.training.residence import SHARE_OF_ROOM, BatchReader, Memory, copied
 
 ROWS = np.array([5, 0, 5, 9])
+GPU = torch.device("meta")
 
 
 @pytest.fixture
@@ -21,36 +29,158 @@ def store() -> ImageStore:
     return ImageStore(images, np.full((10, 2), 8, dtype=np.int32), tuple(map(str, range(10))), Path())
 
 
+@pytest.fixture
+def memory(monkeypatch: pytest.MonkeyPatch) -> list[Memory]:
+    """The GPU's, to be replaced: nothing is free."""
+    now = [Memory(free=0, reserved=0, allocated=0, peak=0)]
+    monkeypatch.setattr(residence, "memory_of", lambda _: now[0])
+    monkeypatch.setattr(residence, "forget_peak", lambda _: None)
+    return now
+
+
 @pytest.mark.parametrize("place", ["auto", "device", "host"])
 def test_a_batch_is_the_same_wherever_the_images_are(store: ImageStore, place: str) -> None:
-    take = reader(store, torch.device("cpu"), place)
-    np.testing.assert_array_equal(take(ROWS).numpy(), store.images[ROWS])
+    np.testing.assert_array_equal(BatchReader(store, CPU, place)(ROWS).numpy(), store.images[ROWS])
 
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("place", ["auto", "device", "host"])
 def test_a_batch_on_the_gpu_is_the_same_wherever_the_images_are(store: ImageStore, place: str) -> None:
-    batch = reader(store, torch.device("cuda"), place)(ROWS)
-    assert batch.device.type == "cuda"
-    np.testing.assert_array_equal(batch.cpu().numpy(), store.images[ROWS])
+    take = BatchReader(store, torch.device("cuda"), place)
+    for _ in range(2):
+        batch = take(ROWS)
+        assert batch.device.type == "cuda"
+        np.testing.assert_array_equal(batch.cpu().numpy(), store.images[ROWS])
+        take.settle()
+    assert (take.resident is None) == (place == "host")
 
 
-def test_half_of_the_free_memory_of_a_gpu_may_be_taken(store: ImageStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    free = 2 * store.images.nbytes
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free - 5, free))
-    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 8)
-    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 3)
-    assert fits(store, torch.device("cuda"))
-    free -= 1
-    assert not fits(store, torch.device("cuda"))
+def test_room_is_what_the_largest_step_leaves() -> None:
+    """Of 16 GB 4 are others' and 6 ours, of which 1 stays between steps; the largest step took 5 beside that."""
+    memory = Memory(free=6, reserved=6, allocated=1, peak=6)
+    assert memory.room() == 6 + (6 - 1) - 5
+    assert memory.room(growth=2) == memory.room() - 5
+
+
+def test_auto_begins_on_the_host_and_moves_where_a_step_leaves_room(store: ImageStore, memory: list[Memory]) -> None:
+    enough = int(np.ceil(store.images.nbytes / SHARE_OF_ROOM))
+    memory[0] = Memory(free=enough, reserved=8, allocated=3, peak=8)
+    take = BatchReader(store, GPU, "auto")
+    assert take.resident is None
+    take.settle()
+    assert take.resident is not None
+    assert take(ROWS).shape == (4, 3, 8, 8)
+
+    memory[0] = replace(memory[0], free=enough - 2)
+    full = BatchReader(store, GPU, "auto")
+    full.settle()
+    assert full.resident is None
+
+    memory[0] = replace(memory[0], free=enough)
+    growing = BatchReader(store, GPU, "auto")
+    growing.settle(growth=4)
+    assert growing.resident is None
+
+
+def test_it_is_decided_once(store: ImageStore, memory: list[Memory]) -> None:
+    take = BatchReader(store, GPU, "auto")
+    take.settle()
+    memory[0] = replace(memory[0], free=10**9)
+    take.settle()
+    assert take.resident is None
+
+
+def test_images_that_another_process_left_no_memory_for_stay_on_the_host(
+    store: ImageStore, memory: list[Memory], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def taken(*_: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(residence, "copied", taken)
+    memory[0] = replace(memory[0], free=10**9)
+    take = BatchReader(store, GPU, "auto")
+    take.settle()
+    assert take.resident is None
 
 
 def test_a_store_that_does_not_fit_is_refused_where_the_device_was_asked_for(
-    store: ImageStore, monkeypatch: pytest.MonkeyPatch
+    store: ImageStore, memory: list[Memory]
 ) -> None:
-    def full(*_: Any) -> bool:
-        return False
+    memory[0] = replace(memory[0], free=store.images.nbytes)
+    assert BatchReader(store, GPU, "device").resident is not None
+    memory[0] = replace(memory[0], free=1000)
+    with pytest.raises(ConfigError, match=r"^store=device: .* take 2 kB, wanted at most the 1 kB .*; type store=host"):
+        BatchReader(store, GPU, "device")
 
-    monkeypatch.setattr(residence, "fits", full)
-    with pytest.raises(ConfigError, match=r"^store=device: .* try store=host"):
-        reader(store, torch.device("cpu"), "device")
+
+@pytest.mark.parametrize("piece", [1, 500, 10**6])
+def test_images_are_copied_through_one_piece_of_host_memory(
+    store: ImageStore, monkeypatch: pytest.MonkeyPatch, piece: int
+) -> None:
+    """What is allocated: the copy, and a piece of at most so many bytes, or an image where that is more."""
+    asked = list[int]()
+    real = torch.empty
+
+    def empty(shape: tuple[int, ...], **settings: Any) -> torch.Tensor:
+        asked.append(int(np.prod(shape)))
+        return real(shape, **settings)
+
+    monkeypatch.setattr(residence, "PIECE", piece)
+    monkeypatch.setattr(torch, "empty", empty)
+    resident = copied(store.images, CPU)
+    whole, staged = asked
+    assert whole == store.images.nbytes
+    assert staged <= max(piece, store.images[0].nbytes)
+    np.testing.assert_array_equal(resident.numpy(), store.images)
+
+
+def test_images_that_cannot_be_written_to_are_copied(store: ImageStore) -> None:
+    one = np.broadcast_to(store.images[:1], store.images.shape)
+    np.testing.assert_array_equal(copied(one, CPU).numpy(), one)
+
+
+def test_out_of_memory_beside_the_images_advises_the_host_first(store: ImageStore, memory: list[Memory]) -> None:
+    memory[0] = replace(memory[0], free=10**9)
+    there, elsewhere = BatchReader(store, GPU, "device"), BatchReader(store, GPU, "host")
+    told = r"images take 2 kB; type store=host; where that is not enough, batch_size=32"
+    for error in (torch.OutOfMemoryError("CUDA out of memory."), RuntimeError("CUBLAS_STATUS_ALLOC_FAILED when")):
+        with pytest.raises(TrainingError, match=told), there.explaining_memory(64):
+            raise error
+        with pytest.raises(type(error)), elsewhere.explaining_memory(64):
+            raise error
+    with pytest.raises(RuntimeError, match="another"), there.explaining_memory(64):
+        raise RuntimeError("another")
+
+
+def test_the_loop_decides_after_its_first_epoch(experiment: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the peak of a step is known: not before, so that images never take the memory that a step needs."""
+    settled = list[int]()
+    run = experiment()
+    monkeypatch.setattr(BatchReader, "settle", lambda _take, growth: settled.append(len(run.histories)))
+    run.run()
+    assert settled == [1, 2]
+
+
+def test_steps_of_larger_images_to_come_are_allowed_for() -> None:
+    def of(size: int) -> Any:
+        views = object.__new__(type(VIEWS))
+        views.image_size = size
+        return views
+
+    small, large = of(32), of(64)
+    assert growth_after(1, [small, small, large]) == 1 + 4
+    assert growth_after(3, [small, small, large]) == growth_after(1, [large, large]) == 1
+
+
+def test_images_read_during_a_validation_are_those_of_the_loop(experiment: Make) -> None:
+    seen = list[torch.Tensor]()
+
+    def validate(_encoder: torch.nn.Module, take: residence.Take) -> float:
+        seen.append(take(ROWS))
+        return 0.5
+
+    run = experiment(validate=validate)
+    run.run()
+    assert len(seen) == 3
+    for batch in seen:
+        np.testing.assert_array_equal(batch.numpy(), run.store.images[ROWS])

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from lowres_ssl.checkpoint import load_state, save_state
 from lowres_ssl.errors import CheckpointError, Interrupted
 from lowres_ssl.training.history import Line
+from lowres_ssl.training.residence import Take
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
@@ -268,7 +269,7 @@ def test_the_history_is_told_again_when_a_run_goes_on(experiment: Make) -> None:
 def test_the_best_encoder_survives_a_stop(experiment: Make, step: int) -> None:
     """The first epoch's is the best, and the run is stopped after it."""
 
-    def score(encoder: nn.Module) -> float:
+    def score(encoder: nn.Module, _: Take) -> float:
         return 1 / float(first_norm(encoder).num_batches_tracked)
 
     through, stopped = experiment(validate=score), experiment(validate=score)

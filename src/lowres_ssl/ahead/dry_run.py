@@ -1,9 +1,9 @@
-"""A plan -> its forecast: the run looked up, its steps counted, a step timed on this machine. Nothing is decoded."""
+"""A plan -> its forecast: the run looked up, its steps counted, the loop timed on this machine. Nothing is decoded."""
 
 from functools import partial
 
 from lowres_ssl.ahead.forecast import Forecast
-from lowres_ssl.ahead.pace import speed
+from lowres_ssl.ahead.pace import training_seconds
 from lowres_ssl.planning.plan import Plan, divide, images_to_train, run_of
 from lowres_ssl.planning.preparation import foresee
 
@@ -13,7 +13,7 @@ def foretell(plan: Plan) -> Forecast:
     config = plan.config
     if not plan.method.trains:
         return Forecast(
-            f"{config.dataset.name}-{config.method['name']}-s{config.seed}", "nothing to train", 0, 1.0, 0, "", 0
+            f"{config.dataset.name}-{config.method['name']}-s{config.seed}", "nothing to train", 0, 0.0, 0, "", 0
         )
     outline, to_decode = foresee(config, partial(divide, plan))
     run, _ = run_of(plan, outline)
@@ -21,10 +21,11 @@ def foretell(plan: Plan) -> Forecast:
     done = config.epochs if description and description["finished"] else run.epochs_done()
     state = "not begun" if description is None else f"epoch {done} of {config.epochs}"
     if done == config.epochs:
-        return Forecast(run.name, "finished", 0, 1.0, 0, "", 0)
+        return Forecast(run.name, "finished", 0, 0.0, 0, "", 0)
     images = images_to_train(plan, outline.catalogue, outline.split)
     views = plan.training.views_per_epoch(images) * (config.epochs - done)
     weights = sum(value.numel() * value.element_size() for value in plan.encoder.state_dict().values())
     features = 4 * plan.width * len(outline.catalogue.records)
     store = str((outline.catalogue.digest, outline.store_shape))
-    return Forecast(run.name, state, views, speed(plan), weights + features, store, to_decode)
+    seconds = training_seconds(plan, outline, done)
+    return Forecast(run.name, state, views, seconds, weights + features, store, to_decode)

@@ -17,12 +17,12 @@ KIND = "forecast"
 @dataclass(frozen=True)
 class Forecast:
     """Of one run: its name, its state ("finished", "epoch 3 of 12", "not begun"), the views it has still to train on,
-    how many a second this machine was measured to make, and the bytes it would add to the disk."""
+    how many seconds that takes on this machine, as measured, and the bytes it would add to the disk."""
 
     run: str
     state: str
     views: int
-    speed: float
+    seconds: float
     size: int
     store: str  # the decoded images it needs, which runs share
     store_size: int  # 0 if they are there
@@ -30,7 +30,7 @@ class Forecast:
     def line(self) -> str:
         if not self.views:
             return f"{self.run}: {self.state}"
-        return f"{self.run}: {self.state}, {self.views:,} views to go, about {duration(self.views / self.speed)}"
+        return f"{self.run}: {self.state}, {self.views:,} views to go, about {duration(self.seconds)}"
 
 
 class Totals(Callback):
@@ -54,8 +54,8 @@ def total(forecasts: Sequence[Forecast]) -> str:
     runs = {each.run: each for each in forecasts}.values()
     to_go = [each for each in runs if each.views]
     stores = {each.store: each.store_size for each in to_go}
-    seconds = sum(each.views / each.speed for each in to_go)
-    speeds = sorted({round(each.speed, 1) for each in to_go})
+    seconds = sum(each.seconds for each in to_go)
+    speeds = sorted({round(each.views / each.seconds, 1) for each in to_go})
     text = f"{count(len(runs), 'run')}: {len(runs) - len(to_go)} finished or with nothing to train, {len(to_go)} to go"
     if not to_go:
         return text

@@ -1,4 +1,4 @@
-"""What the parts of a benchmark cost on this machine: steps, features and probes timed on noise. Nothing is kept."""
+"""Time the parts of a benchmark on this machine, on noise: the training loop, features, probes. Nothing is kept."""
 
 import multiprocessing
 import os
@@ -12,26 +12,23 @@ from typing import Any
 
 import torch
 
-from lowres_ssl.ahead.pace import speed_of_whole_batches
+from lowres_ssl.ahead.pace import frozen_speed, pace, training_seconds
 from lowres_ssl.benchmark.allotment import Costs
 from lowres_ssl.config import PretrainConfig
 from lowres_ssl.data.decode import decode
-from lowres_ssl.data.records import Catalogue
-from lowres_ssl.errors import ConfigError
+from lowres_ssl.errors import ConfigError, is_out_of_memory
 from lowres_ssl.evaluation.probing import without_origin
-from lowres_ssl.planning.plan import Plan, divide, images_to_train, plan_of
+from lowres_ssl.planning.plan import Plan, divide, plan_of
 from lowres_ssl.planning.preparation import Outline, foresee
 from lowres_ssl.probes import Features, build_probe
 
-# Views, optimiser and checkpoints beside the timed step: the whole loop was measured at 0.94 to 0.97 of the bare step.
-BESIDE_THE_STEP = 1.1
-FORWARD = 0.5  # of what a view costs in a step, at most: the backward pass is about two forward passes
 OF_A_RUN = 0.5  # of what starting takes: a run beside all that is measured, composing, building, writing
 OF_A_MAP = 0.006  # seconds of a t-SNE in the report, a test image
 OF_A_REPORT = 10.0  # seconds of tables, comparison and report beside starting, which takes them a third as long
 SAMPLE = 24  # images decoded
 ROWS = 512  # training features that a probe is timed on, at most
-EPOCHS = 2  # of a probe that has epochs
+SMALLER = "type a smaller batch_size or image_size"
+EPOCHS = 2  # of a probe that has epochs, beside the first
 
 
 @dataclass(frozen=True)
@@ -63,11 +60,16 @@ def measure(asked: Asked) -> Measured:
         try:
             return pool.submit(measured_here, asked, begun).result()
         except BrokenProcessPool as error:
-            config = next(iter(asked.configs.values()))
-            raise ConfigError(
-                f"a step of batch_size={config.batch_size} at image_size={config.image_size} ended its process, out of "
-                "memory most likely; type a smaller batch_size or image_size"
-            ) from error
+            raise ConfigError(f"{step_of(asked)} ended its process, out of memory most likely; {SMALLER}") from error
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise ConfigError(f"{step_of(asked)} needs more memory than there is; {SMALLER}") from error
+
+
+def step_of(asked: Asked) -> str:
+    config = next(iter(asked.configs.values()))
+    return f"a step of batch_size={config.batch_size} at image_size={config.image_size}"
 
 
 def measured_here(asked: Asked, begun: float) -> Measured:
@@ -76,11 +78,12 @@ def measured_here(asked: Asked, begun: float) -> Measured:
     plans = {name: plan_of(config) for name, config in asked.configs.items()}
     first = next(iter(plans.values()))
     outline, to_decode = foresee(first.config, partial(divide, first))
-    views = {name: speed_of_whole_batches(plan) for name, plan in plans.items() if plan.method.trains}
-    images = {name: images_to_train(plans[name], outline.catalogue, outline.split) for name in views}
-    epoch = {name: plans[name].training.views_per_epoch(images[name]) / views[name] * BESIDE_THE_STEP for name in views}
-    fastest = max(views.values(), default=0.0)
-    features = FORWARD * len(outline.catalogue.records) / fastest if fastest else 0.0
+    trained = {name: plan for name, plan in plans.items() if plan.method.trains}
+    epoch = {
+        name: training_seconds(plan, outline, whole_batches=True) / plan.config.epochs for name, plan in trained.items()
+    }
+    views = {name: pace(plan, outline, plan.views[-1], whole_batches=True).views for name, plan in trained.items()}
+    features = len(outline.catalogue.records) / frozen_speed(next(iter(trained.values()), first), outline)
     scored = {name: seconds_of(name, arguments, first, outline) for name, arguments in first.config.probe.items()}
     runs, of_a_run = len(plans), OF_A_RUN * start
     extras = {}
@@ -92,46 +95,61 @@ def measured_here(asked: Asked, begun: float) -> Measured:
     costs = Costs(
         epoch=epoch,
         round_base=start + runs * (of_a_run + features + sum(scored.values())),
-        prepare=decoding(outline.catalogue, first.config) if to_decode else 0.0,
+        prepare=decoding(outline, first.config) if to_decode else 0.0,
         report=start + OF_A_REPORT + runs * OF_A_MAP * len(outline.split.test),
         extras=extras,
     )
     return Measured(costs, views, first.compute.describe())
 
 
-def decoding(catalogue: Catalogue, config: PretrainConfig) -> float:
+def decoding(outline: Outline, config: PretrainConfig) -> float:
     """Seconds of decoding all images, from some of them."""
+    catalogue = outline.catalogue
     records = catalogue.records[:: max(1, len(catalogue.records) // SAMPLE)]
     started = time.perf_counter()
     for record in records:
-        decode(record.path, colour=config.images.colour, size=2 * config.image_size)
+        decode(record.path, colour=config.images.colour, size=outline.store_shape[2])
     each = (time.perf_counter() - started) / len(records)
     return each * len(catalogue.records + catalogue.unlabelled) / (os.cpu_count() or 1)
 
 
 def seconds_of(name: str, arguments: Mapping[str, Any], plan: Plan, outline: Outline) -> float:
-    """Of a probe fitted on all training labels, from a fit on fewer random features, in fewer epochs if it has any."""
-    train, classes = len(outline.split.train), len(outline.catalogue.classes)
+    """Of a probe fitted on all training labels and scored, on the plan's device: from fits on fewer features of noise,
+    as wide as the encoder's, and in fewer epochs if it has any."""
+    train = len(outline.split.train)
     rows = min(train, ROWS)
-    scale = train / rows
     settings = without_origin({key: value for key, value in arguments.items() if key != "name"})
-    if "epochs" in settings:
-        scale *= settings["epochs"] / min(settings["epochs"], EPOCHS)
-        settings["epochs"] = min(settings["epochs"], EPOCHS)
     if "k" in settings:
         settings["k"] = min(settings["k"], rows)
-    generator = torch.Generator().manual_seed(0)
+    given = noise(plan, outline, rows)
 
-    def noise(count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def timed(**fewer: int) -> float:
+        probe = build_probe(name, settings | fewer)
+        started = time.perf_counter()
+        probe.fit_predict(given, seed=0)
+        return time.perf_counter() - started
+
+    if "epochs" not in settings:
+        timed()  # the first time is slower
+        return timed() * train / rows
+    timed(epochs=1)
+    one, more = timed(epochs=1), timed(epochs=1 + EPOCHS)
+    epoch = max(0.0, more - one) / EPOCHS
+    return max(0.0, one - epoch) + float(settings["epochs"]) * epoch * train / rows
+
+
+def noise(plan: Plan, outline: Outline, rows: int) -> Features:
+    """Features of noise on the plan's device, `rows` of them to train on."""
+    classes, generator = len(outline.catalogue.classes), torch.Generator().manual_seed(0)
+    device = plan.compute.device
+
+    def drawn(count: int) -> tuple[torch.Tensor, torch.Tensor]:
         labels = torch.arange(count) % classes
         # Classes that lie apart a little: on pure noise a logistic regression takes unusually long.
-        return torch.randn(count, plan.width, generator=generator) + labels[:, None] / classes, labels
+        features = torch.randn(count, plan.width, generator=generator) + labels[:, None] / classes
+        return features.to(device), labels.to(device)
 
-    features, labels = noise(rows)
-    validation, validation_labels = noise(max(classes, min(len(outline.split.validation), rows)))
-    test, _ = noise(min(max(1, len(outline.split.test)), rows))
-    given = Features(features, labels, validation, validation_labels, test, classes)
-    probe = build_probe(name, settings)
-    started = time.perf_counter()
-    probe.fit_predict(given, seed=0)
-    return (time.perf_counter() - started) * scale
+    features, labels = drawn(rows)
+    validation, validation_labels = drawn(max(classes, min(len(outline.split.validation), rows)))
+    test, _ = drawn(min(max(1, len(outline.split.test)), rows))
+    return Features(features, labels, validation, validation_labels, test, classes)

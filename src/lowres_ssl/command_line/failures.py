@@ -15,7 +15,7 @@ from yaml import YAMLError
 from lowres_ssl.command_line.keys import choices_of, known_keys, may_be
 from lowres_ssl.command_line.suggestions import keys_of_group, meant_key
 from lowres_ssl.config import SCHEMAS
-from lowres_ssl.errors import UserError, did_you_mean, in_one_line
+from lowres_ssl.errors import UserError, did_you_mean, in_one_line, is_out_of_memory
 from lowres_ssl.own_data.own_conf import own_conf
 
 CRASH, USAGE, DATA = 1, 2, 3
@@ -30,8 +30,6 @@ PLACE = frozenset(
 WRITES_TO = dict.fromkeys(("tables", "figures", "embed", "predict", "export"), "folder=FOLDER") | {
     "report": "file=FILE"
 }
-# PyTorch's words, on a GPU and on a CPU, and those of CUDA's libraries.
-OUT_OF_MEMORY = "out of memory|can't allocate memory|STATUS_ALLOC_FAILED"
 NOT_REPEATABLE = re.compile(r"(\S+) does not have a deterministic implementation")
 GROUPS = ("backbone", "dataset", "images", "method", "recipe", "tracker")
 # What has to be installed for a choice: ours, and the plugins' own that those extend.
@@ -71,7 +69,7 @@ def describe(error: BaseException, command: str, cfg: DictConfig | None = None) 
         mark = getattr(error, "problem_mark", None)
         where = f"{mark.name}, line {mark.line + 1}" if mark else "a config file"
         return f"{where}: not YAML ({getattr(error, 'problem', None) or error}); mend the file", USAGE
-    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and re.search(OUT_OF_MEMORY, str(error))):
+    if is_out_of_memory(error):
         return out_of_memory(cfg), CRASH
     if isinstance(error, RuntimeError) and (operation := NOT_REPEATABLE.match(str(error))):
         return f"deterministic=true: {operation[1]} cannot repeat its bytes here; type deterministic=false", USAGE

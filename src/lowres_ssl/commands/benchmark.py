@@ -82,20 +82,21 @@ def planned(
     split: Split,
     clock: Clock,
 ) -> Study:
-    """A plan made on this machine. On a GPU the paper's encoder and size where they fit into the budget; else the
-    small ones."""
+    """A plan made on this machine. On a GPU the paper's encoder and size where they fit into memory and budget; else
+    the small ones."""
     config = question.config
     sizes = [True, False] if asked["device"] == "cuda" else [False]
     for large in sizes:
         fitted = fitting_words(question, catalogue, split, large=large)
         words = (*question.words, *fitted)
-        configs = {method: composed([*words, f"store_dir={word(store_dir)}"], method) for method in config.methods}
+        places = (f"store_dir={word(store_dir)}", f"output_dir={word(config.output_dir)}")
+        configs = {method: composed([*words, *places], method) for method in config.methods}
         trained = list(configs)[-1]
-        measured = measure(Asked(configs, linear_settings(words, config.probe, trained), tuple(config.fewer_labels)))
         typed = Typed(recipe_epochs=config.epochs, epochs=question.epochs, seeds=config.seeds)
-        own = configs[trained]
-        costs = replace(measured.costs, prepare=measured.costs.prepare + clock.spent())
+        own, linear = configs[trained], linear_settings(words, config.probe, trained)
         try:
+            measured = measure(Asked(configs, linear, tuple(config.fewer_labels)))
+            costs = replace(measured.costs, prepare=measured.costs.prepare + clock.spent())
             allotment = allot(costs, question.budget, typed)
         except ConfigError:
             if large:

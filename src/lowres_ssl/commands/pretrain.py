@@ -39,6 +39,7 @@ from lowres_ssl.terminal import say, warn
 from lowres_ssl.training.distributed import Processes, joined
 from lowres_ssl.training.forward import forget_compiled
 from lowres_ssl.training.history import Line
+from lowres_ssl.training.residence import Take
 from lowres_ssl.watching import UNWATCHED, Watch, watch_of
 
 
@@ -188,7 +189,7 @@ def train(plan: Plan, material: Material, run: Run, hold: Hold | None, watch: Wa
         )
     if plan.processes.leads:
         views = plan.training.views_per_epoch(len(rows))
-        done, device, timed = run.epochs_done(), plan.compute.describe(), partial(quick_speed, plan)
+        done, device, timed = run.epochs_done(), plan.compute.describe(), partial(quick_speed, plan, material.outline)
         say(f"{run.name}: {training_ahead(run, config.epochs, done, views, device, timed)}")
     plan.processes.connect(plan.compute.device, run.name)
     try:
@@ -246,11 +247,12 @@ def note_history(run: Run, description: dict[str, Any]) -> None:
         warn(str(error))
 
 
-def validation_accuracy(plan: Plan, material: Material, encoder: nn.Module) -> float:
-    """Accuracy of the KNN probe on the validation images; the test images are not looked at."""
+def validation_accuracy(plan: Plan, material: Material, encoder: nn.Module, take: Take) -> float:
+    """Accuracy of the KNN probe on the validation images, which `take` reads; the test images are not looked at."""
     split = material.split
     train, validation = (
-        features_from(encoder, rows, plan.config, material, plan.compute) for rows in (split.train, split.validation)
+        features_from(encoder, rows, plan.config, material, plan.compute, take=take)
+        for rows in (split.train, split.validation)
     )
     sides = {"train": train, "validation": validation, "test": train[:0]}
     draw = plan.seen or ALL_LABELS

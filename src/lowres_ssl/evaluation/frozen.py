@@ -20,6 +20,7 @@ from lowres_ssl.planning.preparation import Material
 from lowres_ssl.probes import Features
 from lowres_ssl.progress import Counted
 from lowres_ssl.runs import Run, Which
+from lowres_ssl.training.residence import BatchReader, Take
 
 
 def features_of(
@@ -110,12 +111,14 @@ def features_from(
     material: Material,
     compute: Compute,
     done: Callable[[int], None] | None = None,
+    take: Take | None = None,
 ) -> Tensor:
-    """`extract` with the view that `config` says, of some rows of the store."""
+    """`extract` with the view that `config` says, of some rows of the store. `take`: who reads them, if they are in the
+    device's memory already; a copy of all for one reading would not pay."""
     mean, std = normalisation(config)
     return extract(
         encoder,
-        material.store,
+        take or BatchReader(material.store, compute.device, "host"),
         rows.tolist(),
         image_size=config.image_size,
         mean=mean,

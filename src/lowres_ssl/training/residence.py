@@ -1,6 +1,8 @@
-"""Where the stored images are while they are used: in the device's memory if they fit, else read batch by batch."""
+"""Read batches of stored images: from the host, or from a copy in a GPU's memory where a step leaves room for it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -8,41 +10,120 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lowres_ssl.data.store import ImageStore
-from lowres_ssl.errors import ConfigError
+from lowres_ssl.errors import ConfigError, TrainingError, is_out_of_memory
+from lowres_ssl.terminal import in_words
 from lowres_ssl.views.rows import to_device
 
-# Of the memory that is free: the rest is for the model and its activations.
-SHARE_OF_FREE_MEMORY = 0.5
+# Of what the largest step so far has left free: an allocator cannot use the last of it.
+SHARE_OF_ROOM = 0.9
+PIECE = 64 * 2**20  # bytes of host memory through which a store is copied to a GPU
 
 Take = Callable[[NDArray[np.int64]], Tensor]
 
 
-def reader(store: ImageStore, device: torch.device, place: str) -> Take:
-    """A function from rows [B] to their images, uint8 [B, C, R, R] on the device.
+@dataclass(frozen=True)
+class Memory:
+    """A GPU's memory in bytes: `free` for whoever asks, `reserved` by this process, of that `allocated` to tensors, and
+    `peak`, the most that was allocated since the training began."""
 
-    `place`: "device" copies the whole store there now, and a batch is then gathered on the device; "host" leaves it
-    memory-mapped, and a batch for a GPU passes through pinned memory, so that its copy waits for nothing; "auto" takes
-    the device where half of its free memory holds the store, and on a CPU the host. Raises `ConfigError` if "device"
-    was asked for and there is no room.
+    free: int
+    reserved: int
+    allocated: int
+    peak: int
+
+    def room(self, growth: float = 1.0) -> float:
+        """What is left beside a step that takes `growth` times as much as the largest so far, beside what stays."""
+        step = self.peak - self.allocated
+        return self.free + self.reserved - self.allocated - growth * step
+
+
+class BatchReader:
+    """Rows of a store, int64 [B], to their images, uint8 [B, C, R, R] on the device.
+
+    `place`: "host" leaves the store memory-mapped; a batch for a GPU passes through pinned memory, so that its copy
+    waits for nothing. "device" copies the whole store to the GPU now; raises `ConfigError` where it does not fit.
+    "auto" begins on the host and lets `settle` decide. On a CPU all three read the memory-mapped store.
     """
-    has_room = fits(store, device)
-    if place == "device" or (place == "auto" and device.type == "cuda" and has_room):
-        if place == "device" and not has_room:
+
+    def __init__(self, store: ImageStore, device: torch.device, place: str) -> None:
+        self.store, self.device = store, device
+        self.resident: Tensor | None = None
+        self.undecided = place == "auto" and device.type != "cpu"
+        if self.undecided:
+            forget_peak(device)
+        if place == "device" and device.type != "cpu":
+            self.resident = self.copied_or_refused()
+
+    def __call__(self, rows: NDArray[np.int64]) -> Tensor:
+        if self.resident is not None:
+            return self.resident.index_select(0, to_device(rows, self.device))
+        images = torch.from_numpy(self.store.images[rows])
+        return images.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else images
+
+    def settle(self, growth: float = 1.0) -> None:
+        """Copy an "auto" store to the GPU if there is room beside a training step, once; for the end of an epoch.
+
+        By then the peak of a step is known, with activations, gradients, optimiser and whatever a compiler keeps. The
+        rule: the store takes at most `SHARE_OF_ROOM` of what that peak leaves. `growth`: how many times as much memory
+        the largest step to come needs, where later epochs have larger images.
+        """
+        if not self.undecided:
+            return
+        self.undecided = False
+        if self.store.images.nbytes <= SHARE_OF_ROOM * memory_of(self.device).room(growth):
+            try:
+                self.resident = copied(self.store.images, self.device)
+            except torch.OutOfMemoryError:  # another process has just taken it
+                self.resident = None
+
+    def copied_or_refused(self) -> Tensor:
+        needed, memory = self.store.images.nbytes, memory_of(self.device)
+        room = memory.free + memory.reserved - memory.allocated
+        if needed > room:
             raise ConfigError(
-                f"store=device: the images take {store.images.nbytes / 1e9:.1f} GB, more than half of the device's "
-                "free memory; try store=host, or a smaller dataset.storage_size"
+                f"store=device: the decoded images take {in_words(needed)}, wanted at most the {in_words(room)} that "
+                "are free on the GPU beside the model; type store=host, or a smaller dataset.storage_size"
             )
-        resident = torch.from_numpy(np.array(store.images)).to(device)
-        return lambda rows: resident.index_select(0, to_device(rows, device))
-    if device.type == "cuda":
-        return lambda rows: torch.from_numpy(store.images[rows]).pin_memory().to(device, non_blocking=True)
-    return lambda rows: torch.from_numpy(store.images[rows])
+        return copied(self.store.images, self.device)
+
+    @contextmanager
+    def explaining_memory(self, batch_size: int) -> Iterator[None]:
+        """Within the block, running out of memory is a `TrainingError` where the images are what can leave the GPU."""
+        try:
+            yield
+        except RuntimeError as error:
+            if self.resident is None or not is_out_of_memory(error):
+                raise
+            size = in_words(self.resident.nbytes)
+            raise TrainingError(
+                f"out of memory on the GPU, of which the decoded images take {size}; type store=host; where that is "
+                f"not enough, batch_size={max(2, batch_size // 2)} or a smaller image_size as well"
+            ) from error
 
 
-def fits(store: ImageStore, device: torch.device) -> bool:
-    """Whether the store takes no more than its share of the device's free memory; a CPU's is not asked."""
-    if device.type != "cuda":
-        return True
-    reusable = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # of an earlier run of a sweep
-    free: int = torch.cuda.mem_get_info(device)[0] + reusable
-    return store.images.nbytes <= SHARE_OF_FREE_MEMORY * free
+def copied(images: NDArray[np.uint8], device: torch.device) -> Tensor:
+    """The images [N, C, R, R] on the device, copied piece by piece: the host holds `PIECE` bytes of them at a time, or
+    one image."""
+    rows = max(1, PIECE // images[0].nbytes)
+    resident = torch.empty(images.shape, dtype=torch.uint8, device=device)
+    shape = (min(rows, len(images)), *images.shape[1:])
+    piece = torch.empty(shape, dtype=torch.uint8, pin_memory=device.type == "cuda")
+    for start in range(0, len(images), rows):
+        stop = min(start + rows, len(images))
+        np.copyto(piece.numpy()[: stop - start], images[start:stop])
+        resident[start:stop].copy_(piece[: stop - start])  # waits, so that the piece can be filled again
+    return resident
+
+
+def memory_of(device: torch.device) -> Memory:
+    return Memory(
+        free=torch.cuda.mem_get_info(device)[0],
+        reserved=torch.cuda.memory_reserved(device),
+        allocated=torch.cuda.memory_allocated(device),
+        peak=torch.cuda.max_memory_allocated(device),
+    )
+
+
+def forget_peak(device: torch.device) -> None:
+    """Of what ran before, such as the job before this one in a sweep."""
+    torch.cuda.reset_peak_memory_stats(device)
