@@ -8,7 +8,8 @@
     python -m benchmarks.prepare     images a second into the store, and opening it
     python -m benchmarks.startup     what the shell waits for
     python -m benchmarks.scale       time and memory against the number of images and the batch size
+    python -m benchmarks.intervals   no speed: how often intervals and tests err, by simulation (docs/statistics.md)
 
-Each prints a Markdown table and the machine it was measured on. Run them on an idle machine. `pip install '.[bench]'`
-brings the peers; the package itself never imports anything from here.
+Each prints a Markdown table, those of speed the machine it was measured on. Run these on an idle machine. `pip install
+'.[bench]'` brings the peers; the package itself never imports anything from here.
 """

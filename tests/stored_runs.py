@@ -24,6 +24,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 LABELS = {"knn": "KNN (k=200)", "linear": "linear (MLP)", "logistic": "logistic", "classifier": "end to end"}
 UNTRAINED = ("random", "trivial", "imagenet", "pretrained", "weights")
+FIXED = ("trivial", "imagenet", "pretrained", "weights")  # encoders that are the same for every seed
 PROVENANCE = {
     "versions": {"lowres-ssl": "0.1.0", "python": "3.11.2", "torch": "2.14.1"},
     "device": "cpu, fp32",
@@ -176,6 +177,7 @@ def made_up_run(
         "encoder": "encoder.safetensors",
         "settings": settings,
         "labels": {"fraction": label_fraction, "draw": label_draw},
+        "depends_on_seed": method not in FIXED or probe == "linear",
         "details": {},
         "test": scores["test"],
         "validation": scores["validation"],

@@ -117,7 +117,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ),
     ("training.state",),
     ("pretrain",),
-    ("metrics", "runs", "statistics.uncertainty", "statistics.calibration"),
+    ("metrics", "runs", "statistics.confusion", "statistics.calibration"),
+    ("statistics.uncertainty",),
     ("results.collapse", "results.whereabouts"),
     (
         "results.ledger",
@@ -127,7 +128,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "results.agreement",
         "statistics.comparison",
     ),
-    ("results.selection", "statistics.claims"),
+    ("results.selection", "statistics.claims", "statistics.significance"),
     ("results.tested",),
     ("results.findings", "benchmark.study"),
     ("benchmark.answer", "benchmark.rounds"),

@@ -7,7 +7,7 @@ import pytest
 from stored_runs import made_up_run
 
 from lowres_ssl.benchmark.answer import Answer, answer
-from lowres_ssl.results.findings import findings
+from lowres_ssl.results.findings import ALL, findings
 from lowres_ssl.results.ledger import ledger
 from lowres_ssl.results.selection import Filters, columns_of
 
@@ -27,7 +27,7 @@ def asked(folder: Path, seeds: int = 3, chosen_by: str = "knn") -> Answer:
     frame, problems = ledger(folder)
     assert problems == []
     found = {
-        column.probe: findings(column, "accuracy", "best", imagenet="imagenet", draws=400)
+        column.probe: findings(column, "accuracy", "best", imagenet="imagenet", draws=400, reference=ALL)
         for column in columns_of(frame, Filters())
     }
     return answer(found, METHODS, chosen_by, range(seeds))

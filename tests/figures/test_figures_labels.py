@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from simulated import World, alike
 from sklearn.metrics import accuracy_score
 
+from benchmarks.simulated import World, alike
 from lowres_ssl.errors import ConfigError, DataError
 from lowres_ssl.figures import Picture, Stored
 from lowres_ssl.figures._style import settings

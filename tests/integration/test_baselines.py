@@ -185,6 +185,28 @@ def test_unknown_timm_model_is_told_with_the_nearest(lowres_ssl: Command) -> Non
     assert "did you mean method.model=resnet50" in answer.last_line
 
 
+def test_a_result_has_whether_it_depends_on_the_seed(lowres_ssl: Command, cells: Path, tmp_path: Path) -> None:
+    """By its encoder, or by its probe; mean colour by KNN is the same for every seed, one result of it is enough."""
+    for seed in (0, 1):
+        answer = lowres_ssl("pretrain", "method=trivial", f"seed={seed}", *DATA, "probe=[knn,linear]")
+        assert answer.code == 0, answer.err
+    found = {
+        (method, probe): {result_of(run, probe)["depends_on_seed"] for run in runs}
+        for method in ("trivial", "random")
+        for probe in ("knn", "linear")
+        if (runs := sorted((tmp_path / "outputs" / "pretrain").glob(f"folder-{method}-*")))
+    }
+    assert found == {
+        ("trivial", "knn"): {False},
+        ("trivial", "linear"): {True},
+        ("random", "knn"): {True},
+        ("random", "linear"): {True},
+    }
+    runs = sorted((tmp_path / "outputs" / "pretrain").glob("folder-trivial-*"))
+    one, other = (np.load(next(run.glob("knn-*/predictions.npz"))) for run in runs)
+    np.testing.assert_array_equal(one["test_scores"], other["test_scores"])
+
+
 def test_trivial_features_are_colour_and_size_standardised(lowres_ssl: Command, tmp_path: Path) -> None:
     root = tmp_path / "data" / "folder"
     for number in range(20):  # one shade: only the size tells the classes apart

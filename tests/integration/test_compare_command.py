@@ -14,7 +14,7 @@ from typed import Command
 
 from lowres_ssl.results.on_disk import read_predictions
 from lowres_ssl.schemas.compare import Metric
-from lowres_ssl.statistics.uncertainty import METRICS
+from lowres_ssl.statistics.confusion import METRICS
 
 QUICK = "draws=400"
 
@@ -48,8 +48,9 @@ def test_matrix_sentence_and_claims_are_printed(lowres_ssl: Command) -> None:
     assert matrix < sentences < claims
     line = next(line for line in answer.out.splitlines() if line.startswith("random "))
     assert line.count("-30.0*") == 2
-    assert "after Holm's correction of 3 comparisons; 3 seeds, 240 test images in 80 groups." in answer.out
-    assert "cannot be told from chance" in answer.out
+    assert "after Holm's correction of 2 comparisons with random; 3 seeds, 240 test images in 80 groups." in answer.out
+    assert "Tested against random alone" in answer.out
+    assert "lowres-ssl compare reference=all" in answer.out
     assert "no runs for it  self-supervised methods beat frozen ImageNet features: wanted imagenet" in answer.out
     assert '"imagenet=pretrained NAME"' in answer.out
 
@@ -74,7 +75,8 @@ def test_difference_is_that_of_the_stored_predictions(lowres_ssl: Command, store
 
 def test_no_difference_has_no_sign_of_less(lowres_ssl: Command, tmp_path: Path) -> None:
     for method in ("dcl", "random"):
-        made_up_run(tmp_path / "outputs", method=method, predictions=[0] * 120)
+        for seed in range(3):
+            made_up_run(tmp_path / "outputs", method=method, seed=seed, predictions=[0] * 120)
     answer = lowres_ssl("compare", QUICK)
     assert answer.out.count("+0.0 ") + answer.out.count("+0.0\n") == 2
     assert "p = 1.000" in answer.out
@@ -82,10 +84,64 @@ def test_no_difference_has_no_sign_of_less(lowres_ssl: Command, tmp_path: Path) 
 
 @pytest.mark.usefixtures("stored")
 def test_real_difference_is_significant_and_none_is_not(lowres_ssl: Command) -> None:
-    found = pairs(records(lowres_ssl))
+    found = pairs(records(lowres_ssl, "reference=all"))
     assert found[frozenset(["dcl", "random"])]["p_corrected"] < 0.05
     assert found[frozenset(["dcl", "vicreg"])]["p_corrected"] > 0.2
     assert all(each["p"] <= each["p_corrected"] for each in found.values())
+
+
+@pytest.mark.parametrize(
+    ("reference", "tested"),
+    [
+        ("random", ["dcl random", "random trivial", "random vicreg"]),
+        ("dcl", ["dcl random", "dcl trivial", "dcl vicreg"]),
+        ("[random,trivial]", ["dcl random", "dcl trivial", "random trivial", "random vicreg", "trivial vicreg"]),
+        ("all", ["dcl random", "dcl trivial", "dcl vicreg", "random trivial", "random vicreg", "trivial vicreg"]),
+    ],
+)
+def test_pairs_that_have_a_p_are_those_with_the_reference(
+    lowres_ssl: Command, stored: Path, reference: str, tested: list[str]
+) -> None:
+    """All have a difference. Mean colour depends on no seed: one result of it will do."""
+    made_up_run(stored, method="trivial", accuracy=0.5, images=240)
+    found = pairs(records(lowres_ssl, f"reference={reference}"))
+    assert len(found) == 6
+    assert sorted(" ".join(sorted(pair)) for pair, each in found.items() if each["p"] is not None) == tested
+    assert all((each["p"] is None) == (each["p_corrected"] is None) for each in found.values())
+    assert all(each["low"] < each["difference"] < each["high"] for each in found.values())
+
+
+def test_reference_that_is_not_there_is_told(lowres_ssl: Command, stored: Path) -> None:
+    answer = lowres_ssl("compare", QUICK, "reference=randon")
+    assert "no randon, so each is tested against each; there is dcl, random, vicreg" in answer.err
+    assert "after Holm's correction of all 3 comparisons" in answer.out
+
+
+def test_one_seed_has_no_star_and_no_interval(lowres_ssl: Command, tmp_path: Path) -> None:
+    """Far apart, but who knows what another seed would have given; three seeds against one are no better."""
+    for method, seeds in (("dcl", 3), ("vicreg", 1), ("random", 1)):
+        for seed in range(seeds):
+            accuracy = 0.5 if method == "random" else 0.95
+            made_up_run(tmp_path / "outputs", method=method, seed=seed, accuracy=accuracy, images=240)
+    answer = lowres_ssl("compare", QUICK)
+    assert answer.code == 0, answer.err
+    assert "*" not in answer.out.partition("claims")[0]
+    assert "Not tested, for want of a second seed: vicreg at batch size 64, random." in answer.out
+    found = pairs(records(lowres_ssl))
+    assert {(each["p"], each["p_corrected"], each["low"], each["high"], each["seeds"]) for each in found.values()} == {
+        (None, None, None, None, 1)
+    }
+    one = found[frozenset(["dcl", "random"])]
+    assert (one["first_seeds"], one["second_seeds"]) == (3, 1)
+
+
+def test_all_seeds_are_used_where_not_all_are_shared(lowres_ssl: Command, tmp_path: Path) -> None:
+    for method, first, accuracy in (("dcl", 0, 0.9), ("random", 2, 0.6)):
+        for seed in range(first, first + 3):
+            made_up_run(tmp_path / "outputs", method=method, seed=seed, accuracy=accuracy, images=240)
+    (found,) = pairs(records(lowres_ssl)).values()
+    assert (found["seeds"], found["difference"]) == (3, pytest.approx(0.3))
+    assert found["p_corrected"] < 0.05
 
 
 def test_batch_size_is_chosen_on_validation_never_on_test(lowres_ssl: Command, stored: Path) -> None:
@@ -150,8 +206,8 @@ def test_few_groups_are_said_to_be_unreliable(lowres_ssl: Command, tmp_path: Pat
     for method in ("dcl", "random"):
         made_up_run(tmp_path / "outputs", method=method, groups=[f"patient{number}" for number in range(8)])
     answer = lowres_ssl("compare", QUICK)
-    assert "in 8 groups; as much as fewer than 15 of one size, so nothing here is reliable" in answer.out
-    assert "One seed each" in answer.out
+    assert "in 8 groups; as much as fewer than 25 of one size, so nothing here is reliable" in answer.out
+    assert "for want of a second seed" in answer.out
 
 
 def test_method_without_the_batch_size_is_named(lowres_ssl: Command, stored: Path) -> None:
@@ -182,8 +238,8 @@ def test_entries_that_are_named_are_the_comparisons_that_p_is_corrected_for(lowr
         made_up_run(stored, method=method, images=240)
     everything = lowres_ssl("compare", QUICK)
     chosen = lowres_ssl("compare", QUICK, "entry=[dcl,random]")
-    assert "after Holm's correction of 1 comparison." in chosen.out
-    assert "after Holm's correction of 1 comparison." not in everything.out
+    assert "after Holm's correction of 1 comparison with random." in chosen.out
+    assert "after Holm's correction of 3 comparisons with random." in everything.out  # supervised has one seed
     assert "trivial" not in chosen.out
 
 
@@ -194,6 +250,9 @@ def test_entries_that_are_named_are_the_comparisons_that_p_is_corrected_for(lowr
         ("batch_size=largest", "batch_size=largest: wanted best"),
         ("draws=10", "draws=10: wanted from 100"),
         ("metric=auroc", "auroc"),
+        ("reference=[]", "reference=[]: wanted an entry such as random"),
+        ("reference=null", "reference=None: wanted an entry such as random"),
+        ("reference=[1]", "reference=[1]: wanted an entry such as random"),
         ("methods=[dcl]", "methods"),
         ("dataset=breast", "no stored results of that kind"),
     ],

@@ -203,3 +203,9 @@ def test_restored_from_its_tensors_it_predicts_the_same(
     one_by_one = np.concatenate([restored.scores(row[None]) for row in features.test])
     np.testing.assert_allclose(one_by_one, learnt.scores(features.test), rtol=1e-5, atol=1e-7)
     np.testing.assert_array_equal(learnt.scores(features.test), probe.fit_predict(features, seed=0).test_scores)
+
+
+def test_probe_that_depends_on_no_seed_gives_the_same_for_every_seed(probe: Probe, clouds: Clouds) -> None:
+    features = clouds(apart=0.5)
+    one, other = (probe.fit_predict(features, seed=seed).test_scores for seed in (0, 1))
+    assert np.array_equal(one, other) is not probe.depends_on_seed

@@ -5,13 +5,12 @@ import pytest
 
 from lowres_ssl.statistics.claims import Judgement, Key, judgements
 from lowres_ssl.statistics.comparison import Scored
-from lowres_ssl.statistics.uncertainty import draw
 
 BEATS, SMALL_BATCH, GROWS, PEAKS, GAP = range(5)
 METHODS = ("simclr", "dcl", "simsiam", "vicreg")
 
 
-def scored(right: float, seeds: int = 3) -> Scored:
+def scored(right: float, seeds: int = 3, *, depends_on_seed: bool = True) -> Scored:
     """200 images of two classes in as many groups, the given share of each class recognised."""
     counts = np.zeros((seeds, 200, 2, 2), dtype=np.int64)
     for row in counts:
@@ -19,7 +18,12 @@ def scored(right: float, seeds: int = 3) -> Scored:
             images = row[label * 100 : label * 100 + 100]
             images[: round(100 * right), label, label] = 1
             images[round(100 * right) :, label, 1 - label] = 1
-    return Scored(counts, tuple(range(seeds)))
+    return Scored(counts, tuple(range(seeds)), depends_on_seed)
+
+
+def fixed(right: float) -> Scored:
+    """One result of what depends on no seed."""
+    return scored(right, 1, depends_on_seed=False)
 
 
 def lopsided() -> Scored:
@@ -27,7 +31,7 @@ def lopsided() -> Scored:
     counts = np.zeros((1, 200, 2, 2), dtype=np.int64)
     counts[0, :160, 0, 0] = 1
     counts[0, 160:, 1, 0] = 1
-    return Scored(counts, (0,))
+    return Scored(counts, (0,), depends_on_seed=False)
 
 
 def balanced_errors() -> Scored:
@@ -44,13 +48,15 @@ def cells(**right: float) -> dict[Key, Scored]:
     """ "dcl_16": its share of recognised images; an entry without a batch size has none."""
     pairs = (name.partition("_") for name in right)
     keys = [(entry, int(size) if size else None) for entry, _, size in pairs]
-    return {key: scored(share, 1 if key[1] is None else 3) for key, share in zip(keys, right.values(), strict=True)}
+    return {
+        key: fixed(share) if key[1] is None else scored(share) for key, share in zip(keys, right.values(), strict=True)
+    }
 
 
 def judged(made_up: dict[Key, Scored], which: int, imagenet: str = "imagenet") -> Judgement:
     """The largest batch size is the chosen one."""
     chosen = {key[0]: key for key in sorted(made_up, key=lambda key: (key[0], key[1] or 0))}
-    return judgements(made_up, chosen, "accuracy", draw(200, draws=300), imagenet=imagenet)[which]
+    return judgements(made_up, chosen, "accuracy", imagenet=imagenet)[which]
 
 
 def test_methods_beat_imagenet_or_are_beaten_or_neither() -> None:
@@ -66,7 +72,7 @@ def test_difference_is_between_the_mean_of_the_methods_and_imagenet() -> None:
 
 
 def test_another_entry_may_stand_for_imagenet() -> None:
-    made_up = cells(dcl_64=0.9) | {("pretrained lite", None): scored(0.6, 1)}
+    made_up = cells(dcl_64=0.9) | {("pretrained lite", None): fixed(0.6)}
     assert judged(made_up, BEATS).missing == ("imagenet",)
     assert judged(made_up, BEATS, imagenet="pretrained lite").verdict == "supported"
 
@@ -120,5 +126,14 @@ def test_gap_is_that_of_accuracy_and_weighted_f1_whatever_the_metric() -> None:
 
 
 def test_nothing_stored_means_no_verdict() -> None:
-    assert {each.verdict for each in judgements({}, {}, "accuracy", draw(2), imagenet="imagenet")} == {"no runs for it"}
-    assert judged({("imagenet", None): scored(0.8, 1)}, BEATS).missing == ("any self-supervised method",)
+    assert {each.verdict for each in judgements({}, {}, "accuracy", imagenet="imagenet")} == {"no runs for it"}
+    assert judged({("imagenet", None): fixed(0.8)}, BEATS).missing == ("any self-supervised method",)
+
+
+def test_one_seed_supports_and_contradicts_nothing() -> None:
+    for right in (0.95, 0.05):
+        one_seed = {("dcl", 64): scored(right, 1), ("imagenet", None): fixed(0.5)}
+        got = judged(one_seed, BEATS)
+        assert got.verdict == "cannot tell"
+        assert got.found[0][1].is_of_one_seed
+    assert judged({("dcl", 64): scored(0.95), ("imagenet", None): fixed(0.5)}, BEATS).verdict == "supported"

@@ -201,9 +201,9 @@ def test_footer_says_where_the_numbers_come_from(tmp_path: Path) -> None:
         assert wanted in said
 
 
-@pytest.mark.parametrize(("groups", "marked"), [(14, True), (15, False)])
+@pytest.mark.parametrize(("groups", "marked"), [(24, True), (25, False)])
 def test_interval_of_few_groups_is_marked(tmp_path: Path, groups: int, marked: bool) -> None:
-    made_up_run(tmp_path, groups=[f"patient{place}" for place in range(groups)], images=14 * 15)
+    made_up_run(tmp_path, groups=[f"patient{place}" for place in range(groups)], images=24 * 25)
     table = table_of("paper2", tmp_path, dataset="phantom")
     assert line_of(table.blocks[0], "DCL")[3].endswith("†") is marked
     assert table.records[0]["reliable"] is not marked

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from lowres_ssl.results.findings import Findings
 from lowres_ssl.results.selection import Column
-from lowres_ssl.statistics.comparison import Comparison
+from lowres_ssl.statistics.comparison import Difference
 from lowres_ssl.statistics.uncertainty import TOO_FEW, Interval
 from lowres_ssl.terminal import count
 
@@ -72,18 +72,17 @@ def validation(column: Column, methods: Sequence[str], seeds: Sequence[int]) -> 
     return means
 
 
-def verdict_of(compared: Comparison) -> str:
+def verdict_of(compared: Difference) -> str:
     return "use" if compared.low > 0 else "none" if compared.high < 0 else "cannot tell"
 
 
-def between(found: Findings, one: str, other: str) -> Comparison | None:
+def between(found: Findings, one: str, other: str) -> Difference | None:
     """One minus the other on the test images, whichever the findings have first; None if one is not there."""
     for pair in found.pairs:
         if (pair.first[0], pair.second[0]) == (one, other):
             return pair.found
         if (pair.first[0], pair.second[0]) == (other, one):
-            own = pair.found
-            return Comparison(-own.difference, -own.high, -own.low, own.p, own.seeds, own.groups, own.reliable)
+            return pair.found.reversed()
     return None
 
 
@@ -106,7 +105,7 @@ def others(found: Findings, best: str) -> list[str]:
         compared = between(found, best, other)
         assert compared is not None
         text = f"{other} ({difference(compared)})"
-        (alike if not pair.significant else behind if compared.difference > 0 else ahead).append(text)
+        (alike if not pair.significant else behind if compared.value > 0 else ahead).append(text)
     lines = [f"Behind it on the test images: {', '.join(behind)}."] if behind else []
     lines += [f"Ahead of it on the test images, though not on validation: {', '.join(ahead)}."] if ahead else []
     told = "Not told apart from it, after Holm's correction (its accuracy less theirs)"
@@ -149,8 +148,9 @@ def value_text(found: Interval) -> str:
     return f"{found.value:.3f} ({found.low:.3f} to {found.high:.3f})"
 
 
-def difference(found: Comparison) -> str:
-    return f"{found.difference:+.3f} ({found.low:+.3f} to {found.high:+.3f})"
+def difference(found: Difference) -> str:
+    ends = "one seed, no interval" if found.is_of_one_seed else f"{found.low:+.3f} to {found.high:+.3f}"
+    return f"{found.value:+.3f} ({ends})"
 
 
 def seeds_text(seeds: Sequence[int]) -> str:

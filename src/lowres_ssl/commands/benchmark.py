@@ -28,7 +28,7 @@ from lowres_ssl.files.leases import held
 from lowres_ssl.interruption import heed
 from lowres_ssl.planning.preparation import catalogue_of, split_of
 from lowres_ssl.report.pages import require_libraries
-from lowres_ssl.results.findings import findings
+from lowres_ssl.results.findings import ALL, findings
 from lowres_ssl.results.ledger import ledger
 from lowres_ssl.results.selection import Filters, columns_of
 from lowres_ssl.runs import check_writable
@@ -36,7 +36,7 @@ from lowres_ssl.schemas.benchmark import BenchmarkConfig
 from lowres_ssl.terminal import columns, count, duration, say, warn
 
 LONGER = 4  # budgets that are offered for more epochs
-DRAWS = 4000  # how often groups and seeds are resampled for the answer, as `lowres-ssl compare` does
+DRAWS = 4000  # how often predictions are swapped for a p, as `lowres-ssl compare` does
 
 
 def main(cfg: DictConfig) -> None:
@@ -181,7 +181,7 @@ def answer_lines(study: Study, question: Question, doubts: Sequence[str]) -> Ite
     size = int(shown["image_size"])
     filters = Filters(epochs=study.allotment.epochs, seed=seeds, backbone=shown["backbone"], image_size=size)
     chosen = {
-        column.probe: findings(column, METRIC, "best", imagenet="imagenet", draws=DRAWS)
+        column.probe: findings(column, METRIC, "best", imagenet="imagenet", draws=DRAWS, reference=ALL)
         for column in columns_of(frame, filters)
         if column.probe in question.config.probe or column.probe == "linear"
     }

@@ -1,22 +1,23 @@
-"""`lowres-ssl compare`: which differences between methods mean anything, and what becomes of the paper's claims."""
+"""`lowres-ssl compare`: test each method against random initialisation, and check the paper's claims."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 from omegaconf import DictConfig
 
 from lowres_ssl.command_line.mistyped import heard_of
+from lowres_ssl.command_line.overrides import command_line
 from lowres_ssl.config import read_config, require
 from lowres_ssl.errors import ConfigError
-from lowres_ssl.results.findings import SIGNIFICANT, Findings, Pair, findings
+from lowres_ssl.results.findings import ALL, SIGNIFICANT, Findings, Pair, findings
 from lowres_ssl.results.ledger import ledger
 from lowres_ssl.results.selection import Filters, columns_of
 from lowres_ssl.schemas.compare import CompareConfig
 from lowres_ssl.statistics.claims import Judgement, Key, named
-from lowres_ssl.statistics.comparison import Comparison
+from lowres_ssl.statistics.comparison import Difference
 from lowres_ssl.statistics.uncertainty import TOO_FEW, Interval
 from lowres_ssl.tables.formats import comma_separated_frame
 from lowres_ssl.terminal import columns, count, say, warn
@@ -32,6 +33,8 @@ OF_A_PAIR = (
     "high",
     "p",
     "p_corrected",
+    "first_seeds",
+    "second_seeds",
 )
 OF_A_CLAIM = ("seeds", "reliable", "claim", "verdict", "missing")
 
@@ -42,6 +45,7 @@ def main(cfg: DictConfig) -> None:
     is_size = isinstance(size, int) and not isinstance(size, bool) and size >= 2
     require(size == "best" or is_size, "batch_size", size, "best, or a number of at least 2")
     require(100 <= config.draws <= 100_000, "draws", config.draws, "from 100 to 100000")
+    reference = entries_named(config.reference)
     frame, problems = ledger(Path(config.output_dir))
     filters = Filters.of(config.filters)
     for problem in [*problems, *heard_of(filters, frame)]:
@@ -53,9 +57,10 @@ def main(cfg: DictConfig) -> None:
             "some: lowres-ssl pretrain dataset=phantom"
         )
     sets = "one set" if len(chosen) == 1 else f"{len(chosen)} sets"
-    say(f"comparing {config.metric.name} in {sets} of results, {config.draws:,} resamples each")
+    say(f"comparing {config.metric.name} in {sets} of results, {config.draws:,} draws or more for each p")
     found = [
-        findings(column, config.metric.name, size, imagenet=config.imagenet, draws=config.draws) for column in chosen
+        findings(column, config.metric.name, size, imagenet=config.imagenet, draws=config.draws, reference=reference)
+        for column in chosen
     ]
     for note in dict.fromkeys(note for each in found for note in each.notes):
         warn(note)
@@ -67,6 +72,15 @@ def main(cfg: DictConfig) -> None:
             print(json.dumps([record for each in found for record in records(each)], indent=2, ensure_ascii=False))
         case _:
             print("\n\n".join(page(each) for each in found))
+
+
+def entries_named(reference: object) -> str | list[str]:
+    """One entry, several, or "all". Raises `ConfigError` for what names none."""
+    names = [reference] if isinstance(reference, str) else reference
+    is_named = isinstance(names, Sequence) and len(names) > 0 and all(isinstance(name, str) and name for name in names)
+    require(is_named, "reference", reference, "an entry such as random, several such as [random,trivial], or all")
+    several = list(cast(Sequence[str], names))
+    return ALL if several == [ALL] else several
 
 
 def page(found: Findings) -> str:
@@ -101,7 +115,7 @@ def matrix(found: Findings) -> str:
     differences: dict[tuple[Key, Key], str] = {}
     for pair in found.pairs:
         mark = "*" if pair.significant else " "
-        points = round(100 * pair.found.difference, 1)
+        points = round(100 * pair.found.value, 1)
         # Adding 0 makes a zero of what would be a minus zero.
         differences[pair.first, pair.second] = f"{points + 0:+.1f}{mark}"
         differences[pair.second, pair.first] = f"{-points + 0:+.1f}{mark}"
@@ -110,41 +124,48 @@ def matrix(found: Findings) -> str:
         for row, own in found.intervals.items()
     ]
     heads = ["", words(found.metric), *(entry for entry, _ in found.intervals)]
-    legend = f"Row minus column in points; * where p < {SIGNIFICANT} after Holm's correction of {comparisons(found)}."
+    legend = "Row minus column in points."
+    if found.tests:
+        legend = f"{legend[:-1]}; * where p < {SIGNIFICANT} after Holm's correction of {comparisons(found)}."
     return columns(heads, rows, right=range(2, len(heads))) + f"\n{legend}"
 
 
 def sentences(found: Findings) -> Iterator[str]:
-    """One for each difference that means something, one for all that may be chance."""
+    """One for each difference that chance does not explain, one for all that it may, one for what was not tested."""
     for pair in found.pairs:
         if pair.significant:
             yield sentence(found, pair)
     others = [
-        f"{named(pair.first)} and {named(pair.second)} ({difference_text(pair)}, p = {p_text(pair)})"
+        f"{named(pair.first)} and {named(pair.second)} ({difference_text(pair.found)}, p = {p_text(pair)})"
         for pair in found.pairs
-        if not pair.significant
+        if pair.corrected is not None and not pair.significant
     ]
     if others:
         yield (
             f"On {place(found)}, these differences in {words(found.metric)} cannot be told from chance (p after Holm's "
             f"correction of {comparisons(found)}): {'; '.join(others)}."
         )
-    if all(own.seeds == 1 for own in found.intervals.values()):
-        yield "One seed each: nothing here says what another seed would have given."
+    if found.references and len(found.pairs) > found.tests:
+        yield (
+            f"Tested against {' and '.join(found.references)} alone. To test each against each, with p corrected for "
+            f"all of them, type {command_line('compare', f'reference={ALL}')}"
+        )
+    if found.one_seed:
+        yield (
+            f"Not tested, for want of a second seed: {', '.join(map(named, found.one_seed))}. Nothing here says what "
+            "another seed would have given; three seeds are the least with which much can be shown."
+        )
 
 
 def sentence(found: Findings, pair: Pair) -> str:
     first, second = (found.intervals[key] for key in (pair.first, pair.second))
-    # The order and the values are by all seeds of each, the difference is of those that both have.
-    above = "above" if pair.found.difference > 0 else "below"
-    seeds = count(pair.found.seeds, "seed")
-    if pair.found.seeds != max(first.seeds, second.seeds):
-        seeds += f" that both have (of {first.seeds} and {second.seeds})"
+    above = "above" if pair.found.value > 0 else "below"
+    seeds = [count(own.seeds, "seed") for own in (first, second)]
     return (
         f"On {place(found)}, {named(pair.first)} ({interval_text(first)}) is {above} {named(pair.second)} "
-        f"({interval_text(second)}): difference in {words(found.metric)} {difference_text(pair)}, p = {p_text(pair)} "
-        f"after Holm's correction of {comparisons(found)}; {seeds}, {count(found.images, 'test image')} in "
-        f"{count(found.groups, 'group')}."
+        f"({interval_text(second)}): difference in {words(found.metric)} {difference_text(pair.found)}, p = "
+        f"{p_text(pair)} after Holm's correction of {comparisons(found)}; {' and '.join(dict.fromkeys(seeds))}, "
+        f"{count(found.images, 'test image')} in {count(found.groups, 'group')}."
     )
 
 
@@ -159,7 +180,7 @@ def claim_lines(judged: Judgement) -> Iterator[str]:
     if judged.missing:
         yield f"{judged.claim}: wanted {', '.join(judged.missing)}"
     for text, difference in judged.found:
-        yield f"{judged.claim}: {text}, {difference.value:+.3f} ({difference.low:+.3f} to {difference.high:+.3f})"
+        yield f"{judged.claim}: {text}, {difference_text(difference, sign='+')}"
 
 
 def records(found: Findings) -> Iterator[dict[str, Any]]:
@@ -185,8 +206,10 @@ def records(found: Findings) -> Iterator[dict[str, Any]]:
                 "first_value": first.value,
                 "second_value": second.value,
                 **numbers(pair.found),
-                "p": pair.found.p,
+                "p": pair.p,
                 "p_corrected": pair.corrected,
+                "first_seeds": first.seeds,
+                "second_seeds": second.seeds,
             }
         )
     for judged in found.judgements:
@@ -197,11 +220,10 @@ def records(found: Findings) -> Iterator[dict[str, Any]]:
             yield about | empty | said | {"first": text, **numbers(difference)}
 
 
-def numbers(found: Interval | Comparison) -> dict[str, Any]:
-    return {
-        "difference": found.difference if isinstance(found, Comparison) else found.value,
-        **{key: getattr(found, key) for key in ("low", "high", "seeds", "reliable")},
-    }
+def numbers(found: Difference) -> dict[str, Any]:
+    """`seeds`: the fewest of a method that depends on one. Of one seed there is no interval."""
+    low, high = (None, None) if found.is_of_one_seed else (found.low, found.high)
+    return {"difference": found.value, "low": low, "high": high, "seeds": found.seeds, "reliable": found.reliable}
 
 
 def place(found: Findings) -> str:
@@ -214,16 +236,21 @@ def words(metric: str) -> str:
 
 
 def comparisons(found: Findings) -> str:
-    return count(len(found.pairs), "comparison")
+    """ "4 comparisons with random", or "all 10 comparisons"."""
+    if not found.references:
+        return f"all {count(found.tests, 'comparison')}" if found.tests > 1 else count(found.tests, "comparison")
+    return f"{count(found.tests, 'comparison')} with {' and '.join(found.references)}"
 
 
 def interval_text(found: Interval) -> str:
     return f"{found.value:.3f}, 95% {found.low:.3f} to {found.high:.3f}"
 
 
-def difference_text(pair: Pair) -> str:
-    return f"{pair.found.difference:.3f} ({pair.found.low:.3f} to {pair.found.high:.3f})"
+def difference_text(found: Difference, sign: str = "") -> str:
+    ends = "one seed, no interval" if found.is_of_one_seed else f"{found.low:{sign}.3f} to {found.high:{sign}.3f}"
+    return f"{found.value:{sign}.3f} ({ends})"
 
 
 def p_text(pair: Pair) -> str:
+    assert pair.corrected is not None, "only what was tested has a p"
     return f"{pair.corrected:.3f}" if pair.corrected >= 0.001 else f"{pair.corrected:.1g}"

@@ -13,7 +13,7 @@ from lowres_ssl.results.ledger import ledger
 from lowres_ssl.results.selection import Filters
 from lowres_ssl.runs import check_writable
 from lowres_ssl.schemas.table import TableConfig, TablesConfig
-from lowres_ssl.statistics.uncertainty import METRICS
+from lowres_ssl.statistics.confusion import METRICS
 from lowres_ssl.tables import Table
 from lowres_ssl.tables.formats import comma_separated, latex, markdown
 from lowres_ssl.tables.recipes import recipes_table

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -16,6 +16,7 @@ class TrainedClassifier(Probe):
     [C, D] and `bias` [C]."""
 
     label = "end to end"
+    depends_on_seed: ClassVar[bool] = False
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -23,6 +23,7 @@ from lowres_ssl.evaluation.labels import ALL_LABELS, LabelDraw, drawn
 from lowres_ssl.evaluation.tuning import doubts_of, tuned_for
 from lowres_ssl.features import digest_of
 from lowres_ssl.files.leases import Hold
+from lowres_ssl.planning.encoders import depends_on_seed
 from lowres_ssl.planning.preparation import Material
 from lowres_ssl.probes import Probe, build_probe, prediction_of
 from lowres_ssl.provenance import provenance
@@ -223,6 +224,7 @@ def evaluate_one(
         "classes": list(catalogue.classes),
         "images": {side: len(own) for side, own in labels.items()},
         "labels": {"fraction": draw.fraction, "draw": draw.number},
+        "depends_on_seed": probe.depends_on_seed or depends_on_seed(config),
         "split": {"kind": split.kind, "seed": split.seed, "digest": split.digest},
         "data_digest": catalogue.digest,
         "precision": compute.precision,

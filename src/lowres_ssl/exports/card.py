@@ -157,7 +157,7 @@ def results(about: Any, scores: Sequence[Score]) -> str:
             lines.append(f"| {' | '.join(cells)} |")
     first = next(iter(scores[0].intervals.values()))
     tested = count(scores[0].result["images"]["test"], "test image")
-    lines += ["", f"Of {tested}, one seed; {count(first.groups, 'group')} resampled."]
+    lines += ["", f"Of {tested}, one seed; {count(first.groups, 'group')}."]
     marked = [score for score in scores for each in score.intervals.values() if not each.reliable]
     if marked:
         lines.append(f"{UNRELIABLE.strip()}: the groups tell {TOO_FEW}, so the interval says little.")

@@ -10,7 +10,8 @@ from lowres_ssl.portable.prediction import is_whole
 from lowres_ssl.results.on_disk import read_predictions
 from lowres_ssl.results.tested import check_numbers
 from lowres_ssl.runs import Run, find_runs
-from lowres_ssl.statistics.uncertainty import Interval, counts_by_group, interval
+from lowres_ssl.statistics.confusion import counts_by_group
+from lowres_ssl.statistics.uncertainty import Interval, interval
 
 METRICS = ("accuracy", "weighted_f1")
 

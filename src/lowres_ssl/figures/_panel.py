@@ -5,7 +5,8 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from lowres_ssl.statistics.uncertainty import METRICS, Interval
+from lowres_ssl.statistics.confusion import METRICS
+from lowres_ssl.statistics.uncertainty import Interval
 from lowres_ssl.terminal import count
 
 NAMES = {

@@ -19,7 +19,8 @@ from lowres_ssl.results.selection import Cell, Column, Filters, columns_of
 from lowres_ssl.results.tested import stored_result, tested
 from lowres_ssl.runs import AS_THEY_ARE, END_TO_END
 from lowres_ssl.statistics.comparison import Scored
-from lowres_ssl.statistics.uncertainty import Counts, Interval, Term, contrast, draw
+from lowres_ssl.statistics.confusion import Counts
+from lowres_ssl.statistics.uncertainty import Interval, interval
 
 MOST_BANDS = 4  # in a panel; more of them are one grey
 
@@ -77,7 +78,7 @@ class Labels(Picture):
     def draw_one(self, axes: Any, line: Line, names: list[str], *, bands: bool) -> list[Interval]:
         """The mean over draws and seeds, with a band of its 95% interval, or bars where bands would hide each other."""
         fractions = sorted(line.cells)
-        draws = [[Scored(tested(cell).counts(), tuple(cell.seeds)) for cell in line.cells[each]] for each in fractions]
+        draws = [[tested(cell).scored(cell.seeds) for cell in line.cells[each]] for each in fractions]
         found = [over_draws(own, self.metric) for own in draws]
         place = names.index(line.name)
         style, x = look(place), np.array(fractions)
@@ -120,13 +121,9 @@ def over_draws(draws: Sequence[Scored], metric: str) -> Interval:
     the seeds are what varies. Draws in turn vary under one seed. The wider of the two intervals is taken. Where no seed
     is in all draws, as where each seed drew its own labels, they are taken as they come, as many as the fewest have.
     """
-    counts = of_shared_seeds(draws)
-    seeds = len(counts[0])
-    resampled = draw(counts[0].shape[1])
-    by_seed = contrast([Term(1 / len(counts), own, metric) for own in counts], resampled)
-    each_seed = [np.stack([own[seed] for own in counts]) for seed in range(seeds)]
-    by_draw = contrast([Term(1 / seeds, own, metric) for own in each_seed], resampled)
-    return max(by_seed, by_draw, key=lambda found: found.high - found.low)
+    counts = np.stack(of_shared_seeds(draws))  # [D, S, G, C, C]
+    both = interval(counts, metric), interval(counts.swapaxes(0, 1), metric)
+    return max(both, key=lambda found: found.high - found.low)
 
 
 def of_shared_seeds(draws: Sequence[Scored]) -> list[Counts]:

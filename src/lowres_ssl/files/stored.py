@@ -48,7 +48,7 @@ TYPES: dict[str, dict[str, Any]] = {
     | dict.fromkeys([f"test.{name}" for name in ("accuracy", "weighted_f1", "macro_f1")], OPTIONAL_NUMBER)
     | dict.fromkeys([f"test.{name}" for name in ("balanced_accuracy", "auroc")], OPTIONAL_NUMBER)
     | {"labels.fraction": NUMBER, "labels.draw": int, "classes": list, "classes.*": str, "commit": (str, type(None))}
-    | {"seed": int, "versions.*": str, "predictions_sha256": str, "fitted_sha256": str},
+    | {"seed": int, "versions.*": str, "predictions_sha256": str, "fitted_sha256": str, "depends_on_seed": bool},
     "tuned": SPLIT
     | dict.fromkeys(["run", "entry", "method", "dataset", "title", "backbone", "split_digest", "rule"], str)
     | dict.fromkeys(["seed", "image_size", "seeds", "chosen.batch_size"], int)

@@ -20,11 +20,13 @@ from lowres_ssl.randomness import seeded
 class Method(nn.Module, ABC):
     """Heads on an encoder, and the loss of two views.
 
-    `trains` is false for a method that leaves the encoder as it starts, see `Untrained`. `sees_labels` is true for a
+    `trains` is false for a method that leaves the encoder as it starts, see `Untrained`. `depends_on_seed` is false
+    where the encoder is the same for every seed: one result of it is then enough. `sees_labels` is true for a
     supervised one alone: `loss` then finds the labels (int64 [B]) as the last output of either view.
     """
 
     trains: ClassVar[bool] = True
+    depends_on_seed: ClassVar[bool] = True
     sees_labels: ClassVar[bool] = False
 
     @abstractmethod

@@ -4,6 +4,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -19,6 +20,8 @@ class Imagenet(Untrained):
 
     The images are normalised with `mean` and `std`, as the weights were trained, whatever the data set's own are.
     """
+
+    depends_on_seed: ClassVar[bool] = False
 
     def __init__(self, weights: str, mean: list[float], std: list[float]) -> None:
         super().__init__()

@@ -22,6 +22,7 @@ class Pretrained(Untrained):
     """
 
     brings_architecture: ClassVar[bool] = True
+    depends_on_seed: ClassVar[bool] = False
 
     def __init__(self, model: str, weights: str | None, mean: list[float] | None, std: list[float] | None) -> None:
         super().__init__()

@@ -14,6 +14,7 @@ class Trivial(Untrained):
     """
 
     adds_size: ClassVar[bool] = True
+    depends_on_seed: ClassVar[bool] = False
     brings_architecture: ClassVar[bool] = True
 
     def architecture(self, backbone: Callable[[], Encoder]) -> Encoder:

@@ -24,6 +24,12 @@ def untrained(config: Experiment) -> Untrained | None:
     return method
 
 
+def depends_on_seed(config: Experiment) -> bool:
+    """Whether the encoder of `config` is another one for another seed."""
+    name = str(config.method["name"])
+    return name != WEIGHTS and find_method(name).depends_on_seed
+
+
 def new_encoder(config: Experiment) -> Encoder:
     """The encoder of `config` as it is initialised, and how many features it has."""
 

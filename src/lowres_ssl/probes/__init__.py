@@ -7,7 +7,7 @@ the global generators alone. Shape legend: D features, C classes.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,10 +96,12 @@ class Probe(ABC):
     """A classifier on frozen features. Its constructor takes what `conf/probe/<name>.yaml` holds.
 
     `label` is its name in tables. `encoder` says which encoder of a run it scores: the one that `select_encoder` chose,
-    or the last (the paper's released code gives KNN the last and the linear evaluation the best).
+    or the last (the paper's released code gives KNN the last and the linear evaluation the best). `depends_on_seed` is
+    false for a probe without random numbers.
     """
 
     label: str
+    depends_on_seed: ClassVar[bool] = True
     encoder: Literal["selected", "last"] = "selected"
 
     def check(self, *, train_counts: Sequence[int], class_names: Sequence[str]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,8 @@ class Knn(Probe):
     Equal votes go to the first class, equal distances as scikit-learn orders them. Memory is bounded by scikit-learn's
     chunks. No random numbers.
     """
+
+    depends_on_seed: ClassVar[bool] = False
 
     def __init__(
         self,

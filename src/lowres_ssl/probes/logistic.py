@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Callable, Mapping
 from copy import deepcopy
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -31,6 +31,7 @@ class Logistic(Probe):
     """
 
     label = "logistic"
+    depends_on_seed: ClassVar[bool] = False
 
     def __init__(self, strengths: list[float], max_iterations: int) -> None:
         require(len(strengths) > 0, "logistic.strengths", strengths, "at least one, such as [0.001,0.01,0.1]")

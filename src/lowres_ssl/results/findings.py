@@ -1,6 +1,6 @@
-"""One column of stored results compared: each method with each other, and what becomes of the paper's claims."""
+"""Compare the methods of one column of stored results, and judge the paper's claims by it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -8,30 +8,37 @@ from lowres_ssl.results.selection import BatchSize, Cell, Column
 from lowres_ssl.results.tested import check_same_images, tested
 from lowres_ssl.runs import AS_THEY_ARE, END_TO_END
 from lowres_ssl.statistics.claims import Judgement, Key, judgements
-from lowres_ssl.statistics.comparison import Comparison, Scored, aligned, compare, draw_swaps, holm
-from lowres_ssl.statistics.uncertainty import Interval, draw, interval
+from lowres_ssl.statistics.comparison import Difference, Part, differences
+from lowres_ssl.statistics.significance import holm, p_values
+from lowres_ssl.statistics.uncertainty import Interval, interval
 
 SIGNIFICANT = 0.05
+RANDOM = "random"  # the baseline that every method is tested against, unless others are named
+ALL = "all"  # as a reference: every method is tested against every other
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One method minus another. `corrected`: p after Holm's correction of all pairs of the column."""
+    """One method minus another. p, corrected: how often chance alone makes such a difference, and the same after Holm's
+    correction of all pairs that were tested; None for a pair that was not."""
 
     first: Key
     second: Key
-    found: Comparison
-    corrected: float
+    found: Difference
+    p: float | None = None
+    corrected: float | None = None
 
     @property
     def significant(self) -> bool:
-        return self.corrected < SIGNIFICANT
+        return self.corrected is not None and self.corrected < SIGNIFICANT
 
 
 @dataclass(frozen=True)
 class Findings:
     """`intervals`: each method at its chosen batch size, the best first; `pairs`: the better one first, by that order.
 
+    `references`: the entries that the others are tested against; empty where all are tested against each other.
+    `one_seed`: the methods that depend on a seed and have a single one, so that no difference to them can be tested.
     `images`, `groups`: of the test set. `notes`: what was left out.
     """
 
@@ -39,14 +46,33 @@ class Findings:
     metric: str
     intervals: Mapping[Key, Interval]
     pairs: tuple[Pair, ...]
+    references: tuple[str, ...]
+    one_seed: tuple[Key, ...]
     judgements: tuple[Judgement, ...]
     images: int
     groups: int
     notes: tuple[str, ...]
 
+    @property
+    def tests(self) -> int:
+        """How many pairs p is corrected for."""
+        return sum(pair.p is not None for pair in self.pairs)
 
-def findings(column: Column, metric: str, batch_size: BatchSize, *, imagenet: str, draws: int) -> Findings:
-    """`batch_size`: of the pairs, and of those claims that are not about batch sizes; "best": by validation accuracy.
+
+def findings(
+    column: Column,
+    metric: str,
+    batch_size: BatchSize,
+    *,
+    imagenet: str,
+    draws: int,
+    reference: str | Sequence[str] = RANDOM,
+) -> Findings:
+    """Compare every method with every other; test each against the entries that `reference` names.
+
+    `batch_size`: of the pairs, and of those claims that are not about batch sizes; "best": by validation accuracy.
+    `reference`: an entry, or several, or "all". Every pair that is tested costs the others power, so the question is
+    named beforehand. Where the column has none of the references, all are tested against each other.
 
     Raises `ConfigError` for a run that is there twice, `CheckpointError` if predictions are damaged or not of the same
     test images.
@@ -68,34 +94,49 @@ def findings(column: Column, metric: str, batch_size: BatchSize, *, imagenet: st
         for size in sizes:
             if (stored := column.cell(entry, size)) is not None:
                 cells[entry, stored.batch_size] = stored
-    if "random" not in chosen and column.probe != END_TO_END:  # an untrained encoder has no head of its own
+    named = () if reference == ALL else (reference,) if isinstance(reference, str) else tuple(reference)
+    references = tuple(entry for entry in named if entry in chosen)
+    if RANDOM not in chosen and column.probe != END_TO_END:  # an untrained encoder has no head of its own
         notes.append(
             f"{column}: no random initialisation to compare with; type lowres-ssl pretrain method=random with the data "
             "set, backbone and image_size of the others"
         )
+    elif named and not references and column.probe != END_TO_END:
+        notes.append(f"{column}: no {' or '.join(named)}, so each is tested against each; there is {', '.join(chosen)}")
     read = {key: tested(cell) for key, cell in cells.items()}
     check_same_images([(cells[key], said) for key, said in read.items()])
-    scored = {key: Scored(said.counts(), tuple(cells[key].seeds)) for key, said in read.items()}
-    found = {key: interval(scored[key].counts, metric, draws=draws) for key in chosen.values()}
+    scored = {key: said.scored(cells[key].seeds) for key, said in read.items()}
+    found = {key: interval(scored[key].counts, metric) for key in chosen.values()}
     best_first = sorted(found, key=lambda key: -found[key].value)
     first = next(iter(scored.values()))
     images, groups = len(next(iter(read.values())).ids), first.counts.shape[1]
-    resampled, swaps = draw(groups, draws=draws), draw_swaps(groups, seed=1, draws=draws)
-    compared = []
-    for better, worse in combinations(best_first, 2):
-        ours, theirs = aligned([scored[better], scored[worse]])
-        compared.append((better, worse, compare(ours, theirs, metric, resampled, swaps)))
-    corrected = holm([comparison.p for _, _, comparison in compared])
     judged: tuple[Judgement, ...] = ()
     if column.probe != END_TO_END:  # no claim is of heads that were trained with their encoder
-        judged = tuple(judgements(scored, chosen, metric, resampled, imagenet=imagenet))
+        judged = tuple(judgements(scored, chosen, metric, imagenet=imagenet))
+    parts = {key: scored[key].by(**{metric: 1.0}) for key in best_first}
     return Findings(
         column=column,
         metric=metric,
         intervals={key: found[key] for key in best_first},
-        pairs=tuple(Pair(*pair, p) for pair, p in zip(compared, corrected, strict=True)),
+        pairs=tuple(pairs_of(parts, references, draws)),
+        references=references,
+        one_seed=tuple(key for key, part in parts.items() if part.is_of_one_seed),
         judgements=judged,
         images=images,
         groups=groups,
         notes=tuple(notes),
     )
+
+
+def pairs_of(methods: Mapping[Key, Part], references: Sequence[str], draws: int) -> list[Pair]:
+    """Every pair, in the order of the methods; with a p those that are tested and whose chance is known."""
+    every = list(combinations(methods, 2))
+    found = dict(zip(every, differences(methods, every), strict=True))
+    family = [
+        pair
+        for pair in every
+        if not found[pair].is_of_one_seed and (not references or {entry for entry, _ in pair} & set(references))
+    ]
+    p = p_values(methods, family, draws=draws)
+    tested_pairs = dict(zip(family, zip(p, holm(p), strict=True), strict=True))
+    return [Pair(*pair, difference, *tested_pairs.get(pair, ())) for pair, difference in found.items()]

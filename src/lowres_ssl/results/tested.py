@@ -13,7 +13,8 @@ from lowres_ssl.errors import CheckpointError
 from lowres_ssl.results.agreement import NUMBERS
 from lowres_ssl.results.on_disk import read_predictions, read_result
 from lowres_ssl.results.selection import Cell
-from lowres_ssl.statistics.uncertainty import Counts, counts_by_group, metric
+from lowres_ssl.statistics.comparison import Scored
+from lowres_ssl.statistics.confusion import Counts, counts_by_group, metric
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,10 @@ class Tested:
     predictions: NDArray[np.int64]
     classes: tuple[str, ...]
     results: tuple[dict[str, Any], ...]
+
+    def scored(self, seeds: Sequence[int]) -> Scored:
+        """The counts with their `seeds`. A result of before this was written down is taken to depend on its seed."""
+        return Scored(self.counts(), tuple(seeds), any(result.get("depends_on_seed", True) for result in self.results))
 
     def counts(self) -> Counts:
         """Confusion counts of each seed by test group: int64 [S, G, C, C]."""

@@ -19,6 +19,7 @@ class CompareConfig:
     filters: FiltersConfig = MISSING
     metric: Metric = MISSING
     batch_size: Any = MISSING
+    reference: Any = MISSING
     imagenet: str = MISSING
     draws: int = MISSING
     format: Format = MISSING

@@ -3,8 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lowres_ssl.statistics.comparison import Scored, aligned
-from lowres_ssl.statistics.uncertainty import Draws, Interval, Term, contrast
+from lowres_ssl.statistics.comparison import Difference, Scored, contrast, pool
 
 # An entry and its batch size; None for one that is not trained.
 Key = tuple[str, int | None]
@@ -17,7 +16,7 @@ GAP = {"accuracy": 1.0, "weighted_f1": -1.0}
 
 
 @dataclass(frozen=True)
-class Difference:
+class Contrast:
     """Mean over the cells of `plus` minus mean over those of `minus`, of the sum of `metrics` with their factors.
 
     A claim says that it is above 0.
@@ -38,11 +37,11 @@ class Judgement:
 
     claim: str
     verdict: str
-    found: tuple[tuple[str, Interval], ...] = ()
+    found: tuple[tuple[str, Difference], ...] = ()
     missing: tuple[str, ...] = ()
 
 
-def judgements(cells: Cells, chosen: Mapping[str, Key], name: str, draws: Draws, *, imagenet: str) -> list[Judgement]:
+def judgements(cells: Cells, chosen: Mapping[str, Key], name: str, *, imagenet: str) -> list[Judgement]:
     """The five claims on one data set and probe, by the metric `name`; of the last the metrics are the claim's own.
 
     `cells`: whatever is stored, at every batch size; `chosen`: of each entry the cell that tables show. `imagenet`: the
@@ -60,7 +59,7 @@ def judgements(cells: Cells, chosen: Mapping[str, Key], name: str, draws: Draws,
     smallest = min([size for size in set.intersection(*of_each) if size <= SMALL], default=SMALL)
     score = {name: 1.0}
     vicreg, simsiam = ({size: (entry, size) for size in (SMALL, MIDDLE, LARGE)} for entry in ("vicreg", "simsiam"))
-    between = Difference(
+    between = Contrast(
         f"mean of {', '.join(NON_CONTRASTIVE)} minus mean of {', '.join(contrastive)} at batch size {smallest}",
         [(entry, smallest) for entry in NON_CONTRASTIVE],
         [(entry, smallest) for entry in contrastive],
@@ -68,46 +67,45 @@ def judgements(cells: Cells, chosen: Mapping[str, Key], name: str, draws: Draws,
     )
     claims = {
         "self-supervised methods beat frozen ImageNet features": [
-            Difference(f"{mean} minus {imagenet}", own, [frozen], score)
+            Contrast(f"{mean} minus {imagenet}", own, [frozen], score)
         ],
         "non-contrastive methods beat contrastive ones at small batches": [between],
         "VICReg improves with the batch size": [step(vicreg[LARGE], vicreg[SMALL], score)],
         "SimSiam peaks in between": [step(simsiam[MIDDLE], simsiam[size], score) for size in (SMALL, LARGE)],
         "accuracy minus weighted F1 is smaller for self-supervised methods than for ImageNet features": [
-            Difference(f"that of {imagenet} minus the {mean}", [frozen], own, GAP)
+            Contrast(f"that of {imagenet} minus the {mean}", [frozen], own, GAP)
         ],
     }
-    return [judge(claim, differences, cells, draws) for claim, differences in claims.items()]
+    return [judge(claim, contrasts, cells) for claim, contrasts in claims.items()]
 
 
-def step(plus: Key, minus: Key, metrics: Mapping[str, float]) -> Difference:
+def step(plus: Key, minus: Key, metrics: Mapping[str, float]) -> Contrast:
     """One method at two batch sizes."""
-    return Difference(f"{plus[0]} at batch size {plus[1]} minus {minus[1]}", [plus], [minus], metrics)
+    return Contrast(f"{plus[0]} at batch size {plus[1]} minus {minus[1]}", [plus], [minus], metrics)
 
 
-def judge(claim: str, differences: Sequence[Difference], cells: Cells, draws: Draws) -> Judgement:
+def judge(claim: str, contrasts: Sequence[Contrast], cells: Cells) -> Judgement:
     """Supported if the whole interval of each difference is above 0, contradicted if that of one is below.
 
     A claim of two differences needs no correction: to be supported both must hold, and to be contradicted by chance
-    each has 2.5%, the lower half of what a 95% interval leaves.
+    each has 2.5%, the lower half of what a 95% interval leaves. The seeds of all `cells` are pooled. From one seed of a
+    method nothing can be told: the interval is then all that the metrics allow.
     """
-    keys = list(dict.fromkeys(key for each in differences for key in [*each.plus, *each.minus]))
+    keys = list(dict.fromkeys(key for each in contrasts for key in [*each.plus, *each.minus]))
     missing = [named(key) for key in keys if key not in cells]
-    if not all(each.plus and each.minus for each in differences):
+    if not all(each.plus and each.minus for each in contrasts):
         missing.insert(0, "any self-supervised method")
     if missing:
         return Judgement(claim, "no runs for it", missing=tuple(missing))
-    counts = dict(zip(keys, aligned([cells[key] for key in keys]), strict=True))
     found = []
-    for each in differences:
-        shares = [(key, 1 / len(each.plus)) for key in each.plus] + [(key, -1 / len(each.minus)) for key in each.minus]
-        terms = [
-            Term(share * factor, counts[key], name) for key, share in shares for name, factor in each.metrics.items()
-        ]
-        found.append((each.text, contrast(terms, draws)))
-    if all(interval.low > 0 for _, interval in found):
+    for each in contrasts:
+        parts = {key: cell.by(**each.metrics) for key, cell in cells.items()}
+        terms = [(1 / len(each.plus), parts[key]) for key in each.plus]
+        terms += [(-1 / len(each.minus), parts[key]) for key in each.minus]
+        found.append((each.text, contrast(terms, pool(list(parts.values())))))
+    if all(difference.low > 0 for _, difference in found):
         verdict = "supported"
-    elif any(interval.high < 0 for _, interval in found):
+    elif any(difference.high < 0 for _, difference in found):
         verdict = "contradicted"
     else:
         verdict = "cannot tell"

@@ -1,98 +1,189 @@
-"""Whether the difference between two methods means anything: paired by test group and by seed."""
+"""Compare methods on the same test images: differences and contrasts with their intervals."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import TypeVar
 
 import numpy as np
+from scipy.special import stdtrit
 
-from lowres_ssl.statistics.uncertainty import (
-    DRAWS,
-    LEVEL,
-    Counts,
-    Draws,
-    Term,
-    Weights,
-    metric,
-    moves,
-    percentiles,
-    weighted,
-)
+from lowres_ssl.statistics.confusion import Counts, effective_groups, metric
+from lowres_ssl.statistics.uncertainty import TAIL, Measured, Spread, is_reliable, jackknife_variance, measure
+
+K = TypeVar("K")
+
+SMALLEST_POOLED = 3  # seeds: a method with fewer keeps its own spread alone
+STILL = 1e-9
 
 
 @dataclass(frozen=True)
 class Scored:
-    """What a method did on the test images: counts, int64 [S, G, C, C], one a seed of `seeds`."""
+    """What a method did on the test images: counts, int64 [S, G, C, C], one a seed of `seeds`.
+
+    depends_on_seed: whether another seed would have given other predictions; frozen features of given weights, scored
+    by KNN, do not depend on one.
+    """
 
     counts: Counts
     seeds: tuple[int, ...]
+    depends_on_seed: bool = True
+
+    def by(self, **metrics: float) -> "Part":
+        """The method by the sum of `metrics`, each times its factor: by(accuracy=1.0)."""
+        return Part(tuple(Term(factor, self.counts, name) for name, factor in metrics.items()), self.depends_on_seed)
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """`difference` of a metric, mean over seeds, its interval, and how often chance alone makes one as large."""
+class Term:
+    """`factor` times the metric `name` of `counts`, int64 [S, G, C, C]."""
 
-    difference: float
+    factor: float
+    counts: Counts
+    name: str
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a contrast that has seeds of its own: the sum of `terms`, all of the same S seeds.
+
+    The spread of its seeds is that of the sum: terms of one part are paired by seed, and parts are not.
+    """
+
+    terms: tuple[Term, ...]
+    depends_on_seed: bool = True
+
+    @property
+    def seeds(self) -> int:
+        return len(self.terms[0].counts)
+
+    @property
+    def groups(self) -> int:
+        return int(self.terms[0].counts.shape[1])
+
+    @property
+    def is_of_one_seed(self) -> bool:
+        """Whether it depends on a seed and has a single one, so that nobody knows what another would have given."""
+        return self.depends_on_seed and self.seeds == 1
+
+    @cached_property
+    def value(self) -> float:
+        """The mean over seeds."""
+        totals = ((term.factor, metric(term.counts.sum(axis=1), term.name)) for term in self.terms)
+        return float(sum(factor * values.mean() for factor, values in totals))
+
+    @cached_property
+    def measured(self) -> Measured:
+        """Not of one test group."""
+        each = [(term.factor, measure(partial(metric, name=term.name), term.counts)) for term in self.terms]
+        values = sum((factor * own.values for factor, own in each), np.zeros(1))
+        return Measured(values, sum((factor * own.left_out for factor, own in each), np.zeros(1)))
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A contrast of methods with its 95% interval.
+
+    seeds: of the part that depends on a seed and has the fewest; None where no part does.
+    """
+
+    value: float
     low: float
     high: float
-    p: float
-    seeds: int
+    seeds: int | None
     groups: int
-    reliable: bool
+    effective_groups: float
+
+    @property
+    def reliable(self) -> bool:
+        return is_reliable(self.effective_groups)
+
+    @property
+    def is_of_one_seed(self) -> bool:
+        """Whether the interval is all that the metric allows, for want of a second seed."""
+        return self.seeds == 1
+
+    def reversed(self) -> "Difference":
+        """The same of second minus first."""
+        return Difference(-self.value, -self.high, -self.low, self.seeds, self.groups, self.effective_groups)
 
 
-def aligned(methods: Sequence[Scored]) -> list[Counts]:
-    """The counts of each as they are `paired`."""
-    return [method.counts for method in paired(methods)]
+def contrast(parts: Sequence[tuple[float, Part]], pooled: Spread | None = None) -> Difference:
+    """The sum of the parts, each times its factor and the mean over its seeds, with its 95% interval.
 
+    All are of the same test images, so what makes an image hard for everyone cancels: the variance of the groups is
+    that of the whole sum (jackknife), with a Student t of k - 1 degrees for k groups, counted as if of one size. The
+    variances of the parts' seeds are added, see `seed_error`; `pooled`: the spread of seeds in other methods, from
+    `pool`. What groups and seeds do is added as squares.
 
-def paired(methods: Sequence[Scored]) -> list[Scored]:
-    """Each with the seeds alone that all share who have several; one that has a single seed keeps it.
-
-    A single one stands beside each seed of the others: an encoder without training may have just one. Where several
-    share no seed, their seeds have nothing to do with each other, and are paired as they come.
+    Where a part depends on a seed and has one alone, the interval is all that the metrics allow, as it is with one test
+    group. Where nothing moves, since two methods did the same to each image, it has to either side what that many
+    groups without an exception leave open (exact, binomial). Raises `ValueError` if the test images differ.
     """
-    several = [method.seeds for method in methods if len(method.seeds) > 1]
-    shared = set(several[0]).intersection(*several[1:]) if several else set[int]()
-    fewest = min(map(len, several), default=1)
+    check_same_images([part for _, part in parts])
+    terms = [(factor * term.factor, term) for factor, part in parts for term in part.terms]
+    effective = min(effective_groups(term.counts, term.name) for _, term in terms)
+    seeds = min((part.seeds for _, part in parts if part.depends_on_seed), default=None)
+    value = sum(factor * part.value for factor, part in parts)
+    # Every metric lies between 0 and 1.
+    low, high = (sum(end(factor, 0.0) for factor, _ in terms) for end in (min, max))
+    groups = parts[0][1].groups
+    if groups > 1 and seeds != 1:
+        left_out = sum((factor * part.measured.left_out.mean(axis=0) for factor, part in parts), np.zeros(1))
+        degrees = max(effective, 2.0) - 1
+        error = seed_error(parts, pooled)
+        half = (
+            float(stdtrit(degrees, 1 - TAIL)) ** 2 * float(jackknife_variance(left_out))
+            + float(stdtrit(error.degrees, 1 - TAIL)) ** 2 * error.variance
+        ) ** 0.5
+        if half < STILL:
+            half = (1 - TAIL ** (1 / (degrees + 1))) * max(high, -low)
+        low, high = max(low, value - half), min(high, value + half)
+    return Difference(value, low, high, seeds, groups, effective)
 
-    def kept(method: Scored) -> Scored:
-        if len(method.seeds) == 1:
-            return method
-        places = [place for place, seed in enumerate(method.seeds) if seed in shared] or list(range(fewest))
-        return Scored(method.counts[places], tuple(method.seeds[place] for place in places))
 
-    return [kept(method) for method in methods]
-
-
-def draw_swaps(groups: int, *, seed: int = 0, draws: int = DRAWS) -> Weights:
-    """In which groups two methods' predictions are swapped: 0 or 1 with probability 1/2, float32 [draws, G]."""
-    return np.random.default_rng(seed).integers(0, 2, size=(draws, groups)).astype(np.float32)
+def check_same_images(parts: Sequence[Part]) -> None:
+    """Raises `ValueError` unless all are of the same test images, in the same groups."""
+    truth = parts[0].terms[0].counts[0].sum(axis=-1)  # [G, C]
+    for counts in (term.counts for part in parts for term in part.terms):
+        if counts.shape[1] != len(truth) or (counts.sum(axis=-1) != truth).any():
+            raise ValueError("the terms are of different test images")
 
 
-def compare(a: Counts, b: Counts, name: str, draws: Draws, swaps: Weights) -> Comparison:
-    """a minus b, int64 [S, G, C, C] each, of the same test images and seeds; one of them may have a single seed.
+def pool(parts: Sequence[Part]) -> Spread | None:
+    """The spread of one seed over all parts that depend on one and have several, weighted by their degrees of freedom.
 
-    If the methods were the same, it would not matter whose prediction is whose. So the predictions of the two are
-    swapped in half of the test groups, for all seeds together, and the mean over seeds is moved by what seeds do
-    (`uncertainty.moves`): a difference that one lucky seed makes is none. p = (1 + how many of these are as large as
-    what was seen) / (draws + 1). `swaps`: as many as `draws`. Raises `ValueError` if the test images differ.
+    None where there is no such part, or one test group.
     """
-    terms = [Term(1.0, a, name), Term(-1.0, b, name)]
-    moved = moves(terms, draws)
-    found = percentiles(terms, moved, LEVEL)
-    exchanged = weighted(swaps, a - b)  # [draws, S, C, C]
-    null = metric(a.sum(axis=1) - exchanged, name) - metric(b.sum(axis=1) + exchanged, name)
-    null = null.mean(axis=1) + moved.seeds
-    # Equal counts may differ in the last digits of their sums.
-    as_large = int((np.abs(null) >= abs(found.value) - 1e-12).sum())
-    p = (1 + as_large) / (len(null) + 1)
-    return Comparison(found.value, found.low, found.high, p, found.seeds, found.groups, found.reliable)
+    spreads = [part.measured.spread for part in parts if part.depends_on_seed and part.seeds > 1 and part.groups > 1]
+    if not spreads:
+        return None
+    degrees = sum(own.degrees for own in spreads)
+    return Spread(sum(own.variance * own.degrees for own in spreads) / degrees, degrees)
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
-    """p values of as many tests at once (Holm 1979): times those not smaller, never below a smaller one, at most 1."""
-    p = np.asarray(p_values, dtype=np.float64)
-    order = np.argsort(p, kind="stable")
-    adjusted = np.empty_like(p)
-    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)))
-    return [float(value) for value in adjusted]
+def seed_error(parts: Sequence[tuple[float, Part]], pooled: Spread | None) -> Spread:
+    """The variance that seeds add to the sum of the parts, with its degrees of freedom (Welch and Satterthwaite).
+
+    Three seeds say little of their variance, and one that is small by luck makes a difference look real. So a part has
+    the larger of its own and the `pooled` variance, with the degrees of the one that is taken: that errs seldom enough
+    also where the seeds of one method vary far more than all others', where the pooled variance alone does not. Two
+    seeds are left to themselves, since for them it errs too often. `docs/statistics.md` has the simulations.
+    """
+    used = []
+    for factor, part in parts:
+        if part.depends_on_seed and part.seeds > 1:
+            spread = part.measured.spread
+            if pooled is not None and part.seeds >= SMALLEST_POOLED and pooled.variance > spread.variance:
+                spread = pooled
+            used.append(Spread(spread.variance * factor**2 / part.seeds, spread.degrees))
+    variance = sum(own.variance for own in used)
+    if variance == 0:
+        return Spread(0.0, 1.0)
+    return Spread(variance, variance**2 / sum(own.variance**2 / own.degrees for own in used))
+
+
+def differences(methods: Mapping[K, Part], pairs: Sequence[tuple[K, K]]) -> list[Difference]:
+    """First minus second of each pair, the seeds of all `methods` pooled."""
+    pooled = pool(list(methods.values()))
+    return [contrast([(1.0, methods[first]), (-1.0, methods[second])], pooled) for first, second in pairs]

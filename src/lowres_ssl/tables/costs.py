@@ -1,14 +1,11 @@
-"""What a recipe costs against the first one of its table: paired differences, and of which seeds they are."""
+"""Compute what a recipe costs against the first one of its table: differences with their intervals."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from lowres_ssl.results.tested import check_same_images
 from lowres_ssl.schemas.table import TableConfig
-from lowres_ssl.statistics.comparison import Scored, paired
-from lowres_ssl.statistics.uncertainty import Interval, Term, contrast, draw
-from lowres_ssl.tables.numbers import seeds_named
+from lowres_ssl.statistics.comparison import Difference, Part, Scored, Term, contrast
 from lowres_ssl.tables.scores import Line
 
 
@@ -21,33 +18,13 @@ class Axis:
     recipe: str
 
 
-@dataclass(frozen=True)
-class Cost:
-    """The difference to the first recipe. `seeds`: of which of this recipe's seeds it is, `first_seeds`: of which of
-    the first one's. `partly`: the two cells are not of the same seeds, so that it is not the difference of their means.
-    """
-
-    found: Interval
-    seeds: Sequence[int]
-    first_seeds: Sequence[int]
-    partly: bool
-
-    @property
-    def of_seeds(self) -> str:
-        """What is to be said of the seeds; nothing where both cells have the same."""
-        if not self.partly:
-            return ""
-        against = "" if self.seeds == self.first_seeds else f" against {seeds_named(self.first_seeds)}"
-        return f" of {seeds_named(self.seeds)}{against}"
-
-
 # By axis, label of the line and metric.
-Costs = dict[tuple[Axis, str, str], Cost]
+Costs = dict[tuple[Axis, str, str], Difference]
 
 
 def costs_of(table: TableConfig, lines: dict[Axis, dict[str, Line]]) -> Costs:
-    """The differences to the first recipe on the same split, test groups and seeds resampled together as the two are
-    paired by both; none for that recipe itself, or where one of the two is missing."""
+    """The differences to the first recipe on the same split; none for that recipe itself, or where one of the two is
+    missing."""
     costs: Costs = {}
     for axis, own in lines.items():
         others = lines.get(replace(axis, recipe=table.recipes[0]), {})
@@ -59,27 +36,29 @@ def costs_of(table: TableConfig, lines: dict[Axis, dict[str, Line]]) -> Costs:
                 continue
             read = [(each.cell, each.tested) for each in (line.found, other.found)]
             check_same_images(read)
-            scored = [Scored(said.counts(), tuple(cell.seeds)) for cell, said in read]
-            ours, theirs = paired(scored)
-            partly = scored[0].seeds != scored[1].seeds
+            ours, theirs = (said.scored(cell.seeds) for cell, said in read)
             for metric in table.metrics:
-                terms = [Term(1.0, ours.counts, metric), Term(-1.0, theirs.counts, metric)]
-                difference = contrast(terms, draw(ours.counts.shape[1]))
-                costs[axis, label, metric] = Cost(difference, ours.seeds, theirs.seeds, partly)
+                costs[axis, label, metric] = difference_between(ours, theirs, metric)
     return costs
 
 
-def seeds_of_costs(axis: Axis, costs: Costs) -> str:
-    """Which differences of a column are not of all the seeds that are shown."""
-    partly = {label: cost.of_seeds for (place, label, _), cost in costs.items() if place == axis and cost.partly}
-    return f" Differences: {'; '.join(f'{label}{seeds}' for label, seeds in partly.items())}." if partly else ""
+def difference_between(ours: Scored, theirs: Scored, metric: str) -> Difference:
+    """Ours minus theirs, of the same method under two recipes.
+
+    Where both have the same seeds they are paired: under one seed both began with the same encoder, and random
+    initialisation is the very same one, so that its seeds' spread is no error of the difference. With other seeds
+    nothing is paired, and all are used.
+    """
+    if ours.seeds != theirs.seeds:
+        return contrast([(1.0, ours.by(**{metric: 1.0})), (-1.0, theirs.by(**{metric: 1.0}))])
+    terms = Term(1.0, ours.counts, metric), Term(-1.0, theirs.counts, metric)
+    return contrast([(1.0, Part(terms, ours.depends_on_seed or theirs.depends_on_seed))])
 
 
-def difference_of(cost: Cost | None) -> dict[str, Any]:
-    """What a record says of the difference to the first recipe, and of which seeds of either it is."""
-    keys = ("difference", "difference_low", "difference_high", "difference_seeds", "difference_first_seeds")
+def difference_of(cost: Difference | None) -> dict[str, Any]:
+    """What a record says of the difference to the first recipe. Of one seed there is no interval."""
+    keys = ("difference", "difference_low", "difference_high")
     if cost is None:
         return dict.fromkeys(keys)
-    numbers = [round(number, 6) for number in (cost.found.value, cost.found.low, cost.found.high)]
-    seeds = [" ".join(map(str, own)) for own in (cost.seeds, cost.first_seeds)]
-    return dict(zip(keys, [*numbers, *seeds], strict=True))
+    low, high = (None, None) if cost.is_of_one_seed else (round(cost.low, 6), round(cost.high, 6))
+    return dict(zip(keys, (round(cost.value, 6), low, high), strict=True))

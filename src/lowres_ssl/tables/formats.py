@@ -13,12 +13,13 @@ from lowres_ssl.statistics.uncertainty import RELIABLE_GROUPS
 from lowres_ssl.tables import COLLAPSED, UNRELIABLE, Table, Text
 
 UNRELIABLE_NOTE = (
-    f"{UNRELIABLE} fewer than {RELIABLE_GROUPS} test groups, or so unequal ones that they tell no more: not reliable."
+    f"{UNRELIABLE} fewer than {RELIABLE_GROUPS} test groups, or so unequal ones that they tell no more, of balanced "
+    "accuracy and macro F1 those of the smallest class: not reliable."
 )
 COLLAPSED_NOTE = f"{COLLAPSED} collapsed, for one seed at least: {MEANING}."
 READING = (
-    "Ours: mean over the seeds ± their standard deviation where there are several, with a 95% interval for which test "
-    "groups and seeds were resampled together (of one seed it knows nothing of other seeds)."
+    "Ours: mean over the seeds ± their standard deviation where there are several, with the 95% interval that other "
+    "test groups and other seeds leave open (of one seed it knows nothing of other seeds)."
 )
 BEST = "Bold: the best of the rows that are compared, baselines included."
 TO_FILL = "Missing cells; what fills them:"

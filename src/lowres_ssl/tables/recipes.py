@@ -9,8 +9,9 @@ import pandas as pd
 from lowres_ssl.results.agreement import is_trained, refuse_several
 from lowres_ssl.results.selection import Column, Filters
 from lowres_ssl.schemas.table import TableConfig
+from lowres_ssl.statistics.comparison import Difference
 from lowres_ssl.tables import DASH, Block, Record, Table, Text
-from lowres_ssl.tables.costs import Axis, Cost, Costs, costs_of, difference_of, seeds_of_costs
+from lowres_ssl.tables.costs import Axis, Costs, costs_of, difference_of
 from lowres_ssl.tables.missing import Hole, commands, entry_for
 from lowres_ssl.tables.numbers import (
     METRIC_NAMES,
@@ -26,8 +27,8 @@ from lowres_ssl.tables.numbers import (
 from lowres_ssl.tables.scores import Line, best_value, columns_for, datasets_of, lines_of, rows_meant
 
 COST = (
-    "After a comma: the difference to {first} on the same split, for the same method and the seeds that both have, and "
-    "its 95% interval."
+    "After a comma: the difference to {first} on the same split, for the same method, and its 95% interval, paired by "
+    "seed where both have the same seeds; of one seed there is none."
 )
 
 
@@ -131,13 +132,12 @@ def blocks_of(
         (axis, metric): best_value([*own.values()], metric) for axis, own in lines.items() for metric in table.metrics
     }
     footer = []
-    for axis, own in lines.items():
+    for own in lines.values():
         there = [line.found for line in own.values() if line.found is not None]
         if there:
             sizes = ", ".join(f"{each.cell.entry} {each.cell.batch_size}" for each in there if each.cell.batch_size)
             notes = "".join(f" {note}." for each in there for note in each.cell.notes)
-            seeds = seeds_of_costs(axis, costs)
-            footer.append(f"{described(there)}{seeds} Batch sizes: {sizes}.{notes} {provenance_of(results_of(there))}")
+            footer.append(f"{described(there)} Batch sizes: {sizes}.{notes} {provenance_of(results_of(there))}")
     blocks = []
     for metric in table.metrics:
         texts = [
@@ -164,14 +164,14 @@ def labels_of(table: TableConfig, lines: dict[Axis, dict[str, Line]]) -> list[st
     return list(dict.fromkeys(labels))
 
 
-def text_of(line: Line | None, metric: str, cost: Cost | None, best: float | None) -> Text:
+def text_of(line: Line | None, metric: str, cost: Difference | None, best: float | None) -> Text:
     if line is None or line.found is None:
         return Text(DASH)
     found = line.found.intervals[metric]
     text = f"{value_text(found)}{mark_of(line.found)} ({interval_text(found)})"
     if cost is not None:
-        ends = " to ".join(difference_text(end) for end in (cost.found.low, cost.found.high))
-        text += f", {difference_text(cost.found.value)} ({ends}){cost.of_seeds}"
+        ends = " to ".join(difference_text(end) for end in (cost.low, cost.high))
+        text += f", {difference_text(cost.value)} ({'one seed' if cost.is_of_one_seed else ends})"
     return Text(text, best is not None and line.row.compared and found.value >= best)
 
 

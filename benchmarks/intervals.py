@@ -1,0 +1,228 @@
+"""How often intervals cover the truth, and how often `compare` errs and finds what is there: simulations.
+
+    python -m benchmarks.intervals                        prints the tables, in about ten minutes on one core
+    python -m benchmarks.intervals --into docs/statistics.md
+
+`--into` writes them between the lines "<!-- simulated -->" and "<!-- end -->" of a page. The worlds are those of
+`benchmarks/simulated.py`.
+"""
+
+import argparse
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.simulated import World, alike
+from benchmarks.table import markdown
+from lowres_ssl.statistics.comparison import Scored, differences
+from lowres_ssl.statistics.significance import holm, p_values
+from lowres_ssl.statistics.uncertainty import interval, is_reliable
+
+BEGIN, END = "<!-- simulated -->", "<!-- end -->"
+REFERENCE, EVERY = "against one", "each against each"
+GROUPS = {
+    "15 x 5": alike(15, 5),
+    "20 x 1": alike(20, 1),
+    "26 x 1": alike(26, 1),
+    "26 x 5": alike(26, 5),
+    "40 x 5": alike(40, 5),
+    "128 x 1": alike(128, 1),
+    "300 x 1": alike(300, 1),
+    "1000 x 1": alike(1000, 1),
+}
+# Standard deviations of the accuracy of five methods' seeds; the first method is the one that all are tested against.
+SPREADS: dict[str, float | tuple[float, ...]] = {
+    "all alike, 0.02": 0.02,
+    "all alike, 0.08": 0.08,
+    "no spread": 1e-6,
+    "the reference 0.05, others 0.01": (0.05, 0.01, 0.01, 0.01, 0.01),
+    "the reference 0.1, others none": (0.1, 1e-6, 1e-6, 1e-6, 1e-6),
+    "the reference none, others 0.05": (1e-6, 0.05, 0.05, 0.05, 0.05),
+    "one other 0.08, the rest 0.01": (0.01, 0.08, 0.01, 0.01, 0.01),
+}
+
+
+def coverage(world: World, name: str, repetitions: int) -> float:
+    """How often the interval of one method's score has the truth in it; with one seed that of this seed."""
+    random = np.random.default_rng(0)
+    truth, covered = world.truth(name), 0
+    for _ in range(repetitions):
+        counts, shifts = world.draw(random)
+        found = interval(counts[0], name)
+        wanted = world.truth(name, float(shifts[0, 0])) if world.seeds == 1 else truth
+        covered += found.low <= wanted <= found.high
+    return covered / repetitions
+
+
+def coverage_of_difference(world: World, name: str, repetitions: int) -> float:
+    """The same of the difference between the first two of five methods that are equal, the seeds of all pooled."""
+    random = np.random.default_rng(0)
+    covered = 0
+    for _ in range(repetitions):
+        methods = {number: method.by(**{name: 1.0}) for number, method in world.scored(random, 5).items()}
+        (found,) = differences(methods, [(0, 1)])
+        covered += found.low <= 0 <= found.high
+    return covered / repetitions
+
+
+def stars(world: World, methods: int, family: str, repetitions: int, better: float = 0.0) -> Iterator[list[bool]]:
+    """For each repetition which of the pairs of a family get a star; the last method has `better` more ease."""
+    random = np.random.default_rng(0)
+    pairs = [pair for pair in combinations(range(methods), 2) if family == EVERY or pair[0] == 0]
+    for seed in range(repetitions):
+        yield starred(world.scored(random, methods, better), pairs, seed)
+
+
+def starred(methods: dict[int, Scored], pairs: Sequence[tuple[int, int]], seed: int) -> list[bool]:
+    parts = {number: method.by(accuracy=1.0) for number, method in methods.items()}
+    return [p < 0.05 for p in holm(p_values(parts, pairs, draws=1000, seed=seed))]
+
+
+def error(world: World, family: str, repetitions: int, methods: int = 5) -> float:
+    """How often any star is there where all methods are equal."""
+    return float(np.mean([any(found) for found in stars(world, methods, family, repetitions)]))
+
+
+def power(world: World, accuracy: float, family: str, repetitions: int, methods: int = 5) -> float:
+    """How often the last method, with this accuracy, gets a star against the first."""
+    found = stars(world, methods, family, repetitions, world.better(accuracy))
+    return float(np.mean([own[methods - 2] for own in found]))
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """A table: what it shows, its heads, and its rows, which are computed when they are asked for."""
+
+    title: str
+    heads: Sequence[str]
+    rows: Iterable[list[str]]
+
+
+def simulated(repetitions: int) -> Iterator[Simulated]:
+    groups = list(GROUPS.items())
+    yield Simulated(
+        "Share of the intervals called 95% that contain the true accuracy, by test groups x images in each",
+        ["seeds (their spread)", "true accuracy", *GROUPS],
+        (
+            [seeds_text(seeds, spread), f"{accuracy:g}"]
+            + [
+                text(coverage(World.at(accuracy, own, seeds=seeds, spread=spread), "accuracy", repetitions))
+                for _, own in groups
+            ]
+            for seeds, spread in ((1, 0.02), (2, 0.01), (3, 0.002), (3, 0.01), (3, 0.02), (5, 0.01))
+            for accuracy in (0.8, 0.9, 0.95, 0.98)
+        ),
+    )
+    few = (6, 10, 25, 50, 100)
+    yield Simulated(
+        "The same of other metrics, by how many of 200 images, each a group, are of the second class (†: below 25)",
+        ["metric", "seeds (their spread)", "true accuracy of each class", *(f"{n}{mark(n)}" for n in few)],
+        (
+            [name, seeds_text(seeds, spread), f"{accuracy:g}"]
+            + [
+                text(
+                    coverage(
+                        World.at(accuracy, alike(200, 1), seeds=seeds, spread=spread, second=second), name, repetitions
+                    )
+                )
+                for second in few
+            ]
+            for name in ("balanced_accuracy", "macro_f1", "weighted_f1")
+            for seeds, spread in ((1, 0.02), (3, 0.01))
+            for accuracy in (0.8, 0.95)
+        ),
+    )
+    yield Simulated(
+        "Share of the intervals of a difference that contain it, two of five equal methods, by test groups x images",
+        ["seeds (their spread)", "true accuracy", *GROUPS],
+        (
+            [seeds_text(seeds, spread), f"{accuracy:g}"]
+            + [
+                text(
+                    coverage_of_difference(World.at(accuracy, own, seeds=seeds, spread=spread), "accuracy", repetitions)
+                )
+                for _, own in groups
+            ]
+            for seeds, spread in ((2, 0.02), (3, 0.002), (3, 0.02), (5, 0.02))
+            for accuracy in (0.8, 0.95)
+        ),
+    )
+    asked = [(2, REFERENCE), (3, REFERENCE), (5, REFERENCE), (3, EVERY)]
+    yield Simulated(
+        "How often five equal methods have a star at all, 200 test images: wanted at most 0.05",
+        ["spread of the seeds", *(f"{seeds} seeds, {family}" for seeds, family in asked)],
+        (
+            [name]
+            + [
+                text(error(World.at(0.75, alike(200, 1), seeds=seeds, spread=spread), family, repetitions))
+                for seeds, family in asked
+            ]
+            for name, spread in SPREADS.items()
+        ),
+    )
+    asked = [(2, REFERENCE), (3, REFERENCE), (5, REFERENCE), (10, REFERENCE), (3, EVERY)]
+    yield Simulated(
+        "How often a true difference to the reference has its star, five methods, 200 test images, spread 0.02",
+        ["accuracy", *(f"{seeds} seeds, {family}" for seeds, family in asked)],
+        (
+            [f"0.70 against {0.7 + gain:.2f}"]
+            + [
+                text(power(World.at(0.7, alike(200, 1), seeds=seeds, spread=0.02), 0.7 + gain, family, repetitions))
+                for seeds, family in asked
+            ]
+            for gain in (0.04, 0.08, 0.12, 0.20)
+        ),
+    )
+    yield Simulated(
+        "The same of nine methods, 260 test images, three seeds, 0.73 against 0.94",
+        ["family", "star"],
+        (
+            [family, text(power(World.at(0.73, alike(260, 1), seeds=3, spread=0.02), 0.94, family, repetitions, 9))]
+            for family in (REFERENCE, EVERY)
+        ),
+    )
+
+
+def mark(groups: int) -> str:
+    return "" if is_reliable(groups) else "†"
+
+
+def seeds_text(seeds: int, spread: float) -> str:
+    return "1" if seeds == 1 else f"{seeds} ({spread:g})"
+
+
+def text(share: float) -> str:
+    return f"{share:.3f}"
+
+
+def page(repetitions: int) -> Iterator[str]:
+    """Each table as Markdown, below its title."""
+    for table in simulated(repetitions):
+        yield f"**{table.title}**\n\n{markdown(table.heads, list(table.rows))}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repetitions", type=int, default=500, help="simulated test sets a number (default 500)")
+    parser.add_argument("--into", metavar="PAGE", help=f"a page to write the tables into, between {BEGIN} and {END}")
+    asked = parser.parse_args()
+    parts = [
+        f"{asked.repetitions:,} test sets a number: a share of 0.95 has a standard error of "
+        f"{(0.95 * 0.05 / asked.repetitions) ** 0.5:.3f}."
+    ]
+    for part in page(asked.repetitions):
+        print(f"{part}\n", flush=True)
+        parts.append(part)
+    if asked.into:
+        path = Path(asked.into)
+        before, _, rest = path.read_text(encoding="utf-8").partition(BEGIN)
+        _, _, after = rest.partition(END)
+        written = "\n\n".join([f"{before}{BEGIN}", *parts, f"{END}{after}"])
+        path.write_text(written, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
