@@ -59,6 +59,7 @@ def resolve(device: str, precision: str, *, compile: str = "never", deterministi
         keep_freed_memory()
     else:
         repeat_bytes(deterministic)
+        use_full_fp32()
     if precision == "auto":
         precision = "bf16" if is_faster_in_bf16(where) else "fp16" if device == "cuda" else "fp32"
     compiled = compile == "always" or (compile == "auto" and device == "cuda")
@@ -71,6 +72,22 @@ def repeat_bytes(wanted: bool) -> None:
     if wanted:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it when it is first used
     torch.use_deterministic_algorithms(wanted)
+
+
+def use_full_fp32() -> None:
+    """Turn off TF32 (a mantissa of 10 bits, Ampere and later) for the whole process: without, cuDNN takes it for every
+    fp32 convolution. PyTorch's newer interface alone: 2.9 warns of the older one, and refuses a mixture of both."""
+    torch.backends.cudnn.conv.fp32_precision = "ieee"
+    torch.backends.cuda.matmul.fp32_precision = "ieee"
+
+
+def fp32_products(device: torch.device) -> dict[str, str] | None:
+    """What PyTorch was set to compute fp32 products in on a GPU, for a run's record: "ieee" (or "none", its default for
+    matrix products) or "tf32"; None on a CPU, which has no TF32."""
+    if device.type == "cpu":
+        return None
+    convolutions: str = torch.backends.cudnn.conv.fp32_precision
+    return {"convolutions": convolutions, "matrices": torch.backends.cuda.matmul.fp32_precision}
 
 
 def check_same_device(begun_on: str, here: str, checkpoint: Path) -> None:

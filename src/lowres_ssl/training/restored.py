@@ -65,11 +65,7 @@ def check_options(saved: Any) -> None:
 
 
 def check_optimiser(optimiser: torch.optim.Optimizer, before: list[dict[str, Any]]) -> None:
-    """Raises `ValueError` unless what it has loaded fits its parameters, and its options are those of `before`.
-
-    A parameter without momentum gets one of zeros, which is what its first step would make of none: PyTorch's fused
-    step takes all or none.
-    """
+    """Raises `ValueError` unless what it has loaded fits its parameters, and its options are those of `before`."""
     for loaded, own in zip(optimiser.param_groups, before, strict=True):
         for key, value in own.items():
             same = key in SET_EACH_STEP or (type(loaded.get(key)) is type(value) and loaded[key] == value)
@@ -79,8 +75,7 @@ def check_optimiser(optimiser: torch.optim.Optimizer, before: list[dict[str, Any
             check(isinstance(kept, dict), "optimiser.state")
             fit = all(each is None or (isinstance(each, Tensor) and is_like(each, parameter)) for each in kept.values())
             check(fit, "optimiser.state")
-            if own.get("momentum") and kept.get("momentum_buffer") is None:
-                kept["momentum_buffer"] = torch.zeros_like(parameter)
+            check(not own.get("momentum") or kept.get("momentum_buffer") is not None, "optimiser.state")
 
 
 def check(fits: bool, what: str) -> None:
