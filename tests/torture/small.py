@@ -15,6 +15,7 @@ PRETRAIN = [
     "probe=[knn]",
     "probe.knn.k=5",
     "precision=fp32",
+    "checkpoint_seconds=0",
 ]
 
 

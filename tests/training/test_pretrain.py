@@ -20,6 +20,7 @@ COLUMNS = [
     "effective_rank",
     "views_per_second",
     "seconds",
+    "compile_seconds",
     "image_size",
 ]
 

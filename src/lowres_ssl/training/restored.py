@@ -11,8 +11,8 @@ from torch import Tensor
 from lowres_ssl.checkpoint import is_plain
 
 # Of a line of the history, beside the terms of the loss.
-COLUMNS = frozenset(
-    ["epoch", "loss", "learning_rate", "embedding_std", "effective_rank", "views_per_second", "seconds"]
+COLUMNS = frozenset(["epoch", "loss", "learning_rate", "embedding_std", "effective_rank"]) | frozenset(
+    ["views_per_second", "seconds", "compile_seconds"]
 )
 SET_EACH_STEP = ("lr", "params")  # of the optimiser's options
 
@@ -36,9 +36,10 @@ def check_progress(content: Mapping[str, Any], steps: int) -> None:
         check(isinstance(line, dict) and line.keys() >= COLUMNS and line.keys() == history[0].keys(), "history")
         check(all(is_number(each) for each in line.values()) and line["epoch"] == number, "history")
     check(isinstance(meter, dict), "meter")
-    made, seconds, sums, embeddings = (meter[key] for key in ("steps", "seconds", "sums", "embeddings"))
+    made, sums, embeddings = (meter[key] for key in ("steps", "sums", "embeddings"))
     check(is_count(made) and made < steps, "meter.steps")
-    check(is_number(seconds) and 0 <= seconds < math.inf, "meter.seconds")
+    for key in ("seconds", "compile_seconds"):
+        check(is_number(meter[key]) and 0 <= meter[key] < math.inf, f"meter.{key}")
     check(isinstance(sums, dict) and all(isinstance(name, str) for name in sums), "meter.sums")
     check(all(is_floats(each, 0) for each in sums.values()) and bool(sums) == bool(made), "meter.sums")
     check(isinstance(embeddings, list) and all(is_floats(each, 2) for each in embeddings), "meter.embeddings")
