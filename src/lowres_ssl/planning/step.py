@@ -4,10 +4,11 @@ from dataclasses import replace
 
 from lowres_ssl.device import Compute
 from lowres_ssl.planning.plan import Plan
+from lowres_ssl.terminal import say
 from lowres_ssl.training.layout import TIMED_STEPS, faster_layout
 
 # What compiling a step costs and saves on a GPU. Nobody has measured it on one; where the figures come from is in
-# docs/decisions/14-what-decides-how-a-step-runs.md.
+# docs/decisions/12-what-decides-how-a-step-runs.md.
 SECONDS_TO_COMPILE = 100.0  # a forward and backward pass, for each shape of a batch
 SECONDS_SAVED = 0.01  # of each step
 LITTLE = 100  # times as long as timing the layouts a training is before which that is done
@@ -50,6 +51,7 @@ def is_open(plan: Plan) -> bool:
 
 def in_faster_layout(plan: Plan, compute: Compute) -> Compute:
     """The same, in the layout that this plan's step was timed to be the faster in, now."""
+    say("timing a training step in both memory layouts")
     layout = faster_layout(
         plan.encoder,
         plan.method,
