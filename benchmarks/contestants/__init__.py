@@ -11,8 +11,8 @@ from lowres_ssl.device import CHANNELS_LAST
 
 @dataclass(frozen=True)
 class Case:
-    """What all do alike. `overrides`: of `lowres-ssl pretrain`. `workers` of a DataLoader and the `layout` in memory are
-    of whoever is tried with several."""
+    """What all do alike. `overrides`: of `lowres-ssl pretrain`. `workers` of a DataLoader and the `layout` in memory
+    are of whoever is tried with several."""
 
     overrides: tuple[str, ...]
     method: str

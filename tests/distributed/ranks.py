@@ -21,8 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # where pytest finds what te
 
 from lowres_ssl.checkpoint import load_state
 from lowres_ssl.errors import CheckpointError, ConfigError, TrainingError
-from lowres_ssl.training import distributed
-from lowres_ssl.training import saving
+from lowres_ssl.training import distributed, saving
 from lowres_ssl.training.distributed import ALONE, Processes, joined
 from lowres_ssl.training.forward import make_forward
 from lowres_ssl.training.gathering import gathered
