@@ -8,9 +8,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 
 from benchmarks.contestants import Case
-from benchmarks.experiment import about_data, experiment
+from benchmarks.experiment import about_data, device_of, experiment
 from benchmarks.table import arguments, machine, markdown, median_and_spread
 from benchmarks.turns import Contestant, EndedError
+from lowres_ssl.device import LAYOUTS
 
 LABELS = {
     "ours": "ours",
@@ -81,7 +82,7 @@ def main() -> None:
                 print(*row, flush=True)
             rows += told
             lost += [f"{method}, batch size {batch_size}"] if entries[0].ended else []
-    heads = ["method", "batch size", "", "views a second", "ours is", "DataLoader workers"]
+    heads = ["method", "batch size", "", "views a second", "ours is", "with"]
     title = f"{given.backbone}, {given.image_size} px, median of {given.repetitions} turns (smallest-largest)"
     print(f"\n{title}\n\n{markdown(heads, rows)}")
     if lost:
@@ -105,12 +106,11 @@ def options() -> argparse.ArgumentParser:
 
 
 def best_of(name: str, case: Case, given: argparse.Namespace) -> Entry:
-    """The contestant with the number of workers that served it best, and as many steps a turn as take `--seconds`. Its
-    process has ended, so that the next is tried without it."""
+    """The contestant with the number of workers, or the memory layout, that served it best, and as many steps a turn as
+    take `--seconds`. Its process has ended, so that the next is tried without it."""
     tried: list[tuple[float, Case]] = []
     ended = ""
-    for number in given.workers if name.startswith("lightly") else [0]:
-        own = replace(case, workers=number)
+    for own in cases(name, case, given):
         with Contestant(name, own) as player:
             try:
                 slow = player.warm_up() < case.batch_size  # two views each: a step took more than two seconds
@@ -123,6 +123,15 @@ def best_of(name: str, case: Case, given: argparse.Namespace) -> Entry:
     speed, own = max(tried, key=lambda entry: entry[0])
     wanted = round(given.seconds * speed / (2 * case.batch_size))
     return Entry(name, own, max(LEAST_STEPS, min(MOST_STEPS, wanted)))
+
+
+def cases(name: str, case: Case, given: argparse.Namespace) -> list[Case]:
+    """What a contestant is tried with. Ours chooses for itself, as for a user."""
+    if name.startswith("lightly"):
+        return [replace(case, workers=number) for number in given.workers]
+    if name == "bare" and device_of(case.device).type == "cpu":
+        return [replace(case, layout=layout) for layout in LAYOUTS]
+    return [case]
 
 
 def side_by_side(entries: list[Entry], repetitions: int) -> None:
@@ -161,7 +170,8 @@ def told_of(entries: list[Entry]) -> list[list[str]]:
     """One row a contestant, and one of ours with what ends an epoch; who dropped out has the reason for a figure."""
     ours, rows = entries[0], []
     for entry in entries:
-        told = str(entry.case.workers) if entry.name.startswith("lightly") else ""
+        told = f"{entry.case.workers} workers" if entry.name.startswith("lightly") else ""
+        told = entry.case.layout if entry.name == "bare" else told
         start = [entry.case.method, str(entry.case.batch_size)]
         if entry.ended:
             rows.append([*start, LABELS[entry.name], entry.ended, "", told])

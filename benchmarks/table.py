@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import torch
 
-from lowres_ssl.device import device_name, resolve
+from lowres_ssl.device import device_name, fp32_products, resolve
 from lowres_ssl.provenance import commit, versions
 
 
@@ -29,8 +29,8 @@ def machine(device: str) -> str:
     told = ", ".join(f"{name} {number}" for name, number in (versions() | peers()).items())
     threads = f"{torch.get_num_threads()} threads on {os.cpu_count()} cores, load before {os.getloadavg()[0]:.1f}"
     precision = f"precision=auto is {compute.precision}"
-    tf32 = f"TF32 in matrix products {on_or_off(torch.backends.cuda.matmul.allow_tf32)}"
-    tf32 += f", in cuDNN {on_or_off(torch.backends.cudnn.allow_tf32)}"
+    products = fp32_products(compute.device)
+    tf32 = "no TF32" if products is None else f"fp32 in ours: {products}, in the peers: PyTorch's default"
     where = f"{device_name(compute.device)} ({compute.device.type})"
     return f"{where}, {threads}; {precision}; {tf32}; {told}; commit {commit()}."
 
@@ -41,10 +41,6 @@ def peers() -> dict[str, str]:
         return {"lightly": version("lightly")}
     except PackageNotFoundError:
         return {}
-
-
-def on_or_off(value: bool) -> str:
-    return "on" if value else "off"
 
 
 def arguments(description: str) -> argparse.ArgumentParser:

@@ -12,11 +12,14 @@ from tiny_training import noise_store
 from torch import nn
 
 from lowres_ssl.data.store import ImageStore
+from lowres_ssl.device import use_full_fp32
 from lowres_ssl.methods import find_method
 from lowres_ssl.randomness import seeded
 
 # Two test processes share two cores.
 torch.set_num_threads(1)
+# What a GPU computes is compared with what a CPU does.
+use_full_fp32()
 
 SHARED = Path(os.environ.get("LOWRES_SSL_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 UNTRAINED = [name for name in METHODS if not find_method(name).trains]

@@ -17,6 +17,7 @@ from torchvision import models
 
 from lowres_ssl.backbones import build_encoder
 from lowres_ssl.checkpoint import (
+    epochs_in,
     latest_state,
     load_encoder,
     load_state,
@@ -287,6 +288,19 @@ def test_refused_weights_change_nothing() -> None:
     with pytest.raises(CheckpointError):
         load_encoder(target, tensors | {"9.bias": torch.ones(1)}, "here")
     assert same(target.state_dict(), before)
+
+
+def test_epochs_are_counted_in_the_newest_state_that_can_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.pt"
+    assert epochs_in(path) == 0
+    for epoch in (3, 4):
+        save_state(path, {"epoch": epoch, "model": {"a": torch.ones(3)}})
+    assert epochs_in(path) == 4
+    path.write_bytes(path.read_bytes()[:50])
+    assert epochs_in(path) == 3
+    for odd in (-1, "many", torch.ones(3)):
+        save_state(path, {"epoch": odd})
+        assert epochs_in(path) == 0
 
 
 @pytest.mark.parametrize("place", [0.2, 0.5, 0.8])

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from lowres_ssl import device
-from lowres_ssl.device import Compute, Processor, resolve
+from lowres_ssl.device import Compute, Processor, fp32_products, resolve
 from lowres_ssl.errors import ConfigError
 
 CPUINFO = """processor\t: 0
@@ -111,6 +111,16 @@ def test_deterministic_is_asked_of_a_gpu_alone_and_ends_with_the_next_that_does_
     assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":16:8"
     assert not resolve("auto", "fp32").deterministic
     assert not torch.are_deterministic_algorithms_enabled()
+
+
+@pytest.mark.parametrize("before", ["none", "tf32"])
+def test_fp32_on_a_gpu_is_fp32_and_not_tf32(machine: Machine, before: str) -> None:
+    """For cuDNN's convolutions it would be TF32 by default, on Ampere and later."""
+    torch.backends.cudnn.conv.fp32_precision = torch.backends.cuda.matmul.fp32_precision = before
+    machine(gpu=True)
+    compute = resolve("auto", "fp32")
+    assert fp32_products(compute.device) == {"convolutions": "ieee", "matrices": "ieee"}
+    assert fp32_products(torch.device("cpu")) is None
 
 
 def test_the_processor_is_read_from_the_system(monkeypatch: pytest.MonkeyPatch) -> None:

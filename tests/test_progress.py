@@ -68,6 +68,29 @@ def test_a_resumed_training_is_timed_from_where_it_goes_on(clock: Clock, capsys:
     assert "epoch 3/3, loss 0.500, 4 views/s, 00:10 left" in capsys.readouterr().err
 
 
+def test_seconds_that_are_left_out_change_neither_speed_nor_time_left(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Progress(**SETTINGS) as shown:
+        clock.now += 200
+        shown.leave_out(200)
+        steps(shown, 15)
+        clock.now += 60
+        shown.show(0.5)
+    assert "epoch 2/3, loss 0.500, 2 views/s, 01:00 left" in capsys.readouterr().err
+
+
+def test_seconds_that_are_left_out_are_no_part_of_a_bars_time(clock: Clock) -> None:
+    """It has a clock of its own, which is ours here."""
+    with redirect_stderr(Terminal()), Progress(**SETTINGS) as shown:
+        shown.bar._time = clock.monotonic
+        shown.bar.start_t = shown.bar.last_print_t = clock.now
+        clock.now += 200
+        shown.leave_out(200)
+        clock.now += 3
+        assert shown.bar.format_dict["elapsed"] == 3
+
+
 @pytest.mark.parametrize(("done", "epoch"), [(1, 1), (10, 1), (11, 2), (20, 2), (30, 3)])
 def test_the_last_step_of_an_epoch_belongs_to_it(
     done: int, epoch: int, clock: Clock, capsys: pytest.CaptureFixture[str]

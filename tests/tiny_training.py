@@ -22,7 +22,7 @@ TRAINING = Training(
     decay_norm_and_bias=False,
     schedule="cosine",
     warmup_epochs=0.5,
-    checkpoint_every=1,
+    checkpoint_seconds=60.0,
     seed=0,
 )
 VIEWS = ViewMaker(

@@ -6,10 +6,13 @@ An epoch is taken from its first batch to its last step done, with its data made
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from lowres_ssl.device import CHANNELS_LAST
+
 
 @dataclass(frozen=True)
 class Case:
-    """What all do alike. `overrides`: of `lowres-ssl pretrain`; `workers`: of a DataLoader, where there is one."""
+    """What all do alike. `overrides`: of `lowres-ssl pretrain`. `workers` of a DataLoader and the `layout` in memory
+    are of whoever is tried with several."""
 
     overrides: tuple[str, ...]
     method: str
@@ -18,6 +21,7 @@ class Case:
     batch_size: int
     device: str
     workers: int = 0
+    layout: str = CHANNELS_LAST
 
 
 @dataclass(frozen=True)

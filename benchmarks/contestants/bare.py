@@ -1,4 +1,4 @@
-"""The bare step: the same model, loss, batch, precision, memory format and capture, on views that are there already."""
+"""The bare step: the same model, loss, batch, precision and capture, on views that are there already."""
 
 import time
 
@@ -6,6 +6,7 @@ import torch
 
 from benchmarks.contestants import Case, Epoch, Taken
 from benchmarks.experiment import configured, synchronise
+from lowres_ssl.device import LAYOUTS
 from lowres_ssl.planning.plan import plan_of
 from lowres_ssl.training.forward import make_forward
 from lowres_ssl.training.optimisation import make_optimiser
@@ -16,15 +17,15 @@ def enter(case: Case) -> Epoch:
     training, compute = plan.training, plan.compute
     encoder = plan.encoder.to(compute.device).train()
     method = plan.method.to(compute.device).train()
-    model = torch.nn.ModuleDict({"encoder": encoder, "method": method})
+    layout = LAYOUTS[case.layout]
+    model = torch.nn.ModuleDict({"encoder": encoder, "method": method}).to(memory_format=layout)
     optimiser = make_optimiser(model, training.momentum, training.weight_decay, training.decay_norm_and_bias)
     for group in optimiser.param_groups:
         group["lr"] = 1e-4
     forward = make_forward(encoder, method, compute, joint=training.joint)
     shape = (case.batch_size, 3, case.image_size, case.image_size)
-    first, second = (
-        torch.rand(shape, device=compute.device).contiguous(memory_format=torch.channels_last) for _ in range(2)
-    )
+    first, second = (torch.rand(shape, device=compute.device).contiguous(memory_format=layout) for _ in range(2))
+    forward.prepare(first, second)
 
     def epoch(steps: int) -> Taken:
         synchronise(compute.device)

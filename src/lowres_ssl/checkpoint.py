@@ -35,15 +35,19 @@ def save_state(path: Path, state: Mapping[str, Any]) -> None:
             raise
 
 
+def states_at(path: Path) -> list[Path]:
+    """The files that `save_state` left at `path`, the newest first; perhaps damaged."""
+    return [place for place in (path, previous_of(path)) if place.exists()]
+
+
 def latest_state(path: Path) -> dict[str, Any] | None:
     """The newest whole state of those that `save_state` left at `path`; None if there is none.
 
     A damaged one is named and removed if the one before is whole. Raises `DamagedError` if none is, else what
     `load_state` raises: one that could not be read for another reason stays.
     """
-    there = [place for place in (path, previous_of(path)) if place.exists()]
     damage: DamagedError | None = None
-    for place in there:
+    for place in states_at(path):
         try:
             state = load_state(place)
         except DamagedError as error:
@@ -56,6 +60,20 @@ def latest_state(path: Path) -> dict[str, Any] | None:
     if damage is not None:
         raise damage
     return None
+
+
+def epochs_in(path: Path) -> int:
+    """How many epochs are done in the state that `latest_state` would find, without reading its tensors; 0 if there is
+    none."""
+    for place in states_at(path):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                epoch = torch.load(place, map_location="cpu", weights_only=True, mmap=True)["epoch"]
+            return epoch if type(epoch) is int and epoch >= 0 else 0
+        except Exception:  # damaged, in one of many ways; that is told when it is loaded
+            continue
+    return 0
 
 
 def load_state(path: Path) -> dict[str, Any]:

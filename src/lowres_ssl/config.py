@@ -271,7 +271,8 @@ def check_pretraining(config: PretrainConfig) -> None:
         raise ConfigError("batch_size=1: these methods compare the images of a batch, so wanted at least 2; try 64")
     require(config.batch_size >= 2, "batch_size", config.batch_size, "at least 2")
     require(config.epochs >= 1, "epochs", config.epochs, "at least 1")
-    require(config.checkpoint_every >= 1, "checkpoint_every", config.checkpoint_every, "at least 1 epoch")
+    seconds = config.checkpoint_seconds
+    require(seconds >= 0, "checkpoint_seconds", seconds, "a number of at least 0")
     rate = config.learning_rate
     require(math.isfinite(rate) and rate > 0, "learning_rate", rate, "a number above 0")
     require(0 <= config.momentum < 1, "momentum", config.momentum, "a number from 0 to below 1")

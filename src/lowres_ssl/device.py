@@ -16,17 +16,22 @@ from lowres_ssl.errors import CheckpointError, ConfigError
 # Of glibc's malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+# How images, activations and kernels lie in memory: pixel by pixel, or channel by channel.
+CHANNELS_LAST, NCHW = "channels_last", "NCHW"
+LAYOUTS = {CHANNELS_LAST: torch.channels_last, NCHW: torch.contiguous_format}
 
 
 @dataclass(frozen=True)
 class Compute:
     """A resolved device and precision. `precision`: "fp32", "bf16" or "fp16"; `compiled`: whether the training step
-    goes through torch.compile; `deterministic`: whether a GPU was asked for the same bytes each time."""
+    goes through torch.compile; `deterministic`: whether a GPU was asked for the same bytes each time; `layout`: how the
+    training step has its tensors in memory, a key of `LAYOUTS`."""
 
     device: torch.device
     precision: str
     compiled: bool = False
     deterministic: bool = False
+    layout: str = CHANNELS_LAST
 
     def autocast(self) -> AbstractContextManager[Any]:
         if self.precision == "fp32":
@@ -35,12 +40,13 @@ class Compute:
 
     def describe(self) -> str:
         ways = [self.precision, *(["compiled"] * self.compiled), *(["deterministic"] * self.deterministic)]
+        ways += [self.layout] * (self.layout != CHANNELS_LAST)
         return f"{device_name(self.device)}, {', '.join(ways)}"
 
 
-def resolve(device: str, precision: str, *, compile: str = "never", deterministic: bool = False) -> Compute:
-    """What to compute on. `device`: auto, cuda or cpu; `precision`: auto, fp32, bf16 or fp16; `compile`: auto, always
-    or never, where auto compiles on a GPU (docs/benchmarks.md has the reason); `deterministic`: see `repeat_bytes`.
+def resolve(device: str, precision: str, *, compiled: bool = False, deterministic: bool = False) -> Compute:
+    """What to compute on. `device`: auto, cuda or cpu; `precision`: auto, fp32, bf16 or fp16; `deterministic`: see
+    `repeat_bytes`.
 
     auto takes a CUDA GPU where there is one, and bf16 where the hardware has it natively and is the faster for it; an
     older GPU gets fp16 with a gradient scaler, another CPU fp32. Raises `ConfigError` for a device that is not there or
@@ -59,9 +65,9 @@ def resolve(device: str, precision: str, *, compile: str = "never", deterministi
         keep_freed_memory()
     else:
         repeat_bytes(deterministic)
+        use_full_fp32()
     if precision == "auto":
         precision = "bf16" if is_faster_in_bf16(where) else "fp16" if device == "cuda" else "fp32"
-    compiled = compile == "always" or (compile == "auto" and device == "cuda")
     return Compute(where, precision, compiled, deterministic)
 
 
@@ -71,6 +77,22 @@ def repeat_bytes(wanted: bool) -> None:
     if wanted:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it when it is first used
     torch.use_deterministic_algorithms(wanted)
+
+
+def use_full_fp32() -> None:
+    """Turn off TF32 (a mantissa of 10 bits, Ampere and later) for the whole process: without, cuDNN takes it for every
+    fp32 convolution. PyTorch's newer interface alone: 2.9 warns of the older one, and refuses a mixture of both."""
+    torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]
+    torch.backends.cuda.matmul.fp32_precision = "ieee"
+
+
+def fp32_products(device: torch.device) -> dict[str, str] | None:
+    """What PyTorch was set to compute fp32 products in on a GPU, for a run's record: "ieee" (or "none", its default for
+    matrix products) or "tf32"; None on a CPU, which has no TF32."""
+    if device.type == "cpu":
+        return None
+    convolutions: str = torch.backends.cudnn.conv.fp32_precision  # type: ignore[attr-defined]
+    return {"convolutions": convolutions, "matrices": torch.backends.cuda.matmul.fp32_precision}
 
 
 def check_same_device(begun_on: str, here: str, checkpoint: Path) -> None:

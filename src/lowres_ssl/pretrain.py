@@ -5,10 +5,12 @@ Every draw derives from (seed, epoch, image) and the order of the images from (s
 no generator's state.
 """
 
+import math
 import signal
-import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -16,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lowres_ssl.data.store import ImageStore
-from lowres_ssl.device import Compute
+from lowres_ssl.device import LAYOUTS, Compute
 from lowres_ssl.interruption import Deferred
 from lowres_ssl.methods import Method
 from lowres_ssl.progress import Progress
@@ -26,6 +28,7 @@ from lowres_ssl.training.forward import make_forward
 from lowres_ssl.training.history import Line
 from lowres_ssl.training.optimisation import learning_rate_at, make_optimiser
 from lowres_ssl.training.residence import BatchReader, Take
+from lowres_ssl.training.saving import Saver
 from lowres_ssl.training.state import Best, State, Trained, Training
 from lowres_ssl.views.maker import ViewMaker
 
@@ -56,7 +59,8 @@ def pretrain(
     scores the encoder after each, and may read images where the loop does; the best is the one with the highest score,
     of equals the latest, as in the paper's released code. Raises `TrainingError` if a loss or a weight is not finite,
     leaving the checkpoint before, or if a GPU's memory does not hold the images beside a step; `Interrupted` on SIGINT,
-    SIGTERM and `preemption`, the signal by which a scheduler asks for its machine, after writing one.
+    SIGTERM and `preemption`, the signal by which a scheduler asks for its machine, after writing one; `OSError` where
+    one could not be written. At the end none is written: the encoder is there.
 
     `processes`: that share each batch, all called alike; the first alone writes. `sync_batch_norm`: its statistics are
     the whole batch's, on GPUs. Raises `CheckpointError` for a checkpoint of another number of them.
@@ -68,33 +72,39 @@ def pretrain(
     if not processes.leads:  # the first process writes and scores for all
         on_epoch, validate = ignore, None
     images = np.asarray(rows, dtype=np.int64)
-    targets = None if labels is None else torch.from_numpy(labels)
+    targets = None if labels is None else torch.from_numpy(labels).to(compute.device)
     steps = training.steps_per_epoch(len(images))
     views_per_epoch = training.views_per_epoch(len(images))
     warmup = round(training.warmup_epochs * steps)
     encoder.to(compute.device).train()
     method.to(compute.device).train()
-    model = nn.ModuleDict({"encoder": encoder, "method": method})
+    model = nn.ModuleDict({"encoder": encoder, "method": method}).to(memory_format=LAYOUTS[compute.layout])
     if sync_batch_norm and processes.size > 1:
         nn.SyncBatchNorm.convert_sync_batchnorm(model)
     optimiser = make_optimiser(model, training.momentum, training.weight_decay, training.decay_norm_and_bias)
     scaler = torch.amp.GradScaler(compute.device.type, enabled=compute.precision == "fp16")
     forward = make_forward(encoder, method, compute, joint=training.joint, processes=processes)
-    state = State(model, optimiser, scaler, training.batch_size)
+    state = State(model, optimiser, scaler, training.batch_size, compute.layout)
     take = BatchReader(store, compute.device, place)  # once the model is there: what is left is for steps and images
+    saver = Saver(checkpoint, training.checkpoint_seconds if processes.leads else math.inf)
 
-    def save() -> None:
+    def content() -> dict[str, Any]:
+        return state.content(compute.device, processes.size)
+
+    def save_and_stop(where: str) -> NoReturn:
         if processes.leads:
-            state.save(checkpoint, compute.device, processes.size)
+            saver.save(content())
         processes.largest(0)  # none leaves before it is written
+        raise stop.interrupted(f"{where} is saved")
 
-    if state.load(checkpoint, compute.device, processes.size, steps) and state.history:
+    if state.load(checkpoint, compute.device, processes.size, steps):
         on_epoch(state.history)  # what was told of it may have been lost, or be ahead
 
     begun, done = state.epoch, state.epoch * steps + state.meter.steps
     with (
         take.explaining_memory(training.batch_size),
         Deferred(preemption) as stop,
+        saver,
         Progress(
             name=name,
             epochs=training.epochs,
@@ -107,7 +117,7 @@ def pretrain(
             epoch, meter = state.epoch, state.meter
             if epoch > begun:
                 take.settle(growth_after(epoch, views))
-            seconds_before, started = meter.seconds, time.perf_counter()
+            meter.start()
             batches = make_batches(
                 store,
                 take,
@@ -121,8 +131,12 @@ def pretrain(
                 ahead=compute.device.type == "cuda",
                 labels=targets,
                 processes=processes,
+                layout=state.layout,
             )
             for first, second, own in batches:
+                compiling = forward.prepare(first, second, own)
+                meter.leave_out(compiling)
+                progress.leave_out(compiling)
                 rate = learning_rate_at(
                     epoch * steps + meter.steps,
                     peak=training.learning_rate,
@@ -139,20 +153,22 @@ def pretrain(
                 scaler.update()
                 meter.add(losses, embeddings)
                 progress.step()
-                due, stopping = agreed(progress.is_due(), stop, processes)
-                if due:
+                looking, saving, stopping = agreed(progress.is_due(), saver.is_due(), stop, processes)
+                if looking or saving or stopping:
                     means = meter.means()  # waits for the device, so that the seconds are those of finished steps
-                    meter.seconds = seconds_before + time.perf_counter() - started
+                    meter.stop()
+                if looking:
                     state.check_finite(means, training, compute, processes)
                     progress.show(means["loss"])
-                if stopping and meter.steps < steps:
-                    state.check_finite(meter.means(), training, compute, processes, weights=True)
-                    meter.seconds = seconds_before + time.perf_counter() - started
-                    save()
-                    raise stop.interrupted(f"epoch {epoch + 1}, step {meter.steps} of {steps} is saved")
+                if (saving or stopping) and meter.steps < steps:
+                    state.check_finite(means, training, compute, processes, weights=True)
+                    if stopping:
+                        save_and_stop(f"epoch {epoch + 1}, step {meter.steps} of {steps}")
+                    if processes.leads:
+                        saver.begin(content())
 
             state.check_finite(meter.means(), training, compute, processes, weights=True)
-            meter.seconds = seconds_before + time.perf_counter() - started
+            meter.stop()
             line = state.end_epoch(views=views_per_epoch, learning_rate=optimiser.param_groups[0]["lr"])
             line["image_size"] = views[epoch].image_size
             if validate is not None:
@@ -166,13 +182,14 @@ def pretrain(
             is_last = state.epoch == training.epochs
             if progress.is_due() or is_last:
                 progress.show(line["loss"])
-            _, stopping = agreed(False, stop, processes)
-            if stopping or is_last or state.epoch % training.checkpoint_every == 0:
-                save()
-                _, stopping = agreed(False, stop, processes)
-                if stopping:  # asked only where it was saved: a signal may come at any time
-                    raise stop.interrupted(f"epoch {state.epoch} of {training.epochs} is saved")
-    return Trained(state.history, state.best)
+            if is_last:
+                saver.wait()
+            _, saving, stopping = agreed(False, saver.is_due(), stop, processes)
+            if stopping:
+                save_and_stop(f"epoch {state.epoch} of {training.epochs}")
+            if saving and processes.leads and not is_last:
+                saver.begin(content())
+    return Trained(state.history, state.best, replace(compute, compiled=forward.compiled, layout=state.layout))
 
 
 def copied(module: nn.Module) -> dict[str, Tensor]:
@@ -190,9 +207,10 @@ def ignore(_: list[Line]) -> None:
     pass
 
 
-def agreed(due: bool, stop: Deferred, processes: Processes) -> tuple[bool, bool]:
-    """Whether any process finds it time to look at the loss, and whether any was asked to stop: all do as one does."""
-    look, number = processes.largest(due, stop.received or 0)
+def agreed(looking: bool, saving: bool, stop: Deferred, processes: Processes) -> tuple[bool, bool, bool]:
+    """Whether any process finds it time to look at the loss or to save, and whether any was asked to stop: all do as
+    one does."""
+    look, save, number = processes.largest(looking, saving, stop.received or 0)
     if number:
         stop.received = signal.Signals(number)
-    return look > 0, number > 0
+    return look > 0, save > 0, number > 0

@@ -71,6 +71,12 @@ class Progress:
     def step(self) -> None:
         self.done += 1
 
+    def leave_out(self, seconds: float) -> None:
+        """The last seconds, so many, say nothing of how long the steps to come will take."""
+        self.started += seconds
+        if self.bar is not None and seconds:
+            self.bar.unpause()
+
     def show(self, loss: float) -> None:
         self.shown = time.monotonic()
         spent = self.shown - self.started

@@ -32,6 +32,7 @@ GROUPS = {
     "effective_rank": "collapse",
     "views_per_second": "course",
     "seconds": "course",
+    "compile_seconds": "course",
     "learning_rate": "course",
     "image_size": "course",
     "validation_knn_accuracy": "validation",

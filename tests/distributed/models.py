@@ -68,6 +68,7 @@ def train(
     processes: Processes,
     checkpoint: Path,
     in_step: Callable[[int, nn.Module], None] = lambda step, encoder: None,
+    checkpoint_seconds: float = 60.0,
     **changes: Any,
 ) -> tuple[list[Line], dict[str, Tensor]]:
     """The history and the weights. `in_step` is called within each step, counted from 1."""
@@ -87,7 +88,7 @@ def train(
         store=noise_store(),
         rows=ROWS,
         views=[VIEWS] * 2,
-        training=SHORT,
+        training=replace(SHORT, checkpoint_seconds=checkpoint_seconds),
         compute=FP32,
         place="host",
         checkpoint=checkpoint,

@@ -1,7 +1,11 @@
 """Fuzzed: stored files that are whole, sealed and of the right form, and say what no writer of ours says."""
 
 import json
+import os
 import shutil
+import signal
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -26,6 +30,7 @@ from lowres_ssl.checkpoint import load_state, load_tensors, save_state, save_ten
 from lowres_ssl.commands.benchmark import plan_text
 from lowres_ssl.data.decode import DECODER_VERSION
 from lowres_ssl.device import Compute
+from lowres_ssl.errors import Interrupted
 from lowres_ssl.features import digest_of, store_features
 from lowres_ssl.files.hashes import file_hash
 from lowres_ssl.files.sealed import write_sealed
@@ -35,6 +40,7 @@ from lowres_ssl.portable.prediction import open_probe
 from lowres_ssl.pretrain import pretrain
 from lowres_ssl.results.on_disk import FITTED, read_result
 from lowres_ssl.runs import Run
+from lowres_ssl.training.history import Line
 
 ASKED: dict[str, Any] = {"dataset": "cells", "methods": ["random", "dcl"], "budget": 600.0, "seeds": None}
 TYPED = ("dataset=cells",)
@@ -143,7 +149,7 @@ def tiny(seed: int) -> nn.Module:
     return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
 
 
-def train(checkpoint: Path, epochs: int) -> None:
+def train(checkpoint: Path, epochs: int, on_epoch: Callable[[list[Line]], None]) -> None:
     pretrain(
         encoder=tiny(0),
         method=build_method(SIMCLR, features=4, seed=0),
@@ -155,7 +161,7 @@ def train(checkpoint: Path, epochs: int) -> None:
         place="host",
         checkpoint=checkpoint,
         name="fuzzed",
-        on_epoch=Run(checkpoint.parent).write_history,
+        on_epoch=on_epoch,
         validate=lambda _: 0.5,
     )
 
@@ -164,7 +170,8 @@ def train(checkpoint: Path, epochs: int) -> None:
 def state_written() -> dict[str, Any]:
     """After one of two epochs."""
     checkpoint = folder_of("resume") / "checkpoint.pt"
-    train(checkpoint, 1)
+    with suppress(Interrupted):
+        train(checkpoint, 2, lambda _: os.kill(os.getpid(), signal.SIGTERM))
     return load_state(checkpoint)
 
 
@@ -189,7 +196,13 @@ def odd_state(draw: st.DrawFn) -> dict[str, Any]:
     state = dict(state_written())
     if draw(st.booleans()):
         meter = {"loss": torch.ones((), dtype=torch.float64)}
-        state["meter"] = {"steps": 1, "seconds": 0.5, "sums": meter, "embeddings": [torch.rand(8, 16)]}
+        state["meter"] = {
+            "steps": 1,
+            "seconds": 0.5,
+            "compile_seconds": 0.0,
+            "sums": meter,
+            "embeddings": [torch.rand(8, 16)],
+        }
     value = draw(st.one_of(ANYTHING, ODD_TENSORS))
     forged: dict[str, Any] = changed(state, draw(st.sampled_from(places(state))), value, draw(st.booleans()))
     return forged
@@ -200,7 +213,7 @@ def go_on(state: dict[str, Any], folder: Path) -> None:
     run = Run(folder / "run")
     save_state(run.checkpoint, state)
     with watched(folder):
-        train(run.checkpoint, 2)
+        train(run.checkpoint, 2, run.write_history)
         assert len(run.read_history({})) == 2
 
 

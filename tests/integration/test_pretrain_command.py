@@ -107,7 +107,7 @@ def test_paths_device_and_names_do_not_change_the_run_but_seed_and_settings_do(
 
     moved = tmp_path / "elsewhere"
     (tmp_path / "data" / "folder").rename(moved)
-    for same in (f"dataset.root={moved}", "device=cpu", "checkpoint_every=2"):
+    for same in (f"dataset.root={moved}", "device=cpu", "checkpoint_seconds=5"):
         assert lowres_ssl("pretrain", *DATA, f"dataset.root={moved}", same, "evaluate=false").code == 0
         assert runs() == 1
     for count, other in enumerate(("seed=1", "split_seed=1", "learning_rate=0.02", "views.grey=0.3"), start=2):

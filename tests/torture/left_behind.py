@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-TIMES = ("seconds", "views_per_second", "training_seconds")
+TIMES = ("seconds", "views_per_second", "training_seconds", "compile_seconds")
 
 
 Outcome = dict[str, Any]

@@ -10,11 +10,12 @@ PRETRAIN = [
     "dataset=folder",
     "backbone=resnet18",
     "image_size=20",
-    "epochs=2",
+    "epochs=3",
     "batch_size=8",
     "probe=[knn]",
     "probe.knn.k=5",
     "precision=fp32",
+    "checkpoint_seconds=0",
 ]
 
 

@@ -33,7 +33,7 @@ TRAINED: dict[str, Place] = {
     "an epoch is half done": AtCall("lowres_ssl.training.history", "Meter.add", 2),
     "the history is half written": AtFile("os.rename", r"/history\.csv$", cut=True),
     "the first checkpoint is half written": AtFile("os.rename", r"/checkpoint\.pt$", cut=True),
-    "the second epoch is half done": AtCall("lowres_ssl.training.history", "Meter.add", 5),
+    "a later epoch is half done": AtCall("lowres_ssl.training.history", "Meter.add", 5),
     "the second checkpoint is written, the first in its place": AtFile("os.rename", r"/checkpoint-previous\.pt$"),
     "the first checkpoint is put aside, the second not yet in its place": AtFile("os.rename", r"/checkpoint\.pt$"),
     "the encoder is half written": AtFile("os.rename", r"/encoder\.safetensors$", cut=True),

@@ -15,7 +15,7 @@ from tiny_training import CPU, SIMCLR, TRAINING, VIEWS
 from torch import Tensor, nn
 
 from lowres_ssl.data.store import ImageStore
-from lowres_ssl.device import Compute
+from lowres_ssl.device import CHANNELS_LAST, Compute
 from lowres_ssl.errors import Interrupted
 from lowres_ssl.methods import Method, build_method
 from lowres_ssl.pretrain import pretrain
@@ -57,6 +57,7 @@ class Experiment:
     validate: Callable[[nn.Module, Take], float] | None = None
     labels: NDArray[np.int64] | None = None
     preemption: signal.Signals | None = None
+    layout: str = CHANNELS_LAST
     seed: int = 0
     encoder: nn.Module = field(init=False)
     method: Method = field(init=False)
@@ -77,7 +78,7 @@ class Experiment:
             rows=self.rows,
             views=[VIEWS] * self.training.epochs,
             training=self.training,
-            compute=Compute(CPU, self.precision),
+            compute=Compute(CPU, self.precision, layout=self.layout),
             place="host",
             checkpoint=self.checkpoint,
             name="simclr on noise",
@@ -115,7 +116,8 @@ Make = Callable[..., Experiment]
 
 def timeless(history: list[Line]) -> list[Line]:
     return [
-        {key: value for key, value in line.items() if key not in ("seconds", "views_per_second")} for line in history
+        {key: value for key, value in line.items() if key not in ("seconds", "views_per_second", "compile_seconds")}
+        for line in history
     ]
 
 

@@ -12,6 +12,7 @@ from tiny_training import CPU, TRAINING, VIEWS
 from torch import Tensor
 
 from lowres_ssl.data.store import ImageStore
+from lowres_ssl.device import LAYOUTS
 from lowres_ssl.randomness import derive
 from lowres_ssl.training.batches import make_batches
 from lowres_ssl.training.residence import BatchReader
@@ -115,6 +116,45 @@ def test_labels_go_with_their_images(tiny_store: ImageStore) -> None:
         assert torch.equal(batch[0], plain[0])
         assert batch[2] is not None
         assert torch.equal(batch[2], 7 * order[8 * step : 8 * step + 8])
+
+
+def test_labels_are_taken_where_they_are_and_copied_nowhere(tiny_store: ImageStore) -> None:
+    """A copy of a batch's labels to a GPU would wait for it. A tensor of the "meta" device can be copied nowhere."""
+    (_, _, own), *_ = make_batches(
+        tiny_store,
+        BatchReader(tiny_store, CPU, "host"),
+        np.arange(40),
+        VIEWS,
+        epoch=0,
+        steps=range(1),
+        batch_size=8,
+        seed=0,
+        ahead=False,
+        labels=torch.zeros(40, dtype=torch.int64, device="meta"),
+    )
+    assert own is not None
+    assert own.shape == (8,)
+    assert own.is_meta
+
+
+@pytest.mark.parametrize(("layout", "memory_format"), LAYOUTS.items(), ids=LAYOUTS)
+def test_views_lie_as_they_are_wanted_to(
+    tiny_store: ImageStore, layout: str, memory_format: torch.memory_format
+) -> None:
+    ((first, second, _),) = make_batches(
+        tiny_store,
+        BatchReader(tiny_store, CPU, "host"),
+        np.arange(8),
+        VIEWS,
+        epoch=0,
+        steps=range(1),
+        batch_size=8,
+        seed=0,
+        ahead=False,
+        layout=layout,
+    )
+    assert first.is_contiguous(memory_format=memory_format)
+    assert second.is_contiguous(memory_format=memory_format)
 
 
 def test_views_are_made_anew_each_epoch_and_lie_channels_last(tiny_store: ImageStore) -> None:

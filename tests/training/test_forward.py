@@ -2,37 +2,44 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from functorch.compile import nop
+from torch import Tensor, nn
+from torch._dynamo.backends.common import aot_autograd
 
 from lowres_ssl.backbones import build_encoder
-from lowres_ssl.device import Compute
+from lowres_ssl.device import Compute, use_full_fp32
 from lowres_ssl.methods import build_method
 from lowres_ssl.training.forward import make_forward
 from lowres_ssl.training.optimisation import make_optimiser
 
 ROOT = Path(__file__).resolve().parents[2]
-# Relative, in fp32, over three steps: compiled kernels add up in another order.
-TOLERANCE = 1e-3
+# Relative, in fp32, over three steps: compiled kernels add up in another order. On a CPU with this rate 3e-6 was the
+# most; with a rate of 3e-4, 9e-5.
+TOLERANCE = 1e-4
+RATE = 1e-4
 SIMCLR = {"name": "simclr", "projector_hidden": 16, "projector_output": 16, "temperature": 0.5}
 
 
 def losses(device: str, *, compiled: bool, joint: bool = True) -> list[float]:
     """The loss of three steps of SimCLR on noise, fp32."""
+    use_full_fp32()
     encoder, width = build_encoder("resnet18", small_stem=False, zero_init_residual=False, seed=0)
     method = build_method(SIMCLR, features=width, seed=0)
     model = torch.nn.ModuleDict({"encoder": encoder, "method": method}).to(device).train()
     optimiser = make_optimiser(model, 0.9, 1e-4, False)
     for group in optimiser.param_groups:
-        group["lr"] = 0.01
+        group["lr"] = RATE
     step = make_forward(encoder, method, Compute(torch.device(device), "fp32", compiled=compiled), joint=joint)
     generator = torch.Generator().manual_seed(0)
     views = [torch.randn(8, 3, 32, 32, generator=generator).to(device) for _ in range(2)]
     found = []
+    step.prepare(*views)
     for _ in range(3):
         loss: Tensor = step(*views)[0]["loss"]
         optimiser.zero_grad()
@@ -53,7 +60,7 @@ import torch
 torch.set_num_threads(1)
 from tests.training.test_forward import losses
 plain, fast = (losses("{device}", compiled=compiled, joint={joint}) for compiled in (False, True))
-assert plain[0] != plain[2], plain
+assert abs(plain[0] - plain[2]) > 1000 * {TOLERANCE} * plain[0], plain
 for one, other in zip(plain, fast, strict=True):
     assert abs(one - other) <= {TOLERANCE} * abs(one), (plain, fast)
 """
@@ -62,13 +69,51 @@ for one, other in zip(plain, fast, strict=True):
     assert "cannot be compiled" not in ran.stderr
 
 
-def test_what_cannot_be_compiled_runs_as_it_is_and_says_so(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def refuse(*_: Any, **__: Any) -> Any:
-        raise torch._dynamo.exc.TorchDynamoException("no compiler here\nand more")
+def refuse(*_: Any, **__: Any) -> Any:
+    raise torch._dynamo.exc.TorchDynamoException("no compiler here\nand more")
 
-    monkeypatch.setattr(torch, "compile", lambda function, **_: refuse)
+
+# Dynamo and autograd as they are. The backward pass is compiled when it is first asked for.
+REFUSING = {
+    "forward": aot_autograd(fw_compiler=refuse, bw_compiler=nop),
+    "backward": aot_autograd(fw_compiler=nop, bw_compiler=refuse),
+}
+
+
+@pytest.mark.filterwarnings("default")  # what torch's compiler warns of is not ours
+@pytest.mark.parametrize("refusing", REFUSING.values(), ids=REFUSING)
+def test_what_cannot_be_compiled_runs_as_it_is_and_says_so(
+    refusing: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the digits of a step that nobody tried to compile: BatchNorm's statistics among them."""
+    compile = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda function, **_: compile(function, backend=refusing))
     assert losses("cpu", compiled=True) == losses("cpu", compiled=False)
     said = capsys.readouterr().err
-    assert said.count("cannot be compiled here (no compiler here)") == 1
+    assert said.count("cannot be compiled here (") == said.count("no compiler here") == 1
+
+
+def test_compiling_is_a_trial_that_is_timed_once_a_shape_and_leaves_no_trace(
+    monkeypatch: pytest.MonkeyPatch, tiny_encoder: Callable[[int], nn.Module]
+) -> None:
+    calls = list[int]()
+
+    def noted(function: Any, **_: Any) -> Any:
+        def call(*views: Tensor) -> Any:
+            calls.append(len(views[0]))
+            return function(*views)
+
+        return call
+
+    monkeypatch.setattr(torch, "compile", noted)
+    encoder, method = tiny_encoder(0), build_method(SIMCLR, features=8, seed=0)
+    before = {key: value.clone() for key, value in encoder.state_dict().items()}
+    step = make_forward(encoder, method, Compute(torch.device("cpu"), "fp32", compiled=True), joint=True)
+    for batch, is_new in ((4, True), (4, False), (3, True)):
+        calls.clear()
+        seconds = step.prepare(torch.randn(batch, 3, 12, 12), torch.randn(batch, 3, 12, 12))
+        assert len(calls) == is_new
+        assert (seconds > 0) is is_new
+    assert step.compiled
+    assert all(torch.equal(value, before[key]) for key, value in encoder.state_dict().items())
+    assert all(parameter.grad is None for parameter in [*encoder.parameters(), *method.parameters()])

@@ -41,7 +41,25 @@ def test_many_small_numbers_add_up_in_double_precision() -> None:
 
 
 def test_the_line_has_the_documented_columns_in_order() -> None:
-    assert list(meter().line(epoch=3, views=10, learning_rate=0.1)) == [*COLUMNS, "seconds"]
+    assert list(meter().line(epoch=3, views=10, learning_rate=0.1)) == [*COLUMNS, "seconds", "compile_seconds"]
+
+
+def test_seconds_are_the_steps_own_and_go_on_from_a_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two of them, 80 of compiling and 3; then, in another process, 1 and 4."""
+    clock = iter([10.0, 95.0, 500.0, 505.0])
+    monkeypatch.setattr("lowres_ssl.training.history.time.perf_counter", lambda: next(clock))
+    first = Meter(batch_size=4)
+    first.start()
+    first.leave_out(80.0)
+    first.stop()
+    assert (first.seconds, first.compile_seconds) == (5.0, 80.0)
+    again = Meter(batch_size=4)
+    again.load_state(first.state(), torch.device("cpu"))
+    again.start()
+    again.add(*step(0))
+    again.stop()
+    line = again.line(epoch=1, views=100, learning_rate=0.1)
+    assert (line["seconds"], line["compile_seconds"], line["views_per_second"]) == (10.0, 80.0, 10.0)
 
 
 def test_the_line_says_what_it_was_given() -> None:

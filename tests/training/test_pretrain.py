@@ -21,6 +21,7 @@ COLUMNS = [
     "effective_rank",
     "views_per_second",
     "seconds",
+    "compile_seconds",
     "image_size",
 ]
 

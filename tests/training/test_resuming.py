@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from experiments import STEPS, Arguments, Make, check_resumed, first_norm, same,
 from torch import Tensor, nn
 
 from lowres_ssl.checkpoint import load_state, save_state
+from lowres_ssl.device import LAYOUTS
 from lowres_ssl.errors import CheckpointError, Interrupted
 from lowres_ssl.training.history import Line
 from lowres_ssl.training.residence import Take
@@ -43,7 +45,7 @@ def test_a_resumed_run_is_bit_identical_wherever_and_however_often_it_stopped(
 
 @pytest.mark.parametrize(
     "changes",
-    [{"joint": True}, {"keep_last_batch": True, "batch_size": 10}, {"checkpoint_every": 2}, {"schedule": "constant"}],
+    [{"joint": True}, {"keep_last_batch": True, "batch_size": 10}, {"momentum": 0.0}, {"schedule": "constant"}],
     ids=str,
 )
 def test_a_resumed_run_is_bit_identical_under_every_setting(experiment: Make, changes: Arguments) -> None:
@@ -66,28 +68,47 @@ def test_another_seed_gives_another_run(experiment: Make) -> None:
     assert not same(one.weights(), other.weights())
 
 
-def test_a_checkpoint_from_the_end_of_an_epoch_is_gone_on_from(experiment: Make) -> None:
-    """As after a crash: nothing was asked to stop."""
-    through, crashed = experiment(), experiment()
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_resumed_run_keeps_the_memory_layout_it_was_begun_with(experiment: Make, layout: str) -> None:
+    """And so its digits, whatever would be chosen now."""
+    (other,) = LAYOUTS.keys() - {layout}
+    through, stopped = experiment(layout=layout), experiment(layout=layout)
+    expected = through.run()
+    stopped.stop_in_step(STEPS + 2)
+    stopped.layout = other
+    got = stopped.prepare().run()
+    assert expected.compute.layout == got.compute.layout == layout
+    kernel = next(weight for weight in stopped.encoder.parameters() if weight.dim() == 4)
+    assert kernel.is_contiguous(memory_format=LAYOUTS[layout])
+    assert same(stopped.weights(), through.weights())
+    assert timeless(got.history) == timeless(expected.history)
+
+
+@pytest.mark.parametrize("step", [STEPS + 2, 2 * STEPS + 1])
+def test_a_checkpoint_that_nobody_asked_for_is_gone_on_from(experiment: Make, step: int) -> None:
+    """As after a crash."""
+    through, crashed = experiment(), experiment(training={"checkpoint_seconds": 0})
     expected = through.run()
 
     def crash(_: Tensor) -> None:
         raise MemoryError
 
-    crashed.at_call(2 * (STEPS + 2), crash)
+    crashed.at_call(2 * step, crash)
     with pytest.raises(MemoryError):
         crashed.run()
+    assert load_state(crashed.checkpoint)["meter"]["steps"] or load_state(crashed.checkpoint)["epoch"]
     got = crashed.prepare().run()
     assert same(crashed.weights(), through.weights())
     assert timeless(got.history) == timeless(expected.history)
 
 
-def test_a_finished_run_is_loaded_and_not_trained_again(experiment: Make) -> None:
-    run = experiment()
-    expected, weights = run.run(), run.weights()
+def test_a_run_stopped_in_its_last_step_is_loaded_and_not_trained_again(experiment: Make) -> None:
+    through, run = experiment(), experiment()
+    expected = through.run()
+    run.stop_in_step(3 * STEPS)
     run.prepare().at_call(1, lambda _: pytest.fail("a step was made"))
-    assert run.run() == expected
-    assert same(run.weights(), weights)
+    assert timeless(run.run().history) == timeless(expected.history)
+    assert same(run.weights(), through.weights())
 
 
 @pytest.mark.parametrize(
@@ -125,24 +146,34 @@ class Telling(list[list[Line]]):
 
 
 def test_a_signal_after_the_last_checkpoint_is_not_lost_with_what_came_since(experiment: Make) -> None:
-    """Between two checkpoints, while the history is written: the epoch just finished is saved all the same."""
-    run = experiment(training={"checkpoint_every": 3})
+    """While the history is written: the epoch just finished is saved all the same."""
+    run = experiment()
     run.histories = Telling(lambda: os.kill(os.getpid(), signal.SIGTERM))
     with pytest.raises(Interrupted, match="epoch 1 of 3 is saved"):
         run.run()
     assert load_state(run.checkpoint)["epoch"] == 1
 
 
-def test_a_signal_during_the_last_save_is_not_swallowed(experiment: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("late", [False, True])
+def test_a_signal_while_a_checkpoint_is_written_is_not_swallowed(
+    experiment: Make, late: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the thread that writes; `late`: when the last epoch has nothing left to do but to wait for that."""
+    written = threading.Event()
+
     def save(path: Path, state: dict[str, Any]) -> None:
-        os.kill(os.getpid(), signal.SIGTERM)
+        if threading.current_thread() is not threading.main_thread():
+            if late:
+                written.wait()
+            os.kill(os.getpid(), signal.SIGTERM)
         save_state(path, state)
 
-    monkeypatch.setattr("lowres_ssl.training.state.save_state", save)
-    run = experiment(training={"epochs": 1})
-    with pytest.raises(Interrupted, match="epoch 1 of 1 is saved"):
+    monkeypatch.setattr("lowres_ssl.training.saving.save_state", save)
+    run = experiment(training={"epochs": 1, "checkpoint_seconds": 0})
+    run.histories = Telling(written.set)
+    with pytest.raises(Interrupted, match="epoch 1 of 1 is saved" if late else "is saved"):
         run.run()
-    assert load_state(run.checkpoint)["epoch"] == 1
+    assert not late or load_state(run.checkpoint)["epoch"] == 1
 
 
 def test_a_second_interrupt_does_not_wait(experiment: Make) -> None:
@@ -165,21 +196,11 @@ def test_handlers_of_signals_are_put_back(experiment: Make) -> None:
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-@pytest.mark.parametrize(("every", "epochs"), [(1, [1, 2, 3, 4]), (2, [2, 4]), (3, [3, 4]), (9, [4])])
-def test_checkpoints_are_written_as_often_as_asked_and_at_the_end(
-    experiment: Make, every: int, epochs: list[int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    saved: list[int] = []
-    monkeypatch.setattr("lowres_ssl.training.state.save_state", lambda _, state: saved.append(state["epoch"]))
-    experiment(training={"checkpoint_every": every, "epochs": 4}).run()
-    assert saved == epochs
-
-
 DAMAGE: dict[str, Callable[[bytes], bytes]] = {
     "cut off": lambda content: content[:-100],
     "half": lambda content: content[: len(content) // 2],
     "empty": lambda _: b"",
-    "a bit": lambda content: content[:5000] + bytes([content[5000] ^ 1]) + content[5001:],
+    "a bit": lambda content: content[:3000] + bytes([content[3000] ^ 1]) + content[3001:],
 }
 
 
@@ -198,7 +219,8 @@ def test_a_run_with_a_damaged_checkpoint_goes_on_from_the_one_before(
 ) -> None:
     through, damaged = experiment(), experiment()
     expected = through.run()
-    damaged.stop_in_step(STEPS + 2)
+    damaged.stop_in_step(STEPS)
+    damaged.prepare().stop_in_step(2)
     damaged.checkpoint.write_bytes(damage(damaged.checkpoint.read_bytes()))
     capsys.readouterr()
     damaged.prepare().stop_in_step(1)  # the one before takes no harm from the damaged one
@@ -222,7 +244,7 @@ def test_a_checkpoint_of_another_version_is_refused(experiment: Make) -> None:
     run.stop_in_step(2)
     content = torch.load(run.checkpoint, weights_only=True)
     torch.save(content | {"version": 999}, run.checkpoint)
-    with pytest.raises(CheckpointError, match=r"version 999 of this format, wanted version 1, .* start .* force=true"):
+    with pytest.raises(CheckpointError, match=r"version 999 of this format, wanted version 2, .* start .* force=true"):
         run.prepare().run()
 
 
@@ -236,6 +258,7 @@ def test_a_checkpoint_of_another_version_is_refused(experiment: Make) -> None:
         ({"history": 3}, "history"),
         ({"history": []}, "history"),
         ({"epoch": "x"}, "epoch"),
+        ({"layout": "NHWC"}, "NHWC"),
         ({"optimiser": {}}, "state"),
         ({"processes": torch.zeros(2)}, "Boolean value of Tensor"),
         ({"extra": [torch.zeros(2, dtype=torch.complex64)]}, "tensors"),
@@ -263,6 +286,14 @@ def test_the_history_is_told_again_when_a_run_goes_on(experiment: Make) -> None:
     run.histories.clear()
     run.prepare().stop_in_step(1)
     assert run.histories == [told]
+
+
+def test_a_history_that_is_ahead_of_the_checkpoint_is_taken_back(experiment: Make) -> None:
+    """To none, where the checkpoint is of the first epoch."""
+    run = experiment()
+    run.stop_in_step(2)
+    run.prepare().stop_in_step(1)
+    assert run.histories == [[]]
 
 
 @pytest.mark.parametrize("step", [STEPS, STEPS + 2])

@@ -4,6 +4,7 @@ from functools import partial
 
 from lowres_ssl.ahead.forecast import Forecast
 from lowres_ssl.ahead.pace import training_seconds
+from lowres_ssl.checkpoint import epochs_in
 from lowres_ssl.planning.plan import Plan, divide, images_to_train, run_of
 from lowres_ssl.planning.preparation import foresee
 
@@ -18,7 +19,7 @@ def foretell(plan: Plan) -> Forecast:
     outline, to_decode = foresee(config, partial(divide, plan))
     run, _ = run_of(plan, outline)
     description = run.read()
-    done = config.epochs if description and description["finished"] else run.epochs_done()
+    done = config.epochs if description and description["finished"] else min(config.epochs, epochs_in(run.checkpoint))
     state = "not begun" if description is None else f"epoch {done} of {config.epochs}"
     if done == config.epochs:
         return Forecast(run.name, "finished", 0, 0.0, 0, "", 0)

@@ -40,8 +40,7 @@ SPEEDS: dict[tuple[object, ...], float] = {}
 
 @dataclass(frozen=True)
 class Pace:
-    """views: a second, of an epoch's steps. epoch_end: seconds that an epoch takes beside its steps, for the monitors
-    and the checkpoint."""
+    """views: a second, of an epoch's steps. epoch_end: seconds an epoch takes beside its steps, for its monitors."""
 
     views: float
     epoch_end: float
@@ -135,7 +134,7 @@ def remembered_pace(plan: Plan, outline: Outline, maker: ViewMaker, batch: int) 
     config, training = plan.config, plan.training
     # Neither seed, rate nor the number of epochs changes how long a step takes.
     how = (training.joint, training.momentum, training.weight_decay, training.decay_norm_and_bias)
-    key = (*what_is_computed(plan, outline), str(config.views), maker.image_size, batch, how, training.checkpoint_every)
+    key = (*what_is_computed(plan, outline), str(config.views), maker.image_size, batch, how)
     if key not in PACES:
         PACES[key] = timed(plan, outline, maker, batch)
     return PACES[key]

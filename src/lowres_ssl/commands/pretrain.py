@@ -17,8 +17,9 @@ from lowres_ssl.ahead.expectation import training_ahead
 from lowres_ssl.ahead.forecast import tell
 from lowres_ssl.ahead.pace import quick_speed
 from lowres_ssl.artefacts import Source, describe_run, keep_encoder, keep_split, untrained_run
-from lowres_ssl.checkpoint import load_encoder, load_weights
+from lowres_ssl.checkpoint import epochs_in, load_encoder, load_weights, states_at
 from lowres_ssl.config import PretrainConfig, read_config, without_training
+from lowres_ssl.device import fp32_products
 from lowres_ssl.errors import CheckpointError, ConfigError
 from lowres_ssl.evaluation.classifier import keep_classifier
 from lowres_ssl.evaluation.frozen import features_from, with_labels
@@ -30,6 +31,7 @@ from lowres_ssl.methods import build_method
 from lowres_ssl.planning.encoders import WEIGHTS, new_encoder
 from lowres_ssl.planning.plan import Plan, divide, plan_of, refuse_other_number, run_of
 from lowres_ssl.planning.preparation import Material, prepare
+from lowres_ssl.planning.step import compute_for
 from lowres_ssl.pretrain import pretrain
 from lowres_ssl.provenance import provenance
 from lowres_ssl.results.collapse import MEANING, has_collapsed
@@ -160,7 +162,7 @@ def obtain_held(
     outcome = train(plan, material, run, hold, watch)
     hold.check()
     keep_encoder(run.encoder(), plan.encoder.state_dict(), run, config, material)
-    run.finish(**outcome, **provenance(plan.compute.describe()))
+    run.finish(**outcome)
     if has_collapsed(run, run.description()):
         say(f"{run.name}: collapsed, {MEANING}")
     return run
@@ -172,13 +174,14 @@ def train(plan: Plan, material: Material, run: Run, hold: Hold | None, watch: Wa
     def keep_history(lines: list[Line]) -> None:
         if hold is not None:
             hold.check()
-        run.write_history(lines)
+        if lines:
+            run.write_history(lines)
+        else:
+            run.history.unlink(missing_ok=True)
         watch.history(lines)
 
     config = plan.config
     selects = config.select_encoder.name == "best_validation_knn"
-    together = "" if plan.processes.size == 1 else f"{plan.processes.size} x "
-    say(f"{run.name}: {config.method['name']} on {together}{plan.compute.describe()}")
     catalogue, split, method = material.catalogue, material.split, plan.method
     rows, labels = material.pretraining_rows(config.pretrain_on.name), None
     if plan.seen is not None:
@@ -187,10 +190,15 @@ def train(plan: Plan, material: Material, run: Run, hold: Hold | None, watch: Wa
             split.train[drawn(catalogue.labels, split.train, split.validation, plan.seen)[0]],
             catalogue.labels,
         )
+    compute = compute_for(plan, len(rows), begun=bool(states_at(run.checkpoint)))
+    together = "" if plan.processes.size == 1 else f"{plan.processes.size} x "
+    say(f"{run.name}: {config.method['name']} on {together}{compute.describe()}")
     if plan.processes.leads:
         views = plan.training.views_per_epoch(len(rows))
-        done, device, timed = run.epochs_done(), plan.compute.describe(), partial(quick_speed, plan, material.outline)
-        say(f"{run.name}: {training_ahead(run, config.epochs, done, views, device, timed)}")
+        done, timed = min(config.epochs, epochs_in(run.checkpoint)), partial(quick_speed, plan, material.outline)
+        say(f"{run.name}: {training_ahead(run, config.epochs, done, views, compute.describe(), timed)}")
+        if not states_at(run.checkpoint):
+            keep_history([])  # it is of a process that was killed before it wrote a checkpoint
     plan.processes.connect(plan.compute.device, run.name)
     try:
         trained = pretrain(
@@ -202,7 +210,7 @@ def train(plan: Plan, material: Material, run: Run, hold: Hold | None, watch: Wa
             preemption=preemption_of(config),
             views=plan.views,
             training=plan.training,
-            compute=plan.compute,
+            compute=compute,
             place=config.store.name,
             checkpoint=run.checkpoint,
             name=f"{config.method['name']} on {config.dataset.name}",
@@ -212,7 +220,7 @@ def train(plan: Plan, material: Material, run: Run, hold: Hold | None, watch: Wa
             sync_batch_norm=config.sync_batch_norm,
         )
     finally:
-        if plan.compute.compiled:
+        if compute.compiled:
             forget_compiled()
     plan.processes.disconnect()
     if not plan.processes.leads:
@@ -222,6 +230,10 @@ def train(plan: Plan, material: Material, run: Run, hold: Hold | None, watch: Wa
         "processes": plan.processes.size,
         "epochs": len(trained.history),
         "training_seconds": sum(line["seconds"] for line in trained.history),
+        "compile_seconds": sum(line["compile_seconds"] for line in trained.history),
+        "layout": trained.compute.layout,
+        "fp32": fp32_products(compute.device),
+        **provenance(trained.compute.describe()),
     }
     if trained.best is not None:
         keep_encoder(run.last_encoder, plan.encoder.state_dict(), run, config, material)

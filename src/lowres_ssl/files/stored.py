@@ -20,7 +20,7 @@ WRITTEN = {
     "benchmark": 2,  # outputs/benchmark/*.json: plans; 1 held all words of its trainings, unchecked
     "split": 2,  # split.json; 1 did not say whether its image names are hashed: they are not
     "tensors": 1,  # encoders, classifiers, features; what has no number is of version 1
-    "checkpoint": 1,  # checkpoint.pt
+    "checkpoint": 2,  # checkpoint.pt; 1 had neither a memory layout nor a compiler's seconds
     "record": 1,  # what embed and predict say of the files they write; of it only `folder` is read
     "store": 2,  # decoded images; another version is made anew, since the images are there
     "index": 2,  # what was read of each image file; likewise

@@ -18,7 +18,7 @@ TRAINING = sorted(
     {field.name for field in fields(PretrainConfig)}
     - {field.name for field in fields(Experiment)}
     - {
-        "checkpoint_every",
+        "checkpoint_seconds",
         "evaluate",
         "picture",
         "dry_run",

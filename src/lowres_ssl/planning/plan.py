@@ -70,7 +70,7 @@ def plan_of(config: PretrainConfig, processes: Processes = ALONE) -> Plan:
         decay_norm_and_bias=config.decay_norm_and_bias,
         schedule=config.schedule.name,
         warmup_epochs=config.warmup_epochs,
-        checkpoint_every=config.checkpoint_every,
+        checkpoint_seconds=config.checkpoint_seconds,
         seed=config.seed,
     )
     # The classes are known once the images are; until then a supervised method's classifier is a stand-in.
@@ -96,12 +96,10 @@ def plan_of(config: PretrainConfig, processes: Processes = ALONE) -> Plan:
 def compute_of(config: PretrainConfig, processes: Processes) -> Compute:
     """This process's device. Raises `ConfigError` for what several processes cannot share, or do."""
     processes.check_batch(config.batch_size)
-    compile = config.compile.name
-    if processes.size > 1:
-        if compile == "always":
-            raise ConfigError("compile=always: not with several processes; type compile=auto")
-        compile = "never"
-    compute = resolve(config.device.name, config.precision.name, compile=compile, deterministic=config.deterministic)
+    compiled = config.compile.name == "always"  # what auto comes to depends on the number of steps
+    if compiled and processes.size > 1:
+        raise ConfigError("compile=always: not with several processes; type compile=auto")
+    compute = resolve(config.device.name, config.precision.name, compiled=compiled, deterministic=config.deterministic)
     if processes.size == 1:
         return compute
     if compute.device.type == "cpu":

@@ -135,7 +135,7 @@ class PretrainConfig(Experiment):
     initial_weights: str = MISSING
     pretrain_on: PretrainOn = MISSING
     select_encoder: SelectEncoder = MISSING
-    checkpoint_every: int = MISSING
+    checkpoint_seconds: float = MISSING
     preemption_signal: PreemptionSignal = MISSING
     tracker: dict[str, Any] = MISSING
     evaluate: bool = MISSING

@@ -8,11 +8,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lowres_ssl.data.store import ImageStore
+from lowres_ssl.device import CHANNELS_LAST, LAYOUTS
 from lowres_ssl.randomness import derive
 from lowres_ssl.training.distributed import ALONE, Processes
 from lowres_ssl.training.residence import Take
 from lowres_ssl.views.maker import ViewMaker, image_keys
 from lowres_ssl.views.prefetch import prefetch
+from lowres_ssl.views.rows import to_device
 
 Batch = tuple[Tensor, Tensor, Tensor | None]
 
@@ -30,9 +32,11 @@ def make_batches(
     ahead: bool,
     labels: Tensor | None = None,
     processes: Processes = ALONE,
+    layout: str = CHANNELS_LAST,
 ) -> Iterator[Batch]:
-    """The two views of each batch of this epoch in these `steps`, [B, 3, S, S] float32 channels_last, where `take` has
-    the images, and their labels, int64 [B], if `labels` (int64 [N], one a row of the store) are given, else None.
+    """The two views of each batch of this epoch in these `steps`, [B, 3, S, S] float32 in this memory `layout`, where
+    `take` has the images, and their labels, int64 [B], if `labels` (int64 [N], one a row of the store, where the
+    images are) are given, else None.
 
     The order of `rows` derives from (seed, epoch). `ahead`: made by a thread while the last one trains.
     `processes`: of each batch, this process's share alone.
@@ -45,8 +49,9 @@ def make_batches(
         for step in steps:
             batch = processes.share(order[step * batch_size : (step + 1) * batch_size])
             images = take(batch)
-            first, second = views.pair(images, store.sizes[batch].astype(np.int64), keys[batch], epoch=epoch)
-            own = None if labels is None else labels[torch.from_numpy(batch)].to(images.device)
+            pair = views.pair(images, store.sizes[batch].astype(np.int64), keys[batch], epoch=epoch)
+            first, second = (view.contiguous(memory_format=LAYOUTS[layout]) for view in pair)
+            own = None if labels is None else labels.index_select(0, to_device(batch, labels.device))
             yield first, second, own
 
     return prefetch(produce()) if ahead else produce()

@@ -1,5 +1,6 @@
 """Both views through encoder and heads to the loss, as one function of tensors; compiled by choice."""
 
+import time
 from typing import Protocol
 
 import torch
@@ -7,39 +8,119 @@ from torch import Tensor, nn
 
 from lowres_ssl.device import Compute
 from lowres_ssl.methods import Method
-from lowres_ssl.terminal import warn
+from lowres_ssl.terminal import say, warn
 from lowres_ssl.training.distributed import ALONE, Processes
 from lowres_ssl.training.gathering import gathered, shared
 
+# Steps after which a compiled one is as fast as it gets: compiled in the first, on a GPU captured in the second.
+STEPS_TO_COMPILE = {"cpu": 1, "cuda": 2}
+
 
 class Forward(Protocol):
+    """Two views [B, 3, S, S] to the loss and its terms (scalars), and the embeddings of the first view [B, D]. Labels
+    (int64 [B]) are for a method that sees them."""
+
+    @property
+    def compiled(self) -> bool:
+        """Whether the steps so far were."""
+
     def __call__(
         self, first: Tensor, second: Tensor, labels: Tensor | None = None
     ) -> tuple[dict[str, Tensor], Tensor]: ...
+
+    def prepare(self, first: Tensor, second: Tensor, labels: Tensor | None = None) -> float:
+        """Get ready for steps on such views, once for each shape, before the step: seconds that it took, 0 where there
+        is nothing to do. Leaves weights and statistics as they are, and no gradients."""
 
 
 def make_forward(
     encoder: nn.Module, method: Method, compute: Compute, *, joint: bool, processes: Processes = ALONE
 ) -> Forward:
-    """Two views [B, 3, S, S] to the loss and its terms (scalars), and the embeddings of the first view [B, D]. Labels
-    (int64 [B]) are for a method that sees them.
-
-    `compute.compiled`: by torch.compile, on a GPU with its kernels captured in CUDA graphs. A forward pass that cannot
-    be compiled here (no compiler on the machine, say) runs as it is, and that is said once.
+    """`compute.compiled`: by torch.compile, see `Compiled`.
 
     `processes`: the views are this process's share of the batch; loss, terms and embeddings are the whole batch's.
     """
-    both = shared(Both(encoder, method, joint), processes)
+    plain = Plain(encoder, method, compute, joint, processes)
+    return Compiled(plain, compute.device) if compute.compiled else plain
 
-    def forward(first: Tensor, second: Tensor, labels: Tensor | None = None) -> tuple[dict[str, Tensor], Tensor]:
-        with compute.autocast():
-            one, two = both(first, second)
+
+class Plain:
+    """The forward pass as it is."""
+
+    compiled = False
+
+    def __init__(self, encoder: nn.Module, method: Method, compute: Compute, joint: bool, processes: Processes) -> None:
+        self.model = shared(Both(encoder, method, joint), processes)
+        self.method, self.compute, self.processes = method, compute, processes
+
+    def prepare(self, first: Tensor, second: Tensor, labels: Tensor | None = None) -> float:
+        return 0.0
+
+    def __call__(self, first: Tensor, second: Tensor, labels: Tensor | None = None) -> tuple[dict[str, Tensor], Tensor]:
+        with self.compute.autocast():
+            one, two = self.model(first, second)
         if labels is not None:
             one, two = (*one, labels), (*two, labels)
-        one, two = gathered(one, processes), gathered(two, processes)
-        return method.loss(one, two), one[0].detach()
+        one, two = gathered(one, self.processes), gathered(two, self.processes)
+        return self.method.loss(one, two), one[0].detach()
 
-    return compiled(forward, compute) if compute.compiled else forward
+
+class Compiled:
+    """A forward pass by torch.compile, on a GPU with its kernels captured in CUDA graphs. What cannot be compiled here,
+    forward or backward (no compiler on the machine, say), runs as it is, and that is said once."""
+
+    def __init__(self, plain: Plain, device: torch.device) -> None:
+        self.plain, self.device = plain, device
+        self.prepared: set[torch.Size] = set()
+        self.failed = False
+        # A shape each: full batches, a smaller last one, both again for each size of a schedule. From the ninth on
+        # torch runs the step uncompiled.
+        mode = "reduce-overhead" if device.type == "cuda" else "default"
+        self.fast = torch.compile(plain.__call__, dynamic=False, mode=mode)
+
+    @property
+    def compiled(self) -> bool:
+        return not self.failed
+
+    def prepare(self, first: Tensor, second: Tensor, labels: Tensor | None = None) -> float:
+        """Trial steps, since the backward pass is compiled when it is first asked for: in them nothing is lost if it
+        cannot be, and their seconds are not taken for those of the training."""
+        if self.failed or first.shape in self.prepared:
+            return 0.0
+        self.prepared.add(first.shape)
+        started = self.now()
+        buffers = [(buffer, buffer.clone()) for buffer in self.plain.model.buffers()]
+        try:
+            for _ in range(STEPS_TO_COMPILE[self.device.type]):
+                self.plain.model.zero_grad()  # of a step before, which a captured graph would write over
+                self(first, second, labels)[0]["loss"].backward()
+        except Exception as error:  # of many kinds; if it was not of the compiler's making, the plain step raises it
+            self.failed = True
+            warn(f"this step cannot be compiled here ({reason(error)}); it runs as it is")
+        self.plain.model.zero_grad()
+        with torch.no_grad():
+            for buffer, before in buffers:
+                buffer.copy_(before)
+        seconds = self.now() - started
+        if not self.failed:
+            say(f"compiled the step for views of {first.shape[-1]} px, {len(first)} a batch, in {seconds:.0f} s")
+        return seconds
+
+    def now(self) -> float:
+        """Seconds, once the device has done all it was given."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return time.perf_counter()
+
+    def __call__(self, first: Tensor, second: Tensor, labels: Tensor | None = None) -> tuple[dict[str, Tensor], Tensor]:
+        if self.failed:
+            return self.plain(first, second, labels)
+        if self.device.type == "cpu":
+            return self.fast(first, second, labels)
+        torch.compiler.cudagraph_mark_step_begin()
+        losses, embeddings = self.fast(first, second, labels)
+        # A captured graph writes its next outputs where these are. The loss is used before that.
+        return losses, embeddings.clone()
 
 
 class Both(nn.Module):
@@ -64,31 +145,12 @@ def embed_both(
     return tuple(half[0] for half in halves), tuple(half[1] for half in halves)
 
 
+def reason(error: Exception) -> str:
+    """In one line. PyTorch has the cause in the second, after "backend='inductor' raised:"."""
+    first, *others = str(error).strip().splitlines() or [type(error).__name__]
+    return f"{first} {others[0]}" if first.endswith(":") and others else first
+
+
 def forget_compiled() -> None:
     """Give back what compiling keeps. torch allows a function few variants in a process, and a sweep has many."""
     torch._dynamo.reset()
-
-
-def compiled(forward: Forward, compute: Compute) -> Forward:
-    on_gpu = compute.device.type == "cuda"
-    # A shape each: full batches, a smaller last one, both again for each size of a schedule. From the ninth on torch
-    # runs the step uncompiled.
-    fast: Forward = torch.compile(forward, dynamic=False, mode="reduce-overhead" if on_gpu else "default")
-    failed = False
-
-    def run(first: Tensor, second: Tensor, labels: Tensor | None = None) -> tuple[dict[str, Tensor], Tensor]:
-        nonlocal failed
-        if failed:
-            return forward(first, second, labels)
-        try:
-            if on_gpu:
-                torch.compiler.cudagraph_mark_step_begin()
-            losses, embeddings = fast(first, second, labels)
-        except torch._dynamo.exc.TorchDynamoException as error:
-            failed = True
-            warn(f"this step cannot be compiled here ({str(error).strip().splitlines()[0]}); it runs as it is")
-            return forward(first, second, labels)
-        # A captured graph writes its next outputs where these are. The loss is used before that.
-        return losses, embeddings.clone() if on_gpu else embeddings
-
-    return run

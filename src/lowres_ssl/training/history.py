@@ -1,6 +1,7 @@
 """What the steps of an epoch add up to: one line of the history. Knows no encoder and no loss."""
 
 import math
+import time
 from collections import deque
 from typing import Any
 
@@ -18,15 +19,31 @@ class Meter:
     """Sums over the steps of one epoch, kept on the device, so that no step waits for a number.
 
     They are float64 and added up step by step, so that looking at them in between, or going on from a checkpoint,
-    changes no digit.
+    changes no digit. `seconds`: of the steps, as of the last `stop`; `compile_seconds`: of what was compiled for them,
+    which is no part of these.
     """
 
     def __init__(self, batch_size: int) -> None:
         self.steps = 0
         self.seconds = 0.0
+        self.compile_seconds = 0.0
+        self.started = 0.0
         self.sums: dict[str, Tensor] = {}
         # As many of the last embeddings as the monitors look at.
         self.embeddings: deque[Tensor] = deque(maxlen=math.ceil(monitors.WINDOW / batch_size))
+
+    def start(self) -> None:
+        """Count the seconds from here on, added to those of a checkpoint."""
+        self.started = time.perf_counter() - self.seconds
+
+    def leave_out(self, compile_seconds: float) -> None:
+        """The last seconds, so many, were not the steps' but a compiler's."""
+        self.compile_seconds += compile_seconds
+        self.started += compile_seconds
+
+    def stop(self) -> None:
+        """Count the seconds up to here. The steps go on nevertheless."""
+        self.seconds = time.perf_counter() - self.started
 
     def add(self, terms: dict[str, Tensor], embeddings: Tensor) -> None:
         """One step's loss and its terms (scalars), and the embeddings of its first view [B, D].
@@ -56,14 +73,16 @@ class Meter:
             "effective_rank": monitors.effective_rank(embeddings),
             "views_per_second": views / self.seconds,
             "seconds": self.seconds,
+            "compile_seconds": self.compile_seconds,
         }
 
     def state(self) -> dict[str, Any]:
         """For a checkpoint."""
-        return {"steps": self.steps, "seconds": self.seconds, "sums": self.sums, "embeddings": list(self.embeddings)}
+        seconds = {"seconds": self.seconds, "compile_seconds": self.compile_seconds}
+        return {"steps": self.steps, **seconds, "sums": dict(self.sums), "embeddings": list(self.embeddings)}
 
     def load_state(self, state: dict[str, Any], device: torch.device) -> None:
         """Go on from what `state` returned."""
-        self.steps, self.seconds = state["steps"], state["seconds"]
+        self.steps, self.seconds, self.compile_seconds = state["steps"], state["seconds"], state["compile_seconds"]
         self.sums = {name: total.to(device) for name, total in state["sums"].items()}
         self.embeddings.extend(embeddings.to(device) for embeddings in state["embeddings"])

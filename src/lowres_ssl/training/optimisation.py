@@ -9,12 +9,20 @@ from torch import nn
 def make_optimiser(
     model: nn.Module, momentum: float, weight_decay: float, decay_norm_and_bias: bool
 ) -> torch.optim.SGD:
-    """SGD; without `decay_norm_and_bias`, weight decay reaches matrices and kernels only. Rates are set each step."""
+    """SGD; without `decay_norm_and_bias`, weight decay reaches matrices and kernels only. Rates are set each step.
+
+    Momentum begins as zeros, to which the first step adds its gradient, as PyTorch's own first step has it. Left to the
+    fused kernel, the buffers of a first step that a gradient scaler skips would stay what the memory held before.
+    """
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     decayed = [p for p in parameters if decay_norm_and_bias or p.ndim > 1]
     spared = [p for p in parameters if not decay_norm_and_bias and p.ndim <= 1]
     groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": spared, "weight_decay": 0.0}]
-    return torch.optim.SGD([group for group in groups if group["params"]], lr=0.0, momentum=momentum, fused=True)
+    optimiser = torch.optim.SGD([group for group in groups if group["params"]], lr=0.0, momentum=momentum, fused=True)
+    if momentum:
+        for parameter in parameters:
+            optimiser.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    return optimiser
 
 
 def learning_rate_at(step: int, *, peak: float, steps: int, warmup: int, schedule: str) -> float:

@@ -11,8 +11,8 @@ from torch import Tensor
 from lowres_ssl.checkpoint import is_plain
 
 # Of a line of the history, beside the terms of the loss.
-COLUMNS = frozenset(
-    ["epoch", "loss", "learning_rate", "embedding_std", "effective_rank", "views_per_second", "seconds"]
+COLUMNS = frozenset(["epoch", "loss", "learning_rate", "embedding_std", "effective_rank"]) | frozenset(
+    ["views_per_second", "seconds", "compile_seconds"]
 )
 SET_EACH_STEP = ("lr", "params")  # of the optimiser's options
 
@@ -36,9 +36,10 @@ def check_progress(content: Mapping[str, Any], steps: int) -> None:
         check(isinstance(line, dict) and line.keys() >= COLUMNS and line.keys() == history[0].keys(), "history")
         check(all(is_number(each) for each in line.values()) and line["epoch"] == number, "history")
     check(isinstance(meter, dict), "meter")
-    made, seconds, sums, embeddings = (meter[key] for key in ("steps", "seconds", "sums", "embeddings"))
+    made, sums, embeddings = (meter[key] for key in ("steps", "sums", "embeddings"))
     check(is_count(made) and made < steps, "meter.steps")
-    check(is_number(seconds) and 0 <= seconds < math.inf, "meter.seconds")
+    for key in ("seconds", "compile_seconds"):
+        check(is_number(meter[key]) and 0 <= meter[key] < math.inf, f"meter.{key}")
     check(isinstance(sums, dict) and all(isinstance(name, str) for name in sums), "meter.sums")
     check(all(is_floats(each, 0) for each in sums.values()) and bool(sums) == bool(made), "meter.sums")
     check(isinstance(embeddings, list) and all(is_floats(each, 2) for each in embeddings), "meter.embeddings")
@@ -65,11 +66,7 @@ def check_options(saved: Any) -> None:
 
 
 def check_optimiser(optimiser: torch.optim.Optimizer, before: list[dict[str, Any]]) -> None:
-    """Raises `ValueError` unless what it has loaded fits its parameters, and its options are those of `before`.
-
-    A parameter without momentum gets one of zeros, which is what its first step would make of none: PyTorch's fused
-    step takes all or none.
-    """
+    """Raises `ValueError` unless what it has loaded fits its parameters, and its options are those of `before`."""
     for loaded, own in zip(optimiser.param_groups, before, strict=True):
         for key, value in own.items():
             same = key in SET_EACH_STEP or (type(loaded.get(key)) is type(value) and loaded[key] == value)
@@ -79,8 +76,7 @@ def check_optimiser(optimiser: torch.optim.Optimizer, before: list[dict[str, Any
             check(isinstance(kept, dict), "optimiser.state")
             fit = all(each is None or (isinstance(each, Tensor) and is_like(each, parameter)) for each in kept.values())
             check(fit, "optimiser.state")
-            if own.get("momentum") and kept.get("momentum_buffer") is None:
-                kept["momentum_buffer"] = torch.zeros_like(parameter)
+            check(not own.get("momentum") or kept.get("momentum_buffer") is not None, "optimiser.state")
 
 
 def check(fits: bool, what: str) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lowres_ssl.checkpoint import REPAIR, is_of_the_machine, latest_state, save_state
-from lowres_ssl.device import Compute, check_same_device
+from lowres_ssl.checkpoint import REPAIR, is_of_the_machine, latest_state
+from lowres_ssl.device import CHANNELS_LAST, LAYOUTS, Compute, check_same_device
 from lowres_ssl.errors import CheckpointError, ConfigError, TrainingError
 from lowres_ssl.finite import is_finite
 from lowres_ssl.methods import Method
@@ -33,7 +33,7 @@ class Training:
     decay_norm_and_bias: bool
     schedule: str
     warmup_epochs: float
-    checkpoint_every: int
+    checkpoint_seconds: float
     seed: int
 
     def steps_per_epoch(self, images: int) -> int:
@@ -67,23 +67,32 @@ class Best:
 
 @dataclass(frozen=True)
 class Trained:
-    """What training came to. `best`: where a validation was asked for, the encoder it liked best."""
+    """What training came to. `best`: where a validation was asked for, the encoder it liked best. `compute`: as it was,
+    in the layout of a checkpoint, say, or uncompiled where it could not be compiled."""
 
     history: list[Line]
     best: Best | None
+    compute: Compute
 
 
 class State:
     """What a training carries from step to step: model, optimiser and scaler, and how far it is. A checkpoint is all of
     it, and no generator's state, since no draw needs one.
 
-    `epoch`: how many are done; `meter`: sums over the steps of the next one; `history`: a line an epoch.
+    `epoch`: how many are done; `meter`: sums over the steps of the next one; `history`: a line an epoch; `layout`: of
+    the model in memory, which is that of the checkpoint, since another one has other digits.
     """
 
     def __init__(
-        self, model: nn.Module, optimiser: torch.optim.Optimizer, scaler: torch.amp.GradScaler, batch_size: int
+        self,
+        model: nn.Module,
+        optimiser: torch.optim.Optimizer,
+        scaler: torch.amp.GradScaler,
+        batch_size: int,
+        layout: str = CHANNELS_LAST,
     ) -> None:
         self.parts: Mapping[str, Any] = {"model": model, "optimiser": optimiser, "scaler": scaler}
+        self.layout = layout
         self.model = model
         self.optimiser = optimiser
         self.batch_size = batch_size
@@ -92,12 +101,12 @@ class State:
         self.best: Best | None = None
         self.meter = Meter(batch_size)
 
-    def save(self, checkpoint: Path, device: torch.device, processes: int) -> None:
-        """`processes`: that a checkpoint of this training is bound to."""
+    def content(self, device: torch.device, processes: int) -> dict[str, Any]:
+        """All that a checkpoint holds; the next step changes its tensors. `processes`: that it is bound to."""
         state = {name: part.state_dict() for name, part in self.parts.items()}
         done = {"epoch": self.epoch, "history": self.history, "best": self.best and vars(self.best)}
-        made_by = {"device": device.type, "processes": processes}
-        save_state(checkpoint, state | done | {"meter": self.meter.state()} | made_by)
+        made_by = {"device": device.type, "processes": processes, "layout": self.layout}
+        return state | done | {"meter": self.meter.state()} | made_by
 
     def load(self, checkpoint: Path, device: torch.device, processes: int, steps: int) -> bool:
         """Go on from what was saved; False if nothing was. `steps`: of an epoch. Raises `CheckpointError` for a damaged
@@ -127,6 +136,8 @@ class State:
         assert isinstance(method, Method)
         classifier = method.state_dict() if method.sees_labels else {}
         check_best(content["best"], content["epoch"], self.model.get_submodule("encoder").state_dict(), classifier)
+        self.layout = content["layout"]
+        self.model.to(memory_format=LAYOUTS[self.layout])
         options = [dict(group) for group in self.optimiser.param_groups]
         for name, part in self.parts.items():
             part.load_state_dict(content[name])

@@ -1,0 +1,218 @@
+"""Checkpoints by time and beside the loop: when one is due, what is in it, and what becomes of a write that fails."""
+
+import errno
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from experiments import STEPS, Make
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from lowres_ssl.checkpoint import load_state, save_state
+from lowres_ssl.files.atomic import previous_of
+from lowres_ssl.training.saving import Saver, on_host
+from lowres_ssl.training.state import State
+
+SAVE = "lowres_ssl.training.saving.save_state"
+
+
+class Clock:
+    """Stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr("lowres_ssl.training.saving.time", made)
+    return made
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """No thread writes before it is set."""
+    opened = threading.Event()
+
+    def save(path: Path, content: dict[str, Any]) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            assert opened.wait(60)
+        save_state(path, content)
+
+    monkeypatch.setattr(SAVE, save)
+    yield opened
+    opened.set()
+
+
+def test_a_copy_is_due_so_much_before_its_time_as_the_last_write_took(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(path: Path, content: dict[str, Any]) -> None:
+        clock.now += 7
+
+    monkeypatch.setattr(SAVE, slow)
+    with Saver(tmp_path / "checkpoint.pt", 60) as saver:
+        clock.now += 59
+        assert not saver.is_due()
+        clock.now += 1
+        assert saver.is_due()
+        saver.begin({})
+        saver.wait()  # 7 seconds old now
+        clock.now += 45
+        assert not saver.is_due()
+        clock.now += 1
+        assert saver.is_due()  # written, it will be 60 seconds after the one before
+
+
+def test_what_is_written_is_what_was_there_when_it_was_copied(tmp_path: Path, gate: threading.Event) -> None:
+    kernel = torch.arange(24.0).view(1, 2, 3, 4).to(memory_format=torch.channels_last)
+    content = {"model": {"kernel": kernel}, "sums": [kernel[0, 0, 0]], "epoch": 3}
+    with Saver(tmp_path / "checkpoint.pt", 0) as saver:
+        saver.begin(content)
+        assert not saver.is_due()  # while it is being written
+        kernel.zero_()
+        content["epoch"] = 4
+        gate.set()
+    found = load_state(tmp_path / "checkpoint.pt")
+    assert torch.equal(found["model"]["kernel"], torch.arange(24.0).view(1, 2, 3, 4))
+    assert found["model"]["kernel"].stride() == kernel.stride()
+    assert torch.equal(found["sums"][0], torch.arange(4.0))
+    assert found["epoch"] == 3
+
+
+def test_the_state_at_a_stop_is_the_newest_whatever_was_being_written(tmp_path: Path, gate: threading.Event) -> None:
+    path = tmp_path / "checkpoint.pt"
+    with Saver(path, 0) as saver:
+        saver.begin({"epoch": 1})
+        threading.Timer(0.2, gate.set).start()
+        saver.save({"epoch": 2})
+    assert (load_state(path)["epoch"], load_state(previous_of(path))["epoch"]) == (2, 1)
+
+
+def full(path: Path, content: dict[str, Any]) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+
+def test_a_write_that_fails_is_raised_once_at_the_next_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SAVE, full)
+    with Saver(tmp_path / "checkpoint.pt", 0) as saver:
+        saver.begin({})
+        assert saver.thread is not None
+        saver.thread.join()
+        with pytest.raises(OSError, match="No space left on device"):
+            saver.is_due()
+        assert saver.is_due()
+
+
+def test_a_last_write_that_fails_is_raised_at_the_end_and_hides_no_other_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SAVE, full)
+    with pytest.raises(OSError, match="No space left on device"), Saver(tmp_path / "checkpoint.pt", 0) as saver:
+        saver.begin({})
+    with pytest.raises(MemoryError), Saver(tmp_path / "checkpoint.pt", 0) as saver:
+        fail_beside(saver)
+
+
+def fail_beside(saver: Saver) -> None:
+    saver.begin({})
+    raise MemoryError
+
+
+def test_a_stop_is_saved_though_the_write_before_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SAVE, full)
+    with Saver(tmp_path / "checkpoint.pt", 0) as saver:
+        saver.begin({"epoch": 1})
+        saver.wait()
+        monkeypatch.setattr(SAVE, save_state)
+        saver.save({"epoch": 2})
+    assert load_state(tmp_path / "checkpoint.pt")["epoch"] == 2
+
+
+class Copies(TorchDispatchMode):
+    """Notes which copies would wait for a GPU, and what else reads from one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waiting: list[str] = []
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = function.overloadpacket.__name__
+        if name in ("_to_copy", "_local_scalar_dense") or (name == "copy_" and args[2:] != (True,)):
+            self.waiting.append(name)
+        return function(*args, **kwargs or {})
+
+
+def test_copying_from_a_gpu_waits_for_nothing() -> None:
+    with FakeTensorMode(), Copies() as copies:
+        kernel = torch.empty(8, 3, 5, 5, device="cuda").to(memory_format=torch.channels_last)
+        copies.waiting.clear()
+        copy = on_host({"model": {"kernel": kernel}, "sums": [kernel.sum()]})
+        assert copies.waiting == []
+        assert {copy["model"]["kernel"].device.type, copy["sums"][0].device.type} == {"cpu"}
+        assert copy["model"]["kernel"].stride() == kernel.stride()
+
+
+def test_training_goes_on_while_a_checkpoint_is_written(experiment: Make, gate: threading.Event) -> None:
+    """The first one, after the first step, takes as long as the training."""
+    run = experiment(training={"checkpoint_seconds": 0})
+    run.histories = Opening(gate, at=3)
+    assert len(run.run().history) == 3
+    assert load_state(run.checkpoint)["meter"]["steps"] == 1
+    assert not previous_of(run.checkpoint).exists()
+
+
+class Opening(list[Any]):
+    """Opens the gate with the history that is so long."""
+
+    def __init__(self, gate: threading.Event, at: int) -> None:
+        super().__init__()
+        self.gate, self.at = gate, at
+
+    def append(self, history: Any) -> None:
+        super().append(history)
+        if len(history) == self.at:
+            self.gate.set()
+
+
+def test_a_training_shorter_than_that_writes_none(experiment: Make) -> None:
+    run = experiment()
+    run.run()
+    assert not run.checkpoint.exists()
+
+
+@pytest.mark.parametrize("seconds", [30, 60])
+def test_within_an_epoch_as_well_a_state_is_never_older_than_it_may_be(
+    experiment: Make, clock: Clock, seconds: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of steps that take 10 seconds each."""
+    taken: list[int] = []
+    content = State.content
+
+    def noted(state: State, *args: Any) -> dict[str, Any]:
+        taken.append(state.epoch * STEPS + state.meter.steps)
+        return content(state, *args)
+
+    monkeypatch.setattr(State, "content", noted)
+    monkeypatch.setattr(
+        Saver, "begin", lambda saver, content: (saver.save(content), setattr(saver, "taken", clock.now))
+    )
+    run = experiment(training={"checkpoint_seconds": seconds})
+    for step in range(3 * STEPS):
+        run.at_call(2 * step + 1, lambda _: setattr(clock, "now", clock.now + 10))
+    run.run()
+    assert taken == list(range(seconds // 10, 3 * STEPS, seconds // 10))
+
+
+def test_a_full_disk_ends_the_training(experiment: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SAVE, full)
+    with pytest.raises(OSError, match="No space left on device"):
+        experiment(training={"checkpoint_seconds": 0}).run()
