@@ -3,7 +3,8 @@
 # Tables 1 to 3, Figures 2 to 4 and the comparisons from the stored results. Only commands you could type yourself.
 #
 #   PRESET=paper          the paper: ResNet50, 224 px, 250 epochs, random splits, Pneumonia also by its official folders
-#   PRESET=paper-patient  the same under patient-wise splits
+#                         (as the paper's; most test images then share a patient or source image with training)
+#   PRESET=paper-patient  the same under patient-wise splits, the default of these sets elsewhere
 #   PRESET=smoke          all of it in minutes on the synthetic phantom, and on a few X-rays where they are
 #
 #   scripts/reproduce_tables.sh [--dry-run] [key=value ...]
@@ -37,6 +38,7 @@ methods=simclr,dcl,simsiam,vicreg
 case "$preset" in
 paper | paper-patient)
     if [ "$preset" = paper ]; then
+        # The paper: "Each of the datasets was randomly split into train, validation and test sets".
         studies=('breast,colorectal,pneumonia random' 'pneumonia official')
     else
         studies=('breast,colorectal,pneumonia patient')
@@ -102,7 +104,7 @@ there() {
     at "$1"
     for set in ${sets//,/ }; do
         [[ $absent != *,$set,* ]] || continue
-        if lowres-ssl --quiet data "dataset=$set" >/dev/null; then
+        if lowres-ssl --quiet data "dataset=$set" "split=$split" >/dev/null; then
             kept+=${kept:+,}$set
         else
             printf 'Left out: dataset=%s\n' "$set" >&2

@@ -253,6 +253,21 @@ def test_auto_is_official_only_for_a_folder_that_comes_divided(made_up: MadeUp) 
     assert make_split(made_up(rows), kind="auto", seed=0).kind == "stratified"
 
 
+def test_auto_is_by_patient_where_patients_are_known(made_up: MadeUp) -> None:
+    known: list[Row] = [(f"{c}/{n}.png", c, f"{c}{n // 2}", None, None) for c in "ab" for n in range(20)]
+    split = make_split(made_up(known), kind="auto", seed=1)
+    assert split.kind == "patient"
+    assert split.digest == make_split(made_up(known), kind="patient", seed=1).digest
+    divided = [(id, label, "p", side, None) for id, label, _, side, _ in divided_rows(20, 5, 8)]
+    assert make_split(made_up(divided, official_default=True), kind="auto", seed=0).kind == "official"
+
+
+def test_auto_does_not_put_one_patient_on_two_sides_without_being_asked_to(made_up: MadeUp) -> None:
+    rows: list[Row] = [(f"{c}/{n}.png", c, f"{c}{n if c == 'a' else 0}", None, None) for c in "ab" for n in range(9)]
+    with pytest.raises(DataError, match=r"class b has only one patient or group.*type split=stratified"):
+        make_split(made_up(rows), kind="auto", seed=0)
+
+
 def test_unknown_kind_is_refused(made_up: MadeUp) -> None:
     with pytest.raises(ConfigError, match="split=best: wanted one of auto, random, stratified, patient, official"):
         make_split(made_up(plain_rows(a=9, b=9)), kind="best", seed=0)

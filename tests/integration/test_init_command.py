@@ -161,10 +161,31 @@ def test_patients_in_names_are_guessed_and_used(lowres_ssl: Command, tmp_path: P
                 paint(tmp_path / "set" / label / name, 90, seed=1000 * (label == "b") + 10 * patient + number, size=32)
     answer = lowres_ssl("init", "set")
     words = command_in(answer)
-    assert "split=patient" in words
+    assert not [word for word in words if word.startswith("split=")]  # the default, where patients are known
+    assert re.search(r"^split +patient: ", answer.out, re.MULTILINE)
     assert r'group_pattern: "(patient\\d+)"' in written(tmp_path, "set")
     assert "16 in 48 images" in answer.out
     assert lowres_ssl(*words, "dry_run=true").code == 0
+    assert re.search(r"^split +patient, split_seed 0", lowres_ssl("data", "dataset=set").out, re.MULTILINE)
+
+
+def test_patients_that_cannot_be_divided_are_told_and_a_split_without_them_typed(
+    lowres_ssl: Command, tmp_path: Path
+) -> None:
+    rows = ["path,label,patient"]
+    for number in range(30):
+        paint(tmp_path / "tab" / f"{number}.png", 40 + 5 * number, seed=number, size=32)
+        rows.append(f"{number}.png,{'ab'[number % 2]},{number // 2 if number % 2 else 'only'}")
+    (tmp_path / "tab" / "labels.csv").write_text("\n".join(rows))
+    answer = lowres_ssl("init", "tab")
+    words = command_in(answer)
+    assert "class a has only one patient or group" in answer.err
+    assert "split=stratified" in words
+    assert re.search(r"^ +split=stratified +its patients cannot be divided", answer.out, re.MULTILINE)
+    assert lowres_ssl(*words, "dry_run=true").code == 0
+    refused = lowres_ssl("data", "dataset=tab")
+    assert refused.code == 3
+    assert refused.last_line.endswith("type split=stratified")
 
 
 def test_published_set_is_known_by_its_names_if_all_its_classes_are_there(lowres_ssl: Command, tmp_path: Path) -> None:
@@ -244,7 +265,7 @@ def test_dicom_is_found_with_its_patients_which_are_not_told(lowres_ssl: Command
     words = command_in(answer)
     assert "12, by the DICOM files" in answer.out
     assert "1 DICOM without .dcm; passed over" in answer.out
-    assert "split=patient" in words
+    assert re.search(r"^split +patient: ", answer.out, re.MULTILINE)
     assert "override /images@_global_.images: xray" in written(tmp_path, "ct")
     kept = [word for word in words if word.split("=")[0] in ("pretrain", "dataset", "method", "recipe", "split")]
     done = lowres_ssl(*kept, *SMALL, "probe=[knn]")

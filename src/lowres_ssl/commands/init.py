@@ -13,7 +13,7 @@ from lowres_ssl.command_line.overrides import command_line, is_text
 from lowres_ssl.config import read_config, require
 from lowres_ssl.data.leakage import leakage
 from lowres_ssl.data.records import Catalogue
-from lowres_ssl.data.splits import Split, make_split
+from lowres_ssl.data.splits import Split, default_kind, make_split
 from lowres_ssl.errors import ConfigError, DataError, in_one_line
 from lowres_ssl.own_data.class_folders import beside_sides, empty_classes, set_with
 from lowres_ssl.own_data.dataset_file import check_name, name_from, place_of, root_of, text_of, write
@@ -40,7 +40,7 @@ def main(cfg: DictConfig) -> None:
     found = survey(folder, Path(config.store_dir))
     print(f"{in_one_line(str(folder))}: {count(len(found.catalogue.records), 'image')}\n")
     print(class_table(found.catalogue))
-    split, by_patient = divided(found)
+    split, chosen = divided(found)
     print(f"\n{columns(None, facts(found, split))}\n", flush=True)
     for note in dict.fromkeys([*found.catalogue.notes, *split.notes, *doubts(found)]):
         warn(f"{note}")
@@ -57,7 +57,7 @@ def main(cfg: DictConfig) -> None:
     )
     fresh = write(place, text, config.force)
     print(f"{'Written' if fresh else 'There already, just so'}: {place}\n\n{indented(text.strip())}\n")
-    print(first_run(name, found, split, by_patient))
+    print(first_run(name, found, split, chosen))
 
 
 def beside_defaults(found: Survey) -> list[str]:
@@ -115,18 +115,19 @@ def class_table(catalogue: Catalogue) -> str:
     return columns(["class", "images", *sides], rows, right=range(1, 2 + len(sides)))
 
 
-def divided(found: Survey) -> tuple[Split, bool]:
-    """How `split=auto` divides it, or by patients where they are known and that can be done; and whether it is that.
+def divided(found: Survey) -> tuple[Split, list[str]]:
+    """How `split=auto` divides it, and nothing to type; or, where its patients cannot be divided, `stratified` and the
+    word for that.
 
     Raises `DataError` for a class that is too small.
     """
-    automatic = make_split(found.catalogue, kind="auto", seed=0)
-    if automatic.kind != "official" and any(record.group for record in found.catalogue.records):
+    if default_kind(found.catalogue) == "patient":
         try:
-            return make_split(found.catalogue, kind="patient", seed=0), True
+            return make_split(found.catalogue, kind="patient", seed=0), []
         except DataError as error:
             warn(f"{error}")
-    return automatic, False
+            return make_split(found.catalogue, kind="stratified", seed=0), ["split=stratified"]
+    return make_split(found.catalogue, kind="auto", seed=0), []
 
 
 def facts(found: Survey, split: Split) -> list[list[str]]:
@@ -209,22 +210,22 @@ def patients(found: Survey) -> str:
     return "not known: nothing in the names looks like patients (dataset.options.group_pattern names them)"
 
 
-def first_run(name: str, found: Survey, split: Split, by_patient: bool) -> str:
-    """Settings that fit these images and this machine, why, and the command with them."""
+def first_run(name: str, found: Survey, split: Split, chosen: list[str]) -> str:
+    """Settings that fit these images and this machine, why, and the command with them; `chosen`: the word for a split
+    that is not the set's default."""
     gpu = torch.cuda.is_available()
     fit = settings_for(found.catalogue, split, gpu=gpu)
     size = [*([] if gpu else CPU), f"image_size={fit.image_size}"]
-    patients = ["split=patient"] if by_patient else []
     steps = count(fit.train_images // fit.batch_size, "step")
     reasons = [
         [" ".join(size), "what the images allow" if gpu else "for a first try on a CPU"],
         [f"batch_size={fit.batch_size}", f"{steps} an epoch, of {fit.train_images:,} training images"],
         [f"probe.knn.k={fit.k}", f"neighbours; the smallest class has {fit.smallest_class:,} training images"],
-        *[[each, "each patient trains, validates or tests"] for each in patients],
+        *[[each, "its patients cannot be divided, so that the same ones train and test"] for each in chosen],
     ]
     words = ["pretrain", f"dataset={name}", "method=dcl", "recipe=tuned", *size]
-    words += [f"batch_size={fit.batch_size}", f"probe.knn.k={fit.k}", *patients]
-    which = ["benchmark", f"dataset={name}", f"budget={budget(len(found.catalogue.records))}", *patients]
+    words += [f"batch_size={fit.batch_size}", f"probe.knn.k={fit.k}", *chosen]
+    which = ["benchmark", f"dataset={name}", f"budget={budget(len(found.catalogue.records))}", *chosen]
     train, compare = indented(command_line(*words)), indented(command_line(*which))
     return (
         f"What fits:\n\n{indented(columns(None, reasons))}\n\n"

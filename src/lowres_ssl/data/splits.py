@@ -42,13 +42,13 @@ def make_split(catalogue: Catalogue, *, kind: str, seed: int) -> Split:
 
     `random` ignores the labels, `stratified` keeps the shares in each class, `patient` keeps each group on one side,
     `official` takes the set's own folders (10% of train validates if there is no val folder, or a tiny one). `auto` is
-    `official` for a folder that comes divided, else `stratified`. Files of the same bytes stay together, except under
-    `official`, where a note says how many do not.
+    `official` for a folder or table that comes divided, else `patient` where groups are known, else `stratified`. Files
+    of the same bytes stay together, except under `official`, where a note says how many do not.
 
     Raises `ConfigError` for an unknown kind, `DataError` for a class or a set too small for it.
     """
     if kind == "auto":
-        kind = "official" if catalogue.official_default else "stratified"
+        kind = default_kind(catalogue)
     if kind not in KINDS:
         raise ConfigError(f"split={kind}: wanted one of auto, {', '.join(KINDS)}")
     sides, notes = KINDS[kind](catalogue, seed)
@@ -61,6 +61,13 @@ def make_split(catalogue: Catalogue, *, kind: str, seed: int) -> Split:
         if label not in tested:
             notes.append(f"class {name} has no test image")
     return assemble(catalogue, kind, seed, sides, notes)
+
+
+def default_kind(catalogue: Catalogue) -> str:
+    """What `auto` means for a set."""
+    if catalogue.official_default:
+        return "official"
+    return "patient" if any(record.group for record in catalogue.records) else "stratified"
 
 
 def assemble(catalogue: Catalogue, kind: str, seed: int, sides: Sides, notes: Iterable[str]) -> Split:
