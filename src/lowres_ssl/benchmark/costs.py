@@ -22,6 +22,7 @@ from lowres_ssl.evaluation.probing import without_origin
 from lowres_ssl.planning.plan import Plan, divide, images_to_train, plan_of
 from lowres_ssl.planning.preparation import Outline, foresee
 from lowres_ssl.probes import Features, build_probe
+from lowres_ssl.schemas.experiment import RANDOM_STARTS
 
 # Views, optimiser and checkpoints beside the timed step: the whole loop was measured at 0.94 to 0.97 of the bare step.
 BESIDE_THE_STEP = 1.1
@@ -82,7 +83,10 @@ def measured_here(asked: Asked, begun: float) -> Measured:
     fastest = max(views.values(), default=0.0)
     features = FORWARD * len(outline.catalogue.records) / fastest if fastest else 0.0
     scored = {name: seconds_of(name, arguments, first, outline) for name, arguments in first.config.probe.items()}
+    calibration = features * len(outline.split.train) / len(outline.catalogue.records)  # a pass of its own
+    calibration *= "random_calibrated" in plans
     runs, of_a_run = len(plans), OF_A_RUN * start
+    each_run = of_a_run + features + sum(scored.values())
     extras = {}
     if asked.fewer_labels:
         share = sum(asked.fewer_labels) * first.config.label_draws
@@ -91,9 +95,11 @@ def measured_here(asked: Asked, begun: float) -> Measured:
         extras["linear"] = start + runs * (of_a_run + seconds_of("linear", asked.linear, first, outline))
     costs = Costs(
         epoch=epoch,
-        round_base=start + runs * (of_a_run + features + sum(scored.values())),
+        round_base=start + runs * each_run + calibration,
         prepare=decoding(outline.catalogue, first.config) if to_decode else 0.0,
         report=start + OF_A_REPORT + runs * OF_A_MAP * len(outline.split.test),
+        start=start,
+        random_seed=sum(each_run for name in plans if name in RANDOM_STARTS) + calibration,
         extras=extras,
     )
     return Measured(costs, views, first.compute.describe())
