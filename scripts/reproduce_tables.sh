@@ -47,7 +47,9 @@ paper | paper-patient)
     seeds=0,1,2
     recipe=paper
     largest=64
-    baselines=random,trivial,imagenet
+    starts=random,random_calibrated
+    random_seeds=0,1,2,3,4,5,6,7,8,9 # nothing is trained for them
+    baselines=$starts,trivial,imagenet
     label_seeds=0,1,2
     fractions='[0.01,0.05,0.1,0.25,0.5,1.0]'
     each_fraction='[0.01],[0.05],[0.1],[0.25],[0.5],[1.0]'
@@ -64,7 +66,9 @@ smoke)
     seeds=0,1
     recipe=tuned
     largest=32
-    baselines=random,trivial # ImageNet's weights would have to be fetched
+    starts=random,random_calibrated
+    random_seeds=0,1,2
+    baselines=$starts,trivial # ImageNet's weights would have to be fetched
     label_seeds=0
     fractions='[0.25,1.0]'
     each_fraction='[0.25],[1.0]'
@@ -155,6 +159,7 @@ for study in "${studies[@]}"; do
     train "${launch[@]}" "${supervised[@]}" "$started" "label_fraction=$each_fraction" "${both[@]}"
     show lowres-ssl tune -m "dataset=$sets" "split=$split" "recipe=$recipe" seed=0 "${tuning[@]}" "${linear[@]}" "${launch[@]}"
     train "${launch[@]}" "${grid[@]}" "${both[@]}" "$tuned"
+    train "${launch[@]}" "method=$starts" "seed=$random_seeds" "${both[@]}" "$tuned"
     train "${launch[@]}" "${supervised[@]}" "$started" 'label_fraction=[1.0]' "${both[@]}" "$tuned"
     # Tuned settings knew all validation labels, so a part of them is scored with the paper's.
     train "${launch[@]}" "method=$methods,$baselines" "batch_size=$largest" "seed=$label_seeds" "label_fraction=$fractions" "${both[@]}"

@@ -23,7 +23,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "classifier": {},
 }
 LABELS = {"knn": "KNN (k=200)", "linear": "linear (MLP)", "logistic": "logistic", "classifier": "end to end"}
-UNTRAINED = ("random", "trivial", "imagenet", "pretrained", "weights")
+UNTRAINED = ("random", "random_calibrated", "trivial", "imagenet", "pretrained", "weights")
 FIXED = ("trivial", "imagenet", "pretrained", "weights")  # encoders that are the same for every seed
 PROVENANCE = {
     "versions": {"lowres-ssl": "0.1.0", "python": "3.11.2", "torch": "2.14.1"},
@@ -77,6 +77,8 @@ def made_up_run(
     accuracy: float = 0.8,
     validation_accuracy: float | None = None,
     embedding_std: float | None = None,
+    loss: float = 1.0,
+    chance_loss: float | None = None,
 ) -> Path:
     """Write a run and one result of it; the folder of the result. The same run with another probe gets one more.
 
@@ -84,7 +86,8 @@ def made_up_run(
     of the probe. `images` test images (half as many validate) in groups of three, unless `groups` (one an image, or
     fewer, in turn) says otherwise; `labels` and `predictions` (places in `classes`) are of them. Without `predictions`
     the share `accuracy` of them is right, at random by method, seed and batch size; of the validation images it is the
-    share `validation_accuracy`, if given exactly, else `accuracy`. `embedding_std`: of the one epoch in its history.
+    share `validation_accuracy`, if given exactly, else `accuracy`. `embedding_std` and `loss`: of the one epoch in its
+    history, which there is where the first is given.
     """
     trained = method not in UNTRAINED
     split_digest = split_digest or digest([dataset, split, split_seed, images])
@@ -139,9 +142,10 @@ def made_up_run(
         description |= {"batch_size": batch_size, "epochs_wanted": epochs, "pretrain_on": pretrain_on}
     run.start(description)
     if embedding_std is not None:
-        run.write_history([{"epoch": 1, "embedding_std": embedding_std}])
+        run.write_history([{"epoch": 1, "loss": loss, "embedding_std": embedding_std, "effective_rank": 20.0}])
     if finished:
-        run.finish(epochs=epochs if trained else 0, training_seconds=60.0 if trained else 0.0, **PROVENANCE)
+        outcome = {"epochs": epochs, "training_seconds": 60.0, "chance_loss": chance_loss} if trained else {"epochs": 0}
+        run.finish(**{"training_seconds": 0.0} | outcome, **PROVENANCE)
 
     sides = {}
     for side, count in (("test", images), ("validation", images // 2)):

@@ -12,7 +12,7 @@ from lowres_ssl import features
 from lowres_ssl.data.store import ImageStore
 from lowres_ssl.device import Compute
 from lowres_ssl.errors import TrainingError
-from lowres_ssl.features import extract, store_features, stored
+from lowres_ssl.features import BATCH, extract, shuffled_batches, store_features, stored
 from lowres_ssl.training.residence import BatchReader
 from lowres_ssl.views.maker import evaluation_view
 
@@ -156,3 +156,35 @@ def test_bf16_features_are_those_of_fp32_but_for_noise(tiny_encoder: Encoders, t
     own = (exact * rounded).sum(dim=1)
     others = (exact @ exact.T).fill_diagonal_(-1).max(dim=1).values
     assert (1 - own).max() < 0.1 * (1 - others).min()
+
+
+def batches(store: ImageStore, rows: list[int], seed: int = 0, compute: Compute = CPU) -> list[Tensor]:
+    return list(shuffled_batches(BatchReader(store, compute.device, "host"), rows, **VIEW, compute=compute, seed=seed))
+
+
+def test_shuffled_batches_show_each_row_once_as_features_see_it(tiny_store: ImageStore) -> None:
+    rows = list(range(1, 40))
+    (batch,) = batches(tiny_store, rows)
+    seen = evaluation_view(torch.from_numpy(tiny_store.images[rows]), **VIEW)
+    assert not torch.equal(batch, seen), "the rows keep their order, which is often by class"
+    order = [int((batch == view).all(dim=(1, 2, 3)).nonzero()) for view in seen]
+    assert sorted(order) == list(range(len(rows)))
+
+
+def test_shuffled_batches_are_the_same_from_the_same_seed(tiny_store: ImageStore) -> None:
+    rows = list(range(40))
+    one, same, other = (batches(tiny_store, rows, seed)[0] for seed in (0, 0, 1))
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
+
+
+def test_no_batch_is_small_beside_the_others(tiny_store: ImageStore) -> None:
+    rows = [row % 40 for row in range(2 * BATCH + 1)]  # a last batch of one image would count as much as the others
+    assert sorted(map(len, batches(tiny_store, rows))) == [85, 86, 86]
+
+
+def test_autocast_of_the_caller_does_not_reach_the_views(tiny_store: ImageStore) -> None:
+    (wanted,) = batches(tiny_store, list(range(40)))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        (got,) = batches(tiny_store, list(range(40)))
+    assert torch.equal(got, wanted)

@@ -15,6 +15,7 @@ from lowres_ssl.data.records import Catalogue
 from lowres_ssl.data.splits import Split, load_split, save_split
 from lowres_ssl.device import Compute
 from lowres_ssl.errors import CheckpointError, ConfigError, DamagedError, DataError
+from lowres_ssl.evaluation.frozen import adapt
 from lowres_ssl.evaluation.labels import ALL_LABELS, LabelDraw
 from lowres_ssl.files.hashes import file_hash
 from lowres_ssl.planning.encoders import WEIGHTS, normalisation, untrained
@@ -157,6 +158,7 @@ def untrained_run(
         if not is_whole(run, config, material):
             known = {} if source is None else {"weights": source.name, **source.handed_on()}
             describe_run(run, config, material, identity, source=source, probe=probe, **known)
+            adapt(encoder, config, material, compute)
             keep_encoder(run.encoder(), encoder.state_dict(), run, config, material)
             run.finish(epochs=0, training_seconds=0.0, **provenance(compute.describe()))
     return run
@@ -258,6 +260,7 @@ def keep_encoder(path: Path, weights: dict[str, Tensor], run: Run, config: Exper
 
 BASELINES = {
     "random": "random initialisation",
+    "random_calibrated": "random, BatchNorm calibrated",
     "trivial": "mean colour and size only",
     "imagenet": "ImageNet, frozen",
 }

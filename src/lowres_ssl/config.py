@@ -181,7 +181,7 @@ def name_origin(cfg: DictConfig, config: Experiment) -> None:
     linear[ORIGIN] = TYPED if typed else origin
 
 
-def without_training(cfg: DictConfig, method: str = "random") -> DictConfig:
+def without_training(cfg: DictConfig, method: str) -> DictConfig:
     """The same experiment, its encoder as it starts. Settings that look up the method's name find `method` there."""
     copy = cfg.copy()
     OmegaConf.update(copy, "method", {"name": method}, merge=False)

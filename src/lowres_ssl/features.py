@@ -1,7 +1,8 @@
 """Frozen encoder -> features: every image once, float32, stored beside the encoder."""
 
 import hashlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+import math
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from lowres_ssl.checkpoint import load_tensors, save_tensors
 from lowres_ssl.device import Compute
 from lowres_ssl.errors import CheckpointError, TrainingError
 from lowres_ssl.finite import is_finite
+from lowres_ssl.randomness import derive
 from lowres_ssl.terminal import warn
 from lowres_ssl.training.residence import Take
 from lowres_ssl.views.maker import evaluation_view
@@ -68,6 +70,28 @@ def features_of_batch(
     if not is_finite(features):
         raise TrainingError("the encoder's features are NaN or infinite; try precision=fp32, or train it again")
     return features
+
+
+def shuffled_batches(
+    take: Take,
+    rows: Sequence[int],
+    *,
+    image_size: int,
+    mean: Sequence[float],
+    std: Sequence[float],
+    compute: Compute,
+    seed: int,
+) -> Iterator[Tensor]:
+    """Yield the `rows` as `extract` shows them to the encoder, each once: float32 [B, 3, S, S] on the device.
+
+    In an order drawn from `seed`: many sets are sorted by class, and a batch of one class has other statistics than the
+    set. The batches differ by one image at most in size, so that none counts for more than its images.
+    """
+    order = np.random.default_rng(derive(seed, "shuffled_batches")).permutation(np.asarray(rows, dtype=np.int64))
+    for chosen in np.array_split(order, math.ceil(len(order) / BATCH)):
+        with torch.autocast(compute.device.type, enabled=False):  # whoever takes them may be within it
+            view = evaluation_view(take(chosen), image_size=image_size, mean=mean, std=std)
+        yield view.contiguous(memory_format=torch.channels_last)
 
 
 def stored(path: Path, key: str, sides: Collection[str] | None = None) -> dict[str, Tensor] | None:

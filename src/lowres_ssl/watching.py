@@ -20,6 +20,7 @@ from lowres_ssl.files.atomic import write_json
 from lowres_ssl.planning.examples import examples, pictures
 from lowres_ssl.planning.preparation import Material
 from lowres_ssl.runs import Run, entry_in
+from lowres_ssl.schemas.experiment import RANDOM_STARTS
 from lowres_ssl.terminal import say
 from lowres_ssl.trackers import Pixels, Told, Tracker, build_tracker
 from lowres_ssl.training.history import Line
@@ -105,7 +106,8 @@ class Watch:
         """What the probes came to, each in as many draws of a fraction of the labels; of the run itself, or of one it
         is compared with."""
         if self.tracker is not None:
-            beside = "" if is_own else "-random" if entry_in(run.description()) == "random" else "-start"
+            entry = entry_in(run.description())
+            beside = "" if is_own else f"-{entry.replace('_', '-')}" if entry in RANDOM_STARTS else "-start"
             labels = "" if fraction == 1 else f"/labels-{fraction:g}"
             values = {
                 f"{side}{beside}{labels}/{draws[0]['probe']}/{key}": value

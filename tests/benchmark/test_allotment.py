@@ -11,8 +11,9 @@ from lowres_ssl.benchmark.allotment import KEPT_BACK, Costs, Typed, allot, is_in
 from lowres_ssl.benchmark.budget import seconds_in
 from lowres_ssl.errors import ConfigError
 
+DEAR = {"start": 2.0, "random_seed": 1e6}  # so that no budget here pays for a further seed of the random encoders
 # An epoch of both methods: 10 s. A seed: 20 s and 10 s an epoch. Beside the seeds: 40 s.
-COSTS = Costs(epoch={"dcl": 4.0, "vicreg": 6.0}, round_base=20.0, prepare=10.0, report=30.0)
+COSTS = Costs(epoch={"dcl": 4.0, "vicreg": 6.0}, round_base=20.0, prepare=10.0, report=30.0, **DEAR)
 FREE = Typed(recipe_epochs=100)
 
 
@@ -58,6 +59,29 @@ def test_extra_is_taken_for_a_tenth_of_the_budget_and_no_more() -> None:
     assert own.seconds <= 900
 
 
+@pytest.mark.parametrize(
+    ("random_seed", "wanted"),
+    [(1.0, 10), (7.0, 10), (13.0, 6), (48.0, 4), (51.0, 3)],  # a tenth of the budget is 51 s, of which starting takes 2
+)
+def test_random_encoders_get_further_seeds_for_a_tenth_of_the_budget(random_seed: float, wanted: int) -> None:
+    own = allot(replace(COSTS, random_seed=random_seed), 510.0, FREE)
+    assert (own.seeds, own.random_seeds) == (3, wanted)
+    further = (wanted - 3) * random_seed + 2 * (wanted > 3)
+    assert own.seconds == 40 + 3 * (20 + 10 * own.epochs) + further <= 0.9 * 510
+
+
+def test_further_random_seeds_come_before_extras_and_not_before_two_epochs() -> None:
+    costs = replace(COSTS, random_seed=5.0, extras={"labels": 5.0})
+    own = allot(costs, budget_for(3, 2, extras=20.0), FREE)  # a tenth of it are 20 s
+    assert (own.random_seeds, own.extras, own.epochs) == (6, (), 2)
+    assert allot(costs, budget_for(3, 2), FREE).random_seeds == 3
+
+
+def test_seeds_of_all_methods_are_seeds_of_the_random_encoders() -> None:
+    own = allot(replace(COSTS, random_seed=1.0), budget_for(12, 3), Typed(recipe_epochs=3, seeds=12))
+    assert (own.seeds, own.random_seeds) == (12, 12)
+
+
 @pytest.mark.parametrize("typed", [FREE, Typed(100, epochs=6), Typed(100, seeds=3), Typed(recipe_epochs=1)])
 def test_too_small_a_budget_is_refused_with_the_least_that_would_do(typed: Typed) -> None:
     with pytest.raises(ConfigError, match=r"too little for \d seeds? of \d epochs? of every method") as refused:
@@ -69,16 +93,18 @@ def test_too_small_a_budget_is_refused_with_the_least_that_would_do(typed: Typed
 
 @given(
     epoch=st.lists(st.floats(0.1, 500), min_size=1, max_size=6),
+    random_seed=st.floats(0, 100),
     base=st.floats(1, 300),
     extras=st.lists(st.floats(0.1, 300), max_size=2),
     budget=st.floats(60, 1e6),
 )
 def test_no_plan_takes_more_than_what_is_not_kept_back(
-    epoch: list[float], base: float, extras: list[float], budget: float
+    epoch: list[float], random_seed: float, base: float, extras: list[float], budget: float
 ) -> None:
     methods = {str(place): seconds for place, seconds in enumerate(epoch)}
     named = {str(place): seconds for place, seconds in enumerate(extras)}
-    costs = Costs(epoch=methods, round_base=base, prepare=5.0, report=20.0, extras=named)
+    random = {"start": 3.0, "random_seed": random_seed}
+    costs = Costs(epoch=methods, round_base=base, prepare=5.0, report=20.0, extras=named, **random)
     try:
         own = allot(costs, budget, FREE)
     except ConfigError:
@@ -87,11 +113,12 @@ def test_no_plan_takes_more_than_what_is_not_kept_back(
     assert own.seconds <= budget * (1 - KEPT_BACK) * (1 + 1e-9)
     assert 2 <= own.seeds <= 5
     assert 2 <= own.epochs <= 100
+    assert own.seeds <= own.random_seeds <= 10
 
 
 def test_only_trained_methods_cost_epochs() -> None:
     """With nothing to train, the epochs are the recipe's, which nothing runs."""
-    untrained = Costs(epoch={}, round_base=20.0, prepare=10.0, report=30.0)
+    untrained = Costs(epoch={}, round_base=20.0, prepare=10.0, report=30.0, **DEAR)
     assert allot(untrained, 1000.0, FREE).epochs == 100
 
 

@@ -127,7 +127,9 @@ def test_groups_that_tell_too_little_are_told(tmp_path: Path, groups: int, told:
     assert any("no interval here is reliable" in line for line in asked(tmp_path).lines) == told
 
 
-def test_collapsed_method_is_told(tmp_path: Path) -> None:
-    made(tmp_path, {"dcl": (0.9, 0.9), "random": (0.6, 0.6)})
+def test_methods_that_collapsed_or_learnt_nothing_are_told(tmp_path: Path) -> None:
+    made(tmp_path, {"dcl": (0.9, 0.9), "random": (0.6, 0.6)}, embedding_std=0.9, loss=4.8, chance_loss=4.84)
     made(tmp_path, {"simsiam": (0.6, 0.6)}, embedding_std=0.01)
-    assert any("Collapsed in at least one seed" in line and "simsiam" in line for line in asked(tmp_path).lines)
+    lines = asked(tmp_path).lines
+    for word, method in (("Collapsing", "simsiam"), ("Learnt nothing", "dcl")):
+        assert any(line.startswith(f"{word} in at least one seed") and method in line for line in lines)

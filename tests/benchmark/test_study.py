@@ -11,8 +11,8 @@ import pytest
 
 from lowres_ssl.benchmark.allotment import Allotment, Costs
 from lowres_ssl.benchmark.asking import fitting_words
-from lowres_ssl.benchmark.rounds import ABOUT, training_steps
-from lowres_ssl.benchmark.study import EXTRAS, FITTED, Study, read_study, study_path, write_study
+from lowres_ssl.benchmark.rounds import ABOUT, last_steps, random_steps, training_steps
+from lowres_ssl.benchmark.study import EXTRAS, FITTED, RANDOM_STEP, Study, read_study, study_path, write_study
 from lowres_ssl.errors import CheckpointError
 from lowres_ssl.files.sealed import write_sealed
 
@@ -42,10 +42,10 @@ def study_of(output_dir: Path, **asked: Any) -> Study:
         typed=TYPED,
         fitted=("image_size=64", "probe.knn.k=20"),
         shown=("backbone=resnet18", "image_size=64"),
-        costs=Costs(epoch={"dcl": 3.5}, round_base=9.0, prepare=1.0, report=7.0, extras={"labels": 2.0}),
+        costs=Costs({"dcl": 3.5}, 9.0, prepare=1.0, report=7.0, start=2.0, random_seed=0.5, extras={"labels": 2.0}),
         views={"dcl": 321.5},
         device="a machine, fp32",
-        allotment=Allotment(seeds=3, epochs=6, extras=("labels",), seconds=500.25),
+        allotment=Allotment(seeds=3, random_seeds=5, epochs=6, extras=("labels",), seconds=500.25),
         done={"seed 0": 31.5},
         dropped=("seed 2",),
         failed=("vicreg, seed 0: not finite",),
@@ -112,6 +112,9 @@ def forged(study: Study, place: str, value: Any) -> None:
         ("spent", 1e300, r"got 1e\+300"),
         ("allotment.seeds", 10**9, "allotment: got"),
         ("allotment.epochs", 0, "allotment: got"),
+        ("allotment.random_seeds", 2, "allotment.random_seeds: got 2"),
+        ("allotment.random_seeds", 11, "allotment.random_seeds: got 11"),
+        ("costs.random_seed", -1.0, "got -1.0"),
         ("costs", {}, "is missing"),
         ("allotment", {"extras": []}, "is missing"),
     ],
@@ -192,3 +195,18 @@ def test_steps_are_commands_that_can_be_typed(tmp_path: Path) -> None:
         f"output_dir='{study_of(Path('out puts')).folder}'",
         "store_dir='out puts/stores'",
     )
+
+
+def test_further_seeds_of_the_random_encoders_are_those_that_no_other_method_has_been_run_with() -> None:
+    study = replace(study_of(Path("outputs")), methods=("random", "random_calibrated", "dcl"))
+    (step,) = random_steps(study)  # of 5; the plan's seed 2 was dropped and seed 1 is not there yet
+    assert {"method=random,random_calibrated", "seed=1,2,3,4"} < set(step.words)
+    assert step.seconds == 2.0 + 4 * 0.5
+    assert random_steps(replace(study, allotment=replace(study.allotment, random_seeds=3))) == []
+
+
+def test_what_reads_results_is_told_of_the_further_seeds_once_they_are_there() -> None:
+    study = study_of(Path("outputs"))
+    for own, seeds in ((study, "[0]"), (replace(study, done={**study.done, RANDOM_STEP: 1.0}), "[0,1,2,3,4]")):
+        for step in last_steps(own, ["knn"]):
+            assert {"seed=[0]", f"untrained_seed={seeds}"} < set(step.words)

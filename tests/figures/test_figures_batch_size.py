@@ -109,6 +109,19 @@ def test_random_initialisation_is_a_level_with_a_band(
     assert legend_of(figure) == ["DCL", "VICReg", "random initialisation"]
 
 
+@pytest.mark.usefixtures("grid")
+def test_the_calibrated_random_encoder_is_a_level_of_its_own(
+    figured_run: Callable[..., Path], picture: Callable[..., Picture], stored: Callable[..., Stored]
+) -> None:
+    figured_run(method="random_calibrated", accuracy=0.55)
+    axes = picture("batch_size").draw(stored())["batch_size"].axes[0]
+    names = ("random initialisation", "random, BatchNorm calibrated")
+    plain, calibrated = (line for name in names for line in axes.get_lines() if line.get_label() == name)
+    assert set(calibrated.get_ydata()) == {0.55}
+    assert plain.get_linestyle() != calibrated.get_linestyle()
+    assert len(axes.patches) == 2
+
+
 def test_four_methods_differ_in_colour_marker_and_dashes(
     figured_run: Callable[..., Path], picture: Callable[..., Picture], stored: Callable[..., Stored]
 ) -> None:

@@ -19,6 +19,7 @@ from torchvision import models
 from typed import SMALL, Command, paint
 
 from lowres_ssl.methods import imagenet
+from lowres_ssl.views.maker import evaluation_view
 
 DATA = ("dataset=folder", *SMALL)
 
@@ -38,6 +39,51 @@ def weights() -> dict[str, torch.Tensor]:
     """A ResNet18 with a classification layer, not randomly initialised as ours is."""
     torch.manual_seed(7)
     return models.resnet18().state_dict()
+
+
+def test_calibrated_encoder_is_the_random_one_with_statistics_of_the_training_images(
+    lowres_ssl: Command, cells: Path, tmp_path: Path
+) -> None:
+    answer = lowres_ssl("pretrain", "method=random_calibrated", *DATA)
+    assert answer.code == 0, answer.err
+    assert "random, BatchNorm calibrated" in answer.out
+    assert "random initialisation" in answer.out
+    runs = [the_run(tmp_path / "outputs", f"folder-{method}-s0-*") for method in ("random", "random_calibrated")]
+    plain, calibrated = (load_file(run / "encoder.safetensors") for run in runs)
+    statistics = {key for key in plain if "running" in key or "num_batches" in key}
+    assert all(torch.equal(plain[key], calibrated[key]) for key in plain.keys() - statistics)
+    assert not any(torch.equal(plain[key], calibrated[key]) for key in statistics)
+    division = json.loads((runs[1] / "split.json").read_text())
+    # The first layer's are of one batch: all training images, and no other.
+    encoder = models.resnet18()
+    encoder.load_state_dict(plain, strict=False)
+    store = next((tmp_path / "outputs" / "stores").glob("*/images.npy"))
+    ids = json.loads((store.parent / "store.json").read_text())["ids"]
+    rows = [ids.index(name) for name in division["train"]]
+    config = json.loads((runs[1] / "run.json").read_text())["config"]
+    view = evaluation_view(
+        torch.from_numpy(np.load(store)[rows]),
+        image_size=config["image_size"],
+        mean=config["images"]["mean"],
+        std=config["images"]["std"],
+    )
+    outputs = encoder.conv1(view)
+    torch.testing.assert_close(calibrated["bn1.running_mean"], outputs.mean(dim=(0, 2, 3)), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(calibrated["bn1.running_var"], outputs.var(dim=(0, 2, 3)), rtol=1e-4, atol=1e-5)
+
+
+def test_both_random_encoders_stand_beside_a_method_and_are_found_again(
+    lowres_ssl: Command, cells: Path, tmp_path: Path
+) -> None:
+    first = lowres_ssl("pretrain", "method=dcl", *DATA, "probe=[knn]", "picture=false")
+    assert first.code == 0, first.err
+    lines = [line.split("  ")[0] for line in first.out.splitlines()]
+    place = lines.index("random initialisation")
+    assert lines[place + 1] == "random, BatchNorm calibrated"
+    (run,) = (tmp_path / "outputs" / "pretrain").glob("folder-dcl-*")
+    again = lowres_ssl("evaluate", f"run={run.name}", "probe=[knn]")
+    assert "scoring 3 encoders with KNN (k=5): 3 of 3 results stored" in again.err
+    assert "random, BatchNorm calibrated" in again.out
 
 
 @pytest.mark.parametrize("prefix", ["", "module.", "model.backbone."])

@@ -25,7 +25,8 @@ from lowres_ssl.device import Compute
 from lowres_ssl.errors import ConfigError
 from lowres_ssl.files.atomic import write_json
 
-ACCURACIES = {"random": 0.6, "dcl": 0.9, "simsiam": 0.62}
+ACCURACIES = {"random": 0.6, "random_calibrated": 0.65, "dcl": 0.9, "simsiam": 0.62}
+UNTRAINED = ("random", "random_calibrated")
 METHODS = "methods=[random,dcl,simsiam]"
 ASKED = ("dataset=folder", METHODS, "image_size=20", "probe=[knn]")
 
@@ -35,10 +36,12 @@ class Machine:
     """One that costs what we say and runs what we make up. `slowness`: how much slower it is than measured.
 
     `failing`: methods that never have a result. `deadly`: at whose name a sweep's process is killed; alone they run.
-    `interrupted`: the seed at which somebody presses Ctrl-C, once.
+    `interrupted`: the seed at which somebody presses Ctrl-C, once. `random_seed`: seconds of a further seed of the
+    random encoders; as it is, no budget pays for one.
     """
 
     now: float = 0.0
+    random_seed: float = 1e6
     slowness: float = 1.0
     failing: Sequence[str] = ()
     deadly: Sequence[str] = ()
@@ -48,9 +51,10 @@ class Machine:
 
     def measure(self, asked: Asked) -> Measured:
         self.measured += 1
-        epoch = {name: 10.0 for name in asked.configs if name != "random"}
+        epoch = {name: 10.0 for name in asked.configs if name not in UNTRAINED}
         extras = {"labels": 4.0} if asked.fewer_labels else {}
-        costs = Costs(epoch=epoch, round_base=20.0, prepare=5.0, report=15.0, extras=extras | {"linear": 90.0})
+        extras |= {"linear": 90.0}
+        costs = Costs(epoch, 20.0, prepare=5.0, report=15.0, start=1.0, random_seed=self.random_seed, extras=extras)
         return Measured(costs, dict.fromkeys(epoch, 100.0), "a made-up machine, fp32")
 
     def run(self, words: Sequence[str], *, log: Path, limit: float | None = None) -> Ended:
@@ -66,9 +70,10 @@ class Machine:
             self.interrupted = None
             raise KeyboardInterrupt
         methods, seeds, code = typed["method"].split(","), typed["seed"].split(","), 0
-        trained = [method for method in methods if method != "random"]
+        trained = [method for method in methods if method not in UNTRAINED]
         scored_only = "label_fraction" in typed or "linear" in typed["probe"]
-        each = 4 if scored_only else 20 + 10 * int(typed["epochs"]) * len(trained)
+        each = 20 + 10 * int(typed["epochs"]) * len(trained) if trained else self.random_seed
+        each = 4 if scored_only else each
         self.now += self.slowness * len(seeds) * each
         if limit is not None and self.now - before > limit:
             self.now = before + limit
@@ -132,6 +137,31 @@ def test_plan_is_shown_then_run_then_answered(lowres_ssl: Command, machine: Mach
     assert "\nLonger training: lowres-ssl benchmark dataset=folder " in end
     for each in machine.commands:
         assert f"$ lowres-ssl {each}" in answer.err, "every command is shown as it can be typed"
+
+
+def test_random_encoders_get_more_seeds_and_the_better_of_them_is_the_bar(
+    lowres_ssl: Command, machine: Machine
+) -> None:
+    machine.random_seed = 2.0
+    methods = METHODS.replace("random,", "random,random_calibrated,")
+    answer = lowres_ssl("benchmark", *ASKED, methods, "budget=7min")
+    assert answer.code == 0, answer.err
+    assert re.search(r"7 more seeds of the random encoders +15 s", answer.out)
+    assert seeds_run(machine) == ["0", "1", "2", "3,4,5,6,7,8,9", "0,1,2"]
+    assert "method=random,random_calibrated " in machine.commands[3]
+    for each in machine.commands[-3:]:
+        assert {"seed=[0,1,2]", "untrained_seed=[0,1,2,3,4,5,6,7,8,9]"} < set(shlex.split(each))
+    assert "it is above random initialisation, its BatchNorm calibrated, by +0.2" in answer.out
+    assert "Test accuracy: dcl 0.9" in answer.out
+    assert ", random_calibrated 0.6" in answer.out
+
+
+def test_further_seeds_of_the_random_encoders_that_are_late_are_left_out(lowres_ssl: Command, machine: Machine) -> None:
+    machine.random_seed, machine.slowness = 2.0, 1.3
+    answer = lowres_ssl("benchmark", *ASKED, "budget=7min", "fewer_labels=[]")
+    assert answer.code == 0, answer.err
+    assert "Left out for want of time, for all methods alike: random seeds." in answer.out
+    assert "untrained_seed=[0,1,2]" in machine.commands[-1]
 
 
 def test_same_command_again_runs_nothing_and_answers_the_same(lowres_ssl: Command, machine: Machine) -> None:
@@ -391,7 +421,7 @@ def test_real_benchmark_is_interrupted_and_goes_on_to_its_report(tmp_path: Path)
     assert first.returncode == 130, err
     assert "in all" in out
     encoders = {path: path.stat().st_mtime_ns for path in plans.glob("*/pretrain/*-s0-*/encoder.safetensors")}
-    assert len(encoders) == 3
+    assert len(encoders) == 4  # the calibrated random encoder stands beside every method, named or not
 
     second = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert second.returncode == 0, second.stderr

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import re
 import signal
 import subprocess
@@ -57,11 +58,28 @@ def test_random_row_stands_beside_the_method(lowres_ssl: Command, cells: Path) -
     assert "linear (MLP)" in answer.out
 
 
-@pytest.mark.parametrize("method", ["dcl", "dclw", "simsiam", "random"])
+@pytest.mark.parametrize("method", ["dcl", "dclw", "simsiam", "random", "random_calibrated"])
 def test_each_method_runs(lowres_ssl: Command, cells: Path, method: str) -> None:
     answer = lowres_ssl("pretrain", f"method={method}", *DATA)
     assert answer.code == 0, answer.err
     assert "random initialisation" in answer.out
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        (("method=dcl",), math.log(14)),  # 3 batches of 8 of the 28 training images
+        (("method=simclr", "keep_last_batch=true"), (3 * math.log(15) + math.log(7)) / 4),  # and one of 4
+        (("method=vicreg",), None),
+    ],
+)
+def test_chance_loss_is_kept_with_the_run(
+    lowres_ssl: Command, cells: Path, tmp_path: Path, words: tuple[str, ...], wanted: float | None
+) -> None:
+    assert lowres_ssl("pretrain", *words, *DATA, "evaluate=false").code == 0
+    (run,) = (tmp_path / "outputs" / "pretrain").iterdir()
+    found = json.loads((run / "run.json").read_text())["chance_loss"]
+    assert found == (wanted if wanted is None else pytest.approx(wanted))
 
 
 @pytest.mark.parametrize("method", ["simclr", "dcl", "dclw", "simsiam", "vicreg"])

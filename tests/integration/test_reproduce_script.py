@@ -17,7 +17,8 @@ from forked import forking
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "scripts" / "reproduce_tables.sh"
-METHODS = ["DCL", "SimCLR", "SimSiam", "VICReg", "random initialisation", "mean colour and size"]
+RANDOM = ["random initialisation", "random, BatchNorm calibrated"]
+METHODS = ["DCL", "SimCLR", "SimSiam", "VICReg", *RANDOM, "mean colour and size"]
 VERDICTS = ("supported", "contradicted", "cannot tell")
 TABLES = [f"{name}.{ending}" for name in ("paper1", "paper2", "paper3") for ending in ("md", "csv", "tex")]
 

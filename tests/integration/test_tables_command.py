@@ -118,7 +118,7 @@ def test_strict_refuses_a_missing_cell_and_writes_nothing(lowres_ssl: Command, o
     assert answer.code == 2
     assert answer.err.count("\n") == 1
     assert (
-        "no result for 2 cells, the first is paper2: simclr on phantom by knn; type lowres-ssl pretrain" in answer.err
+        "no result for 3 cells, the first is paper2: simclr on phantom by knn; type lowres-ssl pretrain" in answer.err
     )
     assert not (outputs / "tables").exists()
 
@@ -190,4 +190,6 @@ def test_name_that_can_still_be_trained_is_said_and_gets_its_commands(lowres_ssl
 def test_empty_outputs_give_tables_of_dashes(lowres_ssl: Command) -> None:
     answer = lowres_ssl("tables", "table=[paper1,paper2,paper3,recipes]")
     assert answer.code == 0, answer.err
-    assert "lowres-ssl pretrain -m method=dcl,simclr,simsiam,vicreg,random dataset=breast" in answer.out
+    assert (
+        "lowres-ssl pretrain -m method=dcl,simclr,simsiam,vicreg,random,random_calibrated dataset=breast" in answer.out
+    )

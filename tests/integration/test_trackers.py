@@ -70,7 +70,7 @@ def scalars(read: Any) -> dict[str, dict[int, float]]:
 
 
 def check_numbers(found: Mapping[str, Mapping[int, float]], run: Path) -> None:
-    """Every epoch's numbers, the collapse monitors and the scores, ours and the random row's."""
+    """Every epoch's numbers, the collapse monitors and the scores, ours and the random rows'."""
     history = history_of(run)
     for key, name in (
         ("loss", "train/loss"),
@@ -81,8 +81,9 @@ def check_numbers(found: Mapping[str, Mapping[int, float]], run: Path) -> None:
         assert dict(found[name]) == wanted
     assert set(found["collapse/effective_rank"]) == {1, 2, 3}
     assert found["test/knn/accuracy"][3] == pytest.approx(accuracy_of(run))
-    (random,) = run.parent.glob("folder-random-*")
-    assert found["test-random/knn/accuracy"][3] == pytest.approx(accuracy_of(random))
+    for method, name in (("random", "test-random"), ("random_calibrated", "test-random-calibrated")):
+        (start,) = run.parent.glob(f"folder-{method}-*")
+        assert found[f"{name}/knn/accuracy"][3] == pytest.approx(accuracy_of(start))
     assert "validation/knn/accuracy" in found
 
 

@@ -285,3 +285,27 @@ def test_a_head_has_two_layers_and_no_bias_before_batch_norm(
     assert [type(layer).__name__ for layer in head] == layers
     assert all(one.bias is None for one, after in pairwise(head) if isinstance(after, nn.BatchNorm1d))
     assert head(batch(4, features=3)).shape == (4, 7)
+
+
+@pytest.mark.parametrize("rows", [2, 6])
+@pytest.mark.parametrize("name", ["simclr", "dcl", "dclw"])
+@pytest.mark.parametrize("temperature", [0.05, 0.5])
+def test_chance_loss_is_that_of_embeddings_that_are_all_alike(name: str, temperature: float, rows: int) -> None:
+    method = of(name, temperature=temperature)
+    alike = (torch.ones(rows, 12),)
+    wanted = method.chance_loss(rows)
+    assert wanted is not None
+    assert method.loss(alike, alike)["loss"].item() == pytest.approx(wanted, rel=1e-5)
+
+
+def test_one_directed_loss_without_detached_weights_has_the_same_chance() -> None:
+    method = of("dclw", symmetric=False, detach_weights=False)
+    alike = (torch.ones(6, 12),)
+    wanted = method.chance_loss(6)
+    assert wanted is not None
+    assert method.loss(alike, alike)["loss"].item() == pytest.approx(wanted, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["simsiam", "vicreg", "supervised"])
+def test_methods_that_contrast_nothing_have_no_chance_loss(name: str) -> None:
+    assert of(name).chance_loss(8) is None

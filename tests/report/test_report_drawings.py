@@ -21,7 +21,7 @@ BATCH_SIZE = {
     "probe": "knn",
     "metric": "accuracy",
     "lines": {"dcl": []},
-    "baseline": "random",
+    "baselines": ["random"],
     "batch_sizes": [16, 64],
 }
 

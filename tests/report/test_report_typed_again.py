@@ -129,3 +129,15 @@ def test_scores_made_later_have_commands_of_their_own(tmp_path: Path) -> None:
     ]
     (listed,) = listed_runs(ledger(tmp_path)[0], tmp_path, paths=True)
     assert listed.commands == lines
+
+
+def test_list_of_runs_says_which_have_learnt_nothing_or_are_collapsing(tmp_path: Path) -> None:
+    made_up_run(tmp_path, method="dcl", embedding_std=0.9, loss=4.8, chance_loss=4.84)
+    made_up_run(tmp_path, method="simsiam", embedding_std=0.05)
+    made_up_run(tmp_path, method="vicreg", embedding_std=0.9)
+    listed = listed_runs(ledger(tmp_path)[0], tmp_path, paths=True)
+    assert {each.entry: each.state for each in listed} == {
+        "dcl": "finished, learnt nothing",
+        "simsiam": "finished, collapsing",
+        "vicreg": "finished",
+    }

@@ -14,7 +14,7 @@ from lowres_ssl.files.sealed import write_sealed
 from lowres_ssl.results.agreement import settings_of
 from lowres_ssl.results.ledger import ledger
 from lowres_ssl.results.on_disk import read_result, write_result
-from lowres_ssl.results.selection import Cell, Column, Filters, columns_of
+from lowres_ssl.results.selection import Cell, Column, Filters, better_start, columns_of
 from lowres_ssl.results.tested import tested as predictions_of
 from lowres_ssl.schemas.table import FiltersConfig
 
@@ -354,3 +354,43 @@ def test_seeds_of_other_images_are_found(tmp_path: Path) -> None:
     made_up_run(tmp_path, seed=1, split_digest="same", groups=["a", "c", "c"])
     with pytest.raises(CheckpointError, match="test_groups"):
         predictions_of(cell(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("random", "calibrated", "wanted"),
+    [(0.6, 0.7, "random_calibrated"), (0.7, 0.6, "random"), (0.6, 0.6, "random"), (0.6, None, "random")],
+)
+def test_the_better_start_is_so_on_the_validation_images(
+    tmp_path: Path, random: float, calibrated: float | None, wanted: str
+) -> None:
+    for seed in (0, 1):
+        made_up_run(tmp_path, method="random", seed=seed, accuracy=0.9, validation_accuracy=random)
+        if calibrated is not None:
+            made_up_run(tmp_path, method="random_calibrated", seed=seed, accuracy=0.5, validation_accuracy=calibrated)
+    assert better_start(*columns(tmp_path)) == wanted
+
+
+def test_the_better_start_is_chosen_by_the_seeds_that_both_have(tmp_path: Path) -> None:
+    for seed, accuracy in ((0, 0.6), (1, 0.9), (2, 0.9)):
+        made_up_run(tmp_path, method="random", seed=seed, validation_accuracy=accuracy)
+    made_up_run(tmp_path, method="random_calibrated", seed=0, validation_accuracy=0.7)
+    assert better_start(*columns(tmp_path)) == "random_calibrated"
+
+
+def test_column_without_a_random_encoder_has_no_better_start(tmp_path: Path) -> None:
+    made_up_run(tmp_path)
+    assert better_start(*columns(tmp_path)) is None
+
+
+def test_untrained_encoders_may_have_seeds_of_their_own(tmp_path: Path) -> None:
+    for seed in range(4):
+        made_up_run(tmp_path, method="random", seed=seed)
+        made_up_run(tmp_path, seed=seed)
+    for filters, trained, untrained in (
+        (Filters(seed=[0, 1]), [0, 1], [0, 1]),
+        (Filters(seed=[0, 1], untrained_seed=[0, 2, 3]), [0, 1], [0, 2, 3]),
+        (Filters(untrained_seed=2), [0, 1, 2, 3], [2]),
+    ):
+        kept = filters.applied(ledger(tmp_path)[0])
+        assert sorted(kept.loc[kept["method"] == "dcl", "seed"]) == trained
+        assert sorted(kept.loc[kept["method"] == "random", "seed"]) == untrained

@@ -25,8 +25,11 @@ def test_command_is_as_the_neighbours_were_made(tmp_path: Path) -> None:
         *("backbone=resnet18", "image_size=64", "epochs=7", "split=official", "split_seed=0", "batch_size=16,64"),
         *("seed=0,1", f"output_dir={tmp_path}"),
     ]
-    assert random[3] == "method=random"
+    assert random[3] == "method=random,random_calibrated"
     assert not any(word.startswith(("epochs", "batch_size")) for word in random)
+    assert (
+        "seed=0,1,2,3,4,5,6,7,8,9" in random
+    )  # nothing is trained, so more seeds than the neighbours have cost little
 
 
 def test_what_was_typed_goes_before_what_is_there(tmp_path: Path) -> None:
@@ -40,7 +43,13 @@ def test_what_was_typed_goes_before_what_is_there(tmp_path: Path) -> None:
 def test_empty_outputs_give_a_command_that_takes_the_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOWRES_SSL_OUTPUTS", str(tmp_path))
     (line,) = commands(tmp_path, dataset="breast")
-    assert line == ["lowres-ssl", "pretrain", "-m", "method=dcl,simclr,simsiam,vicreg,random", "dataset=breast"]
+    assert line == [
+        "lowres-ssl",
+        "pretrain",
+        "-m",
+        "method=dcl,simclr,simsiam,vicreg,random,random_calibrated",
+        "dataset=breast",
+    ]
 
 
 def test_settings_that_are_not_the_usual_are_typed(tmp_path: Path) -> None:
@@ -112,7 +121,8 @@ def test_released_codes_dcl_is_asked_for_by_its_own_name(tmp_path: Path) -> None
     made_up_run(tmp_path, method="vicreg", recipe="released_code")
     for filters in ({}, {"recipe": "released_code"}):
         assert "method=dclw,simclr,simsiam" in commands(tmp_path, dataset="phantom", **filters)[0]
-    assert "method=dcl,simclr,simsiam,vicreg,random" in commands(tmp_path, dataset="phantom", recipe="paper")[0]
+    every = "method=dcl,simclr,simsiam,vicreg,random,random_calibrated"
+    assert every in commands(tmp_path, dataset="phantom", recipe="paper")[0]
 
 
 def test_rows_that_were_not_asked_for_are_no_holes(tmp_path: Path) -> None:

@@ -54,6 +54,21 @@ def test_random_start_stands_under_each_recipe_that_builds_it(tmp_path: Path) ->
     assert [cell[:5] for cell in cells[1:]] == ["0.500", "–", "0.600"]
 
 
+def test_columns_of_different_networks_are_said_to_be(tmp_path: Path) -> None:
+    for recipe, zero in (("paper", True), ("released_code", True), ("tuned", False)):
+        method = "dclw" if recipe == "released_code" else "dcl"
+        made_up_run(tmp_path, method=method, recipe=recipe, zero_init_residual=zero)
+    footers = [line for block in table_of("recipes", tmp_path).blocks for line in block.footer]
+    (said,) = [line for line in footers if line.startswith("Different networks")]
+    assert "backbone.zero_init_residual is true under paper and released_code, false under tuned." in said
+
+
+def test_columns_of_one_network_need_no_such_line(tmp_path: Path) -> None:
+    for recipe in ("paper", "tuned"):
+        made_up_run(tmp_path, recipe=recipe)
+    assert "Different networks" not in str(table_of("recipes", tmp_path).blocks)
+
+
 def test_random_start_that_other_recipes_scored_in_their_ways_is_no_column_of_a_recipe_without_results(
     tmp_path: Path,
 ) -> None:
@@ -100,12 +115,12 @@ def with_paper(output_dir: Path) -> Table:
 
 
 def test_recipe_that_is_missing_is_trained_as_the_one_that_is_there(tmp_path: Path) -> None:
-    for method in ("dcl", "simclr", "simsiam", "vicreg", "random"):
+    for method in ("dcl", "simclr", "simsiam", "vicreg", "random", "random_calibrated"):
         for probe in ("knn", "linear"):
             settings = {"vote": "softmax", "metric": "cosine", "k": 5} if probe == "knn" else {}
             made_up_run(tmp_path, method=method, recipe="tuned", epochs=100, seed=3, probe=probe, settings=settings)
     table = table_of("recipes", tmp_path)
-    assert len(table.missing) == 5 * 2 * 2
+    assert len(table.missing) == 6 * 2 * 2
     wanted = {"backbone=resnet18", "image_size=64", "split=stratified", "batch_size=64", "seed=3", "probe.knn.k=5"}
     trainings = [line.split(" ") for line in table.commands if "vicreg" in line]
     assert {word for words in trainings for word in words if word.startswith("recipe")} == {

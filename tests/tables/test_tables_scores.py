@@ -15,12 +15,13 @@ from lowres_ssl.files.sealed import write_sealed
 from lowres_ssl.results.on_disk import read_predictions
 
 METHODS = ("dcl", "simclr", "simsiam", "vicreg")
+RANDOM = ("random initialisation", "random, BatchNorm calibrated")
 ENTRIES = {"DCL": "dcl", "SimCLR": "simclr", "SimSiam": "simsiam", "VICReg": "vicreg"}
 
 
 def full(output_dir: Path, dataset: str = "pneumonia", probe: str = "knn", seeds: int = 2) -> None:
-    """Every cell of a table of the paper: four methods, random and ImageNet."""
-    for place, method in enumerate((*METHODS, "random", "imagenet")):
+    """Every cell of a table of the paper: four methods, the two random encoders and ImageNet."""
+    for place, method in enumerate((*METHODS, "random", "random_calibrated", "imagenet")):
         for seed in range(seeds):
             accuracy = 0.6 + 0.05 * place + 0.01 * seed if method in METHODS else 0.99
             made_up_run(output_dir, method=method, dataset=dataset, probe=probe, seed=seed, accuracy=accuracy)
@@ -121,7 +122,7 @@ def test_no_row_of_our_tables_is_kept_from_being_bold(name: str) -> None:
 def test_row_of_a_table_of_ones_own_may_be_kept_from_being_bold(tmp_path: Path) -> None:
     full(tmp_path)
     config = config_of("paper2")
-    for key in ("random", "imagenet"):
+    for key in ("random", "random_calibrated", "imagenet"):
         config.rows[key].compared = False
     (block,) = table_of("paper2", tmp_path, config=config, dataset="pneumonia").blocks
     assert bold_in(block, 2) == ["VICReg"]
@@ -138,8 +139,9 @@ def test_missing_cell_is_a_dash_and_optional_rows_are_left_out(tmp_path: Path) -
     made_up_run(tmp_path)
     table = table_of("paper2", tmp_path, dataset="phantom")
     assert line_of(table.blocks[0], "SimSiam") == ["SimSiam", *"–––––"]
-    assert [line[0].text for line in table.blocks[0].lines] == [*ENTRIES, "random initialisation"]
-    assert table.missing == [f"{method} on phantom by knn" for method in ("simclr", "simsiam", "vicreg", "random")]
+    assert [line[0].text for line in table.blocks[0].lines] == [*ENTRIES, *RANDOM]
+    missing = ("simclr", "simsiam", "vicreg", "random", "random_calibrated")
+    assert table.missing == [f"{method} on phantom by knn" for method in missing]
 
 
 def test_full_table_misses_nothing(tmp_path: Path) -> None:

@@ -5,8 +5,10 @@ The rule, `seeds_first` (docs/which_method.md has the reasons):
 1. Every method gets the same epochs, batch size and seeds, so the same number of views and steps, whatever it costs.
 2. A tenth of the budget is kept back for what turns out slower than measured.
 3. Three seeds if they can have two epochs each, else two; an answer from one seed has no spread.
-4. What else can be had for a tenth of the budget each, in this order: scores with fewer labels, the MLP probe.
-5. Then as many epochs as fit, but no more than the recipe has; then further seeds, up to five.
+4. As many further seeds of the random encoders, up to ten in all, as a tenth of the budget pays for: nothing is trained
+   for them, and every method is compared with their mean.
+5. What else can be had for a tenth of the budget each, in this order: scores with fewer labels, the MLP probe.
+6. Then as many epochs as fit, but no more than the recipe has; then further seeds, up to five.
 """
 
 import math
@@ -15,6 +17,7 @@ from dataclasses import dataclass, field
 
 from lowres_ssl.benchmark.budget import typed_time
 from lowres_ssl.errors import ConfigError
+from lowres_ssl.schemas.experiment import RANDOM_SEEDS
 from lowres_ssl.terminal import count
 
 RULE = "seeds_first"
@@ -32,8 +35,9 @@ class Costs:
     """Seconds on this machine, as measured.
 
     epoch: of one epoch, by method, of those that train. round_base: what a seed takes beside its epochs, all methods
-    together: starting, features, scores. extras: what scoring all methods of one seed otherwise takes, by name, in
-    the order in which they are wanted. prepare: reading and decoding the images, and measuring. report: tables,
+    together: starting, features, scores. start: of a command. random_seed: what one more seed of the random encoders
+    takes, all of them together, scores included. extras: what scoring all methods of one seed otherwise takes, by name,
+    in the order in which they are wanted. prepare: reading and decoding the images, and measuring. report: tables,
     comparison, report.
     """
 
@@ -41,22 +45,31 @@ class Costs:
     round_base: float
     prepare: float
     report: float
+    start: float
+    random_seed: float
     extras: Mapping[str, float] = field(default_factory=dict)
 
     def round(self, epochs: int) -> float:
         """All methods, one seed."""
         return self.round_base + epochs * sum(self.epoch.values())
 
-    def whole(self, seeds: int, epochs: int, extras: Sequence[str] = ()) -> float:
-        """All of it."""
-        return self.prepare + self.report + seeds * (self.round(epochs) + sum(self.extras[name] for name in extras))
+    def further_random(self, seeds: int) -> float:
+        """So many more seeds of the random encoders."""
+        return self.start + seeds * self.random_seed if seeds > 0 else 0.0
+
+    def whole(self, seeds: int, epochs: int, extras: Sequence[str] = (), random_seeds: int = 0) -> float:
+        """All of it; `random_seeds`: how many the random encoders have, if more than the others."""
+        every_seed = self.round(epochs) + sum(self.extras[name] for name in extras)
+        return self.prepare + self.report + seeds * every_seed + self.further_random(random_seeds - seeds)
 
 
 @dataclass(frozen=True)
 class Allotment:
-    """What fits. `seconds`: how long all of it takes, as measured, without what is kept back."""
+    """What fits. `random_seeds`: those of the random encoders, as many as of the others or more. `seconds`: how long
+    all of it takes, as measured, without what is kept back."""
 
     seeds: int
+    random_seeds: int
     epochs: int
     extras: tuple[str, ...]
     seconds: float
@@ -78,8 +91,8 @@ def allot(costs: Costs, budget: float, typed: Typed) -> Allotment:
     least_epochs = least_epochs_of(typed)
     least_seeds = typed.seeds or LEAST_SEEDS
 
-    def fits(seeds: int, epochs: int, extras: Sequence[str] = ()) -> bool:
-        return costs.whole(seeds, epochs, extras) <= usable + 1e-9
+    def fits(seeds: int, epochs: int, extras: Sequence[str] = (), random_seeds: int = 0) -> bool:
+        return costs.whole(seeds, epochs, extras, random_seeds) <= usable + 1e-9
 
     if not fits(least_seeds, least_epochs):
         least = least_budget(costs, typed)
@@ -90,15 +103,23 @@ def allot(costs: Costs, budget: float, typed: Typed) -> Allotment:
             "methods=[...], a smaller image_size or dataset.subset=N"
         )
     seeds = typed.seeds or (USUAL_SEEDS if fits(USUAL_SEEDS, least_epochs) else LEAST_SEEDS)
+    random_seeds = seeds
+    for more in range(seeds + 1, RANDOM_SEEDS + 1):
+        paid = costs.further_random(more - seeds) <= EXTRA_SHARE * budget
+        if paid and fits(seeds, least_epochs, random_seeds=more):
+            random_seeds = more
     extras: list[str] = []
     for name, seconds in costs.extras.items():
-        if seeds * seconds <= EXTRA_SHARE * budget and fits(seeds, least_epochs, [*extras, name]):
+        paid = seeds * seconds <= EXTRA_SHARE * budget
+        if paid and fits(seeds, least_epochs, [*extras, name], random_seeds):
             extras.append(name)
-    epochs = typed.epochs or most_epochs(costs, usable, seeds, extras, typed.recipe_epochs)
+    left = usable - costs.whole(seeds, 0, extras, random_seeds)
+    epochs = typed.epochs or most_epochs(costs, left, seeds, typed.recipe_epochs)
     if typed.seeds is None and epochs == (typed.epochs or typed.recipe_epochs):
-        while seeds < MOST_SEEDS and fits(seeds + 1, epochs, extras):
+        while seeds < MOST_SEEDS and fits(seeds + 1, epochs, extras, random_seeds):
             seeds += 1
-    return Allotment(seeds, epochs, tuple(extras), costs.whole(seeds, epochs, extras))
+    random_seeds = max(random_seeds, seeds)
+    return Allotment(seeds, random_seeds, epochs, tuple(extras), costs.whole(seeds, epochs, extras, random_seeds))
 
 
 def least_epochs_of(typed: Typed) -> int:
@@ -110,9 +131,9 @@ def least_budget(costs: Costs, typed: Typed) -> float:
     return costs.whole(typed.seeds or LEAST_SEEDS, least_epochs_of(typed)) / (1 - KEPT_BACK)
 
 
-def most_epochs(costs: Costs, usable: float, seeds: int, extras: Sequence[str], at_most: int) -> int:
+def most_epochs(costs: Costs, left: float, seeds: int, at_most: int) -> int:
+    """As fit into what all the rest leaves, in seconds."""
     an_epoch = seeds * sum(costs.epoch.values())
-    left = usable - costs.whole(seeds, 0, extras)
     return at_most if an_epoch == 0 else min(at_most, math.floor((left + 1e-9) / an_epoch))
 
 

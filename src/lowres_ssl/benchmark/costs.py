@@ -21,6 +21,7 @@ from lowres_ssl.evaluation.probing import without_origin
 from lowres_ssl.planning.plan import Plan, divide, plan_of
 from lowres_ssl.planning.preparation import Outline, foresee
 from lowres_ssl.probes import Features, build_probe
+from lowres_ssl.schemas.experiment import RANDOM_STARTS
 
 OF_A_RUN = 0.5  # of what starting takes: a run beside all that is measured, composing, building, writing
 OF_A_MAP = 0.006  # seconds of a t-SNE in the report, a test image
@@ -85,7 +86,10 @@ def measured_here(asked: Asked, begun: float) -> Measured:
     views = {name: pace(plan, outline, plan.views[-1], whole_batches=True).views for name, plan in trained.items()}
     features = len(outline.catalogue.records) / frozen_speed(next(iter(trained.values()), first), outline)
     scored = {name: seconds_of(name, arguments, first, outline) for name, arguments in first.config.probe.items()}
+    calibration = features * len(outline.split.train) / len(outline.catalogue.records)  # a pass of its own
+    calibration *= "random_calibrated" in plans
     runs, of_a_run = len(plans), OF_A_RUN * start
+    each_run = of_a_run + features + sum(scored.values())
     extras = {}
     if asked.fewer_labels:
         share = sum(asked.fewer_labels) * first.config.label_draws
@@ -94,9 +98,11 @@ def measured_here(asked: Asked, begun: float) -> Measured:
         extras["linear"] = start + runs * (of_a_run + seconds_of("linear", asked.linear, first, outline))
     costs = Costs(
         epoch=epoch,
-        round_base=start + runs * (of_a_run + features + sum(scored.values())),
+        round_base=start + runs * each_run + calibration,
         prepare=decoding(outline, first.config) if to_decode else 0.0,
         report=start + OF_A_REPORT + runs * OF_A_MAP * len(outline.split.test),
+        start=start,
+        random_seed=sum(each_run for name in plans if name in RANDOM_STARTS) + calibration,
         extras=extras,
     )
     return Measured(costs, views, first.compute.describe())

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lowres_ssl.benchmark.study import Study, seed_step
+from lowres_ssl.benchmark.study import RANDOM_STEP, Study, seed_step
 from lowres_ssl.command_line.overrides import quoted
+from lowres_ssl.schemas.experiment import RANDOM_STARTS
 
 LABELS, LINEAR = "labels", "linear"
 ABOUT = {LABELS: "fewer labels", LINEAR: "linear (MLP) probe"}
@@ -38,6 +39,17 @@ def training(study: Study, methods: Sequence[str], seeds: str) -> tuple[str, ...
     return ("pretrain", *study.flags, *sweep, *own, *place(study))
 
 
+def random_steps(study: Study) -> list[Step]:
+    """One sweep over the further seeds of the random encoders, if there was time for any in the plan."""
+    done = study.seeds_done()
+    further = [seed for seed in range(study.allotment.random_seeds) if seed not in done]
+    if study.allotment.random_seeds == study.allotment.seeds:
+        return []
+    starts = [method for method in study.methods if method in RANDOM_STARTS]
+    words = training(study, starts, ",".join(map(str, further)))
+    return [Step(RANDOM_STEP, words, study.costs.further_random(len(further)))]
+
+
 def extra_steps(study: Study, probes: Sequence[str], fractions: Sequence[float]) -> list[Step]:
     """What is scored of the seeds that are done, where there was time for it in the plan."""
     seeds = study.seeds_done()
@@ -63,7 +75,8 @@ def replaced(words: Sequence[str], word: str) -> tuple[str, ...]:
 
 def last_steps(study: Study, probes: Sequence[str]) -> list[Step]:
     """Tables, comparison and report of the seeds that are done, from stored results."""
-    which = (*study.shown, f"epochs={study.allotment.epochs}", f"seed={listed(study.seeds_done())}")
+    seeds = f"seed={listed(study.seeds_done())}", f"untrained_seed={listed(study.random_seeds_done())}"
+    which = (*study.shown, f"epochs={study.allotment.epochs}", *seeds)
     tables = listed([TABLES[probe] for probe in probes if probe in TABLES])
     figures = listed(["labels"] if LABELS in study.done else [])
     file, preface = f"file={word(study.report)}", f"preface={word(study.file('answer.txt'))}"

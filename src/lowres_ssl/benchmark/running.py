@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 
 from lowres_ssl.benchmark.allotment import is_in_time
 from lowres_ssl.benchmark.children import Ended, last_words, run_command
-from lowres_ssl.benchmark.rounds import Step, extra_steps, last_steps, training, training_steps
-from lowres_ssl.benchmark.study import Study, write_study
+from lowres_ssl.benchmark.rounds import Step, extra_steps, last_steps, random_steps, training, training_steps
+from lowres_ssl.benchmark.study import RANDOM_STEP, Study, write_study
 from lowres_ssl.command_line.overrides import command_line
 from lowres_ssl.errors import TrainingError
 from lowres_ssl.results.ledger import ledger
@@ -61,7 +61,7 @@ def run_study(study: Study, clock: Clock, probed: Probed, before_report: Callabl
         first = False
     if not study.seeds_done():
         raise TrainingError(f"no seed could be run; {'; '.join(study.failed) or 'see ' + str(study.log)}")
-    for step in extra_steps(study, probed.probes, probed.fewer_labels):
+    for step in [*random_steps(study), *extra_steps(study, probed.probes, probed.fewer_labels)]:
         if step.name in study.done or step.name in study.dropped:
             continue
         if begins(study, step, clock, pace):
@@ -114,7 +114,7 @@ def train_seed(study: Study, step: Step, clock: Clock) -> tuple[Study, Ended | N
 
 def run_extra(study: Study, step: Step, clock: Clock) -> Study:
     """A step without which there is an answer all the same."""
-    late = step.name in study.allotment.extras
+    late = step.name in (RANDOM_STEP, *study.allotment.extras)
     ended = run(study, step, clock, LATE * study.budget - clock.spent() if late else None)
     if ended.stopped:
         return dropped(study, [step.name], clock)

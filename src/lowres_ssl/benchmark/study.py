@@ -20,6 +20,7 @@ from lowres_ssl.errors import CheckpointError, in_one_line
 from lowres_ssl.files.hashes import digest
 from lowres_ssl.files.sealed import write_sealed
 from lowres_ssl.files.stored import WRITTEN, read_json
+from lowres_ssl.schemas.experiment import RANDOM_SEEDS
 
 NEW_PLAN = "type the same command with force=true for a new plan; the runs stay"
 OF_THE_CALL = ("path", "store_dir", "flags", "typed", "methods")
@@ -29,6 +30,7 @@ FITTED = re.compile(r"backbone=[a-z0-9_]+|(image_size|batch_size|probe\.knn\.k)=
 SHOWN = (re.compile(r"backbone=[A-Za-z0-9_.-]+"), re.compile(r"image_size=[1-9][0-9]{0,8}"))
 EXTRAS = ("labels", "linear")
 COSTS = tuple(each.name for each in fields(Costs))
+ALLOTMENT = tuple(each.name for each in fields(Allotment))
 MOST_SECONDS = 1e9  # of anything that is planned: 30 years
 
 
@@ -92,9 +94,16 @@ class Study:
         """Those that every method has been run with, or has failed with."""
         return [seed for seed in range(self.allotment.seeds) if seed_step(seed) in self.done]
 
+    def random_seeds_done(self) -> list[int]:
+        """Those of the random encoders, which may have more."""
+        return list(range(self.allotment.random_seeds)) if RANDOM_STEP in self.done else self.seeds_done()
+
     def after(self, step: str, seconds: float, failed: tuple[str, ...] = ()) -> Self:
         """The step is done, or was begun in vain."""
         return replace(self, done={**self.done, step: seconds}, failed=(*self.failed, *failed))
+
+
+RANDOM_STEP = "random seeds"  # further ones of the random encoders
 
 
 def seed_step(seed: int) -> str:
@@ -137,9 +146,7 @@ def read_study(
         costs=Costs(**{name: costs[name] for name in COSTS}),
         views=content["views"],
         device=in_one_line(content["device"]),
-        allotment=Allotment(
-            allotment["seeds"], allotment["epochs"], tuple(allotment["extras"]), seconds=allotment["seconds"]
-        ),
+        allotment=Allotment(**{name: allotment[name] for name in ALLOTMENT} | {"extras": tuple(allotment["extras"])}),
         done=content["done"],
         dropped=tuple(map(in_one_line, content["dropped"])),
         failed=tuple(map(in_one_line, content["failed"])),
@@ -166,10 +173,12 @@ def wrong_in(content: Mapping[str, Any], typed: tuple[str, ...], asked: Mapping[
             yield f"extras: got {name!r}, wanted some of {', '.join(EXTRAS)}, each with its cost"
     if not 1 <= allotment["seeds"] <= max(MOST_SEEDS, asked["seeds"] or 0) or allotment["epochs"] < 1:
         yield f"allotment: got {allotment['seeds']} seeds of {allotment['epochs']} epochs"
+    if not allotment["seeds"] <= allotment["random_seeds"] <= max(RANDOM_SEEDS, allotment["seeds"]):
+        yield f"allotment.random_seeds: got {allotment['random_seeds']}"
     if costs["round_base"] == 0:
         yield "costs.round_base: got 0, wanted what a seed takes beside its epochs"
     seconds = [*costs["epoch"].values(), *costs["extras"].values(), *content["done"].values()]
-    seconds += [costs[name] for name in ("round_base", "prepare", "report")]
+    seconds += [costs[name] for name in ("round_base", "prepare", "report", "start", "random_seed")]
     seconds += [content["spent"], allotment["seconds"], *content["views"].values()]
     for each in seconds:
         if not (math.isfinite(each) and 0 <= each <= MOST_SECONDS):

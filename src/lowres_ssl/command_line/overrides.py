@@ -63,6 +63,7 @@ FILTERS = frozenset(
         "precision",
         "settings",
         "seed",
+        "untrained_seed",
     ]
 )
 OF_RUNS = frozenset(["dataset", "method", "entry", "recipe", "backbone", "image_size", "split", "split_seed", "seed"])

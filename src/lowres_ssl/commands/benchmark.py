@@ -130,6 +130,10 @@ def plan_text(study: Study, question: Question, first: PretrainConfig, catalogue
     runs = len(study.methods) * own.seeds
     each = f"{own.seeds} x {duration(costs.round(own.epochs))}"
     rows.append([f"{count(own.seeds, 'seed')} of {', '.join(study.methods)}", count(runs, "run"), each])
+    if (further := own.random_seeds - own.seeds) > 0:
+        rows.append(
+            [f"{count(further, 'more seed')} of the random encoders", "", duration(costs.further_random(further))]
+        )
     for name in own.extras:
         rows.append([f"scores: {about(name, question)}", "", duration(own.seeds * costs.extras[name])])
     rows.append(["tables, comparison, report", "", duration(costs.report)])
@@ -179,7 +183,13 @@ def answer_lines(study: Study, question: Question, doubts: Sequence[str]) -> Ite
         warn(problem)
     shown = dict(each.partition("=")[::2] for each in study.shown)
     size = int(shown["image_size"])
-    filters = Filters(epochs=study.allotment.epochs, seed=seeds, backbone=shown["backbone"], image_size=size)
+    filters = Filters(
+        epochs=study.allotment.epochs,
+        seed=seeds,
+        untrained_seed=study.random_seeds_done(),
+        backbone=shown["backbone"],
+        image_size=size,
+    )
     chosen = {
         column.probe: findings(column, METRIC, "best", imagenet="imagenet", draws=DRAWS, reference=ALL)
         for column in columns_of(frame, filters)
@@ -211,7 +221,7 @@ def more_certain(study: Study, seeds: Sequence[int]) -> str:
     if len(seeds) >= MOST_SEEDS:
         return "more test images; more seeds would add little"
     own = study.allotment
-    whole = study.costs.whole(MOST_SEEDS, own.epochs, own.extras) / (1 - KEPT_BACK)
+    whole = study.costs.whole(MOST_SEEDS, own.epochs, own.extras, own.random_seeds) / (1 - KEPT_BACK)
     rest = (MOST_SEEDS - len(seeds)) * study.costs.round(own.epochs) + study.costs.report
     words = typed_with(study, f"epochs={own.epochs}", f"seeds={MOST_SEEDS}", f"budget={typed_time(1.05 * whole)}")
     return f"{command_line(*words)}   # about {duration(rest)}: the {count(len(seeds), 'seed')} that are there are kept"

@@ -23,6 +23,7 @@ from lowres_ssl.planning.encoders import new_encoder
 from lowres_ssl.planning.preparation import prepare, split_of
 from lowres_ssl.results.whereabouts import seen_from_here
 from lowres_ssl.runs import Run, check_writable, find_run, resume
+from lowres_ssl.schemas.experiment import RANDOM_STARTS
 
 # What a run was made with, and its scores are of; the images may have moved.
 FROM_RUN = ("method", "dataset", "images", "backbone", "recipe", "split", "split_seed", "seed", "image_size")
@@ -39,7 +40,7 @@ def main(cfg: DictConfig) -> None:
     if run is not None:
         cfg = as_in_the_run(cfg, run)
     config = read_config(cfg, EvaluateConfig)
-    baseline = read_config(without_training(cfg), EvaluateConfig)
+    baselines = [read_config(without_training(cfg, start), EvaluateConfig) for start in RANDOM_STARTS]
     compute = resolve(config.device.name, config.precision.name)
     draws = labels_for(config, run)
     source, encoder = None, new_encoder(config)[0]
@@ -55,8 +56,9 @@ def main(cfg: DictConfig) -> None:
         material = prepare(config, partial(divide, config, evaluation, draws))
         run = untrained_run(config, material, compute, probe, encoder, source)
     rows = [(run, config)]
-    if run.description()["method"] != "random":
-        rows.append((untrained_run(baseline, material, compute, probe, new_encoder(baseline)[0]), baseline))
+    for baseline in baselines:
+        if run.description()["method"] != baseline.method["name"]:
+            rows.append((untrained_run(baseline, material, compute, probe, new_encoder(baseline)[0]), baseline))
     say_doubts(probes_of(each, Scored.in_run(scored), material.split) for scored, each in rows)
     score_and_show(rows, material, compute, draws)
 

@@ -5,6 +5,7 @@ import signal
 from contextlib import redirect_stderr, redirect_stdout
 from functools import partial
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -27,21 +28,23 @@ from lowres_ssl.evaluation.labels import ALL_LABELS, drawn
 from lowres_ssl.evaluation.scoring import score_and_show
 from lowres_ssl.files.leases import Hold
 from lowres_ssl.interruption import heed
-from lowres_ssl.methods import build_method
+from lowres_ssl.methods import Method, build_method
 from lowres_ssl.planning.encoders import WEIGHTS, new_encoder
 from lowres_ssl.planning.plan import Plan, divide, plan_of, refuse_other_number, run_of
 from lowres_ssl.planning.preparation import Material, prepare
 from lowres_ssl.planning.step import compute_for
 from lowres_ssl.pretrain import pretrain
 from lowres_ssl.provenance import provenance
-from lowres_ssl.results.collapse import MEANING, has_collapsed
+from lowres_ssl.results.collapse import MARKS, marks_of
 from lowres_ssl.runs import Run, check_writable
+from lowres_ssl.schemas.experiment import RANDOM_STARTS
 from lowres_ssl.sweeps.objective import objective, refuse_search_without_score
 from lowres_ssl.terminal import say, warn
 from lowres_ssl.training.distributed import Processes, joined
 from lowres_ssl.training.forward import forget_compiled
 from lowres_ssl.training.history import Line
 from lowres_ssl.training.residence import Take
+from lowres_ssl.training.state import Training
 from lowres_ssl.watching import UNWATCHED, Watch, watch_of
 
 
@@ -93,9 +96,10 @@ def run_and_score(cfg: DictConfig, plan: Plan, material: Material, watch: Watch)
         watch.begin(rows[0][0], config, material, trains=False)
     if not config.evaluate:
         return None
-    # The row that every table needs: the encoder as it is initialised, scored the same way.
-    if config.method["name"] != "random":
-        rows.append(untrained_row(without_training(cfg), plan, material, probe))
+    # The rows that every table needs: the encoder as it is initialised, scored the same way.
+    for start in RANDOM_STARTS:
+        if config.method["name"] != start:
+            rows.append(untrained_row(without_training(cfg, start), plan, material, probe))
     return objective(score_and_show(rows, material, plan.compute, plan.draws, watch, picture=config.picture))
 
 
@@ -163,8 +167,9 @@ def obtain_held(
     hold.check()
     keep_encoder(run.encoder(), plan.encoder.state_dict(), run, config, material)
     run.finish(**outcome)
-    if has_collapsed(run, run.description()):
-        say(f"{run.name}: collapsed, {MEANING}")
+    for key, is_marked in marks_of(run, run.description()).items():
+        if is_marked:
+            say(f"{run.name}: {MARKS[key].word}, {MARKS[key].meaning}; docs/runs.md has what to try")
     return run
 
 
@@ -234,6 +239,7 @@ def train(plan: Plan, material: Material, run: Run, hold: Hold | None, watch: Wa
         "layout": trained.compute.layout,
         "fp32": fp32_products(compute.device),
         **provenance(trained.compute.describe()),
+        "chance_loss": chance_loss_of(method, plan.training, len(rows)),
     }
     if trained.best is not None:
         keep_encoder(run.last_encoder, plan.encoder.state_dict(), run, config, material)
@@ -244,6 +250,14 @@ def train(plan: Plan, material: Material, run: Run, hold: Hold | None, watch: Wa
     if method.sees_labels:
         keep_classifier(run.classifier, method.state_dict())
     return outcome
+
+
+def chance_loss_of(method: Method, training: Training, images: int) -> float | None:
+    """The mean over an epoch's batches, the last of which may be smaller, of `Method.chance_loss`."""
+    full, rest = divmod(images, training.batch_size)
+    sizes = [training.batch_size] * full + [rest] * (training.steps_per_epoch(images) - full)
+    losses = [loss for size in sizes if (loss := method.chance_loss(size)) is not None]
+    return mean(losses) if losses else None
 
 
 def preemption_of(config: PretrainConfig) -> signal.Signals | None:

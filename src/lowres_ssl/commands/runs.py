@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 
 from lowres_ssl.config import RunsConfig, read_config
 from lowres_ssl.results.agreement import settings_of
-from lowres_ssl.results.collapse import MEANING
+from lowres_ssl.results.collapse import MARKS
 from lowres_ssl.results.ledger import ledger
 from lowres_ssl.results.pruning import leftovers, remove
 from lowres_ssl.tables.formats import comma_separated_frame
@@ -54,7 +54,7 @@ def table(frame: pd.DataFrame) -> str:
     rows = []
     for _, group in frame.groupby("run", sort=True):
         first = group.iloc[0].copy()
-        first["state"] += ", collapsed" if first["collapsed"] else ""
+        first["state"] += "".join(f", {mark.word}" for key, mark in MARKS.items() if first[key])
         if group["column"].isna().all() and (parts := fractions_in(group)):
             first["state"] += f", scored with {parts} only"
         described = ["-" if pd.isna(first[key]) else str(first[key]) for key in shown]
@@ -71,8 +71,9 @@ def table(frame: pd.DataFrame) -> str:
         note += (
             f"\nNot shown: scores with {parts}. Each draw: format=csv. Their means: lowres-ssl figures figure=[labels]"
         )
-    if frame["collapsed"].any():
-        note += f"\nCollapsed: {MEANING}."
+    for key, mark in MARKS.items():
+        if frame[key].any():
+            note += f"\n{mark.word.capitalize()}: {mark.meaning}."
     return columns(heads, rows) + f"\n\n{note}"
 
 

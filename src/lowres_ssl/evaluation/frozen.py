@@ -13,7 +13,7 @@ from lowres_ssl.config import Experiment
 from lowres_ssl.data.splits import Split
 from lowres_ssl.device import Compute
 from lowres_ssl.evaluation.labels import ALL_LABELS, LabelDraw, drawn
-from lowres_ssl.features import extract, store_features, stored
+from lowres_ssl.features import extract, shuffled_batches, store_features, stored
 from lowres_ssl.files.hashes import digest
 from lowres_ssl.planning.encoders import new_encoder, normalisation, untrained
 from lowres_ssl.planning.preparation import Material
@@ -73,6 +73,29 @@ def new_features(
     }
     method = untrained(config)
     return with_sizes(features, material) if method is not None and method.adds_size else features
+
+
+def adapt(encoder: nn.Module, config: Experiment, material: Material, compute: Compute) -> None:
+    """Change the encoder of a baseline in place by the training images, if that is what the baseline does.
+
+    Raises `ConfigError` for an encoder that the baseline cannot change.
+    """
+    method = untrained(config)
+    if method is None:
+        return
+    mean, std = normalisation(config)
+    images = shuffled_batches(
+        BatchReader(material.store, compute.device, "host"),
+        material.split.train.tolist(),
+        image_size=config.image_size,
+        mean=mean,
+        std=std,
+        compute=compute,
+        seed=config.seed,
+    )
+    encoder.to(compute.device)
+    with compute.autocast():
+        method.adapt(encoder, images)
 
 
 def with_sizes(features: Mapping[str, Tensor], material: Material) -> dict[str, Tensor]:

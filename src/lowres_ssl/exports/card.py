@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lowres_ssl.artefacts import row_name
+from lowres_ssl.artefacts import BASELINES, row_name
 from lowres_ssl.evaluation.scoring import SAW_EVERYTHING
 from lowres_ssl.exports import has_small_stem, model_name
 from lowres_ssl.exports.scores import METRICS, Score
 from lowres_ssl.portable.encoder import PortableEncoder
+from lowres_ssl.schemas.experiment import RANDOM_STARTS
 from lowres_ssl.statistics.uncertainty import TOO_FEW
 from lowres_ssl.tables import UNRELIABLE
 from lowres_ssl.tables.numbers import METRIC_NAMES, interval_text, value_text
@@ -148,12 +149,19 @@ def results(about: Any, scores: Sequence[Score]) -> str:
     """A line a probe and metric, as the tables have them."""
     if not scores:
         return f"None stored. `lowres-ssl evaluate run=RUN` makes them, of {about['title']}."
-    lines = ["| probe | metric | value | 95% interval | random initialisation |", "|---|---|---|---|---|"]
+    names = [BASELINES[start] for start in RANDOM_STARTS]
+    lines = [f"| probe | metric | value | 95% interval | {' | '.join(names)} |", "|---" * (4 + len(names)) + "|"]
     for score in scores:
         for metric in METRICS:
-            found, start = score.intervals[metric], score.start
-            beside = "not stored" if start is None else f"{value_text(start[metric])} ({interval_text(start[metric])})"
-            cells = [cell(score.result["label"]), METRIC_NAMES[metric], value_text(found), interval_text(found), beside]
+            found = score.intervals[metric]
+            beside = [start_text(score, start, metric) for start in RANDOM_STARTS]
+            cells = [
+                cell(score.result["label"]),
+                METRIC_NAMES[metric],
+                value_text(found),
+                interval_text(found),
+                *beside,
+            ]
             lines.append(f"| {' | '.join(cells)} |")
     first = next(iter(scores[0].intervals.values()))
     tested = count(scores[0].result["images"]["test"], "test image")
@@ -162,6 +170,11 @@ def results(about: Any, scores: Sequence[Score]) -> str:
     if marked:
         lines.append(f"{UNRELIABLE.strip()}: the groups tell {TOO_FEW}, so the interval says little.")
     return "\n".join(lines)
+
+
+def start_text(score: Score, start: str, metric: str) -> str:
+    found = score.starts.get(start)
+    return "not stored" if found is None else f"{value_text(found[metric])} ({interval_text(found[metric])})"
 
 
 def limits(about: Any, scores: Sequence[Score]) -> str:
@@ -175,8 +188,8 @@ def limits(about: Any, scores: Sequence[Score]) -> str:
         lines.append(
             f"- The split is {about['split']['kind']}: images of one patient may be on both sides, which flatters."
         )
-    if any(score.start is None for score in scores):
-        lines.append("- Without the score of random initialisation beside it a score says little.")
+    if any(len(score.starts) < len(RANDOM_STARTS) for score in scores):
+        lines.append("- Without the scores of the random encoders beside it a score says little.")
     return "\n".join(lines)
 
 

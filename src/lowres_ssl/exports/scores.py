@@ -1,4 +1,4 @@
-"""What a run's stored results say of its encoder, with the intervals that the tables have, beside the random start."""
+"""Read a run's stored scores, with the intervals that the tables have, beside those of its random starts."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from lowres_ssl.portable.prediction import is_whole
 from lowres_ssl.results.on_disk import read_predictions
 from lowres_ssl.results.tested import check_numbers
 from lowres_ssl.runs import Run, find_runs
+from lowres_ssl.schemas.experiment import RANDOM_STARTS
 from lowres_ssl.statistics.confusion import counts_by_group
 from lowres_ssl.statistics.uncertainty import Interval, interval
 
@@ -18,11 +19,11 @@ METRICS = ("accuracy", "weighted_f1")
 
 @dataclass(frozen=True)
 class Score:
-    """A stored result of all labels, and the same of random initialisation, if that is stored."""
+    """A stored result of all labels, and by method the same of each of `RANDOM_STARTS` that is stored."""
 
     result: dict[str, Any]
     intervals: dict[str, Interval]
-    start: dict[str, Interval] | None
+    starts: dict[str, dict[str, Interval]]
 
 
 def stored_scores(run: Run, encoder: str) -> list[Score]:
@@ -31,25 +32,31 @@ def stored_scores(run: Run, encoder: str) -> list[Score]:
     scores = []
     for folder, result in run.results():
         if is_whole(result) and result["encoder"] == encoder:
-            start = beside.get(key_of(result))
-            scores.append(Score(result, intervals(folder, result), start and intervals(*start)))
+            key = key_of(result)
+            starts = {name: intervals(*own[key]) for name, own in beside.items() if key in own}
+            scores.append(Score(result, intervals(folder, result), starts))
     return sorted(scores, key=lambda score: str(score.result["label"]))
 
 
-def beside_random(run: Run) -> dict[str, tuple[Path, dict[str, Any]]]:
-    """The results of the run's own start, an untrained encoder of the same seed on the same images and split."""
-    return {key_of(result): (folder, result) for each in starts_of(run) for folder, result in each.results()}
+def beside_random(run: Run) -> dict[str, dict[str, tuple[Path, dict[str, Any]]]]:
+    """By method, the results of the run's own starts: untrained encoders of the same seed on the same images and
+    split."""
+    found: dict[str, dict[str, tuple[Path, dict[str, Any]]]] = {start: {} for start in RANDOM_STARTS}
+    for method, each in starts_of(run):
+        found[method] |= {key_of(result): (folder, result) for folder, result in each.results()}
+    return found
 
 
-def starts_of(run: Run) -> Iterator[Run]:
+def starts_of(run: Run) -> Iterator[tuple[str, Run]]:
     wanted = beginning(run.description())
     for each in find_runs(run.folder.parent.parent):
         try:
             description = each.description()
         except CheckpointError:  # another run's damage is no matter here
             continue
-        if description["method"] == "random" and description["finished"] and beginning(description) == wanted:
-            yield each
+        known = description["method"] in RANDOM_STARTS and description["finished"]
+        if known and beginning(description) == wanted:
+            yield description["method"], each
 
 
 def beginning(description: dict[str, Any]) -> list[Any]:

@@ -17,6 +17,7 @@ NAMES = {
     "vicreg": "VICReg",
     "imagenet": "ImgNet+TL",
     "random": "random initialisation",
+    "random_calibrated": "random, BatchNorm calibrated",
 }
 METRIC_NAMES = {metric: metric.replace("_", " ").replace("f1", "F1") for metric in METRICS}
 WIDTH = 50  # letters of 8 points in half a page

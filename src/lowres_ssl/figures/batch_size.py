@@ -16,11 +16,13 @@ from lowres_ssl.results.tested import stored_result, tested
 from lowres_ssl.runs import Run
 from lowres_ssl.statistics.uncertainty import Interval, interval
 
+LEVELS = (":", "-.", "--", "-")  # of the baselines, which share a colour
 LINES_BELOW = "batch size\nsteps\nviews"
 
 
 class BatchSize(Picture):
-    """lines: entries, each with those that may stand in for it. batch_sizes: what the axis has room for at least."""
+    """lines: entries, each with those that may stand in for it. baselines: untrained entries, drawn as levels.
+    batch_sizes: what the axis has room for at least."""
 
     def __init__(
         self,
@@ -28,13 +30,13 @@ class BatchSize(Picture):
         probe: str,
         metric: Literal["accuracy", "weighted_f1", "macro_f1", "balanced_accuracy"],
         lines: dict[str, list[str]],
-        baseline: str,
+        baselines: list[str],
         batch_sizes: list[int],
     ) -> None:
         if any(size < 2 for size in batch_sizes):
             raise ConfigError(f"figure.batch_size.batch_sizes={batch_sizes}: wanted numbers of at least 2")
         self.probe, self.metric, self.lines = probe, metric, lines
-        self.baseline, self.batch_sizes = baseline, batch_sizes
+        self.baselines, self.batch_sizes = baselines, batch_sizes
 
     def draw(self, stored: Stored) -> Mapping[str, Figure]:
         wanted = [entry for line, others in self.lines.items() for entry in (line, *others)]
@@ -42,7 +44,7 @@ class BatchSize(Picture):
         filters = replace(stored.filters, probe=probe)
         columns = [
             column
-            for column in columns_of(stored.results, filters, [*wanted, self.baseline])
+            for column in columns_of(stored.results, filters, [*wanted, *self.baselines])
             if set(column.entries()) & set(wanted)
         ]
         if not columns:
@@ -72,18 +74,20 @@ class BatchSize(Picture):
             label = name_of(line) if entry == line else f"{name_of(line)} (as {entry})"
             found += self.draw_points(axes, own, place, label)
             cells += own
-        self.draw_baseline(axes, column)
+        self.draw_baselines(axes, column)
         self.label_axes(axes, cells)
         groups = grouped(found, int(column.rows["n"].iloc[0]))
         title = heading(column.rows, *groups, number_of((len(cell.seeds) for cell in cells), "seed"))
         axes.set_title(literal(title), loc="left", fontsize=8)
 
-    def draw_baseline(self, axes: Any, column: Column) -> None:
-        """What no training at all comes to: a level, and a band of its interval."""
-        if (untrained := column.cell(self.baseline)) is not None:
-            found = interval(tested(untrained).counts(), self.metric)
-            axes.axhspan(found.low, found.high, color=BASELINE, alpha=0.15, linewidth=0)
-            axes.axhline(found.value, color=BASELINE, linestyle=":", linewidth=1.2, label=name_of(self.baseline))
+    def draw_baselines(self, axes: Any, column: Column) -> None:
+        """What no training at all comes to: a level each, and a band of its interval."""
+        for place, baseline in enumerate(self.baselines):
+            if (untrained := column.cell(baseline)) is not None:
+                found = interval(tested(untrained).counts(), self.metric)
+                axes.axhspan(found.low, found.high, color=BASELINE, alpha=0.15, linewidth=0)
+                dashes = LEVELS[place % len(LEVELS)]
+                axes.axhline(found.value, color=BASELINE, linestyle=dashes, linewidth=1.2, label=name_of(baseline))
 
     def draw_points(self, axes: Any, cells: list[Cell], place: int, label: str) -> list[Interval]:
         """The mean over seeds at each batch size, with its 95% interval."""

@@ -17,7 +17,7 @@ WRITTEN = {
     "run": 2,  # run.json; of this and the next three, 1 had no seal (see sealed.py)
     "result": 2,  # result.json and predictions.npz; 1 had patients by name where 2 has keyed hashes
     "tuned": 2,  # outputs/tuned/*.json
-    "benchmark": 2,  # outputs/benchmark/*.json: plans; 1 held all words of its trainings, unchecked
+    "benchmark": 3,  # outputs/benchmark/*.json: plans; 2 had no further seeds of the random encoders
     "split": 2,  # split.json; 1 did not say whether its image names are hashed: they are not
     "tensors": 1,  # encoders, classifiers, features; what has no number is of version 1
     "checkpoint": 2,  # checkpoint.pt; 1 had neither a memory layout nor a compiler's seconds
@@ -39,6 +39,7 @@ TYPES: dict[str, dict[str, Any]] = {
     | dict.fromkeys(["seed", "image_size", "batch_size", "epochs_wanted", "unlabelled_images"], int)
     | dict.fromkeys(["identity", "identity.images", "config", "config.dataset", "config.backbone"], dict)
     | {"finished": bool, "identity.images.digest": str, "encoders": dict, "files": dict, "probe": dict, "probe.*": dict}
+    | {"chance_loss": OPTIONAL_NUMBER, "selected_epoch": int}
     | {"label_fraction": OPTIONAL_NUMBER, "label_draw": (int, type(None)), "typed": list, "typed.*": str},
     "result": SPLIT
     | dict.fromkeys(["run", "probe", "label", "encoder", "precision", "dataset", "title", "device", "recipe"], str)
@@ -59,8 +60,8 @@ TYPES: dict[str, dict[str, Any]] = {
     | dict.fromkeys(["fitted", "shown", "dropped", "failed", "allotment.extras"], list)
     | dict.fromkeys(["fitted.*", "shown.*", "dropped.*", "failed.*", "allotment.extras.*", "device"], str)
     | dict.fromkeys(["costs.epoch.*", "costs.extras.*", "views.*", "done.*", "spent", "allotment.seconds"], NUMBER)
-    | dict.fromkeys([f"costs.{part}" for part in ("round_base", "prepare", "report")], NUMBER)
-    | dict.fromkeys(["allotment.seeds", "allotment.epochs"], int),
+    | dict.fromkeys([f"costs.{part}" for part in ("round_base", "prepare", "report", "start", "random_seed")], NUMBER)
+    | dict.fromkeys([f"allotment.{part}" for part in ("seeds", "random_seeds", "epochs")], int),
     "split": {"kind": str, "seed": int, "digest": str, "notes": list, "notes.*": str, "hashed": bool}
     | dict.fromkeys(("train", "val", "test"), list)
     | {f"{side}.*": str for side in ("train", "val", "test")},

@@ -7,7 +7,7 @@ heads, and what `conf/method/<name>.yaml` holds.
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -36,6 +36,13 @@ class Method(nn.Module, ABC):
     @abstractmethod
     def loss(self, first: tuple[Tensor, ...], second: tuple[Tensor, ...]) -> dict[str, Tensor]:
         """Of what `embed` made of the two views: "loss", the scalar to minimise, and its terms, to be shown."""
+
+    def chance_loss(self, batch_size: int) -> float | None:
+        """The loss of a batch of which all embeddings are equally alike; None where nothing is contrasted.
+
+        A contrastive method whose loss stays there tells no two images apart: it has learnt nothing.
+        """
+        return None
 
 
 Encoder = tuple[nn.Module, int]  # float32 [B, 3, S, S] -> [B, D], and D
@@ -66,6 +73,13 @@ class Untrained(Method):
         Raises `ConfigError`, `DataError` or `CheckpointError`.
         """
         return None
+
+    def adapt(self, encoder: nn.Module, images: Iterable[Tensor]) -> None:
+        """Change the encoder, its weights in place, by the training images, unlabelled batches float32 [B, 3, S, S].
+
+        By default nothing is changed, and no image is read.
+        """
+        return
 
     def normalisation(self) -> tuple[list[float], list[float]] | None:
         """Mean and standard deviation of the three channels that its weights were trained with; None: the images'."""

@@ -1,5 +1,7 @@
 """DCL: Yeh et al., Decoupled Contrastive Learning, 2022 (arXiv 2110.06848)."""
 
+import math
+
 from torch import Tensor
 
 from lowres_ssl import losses
@@ -20,3 +22,6 @@ class Dcl(Method):
 
     def loss(self, first: tuple[Tensor, ...], second: tuple[Tensor, ...]) -> dict[str, Tensor]:
         return {"loss": losses.dcl(first[0], second[0], self.temperature)}
+
+    def chance_loss(self, batch_size: int) -> float:
+        return math.log(2 * batch_size - 2)  # both views of the other B - 1 images

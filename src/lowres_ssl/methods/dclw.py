@@ -1,5 +1,7 @@
 """DCLW: Yeh et al., Decoupled Contrastive Learning, 2022 (arXiv 2110.06848), with weighted positives."""
 
+import math
+
 from torch import Tensor
 
 from lowres_ssl import losses
@@ -44,3 +46,6 @@ class Dclw(Method):
             symmetric=self.symmetric,
         )
         return {"loss": loss}
+
+    def chance_loss(self, batch_size: int) -> float:
+        return math.log(2 * batch_size - 2)  # as of `dcl`: equal similarities have equal weights

@@ -1,5 +1,7 @@
 """SimCLR: Chen et al., A Simple Framework for Contrastive Learning of Visual Representations, 2020 (2002.05709)."""
 
+import math
+
 from torch import Tensor
 
 from lowres_ssl import losses
@@ -20,3 +22,6 @@ class SimClr(Method):
 
     def loss(self, first: tuple[Tensor, ...], second: tuple[Tensor, ...]) -> dict[str, Tensor]:
         return {"loss": losses.nt_xent(first[0], second[0], self.temperature)}
+
+    def chance_loss(self, batch_size: int) -> float:
+        return math.log(2 * batch_size - 1)  # the partner is one of 2B - 1 rows

@@ -23,6 +23,7 @@ from lowres_ssl.planning.encoders import WEIGHTS, new_encoder, starting_encoder
 from lowres_ssl.planning.identity import training_identity
 from lowres_ssl.planning.preparation import Outline, split_of
 from lowres_ssl.runs import Run, run_for
+from lowres_ssl.schemas.experiment import RANDOM_STARTS
 from lowres_ssl.terminal import count
 from lowres_ssl.training.distributed import ALONE, Processes
 from lowres_ssl.training.state import Training
@@ -188,7 +189,7 @@ def divide(plan: Plan, catalogue: Catalogue) -> Split:
     if plan.config.evaluate:
         trained = (plan.config.batch_size, plan.config.epochs) if plan.method.trains else ()
         started_from = [] if plan.source is None else [Scored(f"{WEIGHTS} of {plan.source.name}")]
-        encoders = Scored(entry_of(plan.config, plan.source), *trained), *started_from, Scored("random")
+        encoders = Scored(entry_of(plan.config, plan.source), *trained), *started_from, *map(Scored, RANDOM_STARTS)
         # Raises where nothing was tuned for one.
         say_doubts(probes_of(plan.config, encoder, split) for encoder in encoders)
     if selects and not len(split.validation):

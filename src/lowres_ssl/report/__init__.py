@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from lowres_ssl.results.selection import Cell
 from lowres_ssl.results.tested import Tested
+from lowres_ssl.schemas.experiment import RANDOM_STARTS
 
 Integers = NDArray[np.int64]
-BASELINES = ("random", "trivial")  # there to be compared with, so no method of which "all are wrong" is said
+BASELINES = (*RANDOM_STARTS, "trivial")  # there to be compared with, so no method of which "all are wrong" is said
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import pandas as pd
 from lowres_ssl.command_line.overrides import command_line
 from lowres_ssl.command_line.typed_again import typed_again, written
 from lowres_ssl.errors import UserError
+from lowres_ssl.results.collapse import MARKS
 from lowres_ssl.runs import END_TO_END, Run, find_run
 from lowres_ssl.schemas.experiment import ORIGIN, PAPER, TUNABLE, TUNED
 from lowres_ssl.tables.missing import default_settings, place_of
@@ -39,7 +40,8 @@ def listed_runs(frame: pd.DataFrame, output_dir: Path, *, paths: bool) -> list[L
         except UserError:  # it is damaged, which the ledger has said
             commands = []
         size = None if pd.isna(first["batch_size"]) else int(first["batch_size"])
-        about = (str(name), str(first["entry"]), str(first["dataset"]), size, int(first["seed"]), str(first["state"]))
+        state = str(first["state"]) + "".join(f", {mark.word}" for key, mark in MARKS.items() if first[key])
+        about = (str(name), str(first["entry"]), str(first["dataset"]), size, int(first["seed"]), state)
         listed.append(Listed(*about, commands))
     return listed
 

@@ -1,31 +1,98 @@
-"""Whether a run has collapsed, by what its history says of its embeddings. Knows no torch."""
+"""Judge from its stored history whether a run has learnt nothing or is collapsing. Knows no torch."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 from lowres_ssl.errors import CheckpointError
 from lowres_ssl.runs import Run, retrain
 
-# Of `embedding_std`: below it the embeddings point in nearly one direction. Measured on 128 images of the phantom after
-# 5 to 20 epochs: 0.09 for SimSiam with neither predictor nor output BatchNorm, which is known to collapse, at a rate of
-# 0.3, and 0.10 at 0.1; 0.96 and 1.00 for SimSiam as it is, 0.79 and more for SimCLR and VICReg. DCL is content with
-# less: 0.38, 0.24 and 0.21 at rates of 0.01, 0.03 and 0.1, never below 0.16. So the threshold is low, to be right where
-# it marks. The effective rank does not tell: 57 to 69 where SimSiam collapsed, 5 to 37 for DCL.
+# All measured with ResNet18 at 48 px, recipe tuned: 12 to 20 epochs of the phantom, 6 to 8 of 1,300 chest X-rays and of
+# 1,280 blood cells (docs/runs.md has the table).
+#
+# Loss as a share of chance: 0.99 of DCL on the phantom with the views of `any`, 0.52 with those of `histology`; 0.97 of
+# SimCLR with the views of `any`, which begins to learn there.
+NEAR_CHANCE = 0.03
+LEAST_GAIN = 0.1  # of a cosine similarity: at temperatures of several units no loss leaves chance by 3%
+# `effective_rank`, mean of the last half of the epochs: 2.7 to 5.0 of SimSiam without predictor, 3.6 of SimSiam at a
+# rate of 0.3, which scores below its random start; 15 and more of all that learnt.
+LOW_RANK = 6.0
+# `embedding_std`: 0.04 of SimSiam with neither predictor nor output BatchNorm, where what is left is noise of many
+# directions; 0.25 to 0.44 without the predictor alone. VICReg may be at 0.32 in 225 directions and score well, so that
+# a low spread is a sign of collapse only in a few directions, and as long as it falls.
 COLLAPSED_STD = 0.12
-MEANING = f"embedding_std below {COLLAPSED_STD} after its last epoch: it maps all images to nearly one direction"
+LOW_STD = 0.5
+FALLEN = 0.9  # the mean of the last quarter of the epochs as a share of that of the quarter before
+RANK_OF_A_FALL = 50.0
 
 
-def has_collapsed(run: Run, description: Mapping[str, Any]) -> bool:
-    """Of the epoch that the run's encoder is from, or of the last there is. `description`: what `run.json` says.
+@dataclass(frozen=True)
+class Mark:
+    """`word`: what is said of a run, as in "finished, learnt nothing"; `meaning`: when."""
 
-    False for what is not trained, and for what is trained on labels: images of a class are meant to come together.
+    word: str
+    meaning: str
+
+
+MARKS = {
+    "learnt_nothing": Mark(
+        "learnt nothing", f"its loss is within {NEAR_CHANCE:.0%} of the loss when all images look alike to the encoder"
+    ),
+    "collapsed": Mark(
+        "collapsing",
+        f"its embeddings gather in few directions: effective rank below {LOW_RANK:g} over the last half of its epochs, "
+        f"embedding_std below {COLLAPSED_STD}, or below {LOW_STD} and falling at a rank below {RANK_OF_A_FALL:g}",
+    ),
+}
+NO_MARKS = dict.fromkeys(MARKS, False)
+
+
+def marks_of(run: Run, description: Mapping[str, Any]) -> dict[str, bool]:
+    """Which of `MARKS` the run has, judged up to the epoch that its encoder is from. `description`: its `run.json`.
+
+    None for what is not trained, and for what is trained on labels: images of a class are meant to come together.
     Raises `CheckpointError` if the history cannot be read, is gone, or is not as it was written.
     """
     if run.classifier.exists() or not run.has_history(description):
-        return False
+        return dict(NO_MARKS)
     try:
-        spread = {int(line["epoch"]): line["embedding_std"] for line in run.read_history(description)}
-        epoch = description.get("selected_epoch", max(spread))
-        return spread[epoch] < COLLAPSED_STD
-    except (ValueError, KeyError) as error:
+        lines = {int(line["epoch"]): line for line in run.read_history(description)}
+        last = description.get("selected_epoch", max(lines))
+        return judged([lines[epoch] for epoch in sorted(lines) if epoch <= last], description)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{run.history}: cannot be read ({error!r}); {retrain(description)}") from error
+
+
+def judged(lines: Sequence[Mapping[str, float]], description: Mapping[str, Any]) -> dict[str, bool]:
+    """`lines`: of the history, an epoch each, at least one. Raises `KeyError` for one that lacks a monitor."""
+    chance = description.get("chance_loss")
+    spreads, ranks = ([line[key] for line in last_half(lines)] for key in ("embedding_std", "effective_rank"))
+    rank = fmean(ranks)
+    collapsed = spreads[-1] < COLLAPSED_STD or rank < LOW_RANK
+    learnt_nothing = False
+    if chance is not None:
+        temperature = description.get("config", {}).get("method", {}).get("temperature", 0.0)
+        learnt_nothing = is_near(lines[-1]["loss"], chance, temperature)
+    elif "chance_loss" in description:  # a run that is older than this key may be contrastive, and these dip
+        collapsed = collapsed or (spreads[-1] < LOW_STD and is_falling(spreads) and rank < RANK_OF_A_FALL)
+    return {"learnt_nothing": learnt_nothing, "collapsed": collapsed}
+
+
+def last_half(lines: Sequence[Mapping[str, float]]) -> Sequence[Mapping[str, float]]:
+    """The last half of the epochs, of two or three epochs the last two."""
+    return lines[-max(2, len(lines) // 2) :]
+
+
+def is_falling(values: Sequence[float]) -> bool:
+    """Whether the mean of the second half is below that of the first by a tenth or more."""
+    half = len(values) // 2
+    return half > 0 and fmean(values[-half:]) <= FALLEN * fmean(values[:half])
+
+
+def is_near(loss: float, chance: float, temperature: float) -> bool:
+    """Whether a loss is at chance, or worse."""
+    margin = NEAR_CHANCE * chance
+    if temperature > 0:  # a positive pair that is more alike than the negatives by 1 gains 1 / temperature at most
+        margin = min(margin, LEAST_GAIN / temperature)
+    return loss > chance - margin

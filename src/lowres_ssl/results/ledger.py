@@ -7,14 +7,14 @@ import pandas as pd
 
 from lowres_ssl.errors import CheckpointError
 from lowres_ssl.files.hashes import digest
-from lowres_ssl.results.collapse import has_collapsed
+from lowres_ssl.results.collapse import MARKS, NO_MARKS, marks_of
 from lowres_ssl.results.on_disk import check_predictions, read_result
 from lowres_ssl.runs import RETRAIN, Run, entry_in, find_runs
 
 RUN_COLUMNS = (
     "run",
     "state",
-    "collapsed",
+    *MARKS,
     "dataset",
     "title",
     "method",
@@ -49,9 +49,9 @@ def ledger(output_dir: Path) -> tuple[pd.DataFrame, list[str]]:
     """A row a result, a run without results one row; and a line for each run that cannot be read, in all or in part.
 
     Columns: `RUN_COLUMNS`, `RESULT_COLUMNS`, then `METRICS` of the test images. `state` is "finished" or how far it is;
-    `collapsed`: whether its embeddings have (see `collapse`); `entry` is what tables call the run: its method, and
-    where its weights came from, if that was elsewhere. `result` is the folder of the result. `made`: a digest of how a
-    trained run was made, the same for its other seeds.
+    `learnt_nothing`, `collapsed`: whether the run has these marks (see `collapse`); `entry` is what tables call the
+    run: its method, and where its weights came from, if that was elsewhere. `result` is the folder of the result.
+    `made`: a digest of how a trained run was made, the same for its other seeds.
     """
     rows: list[dict[str, Any]] = []
     problems = []
@@ -71,13 +71,13 @@ def ledger(output_dir: Path) -> tuple[pd.DataFrame, list[str]]:
             except CheckpointError as error:  # the others are sound all the same
                 problems.append(str(error))
         try:
-            collapsed = has_collapsed(run, description)
+            marks = marks_of(run, description)
         except CheckpointError as error:  # its scores are sound all the same
-            problems.append(f"{error}; until then nobody knows whether it collapsed")
-            collapsed = False
-        rows += [{**row, "collapsed": collapsed} for row in results or [about]]
+            problems.append(f"{error}; until then nobody knows whether it learnt anything or collapsed")
+            marks = NO_MARKS
+        rows += [row | marks for row in results or [about]]
     frame = pd.DataFrame(rows, columns=[*RUN_COLUMNS, *RESULT_COLUMNS, *METRICS])
-    return frame.astype({"collapsed": bool, "batch_size": "Int64", "epochs": "Int64", "n": "Int64"}), problems
+    return frame.astype(dict.fromkeys(MARKS, bool) | {"batch_size": "Int64", "epochs": "Int64", "n": "Int64"}), problems
 
 
 def about_run(run: Run, description: dict[str, Any]) -> dict[str, Any]:

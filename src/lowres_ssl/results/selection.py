@@ -23,16 +23,17 @@ from lowres_ssl.results.agreement import (
     settings_of,
     shared_settings,
 )
-from lowres_ssl.results.collapse import MEANING
+from lowres_ssl.results.collapse import MARKS
 from lowres_ssl.results.on_disk import read_result
 from lowres_ssl.runs import Run
+from lowres_ssl.schemas.experiment import RANDOM_STARTS
 from lowres_ssl.terminal import count
 
 BatchSize = Literal["best"] | int
 
 
 # Filters that are no value which a column of the ledger has to have.
-NOT_EQUAL = frozenset(["entry", "seed", "split_digest", "settings"])
+NOT_EQUAL = frozenset(["entry", "seed", "untrained_seed", "split_digest", "settings"])
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Filters:
     `recipe` and `epochs` are of trained encoders, `backbone` not of those that bring one of their own ("trivial",
     "pretrained NAME"). `entry`: names or patterns ("pretrained *"), or one. `split_digest` is its beginning. `settings`
     is a list such as "k=200, vote=uniform"; it says nothing of probes that have no such setting. `seed` is one, or a
-    list of them.
+    list of them; `untrained_seed` likewise, instead of it for encoders that nothing was trained for.
     """
 
     entry: Sequence[str] | str | None = None
@@ -58,6 +59,7 @@ class Filters:
     precision: str | None = None
     settings: str | None = None
     seed: int | Sequence[int] | None = None
+    untrained_seed: int | Sequence[int] | None = None
 
     @classmethod
     def of(cls, config: Any) -> Self:
@@ -66,14 +68,16 @@ class Filters:
         Raises `ConfigError` for seeds that are no whole numbers.
         """
         filters = cls(**{field.name: getattr(config, field.name, None) for field in fields(cls)})
-        whole = [type(each) is int for each in filters.seeds()]
-        if filters.seed is not None and not (whole and all(whole)):
-            raise ConfigError(f"seed={filters.seed}: wanted a whole number, or a list such as seed=[0,1,2]")
+        for key in ("seed", "untrained_seed"):
+            asked = getattr(filters, key)
+            whole = [type(each) is int for each in listed(asked)]
+            if asked is not None and not (whole and all(whole)):
+                raise ConfigError(f"{key}={asked}: wanted a whole number, or a list such as {key}=[0,1,2]")
         return filters
 
     def seeds(self) -> list[int]:
         """Those that are meant; none where none was named."""
-        return list(self.seed) if isinstance(self.seed, Sequence) else [] if self.seed is None else [self.seed]
+        return listed(self.seed)
 
     @property
     def entries(self) -> Sequence[str] | None:
@@ -92,8 +96,9 @@ class Filters:
                 same = frame[key].eq(wanted).fillna(False).astype(bool)
                 keep &= same | exempt[key] if key in exempt else same
         keep &= frame["entry"].map(lambda entry: self.means(str(entry))).astype(bool)
-        if self.seed is not None:
-            keep &= frame["seed"].isin(self.seeds())
+        for seeds, among in ((self.seed, trained | (self.untrained_seed is None)), (self.untrained_seed, ~trained)):
+            if seeds is not None:
+                keep &= frame["seed"].isin(listed(seeds)) | ~among
         if self.split_digest is not None:
             keep &= frame["split_digest"].astype(str).str.startswith(self.split_digest)
         if self.settings is not None:
@@ -101,6 +106,10 @@ class Filters:
             refuse_unknown_settings(asked, frame)
             keep &= frame["settings"].map(lambda text: fits(settings_of(text), asked)).astype(bool)
         return frame[keep]
+
+
+def listed(asked: int | Sequence[int] | None) -> list[int]:
+    return list(asked) if isinstance(asked, Sequence) else [] if asked is None else [asked]
 
 
 @dataclass(frozen=True)
@@ -144,8 +153,11 @@ class Column:
             return None
         refuse_unlike_seeds(mine, f"{self}: {entry}")
         chosen = int(mine["batch_size"].iloc[0]) if sizes else None
-        if collapsed := int(mine["collapsed"].sum()):
-            notes.append(f"{self}: {entry} collapsed in {collapsed} of {count(len(mine), 'seed')}, {MEANING}")
+        for key, mark in MARKS.items():
+            if marked := int(mine[key].sum()):
+                notes.append(
+                    f"{self}: {entry} {mark.word} in {marked} of {count(len(mine), 'seed')}, that is, {mark.meaning}"
+                )
         return Cell(entry, chosen, mine.sort_values("seed", ignore_index=True), tuple(notes))
 
 
@@ -159,13 +171,28 @@ class Cell:
     notes: tuple[str, ...] = ()
 
     @property
-    def collapsed(self) -> int:
-        """How many of the runs have collapsed."""
-        return int(self.rows["collapsed"].sum())
+    def marks(self) -> dict[str, int]:
+        """How many of the runs have each of `collapse.MARKS`."""
+        return {key: int(self.rows[key].sum()) for key in MARKS}
 
     @property
     def seeds(self) -> list[int]:
         return [int(seed) for seed in self.rows["seed"]]
+
+
+def better_start(column: Column) -> str | None:
+    """Of the random encoders that a column has, the one that every method has to beat: that with the higher mean
+    validation accuracy over the seeds that both have, of equals the first of `RANDOM_STARTS`. None if it has neither.
+
+    Test scores are not looked at. Where one has no validation accuracy, the first that there is.
+    """
+    scores = {entry: own.set_index("seed")["validation_accuracy"] for entry, own in column.rows.groupby("entry")}
+    there = [start for start in RANDOM_STARTS if start in scores]
+    shared = pd.concat([scores[start] for start in there], axis=1, join="inner").astype(float) if there else None
+    if shared is None or shared.empty or shared.isna().any(axis=None):
+        return there[0] if there else None
+    means = shared.mean().round(12)
+    return there[int(means.to_numpy().argmax())]
 
 
 def columns_of(

@@ -10,6 +10,9 @@ from omegaconf import MISSING
 TUNABLE = ("batch_size", "learning_rate")
 ORIGIN = "settings_from"  # the key that says where the two come from
 ORIGINS = PAPER, TUNED, TYPED = "paper", "tuned", "typed"
+# What a trained encoder is compared with, and what it started as: nothing is learnt in either. The better is the bar.
+RANDOM_STARTS = ("random", "random_calibrated")
+RANDOM_SEEDS = 10  # they cost no training, so their mean need not be left to the luck of three seeds
 
 ORIGINAL = "original"  # for `dataset.storage_size`: as large as the images are
 

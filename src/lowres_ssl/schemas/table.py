@@ -26,6 +26,7 @@ class FiltersConfig:
     precision: str | None = MISSING
     settings: str | None = MISSING
     seed: Any = MISSING  # one, or a list
+    untrained_seed: Any = MISSING  # likewise
 
 
 @dataclass

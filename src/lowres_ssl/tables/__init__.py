@@ -6,7 +6,7 @@ from typing import Any
 
 DASH = "–"
 UNRELIABLE = "†"
-COLLAPSED = "‡"
+SIGNS = {"learnt_nothing": "§", "collapsed": "‡"}  # of the keys of `results.collapse.MARKS`
 
 Record = Mapping[str, Any]
 

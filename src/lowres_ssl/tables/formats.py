@@ -8,15 +8,17 @@ from collections.abc import Sequence
 import pandas as pd
 
 from lowres_ssl.files.spreadsheets import inert
-from lowres_ssl.results.collapse import MEANING
+from lowres_ssl.results.collapse import MARKS
 from lowres_ssl.statistics.uncertainty import RELIABLE_GROUPS
-from lowres_ssl.tables import COLLAPSED, UNRELIABLE, Table, Text
+from lowres_ssl.tables import SIGNS, UNRELIABLE, Table, Text
 
 UNRELIABLE_NOTE = (
     f"{UNRELIABLE} fewer than {RELIABLE_GROUPS} test groups, or so unequal ones that they tell no more, of balanced "
     "accuracy and macro F1 those of the smallest class: not reliable."
 )
-COLLAPSED_NOTE = f"{COLLAPSED} collapsed, for one seed at least: {MEANING}."
+MARK_NOTES = {
+    sign: f"{sign} {MARKS[key].word}, for one seed at least: {MARKS[key].meaning}." for key, sign in SIGNS.items()
+}
 READING = (
     "Ours: mean over the seeds ± their standard deviation where there are several, with the 95% interval that other "
     "test groups and other seeds leave open (of one seed it knows nothing of other seeds)."
@@ -47,6 +49,7 @@ LATEX = {
     "×": r"$\times$",
     "†": r"$\dagger$",
     "‡": r"$\ddagger$",
+    "§": r"\S{}",
     "–": "--",
 }
 
@@ -134,7 +137,7 @@ def footer(table: Table) -> list[str]:
     lines = [READING] if any("interval" in head for head in table.heads) else []
     lines += [BEST] if any(cell.bold for cell in texts) else []
     lines += [UNRELIABLE_NOTE] if any(UNRELIABLE in cell.text for cell in texts) else []
-    lines += [COLLAPSED_NOTE] if any(COLLAPSED in cell.text for cell in texts) else []
+    lines += [note for sign, note in MARK_NOTES.items() if any(sign in cell.text for cell in texts)]
     return [*lines, *table.notes]
 
 

@@ -17,10 +17,10 @@ from lowres_ssl.evaluation.tuning import tuned_file
 from lowres_ssl.results.agreement import is_trained, settings_of, shared_settings
 from lowres_ssl.results.selection import BatchSize, Filters, ordinary
 from lowres_ssl.runs import END_TO_END, find_run
-from lowres_ssl.schemas.experiment import ORIGIN, TUNED
+from lowres_ssl.schemas.experiment import ORIGIN, RANDOM_SEEDS, RANDOM_STARTS, TUNED
 from lowres_ssl.schemas.table import RowConfig
 
-UNTRAINED = ("random", "imagenet", "trivial")
+UNTRAINED = (*RANDOM_STARTS, "imagenet", "trivial")
 USUAL_PROBES = ("knn", "linear")  # what `pretrain` scores with unless told otherwise
 FROM_NEIGHBOURS = ("recipe", "backbone", "image_size", "epochs", "split", "split_seed")
 OF_TRAINING = ("recipe", "epochs")
@@ -119,6 +119,8 @@ def training_words(hole: Hole, neighbours: pd.DataFrame, output_dir: Path) -> li
         sizes = [hole.batch_size] if isinstance(hole.batch_size, int) else every(neighbours["batch_size"])
         words += [f"batch_size={','.join(map(str, sizes))}"] if sizes else []
     seeds = every(neighbours["seed"])
+    if hole.method in RANDOM_STARTS and seeds:
+        seeds = sorted({*seeds, *range(RANDOM_SEEDS)})
     words += [f"seed={','.join(map(str, seeds))}"] if seeds else []
     recipe = only(trained["recipe"]) or hole.filters.recipe or "paper"  # whose usual settings the neighbours have
     scored = neighbours if trained.empty else trained

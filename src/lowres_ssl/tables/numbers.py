@@ -8,7 +8,7 @@ from lowres_ssl.results.agreement import settings_of, shared_settings
 from lowres_ssl.results.selection import Cell
 from lowres_ssl.results.tested import Tested, tested
 from lowres_ssl.statistics.uncertainty import Interval, interval
-from lowres_ssl.tables import COLLAPSED, UNRELIABLE
+from lowres_ssl.tables import SIGNS, UNRELIABLE
 from lowres_ssl.terminal import count
 
 METRIC_NAMES = {
@@ -41,8 +41,8 @@ def value_text(found: Interval) -> str:
 
 
 def mark_of(found: Scored | None) -> str:
-    """What stands behind the name of a method that collapsed, be it for one seed."""
-    return COLLAPSED if found is not None and found.cell.collapsed else ""
+    """What stands behind the name of a method of which a run is marked, be it one seed's."""
+    return "" if found is None else "".join(SIGNS[key] for key, marked in found.cell.marks.items() if marked)
 
 
 def interval_text(found: Interval) -> str:
@@ -123,7 +123,7 @@ def record(scored: Scored, metric: str, **more: Any) -> dict[str, Any]:
         "high": round(found.high, 6),
         "standard_deviation": None if found.spread is None else round(found.spread, 6),
         "seeds": " ".join(map(str, scored.cell.seeds)),
-        "collapsed": scored.cell.collapsed,
+        **scored.cell.marks,
         "groups": found.groups,
         "reliable": found.reliable,
         **{f"{side}_images": result["images"][side] for side in ("train", "validation", "test")},

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from lowres_ssl.results.agreement import is_trained, refuse_several
-from lowres_ssl.results.selection import Column, Filters
+from lowres_ssl.results.selection import Column, Filters, built_as
 from lowres_ssl.schemas.table import TableConfig
 from lowres_ssl.statistics.comparison import Difference
 from lowres_ssl.tables import DASH, Block, Record, Table, Text
@@ -110,6 +110,24 @@ def refuse_other_images(columns: dict[Axis, Column], where: str) -> None:
         refuse_several("backbone", rows[is_trained(rows)], where)
 
 
+def network_differences(columns: dict[Axis, Column]) -> list[str]:
+    """A line for each field of `backbone` in which the recipes' trained encoders differ: their columns then compare two
+    networks, not two trainings alone."""
+    fields: dict[str, dict[str, list[str]]] = {}  # field -> value -> recipes
+    for axis, column in columns.items():
+        for result in column.rows.loc[is_trained(column.rows), "result"]:
+            for key, value in (built_as(result) or {}).items():
+                recipes = fields.setdefault(key, {}).setdefault(str(value).lower(), [])
+                recipes += [] if axis.recipe in recipes else [axis.recipe]
+    return [
+        f"Different networks: backbone.{key} is "
+        + ", ".join(f"{value} under {' and '.join(recipes)}" for value, recipes in values.items())
+        + ". A difference between these columns, in the rows without training as well, is also one of the networks."
+        for key, values in fields.items()
+        if len(values) > 1
+    ]
+
+
 def head_of(axis: Axis, *, several: bool) -> str:
     return f"{axis.split}, {axis.recipe}" + (f", split_seed {axis.split_seed}" if several else "")
 
@@ -138,6 +156,7 @@ def blocks_of(
             sizes = ", ".join(f"{each.cell.entry} {each.cell.batch_size}" for each in there if each.cell.batch_size)
             notes = "".join(f" {note}." for each in there for note in each.cell.notes)
             footer.append(f"{described(there)} Batch sizes: {sizes}.{notes} {provenance_of(results_of(there))}")
+    footer += network_differences(columns)
     blocks = []
     for metric in table.metrics:
         texts = [

@@ -1,0 +1,173 @@
+"""Runs that have learnt nothing, or are collapsing: which count as such, and where that is said."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from stored_runs import made_up_run
+
+from lowres_ssl.commands.runs import table
+from lowres_ssl.errors import CheckpointError
+from lowres_ssl.results.collapse import COLLAPSED_STD, LOW_RANK, LOW_STD, MARKS, judged, marks_of
+from lowres_ssl.results.ledger import ledger
+from lowres_ssl.runs import Run
+
+BELOW, ABOVE = COLLAPSED_STD - 0.01, COLLAPSED_STD + 0.01
+NOT_CONTRASTIVE: dict[str, Any] = {"chance_loss": None}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    run = Run(tmp_path / "pretrain" / "phantom-dcl-bs8-s0-12345678")
+    run.folder.mkdir(parents=True)
+    return run
+
+
+def lines(
+    spreads: Sequence[float], ranks: float | Sequence[float] = 20.0, losses: float | Sequence[float] = 1.0
+) -> list[dict[str, float]]:
+    """A made-up history: `embedding_std` by epoch, and the other two likewise, or the same in all."""
+    columns = [[own] * len(spreads) if isinstance(own, float) else own for own in (losses, spreads, ranks)]
+    names = ("loss", "embedding_std", "effective_rank")
+    epochs = enumerate(zip(*columns, strict=True), start=1)
+    return [{"epoch": float(epoch), **dict(zip(names, numbers, strict=True))} for epoch, numbers in epochs]
+
+
+def marked(history: Sequence[dict[str, float]], description: dict[str, Any]) -> list[str]:
+    return [key for key, is_marked in judged(history, description).items() if is_marked]
+
+
+def contrastive(temperature: float = 0.1, chance: float = math.log(126)) -> dict[str, Any]:
+    return {"chance_loss": chance, "config": {"method": {"temperature": temperature}}}
+
+
+@pytest.mark.parametrize(
+    ("loss", "learnt_nothing"),
+    [(4.779, True), (5.015, True), (0.971 * math.log(126), True), (0.969 * math.log(126), False), (2.165, False)],
+)
+def test_contrastive_loss_near_chance_or_above_it_has_learnt_nothing(loss: float, learnt_nothing: bool) -> None:
+    """The first is DCL with the views of `any` on the phantom, the last with those of `histology`."""
+    found = marked(lines([0.63, 0.2, 0.2], losses=[5.0, 4.8, loss]), contrastive())
+    assert found == ["learnt_nothing"] * learnt_nothing
+
+
+def test_last_epochs_loss_counts_alone() -> None:
+    assert marked(lines([0.5, 0.7], losses=[4.8, 3.0]), contrastive()) == []
+    assert marked(lines([0.5, 0.7], losses=[3.0, 4.8]), contrastive()) == ["learnt_nothing"]
+
+
+@pytest.mark.parametrize(("gain", "learnt_nothing"), [(0.005, True), (0.015, False)])
+def test_at_a_high_temperature_a_small_gain_is_all_there_is(gain: float, learnt_nothing: bool) -> None:
+    loss = math.log(126) - gain  # of 0.1, which a pair that is more alike than the negatives by 1 would gain
+    assert marked(lines([0.9], losses=[loss]), contrastive(temperature=10.0)) == ["learnt_nothing"] * learnt_nothing
+
+
+def test_contrastive_spread_that_dips_on_its_way_is_no_collapse() -> None:
+    dipped = lines([0.56, 0.447], losses=[4.028, 3.454])  # DCL on the phantom, which then rises to 0.8
+    assert marked(dipped, contrastive(chance=math.log(62))) == []
+
+
+@pytest.mark.parametrize(
+    ("spreads", "collapsed"),
+    [
+        ([0.97, 0.9, 0.45, 0.4, 0.35, 0.28], True),
+        ([0.45, 0.28], True),
+        ([0.97, 0.65, 0.6, 0.55], False),  # falling, but not low
+        ([0.3, 0.2, 0.25, 0.3, 0.35, 0.4], False),  # low, but rising
+        ([0.76, 0.47, 0.35, 0.325, 0.32, 0.32], False),  # low, and level by now
+        ([0.9, 0.2, 0.1, 0.05, 0.05, 0.05], True),  # at the bottom, where nothing falls any more
+        ([0.05, 0.06, 0.07], True),
+        ([0.4], False),  # one epoch does not fall
+    ],
+)
+def test_spread_that_is_low_and_falls_is_a_collapse(spreads: list[float], collapsed: bool) -> None:
+    assert marked(lines(spreads), NOT_CONTRASTIVE) == ["collapsed"] * collapsed
+
+
+def test_spread_that_falls_in_many_directions_is_no_collapse() -> None:
+    """VICReg on chest X-rays, whose embeddings share a large mean: after its third epoch, from which on it is level."""
+    history = lines([0.76, 0.47, 0.35], [234.6, 232.4, 224.9])
+    assert marked(history, NOT_CONTRASTIVE) == []
+
+
+def test_few_directions_are_a_collapse_whatever_their_spread() -> None:
+    """SimSiam without predictor: the spread comes back a little, but lies in two or three directions."""
+    spreads, ranks = [0.48, 0.35, 0.3, 0.44], [4.5, 2.4, 3.6, 2.4]
+    for description in (NOT_CONTRASTIVE, contrastive()):
+        assert marked(lines(spreads, ranks), description) == ["collapsed"]
+    assert marked(lines([0.9, 0.9], [1.0, 1.0]), NOT_CONTRASTIVE) == ["collapsed"]
+    assert marked(lines([0.9, 0.9], LOW_RANK + 0.1), NOT_CONTRASTIVE) == []
+    assert marked(lines([0.9] * 4, [2.0, 2.0, 20.0, 20.0]), NOT_CONTRASTIVE) == []  # it was, and is no longer
+
+
+def test_run_that_is_older_than_the_chance_loss_is_marked_for_what_no_method_ends_with() -> None:
+    assert marked(lines([0.45, 0.4, 0.3], losses=4.84), {}) == []
+    assert marked(lines([0.45, 0.4, BELOW]), {}) == ["collapsed"]
+
+
+def test_where_an_epoch_was_selected_that_one_tells(run: Run) -> None:
+    run.write_history(lines([ABOVE, BELOW]))
+    assert not marks_of(run, {"selected_epoch": 1})["collapsed"]
+    assert marks_of(run, {"selected_epoch": 2})["collapsed"]
+
+
+def test_neither_untrained_nor_supervised_encoders_are_marked(run: Run) -> None:
+    assert not any(marks_of(run, {}).values())
+    run.write_history(lines([BELOW]))
+    run.classifier.write_bytes(b"weights")
+    assert not any(marks_of(run, {}).values())
+
+
+@pytest.mark.parametrize("text", ["", "epoch\n1\n", "epoch,embedding_std\n", "epoch,embedding_std\n1,nothing\n", "1\n"])
+def test_damaged_history_is_not_taken_for_health(run: Run, text: str) -> None:
+    (run.folder / "history.csv").write_text(text)
+    with pytest.raises(CheckpointError, match=r"history\.csv: cannot be read .*; type its pretrain command again"):
+        marks_of(run, {})
+
+
+@pytest.mark.parametrize("change", ["gone", "another"])
+def test_history_that_run_json_names_is_there_as_it_was_written(run: Run, change: str) -> None:
+    run.start({})
+    run.write_history(lines([BELOW]))
+    run.finish()
+    assert marks_of(run, run.description())["collapsed"]
+    run.history.unlink()
+    if change == "another":
+        run.write_history(lines([ABOVE]))
+    for read in (marks_of, Run.read_history):
+        with pytest.raises(CheckpointError, match=r"history\.csv: .*; type its pretrain command again with force=true"):
+            read(run, run.description())
+    run.discard()
+    assert not any(marks_of(run, run.description()).values())
+
+
+def test_a_run_with_a_damaged_history_keeps_its_scores_and_a_note(tmp_path: Path) -> None:
+    (made_up_run(tmp_path).parent / "history.csv").write_text("epoch\n")
+    frame, problems = ledger(tmp_path)
+    assert (len(frame), frame["collapsed"].tolist(), frame["learnt_nothing"].tolist()) == (1, [False], [False])
+    (problem,) = problems
+    assert problem.endswith("; until then nobody knows whether it learnt anything or collapsed")
+
+
+def test_runs_says_both_with_a_footnote_each(tmp_path: Path) -> None:
+    made_up_run(tmp_path, method="vicreg", embedding_std=LOW_STD + 0.1)
+    healthy, _ = ledger(tmp_path)
+    assert not any(mark.word in table(healthy) for mark in MARKS.values())
+    made_up_run(tmp_path, method="dcl", embedding_std=0.9, loss=4.8, chance_loss=math.log(126))
+    made_up_run(tmp_path, method="simsiam", embedding_std=BELOW)
+    said = table(ledger(tmp_path)[0]).splitlines()
+    assert ["finished, learnt nothing" in line for line in said[1:4]] == [True, False, False]
+    assert ["finished, collapsing" in line for line in said[1:4]] == [False, True, False]
+    assert said[-2:] == [f"{mark.word.capitalize()}: {mark.meaning}." for mark in MARKS.values()]
+
+
+def test_ledger_has_them_as_true_or_false(tmp_path: Path) -> None:
+    assert all(ledger(tmp_path)[0][key].dtype == bool for key in MARKS)
+    for method, spread in (("vicreg", 0.9), ("random", None), ("simsiam", BELOW)):
+        made_up_run(tmp_path, method=method, embedding_std=spread)
+    made_up_run(tmp_path, method="dcl", embedding_std=0.9, loss=4.8, chance_loss=math.log(126))
+    frame, _ = ledger(tmp_path)
+    for key, wanted in (("collapsed", "simsiam"), ("learnt_nothing", "dcl")):
+        assert frame.loc[frame[key], "method"].tolist() == [wanted]
