@@ -121,6 +121,7 @@ def test_fp32_on_a_gpu_is_fp32_and_not_tf32(machine: Machine, before: str) -> No
     compute = resolve("auto", "fp32")
     assert fp32_products(compute.device) == {"convolutions": "ieee", "matrices": "ieee"}
     assert fp32_products(torch.device("cpu")) is None
+    assert not torch.backends.cudnn.allow_tf32, "PyTorch itself reads it, and raises where its two interfaces differ"
 
 
 def test_the_processor_is_read_from_the_system(monkeypatch: pytest.MonkeyPatch) -> None:

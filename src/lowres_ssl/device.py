@@ -3,6 +3,7 @@
 import ctypes
 import os
 import platform
+import warnings
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cache
@@ -81,8 +82,16 @@ def repeat_bytes(wanted: bool) -> None:
 
 def use_full_fp32() -> None:
     """Turn off TF32 (a mantissa of 10 bits, Ampere and later) for the whole process: without, cuDNN takes it for every
-    fp32 convolution. PyTorch's newer interface alone: 2.9 warns of the older one, and refuses a mixture of both."""
+    fp32 convolution.
+
+    By PyTorch's older interface and by its newer one: 2.9 warns of the older, but whatever reads a flag that the two
+    have set differently, as the export to ONNX does, raises.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]
+    torch.backends.cudnn.rnn.fp32_precision = "ieee"  # type: ignore[attr-defined]
     torch.backends.cuda.matmul.fp32_precision = "ieee"
 
 
