@@ -54,6 +54,7 @@ def made_up_run(
     backbone: str = "resnet18",
     zero_init_residual: bool = True,
     image_size: int = 64,
+    storage_size: int = 128,
     batch_size: int = 64,
     epochs: int = 250,
     learning_rate: float = 0.01,
@@ -114,6 +115,7 @@ def made_up_run(
     identity = {
         "split": split_digest,
         "image_size": image_size,
+        "store": [3 * images, 3, storage_size, storage_size],
         "backbone": known,
         "method": config["method"] | {"entry": entry},
         "seed": seed,

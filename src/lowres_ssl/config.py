@@ -24,6 +24,7 @@ from lowres_ssl.schemas.benchmark import BenchmarkConfig
 from lowres_ssl.schemas.compare import CompareConfig, Format
 from lowres_ssl.schemas.experiment import (
     ORIGIN,
+    ORIGINAL,
     PAPER,
     TUNABLE,
     TUNED,
@@ -149,6 +150,7 @@ def read_config(cfg: DictConfig, schema: type[Config]) -> Config:
         if dataset.url is not None:
             check_url(dataset.url)
         check_grey_range(dataset.grey_range)
+        check_storage_size(dataset.storage_size)
     if isinstance(config, Experiment):
         # A recipe may speak of a probe that was not chosen; only a chosen one has its name.
         for key, arguments in config.probe.items():
@@ -240,8 +242,6 @@ def check_experiment(config: Experiment) -> None:
     require(config.image_size >= least, "image_size", config.image_size, wanted)
     subset = config.dataset.subset
     require(subset is None or subset >= 1, "dataset.subset", subset, "at least 1 image, or null for all")
-    storage = config.dataset.storage_size
-    require(storage is None or storage >= 1, "dataset.storage_size", storage, "at least 1 pixel, or null to choose")
     for key in ("mean", "std"):
         values = getattr(config.images, key)
         require(len(values) == 3, f"images.{key}", values, "three numbers, one a colour channel")
@@ -251,6 +251,11 @@ def check_experiment(config: Experiment) -> None:
 def check_grey_range(given: list[float] | None) -> None:
     good = given is None or (len(given) == 2 and all(map(math.isfinite, given)) and given[0] < given[1])
     require(good, "dataset.grey_range", given, "two numbers, the darkest first, such as [0,4095], or null")
+
+
+def check_storage_size(given: object) -> None:
+    good = given is None or given == ORIGINAL or (type(given) is int and given >= 1)
+    require(good, "dataset.storage_size", given, f"at least 1 pixel, {ORIGINAL}, or null for twice the training size")
 
 
 def check_labels(fractions: list[float], draws: int) -> None:

@@ -14,7 +14,7 @@ from PIL import Image
 from lowres_ssl.data import store as store_module
 from lowres_ssl.data.decode import decode
 from lowres_ssl.data.records import Catalogue
-from lowres_ssl.data.store import ImageStore, open_store, storage_size_for
+from lowres_ssl.data.store import ImageStore, open_store, original_size_for, storage_size_for
 from lowres_ssl.errors import DataError
 from lowres_ssl.files.sealed import write_sealed
 
@@ -204,6 +204,16 @@ def test_storage_size_is_twice_the_training_size_but_not_above_the_originals(roo
     catalogue = catalogue_at(root)  # shorter sides 20, 21, 22 twice
     assert storage_size_for(catalogue, 5) == 10
     assert storage_size_for(catalogue, 224) == 21
+
+
+def test_original_size_is_the_longest_side_of_all_but_at_most_eight_times_the_training_size(
+    tmp_path: Path, write_image: Callable[..., Path], catalogue_at: At
+) -> None:
+    for number, size in enumerate([(30, 20), (20, 41), (25, 25)]):
+        write_image(tmp_path / "set" / "ab"[number % 2] / f"{number}.png", size=size)
+    catalogue = catalogue_at(tmp_path / "set")
+    assert original_size_for(catalogue, 224) == 41
+    assert original_size_for(catalogue, 5) == 40
 
 
 def test_grey_range_makes_another_store_of_another_digest(tmp_path: Path, catalogue_at: At) -> None:

@@ -55,6 +55,8 @@ def refused(answer: Answer, code: int, *parts: str) -> None:
         (["views.grey=2"], ["views.grey=2", "probability"]),
         (["split=patient"], ["split=patient", "no patients", "split=stratified"]),
         (["split=official"], ["split=official", "split=stratified"]),
+        (["dataset.storage_size=orignal"], ["dataset.storage_size=orignal", "original, or null"]),
+        (["dataset.storage_size=0"], ["dataset.storage_size=0", "at least 1 pixel"]),
         (["backbone.name=resnet19"], ["backbone=resnet19", "did you mean backbone=resnet1"]),
         (["precision=fp16"], ["precision=fp16", "precision=auto"]),
         (["dataset.options.group_pattern='('"], ["group_pattern=(", "not a regular expression"]),

@@ -240,6 +240,20 @@ def test_untrained_encoder_of_another_recipe_is_not_taken_for_this_ones(tmp_path
     assert list(found.rows["result"]) == [str(wanted)]
 
 
+def test_untrained_encoders_stand_beside_those_that_saw_images_stored_as_large(tmp_path: Path) -> None:
+    """`recipe=released_code` stores the originals' size, so its random row and its mean colour are of other pixels."""
+    for recipe, size in (("paper", 128), ("released_code", 360)):
+        made_up_run(tmp_path, recipe=recipe, storage_size=size)
+        for method in ("random", "trivial"):
+            made_up_run(tmp_path, method=method, recipe=recipe, storage_size=size, accuracy=size / 1000)
+    for recipe, size in (("paper", 128), ("released_code", 360)):
+        (column,) = columns(tmp_path, recipe=recipe)
+        for method in ("random", "trivial"):
+            found = column.cell(method)
+            assert found is not None
+            assert list(found.rows["accuracy"]) == [pytest.approx(size / 1000, abs=0.01)]
+
+
 def test_encoder_of_ones_own_stands_beside_any_backbone(tmp_path: Path) -> None:
     made_up_run(tmp_path)
     made_up_run(tmp_path, method="pretrained", entry="pretrained efficientnet_lite0", backbone="efficientnet_lite0")

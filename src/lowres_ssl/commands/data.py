@@ -12,10 +12,10 @@ from lowres_ssl.data.leakage import leakage
 from lowres_ssl.data.records import Catalogue
 from lowres_ssl.data.sources import images_below
 from lowres_ssl.data.splits import Split, make_split
-from lowres_ssl.data.store import open_store, storage_size_for, store_folder
+from lowres_ssl.data.store import open_store, store_folder
 from lowres_ssl.errors import ConfigError, in_one_line
 from lowres_ssl.own_data.known_sets import known_sets
-from lowres_ssl.planning.preparation import catalogue_of, get, how_to_get
+from lowres_ssl.planning.preparation import catalogue_of, get, how_to_get, storage_size_of
 from lowres_ssl.terminal import columns, say, size_of, warn
 
 
@@ -55,7 +55,7 @@ def show_set(config: DataConfig, dataset: DatasetConfig) -> None:
     store_dir = Path(config.store_dir)
     catalogue = catalogue_of(dataset, store_dir)
     assert config.images is not None, "every data set says what kind of images it has"
-    size = dataset.storage_size or storage_size_for(catalogue, config.image_size)
+    size = storage_size_of(dataset, catalogue, config.image_size)
     folder = store_folder(catalogue, colour=config.images.colour, storage_size=size, store_dir=store_dir)
     if config.prepare:
         _, catalogue = open_store(

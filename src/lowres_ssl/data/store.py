@@ -32,6 +32,7 @@ from lowres_ssl.files.stored import WRITTEN
 from lowres_ssl.terminal import warn
 
 SPARE_BYTES = 64 * 2**20  # left free on the disk
+MOST_OF_ORIGINAL = 8  # times the training size: an 8% crop then has twice the pixels of its view
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,13 @@ def storage_size_for(catalogue: Catalogue, image_size: int) -> int:
     """The side in pixels to store images at: twice the training size, not above the median original's shorter side."""
     shorter = sorted(min(record.height, record.width) for record in catalogue.records)
     return max(1, min(2 * image_size, shorter[(len(shorter) - 1) // 2]))
+
+
+def original_size_for(catalogue: Catalogue, image_size: int) -> int:
+    """The side in pixels at which storing loses nothing that a view could show: the longest side of all originals, so
+    that none is reduced in either direction, not above eight times the training size."""
+    longest = max(max(record.height, record.width) for record in catalogue.records)
+    return max(1, min(MOST_OF_ORIGINAL * image_size, longest))
 
 
 def store_folder(catalogue: Catalogue, *, colour: bool, storage_size: int, store_dir: Path) -> Path:

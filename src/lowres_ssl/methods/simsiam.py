@@ -10,6 +10,8 @@ class SimSiam(Method):
     """Half the negative cosine of each view's prediction and the other's projection (equation 4), which is detached.
 
     Deviations from the paper: a projector of 2 layers, not 3, and of 512 outputs, not 2048, as the ICIP paper has it.
+    The predictor's learning rate follows the recipe's schedule; the paper keeps it constant (section 4.2). The two
+    differ under `recipe=tuned`, whose rate falls in a cosine, not where the schedule is constant.
     `predictor=False` and `output_batch_norm=False` are what that paper's released code does: without them the
     projections lose their spread within a few hundred steps.
     """

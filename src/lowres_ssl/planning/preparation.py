@@ -14,7 +14,14 @@ from lowres_ssl.data.index import build_catalogue
 from lowres_ssl.data.records import Catalogue
 from lowres_ssl.data.sources import build_source, folders_in
 from lowres_ssl.data.splits import Split, make_split
-from lowres_ssl.data.store import ImageStore, as_decoded, open_store, storage_size_for, store_folder
+from lowres_ssl.data.store import (
+    ImageStore,
+    as_decoded,
+    open_store,
+    original_size_for,
+    storage_size_for,
+    store_folder,
+)
 from lowres_ssl.data.subset import stratified_subset
 from lowres_ssl.errors import DataError, did_you_mean
 
@@ -102,7 +109,7 @@ def how_to_get(dataset: DatasetConfig) -> str:
 def foresee(config: Experiment, divide: Divide) -> tuple[Outline, int]:
     """As `prepare`, without decoding; and the bytes that the decoded images would take, 0 if they are there."""
     catalogue = catalogue_of(config.dataset, Path(config.store_dir))
-    size = storage_size_of(config, catalogue)
+    size = storage_size_of(config.dataset, catalogue, config.image_size)
     folder = store_folder(catalogue, colour=config.images.colour, storage_size=size, store_dir=Path(config.store_dir))
     if config.dataset.skip_unreadable:
         catalogue = as_decoded(catalogue, folder)
@@ -123,7 +130,7 @@ def prepare(config: Experiment, divide: Divide, *, as_in_a_run: bool = False) ->
     store, readable = open_store(
         catalogue,
         colour=config.images.colour,
-        storage_size=storage_size_of(config, catalogue),
+        storage_size=storage_size_of(config.dataset, catalogue, config.image_size),
         store_dir=store_dir,
         skip_unreadable=config.dataset.skip_unreadable,
     )
@@ -132,8 +139,13 @@ def prepare(config: Experiment, divide: Divide, *, as_in_a_run: bool = False) ->
     return Material(readable, split, store)
 
 
-def storage_size_of(config: Experiment, catalogue: Catalogue) -> int:
-    return config.dataset.storage_size or storage_size_for(catalogue, config.image_size)
+def storage_size_of(dataset: DatasetConfig, catalogue: Catalogue, image_size: int) -> int:
+    """The side in pixels of the square that each image is stored as."""
+    if dataset.storage_size is None:
+        return storage_size_for(catalogue, image_size)
+    if isinstance(dataset.storage_size, int):
+        return dataset.storage_size
+    return original_size_for(catalogue, image_size)  # the one word that `read_config` lets pass
 
 
 def split_of(config: Experiment, catalogue: Catalogue) -> Split:

@@ -25,6 +25,7 @@ from lowres_ssl.results.agreement import (
 )
 from lowres_ssl.results.collapse import MEANING
 from lowres_ssl.results.on_disk import read_result
+from lowres_ssl.runs import Run
 from lowres_ssl.terminal import count
 
 BatchSize = Literal["best"] | int
@@ -215,8 +216,9 @@ def fits(settings: dict[str, str], asked: dict[str, str]) -> bool:
 def without_strangers(group: pd.DataFrame) -> pd.DataFrame:
     """The group without results of untrained encoders that belong to another recipe's trained ones.
 
-    An untrained run is shared by the recipes that build the same encoder, under the name of the first, and is scored
-    as each of them says. So not its recipe tells, but the `backbone` section of its config and the probe's settings.
+    An untrained run is shared by the recipes that build the same encoder and store the images alike, under the name of
+    the first, and is scored as each of them says. So not its recipe tells, but the `backbone` section of its config,
+    the size of its stored images, and the probe's settings.
     """
     trained = is_trained(group)
     if not trained.any() or trained.all():
@@ -225,11 +227,18 @@ def without_strangers(group: pd.DataFrame) -> pd.DataFrame:
     built = [built_as(result) for result in group.loc[trained, "result"]]
     same = pd.Series([shared_settings(row) in settings for row in group.to_dict("records")], index=group.index)
     same &= brings_its_encoder(group) | group["result"].map(lambda result: built_as(result) in built).astype(bool)
+    stored = [stored_as(result) for result in group.loc[trained, "result"]]
+    same &= group["result"].map(lambda result: stored_as(result) in stored).astype(bool)
     return group[trained | same]
 
 
 def built_as(result: str) -> Any:
     return (read_result(Path(result)) or {}).get("config", {}).get("backbone")
+
+
+def stored_as(result: str) -> Any:
+    """The shape of the decoded images that the run of a result saw; None if it does not say."""
+    return Run(Path(result).parent).description().get("identity", {}).get("store")
 
 
 def best_batch_size(rows: pd.DataFrame, what: str) -> tuple[int, list[str]]:

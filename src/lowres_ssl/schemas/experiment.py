@@ -11,6 +11,8 @@ TUNABLE = ("batch_size", "learning_rate")
 ORIGIN = "settings_from"  # the key that says where the two come from
 ORIGINS = PAPER, TUNED, TYPED = "paper", "tuned", "typed"
 
+ORIGINAL = "original"  # for `dataset.storage_size`: as large as the images are
+
 SplitKind = Enum("SplitKind", ["auto", "random", "stratified", "patient", "official"])
 Device = Enum("Device", ["auto", "cuda", "cpu"])
 Precision = Enum("Precision", ["auto", "fp32", "bf16", "fp16"])
@@ -39,7 +41,7 @@ class DatasetConfig:
     sha256: str | None = MISSING
     instructions: str = MISSING
     licence: str = MISSING
-    storage_size: int | None = MISSING
+    storage_size: Any = MISSING  # int, "original" or None: OmegaConf 2.3 fails at such a union
     subset: int | None = MISSING
     skip_unreadable: bool = MISSING
     grey_range: list[float] | None = MISSING
