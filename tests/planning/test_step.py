@@ -48,20 +48,20 @@ def test_compiling_repays_itself_where_it_saves_more_than_it_costs() -> None:
     ids=str,
 )
 def test_auto_compiles_a_training_that_is_longer_than_so_many_epochs(settings: dict[str, Any], epochs: int) -> None:
-    assert not compute_for(plan("cuda", epochs, **settings), IMAGES, begun=False).compiled
-    assert compute_for(plan("cuda", epochs + 1, **settings), IMAGES, begun=True).compiled
+    assert not compute_for(plan("cuda", epochs, **settings), IMAGES, time_layouts=True).compiled
+    assert compute_for(plan("cuda", epochs + 1, **settings), IMAGES, time_layouts=False).compiled
 
 
 def test_what_auto_never_compiles() -> None:
     """The run of 100 epochs over 3,040 images in batches of 64 as well, for which it took 60 to 200 seconds."""
-    assert not compute_for(plan("cuda", 10**6, processes=Processes(0, 2)), IMAGES, begun=False).compiled
-    assert not compute_for(plan("cuda", 10**6, compile="never"), IMAGES, begun=False).compiled
-    assert not compute_for(plan("cpu", 10**6, precision="bf16"), IMAGES, begun=False).compiled
-    assert not compute_for(plan("cuda", 100, batch_size=64), 3_040, begun=False).compiled
+    assert not compute_for(plan("cuda", 10**6, processes=Processes(0, 2)), IMAGES, time_layouts=True).compiled
+    assert not compute_for(plan("cuda", 10**6, compile="never"), IMAGES, time_layouts=True).compiled
+    assert not compute_for(plan("cpu", 10**6, precision="bf16"), IMAGES, time_layouts=True).compiled
+    assert not compute_for(plan("cuda", 100, batch_size=64), 3_040, time_layouts=True).compiled
 
 
 def test_what_is_asked_for_is_compiled() -> None:
-    assert compute_for(plan("cpu", 1, compile="always"), IMAGES, begun=False).compiled
+    assert compute_for(plan("cpu", 1, compile="always"), IMAGES, time_layouts=True).compiled
 
 
 @pytest.fixture
@@ -70,8 +70,8 @@ def timed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_layout_is_timed_on_a_cpu_in_fp32_where_that_takes_a_hundredth_of_the_training(timed: None) -> None:
-    assert compute_for(plan("cpu", 60), IMAGES, begun=False).layout == NCHW
-    assert compute_for(plan("cpu", 59), IMAGES, begun=False).layout == CHANNELS_LAST
+    assert compute_for(plan("cpu", 60), IMAGES, time_layouts=True).layout == NCHW
+    assert compute_for(plan("cpu", 59), IMAGES, time_layouts=True).layout == CHANNELS_LAST
 
 
 @pytest.mark.parametrize(
@@ -80,9 +80,9 @@ def test_the_layout_is_timed_on_a_cpu_in_fp32_where_that_takes_a_hundredth_of_th
     ids=str,
 )
 def test_where_the_layout_is_no_matter_of_timing(timed: None, settings: dict[str, Any]) -> None:
-    assert compute_for(plan("cpu", 10**6, **settings), IMAGES, begun=False).layout == CHANNELS_LAST
-    assert compute_for(plan("cuda", 10**6), IMAGES, begun=False).layout == CHANNELS_LAST
+    assert compute_for(plan("cpu", 10**6, **settings), IMAGES, time_layouts=True).layout == CHANNELS_LAST
+    assert compute_for(plan("cuda", 10**6), IMAGES, time_layouts=True).layout == CHANNELS_LAST
 
 
 def test_a_run_that_is_gone_on_with_is_not_timed_again(timed: None) -> None:
-    assert compute_for(plan("cpu", 10**6), IMAGES, begun=True).layout == CHANNELS_LAST
+    assert compute_for(plan("cpu", 10**6), IMAGES, time_layouts=False).layout == CHANNELS_LAST

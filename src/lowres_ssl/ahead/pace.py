@@ -40,7 +40,8 @@ SPEEDS: dict[tuple[object, ...], float] = {}
 
 @dataclass(frozen=True)
 class Pace:
-    """views: a second, of an epoch's steps. epoch_end: seconds an epoch takes beside its steps, for its monitors."""
+    """views: a second, of an epoch's steps. epoch_end: seconds that an epoch takes beside its steps, for the monitors;
+    a checkpoint is written beside them, once a minute."""
 
     views: float
     epoch_end: float
@@ -142,7 +143,7 @@ def remembered_pace(plan: Plan, outline: Outline, maker: ViewMaker, batch: int) 
 
 def what_is_computed(plan: Plan, outline: Outline) -> tuple[object, ...]:
     config, compute = plan.config, plan.compute
-    where = (compute.device, compute.precision, compute.deterministic, config.store.name)
+    where = (compute.device, compute.precision, compute.layout, compute.deterministic, config.store.name)
     return (str(config.backbone), str(config.method), str(config.images), outline.store_shape, *where)
 
 

@@ -3,6 +3,7 @@
 import os
 import signal
 from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from statistics import mean
@@ -195,12 +196,13 @@ def train(plan: Plan, material: Material, run: Run, hold: Hold | None, watch: Wa
             split.train[drawn(catalogue.labels, split.train, split.validation, plan.seen)[0]],
             catalogue.labels,
         )
-    compute = compute_for(plan, len(rows), begun=bool(states_at(run.checkpoint)))
+    compute = compute_for(plan, len(rows), time_layouts=not states_at(run.checkpoint))
     together = "" if plan.processes.size == 1 else f"{plan.processes.size} x "
     say(f"{run.name}: {config.method['name']} on {together}{compute.describe()}")
     if plan.processes.leads:
         views = plan.training.views_per_epoch(len(rows))
-        done, timed = min(config.epochs, epochs_in(run.checkpoint)), partial(quick_speed, plan, material.outline)
+        done = min(config.epochs, epochs_in(run.checkpoint))
+        timed = partial(quick_speed, replace(plan, compute=compute), material.outline)
         say(f"{run.name}: {training_ahead(run, config.epochs, done, views, compute.describe(), timed)}")
         if not states_at(run.checkpoint):
             keep_history([])  # it is of a process that was killed before it wrote a checkpoint

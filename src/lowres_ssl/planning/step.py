@@ -14,15 +14,16 @@ SECONDS_SAVED = 0.01  # of each step
 LITTLE = 100  # times as long as timing the layouts a training is before which that is done
 
 
-def compute_for(plan: Plan, images: int, begun: bool) -> Compute:
+def compute_for(plan: Plan, images: int, *, time_layouts: bool) -> Compute:
     """What this training, of so many `images` an epoch, computes with: the plan's, with what `compile=auto` and the
     memory layout come to. Both are decided by the whole training and stay when it is gone on with, so that it has the
-    same digits; `begun`: it is gone on with, in the layout that its checkpoint names."""
+    same digits. `time_layouts`: where that is worth it; not of a training that is gone on with, whose checkpoint names
+    its layout."""
     steps = plan.training.epochs * plan.training.steps_per_epoch(images)
     compute = plan.compute
     if plan.config.compile.name == "auto" and plan.processes.size == 1 and compute.device.type == "cuda":
         compute = replace(compute, compiled=repays_compiling(steps, passes_of(plan, images)))
-    if not begun and is_open(plan) and steps >= LITTLE * TIMED_STEPS:
+    if time_layouts and is_open(plan) and steps >= LITTLE * TIMED_STEPS:
         compute = in_faster_layout(plan, compute)
     return compute
 
