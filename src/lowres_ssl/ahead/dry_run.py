@@ -1,5 +1,6 @@
 """A plan -> its forecast: the run looked up, its steps counted, the loop timed on this machine. Nothing is decoded."""
 
+from dataclasses import replace
 from functools import partial
 
 from lowres_ssl.ahead.forecast import Forecast
@@ -7,6 +8,7 @@ from lowres_ssl.ahead.pace import training_seconds
 from lowres_ssl.checkpoint import epochs_in
 from lowres_ssl.planning.plan import Plan, divide, images_to_train, run_of
 from lowres_ssl.planning.preparation import foresee
+from lowres_ssl.planning.step import is_compiled
 
 
 def foretell(plan: Plan) -> Forecast:
@@ -28,5 +30,6 @@ def foretell(plan: Plan) -> Forecast:
     weights = sum(value.numel() * value.element_size() for value in plan.encoder.state_dict().values())
     features = 4 * plan.width * len(outline.catalogue.records)
     store = str((outline.catalogue.digest, outline.store_shape))
-    seconds = training_seconds(plan, outline, done)
+    resolved = replace(plan, compute=replace(plan.compute, compiled=is_compiled(plan, images)))
+    seconds = training_seconds(resolved, outline, done)
     return Forecast(run.name, state, views, seconds, weights + features, store, to_decode)

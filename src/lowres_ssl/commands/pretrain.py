@@ -3,6 +3,7 @@
 import os
 import signal
 from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -195,7 +196,8 @@ def train(plan: Plan, material: Material, run: Run, hold: Hold | None, watch: Wa
     say(f"{run.name}: {config.method['name']} on {together}{compute.describe()}")
     if plan.processes.leads:
         views = plan.training.views_per_epoch(len(rows))
-        done, timed = min(config.epochs, epochs_in(run.checkpoint)), partial(quick_speed, plan, material.outline)
+        done = min(config.epochs, epochs_in(run.checkpoint))
+        timed = partial(quick_speed, replace(plan, compute=compute), material.outline)
         say(f"{run.name}: {training_ahead(run, config.epochs, done, views, compute.describe(), timed)}")
         if not states_at(run.checkpoint):
             keep_history([])  # it is of a process that was killed before it wrote a checkpoint
