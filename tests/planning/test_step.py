@@ -10,7 +10,7 @@ from tiny_training import TRAINING
 
 from lowres_ssl.device import CHANNELS_LAST, NCHW, Compute
 from lowres_ssl.planning import step
-from lowres_ssl.planning.step import compute_for, repays_compiling
+from lowres_ssl.planning.step import compute_for, is_compiled, repays_compiling
 from lowres_ssl.training.distributed import ALONE, Processes
 
 IMAGES = 80  # ten steps of eight
@@ -62,6 +62,13 @@ def test_what_auto_never_compiles() -> None:
 
 def test_what_is_asked_for_is_compiled() -> None:
     assert compute_for(plan("cpu", 1, compile="always"), IMAGES, time_layouts=True).compiled
+
+
+def test_a_forecast_knows_what_will_be_compiled_without_timing_anything() -> None:
+    assert is_compiled(plan("cpu", 1, compile="always"), IMAGES)
+    assert is_compiled(plan("cuda", 1_001), IMAGES)
+    assert not is_compiled(plan("cuda", 1_000), IMAGES)
+    assert not is_compiled(plan("cuda", 10**6, compile="never"), IMAGES)
 
 
 @pytest.fixture

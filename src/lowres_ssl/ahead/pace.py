@@ -23,9 +23,9 @@ from lowres_ssl.training.history import Line
 from lowres_ssl.training.residence import BatchReader
 from lowres_ssl.views.maker import ViewMaker
 
-# On a CPU the speed hardly depends on the batch size, and a step of 64 images may take half a minute.
-LARGEST_ON_A_CPU = 16
-SLOWEST_STEP = 5.0  # seconds; a slower one is not timed with its whole batch
+# On a CPU a step of 64 images may take half a minute, so that a few images tell first how long one would.
+FEW_ON_A_CPU = 16
+SLOWEST_STEP = 5.0  # seconds; a slower one is not timed: a large step is hardly faster an image than one of a few
 # Of an epoch, at most. A GPU's first views have no step to be made beside, which a longer epoch shares out.
 STEPS = {"cpu": 2, "cuda": 16}
 # Epochs that are not counted. A GPU has the images copied to it before the second.
@@ -81,21 +81,17 @@ class Stopwatch:
         return Pace(views * counted / sum(self.seconds), max(0.0, whole - sum(self.seconds)) / counted)
 
 
-def training_seconds(plan: Plan, outline: Outline, done: int = 0, *, whole_batches: bool = False) -> float:
+def training_seconds(plan: Plan, outline: Outline, done: int = 0) -> float:
     """Seconds of training from the epoch after `done` to the end, a validation after each epoch included.
 
-    `whole_batches`: also on a CPU, where that does not take long. What is computed is timed once in a process. A plan
-    that compiles is timed uncompiled: compiling takes minutes. Of several processes each trains on its share; what they
-    send to one another is not counted.
+    What is computed is timed once in a process. A plan that compiles is timed uncompiled: compiling takes minutes. Of
+    several processes each trains on its share; what they send to one another is not counted.
     """
     views = plan.training.views_per_epoch(images_to_train(plan, outline.catalogue, outline.split))
     views //= plan.processes.size
     makers = {maker.image_size: maker for maker in plan.views[done:]}
     epochs = Counter(maker.image_size for maker in plan.views[done:])
-    seconds = sum(
-        epochs[size] * pace(plan, outline, maker, whole_batches=whole_batches).epoch(views)
-        for size, maker in makers.items()
-    )
+    seconds = sum(epochs[size] * pace(plan, outline, maker).epoch(views) for size, maker in makers.items())
     if plan.config.select_encoder.name == "best_validation_knn":
         validated = len(outline.split.train) + len(outline.split.validation)
         seconds += (plan.config.epochs - done) * validated / frozen_speed(plan, outline)
@@ -105,30 +101,28 @@ def training_seconds(plan: Plan, outline: Outline, done: int = 0, *, whole_batch
 def quick_speed(plan: Plan, outline: Outline, views: int) -> float | None:
     """Views a second over the whole training, if measuring it is little beside training on so many views; None also
     for what is compiled, or shared by several processes."""
-    timed = 2 * batch_of(plan) * STEPS[plan.compute.device.type] * (1 + WARM_UP[plan.compute.device.type])
+    device = plan.compute.device.type
+    timed = 2 * sum(batches_of(plan)) * STEPS[device] * (1 + WARM_UP[device])
     if plan.compute.compiled or plan.processes.size > 1 or views < LITTLE * timed:
         return None
     images = images_to_train(plan, outline.catalogue, outline.split)
     return plan.config.epochs * plan.training.views_per_epoch(images) / training_seconds(plan, outline)
 
 
-def pace(plan: Plan, outline: Outline, maker: ViewMaker, *, whole_batches: bool = False) -> Pace:
-    """Of the epochs whose views `maker` makes; see `training_seconds`."""
-    roughly = remembered_pace(plan, outline, maker, batch_of(plan))
-    batch = share_of(plan)
-    if not whole_batches or batch_of(plan) == batch or 2 * batch / roughly.views > SLOWEST_STEP:
-        return roughly
-    return remembered_pace(plan, outline, maker, batch)
+def pace(plan: Plan, outline: Outline, maker: ViewMaker) -> Pace:
+    """Of the epochs whose views `maker` makes."""
+    few, *whole = batches_of(plan)
+    found = remembered_pace(plan, outline, maker, few)
+    for batch in whole:
+        if 2 * batch / found.views <= SLOWEST_STEP:
+            found = remembered_pace(plan, outline, maker, batch)
+    return found
 
 
-def batch_of(plan: Plan) -> int:
-    """How many images are timed."""
-    return min(share_of(plan), LARGEST_ON_A_CPU) if plan.compute.device.type == "cpu" else share_of(plan)
-
-
-def share_of(plan: Plan) -> int:
-    """A process's images of a batch."""
-    return plan.config.batch_size // plan.processes.size
+def batches_of(plan: Plan) -> list[int]:
+    """How many images a step to time has: as many as the run's on this process; on a CPU few of them before."""
+    batch = plan.config.batch_size // plan.processes.size
+    return [FEW_ON_A_CPU, batch] if plan.compute.device.type == "cpu" and batch > FEW_ON_A_CPU else [batch]
 
 
 def remembered_pace(plan: Plan, outline: Outline, maker: ViewMaker, batch: int) -> Pace:
@@ -193,7 +187,7 @@ def frozen_speed(plan: Plan, outline: Outline) -> float:
     encoder = deepcopy(plan.encoder).to(compute.device)
     mean, std = normalisation(plan.config)
     take = BatchReader(store_of_noise(outline), compute.device, "host")
-    rows = [0] * (LARGEST_ON_A_CPU if compute.device.type == "cpu" else BATCH)
+    rows = [0] * (FEW_ON_A_CPU if compute.device.type == "cpu" else BATCH)
     seconds, images = 0.0, -len(rows)  # the first time warms up
     while seconds < ENOUGH and images < MOST_EPOCHS * len(rows):
         started = time.perf_counter()

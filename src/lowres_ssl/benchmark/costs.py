@@ -80,10 +80,8 @@ def measured_here(asked: Asked, begun: float) -> Measured:
     first = next(iter(plans.values()))
     outline, to_decode = foresee(first.config, partial(divide, first))
     trained = {name: plan for name, plan in plans.items() if plan.method.trains}
-    epoch = {
-        name: training_seconds(plan, outline, whole_batches=True) / plan.config.epochs for name, plan in trained.items()
-    }
-    views = {name: pace(plan, outline, plan.views[-1], whole_batches=True).views for name, plan in trained.items()}
+    epoch = {name: training_seconds(plan, outline) / plan.config.epochs for name, plan in trained.items()}
+    views = {name: pace(plan, outline, plan.views[-1]).views for name, plan in trained.items()}
     features = len(outline.catalogue.records) / frozen_speed(next(iter(trained.values()), first), outline)
     scored = {name: seconds_of(name, arguments, first, outline) for name, arguments in first.config.probe.items()}
     calibration = features * len(outline.split.train) / len(outline.catalogue.records)  # a pass of its own

@@ -20,12 +20,19 @@ def compute_for(plan: Plan, images: int, *, time_layouts: bool) -> Compute:
     same digits. `time_layouts`: where that is worth it; not of a training that is gone on with, whose checkpoint names
     its layout."""
     steps = plan.training.epochs * plan.training.steps_per_epoch(images)
-    compute = plan.compute
-    if plan.config.compile.name == "auto" and plan.processes.size == 1 and compute.device.type == "cuda":
-        compute = replace(compute, compiled=repays_compiling(steps, passes_of(plan, images)))
+    compute = replace(plan.compute, compiled=is_compiled(plan, images))
     if time_layouts and is_open(plan) and steps >= LITTLE * TIMED_STEPS:
         compute = in_faster_layout(plan, compute)
     return compute
+
+
+def is_compiled(plan: Plan, images: int) -> bool:
+    """Whether the step of this training, of so many `images` an epoch, is compiled: as it was typed, or by what auto
+    comes to."""
+    if plan.config.compile.name != "auto" or plan.processes.size > 1 or plan.compute.device.type != "cuda":
+        return plan.compute.compiled
+    steps = plan.training.epochs * plan.training.steps_per_epoch(images)
+    return repays_compiling(steps, passes_of(plan, images))
 
 
 def repays_compiling(steps: int, passes: int) -> bool:
