@@ -129,7 +129,9 @@ def test_what_seeds_do_is_added_as_squares() -> None:
     left_out = measure(lambda confusion: metric(confusion, "accuracy"), counts).left_out
     own = jackknife_variance(left_out - left_out.mean(axis=0)).sum() / 2
     variance = max(values.var(ddof=1) - own, values.var(ddof=1) / 2)
-    below, above = share_reach(0.8, float(jackknife_variance(left_out.mean(axis=0))), np.ones(400, dtype=np.int64))
+    below, above = share_reach(
+        0.8, float(jackknife_variance(left_out.mean(axis=0))), np.ones(400, dtype=np.int64), 400.0
+    )
     for got, reach in ((0.8 - found.low, below), (found.high - 0.8, above)):
         assert got == pytest.approx((reach**2 + t.ppf(0.975, 2) ** 2 * variance / 3) ** 0.5)
 

@@ -138,17 +138,15 @@ def reach(by_seed: Counts, name: str, found: Measured) -> tuple[float, float]:
     images = by_seed[0, 0].sum(axis=-1)  # [G, C]
     if name not in EVEN:
         sizes = images.sum(axis=-1)
-        return share_reach(found.value, found.variance_of_groups, sizes)
+        return share_reach(found.value, found.variance_of_groups, sizes, float(sizes.sum()))
     present = images.any(axis=0)
     total = by_seed.sum(axis=2)
     of_class = class_scores(total, name).mean(axis=(0, 1))[present]  # [C]
     left_out = class_scores(total[:, :, None] - by_seed, name).mean(axis=(0, 1))[:, present]  # [G, C]
     variances = jackknife_variance(left_out.T)
+    most = of_whole(total, name)[present]
     reaches = np.array(
-        [
-            share_reach(share, variance, sizes)
-            for share, variance, sizes in zip(of_class, variances, images.T[present], strict=True)
-        ]
+        [share_reach(*own) for own in zip(of_class, variances, images.T[present], most, strict=True)]
     )  # [C, 2]
     classes, apart = len(of_class), float(variances.sum())
     together = found.variance_of_groups * classes**2 / apart if apart > STILL else 1.0
@@ -156,11 +154,18 @@ def reach(by_seed: Counts, name: str, found: Measured) -> tuple[float, float]:
     return float(below), float(above)
 
 
-def share_reach(share: float, variance: float, sizes: NDArray[np.int64]) -> tuple[float, float]:
+def of_whole(total: Counts, name: str) -> Floats:
+    """Of how many images each class's score is a share, the mean over draws and seeds: float64 [C]. A recall is one of
+    the images of the class, an F1 one of these and of those that are predicted to be."""
+    images = total.sum(axis=-1) + (total.sum(axis=-2) if name == "macro_f1" else 0)
+    return np.asarray(images.mean(axis=(0, 1)))
+
+
+def share_reach(share: float, variance: float, sizes: NDArray[np.int64], most: float) -> tuple[float, float]:
     """How far the exact binomial interval reaches below and above a share, for as many images as the variance is worth.
 
     The interval of Clopper and Pearson (1934) for the effective sample size share (1 - share) / variance, no more than
-    there are images, made smaller by what the variance of k groups is uncertain by, (z / t)^2 with k - 1 degrees (Korn
+    the `most` images that it is a share of, made smaller by what the variance of k groups is uncertain by, (z / t)^2 with k - 1 degrees (Korn
     and Graubard, Confidence intervals for proportions with small expected number of positive counts, 1998). Where
     nothing varies, since no image was wrong, say, the k groups are the sample. sizes: images of each group, [G]; k
     counts them as if of one size.
@@ -171,7 +176,7 @@ def share_reach(share: float, variance: float, sizes: NDArray[np.int64]) -> tupl
     groups = max(2.0, kish(sizes))
     size = groups
     if variance > STILL and 0 < share < 1:
-        size = min(share * (1 - share) / variance, float(sizes.sum()))
+        size = min(share * (1 - share) / variance, most)
         size *= float(ndtri(1 - TAIL) / stdtrit(groups - 1, 1 - TAIL)) ** 2
     right = share * size
     low = float(betaincinv(right, size - right + 1, TAIL)) if share > 0 else 0.0
