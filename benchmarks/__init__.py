@@ -7,6 +7,7 @@
     python -m benchmarks.tune        the search of the linear evaluation's settings, against one head at a time
     python -m benchmarks.prepare     images a second into the store, and opening it
     python -m benchmarks.startup     what the shell waits for
+    python -m benchmarks.power       how often a benchmark names the better method, in simulations
     python -m benchmarks.scale       time and memory against the number of images and the batch size
     python -m benchmarks.intervals   no speed: how often intervals and tests err, by simulation (docs/statistics.md)
 

@@ -13,7 +13,7 @@ from lowres_ssl.errors import ConfigError
 
 DEAR = {"start": 2.0, "random_seed": 1e6}  # so that no budget here pays for a further seed of the random encoders
 # An epoch of both methods: 10 s. A seed: 20 s and 10 s an epoch. Beside the seeds: 40 s.
-COSTS = Costs(epoch={"dcl": 4.0, "vicreg": 6.0}, round_base=20.0, prepare=10.0, report=30.0, **DEAR)
+COSTS = Costs(epoch={"dcl": 4.0, "vicreg": 6.0}, round_base=20.0, run=4.0, prepare=10.0, report=30.0, **DEAR)
 FREE = Typed(recipe_epochs=100)
 
 
@@ -22,12 +22,37 @@ def budget_for(seeds: int, epochs: int, extras: float = 0.0) -> float:
     return (40 + seeds * (20 + 10 * epochs) + extras) / (1 - KEPT_BACK)
 
 
-def test_three_seeds_come_before_more_epochs() -> None:
+@pytest.mark.parametrize("missing", [0.1, 50.0])
+def test_three_seeds_are_never_given_up_for_epochs(missing: float) -> None:
+    """Two seeds of four epochs would fit: with them hardly any difference is significant."""
     assert budget_for(3, 2) == budget_for(2, 4)
-    own = allot(COSTS, budget_for(2, 4), FREE)
-    assert (own.seeds, own.epochs) == (3, 2)
-    own = allot(COSTS, budget_for(2, 4) - 0.1, FREE)
-    assert (own.seeds, own.epochs) == (2, 3)
+    own = allot(COSTS, budget_for(3, 2), FREE)
+    assert (own.seeds, own.epochs, own.left_out) == (3, 2, ())
+    with pytest.raises(ConfigError, match="too little for 3 seeds of 2 epochs of every method"):
+        allot(COSTS, budget_for(3, 2) - missing, FREE)
+
+
+def test_methods_named_last_are_left_out_where_three_seeds_of_all_do_not_fit() -> None:
+    costs = replace(COSTS, epoch={"dcl": 4.0, "vicreg": 6.0, "simsiam": 5.0})
+    optional = replace(FREE, optional=("dcl", "vicreg", "simsiam"))
+
+    def without(methods: int, seconds: float) -> float:
+        """The budget of three seeds of two epochs, of which a seed is `methods` x 4 s and a whole epoch shorter."""
+        return (40 + 3 * (20 - 4 * methods + 2 * (15 - seconds))) / (1 - KEPT_BACK)
+
+    assert allot(costs, without(0, 0), optional).left_out == ()
+    own = allot(costs, without(0, 0) - 0.1, optional)
+    assert (own.seeds, own.epochs, own.left_out) == (3, 3, ("simsiam",))
+    assert own.seconds == 40 + 3 * (20 - 4 + 3 * 10)
+    assert allot(costs, without(1, 5) - 0.1, optional).left_out == ("vicreg", "simsiam")
+    with pytest.raises(ConfigError, match="too little for 3 seeds of 2 epochs of one method"):
+        allot(costs, without(2, 11) - 0.1, optional)
+    assert least_budget(costs, optional) == pytest.approx(without(0, 0))
+
+
+def test_methods_that_were_typed_are_not_left_out() -> None:
+    with pytest.raises(ConfigError, match="or fewer methods="):
+        allot(COSTS, budget_for(3, 2) - 0.1, FREE)
 
 
 def test_what_is_left_becomes_epochs_as_many_as_fit() -> None:
@@ -43,8 +68,10 @@ def test_epochs_of_the_recipe_are_not_exceeded_and_further_seeds_are_taken_inste
 
 
 def test_what_is_typed_is_kept() -> None:
-    own = allot(COSTS, budget_for(2, 9), Typed(recipe_epochs=100, epochs=4))
+    own = allot(COSTS, budget_for(3, 4), Typed(recipe_epochs=100, epochs=4))
     assert (own.seeds, own.epochs) == (3, 4)
+    own = allot(COSTS, budget_for(2, 9), Typed(recipe_epochs=100, seeds=2))
+    assert (own.seeds, own.epochs) == (2, 9)
     own = allot(COSTS, budget_for(5, 9), Typed(recipe_epochs=100, seeds=1))
     assert own.seeds == 1
     assert own.epochs == (5 * (20 + 90) - 20) // 10
@@ -88,7 +115,7 @@ def test_too_small_a_budget_is_refused_with_the_least_that_would_do(typed: Typed
         allot(COSTS, least_budget(COSTS, typed) - 1, typed)
     offered = re.search(r"type budget=(\w+)", str(refused.value))
     assert offered is not None
-    assert allot(COSTS, seconds_in(offered[1]), typed).seeds >= 2
+    assert allot(COSTS, seconds_in(offered[1]), typed).seeds >= 3
 
 
 @given(
@@ -104,29 +131,30 @@ def test_no_plan_takes_more_than_what_is_not_kept_back(
     methods = {str(place): seconds for place, seconds in enumerate(epoch)}
     named = {str(place): seconds for place, seconds in enumerate(extras)}
     random = {"start": 3.0, "random_seed": random_seed}
-    costs = Costs(epoch=methods, round_base=base, prepare=5.0, report=20.0, extras=named, **random)
+    costs = Costs(epoch=methods, round_base=base, run=base / 20, prepare=5.0, report=20.0, extras=named, **random)
     try:
         own = allot(costs, budget, FREE)
     except ConfigError:
-        assert costs.whole(2, 2) > budget * (1 - KEPT_BACK)
+        assert costs.whole(3, 2) > budget * (1 - KEPT_BACK)
         return
     assert own.seconds <= budget * (1 - KEPT_BACK) * (1 + 1e-9)
-    assert 2 <= own.seeds <= 5
+    assert 3 <= own.seeds <= 5
     assert 2 <= own.epochs <= 100
     assert own.seeds <= own.random_seeds <= 10
 
 
 def test_only_trained_methods_cost_epochs() -> None:
     """With nothing to train, the epochs are the recipe's, which nothing runs."""
-    untrained = Costs(epoch={}, round_base=20.0, prepare=10.0, report=30.0, **DEAR)
+    untrained = Costs(epoch={}, round_base=20.0, run=4.0, prepare=10.0, report=30.0, **DEAR)
     assert allot(untrained, 1000.0, FREE).epochs == 100
 
 
-def test_late_seeds_are_dropped_but_the_first_never_and_the_second_a_quarter_later() -> None:
+def test_late_seeds_are_dropped_but_the_first_never_and_the_next_two_a_quarter_later() -> None:
     at = {"spent": 60.0, "still_to_come": 10.0, "budget": 100.0}
     assert is_in_time(1000.0, **at, seed=0)
-    assert is_in_time(30.0, **at, seed=2)
-    assert not is_in_time(31.0, **at, seed=2)
-    assert is_in_time(55.0, **at, seed=1)
-    assert not is_in_time(56.0, **at, seed=1)
+    assert is_in_time(30.0, **at, seed=3)
+    assert not is_in_time(31.0, **at, seed=3)
+    for seed in (1, 2):
+        assert is_in_time(55.0, **at, seed=seed)
+        assert not is_in_time(56.0, **at, seed=seed)
     assert not is_in_time(31.0, **at, seed=None)

@@ -20,13 +20,15 @@ ASKED: dict[str, Any] = {
     "dataset": "cells",
     "images": "0123",
     "budget": 600.0,
-    "methods": ["random", "dcl"],
+    "methods": ["random", "dcl", "vicreg"],
     "seeds": None,
     "epochs": None,
     "fewer_labels": [0.1],
     "chosen_by": "knn",
     "config": {"recipe": "tuned", "image_size": 64},
 }
+EPOCH = {"dcl": 3.5, "vicreg": 4.5}
+COSTS = Costs(EPOCH, 9.0, run=2.0, prepare=1.0, report=7.0, start=2.0, random_seed=0.5, extras={"labels": 2.0})
 TYPED = ("dataset=cells", "dataset.root='my cells'")
 FLAGS = ("--config-dir", "my_conf")
 
@@ -42,10 +44,12 @@ def study_of(output_dir: Path, **asked: Any) -> Study:
         typed=TYPED,
         fitted=("image_size=64", "probe.knn.k=20"),
         shown=("backbone=resnet18", "image_size=64"),
-        costs=Costs({"dcl": 3.5}, 9.0, prepare=1.0, report=7.0, start=2.0, random_seed=0.5, extras={"labels": 2.0}),
+        costs=COSTS,
         views={"dcl": 321.5},
         device="a machine, fp32",
-        allotment=Allotment(seeds=3, random_seeds=5, epochs=6, extras=("labels",), seconds=500.25),
+        allotment=Allotment(
+            seeds=3, random_seeds=5, epochs=6, extras=("labels",), left_out=("vicreg",), seconds=500.25
+        ),
         done={"seed 0": 31.5},
         dropped=("seed 2",),
         failed=("vicreg, seed 0: not finite",),
@@ -112,6 +116,9 @@ def forged(study: Study, place: str, value: Any) -> None:
         ("spent", 1e300, r"got 1e\+300"),
         ("allotment.seeds", 10**9, "allotment: got"),
         ("allotment.epochs", 0, "allotment: got"),
+        ("allotment.left_out", ["random"], "allotment.left_out: got"),
+        ("allotment.left_out", ["+x=1"], "allotment.left_out: got"),
+        ("allotment.left_out", ["dcl", "vicreg"], "allotment.left_out: got"),
         ("allotment.random_seeds", 2, "allotment.random_seeds: got 2"),
         ("allotment.random_seeds", 11, "allotment.random_seeds: got 11"),
         ("costs.random_seed", -1.0, "got -1.0"),
@@ -195,6 +202,11 @@ def test_steps_are_commands_that_can_be_typed(tmp_path: Path) -> None:
         f"output_dir='{study_of(Path('out puts')).folder}'",
         "store_dir='out puts/stores'",
     )
+
+
+def test_methods_that_are_left_out_cost_nothing() -> None:
+    first, *_ = training_steps(study_of(Path("outputs")))
+    assert first.seconds == 9.0 - 2.0 + 6 * 3.5
 
 
 def test_further_seeds_of_the_random_encoders_are_those_that_no_other_method_has_been_run_with() -> None:

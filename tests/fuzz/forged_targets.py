@@ -42,7 +42,8 @@ from lowres_ssl.results.on_disk import FITTED, read_result
 from lowres_ssl.runs import Run
 from lowres_ssl.training.history import Line
 
-ASKED: dict[str, Any] = {"dataset": "cells", "methods": ["random", "dcl"], "budget": 600.0, "seeds": None}
+ASKED: dict[str, Any] = {"dataset": "cells", "methods": ["random", "dcl", "vicreg"], "budget": 600.0}
+ASKED |= {"seeds": None, "epochs": None}
 TYPED = ("dataset=cells",)
 
 
@@ -57,10 +58,14 @@ def plan_written() -> Any:
         typed=TYPED,
         fitted=("backbone=resnet18", "image_size=64", "batch_size=16", "probe.knn.k=20"),
         shown=("backbone=resnet18", "image_size=64"),
-        costs=Costs({"dcl": 3.5}, 9.0, prepare=1.0, report=7.0, start=2.0, random_seed=0.5, extras={"labels": 2.0}),
+        costs=Costs(
+            {"dcl": 3.5, "vicreg": 4.5}, 9.0, 2.0, 1.0, report=7.0, start=2.0, random_seed=0.5, extras={"labels": 2.0}
+        ),
         views={"dcl": 321.5},
         device="a machine, fp32",
-        allotment=Allotment(seeds=3, random_seeds=5, epochs=6, extras=("labels",), seconds=500.25),
+        allotment=Allotment(
+            seeds=3, random_seeds=5, epochs=6, extras=("labels",), left_out=("vicreg",), seconds=500.25
+        ),
         done={"seed 0": 31.5, "seed 1": 30.0, "seed 2": 30.0},
         dropped=("linear",),
         failed=("vicreg, seed 0: not finite",),
@@ -101,7 +106,7 @@ WORDS = frozenset(
     [
         *("pretrain", "tables", "compare", "report", "-m", "method", "seed", "epochs", "dataset", "backbone"),
         *("image_size", "batch_size", "probe.knn.k", "picture", "output_dir", "store_dir", "label_fraction", "probe"),
-        *("table", "figure", "file", "preface"),
+        *("table", "figure", "file", "preface", "untrained_seed"),
     ]
 )
 

@@ -16,7 +16,7 @@ import torch
 from stored_runs import made_up_run
 from typed import Command
 
-from lowres_ssl.benchmark import asking, running
+from lowres_ssl.benchmark import asking, decision, running
 from lowres_ssl.benchmark.allotment import Costs
 from lowres_ssl.benchmark.children import Ended
 from lowres_ssl.benchmark.costs import Asked, Measured
@@ -25,8 +25,8 @@ from lowres_ssl.device import Compute
 from lowres_ssl.errors import ConfigError
 from lowres_ssl.files.atomic import write_json
 
-ACCURACIES = {"random": 0.6, "random_calibrated": 0.65, "dcl": 0.9, "simsiam": 0.62}
-UNTRAINED = ("random", "random_calibrated")
+ACCURACIES = {"random": 0.6, "random_calibrated": 0.65, "trivial": 0.5, "dcl": 0.9, "simclr": 0.6, "simsiam": 0.62}
+UNTRAINED = ("random", "random_calibrated", "trivial")
 METHODS = "methods=[random,dcl,simsiam]"
 ASKED = ("dataset=folder", METHODS, "image_size=20", "probe=[knn]")
 
@@ -54,7 +54,7 @@ class Machine:
         epoch = {name: 10.0 for name in asked.configs if name not in UNTRAINED}
         extras = {"labels": 4.0} if asked.fewer_labels else {}
         extras |= {"linear": 90.0}
-        costs = Costs(epoch, 20.0, prepare=5.0, report=15.0, start=1.0, random_seed=self.random_seed, extras=extras)
+        costs = Costs(epoch, 20.0, 5.0, 5.0, report=15.0, start=1.0, random_seed=self.random_seed, extras=extras)
         return Measured(costs, dict.fromkeys(epoch, 100.0), "a made-up machine, fp32")
 
     def run(self, words: Sequence[str], *, log: Path, limit: float | None = None) -> Ended:
@@ -107,7 +107,7 @@ def machine(cells: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     monkeypatch.setattr(benchmark, "measure", made.measure)
     monkeypatch.setattr(running, "run_command", made.run)
     monkeypatch.setattr(running.Clock, "spent", lambda self: self.before + made.now)
-    monkeypatch.setattr(benchmark, "DRAWS", 400)
+    monkeypatch.setattr(decision, "DRAWS", 400)
     return made
 
 
@@ -127,10 +127,10 @@ def test_plan_is_shown_then_run_then_answered(lowres_ssl: Command, machine: Mach
     assert seeds_run(machine) == ["0", "1", "2", "0,1,2"]
     assert "label_fraction=[0.1]" in machine.commands[3]
     assert [each.split()[0] for each in machine.commands[4:]] == ["tables", "compare", "report"]
-    assert end.startswith("Folder?\n\nUse dcl. It is best on the validation images")
+    assert end.startswith("Folder?\n\nUse dcl. It is the best method on the validation images")
     report = re.search(r"^Report: (.*)$", end, re.MULTILINE)
     assert report is not None
-    assert Path(report[1]).read_text().startswith("made up, below: Which method for Folder?\n\nUse dcl. It is best")
+    assert Path(report[1]).read_text().startswith("made up, below: Which method for Folder?\n\nUse dcl. It is the best")
     again = re.search(r"^More certain: lowres-ssl (.*?)   #", end, re.MULTILINE)
     assert again is not None
     assert shlex.split(again[1]) == ["benchmark", *ASKED, "epochs=4", "seeds=5", "budget=11min"]
@@ -151,9 +151,9 @@ def test_random_encoders_get_more_seeds_and_the_better_of_them_is_the_bar(
     assert "method=random,random_calibrated " in machine.commands[3]
     for each in machine.commands[-3:]:
         assert {"seed=[0,1,2]", "untrained_seed=[0,1,2,3,4,5,6,7,8,9]"} < set(shlex.split(each))
-    assert "it is above random initialisation, its BatchNorm calibrated, by +0.2" in answer.out
-    assert "Test accuracy: dcl 0.9" in answer.out
-    assert ", random_calibrated 0.6" in answer.out
+    assert "dcl is significantly above random initialisation with calibrated BatchNorm: +0.2" in answer.out
+    assert "Test accuracy with 95% intervals: dcl 0.9" in answer.out
+    assert ", random initialisation with calibrated BatchNorm 0.6" in answer.out
 
 
 def test_further_seeds_of_the_random_encoders_that_are_late_are_left_out(lowres_ssl: Command, machine: Machine) -> None:
@@ -214,6 +214,7 @@ def test_other_budget_and_force_make_a_new_plan(lowres_ssl: Command, machine: Ma
     ("slowness", "seeds", "left_out"),
     [
         (1.3, ["0", "1", "2"], ["labels"]),
+        (1.6, ["0", "1", "2"], ["labels"]),  # the third seed may be a quarter late
         (1.9, ["0", "1"], ["seed 2", "labels"]),
         (3.0, ["0", "0"], ["seed 1", "seed 2"]),  # the last is that of the labels
     ],
@@ -226,8 +227,10 @@ def test_on_a_slower_machine_extras_are_left_out_then_whole_seeds_from_the_last_
     assert answer.code == 0, answer.err
     assert seeds_run(machine) == seeds
     assert re.findall(r"^Left out for want of time, for all methods alike: (.*)\.$", answer.out, re.M) == left_out
-    one_seed = "One seed: nothing here says what another would have given."
-    assert (one_seed in answer.out) == ("seed 1" in left_out)
+    assert ("seed: too few to show a difference" in answer.out) == ("seed 1" in left_out)
+    assert ("2 seeds: too few to show a difference" in answer.out) == (
+        "seed 1" not in left_out and "seed 2" in left_out
+    )
 
 
 def test_seed_that_is_stopped_is_in_no_result(lowres_ssl: Command, machine: Machine) -> None:
@@ -278,12 +281,45 @@ def test_too_small_a_budget_is_refused_before_anything_runs(
 ) -> None:
     answer = lowres_ssl("benchmark", *ASKED, "budget=1min")
     assert answer.code == 2
-    assert "budget=60s: too little for 2 seeds of 2 epochs of every method" in answer.last_line
+    assert "budget=60s: too little for 3 seeds of 2 epochs of every method" in answer.last_line
     assert machine.commands == []
     assert list((tmp_path / "outputs" / "benchmark").glob("*.json")) == []
     least = re.search(r"type budget=(\w+)", answer.last_line)
     assert least is not None
     assert lowres_ssl("benchmark", *ASKED, f"budget={least[1]}").code == 0
+
+
+def test_methods_that_were_not_typed_are_left_out_where_three_seeds_of_all_do_not_fit(
+    lowres_ssl: Command, machine: Machine
+) -> None:
+    own = [each for each in ASKED if each != METHODS]
+    answer = lowres_ssl("benchmark", *own, "budget=4min", "fewer_labels=[]")
+    assert answer.code == 0, answer.err
+    plan, end = answer.out.split("Which method for ")
+    assert re.search(r"3 seeds of random, random_calibrated, trivial, dcl, simclr ", plan)
+    offered = re.search(
+        r"^Left out for want of time: simsiam, vicreg\. All methods: (budget=\w+)\.$", plan, re.MULTILINE
+    )
+    assert offered is not None
+    assert f"\nLeft out of the plan for want of time: simsiam, vicreg. All methods: {offered[1]}.\n" in end
+    assert all("vicreg" not in each for each in machine.commands)
+    again = re.search(r"^More certain: lowres-ssl (.*?)   #", end, re.MULTILINE)
+    assert again is not None
+    assert "methods=[random,random_calibrated,trivial,dcl,simclr]" in shlex.split(again[1])
+    machine.now = 0.0
+    machine.commands.clear()
+    assert lowres_ssl(*shlex.split(again[1])).code == 0
+    assert seeds_run(machine) == ["0", "1", "2", "3", "4"]
+    machine.now = 0.0
+    assert "vicreg" not in lowres_ssl("benchmark", *own, "budget=4min", "fewer_labels=[]").out.split("Left out")[0]
+    assert "Left out" not in lowres_ssl("benchmark", *own, offered[1], "fewer_labels=[]", "dry_run=true").out
+
+
+@pytest.mark.parametrize(("seeds", "told"), [(2, True), (3, False)])
+def test_plan_with_too_few_seeds_says_so(lowres_ssl: Command, machine: Machine, seeds: int, told: bool) -> None:
+    answer = lowres_ssl("benchmark", *ASKED, "budget=30min", f"seeds={seeds}", "dry_run=true")
+    assert machine.measured == 1
+    assert (f"With {seeds} seeds no difference but a huge one is significant" in answer.out) == told
 
 
 def test_dry_run_shows_the_plan_and_runs_nothing(lowres_ssl: Command, machine: Machine, tmp_path: Path) -> None:
@@ -317,6 +353,7 @@ def test_settings_fit_the_set_unless_they_are_typed(lowres_ssl: Command, machine
         ("methods=[random,vicregg]", "did you mean vicreg?"),
         ("methods=[random,dcl,dcl]", "wanted each once"),
         ("seeds=0", "seeds=0: wanted at least 1"),
+        ("pretrain_on=all", "pretrain_on=all: the encoders would have seen the test images"),
         ("chosen_by=linear", "chosen_by=linear: wanted one of the probes, knn, logistic"),
     ],
 )

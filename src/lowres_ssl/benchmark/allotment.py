@@ -1,10 +1,11 @@
-"""A budget divided: how many seeds and epochs fit into so many seconds, by a named rule. Arithmetic only; no clock.
+"""Divide a budget: how many seeds, methods and epochs fit into so many seconds, by a named rule. No clock.
 
 The rule, `seeds_first` (docs/which_method.md has the reasons):
 
 1. Every method gets the same epochs, batch size and seeds, so the same number of views and steps, whatever it costs.
 2. A tenth of the budget is kept back for what turns out slower than measured.
-3. Three seeds if they can have two epochs each, else two; an answer from one seed has no spread.
+3. Three seeds, since two can show only huge differences. Where they cannot have two epochs of every method, methods are
+   left out, those named last first, unless they were typed.
 4. As many further seeds of the random encoders, up to ten in all, as a tenth of the budget pays for: nothing is trained
    for them, and every method is compared with their mean.
 5. What else can be had for a tenth of the budget each, in this order: scores with fewer labels, the MLP probe.
@@ -13,7 +14,7 @@ The rule, `seeds_first` (docs/which_method.md has the reasons):
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from lowres_ssl.benchmark.budget import typed_time
 from lowres_ssl.errors import ConfigError
@@ -23,11 +24,11 @@ from lowres_ssl.terminal import count
 RULE = "seeds_first"
 KEPT_BACK = 0.1
 EXTRA_SHARE = 0.1
-LEAST_SEEDS, USUAL_SEEDS, MOST_SEEDS = 2, 3, 5
+LEAST_SEEDS, MOST_SEEDS = 3, 5
 LEAST_EPOCHS = 2
 MARGIN = 1.1
-# The second seed is worth more than punctuality: it is begun if it ends within so many budgets.
-LATE_FOR_SECOND_SEED = 1.25
+# The least seeds are worth more than punctuality: they are begun if they end within so many budgets.
+LATE_FOR_LEAST_SEEDS = 1.25
 
 
 @dataclass(frozen=True)
@@ -35,14 +36,15 @@ class Costs:
     """Seconds on this machine, as measured.
 
     epoch: of one epoch, by method, of those that train. round_base: what a seed takes beside its epochs, all methods
-    together: starting, features, scores. start: of a command. random_seed: what one more seed of the random encoders
-    takes, all of them together, scores included. extras: what scoring all methods of one seed otherwise takes, by name,
-    in the order in which they are wanted. prepare: reading and decoding the images, and measuring. report: tables,
-    comparison, report.
+    together: starting, features, scores. run: of that, what each method takes. start: of a command. random_seed: what
+    one more seed of the random encoders takes, all of them together, scores included. extras: what scoring all methods
+    of one seed otherwise takes, by name, in the order in which they are wanted. prepare: reading and decoding the
+    images, and measuring. report: tables, comparison, report.
     """
 
     epoch: Mapping[str, float]
     round_base: float
+    run: float
     prepare: float
     report: float
     start: float
@@ -52,6 +54,11 @@ class Costs:
     def round(self, epochs: int) -> float:
         """All methods, one seed."""
         return self.round_base + epochs * sum(self.epoch.values())
+
+    def without(self, methods: Sequence[str]) -> "Costs":
+        """The same without these methods; what the extras take of them is left in."""
+        epoch = {name: seconds for name, seconds in self.epoch.items() if name not in methods}
+        return replace(self, epoch=epoch, round_base=self.round_base - len(methods) * self.run)
 
     def further_random(self, seeds: int) -> float:
         """So many more seeds of the random encoders."""
@@ -65,44 +72,49 @@ class Costs:
 
 @dataclass(frozen=True)
 class Allotment:
-    """What fits. `random_seeds`: those of the random encoders, as many as of the others or more. `seconds`: how long
-    all of it takes, as measured, without what is kept back."""
+    """What fits. `random_seeds`: those of the random encoders, as many as of the others or more. `left_out`: methods
+    that there is no time for. `seconds`: how long all of it takes, as measured, without what is kept back."""
 
     seeds: int
     random_seeds: int
     epochs: int
     extras: tuple[str, ...]
+    left_out: tuple[str, ...]
     seconds: float
 
 
 @dataclass(frozen=True)
 class Typed:
-    """What the user has decided; None is left to the rule. `recipe_epochs`: the most that are chosen."""
+    """What the user has decided; None is left to the rule. `recipe_epochs`: the most that are chosen. `optional`: the
+    methods that may be left out, in the order in which they are wanted."""
 
     recipe_epochs: int
+    optional: tuple[str, ...] = ()
     epochs: int | None = None
     seeds: int | None = None
 
 
 def allot(costs: Costs, budget: float, typed: Typed) -> Allotment:
-    """Seeds, epochs and extras for a budget in seconds. Raises `ConfigError`, with the least that would do, if the
-    least plan does not fit."""
+    """Choose methods, seeds, epochs and extras for a budget in seconds. Raises `ConfigError`, with the least that would
+    do, if the least plan does not fit."""
     usable = budget * (1 - KEPT_BACK)
     least_epochs = least_epochs_of(typed)
-    least_seeds = typed.seeds or LEAST_SEEDS
+    seeds = typed.seeds or LEAST_SEEDS
+    left_out = next((each for each in choices(typed) if least(costs, typed, each) <= usable + 1e-9), None)
+    if left_out is None:
+        fewest = least_budget(costs, typed, choices(typed)[-1])
+        fewer = "" if typed.optional else "fewer methods=[...], "
+        raise ConfigError(
+            f"budget={typed_time(budget)}: too little for {count(seeds, 'seed')} of {count(least_epochs, 'epoch')} of "
+            f"{'one method' if typed.optional else 'every method'}; wanted at least {typed_time(fewest)}; type "
+            f"budget={typed_time(MARGIN * fewest)}, since the next measurement differs a little, or {fewer}a smaller "
+            "image_size or dataset.subset=N"
+        )
+    costs = costs.without(left_out)
 
     def fits(seeds: int, epochs: int, extras: Sequence[str] = (), random_seeds: int = 0) -> bool:
         return costs.whole(seeds, epochs, extras, random_seeds) <= usable + 1e-9
 
-    if not fits(least_seeds, least_epochs):
-        least = least_budget(costs, typed)
-        raise ConfigError(
-            f"budget={typed_time(budget)}: too little for {count(least_seeds, 'seed')} of "
-            f"{count(least_epochs, 'epoch')} of every method; wanted at least {typed_time(least)}; type "
-            f"budget={typed_time(MARGIN * least)}, since the next measurement differs a little, or fewer "
-            "methods=[...], a smaller image_size or dataset.subset=N"
-        )
-    seeds = typed.seeds or (USUAL_SEEDS if fits(USUAL_SEEDS, least_epochs) else LEAST_SEEDS)
     random_seeds = seeds
     for more in range(seeds + 1, RANDOM_SEEDS + 1):
         paid = costs.further_random(more - seeds) <= EXTRA_SHARE * budget
@@ -119,16 +131,27 @@ def allot(costs: Costs, budget: float, typed: Typed) -> Allotment:
         while seeds < MOST_SEEDS and fits(seeds + 1, epochs, extras, random_seeds):
             seeds += 1
     random_seeds = max(random_seeds, seeds)
-    return Allotment(seeds, random_seeds, epochs, tuple(extras), costs.whole(seeds, epochs, extras, random_seeds))
+    seconds = costs.whole(seeds, epochs, extras, random_seeds)
+    return Allotment(seeds, random_seeds, epochs, tuple(extras), left_out, seconds)
+
+
+def choices(typed: Typed) -> list[tuple[str, ...]]:
+    """Which methods to leave out: none, then one more each time, the last first; one is always kept."""
+    return [typed.optional[kept:] for kept in range(len(typed.optional), 0, -1)] or [()]
 
 
 def least_epochs_of(typed: Typed) -> int:
     return typed.epochs or min(LEAST_EPOCHS, typed.recipe_epochs)
 
 
-def least_budget(costs: Costs, typed: Typed) -> float:
-    """The smallest budget that is not refused, in seconds."""
-    return costs.whole(typed.seeds or LEAST_SEEDS, least_epochs_of(typed)) / (1 - KEPT_BACK)
+def least(costs: Costs, typed: Typed, left_out: Sequence[str]) -> float:
+    """The seconds of the least plan without some of the methods."""
+    return costs.without(left_out).whole(typed.seeds or LEAST_SEEDS, least_epochs_of(typed))
+
+
+def least_budget(costs: Costs, typed: Typed, left_out: Sequence[str] = ()) -> float:
+    """The smallest budget that has room for all methods, or for those that are not left out, in seconds."""
+    return least(costs, typed, left_out) / (1 - KEPT_BACK)
 
 
 def most_epochs(costs: Costs, left: float, seeds: int, at_most: int) -> int:
@@ -141,8 +164,9 @@ def is_in_time(seconds: float, *, spent: float, still_to_come: float, budget: fl
     """Whether a step of so many seconds is begun, `spent` seconds after the start, when what cannot be left out takes
     `still_to_come` after it. `seed`: the place of the seed whose step it is, from 0; None for an extra.
 
-    The first seed always is; the second if it ends within `LATE_FOR_SECOND_SEED` budgets.
+    The first seed always is; those up to `LEAST_SEEDS` if they end within `LATE_FOR_LEAST_SEEDS` budgets.
     """
     if seed == 0:
         return True
-    return spent + seconds + still_to_come <= budget * (LATE_FOR_SECOND_SEED if seed == 1 else 1.0)
+    late = seed is not None and seed < LEAST_SEEDS
+    return spent + seconds + still_to_come <= budget * (LATE_FOR_LEAST_SEEDS if late else 1.0)

@@ -80,6 +80,8 @@ def question_of(config: BenchmarkConfig) -> Question:
     check_methods(config.methods)
     if config.seeds is not None and config.seeds < 1:
         raise ConfigError(f"seeds={config.seeds}: wanted at least 1, better 3; or leave it out")
+    if config.pretrain_on.name == "all":
+        raise ConfigError("pretrain_on=all: the encoders would have seen the test images, wanted training")
     if config.chosen_by not in config.probe:
         raise ConfigError(f"chosen_by={config.chosen_by}: wanted one of the probes, {', '.join(config.probe)}")
     words = [each for each, key in zip(task, keys, strict=True) if key not in OWN]

@@ -97,6 +97,7 @@ def measured_here(asked: Asked, begun: float) -> Measured:
     costs = Costs(
         epoch=epoch,
         round_base=start + runs * each_run + calibration,
+        run=each_run,
         prepare=decoding(outline, first.config) if to_decode else 0.0,
         report=start + OF_A_REPORT + runs * OF_A_MAP * len(outline.split.test),
         start=start,

@@ -24,7 +24,7 @@ class Step:
 
 def training_steps(study: Study) -> list[Step]:
     """A sweep a seed: all methods of it, or none."""
-    seconds = study.costs.round(study.allotment.epochs)
+    seconds = study.own_costs.round(study.allotment.epochs)
     return [
         Step(seed_step(seed), training(study, study.methods, str(seed)), seconds, seed)
         for seed in range(study.allotment.seeds)

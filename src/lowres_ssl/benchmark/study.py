@@ -20,7 +20,7 @@ from lowres_ssl.errors import CheckpointError, in_one_line
 from lowres_ssl.files.hashes import digest
 from lowres_ssl.files.sealed import write_sealed
 from lowres_ssl.files.stored import WRITTEN, read_json
-from lowres_ssl.schemas.experiment import RANDOM_SEEDS
+from lowres_ssl.schemas.experiment import RANDOM_SEEDS, RANDOM_STARTS
 
 NEW_PLAN = "type the same command with force=true for a new plan; the runs stay"
 OF_THE_CALL = ("path", "store_dir", "flags", "typed", "methods")
@@ -60,6 +60,11 @@ class Study:
     dropped: tuple[str, ...] = ()
     failed: tuple[str, ...] = ()
     spent: float = 0.0
+
+    @property
+    def own_costs(self) -> Costs:
+        """Of the methods that are run."""
+        return self.costs.without(self.allotment.left_out)
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -139,14 +144,17 @@ def read_study(
         store_dir=store_dir,
         flags=flags,
         asked=asked,
-        methods=tuple(asked["methods"]),
+        methods=tuple(method for method in asked["methods"] if method not in allotment["left_out"]),
         typed=typed,
         fitted=tuple(content["fitted"]),
         shown=tuple(content["shown"]),
         costs=Costs(**{name: costs[name] for name in COSTS}),
         views=content["views"],
         device=in_one_line(content["device"]),
-        allotment=Allotment(**{name: allotment[name] for name in ALLOTMENT} | {"extras": tuple(allotment["extras"])}),
+        allotment=Allotment(
+            **{name: allotment[name] for name in ALLOTMENT}
+            | {name: tuple(allotment[name]) for name in ("extras", "left_out")}
+        ),
         done=content["done"],
         dropped=tuple(map(in_one_line, content["dropped"])),
         failed=tuple(map(in_one_line, content["failed"])),
@@ -173,12 +181,16 @@ def wrong_in(content: Mapping[str, Any], typed: tuple[str, ...], asked: Mapping[
             yield f"extras: got {name!r}, wanted some of {', '.join(EXTRAS)}, each with its cost"
     if not 1 <= allotment["seeds"] <= max(MOST_SEEDS, asked["seeds"] or 0) or allotment["epochs"] < 1:
         yield f"allotment: got {allotment['seeds']} seeds of {allotment['epochs']} epochs"
+    trained = set(costs["epoch"]) & set(asked["methods"]) - set(RANDOM_STARTS)
+    if allotment["left_out"] and not set(allotment["left_out"]) < trained:
+        yield f"allotment.left_out: got {allotment['left_out']}, wanted some of the methods that are trained"
     if not allotment["seeds"] <= allotment["random_seeds"] <= max(RANDOM_SEEDS, allotment["seeds"]):
         yield f"allotment.random_seeds: got {allotment['random_seeds']}"
     if costs["round_base"] == 0:
         yield "costs.round_base: got 0, wanted what a seed takes beside its epochs"
     seconds = [*costs["epoch"].values(), *costs["extras"].values(), *content["done"].values()]
-    seconds += [costs[name] for name in ("round_base", "prepare", "report", "start", "random_seed")]
+    own = ("round_base", "run", "prepare", "report", "start", "random_seed")
+    seconds += [costs[name] for name in own]
     seconds += [content["spent"], allotment["seconds"], *content["views"].values()]
     for each in seconds:
         if not (math.isfinite(each) and 0 <= each <= MOST_SECONDS):

@@ -9,8 +9,17 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from lowres_ssl.benchmark.allotment import KEPT_BACK, MOST_SEEDS, RULE, Typed, allot
-from lowres_ssl.benchmark.answer import METRIC, answer
+from lowres_ssl.benchmark.allotment import (
+    KEPT_BACK,
+    LEAST_SEEDS,
+    MARGIN,
+    MOST_SEEDS,
+    RULE,
+    Typed,
+    allot,
+    least_budget,
+)
+from lowres_ssl.benchmark.answer import answer
 from lowres_ssl.benchmark.asking import Question, asked_of, composed, fitting_words, linear_settings, question_of
 from lowres_ssl.benchmark.budget import typed_time
 from lowres_ssl.benchmark.costs import Asked, measure
@@ -28,7 +37,6 @@ from lowres_ssl.files.leases import held
 from lowres_ssl.interruption import heed
 from lowres_ssl.planning.preparation import catalogue_of, split_of
 from lowres_ssl.report.pages import require_libraries
-from lowres_ssl.results.findings import ALL, findings
 from lowres_ssl.results.ledger import ledger
 from lowres_ssl.results.selection import Filters, columns_of
 from lowres_ssl.runs import check_writable
@@ -36,7 +44,6 @@ from lowres_ssl.schemas.benchmark import BenchmarkConfig
 from lowres_ssl.terminal import columns, count, duration, say, warn
 
 LONGER = 4  # budgets that are offered for more epochs
-DRAWS = 4000  # how often predictions are swapped for a p, as `lowres-ssl compare` does
 
 
 def main(cfg: DictConfig) -> None:
@@ -92,11 +99,13 @@ def planned(
         places = (f"store_dir={word(store_dir)}", f"output_dir={word(config.output_dir)}")
         configs = {method: composed([*words, *places], method) for method in config.methods}
         trained = list(configs)[-1]
-        typed = Typed(recipe_epochs=config.epochs, epochs=question.epochs, seeds=config.seeds)
         own, linear = configs[trained], linear_settings(words, config.probe, trained)
         try:
             measured = measure(Asked(configs, linear, tuple(config.fewer_labels)))
             costs = replace(measured.costs, prepare=measured.costs.prepare + clock.spent())
+            # All methods with the small encoder before some of them with the large one.
+            may_be_left_out = () if large or "methods" in question.typed else tuple(costs.epoch)
+            typed = Typed(config.epochs, may_be_left_out, epochs=question.epochs, seeds=config.seeds)
             allotment = allot(costs, question.budget, typed)
         except ConfigError:
             if large:
@@ -107,7 +116,7 @@ def planned(
             store_dir=store_dir,
             flags=question.flags,
             asked=asked,
-            methods=tuple(config.methods),
+            methods=tuple(method for method in config.methods if method not in allotment.left_out),
             typed=question.words,
             fitted=fitted,
             shown=(f"backbone={own.backbone.name}", f"image_size={own.image_size}"),
@@ -121,7 +130,7 @@ def planned(
 
 def plan_text(study: Study, question: Question, first: PretrainConfig, catalogue: Catalogue, split: Split) -> str:
     """What will run and how long it will take."""
-    own, costs = study.allotment, study.costs
+    own, costs = study.allotment, study.own_costs
     final = composed(study.words, study.methods[0])
     neighbours = f", KNN k = {final.probe['knn']['k']}" if "knn" in final.probe else ""
     speeds = list(dict.fromkeys(f"{each(study.views.values()):,.0f}" for each in (min, max))) if study.views else []
@@ -141,6 +150,12 @@ def plan_text(study: Study, question: Question, first: PretrainConfig, catalogue
     rows.append(["in all", "", f"{duration(own.seconds + KEPT_BACK * study.budget)} of {duration(study.budget)}"])
     left_out = [about(name, question) for name in costs.extras if name not in own.extras]
     told = f" No time for: {'; '.join(left_out)}." if left_out else ""
+    notes = [f"Left out for want of time: {', '.join(own.left_out)}. {all_methods(study)}"] if own.left_out else []
+    if own.seeds < LEAST_SEEDS:
+        notes.append(
+            f"With {count(own.seeds, 'seed')} no difference but a huge one is significant: leave seeds out, or type "
+            f"seeds={LEAST_SEEDS}."
+        )
     return "\n".join(
         [
             f"{first.dataset.title}: {len(catalogue.records):,} images in {len(catalogue.classes)} classes; "
@@ -152,6 +167,7 @@ def plan_text(study: Study, question: Question, first: PretrainConfig, catalogue
             columns(["what", "runs", "about"], rows, right=(1, 2)),
             "",
             f"Every method: {count(own.epochs, 'epoch')} of the same views in the same steps (rule {RULE}).{told}",
+            *notes,
             *careful(catalogue, split),
         ]
     )
@@ -190,16 +206,18 @@ def answer_lines(study: Study, question: Question, doubts: Sequence[str]) -> Ite
         backbone=shown["backbone"],
         image_size=size,
     )
-    chosen = {
-        column.probe: findings(column, METRIC, "best", imagenet="imagenet", draws=DRAWS, reference=ALL)
+    by_probe = {
+        column.probe: column
         for column in columns_of(frame, filters)
         if column.probe in question.config.probe or column.probe == "linear"
     }
-    found = answer(chosen, study.methods, question.config.chosen_by, seeds)
-    yield f"Which method for {next(iter(chosen.values())).column.rows['title'].iloc[0]}?"
+    found = answer(by_probe, study.methods, question.config.chosen_by, seeds)
+    yield f"Which method for {next(iter(by_probe.values())).rows['title'].iloc[0]}?"
     yield ""
     yield from found.lines
     yield from doubts
+    if study.allotment.left_out:
+        yield f"Left out of the plan for want of time: {', '.join(study.allotment.left_out)}. {all_methods(study)}"
     for name in study.dropped:
         yield f"Left out for want of time, for all methods alike: {name}."
     for failure in study.failed:
@@ -221,10 +239,19 @@ def more_certain(study: Study, seeds: Sequence[int]) -> str:
     if len(seeds) >= MOST_SEEDS:
         return "more test images; more seeds would add little"
     own = study.allotment
-    whole = study.costs.whole(MOST_SEEDS, own.epochs, own.extras, own.random_seeds) / (1 - KEPT_BACK)
-    rest = (MOST_SEEDS - len(seeds)) * study.costs.round(own.epochs) + study.costs.report
-    words = typed_with(study, f"epochs={own.epochs}", f"seeds={MOST_SEEDS}", f"budget={typed_time(1.05 * whole)}")
+    costs = study.own_costs
+    whole = costs.whole(MOST_SEEDS, own.epochs, own.extras, own.random_seeds) / (1 - KEPT_BACK)
+    rest = (MOST_SEEDS - len(seeds)) * costs.round(own.epochs) + costs.report
+    methods = [f"methods=[{','.join(study.methods)}]"] if own.left_out else []
+    others = [f"epochs={own.epochs}", f"seeds={MOST_SEEDS}", f"budget={typed_time(1.05 * whole)}"]
+    words = typed_with(study, *methods, *others)
     return f"{command_line(*words)}   # about {duration(rest)}: the {count(len(seeds), 'seed')} that are there are kept"
+
+
+def all_methods(study: Study) -> str:
+    """Say which budget has room for every method."""
+    typed = Typed(study.allotment.epochs, epochs=study.asked["epochs"], seeds=study.asked["seeds"])
+    return f"All methods: budget={typed_time(MARGIN * least_budget(study.costs, typed))}."
 
 
 def typed_with(study: Study, *others: str) -> list[str]:

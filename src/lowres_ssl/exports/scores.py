@@ -70,7 +70,7 @@ def key_of(result: dict[str, Any]) -> str:
 
 def intervals(folder: Path, result: dict[str, Any]) -> dict[str, Interval]:
     said = read_predictions(folder, result)
-    check_numbers(folder, result, said)
+    check_numbers(folder, result, said, "test")
     counts = counts_by_group(
         said["test_labels"],
         said["test_predictions"],

@@ -17,7 +17,7 @@ WRITTEN = {
     "run": 2,  # run.json; of this and the next three, 1 had no seal (see sealed.py)
     "result": 2,  # result.json and predictions.npz; 1 had patients by name where 2 has keyed hashes
     "tuned": 2,  # outputs/tuned/*.json
-    "benchmark": 3,  # outputs/benchmark/*.json: plans; 2 had no further seeds of the random encoders
+    "benchmark": 3,  # outputs/benchmark/*.json: plans; 2 had no further random seeds, and left no method out
     "split": 2,  # split.json; 1 did not say whether its image names are hashed: they are not
     "tensors": 1,  # encoders, classifiers, features; what has no number is of version 1
     "checkpoint": 2,  # checkpoint.pt; 1 had neither a memory layout nor a compiler's seconds
@@ -57,10 +57,12 @@ TYPES: dict[str, dict[str, Any]] = {
     | dict.fromkeys(["chosen.loss", "chosen.accuracy_spread"], OPTIONAL_NUMBER)
     | dict.fromkeys(["batch_size", "epochs"], (int, type(None))),
     "benchmark": dict.fromkeys(["asked", "costs", "costs.epoch", "costs.extras", "views", "allotment", "done"], dict)
-    | dict.fromkeys(["fitted", "shown", "dropped", "failed", "allotment.extras"], list)
-    | dict.fromkeys(["fitted.*", "shown.*", "dropped.*", "failed.*", "allotment.extras.*", "device"], str)
+    | dict.fromkeys(["fitted", "shown", "dropped", "failed", "allotment.extras", "allotment.left_out"], list)
+    | dict.fromkeys(["fitted.*", "shown.*", "dropped.*", "failed.*", "device"], str)
+    | dict.fromkeys(["allotment.extras.*", "allotment.left_out.*"], str)
     | dict.fromkeys(["costs.epoch.*", "costs.extras.*", "views.*", "done.*", "spent", "allotment.seconds"], NUMBER)
-    | dict.fromkeys([f"costs.{part}" for part in ("round_base", "prepare", "report", "start", "random_seed")], NUMBER)
+    | dict.fromkeys([f"costs.{part}" for part in ("round_base", "run", "prepare", "report")], NUMBER)
+    | dict.fromkeys(["costs.start", "costs.random_seed"], NUMBER)
     | dict.fromkeys([f"allotment.{part}" for part in ("seeds", "random_seeds", "epochs")], int),
     "split": {"kind": str, "seed": int, "digest": str, "notes": list, "notes.*": str, "hashed": bool}
     | dict.fromkeys(("train", "val", "test"), list)

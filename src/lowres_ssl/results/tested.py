@@ -1,10 +1,10 @@
-"""What the results of a cell say of the test images, read from their `predictions.npz` and checked."""
+"""Read what the results of a cell predicted of the test or the validation images, and check it."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +16,12 @@ from lowres_ssl.results.selection import Cell
 from lowres_ssl.statistics.comparison import Scored
 from lowres_ssl.statistics.confusion import Counts, counts_by_group, metric
 
+Side = Literal["test", "validation"]
+
 
 @dataclass(frozen=True)
 class Tested:
-    """The test images, which all seeds of a cell share, and what each seed predicted of them.
+    """The test or validation images, which all seeds of a cell share, and what each seed predicted of them.
 
     ids: str [n], names of the images, or hashes of them (`hashed`). groups: int64 [n], patients, slides or source
     images numbered as they come, so that names and hashes of them give the same; -1 for an image without a known one.
@@ -69,27 +71,36 @@ def check_same_images(read: Sequence[tuple[Cell, Tested]]) -> None:
 
 
 def tested(cell: Cell) -> Tested:
-    """Raises `CheckpointError` if predictions cannot be read, or are not those that the cell's numbers are of."""
+    """Read what each seed of a cell predicted of the test images. Raises as `predicted`."""
+    return predicted(cell, "test")
+
+
+def predicted(cell: Cell, side: Side) -> Tested:
+    """Read what each seed of a cell predicted of the test or the validation images.
+
+    Raises `CheckpointError` if they cannot be read, or are not those that the cell's numbers are of.
+    """
     folders = [Path(folder) for folder in cell.rows["result"]]
     results = [stored_result(folder) for folder in folders]
     arrays = [read_predictions(folder, result) for folder, result in zip(folders, results, strict=True)]
     for folder, result, stored in zip(folders, results, arrays, strict=True):
-        check_arrays(folder, result, stored)
-        check_numbers(folder, result, stored)
-        for key in ("test_ids", "test_groups", "test_labels"):
-            if key == "test_ids" and has_hashes(result) != has_hashes(results[0]):
+        check_arrays(folder, result, stored, side)
+        check_numbers(folder, result, stored, side)
+        for what in ("ids", "groups", "labels"):
+            if what == "ids" and has_hashes(result) != has_hashes(results[0]):
                 continue
-            got, wanted = (numbered(each[key]) if key == "test_groups" else each[key] for each in (stored, arrays[0]))
+            key = f"{side}_{what}"
+            got, wanted = (numbered(each[key]) if what == "groups" else each[key] for each in (stored, arrays[0]))
             if not np.array_equal(got, wanted):
                 raise CheckpointError(
                     f"{folder}: its {key} are not those of {folders[0]}; remove both folders and score again"
                 )
     return Tested(
-        ids=arrays[0]["test_ids"],
+        ids=arrays[0][f"{side}_ids"],
         hashed=has_hashes(results[0]),
-        groups=numbered(arrays[0]["test_groups"]),
-        labels=arrays[0]["test_labels"],
-        predictions=np.stack([stored["test_predictions"] for stored in arrays]),
+        groups=numbered(arrays[0][f"{side}_groups"]),
+        labels=arrays[0][f"{side}_labels"],
+        predictions=np.stack([stored[f"{side}_predictions"] for stored in arrays]),
         classes=tuple(results[0]["classes"]),
         results=tuple(results),
     )
@@ -112,26 +123,26 @@ def numbered(groups: NDArray[np.str_]) -> NDArray[np.int64]:
     return np.array([numbers.setdefault(str(group), len(numbers) - 1) for group in groups], dtype=np.int64)
 
 
-def check_arrays(folder: Path, result: dict[str, Any], stored: dict[str, NDArray[Any]]) -> None:
-    """Raises `CheckpointError` unless the arrays of the test images are what `evaluation` writes."""
-    count, classes = result["test"]["n"], len(result["classes"])
+def check_arrays(folder: Path, result: dict[str, Any], stored: dict[str, NDArray[Any]], side: Side) -> None:
+    """Raises `CheckpointError` unless the arrays of the images are what `evaluation` writes."""
+    count, classes = result[side]["n"], len(result["classes"])
     for key, kinds in (("ids", "U"), ("groups", "U"), ("labels", "iu"), ("predictions", "iu")):
-        values = stored[f"test_{key}"]
+        values = stored[f"{side}_{key}"]
         fits = values.dtype.kind in kinds and values.shape == (count,)
         if not fits or (kinds == "iu" and count and not (values.min() >= 0 and values.max() < classes)):
             raise CheckpointError(
-                f"{folder}: the test_{key} in predictions.npz are not those of {count} images in {classes} classes; "
+                f"{folder}: the {side}_{key} in predictions.npz are not those of {count} images in {classes} classes; "
                 "remove the folder and score again"
             )
 
 
-def check_numbers(folder: Path, result: dict[str, Any], stored: dict[str, NDArray[Any]]) -> None:
+def check_numbers(folder: Path, result: dict[str, Any], stored: dict[str, NDArray[Any]], side: Side) -> None:
     """Raises `CheckpointError` unless `result.json` has the numbers that its `predictions.npz` gives."""
     classes = len(result["classes"])
     confusion = np.zeros((classes, classes), dtype=np.int64)
-    np.add.at(confusion, (stored["test_labels"], stored["test_predictions"]), 1)
+    np.add.at(confusion, (stored[f"{side}_labels"], stored[f"{side}_predictions"]), 1)
     for name in NUMBERS:
-        got, wanted = result["test"][name], float(metric(confusion, name))
+        got, wanted = result[side][name], float(metric(confusion, name))
         if not math.isclose(got, wanted, abs_tol=1e-9):
             raise CheckpointError(
                 f"{folder}: result.json says {name} {got:.4f}, predictions.npz gives {wanted:.4f}; "

@@ -1,0 +1,185 @@
+"""Decide which method to recommend: validation chooses it, the test images show whether it gains anything. No words.
+
+The rule. The method with the highest mean validation accuracy by one probe is chosen, of equals the one named first; it
+need not beat random initialisation there. On the test images it is compared with the better random encoder and with
+each other method, with p after Holm's correction for all of these: a method whose seeds are lucky is lucky on the
+validation and on the test images alike, so that a single comparison would be significant too often. Random
+initialisation is recommended only where it is measurably better: than the chosen method on the test images, or on the
+validation images. Knows no torch.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from lowres_ssl.results.selection import Cell, Column, better_start
+from lowres_ssl.results.tested import Side, check_same_images, predicted
+from lowres_ssl.schemas.experiment import RANDOM_STARTS
+from lowres_ssl.statistics.comparison import Difference, Part, differences
+from lowres_ssl.statistics.significance import holm, p_values
+from lowres_ssl.statistics.uncertainty import Interval, interval
+
+SHORTCUT = "trivial"
+METRIC = "accuracy"
+SIGNIFICANT = 0.05
+DRAWS = 4000  # how often predictions are swapped for a p, as `lowres-ssl compare` does
+
+Verdict = Literal["use", "none", "cannot tell"]
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One entry minus another on the test images. `p`: after Holm's correction of all comparisons it was made with;
+    None where a method has one seed, so that chance is not known."""
+
+    difference: Difference
+    p: float | None
+
+    @property
+    def is_better(self) -> bool:
+        return self.is_significant and self.difference.value > 0
+
+    @property
+    def is_worse(self) -> bool:
+        return self.is_significant and self.difference.value < 0
+
+    @property
+    def is_significant(self) -> bool:
+        return self.p is not None and self.p < SIGNIFICANT
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What the results by one probe say.
+
+    chosen: the method that validation chose; start: the random encoder that it is compared with. seeds: of the methods.
+    validated: mean validation accuracy of `start` and each method. on_validation: chosen minus start there.
+    gain, ahead: chosen minus start, and minus each other method; p is corrected for all of these. others_gain: each
+    other method minus start; p is corrected for these. left_out_gain: mean gain over `start` of the methods that the
+    other seeds choose, each measured on the seed left out; None for one seed or one method. intervals: accuracy of
+    chosen, start and, if there is one, `SHORTCUT`. against_shortcut: chosen minus that. images, groups: of the test
+    set.
+    """
+
+    label: str
+    chosen: str
+    start: str
+    seeds: tuple[int, ...]
+    validated: Mapping[str, float]
+    on_validation: Difference
+    gain: Compared
+    ahead: Mapping[str, Compared]
+    others_gain: Mapping[str, Compared]
+    left_out_gain: float | None
+    intervals: Mapping[str, Interval]
+    against_shortcut: Difference | None
+    images: int
+    groups: int
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether to use the chosen method, none of the methods, or whether the results leave it open."""
+        better_on_validation = self.on_validation.high < 0
+        if self.gain.is_better:
+            return "cannot tell" if better_on_validation else "use"
+        return "none" if self.gain.is_worse or better_on_validation else "cannot tell"
+
+    @property
+    def comparisons(self) -> int:
+        """How many the p of `gain` and `ahead` is corrected for."""
+        return 1 + len(self.ahead)
+
+    @property
+    def none_is_better(self) -> bool:
+        """Whether no method is significantly above the random encoder on the test images."""
+        return not any(compared.is_better for compared in (self.gain, *self.others_gain.values()))
+
+
+def decide(column: Column, methods: Sequence[str], seeds: Sequence[int], chosen: str | None = None) -> Decision | None:
+    """Decide by the results of one probe; None if there is nothing to compare.
+
+    methods: in the order of preference; the candidates are those that have every one of `seeds`, without random
+    encoders and mean colour. `chosen`: the method that another probe has chosen, if one has.
+
+    Raises `ConfigError` for a run that is there twice, `CheckpointError` if predictions are damaged.
+    """
+    start = better_start(column)
+    candidates = [
+        method for method in methods if method not in (*RANDOM_STARTS, SHORTCUT) and has(column, method, seeds)
+    ]
+    if start is None or not has(column, start, seeds) or not candidates or chosen not in (None, *candidates):
+        return None
+    entries = [start, *candidates, *column.entries(SHORTCUT)]
+    cells = {entry: cell for entry in entries if (cell := column.cell(entry)) is not None}
+    validated = {entry: mean_of(cells[entry].rows["validation_accuracy"]) for entry in (start, *candidates)}
+    chosen = chosen or max(candidates, key=lambda method: validated[method])
+    test, validation = (
+        parts_of(cells, "test"),
+        parts_of({entry: cells[entry] for entry in (start, chosen)}, "validation"),
+    )
+    everyone = {entry: test[entry] for entry in (start, *candidates)}
+    others = [method for method in candidates if method != chosen]
+    gain, *ahead = compare(everyone, [(chosen, each) for each in (start, *others)])
+    counts = test[start].terms[0].counts
+    shortcut = test.get(SHORTCUT)
+    return Decision(
+        label=str(column.rows["label"].iloc[0]),
+        chosen=chosen,
+        start=start,
+        seeds=tuple(seeds),
+        validated=validated,
+        on_validation=differences(validation, [(chosen, start)])[0],
+        gain=gain,
+        ahead=dict(zip(others, ahead, strict=True)),
+        others_gain=dict(zip(others, compare(everyone, [(each, start) for each in others]), strict=True)),
+        left_out_gain=left_out_gain(cells, candidates, start),
+        intervals={
+            entry: interval(test[entry].terms[0].counts, METRIC) for entry in (chosen, start, SHORTCUT) if entry in test
+        },
+        against_shortcut=None if shortcut is None else differences(test, [(chosen, SHORTCUT)])[0],
+        images=int(counts[0].sum()),
+        groups=counts.shape[1],
+    )
+
+
+def has(column: Column, entry: str, seeds: Sequence[int]) -> bool:
+    """Whether an entry has a validation accuracy for each of the seeds."""
+    rows = column.rows[column.rows["entry"] == entry]
+    return set(rows["seed"]) >= set(seeds) and not rows["validation_accuracy"].isna().any()
+
+
+def mean_of(accuracies: "pd.Series[Any]") -> float:
+    """Rounded, so that equal results in another order are equal."""
+    return round(float(accuracies.astype(float).mean()), 12)
+
+
+def parts_of(cells: Mapping[str, Cell], side: Side) -> dict[str, Part]:
+    """Read what each entry did on the test or validation images, by accuracy."""
+    read = {entry: predicted(cell, side) for entry, cell in cells.items()}
+    check_same_images([(cells[entry], own) for entry, own in read.items()])
+    return {entry: own.scored(cells[entry].seeds).by(**{METRIC: 1.0}) for entry, own in read.items()}
+
+
+def compare(parts: Mapping[str, Part], pairs: Sequence[tuple[str, str]]) -> list[Compared]:
+    """First minus second of each pair, with p corrected for all the pairs."""
+    found = differences(parts, pairs)
+    testable = [pair for pair, own in zip(pairs, found, strict=True) if not own.is_of_one_seed]
+    corrected = dict(zip(testable, holm(p_values(parts, testable, draws=DRAWS)), strict=True))
+    return [Compared(own, corrected.get(pair)) for pair, own in zip(pairs, found, strict=True)]
+
+
+def left_out_gain(cells: Mapping[str, Cell], candidates: Sequence[str], start: str) -> float | None:
+    """Leave each seed out of the choice in turn and measure the gain on it: the mean is not flattered by the choice."""
+    by_seed = {entry: cells[entry].rows.set_index("seed") for entry in (start, *candidates)}
+    seeds = sorted(set.intersection(*(set(by_seed[each].index) for each in candidates)))
+    if len(seeds) < 2 or len(candidates) < 2:
+        return None
+    gains = []
+    for seed in seeds:
+        means = {each: mean_of(by_seed[each]["validation_accuracy"].drop(seed)) for each in candidates}
+        chosen = max(candidates, key=lambda each: means[each])
+        gains.append(float(by_seed[chosen].loc[seed, "accuracy"]) - float(by_seed[start]["accuracy"].mean()))
+    return float(np.mean(gains))
