@@ -111,6 +111,28 @@ def test_pairs_that_have_a_p_are_those_with_the_reference(
     assert all(each["low"] < each["difference"] < each["high"] for each in found.values())
 
 
+@pytest.mark.parametrize(("validation", "bar"), [(0.7, "random_calibrated"), (0.5, "random")])
+def test_the_bar_is_the_random_encoder_that_is_better_on_the_validation_images(
+    lowres_ssl: Command, stored: Path, validation: float, bar: str
+) -> None:
+    """On the test images the calibrated one is the worse."""
+    for seed in range(3):
+        made_up_run(
+            stored, method="random_calibrated", seed=seed, accuracy=0.4, validation_accuracy=validation, images=240
+        )
+    found = pairs(records(lowres_ssl))
+    assert {frozenset(pair) for pair, each in found.items() if each["p"] is not None} == {
+        frozenset([bar, other]) for other in {"dcl", "vicreg", "random", "random_calibrated"} - {bar}
+    }
+    assert "random encoders" not in lowres_ssl("compare", QUICK).err
+
+
+def test_one_random_encoder_alone_is_the_bar_and_the_other_is_asked_for(lowres_ssl: Command, stored: Path) -> None:
+    answer = lowres_ssl("compare", QUICK)
+    assert "of the two random encoders only random is among these results" in answer.err
+    assert "type lowres-ssl pretrain method=random_calibrated with the data set" in answer.err
+
+
 def test_reference_that_is_not_there_is_told(lowres_ssl: Command, stored: Path) -> None:
     answer = lowres_ssl("compare", QUICK, "reference=randon")
     assert "no randon, so each is tested against each; there is dcl, random, vicreg" in answer.err
@@ -250,9 +272,9 @@ def test_entries_that_are_named_are_the_comparisons_that_p_is_corrected_for(lowr
         ("batch_size=largest", "batch_size=largest: wanted best"),
         ("draws=10", "draws=10: wanted from 100"),
         ("metric=auroc", "auroc"),
-        ("reference=[]", "reference=[]: wanted an entry such as random"),
-        ("reference=null", "reference=None: wanted an entry such as random"),
-        ("reference=[1]", "reference=[1]: wanted an entry such as random"),
+        ("reference=[]", "reference=[]: wanted bar, an entry such as random"),
+        ("reference=null", "reference=None: wanted bar, an entry such as random"),
+        ("reference=[1]", "reference=[1]: wanted bar, an entry such as random"),
         ("methods=[dcl]", "methods"),
         ("dataset=breast", "no stored results of that kind"),
     ],

@@ -1,4 +1,4 @@
-"""`lowres-ssl compare`: test each method against random initialisation, and check the paper's claims."""
+"""`lowres-ssl compare`: test each method against the better random encoder, and check the paper's claims."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -75,10 +75,10 @@ def main(cfg: DictConfig) -> None:
 
 
 def entries_named(reference: object) -> str | list[str]:
-    """One entry, several, or "all". Raises `ConfigError` for what names none."""
+    """One entry or "bar", several, or "all". Raises `ConfigError` for what names none."""
     names = [reference] if isinstance(reference, str) else reference
     is_named = isinstance(names, Sequence) and len(names) > 0 and all(isinstance(name, str) and name for name in names)
-    require(is_named, "reference", reference, "an entry such as random, several such as [random,trivial], or all")
+    require(is_named, "reference", reference, "bar, an entry such as random, several such as [bar,trivial], or all")
     several = list(cast(Sequence[str], names))
     return ALL if several == [ALL] else several
 

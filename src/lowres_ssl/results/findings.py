@@ -4,16 +4,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from lowres_ssl.results.selection import BatchSize, Cell, Column
+from lowres_ssl.results.selection import BatchSize, Cell, Column, better_start
 from lowres_ssl.results.tested import check_same_images, tested
 from lowres_ssl.runs import AS_THEY_ARE, END_TO_END
+from lowres_ssl.schemas.experiment import RANDOM_STARTS
 from lowres_ssl.statistics.claims import Judgement, Key, judgements
 from lowres_ssl.statistics.comparison import Difference, Part, differences
 from lowres_ssl.statistics.significance import holm, p_values
 from lowres_ssl.statistics.uncertainty import Interval, interval
 
 SIGNIFICANT = 0.05
-RANDOM = "random"  # the baseline that every method is tested against, unless others are named
+BAR = "bar"  # as a reference: the better random encoder of the column, by validation accuracy
 ALL = "all"  # as a reference: every method is tested against every other
 
 
@@ -66,12 +67,12 @@ def findings(
     *,
     imagenet: str,
     draws: int,
-    reference: str | Sequence[str] = RANDOM,
+    reference: str | Sequence[str] = BAR,
 ) -> Findings:
     """Compare every method with every other; test each against the entries that `reference` names.
 
     `batch_size`: of the pairs, and of those claims that are not about batch sizes; "best": by validation accuracy.
-    `reference`: an entry, or several, or "all". Every pair that is tested costs the others power, so the question is
+    `reference`: an entry, "bar" (see `selection.better_start`), several, or "all". Every pair that is tested costs the others power, so the question is
     named beforehand. Where the column has none of the references, all are tested against each other.
 
     Raises `ConfigError` for a run that is there twice, `CheckpointError` if predictions are damaged or not of the same
@@ -94,15 +95,14 @@ def findings(
         for size in sizes:
             if (stored := column.cell(entry, size)) is not None:
                 cells[entry, stored.batch_size] = stored
-    named = () if reference == ALL else (reference,) if isinstance(reference, str) else tuple(reference)
+    named = references_named(reference, column)
     references = tuple(entry for entry in named if entry in chosen)
-    if RANDOM not in chosen and column.probe != END_TO_END:  # an untrained encoder has no head of its own
-        notes.append(
-            f"{column}: no random initialisation to compare with; type lowres-ssl pretrain method=random with the data "
-            "set, backbone and image_size of the others"
-        )
-    elif named and not references and column.probe != END_TO_END:
-        notes.append(f"{column}: no {' or '.join(named)}, so each is tested against each; there is {', '.join(chosen)}")
+    if column.probe != END_TO_END:  # an untrained encoder has no head of its own
+        notes += missing_starts(column, chosen)
+        if named and not references and named != (BAR,):
+            notes.append(
+                f"{column}: no {' or '.join(named)}, so each is tested against each; there is {', '.join(chosen)}"
+            )
     read = {key: tested(cell) for key, cell in cells.items()}
     check_same_images([(cells[key], said) for key, said in read.items()])
     scored = {key: said.scored(cells[key].seeds) for key, said in read.items()}
@@ -126,6 +126,27 @@ def findings(
         groups=groups,
         notes=tuple(notes),
     )
+
+
+def references_named(reference: str | Sequence[str], column: Column) -> tuple[str, ...]:
+    """The entries that are meant, whether the column has them or not; none for "all"; "bar" where there is none."""
+    asked = () if reference == ALL else (reference,) if isinstance(reference, str) else tuple(reference)
+    return tuple(dict.fromkeys((better_start(column) or BAR) if entry == BAR else entry for entry in asked))
+
+
+def missing_starts(column: Column, chosen: Mapping[str, Key]) -> list[str]:
+    """A line where one of the random encoders, or both, are not among the results."""
+    missing = [start for start in RANDOM_STARTS if start not in chosen]
+    alike = "with the data set, backbone and image_size of the others"
+    if len(missing) == len(RANDOM_STARTS):
+        typed = f"lowres-ssl pretrain -m method={','.join(missing)}"
+        return [f"{column}: no random initialisation to compare with; type {typed} {alike}"]
+    (there,) = set(RANDOM_STARTS) - set(missing) if missing else ("",)
+    return [
+        f"{column}: of the two random encoders only {there} is among these results; for the other type lowres-ssl "
+        f"pretrain method={start} {alike}"
+        for start in missing
+    ]
 
 
 def pairs_of(methods: Mapping[Key, Part], references: Sequence[str], draws: int) -> list[Pair]:
