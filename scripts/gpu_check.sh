@@ -150,22 +150,20 @@ stage() {
   esac
 }
 
-# All tables as one page, and what went wrong, whatever ends this.
-summary() {
-  local table
-  for table in "$tables"/*.md "$tables"/*.unfinished; do
-    [[ -e $table ]] || continue
-    case $table in
-      *.md) printf '## %s\n\n' "$(basename "$table" .md)" ;;
-      *) printf '## %s: UNFINISHED, what it had printed\n\n' "$(basename "$table" .unfinished)" ;;
-    esac
-    cat "$table"
-    echo
-  done
-}
+# All tables as one page, in the order they were made, and what went wrong; whatever ends this.
 leave() {
-  summary >"$results/summary.md"
-  cp "$work/log.txt" "$results/log.txt" 2>/dev/null || true
+  {
+    printf 'Commit %s\n\n' "$(git rev-parse --short HEAD 2>/dev/null || echo unknown)"
+    ls -tr "$tables" | while read -r table; do
+      case $table in
+        *.md) printf '## %s\n\n' "${table%.md}" ;;
+        *) printf '## %s: UNFINISHED, what it had printed\n\n' "${table%.unfinished}" ;;
+      esac
+      cat "$tables/$table"
+      echo
+    done
+  } >"$results/summary.md"
+  [[ ! -e $work/log.txt ]] || cp "$work/log.txt" "$results/log.txt"
 }
 trap leave EXIT
 

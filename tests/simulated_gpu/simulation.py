@@ -16,11 +16,11 @@ HERE = Path(__file__).resolve().parent
 PACKAGES = Path(torch.__file__).resolve().parents[1]
 HEADERS = (PACKAGES / "nvidia" / "cu13" / "include", PACKAGES / "triton" / "backends" / "nvidia" / "include")
 
-# 112 training images: 14 steps of an epoch.
 PHANTOM = (
     *("dataset=phantom", "dataset.subset=160", "split=patient", "recipe=tuned", "backbone=resnet18", "image_size=32"),
     *("batch_size=8", "epochs=2", "probe.knn.k=5", "probe.linear.epochs=3", "picture=false", "device=cuda"),
 )
+STEPS = 28  # of a training: 112 images in batches of 8, twice
 
 Counts = dict[str, int]
 
@@ -110,6 +110,14 @@ class Simulation:
         assert done.returncode == 0, done.stderr
         (own,) = [each for each in self.counts() if tuple(each["arguments"][-len(arguments) :]) == arguments]
         return Report(done.stderr, own)
+
+    def run_code(self, code: str) -> str:
+        """Run Python code to its end, which must be a good one; what it printed."""
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=self.environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout + done.stderr
 
     def counts(self) -> list[dict[str, Any]]:
         """What each process of lowres-ssl wrote at its end, in any order."""

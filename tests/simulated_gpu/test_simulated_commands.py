@@ -3,27 +3,28 @@
 What is simulated and what is not: README.md beside this file.
 """
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from PIL import Image
-from simulation import PHANTOM, Counts, Report, Simulation
+from simulation import PHANTOM, STEPS, Counts, Report, Simulation, medians
 
 pytestmark = pytest.mark.slow
 
-SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "reproduce_tables.sh"
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 PRECISIONS = ("bf16", "fp16")
 METHODS = ("simclr", "dcl", "dclw", "simsiam", "vicreg", "supervised")
 COPIES = 2  # a step: the numbers of the views
 PROBE_COPIES = 1  # a step: the images' places, on the GPU
 
 
-def check_step(step: Counts, compiled: bool, copies: int = COPIES) -> None:
+def check_step(step: Counts, compiled: bool) -> None:
     """Check that a training step waits for nothing; compiled, it is two graphs, forward and backward."""
     assert step["waits"] == step["to_host"] == step["captures"] == 0, step
-    assert step["to_gpu"] <= copies, step
+    assert step["to_gpu"] <= COPIES, step
     assert step["graph_launches"] == (2 if compiled else 0), step
 
 
@@ -57,6 +58,10 @@ def test_sweep_of_methods(simulated: Simulation, compiled: bool) -> None:
     methods = f"method={','.join(METHODS)}"
     report = simulated.run("pretrain", "-m", methods, *PHANTOM, f"compile={'always' if compiled else 'never'}")
     check_probe(report)
+    steps = report.counted["steps"]
+    assert len(steps) == len(METHODS) * STEPS
+    for start in range(0, len(steps), STEPS):
+        check_step(medians(steps[start : start + STEPS]), compiled)
 
 
 @pytest.mark.parametrize("compiled", [False, True])
@@ -92,19 +97,39 @@ def test_embed(trained: Simulation) -> None:
 def test_benchmark(simulated: Simulation) -> None:
     chosen = ("methods=[random,dcl,vicreg]", "budget=10min", "epochs=1", "seeds=2", "fewer_labels=[0.5]")
     typed = ("dataset=phantom", "dataset.subset=160", "image_size=32", "backbone=resnet18", "probe=[knn,linear]")
-    report = simulated.run("benchmark", *typed, *chosen, "device=cuda")
-    assert "simulated GPU" in report.printed
-    for each in simulated.counts():
-        assert each["all"]["refused"] == 0, each["arguments"]
+    simulated.run("benchmark", *typed, *chosen, "device=cuda")
+    check_computing(simulated, {"pretrain"})
 
 
 def test_smoke_reproduction(simulated: Simulation) -> None:
-    """Every command of the script, by a table of each step of the way: what they asked of the GPU."""
     path = f"{Path(sys.executable).parent}:{simulated.environment['PATH']}"
     told = simulated.environment | {"PRESET": "smoke", "PATH": path}
-    done = subprocess.run([SCRIPT, "device=cuda"], env=told, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [SCRIPTS / "reproduce_tables.sh", "device=cuda"], env=told, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
+    check_computing(simulated, {"pretrain", "tune"})
+
+
+def check_computing(simulated: Simulation, commands: set[str]) -> None:
+    """Check that each of `commands` used the GPU, and that none of its processes was refused anything."""
     computing = [each for each in simulated.counts() if each["all"]["launches"]]
-    assert {each["arguments"][1] for each in computing} >= {"pretrain", "evaluate", "tune"}
+    assert commands <= {word for each in computing for word in each["arguments"]}
     for each in computing:
         assert each["all"]["refused"] == 0, each["arguments"]
+
+
+def test_gpu_check(simulated: Simulation) -> None:
+    """The script for the day there is a GPU: its stages at small sizes, compiled and not, in one go."""
+    work, results = simulated.folder / "work", simulated.folder / "results"
+    options = ("--small", "--seconds", "900", "--work", work, "--results", results)
+    told = simulated.environment | {"PYTHON": sys.executable}
+    stages = ("batch", "compiled", "tune", "evaluate", "train")
+    done = subprocess.run(
+        [SCRIPTS / "gpu_check.sh", *options, *stages], env=told, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    summary = (results / "summary.md").read_text()
+    assert "UNFINISHED" not in summary
+    assert re.findall("^## (.*)", summary, re.MULTILINE) == ["batch-16", "compiled-16", "tune", "evaluate", "train"]
+    assert sum(file.stat().st_size for file in results.iterdir()) < 2**20

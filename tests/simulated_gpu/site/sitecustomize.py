@@ -98,7 +98,13 @@ def start() -> None:
     atexit.register(write_counts, steps=steps, probe_steps=probe_steps)
 
 
-if "SIMULATED_GPU_COUNTS" in os.environ and any(
-    Path(each).name in ("lowres_ssl", "lowres-ssl") for each in sys.orig_argv
-):
+def is_ours(words: list[str]) -> bool:
+    """Whether a command line is one of lowres-ssl, of a process that it starts, or of its benchmarks."""
+    return any(
+        Path(word).name in ("lowres_ssl", "lowres-ssl") or "multiprocessing" in word or word.startswith("benchmarks.")
+        for word in words
+    )
+
+
+if "SIMULATED_GPU_COUNTS" in os.environ and is_ours(sys.orig_argv):
     start()
