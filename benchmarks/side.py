@@ -27,6 +27,7 @@ def main() -> None:
         f"image_size={given.image_size}",
         f"batch_size={given.batch_size}",
         f"device={given.device}",
+        "compile=never",  # each process would compile for itself, which takes longer than the turns
         "evaluate=false",
     )
     experiment(overrides)  # so that the store is there before anyone starts

@@ -27,7 +27,8 @@ IN_PLACE_ONLY = {"_fused_adam_", "_fused_sgd_"}
 
 @dataclass(frozen=True)
 class Operation:
-    """What reached the GPU. `kind`: "launch"; "copy", from the host; or "wait", where the host waits for the GPU."""
+    """What reached the GPU. `kind`: "launch"; "copy", from the host's pinned memory; or "wait", where the host waits
+    for the GPU, as it does for a copy from other memory."""
 
     kind: str
     name: str
@@ -39,6 +40,11 @@ class Recorder(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self.operations: list[Operation] = []
+        self.pinned: list[Tensor] = []
+
+    def pin(self, tensor: Tensor) -> Tensor:
+        self.pinned.append(tensor)
+        return tensor
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -46,8 +52,21 @@ class Recorder(TorchDispatchMode):
         result = None if name in IN_PLACE_ONLY else func(*args, **kwargs)
         given, made = tensors((args, kwargs)), tensors(result)
         if not func.is_view and name not in NO_KERNEL and any(each.is_cuda for each in given + made):
-            self.operations.append(Operation(kind_of(name, args, given, made), name))
+            self.operations.append(Operation(self.kind_of(name, args, given, made), name))
         return result
+
+    def kind_of(self, name: str, args: Any, given: list[Tensor], made: list[Tensor]) -> str:
+        if name in ("_to_copy", "copy_") and not all(each.is_cuda for each in given + made):
+            source = given[-1] if name == "copy_" else given[0]
+            return "copy" if any(source is each for each in self.pinned) else "wait"
+        if name in (
+            "index",
+            "index_put",
+            "index_put_",
+        ):  # how many rows a mask has, the host asks
+            masks = [each for each in tensors(args[1]) if each.dtype in (torch.bool, torch.uint8)]
+            return "wait" if masks else "launch"
+        return "wait" if name in ("_local_scalar_dense", "nonzero", "masked_select", "equal", "_unique2") else "launch"
 
     def count(self, kind: str) -> int:
         return sum(operation.kind == kind for operation in self.operations)
@@ -60,25 +79,17 @@ def tensors(tree: Any) -> list[Tensor]:
     return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
 
 
-def kind_of(name: str, args: Any, given: list[Tensor], made: list[Tensor]) -> str:
-    if name in ("_to_copy", "copy_") and not all(each.is_cuda for each in given + made):
-        source = given[-1] if name == "copy_" else given[0]
-        return "wait" if source.is_cuda else "copy"
-    if name in ("index", "index_put", "index_put_"):  # a mask has as many rows as it is true, which the host asks for
-        masks = [each for each in tensors(args[1]) if each.dtype in (torch.bool, torch.uint8)]
-        return "wait" if masks else "launch"
-    return "wait" if name in ("_local_scalar_dense", "nonzero", "masked_select", "equal", "_unique2") else "launch"
-
-
 @contextmanager
 def fake_cuda() -> Iterator[Recorder]:
-    """Inside, `torch.device("cuda")` works on a machine without a GPU. Every tensor must be made inside."""
+    """Inside, `torch.device("cuda")` works on a machine without a GPU. What is there already stays real."""
+    recorder = Recorder()
     with (
         mock.patch.object(torch.cuda, "is_current_stream_capturing", return_value=False),
         mock.patch.object(torch.cuda, "is_bf16_supported", return_value=True),
         mock.patch.object(torch.cuda.amp.common, "amp_definitely_not_available", return_value=False),
-        FakeTensorMode(),
-        Recorder() as recorder,
+        mock.patch.object(Tensor, "pin_memory", lambda tensor: recorder.pin(tensor)),
+        FakeTensorMode(allow_non_fake_inputs=True),
+        recorder,
     ):
         yield recorder
 

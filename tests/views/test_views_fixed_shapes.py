@@ -1,9 +1,6 @@
 """Views as one function of two tensors: the numbers are those of the other way, no shape and no launch depends on a
 draw, and a compiler takes it whole. What a GPU would be given to do is counted on fake tensors, without one."""
 
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import permutations
 from typing import Any
 
@@ -11,11 +8,10 @@ import numpy as np
 import pytest
 import torch
 from by_torchvision import by_torchvision, select
+from fake_cuda import fake_cuda
 from hydra import compose, initialize_config_module
 from test_views_maker import ALL_THEN_SOME, ALWAYS, COUNT, EVERYTHING, KEYS, NOTHING, PAPER, STD, pictures, sizes
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from lowres_ssl.config import PretrainConfig, read_config, register_schemas
 from lowres_ssl.planning.augmentation import view_makers
@@ -153,47 +149,6 @@ def test_a_compiler_takes_it_as_one_graph_and_compiles_once(channels: int, setti
     torch._dynamo.reset()
 
 
-class Launches(TorchDispatchMode):
-    """Count what reaches a GPU: `kernels` by name, and copies between host and GPU."""
-
-    # They only describe memory anew, reserve some, or ask where it is.
-    FREE = (
-        *("alias", "as_strided", "detach", "device", "empty", "expand", "permute", "select", "slice", "split"),
-        *("split_with_sizes", "squeeze", "t", "transpose", "unbind", "unsqueeze", "view", "_unsafe_view"),
-    )
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.kernels: Counter[str] = Counter()
-        self.copies = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        given = [each for each in torch.utils._pytree.tree_leaves((args, kwargs)) if isinstance(each, Tensor)]
-        result = func(*args, **kwargs or {})
-        made = [each for each in torch.utils._pytree.tree_leaves(result) if isinstance(each, Tensor)]
-        name = func.overloadpacket.__name__
-        places = {each.device.type for each in (*given, *made)}
-        if places == {"cpu", "cuda"}:
-            self.copies += 1
-        elif "cuda" in places and name not in self.FREE:
-            self.kernels[name] += 1
-        return result
-
-
-@contextmanager
-def pretended_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Launches, list[Tensor]]]:
-    """Tensors without contents on a GPU that is not there: the launches, and the tensors that were pinned."""
-    pinned: list[Tensor] = []
-
-    def pin_memory(tensor: Tensor) -> Tensor:
-        pinned.append(tensor)
-        return tensor
-
-    monkeypatch.setattr(Tensor, "pin_memory", pin_memory)
-    with FakeTensorMode(allow_non_fake_inputs=True), Launches() as launches:
-        yield launches, pinned
-
-
 def makers_of(*words: str) -> ViewMaker:
     register_schemas()
     overrides = ["dataset=phantom", "epochs=1", *words]
@@ -213,21 +168,19 @@ RECIPES = [
 
 @pytest.mark.parametrize(("words", "channels", "kernels"), RECIPES)
 def test_both_views_of_a_batch_take_a_few_launches_and_two_copies(
-    words: list[str], channels: int, kernels: int, monkeypatch: pytest.MonkeyPatch
+    words: list[str], channels: int, kernels: int
 ) -> None:
     make, batch = makers_of(*words), np.arange(COUNT)
-    with pretended_gpu(monkeypatch) as (launches, pinned):
+    with fake_cuda() as gpu:
         resident = torch.empty(100, channels, 448, 448, dtype=torch.uint8, device="cuda")
         make.fixed_shapes(channels, resident.device)
         for epoch in range(3):
-            launches.kernels.clear()
-            launches.copies = 0
-            pinned.clear()
+            gpu.operations.clear()
             images = resident.index_select(0, to_device(batch, resident.device))
             first, second = make.pair(images, sizes(), KEYS, epoch=epoch)
             assert first.shape == second.shape == (COUNT, 3, 224, 224)
             assert first.device.type == "cuda"
             assert first.is_contiguous(memory_format=torch.channels_last)
-            assert launches.kernels.pop("index_select") == 1
-            assert launches.kernels.total() <= kernels, launches.kernels
-            assert launches.copies == len(pinned) == 2
+            assert gpu.count("wait") == 0, gpu
+            assert gpu.count("copy") == 2, gpu
+            assert gpu.count("launch") <= kernels + 1, gpu  # and one that takes the batch's images

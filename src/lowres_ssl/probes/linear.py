@@ -160,14 +160,14 @@ class Linear(Probe):
 def judged(fits: Sequence[Fit], scores: Tensor, labels: Tensor, epoch: int) -> tuple[list[Fit], list[int]]:
     """What is known of each head after an epoch with these validation scores [P, n, C]; and which are at their best."""
     count = len(fits)
-    finite = scores.isfinite().flatten(1).all(dim=1)
+    diverged = ~scores.isfinite().flatten(1).all(dim=1)
     accuracies = (scores.argmax(dim=2) == labels).float().mean(dim=1)
     losses = F.cross_entropy(scores.flatten(0, 1), labels.repeat(count), reduction="none").reshape(count, -1)
-    found = torch.stack([finite.double(), accuracies.double(), losses.mean(dim=1).double()], dim=1)
+    found = torch.stack([diverged.double(), accuracies.double(), losses.mean(dim=1).double()], dim=1)
     rows: list[tuple[float, float, float]] = found.tolist()  # a GPU is waited for here alone
     after, better = [], []
-    for place, (fit, (is_finite, accuracy, loss)) in enumerate(zip(fits, rows, strict=True)):
-        if fit.diverged or not is_finite:
+    for place, (fit, (is_diverged, accuracy, loss)) in enumerate(zip(fits, rows, strict=True)):
+        if fit.diverged or is_diverged:
             after.append(replace(fit, diverged=True))
         elif (accuracy, -loss) > (fit.accuracy, -fit.loss):
             after.append(Fit(epoch, accuracy, loss))
