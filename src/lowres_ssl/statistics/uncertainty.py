@@ -167,8 +167,8 @@ def share_reach(share: float, variance: float, sizes: NDArray[np.int64], most: f
     The interval of Clopper and Pearson (1934) for the effective sample size share (1 - share) / variance, no more than
     the `most` images that it is a share of, made smaller by what the variance of k groups is uncertain by, (z / t)^2
     with k - 1 degrees (Korn and Graubard, Confidence intervals for proportions with small expected number of positive
-    counts, 1998). Where nothing varies, since no image was wrong, say, the k groups are the sample. sizes: images of each group, [G]; k
-    counts them as if of one size.
+    counts, 1998). Where nothing varies, since no image was wrong, say, the k groups are the sample. sizes: images of
+    each group, [G]; k counts them as if of one size.
     """
     sizes = sizes[sizes > 0]
     if len(sizes) < 2:
