@@ -2,7 +2,7 @@
 
 import pytest
 
-from lowres_ssl.own_data.fitting import batch_size, budget, image_size, neighbours
+from lowres_ssl.own_data.fitting import batch_size, budget, image_size, neighbours, scaled_rate
 
 
 @pytest.mark.parametrize(("smallest", "k"), [(1, 1), (4, 4), (5, 5), (10, 5), (112, 22), (1108, 200), (10**6, 200)])
@@ -45,3 +45,8 @@ def test_every_choice_is_one_that_can_be_run() -> None:
 )
 def test_image_size_is_not_above_the_images(shorter: int, gpu: bool, size: int) -> None:
     assert image_size(shorter, gpu=gpu) == size
+
+
+def test_rate_falls_with_the_batch() -> None:
+    """0.03 for 64 images, as conf/recipe/tuned.yaml has it."""
+    assert [scaled_rate(size) for size in (64, 32, 8)] == pytest.approx([0.03, 0.015, 0.00375])

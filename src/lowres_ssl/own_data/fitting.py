@@ -2,8 +2,10 @@
 
 import math
 from dataclasses import dataclass
+from importlib.resources import files
 
 import numpy as np
+from omegaconf import OmegaConf
 
 from lowres_ssl.benchmark.budget import typed_time
 from lowres_ssl.data.records import Catalogue
@@ -61,6 +63,13 @@ def batch_size(images: int) -> int:
     while size > 2 and images < size:
         size //= 2
     return size
+
+
+def scaled_rate(images: int) -> float:
+    """Scale the learning rate of `recipe=tuned` from a batch of 64 to one of so many images, in proportion (Goyal et
+    al., Accurate, Large Minibatch SGD, 2017, arXiv 1706.02677, section 2.1)."""
+    recipe = OmegaConf.create(files("lowres_ssl.conf").joinpath("recipe", "tuned.yaml").read_text(encoding="utf-8"))
+    return float(recipe.learning_rate) * images / LARGEST_BATCH
 
 
 def image_size(shorter_side: int, *, gpu: bool) -> int:
