@@ -17,7 +17,7 @@ from lowres_ssl.data.splits import Split, default_kind, make_split
 from lowres_ssl.errors import ConfigError, DataError, in_one_line
 from lowres_ssl.own_data.class_folders import beside_sides, empty_classes, set_with
 from lowres_ssl.own_data.dataset_file import check_name, name_from, place_of, root_of, text_of, write
-from lowres_ssl.own_data.fitting import LARGEST_BATCH, budget, scaled_rate, settings_for
+from lowres_ssl.own_data.fitting import budget, settings_for
 from lowres_ssl.own_data.patient_names import is_patient
 from lowres_ssl.own_data.survey import Survey, kinds_of, survey
 from lowres_ssl.schemas.init import InitConfig
@@ -217,16 +217,14 @@ def first_run(name: str, found: Survey, split: Split, chosen: list[str]) -> str:
     fit = settings_for(found.catalogue, split, gpu=gpu)
     size = [*([] if gpu else CPU), f"image_size={fit.image_size}"]
     steps = count(fit.train_images // fit.batch_size, "step")
-    rate = [] if fit.batch_size == LARGEST_BATCH else [f"learning_rate={scaled_rate(fit.batch_size):g}"]
     reasons = [
         [" ".join(size), "what the images allow" if gpu else "for a first try on a CPU"],
         [f"batch_size={fit.batch_size}", f"{steps} an epoch, of {fit.train_images:,} training images"],
-        *[[each, f"the recipe's, scaled from {LARGEST_BATCH} images a step to {fit.batch_size}"] for each in rate],
         [f"probe.knn.k={fit.k}", f"neighbours; the smallest class has {fit.smallest_class:,} training images"],
         *[[each, "its patients cannot be divided, so that the same ones train and test"] for each in chosen],
     ]
     words = ["pretrain", f"dataset={name}", "method=dcl", "recipe=tuned", *size]
-    words += [f"batch_size={fit.batch_size}", *rate, f"probe.knn.k={fit.k}", *chosen]
+    words += [f"batch_size={fit.batch_size}", f"probe.knn.k={fit.k}", *chosen]
     which = ["benchmark", f"dataset={name}", f"budget={budget(len(found.catalogue.records))}", *chosen]
     train, compare = indented(command_line(*words)), indented(command_line(*which))
     return (

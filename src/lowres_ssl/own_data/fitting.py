@@ -2,18 +2,15 @@
 
 import math
 from dataclasses import dataclass
-from importlib.resources import files
 
 import numpy as np
-from omegaconf import OmegaConf
 
 from lowres_ssl.benchmark.budget import typed_time
 from lowres_ssl.data.records import Catalogue
 from lowres_ssl.data.splits import Split
 
 PAPER_NEIGHBOURS = 200
-LARGEST_BATCH, SMALLEST_BATCH = 64, 8
-FEWEST_STEPS = 10  # an epoch: momentum averages over about so many
+BATCH = 64  # what the recipes' learning rates belong to
 PAPER_SIZE, CPU_SIZE, SMALLEST_SIZE = 224, 64, 24
 HALF_AN_HOUR, HOUR = 1800, 3600  # seconds
 IMAGES_IN_HALF_AN_HOUR = 1500
@@ -53,23 +50,16 @@ def neighbours(smallest_class: int) -> int:
 
 
 def batch_size(images: int) -> int:
-    """Images a step, from those of an epoch (at least 2): the largest power of two from 64 down that leaves 10 steps.
+    """Choose the images of a step from those of an epoch (at least 2): the recipes' 64, or the largest power of two
+    below it that the images fill.
 
-    Never below 8 unless there are not so many, since these methods compare the images of a batch.
+    Not lowered for more steps an epoch: the recipes' rates are for 64 images, and with fewer of them in a batch there
+    is less to compare each image with. docs/own_data.md has the trial.
     """
-    size = LARGEST_BATCH
-    while size > SMALLEST_BATCH and images < FEWEST_STEPS * size:
-        size //= 2
+    size = BATCH
     while size > 2 and images < size:
         size //= 2
     return size
-
-
-def scaled_rate(images: int) -> float:
-    """Scale the learning rate of `recipe=tuned` from a batch of 64 to one of so many images, in proportion (Goyal et
-    al., Accurate, Large Minibatch SGD, 2017, arXiv 1706.02677, section 2.1)."""
-    recipe = OmegaConf.create(files("lowres_ssl.conf").joinpath("recipe", "tuned.yaml").read_text(encoding="utf-8"))
-    return float(recipe.learning_rate) * images / LARGEST_BATCH
 
 
 def image_size(shorter_side: int, *, gpu: bool) -> int:
