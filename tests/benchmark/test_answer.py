@@ -162,7 +162,7 @@ def test_interval_that_leaves_out_0_is_explained_where_p_is_corrected_for_severa
     assert numbers.gain.difference.low > 0
     assert not numbers.gain.is_significant
     assert found.verdict == "cannot tell"
-    assert "The interval is of this one comparison and leaves out 0; p is corrected" in found.lines[0]
+    assert "which is of this one comparison, leaves out 0; the p of several comparisons does not" in found.lines[0]
 
 
 def test_comparisons_of_a_list_have_no_interval_that_could_contradict_their_p(tmp_path: Path) -> None:

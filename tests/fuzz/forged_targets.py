@@ -167,7 +167,7 @@ def train(checkpoint: Path, epochs: int, on_epoch: Callable[[list[Line]], None])
         checkpoint=checkpoint,
         name="fuzzed",
         on_epoch=on_epoch,
-        validate=lambda _: 0.5,
+        validate=lambda *_: 0.5,
     )
 
 

@@ -66,8 +66,9 @@ def test_whatever_a_set_is_called_its_run_is_one_folder_below_outputs(
     typed = [word for word in SMALL if "epochs" not in word and "batch" not in word]
     answer = lowres_ssl("pretrain", "method=random", "dataset=folder", f"dataset.name={name}", *typed)
     assert answer.code == 0, answer.err
-    (run,) = (tmp_path / "outputs" / "pretrain").iterdir()
-    assert run.name.startswith(shown)
+    runs = sorted((tmp_path / "outputs" / "pretrain").iterdir())
+    assert all(run.name.startswith(shown) for run in runs)
+    (run,) = (run for run in runs if "-random-s" in run.name)
     assert json.loads((run / "run.json").read_text())["dataset"] == name
     assert {path.name for path in tmp_path.iterdir()} == {"data", "outputs"}
     table = lowres_ssl("runs", "format=csv").out

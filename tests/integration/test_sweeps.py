@@ -80,7 +80,7 @@ def test_sweep_goes_on_when_nobody_reads_what_it_says(
         patched.setattr(sys, "stderr", unread)
         words = ("method=random", "seed=0,1", "dataset=folder", *SMALL[:2], *SMALL[4:], "probe=[knn]", "picture=false")
         assert lowres_ssl("pretrain", "-m", *words).code == 0
-    assert len(list((tmp_path / "outputs").glob("pretrain/*/knn-*/result.json"))) == 2
+    assert len(list((tmp_path / "outputs").glob("pretrain/*-random-s*/knn-*/result.json"))) == 2
     assert lowres_ssl("runs").code == 0
 
 
@@ -189,7 +189,7 @@ def test_features_that_are_no_numbers_stop_their_run_and_no_other(
     ((again, message),) = listed(answer.err)
     assert "seed=1" in again
     assert "features are NaN or infinite" in message
-    shown = [line for line in lowres_ssl("runs").out.splitlines() if line.startswith("folder-random")]
+    shown = [line for line in lowres_ssl("runs").out.splitlines() if line.startswith("folder-random-s")]
     assert ["/" in line for line in shown] == [False, True]
 
 

@@ -34,7 +34,7 @@ def tuned(lowres_ssl: Command, trained: Path) -> Path:
 
 def test_tune_says_what_it_does_and_shows_table_1(lowres_ssl: Command, trained: Path) -> None:
     answer = lowres_ssl("tune", *QUICK)
-    assert answer.err.startswith("tune: 2 runs, each 2 batch sizes x 2 learning rates x 2 seeds = 8 heads, rule full")
+    assert answer.err.startswith("tune: 3 runs, each 2 batch sizes x 2 learning rates x 2 seeds = 8 heads, rule full")
     own = chosen(trained)
     assert f"simclr  {own['batch_size']} ({own['learning_rate']:g})" in answer.out
     assert "split stratified (split_seed 0)" in answer.out
@@ -46,13 +46,13 @@ def test_same_search_is_read_and_another_is_made(
     monkeypatch.setattr(Linear, "fit", lambda *_: pytest.fail("it was there"))
     answer = lowres_ssl("tune", *QUICK)
     assert answer.code == 0, answer.err
-    assert answer.err.count("chosen already") == 2
+    assert answer.err.count("chosen already") == 3
     monkeypatch.undo()
     monkeypatch.chdir(tuned.parents[2])
     assert "chosen already" not in lowres_ssl("tune", *QUICK, "force=true").err
     another = lowres_ssl("tune", *QUICK, "rule=quarter").err
     assert "chosen already" not in another
-    assert another.count("was chosen before, by another search; this one replaces it") == 2
+    assert another.count("was chosen before, by another search; this one replaces it") == 3
 
 
 def test_runs_are_named_or_filtered(lowres_ssl: Command, trained: Path) -> None:

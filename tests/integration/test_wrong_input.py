@@ -28,7 +28,10 @@ def refused(answer: Answer, code: int, *parts: str) -> None:
     ("overrides", "parts"),
     [
         (["method=simcl"], ["did you mean method=simclr"]),
-        (["method=nope"], ["method=nope", "wanted one of dcl, dclw, imagenet, pretrained, random, simclr, simsiam, "]),
+        (
+            ["method=nope"],
+            ["method=nope", "wanted one of dcl, dclw, imagenet, pretrained, random, random_calibrated, simclr, "],
+        ),
         (["nope=1"], ["unknown key 'nope'", "lowres-ssl pretrain --help"]),
         (["method.temprature=0.1"], ["unknown key 'method.temprature'", "did you mean method.temperature?"]),
         (["metod=simclr"], ["unknown key 'metod'", "did you mean method?"]),

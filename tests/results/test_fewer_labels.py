@@ -73,7 +73,7 @@ def comparison(folder: Path) -> str:
 
 
 def benchmark(folder: Path) -> tuple[str, ...]:
-    return answer({"knn": compared(folder)}, list(ENTRIES), "knn", SEEDS).lines
+    return answer({"knn": compared(folder).column}, list(ENTRIES), "knn", SEEDS).lines
 
 
 def report(folder: Path) -> list[Any]:

@@ -70,12 +70,12 @@ def finished_once(folder: Path, done: dict[str, int], runs: int) -> None:
         "index": 1,
         "store": 1,
         "training": runs,
-        "features": runs + 1,  # those of the random encoder as well
-        "result": runs + 1,
+        "features": runs + 2,  # those of the two random encoders as well
+        "result": runs + 2,
         "picture": runs,
     }
     stored = sorted((folder / "outputs" / "pretrain").iterdir())
-    assert len(stored) == runs + 1
+    assert len(stored) == runs + 2
     for run in stored:
         assert json.loads((run / "run.json").read_text())["finished"]
         assert len(list(run.glob("knn-*/result.json"))) == 1
