@@ -36,7 +36,7 @@ def test_tune_says_what_it_does_and_shows_table_1(lowres_ssl: Command, trained: 
     answer = lowres_ssl("tune", *QUICK)
     assert answer.err.startswith("tune: 3 runs, each 2 batch sizes x 2 learning rates x 2 seeds = 8 heads, rule full")
     own = chosen(trained)
-    assert f"simclr  {own['batch_size']} ({own['learning_rate']:g})" in answer.out
+    assert f"simclr {own['batch_size']} ({own['learning_rate']:g})" in " ".join(answer.out.split())
     assert "split stratified (split_seed 0)" in answer.out
 
 
