@@ -333,7 +333,7 @@ def test_dry_run_shows_the_plan_and_runs_nothing(lowres_ssl: Command, machine: M
 def test_settings_fit_the_set_unless_they_are_typed(lowres_ssl: Command, machine: Machine) -> None:
     """28 training images, 14 a class."""
     answer = lowres_ssl("benchmark", "dataset=folder", METHODS, "budget=7min", "dry_run=true")
-    assert "resnet18 at 24 px, recipe tuned, batch size 8, KNN k = 5; a made-up machine, fp32" in answer.out
+    assert "resnet18 at 24 px, recipe tuned, batch size 16, KNN k = 5; a made-up machine, fp32" in answer.out
     typed = ("backbone=resnet34", "image_size=32", "batch_size=4", "probe.knn.k=3")
     answer = lowres_ssl("benchmark", "dataset=folder", METHODS, "budget=7min", "dry_run=true", *typed)
     assert "resnet34 at 32 px, recipe tuned, batch size 4, KNN k = 3;" in answer.out
