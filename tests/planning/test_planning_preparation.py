@@ -12,7 +12,7 @@ from lowres_ssl.config import PretrainConfig, read_config, register_schemas
 from lowres_ssl.data.decode import decode
 from lowres_ssl.data.records import Catalogue, Record
 from lowres_ssl.planning.preparation import storage_size_of
-from lowres_ssl.views.crop import boxes_in_store, crop_and_resize
+from lowres_ssl.views.crop import boxes_in_store, crop_one_by_one
 
 register_schemas()
 HEIGHT, WIDTH = 460, 700  # as the images of BreaKHis
@@ -51,13 +51,16 @@ def test_views_of_the_released_code_are_those_of_the_originals(tmp_path: Path) -
     image = Image.fromarray(texture).resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC)
     image.save(tmp_path / "image.png")
     boxes = np.array([[5 * place, 9 * place, 140, 200] for place in range(50)])  # 8.7% of the area
+    unflipped = np.zeros((len(boxes), 2), dtype=bool)
     whole = torch.from_numpy(np.array(image))[None, None].expand(len(boxes), -1, -1, -1)
-    wanted = crop_and_resize(whole, boxes, 224)
+    wanted = crop_one_by_one(whole, boxes, unflipped, 224)
 
     def error(side: int) -> float:
         stored, height, width = decode(tmp_path / "image.png", colour=False, size=side)
         places = boxes_in_store(boxes, np.tile([[height, width]], (len(boxes), 1)), side)
-        got = crop_and_resize(torch.from_numpy(stored.copy())[None].expand(len(boxes), -1, -1, -1), places, 224)
+        got = crop_one_by_one(
+            torch.from_numpy(stored.copy())[None].expand(len(boxes), -1, -1, -1), places, unflipped, 224
+        )
         return float((255 * (got - wanted)).pow(2).mean().sqrt())
 
     closer, further = error(stored_at("recipe=released_code")), error(stored_at("recipe=paper"))
