@@ -24,7 +24,7 @@ def enter(case: Case) -> Epoch:
     def epoch(steps: int) -> Taken:
         """Two epochs. The steps are the first's, which starts as cold as anybody's, by the history's seconds.
 
-        What follows the steps (the monitors, the checkpoint) is what is left of the second when its steps are taken
+        What follows the steps (the monitors) is what is left of the second when its steps are taken
         off. It comes once an epoch, so that its share of these steps is that of as many steps in an epoch over all
         training images.
         """
