@@ -26,7 +26,7 @@ COMMANDS = {
     "data": "which images are there and which are not; fetch, verify, prepare, leakage",
     "runs": "finished and unfinished runs with their scores",
     "tables": "the paper's tables from stored results: ours beside the published numbers, with intervals",
-    "compare": "test each method against random initialisation, and check the paper's claims",
+    "compare": "test each method against the better random encoder, and check the paper's claims",
     "figures": "the paper's figures from stored runs",
     "report": "all of it in one HTML file to look at: tables, curves, feature maps with the images, hard images",
     "export": "a finished run's encoder for other programs: torchvision, timm, TorchScript, ONNX, a model hub",

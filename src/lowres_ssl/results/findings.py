@@ -73,8 +73,8 @@ def findings(
 
     `batch_size`: of the pairs, and of those claims that are not about batch sizes; "best": by validation accuracy.
     `reference`: an entry, "bar" (see `selection.better_start`), several, or "all". Every pair that is tested costs the
-    others power, so the question is
-    named beforehand. Where the column has none of the references, all are tested against each other.
+    others power, so the question is asked beforehand. Where the column has none of the references, all are tested
+    against each other.
 
     Raises `ConfigError` for a run that is there twice, `CheckpointError` if predictions are damaged or not of the same
     test images.
