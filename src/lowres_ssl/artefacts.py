@@ -258,6 +258,7 @@ def keep_encoder(path: Path, weights: dict[str, Tensor], run: Run, config: Exper
     save_tensors(path, weights, metadata)
 
 
+SAW_EVERYTHING = "Pre-trained on all images (pretrain_on=all): the encoder has seen the validation and the test images."
 BASELINES = {
     "random": "random initialisation",
     "random_calibrated": "random, BatchNorm calibrated",

@@ -254,16 +254,3 @@ def evaluate_one(
     stored_result = read_result(folder)
     assert stored_result is not None, "it was written a moment ago"
     return stored_result
-
-
-def picture_of(run: Run, name: str, config: Experiment, material: Material, compute: Compute) -> Path:
-    """The t-SNE picture of the run's test features, drawn if it is not there yet, or damaged."""
-    from lowres_ssl.figures.tsne import draw_tsne, is_whole  # Matplotlib: as slow as scikit-learn
-
-    with run.held():
-        if config.force or not is_whole(run.tsne):
-            say(f"{run.name}: t-SNE")
-            features = features_of(run, "selected", config, material, compute)["test"]
-            labels = material.catalogue.labels[material.split.test]
-            draw_tsne(run.tsne, features.numpy(), labels, material.catalogue.classes, f"{config.dataset.title}: {name}")
-    return run.tsne

@@ -1,24 +1,23 @@
 """Several runs on the same images, scored and shown side by side on the terminal."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from statistics import mean
 from typing import Any
 
 from lowres_ssl.ahead.expectation import scoring_ahead
-from lowres_ssl.artefacts import row_name
+from lowres_ssl.artefacts import SAW_EVERYTHING, row_name
 from lowres_ssl.config import Experiment
 from lowres_ssl.data.leakage import leakage
 from lowres_ssl.device import Compute
-from lowres_ssl.evaluation.frozen import sides_of
+from lowres_ssl.evaluation.frozen import features_of, sides_of
 from lowres_ssl.evaluation.labels import ALL_LABELS, LabelDraw
-from lowres_ssl.evaluation.probing import Scored, evaluate, picture_of, place_of, probes_of
+from lowres_ssl.evaluation.probing import Scored, evaluate, place_of, probes_of
 from lowres_ssl.planning.preparation import Material
 from lowres_ssl.results.scoreboard import COLUMNS, scoreboard
 from lowres_ssl.runs import Run
 from lowres_ssl.terminal import say
 from lowres_ssl.watching import UNWATCHED, Watch
-
-SAW_EVERYTHING = "Pre-trained on all images (pretrain_on=all): the encoder has seen the validation and the test images."
 
 
 def score_and_show(
@@ -77,3 +76,16 @@ def mean_of(results: Sequence[dict[str, Any]], material: Material) -> dict[str, 
     scores = {key: mean(result["test"][key] for result in results) for key, _ in COLUMNS}
     images = {side: len(rows) for side, rows in sides_of(material.split).items()}
     return results[0] | {"test": results[0]["test"] | scores, "images": images}
+
+
+def picture_of(run: Run, name: str, config: Experiment, material: Material, compute: Compute) -> Path:
+    """The t-SNE picture of the run's test features, drawn if it is not there yet, or damaged."""
+    from lowres_ssl.figures.tsne import draw_tsne, is_whole  # Matplotlib: as slow as scikit-learn
+
+    with run.held():
+        if config.force or not is_whole(run.tsne):
+            say(f"{run.name}: t-SNE")
+            features = features_of(run, "selected", config, material, compute)["test"]
+            labels = material.catalogue.labels[material.split.test]
+            draw_tsne(run.tsne, features.numpy(), labels, material.catalogue.classes, f"{config.dataset.title}: {name}")
+    return run.tsne

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lowres_ssl.artefacts import BASELINES, row_name
-from lowres_ssl.evaluation.scoring import SAW_EVERYTHING
+from lowres_ssl.artefacts import BASELINES, SAW_EVERYTHING, row_name
 from lowres_ssl.exports import has_small_stem, model_name
 from lowres_ssl.exports.scores import METRICS, Score
 from lowres_ssl.portable.encoder import PortableEncoder

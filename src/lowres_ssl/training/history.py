@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lowres_ssl.checkpoint import REPAIR
 from lowres_ssl.errors import CheckpointError
-from lowres_ssl.training import monitors
+from lowres_ssl.training.monitors import WINDOW, effective_rank, embedding_std
 
 Line = dict[str, float]
 
@@ -30,7 +30,7 @@ class Meter:
         self.started = 0.0
         self.sums: dict[str, Tensor] = {}
         # As many of the last embeddings as the monitors look at.
-        self.embeddings: deque[Tensor] = deque(maxlen=math.ceil(monitors.WINDOW / batch_size))
+        self.embeddings: deque[Tensor] = deque(maxlen=math.ceil(WINDOW / batch_size))
 
     def start(self) -> None:
         """Count the seconds from here on, added to those of a checkpoint."""
@@ -64,13 +64,13 @@ class Meter:
 
     def line(self, *, epoch: int, views: int, learning_rate: float) -> Line:
         """The epoch's line of the history. `views`: how many were made in it."""
-        embeddings = torch.cat(list(self.embeddings))[-monitors.WINDOW :].cpu()
+        embeddings = torch.cat(list(self.embeddings))[-WINDOW:].cpu()
         return {
             "epoch": epoch,
             **self.means(),
             "learning_rate": learning_rate,
-            "embedding_std": monitors.embedding_std(embeddings),
-            "effective_rank": monitors.effective_rank(embeddings),
+            "embedding_std": embedding_std(embeddings),
+            "effective_rank": effective_rank(embeddings),
             "views_per_second": views / self.seconds,
             "seconds": self.seconds,
             "compile_seconds": self.compile_seconds,
