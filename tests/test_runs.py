@@ -4,6 +4,7 @@ import contextlib
 import csv
 import json
 import math
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 
 from lowres_ssl.errors import CheckpointError, DataError
 from lowres_ssl.files.hashes import digest, file_hash
+from lowres_ssl.files.leftovers import new_file
 from lowres_ssl.files.stored import WRITTEN
 from lowres_ssl.results.on_disk import read_predictions, read_result, write_result
 from lowres_ssl.runs import Run, check_writable, find_runs, run_for, runs_called
@@ -133,6 +135,17 @@ def test_finish_removes_the_checkpoint_and_nothing_else(run: Run) -> None:
     assert sorted(path.name for path in run.folder.iterdir()) == ["encoder.safetensors", "run.json"]
     run.finish(again=True)
     assert run.description()["again"] is True
+
+
+def test_finish_removes_what_a_killed_process_left_of_a_checkpoint(run: Run) -> None:
+    run.start({})
+    descriptor, in_hand = new_file(run.checkpoint)
+    left = run.folder / ".checkpoint.pt.abcdefgh.part"
+    left.write_bytes(b"sta")
+    run.finish()
+    assert not left.exists()
+    assert in_hand.exists(), "its process is still at work"
+    os.close(descriptor)
 
 
 def test_checkpoint_stays_where_the_outcome_cannot_be_written(run: Run) -> None:

@@ -31,6 +31,7 @@ from lowres_ssl.errors import CheckpointError, ConfigError, DamagedError, DataEr
 from lowres_ssl.files.atomic import previous_of, write_text
 from lowres_ssl.files.hashes import digest, file_hash
 from lowres_ssl.files.leases import Hold, held
+from lowres_ssl.files.leftovers import sweep
 from lowres_ssl.files.sealed import write_sealed
 from lowres_ssl.files.stored import WRITTEN, read_json
 from lowres_ssl.results.on_disk import read_result
@@ -155,6 +156,7 @@ class Run:
 
     def forget_checkpoints(self) -> None:
         """A finished run has no use for them."""
+        sweep(self.checkpoint)  # a short training writes none, before which a killed process's would go
         for path in (self.checkpoint, previous_of(self.checkpoint)):
             path.unlink(missing_ok=True)
 
