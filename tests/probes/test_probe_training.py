@@ -1,5 +1,7 @@
 """The step that trains the linear probe's heads: what a GPU has to launch for it, and what becomes of its capture."""
 
+import gc
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -27,6 +29,24 @@ def test_a_step_on_a_gpu_waits_for_nothing_and_copies_nothing_from_the_host(head
         training.step(training.rows)
     assert gpu.count("wait") == gpu.count("copy") == 0, gpu
     assert 0 < gpu.count("launch") <= LAUNCHES, gpu
+
+
+def test_a_training_is_gone_once_nobody_has_it() -> None:
+    """With what it has on the GPU, and not when Python next looks for circles."""
+    trained = Heads(16, 8, 3, [torch.Generator()])
+    with fake_cuda():
+        to_fake_cuda(trained)
+        features, labels = torch.empty(40, 16, device="cuda"), torch.empty(40, dtype=torch.int64, device="cuda")
+        training = Training(trained, [0.1], features, labels, 3, batch_size=8)
+        assert training.graph is not None
+        training.full_step()
+    there = weakref.ref(training)
+    gc.disable()
+    try:
+        del training
+        assert there() is None
+    finally:
+        gc.enable()
 
 
 class Runs:
@@ -60,9 +80,9 @@ class Runs:
 
 def test_step_is_captured_once_after_some_runs_and_replayed(monkeypatch: pytest.MonkeyPatch) -> None:
     runs = Runs(monkeypatch)
-    graph = CudaGraph(runs.step)
+    graph = CudaGraph()
     for _ in range(EAGER_RUNS + 5):
-        graph.run()
+        graph.run(runs.step)
     assert (runs.eager, runs.captured, runs.replayed) == (EAGER_RUNS, 1, 5)
 
 
@@ -71,9 +91,9 @@ def test_step_that_cannot_be_captured_goes_on_as_it_is_with_one_notice(
 ) -> None:
     runs = Runs(monkeypatch, refused="CUDA error: operation not permitted when stream is capturing\nmore of it")
     for _ in range(2):
-        graph = CudaGraph(runs.step)
+        graph = CudaGraph()
         for _ in range(EAGER_RUNS + 5):
-            graph.run()
+            graph.run(runs.step)
     assert (runs.eager, runs.captured, runs.replayed) == (2 * (EAGER_RUNS + 5), 2, 0)
     printed = capsys.readouterr().err
     assert printed.count("cannot be captured") == 1

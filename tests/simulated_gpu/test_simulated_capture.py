@@ -16,9 +16,9 @@ def step():
     numbers.add_(1)
     {also}
 
-graph = CudaGraph(step)
+graph = CudaGraph()
 for _ in range(8):
-    graph.run()
+    graph.run(step)
 assert torch.cuda.current_stream() == before
 assert not torch.cuda.is_current_stream_capturing()
 (numbers + 1).cpu()

@@ -12,28 +12,29 @@ EAGER_RUNS = 3
 
 
 class CudaGraph:
-    """Run `step` on the current CUDA device: a few times as it is, then captured, then as the captured graph.
+    """Run a step on the current CUDA device: a few times as it is, then captured, then as the captured graph.
 
-    `step` reads and writes tensors that stay where they are, waits for nothing and has the same shapes each time. If it
-    cannot be captured, it goes on as it is, with one notice: the results are the same, and slower.
+    The step, the same in each `run`, reads and writes tensors that stay where they are, waits for nothing and has the
+    same shapes each time. If it cannot be captured, it goes on as it is, with one notice: the results are the same, and
+    slower. It is not kept: whoever keeps this and makes the step would hold itself, and so what it has on the GPU,
+    until Python next looks for such cycles.
     """
 
-    def __init__(self, step: Callable[[], None]) -> None:
-        self.step = step
+    def __init__(self) -> None:
         self.eager_runs_left = EAGER_RUNS  # below 0: it could not be captured
         self.graph: torch.cuda.CUDAGraph | None = None
 
-    def run(self) -> None:
+    def run(self, step: Callable[[], None]) -> None:
         if self.eager_runs_left == 0 and self.graph is None:
-            self.capture()
+            self.capture(step)
         if self.graph is not None:
             self.graph.replay()
         else:
-            self.step()
+            step()
             self.eager_runs_left -= 1
 
-    def capture(self) -> None:
-        """Record the kernels of a step, which does not run them."""
+    def capture(self, step: Callable[[], None]) -> None:
+        """Record the kernels of the step, which does not run them."""
         graph = torch.cuda.CUDAGraph()
         try:
             # The outer context restores the stream even where the capture cannot be ended. "thread_local": other
@@ -42,7 +43,7 @@ class CudaGraph:
                 torch.cuda.stream(torch.cuda.current_stream()),
                 torch.cuda.graph(graph, capture_error_mode="thread_local"),
             ):
-                self.step()
+                step()
         except RuntimeError as error:
             self.eager_runs_left = -1
             notice(str(error).strip().partition("\n")[0])

@@ -34,7 +34,7 @@ class Training:
         self.parameters = list(heads.parameters())
         self.groups = [Group(self.parameters, part, rates[part.start]) for part in runs_of(rates)]
         self.rows = torch.zeros(len(heads.first), batch_size, dtype=torch.int64, device=device)
-        self.graph = CudaGraph(lambda: self.step(self.rows)) if device.type == "cuda" else None
+        self.graph = CudaGraph() if device.type == "cuda" else None
 
     def epoch(self, orders: Tensor) -> None:
         """Pass once over the training images, for each head in its own of the `orders`, int64 [P, n] on the CPU.
@@ -50,7 +50,11 @@ class Training:
                 self.step(rows)
             else:
                 self.rows.copy_(rows)
-                self.graph.run()
+                self.graph.run(self.full_step)
+
+    def full_step(self) -> None:
+        """Take one step on `self.rows`."""
+        self.step(self.rows)
 
     def step(self, rows: Tensor) -> None:
         """Take one step of each head on its own `rows`, int64 [P, B] on the device."""
