@@ -93,6 +93,21 @@ def test_what_cannot_be_compiled_runs_as_it_is_and_says_so(
     assert said.count("cannot be compiled here (") == said.count("no compiler here") == 1
 
 
+def test_what_was_compiled_before_it_failed_is_given_back(
+    monkeypatch: pytest.MonkeyPatch, tiny_encoder: Callable[[int], nn.Module]
+) -> None:
+    """A captured part has the memory that the plain step needs."""
+    monkeypatch.setattr(torch, "compile", lambda *_, **__: refuse)
+    given_back = list[bool]()
+    monkeypatch.setattr(torch._dynamo, "reset", lambda: given_back.append(True))
+    method = build_method(SIMCLR, features=8, seed=0)
+    step = make_forward(tiny_encoder(0), method, Compute(torch.device("cpu"), "fp32", compiled=True), joint=True)
+    for _ in range(2):
+        step.prepare(torch.randn(4, 3, 12, 12), torch.randn(4, 3, 12, 12))
+    assert not step.compiled
+    assert given_back == [True]
+
+
 def test_compiling_is_a_trial_that_is_timed_once_a_shape_and_leaves_no_trace(
     monkeypatch: pytest.MonkeyPatch, tiny_encoder: Callable[[int], nn.Module]
 ) -> None:

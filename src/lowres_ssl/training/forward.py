@@ -101,6 +101,8 @@ class Compiled:
         with torch.no_grad():
             for buffer, before in buffers:
                 buffer.copy_(before)
+        if self.failed:
+            forget_compiled()  # what was captured before it failed has a step's memory, which the plain step needs
         seconds = self.now() - started
         if not self.failed:
             say(f"compiled the step for views of {first.shape[-1]} px, {len(first)} a batch, in {seconds:.0f} s")
