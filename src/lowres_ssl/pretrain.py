@@ -46,6 +46,7 @@ def pretrain(
     checkpoint: Path,
     name: str,
     on_epoch: Callable[[list[Line]], None],
+    before_saving: Callable[[], None] | None = None,
     validate: Callable[[nn.Module, Take], float] | None = None,
     labels: NDArray[np.int64] | None = None,
     processes: Processes = ALONE,
@@ -55,9 +56,10 @@ def pretrain(
     """Train `encoder` and `method`'s heads in place on the store's `rows`, from `checkpoint` on if it is there.
 
     `views`: their maker in each epoch. `labels`: [N], one a row of the store, for a method that sees them. `place`:
-    where the images are, see `residence.BatchReader`. `on_epoch` is given the history after each epoch. `validate`
-    scores the encoder after each, and may read images where the loop does; the best is the one with the highest score,
-    of equals the latest, as in the paper's released code. Raises `TrainingError` if a loss or a weight is not finite,
+    where the images are, see `residence.BatchReader`. `on_epoch` is given the history after each epoch. `before_saving`
+    is called before each checkpoint, and raises where this process may not write one any more. `validate` scores the
+    encoder after each epoch, and may read images where the loop does; the best is the one with the highest score, of
+    equals the latest, as in the paper's released code. Raises `TrainingError` if a loss or a weight is not finite,
     leaving the checkpoint before, or if a GPU's memory does not hold the images beside a step; `Interrupted` on SIGINT,
     SIGTERM and `preemption`, the signal by which a scheduler asks for its machine, after writing one; `OSError` where
     one could not be written. At the end none is written: the encoder is there.
@@ -89,6 +91,8 @@ def pretrain(
     saver = Saver(checkpoint, training.checkpoint_seconds if processes.leads else math.inf)
 
     def content() -> dict[str, Any]:
+        if before_saving is not None:
+            before_saving()
         return state.content(compute.device, processes.size)
 
     def save_and_stop(where: str) -> NoReturn:

@@ -54,6 +54,7 @@ class Experiment:
     precision: str = "fp32"
     rows: range = range(3, 36)  # 33 of the 40
     training: Training = TRAINING
+    before_saving: Callable[[], None] | None = None
     validate: Callable[[nn.Module, Take], float] | None = None
     labels: NDArray[np.int64] | None = None
     preemption: signal.Signals | None = None
@@ -83,6 +84,7 @@ class Experiment:
             checkpoint=self.checkpoint,
             name="simclr on noise",
             on_epoch=lambda history: self.histories.append(list(history)),
+            before_saving=self.before_saving,
             validate=self.validate,
             labels=self.labels,
             preemption=self.preemption,

@@ -1,6 +1,8 @@
 """Checkpoints by time and beside the loop: when one is due, what is in it, and what becomes of a write that fails."""
 
 import errno
+import os
+import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +15,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from lowres_ssl.checkpoint import load_state, save_state
+from lowres_ssl.errors import LeaseError
 from lowres_ssl.files.atomic import previous_of
 from lowres_ssl.training.saving import Saver, on_host
 from lowres_ssl.training.state import State
@@ -161,6 +164,18 @@ def test_copying_from_a_gpu_waits_for_nothing() -> None:
         assert copy["model"]["kernel"].stride() == kernel.stride()
 
 
+@pytest.mark.gpu
+def test_what_is_written_of_a_gpu_is_what_was_there_when_it_was_copied(tmp_path: Path) -> None:
+    kernel = torch.rand(64, 3, 7, 7, device="cuda").to(memory_format=torch.channels_last)
+    before = kernel.cpu()
+    with Saver(tmp_path / "checkpoint.pt", 0) as saver:
+        for _ in range(100):  # what the copy has to wait for
+            kernel.mul_(1)
+        saver.begin({"kernel": kernel})
+        kernel.zero_()
+    assert torch.equal(load_state(tmp_path / "checkpoint.pt")["kernel"], before)
+
+
 def test_training_goes_on_while_a_checkpoint_is_written(experiment: Make, gate: threading.Event) -> None:
     """The first one, after the first step, takes as long as the training."""
     run = experiment(training={"checkpoint_seconds": 0})
@@ -216,3 +231,18 @@ def test_a_full_disk_ends_the_training(experiment: Make, monkeypatch: pytest.Mon
     monkeypatch.setattr(SAVE, full)
     with pytest.raises(OSError, match="No space left on device"):
         experiment(training={"checkpoint_seconds": 0}).run()
+
+
+@pytest.mark.parametrize("seconds", [0, 60])
+def test_a_run_that_another_process_has_taken_over_writes_no_checkpoint(experiment: Make, seconds: int) -> None:
+    """Neither by time, which may be long before the end of an epoch, nor at a stop."""
+    run = experiment(training={"checkpoint_seconds": seconds})
+
+    def refuse() -> None:
+        raise LeaseError("taken over")
+
+    run.before_saving = refuse
+    run.at_call(2, lambda _: os.kill(os.getpid(), signal.SIGTERM) if seconds else None)
+    with pytest.raises(LeaseError):
+        run.run()
+    assert not run.checkpoint.exists()

@@ -222,6 +222,7 @@ def train(plan: Plan, material: Material, run: Run, hold: Hold | None, watch: Wa
             checkpoint=run.checkpoint,
             name=f"{config.method['name']} on {config.dataset.name}",
             on_epoch=keep_history,
+            before_saving=None if hold is None else hold.check,
             validate=partial(validation_accuracy, plan, material) if selects else None,
             processes=plan.processes,
             sync_batch_norm=config.sync_batch_norm,
