@@ -255,3 +255,12 @@ def test_change_rows_of_none_and_of_all_takes_none_out(every, calls):
 
     assert change_rows(images, torch.full((3,), every), operation) is images
     assert seen == calls
+
+
+def test_grey_images_take_no_matrix_product_of_one_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For which PyTorch 2.14 compiles a kernel on a GPU, in need of a C compiler; with the same bits."""
+    images, numbers = torch.rand(5, 1, 8, 8), torch.rand(5, 2, 1)
+    shift = torch.bmm(numbers[:, -1:], images.mean(dim=(2, 3))[:, :, None])[..., None]
+    expected = torch.bmm(numbers[:, :-1], images.flatten(2)).view(images.shape).add_(shift).clamp_(0, 1)
+    monkeypatch.setattr(torch, "bmm", lambda *_: pytest.fail("a product of matrices"))
+    assert torch.equal(colour.blend(images, numbers), expected)

@@ -14,7 +14,13 @@ LUMA = (0.2989, 0.587, 0.114)  # ITU-R 601-2, with the digits of torchvision's r
 
 def mix(images: Tensor, matrix: Tensor) -> Tensor:
     """Mix the channels of each image by a matrix of its own, [B, C, C]."""
-    return torch.bmm(matrix, images.flatten(2)).view(images.shape)
+    return product(matrix, images.flatten(2)).view(images.shape)
+
+
+def product(matrices: Tensor, others: Tensor) -> Tensor:
+    """[B, m, C] times [B, C, n]. Of one channel by hand: on a GPU, PyTorch 2.14 compiles a kernel for that `bmm`, which
+    fails on a machine without a C compiler."""
+    return matrices * others if matrices.shape[2] == 1 else torch.bmm(matrices, others)
 
 
 def blend(images: Tensor, numbers: Tensor) -> Tensor:
@@ -24,7 +30,7 @@ def blend(images: Tensor, numbers: Tensor) -> Tensor:
     `blend_numbers`.
     """
     mean = images.mean(dim=(2, 3))[:, :, None]  # [B, C, 1]
-    shift = torch.bmm(numbers[:, -1:], mean)[:, :, :, None]  # [B, 1, 1, 1]
+    shift = product(numbers[:, -1:], mean)[:, :, :, None]  # [B, 1, 1, 1]
     return mix(images, numbers[:, :-1]).add_(shift).clamp_(0, 1)
 
 
