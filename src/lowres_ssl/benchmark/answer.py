@@ -51,8 +51,9 @@ def answer(columns: Mapping[str, Column], methods: Sequence[str], chosen_by: str
 
 def headline(found: Decision) -> str:
     """The answer, and the two numbers that it rests on."""
-    start, by = NAMES[found.start], f"by {found.label}, {seeds_text(found.seeds)}"
+    start, seeds, its_seeds = NAMES[found.start], len(found.seeds), found.intervals[found.start].seeds
     best, beside = (f"{found.validated[entry]:.3f}" for entry in (found.chosen, found.start))
+    own, its = ("", "") if seeds == its_seeds else (f", {seeds_text(seeds)}", f", {seeds_text(its_seeds)}")
     match found.verdict:
         case "use":
             first, name = f"Use {found.chosen}.", "It"
@@ -63,10 +64,14 @@ def headline(found: Decision) -> str:
     if found.on_validation.high < 0:
         where = (
             f"On the validation images {start} is measurably better than the best method, {found.chosen}: {beside} "
-            f"{by}, against {best}, difference {interval_text(found.on_validation)}."
+            f"by {found.label}, {seeds_text(its_seeds)}, against {best}{own}, difference "
+            f"{interval_text(found.on_validation)}."
         )
     else:
-        where = f"{name} is the best method on the validation images ({best} {by}; {start} {beside})."
+        where = (
+            f"{name} is the best method on the validation images ({best} by {found.label}, {seeds_text(seeds)}; "
+            f"{start} {beside}{its})."
+        )
     return f"{first} {where} {gain_on_test(found)}"
 
 
@@ -222,5 +227,5 @@ def p_text(compared: Compared) -> str:
     return f"p = {compared.p:.3f}" if compared.p >= 0.001 else "p < 0.001"
 
 
-def seeds_text(seeds: Sequence[int]) -> str:
-    return "one seed" if len(seeds) == 1 else f"mean of {len(seeds)} seeds"
+def seeds_text(seeds: int) -> str:
+    return "one seed" if seeds == 1 else f"mean of {seeds} seeds"

@@ -107,10 +107,12 @@ def decide(column: Column, methods: Sequence[str], seeds: Sequence[int], chosen:
     Raises `ConfigError` for a run that is there twice, `CheckpointError` if predictions are damaged.
     """
     start = better_start(column)
+    if start is not None and not has(column, start, seeds):  # one of its runs failed
+        start = next((each for each in RANDOM_STARTS if has(column, each, seeds)), None)
     candidates = [
         method for method in methods if method not in (*RANDOM_STARTS, SHORTCUT) and has(column, method, seeds)
     ]
-    if start is None or not has(column, start, seeds) or not candidates or chosen not in (None, *candidates):
+    if start is None or not candidates or chosen not in (None, *candidates):
         return None
     entries = [start, *candidates, *column.entries(SHORTCUT)]
     cells = {entry: cell for entry in entries if (cell := column.cell(entry)) is not None}
