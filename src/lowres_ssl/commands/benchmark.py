@@ -235,15 +235,15 @@ def next_lines(study: Study, question: Question) -> Iterator[str]:
 
 
 def more_certain(study: Study, seeds: Sequence[int]) -> str:
-    """What to type for it: the same epochs with all seeds, of which those that are there are not run again."""
-    if len(seeds) >= MOST_SEEDS:
-        return "more test images; more seeds would add little"
+    """What to type for it: the same epochs with the most seeds that are planned, or twice those that are there, of
+    which none is run again."""
     own = study.allotment
     costs = study.own_costs
-    whole = costs.whole(MOST_SEEDS, own.epochs, own.extras, own.random_seeds) / (1 - KEPT_BACK)
-    rest = (MOST_SEEDS - len(seeds)) * costs.round(own.epochs) + costs.report
+    wanted = MOST_SEEDS if len(seeds) < MOST_SEEDS else 2 * len(seeds)
+    whole = costs.whole(wanted, own.epochs, own.extras, own.random_seeds) / (1 - KEPT_BACK)
+    rest = (wanted - len(seeds)) * costs.round(own.epochs) + costs.report
     methods = [f"methods=[{','.join(study.methods)}]"] if own.left_out else []
-    others = [f"epochs={own.epochs}", f"seeds={MOST_SEEDS}", f"budget={typed_time(1.05 * whole)}"]
+    others = [f"epochs={own.epochs}", f"seeds={wanted}", f"budget={typed_time(1.05 * whole)}"]
     words = typed_with(study, *methods, *others)
     return f"{command_line(*words)}   # about {duration(rest)}: the {count(len(seeds), 'seed')} that are there are kept"
 
