@@ -50,7 +50,8 @@ def test_matrix_sentence_and_claims_are_printed(lowres_ssl: Command) -> None:
     assert line.count("-30.0*") == 2
     assert "after Holm's correction of 2 comparisons with random; 3 seeds, 240 test images in 80 groups." in answer.out
     assert "Tested against random alone" in answer.out
-    assert "lowres-ssl compare reference=all" in answer.out
+    assert f"lowres-ssl compare {QUICK} reference=all" in answer.out
+    assert "may leave out 0" not in answer.out
     assert "no runs for it  self-supervised methods beat frozen ImageNet features: wanted imagenet" in answer.out
     assert '"imagenet=pretrained NAME"' in answer.out
 
@@ -88,6 +89,18 @@ def test_real_difference_is_significant_and_none_is_not(lowres_ssl: Command) -> 
     assert found[frozenset(["dcl", "random"])]["p_corrected"] < 0.05
     assert found[frozenset(["dcl", "vicreg"])]["p_corrected"] > 0.2
     assert all(each["p"] <= each["p_corrected"] for each in found.values())
+
+
+def test_interval_that_leaves_out_0_where_p_does_not_is_explained(lowres_ssl: Command, tmp_path: Path) -> None:
+    """By one comparison alone dcl would be above random; by five it is not."""
+    equal = {"random": 0.7, "simsiam": 0.7, "vicreg": 0.7, "simclr": 0.7, "dclw": 0.7}
+    for method, accuracy in ({"dcl": 0.75} | equal).items():
+        for seed in range(3):
+            made_up_run(tmp_path / "outputs", method=method, seed=seed, accuracy=accuracy, images=240)
+    (found,) = (each for pair, each in pairs(records(lowres_ssl)).items() if pair == {"dcl", "random"})
+    assert found["low"] > 0
+    assert found["p_corrected"] > 0.05
+    assert "An interval is of its one comparison: it may leave out 0" in lowres_ssl("compare", QUICK).out
 
 
 @pytest.mark.parametrize(

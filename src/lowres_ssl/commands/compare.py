@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pandas as pd
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from lowres_ssl.command_line.mistyped import heard_of
@@ -145,16 +146,30 @@ def sentences(found: Findings) -> Iterator[str]:
             f"On {place(found)}, these differences in {words(found.metric)} cannot be told from chance (p after Holm's "
             f"correction of {comparisons(found)}): {'; '.join(others)}."
         )
+        if found.tests > 1 and any(leaves_out_0(pair) for pair in found.pairs):
+            yield "An interval is of its one comparison: it may leave out 0 where the corrected p does not."
     if found.references and len(found.pairs) > found.tests:
         yield (
             f"Tested against {' and '.join(found.references)} alone. To test each against each, with p corrected for "
-            f"all of them, type {command_line('compare', f'reference={ALL}')}"
+            f"all of them, type {command_line('compare', *typed_with(f'reference={ALL}'))}"
         )
     if found.one_seed:
         yield (
             f"Not tested, for want of a second seed: {', '.join(map(named, found.one_seed))}. Nothing here says what "
             "another seed would have given; three seeds are the least with which much can be shown."
         )
+
+
+def leaves_out_0(pair: Pair) -> bool:
+    """Whether the interval of a pair that has no star does."""
+    return pair.corrected is not None and not pair.significant and (pair.found.low > 0 or pair.found.high < 0)
+
+
+def typed_with(word: str) -> list[str]:
+    """What was typed, with another value of this word's key."""
+    typed = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
+    key = word.partition("=")[0]
+    return [*(str(each) for each in typed if each.partition("=")[0] != key), word]
 
 
 def sentence(found: Findings, pair: Pair) -> str:
