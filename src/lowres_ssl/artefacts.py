@@ -20,7 +20,7 @@ from lowres_ssl.evaluation.labels import ALL_LABELS, LabelDraw
 from lowres_ssl.files.hashes import file_hash
 from lowres_ssl.planning.encoders import WEIGHTS, normalisation, untrained
 from lowres_ssl.planning.identity import base_identity
-from lowres_ssl.planning.preparation import Material
+from lowres_ssl.planning.preparation import Material, catalogue_of, split_of
 from lowres_ssl.provenance import provenance
 from lowres_ssl.runs import Run, entry_in, find_run, run_for, runs_called
 from lowres_ssl.terminal import count, warn
@@ -92,7 +92,11 @@ def source_of(named: str, config: PretrainConfig) -> Source:
 
 def sibling_of(config: PretrainConfig, method: str) -> Run:
     """The one finished run of `method` that shares data set, split, recipe, encoder, image size, batch size and seed
-    with `config`. Raises `CheckpointError` if there is none, or several (of other epochs, say)."""
+    with `config`. Raises `CheckpointError` if there is none, or several (of other epochs, say).
+
+    What `split=auto` comes to depends on the images, so they are looked at where there are several. A single run of
+    another split is refused later, see `Source.refuse_leak`.
+    """
     wanted = {
         "dataset": config.dataset.name,
         "recipe": config.recipe,
@@ -115,6 +119,10 @@ def sibling_of(config: PretrainConfig, method: str) -> Run:
         known = {**said, "split": said["split"]["kind"], "split_seed": said["split"]["seed"]}
         if said["finished"] and entry_in(said) == method and all(known.get(key) == wanted[key] for key in wanted):
             found.append(run)
+    if len(found) > 1 and config.split.name == "auto":
+        split = split_of(config, catalogue_of(config.dataset, Path(config.store_dir)))
+        wanted["split"] = split.kind
+        found = [run for run in found if run.description()["split"]["digest"] == split.digest]
     if len(found) == 1:
         return found[0]
     if found:

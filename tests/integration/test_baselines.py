@@ -364,6 +364,11 @@ def test_training_goes_on_from_the_same_experiments_run_of_a_method(
     other = lowres_ssl(*typed, "initial_weights=method:simclr", "seed=1")
     assert other.code == 4
     assert "no finished run of it with dataset=folder, recipe=paper" in other.last_line
+    # Of runs under several splits it is the one under this one's, also where nobody typed which.
+    assert lowres_ssl("pretrain", *DATA, "split=random", "evaluate=false").code == 0
+    answer = lowres_ssl(*typed, "initial_weights=method:simclr")
+    assert answer.code == 0, answer.err
+    assert "finished already" in answer.err
     assert lowres_ssl("pretrain", *DATA, "epochs=2", "evaluate=false").code == 0
     other = lowres_ssl(*typed, "initial_weights=method:simclr")
     assert "several runs would do" in other.last_line
