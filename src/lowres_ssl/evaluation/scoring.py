@@ -55,6 +55,7 @@ def score_and_show(
             own = [results[draw] for draw in draws if draw.fraction == fraction]
             watch.scores(run, run == rows[0][0], fraction, list(zip(*own, strict=True)))
             marked = name if set(draws) == {ALL_LABELS} else f"{name}, {100 * fraction:g}% of the labels"
+            marked += "".join(f", k={k}" for k in smaller_k(own[0]))
             lines.append((marked, [mean_of(each, material) for each in zip(*own, strict=True)]))
     first, config = rows[0]
     print(scoreboard(lines, config.dataset.title))
@@ -69,6 +70,12 @@ def score_and_show(
         print(f"t-SNE of the test images: {path}", flush=True)
     largest = max(draw.fraction for draw in draws)
     return [result for draw, results in scored[0].items() if draw.fraction == largest for result in results]
+
+
+def smaller_k(results: Sequence[dict[str, Any]]) -> list[int]:
+    """How many neighbours voted, where that is not the k of the heading: it shrinks with the labels."""
+    told = [result["details"].get("k") for result in results]
+    return [k for k, result in zip(told, results, strict=True) if k not in (None, result["settings"].get("k"))]
 
 
 def mean_of(results: Sequence[dict[str, Any]], material: Material) -> dict[str, Any]:
