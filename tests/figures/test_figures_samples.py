@@ -1,5 +1,6 @@
 """Figure 2 shows images as the encoder gets them, and the very views that pre-training made of them."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,17 @@ import torch
 from hydra import compose, initialize_config_module
 from matplotlib.figure import Figure
 from PIL import Image
+from stored_runs import made_up_run
 
 from lowres_ssl.config import PretrainConfig, from_plain, plain, read_config, register_schemas
 from lowres_ssl.errors import ConfigError, DataError
 from lowres_ssl.figures import Picture, Stored
 from lowres_ssl.figures.samples import Samples, draw_grid
+from lowres_ssl.files.sealed import write_sealed
 from lowres_ssl.planning.augmentation import view_makers
 from lowres_ssl.planning.examples import examples, pictures
 from lowres_ssl.planning.preparation import Material, prepare, split_of
+from lowres_ssl.runs import Run
 from lowres_ssl.training.batches import make_batches
 from lowres_ssl.training.residence import BatchReader
 from lowres_ssl.views.maker import evaluation_view
@@ -147,6 +151,16 @@ def test_figure_a_data_set_of_the_run_with_the_first_seed(
     figured_run(method="supervised", dataset="my/set", seed=0, epochs=100)
     assert list(picture("samples").draw(stored())) == ["samples-my_set"]
     assert [description["seed"] for description in drawn] == [1]
+
+
+def test_run_that_is_older_than_a_setting_of_its_views_is_one_line(config: PretrainConfig, tmp_path: Path) -> None:
+    run = Run(made_up_run(tmp_path).parent)
+    description = json.loads((run.folder / "run.json").read_text())
+    description["config"] = plain(config)
+    del description["config"]["views"]["blur_sigma_fraction"]
+    write_sealed(run.folder / "run.json", description)
+    with pytest.raises(DataError, match=r"before there was views\.blur_sigma_fraction, so they cannot be made again"):
+        Samples(per_class=1, root=None).draw_run(run, tmp_path / "stores")
 
 
 def test_nothing_trained_is_one_line_with_the_command(

@@ -21,7 +21,7 @@ from lowres_ssl.planning.examples import Pictures, examples, pictures
 from lowres_ssl.planning.preparation import prepare
 from lowres_ssl.results.agreement import is_trained, refuse_several
 from lowres_ssl.results.whereabouts import seen_from_here
-from lowres_ssl.runs import Run, find_run
+from lowres_ssl.runs import Run, find_run, resume
 
 COLUMNS = ("image", "view 1", "view 2")
 
@@ -55,6 +55,11 @@ class Samples(Picture):
     def draw_run(self, run: Run, store_dir: Path) -> Figure:
         description = run.description()
         config = from_plain(PretrainConfig, description["config"])
+        if younger := [f"views.{key}" for key, value in vars(config.views).items() if value is None]:
+            raise DataError(
+                f"{run.name}: its views were made before there was {', '.join(younger)}, so they cannot be made again; "
+                f"{resume(description)}, and name that run by run=RUN"
+            )
         config.store_dir = str(store_dir)
         config.dataset.root = self.root or seen_from_here(run, description["config"], config.dataset.root)
         try:
