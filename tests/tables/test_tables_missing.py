@@ -142,6 +142,28 @@ def test_set_of_ones_own_is_named_by_its_folder(tmp_path: Path) -> None:
     assert wanted < set(trained)
 
 
+@pytest.mark.parametrize(
+    ("recipe", "stored", "typed"),
+    [
+        ("paper", 360, "dataset.storage_size=360"),
+        ("paper", "original", "dataset.storage_size=original"),
+        ("paper", None, None),
+        ("released_code", "original", None),
+        ("released_code", 128, "dataset.storage_size=128"),
+    ],
+)
+def test_images_are_stored_as_the_neighbours_were(
+    tmp_path: Path, recipe: str, stored: object, typed: str | None
+) -> None:
+    """What the recipe says of it is not typed again."""
+    path = made_up_run(tmp_path, recipe=recipe).parent / "run.json"
+    description = json.loads(path.read_text())
+    description["config"]["dataset"] |= {"storage_size": stored}
+    write_sealed(path, description)
+    (trained, *_) = commands(tmp_path, dataset="phantom")
+    assert [word for word in trained if "storage_size" in word] == ([] if typed is None else [typed])
+
+
 def test_set_of_ones_own_is_read_as_its_neighbours_were(tmp_path: Path) -> None:
     path = made_up_run(tmp_path, dataset="cells").parent / "run.json"
     description = json.loads(path.read_text())

@@ -14,7 +14,7 @@ GENERAL = ("folder", "csv")  # files for any set; alone they name none
 USUAL_KIND = "any"  # what `conf/pretrain.yaml` has where a data set says nothing
 KIND = "/images@_global_.images"
 # What makes other images of the same folder; with what is meant where a file does not say it.
-USUAL = {"subset": None, "unlabelled": None, "skip_unreadable": False, "grey_range": None}
+USUAL = {"subset": None, "unlabelled": None, "skip_unreadable": False, "grey_range": None, "storage_size": None}
 
 
 def words_for(dataset: str, config: Mapping[str, Any]) -> list[str]:
@@ -28,7 +28,7 @@ def words_for(dataset: str, config: Mapping[str, Any]) -> list[str]:
         choice = stored.get("source") if stored.get("source") in GENERAL else GENERAL[0]
         words = [f"dataset={choice}", f"dataset.name={dataset}", f"dataset.root={stored.get('root', 'FOLDER')}"]
     said, kind = said_in(choice)
-    words += [f"dataset.{word}" for word in differing(stored, said)]
+    words += [f"dataset.{word}" for word in differing(stored, said | said_by_recipe(config.get("recipe")))]
     trained_as = config.get("images", {}).get("name", kind)
     return words if trained_as == kind else [*words, f"images={trained_as}"]
 
@@ -42,6 +42,13 @@ def differing(stored: Mapping[str, Any], said: Mapping[str, Any]) -> Iterator[st
         if value != usual:
             plain = isinstance(value, str) and f"dataset.{key}" in PATH_KEYS | TEXT_KEYS  # quoted when they are typed
             yield f"{key}={value if plain and value else written(value)}"
+
+
+def said_by_recipe(recipe: object) -> dict[str, Any]:
+    """What a recipe's file says of the images; it goes before what the data set's says."""
+    file = choice_file("recipe", str(recipe))
+    said: Any = {} if file is None else OmegaConf.to_container(OmegaConf.create(file.read_text(encoding="utf-8")))
+    return dict(said.get("dataset", {}))
 
 
 def said_in(choice: str) -> tuple[dict[str, Any], str]:
