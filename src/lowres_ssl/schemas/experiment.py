@@ -16,8 +16,6 @@ RANDOM_SEEDS = 10  # they cost no training, so their mean need not be left to th
 
 ORIGINAL = "original"  # for `dataset.storage_size`: as large as the images are
 
-ORIGINAL = "original"  # for `dataset.storage_size`: as large as the images are
-
 SplitKind = Enum("SplitKind", ["auto", "random", "stratified", "patient", "official"])
 Device = Enum("Device", ["auto", "cuda", "cpu"])
 Precision = Enum("Precision", ["auto", "fp32", "bf16", "fp16"])
