@@ -182,3 +182,12 @@ def test_random_initialisation_in_a_model_card_was_scored_at_the_same_precision(
         shutil.copytree(other, start.parent / name)
     (score,) = stored_scores(run_of(tmp_path, "dcl"), "encoder.safetensors")
     assert score.starts["random"]["accuracy"].value == pytest.approx(0.7)
+
+
+@pytest.mark.parametrize("size", [128, 360])
+def test_random_initialisation_in_a_model_card_saw_images_stored_as_large(tmp_path: Path, size: int) -> None:
+    made_up_run(tmp_path, method="dcl", storage_size=size)
+    for other in (128, 360):
+        made_up_run(tmp_path, method="random", accuracy=other / 1000, storage_size=other)
+    (score,) = stored_scores(run_of(tmp_path, "dcl"), "encoder.safetensors")
+    assert score.starts["random"]["accuracy"].value == pytest.approx(size / 1000, abs=0.01)

@@ -39,8 +39,8 @@ def stored_scores(run: Run, encoder: str) -> list[Score]:
 
 
 def beside_random(run: Run) -> dict[str, dict[str, tuple[Path, dict[str, Any]]]]:
-    """By method, the results of the run's own starts: untrained encoders of the same seed on the same images and
-    split."""
+    """By method, the results of the run's own starts: untrained encoders of the same seed on the same images, stored
+    alike, and split."""
     found: dict[str, dict[str, tuple[Path, dict[str, Any]]]] = {start: {} for start in RANDOM_STARTS}
     for method, each in starts_of(run):
         found[method] |= {key_of(result): (folder, result) for folder, result in each.results()}
@@ -61,7 +61,7 @@ def starts_of(run: Run) -> Iterator[tuple[str, Run]]:
 
 def beginning(description: dict[str, Any]) -> list[Any]:
     identity = description["identity"]
-    return [identity.get(key) for key in ("images", "split", "image_size", "backbone", "seed", "precision")]
+    return [identity.get(key) for key in ("images", "split", "store", "image_size", "backbone", "seed", "precision")]
 
 
 def key_of(result: dict[str, Any]) -> str:
