@@ -9,7 +9,7 @@
 
 import argparse
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 
@@ -17,6 +17,7 @@ import numpy as np
 
 from benchmarks.simulated import World, alike
 from benchmarks.table import markdown
+from lowres_ssl.schemas.experiment import RANDOM_SEEDS
 from lowres_ssl.statistics.comparison import Scored, differences
 from lowres_ssl.statistics.significance import holm, p_values
 from lowres_ssl.statistics.uncertainty import interval, is_reliable
@@ -68,12 +69,22 @@ def coverage_of_difference(world: World, name: str, repetitions: int) -> float:
     return covered / repetitions
 
 
-def stars(world: World, methods: int, family: str, repetitions: int, better: float = 0.0) -> Iterator[list[bool]]:
-    """For each repetition which of the pairs of a family get a star; the last method has `better` more ease."""
+def stars(
+    world: World, methods: int, family: str, repetitions: int, better: float = 0.0, of_ten: int = 0
+) -> Iterator[list[bool]]:
+    """For each repetition which of the pairs of a family get a star; the last method has `better` more ease, the first
+    `of_ten` have ten seeds, as random encoders do, whatever the others have."""
     random = np.random.default_rng(0)
     pairs = [pair for pair in combinations(range(methods), 2) if family == EVERY or pair[0] == 0]
+    drawn_from = replace(world, seeds=RANDOM_SEEDS) if of_ten else world
     for seed in range(repetitions):
-        yield starred(world.scored(random, methods, better), pairs, seed)
+        scored = drawn_from.scored(random, methods, better)
+        fewer = {number: first_seeds(own, world.seeds) for number, own in scored.items() if number >= of_ten}
+        yield starred(scored | fewer, pairs, seed)
+
+
+def first_seeds(scored: Scored, seeds: int) -> Scored:
+    return replace(scored, counts=scored.counts[:seeds], seeds=scored.seeds[:seeds])
 
 
 def starred(methods: dict[int, Scored], pairs: Sequence[tuple[int, int]], seed: int) -> list[bool]:
@@ -81,15 +92,28 @@ def starred(methods: dict[int, Scored], pairs: Sequence[tuple[int, int]], seed: 
     return [p < 0.05 for p in holm(p_values(parts, pairs, draws=1000, seed=seed))]
 
 
-def error(world: World, family: str, repetitions: int, methods: int = 5) -> float:
+def error(world: World, family: str, repetitions: int, methods: int = 5, of_ten: int = 0) -> float:
     """How often any star is there where all methods are equal."""
-    return float(np.mean([any(found) for found in stars(world, methods, family, repetitions)]))
+    return float(np.mean([any(found) for found in stars(world, methods, family, repetitions, of_ten=of_ten)]))
 
 
-def power(world: World, accuracy: float, family: str, repetitions: int, methods: int = 5) -> float:
+def power(world: World, accuracy: float, family: str, repetitions: int, methods: int = 5, of_ten: int = 0) -> float:
     """How often the last method, with this accuracy, gets a star against the first."""
-    found = stars(world, methods, family, repetitions, world.better(accuracy))
+    found = stars(world, methods, family, repetitions, world.better(accuracy), of_ten)
     return float(np.mean([own[methods - 2] for own in found]))
+
+
+def error_beside_ten(spread: float | tuple[float, ...], repetitions: int) -> float:
+    """`error` of four methods of three seeds and two random encoders of ten; `spread`: as in `SPREADS`, whose reference
+    is either of the two."""
+    both = spread if isinstance(spread, float) else (spread[0], *spread)
+    world = World.at(0.75, alike(200, 1), seeds=3, spread=both)
+    return error(world, REFERENCE, repetitions, methods=6, of_ten=2)
+
+
+def power_beside_ten(gain: float, repetitions: int) -> float:
+    world = World.at(0.7, alike(200, 1), seeds=3, spread=0.02)
+    return power(world, 0.7 + gain, REFERENCE, repetitions, methods=6, of_ten=2)
 
 
 @dataclass(frozen=True)
@@ -182,6 +206,20 @@ def simulated(repetitions: int) -> Iterator[Simulated]:
         (
             [family, text(power(World.at(0.73, alike(260, 1), seeds=3, spread=0.02), 0.94, family, repetitions, 9))]
             for family in (REFERENCE, EVERY)
+        ),
+    )
+    yield Simulated(
+        "How often six equal methods have a star where two, random encoders, have ten seeds and the others three, "
+        "against one of the two, 200 test images",
+        ["spread of the seeds, the random encoders being the reference", "star"],
+        ([name, text(error_beside_ten(spread, repetitions))] for name, spread in SPREADS.items()),
+    )
+    yield Simulated(
+        "How often a true difference has its star there, spread 0.02",
+        ["accuracy", "star"],
+        (
+            [f"0.70 against {0.7 + gain:.2f}", text(power_beside_ten(gain, repetitions))]
+            for gain in (0.04, 0.08, 0.12, 0.20)
         ),
     )
 

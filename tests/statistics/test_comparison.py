@@ -87,12 +87,15 @@ def test_seed_error_is_welchs_and_satterthwaites() -> None:
     assert found.degrees == pytest.approx((one + other) ** 2 / (one**2 / 2 + other**2 / 3))
 
 
-def test_seeds_are_pooled_with_the_weight_of_their_degrees() -> None:
+def test_methods_are_pooled_alike_however_many_seeds_they_have() -> None:
     a, b = part(300, 320, 346), part(280, 300, 290, 310)
     one, other = a.measured.spread.variance, b.measured.spread.variance
     found = pool([a, b, part(399), part(300, 300, depends_on_seed=False)])
     assert found is not None
-    assert (found.variance, found.degrees) == (pytest.approx((2 * one + 3 * other) / 5), 5)
+    assert (found.variance, found.degrees) == (pytest.approx((one + other) / 2), pytest.approx(4 / (1 / 2 + 1 / 3)))
+    alike = pool([a, a, a])
+    assert alike is not None
+    assert (alike.variance, alike.degrees) == (pytest.approx(one), pytest.approx(6))
     assert pool([part(399)]) is None
 
 

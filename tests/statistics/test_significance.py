@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks.intervals import EVERY, REFERENCE, SPREADS, error, power, stars
+from benchmarks.intervals import EVERY, REFERENCE, SPREADS, error, error_beside_ten, power, power_beside_ten, stars
 from benchmarks.simulated import World, alike, unlike
 from lowres_ssl.statistics.comparison import Part, Scored
 from lowres_ssl.statistics.confusion import Counts
@@ -46,6 +46,24 @@ def test_equal_methods_of_two_seeds_have_no_star_either() -> None:
 def test_equal_methods_have_no_star_against_each_other() -> None:
     spread = SPREADS["one other 0.08, the rest 0.01"]
     assert error(World.at(0.75, IMAGES, seeds=3, spread=spread), EVERY, 80) <= 0.12
+
+
+def test_calm_random_encoders_of_ten_seeds_make_no_stars() -> None:
+    """Ten seeds that differ little say nothing of three that differ much. 0.040 in the long run."""
+    assert error_beside_ten(SPREADS["the reference none, others 0.05"], 200) <= 0.085
+
+
+def test_true_difference_to_a_random_encoder_of_ten_seeds_has_its_star() -> None:
+    """0.54 in the long run."""
+    assert power_beside_ten(0.08, 100) >= 0.39
+
+
+@pytest.mark.torture
+@pytest.mark.parametrize("spread", SPREADS.values(), ids=SPREADS)
+def test_methods_beside_random_encoders_of_ten_seeds_have_no_star_in_the_long_run(
+    spread: float | tuple[float, ...],
+) -> None:
+    assert error_beside_ten(spread, 3000) <= 0.062
 
 
 @pytest.mark.torture

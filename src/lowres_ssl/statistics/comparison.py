@@ -151,15 +151,18 @@ def check_same_images(parts: Sequence[Part]) -> None:
 
 
 def pool(parts: Sequence[Part]) -> Spread | None:
-    """The spread of one seed over all parts that depend on one and have several, weighted by their degrees of freedom.
+    """The mean spread of one seed over all parts that depend on one and have several.
 
-    None where there is no such part, or one test group.
+    Each part counts the same, however many seeds it has: ten seeds of a random encoder, which may differ little, say
+    nothing of a method that has three. The degrees of freedom are those of such a mean where the true variances are
+    alike; where all have as many seeds, their sum. None where there is no such part, or one test group.
     """
     spreads = [part.measured.spread for part in parts if part.depends_on_seed and part.seeds > 1 and part.groups > 1]
     if not spreads:
         return None
-    degrees = sum(own.degrees for own in spreads)
-    return Spread(sum(own.variance * own.degrees for own in spreads) / degrees, degrees)
+    number = len(spreads)
+    degrees = number**2 / sum(1 / own.degrees for own in spreads)
+    return Spread(sum(own.variance for own in spreads) / number, degrees)
 
 
 def seed_error(parts: Sequence[tuple[float, Part]], pooled: Spread | None) -> Spread:
