@@ -10,9 +10,9 @@ import torch.nn.functional as F
 
 from benchmarks.experiment import Experiment, about_data, experiment, synchronise
 from benchmarks.table import arguments, machine, markdown, median_and_spread
-from lowres_ssl.evaluation.frozen import features_from, sides_of, with_labels
-from lowres_ssl.figures.tsne import embed
+from lowres_ssl.evaluate.feature_cache import build_probe_features, extract_rows, get_subset_rows
 from lowres_ssl.probes import Features
+from lowres_ssl.reporting.figures.tsne import compute_tsne
 
 FORWARDED_EPOCHS = 1
 GENEROUS = 128  # a batch that forwards faster than the paper's 16, though no such probe would be trained with it
@@ -42,13 +42,13 @@ def main() -> None:
     for _ in range(given.repetitions):
         seconds, sides = timed(made, features_of, made, encoder)
         parts.setdefault("features of all images, once", []).append(seconds)
-        features = with_labels(sides, made.material, made.plan.compute)
+        features = build_probe_features(sides, made.material, made.plan.compute)
         for name, probe in made.plan.evaluation.probes.items():
             probing, _ = timed(made, probe.fit_predict, features, seed=0)
             parts.setdefault(probe.label, []).append(probing)
             if name == "linear":
                 linear, epochs, batch_size = probing, probe.epochs, probe.batch_size
-        parts.setdefault("t-SNE of the test images", []).append(timed(made, embed, sides["test"].numpy())[0])
+        parts.setdefault("t-SNE of the test images", []).append(timed(made, compute_tsne, sides["test"].numpy())[0])
         for batch in (batch_size, GENEROUS):
             again = forwarding(made, encoder, features, batch) / FORWARDED_EPOCHS * epochs
             name = f"a linear probe that forwards every epoch, {epochs} epochs, batches of {batch}"
@@ -76,10 +76,8 @@ def timed(made: Experiment, work: Callable[..., Any], *given: Any, **named: Any)
 
 def features_of(made: Experiment, encoder: torch.nn.Module) -> dict[str, torch.Tensor]:
     plan = made.plan
-    sides = sides_of(made.material.split)
-    return {
-        name: features_from(encoder, rows, plan.config, made.material, plan.compute) for name, rows in sides.items()
-    }
+    sides = get_subset_rows(made.material.split)
+    return {name: extract_rows(encoder, rows, plan.config, made.material, plan.compute) for name, rows in sides.items()}
 
 
 def forwarding(made: Experiment, encoder: torch.nn.Module, features: Features, batch: int) -> float:
@@ -93,12 +91,12 @@ def forwarding(made: Experiment, encoder: torch.nn.Module, features: Features, b
         order = np.random.default_rng(0).permutation(len(split.train))
         for start in range(0, len(order), batch):
             rows = order[start : start + batch]
-            inputs = features_from(encoder, split.train[rows], plan.config, made.material, plan.compute)
+            inputs = extract_rows(encoder, split.train[rows], plan.config, made.material, plan.compute)
             loss = F.cross_entropy(head(inputs.to(plan.compute.device)), features.train_labels[rows])
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
-        features_from(encoder, split.validation, plan.config, made.material, plan.compute)
+        extract_rows(encoder, split.validation, plan.config, made.material, plan.compute)
     synchronise(plan.compute.device)
     return time.perf_counter() - started
 

@@ -8,38 +8,38 @@ from pathlib import Path
 import torch
 from hydra import compose, initialize_config_module
 
-from lowres_ssl.command_line.overrides import quoted
-from lowres_ssl.config import PretrainConfig, read_config, register_schemas
-from lowres_ssl.planning.plan import Plan, divide, plan_of
-from lowres_ssl.planning.preparation import Material, prepare, split_of
+from lowres_ssl.config.check import PretrainConfig, read_config, register_schemas
+from lowres_ssl.config.overrides import quote_value
+from lowres_ssl.data.prepare import PreparedData, make_configured_split, prepare_data
+from lowres_ssl.experiment.plan import TrainingSetup, build_training_setup, make_checked_split
 
 
 @dataclass(frozen=True)
 class Experiment:
     """A plan with its images."""
 
-    plan: Plan
-    material: Material
+    plan: TrainingSetup
+    material: PreparedData
 
 
 def about_data(data: str | None, work: str, images: str = "any") -> list[str]:
     """Overrides for the images in `data`, pictures of the kind `images`; the phantom where there are none."""
     if data is None:
-        return ["dataset=phantom", f"data_dir={quoted(work)}", f"output_dir={quoted(work)}"]
-    root = quoted(str(Path(data).resolve()))
+        return ["dataset=phantom", f"data_dir={quote_value(work)}", f"output_dir={quote_value(work)}"]
+    root = quote_value(str(Path(data).resolve()))
     return [
         "dataset=folder",
         f"dataset.root={root}",
         "dataset.name=images",
         f"images={images}",
-        f"output_dir={quoted(work)}",
+        f"output_dir={quote_value(work)}",
     ]
 
 
-def images_of(overrides: Sequence[str]) -> tuple[PretrainConfig, Material]:
+def images_of(overrides: Sequence[str]) -> tuple[PretrainConfig, PreparedData]:
     """Config and images for whoever trains with nothing else of this package, its allocator's settings included."""
     config = configured(overrides)
-    return config, prepare(config, partial(split_of, config))
+    return config, prepare_data(config, partial(make_configured_split, config))
 
 
 def device_of(name: str) -> torch.device:
@@ -49,8 +49,8 @@ def device_of(name: str) -> torch.device:
 def experiment(overrides: Sequence[str]) -> Experiment:
     """What `lowres-ssl pretrain OVERRIDES` would train, and its images, prepared."""
     config = configured(overrides)
-    plan = plan_of(config)
-    return Experiment(plan, prepare(config, partial(divide, plan)))
+    plan = build_training_setup(config)
+    return Experiment(plan, prepare_data(config, partial(make_checked_split, plan)))
 
 
 def configured(overrides: Sequence[str]) -> PretrainConfig:

@@ -17,10 +17,10 @@ import numpy as np
 
 from benchmarks.simulated import World, alike
 from benchmarks.table import markdown
-from lowres_ssl.schemas.experiment import RANDOM_SEEDS
-from lowres_ssl.statistics.comparison import Scored, differences
-from lowres_ssl.statistics.significance import holm, p_values
-from lowres_ssl.statistics.uncertainty import interval, is_reliable
+from lowres_ssl.config.experiment_schema import RANDOM_SEEDS
+from lowres_ssl.stats.bootstrap import compute_interval, has_enough_groups
+from lowres_ssl.stats.paired_tests import MethodCounts, compute_differences
+from lowres_ssl.stats.significance import compute_p_values, correct_holm
 
 BEGIN, END = "<!-- simulated -->", "<!-- end -->"
 REFERENCE, EVERY = "against one", "each against each"
@@ -52,7 +52,7 @@ def coverage(world: World, name: str, repetitions: int) -> float:
     truth, covered = world.truth(name), 0
     for _ in range(repetitions):
         counts, shifts = world.draw(random)
-        found = interval(counts[0], name)
+        found = compute_interval(counts[0], name)
         wanted = world.truth(name, float(shifts[0, 0])) if world.seeds == 1 else truth
         covered += found.low <= wanted <= found.high
     return covered / repetitions
@@ -63,8 +63,8 @@ def coverage_of_difference(world: World, name: str, repetitions: int) -> float:
     random = np.random.default_rng(0)
     covered = 0
     for _ in range(repetitions):
-        methods = {number: method.by(**{name: 1.0}) for number, method in world.scored(random, 5).items()}
-        (found,) = differences(methods, [(0, 1)])
+        methods = {number: method.make_part(**{name: 1.0}) for number, method in world.scored(random, 5).items()}
+        (found,) = compute_differences(methods, [(0, 1)])
         covered += found.low <= 0 <= found.high
     return covered / repetitions
 
@@ -83,13 +83,13 @@ def stars(
         yield starred(scored | fewer, pairs, seed)
 
 
-def first_seeds(scored: Scored, seeds: int) -> Scored:
+def first_seeds(scored: MethodCounts, seeds: int) -> MethodCounts:
     return replace(scored, counts=scored.counts[:seeds], seeds=scored.seeds[:seeds])
 
 
-def starred(methods: dict[int, Scored], pairs: Sequence[tuple[int, int]], seed: int) -> list[bool]:
-    parts = {number: method.by(accuracy=1.0) for number, method in methods.items()}
-    return [p < 0.05 for p in holm(p_values(parts, pairs, draws=1000, seed=seed))]
+def starred(methods: dict[int, MethodCounts], pairs: Sequence[tuple[int, int]], seed: int) -> list[bool]:
+    parts = {number: method.make_part(accuracy=1.0) for number, method in methods.items()}
+    return [p < 0.05 for p in correct_holm(compute_p_values(parts, pairs, draws=1000, seed=seed))]
 
 
 def error(world: World, family: str, repetitions: int, methods: int = 5, of_ten: int = 0) -> float:
@@ -225,7 +225,7 @@ def simulated(repetitions: int) -> Iterator[Simulated]:
 
 
 def mark(groups: int) -> str:
-    return "" if is_reliable(groups) else "†"
+    return "" if has_enough_groups(groups) else "†"
 
 
 def seeds_text(seeds: int, spread: float) -> str:

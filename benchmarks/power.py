@@ -13,8 +13,8 @@ from scipy.optimize import brentq
 from scipy.stats import norm
 
 from benchmarks.table import markdown
-from lowres_ssl.benchmark.decision import compare
-from lowres_ssl.statistics.comparison import Scored
+from lowres_ssl.benchmark.decision import compare_pairs
+from lowres_ssl.stats.paired_tests import MethodCounts
 
 EASE, SHARES = np.array([0.8, 0.5]), np.array([0.6, 0.4])  # of the images of each class
 SHARED, OWN, NOISE = 0.78, 0.3, 0.4  # deviations: of an image for all, for a method, for a seed
@@ -68,9 +68,12 @@ def simulated(gain: float, seeds: int, spread: float, given: Any) -> Simulated:
         _, validated = drawn(random, given.validation, moved)
         counts, accuracies = drawn(random, given.test, moved)
         chosen = 1 + int(validated[1:].mean(axis=1).argmax())
-        parts = {str(entry): Scored(own, tuple(range(seeds))).by(accuracy=1.0) for entry, own in enumerate(counts)}
+        parts = {
+            str(entry): MethodCounts(own, tuple(range(seeds))).make_part(accuracy=1.0)
+            for entry, own in enumerate(counts)
+        }
         others = [entry for entry in range(1, len(gains)) if entry != chosen]
-        first, *_ = compare(parts, [(str(chosen), str(entry)) for entry in (0, *others)])
+        first, *_ = compare_pairs(parts, [(str(chosen), str(entry)) for entry in (0, *others)])
         named.append(first.is_better and chosen == 1)
         any_named.append(first.is_better)
         start = accuracies[0].mean()

@@ -16,9 +16,9 @@ from PIL import Image
 
 from benchmarks.experiment import about_data, configured
 from benchmarks.table import arguments, machine, markdown, median_and_spread
-from lowres_ssl.config import PretrainConfig
-from lowres_ssl.data.store import open_store
-from lowres_ssl.planning.preparation import catalogue_of
+from lowres_ssl.config.check import PretrainConfig
+from lowres_ssl.data.image_store import open_image_store
+from lowres_ssl.data.prepare import load_catalogue
 
 
 def main() -> None:
@@ -34,11 +34,11 @@ def main() -> None:
         return
     print(machine(given.device), flush=True)
     shutil.rmtree(folder, ignore_errors=True)
-    catalogue = catalogue_of(config.dataset, folder)
+    catalogue = load_catalogue(config.dataset, folder)
     images = len(catalogue.records)
 
     def decode() -> None:
-        open_store(catalogue, colour=colour, storage_size=size, store_dir=folder, skip_unreadable=False)
+        open_image_store(catalogue, colour=colour, storage_size=size, store_dir=folder, skip_unreadable=False)
 
     def plain() -> None:
         array = np.empty((images, size, size, 3) if colour else (images, size, size), dtype=np.uint8)
@@ -65,8 +65,8 @@ def main() -> None:
 
 
 def opened(config: PretrainConfig, folder: Path, size: int) -> None:
-    catalogue = catalogue_of(config.dataset, folder)
-    open_store(catalogue, colour=config.images.colour, storage_size=size, store_dir=folder, skip_unreadable=False)
+    catalogue = load_catalogue(config.dataset, folder)
+    open_image_store(catalogue, colour=config.images.colour, storage_size=size, store_dir=folder, skip_unreadable=False)
 
 
 def seconds(work: Callable[[], None]) -> float:

@@ -11,7 +11,7 @@ from benchmarks.contestants import Case
 from benchmarks.experiment import about_data, device_of, experiment
 from benchmarks.table import arguments, machine, markdown, median_and_spread
 from benchmarks.turns import Contestant, EndedError
-from lowres_ssl.device import LAYOUTS
+from lowres_ssl.device import MEMORY_FORMATS
 
 LABELS = {
     "ours": "ours",
@@ -130,7 +130,7 @@ def cases(name: str, case: Case, given: argparse.Namespace) -> list[Case]:
     if name.startswith("lightly"):
         return [replace(case, workers=number) for number in given.workers]
     if name == "bare" and device_of(case.device).type == "cpu":
-        return [replace(case, layout=layout) for layout in LAYOUTS]
+        return [replace(case, layout=layout) for layout in MEMORY_FORMATS]
     return [case]
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 from benchmarks.contestants import Case, ours
 from benchmarks.experiment import experiment
 from benchmarks.table import arguments, machine, markdown, median_and_spread
-from lowres_ssl.evaluation.frozen import features_from, sides_of
+from lowres_ssl.evaluate.feature_cache import extract_rows, get_subset_rows
 
 IMAGES = 640
 FACTORS = (1, 4, 16)
@@ -86,8 +86,8 @@ def measure(
     seconds = epoch(STEPS).steps
     started = time.perf_counter()
     encoder = made.plan.encoder.to(made.plan.compute.device)
-    for rows in sides_of(made.material.split).values():
-        features_from(encoder, rows, made.plan.config, made.material, made.plan.compute)
+    for rows in get_subset_rows(made.material.split).values():
+        extract_rows(encoder, rows, made.plan.config, made.material, made.plan.compute)
     features = time.perf_counter() - started
     host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     peak = [torch.cuda.max_memory_allocated() / 2**20] if made.plan.compute.device.type == "cuda" else []

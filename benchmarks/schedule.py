@@ -10,9 +10,9 @@ import numpy as np
 
 from benchmarks.experiment import about_data, experiment
 from benchmarks.table import arguments, machine, markdown, median_and_spread
-from lowres_ssl.commands.pretrain import validation_accuracy
-from lowres_ssl.pretrain import pretrain
-from lowres_ssl.training.history import Line
+from lowres_ssl.commands.pretrain import compute_validation_accuracy
+from lowres_ssl.train.history import EpochLog
+from lowres_ssl.train.loop import pretrain
 
 
 def main() -> None:
@@ -31,7 +31,7 @@ def main() -> None:
     rows, ratios = [], []
     for seed in range(given.repetitions):
         curves = {}
-        for schedule, epochs in (("[[1.0,1.0]]", given.epochs), (given.schedule, round(given.share * given.epochs))):
+        for schedule, epochs in (("[[1.0,1.0]]", given.epochs), (given.schedule, round(given.shard * given.epochs))):
             overrides = [
                 *about_data(given.data, given.work, given.images),
                 "recipe=tuned",
@@ -66,7 +66,7 @@ def main() -> None:
     print(f"\nmedian of the ratios: {median_and_spread(ratios, 2)}")
 
 
-def train(overrides: list[str]) -> list[Line]:
+def train(overrides: list[str]) -> list[EpochLog]:
     made = experiment(overrides)
     plan, material = made.plan, made.material
     with tempfile.TemporaryDirectory() as folder:
@@ -82,11 +82,11 @@ def train(overrides: list[str]) -> list[Line]:
             checkpoint=Path(folder) / "checkpoint.pt",
             name="benchmark",
             on_epoch=lambda history: None,
-            validate=partial(validation_accuracy, plan, material),
+            validate=partial(compute_validation_accuracy, plan, material),
         ).history
 
 
-def seconds_to(accuracy: float, history: list[Line]) -> float | None:
+def seconds_to(accuracy: float, history: list[EpochLog]) -> float | None:
     """Training seconds until the first epoch that has at least this validation accuracy."""
     seconds = 0.0
     for line in history:

@@ -7,8 +7,8 @@ from typing import Any, Self
 import numpy as np
 from scipy.stats import norm
 
-from lowres_ssl.statistics.comparison import Scored
-from lowres_ssl.statistics.confusion import metric
+from lowres_ssl.stats.confusion import compute_metric
+from lowres_ssl.stats.paired_tests import MethodCounts
 
 Sizes = Callable[[np.random.Generator], "np.ndarray[Any, Any]"]
 
@@ -88,10 +88,10 @@ class World:
         np.add.at(counts, (method, seed, owners, labels, predictions), 1)
         return counts, shifts[..., 0]
 
-    def scored(self, random: np.random.Generator, methods: int, better: float = 0.0) -> dict[int, Scored]:
+    def scored(self, random: np.random.Generator, methods: int, better: float = 0.0) -> dict[int, MethodCounts]:
         """As `draw`, by the number of the method; all with the same seeds."""
         counts, _ = self.draw(random, methods, better)
-        return {number: Scored(own, tuple(range(self.seeds))) for number, own in enumerate(counts)}
+        return {number: MethodCounts(own, tuple(range(self.seeds))) for number, own in enumerate(counts)}
 
     def truth(self, name: str, shift: float | None = None) -> float:
         """The metric on endless images; mean over seeds, or of the one seed with this shift."""
@@ -105,4 +105,4 @@ class World:
         confusion = np.zeros((len(shifts), 2, 2))
         confusion[:, [0, 1], [0, 1]] = share * right
         confusion[:, [0, 1], [1, 0]] = share * (1 - right)
-        return float(metric(confusion, name).mean())
+        return float(compute_metric(confusion, name).mean())

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.table import arguments, machine, markdown, median_and_spread
-from lowres_ssl.results.ledger import METRICS
-from lowres_ssl.results.on_disk import write_result
-from lowres_ssl.runs import run_for
+from lowres_ssl.runs.index import INDEX_METRICS
+from lowres_ssl.runs.result_io import write_result
+from lowres_ssl.runs.run import get_run_by_identity
 
 RUNS = 1000
 
@@ -50,13 +50,13 @@ def store_runs(output_dir: Path) -> None:
     """Finished runs with two results each, of the size that real ones have."""
     config = {f"key{number}": number for number in range(60)}
     for number in range(RUNS):
-        run = run_for(output_dir, "pretrain", ["phantom", "simclr", f"s{number}"], {"number": number})
+        run = get_run_by_identity(output_dir, "pretrain", ["phantom", "simclr", f"s{number}"], {"number": number})
         about = {"method": "simclr", "dataset": "phantom", "title": "Phantom", "seed": number, "batch_size": 64}
         about |= {"epochs_wanted": 10, "recipe": "tuned", "pretrain_on": "training", "config": config}
         run.start(about | {"split": {"kind": "patient", "seed": 0, "digest": "0"}, "identity": {}})
         run.finish(epochs=10, training_seconds=1.0)
         for probe, label in (("knn", "KNN (k=200)"), ("linear", "linear (MLP)")):
-            scores = dict.fromkeys(METRICS, 0.5) | {"n": 100}
+            scores = dict.fromkeys(INDEX_METRICS, 0.5) | {"n": 100}
             result = {
                 "probe": probe,
                 "label": label,

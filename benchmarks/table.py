@@ -8,8 +8,8 @@ from importlib.metadata import PackageNotFoundError, version
 
 import torch
 
-from lowres_ssl.device import device_name, fp32_products, resolve
-from lowres_ssl.provenance import commit, versions
+from lowres_ssl.device import get_device_name, get_fp32_precision, resolve_device
+from lowres_ssl.environment import get_commit, get_versions
 
 
 def median_and_spread(values: Sequence[float], digits: int = 1) -> str:
@@ -25,14 +25,14 @@ def markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def machine(device: str) -> str:
     """What the figures are true of, in one paragraph."""
-    compute = resolve(device, "auto")
-    told = ", ".join(f"{name} {number}" for name, number in (versions() | peers()).items())
+    compute = resolve_device(device, "auto")
+    told = ", ".join(f"{name} {number}" for name, number in (get_versions() | peers()).items())
     threads = f"{torch.get_num_threads()} threads on {os.cpu_count()} cores, load before {os.getloadavg()[0]:.1f}"
     precision = f"precision=auto is {compute.precision}"
-    products = fp32_products(compute.device)
+    products = get_fp32_precision(compute.device)
     tf32 = "no TF32" if products is None else f"fp32 in ours: {products}, in the peers: PyTorch's default"
-    where = f"{device_name(compute.device)} ({compute.device.type})"
-    return f"{where}, {threads}; {precision}; {tf32}; {told}; commit {commit()}."
+    where = f"{get_device_name(compute.device)} ({compute.device.type})"
+    return f"{where}, {threads}; {precision}; {tf32}; {told}; commit {get_commit()}."
 
 
 def peers() -> dict[str, str]:

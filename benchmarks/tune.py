@@ -8,11 +8,11 @@ from functools import partial
 import torch
 
 from benchmarks.table import machine, markdown, median_and_spread
-from lowres_ssl.device import resolve
-from lowres_ssl.evaluation.search import Grid, search
+from lowres_ssl.device import resolve_device
+from lowres_ssl.evaluate.grid_search import SearchGrid, search_grid
 from lowres_ssl.probes import Features
-from lowres_ssl.probes.linear import threads_for
-from lowres_ssl.randomness import derive
+from lowres_ssl.probes.linear import limit_threads
+from lowres_ssl.seeding import derive_seed
 
 SETTINGS = {
     "hidden": 512,
@@ -34,13 +34,13 @@ def main() -> None:
     once = "once unless asked: a search is minutes of one and the same step, and its seconds a sum over very many"
     parser.add_argument("--repetitions", type=int, default=1, help=once)
     given = parser.parse_args()
-    device = resolve(given.device, "fp32").device
+    device = resolve_device(given.device, "fp32").device
     print(machine(given.device), flush=True)
     heads, rows = ["D", "search, s", "search, processor s", "one head at a time, s"], []
     for width in given.features:
         features = random_features(width, device)
-        seeds = [derive(0, "tune", number) for number in range(3)]
-        grid = Grid((16, 32, 64), RATES, seeds, given.rule, SETTINGS | {"epochs": given.epochs})
+        seeds = [derive_seed(0, "tune", number) for number in range(3)]
+        grid = SearchGrid((16, 32, 64), RATES, seeds, given.rule, SETTINGS | {"epochs": given.epochs})
         found = [measured(features, grid) for _ in range(given.repetitions)]
         scaled = [[each * 100 / given.epochs for each in column] for column in zip(*found, strict=True)]
         rows.append([str(width), *(median_and_spread(column, 0) for column in scaled)])
@@ -49,13 +49,13 @@ def main() -> None:
     print(markdown(heads, rows))
 
 
-def measured(features: Features, grid: Grid) -> tuple[float, float, float]:
+def measured(features: Features, grid: SearchGrid) -> tuple[float, float, float]:
     """Seconds of the search, on the clock and of all processors, and of its heads one at a time."""
-    whole, processor = timed(partial(search, features, grid, lambda _: None))
+    whole, processor = timed(partial(search_grid, features, grid, lambda _: None))
     alone = 0.0
     for batch_size in grid.batch_sizes:
         probe = grid.probe(batch_size, grid.epochs)
-        with threads_for(features.train):
+        with limit_threads(features.train):
             one, _ = timed(partial(probe.fit, features, [0.001], [0]))
         alone += one * len(grid.rates) * len(grid.seeds)
     return whole, processor, alone

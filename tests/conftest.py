@@ -11,15 +11,15 @@ from method_files import METHODS, shrunk
 from tiny_training import noise_store
 from torch import nn
 
-from lowres_ssl.data.store import ImageStore
-from lowres_ssl.device import use_full_fp32
+from lowres_ssl.data.image_store import ImageStore
+from lowres_ssl.device import disable_tf32
 from lowres_ssl.methods import find_method
-from lowres_ssl.randomness import seeded
+from lowres_ssl.seeding import seed_torch
 
 # Two test processes share two cores.
 torch.set_num_threads(1)
 # What a GPU computes is compared with what a CPU does.
-use_full_fp32()
+disable_tf32()
 
 SHARED = Path(os.environ.get("LOWRES_SSL_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 UNTRAINED = [name for name in METHODS if not find_method(name).trains]
@@ -72,7 +72,7 @@ def tiny_encoder() -> Callable[[int], nn.Module]:
     """A maker of encoders of three convolutions and 8 features, initialised from a seed."""
 
     def make(seed: int) -> nn.Module:
-        with seeded(seed, "tiny"):
+        with seed_torch(seed, "tiny"):
             encoder = nn.Sequential(
                 nn.Conv2d(3, 8, 3, stride=2, padding=1, bias=False),
                 nn.BatchNorm2d(8),

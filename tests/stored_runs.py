@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lowres_ssl.files.hashes import digest
-from lowres_ssl.files.stored import WRITTEN
-from lowres_ssl.metrics import Metrics, score
-from lowres_ssl.results.on_disk import write_result
-from lowres_ssl.runs import run_for
+from lowres_ssl.evaluate.metrics import MetricValues, compute_metrics
+from lowres_ssl.io.checksummed_json import FORMAT_VERSIONS, hash_content
+from lowres_ssl.runs.result_io import write_result
+from lowres_ssl.runs.run import get_run_by_identity
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "knn": {"k": 200, "vote": "uniform", "temperature": 0.1, "metric": "euclidean", "encoder": "selected"},
@@ -38,9 +37,9 @@ def fairly_certain(guessed: NDArray[np.int64], classes: int) -> NDArray[np.float
 
 
 @cache  # scikit-learn takes longer than all the rest, and the same runs are made up again and again
-def scored(labels: tuple[int, ...], guessed: tuple[int, ...], classes: tuple[str, ...]) -> Metrics:
+def scored(labels: tuple[int, ...], guessed: tuple[int, ...], classes: tuple[str, ...]) -> MetricValues:
     own, predicted = np.array(labels, dtype=np.int64), np.array(guessed, dtype=np.int64)
-    return score(own, predicted, fairly_certain(predicted, len(classes)), classes)
+    return compute_metrics(own, predicted, fairly_certain(predicted, len(classes)), classes)
 
 
 def made_up_run(
@@ -90,7 +89,7 @@ def made_up_run(
     history, which there is where the first is given.
     """
     trained = method not in UNTRAINED
-    split_digest = split_digest or digest([dataset, split, split_seed, images])
+    split_digest = split_digest or hash_content([dataset, split, split_seed, images])
     random = np.random.default_rng([*f"{method} {entry} {dataset} {recipe}".encode(), seed, batch_size, image_size])
     known = {"name": backbone, "small_stem": False, "zero_init_residual": zero_init_residual}
     about = {
@@ -127,7 +126,7 @@ def made_up_run(
         "pretrain_on": pretrain_on,
     }
     names = [dataset, method, *([f"bs{batch_size}"] if trained else []), f"s{seed}"]
-    run = run_for(output_dir, "pretrain", names, identity)
+    run = get_run_by_identity(output_dir, "pretrain", names, identity)
     description: dict[str, Any] = about | {
         "split": divided,
         "backbone": backbone,
@@ -191,7 +190,7 @@ def made_up_run(
         "classes": list(classes),
         "images": {"train": 4 * images, "validation": len(sides["validation"][0]), "test": len(sides["test"][0])},
         "split": divided,
-        "data_digest": digest([dataset, images]),
+        "data_digest": hash_content([dataset, images]),
         "precision": precision,
         "seconds": 1.0,
         "config": config,
@@ -210,5 +209,5 @@ def right_for(labels: NDArray[np.int64], classes: int, random: np.random.Generat
 
 def as_version_1(path: Path) -> str:
     """The text of a sealed result as the first version would have written it: without a seal."""
-    text = path.read_text().replace(f'"schema": {WRITTEN["result"]}', '"schema": 1')
+    text = path.read_text().replace(f'"schema": {FORMAT_VERSIONS["result"]}', '"schema": 1')
     return re.sub(r',\n  "sha256": "[0-9a-f]{64}"', "", text)

@@ -448,9 +448,9 @@ MADE_UP_LAYERS = (("__init__", "errors"), ("data",), ("data.*",), ("methods", "m
     ("name", "source", "wanted"),
     [
         ("cli", "import torch.nn.functional as F", {"torch"}),
-        ("cli", "import lowres_ssl.data.store", {"data.store"}),
+        ("cli", "import lowres_ssl.data.image_store", {"data.store"}),
         ("cli", "from lowres_ssl.data import store, other", {"data", "data.store"}),
-        ("cli", "from lowres_ssl.data.store import Store", {"data.store"}),
+        ("cli", "from lowres_ssl.data.image_store import Store", {"data.store"}),
         ("cli", "from lowres_ssl import errors, __version__", {"errors", "__init__"}),
         ("cli", "def f():\n    if True:\n        from torch import nn", {"torch"}),
         ("data.store", "from ..errors import DataError", {"errors"}),
@@ -472,7 +472,7 @@ def made_up(**sources: str) -> Imports:
 
 def test_arrow_that_points_up_is_found() -> None:
     assert wrong_arrows(made_up(cli="from lowres_ssl.methods import x"), MADE_UP_LAYERS) == []
-    wrong = made_up(errors="def f():\n    from lowres_ssl.data.store import open_store")
+    wrong = made_up(errors="def f():\n    from lowres_ssl.data.image_store import open_store")
     assert wrong_arrows(wrong, MADE_UP_LAYERS) == ["errors imports data.store, which is above it"]
 
 
@@ -490,7 +490,7 @@ def test_forbidden_import_is_found_through_others() -> None:
     hidden = made_up(methods="from lowres_ssl import errors", errors="from lowres_ssl.data import store")
     faults = forbidden_imports(hidden, {"methods.*": ("data",)})
     assert faults == ["methods reaches data.store"]
-    torch = made_up(data__store="import torch.nn", cli="import lowres_ssl.data.store")
+    torch = made_up(data__store="import torch.nn", cli="import lowres_ssl.data.image_store")
     assert forbidden_imports(torch, {"cli": ("torch",)}) == ["cli reaches torch"]
 
 

@@ -8,23 +8,23 @@ from omegaconf import OmegaConf
 from torch import nn
 from torchvision import models
 
-from lowres_ssl.backbones import build_encoder, names
+from lowres_ssl.encoders.torchvision import build_backbone, list_backbones
 from lowres_ssl.errors import ConfigError
-from lowres_ssl.randomness import seeded
+from lowres_ssl.seeding import seed_torch
 
 FILES = sorted((Path(__file__).resolve().parents[1] / "conf" / "backbone").glob("*.yaml"))
 PLAIN = {"small_stem": False, "zero_init_residual": False}
 
 
 def test_every_name_has_a_file_and_every_file_a_name() -> None:
-    assert sorted(str(OmegaConf.load(file).name) for file in FILES) == sorted(names())
+    assert sorted(str(OmegaConf.load(file).name) for file in FILES) == sorted(list_backbones())
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_every_file_builds_torchvisions_network_without_its_classifier(file: Path) -> None:
     arguments = dict(OmegaConf.load(file))
     with torch.device("meta"):
-        encoder, features = build_encoder(**arguments, seed=0)
+        encoder, features = build_backbone(**arguments, seed=0)
         whole = models.get_model(file.stem, weights=None)
     shapes = {key: value.shape for key, value in whole.state_dict().items() if not key.startswith("fc.")}
     assert {key: value.shape for key, value in encoder.state_dict().items()} == shapes
@@ -33,86 +33,86 @@ def test_every_file_builds_torchvisions_network_without_its_classifier(file: Pat
 
 @pytest.mark.parametrize("zero_init_residual", [False, True])
 def test_weights_are_those_torchvision_draws_from_the_seed(zero_init_residual: bool) -> None:
-    encoder, _ = build_encoder("resnet18", small_stem=False, zero_init_residual=zero_init_residual, seed=3)
-    with seeded(3, "encoder"):
+    encoder, _ = build_backbone("resnet18", small_stem=False, zero_init_residual=zero_init_residual, seed=3)
+    with seed_torch(3, "encoder"):
         whole = models.resnet18(zero_init_residual=zero_init_residual)
     expected = whole.state_dict()
     assert all(torch.equal(value, expected[key]) for key, value in encoder.state_dict().items())
 
 
 def test_what_is_done_to_one_encoder_is_not_in_the_next() -> None:
-    first, _ = build_encoder("resnet18", **PLAIN, seed=0)
+    first, _ = build_backbone("resnet18", **PLAIN, seed=0)
     wanted = {key: value.clone() for key, value in first.state_dict().items()}
     for value in first.state_dict().values():
         value.zero_()
     first.layer1 = nn.Identity()
-    second, _ = build_encoder("resnet18", **PLAIN, seed=0)
+    second, _ = build_backbone("resnet18", **PLAIN, seed=0)
     assert second.state_dict().keys() == wanted.keys()
     assert all(torch.equal(value, wanted[key]) for key, value in second.state_dict().items())
 
 
 def test_encoder_without_numbers_is_not_taken_for_one_with_them() -> None:
     with torch.device("meta"):
-        assert build_encoder("resnet18", **PLAIN, seed=0)[0].conv1.weight.is_meta
-    assert not build_encoder("resnet18", **PLAIN, seed=0)[0].conv1.weight.is_meta
+        assert build_backbone("resnet18", **PLAIN, seed=0)[0].conv1.weight.is_meta
+    assert not build_backbone("resnet18", **PLAIN, seed=0)[0].conv1.weight.is_meta
 
 
 @pytest.mark.parametrize("zero_init_residual", [False, True])
 def test_residual_branches_start_at_zero_only_if_asked(zero_init_residual: bool) -> None:
-    encoder, _ = build_encoder("resnet18", small_stem=False, zero_init_residual=zero_init_residual, seed=0)
+    encoder, _ = build_backbone("resnet18", small_stem=False, zero_init_residual=zero_init_residual, seed=0)
     assert bool((encoder.layer1[0].bn2.weight == 0).all()) == zero_init_residual
 
 
 @pytest.mark.parametrize("small_stem", [False, True])
 def test_another_seed_draws_another_network(small_stem: bool) -> None:
-    one, other = (build_encoder("resnet18", **PLAIN | {"small_stem": small_stem}, seed=seed)[0] for seed in (0, 1))
+    one, other = (build_backbone("resnet18", **PLAIN | {"small_stem": small_stem}, seed=seed)[0] for seed in (0, 1))
     assert not torch.equal(one.conv1.weight, other.conv1.weight)
 
 
 @pytest.mark.parametrize(("small_stem", "kernel"), [(False, 7), (True, 3)])
 def test_either_stem_starts_as_torchvision_starts_its_convolutions(small_stem: bool, kernel: int) -> None:
     """He et al., 2015: a variance of 2 over the fan-out."""
-    encoder, _ = build_encoder("resnet18", **PLAIN | {"small_stem": small_stem}, seed=0)
+    encoder, _ = build_backbone("resnet18", **PLAIN | {"small_stem": small_stem}, seed=0)
     assert encoder.conv1.weight.std().item() == pytest.approx((2 / (64 * kernel**2)) ** 0.5, rel=0.1)
 
 
 def test_the_small_stem_is_drawn_from_the_seed_too() -> None:
-    stems = [build_encoder("resnet18", **PLAIN | {"small_stem": True}, seed=0)[0].conv1.weight for _ in range(2)]
+    stems = [build_backbone("resnet18", **PLAIN | {"small_stem": True}, seed=0)[0].conv1.weight for _ in range(2)]
     assert torch.equal(*stems)
 
 
 @pytest.mark.parametrize("small_stem", [False, True])
 def test_the_global_generator_is_left_alone(small_stem: bool) -> None:
     state = torch.get_rng_state()
-    build_encoder("resnet18", **PLAIN | {"small_stem": small_stem}, seed=0)
+    build_backbone("resnet18", **PLAIN | {"small_stem": small_stem}, seed=0)
     assert torch.equal(torch.get_rng_state(), state)
 
 
 @pytest.mark.parametrize(("small_stem", "side"), [(False, 8), (True, 32)])
 def test_the_small_stem_keeps_the_resolution(small_stem: bool, side: int) -> None:
-    encoder, _ = build_encoder("resnet18", **PLAIN | {"small_stem": small_stem}, seed=0)
+    encoder, _ = build_backbone("resnet18", **PLAIN | {"small_stem": small_stem}, seed=0)
     stem = nn.Sequential(encoder.conv1, encoder.maxpool)
     assert stem(torch.zeros(1, 3, 32, 32)).shape == (1, 64, side, side)
 
 
 @pytest.mark.parametrize("small_stem", [False, True])
 def test_the_output_is_one_row_of_features_an_image(small_stem: bool) -> None:
-    encoder, features = build_encoder("resnet18", **PLAIN | {"small_stem": small_stem}, seed=0)
+    encoder, features = build_backbone("resnet18", **PLAIN | {"small_stem": small_stem}, seed=0)
     with torch.no_grad():
         assert encoder.eval()(torch.zeros(2, 3, 16, 16)).shape == (2, features)
 
 
 def test_kernels_lie_channels_last() -> None:
-    encoder, _ = build_encoder("resnet18", **PLAIN, seed=0)
+    encoder, _ = build_backbone("resnet18", **PLAIN, seed=0)
     assert encoder.layer1[0].conv1.weight.is_contiguous(memory_format=torch.channels_last)
 
 
 @pytest.mark.parametrize("name", ["vgg16", "ResNet50", "", "vit_b_16"])
 def test_an_unknown_name_is_refused_with_the_known_ones(name: str) -> None:
     with pytest.raises(ConfigError, match=f"^backbone={name}: wanted one of .*resnet18.*resnet50"):
-        build_encoder(name, **PLAIN, seed=0)
+        build_backbone(name, **PLAIN, seed=0)
 
 
 def test_a_name_nearly_right_is_suggested() -> None:
     with pytest.raises(ConfigError, match=r"did you mean backbone=resnet50\?$"):
-        build_encoder("resnet-50", **PLAIN, seed=0)
+        build_backbone("resnet-50", **PLAIN, seed=0)

@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 import pytest
 
-from lowres_ssl.build import available, build, check_arguments, fits, in_words
 from lowres_ssl.errors import ConfigError, did_you_mean
+from lowres_ssl.registry import build, check_arguments, format_type, list_available, matches_type
 
 
 class Shape(ABC):
@@ -80,7 +80,7 @@ def message_of(name: str, **arguments: Any) -> str:
 
 
 def test_module_files_are_available_and_nothing_else() -> None:
-    assert available("drawn") == ["circle", "none", "square", "two", "untouched"]
+    assert list_available("drawn") == ["circle", "none", "square", "two", "untouched"]
 
 
 def test_the_class_is_built_with_what_the_user_typed_and_what_the_program_knows() -> None:
@@ -203,12 +203,12 @@ NOT_FITTING: list[tuple[object, Any]] = [
 
 @pytest.mark.parametrize(("value", "hint"), FITTING)
 def test_a_value_of_the_annotated_type_fits(value: object, hint: Any) -> None:
-    assert fits(value, hint)
+    assert matches_type(value, hint)
 
 
 @pytest.mark.parametrize(("value", "hint"), NOT_FITTING)
 def test_a_value_of_another_type_does_not_fit(value: object, hint: Any) -> None:
-    assert not fits(value, hint)
+    assert not matches_type(value, hint)
 
 
 @pytest.mark.parametrize(
@@ -224,7 +224,7 @@ def test_a_value_of_another_type_does_not_fit(value: object, hint: Any) -> None:
     ],
 )
 def test_a_type_is_said_as_a_user_would(hint: Any, words: str) -> None:
-    assert in_words(hint) == words
+    assert format_type(hint) == words
 
 
 @pytest.mark.parametrize(("got", "said"), [("resnet", "; did you mean x=resnet18?"), ("vgg", "")])

@@ -15,20 +15,19 @@ import torch
 from torch import Tensor, nn
 from torchvision import models
 
-from lowres_ssl.backbones import build_encoder
-from lowres_ssl.checkpoint import (
-    epochs_in,
-    latest_state,
-    load_encoder,
+from lowres_ssl.encoders.torchvision import build_backbone
+from lowres_ssl.encoders.weights_file import (
+    load_encoder_weights,
+    load_latest_state,
     load_state,
     load_tensors,
     load_weights,
+    read_epochs_done,
     save_state,
     save_tensors,
 )
 from lowres_ssl.errors import CheckpointError, DamagedError
-from lowres_ssl.files.hashes import file_hash
-from lowres_ssl.files.stored import WRITTEN
+from lowres_ssl.io.checksummed_json import FORMAT_VERSIONS, hash_file
 
 METADATA = {"run": "Brüste-simclr", "backbone": {"name": "resnet18"}, "mean": [0.5, 0.25], "seed": 0}
 WRITE = """
@@ -189,33 +188,33 @@ def test_a_file_of_anything_but_tensors_by_name_is_refused(content: Any, tmp_pat
 
 def test_the_hash_is_that_of_the_bytes(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"abc")
-    assert file_hash(tmp_path / "x") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert hash_file(tmp_path / "x") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 
 
 def test_the_hash_of_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="No such file"):
-        file_hash(tmp_path / "x")
+        hash_file(tmp_path / "x")
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet50"])
 def test_torchvision_and_we_load_each_others_weights_strictly(name: str, tmp_path: Path) -> None:
     """Ours into torchvision's network with `strict=True`, and that, with its classifier, back into ours."""
-    ours, _ = build_encoder(name, small_stem=False, zero_init_residual=False, seed=0)
+    ours, _ = build_backbone(name, small_stem=False, zero_init_residual=False, seed=0)
     save_tensors(tmp_path / "encoder.safetensors", ours.state_dict(), METADATA)
     saved = safetensors.torch.load_file(tmp_path / "encoder.safetensors")
     with torch.device("meta"):
         theirs = models.get_model(name, weights=None)
-        again, _ = build_encoder(name, small_stem=False, zero_init_residual=False, seed=1)
+        again, _ = build_backbone(name, small_stem=False, zero_init_residual=False, seed=1)
     classifier, theirs.fc = theirs.fc, nn.Identity()
     theirs.load_state_dict(saved, strict=True, assign=True)
     theirs.fc = classifier.to_empty(device="cpu")
     again.to_empty(device="cpu")
-    load_encoder(again, theirs.state_dict(), "torchvision")
+    load_encoder_weights(again, theirs.state_dict(), "torchvision")
     assert same(again.state_dict(), ours.state_dict())
 
 
 def test_loaded_weights_give_the_same_features_in_torchvisions_network() -> None:
-    ours, _ = build_encoder("resnet18", small_stem=False, zero_init_residual=False, seed=0)
+    ours, _ = build_backbone("resnet18", small_stem=False, zero_init_residual=False, seed=0)
     theirs = models.resnet18()
     theirs.fc = nn.Identity()
     theirs.load_state_dict(ours.state_dict(), strict=True)
@@ -227,7 +226,7 @@ def test_loaded_weights_give_the_same_features_in_torchvisions_network() -> None
 def test_weights_load_into_the_encoder() -> None:
     source, target = tiny(), tiny()
     nn.init.normal_(source[0].weight)
-    load_encoder(target, source.state_dict(), "here")
+    load_encoder_weights(target, source.state_dict(), "here")
     assert same(target.state_dict(), source.state_dict())
 
 
@@ -236,7 +235,7 @@ def test_a_classifier_and_a_missing_counter_of_batches_do_not_matter() -> None:
     nn.init.normal_(source[0].weight)
     tensors = source.state_dict()
     del tensors["1.num_batches_tracked"]
-    load_encoder(target, tensors | {"fc.weight": torch.ones(2, 4), "fc.bias": torch.ones(2)}, "here")
+    load_encoder_weights(target, tensors | {"fc.weight": torch.ones(2, 4), "fc.bias": torch.ones(2)}, "here")
     assert same(target.state_dict(), source.state_dict())
 
 
@@ -244,7 +243,7 @@ def test_another_architecture_is_told_by_its_first_keys() -> None:
     tensors = tiny(5).state_dict() | {"2.weight": torch.ones(1)}
     del tensors["0.bias"]
     with pytest.raises(CheckpointError) as error:
-        load_encoder(tiny(4), tensors, "x.safetensors")
+        load_encoder_weights(tiny(4), tensors, "x.safetensors")
     assert message_of(error) == (
         "x.safetensors: these are weights of another architecture (0.bias is missing; 2.weight is not known; "
         "0.weight is [5, 3, 3, 3], wanted [4, 3, 3, 3]; 7 in all); "
@@ -255,20 +254,20 @@ def test_another_architecture_is_told_by_its_first_keys() -> None:
 def test_weights_of_a_deeper_network_are_refused() -> None:
     with torch.device("meta"):
         shallow, deep = (
-            build_encoder(name, small_stem=False, zero_init_residual=False, seed=0)[0]
+            build_backbone(name, small_stem=False, zero_init_residual=False, seed=0)[0]
             for name in ("resnet18", "resnet34")
         )
     with pytest.raises(CheckpointError, match=r"another architecture \(layer1\.2\.conv1\.weight is not known"):
-        load_encoder(shallow, deep.state_dict(), "here")
+        load_encoder_weights(shallow, deep.state_dict(), "here")
 
 
 def test_weights_of_the_other_stem_are_refused() -> None:
     with torch.device("meta"):
         one, other = (
-            build_encoder("resnet18", small_stem=small, zero_init_residual=False, seed=0)[0] for small in (True, False)
+            build_backbone("resnet18", small_stem=small, zero_init_residual=False, seed=0)[0] for small in (True, False)
         )
     with pytest.raises(CheckpointError, match=r"conv1\.weight is \[64, 3, 3, 3\], wanted \[64, 3, 7, 7\]; 1 in all"):
-        load_encoder(other, one.state_dict(), "here")
+        load_encoder_weights(other, one.state_dict(), "here")
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -276,7 +275,7 @@ def test_weights_that_are_not_finite_are_refused(value: float) -> None:
     tensors = tiny().state_dict()
     tensors["1.running_var"][2] = value
     with pytest.raises(CheckpointError, match=r"^here: 1\.running_var holds NaN or infinite values"):
-        load_encoder(tiny(), tensors, "here")
+        load_encoder_weights(tiny(), tensors, "here")
 
 
 def test_refused_weights_change_nothing() -> None:
@@ -284,23 +283,23 @@ def test_refused_weights_change_nothing() -> None:
     tensors = {key: value + 1 for key, value in target.state_dict().items()}
     before = {key: value.clone() for key, value in target.state_dict().items()}
     with pytest.raises(CheckpointError):
-        load_encoder(target, tensors | {"1.bias": torch.full((4,), torch.nan)}, "here")
+        load_encoder_weights(target, tensors | {"1.bias": torch.full((4,), torch.nan)}, "here")
     with pytest.raises(CheckpointError):
-        load_encoder(target, tensors | {"9.bias": torch.ones(1)}, "here")
+        load_encoder_weights(target, tensors | {"9.bias": torch.ones(1)}, "here")
     assert same(target.state_dict(), before)
 
 
 def test_epochs_are_counted_in_the_newest_state_that_can_be_read(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.pt"
-    assert epochs_in(path) == 0
+    assert read_epochs_done(path) == 0
     for epoch in (3, 4):
         save_state(path, {"epoch": epoch, "model": {"a": torch.ones(3)}})
-    assert epochs_in(path) == 4
+    assert read_epochs_done(path) == 4
     path.write_bytes(path.read_bytes()[:50])
-    assert epochs_in(path) == 3
+    assert read_epochs_done(path) == 3
     for odd in (-1, "many", torch.ones(3)):
         save_state(path, {"epoch": odd})
-        assert epochs_in(path) == 0
+        assert read_epochs_done(path) == 0
 
 
 @pytest.mark.parametrize("place", [0.2, 0.5, 0.8])
@@ -318,14 +317,14 @@ def test_a_checkpoint_of_a_newer_version_is_refused_and_stays(tmp_path: Path, mo
     """It is not damaged: the one before must not be taken in its place, nor must it go."""
     path = tmp_path / "checkpoint.pt"
     save_state(path, {"epoch": 1})
-    monkeypatch.setitem(WRITTEN, "checkpoint", WRITTEN["checkpoint"] + 1)
+    monkeypatch.setitem(FORMAT_VERSIONS, "checkpoint", FORMAT_VERSIONS["checkpoint"] + 1)
     save_state(path, {"epoch": 2})
     monkeypatch.undo()
     with pytest.raises(CheckpointError, match="written by a newer lowres-ssl"):
-        latest_state(path)
+        load_latest_state(path)
     assert path.exists()
     path.write_bytes(b"damaged")
-    state = latest_state(path)
+    state = load_latest_state(path)
     assert state == {"epoch": 1}
 
 
@@ -358,11 +357,11 @@ def test_machine_that_fails_is_no_damage_and_the_newest_checkpoint_stays(
     with monkeypatch.context() as patched:
         patched.setattr(torch, "load", load)
         with pytest.raises(type(error)) as caught:
-            latest_state(path)
+            load_latest_state(path)
         with pytest.raises(type(error)):
             load_weights(path)
     assert caught.value is error
-    assert latest_state(path) == {"epoch": 2}
+    assert load_latest_state(path) == {"epoch": 2}
 
 
 def test_compressed_checkpoint_is_not_unpacked(tmp_path: Path) -> None:

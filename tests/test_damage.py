@@ -13,19 +13,18 @@ import torch
 from PIL import Image
 from stored_runs import made_up_run
 
-from lowres_ssl.checkpoint import latest_state, save_state, save_tensors
-from lowres_ssl.data.headers import load_cache
-from lowres_ssl.data.index import build_catalogue
+from lowres_ssl.data.catalogue import Catalogue, build_catalogue
+from lowres_ssl.data.datasets import build_source
+from lowres_ssl.data.image_metadata import load_metadata_cache
+from lowres_ssl.data.image_store import open_image_store, read_store_meta
 from lowres_ssl.data.pseudonyms import KEY_FILE, make_key, read_key
-from lowres_ssl.data.records import Catalogue
-from lowres_ssl.data.sources import build_source
 from lowres_ssl.data.splits import load_split, make_split, save_split
-from lowres_ssl.data.store import open_store, read_meta
+from lowres_ssl.encoders.weights_file import load_latest_state, save_state, save_tensors
 from lowres_ssl.errors import UserError
-from lowres_ssl.evaluation.tuning import read_tuned, write_tuned
-from lowres_ssl.features import store_features, stored
-from lowres_ssl.results.on_disk import FITTED, fitted_file, read_predictions, read_result, write_result
-from lowres_ssl.runs import Run
+from lowres_ssl.evaluate.features import read_stored_features, store_features
+from lowres_ssl.evaluate.tuned_settings import read_tuned_settings, write_tuned_settings
+from lowres_ssl.runs.result_io import PROBE_FILE, get_fitted_file, read_predictions, read_result, write_result
+from lowres_ssl.runs.run import Run
 
 Read = Callable[[], Any]
 FLIPS = 40  # places spread over the file
@@ -63,9 +62,9 @@ def fitted(folder: Path) -> tuple[Path, Read]:
     result = made_up_run(folder)
     said, arrays = read_result(result), read_predictions(result)
     assert said is not None
-    save_tensors(result / FITTED, {"weight": torch.rand(4, 8)}, {"train": "digest"})
+    save_tensors(result / PROBE_FILE, {"weight": torch.rand(4, 8)}, {"train": "digest"})
     write_result(result, said, arrays)
-    return result / FITTED, lambda: fitted_file(result, read_result(result) or {}).read_bytes()
+    return result / PROBE_FILE, lambda: get_fitted_file(result, read_result(result) or {}).read_bytes()
 
 
 def a_run(folder: Path) -> tuple[Path, Read]:
@@ -74,7 +73,7 @@ def a_run(folder: Path) -> tuple[Path, Read]:
 
 
 def encoder(folder: Path) -> tuple[Path, Read]:
-    return of_a_run(folder, "encoder.safetensors", lambda run: run.checked_encoder().read_bytes())
+    return of_a_run(folder, "encoder.safetensors", lambda run: run.get_checked_encoder().read_bytes())
 
 
 def history(folder: Path) -> tuple[Path, Read]:
@@ -96,8 +95,8 @@ def of_a_run(folder: Path, name: str, read: Callable[[Run], Any]) -> tuple[Path,
 
 
 def tuned(folder: Path) -> tuple[Path, Read]:
-    write_tuned(folder, {"run": "a", "chosen": {"batch_size": 16, "learning_rate": 0.01}})
-    return folder / "tuned" / "a.json", lambda: read_tuned(folder, "a")
+    write_tuned_settings(folder, {"run": "a", "chosen": {"batch_size": 16, "learning_rate": 0.01}})
+    return folder / "tuned" / "a.json", lambda: read_tuned_settings(folder, "a")
 
 
 def a_split(folder: Path) -> tuple[Path, Read]:
@@ -113,13 +112,13 @@ def a_split(folder: Path) -> tuple[Path, Read]:
 def features(folder: Path) -> tuple[Path, Read]:
     path = folder / "features.safetensors"
     store_features(path, {"train": torch.rand(9, 4), "test": torch.rand(5, 4)}, "key")
-    return path, lambda: stored(path, "key")
+    return path, lambda: read_stored_features(path, "key")
 
 
 def checkpoint(folder: Path) -> tuple[Path, Read]:
     path = folder / "checkpoint.pt"
     save_state(path, {"weights": torch.rand(100), "epoch": 3, "history": [{"loss": 0.5}]})
-    return path, lambda: latest_state(path)
+    return path, lambda: load_latest_state(path)
 
 
 def store_images(folder: Path) -> tuple[Path, Read]:
@@ -133,7 +132,7 @@ def store_description(folder: Path) -> tuple[Path, Read]:
 
 
 def a_store(folder: Path) -> tuple[Path, Read]:
-    opened, _ = open_store(
+    opened, _ = open_image_store(
         catalogue_in(folder),
         colour=True,
         storage_size=8,
@@ -141,9 +140,9 @@ def a_store(folder: Path) -> tuple[Path, Read]:
         skip_unreadable=False,
         progress=False,
     )
-    meta = read_meta(opened.path, key_in(opened.path))
+    meta = read_store_meta(opened.path, key_in(opened.path))
     assert meta is not None
-    return opened.path, lambda: read_meta(opened.path, meta["key"])
+    return opened.path, lambda: read_store_meta(opened.path, meta["key"])
 
 
 def key_in(place: Path) -> str:
@@ -153,7 +152,7 @@ def key_in(place: Path) -> str:
 def an_index(folder: Path) -> tuple[Path, Read]:
     catalogue_in(folder)
     (path,) = (folder / "stores").glob("index-*.json")
-    return path, lambda: load_cache(path) or None
+    return path, lambda: load_metadata_cache(path) or None
 
 
 def key_of_the_names(folder: Path) -> tuple[Path, Read]:

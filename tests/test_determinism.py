@@ -10,18 +10,18 @@ from PIL import Image
 from tiny_training import CPU, SIMCLR, TRAINING, VIEWS
 from torch import Tensor, nn
 
-from lowres_ssl.backbones import build_encoder
-from lowres_ssl.data.index import build_catalogue
-from lowres_ssl.data.sources import build_source
+from lowres_ssl.data.catalogue import build_catalogue
+from lowres_ssl.data.datasets import build_source
+from lowres_ssl.data.image_store import ImageStore
 from lowres_ssl.data.splits import make_split, save_split
-from lowres_ssl.data.store import ImageStore
-from lowres_ssl.device import Compute, resolve
+from lowres_ssl.device import DevicePrecision, resolve_device
+from lowres_ssl.encoders.torchvision import build_backbone
 from lowres_ssl.methods import build_method
-from lowres_ssl.pretrain import pretrain
-from lowres_ssl.randomness import seeded
-from lowres_ssl.training.batches import make_batches
-from lowres_ssl.training.history import Line
-from lowres_ssl.training.residence import BatchReader
+from lowres_ssl.seeding import seed_torch
+from lowres_ssl.train.batch_reader import BatchReader
+from lowres_ssl.train.batches import iter_training_batches
+from lowres_ssl.train.history import EpochLog
+from lowres_ssl.train.loop import pretrain
 
 # Sums are taken in another order; relative, of an epoch's mean loss, in fp32 (docs/reliability.md). Without BatchNorm:
 # over a batch of eight it makes several percent of a loss, within an epoch, of a difference in the last digits.
@@ -41,10 +41,10 @@ def threads() -> Iterator[Threads]:
 
 def trained(
     store: ImageStore, checkpoint: Path, encoder: nn.Module | None = None, features: int = 64, batch_size: int = 8
-) -> tuple[list[Line], dict[str, Tensor]]:
+) -> tuple[list[EpochLog], dict[str, Tensor]]:
     """Two epochs: the history, and the encoder's weights. Three layers without BatchNorm unless there is an encoder."""
     if encoder is None:
-        with seeded(0, "encoder"):
+        with seed_torch(0, "encoder"):
             layers = [nn.Conv2d(3, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, 64, 3, padding=1), nn.ReLU()]
             encoder = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
         encoder = encoder.to(memory_format=torch.channels_last)
@@ -55,7 +55,7 @@ def trained(
         rows=range(32),
         views=[VIEWS] * 2,
         training=replace(TRAINING, epochs=2, batch_size=batch_size),
-        compute=Compute(CPU, "fp32"),
+        compute=DevicePrecision(CPU, "fp32"),
         place="host",
         checkpoint=checkpoint,
         name="simclr on noise",
@@ -85,7 +85,7 @@ def test_other_threads_give_nearly_the_same_loss_of_a_resnet(
     losses = []
     for number in (1, 2):
         threads(number)
-        encoder, features = build_encoder("resnet18", small_stem=True, zero_init_residual=True, seed=0)
+        encoder, features = build_backbone("resnet18", small_stem=True, zero_init_residual=True, seed=0)
         history, _ = trained(tiny_store, tmp_path / f"{number}.pt", encoder, features, batch_size=32)
         losses.append([line["loss"] for line in history])
     assert losses[1] == pytest.approx(losses[0], rel=RESNET_TOLERANCE)
@@ -119,7 +119,7 @@ def test_number_of_threads_changes_no_view(tiny_store: ImageStore, threads: Thre
     made = []
     for number in (1, 2):
         threads(number)
-        batches = make_batches(
+        batches = iter_training_batches(
             tiny_store,
             BatchReader(tiny_store, CPU, "host"),
             torch.arange(40).numpy(),
@@ -139,10 +139,10 @@ def test_number_of_threads_changes_no_view(tiny_store: ImageStore, threads: Thre
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_gpu_repeats_its_bytes_where_it_is_asked_to() -> None:
-    compute = resolve("cuda", "bf16", deterministic=True)
+    compute = resolve_device("cuda", "bf16", deterministic=True)
     assert torch.are_deterministic_algorithms_enabled()
     assert compute.describe().endswith("bf16, deterministic")
-    encoder, _ = build_encoder("resnet18", small_stem=False, zero_init_residual=False, seed=0)
+    encoder, _ = build_backbone("resnet18", small_stem=False, zero_init_residual=False, seed=0)
     encoder.to(compute.device)
     images = torch.randn(16, 3, 64, 64, device=compute.device)
     gradients = []
@@ -152,5 +152,5 @@ def test_gpu_repeats_its_bytes_where_it_is_asked_to() -> None:
             encoder(images).float().square().sum().backward()
         gradients.append([parameter.grad.clone() for parameter in encoder.parameters() if parameter.grad is not None])
     assert all(torch.equal(one, two) for one, two in zip(*gradients, strict=True))
-    resolve("cuda", "bf16")
+    resolve_device("cuda", "bf16")
     assert not torch.are_deterministic_algorithms_enabled()

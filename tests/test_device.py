@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from lowres_ssl import device
-from lowres_ssl.device import Compute, Processor, fp32_products, resolve
+from lowres_ssl.device import DevicePrecision, Processor, get_fp32_precision, resolve_device
 from lowres_ssl.errors import ConfigError
 
 CPUINFO = """processor\t: 0
@@ -33,7 +33,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     ) -> None:
         monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: gpu_bf16)
-        monkeypatch.setattr(device, "processor", lambda: Processor("Some CPU", vendor, frozenset(flags)))
+        monkeypatch.setattr(device, "read_processor", lambda: Processor("Some CPU", vendor, frozenset(flags)))
         monkeypatch.setattr(device, "keep_freed_memory", lambda: None)
 
     return play
@@ -54,19 +54,19 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
 )
 def test_auto_takes_the_best_there_is(machine: Machine, played: dict, expected: tuple[str, str]) -> None:
     machine(**played)
-    compute = resolve("auto", "auto")
+    compute = resolve_device("auto", "auto")
     assert (compute.device.type, compute.precision) == expected
 
 
 def test_auto_precision_is_that_of_the_device_asked_for(machine: Machine) -> None:
     machine(gpu=True, flags=())
-    assert resolve("cpu", "auto").precision == "fp32"
+    assert resolve_device("cpu", "auto").precision == "fp32"
 
 
 @pytest.mark.parametrize(("where", "precision"), [("cpu", "fp32"), ("cpu", "bf16"), ("cuda", "fp16"), ("cuda", "fp32")])
 def test_what_is_asked_for_is_taken(machine: Machine, where: str, precision: str) -> None:
     machine(gpu=True)
-    assert resolve(where, precision) == Compute(torch.device(where), precision)
+    assert resolve_device(where, precision) == DevicePrecision(torch.device(where), precision)
 
 
 @pytest.mark.parametrize(
@@ -78,26 +78,26 @@ def test_a_gpu_that_is_not_there_is_refused(
     machine()
     monkeypatch.setattr(torch.version, "cuda", built)
     with pytest.raises(ConfigError, match=f"^device=cuda: {reason}, wanted a CUDA GPU; try device=cpu"):
-        resolve("cuda", "auto")
+        resolve_device("cuda", "auto")
 
 
 @pytest.mark.parametrize("where", ["cpu", "auto"])
 def test_fp16_on_a_cpu_is_refused(machine: Machine, where: str) -> None:
     machine()
     with pytest.raises(ConfigError, match=r"^precision=fp16: wanted bf16 or fp32 on a CPU; try precision=auto$"):
-        resolve(where, "fp16")
+        resolve_device(where, "fp16")
 
 
 @pytest.mark.parametrize(("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
 def test_autocast_computes_in_the_precision(precision: str, dtype: torch.dtype) -> None:
     ones = torch.ones(2, 2)
-    with Compute(torch.device("cpu"), precision).autocast():
+    with DevicePrecision(torch.device("cpu"), precision).autocast():
         assert (ones @ ones).dtype == dtype
 
 
 def test_the_description_names_processor_and_precision(machine: Machine) -> None:
     machine()
-    assert Compute(torch.device("cpu"), "bf16").describe() == "Some CPU, bf16"
+    assert DevicePrecision(torch.device("cpu"), "bf16").describe() == "Some CPU, bf16"
 
 
 @pytest.mark.parametrize(("gpu", "wanted"), [(True, True), (False, False)])
@@ -106,10 +106,10 @@ def test_deterministic_is_asked_of_a_gpu_alone_and_ends_with_the_next_that_does_
 ) -> None:
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":16:8")  # what a user has set stays
     machine(gpu=gpu)
-    assert resolve("auto", "fp32", deterministic=True).deterministic is wanted
+    assert resolve_device("auto", "fp32", deterministic=True).deterministic is wanted
     assert torch.are_deterministic_algorithms_enabled() is wanted
     assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":16:8"
-    assert not resolve("auto", "fp32").deterministic
+    assert not resolve_device("auto", "fp32").deterministic
     assert not torch.are_deterministic_algorithms_enabled()
 
 
@@ -118,22 +118,22 @@ def test_fp32_on_a_gpu_is_fp32_and_not_tf32(machine: Machine, before: str) -> No
     """For cuDNN's convolutions it would be TF32 by default, on Ampere and later."""
     torch.backends.cudnn.conv.fp32_precision = torch.backends.cuda.matmul.fp32_precision = before
     machine(gpu=True)
-    compute = resolve("auto", "fp32")
-    assert fp32_products(compute.device) == {"convolutions": "ieee", "matrices": "ieee"}
-    assert fp32_products(torch.device("cpu")) is None
+    compute = resolve_device("auto", "fp32")
+    assert get_fp32_precision(compute.device) == {"convolutions": "ieee", "matrices": "ieee"}
+    assert get_fp32_precision(torch.device("cpu")) is None
     assert not torch.backends.cudnn.allow_tf32, "PyTorch itself reads it, and raises where its two interfaces differ"
 
 
 def test_the_processor_is_read_from_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "read_text", lambda *_, **__: CPUINFO)
-    assert device.processor.__wrapped__() == Processor(
+    assert device.read_processor.__wrapped__() == Processor(
         "Some CPU @ 2.00GHz", "GenuineIntel", frozenset({"fpu", "avx2", "avx512_bf16"})
     )
 
 
 def test_a_system_that_lists_no_flags_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "read_text", lambda *_, **__: "Processor : ARMv8\n")
-    told = device.processor.__wrapped__()
+    told = device.read_processor.__wrapped__()
     assert told.name
     assert not told.flags
 
@@ -144,7 +144,7 @@ def test_a_system_that_does_not_tell_still_has_a_name(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(Path, "read_text", missing)
     monkeypatch.setattr(device.platform, "processor", lambda: "Apple M1")
-    assert device.processor.__wrapped__() == Processor("Apple M1", "", frozenset())
+    assert device.read_processor.__wrapped__() == Processor("Apple M1", "", frozenset())
 
 
 @pytest.mark.parametrize(("library", "calls"), [("glibc", [(-4, 0), (-1, 2**31 - 1)]), ("", [])])
@@ -162,7 +162,7 @@ def test_only_glibc_is_asked_to_keep_freed_memory(
 
 @pytest.mark.gpu
 def test_auto_computes_on_the_gpu_here() -> None:
-    compute = resolve("auto", "auto")
+    compute = resolve_device("auto", "auto")
     ones = torch.ones(2, 2, device=compute.device)
     with compute.autocast():
         assert (ones @ ones).dtype == device.DTYPES[compute.precision] != torch.float32

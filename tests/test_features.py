@@ -8,22 +8,30 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lowres_ssl import features
-from lowres_ssl.data.store import ImageStore
-from lowres_ssl.device import Compute
+from lowres_ssl.augment.augmentation import make_evaluation_view
+from lowres_ssl.data.image_store import ImageStore
+from lowres_ssl.device import DevicePrecision
 from lowres_ssl.errors import TrainingError
-from lowres_ssl.features import BATCH, extract, shuffled_batches, store_features, stored
-from lowres_ssl.training.residence import BatchReader
-from lowres_ssl.views.maker import evaluation_view
+from lowres_ssl.evaluate import features
+from lowres_ssl.evaluate.features import (
+    EXTRACTION_BATCH,
+    extract_features,
+    iter_shuffled_batches,
+    read_stored_features,
+    store_features,
+)
+from lowres_ssl.train.batch_reader import BatchReader
 
 Encoders = Callable[[int], nn.Module]
-CPU = Compute(torch.device("cpu"), "fp32")
+CPU = DevicePrecision(torch.device("cpu"), "fp32")
 VIEW: dict[str, Any] = {"image_size": 12, "mean": (0.5, 0.4, 0.3), "std": (0.2, 0.3, 0.4)}
 
 
-def features_of(encoder: nn.Module, store: ImageStore, rows: list[int] | None = None, compute: Compute = CPU) -> Tensor:
+def features_of(
+    encoder: nn.Module, store: ImageStore, rows: list[int] | None = None, compute: DevicePrecision = CPU
+) -> Tensor:
     take = BatchReader(store, compute.device, "host")
-    return extract(encoder, take, list(range(40)) if rows is None else rows, **VIEW, compute=compute)
+    return extract_features(encoder, take, list(range(40)) if rows is None else rows, **VIEW, compute=compute)
 
 
 def trained(encoder: nn.Module) -> nn.Module:
@@ -39,7 +47,7 @@ def test_no_weight_and_no_buffer_changes(
 ) -> None:
     encoder = trained(tiny_encoder(0)).train(training)
     before = {key: value.clone() for key, value in encoder.state_dict().items()}
-    features_of(encoder, tiny_store, compute=Compute(torch.device("cpu"), precision))
+    features_of(encoder, tiny_store, compute=DevicePrecision(torch.device("cpu"), precision))
     assert all(torch.equal(value, before[key]) for key, value in encoder.state_dict().items())
 
 
@@ -66,12 +74,12 @@ def test_the_mode_it_was_in_does_not_matter(tiny_encoder: Encoders, tiny_store: 
 def test_features_are_the_encoders_output_for_the_whole_image(tiny_encoder: Encoders, tiny_store: ImageStore) -> None:
     encoder = trained(tiny_encoder(0)).eval()
     with torch.no_grad():
-        expected = encoder(evaluation_view(torch.from_numpy(tiny_store.images), **VIEW))
+        expected = encoder(make_evaluation_view(torch.from_numpy(tiny_store.images), **VIEW))
     torch.testing.assert_close(features_of(encoder, tiny_store), expected)
 
 
 def test_features_are_float32_rows_without_gradient(tiny_encoder: Encoders, tiny_store: ImageStore) -> None:
-    got = features_of(tiny_encoder(0), tiny_store, compute=Compute(torch.device("cpu"), "bf16"))
+    got = features_of(tiny_encoder(0), tiny_store, compute=DevicePrecision(torch.device("cpu"), "bf16"))
     assert (got.shape, got.dtype, got.requires_grad) == ((40, 8), torch.float32, False)
 
 
@@ -81,14 +89,14 @@ def test_features_are_the_same_whatever_the_batch(
 ) -> None:
     encoder = trained(tiny_encoder(0))
     expected = features_of(encoder, tiny_store)
-    monkeypatch.setattr(features, "BATCH", size)
+    monkeypatch.setattr(features, "EXTRACTION_BATCH", size)
     torch.testing.assert_close(features_of(encoder, tiny_store), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_features_come_in_the_order_of_the_rows(
     tiny_encoder: Encoders, tiny_store: ImageStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(features, "BATCH", 3)
+    monkeypatch.setattr(features, "EXTRACTION_BATCH", 3)
     encoder, rows = trained(tiny_encoder(0)), [30, 2, 2, 17, 0, 39, 5]
     got = features_of(encoder, tiny_store, rows)
     torch.testing.assert_close(got, features_of(encoder, tiny_store)[rows], rtol=1e-5, atol=1e-6)
@@ -97,7 +105,7 @@ def test_features_come_in_the_order_of_the_rows(
 def test_bf16_gives_nearly_the_same_features(tiny_encoder: Encoders, tiny_store: ImageStore) -> None:
     encoder = trained(tiny_encoder(0))
     exact = features_of(encoder, tiny_store)
-    narrow = features_of(encoder, tiny_store, compute=Compute(torch.device("cpu"), "bf16"))
+    narrow = features_of(encoder, tiny_store, compute=DevicePrecision(torch.device("cpu"), "bf16"))
     assert not torch.equal(narrow, exact)
     torch.testing.assert_close(narrow, exact, rtol=0.05, atol=0.02)
 
@@ -117,7 +125,7 @@ def test_no_image_has_no_features(tiny_encoder: Encoders, tiny_store: ImageStore
 def test_stored_features_come_back_under_their_key(tmp_path: Path) -> None:
     made = {"train": torch.rand(3, 2), "test": torch.rand(1, 2)}
     store_features(tmp_path / "features.safetensors", made, "abc")
-    loaded = stored(tmp_path / "features.safetensors", "abc")
+    loaded = read_stored_features(tmp_path / "features.safetensors", "abc")
     assert loaded is not None
     assert loaded.keys() == made.keys()
     assert all(torch.equal(loaded[side], made[side]) for side in made)
@@ -125,14 +133,14 @@ def test_stored_features_come_back_under_their_key(tmp_path: Path) -> None:
 
 def test_stored_features_of_something_else_are_not_taken(tmp_path: Path) -> None:
     store_features(tmp_path / "features.safetensors", {"train": torch.rand(3, 2)}, "abc")
-    assert stored(tmp_path / "features.safetensors", "abd") is None
+    assert read_stored_features(tmp_path / "features.safetensors", "abd") is None
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no features"])
 def test_features_that_are_missing_or_damaged_are_made_anew(content: bytes | None, tmp_path: Path) -> None:
     if content is not None:
         (tmp_path / "features.safetensors").write_bytes(content)
-    assert stored(tmp_path / "features.safetensors", "abc") is None
+    assert read_stored_features(tmp_path / "features.safetensors", "abc") is None
 
 
 @pytest.mark.gpu
@@ -140,7 +148,7 @@ def test_features_that_are_missing_or_damaged_are_made_anew(content: bytes | Non
 def test_features_on_a_gpu_are_those_on_the_cpu(tiny_encoder: Encoders, tiny_store: ImageStore, precision: str) -> None:
     encoder = trained(tiny_encoder(0))
     exact = features_of(encoder, tiny_store)
-    got = features_of(encoder.cuda(), tiny_store, compute=Compute(torch.device("cuda"), precision))
+    got = features_of(encoder.cuda(), tiny_store, compute=DevicePrecision(torch.device("cuda"), precision))
     torch.testing.assert_close(got, exact, rtol=0.05, atol=0.02)
 
 
@@ -149,7 +157,7 @@ def test_bf16_features_are_those_of_fp32_but_for_noise(tiny_encoder: Encoders, t
     encoder = trained(tiny_encoder(0))
     exact, rounded = (
         nn.functional.normalize(
-            features_of(encoder, tiny_store, compute=Compute(torch.device("cpu"), precision)), dim=1
+            features_of(encoder, tiny_store, compute=DevicePrecision(torch.device("cpu"), precision)), dim=1
         )
         for precision in ("fp32", "bf16")
     )
@@ -158,14 +166,16 @@ def test_bf16_features_are_those_of_fp32_but_for_noise(tiny_encoder: Encoders, t
     assert (1 - own).max() < 0.1 * (1 - others).min()
 
 
-def batches(store: ImageStore, rows: list[int], seed: int = 0, compute: Compute = CPU) -> list[Tensor]:
-    return list(shuffled_batches(BatchReader(store, compute.device, "host"), rows, **VIEW, compute=compute, seed=seed))
+def batches(store: ImageStore, rows: list[int], seed: int = 0, compute: DevicePrecision = CPU) -> list[Tensor]:
+    return list(
+        iter_shuffled_batches(BatchReader(store, compute.device, "host"), rows, **VIEW, compute=compute, seed=seed)
+    )
 
 
 def test_shuffled_batches_show_each_row_once_as_features_see_it(tiny_store: ImageStore) -> None:
     rows = list(range(1, 40))
     (batch,) = batches(tiny_store, rows)
-    seen = evaluation_view(torch.from_numpy(tiny_store.images[rows]), **VIEW)
+    seen = make_evaluation_view(torch.from_numpy(tiny_store.images[rows]), **VIEW)
     assert not torch.equal(batch, seen), "the rows keep their order, which is often by class"
     order = [int((batch == view).all(dim=(1, 2, 3)).nonzero()) for view in seen]
     assert sorted(order) == list(range(len(rows)))
@@ -179,7 +189,9 @@ def test_shuffled_batches_are_the_same_from_the_same_seed(tiny_store: ImageStore
 
 
 def test_no_batch_is_small_beside_the_others(tiny_store: ImageStore) -> None:
-    rows = [row % 40 for row in range(2 * BATCH + 1)]  # a last batch of one image would count as much as the others
+    rows = [
+        row % 40 for row in range(2 * EXTRACTION_BATCH + 1)
+    ]  # a last batch of one image would count as much as the others
     assert sorted(map(len, batches(tiny_store, rows))) == [85, 86, 86]
 
 

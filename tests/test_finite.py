@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from lowres_ssl.finite import is_finite
+from lowres_ssl.encoders.weights_file import all_finite
 
 FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
@@ -17,23 +17,23 @@ def test_one_element_that_is_no_number_is_noticed_wherever_it_is(
     dtype: torch.dtype, shape: tuple[int, ...], bad: float
 ) -> None:
     tensor = torch.linspace(-60_000, 60_000, math.prod(shape)).reshape(shape).to(dtype)
-    assert is_finite(tensor)
+    assert all_finite(tensor)
     for place in {0, tensor.numel() // 2, tensor.numel() - 1}:
         spoilt = tensor.clone()
         spoilt.view(-1)[place] = bad
-        assert not is_finite(spoilt)
-        assert not is_finite(spoilt.expand(2, *shape).transpose(0, -1))
+        assert not all_finite(spoilt)
+        assert not all_finite(spoilt.expand(2, *shape).transpose(0, -1))
 
 
 def test_no_elements_and_whole_numbers_are_finite() -> None:
-    assert is_finite(torch.empty(0, 8))
-    assert is_finite(torch.arange(-4, 4))
+    assert all_finite(torch.empty(0, 8))
+    assert all_finite(torch.arange(-4, 4))
 
 
 def test_infinities_of_both_signs_and_a_nan_beside_them_are_noticed() -> None:
-    assert not is_finite(torch.tensor([math.inf, -math.inf]))
-    assert not is_finite(torch.tensor([math.nan, math.inf, 0.0]))
+    assert not all_finite(torch.tensor([math.inf, -math.inf]))
+    assert not all_finite(torch.tensor([math.nan, math.inf, 0.0]))
     channels_last = torch.randn(2, 3, 8, 8).to(memory_format=torch.channels_last)
-    assert is_finite(channels_last)
+    assert all_finite(channels_last)
     channels_last[1, 2, 3, 4] = math.nan
-    assert not is_finite(channels_last)
+    assert not all_finite(channels_last)

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from lowres_ssl.checkpoint import load_encoder, load_weights
+from lowres_ssl.encoders.weights_file import load_encoder_weights, load_weights
 from lowres_ssl.errors import CheckpointError
 
 
@@ -102,11 +102,11 @@ def test_tensors_that_are_no_dict_by_name_are_refused(tmp_path: Path, content: A
 def test_tensors_that_are_no_arrays_of_numbers_are_refused(odd: torch.Tensor) -> None:
     encoder = nn.Linear(3, 2, bias=False)
     with pytest.raises(CheckpointError, match="weight is no plain tensor"):
-        load_encoder(encoder, {"weight": odd}, "x.pt")
+        load_encoder_weights(encoder, {"weight": odd}, "x.pt")
 
 
 def test_tensor_that_claims_a_terabyte_is_refused_by_its_shape() -> None:
     """Stride 0 makes any shape of one number; looking at its values would fill the memory."""
     encoder = nn.Linear(3, 2, bias=False)
     with pytest.raises(CheckpointError, match="weights of another architecture"):
-        load_encoder(encoder, {"weight": torch.zeros(1).expand(2**20, 2**20)}, "x.pt")
+        load_encoder_weights(encoder, {"weight": torch.zeros(1).expand(2**20, 2**20)}, "x.pt")

@@ -8,81 +8,81 @@ from collections.abc import Iterator
 import pytest
 
 from lowres_ssl.errors import Interrupted
-from lowres_ssl.interruption import SIGNALS, Deferred, heed
+from lowres_ssl.train.signals import STOP_SIGNALS, DeferredSignals, install_handler
 
 
 @pytest.fixture(autouse=True)
 def handlers() -> Iterator[list[int]]:
     """Signals that come through are noted, so that a failing test does not end pytest."""
     came: list[int] = []
-    before = {number: signal.signal(number, lambda got, _: came.append(got)) for number in SIGNALS}
+    before = {number: signal.signal(number, lambda got, _: came.append(got)) for number in STOP_SIGNALS}
     yield came
     for number, handler in before.items():
         signal.signal(number, handler)
 
 
-@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("number", STOP_SIGNALS)
 def test_a_signal_is_remembered_not_raised(number: signal.Signals, handlers: list[int]) -> None:
-    with pytest.raises(Interrupted, match="what was finished is saved"), Deferred() as stop:
+    with pytest.raises(Interrupted, match="what was finished is saved"), DeferredSignals() as stop:
         signal.raise_signal(number)
         assert stop.received is number
         assert handlers == []
 
 
 def test_nothing_is_received_where_nothing_was_sent() -> None:
-    with Deferred() as stop:
+    with DeferredSignals() as stop:
         assert stop.received is None
 
 
-@pytest.mark.parametrize("first", SIGNALS)
+@pytest.mark.parametrize("first", STOP_SIGNALS)
 def test_a_second_interrupt_is_raised_at_once(first: signal.Signals) -> None:
-    with pytest.raises(Interrupted), Deferred():
+    with pytest.raises(Interrupted), DeferredSignals():
         signal.raise_signal(first)
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
 
 
-@pytest.mark.parametrize("first", SIGNALS)
+@pytest.mark.parametrize("first", STOP_SIGNALS)
 def test_a_second_sigterm_waits_like_the_first(first: signal.Signals) -> None:
-    with pytest.raises(Interrupted), Deferred() as stop:
+    with pytest.raises(Interrupted), DeferredSignals() as stop:
         signal.raise_signal(first)
         signal.raise_signal(signal.SIGTERM)
         assert stop.received is signal.SIGTERM
 
 
-@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("number", STOP_SIGNALS)
 def test_afterwards_signals_go_where_they_went_before(number: signal.Signals, handlers: list[int]) -> None:
-    with Deferred():
+    with DeferredSignals():
         pass
     signal.raise_signal(number)
     assert handlers == [number]
 
 
 def test_handlers_are_put_back_after_an_error_too() -> None:
-    before = [signal.getsignal(number) for number in SIGNALS]
-    with pytest.raises(RuntimeError, match="within"), Deferred():
+    before = [signal.getsignal(number) for number in STOP_SIGNALS]
+    with pytest.raises(RuntimeError, match="within"), DeferredSignals():
         raise RuntimeError("within")
-    assert [signal.getsignal(number) for number in SIGNALS] == before
+    assert [signal.getsignal(number) for number in STOP_SIGNALS] == before
 
 
 def test_another_thread_changes_no_handler() -> None:
     seen = []
 
     def look() -> None:
-        with Deferred() as stop:
-            seen.extend([stop.received, *(signal.getsignal(number) for number in SIGNALS)])
+        with DeferredSignals() as stop:
+            seen.extend([stop.received, *(signal.getsignal(number) for number in STOP_SIGNALS)])
 
     thread = threading.Thread(target=look)
     thread.start()
     thread.join()
-    assert seen == [None, *(signal.getsignal(number) for number in SIGNALS)]
+    assert seen == [None, *(signal.getsignal(number) for number in STOP_SIGNALS)]
 
 
 @pytest.mark.parametrize(
     ("number", "word", "code"), [(signal.SIGINT, "interrupted", 130), (signal.SIGTERM, "terminated", 143)]
 )
 def test_the_exit_code_and_the_message_are_those_of_the_signal(number: signal.Signals, word: str, code: int) -> None:
-    with pytest.raises(Interrupted), Deferred() as stop:
+    with pytest.raises(Interrupted), DeferredSignals() as stop:
         signal.raise_signal(number)
     interrupted = stop.interrupted("epoch 3 of 5 is saved")
     assert interrupted.exit_code == code
@@ -92,23 +92,23 @@ def test_the_exit_code_and_the_message_are_those_of_the_signal(number: signal.Si
 
 
 def test_an_interruption_is_no_error_that_a_sweep_could_pass_over() -> None:
-    with pytest.raises(Interrupted), Deferred() as stop:
+    with pytest.raises(Interrupted), DeferredSignals() as stop:
         signal.raise_signal(signal.SIGINT)
     assert not isinstance(stop.interrupted("saved"), Exception)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_interruption_survives_the_way_back_from_a_worker(number: signal.Signals, code: int) -> None:
-    with pytest.raises(Interrupted) as caught, Deferred():
+    with pytest.raises(Interrupted) as caught, DeferredSignals():
         signal.raise_signal(number)
     returned = pickle.loads(pickle.dumps(caught.value))
     assert (str(returned), returned.exit_code) == (str(caught.value), code)
 
 
 def test_signal_of_a_scheduler_is_waited_with_like_the_others(handlers: list[int]) -> None:
-    heed(signal.SIGUSR2)
+    install_handler(signal.SIGUSR2)
     try:
-        with pytest.raises(Interrupted) as caught, Deferred(signal.SIGUSR2) as stop:
+        with pytest.raises(Interrupted) as caught, DeferredSignals(signal.SIGUSR2) as stop:
             signal.raise_signal(signal.SIGUSR2)
             raise stop.interrupted("epoch 3 of 5 is saved")
         assert caught.value.exit_code == 143
@@ -130,13 +130,13 @@ def test_whoever_handled_the_signal_before_gets_it_when_everything_is_saved() ->
 
     signal.signal(signal.SIGUSR2, requeue)
     try:
-        heed(signal.SIGUSR2)  # changes nothing
-        with pytest.raises(SystemExit), Deferred(signal.SIGUSR2) as stop:
+        install_handler(signal.SIGUSR2)  # changes nothing
+        with pytest.raises(SystemExit), DeferredSignals(signal.SIGUSR2) as stop:
             signal.raise_signal(signal.SIGUSR2)
             assert came == []
             raise stop.interrupted("saved")
         assert came == [signal.SIGUSR2]
-        with pytest.raises(RuntimeError, match="could not be saved"), Deferred(signal.SIGUSR2):
+        with pytest.raises(RuntimeError, match="could not be saved"), DeferredSignals(signal.SIGUSR2):
             signal.raise_signal(signal.SIGUSR2)
             raise RuntimeError("it could not be saved")
         assert came == [signal.SIGUSR2]
@@ -148,7 +148,7 @@ def test_scheduler_that_handles_its_signal_keeps_sigterm_which_comes_before_it(h
     """submitit passes over SIGTERM: a run that ended by it would not be put back into the queue."""
     signal.signal(signal.SIGUSR2, lambda number, _: handlers.append(number))
     try:
-        with pytest.raises(Interrupted, match="terminated by SIGUSR2"), Deferred(signal.SIGUSR2) as stop:
+        with pytest.raises(Interrupted, match="terminated by SIGUSR2"), DeferredSignals(signal.SIGUSR2) as stop:
             signal.raise_signal(signal.SIGTERM)
             assert stop.received is None
             signal.raise_signal(signal.SIGUSR2)
@@ -160,7 +160,7 @@ def test_scheduler_that_handles_its_signal_keeps_sigterm_which_comes_before_it(h
 
 
 def test_sigterm_is_waited_with_where_the_scheduler_handles_nothing(handlers: list[int]) -> None:
-    with pytest.raises(Interrupted), Deferred(signal.SIGUSR2) as stop:
+    with pytest.raises(Interrupted), DeferredSignals(signal.SIGUSR2) as stop:
         signal.raise_signal(signal.SIGTERM)
         assert stop.received is signal.SIGTERM
     assert handlers == []

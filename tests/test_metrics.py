@@ -16,8 +16,8 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from lowres_ssl.files.atomic import write_json
-from lowres_ssl.metrics import Metrics, score
+from lowres_ssl.evaluate.metrics import MetricValues, compute_metrics
+from lowres_ssl.io.atomic import write_json
 
 Integers = np.ndarray[Any, Any]
 
@@ -26,8 +26,8 @@ def one_hot(predictions: list[int], classes: int) -> np.ndarray[Any, Any]:
     return np.eye(classes)[predictions]
 
 
-def scored(labels: list[int], predictions: list[int], names: str) -> Metrics:
-    return score(np.array(labels), np.array(predictions), one_hot(predictions, len(names)), list(names))
+def scored(labels: list[int], predictions: list[int], names: str) -> MetricValues:
+    return compute_metrics(np.array(labels), np.array(predictions), one_hot(predictions, len(names)), list(names))
 
 
 def drawn(classes: int, images: int, seed: int) -> tuple[Integers, Integers, np.ndarray[Any, Any], list[str]]:
@@ -56,7 +56,7 @@ def test_three_classes_by_hand() -> None:
 def test_two_classes_by_hand() -> None:
     """The area is the share of pairs (one image of b, one of a) in which b's score is higher, equals counting half."""
     scores = np.array([[0.9, 0.1], [0.6, 0.4], [0.4, 0.6], [0.6, 0.4], [0.1, 0.9]])
-    got = score(np.array([0, 0, 0, 1, 1]), np.array([0, 0, 1, 0, 1]), scores, ["a", "b"])
+    got = compute_metrics(np.array([0, 0, 0, 1, 1]), np.array([0, 0, 1, 0, 1]), scores, ["a", "b"])
     assert got["auroc"] == pytest.approx((1 + 0.5 + 0 + 3) / 6)
     assert got["sensitivity"] == pytest.approx({"a": 2 / 3, "b": 1 / 2})
     assert got["specificity"] == pytest.approx({"a": 1 / 2, "b": 2 / 3})
@@ -66,14 +66,16 @@ def test_two_classes_by_hand() -> None:
 def test_area_for_three_classes_by_hand() -> None:
     """a against the rest 1, b against the rest 1, c against the rest 1/2: its image stands between the other two."""
     scores = np.array([[0.8, 0.0, 0.2], [0.1, 0.5, 0.4], [0.4, 0.3, 0.3]])
-    assert score(np.arange(3), np.array([0, 1, 0]), scores, list("abc"))["auroc"] == pytest.approx((1 + 1 + 0.5) / 3)
+    assert compute_metrics(np.arange(3), np.array([0, 1, 0]), scores, list("abc"))["auroc"] == pytest.approx(
+        (1 + 1 + 0.5) / 3
+    )
 
 
 @pytest.mark.parametrize("classes", [2, 3, 8])
 @pytest.mark.parametrize("seed", range(3))
 def test_numbers_are_those_of_scikit_learn(classes: int, seed: int) -> None:
     labels, predictions, scores, names = drawn(classes, 60, seed)
-    got = score(labels, predictions, scores, names)
+    got = compute_metrics(labels, predictions, scores, names)
     report = classification_report(labels, predictions, output_dict=True, zero_division=0.0)
     assert got["accuracy"] == accuracy_score(labels, predictions) == report["accuracy"]
     assert got["weighted_f1"] == pytest.approx(report["weighted avg"]["f1-score"])
@@ -138,7 +140,7 @@ def test_scores_of_a_float32_softmax_will_do(classes: int) -> None:
     labels, predictions, scores, names = drawn(classes, 200, 0)
     narrow = torch.from_numpy(np.log(scores)).float().softmax(dim=1).numpy()
     assert narrow.dtype == np.float32
-    wide, got = (score(labels, predictions, each, names)["auroc"] for each in (scores, narrow))
+    wide, got = (compute_metrics(labels, predictions, each, names)["auroc"] for each in (scores, narrow))
     assert got == pytest.approx(wide, abs=1e-3)
 
 
@@ -146,8 +148,8 @@ def test_scores_of_a_float32_softmax_will_do(classes: int) -> None:
 def test_order_of_the_images_does_not_matter(classes: int) -> None:
     labels, predictions, scores, names = drawn(classes, 40, 1)
     order = np.random.default_rng(0).permutation(40)
-    one = score(labels, predictions, scores, names)
-    other = score(labels[order], predictions[order], scores[order], names)
+    one = compute_metrics(labels, predictions, scores, names)
+    other = compute_metrics(labels[order], predictions[order], scores[order], names)
     assert json.dumps(one) == json.dumps(other)
 
 

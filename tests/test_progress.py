@@ -7,9 +7,8 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from lowres_ssl import progress
-from lowres_ssl.progress import Counted, Lines, Progress
-from lowres_ssl.terminal import say
+from lowres_ssl import console
+from lowres_ssl.console import DownloadProgress, ImageProgress, TrainingProgress, log_info
 
 SETTINGS = {"name": "simclr on breast", "epochs": 3, "steps_per_epoch": 10, "done": 0, "views_per_step": 8.0}
 
@@ -35,18 +34,18 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     for name in ("CI", "LOWRES_SSL_QUIET"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=made.monotonic))
+    monkeypatch.setattr(console, "time", SimpleNamespace(monotonic=made.monotonic))
     return made
 
 
-def steps(shown: Progress, number: int) -> None:
+def steps(shown: TrainingProgress, number: int) -> None:
     for _ in range(number):
         shown.step()
 
 
 def test_a_line_tells_epoch_loss_speed_and_time_left(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     """15 of 30 steps in 60 seconds: 120 views in 60 seconds, and as long again."""
-    with Progress(**SETTINGS) as shown:
+    with TrainingProgress(**SETTINGS) as shown:
         steps(shown, 15)
         clock.now += 60
         shown.show(0.12345)
@@ -54,14 +53,14 @@ def test_a_line_tells_epoch_loss_speed_and_time_left(clock: Clock, capsys: pytes
 
 
 def test_standard_output_is_left_to_results(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
-    with Progress(**SETTINGS) as shown:
+    with TrainingProgress(**SETTINGS) as shown:
         steps(shown, 1)
         shown.show(0.5)
     assert capsys.readouterr().out == ""
 
 
 def test_a_resumed_training_is_timed_from_where_it_goes_on(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
-    with Progress(**SETTINGS | {"done": 20}) as shown:
+    with TrainingProgress(**SETTINGS | {"done": 20}) as shown:
         steps(shown, 5)
         clock.now += 10
         shown.show(0.5)
@@ -71,7 +70,7 @@ def test_a_resumed_training_is_timed_from_where_it_goes_on(clock: Clock, capsys:
 def test_seconds_that_are_left_out_change_neither_speed_nor_time_left(
     clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with Progress(**SETTINGS) as shown:
+    with TrainingProgress(**SETTINGS) as shown:
         clock.now += 200
         shown.leave_out(200)
         steps(shown, 15)
@@ -82,7 +81,7 @@ def test_seconds_that_are_left_out_change_neither_speed_nor_time_left(
 
 def test_seconds_that_are_left_out_are_no_part_of_a_bars_time(clock: Clock) -> None:
     """It has a clock of its own, which is ours here."""
-    with redirect_stderr(Terminal()), Progress(**SETTINGS) as shown:
+    with redirect_stderr(Terminal()), TrainingProgress(**SETTINGS) as shown:
         shown.bar._time = clock.monotonic
         shown.bar.start_t = shown.bar.last_print_t = clock.now
         clock.now += 200
@@ -95,7 +94,7 @@ def test_seconds_that_are_left_out_are_no_part_of_a_bars_time(clock: Clock) -> N
 def test_the_last_step_of_an_epoch_belongs_to_it(
     done: int, epoch: int, clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with Progress(**SETTINGS) as shown:
+    with TrainingProgress(**SETTINGS) as shown:
         steps(shown, done)
         shown.show(0.5)
     assert f"epoch {epoch}/3" in capsys.readouterr().err
@@ -103,13 +102,13 @@ def test_the_last_step_of_an_epoch_belongs_to_it(
 
 @pytest.mark.parametrize(("seconds", "due"), [(0.0, False), (4.9, False), (5.0, True)])
 def test_lines_are_due_every_five_seconds(seconds: float, due: bool, clock: Clock) -> None:
-    with Progress(**SETTINGS) as shown:
+    with TrainingProgress(**SETTINGS) as shown:
         clock.now += seconds
         assert shown.is_due() is due
 
 
 def test_showing_starts_the_wait_anew(clock: Clock) -> None:
-    with Progress(**SETTINGS) as shown:
+    with TrainingProgress(**SETTINGS) as shown:
         steps(shown, 1)
         clock.now += 6
         shown.show(0.5)
@@ -118,13 +117,13 @@ def test_showing_starts_the_wait_anew(clock: Clock) -> None:
 
 @pytest.mark.parametrize(("seconds", "due"), [(0.4, False), (0.5, True)])
 def test_a_bar_is_due_twice_a_second(seconds: float, due: bool, clock: Clock) -> None:
-    with redirect_stderr(Terminal()), Progress(**SETTINGS) as shown:
+    with redirect_stderr(Terminal()), TrainingProgress(**SETTINGS) as shown:
         clock.now += seconds
         assert shown.is_due() is due
 
 
 def test_a_terminal_gets_a_bar_with_the_same_numbers(clock: Clock) -> None:
-    with redirect_stderr(Terminal()) as terminal, Progress(**SETTINGS) as shown:
+    with redirect_stderr(Terminal()) as terminal, TrainingProgress(**SETTINGS) as shown:
         steps(shown, 15)
         clock.now += 60
         shown.show(0.12345)
@@ -135,20 +134,24 @@ def test_a_terminal_gets_a_bar_with_the_same_numbers(clock: Clock) -> None:
 
 
 def test_a_bar_starts_where_the_training_goes_on(clock: Clock) -> None:
-    with redirect_stderr(Terminal()) as terminal, Progress(**SETTINGS | {"done": 15}) as shown:
+    with redirect_stderr(Terminal()) as terminal, TrainingProgress(**SETTINGS | {"done": 15}) as shown:
         shown.bar.refresh()
         assert " 50%|" in terminal.getvalue()
 
 
 def test_the_bar_is_closed_after_an_error(clock: Clock) -> None:
-    with pytest.raises(RuntimeError, match="within"), redirect_stderr(Terminal()), Progress(**SETTINGS) as shown:
+    with (
+        pytest.raises(RuntimeError, match="within"),
+        redirect_stderr(Terminal()),
+        TrainingProgress(**SETTINGS) as shown,
+    ):
         raise RuntimeError("within")
     assert shown.bar.disable  # which is how tqdm marks a bar that is closed
 
 
 def test_lines_become_fewer_as_the_work_becomes_longer(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     """Of ten hours: less than a line a minute, and not one every five seconds."""
-    with Progress(**SETTINGS | {"epochs": 1, "steps_per_epoch": 36000}) as shown:
+    with TrainingProgress(**SETTINGS | {"epochs": 1, "steps_per_epoch": 36000}) as shown:
         for _ in range(36000):
             clock.now += 1
             shown.step()
@@ -162,7 +165,7 @@ def test_lines_become_fewer_as_the_work_becomes_longer(clock: Clock, capsys: pyt
 def test_log_of_a_build_gets_lines(clock: Clock, variables: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    with redirect_stderr(Terminal()) as terminal, Progress(**SETTINGS) as shown:
+    with redirect_stderr(Terminal()) as terminal, TrainingProgress(**SETTINGS) as shown:
         steps(shown, 1)
         shown.show(0.5)
     assert "\r" not in terminal.getvalue()
@@ -172,10 +175,10 @@ def test_log_of_a_build_gets_lines(clock: Clock, variables: dict[str, str], monk
 def test_quiet_shows_neither_bar_nor_line(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOWRES_SSL_QUIET", "1")
     with redirect_stderr(Terminal()) as terminal:
-        with Progress(**SETTINGS) as shown:
+        with TrainingProgress(**SETTINGS) as shown:
             steps(shown, 1)
             shown.show(0.5)
-        with Counted("features", 10, first="features of 10 images") as counted:
+        with ImageProgress("features", 10, first="features of 10 images") as counted:
             counted.add(10)
     assert terminal.getvalue() == ""
 
@@ -185,15 +188,18 @@ def test_notebook_gets_a_bar_though_it_is_no_terminal(clock: Clock, monkeypatch:
     ipython.get_ipython = lambda: SimpleNamespace(kernel=object())
     monkeypatch.setitem(sys.modules, "IPython", ipython)
     monkeypatch.setitem(sys.modules, "ipykernel", ModuleType("ipykernel"))
-    monkeypatch.setattr(progress, "find_spec", lambda name: None)  # no widgets
-    with redirect_stderr(io.StringIO()) as cell, Counted("features", 10, first="features of 10 images") as counted:
+    monkeypatch.setattr(console, "find_spec", lambda name: None)  # no widgets
+    with (
+        redirect_stderr(io.StringIO()) as cell,
+        ImageProgress("features", 10, first="features of 10 images") as counted,
+    ):
         counted.add(5)
         counted.bar.refresh()
     assert "features:  50%" in cell.getvalue()
 
 
 def test_images_are_counted_in_lines_with_the_time_left(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
-    with Counted("features", 100, first="features of 100 images") as counted:
+    with ImageProgress("features", 100, first="features of 100 images") as counted:
         for _ in range(10):
             clock.now += 3
             counted.add(10)
@@ -204,7 +210,7 @@ def test_images_are_counted_in_lines_with_the_time_left(clock: Clock, capsys: py
 
 
 def test_download_is_told_in_lines(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
-    lines = Lines("images.zip")
+    lines = DownloadProgress("images.zip")
     lines.total = 4_000_000_000
     for _ in range(4):
         clock.now += 10
@@ -219,8 +225,8 @@ def test_download_is_told_in_lines(clock: Clock, capsys: pytest.CaptureFixture[s
 
 
 def test_line_that_is_said_meanwhile_leaves_the_bar_whole(clock: Clock) -> None:
-    with redirect_stderr(Terminal()) as terminal, Counted("features", 10, first="features of 10 images"):
-        say("an image cannot be read")
+    with redirect_stderr(Terminal()) as terminal, ImageProgress("features", 10, first="features of 10 images"):
+        log_info("an image cannot be read")
         shown = terminal.getvalue()
     before, _, after = shown.partition("an image cannot be read\n")
     assert before.endswith("\r")  # the bar was wiped

@@ -14,14 +14,14 @@ import torch
 import torchvision
 
 import lowres_ssl
-from lowres_ssl import provenance
+from lowres_ssl import environment
 
 
 @pytest.fixture(autouse=True)
 def _asked_anew() -> Iterator[None]:
-    provenance.commit.cache_clear()
+    environment.get_commit.cache_clear()
     yield
-    provenance.commit.cache_clear()
+    environment.get_commit.cache_clear()
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -35,7 +35,7 @@ def package_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir(parents=True)
     file = folder / "provenance.py"
     file.write_text("'''The package.'''\n")
-    monkeypatch.setattr(provenance, "__file__", str(file))
+    monkeypatch.setattr(environment, "__file__", str(file))
     return file
 
 
@@ -47,7 +47,7 @@ def committed(folder: Path) -> str:
 
 
 def test_versions_are_those_of_the_installed_packages() -> None:
-    got = provenance.versions()
+    got = environment.get_versions()
     assert got.pop("lowres-ssl") == lowres_ssl.__version__ == version("lowres-ssl")
     assert got.pop("python") == platform.python_version()
     assert got == {name: version(name) for name in got}
@@ -59,26 +59,26 @@ def test_versions_are_those_of_the_installed_packages() -> None:
 def test_commit_is_none_outside_a_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package_in(tmp_path / "site-packages" / "lowres_ssl", monkeypatch)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
-    assert provenance.commit() is None
+    assert environment.get_commit() is None
 
 
 def test_commit_is_none_inside_the_repository_of_somebody_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package_in(tmp_path / ".venv" / "lib" / "site-packages" / "lowres_ssl", monkeypatch)
     committed(tmp_path)
-    assert provenance.commit() is None
+    assert environment.get_commit() is None
 
 
 def test_commit_is_none_without_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package_in(tmp_path / "src" / "lowres_ssl", monkeypatch)
     committed(tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert provenance.commit() is None
+    assert environment.get_commit() is None
 
 
 def test_commit_is_none_before_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package_in(tmp_path / "src" / "lowres_ssl", monkeypatch)
     git(tmp_path, "init", "--quiet")
-    assert provenance.commit() is None
+    assert environment.get_commit() is None
 
 
 def test_commit_of_a_checkout_is_marked_once_its_source_is_edited(
@@ -87,16 +87,16 @@ def test_commit_of_a_checkout_is_marked_once_its_source_is_edited(
     file = package_in(tmp_path / "src" / "lowres_ssl", monkeypatch)
     sha = committed(tmp_path)
     (tmp_path / "outputs.txt").write_text("no source")
-    assert provenance.commit() == sha
+    assert environment.get_commit() == sha
     file.write_text("'''Edited.'''\n")
-    provenance.commit.cache_clear()
-    assert provenance.commit() == sha + "+"
+    environment.get_commit.cache_clear()
+    assert environment.get_commit() == sha + "+"
 
 
 def test_provenance_says_where_a_result_comes_from_and_is_ready_for_json() -> None:
-    got = provenance.provenance("2 cores of a made-up CPU")
+    got = environment.describe_environment("2 cores of a made-up CPU")
     assert got["device"] == "2 cores of a made-up CPU"
-    assert got["versions"] == provenance.versions()
+    assert got["versions"] == environment.get_versions()
     assert got["system"] == platform.platform()
-    assert got["commit"] == provenance.commit()
+    assert got["commit"] == environment.get_commit()
     assert json.loads(json.dumps(got)) == got

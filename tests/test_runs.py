@@ -13,11 +13,10 @@ import numpy as np
 import pytest
 
 from lowres_ssl.errors import CheckpointError, DataError
-from lowres_ssl.files.hashes import digest, file_hash
-from lowres_ssl.files.leftovers import new_file
-from lowres_ssl.files.stored import WRITTEN
-from lowres_ssl.results.on_disk import read_predictions, read_result, write_result
-from lowres_ssl.runs import Run, check_writable, find_runs, run_for, runs_called
+from lowres_ssl.io.atomic import make_temp_file
+from lowres_ssl.io.checksummed_json import FORMAT_VERSIONS, hash_content, hash_file
+from lowres_ssl.runs.result_io import read_predictions, read_result, write_result
+from lowres_ssl.runs.run import Run, check_writable, find_runs, find_runs_by_labels, get_run_by_identity
 
 IDENTITY = {"seed": 0, "images": {"digest": "ab", "mean": [0.5, 0.25]}, "training": {"epochs": 250}}
 DAMAGE = {
@@ -43,21 +42,21 @@ def turned(value: Any) -> Any:
 
 
 def test_name_says_what_the_run_is_and_ends_in_eight_letters_of_its_digest(tmp_path: Path) -> None:
-    run = run_for(tmp_path, "pretrain", ["breast", "vicreg", "bs64", "s0"], IDENTITY)
-    assert run.folder == tmp_path / "pretrain" / f"breast-vicreg-bs64-s0-{digest(IDENTITY)[:8]}"
+    run = get_run_by_identity(tmp_path, "pretrain", ["breast", "vicreg", "bs64", "s0"], IDENTITY)
+    assert run.folder == tmp_path / "pretrain" / f"breast-vicreg-bs64-s0-{hash_content(IDENTITY)[:8]}"
     assert run.name == run.folder.name
 
 
 def test_digest_is_pinned() -> None:
     """A change here makes every finished run a stranger."""
-    assert digest({"b": [1, 2.5, None, True], "a": "ä"}) == (
+    assert hash_content({"b": [1, 2.5, None, True], "a": "ä"}) == (
         "70ad804d232fe65934ffb82489079c89a49a4e70122ef3f137e3a3f5b15fa6d4"
     )
 
 
 def test_digest_does_not_depend_on_the_order_of_keys() -> None:
     assert list(turned(IDENTITY)) != list(IDENTITY)
-    assert digest(turned(IDENTITY)) == digest(IDENTITY)
+    assert hash_content(turned(IDENTITY)) == hash_content(IDENTITY)
 
 
 @pytest.mark.parametrize(
@@ -71,12 +70,12 @@ def test_digest_does_not_depend_on_the_order_of_keys() -> None:
     ],
 )
 def test_digest_depends_on_every_value(changed: dict[str, Any]) -> None:
-    assert digest(changed) != digest(IDENTITY)
+    assert hash_content(changed) != hash_content(IDENTITY)
 
 
 def test_digest_of_nan_is_refused() -> None:
     with pytest.raises(ValueError, match="JSON compliant"):
-        digest({"rate": float("nan")})
+        hash_content({"rate": float("nan")})
 
 
 @pytest.mark.parametrize(
@@ -84,7 +83,7 @@ def test_digest_of_nan_is_refused() -> None:
     [("my set", "my_set"), ("../../etc", ".._.._etc"), ("a/b\\c", "a_b_c"), ("Größe", "Gr_e"), ("v1.5_x", "v1.5_x")],
 )
 def test_name_is_one_plain_folder_whatever_the_data_set_is_called(tmp_path: Path, label: str, part: str) -> None:
-    run = run_for(tmp_path, "pretrain", [label, "vicreg"], IDENTITY)
+    run = get_run_by_identity(tmp_path, "pretrain", [label, "vicreg"], IDENTITY)
     assert run.folder.parent == tmp_path / "pretrain"
     assert run.name.startswith(f"{part}-vicreg-")
 
@@ -92,7 +91,7 @@ def test_name_is_one_plain_folder_whatever_the_data_set_is_called(tmp_path: Path
 def test_result_folder_is_that_of_the_probe_and_its_settings(run: Run) -> None:
     settings = {"settings": {"k": 200, "vote": "uniform"}, "precision": "fp32"}
     folder = run.result_folder("knn", settings)
-    assert folder == run.folder / f"knn-{digest(settings)[:8]}"
+    assert folder == run.folder / f"knn-{hash_content(settings)[:8]}"
     assert run.result_folder("knn", turned(settings)) == folder
     assert run.result_folder("knn", settings | {"precision": "bf16"}) != folder
 
@@ -100,10 +99,10 @@ def test_result_folder_is_that_of_the_probe_and_its_settings(run: Run) -> None:
 def test_run_is_unfinished_from_its_start_to_its_finish(run: Run) -> None:
     assert run.read() is None
     run.start({"method": "vicreg", "identity": IDENTITY})
-    assert run.read() == {"schema": WRITTEN["run"], "finished": False, "method": "vicreg", "identity": IDENTITY}
+    assert run.read() == {"schema": FORMAT_VERSIONS["run"], "finished": False, "method": "vicreg", "identity": IDENTITY}
     run.finish(epochs=250, commit=None)
     assert run.read() == {
-        "schema": WRITTEN["run"],
+        "schema": FORMAT_VERSIONS["run"],
         "finished": True,
         "method": "vicreg",
         "identity": IDENTITY,
@@ -118,13 +117,13 @@ def test_encoder_that_is_not_the_one_written_is_noticed(run: Run) -> None:
     run.start({})
     run.encoder().write_bytes(b"weights")
     run.finish()
-    assert run.checked_encoder() == run.encoder()
+    assert run.get_checked_encoder() == run.encoder()
     run.encoder().write_bytes(b"Weights")
     with pytest.raises(CheckpointError, match=r"not the encoder that this run wrote.*force=true$"):
-        run.checked_encoder()
+        run.get_checked_encoder()
     run.encoder().unlink()
     with pytest.raises(CheckpointError, match=r"cannot be read.*force=true$"):
-        run.checked_encoder()
+        run.get_checked_encoder()
 
 
 def test_finish_removes_the_checkpoint_and_nothing_else(run: Run) -> None:
@@ -139,7 +138,7 @@ def test_finish_removes_the_checkpoint_and_nothing_else(run: Run) -> None:
 
 def test_finish_removes_what_a_killed_process_left_of_a_checkpoint(run: Run) -> None:
     run.start({})
-    descriptor, in_hand = new_file(run.checkpoint)
+    descriptor, in_hand = make_temp_file(run.checkpoint)
     left = run.folder / ".checkpoint.pt.abcdefgh.part"
     left.write_bytes(b"sta")
     run.finish()
@@ -208,7 +207,7 @@ def test_discard_that_dies_leaves_no_result_in_a_run_to_be_made_again(
             run.discard()
         if list(run.results()):
             assert run.description()["finished"]
-            assert run.checked_encoder()
+            assert run.get_checked_encoder()
 
 
 def test_last_encoder_is_the_chosen_one_unless_it_was_kept_apart(run: Run) -> None:
@@ -249,8 +248,8 @@ def test_result_is_read_back_with_its_predictions(run: Run) -> None:
     assert read_result(folder) is None
     arrays = {"test_ids": np.array(["ä/1.png", "b/2.png"]), "test_scores": np.eye(2, dtype=np.float32)}
     write_result(folder, {"probe": "knn", "test": {"accuracy": 0.5}}, arrays)
-    result = {"schema": WRITTEN["result"], "probe": "knn", "test": {"accuracy": 0.5}}
-    assert read_result(folder) == result | {"predictions_sha256": file_hash(folder / "predictions.npz")}
+    result = {"schema": FORMAT_VERSIONS["result"], "probe": "knn", "test": {"accuracy": 0.5}}
+    assert read_result(folder) == result | {"predictions_sha256": hash_file(folder / "predictions.npz")}
     with np.load(folder / "predictions.npz", allow_pickle=False) as stored:
         assert sorted(stored) == sorted(arrays)
         for name, array in arrays.items():
@@ -308,7 +307,7 @@ def test_folder_in_the_place_of_a_file_is_damage(run: Run) -> None:
 
 def test_other_schema_says_that_another_version_wrote_it(run: Run) -> None:
     run.start({})
-    (run.folder / "run.json").write_text(json.dumps({"schema": WRITTEN["run"] + 1}))
+    (run.folder / "run.json").write_text(json.dumps({"schema": FORMAT_VERSIONS["run"] + 1}))
     with pytest.raises(
         CheckpointError, match="wanted versions 1 to 2, written by a newer lowres-ssl; use that one, or type its"
     ):
@@ -372,27 +371,27 @@ def test_damaged_description_of_an_unfinished_run_costs_nothing(
     run: Run, kept: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run.start({})
-    assert run.read_to_go_on() == run.read()
+    assert run.read_to_resume() == run.read()
     (run.folder / "run.json").write_text("{")
     with pytest.raises(CheckpointError, match="cannot be read"):  # without a checkpoint nobody knows how far it was
-        run.read_to_go_on()
+        run.read_to_resume()
     (run.folder / kept).write_bytes(b"a checkpoint")
-    assert run.read_to_go_on() is None
+    assert run.read_to_resume() is None
     assert "run.json: damaged; written anew, and the run goes on from its checkpoint" in capsys.readouterr().err
-    (run.folder / "run.json").write_text(json.dumps({"schema": WRITTEN["run"] + 1}))
+    (run.folder / "run.json").write_text(json.dumps({"schema": FORMAT_VERSIONS["run"] + 1}))
     with pytest.raises(CheckpointError, match="written by a newer lowres-ssl"):  # not ours to overwrite
-        run.read_to_go_on()
+        run.read_to_resume()
 
 
 def test_runs_are_found_by_the_beginning_of_their_names(tmp_path: Path) -> None:
     made = [
-        run_for(tmp_path, "pretrain", [dataset, method, "bs8", "s0"], {"number": number})
+        get_run_by_identity(tmp_path, "pretrain", [dataset, method, "bs8", "s0"], {"number": number})
         for dataset, method in (("my cells", "dcl"), ("my cells", "dclw"), ("my cells-dcl", "dcl"))
         for number in (1, 2)
     ]
     for each in made:
         each.start({})
     (made[0].folder.parent / "my_cells-dcl-bs8-s0-copy").mkdir()
-    assert {each.name for each in runs_called(tmp_path, "pretrain", ["my cells", "dcl", "bs8", "s0"])} == {
+    assert {each.name for each in find_runs_by_labels(tmp_path, "pretrain", ["my cells", "dcl", "bs8", "s0"])} == {
         each.name for each in made[:2]
     }

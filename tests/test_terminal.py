@@ -5,8 +5,8 @@ from contextlib import redirect_stderr
 
 import pytest
 
-from lowres_ssl import terminal
-from lowres_ssl.results.scoreboard import scoreboard
+from lowres_ssl import console
+from lowres_ssl.experiment.summary import format_score_table
 
 
 class Terminal(io.StringIO):
@@ -38,8 +38,8 @@ def test_colour_is_for_terminals_unless_variables_say_otherwise(
 ) -> None:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    assert terminal.has_colour(stream) is wanted
-    assert ("\x1b[" in terminal.styled("x", "best", stream)) is wanted
+    assert console.supports_colour(stream) is wanted
+    assert ("\x1b[" in console.apply_style("x", "best", stream)) is wanted
 
 
 @pytest.mark.parametrize(
@@ -50,23 +50,23 @@ def test_log_of_a_build_is_no_terminal_to_write_over(
 ) -> None:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    assert terminal.is_terminal(Terminal()) is wanted
+    assert console.is_terminal(Terminal()) is wanted
 
 
 def test_warnings_are_yellow_and_failures_red_on_a_terminal_only() -> None:
     with redirect_stderr(Terminal()) as shown:
-        terminal.warn("few images")
-        terminal.fail("no images")
+        console.log_warning("few images")
+        console.log_error("no images")
     assert shown.getvalue() == "\x1b[33mnote:\x1b[0m few images\n\x1b[31mlowres-ssl:\x1b[0m no images\n"
     with redirect_stderr(io.StringIO()) as plain:
-        terminal.warn("few images")
-        terminal.fail("no images")
+        console.log_warning("few images")
+        console.log_error("no images")
     assert plain.getvalue() == "note: few images\nlowres-ssl: no images\n"
 
 
 def test_text_cannot_bring_colours_of_its_own() -> None:
     with redirect_stderr(Terminal()) as shown:
-        terminal.say("a\x1b[31mb")
+        console.log_info("a\x1b[31mb")
     assert "\x1b" not in shown.getvalue()
 
 
@@ -74,9 +74,9 @@ def test_text_cannot_bring_colours_of_its_own() -> None:
 def test_quiet_keeps_errors_only(value: str, quiet: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOWRES_SSL_QUIET", value)
     with redirect_stderr(io.StringIO()) as shown:
-        terminal.say("working")
-        terminal.warn("few images")
-        terminal.fail("no images")
+        console.log_info("working")
+        console.log_warning("few images")
+        console.log_error("no images")
     assert shown.getvalue().splitlines() == (
         ["lowres-ssl: no images"] if quiet else ["working", "note: few images", "lowres-ssl: no images"]
     )
@@ -95,10 +95,10 @@ def results(accuracy: float) -> list[dict[str, object]]:
 
 def test_best_number_of_a_column_is_bold_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [("dcl", results(0.9)), ("random", results(0.7))]
-    plain = scoreboard(rows, "Cells")
+    plain = format_score_table(rows, "Cells")
     assert "\x1b" not in plain
     monkeypatch.setenv("FORCE_COLOR", "1")
-    coloured = scoreboard(rows, "Cells")
+    coloured = format_score_table(rows, "Cells")
     marked = [part.partition("\x1b[0m")[0].strip() for part in coloured.split("\x1b[1m")[1:]]
     assert marked == ["0.900", "0.500", "0.500"]  # the best accuracy; of equal F1 all
     assert coloured.replace("\x1b[1m", "").replace("\x1b[0m", "") == plain

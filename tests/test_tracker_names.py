@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from lowres_ssl.watching import kept_in
+from lowres_ssl.tracking.session import read_tracker_names
 
 
 def kept(folder: Path, content: object) -> dict[str, str]:
     path = folder / "tracker.json"
     path.write_text(json.dumps(content))
-    return kept_in(path)
+    return read_tracker_names(path)
 
 
 def test_names_that_tools_gave_are_kept(tmp_path: Path) -> None:
@@ -28,4 +28,4 @@ def test_name_that_would_lead_elsewhere_is_none(name: str, tmp_path: Path) -> No
 @pytest.mark.parametrize("content", [[], "text", None, 3])
 def test_file_that_says_something_else_says_nothing(content: object, tmp_path: Path) -> None:
     assert kept(tmp_path, content) == {}
-    assert kept_in(tmp_path / "not-there.json") == {}
+    assert read_tracker_names(tmp_path / "not-there.json") == {}

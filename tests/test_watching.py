@@ -8,12 +8,12 @@ import pytest
 from hydra import compose, initialize_config_module
 from PIL import Image
 
-from lowres_ssl import watching
-from lowres_ssl.config import PretrainConfig, read_config, register_schemas
-from lowres_ssl.report import curves
-from lowres_ssl.runs import Run
-from lowres_ssl.trackers import Begun, Pixels, Told, Tracker
-from lowres_ssl.watching import Watch, settings_of
+from lowres_ssl.config.check import PretrainConfig, read_config, register_schemas
+from lowres_ssl.reporting.html import page_data
+from lowres_ssl.runs.run import Run
+from lowres_ssl.tracking import session
+from lowres_ssl.tracking.backends import Begun, Pixels, Told, Tracker
+from lowres_ssl.tracking.session import TrackingSession, flatten_settings
 
 LINES = [{"epoch": number, "loss": 1.0 / number, "embedding_std": 0.9, "seconds": 2.0} for number in (1, 2, 3)]
 SCORES = {"probe": "knn", "test": {"accuracy": 0.75, "n": 8, "auroc": None}, "validation": {"accuracy": 0.5}}
@@ -52,14 +52,14 @@ class Recorder(Tracker):
 @pytest.fixture
 def follow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Take a tracker through a run of three epochs, scored."""
-    monkeypatch.setattr(watching, "settings_of", lambda config: {})
+    monkeypatch.setattr(session, "flatten_settings", lambda config: {})
     run = Run(tmp_path / "cells-dcl-bs8-s0-aaaaaaaa")
     run.start({"method": "dcl"})
     Image.new("L", (4, 3)).save(tmp_path / "tsne.png")
 
     def through(tracker: Tracker, error: Exception | None = None) -> None:
         nothing: Any = None  # neither the config nor the images are looked at
-        with Watch(tracker, "x", tmp_path) as watch:
+        with TrackingSession(tracker, "x", tmp_path) as watch:
             watch.begin(run, nothing, nothing)
             for number in (1, 2, 3, 3):
                 watch.history(LINES[:number])
@@ -129,10 +129,10 @@ def test_numbers_of_a_damaged_history_are_neither_told_nor_drawn(tmp_path: Path,
     elif damage == "gone":
         run.history.unlink()
     tracker = Recorder()
-    with Watch(tracker, "x", tmp_path) as watch:
+    with TrackingSession(tracker, "x", tmp_path) as watch:
         watch.stored(run)
     told = [each for each in tracker.told if each[0] == "numbers"]
-    assert (len(told), len(curves.history(run))) == ((3, 3) if damage is None else (0, 0))
+    assert (len(told), len(page_data.read_run_history(run))) == ((3, 3) if damage is None else (0, 0))
 
 
 def test_settings_name_no_place(tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def test_settings_name_no_place(tmp_path: Path) -> None:
             "tracker=mlflow",
         ]
         config = read_config(compose("pretrain", [*typed, "tracker.uri=https://host"]), PretrainConfig)
-    settings = settings_of(config)
+    settings = flatten_settings(config)
     assert settings["dataset"] == "cells"
     assert settings["method.name"] == "simclr"
     assert settings["views.crop_scale"] == [0.08, 1.0]

@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lowres_ssl.data.store import ImageStore
-from lowres_ssl.training.state import Training
-from lowres_ssl.views.maker import ViewMaker
+from lowres_ssl.augment.augmentation import Augmentation
+from lowres_ssl.data.image_store import ImageStore
+from lowres_ssl.train.state import TrainingOptions
 
 CPU = torch.device("cpu")
 SIMCLR = {"name": "simclr", "projector_hidden": 16, "projector_output": 16, "temperature": 0.5}
-TRAINING = Training(
+TRAINING = TrainingOptions(
     epochs=3,
     batch_size=8,
     keep_last_batch=False,
@@ -25,7 +25,7 @@ TRAINING = Training(
     checkpoint_seconds=60.0,
     seed=0,
 )
-VIEWS = ViewMaker(
+VIEWS = Augmentation(
     image_size=12,
     mean=(0.5,) * 3,
     std=(0.25,) * 3,

@@ -6,18 +6,18 @@ import torch
 
 from benchmarks.contestants import Case, Epoch, Taken
 from benchmarks.experiment import configured, synchronise
-from lowres_ssl.device import LAYOUTS
-from lowres_ssl.planning.plan import plan_of
-from lowres_ssl.training.forward import make_forward
-from lowres_ssl.training.optimisation import make_optimiser
+from lowres_ssl.device import MEMORY_FORMATS
+from lowres_ssl.experiment.plan import build_training_setup
+from lowres_ssl.train.forward import make_forward
+from lowres_ssl.train.optimizers import make_optimiser
 
 
 def enter(case: Case) -> Epoch:
-    plan = plan_of(configured(case.overrides))
+    plan = build_training_setup(configured(case.overrides))
     training, compute = plan.training, plan.compute
     encoder = plan.encoder.to(compute.device).train()
     method = plan.method.to(compute.device).train()
-    layout = LAYOUTS[case.layout]
+    layout = MEMORY_FORMATS[case.layout]
     model = torch.nn.ModuleDict({"encoder": encoder, "method": method}).to(memory_format=layout)
     optimiser = make_optimiser(model, training.momentum, training.weight_decay, training.decay_norm_and_bias)
     for group in optimiser.param_groups:

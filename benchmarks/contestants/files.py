@@ -6,13 +6,13 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from lowres_ssl.planning.preparation import Material
+from lowres_ssl.data.prepare import PreparedData
 
 
 class Files(Dataset[list[Tensor]]):
     """`length` items; beyond the number of files they come round again. An item is what `transform` makes of a file."""
 
-    def __init__(self, material: Material, transform: Callable[[Image.Image], list[Tensor]]) -> None:
+    def __init__(self, material: PreparedData, transform: Callable[[Image.Image], list[Tensor]]) -> None:
         self.paths = [material.catalogue.records[row].path for row in material.split.train]
         self.transform = transform
         self.length = len(self.paths)

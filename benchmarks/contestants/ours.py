@@ -9,16 +9,16 @@ import numpy as np
 
 from benchmarks.contestants import Case, Epoch, Taken
 from benchmarks.experiment import experiment
-from lowres_ssl.planning.step import in_faster_layout, is_open
-from lowres_ssl.pretrain import pretrain
-from lowres_ssl.training.history import Line
+from lowres_ssl.experiment.step_options import is_layout_open, use_faster_layout
+from lowres_ssl.train.history import EpochLog
+from lowres_ssl.train.loop import pretrain
 
 
 def enter(case: Case) -> Epoch:
     made = experiment(case.overrides)
     plan, material = made.plan, made.material
     # As a run of some length decides it; those of a turn are too short.
-    compute = in_faster_layout(plan, plan.compute) if is_open(plan) else plan.compute
+    compute = use_faster_layout(plan, plan.compute) if is_layout_open(plan) else plan.compute
     available = material.pretraining_rows("training")
 
     def epoch(steps: int) -> Taken:
@@ -30,7 +30,7 @@ def enter(case: Case) -> Epoch:
         """
         ends: list[float] = []
 
-        def at_the_end(history: list[Line]) -> None:
+        def at_the_end(history: list[EpochLog]) -> None:
             ends.append(time.perf_counter())
 
         with tempfile.TemporaryDirectory() as folder:  # a new one, so that nothing is there to go on from

@@ -13,7 +13,7 @@ __all__ = ["__version__", "embed", "load_encoder", "predict"]  # their types are
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module("lowres_ssl.api"), name)
+    return getattr(import_module("lowres_ssl.inference.api"), name)
 
 
 def __dir__() -> list[str]:

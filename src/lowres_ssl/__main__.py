@@ -1,6 +1,6 @@
 """`python -m lowres_ssl` is the console script."""
 
-from lowres_ssl.cli import main
+from lowres_ssl.cli.main import main
 
 if __name__ == "__main__":
     main()

@@ -19,11 +19,11 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 # How images, activations and kernels lie in memory: pixel by pixel, or channel by channel.
 CHANNELS_LAST, NCHW = "channels_last", "NCHW"
-LAYOUTS = {CHANNELS_LAST: torch.channels_last, NCHW: torch.contiguous_format}
+MEMORY_FORMATS = {CHANNELS_LAST: torch.channels_last, NCHW: torch.contiguous_format}
 
 
 @dataclass(frozen=True)
-class Compute:
+class DevicePrecision:
     """A resolved device and precision. `precision`: "fp32", "bf16" or "fp16"; `compiled`: whether the training step
     goes through torch.compile; `deterministic`: whether a GPU was asked for the same bytes each time; `layout`: how the
     training step has its tensors in memory, a key of `LAYOUTS`."""
@@ -42,10 +42,12 @@ class Compute:
     def describe(self) -> str:
         ways = [self.precision, *(["compiled"] * self.compiled), *(["deterministic"] * self.deterministic)]
         ways += [self.layout] * (self.layout != CHANNELS_LAST)
-        return f"{device_name(self.device)}, {', '.join(ways)}"
+        return f"{get_device_name(self.device)}, {', '.join(ways)}"
 
 
-def resolve(device: str, precision: str, *, compiled: bool = False, deterministic: bool = False) -> Compute:
+def resolve_device(
+    device: str, precision: str, *, compiled: bool = False, deterministic: bool = False
+) -> DevicePrecision:
     """What to compute on. `device`: auto, cuda or cpu; `precision`: auto, fp32, bf16 or fp16; `deterministic`: see
     `repeat_bytes`.
 
@@ -65,14 +67,14 @@ def resolve(device: str, precision: str, *, compiled: bool = False, deterministi
     if device == "cpu":
         keep_freed_memory()
     else:
-        repeat_bytes(deterministic)
-        use_full_fp32()
+        set_deterministic(deterministic)
+        disable_tf32()
     if precision == "auto":
         precision = "bf16" if is_faster_in_bf16(where) else "fp16" if device == "cuda" else "fp32"
-    return Compute(where, precision, compiled, deterministic)
+    return DevicePrecision(where, precision, compiled, deterministic)
 
 
-def repeat_bytes(wanted: bool) -> None:
+def set_deterministic(wanted: bool) -> None:
     """Whether a GPU is to give the same bytes each time, for the whole process: without, sums may be taken in another
     order each time. A CPU repeats them anyway. An operation that cannot raises `RuntimeError` where it is met."""
     if wanted:
@@ -80,7 +82,7 @@ def repeat_bytes(wanted: bool) -> None:
     torch.use_deterministic_algorithms(wanted)
 
 
-def use_full_fp32() -> None:
+def disable_tf32() -> None:
     """Turn off TF32 (a mantissa of 10 bits, Ampere and later) for the whole process: without, cuDNN takes it for every
     fp32 convolution.
 
@@ -95,7 +97,7 @@ def use_full_fp32() -> None:
     torch.backends.cuda.matmul.fp32_precision = "ieee"
 
 
-def fp32_products(device: torch.device) -> dict[str, str] | None:
+def get_fp32_precision(device: torch.device) -> dict[str, str] | None:
     """What PyTorch was set to compute fp32 products in on a GPU, for a run's record: "ieee" (or "none", its default for
     matrix products) or "tf32"; None on a CPU, which has no TF32."""
     if device.type == "cpu":
@@ -104,7 +106,7 @@ def fp32_products(device: torch.device) -> dict[str, str] | None:
     return {"convolutions": convolutions, "matrices": torch.backends.cuda.matmul.fp32_precision}
 
 
-def check_same_device(begun_on: str, here: str, checkpoint: Path) -> None:
+def check_device_unchanged(begun_on: str, here: str, checkpoint: Path) -> None:
     """Raises `CheckpointError` for a run begun on another kind of device: the rest of it would have other digits."""
     if begun_on != here:
         raise CheckpointError(
@@ -126,18 +128,18 @@ def keep_freed_memory() -> None:
         mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
-def has_native_bf16(device: torch.device) -> bool:
+def supports_native_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return not {"avx512_bf16", "amx_bf16"}.isdisjoint(processor().flags)
+    return not {"avx512_bf16", "amx_bf16"}.isdisjoint(read_processor().flags)
 
 
 def is_faster_in_bf16(device: torch.device) -> bool:
     """Whether native bf16 outruns fp32, too. On Intel that takes AMX: without it, AVX512-BF16 was measured at half the
     rate of fp32 there, at twice that rate on AMD (docs/decisions/6-precision-on-a-cpu.md)."""
-    if device.type == "cpu" and processor().vendor == "GenuineIntel":
-        return "amx_bf16" in processor().flags
-    return has_native_bf16(device)
+    if device.type == "cpu" and read_processor().vendor == "GenuineIntel":
+        return "amx_bf16" in read_processor().flags
+    return supports_native_bf16(device)
 
 
 @dataclass(frozen=True)
@@ -149,12 +151,12 @@ class Processor:
     flags: frozenset[str]
 
 
-def device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else processor().name
+def get_device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else read_processor().name
 
 
 @cache
-def processor() -> Processor:
+def read_processor() -> Processor:
     try:
         lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
     except OSError:

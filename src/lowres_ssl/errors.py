@@ -10,17 +10,17 @@ from difflib import get_close_matches
 from typing import ClassVar
 
 # PyTorch's words, on a GPU and on a CPU, and those of CUDA's libraries.
-OUT_OF_MEMORY = re.compile("out of memory|can't allocate memory|STATUS_ALLOC_FAILED")
+OUT_OF_MEMORY_TEXT = re.compile("out of memory|can't allocate memory|STATUS_ALLOC_FAILED")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether memory ran out, the machine's or a GPU's: PyTorch has no error of its own for a CPU's."""
     return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError) and OUT_OF_MEMORY.search(str(error)) is not None
+        isinstance(error, RuntimeError) and OUT_OF_MEMORY_TEXT.search(str(error)) is not None
     )
 
 
-def in_one_line(text: str) -> str:
+def escape_line(text: str) -> str:
     """The text with what would break the line, move the cursor or is no letter written as Python writes it: names of
     files may hold anything."""
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
@@ -39,7 +39,7 @@ class UserError(Exception):
     exit_code: ClassVar[int] = 1
 
     def __str__(self) -> str:
-        return in_one_line(super().__str__())
+        return escape_line(super().__str__())
 
 
 class ConfigError(UserError):
@@ -70,7 +70,7 @@ class TrainingError(UserError):
     exit_code = 1
 
 
-class LeaseError(UserError):
+class LockLostError(UserError):
     """A process that stood still for so long that another one took over what it worked on."""
 
     exit_code = 1

@@ -24,7 +24,7 @@ def nt_xent(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
     similarity; the mean over the 2B. `z1`, `z2`: [B, D], normalised here.
     """
     check_positive("temperature", temperature)
-    with full_precision(z1, z2) as (z1, z2):
+    with use_full_precision(z1, z2) as (z1, z2):
         batch = len(z1)
         rows = F.normalize(torch.cat((z1, z2)), dim=1)  # [2B, D]
         own = torch.eye(2 * batch, dtype=torch.bool, device=rows.device)
@@ -41,8 +41,8 @@ def dcl(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
     `z1`, `z2`: [B, D], normalised here.
     """
     check_positive("temperature", temperature)
-    with full_precision(z1, z2) as (z1, z2):
-        positives, negatives = decoupled(z1, z2, temperature)
+    with use_full_precision(z1, z2) as (z1, z2):
+        positives, negatives = decoupled_terms(z1, z2, temperature)
         return (negatives - positives / temperature).mean()
 
 
@@ -65,8 +65,8 @@ def dclw(
     """
     check_positive("temperature", temperature)
     check_positive("sigma", sigma)
-    with full_precision(z1, z2) as (z1, z2):
-        positives, negatives = decoupled(z1, z2, temperature)
+    with use_full_precision(z1, z2) as (z1, z2):
+        positives, negatives = decoupled_terms(z1, z2, temperature)
         weights = 2 - len(z1) * torch.softmax(positives / sigma, dim=0)  # [B]
         if detach_weights:
             weights = weights.detach()
@@ -81,7 +81,7 @@ def negative_cosine(p: Tensor, z: Tensor) -> Tensor:
     `p`: predictions [B, D]. `z`: projections [B, D], detached here: the stop-gradient without which SimSiam collapses.
     Not symmetrised: half the sum over (p1, z2) and (p2, z1) is the method's (equation 4).
     """
-    with full_precision(p, z) as (p, z):
+    with use_full_precision(p, z) as (p, z):
         return -F.cosine_similarity(p, z.detach(), dim=1).mean()
 
 
@@ -111,7 +111,7 @@ def vicreg_terms(z1: Tensor, z2: Tensor, *, average_variance: bool = True) -> tu
     over B - 1, summed, over D, summed over the views (equation 4). `average_variance=False` sums the variance of the
     two views, as the released code of the ICIP paper does.
     """
-    with full_precision(z1, z2) as (z1, z2):
+    with use_full_precision(z1, z2) as (z1, z2):
         batch, dimensions = z1.shape
         views = torch.stack((z1, z2))  # [2, B, D]
         centred = views - views.mean(dim=1, keepdim=True)
@@ -123,7 +123,7 @@ def vicreg_terms(z1: Tensor, z2: Tensor, *, average_variance: bool = True) -> tu
         return F.mse_loss(z1, z2), hinges.mean() if average_variance else hinges.sum(), squares / dimensions
 
 
-def decoupled(z1: Tensor, z2: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+def decoupled_terms(z1: Tensor, z2: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
     """The cosine similarity of each positive pair [B], and log-sum-exp(s / temperature) over the negatives [2, B]."""
     batch = len(z1)
     rows = F.normalize(torch.cat((z1, z2)), dim=1)  # [2B, D]
@@ -134,7 +134,7 @@ def decoupled(z1: Tensor, z2: Tensor, temperature: float) -> tuple[Tensor, Tenso
 
 
 @contextmanager
-def full_precision(z1: Tensor, z2: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+def use_full_precision(z1: Tensor, z2: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """The two, checked, in float32 at least, with autocast off for their kind of device."""
     if z1.ndim != 2 or z1.shape != z2.shape:
         raise ValueError(f"wanted two tensors of one shape [B, D], got {list(z1.shape)} and {list(z2.shape)}")

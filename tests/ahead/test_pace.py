@@ -14,13 +14,22 @@ import torch
 from tiny_training import CPU, TRAINING, VIEWS
 from torch import nn
 
-from lowres_ssl.ahead import pace
-from lowres_ssl.ahead.pace import ENOUGH, Enough, Pace, Stopwatch, frozen_speed, quick_speed, timed, training_seconds
-from lowres_ssl.device import Compute
+from lowres_ssl.data.prepare import DataSummary
+from lowres_ssl.device import DevicePrecision
 from lowres_ssl.errors import Interrupted
+from lowres_ssl.experiment import estimate
+from lowres_ssl.experiment.estimate import (
+    MIN_TIMED_SECONDS,
+    EpochStopwatch,
+    EpochTime,
+    TimingFinished,
+    estimate_training_seconds,
+    measure_inference_speed,
+    measure_speed_if_cheap,
+    time_training_loop,
+)
 from lowres_ssl.methods import build_method
-from lowres_ssl.planning.preparation import Outline
-from lowres_ssl.training.distributed import ALONE, Processes
+from lowres_ssl.train.world import SINGLE_PROCESS, World
 
 DCL = {"name": "dcl", "projector_hidden": 4, "projector_output": 4, "temperature": 0.1}
 EPOCHS = 4
@@ -35,11 +44,11 @@ class OfTwelvePixels:
 
 
 @pytest.fixture
-def outline() -> Outline:
+def outline() -> DataSummary:
     records = tuple(SimpleNamespace(id=f"{number}.png", height=20, width=16) for number in range(IMAGES))
     split = SimpleNamespace(train=np.arange(80), validation=np.arange(80, IMAGES))
     catalogue: Any = SimpleNamespace(records=records, unlabelled=())
-    return Outline(catalogue, split, (IMAGES, 3, 16, 16))  # type: ignore[arg-type]
+    return DataSummary(catalogue, split, (IMAGES, 3, 16, 16))  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -60,9 +69,9 @@ def plan(tiny_encoder: Encoders, tmp_path: Path) -> Any:
     )
     return SimpleNamespace(
         config=config,
-        compute=Compute(CPU, "fp32"),
+        compute=DevicePrecision(CPU, "fp32"),
         training=replace(TRAINING, epochs=EPOCHS),
-        processes=ALONE,
+        processes=SINGLE_PROCESS,
         views=[VIEWS] * EPOCHS,
         encoder=tiny_encoder(0),
         method=build_method(DCL, features=8, seed=0),
@@ -72,8 +81,8 @@ def plan(tiny_encoder: Encoders, tmp_path: Path) -> Any:
 
 @pytest.fixture(autouse=True)
 def forgetful(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pace, "PACES", {})
-    monkeypatch.setattr(pace, "SPEEDS", {})
+    monkeypatch.setattr(estimate, "EPOCH_TIME_CACHE", {})
+    monkeypatch.setattr(estimate, "INFERENCE_SPEED_CACHE", {})
 
 
 @pytest.fixture
@@ -81,22 +90,22 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The batch of each timing; the first is of 1 view a second and an end of 0.5 s, the second of 2 views, ..."""
     batches: list[int] = []
 
-    def made_up(_plan: Any, _outline: Outline, _maker: Any, batch: int) -> Pace:
+    def made_up(_plan: Any, _outline: DataSummary, _maker: Any, batch: int) -> EpochTime:
         batches.append(batch)
-        return Pace(float(len(batches)), 0.5)
+        return EpochTime(float(len(batches)), 0.5)
 
-    monkeypatch.setattr(pace, "timed", made_up)
+    monkeypatch.setattr(estimate, "time_training_loop", made_up)
     return batches
 
 
-def test_what_is_computed_alike_is_timed_once(plan: Any, outline: Outline, asked: list[int]) -> None:
-    first = training_seconds(plan, outline)
+def test_what_is_computed_alike_is_timed_once(plan: Any, outline: DataSummary, asked: list[int]) -> None:
+    first = estimate_training_seconds(plan, outline)
     assert first == EPOCHS * (160 / 1.0 + 0.5)
     plan.training = replace(plan.training, seed=7, learning_rate=1.0, epochs=9)
-    assert training_seconds(plan, outline) == first
+    assert estimate_training_seconds(plan, outline) == first
     assert len(asked) == 1
     changes: list[Callable[[], None]] = [
-        lambda: setattr(plan, "compute", Compute(CPU, "bf16")),
+        lambda: setattr(plan, "compute", DevicePrecision(CPU, "bf16")),
         lambda: setattr(plan.config, "method", {"name": "vicreg"}),
         lambda: setattr(plan.config.backbone, "small_stem", True),
         lambda: setattr(plan.config, "views", {"jitter": 0.0}),
@@ -105,94 +114,94 @@ def test_what_is_computed_alike_is_timed_once(plan: Any, outline: Outline, asked
     ]
     for number, change in enumerate(changes, start=2):
         change()
-        assert training_seconds(plan, outline) == EPOCHS * (160 / number + 0.5)
-    training_seconds(plan, replace(outline, store_shape=(IMAGES, 3, 32, 32)))
+        assert estimate_training_seconds(plan, outline) == EPOCHS * (160 / number + 0.5)
+    estimate_training_seconds(plan, replace(outline, store_shape=(IMAGES, 3, 32, 32)))
     assert len(asked) == len(changes) + 2
 
 
 @pytest.mark.parametrize(("views", "batches"), [(25.0, [16]), (26.0, [16, 64])])
 def test_large_batches_are_timed_on_a_cpu_where_a_few_images_say_that_it_is_quick(
-    plan: Any, outline: Outline, monkeypatch: pytest.MonkeyPatch, views: float, batches: list[int]
+    plan: Any, outline: DataSummary, monkeypatch: pytest.MonkeyPatch, views: float, batches: list[int]
 ) -> None:
     """A step of 64 images, so of 128 views, takes 5.12 s at 25 views a second and 4.92 s at 26."""
     asked = list[int]()
 
-    def made_up(_plan: Any, _outline: Outline, _maker: Any, batch: int) -> Pace:
+    def made_up(_plan: Any, _outline: DataSummary, _maker: Any, batch: int) -> EpochTime:
         asked.append(batch)
-        return Pace(views if batch == 16 else 40.0, 0.0)
+        return EpochTime(views if batch == 16 else 40.0, 0.0)
 
-    monkeypatch.setattr(pace, "timed", made_up)
+    monkeypatch.setattr(estimate, "time_training_loop", made_up)
     plan.config.batch_size = 64
-    assert training_seconds(plan, outline) == EPOCHS * 160 / (views if batches == [16] else 40.0)
+    assert estimate_training_seconds(plan, outline) == EPOCHS * 160 / (views if batches == [16] else 40.0)
     assert asked == batches
 
 
-def test_epochs_of_another_size_have_their_own_time(plan: Any, outline: Outline, asked: list[int]) -> None:
+def test_epochs_of_another_size_have_their_own_time(plan: Any, outline: DataSummary, asked: list[int]) -> None:
     plan.views = [OfTwelvePixels()] * 3 + [VIEWS]
     plan.views[0].image_size = 6
     seconds = 3 * (160 / 1.0 + 0.5) + (160 / 2.0 + 0.5)
-    assert training_seconds(plan, outline) == seconds
-    assert training_seconds(plan, outline, done=2) == seconds - 2 * (160 / 1.0 + 0.5)
+    assert estimate_training_seconds(plan, outline) == seconds
+    assert estimate_training_seconds(plan, outline, done=2) == seconds - 2 * (160 / 1.0 + 0.5)
     assert len(asked) == 2
 
 
 def test_a_validation_after_each_epoch_is_counted(
-    plan: Any, outline: Outline, asked: list[int], monkeypatch: pytest.MonkeyPatch
+    plan: Any, outline: DataSummary, asked: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pace, "frozen_speed", lambda *_: 50.0)
+    monkeypatch.setattr(estimate, "measure_inference_speed", lambda *_: 50.0)
     plan.config.select_encoder.name = "best_validation_knn"
-    assert training_seconds(plan, outline, done=1) == 3 * (160 / 1.0 + 0.5 + IMAGES / 50.0)
+    assert estimate_training_seconds(plan, outline, done=1) == 3 * (160 / 1.0 + 0.5 + IMAGES / 50.0)
 
 
-def test_several_processes_have_a_share_each(plan: Any, outline: Outline, asked: list[int]) -> None:
-    plan.processes = Processes(rank=0, size=2, local_rank=0, local_size=2)
-    assert training_seconds(plan, outline) == EPOCHS * (80 / 1.0 + 0.5)
+def test_several_processes_have_a_share_each(plan: Any, outline: DataSummary, asked: list[int]) -> None:
+    plan.processes = World(rank=0, size=2, local_rank=0, local_size=2)
+    assert estimate_training_seconds(plan, outline) == EPOCHS * (80 / 1.0 + 0.5)
     assert asked == [4]
 
 
-def test_only_a_long_training_is_timed_before_it(plan: Any, outline: Outline, asked: list[int]) -> None:
+def test_only_a_long_training_is_timed_before_it(plan: Any, outline: DataSummary, asked: list[int]) -> None:
     """And not what would be compiled for it, or what others share."""
     long = 100 * 2 * 8 * 2 * 2
-    assert quick_speed(plan, outline, long - 1) is None
-    for change in ({"compute": Compute(CPU, "fp32", compiled=True)}, {"processes": Processes(0, 2, 0, 2)}):
-        assert quick_speed(SimpleNamespace(**vars(plan) | change), outline, long) is None  # type: ignore[arg-type]
+    assert measure_speed_if_cheap(plan, outline, long - 1) is None
+    for change in ({"compute": DevicePrecision(CPU, "fp32", compiled=True)}, {"processes": World(0, 2, 0, 2)}):
+        assert measure_speed_if_cheap(SimpleNamespace(**vars(plan) | change), outline, long) is None  # type: ignore[arg-type]
     assert asked == []
-    assert quick_speed(plan, outline, long) == pytest.approx(160 / (160 / 1.0 + 0.5))
+    assert measure_speed_if_cheap(plan, outline, long) == pytest.approx(160 / (160 / 1.0 + 0.5))
 
 
 def test_the_pace_is_that_of_the_epochs_after_the_warm_up() -> None:
     """Steps of 9, 0.4 and 0.6 s, and an end of 0.1 s before and after the last but one."""
-    watch = Stopwatch(warm_up=1)
+    watch = EpochStopwatch(warm_up=1)
     watch.history = [{"seconds": seconds} for seconds in (9.0, 0.4, 0.6)]
     watch.ends = [9.0, 9.5, 10.2]
-    assert watch.pace(views=100) == Pace(pytest.approx(200 / 1.0), pytest.approx(0.1))
+    assert watch.pace(views=100) == EpochTime(pytest.approx(200 / 1.0), pytest.approx(0.1))
     assert watch.pace(views=100).epoch(300) == pytest.approx(1.6)
 
 
 def test_timing_ends_when_enough_was_seen() -> None:
-    watch, history = Stopwatch(warm_up=2), list[dict[str, float]]()
-    for seconds in (5.0, 5.0, 0.7 * ENOUGH):
+    watch, history = EpochStopwatch(warm_up=2), list[dict[str, float]]()
+    for seconds in (5.0, 5.0, 0.7 * MIN_TIMED_SECONDS):
         history.append({"seconds": seconds})
         watch(list(history))
-    with pytest.raises(Enough):
-        watch([*history, {"seconds": 0.3 * ENOUGH}])
+    with pytest.raises(TimingFinished):
+        watch([*history, {"seconds": 0.3 * MIN_TIMED_SECONDS}])
 
 
 def test_a_run_is_timed_by_its_own_loop_uncompiled(
-    plan: Any, outline: Outline, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    plan: Any, outline: DataSummary, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     given = list[dict[str, Any]]()
-    real = pace.pretrain
+    real = estimate.pretrain
 
     def seen(**arguments: Any) -> Any:
         given.append(arguments)
         return real(**arguments)
 
-    monkeypatch.setattr(pace, "pretrain", seen)
+    monkeypatch.setattr(estimate, "pretrain", seen)
     monkeypatch.setattr(torch, "compile", lambda *_, **__: pytest.fail("it was compiled"))
-    pace.say_uncompiled.cache_clear()
+    estimate.report_uncompiled_once.cache_clear()
     plan.compute = replace(plan.compute, compiled=True)
-    measured = timed(plan, outline, VIEWS, 8)
+    measured = time_training_loop(plan, outline, VIEWS, 8)
     assert measured.views > 0
     assert measured.epoch_end > 0
     (arguments,) = given
@@ -204,11 +213,11 @@ def test_a_run_is_timed_by_its_own_loop_uncompiled(
     assert capsys.readouterr().err.count("timed uncompiled") == 1
 
 
-def test_timing_leaves_no_trace(plan: Any, outline: Outline, tmp_path: Path) -> None:
+def test_timing_leaves_no_trace(plan: Any, outline: DataSummary, tmp_path: Path) -> None:
     before = {name: value.clone() for name, value in plan.encoder.state_dict().items()}
     random = torch.get_rng_state()
-    assert timed(plan, outline, VIEWS, 4).views > 0
-    assert frozen_speed(plan, outline) > 0
+    assert time_training_loop(plan, outline, VIEWS, 4).views > 0
+    assert measure_inference_speed(plan, outline) > 0
     for name, value in plan.encoder.state_dict().items():
         assert torch.equal(value, before[name]), name
     assert all(value.grad is None for module in (plan.encoder, plan.method) for value in module.parameters())
@@ -216,16 +225,16 @@ def test_timing_leaves_no_trace(plan: Any, outline: Outline, tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_images_of_noise_take_the_memory_of_one(outline: Outline) -> None:
+def test_the_images_of_noise_take_the_memory_of_one(outline: DataSummary) -> None:
     large = replace(outline, store_shape=(IMAGES, 3, 2000, 2000))
-    store = pace.store_of_noise(large)
+    store = estimate.make_noise_store(large)
     assert store.images.nbytes == IMAGES * 12_000_000
     assert store.images.base is not None
     assert store.images.base.nbytes == 12_000_000
     assert store.sizes.tolist() == [[20, 16]] * IMAGES
 
 
-def test_who_interrupts_a_timing_is_not_told_that_something_is_saved(plan: Any, outline: Outline) -> None:
+def test_who_interrupts_a_timing_is_not_told_that_something_is_saved(plan: Any, outline: DataSummary) -> None:
     once = list[int]()
 
     def interrupt(*_: Any) -> None:
@@ -235,15 +244,15 @@ def test_who_interrupts_a_timing_is_not_told_that_something_is_saved(plan: Any, 
 
     plan.encoder.register_forward_hook(interrupt)
     with pytest.raises(Interrupted) as stop:
-        timed(plan, outline, VIEWS, 4)
+        time_training_loop(plan, outline, VIEWS, 4)
     assert str(stop.value) == "stopped while a few steps were timed; the same command begins again"
     assert stop.value.exit_code == 130
 
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("store", ["auto", "host"])
-def test_a_gpu_is_timed_as_it_trains(plan: Any, outline: Outline, store: str) -> None:
+def test_a_gpu_is_timed_as_it_trains(plan: Any, outline: DataSummary, store: str) -> None:
     plan.config.store.name = store
-    plan.compute = Compute(torch.device("cuda"), "bf16", compiled=True)
-    assert training_seconds(plan, outline) > 0
-    assert frozen_speed(plan, outline) > 0
+    plan.compute = DevicePrecision(torch.device("cuda"), "bf16", compiled=True)
+    assert estimate_training_seconds(plan, outline) > 0
+    assert measure_inference_speed(plan, outline) > 0

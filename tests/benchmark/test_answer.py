@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from stored_runs import made_up_run
 
-from lowres_ssl.benchmark.answer import Answer, answer
-from lowres_ssl.benchmark.decision import Decision, decide
-from lowres_ssl.results.ledger import ledger
-from lowres_ssl.results.selection import Column, Filters, columns_of
+from lowres_ssl.benchmark.decision import Decision, choose_method
+from lowres_ssl.benchmark.recommendation import Recommendation, write_recommendation
+from lowres_ssl.runs.index import read_index
+from lowres_ssl.runs.query import ResultColumn, ResultFilters, select_columns
 
 METHODS = ("random", "random_calibrated", "trivial", "dcl", "simsiam", "vicreg")
 Accuracies = dict[str, tuple[float, float]]  # by method: on the test and on the validation images
@@ -23,23 +23,23 @@ def made(folder: Path, accuracies: Accuracies, *, seeds: int = 3, **more: Any) -
             made_up_run(folder, method=method, seed=seed, **about)
 
 
-def columns(folder: Path) -> dict[str, Column]:
-    frame, problems = ledger(folder)
+def columns(folder: Path) -> dict[str, ResultColumn]:
+    frame, problems = read_index(folder)
     assert problems == []
-    return {column.probe: column for column in columns_of(frame, Filters())}
+    return {column.probe: column for column in select_columns(frame, ResultFilters())}
 
 
-def asked(folder: Path, seeds: int = 3, chosen_by: str = "knn") -> Answer:
-    return answer(columns(folder), METHODS, chosen_by, range(seeds))
+def asked(folder: Path, seeds: int = 3, chosen_by: str = "knn") -> Recommendation:
+    return write_recommendation(columns(folder), METHODS, chosen_by, range(seeds))
 
 
 def decided(folder: Path, seeds: int = 3) -> Decision:
-    found = decide(columns(folder)["knn"], METHODS, range(seeds))
+    found = choose_method(columns(folder)["knn"], METHODS, range(seeds))
     assert found is not None
     return found
 
 
-def says(found: Answer, part: str) -> bool:
+def says(found: Recommendation, part: str) -> bool:
     return any(part in line for line in found.lines)
 
 
@@ -156,8 +156,8 @@ def test_interval_that_leaves_out_0_is_explained_where_p_is_corrected_for_severa
     others = {"simsiam": (0.7, 0.7), "vicreg": (0.7, 0.7), "simclr": (0.7, 0.7), "dclw": (0.7, 0.7)}
     made(tmp_path, others)
     methods = (*METHODS, "simclr", "dclw")
-    numbers = decide(columns(tmp_path)["knn"], methods, range(3))
-    found = answer(columns(tmp_path), methods, "knn", range(3))
+    numbers = choose_method(columns(tmp_path)["knn"], methods, range(3))
+    found = write_recommendation(columns(tmp_path), methods, "knn", range(3))
     assert numbers is not None
     assert numbers.gain.difference.low > 0
     assert not numbers.gain.is_significant

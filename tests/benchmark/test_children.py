@@ -11,8 +11,8 @@ from typing import NoReturn
 
 import pytest
 
-from lowres_ssl.benchmark import children
-from lowres_ssl.benchmark.children import last_words, run_command
+from lowres_ssl.benchmark import runner
+from lowres_ssl.benchmark.runner import read_last_line, run_subprocess
 from lowres_ssl.errors import Interrupted
 
 # Says when it is ready, writes down each signal that it gets, ends a little after the first.
@@ -32,25 +32,25 @@ sys.exit(130)
 
 @pytest.fixture
 def recorder(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(children, "COMMAND", (sys.executable, "-SE", "-c", RECORDER))
+    monkeypatch.setattr(runner, "CLI_COMMAND", (sys.executable, "-SE", "-c", RECORDER))
 
 
 def test_exit_code_and_words_are_kept(tmp_path: Path) -> None:
     log = tmp_path / "logs" / "log.txt"
-    assert run_command(["--version"], log=log).code == 0
-    assert run_command(["trian"], log=log).code == 2
+    assert run_subprocess(["--version"], log=log).code == 0
+    assert run_subprocess(["trian"], log=log).code == 2
     text = log.read_text()
     assert text.startswith("\n$ lowres-ssl --version\nlowres-ssl ")
-    assert last_words(log).startswith("lowres-ssl: unknown command 'trian'")
+    assert read_last_line(log).startswith("lowres-ssl: unknown command 'trian'")
 
 
 @pytest.mark.usefixtures("recorder")
 def test_command_without_more_time_is_asked_to_stop_and_waited_for(tmp_path: Path) -> None:
-    ended = run_command(["x"], log=tmp_path / "log", limit=2.0)
+    ended = run_subprocess(["x"], log=tmp_path / "log", limit=2.0)
     assert ended.stopped
     assert ended.code == 130
     assert 2.0 < ended.seconds < 30
-    assert last_words(tmp_path / "log") == f"got {int(signal.SIGINT)}"
+    assert read_last_line(tmp_path / "log") == f"got {int(signal.SIGINT)}"
 
 
 @pytest.mark.usefixtures("recorder")
@@ -62,7 +62,7 @@ def test_interruption_is_passed_on_once_and_waits(tmp_path: Path, code: int, pas
     log, before = tmp_path / "log", signal.signal(signal.SIGALRM, interrupt)
 
     def when_ready() -> None:
-        while last_words(log) != "ready":
+        while read_last_line(log) != "ready":
             time.sleep(0.01)
         os.kill(os.getpid(), signal.SIGALRM)
 
@@ -70,26 +70,26 @@ def test_interruption_is_passed_on_once_and_waits(tmp_path: Path, code: int, pas
     thread.start()
     try:
         with pytest.raises(Interrupted):
-            run_command(["x"], log=log)
+            run_subprocess(["x"], log=log)
     finally:
         thread.join()
         signal.signal(signal.SIGALRM, before)
-    assert last_words(log) == f"got {int(passed_on)}"
+    assert read_last_line(log) == f"got {int(passed_on)}"
 
 
 def test_last_words_are_the_last_line_that_says_something(tmp_path: Path) -> None:
-    assert last_words(tmp_path / "none") == ""
+    assert read_last_line(tmp_path / "none") == ""
     (tmp_path / "log").write_bytes(b"one\n two \xff\n\n")
-    assert last_words(tmp_path / "log") == "two \ufffd"
+    assert read_last_line(tmp_path / "log") == "two \ufffd"
 
 
 @pytest.mark.usefixtures("recorder")
 def test_line_a_minute_is_shown_where_there_is_no_terminal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(children, "SECONDS_BETWEEN_LINES", 0.2)
+    monkeypatch.setattr(runner, "CHILD_REPORT_SECONDS", 0.2)
     started = time.monotonic()
-    run_command(["x"], log=tmp_path / "log", limit=1.5)
+    run_subprocess(["x"], log=tmp_path / "log", limit=1.5)
     shown = [line.strip() for line in capsys.readouterr().err.splitlines()]
     assert "ready" in shown
     assert len(shown) <= (time.monotonic() - started) / 0.2

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from lowres_ssl.benchmark import costs
-from lowres_ssl.benchmark.costs import Asked, measure, seconds_of
-from lowres_ssl.device import Compute
+from lowres_ssl.benchmark import cost_estimate
+from lowres_ssl.benchmark.cost_estimate import CostRequest, measure_in_subprocess, time_probe
+from lowres_ssl.device import DevicePrecision
 from lowres_ssl.errors import ConfigError
 
 TRAIN = 2048  # four times as many as are fitted
@@ -35,15 +35,17 @@ class Clocked:
 @pytest.fixture
 def clocked(monkeypatch: pytest.MonkeyPatch) -> Clocked:
     probe = Clocked()
-    monkeypatch.setattr(costs, "build_probe", probe.build)
-    monkeypatch.setattr(costs, "time", SimpleNamespace(perf_counter=lambda: probe.now))
+    monkeypatch.setattr(cost_estimate, "build_probe", probe.build)
+    monkeypatch.setattr(cost_estimate, "time", SimpleNamespace(perf_counter=lambda: probe.now))
     # PyTorch's "meta" device, which stands for a GPU here, has no numbers to check.
     names = ("train", "train_labels", "validation", "validation_labels", "test", "classes")
-    monkeypatch.setattr(costs, "Features", lambda *given: SimpleNamespace(**dict(zip(names, given, strict=True))))
+    monkeypatch.setattr(
+        cost_estimate, "Features", lambda *given: SimpleNamespace(**dict(zip(names, given, strict=True)))
+    )
     return probe
 
 
-PLAN: Any = SimpleNamespace(width=32, compute=Compute(torch.device("meta"), "bf16"))
+PLAN: Any = SimpleNamespace(width=32, compute=DevicePrecision(torch.device("meta"), "bf16"))
 OUTLINE: Any = SimpleNamespace(
     split=SimpleNamespace(train=np.arange(TRAIN), validation=np.arange(300), test=np.arange(300)),
     catalogue=SimpleNamespace(classes=("a", "b")),
@@ -51,19 +53,19 @@ OUTLINE: Any = SimpleNamespace(
 
 
 def test_what_a_fit_takes_once_is_not_multiplied_by_its_epochs(clocked: Clocked) -> None:
-    seconds = seconds_of("linear", {"name": "linear", "epochs": 100}, PLAN, OUTLINE)
+    seconds = time_probe("linear", {"name": "linear", "epochs": 100}, PLAN, OUTLINE)
     assert seconds == pytest.approx(5 + 100 * 0.001 * TRAIN)
 
 
 def test_the_first_fit_does_not_count(clocked: Clocked) -> None:
     rows = len(last_fitted(clocked).train)
-    assert seconds_of("knn", {"name": "knn", "k": 20}, PLAN, OUTLINE) == pytest.approx(
+    assert time_probe("knn", {"name": "knn", "k": 20}, PLAN, OUTLINE) == pytest.approx(
         (5 + 0.001 * rows) * TRAIN / rows
     )
 
 
 def last_fitted(clocked: Clocked) -> Any:
-    seconds_of("knn", {"name": "knn", "k": 20}, PLAN, OUTLINE)
+    time_probe("knn", {"name": "knn", "k": 20}, PLAN, OUTLINE)
     return clocked.fits[-1]
 
 
@@ -98,12 +100,12 @@ class Fails:
 
 
 def test_a_step_that_a_gpu_does_not_hold_is_refused_by_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: Any = Asked({"dcl": SimpleNamespace(batch_size=64, image_size=224)}, None, ())  # type: ignore[dict-item]
-    monkeypatch.setattr(costs, "ProcessPoolExecutor", Fails(torch.OutOfMemoryError("CUDA out of memory.")))
+    asked: Any = CostRequest({"dcl": SimpleNamespace(batch_size=64, image_size=224)}, None, ())  # type: ignore[dict-item]
+    monkeypatch.setattr(cost_estimate, "ProcessPoolExecutor", Fails(torch.OutOfMemoryError("CUDA out of memory.")))
     with pytest.raises(
         ConfigError, match=r"^a step of batch_size=64 at image_size=224 needs more memory than there is;"
     ):
-        measure(asked)
-    monkeypatch.setattr(costs, "ProcessPoolExecutor", Fails(RuntimeError("another")))
+        measure_in_subprocess(asked)
+    monkeypatch.setattr(cost_estimate, "ProcessPoolExecutor", Fails(RuntimeError("another")))
     with pytest.raises(RuntimeError, match="another"):
-        measure(asked)
+        measure_in_subprocess(asked)

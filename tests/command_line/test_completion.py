@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from lowres_ssl.cli import COMMANDS
-from lowres_ssl.command_line.completion import SCRIPTS
+from lowres_ssl.cli.completion import COMPLETION_SCRIPTS
+from lowres_ssl.cli.main import COMMANDS
 
 NAMES = list(COMMANDS)
 CASES = [
@@ -209,4 +209,4 @@ def test_fish_completes_what_was_typed(place: Path, line: str, wanted: set[str])
 
 
 def test_scripts_leave_the_shell_as_it_was() -> None:
-    assert "COMP_WORDBREAKS=" not in SCRIPTS["bash"]
+    assert "COMP_WORDBREAKS=" not in COMPLETION_SCRIPTS["bash"]

@@ -12,8 +12,8 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.singleton import Singleton
 from omegaconf import DictConfig, ListConfig
 
-from lowres_ssl.command_line.composing import once
-from lowres_ssl.config import register_schemas
+from lowres_ssl.config.check import register_schemas
+from lowres_ssl.config.composing import cache_reader
 
 
 @pytest.fixture(autouse=True)
@@ -52,7 +52,7 @@ def test_files_are_read_once_and_looked_for_once() -> None:
             self.asked.append(config_path)
             return {config_path: [1]}
 
-    source, load = Source(), once(Source.load)
+    source, load = Source(), cache_reader(Source.load)
     load(source, "a")["a"].append(2)
     assert load(source, "a") == {"a": [1]}
     assert load(source, "b") == {"b": [1]}

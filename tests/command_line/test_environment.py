@@ -3,7 +3,7 @@
 import pytest
 from omegaconf import OmegaConf
 
-from lowres_ssl.command_line.environment import only_for_places
+from lowres_ssl.config.keys import restrict_env_lookups
 from lowres_ssl.errors import ConfigError
 
 
@@ -16,7 +16,7 @@ def test_places_and_what_is_below_them_look_up_the_environment(monkeypatch: pyte
             "dataset": {"root": "${data_dir}/cells", "title": r"\${oc.env:SOMEWHERE}"},
         }
     )
-    with only_for_places():
+    with restrict_env_lookups():
         values = OmegaConf.to_object(config)
     assert values == {
         "data_dir": "/disk/data",
@@ -29,6 +29,6 @@ def test_places_and_what_is_below_them_look_up_the_environment(monkeypatch: pyte
 def test_another_key_is_refused_and_the_resolver_is_put_back(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
     monkeypatch.setenv("SECRET", "x")
     config = OmegaConf.create({"dataset": {key: ["${oc.env:SECRET}"]}})
-    with pytest.raises(ConfigError, match=rf"dataset\.{key}\[0\]: got \$\{{oc\.env:SECRET\}}"), only_for_places():
+    with pytest.raises(ConfigError, match=rf"dataset\.{key}\[0\]: got \$\{{oc\.env:SECRET\}}"), restrict_env_lookups():
         OmegaConf.to_object(config)
     assert OmegaConf.to_object(config) == {"dataset": {key: ["x"]}}

@@ -7,26 +7,26 @@ import pytest
 from hydra import compose, initialize_config_module
 from hydra.errors import HydraException
 
-from lowres_ssl.command_line.failures import describe
-from lowres_ssl.config import register_schemas
+from lowres_ssl.config.check import register_schemas
+from lowres_ssl.config.error_messages import describe_error
 
 
 @pytest.mark.parametrize("name", ["EIO", "ESTALE", "EFBIG", "ENOSPC", "EROFS"])
 def test_disk_that_fails_is_named(name: str) -> None:
     number = getattr(errno, name)
-    line, code = describe(OSError(number, os.strerror(number), "outputs/x"), "pretrain")
+    line, code = describe_error(OSError(number, os.strerror(number), "outputs/x"), "pretrain")
     hint = "name another place with output_dir=FOLDER or data_dir=FOLDER"
     assert (line, code) == (f"cannot write or read outputs/x: {os.strerror(number)}; {hint}", 3)
 
 
 @pytest.mark.parametrize(("command", "place"), [("export", "folder=FOLDER"), ("report", "file=FILE")])
 def test_place_that_a_command_writes_to_is_named_by_its_own_key(command: str, place: str) -> None:
-    line, _ = describe(OSError(errno.EROFS, "Read-only", "x"), command)
+    line, _ = describe_error(OSError(errno.EROFS, "Read-only", "x"), command)
     assert line == f"cannot write or read x: Read-only; name another place with {place}"
 
 
 def test_folder_in_the_place_of_a_file_is_to_be_moved() -> None:
-    line, code = describe(IsADirectoryError(errno.EISDIR, "Is a directory", "outputs/x"), "pretrain")
+    line, code = describe_error(IsADirectoryError(errno.EISDIR, "Is a directory", "outputs/x"), "pretrain")
     assert line == "cannot write or read outputs/x: Is a directory; a folder is where a file should be: move it away"
     assert code == 3
 
@@ -36,7 +36,7 @@ def test_operation_that_cannot_repeat_its_bytes_is_named() -> None:
         "upsample_bilinear2d_backward_out_cuda does not have a deterministic implementation, but you set "
         "'torch.use_deterministic_algorithms(True)'. You can turn off determinism just for this operation, or ..."
     )
-    line, code = describe(error, "pretrain")
+    line, code = describe_error(error, "pretrain")
     assert line is not None
     assert line.startswith("deterministic=true: upsample_bilinear2d_backward_out_cuda cannot repeat its bytes")
     assert line.endswith("type deterministic=false")
@@ -47,12 +47,12 @@ def test_number_that_no_float_can_hold_is_told_by_its_key() -> None:
     register_schemas()
     with initialize_config_module("lowres_ssl.conf", version_base="1.3"), pytest.raises(OverflowError) as raised:
         compose("pretrain", ["dataset=phantom", f"views.grey={'1' * 400}"])
-    assert describe(raised.value, "pretrain") == ("views.grey: got a number that is too large", 2)
+    assert describe_error(raised.value, "pretrain") == ("views.grey: got a number that is too large", 2)
 
 
 @pytest.mark.parametrize("error", [KeyError("a"), RuntimeError("a shape"), OSError(errno.EBADF, "Bad file")])
 def test_defect_of_ours_has_no_line(error: Exception) -> None:
-    assert describe(error, "pretrain") == (None, 1)
+    assert describe_error(error, "pretrain") == (None, 1)
 
 
 @pytest.mark.parametrize(
@@ -108,4 +108,4 @@ def test_word_that_is_no_override_is_told_with_what_to_type(command: str, word: 
     register_schemas()
     with initialize_config_module("lowres_ssl.conf", version_base="1.3"), pytest.raises(HydraException) as raised:
         compose(command, ["dataset=phantom", word])
-    assert describe(raised.value, command) == (said, 2)
+    assert describe_error(raised.value, command) == (said, 2)

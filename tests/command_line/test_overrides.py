@@ -9,7 +9,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from lowres_ssl.command_line.overrides import PATH_KEYS, check_overrides, command_line, literal, quote_texts
+from lowres_ssl.config.overrides import PATH_KEYS, check_overrides, escape_interpolations, format_command, quote_texts
 from lowres_ssl.errors import ConfigError
 
 AWKWARD = [
@@ -93,13 +93,14 @@ def test_path_comes_back_as_typed(typed: str) -> None:
 @pytest.mark.parametrize("typed", AWKWARD)
 def test_path_of_a_command_that_is_shown_comes_back_when_it_is_typed(typed: str) -> None:
     (quoted,) = quote_texts([f"output_dir={typed}"])
-    assert quote_texts(shlex.split(command_line("pretrain", quoted))[2:]) == [quoted]
+    assert quote_texts(shlex.split(format_command("pretrain", quoted))[2:]) == [quoted]
 
 
 def test_command_that_is_shown_has_no_quotes_that_nobody_needs() -> None:
     words = quote_texts(["output_dir=/data/my runs", "data_dir=/data", "initial_weights=method:dcl", "seed=0"])
     assert (
-        command_line(*words) == "lowres-ssl 'output_dir=/data/my runs' data_dir=/data initial_weights=method:dcl seed=0"
+        format_command(*words)
+        == "lowres-ssl 'output_dir=/data/my runs' data_dir=/data initial_weights=method:dcl seed=0"
     )
 
 
@@ -239,11 +240,11 @@ def test_what_is_meant_as_typed_is_let_through(override: str) -> None:
 )
 def test_stored_text_looks_nothing_up(text: str) -> None:
     stored = {"a": [text], "b": {"c": text}}
-    config = OmegaConf.create({"a": 1, "b": 2, "stored": literal(stored)})
+    config = OmegaConf.create({"a": 1, "b": 2, "stored": escape_interpolations(stored)})
     assert OmegaConf.to_container(config, resolve=True)["stored"] == stored
 
 
 def test_only_what_is_kept_is_looked_up() -> None:
     kept = re.compile(r"\$\{a\}")
-    config = OmegaConf.create({"a": 1, "stored": literal({"x": "${a}", "y": "${a}${oc.env:HOME}"}, kept)})
+    config = OmegaConf.create({"a": 1, "stored": escape_interpolations({"x": "${a}", "y": "${a}${oc.env:HOME}"}, kept)})
     assert OmegaConf.to_container(config.stored, resolve=True) == {"x": 1, "y": "${a}${oc.env:HOME}"}

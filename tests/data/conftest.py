@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lowres_ssl.data.index import build_catalogue
-from lowres_ssl.data.records import Catalogue, Record
-from lowres_ssl.data.sources import Listing, build_source
+from lowres_ssl.data.catalogue import Catalogue, ImageRecord, build_catalogue
+from lowres_ssl.data.datasets import Listing, build_source
 
 
 @pytest.fixture
@@ -52,8 +51,8 @@ def listed(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Iterable[str]], li
     def read(source: str, names: Iterable[str]) -> list[Listing]:
         root = Path("/set")
         pairs = sorted(((root / name, name) for name in names), key=lambda pair: pair[1])
-        monkeypatch.setattr(f"lowres_ssl.data.sources.{source}.images_below", lambda root: iter(pairs))
-        monkeypatch.setattr(f"lowres_ssl.data.sources.{source}.resolve_root", lambda root: root)
+        monkeypatch.setattr(f"lowres_ssl.data.datasets.{source}.images_below", lambda root: iter(pairs))
+        monkeypatch.setattr(f"lowres_ssl.data.datasets.{source}.resolve_root", lambda root: root)
         return build_source(source, {}).listings(root)
 
     return read
@@ -86,7 +85,7 @@ def made_up() -> Callable[..., Catalogue]:
 
     def make(rows: Iterable[tuple[str, str, str | None, str | None, str | None]], **fields: Any) -> Catalogue:
         records = [
-            Record(
+            ImageRecord(
                 id=id,
                 label=label,
                 group=group,

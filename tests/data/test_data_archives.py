@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from lowres_ssl.data import archives
-from lowres_ssl.data.archives import unpack
+from lowres_ssl.data.archives import unpack_archive
 from lowres_ssl.errors import DataError
 
 Write = Callable[[Path, Sequence[str]], Path]
@@ -43,7 +43,7 @@ def refused(archive: Path, tmp_path: Path, match: str) -> None:
     into = tmp_path / "into"
     into.mkdir()
     with pytest.raises(DataError, match=match) as caught:
-        unpack(archive, into)
+        unpack_archive(archive, into)
     assert "\n" not in str(caught.value)
     assert list(into.iterdir()) == []
 
@@ -76,7 +76,7 @@ def test_names_that_no_disk_could_hold_beside_each_other_are_refused(
 def test_names_that_are_only_unusual_are_unpacked(tmp_path: Path, write: Write) -> None:
     names = ["./a b/1.png", "a b/2.png", "b/\u65e5\u672c.png", "b/" + 255 * "x", "b/it's =1+1;$(x).png", "c/"]
     (tmp_path / "into").mkdir()
-    unpack(write(tmp_path / "x.archive", names), tmp_path / "into")
+    unpack_archive(write(tmp_path / "x.archive", names), tmp_path / "into")
     got = {path.relative_to(tmp_path / "into").as_posix() for path in (tmp_path / "into").rglob("*") if path.is_file()}
     assert got == {name.removeprefix("./") for name in names[:-1]}
 
@@ -85,7 +85,7 @@ def test_names_that_are_only_unusual_are_unpacked(tmp_path: Path, write: Write) 
 def test_tar_that_unpacks_to_a_hundred_times_itself_is_refused(
     tmp_path: Path, suffix: str, compress: Callable[[bytes], bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(archives, "ALWAYS_ALLOWED", 10**6)
+    monkeypatch.setattr(archives, "MIN_ALLOWED_BYTES", 10**6)
     plain = io.BytesIO()
     with tarfile.open(fileobj=plain, mode="w") as file:
         info = tarfile.TarInfo("a.bmp")
@@ -100,9 +100,9 @@ def test_zip_that_unpacks_to_a_hundred_times_itself_is_refused(tmp_path: Path, m
         file.writestr("a.bmp", bytes(3 * 10**6))
     into = tmp_path / "small is no attack"
     into.mkdir()
-    unpack(tmp_path / "x.zip", into)
+    unpack_archive(tmp_path / "x.zip", into)
     assert (into / "a.bmp").stat().st_size == 3 * 10**6
-    monkeypatch.setattr(archives, "ALWAYS_ALLOWED", 10**6)
+    monkeypatch.setattr(archives, "MIN_ALLOWED_BYTES", 10**6)
     refused(tmp_path / "x.zip", tmp_path, "100 times its own size")
 
 
@@ -121,7 +121,7 @@ def lying_zip(path: Path, size: int) -> Path:
 
 def test_zip_that_holds_more_than_it_says_is_stopped_there(tmp_path: Path) -> None:
     (tmp_path / "into").mkdir()
-    unpack(lying_zip(tmp_path / "x.zip", 1000), tmp_path / "into")
+    unpack_archive(lying_zip(tmp_path / "x.zip", 1000), tmp_path / "into")
     assert (tmp_path / "into" / "a.bmp").stat().st_size == 1000
 
 
@@ -130,9 +130,9 @@ def test_stream_that_does_not_end_is_stopped_at_what_it_said(tmp_path: Path) -> 
         def read(self, size: int = -1) -> bytes:
             return bytes(size)
 
-    entry = archives.Entry("a.bmp", 1000, Endless)
+    entry = archives.ArchiveMember("a.bmp", 1000, Endless)
     with pytest.raises(EOFError, match="longer than it should be"):
-        archives.write(entry, tmp_path)
+        archives.write_member(entry, tmp_path)
     assert (tmp_path / "a.bmp").stat().st_size == 0
 
 

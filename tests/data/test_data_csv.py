@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from lowres_ssl.data import table_file
-from lowres_ssl.data.sources import Listing, build_source
-from lowres_ssl.data.table_file import read_table
+from lowres_ssl.data.datasets import Listing, build_source, csv
+from lowres_ssl.data.datasets.csv import read_table
 from lowres_ssl.errors import DataError
 
 Tree = Callable[[list[str]], Path]
@@ -155,7 +154,7 @@ def test_split_without_test_images_is_not_used(tree: Tree, catalogue_at: Callabl
 
 
 def test_table_that_is_too_large_is_refused_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(table_file, "MOST_BYTES", 10)
+    monkeypatch.setattr(csv, "MAX_TABLE_BYTES", 10)
     (tmp_path / "t.csv").write_text("path,label\n")
     with pytest.raises(DataError, match="got 11 bytes, wanted a table of at most 10"):
         read_table(tmp_path / "t.csv")

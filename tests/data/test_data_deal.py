@@ -8,14 +8,14 @@ from collections.abc import Sequence
 
 import pytest
 
-from lowres_ssl.data.deal import Unit, deal, deal_groups, united
+from lowres_ssl.data.partition import Unit, group_by_shared_keys, split_units, stratified_group_split
 
 SHARES = {"train": 7, "test": 2, "val": 1}
 
 
 def test_deal_does_not_depend_on_the_hash_seed_of_python() -> None:
     code = (
-        "from lowres_ssl.data.deal import deal_groups;"
+        "from lowres_ssl.data.partition import deal_groups;"
         "units=[(i,i+1,i+2) for i in range(0,60,3)];"
         "print(deal_groups(units,[i%4 for i in range(60)],[str(i) for i in range(60)],0,{'train':7,'test':2,'val':1}))"
     )
@@ -33,7 +33,7 @@ def test_deal_does_not_depend_on_the_hash_seed_of_python() -> None:
 def test_united_images_are_those_joined_by_a_chain_of_keys(seed: int) -> None:
     rng = random.Random(seed)
     keys = [(rng.randrange(13), rng.randrange(13)) for _ in range(2 * seed)]
-    units = united([(("left", a), ("right", b)) for a, b in keys])
+    units = group_by_shared_keys([(("left", a), ("right", b)) for a, b in keys])
     assert sorted(index for unit in units for index in unit) == list(range(len(keys)))
     place = {index: number for number, unit in enumerate(units) for index in unit}
     joined = {index: {index} for index in range(len(keys))}  # the slow way: grow each set until nothing changes
@@ -48,7 +48,7 @@ def test_united_images_are_those_joined_by_a_chain_of_keys(seed: int) -> None:
 
 def test_single_images_are_dealt_at_the_rounded_shares() -> None:
     for total in range(1, 301):
-        hands = deal([(index,) for index in range(total)], {"train": 7, "test": 2, "val": 1})
+        hands = split_units([(index,) for index in range(total)], {"train": 7, "test": 2, "val": 1})
         counts = {side: len(hand) for side, hand in hands.items()}
         assert sum(counts.values()) == total
         if total >= 10:
@@ -65,7 +65,7 @@ def test_groups_of_one_class_reach_every_side_they_can(seed: int) -> None:
         size, label = rng.randint(1, 6), min(rng.randrange(6), 2)
         units.append(tuple(range(len(labels), len(labels) + size)))
         labels += [label] * size
-    hands = deal_groups(units, labels, [str(n) for n in range(len(labels))], seed, SHARES)
+    hands = stratified_group_split(units, labels, [str(n) for n in range(len(labels))], seed, SHARES)
     assert sorted(unit for hand in hands.values() for unit in hand) == sorted(units)
     for label in set(labels):
         owners = sum(labels[unit[0]] == label for unit in units)
@@ -81,7 +81,9 @@ def groups_of(sizes: Sequence[int]) -> list[Unit]:
 
 def dealt(units: Sequence[Unit], seed: int) -> dict[str, list[Unit]]:
     total = sum(map(len, units))
-    return deal_groups(units, [index % 2 for index in range(total)], [str(n) for n in range(total)], seed, SHARES)
+    return stratified_group_split(
+        units, [index % 2 for index in range(total)], [str(n) for n in range(total)], seed, SHARES
+    )
 
 
 def test_how_large_a_group_is_does_not_decide_whether_it_is_tested() -> None:

@@ -14,11 +14,11 @@ from dicom_files import JPEG_LOSSLESS, RAMP, RLE, lut, make, pydicom
 from numpy.typing import NDArray
 
 from lowres_ssl.data import dicom
-from lowres_ssl.data.decode import decode, picture_in
+from lowres_ssl.data.catalogue import Catalogue
+from lowres_ssl.data.decode import decode_image, read_image
 from lowres_ssl.data.dicom import is_dicom, read_dicom, read_dicom_header
-from lowres_ssl.data.headers import describe, read_header
-from lowres_ssl.data.records import Catalogue
-from lowres_ssl.data.stream import decoded, files_in
+from lowres_ssl.data.folder_loader import iter_decoded_batches, list_image_files
+from lowres_ssl.data.image_metadata import format_image_error, read_file_metadata
 from lowres_ssl.errors import ConfigError
 
 
@@ -115,7 +115,7 @@ def test_colour_is_read(tmp_path: Path) -> None:
     colours = np.zeros((8, 8, 3), dtype=np.uint8)
     colours[:, :4] = (255, 0, 0)
     colours[:, 4:] = (0, 0, 255)
-    pixels, height, width = decode(make(tmp_path / "x.dcm", colours), colour=True, size=4)
+    pixels, height, width = decode_image(make(tmp_path / "x.dcm", colours), colour=True, size=4)
     assert (height, width) == (8, 8)
     assert pixels[:, 0, 0].tolist() == [255, 0, 0]
     assert pixels[:, 0, -1].tolist() == [0, 0, 255]
@@ -133,8 +133,8 @@ def test_palette_is_looked_up(tmp_path: Path) -> None:
 def test_content_decides_and_not_the_name(tmp_path: Path) -> None:
     path = make(tmp_path / "x.png")
     assert is_dicom(path)
-    assert picture_in(path).size == (16, 16)
-    header = read_header(path)
+    assert read_image(path).size == (16, 16)
+    header = read_file_metadata(path)
     assert (header.height, header.width, header.patient, header.problem) == (16, 16, "Doe^Jane-4711", None)
 
 
@@ -196,12 +196,12 @@ REFUSED: dict[str, tuple[Maker, str]] = {
 def test_what_cannot_be_shown_is_refused_in_one_line(kind: str, tmp_path: Path) -> None:
     maker, said = REFUSED[kind]
     path = maker(tmp_path / "x.dcm")
-    reason = read_header(path).problem
+    reason = read_file_metadata(path).problem
     if reason is None:
         with pytest.raises(Exception, match=r".") as caught:
-            decode(path, colour=False, size=4)
+            decode_image(path, colour=False, size=4)
         assert not isinstance(caught.value, ConfigError)
-        reason = describe(caught.value)
+        reason = format_image_error(caught.value)
     assert re.search(said, reason), reason
     assert "\n" not in reason
 
@@ -215,7 +215,7 @@ def test_pixel_data_that_claims_four_gigabytes_takes_no_memory(tmp_path: Path) -
 
 
 def test_file_larger_than_any_picture_is_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dicom, "MOST_BYTES", 100)
+    monkeypatch.setattr(dicom, "MAX_DICOM_BYTES", 100)
     with pytest.raises(ValueError, match="wanted a picture of at most 100"):
         read_dicom_header(make(tmp_path / "x.dcm"))
 
@@ -233,9 +233,9 @@ def test_without_pydicom_one_line_says_what_to_install(tmp_path: Path, monkeypat
     for name in [name for name in sys.modules if name.split(".")[0] == "pydicom"]:
         monkeypatch.setitem(sys.modules, name, None)
     for look in (
-        lambda: read_header(path),
-        lambda: decode(path, colour=False, size=4),
-        lambda: list(decoded(files_in(path.parent), colour=False, size=4, batch_size=2)),
+        lambda: read_file_metadata(path),
+        lambda: decode_image(path, colour=False, size=4),
+        lambda: list(iter_decoded_batches(list_image_files(path.parent), colour=False, size=4, batch_size=2)),
     ):
         with pytest.raises(ConfigError, match=r"pip install 'lowres-ssl\[dicom\]'"):
             look()
@@ -268,7 +268,7 @@ def test_second_look_reads_no_pixels_again(
     patients: Path, catalogue_at: Callable[..., Catalogue], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = catalogue_at(patients)
-    monkeypatch.setattr("lowres_ssl.data.headers.read_header", None)
+    monkeypatch.setattr("lowres_ssl.data.image_metadata.read_file_metadata", None)
     assert catalogue_at(patients) == first
 
 
@@ -283,6 +283,6 @@ def test_name_pattern_and_table_speak_louder_than_the_file(
 
 
 def test_folder_of_dicom_streams_as_embed_and_predict_read_it(patients: Path) -> None:
-    (batch,) = decoded(files_in(patients), colour=False, size=8, batch_size=20)
+    (batch,) = iter_decoded_batches(list_image_files(patients), colour=False, size=8, batch_size=20)
     assert batch.images.shape == (12, 1, 8, 8)
     assert not batch.unreadable

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from lowres_ssl.data import archives
-from lowres_ssl.data.fetch import fetch, is_there
+from lowres_ssl.data.download import fetch_archive, is_folder_filled
 from lowres_ssl.errors import DataError
 
 FILES = {"top/a/1.png": b"one", "top/b/2.png": b"two" * 1000}
@@ -67,7 +67,7 @@ def fetched(tmp_path: Path, **changes: Any) -> Path:
         "instructions": "Ask a friend.",
         "progress": False,
     }
-    return fetch(**arguments | changes)
+    return fetch_archive(**arguments | changes)
 
 
 def contents(root: Path) -> dict[str, bytes]:
@@ -129,9 +129,9 @@ def test_set_that_is_there_is_left_alone(tmp_path: Path) -> None:
     root = tmp_path / "data" / "tiny"
     root.mkdir(parents=True)
     (root / ".DS_Store").touch()
-    assert not is_there(root)
+    assert not is_folder_filled(root)
     (root / "mine.txt").write_text("mine")
-    assert is_there(root)
+    assert is_folder_filled(root)
     assert fetched(tmp_path, archive=write_zip(tmp_path / "x.zip")) == root
     assert contents(root) == {".DS_Store": b"", "mine.txt": b"mine"}
 
@@ -154,7 +154,7 @@ def test_tar_archives_are_unpacked(tmp_path: Path, mode: str) -> None:
 def test_paths_that_lead_out_are_refused_before_anything_is_written(
     tmp_path: Path, write: Callable[..., Path], name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(archives, "write", None)
+    monkeypatch.setattr(archives, "write_member", None)
     with pytest.raises(DataError, match=r"is a path that leads out of the folder; .*nothing was unpacked"):
         fetched(tmp_path, archive=write(tmp_path / "x.archive", {"good.png": b"", name: b"bad"}))
     assert_nothing_left(tmp_path)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from lowres_ssl.data.folders import replacing_folder
-from lowres_ssl.data.parallel import in_threads
+from lowres_ssl.data.file_reading import map_in_threads
+from lowres_ssl.io.atomic import replacing_folder
 
 
 def test_folder_appears_when_it_is_full(tmp_path: Path) -> None:
@@ -75,9 +75,11 @@ def test_of_several_writers_at_once_one_stays_whole(tmp_path: Path, _: int) -> N
 
 
 def test_results_come_in_order_and_one_line_is_said(capsys: pytest.CaptureFixture[str]) -> None:
-    assert list(in_threads(lambda n: n * n, range(50), label="Squaring", progress=True)) == [n * n for n in range(50)]
+    assert list(map_in_threads(lambda n: n * n, range(50), label="Squaring", progress=True)) == [
+        n * n for n in range(50)
+    ]
     assert capsys.readouterr().err == "Squaring: 50\n"
-    assert list(in_threads(lambda n: n, range(3), label="Silent", progress=False)) == [0, 1, 2]
+    assert list(map_in_threads(lambda n: n, range(3), label="Silent", progress=False)) == [0, 1, 2]
     assert capsys.readouterr().err == ""
 
 
@@ -91,7 +93,7 @@ def test_work_not_begun_is_dropped_when_the_caller_stops() -> None:
             go_on.wait(5)
         return number
 
-    results = in_threads(work, range(1000), label="Working", progress=False)
+    results = map_in_threads(work, range(1000), label="Working", progress=False)
     assert next(results) == 0
     threading.Timer(0.05, go_on.set).start()
     results.close()

@@ -14,8 +14,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from lowres_ssl.data.decode import decode
-from lowres_ssl.data.headers import describe, read_header
+from lowres_ssl.data.decode import decode_image
+from lowres_ssl.data.image_metadata import format_image_error, read_file_metadata
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "images.md"
 SIZE = 4
@@ -170,19 +170,19 @@ def test_odd_image_has_its_stated_outcome(kind: str, tmp_path: Path) -> None:
     path = make(tmp_path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        header = read_header(path)
+        header = read_file_metadata(path)
         if isinstance(wanted, str):
             reason = header.problem
             if reason is None:  # its header is whole: decoding finds it
                 with pytest.raises(Exception, match=r".") as caught:
-                    decode(path, colour=True, size=SIZE)
-                reason = describe(caught.value)
+                    decode_image(path, colour=True, size=SIZE)
+                reason = format_image_error(caught.value)
             assert re.search(wanted, reason)
             assert "\n" not in reason
             return
         assert header.problem is None
-        pixels, height, width = decode(path, colour=True, size=SIZE)
-        grey, *_ = decode(path, colour=False, size=SIZE)
+        pixels, height, width = decode_image(path, colour=True, size=SIZE)
+        grey, *_ = decode_image(path, colour=False, size=SIZE)
     assert (height, width) == (header.height, header.width)
     assert grey.shape == (1, SIZE, SIZE)
     np.testing.assert_allclose(pixels[:, 0, 0], wanted[0], atol=3)
@@ -190,7 +190,7 @@ def test_odd_image_has_its_stated_outcome(kind: str, tmp_path: Path) -> None:
 
 
 def test_gif_is_no_image_of_a_set(tmp_path: Path) -> None:
-    from lowres_ssl.data.sources import is_image
+    from lowres_ssl.data.datasets import is_image
 
     assert not is_image("x.gif")
     assert is_image("x.PNG")

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lowres_ssl.data import headers
-from lowres_ssl.data.records import Catalogue
+from lowres_ssl.data import image_metadata
+from lowres_ssl.data.catalogue import Catalogue
 from lowres_ssl.errors import DataError
 
 Write = Callable[..., Path]
@@ -44,7 +44,7 @@ def test_records_hold_size_hash_and_place(root: Path, catalogue_at: At) -> None:
 
 def test_size_is_that_of_the_upright_image(root: Path, catalogue_at: At) -> None:
     exif = Image.Exif()
-    exif[headers.ORIENTATION] = 6
+    exif[image_metadata.EXIF_ORIENTATION] = 6
     Image.new("RGB", (30, 20)).save(root / "a" / "x.jpg", exif=exif)
     (record,) = [record for record in catalogue_at(root).records if record.id == "a/x.jpg"]
     assert (record.height, record.width) == (30, 20)
@@ -70,10 +70,10 @@ def test_digest_changes_with_bytes_labels_names_and_unlabelled_images(
 def test_second_look_reads_no_file(root: Path, catalogue_at: At, monkeypatch: pytest.MonkeyPatch) -> None:
     first = catalogue_at(root)
 
-    def fail(path: Path) -> headers.Header:
+    def fail(path: Path) -> image_metadata.ImageMetadata:
         raise AssertionError(f"{path} was read again")
 
-    monkeypatch.setattr(headers, "read_header", fail)
+    monkeypatch.setattr(image_metadata, "read_file_metadata", fail)
     assert catalogue_at(root).records == first.records
 
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from lowres_ssl.data.leakage import leakage
-from lowres_ssl.data.records import Catalogue
+from lowres_ssl.data.catalogue import Catalogue
+from lowres_ssl.data.leakage import compute_leakage
 from lowres_ssl.data.splits import make_split
 
 ROWS = [
@@ -18,7 +18,7 @@ ROWS = [
 
 def test_leakage_counts_patients_and_bytes_shared_with_training(made_up: Callable[..., Catalogue]) -> None:
     catalogue = made_up(ROWS)
-    found = leakage(catalogue, make_split(catalogue, kind="official", seed=0))
+    found = compute_leakage(catalogue, make_split(catalogue, kind="official", seed=0))
     assert (found.test_images, found.share_group, found.exact_duplicate) == (4, 1, 1)
     assert found.groups_known
     assert not found.possible
@@ -30,20 +30,20 @@ def test_leakage_counts_patients_and_bytes_shared_with_training(made_up: Callabl
 
 def test_leakage_is_only_possible_where_numbering_may_restart(made_up: Callable[..., Catalogue]) -> None:
     catalogue = made_up(ROWS, groups_may_restart=True)
-    found = leakage(catalogue, make_split(catalogue, kind="official", seed=0))
+    found = compute_leakage(catalogue, make_split(catalogue, kind="official", seed=0))
     assert found.possible
     assert "possible, not certain: the numbering may restart" in found.sentence()
-    assert not leakage(catalogue, make_split(catalogue, kind="stratified", seed=0)).possible
+    assert not compute_leakage(catalogue, make_split(catalogue, kind="stratified", seed=0)).possible
 
 
 def test_patient_split_leaks_nothing(made_up: Callable[..., Catalogue]) -> None:
     catalogue = made_up(ROWS)
-    found = leakage(catalogue, make_split(catalogue, kind="patient", seed=0))
+    found = compute_leakage(catalogue, make_split(catalogue, kind="patient", seed=0))
     assert (found.share_group, found.exact_duplicate) == (0, 0)
 
 
 def test_unknown_patients_are_said_to_be_unknown(made_up: Callable[..., Catalogue]) -> None:
     catalogue = made_up((id, label, None, side, content) for id, label, _, side, content in ROWS)
-    found = leakage(catalogue, make_split(catalogue, kind="official", seed=0))
+    found = compute_leakage(catalogue, make_split(catalogue, kind="official", seed=0))
     assert not found.groups_known
     assert found.sentence().startswith("leakage: patients are not known; 1 have")

@@ -8,15 +8,22 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lowres_ssl.data.phantom import IMAGES_EACH, PATIENTS, SIZE, TISSUES, draw, generate
-from lowres_ssl.data.records import Catalogue
+from lowres_ssl.data.catalogue import Catalogue
+from lowres_ssl.data.datasets.phantom import (
+    IMAGES_PER_PATIENT,
+    PATIENT_COUNT,
+    PHANTOM_SIZE,
+    TISSUES,
+    draw_image,
+    generate_phantom,
+)
 from lowres_ssl.data.splits import make_split
 
 
 @pytest.fixture(scope="module")
 def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("phantom") / "set"
-    generate(root)
+    generate_phantom(root)
     return root
 
 
@@ -26,18 +33,18 @@ def test_phantom_has_640_images_of_40_patients_in_4_classes(
     catalogue = catalogue_at(phantom, "phantom")
     assert catalogue.classes == tuple(sorted(TISSUES))
     assert len(catalogue.records) == 640
-    assert {(record.height, record.width) for record in catalogue.records} == {(SIZE, SIZE)}
-    assert set(Counter((record.label, record.group) for record in catalogue.records).values()) == {IMAGES_EACH}
-    assert len({record.group for record in catalogue.records}) == PATIENTS
+    assert {(record.height, record.width) for record in catalogue.records} == {(PHANTOM_SIZE, PHANTOM_SIZE)}
+    assert set(Counter((record.label, record.group) for record in catalogue.records).values()) == {IMAGES_PER_PATIENT}
+    assert len({record.group for record in catalogue.records}) == PATIENT_COUNT
     assert len({record.sha256 for record in catalogue.records}) == 640
     assert catalogue.notes == ()
 
 
 def test_phantom_is_the_same_each_time(phantom: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lowres_ssl.data.phantom.PATIENTS", 3)
-    generate(tmp_path / "again")
+    monkeypatch.setattr("lowres_ssl.data.datasets.phantom.PATIENT_COUNT", 3)
+    generate_phantom(tmp_path / "again")
     paths = list((tmp_path / "again").rglob("*.png"))
-    assert len(paths) == 3 * 4 * IMAGES_EACH
+    assert len(paths) == 3 * 4 * IMAGES_PER_PATIENT
     for path in paths:
         assert path.read_bytes() == (phantom / path.relative_to(tmp_path / "again")).read_bytes()
 
@@ -45,7 +52,7 @@ def test_phantom_is_the_same_each_time(phantom: Path, tmp_path: Path, monkeypatc
 def test_phantom_draws_itself_when_it_is_first_needed(
     tmp_path: Path, catalogue_at: Callable[..., Catalogue], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lowres_ssl.data.phantom.PATIENTS", 3)
+    monkeypatch.setattr("lowres_ssl.data.datasets.phantom.PATIENT_COUNT", 3)
     root = tmp_path / "data" / "phantom"
     first = catalogue_at(root, "phantom")
     stamps = {path: path.stat().st_mtime_ns for path in root.rglob("*.png")}
@@ -56,7 +63,7 @@ def test_phantom_draws_itself_when_it_is_first_needed(
 
 def test_drawing_depends_on_nothing_but_its_own_name(phantom: Path) -> None:
     with Image.open(phantom / "fibrous" / "patient-07_2.png") as image:
-        np.testing.assert_array_equal(np.asarray(image), draw("fibrous", 6, 1))
+        np.testing.assert_array_equal(np.asarray(image), draw_image("fibrous", 6, 1))
 
 
 def test_colour_alone_does_not_tell_the_class(phantom: Path, catalogue_at: Callable[..., Catalogue]) -> None:

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lowres_ssl.data.pseudonyms import KEY_FILE, Pseudonyms, pseudonyms_for
-from lowres_ssl.data.sources import images_below
+from lowres_ssl.data.datasets import images_below
+from lowres_ssl.data.pseudonyms import KEY_FILE, Pseudonyms, make_pseudonyms
 from lowres_ssl.data.splits import load_split, make_split, save_split
 from lowres_ssl.errors import DataError
 
@@ -39,8 +39,8 @@ def test_hash_depends_on_name_key_and_kind() -> None:
 
 def test_key_lies_beside_the_images_for_its_owner_alone(places: tuple[Path, Path]) -> None:
     images, stores = places
-    made = pseudonyms_for(images, stores)
-    assert pseudonyms_for(images, stores / "elsewhere") == made
+    made = make_pseudonyms(images, stores)
+    assert make_pseudonyms(images, stores / "elsewhere") == made
     assert stat.S_IMODE((images / KEY_FILE).stat().st_mode) == 0o600
     assert [path.name for path in images.iterdir()] == [KEY_FILE]
     assert list(images_below(images)) == []
@@ -59,10 +59,10 @@ def test_read_only_folder_of_images_leaves_the_key_with_the_stores(
         return make(**where)
 
     monkeypatch.setattr(tempfile, "mkstemp", read_only)
-    made = pseudonyms_for(images, stores)
+    made = make_pseudonyms(images, stores)
     assert stat.S_IMODE((stores / KEY_FILE).stat().st_mode) == 0o600
     monkeypatch.undo()
-    assert pseudonyms_for(images, stores) == made
+    assert make_pseudonyms(images, stores) == made
     assert not (images / KEY_FILE).exists()
 
 
@@ -72,34 +72,34 @@ def test_nowhere_to_keep_the_key_is_said(places: tuple[Path, Path], monkeypatch:
 
     monkeypatch.setattr(tempfile, "mkstemp", full)
     with pytest.raises(DataError, match=r"cannot be kept there \(No space left on device\).*store_dir=FOLDER"):
-        pseudonyms_for(*places)
+        make_pseudonyms(*places)
 
 
 @pytest.mark.parametrize("content", [b"", b"abc", b"\xff" * 64, b"0" * 62])
 def test_damaged_key_is_named_and_not_replaced(places: tuple[Path, Path], content: bytes) -> None:
     (places[0] / KEY_FILE).write_bytes(content)
     with pytest.raises(DataError, match=r"lowres-ssl-key: not a key, or a damaged one; .*force=true"):
-        pseudonyms_for(*places)
+        make_pseudonyms(*places)
     assert (places[0] / KEY_FILE).read_bytes() == content
 
 
 def test_key_of_a_version_without_checksum_is_read(places: tuple[Path, Path]) -> None:
     (places[0] / KEY_FILE).write_text(f"{bytes(32).hex()}\n")
-    assert pseudonyms_for(*places) == Pseudonyms(bytes(32))
+    assert make_pseudonyms(*places) == Pseudonyms(bytes(32))
 
 
 def test_digit_that_is_another_is_noticed(places: tuple[Path, Path]) -> None:
-    pseudonyms_for(*places)
+    make_pseudonyms(*places)
     path = places[0] / KEY_FILE
     text = path.read_text()
     path.write_text(("1" if text[0] == "0" else "0") + text[1:])
     with pytest.raises(DataError, match="not a key, or a damaged one"):
-        pseudonyms_for(*places)
+        make_pseudonyms(*places)
 
 
 def test_many_at_once_agree_on_one_key(places: tuple[Path, Path]) -> None:
     with ThreadPoolExecutor(8) as pool:
-        made = list(pool.map(lambda _: pseudonyms_for(*places), range(32)))
+        made = list(pool.map(lambda _: make_pseudonyms(*places), range(32)))
     assert len(set(made)) == 1
     assert [path.name for path in places[0].iterdir()] == [KEY_FILE]
 
@@ -111,8 +111,8 @@ def test_file_system_without_links_keeps_the_key_as_well(
         raise OSError(95, "Operation not supported")
 
     monkeypatch.setattr(os, "link", no_links)
-    made = pseudonyms_for(*places)
-    assert pseudonyms_for(*places) == made
+    made = make_pseudonyms(*places)
+    assert make_pseudonyms(*places) == made
     assert [path.name for path in places[0].iterdir()] == [KEY_FILE]
 
 
@@ -121,7 +121,7 @@ def test_split_with_hashed_names_is_read_back_and_names_no_image(made_up: Any, t
     catalogue = made_up(rows)
     split = make_split(catalogue, kind="stratified", seed=0)
     assert any("a/a" in note for note in split.notes), "wanted a note that names an image"
-    key = pseudonyms_for(tmp_path / "stores", tmp_path / "stores")
+    key = make_pseudonyms(tmp_path / "stores", tmp_path / "stores")
     save_split(split, catalogue, tmp_path / "split.json", key)
     text = (tmp_path / "split.json").read_text()
     assert not [record.id for record in catalogue.records if record.id in text]

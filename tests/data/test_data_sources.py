@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lowres_ssl.data.sources import Listing, build_source, resolve_root
+from lowres_ssl.data.datasets import Listing, build_source, resolve_root
 from lowres_ssl.errors import ConfigError, DataError
 
 Tree = Callable[..., Path]

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lowres_ssl.data import store as store_module
-from lowres_ssl.data.decode import decode
-from lowres_ssl.data.records import Catalogue
-from lowres_ssl.data.store import ImageStore, open_store, original_size_for, storage_size_for
+from lowres_ssl.data import image_store as store_module
+from lowres_ssl.data.catalogue import Catalogue
+from lowres_ssl.data.decode import decode_image
+from lowres_ssl.data.image_store import ImageStore, choose_storage_size, get_original_size, open_image_store
 from lowres_ssl.errors import DataError
-from lowres_ssl.files.sealed import write_sealed
+from lowres_ssl.io.checksummed_json import write_checked_json
 
 Write = Callable[..., Path]
 At = Callable[..., Catalogue]
@@ -38,7 +38,7 @@ def opened(catalogue: Catalogue, tmp_path: Path, **changes: Any) -> tuple[ImageS
         "skip_unreadable": False,
         "progress": False,
     }
-    return open_store(catalogue, **arguments | changes)
+    return open_image_store(catalogue, **arguments | changes)
 
 
 def truncated_jpeg(path: Path) -> None:
@@ -72,7 +72,7 @@ def test_second_opening_decodes_nothing(
 ) -> None:
     catalogue = catalogue_at(root)
     first, _ = opened(catalogue, tmp_path)
-    monkeypatch.setattr(store_module, "build", None)
+    monkeypatch.setattr(store_module, "build_image_store", None)
     second, _ = opened(catalogue, tmp_path)
     np.testing.assert_array_equal(first.images, second.images)
     np.testing.assert_array_equal(first.sizes, second.sizes)
@@ -121,12 +121,12 @@ def damage_meta(folder: Path) -> None:
 
 def damage_ids(folder: Path) -> None:
     meta = json.loads((folder / "store.json").read_text())
-    write_sealed(folder / "store.json", meta | {"ids": meta["ids"][1:]})
+    write_checked_json(folder / "store.json", meta | {"ids": meta["ids"][1:]})
 
 
 def damage_key(folder: Path) -> None:
     meta = json.loads((folder / "store.json").read_text())
-    write_sealed(folder / "store.json", meta | {"key": "0" * 64})
+    write_checked_json(folder / "store.json", meta | {"key": "0" * 64})
 
 
 def lose_images(folder: Path) -> None:
@@ -171,7 +171,7 @@ def test_truncated_image_can_be_left_out(root: Path, tmp_path: Path, catalogue_a
         assert len(left.records) == len(store.images) == len(store.sizes) == 6
         assert store.ids == tuple(record.id for record in left.records)
         assert left.notes[-1].startswith("1 unreadable images left out, for one a/cut.jpg: ")
-        np.testing.assert_array_equal(store.images[3], decode(left.records[3].path, colour=True, size=8)[0])
+        np.testing.assert_array_equal(store.images[3], decode_image(left.records[3].path, colour=True, size=8)[0])
     assert [path.name for path in store.path.iterdir() if path.suffix == ".npy"] == ["images.npy"]
     with pytest.raises(DataError, match=r"cut\.jpg: not a readable image"):
         opened(catalogue, tmp_path)
@@ -202,8 +202,8 @@ def test_store_folder_that_cannot_be_written_is_named(root: Path, tmp_path: Path
 
 def test_storage_size_is_twice_the_training_size_but_not_above_the_originals(root: Path, catalogue_at: At) -> None:
     catalogue = catalogue_at(root)  # shorter sides 20, 21, 22 twice
-    assert storage_size_for(catalogue, 5) == 10
-    assert storage_size_for(catalogue, 224) == 21
+    assert choose_storage_size(catalogue, 5) == 10
+    assert choose_storage_size(catalogue, 224) == 21
 
 
 def test_original_size_is_the_longest_side_of_all_but_at_most_eight_times_the_training_size(
@@ -212,8 +212,8 @@ def test_original_size_is_the_longest_side_of_all_but_at_most_eight_times_the_tr
     for number, size in enumerate([(30, 20), (20, 41), (25, 25)]):
         write_image(tmp_path / "set" / "ab"[number % 2] / f"{number}.png", size=size)
     catalogue = catalogue_at(tmp_path / "set")
-    assert original_size_for(catalogue, 224) == 41
-    assert original_size_for(catalogue, 5) == 40
+    assert get_original_size(catalogue, 224) == 41
+    assert get_original_size(catalogue, 5) == 40
 
 
 def test_grey_range_makes_another_store_of_another_digest(tmp_path: Path, catalogue_at: At) -> None:

@@ -9,9 +9,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from lowres_ssl.data import stream
-from lowres_ssl.data.decode import decode
-from lowres_ssl.data.stream import decoded, files_in
+from lowres_ssl.data import folder_loader
+from lowres_ssl.data.decode import decode_image
+from lowres_ssl.data.folder_loader import iter_decoded_batches, list_image_files
 from lowres_ssl.errors import DataError
 
 
@@ -31,13 +31,13 @@ def folder(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("batch_size", [1, 3, 7, 100])
 @pytest.mark.parametrize("colour", [True, False])
 def test_every_image_comes_once_as_it_is_decoded(folder: Path, batch_size: int, colour: bool) -> None:
-    files = files_in(folder)
-    batches = list(decoded(files, colour=colour, size=8, batch_size=batch_size))
+    files = list_image_files(folder)
+    batches = list(iter_decoded_batches(files, colour=colour, size=8, batch_size=batch_size))
     assert len(batches) == -(-7 // batch_size)
     ids = [id for batch in batches for id in batch.ids]
     assert ids == ["a.png", "b/1.png", "b/2.png", "c.jpg", "d.png", "größe und mehr/x y.tiff"]
     images = np.concatenate([batch.images for batch in batches])
-    wanted = np.stack([decode(folder / id, colour=colour, size=8)[0] for id in ids])
+    wanted = np.stack([decode_image(folder / id, colour=colour, size=8)[0] for id in ids])
     np.testing.assert_array_equal(images, wanted)
     unreadable = [pair for batch in batches for pair in batch.unreadable]
     assert unreadable == [((folder / "broken.png").resolve(), "its content is none of PNG, JPEG, TIFF, BMP, WEBP, GIF")]
@@ -52,9 +52,9 @@ def test_no_more_than_two_batches_are_decoded_ahead_of_use(folder: Path, monkeyp
             done[0] += 1
         return np.zeros((3, size, size), dtype=np.uint8), size, size
 
-    monkeypatch.setattr(stream, "decode", counted)
-    files, used = files_in(folder) * 6, 0
-    for batch in decoded(files, colour=True, size=8, batch_size=4):
+    monkeypatch.setattr(folder_loader, "decode_image", counted)
+    files, used = list_image_files(folder) * 6, 0
+    for batch in iter_decoded_batches(files, colour=True, size=8, batch_size=4):
         time.sleep(0.02)  # time enough to run ahead
         assert done[0] - used <= 2 * 4
         used += len(batch.ids)
@@ -69,9 +69,9 @@ def test_work_not_begun_is_dropped_when_the_caller_stops(folder: Path, monkeypat
         done.append(path)
         return np.zeros((3, size, size), dtype=np.uint8), size, size
 
-    monkeypatch.setattr(stream, "decode", slow)
+    monkeypatch.setattr(folder_loader, "decode_image", slow)
     before = threading.active_count()
-    batches = decoded(files_in(folder) * 50, colour=True, size=8, batch_size=100)
+    batches = iter_decoded_batches(list_image_files(folder) * 50, colour=True, size=8, batch_size=100)
     next(batches)
     batches.close()
     assert 100 <= len(done) < 200
@@ -85,7 +85,7 @@ def test_work_not_begun_is_dropped_when_the_caller_stops(folder: Path, monkeypat
 def test_wrong_folder_is_one_line(folder: Path, name: str, message: str) -> None:
     (folder.parent / "empty").mkdir()
     with pytest.raises(DataError, match=message) as refused:
-        files_in(folder.parent / name)
+        list_image_files(folder.parent / name)
     assert "type images=FOLDER" in str(refused.value)
     assert "\n" not in str(refused.value)
 
@@ -96,4 +96,4 @@ def test_names_that_differ_in_encoding_only_are_refused(folder: Path) -> None:
     if len(files := list(folder.glob("*.png"))) < 5:
         pytest.skip(f"this file system holds them as one: {files}")
     with pytest.raises(DataError, match="differing in encoding only"):
-        files_in(folder)
+        list_image_files(folder)

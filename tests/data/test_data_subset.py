@@ -6,14 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from lowres_ssl.data.records import Catalogue, Record
-from lowres_ssl.data.subset import stratified_subset
+from lowres_ssl.data.catalogue import Catalogue, ImageRecord, take_stratified_subset
 from lowres_ssl.errors import DataError
 
 
 def catalogue(**counts: int) -> Catalogue:
     records = [
-        Record(f"{label}/{number:04}.png", label, None, None, 8, 8, f"{label}{number}")
+        ImageRecord(f"{label}/{number:04}.png", label, None, None, 8, 8, f"{label}{number}")
         for label, total in counts.items()
         for number in range(total)
     ]
@@ -23,7 +22,7 @@ def catalogue(**counts: int) -> Catalogue:
 @pytest.mark.parametrize("images", [3, 10, 57, 111])
 def test_subset_has_so_many_images_in_the_shares_of_the_set(images: int) -> None:
     whole = catalogue(a=70, b=40, c=1)
-    chosen = stratified_subset(whole, images)
+    chosen = take_stratified_subset(whole, images)
     assert len(chosen.records) == images
     counts = Counter(record.label for record in chosen.records)
     assert counts["c"] == 1
@@ -35,14 +34,14 @@ def test_subset_has_so_many_images_in_the_shares_of_the_set(images: int) -> None
 def test_subset_does_not_depend_on_what_else_is_known_of_the_images() -> None:
     whole = catalogue(a=50, b=50)
     other = replace(whole, records=tuple(replace(each, path=Path("elsewhere"), height=9) for each in whole.records))
-    ids = [record.id for record in stratified_subset(whole, 30).records]
-    assert ids == [record.id for record in stratified_subset(other, 30).records]
+    ids = [record.id for record in take_stratified_subset(whole, 30).records]
+    assert ids == [record.id for record in take_stratified_subset(other, 30).records]
     assert ids != [record.id for record in whole.records[:30]]
 
 
 def test_smaller_subset_lies_in_the_larger() -> None:
     whole = catalogue(a=50, b=50)
-    small, large = ({record.id for record in stratified_subset(whole, n).records} for n in (20, 60))
+    small, large = ({record.id for record in take_stratified_subset(whole, n).records} for n in (20, 60))
     assert small < large
 
 
@@ -52,11 +51,11 @@ def test_sides_of_a_divided_set_keep_their_shares() -> None:
     whole = replace(
         whole, records=tuple(replace(record, side=side) for record, side in zip(whole.records, sides, strict=True))
     )
-    counts = Counter((record.label, record.side) for record in stratified_subset(whole, 40).records)
+    counts = Counter((record.label, record.side) for record in take_stratified_subset(whole, 40).records)
     assert counts == {("a", "train"): 15, ("b", "train"): 15, ("a", "test"): 5, ("b", "test"): 5}
 
 
 @pytest.mark.parametrize("images", [112, 2])
 def test_impossible_subset_is_refused(images: int) -> None:
     with pytest.raises(DataError, match=f"^dataset.subset={images}: "):
-        stratified_subset(catalogue(a=70, b=40, c=1), images)
+        take_stratified_subset(catalogue(a=70, b=40, c=1), images)

@@ -11,13 +11,13 @@ from method_files import METHODS, shrunk
 from tiny_training import CPU, TRAINING, VIEWS, noise_store
 from torch import Tensor, nn
 
-from lowres_ssl.device import Compute
+from lowres_ssl.device import DevicePrecision
 from lowres_ssl.methods import Method, build_method, find_method
-from lowres_ssl.pretrain import pretrain
-from lowres_ssl.training.distributed import Processes
-from lowres_ssl.training.history import Line
+from lowres_ssl.train.history import EpochLog
+from lowres_ssl.train.loop import pretrain
+from lowres_ssl.train.world import World
 
-FP32 = Compute(CPU, "fp32")
+FP32 = DevicePrecision(CPU, "fp32")
 CLASSES, WIDTH = 3, 8
 TRAINED = [name for name in METHODS if find_method(name).trains]
 SHORT = replace(TRAINING, epochs=2, keep_last_batch=True, learning_rate=0.001)
@@ -65,12 +65,12 @@ def hold(module: nn.Module) -> None:
 
 def train(
     name: str,
-    processes: Processes,
+    processes: World,
     checkpoint: Path,
     in_step: Callable[[int, nn.Module], None] = lambda step, encoder: None,
     checkpoint_seconds: float = 60.0,
     **changes: Any,
-) -> tuple[list[Line], dict[str, Tensor]]:
+) -> tuple[list[EpochLog], dict[str, Tensor]]:
     """The history and the weights. `in_step` is called within each step, counted from 1."""
     encoder, method = models(name)
     steps = 0

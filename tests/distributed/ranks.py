@@ -19,12 +19,11 @@ from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # where pytest finds what tests share
 
-from lowres_ssl.checkpoint import load_state
+from lowres_ssl.encoders.weights_file import load_state
 from lowres_ssl.errors import CheckpointError, ConfigError, TrainingError
-from lowres_ssl.training import distributed, saving
-from lowres_ssl.training.distributed import ALONE, Processes, joined
-from lowres_ssl.training.forward import make_forward
-from lowres_ssl.training.gathering import gathered
+from lowres_ssl.train import checkpoint, world
+from lowres_ssl.train.forward import gather_outputs, make_forward
+from lowres_ssl.train.world import SINGLE_PROCESS, World, join_world
 from tests.distributed.models import CPU, FP32, STEPS, TRAINED, WIDTH, models, train
 
 BATCH = 8
@@ -39,48 +38,48 @@ def furthest(ours: list[Tensor], theirs: list[Tensor]) -> float:
     return max(float((one - other).abs().max()) for one, other in zip(ours, theirs, strict=True)) / size
 
 
-def at_the_embeddings(name: str, processes: Processes) -> tuple[float, float]:
+def at_the_embeddings(name: str, processes: World) -> tuple[float, float]:
     """How far loss and gradient are from those of one process on the whole batch."""
     _, method = models(name)
     torch.manual_seed(2)
     views = [tuple(method.embed(torch.randn(BATCH, WIDTH).double())) for _ in range(2)]
     labels = (torch.arange(BATCH) % 3,) if method.sees_labels else ()
 
-    def loss_and_gradient(which: Processes) -> tuple[Tensor, list[Tensor]]:
-        leaves = [[which.share(output.detach()).clone().requires_grad_() for output in view] for view in views]
-        one, two = (gathered((*view, *map(which.share, labels)), which) for view in leaves)
+    def loss_and_gradient(which: World) -> tuple[Tensor, list[Tensor]]:
+        leaves = [[which.shard(output.detach()).clone().requires_grad_() for output in view] for view in views]
+        one, two = (gather_outputs((*view, *map(which.shard, labels)), which) for view in leaves)
         loss = method.loss(one, two)["loss"]
         loss.backward()
         flat = [leaf for view in leaves for leaf in view]
         return loss.detach(), [torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for leaf in flat]
 
-    whole, expected = loss_and_gradient(ALONE)
+    whole, expected = loss_and_gradient(SINGLE_PROCESS)
     loss, gradient = loss_and_gradient(processes)
     # What DistributedDataParallel's mean over the processes makes of it.
     own = [each / processes.size for each in gradient]
-    return furthest([loss], [whole]), furthest(own, [processes.share(each) for each in expected])
+    return furthest([loss], [whole]), furthest(own, [processes.shard(each) for each in expected])
 
 
-def of_the_model(name: str, processes: Processes, joint: bool) -> tuple[float, float]:
+def of_the_model(name: str, processes: World, joint: bool) -> tuple[float, float]:
     """The same of the whole model: how far loss and the gradients of all weights are."""
     torch.manual_seed(3)
     views = [torch.randn(BATCH, 3, 12, 12) for _ in range(2)]
     labels = torch.arange(BATCH) % 3
 
-    def loss_and_gradient(which: Processes) -> tuple[Tensor, list[Tensor]]:
+    def loss_and_gradient(which: World) -> tuple[Tensor, list[Tensor]]:
         encoder, method = models(name)
         step = make_forward(encoder, method, FP32, joint=joint, processes=which)
-        losses, embeddings = step(*map(which.share, views), which.share(labels) if method.sees_labels else None)
+        losses, embeddings = step(*map(which.shard, views), which.shard(labels) if method.sees_labels else None)
         assert len(embeddings) == BATCH
         losses["loss"].backward()
         both = nn.ModuleList([encoder, method])
         return losses["loss"].detach(), [weight.grad for weight in both.parameters() if weight.grad is not None]
 
-    (whole, expected), (loss, gradient) = loss_and_gradient(ALONE), loss_and_gradient(processes)
+    (whole, expected), (loss, gradient) = loss_and_gradient(SINGLE_PROCESS), loss_and_gradient(processes)
     return furthest([loss], [whole]), furthest(gradient, expected)
 
 
-def sharing(processes: Processes, folder: Path) -> Found:
+def sharing(processes: World, folder: Path) -> Found:
     found: Found = {}
     for name in TRAINED:
         found[f"{name}, embeddings"] = at_the_embeddings(name, processes)
@@ -88,35 +87,35 @@ def sharing(processes: Processes, folder: Path) -> Found:
             found[f"{name}, {'joint' if joint else 'per view'}"] = of_the_model(name, processes, joint)
     started = time.perf_counter()
     for _ in range(100):
-        processes.largest(0, 0)
+        processes.all_reduce_max(0, 0)
     found["seconds to agree"] = (time.perf_counter() - started) / 100
     return found
 
 
-def training(processes: Processes, folder: Path) -> Found:
+def training(processes: World, folder: Path) -> Found:
     """Two epochs, by one process and by several; who writes; a bf16 batch goes through as well."""
     saved = 0
-    save_state = saving.save_state
+    save_state = checkpoint.save_state
 
     def counted(*arguments: Any) -> None:
         nonlocal saved
         saved += 1
         save_state(*arguments)
 
-    saving.save_state = counted
+    checkpoint.save_state = counted
     found: Found = {}
     for name in ("vicreg", "supervised"):
         own = folder / f"alone-{processes.size}-{processes.rank}-{name}.pt"
-        alone, before = train(name, ALONE, own), saved
+        alone, before = train(name, SINGLE_PROCESS, own), saved
         shared = train(name, processes, folder / f"shared-{processes.size}-{name}.pt", checkpoint_seconds=0)
         found[name] = alone, shared
         found[f"{name}, saved"] = saved - before
     half = torch.full((2, 3), float(processes.rank), dtype=torch.bfloat16)
-    found["bf16"] = gathered((half,), processes)[0]
+    found["bf16"] = gather_outputs((half,), processes)[0]
     return found
 
 
-def stopped(processes: Processes, folder: Path) -> Found:
+def stopped(processes: World, folder: Path) -> Found:
     """A signal to the second process alone; then on from there, and once through."""
 
     def send(step: int, _: nn.Module) -> None:
@@ -136,7 +135,7 @@ def stopped(processes: Processes, folder: Path) -> Found:
     refused = []
     for name, synchronised in (("stopped", False), ("synchronised", True)):
         try:
-            train("simclr", ALONE, folder / f"{name}.pt", sync_batch_norm=synchronised)
+            train("simclr", SINGLE_PROCESS, folder / f"{name}.pt", sync_batch_norm=synchronised)
         except CheckpointError as error:
             refused.append(str(error))
     resumed = train("simclr", processes, place)[1]
@@ -145,7 +144,7 @@ def stopped(processes: Processes, folder: Path) -> Found:
     return {"said": said, "code": code, "steps": checkpoint["meter"]["steps"], "refused": refused, "same": same}
 
 
-def broken(processes: Processes, folder: Path) -> Found:
+def broken(processes: World, folder: Path) -> Found:
     """A loss, then a weight that no other has, which is no number in the second process."""
 
     def infinite(step: int, encoder: nn.Module) -> None:
@@ -165,7 +164,7 @@ def broken(processes: Processes, folder: Path) -> Found:
     return found
 
 
-def fails(processes: Processes, folder: Path) -> Found:
+def fails(processes: World, folder: Path) -> Found:
     """The second process fails within a step, where the others wait for it."""
 
     def fail(step: int, _: nn.Module) -> None:
@@ -176,7 +175,7 @@ def fails(processes: Processes, folder: Path) -> Found:
     return {}
 
 
-def killed(processes: Processes, folder: Path) -> Found:
+def killed(processes: World, folder: Path) -> Found:
     def die(step: int, _: nn.Module) -> None:
         if step == 2 and processes.rank == 1:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -185,19 +184,19 @@ def killed(processes: Processes, folder: Path) -> Found:
     return {}
 
 
-def first_fails(processes: Processes, folder: Path) -> Found:
+def first_fails(processes: World, folder: Path) -> Found:
     """Before it calls the others."""
-    if processes.leads:
+    if processes.is_main:
         raise ConfigError("the cause")
-    return {"called": processes.is_called()}
+    return {"called": processes.wait_for_main()}
 
 
-def differ(processes: Processes, folder: Path) -> Found:
+def differ(processes: World, folder: Path) -> Found:
     processes.connect(CPU, f"run {processes.rank}")
     return {}
 
 
-CONNECTED: dict[str, tuple[int, Callable[[Processes, Path], Found]]] = {
+CONNECTED: dict[str, tuple[int, Callable[[World, Path], Found]]] = {
     "sharing-2": (2, sharing),
     "sharing-4": (4, sharing),
     "training-2": (2, training),
@@ -214,12 +213,12 @@ def run(scenario: str, rank: int, folder: Path) -> None:
     """One process: what it found, how it ended and how long that took."""
     size, act = (CONNECTED | UNCONNECTED)[scenario]
     meet = dist.FileStore(str(folder / f"{scenario}.store"), size)
-    distributed.rendezvous = lambda *_: iter([(meet, rank, size)])
+    world.rendezvous = lambda *_: iter([(meet, rank, size)])
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(size), "MASTER_ADDR": "here", "MASTER_PORT": "0"}
     found: Found = {}
     started = time.monotonic()
     try:
-        with joined() as processes:
+        with join_world() as processes:
             if scenario in CONNECTED:
                 processes.connect(CPU, "one run")
             found = act(processes, folder)

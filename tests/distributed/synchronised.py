@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # where pytest finds what tests share
 
-from lowres_ssl.device import Compute
-from lowres_ssl.training.distributed import ALONE, Processes
-from lowres_ssl.training.forward import make_forward
+from lowres_ssl.device import DevicePrecision
+from lowres_ssl.train.forward import make_forward
+from lowres_ssl.train.world import SINGLE_PROCESS, World
 from tests.distributed.models import TRAINED, models
 from tests.distributed.ranks import BATCH, furthest
 
@@ -24,24 +24,24 @@ SIZE = 2
 PATIENCE = timedelta(seconds=120)
 
 
-def of_the_model(name: str, processes: Processes, device: torch.device, joint: bool) -> tuple[float, float]:
+def of_the_model(name: str, processes: World, device: torch.device, joint: bool) -> tuple[float, float]:
     """How far the loss and the gradients of all weights are from those of one process, whose BatchNorm sees the whole
     batch."""
     torch.manual_seed(3)
     views = [torch.randn(BATCH, 3, 12, 12).to(device) for _ in range(2)]
     labels = torch.arange(BATCH).to(device) % 3
 
-    def loss_and_gradient(which: Processes) -> tuple[Tensor, list[Tensor]]:
+    def loss_and_gradient(which: World) -> tuple[Tensor, list[Tensor]]:
         encoder, method = models(name, held=False)
         both = nn.ModuleDict({"encoder": encoder, "method": method}).to(device).train()
         if which.size > 1:
             nn.SyncBatchNorm.convert_sync_batchnorm(both)
-        step = make_forward(encoder, method, Compute(device, "fp32"), joint=joint, processes=which)
-        losses, _ = step(*map(which.share, views), which.share(labels) if method.sees_labels else None)
+        step = make_forward(encoder, method, DevicePrecision(device, "fp32"), joint=joint, processes=which)
+        losses, _ = step(*map(which.shard, views), which.shard(labels) if method.sees_labels else None)
         losses["loss"].backward()
         return losses["loss"].detach(), [each.grad for each in both.parameters() if each.grad is not None]
 
-    (whole, expected), (loss, gradient) = loss_and_gradient(ALONE), loss_and_gradient(processes)
+    (whole, expected), (loss, gradient) = loss_and_gradient(SINGLE_PROCESS), loss_and_gradient(processes)
     return furthest([loss], [whole]), furthest(gradient, expected)
 
 
@@ -52,7 +52,7 @@ def main(folder: Path, rank: int) -> None:
     torch.backends.cudnn.deterministic = True
     store = dist.FileStore(str(folder / "store"), SIZE)
     dist.init_process_group("cpu:gloo,cuda:gloo", store=store, rank=rank, world_size=SIZE, timeout=PATIENCE)
-    processes = Processes(rank, SIZE, rank, SIZE, store)
+    processes = World(rank, SIZE, rank, SIZE, store)
     found = {
         f"{name}, {way}": of_the_model(name, processes, device, joint)
         for name in TRAINED

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from lowres_ssl.artefacts import labels_known
-from lowres_ssl.evaluation.labels import ALL_LABELS, LabelDraw, drawn
+from lowres_ssl.data.label_subset import ALL_LABELS, LabelSubset, select_labelled
+from lowres_ssl.evaluate.encoder_runs import read_label_subset
 
 LABELS = np.array([0] * 700 + [1] * 300)
 TRAIN, VALIDATION = np.arange(0, 1000, 2), np.arange(1, 1000, 10)
@@ -15,44 +15,46 @@ def classes(rows: np.ndarray) -> list[int]:
 
 
 def test_all_labels_are_all() -> None:
-    train, validation = drawn(LABELS, TRAIN, VALIDATION, ALL_LABELS)
+    train, validation = select_labelled(LABELS, TRAIN, VALIDATION, ALL_LABELS)
     assert train.tolist() == list(range(500))
     assert validation.tolist() == list(range(100))
 
 
 @pytest.mark.parametrize("fraction", [0.01, 0.1, 0.5])
 def test_each_class_keeps_its_share_on_either_side(fraction: float) -> None:
-    train, validation = drawn(LABELS, TRAIN, VALIDATION, LabelDraw(fraction, 0))
+    train, validation = select_labelled(LABELS, TRAIN, VALIDATION, LabelSubset(fraction, 0))
     assert classes(TRAIN[train]) == [round(350 * fraction), round(150 * fraction)]
     assert classes(VALIDATION[validation]) == [round(70 * fraction), round(30 * fraction)]
     assert (np.diff(train) > 0).all()
 
 
 def test_a_class_trains_with_one_image_at_least_and_may_not_validate() -> None:
-    train, validation = drawn(LABELS, TRAIN, VALIDATION, LabelDraw(0.001, 0))
+    train, validation = select_labelled(LABELS, TRAIN, VALIDATION, LabelSubset(0.001, 0))
     assert classes(TRAIN[train]) == [1, 1]
     assert len(validation) == 0
 
 
 def test_smaller_fraction_lies_in_the_larger_and_draws_differ() -> None:
     small, large, other = (
-        set(drawn(LABELS, TRAIN, VALIDATION, draw)[0])
-        for draw in (LabelDraw(0.1, 1), LabelDraw(0.3, 1), LabelDraw(0.1, 2))
+        set(select_labelled(LABELS, TRAIN, VALIDATION, draw)[0])
+        for draw in (LabelSubset(0.1, 1), LabelSubset(0.3, 1), LabelSubset(0.1, 2))
     )
     assert small < large
     assert len(small & other) < len(small) / 2
 
 
-@pytest.mark.parametrize("one", [ALL_LABELS, LabelDraw(0.1, 1), LabelDraw(0.3, 1), LabelDraw(0.1, 2)])
-@pytest.mark.parametrize("other", [ALL_LABELS, LabelDraw(0.1, 1), LabelDraw(0.3, 1), LabelDraw(0.1, 2)])
-def test_a_draw_covers_those_whose_labels_it_has(one: LabelDraw, other: LabelDraw) -> None:
-    has, wanted = (set(drawn(LABELS, TRAIN, VALIDATION, draw)[0]) for draw in (one, other))
+@pytest.mark.parametrize("one", [ALL_LABELS, LabelSubset(0.1, 1), LabelSubset(0.3, 1), LabelSubset(0.1, 2)])
+@pytest.mark.parametrize("other", [ALL_LABELS, LabelSubset(0.1, 1), LabelSubset(0.3, 1), LabelSubset(0.1, 2)])
+def test_a_draw_covers_those_whose_labels_it_has(one: LabelSubset, other: LabelSubset) -> None:
+    has, wanted = (set(select_labelled(LABELS, TRAIN, VALIDATION, draw)[0]) for draw in (one, other))
     assert one.covers(other) == (has >= wanted)
 
 
 def test_what_an_encoder_knows_of_labels_is_the_draw_it_was_trained_on() -> None:
-    assert labels_known({"seed": 3}) is None
-    assert labels_known({"seed": 3, "label_fraction": None, "label_draw": None}) is None
-    assert labels_known({"seed": 3, "label_fraction": 1.0}) == ALL_LABELS
-    assert labels_known({"seed": 3, "label_fraction": 0.1}) == LabelDraw(0.1, 3)  # before the draw was written down
-    assert labels_known({"seed": 3, "label_fraction": 0.1, "label_draw": 0}) == LabelDraw(0.1, 0)
+    assert read_label_subset({"seed": 3}) is None
+    assert read_label_subset({"seed": 3, "label_fraction": None, "label_draw": None}) is None
+    assert read_label_subset({"seed": 3, "label_fraction": 1.0}) == ALL_LABELS
+    assert read_label_subset({"seed": 3, "label_fraction": 0.1}) == LabelSubset(
+        0.1, 3
+    )  # before the draw was written down
+    assert read_label_subset({"seed": 3, "label_fraction": 0.1, "label_draw": 0}) == LabelSubset(0.1, 0)

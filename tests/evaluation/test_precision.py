@@ -13,22 +13,22 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lowres_ssl.backbones import build_encoder
-from lowres_ssl.data.phantom import IMAGES_EACH, PATIENTS, TISSUES, draw
-from lowres_ssl.data.store import ImageStore
-from lowres_ssl.device import Compute
-from lowres_ssl.features import extract
+from lowres_ssl.data.datasets.phantom import IMAGES_PER_PATIENT, PATIENT_COUNT, TISSUES, draw_image
+from lowres_ssl.data.image_store import ImageStore
+from lowres_ssl.device import DevicePrecision
+from lowres_ssl.encoders.torchvision import build_backbone
+from lowres_ssl.evaluate.features import extract_features
 from lowres_ssl.probes import Features, Probe
-from lowres_ssl.probes.knn import Knn
-from lowres_ssl.probes.logistic import Logistic
-from lowres_ssl.randomness import seeded
-from lowres_ssl.training.residence import BatchReader
+from lowres_ssl.probes.knn import KNNProbe
+from lowres_ssl.probes.logistic import LogisticProbe
+from lowres_ssl.seeding import seed_torch
+from lowres_ssl.train.batch_reader import BatchReader
 
 TRAIN, VALIDATION, TEST = 160, 40, 120
 SIDE = 32  # pixels
 PROBES = {
-    "knn": Knn(k=5, vote="uniform", temperature=0.1, metric="euclidean", encoder="selected"),
-    "logistic": Logistic(strengths=[0.01, 0.1, 1.0], max_iterations=1000),
+    "knn": KNNProbe(k=5, vote="uniform", temperature=0.1, metric="euclidean", encoder="selected"),
+    "logistic": LogisticProbe(strengths=[0.01, 0.1, 1.0], max_iterations=1000),
 }
 # Of the test images, whose prediction may be another one; with encoders of three seeds 1.7% to 6.7% were found.
 SHARE = 0.1
@@ -39,19 +39,22 @@ def phantom() -> tuple[ImageStore, Tensor]:
     """Images of patient after patient, and their classes."""
     count = TRAIN + VALIDATION + TEST
     order = [
-        (label, patient, image) for patient in range(PATIENTS) for image in range(IMAGES_EACH) for label in TISSUES
+        (label, patient, image)
+        for patient in range(PATIENT_COUNT)
+        for image in range(IMAGES_PER_PATIENT)
+        for label in TISSUES
     ]
     chosen = [each for each in order if each[2] < 2]
     assert len(chosen) == count
-    pixels = np.stack([draw(*each) for each in chosen]).transpose(0, 3, 1, 2).copy()
+    pixels = np.stack([draw_image(*each) for each in chosen]).transpose(0, 3, 1, 2).copy()
     sizes = np.full((count, 2), pixels.shape[2], dtype=np.int32)
     return ImageStore(pixels, sizes, tuple(map(str, range(count))), Path()), torch.arange(count) % len(TISSUES)
 
 
 def trained_resnet(store: ImageStore, labels: Tensor) -> nn.Module:
     """A ResNet18 that has seen the labels of the training images for four epochs, so that its features are of use."""
-    encoder, width = build_encoder("resnet18", small_stem=False, zero_init_residual=False, seed=0)
-    with seeded(0, "head"):
+    encoder, width = build_backbone("resnet18", small_stem=False, zero_init_residual=False, seed=0)
+    with seed_torch(0, "head"):
         model = nn.Sequential(encoder, nn.Linear(width, len(TISSUES))).train()
     optimiser = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
     images = torch.from_numpy(store.images[:TRAIN, :, ::3, ::3]).float().div(127.5).sub(1)
@@ -65,10 +68,10 @@ def trained_resnet(store: ImageStore, labels: Tensor) -> nn.Module:
 
 
 def features_in(precision: str, encoder: nn.Module, store: ImageStore, labels: Tensor) -> Features:
-    compute = Compute(torch.device("cpu"), precision)
+    compute = DevicePrecision(torch.device("cpu"), precision)
     rows = range(len(store.ids))
     take = BatchReader(store, compute.device, "host")
-    made = extract(encoder, take, rows, image_size=SIDE, mean=(0.5,) * 3, std=(0.5,) * 3, compute=compute)
+    made = extract_features(encoder, take, rows, image_size=SIDE, mean=(0.5,) * 3, std=(0.5,) * 3, compute=compute)
     train, validation, test = made.split([TRAIN, VALIDATION, TEST])
     own, checked, _ = labels.split([TRAIN, VALIDATION, TEST])
     return Features(train, own, validation, checked, test, classes=len(TISSUES))

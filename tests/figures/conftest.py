@@ -10,13 +10,13 @@ import torch
 from omegaconf import OmegaConf
 from stored_runs import made_up_run
 
-from lowres_ssl.features import store_features
-from lowres_ssl.figures import Picture, Stored, build_picture
-from lowres_ssl.files.sealed import write_sealed
-from lowres_ssl.results.ledger import ledger
-from lowres_ssl.results.on_disk import read_predictions, read_result, write_result
-from lowres_ssl.results.selection import Filters
-from lowres_ssl.runs import Run
+from lowres_ssl.evaluate.features import store_features
+from lowres_ssl.io.checksummed_json import write_checked_json
+from lowres_ssl.reporting.figures import Picture, Stored, build_picture
+from lowres_ssl.runs.index import read_index
+from lowres_ssl.runs.query import ResultFilters
+from lowres_ssl.runs.result_io import read_predictions, read_result, write_result
+from lowres_ssl.runs.run import Run
 
 CONF = Path(__file__).resolve().parents[2] / "conf" / "figure"
 FiguredRun = Callable[..., Path]
@@ -44,7 +44,7 @@ def figured_run(tmp_path: Path) -> FiguredRun:
         description = run.description()
         description["unlabelled_images"] = unlabelled_images
         description["config"]["keep_last_batch"] = keep_last_batch
-        write_sealed(run.folder / "run.json", description)
+        write_checked_json(run.folder / "run.json", description)
         result = read_result(folder)
         assert result is not None
         result["images"]["train"] = train
@@ -61,9 +61,9 @@ def stored(tmp_path: Path) -> Callable[..., Stored]:
     """What lies below the folder of the test; keywords are filters."""
 
     def read(**filters: Any) -> Stored:
-        results, problems = ledger(tmp_path)
+        results, problems = read_index(tmp_path)
         assert not problems
-        return Stored(results, Filters(**filters), tmp_path, tmp_path / "stores")
+        return Stored(results, ResultFilters(**filters), tmp_path, tmp_path / "stores")
 
     return read
 

@@ -12,10 +12,10 @@ from sklearn.metrics import accuracy_score, f1_score
 from tiny_training import TRAINING
 
 from lowres_ssl.errors import ConfigError, DataError
-from lowres_ssl.figures import Picture, Stored
-from lowres_ssl.figures.batch_size import in_thousands, training_of
-from lowres_ssl.results.on_disk import read_predictions
-from lowres_ssl.runs import Run
+from lowres_ssl.reporting.figures import Picture, Stored
+from lowres_ssl.reporting.figures.batch_size import format_thousands, read_training_length
+from lowres_ssl.runs.result_io import read_predictions
+from lowres_ssl.runs.run import Run
 
 METHODS = ("simclr", "dcl", "simsiam", "vicreg")
 
@@ -241,10 +241,10 @@ def test_steps_and_views_are_those_of_the_training(
     training = replace(TRAINING, batch_size=batch_size, keep_last_batch=keep)
     everything = images + unlabelled
     steps = training.steps_per_epoch(everything)
-    assert training_of(str(folder)) == (3 * steps, 3 * 2 * min(steps * batch_size, everything))
+    assert read_training_length(str(folder)) == (3 * steps, 3 * 2 * min(steps * batch_size, everything))
     assert Run(folder.parent).description()["epochs_wanted"] == 3
 
 
 @pytest.mark.parametrize(("number", "said"), [(28, "28"), (18_750, "18,750"), (600_000, "600k"), (1_270_000, "1.3M")])
 def test_large_numbers_are_short(number: int, said: str) -> None:
-    assert in_thousands(number) == said
+    assert format_thousands(number) == said

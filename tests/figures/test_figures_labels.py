@@ -10,12 +10,12 @@ from sklearn.metrics import accuracy_score
 
 from benchmarks.simulated import World, alike
 from lowres_ssl.errors import ConfigError, DataError
-from lowres_ssl.figures import Picture, Stored
-from lowres_ssl.figures._style import settings
-from lowres_ssl.figures.labels import over_draws
-from lowres_ssl.results.on_disk import read_predictions
-from lowres_ssl.statistics.comparison import Scored
-from lowres_ssl.statistics.uncertainty import interval
+from lowres_ssl.reporting.figures import Picture, Stored
+from lowres_ssl.reporting.figures._style import use_figure_style
+from lowres_ssl.reporting.figures.labels import average_over_subsets
+from lowres_ssl.runs.result_io import read_predictions
+from lowres_ssl.stats.bootstrap import compute_interval
+from lowres_ssl.stats.paired_tests import MethodCounts
 
 FRACTIONS = (0.1, 0.5, 1.0)
 
@@ -159,7 +159,7 @@ def test_legend_of_long_names_stays_within_the_figure(
 ) -> None:
     for number in range(3):
         parts(method="pretrained", entry=f"pretrained vit_small_patch16_224.augreg_in21k_{number}")
-    with settings():
+    with use_figure_style():
         figure = picture("labels").draw(stored())["labels"]
         figure.draw_without_rendering()
     box = figure.legends[0].get_window_extent()
@@ -192,9 +192,9 @@ def test_intervals_are_bands_as_long_as_they_can_be_told_apart_then_bars_side_by
 def test_draws_of_one_encoder_are_no_more_seeds() -> None:
     """Three equal draws say what one says; as seeds of their own they would make the interval far narrower."""
     counts, _ = World(alike(60, 3), seeds=3, seed=0.5).draw(np.random.default_rng(0))
-    draws = [Scored(counts[0], (0, 1, 2))]
-    once, thrice = over_draws(draws, "accuracy"), over_draws(draws * 3, "accuracy")
-    pooled = interval(np.concatenate([counts[0]] * 3), "accuracy")
+    draws = [MethodCounts(counts[0], (0, 1, 2))]
+    once, thrice = average_over_subsets(draws, "accuracy"), average_over_subsets(draws * 3, "accuracy")
+    pooled = compute_interval(np.concatenate([counts[0]] * 3), "accuracy")
     assert thrice.high - thrice.low == pytest.approx(once.high - once.low, rel=0.02)
     assert pooled.high - pooled.low < 0.75 * (once.high - once.low)
 
@@ -216,5 +216,5 @@ def test_mean_is_over_the_seeds_that_all_draws_have(
 
 def test_order_of_the_seeds_does_not_matter() -> None:
     counts, _ = World(alike(60, 3), seeds=3, seed=0.5).draw(np.random.default_rng(0))
-    first, turned = Scored(counts[0], (0, 1, 2)), Scored(counts[0][::-1], (2, 1, 0))
-    assert over_draws([first, turned], "accuracy") == over_draws([first, first], "accuracy")
+    first, turned = MethodCounts(counts[0], (0, 1, 2)), MethodCounts(counts[0][::-1], (2, 1, 0))
+    assert average_over_subsets([first, turned], "accuracy") == average_over_subsets([first, first], "accuracy")

@@ -13,18 +13,17 @@ from matplotlib.figure import Figure
 from PIL import Image
 from stored_runs import made_up_run
 
-from lowres_ssl.config import PretrainConfig, from_plain, plain, read_config, register_schemas
+from lowres_ssl.augment.augmentation import make_evaluation_view
+from lowres_ssl.augment.from_config import build_views, choose_example_rows, make_example_views
+from lowres_ssl.config.check import PretrainConfig, from_plain, read_config, register_schemas, to_plain
+from lowres_ssl.data.prepare import PreparedData, make_configured_split, prepare_data
 from lowres_ssl.errors import ConfigError, DataError
-from lowres_ssl.figures import Picture, Stored
-from lowres_ssl.figures.samples import Samples, draw_grid
-from lowres_ssl.files.sealed import write_sealed
-from lowres_ssl.planning.augmentation import view_makers
-from lowres_ssl.planning.examples import examples, pictures
-from lowres_ssl.planning.preparation import Material, prepare, split_of
-from lowres_ssl.runs import Run
-from lowres_ssl.training.batches import make_batches
-from lowres_ssl.training.residence import BatchReader
-from lowres_ssl.views.maker import evaluation_view
+from lowres_ssl.io.checksummed_json import write_checked_json
+from lowres_ssl.reporting.figures import Picture, Stored
+from lowres_ssl.reporting.figures.samples import ExampleViewsFigure, draw_example_grid
+from lowres_ssl.runs.run import Run
+from lowres_ssl.train.batch_reader import BatchReader
+from lowres_ssl.train.batches import iter_training_batches
 
 SIZE = 20
 
@@ -55,19 +54,19 @@ def config(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.fixture(scope="module")
-def material(config: PretrainConfig) -> Material:
-    return prepare(config, lambda catalogue: split_of(config, catalogue))
+def material(config: PretrainConfig) -> PreparedData:
+    return prepare_data(config, lambda catalogue: make_configured_split(config, catalogue))
 
 
 def test_stored_config_is_the_config_again(config: PretrainConfig) -> None:
-    stored_config = plain(config)
+    stored_config = to_plain(config)
     assert from_plain(PretrainConfig, stored_config) == config
     del stored_config["dataset"]["subset"]  # as a run has it that is older than the key
     assert from_plain(PretrainConfig, stored_config) == config
 
 
-def test_examples_are_different_training_images_of_their_class(material: Material) -> None:
-    rows = examples(material, 4)
+def test_examples_are_different_training_images_of_their_class(material: PreparedData) -> None:
+    rows = choose_example_rows(material, 4)
     assert rows.shape == (2, 4)
     for label, own in enumerate(rows):
         there = own[own >= 0]
@@ -77,16 +76,18 @@ def test_examples_are_different_training_images_of_their_class(material: Materia
     assert (rows[1] == -1).any(), "the rare class has fewer than four"
 
 
-def test_views_are_those_that_pre_training_makes_in_its_last_epoch(config: PretrainConfig, material: Material) -> None:
-    rows = examples(material, 2)
-    shown = pictures(config, material, rows)
+def test_views_are_those_that_pre_training_makes_in_its_last_epoch(
+    config: PretrainConfig, material: PreparedData
+) -> None:
+    rows = choose_example_rows(material, 2)
+    shown = make_example_views(config, material, rows)
     assert shown.shape == (2, 2, 3, SIZE, SIZE, 3)
     every = np.arange(len(material.store.ids))
-    batches = make_batches(
+    batches = iter_training_batches(
         material.store,
         BatchReader(material.store, torch.device("cpu"), "host"),
         every,
-        view_makers(config)[1],
+        build_views(config)[1],
         epoch=1,
         steps=range(1),
         batch_size=len(every),
@@ -96,7 +97,7 @@ def test_views_are_those_that_pre_training_makes_in_its_last_epoch(config: Pretr
     mean, std = (torch.tensor(each)[:, None, None] for each in (config.images.mean, config.images.std))
     made = [np.moveaxis((view * std + mean).clamp(0, 1).numpy(), 1, -1) for view in next(iter(batches))[:2]]
     for own, row in zip(shown[rows >= 0], rows[rows >= 0], strict=True):
-        whole = evaluation_view(
+        whole = make_evaluation_view(
             torch.from_numpy(material.store.images[[row]]), image_size=SIZE, mean=[0.0] * 3, std=[1.0] * 3
         )
         assert np.allclose(own[0], np.moveaxis(whole[0].numpy(), 0, -1), atol=1e-5)
@@ -113,7 +114,7 @@ def images_of(figure: Figure) -> list[Any]:
 def test_grid_has_a_row_a_class_and_leaves_out_what_there_is_not() -> None:
     shown = np.random.default_rng(0).uniform(size=(3, 2, 3, 4, 4, 3)).astype(np.float32)
     shown[1, 1] = np.nan
-    figure = draw_grid(shown, ["a", "$b$", "c"], "title")
+    figure = draw_example_grid(shown, ["a", "$b$", "c"], "title")
     assert len(images_of(figure)) == 3 * 6 - 3
     assert [axes.get_title() for axes in figure.axes[:6]] == ["image", "view 1", "view 2"] * 2
     assert [axes.get_ylabel() for axes in figure.axes[::6]] == ["a", r"\$b\$", "c"]
@@ -139,11 +140,11 @@ def test_figure_a_data_set_of_the_run_with_the_first_seed(
 ) -> None:
     drawn = []
 
-    def draw_run(self: Samples, run: Any, store_dir: Path) -> Figure:
+    def draw_run(self: ExampleViewsFigure, run: Any, store_dir: Path) -> Figure:
         drawn.append(run.description())
         return Figure()
 
-    monkeypatch.setattr(Samples, "draw_run", draw_run)
+    monkeypatch.setattr(ExampleViewsFigure, "draw_run", draw_run)
     for seed in (2, 1):
         figured_run(method="dcl", dataset="my/set", seed=seed)
     figured_run(method="dcl", dataset="phantom", finished=False)
@@ -156,11 +157,11 @@ def test_figure_a_data_set_of_the_run_with_the_first_seed(
 def test_run_that_is_older_than_a_setting_of_its_views_is_one_line(config: PretrainConfig, tmp_path: Path) -> None:
     run = Run(made_up_run(tmp_path).parent)
     description = json.loads((run.folder / "run.json").read_text())
-    description["config"] = plain(config)
+    description["config"] = to_plain(config)
     del description["config"]["views"]["blur_sigma_fraction"]
-    write_sealed(run.folder / "run.json", description)
+    write_checked_json(run.folder / "run.json", description)
     with pytest.raises(DataError, match=r"before there was views\.blur_sigma_fraction, so they cannot be made again"):
-        Samples(per_class=1, root=None).draw_run(run, tmp_path / "stores")
+        ExampleViewsFigure(per_class=1, root=None).draw_run(run, tmp_path / "stores")
 
 
 def test_nothing_trained_is_one_line_with_the_command(

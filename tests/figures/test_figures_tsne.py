@@ -14,10 +14,10 @@ from sklearn.metrics import silhouette_score
 from threadpoolctl import threadpool_limits
 
 from lowres_ssl.errors import CheckpointError, ConfigError, DataError
-from lowres_ssl.figures import Picture, Stored, tsne
-from lowres_ssl.figures.tsne import MOST_DOTS, draw_tsne, embed, silhouette
-from lowres_ssl.results.on_disk import read_predictions
-from lowres_ssl.runs import Run
+from lowres_ssl.reporting.figures import Picture, Stored, tsne
+from lowres_ssl.reporting.figures.tsne import MAX_DOTS, compute_silhouette, compute_tsne, draw_tsne
+from lowres_ssl.runs.result_io import read_predictions
+from lowres_ssl.runs.run import Run
 
 Floats = np.ndarray[Any, Any]
 
@@ -46,7 +46,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
 @pytest.fixture
 def _without_tsne(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first two features as they are, for what does not depend on t-SNE."""
-    monkeypatch.setattr(tsne, "embed", lambda features: features[:, :2])
+    monkeypatch.setattr(tsne, "compute_tsne", lambda features: features[:, :2])
 
 
 def features_of(images: int, width: int = 6) -> Floats:
@@ -77,7 +77,7 @@ def test_same_features_give_the_same_bytes(tmp_path: Path) -> None:
 def test_classes_far_apart_are_apart_in_the_picture() -> None:
     features = features_of(40)
     features[1::2] += 50
-    dots = embed(features)
+    dots = compute_tsne(features)
     assert dots.shape == (40, 2)
     assert np.isfinite(dots).all()
     middles = dots[::2].mean(axis=0), dots[1::2].mean(axis=0)
@@ -192,20 +192,20 @@ def test_classes_are_told_apart_by_colour_and_marker(tmp_path: Path, drawn: list
 
 
 @pytest.mark.usefixtures("_without_tsne")
-@pytest.mark.parametrize("images", [MOST_DOTS, MOST_DOTS + 1, 4567])
+@pytest.mark.parametrize("images", [MAX_DOTS, MAX_DOTS + 1, 4567])
 def test_more_than_2000_images_are_an_even_sample_and_the_picture_says_so(
     tmp_path: Path, drawn: list[Figure], images: int
 ) -> None:
     places = np.stack([np.arange(images), np.zeros(images)], axis=1).astype(np.float32)
     draw_tsne(tmp_path / "a.png", places, labels_of(images, 3), ["a", "b", "c"], "title")
     shown = drawn[0].axes[0].get_title(loc="left").splitlines()[1]
-    number = "2,000" if images == MOST_DOTS else f"2,000 of {images:,}"
+    number = "2,000" if images == MAX_DOTS else f"2,000 of {images:,}"
     assert shown == f"t-SNE of the features of {number} test images"
     dots = [np.asarray(each.get_offsets())[:, 0] for each in drawn[0].axes[0].collections]
     drawn_places = np.sort(np.concatenate(dots))
-    assert len(set(drawn_places)) == MOST_DOTS
+    assert len(set(drawn_places)) == MAX_DOTS
     assert (drawn_places[0], drawn_places[-1]) == (0, images - 1)
-    assert np.diff(drawn_places).max() <= images // MOST_DOTS + 1
+    assert np.diff(drawn_places).max() <= images // MAX_DOTS + 1
     for label, own in enumerate(dots):
         assert (own.astype(int) % 3 == label).all(), "a dot has the colour of its own class"
 
@@ -221,16 +221,16 @@ def test_folder_is_made_and_nothing_else_is_left(tmp_path: Path) -> None:
 
 def test_silhouette_is_of_the_features() -> None:
     features, labels = features_of(40), labels_of(40)
-    assert silhouette(features, labels) == pytest.approx(silhouette_score(features, labels))
+    assert compute_silhouette(features, labels) == pytest.approx(silhouette_score(features, labels))
     features[1::2] += 50
-    found = silhouette(features, labels)
+    found = compute_silhouette(features, labels)
     assert found is not None
     assert found > 0.9
 
 
 @pytest.mark.parametrize("labels", [[0, 0, 0], [0, 1, 2]])
 def test_no_silhouette_where_there_is_nothing_to_compare(labels: list[int]) -> None:
-    assert silhouette(features_of(3), np.array(labels)) is None
+    assert compute_silhouette(features_of(3), np.array(labels)) is None
 
 
 def titles_of(axes: Any) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lowres_ssl.files.atomic import replacing, write_json, write_text
+from lowres_ssl.io.atomic import atomic_write, write_json, write_text
 
 
 def names_below(folder: Path) -> list[str]:
@@ -16,7 +16,7 @@ def names_below(folder: Path) -> list[str]:
 
 def test_file_is_not_there_before_the_block_ends(tmp_path: Path) -> None:
     path = tmp_path / "a.bin"
-    with replacing(path) as file:
+    with atomic_write(path) as file:
         file.write(b"whole")
         file.flush()
         assert not path.exists()
@@ -27,7 +27,7 @@ def test_file_is_not_there_before_the_block_ends(tmp_path: Path) -> None:
 def test_old_content_stands_until_the_new_is_whole(tmp_path: Path) -> None:
     path = tmp_path / "a.bin"
     path.write_bytes(b"a much longer old content")
-    with replacing(path) as file:
+    with atomic_write(path) as file:
         file.write(b"new")
         file.flush()
         assert path.read_bytes() == b"a much longer old content"
@@ -44,7 +44,7 @@ def test_error_leaves_what_was_there_and_nothing_else(
         path.write_bytes(old)
 
     def write_half() -> None:
-        with replacing(path) as file:
+        with atomic_write(path) as file:
             file.write(b"half")
             raise error("stop")
 
@@ -127,7 +127,7 @@ def full(*_: object) -> None:
 
 def test_folder_in_the_place_of_a_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.bin").mkdir()
-    with pytest.raises(IsADirectoryError) as caught, replacing(tmp_path / "a.bin") as file:
+    with pytest.raises(IsADirectoryError) as caught, atomic_write(tmp_path / "a.bin") as file:
         file.write(b"new")
     assert caught.value.filename == str(tmp_path / "a.bin")
     assert names_below(tmp_path) == ["a.bin"]
@@ -145,7 +145,7 @@ def test_full_disk_names_the_file_and_leaves_what_was_there(
         monkeypatch.setattr(Path, "replace", full)
 
     def write() -> None:
-        with replacing(path) as file:
+        with atomic_write(path) as file:
             file.write(b"new")
             if fails == "write":
                 full()

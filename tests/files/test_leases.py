@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from lowres_ssl.errors import LeaseError
-from lowres_ssl.files import leases
-from lowres_ssl.files.leases import held, lease_of
+from lowres_ssl.errors import LockLostError
+from lowres_ssl.io import locks
+from lowres_ssl.io.locks import get_lock_path, lock
 
 SILENCE = 2.0  # instead of two minutes; a heartbeat each fifth of it
 # Waits for a lease, says when it has it and whether it lost it, and keeps it until a line comes.
@@ -48,9 +48,9 @@ with leases.held(run, "the run"):
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leases, "SILENCE", SILENCE)
-    monkeypatch.setattr(leases, "HEARTBEAT", SILENCE / 5)
-    monkeypatch.setattr(leases, "POLL", 0.02)
+    monkeypatch.setattr(locks, "EXPIRY_SECONDS", SILENCE)
+    monkeypatch.setattr(locks, "HEARTBEAT_SECONDS", SILENCE / 5)
+    monkeypatch.setattr(locks, "POLL_SECONDS", 0.02)
 
 
 @pytest.fixture
@@ -75,20 +75,20 @@ def started(program: str, run: Path) -> subprocess.Popen[str]:
 
 
 def test_lease_is_gone_after_the_block_and_leaves_nothing(run: Path) -> None:
-    with held(run, "the run") as hold:
+    with lock(run, "the run") as hold:
         hold.check()
-        assert lease_of(run).exists()
-    with pytest.raises(RuntimeError, match="within"), held(run, "the run"):
+        assert get_lock_path(run).exists()
+    with pytest.raises(RuntimeError, match="within"), lock(run, "the run"):
         raise RuntimeError("within")
     assert list(run.parent.iterdir()) == []
 
 
 def test_one_thread_may_nest_it(run: Path) -> None:
-    with held(run, "the run") as outer:
-        with held(run, "the run") as inner:
+    with lock(run, "the run") as outer:
+        with lock(run, "the run") as inner:
             inner.check()
         outer.check()
-        assert lease_of(run).exists()
+        assert get_lock_path(run).exists()
     assert list(run.parent.iterdir()) == []
 
 
@@ -113,9 +113,9 @@ def test_the_second_waits_and_says_once_for_whom(
 def test_a_dead_holder_is_succeeded_at_once(run: Path, holder: subprocess.Popen[str]) -> None:
     holder.kill()
     holder.wait()
-    assert lease_of(run).exists()
+    assert get_lock_path(run).exists()
     started_waiting = time.monotonic()
-    with held(run, "the run") as hold:
+    with lock(run, "the run") as hold:
         hold.check()
     assert time.monotonic() - started_waiting < SILENCE / 2
 
@@ -123,7 +123,7 @@ def test_a_dead_holder_is_succeeded_at_once(run: Path, holder: subprocess.Popen[
 def test_a_holder_whose_heart_stopped_is_succeeded_and_knows_it(run: Path, holder: subprocess.Popen[str]) -> None:
     holder.send_signal(signal.SIGSTOP)
     started_waiting = time.monotonic()
-    with held(run, "the run") as hold:
+    with lock(run, "the run") as hold:
         waited = time.monotonic() - started_waiting
         assert 0.7 * SILENCE < waited < 3 * SILENCE
         holder.send_signal(signal.SIGCONT)
@@ -131,7 +131,7 @@ def test_a_holder_whose_heart_stopped_is_succeeded_and_knows_it(run: Path, holde
         assert said.startswith("the run: taken over by ")
         assert "stood still for more than 2 s; type the same command again" in said
         hold.check()  # what the other let go was not this lease
-        assert lease_of(run).exists()
+        assert get_lock_path(run).exists()
 
 
 def test_of_many_who_find_a_dead_holder_one_does_the_work(run: Path, holder: subprocess.Popen[str]) -> None:
@@ -142,38 +142,38 @@ def test_of_many_who_find_a_dead_holder_one_does_the_work(run: Path, holder: sub
         _, said = worker.communicate()
         assert worker.returncode == 0, said
     assert run.with_suffix(".done").read_text() == "once\n"
-    assert not lease_of(run).exists()
+    assert not get_lock_path(run).exists()
 
 
 def test_a_lease_that_was_taken_is_noticed_before_writing(run: Path) -> None:
-    with held(run, "the run") as hold:
-        lease = lease_of(run)
+    with lock(run, "the run") as hold:
+        lease = get_lock_path(run)
         other = lease.read_text().replace(f"token={hold.lease.token}", f"token={'0' * 32}")
         lease.unlink()
         lease.write_text(other)
-        with pytest.raises(LeaseError, match="taken over by"):
+        with pytest.raises(LockLostError, match="taken over by"):
             hold.check()
     assert lease.exists(), "it is another's"
 
 
 def test_since_is_of_the_one_who_holds_it(run: Path) -> None:
-    with held(run, "the run") as hold:
-        path = leases.since_file(lease_of(run))
-        assert leases.read_since(lease_of(run), hold.lease.token).startswith(" since 20")
+    with lock(run, "the run") as hold:
+        path = locks.get_since_path(get_lock_path(run))
+        assert locks.read_since(get_lock_path(run), hold.lease.token).startswith(" since 20")
         path.write_text(json.dumps({"token": "of another", "since": "2001-01-01"}))
-        assert leases.read_since(lease_of(run), hold.lease.token) == ""
+        assert locks.read_since(get_lock_path(run), hold.lease.token) == ""
         path.write_text("{")
-        assert leases.read_since(lease_of(run), hold.lease.token) == ""
+        assert locks.read_since(get_lock_path(run), hold.lease.token) == ""
 
 
 @pytest.mark.parametrize("name", ["ä" * 127, "a" * 250 + "-1234", "with a space"])
 def test_long_and_odd_names_have_leases(tmp_path: Path, name: str) -> None:
-    with held(tmp_path / name, name) as hold:
+    with lock(tmp_path / name, name) as hold:
         hold.check()
-    assert lease_of(tmp_path / f"{'a' * 250}-1234") != lease_of(tmp_path / f"{'a' * 250}-1235")
+    assert get_lock_path(tmp_path / f"{'a' * 250}-1234") != get_lock_path(tmp_path / f"{'a' * 250}-1235")
 
 
 def test_a_link_to_a_folder_has_the_lease_of_the_folder(tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
     (tmp_path / "link").symlink_to("there")
-    assert lease_of(tmp_path / "link") == lease_of(tmp_path / "there")
+    assert get_lock_path(tmp_path / "link") == get_lock_path(tmp_path / "there")

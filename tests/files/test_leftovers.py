@@ -6,17 +6,22 @@ from pathlib import Path
 
 import pytest
 
-from lowres_ssl.data.folders import replacing_folder
-from lowres_ssl.files import leftovers
-from lowres_ssl.files.atomic import previous_of, replacing, write_text
-from lowres_ssl.files.leftovers import new_folder, sweep
+from lowres_ssl.io import atomic
+from lowres_ssl.io.atomic import (
+    atomic_write,
+    get_previous_path,
+    make_temp_folder,
+    remove_dead_temp_files,
+    replacing_folder,
+    write_text,
+)
 
 
 def left_by_a_killed_process(path: Path) -> None:
     """Half a file and half a folder, each meant to become `path`."""
     child = os.fork()
     if child == 0:
-        with replacing(path) as file, new_folder(path) as folder:
+        with atomic_write(path) as file, make_temp_folder(path) as folder:
             file.write(b"half")
             file.flush()
             (folder / "inner").write_text("half")
@@ -44,11 +49,11 @@ def test_folder_filled_after_a_kill_leaves_nothing_of_the_attempt_before(tmp_pat
 
 def test_what_another_is_writing_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
-    with replacing(path) as first, new_folder(path) as folder:
+    with atomic_write(path) as first, make_temp_folder(path) as folder:
         first.write(b"first")
         (folder / "inner").touch()
         write_text(path, "second")
-        sweep(path)
+        remove_dead_temp_files(path)
         assert (folder / "inner").exists()
     assert path.read_text() == "first"
     assert names(tmp_path) == ["a.json"]
@@ -71,7 +76,7 @@ def test_new_file_that_a_sweep_took_for_a_leftover_is_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The moment between making and locking it."""
-    really, lost = leftovers.fcntl.flock, []
+    really, lost = atomic.fcntl.flock, []
 
     def swept_first(descriptor: int, how: int) -> None:
         if not lost:
@@ -79,7 +84,7 @@ def test_new_file_that_a_sweep_took_for_a_leftover_is_made_again(
             lost[0].unlink()
         really(descriptor, how)
 
-    monkeypatch.setattr(leftovers.fcntl, "flock", swept_first)
+    monkeypatch.setattr(atomic.fcntl, "flock", swept_first)
     write_text(tmp_path / "a.json", "whole")
     assert len(lost) == 1
     assert names(tmp_path) == ["a.json"]
@@ -90,7 +95,7 @@ def test_file_system_without_locks_will_do(tmp_path: Path, monkeypatch: pytest.M
         raise OSError("no locks available")
 
     (tmp_path / ".a.json.x.part").touch()
-    monkeypatch.setattr(leftovers.fcntl, "flock", refuse)
+    monkeypatch.setattr(atomic.fcntl, "flock", refuse)
     write_text(tmp_path / "a.json", "whole")
     assert names(tmp_path) == [".a.json.x.part", "a.json"]  # nobody can tell whose it is
 
@@ -98,9 +103,9 @@ def test_file_system_without_locks_will_do(tmp_path: Path, monkeypatch: pytest.M
 def test_file_before_is_kept_where_it_is_asked_for(tmp_path: Path) -> None:
     path = tmp_path / "a.pt"
     for content in ("one", "two", "three"):
-        with replacing(path, keep_previous=True) as file:
+        with atomic_write(path, keep_previous=True) as file:
             file.write(content.encode())
             if content == "three":
-                assert (path.read_text(), previous_of(path).read_text()) == ("two", "one")
-    assert (path.read_text(), previous_of(path).read_text()) == ("three", "two")
+                assert (path.read_text(), get_previous_path(path).read_text()) == ("two", "one")
+    assert (path.read_text(), get_previous_path(path).read_text()) == ("three", "two")
     assert names(tmp_path) == ["a-previous.pt", "a.pt"]

@@ -11,27 +11,34 @@ import pytest
 import torch
 from stored_runs import made_up_run
 
-from lowres_ssl.benchmark.study import NEW_PLAN
-from lowres_ssl.checkpoint import load_tensors, save_tensors
+from lowres_ssl.benchmark.plan import NEW_PLAN_HINT
 from lowres_ssl.data.pseudonyms import Pseudonyms
+from lowres_ssl.encoders.weights_file import load_tensors, save_tensors
 from lowres_ssl.errors import CheckpointError
-from lowres_ssl.evaluation.tuning import read_tuned, write_tuned
-from lowres_ssl.files.atomic import write_json
-from lowres_ssl.files.sealed import SEAL, write_sealed
-from lowres_ssl.files.stored import OLDEST, WRITTEN, read_json
-from lowres_ssl.results.findings import findings
-from lowres_ssl.results.ledger import ledger
-from lowres_ssl.results.on_disk import read_predictions, read_result, write_result
-from lowres_ssl.results.selection import Filters, columns_of
-from lowres_ssl.runs import Run
+from lowres_ssl.evaluate.tuned_settings import read_tuned_settings, write_tuned_settings
+from lowres_ssl.io.atomic import write_json
+from lowres_ssl.io.checksummed_json import (
+    CHECKSUM_KEY,
+    FORMAT_VERSIONS,
+    OLDEST_VERSIONS,
+    read_record,
+    write_checked_json,
+)
+from lowres_ssl.runs.index import read_index
+from lowres_ssl.runs.pairwise import compare_methods
+from lowres_ssl.runs.query import ResultFilters, select_columns
+from lowres_ssl.runs.result_io import read_predictions, read_result, write_result
+from lowres_ssl.runs.run import Run
 
 PSEUDONYMS = Pseudonyms(bytes(32))
 
 
 def set_version(path: Path, key: str, version: object) -> None:
     """What a writer of that version would have left: the first one had no seal."""
-    content = {name: value for name, value in json.loads(path.read_text()).items() if name != SEAL} | {key: version}
-    (write_json if version == 1 else write_sealed)(path, content)
+    content = {name: value for name, value in json.loads(path.read_text()).items() if name != CHECKSUM_KEY} | {
+        key: version
+    }
+    (write_json if version == 1 else write_checked_json)(path, content)
 
 
 def run_json(folder: Path) -> tuple[Path, Callable[[], Any]]:
@@ -45,14 +52,14 @@ def result_json(folder: Path) -> tuple[Path, Callable[[], Any]]:
 
 
 def tuned_json(folder: Path) -> tuple[Path, Callable[[], Any]]:
-    write_tuned(folder, {"run": "a"})
-    return folder / "tuned" / "a.json", lambda: read_tuned(folder, "a")
+    write_tuned_settings(folder, {"run": "a"})
+    return folder / "tuned" / "a.json", lambda: read_tuned_settings(folder, "a")
 
 
 def benchmark_json(folder: Path) -> tuple[Path, Callable[[], Any]]:
     path = folder / "benchmark" / "a.json"
-    write_sealed(path, {"schema": WRITTEN["benchmark"], "methods": ["dcl"]})
-    return path, lambda: read_json(path, "benchmark", NEW_PLAN)
+    write_checked_json(path, {"schema": FORMAT_VERSIONS["benchmark"], "methods": ["dcl"]})
+    return path, lambda: read_record(path, "benchmark", NEW_PLAN_HINT)
 
 
 WRITERS = {"run": run_json, "result": result_json, "tuned": tuned_json, "benchmark": benchmark_json}
@@ -62,7 +69,7 @@ WRITERS = {"run": run_json, "result": result_json, "tuned": tuned_json, "benchma
 @pytest.mark.parametrize("step", ["current", "older", "newer", "none", "text", "true"])
 def test_reader_takes_its_own_version_and_those_it_understands(tmp_path: Path, kind: str, step: str) -> None:
     path, read = WRITERS[kind](tmp_path)
-    written = WRITTEN[kind]
+    written = FORMAT_VERSIONS[kind]
     version: object = {
         "current": written,
         "older": written - 1,
@@ -72,7 +79,7 @@ def test_reader_takes_its_own_version_and_those_it_understands(tmp_path: Path, k
         "true": True,
     }[step]
     set_version(path, "schema", version)
-    if step == "current" or (step == "older" and OLDEST[kind] < written):
+    if step == "current" or (step == "older" and OLDEST_VERSIONS[kind] < written):
         assert read()["schema"] == version
         return
     with pytest.raises(CheckpointError, match="written by a newer" if step == "newer" else "by another") as caught:
@@ -83,8 +90,8 @@ def test_reader_takes_its_own_version_and_those_it_understands(tmp_path: Path, k
 
 
 def test_every_version_has_an_oldest_that_is_not_newer() -> None:
-    assert OLDEST.keys() == WRITTEN.keys()
-    assert all(1 <= OLDEST[kind] <= WRITTEN[kind] for kind in WRITTEN)
+    assert OLDEST_VERSIONS.keys() == FORMAT_VERSIONS.keys()
+    assert all(1 <= OLDEST_VERSIONS[kind] <= FORMAT_VERSIONS[kind] for kind in FORMAT_VERSIONS)
 
 
 def renamed(folder: Path, *, version: int, hash_ids: bool = False) -> None:
@@ -103,10 +110,10 @@ def renamed(folder: Path, *, version: int, hash_ids: bool = False) -> None:
 
 
 def numbers(output_dir: Path) -> Any:
-    frame, problems = ledger(output_dir)
+    frame, problems = read_index(output_dir)
     assert problems == []
-    (column,) = columns_of(frame, Filters())
-    found = findings(column, "accuracy", 64, imagenet="imagenet", draws=200)
+    (column,) = select_columns(frame, ResultFilters())
+    found = compare_methods(column, "accuracy", 64, imagenet="imagenet", draws=200)
     return [(pair.first, pair.second, pair.found, pair.corrected) for pair in found.pairs], found.intervals
 
 
@@ -146,14 +153,14 @@ def test_results_whose_patients_are_divided_otherwise_are_still_refused(tmp_path
     ],
 )
 def test_value_of_another_type_is_named(tmp_path: Path, content: dict[str, Any], what: str) -> None:
-    write_sealed(tmp_path / "run.json", {"schema": WRITTEN["run"], **content})
+    write_checked_json(tmp_path / "run.json", {"schema": FORMAT_VERSIONS["run"], **content})
     with pytest.raises(CheckpointError, match=f"run.json: {what}; mend it"):
-        read_json(tmp_path / "run.json", "run", "mend it")
+        read_record(tmp_path / "run.json", "run", "mend it")
 
 
 def test_key_that_is_missing_is_named_where_it_is_read(tmp_path: Path) -> None:
-    write_sealed(tmp_path / "run.json", {"schema": WRITTEN["run"], "split": {"kind": "random"}})
-    stored = read_json(tmp_path / "run.json", "run", "mend it")
+    write_checked_json(tmp_path / "run.json", {"schema": FORMAT_VERSIONS["run"], "split": {"kind": "random"}})
+    stored = read_record(tmp_path / "run.json", "run", "mend it")
     assert stored is not None
     with pytest.raises(CheckpointError, match=r"run\.json: digest is missing, .*; mend it"):
         stored["split"]["digest"]
@@ -163,10 +170,10 @@ def test_key_that_is_missing_is_named_where_it_is_read(tmp_path: Path) -> None:
 def test_json_that_readers_choke_on_is_damage(tmp_path: Path, text: str) -> None:
     (tmp_path / "run.json").write_text(text)
     with pytest.raises(CheckpointError, match="cannot be read"):
-        read_json(tmp_path / "run.json", "run", "mend it")
+        read_record(tmp_path / "run.json", "run", "mend it")
 
 
-@pytest.mark.parametrize("version", [WRITTEN["tensors"] + 1, "1", None])
+@pytest.mark.parametrize("version", [FORMAT_VERSIONS["tensors"] + 1, "1", None])
 def test_tensors_of_another_version_are_refused(tmp_path: Path, version: object) -> None:
     path = tmp_path / "x.safetensors"
     save_tensors(path, {"a": torch.zeros(1)}, {"more": 1})

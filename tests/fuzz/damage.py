@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from lowres_ssl.files.sealed import SEAL, seal_of
+from lowres_ssl.io.checksummed_json import CHECKSUM_KEY, compute_checksum
 
 ODD_TEXT = st.one_of(
     st.text(max_size=20),
@@ -63,9 +63,9 @@ def changed(document: Any, path: tuple[Any, ...], value: Any, gone: bool) -> Any
 
 def sealed_text(content: Any) -> bytes:
     """As text, with a seal that fits where there was one: somebody made it so, and readers look at what it says."""
-    if isinstance(content, dict) and SEAL in content:
+    if isinstance(content, dict) and CHECKSUM_KEY in content:
         with suppress(ValueError):  # NaN, and half a letter, have none
-            content = content | {SEAL: seal_of(content)}
+            content = content | {CHECKSUM_KEY: compute_checksum(content)}
     return json.dumps(content).encode()
 
 

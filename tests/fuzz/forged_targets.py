@@ -22,25 +22,24 @@ from tiny_training import CPU, SIMCLR, TRAINING, VIEWS, noise_store
 from torch import Tensor, nn
 from watching import Target, watched
 
-from lowres_ssl.backbones import build_encoder
-from lowres_ssl.benchmark.allotment import Allotment, Costs
-from lowres_ssl.benchmark.rounds import extra_steps, last_steps, training_steps
-from lowres_ssl.benchmark.study import Study, read_study, study_path, write_study
-from lowres_ssl.checkpoint import load_state, load_tensors, save_state, save_tensors
-from lowres_ssl.commands.benchmark import plan_text
+from lowres_ssl.benchmark.plan import BenchmarkPlan, get_plan_path, read_benchmark_plan, write_benchmark_plan
+from lowres_ssl.benchmark.schedule import BenchmarkCosts, BenchmarkSchedule
+from lowres_ssl.benchmark.steps import plan_extra_steps, plan_final_steps, plan_training_steps
+from lowres_ssl.commands.benchmark import format_plan
 from lowres_ssl.data.decode import DECODER_VERSION
-from lowres_ssl.device import Compute
+from lowres_ssl.device import DevicePrecision
+from lowres_ssl.encoders.torchvision import build_backbone
+from lowres_ssl.encoders.weights_file import load_state, load_tensors, save_state, save_tensors
 from lowres_ssl.errors import Interrupted
-from lowres_ssl.features import digest_of, store_features
-from lowres_ssl.files.hashes import file_hash
-from lowres_ssl.files.sealed import write_sealed
+from lowres_ssl.evaluate.features import digest_features, store_features
+from lowres_ssl.inference.load import load_portable_encoder
+from lowres_ssl.inference.predict import load_stored_probe
+from lowres_ssl.io.checksummed_json import hash_file, write_checked_json
 from lowres_ssl.methods import build_method
-from lowres_ssl.portable.encoder import open_encoder
-from lowres_ssl.portable.prediction import open_probe
-from lowres_ssl.pretrain import pretrain
-from lowres_ssl.results.on_disk import FITTED, read_result
-from lowres_ssl.runs import Run
-from lowres_ssl.training.history import Line
+from lowres_ssl.runs.result_io import PROBE_FILE, read_result
+from lowres_ssl.runs.run import Run
+from lowres_ssl.train.history import EpochLog
+from lowres_ssl.train.loop import pretrain
 
 ASKED: dict[str, Any] = {"dataset": "cells", "methods": ["random", "dcl", "vicreg"], "budget": 600.0}
 ASKED |= {"seeds": None, "epochs": None}
@@ -49,8 +48,8 @@ TYPED = ("dataset=cells",)
 
 @cache
 def plan_written() -> Any:
-    study = Study(
-        path=study_path(folder_of("plan"), ASKED),
+    study = BenchmarkPlan(
+        path=get_plan_path(folder_of("plan"), ASKED),
         store_dir=Path("stores"),
         flags=(),
         asked=ASKED,
@@ -58,12 +57,12 @@ def plan_written() -> Any:
         typed=TYPED,
         fitted=("backbone=resnet18", "image_size=64", "batch_size=16", "probe.knn.k=20"),
         shown=("backbone=resnet18", "image_size=64"),
-        costs=Costs(
+        costs=BenchmarkCosts(
             {"dcl": 3.5, "vicreg": 4.5}, 9.0, 2.0, 1.0, report=7.0, start=2.0, random_seed=0.5, extras={"labels": 2.0}
         ),
         views={"dcl": 321.5},
         device="a machine, fp32",
-        allotment=Allotment(
+        allotment=BenchmarkSchedule(
             seeds=3, random_seeds=5, epochs=6, extras=("labels",), left_out=("vicreg",), seconds=500.25
         ),
         done={"seed 0": 31.5, "seed 1": 30.0, "seed 2": 30.0},
@@ -71,35 +70,39 @@ def plan_written() -> Any:
         failed=("vicreg, seed 0: not finite",),
         spent=42.0,
     )
-    write_study(study)
+    write_benchmark_plan(study)
     return json.loads(study.path.read_bytes())
 
 
 def read_plan(content: bytes, folder: Path) -> None:
     """A plan is refused, or every word that is typed for it is one of those that may be."""
-    path = study_path(folder, ASKED)
+    path = get_plan_path(folder, ASKED)
     path.parent.mkdir()
     path.write_bytes(content)
     with watched(folder):
-        study = read_study(folder, folder / "stores", (), TYPED, ASKED)
+        study = read_benchmark_plan(folder, folder / "stores", (), TYPED, ASKED)
         if study is None:
             return
         study.folder.mkdir()
-        study = read_study(folder, folder / "stores", (), TYPED, ASKED)
+        study = read_benchmark_plan(folder, folder / "stores", (), TYPED, ASKED)
         assert study is not None
-        steps = [*training_steps(study), *extra_steps(study, ["knn"], [0.1]), *last_steps(study, ["knn"])]
+        steps = [
+            *plan_training_steps(study),
+            *plan_extra_steps(study, ["knn"], [0.1]),
+            *plan_final_steps(study, ["knn"]),
+        ]
         for word in {word for step in steps for word in step.words}:
             key = word.partition("=")[0]
             assert key in WORDS, word
             assert word.isprintable()
         final = SimpleNamespace(backbone=SimpleNamespace(name="x"), image_size=1, batch_size=1, recipe="x", probe={})
-        with patch("lowres_ssl.commands.benchmark.composed", lambda *_: final):
+        with patch("lowres_ssl.commands.benchmark.compose_training_config", lambda *_: final):
             nothing: Any = SimpleNamespace(title="x", records=[], classes=[], dataset=SimpleNamespace(title="x"))
             split: Any = SimpleNamespace(train=[], validation=[], test=[], kind="random")
-            with patch("lowres_ssl.commands.benchmark.careful", lambda *_: []):
+            with patch("lowres_ssl.commands.benchmark.format_leakage_warnings", lambda *_: []):
                 config = SimpleNamespace(fewer_labels=[0.1])
                 question: Any = SimpleNamespace(config=config)
-                plan_text(study, question, nothing, nothing, split)
+                format_plan(study, question, nothing, nothing, split)
 
 
 WORDS = frozenset(
@@ -140,13 +143,13 @@ def open_forged(content: bytes, folder: Path) -> None:
     (folder / "run" / "run.json").write_bytes(content)
     built = nn.Module()
     built.register_parameter("weight", nn.Parameter(torch.ones(3)))
-    really = "lowres_ssl.planning.encoders.build_encoder"
+    really = "lowres_ssl.train.setup.build_backbone"
     with watched(folder), patch(really, lambda name, **_: (built, 3) if name == "resnet18" else no_such(name)):
-        open_encoder(Run(folder / "run"), device="cpu")
+        load_portable_encoder(Run(folder / "run"), device="cpu")
 
 
 def no_such(name: str) -> Any:
-    return build_encoder(name, small_stem=False, zero_init_residual=False, seed=0)
+    return build_backbone(name, small_stem=False, zero_init_residual=False, seed=0)
 
 
 def tiny(seed: int) -> nn.Module:
@@ -154,7 +157,7 @@ def tiny(seed: int) -> nn.Module:
     return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
 
 
-def train(checkpoint: Path, epochs: int, on_epoch: Callable[[list[Line]], None]) -> None:
+def train(checkpoint: Path, epochs: int, on_epoch: Callable[[list[EpochLog]], None]) -> None:
     pretrain(
         encoder=tiny(0),
         method=build_method(SIMCLR, features=4, seed=0),
@@ -162,7 +165,7 @@ def train(checkpoint: Path, epochs: int, on_epoch: Callable[[list[Line]], None])
         rows=range(16),
         views=[VIEWS] * epochs,
         training=replace(TRAINING, epochs=epochs),
-        compute=Compute(CPU, "fp32"),
+        compute=DevicePrecision(CPU, "fp32"),
         place="host",
         checkpoint=checkpoint,
         name="fuzzed",
@@ -249,10 +252,10 @@ def probes_written() -> Path:
     settings = {"linear": {"hidden": 4, "weight_decay": 0.0, "epochs": 1}, "knn": {"k": 3}}
     for probe, own in tensors.items():
         result = made_up_run(folder, probe=probe, settings=settings.get(probe), images=12)
-        save_tensors(result / FITTED, own, {"train": ""})
+        save_tensors(result / PROBE_FILE, own, {"train": ""})
         store_features(Run(result.parent).features("selected", "fp32"), {"train": torch.rand(20, 8)}, "key")
-        known = {"train": digest_of(load_tensors(Run(result.parent).features("selected", "fp32"))[0]["train"])}
-        save_tensors(result / FITTED, own, known)
+        known = {"train": digest_features(load_tensors(Run(result.parent).features("selected", "fp32"))[0]["train"])}
+        save_tensors(result / PROBE_FILE, own, known)
     return folder
 
 
@@ -265,18 +268,18 @@ def open_stored(example: tuple[str, str, Any], folder: Path) -> None:
     if name == "result.json":
         (result / name).write_bytes(value)
     else:
-        tensors, known = load_tensors(result / FITTED)
+        tensors, known = load_tensors(result / PROBE_FILE)
         if value is None:
             tensors.pop(name, None)
         else:
             tensors[name] = value
-        save_tensors(result / FITTED, tensors, known)
-        write_sealed(result / "result.json", content | {"fitted_sha256": file_hash(result / FITTED)})
+        save_tensors(result / PROBE_FILE, tensors, known)
+        write_checked_json(result / "result.json", content | {"fitted_sha256": hash_file(result / PROBE_FILE)})
     run = Run(result.parent)
     with watched(folder):
         said = read_result(result)
         if said is not None:
-            open_probe(run, result, said, 8)(torch.rand(2, 8))
+            load_stored_probe(run, result, said, 8)(torch.rand(2, 8))
 
 
 def result_of(probe: str) -> Any:

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from PIL import Image
 from watching import Target, watched
 
-from lowres_ssl.command_line.overrides import is_text
-from lowres_ssl.data.archives import unpack
-from lowres_ssl.data.decode import decode
-from lowres_ssl.data.headers import describe, read_header
+from lowres_ssl.config.overrides import is_utf8
+from lowres_ssl.data.archives import unpack_archive
+from lowres_ssl.data.decode import decode_image
+from lowres_ssl.data.image_metadata import format_image_error, read_file_metadata
 
 NAMES = st.one_of(
-    ODD_TEXT.filter(is_text),
+    ODD_TEXT.filter(is_utf8),
     st.sampled_from(
         ["a/1.png", "A/1.png", "a", "a/", "/x", "../x", "a/../../x", "C:/x", "a\\..\\..\\x", ".", "./a", "//"]
     ),
@@ -78,7 +78,7 @@ def unpack_it(content: bytes, folder: Path) -> None:
     (folder / "x.archive").write_bytes(content)
     (folder / "deep" / "into").mkdir(parents=True)
     with watched(folder / "deep" / "into"):
-        unpack(folder / "x.archive", folder / "deep" / "into")
+        unpack_archive(folder / "x.archive", folder / "deep" / "into")
     assert not [path for path in folder.rglob("*") if path.is_symlink() or not (path.is_file() or path.is_dir())]
 
 
@@ -117,14 +117,14 @@ def decode_it(example: tuple[str, bytes], folder: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with watched(folder):
-            header = read_header(path)
+            header = read_file_metadata(path)
             assert header.problem is None or "\n" not in header.problem
             try:
-                pixels, height, width = decode(path, colour=True, size=8)
+                pixels, height, width = decode_image(path, colour=True, size=8)
             except TimeoutError:
                 raise
             except Exception as error:
-                reason = describe(error)
+                reason = format_image_error(error)
             else:
                 reason = ""
                 assert (pixels.shape, pixels.dtype) == ((3, 8, 8), np.uint8)

@@ -12,9 +12,9 @@ from given_targets import decode_it
 from hypothesis import strategies as st
 from watching import Target, watched
 
-from lowres_ssl.data.sources import build_source
+from lowres_ssl.data.datasets import build_source
 from lowres_ssl.errors import UserError
-from lowres_ssl.own_data.table_guess import guess_table
+from lowres_ssl.init.guess_columns import guess_label_table
 
 FILES = ("a/1.png", "a/2.png", "b/ö 3.png")
 CELL = st.one_of(
@@ -62,7 +62,7 @@ def list_table(content: bytes, folder: Path) -> None:
                 assert os.path.normpath(listing.path) == str(listing.path)
                 assert listing.label
         with suppress(UserError):
-            guess_table(root)
+            guess_label_table(root)
 
 
 @cache

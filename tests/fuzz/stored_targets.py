@@ -18,22 +18,20 @@ from safetensors.torch import save
 from stored_runs import made_up_run
 from watching import Target, watched
 
-from lowres_ssl.checkpoint import load_state, load_tensors, load_weights, save_state
-from lowres_ssl.commands.runs import table
-from lowres_ssl.data.headers import load_cache
-from lowres_ssl.data.index import build_catalogue
-from lowres_ssl.data.records import Catalogue
-from lowres_ssl.data.sources import build_source
+from lowres_ssl.commands.runs import format_run_table
+from lowres_ssl.data.catalogue import Catalogue, build_catalogue
+from lowres_ssl.data.datasets import build_source
+from lowres_ssl.data.image_metadata import load_metadata_cache
+from lowres_ssl.data.image_store import open_image_store
 from lowres_ssl.data.splits import load_split, make_split, save_split
-from lowres_ssl.data.store import open_store
-from lowres_ssl.evaluation.tuning import all_tuned, best_of, table_1
-from lowres_ssl.features import store_features, stored
-from lowres_ssl.files.hashes import file_hash
-from lowres_ssl.files.sealed import write_sealed
-from lowres_ssl.results.findings import findings
-from lowres_ssl.results.ledger import ledger
-from lowres_ssl.results.selection import Filters, columns_of
-from lowres_ssl.runs import find_runs
+from lowres_ssl.encoders.weights_file import load_state, load_tensors, load_weights, save_state
+from lowres_ssl.evaluate.features import read_stored_features, store_features
+from lowres_ssl.evaluate.tuned_settings import build_table_1, choose_best_tuned, iter_tuned_settings
+from lowres_ssl.io.checksummed_json import hash_file, write_checked_json
+from lowres_ssl.runs.index import read_index
+from lowres_ssl.runs.pairwise import compare_methods
+from lowres_ssl.runs.query import ResultFilters, select_columns
+from lowres_ssl.runs.run import find_runs
 
 
 @cache
@@ -71,17 +69,17 @@ def read_runs(example: tuple[str, bytes], folder: Path) -> None:
     path.write_bytes(content)
     if name == "predictions.npz":  # as its result would have it
         result = json.loads((path.parent / "result.json").read_text())
-        write_sealed(path.parent / "result.json", result | {"predictions_sha256": file_hash(path)})
+        write_checked_json(path.parent / "result.json", result | {"predictions_sha256": hash_file(path)})
     with watched(folder):
-        frame, _ = ledger(output_dir)
+        frame, _ = read_index(output_dir)
         if not frame.empty:
-            table(frame)
+            format_run_table(frame)
         frame.to_csv()
         frame.to_json(orient="records")
         for run in find_runs(output_dir):
             run.epochs_done()
-        for column in columns_of(frame, Filters()):
-            findings(column, "accuracy", "best", imagenet="imagenet", draws=100)
+        for column in select_columns(frame, ResultFilters()):
+            compare_methods(column, "accuracy", "best", imagenet="imagenet", draws=100)
 
 
 RUN_FILES = st.one_of(
@@ -135,9 +133,9 @@ def read_tuned(content: bytes, folder: Path) -> None:
     (folder / "tuned" / "a.json").write_bytes(content)
     (folder / "tuned" / "b.json").write_text(json.dumps(TUNED))
     with watched(folder):
-        tuned = list(all_tuned(folder, "a"))
-        best_of(tuned)
-        table_1(tuned, {})
+        tuned = list(iter_tuned_settings(folder, "a"))
+        choose_best_tuned(tuned)
+        build_table_1(tuned, {})
 
 
 @cache
@@ -191,7 +189,7 @@ def read_weights(example: tuple[str, bytes], folder: Path) -> None:
     name, content = example
     path = folder / name
     path.write_bytes(content)
-    for read in (load_state, load_tensors, load_weights, lambda path: stored(path, "key", ["train"])):
+    for read in (load_state, load_tensors, load_weights, lambda path: read_stored_features(path, "key", ["train"])):
         with watched(folder):
             read(path)
 
@@ -234,8 +232,8 @@ def open_again(example: tuple[str, bytes], folder: Path) -> None:
     arguments: dict[str, Any] = {"colour": False, "storage_size": 4, "skip_unreadable": False, "progress": False}
     with watched(folder):
         for path in (folder / "stores").glob("index-*.json"):
-            load_cache(path)
-        store, readable = open_store(catalogue(), store_dir=folder / "stores", **arguments)
+            load_metadata_cache(path)
+        store, readable = open_image_store(catalogue(), store_dir=folder / "stores", **arguments)
         assert store.images.shape == (20, 1, 4, 4)
         assert store.ids == tuple(record.id for record in readable.records)
         assert len(store.sizes) == 20
@@ -245,7 +243,7 @@ def open_again(example: tuple[str, bytes], folder: Path) -> None:
 def stores_written() -> Path:
     folder = folder_of("stores")
     shutil.copytree(folder_of("cache"), folder, dirs_exist_ok=True)
-    open_store(catalogue(), colour=False, storage_size=4, skip_unreadable=False, store_dir=folder, progress=False)
+    open_image_store(catalogue(), colour=False, storage_size=4, skip_unreadable=False, store_dir=folder, progress=False)
     (path,) = folder.glob("index-*.json")
     path.rename(folder / "index-0.json")
     return folder

@@ -13,15 +13,15 @@ from hydra import compose, initialize_config_module
 from stored_runs import made_up_run
 from stored_targets import open_again, stores_written
 
-from lowres_ssl.command_line.failures import describe
-from lowres_ssl.config import register_schemas
-from lowres_ssl.data.archives import unpack
+from lowres_ssl.config.check import register_schemas
+from lowres_ssl.config.error_messages import describe_error
+from lowres_ssl.data.archives import unpack_archive
 from lowres_ssl.errors import CheckpointError, DataError
-from lowres_ssl.files.sealed import write_sealed
-from lowres_ssl.portable.prediction import open_probe
-from lowres_ssl.results.ledger import ledger
-from lowres_ssl.results.on_disk import read_predictions, write_result
-from lowres_ssl.runs import Run
+from lowres_ssl.inference.predict import load_stored_probe
+from lowres_ssl.io.checksummed_json import write_checked_json
+from lowres_ssl.runs.index import read_index
+from lowres_ssl.runs.result_io import read_predictions, write_result
+from lowres_ssl.runs.run import Run
 
 
 @pytest.mark.parametrize(("key", "note"), [("method", "method is missing"), ("batch_size", "no batch_size")])
@@ -30,8 +30,8 @@ def test_run_that_does_not_say_what_tables_go_by_is_a_note(tmp_path: Path, key: 
     path = made_up_run(tmp_path).parent / "run.json"
     content = json.loads(path.read_text())
     del content[key]
-    write_sealed(path, content)
-    frame, problems = ledger(tmp_path)
+    write_checked_json(path, content)
+    frame, problems = read_index(tmp_path)
     assert frame.empty
     assert len(problems) == 1
     assert note in problems[0]
@@ -42,7 +42,7 @@ def test_precision_that_is_none_is_no_part_of_a_file_name(tmp_path: Path) -> Non
     folder = made_up_run(tmp_path)
     result = json.loads((folder / "result.json").read_text()) | {"precision": "a" * 300}
     with pytest.raises(CheckpointError, match="none of fp32, bf16, fp16"):
-        open_probe(Run(folder.parent), folder, result, 8)
+        load_stored_probe(Run(folder.parent), folder, result, 8)
 
 
 def test_predictions_that_are_no_zip_are_closed_again(tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_zip_entry_without_a_name_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.zip").write_bytes(content.getvalue())
     (tmp_path / "into").mkdir()
     with pytest.raises(DataError, match="no name for a file"):
-        unpack(tmp_path / "x.zip", tmp_path / "into")
+        unpack_archive(tmp_path / "x.zip", tmp_path / "into")
 
 
 @pytest.mark.parametrize("override", ["~backbone=1", "~method=[1]"])
@@ -93,7 +93,7 @@ def test_group_taken_away_with_a_number_is_one_line(override: str) -> None:
     with initialize_config_module("lowres_ssl.conf", version_base="1.3"):
         with pytest.raises(Exception, match=r".") as caught:
             compose("pretrain", overrides=[override])
-        message, code = describe(caught.value, "pretrain")
+        message, code = describe_error(caught.value, "pretrain")
     assert message is not None
     assert "\n" not in message
     assert code == 2
@@ -107,10 +107,10 @@ def test_prediction_of_a_class_that_is_none_is_damage(tmp_path: Path) -> None:
     result = json.loads((folder / "result.json").read_text())
     write_result(folder, result, arrays)
     made_up_run(tmp_path, seed=1, images=12)
-    from lowres_ssl.results.findings import findings
-    from lowres_ssl.results.selection import Filters, columns_of
+    from lowres_ssl.runs.pairwise import compare_methods
+    from lowres_ssl.runs.query import ResultFilters, select_columns
 
-    frame, _ = ledger(tmp_path)
-    (column,) = columns_of(frame, Filters())
+    frame, _ = read_index(tmp_path)
+    (column,) = select_columns(frame, ResultFilters())
     with pytest.raises(CheckpointError, match=r"test_predictions in predictions\.npz are not those of 12 images"):
-        findings(column, "accuracy", "best", imagenet="imagenet", draws=100)
+        compare_methods(column, "accuracy", "best", imagenet="imagenet", draws=100)

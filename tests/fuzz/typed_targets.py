@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from watching import Target, watched
 
-import lowres_ssl.data.sources.folder
-from lowres_ssl.command_line.failures import describe
-from lowres_ssl.command_line.keys import known_keys
-from lowres_ssl.command_line.overrides import PATH_KEYS, TEXT_KEYS, check_overrides, place_filters, quote_texts
-from lowres_ssl.config import SCHEMAS, PretrainConfig, plain, read_config, register_schemas
-from lowres_ssl.data.sources import build_source
+import lowres_ssl.data.datasets.folder
+from lowres_ssl.config.check import SCHEMAS, PretrainConfig, read_config, register_schemas, to_plain
+from lowres_ssl.config.error_messages import describe_error
+from lowres_ssl.config.keys import list_schema_keys
+from lowres_ssl.config.overrides import PATH_KEYS, TEXT_KEYS, add_section_prefixes, check_overrides, quote_texts
+from lowres_ssl.data.datasets import build_source
 from lowres_ssl.errors import UserError
-from lowres_ssl.runs import run_for
+from lowres_ssl.runs.run import get_run_by_identity
 
 SOURCES = ("breast", "colorectal", "folder", "phantom", "pneumonia")
 PIECES = [
@@ -31,7 +31,7 @@ PIECES = [
 ]
 NAME = st.one_of(st.lists(st.sampled_from(PIECES), min_size=1, max_size=8).map("".join), ODD_TEXT)
 KEYS = sorted(
-    {*known_keys(PretrainConfig), *PATH_KEYS, *TEXT_KEYS, "method.temperature", "probe.knn.k", "probe.typo.k"}
+    {*list_schema_keys(PretrainConfig), *PATH_KEYS, *TEXT_KEYS, "method.temperature", "probe.knn.k", "probe.typo.k"}
 )
 GROUPS = ("method", "dataset", "backbone", "images", "recipe", "probe", "hydra.run.dir", "hydra.sweep.dir", "hydra")
 VALUES = [
@@ -58,12 +58,12 @@ def list_names(example: tuple[str, list[str], str], folder: Path) -> None:
     source, names, pattern = example
     root = folder / "set"
     named = sorted(((root / name, name) for name in names if "\0" not in name), key=lambda pair: pair[1])
-    module = f"lowres_ssl.data.sources.{source}"
+    module = f"lowres_ssl.data.datasets.{source}"
     with (
         watched(folder),
         patch(f"{module}.images_below", lambda root: iter(named)),
         patch(f"{module}.resolve_root", lambda root: root),
-        patch.object(lowres_ssl.data.sources.folder, "comes_divided", lambda root: len(names) % 2 == 0),
+        patch.object(lowres_ssl.data.datasets.folder, "comes_divided", lambda root: len(names) % 2 == 0),
     ):
         listings = build_source(source, {"group_pattern": pattern} if source == "folder" else {}).listings(root)
         for listing in listings:
@@ -76,7 +76,7 @@ def type_overrides(example: tuple[str, list[str]], folder: Path) -> None:
     """What is typed is refused, or reaches Hydra's parser as it was typed."""
     command, typed = example
     with watched(folder):
-        placed = place_filters(command, typed)
+        placed = add_section_prefixes(command, typed)
         check_overrides(placed)
         for override, quoted in zip(placed, quote_texts(placed), strict=True):
             try:
@@ -92,7 +92,7 @@ def type_overrides(example: tuple[str, list[str]], folder: Path) -> None:
 
 
 def said_in_one_line(error: Exception, command: str) -> None:
-    message, code = describe(error, command)
+    message, code = describe_error(error, command)
     assert message is not None, f"{error!r} would show a traceback"
     assert "\n" not in message
     assert code in (2, 3, 4)
@@ -111,8 +111,8 @@ def compose_config(overrides: list[str], folder: Path) -> None:
         except Exception as error:
             said_in_one_line(error, "pretrain")
             return
-        values: dict[str, Any] = plain(config)
-        run = run_for(folder, "pretrain", [config.dataset.name, str(values["method"].get("name"))], {})
+        values: dict[str, Any] = to_plain(config)
+        run = get_run_by_identity(folder, "pretrain", [config.dataset.name, str(values["method"].get("name"))], {})
         assert run.folder.parent == folder / "pretrain"
         run.folder.mkdir(parents=True)
 

@@ -10,7 +10,7 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 from typed import SMALL, Answer, Command, paint
 
-from lowres_ssl import cli
+from lowres_ssl.cli import main
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGPIPE)  # whose handlers a command changes
 
@@ -47,7 +47,7 @@ def exit_code_of(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     monkeypatch.setattr(sys, "argv", ["lowres-ssl", *map(str, arguments)])
     code: object = 0
     try:
-        cli.main()
+        main.main()
     except SystemExit as stopped:
         code = stopped.code
     finally:

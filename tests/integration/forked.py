@@ -64,7 +64,7 @@ def serve(listening: socket.socket) -> None:
 
 def type_it(line: socket.socket) -> None:
     """What a fork does: the command, in the place, with the environment and the files of who typed it."""
-    from lowres_ssl import cli
+    from lowres_ssl.cli import main
 
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     typed, files, *_ = socket.recv_fds(line, 2**20, 3)
@@ -79,7 +79,7 @@ def type_it(line: socket.socket) -> None:
     sys.argv = ["lowres-ssl", *arguments]
     code: object = 0
     try:
-        cli.main()
+        main.main()
     except SystemExit as stopped:
         code = stopped.code
     except BaseException:

@@ -18,8 +18,8 @@ from safetensors.torch import load_file, save_file
 from torchvision import models
 from typed import SMALL, Command, paint
 
+from lowres_ssl.augment.augmentation import make_evaluation_view
 from lowres_ssl.methods import imagenet
-from lowres_ssl.views.maker import evaluation_view
 
 DATA = ("dataset=folder", *SMALL)
 
@@ -61,7 +61,7 @@ def test_calibrated_encoder_is_the_random_one_with_statistics_of_the_training_im
     ids = json.loads((store.parent / "store.json").read_text())["ids"]
     rows = [ids.index(name) for name in division["train"]]
     config = json.loads((runs[1] / "run.json").read_text())["config"]
-    view = evaluation_view(
+    view = make_evaluation_view(
         torch.from_numpy(np.load(store)[rows]),
         image_size=config["image_size"],
         mean=config["images"]["mean"],
@@ -135,20 +135,20 @@ def test_weights_are_fetched_once_and_checked(server: tuple[str, Path], tmp_path
     name = f"resnet18-{hashlib.sha256(content).hexdigest()[:8]}.pth"
     (folder / name).write_bytes(content)
     cache = tmp_path / "cache"
-    path = imagenet.fetched(f"{address}/{name}", cache)
+    path = imagenet.fetch_weights(f"{address}/{name}", cache)
     assert path.read_bytes() == content
     (folder / name).unlink()
-    assert imagenet.fetched(f"{address}/{name}", cache) == path  # now without the server's
+    assert imagenet.fetch_weights(f"{address}/{name}", cache) == path  # now without the server's
     path.write_bytes(content[:-1])
     with pytest.raises(imagenet.DataError, match=r"damaged, got SHA-256 .* remove it"):
-        imagenet.fetched(f"{address}/{name}", cache)
+        imagenet.fetch_weights(f"{address}/{name}", cache)
 
 
 def test_other_bytes_than_promised_are_not_kept(server: tuple[str, Path], tmp_path: Path) -> None:
     address, folder = server
     (folder / "resnet18-00000000.pth").write_bytes(b"something else")
     with pytest.raises(imagenet.DataError, match=r"cannot be fetched .*method.weights=FILE"):
-        imagenet.fetched(f"{address}/resnet18-00000000.pth", tmp_path / "cache")
+        imagenet.fetch_weights(f"{address}/resnet18-00000000.pth", tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []
 
 

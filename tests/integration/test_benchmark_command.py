@@ -16,14 +16,14 @@ import torch
 from stored_runs import made_up_run
 from typed import Command
 
-from lowres_ssl.benchmark import asking, decision, running
-from lowres_ssl.benchmark.allotment import Costs
-from lowres_ssl.benchmark.children import Ended
-from lowres_ssl.benchmark.costs import Asked, Measured
+from lowres_ssl.benchmark import decision, request, runner
+from lowres_ssl.benchmark.cost_estimate import CostMeasurement, CostRequest
+from lowres_ssl.benchmark.runner import ExitStatus
+from lowres_ssl.benchmark.schedule import BenchmarkCosts
 from lowres_ssl.commands import benchmark
-from lowres_ssl.device import Compute
+from lowres_ssl.device import DevicePrecision
 from lowres_ssl.errors import ConfigError
-from lowres_ssl.files.atomic import write_json
+from lowres_ssl.io.atomic import write_json
 
 ACCURACIES = {"random": 0.6, "random_calibrated": 0.65, "trivial": 0.5, "dcl": 0.9, "simclr": 0.6, "simsiam": 0.62}
 UNTRAINED = ("random", "random_calibrated", "trivial")
@@ -49,15 +49,17 @@ class Machine:
     measured: int = 0
     commands: list[str] = field(default_factory=list)
 
-    def measure(self, asked: Asked) -> Measured:
+    def measure(self, asked: CostRequest) -> CostMeasurement:
         self.measured += 1
         epoch = {name: 10.0 for name in asked.configs if name not in UNTRAINED}
         extras = {"labels": 4.0} if asked.fewer_labels else {}
         extras |= {"linear": 90.0}
-        costs = Costs(epoch, 20.0, 5.0, 5.0, report=15.0, start=1.0, random_seed=self.random_seed, extras=extras)
-        return Measured(costs, dict.fromkeys(epoch, 100.0), "a made-up machine, fp32")
+        costs = BenchmarkCosts(
+            epoch, 20.0, 5.0, 5.0, report=15.0, start=1.0, random_seed=self.random_seed, extras=extras
+        )
+        return CostMeasurement(costs, dict.fromkeys(epoch, 100.0), "a made-up machine, fp32")
 
-    def run(self, words: Sequence[str], *, log: Path, limit: float | None = None) -> Ended:
+    def run(self, words: Sequence[str], *, log: Path, limit: float | None = None) -> ExitStatus:
         typed = dict(word.partition("=")[::2] for word in words)
         self.commands.append(shlex.join(words))
         before = self.now
@@ -65,7 +67,7 @@ class Machine:
             Path(typed["file"]).write_text("made up, below: " + Path(typed["preface"]).read_text())
         if words[0] != "pretrain":
             self.now += 5 * self.slowness
-            return Ended(0, self.now - before)
+            return ExitStatus(0, self.now - before)
         if self.interrupted == typed["seed"]:
             self.interrupted = None
             raise KeyboardInterrupt
@@ -77,10 +79,10 @@ class Machine:
         self.now += self.slowness * len(seeds) * each
         if limit is not None and self.now - before > limit:
             self.now = before + limit
-            return Ended(130, limit, stopped=True)
+            return ExitStatus(130, limit, stopped=True)
         for method in methods:
             if method in self.deadly and len(methods) > 1 and not scored_only:
-                return Ended(-signal.SIGKILL, self.now - before)
+                return ExitStatus(-signal.SIGKILL, self.now - before)
             if method in self.failing:
                 code = 1
                 told = {"command": f"lowres-ssl pretrain method={method}", "message": "out of memory", "exit_code": 1}
@@ -97,17 +99,17 @@ class Machine:
                     accuracy=ACCURACIES[method],
                     images=90,
                 )
-        return Ended(code, self.now - before)
+        return ExitStatus(code, self.now - before)
 
 
 @pytest.fixture
 def machine(cells: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     assert cells.is_dir()
     made = Machine()
-    monkeypatch.setattr(benchmark, "measure", made.measure)
-    monkeypatch.setattr(running, "run_command", made.run)
-    monkeypatch.setattr(running.Clock, "spent", lambda self: self.before + made.now)
-    monkeypatch.setattr(decision, "DRAWS", 400)
+    monkeypatch.setattr(benchmark, "measure_in_subprocess", made.measure)
+    monkeypatch.setattr(runner, "run_subprocess", made.run)
+    monkeypatch.setattr(runner.BudgetClock, "spent", lambda self: self.before + made.now)
+    monkeypatch.setattr(decision, "RESAMPLES", 400)
     return made
 
 
@@ -237,7 +239,7 @@ def test_seed_that_is_stopped_is_in_no_result(lowres_ssl: Command, machine: Mach
     """The machine slows down within the last seed: what was made of it for some methods counts for none."""
     slow = machine.run
 
-    def run(words: Sequence[str], *, log: Path, limit: float | None = None) -> Ended:
+    def run(words: Sequence[str], *, log: Path, limit: float | None = None) -> ExitStatus:
         machine.slowness = 9.0 if "seed=2" in words else 1.0
         if "seed=2" in words:
             slow([*(word.replace("method=random,dcl", "method=dcl") for word in words)], log=log)
@@ -246,7 +248,7 @@ def test_seed_that_is_stopped_is_in_no_result(lowres_ssl: Command, machine: Mach
         return slow(words, log=log, limit=limit)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(running, "run_command", run)
+        patch.setattr(runner, "run_subprocess", run)
         answer = lowres_ssl("benchmark", *ASKED, "budget=7min", "fewer_labels=[]")
     assert answer.code == 0, answer.err
     assert "Left out for want of time, for all methods alike: seed 2." in answer.out
@@ -377,14 +379,14 @@ def test_on_a_gpu_the_encoder_of_the_paper_is_taken_where_it_fits(
 ) -> None:
     small = machine.measure
 
-    def measure(asked: Asked) -> Measured:
+    def measure(asked: CostRequest) -> CostMeasurement:
         slower = 30 if next(iter(asked.configs.values())).backbone.name == "resnet50" else 1
         found = small(asked)
         epoch = {name: slower * seconds for name, seconds in found.costs.epoch.items()}
         return replace(found, costs=replace(found.costs, epoch=epoch))
 
-    monkeypatch.setattr(benchmark, "measure", measure)
-    monkeypatch.setattr(asking, "resolve", lambda *_: Compute(torch.device("cuda"), "bf16"))
+    monkeypatch.setattr(benchmark, "measure_in_subprocess", measure)
+    monkeypatch.setattr(request, "resolve_device", lambda *_: DevicePrecision(torch.device("cuda"), "bf16"))
     for budget, encoder in (("7min", "resnet18"), ("3h", "resnet50")):
         answer = lowres_ssl("benchmark", "dataset=folder", METHODS, f"budget={budget}", "dry_run=true")
         assert f"\n{encoder} at 24 px" in answer.out, answer.err
@@ -395,13 +397,13 @@ def test_on_a_small_gpu_the_small_encoder_is_taken(
 ) -> None:
     small = machine.measure
 
-    def measure(asked: Asked) -> Measured:
+    def measure(asked: CostRequest) -> CostMeasurement:
         if next(iter(asked.configs.values())).backbone.name == "resnet50":
             raise ConfigError("a step needs more memory than there is")
         return small(asked)
 
-    monkeypatch.setattr(benchmark, "measure", measure)
-    monkeypatch.setattr(asking, "resolve", lambda *_: Compute(torch.device("cuda"), "bf16"))
+    monkeypatch.setattr(benchmark, "measure_in_subprocess", measure)
+    monkeypatch.setattr(request, "resolve_device", lambda *_: DevicePrecision(torch.device("cuda"), "bf16"))
     answer = lowres_ssl("benchmark", "dataset=folder", METHODS, "budget=3h", "dry_run=true")
     assert "\nresnet18 at 24 px" in answer.out, answer.err
 

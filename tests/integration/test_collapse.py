@@ -7,23 +7,23 @@ import numpy as np
 import pytest
 from hydra import compose, initialize_config_module
 
-from lowres_ssl.build import available
-from lowres_ssl.config import PretrainConfig, read_config, register_schemas
-from lowres_ssl.data.phantom import TISSUES, draw
-from lowres_ssl.data.store import ImageStore
+from lowres_ssl.config.check import PretrainConfig, read_config, register_schemas
+from lowres_ssl.data.datasets.phantom import TISSUES, draw_image
+from lowres_ssl.data.image_store import ImageStore
+from lowres_ssl.experiment.plan import build_training_setup
 from lowres_ssl.methods import find_method
-from lowres_ssl.planning.plan import plan_of
-from lowres_ssl.pretrain import pretrain
-from lowres_ssl.results.collapse import judged
+from lowres_ssl.registry import list_available
+from lowres_ssl.runs.collapse import judge_history
+from lowres_ssl.train.loop import pretrain
 
-METHODS = {name: find_method(name) for name in available("lowres_ssl.methods")}
+METHODS = {name: find_method(name) for name in list_available("lowres_ssl.methods")}
 SELF_SUPERVISED = [name for name, method in METHODS.items() if method.trains and not method.sees_labels]
 
 
 @pytest.fixture(scope="module")
 def phantom() -> ImageStore:
     """128 images of the synthetic tissue."""
-    images = [draw(label, patient, 0) for label in TISSUES for patient in range(32)]
+    images = [draw_image(label, patient, 0) for label in TISSUES for patient in range(32)]
     return ImageStore(
         images=np.stack(images).transpose(0, 3, 1, 2).copy(),
         sizes=np.full((len(images), 2), 96, dtype=np.int32),
@@ -38,7 +38,7 @@ def marks_after_training(phantom: ImageStore, folder: Path, overrides: Sequence[
     small = ["dataset=phantom", "recipe=tuned", "backbone=resnet18", "image_size=32", "batch_size=32", "epochs=5"]
     with initialize_config_module("lowres_ssl.conf", version_base="1.3"):
         config = read_config(compose("pretrain", overrides=[*small, *overrides]), PretrainConfig)
-    plan = plan_of(config)
+    plan = build_training_setup(config)
     trained = pretrain(
         encoder=plan.encoder,
         method=plan.method,
@@ -53,7 +53,7 @@ def marks_after_training(phantom: ImageStore, folder: Path, overrides: Sequence[
         on_epoch=lambda history: None,
     )
     known = {"chance_loss": plan.method.chance_loss(config.batch_size), "config": {"method": config.method}}
-    return {key for key, is_marked in judged(trained.history, known).items() if is_marked}
+    return {key for key, is_marked in judge_history(trained.history, known).items() if is_marked}
 
 
 @pytest.mark.parametrize("method", SELF_SUPERVISED)

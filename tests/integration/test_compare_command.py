@@ -12,9 +12,9 @@ from sklearn.metrics import f1_score
 from stored_runs import made_up_run
 from typed import Command
 
-from lowres_ssl.results.on_disk import read_predictions
-from lowres_ssl.schemas.compare import Metric
-from lowres_ssl.statistics.confusion import METRICS
+from lowres_ssl.config.command_schemas import MetricChoice
+from lowres_ssl.runs.result_io import read_predictions
+from lowres_ssl.stats.confusion import CONFUSION_METRICS
 
 QUICK = "draws=400"
 
@@ -300,4 +300,4 @@ def test_wrong_input_is_refused(lowres_ssl: Command, typed: str, message: str) -
 
 
 def test_metrics_that_can_be_typed_are_those_with_intervals() -> None:
-    assert tuple(Metric.__members__) == METRICS
+    assert tuple(MetricChoice.__members__) == CONFUSION_METRICS

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typed import Command
 
-from lowres_ssl.cli import COMMANDS
+from lowres_ssl.cli.main import COMMANDS
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]

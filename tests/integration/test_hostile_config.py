@@ -11,7 +11,7 @@ from test_wrong_input import DATA, refused
 from typed import SMALL, Answer, Command
 
 from lowres_ssl.data.pseudonyms import KEY_FILE
-from lowres_ssl.files.sealed import write_sealed
+from lowres_ssl.io.checksummed_json import write_checked_json
 
 CANARY = "canary-4711-token"
 
@@ -123,7 +123,7 @@ def test_run_that_somebody_else_made_looks_nothing_up_in_our_environment(
     monkeypatch.setenv("SOME_SERVICE_TOKEN", CANARY)
     content = json.loads((trained / "run.json").read_text())
     content["config"]["dataset"]["title"] = content["title"] = "${oc.env:SOME_SERVICE_TOKEN}"
-    write_sealed(trained / "run.json", content)
+    write_checked_json(trained / "run.json", content)
     answer = lowres_ssl("evaluate", f"run={trained}", "probe=[knn]", "probe.knn.k=3")
     assert answer.code == 0, answer.err
     assert any(b"${oc.env:SOME_SERVICE_TOKEN}" in each for each in everything_in(trained).values())

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 from typed import SMALL, Answer, Command, paint
 
-from lowres_ssl.portable.encoder import open_encoder
-from lowres_ssl.runs import find_run
+from lowres_ssl.inference.load import load_portable_encoder
+from lowres_ssl.runs.run import find_run
 
 Paint = Callable[..., None]
 
@@ -482,5 +482,5 @@ def test_twelve_bits_in_sixteen_are_noticed_and_shown_whole_ever_after(lowres_ss
     (store,) = (tmp_path / "outputs" / "stores").glob("deep-*/images.npy")
     assert np.load(store).max() > 200
     (run,) = (tmp_path / "outputs" / "pretrain").glob("*-random-s*")
-    encoder = open_encoder(find_run(tmp_path / "outputs", str(run)))
+    encoder = load_portable_encoder(find_run(tmp_path / "outputs", str(run)))
     assert encoder.preprocessing.grey_range == (0, 4095)

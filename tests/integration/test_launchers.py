@@ -21,8 +21,8 @@ import fake_slurm
 import pytest
 from typed import SMALL, Command
 
-from lowres_ssl.checkpoint import epochs_in, latest_state
-from lowres_ssl.files.leases import lease_of
+from lowres_ssl.encoders.weights_file import load_latest_state, read_epochs_done
+from lowres_ssl.io.locks import get_lock_path
 
 TRAINING = ("dataset=folder", *SMALL, "evaluate=false", "checkpoint_seconds=0", "epochs=3")
 PATIENCE = 600  # seconds, on a busy machine
@@ -41,7 +41,7 @@ class Sweep:
         while time.monotonic() < patience:
             ended = self.process.poll() is not None
             for path in self.folder.glob(f"outputs/pretrain/*-s{seed}-*/checkpoint.pt"):
-                if epochs_in(path):
+                if read_epochs_done(path):
                     return path.parent
             if ended:
                 break
@@ -64,7 +64,7 @@ class Sweep:
 
 def pid_of(run: Path) -> int:
     """The process that works on a run."""
-    holder = re.search(r"^pid=(\d+)$", lease_of(run).read_text(), re.MULTILINE)
+    holder = re.search(r"^pid=(\d+)$", get_lock_path(run).read_text(), re.MULTILINE)
     assert holder is not None
     return int(holder[1])
 
@@ -118,7 +118,7 @@ def test_a_killed_process_of_joblib_leaves_the_rest_of_the_sweep_alone(type_swee
     lost = [int(word[-1]) for command in commands for word in shlex.split(command) if word.startswith("seed=")]
     assert set(lost) in ({1}, {0, 1})
     assert sorted([*sweep.finished(), *lost]) == [0, 1, 2]
-    saved = latest_state(sweep.run_of(1) / "checkpoint.pt")
+    saved = load_latest_state(sweep.run_of(1) / "checkpoint.pt")
     assert saved is not None
     answer = lowres_ssl(*shlex.split(commands[lost.index(1)])[1:])
     assert answer.code == 0, answer.err

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from typed import SMALL, Command, paint
 
-from lowres_ssl.commands.runs import differing
-from lowres_ssl.files.sealed import write_sealed
+from lowres_ssl.commands.runs import list_distinct_settings
+from lowres_ssl.io.checksummed_json import write_checked_json
 
 
 def accuracy(folder: Path, probe: str) -> float:
@@ -161,7 +161,7 @@ def test_runs_lists_scores_as_table_csv_and_json(lowres_ssl: Command, trained: P
 
 def test_runs_shows_how_far_an_unfinished_run_is(lowres_ssl: Command, trained: Path) -> None:
     path = trained / "run.json"
-    write_sealed(path, json.loads(path.read_text()) | {"finished": False})
+    write_checked_json(path, json.loads(path.read_text()) | {"finished": False})
     assert "epoch 1 of 1" in lowres_ssl("runs").out
 
 
@@ -194,7 +194,7 @@ def test_prune_removes_what_no_run_needs_and_nothing_else(lowres_ssl: Command, t
 
 def test_settings_that_differ_are_told_whole() -> None:
     ways = {f"strengths=[{first}, 1.0], max_iterations=100" for first in (0.1, 0.5)}
-    assert differing("strengths=[0.5, 1.0], max_iterations=100", ways) == ["strengths=[0.5, 1.0]"]
+    assert list_distinct_settings("strengths=[0.5, 1.0], max_iterations=100", ways) == ["strengths=[0.5, 1.0]"]
 
 
 def test_doctor_says_what_would_run_here(lowres_ssl: Command) -> None:
@@ -229,7 +229,7 @@ def test_tilde_is_the_home_folder(
 
 def test_top_level_help_imports_neither_torch_nor_hydra() -> None:
     code = (
-        "import sys; sys.argv=['lowres-ssl','--help']\nfrom lowres_ssl.cli import main; main()\n"
+        "import sys; sys.argv=['lowres-ssl','--help']\nfrom lowres_ssl.cli.main import main; main()\n"
         "assert not {'torch', 'hydra', 'numpy'} & set(sys.modules), 'slow imports'"
     )
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -239,7 +239,7 @@ def test_top_level_help_imports_neither_torch_nor_hydra() -> None:
 
 def test_composing_a_config_imports_no_torch() -> None:
     code = (
-        "import sys; sys.argv=['lowres-ssl','pretrain','--cfg','job']\nfrom lowres_ssl.cli import main\n"
+        "import sys; sys.argv=['lowres-ssl','pretrain','--cfg','job']\nfrom lowres_ssl.cli.main import main\n"
         "try: main()\nfinally: assert 'torch' not in sys.modules, 'slow import'"
     )
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -255,7 +255,10 @@ def test_module_is_the_console_script() -> None:
 
 
 def test_completion_offers_groups_and_choices() -> None:
-    code = "import sys; sys.argv=['lowres-ssl','pretrain','-sc','query=bash']\nfrom lowres_ssl.cli import main; main()"
+    code = (
+        "import sys; sys.argv=['lowres-ssl','pretrain','-sc','query=bash']\nfrom "
+        "lowres_ssl.cli.main import main; main()"
+    )
     answer = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,

@@ -11,8 +11,8 @@ import pytest
 import torch
 from typed import SMALL, Command
 
-from lowres_ssl.files.hashes import digest
-from lowres_ssl.training import distributed
+from lowres_ssl.io.checksummed_json import hash_content
+from lowres_ssl.train import world
 
 # Each process has BatchNorm statistics of its own 8 images, and not of all 16.
 TOLERANCE = 0.1
@@ -97,8 +97,8 @@ def first_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
     """This process is the first of two, and the other one never answers."""
     for name, value in (("RANK", "0"), ("WORLD_SIZE", "2"), ("MASTER_ADDR", "here"), ("MASTER_PORT", "0")):
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(distributed, "rendezvous", lambda *_: iter([(torch.distributed.HashStore(), 0, 2)]))
-    monkeypatch.setattr(distributed, "SECONDS_TO_LEAVE", 0.01)
+    monkeypatch.setattr(world, "rendezvous", lambda *_: iter([(torch.distributed.HashStore(), 0, 2)]))
+    monkeypatch.setattr(world, "LEAVE_TIMEOUT_SECONDS", 0.01)
 
 
 @pytest.mark.usefixtures("first_of_two")
@@ -130,8 +130,8 @@ def test_each_process_needs_a_gpu_of_its_own(lowres_ssl: Command, monkeypatch: p
         monkeypatch.setenv(name, str(size))
     for name, value in (("RANK", "0"), ("MASTER_ADDR", "here"), ("MASTER_PORT", "0")):
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(distributed, "rendezvous", lambda *_: iter([(torch.distributed.HashStore(), 0, size)]))
-    monkeypatch.setattr(distributed, "SECONDS_TO_LEAVE", 0.01)
+    monkeypatch.setattr(world, "rendezvous", lambda *_: iter([(torch.distributed.HashStore(), 0, size)]))
+    monkeypatch.setattr(world, "LEAVE_TIMEOUT_SECONDS", 0.01)
     answer = lowres_ssl("pretrain", "dataset=folder", *SMALL, f"batch_size={4 * size}", "device=cuda")
     assert answer.code == 2
     assert "wanted one each" in answer.err
@@ -145,7 +145,7 @@ def test_run_begun_by_two_processes_is_not_begun_again_by_one(
     assert lowres_ssl(*typed).code == 0
     (run,) = (tmp_path / "outputs" / "pretrain").iterdir()
     identity = json.loads((run / "run.json").read_text())["identity"] | {"processes": 2}
-    two = run.with_name(f"{run.name.rpartition('-')[0]}-{digest(identity)[:8]}")
+    two = run.with_name(f"{run.name.rpartition('-')[0]}-{hash_content(identity)[:8]}")
     run.rename(two)
     (two / "checkpoint.pt").write_bytes(b"")
     answer = lowres_ssl(*typed)

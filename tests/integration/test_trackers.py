@@ -18,8 +18,8 @@ from test_hostile_config import CANARY, everything_in
 from test_wrong_input import refused
 from typed import SMALL, Command
 
-from lowres_ssl import trackers
-from lowres_ssl.runs import Run
+from lowres_ssl.runs.run import Run
+from lowres_ssl.tracking import backends
 
 TYPED = ("pretrain", "dataset=folder", *SMALL, "epochs=3", "probe=[knn]")
 SECRETS = ("WANDB_API_KEY", "MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_PASSWORD", "SOME_SERVICE_TOKEN")
@@ -192,7 +192,7 @@ def test_tool_that_cannot_write_is_said_once_and_the_run_goes_on(
 def test_missing_library_is_said_before_anything_is_read(
     lowres_ssl: Command, cells: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trackers, "find_spec", lambda name: None)
+    monkeypatch.setattr(backends, "find_spec", lambda name: None)
     for tool in ("tensorboard", "wandb", "mlflow"):
         answer = lowres_ssl(*TYPED, f"tracker={tool}")
         refused(answer, 2, f"tracker={tool}", "not installed", f"pip install 'lowres-ssl[{tool}]'", "tracker=none")

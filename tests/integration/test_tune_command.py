@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from typed import SMALL, Command
 
-from lowres_ssl.checkpoint import load_tensors
-from lowres_ssl.probes.linear import Linear
+from lowres_ssl.encoders.weights_file import load_tensors
+from lowres_ssl.probes.linear import MLPProbe
 
 QUICK = ("batch_size=[8,16]", "learning_rate=[0.01,0.001]", "seeds=2", "probe.linear.epochs=4")
 TUNED = "probe.linear.settings_from=tuned"
@@ -43,7 +43,7 @@ def test_tune_says_what_it_does_and_shows_table_1(lowres_ssl: Command, trained: 
 def test_same_search_is_read_and_another_is_made(
     lowres_ssl: Command, tuned: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Linear, "fit", lambda *_: pytest.fail("it was there"))
+    monkeypatch.setattr(MLPProbe, "fit", lambda *_: pytest.fail("it was there"))
     answer = lowres_ssl("tune", *QUICK)
     assert answer.code == 0, answer.err
     assert answer.err.count("chosen already") == 3
@@ -133,6 +133,6 @@ def test_test_features_are_not_read(lowres_ssl: Command, trained: Path, monkeypa
         asked.append(set(names or ["all"]))
         return load_tensors(path, names)
 
-    monkeypatch.setattr("lowres_ssl.features.load_tensors", watch)
+    monkeypatch.setattr("lowres_ssl.evaluate.features.load_tensors", watch)
     assert lowres_ssl("tune", *QUICK, f"run={trained}").code == 0
     assert asked == [{"train", "validation"}]

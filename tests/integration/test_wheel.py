@@ -52,8 +52,8 @@ def test_installed_wheel_composes_from_another_folder(wheel: Path, tmp_path: Pat
     elsewhere.mkdir()
     code = (
         "import sys; sys.argv = ['lowres-ssl', 'pretrain', 'method=vicreg', '--cfg', 'job']\n"
-        "import lowres_ssl.conf, lowres_ssl.cli; assert 'site/lowres_ssl/conf' in lowres_ssl.conf.__file__\n"
-        "lowres_ssl.cli.main()"
+        "import lowres_ssl.conf, lowres_ssl.cli.main; assert 'site/lowres_ssl/conf' in lowres_ssl.conf.__file__\n"
+        "lowres_ssl.cli.main.main()"
     )
     answer = subprocess.run(
         [sys.executable, "-c", code],

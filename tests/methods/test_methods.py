@@ -11,9 +11,9 @@ import torch
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
-from lowres_ssl.build import available
 from lowres_ssl.errors import ConfigError
 from lowres_ssl.methods import Method, build_method, mlp
+from lowres_ssl.registry import list_available
 
 Arguments = dict[str, Any]
 Outputs = tuple[Tensor, ...]
@@ -50,7 +50,7 @@ def message_of(arguments: Arguments) -> str:
 
 
 def test_every_method_has_a_file_and_every_file_a_method() -> None:
-    assert sorted(path.stem for path in CONF.glob("*.yaml")) == available("lowres_ssl.methods")
+    assert sorted(path.stem for path in CONF.glob("*.yaml")) == list_available("lowres_ssl.methods")
 
 
 def test_a_file_names_its_own_method() -> None:

@@ -6,18 +6,18 @@ from typing import Any
 import pytest
 import torch
 
-from lowres_ssl.checkpoint import load_encoder
+from lowres_ssl.encoders.weights_file import load_encoder_weights
 from lowres_ssl.errors import ConfigError, DataError
 from lowres_ssl.methods import Encoder
-from lowres_ssl.methods.pretrained import Pretrained, created
-from lowres_ssl.planning.encoders import check_image_size
+from lowres_ssl.methods.pretrained import TimmEncoder, create_timm_model
+from lowres_ssl.train.setup import check_encoder_image_size
 
 timm = pytest.importorskip("timm")
 EXAMPLE = "vit_small_patch14_dinov2.lvd142m"  # of the docs
 
 
-def pretrained(model: str) -> Pretrained:
-    return Pretrained(model=model, weights=None, mean=None, std=None)
+def pretrained(model: str) -> TimmEncoder:
+    return TimmEncoder(model=model, weights=None, mean=None, std=None)
 
 
 def no_backbone() -> Encoder:
@@ -28,22 +28,22 @@ def test_the_docs_example_takes_the_size_that_all_methods_have() -> None:
     method = pretrained(EXAMPLE)
     encoder, width = method.architecture(no_backbone)
     assert (width, method.image_size()) == (384, 518)
-    check_image_size(encoder, 224, "pretrained", method.image_size())
+    check_encoder_image_size(encoder, 224, "pretrained", method.image_size())
 
 
 def test_size_that_an_encoder_does_not_take_is_told_with_its_own() -> None:
     method = pretrained(EXAMPLE)
     encoder, _ = method.architecture(no_backbone)
     with pytest.raises(ConfigError, match=r"^image_size=48: .*patch size \(14\).*; type image_size=518, its own$"):
-        check_image_size(encoder, 48, "pretrained", method.image_size())
+        check_encoder_image_size(encoder, 48, "pretrained", method.image_size())
 
 
 def test_weights_are_the_same_whatever_the_size_of_the_images() -> None:
     """At its own size nothing is resampled."""
     torch.manual_seed(0)
     usual = timm.create_model("test_vit", num_classes=0).eval()
-    encoder = created("test_vit")
-    load_encoder(encoder, usual.state_dict(), "usual")
+    encoder = create_timm_model("test_vit")
+    load_encoder_weights(encoder, usual.state_dict(), "usual")
     images = torch.randn(2, 3, 160, 160)
     with torch.no_grad():
         assert torch.equal(encoder.eval()(images), usual(images))
@@ -51,7 +51,7 @@ def test_weights_are_the_same_whatever_the_size_of_the_images() -> None:
 
 def test_model_without_that_option_is_built_without_it() -> None:
     with torch.no_grad():
-        assert created("test_resnet").eval()(torch.zeros(1, 3, 32, 32)).shape[0] == 1
+        assert create_timm_model("test_resnet").eval()(torch.zeros(1, 3, 32, 32)).shape[0] == 1
 
 
 def test_hub_that_does_not_answer_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from lowres_ssl.errors import ConfigError
-from lowres_ssl.methods.random_calibrated import RandomCalibrated
+from lowres_ssl.methods.random_calibrated import CalibratedRandomEncoder
 
 
 def encoder() -> nn.Sequential:
@@ -23,7 +23,7 @@ def images() -> list[Tensor]:
 
 def test_statistics_are_means_over_the_batches() -> None:
     adapted, first = encoder(), encoder()[0]
-    RandomCalibrated().adapt(adapted, images())
+    CalibratedRandomEncoder().adapt(adapted, images())
     outputs = [first(batch).detach() for batch in images()]
     norm = adapted[1]
     assert isinstance(norm, nn.BatchNorm2d)
@@ -35,16 +35,16 @@ def test_statistics_are_means_over_the_batches() -> None:
 
 def test_statistics_that_were_there_do_not_count() -> None:
     once, twice = encoder(), encoder()
-    RandomCalibrated().adapt(once, images())
-    RandomCalibrated().adapt(twice, [10 * batch for batch in images()])
-    RandomCalibrated().adapt(twice, images())
+    CalibratedRandomEncoder().adapt(once, images())
+    CalibratedRandomEncoder().adapt(twice, [10 * batch for batch in images()])
+    CalibratedRandomEncoder().adapt(twice, images())
     for key, value in once.state_dict().items():
         assert torch.equal(twice.state_dict()[key], value), key
 
 
 def test_no_weight_changes_and_the_encoder_is_left_for_evaluation() -> None:
     adapted, wanted = encoder(), encoder()
-    RandomCalibrated().adapt(adapted, images())
+    CalibratedRandomEncoder().adapt(adapted, images())
     for (name, one), (_, other) in zip(adapted.named_parameters(), wanted.named_parameters(), strict=True):
         assert torch.equal(one, other), name
         assert one.grad is None
@@ -57,4 +57,4 @@ def test_no_weight_changes_and_the_encoder_is_left_for_evaluation() -> None:
 def test_encoder_without_batch_norm_is_refused() -> None:
     bare = nn.Sequential(nn.Flatten(), nn.Linear(192, 5), nn.LayerNorm(5))
     with pytest.raises(ConfigError, match="no BatchNorm layer, so it would be that of method=random; type method=ran"):
-        RandomCalibrated().adapt(bare, images())
+        CalibratedRandomEncoder().adapt(bare, images())

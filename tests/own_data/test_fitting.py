@@ -2,19 +2,19 @@
 
 import pytest
 
-from lowres_ssl.own_data.fitting import batch_size, budget, image_size, neighbours
+from lowres_ssl.init.default_settings import choose_batch_size, choose_image_size, choose_neighbours, suggest_budget
 
 
 @pytest.mark.parametrize(("smallest", "k"), [(1, 1), (4, 4), (5, 5), (10, 5), (112, 22), (1108, 200), (10**6, 200)])
 def test_neighbours_are_a_fifth_of_the_smallest_class(smallest: int, k: int) -> None:
-    assert neighbours(smallest) == k
+    assert choose_neighbours(smallest) == k
 
 
 @pytest.mark.parametrize(
     ("images", "size"), [(2, 2), (3, 2), (5, 4), (11, 8), (63, 32), (64, 64), (69, 64), (448, 64), (4089, 64)]
 )
 def test_batch_is_the_one_that_the_rates_are_for_wherever_there_are_so_many_images(images: int, size: int) -> None:
-    assert batch_size(images) == size
+    assert choose_batch_size(images) == size
 
 
 @pytest.mark.parametrize(
@@ -31,17 +31,17 @@ def test_batch_is_the_one_that_the_rates_are_for_wherever_there_are_so_many_imag
     ],
 )
 def test_time_grows_with_the_set_in_whole_hours(images: int, time: str) -> None:
-    assert budget(images) == time
+    assert suggest_budget(images) == time
 
 
 def test_every_choice_is_one_that_can_be_run() -> None:
     for number in range(1, 3000):
-        assert 1 <= neighbours(number) <= number
-        assert 2 <= batch_size(number + 1) <= min(64, number + 1)
+        assert 1 <= choose_neighbours(number) <= number
+        assert 2 <= choose_batch_size(number + 1) <= min(64, number + 1)
 
 
 @pytest.mark.parametrize(
     ("shorter", "gpu", "size"), [(1024, True, 224), (1024, False, 64), (150, True, 144), (28, True, 24), (3, False, 24)]
 )
 def test_image_size_is_not_above_the_images(shorter: int, gpu: bool, size: int) -> None:
-    assert image_size(shorter, gpu=gpu) == size
+    assert choose_image_size(shorter, gpu=gpu) == size

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from lowres_ssl.errors import DataError
-from lowres_ssl.own_data import table_guess
-from lowres_ssl.own_data.table_guess import guess_table
+from lowres_ssl.init import guess_columns
+from lowres_ssl.init.guess_columns import guess_label_table
 
 
 def table(folder: Path, text: str, files: int = 10, place: str = "", suffix: str = ".png") -> Path:
@@ -24,14 +24,14 @@ def rows(heads: str, row: str, number: int = 10) -> str:
 
 def test_columns_are_known_by_their_names_and_files(tmp_path: Path) -> None:
     text = rows("Patient_ID,file,Diagnosis,age", "{patient},{n}.png,{kind},40")
-    found = guess_table(table(tmp_path, text))
+    found = guess_label_table(table(tmp_path, text))
     assert found is not None
     assert found.root == tmp_path
     assert found.options == {"path": "file", "label": "Diagnosis", "patient": "Patient_ID"}
 
 
 def test_images_may_lie_in_a_folder_and_have_no_suffix_in_the_table(tmp_path: Path) -> None:
-    found = guess_table(table(tmp_path, rows("path,label", "{n},{kind}"), place="images", suffix=".jpg"))
+    found = guess_label_table(table(tmp_path, rows("path,label", "{n},{kind}"), place="images", suffix=".jpg"))
     assert found is not None
     assert found.root == tmp_path / "images"
     assert found.options == {"table": "../labels.csv", "suffix": ".jpg"}
@@ -39,21 +39,21 @@ def test_images_may_lie_in_a_folder_and_have_no_suffix_in_the_table(tmp_path: Pa
 
 @pytest.mark.parametrize(("files", "is_one"), [(10, True), (8, True), (7, False), (0, False)])
 def test_four_of_five_files_must_be_there(tmp_path: Path, files: int, is_one: bool) -> None:
-    assert (guess_table(table(tmp_path, rows("path,label", "{n}.png,{kind}"), files=files)) is not None) == is_one
+    assert (guess_label_table(table(tmp_path, rows("path,label", "{n}.png,{kind}"), files=files)) is not None) == is_one
 
 
 def test_a_table_without_rows_is_none(tmp_path: Path) -> None:
-    assert guess_table(table(tmp_path, "path,label\n")) is None
+    assert guess_label_table(table(tmp_path, "path,label\n")) is None
 
 
 def test_which_column_is_the_label_is_asked_where_it_cannot_be_known(tmp_path: Path) -> None:
     text = rows("path,age,sex", "{n}.png,40,{kind}")
     with pytest.raises(DataError, match=r"which one is the label\? got 'age', 'sex'; rename that column to label"):
-        guess_table(table(tmp_path, text))
+        guess_label_table(table(tmp_path, text))
 
 
 def test_a_split_of_other_words_is_no_split(tmp_path: Path) -> None:
-    found = guess_table(table(tmp_path, rows("path,label,fold", "{n}.png,{kind},{patient}")))
+    found = guess_label_table(table(tmp_path, rows("path,label,fold", "{n}.png,{kind},{patient}")))
     assert found is not None
     assert "fold" not in found.options.values()
 
@@ -65,6 +65,6 @@ def test_a_table_of_other_files_is_given_up_soon_in_each_of_many_folders(
     for number in range(20):
         (folder / f"patient{number}").mkdir()
     asked = []
-    monkeypatch.setattr(table_guess, "is_there", asked.append)
-    assert guess_table(folder) is None
-    assert len(asked) == 21 * 2 * len(table_guess.SUFFIXES) * 11  # of 50 rows, 11 that are not there are enough
+    monkeypatch.setattr(guess_columns, "is_existing_file", asked.append)
+    assert guess_label_table(folder) is None
+    assert len(asked) == 21 * 2 * len(guess_columns.PATH_SUFFIXES) * 11  # of 50 rows, 11 that are not there are enough

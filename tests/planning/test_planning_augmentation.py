@@ -5,22 +5,22 @@ import pytest
 import torch
 from hydra import compose, initialize_config_module
 
-from lowres_ssl.config import PretrainConfig, read_config, register_schemas
-from lowres_ssl.planning.augmentation import view_makers
-from lowres_ssl.views.blur import blur_by_shifts, kernels
-from lowres_ssl.views.maker import ViewMaker, image_keys
+from lowres_ssl.augment.augmentation import Augmentation, hash_image_ids
+from lowres_ssl.augment.blur import blur_by_shifts, compute_kernels
+from lowres_ssl.augment.from_config import build_views
+from lowres_ssl.config.check import PretrainConfig, read_config, register_schemas
 
 register_schemas()
-KEYS = image_keys([str(number) for number in range(2000)])
+KEYS = hash_image_ids([str(number) for number in range(2000)])
 
 
-def makers_of(*words: str) -> list[ViewMaker]:
+def makers_of(*words: str) -> list[Augmentation]:
     overrides = ["dataset=phantom", "images=any", "backbone=resnet18", *words]
     with initialize_config_module("lowres_ssl.conf", version_base="1.3"):
-        return view_makers(read_config(compose("pretrain", overrides=overrides), PretrainConfig))
+        return build_views(read_config(compose("pretrain", overrides=overrides), PretrainConfig))
 
 
-def sigma(maker: ViewMaker) -> np.ndarray:
+def sigma(maker: Augmentation) -> np.ndarray:
     return maker.parameters(np.full((len(KEYS), 2), 96), KEYS, epoch=0, view=0).sigma
 
 
@@ -54,7 +54,7 @@ def test_an_edge_is_as_wide_on_the_image_when_it_is_blurred_at_half_the_size() -
         (maker,) = makers_of("epochs=1", f"image_size={size}")
         edge = torch.zeros(1, 1, size, size)
         edge[..., size // 2 :] = 1
-        weights = torch.from_numpy(kernels(np.array(maker.blur_sigma[1:]), maker.blur_kernel)).float()
+        weights = torch.from_numpy(compute_kernels(np.array(maker.blur_sigma[1:]), maker.blur_kernel)).float()
         profile = blur_by_shifts(edge, weights)[0, 0, 0].numpy()
         low, high = np.interp([0.16, 0.84], profile, (np.arange(size) + 0.5) / size)
         return float(high - low)

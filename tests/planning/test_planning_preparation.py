@@ -8,23 +8,23 @@ import torch
 from hydra import compose, initialize_config_module
 from PIL import Image
 
-from lowres_ssl.config import PretrainConfig, read_config, register_schemas
-from lowres_ssl.data.decode import decode
-from lowres_ssl.data.records import Catalogue, Record
-from lowres_ssl.planning.preparation import storage_size_of
-from lowres_ssl.views.crop import boxes_in_store, crop_one_by_one
+from lowres_ssl.augment.crop import crop_one_by_one, scale_boxes_to_store
+from lowres_ssl.config.check import PretrainConfig, read_config, register_schemas
+from lowres_ssl.data.catalogue import Catalogue, ImageRecord
+from lowres_ssl.data.decode import decode_image
+from lowres_ssl.data.prepare import get_storage_size
 
 register_schemas()
 HEIGHT, WIDTH = 460, 700  # as the images of BreaKHis
 
 
 def stored_at(*words: str) -> int:
-    records = [Record(f"{n}.png", "a", None, None, HEIGHT, WIDTH, f"{n}") for n in range(3)]
+    records = [ImageRecord(f"{n}.png", "a", None, None, HEIGHT, WIDTH, f"{n}") for n in range(3)]
     catalogue = Catalogue("made-up", Path("nowhere"), tuple(records), ())
     with initialize_config_module("lowres_ssl.conf", version_base="1.3"):
         overrides = ["dataset=breast", "backbone=resnet18", "epochs=1", *words]
         config = read_config(compose("pretrain", overrides=overrides), PretrainConfig)
-    return storage_size_of(config.dataset, catalogue, config.image_size)
+    return get_storage_size(config.dataset, catalogue, config.image_size)
 
 
 @pytest.mark.parametrize(
@@ -56,8 +56,8 @@ def test_views_of_the_released_code_are_those_of_the_originals(tmp_path: Path) -
     wanted = crop_one_by_one(whole, boxes, unflipped, 224)
 
     def error(side: int) -> float:
-        stored, height, width = decode(tmp_path / "image.png", colour=False, size=side)
-        places = boxes_in_store(boxes, np.tile([[height, width]], (len(boxes), 1)), side)
+        stored, height, width = decode_image(tmp_path / "image.png", colour=False, size=side)
+        places = scale_boxes_to_store(boxes, np.tile([[height, width]], (len(boxes), 1)), side)
         got = crop_one_by_one(
             torch.from_numpy(stored.copy())[None].expand(len(boxes), -1, -1, -1), places, unflipped, 224
         )

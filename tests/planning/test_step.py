@@ -8,10 +8,10 @@ import pytest
 import torch
 from tiny_training import TRAINING
 
-from lowres_ssl.device import CHANNELS_LAST, NCHW, Compute
-from lowres_ssl.planning import step
-from lowres_ssl.planning.step import compute_for, is_compiled, repays_compiling
-from lowres_ssl.training.distributed import ALONE, Processes
+from lowres_ssl.device import CHANNELS_LAST, NCHW, DevicePrecision
+from lowres_ssl.experiment import step_options
+from lowres_ssl.experiment.step_options import choose_step_settings, is_compiling_worthwhile, should_compile
+from lowres_ssl.train.world import SINGLE_PROCESS, World
 
 IMAGES = 80  # ten steps of eight
 
@@ -19,10 +19,10 @@ IMAGES = 80  # ten steps of eight
 def plan(device: str, epochs: int, *, precision: str = "fp32", sizes: tuple[int, ...] = (64,), **changes: Any) -> Any:
     """`changes`: of the training, or compile, deterministic and processes."""
     compile, deterministic = changes.pop("compile", "auto"), changes.pop("deterministic", False)
-    processes = changes.pop("processes", ALONE)
+    processes = changes.pop("processes", SINGLE_PROCESS)
     return SimpleNamespace(
         config=SimpleNamespace(compile=SimpleNamespace(name=compile), deterministic=deterministic),
-        compute=Compute(torch.device(device), precision, compiled=compile == "always"),
+        compute=DevicePrecision(torch.device(device), precision, compiled=compile == "always"),
         training=replace(TRAINING, **{"epochs": epochs, "joint": True} | changes),
         processes=processes,
         views=[SimpleNamespace(image_size=size) for size in sizes],
@@ -31,9 +31,9 @@ def plan(device: str, epochs: int, *, precision: str = "fp32", sizes: tuple[int,
 
 def test_compiling_repays_itself_where_it_saves_more_than_it_costs() -> None:
     """100 seconds a pass, for 0.01 a step."""
-    assert not repays_compiling(10_000, 1)
-    assert repays_compiling(10_001, 1)
-    assert not repays_compiling(20_000, 2)
+    assert not is_compiling_worthwhile(10_000, 1)
+    assert is_compiling_worthwhile(10_001, 1)
+    assert not is_compiling_worthwhile(20_000, 2)
 
 
 @pytest.mark.parametrize(
@@ -48,48 +48,48 @@ def test_compiling_repays_itself_where_it_saves_more_than_it_costs() -> None:
     ids=str,
 )
 def test_auto_compiles_a_training_that_is_longer_than_so_many_epochs(settings: dict[str, Any], epochs: int) -> None:
-    assert not compute_for(plan("cuda", epochs, **settings), IMAGES, time_layouts=True).compiled
-    assert compute_for(plan("cuda", epochs + 1, **settings), IMAGES, time_layouts=False).compiled
+    assert not choose_step_settings(plan("cuda", epochs, **settings), IMAGES, time_layouts=True).compiled
+    assert choose_step_settings(plan("cuda", epochs + 1, **settings), IMAGES, time_layouts=False).compiled
 
 
 def test_what_auto_never_compiles() -> None:
     """The run of 100 epochs over 3,040 images in batches of 64 as well, for which it took 60 to 200 seconds."""
-    assert not compute_for(plan("cuda", 10**6, processes=Processes(0, 2)), IMAGES, time_layouts=True).compiled
-    assert not compute_for(plan("cuda", 10**6, compile="never"), IMAGES, time_layouts=True).compiled
-    assert not compute_for(plan("cpu", 10**6, precision="bf16"), IMAGES, time_layouts=True).compiled
-    assert not compute_for(plan("cuda", 100, batch_size=64), 3_040, time_layouts=True).compiled
+    assert not choose_step_settings(plan("cuda", 10**6, processes=World(0, 2)), IMAGES, time_layouts=True).compiled
+    assert not choose_step_settings(plan("cuda", 10**6, compile="never"), IMAGES, time_layouts=True).compiled
+    assert not choose_step_settings(plan("cpu", 10**6, precision="bf16"), IMAGES, time_layouts=True).compiled
+    assert not choose_step_settings(plan("cuda", 100, batch_size=64), 3_040, time_layouts=True).compiled
 
 
 def test_what_is_asked_for_is_compiled() -> None:
-    assert compute_for(plan("cpu", 1, compile="always"), IMAGES, time_layouts=True).compiled
+    assert choose_step_settings(plan("cpu", 1, compile="always"), IMAGES, time_layouts=True).compiled
 
 
 def test_a_forecast_knows_what_will_be_compiled_without_timing_anything() -> None:
-    assert is_compiled(plan("cpu", 1, compile="always"), IMAGES)
-    assert is_compiled(plan("cuda", 1_001), IMAGES)
-    assert not is_compiled(plan("cuda", 1_000), IMAGES)
-    assert not is_compiled(plan("cuda", 10**6, compile="never"), IMAGES)
+    assert should_compile(plan("cpu", 1, compile="always"), IMAGES)
+    assert should_compile(plan("cuda", 1_001), IMAGES)
+    assert not should_compile(plan("cuda", 1_000), IMAGES)
+    assert not should_compile(plan("cuda", 10**6, compile="never"), IMAGES)
 
 
 @pytest.fixture
 def timed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(step, "in_faster_layout", lambda plan, compute: replace(compute, layout=NCHW))
+    monkeypatch.setattr(step_options, "use_faster_layout", lambda plan, compute: replace(compute, layout=NCHW))
 
 
 def test_the_layout_is_timed_on_a_cpu_in_fp32_where_that_takes_a_hundredth_of_the_training(timed: None) -> None:
-    assert compute_for(plan("cpu", 60), IMAGES, time_layouts=True).layout == NCHW
-    assert compute_for(plan("cpu", 59), IMAGES, time_layouts=True).layout == CHANNELS_LAST
+    assert choose_step_settings(plan("cpu", 60), IMAGES, time_layouts=True).layout == NCHW
+    assert choose_step_settings(plan("cpu", 59), IMAGES, time_layouts=True).layout == CHANNELS_LAST
 
 
 @pytest.mark.parametrize(
     "settings",
-    [{"precision": "bf16"}, {"deterministic": True}, {"compile": "always"}, {"processes": Processes(0, 2)}],
+    [{"precision": "bf16"}, {"deterministic": True}, {"compile": "always"}, {"processes": World(0, 2)}],
     ids=str,
 )
 def test_where_the_layout_is_no_matter_of_timing(timed: None, settings: dict[str, Any]) -> None:
-    assert compute_for(plan("cpu", 10**6, **settings), IMAGES, time_layouts=True).layout == CHANNELS_LAST
-    assert compute_for(plan("cuda", 10**6), IMAGES, time_layouts=True).layout == CHANNELS_LAST
+    assert choose_step_settings(plan("cpu", 10**6, **settings), IMAGES, time_layouts=True).layout == CHANNELS_LAST
+    assert choose_step_settings(plan("cuda", 10**6), IMAGES, time_layouts=True).layout == CHANNELS_LAST
 
 
 def test_a_run_that_is_gone_on_with_is_not_timed_again(timed: None) -> None:
-    assert compute_for(plan("cpu", 10**6), IMAGES, time_layouts=False).layout == CHANNELS_LAST
+    assert choose_step_settings(plan("cpu", 10**6), IMAGES, time_layouts=False).layout == CHANNELS_LAST

@@ -10,12 +10,12 @@ import torch
 from hydra.core.global_hydra import GlobalHydra
 from torch import nn
 
-from lowres_ssl import cli
-from lowres_ssl.backbones import build_encoder
-from lowres_ssl.device import resolve
-from lowres_ssl.exports import images_for
-from lowres_ssl.portable.encoder import PortableEncoder, Preprocessing
-from lowres_ssl.runs import Run
+from lowres_ssl.cli import main
+from lowres_ssl.device import resolve_device
+from lowres_ssl.encoders.torchvision import build_backbone
+from lowres_ssl.inference.export import images_for
+from lowres_ssl.inference.load import PortableEncoder, Preprocessing
+from lowres_ssl.runs.run import Run
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ def type_it(*arguments: str) -> int:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["lowres-ssl", *arguments])
         try:
-            cli.main()
+            main.main()
         except SystemExit as stopped:
             return int(stopped.code or 0)
         finally:
@@ -42,7 +42,7 @@ def type_it(*arguments: str) -> int:
 
 def fake_encoder(name: str, *, small_stem: bool = False, method: dict[str, Any] | None = None) -> PortableEncoder:
     """An encoder of a run that is on no disk, as initialised but with the statistics of one that has been trained."""
-    module, width = build_encoder(name, small_stem=small_stem, zero_init_residual=False, seed=0)
+    module, width = build_backbone(name, small_stem=small_stem, zero_init_residual=False, seed=0)
     for layer in module.modules():
         if isinstance(layer, nn.BatchNorm2d):
             assert layer.running_mean is not None
@@ -55,7 +55,7 @@ def fake_encoder(name: str, *, small_stem: bool = False, method: dict[str, Any] 
         module=module.eval().requires_grad_(False),
         width=width,
         preprocessing=Preprocessing(True, 48, 24, (0.5, 0.4, 0.3), (0.2, 0.2, 0.2)),
-        compute=resolve("cpu", "fp32"),
+        compute=resolve_device("cpu", "fp32"),
         description={"config": config},
     )
 

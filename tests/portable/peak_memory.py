@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from lowres_ssl import embed
-from lowres_ssl.portable.encoder import open_encoder
-from lowres_ssl.runs import Run
+from lowres_ssl.inference.load import load_portable_encoder
+from lowres_ssl.runs.run import Run
 
 STATUS = Path("/proc/self/status")
 WIDTH, BATCH_SIZE = 32_768, 32  # 128 kB an image, 4 MB a batch
@@ -26,7 +26,7 @@ class Wide(nn.Module):
 
 
 def main(run: str, images: str, *folder: str) -> None:
-    encoder = open_encoder(Run(Path(run)), device="cpu", precision="fp32")
+    encoder = load_portable_encoder(Run(Path(run)), device="cpu", precision="fp32")
     wide = replace(encoder, module=Wide().eval(), width=WIDTH)
     if folder:
         embed(wide, images, batch_size=BATCH_SIZE, folder=folder[0])

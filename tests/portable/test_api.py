@@ -14,14 +14,14 @@ from made_runs import Made
 
 import lowres_ssl
 from lowres_ssl import embed, load_encoder, predict
-from lowres_ssl.api import Embeddings
-from lowres_ssl.checkpoint import load_tensors
+from lowres_ssl.encoders.weights_file import load_tensors
 from lowres_ssl.errors import ConfigError, DataError
-from lowres_ssl.files.sealed import write_sealed
-from lowres_ssl.portable.encoder import PortableEncoder
-from lowres_ssl.portable.prediction import choose_result
-from lowres_ssl.results.on_disk import read_predictions
-from lowres_ssl.statistics.calibration import calibrate
+from lowres_ssl.inference.api import Embeddings
+from lowres_ssl.inference.load import PortableEncoder
+from lowres_ssl.inference.predict import choose_stored_result
+from lowres_ssl.io.checksummed_json import write_checked_json
+from lowres_ssl.runs.result_io import read_predictions
+from lowres_ssl.stats.calibration import calibrate
 
 WHY = "its content is none of PNG, JPEG, TIFF, BMP, WEBP, GIF"
 
@@ -67,19 +67,19 @@ def test_features_tell_apart_what_differs(embedded: Embeddings) -> None:
 @pytest.mark.parametrize("probe", PROBES)
 def test_predict_says_of_the_test_images_what_the_result_says(made: Made, encoder: PortableEncoder, probe: str) -> None:
     said = predict(encoder, made.images, probe=probe, batch_size=50)
-    folder, result = choose_result(encoder.run, probe, "fp32")
+    folder, result = choose_stored_result(encoder.run, probe, "fp32")
     stored = read_predictions(folder)
     assert said.classes == result["classes"] == ["dark ones", "größe"]
     assert said.calibration == calibrate(stored)
     rows = [said.ids.index(id) for id in stored["test_ids"]]
     assert [said.labels[row] for row in rows] == [said.classes[place] for place in stored["test_predictions"]]
-    wanted = said.calibration.applied(stored["test_scores"])
+    wanted = said.calibration.apply(stored["test_scores"])
     np.testing.assert_allclose(said.probabilities[rows], wanted, rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(said.probabilities.sum(axis=1), 1, rtol=1e-6)
 
 
 def test_some_validation_image_is_wrong_so_that_a_temperature_is_fitted(encoder: PortableEncoder) -> None:
-    folders = [choose_result(encoder.run, probe, "fp32")[0] for probe in PROBES]
+    folders = [choose_stored_result(encoder.run, probe, "fp32")[0] for probe in PROBES]
     fitted = [calibrate(read_predictions(folder)) for folder in folders]
     assert any(each.temperature != 1 and each.chosen.startswith("least") for each in fitted)
 
@@ -178,10 +178,10 @@ def test_files_of_others_stay_as_they_are(
 
 
 def test_probe_of_the_other_encoder_is_refused(made: Made, encoder: PortableEncoder) -> None:
-    folder, _ = choose_result(encoder.run, "logistic", "fp32")
+    folder, _ = choose_stored_result(encoder.run, "logistic", "fp32")
     text = (folder / "result.json").read_text(encoding="utf-8")
     try:
-        write_sealed(folder / "result.json", json.loads(text) | {"encoder": "encoder-last.safetensors"})
+        write_checked_json(folder / "result.json", json.loads(text) | {"encoder": "encoder-last.safetensors"})
         with pytest.raises(ConfigError, match=r"load_encoder\(RUN, which='last'\)"):
             predict(encoder, made.images, probe="logistic")
     finally:
@@ -189,11 +189,11 @@ def test_probe_of_the_other_encoder_is_refused(made: Made, encoder: PortableEnco
 
 
 def test_results_of_one_probe_are_told_apart_by_their_settings(made: Made, encoder: PortableEncoder) -> None:
-    folder, result = choose_result(encoder.run, "linear", "fp32")
+    folder, result = choose_stored_result(encoder.run, "linear", "fp32")
     other = folder.with_name("linear-other")
     shutil.copytree(folder, other)
     try:
-        write_sealed(other / "result.json", result | {"settings": result["settings"] | {"learning_rate": 0.125}})
+        write_checked_json(other / "result.json", result | {"settings": result["settings"] | {"learning_rate": 0.125}})
         rate = result["settings"]["learning_rate"]
         said = f"{re.escape(folder.name)} \\(learning_rate={rate}\\) or linear-other \\(learning_rate=0.125\\)$"
         with pytest.raises(ConfigError, match=said):

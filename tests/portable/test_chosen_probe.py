@@ -6,8 +6,8 @@ import pytest
 from stored_runs import made_up_run
 
 from lowres_ssl.errors import ConfigError
-from lowres_ssl.portable.prediction import choose_result
-from lowres_ssl.runs import Run
+from lowres_ssl.inference.predict import choose_stored_result
+from lowres_ssl.runs.run import Run
 
 EVALUATE = "; type lowres-ssl evaluate run={} precision={}"
 
@@ -25,7 +25,7 @@ def run(tmp_path: Path) -> Run:
 @pytest.mark.parametrize("by_folder", [False, True])
 def test_a_result_is_named_by_its_probe_or_its_folder(run: Run, by_folder: bool) -> None:
     for folder, result in run.results():
-        assert choose_result(run, folder.name if by_folder else result["probe"], "fp32")[0] == folder
+        assert choose_stored_result(run, folder.name if by_folder else result["probe"], "fp32")[0] == folder
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_a_result_is_named_by_its_probe_or_its_folder(run: Run, by_folder: bool)
 )
 def test_what_to_type_instead(run: Run, asked: str | None, precision: str, end: str) -> None:
     with pytest.raises(ConfigError) as refused:
-        choose_result(run, asked, precision)
+        choose_stored_result(run, asked, precision)
     numbers = dict(folder.name.split("-") for folder, _ in run.results())
     assert str(refused.value).endswith(end.format(run.name, precision, **numbers))
 
@@ -51,5 +51,5 @@ def test_what_to_type_instead(run: Run, asked: str | None, precision: str, end: 
 def test_a_folder_at_another_precision_is_found_at_its_own(run: Run) -> None:
     (folder, result), *_ = run.results()
     with pytest.raises(ConfigError, match=r"; type precision=fp32$"):
-        choose_result(run, folder.name, "bf16")
+        choose_stored_result(run, folder.name, "bf16")
     assert result["precision"] == "fp32"

@@ -12,9 +12,9 @@ import pytest
 import torch
 from made_runs import Made, type_it
 
-from lowres_ssl.checkpoint import load_tensors, save_tensors
-from lowres_ssl.files.sealed import write_sealed
-from lowres_ssl.results.on_disk import read_predictions, read_result, write_result
+from lowres_ssl.encoders.weights_file import load_tensors, save_tensors
+from lowres_ssl.io.checksummed_json import write_checked_json
+from lowres_ssl.runs.result_io import read_predictions, read_result, write_result
 
 
 @pytest.fixture
@@ -166,7 +166,7 @@ def test_run_that_will_not_do_is_one_line(
     content = (copy / file).read_bytes()
     (copy / file).unlink()
     if old:
-        write_sealed(copy / file, json.loads(content.replace(old.encode(), new.encode())))
+        write_checked_json(copy / file, json.loads(content.replace(old.encode(), new.encode())))
     else:
         (copy / file).write_bytes(content + new.encode())
     code = type_it("embed", f"run={copy}", f"images={made.images}", f"folder={copy / 'out'}")
@@ -224,9 +224,9 @@ def test_probe_of_the_last_encoder_gets_the_last_encoder(made: Made, copy: Path,
     os.link(copy / "encoder.safetensors", copy / "encoder-last.safetensors")
     about = json.loads((copy / "run.json").read_text(encoding="utf-8"))
     about["encoders"]["encoder-last.safetensors"] = about["encoders"]["encoder.safetensors"]
-    write_sealed(copy / "run.json", about)
+    write_checked_json(copy / "run.json", about)
     (file,) = copy.glob("logistic-*/result.json")
-    write_sealed(file, json.loads(file.read_text(encoding="utf-8")) | {"encoder": "encoder-last.safetensors"})
+    write_checked_json(file, json.loads(file.read_text(encoding="utf-8")) | {"encoder": "encoder-last.safetensors"})
     typed = ("predict", f"run={copy}", f"images={made.images}", "probe=logistic", "formats=[npz]", f"folder={tmp_path}")
     assert type_it(*typed) == 0
     assert json.loads((tmp_path / "predict.json").read_text())["encoder"]["file"] == "encoder-last.safetensors"

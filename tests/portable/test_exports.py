@@ -16,12 +16,18 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision import models
 
-from lowres_ssl.data.decode import decode
+from lowres_ssl.augment.augmentation import make_evaluation_view
+from lowres_ssl.data.decode import decode_image
 from lowres_ssl.errors import CheckpointError, ConfigError
-from lowres_ssl.exports import check_same, images_for, write_preprocessing
-from lowres_ssl.exports.graphs import export_onnx, export_torchscript
-from lowres_ssl.exports.weights import export_timm, export_torchvision
-from lowres_ssl.views.maker import evaluation_view
+from lowres_ssl.inference.export import (
+    check_same,
+    export_onnx,
+    export_timm,
+    export_torchscript,
+    export_torchvision,
+    images_for,
+    write_preprocessing,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -140,8 +146,8 @@ def test_preprocessing_in_words_gives_the_encoders_own_input(tmp_path: Path, col
     for size in (how["stored_size"], how["image_size"]):
         square = square.resize((size, size), Image.Resampling.BILINEAR)
     by_hand = ((np.atleast_3d(np.asarray(square)) / 255 - how["mean"]) / how["std"]).transpose(2, 0, 1)
-    ours = evaluation_view(
-        torch.from_numpy(decode(tmp_path / "image.png", colour=colour, size=48)[0][None].copy()),
+    ours = make_evaluation_view(
+        torch.from_numpy(decode_image(tmp_path / "image.png", colour=colour, size=48)[0][None].copy()),
         image_size=24,
         mean=how["mean"],
         std=how["std"],

@@ -11,19 +11,19 @@ import timm
 from made_runs import Made, difference, fake_encoder, type_it
 from torch import nn
 
-from lowres_ssl.commands.export import FORMATS
-from lowres_ssl.exports.hub import export_hub
-from lowres_ssl.portable.encoder import PortableEncoder, open_encoder
-from lowres_ssl.results.ledger import ledger
-from lowres_ssl.results.selection import Filters, columns_of
-from lowres_ssl.runs import Run
-from lowres_ssl.schemas.export import ExportFormat
-from lowres_ssl.tables.numbers import interval_text, scored, value_text
+from lowres_ssl.commands.export import EXPORTERS
+from lowres_ssl.config.command_schemas import ExportFormat
+from lowres_ssl.inference.hub import export_hub
+from lowres_ssl.inference.load import PortableEncoder, load_portable_encoder
+from lowres_ssl.reporting.tables.cells import format_score, format_score_interval, score_cell
+from lowres_ssl.runs.index import read_index
+from lowres_ssl.runs.query import ResultFilters, select_columns
+from lowres_ssl.runs.run import Run
 
 
 @pytest.fixture(scope="module")
 def encoder(made: Made) -> PortableEncoder:
-    return open_encoder(Run(made.run), device="cpu", precision="fp32")
+    return load_portable_encoder(Run(made.run), device="cpu", precision="fp32")
 
 
 @pytest.fixture(scope="module")
@@ -75,18 +75,18 @@ def loaded_by_the_card(folder: Path, monkeypatch: pytest.MonkeyPatch) -> nn.Modu
 
 def test_card_has_the_numbers_of_the_tables(made: Made, hub: Path) -> None:
     card = (hub / "README.md").read_text(encoding="utf-8")
-    frame, _ = ledger(made.outputs)
+    frame, _ = read_index(made.outputs)
     for probe in ("knn", "linear", "logistic"):
-        (column,) = columns_of(frame, Filters(probe=probe), ["dcl", "random*"])
+        (column,) = select_columns(frame, ResultFilters(probe=probe), ["dcl", "random*"])
         texts = []
         for entry in ("dcl", "random", "random_calibrated"):
             cell = column.cell(entry)
             assert cell is not None
-            texts.append(scored(cell, ["accuracy"]).intervals["accuracy"])
+            texts.append(score_cell(cell, ["accuracy"]).intervals["accuracy"])
         ours, *starts = texts
         label = column.rows["label"].iloc[0]
-        beside = " | ".join(f"{value_text(start)} ({interval_text(start)})" for start in starts)
-        assert f"| {label} | accuracy | {value_text(ours)} | {interval_text(ours)} | {beside} |" in card
+        beside = " | ".join(f"{format_score(start)} ({format_score_interval(start)})" for start in starts)
+        assert f"| {label} | accuracy | {format_score(ours)} | {format_score_interval(ours)} | {beside} |" in card
 
 
 def test_card_says_what_the_run_is_and_nothing_of_this_machine(made: Made, hub: Path) -> None:
@@ -128,7 +128,7 @@ def test_export_command_writes_over_its_own_files_only(
 
 
 def test_every_format_that_may_be_typed_is_there() -> None:
-    assert list(FORMATS) == [each.name for each in ExportFormat]
+    assert list(EXPORTERS) == [each.name for each in ExportFormat]
 
 
 def test_export_of_no_run_is_one_line(made: Made, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from lowres_ssl.errors import ConfigError
-from lowres_ssl.portable.tabular import WRITERS, writing
+from lowres_ssl.inference.writers import WRITERS, open_writers
 
 IDS = [["a/1.png", "größe 2.png"], ["b/a very long name, with a comma.png"], ["4", "5", "6"]]
 
@@ -28,7 +28,7 @@ def all_features() -> NDArray[np.float32]:
 
 
 def test_parquet_and_npz_hold_the_same_rows(tmp_path: Path) -> None:
-    with writing(tmp_path, "features", ["parquet", "npz"]) as (write, paths):
+    with open_writers(tmp_path, "features", ["parquet", "npz"]) as (write, paths):
         for ids, features in pieces():
             write({"id": ids, "features": features})
     assert sorted(paths) == sorted(tmp_path.iterdir())
@@ -44,7 +44,7 @@ def test_parquet_and_npz_hold_the_same_rows(tmp_path: Path) -> None:
 
 
 def test_csv_holds_texts_and_numbers(tmp_path: Path) -> None:
-    with writing(tmp_path, "table", ["csv"]) as (write, _):
+    with open_writers(tmp_path, "table", ["csv"]) as (write, _):
         for ids, features in pieces():
             write({"id": ids, "first": features[:, 0].astype(np.float64)})
     with (tmp_path / "table.csv").open(newline="", encoding="utf-8") as file:
@@ -56,7 +56,7 @@ def test_csv_holds_texts_and_numbers(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", WRITERS)
 def test_same_rows_give_the_same_bytes_and_a_failure_leaves_the_old_file(tmp_path: Path, kind: str) -> None:
     def write_all(fail: bool) -> bytes:
-        with writing(tmp_path, "rows", [kind]) as (write, (path,)):
+        with open_writers(tmp_path, "rows", [kind]) as (write, (path,)):
             for ids, features in pieces():
                 write({"id": ids, "first": features[:, 0].copy()})
                 assert not fail, "the disk is full"
@@ -73,7 +73,7 @@ def test_same_rows_give_the_same_bytes_and_a_failure_leaves_the_old_file(tmp_pat
 def test_no_writer_keeps_the_numbers_of_a_piece(tmp_path: Path) -> None:
     """So what is in memory does not grow with the number of images."""
     kept: list[weakref.ref[Any]] = []
-    with writing(tmp_path, "rows", list(WRITERS)) as (write, _):
+    with open_writers(tmp_path, "rows", list(WRITERS)) as (write, _):
         for ids, features in pieces():
             numbers = features[:, 0].copy()
             kept.append(weakref.ref(numbers))
@@ -86,7 +86,7 @@ def test_without_pyarrow_one_line_says_what_to_type(tmp_path: Path, monkeypatch:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with (
         pytest.raises(ConfigError, match=r"pip install 'lowres-ssl\[export\]', or formats=\[npz\]"),
-        writing(tmp_path, "features", ["npz", "parquet"]),
+        open_writers(tmp_path, "features", ["npz", "parquet"]),
     ):
         pass
     assert not list(tmp_path.iterdir())
@@ -94,7 +94,7 @@ def test_without_pyarrow_one_line_says_what_to_type(tmp_path: Path, monkeypatch:
 
 @pytest.mark.parametrize("id", ["=cmd|'/c calc'!A1.png", "+1.png", "-1.png", "@x.png", "＝1.png", "\t=1.png"])
 def test_no_name_of_a_file_is_computed_by_a_spreadsheet(tmp_path: Path, id: str) -> None:
-    with writing(tmp_path, "table", ["csv"]) as (write, _):
+    with open_writers(tmp_path, "table", ["csv"]) as (write, _):
         write({"id": [id, "a -1.png"], "label": ["=1+1", "b"]})
     with (tmp_path / "table.csv").open(newline="", encoding="utf-8") as file:
         assert list(csv.reader(file)) == [["id", "label"], [f"'{id}", "'=1+1"], ["a -1.png", "b"]]

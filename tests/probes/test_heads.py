@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lowres_ssl.probes import Features
-from lowres_ssl.probes._heads import Heads, logits
-from lowres_ssl.probes._training import runs_of
+from lowres_ssl.probes._batched_mlp import BatchedMLP, compute_logits, iter_equal_runs
 
 Clouds = Callable[..., Features]
 RATES, SEEDS = [0.05, 0.05, 0.003, 0.05], [4, 5, 4, 4]
@@ -24,7 +23,7 @@ def generators(*seeds: int) -> list[torch.Generator]:
 
 
 def test_initial_weights_are_spread_as_pytorch_spreads_them() -> None:
-    heads = Heads(100, 400, 50, generators(0, 1))
+    heads = BatchedMLP(100, 400, 50, generators(0, 1))
     for ours, bias, theirs in (
         (heads.first, heads.first_bias, nn.Linear(100, 400)),
         (heads.last, heads.last_bias, nn.Linear(400, 50)),
@@ -36,16 +35,16 @@ def test_initial_weights_are_spread_as_pytorch_spreads_them() -> None:
 
 
 def test_each_head_scores_as_pytorchs_layers_do() -> None:
-    heads, inputs = Heads(5, 8, 3, generators(0, 1)), torch.randn(2, 6, 5)
+    heads, inputs = BatchedMLP(5, 8, 3, generators(0, 1)), torch.randn(2, 6, 5)
     heads.gradients(inputs, torch.rand(2, 6, 3))  # moves the running statistics
     for place in range(2):
         alone = as_pytorch_has_it(heads.state_dict(), place)
-        torch.testing.assert_close(logits(heads, inputs[0])[place], alone(inputs[0]))
+        torch.testing.assert_close(compute_logits(heads, inputs[0])[place], alone(inputs[0]))
 
 
 @pytest.mark.usefixtures("in_double")
 def test_gradients_and_running_statistics_of_each_head_are_autograds() -> None:
-    heads, inputs = Heads(5, 8, 3, generators(0, 1)), torch.randn(2, 7, 5)
+    heads, inputs = BatchedMLP(5, 8, 3, generators(0, 1)), torch.randn(2, 7, 5)
     labels = torch.tensor([[0, 2, 1, 1, 0, 2, 2], [1, 1, 1, 0, 0, 0, 2]])
     heads.scale.data.uniform_(0.5, 2.0)
     heads.shift.data.uniform_(-1.0, 1.0)
@@ -68,7 +67,7 @@ def test_side_by_side_each_head_is_trained_as_alone(clouds: Clouds) -> None:
     _, fits = mlp(epochs=6, batch_size=8).fit(features, RATES, SEEDS)
     for place, (rate, seed) in enumerate(zip(RATES, SEEDS, strict=True)):
         (generator,) = generators(seed)
-        alone = as_pytorch_has_it(Heads(5, 8, 3, [generator]).state_dict(), 0)
+        alone = as_pytorch_has_it(BatchedMLP(5, 8, 3, [generator]).state_dict(), 0)
         by_epoch = trained_alone(alone, features, generator, rate=rate, batch_size=8, epochs=6)
         best = max(range(6), key=lambda epoch: (by_epoch[epoch][0], -by_epoch[epoch][1]))
         assert fits[place].epoch == best + 1
@@ -115,7 +114,7 @@ def test_test_features_are_not_looked_at(clouds: Clouds) -> None:
 
 
 def test_neighbours_of_one_rate_are_one_group() -> None:
-    assert list(runs_of([3.0, 3.0, 1.0, 3.0])) == [slice(0, 2), slice(2, 3), slice(3, 4)]
+    assert list(iter_equal_runs([3.0, 3.0, 1.0, 3.0])) == [slice(0, 2), slice(2, 3), slice(3, 4)]
 
 
 @pytest.mark.gpu

@@ -13,14 +13,14 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from lowres_ssl import probes
-from lowres_ssl.build import available
-from lowres_ssl.checkpoint import load_tensors, save_tensors
+from lowres_ssl.encoders.weights_file import load_tensors, save_tensors
 from lowres_ssl.errors import ConfigError
 from lowres_ssl.probes import Features, Prediction, Probe, build_probe
+from lowres_ssl.registry import list_available
 
 Clouds = Callable[..., Features]
 CONF = Path(__file__).resolve().parents[2] / "conf" / "probe"
-NAMES = available(probes.__name__)
+NAMES = list_available(probes.__name__)
 FEWER: dict[str, Any] = {"k": 7, "epochs": 4, "hidden": 16}
 
 
@@ -196,7 +196,7 @@ def test_restored_from_its_tensors_it_predicts_the_same(
     probe: Probe, clouds: Clouds, tmp_path: Path, validation: int
 ) -> None:
     features = clouds(validation=validation)
-    learnt = probe.learn(features, seed=0)
+    learnt = probe.fit_probe(features, seed=0)
     save_tensors(tmp_path / "probe.safetensors", learnt.tensors, {})
     restored = probe.restore(load_tensors(tmp_path / "probe.safetensors")[0], lambda: features.train, features.classes)
     np.testing.assert_array_equal(restored.scores(features.test), learnt.scores(features.test))

@@ -12,12 +12,12 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from lowres_ssl.errors import ConfigError
 from lowres_ssl.probes import Features
-from lowres_ssl.probes.knn import Knn
+from lowres_ssl.probes.knn import KNNProbe
 
 Clouds = Callable[..., Features]
 
 
-def knn(**changes: Any) -> Knn:
+def knn(**changes: Any) -> KNNProbe:
     arguments: dict[str, Any] = {
         "k": 5,
         "vote": "uniform",
@@ -25,7 +25,7 @@ def knn(**changes: Any) -> Knn:
         "metric": "euclidean",
         "encoder": "selected",
     }
-    return Knn(**arguments | changes)
+    return KNNProbe(**arguments | changes)
 
 
 @pytest.mark.parametrize("metric", ["euclidean", "cosine"])

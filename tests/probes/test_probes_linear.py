@@ -14,14 +14,14 @@ from torch import Tensor
 
 from lowres_ssl.errors import ConfigError, TrainingError
 from lowres_ssl.probes import Features, Prediction, linear
-from lowres_ssl.probes._training import Training
-from lowres_ssl.probes.linear import Linear, copied
+from lowres_ssl.probes._batched_mlp import HeadTraining
+from lowres_ssl.probes.linear import MLPProbe, copy_weights
 
 Clouds = Callable[..., Features]
 Weights = dict[str, Tensor]
 
 
-def mlp(**changes: Any) -> Linear:
+def mlp(**changes: Any) -> MLPProbe:
     arguments: dict[str, Any] = {
         "hidden": 8,
         "batch_size": 16,
@@ -33,7 +33,7 @@ def mlp(**changes: Any) -> Linear:
         "restart_from_best": False,
         "schedule_delay": 0,
     }
-    return Linear(**arguments | changes)
+    return MLPProbe(**arguments | changes)
 
 
 def without_validation_of_class_0(features: Features) -> Features:
@@ -51,15 +51,15 @@ def validation_scores_by_epoch(features: Features, epochs: int, **changes: Any) 
 def watched(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """What stood at the start and the end of each epoch: weights, learning rate, Adam's steps."""
     epochs: list[dict[str, Any]] = []
-    really = Training.epoch
+    really = HeadTraining.epoch
 
-    def watch(self: Training, orders: Tensor) -> None:
+    def watch(self: HeadTraining, orders: Tensor) -> None:
         group = self.groups[0]
-        seen: dict[str, Any] = {"start": copied(self.heads), "rate": group.rate}
+        seen: dict[str, Any] = {"start": copy_weights(self.heads), "rate": group.rate}
         really(self, orders)
-        epochs.append(seen | {"end": copied(self.heads), "steps": group.steps[0].item()})
+        epochs.append(seen | {"end": copy_weights(self.heads), "steps": group.steps[0].item()})
 
-    monkeypatch.setattr(Training, "epoch", watch)
+    monkeypatch.setattr(HeadTraining, "epoch", watch)
     return epochs
 
 
@@ -106,7 +106,7 @@ def test_examples_above_do_not_all_take_the_last_epoch(clouds: Clouds) -> None:
 def test_of_equal_accuracy_and_loss_the_earliest_epoch_is_taken(
     clouds: Clouds, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(linear, "logits", lambda heads, inputs: torch.zeros(1, len(inputs), 3))
+    monkeypatch.setattr(linear, "compute_logits", lambda heads, inputs: torch.zeros(1, len(inputs), 3))
     assert mlp(epochs=4).fit_predict(clouds(), seed=0).details["epoch"] == 1
 
 
@@ -196,16 +196,16 @@ def test_divergence_names_a_tenth_of_the_learning_rate(clouds: Clouds, validatio
 
 
 def test_divergence_after_the_best_epoch_is_no_result(clouds: Clouds, monkeypatch: pytest.MonkeyPatch) -> None:
-    really, epochs = Training.epoch, []
+    really, epochs = HeadTraining.epoch, []
 
-    def spoil(self: Training, orders: Tensor) -> None:
+    def spoil(self: HeadTraining, orders: Tensor) -> None:
         really(self, orders)
         epochs.append(1)
         if len(epochs) == 3:
             for parameter in self.heads.parameters():
                 parameter.data.fill_(float("nan"))
 
-    monkeypatch.setattr(Training, "epoch", spoil)
+    monkeypatch.setattr(HeadTraining, "epoch", spoil)
     with pytest.raises(TrainingError, match=r"try probe\.linear\.learning_rate=0\.005$"):
         mlp(epochs=5).fit_predict(clouds(apart=20.0), seed=0)
 
@@ -268,7 +268,7 @@ def test_few_features_are_one_threads_work_and_the_others_come_back(width: int, 
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        with linear.threads_for(torch.zeros(3, width)):
+        with linear.limit_threads(torch.zeros(3, width)):
             assert torch.get_num_threads() == threads
         assert torch.get_num_threads() == 2
     finally:

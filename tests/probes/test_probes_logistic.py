@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 
 from lowres_ssl.errors import ConfigError
 from lowres_ssl.probes import Features
-from lowres_ssl.probes.logistic import Logistic
+from lowres_ssl.probes.logistic import LogisticProbe
 
 Clouds = Callable[..., Features]
 STRENGTHS = [0.001, 0.1, 10.0]
@@ -49,7 +49,7 @@ def without_validation_of_class_0(features: Features) -> Features:
 @pytest.mark.parametrize("strength", STRENGTHS)
 def test_scores_are_those_of_scikit_learn_fitted_from_nothing(clouds: Clouds, classes: int, strength: float) -> None:
     features = stretched(clouds(classes=classes))
-    prediction = Logistic([strength], 1000).fit_predict(features, seed=0)
+    prediction = LogisticProbe([strength], 1000).fit_predict(features, seed=0)
     test, validation = cold(features, strength)
     np.testing.assert_allclose(prediction.test_scores, test, atol=1e-9)
     np.testing.assert_allclose(prediction.validation_scores, validation, atol=1e-9)
@@ -66,7 +66,7 @@ def test_strength_is_the_best_on_validation_and_its_scores_those_of_a_cold_fit(c
         accuracy = float((shares.argmax(axis=1) == labels).mean())
         ranks[strength] = (accuracy, -log_loss(labels, shares), strength)
     best = max(STRENGTHS, key=lambda strength: ranks[strength])
-    prediction = Logistic(STRENGTHS, 1000).fit_predict(features, seed=0)
+    prediction = LogisticProbe(STRENGTHS, 1000).fit_predict(features, seed=0)
     assert prediction.details["strength"] == best
     assert prediction.details["validation_accuracy"] == pytest.approx(ranks[best][0])
     assert prediction.details["chosen"] == "best validation accuracy"
@@ -77,7 +77,7 @@ def test_examples_above_do_not_all_choose_one_strength(clouds: Clouds) -> None:
     chosen = set()
     for seed in range(3):
         features = stretched(clouds(train=10, validation=4, width=12, apart=0.6, seed=seed))
-        chosen.add(Logistic(STRENGTHS, 1000).fit_predict(features, seed=0).details["strength"])
+        chosen.add(LogisticProbe(STRENGTHS, 1000).fit_predict(features, seed=0).details["strength"])
     assert len(chosen) > 1
 
 
@@ -85,22 +85,22 @@ def test_of_equal_accuracy_and_loss_the_stronger_penalty_is_taken(clouds: Clouds
     """Features that are all constant leave nothing to penalise."""
     features = clouds()
     flat = replace(features, **{s: torch.ones_like(getattr(features, s)) for s in ("train", "validation", "test")})
-    assert Logistic([0.1, 10.0, 1.0], 1000).fit_predict(flat, seed=0).details["strength"] == 10.0
+    assert LogisticProbe([0.1, 10.0, 1.0], 1000).fit_predict(flat, seed=0).details["strength"] == 10.0
 
 
 def test_strength_means_the_same_whatever_the_number_of_images(clouds: Clouds) -> None:
     features = clouds()
     twice = replace(features, train=features.train.repeat(2, 1), train_labels=features.train_labels.repeat(2))
-    one, other = (Logistic([0.05], 1000).fit_predict(each, seed=0).test_scores for each in (features, twice))
+    one, other = (LogisticProbe([0.05], 1000).fit_predict(each, seed=0).test_scores for each in (features, twice))
     np.testing.assert_allclose(one, other, atol=2e-3)
 
 
 def test_mean_and_spread_are_those_of_the_training_images(clouds: Clouds) -> None:
     """Scaling all sides alike changes nothing; moving the test images alone does."""
     features = clouds()
-    plain, moved = (Logistic([0.01], 1000).fit_predict(each, seed=0) for each in (features, stretched(features)))
+    plain, moved = (LogisticProbe([0.01], 1000).fit_predict(each, seed=0) for each in (features, stretched(features)))
     np.testing.assert_allclose(plain.test_scores, moved.test_scores, atol=1e-3)
-    shifted = Logistic([0.01], 1000).fit_predict(replace(features, test=features.test + 3), seed=0)
+    shifted = LogisticProbe([0.01], 1000).fit_predict(replace(features, test=features.test + 3), seed=0)
     assert not np.allclose(plain.test_scores, shifted.test_scores, atol=0.05)
 
 
@@ -112,7 +112,7 @@ def test_constant_feature_is_only_centred(clouds: Clouds) -> None:
             s: torch.nn.functional.pad(getattr(features, s), (0, 1), value=7.0) for s in ("train", "validation", "test")
         },
     )
-    one, other = (Logistic([0.01], 1000).fit_predict(each, seed=0).test_scores for each in (features, flat))
+    one, other = (LogisticProbe([0.01], 1000).fit_predict(each, seed=0).test_scores for each in (features, flat))
     np.testing.assert_allclose(one, other, atol=2e-3)
 
 
@@ -123,7 +123,7 @@ def test_middle_strength_where_a_class_has_no_validation_image(
     clouds: Clouds, strengths: list[float], middle: float
 ) -> None:
     features = without_validation_of_class_0(clouds())
-    prediction = Logistic(strengths, 1000).fit_predict(features, seed=0)
+    prediction = LogisticProbe(strengths, 1000).fit_predict(features, seed=0)
     assert prediction.details == {
         "strength": middle,
         "chosen": "middle strength: a class has no validation image",
@@ -135,32 +135,32 @@ def test_middle_strength_where_a_class_has_no_validation_image(
 def test_validation_labels_choose_nothing_where_a_class_is_missing(clouds: Clouds) -> None:
     features = without_validation_of_class_0(clouds())
     turned = replace(features, validation_labels=3 - features.validation_labels)
-    one, other = (Logistic(STRENGTHS, 1000).fit_predict(each, seed=0) for each in (features, turned))
+    one, other = (LogisticProbe(STRENGTHS, 1000).fit_predict(each, seed=0) for each in (features, turned))
     assert one.details == other.details
     np.testing.assert_array_equal(one.test_scores, other.test_scores)
 
 
 def test_unconverged_strengths_are_counted_and_used(clouds: Clouds) -> None:
     features = clouds()
-    assert Logistic([0.001, 0.01, 0.1], 1).fit_predict(features, seed=0).details["unconverged"] == 3
-    alone = Logistic([0.001, 0.01, 0.1], 1).fit_predict(without_validation_of_class_0(features), seed=0)
+    assert LogisticProbe([0.001, 0.01, 0.1], 1).fit_predict(features, seed=0).details["unconverged"] == 3
+    alone = LogisticProbe([0.001, 0.01, 0.1], 1).fit_predict(without_validation_of_class_0(features), seed=0)
     assert alone.details["unconverged"] == 1
     assert np.isfinite(alone.test_scores).all()
-    assert Logistic([0.001, 0.01, 0.1], 1000).fit_predict(features, seed=0).details["unconverged"] == 0
+    assert LogisticProbe([0.001, 0.01, 0.1], 1000).fit_predict(features, seed=0).details["unconverged"] == 0
 
 
 def test_class_without_a_training_image_is_never_predicted(clouds: Clouds) -> None:
     features = clouds()
     kept = features.train_labels != 1
     fewer = replace(features, train=features.train[kept], train_labels=features.train_labels[kept])
-    prediction = Logistic(STRENGTHS, 1000).fit_predict(fewer, seed=0)
+    prediction = LogisticProbe(STRENGTHS, 1000).fit_predict(fewer, seed=0)
     assert prediction.test_scores.shape == (24, 3)
     assert (prediction.test_scores[:, 1] == 0).all()
 
 
 def test_order_and_repetition_of_the_strengths_do_not_matter(clouds: Clouds) -> None:
-    one = Logistic([0.1, 0.001, 0.01], 1000).fit_predict(clouds(), seed=0)
-    other = Logistic([0.01, 0.1, 0.001, 0.1], 1000).fit_predict(clouds(), seed=1)
+    one = LogisticProbe([0.1, 0.001, 0.01], 1000).fit_predict(clouds(), seed=0)
+    other = LogisticProbe([0.01, 0.1, 0.001, 0.1], 1000).fit_predict(clouds(), seed=1)
     assert one.details == other.details
     np.testing.assert_array_equal(one.test_scores, other.test_scores)
 
@@ -175,13 +175,13 @@ def test_order_and_repetition_of_the_strengths_do_not_matter(clouds: Clouds) -> 
 )
 def test_value_out_of_range_is_refused(strengths: list[float], iterations: int, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        Logistic(strengths, iterations)
+        LogisticProbe(strengths, iterations)
 
 
 def test_stored_spread_of_nothing_is_refused(clouds: Clouds) -> None:
     features = clouds(classes=2)
-    probe = Logistic([0.1], 1000)
-    tensors = probe.learn(features, seed=0).tensors
+    probe = LogisticProbe([0.1], 1000)
+    tensors = probe.fit_probe(features, seed=0).tensors
     probe.restore(tensors, lambda: features.train, 2)
     with pytest.raises(ValueError, match="standard deviations above 0"):
         probe.restore(tensors | {"scale": torch.tensor(0.0)}, lambda: features.train, 2)

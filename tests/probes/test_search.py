@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from lowres_ssl.errors import DataError, TrainingError
-from lowres_ssl.evaluation import search as searching
-from lowres_ssl.evaluation.search import Grid, passes_of, search, seconds_of
+from lowres_ssl.evaluate import grid_search as searching
+from lowres_ssl.evaluate.grid_search import SearchGrid, estimate_search_seconds, group_into_passes, search_grid
 from lowres_ssl.probes import Features
-from lowres_ssl.probes._training import Training
-from lowres_ssl.probes.linear import Linear
+from lowres_ssl.probes._batched_mlp import HeadTraining
+from lowres_ssl.probes.linear import MLPProbe
 
 Clouds = Callable[..., Features]
 SETTINGS: dict[str, Any] = {
@@ -27,7 +27,7 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-def grid(**changes: Any) -> Grid:
+def grid(**changes: Any) -> SearchGrid:
     given: dict[str, Any] = {
         "batch_sizes": [8, 16],
         "rates": [0.05, 0.01, 0.001],
@@ -35,14 +35,14 @@ def grid(**changes: Any) -> Grid:
         "rule": "full",
         "settings": SETTINGS,
     }
-    return Grid(**given | changes)
+    return SearchGrid(**given | changes)
 
 
 def silent(_: str) -> None:
     pass
 
 
-def alone(features: Features, tried: Grid, batch_size: int, rate: float) -> list[float]:
+def alone(features: Features, tried: SearchGrid, batch_size: int, rate: float) -> list[float]:
     """The validation accuracy of each seed, a head at a time."""
     return [tried.probe(batch_size, 8).fit(features, [rate], [seed])[1][0].accuracy for seed in tried.seeds]
 
@@ -50,7 +50,7 @@ def alone(features: Features, tried: Grid, batch_size: int, rate: float) -> list
 @pytest.mark.usefixtures("in_double")
 def test_each_line_is_the_mean_of_its_seeds_trained_alone_and_the_best_is_chosen(clouds: Clouds) -> None:
     features, tried = clouds(apart=0.7), grid()
-    lines, chosen = search(features, tried, silent)
+    lines, chosen = search_grid(features, tried, silent)
     assert [(line["batch_size"], line["learning_rate"]) for line in lines] == tried.pairs
     for line in lines:
         wanted = alone(features, tried, line["batch_size"], line["learning_rate"])
@@ -66,18 +66,18 @@ def test_how_many_stand_side_by_side_changes_nothing(
     clouds: Clouds, monkeypatch: pytest.MonkeyPatch, side_by_side: int
 ) -> None:
     features = clouds(apart=0.7)
-    wanted, _ = search(features, grid(), silent)
-    monkeypatch.setattr(searching, "SIDE_BY_SIDE", side_by_side)
-    for line, other in zip(wanted, search(features, grid(), silent)[0], strict=True):
+    wanted, _ = search_grid(features, grid(), silent)
+    monkeypatch.setattr(searching, "HEADS_PER_PASS", side_by_side)
+    for line, other in zip(wanted, search_grid(features, grid(), silent)[0], strict=True):
         assert line == pytest.approx(other, rel=1e-6)
 
 
 def test_threads_change_nothing_and_their_number_comes_back(clouds: Clouds) -> None:
     features = clouds(apart=0.7)
-    wanted = search(features, grid(), silent)
+    wanted = search_grid(features, grid(), silent)
     torch.set_num_threads(2)
     try:
-        assert search(features, grid(), silent) == wanted
+        assert search_grid(features, grid(), silent) == wanted
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(1)
@@ -86,8 +86,8 @@ def test_threads_change_nothing_and_their_number_comes_back(clouds: Clouds) -> N
 @pytest.mark.usefixtures("in_double")
 def test_head_that_diverges_counts_as_nothing_and_the_others_are_as_without_it(clouds: Clouds) -> None:
     features = clouds(apart=0.7)
-    lines, chosen = search(features, grid(batch_sizes=[8], rates=[0.05, 1e300]), silent)
-    (without,), _ = search(features, grid(batch_sizes=[8], rates=[0.05]), silent)
+    lines, chosen = search_grid(features, grid(batch_sizes=[8], rates=[0.05, 1e300]), silent)
+    (without,), _ = search_grid(features, grid(batch_sizes=[8], rates=[0.05]), silent)
     assert lines[0] == pytest.approx(without, rel=1e-6)
     assert (lines[1]["accuracy"], lines[1]["loss"], lines[1]["diverged"]) == (0.0, None, 2)
     assert chosen == lines[0]
@@ -95,7 +95,7 @@ def test_head_that_diverges_counts_as_nothing_and_the_others_are_as_without_it(c
 
 def test_all_diverged_is_an_error_that_names_a_smaller_rate(clouds: Clouds) -> None:
     with pytest.raises(TrainingError, match=r"try learning_rate=\[1e\+29\]"):
-        search(clouds(), grid(rates=[1e30]), silent)
+        search_grid(clouds(), grid(rates=[1e30]), silent)
 
 
 @pytest.mark.parametrize(("rule", "first"), [("quarter", 2), ("eighth", 1)])
@@ -103,14 +103,14 @@ def test_rule_trains_a_quarter_of_the_settings_to_the_end_and_chooses_among_them
     clouds: Clouds, monkeypatch: pytest.MonkeyPatch, rule: str, first: int
 ) -> None:
     trained: list[tuple[int, int]] = []
-    really = Linear.fit
+    really = MLPProbe.fit
 
-    def watch(self: Linear, features: Features, rates: Any, seeds: Any, *rest: Any) -> Any:
+    def watch(self: MLPProbe, features: Features, rates: Any, seeds: Any, *rest: Any) -> Any:
         trained.append((self.epochs, len(rates)))
         return really(self, features, rates, seeds, *rest)
 
-    monkeypatch.setattr(Linear, "fit", watch)
-    lines, chosen = search(clouds(apart=0.7), grid(rule=rule), silent)
+    monkeypatch.setattr(MLPProbe, "fit", watch)
+    lines, chosen = search_grid(clouds(apart=0.7), grid(rule=rule), silent)
     heads = {epochs: sum(count for own, count in trained if own == epochs) for epochs in (first, 8)}
     assert heads == {first: 12, 8: 4}  # 6 settings, 2 of them kept; 2 seeds
     assert sorted(line["epochs"] for line in lines) == [*[first] * 4, 8, 8]
@@ -122,12 +122,12 @@ def test_without_a_validation_image_of_each_class_nothing_is_chosen(clouds: Clou
     kept = features.validation_labels != 0
     thin = replace(features, validation=features.validation[kept], validation_labels=features.validation_labels[kept])
     with pytest.raises(DataError, match="no validation image"):
-        search(thin, grid(), silent)
+        search_grid(thin, grid(), silent)
 
 
 def test_passes_hold_every_head_once_and_one_batch_size_each() -> None:
     tried = grid()
-    passes = passes_of(tried.pairs, tried.seeds, 4)
+    passes = group_into_passes(tried.pairs, tried.seeds, 4)
     heads = [(each.batch_size, *head) for each in passes for head in each.heads]
     assert sorted(heads) == sorted((*pair, seed) for pair in tried.pairs for seed in tried.seeds)
     assert [len(each.heads) for each in passes] == [4, 2, 4, 2]
@@ -136,17 +136,17 @@ def test_passes_hold_every_head_once_and_one_batch_size_each() -> None:
 
 def test_time_is_told_and_counts_what_is_tried(clouds: Clouds) -> None:
     told: list[str] = []
-    search(clouds(), grid(), told.append)
+    search_grid(clouds(), grid(), told.append)
     assert told
     assert all("left" in text for text in told)
-    assert seconds_of(clouds(), grid()) > 0
+    assert estimate_search_seconds(clouds(), grid()) > 0
 
 
 def test_interrupt_calls_off_the_passes_that_are_under_way(clouds: Clouds, monkeypatch: pytest.MonkeyPatch) -> None:
     """Python waits for a pool's threads when it ends, and these would take hours."""
-    monkeypatch.setattr(searching, "threads_for", lambda _: 2)
+    monkeypatch.setattr(searching, "get_thread_count", lambda _: 2)
     under_way = threading.Event()
-    really = Training.epoch
+    really = HeadTraining.epoch
 
     def watch(*given: Any) -> None:
         under_way.set()
@@ -156,11 +156,11 @@ def test_interrupt_calls_off_the_passes_that_are_under_way(clouds: Clouds, monke
         assert under_way.wait(10)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Training, "epoch", watch)
+    monkeypatch.setattr(HeadTraining, "epoch", watch)
     monkeypatch.setattr(searching, "wait", interrupted)
     before = set(threading.enumerate())
     with pytest.raises(KeyboardInterrupt):
-        search(clouds(apart=0.7), grid(settings=SETTINGS | {"epochs": 10**7}), silent)
+        search_grid(clouds(apart=0.7), grid(settings=SETTINGS | {"epochs": 10**7}), silent)
     for thread in set(threading.enumerate()) - before:
         thread.join(5)
         assert not thread.is_alive()

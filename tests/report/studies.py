@@ -12,14 +12,13 @@ import torch
 from hydra.core.global_hydra import GlobalHydra
 from stored_runs import made_up_run
 
-from lowres_ssl import cli
-from lowres_ssl.data.store import checksum_of
-from lowres_ssl.features import store_features
-from lowres_ssl.files.sealed import write_sealed
-from lowres_ssl.files.stored import WRITTEN
-from lowres_ssl.report import feature_map
-from lowres_ssl.results.on_disk import read_predictions, read_result, write_result
-from lowres_ssl.runs import Run
+from lowres_ssl.cli import main
+from lowres_ssl.data.image_store import compute_file_checksum
+from lowres_ssl.evaluate.features import store_features
+from lowres_ssl.io.checksummed_json import FORMAT_VERSIONS, write_checked_json
+from lowres_ssl.reporting.html import page_data
+from lowres_ssl.runs.result_io import read_predictions, read_result, write_result
+from lowres_ssl.runs.run import Run
 
 Reported = Callable[..., str]
 
@@ -62,7 +61,7 @@ def complete(folder: Path, names: Sequence[str], method: str) -> None:
     description["store"] = STORE
     description["unlabelled_images"] = 0
     description["config"] |= {"keep_last_batch": False}
-    write_sealed(run.folder / "run.json", description)
+    write_checked_json(run.folder / "run.json", description)
     random = np.random.default_rng([*method.encode(), description["seed"]])
     centres = arrays["test_labels"][:, None] * np.array([3.0] + [0.0] * 7)
     features = (random.normal(size=(len(names), 8)) + centres).astype(np.float32)
@@ -79,17 +78,17 @@ def keep_images(folder: Path, names: Sequence[str], size: int) -> None:
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (len(names), 3, size // 4, size // 4), dtype=np.uint8)
     np.save(folder / "images.npy", images.repeat(4, axis=2).repeat(4, axis=3))
-    write_sealed(
+    write_checked_json(
         folder / "store.json",
         {
-            "schema": WRITTEN["store"],
+            "schema": FORMAT_VERSIONS["store"],
             "key": "made up",
             "shape": [len(names), 3, size, size],
             "ids": list(names),
             "sha256": [""] * len(names),
             "sizes": [[size, size]] * len(names),
             "dropped": {},
-            "crc32": checksum_of(folder / "images.npy"),
+            "crc32": compute_file_checksum(folder / "images.npy"),
         },
     )
 
@@ -102,7 +101,7 @@ def type_report(folder: Path, monkeypatch: pytest.MonkeyPatch, *words: str) -> P
     monkeypatch.setattr(sys, "argv", ["lowres-ssl", "report", *words])
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGPIPE)}
     try:
-        cli.main()
+        main.main()
     finally:
         GlobalHydra.instance().clear()
         for number, handler in handlers.items():
@@ -112,4 +111,4 @@ def type_report(folder: Path, monkeypatch: pytest.MonkeyPatch, *words: str) -> P
 
 def without_tsne(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two of the features instead of a t-SNE, which takes longest."""
-    monkeypatch.setattr(feature_map, "embed", lambda features: features[:, :2].astype(float))
+    monkeypatch.setattr(page_data, "compute_tsne", lambda features: features[:, :2].astype(float))

@@ -12,24 +12,21 @@ from PIL import Image
 from stored_runs import made_up_run
 from studies import STORE, keep_images, made_up_study
 
-from lowres_ssl.files.hashes import file_hash
-from lowres_ssl.files.sealed import write_sealed
-from lowres_ssl.report import Chapter, Method, Probed
-from lowres_ssl.report.chapters import chapters_of
-from lowres_ssl.report.curves import curves_of
-from lowres_ssl.report.feature_map import maps_of, nearest
-from lowres_ssl.report.hard import hard_images
-from lowres_ssl.report.thumbnails import Album
-from lowres_ssl.results.ledger import ledger
-from lowres_ssl.results.selection import Cell, Filters
-from lowres_ssl.results.tested import Tested as Said
+from lowres_ssl.io.checksummed_json import hash_file, write_checked_json
+from lowres_ssl.reporting.html import Chapter, Method, Probed
+from lowres_ssl.reporting.html.dataset_facts import ThumbnailAlbum
+from lowres_ssl.reporting.html.page_data import build_feature_maps, build_training_curves, find_nearest_rows
+from lowres_ssl.reporting.html.sections import build_sections, find_hard_examples
+from lowres_ssl.runs.index import read_index
+from lowres_ssl.runs.predictions import TestPredictions as Said
+from lowres_ssl.runs.query import ResultCell, ResultFilters
 
 
 def method(entry: str, *predictions: list[int], labels: list[int]) -> Method:
     """Of three classes; a list of predictions a seed."""
     ids = np.array([f"{number}" for number in range(len(labels))])
     tested = Said(ids, False, np.arange(len(labels)), np.array(labels), np.array(predictions), ("a", "b", "c"), ())
-    return Method(entry, entry, Cell(entry, None, pd.DataFrame()), tested)
+    return Method(entry, entry, ResultCell(entry, None, pd.DataFrame()), tested)
 
 
 def test_vote_is_that_of_most_seeds_and_of_equals_the_first() -> None:
@@ -56,11 +53,11 @@ def test_hard_images_are_those_that_no_compared_method_gets_right() -> None:
             method("random", [0, 2, 2, 2, 2], labels=labels),
         ],
     )
-    found = hard_images(probed)
+    found = find_hard_examples(probed)
     assert found.methods == ("dcl", "simclr", "vicreg")
     assert found.all_wrong.tolist() == [0, 4]
     assert found.disputed.tolist() == [3, 0, 1], "three classes before two"
-    alone = hard_images(Probed("knn", "KNN", [method("random", [0, 2, 2, 2, 2], labels=labels)]))
+    alone = find_hard_examples(Probed("knn", "KNN", [method("random", [0, 2, 2, 2, 2], labels=labels)]))
     assert alone.methods == ("random",)
     assert alone.all_wrong.tolist() == [1, 2, 3]
     assert alone.disputed.tolist() == []
@@ -68,19 +65,19 @@ def test_hard_images_are_those_that_no_compared_method_gets_right() -> None:
 
 def test_neighbours_are_the_nearest_others() -> None:
     rows = np.random.default_rng(0).normal(size=(30, 5)).astype(np.float32)
-    found = nearest(rows, 4)
+    found = find_nearest_rows(rows, 4)
     for row, mine in enumerate(found):
         distances = np.linalg.norm(rows - rows[row], axis=1)
         distances[row] = np.inf
         assert mine.tolist() == np.argsort(distances)[:4].tolist()
-    assert nearest(rows[:3]).shape == (3, 2)
-    assert nearest(rows[:1]).shape == (1, 0)
+    assert find_nearest_rows(rows[:3]).shape == (3, 2)
+    assert find_nearest_rows(rows[:1]).shape == (1, 0)
 
 
 @pytest.fixture
 def chapter(tmp_path: Path) -> Chapter:
     made_up_study(tmp_path, methods=("random", "vicreg", "simclr"), images=24)
-    (found,), problems = chapters_of(ledger(tmp_path)[0], Filters())
+    (found,), problems = build_sections(read_index(tmp_path)[0], ResultFilters())
     assert problems == []
     return found
 
@@ -93,7 +90,7 @@ def test_chapter_has_every_probe_and_method_baselines_last(chapter: Chapter) -> 
 
 
 def test_maps_are_of_one_seed_and_the_stored_features(chapter: Chapter) -> None:
-    maps, problems = maps_of(chapter)
+    maps, problems = build_feature_maps(chapter)
     assert problems == []
     assert [(each.entry, each.seed) for each in maps] == [("simclr", 0), ("vicreg", 0), ("random", 0)]
     labels = chapter.tested.labels
@@ -104,14 +101,14 @@ def test_maps_are_of_one_seed_and_the_stored_features(chapter: Chapter) -> None:
 def test_features_that_are_gone_leave_out_that_map_only(chapter: Chapter) -> None:
     first = Path(chapter.probes[0].methods[1].cell.rows["result"].iloc[0])
     next(first.parent.glob("features-*")).unlink()
-    maps, problems = maps_of(chapter)
+    maps, problems = build_feature_maps(chapter)
     assert [each.entry for each in maps] == ["simclr", "random"]
     assert len(problems) == 1
     assert "the features cannot be read" in problems[0]
 
 
 def test_curves_are_those_of_each_seed_and_a_burst_loss_is_none(chapter: Chapter) -> None:
-    curves = curves_of(chapter)
+    curves = build_training_curves(chapter)
     assert [(each["entry"], each["seed"]) for each in curves] == [
         ("simclr", 0),
         ("simclr", 1),
@@ -123,21 +120,21 @@ def test_curves_are_those_of_each_seed_and_a_burst_loss_is_none(chapter: Chapter
     history = folder / "history.csv"
     history.write_text("epoch,loss\n1,nan\n2,1e400\n")
     description = json.loads((folder / "run.json").read_text())
-    write_sealed(folder / "run.json", description | {"files": {history.name: file_hash(history)}})
-    assert curves_of(chapter)[0]["loss"] == [None, None]
-    assert curves_of(chapter)[0]["effective_rank"] == [None, None]
+    write_checked_json(folder / "run.json", description | {"files": {history.name: hash_file(history)}})
+    assert build_training_curves(chapter)[0]["loss"] == [None, None]
+    assert build_training_curves(chapter)[0]["effective_rank"] == [None, None]
 
 
 def test_results_that_disagree_are_said_and_the_others_are_shown(tmp_path: Path) -> None:
     made_up_run(tmp_path, probe="knn", recipe="paper")
     made_up_run(tmp_path, probe="knn", recipe="tuned", method="vicreg")
     made_up_run(tmp_path, probe="logistic", recipe="paper")
-    frame, _ = ledger(tmp_path)
-    (found,), problems = chapters_of(frame, Filters())
+    frame, _ = read_index(tmp_path)
+    (found,), problems = build_sections(frame, ResultFilters())
     assert [each.probe for each in found.probes] == ["logistic"]
     assert len(problems) == 1
     assert problems[0].endswith("type recipe=paper or recipe=tuned")
-    (found,), problems = chapters_of(frame, Filters(recipe="paper"))
+    (found,), problems = build_sections(frame, ResultFilters(recipe="paper"))
     assert [each.probe for each in found.probes] == ["knn", "logistic"]
     assert problems == []
 
@@ -145,13 +142,13 @@ def test_results_that_disagree_are_said_and_the_others_are_shown(tmp_path: Path)
 def test_splits_are_chapters_of_their_own(tmp_path: Path) -> None:
     for split_seed in (0, 1):
         made_up_run(tmp_path, split_seed=split_seed)
-    chapters, _ = chapters_of(ledger(tmp_path)[0], Filters())
+    chapters, _ = build_sections(read_index(tmp_path)[0], ResultFilters())
     assert [each.split_seed for each in chapters] == [0, 1]
 
 
 def test_album_holds_each_image_once_and_small(tmp_path: Path) -> None:
     keep_images(tmp_path / STORE, ["a", "b", "c"], 64)
-    album = Album(tmp_path, 16)
+    album = ThumbnailAlbum(tmp_path, 16)
     assert album.add(STORE, ["c", "a"]) == [0, 1]
     assert album.add(STORE, ["a", "nowhere", "b", "c"]) == [1, -1, 2, 0]
     assert album.add("another", ["a"]) == [-1]

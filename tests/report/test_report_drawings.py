@@ -10,12 +10,12 @@ from matplotlib.figure import Figure
 from stored_runs import made_up_run
 from studies import HOSTILE, complete
 
-from lowres_ssl.figures import Stored, build_picture
-from lowres_ssl.report.assembly import drawings_of
-from lowres_ssl.report.chapters import chapters_of
-from lowres_ssl.report.drawings import inline_svg
-from lowres_ssl.results.ledger import ledger
-from lowres_ssl.results.selection import Filters
+from lowres_ssl.reporting.figures import Stored, build_picture
+from lowres_ssl.reporting.html.build import build_drawings
+from lowres_ssl.reporting.html.inline_svg import convert_to_svg
+from lowres_ssl.reporting.html.sections import build_sections
+from lowres_ssl.runs.index import read_index
+from lowres_ssl.runs.query import ResultFilters
 
 BATCH_SIZE = {
     "probe": "knn",
@@ -46,7 +46,7 @@ def drawn(prefix: str = "one") -> str:
     axes.plot([1, 2], [3, 4], marker="o", label="line")
     axes.set_title(" ".join(HOSTILE))
     axes.legend()
-    return inline_svg(figure, prefix)
+    return convert_to_svg(figure, prefix)
 
 
 def test_letters_are_text_and_names_are_no_markup() -> None:
@@ -79,10 +79,10 @@ def drawings(tmp_path: Path) -> Callable[[], dict[str, str | None]]:
     """The batch-size figure of the one chapter there is."""
 
     def make() -> dict[str, str | None]:
-        results, _ = ledger(tmp_path)
-        (chapter,), _ = chapters_of(results, Filters())
-        stored = Stored(results, Filters(), tmp_path, tmp_path / "stores")
-        found, problems = drawings_of(chapter, stored, {"batch_size": build_picture("batch_size", BATCH_SIZE)})
+        results, _ = read_index(tmp_path)
+        (chapter,), _ = build_sections(results, ResultFilters())
+        stored = Stored(results, ResultFilters(), tmp_path, tmp_path / "stores")
+        found, problems = build_drawings(chapter, stored, {"batch_size": build_picture("batch_size", BATCH_SIZE)})
         assert problems == []
         return found
 

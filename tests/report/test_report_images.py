@@ -10,17 +10,17 @@ from hydra import compose
 from PIL import Image
 from stored_runs import made_up_run
 
-from lowres_ssl.command_line.overrides import quote_texts
-from lowres_ssl.config import PretrainConfig, plain, read_config, register_schemas
+from lowres_ssl.config.check import PretrainConfig, read_config, register_schemas, to_plain
+from lowres_ssl.config.overrides import quote_texts
+from lowres_ssl.data.prepare import load_catalogue
 from lowres_ssl.data.splits import make_split, save_split
-from lowres_ssl.files.sealed import write_sealed
-from lowres_ssl.planning.preparation import catalogue_of
-from lowres_ssl.report import Chapter
-from lowres_ssl.report.chapters import chapters_of
-from lowres_ssl.report.images import about_images, class_counts, group_count
-from lowres_ssl.results.ledger import ledger
-from lowres_ssl.results.selection import Filters
-from lowres_ssl.runs import Run
+from lowres_ssl.io.checksummed_json import write_checked_json
+from lowres_ssl.reporting.html import Chapter
+from lowres_ssl.reporting.html.dataset_facts import collect_dataset_facts, count_test_groups, count_test_images
+from lowres_ssl.reporting.html.sections import build_sections
+from lowres_ssl.runs.index import read_index
+from lowres_ssl.runs.query import ResultFilters
+from lowres_ssl.runs.run import Run
 
 register_schemas()
 
@@ -37,15 +37,15 @@ def chapter(tmp_path: Path, composing: None) -> Chapter:
     config = read_config(compose("pretrain", overrides=quote_texts(words)), PretrainConfig)
     folder = made_up_run(tmp_path / "outputs")
     description: dict[str, Any] = Run(folder.parent).description()
-    write_sealed(folder.parent / "run.json", description | {"config": plain(config)})
-    catalogue = catalogue_of(config.dataset, tmp_path / "stores")
+    write_checked_json(folder.parent / "run.json", description | {"config": to_plain(config)})
+    catalogue = load_catalogue(config.dataset, tmp_path / "stores")
     save_split(make_split(catalogue, kind="random", seed=0), catalogue, Run(folder.parent).split)
-    (found,), _ = chapters_of(ledger(tmp_path / "outputs")[0], Filters())
+    (found,), _ = build_sections(read_index(tmp_path / "outputs")[0], ResultFilters())
     return found
 
 
 def test_shared_patients_are_told_as_leakage(chapter: Chapter, tmp_path: Path) -> None:
-    about = about_images(chapter, tmp_path / "stores")
+    about = collect_dataset_facts(chapter, tmp_path / "stores")
     assert about.leaks
     assert about.known
     assert "of 8 test images (" in about.leakage
@@ -55,16 +55,19 @@ def test_shared_patients_are_told_as_leakage(chapter: Chapter, tmp_path: Path) -
 
 def test_images_that_changed_or_moved_leave_it_unknown(chapter: Chapter, tmp_path: Path) -> None:
     next((tmp_path / "cells" / "dark").iterdir()).unlink()
-    about = about_images(chapter, tmp_path / "stores")
+    about = collect_dataset_facts(chapter, tmp_path / "stores")
     assert (about.leaks, about.known) == (False, False)
     assert about.leakage == "not known: the images or the split are not those of the run any more"
     (tmp_path / "cells").rename(tmp_path / "elsewhere")
-    assert about_images(chapter, tmp_path / "stores").leakage == "not known here: the images are not where they were"
+    assert (
+        collect_dataset_facts(chapter, tmp_path / "stores").leakage
+        == "not known here: the images are not where they were"
+    )
 
 
 def test_counts_are_of_the_test_images(chapter: Chapter) -> None:
-    assert class_counts(chapter) == [("benign", 60), ("malignant", 60)]
-    assert group_count(chapter) == 40
+    assert count_test_images(chapter) == [("benign", 60), ("malignant", 60)]
+    assert count_test_groups(chapter) == 40
     method = chapter.probes[0].methods[0]
     nameless = replace(method, tested=replace(method.tested, groups=np.full(120, -1)))
-    assert group_count(replace(chapter, probes=[replace(chapter.probes[0], methods=[nameless])])) is None
+    assert count_test_groups(replace(chapter, probes=[replace(chapter.probes[0], methods=[nameless])])) is None

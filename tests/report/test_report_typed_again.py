@@ -7,13 +7,13 @@ import pytest
 from hydra import compose
 from stored_runs import made_up_run
 
-from lowres_ssl.command_line.overrides import quote_texts
-from lowres_ssl.command_line.typed_again import NOT_TYPED, typed_again, written
-from lowres_ssl.config import EvaluateConfig, PretrainConfig, plain, read_config, register_schemas
-from lowres_ssl.files.sealed import write_sealed
-from lowres_ssl.report.runs_table import commands_of, listed_runs
-from lowres_ssl.results.ledger import ledger
-from lowres_ssl.runs import Run
+from lowres_ssl.config.check import EvaluateConfig, PretrainConfig, read_config, register_schemas, to_plain
+from lowres_ssl.config.overrides import quote_texts
+from lowres_ssl.io.checksummed_json import write_checked_json
+from lowres_ssl.reporting.html.runs_table import list_report_runs, list_run_commands
+from lowres_ssl.runs.index import read_index
+from lowres_ssl.runs.run import Run
+from lowres_ssl.runs.stored_command import UNTYPED_KEYS, format_value, rebuild_overrides
 
 register_schemas()
 SCHEMAS: dict[str, type] = {"pretrain": PretrainConfig, "evaluate": EvaluateConfig}
@@ -21,7 +21,7 @@ SCHEMAS: dict[str, type] = {"pretrain": PretrainConfig, "evaluate": EvaluateConf
 
 def stored(command: str, words: list[str]) -> dict[str, Any]:
     """The config that these words make, as a run stores it."""
-    return plain(read_config(compose(command, overrides=quote_texts(words)), SCHEMAS[command]))
+    return to_plain(read_config(compose(command, overrides=quote_texts(words)), SCHEMAS[command]))
 
 
 @pytest.mark.usefixtures("composing")
@@ -37,18 +37,20 @@ def stored(command: str, words: list[str]) -> dict[str, Any]:
 )
 def test_words_compose_the_config_of_the_run(words: list[str]) -> None:
     wanted = stored("pretrain", words)
-    again = typed_again(wanted, trained=True)
+    again = rebuild_overrides(wanted, trained=True)
     assert again is not None
     assert again[0] == "pretrain"
     got = stored("pretrain", again[1:])
-    assert {key: got[key] for key in got.keys() - NOT_TYPED} == {key: wanted[key] for key in got.keys() - NOT_TYPED}
+    assert {key: got[key] for key in got.keys() - UNTYPED_KEYS} == {
+        key: wanted[key] for key in got.keys() - UNTYPED_KEYS
+    }
     assert len(again) <= len(words) + 6, "nothing but what was typed, and the choices"
 
 
 @pytest.mark.usefixtures("composing")
 def test_weights_that_were_scored_are_scored_again() -> None:
     wanted = stored("evaluate", ["weights=a.safetensors", "dataset=breast", "backbone=resnet18", "image_size=64"])
-    assert typed_again(wanted, trained=False) == [
+    assert rebuild_overrides(wanted, trained=False) == [
         "evaluate",
         "dataset=breast",
         "backbone=resnet18",
@@ -61,7 +63,7 @@ def test_weights_that_were_scored_are_scored_again() -> None:
 @pytest.mark.usefixtures("composing")
 def test_untrained_encoder_is_told_without_how_the_one_beside_it_was_trained() -> None:
     beside = stored("pretrain", ["method=vicreg", "recipe=tuned", "epochs=7", "seed=3", "batch_size=16"])
-    words = typed_again(beside | {"method": {"name": "random"}}, trained=False)
+    words = rebuild_overrides(beside | {"method": {"name": "random"}}, trained=False)
     assert words == [
         "pretrain",
         "dataset=phantom",
@@ -76,7 +78,7 @@ def test_untrained_encoder_is_told_without_how_the_one_beside_it_was_trained() -
 @pytest.mark.usefixtures("composing")
 def test_folders_are_told_only_if_they_may_be() -> None:
     config = stored("pretrain", ["dataset=folder", "dataset.root=/ward/smith", "data_dir=/ward"])
-    told, untold = (typed_again(config, trained=True, paths=paths) for paths in (True, False))
+    told, untold = (rebuild_overrides(config, trained=True, paths=paths) for paths in (True, False))
     assert told is not None
     assert untold is not None
     assert any("/ward/smith" in word for word in told)
@@ -87,8 +89,8 @@ def test_folders_are_told_only_if_they_may_be() -> None:
 @pytest.mark.usefixtures("composing")
 def test_choice_without_a_file_has_no_command() -> None:
     config = stored("pretrain", [])
-    assert typed_again(config | {"method": {"name": "weights"}}, trained=False) is None
-    assert typed_again({"method": {"name": "dcl"}}, trained=True) is None
+    assert rebuild_overrides(config | {"method": {"name": "weights"}}, trained=False) is None
+    assert rebuild_overrides({"method": {"name": "dcl"}}, trained=True) is None
 
 
 @pytest.mark.parametrize(
@@ -105,7 +107,7 @@ def test_choice_without_a_file_has_no_command() -> None:
     ],
 )
 def test_value_is_written_as_hydra_reads_it(value: object, text: str) -> None:
-    assert written(value) == text
+    assert format_value(value) == text
 
 
 @pytest.mark.usefixtures("composing")
@@ -117,8 +119,8 @@ def test_scores_made_later_have_commands_of_their_own(tmp_path: Path) -> None:
     description = run.description()
     knn = {"name": "knn", "k": 200, "vote": "uniform", "temperature": 0.1, "metric": "euclidean", "encoder": "selected"}
     description["config"] = stored("pretrain", ["probe=[knn]", "method=dcl"]) | {"probe": {"knn": knn}}
-    write_sealed(run.folder / "run.json", description)
-    lines = commands_of(run, tmp_path, paths=True)
+    write_checked_json(run.folder / "run.json", description)
+    lines = list_run_commands(run, tmp_path, paths=True)
     place = f"output_dir={tmp_path}"
     assert lines[0].startswith("lowres-ssl pretrain dataset=phantom ")
     assert lines[0].endswith(place)
@@ -127,7 +129,7 @@ def test_scores_made_later_have_commands_of_their_own(tmp_path: Path) -> None:
         f"lowres-ssl evaluate run={run.name} 'probe=[logistic]' 'probe.logistic.strengths=[0.1,1.0]' "
         f"'label_fraction=[0.1,1]' {place}",
     ]
-    (listed,) = listed_runs(ledger(tmp_path)[0], tmp_path, paths=True)
+    (listed,) = list_report_runs(read_index(tmp_path)[0], tmp_path, paths=True)
     assert listed.commands == lines
 
 
@@ -135,7 +137,7 @@ def test_list_of_runs_says_which_have_learnt_nothing_or_are_collapsing(tmp_path:
     made_up_run(tmp_path, method="dcl", embedding_std=0.9, loss=4.8, chance_loss=4.84)
     made_up_run(tmp_path, method="simsiam", embedding_std=0.05)
     made_up_run(tmp_path, method="vicreg", embedding_std=0.9)
-    listed = listed_runs(ledger(tmp_path)[0], tmp_path, paths=True)
+    listed = list_report_runs(read_index(tmp_path)[0], tmp_path, paths=True)
     assert {each.entry: each.state for each in listed} == {
         "dcl": "finished, learnt nothing",
         "simsiam": "finished, collapsing",

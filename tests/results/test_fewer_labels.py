@@ -9,23 +9,23 @@ import pytest
 from omegaconf import OmegaConf
 from stored_runs import made_up_run
 
-from lowres_ssl.benchmark.answer import answer
-from lowres_ssl.commands.compare import page
-from lowres_ssl.commands.runs import table
-from lowres_ssl.exports.scores import beside_random, key_of, stored_scores
-from lowres_ssl.figures import Stored
-from lowres_ssl.figures.batch_size import BatchSize
-from lowres_ssl.files.sealed import write_sealed
-from lowres_ssl.portable.prediction import choose_result
-from lowres_ssl.report.chapters import chapters_of
-from lowres_ssl.results.findings import Findings, findings
-from lowres_ssl.results.ledger import ledger
-from lowres_ssl.results.selection import Filters, columns_of
-from lowres_ssl.runs import Run, find_runs
-from lowres_ssl.schemas.table import TableConfig
-from lowres_ssl.tables import Table
-from lowres_ssl.tables.formats import comma_separated, markdown
-from lowres_ssl.tables.scores import scores_table
+from lowres_ssl.benchmark.recommendation import write_recommendation
+from lowres_ssl.commands.compare import format_findings
+from lowres_ssl.commands.runs import format_run_table
+from lowres_ssl.config.command_schemas import TableConfig
+from lowres_ssl.inference.model_card import find_start_results, make_result_key, read_stored_scores
+from lowres_ssl.inference.predict import choose_stored_result
+from lowres_ssl.io.checksummed_json import write_checked_json
+from lowres_ssl.reporting.figures import Stored
+from lowres_ssl.reporting.figures.batch_size import BatchSizeFigure
+from lowres_ssl.reporting.html.sections import build_sections
+from lowres_ssl.reporting.tables import Table
+from lowres_ssl.reporting.tables.formats import format_csv, format_markdown
+from lowres_ssl.reporting.tables.score_table import build_scores_table
+from lowres_ssl.runs.index import read_index
+from lowres_ssl.runs.pairwise import ComparisonFindings, compare_methods
+from lowres_ssl.runs.query import ResultFilters, select_columns
+from lowres_ssl.runs.run import Run, find_runs
 
 PAPER_2 = Path(__file__).resolve().parents[2] / "conf" / "table" / "paper2.yaml"
 ENTRIES = {"dcl": 0.9, "simclr": 0.8, "random": 0.7}
@@ -50,34 +50,36 @@ def with_fewer_labels(folder: Path, entries: Sequence[str] = tuple(ENTRIES)) -> 
                     made_up_run(folder, method=entry, seed=seed, accuracy=0.2 + number / 50, **part)
 
 
-def compared(folder: Path) -> Findings:
-    (column,) = columns_of(ledger(folder)[0], Filters())
-    return findings(column, "accuracy", "best", imagenet="imagenet", draws=200)
+def compared(folder: Path) -> ComparisonFindings:
+    (column,) = select_columns(read_index(folder)[0], ResultFilters())
+    return compare_methods(column, "accuracy", "best", imagenet="imagenet", draws=200)
 
 
 def runs(folder: Path) -> str:
-    return table(ledger(folder)[0]).split(NOTE)[0]
+    return format_run_table(read_index(folder)[0]).split(NOTE)[0]
 
 
 def table_2(folder: Path) -> Table:
     config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(TableConfig), OmegaConf.load(PAPER_2)))
-    return scores_table("paper2", cast(TableConfig, config), ledger(folder)[0], Filters(dataset="phantom"), folder)
+    return build_scores_table(
+        "paper2", cast(TableConfig, config), read_index(folder)[0], ResultFilters(dataset="phantom"), folder
+    )
 
 
 def tables(folder: Path) -> list[str]:
-    return [markdown(table_2(folder)), comma_separated(table_2(folder))]
+    return [format_markdown(table_2(folder)), format_csv(table_2(folder))]
 
 
 def comparison(folder: Path) -> str:
-    return page(compared(folder))
+    return format_findings(compared(folder))
 
 
 def benchmark(folder: Path) -> tuple[str, ...]:
-    return answer({"knn": compared(folder).column}, list(ENTRIES), "knn", SEEDS).lines
+    return write_recommendation({"knn": compared(folder).column}, list(ENTRIES), "knn", SEEDS).lines
 
 
 def report(folder: Path) -> list[Any]:
-    chapters, problems = chapters_of(ledger(folder)[0], Filters())
+    chapters, problems = build_sections(read_index(folder)[0], ResultFilters())
     assert problems == []
     return [
         (chapter.title, probed.label, each.entry, each.cell.seeds, each.confusion().tolist())
@@ -91,10 +93,10 @@ def figure(folder: Path) -> list[Any]:
     for run in find_runs(folder):
         description = run.description() | {"unlabelled_images": 0}
         description["config"]["keep_last_batch"] = False
-        write_sealed(run.folder / "run.json", description)
+        write_checked_json(run.folder / "run.json", description)
     lines: dict[str, list[str]] = {"dcl": [], "simclr": []}
-    picture = BatchSize(probe="knn", metric="accuracy", lines=lines, baselines=["random"], batch_sizes=[64])
-    drawn = picture.draw(Stored(ledger(folder)[0], Filters(), folder, folder / "stores"))["batch_size"]
+    picture = BatchSizeFigure(probe="knn", metric="accuracy", lines=lines, baselines=["random"], batch_sizes=[64])
+    drawn = picture.draw(Stored(read_index(folder)[0], ResultFilters(), folder, folder / "stores"))["batch_size"]
     return [(line.get_label(), list(line.get_ydata())) for axes in drawn.axes for line in axes.get_lines()]  # type: ignore[arg-type]
 
 
@@ -109,14 +111,14 @@ def model_card(folder: Path) -> list[Any]:
         (
             score.result["label"],
             score.intervals,
-            beside_random(run)["random"][key_of(score.result)][1]["test"]["accuracy"],
+            find_start_results(run)["random"][make_result_key(score.result)][1]["test"]["accuracy"],
         )
-        for score in stored_scores(run, "encoder.safetensors")
+        for score in read_stored_scores(run, "encoder.safetensors")
     ]
 
 
 def predict(folder: Path) -> Any:
-    return choose_result(run_of(folder, "dcl"), "knn", "fp32")[1]["test"]
+    return choose_stored_result(run_of(folder, "dcl"), "knn", "fp32")[1]["test"]
 
 
 READERS: list[Callable[[Path], Any]] = [
@@ -137,16 +139,16 @@ def test_scores_with_fewer_labels_change_nothing_that_is_shown(reader: Callable[
 
 def test_runs_notes_which_fractions_it_leaves_out(tmp_path: Path) -> None:
     with_all_labels(tmp_path)
-    assert NOTE not in table(ledger(tmp_path)[0])
+    assert NOTE not in format_run_table(read_index(tmp_path)[0])
     with_fewer_labels(tmp_path)
-    note = table(ledger(tmp_path)[0]).split(NOTE)[1]
+    note = format_run_table(read_index(tmp_path)[0]).split(NOTE)[1]
     assert note.startswith("scores with 10%, 50% of the labels. Each draw: format=csv.")
 
 
 def test_run_that_has_scores_with_fewer_labels_only_is_listed_as_such(tmp_path: Path) -> None:
     with_all_labels(tmp_path, ["random"])
     made_up_run(tmp_path, method="supervised", accuracy=0.123, label_fraction=0.1)
-    lines = table(ledger(tmp_path)[0]).splitlines()
+    lines = format_run_table(read_index(tmp_path)[0]).splitlines()
     (line,) = (line for line in lines if "supervised" in line)
     assert "finished, scored with 10% of the labels only" in line
     assert line.endswith(" -")
@@ -158,7 +160,7 @@ def test_results_of_two_precisions_are_both_shown(tmp_path: Path) -> None:
     one, other = (made_up_run(tmp_path, precision=precision) for precision in ("fp32", "bf16"))
     target = one.parent / other.name
     other.rename(target)
-    line = next(line for line in table(ledger(tmp_path)[0]).splitlines() if one.parent.name in line)
+    line = next(line for line in format_run_table(read_index(tmp_path)[0]).splitlines() if one.parent.name in line)
     assert "(fp32)" in line
     assert "(bf16)" in line
 
@@ -180,7 +182,7 @@ def test_random_initialisation_in_a_model_card_was_scored_at_the_same_precision(
     other = made_up_run(tmp_path, method="random", accuracy=0.2, precision="bf16")
     for name in (f"knn-{'f' * 8}", f"knn-{'0' * 8}"):
         shutil.copytree(other, start.parent / name)
-    (score,) = stored_scores(run_of(tmp_path, "dcl"), "encoder.safetensors")
+    (score,) = read_stored_scores(run_of(tmp_path, "dcl"), "encoder.safetensors")
     assert score.starts["random"]["accuracy"].value == pytest.approx(0.7)
 
 
@@ -189,5 +191,5 @@ def test_random_initialisation_in_a_model_card_saw_images_stored_as_large(tmp_pa
     made_up_run(tmp_path, method="dcl", storage_size=size)
     for other in (128, 360):
         made_up_run(tmp_path, method="random", accuracy=other / 1000, storage_size=other)
-    (score,) = stored_scores(run_of(tmp_path, "dcl"), "encoder.safetensors")
+    (score,) = read_stored_scores(run_of(tmp_path, "dcl"), "encoder.safetensors")
     assert score.starts["random"]["accuracy"].value == pytest.approx(size / 1000, abs=0.01)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from stored_runs import made_up_run
 
-from lowres_ssl.results.ledger import ledger
+from lowres_ssl.runs.index import read_index
 
 
 @pytest.mark.parametrize(
@@ -14,7 +14,7 @@ from lowres_ssl.results.ledger import ledger
 def test_damaged_result_costs_no_other_of_its_run(tmp_path: Path, name: str, said: str) -> None:
     whole, damaged = made_up_run(tmp_path), made_up_run(tmp_path, probe="logistic")
     (damaged / name).write_text("{")
-    frame, problems = ledger(tmp_path)
+    frame, problems = read_index(tmp_path)
     assert list(frame["result"]) == [str(whole)]
     (problem,) = problems
     assert problem.startswith(f"{damaged / name}: {said}")
@@ -23,7 +23,7 @@ def test_damaged_result_costs_no_other_of_its_run(tmp_path: Path, name: str, sai
 def test_run_whose_only_result_is_damaged_is_still_there(tmp_path: Path) -> None:
     damaged = made_up_run(tmp_path)
     (damaged / "result.json").write_text("{")
-    frame, problems = ledger(tmp_path)
+    frame, problems = read_index(tmp_path)
     assert list(frame["run"]) == [damaged.parent.name]
     assert frame["result"].isna().all()
     assert len(problems) == 1

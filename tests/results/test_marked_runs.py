@@ -8,13 +8,20 @@ from typing import Any
 import pytest
 from stored_runs import made_up_run
 
-from lowres_ssl.commands.runs import table
+from lowres_ssl.commands.runs import format_run_table
 from lowres_ssl.errors import CheckpointError
-from lowres_ssl.results.collapse import COLLAPSED_STD, LOW_RANK, LOW_STD, MARKS, judged, marks_of
-from lowres_ssl.results.ledger import ledger
-from lowres_ssl.runs import Run
+from lowres_ssl.runs.collapse import (
+    FALLING_STD,
+    MIN_EFFECTIVE_RANK,
+    MIN_EMBEDDING_STD,
+    RUN_MARKS,
+    find_run_marks,
+    judge_history,
+)
+from lowres_ssl.runs.index import read_index
+from lowres_ssl.runs.run import Run
 
-BELOW, ABOVE = COLLAPSED_STD - 0.01, COLLAPSED_STD + 0.01
+BELOW, ABOVE = MIN_EMBEDDING_STD - 0.01, MIN_EMBEDDING_STD + 0.01
 NOT_CONTRASTIVE: dict[str, Any] = {"chance_loss": None}
 
 
@@ -36,7 +43,7 @@ def lines(
 
 
 def marked(history: Sequence[dict[str, float]], description: dict[str, Any]) -> list[str]:
-    return [key for key, is_marked in judged(history, description).items() if is_marked]
+    return [key for key, is_marked in judge_history(history, description).items() if is_marked]
 
 
 def contrastive(temperature: float = 0.1, chance: float = math.log(126)) -> dict[str, Any]:
@@ -98,7 +105,7 @@ def test_few_directions_are_a_collapse_whatever_their_spread() -> None:
     for description in (NOT_CONTRASTIVE, contrastive()):
         assert marked(lines(spreads, ranks), description) == ["collapsed"]
     assert marked(lines([0.9, 0.9], [1.0, 1.0]), NOT_CONTRASTIVE) == ["collapsed"]
-    assert marked(lines([0.9, 0.9], LOW_RANK + 0.1), NOT_CONTRASTIVE) == []
+    assert marked(lines([0.9, 0.9], MIN_EFFECTIVE_RANK + 0.1), NOT_CONTRASTIVE) == []
     assert marked(lines([0.9] * 4, [2.0, 2.0, 20.0, 20.0]), NOT_CONTRASTIVE) == []  # it was, and is no longer
 
 
@@ -109,22 +116,22 @@ def test_run_that_is_older_than_the_chance_loss_is_marked_for_what_no_method_end
 
 def test_where_an_epoch_was_selected_that_one_tells(run: Run) -> None:
     run.write_history(lines([ABOVE, BELOW]))
-    assert not marks_of(run, {"selected_epoch": 1})["collapsed"]
-    assert marks_of(run, {"selected_epoch": 2})["collapsed"]
+    assert not find_run_marks(run, {"selected_epoch": 1})["collapsed"]
+    assert find_run_marks(run, {"selected_epoch": 2})["collapsed"]
 
 
 def test_neither_untrained_nor_supervised_encoders_are_marked(run: Run) -> None:
-    assert not any(marks_of(run, {}).values())
+    assert not any(find_run_marks(run, {}).values())
     run.write_history(lines([BELOW]))
     run.classifier.write_bytes(b"weights")
-    assert not any(marks_of(run, {}).values())
+    assert not any(find_run_marks(run, {}).values())
 
 
 @pytest.mark.parametrize("text", ["", "epoch\n1\n", "epoch,embedding_std\n", "epoch,embedding_std\n1,nothing\n", "1\n"])
 def test_damaged_history_is_not_taken_for_health(run: Run, text: str) -> None:
     (run.folder / "history.csv").write_text(text)
     with pytest.raises(CheckpointError, match=r"history\.csv: cannot be read .*; type its pretrain command again"):
-        marks_of(run, {})
+        find_run_marks(run, {})
 
 
 @pytest.mark.parametrize("change", ["gone", "another"])
@@ -132,42 +139,42 @@ def test_history_that_run_json_names_is_there_as_it_was_written(run: Run, change
     run.start({})
     run.write_history(lines([BELOW]))
     run.finish()
-    assert marks_of(run, run.description())["collapsed"]
+    assert find_run_marks(run, run.description())["collapsed"]
     run.history.unlink()
     if change == "another":
         run.write_history(lines([ABOVE]))
-    for read in (marks_of, Run.read_history):
+    for read in (find_run_marks, Run.read_history):
         with pytest.raises(CheckpointError, match=r"history\.csv: .*; type its pretrain command again with force=true"):
             read(run, run.description())
     run.discard()
-    assert not any(marks_of(run, run.description()).values())
+    assert not any(find_run_marks(run, run.description()).values())
 
 
 def test_a_run_with_a_damaged_history_keeps_its_scores_and_a_note(tmp_path: Path) -> None:
     (made_up_run(tmp_path).parent / "history.csv").write_text("epoch\n")
-    frame, problems = ledger(tmp_path)
+    frame, problems = read_index(tmp_path)
     assert (len(frame), frame["collapsed"].tolist(), frame["learnt_nothing"].tolist()) == (1, [False], [False])
     (problem,) = problems
     assert problem.endswith("; until then nobody knows whether it learnt anything or collapsed")
 
 
 def test_runs_says_both_with_a_footnote_each(tmp_path: Path) -> None:
-    made_up_run(tmp_path, method="vicreg", embedding_std=LOW_STD + 0.1)
-    healthy, _ = ledger(tmp_path)
-    assert not any(mark.word in table(healthy) for mark in MARKS.values())
+    made_up_run(tmp_path, method="vicreg", embedding_std=FALLING_STD + 0.1)
+    healthy, _ = read_index(tmp_path)
+    assert not any(mark.word in format_run_table(healthy) for mark in RUN_MARKS.values())
     made_up_run(tmp_path, method="dcl", embedding_std=0.9, loss=4.8, chance_loss=math.log(126))
     made_up_run(tmp_path, method="simsiam", embedding_std=BELOW)
-    said = table(ledger(tmp_path)[0]).splitlines()
+    said = format_run_table(read_index(tmp_path)[0]).splitlines()
     assert ["finished, learnt nothing" in line for line in said[1:4]] == [True, False, False]
     assert ["finished, collapsing" in line for line in said[1:4]] == [False, True, False]
-    assert said[-2:] == [f"{mark.word.capitalize()}: {mark.meaning}." for mark in MARKS.values()]
+    assert said[-2:] == [f"{mark.word.capitalize()}: {mark.meaning}." for mark in RUN_MARKS.values()]
 
 
 def test_ledger_has_them_as_true_or_false(tmp_path: Path) -> None:
-    assert all(ledger(tmp_path)[0][key].dtype == bool for key in MARKS)
+    assert all(read_index(tmp_path)[0][key].dtype == bool for key in RUN_MARKS)
     for method, spread in (("vicreg", 0.9), ("random", None), ("simsiam", BELOW)):
         made_up_run(tmp_path, method=method, embedding_std=spread)
     made_up_run(tmp_path, method="dcl", embedding_std=0.9, loss=4.8, chance_loss=math.log(126))
-    frame, _ = ledger(tmp_path)
+    frame, _ = read_index(tmp_path)
     for key, wanted in (("collapsed", "simsiam"), ("learnt_nothing", "dcl")):
         assert frame.loc[frame[key], "method"].tolist() == [wanted]

@@ -9,8 +9,8 @@ import pytest
 from stored_runs import made_up_run
 
 from lowres_ssl.errors import CheckpointError
-from lowres_ssl.results import on_disk
-from lowres_ssl.results.on_disk import read_predictions
+from lowres_ssl.runs import result_io
+from lowres_ssl.runs.result_io import read_predictions
 
 
 def zipped(folder: Path, content: bytes) -> None:
@@ -23,7 +23,7 @@ def test_predictions_of_a_run_are_far_below_the_bound(tmp_path: Path) -> None:
     folder = made_up_run(tmp_path, images=120)
     with zipfile.ZipFile(folder / "predictions.npz") as archive:
         whole = sum(info.file_size for info in archive.infolist())
-    assert whole / 120 * 500_000 < on_disk.MOST_BYTES
+    assert whole / 120 * 500_000 < result_io.MAX_ARRAY_BYTES
     assert len(read_predictions(folder)["test_ids"]) == 120
 
 
@@ -32,7 +32,7 @@ def test_bomb_is_refused_before_it_is_unpacked(tmp_path: Path, monkeypatch: pyte
     np.save(file, np.zeros(1_000_000, dtype=np.uint8))
     zipped(tmp_path, file.getvalue())
     assert len(read_predictions(tmp_path)["test_ids"]) == 1_000_000
-    monkeypatch.setattr(on_disk, "MOST_BYTES", 1_000_000)
+    monkeypatch.setattr(result_io, "MAX_ARRAY_BYTES", 1_000_000)
     with pytest.raises(CheckpointError, match=r"1,000,128 bytes of arrays, wanted at most 1,000,000"):
         read_predictions(tmp_path)
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from lowres_ssl.files.atomic import write_json
-from lowres_ssl.results.pruning import leftovers
-from lowres_ssl.runs import Run
+from lowres_ssl.io.atomic import write_json
+from lowres_ssl.runs.cleanup import find_leftovers
+from lowres_ssl.runs.run import Run
 
 
 @pytest.mark.parametrize("place", ["pretrain/a", "evaluate/a", "benchmark/cells-1a2b3c4d/pretrain/a"])
@@ -17,4 +17,4 @@ def test_decoded_images_of_a_run_stay_wherever_it_is(tmp_path: Path, place: str)
         write_json(store, {})
         os.utime(store, (0, 0))
     Run(tmp_path / place).start({"method": "dcl", "store": "needed"})
-    assert [each.path.name for each in leftovers(tmp_path, tmp_path / "stores")] == ["stale"]
+    assert [each.path.name for each in find_leftovers(tmp_path, tmp_path / "stores")] == ["stale"]

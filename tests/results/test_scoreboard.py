@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, f1_score
 
-from lowres_ssl.results.scoreboard import largest_class, scoreboard
+from lowres_ssl.experiment.summary import format_score_table, score_largest_class
 
 
 def result(label: str, accuracy: float, weighted_f1: float, sizes: tuple[int, ...] = (6, 4)) -> dict[str, Any]:
@@ -40,11 +40,11 @@ always the largest class                   0.600        0.450        0.600      
 
 
 def test_table_letter_for_letter() -> None:
-    assert scoreboard(ROWS, "Chest X-rays") == GOLDEN
+    assert format_score_table(ROWS, "Chest X-rays") == GOLDEN
 
 
 def test_one_row_and_one_probe_will_do() -> None:
-    lines = scoreboard([("random", [result("logistic", 0.5, 0.25)])], "T").splitlines()
+    lines = format_score_table([("random", [result("logistic", 0.5, 0.25)])], "T").splitlines()
     assert lines[3:] == [
         "                                            logistic",
         "                               accuracy  weighted F1",
@@ -58,14 +58,14 @@ def test_a_row_without_one_of_the_probes_has_dashes_there() -> None:
         ("supervised", [result("knn", 0.5, 0.25), result("end to end", 0.75, 0.5)]),
         ("random", [result("knn", 0, 1)]),
     ]
-    lines = scoreboard(rows, "T").splitlines()
+    lines = format_score_table(rows, "T").splitlines()
     assert lines[-2].split() == ["random", "0.000", "1.000", "-", "-"]
 
 
 @pytest.mark.parametrize("name", ["x", "a" * 60])
 @pytest.mark.parametrize("label", ["x", "KNN (k=200)", "a probe with a name that takes much room", "b" * 27])
 def test_columns_line_up_however_long_the_names_are(name: str, label: str) -> None:
-    lines = scoreboard([(name, [result(label, 0.1, 0.2), result("last", 0.3, 0.4)])], "T").splitlines()
+    lines = format_score_table([(name, [result(label, 0.1, 0.2), result("last", 0.3, 0.4)])], "T").splitlines()
     assert len({len(line) for line in lines[3:]}) == 1
     assert lines[3].endswith(" last")
     ends = [len(line) - len("  0.300") - len(line.rpartition("0.3")[2]) for line in lines if "0.300" in line]
@@ -76,7 +76,7 @@ def test_columns_line_up_however_long_the_names_are(name: str, label: str) -> No
 def test_largest_class_is_worth_what_scikit_learn_says(sizes: tuple[int, ...]) -> None:
     labels = np.repeat(np.arange(len(sizes)), sizes)
     answers = np.full(len(labels), int(np.argmax(sizes)))
-    accuracy, weighted_f1 = largest_class(result("any", 0.0, 0.0, sizes))
+    accuracy, weighted_f1 = score_largest_class(result("any", 0.0, 0.0, sizes))
     assert accuracy == pytest.approx(accuracy_score(labels, answers))
     wanted = f1_score(labels, answers, labels=np.unique(labels), average="weighted", zero_division=0.0)
     assert weighted_f1 == pytest.approx(wanted)
@@ -85,4 +85,4 @@ def test_largest_class_is_worth_what_scikit_learn_says(sizes: tuple[int, ...]) -
 def test_largest_class_does_not_depend_on_what_was_predicted() -> None:
     turned = result("any", 0.0, 0.0)
     turned["test"]["confusion_matrix"] = [[1, 5], [4, 0]]
-    assert largest_class(turned) == largest_class(result("any", 0.9, 0.9))
+    assert score_largest_class(turned) == score_largest_class(result("any", 0.9, 0.9))

@@ -8,24 +8,24 @@ import numpy as np
 import pytest
 from stored_runs import as_version_1, made_up_run
 
-from lowres_ssl.command_line.overrides import FILTERS, place_filters
+from lowres_ssl.config.command_schemas import FiltersConfig
+from lowres_ssl.config.overrides import FILTER_KEYS, add_section_prefixes
 from lowres_ssl.errors import CheckpointError, ConfigError
-from lowres_ssl.files.sealed import write_sealed
-from lowres_ssl.results.agreement import settings_of
-from lowres_ssl.results.ledger import ledger
-from lowres_ssl.results.on_disk import read_result, write_result
-from lowres_ssl.results.selection import Cell, Column, Filters, better_start, columns_of
-from lowres_ssl.results.tested import tested as predictions_of
-from lowres_ssl.schemas.table import FiltersConfig
+from lowres_ssl.io.checksummed_json import write_checked_json
+from lowres_ssl.runs.comparability import parse_settings
+from lowres_ssl.runs.index import read_index
+from lowres_ssl.runs.predictions import read_test_predictions as predictions_of
+from lowres_ssl.runs.query import ResultCell, ResultColumn, ResultFilters, find_better_random, select_columns
+from lowres_ssl.runs.result_io import read_result, write_result
 
 
-def columns(output_dir: Path, *entries: str, **filters: object) -> list[Column]:
-    frame, problems = ledger(output_dir)
+def columns(output_dir: Path, *entries: str, **filters: object) -> list[ResultColumn]:
+    frame, problems = read_index(output_dir)
     assert problems == []
-    return columns_of(frame, Filters(**filters), entries or ("*",))
+    return select_columns(frame, ResultFilters(**filters), entries or ("*",))
 
 
-def cell(output_dir: Path, entry: str = "dcl", batch_size: int | None = None, **filters: object) -> Cell:
+def cell(output_dir: Path, entry: str = "dcl", batch_size: int | None = None, **filters: object) -> ResultCell:
     (column,) = columns(output_dir, **filters)
     found = column.cell(entry, batch_size or "best")
     assert found is not None
@@ -160,8 +160,8 @@ def test_settings_that_no_single_key_tells_apart_are_named_in_full(tmp_path: Pat
 
 
 def test_settings_are_read_with_their_lists() -> None:
-    assert settings_of("k=5, strengths=[1, 2], vote=uniform") == {"k": "5", "strengths": "[1, 2]", "vote": "uniform"}
-    assert settings_of("") == {}
+    assert parse_settings("k=5, strengths=[1, 2], vote=uniform") == {"k": "5", "strengths": "[1, 2]", "vote": "uniform"}
+    assert parse_settings("") == {}
 
 
 def test_duplicated_run_is_refused_with_both_names(tmp_path: Path) -> None:
@@ -300,17 +300,17 @@ def test_seeds_that_were_trained_otherwise_are_not_averaged(tmp_path: Path) -> N
 
 
 def test_filters_are_the_same_wherever_they_are_named() -> None:
-    names = {field.name for field in dataclasses.fields(Filters)}
-    assert names == FILTERS == {field.name for field in dataclasses.fields(FiltersConfig)}
+    names = {field.name for field in dataclasses.fields(ResultFilters)}
+    assert names == FILTER_KEYS == {field.name for field in dataclasses.fields(FiltersConfig)}
 
 
 def test_filters_are_typed_without_their_section() -> None:
-    assert place_filters("tables", ["recipe=paper", "table=[paper2]", "filters.epochs=3"]) == [
+    assert add_section_prefixes("tables", ["recipe=paper", "table=[paper2]", "filters.epochs=3"]) == [
         "filters.recipe=paper",
         "table=[paper2]",
         "filters.epochs=3",
     ]
-    assert place_filters("pretrain", ["recipe=paper"]) == ["recipe=paper"]
+    assert add_section_prefixes("pretrain", ["recipe=paper"]) == ["recipe=paper"]
 
 
 def test_predictions_of_a_cell_are_a_row_a_seed(tmp_path: Path) -> None:
@@ -330,10 +330,10 @@ def test_swapped_columns_are_found(tmp_path: Path) -> None:
     assert result["test"]["accuracy"] != result["test"]["weighted_f1"]
     for one, other in (("accuracy", "weighted_f1"), ("macro_f1", "balanced_accuracy")):
         swapped = result | {"test": result["test"] | {one: result["test"][other], other: result["test"][one]}}
-        write_sealed(path, swapped)
+        write_checked_json(path, swapped)
         with pytest.raises(CheckpointError, match=r"result\.json says"):
             predictions_of(cell(tmp_path))
-    write_sealed(path, result)
+    write_checked_json(path, result)
     predictions_of(cell(tmp_path))
 
 
@@ -367,19 +367,19 @@ def test_the_better_start_is_so_on_the_validation_images(
         made_up_run(tmp_path, method="random", seed=seed, accuracy=0.9, validation_accuracy=random)
         if calibrated is not None:
             made_up_run(tmp_path, method="random_calibrated", seed=seed, accuracy=0.5, validation_accuracy=calibrated)
-    assert better_start(*columns(tmp_path)) == wanted
+    assert find_better_random(*columns(tmp_path)) == wanted
 
 
 def test_the_better_start_is_chosen_by_the_seeds_that_both_have(tmp_path: Path) -> None:
     for seed, accuracy in ((0, 0.6), (1, 0.9), (2, 0.9)):
         made_up_run(tmp_path, method="random", seed=seed, validation_accuracy=accuracy)
     made_up_run(tmp_path, method="random_calibrated", seed=0, validation_accuracy=0.7)
-    assert better_start(*columns(tmp_path)) == "random_calibrated"
+    assert find_better_random(*columns(tmp_path)) == "random_calibrated"
 
 
 def test_column_without_a_random_encoder_has_no_better_start(tmp_path: Path) -> None:
     made_up_run(tmp_path)
-    assert better_start(*columns(tmp_path)) is None
+    assert find_better_random(*columns(tmp_path)) is None
 
 
 def test_untrained_encoders_may_have_seeds_of_their_own(tmp_path: Path) -> None:
@@ -387,10 +387,10 @@ def test_untrained_encoders_may_have_seeds_of_their_own(tmp_path: Path) -> None:
         made_up_run(tmp_path, method="random", seed=seed)
         made_up_run(tmp_path, seed=seed)
     for filters, trained, untrained in (
-        (Filters(seed=[0, 1]), [0, 1], [0, 1]),
-        (Filters(seed=[0, 1], untrained_seed=[0, 2, 3]), [0, 1], [0, 2, 3]),
-        (Filters(untrained_seed=2), [0, 1, 2, 3], [2]),
+        (ResultFilters(seed=[0, 1]), [0, 1], [0, 1]),
+        (ResultFilters(seed=[0, 1], untrained_seed=[0, 2, 3]), [0, 1], [0, 2, 3]),
+        (ResultFilters(untrained_seed=2), [0, 1, 2, 3], [2]),
     ):
-        kept = filters.applied(ledger(tmp_path)[0])
+        kept = filters.apply(read_index(tmp_path)[0])
         assert sorted(kept.loc[kept["method"] == "dcl", "seed"]) == trained
         assert sorted(kept.loc[kept["method"] == "random", "seed"]) == untrained

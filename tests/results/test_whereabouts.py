@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from lowres_ssl.results.whereabouts import seen_from_here
-from lowres_ssl.runs import Run
+from lowres_ssl.runs.cleanup import relocate_path
+from lowres_ssl.runs.run import Run
 
 
 @pytest.fixture
@@ -34,10 +34,10 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 def test_relative_path_is_looked_for_where_the_command_was_typed(
     run: Run, tmp_path: Path, outputs: str | None, path: str, wanted: str | None
 ) -> None:
-    found = seen_from_here(run, {"output_dir": outputs}, path)
+    found = relocate_path(run, {"output_dir": outputs}, path)
     assert found == (path if wanted is None else str(tmp_path / wanted))
 
 
 def test_what_is_there_is_taken_as_it_is(run: Run, tmp_path: Path) -> None:
     (tmp_path / "here" / "data" / "cells").mkdir(parents=True)
-    assert seen_from_here(run, {"output_dir": "outputs"}, "data/cells") == "data/cells"
+    assert relocate_path(run, {"output_dir": "outputs"}, "data/cells") == "data/cells"

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lowres_ssl.statistics.calibration import (
-    BINS,
-    at_temperature,
+from lowres_ssl.stats.calibration import (
+    ERROR_BINS,
     calibrate,
-    calibration_error,
-    expected_calibration_error,
+    compute_ece,
+    measure_calibration_error,
+    scale_by_temperature,
 )
 
 
@@ -53,18 +53,18 @@ def test_few_validation_images_are_said() -> None:
 
 def test_order_of_the_classes_stays() -> None:
     scores = stored(3.0)["validation_scores"]
-    np.testing.assert_array_equal(at_temperature(scores, 2.7).argmax(axis=1), scores.argmax(axis=1))
+    np.testing.assert_array_equal(scale_by_temperature(scores, 2.7).argmax(axis=1), scores.argmax(axis=1))
 
 
 def test_error_is_that_of_a_slow_loop() -> None:
     logits, labels = honest(300, 7)
     scores, wanted = softmax(2 * logits), 0.0
-    for place in range(BINS):
-        inside = [row for row in range(300) if place / BINS < scores[row].max() <= (place + 1) / BINS]
+    for place in range(ERROR_BINS):
+        inside = [row for row in range(300) if place / ERROR_BINS < scores[row].max() <= (place + 1) / ERROR_BINS]
         if inside:
             right = np.mean([scores[row].argmax() == labels[row] for row in inside])
             wanted += len(inside) / 300 * abs(right - np.mean([scores[row].max() for row in inside]))
-    assert expected_calibration_error(scores, labels) == pytest.approx(wanted)
+    assert compute_ece(scores, labels) == pytest.approx(wanted)
 
 
 @pytest.mark.parametrize("images", [64, 128, 256])
@@ -73,7 +73,7 @@ def test_chance_alone_gives_what_exact_scores_have(images: int) -> None:
     found = []
     for seed in range(200):
         logits, labels = honest(images, seed)
-        found.append(calibration_error(softmax(logits), labels))
+        found.append(measure_calibration_error(softmax(logits), labels))
     errors = np.array([each.value for each in found])
     assert errors.mean() > 0.06
     standard_error = errors.std() / len(errors) ** 0.5
@@ -85,14 +85,14 @@ def test_chance_alone_gives_what_exact_scores_have(images: int) -> None:
 def test_chance_is_the_same_each_time_and_asks_no_labels() -> None:
     scores = softmax(honest(100, 0)[0])
     one, other = (
-        calibration_error(scores, labels) for labels in (np.zeros(100, dtype=np.int64), scores.argmax(axis=1))
+        measure_calibration_error(scores, labels) for labels in (np.zeros(100, dtype=np.int64), scores.argmax(axis=1))
     )
     assert one.value != other.value
     assert (one.chance, one.chance_high) == (other.chance, other.chance_high)
 
 
 def test_error_of_a_certain_and_wrong_probe_is_1() -> None:
-    assert expected_calibration_error(np.eye(2), np.array([1, 0])) == 1
+    assert compute_ece(np.eye(2), np.array([1, 0])) == 1
 
 
 @pytest.mark.parametrize("images", [0, 5])
@@ -115,7 +115,7 @@ def test_neighbours_that_all_agree_leave_a_finite_chance_to_the_others() -> None
         for what, array in (("scores", scores), ("labels", labels))
     }
     found = calibrate(sides)
-    assert found.applied(scores).max() == pytest.approx(0.9, abs=0.01)
+    assert found.apply(scores).max() == pytest.approx(0.9, abs=0.01)
     error = found.errors["test"]
     assert (error.n, error.before.value) == (100, pytest.approx(0.1))
     assert error.after.value == pytest.approx(0, abs=0.01)
@@ -139,7 +139,7 @@ def test_scores_that_are_always_wrong_become_even() -> None:
     labels = np.arange(200) % 2
     found = calibrate(sure(0.95, 0.05, labels, labels == 1))
     assert "no better than chance" in found.chosen
-    assert found.applied(np.array([[0.95, 0.05]])).max() < 0.52
+    assert found.apply(np.array([[0.95, 0.05]])).max() < 0.52
 
 
 def test_temperature_below_all_that_are_tried_is_not_applied() -> None:

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from lowres_ssl.statistics.claims import Judgement, Key, judgements
-from lowres_ssl.statistics.comparison import Scored
+from lowres_ssl.stats.paired_tests import MethodCounts
+from lowres_ssl.stats.paper_claims import CellKey, ClaimVerdict, judge_claims
 
 BEATS, SMALL_BATCH, GROWS, PEAKS, GAP = range(5)
 METHODS = ("simclr", "dcl", "simsiam", "vicreg")
 
 
-def scored(right: float, seeds: int = 3, *, depends_on_seed: bool = True) -> Scored:
+def scored(right: float, seeds: int = 3, *, depends_on_seed: bool = True) -> MethodCounts:
     """200 images of two classes in as many groups, the given share of each class recognised."""
     counts = np.zeros((seeds, 200, 2, 2), dtype=np.int64)
     for row in counts:
@@ -18,33 +18,33 @@ def scored(right: float, seeds: int = 3, *, depends_on_seed: bool = True) -> Sco
             images = row[label * 100 : label * 100 + 100]
             images[: round(100 * right), label, label] = 1
             images[round(100 * right) :, label, 1 - label] = 1
-    return Scored(counts, tuple(range(seeds)), depends_on_seed)
+    return MethodCounts(counts, tuple(range(seeds)), depends_on_seed)
 
 
-def fixed(right: float) -> Scored:
+def fixed(right: float) -> MethodCounts:
     """One result of what depends on no seed."""
     return scored(right, 1, depends_on_seed=False)
 
 
-def lopsided() -> Scored:
+def lopsided() -> MethodCounts:
     """Always the first class of two, of 160 and 40 images: accuracy 0.8, weighted F1 0.71."""
     counts = np.zeros((1, 200, 2, 2), dtype=np.int64)
     counts[0, :160, 0, 0] = 1
     counts[0, 160:, 1, 0] = 1
-    return Scored(counts, (0,), depends_on_seed=False)
+    return MethodCounts(counts, (0,), depends_on_seed=False)
 
 
-def balanced_errors() -> Scored:
+def balanced_errors() -> MethodCounts:
     """Of the same images 40 wrong, in both classes."""
     counts = np.zeros((3, 200, 2, 2), dtype=np.int64)
     counts[:, :140, 0, 0] = 1
     counts[:, 140:160, 0, 1] = 1
     counts[:, 160:180, 1, 0] = 1
     counts[:, 180:, 1, 1] = 1
-    return Scored(counts, (0, 1, 2))
+    return MethodCounts(counts, (0, 1, 2))
 
 
-def cells(**right: float) -> dict[Key, Scored]:
+def cells(**right: float) -> dict[CellKey, MethodCounts]:
     """ "dcl_16": its share of recognised images; an entry without a batch size has none."""
     pairs = (name.partition("_") for name in right)
     keys = [(entry, int(size) if size else None) for entry, _, size in pairs]
@@ -53,10 +53,10 @@ def cells(**right: float) -> dict[Key, Scored]:
     }
 
 
-def judged(made_up: dict[Key, Scored], which: int, imagenet: str = "imagenet") -> Judgement:
+def judged(made_up: dict[CellKey, MethodCounts], which: int, imagenet: str = "imagenet") -> ClaimVerdict:
     """The largest batch size is the chosen one."""
     chosen = {key[0]: key for key in sorted(made_up, key=lambda key: (key[0], key[1] or 0))}
-    return judgements(made_up, chosen, "accuracy", imagenet=imagenet)[which]
+    return judge_claims(made_up, chosen, "accuracy", imagenet=imagenet)[which]
 
 
 def test_methods_beat_imagenet_or_are_beaten_or_neither() -> None:
@@ -126,7 +126,7 @@ def test_gap_is_that_of_accuracy_and_weighted_f1_whatever_the_metric() -> None:
 
 
 def test_nothing_stored_means_no_verdict() -> None:
-    assert {each.verdict for each in judgements({}, {}, "accuracy", imagenet="imagenet")} == {"no runs for it"}
+    assert {each.verdict for each in judge_claims({}, {}, "accuracy", imagenet="imagenet")} == {"no runs for it"}
     assert judged({("imagenet", None): fixed(0.8)}, BEATS).missing == ("any self-supervised method",)
 
 

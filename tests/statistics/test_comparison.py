@@ -6,9 +6,17 @@ from scipy.stats import t
 
 from benchmarks.intervals import coverage_of_difference
 from benchmarks.simulated import World, alike, unlike
-from lowres_ssl.statistics.comparison import Part, Scored, Term, contrast, differences, pool, seed_error
-from lowres_ssl.statistics.confusion import Counts
-from lowres_ssl.statistics.uncertainty import Spread, interval
+from lowres_ssl.stats.bootstrap import SeedSpread, compute_interval
+from lowres_ssl.stats.confusion import Counts
+from lowres_ssl.stats.paired_tests import (
+    ContrastPart,
+    ContrastTerm,
+    MethodCounts,
+    compute_contrast,
+    compute_differences,
+    compute_seed_error,
+    pool_seed_spread,
+)
 
 REPETITIONS = 400
 LEAST = 0.92
@@ -23,8 +31,10 @@ def of_accuracy(*right: int, images: int = 400) -> Counts:
     return counts
 
 
-def part(*right: int, images: int = 400, depends_on_seed: bool = True) -> Part:
-    return Scored(of_accuracy(*right, images=images), tuple(range(len(right))), depends_on_seed).by(accuracy=1.0)
+def part(*right: int, images: int = 400, depends_on_seed: bool = True) -> ContrastPart:
+    return MethodCounts(of_accuracy(*right, images=images), tuple(range(len(right))), depends_on_seed).make_part(
+        accuracy=1.0
+    )
 
 
 @pytest.mark.parametrize("accuracy", [0.75, 0.97])
@@ -40,38 +50,38 @@ def test_interval_of_a_difference_covers_the_truth_where_groups_are_of_different
 
 
 def test_one_seed_of_a_method_that_depends_on_it_leaves_everything_open() -> None:
-    (found,) = differences({"a": part(390), "b": part(300, 310, 320)}, [("a", "b")])
+    (found,) = compute_differences({"a": part(390), "b": part(300, 310, 320)}, [("a", "b")])
     assert found.value == pytest.approx(0.2)
     assert (found.low, found.high, found.seeds, found.is_of_one_seed) == (-1.0, 1.0, 1, True)
 
 
 def test_one_result_is_enough_of_what_depends_on_no_seed() -> None:
     fixed = part(300, depends_on_seed=False)
-    (found,) = differences({"a": part(380, 382, 384), "b": fixed}, [("a", "b")])
+    (found,) = compute_differences({"a": part(380, 382, 384), "b": fixed}, [("a", "b")])
     assert 0 < found.low < 0.205 < found.high
     assert (found.seeds, found.is_of_one_seed) == (3, False)
-    (both,) = differences({"a": part(380, depends_on_seed=False), "b": fixed}, [("a", "b")])
+    (both,) = compute_differences({"a": part(380, depends_on_seed=False), "b": fixed}, [("a", "b")])
     assert (both.seeds, both.is_of_one_seed) == (None, False)
     assert both.low > 0
 
 
 def test_all_seeds_are_used_where_not_all_are_shared() -> None:
     """Seeds 0, 1, 2 and 2, 3, 4: not the shared one alone."""
-    a, b = Scored(of_accuracy(300, 310, 380), (0, 1, 2)), Scored(of_accuracy(300, 250, 260), (2, 3, 4))
-    (found,) = differences({"a": a.by(accuracy=1.0), "b": b.by(accuracy=1.0)}, [("a", "b")])
+    a, b = MethodCounts(of_accuracy(300, 310, 380), (0, 1, 2)), MethodCounts(of_accuracy(300, 250, 260), (2, 3, 4))
+    (found,) = compute_differences({"a": a.make_part(accuracy=1.0), "b": b.make_part(accuracy=1.0)}, [("a", "b")])
     assert found.value == pytest.approx((990 - 810) / 1200)
     assert found.seeds == 3
 
 
 def test_which_seed_stands_beside_which_makes_no_difference() -> None:
     a, b, other = part(300, 320, 340), part(280, 300, 320), part(320, 280, 300)
-    one, turned = (differences({"a": a, "b": own}, [("a", "b")])[0] for own in (b, other))
+    one, turned = (compute_differences({"a": a, "b": own}, [("a", "b")])[0] for own in (b, other))
     assert (one.low, one.high) == pytest.approx((turned.low, turned.high))
 
 
 def test_one_lucky_seed_makes_no_difference() -> None:
     lucky, steady = (
-        differences({"a": part(*right), "b": part(300, 300, 300)}, [("a", "b")])[0]
+        compute_differences({"a": part(*right), "b": part(300, 300, 300)}, [("a", "b")])[0]
         for right in ((300, 300, 380), (325, 327, 328))
     )
     assert lucky.value == pytest.approx(steady.value)
@@ -82,7 +92,7 @@ def test_one_lucky_seed_makes_no_difference() -> None:
 def test_seed_error_is_welchs_and_satterthwaites() -> None:
     a, b = part(300, 320, 346), part(280, 300, 290, 310)
     one, other = a.measured.spread.variance / 3, b.measured.spread.variance / 4
-    found = seed_error([(1.0, a), (-1.0, b)], None)
+    found = compute_seed_error([(1.0, a), (-1.0, b)], None)
     assert found.variance == pytest.approx(one + other)
     assert found.degrees == pytest.approx((one + other) ** 2 / (one**2 / 2 + other**2 / 3))
 
@@ -90,44 +100,44 @@ def test_seed_error_is_welchs_and_satterthwaites() -> None:
 def test_methods_are_pooled_alike_however_many_seeds_they_have() -> None:
     a, b = part(300, 320, 346), part(280, 300, 290, 310)
     one, other = a.measured.spread.variance, b.measured.spread.variance
-    found = pool([a, b, part(399), part(300, 300, depends_on_seed=False)])
+    found = pool_seed_spread([a, b, part(399), part(300, 300, depends_on_seed=False)])
     assert found is not None
     assert (found.variance, found.degrees) == (pytest.approx((one + other) / 2), pytest.approx(4 / (1 / 2 + 1 / 3)))
-    alike = pool([a, a, a])
+    alike = pool_seed_spread([a, a, a])
     assert alike is not None
     assert (alike.variance, alike.degrees) == (pytest.approx(one), pytest.approx(6))
-    assert pool([part(399)]) is None
+    assert pool_seed_spread([part(399)]) is None
 
 
 def test_method_has_the_larger_of_its_own_and_the_pooled_spread() -> None:
     calm, wild = part(300, 301, 302), part(250, 300, 350)
-    pooled = Spread(0.0002, 4.0)
+    pooled = SeedSpread(0.0002, 4.0)
     assert calm.measured.spread.variance < pooled.variance < wild.measured.spread.variance
-    assert seed_error([(1.0, calm)], pooled) == Spread(pytest.approx(0.0002 / 3), pytest.approx(4.0))
-    assert seed_error([(0.5, calm)], pooled).variance == pytest.approx(0.0002 / 12)
-    assert seed_error([(1.0, wild)], pooled) == seed_error([(1.0, wild)], None)
+    assert compute_seed_error([(1.0, calm)], pooled) == SeedSpread(pytest.approx(0.0002 / 3), pytest.approx(4.0))
+    assert compute_seed_error([(0.5, calm)], pooled).variance == pytest.approx(0.0002 / 12)
+    assert compute_seed_error([(1.0, wild)], pooled) == compute_seed_error([(1.0, wild)], None)
 
 
 def test_two_seeds_are_left_to_themselves_and_so_is_what_depends_on_none() -> None:
-    pooled = Spread(0.01, 10.0)
+    pooled = SeedSpread(0.01, 10.0)
     two, fixed = part(300, 310), part(300, 300, 300, depends_on_seed=False)
-    assert seed_error([(1.0, two)], pooled) == seed_error([(1.0, two)], None)
-    assert seed_error([(1.0, fixed)], pooled).variance == 0
+    assert compute_seed_error([(1.0, two)], pooled) == compute_seed_error([(1.0, two)], None)
+    assert compute_seed_error([(1.0, fixed)], pooled).variance == 0
 
 
 def test_interval_of_a_difference_by_hand() -> None:
     """Of 400 images 40 are right for one alone; what seeds do is added as squares."""
     a, b = part(320, 330, 340), part(285, 290, 295)
-    found = contrast([(1.0, a), (-1.0, b)])
+    found = compute_contrast([(1.0, a), (-1.0, b)])
     each = (of_accuracy(320, 330, 340).mean(axis=0) - of_accuracy(285, 290, 295).mean(axis=0))[:, 0, 0]
-    error = seed_error([(1.0, a), (-1.0, b)], None)
+    error = compute_seed_error([(1.0, a), (-1.0, b)], None)
     half = (t.ppf(0.975, 399) ** 2 * each.var(ddof=1) / 400 + t.ppf(0.975, error.degrees) ** 2 * error.variance) ** 0.5
     assert (found.value, found.low, found.high) == pytest.approx((0.1, 0.1 - half, 0.1 + half))
 
 
 def test_other_way_round_is_the_same_with_the_other_sign() -> None:
     methods = {"a": part(320, 330), "b": part(300, 310)}
-    there, back = differences(methods, [("a", "b"), ("b", "a")])
+    there, back = compute_differences(methods, [("a", "b"), ("b", "a")])
     assert there.value == pytest.approx(0.05)
     assert (there.low, there.high) == pytest.approx((-back.high, -back.low))
     assert there.reversed() == back
@@ -136,8 +146,11 @@ def test_other_way_round_is_the_same_with_the_other_sign() -> None:
 def test_terms_of_one_part_are_paired_by_seed() -> None:
     """Seeds that differ much, each by the same under both."""
     first, second = of_accuracy(250, 300, 350), of_accuracy(255, 305, 355)
-    paired = Part((Term(1.0, second, "accuracy"), Term(-1.0, first, "accuracy")))
-    together, apart = contrast([(1.0, paired)]), contrast([(1.0, part(255, 305, 355)), (-1.0, part(250, 300, 350))])
+    paired = ContrastPart((ContrastTerm(1.0, second, "accuracy"), ContrastTerm(-1.0, first, "accuracy")))
+    together, apart = (
+        compute_contrast([(1.0, paired)]),
+        compute_contrast([(1.0, part(255, 305, 355)), (-1.0, part(250, 300, 350))]),
+    )
     assert together.value == pytest.approx(apart.value)
     assert 0 < together.low < together.high < 0.05
     assert apart.low < 0
@@ -145,8 +158,8 @@ def test_terms_of_one_part_are_paired_by_seed() -> None:
 
 def test_two_methods_without_a_difference_may_still_differ_on_groups_that_were_not_drawn() -> None:
     counts = np.tile(np.eye(2, dtype=np.int64), (3, 50, 1, 1))
-    method = Scored(counts, (0, 1, 2)).by(accuracy=1.0)
-    found = contrast([(1.0, method), (-1.0, method)])
+    method = MethodCounts(counts, (0, 1, 2)).make_part(accuracy=1.0)
+    found = compute_contrast([(1.0, method), (-1.0, method)])
     unseen = 1 - 0.025 ** (1 / 50)
     assert (found.value, found.low, found.high) == pytest.approx((0.0, -unseen, unseen))
 
@@ -157,18 +170,18 @@ def test_what_all_methods_find_hard_cancels() -> None:
     group, label, wrong = np.argwhere((other[0] > 0) & ~np.eye(other.shape[-1], dtype=bool))[0]
     other[0, group, label, wrong] -= 1  # one image more is right
     other[0, group, label, label] += 1
-    one, two = (Scored(own, (0,), depends_on_seed=False).by(accuracy=1.0) for own in (counts, other))
-    found, alone = contrast([(1.0, one), (-1.0, two)]), interval(counts, "accuracy")
+    one, two = (MethodCounts(own, (0,), depends_on_seed=False).make_part(accuracy=1.0) for own in (counts, other))
+    found, alone = compute_contrast([(1.0, one), (-1.0, two)]), compute_interval(counts, "accuracy")
     assert found.value == pytest.approx(-1 / counts.sum())
     assert 0 < found.high - found.low < (alone.high - alone.low) / 4
 
 
 def test_one_group_can_tell_nothing() -> None:
     methods = {
-        name: Scored(np.array([[own], [own]]), (0, 1)).by(accuracy=1.0)
+        name: MethodCounts(np.array([[own], [own]]), (0, 1)).make_part(accuracy=1.0)
         for name, own in (("a", [[9, 1], [1, 9]]), ("b", [[5, 5], [5, 5]]))
     }
-    (found,) = differences(methods, [("a", "b")])
+    (found,) = compute_differences(methods, [("a", "b")])
     assert (found.value, found.low, found.high) == (pytest.approx(0.4), -1.0, 1.0)
 
 
@@ -176,15 +189,20 @@ def test_difference_of_a_metric_of_equal_classes_is_as_unreliable_as_the_smalles
     world = World.at(0.9, alike(200, 1), seeds=3, spread=0.02, second=10)
     methods = world.scored(np.random.default_rng(0), 2)
     for name, wanted in (("balanced_accuracy", 10), ("accuracy", 200)):
-        (found,) = differences({key: own.by(**{name: 1.0}) for key, own in methods.items()}, [(0, 1)])
+        (found,) = compute_differences({key: own.make_part(**{name: 1.0}) for key, own in methods.items()}, [(0, 1)])
         assert (found.effective_groups, found.reliable) == (wanted, wanted > 25)
 
 
 def test_different_test_images_are_an_error() -> None:
     with pytest.raises(ValueError, match="different test images"):
-        differences({"a": part(30, 31, images=40), "b": part(30, 31, images=39)}, [("a", "b")])
+        compute_differences({"a": part(30, 31, images=40), "b": part(30, 31, images=39)}, [("a", "b")])
     counts = np.full((1, 20, 2, 2), 3)
     other = counts.copy()
     other[0, 0, 0, 0] += 1
     with pytest.raises(ValueError, match="different test images"):
-        contrast([(factor, Scored(own, (0,)).by(accuracy=1.0)) for factor, own in ((1.0, counts), (-1.0, other))])
+        compute_contrast(
+            [
+                (factor, MethodCounts(own, (0,)).make_part(accuracy=1.0))
+                for factor, own in ((1.0, counts), (-1.0, other))
+            ]
+        )

@@ -7,9 +7,9 @@ import pytest
 
 from benchmarks.intervals import EVERY, REFERENCE, SPREADS, error, error_beside_ten, power, power_beside_ten, stars
 from benchmarks.simulated import World, alike, unlike
-from lowres_ssl.statistics.comparison import Part, Scored
-from lowres_ssl.statistics.confusion import Counts
-from lowres_ssl.statistics.significance import holm, p_values
+from lowres_ssl.stats.confusion import Counts
+from lowres_ssl.stats.paired_tests import ContrastPart, MethodCounts
+from lowres_ssl.stats.significance import compute_p_values, correct_holm
 
 IMAGES = alike(200, 1)
 
@@ -22,12 +22,14 @@ def of_accuracy(*right: int, images: int = 400) -> Counts:
     return counts
 
 
-def part(*right: int, images: int = 400, depends_on_seed: bool = True) -> Part:
-    return Scored(of_accuracy(*right, images=images), tuple(range(len(right))), depends_on_seed).by(accuracy=1.0)
+def part(*right: int, images: int = 400, depends_on_seed: bool = True) -> ContrastPart:
+    return MethodCounts(of_accuracy(*right, images=images), tuple(range(len(right))), depends_on_seed).make_part(
+        accuracy=1.0
+    )
 
 
-def p_of(a: Part, b: Part, draws: int = 1000) -> float:
-    (p,) = p_values({"a": a, "b": b}, [("a", "b")], draws=draws)
+def p_of(a: ContrastPart, b: ContrastPart, draws: int = 1000) -> float:
+    (p,) = compute_p_values({"a": a, "b": b}, [("a", "b")], draws=draws)
     return p
 
 
@@ -118,7 +120,7 @@ def test_seeds_of_which_one_is_shared_err_no_more_than_others() -> None:
     world = World.at(0.75, IMAGES, seeds=3, spread=0.05)
     for _ in range(300):
         a, b = world.scored(random, 2).values()
-        found += p_of(a.by(accuracy=1.0), replace(b, seeds=(2, 3, 4)).by(accuracy=1.0), draws=400) < 0.05
+        found += p_of(a.make_part(accuracy=1.0), replace(b, seeds=(2, 3, 4)).make_part(accuracy=1.0), draws=400) < 0.05
     assert found / 300 <= 0.088
 
 
@@ -152,7 +154,10 @@ def test_the_same_predictions_are_no_difference() -> None:
 
 
 def test_one_group_can_tell_nothing() -> None:
-    a, b = (Scored(np.array([[own]] * 2), (0, 1)).by(accuracy=1.0) for own in ([[9, 1], [1, 9]], [[5, 5], [5, 5]]))
+    a, b = (
+        MethodCounts(np.array([[own]] * 2), (0, 1)).make_part(accuracy=1.0)
+        for own in ([[9, 1], [1, 9]], [[5, 5], [5, 5]])
+    )
     assert p_of(a, b) == 1.0
 
 
@@ -160,10 +165,10 @@ def test_f1_is_swapped_seed_by_seed() -> None:
     """Of other numbers of seeds, too; a mean over seeds of F1 is not that of their sum."""
     random, world = np.random.default_rng(3), World.at(0.7, IMAGES, seeds=3, spread=0.02)
     methods = world.scored(random, 2, better=1.5)
-    parts = {key: own.by(weighted_f1=1.0) for key, own in methods.items()}
-    assert p_values(parts, [(0, 1)], draws=500)[0] < 0.05
-    parts[1] = Scored(methods[1].counts[:2], (0, 1)).by(weighted_f1=1.0)
-    assert 0 < p_values(parts, [(0, 1)], draws=500)[0] < 1
+    parts = {key: own.make_part(weighted_f1=1.0) for key, own in methods.items()}
+    assert compute_p_values(parts, [(0, 1)], draws=500)[0] < 0.05
+    parts[1] = MethodCounts(methods[1].counts[:2], (0, 1)).make_part(weighted_f1=1.0)
+    assert 0 < compute_p_values(parts, [(0, 1)], draws=500)[0] < 1
 
 
 def stars_of_one_among(methods: int, family: str) -> int:
@@ -171,7 +176,7 @@ def stars_of_one_among(methods: int, family: str) -> int:
     right = [(40, 41, 42)] * (methods - 1) + [(96, 97, 98)]
     parts = {number: part(*own, images=100) for number, own in enumerate(right)}
     pairs = [(a, b) for a in range(methods) for b in range(a + 1, methods) if family == EVERY or b == methods - 1]
-    corrected = holm(p_values(parts, pairs, draws=100))
+    corrected = correct_holm(compute_p_values(parts, pairs, draws=100))
     assert min(corrected) <= 1 / 400
     return sum(p < 0.05 for p in corrected)
 
@@ -189,8 +194,8 @@ def test_each_of_21_methods_against_each_has_draws_enough() -> None:
 
 def test_same_draws_make_the_same_p() -> None:
     methods = {"a": part(320, 330, 328), "b": part(310, 312, 318)}
-    assert p_values(methods, [("a", "b")], draws=500) == p_values(methods, [("a", "b")], draws=500)
-    assert p_values(methods, [], draws=500) == []
+    assert compute_p_values(methods, [("a", "b")], draws=500) == compute_p_values(methods, [("a", "b")], draws=500)
+    assert compute_p_values(methods, [], draws=500) == []
 
 
 def test_different_test_images_are_an_error() -> None:
@@ -205,6 +210,6 @@ def test_stars_are_of_the_family_alone() -> None:
 
 def test_holm_by_hand() -> None:
     """0.01 of 4, 0.02 of 3, 0.03 of 2, 0.4 of 1; the third is not below the second."""
-    assert holm([0.03, 0.01, 0.4, 0.02]) == pytest.approx([0.06, 0.04, 0.4, 0.06])
-    assert holm([0.6, 0.7]) == [1.0, 1.0]
-    assert holm([]) == []
+    assert correct_holm([0.03, 0.01, 0.4, 0.02]) == pytest.approx([0.06, 0.04, 0.4, 0.06])
+    assert correct_holm([0.6, 0.7]) == [1.0, 1.0]
+    assert correct_holm([]) == []

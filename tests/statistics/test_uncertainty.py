@@ -6,8 +6,13 @@ from scipy.stats import beta, norm, t
 
 from benchmarks.intervals import coverage
 from benchmarks.simulated import World, alike, unlike
-from lowres_ssl.statistics.confusion import METRICS, metric
-from lowres_ssl.statistics.uncertainty import interval, jackknife_variance, measure, share_reach
+from lowres_ssl.stats.bootstrap import (
+    compute_interval,
+    compute_jackknife,
+    compute_jackknife_variance,
+    compute_share_reach,
+)
+from lowres_ssl.stats.confusion import CONFUSION_METRICS, compute_metric
 
 REPETITIONS = 400
 LEAST = 0.92  # of intervals called 95%: three standard errors of the simulation below
@@ -40,7 +45,7 @@ def test_interval_near_1_of_groups_of_different_size_covers_the_truth() -> None:
 def test_interval_is_not_much_wider_than_it_has_to_be() -> None:
     """300 images, one seed: at most a tenth wider than the normal one would be."""
     random, world = np.random.default_rng(0), World.at(0.8, alike(300, 1), seeds=1, spread=0.0)
-    widths = [(found := interval(world.draw(random)[0][0], "accuracy")).high - found.low for _ in range(50)]
+    widths = [(found := compute_interval(world.draw(random)[0][0], "accuracy")).high - found.low for _ in range(50)]
     assert np.mean(widths) < 1.1 * 2 * 1.96 * (0.8 * 0.2 / 300) ** 0.5
 
 
@@ -52,11 +57,11 @@ def test_few_images_of_a_class_leave_much_open(second: int, seeds: int, name: st
     were called reliable."""
     world = World.at(0.95, alike(200, 1), seeds=seeds, spread=0.01, second=second)
     assert coverage(world, name, REPETITIONS) >= LEAST
-    found = interval(world.draw(np.random.default_rng(0))[0][0], name)
+    found = compute_interval(world.draw(np.random.default_rng(0))[0][0], name)
     assert (found.groups, found.effective_groups, found.reliable) == (200, second, False)
 
 
-@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("name", CONFUSION_METRICS)
 def test_interval_of_every_metric_covers_the_truth(name: str) -> None:
     assert coverage(WORLDS["three seeds"], name, REPETITIONS) >= LEAST
 
@@ -77,7 +82,7 @@ def covered_by_images(world: World) -> float:
     random, covered = np.random.default_rng(0), 0
     for _ in range(REPETITIONS):
         counts, shifts = world.draw(random, groups=False)
-        found = interval(counts[0], "accuracy")
+        found = compute_interval(counts[0], "accuracy")
         covered += found.low <= world.truth("accuracy", float(shifts[0, 0])) <= found.high
     return covered / REPETITIONS
 
@@ -92,7 +97,7 @@ def test_three_seeds_without_a_t_would_not_cover() -> None:
     world = WORLDS["three seeds that differ much"]
     random, covered = np.random.default_rng(0), 0
     for _ in range(REPETITIONS):
-        values = metric(world.draw(random)[0][0].sum(axis=1), "accuracy")
+        values = compute_metric(world.draw(random)[0][0].sum(axis=1), "accuracy")
         covered += abs(values.mean() - world.truth("accuracy")) <= 1.96 * values.std(ddof=1) / 3**0.5
     assert covered / REPETITIONS < 0.85
 
@@ -107,14 +112,14 @@ def of_accuracy(*right: int, images: int = 400) -> np.ndarray:
 
 
 def test_jackknife_of_a_mean_is_the_textbooks_variance() -> None:
-    found = measure(lambda confusion: metric(confusion, "accuracy"), of_accuracy(340))
+    found = compute_jackknife(lambda confusion: compute_metric(confusion, "accuracy"), of_accuracy(340))
     assert found.values == pytest.approx(0.85)
     assert found.variance_of_groups == pytest.approx(0.85 * 0.15 / 399)
 
 
 def test_interval_of_one_seed_is_the_exact_binomial_one_of_the_effective_size() -> None:
     """17 of 20 images: 19 of them, since the variance is estimated, times what it is uncertain by."""
-    found = interval(of_accuracy(17, images=20), "accuracy")
+    found = compute_interval(of_accuracy(17, images=20), "accuracy")
     size = 19 * (norm.ppf(0.975) / t.ppf(0.975, 19)) ** 2
     right = 0.85 * size
     wanted = beta.ppf(0.025, right, size - right + 1), beta.ppf(0.975, right + 1, size - right)
@@ -125,12 +130,12 @@ def test_what_seeds_do_is_added_as_squares() -> None:
     """Of three seeds the half interval is 4.303 standard errors; that of the groups is as for one seed."""
     counts = of_accuracy(300, 320, 340)
     values = counts[:, :, 0, 0].mean(axis=1)
-    found = interval(counts, "accuracy")
-    left_out = measure(lambda confusion: metric(confusion, "accuracy"), counts).left_out
-    own = jackknife_variance(left_out - left_out.mean(axis=0)).sum() / 2
+    found = compute_interval(counts, "accuracy")
+    left_out = compute_jackknife(lambda confusion: compute_metric(confusion, "accuracy"), counts).left_out
+    own = compute_jackknife_variance(left_out - left_out.mean(axis=0)).sum() / 2
     variance = max(values.var(ddof=1) - own, values.var(ddof=1) / 2)
-    below, above = share_reach(
-        0.8, float(jackknife_variance(left_out.mean(axis=0))), np.ones(400, dtype=np.int64), 400.0
+    below, above = compute_share_reach(
+        0.8, float(compute_jackknife_variance(left_out.mean(axis=0))), np.ones(400, dtype=np.int64), 400.0
     )
     for got, reach in ((0.8 - found.low, below), (found.high - 0.8, above)):
         assert got == pytest.approx((reach**2 + t.ppf(0.975, 2) ** 2 * variance / 3) ** 0.5)
@@ -139,7 +144,7 @@ def test_what_seeds_do_is_added_as_squares() -> None:
 def test_seeds_that_err_on_other_images_differ_by_half_of_their_variance_at_least() -> None:
     """All of their variance would go, if a few seeds could tell."""
     counts, _ = World(alike(60, 3), seeds=3, seed=0.0).draw(np.random.default_rng(1))
-    found = measure(lambda confusion: metric(confusion, "accuracy"), counts[0])
+    found = compute_jackknife(lambda confusion: compute_metric(confusion, "accuracy"), counts[0])
     assert found.values.var(ddof=1) > 0
     assert found.spread.variance == pytest.approx(found.values.var(ddof=1) / 2)
     assert found.spread.degrees == 2
@@ -147,23 +152,23 @@ def test_seeds_that_err_on_other_images_differ_by_half_of_their_variance_at_leas
 
 def test_interval_has_what_it_is_of() -> None:
     counts = np.stack([[[[3 - wrong, wrong], [0, 2]]] * 30 for wrong in (0, 1, 2)])
-    found = interval(counts, "accuracy")
+    found = compute_interval(counts, "accuracy")
     assert (found.value, found.spread, found.seeds, found.groups) == (pytest.approx(0.8), pytest.approx(0.2), 3, 30)
     assert found.low < 0.6
     assert found.reliable
-    assert interval(counts[:1], "accuracy").spread is None
+    assert compute_interval(counts[:1], "accuracy").spread is None
 
 
 def test_few_groups_are_marked_and_so_are_many_where_a_few_have_most_images() -> None:
-    assert not interval(np.full((1, 24, 2, 2), 3), "accuracy").reliable
-    assert interval(np.full((1, 25, 2, 2), 3), "accuracy").reliable
+    assert not compute_interval(np.full((1, 24, 2, 2), 3), "accuracy").reliable
+    assert compute_interval(np.full((1, 25, 2, 2), 3), "accuracy").reliable
     unlike_30 = np.full((1, 30, 2, 2), 1)
     unlike_30[:, :2] = 50
-    assert not interval(unlike_30, "accuracy").reliable
+    assert not compute_interval(unlike_30, "accuracy").reliable
 
 
 def test_one_group_leaves_everything_open() -> None:
-    found = interval(np.array([[[[40, 10], [5, 45]]]]), "accuracy")
+    found = compute_interval(np.array([[[[40, 10], [5, 45]]]]), "accuracy")
     assert (found.low, found.high) == (0.0, 1.0)
 
 
@@ -172,27 +177,27 @@ def test_class_of_one_group_leaves_its_share_open() -> None:
     counts = np.zeros((1, 60, 2, 2), dtype=np.int64)
     counts[:, 1:, 0, 0] = 1
     counts[:, 0, 1, 1] = 7
-    found = interval(counts, "balanced_accuracy")
+    found = compute_interval(counts, "balanced_accuracy")
     assert (found.value, found.high) == (1.0, 1.0)
     assert found.low == pytest.approx(1 - (0.5**2 + (0.5 * (1 - 0.025 ** (1 / 59))) ** 2) ** 0.5)
 
 
 def test_no_fault_seen_is_not_no_fault_possible() -> None:
     counts = np.tile(np.eye(2, dtype=np.int64), (1, 50, 1, 1))
-    found = interval(counts, "weighted_f1")
+    found = compute_interval(counts, "weighted_f1")
     assert (found.value, found.high) == (1.0, 1.0)
     assert found.low == pytest.approx(0.025 ** (1 / 50))
 
 
 def test_nothing_right_is_not_nothing_ever_right() -> None:
-    found = interval(np.tile(np.array([[0, 1], [1, 0]]), (1, 50, 1, 1)), "accuracy")
+    found = compute_interval(np.tile(np.array([[0, 1], [1, 0]]), (1, 50, 1, 1)), "accuracy")
     assert (found.value, found.low) == (0.0, 0.0)
     assert found.high == pytest.approx(1 - 0.025 ** (1 / 50))
 
 
 def test_mean_over_draws_is_that_of_each_seed() -> None:
     counts = np.stack([of_accuracy(300, 320), of_accuracy(310, 350)])  # two draws of two seeds
-    found = interval(counts, "accuracy")
+    found = compute_interval(counts, "accuracy")
     seeds = np.array([305, 335]) / 400
     assert (found.value, found.spread) == (pytest.approx(seeds.mean()), pytest.approx(seeds.std(ddof=1)))
-    assert interval(counts[:1], "macro_f1") == interval(counts[0], "macro_f1")
+    assert compute_interval(counts[:1], "macro_f1") == compute_interval(counts[0], "macro_f1")

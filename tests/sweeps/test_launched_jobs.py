@@ -15,8 +15,7 @@ from omegaconf import OmegaConf
 
 from hydra_plugins.lowres_ssl import Job, Jobs, Processes
 from lowres_ssl.errors import ConfigError
-from lowres_ssl.sweeps.jobs import KIND, Failure
-from lowres_ssl.sweeps.notes import left
+from lowres_ssl.sweeps.jobs import FAILURE_NOTE, Failure, iter_notes
 
 FOR_EVER = 600  # seconds
 JOBLIB = {"n_jobs": 2, "batch_size": 1, "pre_dispatch": "n_jobs"}
@@ -45,7 +44,7 @@ def test_jobs_of_joblib_that_run_too_long_are_told_and_the_others_go_on(
     returns = launcher.run([Job(number, [f"seed={number}"]) for number in range(4)])
     assert time.monotonic() - started < FOR_EVER / 4
     assert [returns[number]._return_value for number in range(4)] == [None, None, 2, 3]
-    failures = list(left(tmp_path, KIND, Failure))
+    failures = list(iter_notes(tmp_path, FAILURE_NOTE, Failure))
     assert [failure.command for failure in failures] == ["lowres-ssl pretrain seed=0", "lowres-ssl pretrain seed=1"]
     assert {failure.message for failure in failures} == {
         "ran longer than hydra.launcher.timeout=6 s; the same command goes on from what was saved"

@@ -5,16 +5,16 @@ from typing import Any, cast
 
 from omegaconf import OmegaConf
 
-from lowres_ssl.results.ledger import ledger
-from lowres_ssl.results.selection import Filters
-from lowres_ssl.schemas.table import TableConfig
-from lowres_ssl.tables import Block, Table
-from lowres_ssl.tables.recipes import recipes_table
-from lowres_ssl.tables.scores import scores_table
-from lowres_ssl.tables.tuned import tuned_table
+from lowres_ssl.config.command_schemas import TableConfig
+from lowres_ssl.reporting.tables import Block, Table
+from lowres_ssl.reporting.tables.recipes import build_recipes_table
+from lowres_ssl.reporting.tables.score_table import build_scores_table
+from lowres_ssl.reporting.tables.tuning_table import build_tuned_table
+from lowres_ssl.runs.index import read_index
+from lowres_ssl.runs.query import ResultFilters
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
-KINDS = {"scores": scores_table, "recipes": recipes_table, "tuned": tuned_table}
+KINDS = {"scores": build_scores_table, "recipes": build_recipes_table, "tuned": build_tuned_table}
 
 
 def config_of(name: str, **changed: Any) -> TableConfig:
@@ -24,9 +24,9 @@ def config_of(name: str, **changed: Any) -> TableConfig:
 
 def table_of(name: str, output_dir: Path, *, config: TableConfig | None = None, **filters: Any) -> Table:
     config = config or config_of(name)
-    frame, problems = ledger(output_dir)
+    frame, problems = read_index(output_dir)
     assert problems == []
-    return KINDS[config.kind.name](name, config, frame, Filters(**filters), output_dir)
+    return KINDS[config.kind.name](name, config, frame, ResultFilters(**filters), output_dir)
 
 
 def line_of(block: Block, label: str) -> list[str]:

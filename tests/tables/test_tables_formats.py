@@ -10,8 +10,14 @@ import pytest
 from made_tables import table_of
 from stored_runs import made_up_run
 
-from lowres_ssl.tables import DASH, Block, Table, Text
-from lowres_ssl.tables.formats import comma_separated, comma_separated_frame, latex, markdown, neutral
+from lowres_ssl.reporting.tables import DASH, Block, Table, Text
+from lowres_ssl.reporting.tables.formats import (
+    escape_csv_cell,
+    format_csv,
+    format_frame_as_csv,
+    format_latex,
+    format_markdown,
+)
 
 SPECIAL = r"a|b_c & 50% #1 {x} \y $z$ ~^ <t> [u] *v* `w` _x_"
 
@@ -82,7 +88,7 @@ def named(text: str) -> Table:
 
 
 def test_markdown_letter_for_letter() -> None:
-    written = markdown(TABLE)
+    written = format_markdown(TABLE)
     assert written.startswith(MARKDOWN)
     assert written.endswith("```bash\nlowres-ssl pretrain method=vicreg\n```\n")
     for said in ("Bold: the best", "† fewer than 25 test groups", "A note."):
@@ -90,7 +96,7 @@ def test_markdown_letter_for_letter() -> None:
 
 
 def test_latex_letter_for_letter() -> None:
-    written = latex(TABLE)
+    written = format_latex(TABLE)
     assert written.startswith(LATEX)
     assert written.endswith("\\end{table}\n% Missing cells; what fills them:\n% lowres-ssl pretrain method=vicreg\n")
 
@@ -115,7 +121,7 @@ def rows_in(written: str) -> list[str]:
 
 @pytest.mark.parametrize("text", [SPECIAL, *SPECIAL.split(), "line\nbreak", "ends in \\"])
 def test_latex_is_sound_whatever_the_names_are(text: str) -> None:
-    written = latex(named(text))
+    written = format_latex(named(text))
     assert balanced(written)
     rows = rows_in(written)
     assert len(rows) == 3
@@ -125,7 +131,7 @@ def test_latex_is_sound_whatever_the_names_are(text: str) -> None:
 
 @pytest.mark.parametrize("text", [SPECIAL, *SPECIAL.split(), "line\nbreak", "ends in \\"])
 def test_markdown_is_sound_whatever_the_names_are(text: str) -> None:
-    lines = [line for line in markdown(named(text)).splitlines() if line.startswith("|")]
+    lines = [line for line in format_markdown(named(text)).splitlines() if line.startswith("|")]
     assert len(lines) == 4
     assert {len(re.findall(r"(?<!\\)(?:\\\\)*\|", line)) for line in lines} == {3}
     assert len({len(line) for line in lines}) == 1
@@ -134,19 +140,19 @@ def test_markdown_is_sound_whatever_the_names_are(text: str) -> None:
 
 
 def test_underscore_inside_a_word_stays_as_it_is() -> None:
-    assert "split_seed 0" in markdown(named("split_seed 0"))
+    assert "split_seed 0" in format_markdown(named("split_seed 0"))
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", "\t=x", "\r\n-x"])
 def test_text_that_a_spreadsheet_would_compute_is_neutralised(text: str) -> None:
-    (row,) = csv.DictReader(io.StringIO(comma_separated(named(text)), newline=""))
+    (row,) = csv.DictReader(io.StringIO(format_csv(named(text)), newline=""))
     assert row["label"] == f"'{text.strip()}"
     assert float(row["value"]) == -0.5
 
 
 def test_csv_quotes_what_needs_it() -> None:
     text = 'a,"b" c'
-    (row,) = csv.DictReader(io.StringIO(comma_separated(named(text)), newline=""))
+    (row,) = csv.DictReader(io.StringIO(format_csv(named(text)), newline=""))
     assert row["label"] == text
 
 
@@ -154,16 +160,16 @@ def test_stored_title_that_attacks_every_format_comes_out_whole(tmp_path: Path) 
     made_up_run(tmp_path, title=SPECIAL)
     table = table_of("paper2", tmp_path, dataset="phantom")
     assert table.blocks[0].heading.startswith(SPECIAL)
-    written = latex(table)
+    written = format_latex(table)
     assert balanced(written)
     assert len({len(re.findall(r"(?<!\\)&", row)) for row in rows_in(written)}) == 1
-    records = list(csv.DictReader(io.StringIO(comma_separated(table))))
+    records = list(csv.DictReader(io.StringIO(format_csv(table))))
     assert len(records) == len(table.records)
     assert {record["dataset"] for record in records} == {"phantom"}
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", "\t=1", "\r=1", " =1", "\uff1d1+1", "\uff0b1"])
 def test_text_that_a_spreadsheet_would_compute_gets_an_apostrophe(text: str) -> None:
-    assert neutral(text) == "'" + text.strip()
+    assert escape_csv_cell(text) == "'" + text.strip()
     frame = pd.DataFrame({"a": [text], "b": [-1.5]})
-    assert list(csv.reader(io.StringIO(comma_separated_frame(frame)))) == [["a", "b"], ["'" + text.strip(), "-1.5"]]
+    assert list(csv.reader(io.StringIO(format_frame_as_csv(frame)))) == [["a", "b"], ["'" + text.strip(), "-1.5"]]

@@ -8,8 +8,8 @@ import pytest
 from made_tables import line_of, table_of
 from stored_runs import made_up_run
 
-from lowres_ssl.results.collapse import MARKS
-from lowres_ssl.tables.formats import latex, markdown
+from lowres_ssl.reporting.tables.formats import format_latex, format_markdown
+from lowres_ssl.runs.collapse import RUN_MARKS
 
 AT_CHANCE: dict[str, Any] = {"loss": 4.8, "chance_loss": math.log(126), "embedding_std": 0.9}
 AT_A_POINT: dict[str, Any] = {"embedding_std": 0.05}
@@ -30,11 +30,11 @@ def test_a_method_is_marked_with_a_footnote(
     labels = [line[0].text for line in table.blocks[-1].lines]
     assert f"SimCLR{sign}" in labels
     assert "DCL" in labels
-    word, meaning = MARKS[key].word, MARKS[key].meaning
+    word, meaning = RUN_MARKS[key].word, RUN_MARKS[key].meaning
     assert f"simclr {word} in 1 of 2 seeds, that is, {meaning}" in " ".join(table.blocks[-1].footer)
     assert {each["label"]: each[key] for each in table.records if "value" in each} == {"SimCLR": 1, "DCL": 0}
-    assert f"{sign} {word}, for one seed at least: {meaning[:20]}" in markdown(table)
-    assert f"{tex} {word}, for one seed" in latex(table)
+    assert f"{sign} {word}, for one seed at least: {meaning[:20]}" in format_markdown(table)
+    assert f"{tex} {word}, for one seed" in format_latex(table)
 
 
 def test_a_method_that_collapsed_under_a_recipe_is_marked_there_alone(tmp_path: Path) -> None:

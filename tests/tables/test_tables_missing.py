@@ -8,7 +8,7 @@ import pytest
 from made_tables import config_of, table_of
 from stored_runs import made_up_run
 
-from lowres_ssl.files.sealed import write_sealed
+from lowres_ssl.io.checksummed_json import write_checked_json
 
 
 def commands(output_dir: Path, name: str = "paper2", **filters: object) -> list[list[str]]:
@@ -136,7 +136,7 @@ def test_set_of_ones_own_is_named_by_its_folder(tmp_path: Path) -> None:
     path = made_up_run(tmp_path, dataset="cells").parent / "run.json"
     description = json.loads(path.read_text())
     description["config"]["dataset"] |= {"root": "/my images", "subset": 300}
-    write_sealed(path, description)
+    write_checked_json(path, description)
     (trained, _) = commands(tmp_path, dataset="cells")
     wanted = {"dataset=folder", "dataset.name=cells", "dataset.root=/my images", "dataset.subset=300"}
     assert wanted < set(trained)
@@ -159,7 +159,7 @@ def test_images_are_stored_as_the_neighbours_were(
     path = made_up_run(tmp_path, recipe=recipe).parent / "run.json"
     description = json.loads(path.read_text())
     description["config"]["dataset"] |= {"storage_size": stored}
-    write_sealed(path, description)
+    write_checked_json(path, description)
     (trained, *_) = commands(tmp_path, dataset="phantom")
     assert [word for word in trained if "storage_size" in word] == ([] if typed is None else [typed])
 
@@ -176,7 +176,7 @@ def test_set_of_ones_own_is_read_as_its_neighbours_were(tmp_path: Path) -> None:
         "options": options,
     }
     description["config"]["dataset"] |= reading
-    write_sealed(path, description)
+    write_checked_json(path, description)
     (trained, _) = commands(tmp_path, dataset="cells")
     about = [word for word in trained if word.startswith("dataset")]
     assert about == [
@@ -192,7 +192,7 @@ def with_images(output_dir: Path, dataset: str, images: str) -> None:
     description = json.loads(path.read_text())
     description["config"] |= {"images": {"name": images}}
     description["config"]["dataset"] |= {"root": "pictures"}
-    write_sealed(path, description)
+    write_checked_json(path, description)
 
 
 def test_folder_is_trained_as_the_kind_of_picture_that_its_neighbours_were(tmp_path: Path) -> None:

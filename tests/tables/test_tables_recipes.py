@@ -10,8 +10,8 @@ from sklearn.metrics import accuracy_score, f1_score
 from stored_runs import made_up_run
 
 from lowres_ssl.errors import ConfigError
-from lowres_ssl.results.on_disk import read_predictions
-from lowres_ssl.tables import Table
+from lowres_ssl.reporting.tables import Table
+from lowres_ssl.runs.result_io import read_predictions
 
 
 def three_recipes(output_dir: Path) -> None:

@@ -11,8 +11,8 @@ from sklearn.metrics import accuracy_score, f1_score
 from stored_runs import as_version_1, made_up_run
 
 from lowres_ssl.errors import CheckpointError, ConfigError
-from lowres_ssl.files.sealed import write_sealed
-from lowres_ssl.results.on_disk import read_predictions
+from lowres_ssl.io.checksummed_json import write_checked_json
+from lowres_ssl.runs.result_io import read_predictions
 
 METHODS = ("dcl", "simclr", "simsiam", "vicreg")
 RANDOM = ("random initialisation", "random, BatchNorm calibrated")
@@ -251,7 +251,7 @@ def test_planted_swap_of_columns_is_refused(tmp_path: Path) -> None:
     result = json.loads(path.read_text())
     test = result["test"]
     result["test"] = test | {"accuracy": test["weighted_f1"], "weighted_f1": test["accuracy"]}
-    write_sealed(path, result)
+    write_checked_json(path, result)
     with pytest.raises(CheckpointError, match="json says accuracy"):
         table_of("paper2", tmp_path)
 

@@ -9,9 +9,8 @@ from made_tables import line_of, table_of
 from stored_runs import made_up_run
 
 from lowres_ssl.errors import ConfigError
-from lowres_ssl.evaluation.tuning import of_seeds
-from lowres_ssl.files.sealed import write_sealed
-from lowres_ssl.files.stored import WRITTEN
+from lowres_ssl.evaluate.tuned_settings import summarise_seeds
+from lowres_ssl.io.checksummed_json import FORMAT_VERSIONS, write_checked_json
 
 
 def tune(
@@ -25,11 +24,18 @@ def tune(
     """What `lowres-ssl tune` writes, as far as the table reads it. `accuracies`: of each seed, instead of three equal
     ones."""
     fits = [(each, 0.5) for each in accuracies or [accuracy] * 3]
-    chosen = of_seeds(batch_size, learning_rate, 100, fits)
+    chosen = summarise_seeds(batch_size, learning_rate, 100, fits)
     run = result.parent.name
     made = {"device": "Some CPU, fp32", "versions": {"torch": "2.9"}, "commit": None}
-    content = {"schema": WRITTEN["tuned"], "run": run, "chosen": chosen, "rule": "full", "seeds": len(fits), **made}
-    write_sealed(output_dir / "tuned" / f"{run}.json", content)
+    content = {
+        "schema": FORMAT_VERSIONS["tuned"],
+        "run": run,
+        "chosen": chosen,
+        "rule": "full",
+        "seeds": len(fits),
+        **made,
+    }
+    write_checked_json(output_dir / "tuned" / f"{run}.json", content)
 
 
 def test_ours_stands_beside_the_papers(tmp_path: Path) -> None:

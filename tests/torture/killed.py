@@ -109,7 +109,7 @@ def typed(folder: Path, arguments: list[str], place: Place | None) -> None:
     sys.argv = ["lowres-ssl", *arguments]
     if place is not None:
         place.arm()
-    importlib.import_module("lowres_ssl.cli").main()
+    importlib.import_module("lowres_ssl.cli.main").main()
 
 
 def type_it(folder: Path, arguments: list[str], place: Place | None = None) -> int:

@@ -25,15 +25,15 @@ SIGNALS = [
 ]
 TRAINED: dict[str, Place] = {
     "the index of the images is half written": AtFile("os.rename", r"/index-[^/]*\.json$", cut=True),
-    "the store is half decoded": AtCall("lowres_ssl.data.store", "decode", 20),
+    "the store is half decoded": AtCall("lowres_ssl.data.image_store", "decode_image", 20),
     "the store's description is half written": AtFile("os.rename", r"/store\.json$", cut=True),
     "the store is whole, not yet in its place": AtFile("os.rename", r"/stores/folder-[^/.]*$"),
     "the split is half written": AtFile("os.rename", r"/split\.json$", cut=True),
     "the run's description is half written": AtFile("os.rename", r"/run\.json$", cut=True),
-    "an epoch is half done": AtCall("lowres_ssl.training.history", "Meter.add", 2),
+    "an epoch is half done": AtCall("lowres_ssl.train.history", "EpochMeter.add", 2),
     "the history is half written": AtFile("os.rename", r"/history\.csv$", cut=True),
     "the first checkpoint is half written": AtFile("os.rename", r"/checkpoint\.pt$", cut=True),
-    "a later epoch is half done": AtCall("lowres_ssl.training.history", "Meter.add", 5),
+    "a later epoch is half done": AtCall("lowres_ssl.train.history", "EpochMeter.add", 5),
     "the second checkpoint is written, the first in its place": AtFile("os.rename", r"/checkpoint-previous\.pt$"),
     "the first checkpoint is put aside, the second not yet in its place": AtFile("os.rename", r"/checkpoint\.pt$"),
     "the encoder is half written": AtFile("os.rename", r"/encoder\.safetensors$", cut=True),
@@ -68,7 +68,7 @@ def test_run_killed_at_each_place_ends_as_one_that_was_not(through: Outcome, ima
 
 def test_signal_or_damaged_description_loses_nothing_of_what_was_trained(through: Outcome, images: Path) -> None:
     for step, number, code, word in SIGNALS:
-        assert type_it(images, PRETRAIN, AtCall("lowres_ssl.training.history", "Meter.add", step, number)) == code
+        assert type_it(images, PRETRAIN, AtCall("lowres_ssl.train.history", "EpochMeter.add", step, number)) == code
         line = (images / "said.txt").read_text().splitlines()[-1]
         assert line.startswith(f"lowres-ssl: {word}; epoch ")
         assert line.endswith("is saved; the same command (without force=true) goes on from there")
@@ -83,5 +83,5 @@ def test_signal_or_damaged_description_loses_nothing_of_what_was_trained(through
 
 def test_signal_that_is_not_heeded_kills(images: Path) -> None:
     """`preemption_signal` is what is heeded, and no other."""
-    place = AtCall("lowres_ssl.training.history", "Meter.add", 1, signal.SIGUSR2)
+    place = AtCall("lowres_ssl.train.history", "EpochMeter.add", 1, signal.SIGUSR2)
     assert type_it(images, [*PRETRAIN, "preemption_signal=none", "evaluate=false"], place) == -signal.SIGUSR2

@@ -17,18 +17,18 @@ from killed import processes as forked
 
 # What is to be done once: where it is called from, its name, and what tells one such piece of work from another.
 WORK: dict[str, tuple[str, str, Callable[..., object]]] = {
-    "download": ("lowres_ssl.data.fetch", "download", lambda url, *_, **__: url),
-    "unpacking": ("lowres_ssl.data.fetch", "unpack", lambda _archive, folder: folder.parent),
-    "index": ("lowres_ssl.data.headers", "write_sealed", lambda path, *_: path.name),
-    "store": ("lowres_ssl.data.store", "build", lambda folder, *_, **__: folder.name),
-    "training": ("lowres_ssl.commands.pretrain", "train", lambda _plan, _material, run, *_: run.name),
-    "features": ("lowres_ssl.evaluation.frozen", "store_features", lambda path, *_: path.parent.name),
+    "download": ("lowres_ssl.data.download", "download_archive", lambda url, *_, **__: url),
+    "unpacking": ("lowres_ssl.data.download", "unpack_archive", lambda _archive, folder: folder.parent),
+    "index": ("lowres_ssl.data.image_metadata", "write_checked_json", lambda path, *_: path.name),
+    "store": ("lowres_ssl.data.image_store", "build_image_store", lambda folder, *_, **__: folder.name),
+    "training": ("lowres_ssl.commands.pretrain", "train_encoder", lambda _plan, _material, run, *_: run.name),
+    "features": ("lowres_ssl.evaluate.feature_cache", "store_features", lambda path, *_: path.parent.name),
     "result": (
-        "lowres_ssl.evaluation.probing",
+        "lowres_ssl.evaluate.evaluate",
         "write_result",
         lambda folder, *_: f"{folder.parent.name}/{folder.name}",
     ),
-    "picture": ("lowres_ssl.figures.tsne", "draw_tsne", lambda path, *_: path.parent.name),
+    "picture": ("lowres_ssl.reporting.figures.tsne", "draw_tsne", lambda path, *_: path.parent.name),
 }
 
 
@@ -69,7 +69,7 @@ def type_them(folder: Path, number: int, commands: Sequence[Sequence[str]]) -> N
         sys.argv = ["lowres-ssl", *command]
         code: object = 0
         try:
-            importlib.import_module("lowres_ssl.cli").main()
+            importlib.import_module("lowres_ssl.cli.main").main()
         except SystemExit as stopped:
             code = stopped.code
         GlobalHydra.instance().clear()

@@ -4,13 +4,7 @@ import sklearn.manifold  # noqa: F401 - to be loaded
 from hydra import compose, initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
 
-import lowres_ssl.cli
-import lowres_ssl.commands.data
-import lowres_ssl.commands.evaluate
-import lowres_ssl.commands.pretrain
-import lowres_ssl.figures.tsne
-import lowres_ssl.metrics  # noqa: F401 - to be loaded
-from lowres_ssl.config import register_schemas
+from lowres_ssl.config.check import register_schemas
 
 register_schemas()
 with initialize_config_module("lowres_ssl.conf", version_base="1.3"):

@@ -8,8 +8,8 @@ import pytest
 from experiments import Arguments, Encoders, Experiment
 from tiny_training import TRAINING
 
-from lowres_ssl.data.store import ImageStore
-from lowres_ssl.training.state import Training
+from lowres_ssl.data.image_store import ImageStore
+from lowres_ssl.train.state import TrainingOptions
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def experiment(tiny_encoder: Encoders, tiny_store: ImageStore, tmp_path: Path) -
     def make(*, training: Arguments | None = None, **settings: Any) -> Experiment:
         nonlocal made
         made += 1
-        changed = Training(**vars(TRAINING) | (training or {}))
+        changed = TrainingOptions(**vars(TRAINING) | (training or {}))
         place = tmp_path / str(made) / "checkpoint.pt"
         return Experiment(tiny_encoder, tiny_store, place, training=changed, **settings).prepare()
 

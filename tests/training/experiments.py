@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from tiny_training import CPU, SIMCLR, TRAINING, VIEWS
 from torch import Tensor, nn
 
-from lowres_ssl.data.store import ImageStore
-from lowres_ssl.device import CHANNELS_LAST, Compute
+from lowres_ssl.data.image_store import ImageStore
+from lowres_ssl.device import CHANNELS_LAST, DevicePrecision
 from lowres_ssl.errors import Interrupted
 from lowres_ssl.methods import Method, build_method
-from lowres_ssl.pretrain import pretrain
-from lowres_ssl.training.history import Line
-from lowres_ssl.training.residence import Take
-from lowres_ssl.training.state import Trained, Training
+from lowres_ssl.train.batch_reader import ReadBatch
+from lowres_ssl.train.history import EpochLog
+from lowres_ssl.train.loop import pretrain
+from lowres_ssl.train.state import TrainingOptions, TrainingResult
 
 Arguments = dict[str, Any]
 
@@ -53,16 +53,16 @@ class Experiment:
     arguments: Arguments = field(default_factory=lambda: dict(SIMCLR))
     precision: str = "fp32"
     rows: range = range(3, 36)  # 33 of the 40
-    training: Training = TRAINING
+    training: TrainingOptions = TRAINING
     before_saving: Callable[[], None] | None = None
-    validate: Callable[[nn.Module, Take], float] | None = None
+    validate: Callable[[nn.Module, ReadBatch], float] | None = None
     labels: NDArray[np.int64] | None = None
     preemption: signal.Signals | None = None
     layout: str = CHANNELS_LAST
     seed: int = 0
     encoder: nn.Module = field(init=False)
     method: Method = field(init=False)
-    histories: list[list[Line]] = field(default_factory=list)
+    histories: list[list[EpochLog]] = field(default_factory=list)
 
     def prepare(self) -> "Experiment":
         """New modules, with other weights each time: what is resumed has to come from the checkpoint."""
@@ -71,7 +71,7 @@ class Experiment:
         self.seed += 1
         return self
 
-    def run(self) -> Trained:
+    def run(self) -> TrainingResult:
         return pretrain(
             encoder=self.encoder,
             method=self.method,
@@ -79,7 +79,7 @@ class Experiment:
             rows=self.rows,
             views=[VIEWS] * self.training.epochs,
             training=self.training,
-            compute=Compute(CPU, self.precision, layout=self.layout),
+            compute=DevicePrecision(CPU, self.precision, layout=self.layout),
             place="host",
             checkpoint=self.checkpoint,
             name="simclr on noise",
@@ -116,7 +116,7 @@ class Experiment:
 Make = Callable[..., Experiment]
 
 
-def timeless(history: list[Line]) -> list[Line]:
+def timeless(history: list[EpochLog]) -> list[EpochLog]:
     return [
         {key: value for key, value in line.items() if key not in ("seconds", "views_per_second", "compile_seconds")}
         for line in history

@@ -11,20 +11,20 @@ from experiments import STEPS
 from tiny_training import CPU, TRAINING, VIEWS
 from torch import Tensor
 
-from lowres_ssl.data.store import ImageStore
-from lowres_ssl.device import LAYOUTS
-from lowres_ssl.randomness import derive
-from lowres_ssl.training.batches import make_batches
-from lowres_ssl.training.residence import BatchReader
-from lowres_ssl.training.state import Training
+from lowres_ssl.data.image_store import ImageStore
+from lowres_ssl.device import MEMORY_FORMATS
+from lowres_ssl.seeding import derive_seed
+from lowres_ssl.train.batch_reader import BatchReader
+from lowres_ssl.train.batches import iter_training_batches
+from lowres_ssl.train.state import TrainingOptions
 
 
 def batches(
     store: ImageStore, rows: range, epoch: int = 0, first: int = 0, **changes: Any
 ) -> list[tuple[Tensor, Tensor]]:
-    training = Training(**vars(TRAINING) | changes)
+    training = TrainingOptions(**vars(TRAINING) | changes)
     steps = training.steps_per_epoch(len(rows))
-    made = make_batches(
+    made = iter_training_batches(
         store,
         BatchReader(store, CPU, "host"),
         np.array(rows),
@@ -51,9 +51,9 @@ def numbers(rows: range, epoch: int, seed: int = 0, ahead: bool = False) -> list
     """Which images are in each batch: by the pixels of their first and their second view."""
     images = np.arange(40, dtype=np.uint8)[:, None, None, None] * np.ones((1, 3, 4, 4), dtype=np.uint8)
     store = ImageStore(images, np.full((40, 2), 4, dtype=np.int32), tuple(map(str, range(40))), Path())
-    training = Training(**vars(TRAINING) | {"keep_last_batch": True, "seed": seed})
+    training = TrainingOptions(**vars(TRAINING) | {"keep_last_batch": True, "seed": seed})
     steps = training.steps_per_epoch(len(rows))
-    made = make_batches(
+    made = iter_training_batches(
         store,
         BatchReader(store, CPU, "host"),
         np.array(rows),
@@ -98,7 +98,7 @@ def test_batches_from_a_step_on_are_those_of_the_whole_epoch(tiny_store: ImageSt
 
 def test_labels_go_with_their_images(tiny_store: ImageStore) -> None:
     labels = torch.arange(40) * 7
-    made = make_batches(
+    made = iter_training_batches(
         tiny_store,
         BatchReader(tiny_store, CPU, "host"),
         np.arange(5, 35),
@@ -111,7 +111,7 @@ def test_labels_go_with_their_images(tiny_store: ImageStore) -> None:
         labels=labels,
     )
     unlabelled = batches(tiny_store, range(5, 35), batch_size=8)
-    order = torch.randperm(30, generator=torch.Generator().manual_seed(derive(0, "order", 0))) + 5
+    order = torch.randperm(30, generator=torch.Generator().manual_seed(derive_seed(0, "order", 0))) + 5
     for step, (batch, plain) in enumerate(zip(made, unlabelled, strict=True)):
         assert torch.equal(batch[0], plain[0])
         assert batch[2] is not None
@@ -120,7 +120,7 @@ def test_labels_go_with_their_images(tiny_store: ImageStore) -> None:
 
 def test_labels_are_taken_where_they_are_and_copied_nowhere(tiny_store: ImageStore) -> None:
     """A copy of a batch's labels to a GPU would wait for it. A tensor of the "meta" device can be copied nowhere."""
-    (_, _, own), *_ = make_batches(
+    (_, _, own), *_ = iter_training_batches(
         tiny_store,
         BatchReader(tiny_store, CPU, "host"),
         np.arange(40),
@@ -137,11 +137,11 @@ def test_labels_are_taken_where_they_are_and_copied_nowhere(tiny_store: ImageSto
     assert own.is_meta
 
 
-@pytest.mark.parametrize(("layout", "memory_format"), LAYOUTS.items(), ids=LAYOUTS)
+@pytest.mark.parametrize(("layout", "memory_format"), MEMORY_FORMATS.items(), ids=MEMORY_FORMATS)
 def test_views_lie_as_they_are_wanted_to(
     tiny_store: ImageStore, layout: str, memory_format: torch.memory_format
 ) -> None:
-    ((first, second, _),) = make_batches(
+    ((first, second, _),) = iter_training_batches(
         tiny_store,
         BatchReader(tiny_store, CPU, "host"),
         np.arange(8),

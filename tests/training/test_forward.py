@@ -12,11 +12,11 @@ from functorch.compile import nop
 from torch import Tensor, nn
 from torch._dynamo.backends.common import aot_autograd
 
-from lowres_ssl.backbones import build_encoder
-from lowres_ssl.device import Compute, use_full_fp32
+from lowres_ssl.device import DevicePrecision, disable_tf32
+from lowres_ssl.encoders.torchvision import build_backbone
 from lowres_ssl.methods import build_method
-from lowres_ssl.training.forward import make_forward
-from lowres_ssl.training.optimisation import make_optimiser
+from lowres_ssl.train.forward import make_forward
+from lowres_ssl.train.optimizers import make_optimiser
 
 ROOT = Path(__file__).resolve().parents[2]
 # Relative, in fp32, over three steps: compiled kernels add up in another order. On a CPU with this rate 3e-6 was the
@@ -28,14 +28,14 @@ SIMCLR = {"name": "simclr", "projector_hidden": 16, "projector_output": 16, "tem
 
 def losses(device: str, *, compiled: bool, joint: bool = True) -> list[float]:
     """The loss of three steps of SimCLR on noise, fp32."""
-    use_full_fp32()
-    encoder, width = build_encoder("resnet18", small_stem=False, zero_init_residual=False, seed=0)
+    disable_tf32()
+    encoder, width = build_backbone("resnet18", small_stem=False, zero_init_residual=False, seed=0)
     method = build_method(SIMCLR, features=width, seed=0)
     model = torch.nn.ModuleDict({"encoder": encoder, "method": method}).to(device).train()
     optimiser = make_optimiser(model, 0.9, 1e-4, False)
     for group in optimiser.param_groups:
         group["lr"] = RATE
-    step = make_forward(encoder, method, Compute(torch.device(device), "fp32", compiled=compiled), joint=joint)
+    step = make_forward(encoder, method, DevicePrecision(torch.device(device), "fp32", compiled=compiled), joint=joint)
     generator = torch.Generator().manual_seed(0)
     views = [torch.randn(8, 3, 32, 32, generator=generator).to(device) for _ in range(2)]
     found = []
@@ -101,7 +101,9 @@ def test_what_was_compiled_before_it_failed_is_given_back(
     given_back = list[bool]()
     monkeypatch.setattr(torch._dynamo, "reset", lambda: given_back.append(True))
     method = build_method(SIMCLR, features=8, seed=0)
-    step = make_forward(tiny_encoder(0), method, Compute(torch.device("cpu"), "fp32", compiled=True), joint=True)
+    step = make_forward(
+        tiny_encoder(0), method, DevicePrecision(torch.device("cpu"), "fp32", compiled=True), joint=True
+    )
     for _ in range(2):
         step.prepare(torch.randn(4, 3, 12, 12), torch.randn(4, 3, 12, 12))
     assert not step.compiled
@@ -123,7 +125,7 @@ def test_compiling_is_a_trial_that_is_timed_once_a_shape_and_leaves_no_trace(
     monkeypatch.setattr(torch, "compile", noted)
     encoder, method = tiny_encoder(0), build_method(SIMCLR, features=8, seed=0)
     before = {key: value.clone() for key, value in encoder.state_dict().items()}
-    step = make_forward(encoder, method, Compute(torch.device("cpu"), "fp32", compiled=True), joint=True)
+    step = make_forward(encoder, method, DevicePrecision(torch.device("cpu"), "fp32", compiled=True), joint=True)
     for batch, is_new in ((4, True), (4, False), (3, True)):
         calls.clear()
         seconds = step.prepare(torch.randn(batch, 3, 12, 12), torch.randn(batch, 3, 12, 12))

@@ -7,7 +7,7 @@ import pytest
 import torch
 from experiments import STEPS, VICREG, Make, same
 
-from lowres_ssl.checkpoint import load_state
+from lowres_ssl.encoders.weights_file import load_state
 from lowres_ssl.errors import TrainingError
 
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from lowres_ssl.training import monitors
-from lowres_ssl.training.history import Meter
+from lowres_ssl.train import history
+from lowres_ssl.train.history import EpochMeter
 
 STEPS = 7
 COLUMNS = ["epoch", "loss", "variance", "learning_rate", "embedding_std", "effective_rank", "views_per_second"]
@@ -19,8 +19,8 @@ def step(number: int) -> tuple[dict[str, Tensor], Tensor]:
     return terms, torch.randn(4, 6, generator=random)
 
 
-def meter(steps: range = range(STEPS)) -> Meter:
-    made = Meter(batch_size=4)
+def meter(steps: range = range(STEPS)) -> EpochMeter:
+    made = EpochMeter(batch_size=4)
     made.seconds = 2.0
     for number in steps:
         made.add(*step(number))
@@ -33,7 +33,7 @@ def test_means_are_those_of_the_steps() -> None:
 
 
 def test_many_small_numbers_add_up_in_double_precision() -> None:
-    made = Meter(batch_size=2)
+    made = EpochMeter(batch_size=2)
     made.add({"loss": torch.tensor(2.0**24)}, torch.ones(2, 2))
     for _ in range(3):
         made.add({"loss": torch.tensor(1.0)}, torch.ones(2, 2))  # which float32 would lose
@@ -47,13 +47,13 @@ def test_the_line_has_the_documented_columns_in_order() -> None:
 def test_seconds_are_the_steps_own_and_go_on_from_a_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two of them, 80 of compiling and 3; then, in another process, 1 and 4."""
     clock = iter([10.0, 95.0, 500.0, 505.0])
-    monkeypatch.setattr("lowres_ssl.training.history.time.perf_counter", lambda: next(clock))
-    first = Meter(batch_size=4)
+    monkeypatch.setattr("lowres_ssl.train.history.time.perf_counter", lambda: next(clock))
+    first = EpochMeter(batch_size=4)
     first.start()
     first.leave_out(80.0)
     first.stop()
     assert (first.seconds, first.compile_seconds) == (5.0, 80.0)
-    again = Meter(batch_size=4)
+    again = EpochMeter(batch_size=4)
     again.load_state(first.state(), torch.device("cpu"))
     again.start()
     again.add(*step(0))
@@ -73,20 +73,20 @@ def test_the_line_holds_plain_numbers() -> None:
 
 @pytest.mark.parametrize("window", [4, 8, 10, 28, 500])
 def test_monitors_look_at_the_last_embeddings(window: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(monitors, "WINDOW", window)
+    monkeypatch.setattr(history, "MONITORED_EMBEDDINGS", window)
     line = meter().line(epoch=1, views=10, learning_rate=0.1)
     last = torch.cat([step(number)[1] for number in range(STEPS)])[-window:]
-    assert line["embedding_std"] == monitors.embedding_std(last)
-    assert line["effective_rank"] == monitors.effective_rank(last)
+    assert line["embedding_std"] == history.compute_embedding_std(last)
+    assert line["effective_rank"] == history.compute_effective_rank(last)
 
 
 def test_no_more_embeddings_are_kept_than_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(monitors, "WINDOW", 10)
+    monkeypatch.setattr(history, "MONITORED_EMBEDDINGS", 10)
     assert len(meter().embeddings) == 3  # of 4 rows
 
 
 def test_no_graph_is_kept() -> None:
-    made, weight = Meter(batch_size=2), torch.ones(2, 2, requires_grad=True)
+    made, weight = EpochMeter(batch_size=2), torch.ones(2, 2, requires_grad=True)
     made.add({"loss": weight.sum()}, weight * 2)
     assert not made.sums["loss"].requires_grad
     assert not made.embeddings[0].requires_grad
@@ -94,11 +94,11 @@ def test_no_graph_is_kept() -> None:
 
 @pytest.mark.parametrize("at", range(1, STEPS))
 def test_going_on_from_a_checkpoint_changes_no_digit(at: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(monitors, "WINDOW", 10)
+    monkeypatch.setattr(history, "MONITORED_EMBEDDINGS", 10)
     file = io.BytesIO()
     torch.save(meter(range(at)).state(), file)
     file.seek(0)
-    resumed = Meter(batch_size=4)
+    resumed = EpochMeter(batch_size=4)
     resumed.load_state(torch.load(file, weights_only=True), torch.device("cpu"))
     for number in range(at, STEPS):
         resumed.add(*step(number))
@@ -107,7 +107,7 @@ def test_going_on_from_a_checkpoint_changes_no_digit(at: int, monkeypatch: pytes
 
 
 def test_looking_in_between_changes_no_digit() -> None:
-    looked_at = Meter(batch_size=4)
+    looked_at = EpochMeter(batch_size=4)
     for number in range(STEPS):
         looked_at.add(*step(number))
         looked_at.means()

@@ -7,13 +7,13 @@ import torch
 from tiny_training import CPU, SIMCLR
 from torch import nn
 
-from lowres_ssl.device import CHANNELS_LAST, NCHW, Compute
+from lowres_ssl.device import CHANNELS_LAST, NCHW, DevicePrecision
 from lowres_ssl.methods import build_method
-from lowres_ssl.training import layout
-from lowres_ssl.training.layout import TIMED_STEPS, faster_layout
+from lowres_ssl.train import layout
+from lowres_ssl.train.layout import TIMED_STEPS, measure_faster_layout
 
 Encoders = Callable[[int], nn.Module]
-FP32 = Compute(CPU, "fp32")
+FP32 = DevicePrecision(CPU, "fp32")
 
 
 @pytest.mark.parametrize(
@@ -28,9 +28,9 @@ FP32 = Compute(CPU, "fp32")
 def test_nchw_is_chosen_where_its_best_turn_is_clearly_the_faster(
     seconds: dict[str, list[float]], chosen: str, monkeypatch: pytest.MonkeyPatch, tiny_encoder: Encoders
 ) -> None:
-    monkeypatch.setattr(layout, "timed", lambda steps: seconds)
+    monkeypatch.setattr(layout, "time_steps", lambda steps: seconds)
     method = build_method(SIMCLR, features=8, seed=0)
-    assert faster_layout(tiny_encoder(0), method, FP32, joint=True, batch_size=4, image_size=12) == chosen
+    assert measure_faster_layout(tiny_encoder(0), method, FP32, joint=True, batch_size=4, image_size=12) == chosen
 
 
 def test_steps_are_timed_in_each_layout_and_the_model_is_left_as_it_was(tiny_encoder: Encoders) -> None:
@@ -46,7 +46,7 @@ def test_steps_are_timed_in_each_layout_and_the_model_is_left_as_it_was(tiny_enc
         seen.append(CHANNELS_LAST if by_pixel[0] else NCHW)
 
     encoder.eval().register_forward_hook(note)
-    faster_layout(encoder, method, FP32, joint=True, batch_size=4, image_size=12)
+    measure_faster_layout(encoder, method, FP32, joint=True, batch_size=4, image_size=12)
     assert seen == [CHANNELS_LAST, NCHW] * (TIMED_STEPS // 2)
     assert not encoder.training
     assert all(torch.equal(value, before[key]) for key, value in encoder.state_dict().items())

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lowres_ssl.training.monitors import effective_rank, embedding_std
+from lowres_ssl.train.history import compute_effective_rank, compute_embedding_std
 
 
 def noise(rows: int, features: int, seed: int = 0) -> torch.Tensor:
@@ -12,47 +12,47 @@ def noise(rows: int, features: int, seed: int = 0) -> torch.Tensor:
 
 @pytest.mark.parametrize("features", [16, 128, 1024])
 def test_directions_spread_over_the_sphere_have_a_std_of_one(features: int) -> None:
-    assert embedding_std(noise(256, features)) == pytest.approx(1, abs=0.03)
+    assert compute_embedding_std(noise(256, features)) == pytest.approx(1, abs=0.03)
 
 
 def test_a_single_direction_has_a_std_of_zero_whatever_the_lengths() -> None:
     lengths = torch.linspace(0.1, 9, 256)[:, None]
-    assert embedding_std(noise(1, 64) * lengths) == pytest.approx(0, abs=1e-5)
+    assert compute_embedding_std(noise(1, 64) * lengths) == pytest.approx(0, abs=1e-5)
 
 
 def test_std_by_hand() -> None:
     """Unit vectors (1, 0) and (0, 1): the standard deviation is sqrt(1/2) in both features, times sqrt(2)."""
-    assert embedding_std(torch.tensor([[3.0, 0.0], [0.0, 0.2]])) == pytest.approx(1)
+    assert compute_embedding_std(torch.tensor([[3.0, 0.0], [0.0, 0.2]])) == pytest.approx(1)
 
 
 @pytest.mark.parametrize("rank", [1, 2, 7])
 def test_equal_singular_values_count_as_so_many_dimensions(rank: int) -> None:
     axes = torch.eye(rank, 12)
-    assert effective_rank(torch.cat((axes, -axes)) + 3) == pytest.approx(rank, rel=1e-4)
+    assert compute_effective_rank(torch.cat((axes, -axes)) + 3) == pytest.approx(rank, rel=1e-4)
 
 
 def test_effective_rank_by_hand() -> None:
     """Singular values sqrt(2) * (3, 1): shares 3/4 and 1/4, so exp(entropy) = 4 / 3 ** 0.75."""
     rows = torch.tensor([[3.0, 0.0], [-3.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
-    assert effective_rank(rows) == pytest.approx(4 / 3**0.75, rel=1e-5)
+    assert compute_effective_rank(rows) == pytest.approx(4 / 3**0.75, rel=1e-5)
 
 
 @pytest.mark.parametrize("rows", [2, 5, 64, 100, 256])
 def test_effective_rank_of_one_point_is_zero(rows: int) -> None:
-    assert effective_rank(noise(1, 33).expand(rows, -1)) == 0
+    assert compute_effective_rank(noise(1, 33).expand(rows, -1)) == 0
 
 
 def test_effective_rank_is_at_most_one_below_the_number_of_embeddings() -> None:
-    assert 8 < effective_rank(noise(10, 500)) <= 9
+    assert 8 < compute_effective_rank(noise(10, 500)) <= 9
 
 
 def test_effective_rank_depends_neither_on_size_nor_on_place() -> None:
     rows = noise(40, 8)
-    assert effective_rank(rows * 20 - 5) == pytest.approx(effective_rank(rows), rel=1e-4)
+    assert compute_effective_rank(rows * 20 - 5) == pytest.approx(compute_effective_rank(rows), rel=1e-4)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("monitor", [embedding_std, effective_rank])
+@pytest.mark.parametrize("monitor", [compute_embedding_std, compute_effective_rank])
 def test_narrow_embeddings_are_looked_at_in_float32(monitor, dtype: torch.dtype) -> None:
     rows = noise(32, 16).to(dtype)
     assert monitor(rows) == monitor(rows.float())

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from lowres_ssl.training.optimisation import learning_rate_at, make_optimiser
+from lowres_ssl.train.optimizers import get_learning_rate, make_optimiser
 
 SCHEDULE = {"peak": 0.4, "steps": 10, "warmup": 0, "schedule": "cosine"}
 
@@ -102,28 +102,28 @@ def test_no_step_is_taken_before_a_rate_is_set() -> None:
 
 @pytest.mark.parametrize("schedule", ["constant", "cosine"])
 def test_warm_up_rises_evenly_to_the_peak(schedule: str) -> None:
-    rates = [learning_rate_at(step, **SCHEDULE | {"warmup": 4, "schedule": schedule}) for step in range(5)]
+    rates = [get_learning_rate(step, **SCHEDULE | {"warmup": 4, "schedule": schedule}) for step in range(5)]
     assert rates == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.4])
 
 
 def test_constant_stays_at_the_peak() -> None:
-    assert {learning_rate_at(step, **SCHEDULE | {"schedule": "constant"}) for step in range(10)} == {0.4}
+    assert {get_learning_rate(step, **SCHEDULE | {"schedule": "constant"}) for step in range(10)} == {0.4}
 
 
 def test_cosine_is_the_papers() -> None:
-    rates = [learning_rate_at(step, **SCHEDULE | {"warmup": 2}) for step in range(2, 10)]
+    rates = [get_learning_rate(step, **SCHEDULE | {"warmup": 2}) for step in range(2, 10)]
     assert rates == pytest.approx([0.2 * (1 + math.cos(math.pi * done / 8)) for done in range(8)])
 
 
 @pytest.mark.parametrize("warmup", [0, 3])
 def test_cosine_is_at_half_the_peak_half_way_and_never_at_zero(warmup: int) -> None:
     settings = SCHEDULE | {"steps": warmup + 8, "warmup": warmup}
-    assert learning_rate_at(warmup + 4, **settings) == pytest.approx(0.2)
-    assert learning_rate_at(warmup + 7, **settings) > 0
+    assert get_learning_rate(warmup + 4, **settings) == pytest.approx(0.2)
+    assert get_learning_rate(warmup + 7, **settings) > 0
 
 
 @pytest.mark.parametrize("warmup", [10, 25])
 @pytest.mark.parametrize("schedule", ["constant", "cosine"])
 def test_a_warm_up_as_long_as_the_training_or_longer_only_rises(warmup: int, schedule: str) -> None:
-    rates = [learning_rate_at(step, **SCHEDULE | {"warmup": warmup, "schedule": schedule}) for step in range(10)]
+    rates = [get_learning_rate(step, **SCHEDULE | {"warmup": warmup, "schedule": schedule}) for step in range(10)]
     assert rates == pytest.approx([0.4 * (step + 1) / warmup for step in range(10)])

@@ -7,11 +7,11 @@ from experiments import VICREG, Arguments, Make, same
 from tiny_training import CPU, SIMCLR, TRAINING
 from torch import Tensor, nn
 
-from lowres_ssl.device import Compute
+from lowres_ssl.device import DevicePrecision
 from lowres_ssl.errors import ConfigError
-from lowres_ssl.features import extract
-from lowres_ssl.training.residence import Take
-from lowres_ssl.training.state import Training
+from lowres_ssl.evaluate.features import extract_features
+from lowres_ssl.train.batch_reader import ReadBatch
+from lowres_ssl.train.state import TrainingOptions
 
 COLUMNS = [
     "epoch",
@@ -28,7 +28,7 @@ COLUMNS = [
 
 @pytest.mark.parametrize(("images", "advised"), [(7, 4), (8, 8), (63, 32), (2, 2)])
 def test_a_batch_larger_than_the_set_is_refused_with_the_largest_power_of_two(images: int, advised: int) -> None:
-    training = Training(**vars(TRAINING) | {"batch_size": 64})
+    training = TrainingOptions(**vars(TRAINING) | {"batch_size": 64})
     with pytest.raises(ConfigError) as caught:
         training.steps_per_epoch(images)
     assert str(caught.value).startswith(f"batch_size=64: the training set has {images} images, ")
@@ -49,7 +49,7 @@ def test_a_batch_larger_than_the_set_is_refused_before_anything_is_done(experime
 def test_an_incomplete_last_batch_is_dropped_or_kept_but_for_a_single_image(
     images: int, keep: bool, steps: int
 ) -> None:
-    assert Training(**vars(TRAINING) | {"keep_last_batch": keep}).steps_per_epoch(images) == steps
+    assert TrainingOptions(**vars(TRAINING) | {"keep_last_batch": keep}).steps_per_epoch(images) == steps
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_a_method_gets_labels_if_it_sees_them_and_only_then(experiment: Make) ->
 def test_the_best_encoder_is_the_latest_of_equals(experiment: Make) -> None:
     scores, seen = iter([0.5, 0.75, 0.75, 0.25]), list[dict[str, Tensor]]()
 
-    def validate(encoder: nn.Module, take: Take) -> float:
+    def validate(encoder: nn.Module, take: ReadBatch) -> float:
         seen.append({key: value.clone() for key, value in encoder.state_dict().items()})
         return next(scores)
 
@@ -90,9 +90,9 @@ def test_without_validation_there_is_no_best(experiment: Make) -> None:
 
 
 def test_training_goes_on_in_training_mode_after_a_validation(experiment: Make) -> None:
-    def validate(encoder: nn.Module, take: Take) -> float:
+    def validate(encoder: nn.Module, take: ReadBatch) -> float:
         view = {"image_size": 12, "mean": (0.5,) * 3, "std": (0.25,) * 3}
-        return float(extract(encoder, take, [0, 1, 2], **view, compute=Compute(CPU, "fp32")).std())
+        return float(extract_features(encoder, take, [0, 1, 2], **view, compute=DevicePrecision(CPU, "fp32")).std())
 
     run, seen = experiment(validate=validate), set[tuple[int, bool]]()
     run.encoder.register_forward_hook(lambda module, inputs, _: seen.add((len(inputs[0]), module.training)))

@@ -13,11 +13,11 @@ import torch
 from experiments import Make
 from tiny_training import CPU, VIEWS
 
-from lowres_ssl.data.store import ImageStore
+from lowres_ssl.data.image_store import ImageStore
 from lowres_ssl.errors import ConfigError, TrainingError
-from lowres_ssl.pretrain import growth_after
-from lowres_ssl.training import residence
-from lowres_ssl.training.residence import SHARE_OF_ROOM, BatchReader, Memory, copied
+from lowres_ssl.train import batch_reader
+from lowres_ssl.train.batch_reader import USABLE_MEMORY_SHARE, BatchReader, GpuMemory, copy_to_device
+from lowres_ssl.train.loop import compute_memory_growth
 
 ROWS = np.array([5, 0, 5, 9])
 GPU = torch.device("meta")
@@ -30,11 +30,11 @@ def store() -> ImageStore:
 
 
 @pytest.fixture
-def memory(monkeypatch: pytest.MonkeyPatch) -> list[Memory]:
+def memory(monkeypatch: pytest.MonkeyPatch) -> list[GpuMemory]:
     """The GPU's, to be replaced: nothing is free."""
-    now = [Memory(free=0, reserved=0, allocated=0, peak=0)]
-    monkeypatch.setattr(residence, "memory_of", lambda _: now[0])
-    monkeypatch.setattr(residence, "forget_peak", lambda _: None)
+    now = [GpuMemory(free=0, reserved=0, allocated=0, peak=0)]
+    monkeypatch.setattr(batch_reader, "read_gpu_memory", lambda _: now[0])
+    monkeypatch.setattr(batch_reader, "reset_peak_memory", lambda _: None)
     return now
 
 
@@ -51,60 +51,60 @@ def test_a_batch_on_the_gpu_is_the_same_wherever_the_images_are(store: ImageStor
         batch = take(ROWS)
         assert batch.device.type == "cuda"
         np.testing.assert_array_equal(batch.cpu().numpy(), store.images[ROWS])
-        take.settle()
+        take.copy_if_room()
     assert (take.resident is None) == (place == "host")
 
 
 def test_room_is_what_the_largest_step_leaves() -> None:
     """Of 16 GB 4 are others' and 6 ours, of which 1 stays between steps; the largest step took 5 beside that."""
-    memory = Memory(free=6, reserved=6, allocated=1, peak=6)
+    memory = GpuMemory(free=6, reserved=6, allocated=1, peak=6)
     assert memory.room() == 6 + (6 - 1) - 5
     assert memory.room(growth=2) == memory.room() - 5
 
 
-def test_auto_begins_on_the_host_and_moves_where_a_step_leaves_room(store: ImageStore, memory: list[Memory]) -> None:
-    enough = int(np.ceil(store.images.nbytes / SHARE_OF_ROOM))
-    memory[0] = Memory(free=enough, reserved=8, allocated=3, peak=8)
+def test_auto_begins_on_the_host_and_moves_where_a_step_leaves_room(store: ImageStore, memory: list[GpuMemory]) -> None:
+    enough = int(np.ceil(store.images.nbytes / USABLE_MEMORY_SHARE))
+    memory[0] = GpuMemory(free=enough, reserved=8, allocated=3, peak=8)
     take = BatchReader(store, GPU, "auto")
     assert take.resident is None
-    take.settle()
+    take.copy_if_room()
     assert take.resident is not None
     assert take(ROWS).shape == (4, 3, 8, 8)
 
     memory[0] = replace(memory[0], free=enough - 2)
     full = BatchReader(store, GPU, "auto")
-    full.settle()
+    full.copy_if_room()
     assert full.resident is None
 
     memory[0] = replace(memory[0], free=enough)
     growing = BatchReader(store, GPU, "auto")
-    growing.settle(growth=4)
+    growing.copy_if_room(growth=4)
     assert growing.resident is None
 
 
-def test_it_is_decided_once(store: ImageStore, memory: list[Memory]) -> None:
+def test_it_is_decided_once(store: ImageStore, memory: list[GpuMemory]) -> None:
     take = BatchReader(store, GPU, "auto")
-    take.settle()
+    take.copy_if_room()
     memory[0] = replace(memory[0], free=10**9)
-    take.settle()
+    take.copy_if_room()
     assert take.resident is None
 
 
 def test_images_that_another_process_left_no_memory_for_stay_on_the_host(
-    store: ImageStore, memory: list[Memory], monkeypatch: pytest.MonkeyPatch
+    store: ImageStore, memory: list[GpuMemory], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def taken(*_: Any) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
-    monkeypatch.setattr(residence, "copied", taken)
+    monkeypatch.setattr(batch_reader, "copy_to_device", taken)
     memory[0] = replace(memory[0], free=10**9)
     take = BatchReader(store, GPU, "auto")
-    take.settle()
+    take.copy_if_room()
     assert take.resident is None
 
 
 def test_a_store_that_does_not_fit_is_refused_where_the_device_was_asked_for(
-    store: ImageStore, memory: list[Memory]
+    store: ImageStore, memory: list[GpuMemory]
 ) -> None:
     memory[0] = replace(memory[0], free=store.images.nbytes)
     assert BatchReader(store, GPU, "device").resident is not None
@@ -125,9 +125,9 @@ def test_images_are_copied_through_one_piece_of_host_memory(
         asked.append(int(np.prod(shape)))
         return real(shape, **settings)
 
-    monkeypatch.setattr(residence, "PIECE", piece)
+    monkeypatch.setattr(batch_reader, "COPY_BLOCK_BYTES", piece)
     monkeypatch.setattr(torch, "empty", empty)
-    resident = copied(store.images, CPU)
+    resident = copy_to_device(store.images, CPU)
     whole, staged = asked
     assert whole == store.images.nbytes
     assert staged <= max(piece, store.images[0].nbytes)
@@ -136,19 +136,19 @@ def test_images_are_copied_through_one_piece_of_host_memory(
 
 def test_images_that_cannot_be_written_to_are_copied(store: ImageStore) -> None:
     one = np.broadcast_to(store.images[:1], store.images.shape)
-    np.testing.assert_array_equal(copied(one, CPU).numpy(), one)
+    np.testing.assert_array_equal(copy_to_device(one, CPU).numpy(), one)
 
 
-def test_out_of_memory_beside_the_images_advises_the_host_first(store: ImageStore, memory: list[Memory]) -> None:
+def test_out_of_memory_beside_the_images_advises_the_host_first(store: ImageStore, memory: list[GpuMemory]) -> None:
     memory[0] = replace(memory[0], free=10**9)
     there, elsewhere = BatchReader(store, GPU, "device"), BatchReader(store, GPU, "host")
     told = r"images take 2 kB; type store=host; where that is not enough, batch_size=32"
     for error in (torch.OutOfMemoryError("CUDA out of memory."), RuntimeError("CUBLAS_STATUS_ALLOC_FAILED when")):
-        with pytest.raises(TrainingError, match=told), there.explaining_memory(64):
+        with pytest.raises(TrainingError, match=told), there.explain_out_of_memory(64):
             raise error
-        with pytest.raises(type(error)), elsewhere.explaining_memory(64):
+        with pytest.raises(type(error)), elsewhere.explain_out_of_memory(64):
             raise error
-    with pytest.raises(RuntimeError, match="another"), there.explaining_memory(64):
+    with pytest.raises(RuntimeError, match="another"), there.explain_out_of_memory(64):
         raise RuntimeError("another")
 
 
@@ -168,14 +168,14 @@ def test_steps_of_larger_images_to_come_are_allowed_for() -> None:
         return views
 
     small, large = of(32), of(64)
-    assert growth_after(1, [small, small, large]) == 1 + 4
-    assert growth_after(3, [small, small, large]) == growth_after(1, [large, large]) == 1
+    assert compute_memory_growth(1, [small, small, large]) == 1 + 4
+    assert compute_memory_growth(3, [small, small, large]) == compute_memory_growth(1, [large, large]) == 1
 
 
 def test_images_read_during_a_validation_are_those_of_the_loop(experiment: Make) -> None:
     seen = list[torch.Tensor]()
 
-    def validate(_encoder: torch.nn.Module, take: residence.Take) -> float:
+    def validate(_encoder: torch.nn.Module, take: batch_reader.ReadBatch) -> float:
         seen.append(take(ROWS))
         return 0.5
 

@@ -13,11 +13,11 @@ import torch
 from experiments import STEPS, Arguments, Make, check_resumed, first_norm, same, timeless
 from torch import Tensor, nn
 
-from lowres_ssl.checkpoint import load_state, save_state
-from lowres_ssl.device import LAYOUTS
+from lowres_ssl.device import MEMORY_FORMATS
+from lowres_ssl.encoders.weights_file import load_state, save_state
 from lowres_ssl.errors import CheckpointError, Interrupted
-from lowres_ssl.training.history import Line
-from lowres_ssl.training.residence import Take
+from lowres_ssl.train.batch_reader import ReadBatch
+from lowres_ssl.train.history import EpochLog
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
@@ -68,10 +68,10 @@ def test_another_seed_gives_another_run(experiment: Make) -> None:
     assert not same(one.weights(), other.weights())
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("layout", MEMORY_FORMATS)
 def test_a_resumed_run_keeps_the_memory_layout_it_was_begun_with(experiment: Make, layout: str) -> None:
     """And so its digits, whatever would be chosen now."""
-    (other,) = LAYOUTS.keys() - {layout}
+    (other,) = MEMORY_FORMATS.keys() - {layout}
     through, stopped = experiment(layout=layout), experiment(layout=layout)
     expected = through.run()
     stopped.stop_in_step(STEPS + 2)
@@ -79,7 +79,7 @@ def test_a_resumed_run_keeps_the_memory_layout_it_was_begun_with(experiment: Mak
     got = stopped.prepare().run()
     assert expected.compute.layout == got.compute.layout == layout
     kernel = next(weight for weight in stopped.encoder.parameters() if weight.dim() == 4)
-    assert kernel.is_contiguous(memory_format=LAYOUTS[layout])
+    assert kernel.is_contiguous(memory_format=MEMORY_FORMATS[layout])
     assert same(stopped.weights(), through.weights())
     assert timeless(got.history) == timeless(expected.history)
 
@@ -132,14 +132,14 @@ def test_the_signal_of_a_scheduler_does_the_same(experiment: Make) -> None:
     assert str(caught).startswith("terminated by SIGUSR2; epoch 2, step 2 of 4 is saved; the same command ")
 
 
-class Telling(list[list[Line]]):
+class Telling(list[list[EpochLog]]):
     """A list that does something when it is first added to."""
 
     def __init__(self, act: Callable[[], None]) -> None:
         super().__init__()
         self.act = act
 
-    def append(self, history: list[Line]) -> None:
+    def append(self, history: list[EpochLog]) -> None:
         if not self:
             self.act()
         super().append(history)
@@ -168,7 +168,7 @@ def test_a_signal_while_a_checkpoint_is_written_is_not_swallowed(
             os.kill(os.getpid(), signal.SIGTERM)
         save_state(path, state)
 
-    monkeypatch.setattr("lowres_ssl.training.saving.save_state", save)
+    monkeypatch.setattr("lowres_ssl.train.checkpoint.save_state", save)
     run = experiment(training={"epochs": 1, "checkpoint_seconds": 0})
     run.histories = Telling(written.set)
     with pytest.raises(Interrupted, match="epoch 1 of 1 is saved" if late else "is saved"):
@@ -300,7 +300,7 @@ def test_a_history_that_is_ahead_of_the_checkpoint_is_taken_back(experiment: Mak
 def test_the_best_encoder_survives_a_stop(experiment: Make, step: int) -> None:
     """The first epoch's is the best, and the run is stopped after it."""
 
-    def score(encoder: nn.Module, _: Take) -> float:
+    def score(encoder: nn.Module, _: ReadBatch) -> float:
         return 1 / float(first_norm(encoder).num_batches_tracked)
 
     through, stopped = experiment(validate=score), experiment(validate=score)

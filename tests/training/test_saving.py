@@ -14,13 +14,13 @@ from experiments import STEPS, Make
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from lowres_ssl.checkpoint import load_state, save_state
-from lowres_ssl.errors import LeaseError
-from lowres_ssl.files.atomic import previous_of
-from lowres_ssl.training.saving import Saver, on_host
-from lowres_ssl.training.state import State
+from lowres_ssl.encoders.weights_file import load_state, save_state
+from lowres_ssl.errors import LockLostError
+from lowres_ssl.io.atomic import get_previous_path
+from lowres_ssl.train.checkpoint import CheckpointWriter, copy_to_host
+from lowres_ssl.train.state import TrainingState
 
-SAVE = "lowres_ssl.training.saving.save_state"
+SAVE = "lowres_ssl.train.checkpoint.save_state"
 
 
 class Clock:
@@ -36,7 +36,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    monkeypatch.setattr("lowres_ssl.training.saving.time", made)
+    monkeypatch.setattr("lowres_ssl.train.checkpoint.time", made)
     return made
 
 
@@ -62,7 +62,7 @@ def test_a_copy_is_due_so_much_before_its_time_as_the_last_write_took(
         clock.now += 7
 
     monkeypatch.setattr(SAVE, slow)
-    with Saver(tmp_path / "checkpoint.pt", 60) as saver:
+    with CheckpointWriter(tmp_path / "checkpoint.pt", 60) as saver:
         clock.now += 59
         assert not saver.is_due()
         clock.now += 1
@@ -78,7 +78,7 @@ def test_a_copy_is_due_so_much_before_its_time_as_the_last_write_took(
 def test_what_is_written_is_what_was_there_when_it_was_copied(tmp_path: Path, gate: threading.Event) -> None:
     kernel = torch.arange(24.0).view(1, 2, 3, 4).to(memory_format=torch.channels_last)
     content = {"model": {"kernel": kernel}, "sums": [kernel[0, 0, 0]], "epoch": 3}
-    with Saver(tmp_path / "checkpoint.pt", 0) as saver:
+    with CheckpointWriter(tmp_path / "checkpoint.pt", 0) as saver:
         saver.begin(content)
         assert not saver.is_due()  # while it is being written
         kernel.zero_()
@@ -93,11 +93,11 @@ def test_what_is_written_is_what_was_there_when_it_was_copied(tmp_path: Path, ga
 
 def test_the_state_at_a_stop_is_the_newest_whatever_was_being_written(tmp_path: Path, gate: threading.Event) -> None:
     path = tmp_path / "checkpoint.pt"
-    with Saver(path, 0) as saver:
+    with CheckpointWriter(path, 0) as saver:
         saver.begin({"epoch": 1})
         threading.Timer(0.2, gate.set).start()
         saver.save({"epoch": 2})
-    assert (load_state(path)["epoch"], load_state(previous_of(path))["epoch"]) == (2, 1)
+    assert (load_state(path)["epoch"], load_state(get_previous_path(path))["epoch"]) == (2, 1)
 
 
 def full(path: Path, content: dict[str, Any]) -> None:
@@ -106,7 +106,7 @@ def full(path: Path, content: dict[str, Any]) -> None:
 
 def test_a_write_that_fails_is_raised_once_at_the_next_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(SAVE, full)
-    with Saver(tmp_path / "checkpoint.pt", 0) as saver:
+    with CheckpointWriter(tmp_path / "checkpoint.pt", 0) as saver:
         saver.begin({})
         assert saver.thread is not None
         saver.thread.join()
@@ -119,20 +119,23 @@ def test_a_last_write_that_fails_is_raised_at_the_end_and_hides_no_other_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(SAVE, full)
-    with pytest.raises(OSError, match="No space left on device"), Saver(tmp_path / "checkpoint.pt", 0) as saver:
+    with (
+        pytest.raises(OSError, match="No space left on device"),
+        CheckpointWriter(tmp_path / "checkpoint.pt", 0) as saver,
+    ):
         saver.begin({})
-    with pytest.raises(MemoryError), Saver(tmp_path / "checkpoint.pt", 0) as saver:
+    with pytest.raises(MemoryError), CheckpointWriter(tmp_path / "checkpoint.pt", 0) as saver:
         fail_beside(saver)
 
 
-def fail_beside(saver: Saver) -> None:
+def fail_beside(saver: CheckpointWriter) -> None:
     saver.begin({})
     raise MemoryError
 
 
 def test_a_stop_is_saved_though_the_write_before_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(SAVE, full)
-    with Saver(tmp_path / "checkpoint.pt", 0) as saver:
+    with CheckpointWriter(tmp_path / "checkpoint.pt", 0) as saver:
         saver.begin({"epoch": 1})
         saver.wait()
         monkeypatch.setattr(SAVE, save_state)
@@ -158,7 +161,7 @@ def test_copying_from_a_gpu_waits_for_nothing() -> None:
     with FakeTensorMode(), Copies() as copies:
         kernel = torch.empty(8, 3, 5, 5, device="cuda").to(memory_format=torch.channels_last)
         copies.waiting.clear()
-        copy = on_host({"model": {"kernel": kernel}, "sums": [kernel.sum()]})
+        copy = copy_to_host({"model": {"kernel": kernel}, "sums": [kernel.sum()]})
         assert copies.waiting == []
         assert {copy["model"]["kernel"].device.type, copy["sums"][0].device.type} == {"cpu"}
         assert copy["model"]["kernel"].stride() == kernel.stride()
@@ -168,7 +171,7 @@ def test_copying_from_a_gpu_waits_for_nothing() -> None:
 def test_what_is_written_of_a_gpu_is_what_was_there_when_it_was_copied(tmp_path: Path) -> None:
     kernel = torch.rand(64, 3, 7, 7, device="cuda").to(memory_format=torch.channels_last)
     before = kernel.cpu()
-    with Saver(tmp_path / "checkpoint.pt", 0) as saver:
+    with CheckpointWriter(tmp_path / "checkpoint.pt", 0) as saver:
         for _ in range(100):  # what the copy has to wait for
             kernel.mul_(1)
         saver.begin({"kernel": kernel})
@@ -182,7 +185,7 @@ def test_training_goes_on_while_a_checkpoint_is_written(experiment: Make, gate: 
     run.histories = Opening(gate, at=3)
     assert len(run.run().history) == 3
     assert load_state(run.checkpoint)["meter"]["steps"] == 1
-    assert not previous_of(run.checkpoint).exists()
+    assert not get_previous_path(run.checkpoint).exists()
 
 
 class Opening(list[Any]):
@@ -210,15 +213,15 @@ def test_within_an_epoch_as_well_a_state_is_never_older_than_it_may_be(
 ) -> None:
     """Of steps that take 10 seconds each."""
     taken: list[int] = []
-    content = State.content
+    content = TrainingState.content
 
-    def noted(state: State, *args: Any) -> dict[str, Any]:
+    def noted(state: TrainingState, *args: Any) -> dict[str, Any]:
         taken.append(state.epoch * STEPS + state.meter.steps)
         return content(state, *args)
 
-    monkeypatch.setattr(State, "content", noted)
+    monkeypatch.setattr(TrainingState, "content", noted)
     monkeypatch.setattr(
-        Saver, "begin", lambda saver, content: (saver.save(content), setattr(saver, "taken", clock.now))
+        CheckpointWriter, "begin", lambda saver, content: (saver.save(content), setattr(saver, "taken", clock.now))
     )
     run = experiment(training={"checkpoint_seconds": seconds})
     for step in range(3 * STEPS):
@@ -239,10 +242,10 @@ def test_a_run_that_another_process_has_taken_over_writes_no_checkpoint(experime
     run = experiment(training={"checkpoint_seconds": seconds})
 
     def refuse() -> None:
-        raise LeaseError("taken over")
+        raise LockLostError("taken over")
 
     run.before_saving = refuse
     run.at_call(2, lambda _: os.kill(os.getpid(), signal.SIGTERM) if seconds else None)
-    with pytest.raises(LeaseError):
+    with pytest.raises(LockLostError):
         run.run()
     assert not run.checkpoint.exists()

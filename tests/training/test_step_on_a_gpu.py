@@ -11,10 +11,10 @@ from fake_cuda import fake_cuda, to_fake_cuda
 from method_files import METHODS, shrunk
 from torch import nn
 
-from lowres_ssl.device import Compute
+from lowres_ssl.device import DevicePrecision
 from lowres_ssl.methods import build_method, find_method
-from lowres_ssl.training.forward import make_forward
-from lowres_ssl.training.history import Meter
+from lowres_ssl.train.forward import make_forward
+from lowres_ssl.train.history import EpochMeter
 
 TRAINED = [name for name in METHODS if find_method(name).trains]
 
@@ -29,8 +29,8 @@ def test_a_step_waits_for_nothing_and_copies_nothing(
     with fake_cuda() as gpu:
         to_fake_cuda(encoder)
         to_fake_cuda(method)
-        forward = make_forward(encoder, method, Compute(torch.device("cuda"), "bf16"), joint=joint)
-        meter = Meter(batch_size=4)
+        forward = make_forward(encoder, method, DevicePrecision(torch.device("cuda"), "bf16"), joint=joint)
+        meter = EpochMeter(batch_size=4)
         views = [torch.empty(4, 3, 16, 16, device="cuda") for _ in range(2)]
         labels = torch.empty(4, dtype=torch.int64, device="cuda") if method.sees_labels else None
         for _ in range(2):

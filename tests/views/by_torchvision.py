@@ -9,16 +9,18 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as tv
 
-from lowres_ssl.views.parameters import Operation, ViewParameters
+from lowres_ssl.augment.sampling import AugmentationParameters, JitterOperation
 
 
-def select(parameters: ViewParameters, rows: slice | NDArray[np.int64]) -> ViewParameters:
+def select(parameters: AugmentationParameters, rows: slice | NDArray[np.int64]) -> AugmentationParameters:
     """The parameters of some of the images, in the order of `rows`."""
     fields = dataclasses.fields(parameters)
-    return ViewParameters(**{field.name: getattr(parameters, field.name)[rows] for field in fields})
+    return AugmentationParameters(**{field.name: getattr(parameters, field.name)[rows] for field in fields})
 
 
-def by_torchvision(image: Tensor, box: list[int], parameters: ViewParameters, settings: dict[str, Any]) -> Tensor:
+def by_torchvision(
+    image: Tensor, box: list[int], parameters: AugmentationParameters, settings: dict[str, Any]
+) -> Tensor:
     """One image through torchvision's functions, in our order, on floats after the crop.
 
     image: [C, R, R] uint8, whose crop is then rounded to whole levels, or float in 0..1, whose crop is not.
@@ -32,10 +34,10 @@ def by_torchvision(image: Tensor, box: list[int], parameters: ViewParameters, se
     if settings["rotation_degrees"]:
         view = tv.rotate(view, parameters.angle[0], interpolation=InterpolationMode.BILINEAR)
     adjust = {
-        Operation.BRIGHTNESS: lambda view: tv.adjust_brightness(view, parameters.brightness[0]),
-        Operation.CONTRAST: lambda view: tv.adjust_contrast(view, parameters.contrast[0]),
-        Operation.SATURATION: lambda view: tv.adjust_saturation(view, parameters.saturation[0]),
-        Operation.HUE: lambda view: tv.adjust_hue(view, parameters.hue[0]),
+        JitterOperation.BRIGHTNESS: lambda view: tv.adjust_brightness(view, parameters.brightness[0]),
+        JitterOperation.CONTRAST: lambda view: tv.adjust_contrast(view, parameters.contrast[0]),
+        JitterOperation.SATURATION: lambda view: tv.adjust_saturation(view, parameters.saturation[0]),
+        JitterOperation.HUE: lambda view: tv.adjust_hue(view, parameters.hue[0]),
     }
     for operation in parameters.order[0] if parameters.jitter[0] else []:
         view = adjust[operation](view)

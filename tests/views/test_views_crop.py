@@ -5,11 +5,11 @@ import pytest
 import torch
 from torchvision.transforms.v2 import functional as tv
 
-from lowres_ssl.views.crop import axes, boxes_in_store, crop_by_matrices, crop_one_by_one
+from lowres_ssl.augment.crop import crop_by_matrices, crop_one_by_one, pack_crop_axes, scale_boxes_to_store
 
 
 def by_matrices(images: torch.Tensor, boxes: np.ndarray, flips: np.ndarray, size: int) -> torch.Tensor:
-    return crop_by_matrices(images, torch.from_numpy(axes(boxes, flips, size).astype(np.float32)), size)
+    return crop_by_matrices(images, torch.from_numpy(pack_crop_axes(boxes, flips, size).astype(np.float32)), size)
 
 
 WAYS = {"one_by_one": crop_one_by_one, "matrices": by_matrices}
@@ -114,7 +114,7 @@ def test_boxes_in_store_scale_with_the_original_and_keep_a_pixel():
     sizes = np.array([[100, 200], [1000, 500], [1000, 1000], [50, 50]])
     boxes = np.array([[10, 20, 50, 100], [0, 0, 1000, 500], [999, 998, 1, 2], [25, 0, 25, 50]])
     expected = [[10, 10, 50, 50], [0, 0, 100, 100], [99, 99, 1, 1], [50, 0, 50, 100]]
-    np.testing.assert_array_equal(boxes_in_store(boxes, sizes, 100), expected)
+    np.testing.assert_array_equal(scale_boxes_to_store(boxes, sizes, 100), expected)
 
 
 def test_boxes_in_store_are_always_inside():
@@ -123,7 +123,7 @@ def test_boxes_in_store_are_always_inside():
     lengths = np.ceil(sizes * generator.random((2000, 2))).astype(np.int64).clip(1)
     starts = np.floor((sizes - lengths + 1) * generator.random((2000, 2))).astype(np.int64)
     for stored in (1, 7, 64, 448):
-        inside = boxes_in_store(np.concatenate([starts, lengths], axis=1), sizes, stored)
+        inside = scale_boxes_to_store(np.concatenate([starts, lengths], axis=1), sizes, stored)
         assert (inside[:, :2] >= 0).all()
         assert (inside[:, 2:] >= 1).all()
         assert (inside[:, :2] + inside[:, 2:] <= stored).all()

@@ -7,19 +7,19 @@ import numpy as np
 import pytest
 from scipy.stats import kstest
 
-from lowres_ssl.views.draws import GOLDEN, image_keys, scramble, uniforms
+from lowres_ssl.augment.sampling import GOLDEN_GAMMA, draw_uniforms, hash_image_ids, scramble
 
-KEYS = image_keys([f"train/a/{number}.png" for number in range(500)])
+KEYS = hash_image_ids([f"train/a/{number}.png" for number in range(500)])
 KEY_OF_FIRST = 10474939799075055405
 
 
 def draw(seed: int = 0, epoch: int = 0, view: int = 0, count: int = 8) -> np.ndarray:
-    return uniforms(seed=seed, epoch=epoch, view=view, keys=KEYS, count=count)
+    return draw_uniforms(seed=seed, epoch=epoch, view=view, keys=KEYS, count=count)
 
 
 def test_keys_are_the_same_on_every_platform_and_in_every_process():
     ids = ["train/a/1.png", "ünïcode.png"]
-    keys = image_keys(ids)
+    keys = hash_image_ids(ids)
     assert keys.dtype == np.uint64
     digests = [hashlib.blake2b(name.encode("utf-8"), digest_size=8).digest() for name in ids]
     assert keys.tolist() == [int.from_bytes(digest, "little") for digest in digests]
@@ -27,17 +27,17 @@ def test_keys_are_the_same_on_every_platform_and_in_every_process():
 
 
 def test_no_ids_have_no_keys():
-    assert image_keys([]).shape == (0,)
+    assert hash_image_ids([]).shape == (0,)
 
 
 def test_first_word_is_that_of_published_splitmix64():
     # The reference generator started at 0 yields 0xE220A8397B1DCDAF first.
-    assert scramble(np.array([GOLDEN], dtype=np.uint64)).tolist() == [0xE220A8397B1DCDAF]
+    assert scramble(np.array([GOLDEN_GAMMA], dtype=np.uint64)).tolist() == [0xE220A8397B1DCDAF]
 
 
 def test_draws_of_an_image_do_not_depend_on_the_others():
     rows = np.array([400, 3, 77])
-    alone = uniforms(seed=0, epoch=0, view=0, keys=KEYS[rows], count=8)
+    alone = draw_uniforms(seed=0, epoch=0, view=0, keys=KEYS[rows], count=8)
     np.testing.assert_array_equal(alone, draw()[:, rows])
 
 
@@ -58,12 +58,12 @@ def test_draws_are_the_splitmix64_stream_that_starts_at_a_hash():
     for word in (3, 2, 1, key):
         start = next_word(start ^ word)
     expected = [(next_word((start + step * golden) & mask) >> 11) / 2**53 for step in range(5)]
-    drawn = uniforms(seed=3, epoch=2, view=1, keys=np.array([key], dtype=np.uint64), count=5)
+    drawn = draw_uniforms(seed=3, epoch=2, view=1, keys=np.array([key], dtype=np.uint64), count=5)
     assert drawn[:, 0].tolist() == expected
 
 
 def test_draws_are_the_same_in_every_version():
-    drawn = uniforms(seed=3, epoch=2, view=1, keys=np.array([5], dtype=np.uint64), count=2)
+    drawn = draw_uniforms(seed=3, epoch=2, view=1, keys=np.array([5], dtype=np.uint64), count=2)
     assert drawn[:, 0].tolist() == [0.8037966444426622, 0.6633203798155746]
 
 
@@ -81,8 +81,8 @@ def test_seed_epoch_and_view_are_not_interchangeable():
 
 
 def test_draws_are_uniform_and_uncorrelated_along_each_axis():
-    keys = image_keys([str(number) for number in range(2000)])
-    draws = uniforms(seed=0, epoch=0, view=0, keys=keys, count=20)
+    keys = hash_image_ids([str(number) for number in range(2000)])
+    draws = draw_uniforms(seed=0, epoch=0, view=0, keys=keys, count=20)
     assert draws.min() >= 0
     assert draws.max() < 1
     for row in draws:

@@ -13,13 +13,13 @@ from hydra import compose, initialize_config_module
 from test_views_maker import ALL_THEN_SOME, ALWAYS, COUNT, EVERYTHING, KEYS, NOTHING, PAPER, STD, pictures, sizes
 from torch import Tensor
 
-from lowres_ssl.config import PretrainConfig, read_config, register_schemas
-from lowres_ssl.planning.augmentation import view_makers
-from lowres_ssl.views import maker
-from lowres_ssl.views.crop import axes, boxes_in_store, crop_by_matrices
-from lowres_ssl.views.maker import ViewMaker
-from lowres_ssl.views.parameters import Operation
-from lowres_ssl.views.rows import to_device
+from lowres_ssl.augment import augmentation
+from lowres_ssl.augment.apply_where import copy_array_to_device
+from lowres_ssl.augment.augmentation import Augmentation
+from lowres_ssl.augment.crop import crop_by_matrices, pack_crop_axes, scale_boxes_to_store
+from lowres_ssl.augment.from_config import build_views
+from lowres_ssl.augment.sampling import JitterOperation
+from lowres_ssl.config.check import PretrainConfig, read_config, register_schemas
 
 SETTINGS = {
     "paper": PAPER,
@@ -34,7 +34,7 @@ SETTINGS = {
 LEVEL = 255 * min(STD)  # of a difference between normalised values
 
 
-def fixed_shapes(make: ViewMaker, images: Tensor, *, epoch: int, views: tuple[int, ...] = (0, 1)) -> Tensor:
+def fixed_shapes(make: Augmentation, images: Tensor, *, epoch: int, views: tuple[int, ...] = (0, 1)) -> Tensor:
     packed = torch.from_numpy(make.pack(sizes(), KEYS, images.shape, epoch=epoch, views=views))
     return make.fixed_shapes(images.shape[1], images.device)(images, packed)
 
@@ -44,17 +44,17 @@ def crops_by_matrices(monkeypatch: pytest.MonkeyPatch) -> None:
     """A CPU's crops are rounded to whole levels; without that, views made in the two ways can be compared closely."""
 
     def crop(images: Tensor, boxes: np.ndarray, flips: np.ndarray, size: int) -> Tensor:
-        numbers = torch.from_numpy(axes(boxes, flips, size).astype(np.float32))
+        numbers = torch.from_numpy(pack_crop_axes(boxes, flips, size).astype(np.float32))
         return crop_by_matrices(images, numbers, size).contiguous()
 
-    monkeypatch.setattr(maker, "crop_one_by_one", crop)
+    monkeypatch.setattr(augmentation, "crop_one_by_one", crop)
 
 
 @pytest.mark.usefixtures("crops_by_matrices")
 @pytest.mark.parametrize("channels", [3, 1])
 @pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
 def test_views_are_those_made_image_by_image(channels: int, settings: dict[str, Any]) -> None:
-    make = ViewMaker(**settings)
+    make = Augmentation(**settings)
     for epoch in range(4):
         views = fixed_shapes(make, pictures(channels), epoch=epoch)
         assert views.shape == (2, COUNT, 3, 32, 32)
@@ -72,10 +72,10 @@ def test_views_are_those_made_image_by_image(channels: int, settings: dict[str, 
 @pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
 def test_views_are_torchvisions(channels: int, settings: dict[str, Any]) -> None:
     """On images of which nothing is rounded. Blurred ones lose the kernel's tails, at most half a level."""
-    images, make = pictures(channels), ViewMaker(**settings)
+    images, make = pictures(channels), Augmentation(**settings)
     (views,) = fixed_shapes(make, images, epoch=1, views=(1,))
     parameters = make.parameters(sizes(), KEYS, epoch=1, view=1)
-    boxes = boxes_in_store(parameters.boxes, sizes(), 64).tolist()
+    boxes = scale_boxes_to_store(parameters.boxes, sizes(), 64).tolist()
     for row, (image, ours) in enumerate(zip(images, views, strict=True)):
         one = select(parameters, slice(row, row + 1))
         if settings["rotation_padding"] == "reflection" and one.angle[0]:
@@ -87,13 +87,13 @@ def test_views_are_torchvisions(channels: int, settings: dict[str, Any]) -> None
 
 @pytest.mark.usefixtures("crops_by_matrices")
 def test_every_order_of_the_jitter_is_kept() -> None:
-    make = ViewMaker(**PAPER | {"grey": 0.0, "blur": 0.0, "solarise": 0.0, "brightness": 0.8, "contrast": 0.8})
-    orders = [tuple(order) for order in permutations(Operation)]
+    make = Augmentation(**PAPER | {"grey": 0.0, "blur": 0.0, "solarise": 0.0, "brightness": 0.8, "contrast": 0.8})
+    orders = [tuple(order) for order in permutations(JitterOperation)]
     seen = set()
     for epoch in range(8):
         drawn = make.parameters(sizes(), KEYS, epoch=epoch, view=0)
         (views,) = fixed_shapes(make, pictures(), epoch=epoch, views=(0,))
-        boxes = boxes_in_store(drawn.boxes, sizes(), 64).tolist()
+        boxes = scale_boxes_to_store(drawn.boxes, sizes(), 64).tolist()
         for row, image in enumerate(pictures()):
             one = select(drawn, slice(row, row + 1))
             expected = by_torchvision(image / 255, boxes[row], one, PAPER)
@@ -104,7 +104,7 @@ def test_every_order_of_the_jitter_is_kept() -> None:
 
 @pytest.mark.parametrize("rows", [np.arange(COUNT)[::-1].copy(), np.array([5]), np.array([20, 3, 3, 11])])
 def test_a_view_does_not_depend_on_the_batch_around_it(rows: np.ndarray) -> None:
-    images, make = pictures(), ViewMaker(**EVERYTHING)
+    images, make = pictures(), Augmentation(**EVERYTHING)
     whole = fixed_shapes(make, images, epoch=2)
     part = images[torch.from_numpy(rows)]
     packed = torch.from_numpy(make.pack(sizes()[rows], KEYS[rows], part.shape, epoch=2, views=(0, 1)))
@@ -113,16 +113,16 @@ def test_a_view_does_not_depend_on_the_batch_around_it(rows: np.ndarray) -> None
 
 
 def test_a_store_that_lies_pixel_by_pixel_gives_the_same() -> None:
-    make = ViewMaker(**EVERYTHING)
+    make = Augmentation(**EVERYTHING)
     ours = fixed_shapes(make, pictures().contiguous(memory_format=torch.channels_last), epoch=0)
     assert torch.equal(ours, fixed_shapes(make, pictures(), epoch=0))
 
 
 def test_the_same_call_gives_the_same_bits_and_autocast_changes_none() -> None:
-    one = fixed_shapes(ViewMaker(**EVERYTHING), pictures(), epoch=0)
-    assert torch.equal(fixed_shapes(ViewMaker(**EVERYTHING), pictures(), epoch=0), one)
+    one = fixed_shapes(Augmentation(**EVERYTHING), pictures(), epoch=0)
+    assert torch.equal(fixed_shapes(Augmentation(**EVERYTHING), pictures(), epoch=0), one)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert torch.equal(fixed_shapes(ViewMaker(**EVERYTHING), pictures(), epoch=0), one)
+        assert torch.equal(fixed_shapes(Augmentation(**EVERYTHING), pictures(), epoch=0), one)
 
 
 @pytest.mark.filterwarnings("default")  # what torch's compiler warns of is not ours
@@ -130,7 +130,7 @@ def test_the_same_call_gives_the_same_bits_and_autocast_changes_none() -> None:
 @pytest.mark.parametrize("settings", [PAPER, EVERYTHING, NOTHING], ids=["paper", "everything", "nothing"])
 def test_a_compiler_takes_it_as_one_graph_and_compiles_once(channels: int, settings: dict[str, Any]) -> None:
     torch._dynamo.reset()
-    make = ViewMaker(**settings)
+    make = Augmentation(**settings)
     function = make.fixed_shapes(channels, torch.device("cpu"))
     graphs = 0
 
@@ -149,11 +149,11 @@ def test_a_compiler_takes_it_as_one_graph_and_compiles_once(channels: int, setti
     torch._dynamo.reset()
 
 
-def makers_of(*words: str) -> ViewMaker:
+def makers_of(*words: str) -> Augmentation:
     register_schemas()
     overrides = ["dataset=phantom", "epochs=1", *words]
     with initialize_config_module("lowres_ssl.conf", version_base="1.3"):
-        (make,) = view_makers(read_config(compose("pretrain", overrides=overrides), PretrainConfig))
+        (make,) = build_views(read_config(compose("pretrain", overrides=overrides), PretrainConfig))
     return make
 
 
@@ -176,7 +176,7 @@ def test_both_views_of_a_batch_take_a_few_launches_and_two_copies(
         make.fixed_shapes(channels, resident.device)
         for epoch in range(3):
             gpu.operations.clear()
-            images = resident.index_select(0, to_device(batch, resident.device))
+            images = resident.index_select(0, copy_array_to_device(batch, resident.device))
             first, second = make.pair(images, sizes(), KEYS, epoch=epoch)
             assert first.shape == second.shape == (COUNT, 3, 224, 224)
             assert first.device.type == "cuda"

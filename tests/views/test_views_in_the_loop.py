@@ -15,19 +15,19 @@ from test_views_maker import EVERYTHING
 from tiny_training import TRAINING
 from torch import Tensor, nn
 
-import lowres_ssl.pretrain as loop
-from lowres_ssl.data.phantom import TISSUES, draw
-from lowres_ssl.data.store import ImageStore
-from lowres_ssl.device import Compute
+import lowres_ssl.train.loop as loop
+from lowres_ssl.augment.augmentation import Augmentation, hash_image_ids
+from lowres_ssl.augment.crop import scale_boxes_to_store
+from lowres_ssl.data.datasets.phantom import TISSUES, draw_image
+from lowres_ssl.data.image_store import ImageStore
+from lowres_ssl.device import DevicePrecision
 from lowres_ssl.methods import Method, build_method
-from lowres_ssl.pretrain import pretrain
-from lowres_ssl.randomness import derive, seeded
-from lowres_ssl.training.batches import Batch, make_batches
-from lowres_ssl.training.state import Training
-from lowres_ssl.views.crop import boxes_in_store
-from lowres_ssl.views.maker import ViewMaker, image_keys
+from lowres_ssl.seeding import derive_seed, seed_torch
+from lowres_ssl.train.batches import TrainingBatch, iter_training_batches
+from lowres_ssl.train.loop import pretrain
+from lowres_ssl.train.state import TrainingOptions
 
-FP32 = Compute(torch.device("cpu"), "fp32")
+FP32 = DevicePrecision(torch.device("cpu"), "fp32")
 SIMCLR = {"name": "simclr", "projector_hidden": 32, "projector_output": 16, "temperature": 0.5}
 # Views differ by up to 2 of 255, and each step starts from where the last one went; relative, of an epoch's mean loss.
 TOLERANCE = 0.005
@@ -41,29 +41,29 @@ WHOLE = replace(SHORT, batch_size=32)
 
 @pytest.fixture(scope="module")
 def phantom() -> ImageStore:
-    images = [draw(label, patient, 0) for label in TISSUES for patient in range(8)]
+    images = [draw_image(label, patient, 0) for label in TISSUES for patient in range(8)]
     pixels = np.stack(images).transpose(0, 3, 1, 2).copy()
     return ImageStore(pixels, np.full((32, 2), 96, dtype=np.int32), tuple(map(str, range(32))), Path())
 
 
 def start() -> tuple[nn.Module, Method]:
     """No BatchNorm in the encoder: a ResNet on 16 views makes 5% of a loss, in 3 steps, of 1e-4 of noise in them."""
-    with seeded(0, "encoder"):
+    with seed_torch(0, "encoder"):
         layers = [nn.Conv2d(3, 16, 5, stride=2), nn.ReLU(), nn.Conv2d(16, 32, 3, stride=2), nn.ReLU()]
         encoder = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
     return encoder, build_method(SIMCLR, features=32, seed=0)
 
 
-def plain_loop(store: ImageStore, views: ViewMaker, training: Training) -> list[float]:
+def plain_loop(store: ImageStore, views: Augmentation, training: TrainingOptions) -> list[float]:
     """Image by image, contiguous NCHW, SGD without fusion: the mean loss of each epoch."""
     encoder, method = start()
     model = nn.ModuleDict({"encoder": encoder, "method": method}).train()
     optimiser = torch.optim.SGD(
         model.parameters(), lr=training.learning_rate, momentum=training.momentum, weight_decay=training.weight_decay
     )
-    keys, means = image_keys(store.ids), []
+    keys, means = hash_image_ids(store.ids), []
     for epoch in range(training.epochs):
-        generator = torch.Generator().manual_seed(derive(training.seed, "order", epoch))
+        generator = torch.Generator().manual_seed(derive_seed(training.seed, "order", epoch))
         losses = []
         for batch in torch.randperm(len(store.ids), generator=generator).split(training.batch_size):
             halves = []
@@ -72,7 +72,7 @@ def plain_loop(store: ImageStore, views: ViewMaker, training: Training) -> list[
                 for row in batch.tolist():
                     size, key = store.sizes[[row]].astype(np.int64), keys[[row]]
                     parameters = views.parameters(size, key, epoch=epoch, view=number)
-                    (box,) = boxes_in_store(parameters.boxes, size, store.images.shape[2]).tolist()
+                    (box,) = scale_boxes_to_store(parameters.boxes, size, store.images.shape[2]).tolist()
                     made.append(by_torchvision(torch.from_numpy(store.images[row]), box, parameters, EVERYTHING))
                 halves.append(torch.stack(made))
             embeddings = method.embed(encoder(torch.cat(halves)))[0].chunk(2)
@@ -85,8 +85,8 @@ def plain_loop(store: ImageStore, views: ViewMaker, training: Training) -> list[
     return means
 
 
-def plain_curve(store: ImageStore, training: Training) -> list[float]:
-    means = plain_loop(store, ViewMaker(**EVERYTHING), training)
+def plain_curve(store: ImageStore, training: TrainingOptions) -> list[float]:
+    means = plain_loop(store, Augmentation(**EVERYTHING), training)
     assert max(means) - min(means) > 10 * TOLERANCE, "it has to learn, or any curve would do"
     return means
 
@@ -102,7 +102,7 @@ def plain_of_whole_batches(phantom: ImageStore) -> list[float]:
 
 
 def curve(
-    store: ImageStore, training: Training, checkpoint: Path, compute: Compute = FP32, place: str = "host"
+    store: ImageStore, training: TrainingOptions, checkpoint: Path, compute: DevicePrecision = FP32, place: str = "host"
 ) -> list[float]:
     """The mean loss of each epoch of the loop."""
     encoder, method = start()
@@ -111,7 +111,7 @@ def curve(
         method=method,
         store=store,
         rows=range(32),
-        views=[ViewMaker(**EVERYTHING)] * training.epochs,
+        views=[Augmentation(**EVERYTHING)] * training.epochs,
         training=training,
         compute=compute,
         place=place,
@@ -126,8 +126,8 @@ def curve(
 def made_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
     """Batches made by a thread while the step runs, as for a GPU."""
 
-    def ahead(*given: Any, **named: Any) -> Iterator[Batch]:
-        return make_batches(*given, **named | {"ahead": True})
+    def ahead(*given: Any, **named: Any) -> Iterator[TrainingBatch]:
+        return iter_training_batches(*given, **named | {"ahead": True})
 
     monkeypatch.setattr(loop, "make_batches", ahead)
 
@@ -136,13 +136,13 @@ def made_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
 def threads(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """The names of the threads that made views."""
     names = set()
-    make = ViewMaker.make
+    make = Augmentation.make
 
-    def watched(self: ViewMaker, *given: Any, **named: Any) -> Sequence[Tensor]:
+    def watched(self: Augmentation, *given: Any, **named: Any) -> Sequence[Tensor]:
         names.add(threading.current_thread().name)
         return make(self, *given, **named)
 
-    monkeypatch.setattr(ViewMaker, "make", watched)
+    monkeypatch.setattr(Augmentation, "make", watched)
     return names
 
 
@@ -151,12 +151,12 @@ def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """Views by the function of fixed shapes."""
 
     def make(
-        self: ViewMaker, images: Tensor, *of_images: NDArray[Any], epoch: int, views: Sequence[int]
+        self: Augmentation, images: Tensor, *of_images: NDArray[Any], epoch: int, views: Sequence[int]
     ) -> Sequence[Tensor]:
         packed = torch.from_numpy(self.pack(*of_images, images.shape, epoch=epoch, views=views))
         return self.fixed_shapes(images.shape[1], images.device)(images, packed).unbind()
 
-    monkeypatch.setattr(ViewMaker, "make", make)
+    monkeypatch.setattr(Augmentation, "make", make)
 
 
 def test_loss_curve_is_that_of_a_plain_loop(phantom: ImageStore, plain: list[float], tmp_path: Path) -> None:
@@ -192,7 +192,7 @@ def test_loss_curve_on_a_gpu_is_that_of_a_plain_loop_on_a_cpu(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    compute = Compute(torch.device("cuda"), "fp32", compiled=compiled)
+    compute = DevicePrecision(torch.device("cuda"), "fp32", compiled=compiled)
     ours = curve(phantom, WHOLE, tmp_path / "checkpoint.pt", compute, place)
     assert "cannot be compiled" not in capsys.readouterr().err
     assert ours == pytest.approx(plain_of_whole_batches, rel=TOLERANCE)

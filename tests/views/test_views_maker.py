@@ -7,9 +7,9 @@ from by_torchvision import by_torchvision, select
 from torch import Tensor
 from torchvision.transforms.v2 import functional as tv
 
+from lowres_ssl.augment import augmentation, crop
+from lowres_ssl.augment.augmentation import Augmentation, hash_image_ids, make_evaluation_view
 from lowres_ssl.errors import ConfigError
-from lowres_ssl.views import crop, maker
-from lowres_ssl.views.maker import ViewMaker, evaluation_view, image_keys
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 PAPER = {
@@ -49,7 +49,7 @@ NOTHING = PAPER | {
 ALL_THEN_SOME = EVERYTHING | {"horizontal_flip": 1.0, "grey": 1.0, "blur": 0.5, "solarise": 0.2}
 ALWAYS = EVERYTHING | dict.fromkeys(("horizontal_flip", "vertical_flip", "jitter", "grey", "blur", "solarise"), 1.0)
 COUNT = 24
-KEYS = image_keys([f"{number}.png" for number in range(COUNT)])
+KEYS = hash_image_ids([f"{number}.png" for number in range(COUNT)])
 
 
 def pictures(channels: int = 3, stored: int = 64) -> Tensor:
@@ -71,12 +71,12 @@ def sizes() -> np.ndarray:
 )
 def test_the_whole_pipeline_is_torchvisions(channels, settings):
     images, size = pictures(channels), sizes()
-    make = ViewMaker(**settings)
+    make = Augmentation(**settings)
     views = make(images, size, KEYS, epoch=1, view=0)
     assert views.shape == (COUNT, 3, 32, 32)
     assert views.dtype == torch.float32
     parameters = make.parameters(size, KEYS, epoch=1, view=0)
-    boxes = crop.boxes_in_store(parameters.boxes, size, 64).tolist()
+    boxes = crop.scale_boxes_to_store(parameters.boxes, size, 64).tolist()
     for row, image in enumerate(images):
         one = select(parameters, slice(row, row + 1))
         expected = by_torchvision(image, boxes[row], one, settings)
@@ -91,20 +91,20 @@ def test_the_whole_pipeline_is_torchvisions(channels, settings):
 @pytest.mark.parametrize("channels", [3, 1])
 @pytest.mark.parametrize("rows", [np.arange(COUNT)[::-1].copy(), np.array([5]), np.array([20, 3, 3, 11])])
 def test_a_view_does_not_depend_on_the_batch_around_it(channels, rows, monkeypatch):
-    monkeypatch.setattr(maker, "CPU_CHUNK_VALUES", 7 * channels * 32 * 32)  # nor on where a chunk begins
-    images, size, make = pictures(channels), sizes(), ViewMaker(**EVERYTHING)
+    monkeypatch.setattr(augmentation, "CPU_CHUNK_VALUES", 7 * channels * 32 * 32)  # nor on where a chunk begins
+    images, size, make = pictures(channels), sizes(), Augmentation(**EVERYTHING)
     whole = make(images, size, KEYS, epoch=2, view=1)
     part = make(images[torch.from_numpy(rows)], size[rows], KEYS[rows], epoch=2, view=1)
     torch.testing.assert_close(part, whole[torch.from_numpy(rows)], rtol=0, atol=1e-5)
 
 
 def test_the_same_call_gives_the_same_bits_whatever_torchs_generator_does():
-    make = ViewMaker(**PAPER)
+    make = Augmentation(**PAPER)
     torch.manual_seed(1)
     one = make(pictures(), sizes(), KEYS, epoch=0, view=0)
     torch.manual_seed(2)
     state = torch.get_rng_state()
-    assert torch.equal(ViewMaker(**PAPER)(pictures(), sizes(), KEYS, epoch=0, view=0), one)
+    assert torch.equal(Augmentation(**PAPER)(pictures(), sizes(), KEYS, epoch=0, view=0), one)
     assert torch.equal(torch.get_rng_state(), state)
     for other in ({"epoch": 1, "view": 0}, {"epoch": 0, "view": 1}):
         assert not torch.equal(make(pictures(), sizes(), KEYS, **other), one)
@@ -113,15 +113,15 @@ def test_the_same_call_gives_the_same_bits_whatever_torchs_generator_does():
 def test_the_images_are_not_changed_and_nothing_requires_a_gradient():
     images = pictures()
     before = images.clone()
-    views = ViewMaker(**PAPER)(images, sizes(), KEYS, epoch=0, view=0)
-    evaluation_view(images, image_size=64, mean=MEAN, std=STD)
+    views = Augmentation(**PAPER)(images, sizes(), KEYS, epoch=0, view=0)
+    make_evaluation_view(images, image_size=64, mean=MEAN, std=STD)
     assert torch.equal(images, before)
     assert not views.requires_grad
 
 
 @pytest.mark.parametrize("channels", [3, 1])
 def test_a_pair_is_the_two_views(channels):
-    make = ViewMaker(**EVERYTHING)
+    make = Augmentation(**EVERYTHING)
     pair = make.pair(pictures(channels), sizes(), KEYS, epoch=3)
     for number, view in enumerate(pair):
         assert torch.equal(view, make(pictures(channels), sizes(), KEYS, epoch=3, view=number))
@@ -129,17 +129,17 @@ def test_a_pair_is_the_two_views(channels):
 
 
 def test_autocast_around_it_changes_nothing():
-    make = ViewMaker(**EVERYTHING)
+    make = Augmentation(**EVERYTHING)
     expected = make(pictures(), sizes(), KEYS, epoch=0, view=0)
-    whole = evaluation_view(pictures(), image_size=32, mean=MEAN, std=STD)
+    whole = make_evaluation_view(pictures(), image_size=32, mean=MEAN, std=STD)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert torch.equal(make(pictures(), sizes(), KEYS, epoch=0, view=0), expected)
-        assert torch.equal(evaluation_view(pictures(), image_size=32, mean=MEAN, std=STD), whole)
+        assert torch.equal(make_evaluation_view(pictures(), image_size=32, mean=MEAN, std=STD), whole)
 
 
 def test_grey_images_take_the_first_mean_and_deviation():
-    views = ViewMaker(**NOTHING)(pictures(1), sizes(), KEYS, epoch=0, view=0)
-    single = ViewMaker(**NOTHING | {"mean": MEAN[:1], "std": STD[:1]})(pictures(1), sizes(), KEYS, epoch=0, view=0)
+    views = Augmentation(**NOTHING)(pictures(1), sizes(), KEYS, epoch=0, view=0)
+    single = Augmentation(**NOTHING | {"mean": MEAN[:1], "std": STD[:1]})(pictures(1), sizes(), KEYS, epoch=0, view=0)
     assert torch.equal(views, single)
     assert torch.equal(views[:, 0], views[:, 2])
 
@@ -148,18 +148,18 @@ def test_grey_images_take_the_first_mean_and_deviation():
 @pytest.mark.parametrize("image_size", [32, 64, 80])
 def test_evaluation_view_is_the_whole_image_resized(channels, image_size):
     images = pictures(channels)
-    views = evaluation_view(images, image_size=image_size, mean=(0.5,), std=(0.25,))
+    views = make_evaluation_view(images, image_size=image_size, mean=(0.5,), std=(0.25,))
     resized = tv.resize(images, [image_size, image_size], antialias=True).float() / 255
     assert views.shape == (COUNT, 3, image_size, image_size)
     torch.testing.assert_close(views, ((resized - 0.5) / 0.25).expand(-1, 3, -1, -1), rtol=0, atol=1.001 / 255 / 0.25)
 
 
 def test_a_single_image_and_an_empty_batch_work():
-    make = ViewMaker(**EVERYTHING)
+    make = Augmentation(**EVERYTHING)
     for count in (1, 0):
         views = make(pictures()[:count], sizes()[:count], KEYS[:count], epoch=0, view=0)
         assert views.shape == (count, 3, 32, 32)
-        assert evaluation_view(pictures()[:count], image_size=32, mean=MEAN, std=STD).shape == (count, 3, 32, 32)
+        assert make_evaluation_view(pictures()[:count], image_size=32, mean=MEAN, std=STD).shape == (count, 3, 32, 32)
 
 
 REFUSED = [
@@ -201,7 +201,7 @@ REFUSED = [
 @pytest.mark.parametrize(("key", "value"), REFUSED)
 def test_a_setting_out_of_range_is_refused_in_one_line(key, value):
     with pytest.raises(ConfigError) as caught:
-        ViewMaker(**PAPER | {key: value})
+        Augmentation(**PAPER | {key: value})
     message = str(caught.value)
     got = list(value) if isinstance(value, tuple) else value
     assert f"{key}={got}: wanted " in message
@@ -212,7 +212,7 @@ def test_a_setting_out_of_range_is_refused_in_one_line(key, value):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("channels", [3, 1])
 def test_views_on_a_gpu_are_those_on_the_cpu(channels):
-    make = ViewMaker(**EVERYTHING)
+    make = Augmentation(**EVERYTHING)
     expected = make(pictures(channels), sizes(), KEYS, epoch=0, view=0)
     views = make(pictures(channels).cuda(), sizes(), KEYS, epoch=0, view=0)
     assert views.device.type == "cuda"

@@ -15,10 +15,16 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as tv
 
-from lowres_ssl.views import colour, geometry
-from lowres_ssl.views.blur import blur_by_matrices, blur_by_shifts, kernel_size, kernels, mirrored_distances
-from lowres_ssl.views.parameters import ViewParameters
-from lowres_ssl.views.rows import change_by_mask, change_rows
+from lowres_ssl.augment import colour, crop
+from lowres_ssl.augment.apply_where import apply_by_mask, apply_to_rows
+from lowres_ssl.augment.blur import (
+    blur_by_matrices,
+    blur_by_shifts,
+    compute_kernel_size,
+    compute_kernels,
+    compute_mirrored_distances,
+)
+from lowres_ssl.augment.sampling import AugmentationParameters
 
 TWO_LEVELS = 2 / 255 + 1e-6
 BATCH = 12
@@ -59,7 +65,7 @@ def floats(numbers: np.ndarray) -> Tensor:
 
 
 def blended(images: Tensor, factor: np.ndarray, mean_weight: np.ndarray, luma_weight: np.ndarray) -> Tensor:
-    numbers = colour.blend_numbers(factor, mean_weight, luma_weight, images.shape[1])
+    numbers = colour.compute_blend_numbers(factor, mean_weight, luma_weight, images.shape[1])
     return colour.blend(images.float() / 255, floats(numbers))
 
 
@@ -91,7 +97,7 @@ def test_saturation():
 @pytest.mark.parametrize("shifts", [some(-0.5, 0.5), some(-0.1, 0.1), some(0, 0), some(1 / 3, 1 / 3)])
 def test_hue(shifts):
     images = pictures()
-    ours = colour.turn_hue(images.float() / 255, floats(colour.hue_offsets(shifts)))
+    ours = colour.turn_hue(images.float() / 255, floats(colour.compute_hue_offsets(shifts)))
     check(ours, images, lambda image, row: tv.adjust_hue(image, shifts[row]))
 
 
@@ -100,13 +106,13 @@ def test_hue_of_every_corner_edge_and_face_of_the_colour_cube():
     cube = torch.cartesian_prod(levels, levels, levels).T.reshape(1, 3, 7, 49)
     for shift in (-0.5, -1 / 3, -1 / 6, -0.1, 0.0, 1e-4, 0.25, 1 / 3, 0.5):
         unit = cube.float() / 255
-        ours = colour.turn_hue(unit, floats(colour.hue_offsets(np.array([shift]))))
+        ours = colour.turn_hue(unit, floats(colour.compute_hue_offsets(np.array([shift]))))
         torch.testing.assert_close(ours, tv.adjust_hue(unit, shift), rtol=0, atol=3e-6)
 
 
 def test_grey():
     images, nought, one = pictures(), np.zeros(BATCH), np.ones(BATCH)
-    ours = colour.mix(images.float() / 255, floats(colour.blend_numbers(nought, nought, one, 3)[:, :-1]))
+    ours = colour.mix(images.float() / 255, floats(colour.compute_blend_numbers(nought, nought, one, 3)[:, :-1]))
     check(ours, images, lambda image, row: tv.rgb_to_grayscale(image, num_output_channels=3))
 
 
@@ -124,8 +130,8 @@ def test_blends_and_hue_and_solarisation_leave_what_they_are_given(factor):
     images = pictures().float() / 255
     before = images.clone()
     numbers = np.full(BATCH, factor)
-    colour.blend(images, floats(colour.blend_numbers(numbers, 1 - numbers, 1 - numbers, 3)))
-    colour.turn_hue(images, floats(colour.hue_offsets(numbers / 3)))
+    colour.blend(images, floats(colour.compute_blend_numbers(numbers, 1 - numbers, 1 - numbers, 3)))
+    colour.turn_hue(images, floats(colour.compute_hue_offsets(numbers / 3)))
     colour.solarise(images, 128)
     assert torch.equal(images, before)
 
@@ -133,18 +139,20 @@ def test_blends_and_hue_and_solarisation_leave_what_they_are_given(factor):
 @pytest.mark.parametrize("channels", [3, 1])
 def test_a_blend_that_changes_nothing_leaves_every_bit(channels):
     images, one = pictures(channels).float() / 255, np.ones(BATCH)
-    assert torch.equal(colour.blend(images, floats(colour.blend_numbers(one, 0 * one, 0 * one, channels))), images)
+    assert torch.equal(
+        colour.blend(images, floats(colour.compute_blend_numbers(one, 0 * one, 0 * one, channels))), images
+    )
 
 
 def by_matrices(images: Tensor, weights: Tensor) -> Tensor:
-    return blur_by_matrices(images, weights, mirrored_distances(images.shape[2], weights.shape[1]))
+    return blur_by_matrices(images, weights, compute_mirrored_distances(images.shape[2], weights.shape[1]))
 
 
 BLURS = {"shifts": blur_by_shifts, "matrices": by_matrices}
 
 
 def blurred(way: str, images: Tensor, sigma: np.ndarray, size: int) -> Tensor:
-    return BLURS[way](images, floats(kernels(sigma, size)))
+    return BLURS[way](images, floats(compute_kernels(sigma, size)))
 
 
 @pytest.mark.parametrize("way", BLURS)
@@ -180,14 +188,14 @@ def test_blur_keeps_a_flat_image_and_the_range(way):
     [(224, 0.1, 23), (64, 0.1, 7), (96, 0.1, 9), (32, 0.1, 3), (16, 0.1, 3), (8, 1, 9)],
 )
 def test_kernel_is_the_nearest_odd_number_and_at_least_3(side, fraction, expected):
-    assert kernel_size(side, fraction) == expected
+    assert compute_kernel_size(side, fraction) == expected
 
 
 @pytest.mark.parametrize("way", BLURS)
 @pytest.mark.parametrize("side", [2, 3, 4, 17])
 def test_the_widest_kernel_still_fits_the_image(way, side):
     images = torch.rand(2, 1, side, side)
-    assert blurred(way, images, np.array([50.0, 0.5]), kernel_size(side, 1.0)).isfinite().all()
+    assert blurred(way, images, np.array([50.0, 0.5]), compute_kernel_size(side, 1.0)).isfinite().all()
 
 
 def test_flips_and_quarter_turns_come_to_flips_and_one_transposition():
@@ -196,16 +204,16 @@ def test_flips_and_quarter_turns_come_to_flips_and_one_transposition():
         expected = tv.vertical_flip(image) if vertical else image
         expected = tv.horizontal_flip(expected) if horizontal else expected
         expected = tv.rotate(expected, 90 * quarters)
-        (flips,) = ViewParameters.flips(drawn(vertical, horizontal, quarters))
+        (flips,) = AugmentationParameters.flips(drawn(vertical, horizontal, quarters))
         flipped = image.flip([1 + axis for axis in (0, 1) if flips[axis]])
-        ours = geometry.transpose(flipped[None])[0] if quarters % 2 else flipped
+        ours = crop.transpose(flipped[None])[0] if quarters % 2 else flipped
         assert torch.equal(ours, expected), (vertical, horizontal, quarters)
 
 
-def drawn(vertical: bool, horizontal: bool, quarters: int) -> ViewParameters:
-    fields = dict.fromkeys((field.name for field in dataclasses.fields(ViewParameters)), np.zeros(1))
+def drawn(vertical: bool, horizontal: bool, quarters: int) -> AugmentationParameters:
+    fields = dict.fromkeys((field.name for field in dataclasses.fields(AugmentationParameters)), np.zeros(1))
     flips = {"vertical_flip": np.array([vertical]), "horizontal_flip": np.array([horizontal])}
-    return ViewParameters(**fields | flips | {"quarter_turns": np.array([quarters])})
+    return AugmentationParameters(**fields | flips | {"quarter_turns": np.array([quarters])})
 
 
 def direction(angle: np.ndarray) -> Tensor:
@@ -217,7 +225,7 @@ def direction(angle: np.ndarray) -> Tensor:
 @pytest.mark.parametrize("side", [33, 64])
 def test_rotation_by_any_angle(channels, side):
     images, angle = pictures(channels, side), some(-180, 170)
-    ours = geometry.rotate(images.float() / 255, direction(angle), "zeros")
+    ours = crop.rotate(images.float() / 255, direction(angle), "zeros")
     bilinear = InterpolationMode.BILINEAR
     check(ours, images, lambda image, row: tv.rotate(image, angle[row], interpolation=bilinear), exact=1e-4)
 
@@ -231,10 +239,10 @@ def test_rotation_with_reflection_is_that_of_the_mirrored_image():
         wide = tv.pad(image, [side // 2] * 4, padding_mode="symmetric")
         return tv.center_crop(tv.rotate(wide, angle[row], interpolation=InterpolationMode.BILINEAR), [side, side])
 
-    check(geometry.rotate(unit, direction(angle), "reflection"), images, mirrored, exact=1e-4)
+    check(crop.rotate(unit, direction(angle), "reflection"), images, mirrored, exact=1e-4)
 
 
-@pytest.mark.parametrize("way", [change_rows, change_by_mask])
+@pytest.mark.parametrize("way", [apply_to_rows, apply_by_mask])
 def test_only_the_chosen_images_change_and_each_by_its_own_numbers(way):
     images = torch.rand(5, 3, 4, 4)
     before, chosen = images.clone(), torch.tensor([True, False, False, True, False])
@@ -253,7 +261,7 @@ def test_change_rows_of_none_and_of_all_takes_none_out(every, calls):
         seen.append(len(rows))
         return rows
 
-    assert change_rows(images, torch.full((3,), every), operation) is images
+    assert apply_to_rows(images, torch.full((3,), every), operation) is images
     assert seen == calls
 
 

@@ -9,9 +9,8 @@ from by_torchvision import select
 from scipy.stats import chisquare, ks_2samp, kstest
 from torchvision.transforms import v2
 
-from lowres_ssl.views.draws import image_keys
-from lowres_ssl.views.maker import ViewMaker
-from lowres_ssl.views.parameters import ViewParameters
+from lowres_ssl.augment.augmentation import Augmentation
+from lowres_ssl.augment.sampling import AugmentationParameters, hash_image_ids
 
 SETTINGS = {
     "image_size": 32,
@@ -38,25 +37,25 @@ SETTINGS = {
     "solarise_threshold": 128,
 }
 COUNT = 4000
-KEYS = image_keys([f"{number}.png" for number in range(COUNT)])
+KEYS = hash_image_ids([f"{number}.png" for number in range(COUNT)])
 ALIKE = 1e-3  # the seeds are fixed: a p-value below this is a difference, not bad luck
 
 
 def parameters(
     height: int = 96, width: int = 96, *, keys: np.ndarray = KEYS, epoch: int = 0, view: int = 0, **changes: object
-) -> ViewParameters:
+) -> AugmentationParameters:
     sizes = np.tile(np.array([height, width]), (len(keys), 1))
-    return ViewMaker(**{**SETTINGS, **changes}).parameters(sizes, keys, epoch=epoch, view=view)
+    return Augmentation(**{**SETTINGS, **changes}).parameters(sizes, keys, epoch=epoch, view=view)
 
 
 @pytest.mark.parametrize("rows", [np.arange(50)[::-1], np.array([7]), np.array([30, 2, 2, 49])])
 def test_a_batch_in_another_order_or_in_part_has_the_same_parameters(rows):
     sizes = np.random.default_rng(0).integers(20, 500, (50, 2))
-    maker = ViewMaker(**SETTINGS)
+    maker = Augmentation(**SETTINGS)
     whole = maker.parameters(sizes, KEYS[:50], epoch=3, view=1)
     part = maker.parameters(sizes[rows], KEYS[:50][rows], epoch=3, view=1)
     assert len(part) == len(rows)
-    for field in dataclasses.fields(ViewParameters):
+    for field in dataclasses.fields(AugmentationParameters):
         expected = getattr(select(whole, rows), field.name)
         np.testing.assert_array_equal(getattr(part, field.name), expected, err_msg=field.name)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from lowres_ssl.views.prefetch import prefetch
+from lowres_ssl.train.batches import prefetch
 
 
 def threads() -> list[threading.Thread]:

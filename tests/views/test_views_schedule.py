@@ -2,8 +2,8 @@
 
 import pytest
 
+from lowres_ssl.augment.from_config import build_size_schedule
 from lowres_ssl.errors import ConfigError
-from lowres_ssl.views.schedule import sizes_by_epoch
 
 
 @pytest.mark.parametrize(
@@ -19,12 +19,12 @@ from lowres_ssl.views.schedule import sizes_by_epoch
 def test_the_stages_follow_each_other_and_end_at_the_whole_size(
     stages: list[list[float]], epochs: int, expected: list[int]
 ) -> None:
-    assert sizes_by_epoch(stages, epochs=epochs, image_size=64, smallest=17) == expected
+    assert build_size_schedule(stages, epochs=epochs, image_size=64, smallest=17) == expected
 
 
 @pytest.mark.parametrize("epochs", range(1, 30))
 def test_there_is_one_size_an_epoch_and_none_goes_back(epochs: int) -> None:
-    sizes = sizes_by_epoch([[0.3, 0.4], [0.33, 0.7], [0.37, 1.0]], epochs=epochs, image_size=100, smallest=17)
+    sizes = build_size_schedule([[0.3, 0.4], [0.33, 0.7], [0.37, 1.0]], epochs=epochs, image_size=100, smallest=17)
     assert len(sizes) == epochs
     assert sizes == sorted(sizes)
     assert sizes[-1] == 100
@@ -45,4 +45,4 @@ def test_there_is_one_size_an_epoch_and_none_goes_back(epochs: int) -> None:
 )
 def test_what_is_no_schedule_is_refused(stages: list[list[float]], reason: str) -> None:
     with pytest.raises(ConfigError, match=rf"^image_size_schedule=.*{reason}.*such as \[\[0\.75,0\.5\]"):
-        sizes_by_epoch(stages, epochs=10, image_size=64, smallest=17)
+        build_size_schedule(stages, epochs=10, image_size=64, smallest=17)

@@ -6,14 +6,14 @@ import torch
 from by_torchvision import select
 from test_views_maker import ALWAYS, COUNT, EVERYTHING, KEYS, NOTHING, sizes
 
-from lowres_ssl.views.colour import LUMA
-from lowres_ssl.views.maker import ViewMaker
-from lowres_ssl.views.parameters import Operation, ViewParameters
-from lowres_ssl.views.steps import Numbers, Steps
+from lowres_ssl.augment.augmentation import Augmentation
+from lowres_ssl.augment.colour import LUMA_WEIGHTS
+from lowres_ssl.augment.pipeline import StepTensors, ViewSteps
+from lowres_ssl.augment.sampling import AugmentationParameters, JitterOperation
 
 
-def packed(settings: dict[str, object], channels: int = 3) -> tuple[ViewParameters, Steps, Numbers]:
-    make = ViewMaker(**settings)
+def packed(settings: dict[str, object], channels: int = 3) -> tuple[AugmentationParameters, ViewSteps, StepTensors]:
+    make = Augmentation(**settings)
     drawn, steps = make.parameters(sizes(), KEYS, epoch=0, view=0), make.steps(channels)
     return drawn, steps, steps.read(torch.from_numpy(steps.pack(drawn)))
 
@@ -29,25 +29,25 @@ def test_what_is_read_is_what_was_drawn() -> None:
     np.testing.assert_allclose(numbers.offsets[:, 0] - 2.5, drawn.hue, atol=1e-12)
     np.testing.assert_array_equal(numbers.weights[:, 0] == 1, ~drawn.blur)
     np.testing.assert_allclose(numbers.weights[:, 0] + 2 * numbers.weights[:, 1:].sum(dim=1), 1)
-    np.testing.assert_allclose(numbers.grey[drawn.grey], np.tile(LUMA, (int(drawn.grey.sum()), 3, 1)))
+    np.testing.assert_allclose(numbers.grey[drawn.grey], np.tile(LUMA_WEIGHTS, (int(drawn.grey.sum()), 3, 1)))
 
 
 @pytest.mark.parametrize("channels", [3, 1])
 def test_every_view_has_its_blends_in_its_own_order_on_its_side_of_the_hue(channels: int) -> None:
     drawn, steps, numbers = packed(ALWAYS, channels)
-    luma = np.array(LUMA if channels == 3 else [1.0])
+    luma = np.array(LUMA_WEIGHTS if channels == 3 else [1.0])
     for row in range(COUNT):
         one = select(drawn, slice(row, row + 1))
         matrices = {
-            Operation.BRIGHTNESS: (one.brightness[0] * np.eye(channels), 0 * luma),
-            Operation.CONTRAST: (one.contrast[0] * np.eye(channels), (1 - one.contrast[0]) * luma),
-            Operation.SATURATION: (
+            JitterOperation.BRIGHTNESS: (one.brightness[0] * np.eye(channels), 0 * luma),
+            JitterOperation.CONTRAST: (one.contrast[0] * np.eye(channels), (1 - one.contrast[0]) * luma),
+            JitterOperation.SATURATION: (
                 one.saturation[0] * np.eye(channels) + (1 - one.saturation[0]) * luma,
                 0 * luma,
             ),
         }
         order = [operation for operation in one.order[0] if operation in steps.operations]
-        hue = order.index(Operation.HUE) if channels == 3 else len(order)
+        hue = order.index(JitterOperation.HUE) if channels == 3 else len(order)
         for side, operations in ((numbers.before, order[:hue]), (numbers.after, order[hue + 1 :])):
             for place, blend in enumerate(side):
                 nothing = (np.eye(channels), 0 * luma)
@@ -75,12 +75,12 @@ def test_a_view_that_is_not_drawn_for_has_numbers_that_change_nothing() -> None:
     assert not numbers.hue_turned[still].any()
 
 
-@pytest.mark.parametrize(("channels", "operations"), [(3, tuple(Operation)), (1, tuple(Operation)[:2])])
-def test_a_grey_image_has_neither_hue_nor_saturation(channels: int, operations: tuple[Operation, ...]) -> None:
+@pytest.mark.parametrize(("channels", "operations"), [(3, tuple(JitterOperation)), (1, tuple(JitterOperation)[:2])])
+def test_a_grey_image_has_neither_hue_nor_saturation(channels: int, operations: tuple[JitterOperation, ...]) -> None:
     assert packed(EVERYTHING, channels)[1].operations == operations
 
 
 def test_how_many_numbers_there_are_depends_on_no_draw() -> None:
-    make = ViewMaker(**EVERYTHING)
+    make = Augmentation(**EVERYTHING)
     shapes = {make.steps(3).pack(make.parameters(sizes(), KEYS, epoch=epoch, view=0)).shape for epoch in range(20)}
     assert len(shapes) == 1

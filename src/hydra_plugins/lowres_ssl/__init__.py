@@ -50,9 +50,9 @@ class Jobs(Launcher):
 
     def lost(self, job: Job, why: str) -> JobReturn:
         """What a job came to whose process is gone."""
-        from lowres_ssl.sweeps.jobs import note_death
+        from lowres_ssl.sweeps.jobs import record_lost_job
 
-        note_death(self.config, job.number, job.overrides, why)
+        record_lost_job(self.config, job.number, job.overrides, why)
         return JobReturn(overrides=job.overrides, status=JobStatus.COMPLETED)
 
 

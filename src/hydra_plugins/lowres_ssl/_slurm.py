@@ -17,8 +17,8 @@ from submitit.core.utils import (
 )
 
 from hydra_plugins.lowres_ssl import Job, Jobs, threads_each
+from lowres_ssl.console import log_info, pluralise
 from lowres_ssl.errors import ConfigError
-from lowres_ssl.terminal import count, say
 
 Cluster = Literal["slurm", "local"]
 CALLED: dict[Cluster, type[Any]] = {"slurm": SlurmLauncher, "local": LocalLauncher}
@@ -39,7 +39,7 @@ def run(launcher: Jobs, jobs: list[Job], cluster: Cluster) -> dict[int, JobRetur
     executor = executor_of(launcher.settings, cluster)
     whom = "Slurm" if cluster == "slurm" else "submitit, all at once"
     logs = JobPaths.get_first_id_independent_folder(executor.folder)
-    say(f"lowres-ssl: {count(len(jobs), 'job')} to {whom}; what they say: {logs}")
+    log_info(f"lowres-ssl: {pluralise(len(jobs), 'job')} to {whom}; what they say: {logs}")
     try:
         with environment_variables(**(threads_each(len(jobs)) if cluster == "local" else {})):
             handed = executor.map_array(called, *zip(*arguments, strict=True))

@@ -1,1 +1,1 @@
-"""`lowres-ssl benchmark`: which method for my images, in a given time: asked, budgeted, run step by step, answered."""
+"""Answer which method suits a set of images within a given time."""

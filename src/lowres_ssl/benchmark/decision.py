@@ -15,23 +15,23 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from lowres_ssl.results.selection import Cell, Column, better_start
-from lowres_ssl.results.tested import Side, check_same_images, predicted
-from lowres_ssl.schemas.experiment import RANDOM_STARTS
-from lowres_ssl.statistics.comparison import Difference, Part, differences
-from lowres_ssl.statistics.significance import holm, p_values
-from lowres_ssl.statistics.uncertainty import Interval, interval
+from lowres_ssl.config.experiment_schema import RANDOM_BASELINES
+from lowres_ssl.runs.predictions import EvaluatedSubset, check_same_predicted_images, read_cell_predictions
+from lowres_ssl.runs.query import ResultCell, ResultColumn, find_better_random
+from lowres_ssl.stats.bootstrap import Interval, compute_interval
+from lowres_ssl.stats.paired_tests import ContrastPart, Difference, compute_differences
+from lowres_ssl.stats.significance import compute_p_values, correct_holm
 
-SHORTCUT = "trivial"
-METRIC = "accuracy"
-SIGNIFICANT = 0.05
-DRAWS = 4000  # how often predictions are swapped for a p, as `lowres-ssl compare` does
+SHORTCUT_BASELINE = "trivial"
+DECISION_METRIC = "accuracy"
+DECISION_ALPHA = 0.05
+RESAMPLES = 4000  # how often predictions are swapped for a p, as `lowres-ssl compare` does
 
 Verdict = Literal["use", "none", "cannot tell"]
 
 
 @dataclass(frozen=True)
-class Compared:
+class Comparison:
     """One entry minus another on the test images. `p`: after Holm's correction of all comparisons it was made with;
     None where a method has one seed, so that chance is not known."""
 
@@ -48,7 +48,7 @@ class Compared:
 
     @property
     def is_significant(self) -> bool:
-        return self.p is not None and self.p < SIGNIFICANT
+        return self.p is not None and self.p < DECISION_ALPHA
 
 
 @dataclass(frozen=True)
@@ -70,9 +70,9 @@ class Decision:
     seeds: tuple[int, ...]
     validated: Mapping[str, float]
     on_validation: Difference
-    gain: Compared
-    ahead: Mapping[str, Compared]
-    others_gain: Mapping[str, Compared]
+    gain: Comparison
+    ahead: Mapping[str, Comparison]
+    others_gain: Mapping[str, Comparison]
     left_out_gain: float | None
     intervals: Mapping[str, Interval]
     against_shortcut: Difference | None
@@ -98,7 +98,9 @@ class Decision:
         return not any(compared.is_better for compared in (self.gain, *self.others_gain.values()))
 
 
-def decide(column: Column, methods: Sequence[str], seeds: Sequence[int], chosen: str | None = None) -> Decision | None:
+def choose_method(
+    column: ResultColumn, methods: Sequence[str], seeds: Sequence[int], chosen: str | None = None
+) -> Decision | None:
     """Decide by the results of one probe; None if there is nothing to compare.
 
     methods: in the order of preference; the candidates are those that have every one of `seeds`, without random
@@ -106,74 +108,80 @@ def decide(column: Column, methods: Sequence[str], seeds: Sequence[int], chosen:
 
     Raises `ConfigError` for a run that is there twice, `CheckpointError` if predictions are damaged.
     """
-    start = better_start(column)
-    if start is not None and not has(column, start, seeds):  # one of its runs failed
-        start = next((each for each in RANDOM_STARTS if has(column, each, seeds)), None)
+    start = find_better_random(column)
+    if start is not None and not has_all_seeds(column, start, seeds):  # one of its runs failed
+        start = next((each for each in RANDOM_BASELINES if has_all_seeds(column, each, seeds)), None)
     candidates = [
-        method for method in methods if method not in (*RANDOM_STARTS, SHORTCUT) and has(column, method, seeds)
+        method
+        for method in methods
+        if method not in (*RANDOM_BASELINES, SHORTCUT_BASELINE) and has_all_seeds(column, method, seeds)
     ]
     if start is None or not candidates or chosen not in (None, *candidates):
         return None
-    entries = [start, *candidates, *column.entries(SHORTCUT)]
+    entries = [start, *candidates, *column.entries(SHORTCUT_BASELINE)]
     cells = {entry: cell for entry in entries if (cell := column.cell(entry)) is not None}
-    validated = {entry: mean_of(cells[entry].rows["validation_accuracy"]) for entry in (start, *candidates)}
+    validated = {
+        entry: compute_rounded_mean(cells[entry].rows["validation_accuracy"]) for entry in (start, *candidates)
+    }
     chosen = chosen or max(candidates, key=lambda method: validated[method])
     test, validation = (
-        parts_of(cells, "test"),
-        parts_of({entry: cells[entry] for entry in (start, chosen)}, "validation"),
+        read_score_parts(cells, "test"),
+        read_score_parts({entry: cells[entry] for entry in (start, chosen)}, "validation"),
     )
     everyone = {entry: test[entry] for entry in (start, *candidates)}
     others = [method for method in candidates if method != chosen]
-    gain, *ahead = compare(everyone, [(chosen, each) for each in (start, *others)])
+    gain, *ahead = compare_pairs(everyone, [(chosen, each) for each in (start, *others)])
     counts = test[start].terms[0].counts
-    shortcut = test.get(SHORTCUT)
+    shortcut = test.get(SHORTCUT_BASELINE)
     return Decision(
         label=str(column.rows["label"].iloc[0]),
         chosen=chosen,
         start=start,
         seeds=tuple(seeds),
         validated=validated,
-        on_validation=differences(validation, [(chosen, start)])[0],
+        on_validation=compute_differences(validation, [(chosen, start)])[0],
         gain=gain,
         ahead=dict(zip(others, ahead, strict=True)),
-        others_gain=dict(zip(others, compare(everyone, [(each, start) for each in others]), strict=True)),
-        left_out_gain=left_out_gain(cells, candidates, start),
+        others_gain=dict(zip(others, compare_pairs(everyone, [(each, start) for each in others]), strict=True)),
+        left_out_gain=compute_left_out_gain(cells, candidates, start),
         intervals={
-            entry: interval(test[entry].terms[0].counts, METRIC) for entry in (chosen, start, SHORTCUT) if entry in test
+            entry: compute_interval(test[entry].terms[0].counts, DECISION_METRIC)
+            for entry in (chosen, start, SHORTCUT_BASELINE)
+            if entry in test
         },
-        against_shortcut=None if shortcut is None else differences(test, [(chosen, SHORTCUT)])[0],
+        against_shortcut=None if shortcut is None else compute_differences(test, [(chosen, SHORTCUT_BASELINE)])[0],
         images=int(counts[0].sum()),
         groups=counts.shape[1],
     )
 
 
-def has(column: Column, entry: str, seeds: Sequence[int]) -> bool:
+def has_all_seeds(column: ResultColumn, entry: str, seeds: Sequence[int]) -> bool:
     """Whether an entry has a validation accuracy for each of the seeds."""
     rows = column.rows[column.rows["entry"] == entry]
     return set(rows["seed"]) >= set(seeds) and not rows["validation_accuracy"].isna().any()
 
 
-def mean_of(accuracies: "pd.Series[Any]") -> float:
+def compute_rounded_mean(accuracies: "pd.Series[Any]") -> float:
     """Rounded, so that equal results in another order are equal."""
     return round(float(accuracies.astype(float).mean()), 12)
 
 
-def parts_of(cells: Mapping[str, Cell], side: Side) -> dict[str, Part]:
+def read_score_parts(cells: Mapping[str, ResultCell], side: EvaluatedSubset) -> dict[str, ContrastPart]:
     """Read what each entry did on the test or validation images, by accuracy."""
-    read = {entry: predicted(cell, side) for entry, cell in cells.items()}
-    check_same_images([(cells[entry], own) for entry, own in read.items()])
-    return {entry: own.scored(cells[entry].seeds).by(**{METRIC: 1.0}) for entry, own in read.items()}
+    read = {entry: read_cell_predictions(cell, side) for entry, cell in cells.items()}
+    check_same_predicted_images([(cells[entry], own) for entry, own in read.items()])
+    return {entry: own.scored(cells[entry].seeds).make_part(**{DECISION_METRIC: 1.0}) for entry, own in read.items()}
 
 
-def compare(parts: Mapping[str, Part], pairs: Sequence[tuple[str, str]]) -> list[Compared]:
+def compare_pairs(parts: Mapping[str, ContrastPart], pairs: Sequence[tuple[str, str]]) -> list[Comparison]:
     """First minus second of each pair, with p corrected for all the pairs."""
-    found = differences(parts, pairs)
+    found = compute_differences(parts, pairs)
     testable = [pair for pair, own in zip(pairs, found, strict=True) if not own.is_of_one_seed]
-    corrected = dict(zip(testable, holm(p_values(parts, testable, draws=DRAWS)), strict=True))
-    return [Compared(own, corrected.get(pair)) for pair, own in zip(pairs, found, strict=True)]
+    corrected = dict(zip(testable, correct_holm(compute_p_values(parts, testable, draws=RESAMPLES)), strict=True))
+    return [Comparison(own, corrected.get(pair)) for pair, own in zip(pairs, found, strict=True)]
 
 
-def left_out_gain(cells: Mapping[str, Cell], candidates: Sequence[str], start: str) -> float | None:
+def compute_left_out_gain(cells: Mapping[str, ResultCell], candidates: Sequence[str], start: str) -> float | None:
     """Leave each seed out of the choice in turn and measure the gain on it: the mean is not flattered by the choice."""
     by_seed = {entry: cells[entry].rows.set_index("seed") for entry in (start, *candidates)}
     seeds = sorted(set.intersection(*(set(by_seed[each].index) for each in candidates)))
@@ -181,7 +189,7 @@ def left_out_gain(cells: Mapping[str, Cell], candidates: Sequence[str], start: s
         return None
     gains = []
     for seed in seeds:
-        means = {each: mean_of(by_seed[each]["validation_accuracy"].drop(seed)) for each in candidates}
+        means = {each: compute_rounded_mean(by_seed[each]["validation_accuracy"].drop(seed)) for each in candidates}
         chosen = max(candidates, key=lambda each: means[each])
         gains.append(float(by_seed[chosen].loc[seed, "accuracy"]) - float(by_seed[start]["accuracy"].mean()))
     return float(np.mean(gains))

@@ -1,1 +1,1 @@
-"""One module a command: each composes the layers below it. `main(cfg)` is what the dispatcher calls."""
+"""Hold one module a command; each composes the layers below it."""

@@ -9,21 +9,21 @@ import pandas as pd
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from lowres_ssl.command_line.mistyped import heard_of
-from lowres_ssl.command_line.overrides import command_line
-from lowres_ssl.config import read_config, require
+from lowres_ssl.config.check import read_config, require
+from lowres_ssl.config.command_schemas import CompareConfig
+from lowres_ssl.config.overrides import format_command
+from lowres_ssl.console import format_table, log_info, log_warning, pluralise
 from lowres_ssl.errors import ConfigError
-from lowres_ssl.results.findings import ALL, SIGNIFICANT, Findings, Pair, findings
-from lowres_ssl.results.ledger import ledger
-from lowres_ssl.results.selection import Filters, columns_of
-from lowres_ssl.schemas.compare import CompareConfig
-from lowres_ssl.statistics.claims import Judgement, Key, named
-from lowres_ssl.statistics.comparison import Difference
-from lowres_ssl.statistics.uncertainty import TOO_FEW, Interval
-from lowres_ssl.tables.formats import comma_separated_frame
-from lowres_ssl.terminal import columns, count, say, warn
+from lowres_ssl.reporting.tables.formats import format_frame_as_csv
+from lowres_ssl.runs.index import read_index
+from lowres_ssl.runs.pairwise import ALL_PAIRS, FINDINGS_ALPHA, ComparedPair, ComparisonFindings, compare_methods
+from lowres_ssl.runs.query import ResultFilters, select_columns
+from lowres_ssl.runs.stored_command import explain_unknown_names
+from lowres_ssl.stats.bootstrap import TOO_FEW_GROUPS_NOTE, Interval
+from lowres_ssl.stats.paired_tests import Difference
+from lowres_ssl.stats.paper_claims import CellKey, ClaimVerdict, format_cell_key
 
-OF_A_PAIR = (
+PAIR_COLUMNS = (
     "metric",
     "first",
     "second",
@@ -37,7 +37,7 @@ OF_A_PAIR = (
     "first_seeds",
     "second_seeds",
 )
-OF_A_CLAIM = ("seeds", "reliable", "claim", "verdict", "missing")
+CLAIM_COLUMNS = ("seeds", "reliable", "claim", "verdict", "missing")
 
 
 def main(cfg: DictConfig) -> None:
@@ -46,74 +46,83 @@ def main(cfg: DictConfig) -> None:
     is_size = isinstance(size, int) and not isinstance(size, bool) and size >= 2
     require(size == "best" or is_size, "batch_size", size, "best, or a number of at least 2")
     require(100 <= config.draws <= 100_000, "draws", config.draws, "from 100 to 100000")
-    reference = entries_named(config.reference)
-    frame, problems = ledger(Path(config.output_dir))
-    filters = Filters.of(config.filters)
-    for problem in [*problems, *heard_of(filters, frame)]:
-        warn(problem)
-    chosen = columns_of(frame, filters)
+    reference = parse_reference(config.reference)
+    frame, problems = read_index(Path(config.output_dir))
+    filters = ResultFilters.of(config.filters)
+    for problem in [*problems, *explain_unknown_names(filters, frame)]:
+        log_warning(problem)
+    chosen = select_columns(frame, filters)
     if not chosen:
         raise ConfigError(
             f"{config.output_dir}: no stored results of that kind; see what there is with lowres-ssl runs, or make "
             "some: lowres-ssl pretrain dataset=phantom"
         )
     sets = "one set" if len(chosen) == 1 else f"{len(chosen)} sets"
-    say(f"comparing {config.metric.name} in {sets} of results, {config.draws:,} draws or more for each p")
+    log_info(f"comparing {config.metric.name} in {sets} of results, {config.draws:,} draws or more for each p")
     found = [
-        findings(column, config.metric.name, size, imagenet=config.imagenet, draws=config.draws, reference=reference)
+        compare_methods(
+            column, config.metric.name, size, imagenet=config.imagenet, draws=config.draws, reference=reference
+        )
         for column in chosen
     ]
     for note in dict.fromkeys(note for each in found for note in each.notes):
-        warn(note)
+        log_warning(note)
     match config.format.name:
         case "csv":
-            table = pd.DataFrame([record for each in found for record in records(each)])
-            print(comma_separated_frame(table.convert_dtypes()), end="")  # whole numbers stay whole beside empty cells
+            table = pd.DataFrame([record for each in found for record in list_comparison_records(each)])
+            print(format_frame_as_csv(table.convert_dtypes()), end="")  # whole numbers stay whole beside empty cells
         case "json":
-            print(json.dumps([record for each in found for record in records(each)], indent=2, ensure_ascii=False))
+            print(
+                json.dumps(
+                    [record for each in found for record in list_comparison_records(each)], indent=2, ensure_ascii=False
+                )
+            )
         case _:
-            print("\n\n".join(page(each) for each in found))
+            print("\n\n".join(format_findings(each) for each in found))
 
 
-def entries_named(reference: object) -> str | list[str]:
+def parse_reference(reference: object) -> str | list[str]:
     """One entry or "bar", several, or "all". Raises `ConfigError` for what names none."""
     names = [reference] if isinstance(reference, str) else reference
     is_named = isinstance(names, Sequence) and len(names) > 0 and all(isinstance(name, str) and name for name in names)
     require(is_named, "reference", reference, "bar, an entry such as random, several such as [bar,trivial], or all")
     several = list(cast(Sequence[str], names))
-    return ALL if several == [ALL] else several
+    return ALL_PAIRS if several == [ALL_PAIRS] else several
 
 
-def page(found: Findings) -> str:
+def format_findings(found: ComparisonFindings) -> str:
     """The matrix, the sentences, the claims."""
-    parts = [heading(found)]
+    parts = [format_findings_heading(found)]
     if found.pairs:
-        parts += [matrix(found), *sentences(found)]
-        parts += ["What becomes of the paper's claims:", claims(found)] if found.judgements else []
+        parts += [format_matrix(found), *list_pair_sentences(found)]
+        parts += ["What becomes of the paper's claims:", format_claims(found)] if found.judgements else []
     else:
         (only,) = found.intervals
-        parts.append(f"Only {named(only)}: {interval_text(found.intervals[only])}; nothing to compare it with.")
+        parts.append(
+            f"Only {format_cell_key(only)}: {format_value_interval(found.intervals[only])}; nothing to compare it with."
+        )
     return "\n\n".join(parts)
 
 
-def heading(found: Findings) -> str:
+def format_findings_heading(found: ComparisonFindings) -> str:
     rows = found.column.rows
     trained = rows[rows["batch_size"].notna()]
     own = (trained if len(trained) else rows).iloc[0]
-    training = f"recipe {own['recipe']}, {count(int(own['epochs']), 'epoch')}, " if len(trained) else ""
+    training = f"recipe {own['recipe']}, {pluralise(int(own['epochs']), 'epoch')}, " if len(trained) else ""
     reliable = next(iter(found.intervals.values())).reliable
-    doubt = "" if reliable else f"; {TOO_FEW}, so nothing here is reliable"
+    doubt = "" if reliable else f"; {TOO_FEW_GROUPS_NOTE}, so nothing here is reliable"
     return (
-        f"{own['title']}, {own['label']}: {words(found.metric)} on {count(found.images, 'test image')} in "
-        f"{count(found.groups, 'group')}{doubt}\n"
+        f"{own['title']}, {own['label']}: {format_metric_name(found.metric)} "
+        f"on {pluralise(found.images, 'test image')} in "
+        f"{pluralise(found.groups, 'group')}{doubt}\n"
         f"{training}{own['backbone']} at {own['image_size']} px, split {own['split']} (split_seed {own['split_seed']}, "
         f"digest {own['split_digest'][:8]})"
     )
 
 
-def matrix(found: Findings) -> str:
+def format_matrix(found: ComparisonFindings) -> str:
     """Row minus column in points, and each method's own value; the best first."""
-    differences: dict[tuple[Key, Key], str] = {}
+    differences: dict[tuple[CellKey, CellKey], str] = {}
     for pair in found.pairs:
         mark = "*" if pair.significant else " "
         points = round(100 * pair.found.value, 1)
@@ -121,46 +130,55 @@ def matrix(found: Findings) -> str:
         differences[pair.first, pair.second] = f"{points + 0:+.1f}{mark}"
         differences[pair.second, pair.first] = f"{-points + 0:+.1f}{mark}"
     rows = [
-        [named(row), interval_text(own), *(differences.get((row, column), "") for column in found.intervals)]
+        [
+            format_cell_key(row),
+            format_value_interval(own),
+            *(differences.get((row, column), "") for column in found.intervals),
+        ]
         for row, own in found.intervals.items()
     ]
-    heads = ["", words(found.metric), *(entry for entry, _ in found.intervals)]
+    heads = ["", format_metric_name(found.metric), *(entry for entry, _ in found.intervals)]
     legend = "Row minus column in points."
-    if found.tests:
-        legend = f"{legend[:-1]}; * where p < {SIGNIFICANT} after Holm's correction of {comparisons(found)}."
-    return columns(heads, rows, right=range(2, len(heads))) + f"\n{legend}"
+    if found.test_count:
+        legend = (
+            f"{legend[:-1]}; * where p < {FINDINGS_ALPHA} after Holm's correction of {format_comparison_count(found)}."
+        )
+    return format_table(heads, rows, right=range(2, len(heads))) + f"\n{legend}"
 
 
-def sentences(found: Findings) -> Iterator[str]:
+def list_pair_sentences(found: ComparisonFindings) -> Iterator[str]:
     """One for each difference that chance does not explain, one for all that it may, one for what was not tested."""
     for pair in found.pairs:
         if pair.significant:
-            yield sentence(found, pair)
+            yield format_pair_sentence(found, pair)
     others = [
-        f"{named(pair.first)} and {named(pair.second)} ({difference_text(pair.found)}, p = {p_text(pair)})"
+        f"{format_cell_key(pair.first)} and {format_cell_key(pair.second)} "
+        f"({format_difference_interval(pair.found)}, p = {format_corrected_p(pair)})"
         for pair in found.pairs
         if pair.corrected is not None and not pair.significant
     ]
     if others:
         yield (
-            f"On {place(found)}, these differences in {words(found.metric)} cannot be told from chance (p after Holm's "
-            f"correction of {comparisons(found)}): {'; '.join(others)}."
+            f"On {format_dataset_and_probe(found)}, these differences in "
+            f"{format_metric_name(found.metric)} cannot be told from chance (p after Holm's "
+            f"correction of {format_comparison_count(found)}): {'; '.join(others)}."
         )
-        if found.tests > 1 and any(leaves_out_0(pair) for pair in found.pairs):
+        if found.test_count > 1 and any(leaves_out_0(pair) for pair in found.pairs):
             yield "An interval is of its one comparison: it may leave out 0 where the corrected p does not."
-    if found.references and len(found.pairs) > found.tests:
+    if found.references and len(found.pairs) > found.test_count:
         yield (
             f"Tested against {' and '.join(found.references)} alone. To test each against each, with p corrected for "
-            f"all of them, type {command_line('compare', *typed_with(f'reference={ALL}'))}"
+            f"all of them, type {format_command('compare', *typed_with(f'reference={ALL_PAIRS}'))}"
         )
     if found.one_seed:
         yield (
-            f"Not tested, for want of a second seed: {', '.join(map(named, found.one_seed))}. Nothing here says what "
+            "Not tested, for want of a second seed: "
+            f"{', '.join(map(format_cell_key, found.one_seed))}. Nothing here says what "
             "another seed would have given; three seeds are the least with which much can be shown."
         )
 
 
-def leaves_out_0(pair: Pair) -> bool:
+def leaves_out_0(pair: ComparedPair) -> bool:
     """Whether the interval of a pair that has no star does."""
     return pair.corrected is not None and not pair.significant and (pair.found.low > 0 or pair.found.high < 0)
 
@@ -172,33 +190,38 @@ def typed_with(word: str) -> list[str]:
     return [*(str(each) for each in typed if each.partition("=")[0] != key), word]
 
 
-def sentence(found: Findings, pair: Pair) -> str:
+def format_pair_sentence(found: ComparisonFindings, pair: ComparedPair) -> str:
     first, second = (found.intervals[key] for key in (pair.first, pair.second))
     above = "above" if pair.found.value > 0 else "below"
-    seeds = [count(own.seeds, "seed") for own in (first, second)]
+    seeds = [pluralise(own.seeds, "seed") for own in (first, second)]
     return (
-        f"On {place(found)}, {named(pair.first)} ({interval_text(first)}) is {above} {named(pair.second)} "
-        f"({interval_text(second)}): difference in {words(found.metric)} {difference_text(pair.found)}, p = "
-        f"{p_text(pair)} after Holm's correction of {comparisons(found)}; {' and '.join(dict.fromkeys(seeds))}, "
-        f"{count(found.images, 'test image')} in {count(found.groups, 'group')}."
+        f"On {format_dataset_and_probe(found)}, {format_cell_key(pair.first)} "
+        f"({format_value_interval(first)}) is {above} {format_cell_key(pair.second)} "
+        f"({format_value_interval(second)}): difference in "
+        f"{format_metric_name(found.metric)} {format_difference_interval(pair.found)}, p = "
+        f"{format_corrected_p(pair)} after Holm's correction of "
+        f"{format_comparison_count(found)}; {' and '.join(dict.fromkeys(seeds))}, "
+        f"{pluralise(found.images, 'test image')} in {pluralise(found.groups, 'group')}."
     )
 
 
-def claims(found: Findings) -> str:
-    text = columns(None, [[judged.verdict, line] for judged in found.judgements for line in claim_lines(judged)])
+def format_claims(found: ComparisonFindings) -> str:
+    text = format_table(
+        None, [[judged.verdict, line] for judged in found.judgements for line in list_claim_lines(judged)]
+    )
     if any("imagenet" in judged.missing for judged in found.judgements):
         text += '\nAnother entry may stand for ImageNet features: lowres-ssl compare "imagenet=pretrained NAME"'
     return text
 
 
-def claim_lines(judged: Judgement) -> Iterator[str]:
+def list_claim_lines(judged: ClaimVerdict) -> Iterator[str]:
     if judged.missing:
         yield f"{judged.claim}: wanted {', '.join(judged.missing)}"
     for text, difference in judged.found:
-        yield f"{judged.claim}: {text}, {difference_text(difference, sign='+')}"
+        yield f"{judged.claim}: {text}, {format_difference_interval(difference, sign='+')}"
 
 
-def records(found: Findings) -> Iterator[dict[str, Any]]:
+def list_comparison_records(found: ComparisonFindings) -> Iterator[dict[str, Any]]:
     """A pair each, then a claim's difference each; all with the same keys."""
     own = found.column.rows.iloc[0]
     about = {
@@ -208,7 +231,7 @@ def records(found: Findings) -> Iterator[dict[str, Any]]:
         "images": found.images,
         "groups": found.groups,
     }
-    empty = dict.fromkeys(OF_A_PAIR + OF_A_CLAIM)
+    empty = dict.fromkeys(PAIR_COLUMNS + CLAIM_COLUMNS)
     for pair in found.pairs:
         first, second = (found.intervals[key] for key in (pair.first, pair.second))
         yield (
@@ -216,11 +239,11 @@ def records(found: Findings) -> Iterator[dict[str, Any]]:
             | empty
             | {
                 "metric": found.metric,
-                "first": named(pair.first),
-                "second": named(pair.second),
+                "first": format_cell_key(pair.first),
+                "second": format_cell_key(pair.second),
                 "first_value": first.value,
                 "second_value": second.value,
-                **numbers(pair.found),
+                **build_difference_record(pair.found),
                 "p": pair.p,
                 "p_corrected": pair.corrected,
                 "first_seeds": first.seeds,
@@ -232,40 +255,44 @@ def records(found: Findings) -> Iterator[dict[str, Any]]:
         if judged.missing:
             yield about | empty | said | {"missing": ", ".join(judged.missing)}
         for text, difference in judged.found:
-            yield about | empty | said | {"first": text, **numbers(difference)}
+            yield about | empty | said | {"first": text, **build_difference_record(difference)}
 
 
-def numbers(found: Difference) -> dict[str, Any]:
+def build_difference_record(found: Difference) -> dict[str, Any]:
     """`seeds`: the fewest of a method that depends on one. Of one seed there is no interval."""
     low, high = (None, None) if found.is_of_one_seed else (found.low, found.high)
     return {"difference": found.value, "low": low, "high": high, "seeds": found.seeds, "reliable": found.reliable}
 
 
-def place(found: Findings) -> str:
+def format_dataset_and_probe(found: ComparisonFindings) -> str:
     own = found.column.rows.iloc[0]
     return f"{own['title']} by {own['label']}"
 
 
-def words(metric: str) -> str:
+def format_metric_name(metric: str) -> str:
     return metric.replace("_", " ").replace("f1", "F1")
 
 
-def comparisons(found: Findings) -> str:
+def format_comparison_count(found: ComparisonFindings) -> str:
     """ "4 comparisons with random", or "all 10 comparisons"."""
     if not found.references:
-        return f"all {count(found.tests, 'comparison')}" if found.tests > 1 else count(found.tests, "comparison")
-    return f"{count(found.tests, 'comparison')} with {' and '.join(found.references)}"
+        return (
+            f"all {pluralise(found.test_count, 'comparison')}"
+            if found.test_count > 1
+            else pluralise(found.test_count, "comparison")
+        )
+    return f"{pluralise(found.test_count, 'comparison')} with {' and '.join(found.references)}"
 
 
-def interval_text(found: Interval) -> str:
+def format_value_interval(found: Interval) -> str:
     return f"{found.value:.3f}, 95% {found.low:.3f} to {found.high:.3f}"
 
 
-def difference_text(found: Difference, sign: str = "") -> str:
+def format_difference_interval(found: Difference, sign: str = "") -> str:
     ends = "one seed, no interval" if found.is_of_one_seed else f"{found.low:{sign}.3f} to {found.high:{sign}.3f}"
     return f"{found.value:{sign}.3f} ({ends})"
 
 
-def p_text(pair: Pair) -> str:
+def format_corrected_p(pair: ComparedPair) -> str:
     assert pair.corrected is not None, "only what was tested has a p"
     return f"{pair.corrected:.3f}" if pair.corrected >= 0.001 else f"{pair.corrected:.1g}"

@@ -5,25 +5,27 @@ from typing import cast
 
 from omegaconf import DictConfig
 
-from lowres_ssl.api import embed
-from lowres_ssl.config import read_config
+from lowres_ssl.config.check import read_config
+from lowres_ssl.config.command_schemas import EmbedConfig
+from lowres_ssl.console import format_path_size, format_table, pluralise
 from lowres_ssl.errors import ConfigError
-from lowres_ssl.portable.destination import Written
-from lowres_ssl.portable.encoder import open_encoder
-from lowres_ssl.portable.request import EMBED_FORMATS, check_batch_size, check_formats
-from lowres_ssl.runs import Which, find_run
-from lowres_ssl.schemas.export import EmbedConfig
-from lowres_ssl.terminal import columns, count, size_of
+from lowres_ssl.inference.api import embed
+from lowres_ssl.inference.embed import EMBED_FORMATS, check_formats, check_request_batch_size
+from lowres_ssl.inference.load import load_portable_encoder
+from lowres_ssl.inference.output_dir import WrittenFiles
+from lowres_ssl.runs.run import EncoderChoice, find_run
 
 
 def main(cfg: DictConfig) -> None:
     config = read_config(cfg, EmbedConfig)
-    run, images = named(config.run, config.input.images)
+    run, images = check_run_and_images(config.run, config.input.images)
     check_formats(config.formats, EMBED_FORMATS)
-    check_batch_size(config.batch_size)
+    check_request_batch_size(config.batch_size)
     stored = find_run(Path(config.output_dir), run)
-    encoder = open_encoder(stored, cast(Which, config.which.name), config.device.name, config.precision.name)
-    folder = place_of(config.folder, Path(config.output_dir) / "embed" / encoder.run.name, images)
+    encoder = load_portable_encoder(
+        stored, cast(EncoderChoice, config.which.name), config.device.name, config.precision.name
+    )
+    folder = get_output_folder(config.folder, Path(config.output_dir) / "embed" / encoder.run.name, images)
     written = embed(
         encoder,
         images,
@@ -33,10 +35,10 @@ def main(cfg: DictConfig) -> None:
         skip_unreadable=config.skip_unreadable,
         progress=True,
     )
-    show(written, f"{encoder.width} features of each of {count(written.images, 'image')}")
+    print_written_files(written, f"{encoder.width} features of each of {pluralise(written.images, 'image')}")
 
 
-def named(run: str | None, images: str | None) -> tuple[str, str]:
+def check_run_and_images(run: str | None, images: str | None) -> tuple[str, str]:
     """Raises `ConfigError` if either was not typed."""
     if not run:
         raise ConfigError("run: got none, wanted one: type run=FOLDER (see lowres-ssl runs)")
@@ -45,14 +47,14 @@ def named(run: str | None, images: str | None) -> tuple[str, str]:
     return run, images
 
 
-def place_of(folder: str | None, below: Path, images: str) -> Path:
+def get_output_folder(folder: str | None, below: Path, images: str) -> Path:
     """Where the files go."""
     return Path(folder) if folder is not None else below / Path(images).resolve().name
 
 
-def show(written: Written, what: str) -> None:
+def print_written_files(written: WrittenFiles, what: str) -> None:
     """What was written, and what was left out, on standard output."""
     print(what)
-    print(columns(None, [[str(path), size_of(path)] for path in (*written.files, written.record)]))
+    print(format_table(None, [[str(path), format_path_size(path)] for path in (*written.files, written.record)]))
     if written.unreadable:
-        print(f"{count(len(written.unreadable), 'image')} left out, named in {written.record}", flush=True)
+        print(f"{pluralise(len(written.unreadable), 'image')} left out, named in {written.record}", flush=True)

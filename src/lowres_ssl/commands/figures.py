@@ -5,16 +5,16 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from lowres_ssl.command_line.mistyped import heard_of
-from lowres_ssl.config import read_config
+from lowres_ssl.config.check import read_config
+from lowres_ssl.config.command_schemas import FiguresConfig
+from lowres_ssl.console import log_error, log_info, log_warning, pluralise
 from lowres_ssl.errors import ConfigError, DataError, UserError
-from lowres_ssl.figures import Picture, Stored, build_picture
-from lowres_ssl.figures._style import save, settings
-from lowres_ssl.results.ledger import ledger
-from lowres_ssl.results.selection import Filters
-from lowres_ssl.runs import check_writable
-from lowres_ssl.schemas.figure import FiguresConfig
-from lowres_ssl.terminal import count, fail, say, warn
+from lowres_ssl.reporting.figures import Picture, Stored, build_picture
+from lowres_ssl.reporting.figures._style import save_figure, use_figure_style
+from lowres_ssl.runs.index import read_index
+from lowres_ssl.runs.query import ResultFilters
+from lowres_ssl.runs.run import check_writable
+from lowres_ssl.runs.stored_command import explain_unknown_names
 
 
 def main(cfg: DictConfig) -> None:
@@ -24,48 +24,48 @@ def main(cfg: DictConfig) -> None:
     if not config.figure:
         raise ConfigError("figure=[]: nothing to draw; type figure=[batch_size,tsne]")
     pictures = {name: build_picture(name, arguments) for name, arguments in config.figure.items()}
-    stored = stored_in(config)
+    stored = read_stored_results(config)
     folder = Path(config.folder)
     check_writable(folder)
-    say(f"drawing {', '.join(pictures)} from {count(len(stored.results), 'stored result')}, into {folder}")
+    log_info(f"drawing {', '.join(pictures)} from {pluralise(len(stored.results), 'stored result')}, into {folder}")
     failures: list[UserError] = []
     for picture in pictures.values():
         try:
-            draw(picture, stored, folder)
+            draw_and_save(picture, stored, folder)
         except UserError as error:
             failures.append(error)
     asked = any(word.startswith("figure=") for word in HydraConfig.get().overrides.task)
     if not asked and len(failures) < len(pictures):
         for failure in failures:
             if isinstance(failure, DataError):
-                warn(str(failure))
+                log_warning(str(failure))
         failures = [failure for failure in failures if not isinstance(failure, DataError)]
     for text in dict.fromkeys(map(str, failures[:-1])):  # results that disagree do so for several figures
         if text != str(failures[-1]):
-            fail(text)
+            log_error(text)
     if failures:
         raise failures[-1]
 
 
-def stored_in(config: FiguresConfig) -> Stored:
+def read_stored_results(config: FiguresConfig) -> Stored:
     """The ledger below `output_dir`, or of it the run that was named. Raises `DataError` if that is not there."""
-    results, problems = ledger(Path(config.output_dir))
+    results, problems = read_index(Path(config.output_dir))
     for problem in problems:
-        warn(problem)
+        log_warning(problem)
     if config.run is not None:
         name = Path(config.run).name
         results = results[results["run"] == name]
         if results.empty:
             raise DataError(f"run={config.run}: no such run below {config.output_dir}; see them with lowres-ssl runs")
-    filters = Filters.of(config.filters)
-    for note in heard_of(filters, results):
-        warn(note)
+    filters = ResultFilters.of(config.filters)
+    for note in explain_unknown_names(filters, results):
+        log_warning(note)
     return Stored(results, filters, Path(config.output_dir), Path(config.store_dir))
 
 
-def draw(picture: Picture, stored: Stored, folder: Path) -> None:
+def draw_and_save(picture: Picture, stored: Stored, folder: Path) -> None:
     """Draw, write, and say where each file is."""
-    with settings():
+    with use_figure_style():
         for name, figure in picture.draw(stored).items():
-            for path in save(figure, folder, name):
+            for path in save_figure(figure, folder, name):
                 print(path, flush=True)

@@ -9,83 +9,90 @@ import numpy as np
 import torch
 from omegaconf import DictConfig
 
-from lowres_ssl.command_line.overrides import command_line, is_text
-from lowres_ssl.config import read_config, require
-from lowres_ssl.data.leakage import leakage
-from lowres_ssl.data.records import Catalogue
-from lowres_ssl.data.splits import Split, default_kind, make_split
-from lowres_ssl.errors import ConfigError, DataError, in_one_line
-from lowres_ssl.own_data.class_folders import beside_sides, empty_classes, set_with
-from lowres_ssl.own_data.dataset_file import check_name, name_from, place_of, root_of, text_of, write
-from lowres_ssl.own_data.fitting import budget, settings_for
-from lowres_ssl.own_data.patient_names import is_patient
-from lowres_ssl.own_data.survey import Survey, kinds_of, survey
-from lowres_ssl.schemas.init import InitConfig
-from lowres_ssl.terminal import columns, count, warn
+from lowres_ssl.config.check import read_config, require
+from lowres_ssl.config.command_schemas import InitConfig
+from lowres_ssl.config.overrides import format_command, is_utf8
+from lowres_ssl.console import format_table, log_warning, pluralise
+from lowres_ssl.data.catalogue import Catalogue
+from lowres_ssl.data.leakage import compute_leakage
+from lowres_ssl.data.splits import Split, get_default_split_kind, make_split
+from lowres_ssl.errors import ConfigError, DataError, escape_line
+from lowres_ssl.init.default_settings import choose_default_settings, suggest_budget
+from lowres_ssl.init.folder_layout import find_empty_classes, find_set_folder, find_unused_folders
+from lowres_ssl.init.guess_patients import is_patient_folder
+from lowres_ssl.init.inspect_folder import FolderSurvey, format_suffix_counts, inspect_folder
+from lowres_ssl.init.write_config import (
+    check_dataset_name,
+    format_dataset_file,
+    format_root,
+    get_dataset_path,
+    make_dataset_name,
+    write_dataset_file,
+)
 
-ARCHIVES = frozenset([".zip", ".tar", ".tgz", ".tbz2", ".txz", ".gz", ".bz2", ".xz", ".zst", ".rar", ".7z"])
-COLUMNS = ("path", "label", "patient", "split")
-CPU = ("backbone=resnet18", "epochs=20")  # minutes in place of hours
-FEW = 3  # empty folders are named
-KINDS = ("histology", "xray", "any")
+ARCHIVE_SUFFIXES = frozenset([".zip", ".tar", ".tgz", ".tbz2", ".txz", ".gz", ".bz2", ".xz", ".zst", ".rar", ".7z"])
+TABLE_OPTIONS = ("path", "label", "patient", "split")
+CPU_OVERRIDES = ("backbone=resnet18", "epochs=20")  # minutes in place of hours
+MAX_NAMED_FOLDERS = 3  # empty folders are named
+MODALITIES = ("histology", "xray", "any")
 
 
 def main(cfg: DictConfig) -> None:
     config = read_config(cfg, InitConfig)
-    folder = checked(config.folder, Path(config.output_dir))
+    folder = check_image_folder(config.folder, Path(config.output_dir))
     kind = config.input.images
-    require(kind is None or kind in KINDS, "images", kind, f"one of {', '.join(KINDS)}")
-    name = config.name or name_from(folder.resolve().name)
-    check_name(name)
-    found = survey(folder, Path(config.store_dir))
-    print(f"{in_one_line(str(folder))}: {count(len(found.catalogue.records), 'image')}\n")
-    print(class_table(found.catalogue))
-    split, chosen = divided(found)
-    print(f"\n{columns(None, facts(found, split))}\n", flush=True)
-    for note in dict.fromkeys([*found.catalogue.notes, *split.notes, *doubts(found)]):
-        warn(f"{note}")
-    place = place_of(name)
-    text = text_of(
+    require(kind is None or kind in MODALITIES, "images", kind, f"one of {', '.join(MODALITIES)}")
+    name = config.name or make_dataset_name(folder.resolve().name)
+    check_dataset_name(name)
+    found = inspect_folder(folder, Path(config.store_dir))
+    print(f"{escape_line(str(folder))}: {pluralise(len(found.catalogue.records), 'image')}\n")
+    print(format_class_table(found.catalogue))
+    split, chosen = make_default_split(found)
+    print(f"\n{format_table(None, list_folder_facts(found, split))}\n", flush=True)
+    for note in dict.fromkeys([*found.catalogue.notes, *split.notes, *list_folder_warnings(found)]):
+        log_warning(f"{note}")
+    place = get_dataset_path(name)
+    text = format_dataset_file(
         name=name,
-        title=in_one_line(folder.resolve().name),
-        root=root_of(found.root, Path(config.data_dir)),
+        title=escape_line(folder.resolve().name),
+        root=format_root(found.root, Path(config.data_dir)),
         conf=found.conf,
         images=kind or (found.look.images if found.conf in ("folder", "csv") else None),
-        more=beside_defaults(found),
+        more=list_extra_settings(found),
         options=found.options,
-        said=f"{count(len(found.catalogue.records), 'image')} in {len(found.catalogue.classes)} classes.",
+        said=f"{pluralise(len(found.catalogue.records), 'image')} in {len(found.catalogue.classes)} classes.",
     )
-    fresh = write(place, text, config.force)
-    print(f"{'Written' if fresh else 'There already, just so'}: {place}\n\n{indented(text.strip())}\n")
-    print(first_run(name, found, split, chosen))
+    fresh = write_dataset_file(place, text, config.force)
+    print(f"{'Written' if fresh else 'There already, just so'}: {place}\n\n{indent_lines(text.strip())}\n")
+    print(format_first_commands(name, found, split, chosen))
 
 
-def beside_defaults(found: Survey) -> list[str]:
+def list_extra_settings(found: FolderSurvey) -> list[str]:
     """Lines of the config that only some sets need."""
-    bits, unreadable = found.look.bits, count(found.unreadable, "file")
+    bits, unreadable = found.look.bits, pluralise(found.unreadable, "file")
     return [
         *([] if bits is None else [f"grey_range: [0, {2**bits - 1}]   # {bits} of 16 bits are in use"]),
         *([f"skip_unreadable: true   # {unreadable} cannot be read"] if found.unreadable else []),
     ]
 
 
-def indented(text: str) -> str:
+def indent_lines(text: str) -> str:
     return textwrap.indent(text, "  ")
 
 
-def checked(typed: str | None, output_dir: Path) -> Path:
+def check_image_folder(typed: str | None, output_dir: Path) -> Path:
     """Raises `ConfigError` if none was typed, or one that holds the runs as well, `DataError` for what is no folder."""
     if not typed:
         raise ConfigError("init: got no folder, wanted the one with your images; type lowres-ssl init FOLDER")
     folder = Path(typed)
-    if not (typed.isprintable() and is_text(str(folder.absolute()))):
+    if not (typed.isprintable() and is_utf8(str(folder.absolute()))):
         raise ConfigError(f"{typed!r}: got a control character, or bytes that are no text; rename the folder")
     if folder.is_file():
-        if folder.suffix.lower() in ARCHIVES:
+        if folder.suffix.lower() in ARCHIVE_SUFFIXES:
             raise DataError(f"{folder}: an archive, wanted a folder; unpack it, then type lowres-ssl init FOLDER")
         raise DataError(
             f"{folder}: a file, wanted the folder with the images; "
-            f"type lowres-ssl init {shlex.quote(str(set_with(folder)))}"
+            f"type lowres-ssl init {shlex.quote(str(find_set_folder(folder)))}"
         )
     if not folder.exists():
         raise DataError(f"{folder}: no such folder, wanted the one with your images; check how it is spelt")
@@ -102,35 +109,35 @@ def checked(typed: str | None, output_dir: Path) -> Path:
     return folder
 
 
-def class_table(catalogue: Catalogue) -> str:
+def format_class_table(catalogue: Catalogue) -> str:
     """Images of each class, on each side where the set comes divided."""
     sides = sorted({record.side for record in catalogue.records if record.side}, key=["train", "val", "test"].index)
     counts = Counter((record.label, record.side) for record in catalogue.records)
     rows = [
-        [in_one_line(name), f"{number:,}", *(f"{counts[name, side]:,}" for side in sides)]
+        [escape_line(name), f"{number:,}", *(f"{counts[name, side]:,}" for side in sides)]
         for name, number in catalogue.counts().items()
     ]
     by_side = Counter(record.side for record in catalogue.records)
     rows.append(["all", f"{len(catalogue.records):,}", *(f"{by_side[side]:,}" for side in sides)])
-    return columns(["class", "images", *sides], rows, right=range(1, 2 + len(sides)))
+    return format_table(["class", "images", *sides], rows, right=range(1, 2 + len(sides)))
 
 
-def divided(found: Survey) -> tuple[Split, list[str]]:
+def make_default_split(found: FolderSurvey) -> tuple[Split, list[str]]:
     """How `split=auto` divides it, and nothing to type; or, where its patients cannot be divided, `stratified` and the
     word for that.
 
     Raises `DataError` for a class that is too small.
     """
-    if default_kind(found.catalogue) == "patient":
+    if get_default_split_kind(found.catalogue) == "patient":
         try:
             return make_split(found.catalogue, kind="patient", seed=0), []
         except DataError as error:
-            warn(f"{error}")
+            log_warning(f"{error}")
             return make_split(found.catalogue, kind="stratified", seed=0), ["split=stratified"]
     return make_split(found.catalogue, kind="auto", seed=0), []
 
 
-def facts(found: Survey, split: Split) -> list[list[str]]:
+def list_folder_facts(found: FolderSurvey, split: Split) -> list[list[str]]:
     """What was found beside the classes, a line each."""
     records, look = found.catalogue.records, found.look
     sizes = np.array([(record.width, record.height) for record in records])
@@ -145,38 +152,42 @@ def facts(found: Survey, split: Split) -> list[list[str]]:
     }[look.images]
     duplicates = len(records) - len({record.sha256 for record in records})
     rows = [
-        *([["read as", read_as(found)]] if found.conf != "folder" else []),
+        *([["read as", format_folder_kind(found)]] if found.conf != "folder" else []),
         ["pixels", pixels],
         ["pictures", colour if look.bits is None else f"{colour}; {look.bits} of 16 bits are in use"],
         [
             "duplicates",
-            f"{count(duplicates, 'image')} byte for byte as another" if duplicates else "none, byte for byte",
+            f"{pluralise(duplicates, 'image')} byte for byte as another" if duplicates else "none, byte for byte",
         ],
-        ["patients", patients(found)],
+        ["patients", format_patients(found)],
         [
             "split",
             f"{split.kind}: {len(split.train):,} train, {len(split.validation):,} validate, {len(split.test):,} test",
         ],
     ]
-    rows += [["leakage", doubt.removeprefix("leakage: ")] for doubt in leakage(found.catalogue, split).doubts()]
+    rows += [["leakage", doubt.removeprefix("leakage: ")] for doubt in compute_leakage(found.catalogue, split).doubts()]
     if found.other_files:
-        rows.append(["other files", f"{kinds_of(found.other_files)}; passed over"])
-    return [[head, in_one_line(text)] for head, text in rows]
+        rows.append(["other files", f"{format_suffix_counts(found.other_files)}; passed over"])
+    return [[head, escape_line(text)] for head, text in rows]
 
 
-def doubts(found: Survey) -> list[str]:
+def list_folder_warnings(found: FolderSurvey) -> list[str]:
     """Notes if folders have no images, and if they are those of patients."""
-    empty = empty_classes(found.root) if found.conf == "folder" else []
-    notes = [f"no image in {in_one_line(name)}: not a class of the set" for name in empty[:FEW]]
-    notes += [f"nor in {count(len(empty) - FEW, 'more folder')}"] if len(empty) > FEW else []
-    if found.conf == "folder" and (beside := beside_sides(found.root)):
-        named = ", ".join(map(in_one_line, beside[:FEW])) + (", ..." if len(beside) > FEW else "")
+    empty = find_empty_classes(found.root) if found.conf == "folder" else []
+    notes = [f"no image in {escape_line(name)}: not a class of the set" for name in empty[:MAX_NAMED_FOLDERS]]
+    notes += (
+        [f"nor in {pluralise(len(empty) - MAX_NAMED_FOLDERS, 'more folder')}"] if len(empty) > MAX_NAMED_FOLDERS else []
+    )
+    if found.conf == "folder" and (beside := find_unused_folders(found.root)):
+        named = ", ".join(map(escape_line, beside[:MAX_NAMED_FOLDERS])) + (
+            ", ..." if len(beside) > MAX_NAMED_FOLDERS else ""
+        )
         notes.append(
             f"{named}: images beside the folders of the sides are not in the set; move them into a class of a side, or "
             "name what is for pre-training alone with dataset.unlabelled=FOLDER"
         )
     classes = found.catalogue.classes
-    patients = [name for name in classes if is_patient(name)]
+    patients = [name for name in classes if is_patient_folder(name)]
     if len(patients) * 2 > len(classes):
         notes.append(
             f"the folders look like patients, not classes, for one {patients[0]}; wanted one folder a class, with "
@@ -185,38 +196,38 @@ def doubts(found: Survey) -> list[str]:
     return notes
 
 
-def read_as(found: Survey) -> str:
+def format_folder_kind(found: FolderSurvey) -> str:
     """What else than class folders it was taken for."""
     if found.conf == "csv":
-        columns = ", ".join(f"{key}: {value}" for key, value in found.options.items() if key in COLUMNS and value)
+        columns = ", ".join(f"{key}: {value}" for key, value in found.options.items() if key in TABLE_OPTIONS and value)
         return "a table of labels" + (f" ({columns})" if columns else "")
     return f"dataset={found.conf}: the file names are that set's, and tell the patients"
 
 
-def patients(found: Survey) -> str:
+def format_patients(found: FolderSurvey) -> str:
     """Whether they are known, and how."""
     groups = {record.group for record in found.catalogue.records} - {None}
     if found.guess is not None:
         guess = found.guess
         return (
             f"a guess from the names: {guess.groups:,} in {guess.matched:,} images, such as {guess.example} "
-            f"({count(guess.example_images, 'image')}); if it is wrong, take group_pattern out of the file"
+            f"({pluralise(guess.example_images, 'image')}); if it is wrong, take group_pattern out of the file"
         )
     if groups:
         told = {"folder": "by the DICOM files", "csv": "by the table"}.get(found.conf, "slides or source images")
         without = sum(record.group is None for record in found.catalogue.records)
-        rest = f"; {count(without, 'image')} without one, each taken for a patient of its own" if without else ""
+        rest = f"; {pluralise(without, 'image')} without one, each taken for a patient of its own" if without else ""
         return f"{len(groups):,}, {told}{rest}"
     return "not known: nothing in the names looks like patients (dataset.options.group_pattern names them)"
 
 
-def first_run(name: str, found: Survey, split: Split, chosen: list[str]) -> str:
+def format_first_commands(name: str, found: FolderSurvey, split: Split, chosen: list[str]) -> str:
     """Settings that fit these images and this machine, why, and the command with them; `chosen`: the word for a split
     that is not the set's default."""
     gpu = torch.cuda.is_available()
-    fit = settings_for(found.catalogue, split, gpu=gpu)
-    size = [*([] if gpu else CPU), f"image_size={fit.image_size}"]
-    steps = count(fit.train_images // fit.batch_size, "step")
+    fit = choose_default_settings(found.catalogue, split, gpu=gpu)
+    size = [*([] if gpu else CPU_OVERRIDES), f"image_size={fit.image_size}"]
+    steps = pluralise(fit.train_images // fit.batch_size, "step")
     reasons = [
         [" ".join(size), "what the images allow" if gpu else "for a first try on a CPU"],
         [f"batch_size={fit.batch_size}", f"{steps} an epoch, of {fit.train_images:,} training images"],
@@ -225,10 +236,10 @@ def first_run(name: str, found: Survey, split: Split, chosen: list[str]) -> str:
     ]
     words = ["pretrain", f"dataset={name}", "method=dcl", "recipe=tuned", *size]
     words += [f"batch_size={fit.batch_size}", f"probe.knn.k={fit.k}", *chosen]
-    which = ["benchmark", f"dataset={name}", f"budget={budget(len(found.catalogue.records))}", *chosen]
-    train, compare = indented(command_line(*words)), indented(command_line(*which))
+    which = ["benchmark", f"dataset={name}", f"budget={suggest_budget(len(found.catalogue.records))}", *chosen]
+    train, compare = indent_lines(format_command(*words)), indent_lines(format_command(*which))
     return (
-        f"What fits:\n\n{indented(columns(None, reasons))}\n\n"
+        f"What fits:\n\n{indent_lines(format_table(None, reasons))}\n\n"
         f"A first run; with dry_run=true at its end it says how long it will take:\n\n{train}\n\n"
         f"All methods, and which is for these images:\n\n{compare}\n\n"
         f"More about the set: lowres-ssl data dataset={name}"

@@ -4,54 +4,53 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from lowres_ssl.command_line.mistyped import heard_of
-from lowres_ssl.commands.tables import KINDS, check_table
-from lowres_ssl.config import read_config, require
+from lowres_ssl.commands.tables import TABLE_BUILDERS, check_table
+from lowres_ssl.config.check import read_config, require
+from lowres_ssl.config.command_schemas import ReportConfig, TableConfig
+from lowres_ssl.console import format_path_size, log_info, log_warning, pluralise
 from lowres_ssl.errors import DataError
-from lowres_ssl.figures import Stored, build_picture
-from lowres_ssl.files.atomic import write_text
-from lowres_ssl.report.assembly import Wanted, assemble
-from lowres_ssl.report.pages import page, require_libraries
-from lowres_ssl.results.ledger import ledger
-from lowres_ssl.results.selection import Filters
-from lowres_ssl.schemas.report import ReportConfig
-from lowres_ssl.schemas.table import TableConfig
-from lowres_ssl.tables import Table
-from lowres_ssl.terminal import count, say, size_of, warn
+from lowres_ssl.io.atomic import write_text
+from lowres_ssl.reporting.figures import Stored, build_picture
+from lowres_ssl.reporting.html.build import ReportOptions, build_report
+from lowres_ssl.reporting.html.render import check_report_libraries, render_page
+from lowres_ssl.reporting.tables import Table
+from lowres_ssl.runs.index import read_index
+from lowres_ssl.runs.query import ResultFilters
+from lowres_ssl.runs.stored_command import explain_unknown_names
 
 
 def main(cfg: DictConfig) -> None:
     """What cannot be shown is told, here and in the report; it is an error only if that is all there is."""
     config = read_config(cfg, ReportConfig)
-    check(config)
-    require_libraries()
-    preface = [] if config.preface is None else lines_of(Path(config.preface))
+    check_report_config(config)
+    check_report_libraries()
+    preface = [] if config.preface is None else read_text_lines(Path(config.preface))
     pictures = {name: build_picture(name, arguments) for name, arguments in config.figure.items()}
-    results, notes = ledger(Path(config.output_dir))
-    filters = Filters.of(config.filters)
-    notes += heard_of(filters, results)
+    results, notes = read_index(Path(config.output_dir))
+    filters = ResultFilters.of(config.filters)
+    notes += explain_unknown_names(filters, results)
     stored = Stored(results, filters, Path(config.output_dir), Path(config.store_dir))
 
     def make(name: str, table: TableConfig) -> Table:
-        return KINDS[table.kind.name](name, table, results, filters, stored.output_dir)
+        return TABLE_BUILDERS[table.kind.name](name, table, results, filters, stored.output_dir)
 
-    wanted = Wanted(config.thumbnails, config.file_names, config.thumbnail_size, config.gallery)
-    runs = count(results["run"].nunique(), "run")
-    say(f"report of {runs}: {', '.join([*config.table, *pictures])}, maps of the features, into {config.file}")
-    parts, data, problems = assemble(stored, config.table, make, pictures, wanted)
+    wanted = ReportOptions(config.thumbnails, config.file_names, config.thumbnail_size, config.gallery)
+    runs = pluralise(results["run"].nunique(), "run")
+    log_info(f"report of {runs}: {', '.join([*config.table, *pictures])}, maps of the features, into {config.file}")
+    parts, data, problems = build_report(stored, config.table, make, pictures, wanted)
     for note in [*notes, *problems]:
-        warn(note)
+        log_warning(note)
     told = [*notes, *problems] if wanted.names else []
     path = Path(config.file)
     try:
         untold = len(notes) + len(problems) - len(told)
-        write_text(path, page(parts | {"preface": preface, "notes": told, "untold": untold}, data))
+        write_text(path, render_page(parts | {"preface": preface, "notes": told, "untold": untold}, data))
     except OSError as error:
         raise DataError(f"file={path}: cannot be written ({error.strerror}); name another with file=FILE") from error
-    print(f"{path} ({size_of(path)}): open it in a browser", flush=True)
+    print(f"{path} ({format_path_size(path)}): open it in a browser", flush=True)
 
 
-def lines_of(path: Path) -> list[str]:
+def read_text_lines(path: Path) -> list[str]:
     """Its lines that say something."""
     try:
         return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
@@ -62,7 +61,7 @@ def lines_of(path: Path) -> list[str]:
         ) from error
 
 
-def check(config: ReportConfig) -> None:
+def check_report_config(config: ReportConfig) -> None:
     """Raises `ConfigError` for a value that is out of its range."""
     require(config.file != "", "file", "", "a file, got nothing (an empty variable?)")
     require(16 <= config.thumbnail_size <= 512, "thumbnail_size", config.thumbnail_size, "from 16 to 512 pixels")

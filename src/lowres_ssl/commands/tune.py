@@ -7,68 +7,78 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from lowres_ssl.commands.evaluate import as_in_the_run, divide_as_in_the_run, finished_run
-from lowres_ssl.config import TUNABLE, TuneConfig, read_config
-from lowres_ssl.device import Compute, resolve
+from lowres_ssl.commands.evaluate import find_finished_run, load_run_split, merge_run_config
+from lowres_ssl.config.check import TUNABLE_KEYS, TuneConfig, read_config
+from lowres_ssl.config.experiment_schema import SETTINGS_ORIGIN
+from lowres_ssl.console import format_duration, format_table, log_info, log_warning, pluralise
+from lowres_ssl.data.label_subset import ALL_LABELS
+from lowres_ssl.data.prepare import prepare_data
+from lowres_ssl.device import DevicePrecision, resolve_device
+from lowres_ssl.environment import describe_environment
 from lowres_ssl.errors import ConfigError
-from lowres_ssl.evaluation.frozen import features_of, with_labels
-from lowres_ssl.evaluation.labels import ALL_LABELS
-from lowres_ssl.evaluation.probing import probes_of
-from lowres_ssl.evaluation.search import Grid, search, seconds_of
-from lowres_ssl.evaluation.tuning import about, in_table_1, read_tuned, table_1, tuned_file, write_tuned
-from lowres_ssl.files.hashes import digest
-from lowres_ssl.files.leases import Hold, held
-from lowres_ssl.planning.preparation import prepare
+from lowres_ssl.evaluate.evaluate import build_probe_set
+from lowres_ssl.evaluate.feature_cache import build_probe_features, get_run_features
+from lowres_ssl.evaluate.grid_search import SearchGrid, estimate_search_seconds, search_grid
+from lowres_ssl.evaluate.tuned_settings import (
+    build_table_1,
+    describe_tuned_run,
+    format_tuned_cell,
+    get_tuned_path,
+    read_tuned_settings,
+    write_tuned_settings,
+)
+from lowres_ssl.io.checksummed_json import hash_content
+from lowres_ssl.io.locks import Lock, lock
 from lowres_ssl.probes import Features
-from lowres_ssl.probes.linear import Linear
-from lowres_ssl.provenance import provenance
-from lowres_ssl.randomness import derive
-from lowres_ssl.results.agreement import is_trained
-from lowres_ssl.results.ledger import ledger
-from lowres_ssl.runs import Run, check_writable, find_run
-from lowres_ssl.schemas.experiment import ORIGIN
-from lowres_ssl.terminal import columns, count, duration, say, warn
+from lowres_ssl.probes.linear import MLPProbe
+from lowres_ssl.runs.comparability import is_trained
+from lowres_ssl.runs.index import read_index
+from lowres_ssl.runs.run import Run, check_writable, find_run
+from lowres_ssl.seeding import derive_seed
 
 
 def main(cfg: DictConfig) -> None:
     config = read_config(cfg, TuneConfig)
-    grid = grid_of(config)
+    grid = build_grid(config)
     output_dir = Path(config.output_dir)
     check_writable(output_dir)
-    runs = runs_of(config)
+    runs = find_runs_to_tune(config)
     heads = len(grid.pairs) * len(grid.seeds)
-    say(
-        f"tune: {count(len(runs), 'run')}, each {len(grid.batch_sizes)} batch sizes x {len(grid.rates)} learning rates "
-        f"x {count(len(grid.seeds), 'seed')} = {count(heads, 'head')}, rule {grid.rule}; test features are not read"
+    log_info(
+        f"tune: {pluralise(len(runs), 'run')}, each {len(grid.batch_sizes)} "
+        f"batch sizes x {len(grid.rates)} learning rates "
+        f"x {pluralise(len(grid.seeds), 'seed')} = {pluralise(heads, 'head')}, "
+        f"rule {grid.rule}; test features are not read"
     )
-    tuned = [tuned_run(run, cfg) for run in runs]
-    for title, heads_of_columns, rows in table_1(tuned, config.table_1):
+    tuned = [tune_run(run, cfg) for run in runs]
+    for title, heads_of_columns, rows in build_table_1(tuned, config.table_1):
         print(f"Batch size (learning rate) of the linear evaluation, chosen on validation; {title}\n")
-        print(columns(heads_of_columns, rows), end="\n\n")
+        print(format_table(heads_of_columns, rows), end="\n\n")
     print(
-        f"Chosen: {tuned_file(output_dir, '*')}. Use it: lowres-ssl evaluate run=RUN probe.linear.settings_from=tuned"
+        f"Chosen: {get_tuned_path(output_dir, '*')}. Use it: "
+        "lowres-ssl evaluate run=RUN probe.linear.settings_from=tuned"
     )
 
 
-def grid_of(config: TuneConfig) -> Grid:
+def build_grid(config: TuneConfig) -> SearchGrid:
     """What `config` says to try. Raises `ConfigError` for what no probe takes."""
     if list(config.probe) != ["linear"]:
         raise ConfigError(f"probe={list(config.probe)}: wanted linear, the one probe with a batch size and a rate")
     if config.seeds < 1:
         raise ConfigError(f"seeds={config.seeds}: wanted at least 1")
-    for key in TUNABLE:
+    for key in TUNABLE_KEYS:
         values = getattr(config, key)
         if not values or len(set(values)) != len(values):
             raise ConfigError(f"{key}={values}: wanted at least one value, each once")
-    settings = {key: value for key, value in config.probe["linear"].items() if key not in ("name", ORIGIN)}
-    seeds = [derive(config.seed, "tune", number) for number in range(config.seeds)]
-    grid = Grid(config.batch_size, config.learning_rate, seeds, config.rule.name, settings)
+    settings = {key: value for key, value in config.probe["linear"].items() if key not in ("name", SETTINGS_ORIGIN)}
+    seeds = [derive_seed(config.seed, "tune", number) for number in range(config.seeds)]
+    grid = SearchGrid(config.batch_size, config.learning_rate, seeds, config.rule.name, settings)
     for batch_size, rate in grid.pairs:
         grid.probe(batch_size, grid.epochs, rate)
     return grid
 
 
-def runs_of(config: TuneConfig) -> list[Run]:
+def find_runs_to_tune(config: TuneConfig) -> list[Run]:
     """The runs that `run` names, or the finished ones that fit the filters, by name."""
     output_dir = Path(config.output_dir)
     if config.run is not None:
@@ -76,10 +86,10 @@ def runs_of(config: TuneConfig) -> list[Run]:
         names = (
             config.run.removeprefix("[").removesuffix("]").split(",") if config.run.startswith("[") else [config.run]
         )
-        return [finished_run(find_run(output_dir, name.strip())) for name in names]
-    frame, problems = ledger(output_dir)
+        return [find_finished_run(find_run(output_dir, name.strip())) for name in names]
+    frame, problems = read_index(output_dir)
     for problem in problems:
-        warn(problem)
+        log_warning(problem)
     fits = frame["state"] == "finished"
     for key, wanted in config.filters.items():
         if key not in frame:
@@ -93,7 +103,7 @@ def runs_of(config: TuneConfig) -> list[Run]:
         fits &= False  # untrained encoders alone were not meant: they have neither
     names = sorted(set(frame[fits]["run"]))
     # An encoder that was trained on a part of the labels is scored with that part.
-    runs = [run for run in (find_run(output_dir, name) for name in names) if sees_all_labels(run)]
+    runs = [run for run in (find_run(output_dir, name) for name in names) if uses_all_labels(run)]
     if not runs:
         words = " ".join(f"{key}={wanted}" for key, wanted in config.filters.items() if wanted is not None)
         raise ConfigError(
@@ -102,64 +112,70 @@ def runs_of(config: TuneConfig) -> list[Run]:
     return runs
 
 
-def sees_all_labels(run: Run) -> bool:
+def uses_all_labels(run: Run) -> bool:
     return bool(run.description().get("label_fraction", 1.0) in (None, 1.0))
 
 
-def tuned_run(run: Run, cfg: DictConfig) -> dict[str, Any]:
+def tune_run(run: Run, cfg: DictConfig) -> dict[str, Any]:
     """What is chosen for a run: read if it is there for just this search, else searched and written."""
-    config = read_config(as_in_the_run(cfg, run), TuneConfig)
-    grid = grid_of(config)
-    output_dir, compute = Path(config.output_dir), resolve(config.device.name, config.precision.name)
+    config = read_config(merge_run_config(cfg, run), TuneConfig)
+    grid = build_grid(config)
+    output_dir, compute = Path(config.output_dir), resolve_device(config.device.name, config.precision.name)
     probe = grid.probe(grid.batch_sizes[0], grid.epochs)
     asked = {
-        "encoder": run.description()["encoders"][run.checked_encoder(probe.encoder).name],
+        "encoder": run.description()["encoders"][run.get_checked_encoder(probe.encoder).name],
         "grid": {"batch_size": list(grid.batch_sizes), "learning_rate": list(grid.rates), "seeds": config.seeds},
         "seed": config.seed,
         "rule": grid.rule,
-        "settings": {key: value for key, value in grid.settings.items() if key not in TUNABLE},
+        "settings": {key: value for key, value in grid.settings.items() if key not in TUNABLE_KEYS},
         "precision": compute.precision,
     }
-    with held(tuned_file(output_dir, run.name), f"tuning of {run.name}") as hold:
-        return searched(run, config, grid, compute, asked, hold)
+    with lock(get_tuned_path(output_dir, run.name), f"tuning of {run.name}") as hold:
+        return tune_run_locked(run, config, grid, compute, asked, hold)
 
 
-def searched(
-    run: Run, config: TuneConfig, grid: Grid, compute: Compute, asked: dict[str, Any], hold: Hold
+def tune_run_locked(
+    run: Run, config: TuneConfig, grid: SearchGrid, compute: DevicePrecision, asked: dict[str, Any], hold: Lock
 ) -> dict[str, Any]:
     """What is chosen for `asked`, once no other process tunes this run: it may have been chosen in the meantime."""
     output_dir, probe = Path(config.output_dir), grid.probe(grid.batch_sizes[0], grid.epochs)
-    there = None if config.force else read_tuned(output_dir, run.name)
-    if there is not None and there["asked"] == digest(asked):
-        say(f"{run.name}: chosen already, {in_table_1(there['chosen'])}; force=true chooses again")
+    there = None if config.force else read_tuned_settings(output_dir, run.name)
+    if there is not None and there["asked"] == hash_content(asked):
+        log_info(f"{run.name}: chosen already, {format_tuned_cell(there['chosen'])}; force=true chooses again")
         return there
     if there is not None:
-        say(f"{run.name}: {in_table_1(there['chosen'])} was chosen before, by another search; this one replaces it")
-    features = features_for(run, config, probe, compute)
-    say(f"{run.name}: about {duration(seconds_of(features, grid))}")
+        log_info(
+            f"{run.name}: {format_tuned_cell(there['chosen'])} was "
+            "chosen before, by another search; this one replaces it"
+        )
+    features = get_tuning_features(run, config, probe, compute)
+    log_info(f"{run.name}: about {format_duration(estimate_search_seconds(features, grid))}")
     started = time.perf_counter()
-    lines, chosen = search(features, grid, lambda text: say(f"{run.name}: {text}"))
+    lines, chosen = search_grid(features, grid, lambda text: log_info(f"{run.name}: {text}"))
     content = {
-        **about(run),
-        "asked": digest(asked),
+        **describe_tuned_run(run),
+        "asked": hash_content(asked),
         **asked,
         "seeds": config.seeds,
         "images": {"train": len(features.train), "validation": len(features.validation)},
         "lines": lines,
         "chosen": chosen,
         "seconds": time.perf_counter() - started,
-        **provenance(compute.describe()),
+        **describe_environment(compute.describe()),
     }
     hold.check()
-    write_tuned(output_dir, content)
-    say(f"{run.name}: {in_table_1(chosen)}, validation accuracy {chosen['accuracy']:.3f}, {content['seconds']:.0f} s")
+    write_tuned_settings(output_dir, content)
+    log_info(
+        f"{run.name}: {format_tuned_cell(chosen)}, validation accuracy "
+        f"{chosen['accuracy']:.3f}, {content['seconds']:.0f} s"
+    )
     return content
 
 
-def features_for(run: Run, config: TuneConfig, probe: Linear, compute: Compute) -> Features:
+def get_tuning_features(run: Run, config: TuneConfig, probe: MLPProbe, compute: DevicePrecision) -> Features:
     """The stored features of the training and validation images; computed where they are not there."""
-    material = prepare(
-        config, partial(divide_as_in_the_run, run, config, probes_of(config), [ALL_LABELS]), as_in_a_run=True
+    material = prepare_data(
+        config, partial(load_run_split, run, config, build_probe_set(config), [ALL_LABELS]), as_in_a_run=True
     )
-    sides = features_of(run, probe.encoder, config, material, compute, ("train", "validation"))
-    return with_labels(sides | {"test": sides["train"][:0]}, material, compute)
+    sides = get_run_features(run, probe.encoder, config, material, compute, ("train", "validation"))
+    return build_probe_features(sides | {"test": sides["train"][:0]}, material, compute)

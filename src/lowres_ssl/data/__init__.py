@@ -1,1 +1,1 @@
-"""The data layer: folders of images -> records -> a split -> one array. It knows no torch, no method and no config."""
+"""Turn folders of images into records, splits and one array. Imports neither torch nor methods."""

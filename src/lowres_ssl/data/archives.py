@@ -13,6 +13,7 @@ import shutil
 import stat
 import struct
 import tarfile
+import unicodedata
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -22,19 +23,72 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
-from lowres_ssl.data.archive_names import Names
 from lowres_ssl.errors import DataError
+
+MAX_NAME_BYTES = 255  # bytes of one folder or file, on every common file system
+MAX_PATH_BYTES = 1024  # bytes of a whole name: 4096 is the most that Linux takes, with the folder it is unpacked into
+
+
+class ArchiveNames:
+    """Those of one archive, taken one after the other."""
+
+    def __init__(self, archive: Path) -> None:
+        self.archive = archive
+        self.files: set[str] = set()
+        self.folders: set[str] = set()
+
+    def checked(self, name: str, *, is_folder: bool) -> str:
+        """The name, without "." and empty parts. Raises `DataError` if it must not be unpacked."""
+        parts = [part for part in name.split("/") if part not in ("", ".")]
+        if name.startswith("/") or ".." in parts or ":" in (parts or [""])[0] or "\0" in name:
+            raise self.refused(name, "a path that leads out of the folder")
+        plain = "/".join(parts)
+        sizes = [len(part.encode("utf-8", "surrogateescape")) for part in parts]
+        if max(sizes, default=0) > MAX_NAME_BYTES or sum(sizes) + len(sizes) > MAX_PATH_BYTES:
+            raise self.refused(f"{name[:40]}...", "a name too long for a file system")
+        if not parts and not is_folder:
+            raise self.refused(name, "no name for a file")
+        # As a disk spells it that knows no case and one way to write a letter.
+        keys = [fold_name(part) for part in parts]
+        above = {"/".join(keys[:depth]) for depth in range(1, len(keys))}
+        own = "/".join(keys)
+        if above & self.files or own in (self.files if is_folder else self.folders):
+            raise self.refused(name, "a file and a folder at once")
+        if own in self.files:
+            raise self.refused(name, "there twice, or differs from another name in case or spelling only")
+        self.folders |= above
+        if is_folder:
+            self.folders.add(own)
+        else:
+            self.files.add(own)
+        return plain
+
+    def refused(self, name: str, what: str) -> DataError:
+        return DataError(f"{self.archive}: refused, {name!r} is {what}; wanted plain files only; nothing was unpacked")
+
+
+def fold_name(part: str) -> str:
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", part).casefold())
+
 
 MAX_BYTES = 64 * 10**9
 MAX_ENTRIES = 500_000
 MAX_RATIO = 100  # bytes of the files to bytes of the archive
-ALWAYS_ALLOWED = 100 * 10**6  # bytes that any archive may hold: black images in a small one are no attack
+MIN_ALLOWED_BYTES = 100 * 10**6  # bytes that any archive may hold: black images in a small one are no attack
 MAX_HEADER = 2**24  # bytes that are read at once: a longer name, or whatever else a tar says of a file, is none
-BY_HAND = "nothing was unpacked; unpack it by hand if you trust it"
+UNPACK_BY_HAND_HINT = "nothing was unpacked; unpack it by hand if you trust it"
 # What the readers raise for an archive that is not whole, or compressed in a way unknown to them.
-BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError)
-BROKEN_VALUES = (ValueError, struct.error, OverflowError)
-STREAMS: dict[bytes, Callable[..., Any]] = {
+ARCHIVE_ERRORS = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+)
+ARCHIVE_VALUE_ERRORS = (ValueError, struct.error, OverflowError)
+DECOMPRESSORS: dict[bytes, Callable[..., Any]] = {
     b"\x1f\x8b": gzip.GzipFile,
     b"BZh": bz2.BZ2File,
     b"\xfd7zXZ\x00": lzma.LZMAFile,
@@ -42,7 +96,7 @@ STREAMS: dict[bytes, Callable[..., Any]] = {
 
 
 @dataclass(frozen=True)
-class Entry:
+class ArchiveMember:
     """One file in an archive: its name as stored, its size in bytes, and how to read it."""
 
     name: str
@@ -50,7 +104,7 @@ class Entry:
     open: Callable[[], IO[bytes]]
 
 
-def unpack(archive: Path, into: Path) -> None:
+def unpack_archive(archive: Path, into: Path) -> None:
     """Unpack a zip, tar, tar.gz, tar.bz2 or tar.xz into the empty folder `into`.
 
     Refused, before anything is written: absolute paths, `..`, links, devices, sparse files, names that cannot stand
@@ -62,27 +116,27 @@ def unpack(archive: Path, into: Path) -> None:
     try:
         with ExitStack() as stack:
             if zipfile.is_zipfile(archive):
-                check_directory(archive)
-                entries = zip_entries(archive, stack.enter_context(zipfile.ZipFile(archive)))
+                check_zip_directory(archive)
+                entries = iter_zip_members(archive, stack.enter_context(zipfile.ZipFile(archive)))
             else:
-                entries = tar_entries(archive, stack.enter_context(open_tar(archive, stack)))
-            checked = list(bounded(archive, entries, shutil.disk_usage(into).free))
+                entries = iter_tar_members(archive, stack.enter_context(open_tar(archive, stack)))
+            checked = list(limit_members(archive, entries, shutil.disk_usage(into).free))
             for entry in checked:
-                write(entry, into)
-    except (*BROKEN, *BROKEN_VALUES) as error:
-        raise damaged(archive, error) from error
+                write_member(entry, into)
+    except (*ARCHIVE_ERRORS, *ARCHIVE_VALUE_ERRORS) as error:
+        raise make_damaged_error(archive, error) from error
     except OSError as error:
         if error.errno not in (None, errno.EINVAL):  # the disk's word, not that of a reader
             raise
-        raise damaged(archive, error) from error
+        raise make_damaged_error(archive, error) from error
 
 
-def damaged(archive: Path, error: Exception) -> DataError:
+def make_damaged_error(archive: Path, error: Exception) -> DataError:
     reason = " ".join(str(error).split()) or type(error).__name__
     return DataError(f"{archive}: truncated or damaged ({reason}); download it again")
 
 
-def check_directory(archive: Path) -> None:
+def check_zip_directory(archive: Path) -> None:
     """Raises `DataError` for a zip whose list of files alone would fill the memory: `zipfile` reads it whole."""
     with archive.open("rb") as file:
         file.seek(max(0, archive.stat().st_size - 2**17))
@@ -94,11 +148,11 @@ def check_directory(archive: Path) -> None:
     if large >= 0 and len(tail) >= large + 48:
         count, size = struct.unpack_from("<QQ", tail, large + 32)
     if count > MAX_ENTRIES or size > MAX_ENTRIES * 1000:
-        raise too_much(archive)
+        raise make_too_large_error(archive)
 
 
-def zip_entries(archive: Path, file: zipfile.ZipFile) -> Iterator[Entry]:
-    names = Names(archive)
+def iter_zip_members(archive: Path, file: zipfile.ZipFile) -> Iterator[ArchiveMember]:
+    names = ArchiveNames(archive)
     for info in file.infolist():
         kind = stat.S_IFMT(info.external_attr >> 16)
         if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
@@ -111,24 +165,24 @@ def zip_entries(archive: Path, file: zipfile.ZipFile) -> Iterator[Entry]:
         is_folder = info.filename.endswith("/")  # `is_dir` stumbles over a name without a letter
         name = names.checked(info.filename.replace("\\", "/"), is_folder=is_folder)
         if not is_folder:
-            yield Entry(name, info.file_size, partial(file.open, info))
+            yield ArchiveMember(name, info.file_size, partial(file.open, info))
 
 
-class Careful:
+class BoundedStream:
     """A stream that a tar is read from, which hands out no more at once, and goes no further, than any set needs."""
 
     def __init__(self, stream: IO[bytes], archive: Path) -> None:
         self.stream, self.archive = stream, archive
-        self.end = allowed(archive) + 1024 * MAX_ENTRIES
+        self.end = get_max_unpacked_bytes(archive) + 1024 * MAX_ENTRIES
 
     def read(self, count: int) -> bytes:
         if not 0 <= count <= MAX_HEADER:
-            raise too_much(self.archive)
+            raise make_too_large_error(self.archive)
         return self.stream.read(count)
 
     def seek(self, place: int) -> int:
         if not 0 <= place <= self.end:
-            raise too_much(self.archive)
+            raise make_too_large_error(self.archive)
         return self.stream.seek(place)
 
     def tell(self) -> int:
@@ -138,16 +192,16 @@ class Careful:
 def open_tar(archive: Path, stack: ExitStack) -> tarfile.TarFile:
     with archive.open("rb") as file:
         start = file.read(6)
-    opened = next((opener for magic, opener in STREAMS.items() if start.startswith(magic)), Path.open)
-    careful: Any = Careful(stack.enter_context(opened(archive, "rb")), archive)
+    opened = next((opener for magic, opener in DECOMPRESSORS.items() if start.startswith(magic)), Path.open)
+    careful: Any = BoundedStream(stack.enter_context(opened(archive, "rb")), archive)
     try:
         return tarfile.open(fileobj=careful, mode="r:")
-    except (*BROKEN, *BROKEN_VALUES, OSError) as error:
+    except (*ARCHIVE_ERRORS, *ARCHIVE_VALUE_ERRORS, OSError) as error:
         raise DataError(f"{archive}: neither a zip nor a tar archive, or a truncated one; download it again") from error
 
 
-def tar_entries(archive: Path, file: tarfile.TarFile) -> Iterator[Entry]:
-    names = Names(archive)
+def iter_tar_members(archive: Path, file: tarfile.TarFile) -> Iterator[ArchiveMember]:
+    names = ArchiveNames(archive)
     for member in file:
         if not (member.isreg() or member.isdir()):
             raise names.refused(member.name, "a link or device")
@@ -155,40 +209,40 @@ def tar_entries(archive: Path, file: tarfile.TarFile) -> Iterator[Entry]:
             raise names.refused(member.name, "a sparse file, larger than it is")
         name = names.checked(member.name, is_folder=member.isdir())
         if member.isreg():
-            yield Entry(name, member.size, partial(contents, file, member))
+            yield ArchiveMember(name, member.size, partial(open_tar_member, file, member))
 
 
-def contents(file: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
+def open_tar_member(file: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
     content = file.extractfile(member)
     assert content is not None, "only directories have no content"
     return content
 
 
-def allowed(archive: Path) -> int:
+def get_max_unpacked_bytes(archive: Path) -> int:
     """How many bytes this archive may hold."""
-    return min(MAX_BYTES, max(ALWAYS_ALLOWED, MAX_RATIO * archive.stat().st_size))
+    return min(MAX_BYTES, max(MIN_ALLOWED_BYTES, MAX_RATIO * archive.stat().st_size))
 
 
-def too_much(archive: Path) -> DataError:
+def make_too_large_error(archive: Path) -> DataError:
     return DataError(
         f"{archive}: refused, it holds more than {MAX_ENTRIES:,} files, {MAX_BYTES / 1e9:.0f} GB or {MAX_RATIO} times "
-        f"its own size; {BY_HAND}"
+        f"its own size; {UNPACK_BY_HAND_HINT}"
     )
 
 
-def bounded(archive: Path, entries: Iterable[Entry], free: int) -> Iterator[Entry]:
+def limit_members(archive: Path, entries: Iterable[ArchiveMember], free: int) -> Iterator[ArchiveMember]:
     """The same entries. Raises `DataError` once they are too many, or too large for anyone or for this disk."""
-    total, limit = 0, allowed(archive)
+    total, limit = 0, get_max_unpacked_bytes(archive)
     for count, entry in enumerate(entries, start=1):
         total += entry.size
         if count > MAX_ENTRIES or total > limit:
-            raise too_much(archive)
+            raise make_too_large_error(archive)
         yield entry
     if total > free:
         raise DataError(f"{archive}: unpacked it takes {total / 1e9:.1f} GB, got {free / 1e9:.1f} GB free; free some")
 
 
-def write(entry: Entry, into: Path) -> None:
+def write_member(entry: ArchiveMember, into: Path) -> None:
     """Raises `EOFError` if it holds less than it said, or more: then no more is written than it said."""
     target = into / entry.name
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -12,10 +12,10 @@ DECODER_VERSION = 1
 WHITE = 255
 GreyRange = tuple[float, float]  # the stored values that are shown black and white
 # What a file may hold, whatever its name says, beside DICOM. Pillow knows more; one starts a program (EPS).
-FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF")
+IMAGE_FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF")
 
 
-def decode(
+def decode_image(
     path: Path, *, colour: bool, size: int, grey_range: GreyRange | None = None
 ) -> tuple[NDArray[np.uint8], int, int]:
     """The image as uint8 [C, size, size] (C = 3 RGB, or 1 grey), and its original height and width in pixels.
@@ -25,7 +25,7 @@ def decode(
     antialiased triangle filter. Raises whatever Pillow or pydicom do for a broken file, `ConfigError` where pydicom is
     needed and not there.
     """
-    image = picture_in(path, grey_range)
+    image = read_image(path, grey_range)
     width, height = image.size
     image = image.convert("RGB" if colour else "L").resize((size, size), Image.Resampling.BILINEAR)
     pixels = np.asarray(image, dtype=np.uint8)
@@ -33,18 +33,18 @@ def decode(
     return (pixels.transpose(2, 0, 1) if colour else pixels[None]), height, width
 
 
-def picture_in(path: Path, grey_range: GreyRange | None = None) -> Image.Image:
+def read_image(path: Path, grey_range: GreyRange | None = None) -> Image.Image:
     """The picture as large as it is, upright, in 8 bits a channel and without transparency."""
     if is_dicom(path):
         return read_dicom(path, grey_range)
-    with Image.open(path, formats=FORMATS) as opened:
-        return flatten(ImageOps.exif_transpose(opened), grey_range)
+    with Image.open(path, formats=IMAGE_FORMATS) as opened:
+        return to_8_bit_image(ImageOps.exif_transpose(opened), grey_range)
 
 
-def flatten(image: Image.Image, grey_range: GreyRange | None) -> Image.Image:
+def to_8_bit_image(image: Image.Image, grey_range: GreyRange | None) -> Image.Image:
     """The same picture in 8 bits a channel and without transparency."""
     if image.mode.startswith("I") or image.mode == "F":
-        return Image.fromarray(to_bytes(np.asarray(image), grey_range))
+        return Image.fromarray(scale_to_uint8(np.asarray(image), grey_range))
     if image.has_transparency_data:
         picture = image.convert("RGBA")
         paper = Image.new("RGBA", picture.size, (WHITE, WHITE, WHITE, WHITE))
@@ -52,7 +52,7 @@ def flatten(image: Image.Image, grey_range: GreyRange | None) -> Image.Image:
     return image
 
 
-def to_bytes(values: NDArray[np.generic], grey_range: GreyRange | None) -> NDArray[np.uint8]:
+def scale_to_uint8(values: NDArray[np.generic], grey_range: GreyRange | None) -> NDArray[np.uint8]:
     """Grey values of more than 8 bits, [H, W], scaled to uint8.
 
     Whole numbers by the range of their type, 0 to 65535, so that images stay comparable; floats in 0 to 1 by that

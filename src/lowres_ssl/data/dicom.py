@@ -14,22 +14,22 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lowres_ssl.data.regular import check_regular
+from lowres_ssl.data.file_reading import check_regular
 from lowres_ssl.errors import ConfigError
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-SUFFIXES = frozenset({".dcm", ".dicom"})
-PREAMBLE, MARK = 128, b"DICM"
-MOST_BYTES = 10**9  # of a file; the largest picture that is read has 360 MB of 16-bit pixels
-MOST_RLE_PIXELS = 2**24  # two bytes of run lengths become up to 128, and pydicom has no bound of its own
+DICOM_SUFFIXES = frozenset({".dcm", ".dicom"})
+PREAMBLE_BYTES, DICOM_MAGIC = 128, b"DICM"
+MAX_DICOM_BYTES = 10**9  # of a file; the largest picture that is read has 360 MB of 16-bit pixels
+MAX_RLE_PIXELS = 2**24  # two bytes of run lengths become up to 128, and pydicom has no bound of its own
 DEFLATED = "1.2.840.10008.1.2.1.99"
 RLE = "1.2.840.10008.1.2.5"
-GREY = ("MONOCHROME1", "MONOCHROME2")
-HEADER = ("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "BitsAllocated", "PatientID")
-PICTURE = (
-    *HEADER,
+GREY_PHOTOMETRICS = ("MONOCHROME1", "MONOCHROME2")
+HEADER_TAGS = ("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "BitsAllocated", "PatientID")
+IMAGE_TAGS = (
+    *HEADER_TAGS,
     *("PhotometricInterpretation", "PlanarConfiguration", "BitsStored", "HighBit", "PixelRepresentation"),
     *("RescaleSlope", "RescaleIntercept", "ModalityLUTSequence"),
     *("WindowCenter", "WindowWidth", "VOILUTFunction", "VOILUTSequence"),
@@ -40,7 +40,7 @@ PICTURE = (
     ),
     "PixelData",
 )
-Numbers = NDArray[np.float64]
+DicomValues = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -57,13 +57,13 @@ def is_dicom(path: Path) -> bool:
     `ValueError` for a pipe and the like."""
     check_regular(path)
     with path.open("rb") as file:
-        return file.read(PREAMBLE + len(MARK))[PREAMBLE:] == MARK
+        return file.read(PREAMBLE_BYTES + len(DICOM_MAGIC))[PREAMBLE_BYTES:] == DICOM_MAGIC
 
 
 def read_dicom_header(path: Path) -> DicomHeader:
     """Raises `ConfigError` without pydicom; `ValueError`, or whatever pydicom does, for a file that is no picture."""
-    read, _ = parsed(path, HEADER)
-    height, width = size_of(read)
+    read, _ = read_tags(path, HEADER_TAGS)
+    height, width = get_image_size(read)
     return DicomHeader(height, width, str(read.get("PatientID") or "").strip() or None)
 
 
@@ -75,28 +75,28 @@ def read_dicom(path: Path, grey_range: tuple[float, float] | None = None) -> Ima
     that images stay comparable. A `grey_range`, in rescaled values, takes the place of all of these. MONOCHROME1 is
     turned round: high is dark there.
     """
-    read, syntax = parsed(path, PICTURE)
-    height, width = size_of(read)
+    read, syntax = read_tags(path, IMAGE_TAGS)
+    height, width = get_image_size(read)
     if "PixelData" not in read:
         raise ValueError("it has no pixels")
     check_compression(read, syntax, height * width)
     kind = str(read.PhotometricInterpretation)
     stored = np.asarray(read.pixel_array)
-    if kind in GREY and stored.ndim == 2:
-        values = rescaled(stored, read)
-        share = shown(values, read) if grey_range is None else between(values, *grey_range)
-        return Image.fromarray(to_bytes(1 - share if kind == "MONOCHROME1" else share))
+    if kind in GREY_PHOTOMETRICS and stored.ndim == 2:
+        values = apply_rescale(stored, read)
+        share = apply_voi(values, read) if grey_range is None else rescale_to_unit(values, *grey_range)
+        return Image.fromarray(quantise_to_uint8(1 - share if kind == "MONOCHROME1" else share))
     if kind == "PALETTE COLOR":
         from pydicom.pixels.processing import apply_color_lut
 
         stored = apply_color_lut(stored, read)
-        return Image.fromarray(to_bytes(stored / np.iinfo(stored.dtype).max))
+        return Image.fromarray(quantise_to_uint8(stored / np.iinfo(stored.dtype).max))
     if stored.ndim == 3 and stored.shape[2] == 3:
-        return Image.fromarray(to_bytes(stored / (2.0 ** int(read.BitsStored) - 1)))
+        return Image.fromarray(quantise_to_uint8(stored / (2.0 ** int(read.BitsStored) - 1)))
     raise ValueError(f"its pixels are {kind} with {'x'.join(map(str, stored.shape))} values, wanted grey or colour")
 
 
-def parsed(path: Path, wanted: tuple[str, ...]) -> tuple["Dataset", Any]:
+def read_tags(path: Path, wanted: tuple[str, ...]) -> tuple["Dataset", Any]:
     """What the file says of these, and its transfer syntax (how its pixels are compressed)."""
     try:
         import pydicom
@@ -106,15 +106,15 @@ def parsed(path: Path, wanted: tuple[str, ...]) -> tuple["Dataset", Any]:
             f"{path.name}: DICOM, which needs pydicom to be read; type pip install 'lowres-ssl[dicom]'"
         ) from error
     size = path.stat().st_size
-    if size > MOST_BYTES:
-        raise ValueError(f"it has {size:,} bytes, wanted a picture of at most {MOST_BYTES:,}")
+    if size > MAX_DICOM_BYTES:
+        raise ValueError(f"it has {size:,} bytes, wanted a picture of at most {MAX_DICOM_BYTES:,}")
     syntax = read_file_meta_info(path).get("TransferSyntaxUID")
     if syntax == DEFLATED:  # pydicom would unpack all of it before anything can be asked
         raise ValueError("all of it is deflated, which has no bound when it is unpacked; save it uncompressed")
     return pydicom.dcmread(path, specific_tags=list(wanted), stop_before_pixels="PixelData" not in wanted), syntax
 
 
-def size_of(read: "Dataset") -> tuple[int, int]:
+def get_image_size(read: "Dataset") -> tuple[int, int]:
     """Height and width. Raises `ValueError` for what is not one picture within Pillow's limit for pixels."""
     if not read.get("Rows") or not read.get("Columns"):
         raise ValueError("it holds no picture (a report, or settings of one)")
@@ -144,19 +144,19 @@ def check_compression(read: "Dataset", syntax: Any, pixels: int) -> None:
     if not known:
         raise ValueError(f"its pixels are compressed as {syntax.name}, for which there is no decoder here; {hint}")
     bound = 1000 + pixels * int(read.get("SamplesPerPixel") or 1) * int(read.BitsAllocated) // 8 * 1.02
-    if syntax == RLE and (pixels > MOST_RLE_PIXELS or len(read.PixelData) > bound):
+    if syntax == RLE and (pixels > MAX_RLE_PIXELS or len(read.PixelData) > bound):
         raise ValueError("it has more pixels in run lengths (RLE) than are unpacked; save it uncompressed")
 
 
-def rescaled(stored: NDArray[Any], read: "Dataset") -> Numbers:
+def apply_rescale(stored: NDArray[Any], read: "Dataset") -> DicomValues:
     """[H, W] in the units of the modality: PS3.3 C.11.1."""
     if read.get("ModalityLUTSequence"):
-        return looked_up(stored, read.ModalityLUTSequence[0])[0]
-    slope, intercept = slope_of(read)
+        return apply_lut(stored, read.ModalityLUTSequence[0])[0]
+    slope, intercept = get_slope_and_intercept(read)
     return stored.astype(np.float64) * slope + intercept
 
 
-def slope_of(read: "Dataset") -> tuple[float, float]:
+def get_slope_and_intercept(read: "Dataset") -> tuple[float, float]:
     slope, intercept = (
         float(read.get(f"Rescale{what}", "") or usual) for what, usual in (("Slope", 1), ("Intercept", 0))
     )
@@ -165,31 +165,31 @@ def slope_of(read: "Dataset") -> tuple[float, float]:
     return slope, intercept
 
 
-def shown(values: Numbers, read: "Dataset") -> Numbers:
+def apply_voi(values: DicomValues, read: "Dataset") -> DicomValues:
     """[H, W] from 0, the least that is shown, to 1: PS3.3 C.11.2."""
     if read.get("VOILUTSequence"):
-        numbers, highest = looked_up(values, read.VOILUTSequence[0])
+        numbers, highest = apply_lut(values, read.VOILUTSequence[0])
         return numbers / highest
-    window = window_of(read)
+    window = get_window(read)
     if window is not None:
-        return through_window(values, *window)
-    return between(values, *whole_range(read))
+        return apply_window(values, *window)
+    return rescale_to_unit(values, *get_stored_range(read))
 
 
-def between(values: Numbers, low: float, high: float) -> Numbers:
+def rescale_to_unit(values: DicomValues, low: float, high: float) -> DicomValues:
     return np.clip((values - low) / max(high - low, 1e-12), 0, 1)
 
 
-def window_of(read: "Dataset") -> tuple[float, float, str] | None:
+def get_window(read: "Dataset") -> tuple[float, float, str] | None:
     """Centre, width and function of the first window; None if there is none that can be used."""
-    centre, width = (first(read.get(f"Window{what}")) for what in ("Center", "Width"))
+    centre, width = (parse_first_number(read.get(f"Window{what}")) for what in ("Center", "Width"))
     function = str(read.get("VOILUTFunction") or "LINEAR").upper()
     if centre is None or width is None or width < (1 if function == "LINEAR" else 1e-9):
         return None
     return centre, width, function
 
 
-def first(value: Any) -> float | None:
+def parse_first_number(value: Any) -> float | None:
     """A number, or the first of several; None if it is none."""
     try:
         number = float(value[0] if isinstance(value, Sequence) and not isinstance(value, str) else value)
@@ -198,7 +198,7 @@ def first(value: Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def through_window(values: Numbers, centre: float, width: float, function: str) -> Numbers:
+def apply_window(values: DicomValues, centre: float, width: float, function: str) -> DicomValues:
     """PS3.3 C.11.2.1.2 (linear) and C.11.2.1.3 (sigmoid, linear exact)."""
     if function == "SIGMOID":
         return 1 / (1 + np.exp(np.clip(-4 * (values - centre) / width, -700, 700)))
@@ -207,7 +207,7 @@ def through_window(values: Numbers, centre: float, width: float, function: str) 
     return np.clip((values - centre) / max(width, 1e-12) + 0.5, 0, 1)
 
 
-def whole_range(read: "Dataset") -> tuple[float, float]:
+def get_stored_range(read: "Dataset") -> tuple[float, float]:
     """What the stored bits can hold, in the units of the modality."""
     if read.get("ModalityLUTSequence"):
         return 0.0, 2.0 ** int(read.ModalityLUTSequence[0].LUTDescriptor[2]) - 1
@@ -215,11 +215,11 @@ def whole_range(read: "Dataset") -> tuple[float, float]:
     low, high = (
         (-(2.0 ** (bits - 1)), 2.0 ** (bits - 1) - 1) if read.get("PixelRepresentation") else (0.0, 2.0**bits - 1)
     )
-    slope, intercept = slope_of(read)
+    slope, intercept = get_slope_and_intercept(read)
     return min(low * slope, high * slope) + intercept, max(low * slope, high * slope) + intercept
 
 
-def looked_up(values: NDArray[Any], item: "Dataset") -> tuple[Numbers, float]:
+def apply_lut(values: NDArray[Any], item: "Dataset") -> tuple[DicomValues, float]:
     """[H, W] of the values' entries in a table (PS3.3 C.11.1.1.1), and the highest that one can be."""
     _, lowest, bits = (int(each) for each in item.LUTDescriptor)
     data = item.LUTData
@@ -230,5 +230,5 @@ def looked_up(values: NDArray[Any], item: "Dataset") -> tuple[Numbers, float]:
     return table.astype(np.float64)[places], 2.0**bits - 1
 
 
-def to_bytes(share: Numbers) -> NDArray[np.uint8]:
+def quantise_to_uint8(share: DicomValues) -> NDArray[np.uint8]:
     return np.rint(255 * np.clip(share, 0, 1)).astype(np.uint8)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from lowres_ssl.data.records import Catalogue
+from lowres_ssl.data.catalogue import Catalogue
 from lowres_ssl.data.splits import Split
 
 
@@ -41,7 +41,7 @@ class Leakage:
         return [f"{self.sentence()}{mend}"] if self.leaks else []
 
 
-def leakage(catalogue: Catalogue, split: Split) -> Leakage:
+def compute_leakage(catalogue: Catalogue, split: Split) -> Leakage:
     """How many test images share a group (patient, slide, source image) or all bytes with a training image."""
     train = [catalogue.records[index] for index in split.train]
     test = [catalogue.records[index] for index in split.test]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lowres_ssl.errors import DataError
-from lowres_ssl.files.leftovers import new_file
+from lowres_ssl.io.atomic import make_temp_file
 
 KEY_FILE = ".lowres-ssl-key"
 KEY_BYTES = 32
@@ -35,13 +35,13 @@ class Pseudonyms:
         return f"{kind}-{hashlib.blake2b(text, key=self.key, digest_size=8, person=kind.encode()).hexdigest()}"
 
 
-def pseudonyms_for(root: Path, store_dir: Path) -> Pseudonyms:
+def make_pseudonyms(root: Path, store_dir: Path) -> Pseudonyms:
     """Those of the set in the folder `root`; its key is made if there is none yet.
 
     It is kept in `root`, or in `store_dir` where `root` cannot be written to, or holds a key that only somebody else
     may read. Raises `DataError` if neither can be written to, or a key is damaged.
     """
-    known = known_pseudonyms(root, store_dir)
+    known = find_pseudonyms(root, store_dir)
     if known is not None:
         return known
     reason = ""
@@ -56,7 +56,7 @@ def pseudonyms_for(root: Path, store_dir: Path) -> Pseudonyms:
     )
 
 
-def known_pseudonyms(root: Path, store_dir: Path) -> Pseudonyms | None:
+def find_pseudonyms(root: Path, store_dir: Path) -> Pseudonyms | None:
     """Those of the set in the folder `root`; None if it has no key yet. Raises `DataError` if that is damaged."""
     for place in (root / KEY_FILE, store_dir / KEY_FILE):
         try:
@@ -74,14 +74,14 @@ def read_key(place: Path) -> bytes:
     except ValueError:
         key, rest = b"", []
     # An earlier version wrote the key alone.
-    if len(key) != KEY_BYTES or rest not in ([], [checksum_of(key)]):
+    if len(key) != KEY_BYTES or rest not in ([], [compute_key_checksum(key)]):
         raise DataError(
             f"{place}: not a key, or a damaged one; take it from a backup, or remove it and score again with force=true"
         )
     return key
 
 
-def checksum_of(key: bytes) -> str:
+def compute_key_checksum(key: bytes) -> str:
     """The second line of a key's file: one digit of the key that is another would make strangers of all patients."""
     return f"sha256 {hashlib.sha256(key).hexdigest()}"
 
@@ -89,11 +89,11 @@ def checksum_of(key: bytes) -> str:
 def make_key(place: Path) -> bytes:
     """A new key at `place`, whole from the start; of several processes that try at once, the first one's counts."""
     place.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = new_file(place)  # for its owner alone
+    descriptor, temporary = make_temp_file(place)  # for its owner alone
     try:
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
             key = secrets.token_bytes(KEY_BYTES)
-            file.write(f"{key.hex()}\n{checksum_of(key)}\n")
+            file.write(f"{key.hex()}\n{compute_key_checksum(key)}\n")
             file.flush()
             os.fsync(file.fileno())
             try:

@@ -13,8 +13,8 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from lowres_ssl.build import build, find
-from lowres_ssl.randomness import seeded
+from lowres_ssl.registry import build, find_class
+from lowres_ssl.seeding import seed_torch
 
 
 class Method(nn.Module, ABC):
@@ -103,7 +103,7 @@ class Untrained(Method):
 
 def find_method(name: str) -> type[Method]:
     """The class in `methods/<name>.py`. Raises `ConfigError` if there is none."""
-    return find(__name__, name, Method, "method")
+    return find_class(__name__, name, Method, "method")
 
 
 def build_method(arguments: Mapping[str, Any], *, features: int = 1, classes: int = 1, seed: int) -> Method:
@@ -116,7 +116,7 @@ def build_method(arguments: Mapping[str, Any], *, features: int = 1, classes: in
     name = str(arguments.pop("name"))
     takes = inspect.signature(find_method(name)).parameters
     given = {key: value for key, value in (("features", features), ("classes", classes)) if key in takes}
-    with seeded(seed, "heads"):
+    with seed_torch(seed, "heads"):
         return build(__name__, name, Method, arguments, "method", "method", **given)
 
 

@@ -8,7 +8,7 @@ from lowres_ssl import losses
 from lowres_ssl.methods import Method, mlp
 
 
-class Dcl(Method):
+class DCL(Method):
     """The decoupled loss (equation 6) on the output of a 2-layer projector; without weights: those are `dclw`."""
 
     def __init__(self, features: int, projector_hidden: int, projector_output: int, temperature: float) -> None:

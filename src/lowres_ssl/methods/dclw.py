@@ -8,7 +8,7 @@ from lowres_ssl import losses
 from lowres_ssl.methods import Method, mlp
 
 
-class Dclw(Method):
+class DCLW(Method):
     """The decoupled loss with von Mises-Fisher weights (equations 7 and 8) on the output of a 2-layer projector.
 
     `detach_weights=False` and `symmetric=False` are what the ICIP paper's released code does under the name of DCL.

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 from torchvision import models
 
-from lowres_ssl.checkpoint import load_weights
+from lowres_ssl.encoders.weights_file import load_weights
 from lowres_ssl.errors import ConfigError, DataError, did_you_mean
 from lowres_ssl.methods import Untrained
 
 
-class Imagenet(Untrained):
+class ImageNetEncoder(Untrained):
     """Weights of `backbone` by torchvision's name, such as IMAGENET1K_V1, fetched once; or those in a file.
 
     The images are normalised with `mean` and `std`, as the weights were trained, whatever the data set's own are.
@@ -40,13 +40,13 @@ class Imagenet(Untrained):
             raise ConfigError(
                 f"method.weights={self.named}: {backbone} has {', '.join(names) or 'none'}; or name a file{hint}"
             )
-        return load_weights(fetched(known[self.named].url, cache))
+        return load_weights(fetch_weights(known[self.named].url, cache))
 
     def normalisation(self) -> tuple[list[float], list[float]]:
         return self.mean, self.std
 
 
-def fetched(url: str, cache: Path) -> Path:
+def fetch_weights(url: str, cache: Path) -> Path:
     """The file of `url` in `cache`, downloaded if it is not there, its bytes as its name says (torchvision's names end
     in the first digits of their SHA-256). Raises `DataError`."""
     path = cache / url.rsplit("/", 1)[1]

@@ -3,7 +3,7 @@
 from lowres_ssl.methods import Untrained
 
 
-class Random(Untrained):
+class RandomEncoder(Untrained):
     """A randomly initialised encoder, as it is. The row every table needs: on small sets it is a strong baseline.
 
     What it is depends on the architecture's initialisation. A ResNet's BatchNorm layers have never seen an image: in

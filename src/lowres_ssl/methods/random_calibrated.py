@@ -10,7 +10,7 @@ from lowres_ssl.errors import ConfigError
 from lowres_ssl.methods import Untrained
 
 
-class RandomCalibrated(Untrained):
+class CalibratedRandomEncoder(Untrained):
     """A randomly initialised encoder whose BatchNorm layers have seen the training images once. No weight is learnt.
 
     A trained encoder normalises with statistics of the images; `random` normalises with mean 0 and variance 1. So part

@@ -8,7 +8,7 @@ from lowres_ssl import losses
 from lowres_ssl.methods import Method, mlp
 
 
-class SimClr(Method):
+class SimCLR(Method):
     """NT-Xent (equation 1) on the output of a 2-layer projector. The default sizes are the ICIP paper's."""
 
     def __init__(self, features: int, projector_hidden: int, projector_output: int, temperature: float) -> None:

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from lowres_ssl.methods import Method
 
 
-class Supervised(Method):
+class SupervisedMethod(Method):
     """A linear classifier on the encoder, both trained with cross-entropy; with `initial_weights=` it is fine-tuning.
 
     It runs in the same loop as the others, so it sees as many views at the same rate: the loss is the mean over both

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from lowres_ssl.methods import Encoder, Untrained
 
 
-class Trivial(Untrained):
+class MeanColourEncoder(Untrained):
     """The mean of each channel, and the logarithms of the original's height and width, standardised on the training
     images. What scores well by these was told apart by the scanner, the stain or the cropping, and not by the tissue.
     """

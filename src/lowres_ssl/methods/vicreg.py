@@ -6,7 +6,7 @@ from lowres_ssl import losses
 from lowres_ssl.methods import Method, mlp
 
 
-class VicReg(Method):
+class VICReg(Method):
     """Invariance, variance and covariance (equation 6) of the output of an expander; the terms are shown unweighted.
 
     Deviation from the paper: an expander of 2 layers of 4096, not 3 of 8192, as the ICIP paper has it.

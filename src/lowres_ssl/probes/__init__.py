@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lowres_ssl.build import build
+from lowres_ssl.encoders.weights_file import all_finite
 from lowres_ssl.errors import ConfigError
-from lowres_ssl.finite import is_finite
+from lowres_ssl.registry import build
 
 Details = dict[str, float | int | str]
 
@@ -40,7 +40,7 @@ class Features:
         for side, features in (("train", self.train), ("validation", self.validation), ("test", self.test)):
             if not features.is_floating_point() or features.ndim != 2 or features.shape[1] != self.train.shape[1]:
                 raise ValueError(f"{side} features: wanted float [n, D], got {features.dtype} {list(features.shape)}")
-            if not is_finite(features):
+            if not all_finite(features):
                 raise ValueError(f"{side} features: got NaN or infinite values")
         for side, labels, features in (
             ("train", self.train_labels, self.train),
@@ -126,10 +126,10 @@ class Probe(ABC):
 
     def fit_predict(self, features: Features, *, seed: int) -> Prediction:
         """Fit on the training features, choose on validation, predict. The same seed gives the same prediction."""
-        return prediction_of(self.learn(features, seed=seed), features)
+        return prediction_of(self.fit_probe(features, seed=seed), features)
 
     @abstractmethod
-    def learn(self, features: Features, *, seed: int) -> Fitted:
+    def fit_probe(self, features: Features, *, seed: int) -> Fitted:
         """Fit on the training features, choose on validation. The test features are not looked at."""
 
     @abstractmethod

@@ -12,7 +12,7 @@ from lowres_ssl.errors import ConfigError
 from lowres_ssl.probes import Features, Fitted, Probe, require
 
 
-class Knn(Probe):
+class KNNProbe(Probe):
     """The classes of the `k` nearest training images vote.
 
     `vote="uniform"`: each counts 1 (the paper's KNN, with `metric="euclidean"` and k = 200: exactly scikit-learn's
@@ -60,14 +60,14 @@ class Knn(Probe):
             )
         return warnings
 
-    def at_fraction(self, fraction: float) -> "Knn":
+    def at_fraction(self, fraction: float) -> "KNNProbe":
         """k shrinks with the labels: k times the fraction, rounded, at least 1, so that the same share of the training
         images votes."""
         probe = copy(self)
         probe.k = max(1, round(self.k * fraction))
         return probe
 
-    def learn(self, features: Features, *, seed: int) -> Fitted:
+    def fit_probe(self, features: Features, *, seed: int) -> Fitted:
         return self.restore({"labels": features.train_labels}, lambda: features.train, features.classes)
 
     def restore(self, tensors: Mapping[str, Tensor], train: Callable[[], Tensor], classes: int) -> Fitted:

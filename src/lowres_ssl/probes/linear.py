@@ -15,15 +15,14 @@ from torch.nn import functional as F
 
 from lowres_ssl.errors import TrainingError
 from lowres_ssl.probes import Details, Features, Fitted, Probe, require
-from lowres_ssl.probes._heads import Heads, logits
-from lowres_ssl.probes._training import Training
+from lowres_ssl.probes._batched_mlp import BatchedMLP, HeadTraining, compute_logits
 
 # Features up to this many are too few for two threads; see `threads_for`.
 FEW_FEATURES = 1024
 
 
 @dataclass(frozen=True)
-class Fit:
+class HeadFit:
     """What came of training a head: the epoch whose weights are taken, with its validation accuracy and loss.
 
     Accuracy is -1 and loss infinite while nothing was validated. `diverged`: its scores were NaN or infinite since.
@@ -35,11 +34,11 @@ class Fit:
     diverged: bool = False
 
 
-class CalledOff(Exception):  # noqa: N818  # nothing is wrong
+class TrainingCancelled(Exception):  # noqa: N818  # nothing is wrong
     """Nobody waits for what is being trained any more."""
 
 
-class Linear(Probe):
+class MLPProbe(Probe):
     """Linear(D, hidden), BatchNorm, LeakyReLU, Linear(hidden, C), trained with cross-entropy in float32.
 
     The head is the released code's, the rest the paper's section 3.2: Adam at `learning_rate`, multiplied by `gamma`
@@ -86,8 +85,8 @@ class Linear(Probe):
         self.restart_from_best = restart_from_best
         self.schedule_delay = schedule_delay
 
-    def learn(self, features: Features, *, seed: int) -> Fitted:
-        with threads_for(features.train):
+    def fit_probe(self, features: Features, *, seed: int) -> Fitted:
+        with limit_threads(features.train):
             heads, (fit,) = self.fit(features, [self.learning_rate], [seed])
         if fit.diverged:
             raise self.diverged()
@@ -98,14 +97,14 @@ class Linear(Probe):
 
     def restore(self, tensors: Mapping[str, Tensor], train: Callable[[], Tensor], classes: int) -> Fitted:
         _, width, hidden = tensors["first"].shape
-        heads = Heads(width, hidden, classes, [torch.Generator()])
+        heads = BatchedMLP(width, hidden, classes, [torch.Generator()])
         heads.load_state_dict(dict(tensors))
         return self.fitted(heads, {})
 
-    def fitted(self, heads: Heads, details: Details) -> Fitted:
+    def fitted(self, heads: BatchedMLP, details: Details) -> Fitted:
         def shares(rows: Tensor) -> NDArray[np.floating[Any]]:
-            with threads_for(rows):
-                scores = logits(heads.to(rows.device), rows)[0].softmax(dim=1)
+            with limit_threads(rows):
+                scores = compute_logits(heads.to(rows.device), rows)[0].softmax(dim=1)
             if not scores.isfinite().all():  # weights that are NaN would go on to the last epoch
                 raise self.diverged()
             return scores.cpu().numpy()
@@ -120,7 +119,7 @@ class Linear(Probe):
 
     def fit(
         self, features: Features, rates: Sequence[float], seeds: Sequence[int], called_off: Event | None = None
-    ) -> tuple[Heads, list[Fit]]:
+    ) -> tuple[BatchedMLP, list[HeadFit]]:
         """Train heads side by side, one for each of `rates` and the seed beside it: each as if it were alone.
 
         The test features are not looked at. Does not raise where a head diverges: its `Fit` says so. Raises `CalledOff`
@@ -128,21 +127,23 @@ class Linear(Probe):
         """
         device, images = features.train.device, len(features.train)
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-        heads = Heads(features.train.shape[1], self.hidden, features.classes, generators).to(device)
-        training = Training(heads, rates, features.train, features.train_labels, features.classes, self.batch_size)
-        best = copied(heads)
-        fits = [Fit(epoch=self.epochs)] * len(seeds)
+        heads = BatchedMLP(features.train.shape[1], self.hidden, features.classes, generators).to(device)
+        training = HeadTraining(heads, rates, features.train, features.train_labels, features.classes, self.batch_size)
+        best = copy_weights(heads)
+        fits = [HeadFit(epoch=self.epochs)] * len(seeds)
         can_validate = features.can_validate
 
         for epoch in range(1, self.epochs + 1):
             if called_off is not None and called_off.is_set():
-                raise CalledOff
+                raise TrainingCancelled
             training.epoch(torch.stack([torch.randperm(images, generator=generator) for generator in generators]))
             if epoch > self.schedule_delay and (epoch - self.schedule_delay) % self.step_size == 0:
                 training.multiply_rates(self.gamma)
             if not can_validate:
                 continue
-            fits, better = judged(fits, logits(heads, features.validation), features.validation_labels, epoch)
+            fits, better = update_best_fits(
+                fits, compute_logits(heads, features.validation), features.validation_labels, epoch
+            )
             if better:
                 places = torch.tensor(better, device=device)
                 for name, values in heads.state_dict().items():
@@ -157,7 +158,9 @@ class Linear(Probe):
         return heads, fits
 
 
-def judged(fits: Sequence[Fit], scores: Tensor, labels: Tensor, epoch: int) -> tuple[list[Fit], list[int]]:
+def update_best_fits(
+    fits: Sequence[HeadFit], scores: Tensor, labels: Tensor, epoch: int
+) -> tuple[list[HeadFit], list[int]]:
     """What is known of each head after an epoch with these validation scores [P, n, C]; and which are at their best."""
     count = len(fits)
     diverged = ~scores.isfinite().flatten(1).all(dim=1)
@@ -170,19 +173,19 @@ def judged(fits: Sequence[Fit], scores: Tensor, labels: Tensor, epoch: int) -> t
         if fit.diverged or is_diverged:
             after.append(replace(fit, diverged=True))
         elif (accuracy, -loss) > (fit.accuracy, -fit.loss):
-            after.append(Fit(epoch, accuracy, loss))
+            after.append(HeadFit(epoch, accuracy, loss))
             better.append(place)
         else:
             after.append(fit)
     return after, better
 
 
-def copied(heads: Heads) -> dict[str, Tensor]:
+def copy_weights(heads: BatchedMLP) -> dict[str, Tensor]:
     return {name: values.clone() for name, values in heads.state_dict().items()}
 
 
 @contextmanager
-def threads_for(inputs: Tensor) -> Iterator[None]:
+def limit_threads(inputs: Tensor) -> Iterator[None]:
     """One thread for a step on few features [n, D] on a CPU: handing so little work to a second one takes longer than
     the work. Measured on two cores, 100 epochs of 4,087 images: 26 s instead of 49 at D = 512; at 2,048, 62 and 48."""
     threads = torch.get_num_threads()

@@ -17,7 +17,7 @@ from torch import Tensor
 from lowres_ssl.probes import Details, Features, Fitted, Probe, require
 
 
-class Logistic(Probe):
+class LogisticProbe(Probe):
     """Multinomial logistic regression; the strength of its L2 penalty is chosen on the validation images.
 
     Each strength s of `strengths` is tried: the mean cross-entropy over the n training images plus s / 2 times the
@@ -40,7 +40,7 @@ class Logistic(Probe):
         self.strengths = sorted(set(strengths), reverse=True)
         self.max_iterations = max_iterations
 
-    def learn(self, features: Features, *, seed: int) -> Fitted:
+    def fit_probe(self, features: Features, *, seed: int) -> Fitted:
         scaler = StandardScaler()
         train = scaler.fit_transform(features.train.cpu().double().numpy())
         labels, validation_labels = features.train_labels.cpu().numpy(), features.validation_labels.cpu().numpy()
@@ -48,21 +48,21 @@ class Logistic(Probe):
 
         if not features.can_validate:
             strength = self.strengths[(len(self.strengths) - 1) // 2]
-            unconverged = int(not fit(model, train, labels, strength))
+            unconverged = int(not fit_model(model, train, labels, strength))
             details: Details = {"strength": strength, "chosen": "middle strength: a class has no validation image"}
-            return fitted(scaler, model, features.classes, details | {"unconverged": unconverged})
+            return build_fitted_probe(scaler, model, features.classes, details | {"unconverged": unconverged})
 
         chosen, best = model, (-1.0, 0.0)  # accuracy, minus the log loss: the order of preference
         unconverged = 0
         for strength in self.strengths:
-            unconverged += not fit(model, train, labels, strength)
-            shares = fitted(scaler, model, features.classes, {}).scores(features.validation)
+            unconverged += not fit_model(model, train, labels, strength)
+            shares = build_fitted_probe(scaler, model, features.classes, {}).scores(features.validation)
             accuracy = float((shares.argmax(axis=1) == validation_labels).mean())
             loss = log_loss(validation_labels, shares, labels=range(features.classes))
             if (accuracy, -loss) > best:
                 chosen, best = deepcopy(model), (accuracy, -loss)
                 details = {"strength": strength, "chosen": "best validation accuracy", "validation_accuracy": accuracy}
-        return fitted(scaler, chosen, features.classes, details | {"unconverged": unconverged})
+        return build_fitted_probe(scaler, chosen, features.classes, details | {"unconverged": unconverged})
 
     def restore(self, tensors: Mapping[str, Tensor], train: Callable[[], Tensor], classes: int) -> Fitted:
         arrays = {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
@@ -71,10 +71,10 @@ class Logistic(Probe):
         scaler, model = StandardScaler(), LogisticRegression()
         scaler.mean_, scaler.scale_ = arrays["mean"], arrays["scale"]
         model.coef_, model.intercept_, model.classes_ = arrays["weight"], arrays["bias"], arrays["classes"]
-        return fitted(scaler, model, classes, {})
+        return build_fitted_probe(scaler, model, classes, {})
 
 
-def fitted(scaler: StandardScaler, model: LogisticRegression, classes: int, details: Details) -> Fitted:
+def build_fitted_probe(scaler: StandardScaler, model: LogisticRegression, classes: int, details: Details) -> Fitted:
     """The model on standardised features; a class that it has not seen has a probability of 0."""
 
     def shares(features: Tensor) -> NDArray[np.floating[Any]]:
@@ -94,7 +94,9 @@ def fitted(scaler: StandardScaler, model: LogisticRegression, classes: int, deta
     return Fitted(shares, {name: torch.from_numpy(np.array(values)) for name, values in arrays.items()}, details)
 
 
-def fit(model: LogisticRegression, train: NDArray[np.float64], labels: NDArray[np.int64], strength: float) -> bool:
+def fit_model(
+    model: LogisticRegression, train: NDArray[np.float64], labels: NDArray[np.int64], strength: float
+) -> bool:
     """Fit from where the model stands; whether it converged."""
     model.set_params(C=1 / (strength * len(train)))
     with warnings.catch_warnings():

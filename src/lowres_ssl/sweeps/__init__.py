@@ -1,1 +1,1 @@
-"""Many jobs of one command: what each leaves for the sweep's end, and what is said there."""
+"""Collect what the jobs of a sweep leave for its end."""

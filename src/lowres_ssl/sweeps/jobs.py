@@ -6,25 +6,55 @@ the sweep's folder, which serves every launcher and every sweeper, whichever pro
 """
 
 import gc
+import json
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from lowres_ssl.command_line.failures import CRASH, describe
-from lowres_ssl.command_line.overrides import command_line
-from lowres_ssl.errors import in_one_line
-from lowres_ssl.files.atomic import write_json
-from lowres_ssl.sweeps.notes import in_a_sweep, leave, left, place
-from lowres_ssl.terminal import count, fail, write
+from lowres_ssl.config.error_messages import CRASH_CODE, describe_error
+from lowres_ssl.config.overrides import format_command
+from lowres_ssl.console import log_error, pluralise, write_line
+from lowres_ssl.errors import escape_line
+from lowres_ssl.io.atomic import write_json
 
-KIND = "failed"
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+    Note = TypeVar("Note", bound=DataclassInstance)
+else:
+    Note = TypeVar("Note")
+
+
+def is_in_sweep() -> bool:
+    """Whether the job at hand is one of a sweep."""
+    return HydraConfig.get().mode is RunMode.MULTIRUN
+
+
+def write_note(kind: str, note: "DataclassInstance") -> None:
+    """Of the job at hand, which is one of a sweep."""
+    hydra = HydraConfig.get()
+    write_json(get_note_path(Path(hydra.sweep.dir), kind, hydra.job.num), asdict(note))
+
+
+def get_note_path(folder: Path, kind: str, number: int) -> Path:
+    return folder / f"{kind}-{number}.json"
+
+
+def iter_notes(folder: Path, kind: str, note: type[Note]) -> Iterator[Note]:
+    """Those of a kind that jobs left there, in the jobs' order."""
+    for path in sorted(folder.glob(f"{kind}-*.json"), key=lambda path: int(path.stem.removeprefix(f"{kind}-"))):
+        yield note(**json.loads(path.read_text(encoding="utf-8")))
+
+
+FAILURE_NOTE = "failed"
 
 
 @dataclass(frozen=True)
@@ -44,16 +74,16 @@ def run_job(main: Callable[[DictConfig], object], command: str, cfg: DictConfig)
     try:
         return main(cfg)
     except Exception as error:
-        message, code = describe(error, command, cfg)
+        message, code = describe_error(error, command, cfg)
         if message is None:
             traceback.print_exc()
             message = f"a defect of lowres-ssl: {type(error).__name__}: {' '.join(str(error).split())}"
-        fail(message)
-        if not in_a_sweep():
+        log_error(message)
+        if not is_in_sweep():
             raise SystemExit(code) from error
     # Only here are the exception and what its frames held gone.
     free_memory()
-    leave(KIND, Failure(command_line(command, *HydraConfig.get().overrides.task), message, code))
+    write_note(FAILURE_NOTE, Failure(format_command(command, *HydraConfig.get().overrides.task), message, code))
     return None
 
 
@@ -65,16 +95,16 @@ def free_memory() -> None:
         torch.cuda.empty_cache()
 
 
-def note_death(config: DictConfig, number: int, overrides: Sequence[str], why: str) -> None:
+def record_lost_job(config: DictConfig, number: int, overrides: Sequence[str], why: str) -> None:
     """Note a failure for a job that could not: its process is gone. `config`: the sweep's; `number`: the job's.
 
     What a job said itself, or another process of the same job, is left as it is.
     """
-    path = place(Path(config.hydra.sweep.dir), KIND, number)
+    path = get_note_path(Path(config.hydra.sweep.dir), FAILURE_NOTE, number)
     if not path.exists():
         message = f"{why}; the same command goes on from what was saved"
-        fail(f"job {number}: {message}")
-        write_json(path, asdict(Failure(command_line(config.hydra.job.config_name, *overrides), message, CRASH)))
+        log_error(f"job {number}: {message}")
+        write_json(path, asdict(Failure(format_command(config.hydra.job.config_name, *overrides), message, CRASH_CODE)))
 
 
 class Failures(Callback):
@@ -86,24 +116,24 @@ class Failures(Callback):
         Failures.folder = Path(config.hydra.sweep.dir)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        failures = tell_failures()
+        failures = print_failures()
         if failures:
             raise SystemExit(failures[0].exit_code)
 
 
-def tell_failures() -> list[Failure]:
+def print_failures() -> list[Failure]:
     """List what failed in the sweep at hand; if there is none, nothing."""
     folder, Failures.folder = Failures.folder, None
-    failures = [] if folder is None else list(failures_in(folder))
+    failures = [] if folder is None else list(iter_failures(folder))
     if failures:
-        write("")
-        fail(f"{count(len(failures), 'job')} of this sweep failed. Each again, when it is mended:")
+        write_line("")
+        log_error(f"{pluralise(len(failures), 'job')} of this sweep failed. Each again, when it is mended:")
         for failure in failures:
-            write(in_one_line(failure.command))
-            write(f"    {in_one_line(failure.message)}")
+            write_line(escape_line(failure.command))
+            write_line(f"    {escape_line(failure.message)}")
     return failures
 
 
-def failures_in(folder: Path) -> Iterator[Failure]:
+def iter_failures(folder: Path) -> Iterator[Failure]:
     """Those that the jobs of the sweep with this folder left, in the jobs' order."""
-    return left(folder, KIND, Failure)
+    return iter_notes(folder, FAILURE_NOTE, Failure)

@@ -34,16 +34,16 @@ def answer_for_the_gpu() -> None:
     import torch
     from torch import Tensor
 
+    from lowres_ssl.console import TrainingProgress
     from lowres_ssl.probes import Features, linear
-    from lowres_ssl.progress import Progress
 
     torch.backends.cudnn.enabled = False  # it asks the driver for more than is simulated
-    really_judged, is_true, softmax = linear.judged, Tensor.__bool__, Tensor.softmax
+    really_judged, is_true, softmax = linear.update_best_fits, Tensor.__bool__, Tensor.softmax
 
     def shares(self: Tensor, dim: int) -> Tensor:
         return torch.full(self.shape, 1 / self.shape[dim]) if self.is_cuda else softmax(self, dim)
 
-    def judged(*given: Any) -> tuple[list[linear.Fit], list[int]]:
+    def judged(*given: Any) -> tuple[list[linear.HeadFit], list[int]]:
         fits, better = really_judged(*given)
         return [replace(fit, accuracy=1.0) for fit in fits], better  # a search refuses heads that are always wrong
 
@@ -51,8 +51,8 @@ def answer_for_the_gpu() -> None:
     Tensor.softmax = shares
     Features.__post_init__ = lambda self: None
     Features.can_validate = property(lambda self: True)
-    linear.judged = judged
-    Progress.is_due = lambda self: False  # by the clock it looks at the loss, and waits
+    linear.update_best_fits = judged
+    TrainingProgress.is_due = lambda self: False  # by the clock it looks at the loss, and waits
 
 
 def compile_by(backend: str) -> None:
@@ -88,13 +88,13 @@ def write_counts(**lists: list[Counts]) -> None:
 
 
 def start() -> None:
-    from lowres_ssl.probes._cuda_graph import CudaGraph
-    from lowres_ssl.progress import Progress
+    from lowres_ssl.console import TrainingProgress
+    from lowres_ssl.probes._batched_mlp import CudaGraph
 
     answer_for_the_gpu()
     if backend := os.environ.get("SIMULATED_GPU_BACKEND"):
         compile_by(backend)
-    steps, probe_steps = count_between_calls(Progress, "step"), count_between_calls(CudaGraph, "run")
+    steps, probe_steps = count_between_calls(TrainingProgress, "step"), count_between_calls(CudaGraph, "run")
     atexit.register(write_counts, steps=steps, probe_steps=probe_steps)
 
 

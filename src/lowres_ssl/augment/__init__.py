@@ -1,0 +1,1 @@
+"""Make augmented views of a batch: uint8 images in, float views out."""

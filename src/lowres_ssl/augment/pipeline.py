@@ -1,0 +1,242 @@
+"""What is done to views after the crop, and each one's numbers for it: one array, so that they travel in one copy."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lowres_ssl.augment import colour, crop
+from lowres_ssl.augment.apply_where import apply_by_mask, apply_to_rows
+from lowres_ssl.augment.blur import blur_by_matrices, blur_by_shifts, compute_kernels, compute_mirrored_distances
+from lowres_ssl.augment.colour import compute_blend_numbers, compute_hue_offsets
+from lowres_ssl.augment.crop import AXIS_NUMBERS, crop_by_matrices
+from lowres_ssl.augment.sampling import AugmentationParameters, FloatArray, JitterOperation
+
+
+@dataclass(frozen=True)
+class StepTensors:
+    """Of n views, on the device of their pixels. A blend, grey step or blur whose first number is 1 changes nothing.
+
+    transposed, rotated, hue_turned, solarised: [n] bool, whether that is done
+    direction: [n, 2], cosine and sine of the angle of `geometry.rotate`
+    offsets: [n, 3] for `colour.turn_hue`
+    before, after: for `colour.blend`, [n, C + 1, C] each: the blends before the hue is turned, and those after it
+    grey: [n, C, C] for `colour.mix`
+    weights: [n, T] for a blur
+    """
+
+    transposed: Tensor
+    rotated: Tensor
+    hue_turned: Tensor
+    solarised: Tensor
+    direction: Tensor
+    offsets: Tensor
+    before: tuple[Tensor, ...]
+    after: tuple[Tensor, ...]
+    grey: Tensor
+    weights: Tensor
+
+
+@dataclass(frozen=True)
+class ViewSteps:
+    """Which steps there can be, decided by settings and the number of channels alone.
+
+    size: pixels a side, S; channels: C; transposing, grey: whether there are any; rotation: the padding of rotations by
+    any angle, None: there are none; operations: those of the jitter that change anything; blur_kernel: the full
+    kernel's width in pixels, 0: no blur; solarise_threshold: of 255, None: no solarisation.
+    """
+
+    size: int
+    channels: int
+    transposing: bool
+    rotation: str | None
+    operations: tuple[JitterOperation, ...]
+    grey: bool
+    blur_kernel: int
+    solarise_threshold: int | None
+
+    @property
+    def blending(self) -> list[JitterOperation]:
+        return [operation for operation in self.operations if operation != JitterOperation.HUE]
+
+    @property
+    def turns_hue(self) -> bool:
+        return JitterOperation.HUE in self.operations
+
+    @property
+    def blends(self) -> tuple[int, int, int, int]:
+        """The shape of a view's blends: as many after the hue is turned as before it, or where it never is, none."""
+        return 1 + self.turns_hue, len(self.blending), self.channels + 1, self.channels
+
+    @property
+    def taps(self) -> int:
+        return self.blur_kernel // 2 + 2
+
+    def pack(self, parameters: AugmentationParameters) -> FloatArray:
+        """The numbers of B views, [B, K]: K depends on the steps alone."""
+        count, angle = len(parameters), np.deg2rad(parameters.angle)
+        flags = [
+            parameters.quarter_turns % 2 == 1,
+            parameters.angle != 0,
+            parameters.jitter & (parameters.hue != 0),
+            parameters.solarise,
+        ]
+        is_grey = parameters.grey.astype(np.float64)
+        grey = compute_blend_numbers(1 - is_grey, np.zeros(count), is_grey, self.channels)[:, :-1]
+        unblurred = np.zeros(self.taps)
+        unblurred[0] = 1
+        weights = np.where(parameters.blur[:, None], compute_kernels(parameters.sigma, self.blur_kernel), unblurred)
+        packed = [
+            np.stack(flags, axis=1),
+            np.stack([np.cos(angle), np.sin(angle)], axis=1),
+            compute_hue_offsets(parameters.hue),
+            self.pack_blends(parameters),
+            grey,
+            weights,
+        ]
+        return np.concatenate([each.reshape(count, math.prod(each.shape[1:])) for each in packed], axis=1)
+
+    def pack_blends(self, parameters: AugmentationParameters) -> FloatArray:
+        """[B, *blends]: each view's blends in the order drawn for it, and where it has none, what changes nothing."""
+        count, blending = len(parameters), self.blending
+        factor = np.ones((count, *self.blends[:2]))
+        mean_weight, luma_weight = np.zeros_like(factor), np.zeros_like(factor)
+        place = parameters.order.argsort(axis=1)  # [B, len(Operation)], of each operation in the order
+        after = (place > place[:, [JitterOperation.HUE]]) & self.turns_hue
+        for operation, drawn, weight in (
+            (JitterOperation.BRIGHTNESS, parameters.brightness, None),
+            (JitterOperation.CONTRAST, parameters.contrast, mean_weight),
+            (JitterOperation.SATURATION, parameters.saturation, luma_weight),
+        ):
+            if operation not in blending:
+                continue
+            same_side = after[:, blending] == after[:, [operation]]
+            earlier = (place[:, blending] < place[:, [operation]]) & same_side
+            slot = np.arange(count), after[:, operation].astype(np.int64), earlier.sum(axis=1)
+            factor[slot] = value = np.where(parameters.jitter, drawn, 1.0)
+            if weight is not None:
+                weight[slot] = 1 - value
+        return compute_blend_numbers(factor, mean_weight, luma_weight, self.channels)
+
+    def read(self, packed: Tensor) -> StepTensors:
+        """What `pack` has packed: [n, K] float32, on the device of the pixels."""
+        channels = self.channels
+        sizes = [4, 2, 3, math.prod(self.blends), channels * channels, self.taps]
+        flags, direction, offsets, blends, grey, weights = packed.split(sizes, dim=1)
+        transposed, rotated, hue_turned, solarised = (flags > 0).unbind(1)
+        sides = [side.unbind(1) for side in blends.unflatten(1, self.blends).unbind(1)]
+        return StepTensors(
+            transposed=transposed,
+            rotated=rotated,
+            hue_turned=hue_turned,
+            solarised=solarised,
+            direction=direction,
+            offsets=offsets,
+            before=sides[0],
+            after=sides[1] if self.turns_hue else (),
+            grey=grey.unflatten(1, (channels, channels)),
+            weights=weights,
+        )
+
+
+ViewStep = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class StepMode:
+    """How a step is taken.
+
+    change: `change_rows` or `change_by_mask`; adjust: a step whose numbers change nothing where they start with 1;
+    blur: `blur_by_shifts`, or another that takes images and weights.
+    """
+
+    change: Callable[..., Tensor]
+    adjust: Callable[[Tensor, ViewStep, Tensor], Tensor]
+    blur: ViewStep
+
+
+def adjust_rows(images: Tensor, operation: ViewStep, numbers: Tensor) -> Tensor:
+    return apply_to_rows(images, numbers.flatten(1)[:, 0] != 1, operation, numbers)
+
+
+def adjust_all(images: Tensor, operation: ViewStep, numbers: Tensor) -> Tensor:
+    return operation(images, numbers)
+
+
+def augment(images: Tensor, numbers: StepTensors, steps: ViewSteps, way: StepMode) -> Tensor:
+    """Do everything between crop and normalisation, on [n, C, S, S] float32 in 0..1, which may be overwritten."""
+    change = way.change
+    if steps.transposing:
+        images = change(images, numbers.transposed, crop.transpose)
+    if steps.rotation is not None:
+        rotate = partial(crop.rotate, padding=steps.rotation)
+        images = change(images, numbers.rotated, rotate, numbers.direction)
+    for blend in numbers.before:
+        images = way.adjust(images, colour.blend, blend)
+    if steps.turns_hue:
+        images = change(images, numbers.hue_turned, colour.turn_hue, numbers.offsets)
+    for blend in numbers.after:
+        images = way.adjust(images, colour.blend, blend)
+    if steps.grey:
+        images = way.adjust(images, colour.mix, numbers.grey)
+    if steps.blur_kernel:
+        images = way.adjust(images, way.blur, numbers.weights)
+    if steps.solarise_threshold is not None:
+        solarise = partial(colour.solarise, threshold=steps.solarise_threshold)
+        images = change(images, numbers.solarised, solarise)
+    return images
+
+
+def normalise(images: Tensor, mean: Tensor, std: Tensor, *, out: Tensor) -> Tensor:
+    """Compute (images - mean) / std into `out`."""
+    return torch.sub(images, mean, out=out).div_(std)
+
+
+def per_channel(values: Sequence[float], channels: int) -> Tensor:
+    """[C, 1, 1] float32. A grey image takes the first."""
+    return torch.tensor(values[:channels], dtype=torch.float32)[:, None, None]
+
+
+ROW_MODE = StepMode(apply_to_rows, adjust_rows, blur_by_shifts)
+
+
+class FixedShapeAugmentation(nn.Module):
+    """Stored images to views, as one function of two tensors in which no shape depends on a draw.
+
+    `torch.compile(..., fullgraph=True, dynamic=False)` takes it whole. docs/benchmarks.md has its launches.
+    """
+
+    scale: Tensor
+    shift: Tensor
+    distances: Tensor
+
+    def __init__(self, steps: ViewSteps, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        self.steps = steps
+        scale = 1 / per_channel(std, steps.channels)
+        self.register_buffer("scale", scale)
+        self.register_buffer("shift", -per_channel(mean, steps.channels) * scale)
+        self.register_buffer(
+            "distances", compute_mirrored_distances(steps.size if steps.blur_kernel else 0, steps.taps)
+        )
+
+    @torch.no_grad()
+    def forward(self, images: Tensor, packed: Tensor) -> Tensor:
+        """Make V views of each image: [V, B, 3, S, S] float32, normalised, `channels_last`.
+
+        images: uint8 [B, C, R, R]; packed: float32 [B V, K], the numbers of `crop.axes` and after them those of
+        `Steps.pack`, an image's views side by side; both on the module's device.
+        """
+        steps, count = self.steps, len(images)
+        way = StepMode(apply_by_mask, adjust_all, partial(blur_by_matrices, distances=self.distances))
+        # Matrix products in bfloat16, as a training step's autocast would have them, lose levels.
+        with torch.autocast(images.device.type, enabled=False):
+            cropped = crop_by_matrices(images, packed[:, : 2 * AXIS_NUMBERS], steps.size)
+            views = augment(cropped, steps.read(packed[:, 2 * AXIS_NUMBERS :]), steps, way)
+            normalised = torch.addcmul(self.shift, views, self.scale).expand(-1, 3, -1, -1)
+            by_image: Tensor = normalised.unflatten(0, (count, -1))  # [B, V, 3, S, S]
+            return by_image.permute(1, 0, 3, 4, 2).contiguous().permute(0, 1, 4, 2, 3)

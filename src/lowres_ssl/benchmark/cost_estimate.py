@@ -1,0 +1,164 @@
+"""Time the parts of a benchmark on this machine, on noise: the training loop, features, probes. Nothing is kept."""
+
+import multiprocessing
+import os
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+
+from lowres_ssl.benchmark.schedule import BenchmarkCosts
+from lowres_ssl.config.check import PretrainConfig
+from lowres_ssl.config.experiment_schema import RANDOM_BASELINES
+from lowres_ssl.data.decode import decode_image
+from lowres_ssl.data.prepare import DataSummary, summarise_data
+from lowres_ssl.errors import ConfigError, is_out_of_memory
+from lowres_ssl.evaluate.evaluate import drop_settings_origin
+from lowres_ssl.experiment.estimate import estimate_training_seconds, measure_epoch_time, measure_inference_speed
+from lowres_ssl.experiment.plan import TrainingSetup, build_training_setup, make_checked_split
+from lowres_ssl.probes import Features, build_probe
+
+RUN_OVERHEAD_SHARE = 0.5  # of what starting takes: a run beside all that is measured, composing, building, writing
+TSNE_SECONDS_PER_IMAGE = 0.006  # seconds of a t-SNE in the report, a test image
+REPORT_SECONDS = 10.0  # seconds of tables, comparison and report beside starting, which takes them a third as long
+DECODED_SAMPLE_SIZE = 24  # images decoded
+MAX_PROBE_ROWS = 512  # training features that a probe is timed on, at most
+SMALLER_HINT = "type a smaller batch_size or image_size"
+TIMED_PROBE_EPOCHS = 2  # of a probe that has epochs, beside the first
+
+
+@dataclass(frozen=True)
+class CostRequest:
+    """What is to be run: a config a method, in order, the probes of the extra "linear" and fractions of "labels"."""
+
+    configs: Mapping[str, PretrainConfig]
+    linear: Mapping[str, Any] | None
+    fewer_labels: Sequence[float]
+
+
+@dataclass(frozen=True)
+class CostMeasurement:
+    """`views`: a second, by method, of those that train; `device`: the machine, and the precision, in words."""
+
+    costs: BenchmarkCosts
+    views: Mapping[str, float]
+    device: str
+
+
+def measure_in_subprocess(asked: CostRequest) -> CostMeasurement:
+    """In a process of its own, so that what it takes is free before the first run, and its end is no one else's.
+
+    Raises whatever is wrong with the configs or the images, as pre-training would.
+    """
+    context = multiprocessing.get_context("spawn")
+    begun = time.time()
+    with ProcessPoolExecutor(max_workers=1, mp_context=context) as pool:
+        try:
+            return pool.submit(measure_costs, asked, begun).result()
+        except BrokenProcessPool as error:
+            raise ConfigError(
+                f"{describe_training_step(asked)} ended its process, out of memory most likely; {SMALLER_HINT}"
+            ) from error
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise ConfigError(
+                f"{describe_training_step(asked)} needs more memory than there is; {SMALLER_HINT}"
+            ) from error
+
+
+def describe_training_step(asked: CostRequest) -> str:
+    config = next(iter(asked.configs.values()))
+    return f"a step of batch_size={config.batch_size} at image_size={config.image_size}"
+
+
+def measure_costs(asked: CostRequest, begun: float) -> CostMeasurement:
+    """`begun`: when this process was asked for, by the system's clock: what a command takes to start."""
+    start = time.time() - begun
+    plans = {name: build_training_setup(config) for name, config in asked.configs.items()}
+    first = next(iter(plans.values()))
+    outline, to_decode = summarise_data(first.config, partial(make_checked_split, first))
+    trained = {name: plan for name, plan in plans.items() if plan.method.trains}
+    epoch = {name: estimate_training_seconds(plan, outline) / plan.config.epochs for name, plan in trained.items()}
+    views = {name: measure_epoch_time(plan, outline, plan.views[-1]).views for name, plan in trained.items()}
+    features = len(outline.catalogue.records) / measure_inference_speed(next(iter(trained.values()), first), outline)
+    scored = {name: time_probe(name, arguments, first, outline) for name, arguments in first.config.probe.items()}
+    calibration = features * len(outline.split.train) / len(outline.catalogue.records)  # a pass of its own
+    calibration *= "random_calibrated" in plans
+    runs, of_a_run = len(plans), RUN_OVERHEAD_SHARE * start
+    each_run = of_a_run + features + sum(scored.values())
+    extras = {}
+    if asked.fewer_labels:
+        share = sum(asked.fewer_labels) * first.config.label_draws
+        extras["labels"] = start + runs * (of_a_run + share * sum(scored.values()))
+    if asked.linear is not None:
+        extras["linear"] = start + runs * (of_a_run + time_probe("linear", asked.linear, first, outline))
+    costs = BenchmarkCosts(
+        epoch=epoch,
+        round_base=start + runs * each_run + calibration,
+        run=each_run,
+        prepare=estimate_decoding_seconds(outline, first.config) if to_decode else 0.0,
+        report=start + REPORT_SECONDS + runs * TSNE_SECONDS_PER_IMAGE * len(outline.split.test),
+        start=start,
+        random_seed=sum(each_run for name in plans if name in RANDOM_BASELINES) + calibration,
+        extras=extras,
+    )
+    return CostMeasurement(costs, views, first.compute.describe())
+
+
+def estimate_decoding_seconds(outline: DataSummary, config: PretrainConfig) -> float:
+    """Seconds of decoding all images, from some of them."""
+    catalogue = outline.catalogue
+    records = catalogue.records[:: max(1, len(catalogue.records) // DECODED_SAMPLE_SIZE)]
+    started = time.perf_counter()
+    for record in records:
+        decode_image(record.path, colour=config.images.colour, size=outline.store_shape[2])
+    each = (time.perf_counter() - started) / len(records)
+    return each * len(catalogue.records + catalogue.unlabelled) / (os.cpu_count() or 1)
+
+
+def time_probe(name: str, arguments: Mapping[str, Any], plan: TrainingSetup, outline: DataSummary) -> float:
+    """Of a probe fitted on all training labels and scored, on the plan's device: from fits on fewer features of noise,
+    as wide as the encoder's, and in fewer epochs if it has any."""
+    train = len(outline.split.train)
+    rows = min(train, MAX_PROBE_ROWS)
+    settings = drop_settings_origin({key: value for key, value in arguments.items() if key != "name"})
+    if "k" in settings:
+        settings["k"] = min(settings["k"], rows)
+    given = make_noise_features(plan, outline, rows)
+
+    def timed(**fewer: int) -> float:
+        probe = build_probe(name, settings | fewer)
+        started = time.perf_counter()
+        probe.fit_predict(given, seed=0)
+        return time.perf_counter() - started
+
+    if "epochs" not in settings:
+        timed()  # the first time is slower
+        return timed() * train / rows
+    timed(epochs=1)
+    one, more = timed(epochs=1), timed(epochs=1 + TIMED_PROBE_EPOCHS)
+    epoch = max(0.0, more - one) / TIMED_PROBE_EPOCHS
+    return max(0.0, one - epoch) + float(settings["epochs"]) * epoch * train / rows
+
+
+def make_noise_features(plan: TrainingSetup, outline: DataSummary, rows: int) -> Features:
+    """Features of noise on the plan's device, `rows` of them to train on."""
+    classes, generator = len(outline.catalogue.classes), torch.Generator().manual_seed(0)
+    device = plan.compute.device
+
+    def drawn(count: int) -> tuple[torch.Tensor, torch.Tensor]:
+        labels = torch.arange(count) % classes
+        # Classes that lie apart a little: on pure noise a logistic regression takes unusually long.
+        features = torch.randn(count, plan.width, generator=generator) + labels[:, None] / classes
+        return features.to(device), labels.to(device)
+
+    features, labels = drawn(rows)
+    validation, validation_labels = drawn(max(classes, min(len(outline.split.validation), rows)))
+    test, _ = drawn(min(max(1, len(outline.split.test)), rows))
+    return Features(features, labels, validation, validation_labels, test, classes)

@@ -1,0 +1,1 @@
+"""Define, load and check the config of every command."""

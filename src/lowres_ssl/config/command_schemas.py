@@ -1,0 +1,178 @@
+"""The schema of `lowres-ssl tables` and of the files in `conf/table/`. No I/O, no checks."""
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from omegaconf import MISSING
+
+from lowres_ssl.config.experiment_schema import DeviceChoice, PrecisionChoice
+
+TableKind = Enum("TableKind", ["scores", "recipes", "tuned"])
+
+
+@dataclass
+class FiltersConfig:
+    """The fields of `selection.Filters`. They are typed without `filters.` (see `command_line/overrides.py`)."""
+
+    entry: Any = MISSING  # a name or pattern, or several
+    dataset: str | None = MISSING
+    probe: str | None = MISSING
+    recipe: str | None = MISSING
+    backbone: str | None = MISSING
+    image_size: int | None = MISSING
+    epochs: int | None = MISSING
+    split: str | None = MISSING
+    split_seed: int | None = MISSING
+    split_digest: str | None = MISSING
+    precision: str | None = MISSING
+    settings: str | None = MISSING
+    seed: Any = MISSING  # one, or a list
+    untrained_seed: Any = MISSING  # likewise
+
+
+@dataclass
+class RowConfig:
+    """A row of a table. What may be left out has its value here, so that a table's file stays short."""
+
+    entries: list[str] = MISSING
+    in_recipe: dict[str, str] = field(default_factory=dict)  # by recipe, the one to ask for instead of the first
+    label: str | None = None
+    probe: str | None = None
+    compared: bool = True  # false: never bold
+    optional: bool = False
+    paper: dict[str, dict[str, float]] = field(default_factory=dict)
+
+
+@dataclass
+class TableConfig:
+    """What a file of `conf/table/` holds."""
+
+    title: str = MISSING
+    kind: TableKind = MISSING
+    probe: list[str] = MISSING
+    datasets: list[str] = MISSING
+    metrics: list[str] = MISSING
+    batch_size: Any = MISSING
+    rows: dict[str, RowConfig] = MISSING
+    recipes: list[str] = field(default_factory=list)
+    splits: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass
+class TablesConfig:
+    output_dir: str = MISSING
+    folder: str = MISSING
+    batch_size: Any = MISSING
+    strict: bool = MISSING
+    filters: FiltersConfig = MISSING
+    table: dict[str, TableConfig] = MISSING  # last: the help text shows it whole
+
+
+OutputFormat = Enum("OutputFormat", ["table", "csv", "json"])
+# Those of `uncertainty.METRICS`, which a config need not load.
+MetricChoice = Enum("MetricChoice", ["accuracy", "weighted_f1", "macro_f1", "balanced_accuracy"])
+
+
+@dataclass
+class CompareConfig:
+    output_dir: str = MISSING
+    filters: FiltersConfig = MISSING
+    metric: MetricChoice = MISSING
+    batch_size: Any = MISSING
+    reference: Any = MISSING
+    imagenet: str = MISSING
+    draws: int = MISSING
+    format: OutputFormat = MISSING
+
+
+WhichEncoder = Enum("WhichEncoder", ["selected", "last"])
+ExportFormat = Enum("ExportFormat", ["torchvision", "timm", "torchscript", "onnx", "hub"])
+
+
+@dataclass
+class InputConfig:
+    """Typed without `input.` (see `command_line/overrides.py`)."""
+
+    images: str | None = MISSING
+
+
+@dataclass
+class PredictInputConfig(InputConfig):
+    probe: str | None = MISSING
+
+
+@dataclass
+class InferenceConfig:
+    """What `embed` and `predict` share: a run's encoder, and every image of a folder."""
+
+    output_dir: str = MISSING
+    run: str | None = MISSING
+    folder: str | None = MISSING
+    formats: list[str] = MISSING
+    batch_size: int = MISSING
+    skip_unreadable: bool = MISSING
+    device: DeviceChoice = MISSING
+    precision: PrecisionChoice = MISSING
+
+
+@dataclass
+class EmbedConfig(InferenceConfig):
+    input: InputConfig = MISSING
+    which: WhichEncoder = MISSING
+
+
+@dataclass
+class PredictConfig(InferenceConfig):
+    input: PredictInputConfig = MISSING
+
+
+@dataclass
+class ExportConfig:
+    output_dir: str = MISSING
+    run: str | None = MISSING
+    format: ExportFormat = MISSING
+    which: WhichEncoder = MISSING
+    folder: str | None = MISSING
+
+
+@dataclass
+class FiguresConfig:
+    output_dir: str = MISSING
+    store_dir: str = MISSING
+    folder: str = MISSING
+    figure: dict[str, Any] = MISSING
+    run: str | None = MISSING
+    filters: FiltersConfig = MISSING
+
+
+@dataclass
+class InitInputConfig(InputConfig):
+    """`images` is a kind of picture here, not a folder; typed without `input.` (see `command_line/overrides.py`)."""
+
+
+@dataclass
+class InitConfig:
+    data_dir: str = MISSING
+    output_dir: str = MISSING
+    store_dir: str = MISSING
+    folder: str | None = MISSING
+    name: str | None = MISSING
+    input: InitInputConfig = MISSING
+    force: bool = MISSING
+
+
+@dataclass
+class ReportConfig:
+    output_dir: str = MISSING
+    store_dir: str = MISSING
+    file: str = MISSING
+    thumbnails: bool = MISSING
+    file_names: bool = MISSING
+    thumbnail_size: int = MISSING
+    gallery: int = MISSING
+    preface: str | None = MISSING
+    filters: FiltersConfig = MISSING
+    figure: dict[str, Any] = MISSING
+    table: dict[str, TableConfig] = MISSING  # last: the help text shows it whole

@@ -1,0 +1,173 @@
+"""The schema of the commands that work on one data set with one encoder: pretrain, evaluate, tune. No checks."""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from omegaconf import MISSING
+
+# What `lowres-ssl tune` chooses of the linear probe.
+TUNABLE_KEYS = ("batch_size", "learning_rate")
+SETTINGS_ORIGIN = "settings_from"  # the key that says where the two come from
+SETTINGS_ORIGINS = PAPER_ORIGIN, TUNED_ORIGIN, TYPED_ORIGIN = "paper", "tuned", "typed"
+# What a trained encoder is compared with, and what it started as: nothing is learnt in either. The better is the bar.
+RANDOM_BASELINES = ("random", "random_calibrated")
+RANDOM_SEEDS = 10  # they cost no training, so their mean need not be left to the luck of three seeds
+
+ORIGINAL_SIZE = "original"  # for `dataset.storage_size`: as large as the images are
+
+SplitKind = Enum("SplitKind", ["auto", "random", "stratified", "patient", "official"])
+DeviceChoice = Enum("DeviceChoice", ["auto", "cuda", "cpu"])
+PrecisionChoice = Enum("PrecisionChoice", ["auto", "fp32", "bf16", "fp16"])
+RateSchedule = Enum("RateSchedule", ["constant", "cosine"])
+BatchNormOver = Enum("BatchNormOver", ["joint", "per_view"])
+PretrainOn = Enum("PretrainOn", ["training", "all"])
+SelectEncoder = Enum("SelectEncoder", ["last", "best_validation_knn"])
+RotationPadding = Enum("RotationPadding", ["zeros", "reflection"])
+ImageStoreOn = Enum("ImageStoreOn", ["auto", "device", "host"])
+CompileChoice = Enum("CompileChoice", ["auto", "always", "never"])
+PreemptionSignal = Enum("PreemptionSignal", ["none", "USR1", "USR2", "HUP", "XCPU"])
+SearchRule = Enum("SearchRule", ["full", "quarter", "eighth"])
+
+
+@dataclass
+class DatasetConfig:
+    """A set of images: where it lies, where it comes from, what should be in it."""
+
+    name: str = MISSING
+    title: str = MISSING
+    source: str = MISSING
+    root: str = MISSING
+    archive: str | None = MISSING
+    unlabelled: str | None = MISSING
+    url: str | None = MISSING
+    sha256: str | None = MISSING
+    instructions: str = MISSING
+    licence: str = MISSING
+    storage_size: Any = MISSING  # int, "original" or None: OmegaConf 2.3 fails at such a union
+    subset: int | None = MISSING
+    skip_unreadable: bool = MISSING
+    grey_range: list[float] | None = MISSING
+    expected: dict[str, int] = MISSING
+    options: dict[str, Any] = MISSING
+
+
+@dataclass
+class ImagesConfig:
+    """What kind of picture it is: channels and normalisation; a recipe may have a section for each kind."""
+
+    name: str = MISSING
+    colour: bool = MISSING
+    mean: list[float] = MISSING
+    std: list[float] = MISSING
+
+
+@dataclass
+class BackboneConfig:
+    name: str = MISSING
+    small_stem: bool = MISSING
+    zero_init_residual: bool = MISSING
+
+
+@dataclass
+class ViewsConfig:
+    """The constructor arguments of `views.maker.ViewMaker`, which checks their ranges."""
+
+    crop_scale: list[float] = MISSING
+    crop_ratio: list[float] = MISSING
+    horizontal_flip: float = MISSING
+    vertical_flip: float = MISSING
+    right_angles: bool = MISSING
+    rotation_degrees: float = MISSING
+    rotation_padding: RotationPadding = MISSING
+    jitter: float = MISSING
+    brightness: float = MISSING
+    contrast: float = MISSING
+    saturation: float = MISSING
+    hue: float = MISSING
+    grey: float = MISSING
+    blur: float = MISSING
+    blur_kernel_fraction: float = MISSING
+    blur_sigma_fraction: list[float] = MISSING
+    solarise: float = MISSING
+    solarise_threshold: int = MISSING
+
+
+@dataclass
+class ExperimentConfig:
+    """What pre-training and evaluation share."""
+
+    data_dir: str = MISSING
+    output_dir: str = MISSING
+    store_dir: str = MISSING
+    method: dict[str, Any] = MISSING
+    dataset: DatasetConfig = MISSING
+    images: ImagesConfig = MISSING
+    backbone: BackboneConfig = MISSING
+    probe: dict[str, Any] = MISSING
+    table_1: dict[str, Any] = MISSING
+    recipe: str = MISSING
+    split: SplitKind = MISSING
+    split_seed: int = MISSING
+    seed: int = MISSING
+    image_size: int = MISSING
+    device: DeviceChoice = MISSING
+    precision: PrecisionChoice = MISSING
+    label_fraction: list[float] = MISSING
+    label_draws: int = MISSING
+    hash_ids: bool = MISSING
+    force: bool = MISSING
+
+
+@dataclass
+class PretrainConfig(ExperimentConfig):
+    epochs: int = MISSING
+    batch_size: int = MISSING
+    keep_last_batch: bool = MISSING
+    forward: BatchNormOver = MISSING
+    learning_rate: float = MISSING
+    momentum: float = MISSING
+    weight_decay: float = MISSING
+    decay_norm_and_bias: bool = MISSING
+    schedule: RateSchedule = MISSING
+    warmup_epochs: float = MISSING
+    image_size_schedule: list[list[float]] = MISSING
+    store: ImageStoreOn = MISSING
+    compile: CompileChoice = MISSING
+    deterministic: bool = MISSING
+    sync_batch_norm: bool = MISSING
+    views: ViewsConfig = MISSING
+    initial_weights: str = MISSING
+    pretrain_on: PretrainOn = MISSING
+    select_encoder: SelectEncoder = MISSING
+    checkpoint_seconds: float = MISSING
+    preemption_signal: PreemptionSignal = MISSING
+    tracker: dict[str, Any] = MISSING
+    evaluate: bool = MISSING
+    picture: bool = MISSING
+    dry_run: bool = MISSING
+
+
+@dataclass
+class EvaluateConfig(ExperimentConfig):
+    run: str | None = MISSING
+    weights: str | None = MISSING
+
+
+@dataclass
+class TuneConfig(ExperimentConfig):
+    run: str | None = MISSING
+    filters: dict[str, Any] = MISSING
+    batch_size: list[int] = MISSING
+    learning_rate: list[float] = MISSING
+    seeds: int = MISSING
+    rule: SearchRule = MISSING
+
+
+@dataclass
+class BenchmarkConfig(PretrainConfig):
+    budget: str = MISSING
+    methods: list[str] = MISSING
+    seeds: int | None = MISSING
+    fewer_labels: list[float] = MISSING
+    chosen_by: str = MISSING

@@ -1,0 +1,248 @@
+"""Files -> records: lists a source's images, has each read (`data/headers.py`), checks what was found."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lowres_ssl.data.datasets import Listing, Source, images_below, resolve_root
+from lowres_ssl.data.image_metadata import SKIP_HINT, ImageMetadata, read_image_metadata
+from lowres_ssl.errors import DataError
+
+
+@dataclass(frozen=True)
+class ImageRecord:
+    """One image.
+
+    `id` is its path below the root (POSIX), `label` its class ("" if it has none), `group` its patient, slide or source
+    image, `side` "train", "val" or "test" in a set that comes divided. `height` and `width` are the original's in
+    pixels, upright. `sha256` is that of the file's bytes. `path` is where it lies, which is no part of what it is.
+    """
+
+    id: str
+    label: str
+    group: str | None
+    side: str | None
+    height: int
+    width: int
+    sha256: str
+    path: Path = field(default=Path(), compare=False)
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """A set of images.
+
+    `records` have labels, `unlabelled` ones serve pre-training only; both are sorted by id. `notes` are lines for the
+    user. `official_default`: `split=auto` takes the set's own folders. `groups_may_restart`: the same group on two
+    official sides need not be the same patient. `grey_range`: the stored values that become black and white in grey
+    images of more than 8 bits, where the set says so. `subset`: so many were asked for, of a larger set.
+    """
+
+    name: str
+    root: Path
+    records: tuple[ImageRecord, ...]
+    notes: tuple[str, ...]
+    unlabelled: tuple[ImageRecord, ...] = ()
+    official_default: bool = False
+    groups_may_restart: bool = False
+    grey_range: tuple[float, float] | None = None
+    subset: int | None = None
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes, sorted."""
+        return tuple(sorted({record.label for record in self.records}))
+
+    @cached_property
+    def labels(self) -> NDArray[np.int64]:
+        """int64 [N]: the place in `classes` of each record's label."""
+        place = {name: index for index, name in enumerate(self.classes)}
+        return np.array([place[record.label] for record in self.records], dtype=np.int64)
+
+    @cached_property
+    def digest(self) -> str:
+        """Hex SHA-256 of ids, labels, groups and bytes, of the unlabelled images, too, and of the grey range."""
+        content: list[list[object]] = [
+            [each.id, each.label, each.group, each.sha256] for each in self.records + self.unlabelled
+        ]
+        if self.grey_range is not None:
+            content.append(["grey_range", *self.grey_range])
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+    def counts(self) -> dict[str, int]:
+        """The number of images of each class."""
+        return dict(sorted(Counter(record.label for record in self.records).items()))
+
+
+def build_catalogue(
+    *,
+    name: str,
+    root: Path,
+    source: Source,
+    expected: dict[str, int],
+    unlabelled: Path | None,
+    skip_unreadable: bool,
+    cache_dir: Path,
+    progress: bool = True,
+    grey_range: tuple[float, float] | None = None,
+) -> Catalogue:
+    """Every image of the set below `root`, and of the folder `unlabelled`, as records.
+
+    `expected` is the published number of images of each class: another number is a note, a missing class an error.
+    An image that cannot be read is an error, with `skip_unreadable` a note. Unlabelled images that are byte for byte
+    among the labelled ones are left out, since those may be test images. Nothing is written outside `cache_dir`.
+
+    Raises `DataError` for a missing or empty folder, fewer than two classes, a missing class, an unreadable image.
+    """
+    source.prepare(root)
+    folder = resolve_root(root)
+    listings = source.listings(root)
+    extra: list[Listing] = []
+    if unlabelled is not None:
+        extra = list_unlabelled(unlabelled)
+        beside = unlabelled.resolve()  # a folder of unlabelled images inside the set is no class of it
+        if beside == folder or beside in folder.parents:
+            raise DataError(f"dataset.unlabelled={unlabelled}: holds the labelled images, wanted a folder beside them")
+        listings = [listing for listing in listings if beside not in listing.path.parents]
+    if not listings:
+        raise DataError(
+            f"{root}: no images of this set there; wanted {source.layout}; name it with dataset.root=FOLDER"
+        )
+    check_unique(listings)
+    notes = [*source.notes, *list_stray_notes(folder, listings, extra)]
+
+    headers, cache_note = read_image_metadata(
+        listings + extra, cache_dir / f"index-{compute_short_digest(str(folder))}.json", progress
+    )
+    notes += cache_note
+    unreadable = [(listing, header) for listing, header in headers if header.problem]
+    if unreadable:
+        first, header = unreadable[0]
+        if not skip_unreadable:
+            more = f" (and {len(unreadable) - 1} more)" if len(unreadable) > 1 else ""
+            raise DataError(f"{first.path}: not a readable image{more}: {header.problem}; {SKIP_HINT}")
+        notes.append(f"{len(unreadable)} unreadable images left out, for one {first.id}: {header.problem}")
+    records = [make_record(listing, header) for listing, header in headers[: len(listings)] if not header.problem]
+    pool = [make_record(listing, header) for listing, header in headers[len(listings) :] if not header.problem]
+    notes += check_counts(root, records, expected)
+
+    labelled_bytes = {record.sha256 for record in records}
+    free = [record for record in pool if record.sha256 not in labelled_bytes]
+    if len(free) < len(pool):
+        notes.append(f"{len(pool) - len(free)} unlabelled images are among the labelled ones as well: left out")
+    return Catalogue(
+        name=name,
+        root=folder,
+        records=tuple(records),
+        notes=tuple(notes),
+        unlabelled=tuple(free),
+        official_default=source.official_default and {"train", "test"} <= {record.side for record in records},
+        groups_may_restart=source.numbering_may_restart,
+        grey_range=grey_range,
+    )
+
+
+def list_unlabelled(folder: Path) -> list[Listing]:
+    """The images below `folder`, as listings without a label. Raises `DataError` if there are none."""
+    if not folder.is_dir():
+        raise DataError(f"dataset.unlabelled={folder}: no such folder; wanted one with images, at any depth")
+    found = [
+        Listing(path=path, id=f"unlabelled/{id}", label="", group=None, side=None)
+        for path, id in images_below(folder.resolve())
+    ]
+    if not found:
+        raise DataError(f"dataset.unlabelled={folder}: no images there; wanted a folder with images, at any depth")
+    check_unique(found)
+    return found
+
+
+def check_unique(listings: Iterable[Listing]) -> None:
+    """Two names that differ only in how a letter is encoded cannot be told apart on another platform."""
+    twice = [id for id, count in Counter(listing.id for listing in listings).items() if count > 1]
+    if twice:
+        raise DataError(f"{twice[0]}: two files are spelt like this, differing in encoding only; rename one of them")
+
+
+def list_stray_notes(folder: Path, listings: list[Listing], extra: list[Listing]) -> list[str]:
+    """A note on image files that the source passed over, since leaving out images in silence misleads."""
+    used = {listing.path for listing in listings + extra}
+    strays = [id for path, id in images_below(folder) if path not in used]
+    if not strays:
+        return []
+    total = len(strays) + len(listings)
+    return [f"{len(strays)} of {total} image files do not belong to the set as configured, for one {strays[0]}"]
+
+
+def make_record(listing: Listing, header: ImageMetadata) -> ImageRecord:
+    return ImageRecord(
+        id=listing.id,
+        label=listing.label,
+        group=listing.group or header.patient,
+        side=listing.side,
+        height=header.height,
+        width=header.width,
+        sha256=header.sha256,
+        path=listing.path,
+    )
+
+
+def check_counts(root: Path, records: list[ImageRecord], expected: dict[str, int]) -> list[str]:
+    """Notes on numbers that are not those published. Raises `DataError` for a missing class or fewer than two."""
+    counts = Counter(record.label for record in records)
+    got = ", ".join(f"{label} ({counts[label]})" for label in sorted(counts)) or "none"
+    missing = sorted(set(expected) - set(counts))
+    if missing:
+        raise DataError(f"{root}: class {missing[0]} is missing, got {got}; wanted {', '.join(sorted(expected))}")
+    if len(counts) < 2:
+        raise DataError(f"{root}: got one class, {got}; wanted at least two, each in a folder of its own")
+    notes = [
+        f"class {label}: {counts[label]} images, published are {number}"
+        for label, number in sorted(expected.items())
+        if counts[label] != number
+    ]
+    if expected:
+        notes += [f"class {label} is not among the published ones" for label in sorted(set(counts) - set(expected))]
+    return notes
+
+
+def compute_short_digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+
+
+def take_stratified_subset(catalogue: Catalogue, images: int) -> Catalogue:
+    """`images` of the labelled records, the shares of the classes (and of the sides of a set that comes divided) kept
+    as well as whole images allow, at least one of each; unlabelled ones all stay.
+
+    Which ones depends on their ids alone, so it is the same subset on every machine. Raises `DataError` if there are
+    fewer.
+    """
+    total = len(catalogue.records)
+    if images > total:
+        raise DataError(f"dataset.subset={images}: the set has {total} images; wanted at most {total}, or null for all")
+    strata: dict[tuple[str, str], list[ImageRecord]] = {}
+    for record in sorted(catalogue.records, key=lambda each: hashlib.sha256(each.id.encode()).digest()):
+        strata.setdefault((record.label, record.side or ""), []).append(record)
+    if images < len(strata):
+        raise DataError(f"dataset.subset={images}: wanted at least {len(strata)}, an image a class and side")
+    shares = {key: len(own) * images / total for key, own in strata.items()}
+    counts = {key: max(1, int(share)) for key, share in shares.items()}
+    # What rounding down has left over goes to the largest remainders; what the least of 1 has added comes off the top.
+    while sum(counts.values()) < images:
+        key = max(
+            (key for key in strata if counts[key] < len(strata[key])), key=lambda key: (shares[key] - counts[key], key)
+        )
+        counts[key] += 1
+    while sum(counts.values()) > images:
+        key = max((key for key in counts if counts[key] > 1), key=lambda key: (counts[key] - shares[key], key))
+        counts[key] -= 1
+    chosen = [record for key, own in strata.items() for record in own[: counts[key]]]
+    note = f"a fixed subset of {images} of the {total} images (dataset.subset)"
+    records = tuple(sorted(chosen, key=lambda each: each.id))
+    return replace(catalogue, records=records, notes=(*catalogue.notes, note), subset=images)

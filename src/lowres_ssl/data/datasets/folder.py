@@ -1,0 +1,75 @@
+"""Any folder of class folders, or of train[/val]/test folders of class folders."""
+
+import re
+from pathlib import Path
+from typing import ClassVar
+
+from lowres_ssl.data.datasets import SIDES, Listing, Source, folders_in, images_below, resolve_root
+from lowres_ssl.errors import ConfigError, DataError
+
+
+class ClassFolderReader(Source):
+    """The class is the name of the top folder; images may lie deeper in it, and those beside the class folders are left
+    out. `group_pattern` is a regular expression searched for in the id (such as `tumour/p12_3.png`); its group named
+    `group`, else its first one, is the patient. An image it does not match has none.
+    """
+
+    layout: ClassVar[str] = "one folder a class with images inside, or train, [val,] test folders of such class folders"
+    official_default: ClassVar[bool] = True
+
+    def __init__(self, group_pattern: str | None = None) -> None:
+        self.pattern: re.Pattern[str] | None = None
+        if group_pattern is not None:
+            key = f"dataset.options.group_pattern={group_pattern}"
+            try:
+                self.pattern = re.compile(group_pattern)
+            except re.error as error:
+                raise ConfigError(f"{key}: not a regular expression ({error}); try '([^/_]+)_'") from error
+            if not self.pattern.groups:
+                raise ConfigError(f"{key}: got no group, wanted one around the patient's name; try '([^/_]+)_'")
+
+    def listings(self, root: Path) -> list[Listing]:
+        """Raises `DataError` if a class has no training folder, `ConfigError` if the pattern fits no image."""
+        folder = resolve_root(root)
+        divided = has_subset_folders(folder)
+        found = []
+        for path, id in images_below(folder):
+            side, _, inner = id.partition("/") if divided else ("", "", id)
+            label, slash, _ = inner.partition("/")
+            if not slash or (divided and side.lower() not in SIDES):
+                continue
+            found.append(
+                Listing(
+                    path=path, id=id, label=label, group=self.group(id), side=SIDES[side.lower()] if divided else None
+                )
+            )
+        if divided:
+            check_training_folder(folder, found)
+        if self.pattern and found and all(listing.group is None for listing in found):
+            raise ConfigError(
+                f"dataset.options.group_pattern={self.pattern.pattern}: fits none of the {len(found)} images; "
+                f"wanted a pattern for ids like {found[0].id}"
+            )
+        return found
+
+    def group(self, id: str) -> str | None:
+        match = self.pattern.search(id) if self.pattern else None
+        if match is None:
+            return None
+        return match["group"] if "group" in match.re.groupindex else match[1]
+
+
+def has_subset_folders(folder: Path) -> bool:
+    """Whether there is a train folder and another side's, and class folders in it, not images."""
+    sides = {SIDES[inner.name.lower()]: inner for inner in folders_in(folder) if inner.name.lower() in SIDES}
+    return "train" in sides and len(sides) > 1 and bool(folders_in(sides["train"]))
+
+
+def check_training_folder(folder: Path, found: list[Listing]) -> None:
+    trained = {listing.label for listing in found if listing.side == "train"}
+    missing = sorted({listing.label for listing in found} - trained)
+    if missing:
+        raise DataError(
+            f"{folder}: class {missing[0]} has no training image, got {', '.join(sorted(trained)) or 'none'}; "
+            f"add a folder train/{missing[0]}, or take the class out of the other folders"
+        )

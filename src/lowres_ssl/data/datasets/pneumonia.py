@@ -1,0 +1,50 @@
+"""Kermany's chest X-rays of children: `{train,val,test}/{NORMAL,PNEUMONIA}`, or the two class folders alone."""
+
+import re
+from pathlib import Path
+from typing import ClassVar
+
+from lowres_ssl.data.datasets import SIDES, Listing, Source, images_below, outermost, resolve_root
+
+PNEUMONIA_CLASSES = frozenset({"NORMAL", "PNEUMONIA"})
+PNEUMONIA_FILE_NAMES = (
+    re.compile(r"(?P<patient>person\d+)_(?:bacteria|virus)_\d+(?:_\d+)*\.[A-Z]+", re.IGNORECASE),
+    re.compile(r"(?P<patient>(?:NORMAL2-)?IM-\d+)-\d+(?:-\d+)*\.[A-Z]+", re.IGNORECASE),
+    re.compile(r"(?:NORMAL|BACTERIA|VIRUS)-(?P<patient>\d+)-\d+\.[A-Z]+", re.IGNORECASE),  # version 3 of the archive
+)
+
+
+class PneumoniaReader(Source):
+    """All X-rays. The group is the patient as the name tells it, kept apart by class: "PNEUMONIA/person12",
+    "NORMAL/IM-0115", and "NORMAL/NORMAL2-IM-0115", which is taken for a numbering of its own. `person12_bacteria` and
+    `person12_virus` are taken for one patient: if they are two, a patient split only keeps more together than it must.
+
+    The published numbering may restart in the test folder, so that a patient on both sides is possible, not certain.
+    The id starts at the side's folder: a second copy of the tree inside the tree (`chest_xray/chest_xray`) is the same.
+    """
+
+    layout: ClassVar[str] = "train and test folders (val, too, if there is one), each with NORMAL and PNEUMONIA"
+    numbering_may_restart: ClassVar[bool] = True
+
+    def listings(self, root: Path) -> list[Listing]:
+        found = []
+        for path, id in images_below(resolve_root(root)):
+            *folders, name = id.split("/")
+            depth = next((depth for depth, folder in enumerate(folders) if folder.upper() in PNEUMONIA_CLASSES), None)
+            if depth is None:
+                continue
+            label = folders[depth].upper()
+            side = SIDES.get(folders[depth - 1].lower()) if depth else None
+            patient = next(
+                (match["patient"] for pattern in PNEUMONIA_FILE_NAMES if (match := pattern.fullmatch(name))), None
+            )
+            found.append(
+                Listing(
+                    path=path,
+                    id="/".join([*folders[depth - 1 if side else depth :], name]),
+                    label=label,
+                    group=f"{label}/{patient}" if patient else None,
+                    side=side,
+                )
+            )
+        return outermost(found)

@@ -1,0 +1,153 @@
+"""Config -> images: indexed, divided, decoded, with everything checked that is known before the long work."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lowres_ssl.config.check import DatasetConfig, ExperimentConfig
+from lowres_ssl.data.catalogue import Catalogue, build_catalogue, take_stratified_subset
+from lowres_ssl.data.datasets import build_source, folders_in
+from lowres_ssl.data.download import fetch_archive, is_folder_filled
+from lowres_ssl.data.image_store import (
+    ImageStore,
+    choose_storage_size,
+    drop_undecodable,
+    get_original_size,
+    get_store_folder,
+    open_image_store,
+)
+from lowres_ssl.data.splits import Split, make_split
+from lowres_ssl.errors import DataError, did_you_mean
+
+SplitFunction = Callable[[Catalogue], Split]
+
+
+@dataclass(frozen=True)
+class DataSummary:
+    """What is known of an experiment's images before one is decoded. `store_shape`: [N, C, R, R] of the store."""
+
+    catalogue: Catalogue
+    split: Split
+    store_shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class PreparedData:
+    """The images of an experiment: what is known of them, which side they are on, their bytes."""
+
+    catalogue: Catalogue
+    split: Split
+    store: ImageStore
+
+    @property
+    def outline(self) -> DataSummary:
+        return DataSummary(self.catalogue, self.split, self.store.images.shape)
+
+    def pretraining_rows(self, pretrain_on: str) -> NDArray[np.int64]:
+        """Rows of the store to pre-train on: the training images and the unlabelled ones, or all there are."""
+        labelled = len(self.catalogue.records)
+        chosen = self.split.train if pretrain_on == "training" else np.arange(labelled)
+        return np.concatenate([chosen, np.arange(labelled, len(self.store.ids))])
+
+
+def load_catalogue(dataset: DatasetConfig, store_dir: Path) -> Catalogue:
+    """The set's images as records. Raises `DataError` or `ConfigError`."""
+    source = build_source(dataset.source, dataset.options)
+    source.prepare(Path(dataset.root))
+    if dataset.archive and not is_folder_filled(Path(dataset.root)):
+        fetch_dataset(dataset)
+    if not (root := Path(dataset.root)).exists():
+        beside = [each.name for each in folders_in(root.parent)] if root.parent.is_dir() else []
+        raise DataError(
+            f"{dataset.root}: no such folder, wanted the images of {dataset.title}. {describe_source(dataset)} "
+            f"Elsewhere: dataset.root=FOLDER{did_you_mean(root.name, beside, f'dataset.root={root.parent}/{{}}')}"
+        )
+    catalogue = build_catalogue(
+        name=dataset.name,
+        root=Path(dataset.root),
+        source=source,
+        expected=dataset.expected,
+        unlabelled=Path(dataset.unlabelled) if dataset.unlabelled else None,
+        skip_unreadable=dataset.skip_unreadable,
+        cache_dir=store_dir,
+        grey_range=None if dataset.grey_range is None else (dataset.grey_range[0], dataset.grey_range[1]),
+    )
+    return catalogue if dataset.subset is None else take_stratified_subset(catalogue, dataset.subset)
+
+
+def fetch_dataset(dataset: DatasetConfig) -> None:
+    """Download the set, or unpack `dataset.archive`, into `dataset.root`, unless it is there. Raises `DataError`."""
+    build_source(dataset.source, dataset.options).prepare(Path(dataset.root))
+    if dataset.archive is None and dataset.url is None and not is_folder_filled(Path(dataset.root)):
+        raise DataError(f"{dataset.title} cannot be downloaded by a program. {describe_source(dataset)}")
+    fetch_archive(
+        name=dataset.name,
+        url=dataset.url,
+        sha256=dataset.sha256,
+        archive=Path(dataset.archive) if dataset.archive else None,
+        root=Path(dataset.root),
+        instructions=dataset.instructions,
+    )
+
+
+def describe_source(dataset: DatasetConfig) -> str:
+    """One or two sentences on where a set comes from, with the command."""
+    if dataset.url:
+        return f"Type: lowres-ssl data dataset={dataset.name} fetch=true. By hand: {dataset.instructions}."
+    sentence = f"{dataset.instructions.rstrip('.')}."
+    if not dataset.expected:  # a set that nobody published
+        return sentence
+    return f"{sentence} Then: lowres-ssl data dataset={dataset.name} fetch=true dataset.archive=PATH"
+
+
+def summarise_data(config: ExperimentConfig, divide: SplitFunction) -> tuple[DataSummary, int]:
+    """As `prepare`, without decoding; and the bytes that the decoded images would take, 0 if they are there."""
+    catalogue = load_catalogue(config.dataset, Path(config.store_dir))
+    size = get_storage_size(config.dataset, catalogue, config.image_size)
+    folder = get_store_folder(
+        catalogue, colour=config.images.colour, storage_size=size, store_dir=Path(config.store_dir)
+    )
+    if config.dataset.skip_unreadable:
+        catalogue = drop_undecodable(catalogue, folder)
+    images = len(catalogue.records) + len(catalogue.unlabelled)
+    shape = (images, 3 if config.images.colour else 1, size, size)
+    return DataSummary(catalogue, divide(catalogue), shape), 0 if folder.exists() else math.prod(shape)
+
+
+def prepare_data(config: ExperimentConfig, divide: SplitFunction, *, as_in_a_run: bool = False) -> PreparedData:
+    """The images of `config`, decoded. `divide` raises if they will not do; it is asked before the decoding.
+
+    `as_in_a_run`: it takes the images of a run and no others. Where unreadable ones are left out, only decoding tells
+    which are left, so that it is asked after it.
+    """
+    store_dir = Path(config.store_dir)
+    catalogue = load_catalogue(config.dataset, store_dir)
+    split = None if as_in_a_run and config.dataset.skip_unreadable else divide(catalogue)
+    store, readable = open_image_store(
+        catalogue,
+        colour=config.images.colour,
+        storage_size=get_storage_size(config.dataset, catalogue, config.image_size),
+        store_dir=store_dir,
+        skip_unreadable=config.dataset.skip_unreadable,
+    )
+    if split is None or readable is not catalogue:  # some images turned out to be unreadable and were left out
+        split = divide(readable)
+    return PreparedData(readable, split, store)
+
+
+def get_storage_size(dataset: DatasetConfig, catalogue: Catalogue, image_size: int) -> int:
+    """The side in pixels of the square that each image is stored as."""
+    if dataset.storage_size is None:
+        return choose_storage_size(catalogue, image_size)
+    if isinstance(dataset.storage_size, int):
+        return dataset.storage_size
+    return get_original_size(catalogue, image_size)  # the one word that `read_config` lets pass
+
+
+def make_configured_split(config: ExperimentConfig, catalogue: Catalogue) -> Split:
+    """The split that `config` asks for."""
+    return make_split(catalogue, kind=config.split.name, seed=config.split_seed)

@@ -1,0 +1,1 @@
+"""Build encoders and read and write their weights."""

@@ -1,0 +1,1 @@
+"""Score a frozen encoder: features once, then the probes."""

@@ -1,0 +1,297 @@
+"""Encoders as runs: what is stored of each, and those that nothing is trained for: baselines and given weights."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from torch import Tensor, nn
+
+from lowres_ssl.config.check import ExperimentConfig, PretrainConfig, to_plain
+from lowres_ssl.console import log_warning, pluralise
+from lowres_ssl.data.catalogue import Catalogue
+from lowres_ssl.data.label_subset import ALL_LABELS, LabelSubset
+from lowres_ssl.data.prepare import PreparedData, load_catalogue, make_configured_split
+from lowres_ssl.data.pseudonyms import make_pseudonyms
+from lowres_ssl.data.splits import Split, load_split, save_split
+from lowres_ssl.device import DevicePrecision
+from lowres_ssl.encoders.weights_file import save_tensors
+from lowres_ssl.environment import describe_environment
+from lowres_ssl.errors import CheckpointError, ConfigError, DamagedError, DataError
+from lowres_ssl.evaluate.feature_cache import adapt_baseline
+from lowres_ssl.io.checksummed_json import hash_file
+from lowres_ssl.runs.run import Run, find_run, find_runs_by_labels, get_encoder_name, get_run_by_identity
+from lowres_ssl.runs.run_hash import build_base_identity
+from lowres_ssl.train.setup import WEIGHTS_METHOD, build_fixed_encoder, get_normalisation
+
+
+@dataclass(frozen=True)
+class InitialWeights:
+    """Weights from elsewhere: their file, what tables call them, and what is known of the run they are of, if any."""
+
+    path: Path
+    name: str
+    description: dict[str, Any] = field(default_factory=dict)
+
+    def check_leakage(self, split: Split, catalogue: Catalogue, draws: Sequence[LabelSubset]) -> None:
+        """Raises `ConfigError` if these weights know what the run that they start must not: test images of its split,
+        or more labels than are to count."""
+        if not self.description:
+            return
+        same = self.description["identity"]["images"]["digest"] == catalogue.digest
+        if same and self.description["split"]["digest"] != split.digest:
+            raise ConfigError(
+                f"initial_weights: {self.name} was trained under another split of these images, so it may have seen "
+                "test images; type that run's split and split_seed, or name another run"
+            )
+        known = read_label_subset(self.description)
+        if same and known is not None and not all(draw.is_full or draw.covers(known) for draw in draws):
+            raise ConfigError(
+                f"initial_weights: {self.name} was trained on {known.fraction:g} of the labels (draw {known.number}), "
+                "so no smaller or other label_fraction can be scored; type label_fraction=[1.0], or name another run"
+            )
+
+    def get_inherited_record(self) -> dict[str, Any]:
+        """What a run that starts with these weights has to say of itself as well."""
+        known = read_label_subset(self.description)
+        labels = {} if known is None else {"label_fraction": known.fraction, "label_draw": known.number}
+        return {key: value for key in ("pretrain_on",) if (value := self.description.get(key))} | labels
+
+
+def read_label_subset(description: Mapping[str, Any]) -> LabelSubset | None:
+    """The labels that the encoder of a run was trained on, from what `run.json` says; None where it saw none."""
+    fraction = description.get("label_fraction")
+    if fraction is None:
+        return None
+    # Before the draw was written down it was the seed's.
+    return ALL_LABELS if fraction == 1 else LabelSubset(fraction, description.get("label_draw", description["seed"]))
+
+
+RANDOM_WEIGHTS = "random"  # what `initial_weights` is where nothing is named
+METHOD_PREFIX = "method:"
+
+
+def resolve_initial_weights(named: str, config: PretrainConfig) -> InitialWeights:
+    """What `initial_weights=` names: a file, or a finished run by its folder, its name, or as "method:dcl" (see
+    `sibling_of`). Raises `DataError` where there is none, `CheckpointError` for one that will not do."""
+    if Path(named).is_file():
+        return InitialWeights(Path(named), Path(named).name)
+    if named.startswith(METHOD_PREFIX):
+        run = find_sibling_run(config, named.removeprefix(METHOD_PREFIX))
+    else:
+        try:
+            run = find_run(Path(config.output_dir), named)
+        except DataError as error:
+            several = ",".join(f"'{each}'" for each in named.split(","))
+            sweep = f'; for a sweep over several type -m "initial_weights={several}"' if "," in named else ""
+            raise DataError(f"initial_weights={named}: neither a file nor a run; {error}{sweep}") from None
+    description = run.read_finished_description()
+    return InitialWeights(run.get_checked_encoder(), get_encoder_name(description), description)
+
+
+def find_sibling_run(config: PretrainConfig, method: str) -> Run:
+    """The one finished run of `method` that shares data set, split, recipe, encoder, image size, batch size and seed
+    with `config`. Raises `CheckpointError` if there is none, or several (of other epochs, say).
+
+    What `split=auto` comes to depends on the images, so they are looked at where there are several. A single run of
+    another split is refused later, see `Source.refuse_leak`.
+    """
+    wanted = {
+        "dataset": config.dataset.name,
+        "recipe": config.recipe,
+        "backbone": config.backbone.name,
+        "image_size": config.image_size,
+        "batch_size": config.batch_size,
+        "seed": config.seed,
+        "split_seed": config.split_seed,
+        "pretrain_on": config.pretrain_on.name,
+    }
+    if config.split.name != "auto":
+        wanted["split"] = config.split.name
+    found = []
+    for run in find_runs_by_labels(Path(config.output_dir), "pretrain", build_run_labels(config, method)):
+        try:
+            said = run.description()
+        except CheckpointError as error:
+            log_warning(f"{error}")
+            continue
+        known = {**said, "split": said["split"]["kind"], "split_seed": said["split"]["seed"]}
+        if (
+            said["finished"]
+            and get_encoder_name(said) == method
+            and all(known.get(key) == wanted[key] for key in wanted)
+        ):
+            found.append(run)
+    if len(found) > 1 and config.split.name == "auto":
+        split = make_configured_split(config, load_catalogue(config.dataset, Path(config.store_dir)))
+        wanted["split"] = split.kind
+        found = [run for run in found if run.description()["split"]["digest"] == split.digest]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        names = ", ".join(run.name for run in found)
+        raise CheckpointError(
+            f"initial_weights={METHOD_PREFIX}{method}: several runs would do ({names}); type the name of one"
+        )
+    told = ", ".join(f"{key}={value}" for key, value in wanted.items())
+    raise CheckpointError(
+        f"initial_weights={METHOD_PREFIX}{method}: no finished run of it with {told}; type lowres-ssl pretrain "
+        f"method={method} with these first"
+    )
+
+
+def build_run_labels(config: PretrainConfig, method: str) -> list[str]:
+    """What the name of a run of `method` begins with that shares data set, batch size and seed with `config`."""
+    return [config.dataset.name, method, f"bs{config.batch_size}", f"s{config.seed}"]
+
+
+def get_fixed_run(
+    config: ExperimentConfig,
+    material: PreparedData,
+    compute: DevicePrecision,
+    probe: Any,
+    encoder: nn.Module,
+    source: InitialWeights | None = None,
+) -> Run:
+    """The run of an `encoder` that is used as it is: a baseline's, or one with the weights of `source`.
+
+    Found if it is there, else made. `probe`: the settings of the probes as composed.
+    """
+    identity = build_base_identity(config, material.outline, compute.precision)
+    if source is not None:
+        identity["weights"] = hash_file(source.path)
+    kind = "pretrain" if source is None else "evaluate"
+    labels = [config.dataset.name, config.method["name"], f"s{config.seed}"]
+    run = get_run_by_identity(Path(config.output_dir), kind, labels, identity)
+    with run.lock():
+        if config.force and kind == "pretrain":
+            run.discard()
+        if not is_complete_run(run, config, material):
+            known = {} if source is None else {"weights": source.name, **source.get_inherited_record()}
+            write_run_record(run, config, material, identity, source=source, probe=probe, **known)
+            adapt_baseline(encoder, config, material, compute)
+            save_encoder(run.encoder(), encoder.state_dict(), run, config, material)
+            run.finish(epochs=0, training_seconds=0.0, **describe_environment(compute.describe()))
+    return run
+
+
+def build_encoder_name(config: ExperimentConfig, source: InitialWeights | None) -> str:
+    """What tables call a run: its method, and what makes it another row than that."""
+    name = str(config.method["name"])
+    if source is None:
+        method = build_fixed_encoder(config)
+        return name if method is None else method.entry(name)
+    return f"weights of {source.name}" if name == WEIGHTS_METHOD else f"{name} from {source.name}"
+
+
+def is_complete_run(run: Run, config: ExperimentConfig, material: PreparedData) -> bool:
+    """Whether the run is finished and its encoder as it was written. A split that got lost is written down again."""
+    try:
+        description = run.read()
+    except DamagedError:
+        log_warning(f"{run.folder / 'run.json'}: damaged; the run is made anew")
+        return False
+    if description is None or not description["finished"]:
+        return False
+    save_run_split(run, config, material)
+    try:
+        run.get_checked_encoder()
+    except CheckpointError:
+        return False
+    return True
+
+
+def save_run_split(run: Run, config: ExperimentConfig, material: PreparedData) -> None:
+    """Write the split down, unless it is there whole: the run's identity covers its digest, so it is the same one.
+
+    With `hash_ids` it is written in any case: what is there may name the images."""
+    root, store_dir = material.catalogue.root, Path(config.store_dir)
+    if run.split.exists() and not config.hash_ids:
+        try:
+            if load_split(run.split, material.catalogue, store_dir).digest == material.split.digest:
+                return
+        except (CheckpointError, DataError):
+            pass
+        log_warning(f"{run.split}: not the split that this run wrote, or damaged; written anew")
+    pseudonyms = make_pseudonyms(root, store_dir) if config.hash_ids else None
+    save_split(material.split, material.catalogue, run.split, pseudonyms)
+
+
+def write_run_record(
+    run: Run,
+    config: ExperimentConfig,
+    material: PreparedData,
+    identity: dict[str, Any],
+    source: InitialWeights | None,
+    **more: Any,
+) -> None:
+    """Write down what the run is before anything is computed."""
+    split = material.split
+    save_run_split(run, config, material)
+    run.start(
+        {
+            "method": config.method["name"],
+            "entry": build_encoder_name(config, source),
+            "dataset": config.dataset.name,
+            "title": config.dataset.title,
+            "recipe": config.recipe,
+            "seed": config.seed,
+            "unlabelled_images": len(material.catalogue.unlabelled),
+            "split": {"kind": split.kind, "seed": split.seed, "digest": split.digest},
+            "backbone": config.backbone.name,
+            "image_size": config.image_size,
+            "precision": identity["precision"],
+            "store": material.store.path.name,
+            "identity": identity,
+            "config": to_plain(config),
+            "typed": get_typed_command(),
+            **more,
+        }
+    )
+
+
+def get_typed_command() -> list[str]:
+    """The command at hand and its words, to type again what it makes; none outside a command."""
+    if not HydraConfig.initialized():
+        return []
+    hydra = HydraConfig.get()
+    return [str(hydra.job.config_name), *map(str, hydra.overrides.task)]
+
+
+def save_encoder(
+    path: Path, weights: dict[str, Tensor], run: Run, config: ExperimentConfig, material: PreparedData
+) -> None:
+    """Write an encoder with what is needed to use it elsewhere. The same run gives the same bytes."""
+    mean, std = get_normalisation(config)
+    metadata = {
+        "run": run.name,
+        "method": config.method["name"],
+        "backbone": to_plain(config.backbone),
+        "image_size": config.image_size,
+        "mean": mean,
+        "std": std,
+        "data_digest": material.catalogue.digest,
+        "split_digest": material.split.digest,
+    }
+    save_tensors(path, weights, metadata)
+
+
+ALL_IMAGES_WARNING = (
+    "Pre-trained on all images (pretrain_on=all): the encoder has seen the validation and the test images."
+)
+BASELINE_ROW_NAMES = {
+    "random": "random initialisation",
+    "random_calibrated": "random, BatchNorm calibrated",
+    "trivial": "mean colour and size only",
+    "imagenet": "ImageNet, frozen",
+}
+
+
+def format_row_name(description: dict[str, Any]) -> str:
+    """How a run is called in a table on the terminal, from what `run.json` says."""
+    entry = str(description.get("entry", description["method"]))
+    if "batch_size" not in description:
+        return BASELINE_ROW_NAMES.get(entry, entry)
+    marks = "" if description["pretrain_on"] == "training" else ", on all images"
+    return f"{entry}, batch size {description['batch_size']}, {pluralise(description['epochs_wanted'], 'epoch')}{marks}"

@@ -1,0 +1,1 @@
+"""Run one experiment from its config to its stored scores."""

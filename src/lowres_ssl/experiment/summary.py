@@ -1,0 +1,158 @@
+"""Several runs on the same images, scored and shown side by side on the terminal."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from lowres_ssl.config.check import ExperimentConfig
+from lowres_ssl.console import apply_style, log_info
+from lowres_ssl.data.label_subset import ALL_LABELS, LabelSubset
+from lowres_ssl.data.leakage import compute_leakage
+from lowres_ssl.data.prepare import PreparedData
+from lowres_ssl.device import DevicePrecision
+from lowres_ssl.evaluate.encoder_runs import ALL_IMAGES_WARNING, format_row_name
+from lowres_ssl.evaluate.evaluate import TuningTarget, build_probe_set, evaluate_run, get_result_folder
+from lowres_ssl.evaluate.feature_cache import get_run_features, get_subset_rows
+from lowres_ssl.runs.expectation import describe_scoring
+from lowres_ssl.runs.run import Run
+from lowres_ssl.tracking.session import NO_TRACKING, TrackingSession
+
+ProbeResultRows = Sequence[dict[str, Any]]
+SHOWN_METRICS = (("accuracy", "accuracy"), ("weighted_f1", "weighted F1"))
+LARGEST_CLASS_NAME = "always the largest class"
+
+
+def format_score_table(rows: Sequence[tuple[str, ProbeResultRows]], title: str) -> str:
+    """A line a row (its name, one result a probe), two numbers a probe of the first row; a dash where another row has
+    no such probe. On a terminal the best number of a column is bold.
+
+    The last line is the classifier that always answers with the largest class of the test set: what an accuracy has to
+    be measured against.
+    """
+    results = rows[0][1]
+    lines: list[tuple[str, list[list[float] | None]]] = []
+    for name, own in rows:
+        scored = {result["label"]: [result["test"][key] for key, _ in SHOWN_METRICS] for result in own}
+        lines.append((name, [scored.get(result["label"]) for result in results]))
+    lines.append((LARGEST_CLASS_NAME, [score_largest_class(results[0])] * len(results)))
+    first = max(len(name) for name, _ in lines) + 2
+    # A probe's label stands above its two columns, so half of it has to fit into one.
+    halves = [-(-len(result["label"]) // len(SHOWN_METRICS)) for result in results]
+    width = max([len(heading) for _, heading in SHOWN_METRICS] + halves) + 2
+    images, split = results[0]["images"], results[0]["split"]
+    text = [
+        title,
+        f"{images['train']} images train, {images['validation']} validate, {images['test']} test "
+        f"(split {split['kind']}, split_seed {split['seed']}); scores on the test images:",
+        "",
+        " " * first + "".join(result["label"].rjust(len(SHOWN_METRICS) * width) for result in results),
+        " " * first + "".join(heading.rjust(width) for _ in results for _, heading in SHOWN_METRICS),
+    ]
+    columns = list(zip(*(format_cells(cells) for _, cells in lines), strict=True))
+    best = [max(value for value in column if value != "-") for column in columns]
+    for name, cells in lines:
+        shown = zip(format_cells(cells), best, strict=True)
+        text.append(name.ljust(first) + "".join(format_cell(value, width, value == most) for value, most in shown))
+    return "\n".join(text)
+
+
+def format_cells(cells: Sequence[list[float] | None]) -> list[str]:
+    """A line's numbers as they are shown, all columns of all probes."""
+    return [
+        text for cell in cells for text in (["-"] * len(SHOWN_METRICS) if cell is None else [f"{n:.3f}" for n in cell])
+    ]
+
+
+def format_cell(value: str, width: int, is_best: bool) -> str:
+    """Padded first, since a terminal shows nothing of what makes it bold."""
+    return " " * (width - len(value)) + (apply_style(value, "best", sys.stdout) if is_best else value)
+
+
+def score_largest_class(result: dict[str, Any]) -> list[float]:
+    """Accuracy and weighted F1 of always answering with the class that has the most test images."""
+    counts = [sum(row) for row in result["test"]["confusion_matrix"]]
+    share = max(counts) / sum(counts)
+    # Its precision is its share, its recall 1; every other class has an F1 of 0.
+    return [share, share * 2 * share / (1 + share)]
+
+
+def score_and_print(
+    rows: Sequence[tuple[Run, ExperimentConfig]],
+    material: PreparedData,
+    compute: DevicePrecision,
+    draws: Sequence[LabelSubset] = (ALL_LABELS,),
+    watch: TrackingSession = NO_TRACKING,
+    *,
+    picture: bool = True,
+) -> list[dict[str, Any]]:
+    """Score the runs, each with the probes of its own config, on each draw of the labels, and print one table; the
+    first run is the one asked for, and the one that `watch` is of. Its results, of the largest fraction of the labels.
+
+    The table goes to standard output, what is being done to standard error. Several draws of a fraction are one line,
+    their mean. `picture`: whether the t-SNE of the first run's test images is drawn.
+    """
+    lines = []
+    scored = []
+    # For all rows before the first is scored: there may be nothing tuned for one.
+    probes = [build_probe_set(config, TuningTarget.from_run(run), material.split) for run, config in rows]
+    wanted = [
+        (run, get_result_folder(run, name, settings, compute, draw))
+        for (run, _), own in zip(rows, probes, strict=True)
+        for name, settings in own.settings.items()
+        for draw in draws
+    ]
+    labels = [probe.label for probe in probes[0].probes.values()]
+    log_info(describe_scoring(wanted, labels, material.catalogue.digest))
+    for (run, config), own_probes in zip(rows, probes, strict=True):
+        results = evaluate_run(run, config, material, own_probes, compute, draws)
+        scored.append(results)
+        name = format_row_name(run.description())
+        for fraction in dict.fromkeys(draw.fraction for draw in draws):
+            own = [results[draw] for draw in draws if draw.fraction == fraction]
+            watch.scores(run, run == rows[0][0], fraction, list(zip(*own, strict=True)))
+            marked = name if set(draws) == {ALL_LABELS} else f"{name}, {100 * fraction:g}% of the labels"
+            marked += "".join(f", k={k}" for k in smaller_k(own[0]))
+            lines.append((marked, [average_subset_results(each, material) for each in zip(*own, strict=True)]))
+    first, config = rows[0]
+    print(format_score_table(lines, config.dataset.title))
+    if first.description().get("pretrain_on") == "all":
+        print(f"\n{ALL_IMAGES_WARNING}")
+    for doubt in compute_leakage(material.catalogue, material.split).doubts():
+        print(f"\nThat may flatter every score: {doubt}.")
+    print(f"\nResults and encoder: {first.folder}", flush=True)
+    if picture and ALL_LABELS in draws:
+        path = get_tsne_plot(first, format_row_name(first.description()), config, material, compute)
+        watch.picture("t-SNE", path)
+        print(f"t-SNE of the test images: {path}", flush=True)
+    largest = max(draw.fraction for draw in draws)
+    return [result for draw, results in scored[0].items() if draw.fraction == largest for result in results]
+
+
+def smaller_k(results: Sequence[dict[str, Any]]) -> list[int]:
+    """How many neighbours voted, where that is not the k of the heading: it shrinks with the labels."""
+    told = [result["details"].get("k") for result in results]
+    return [k for k, result in zip(told, results, strict=True) if k not in (None, result["settings"].get("k"))]
+
+
+def average_subset_results(results: Sequence[dict[str, Any]], material: PreparedData) -> dict[str, Any]:
+    """One result for several draws: the first, with the mean of what the table shows and the images of the split."""
+    scores = {key: mean(result["test"][key] for result in results) for key, _ in SHOWN_METRICS}
+    images = {side: len(rows) for side, rows in get_subset_rows(material.split).items()}
+    return results[0] | {"test": results[0]["test"] | scores, "images": images}
+
+
+def get_tsne_plot(
+    run: Run, name: str, config: ExperimentConfig, material: PreparedData, compute: DevicePrecision
+) -> Path:
+    """The t-SNE picture of the run's test features, drawn if it is not there yet, or damaged."""
+    from lowres_ssl.reporting.figures.tsne import draw_tsne, is_whole_png  # Matplotlib: as slow as scikit-learn
+
+    with run.lock():
+        if config.force or not is_whole_png(run.tsne):
+            log_info(f"{run.name}: t-SNE")
+            features = get_run_features(run, "selected", config, material, compute)["test"]
+            labels = material.catalogue.labels[material.split.test]
+            draw_tsne(run.tsne, features.numpy(), labels, material.catalogue.classes, f"{config.dataset.title}: {name}")
+    return run.tsne

@@ -1,1 +1,0 @@
-"""Files that can be trusted: written whole, sealed, versioned, leased, tidied up after a kill."""

@@ -1,0 +1,1 @@
+"""Use a trained encoder elsewhere: load, embed, predict, export."""

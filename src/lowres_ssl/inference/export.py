@@ -1,0 +1,208 @@
+"""Exports: a run's encoder for other programs. One file a kind of format; this one holds what they share.
+
+What is written is checked first: what the other program makes of it against what the encoder makes of the same images.
+"""
+
+import logging
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchvision import models
+
+from lowres_ssl.encoders.weights_file import save_tensors
+from lowres_ssl.errors import CheckpointError, ConfigError
+from lowres_ssl.inference.load import PortableEncoder
+from lowres_ssl.io.atomic import atomic_write, write_json
+from lowres_ssl.methods.pretrained import create_timm_model, import_timm
+
+TOLERANCE = 1e-4  # of a feature, absolute, and of its size where that is above 1
+BATCHES = (1, 3)  # sizes to try, neither the one that a graph is traced with
+TRACED = 2
+
+
+def model_name(encoder: PortableEncoder) -> tuple[str, str]:
+    """The library and the name of the architecture there: ("torchvision", "resnet50") or ("timm", "vit_small_...")."""
+    config = encoder.description["config"]
+    if config["method"]["name"] == "pretrained":
+        return "timm", str(config["method"]["model"])
+    return "torchvision", str(config["backbone"]["name"])
+
+
+def has_small_stem(encoder: PortableEncoder) -> bool:
+    return model_name(encoder)[0] == "torchvision" and bool(encoder.description["config"]["backbone"]["small_stem"])
+
+
+def refuse_small_stem(encoder: PortableEncoder, library: str) -> None:
+    """Raises `ConfigError` for an architecture that the library does not have."""
+    if has_small_stem(encoder):
+        raise ConfigError(
+            f"format={library}: {encoder.run.name} has the small stem (3 x 3 convolution, no max-pooling), which "
+            f"{library}'s {model_name(encoder)[1]} has not; type format=hub, onnx or torchscript"
+        )
+
+
+def images_for(encoder: PortableEncoder, count: int) -> Tensor:
+    """Made-up input, float32 [count, 3, S, S], the same each time."""
+    size = encoder.preprocessing.image_size
+    return torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(count))
+
+
+@torch.no_grad()
+def check_same(encoder: PortableEncoder, other: Any, what: str) -> float:
+    """The largest difference between the features that the encoder and `other`, a function of images, give.
+
+    Raises `CheckpointError` above `TOLERANCE`.
+    """
+    found = []
+    for count in BATCHES:
+        images = images_for(encoder, count)
+        wanted, got = encoder.module(images), other(images)
+        if got.shape != wanted.shape:
+            raise CheckpointError(f"{what}: gives {list(got.shape)}, wanted {list(wanted.shape)}; nothing was written")
+        found.append(((got - wanted).abs() / wanted.abs().clamp(min=1)).max())
+    worst = float(torch.stack(found).max())  # NaN if any is
+    if not worst <= TOLERANCE:
+        raise CheckpointError(
+            f"{what}: its features are up to {worst:.2g} off, wanted {TOLERANCE:g} at most; nothing was written"
+        )
+    return worst
+
+
+def write_preprocessing(encoder: PortableEncoder, folder: Path) -> Path:
+    """How an image file becomes the input, for programs in any language."""
+    path, how = folder / "preprocessing.json", encoder.preprocessing
+    deep = "0 to 65535" if how.grey_range is None else " to ".join(f"{each:g}" for each in how.grey_range)
+    window = "the file's own window, or all of its bits where it has none" if how.grey_range is None else deep
+    steps = [
+        f"turn upright by the EXIF tag; put transparent parts on white; scale 16 bits ({deep}) to 8",
+        f"grey DICOM files: rescale by slope and intercept or their table, show {window}; turn MONOCHROME1 round",
+        "convert to three channels" if how.colour else "convert to grey (Pillow's L)",
+        f"squeeze to {how.stored_size} x {how.stored_size} pixels: antialiased triangle filter (Pillow's BILINEAR)",
+        f"resample to {how.image_size} x {how.image_size} pixels by the same filter, divide by 255",
+        "subtract mean, divide by std" if how.colour else "repeat as three channels, subtract mean, divide by std",
+    ]
+    shape = ["batch", 3, how.image_size, how.image_size]
+    write_json(path, asdict(how) | {"input": {"type": "float32", "shape": shape}, "steps": steps})
+    return path
+
+
+def bare(module: nn.Module) -> nn.Module:
+    """In the layout that every program reads."""
+    return module.to(memory_format=torch.contiguous_format)
+
+
+WEIGHTS_FILE = "model.safetensors"
+
+
+def export_torchvision(encoder: PortableEncoder, folder: Path) -> list[Path]:
+    """Raises `ConfigError` for an architecture that torchvision does not have."""
+    library, name = model_name(encoder)
+    if library != "torchvision":
+        raise ConfigError(f"format=torchvision: {encoder.run.name} is timm's {name}; type format=timm")
+    refuse_small_stem(encoder, "torchvision")
+    model = models.get_model(name, weights=None)
+    model.fc = nn.Identity()
+    return [save_checked_weights(encoder, model, folder, "torchvision")]
+
+
+def export_timm(encoder: PortableEncoder, folder: Path) -> list[Path]:
+    """Raises `ConfigError` for an architecture that timm does not have."""
+    _, name = model_name(encoder)
+    refuse_small_stem(encoder, "timm")
+    library = import_timm("format=timm")
+    if not library.is_model(name.split(".")[0]) and not name.startswith("hf-hub:"):
+        raise ConfigError(f"format=timm: timm {library.__version__} has no {name}; type format=torchvision")
+    return [save_checked_weights(encoder, create_timm_model(name), folder, "timm")]
+
+
+def save_checked_weights(encoder: PortableEncoder, model: nn.Module, folder: Path, library: str) -> Path:
+    """Write the encoder's weights, after the library's own `model` has loaded them and gives the same features."""
+    weights = encoder.module.state_dict()
+    model.load_state_dict(weights, strict=True)
+    check_same(encoder, model.eval(), f"{library}'s {model_name(encoder)[1]}")
+    save_tensors(folder / WEIGHTS_FILE, weights, build_file_metadata(encoder))
+    return folder / WEIGHTS_FILE
+
+
+def build_file_metadata(encoder: PortableEncoder) -> dict[str, str]:
+    """What the file says of itself."""
+    return {"run": encoder.run.name, "encoder": encoder.file.name, "architecture": model_name(encoder)[1]}
+
+
+def export_torchscript(encoder: PortableEncoder, folder: Path) -> list[Path]:
+    """`torch.jit.load("model.pt")`: float32 [B, 3, S, S] -> [B, D]."""
+    path = folder / "model.pt"
+    with atomic_write(path) as file:
+        with silence_exporters():  # PyTorch 2.14 calls TorchScript deprecated; what reads it is out there
+            script = torch.jit.trace(bare(encoder.module), images_for(encoder, TRACED))
+            torch.jit.save(script, file)
+        check_same(encoder, script, "the TorchScript")
+    return [path]
+
+
+def export_onnx(encoder: PortableEncoder, folder: Path) -> list[Path]:
+    """Input "images", float32 [batch, 3, S, S]; output "features", [batch, D]; all in one file.
+
+    Raises `ConfigError` where a library is missing, `CheckpointError` if onnxruntime gives other features.
+    """
+    runtime = import_onnxruntime()
+    path = folder / "model.onnx"
+    with tempfile.TemporaryDirectory() as place, silence_exporters():
+        file = Path(place) / "model.onnx"
+        program = torch.onnx.export(
+            bare(encoder.module),
+            (images_for(encoder, TRACED),),
+            dynamo=True,
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            input_names=["images"],
+            output_names=["features"],
+            verbose=False,
+        )
+        assert program is not None
+        program.save(str(file), external_data=False)
+        content = file.read_bytes()
+    options = runtime.SessionOptions()
+    options.log_severity_level = 3  # errors only
+    session = runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+    def features(images: Tensor) -> Tensor:
+        return torch.from_numpy(session.run(["features"], {"images": images.numpy()})[0])
+
+    check_same(encoder, features, "onnxruntime")
+    with atomic_write(path) as whole:
+        whole.write(content)
+    return [path]
+
+
+def import_onnxruntime() -> ModuleType:
+    """onnxruntime, with what PyTorch needs beside it."""
+    try:
+        for beside in ("onnx", "onnxscript"):
+            import_module(beside)
+        return import_module("onnxruntime")
+    except ImportError as error:
+        raise ConfigError(
+            f"format=onnx needs {error.name}; type pip install 'lowres-ssl[export]', or format=torchscript"
+        ) from error
+
+
+@contextmanager
+def silence_exporters() -> Iterator[None]:
+    """Without what exporters warn of and log: what came out of them is checked."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)

@@ -1,0 +1,278 @@
+"""The model card: what `run.json` and the stored results say, in words. No I/O."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lowres_ssl.config.experiment_schema import RANDOM_BASELINES
+from lowres_ssl.console import pluralise
+from lowres_ssl.errors import CheckpointError
+from lowres_ssl.evaluate.encoder_runs import ALL_IMAGES_WARNING, BASELINE_ROW_NAMES, format_row_name
+from lowres_ssl.inference.export import has_small_stem, model_name
+from lowres_ssl.inference.load import PortableEncoder
+from lowres_ssl.inference.predict import uses_full_labels
+from lowres_ssl.reporting.tables import UNRELIABLE
+from lowres_ssl.reporting.tables.cells import METRIC_TITLES, format_score, format_score_interval
+from lowres_ssl.runs.predictions import check_stored_scores
+from lowres_ssl.runs.result_io import read_predictions
+from lowres_ssl.runs.run import Run, find_runs
+from lowres_ssl.stats.bootstrap import TOO_FEW_GROUPS_NOTE, Interval, compute_interval
+from lowres_ssl.stats.confusion import count_by_group
+
+CARD_METRICS = ("accuracy", "weighted_f1")
+
+
+@dataclass(frozen=True)
+class StoredScore:
+    """A stored result of all labels, and by method the same of each of `RANDOM_STARTS` that is stored."""
+
+    result: dict[str, Any]
+    intervals: dict[str, Interval]
+    starts: dict[str, dict[str, Interval]]
+
+
+def read_stored_scores(run: Run, encoder: str) -> list[StoredScore]:
+    """A score for each result of the encoder in the file `encoder`, by probe. Raises `CheckpointError`."""
+    beside = find_start_results(run)
+    scores = []
+    for folder, result in run.results():
+        if uses_full_labels(result) and result["encoder"] == encoder:
+            key = make_result_key(result)
+            starts = {name: compute_result_intervals(*own[key]) for name, own in beside.items() if key in own}
+            scores.append(StoredScore(result, compute_result_intervals(folder, result), starts))
+    return sorted(scores, key=lambda score: str(score.result["label"]))
+
+
+def find_start_results(run: Run) -> dict[str, dict[str, tuple[Path, dict[str, Any]]]]:
+    """By method, the results of the run's own starts: untrained encoders of the same seed on the same images, stored
+    alike, and split."""
+    found: dict[str, dict[str, tuple[Path, dict[str, Any]]]] = {start: {} for start in RANDOM_BASELINES}
+    for method, each in iter_start_runs(run):
+        found[method] |= {make_result_key(result): (folder, result) for folder, result in each.results()}
+    return found
+
+
+def iter_start_runs(run: Run) -> Iterator[tuple[str, Run]]:
+    wanted = get_start_key(run.description())
+    for each in find_runs(run.folder.parent.parent):
+        try:
+            description = each.description()
+        except CheckpointError:  # another run's damage is no matter here
+            continue
+        known = description["method"] in RANDOM_BASELINES and description["finished"]
+        if known and get_start_key(description) == wanted:
+            yield description["method"], each
+
+
+def get_start_key(description: dict[str, Any]) -> list[Any]:
+    identity = description["identity"]
+    return [identity.get(key) for key in ("images", "split", "store", "image_size", "backbone", "seed", "precision")]
+
+
+def make_result_key(result: dict[str, Any]) -> str:
+    return f"{result['probe']} {sorted(result['settings'].items())} {result['precision']} {uses_full_labels(result)}"
+
+
+def compute_result_intervals(folder: Path, result: dict[str, Any]) -> dict[str, Interval]:
+    said = read_predictions(folder, result)
+    check_stored_scores(folder, result, said, "test")
+    counts = count_by_group(
+        said["test_labels"],
+        said["test_predictions"],
+        said["test_groups"],
+        len(result["classes"]),
+        ids=said["test_ids"],
+    )
+    return {metric: compute_interval(counts[None], metric) for metric in CARD_METRICS}
+
+
+CARD_MARK = "<!-- model card by lowres-ssl -->"
+SHOWN_RECIPE_KEYS = (
+    "learning_rate",
+    "momentum",
+    "weight_decay",
+    "schedule",
+    "warmup_epochs",
+    "image_size_schedule",
+    "select_encoder",
+    "initial_weights",
+)
+CITATION = """\
+@inproceedings{chattopadhyay2023exploring,
+  title     = {Exploring Self-Supervised Representation Learning For Low-Resource Medical Image Analysis},
+  author    = {Chattopadhyay, Soumitri and Ganguly, Soham and Chaudhury, Sreejit and Nag, Sayan and
+               Chattopadhyay, Samiran},
+  booktitle = {IEEE International Conference on Image Processing (ICIP)},
+  year      = {2023},
+  note      = {arXiv 2303.02245}
+}"""
+
+
+def write_model_card(encoder: PortableEncoder, scores: Sequence[StoredScore]) -> str:
+    """Markdown with the front matter that hubs read."""
+    about = encoder.description
+    parts = [
+        format_front_matter(encoder),
+        f"{CARD_MARK}\n\n# {format_row_name(dict(about))}, {model_name(encoder)[1]}, {about['title']}",
+        f"A frozen image encoder: float32 [batch, 3, {encoder.preprocessing.image_size}, "
+        f"{encoder.preprocessing.image_size}] to {encoder.width} features. It has no classification layer.",
+        f"## How to load it\n\n{format_loading(encoder)}",
+        f"## Preprocessing\n\n{format_preprocessing(encoder)}",
+        f"## Data\n\n{format_data_section(about, scores)}",
+        f"## Training\n\n{format_training_section(about)}",
+        f"## Results\n\n{format_results_section(about, scores)}",
+        f"## Limits\n\n{format_limits_section(about, scores)}",
+        f"## Citation\n\nMade with `lowres-ssl`, which follows\n\n```bibtex\n{CITATION}\n```",
+        f"## Provenance\n\n{format_provenance_section(encoder)}",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def format_front_matter(encoder: PortableEncoder) -> str:
+    lines = [
+        "license: unknown  # of these weights: yours to choose, within what the licence of the data allows",
+        *([] if has_small_stem(encoder) else ["library_name: timm"]),
+        "pipeline_tag: image-feature-extraction",
+        "tags: [self-supervised-learning, medical-imaging, lowres-ssl]",
+    ]
+    return "\n".join(["---", *lines, "---"])
+
+
+def format_loading(encoder: PortableEncoder) -> str:
+    library, name = model_name(encoder)
+    if library == "timm":
+        lines = ["import timm", "", 'model = timm.create_model("local-dir:FOLDER", pretrained=True).eval()']
+        return "\n".join(["```python", *lines, "```"])
+    lines = [
+        "import torch, torchvision",
+        "from safetensors.torch import load_file",
+        "",
+        f"model = torchvision.models.{name}()",
+        "model.fc = torch.nn.Identity()",
+    ]
+    if has_small_stem(encoder):
+        width = encoder.module.get_submodule("conv1").out_channels
+        lines += [
+            "# The small stem:",
+            f"model.conv1 = torch.nn.Conv2d(3, {width}, kernel_size=3, stride=1, padding=1, bias=False)",
+            "model.maxpool = torch.nn.Identity()",
+        ]
+    lines += ['model.load_state_dict(load_file("model.safetensors"))', "model.eval()"]
+    text = "\n".join(["```python", *lines, "```"])
+    if has_small_stem(encoder):
+        return text
+    return f'{text}\n\nOr with timm: `timm.create_model("local-dir:FOLDER", pretrained=True)`.'
+
+
+def format_preprocessing(encoder: PortableEncoder) -> str:
+    how = encoder.preprocessing
+    return (
+        f"{'Three channels' if how.colour else 'Grey, repeated as three channels'}; squeezed to {how.stored_size} x "
+        f"{how.stored_size} pixels, then resampled to {how.image_size} x {how.image_size}, both antialiased; from 0 to "
+        f"1, less the mean {list(how.mean)}, divided by the standard deviation {list(how.std)}. Step by step in "
+        "`preprocessing.json`, what becomes of 16 bits and of DICOM files included. A program that resamples otherwise "
+        "gets slightly other features."
+    )
+
+
+def format_data_section(about: Any, scores: Sequence[StoredScore]) -> str:
+    dataset, split = about["config"]["dataset"], about["split"]
+    lines = [f"- Set: {about['title']} (`dataset={about['dataset']}`)."]
+    if scores:
+        images, classes = scores[0].result["images"], scores[0].result["classes"]
+        lines.append(f"- Classes: {', '.join(classes)}.")
+        lines.append(
+            f"- Images: {images['train']:,} train, {images['validation']:,} validate, {images['test']:,} test."
+        )
+    if about.get("unlabelled_images"):
+        lines.append(f"- Unlabelled images beside them: {about['unlabelled_images']:,}.")
+    lines.append(f"- Split: {split['kind']}, split_seed {split['seed']}, digest `{split['digest']}`.")
+    lines.append(f"- Digest of images and labels: `{about['identity']['images']['digest']}`.")
+    licence = dataset["licence"]
+    lines.append(f"- Licence of the data: {'not known to the program' if licence == 'yours' else licence}.")
+    if about.get("pretrain_on") == "all":
+        lines.append(f"- {ALL_IMAGES_WARNING}")
+    return "\n".join(lines)
+
+
+def format_training_section(about: Any) -> str:
+    config = about["config"]
+    method = ", ".join(
+        f"{key}={format_setting(key, value)}" for key, value in config["method"].items() if key != "name"
+    )
+    lines = [f"- Method: {about['method']}{f' ({method})' if method else ''}; seed {about['seed']}."]
+    if "batch_size" not in about:
+        return "\n".join([*lines, "- Nothing was trained on these images."])
+    views = ", ".join(f"{key}={value}" for key, value in config["views"].items())
+    rest = ", ".join(f"{key}={format_setting(key, config[key])}" for key in SHOWN_RECIPE_KEYS if key in config)
+    lines += [
+        f"- Recipe {about['recipe']}: {pluralise(about['epochs'], 'epoch')}, batch size {about['batch_size']}, {rest}.",
+        f"- Views: {views}.",
+        f"- {about['device']}; {about['training_seconds']:,.0f} s.",
+    ]
+    return "\n".join(lines)
+
+
+def format_setting(key: str, value: Any) -> str:
+    """A setting as text; of a path the last part alone: the others are this machine's."""
+    return Path(str(value)).name if key.endswith("weights") else str(value)
+
+
+def format_results_section(about: Any, scores: Sequence[StoredScore]) -> str:
+    """A line a probe and metric, as the tables have them."""
+    if not scores:
+        return f"None stored. `lowres-ssl evaluate run=RUN` makes them, of {about['title']}."
+    names = [BASELINE_ROW_NAMES[start] for start in RANDOM_BASELINES]
+    lines = [f"| probe | metric | value | 95% interval | {' | '.join(names)} |", "|---" * (4 + len(names)) + "|"]
+    for score in scores:
+        for metric in CARD_METRICS:
+            found = score.intervals[metric]
+            beside = [format_start_score(score, start, metric) for start in RANDOM_BASELINES]
+            cells = [
+                escape_cell(score.result["label"]),
+                METRIC_TITLES[metric],
+                format_score(found),
+                format_score_interval(found),
+                *beside,
+            ]
+            lines.append(f"| {' | '.join(cells)} |")
+    first = next(iter(scores[0].intervals.values()))
+    tested = pluralise(scores[0].result["images"]["test"], "test image")
+    lines += ["", f"Of {tested}, one seed; {pluralise(first.groups, 'group')}."]
+    marked = [score for score in scores for each in score.intervals.values() if not each.reliable]
+    if marked:
+        lines.append(f"{UNRELIABLE.strip()}: the groups tell {TOO_FEW_GROUPS_NOTE}, so the interval says little.")
+    return "\n".join(lines)
+
+
+def format_start_score(score: StoredScore, start: str, metric: str) -> str:
+    found = score.starts.get(start)
+    return "not stored" if found is None else f"{format_score(found[metric])} ({format_score_interval(found[metric])})"
+
+
+def format_limits_section(about: Any, scores: Sequence[StoredScore]) -> str:
+    lines = [
+        "- For research. It is no medical device, and nobody has tested it as one.",
+        "- Its features fit images like those it was trained on: other scanners, stains, hospitals and patients may "
+        "differ, and no number here is of them.",
+        "- One training run with one seed; the intervals are of the test images alone.",
+    ]
+    if about["split"]["kind"] not in ("patient", "official"):
+        lines.append(
+            f"- The split is {about['split']['kind']}: images of one patient may be on both sides, which flatters."
+        )
+    if any(len(score.starts) < len(RANDOM_BASELINES) for score in scores):
+        lines.append("- Without the scores of the random encoders beside it a score says little.")
+    return "\n".join(lines)
+
+
+def format_provenance_section(encoder: PortableEncoder) -> str:
+    about = encoder.description
+    versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
+    return f"Run `{encoder.run.name}`, `{encoder.file.name}`; {versions}; commit {about['commit'] or 'unknown'}."
+
+
+def escape_cell(text: str) -> str:
+    """A text in a cell of a Markdown table."""
+    return text.replace("|", "\\|")

@@ -1,0 +1,1 @@
+"""Inspect a folder of images and write a config for it."""

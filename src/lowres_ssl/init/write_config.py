@@ -1,0 +1,125 @@
+"""The config of a set of one's own: its name, its text, and where it is kept."""
+
+import os
+import re
+import unicodedata
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lowres_ssl.config.overrides import escape_interpolations
+from lowres_ssl.config.user_config import get_user_conf
+from lowres_ssl.errors import ConfigError, DataError
+from lowres_ssl.io.atomic import write_text
+
+DATASET_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,59}")
+# What Hydra would take for a value that is no text.
+YAML_WORDS = frozenset({"null", "none", "true", "false", "inf", "nan"})
+
+
+def list_packaged_datasets() -> frozenset[str]:
+    """The names of the sets that come with the package: these cannot be given again."""
+    choices = files("lowres_ssl.conf").joinpath("dataset").iterdir()
+    return frozenset(choice.name.removesuffix(".yaml") for choice in choices)
+
+
+def make_dataset_name(folder: str) -> str:
+    """A name that can be typed as `dataset=NAME`, from that of a folder: its letters in ASCII, `_` for the rest."""
+    plain = unicodedata.normalize("NFKD", folder).encode("ascii", "ignore").decode()
+    name = re.sub(r"[^A-Za-z0-9_-]+", "_", plain).strip("_-")[:50] or "images"
+    if not name[0].isalpha() or name.lower() in YAML_WORDS:
+        name = f"set_{name}"
+    return f"my_{name}" if name in list_packaged_datasets() else name
+
+
+def check_dataset_name(name: str) -> None:
+    """Raises `ConfigError` for a name that cannot be typed, or is that of a set that comes with the package."""
+    if not DATASET_NAME.fullmatch(name) or name.lower() in YAML_WORDS:
+        raise ConfigError(
+            f"name={name}: wanted letters of a to z, digits, _ and "
+            f"-, a letter first; type name={make_dataset_name(name)}"
+        )
+    if name in list_packaged_datasets():
+        raise ConfigError(
+            f"name={name}: lowres-ssl has a set of this name; type name={make_dataset_name(name)}, or another"
+        )
+
+
+def get_dataset_path(name: str) -> Path:
+    return get_user_conf() / "dataset" / f"{name}.yaml"
+
+
+def format_root(folder: Path, data_dir: Path) -> str:
+    """The folder as the config names it: below `data_dir` or below where one stands if it is there, else in full, so
+    that a project that moves as a whole goes on working."""
+    real = folder.resolve()
+    inside = data_dir.resolve()
+    if real.is_relative_to(inside) and real != inside:
+        return f"${{data_dir}}/{escape_interpolations(real.relative_to(inside).as_posix())}"
+    here = Path.cwd()
+    relative = real.is_relative_to(here) and real != here and "LOWRES_SSL_CONF" not in os.environ
+    return str(escape_interpolations(real.relative_to(here).as_posix() if relative else str(real)))
+
+
+def format_dataset_file(
+    *,
+    name: str,
+    title: str,
+    root: str,
+    conf: str,
+    images: str | None,
+    more: Sequence[str],
+    options: dict[str, Any],
+    said: str,
+) -> str:
+    """The file. `root` is OmegaConf's text already; `images` None leaves the kind of picture that `conf` has; `more`
+    are further lines of it; `said` is a line on what was found."""
+    chosen = [f"  - override /images@_global_.images: {images}   # histology | xray | any"] if images else []
+    lines = [
+        f"# {said}",
+        f"# Written by `lowres-ssl init`; yours to change. Type dataset={name}.",
+        "defaults:",
+        f"  - {conf}",
+        *chosen,
+        "  - _self_",
+        "",
+        f"name: {format_scalar(name)}",
+        f"title: {format_scalar(escape_interpolations(title))}",
+        f"root: {format_scalar(root)}",
+        *more,
+    ]
+    if options:
+        lines += [
+            "options:",
+            *(f"  {key}: {format_scalar(escape_interpolations(value))}" for key, value in options.items()),
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def format_scalar(value: object) -> str:
+    """In one line of YAML, text always in quotes: unquoted, some of it is a number or a date."""
+    style = '"' if isinstance(value, str) else None
+    text = yaml.safe_dump(value, default_style=style, allow_unicode=True, width=10**9)
+    return str(text).removesuffix("...\n").strip()
+
+
+def write_dataset_file(place: Path, text: str, force: bool) -> bool:
+    """Write the file; False if it was there just so. Raises `ConfigError` for one that is there and is another,
+    `DataError` where it cannot be written."""
+    if place.exists() and not force:
+        if place.read_bytes() == text.encode():
+            return False
+        raise ConfigError(
+            f"{place}: there already, and it says something else; type force=true to replace it, or name=OTHER"
+        )
+    try:
+        write_text(place, text)
+    except OSError as error:
+        raise DataError(
+            f"{place}: cannot be written ({error.strerror}); stand in a folder of yours, or name another one for such "
+            "files with LOWRES_SSL_CONF=FOLDER"
+        ) from error
+    return True

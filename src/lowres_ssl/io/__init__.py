@@ -1,0 +1,1 @@
+"""Write files whole, lock them, and notice when they are damaged."""

@@ -1,1 +1,0 @@
-"""From a checked config to what it means: images, encoder, views, method, identity. Nothing is trained here."""

@@ -1,0 +1,127 @@
+"""Finding and building what has one file a choice (a method, a probe, a source), by the name of the file.
+
+The arguments a user typed are checked against the constructor's annotated signature, so that a new file brings its
+keys.
+"""
+
+import importlib
+import inspect
+import math
+import pkgutil
+from collections.abc import Collection, Mapping
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from lowres_ssl.errors import ConfigError, did_you_mean
+
+T = TypeVar("T")
+
+TYPE_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", NoneType: "null"}
+
+
+def list_available(package: str) -> list[str]:
+    """The names that `build` takes: the module files directly in `package`, in order, private ones left out."""
+    modules = pkgutil.iter_modules(importlib.import_module(package).__path__)
+    return sorted(module.name for module in modules if not module.ispkg and not module.name.startswith("_"))
+
+
+def build(
+    package: str, name: str, base: type[T], arguments: Mapping[str, Any], what: str, named_by: str, **given: object
+) -> T:
+    """The one concrete subclass of `base` that `<package>/<name>.py` defines, built with `arguments` and `given`.
+
+    `what` is the key of the arguments as the user types it ("method", for `method.temperature=0.1`), `named_by` that of
+    the name ("method", for `method=simclr`). `given` is what the program knows itself and no user types. Nothing is
+    imported that is not a module file of `package`.
+
+    Constructors take what they are annotated with: int (a bool is none), float (finite; an int will do), bool, str,
+    `X | None`, `list[X]`, `dict[str, X]`, `Literal[...]`. Raises `ConfigError` for an unknown name, and for a key that
+    is unknown, missing or of a wrong type; what a constructor raises passes through.
+    """
+    cls = find_class(package, name, base, named_by)
+    check_arguments(cls, name, arguments, what, given=given)
+    return cls(**given, **arguments)
+
+
+def find_class(package: str, name: str, base: type[T], named_by: str) -> type[T]:
+    """The one concrete subclass of `base` in `<package>/<name>.py`. Raises `ConfigError` for an unknown name."""
+    names = list_available(package)
+    if name not in names:
+        hint = did_you_mean(name, names, f"{named_by}={{}}")
+        raise ConfigError(f"{named_by}={name}: wanted one of {', '.join(names)}{hint}")
+    module = importlib.import_module(f"{package}.{name}")
+    found = [
+        member
+        for member in vars(module).values()
+        if inspect.isclass(member) and issubclass(member, base) and member.__module__ == module.__name__
+    ]
+    concrete = [member for member in found if not inspect.isabstract(member)]
+    if len(concrete) != 1:
+        raise TypeError(f"{module.__name__} should define one concrete {base.__name__}, it defines {len(concrete)}")
+    return concrete[0]
+
+
+def check_arguments(
+    cls: type, name: str, arguments: Mapping[str, Any], what: str, *, given: Collection[str] = ()
+) -> None:
+    """Raises `ConfigError` where `arguments` do not fit the constructor of `cls`, which the user knows as `name`.
+
+    The parameters named in `given` are not the user's to set.
+    """
+    constructor = inspect.getattr_static(cls, "__init__")
+    signature = {} if constructor is object.__init__ else dict(inspect.signature(cls).parameters)
+    parameters = {key: parameter for key, parameter in signature.items() if key not in given}
+    hints = get_type_hints(constructor) if parameters else {}
+    for key, value in arguments.items():
+        if key not in parameters:
+            known = ", ".join(parameters) or "no arguments"
+            hint = did_you_mean(key, list(parameters), f"{what}.{{}}={value}")
+            raise ConfigError(f"unknown key {what}.{key}: {name} takes {known}{hint}")
+        if not matches_type(value, hints[key]):
+            finite = not isinstance(value, float) or math.isfinite(value)
+            got = format_type(type(value)) if finite else "a number that is not finite"
+            raise ConfigError(f"{what}.{key}={value}: got {got}, wanted {format_type(hints[key])}")
+    for key, parameter in parameters.items():
+        if key not in arguments and parameter.default is inspect.Parameter.empty:
+            wanted = format_type(hints[key])
+            raise ConfigError(f"{what}.{key} is missing: {name} wants {wanted} there; type {what}.{key}=VALUE")
+
+
+def matches_type(value: object, hint: Any) -> bool:
+    """Whether `value` has the annotated type."""
+    inner = get_args(hint)
+    match get_origin(hint) or hint:
+        case origin if origin in (Union, UnionType):
+            return any(matches_type(value, choice) for choice in inner)
+        case origin if origin is Literal:
+            return any(value == choice and type(value) is type(choice) for choice in inner)
+        case origin if origin is list:
+            return isinstance(value, list) and all(matches_type(each, inner[0]) for each in value)
+        case origin if origin is dict:
+            return isinstance(value, dict) and all(
+                matches_type(k, inner[0]) and matches_type(v, inner[1]) for k, v in value.items()
+            )
+        case origin if origin is float:
+            return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        case origin if origin is int:
+            return isinstance(value, int) and not isinstance(value, bool)
+        case origin if origin is Any:
+            return True
+        case origin:
+            return isinstance(value, NoneType if origin is None else origin)
+
+
+def format_type(hint: Any) -> str:
+    """An annotation as a user would say it."""
+    inner = get_args(hint)
+    match get_origin(hint) or hint:
+        case origin if origin in (Union, UnionType):
+            return " or ".join(format_type(choice) for choice in inner)
+        case origin if origin is Literal:
+            return "one of " + ", ".join(str(choice) for choice in inner)
+        case origin if origin is list:
+            return f"a list, each {format_type(inner[0])}" if inner else "a list"
+        case origin if origin is dict:
+            return "a set of keys"
+        case origin:
+            return TYPE_WORDS.get(origin, getattr(origin, "__name__", str(origin)))

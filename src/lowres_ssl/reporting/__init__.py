@@ -1,0 +1,1 @@
+"""Turn stored results into tables, figures and the HTML report."""

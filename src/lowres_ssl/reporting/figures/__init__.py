@@ -1,0 +1,64 @@
+"""Pictures of stored results. One file a picture, found by its name; what they share stands in `_style` and `_panel`.
+
+A picture reads the ledger, predictions and stored features. Of all of them only `samples` looks at images.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from lowres_ssl.config.overrides import format_command
+from lowres_ssl.registry import build
+from lowres_ssl.reporting.tables.fill_commands import build_neighbour_dataset, build_output_override, get_common_value
+from lowres_ssl.runs.query import ResultFilters
+
+if TYPE_CHECKING:  # takes a fifth of a second
+    from matplotlib.figure import Figure
+
+TYPED = ("recipe", "backbone", "image_size", "epochs", "split", "split_seed")
+IN_COMMON = ("backbone", "image_size", "split")
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What there is to draw from: the ledger's rows, which of them are meant, where the runs and decoded images are."""
+
+    results: pd.DataFrame
+    filters: ResultFilters
+    output_dir: Path
+    store_dir: Path
+
+    def command(self, *words: str) -> str:
+        """`lowres-ssl pretrain` with these words, and what else the filters say, or all finished runs have in common:
+        it is theirs that are on the user's mind, not the defaults."""
+        own = self.results[self.results["state"] == "finished"]
+        dataset = self.filters.dataset or get_common_value(own["dataset"])
+        own = own[own["dataset"] == dataset]
+        wanted = {key: getattr(self.filters, key) for key in TYPED}
+        wanted |= {key: get_common_value(own[key]) for key in IN_COMMON if wanted[key] is None}
+        filters = [f"{key}={value}" for key, value in wanted.items() if value is not None]
+        if dataset is not None:
+            filters = [*build_neighbour_dataset(dataset, own, self.output_dir), *filters]
+        sweep = ["-m"] if any("," in word for word in words) else []
+        return format_command("pretrain", *sweep, *words, *filters, *build_output_override(self.output_dir))
+
+
+class Picture(ABC):
+    """One kind of figure. Its constructor takes what `conf/figure/<name>.yaml` holds."""
+
+    @abstractmethod
+    def draw(self, stored: Stored) -> "Mapping[str, Figure]":
+        """Figures by the name of their file, which has no ending.
+
+        Raises `DataError` with the command that makes them if there are no runs for it, and `ConfigError` if runs
+        disagree that would stand in one panel.
+        """
+
+
+def build_picture(name: str, arguments: Mapping[str, Any]) -> Picture:
+    """The picture in `figures/<name>.py`. Raises `ConfigError` if there is none or `arguments` do not fit it."""
+    return build(__name__, name, Picture, arguments, f"figure.{name}", "figure")

@@ -1,0 +1,156 @@
+"""How every picture looks: colours, markers and lines that colour-blind readers can tell apart, sizes, file formats."""
+
+import warnings
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+
+from lowres_ssl.io.atomic import atomic_write
+from lowres_ssl.stats.bootstrap import Interval
+
+# Okabe and Ito's colours, which most colour-blind readers can tell apart.
+OFFSET_STEP = 0.07  # of a doubling: where lines have bars they stand side by side, so that none hides another's
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
+MARKERS = ("o", "s", "^", "D")
+# A line is told apart by all three: its colour, its marker, its dashes.
+LINE_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+DASHES = ("-", "--", "-.", ":")
+BASELINE_COLOUR = "#666666"  # random initialisation: there to be compared with
+PAGE_WIDTH = 7.0  # inches between the margins of a page
+FIGURE_FORMATS = ("png", "pdf")
+
+
+@dataclass(frozen=True)
+class LineStyle:
+    """Of a line: colour, marker, dashes."""
+
+    colour: str
+    marker: str
+    dashes: str
+
+
+MAX_LINE_LENGTH = 200  # letters
+
+
+def get_line_style(place: int) -> LineStyle:
+    """That of the line at a place, the same in every panel."""
+    colours = [colour for colour in COLOURS if colour != "#F0E442"]  # yellow dots do, a thin yellow line does not
+    return LineStyle(
+        colours[place % len(colours)], LINE_MARKERS[place % len(LINE_MARKERS)], DASHES[place % len(DASHES)]
+    )
+
+
+def compute_offset(place: int, lines: int) -> float:
+    """By what the line at a place of so many moves along a logarithmic axis."""
+    return float(2 ** (OFFSET_STEP * (place - (lines - 1) / 2)))
+
+
+def get_dot_style(place: int) -> tuple[str, str]:
+    """Colour and marker of the dots of a class: 32 that differ, those of one marker in colours far apart."""
+    return COLOURS[place % len(COLOURS)], MARKERS[(place + place // 4 - place // 8) % len(MARKERS)]
+
+
+def use_figure_style() -> AbstractContextManager[None]:
+    """Draw and save within it. Sizes are those in print: nothing is smaller than 8 points."""
+    return rc_context(
+        {
+            "font.size": 9,
+            "axes.titlesize": 9,
+            "axes.labelsize": 9,
+            "xtick.labelsize": 8,
+            "ytick.labelsize": 8,
+            "legend.fontsize": 8,
+            "figure.titlesize": 10,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "pdf.fonttype": 42,  # letters as letters: journals refuse Type 3 fonts
+            "savefig.dpi": 200,
+        }
+    )
+
+
+def make_panels(count: int, *, height: float) -> tuple[Figure, list[Any]]:
+    """A figure of `count` axes, two a row, each `height` inches high; one alone has four fifths of the page."""
+    across = min(2, count)
+    down = -(-count // 2)
+    width = PAGE_WIDTH if across == 2 else 0.8 * PAGE_WIDTH
+    figure = Figure(figsize=(width, down * height), layout="constrained")
+    grid = figure.subplots(down, across, squeeze=False)
+    axes = list(grid.flat)
+    for spare in axes[count:]:
+        spare.set_axis_off()
+    return figure, axes[:count]
+
+
+def draw_line(axes: Any, x: Sequence[float], y: Sequence[float], style: LineStyle, label: str) -> None:
+    axes.plot(
+        x,
+        y,
+        color=style.colour,
+        marker=style.marker,
+        linestyle=style.dashes,
+        markersize=5,
+        linewidth=1.3,
+        label=escape_math(label),
+    )
+
+
+def draw_error_bars(axes: Any, x: Sequence[float], found: Sequence[Interval], style: LineStyle) -> None:
+    """The interval of each value as a bar with ends."""
+    axes.errorbar(
+        x,
+        [each.value for each in found],
+        yerr=[
+            [max(0.0, each.value - each.low) for each in found],
+            [max(0.0, each.high - each.value) for each in found],
+        ],
+        fmt="none",
+        ecolor=style.colour,
+        elinewidth=1.0,
+        capsize=2,
+    )
+
+
+def add_legend_below(figure: Figure, axes: Sequence[Any]) -> None:
+    """One legend for all panels, below them, for which the figure grows: each label once."""
+    handles: dict[str, Any] = {}
+    for each in axes:
+        for handle, label in zip(*each.get_legend_handles_labels(), strict=True):
+            handles.setdefault(label, handle)
+    # A letter of 8 points takes about 0.06 inches, a handle with its room 0.75, a line 0.17.
+    widest = 0.75 + 0.06 * max(map(len, handles))
+    across = max(1, min(4, int(figure.get_figwidth() / widest)))
+    figure.set_figheight(figure.get_figheight() + 0.17 * -(-len(handles) // across))
+    figure.legend(
+        list(handles.values()), list(handles), loc="outside lower center", ncols=across, frameon=False, fontsize=8
+    )
+
+
+def save_figure(figure: Figure, folder: Path, name: str) -> list[Path]:
+    """`folder/name.png` and `.pdf`, each whole or not at all. The same figure gives the same bytes."""
+    paths = []
+    for suffix in FIGURE_FORMATS:
+        path = folder / f"{name}.{suffix}"
+        write_figure_file(figure, path, suffix)
+        paths.append(path)
+    return paths
+
+
+def write_figure_file(figure: Figure, path: Path, suffix: str) -> None:
+    """One file. A letter that the font lacks is drawn as a box, which says enough."""
+    metadata = {"CreationDate": None} if suffix == "pdf" else {}
+    with atomic_write(path) as file, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure.savefig(file, format=suffix, metadata=metadata)
+
+
+def escape_math(text: str) -> str:
+    """Text as it is: matplotlib reads what stands between dollars as mathematics. A line of it that no figure could
+    hold is cut."""
+    lines = (line if len(line) <= MAX_LINE_LENGTH else f"{line[:MAX_LINE_LENGTH]}..." for line in text.split("\n"))
+    return "\n".join(lines).replace("$", r"\$")

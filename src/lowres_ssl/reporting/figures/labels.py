@@ -1,0 +1,208 @@
+"""Label efficiency: test score against how many of the training labels a probe was given, a line an entry."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from lowres_ssl.errors import DataError
+from lowres_ssl.reporting.figures import Picture, Stored
+from lowres_ssl.reporting.figures._panel import (
+    METRIC_LABELS,
+    format_count_range,
+    format_group_notes,
+    format_panel_title,
+    get_legend_name,
+    join_distinct,
+)
+from lowres_ssl.reporting.figures._style import (
+    add_legend_below,
+    compute_offset,
+    draw_error_bars,
+    draw_line,
+    escape_math,
+    get_line_style,
+    make_panels,
+)
+from lowres_ssl.runs.comparability import check_same_kind
+from lowres_ssl.runs.predictions import read_existing_result, read_test_predictions
+from lowres_ssl.runs.query import ResultCell, ResultColumn, ResultFilters, select_columns
+from lowres_ssl.runs.run import CLASSIFIER_PROBE, WEIGHTS_PREFIX
+from lowres_ssl.stats.bootstrap import Interval, compute_interval
+from lowres_ssl.stats.confusion import Counts
+from lowres_ssl.stats.paired_tests import MethodCounts
+
+MAX_BANDS = 4  # in a panel; more of them are one grey
+
+
+@dataclass(frozen=True)
+class LabelCurve:
+    """One entry scored by one probe: a cell a label fraction and draw."""
+
+    entry: str
+    probe: str
+    batch_size: int | None
+    cells: Mapping[float, Sequence[ResultCell]]
+
+    @property
+    def name(self) -> str:
+        return get_legend_name(self.entry) + (", end to end" if self.probe == CLASSIFIER_PROBE else "")
+
+
+class LabelEfficiencyFigure(Picture):
+    """probes: whose results are drawn. entries: patterns, in the order of the legend."""
+
+    def __init__(
+        self,
+        *,
+        probes: list[str],
+        metric: Literal["accuracy", "weighted_f1", "macro_f1", "balanced_accuracy"],
+        entries: list[str],
+    ) -> None:
+        self.probes, self.metric, self.entries = probes, metric, entries
+
+    def draw(self, stored: Stored) -> Mapping[str, Figure]:
+        lines: dict[tuple[str, int], list[LabelCurve]] = defaultdict(list)
+        probes = [stored.filters.probe] if stored.filters.probe else self.probes
+        for probe in probes:
+            for key, own in build_label_curves(
+                stored.results, replace(stored.filters, probe=probe), self.entries
+            ).items():
+                lines[key] += own
+        if not lines:
+            raise DataError(
+                "figure=labels: no stored results from a part of the labels; make them of a run that there is (see "
+                "lowres-ssl runs): lowres-ssl evaluate run=RUN label_fraction=[0.01,0.05,0.1,0.25,0.5,1.0]"
+            )
+        names = list(dict.fromkeys(line.name for own in lines.values() for line in own))
+        figure, axes = make_panels(len(lines), height=3.6)
+        for own, panel in zip(lines.values(), axes, strict=True):
+            bands = len(own) <= MAX_BANDS
+            found = [each for line in own for each in self.draw_one(panel, line, names, bands=bands)]
+            self.label_axes(panel, own, found)
+        shown = join_distinct("KNN" if probe == "knn" else probe for probe in probes if probe != CLASSIFIER_PROBE)
+        score = f"{shown} probe, {METRIC_LABELS[self.metric]}" if shown else METRIC_LABELS[self.metric]
+        title = f"{score} against the labels used\nmean over draws and seeds with its 95% interval"
+        figure.suptitle(escape_math(title[0].upper() + title[1:]))
+        add_legend_below(figure, axes)
+        return {"labels": figure}
+
+    def draw_one(self, axes: Any, line: LabelCurve, names: list[str], *, bands: bool) -> list[Interval]:
+        """The mean over draws and seeds, with a band of its 95% interval, or bars where bands would hide each other."""
+        fractions = sorted(line.cells)
+        draws = [[read_test_predictions(cell).scored(cell.seeds) for cell in line.cells[each]] for each in fractions]
+        found = [average_over_subsets(own, self.metric) for own in draws]
+        place = names.index(line.name)
+        style, x = get_line_style(place), np.array(fractions)
+        if bands:
+            low, high = [each.low for each in found], [each.high for each in found]
+            axes.fill_between(x, low, high, color=style.colour, alpha=0.15, linewidth=0)
+        else:
+            x = x * compute_offset(place, len(names))
+            draw_error_bars(axes, x.tolist(), found, style)
+        draw_line(axes, x.tolist(), [each.value for each in found], style, line.name)
+        return found
+
+    def label_axes(self, axes: Any, lines: Sequence[LabelCurve], found: Sequence[Interval]) -> None:
+        """A tick a fraction; below it the number of labelled training images."""
+        images: dict[float, set[int]] = defaultdict(set)
+        for line in lines:
+            for fraction, cells in line.cells.items():
+                results = (result for cell in cells for result in cell.rows["result"])
+                images[fraction] |= {read_existing_result(Path(result))["images"]["train"] for result in results}
+        fractions = sorted(images)
+        axes.set_xscale("log")
+        axes.minorticks_off()
+        axes.set_xticks(
+            fractions, [f"{100 * fraction:.3g}%\n{format_image_range(images[fraction])}" for fraction in fractions]
+        )
+        axes.set_xlabel("share and number of the training labels")
+        axes.set_ylabel(METRIC_LABELS[self.metric])
+        cells = [cell for line in lines for own in line.cells.values() for cell in own]
+        rows = pd.concat([cell.rows for cell in cells])
+        facts = format_group_notes(found, int(rows["n"].iloc[0]))
+        facts += [format_count_range((len(own) for line in lines for own in line.cells.values()), "draw")]
+        facts += [format_count_range((len(cell.seeds) for cell in cells), "seed")]
+        sizes = [line.batch_size for line in lines if line.batch_size]
+        facts += [f"batch size {join_distinct(sizes)}"] if sizes else []
+        axes.set_title(escape_math(format_panel_title(rows, *facts)), loc="left", fontsize=8)
+
+
+def average_over_subsets(draws: Sequence[MethodCounts], metric: str) -> Interval:
+    """The interval of a mean over draws of labels; of the seeds that all draws have.
+
+    A seed's draws share its encoder, so they are no repetitions of it: the mean over draws is taken seed by seed, and
+    the seeds are what varies. Draws in turn vary under one seed. The wider of the two intervals is taken. Where no seed
+    is in all draws, as where each seed drew its own labels, they are taken as they come, as many as the fewest have.
+    """
+    counts = np.stack(select_shared_seeds(draws))  # [D, S, G, C, C]
+    both = compute_interval(counts, metric), compute_interval(counts.swapaxes(0, 1), metric)
+    return max(both, key=lambda found: found.high - found.low)
+
+
+def select_shared_seeds(draws: Sequence[MethodCounts]) -> list[Counts]:
+    """The counts of each draw, of the seeds that all have, in one order."""
+    shared = sorted(set(draws[0].seeds).intersection(*(own.seeds for own in draws[1:])))
+    fewest = min(len(own.seeds) for own in draws)
+    return [own.counts[[own.seeds.index(seed) for seed in shared] or list(range(fewest))] for own in draws]
+
+
+def build_label_curves(
+    results: pd.DataFrame, filters: ResultFilters, entries: Sequence[str]
+) -> dict[tuple[str, int], list[LabelCurve]]:
+    """By data set and split seed: the entries that have results from a part of the labels, with those from all.
+
+    Of several batch sizes the line is that with results at the most fractions, of equals the smallest: validation would
+    choose with labels that a small fraction has not paid for. Raises `ConfigError` for results that disagree.
+    """
+    parts: dict[tuple[str, int], list[ResultColumn]] = defaultdict(list)
+    for _, part in select_matching_settings(results[results["label_fraction"].notna()]).groupby(
+        ["label_fraction", "label_draw"]
+    ):
+        # A part of the labels is a column like that of all of them; which part it is, is written back into its rows.
+        whole = part.assign(label_fraction=1.0, part=part["label_fraction"])
+        for column in select_columns(whole, filters, entries):
+            parts[column.dataset, column.split_seed].append(column)
+    lines = {}
+    for key, columns in parts.items():
+        rows = pd.concat([column.rows for column in columns], ignore_index=True)
+        check_same_kind(rows.assign(settings=""), f"figure=labels, {columns[0]}")
+        found = list(dict.fromkeys(entry for pattern in entries for c in columns for entry in c.entries(pattern)))
+        partly = set(rows.loc[rows["part"] < 1, "entry"]) - {f"{WEIGHTS_PREFIX}{entry}" for entry in found}
+        if own := [build_label_curve(entry, columns) for entry in found if entry in partly]:
+            lines[key] = own
+    return lines
+
+
+def select_matching_settings(results: pd.DataFrame) -> pd.DataFrame:
+    """Without those results from all labels whose settings are not those that parts of the labels were scored with, for
+    the same entry and probe: with all labels several may have been tried, and tuned. What has no parts is no line."""
+    keys = ["dataset", "split_digest", "entry", "probe"]
+    scored = results.set_index(keys)
+    of_parts = scored.loc[scored["label_fraction"] < 1, "settings"].groupby(level=keys).agg(set)
+    alike = [own in of_parts.get(key, ()) for key, own in zip(scored.index, scored["settings"], strict=True)]
+    return results[np.array(alike, dtype=bool)]
+
+
+def build_label_curve(entry: str, columns: Sequence[ResultColumn]) -> LabelCurve:
+    rows = pd.concat([column.rows for column in columns], ignore_index=True)
+    mine = rows[rows["entry"] == entry]
+    batch_size = None
+    if mine["batch_size"].notna().any():
+        fractions = mine.groupby("batch_size")["part"].nunique()
+        batch_size = int(fractions[fractions == fractions.max()].index.min())
+    cells: dict[float, list[ResultCell]] = defaultdict(list)
+    for column in columns:
+        cell = column.cell(entry, "best" if batch_size is None else batch_size)
+        if cell is not None:
+            cells[float(column.rows["part"].iloc[0])].append(cell)
+    return LabelCurve(entry, columns[0].probe, batch_size, cells)
+
+
+def format_image_range(images: set[int]) -> str:
+    return "-".join(dict.fromkeys([f"{min(images):,}", f"{max(images):,}"]))

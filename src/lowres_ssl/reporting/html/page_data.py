@@ -1,0 +1,187 @@
+"""What the page's script shows: a chapter as plain data for JSON. Images are places in one list for the whole page."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lowres_ssl.console import log_info
+from lowres_ssl.errors import CheckpointError, UserError
+from lowres_ssl.reporting.figures._style import get_dot_style, get_line_style
+from lowres_ssl.reporting.figures.tsne import choose_dots, compute_silhouette, compute_tsne, read_test_features
+from lowres_ssl.reporting.html import BASELINES, Chapter, Integers, Probed
+from lowres_ssl.reporting.html.sections import HardExamples
+from lowres_ssl.runs.run import Run
+
+SHOWN_CURVES = ("loss", "embedding_std", "effective_rank")
+
+
+def build_training_curves(chapter: Chapter) -> list[dict[str, Any]]:
+    """One a trained run: entry, name, batch_size, seed, epoch [e], and of `SHOWN` those that it has, [e] each.
+
+    A number that is none (a loss that burst) is None.
+    """
+    curves = []
+    for method in chapter.entries().values():
+        if method.cell.batch_size is None:
+            continue
+        for row in method.cell.rows.to_dict("records"):
+            lines = read_run_history(Run(Path(row["result"]).parent))
+            if lines:
+                about = {"entry": method.entry, "name": method.name, "seed": int(row["seed"])}
+                columns = {key: [to_finite_number(line.get(key)) for line in lines] for key in ("epoch", *SHOWN_CURVES)}
+                curves.append(about | {"batch_size": method.cell.batch_size} | columns)
+    return curves
+
+
+def read_run_history(run: Run) -> list[dict[str, float]]:
+    """Its lines; none of a history that is damaged or gone, which the notes tell."""
+    try:
+        return run.read_history(run.description())
+    except CheckpointError:
+        return []
+
+
+def to_finite_number(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else float(f"{value:.5g}")
+
+
+NEIGHBOUR_COUNT = 5
+
+
+@dataclass(frozen=True)
+class FeatureMap:
+    """dots: float [m, 2], t-SNE. neighbours: int64 [m, k], places among the m, the nearest first, by the features."""
+
+    entry: str
+    name: str
+    seed: int
+    silhouette: float | None
+    dots: NDArray[np.floating[Any]]
+    neighbours: Integers
+
+
+def build_feature_maps(chapter: Chapter) -> tuple[list[FeatureMap], list[str]]:
+    """One an entry, of one seed, the same for all where they have one in common; and a line for each without."""
+    maps, problems = [], []
+    entries = chapter.entries()
+    shared = set.intersection(*(set(each.cell.seeds) for each in entries.values()))
+    for entry, method in entries.items():
+        seed = min(shared or method.cell.seeds)
+        rows = method.cell.rows
+        result = Path(rows.loc[rows["seed"] == seed, "result"].iloc[0])
+        log_info(f"{chapter.title}: map of {method.name}")
+        try:
+            features = read_test_features(result)
+        except UserError as error:
+            problems.append(str(error))
+            continue
+        if len(features) != len(method.tested.labels):
+            problems.append(f"{result.parent}: features of {len(features)} test images, wanted those that it predicted")
+            continue
+        shown = choose_dots(len(features))
+        features, labels = features[shown], method.tested.labels[shown]
+        maps.append(
+            FeatureMap(
+                entry,
+                method.name,
+                seed,
+                compute_silhouette(features, labels),
+                compute_tsne(features),
+                find_nearest_rows(features),
+            )
+        )
+    return maps, problems
+
+
+def find_nearest_rows(features: NDArray[np.float32], count: int = NEIGHBOUR_COUNT) -> Integers:
+    """For each row [m, D] its nearest other rows by Euclidean distance, int64 [m, min(count, m - 1)]; ties in order."""
+    rows = features.astype(np.float64)
+    squares = (rows**2).sum(axis=1)
+    distances = squares[:, None] + squares[None, :] - 2 * rows @ rows.T
+    np.fill_diagonal(distances, np.inf)
+    return np.argsort(distances, axis=1, kind="stable")[:, : min(count, max(0, len(rows) - 1))].astype(np.int64)
+
+
+PLOTLY_SYMBOLS = {"o": "circle", "s": "square", "^": "triangle-up", "D": "diamond"}  # as Plotly calls matplotlib's
+PLOTLY_DASHES = {"-": "solid", "--": "dash", "-.": "dashdot", ":": "dot"}
+
+
+def choose_shown_images(chapter: Chapter, hard: Sequence[HardExamples], gallery: int) -> list[int]:
+    """Places of the test images that are shown as a dot or in a gallery."""
+    dots = set(choose_dots(len(chapter.tested.labels)).tolist())
+    galleries = [own[:gallery].tolist() for each in hard for own in (each.all_wrong, each.disputed)]
+    return sorted(dots.union(*galleries))
+
+
+def build_page_data(
+    chapter: Chapter, maps: Sequence[FeatureMap], images: Sequence[int], thumbnails: Sequence[int], *, names: bool
+) -> dict[str, Any]:
+    """`images`: places of the test images that are shown; `thumbnails`: of each of them its place in the page's list.
+
+    `names`: whether files are told. Groups are numbers anyway.
+    """
+    tested = chapter.tested
+    place = {image: number for number, image in enumerate(images)}
+    shown = [place[int(image)] for image in choose_dots(len(tested.labels))]
+    rows = list(images)
+    return {
+        "classes": list(tested.classes),
+        "looks": [get_class_style(number) for number in range(len(tested.classes))],
+        "labels": tested.labels[rows].tolist(),
+        "names": [str(tested.ids[row]) if names else f"test image {row + 1}" for row in rows],
+        "groups": tested.groups[rows].tolist(),
+        "thumbnails": list(thumbnails),
+        "probes": [build_probe_data(probed, rows) for probed in chapter.probes],
+        "dots": shown,
+        "maps": [build_map_data(each) for each in maps],
+        "curves": build_training_curves(chapter),
+        "lines": build_line_styles(chapter),
+    }
+
+
+def get_class_style(number: int) -> dict[str, str]:
+    colour, marker = get_dot_style(number)
+    return {"colour": colour, "symbol": PLOTLY_SYMBOLS[marker]}
+
+
+def build_line_styles(chapter: Chapter) -> dict[str, dict[str, str]]:
+    """How the line of each entry looks."""
+    trained = [entry for entry in chapter.entries() if entry not in BASELINES]
+    looks = {entry: get_line_style(number) for number, entry in enumerate(trained)}
+    return {entry: {"colour": each.colour, "dash": PLOTLY_DASHES[each.dashes]} for entry, each in looks.items()}
+
+
+def build_probe_data(probed: Probed, rows: list[int]) -> dict[str, Any]:
+    methods = []
+    judged = {method.entry for method in probed.judged()}
+    for method in probed.methods:
+        chosen, agreeing = method.vote()
+        methods.append(
+            {
+                "entry": method.entry,
+                "name": method.name,
+                "judged": method.entry in judged,
+                "seeds": len(method.cell.seeds),
+                "predicted": chosen[rows].tolist(),
+                "agreeing": agreeing[rows].tolist(),
+            }
+        )
+    return {"probe": probed.probe, "label": probed.label, "methods": methods}
+
+
+def build_map_data(feature_map: FeatureMap) -> dict[str, Any]:
+    x, y = ([float(f"{value:.4g}") for value in column] for column in feature_map.dots.T)
+    return {
+        "entry": feature_map.entry,
+        "name": feature_map.name,
+        "seed": feature_map.seed,
+        "silhouette": None if feature_map.silhouette is None else round(feature_map.silhouette, 2),
+        "x": x,
+        "y": y,
+        "neighbours": feature_map.neighbours.tolist(),
+    }

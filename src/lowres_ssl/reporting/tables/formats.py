@@ -1,0 +1,152 @@
+"""A table as Markdown, CSV and LaTeX (booktabs). What is special in a format is escaped; nothing is computed here."""
+
+import csv
+import io
+import re
+from collections.abc import Sequence
+
+import pandas as pd
+
+from lowres_ssl.io.csv_escape import escape_formula
+from lowres_ssl.reporting.tables import SIGNS, UNRELIABLE, Table, Text
+from lowres_ssl.runs.collapse import RUN_MARKS
+from lowres_ssl.stats.bootstrap import MIN_RELIABLE_GROUPS
+
+UNRELIABLE_NOTE = (
+    f"{UNRELIABLE} fewer than {MIN_RELIABLE_GROUPS} test groups, "
+    "or so unequal ones that they tell no more, of balanced "
+    "accuracy and macro F1 those of the smallest class: not reliable."
+)
+MARK_NOTES = {
+    sign: f"{sign} {RUN_MARKS[key].word}, for one seed at least: {RUN_MARKS[key].meaning}."
+    for key, sign in SIGNS.items()
+}
+SCORES_NOTE = (
+    "Ours: mean over the seeds ± their standard deviation where there are several, with the 95% interval that other "
+    "test groups and other seeds leave open (of one seed it knows nothing of other seeds)."
+)
+BEST_NOTE = "Bold: the best of the rows that are compared, baselines included."
+FILL_HINT = "Missing cells; what fills them:"
+
+# An underscore inside a word is no emphasis.
+MARKDOWN_SPECIAL = re.compile(r"([\\`*\[\]<>|#~$]|(?<!\w)_|_(?!\w))")
+LATEX_ESCAPES = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "$": r"\$",
+    "&": r"\&",
+    "#": r"\#",
+    "_": r"\_",
+    "%": r"\%",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "[": "{[}",  # at the beginning of a row it would be an argument of the line break before it
+    "]": "{]}",
+    "±": r"$\pm$",
+    "−": r"$-$",
+    "×": r"$\times$",
+    "†": r"$\dagger$",
+    "‡": r"$\ddagger$",
+    "§": r"\S{}",
+    "–": "--",
+}
+
+
+def format_markdown(table: Table) -> str:
+    """Pipes in line, so that it can be read as it is; the commands in a code block."""
+    parts = [f"# {escape_markdown(table.title)}"]
+    for block in table.blocks:
+        parts += [f"## {escape_markdown(block.heading)}", format_markdown_table(table.heads, block.lines)]
+        parts += [escape_markdown(line) for line in block.footer]
+    parts += [escape_markdown(line) for line in list_table_notes(table)]
+    if table.commands:
+        parts += [FILL_HINT, "```bash\n" + "\n".join(table.commands) + "\n```"]
+    return "\n\n".join(parts) + "\n"
+
+
+def format_markdown_table(heads: Sequence[str], lines: Sequence[Sequence[Text]]) -> str:
+    rows = [[escape_markdown(head) for head in heads]]
+    rows += [
+        [f"**{escape_markdown(cell.text)}**" if cell.bold else escape_markdown(cell.text) for cell in line]
+        for line in lines
+    ]
+    widths = [max(3, *(len(cell) for cell in column)) for column in zip(*rows, strict=True)]
+    padded = [
+        [cell.ljust(width) if place == 0 else cell.rjust(width) for place, (cell, width) in enumerate(sized)]
+        for sized in (list(zip(row, widths, strict=True)) for row in rows)
+    ]
+    rule = ["-" * width if place == 0 else "-" * (width - 1) + ":" for place, width in enumerate(widths)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in [padded[0], rule, *padded[1:]])
+
+
+def escape_markdown(text: str) -> str:
+    return MARKDOWN_SPECIAL.sub(r"\\\1", join_lines(text))
+
+
+def format_latex(table: Table) -> str:
+    """A `table` with one `tabular`; needs booktabs. The commands are comments."""
+    columns = len(table.heads)
+    lines = [
+        r"\begin{table}",
+        r"  \centering",
+        rf"  \caption{{{escape_latex(table.title)}}}",
+        rf"  \label{{tab:{re.sub(r'[^A-Za-z0-9-]+', '-', table.name)}}}",
+        rf"  \begin{{tabular}}{{l{'r' * (columns - 1)}}}",
+        r"    \toprule",
+        f"    {' & '.join(map(escape_latex, table.heads))} \\\\",
+    ]
+    for block in table.blocks:
+        lines += [r"    \midrule", rf"    \multicolumn{{{columns}}}{{l}}{{{escape_latex(block.heading)}}} \\"]
+        for line in block.lines:
+            cells = [
+                rf"\textbf{{{escape_latex(cell.text)}}}" if cell.bold else escape_latex(cell.text) for cell in line
+            ]
+            lines.append(f"    {' & '.join(cells)} \\\\")
+    lines += [r"    \bottomrule", r"  \end{tabular}"]
+    said = [f"{block.heading}: {line}" for block in table.blocks for line in block.footer] + list_table_notes(table)
+    lines += [r"  \par\footnotesize", *(f"  {escape_latex(line)}" for line in said), r"\end{table}"]
+    if table.commands:
+        lines += [f"% {FILL_HINT}", *(f"% {join_lines(command)}" for command in table.commands)]
+    return "\n".join(lines) + "\n"
+
+
+def escape_latex(text: str) -> str:
+    return "".join(LATEX_ESCAPES.get(letter, letter) for letter in join_lines(text))
+
+
+def format_csv(table: Table) -> str:
+    """A row a number, with all that is known of it."""
+    keys = list(dict.fromkeys(key for record in table.records for key in record))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=keys, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({key: escape_csv_cell(value) for key, value in record.items()} for record in table.records)
+    return text.getvalue()
+
+
+def escape_csv_cell(value: object) -> object:
+    """A text in one line that no spreadsheet computes; numbers as they are."""
+    return escape_formula(join_lines(value)) if isinstance(value, str) else value
+
+
+def format_frame_as_csv(frame: pd.DataFrame) -> str:
+    """As `comma_separated`, of a frame; its heads are ours."""
+    return str(frame.map(escape_csv_cell).to_csv(index=False))
+
+
+def list_table_notes(table: Table) -> list[str]:
+    """What is true of every block, and the table's own notes."""
+    texts = [cell for block in table.blocks for line in block.lines for cell in line]
+    lines = [SCORES_NOTE] if any("interval" in head for head in table.heads) else []
+    lines += [BEST_NOTE] if any(cell.bold for cell in texts) else []
+    lines += [UNRELIABLE_NOTE] if any(UNRELIABLE in cell.text for cell in texts) else []
+    lines += [note for sign, note in MARK_NOTES.items() if any(sign in cell.text for cell in texts)]
+    return [*lines, *table.notes]
+
+
+def join_lines(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,82 @@
+"""What under `outputs/` nobody needs any more: training states of finished runs, stores of no run, broken-off files."""
+
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lowres_ssl.io.atomic import get_previous_path
+from lowres_ssl.runs.run import Run, find_runs
+
+SECONDS_PER_DAY = 24 * 60 * 60  # seconds; what is younger may belong to a process that is still at work
+
+
+@dataclass(frozen=True)
+class Leftover:
+    path: Path
+    why: str
+
+
+def find_leftovers(output_dir: Path, store_dir: Path) -> list[Leftover]:
+    """What can go. Stores that lie outside `output_dir` may serve runs elsewhere: they are left alone.
+
+    Raises `CheckpointError` if a run cannot be read, since then it is not known which store it needs.
+    """
+    runs = [run for folder in (output_dir, *find_benchmarks(output_dir)) for run in find_runs(folder)]
+    descriptions = [(run, run.description()) for run in runs]
+    found = [
+        Leftover(checkpoint, "training state of a finished run")
+        for run, description in descriptions
+        for checkpoint in (run.checkpoint, get_previous_path(run.checkpoint))
+        if description["finished"] and checkpoint.exists()
+    ]
+    if output_dir.resolve() in store_dir.resolve().parents and store_dir.is_dir():
+        needed = {description["store"] for _, description in descriptions}
+        found += [
+            Leftover(store.parent, "decoded images that no run needs, a day old")
+            for store in sorted(store_dir.glob("*/store.json"))
+            if store.parent.name not in needed and is_older_than_a_day(store)
+        ]
+    return [*found, *find_temp_files(output_dir)]
+
+
+def find_benchmarks(output_dir: Path) -> list[Path]:
+    """Folders of benchmarks, whose runs use the same decoded images."""
+    return sorted(path for path in (output_dir / "benchmark").glob("*") if path.is_dir())
+
+
+def find_temp_files(folder: Path) -> Iterator[Leftover]:
+    for ending in (".part", ".lock", ".since"):  # what is locked has a heartbeat, so it is never old
+        for path in sorted(folder.rglob(f".*{ending}")):
+            if is_older_than_a_day(path):
+                yield Leftover(path, "broken off more than a day ago")
+
+
+def is_older_than_a_day(path: Path) -> bool:
+    return time.time() - path.stat().st_mtime > SECONDS_PER_DAY
+
+
+def remove_leftover(leftover: Leftover) -> None:
+    """Raises `OSError`."""
+    if leftover.path.is_dir():
+        shutil.rmtree(leftover.path)
+    else:
+        leftover.path.unlink(missing_ok=True)
+
+
+def relocate_path(run: Run, config: Mapping[str, Any], path: str) -> str:
+    """A path of the run's stored `config` as it has to be typed here.
+
+    A relative one was relative to the folder the command was typed in, and so was `output_dir`, below which the run
+    stands: that leads back to the folder, and no result has to name it. Where that leads to nothing, `path` as it is.
+    """
+    outputs = Path(config.get("output_dir") or "/")
+    if outputs.is_absolute() or Path(path).is_absolute() or Path(path).exists():
+        return path
+    place, depth = run.folder.resolve().parents[1], len(outputs.parts)
+    if depth and place.parts[-depth:] != outputs.parts:
+        return path
+    there = (place.parents[depth - 1] if depth else place) / path
+    return str(there) if there.exists() else path

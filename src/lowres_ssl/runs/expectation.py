@@ -1,0 +1,90 @@
+"""What a command is about to do, in one line, and how long it will take as far as stored runs or a timed step tell:
+nothing is guessed."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lowres_ssl.console import format_duration, pluralise
+from lowres_ssl.errors import CheckpointError
+from lowres_ssl.runs.result_io import read_result
+from lowres_ssl.runs.run import Run
+
+TIME_SHOWN_LATER = "how long is shown after the first steps"
+# What has to be the same in another run for its speed to be this one's.
+SPEED_KEYS = ("method", "backbone", "image_size", "precision", "batch_size")
+
+
+def describe_training(
+    run: Run,
+    epochs: int,
+    done: int,
+    views_per_epoch: int,
+    device: str,
+    timed: Callable[[int], float | None] = lambda views: None,
+) -> str:
+    """ "epochs 3 to 12, 10,752 views, about 3 min (523 views/s in ...)". `timed`: views a second, asked where no stored
+    run tells, of a training on so many views; None where it is not worth timing."""
+    views = views_per_epoch * (epochs - done)
+    text = f"epochs {done + 1} to {epochs}, {views:,} views"
+    known = find_known_speed(run, device)
+    if known is None:
+        if (speed := timed(views)) is None:
+            return f"{text}; {TIME_SHOWN_LATER}"
+        known = speed, "timed here on noise"
+    speed, source = known
+    return f"{text}, about {format_duration(views / speed)} ({speed:,.0f} views/s {source})"
+
+
+def find_known_speed(run: Run, device: str) -> tuple[float, str] | None:
+    """Views a second of this run so far, else of the last run like it on such a device; and whose they are."""
+    if (own := compute_run_speed(run)) is not None:
+        return own, "so far"
+    try:
+        wanted = run.description()
+        others = run.folder.parent.glob(f"*-{wanted['method']}-*/run.json")
+        for path in sorted(others, key=lambda path: path.stat().st_mtime, reverse=True):
+            other = Run(path.parent)
+            description = other.read() or {}
+            alike = all(description.get(key) == wanted.get(key) for key in SPEED_KEYS)
+            if alike and description.get("device") == device and (speed := compute_run_speed(other)) is not None:
+                return speed, f"in {other.name}"
+    except (OSError, CheckpointError, KeyError):  # what is damaged, or goes away, tells nothing
+        pass
+    return None
+
+
+def compute_run_speed(run: Run) -> float | None:
+    """Views a second over the whole history."""
+    try:
+        lines = run.read_history(run.read() or {})
+        seconds = sum(line["seconds"] for line in lines)
+        views = sum(line["seconds"] * line["views_per_second"] for line in lines)
+    except (CheckpointError, KeyError):
+        return None
+    return views / seconds if seconds > 0 and views > 0 else None
+
+
+def describe_scoring(wanted: Sequence[tuple[Run, Path]], labels: Sequence[str], data_digest: str) -> str:
+    """What is scored with the probes `labels`: `wanted` has the folder of each result to be."""
+    missing = [(run, folder) for run, folder in wanted if not (folder / "result.json").exists()]
+    runs = pluralise(len({run.name for run, _ in wanted}), "encoder")
+    there = f"{len(wanted) - len(missing)} of {pluralise(len(wanted), 'result')} stored"
+    text = f"scoring {runs} with {', '.join(labels)}: {there}"
+    known = [find_scoring_seconds(run, folder, data_digest) for run, folder in missing]
+    told = [each for each in known if each is not None]
+    if not told or len(told) < len(known):
+        return text
+    return f"{text}, the others about {format_duration(sum(told))} once the features are there (as in other runs)"
+
+
+def find_scoring_seconds(run: Run, folder: Path, data_digest: str) -> float | None:
+    """How long the same probe took on the same images in another run."""
+    for path in sorted(run.folder.parent.glob(f"*/{folder.name}/result.json")):
+        try:
+            result: Mapping[str, Any] = read_result(path.parent) or {}
+        except CheckpointError:
+            continue
+        if result.get("data_digest") == data_digest and isinstance(result.get("seconds"), float):
+            return float(result["seconds"])
+    return None

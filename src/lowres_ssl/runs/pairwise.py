@@ -1,0 +1,168 @@
+"""Compare the methods of one column of stored results, and judge the paper's claims by it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+from lowres_ssl.config.experiment_schema import RANDOM_BASELINES
+from lowres_ssl.runs.predictions import check_same_predicted_images, read_test_predictions
+from lowres_ssl.runs.query import BatchSize, ResultCell, ResultColumn, find_better_random
+from lowres_ssl.runs.run import CLASSIFIER_PROBE, WEIGHTS_PREFIX
+from lowres_ssl.stats.bootstrap import Interval, compute_interval
+from lowres_ssl.stats.paired_tests import ContrastPart, Difference, compute_differences
+from lowres_ssl.stats.paper_claims import CellKey, ClaimVerdict, judge_claims
+from lowres_ssl.stats.significance import compute_p_values, correct_holm
+
+FINDINGS_ALPHA = 0.05
+BETTER_RANDOM = "bar"  # as a reference: the better random encoder of the column, by validation accuracy
+ALL_PAIRS = "all"  # as a reference: every method is tested against every other
+
+
+@dataclass(frozen=True)
+class ComparedPair:
+    """One method minus another. p, corrected: how often chance alone makes such a difference, and the same after Holm's
+    correction of all pairs that were tested; None for a pair that was not."""
+
+    first: CellKey
+    second: CellKey
+    found: Difference
+    p: float | None = None
+    corrected: float | None = None
+
+    @property
+    def significant(self) -> bool:
+        return self.corrected is not None and self.corrected < FINDINGS_ALPHA
+
+
+@dataclass(frozen=True)
+class ComparisonFindings:
+    """`intervals`: each method at its chosen batch size, the best first; `pairs`: the better one first, by that order.
+
+    `references`: the entries that the others are tested against; empty where all are tested against each other.
+    `one_seed`: the methods that depend on a seed and have a single one, so that no difference to them can be tested.
+    `images`, `groups`: of the test set. `notes`: what was left out.
+    """
+
+    column: ResultColumn
+    metric: str
+    intervals: Mapping[CellKey, Interval]
+    pairs: tuple[ComparedPair, ...]
+    references: tuple[str, ...]
+    one_seed: tuple[CellKey, ...]
+    judgements: tuple[ClaimVerdict, ...]
+    images: int
+    groups: int
+    notes: tuple[str, ...]
+
+    @property
+    def test_count(self) -> int:
+        """How many pairs p is corrected for."""
+        return sum(pair.p is not None for pair in self.pairs)
+
+
+def compare_methods(
+    column: ResultColumn,
+    metric: str,
+    batch_size: BatchSize,
+    *,
+    imagenet: str,
+    draws: int,
+    reference: str | Sequence[str] = BETTER_RANDOM,
+) -> ComparisonFindings:
+    """Compare every method with every other; test each against the entries that `reference` names.
+
+    `batch_size`: of the pairs, and of those claims that are not about batch sizes; "best": by validation accuracy.
+    `reference`: an entry, "bar" (see `selection.better_start`), several, or "all". Every pair that is tested costs the
+    others power, so the question is asked beforehand. Where the column has none of the references, all are tested
+    against each other.
+
+    Raises `ConfigError` for a run that is there twice, `CheckpointError` if predictions are damaged or not of the same
+    test images.
+    """
+    notes: list[str] = []
+    cells: dict[CellKey, ResultCell] = {}
+    chosen: dict[str, CellKey] = {}
+    for entry in column.entries():
+        if entry.startswith(WEIGHTS_PREFIX):
+            continue
+        cell = column.cell(entry, batch_size)
+        if cell is None:
+            there = " or ".join(f"batch_size={size}" for size in column.batch_sizes(entry))
+            notes.append(f"{column}: {entry} has no run at batch size {batch_size}; there is {there}")
+        else:
+            chosen[entry] = (entry, cell.batch_size)
+            notes += cell.notes
+        sizes: list[BatchSize] = [*column.batch_sizes(entry)] or [batch_size]
+        for size in sizes:
+            if (stored := column.cell(entry, size)) is not None:
+                cells[entry, stored.batch_size] = stored
+    named = resolve_references(reference, column)
+    references = tuple(entry for entry in named if entry in chosen)
+    if column.probe != CLASSIFIER_PROBE:  # an untrained encoder has no head of its own
+        notes += list_missing_random(column, chosen)
+        if named and not references and named != (BETTER_RANDOM,):
+            notes.append(
+                f"{column}: no {' or '.join(named)}, so each is tested against each; there is {', '.join(chosen)}"
+            )
+    read = {key: read_test_predictions(cell) for key, cell in cells.items()}
+    check_same_predicted_images([(cells[key], said) for key, said in read.items()])
+    scored = {key: said.scored(cells[key].seeds) for key, said in read.items()}
+    found = {key: compute_interval(scored[key].counts, metric) for key in chosen.values()}
+    best_first = sorted(found, key=lambda key: -found[key].value)
+    first = next(iter(scored.values()))
+    images, groups = len(next(iter(read.values())).ids), first.counts.shape[1]
+    judged: tuple[ClaimVerdict, ...] = ()
+    if column.probe != CLASSIFIER_PROBE:  # no claim is of heads that were trained with their encoder
+        judged = tuple(judge_claims(scored, chosen, metric, imagenet=imagenet))
+    parts = {key: scored[key].make_part(**{metric: 1.0}) for key in best_first}
+    return ComparisonFindings(
+        column=column,
+        metric=metric,
+        intervals={key: found[key] for key in best_first},
+        pairs=tuple(build_pairs(parts, references, draws)),
+        references=references,
+        one_seed=tuple(key for key, part in parts.items() if part.is_of_one_seed),
+        judgements=judged,
+        images=images,
+        groups=groups,
+        notes=tuple(notes),
+    )
+
+
+def resolve_references(reference: str | Sequence[str], column: ResultColumn) -> tuple[str, ...]:
+    """The entries that are meant, whether the column has them or not; none for "all"; "bar" where there is none."""
+    asked = () if reference == ALL_PAIRS else (reference,) if isinstance(reference, str) else tuple(reference)
+    return tuple(
+        dict.fromkeys(
+            (find_better_random(column) or BETTER_RANDOM) if entry == BETTER_RANDOM else entry for entry in asked
+        )
+    )
+
+
+def list_missing_random(column: ResultColumn, chosen: Mapping[str, CellKey]) -> list[str]:
+    """A line where one of the random encoders, or both, are not among the results."""
+    missing = [start for start in RANDOM_BASELINES if start not in chosen]
+    alike = "with the data set, backbone and image_size of the others"
+    if len(missing) == len(RANDOM_BASELINES):
+        typed = f"lowres-ssl pretrain -m method={','.join(missing)}"
+        return [f"{column}: no random initialisation to compare with; type {typed} {alike}"]
+    (there,) = set(RANDOM_BASELINES) - set(missing) if missing else ("",)
+    return [
+        f"{column}: of the two random encoders only {there} is among these results; for the other type lowres-ssl "
+        f"pretrain method={start} {alike}"
+        for start in missing
+    ]
+
+
+def build_pairs(methods: Mapping[CellKey, ContrastPart], references: Sequence[str], draws: int) -> list[ComparedPair]:
+    """Every pair, in the order of the methods; with a p those that are tested and whose chance is known."""
+    every = list(combinations(methods, 2))
+    found = dict(zip(every, compute_differences(methods, every), strict=True))
+    family = [
+        pair
+        for pair in every
+        if not found[pair].is_of_one_seed and (not references or {entry for entry, _ in pair} & set(references))
+    ]
+    p = compute_p_values(methods, family, draws=draws)
+    tested_pairs = dict(zip(family, zip(p, correct_holm(p), strict=True), strict=True))
+    return [ComparedPair(*pair, difference, *tested_pairs.get(pair, ())) for pair, difference in found.items()]

@@ -1,0 +1,309 @@
+"""Runs on disk: what a run's folder holds, how it is named, written, found and read. Knows no torch.
+
+`outputs/pretrain/<run>/` (and `outputs/evaluate/<run>/` for weights that came from elsewhere) holds
+
+    run.json                    what the run is: identity, config, provenance; whether it is finished
+    split.json                  which image trained, validated, tested
+    history.csv                 a line an epoch
+    encoder.safetensors         the encoder that `select_encoder` chose
+    encoder-last.safetensors    that of the last epoch, where it was not the one chosen
+    classifier.safetensors      what a supervised encoder was trained with
+    checkpoint.pt               while it is unfinished, and the one before it: checkpoint-previous.pt
+    features-*.safetensors      what the encoder makes of every image
+    <probe>-<hash>/             result.json, predictions.npz and probe.safetensors, one folder a probe and its settings
+    tsne.png
+    tracker.json                what a tracker calls it (see watching.py)
+"""
+
+import csv
+import io
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from lowres_ssl.config.overrides import format_command
+from lowres_ssl.console import log_info, log_warning
+from lowres_ssl.errors import CheckpointError, ConfigError, DamagedError, DataError, did_you_mean
+from lowres_ssl.io.atomic import get_previous_path, remove_dead_temp_files, write_text
+from lowres_ssl.io.checksummed_json import FORMAT_VERSIONS, hash_content, hash_file, read_record, write_checked_json
+from lowres_ssl.io.locks import Lock, lock
+from lowres_ssl.runs.result_io import read_result
+
+RUN_KINDS = ("pretrain", "evaluate")
+# Weights that another run started with, as they are: an encoder that is there already, under its own name.
+WEIGHTS_PREFIX = "weights of "
+CLASSIFIER_PROBE = "classifier"  # the "probe" that is the head a supervised encoder was trained with; nothing is fitted
+EncoderChoice = Literal["selected", "last"]
+MAX_LABEL_LENGTH = 60  # letters: with all of them a folder has a name that every file system takes
+RETRAIN_HINT = "type its pretrain command again with force=true"
+
+
+def retrain_command(description: Mapping[str, Any]) -> str:
+    """What makes a run again: its command, where `run.json` has it."""
+    typed = get_stored_words(description)
+    return f"type {format_command(*typed, 'force=true')}" if typed else RETRAIN_HINT
+
+
+def resume_command(description: Mapping[str, Any]) -> str:
+    """What goes on with a run, or makes anew what is missing of a finished one."""
+    typed = get_stored_words(description)
+    return f"type {format_command(*typed)}" if typed else "type its pretrain command again"
+
+
+def get_stored_words(description: Mapping[str, Any]) -> list[str]:
+    return [word for word in description.get("typed", ()) if not word.startswith("force=")]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's folder. Reading raises `CheckpointError` where a file is damaged."""
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.folder / "checkpoint.pt"
+
+    @property
+    def split(self) -> Path:
+        return self.folder / "split.json"
+
+    @property
+    def history(self) -> Path:
+        return self.folder / "history.csv"
+
+    @property
+    def tsne(self) -> Path:
+        return self.folder / "tsne.png"
+
+    @property
+    def classifier(self) -> Path:
+        """Where the classifier of a supervised encoder is kept."""
+        return self.folder / "classifier.safetensors"
+
+    def encoder(self, which: EncoderChoice = "selected") -> Path:
+        """The file of the encoder chosen, or of the last epoch's."""
+        if which == "last" and self.last_encoder.exists():
+            return self.last_encoder
+        return self.folder / "encoder.safetensors"
+
+    @property
+    def last_encoder(self) -> Path:
+        """Where the last epoch's encoder is kept, if it is not the one chosen."""
+        return self.folder / "encoder-last.safetensors"
+
+    def features(self, which: EncoderChoice, precision: str) -> Path:
+        return self.folder / f"features-{self.encoder(which).stem}-{precision}.safetensors"
+
+    def lock(self) -> AbstractContextManager[Lock]:
+        """Within the block no other process works on this run. Waits until none does."""
+        return lock(self.folder, self.name)
+
+    def read(self) -> dict[str, Any] | None:
+        """What `run.json` says; None if there is none."""
+        return read_record(self.folder / "run.json", "run", RETRAIN_HINT)
+
+    def read_to_resume(self) -> dict[str, Any] | None:
+        """As `read`; None as well, with a note, where `run.json` is damaged and a checkpoint tells that the run is
+        unfinished: it is written anew then, and nothing of the training is lost."""
+        try:
+            return self.read()
+        except DamagedError:
+            if not (self.checkpoint.exists() or get_previous_path(self.checkpoint).exists()):
+                raise
+        log_warning(f"{self.folder / 'run.json'}: damaged; written anew, and the run goes on from its checkpoint")
+        return None
+
+    def description(self) -> dict[str, Any]:
+        """What `run.json` says of a run that must be there. Raises `CheckpointError` if it is not."""
+        description = self.read()
+        if description is None:
+            raise CheckpointError(
+                f"{self.folder}: no run.json there, wanted a run's folder or name; see them with lowres-ssl runs"
+            )
+        return description
+
+    def read_finished_description(self) -> dict[str, Any]:
+        """As `description`. Raises `CheckpointError` also for a run that is not finished."""
+        description = self.description()
+        if not description["finished"]:
+            raise CheckpointError(
+                f"{self.folder}: this run is not finished; to go on with it {resume_command(description)}"
+            )
+        return description
+
+    def start(self, description: Mapping[str, Any]) -> None:
+        """Say what the run is. It counts as unfinished."""
+        write_checked_json(
+            self.folder / "run.json", {"schema": FORMAT_VERSIONS["run"], "finished": False, **description}
+        )
+
+    def finish(self, **outcome: Any) -> None:
+        """The encoder is there: the run is finished, and what only resuming needed goes."""
+        encoders = {
+            path.name: hash_file(path, RETRAIN_HINT) for path in sorted(self.folder.glob("encoder*.safetensors"))
+        }
+        files = {path.name: hash_file(path, RETRAIN_HINT) for path in (self.history, self.classifier) if path.exists()}
+        whole = {"schema": FORMAT_VERSIONS["run"], "encoders": encoders, "files": files, "finished": True}
+        write_checked_json(self.folder / "run.json", self.description() | outcome | whole)
+        self.remove_checkpoints()
+
+    def remove_checkpoints(self) -> None:
+        """A finished run has no use for them."""
+        remove_dead_temp_files(
+            self.checkpoint
+        )  # a short training writes none, before which a killed process's would go
+        for path in (self.checkpoint, get_previous_path(self.checkpoint)):
+            path.unlink(missing_ok=True)
+
+    def get_checked_encoder(self, which: EncoderChoice = "selected") -> Path:
+        """The encoder's file, as it was written. Raises `CheckpointError` if it is gone, or holds something else."""
+        path = self.encoder(which)
+        description = self.description()
+        repair = retrain_command(description)
+        if hash_file(path, repair) != description.get("encoders", {}).get(path.name):
+            raise CheckpointError(f"{path}: not the encoder that this run wrote, or a damaged one; {repair}")
+        return path
+
+    def checked(self, path: Path, description: Mapping[str, Any]) -> Path:
+        """The history or the classifier of a finished run. Raises `CheckpointError` if it is not as it was written, as
+        `description`, what `run.json` says, has it."""
+        written, repair = description.get("files", {}).get(path.name), retrain_command(description)
+        if written is not None and hash_file(path, repair) != written:
+            raise CheckpointError(f"{path}: not what this run wrote, or damaged; {repair}")
+        return path
+
+    def discard(self) -> None:
+        """Everything in it goes: `force=true`. Raises `OSError`.
+
+        What the run is stays, as of an unfinished one: other processes read it at any time. Results go before that, so
+        that none is left in a run that is made again, whenever this process dies.
+        """
+        results = sorted(result.parent for result in self.folder.glob("*/result.json"))
+        if results:
+            named = ", ".join(folder.name for folder in results)
+            log_info(
+                f"{self.name}: made again, and its results with it ({named}); lowres-ssl evaluate makes others again"
+            )
+        for folder in results:
+            shutil.rmtree(folder)
+        self.remove_checkpoints()
+        try:
+            description = self.read()
+        except CheckpointError:  # a damaged one is of no use to others
+            description = None
+        if description is not None:
+            nothing = {"schema": FORMAT_VERSIONS["run"], "finished": False, "encoders": {}, "files": {}}
+            write_checked_json(self.folder / "run.json", description | nothing)
+        for path in self.folder.iterdir() if self.folder.exists() else ():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            elif path.name != "run.json" or description is None:
+                path.unlink()
+
+    def write_history(self, lines: Sequence[Mapping[str, float]]) -> None:
+        """A row a line; numbers as Python writes them, to the last digit."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, fieldnames=list(lines[-1]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(lines)
+        write_text(self.history, text.getvalue())
+
+    def read_history(self, description: Mapping[str, Any]) -> list[dict[str, float]]:
+        """What `history.csv` says, an epoch a line; none if there is no such file, and `description`, what `run.json`
+        says, has none. Raises `CheckpointError` if it cannot be read, or is not as it was written."""
+        if not self.has_history(description):
+            return []
+        try:
+            self.checked(self.history, description)
+            with self.history.open(encoding="utf-8", newline="") as file:
+                return [{key: float(value) for key, value in line.items()} for line in csv.DictReader(file)]
+        except (OSError, ValueError, TypeError, csv.Error) as error:
+            raise CheckpointError(
+                f"{self.history}: cannot be read ({error!r}); {retrain_command(description)}"
+            ) from error
+
+    def has_history(self, description: Mapping[str, Any]) -> bool:
+        """Whether it is there, or should be."""
+        return self.history.exists() or self.history.name in description.get("files", {})
+
+    def epochs_done(self) -> int:
+        """How many epochs `history.csv` tells of."""
+        try:
+            text = self.history.read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return 0
+        return max(0, len(text.splitlines()) - 1)
+
+    def result_folder(self, probe: str, settings: Mapping[str, Any]) -> Path:
+        """Where the result of a probe with these settings belongs."""
+        return self.folder / f"{probe}-{hash_content(settings)[:8]}"
+
+    def result_folders(self) -> list[Path]:
+        """Where there is a result, by name."""
+        return [path.parent for path in sorted(self.folder.glob("*/result.json"))]
+
+    def results(self) -> Iterator[tuple[Path, dict[str, Any]]]:
+        """The folder of each result, and what its `result.json` says."""
+        for folder in self.result_folders():
+            result = read_result(folder)
+            if result is not None:
+                yield folder, result
+
+
+def get_encoder_name(description: Mapping[str, Any]) -> str:
+    """What tables call a run, from what `run.json` says of it."""
+    return str(description.get("entry", description["method"]))
+
+
+def get_run_by_identity(output_dir: Path, kind: str, labels: Sequence[str], identity: Mapping[str, Any]) -> Run:
+    """The run that is what `identity` says; `labels` (data set, method, ...) are for the reader of its name."""
+    return Run(output_dir / kind / f"{build_name_prefix(labels)}-{hash_content(identity)[:8]}")
+
+
+def find_runs_by_labels(output_dir: Path, kind: str, labels: Sequence[str]) -> list[Run]:
+    """The runs whose names begin with these labels, by name."""
+    named = f"{build_name_prefix(labels)}-{'[0-9a-f]' * 8}"
+    return [Run(path.parent) for path in sorted((output_dir / kind).glob(f"{named}/run.json"))]
+
+
+def build_name_prefix(labels: Sequence[str]) -> str:
+    return "-".join(re.sub(r"[^A-Za-z0-9._]+", "_", label)[:MAX_LABEL_LENGTH] for label in labels)
+
+
+def find_runs(output_dir: Path) -> list[Run]:
+    """Every run below `output_dir`, by name; empty if there is none."""
+    return [Run(path.parent) for kind in RUN_KINDS for path in sorted((output_dir / kind).glob("*/run.json"))]
+
+
+def find_run(output_dir: Path, named: str) -> Run:
+    """A run by its folder, or by its name as `lowres-ssl runs` shows it. Raises `DataError` if there is none."""
+    if not named.strip():
+        raise ConfigError("run: got nothing, wanted a run's folder or name; see them with lowres-ssl runs")
+    below = [output_dir / kind / named for kind in RUN_KINDS]
+    there = next((folder for folder in (Path(named), *below) if (folder / "run.json").exists()), None)
+    if there is None:
+        hint = did_you_mean(Path(named).name, [run.name for run in find_runs(output_dir)])
+        raise DataError(f"{named}: no such run, here or below {output_dir}; see them with lowres-ssl runs{hint}")
+    return Run(there)
+
+
+def check_writable(output_dir: Path) -> None:
+    """Raises `DataError` if nothing can be written there."""
+    try:
+        output_dir.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=output_dir):
+            pass
+    except OSError as error:
+        raise DataError(
+            f"output_dir={output_dir}: cannot be written to ({error.strerror}); choose another with output_dir=FOLDER"
+        ) from error

@@ -1,0 +1,1 @@
+"""Compute intervals, paired tests, calibration and claims from counts."""

@@ -1,0 +1,204 @@
+"""Compare methods on the same test images: differences and contrasts with their intervals."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import TypeVar
+
+import numpy as np
+from scipy.special import stdtrit
+
+from lowres_ssl.stats.bootstrap import (
+    TAIL_PROBABILITY,
+    JackknifeScores,
+    SeedSpread,
+    compute_jackknife,
+    compute_jackknife_variance,
+    has_enough_groups,
+)
+from lowres_ssl.stats.confusion import Counts, compute_metric, count_effective_groups
+
+K = TypeVar("K")
+
+MIN_POOLED_SEEDS = 3  # seeds: a method with fewer keeps its own spread alone
+MIN_SEED_VARIANCE = 1e-9
+
+
+@dataclass(frozen=True)
+class MethodCounts:
+    """What a method did on the test images: counts, int64 [S, G, C, C], one a seed of `seeds`.
+
+    depends_on_seed: whether another seed would have given other predictions; frozen features of given weights, scored
+    by KNN, do not depend on one.
+    """
+
+    counts: Counts
+    seeds: tuple[int, ...]
+    depends_on_seed: bool = True
+
+    def make_part(self, **metrics: float) -> "ContrastPart":
+        """The method by the sum of `metrics`, each times its factor: by(accuracy=1.0)."""
+        return ContrastPart(
+            tuple(ContrastTerm(factor, self.counts, name) for name, factor in metrics.items()), self.depends_on_seed
+        )
+
+
+@dataclass(frozen=True)
+class ContrastTerm:
+    """`factor` times the metric `name` of `counts`, int64 [S, G, C, C]."""
+
+    factor: float
+    counts: Counts
+    name: str
+
+
+@dataclass(frozen=True)
+class ContrastPart:
+    """A part of a contrast that has seeds of its own: the sum of `terms`, all of the same S seeds.
+
+    The spread of its seeds is that of the sum: terms of one part are paired by seed, and parts are not.
+    """
+
+    terms: tuple[ContrastTerm, ...]
+    depends_on_seed: bool = True
+
+    @property
+    def seeds(self) -> int:
+        return len(self.terms[0].counts)
+
+    @property
+    def groups(self) -> int:
+        return int(self.terms[0].counts.shape[1])
+
+    @property
+    def is_of_one_seed(self) -> bool:
+        """Whether it depends on a seed and has a single one, so that nobody knows what another would have given."""
+        return self.depends_on_seed and self.seeds == 1
+
+    @cached_property
+    def value(self) -> float:
+        """The mean over seeds."""
+        totals = ((term.factor, compute_metric(term.counts.sum(axis=1), term.name)) for term in self.terms)
+        return float(sum(factor * values.mean() for factor, values in totals))
+
+    @cached_property
+    def measured(self) -> JackknifeScores:
+        """Not of one test group."""
+        each = [
+            (term.factor, compute_jackknife(partial(compute_metric, name=term.name), term.counts))
+            for term in self.terms
+        ]
+        values = sum((factor * own.values for factor, own in each), np.zeros(1))
+        return JackknifeScores(values, sum((factor * own.left_out for factor, own in each), np.zeros(1)))
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A contrast of methods with its 95% interval.
+
+    seeds: of the part that depends on a seed and has the fewest; None where no part does.
+    """
+
+    value: float
+    low: float
+    high: float
+    seeds: int | None
+    groups: int
+    effective_groups: float
+
+    @property
+    def reliable(self) -> bool:
+        return has_enough_groups(self.effective_groups)
+
+    @property
+    def is_of_one_seed(self) -> bool:
+        """Whether the interval is all that the metric allows, for want of a second seed."""
+        return self.seeds == 1
+
+    def reversed(self) -> "Difference":
+        """The same of second minus first."""
+        return Difference(-self.value, -self.high, -self.low, self.seeds, self.groups, self.effective_groups)
+
+
+def compute_contrast(parts: Sequence[tuple[float, ContrastPart]], pooled: SeedSpread | None = None) -> Difference:
+    """The sum of the parts, each times its factor and the mean over its seeds, with its 95% interval.
+
+    All are of the same test images, so what makes an image hard for everyone cancels: the variance of the groups is
+    that of the whole sum (jackknife), with a Student t of k - 1 degrees for k groups, counted as if of one size. The
+    variances of the parts' seeds are added, see `seed_error`; `pooled`: the spread of seeds in other methods, from
+    `pool`. What groups and seeds do is added as squares.
+
+    Where a part depends on a seed and has one alone, the interval is all that the metrics allow, as it is with one test
+    group. Where nothing moves, since two methods did the same to each image, it has to either side what that many
+    groups without an exception leave open (exact, binomial). Raises `ValueError` if the test images differ.
+    """
+    check_same_images([part for _, part in parts])
+    terms = [(factor * term.factor, term) for factor, part in parts for term in part.terms]
+    effective = min(count_effective_groups(term.counts, term.name) for _, term in terms)
+    seeds = min((part.seeds for _, part in parts if part.depends_on_seed), default=None)
+    value = sum(factor * part.value for factor, part in parts)
+    # Every metric lies between 0 and 1.
+    low, high = (sum(end(factor, 0.0) for factor, _ in terms) for end in (min, max))
+    groups = parts[0][1].groups
+    if groups > 1 and seeds != 1:
+        left_out = sum((factor * part.measured.left_out.mean(axis=0) for factor, part in parts), np.zeros(1))
+        degrees = max(effective, 2.0) - 1
+        error = compute_seed_error(parts, pooled)
+        half = (
+            float(stdtrit(degrees, 1 - TAIL_PROBABILITY)) ** 2 * float(compute_jackknife_variance(left_out))
+            + float(stdtrit(error.degrees, 1 - TAIL_PROBABILITY)) ** 2 * error.variance
+        ) ** 0.5
+        if half < MIN_SEED_VARIANCE:
+            half = (1 - TAIL_PROBABILITY ** (1 / (degrees + 1))) * max(high, -low)
+        low, high = max(low, value - half), min(high, value + half)
+    return Difference(value, low, high, seeds, groups, effective)
+
+
+def check_same_images(parts: Sequence[ContrastPart]) -> None:
+    """Raises `ValueError` unless all are of the same test images, in the same groups."""
+    truth = parts[0].terms[0].counts[0].sum(axis=-1)  # [G, C]
+    for counts in (term.counts for part in parts for term in part.terms):
+        if counts.shape[1] != len(truth) or (counts.sum(axis=-1) != truth).any():
+            raise ValueError("the terms are of different test images")
+
+
+def pool_seed_spread(parts: Sequence[ContrastPart]) -> SeedSpread | None:
+    """The mean spread of one seed over all parts that depend on one and have several.
+
+    Each part counts the same, however many seeds it has: ten seeds of a random encoder, which may differ little, say
+    nothing of a method that has three. The degrees of freedom are those of such a mean where the true variances are
+    alike; where all have as many seeds, their sum. None where there is no such part, or one test group.
+    """
+    spreads = [part.measured.spread for part in parts if part.depends_on_seed and part.seeds > 1 and part.groups > 1]
+    if not spreads:
+        return None
+    number = len(spreads)
+    degrees = number**2 / sum(1 / own.degrees for own in spreads)
+    return SeedSpread(sum(own.variance for own in spreads) / number, degrees)
+
+
+def compute_seed_error(parts: Sequence[tuple[float, ContrastPart]], pooled: SeedSpread | None) -> SeedSpread:
+    """The variance that seeds add to the sum of the parts, with its degrees of freedom (Welch and Satterthwaite).
+
+    Three seeds say little of their variance, and one that is small by luck makes a difference look real. So a part has
+    the larger of its own and the `pooled` variance, with the degrees of the one that is taken: that errs seldom enough
+    also where the seeds of one method vary far more than all others', where the pooled variance alone does not. Two
+    seeds are left to themselves, since for them it errs too often. `docs/statistics.md` has the simulations.
+    """
+    used = []
+    for factor, part in parts:
+        if part.depends_on_seed and part.seeds > 1:
+            spread = part.measured.spread
+            if pooled is not None and part.seeds >= MIN_POOLED_SEEDS and pooled.variance > spread.variance:
+                spread = pooled
+            used.append(SeedSpread(spread.variance * factor**2 / part.seeds, spread.degrees))
+    variance = sum(own.variance for own in used)
+    if variance == 0:
+        return SeedSpread(0.0, 1.0)
+    return SeedSpread(variance, variance**2 / sum(own.variance**2 / own.degrees for own in used))
+
+
+def compute_differences(methods: Mapping[K, ContrastPart], pairs: Sequence[tuple[K, K]]) -> list[Difference]:
+    """First minus second of each pair, the seeds of all `methods` pooled."""
+    pooled = pool_seed_spread(list(methods.values()))
+    return [compute_contrast([(1.0, methods[first]), (-1.0, methods[second])], pooled) for first, second in pairs]

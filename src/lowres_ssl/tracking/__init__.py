@@ -1,0 +1,1 @@
+"""Send the progress of a run to TensorBoard, MLflow or W&B."""

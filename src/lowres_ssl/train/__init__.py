@@ -1,0 +1,1 @@
+"""Train an encoder: the loop and its parts."""

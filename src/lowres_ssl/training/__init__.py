@@ -1,1 +1,0 @@
-"""The parts of the loop in `pretrain.py`, each a file: batches, forward pass, optimiser, history, several processes."""

@@ -1,1 +1,0 @@
-"""Batched augmentation: uint8 images in, float views out. Never sees a label."""
