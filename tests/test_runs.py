@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from lowres_ssl.errors import CheckpointError, DataError
-from lowres_ssl.io.atomic import make_temp_file
+from lowres_ssl.io.atomic import check_writable, make_temp_file
 from lowres_ssl.io.checksummed_json import FORMAT_VERSIONS, hash_content, hash_file
 from lowres_ssl.runs.result_io import read_predictions, read_result, write_result
-from lowres_ssl.runs.run import Run, check_writable, find_runs, find_runs_by_labels, get_run_by_identity
+from lowres_ssl.runs.run import Run, find_runs, find_runs_by_labels, get_run_by_identity
 
 IDENTITY = {"seed": 0, "images": {"digest": "ab", "mean": [0.5, 0.25]}, "training": {"epochs": 250}}
 DAMAGE = {

@@ -42,12 +42,11 @@ from lowres_ssl.data.leakage import compute_leakage
 from lowres_ssl.data.prepare import load_catalogue, make_configured_split
 from lowres_ssl.data.splits import Split
 from lowres_ssl.errors import ConfigError, TrainingError
-from lowres_ssl.io.atomic import write_text
+from lowres_ssl.io.atomic import check_writable, write_text
 from lowres_ssl.io.locks import lock
 from lowres_ssl.reporting.html.render import check_report_libraries
 from lowres_ssl.runs.index import read_index
 from lowres_ssl.runs.query import ResultFilters, select_columns
-from lowres_ssl.runs.run import check_writable
 from lowres_ssl.train.signals import install_handler
 
 LONGER_BUDGETS = 4  # budgets that are offered for more epochs

@@ -13,7 +13,8 @@ from lowres_ssl.data.download import is_folder_filled
 from lowres_ssl.device import DevicePrecision, get_device_name, is_faster_in_bf16, resolve_device, supports_native_bf16
 from lowres_ssl.environment import get_commit, get_versions
 from lowres_ssl.errors import CheckpointError, DataError
-from lowres_ssl.runs.run import check_writable, find_runs
+from lowres_ssl.io.atomic import check_writable
+from lowres_ssl.runs.run import find_runs
 
 
 def main(cfg: DictConfig) -> None:

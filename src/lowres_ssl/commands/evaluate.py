@@ -21,8 +21,9 @@ from lowres_ssl.errors import CheckpointError, ConfigError
 from lowres_ssl.evaluate.encoder_runs import InitialWeights, get_fixed_run, read_label_subset
 from lowres_ssl.evaluate.evaluate import ProbeSet, TuningTarget, build_probe_set, check_probe_images, warn_of_settings
 from lowres_ssl.experiment.summary import score_and_print
+from lowres_ssl.io.atomic import check_writable
 from lowres_ssl.runs.cleanup import relocate_path
-from lowres_ssl.runs.run import Run, check_writable, find_run, resume_command
+from lowres_ssl.runs.run import Run, find_run, resume_command
 from lowres_ssl.train.setup import init_encoder
 
 # What a run was made with, and its scores are of; the images may have moved.

@@ -9,11 +9,11 @@ from lowres_ssl.config.check import read_config
 from lowres_ssl.config.command_schemas import FiguresConfig
 from lowres_ssl.console import log_error, log_info, log_warning, pluralise
 from lowres_ssl.errors import ConfigError, DataError, UserError
+from lowres_ssl.io.atomic import check_writable
 from lowres_ssl.reporting.figures import Picture, Stored, build_picture
 from lowres_ssl.reporting.figures._style import save_figure, use_figure_style
 from lowres_ssl.runs.index import read_index
 from lowres_ssl.runs.query import ResultFilters
-from lowres_ssl.runs.run import check_writable
 from lowres_ssl.runs.stored_command import explain_unknown_names
 
 

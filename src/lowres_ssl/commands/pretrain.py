@@ -1,12 +1,10 @@
 """`lowres-ssl pretrain`: an encoder from the training images, found finished, resumed or trained; then its scores."""
 
 import os
-import signal
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from statistics import mean
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -43,11 +41,12 @@ from lowres_ssl.experiment.plan import (
 )
 from lowres_ssl.experiment.step_options import choose_step_settings
 from lowres_ssl.experiment.summary import score_and_print
+from lowres_ssl.io.atomic import check_writable
 from lowres_ssl.io.locks import Lock
-from lowres_ssl.methods import Method, build_method
+from lowres_ssl.methods import build_method
 from lowres_ssl.runs.collapse import RUN_MARKS, find_run_marks
 from lowres_ssl.runs.expectation import describe_training
-from lowres_ssl.runs.run import Run, check_writable
+from lowres_ssl.runs.run import Run
 from lowres_ssl.sweeps.objective import check_search_has_score, compute_objective
 from lowres_ssl.tracking.session import NO_TRACKING, TrackingSession, build_tracking_session
 from lowres_ssl.train.batch_reader import ReadBatch
@@ -55,8 +54,8 @@ from lowres_ssl.train.forward import reset_compiler
 from lowres_ssl.train.history import EpochLog
 from lowres_ssl.train.loop import pretrain
 from lowres_ssl.train.setup import WEIGHTS_METHOD, init_encoder
-from lowres_ssl.train.signals import install_handler
-from lowres_ssl.train.state import TrainingOptions
+from lowres_ssl.train.signals import get_preemption_signal, install_handler
+from lowres_ssl.train.state import compute_chance_loss
 from lowres_ssl.train.world import World, join_world
 
 
@@ -274,19 +273,6 @@ def train_encoder(
     if method.sees_labels:
         save_classifier(run.classifier, method.state_dict())
     return outcome
-
-
-def compute_chance_loss(method: Method, training: TrainingOptions, images: int) -> float | None:
-    """The mean over an epoch's batches, the last of which may be smaller, of `Method.chance_loss`."""
-    full, rest = divmod(images, training.batch_size)
-    sizes = [training.batch_size] * full + [rest] * (training.steps_per_epoch(images) - full)
-    losses = [loss for size in sizes if (loss := method.chance_loss(size)) is not None]
-    return mean(losses) if losses else None
-
-
-def get_preemption_signal(config: PretrainConfig) -> signal.Signals | None:
-    name = config.preemption_signal.name
-    return None if name == "none" else signal.Signals[f"SIG{name}"]
 
 
 def warn_of_damaged_history(run: Run, description: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from lowres_ssl.config.check import read_config, require
 from lowres_ssl.config.command_schemas import TableConfig, TablesConfig
 from lowres_ssl.console import log_warning, pluralise
 from lowres_ssl.errors import ConfigError
-from lowres_ssl.io.atomic import write_text
+from lowres_ssl.io.atomic import check_writable, write_text
 from lowres_ssl.reporting.tables import Table
 from lowres_ssl.reporting.tables.formats import format_csv, format_latex, format_markdown
 from lowres_ssl.reporting.tables.recipes import build_recipes_table
@@ -17,7 +17,6 @@ from lowres_ssl.reporting.tables.score_table import build_scores_table
 from lowres_ssl.reporting.tables.tuning_table import build_tuned_table
 from lowres_ssl.runs.index import read_index
 from lowres_ssl.runs.query import ResultFilters
-from lowres_ssl.runs.run import check_writable
 from lowres_ssl.runs.stored_command import explain_unknown_names
 from lowres_ssl.stats.confusion import CONFUSION_METRICS
 

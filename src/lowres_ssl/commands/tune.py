@@ -27,13 +27,14 @@ from lowres_ssl.evaluate.tuned_settings import (
     read_tuned_settings,
     write_tuned_settings,
 )
+from lowres_ssl.io.atomic import check_writable
 from lowres_ssl.io.checksummed_json import hash_content
 from lowres_ssl.io.locks import Lock, lock
 from lowres_ssl.probes import Features
 from lowres_ssl.probes.linear import MLPProbe
 from lowres_ssl.runs.comparability import is_trained
 from lowres_ssl.runs.index import read_index
-from lowres_ssl.runs.run import Run, check_writable, find_run
+from lowres_ssl.runs.run import Run, find_run
 from lowres_ssl.seeding import derive_seed
 
 

@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from lowres_ssl.errors import DataError
+
 TEMP_SUFFIX = ".part"
 
 
@@ -164,3 +166,15 @@ def move_into_place(temporary: Path, target: Path) -> None:
                 target.rename(aside / "old")
             except FileNotFoundError:  # another process was faster
                 continue
+
+
+def check_writable(output_dir: Path) -> None:
+    """Raises `DataError` if nothing can be written there."""
+    try:
+        output_dir.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=output_dir):
+            pass
+    except OSError as error:
+        raise DataError(
+            f"output_dir={output_dir}: cannot be written to ({error.strerror}); choose another with output_dir=FOLDER"
+        ) from error

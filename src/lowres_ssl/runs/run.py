@@ -19,7 +19,6 @@ import csv
 import io
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -295,15 +294,3 @@ def find_run(output_dir: Path, named: str) -> Run:
         hint = did_you_mean(Path(named).name, [run.name for run in find_runs(output_dir)])
         raise DataError(f"{named}: no such run, here or below {output_dir}; see them with lowres-ssl runs{hint}")
     return Run(there)
-
-
-def check_writable(output_dir: Path) -> None:
-    """Raises `DataError` if nothing can be written there."""
-    try:
-        output_dir.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=output_dir):
-            pass
-    except OSError as error:
-        raise DataError(
-            f"output_dir={output_dir}: cannot be written to ({error.strerror}); choose another with output_dir=FOLDER"
-        ) from error

@@ -8,6 +8,7 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any, NoReturn
 
+from lowres_ssl.config.experiment_schema import PretrainConfig
 from lowres_ssl.errors import Interrupted
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -75,3 +76,8 @@ class DeferredSignals:
         if self.received is not None and self.received == self.preemption:
             word = f"terminated by {self.received.name}"
         return Interrupted(f"{word}; {saved}; the same command (without force=true) goes on from there", code)
+
+
+def get_preemption_signal(config: PretrainConfig) -> signal.Signals | None:
+    name = config.preemption_signal.name
+    return None if name == "none" else signal.Signals[f"SIG{name}"]

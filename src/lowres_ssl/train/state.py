@@ -192,3 +192,11 @@ class TrainingState:
             f" what was saved before it is kept; try learning_rate={training.learning_rate / 10:g}, a longer warm-up "
             f"such as warmup_epochs={min(training.epochs, max(5, 2 * training.warmup_epochs)):g}{advice}"
         )
+
+
+def compute_chance_loss(method: Method, training: TrainingOptions, images: int) -> float | None:
+    """The mean over an epoch's batches, the last of which may be smaller, of `Method.chance_loss`."""
+    full, rest = divmod(images, training.batch_size)
+    sizes = [training.batch_size] * full + [rest] * (training.steps_per_epoch(images) - full)
+    losses = [loss for size in sizes if (loss := method.chance_loss(size)) is not None]
+    return mean(losses) if losses else None
