@@ -26,7 +26,7 @@ UNTRAINED = [name for name in METHODS if not find_method(name).trains]
 SELF_SUPERVISED = [name for name in METHODS if find_method(name).trains and not find_method(name).sees_labels]
 
 
-SLOWEST = ("integration/test_reproduce_script.py", "torture", "integration", "distributed")
+SLOWEST = ("integration/test_reproduce_script.py", "hostile", "integration", "distributed")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

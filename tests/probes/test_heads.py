@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 from heads_alone import as_pytorch_has_it, trained_alone
-from test_probes_linear import mlp
+from test_linear import mlp
 from torch import Tensor, nn
 from torch.nn import functional as F
 

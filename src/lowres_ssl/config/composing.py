@@ -1,7 +1,7 @@
 """Hydra composes as ever, but spares itself what it would do again: a `pretrain` config in 0.08 s in place of 0.13.
 
 This reaches for what Hydra does not call public, so `pyproject.toml` says which versions will do, and
-`tests/command_line/test_composing.py` that nothing but the time is different.
+`tests/config/test_composing.py` that nothing but the time is different.
 """
 
 from collections.abc import Callable

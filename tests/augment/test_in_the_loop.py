@@ -11,7 +11,7 @@ import pytest
 import torch
 from by_torchvision import by_torchvision
 from numpy.typing import NDArray
-from test_views_maker import EVERYTHING
+from test_maker import EVERYTHING
 from tiny_training import TRAINING
 from torch import Tensor, nn
 

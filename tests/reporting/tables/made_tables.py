@@ -13,7 +13,7 @@ from lowres_ssl.reporting.tables.tuning_table import build_tuned_table
 from lowres_ssl.runs.index import read_index
 from lowres_ssl.runs.query import ResultFilters
 
-CONF = Path(__file__).resolve().parents[2] / "conf"
+CONF = Path(__file__).resolve().parents[3] / "conf"
 KINDS = {"scores": build_scores_table, "recipes": build_recipes_table, "tuned": build_tuned_table}
 
 

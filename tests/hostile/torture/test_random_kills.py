@@ -21,7 +21,7 @@ from summaries import leave
 
 from lowres_ssl.methods import find_method
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 METHODS = [path.stem for path in sorted((ROOT / "conf" / "method").glob("*.yaml")) if find_method(path.stem).trains]
 PRECISIONS = ("fp32", "bf16")
 KILLS = 4  # of each method in each precision

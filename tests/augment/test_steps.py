@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from by_torchvision import select
-from test_views_maker import ALWAYS, COUNT, EVERYTHING, KEYS, NOTHING, sizes
+from test_maker import ALWAYS, COUNT, EVERYTHING, KEYS, NOTHING, sizes
 
 from lowres_ssl.augment.augmentation import Augmentation
 from lowres_ssl.augment.colour import LUMA_WEIGHTS

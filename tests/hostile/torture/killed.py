@@ -94,7 +94,7 @@ Place = AtFile | AtCall
 def processes() -> ForkServerContext:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.torture.warm"])
-    with contextlib.chdir(Path(__file__).parents[2]):  # where it is found
+    with contextlib.chdir(Path(__file__).parents[3]):  # where it is found
         ensure_running()
     return context
 

@@ -10,7 +10,7 @@ import torch
 from by_torchvision import by_torchvision, select
 from fake_cuda import fake_cuda
 from hydra import compose, initialize_config_module
-from test_views_maker import ALL_THEN_SOME, ALWAYS, COUNT, EVERYTHING, KEYS, NOTHING, PAPER, STD, pictures, sizes
+from test_maker import ALL_THEN_SOME, ALWAYS, COUNT, EVERYTHING, KEYS, NOTHING, PAPER, STD, pictures, sizes
 from torch import Tensor
 
 from lowres_ssl.augment import augmentation

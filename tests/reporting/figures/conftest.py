@@ -18,7 +18,7 @@ from lowres_ssl.runs.query import ResultFilters
 from lowres_ssl.runs.result_io import read_predictions, read_result, write_result
 from lowres_ssl.runs.run import Run
 
-CONF = Path(__file__).resolve().parents[2] / "conf" / "figure"
+CONF = Path(__file__).resolve().parents[3] / "conf" / "figure"
 FiguredRun = Callable[..., Path]
 Drawn = Callable[..., Any]
 
