@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks.experiment import about_data, experiment
 from benchmarks.table import arguments, machine, markdown, median_and_spread
-from lowres_ssl.commands.pretrain import compute_validation_accuracy
+from lowres_ssl.experiment.train_run import compute_validation_accuracy
 from lowres_ssl.train.history import EpochLog
 from lowres_ssl.train.loop import pretrain
 

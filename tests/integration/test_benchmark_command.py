@@ -17,10 +17,10 @@ from stored_runs import made_up_run
 from typed import Command
 
 from lowres_ssl.benchmark import decision, request, runner
+from lowres_ssl.benchmark import summary as benchmark
 from lowres_ssl.benchmark.cost_estimate import CostMeasurement, CostRequest
 from lowres_ssl.benchmark.runner import ExitStatus
 from lowres_ssl.benchmark.schedule import BenchmarkCosts
-from lowres_ssl.commands import benchmark
 from lowres_ssl.device import DevicePrecision
 from lowres_ssl.errors import ConfigError
 from lowres_ssl.io.atomic import write_json

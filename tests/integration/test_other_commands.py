@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from typed import SMALL, Command, paint
 
-from lowres_ssl.commands.runs import list_distinct_settings
 from lowres_ssl.io.checksummed_json import write_checked_json
+from lowres_ssl.reporting.run_list import list_distinct_settings
 
 
 def accuracy(folder: Path, probe: str) -> float:

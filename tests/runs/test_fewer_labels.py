@@ -10,15 +10,15 @@ from omegaconf import OmegaConf
 from stored_runs import made_up_run
 
 from lowres_ssl.benchmark.recommendation import write_recommendation
-from lowres_ssl.commands.compare import format_findings
-from lowres_ssl.commands.runs import format_run_table
 from lowres_ssl.config.command_schemas import TableConfig
 from lowres_ssl.inference.model_card import find_start_results, make_result_key, read_stored_scores
 from lowres_ssl.inference.predict import choose_stored_result
 from lowres_ssl.io.checksummed_json import write_checked_json
+from lowres_ssl.reporting.comparison import format_findings
 from lowres_ssl.reporting.figures import Stored
 from lowres_ssl.reporting.figures.batch_size import BatchSizeFigure
 from lowres_ssl.reporting.html.sections import build_sections
+from lowres_ssl.reporting.run_list import format_run_table
 from lowres_ssl.reporting.tables import Table
 from lowres_ssl.reporting.tables.formats import format_csv, format_markdown
 from lowres_ssl.reporting.tables.score_table import build_scores_table

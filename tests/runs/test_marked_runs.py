@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from stored_runs import made_up_run
 
-from lowres_ssl.commands.runs import format_run_table
 from lowres_ssl.errors import CheckpointError
+from lowres_ssl.reporting.run_list import format_run_table
 from lowres_ssl.runs.collapse import (
     FALLING_STD,
     MIN_EFFECTIVE_RANK,

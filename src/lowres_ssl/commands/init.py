@@ -1,26 +1,25 @@
 """`lowres-ssl init`: look at a folder of images, say what is in it, write a config for it, print a first command."""
 
-import shlex
-import textwrap
-from collections import Counter
 from pathlib import Path
 
-import numpy as np
-import torch
 from omegaconf import DictConfig
 
 from lowres_ssl.config.check import read_config, require
 from lowres_ssl.config.command_schemas import InitConfig
-from lowres_ssl.config.overrides import format_command, is_utf8
 from lowres_ssl.console import format_table, log_warning, pluralise
-from lowres_ssl.data.catalogue import Catalogue
-from lowres_ssl.data.leakage import compute_leakage
-from lowres_ssl.data.splits import Split, get_default_split_kind, make_split
-from lowres_ssl.errors import ConfigError, DataError, escape_line
-from lowres_ssl.init.default_settings import choose_default_settings, suggest_budget
-from lowres_ssl.init.folder_layout import find_empty_classes, find_set_folder, find_unused_folders
-from lowres_ssl.init.guess_patients import is_patient_folder
-from lowres_ssl.init.inspect_folder import FolderSurvey, format_suffix_counts, inspect_folder
+from lowres_ssl.errors import escape_line
+from lowres_ssl.init.inspect_folder import inspect_folder
+from lowres_ssl.init.summary import (
+    MODALITIES,
+    check_image_folder,
+    format_class_table,
+    format_first_commands,
+    indent_lines,
+    list_extra_settings,
+    list_folder_facts,
+    list_folder_warnings,
+    make_default_split,
+)
 from lowres_ssl.init.write_config import (
     check_dataset_name,
     format_dataset_file,
@@ -29,12 +28,6 @@ from lowres_ssl.init.write_config import (
     make_dataset_name,
     write_dataset_file,
 )
-
-ARCHIVE_SUFFIXES = frozenset([".zip", ".tar", ".tgz", ".tbz2", ".txz", ".gz", ".bz2", ".xz", ".zst", ".rar", ".7z"])
-TABLE_OPTIONS = ("path", "label", "patient", "split")
-CPU_OVERRIDES = ("backbone=resnet18", "epochs=20")  # minutes in place of hours
-MAX_NAMED_FOLDERS = 3  # empty folders are named
-MODALITIES = ("histology", "xray", "any")
 
 
 def main(cfg: DictConfig) -> None:
@@ -65,182 +58,3 @@ def main(cfg: DictConfig) -> None:
     fresh = write_dataset_file(place, text, config.force)
     print(f"{'Written' if fresh else 'There already, just so'}: {place}\n\n{indent_lines(text.strip())}\n")
     print(format_first_commands(name, found, split, chosen))
-
-
-def list_extra_settings(found: FolderSurvey) -> list[str]:
-    """Lines of the config that only some sets need."""
-    bits, unreadable = found.look.bits, pluralise(found.unreadable, "file")
-    return [
-        *([] if bits is None else [f"grey_range: [0, {2**bits - 1}]   # {bits} of 16 bits are in use"]),
-        *([f"skip_unreadable: true   # {unreadable} cannot be read"] if found.unreadable else []),
-    ]
-
-
-def indent_lines(text: str) -> str:
-    return textwrap.indent(text, "  ")
-
-
-def check_image_folder(typed: str | None, output_dir: Path) -> Path:
-    """Raises `ConfigError` if none was typed, or one that holds the runs as well, `DataError` for what is no folder."""
-    if not typed:
-        raise ConfigError("init: got no folder, wanted the one with your images; type lowres-ssl init FOLDER")
-    folder = Path(typed)
-    if not (typed.isprintable() and is_utf8(str(folder.absolute()))):
-        raise ConfigError(f"{typed!r}: got a control character, or bytes that are no text; rename the folder")
-    if folder.is_file():
-        if folder.suffix.lower() in ARCHIVE_SUFFIXES:
-            raise DataError(f"{folder}: an archive, wanted a folder; unpack it, then type lowres-ssl init FOLDER")
-        raise DataError(
-            f"{folder}: a file, wanted the folder with the images; "
-            f"type lowres-ssl init {shlex.quote(str(find_set_folder(folder)))}"
-        )
-    if not folder.exists():
-        raise DataError(f"{folder}: no such folder, wanted the one with your images; check how it is spelt")
-    if runs := next(folder.glob("*/*/*/run.json"), None):
-        raise ConfigError(
-            f"{folder}: the runs in {runs.parents[2]} would be taken for a class; name the folder with the images alone"
-        )
-    if output_dir.resolve().is_relative_to(folder.resolve()):
-        name = shlex.quote(folder.resolve().name or "FOLDER")
-        raise ConfigError(
-            f"{folder}: {output_dir} would lie in it, and the pictures of the runs be taken for a class; stand "
-            f"outside: cd .. and type lowres-ssl init {name}, or name another place with output_dir=FOLDER"
-        )
-    return folder
-
-
-def format_class_table(catalogue: Catalogue) -> str:
-    """Images of each class, on each side where the set comes divided."""
-    sides = sorted({record.side for record in catalogue.records if record.side}, key=["train", "val", "test"].index)
-    counts = Counter((record.label, record.side) for record in catalogue.records)
-    rows = [
-        [escape_line(name), f"{number:,}", *(f"{counts[name, side]:,}" for side in sides)]
-        for name, number in catalogue.counts().items()
-    ]
-    by_side = Counter(record.side for record in catalogue.records)
-    rows.append(["all", f"{len(catalogue.records):,}", *(f"{by_side[side]:,}" for side in sides)])
-    return format_table(["class", "images", *sides], rows, right=range(1, 2 + len(sides)))
-
-
-def make_default_split(found: FolderSurvey) -> tuple[Split, list[str]]:
-    """How `split=auto` divides it, and nothing to type; or, where its patients cannot be divided, `stratified` and the
-    word for that.
-
-    Raises `DataError` for a class that is too small.
-    """
-    if get_default_split_kind(found.catalogue) == "patient":
-        try:
-            return make_split(found.catalogue, kind="patient", seed=0), []
-        except DataError as error:
-            log_warning(f"{error}")
-            return make_split(found.catalogue, kind="stratified", seed=0), ["split=stratified"]
-    return make_split(found.catalogue, kind="auto", seed=0), []
-
-
-def list_folder_facts(found: FolderSurvey, split: Split) -> list[list[str]]:
-    """What was found beside the classes, a line each."""
-    records, look = found.catalogue.records, found.look
-    sizes = np.array([(record.width, record.height) for record in records])
-    (width, height), (widest, highest) = sizes.min(axis=0), sizes.max(axis=0)
-    same = f"{width} x {height}, all of them"
-    pixels = same if (width, height) == (widest, highest) else f"{width} x {height} to {widest} x {highest}"
-    sample = f"{look.decoded} looked at" if look.decoded == len(records) else f"a sample of {look.decoded}"
-    colour = {
-        "xray": f"grey ({look.grey} of {sample})",
-        "histology": f"colour, with the violet of stained tissue or cells ({look.stained} of {sample}; a guess)",
-        "any": f"colour ({look.decoded - look.grey} of {sample})",
-    }[look.images]
-    duplicates = len(records) - len({record.sha256 for record in records})
-    rows = [
-        *([["read as", format_folder_kind(found)]] if found.conf != "folder" else []),
-        ["pixels", pixels],
-        ["pictures", colour if look.bits is None else f"{colour}; {look.bits} of 16 bits are in use"],
-        [
-            "duplicates",
-            f"{pluralise(duplicates, 'image')} byte for byte as another" if duplicates else "none, byte for byte",
-        ],
-        ["patients", format_patients(found)],
-        [
-            "split",
-            f"{split.kind}: {len(split.train):,} train, {len(split.validation):,} validate, {len(split.test):,} test",
-        ],
-    ]
-    rows += [["leakage", doubt.removeprefix("leakage: ")] for doubt in compute_leakage(found.catalogue, split).doubts()]
-    if found.other_files:
-        rows.append(["other files", f"{format_suffix_counts(found.other_files)}; passed over"])
-    return [[head, escape_line(text)] for head, text in rows]
-
-
-def list_folder_warnings(found: FolderSurvey) -> list[str]:
-    """Notes if folders have no images, and if they are those of patients."""
-    empty = find_empty_classes(found.root) if found.conf == "folder" else []
-    notes = [f"no image in {escape_line(name)}: not a class of the set" for name in empty[:MAX_NAMED_FOLDERS]]
-    notes += (
-        [f"nor in {pluralise(len(empty) - MAX_NAMED_FOLDERS, 'more folder')}"] if len(empty) > MAX_NAMED_FOLDERS else []
-    )
-    if found.conf == "folder" and (beside := find_unused_folders(found.root)):
-        named = ", ".join(map(escape_line, beside[:MAX_NAMED_FOLDERS])) + (
-            ", ..." if len(beside) > MAX_NAMED_FOLDERS else ""
-        )
-        notes.append(
-            f"{named}: images beside the folders of the sides are not in the set; move them into a class of a side, or "
-            "name what is for pre-training alone with dataset.unlabelled=FOLDER"
-        )
-    classes = found.catalogue.classes
-    patients = [name for name in classes if is_patient_folder(name)]
-    if len(patients) * 2 > len(classes):
-        notes.append(
-            f"the folders look like patients, not classes, for one {patients[0]}; wanted one folder a class, with "
-            "theirs inside, or a table of labels"
-        )
-    return notes
-
-
-def format_folder_kind(found: FolderSurvey) -> str:
-    """What else than class folders it was taken for."""
-    if found.conf == "csv":
-        columns = ", ".join(f"{key}: {value}" for key, value in found.options.items() if key in TABLE_OPTIONS and value)
-        return "a table of labels" + (f" ({columns})" if columns else "")
-    return f"dataset={found.conf}: the file names are that set's, and tell the patients"
-
-
-def format_patients(found: FolderSurvey) -> str:
-    """Whether they are known, and how."""
-    groups = {record.group for record in found.catalogue.records} - {None}
-    if found.guess is not None:
-        guess = found.guess
-        return (
-            f"a guess from the names: {guess.groups:,} in {guess.matched:,} images, such as {guess.example} "
-            f"({pluralise(guess.example_images, 'image')}); if it is wrong, take group_pattern out of the file"
-        )
-    if groups:
-        told = {"folder": "by the DICOM files", "csv": "by the table"}.get(found.conf, "slides or source images")
-        without = sum(record.group is None for record in found.catalogue.records)
-        rest = f"; {pluralise(without, 'image')} without one, each taken for a patient of its own" if without else ""
-        return f"{len(groups):,}, {told}{rest}"
-    return "not known: nothing in the names looks like patients (dataset.options.group_pattern names them)"
-
-
-def format_first_commands(name: str, found: FolderSurvey, split: Split, chosen: list[str]) -> str:
-    """Settings that fit these images and this machine, why, and the command with them; `chosen`: the word for a split
-    that is not the set's default."""
-    gpu = torch.cuda.is_available()
-    fit = choose_default_settings(found.catalogue, split, gpu=gpu)
-    size = [*([] if gpu else CPU_OVERRIDES), f"image_size={fit.image_size}"]
-    steps = pluralise(fit.train_images // fit.batch_size, "step")
-    reasons = [
-        [" ".join(size), "what the images allow" if gpu else "for a first try on a CPU"],
-        [f"batch_size={fit.batch_size}", f"{steps} an epoch, of {fit.train_images:,} training images"],
-        [f"probe.knn.k={fit.k}", f"neighbours; the smallest class has {fit.smallest_class:,} training images"],
-        *[[each, "its patients cannot be divided, so that the same ones train and test"] for each in chosen],
-    ]
-    words = ["pretrain", f"dataset={name}", "method=dcl", "recipe=tuned", *size]
-    words += [f"batch_size={fit.batch_size}", f"probe.knn.k={fit.k}", *chosen]
-    which = ["benchmark", f"dataset={name}", f"budget={suggest_budget(len(found.catalogue.records))}", *chosen]
-    train, compare = indent_lines(format_command(*words)), indent_lines(format_command(*which))
-    return (
-        f"What fits:\n\n{indent_lines(format_table(None, reasons))}\n\n"
-        f"A first run; with dry_run=true at its end it says how long it will take:\n\n{train}\n\n"
-        f"All methods, and which is for these images:\n\n{compare}\n\n"
-        f"More about the set: lowres-ssl data dataset={name}"
-    )

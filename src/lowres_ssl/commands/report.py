@@ -4,7 +4,6 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from lowres_ssl.commands.tables import TABLE_BUILDERS, check_table
 from lowres_ssl.config.check import read_config, require
 from lowres_ssl.config.command_schemas import ReportConfig, TableConfig
 from lowres_ssl.console import format_path_size, log_info, log_warning, pluralise
@@ -14,6 +13,7 @@ from lowres_ssl.reporting.figures import Stored, build_picture
 from lowres_ssl.reporting.html.build import ReportOptions, build_report
 from lowres_ssl.reporting.html.render import check_report_libraries, render_page
 from lowres_ssl.reporting.tables import Table
+from lowres_ssl.reporting.tables.build import TABLE_BUILDERS, check_table
 from lowres_ssl.runs.index import read_index
 from lowres_ssl.runs.query import ResultFilters
 from lowres_ssl.runs.stored_command import explain_unknown_names

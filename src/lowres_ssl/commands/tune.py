@@ -1,41 +1,17 @@
 """`lowres-ssl tune`: batch size and learning rate of the linear evaluation, chosen on validation: Table 1."""
 
-import time
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 from omegaconf import DictConfig
 
-from lowres_ssl.commands.evaluate import find_finished_run, load_run_split, merge_run_config
-from lowres_ssl.config.check import TUNABLE_KEYS, TuneConfig, read_config
-from lowres_ssl.config.experiment_schema import SETTINGS_ORIGIN
-from lowres_ssl.console import format_duration, format_table, log_info, log_warning, pluralise
-from lowres_ssl.data.label_subset import ALL_LABELS
-from lowres_ssl.data.prepare import prepare_data
-from lowres_ssl.device import DevicePrecision, resolve_device
-from lowres_ssl.environment import describe_environment
-from lowres_ssl.errors import ConfigError
-from lowres_ssl.evaluate.evaluate import build_probe_set
-from lowres_ssl.evaluate.feature_cache import build_probe_features, get_run_features
-from lowres_ssl.evaluate.grid_search import SearchGrid, estimate_search_seconds, search_grid
+from lowres_ssl.config.check import TuneConfig, read_config
+from lowres_ssl.console import format_table, log_info, pluralise
 from lowres_ssl.evaluate.tuned_settings import (
     build_table_1,
-    describe_tuned_run,
-    format_tuned_cell,
     get_tuned_path,
-    read_tuned_settings,
-    write_tuned_settings,
 )
+from lowres_ssl.experiment.tune_run import build_grid, find_runs_to_tune, tune_run
 from lowres_ssl.io.atomic import check_writable
-from lowres_ssl.io.checksummed_json import hash_content
-from lowres_ssl.io.locks import Lock, lock
-from lowres_ssl.probes import Features
-from lowres_ssl.probes.linear import MLPProbe
-from lowres_ssl.runs.comparability import is_trained
-from lowres_ssl.runs.index import read_index
-from lowres_ssl.runs.run import Run, find_run
-from lowres_ssl.seeding import derive_seed
 
 
 def main(cfg: DictConfig) -> None:
@@ -59,124 +35,3 @@ def main(cfg: DictConfig) -> None:
         f"Chosen: {get_tuned_path(output_dir, '*')}. Use it: "
         "lowres-ssl evaluate run=RUN probe.linear.settings_from=tuned"
     )
-
-
-def build_grid(config: TuneConfig) -> SearchGrid:
-    """What `config` says to try. Raises `ConfigError` for what no probe takes."""
-    if list(config.probe) != ["linear"]:
-        raise ConfigError(f"probe={list(config.probe)}: wanted linear, the one probe with a batch size and a rate")
-    if config.seeds < 1:
-        raise ConfigError(f"seeds={config.seeds}: wanted at least 1")
-    for key in TUNABLE_KEYS:
-        values = getattr(config, key)
-        if not values or len(set(values)) != len(values):
-            raise ConfigError(f"{key}={values}: wanted at least one value, each once")
-    settings = {key: value for key, value in config.probe["linear"].items() if key not in ("name", SETTINGS_ORIGIN)}
-    seeds = [derive_seed(config.seed, "tune", number) for number in range(config.seeds)]
-    grid = SearchGrid(config.batch_size, config.learning_rate, seeds, config.rule.name, settings)
-    for batch_size, rate in grid.pairs:
-        grid.probe(batch_size, grid.epochs, rate)
-    return grid
-
-
-def find_runs_to_tune(config: TuneConfig) -> list[Run]:
-    """The runs that `run` names, or the finished ones that fit the filters, by name."""
-    output_dir = Path(config.output_dir)
-    if config.run is not None:
-        # `run` is a path to the command line, so that a list of them comes as it was typed.
-        names = (
-            config.run.removeprefix("[").removesuffix("]").split(",") if config.run.startswith("[") else [config.run]
-        )
-        return [find_finished_run(find_run(output_dir, name.strip())) for name in names]
-    frame, problems = read_index(output_dir)
-    for problem in problems:
-        log_warning(problem)
-    fits = frame["state"] == "finished"
-    for key, wanted in config.filters.items():
-        if key not in frame:
-            raise ConfigError(f"unknown key filters.{key}: `lowres-ssl tune --help` lists the keys")
-        if wanted is not None:
-            same = frame[key].isin(wanted if isinstance(wanted, list) else [wanted])
-            # An untrained encoder has no recipe but the name of the one that made it first.
-            fits &= same | ~is_trained(frame) if key in ("recipe", "epochs") else same
-    typed = {key for key, wanted in config.filters.items() if wanted is not None}
-    if typed & {"recipe", "epochs"} and not typed & {"method", "entry"} and not (fits & is_trained(frame)).any():
-        fits &= False  # untrained encoders alone were not meant: they have neither
-    names = sorted(set(frame[fits]["run"]))
-    # An encoder that was trained on a part of the labels is scored with that part.
-    runs = [run for run in (find_run(output_dir, name) for name in names) if uses_all_labels(run)]
-    if not runs:
-        words = " ".join(f"{key}={wanted}" for key, wanted in config.filters.items() if wanted is not None)
-        raise ConfigError(
-            f"tune: no finished run below {output_dir}{' fits ' if words else ''}{words}; see them with lowres-ssl runs"
-        )
-    return runs
-
-
-def uses_all_labels(run: Run) -> bool:
-    return bool(run.description().get("label_fraction", 1.0) in (None, 1.0))
-
-
-def tune_run(run: Run, cfg: DictConfig) -> dict[str, Any]:
-    """What is chosen for a run: read if it is there for just this search, else searched and written."""
-    config = read_config(merge_run_config(cfg, run), TuneConfig)
-    grid = build_grid(config)
-    output_dir, compute = Path(config.output_dir), resolve_device(config.device.name, config.precision.name)
-    probe = grid.probe(grid.batch_sizes[0], grid.epochs)
-    asked = {
-        "encoder": run.description()["encoders"][run.get_checked_encoder(probe.encoder).name],
-        "grid": {"batch_size": list(grid.batch_sizes), "learning_rate": list(grid.rates), "seeds": config.seeds},
-        "seed": config.seed,
-        "rule": grid.rule,
-        "settings": {key: value for key, value in grid.settings.items() if key not in TUNABLE_KEYS},
-        "precision": compute.precision,
-    }
-    with lock(get_tuned_path(output_dir, run.name), f"tuning of {run.name}") as hold:
-        return tune_run_locked(run, config, grid, compute, asked, hold)
-
-
-def tune_run_locked(
-    run: Run, config: TuneConfig, grid: SearchGrid, compute: DevicePrecision, asked: dict[str, Any], hold: Lock
-) -> dict[str, Any]:
-    """What is chosen for `asked`, once no other process tunes this run: it may have been chosen in the meantime."""
-    output_dir, probe = Path(config.output_dir), grid.probe(grid.batch_sizes[0], grid.epochs)
-    there = None if config.force else read_tuned_settings(output_dir, run.name)
-    if there is not None and there["asked"] == hash_content(asked):
-        log_info(f"{run.name}: chosen already, {format_tuned_cell(there['chosen'])}; force=true chooses again")
-        return there
-    if there is not None:
-        log_info(
-            f"{run.name}: {format_tuned_cell(there['chosen'])} was "
-            "chosen before, by another search; this one replaces it"
-        )
-    features = get_tuning_features(run, config, probe, compute)
-    log_info(f"{run.name}: about {format_duration(estimate_search_seconds(features, grid))}")
-    started = time.perf_counter()
-    lines, chosen = search_grid(features, grid, lambda text: log_info(f"{run.name}: {text}"))
-    content = {
-        **describe_tuned_run(run),
-        "asked": hash_content(asked),
-        **asked,
-        "seeds": config.seeds,
-        "images": {"train": len(features.train), "validation": len(features.validation)},
-        "lines": lines,
-        "chosen": chosen,
-        "seconds": time.perf_counter() - started,
-        **describe_environment(compute.describe()),
-    }
-    hold.check()
-    write_tuned_settings(output_dir, content)
-    log_info(
-        f"{run.name}: {format_tuned_cell(chosen)}, validation accuracy "
-        f"{chosen['accuracy']:.3f}, {content['seconds']:.0f} s"
-    )
-    return content
-
-
-def get_tuning_features(run: Run, config: TuneConfig, probe: MLPProbe, compute: DevicePrecision) -> Features:
-    """The stored features of the training and validation images; computed where they are not there."""
-    material = prepare_data(
-        config, partial(load_run_split, run, config, build_probe_set(config), [ALL_LABELS]), as_in_a_run=True
-    )
-    sides = get_run_features(run, probe.encoder, config, material, compute, ("train", "validation"))
-    return build_probe_features(sides | {"test": sides["train"][:0]}, material, compute)

@@ -25,7 +25,7 @@ from watching import Target, watched
 from lowres_ssl.benchmark.plan import BenchmarkPlan, get_plan_path, read_benchmark_plan, write_benchmark_plan
 from lowres_ssl.benchmark.schedule import BenchmarkCosts, BenchmarkSchedule
 from lowres_ssl.benchmark.steps import plan_extra_steps, plan_final_steps, plan_training_steps
-from lowres_ssl.commands.benchmark import format_plan
+from lowres_ssl.benchmark.summary import format_plan
 from lowres_ssl.data.decode import DECODER_VERSION
 from lowres_ssl.device import DevicePrecision
 from lowres_ssl.encoders.torchvision import build_backbone
@@ -96,10 +96,10 @@ def read_plan(content: bytes, folder: Path) -> None:
             assert key in WORDS, word
             assert word.isprintable()
         final = SimpleNamespace(backbone=SimpleNamespace(name="x"), image_size=1, batch_size=1, recipe="x", probe={})
-        with patch("lowres_ssl.commands.benchmark.compose_training_config", lambda *_: final):
+        with patch("lowres_ssl.benchmark.summary.compose_training_config", lambda *_: final):
             nothing: Any = SimpleNamespace(title="x", records=[], classes=[], dataset=SimpleNamespace(title="x"))
             split: Any = SimpleNamespace(train=[], validation=[], test=[], kind="random")
-            with patch("lowres_ssl.commands.benchmark.format_leakage_warnings", lambda *_: []):
+            with patch("lowres_ssl.benchmark.summary.format_leakage_warnings", lambda *_: []):
                 config = SimpleNamespace(fewer_labels=[0.1])
                 question: Any = SimpleNamespace(config=config)
                 format_plan(study, question, nothing, nothing, split)

@@ -18,7 +18,6 @@ from safetensors.torch import save
 from stored_runs import made_up_run
 from watching import Target, watched
 
-from lowres_ssl.commands.runs import format_run_table
 from lowres_ssl.data.catalogue import Catalogue, build_catalogue
 from lowres_ssl.data.datasets import build_source
 from lowres_ssl.data.image_metadata import load_metadata_cache
@@ -28,6 +27,7 @@ from lowres_ssl.encoders.weights_file import load_state, load_tensors, load_weig
 from lowres_ssl.evaluate.features import read_stored_features, store_features
 from lowres_ssl.evaluate.tuned_settings import build_table_1, choose_best_tuned, iter_tuned_settings
 from lowres_ssl.io.checksummed_json import hash_file, write_checked_json
+from lowres_ssl.reporting.run_list import format_run_table
 from lowres_ssl.runs.index import read_index
 from lowres_ssl.runs.pairwise import compare_methods
 from lowres_ssl.runs.query import ResultFilters, select_columns

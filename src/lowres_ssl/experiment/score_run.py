@@ -1,0 +1,117 @@
+"""Score a finished run's encoder, or a file of weights, with the settings of the run."""
+
+import re
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, OmegaConf
+
+from lowres_ssl.config.check import TUNABLE_KEYS, EvaluateConfig, ExperimentConfig
+from lowres_ssl.config.overrides import escape_interpolations
+from lowres_ssl.data.catalogue import Catalogue
+from lowres_ssl.data.label_subset import ALL_LABELS, LabelSubset, list_label_subsets
+from lowres_ssl.data.prepare import make_configured_split
+from lowres_ssl.data.splits import Split, load_split
+from lowres_ssl.device import resolve_device
+from lowres_ssl.errors import CheckpointError, ConfigError
+from lowres_ssl.evaluate.encoder_runs import read_label_subset
+from lowres_ssl.evaluate.evaluate import ProbeSet, check_probe_images
+from lowres_ssl.runs.cleanup import relocate_path
+from lowres_ssl.runs.run import Run, resume_command
+
+# What a run was made with, and its scores are of; the images may have moved.
+RUN_KEYS = ("method", "dataset", "images", "backbone", "recipe", "split", "split_seed", "seed", "image_size")
+# What stored settings of a probe may look up: the paper's table, and keys beside them. No environment.
+ALLOWED_INTERPOLATION = re.compile(r"\$\{(oc\.select:table_1\.\$\{method\.name\}\.\$\{dataset\.name\}\.\w+,)?[\w.]+\}")
+MOVABLE_KEYS = ("dataset", "dataset.root", "dataset.unlabelled")
+
+
+def choose_label_subsets(config: EvaluateConfig, run: Run | None) -> list[LabelSubset]:
+    """Which labels to score with. Raises `ConfigError` if the encoder was trained on others."""
+    draws = list_label_subsets(config.label_fraction, config.label_draws)
+    description = {} if run is None else run.description()
+    seen = read_label_subset(description)
+    if description.get("config", {}).get("select_encoder") == "best_validation_knn" and draws != [ALL_LABELS]:
+        raise ConfigError(
+            f"label_fraction={config.label_fraction}: all labels chose the epoch of this encoder, so it cannot be "
+            "scored with fewer; pre-train one with select_encoder=last"
+        )
+    if seen is None:
+        return draws
+    own = [seen]
+    if draws not in ([ALL_LABELS], own):
+        raise ConfigError(
+            f"label_fraction={config.label_fraction}: this encoder was trained on {seen.fraction:g} of the labels, so "
+            "it is scored with those; train others with lowres-ssl pretrain method=supervised label_fraction=[FRACTION]"
+        )
+    return own
+
+
+def find_finished_run(run: Run) -> Run:
+    """Raises `CheckpointError` if there is no run there, or an unfinished one."""
+    run.read_finished_description()
+    return run
+
+
+def merge_run_config(cfg: DictConfig, run: Run) -> DictConfig:
+    """`cfg` with the run's images, encoder and probe settings, and whatever else was typed.
+
+    Raises `ConfigError` if something was typed that the run decides.
+    """
+    description = run.description()
+    typed = OverridesParser.create().parse_overrides(list(HydraConfig.get().overrides.task))
+    merged = cfg.copy()
+    keys = {override.key_or_group for override in typed}
+    for key in sorted(keys):
+        if key.split(".")[0] in RUN_KEYS and key not in MOVABLE_KEYS:
+            raise ConfigError(
+                f"{key} is what the run was made with; leave it out, or type weights=FILE instead of run="
+            )
+    for key in RUN_KEYS:
+        if not (key in ("dataset", "images") and "dataset" in keys):
+            OmegaConf.update(merged, key, escape_interpolations(description["config"][key]), force_add=True)
+    for key in ("root", "unlabelled") if "dataset" not in keys else ():
+        if path := description["config"]["dataset"].get(key):
+            OmegaConf.update(
+                merged, f"dataset.{key}", escape_interpolations(relocate_path(run, description["config"], path))
+            )
+    there = resolve_device(cfg.device.name, "auto").device.type
+    if cfg.precision.name == "auto" and (description["precision"], there) != ("fp16", "cpu"):
+        OmegaConf.update(merged, "precision", description["precision"])
+    for name, settings in description.get("probe", {}).items():
+        if "name" in merged.probe.get(name, {}):
+            if f"probe.{name}.settings_from" in keys:  # not from what was typed for the run
+                settings = {key: value for key, value in settings.items() if key not in TUNABLE_KEYS}
+            OmegaConf.update(
+                merged, f"probe.{name}", escape_interpolations(settings, kept=ALLOWED_INTERPOLATION), force_add=True
+            )
+    for override in typed:  # what was typed comes last
+        if override.key_or_group.split(".")[0] in ("probe", "dataset") and "." in override.key_or_group:
+            OmegaConf.update(merged, override.key_or_group, override.value(), force_add=True)
+    return merged
+
+
+def make_scoring_split(
+    config: EvaluateConfig, evaluation: ProbeSet, draws: list[LabelSubset], catalogue: Catalogue
+) -> Split:
+    split = make_configured_split(config, catalogue)
+    check_probe_images(evaluation, catalogue, split, draws)
+    return split
+
+
+def load_run_split(
+    run: Run, config: ExperimentConfig, evaluation: ProbeSet, draws: list[LabelSubset], catalogue: Catalogue
+) -> Split:
+    """The split that the run wrote down. Raises `CheckpointError` if the images are not those it was made with."""
+    description = run.description()
+    got, wanted = catalogue.digest, description["identity"]["images"]["digest"]
+    if got != wanted:
+        raise CheckpointError(
+            f"the images of this run have changed: digest {got[:8]}, wanted {wanted[:8]}; "
+            "name the folder with the images it was made with: dataset.root=FOLDER"
+        )
+    again = f"to have it written anew {resume_command(description)}"
+    split = load_split(run.split, catalogue, Path(config.store_dir), again)
+    check_probe_images(evaluation, catalogue, split, draws)
+    return split

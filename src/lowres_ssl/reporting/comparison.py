@@ -1,0 +1,247 @@
+"""Write the differences between methods as a matrix, sentences, claims and records."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, cast
+
+from hydra.core.hydra_config import HydraConfig
+
+from lowres_ssl.config.check import require
+from lowres_ssl.config.overrides import format_command
+from lowres_ssl.console import format_table, pluralise
+from lowres_ssl.runs.pairwise import ALL_PAIRS, FINDINGS_ALPHA, ComparedPair, ComparisonFindings
+from lowres_ssl.stats.bootstrap import TOO_FEW_GROUPS_NOTE, Interval
+from lowres_ssl.stats.paired_tests import Difference
+from lowres_ssl.stats.paper_claims import CellKey, ClaimVerdict, format_cell_key
+
+PAIR_COLUMNS = (
+    "metric",
+    "first",
+    "second",
+    "first_value",
+    "second_value",
+    "difference",
+    "low",
+    "high",
+    "p",
+    "p_corrected",
+    "first_seeds",
+    "second_seeds",
+)
+CLAIM_COLUMNS = ("seeds", "reliable", "claim", "verdict", "missing")
+
+
+def parse_reference(reference: object) -> str | list[str]:
+    """One entry or "bar", several, or "all". Raises `ConfigError` for what names none."""
+    names = [reference] if isinstance(reference, str) else reference
+    is_named = isinstance(names, Sequence) and len(names) > 0 and all(isinstance(name, str) and name for name in names)
+    require(is_named, "reference", reference, "bar, an entry such as random, several such as [bar,trivial], or all")
+    several = list(cast(Sequence[str], names))
+    return ALL_PAIRS if several == [ALL_PAIRS] else several
+
+
+def format_findings(found: ComparisonFindings) -> str:
+    """The matrix, the sentences, the claims."""
+    parts = [format_findings_heading(found)]
+    if found.pairs:
+        parts += [format_matrix(found), *list_pair_sentences(found)]
+        parts += ["What becomes of the paper's claims:", format_claims(found)] if found.judgements else []
+    else:
+        (only,) = found.intervals
+        parts.append(
+            f"Only {format_cell_key(only)}: {format_value_interval(found.intervals[only])}; nothing to compare it with."
+        )
+    return "\n\n".join(parts)
+
+
+def format_findings_heading(found: ComparisonFindings) -> str:
+    rows = found.column.rows
+    trained = rows[rows["batch_size"].notna()]
+    own = (trained if len(trained) else rows).iloc[0]
+    training = f"recipe {own['recipe']}, {pluralise(int(own['epochs']), 'epoch')}, " if len(trained) else ""
+    reliable = next(iter(found.intervals.values())).reliable
+    doubt = "" if reliable else f"; {TOO_FEW_GROUPS_NOTE}, so nothing here is reliable"
+    return (
+        f"{own['title']}, {own['label']}: {format_metric_name(found.metric)} "
+        f"on {pluralise(found.images, 'test image')} in "
+        f"{pluralise(found.groups, 'group')}{doubt}\n"
+        f"{training}{own['backbone']} at {own['image_size']} px, split {own['split']} (split_seed {own['split_seed']}, "
+        f"digest {own['split_digest'][:8]})"
+    )
+
+
+def format_matrix(found: ComparisonFindings) -> str:
+    """Row minus column in points, and each method's own value; the best first."""
+    differences: dict[tuple[CellKey, CellKey], str] = {}
+    for pair in found.pairs:
+        mark = "*" if pair.significant else " "
+        points = round(100 * pair.found.value, 1)
+        # Adding 0 makes a zero of what would be a minus zero.
+        differences[pair.first, pair.second] = f"{points + 0:+.1f}{mark}"
+        differences[pair.second, pair.first] = f"{-points + 0:+.1f}{mark}"
+    rows = [
+        [
+            format_cell_key(row),
+            format_value_interval(own),
+            *(differences.get((row, column), "") for column in found.intervals),
+        ]
+        for row, own in found.intervals.items()
+    ]
+    heads = ["", format_metric_name(found.metric), *(entry for entry, _ in found.intervals)]
+    legend = "Row minus column in points."
+    if found.test_count:
+        legend = (
+            f"{legend[:-1]}; * where p < {FINDINGS_ALPHA} after Holm's correction of {format_comparison_count(found)}."
+        )
+    return format_table(heads, rows, right=range(2, len(heads))) + f"\n{legend}"
+
+
+def list_pair_sentences(found: ComparisonFindings) -> Iterator[str]:
+    """One for each difference that chance does not explain, one for all that it may, one for what was not tested."""
+    for pair in found.pairs:
+        if pair.significant:
+            yield format_pair_sentence(found, pair)
+    others = [
+        f"{format_cell_key(pair.first)} and {format_cell_key(pair.second)} "
+        f"({format_difference_interval(pair.found)}, p = {format_corrected_p(pair)})"
+        for pair in found.pairs
+        if pair.corrected is not None and not pair.significant
+    ]
+    if others:
+        yield (
+            f"On {format_dataset_and_probe(found)}, these differences in "
+            f"{format_metric_name(found.metric)} cannot be told from chance (p after Holm's "
+            f"correction of {format_comparison_count(found)}): {'; '.join(others)}."
+        )
+        if found.test_count > 1 and any(leaves_out_0(pair) for pair in found.pairs):
+            yield "An interval is of its one comparison: it may leave out 0 where the corrected p does not."
+    if found.references and len(found.pairs) > found.test_count:
+        yield (
+            f"Tested against {' and '.join(found.references)} alone. To test each against each, with p corrected for "
+            f"all of them, type {format_command('compare', *typed_with(f'reference={ALL_PAIRS}'))}"
+        )
+    if found.one_seed:
+        yield (
+            "Not tested, for want of a second seed: "
+            f"{', '.join(map(format_cell_key, found.one_seed))}. Nothing here says what "
+            "another seed would have given; three seeds are the least with which much can be shown."
+        )
+
+
+def leaves_out_0(pair: ComparedPair) -> bool:
+    """Whether the interval of a pair that has no star does."""
+    return pair.corrected is not None and not pair.significant and (pair.found.low > 0 or pair.found.high < 0)
+
+
+def typed_with(word: str) -> list[str]:
+    """What was typed, with another value of this word's key."""
+    typed = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
+    key = word.partition("=")[0]
+    return [*(str(each) for each in typed if each.partition("=")[0] != key), word]
+
+
+def format_pair_sentence(found: ComparisonFindings, pair: ComparedPair) -> str:
+    first, second = (found.intervals[key] for key in (pair.first, pair.second))
+    above = "above" if pair.found.value > 0 else "below"
+    seeds = [pluralise(own.seeds, "seed") for own in (first, second)]
+    return (
+        f"On {format_dataset_and_probe(found)}, {format_cell_key(pair.first)} "
+        f"({format_value_interval(first)}) is {above} {format_cell_key(pair.second)} "
+        f"({format_value_interval(second)}): difference in "
+        f"{format_metric_name(found.metric)} {format_difference_interval(pair.found)}, p = "
+        f"{format_corrected_p(pair)} after Holm's correction of "
+        f"{format_comparison_count(found)}; {' and '.join(dict.fromkeys(seeds))}, "
+        f"{pluralise(found.images, 'test image')} in {pluralise(found.groups, 'group')}."
+    )
+
+
+def format_claims(found: ComparisonFindings) -> str:
+    text = format_table(
+        None, [[judged.verdict, line] for judged in found.judgements for line in list_claim_lines(judged)]
+    )
+    if any("imagenet" in judged.missing for judged in found.judgements):
+        text += '\nAnother entry may stand for ImageNet features: lowres-ssl compare "imagenet=pretrained NAME"'
+    return text
+
+
+def list_claim_lines(judged: ClaimVerdict) -> Iterator[str]:
+    if judged.missing:
+        yield f"{judged.claim}: wanted {', '.join(judged.missing)}"
+    for text, difference in judged.found:
+        yield f"{judged.claim}: {text}, {format_difference_interval(difference, sign='+')}"
+
+
+def list_comparison_records(found: ComparisonFindings) -> Iterator[dict[str, Any]]:
+    """A pair each, then a claim's difference each; all with the same keys."""
+    own = found.column.rows.iloc[0]
+    about = {
+        **{key: str(own[key]) for key in ("dataset", "probe", "label", "split")},
+        "split_seed": int(own["split_seed"]),
+        "split_digest": str(own["split_digest"]),
+        "images": found.images,
+        "groups": found.groups,
+    }
+    empty = dict.fromkeys(PAIR_COLUMNS + CLAIM_COLUMNS)
+    for pair in found.pairs:
+        first, second = (found.intervals[key] for key in (pair.first, pair.second))
+        yield (
+            about
+            | empty
+            | {
+                "metric": found.metric,
+                "first": format_cell_key(pair.first),
+                "second": format_cell_key(pair.second),
+                "first_value": first.value,
+                "second_value": second.value,
+                **build_difference_record(pair.found),
+                "p": pair.p,
+                "p_corrected": pair.corrected,
+                "first_seeds": first.seeds,
+                "second_seeds": second.seeds,
+            }
+        )
+    for judged in found.judgements:
+        said = {"claim": judged.claim, "verdict": judged.verdict}
+        if judged.missing:
+            yield about | empty | said | {"missing": ", ".join(judged.missing)}
+        for text, difference in judged.found:
+            yield about | empty | said | {"first": text, **build_difference_record(difference)}
+
+
+def build_difference_record(found: Difference) -> dict[str, Any]:
+    """`seeds`: the fewest of a method that depends on one. Of one seed there is no interval."""
+    low, high = (None, None) if found.is_of_one_seed else (found.low, found.high)
+    return {"difference": found.value, "low": low, "high": high, "seeds": found.seeds, "reliable": found.reliable}
+
+
+def format_dataset_and_probe(found: ComparisonFindings) -> str:
+    own = found.column.rows.iloc[0]
+    return f"{own['title']} by {own['label']}"
+
+
+def format_metric_name(metric: str) -> str:
+    return metric.replace("_", " ").replace("f1", "F1")
+
+
+def format_comparison_count(found: ComparisonFindings) -> str:
+    """ "4 comparisons with random", or "all 10 comparisons"."""
+    if not found.references:
+        return (
+            f"all {pluralise(found.test_count, 'comparison')}"
+            if found.test_count > 1
+            else pluralise(found.test_count, "comparison")
+        )
+    return f"{pluralise(found.test_count, 'comparison')} with {' and '.join(found.references)}"
+
+
+def format_value_interval(found: Interval) -> str:
+    return f"{found.value:.3f}, 95% {found.low:.3f} to {found.high:.3f}"
+
+
+def format_difference_interval(found: Difference, sign: str = "") -> str:
+    ends = "one seed, no interval" if found.is_of_one_seed else f"{found.low:{sign}.3f} to {found.high:{sign}.3f}"
+    return f"{found.value:{sign}.3f} ({ends})"
+
+
+def format_corrected_p(pair: ComparedPair) -> str:
+    assert pair.corrected is not None, "only what was tested has a p"
+    return f"{pair.corrected:.3f}" if pair.corrected >= 0.001 else f"{pair.corrected:.1g}"
