@@ -118,7 +118,7 @@ stages() {
 left() { echo $((seconds - SECONDS)); } # SECONDS: bash's own, since the script began
 # What is still at work when time is up is asked to end, then killed.
 limited() { timeout --signal=INT --kill-after=10 $(($(left) > 20 ? $(left) - 15 : 5)) "$@"; }
-benchmark() { limited "$python" -m "benchmarks.$1" "${common[@]}" "${@:2}"; }
+benchmark() { limited "$python" -m "speed.$1" "${common[@]}" "${@:2}"; }
 pretrain() { benchmark pretrain --compiled never "${pace[@]}" "$@"; }
 lowres_ssl() { limited "$python" -m lowres_ssl "$@"; }
 
@@ -141,9 +141,9 @@ stage() {
     methods-*) pretrain "${large[@]}" --method "$which" --batch-size 64 --against bare ;;
     small-*) pretrain --backbone resnet18 --image-size 64 --batch-size "$which" ;;
     evaluate) benchmark evaluate "${evaluate[@]}" --repetitions 1 ;;
-    tune) limited "$python" -m benchmarks.tune --device "$device" "${tune[@]}" ;;
+    tune) limited "$python" -m speed.tune --device "$device" "${tune[@]}" ;;
     side) benchmark side "${side[@]}" ;;
-    scale) limited "$python" -m benchmarks.scale --device "$device" "${large[@]}" --repetitions 1 --work "$work" ;;
+    scale) limited "$python" -m speed.scale --device "$device" "${large[@]}" --repetitions 1 --work "$work" ;;
     train) lowres_ssl pretrain method=dcl recipe=tuned "${train[@]}" "${runs[@]}" ;;
     schedule) benchmark schedule "${short[@]}" ;;
     paper) lowres_ssl pretrain -m method=simclr,dcl,simsiam,vicreg recipe=paper "${paper[@]}" "${runs[@]}" ;;

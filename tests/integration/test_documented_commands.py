@@ -3,7 +3,7 @@
 What is changed of a command before it is typed: sizes, epochs, seeds and k are cut down (`SMALLER`), of a sweep's
 values the first two are taken, ImageNet's weights (they would have to be fetched) and subsets are left out, RUN, FOLDER
 and the like get names of things that are there, and Slurm is its stand-in on this machine. Shell scripts and
-`benchmarks/` are not typed here: the script has its own test.
+`speed/` are not typed here: the script has its own test.
 """
 
 import os

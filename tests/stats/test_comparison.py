@@ -4,8 +4,6 @@ import numpy as np
 import pytest
 from scipy.stats import t
 
-from benchmarks.intervals import coverage_of_difference
-from benchmarks.simulated import World, alike, unlike
 from lowres_ssl.stats.bootstrap import SeedSpread, compute_interval
 from lowres_ssl.stats.confusion import Counts
 from lowres_ssl.stats.paired_tests import (
@@ -17,6 +15,8 @@ from lowres_ssl.stats.paired_tests import (
     compute_seed_error,
     pool_seed_spread,
 )
+from speed.intervals import coverage_of_difference
+from speed.simulated import World, alike, unlike
 
 REPETITIONS = 400
 LEAST = 0.92

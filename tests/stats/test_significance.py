@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks.intervals import EVERY, REFERENCE, SPREADS, error, error_beside_ten, power, power_beside_ten, stars
-from benchmarks.simulated import World, alike, unlike
 from lowres_ssl.stats.confusion import Counts
 from lowres_ssl.stats.paired_tests import ContrastPart, MethodCounts
 from lowres_ssl.stats.significance import compute_p_values, correct_holm
+from speed.intervals import EVERY, REFERENCE, SPREADS, error, error_beside_ten, power, power_beside_ten, stars
+from speed.simulated import World, alike, unlike
 
 IMAGES = alike(200, 1)
 

@@ -4,8 +4,6 @@ import numpy as np
 import pytest
 from scipy.stats import beta, norm, t
 
-from benchmarks.intervals import coverage
-from benchmarks.simulated import World, alike, unlike
 from lowres_ssl.stats.bootstrap import (
     compute_interval,
     compute_jackknife,
@@ -13,6 +11,8 @@ from lowres_ssl.stats.bootstrap import (
     compute_share_reach,
 )
 from lowres_ssl.stats.confusion import CONFUSION_METRICS, compute_metric
+from speed.intervals import coverage
+from speed.simulated import World, alike, unlike
 
 REPETITIONS = 400
 LEAST = 0.92  # of intervals called 95%: three standard errors of the simulation below

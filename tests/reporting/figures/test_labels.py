@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score
 
-from benchmarks.simulated import World, alike
 from lowres_ssl.errors import ConfigError, DataError
 from lowres_ssl.reporting.figures import Picture, Stored
 from lowres_ssl.reporting.figures._style import use_figure_style
@@ -16,6 +15,7 @@ from lowres_ssl.reporting.figures.labels import average_over_subsets
 from lowres_ssl.runs.result_io import read_predictions
 from lowres_ssl.stats.bootstrap import compute_interval
 from lowres_ssl.stats.paired_tests import MethodCounts
+from speed.simulated import World, alike
 
 FRACTIONS = (0.1, 0.5, 1.0)
 

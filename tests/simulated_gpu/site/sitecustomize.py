@@ -101,7 +101,7 @@ def start() -> None:
 def is_ours(words: list[str]) -> bool:
     """Whether a command line is one of lowres-ssl, of a process that it starts, or of its benchmarks."""
     return any(
-        Path(word).name in ("lowres_ssl", "lowres-ssl") or "multiprocessing" in word or word.startswith("benchmarks.")
+        Path(word).name in ("lowres_ssl", "lowres-ssl") or "multiprocessing" in word or word.startswith("speed.")
         for word in words
     )
 

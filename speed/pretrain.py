@@ -7,11 +7,11 @@ import sys
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 
-from benchmarks.contestants import Case
-from benchmarks.experiment import about_data, device_of, experiment
-from benchmarks.table import arguments, machine, markdown, median_and_spread
-from benchmarks.turns import Contestant, EndedError
 from lowres_ssl.device import MEMORY_FORMATS
+from speed.contestants import Case
+from speed.experiment import about_data, device_of, experiment
+from speed.table import arguments, machine, markdown, median_and_spread
+from speed.turns import Contestant, EndedError
 
 LABELS = {
     "ours": "ours",
@@ -86,7 +86,7 @@ def main() -> None:
     title = f"{given.backbone}, {given.image_size} px, median of {given.repetitions} turns (smallest-largest)"
     print(f"\n{title}\n\n{markdown(heads, rows)}")
     if lost:
-        sys.exit(f"benchmarks.pretrain: ours did not last ({'; '.join(lost)}); what it said stands above")
+        sys.exit(f"speed.pretrain: ours did not last ({'; '.join(lost)}); what it said stands above")
 
 
 def options() -> argparse.ArgumentParser:

@@ -1,6 +1,6 @@
 """Lightly's parts given bf16 and channels_last by hand."""
 
-from benchmarks.contestants import Case, Epoch, lightly_parts
+from speed.contestants import Case, Epoch, lightly_parts
 
 
 def enter(case: Case) -> Epoch:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.experiment import about_data, experiment
-from benchmarks.table import arguments, machine, markdown, median_and_spread
 from lowres_ssl.experiment.train_run import compute_validation_accuracy
 from lowres_ssl.train.history import EpochLog
 from lowres_ssl.train.loop import pretrain
+from speed.experiment import about_data, experiment
+from speed.table import arguments, machine, markdown, median_and_spread
 
 
 def main() -> None:

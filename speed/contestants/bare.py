@@ -4,12 +4,12 @@ import time
 
 import torch
 
-from benchmarks.contestants import Case, Epoch, Taken
-from benchmarks.experiment import configured, synchronise
 from lowres_ssl.device import MEMORY_FORMATS
 from lowres_ssl.experiment.plan import build_training_setup
 from lowres_ssl.train.forward import make_forward
 from lowres_ssl.train.optimizers import make_optimiser
+from speed.contestants import Case, Epoch, Taken
+from speed.experiment import configured, synchronise
 
 
 def enter(case: Case) -> Epoch:

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.contestants import Case, Epoch, Taken
-from benchmarks.experiment import experiment
 from lowres_ssl.experiment.step_options import is_layout_open, use_faster_layout
 from lowres_ssl.train.history import EpochLog
 from lowres_ssl.train.loop import pretrain
+from speed.contestants import Case, Epoch, Taken
+from speed.experiment import experiment
 
 
 def enter(case: Case) -> Epoch:

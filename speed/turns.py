@@ -11,7 +11,7 @@ from dataclasses import asdict
 from importlib import import_module
 from types import TracebackType
 
-from benchmarks.contestants import Case, Taken
+from speed.contestants import Case, Taken
 
 OUT_OF_MEMORY = "out of memory"
 
@@ -24,7 +24,7 @@ class Contestant:
     """A process that answers a number of steps with the seconds they took. Raises `EndedError` if it is no more."""
 
     def __init__(self, name: str, case: Case) -> None:
-        command = [sys.executable, "-m", "benchmarks.turns", name, json.dumps(asdict(case))]
+        command = [sys.executable, "-m", "speed.turns", name, json.dumps(asdict(case))]
         self.name, self.case = name, case
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
@@ -69,9 +69,7 @@ def main() -> None:
     sys.stdout = sys.stderr  # whatever a library prints is no answer
     name, case = sys.argv[1], json.loads(sys.argv[2])
     try:
-        epoch = import_module(f"benchmarks.contestants.{name}").enter(
-            Case(**case | {"overrides": tuple(case["overrides"])})
-        )
+        epoch = import_module(f"speed.contestants.{name}").enter(Case(**case | {"overrides": tuple(case["overrides"])}))
         for line in sys.stdin:
             print(json.dumps(asdict(epoch(int(line)))), file=answers, flush=True)
     except (MemoryError, RuntimeError) as error:

@@ -3,10 +3,10 @@
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
-from benchmarks.contestants import Case
-from benchmarks.experiment import about_data, experiment
-from benchmarks.table import arguments, machine, markdown, median_and_spread
-from benchmarks.turns import Contestant, EndedError
+from speed.contestants import Case
+from speed.experiment import about_data, experiment
+from speed.table import arguments, machine, markdown, median_and_spread
+from speed.turns import Contestant, EndedError
 
 
 def main() -> None:

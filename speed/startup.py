@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.table import arguments, machine, markdown, median_and_spread
 from lowres_ssl.runs.index import INDEX_METRICS
 from lowres_ssl.runs.result_io import write_result
 from lowres_ssl.runs.run import get_run_by_identity
+from speed.table import arguments, machine, markdown, median_and_spread
 
 RUNS = 1000
 

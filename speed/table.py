@@ -50,5 +50,5 @@ def arguments(description: str) -> argparse.ArgumentParser:
     parser.add_argument("--data", metavar="DIR", help="a folder of class folders; without it the phantom is drawn")
     parser.add_argument("--images", default="any", help="what kind of pictures they are: any, xray, histology")
     parser.add_argument("--repetitions", type=int, default=3)
-    parser.add_argument("--work", default="outputs/benchmarks", metavar="DIR", help="where stores and runs may go")
+    parser.add_argument("--work", default="outputs/speed", metavar="DIR", help="where stores and runs may go")
     return parser

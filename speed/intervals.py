@@ -1,10 +1,10 @@
 """How often intervals cover the truth, and how often `compare` errs and finds what is there: simulations.
 
-    python -m benchmarks.intervals                        prints the tables, in about ten minutes on one core
-    python -m benchmarks.intervals --into docs/statistics.md
+    python -m speed.intervals                        prints the tables, in about ten minutes on one core
+    python -m speed.intervals --into docs/statistics.md
 
 `--into` writes them between the lines "<!-- simulated -->" and "<!-- end -->" of a page. The worlds are those of
-`benchmarks/simulated.py`.
+`speed/simulated.py`.
 """
 
 import argparse
@@ -15,12 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.simulated import World, alike
-from benchmarks.table import markdown
 from lowres_ssl.config.experiment_schema import RANDOM_SEEDS
 from lowres_ssl.stats.bootstrap import compute_interval, has_enough_groups
 from lowres_ssl.stats.paired_tests import MethodCounts, compute_differences
 from lowres_ssl.stats.significance import compute_p_values, correct_holm
+from speed.simulated import World, alike
+from speed.table import markdown
 
 BEGIN, END = "<!-- simulated -->", "<!-- end -->"
 REFERENCE, EVERY = "against one", "each against each"

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torchvision import models, transforms
 
-from benchmarks.contestants import Case, Epoch, Taken
-from benchmarks.contestants.files import Files
-from benchmarks.experiment import device_of, images_of, synchronise
+from speed.contestants import Case, Epoch, Taken
+from speed.contestants.files import Files
+from speed.experiment import device_of, images_of, synchronise
 
 TEMPERATURE = 0.5
 

@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from benchmarks.experiment import about_data, configured
-from benchmarks.table import arguments, machine, markdown, median_and_spread
 from lowres_ssl.config.check import PretrainConfig
 from lowres_ssl.data.image_store import open_image_store
 from lowres_ssl.data.prepare import load_catalogue
+from speed.experiment import about_data, configured
+from speed.table import arguments, machine, markdown, median_and_spread
 
 
 def main() -> None:
@@ -53,7 +53,7 @@ def main() -> None:
         for store in folder.glob("*px*"):
             shutil.rmtree(store)
         made["ours"].append(images / seconds(decode))
-        command = [sys.executable, "-m", "benchmarks.prepare", *sys.argv[1:], "--opening"]
+        command = [sys.executable, "-m", "speed.prepare", *sys.argv[1:], "--opening"]
         answer = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
         opening.append(float(answer.splitlines()[-1]))
         made["PIL, one process"].append(images / seconds(plain))

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-FOLDER = ROOT / "benchmarks"
+FOLDER = ROOT / "speed"
 COMMANDS = sorted(
     path.stem
     for path in FOLDER.glob("*.py")
@@ -23,7 +23,7 @@ def python(code: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_list_of_benchmarks_has_all() -> None:
-    listed = re.findall(r"python -m benchmarks\.(\w+)", (FOLDER / "__init__.py").read_text())
+    listed = re.findall(r"python -m speed\.(\w+)", (FOLDER / "__init__.py").read_text())
     assert sorted(listed) == COMMANDS
 
 
@@ -35,7 +35,7 @@ from importlib import import_module
 for name in {COMMANDS}:
     sys.argv = [name, "--help"]
     try:
-        import_module("benchmarks." + name).main()
+        import_module("speed." + name).main()
     except SystemExit as end:
         assert end.code == 0, name
 """
@@ -47,9 +47,7 @@ for name in {COMMANDS}:
 def test_every_contestant_can_be_imported() -> None:
     theirs = importlib.util.find_spec("lightly") is not None
     names = [name for name in CONTESTANTS if theirs or not name.startswith("lightly")]
-    answer = python(
-        f"from importlib import import_module\nfor n in {names}: import_module('benchmarks.contestants.' + n)"
-    )
+    answer = python(f"from importlib import import_module\nfor n in {names}: import_module('speed.contestants.' + n)")
     assert answer.returncode == 0, answer.stderr
 
 
@@ -62,21 +60,21 @@ DYING = {
 
 def test_who_ends_is_a_row_and_the_others_keep_theirs(tmp_path: Path) -> None:
     """Contestants of a few lines: one takes a second a step, the others end in one."""
-    steady = "from benchmarks.contestants import Taken\ndef enter(case): return lambda steps: Taken(float(steps))\n"
+    steady = "from speed.contestants import Taken\ndef enter(case): return lambda steps: Taken(float(steps))\n"
     (tmp_path / "steady.py").write_text(steady)
     for name, (last_words, _) in DYING.items():
         body = f"import os, signal\ndef enter(case):\n    def epoch(steps):\n        {last_words}\n    return epoch\n"
         (tmp_path / f"{name}.py").write_text(body)
     # Contestants are found in their package; the folder becomes one more place of it, in every process.
     (tmp_path / "sitecustomize.py").write_text(
-        f"import benchmarks.contestants\nbenchmarks.contestants.__path__.append({str(tmp_path)!r})\n"
+        f"import speed.contestants\nspeed.contestants.__path__.append({str(tmp_path)!r})\n"
     )
     answer = python(
         f"""
 import os
 os.environ["PYTHONPATH"] = os.pathsep.join([{str(tmp_path)!r}, {str(ROOT)!r}, os.environ.get("PYTHONPATH", "")])
-from benchmarks import pretrain
-from benchmarks.contestants import Case
+from speed import pretrain
+from speed.contestants import Case
 names = ["steady", *{list(DYING)}]
 pretrain.LABELS.update(zip(names, names))
 case = Case((), "simclr", "resnet18", 32, 8, "cpu")

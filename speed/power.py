@@ -1,6 +1,6 @@
 """How often `lowres-ssl benchmark` names the method that gains something, or one that gains nothing, in simulations.
 
-The table of docs/which_method.md. An image is recognised if a sum of normals is above 0, as in `benchmarks.simulated`;
+The table of docs/which_method.md. An image is recognised if a sum of normals is above 0, as in `speed.simulated`;
 the validation and the test images share the shifts of the seeds, as those of a trained encoder do.
 """
 
@@ -12,9 +12,9 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.stats import norm
 
-from benchmarks.table import markdown
 from lowres_ssl.benchmark.decision import compare_pairs
 from lowres_ssl.stats.paired_tests import MethodCounts
+from speed.table import markdown
 
 EASE, SHARES = np.array([0.8, 0.5]), np.array([0.6, 0.4])  # of the images of each class
 SHARED, OWN, NOISE = 0.78, 0.3, 0.4  # deviations: of an image for all, for a method, for a seed

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from benchmarks.experiment import Experiment, about_data, experiment, synchronise
-from benchmarks.table import arguments, machine, markdown, median_and_spread
 from lowres_ssl.evaluate.feature_cache import build_probe_features, extract_rows, get_subset_rows
 from lowres_ssl.probes import Features
 from lowres_ssl.reporting.figures.tsne import compute_tsne
+from speed.experiment import Experiment, about_data, experiment, synchronise
+from speed.table import arguments, machine, markdown, median_and_spread
 
 FORWARDED_EPOCHS = 1
 GENEROUS = 128  # a batch that forwards faster than the paper's 16, though no such probe would be trained with it

@@ -7,12 +7,12 @@ from functools import partial
 
 import torch
 
-from benchmarks.table import machine, markdown, median_and_spread
 from lowres_ssl.device import resolve_device
 from lowres_ssl.evaluate.grid_search import SearchGrid, search_grid
 from lowres_ssl.probes import Features
 from lowres_ssl.probes.linear import limit_threads
 from lowres_ssl.seeding import derive_seed
+from speed.table import machine, markdown, median_and_spread
 
 SETTINGS = {
     "hidden": 512,

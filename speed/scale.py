@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from benchmarks.contestants import Case, ours
-from benchmarks.experiment import experiment
-from benchmarks.table import arguments, machine, markdown, median_and_spread
 from lowres_ssl.evaluate.feature_cache import extract_rows, get_subset_rows
+from speed.contestants import Case, ours
+from speed.experiment import experiment
+from speed.table import arguments, machine, markdown, median_and_spread
 
 IMAGES = 640
 FACTORS = (1, 4, 16)
@@ -40,7 +40,7 @@ def main() -> None:
     for images, batch_size in [(factor * IMAGES, 64) for factor in FACTORS] + [(IMAGES, size) for size in BATCH_SIZES]:
         draw(Path(given.work) / f"noise-{images}", images)
         wanted = json.dumps(common | {"images": images, "batch_size": batch_size})
-        command = [sys.executable, "-m", "benchmarks.scale", "--measure", wanted]
+        command = [sys.executable, "-m", "speed.scale", "--measure", wanted]
         found: list[dict[str, float]] = []
         for _ in range(given.repetitions):
             shutil.rmtree(place_of(given.work, images), ignore_errors=True)  # so that preparing is timed each time
