@@ -101,22 +101,6 @@ def test_breast_takes_the_magnification_asked_for(tree: Tree) -> None:
         build_source("breast", {"magnification": 7})
 
 
-def test_breast_name_in_two_folders_is_one_image(tree: Tree) -> None:
-    root = tree([f"benign/{BREAST[0]}", f"copy/deeper/benign/{BREAST[0]}", f"malignant/{BREAST[9]}"])
-    found = build_source("breast", {}).listings(root)
-    assert [listing.id for listing in found] == [f"benign/{BREAST[0]}", f"malignant/{BREAST[9]}"]
-
-
-def test_breast_train_and_test_folders_are_sides(tree: Tree) -> None:
-    root = tree([f"train/benign/{BREAST[0]}", f"test/malignant/{BREAST[9]}"])
-    assert [listing.side for listing in build_source("breast", {}).listings(root)] == ["test", "train"]
-
-
-def test_breast_says_which_names_it_wants(tree: Tree) -> None:
-    with pytest.raises(DataError, match=r"got names like a/cat\.png, wanted BreaKHis file names such as SOB_B_A-14"):
-        build_source("breast", {}).listings(tree(["a/cat.png", "b/dog.png"]))
-
-
 def test_every_colorectal_name_of_the_sample_parses(tree: Tree) -> None:
     found = build_source("colorectal", {}).listings(tree([*COLORECTAL, *JUNK]))
     assert [listing.id for listing in found] == sorted(COLORECTAL)
@@ -130,11 +114,6 @@ def test_colorectal_ids_do_not_depend_on_what_lies_beside(tree: Tree) -> None:
     top = "Kather_texture_2016_image_tiles_5000"
     root = tree([*(f"{top}/{top}/{name}" for name in COLORECTAL), "Kather_texture_2016_larger_images_10/big.tif"])
     assert [listing.id for listing in build_source("colorectal", {}).listings(root)] == sorted(COLORECTAL)
-
-
-def test_colorectal_tiles_without_their_names_have_no_group(tree: Tree) -> None:
-    found = build_source("colorectal", {}).listings(tree(["01_TUMOR/1.png", "02_STROMA/2.png"]))
-    assert [(listing.label, listing.group) for listing in found] == [("01_TUMOR", None), ("02_STROMA", None)]
 
 
 def test_every_pneumonia_name_of_the_sample_parses(tree: Tree) -> None:
@@ -230,11 +209,6 @@ def test_ids_are_the_same_for_composed_and_decomposed_letters(tree: Tree) -> Non
     assert [listing.id for listing in found] == ["unter/2.png", "\u00fcber/1.png"]
 
 
-def test_root_stops_at_a_folder_of_images(tree: Tree) -> None:
-    root = tree(["wrapped/again/only/1.png", "wrapped/.DS_Store", "wrapped/notes.txt"])
-    assert resolve_root(root) == (root / "wrapped" / "again").resolve()
-
-
 def test_missing_root_says_what_to_type(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no such folder; .*dataset\.root=FOLDER"):
         resolve_root(tmp_path / "none")
@@ -247,12 +221,8 @@ def test_missing_root_says_what_to_type(tmp_path: Path) -> None:
     ("name", "options", "message"),
     [
         ("cats", {}, "dataset.source=cats: .*wanted one of breast, colorectal, csv, folder, phantom, pneumonia"),
-        ("os", {}, "dataset.source=os: wanted one of breast"),
         ("breast", {"zoom": 4}, "unknown key dataset.options.zoom: breast takes magnification"),
         ("breast", {"magnification": "400"}, "got text, wanted a whole number"),
-        ("breast", {"magnification": True}, "got true or false, wanted a whole number"),
-        ("folder", {"group_pattern": 3}, "got a whole number, wanted text or null"),
-        ("colorectal", {"x": 1}, "takes no arguments"),
     ],
 )
 def test_unknown_sources_and_options_are_refused(name: str, options: dict[str, object], message: str) -> None:

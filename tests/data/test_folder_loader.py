@@ -52,7 +52,7 @@ def test_no_more_than_two_batches_are_decoded_ahead_of_use(folder: Path, monkeyp
             done[0] += 1
         return np.zeros((3, size, size), dtype=np.uint8), size, size
 
-    monkeypatch.setattr(folder_loader, "decode_image", counted)
+    monkeypatch.setattr(folder_loader, "decode_or_explain", counted)
     files, used = list_image_files(folder) * 6, 0
     for batch in iter_decoded_batches(files, colour=True, size=8, batch_size=4):
         time.sleep(0.02)  # time enough to run ahead
@@ -69,7 +69,7 @@ def test_work_not_begun_is_dropped_when_the_caller_stops(folder: Path, monkeypat
         done.append(path)
         return np.zeros((3, size, size), dtype=np.uint8), size, size
 
-    monkeypatch.setattr(folder_loader, "decode_image", slow)
+    monkeypatch.setattr(folder_loader, "decode_or_explain", slow)
     before = threading.active_count()
     batches = iter_decoded_batches(list_image_files(folder) * 50, colour=True, size=8, batch_size=100)
     next(batches)
@@ -88,12 +88,3 @@ def test_wrong_folder_is_one_line(folder: Path, name: str, message: str) -> None
         list_image_files(folder.parent / name)
     assert "type images=FOLDER" in str(refused.value)
     assert "\n" not in str(refused.value)
-
-
-def test_names_that_differ_in_encoding_only_are_refused(folder: Path) -> None:
-    for spelt in ("e\u0301.png", "\u00e9.png"):
-        Image.new("L", (2, 2)).save(folder / spelt)
-    if len(files := list(folder.glob("*.png"))) < 5:
-        pytest.skip(f"this file system holds them as one: {files}")
-    with pytest.raises(DataError, match="differing in encoding only"):
-        list_image_files(folder)

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from lowres_ssl.data.label_subset import ALL_LABELS, LabelSubset, select_labelled
-from lowres_ssl.evaluate.encoder_runs import read_label_subset
 
 LABELS = np.array([0] * 700 + [1] * 300)
 TRAIN, VALIDATION = np.arange(0, 1000, 2), np.arange(1, 1000, 10)
@@ -12,12 +11,6 @@ TRAIN, VALIDATION = np.arange(0, 1000, 2), np.arange(1, 1000, 10)
 
 def classes(rows: np.ndarray) -> list[int]:
     return np.bincount(LABELS[rows], minlength=2).tolist()
-
-
-def test_all_labels_are_all() -> None:
-    train, validation = select_labelled(LABELS, TRAIN, VALIDATION, ALL_LABELS)
-    assert train.tolist() == list(range(500))
-    assert validation.tolist() == list(range(100))
 
 
 @pytest.mark.parametrize("fraction", [0.01, 0.1, 0.5])
@@ -48,13 +41,3 @@ def test_smaller_fraction_lies_in_the_larger_and_draws_differ() -> None:
 def test_a_draw_covers_those_whose_labels_it_has(one: LabelSubset, other: LabelSubset) -> None:
     has, wanted = (set(select_labelled(LABELS, TRAIN, VALIDATION, draw)[0]) for draw in (one, other))
     assert one.covers(other) == (has >= wanted)
-
-
-def test_what_an_encoder_knows_of_labels_is_the_draw_it_was_trained_on() -> None:
-    assert read_label_subset({"seed": 3}) is None
-    assert read_label_subset({"seed": 3, "label_fraction": None, "label_draw": None}) is None
-    assert read_label_subset({"seed": 3, "label_fraction": 1.0}) == ALL_LABELS
-    assert read_label_subset({"seed": 3, "label_fraction": 0.1}) == LabelSubset(
-        0.1, 3
-    )  # before the draw was written down
-    assert read_label_subset({"seed": 3, "label_fraction": 0.1, "label_draw": 0}) == LabelSubset(0.1, 0)

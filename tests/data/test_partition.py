@@ -1,4 +1,4 @@
-"""Dealing: the pure functions that decide who goes where."""
+"""Partition: the pure functions that assign units to subsets."""
 
 import os
 import random
@@ -13,11 +13,12 @@ from lowres_ssl.data.partition import Unit, group_by_shared_keys, split_units, s
 SHARES = {"train": 7, "test": 2, "val": 1}
 
 
-def test_deal_does_not_depend_on_the_hash_seed_of_python() -> None:
+def test_partition_does_not_depend_on_the_hash_seed_of_python() -> None:
     code = (
-        "from lowres_ssl.data.partition import deal_groups;"
+        "from lowres_ssl.data.partition import stratified_group_split;"
         "units=[(i,i+1,i+2) for i in range(0,60,3)];"
-        "print(deal_groups(units,[i%4 for i in range(60)],[str(i) for i in range(60)],0,{'train':7,'test':2,'val':1}))"
+        "labels, ids = [i%4 for i in range(60)], [str(i) for i in range(60)];"
+        "print(stratified_group_split(units,labels,ids,0,{'train':7,'test':2,'val':1}))"
     )
     outputs = set()
     for hash_seed in ("1", "2"):
@@ -112,10 +113,3 @@ def test_few_groups_are_not_dealt_the_same_way_with_every_seed() -> None:
     units = groups_of([10, 20, 30, 40, 50, 50])
     splits = {tuple(sorted(dealt(units, seed)["test"])) for seed in range(40)}
     assert len(splits) >= 5
-
-
-@pytest.mark.parametrize("seed", range(10))
-def test_a_class_with_as_many_groups_as_sides_is_on_each(seed: int) -> None:
-    units = groups_of([2, 40, 6])
-    hands = dealt(units, seed)
-    assert [len(hand) for hand in hands.values()] == [1, 1, 1]

@@ -14,7 +14,6 @@ from lowres_ssl.data.datasets.phantom import (
     PATIENT_COUNT,
     PHANTOM_SIZE,
     TISSUES,
-    draw_image,
     generate_phantom,
 )
 from lowres_ssl.data.splits import make_split
@@ -59,11 +58,6 @@ def test_phantom_draws_itself_when_it_is_first_needed(
     assert catalogue_at(root, "phantom").digest == first.digest
     assert {path: path.stat().st_mtime_ns for path in root.rglob("*.png")} == stamps
     assert list(root.parent.iterdir()) == [root]
-
-
-def test_drawing_depends_on_nothing_but_its_own_name(phantom: Path) -> None:
-    with Image.open(phantom / "fibrous" / "patient-07_2.png") as image:
-        np.testing.assert_array_equal(np.asarray(image), draw_image("fibrous", 6, 1))
 
 
 def test_colour_alone_does_not_tell_the_class(phantom: Path, catalogue_at: Callable[..., Catalogue]) -> None:

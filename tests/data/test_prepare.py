@@ -2,16 +2,11 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
 from hydra import compose, initialize_config_module
-from PIL import Image
 
-from lowres_ssl.augment.crop import crop_one_by_one, scale_boxes_to_store
 from lowres_ssl.config.check import PretrainConfig, read_config, register_schemas
 from lowres_ssl.data.catalogue import Catalogue, ImageRecord
-from lowres_ssl.data.decode import decode_image
 from lowres_ssl.data.prepare import get_storage_size
 
 register_schemas()
@@ -43,26 +38,3 @@ def stored_at(*words: str) -> int:
 )
 def test_images_are_stored_at_twice_the_views_side_or_at_what_is_asked_for(words: tuple[str, ...], side: int) -> None:
     assert stored_at(*words) == side
-
-
-def test_views_of_the_released_code_are_those_of_the_originals(tmp_path: Path) -> None:
-    """Its crops of 8 to 10% of an image, cut from what is stored and from the original."""
-    texture = np.random.default_rng(0).integers(0, 256, (HEIGHT // 4, WIDTH // 4), dtype=np.uint8)
-    image = Image.fromarray(texture).resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC)
-    image.save(tmp_path / "image.png")
-    boxes = np.array([[5 * place, 9 * place, 140, 200] for place in range(50)])  # 8.7% of the area
-    unflipped = np.zeros((len(boxes), 2), dtype=bool)
-    whole = torch.from_numpy(np.array(image))[None, None].expand(len(boxes), -1, -1, -1)
-    wanted = crop_one_by_one(whole, boxes, unflipped, 224)
-
-    def error(side: int) -> float:
-        stored, height, width = decode_image(tmp_path / "image.png", colour=False, size=side)
-        places = scale_boxes_to_store(boxes, np.tile([[height, width]], (len(boxes), 1)), side)
-        got = crop_one_by_one(
-            torch.from_numpy(stored.copy())[None].expand(len(boxes), -1, -1, -1), places, unflipped, 224
-        )
-        return float((255 * (got - wanted)).pow(2).mean().sqrt())
-
-    closer, further = error(stored_at("recipe=released_code")), error(stored_at("recipe=paper"))
-    assert closer < 5  # of 255: a texture of 4 pixels, resampled twice
-    assert further > 2 * closer

@@ -66,26 +66,12 @@ def test_read_only_folder_of_images_leaves_the_key_with_the_stores(
     assert not (images / KEY_FILE).exists()
 
 
-def test_nowhere_to_keep_the_key_is_said(places: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(**where: Any) -> Any:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(tempfile, "mkstemp", full)
-    with pytest.raises(DataError, match=r"cannot be kept there \(No space left on device\).*store_dir=FOLDER"):
-        make_pseudonyms(*places)
-
-
 @pytest.mark.parametrize("content", [b"", b"abc", b"\xff" * 64, b"0" * 62])
 def test_damaged_key_is_named_and_not_replaced(places: tuple[Path, Path], content: bytes) -> None:
     (places[0] / KEY_FILE).write_bytes(content)
     with pytest.raises(DataError, match=r"lowres-ssl-key: not a key, or a damaged one; .*force=true"):
         make_pseudonyms(*places)
     assert (places[0] / KEY_FILE).read_bytes() == content
-
-
-def test_key_of_a_version_without_checksum_is_read(places: tuple[Path, Path]) -> None:
-    (places[0] / KEY_FILE).write_text(f"{bytes(32).hex()}\n")
-    assert make_pseudonyms(*places) == Pseudonyms(bytes(32))
 
 
 def test_digit_that_is_another_is_noticed(places: tuple[Path, Path]) -> None:

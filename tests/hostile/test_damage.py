@@ -15,7 +15,7 @@ from stored_runs import made_up_run
 
 from lowres_ssl.data.catalogue import Catalogue, build_catalogue
 from lowres_ssl.data.datasets import build_source
-from lowres_ssl.data.image_metadata import load_metadata_cache
+from lowres_ssl.data.image_metadata import load_metadata_index
 from lowres_ssl.data.image_store import open_image_store, read_store_meta
 from lowres_ssl.data.pseudonyms import KEY_FILE, make_key, read_key
 from lowres_ssl.data.splits import load_split, make_split, save_split
@@ -140,19 +140,13 @@ def a_store(folder: Path) -> tuple[Path, Read]:
         skip_unreadable=False,
         progress=False,
     )
-    meta = read_store_meta(opened.path, key_in(opened.path))
-    assert meta is not None
-    return opened.path, lambda: read_store_meta(opened.path, meta["key"])
-
-
-def key_in(place: Path) -> str:
-    return (place / "store.json").read_text().split('"key": "')[1].split('"')[0]
+    return opened.path, lambda: read_store_meta(opened.path)
 
 
 def an_index(folder: Path) -> tuple[Path, Read]:
     catalogue_in(folder)
     (path,) = (folder / "stores").glob("index-*.json")
-    return path, lambda: load_metadata_cache(path) or None
+    return path, lambda: load_metadata_index(path) or None
 
 
 def key_of_the_names(folder: Path) -> tuple[Path, Read]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lowres_ssl.data.file_reading import map_in_threads
+from lowres_ssl.data.decode import map_in_threads
 from lowres_ssl.io.atomic import replacing_folder
 
 

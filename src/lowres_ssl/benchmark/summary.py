@@ -32,8 +32,7 @@ from lowres_ssl.config.duration import format_budget
 from lowres_ssl.config.overrides import format_command
 from lowres_ssl.console import format_duration, format_table, log_warning, pluralise
 from lowres_ssl.data.catalogue import Catalogue
-from lowres_ssl.data.leakage import compute_leakage
-from lowres_ssl.data.splits import Split
+from lowres_ssl.data.splits import Split, compute_leakage
 from lowres_ssl.errors import ConfigError, TrainingError
 from lowres_ssl.io.atomic import write_text
 from lowres_ssl.runs.index import read_index
@@ -158,7 +157,7 @@ def format_extra(name: str, question: Request) -> str:
 
 def format_leakage_warnings(catalogue: Catalogue, split: Split) -> list[str]:
     """A line where test images are not new to what was trained."""
-    return [f"Careful, {doubt}." for doubt in compute_leakage(catalogue, split).doubts()]
+    return [f"Careful, {doubt}." for doubt in compute_leakage(catalogue, split).list_warnings()]
 
 
 def print_recommendation(study: BenchmarkPlan, question: Request, doubts: Sequence[str]) -> None:

@@ -1,8 +1,8 @@
-"""Unpacking archives that strangers made: everything is looked at before anything is written.
+"""Unpack archives from strangers: everything is checked before anything is written.
 
-The bounds are several times what image sets need. The largest set known here takes 4 GB and 8,000 files, public ones of
-X-rays 42 GB and 112,000. Images are compressed already, so that their archives hold about what they weigh (Kather's
-uncompressed tiles 1.3 times that); a bomb holds a thousand times its weight and more.
+The bounds are several times what image sets need. The largest supported set takes 4 GB and 8,000 files, public ones of
+X-rays 42 GB and 112,000. Images are compressed already: their archives unpack to about their own size (Kather's
+uncompressed tiles to 1.3 times that), a bomb to a thousand times its size and more.
 """
 
 import bz2
@@ -13,7 +13,6 @@ import shutil
 import stat
 import struct
 import tarfile
-import unicodedata
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -22,6 +21,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
+from unicodedata import normalize
 
 from lowres_ssl.errors import DataError
 
@@ -30,7 +30,7 @@ MAX_PATH_BYTES = 1024  # bytes of a whole name: 4096 is the most that Linux take
 
 
 class ArchiveNames:
-    """Those of one archive, taken one after the other."""
+    """Check the names of one archive, one after the other."""
 
     def __init__(self, archive: Path) -> None:
         self.archive = archive
@@ -38,7 +38,7 @@ class ArchiveNames:
         self.folders: set[str] = set()
 
     def checked(self, name: str, *, is_folder: bool) -> str:
-        """The name, without "." and empty parts. Raises `DataError` if it must not be unpacked."""
+        """Return the name without "." and empty parts. Raises `DataError` if it must not be unpacked."""
         parts = [part for part in name.split("/") if part not in ("", ".")]
         if name.startswith("/") or ".." in parts or ":" in (parts or [""])[0] or "\0" in name:
             raise self.refused(name, "a path that leads out of the folder")
@@ -48,8 +48,8 @@ class ArchiveNames:
             raise self.refused(f"{name[:40]}...", "a name too long for a file system")
         if not parts and not is_folder:
             raise self.refused(name, "no name for a file")
-        # As a disk spells it that knows no case and one way to write a letter.
-        keys = [fold_name(part) for part in parts]
+        # As on a disk that ignores case and the encoding of letters.
+        keys = [normalize("NFC", normalize("NFD", part).casefold()) for part in parts]
         above = {"/".join(keys[:depth]) for depth in range(1, len(keys))}
         own = "/".join(keys)
         if above & self.files or own in (self.files if is_folder else self.folders):
@@ -57,37 +57,21 @@ class ArchiveNames:
         if own in self.files:
             raise self.refused(name, "there twice, or differs from another name in case or spelling only")
         self.folders |= above
-        if is_folder:
-            self.folders.add(own)
-        else:
-            self.files.add(own)
+        (self.folders if is_folder else self.files).add(own)
         return plain
 
     def refused(self, name: str, what: str) -> DataError:
         return DataError(f"{self.archive}: refused, {name!r} is {what}; wanted plain files only; nothing was unpacked")
 
 
-def fold_name(part: str) -> str:
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", part).casefold())
-
-
 MAX_BYTES = 64 * 10**9
 MAX_ENTRIES = 500_000
 MAX_RATIO = 100  # bytes of the files to bytes of the archive
 MIN_ALLOWED_BYTES = 100 * 10**6  # bytes that any archive may hold: black images in a small one are no attack
-MAX_HEADER = 2**24  # bytes that are read at once: a longer name, or whatever else a tar says of a file, is none
-UNPACK_BY_HAND_HINT = "nothing was unpacked; unpack it by hand if you trust it"
-# What the readers raise for an archive that is not whole, or compressed in a way unknown to them.
-ARCHIVE_ERRORS = (
-    zipfile.BadZipFile,
-    tarfile.TarError,
-    zlib.error,
-    lzma.LZMAError,
-    EOFError,
-    NotImplementedError,
-    RuntimeError,
-)
-ARCHIVE_VALUE_ERRORS = (ValueError, struct.error, OverflowError)
+MAX_HEADER = 2**24  # bytes that are read at once: no name and no other header of a tar is longer
+# What the readers raise for an archive that is truncated, damaged, or compressed in an unknown way.
+READER_ERRORS = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, struct.error)
+ARCHIVE_ERRORS = (*READER_ERRORS, NotImplementedError, RuntimeError, ValueError, OverflowError)
 DECOMPRESSORS: dict[bytes, Callable[..., Any]] = {
     b"\x1f\x8b": gzip.GzipFile,
     b"BZh": bz2.BZ2File,
@@ -97,7 +81,7 @@ DECOMPRESSORS: dict[bytes, Callable[..., Any]] = {
 
 @dataclass(frozen=True)
 class ArchiveMember:
-    """One file in an archive: its name as stored, its size in bytes, and how to read it."""
+    """Describe one file in an archive: its checked name, its size in bytes, and how to read it."""
 
     name: str
     size: int
@@ -107,9 +91,8 @@ class ArchiveMember:
 def unpack_archive(archive: Path, into: Path) -> None:
     """Unpack a zip, tar, tar.gz, tar.bz2 or tar.xz into the empty folder `into`.
 
-    Refused, before anything is written: absolute paths, `..`, links, devices, sparse files, names that cannot stand
-    beside each other, too much of anything. Raises `DataError` for that, and for a file that is no archive or a
-    truncated one.
+    Refused, before anything is written: absolute paths, `..`, links, devices, sparse files, names that exclude each
+    other, too much of anything. Raises `DataError` for that, and for a file that is no archive or a truncated one.
     """
     if not archive.is_file():
         raise DataError(f"dataset.archive={archive}: no such file; wanted the archive as it was downloaded")
@@ -123,21 +106,18 @@ def unpack_archive(archive: Path, into: Path) -> None:
             checked = list(limit_members(archive, entries, shutil.disk_usage(into).free))
             for entry in checked:
                 write_member(entry, into)
-    except (*ARCHIVE_ERRORS, *ARCHIVE_VALUE_ERRORS) as error:
-        raise make_damaged_error(archive, error) from error
-    except OSError as error:
-        if error.errno not in (None, errno.EINVAL):  # the disk's word, not that of a reader
+    except (*ARCHIVE_ERRORS, OSError) as error:
+        if isinstance(error, OSError) and error.errno not in (
+            None,
+            errno.EINVAL,
+        ):  # an error of the disk, not a reader's
             raise
-        raise make_damaged_error(archive, error) from error
-
-
-def make_damaged_error(archive: Path, error: Exception) -> DataError:
-    reason = " ".join(str(error).split()) or type(error).__name__
-    return DataError(f"{archive}: truncated or damaged ({reason}); download it again")
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"{archive}: truncated or damaged ({reason}); download it again") from error
 
 
 def check_zip_directory(archive: Path) -> None:
-    """Raises `DataError` for a zip whose list of files alone would fill the memory: `zipfile` reads it whole."""
+    """Raise `DataError` for a zip whose list of files alone would fill the memory: `zipfile` reads it whole."""
     with archive.open("rb") as file:
         file.seek(max(0, archive.stat().st_size - 2**17))
         tail = file.read()
@@ -162,14 +142,14 @@ def iter_zip_members(archive: Path, file: zipfile.ZipFile) -> Iterator[ArchiveMe
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # others unpack without a bound
             raise names.refused(info.filename, "compressed in an unusual way")
         # Names in a zip may have been written on Windows.
-        is_folder = info.filename.endswith("/")  # `is_dir` stumbles over a name without a letter
+        is_folder = info.filename.endswith("/")  # `is_dir` fails for an empty name
         name = names.checked(info.filename.replace("\\", "/"), is_folder=is_folder)
         if not is_folder:
             yield ArchiveMember(name, info.file_size, partial(file.open, info))
 
 
 class BoundedStream:
-    """A stream that a tar is read from, which hands out no more at once, and goes no further, than any set needs."""
+    """Bound how much of a tar is read at once, and how far."""
 
     def __init__(self, stream: IO[bytes], archive: Path) -> None:
         self.stream, self.archive = stream, archive
@@ -193,10 +173,10 @@ def open_tar(archive: Path, stack: ExitStack) -> tarfile.TarFile:
     with archive.open("rb") as file:
         start = file.read(6)
     opened = next((opener for magic, opener in DECOMPRESSORS.items() if start.startswith(magic)), Path.open)
-    careful: Any = BoundedStream(stack.enter_context(opened(archive, "rb")), archive)
+    bounded: Any = BoundedStream(stack.enter_context(opened(archive, "rb")), archive)
     try:
-        return tarfile.open(fileobj=careful, mode="r:")
-    except (*ARCHIVE_ERRORS, *ARCHIVE_VALUE_ERRORS, OSError) as error:
+        return tarfile.open(fileobj=bounded, mode="r:")
+    except (*ARCHIVE_ERRORS, OSError) as error:
         raise DataError(f"{archive}: neither a zip nor a tar archive, or a truncated one; download it again") from error
 
 
@@ -219,19 +199,19 @@ def open_tar_member(file: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]
 
 
 def get_max_unpacked_bytes(archive: Path) -> int:
-    """How many bytes this archive may hold."""
+    """Compute how many bytes this archive may hold."""
     return min(MAX_BYTES, max(MIN_ALLOWED_BYTES, MAX_RATIO * archive.stat().st_size))
 
 
 def make_too_large_error(archive: Path) -> DataError:
     return DataError(
         f"{archive}: refused, it holds more than {MAX_ENTRIES:,} files, {MAX_BYTES / 1e9:.0f} GB or {MAX_RATIO} times "
-        f"its own size; {UNPACK_BY_HAND_HINT}"
+        f"its own size; nothing was unpacked; unpack it by hand if you trust it"
     )
 
 
 def limit_members(archive: Path, entries: Iterable[ArchiveMember], free: int) -> Iterator[ArchiveMember]:
-    """The same entries. Raises `DataError` once they are too many, or too large for anyone or for this disk."""
+    """Yield the entries. Raises `DataError` once they are too many, or too large for any set or for this disk."""
     total, limit = 0, get_max_unpacked_bytes(archive)
     for count, entry in enumerate(entries, start=1):
         total += entry.size
@@ -243,7 +223,7 @@ def limit_members(archive: Path, entries: Iterable[ArchiveMember], free: int) ->
 
 
 def write_member(entry: ArchiveMember, into: Path) -> None:
-    """Raises `EOFError` if it holds less than it said, or more: then no more is written than it said."""
+    """Write one file, never more than its stated size. Raises `EOFError` if it holds less or more than that."""
     target = into / entry.name
     target.parent.mkdir(parents=True, exist_ok=True)
     left = entry.size

@@ -1,9 +1,8 @@
-"""Files -> records: lists a source's images, has each read (`data/headers.py`), checks what was found."""
+"""Turn the files of a set into records: list the images, read each (`data/image_metadata.py`), check the result."""
 
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -11,18 +10,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lowres_ssl.data.datasets import Listing, Source, images_below, resolve_root
+from lowres_ssl.data.datasets import Listing, Source, check_unique_ids, images_below, resolve_root
 from lowres_ssl.data.image_metadata import SKIP_HINT, ImageMetadata, read_image_metadata
 from lowres_ssl.errors import DataError
 
 
 @dataclass(frozen=True)
 class ImageRecord:
-    """One image.
+    """Describe one image.
 
     `id` is its path below the root (POSIX), `label` its class ("" if it has none), `group` its patient, slide or source
-    image, `side` "train", "val" or "test" in a set that comes divided. `height` and `width` are the original's in
-    pixels, upright. `sha256` is that of the file's bytes. `path` is where it lies, which is no part of what it is.
+    image, `side` "train", "val" or "test" in a set that is published divided. `height` and `width` are the original's
+    in pixels, upright. `sha256` is that of the file's bytes. `path` is not compared.
     """
 
     id: str
@@ -37,12 +36,12 @@ class ImageRecord:
 
 @dataclass(frozen=True)
 class Catalogue:
-    """A set of images.
+    """Describe a set of images.
 
     `records` have labels, `unlabelled` ones serve pre-training only; both are sorted by id. `notes` are lines for the
-    user. `official_default`: `split=auto` takes the set's own folders. `groups_may_restart`: the same group on two
-    official sides need not be the same patient. `grey_range`: the stored values that become black and white in grey
-    images of more than 8 bits, where the set says so. `subset`: so many were asked for, of a larger set.
+    user. `official_default`: `split=auto` takes the set's own folders. `groups_may_restart`: the same group in two
+    official subsets need not be the same patient. `grey_range`: the stored values that become black and white in grey
+    images of more than 8 bits, if configured. `subset`: the number of images requested, of a larger set.
     """
 
     name: str
@@ -57,18 +56,18 @@ class Catalogue:
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
-        """The names of the classes, sorted."""
+        """List the names of the classes, sorted."""
         return tuple(sorted({record.label for record in self.records}))
 
     @cached_property
     def labels(self) -> NDArray[np.int64]:
-        """int64 [N]: the place in `classes` of each record's label."""
+        """Return the index in `classes` of each record's label: int64 [N]."""
         place = {name: index for index, name in enumerate(self.classes)}
         return np.array([place[record.label] for record in self.records], dtype=np.int64)
 
     @cached_property
     def digest(self) -> str:
-        """Hex SHA-256 of ids, labels, groups and bytes, of the unlabelled images, too, and of the grey range."""
+        """Compute the hex SHA-256 of all images' ids, labels, groups and bytes, and of the grey range."""
         content: list[list[object]] = [
             [each.id, each.label, each.group, each.sha256] for each in self.records + self.unlabelled
         ]
@@ -77,7 +76,7 @@ class Catalogue:
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
     def counts(self) -> dict[str, int]:
-        """The number of images of each class."""
+        """Count the images of each class."""
         return dict(sorted(Counter(record.label for record in self.records).items()))
 
 
@@ -93,11 +92,11 @@ def build_catalogue(
     progress: bool = True,
     grey_range: tuple[float, float] | None = None,
 ) -> Catalogue:
-    """Every image of the set below `root`, and of the folder `unlabelled`, as records.
+    """List every image of the set below `root`, and of the folder `unlabelled`, as records.
 
     `expected` is the published number of images of each class: another number is a note, a missing class an error.
-    An image that cannot be read is an error, with `skip_unreadable` a note. Unlabelled images that are byte for byte
-    among the labelled ones are left out, since those may be test images. Nothing is written outside `cache_dir`.
+    An image that cannot be read is an error, with `skip_unreadable` a note. Unlabelled images with the bytes of a
+    labelled one are skipped, since those may be test images. Nothing is written outside `cache_dir`.
 
     Raises `DataError` for a missing or empty folder, fewer than two classes, a missing class, an unreadable image.
     """
@@ -115,13 +114,19 @@ def build_catalogue(
         raise DataError(
             f"{root}: no images of this set there; wanted {source.layout}; name it with dataset.root=FOLDER"
         )
-    check_unique(listings)
-    notes = [*source.notes, *list_stray_notes(folder, listings, extra)]
+    check_unique_ids(listing.id for listing in listings)
+    notes = list(source.notes)
+    used = {listing.path for listing in listings + extra}
+    strays = [id for path, id in images_below(folder) if path not in used]
+    if strays:
+        total = len(strays) + len(listings)
+        notes.append(
+            f"{len(strays)} of {total} image files do not belong to the set as configured, for one {strays[0]}"
+        )
 
-    headers, cache_note = read_image_metadata(
-        listings + extra, cache_dir / f"index-{compute_short_digest(str(folder))}.json", progress
-    )
-    notes += cache_note
+    root_digest = hashlib.sha256(str(folder).encode("utf-8", "surrogateescape")).hexdigest()[:8]
+    headers, index_notes = read_image_metadata(listings + extra, cache_dir / f"index-{root_digest}.json", progress)
+    notes += index_notes
     unreadable = [(listing, header) for listing, header in headers if header.problem]
     if unreadable:
         first, header = unreadable[0]
@@ -150,7 +155,7 @@ def build_catalogue(
 
 
 def list_unlabelled(folder: Path) -> list[Listing]:
-    """The images below `folder`, as listings without a label. Raises `DataError` if there are none."""
+    """List the images below `folder`, without a label. Raises `DataError` if there are none."""
     if not folder.is_dir():
         raise DataError(f"dataset.unlabelled={folder}: no such folder; wanted one with images, at any depth")
     found = [
@@ -159,25 +164,8 @@ def list_unlabelled(folder: Path) -> list[Listing]:
     ]
     if not found:
         raise DataError(f"dataset.unlabelled={folder}: no images there; wanted a folder with images, at any depth")
-    check_unique(found)
+    check_unique_ids(listing.id for listing in found)
     return found
-
-
-def check_unique(listings: Iterable[Listing]) -> None:
-    """Two names that differ only in how a letter is encoded cannot be told apart on another platform."""
-    twice = [id for id, count in Counter(listing.id for listing in listings).items() if count > 1]
-    if twice:
-        raise DataError(f"{twice[0]}: two files are spelt like this, differing in encoding only; rename one of them")
-
-
-def list_stray_notes(folder: Path, listings: list[Listing], extra: list[Listing]) -> list[str]:
-    """A note on image files that the source passed over, since leaving out images in silence misleads."""
-    used = {listing.path for listing in listings + extra}
-    strays = [id for path, id in images_below(folder) if path not in used]
-    if not strays:
-        return []
-    total = len(strays) + len(listings)
-    return [f"{len(strays)} of {total} image files do not belong to the set as configured, for one {strays[0]}"]
 
 
 def make_record(listing: Listing, header: ImageMetadata) -> ImageRecord:
@@ -194,7 +182,7 @@ def make_record(listing: Listing, header: ImageMetadata) -> ImageRecord:
 
 
 def check_counts(root: Path, records: list[ImageRecord], expected: dict[str, int]) -> list[str]:
-    """Notes on numbers that are not those published. Raises `DataError` for a missing class or fewer than two."""
+    """List notes on unpublished numbers. Raises `DataError` for a missing class or fewer than two classes."""
     counts = Counter(record.label for record in records)
     got = ", ".join(f"{label} ({counts[label]})" for label in sorted(counts)) or "none"
     missing = sorted(set(expected) - set(counts))
@@ -212,16 +200,11 @@ def check_counts(root: Path, records: list[ImageRecord], expected: dict[str, int
     return notes
 
 
-def compute_short_digest(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:8]
-
-
 def take_stratified_subset(catalogue: Catalogue, images: int) -> Catalogue:
-    """`images` of the labelled records, the shares of the classes (and of the sides of a set that comes divided) kept
-    as well as whole images allow, at least one of each; unlabelled ones all stay.
+    """Choose `images` of the labelled records, in the shares of the classes (and of a divided set's subsets), at least
+    one of each; unlabelled ones all stay.
 
-    Which ones depends on their ids alone, so it is the same subset on every machine. Raises `DataError` if there are
-    fewer.
+    The choice depends on the ids alone: the same on every machine. Raises `DataError` if there are fewer images.
     """
     total = len(catalogue.records)
     if images > total:
@@ -230,10 +213,10 @@ def take_stratified_subset(catalogue: Catalogue, images: int) -> Catalogue:
     for record in sorted(catalogue.records, key=lambda each: hashlib.sha256(each.id.encode()).digest()):
         strata.setdefault((record.label, record.side or ""), []).append(record)
     if images < len(strata):
-        raise DataError(f"dataset.subset={images}: wanted at least {len(strata)}, an image a class and side")
+        raise DataError(f"dataset.subset={images}: wanted at least {len(strata)}, an image a class and subset")
     shares = {key: len(own) * images / total for key, own in strata.items()}
     counts = {key: max(1, int(share)) for key, share in shares.items()}
-    # What rounding down has left over goes to the largest remainders; what the least of 1 has added comes off the top.
+    # Images left over by rounding down go to the largest remainders; those added by the minimum of 1 are taken back.
     while sum(counts.values()) < images:
         key = max(
             (key for key in strata if counts[key] < len(strata[key])), key=lambda key: (shares[key] - counts[key], key)

@@ -1,59 +1,86 @@
-"""One image file -> one square of bytes. Whatever changes these bytes must change DECODER_VERSION."""
+"""Decode one image file to a square of bytes, and run such work on many files in threads.
 
+Whatever changes these bytes must change DECODER_VERSION.
+"""
+
+import os
+import warnings
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
+from lowres_ssl.console import ImageProgress
 from lowres_ssl.data.dicom import is_dicom, read_dicom
+from lowres_ssl.errors import UserError
 
 DECODER_VERSION = 1
 WHITE = 255
-GreyRange = tuple[float, float]  # the stored values that are shown black and white
-# What a file may hold, whatever its name says, beside DICOM. Pillow knows more; one starts a program (EPS).
+GreyRange = tuple[float, float]  # the stored values that become black and white
+# The formats that are read beside DICOM, whatever the file's name is. Pillow knows more; one starts a program (EPS).
 IMAGE_FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF")
 
 
 def decode_image(
     path: Path, *, colour: bool, size: int, grey_range: GreyRange | None = None
 ) -> tuple[NDArray[np.uint8], int, int]:
-    """The image as uint8 [C, size, size] (C = 3 RGB, or 1 grey), and its original height and width in pixels.
+    """Decode an image to uint8 [C, size, size] (C = 3 RGB, or 1 grey), and its original height and width in pixels.
 
     Upright by its EXIF tag; the first frame of several; transparent parts become white; 16 bits and floats are scaled
-    to 8, grey ones of `grey_range` if that is given; DICOM as `data/dicom.py` says. Squeezed to a square by an
-    antialiased triangle filter. Raises whatever Pillow or pydicom do for a broken file, `ConfigError` where pydicom is
-    needed and not there.
+    to 8, grey ones of `grey_range` if that is given; DICOM as in `data/dicom.py`. Squeezed to a square by an
+    antialiased triangle filter. Raises what Pillow or pydicom raise for a broken file, `ConfigError` without pydicom.
     """
     image = read_image(path, grey_range)
     width, height = image.size
     image = image.convert("RGB" if colour else "L").resize((size, size), Image.Resampling.BILINEAR)
     pixels = np.asarray(image, dtype=np.uint8)
-    # [H, W, C] or [H, W] -> [C, H, W]
-    return (pixels.transpose(2, 0, 1) if colour else pixels[None]), height, width
+    return (pixels.transpose(2, 0, 1) if colour else pixels[None]), height, width  # [H, W, C] or [H, W] -> [C, H, W]
+
+
+def decode_or_explain(
+    path: Path, *, colour: bool, size: int, grey_range: GreyRange | None = None
+) -> tuple[NDArray[np.uint8], int, int] | str:
+    """Decode as `decode_image` does; return the reason where the file cannot be decoded."""
+    try:
+        return decode_image(path, colour=colour, size=size, grey_range=grey_range)
+    except UserError:
+        raise
+    except Exception as error:  # decoders raise errors of any class; the file is the cause
+        return format_image_error(error)
+
+
+def format_image_error(error: Exception) -> str:
+    """Explain in a few words why a file could not be read."""
+    if isinstance(error, UnidentifiedImageError):
+        return f"its content is none of {', '.join(IMAGE_FORMATS)}"
+    if isinstance(error, Image.DecompressionBombError):
+        return f"it has more pixels than Pillow's limit of {2 * (Image.MAX_IMAGE_PIXELS or 0):,}"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 def read_image(path: Path, grey_range: GreyRange | None = None) -> Image.Image:
-    """The picture as large as it is, upright, in 8 bits a channel and without transparency."""
+    """Read an image in its own size, upright, in 8 bits a channel and without transparency."""
     if is_dicom(path):
         return read_dicom(path, grey_range)
     with Image.open(path, formats=IMAGE_FORMATS) as opened:
-        return to_8_bit_image(ImageOps.exif_transpose(opened), grey_range)
-
-
-def to_8_bit_image(image: Image.Image, grey_range: GreyRange | None) -> Image.Image:
-    """The same picture in 8 bits a channel and without transparency."""
-    if image.mode.startswith("I") or image.mode == "F":
-        return Image.fromarray(scale_to_uint8(np.asarray(image), grey_range))
-    if image.has_transparency_data:
-        picture = image.convert("RGBA")
-        paper = Image.new("RGBA", picture.size, (WHITE, WHITE, WHITE, WHITE))
-        return Image.alpha_composite(paper, picture).convert("RGB")
-    return image
+        image = ImageOps.exif_transpose(opened)
+        if image.mode.startswith("I") or image.mode == "F":
+            return Image.fromarray(scale_to_uint8(np.asarray(image), grey_range))
+        if image.has_transparency_data:
+            image = image.convert("RGBA")
+            paper = Image.new("RGBA", image.size, (WHITE, WHITE, WHITE, WHITE))
+            return Image.alpha_composite(paper, image).convert("RGB")
+        return image
 
 
 def scale_to_uint8(values: NDArray[np.generic], grey_range: GreyRange | None) -> NDArray[np.uint8]:
-    """Grey values of more than 8 bits, [H, W], scaled to uint8.
+    """Scale grey values of more than 8 bits, [H, W], to uint8.
 
     Whole numbers by the range of their type, 0 to 65535, so that images stay comparable; floats in 0 to 1 by that
     range. Values outside of it have no known range: they are stretched from the least to the greatest. A `grey_range`
@@ -70,3 +97,27 @@ def scale_to_uint8(values: NDArray[np.generic], grey_range: GreyRange | None) ->
     if least < low or greatest > high:
         low, high = least, greatest
     return np.rint((numbers - low) * (255.0 / (high - low))).astype(np.uint8)
+
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def map_in_threads(
+    function: Callable[[Item], Result], items: Sequence[Item], *, label: str = "", progress: bool = False
+) -> Generator[Result, None, None]:
+    """Yield `function` of each item, in order, with progress on standard error.
+
+    Pillow and hashlib release the interpreter lock. Pending work is dropped when the caller stops early.
+    """
+    counted = ImageProgress(label, len(items), first=f"{label}: {len(items)}", wanted=progress and bool(items))
+    # Pillow warns of odd tags and of images of 100 megapixels; what it cannot read it raises.
+    with warnings.catch_warnings(), counted:
+        warnings.simplefilter("ignore")
+        pool = ThreadPoolExecutor(max_workers=min(32, (os.cpu_count() or 1) + 1))
+        try:
+            for result in pool.map(function, items):
+                counted.add(1)
+                yield result
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)

@@ -1,20 +1,20 @@
-"""One DICOM file -> a picture as it is meant to be looked at, and its patient; or why not. PS3.3 is the standard's part
-on what a picture is: https://dicom.nema.org/medical/dicom/current/output/chtml/part03/PS3.3.html
+"""Read a DICOM file as the picture that a viewer shows, and its patient; refuse what is no single picture.
 
-`pydicom` reads the file. It is an extra, imported when the first such file is met.
+The standard: https://dicom.nema.org/medical/dicom/current/output/chtml/part03/PS3.3.html. `pydicom`, an extra, reads
+the file; it is imported when the first such file is met.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_ISREG
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lowres_ssl.data.file_reading import check_regular
 from lowres_ssl.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -34,8 +34,8 @@ IMAGE_TAGS = (
     *("RescaleSlope", "RescaleIntercept", "ModalityLUTSequence"),
     *("WindowCenter", "WindowWidth", "VOILUTFunction", "VOILUTSequence"),
     *(
-        f"{colour}PaletteColorLookupTable{what}"
-        for what in ("Descriptor", "Data")
+        f"{colour}PaletteColorLookupTable{each}"
+        for each in ("Descriptor", "Data")
         for colour in ("Red", "Green", "Blue")
     ),
     "PixelData",
@@ -45,30 +45,36 @@ DicomValues = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class DicomHeader:
-    """Size in pixels, and the patient's id as the file has it: never to be written down but as a keyed hash."""
+    """Hold the size in pixels and the patient's id, which may be stored as a keyed hash only."""
 
     height: int
     width: int
     patient: str | None
 
 
+def check_regular(path: Path) -> None:
+    """Raise `ValueError` for a pipe, a socket or a device, or a link to one; `OSError` for a missing file."""
+    if not S_ISREG(path.stat().st_mode):
+        raise ValueError("it is a pipe, a socket or a device, wanted a file")
+
+
 def is_dicom(path: Path) -> bool:
-    """By its content. Files without the preamble, from before 1993, are not known as such. Raises `OSError`, or
-    `ValueError` for a pipe and the like."""
+    """Detect DICOM by its content; files without the preamble, from before 1993, are not detected. Raises as
+    `check_regular` does."""
     check_regular(path)
     with path.open("rb") as file:
         return file.read(PREAMBLE_BYTES + len(DICOM_MAGIC))[PREAMBLE_BYTES:] == DICOM_MAGIC
 
 
 def read_dicom_header(path: Path) -> DicomHeader:
-    """Raises `ConfigError` without pydicom; `ValueError`, or whatever pydicom does, for a file that is no picture."""
+    """Raises `ConfigError` without pydicom; `ValueError`, or what pydicom raises, for a file that is no picture."""
     read, _ = read_tags(path, HEADER_TAGS)
     height, width = get_image_size(read)
     return DicomHeader(height, width, str(read.get("PatientID") or "").strip() or None)
 
 
 def read_dicom(path: Path, grey_range: tuple[float, float] | None = None) -> Image.Image:
-    """The picture, in mode L or RGB, as large as it is. Raises as `read_dicom_header` does.
+    """Read the picture, in mode L or RGB, in its own size. Raises as `read_dicom_header` does.
 
     Grey values are rescaled (slope and intercept, or their table), then shown through the window that the file names
     first: its table (VOI LUT) or else its centre and width. Without one the whole range of the stored bits is shown, so
@@ -97,7 +103,7 @@ def read_dicom(path: Path, grey_range: tuple[float, float] | None = None) -> Ima
 
 
 def read_tags(path: Path, wanted: tuple[str, ...]) -> tuple["Dataset", Any]:
-    """What the file says of these, and its transfer syntax (how its pixels are compressed)."""
+    """Read these tags, and the transfer syntax (how the pixels are compressed)."""
     try:
         import pydicom
         from pydicom.filereader import read_file_meta_info
@@ -115,7 +121,7 @@ def read_tags(path: Path, wanted: tuple[str, ...]) -> tuple["Dataset", Any]:
 
 
 def get_image_size(read: "Dataset") -> tuple[int, int]:
-    """Height and width. Raises `ValueError` for what is not one picture within Pillow's limit for pixels."""
+    """Get height and width. Raises `ValueError` for what is not one picture within Pillow's limit for pixels."""
     if not read.get("Rows") or not read.get("Columns"):
         raise ValueError("it holds no picture (a report, or settings of one)")
     height, width, frames = int(read.Rows), int(read.Columns), int(read.get("NumberOfFrames") or 1)
@@ -131,7 +137,7 @@ def get_image_size(read: "Dataset") -> tuple[int, int]:
 
 
 def check_compression(read: "Dataset", syntax: Any, pixels: int) -> None:
-    """Raises `ValueError` for pixels that are compressed in a way that nothing here can undo."""
+    """Raise `ValueError` for pixels that no installed decoder can decompress."""
     if syntax is None or not syntax.is_encapsulated:
         return
     from pydicom.pixels.decoders.base import get_decoder
@@ -139,7 +145,7 @@ def check_compression(read: "Dataset", syntax: Any, pixels: int) -> None:
     hint = "save it uncompressed, or type pip install pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg"
     try:
         known = get_decoder(syntax).is_available
-    except NotImplementedError:  # pydicom's word for a compression that it has never heard of
+    except NotImplementedError:  # a compression unknown to pydicom
         known = False
     if not known:
         raise ValueError(f"its pixels are compressed as {syntax.name}, for which there is no decoder here; {hint}")
@@ -149,7 +155,7 @@ def check_compression(read: "Dataset", syntax: Any, pixels: int) -> None:
 
 
 def apply_rescale(stored: NDArray[Any], read: "Dataset") -> DicomValues:
-    """[H, W] in the units of the modality: PS3.3 C.11.1."""
+    """Convert [H, W] to the units of the modality: PS3.3 C.11.1."""
     if read.get("ModalityLUTSequence"):
         return apply_lut(stored, read.ModalityLUTSequence[0])[0]
     slope, intercept = get_slope_and_intercept(read)
@@ -157,49 +163,22 @@ def apply_rescale(stored: NDArray[Any], read: "Dataset") -> DicomValues:
 
 
 def get_slope_and_intercept(read: "Dataset") -> tuple[float, float]:
-    slope, intercept = (
-        float(read.get(f"Rescale{what}", "") or usual) for what, usual in (("Slope", 1), ("Intercept", 0))
-    )
+    slope, intercept = float(read.get("RescaleSlope", "") or 1), float(read.get("RescaleIntercept", "") or 0)
     if not math.isfinite(slope) or not math.isfinite(intercept):
         raise ValueError("its rescale slope or intercept is no number")
     return slope, intercept
 
 
 def apply_voi(values: DicomValues, read: "Dataset") -> DicomValues:
-    """[H, W] from 0, the least that is shown, to 1: PS3.3 C.11.2."""
+    """Scale [H, W] from 0, the least that is shown, to 1: PS3.3 C.11.2. C.11.2.1.2 is the linear window, C.11.2.1.3 the
+    sigmoid and the exact linear one. A window that is not usable counts as none."""
     if read.get("VOILUTSequence"):
         numbers, highest = apply_lut(values, read.VOILUTSequence[0])
         return numbers / highest
-    window = get_window(read)
-    if window is not None:
-        return apply_window(values, *window)
-    return rescale_to_unit(values, *get_stored_range(read))
-
-
-def rescale_to_unit(values: DicomValues, low: float, high: float) -> DicomValues:
-    return np.clip((values - low) / max(high - low, 1e-12), 0, 1)
-
-
-def get_window(read: "Dataset") -> tuple[float, float, str] | None:
-    """Centre, width and function of the first window; None if there is none that can be used."""
     centre, width = (parse_first_number(read.get(f"Window{what}")) for what in ("Center", "Width"))
     function = str(read.get("VOILUTFunction") or "LINEAR").upper()
     if centre is None or width is None or width < (1 if function == "LINEAR" else 1e-9):
-        return None
-    return centre, width, function
-
-
-def parse_first_number(value: Any) -> float | None:
-    """A number, or the first of several; None if it is none."""
-    try:
-        number = float(value[0] if isinstance(value, Sequence) and not isinstance(value, str) else value)
-    except (TypeError, ValueError, IndexError):
-        return None
-    return number if math.isfinite(number) else None
-
-
-def apply_window(values: DicomValues, centre: float, width: float, function: str) -> DicomValues:
-    """PS3.3 C.11.2.1.2 (linear) and C.11.2.1.3 (sigmoid, linear exact)."""
+        return rescale_to_unit(values, *get_stored_range(read))
     if function == "SIGMOID":
         return 1 / (1 + np.exp(np.clip(-4 * (values - centre) / width, -700, 700)))
     if function == "LINEAR":
@@ -207,20 +186,31 @@ def apply_window(values: DicomValues, centre: float, width: float, function: str
     return np.clip((values - centre) / max(width, 1e-12) + 0.5, 0, 1)
 
 
+def rescale_to_unit(values: DicomValues, low: float, high: float) -> DicomValues:
+    return np.clip((values - low) / max(high - low, 1e-12), 0, 1)
+
+
+def parse_first_number(value: Any) -> float | None:
+    """Parse a number, or the first of several; None if it is none."""
+    try:
+        number = float(value[0] if isinstance(value, Sequence) and not isinstance(value, str) else value)
+    except (TypeError, ValueError, IndexError):
+        return None
+    return number if math.isfinite(number) else None
+
+
 def get_stored_range(read: "Dataset") -> tuple[float, float]:
-    """What the stored bits can hold, in the units of the modality."""
+    """Get what the stored bits can hold, in the units of the modality."""
     if read.get("ModalityLUTSequence"):
         return 0.0, 2.0 ** int(read.ModalityLUTSequence[0].LUTDescriptor[2]) - 1
-    bits = int(read.BitsStored)
-    low, high = (
-        (-(2.0 ** (bits - 1)), 2.0 ** (bits - 1) - 1) if read.get("PixelRepresentation") else (0.0, 2.0**bits - 1)
-    )
+    bits, signed = int(read.BitsStored), read.get("PixelRepresentation")
+    low, high = (-(2.0 ** (bits - 1)), 2.0 ** (bits - 1) - 1) if signed else (0.0, 2.0**bits - 1)
     slope, intercept = get_slope_and_intercept(read)
     return min(low * slope, high * slope) + intercept, max(low * slope, high * slope) + intercept
 
 
 def apply_lut(values: NDArray[Any], item: "Dataset") -> tuple[DicomValues, float]:
-    """[H, W] of the values' entries in a table (PS3.3 C.11.1.1.1), and the highest that one can be."""
+    """Look [H, W] up in a table (PS3.3 C.11.1.1.1); return the entries, and the highest that one can be."""
     _, lowest, bits = (int(each) for each in item.LUTDescriptor)
     data = item.LUTData
     table = np.frombuffer(data, dtype="<u2") if isinstance(data, bytes) else np.asarray(data)

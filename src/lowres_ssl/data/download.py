@@ -1,4 +1,4 @@
-"""Getting a set's archive, from its address or from the user's disk, and unpacking it into the folder of the set."""
+"""Download a set's archive, or take the user's own copy, and unpack it into the folder of the set."""
 
 import os
 import sys
@@ -7,7 +7,7 @@ from urllib.parse import unquote, urlsplit
 
 import pooch
 
-from lowres_ssl.console import DownloadProgress, is_quiet, is_terminal, log_info
+from lowres_ssl.console import is_quiet, is_terminal, log_info
 from lowres_ssl.data.archives import unpack_archive
 from lowres_ssl.data.datasets import is_junk
 from lowres_ssl.errors import DataError
@@ -23,23 +23,16 @@ def is_folder_filled(root: Path) -> bool:
 
 
 def fetch_archive(
-    *,
-    name: str,
-    url: str | None,
-    sha256: str | None,
-    archive: Path | None,
-    root: Path,
-    instructions: str,
-    progress: bool = True,
-) -> Path:
-    """Unpack `archive`, or what `url` gives, into `root`, which appears whole or not at all. Returns `root`.
+    *, name: str, url: str | None, sha256: str | None, archive: Path | None, root: Path, instructions: str
+) -> None:
+    """Unpack `archive`, or the download from `url`, into `root`, which appears whole or not at all.
 
-    Does nothing if `root` is there already (see `is_there`). `sha256` is checked for a download and for an `archive`.
-    A downloaded archive is removed once it is unpacked. Raises `DataError`, with the command to type, where there is no
-    address, no network, no such file, a wrong checksum, a broken or an unsafe archive.
+    Does nothing if `root` is filled already. `sha256` is checked for a download and for an `archive`. A downloaded
+    archive is removed once it is unpacked. Raises `DataError`, with the command to type, for a missing address,
+    network or file, a wrong checksum, a broken or an unsafe archive.
     """
     if is_folder_filled(root):
-        return root
+        return
     if root.exists() and not root.is_dir():
         raise DataError(
             f"{root}: is a file, wanted a folder to unpack {name} into; name another with dataset.root=FOLDER"
@@ -49,28 +42,25 @@ def fetch_archive(
         raise DataError(f"{name} cannot be downloaded by a program. {instructions} Then type: {by_hand}")
     try:
         with lock(root, f"images of {name}"):
-            if is_folder_filled(root):  # another process may have put it there while this one waited
-                return root
-            with replacing_folder(root) as folder:
+            if is_folder_filled(root):  # another process may have unpacked it while this one waited
+                return
+            with replacing_folder(root) as folder, make_temp_folder(folder.with_name(f"{name}-archive")) as beside:
                 if archive is not None:
                     check_archive_digest(archive, sha256)
-                    unpack_archive(archive, folder)
                 elif url is not None:
-                    with make_temp_folder(folder.with_name(f"{name}-archive")) as beside:
-                        unpack_archive(
-                            download_archive(url, sha256, beside, f"{instructions}; then: {by_hand}", progress), folder
-                        )
+                    archive = download_archive(url, sha256, beside, f"{instructions}; then: {by_hand}")
+                assert archive is not None
+                unpack_archive(archive, folder)
                 if not is_folder_filled(folder):
-                    raise DataError(f"{archive or url}: an empty archive, wanted the images of {name}; {instructions}")
-                # No power cut may leave the folder in its place and the files in it half. One call for all of them: to
-                # sync each was measured to take 2 ms a file.
+                    raise DataError(f"{url or archive}: an empty archive, wanted the images of {name}; {instructions}")
+                # A power cut must not leave the renamed folder with half its files. One call for all of them: to sync
+                # each file takes 2 ms a file.
                 os.sync()
     except OSError as error:
         raise DataError(
             f"{root}: {name} could not be put there ({error.strerror or error}); "
             "name another place with dataset.root=FOLDER"
         ) from error
-    return root
 
 
 def check_archive_digest(archive: Path, sha256: str | None) -> None:
@@ -80,34 +70,28 @@ def check_archive_digest(archive: Path, sha256: str | None) -> None:
         raise DataError(f"dataset.archive={archive}: got sha256 {got}, wanted {sha256}; download it again")
 
 
-def download_archive(url: str, sha256: str | None, folder: Path, otherwise: str, progress: bool) -> Path:
-    """The file at `url`, in `folder`. Raises `DataError`, which ends with `otherwise`."""
+def download_archive(url: str, sha256: str | None, folder: Path, otherwise: str) -> Path:
+    """Download `url` into `folder`. Raises `DataError`, which ends with `otherwise`."""
     pooch.get_logger().setLevel("ERROR")  # it would report every step
-    file_name = PurePosixPath(unquote(urlsplit(url).path)).name or "archive"
-    bar: bool | DownloadProgress = progress and is_terminal(sys.stderr) and not is_quiet()
-    if progress and not bar:
+    bar = is_terminal(sys.stderr) and not is_quiet()
+    if not bar:
         log_info(f"Downloading {url}")
-        bar = DownloadProgress(file_name)
     try:
         got = pooch.retrieve(
             url=url,
             known_hash=f"sha256:{sha256}" if sha256 else None,
-            fname=file_name,
+            fname=PurePosixPath(unquote(urlsplit(url).path)).name or "archive",
             path=folder,
             downloader=pooch.HTTPDownloader(progressbar=bar, timeout=DOWNLOAD_TIMEOUT),
         )
-    except OSError as error:  # whatever requests raises is one of these
-        raise DataError(
-            f"{url}: could not be downloaded ({format_download_error(error)}); by hand: {otherwise}"
-        ) from error
-    except ValueError as error:  # pooch's word for a wrong checksum
+    except OSError as error:  # the class of all errors of requests
+        # The server's own words start with a number; other errors hold names of Python objects.
+        reason = str(error).partition(" for url")[0]
+        if not reason[:3].isdigit():
+            reason = error.strerror or "no connection, or no answer in time"
+        raise DataError(f"{url}: could not be downloaded ({reason}); by hand: {otherwise}") from error
+    except ValueError as error:  # raised by pooch for a wrong checksum
         raise DataError(
             f"{url}: not the file that was published, wanted sha256 {sha256}; by hand: {otherwise}"
         ) from error
     return Path(got)
-
-
-def format_download_error(error: OSError) -> str:
-    """What went wrong: the server's own word, which starts with a number, not the names of Python objects."""
-    said = str(error).partition(" for url")[0]
-    return said if said[:3].isdigit() else error.strerror or "no connection, or no answer in time"

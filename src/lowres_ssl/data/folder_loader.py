@@ -1,87 +1,67 @@
-"""A folder of images, of any number, decoded batch by batch: never more than two batches are in memory."""
+"""Decode a folder of images, of any number, batch by batch: at most two batches are in memory."""
 
 import os
 import warnings
-from collections import Counter, deque
 from collections.abc import Generator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lowres_ssl.data.datasets import images_below
-from lowres_ssl.data.decode import GreyRange, decode_image
-from lowres_ssl.data.image_metadata import format_image_error
-from lowres_ssl.errors import DataError, UserError
+from lowres_ssl.data.datasets import check_unique_ids, images_below
+from lowres_ssl.data.decode import GreyRange, decode_or_explain
+from lowres_ssl.errors import DataError
 
 ImageFiles = Sequence[tuple[Path, str]]  # the path and the id of each
-Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
 class DecodedBatch:
-    """`ids` of the images that could be read, and those: uint8 [B, C, R, R], B may be 0. `unreadable`: the others, the
-    path of each and why."""
+    """Hold the `ids` of the readable images, their pixels (uint8 [B, C, R, R], B may be 0), and the path of each
+    unreadable one with the reason."""
 
     ids: list[str]
-    images: Pixels
+    images: NDArray[np.uint8]
     unreadable: list[tuple[Path, str]]
 
 
 def list_image_files(folder: Path) -> list[tuple[Path, str]]:
-    """Every image file below `folder`, sorted by its id, the path relative to it. Raises `DataError`."""
+    """List every image file below `folder`, sorted by its id, the path relative to it. Raises `DataError`."""
     if not folder.is_dir():
         what = "not a folder" if folder.exists() else "no such folder"
         raise DataError(f"{folder}: {what}, wanted one with images, at any depth; type images=FOLDER")
     found = list(images_below(folder.resolve()))
     if not found:
         raise DataError(f"{folder}: no images there, wanted some, at any depth; type images=FOLDER")
-    twice = next((id for id, count in Counter(id for _, id in found).items() if count > 1), None)
-    if twice is not None:
-        raise DataError(f"{twice}: two files are spelt like this, differing in encoding only; rename one of them")
+    check_unique_ids(id for _, id in found)
     return found
 
 
 def iter_decoded_batches(
     files: ImageFiles, *, colour: bool, size: int, batch_size: int, grey_range: GreyRange | None = None
 ) -> Generator[DecodedBatch, None, None]:
-    """The images as the store of a run holds them, in order; while one batch is used the next is decoded in threads."""
-
-    def read(path: Path) -> Pixels | str:
-        try:
-            return decode_image(path, colour=colour, size=size, grey_range=grey_range)[0]
-        except UserError:
-            raise
-        except Exception as error:  # whatever a decoder stumbles over, the file is the cause
-            return format_image_error(error)
-
-    waiting: deque[tuple[ImageFiles, list[Future[Pixels | str]]]] = deque()
-    # What Pillow warns of is no matter here; what it cannot read it raises.
+    """Yield the images in order, decoded as for a run's store; the next batch is decoded while one is in use."""
+    decode = partial(decode_or_explain, colour=colour, size=size, grey_range=grey_range)
+    parts = [files[start : start + batch_size] for start in range(0, len(files), batch_size)]
+    channels = 3 if colour else 1
+    pool = ThreadPoolExecutor(max_workers=min(32, (os.cpu_count() or 1) + 1))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        pool = ThreadPoolExecutor(max_workers=min(32, (os.cpu_count() or 1) + 1))
         try:
-            for start in range(0, len(files), batch_size):
-                part = files[start : start + batch_size]
-                waiting.append((part, [pool.submit(read, path) for path, _ in part]))
-                if len(waiting) > 1:
-                    yield collect_batch(*waiting.popleft(), colour, size)
-            yield collect_batch(*waiting.popleft(), colour, size)
+            warnings.simplefilter("ignore")  # Pillow warns of odd tags; what it cannot read it raises
+            ahead = [pool.submit(decode, path) for path, _ in parts[0]]
+            for part, following in zip_longest(parts, parts[1:], fillvalue=()):
+                waiting, ahead = ahead, [pool.submit(decode, path) for path, _ in following]
+                results = [future.result() for future in waiting]
+                pairs = list(zip(part, results, strict=True))
+                read = [(id, result[0]) for (_, id), result in pairs if not isinstance(result, str)]
+                images = (
+                    np.stack([pixels for _, pixels in read]) if read else np.empty((0, channels, size, size), np.uint8)
+                )
+                unreadable = [(path, result) for (path, _), result in pairs if isinstance(result, str)]
+                yield DecodedBatch([id for id, _ in read], images, unreadable)
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
-
-
-def collect_batch(files: ImageFiles, results: list["Future[Pixels | str]"], colour: bool, size: int) -> DecodedBatch:
-    images = np.empty((len(files), 3 if colour else 1, size, size), dtype=np.uint8)
-    ids: list[str] = []
-    unreadable: list[tuple[Path, str]] = []
-    for (path, id), future in zip(files, results, strict=True):
-        result = future.result()
-        if isinstance(result, str):
-            unreadable.append((path, result))
-        else:
-            images[len(ids)] = result
-            ids.append(id)
-    return DecodedBatch(ids, images[: len(ids)], unreadable)

@@ -1,8 +1,8 @@
-"""The image store: every image of a catalogue decoded once, as one memory-mapped array in one folder.
+"""Decode every image of a catalogue once, into one memory-mapped array in one folder: the image store.
 
-A folder is `images.npy` (uint8 [N, C, R, R]) and `store.json`, named by a key over what determines its bytes. Nothing
-else writes there; whatever is missing or damaged is made anew. The checksum of the images is looked at when a process
-first opens them: that reads them once, as the training would.
+A folder is `images.npy` (uint8 [N, C, R, R]) and `store.json`, named by a key over what determines its bytes. A missing
+or damaged store is built again. The checksum of the images is checked when a process first opens them: that reads them
+once, as the training would.
 """
 
 import hashlib
@@ -22,24 +22,23 @@ from numpy.typing import NDArray
 
 from lowres_ssl.console import log_warning
 from lowres_ssl.data.catalogue import Catalogue, ImageRecord
-from lowres_ssl.data.decode import DECODER_VERSION, GreyRange, decode_image
-from lowres_ssl.data.file_reading import map_in_threads
-from lowres_ssl.data.image_metadata import SKIP_HINT, format_image_error
-from lowres_ssl.errors import DataError, UserError
+from lowres_ssl.data.decode import DECODER_VERSION, decode_or_explain, map_in_threads
+from lowres_ssl.data.image_metadata import SKIP_HINT
+from lowres_ssl.errors import DataError
 from lowres_ssl.io.atomic import replacing_folder
 from lowres_ssl.io.checksummed_json import FORMAT_VERSIONS, verify_checksum, write_checked_json
 from lowres_ssl.io.locks import lock
 
-SPARE_BYTES = 64 * 2**20  # left free on the disk
+SPARE_BYTES = 64 * 2**20  # stay free on the disk
 MAX_SIZE_RATIO = 8  # times the training size: an 8% crop then has twice the pixels of its view
 
 
 @dataclass(frozen=True)
 class ImageStore:
-    """Decoded images: those with labels in the catalogue's order, then the unlabelled ones.
+    """Hold decoded images: those with labels in the catalogue's order, then the unlabelled ones.
 
-    `images`: uint8 [N, C, R, R], memory-mapped; what is written to it never reaches the file. `sizes`: int32 [N, 2],
-    original height and width in pixels. `ids`: of each row. `path`: the store's folder.
+    `images`: uint8 [N, C, R, R], memory-mapped; writes to it never reach the file. `sizes`: int32 [N, 2], original
+    height and width in pixels. `ids`: of each row. `path`: the store's folder.
     """
 
     images: NDArray[np.uint8]
@@ -48,24 +47,41 @@ class ImageStore:
     path: Path
 
 
+@dataclass(frozen=True)
+class StoreMeta:
+    """Hold what `store.json` records: the original (height, width) of each id, and the reason for each id left out."""
+
+    ids: tuple[str, ...]
+    sizes: tuple[tuple[int, int], ...]
+    dropped: dict[str, str]
+
+
 def choose_storage_size(catalogue: Catalogue, image_size: int) -> int:
-    """The side in pixels to store images at: twice the training size, not above the median original's shorter side."""
+    """Choose the side in pixels to store images at: twice the training size, at most the median original's shorter
+    side."""
     shorter = sorted(min(record.height, record.width) for record in catalogue.records)
     return max(1, min(2 * image_size, shorter[(len(shorter) - 1) // 2]))
 
 
 def get_original_size(catalogue: Catalogue, image_size: int) -> int:
-    """The side in pixels at which storing loses nothing that a view could show: the longest side of all originals, so
-    that none is reduced in either direction, not above eight times the training size."""
+    """Get the side in pixels at which storing loses nothing: the longest side of all originals, at most eight times the
+    training size."""
     longest = max(max(record.height, record.width) for record in catalogue.records)
     return max(1, min(MAX_SIZE_RATIO * image_size, longest))
 
 
 def get_store_folder(catalogue: Catalogue, *, colour: bool, storage_size: int, store_dir: Path) -> Path:
-    """Where the decoded images are, or would be."""
-    key = compute_store_key(catalogue.records + catalogue.unlabelled, colour, storage_size, catalogue.grey_range)
+    """Name the folder of the decoded images, whether it exists or not."""
+    key = compute_store_key(catalogue, colour, storage_size)
     name = re.sub(r"[^A-Za-z0-9._-]+", "_", catalogue.name)[:60]
     return store_dir / f"{name}-{storage_size}px-{key[:8]}"
+
+
+def compute_store_key(catalogue: Catalogue, colour: bool, size: int) -> str:
+    images = [[record.id, record.sha256] for record in catalogue.records + catalogue.unlabelled]
+    content = [FORMAT_VERSIONS["store"], DECODER_VERSION, colour, size, images]
+    content += [] if catalogue.grey_range is None else [list(catalogue.grey_range)]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
 def open_image_store(
@@ -77,72 +93,55 @@ def open_image_store(
     skip_unreadable: bool,
     progress: bool = True,
 ) -> tuple[ImageStore, Catalogue]:
-    """The decoded images, and the catalogue of just those, made now if they are not there yet.
+    """Open the decoded images, decode them first if needed; and return the catalogue of just those.
 
     An image that cannot be decoded raises `DataError`; with `skip_unreadable` it is left out of both and counted in the
     notes. Raises `DataError` as well for a lack of disk space, or if a class has no readable image.
     """
-    records = catalogue.records + catalogue.unlabelled
-    key = compute_store_key(records, colour, storage_size, catalogue.grey_range)
+    key = compute_store_key(catalogue, colour, storage_size)
     folder = get_store_folder(catalogue, colour=colour, storage_size=storage_size, store_dir=store_dir)
-    meta = check_store_rows(records, read_store_meta(folder, key))
+    meta = read_store_meta(folder, key)
     if meta is None:
         if folder.exists():
             log_warning(f"{folder}: the decoded images are damaged, or of an earlier version; decoded anew")
         try:
             with lock(folder, f"decoded images of {catalogue.name}"):
-                # Another process may have made them while this one waited.
-                meta = check_store_rows(records, read_store_meta(folder, key))
+                meta = read_store_meta(folder, key)  # another process may have built it while this one waited
                 if meta is None:
-                    build_image_store(
-                        folder, key, records, colour, storage_size, catalogue.grey_range, skip_unreadable, progress
-                    )
+                    build_image_store(catalogue, folder, key, colour, storage_size, skip_unreadable, progress)
         except OSError as error:
             raise DataError(
                 f"{folder}: the decoded images could not be written ({error.strerror or error}); "
                 "name another place with output_dir=FOLDER"
             ) from error
-        meta = meta or check_store_rows(records, read_store_meta(folder, key))
+        meta = meta or read_store_meta(folder, key)
     if meta is None:
         raise DataError(f"{folder}: the decoded images are damaged again after writing them; check the disk")
-    dropped: dict[str, str] = meta["dropped"]
-    if dropped and not skip_unreadable:
-        first = next(record for record in records if record.id in dropped)
-        raise make_unreadable_error(first, dropped[first.id])
-    return load_image_store(folder, meta), drop_records(catalogue, dropped)
+    if meta.dropped and not skip_unreadable:
+        first = next(each for each in catalogue.records + catalogue.unlabelled if each.id in meta.dropped)
+        raise make_unreadable_error(first, meta.dropped[first.id])
+    return load_image_store(folder, meta), drop_records(catalogue, meta.dropped)
 
 
 def find_image_store(folder: Path) -> ImageStore | None:
-    """The store in `folder` as it was left there, if it is whole; whether it is that of some catalogue is not asked."""
-    meta = read_own_meta(folder)
+    """Load the store in `folder`, of whatever catalogue; None if it is missing or damaged."""
+    meta = read_store_meta(folder)
     return None if meta is None else load_image_store(folder, meta)
 
 
 def drop_undecodable(catalogue: Catalogue, folder: Path) -> Catalogue:
-    """The catalogue less what could not be decoded when its store in `folder` was made; the same if none is there."""
-    meta = check_store_rows(catalogue.records + catalogue.unlabelled, read_own_meta(folder))
-    return catalogue if meta is None else drop_records(catalogue, meta["dropped"])
+    """Drop the images that could not be decoded when the catalogue's store in `folder` was built."""
+    meta = read_store_meta(folder)
+    return catalogue if meta is None else drop_records(catalogue, meta.dropped)
 
 
-def read_own_meta(folder: Path) -> dict[str, Any] | None:
-    try:
-        key = json.loads((folder / "store.json").read_text(encoding="utf-8"))["key"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return read_store_meta(folder, key)
-
-
-def load_image_store(folder: Path, meta: dict[str, Any]) -> ImageStore:
-    return ImageStore(
-        images=np.load(folder / "images.npy", mmap_mode="c"),
-        sizes=np.array(meta["sizes"], dtype=np.int32).reshape(-1, 2),
-        ids=tuple(meta["ids"]),
-        path=folder,
-    )
+def load_image_store(folder: Path, meta: StoreMeta) -> ImageStore:
+    images = np.load(folder / "images.npy", mmap_mode="c")
+    return ImageStore(images, np.array(meta.sizes, dtype=np.int32).reshape(-1, 2), meta.ids, folder)
 
 
 def drop_records(catalogue: Catalogue, dropped: dict[str, str]) -> Catalogue:
-    """The catalogue less the ids in `dropped` (id -> why), with a note. Raises `DataError` if a class is lost by it."""
+    """Drop the ids in `dropped` (id -> reason), with a note. Raises `DataError` if a class loses all its images."""
     if not dropped:
         return catalogue
     first, reason = next(iter(dropped.items()))
@@ -162,37 +161,23 @@ def make_unreadable_error(record: ImageRecord, reason: str) -> DataError:
     return DataError(f"{record.path}: not a readable image: {reason}; {SKIP_HINT}")
 
 
-def compute_store_key(records: tuple[ImageRecord, ...], colour: bool, size: int, grey_range: GreyRange | None) -> str:
-    content = [
-        FORMAT_VERSIONS["store"],
-        DECODER_VERSION,
-        colour,
-        size,
-        [[record.id, record.sha256] for record in records],
-    ]
-    content += [] if grey_range is None else [list(grey_range)]
-    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
-
-
-def read_store_meta(folder: Path, key: str) -> dict[str, Any] | None:
-    """What `store.json` says; None if the store is not there, is another's, or does not hold what it should."""
+def read_store_meta(folder: Path, key: str | None = None) -> StoreMeta | None:
+    """Read `store.json` and check the images against it; None if the store is missing, damaged, or has another key."""
     try:
         meta = verify_checksum(json.loads((folder / "store.json").read_text(encoding="utf-8")))
-        if meta["schema"] != FORMAT_VERSIONS["store"] or meta["key"] != key:
+        if meta["schema"] != FORMAT_VERSIONS["store"] or key not in (None, meta["key"]):
             return None
-        images = np.load(folder / "images.npy", mmap_mode="r")
-        whole = images.offset + images.nbytes == (folder / "images.npy").stat().st_size
-        fits = list(images.shape) == meta["shape"] and len(meta["ids"]) == len(meta["sizes"]) == len(images)
-        fits = fits and images.dtype == np.uint8 and isinstance(meta["dropped"], dict)
-        return meta if whole and fits and compute_file_checksum(folder / "images.npy") == meta["crc32"] else None
-    except Exception:  # whatever the readers of JSON and of arrays stumble over, it is made anew
+        if compute_file_checksum(folder / "images.npy") != meta["crc32"]:
+            return None
+        return StoreMeta(tuple(meta["ids"]), tuple(meta["sizes"]), meta["dropped"])
+    except (OSError, ValueError, KeyError, RecursionError):
         return None
 
 
 def compute_file_checksum(path: Path) -> int:
-    """CRC-32 of a file's bytes, worked out again only where the file is another than when it was last asked for."""
-    known = path.stat()
-    return compute_cached_checksum(path, known.st_ino, known.st_size, known.st_mtime_ns)
+    """Compute the CRC-32 of a file's bytes, once a process while the file is unchanged."""
+    stat = path.stat()
+    return compute_cached_checksum(path, stat.st_ino, stat.st_size, stat.st_mtime_ns)
 
 
 @lru_cache(maxsize=64)  # the jobs of a sweep open the same few stores
@@ -204,40 +189,19 @@ def compute_cached_checksum(path: Path, _inode: int, _size: int, _mtime_ns: int)
     return checksum
 
 
-def check_store_rows(records: tuple[ImageRecord, ...], meta: dict[str, Any] | None) -> dict[str, Any] | None:
-    """The same; None if its rows are not those of the records, or a size is none: then somebody else wrote it."""
-    if meta is None or [record.id for record in records if record.id not in meta["dropped"]] != meta["ids"]:
-        return None
-    sizes = [side for size in meta["sizes"] if isinstance(size, list) and len(size) == 2 for side in size]
-    whole = all(type(side) is int and 0 <= side < 2**31 for side in sizes)
-    reasons = all(isinstance(reason, str) for reason in meta["dropped"].values())
-    return meta if whole and reasons and len(sizes) == 2 * len(meta["ids"]) else None
-
-
 def build_image_store(
-    folder: Path,
-    key: str,
-    records: tuple[ImageRecord, ...],
-    colour: bool,
-    size: int,
-    grey_range: GreyRange | None,
-    skip_unreadable: bool,
-    progress: bool,
+    catalogue: Catalogue, folder: Path, key: str, colour: bool, size: int, skip_unreadable: bool, progress: bool
 ) -> None:
-    """Decode everything into a new folder beside `folder`, then put it there."""
-    shape = (len(records), 3 if colour else 1, size, size)
+    """Decode everything into a new folder beside `folder`, then rename it."""
+    records = catalogue.records + catalogue.unlabelled
     with replacing_folder(folder) as temporary:
-        images = allocate_array(temporary / "images.npy", shape)
+        images = allocate_array(temporary / "images.npy", (len(records), 3 if colour else 1, size, size))
 
         def decode_row(row: int) -> tuple[int, int] | str:
-            try:
-                images[row], height, width = decode_image(
-                    records[row].path, colour=colour, size=size, grey_range=grey_range
-                )
-            except UserError:
-                raise
-            except Exception as error:  # whatever a decoder stumbles over, the file is the cause
-                return format_image_error(error)
+            result = decode_or_explain(records[row].path, colour=colour, size=size, grey_range=catalogue.grey_range)
+            if isinstance(result, str):
+                return result
+            images[row], height, width = result
             return height, width
 
         sizes: dict[int, tuple[int, int]] = {}
@@ -255,7 +219,11 @@ def build_image_store(
         if not sizes:
             raise DataError(f"{folder}: none of {len(records)} images is readable, for one {next(iter(dropped))}")
         if dropped:
-            images = compact_images(temporary, images, list(sizes))
+            smaller = allocate_array(temporary / "smaller.npy", (len(sizes), *images.shape[1:]))
+            for place, row in enumerate(sizes):
+                smaller[place] = images[row]
+            (temporary / "smaller.npy").replace(temporary / "images.npy")
+            images = smaller
         images.flush()
         meta = {
             "schema": FORMAT_VERSIONS["store"],
@@ -269,20 +237,9 @@ def build_image_store(
         write_checked_json(temporary / "store.json", meta)
 
 
-def compact_images(folder: Path, images: np.memmap[Any, Any], rows: list[int]) -> np.memmap[Any, Any]:
-    """`images.npy` in `folder` again, with these rows only."""
-    smaller = allocate_array(folder / "smaller.npy", (len(rows), *images.shape[1:]))
-    for place, row in enumerate(rows):
-        smaller[place] = images[row]
-    (folder / "smaller.npy").replace(folder / "images.npy")
-    return smaller
-
-
 def allocate_array(path: Path, shape: tuple[int, ...]) -> np.memmap[Any, Any]:
-    """A new uint8 array on disk, all of its space taken: writing to a mapped file on a full disk would kill us.
-
-    Raises `DataError` if the space is not there.
-    """
+    """Allocate a uint8 array on disk with all of its space: writing to a mapped file on a full disk would kill the
+    process. Raises `DataError` if the space is missing."""
     needed = int(np.prod(shape, dtype=np.int64))
     free = shutil.disk_usage(path.parent).free
     if needed + SPARE_BYTES > free:

@@ -1,4 +1,4 @@
-"""Which images keep their labels when only a fraction of them is paid for. Knows positions and classes only."""
+"""Choose the labelled subset for a label fraction, by positions and classes only."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ Rows = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class LabelSubset:
-    """The `number`-th draw of a `fraction` (above 0, at most 1) of the labels."""
+    """Name the `number`-th draw of a `fraction` (above 0, at most 1) of the labels."""
 
     fraction: float
     number: int
@@ -23,7 +23,7 @@ class LabelSubset:
         return self.fraction == 1
 
     def covers(self, other: "LabelSubset") -> bool:
-        """Whether these are all labels of `other`, and perhaps more."""
+        """Whether this subset has all labels of `other`."""
         return self.is_full or (self.number == other.number and self.fraction >= other.fraction)
 
 
@@ -31,30 +31,24 @@ ALL_LABELS = LabelSubset(1.0, 0)
 
 
 def list_label_subsets(fractions: Sequence[float], times: int) -> list[LabelSubset]:
-    """Each fraction so many times, the whole once."""
+    """List each fraction so many times, the whole once."""
     return [LabelSubset(each, number) for each in fractions for number in range(times if each < 1 else 1)]
 
 
 def select_labelled(labels: Rows, train: Rows, validation: Rows, draw: LabelSubset) -> tuple[Rows, Rows]:
-    """Positions (int64, ascending) in `train` and in `validation` (rows of `labels`) of the images that keep theirs.
+    """Select positions (int64, ascending) in `train` and in `validation` (rows of `labels`) whose labels are used.
 
     Stratified: of each class the fraction, rounded to the nearest image; at least one training image. Validation
-    shrinks alike and may lose a class: a choice made with 1% of the labels has to be paid from that 1%. A larger
-    fraction of the same draw has all the labels of a smaller one.
+    shrinks alike and may lose a class: a choice made with 1% of the labels has to use that 1%. A larger fraction of the
+    same draw has all the labels of a smaller one.
     """
-    return (
-        choose_positions(labels[train], draw, "train", least=1),
-        choose_positions(labels[validation], draw, "validation", least=0),
-    )
 
+    def choose(own_labels: Rows, name: str, least: int) -> Rows:
+        if draw.is_full or not len(own_labels):
+            return np.arange(len(own_labels))
+        # One order for all fractions.
+        order = np.random.default_rng(derive_seed(draw.number, "label draw", name)).permutation(len(own_labels))
+        by_class = [order[own_labels[order] == label] for label in np.unique(own_labels)]
+        return np.sort(np.concatenate([own[: max(least, round(draw.fraction * len(own)))] for own in by_class]))
 
-def choose_positions(labels: Rows, draw: LabelSubset, side: str, least: int) -> Rows:
-    if draw.is_full:
-        return np.arange(len(labels))
-    generator = np.random.default_rng(derive_seed(draw.number, "label draw", side))
-    order = generator.permutation(len(labels))  # one order for all fractions
-    chosen = []
-    for label in np.unique(labels):
-        own = order[labels[order] == label]
-        chosen.append(own[: max(least, round(draw.fraction * len(own)))])
-    return np.sort(np.concatenate(chosen)) if chosen else np.arange(0)
+    return choose(labels[train], "train", 1), choose(labels[validation], "validation", 0)

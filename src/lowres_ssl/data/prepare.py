@@ -1,4 +1,4 @@
-"""Config -> images: indexed, divided, decoded, with everything checked that is known before the long work."""
+"""Prepare an experiment's images: list, divide and decode them, and check before decoding what can be checked."""
 
 import math
 from collections.abc import Callable
@@ -28,7 +28,7 @@ SplitFunction = Callable[[Catalogue], Split]
 
 @dataclass(frozen=True)
 class DataSummary:
-    """What is known of an experiment's images before one is decoded. `store_shape`: [N, C, R, R] of the store."""
+    """Describe an experiment's images before they are decoded. `store_shape`: [N, C, R, R] of the store."""
 
     catalogue: Catalogue
     split: Split
@@ -37,7 +37,7 @@ class DataSummary:
 
 @dataclass(frozen=True)
 class PreparedData:
-    """The images of an experiment: what is known of them, which side they are on, their bytes."""
+    """Hold the images of an experiment: their records, their split and their bytes."""
 
     catalogue: Catalogue
     split: Split
@@ -48,14 +48,14 @@ class PreparedData:
         return DataSummary(self.catalogue, self.split, self.store.images.shape)
 
     def pretraining_rows(self, pretrain_on: str) -> NDArray[np.int64]:
-        """Rows of the store to pre-train on: the training images and the unlabelled ones, or all there are."""
+        """List the store's rows to pre-train on: the training images and the unlabelled ones, or all images."""
         labelled = len(self.catalogue.records)
         chosen = self.split.train if pretrain_on == "training" else np.arange(labelled)
         return np.concatenate([chosen, np.arange(labelled, len(self.store.ids))])
 
 
 def load_catalogue(dataset: DatasetConfig, store_dir: Path) -> Catalogue:
-    """The set's images as records. Raises `DataError` or `ConfigError`."""
+    """List the set's images as records. Raises `DataError` or `ConfigError`."""
     source = build_source(dataset.source, dataset.options)
     source.prepare(Path(dataset.root))
     if dataset.archive and not is_folder_filled(Path(dataset.root)):
@@ -95,17 +95,16 @@ def fetch_dataset(dataset: DatasetConfig) -> None:
 
 
 def describe_source(dataset: DatasetConfig) -> str:
-    """One or two sentences on where a set comes from, with the command."""
+    """Describe in one or two sentences where a set comes from, with the command."""
     if dataset.url:
         return f"Type: lowres-ssl data dataset={dataset.name} fetch=true. By hand: {dataset.instructions}."
     sentence = f"{dataset.instructions.rstrip('.')}."
-    if not dataset.expected:  # a set that nobody published
-        return sentence
-    return f"{sentence} Then: lowres-ssl data dataset={dataset.name} fetch=true dataset.archive=PATH"
+    then = f" Then: lowres-ssl data dataset={dataset.name} fetch=true dataset.archive=PATH"
+    return sentence + (then if dataset.expected else "")  # only published sets have archives
 
 
 def summarise_data(config: ExperimentConfig, divide: SplitFunction) -> tuple[DataSummary, int]:
-    """As `prepare`, without decoding; and the bytes that the decoded images would take, 0 if they are there."""
+    """Prepare without decoding; return as well the bytes that the decoded images would take, 0 if they exist."""
     catalogue = load_catalogue(config.dataset, Path(config.store_dir))
     size = get_storage_size(config.dataset, catalogue, config.image_size)
     folder = get_store_folder(
@@ -119,10 +118,10 @@ def summarise_data(config: ExperimentConfig, divide: SplitFunction) -> tuple[Dat
 
 
 def prepare_data(config: ExperimentConfig, divide: SplitFunction, *, as_in_a_run: bool = False) -> PreparedData:
-    """The images of `config`, decoded. `divide` raises if they will not do; it is asked before the decoding.
+    """Decode the images of `config`. `divide` is called before the decoding, and raises for images that do not fit.
 
-    `as_in_a_run`: it takes the images of a run and no others. Where unreadable ones are left out, only decoding tells
-    which are left, so that it is asked after it.
+    `as_in_a_run`: `divide` takes the images of a run and no others. Where unreadable ones are skipped, these are known
+    only after the decoding, so it is called then.
     """
     store_dir = Path(config.store_dir)
     catalogue = load_catalogue(config.dataset, store_dir)
@@ -134,20 +133,20 @@ def prepare_data(config: ExperimentConfig, divide: SplitFunction, *, as_in_a_run
         store_dir=store_dir,
         skip_unreadable=config.dataset.skip_unreadable,
     )
-    if split is None or readable is not catalogue:  # some images turned out to be unreadable and were left out
+    if split is None or readable is not catalogue:  # some images were unreadable and skipped
         split = divide(readable)
     return PreparedData(readable, split, store)
 
 
 def get_storage_size(dataset: DatasetConfig, catalogue: Catalogue, image_size: int) -> int:
-    """The side in pixels of the square that each image is stored as."""
+    """Get the side in pixels of the square that each image is stored as."""
     if dataset.storage_size is None:
         return choose_storage_size(catalogue, image_size)
     if isinstance(dataset.storage_size, int):
         return dataset.storage_size
-    return get_original_size(catalogue, image_size)  # the one word that `read_config` lets pass
+    return get_original_size(catalogue, image_size)  # "original", the only word that `read_config` accepts
 
 
 def make_configured_split(config: ExperimentConfig, catalogue: Catalogue) -> Split:
-    """The split that `config` asks for."""
+    """Make the configured split."""
     return make_split(catalogue, kind=config.split.name, seed=config.split_seed)

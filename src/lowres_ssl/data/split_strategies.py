@@ -1,4 +1,4 @@
-"""The four ways to divide a set: each turns a catalogue and a seed into the images of each side, and notes."""
+"""Divide a set in one of four ways: each turns a catalogue and a seed into the images of each subset, and notes."""
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -15,17 +15,19 @@ from lowres_ssl.data.partition import (
 )
 from lowres_ssl.errors import DataError
 
-# In tenths, as in the paper. The order says which side a class goes without when it has too few images or groups.
+# In tenths, as in the paper. A class with too few images or groups is missing from the subsets named last.
 SUBSET_SHARES = {"train": 7, "test": 2, "val": 1}
 TRAINING_SHARES = {"train": 9, "val": 1}
-MIN_VALIDATION_PERCENT = 1  # an official val folder smaller than this, measured by train, cannot choose anything
+MIN_VALIDATION_PERCENT = 1  # an official val folder below this share of train cannot choose anything
 
-SubsetIndices = dict[str, list[int]]  # side -> indices into `catalogue.records`
+SubsetIndices = dict[str, list[int]]  # subset -> indices into `catalogue.records`
 
 
 def split_randomly(catalogue: Catalogue, seed: int) -> tuple[SubsetIndices, list[str]]:
-    units, notes = group_identical_images(catalogue, range(len(catalogue.records)))
-    return flatten_units(split_units(shuffle_units(units, list_ids(catalogue), str(seed)), SUBSET_SHARES)), notes
+    everything = range(len(catalogue.records))
+    return split_identical_together(catalogue, group_identical_images(catalogue, everything), seed, SUBSET_SHARES), (
+        find_mixed_labels(catalogue, everything)
+    )
 
 
 def split_stratified(catalogue: Catalogue, seed: int) -> tuple[SubsetIndices, list[str]]:
@@ -35,32 +37,27 @@ def split_stratified(catalogue: Catalogue, seed: int) -> tuple[SubsetIndices, li
 def stratify_subset(
     catalogue: Catalogue, seed: int, indices: Sequence[int], shares: dict[str, int], needed: int
 ) -> tuple[SubsetIndices, list[str]]:
-    """Deal the images at `indices` class by class. A class needs at least `needed` images of different bytes."""
-    units, notes = group_identical_images(catalogue, indices)
+    """Divide the images at `indices` class by class. A class needs at least `needed` images of different bytes."""
+    notes = find_mixed_labels(catalogue, indices)
     by_class: dict[int, list[Unit]] = defaultdict(list)
-    for unit in units:
+    for unit in group_identical_images(catalogue, indices):
         by_class[int(catalogue.labels[unit[0]])].append(unit)
-    sides: SubsetIndices = {side: [] for side in SUBSETS}
+    subsets: SubsetIndices = {name: [] for name in SUBSETS}
     for label, own in sorted(by_class.items()):
-        name = catalogue.classes[label]
+        class_name = catalogue.classes[label]
         if len(own) < needed:
-            todo = (
-                "add images to it, or take its folder out"
-                if catalogue.subset is None
-                else f"dataset.subset={catalogue.subset} is too small: take a larger one, or null for all images"
-            )
+            todo = "add images to it, or take its folder out"
+            if catalogue.subset is not None:
+                todo = f"dataset.subset={catalogue.subset} is too small: take a larger one, or null for all images"
             raise DataError(
-                f"class {name} has {pluralise(len(own), 'distinct image')}, "
-                f"wanted at least {needed} (one to train, one to "
-                f"test); {todo}"
+                f"class {class_name} has {pluralise(len(own), 'distinct image')}, wanted at least {needed} "
+                f"(one to train, one to test); {todo}"
             )
         if len(own) < len(shares):
-            notes.append(f"class {name} has too few distinct images to validate as well: {len(own)}")
-        for side, chosen in flatten_units(
-            split_units(shuffle_units(own, list_ids(catalogue), str(seed)), shares)
-        ).items():
-            sides[side] += chosen
-    return sides, notes
+            notes.append(f"class {class_name} has too few distinct images to validate as well: {len(own)}")
+        for name, chosen in split_identical_together(catalogue, own, seed, shares).items():
+            subsets[name] += chosen
+    return subsets, notes
 
 
 def split_patients(catalogue: Catalogue, seed: int) -> tuple[SubsetIndices, list[str]]:
@@ -71,100 +68,95 @@ def split_patients(catalogue: Catalogue, seed: int) -> tuple[SubsetIndices, list
             "name them with dataset.options.group_pattern (dataset=folder), or type split=stratified"
         )
     notes = find_mixed_labels(catalogue, range(len(groups)))
-    alone = groups.count(None)
-    if alone:
+    if alone := groups.count(None):
         notes.append(f"{alone} images have no patient in their names: each counts as a patient of its own")
     keys = [[("bytes", record.sha256), ("group", record.group or f"|{record.id}")] for record in catalogue.records]
     units = group_by_shared_keys(keys)
-    held = Counter(label for unit in units for label in {int(catalogue.labels[index]) for index in unit})
-    for label, number in sorted(held.items()):
-        name = catalogue.classes[label]
+    labels = catalogue.labels.tolist()
+    group_counts = Counter(label for unit in units for label in {labels[index] for index in unit})
+    for label, number in sorted(group_counts.items()):
+        class_name = catalogue.classes[label]
         if number < 2:
             raise DataError(
-                f"split=patient: class {name} has only one patient or group, wanted at least 2; type split=stratified"
+                f"split=patient: class {class_name} has only one patient or group, wanted at least 2; "
+                "type split=stratified"
             )
         if number < 3:
-            notes.append(f"class {name} has only {number} groups: it trains and tests but does not validate")
-    sides = flatten_units(
-        stratified_group_split(units, catalogue.labels.tolist(), list_ids(catalogue), seed, SUBSET_SHARES)
-    )
-    return sides, notes + check_balance(catalogue, sides, held)
-
-
-def check_balance(catalogue: Catalogue, sides: SubsetIndices, held: Counter[int]) -> list[str]:
-    """Notes on classes that miss a side, or are far off their share. Raises `DataError` if one does not test."""
-    notes = []
-    totals = Counter(catalogue.labels.tolist())
-    for label, total in sorted(totals.items()):
-        counts = {side: sum(int(catalogue.labels[index]) == label for index in sides[side]) for side in SUBSETS}
-        name = catalogue.classes[label]
+            notes.append(f"class {class_name} has only {number} groups: it trains and tests but does not validate")
+    subsets = flatten_units(stratified_group_split(units, labels, list_ids(catalogue), seed, SUBSET_SHARES))
+    for label, total in sorted(Counter(labels).items()):
+        class_name = catalogue.classes[label]
+        counts = {name: sum(labels[index] == label for index in subsets[name]) for name in SUBSETS}
         if not counts["train"] or not counts["test"]:
             raise DataError(
-                f"split=patient: the patients of class {name} cannot be divided without taking another class from a "
-                "side, wanted at least 2 groups of its own; type split=stratified"
+                f"split=patient: the patients of class {class_name} cannot be divided without taking another class "
+                "from a subset, wanted at least 2 groups of its own; type split=stratified"
             )
-        if not counts["val"] and held[label] >= 3:
-            notes.append(f"class {name} does not validate: its groups are tied to other classes'")
-        elif max(abs(10 * counts[side] - SUBSET_SHARES[side] * total) for side in SUBSETS) > total:
-            shown = " / ".join(f"{100 * counts[side] / total:.0f}" for side in SUBSETS)
+        if not counts["val"] and group_counts[label] >= 3:
+            notes.append(f"class {class_name} does not validate: its groups are tied to other classes'")
+        elif max(abs(10 * counts[name] - SUBSET_SHARES[name] * total) for name in SUBSETS) > total:
+            shown = " / ".join(f"{100 * counts[name] / total:.0f}" for name in SUBSETS)
             notes.append(
-                f"class {name} is divided {shown} % (train / validate / test): its groups are few or of unlike size"
+                f"class {class_name} is divided {shown} % (train / validate / test): its groups are few or of unlike "
+                "size"
             )
-    return notes
+    return subsets, notes
 
 
 def split_by_folders(catalogue: Catalogue, seed: int) -> tuple[SubsetIndices, list[str]]:
-    sides: SubsetIndices = {side: [] for side in SUBSETS}
+    subsets: SubsetIndices = {name: [] for name in SUBSETS}
     for index, record in enumerate(catalogue.records):
         if record.side is None:
             raise DataError(
                 f"split=official: {record.id} is in no train, val or test folder; wanted {catalogue.name} as it was "
                 "published, divided; type split=stratified"
             )
-        sides[record.side].append(index)
-    for side in ("train", "test"):
-        if not sides[side]:
-            raise DataError(f"split=official: {catalogue.name} has no {side} folder; type split=stratified")
+        subsets[record.side].append(index)
+    for name in ("train", "test"):
+        if not subsets[name]:
+            raise DataError(f"split=official: {catalogue.name} has no {name} folder; type split=stratified")
     notes: list[str] = []
-    if 100 * len(sides["val"]) < MIN_VALIDATION_PERCENT * len(sides["train"]):
-        if sides["val"]:
+    if 100 * len(subsets["val"]) < MIN_VALIDATION_PERCENT * len(subsets["train"]):
+        if subsets["val"]:
             notes.append(
-                f"the val folder has only {len(sides['val'])} images: they train, and 10% of training validates"
+                f"the val folder has only {len(subsets['val'])} images: they train, and 10% of training validates"
             )
-        pool = sorted(sides["train"] + sides["val"])
+        pool = sorted(subsets["train"] + subsets["val"])
         divided, more = stratify_subset(catalogue, seed, pool, TRAINING_SHARES, needed=1)
-        sides["train"], sides["val"] = divided["train"], divided["val"]
+        subsets["train"], subsets["val"] = divided["train"], divided["val"]
         notes += more
     else:
         notes += find_mixed_labels(catalogue, range(len(catalogue.records)))
-    return sides, notes + list_shared_bytes_notes(catalogue, sides)
-
-
-def list_shared_bytes_notes(catalogue: Catalogue, sides: SubsetIndices) -> list[str]:
-    hashes = {side: {catalogue.records[index].sha256 for index in indices} for side, indices in sides.items()}
-    notes = []
-    for side, other in (("test", "train"), ("test", "val"), ("val", "train")):
-        shared = sum(catalogue.records[index].sha256 in hashes[other] for index in sides[side])
+    hashes = {name: {catalogue.records[index].sha256 for index in own} for name, own in subsets.items()}
+    for name, other in (("test", "train"), ("test", "val"), ("val", "train")):
+        shared = sum(catalogue.records[index].sha256 in hashes[other] for index in subsets[name])
         if shared:
-            notes.append(f"{shared} {side} images are byte for byte in {other} as well, since the set comes divided so")
-    return notes
+            notes.append(f"{shared} {name} images are byte for byte in {other} as well, as the set is published")
+    return subsets, notes
+
+
+def split_identical_together(
+    catalogue: Catalogue, units: Sequence[Unit], seed: int, shares: dict[str, int]
+) -> SubsetIndices:
+    return flatten_units(split_units(shuffle_units(units, list_ids(catalogue), str(seed)), shares))
 
 
 def list_ids(catalogue: Catalogue) -> list[str]:
     return [record.id for record in catalogue.records]
 
 
-def flatten_units(hands: dict[str, list[Unit]]) -> SubsetIndices:
-    return {side: [index for unit in hand for index in unit] for side, hand in hands.items()}
+def flatten_units(assigned: dict[str, list[Unit]]) -> SubsetIndices:
+    return {name: [index for unit in units for index in unit] for name, units in assigned.items()}
 
 
-def group_identical_images(catalogue: Catalogue, indices: Sequence[int]) -> tuple[list[Unit], list[str]]:
-    """The images at `indices` as units of the same bytes, and a note if some of those have different labels."""
+def group_identical_images(catalogue: Catalogue, indices: Sequence[int]) -> list[Unit]:
+    """Group the images at `indices` by their bytes."""
     units = group_by_shared_keys([(catalogue.records[index].sha256,) for index in indices])
-    return [tuple(indices[place] for place in unit) for unit in units], find_mixed_labels(catalogue, indices)
+    return [tuple(indices[place] for place in unit) for unit in units]
 
 
 def find_mixed_labels(catalogue: Catalogue, indices: Sequence[int]) -> list[str]:
+    """Return a note if some of the images at `indices` have the same bytes and different labels."""
     labels: dict[str, set[str]] = defaultdict(set)
     for index in indices:
         labels[catalogue.records[index].sha256].add(catalogue.records[index].label)

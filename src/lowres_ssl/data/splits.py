@@ -1,4 +1,4 @@
-"""Which image trains, which validates, which tests. A split is a file with a digest."""
+"""Divide a set into training, validation and test images; store the split with a digest; measure its leakage."""
 
 import hashlib
 import json
@@ -33,9 +33,9 @@ RERUN_PRETRAIN_HINT = "to have it written anew type the pretrain command again"
 
 @dataclass(frozen=True)
 class Split:
-    """Indices into `catalogue.records` (int64, ascending, together all of them, none twice); `kind` is never "auto".
+    """Hold indices into `catalogue.records` (int64, ascending, each record once); `kind` is never "auto".
 
-    `digest` is the hex SHA-256 of which id is on which side, and of nothing else. `notes` are lines for the user.
+    `digest` is the hex SHA-256 of which id is in which subset, and of nothing else. `notes` are lines for the user.
     """
 
     kind: str
@@ -50,10 +50,10 @@ class Split:
 def make_split(catalogue: Catalogue, *, kind: str, seed: int) -> Split:
     """Divide the labelled images: 70% train, 10% validate, 20% test.
 
-    `random` ignores the labels, `stratified` keeps the shares in each class, `patient` keeps each group on one side,
+    `random` ignores the labels, `stratified` keeps the shares in each class, `patient` keeps each group in one subset,
     `official` takes the set's own folders (10% of train validates if there is no val folder, or a tiny one). `auto` is
-    `official` for a folder or table that comes divided, else `patient` where groups are known, else `stratified`. Files
-    of the same bytes stay together, except under `official`, where a note says how many do not.
+    `official` for a folder or table that is divided, else `patient` where groups are known, else `stratified`. Files of
+    the same bytes stay together, except under `official`, where a note counts those that do not.
 
     Raises `ConfigError` for an unknown kind, `DataError` for a class or a set too small for it.
     """
@@ -61,68 +61,60 @@ def make_split(catalogue: Catalogue, *, kind: str, seed: int) -> Split:
         kind = get_default_split_kind(catalogue)
     if kind not in SPLIT_STRATEGIES:
         raise ConfigError(f"split={kind}: wanted one of auto, {', '.join(SPLIT_STRATEGIES)}")
-    sides, notes = SPLIT_STRATEGIES[kind](catalogue, seed)
-    trained = {int(catalogue.labels[index]) for index in sides["train"]}
+    subsets, notes = SPLIT_STRATEGIES[kind](catalogue, seed)
+    trained, tested = ({int(catalogue.labels[index]) for index in subsets[name]} for name in ("train", "test"))
     for label, name in enumerate(catalogue.classes):
         if label not in trained:
             raise DataError(f"split={kind}: class {name} has no training image; type split=stratified, or add images")
-    tested = {int(catalogue.labels[index]) for index in sides["test"]}
-    for label, name in enumerate(catalogue.classes):
         if label not in tested:
             notes.append(f"class {name} has no test image")
-    return build_split(catalogue, kind, seed, sides, notes)
+    return build_split(catalogue, kind, seed, subsets, notes)
 
 
 def get_default_split_kind(catalogue: Catalogue) -> str:
-    """What `auto` means for a set."""
+    """Choose what `split=auto` means for a set."""
     if catalogue.official_default:
         return "official"
     return "patient" if any(record.group for record in catalogue.records) else "stratified"
 
 
-def build_split(catalogue: Catalogue, kind: str, seed: int, sides: SubsetIndices, notes: Iterable[str]) -> Split:
-    train, validation, test = (np.array(sorted(sides[side]), dtype=np.int64) for side in SUBSETS)
-    digest = digest_ids({side: [catalogue.records[index].id for index in sides[side]] for side in SUBSETS})
+def build_split(catalogue: Catalogue, kind: str, seed: int, subsets: SubsetIndices, notes: Iterable[str]) -> Split:
+    train, validation, test = (np.array(sorted(subsets[name]), dtype=np.int64) for name in SUBSETS)
+    ids = [sorted(catalogue.records[index].id for index in subsets[name]) for name in SUBSETS]
+    digest = hashlib.sha256(json.dumps(ids).encode()).hexdigest()
     return Split(kind, seed, train, validation, test, digest, tuple(notes))
 
 
-def digest_ids(ids: dict[str, list[str]]) -> str:
-    return hashlib.sha256(json.dumps([sorted(ids[side]) for side in SUBSETS]).encode()).hexdigest()
-
-
 def save_split(split: Split, catalogue: Catalogue, path: Path, pseudonyms: Pseudonyms | None = None) -> None:
-    """Write the ids of each side as JSON, whole or not at all; with `pseudonyms`, their hashes. Raises `OSError`."""
+    """Write the ids of each subset as JSON; with `pseudonyms`, their hashes. Raises `OSError`."""
+    names = {record.id: pseudonyms.image(record.id) if pseudonyms else record.id for record in catalogue.records}
     ids = {
-        side: [catalogue.records[index].id for index in indices]
-        for side, indices in zip(SUBSETS, (split.train, split.validation, split.test), strict=True)
+        name: [names[catalogue.records[index].id] for index in indices]
+        for name, indices in zip(SUBSETS, (split.train, split.validation, split.test), strict=True)
     }
-    notes = list(split.notes)
-    if pseudonyms is not None:
-        hashed = {record.id: pseudonyms.image(record.id) for record in catalogue.records}
-        ids = {side: [hashed[id] for id in own] for side, own in ids.items()}
-        notes = [hide_image_name(note, hashed) for note in notes]
+    notes = list(split.notes) if pseudonyms is None else [hide_image_name(note, names) for note in split.notes]
     about = {"version": FORMAT_VERSIONS["split"], "kind": split.kind, "seed": split.seed, "digest": split.digest}
     write_checked_json(path, about | {"notes": notes, "hashed": pseudonyms is not None} | ids)
 
 
 def hide_image_name(note: str, hashed: Mapping[str, str]) -> str:
-    """A note that names an image as its example, with the hash in its place."""
+    """Replace an image's name in a note by its hash."""
     for id in sorted(hashed, key=len, reverse=True):  # "a.png" is the end of "aa.png"
         note = note.replace(id, hashed[id])
     return note
 
 
 def load_split(path: Path, catalogue: Catalogue, store_dir: Path, again: str = RERUN_PRETRAIN_HINT) -> Split:
-    """The split in `path`; `store_dir`: where the key may be that its names are hashed with; `again`: what writes the
-    file anew, for the messages.
+    """Load the split in `path`. `store_dir`: where the key may be that its names are hashed with; `again`: how to write
+    the file again, for the messages.
 
-    Raises `CheckpointError` if it was written by another version or holds what no split does, `DataError` if it is
-    missing, was edited, or is not of just these images.
+    Raises `CheckpointError` for a file of another version or a damaged one, `DataError` if it is missing, was edited,
+    or is not of just these images.
     """
     content = read_record(path, "split", again)
     if content is None:
         raise DataError(f"{path}: no such file, wanted the run's split; {again}")
-    ids: dict[str, list[str]] = {side: content[side] for side in SUBSETS}
+    ids: dict[str, list[str]] = {name: content[name] for name in SUBSETS}
     names = {record.id: record.id for record in catalogue.records}
     if content.get("hashed", False):
         pseudonyms = find_pseudonyms(catalogue.root, store_dir)
@@ -132,16 +124,68 @@ def load_split(path: Path, catalogue: Catalogue, store_dir: Path, again: str = R
                 f"name the folder with it by dataset.root=FOLDER, or {again}"
             )
         names = {pseudonyms.image(id): id for id in names}
-    listed = [id for side in SUBSETS for id in ids[side]]
+    listed = [id for own in ids.values() for id in own]
     if sorted(listed) != sorted(names):
         odd = sorted(set(listed) ^ set(names)) or [id for id in names if listed.count(id) > 1]
         raise DataError(
             f"{path}: a split of other images: got {len(listed)}, wanted the {len(names)} of {catalogue.name} "
             f"(the first that differs is {odd[0]}); {again}"
         )
-    place = {record.id: index for index, record in enumerate(catalogue.records)}
-    sides = {side: [place[names[id]] for id in ids[side]] for side in SUBSETS}
-    split = build_split(catalogue, content["kind"], content["seed"], sides, content["notes"])
+    index_of = {record.id: index for index, record in enumerate(catalogue.records)}
+    subsets = {name: [index_of[names[id]] for id in own] for name, own in ids.items()}
+    split = build_split(catalogue, content["kind"], content["seed"], subsets, content["notes"])
     if content["digest"] != split.digest:
         raise DataError(f"{path}: its digest does not fit its ids, someone edited it; {again}")
     return split
+
+
+@dataclass(frozen=True)
+class Leakage:
+    """Count test images that the training set knows, by group or byte for byte. `possible`: the same group in both need
+    not be the same patient. `by_patient`: whether the set was divided by patients."""
+
+    test_images: int
+    share_group: int
+    exact_duplicate: int
+    groups_known: bool
+    possible: bool
+    by_patient: bool
+
+    @property
+    def leaks(self) -> bool:
+        return bool(self.share_group or self.exact_duplicate)
+
+    def format_sentence(self) -> str:
+        """Summarise the counts in one line."""
+        if not self.groups_known:
+            patients = "patients are not known"
+        else:
+            share = f" ({100 * self.share_group / self.test_images:.0f}%)" if self.share_group else ""
+            patients = (
+                f"{self.share_group} of {self.test_images} test images{share} "
+                "share a patient, slide or source image with training"
+            )
+            if self.possible and self.share_group:
+                patients += " (possible, not certain: the numbering may restart in the test folder)"
+        return f"leakage: {patients}; {self.exact_duplicate} have an exact duplicate there"
+
+    def list_warnings(self) -> list[str]:
+        """Warn beside scores that leakage may flatter, with what to type against it; empty without leakage."""
+        mend = "; split=patient keeps each in one subset" if self.share_group and not self.by_patient else ""
+        return [f"{self.format_sentence()}{mend}"] if self.leaks else []
+
+
+def compute_leakage(catalogue: Catalogue, split: Split) -> Leakage:
+    """Count test images that share a group (patient, slide, source image) or all bytes with a training image."""
+    train = [catalogue.records[index] for index in split.train]
+    test = [catalogue.records[index] for index in split.test]
+    groups = {record.group for record in train} - {None}
+    bytes_seen = {record.sha256 for record in train}
+    return Leakage(
+        test_images=len(test),
+        share_group=sum(record.group in groups for record in test),
+        exact_duplicate=sum(record.sha256 in bytes_seen for record in test),
+        groups_known=any(record.group for record in catalogue.records),
+        possible=catalogue.groups_may_restart and split.kind == "official",
+        by_patient=split.kind == "patient",
+    )

@@ -12,9 +12,8 @@ from lowres_ssl.data.catalogue import Catalogue
 from lowres_ssl.data.datasets import images_below
 from lowres_ssl.data.download import is_folder_filled
 from lowres_ssl.data.image_store import get_store_folder, open_image_store
-from lowres_ssl.data.leakage import compute_leakage
 from lowres_ssl.data.prepare import describe_source, fetch_dataset, get_storage_size, load_catalogue
-from lowres_ssl.data.splits import Split, make_split
+from lowres_ssl.data.splits import Split, compute_leakage, make_split
 from lowres_ssl.errors import escape_line
 
 
@@ -93,7 +92,7 @@ def format_dataset_facts(catalogue: Catalogue, split: Split, folder: Path) -> st
         ["pixels", f"{widths.min()} x {heights.min()} to {widths.max()} x {heights.max()}"],
         ["groups", f"{len(groups):,} patients, slides or source images" if groups else "not known"],
         ["split", f"{split.kind}, split_seed {split.seed}, digest {split.digest[:8]}"],
-        ["leakage", compute_leakage(catalogue, split).sentence().removeprefix("leakage: ")],
+        ["leakage", compute_leakage(catalogue, split).format_sentence().removeprefix("leakage: ")],
         ["prepared", prepared],
     ]
     if catalogue.unlabelled:

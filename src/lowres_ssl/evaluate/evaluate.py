@@ -14,10 +14,9 @@ from lowres_ssl.config.experiment_schema import SETTINGS_ORIGIN, TUNABLE_KEYS, T
 from lowres_ssl.console import log_info, log_warning
 from lowres_ssl.data.catalogue import Catalogue
 from lowres_ssl.data.label_subset import ALL_LABELS, LabelSubset, select_labelled
-from lowres_ssl.data.leakage import compute_leakage
 from lowres_ssl.data.prepare import PreparedData
 from lowres_ssl.data.pseudonyms import make_pseudonyms
-from lowres_ssl.data.splits import Split
+from lowres_ssl.data.splits import Split, compute_leakage
 from lowres_ssl.device import DevicePrecision
 from lowres_ssl.encoders.weights_file import save_tensors
 from lowres_ssl.environment import describe_environment
@@ -110,7 +109,7 @@ def check_probe_images(
         raise ConfigError(
             "label_fraction: settings that were tuned knew all validation labels; type probe.linear.settings_from=paper"
         )
-    notes = [*catalogue.notes, *split.notes, *compute_leakage(catalogue, split).doubts()]
+    notes = [*catalogue.notes, *split.notes, *compute_leakage(catalogue, split).list_warnings()]
     for draw in draws:
         train, _ = select_labelled(catalogue.labels, split.train, split.validation, draw)
         counts = np.bincount(catalogue.labels[split.train[train]], minlength=len(catalogue.classes)).tolist()

@@ -9,8 +9,8 @@ from typing import Any
 from lowres_ssl.config.check import ExperimentConfig
 from lowres_ssl.console import apply_style, log_info
 from lowres_ssl.data.label_subset import ALL_LABELS, LabelSubset
-from lowres_ssl.data.leakage import compute_leakage
 from lowres_ssl.data.prepare import PreparedData
+from lowres_ssl.data.splits import compute_leakage
 from lowres_ssl.device import DevicePrecision
 from lowres_ssl.evaluate.encoder_runs import ALL_IMAGES_WARNING, format_row_name
 from lowres_ssl.evaluate.evaluate import TuningTarget, build_probe_set, evaluate_run, get_result_folder
@@ -119,7 +119,7 @@ def score_and_print(
     print(format_score_table(lines, config.dataset.title))
     if first.description().get("pretrain_on") == "all":
         print(f"\n{ALL_IMAGES_WARNING}")
-    for doubt in compute_leakage(material.catalogue, material.split).doubts():
+    for doubt in compute_leakage(material.catalogue, material.split).list_warnings():
         print(f"\nThat may flatter every score: {doubt}.")
     print(f"\nResults and encoder: {first.folder}", flush=True)
     if picture and ALL_LABELS in draws:

@@ -22,9 +22,8 @@ from lowres_ssl.console import pluralise
 from lowres_ssl.data import datasets
 from lowres_ssl.data.catalogue import Catalogue, ImageRecord, build_catalogue
 from lowres_ssl.data.datasets import build_source, images_below, is_image, is_junk
-from lowres_ssl.data.decode import IMAGE_FORMATS, decode_image
+from lowres_ssl.data.decode import IMAGE_FORMATS, decode_image, map_in_threads
 from lowres_ssl.data.dicom import is_dicom
-from lowres_ssl.data.file_reading import map_in_threads
 from lowres_ssl.errors import DataError, UserError
 from lowres_ssl.init.folder_layout import find_enclosing_set
 from lowres_ssl.init.guess_columns import guess_label_table

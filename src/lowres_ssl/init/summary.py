@@ -11,8 +11,7 @@ import torch
 from lowres_ssl.config.overrides import format_command, is_utf8
 from lowres_ssl.console import format_table, log_warning, pluralise
 from lowres_ssl.data.catalogue import Catalogue
-from lowres_ssl.data.leakage import compute_leakage
-from lowres_ssl.data.splits import Split, get_default_split_kind, make_split
+from lowres_ssl.data.splits import Split, compute_leakage, get_default_split_kind, make_split
 from lowres_ssl.errors import ConfigError, DataError, escape_line
 from lowres_ssl.init.default_settings import choose_default_settings, suggest_budget
 from lowres_ssl.init.folder_layout import find_empty_classes, find_set_folder, find_unused_folders
@@ -124,7 +123,10 @@ def list_folder_facts(found: FolderSurvey, split: Split) -> list[list[str]]:
             f"{split.kind}: {len(split.train):,} train, {len(split.validation):,} validate, {len(split.test):,} test",
         ],
     ]
-    rows += [["leakage", doubt.removeprefix("leakage: ")] for doubt in compute_leakage(found.catalogue, split).doubts()]
+    rows += [
+        ["leakage", doubt.removeprefix("leakage: ")]
+        for doubt in compute_leakage(found.catalogue, split).list_warnings()
+    ]
     if found.other_files:
         rows.append(["other files", f"{format_suffix_counts(found.other_files)}; passed over"])
     return [[head, escape_line(text)] for head, text in rows]

@@ -20,7 +20,7 @@ from watching import Target, watched
 
 from lowres_ssl.data.catalogue import Catalogue, build_catalogue
 from lowres_ssl.data.datasets import build_source
-from lowres_ssl.data.image_metadata import load_metadata_cache
+from lowres_ssl.data.image_metadata import load_metadata_index
 from lowres_ssl.data.image_store import open_image_store
 from lowres_ssl.data.splits import load_split, make_split, save_split
 from lowres_ssl.encoders.weights_file import load_state, load_tensors, load_weights, save_state
@@ -232,7 +232,7 @@ def open_again(example: tuple[str, bytes], folder: Path) -> None:
     arguments: dict[str, Any] = {"colour": False, "storage_size": 4, "skip_unreadable": False, "progress": False}
     with watched(folder):
         for path in (folder / "stores").glob("index-*.json"):
-            load_metadata_cache(path)
+            load_metadata_index(path)
         store, readable = open_image_store(catalogue(), store_dir=folder / "stores", **arguments)
         assert store.images.shape == (20, 1, 4, 4)
         assert store.ids == tuple(record.id for record in readable.records)

@@ -1,12 +1,12 @@
-"""Sources: how the folders of one kind of image set are read. One file a kind, found by its name; this one holds what
-they share: the listing they return, the walk through a folder, and the check of a source's options.
+"""Read the folders of an image set: one module a kind of set, found by its name, and here what they share.
 
-A source looks at names only. It opens no image: `data/index.py` does.
+A source looks at names only. It opens no image: `data/image_metadata.py` does.
 """
 
 import os
 import unicodedata
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,24 +19,17 @@ from lowres_ssl.registry import build
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"}) | DICOM_SUFFIXES
 JUNK = frozenset({"__macosx", "thumbs.db", "desktop.ini", "$recycle.bin"})
-SIDES = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
-}
+SIDES = dict.fromkeys(("train", "training"), "train") | dict.fromkeys(("val", "valid", "validation"), "val")
+SIDES |= dict.fromkeys(("test", "testing"), "test")
 
 
 @dataclass(frozen=True)
 class Listing:
-    """One image file, by its name alone.
+    """Name one image file.
 
     `path` is absolute. `id` is its path below the folder that holds the set, with forward slashes and composed (NFC)
     letters, so that it is the same on every platform. `label` is the class's name. `group` is the patient, slide or
-    source image, None where the name does not tell. `side` is "train", "val" or "test" for a set that comes divided.
+    source image, None if the name has none. `side` is "train", "val" or "test" for a set that is published divided.
     """
 
     path: Path
@@ -47,32 +40,32 @@ class Listing:
 
 
 class Source(ABC):
-    """Reads the folders of one kind of set. Its constructor's arguments are the `dataset.options` of the config."""
+    """Read the folders of one kind of set. The constructor's arguments are the `dataset.options` of the config."""
 
-    layout: ClassVar[str]  # what the folder should look like, for the message when nothing is found
-    official_default: ClassVar[bool] = False  # divided as the set's own folders say, unless asked otherwise
-    numbering_may_restart: ClassVar[bool] = False  # a group's name may mean someone else on another side
+    layout: ClassVar[str]  # how the folder should look, for the message when nothing is found
+    official_default: ClassVar[bool] = False  # whether split=auto takes the set's own folders
+    numbering_may_restart: ClassVar[bool] = False  # whether one group name may be two patients in two subsets
 
     @cached_property
     def notes(self) -> list[str]:
-        """Lines for the user, on what `listings` left out."""
+        """List lines for the user, on what `listings` left out."""
         return []
 
     @abstractmethod
     def listings(self, root: Path) -> list[Listing]:
-        """Every image of the set below `root`, sorted by id; empty if there is none. Raises `DataError`."""
+        """List every image of the set below `root`, sorted by id; empty if there is none. Raises `DataError`."""
 
     def prepare(self, root: Path) -> None:  # noqa: B027 - most sets need nothing
-        """Make `root`, for a set that is drawn rather than fetched."""
+        """Make `root`, for a set that is generated."""
 
 
 def build_source(name: str, options: dict[str, Any]) -> Source:
-    """The source in `data/sources/<name>.py`, built with `options`. Raises `ConfigError` if either is not known."""
+    """Build the source in `data/datasets/<name>.py`. Raises `ConfigError` for an unknown name or option."""
     return build(__name__, name, Source, options, "dataset.options", "dataset.source")
 
 
 def is_junk(name: str) -> bool:
-    """What operating systems leave behind: `.DS_Store`, `._x.png`, `Thumbs.db`, `__MACOSX`, anything hidden."""
+    """Find hidden files and what operating systems leave behind: `.DS_Store`, `Thumbs.db`, `__MACOSX`."""
     return name.startswith(".") or name.lower() in JUNK
 
 
@@ -81,15 +74,15 @@ def is_image(name: str) -> bool:
 
 
 def folders_in(folder: Path) -> list[Path]:
-    """The folders directly in `folder`, by name, without junk."""
+    """List the folders directly in `folder`, by name, without junk."""
     return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not is_junk(entry.name))
 
 
 def resolve_root(root: Path) -> Path:
-    """The folder that really holds the set: `root`, or what a re-upload has wrapped in further single folders.
+    """Find the folder that holds the set: `root`, or the one inside a re-upload's further single folders.
 
-    A folder is stepped into if it is the only one and no image lies beside it, unless it holds nothing but images: then
-    it is a class. Raises `DataError` if `root` is missing or cannot be read.
+    A folder is entered if it is the only one and no image lies beside it, unless it holds only images: then it is a
+    class. Raises `DataError` if `root` is missing or cannot be read.
     """
     if not root.is_dir():
         what = "not a folder" if root.exists() else "no such folder"
@@ -99,19 +92,17 @@ def resolve_root(root: Path) -> Path:
         )
     folder = root.resolve()
     try:
-        while len(inner := folders_in(folder)) == 1 and folders_in(inner[0]) and not has_images(folder):
+        while len(inner := folders_in(folder)) == 1 and folders_in(inner[0]):
+            if any(is_image(entry.name) for entry in folder.iterdir()):
+                break
             folder = inner[0]
     except OSError as error:
         raise DataError(f"{folder}: cannot be read ({error.strerror}); check its permissions") from error
     return folder
 
 
-def has_images(folder: Path) -> bool:
-    return any(is_image(entry.name) for entry in folder.iterdir())
-
-
 def images_below(root: Path) -> Iterator[tuple[Path, str]]:
-    """The absolute path and the id of each image file at any depth below `root`, sorted by id. Links are followed.
+    """List the absolute path and the id of each image at any depth below `root`, sorted by id. Links are followed.
 
     Raises `DataError` if a folder cannot be read.
     """
@@ -130,24 +121,30 @@ def images_below(root: Path) -> Iterator[tuple[Path, str]]:
                     if is_junk(entry.name):
                         continue
                     if entry.is_dir():
-                        pending.append((entry.path, f"{prefix}{portable(entry.name)}/"))
+                        pending.append((entry.path, f"{prefix}{make_portable(entry.name)}/"))
                     elif is_image(entry.name):
-                        found.append((Path(entry.path), prefix + portable(entry.name)))
+                        found.append((Path(entry.path), prefix + make_portable(entry.name)))
         except OSError as error:
             raise DataError(f"{folder}: cannot be read ({error.strerror}); check its permissions") from error
     return iter(sorted(found, key=lambda pair: pair[1]))
 
 
-def portable(name: str) -> str:
-    """A file name as every platform would spell it: composed letters, and no bytes that are not text."""
+def make_portable(name: str) -> str:
+    """Spell a file name as every platform does: composed letters, and no bytes that are not text."""
     return unicodedata.normalize("NFC", os.fsencode(name).decode("utf-8", "replace"))
 
 
-def outermost(listings: Iterable[Listing], key: str = "id") -> list[Listing]:
-    """One listing for each value of `key`, the one nearest to the root, sorted by id: some re-uploads hold a second
-    copy of everything one level further down."""
+def check_unique_ids(ids: Iterable[str]) -> None:
+    """Raise `DataError` for two names that differ only in how a letter is encoded: elsewhere they are one."""
+    twice = [id for id, count in Counter(ids).items() if count > 1]
+    if twice:
+        raise DataError(f"{twice[0]}: two files have this name, differing in encoding only; rename one of them")
+
+
+def keep_outermost(listings: Iterable[Listing], key: str = "id") -> list[Listing]:
+    """Keep one listing for each id (or file name), the nearest to the root: some re-uploads hold a second copy of
+    everything one level further down. Sorted by id."""
     kept: dict[str, Listing] = {}
     for listing in sorted(listings, key=lambda each: (len(each.path.parts), each.id)):
-        name = listing.id.rpartition("/")[2] if key == "name" else listing.id
-        kept.setdefault(name, listing)
+        kept.setdefault(listing.id.rpartition("/")[2] if key == "name" else listing.id, listing)
     return sorted(kept.values(), key=lambda each: each.id)

@@ -1,10 +1,10 @@
-"""BreaKHis: breast tumours under the microscope. Everything is in the file's name; the folders may be any."""
+"""Read BreaKHis: breast tumours under the microscope. The file name holds everything; the folders may be any."""
 
 import re
 from pathlib import Path
 from typing import ClassVar
 
-from lowres_ssl.data.datasets import SIDES, Listing, Source, images_below, outermost, resolve_root
+from lowres_ssl.data.datasets import SIDES, Listing, Source, images_below, keep_outermost, resolve_root
 from lowres_ssl.errors import ConfigError, DataError
 
 BREAST_FILE_NAME = re.compile(
@@ -17,7 +17,7 @@ MAGNIFICATIONS = (40, 100, 200, 400)
 
 
 class BreastReader(Source):
-    """The images of one magnification. The group is the slide, which is the patient: year and digits ("14-22549").
+    """Read the images of one magnification. The group is the slide, which is the patient: year and digits ("14-22549").
 
     Letters after the digits (22549AB, 22549CD) mark parts of one case. Slide 14-13412 is filed under two tumour types
     with names of its own in each: both are kept, as one group. One name in two folders is one image.
@@ -35,25 +35,23 @@ class BreastReader(Source):
         """Raises `DataError` if there are images, but none of this magnification with a BreaKHis name."""
         images = list(images_below(resolve_root(root)))
         named = [(path, id, match) for path, id in images if (match := BREAST_FILE_NAME.fullmatch(path.name))]
-        chosen = [(path, id, match) for path, id, match in named if int(match["magnification"]) == self.magnification]
         if images and not named:
             raise DataError(f"{root}: no BreaKHis image: got names like {images[0][1]}, wanted {self.layout}")
-        if named and not chosen:
+        found = [
+            Listing(
+                path=path,
+                id=id,
+                label=BREAST_CLASSES[match["class"].upper()],
+                group=f"{match['year']}-{match['slide']}",
+                side=next((SIDES[part.lower()] for part in id.split("/")[:-1] if part.lower() in SIDES), None),
+            )
+            for path, id, match in named
+            if int(match["magnification"]) == self.magnification
+        ]
+        if named and not found:
             got = ", ".join(sorted({match["magnification"] for _, _, match in named}, key=int))
             raise DataError(
                 f"{root}: no image at {self.magnification}x, got {got}; "
                 "choose with dataset.options.magnification=NUMBER"
             )
-        return outermost(
-            (
-                Listing(
-                    path=path,
-                    id=id,
-                    label=BREAST_CLASSES[match["class"].upper()],
-                    group=f"{match['year']}-{match['slide']}",
-                    side=next((SIDES[part.lower()] for part in id.split("/")[:-1] if part.lower() in SIDES), None),
-                )
-                for path, id, match in chosen
-            ),
-            key="name",
-        )
+        return keep_outermost(found, key="name")

@@ -1,18 +1,18 @@
-"""Kather 2016: tiles of colorectal tissue in eight class folders, `01_TUMOR` to `08_EMPTY`."""
+"""Read Kather 2016: tiles of colorectal tissue in eight class folders, `01_TUMOR` to `08_EMPTY`."""
 
 import re
 from pathlib import Path
 from typing import ClassVar
 
-from lowres_ssl.data.datasets import Listing, Source, images_below, outermost, resolve_root
+from lowres_ssl.data.datasets import Listing, Source, images_below, keep_outermost, resolve_root
 
 CLASS_FOLDER = re.compile(r"\d\d_[A-Z]+", re.IGNORECASE)
 TILE_NAME = re.compile(r"[0-9A-F]+_(?P<source>CRC-Prim-HE-\d+\w*)\.tif_Row_\d+_Col_\d+\.[A-Z]+", re.IGNORECASE)
 
 
 class ColorectalReader(Source):
-    """All tiles. The group is the source image a tile was cut from ("CRC-Prim-HE-03_009"): patients are not told, and
-    the ten slides cannot be divided, since some classes are on two of them. None where a re-upload lost the names.
+    """Read all tiles. The group is the source image a tile was cut from ("CRC-Prim-HE-03_009"): patients are not known,
+    and the ten slides cannot be divided, since some classes are on two of them. None where a re-upload lost the names.
 
     The id starts at the class folder, so that it is the same however deep a re-upload has put it.
     """
@@ -26,13 +26,6 @@ class ColorectalReader(Source):
             depth = next((depth for depth, folder in enumerate(folders) if CLASS_FOLDER.fullmatch(folder)), None)
             if depth is not None:
                 tile = TILE_NAME.fullmatch(name)
-                found.append(
-                    Listing(
-                        path=path,
-                        id="/".join([*folders[depth:], name]),
-                        label=folders[depth].upper(),
-                        group=tile["source"] if tile else None,
-                        side=None,
-                    )
-                )
-        return outermost(found)
+                group = tile["source"] if tile else None
+                found.append(Listing(path, "/".join([*folders[depth:], name]), folders[depth].upper(), group, None))
+        return keep_outermost(found)

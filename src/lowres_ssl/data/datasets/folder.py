@@ -1,4 +1,4 @@
-"""Any folder of class folders, or of train[/val]/test folders of class folders."""
+"""Read any folder of class folders, or of train[/val]/test folders of class folders."""
 
 import re
 from pathlib import Path
@@ -9,7 +9,7 @@ from lowres_ssl.errors import ConfigError, DataError
 
 
 class ClassFolderReader(Source):
-    """The class is the name of the top folder; images may lie deeper in it, and those beside the class folders are left
+    """Take the top folder's name as the class; images may lie deeper in it, and those beside the class folders are left
     out. `group_pattern` is a regular expression searched for in the id (such as `tumour/p12_3.png`); its group named
     `group`, else its first one, is the patient. An image it does not match has none.
     """
@@ -34,17 +34,17 @@ class ClassFolderReader(Source):
         divided = has_subset_folders(folder)
         found = []
         for path, id in images_below(folder):
-            side, _, inner = id.partition("/") if divided else ("", "", id)
+            top, _, inner = id.partition("/") if divided else ("", "", id)
             label, slash, _ = inner.partition("/")
-            if not slash or (divided and side.lower() not in SIDES):
-                continue
-            found.append(
-                Listing(
-                    path=path, id=id, label=label, group=self.group(id), side=SIDES[side.lower()] if divided else None
-                )
+            if slash and (not divided or top.lower() in SIDES):
+                found.append(Listing(path, id, label, self.find_group(id), SIDES[top.lower()] if divided else None))
+        trained = {listing.label for listing in found if listing.side == "train"}
+        missing = sorted({listing.label for listing in found} - trained)
+        if divided and missing:
+            raise DataError(
+                f"{folder}: class {missing[0]} has no training image, got {', '.join(sorted(trained)) or 'none'}; "
+                f"add a folder train/{missing[0]}, or take the class out of the other folders"
             )
-        if divided:
-            check_training_folder(folder, found)
         if self.pattern and found and all(listing.group is None for listing in found):
             raise ConfigError(
                 f"dataset.options.group_pattern={self.pattern.pattern}: fits none of the {len(found)} images; "
@@ -52,24 +52,12 @@ class ClassFolderReader(Source):
             )
         return found
 
-    def group(self, id: str) -> str | None:
+    def find_group(self, id: str) -> str | None:
         match = self.pattern.search(id) if self.pattern else None
-        if match is None:
-            return None
-        return match["group"] if "group" in match.re.groupindex else match[1]
+        return match and (match["group"] if "group" in match.re.groupindex else match[1])
 
 
 def has_subset_folders(folder: Path) -> bool:
-    """Whether there is a train folder and another side's, and class folders in it, not images."""
+    """Check for a train folder and another subset's, with class folders in it, not images."""
     sides = {SIDES[inner.name.lower()]: inner for inner in folders_in(folder) if inner.name.lower() in SIDES}
     return "train" in sides and len(sides) > 1 and bool(folders_in(sides["train"]))
-
-
-def check_training_folder(folder: Path, found: list[Listing]) -> None:
-    trained = {listing.label for listing in found if listing.side == "train"}
-    missing = sorted({listing.label for listing in found} - trained)
-    if missing:
-        raise DataError(
-            f"{folder}: class {missing[0]} has no training image, got {', '.join(sorted(trained)) or 'none'}; "
-            f"add a folder train/{missing[0]}, or take the class out of the other folders"
-        )

@@ -1,13 +1,14 @@
-"""The phantom: a synthetic tissue set of our own, drawn from formulas. It stands for no real tissue.
+"""Generate the phantom: a synthetic tissue set drawn from formulas. It represents no real tissue.
 
 Four classes differ in their nuclei (density, size, eccentricity) and the stroma between them. Forty "patients" differ
-in stain, brightness and focus, and have every class, so that colour tells only part of the class. The same bytes each
+in stain, brightness and focus, and have every class, so that colour shows only part of the class. The same bytes each
 time.
 """
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import ClassVar
 
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from lowres_ssl.data.datasets import Listing, Source, images_below, resolve_root
-from lowres_ssl.data.file_reading import map_in_threads
+from lowres_ssl.data.decode import map_in_threads
 from lowres_ssl.io.atomic import replacing_folder
 from lowres_ssl.io.locks import lock
 
@@ -32,9 +33,9 @@ EOSIN = (0.07, 0.99, 0.11)
 
 @dataclass(frozen=True)
 class Tissue:
-    """A class. `nuclei`: how many in an image at scale 1. `radius`: mean, in pixels. `spread`: of the logarithm of the
-    radius. `elongation`: long over short axis. `alignment`: 0 any direction, 1 along the fibres. `fibres`: how much of
-    the stroma's texture is drawn out along one direction; `fibre_length` and `fibre_width` in pixels.
+    """Describe a class. `nuclei`: their number in an image at scale 1. `radius`: mean, in pixels. `spread`: of the
+    radius's logarithm. `elongation`: long over short axis. `alignment`: 0 any direction, 1 along the fibres. `fibres`:
+    how much of the stroma's texture is drawn out along one direction; `fibre_length`, `fibre_width`: in pixels.
     """
 
     nuclei: float
@@ -57,7 +58,7 @@ TISSUES = {
 
 @dataclass(frozen=True)
 class NuisanceRanges:
-    """What differs from patient to patient and from image to image, and tells nothing: ranges of uniform draws."""
+    """Hold ranges of uniform draws for what differs between patients and between images, whatever the class."""
 
     haematoxylin: tuple[float, float] = (0.9, 1.3)  # strength of the stain
     eosin: tuple[float, float] = (0.4, 0.68)
@@ -73,25 +74,10 @@ class NuisanceRanges:
 NUISANCE_RANGES = NuisanceRanges()
 
 
-@dataclass(frozen=True)
-class Patient:
-    """Stains as optical densities (float [3] each), brightness, blur in pixels."""
-
-    haematoxylin: NDArray[np.float64]
-    eosin: NDArray[np.float64]
-    brightness: float
-    focus: float
-
-
-def generate_phantom(root: Path, *, progress: bool = False) -> None:
-    """Draw the 640 images of 96 x 96 pixels, `<class>/patient-07_2.png`, into `root`, which appears whole or not at
-    all. Takes a few seconds. Raises `OSError` if it cannot be written."""
-    names = [
-        (label, patient, number)
-        for label in TISSUES
-        for patient in range(PATIENT_COUNT)
-        for number in range(IMAGES_PER_PATIENT)
-    ]
+def generate_phantom(root: Path) -> None:
+    """Draw 640 images of 96 x 96 pixels, `<class>/patient-07_2.png`, into `root`, which appears whole or not at all.
+    Takes a few seconds. Raises `OSError` if it cannot be written."""
+    names = list(product(TISSUES, range(PATIENT_COUNT), range(IMAGES_PER_PATIENT)))
     with replacing_folder(root) as folder:
         for label in TISSUES:
             (folder / label).mkdir()
@@ -101,8 +87,7 @@ def generate_phantom(root: Path, *, progress: bool = False) -> None:
             path = folder / label / f"patient-{patient + 1:02d}_{number + 1}.png"
             Image.fromarray(draw_image(label, patient, number)).save(path)
 
-        for _ in map_in_threads(save, names, label="Drawing the phantom", progress=progress):
-            pass
+        list(map_in_threads(save, names))
 
 
 def make_generator(*key: int) -> np.random.Generator:
@@ -110,39 +95,30 @@ def make_generator(*key: int) -> np.random.Generator:
 
 
 def draw_image(label: str, patient: int, number: int) -> NDArray[np.uint8]:
-    """One image, uint8 [96, 96, 3]. Drawn from its own seed, so that no image depends on another."""
-    person = sample_patient(patient)
-    tissue = TISSUES[label]
+    """Draw one image, uint8 [96, 96, 3], from its own seed: no image depends on another."""
+    tissue, ranges = TISSUES[label], NUISANCE_RANGES
+    rng = make_generator(0, patient)
+    haematoxylin, eosin = (
+        np.array(stain) * np.exp(ranges.hue * rng.standard_normal(3)) for stain in (HAEMATOXYLIN, EOSIN)
+    )
+    haematoxylin, eosin = haematoxylin * rng.uniform(*ranges.haematoxylin), eosin * rng.uniform(*ranges.eosin)
+    brightness, focus = rng.uniform(*ranges.brightness), rng.uniform(*ranges.focus)
     rng = make_generator(1, list(TISSUES).index(label), patient, number)
-    scale = rng.uniform(*NUISANCE_RANGES.scale)
+    scale = rng.uniform(*ranges.scale)
     direction = rng.uniform(0, np.pi)
     stroma = make_texture(rng, scale * tissue.fibre_length, scale * tissue.fibre_width, direction)
     pink = np.clip(0.55 + 0.30 * tissue.fibres * stroma, 0.02, None)
     blue = draw_nuclei(rng, tissue, scale, direction)
-    density = (
-        blue[..., None] * person.haematoxylin + (pink * (1 - 0.55 * np.minimum(blue, 1)))[..., None] * person.eosin
-    )
-    light = 255 * person.brightness * make_vignette(rng)[..., None] * np.exp(-density)
+    density = blue[..., None] * haematoxylin + (pink * (1 - 0.55 * np.minimum(blue, 1)))[..., None] * eosin
+    light = 255 * brightness * make_vignette(rng)[..., None] * np.exp(-density)
     image = Image.fromarray(np.clip(np.rint(light), 0, 255).astype(np.uint8))
-    blurred = np.asarray(image.filter(ImageFilter.GaussianBlur(person.focus)), dtype=np.float64)
-    noisy = blurred + NUISANCE_RANGES.noise * rng.standard_normal(blurred.shape)
+    blurred = np.asarray(image.filter(ImageFilter.GaussianBlur(focus)), dtype=np.float64)
+    noisy = blurred + ranges.noise * rng.standard_normal(blurred.shape)
     return np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
 
 
-def sample_patient(patient: int) -> Patient:
-    rng = make_generator(0, patient)
-    haematoxylin = np.array(HAEMATOXYLIN) * np.exp(NUISANCE_RANGES.hue * rng.standard_normal(3))
-    eosin = np.array(EOSIN) * np.exp(NUISANCE_RANGES.hue * rng.standard_normal(3))
-    return Patient(
-        haematoxylin=haematoxylin * rng.uniform(*NUISANCE_RANGES.haematoxylin),
-        eosin=eosin * rng.uniform(*NUISANCE_RANGES.eosin),
-        brightness=rng.uniform(*NUISANCE_RANGES.brightness),
-        focus=rng.uniform(*NUISANCE_RANGES.focus),
-    )
-
-
 def make_texture(rng: np.random.Generator, length: float, width: float, direction: float) -> NDArray[np.float64]:
-    """Noise smoothed over `length` pixels along `direction`, `width` across: [96, 96], mean 0, standard deviation 1."""
+    """Smooth noise over `length` pixels along `direction`, `width` across: [96, 96], mean 0, standard deviation 1."""
     frequency = 2 * np.pi * np.fft.fftfreq(PHANTOM_SIZE)
     y, x = frequency[:, None], frequency[None, :]
     along = x * np.cos(direction) + y * np.sin(direction)
@@ -153,7 +129,7 @@ def make_texture(rng: np.random.Generator, length: float, width: float, directio
 
 
 def make_vignette(rng: np.random.Generator) -> NDArray[np.float64]:
-    """Light that falls off towards one edge, [96, 96], at most 1."""
+    """Make light that falls off towards one edge, [96, 96], at most 1."""
     angle, strength = rng.uniform(0, 2 * np.pi), rng.uniform(0, NUISANCE_RANGES.vignette)
     steps = np.linspace(0, 1, PHANTOM_SIZE) - 0.5
     slope = np.cos(angle) * steps[None, :] + np.sin(angle) * steps[:, None]
@@ -161,7 +137,7 @@ def make_vignette(rng: np.random.Generator) -> NDArray[np.float64]:
 
 
 def draw_nuclei(rng: np.random.Generator, tissue: Tissue, scale: float, direction: float) -> NDArray[np.float64]:
-    """How much haematoxylin there is: [96, 96], about 1 inside a nucleus, 0 outside."""
+    """Draw the amount of haematoxylin: [96, 96], about 1 inside a nucleus, 0 outside."""
     count = max(4, round(tissue.nuclei * rng.uniform(*NUISANCE_RANGES.crowding) / scale**2))
     canvas = np.zeros((PHANTOM_SIZE, PHANTOM_SIZE))
     placed: list[tuple[float, float, float]] = []
@@ -180,7 +156,7 @@ def draw_nuclei(rng: np.random.Generator, tissue: Tissue, scale: float, directio
 def choose_centre(
     rng: np.random.Generator, placed: Sequence[tuple[float, float, float]], radius: float
 ) -> tuple[float, float]:
-    """A centre that overlaps few others: the freest of a handful of draws."""
+    """Choose a centre that overlaps few others: the freest of six draws."""
     candidates = rng.uniform(-3, PHANTOM_SIZE + 3, size=(6, 2))
     if not placed:
         return float(candidates[0, 0]), float(candidates[0, 1])
@@ -218,15 +194,15 @@ PHANTOM_FILE_NAME = re.compile(r"(?P<patient>patient-\d+)_\d+\.png")
 
 
 class PhantomReader(Source):
-    """All images; the group is the synthetic patient, who has images in every class."""
+    """Read all images; the group is the synthetic patient, who has images in every class."""
 
-    layout: ClassVar[str] = "nothing: it draws itself into a folder that is not there yet"
+    layout: ClassVar[str] = "nothing: the phantom is generated into a folder that does not exist yet"
 
     def prepare(self, root: Path) -> None:
-        """Draw the set, in a few seconds, unless `root` is there."""
+        """Generate the set, unless `root` exists."""
         if not root.exists():
             with lock(root, "phantom images"):
-                if not root.exists():  # another process may have drawn them while this one waited
+                if not root.exists():  # another process may have generated it while this one waited
                     generate_phantom(root)
 
     def listings(self, root: Path) -> list[Listing]:

@@ -1,10 +1,10 @@
-"""Kermany's chest X-rays of children: `{train,val,test}/{NORMAL,PNEUMONIA}`, or the two class folders alone."""
+"""Read Kermany's chest X-rays of children: `{train,val,test}/{NORMAL,PNEUMONIA}`, or the two class folders alone."""
 
 import re
 from pathlib import Path
 from typing import ClassVar
 
-from lowres_ssl.data.datasets import SIDES, Listing, Source, images_below, outermost, resolve_root
+from lowres_ssl.data.datasets import SIDES, Listing, Source, images_below, keep_outermost, resolve_root
 
 PNEUMONIA_CLASSES = frozenset({"NORMAL", "PNEUMONIA"})
 PNEUMONIA_FILE_NAMES = (
@@ -15,12 +15,12 @@ PNEUMONIA_FILE_NAMES = (
 
 
 class PneumoniaReader(Source):
-    """All X-rays. The group is the patient as the name tells it, kept apart by class: "PNEUMONIA/person12",
-    "NORMAL/IM-0115", and "NORMAL/NORMAL2-IM-0115", which is taken for a numbering of its own. `person12_bacteria` and
-    `person12_virus` are taken for one patient: if they are two, a patient split only keeps more together than it must.
+    """Read all X-rays. The group is the patient in the name, kept apart by class: "PNEUMONIA/person12",
+    "NORMAL/IM-0115", and "NORMAL/NORMAL2-IM-0115", which counts as another numbering. `person12_bacteria` and
+    `person12_virus` count as one patient: if they are two, a patient split only keeps more together than it must.
 
-    The published numbering may restart in the test folder, so that a patient on both sides is possible, not certain.
-    The id starts at the side's folder: a second copy of the tree inside the tree (`chest_xray/chest_xray`) is the same.
+    The published numbering may restart in the test folder: a patient in both subsets is possible, not certain.
+    The id starts at the subset's folder: a copy of the tree inside the tree (`chest_xray/chest_xray`) is the same.
     """
 
     layout: ClassVar[str] = "train and test folders (val, too, if there is one), each with NORMAL and PNEUMONIA"
@@ -35,16 +35,7 @@ class PneumoniaReader(Source):
                 continue
             label = folders[depth].upper()
             side = SIDES.get(folders[depth - 1].lower()) if depth else None
-            patient = next(
-                (match["patient"] for pattern in PNEUMONIA_FILE_NAMES if (match := pattern.fullmatch(name))), None
-            )
-            found.append(
-                Listing(
-                    path=path,
-                    id="/".join([*folders[depth - 1 if side else depth :], name]),
-                    label=label,
-                    group=f"{label}/{patient}" if patient else None,
-                    side=side,
-                )
-            )
-        return outermost(found)
+            match = next(filter(None, (pattern.fullmatch(name) for pattern in PNEUMONIA_FILE_NAMES)), None)
+            short = "/".join([*folders[depth - 1 if side else depth :], name])
+            found.append(Listing(path, short, label, f"{label}/{match['patient']}" if match else None, side))
+        return keep_outermost(found)

@@ -12,9 +12,8 @@ from PIL import Image
 
 from lowres_ssl.config.check import DatasetConfig, from_plain
 from lowres_ssl.data.image_store import ImageStore, drop_undecodable, find_image_store
-from lowres_ssl.data.leakage import compute_leakage
 from lowres_ssl.data.prepare import load_catalogue
-from lowres_ssl.data.splits import load_split
+from lowres_ssl.data.splits import compute_leakage, load_split
 from lowres_ssl.errors import UserError
 from lowres_ssl.reporting.html import Chapter
 from lowres_ssl.runs.cleanup import relocate_path
@@ -58,7 +57,7 @@ def collect_dataset_facts(chapter: Chapter, store_dir: Path) -> DatasetFacts:
             "not known: the images or the split are not those of the run any more", False, False, licence, store, root
         )
     return DatasetFacts(
-        found.sentence().removeprefix("leakage: "), found.leaks, found.groups_known, licence, store, root
+        found.format_sentence().removeprefix("leakage: "), found.leaks, found.groups_known, licence, store, root
     )
 
 
