@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from lowres_ssl.errors import CheckpointError, ConfigError
 
@@ -164,3 +166,11 @@ def read_processor() -> Processor:
     fields = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
     name = fields.get("model name", platform.machine())
     return Processor(name, fields.get("vendor_id", ""), frozenset(fields.get("flags", "").split()))
+
+
+def copy_array_to_device(array: NDArray[Any], device: torch.device) -> Tensor:
+    """Copy an array to the device without waiting for pending work there: through pinned memory to a GPU."""
+    tensor = torch.from_numpy(array)
+    if device.type == "cuda":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)

@@ -1,7 +1,6 @@
 """Views as one function of two tensors: the numbers are those of the other way, no shape and no launch depends on a
 draw, and a compiler takes it whole. What a GPU would be given to do is counted on fake tensors, without one."""
 
-from itertools import permutations
 from typing import Any
 
 import numpy as np
@@ -10,16 +9,15 @@ import torch
 from by_torchvision import by_torchvision, select
 from fake_cuda import fake_cuda
 from hydra import compose, initialize_config_module
-from test_maker import ALL_THEN_SOME, ALWAYS, COUNT, EVERYTHING, KEYS, NOTHING, PAPER, STD, pictures, sizes
+from test_augmentation import ALL_THEN_SOME, ALWAYS, COUNT, EVERYTHING, KEYS, NOTHING, PAPER, STD, pictures, sizes
 from torch import Tensor
 
 from lowres_ssl.augment import augmentation
-from lowres_ssl.augment.apply_where import copy_array_to_device
 from lowres_ssl.augment.augmentation import Augmentation
 from lowres_ssl.augment.crop import crop_by_matrices, pack_crop_axes, scale_boxes_to_store
 from lowres_ssl.augment.from_config import build_views
-from lowres_ssl.augment.sampling import JitterOperation
 from lowres_ssl.config.check import PretrainConfig, read_config, register_schemas
+from lowres_ssl.device import copy_array_to_device
 
 SETTINGS = {
     "paper": PAPER,
@@ -62,7 +60,7 @@ def test_views_are_those_made_image_by_image(channels: int, settings: dict[str, 
             assert ours.is_contiguous(memory_format=torch.channels_last)
             other = make(pictures(channels), sizes(), KEYS, epoch=epoch, view=number)
             levels = (ours - other).abs() * LEVEL
-            solarised = make.parameters(sizes(), KEYS, epoch=epoch, view=number).solarise
+            solarised = make.sample(sizes(), KEYS, epoch=epoch, views=[number]).solarise
             # A value at the solarisation's threshold may land on its other side.
             assert (levels > 0.001).float().mean() < 1e-3
             assert solarised.all() or levels[~solarised].max() <= 0.001
@@ -74,7 +72,7 @@ def test_views_are_torchvisions(channels: int, settings: dict[str, Any]) -> None
     """On images of which nothing is rounded. Blurred ones lose the kernel's tails, at most half a level."""
     images, make = pictures(channels), Augmentation(**settings)
     (views,) = fixed_shapes(make, images, epoch=1, views=(1,))
-    parameters = make.parameters(sizes(), KEYS, epoch=1, view=1)
+    parameters = make.sample(sizes(), KEYS, epoch=1, views=[1])
     boxes = scale_boxes_to_store(parameters.boxes, sizes(), 64).tolist()
     for row, (image, ours) in enumerate(zip(images, views, strict=True)):
         one = select(parameters, slice(row, row + 1))
@@ -85,23 +83,6 @@ def test_views_are_torchvisions(channels: int, settings: dict[str, Any]) -> None
         assert (levels > bound).float().mean() <= (0.01 if one.solarise[0] else 0)
 
 
-@pytest.mark.usefixtures("crops_by_matrices")
-def test_every_order_of_the_jitter_is_kept() -> None:
-    make = Augmentation(**PAPER | {"grey": 0.0, "blur": 0.0, "solarise": 0.0, "brightness": 0.8, "contrast": 0.8})
-    orders = [tuple(order) for order in permutations(JitterOperation)]
-    seen = set()
-    for epoch in range(8):
-        drawn = make.parameters(sizes(), KEYS, epoch=epoch, view=0)
-        (views,) = fixed_shapes(make, pictures(), epoch=epoch, views=(0,))
-        boxes = scale_boxes_to_store(drawn.boxes, sizes(), 64).tolist()
-        for row, image in enumerate(pictures()):
-            one = select(drawn, slice(row, row + 1))
-            expected = by_torchvision(image / 255, boxes[row], one, PAPER)
-            assert ((views[row] - expected).abs() * LEVEL).max() <= 0.002
-            seen.add(tuple(one.order[0]))
-    assert seen == set(orders)
-
-
 @pytest.mark.parametrize("rows", [np.arange(COUNT)[::-1].copy(), np.array([5]), np.array([20, 3, 3, 11])])
 def test_a_view_does_not_depend_on_the_batch_around_it(rows: np.ndarray) -> None:
     images, make = pictures(), Augmentation(**EVERYTHING)
@@ -110,12 +91,6 @@ def test_a_view_does_not_depend_on_the_batch_around_it(rows: np.ndarray) -> None
     packed = torch.from_numpy(make.pack(sizes()[rows], KEYS[rows], part.shape, epoch=2, views=(0, 1)))
     ours = make.fixed_shapes(3, images.device)(part, packed)
     torch.testing.assert_close(ours, whole[:, torch.from_numpy(rows)], rtol=0, atol=1e-5)
-
-
-def test_a_store_that_lies_pixel_by_pixel_gives_the_same() -> None:
-    make = Augmentation(**EVERYTHING)
-    ours = fixed_shapes(make, pictures().contiguous(memory_format=torch.channels_last), epoch=0)
-    assert torch.equal(ours, fixed_shapes(make, pictures(), epoch=0))
 
 
 def test_the_same_call_gives_the_same_bits_and_autocast_changes_none() -> None:

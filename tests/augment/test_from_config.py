@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
-import torch
 from hydra import compose, initialize_config_module
 
-from lowres_ssl.augment.augmentation import Augmentation, hash_image_ids
-from lowres_ssl.augment.blur import blur_by_shifts, compute_kernels
-from lowres_ssl.augment.from_config import build_views
+from lowres_ssl.augment.augmentation import Augmentation
+from lowres_ssl.augment.from_config import build_size_schedule, build_views
+from lowres_ssl.augment.sampling import hash_image_ids
 from lowres_ssl.config.check import PretrainConfig, read_config, register_schemas
+from lowres_ssl.errors import ConfigError
 
 register_schemas()
 KEYS = hash_image_ids([str(number) for number in range(2000)])
@@ -21,15 +21,14 @@ def makers_of(*words: str) -> list[Augmentation]:
 
 
 def sigma(maker: Augmentation) -> np.ndarray:
-    return maker.parameters(np.full((len(KEYS), 2), 96), KEYS, epoch=0, view=0).sigma
+    return maker.sample(np.full((len(KEYS), 2), 96), KEYS, epoch=0, views=[0]).sigma
 
 
 @pytest.mark.parametrize("recipe", ["paper", "released_code", "tuned"])
 def test_blur_at_224_pixels_is_the_papers(recipe: str) -> None:
     """A standard deviation of 0.1 to 2 pixels, and a kernel of 23."""
     (maker,) = makers_of(f"recipe={recipe}", "epochs=1")
-    assert maker.blur_sigma == (0.1, 2.0)
-    assert maker.blur_kernel == 23
+    assert maker.steps(3).blur_kernel == 23
     drawn = sigma(maker)
     assert drawn.min() == pytest.approx(0.1, abs=0.01)
     assert drawn.max() == pytest.approx(2.0, abs=0.01)
@@ -41,23 +40,43 @@ def test_blur_is_the_same_share_of_the_side_at_any_size(size: int) -> None:
     np.testing.assert_allclose(sigma(other) / size, sigma(paper) / 224, rtol=1e-12)
 
 
-def test_blur_keeps_its_share_of_the_side_through_a_schedule() -> None:
-    small, whole = makers_of("epochs=2", "image_size=128", "image_size_schedule=[[0.5,0.5],[0.5,1.0]]")
-    assert (small.image_size, whole.image_size) == (64, 128)
-    np.testing.assert_allclose(sigma(small) / 64, sigma(whole) / 128, rtol=1e-12)
+@pytest.mark.parametrize(
+    ("stages", "epochs", "expected"),
+    [
+        ([[1.0, 1.0]], 3, [64, 64, 64]),
+        ([[0.75, 0.5], [0.25, 1.0]], 8, [32] * 6 + [64] * 2),
+        ([[0.5, 0.5], [0.3, 0.75], [0.2, 1.0]], 10, [32] * 5 + [48] * 3 + [64] * 2),
+        ([[0.75, 0.5], [0.25, 1.0]], 1, [64]),
+        ([[0.95, 0.5], [0.05, 1.0]], 4, [32, 32, 32, 64]),
+    ],
+)
+def test_the_stages_follow_each_other_and_end_at_the_whole_size(
+    stages: list[list[float]], epochs: int, expected: list[int]
+) -> None:
+    assert build_size_schedule(stages, epochs=epochs, image_size=64, smallest=17) == expected
 
 
-def test_an_edge_is_as_wide_on_the_image_when_it_is_blurred_at_half_the_size() -> None:
-    """Shares of the side that a step from black to white takes from 16% to 84%, which are two standard deviations."""
+@pytest.mark.parametrize("epochs", range(1, 30))
+def test_there_is_one_size_an_epoch_and_none_goes_back(epochs: int) -> None:
+    sizes = build_size_schedule([[0.3, 0.4], [0.33, 0.7], [0.37, 1.0]], epochs=epochs, image_size=100, smallest=17)
+    assert len(sizes) == epochs
+    assert sizes == sorted(sizes)
+    assert sizes[-1] == 100
 
-    def width(size: int) -> float:
-        (maker,) = makers_of("epochs=1", f"image_size={size}")
-        edge = torch.zeros(1, 1, size, size)
-        edge[..., size // 2 :] = 1
-        weights = torch.from_numpy(compute_kernels(np.array(maker.blur_sigma[1:]), maker.blur_kernel)).float()
-        profile = blur_by_shifts(edge, weights)[0, 0, 0].numpy()
-        low, high = np.interp([0.16, 0.84], profile, (np.arange(size) + 0.5) / size)
-        return float(high - low)
 
-    assert width(224) == pytest.approx(width(448), rel=0.05)
-    assert width(112) == pytest.approx(width(224), rel=0.15)
+@pytest.mark.parametrize(
+    ("stages", "reason"),
+    [
+        ([], "pairs"),
+        ([[1.0]], "pairs"),
+        ([[0.5, 0.5], [0.4, 1.0]], "add up to 1"),
+        ([[0.5, 1.0], [0.5, 0.5]], "a last stage of the whole"),
+        ([[0.0, 0.5], [1.0, 1.0]], "shares above 0"),
+        ([[0.5, 1.5], [0.5, 1.0]], "at most 1"),
+        ([[0.5, 0.25], [0.5, 1.0]], "at least 17 pixels, got 16"),
+        ([[float("nan"), 0.5], [0.5, 1.0]], "shares above 0"),
+    ],
+)
+def test_what_is_no_schedule_is_refused(stages: list[list[float]], reason: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^image_size_schedule=.*{reason}.*such as \[\[0\.75,0\.5\]"):
+        build_size_schedule(stages, epochs=10, image_size=64, smallest=17)

@@ -15,15 +15,14 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as tv
 
-from lowres_ssl.augment import colour, crop
-from lowres_ssl.augment.apply_where import apply_by_mask, apply_to_rows
-from lowres_ssl.augment.blur import (
+from lowres_ssl.augment import operations
+from lowres_ssl.augment.operations import (
     blur_by_matrices,
     blur_by_shifts,
-    compute_kernel_size,
     compute_kernels,
     compute_mirrored_distances,
 )
+from lowres_ssl.augment.pipeline import apply_by_mask, apply_to_rows
 from lowres_ssl.augment.sampling import AugmentationParameters
 
 TWO_LEVELS = 2 / 255 + 1e-6
@@ -65,8 +64,8 @@ def floats(numbers: np.ndarray) -> Tensor:
 
 
 def blended(images: Tensor, factor: np.ndarray, mean_weight: np.ndarray, luma_weight: np.ndarray) -> Tensor:
-    numbers = colour.compute_blend_numbers(factor, mean_weight, luma_weight, images.shape[1])
-    return colour.blend(images.float() / 255, floats(numbers))
+    numbers = operations.compute_blend_numbers(factor, mean_weight, luma_weight, images.shape[1])
+    return operations.blend(images.float() / 255, floats(numbers))
 
 
 @pytest.mark.parametrize("channels", [3, 1])
@@ -97,7 +96,7 @@ def test_saturation():
 @pytest.mark.parametrize("shifts", [some(-0.5, 0.5), some(-0.1, 0.1), some(0, 0), some(1 / 3, 1 / 3)])
 def test_hue(shifts):
     images = pictures()
-    ours = colour.turn_hue(images.float() / 255, floats(colour.compute_hue_offsets(shifts)))
+    ours = operations.turn_hue(images.float() / 255, floats(operations.compute_hue_offsets(shifts)))
     check(ours, images, lambda image, row: tv.adjust_hue(image, shifts[row]))
 
 
@@ -106,41 +105,24 @@ def test_hue_of_every_corner_edge_and_face_of_the_colour_cube():
     cube = torch.cartesian_prod(levels, levels, levels).T.reshape(1, 3, 7, 49)
     for shift in (-0.5, -1 / 3, -1 / 6, -0.1, 0.0, 1e-4, 0.25, 1 / 3, 0.5):
         unit = cube.float() / 255
-        ours = colour.turn_hue(unit, floats(colour.compute_hue_offsets(np.array([shift]))))
+        ours = operations.turn_hue(unit, floats(operations.compute_hue_offsets(np.array([shift]))))
         torch.testing.assert_close(ours, tv.adjust_hue(unit, shift), rtol=0, atol=3e-6)
-
-
-def test_grey():
-    images, nought, one = pictures(), np.zeros(BATCH), np.ones(BATCH)
-    ours = colour.mix(images.float() / 255, floats(colour.compute_blend_numbers(nought, nought, one, 3)[:, :-1]))
-    check(ours, images, lambda image, row: tv.rgb_to_grayscale(image, num_output_channels=3))
 
 
 @pytest.mark.parametrize("channels", [3, 1])
 @pytest.mark.parametrize("threshold", [0, 1, 64, 128, 255])
 def test_solarise(channels, threshold):
     images = pictures(channels)
-    ours = colour.solarise(images.float() / 255, threshold)
+    ours = operations.solarise(images.float() / 255, threshold)
     theirs = torch.stack([tv.solarize(image, threshold) for image in images])
     torch.testing.assert_close(ours, theirs.float() / 255, rtol=0, atol=1e-6)
-
-
-@pytest.mark.parametrize("factor", [1.0, 0.3])
-def test_blends_and_hue_and_solarisation_leave_what_they_are_given(factor):
-    images = pictures().float() / 255
-    before = images.clone()
-    numbers = np.full(BATCH, factor)
-    colour.blend(images, floats(colour.compute_blend_numbers(numbers, 1 - numbers, 1 - numbers, 3)))
-    colour.turn_hue(images, floats(colour.compute_hue_offsets(numbers / 3)))
-    colour.solarise(images, 128)
-    assert torch.equal(images, before)
 
 
 @pytest.mark.parametrize("channels", [3, 1])
 def test_a_blend_that_changes_nothing_leaves_every_bit(channels):
     images, one = pictures(channels).float() / 255, np.ones(BATCH)
     assert torch.equal(
-        colour.blend(images, floats(colour.compute_blend_numbers(one, 0 * one, 0 * one, channels))), images
+        operations.blend(images, floats(operations.compute_blend_numbers(one, 0 * one, 0 * one, channels))), images
     )
 
 
@@ -166,38 +148,6 @@ def test_blur(way, channels, size, low, high):
     check(ours, images, lambda image, row: tv.gaussian_blur(image, [size, size], [sigma[row]] * 2), exact=0.5 / 255)
 
 
-@pytest.mark.parametrize("channels", [3, 1])
-@pytest.mark.parametrize(("size", "side"), [(3, 33), (23, 33), (33, 17)])
-def test_both_blurs_agree(channels, size, side):
-    images, sigma = pictures(channels, side).float() / 255, some(0.1, 6.0)
-    ours = blurred("matrices", images, sigma, size)
-    torch.testing.assert_close(ours, blurred("shifts", images, sigma, size), rtol=0, atol=0.001 / 255)
-
-
-@pytest.mark.parametrize("way", BLURS)
-def test_blur_keeps_a_flat_image_and_the_range(way):
-    flat = torch.full((3, 1, 16, 16), 0.7)
-    torch.testing.assert_close(blurred(way, flat.clone(), np.array([0.1, 1.0, 5.0]), 9), flat)
-    made = blurred(way, pictures().float() / 255, some(0.1, 2), 5)
-    assert made.min() >= 0
-    assert made.max() <= 1 + 1e-6
-
-
-@pytest.mark.parametrize(
-    ("side", "fraction", "expected"),
-    [(224, 0.1, 23), (64, 0.1, 7), (96, 0.1, 9), (32, 0.1, 3), (16, 0.1, 3), (8, 1, 9)],
-)
-def test_kernel_is_the_nearest_odd_number_and_at_least_3(side, fraction, expected):
-    assert compute_kernel_size(side, fraction) == expected
-
-
-@pytest.mark.parametrize("way", BLURS)
-@pytest.mark.parametrize("side", [2, 3, 4, 17])
-def test_the_widest_kernel_still_fits_the_image(way, side):
-    images = torch.rand(2, 1, side, side)
-    assert blurred(way, images, np.array([50.0, 0.5]), compute_kernel_size(side, 1.0)).isfinite().all()
-
-
 def test_flips_and_quarter_turns_come_to_flips_and_one_transposition():
     image = pictures()[3]
     for vertical, horizontal, quarters in product((False, True), (False, True), range(4)):
@@ -206,7 +156,7 @@ def test_flips_and_quarter_turns_come_to_flips_and_one_transposition():
         expected = tv.rotate(expected, 90 * quarters)
         (flips,) = AugmentationParameters.flips(drawn(vertical, horizontal, quarters))
         flipped = image.flip([1 + axis for axis in (0, 1) if flips[axis]])
-        ours = crop.transpose(flipped[None])[0] if quarters % 2 else flipped
+        ours = operations.transpose(flipped[None])[0] if quarters % 2 else flipped
         assert torch.equal(ours, expected), (vertical, horizontal, quarters)
 
 
@@ -225,7 +175,7 @@ def direction(angle: np.ndarray) -> Tensor:
 @pytest.mark.parametrize("side", [33, 64])
 def test_rotation_by_any_angle(channels, side):
     images, angle = pictures(channels, side), some(-180, 170)
-    ours = crop.rotate(images.float() / 255, direction(angle), "zeros")
+    ours = operations.rotate(images.float() / 255, direction(angle), "zeros")
     bilinear = InterpolationMode.BILINEAR
     check(ours, images, lambda image, row: tv.rotate(image, angle[row], interpolation=bilinear), exact=1e-4)
 
@@ -239,7 +189,7 @@ def test_rotation_with_reflection_is_that_of_the_mirrored_image():
         wide = tv.pad(image, [side // 2] * 4, padding_mode="symmetric")
         return tv.center_crop(tv.rotate(wide, angle[row], interpolation=InterpolationMode.BILINEAR), [side, side])
 
-    check(crop.rotate(unit, direction(angle), "reflection"), images, mirrored, exact=1e-4)
+    check(operations.rotate(unit, direction(angle), "reflection"), images, mirrored, exact=1e-4)
 
 
 @pytest.mark.parametrize("way", [apply_to_rows, apply_by_mask])
@@ -251,24 +201,3 @@ def test_only_the_chosen_images_change_and_each_by_its_own_numbers(way):
     assert (changed[0] == 0 + 1).all()
     assert (changed[3] == 6 + 7).all()
     assert torch.equal(changed[[1, 2, 4]], before[[1, 2, 4]])
-
-
-@pytest.mark.parametrize(("every", "calls"), [(False, []), (True, [3])])
-def test_change_rows_of_none_and_of_all_takes_none_out(every, calls):
-    images, seen = torch.rand(3, 1, 2, 2), []
-
-    def operation(rows: Tensor) -> Tensor:
-        seen.append(len(rows))
-        return rows
-
-    assert apply_to_rows(images, torch.full((3,), every), operation) is images
-    assert seen == calls
-
-
-def test_grey_images_take_no_matrix_product_of_one_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For which PyTorch 2.14 compiles a kernel on a GPU, in need of a C compiler; with the same bits."""
-    images, numbers = torch.rand(5, 1, 8, 8), torch.rand(5, 2, 1)
-    shift = torch.bmm(numbers[:, -1:], images.mean(dim=(2, 3))[:, :, None])[..., None]
-    expected = torch.bmm(numbers[:, :-1], images.flatten(2)).view(images.shape).add_(shift).clamp_(0, 1)
-    monkeypatch.setattr(torch, "bmm", lambda *_: pytest.fail("a product of matrices"))
-    assert torch.equal(colour.blend(images, numbers), expected)

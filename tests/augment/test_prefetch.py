@@ -19,14 +19,6 @@ def test_everything_arrives_in_order_and_the_thread_ends(depth):
     assert not threads()
 
 
-def test_nothing_yields_nothing():
-    assert list(prefetch([])) == []
-
-
-def test_none_is_an_item_like_any_other():
-    assert list(prefetch([None, None])) == [None, None]
-
-
 def test_an_exception_arrives_after_the_items_before_it():
     def items() -> Iterator[int]:
         yield 1
@@ -62,17 +54,6 @@ def test_closing_early_ends_the_thread_and_closes_the_source(depth, taken):
     assert closed.is_set()
 
 
-def test_closing_at_any_moment_ends_the_thread():
-    for length in range(4):
-        for depth in (1, 2):
-            for taken in range(length + 1):
-                ahead = prefetch(iter(range(length)), depth)
-                for _ in range(taken):
-                    next(ahead)
-                ahead.close()
-    assert not threads()
-
-
 def test_an_error_in_the_consumer_ends_the_thread():
     def consume() -> None:
         for item in prefetch(iter(range(10**9))):
@@ -82,12 +63,6 @@ def test_an_error_in_the_consumer_ends_the_thread():
     with pytest.raises(RuntimeError, match="not finite"):
         consume()
     assert not threads()
-
-
-def test_no_thread_starts_before_the_first_item_is_asked_for():
-    ahead = prefetch(range(3))
-    assert not threads()
-    ahead.close()
 
 
 def test_it_makes_no_more_than_depth_items_ahead():

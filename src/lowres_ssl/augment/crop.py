@@ -1,7 +1,7 @@
-"""Cutting a box out of each stored image and resampling it, antialiased and flipped or not, to the view's size.
+"""Cut a box out of each stored image and resample it, antialiased and flipped or not, to the view's size.
 
 Two ways with one result: on a CPU the boxes are cut one by one, since their sizes differ and torch has a fast uint8
-kernel; elsewhere the whole batch goes through two batched matrix products, whose shapes don't depend on the boxes.
+kernel; elsewhere the whole batch goes through two batched matrix products, whose shapes do not depend on the boxes.
 """
 
 import numpy as np
@@ -10,12 +10,14 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+AXIS_NUMBERS = 5  # numbers of an axis in `pack_crop_axes`
+
 
 def multiply_both_axes(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     """Compute `rows @ image @ columns.T` for each image and channel: [n, C, S, S] `channels_last`.
 
     images: [B, C, R, R] float, contiguous; rows, columns: [n, S, R], n being a multiple of B, whose images have as many
-    maps side by side. Both products take and give memory as it lies, so that nothing is copied in between.
+    maps side by side. Both products take and give memory in its order, so that nothing is copied in between.
     """
     count, channels, side, _ = images.shape
     maps, size, _ = rows.shape
@@ -25,33 +27,8 @@ def multiply_both_axes(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     return views.view(maps, size, size, channels).permute(0, 3, 1, 2)
 
 
-PADDING_CHOICES = ("zeros", "reflection")
-
-
-def transpose(images: Tensor) -> Tensor:
-    """Rows become columns."""
-    return images.mT
-
-
-def rotate(images: Tensor, direction: Tensor, padding: str) -> Tensor:
-    """Each image about its centre by its own angle, bilinear, size kept.
-
-    direction: [B, 2], the cosine and the sine of the angle, which is counter-clockwise; padding: what comes in at the
-    corners, "zeros" (black) or "reflection" (the image mirrored at its edge).
-    """
-    cosine, sine = direction.unbind(1)  # [B] each
-    zero = torch.zeros_like(cosine)
-    # Maps a place in the view to the place in the image that it is taken from, y pointing down.
-    inverse = torch.stack([cosine, -sine, zero, sine, cosine, zero], dim=1).view(-1, 2, 3)
-    grid = F.affine_grid(inverse, list(images.shape), align_corners=False)  # [B, S, S, 2]
-    return F.grid_sample(images, grid, mode="bilinear", padding_mode=padding, align_corners=False)
-
-
-AXIS_NUMBERS = 5  # numbers of an axis in `axes`
-
-
 def scale_boxes_to_store(boxes: NDArray[np.int64], sizes: NDArray[np.int64], storage_size: int) -> NDArray[np.int64]:
-    """Boxes in pixels of the originals, as whole pixels of the square that each original was squashed into.
+    """Convert boxes from pixels of the originals to whole pixels of the square that each original was resized to.
 
     boxes: [B, 4] (top, left, height, width); sizes: [B, 2] (height, width) of the originals. A box keeps at least 1 px.
     """
@@ -80,7 +57,7 @@ def crop_one_by_one(images: Tensor, boxes: NDArray[np.int64], flips: NDArray[np.
 
 
 def pack_crop_axes(boxes: NDArray[np.int64], flips: NDArray[np.bool_], size: int) -> NDArray[np.float64]:
-    """Compute what `crop_by_matrices` takes of each box: [B, 2 * AXIS], the vertical axis first.
+    """Compute what `crop_by_matrices` takes of each box: [B, 2 * AXIS_NUMBERS], the vertical axis first.
 
     Of each axis: the box's first and last pixel; the width of a pixel in units of the triangle filter's, at most 1; and
     in those units, where the view's first pixel has its centre, pixel i having its own at i, and how far it is to the
@@ -91,26 +68,27 @@ def pack_crop_axes(boxes: NDArray[np.int64], flips: NDArray[np.bool_], size: int
     unit = 1 / np.maximum(scale, 1)
     first = np.where(flips, start + length - scale / 2, start + scale / 2) - 0.5
     step = np.where(flips, -scale, scale)
-    numbers = np.stack([start, start + length - 1, unit, first * unit, step * unit], axis=2)  # [B, 2, AXIS]
+    numbers = np.stack([start, start + length - 1, unit, first * unit, step * unit], axis=2)  # [B, 2, AXIS_NUMBERS]
     return numbers.reshape(-1, 2 * AXIS_NUMBERS)
 
 
 def crop_by_matrices(images: Tensor, axes: Tensor, size: int) -> Tensor:
-    """`crop_one_by_one` for the whole batch at once, within 1 of 255: [n, C, size, size] `channels_last`.
+    """Compute `crop_one_by_one` for the whole batch at once, within 1 of 255: [n, C, size, size] `channels_last`.
 
-    images: [B, C, R, R] uint8; axes: [n, 2 * AXIS] float32 on their device, n being a multiple of B: an image's views
-    are side by side.
+    images: [B, C, R, R] uint8; axes: [n, 2 * AXIS_NUMBERS] float32 on their device, n being a multiple of B: an image's
+    views are side by side.
     """
-    by_axis = axes.unflatten(1, (2, AXIS_NUMBERS)).transpose(0, 1).contiguous()  # [2, n, AXIS]
+    by_axis = axes.unflatten(1, (2, AXIS_NUMBERS)).transpose(0, 1).contiguous()  # [2, n, AXIS_NUMBERS]
     rows, columns = build_resampling_matrices(by_axis, images.shape[2], size)
-    # A sum of weights can exceed 1 by the last bit, and later steps count on 0..1.
+    # A sum of weights can exceed 1 by the last bit, and later steps need 0..1.
     return multiply_both_axes(images / 255, rows, columns).clamp_(0, 1)
 
 
 def build_resampling_matrices(axes: Tensor, storage_size: int, size: int) -> Tensor:
-    """Weights [2, n, size, storage_size] that resample the pixels of each axis' box ([2, n, AXIS]) to `size` pixels.
+    """Build weights [2, n, size, storage_size] that resample the pixels of each axis' box to `size` pixels.
 
-    A triangle filter as wide as an output pixel, never narrower than an input pixel; nothing outside the box counts.
+    axes: [2, n, AXIS_NUMBERS]. A triangle filter as wide as an output pixel, never narrower than an input pixel;
+    nothing outside the box counts.
     """
     start, end, unit, first, step = axes.split(1, dim=2)  # [2, n, 1] each
     places = torch.arange(max(storage_size, size), device=axes.device, dtype=axes.dtype)

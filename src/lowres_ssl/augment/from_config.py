@@ -1,4 +1,4 @@
-"""A few training images of each class, and the views that pre-training makes of them: to be looked at."""
+"""Build the configured views: a size for each epoch, an augmentation for each size, and example views for figures."""
 
 import math
 from collections.abc import Sequence
@@ -7,32 +7,33 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lowres_ssl.augment.augmentation import Augmentation, hash_image_ids, make_evaluation_view
-from lowres_ssl.config.check import PretrainConfig, get_min_image_size, to_plain
+from lowres_ssl.augment.augmentation import Augmentation, make_evaluation_view
+from lowres_ssl.augment.sampling import hash_image_ids
+from lowres_ssl.config.check import PretrainConfig, get_min_image_size, require, to_plain
 from lowres_ssl.data.prepare import PreparedData
-from lowres_ssl.errors import ConfigError
 
 
 def build_size_schedule(stages: Sequence[Sequence[float]], *, epochs: int, image_size: int, smallest: int) -> list[int]:
-    """The views' size in each epoch, in pixels, from the first to the last.
+    """Compute the views' size in each epoch, in pixels.
 
     stages: pairs (share of the epochs, share of `image_size`), in their order; the shares of the epochs add up to 1.
     The last stage ends at `image_size` itself, so that the encoder is left as that size needs it. A stage too short for
     an epoch has none, but the last has one at least. Cao and Wu, Rethinking Self-Supervised Learning: Small is
     Beautiful, 2021, arXiv 2103.13559. Raises `ConfigError` for what is no schedule.
     """
-    got = [list(stage) for stage in stages]
-    if not stages or any(len(stage) != 2 for stage in stages):
-        raise make_schedule_error(got, "pairs of a share of the epochs and a share of image_size")
-    if any(not (share > 0 and 0 < scale <= 1) for share, scale in stages):
-        raise make_schedule_error(got, "shares above 0, and of image_size at most 1")
-    if not math.isclose(math.fsum(share for share, _ in stages), 1.0, abs_tol=1e-6):
-        raise make_schedule_error(got, "shares of the epochs that add up to 1")
-    if stages[-1][1] != 1.0:
-        raise make_schedule_error(got, "a last stage of the whole image_size")
+
+    def check(ok: bool, wanted: str) -> None:
+        example = f"{wanted}, such as [[0.75,0.5],[0.25,1.0]]"
+        require(ok, "image_size_schedule", [list(stage) for stage in stages], example)
+
+    is_pairs = len(stages) > 0 and all(len(stage) == 2 for stage in stages)
+    check(is_pairs, "pairs of a share of the epochs and a share of image_size")
+    check(all(share > 0 and 0 < scale <= 1 for share, scale in stages), "shares above 0, and of image_size at most 1")
+    total = math.fsum(share for share, _ in stages)
+    check(math.isclose(total, 1.0, abs_tol=1e-6), "shares of the epochs that add up to 1")
+    check(stages[-1][1] == 1.0, "a last stage of the whole image_size")
     sizes = [round(scale * image_size) for _, scale in stages]
-    if min(sizes) < smallest:
-        raise make_schedule_error(got, f"at least {smallest} pixels, got {min(sizes)} of image_size={image_size}")
+    check(min(sizes) >= smallest, f"at least {smallest} pixels, got {min(sizes)} of image_size={image_size}")
 
     by_epoch: list[int] = []
     done = 0.0
@@ -42,12 +43,8 @@ def build_size_schedule(stages: Sequence[Sequence[float]], *, epochs: int, image
     return [*by_epoch[: epochs - 1], image_size]
 
 
-def make_schedule_error(got: list[list[float]], wanted: str) -> ConfigError:
-    return ConfigError(f"image_size_schedule={got}: wanted {wanted}, such as [[0.75,0.5],[0.25,1.0]]")
-
-
 def build_views(config: PretrainConfig) -> list[Augmentation]:
-    """Build the maker of each epoch's views: one a size, in the order of the schedule."""
+    """Build the augmentation of each epoch, one a size, in the order of the schedule."""
     sizes = build_size_schedule(
         config.image_size_schedule,
         epochs=config.epochs,
@@ -66,7 +63,7 @@ ExampleImages = NDArray[np.float32]
 
 
 def choose_example_rows(material: PreparedData, per_class: int) -> NDArray[np.int64]:
-    """Rows of the store [C, per_class]: training images of each class, evenly through them. -1: too few."""
+    """Choose rows of the store [C, per_class]: training images of each class, evenly spread; -1 for too few."""
     labels = material.catalogue.labels[material.split.train]
     rows = np.full((len(material.catalogue.classes), per_class), -1, dtype=np.int64)
     for place in range(len(rows)):
@@ -77,9 +74,9 @@ def choose_example_rows(material: PreparedData, per_class: int) -> NDArray[np.in
 
 
 def make_example_views(config: PretrainConfig, material: PreparedData, rows: NDArray[np.int64]) -> ExampleImages:
-    """Each row's whole image and the two views of it in the last epoch: float32 [C, per_class, 3, S, S, 3] in 0..1.
+    """Make each row's whole image and its two views in the last epoch: float32 [C, per_class, 3, S, S, 3] in 0..1.
 
-    They are made as in pre-training, so they are the very views that the method was given. NaN where the row is -1.
+    These are the views that the method was trained on. NaN where the row is -1.
     """
     store, there = material.store, rows >= 0
     chosen = rows[there]

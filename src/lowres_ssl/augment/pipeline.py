@@ -1,4 +1,4 @@
-"""What is done to views after the crop, and each one's numbers for it: one array, so that they travel in one copy."""
+"""Apply the steps of views between crop and normalisation; each view's numbers travel in one array, in one copy."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -9,23 +9,42 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lowres_ssl.augment import colour, crop
-from lowres_ssl.augment.apply_where import apply_by_mask, apply_to_rows
-from lowres_ssl.augment.blur import blur_by_matrices, blur_by_shifts, compute_kernels, compute_mirrored_distances
-from lowres_ssl.augment.colour import compute_blend_numbers, compute_hue_offsets
+from lowres_ssl.augment import operations
 from lowres_ssl.augment.crop import AXIS_NUMBERS, crop_by_matrices
+from lowres_ssl.augment.operations import compute_blend_numbers
 from lowres_ssl.augment.sampling import AugmentationParameters, FloatArray, JitterOperation
+
+
+def apply_to_rows(images: Tensor, chosen: Tensor, operation: Callable[..., Tensor], *numbers: Tensor) -> Tensor:
+    """Apply `operation` to the images where `chosen` ([B] bool) is true; the others take no arithmetic.
+
+    The operation gets the chosen images and their rows of each tensor in `numbers` ([B, ...]), and returns as many
+    images of the same shape. `images` ([B, C, S, S]) may be overwritten. For a CPU: shapes depend on the number chosen.
+    """
+    rows = chosen.nonzero()[:, 0]
+    if len(rows) == 0:
+        return images
+    if len(rows) == len(images):
+        return operation(images, *numbers).contiguous()
+    changed = operation(images.index_select(0, rows), *(each.index_select(0, rows) for each in numbers))
+    return images.index_copy_(0, rows, changed)
+
+
+def apply_by_mask(images: Tensor, chosen: Tensor, operation: Callable[..., Tensor], *numbers: Tensor) -> Tensor:
+    """Apply `operation` to all images and take its result for the chosen ones: no shape depends on their number.
+    For a GPU or a compiler; otherwise as `apply_to_rows`."""
+    return torch.where(chosen[:, None, None, None], operation(images, *numbers), images)
 
 
 @dataclass(frozen=True)
 class StepTensors:
-    """Of n views, on the device of their pixels. A blend, grey step or blur whose first number is 1 changes nothing.
+    """Hold the numbers of n views on their device. A blend, grey step or blur whose first number is 1 changes nothing.
 
     transposed, rotated, hue_turned, solarised: [n] bool, whether that is done
-    direction: [n, 2], cosine and sine of the angle of `geometry.rotate`
-    offsets: [n, 3] for `colour.turn_hue`
-    before, after: for `colour.blend`, [n, C + 1, C] each: the blends before the hue is turned, and those after it
-    grey: [n, C, C] for `colour.mix`
+    direction: [n, 2], cosine and sine of the angle for `rotate`
+    offsets: [n, 3] for `turn_hue`
+    before, after: [n, C + 1, C] each for `blend`: the blends before the hue is turned, and those after it
+    grey: [n, C, C] for `mix`
     weights: [n, T] for a blur
     """
 
@@ -43,7 +62,7 @@ class StepTensors:
 
 @dataclass(frozen=True)
 class ViewSteps:
-    """Which steps there can be, decided by settings and the number of channels alone.
+    """Describe the possible steps, which depend on the settings and the number of channels alone.
 
     size: pixels a side, S; channels: C; transposing, grey: whether there are any; rotation: the padding of rotations by
     any angle, None: there are none; operations: those of the jitter that change anything; blur_kernel: the full
@@ -69,7 +88,7 @@ class ViewSteps:
 
     @property
     def blends(self) -> tuple[int, int, int, int]:
-        """The shape of a view's blends: as many after the hue is turned as before it, or where it never is, none."""
+        """Return the shape of a view's blends: as many after the hue is turned as before it; none where it never is."""
         return 1 + self.turns_hue, len(self.blending), self.channels + 1, self.channels
 
     @property
@@ -77,7 +96,7 @@ class ViewSteps:
         return self.blur_kernel // 2 + 2
 
     def pack(self, parameters: AugmentationParameters) -> FloatArray:
-        """The numbers of B views, [B, K]: K depends on the steps alone."""
+        """Pack the numbers of B views, [B, K]: K depends on the steps alone."""
         count, angle = len(parameters), np.deg2rad(parameters.angle)
         flags = [
             parameters.quarter_turns % 2 == 1,
@@ -89,11 +108,12 @@ class ViewSteps:
         grey = compute_blend_numbers(1 - is_grey, np.zeros(count), is_grey, self.channels)[:, :-1]
         unblurred = np.zeros(self.taps)
         unblurred[0] = 1
-        weights = np.where(parameters.blur[:, None], compute_kernels(parameters.sigma, self.blur_kernel), unblurred)
+        kernels = operations.compute_kernels(parameters.sigma, self.blur_kernel)
+        weights = np.where(parameters.blur[:, None], kernels, unblurred)
         packed = [
             np.stack(flags, axis=1),
             np.stack([np.cos(angle), np.sin(angle)], axis=1),
-            compute_hue_offsets(parameters.hue),
+            operations.compute_hue_offsets(parameters.hue),
             self.pack_blends(parameters),
             grey,
             weights,
@@ -101,11 +121,11 @@ class ViewSteps:
         return np.concatenate([each.reshape(count, math.prod(each.shape[1:])) for each in packed], axis=1)
 
     def pack_blends(self, parameters: AugmentationParameters) -> FloatArray:
-        """[B, *blends]: each view's blends in the order drawn for it, and where it has none, what changes nothing."""
+        """Pack each view's blends in the order drawn for it, [B, *blends]; where it has none, the identity."""
         count, blending = len(parameters), self.blending
         factor = np.ones((count, *self.blends[:2]))
         mean_weight, luma_weight = np.zeros_like(factor), np.zeros_like(factor)
-        place = parameters.order.argsort(axis=1)  # [B, len(Operation)], of each operation in the order
+        place = parameters.order.argsort(axis=1)  # [B, 4], of each operation in the order
         after = (place > place[:, [JitterOperation.HUE]]) & self.turns_hue
         for operation, drawn, weight in (
             (JitterOperation.BRIGHTNESS, parameters.brightness, None),
@@ -123,7 +143,7 @@ class ViewSteps:
         return compute_blend_numbers(factor, mean_weight, luma_weight, self.channels)
 
     def read(self, packed: Tensor) -> StepTensors:
-        """What `pack` has packed: [n, K] float32, on the device of the pixels."""
+        """Unpack the array of `pack`: [n, K] float32, on the device of the pixels."""
         channels = self.channels
         sizes = [4, 2, 3, math.prod(self.blends), channels * channels, self.taps]
         flags, direction, offsets, blends, grey, weights = packed.split(sizes, dim=1)
@@ -148,11 +168,8 @@ ViewStep = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class StepMode:
-    """How a step is taken.
-
-    change: `change_rows` or `change_by_mask`; adjust: a step whose numbers change nothing where they start with 1;
-    blur: `blur_by_shifts`, or another that takes images and weights.
-    """
+    """Say how to compute. change: `apply_to_rows` or `apply_by_mask`; adjust: for a step whose numbers change nothing
+    where they start with 1; blur: `blur_by_shifts`, or another function of images and weights."""
 
     change: Callable[..., Tensor]
     adjust: Callable[[Tensor, ViewStep, Tensor], Tensor]
@@ -163,30 +180,26 @@ def adjust_rows(images: Tensor, operation: ViewStep, numbers: Tensor) -> Tensor:
     return apply_to_rows(images, numbers.flatten(1)[:, 0] != 1, operation, numbers)
 
 
-def adjust_all(images: Tensor, operation: ViewStep, numbers: Tensor) -> Tensor:
-    return operation(images, numbers)
-
-
 def augment(images: Tensor, numbers: StepTensors, steps: ViewSteps, way: StepMode) -> Tensor:
-    """Do everything between crop and normalisation, on [n, C, S, S] float32 in 0..1, which may be overwritten."""
+    """Apply all steps between crop and normalisation to [n, C, S, S] float32 in 0..1, which may be overwritten."""
     change = way.change
     if steps.transposing:
-        images = change(images, numbers.transposed, crop.transpose)
+        images = change(images, numbers.transposed, operations.transpose)
     if steps.rotation is not None:
-        rotate = partial(crop.rotate, padding=steps.rotation)
+        rotate = partial(operations.rotate, padding=steps.rotation)
         images = change(images, numbers.rotated, rotate, numbers.direction)
     for blend in numbers.before:
-        images = way.adjust(images, colour.blend, blend)
+        images = way.adjust(images, operations.blend, blend)
     if steps.turns_hue:
-        images = change(images, numbers.hue_turned, colour.turn_hue, numbers.offsets)
+        images = change(images, numbers.hue_turned, operations.turn_hue, numbers.offsets)
     for blend in numbers.after:
-        images = way.adjust(images, colour.blend, blend)
+        images = way.adjust(images, operations.blend, blend)
     if steps.grey:
-        images = way.adjust(images, colour.mix, numbers.grey)
+        images = way.adjust(images, operations.mix, numbers.grey)
     if steps.blur_kernel:
         images = way.adjust(images, way.blur, numbers.weights)
     if steps.solarise_threshold is not None:
-        solarise = partial(colour.solarise, threshold=steps.solarise_threshold)
+        solarise = partial(operations.solarise, threshold=steps.solarise_threshold)
         images = change(images, numbers.solarised, solarise)
     return images
 
@@ -197,17 +210,17 @@ def normalise(images: Tensor, mean: Tensor, std: Tensor, *, out: Tensor) -> Tens
 
 
 def per_channel(values: Sequence[float], channels: int) -> Tensor:
-    """[C, 1, 1] float32. A grey image takes the first."""
+    """Return [C, 1, 1] float32. A grey image takes the first value."""
     return torch.tensor(values[:channels], dtype=torch.float32)[:, None, None]
 
 
-ROW_MODE = StepMode(apply_to_rows, adjust_rows, blur_by_shifts)
+ROW_MODE = StepMode(apply_to_rows, adjust_rows, operations.blur_by_shifts)
 
 
 class FixedShapeAugmentation(nn.Module):
-    """Stored images to views, as one function of two tensors in which no shape depends on a draw.
+    """Make views of stored images: one function of two tensors in which no shape depends on a draw.
 
-    `torch.compile(..., fullgraph=True, dynamic=False)` takes it whole. docs/benchmarks.md has its launches.
+    It compiles with `torch.compile(..., fullgraph=True, dynamic=False)`. docs/benchmarks.md counts its launches.
     """
 
     scale: Tensor
@@ -220,19 +233,19 @@ class FixedShapeAugmentation(nn.Module):
         scale = 1 / per_channel(std, steps.channels)
         self.register_buffer("scale", scale)
         self.register_buffer("shift", -per_channel(mean, steps.channels) * scale)
-        self.register_buffer(
-            "distances", compute_mirrored_distances(steps.size if steps.blur_kernel else 0, steps.taps)
-        )
+        distances = operations.compute_mirrored_distances(steps.size if steps.blur_kernel else 0, steps.taps)
+        self.register_buffer("distances", distances)
 
     @torch.no_grad()
     def forward(self, images: Tensor, packed: Tensor) -> Tensor:
         """Make V views of each image: [V, B, 3, S, S] float32, normalised, `channels_last`.
 
-        images: uint8 [B, C, R, R]; packed: float32 [B V, K], the numbers of `crop.axes` and after them those of
-        `Steps.pack`, an image's views side by side; both on the module's device.
+        images: uint8 [B, C, R, R]; packed: float32 [B V, K], the numbers of `pack_crop_axes` and after them those of
+        `ViewSteps.pack`, an image's views side by side; both on the module's device.
         """
         steps, count = self.steps, len(images)
-        way = StepMode(apply_by_mask, adjust_all, partial(blur_by_matrices, distances=self.distances))
+        blur = partial(operations.blur_by_matrices, distances=self.distances)
+        way = StepMode(apply_by_mask, lambda images, operation, numbers: operation(images, numbers), blur)
         # Matrix products in bfloat16, as a training step's autocast would have them, lose levels.
         with torch.autocast(images.device.type, enabled=False):
             cropped = crop_by_matrices(images, packed[:, : 2 * AXIS_NUMBERS], steps.size)

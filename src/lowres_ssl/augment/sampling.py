@@ -1,4 +1,4 @@
-"""What is done to each image of a batch, as plain arrays: sampled here, applied elsewhere. Sees sizes, never pixels.
+"""Sample the parameters of each image's views as plain arrays, from sizes alone, never from pixels.
 
 The distributions are those of torchvision's RandomResizedCrop, ColorJitter and their kin.
 """
@@ -19,15 +19,15 @@ SECOND_FACTOR = np.uint64(0x94D049BB133111EB)
 
 
 def hash_image_ids(ids: Sequence[str]) -> NDArray[np.uint64]:
-    """A stable 64-bit hash (BLAKE2b, little-endian) of each record id, the same on every platform: [N] uint64."""
+    """Hash each record id to 64 bits (BLAKE2b, little-endian), the same on every platform: [N] uint64."""
     digests = b"".join(hashlib.blake2b(record.encode(), digest_size=8).digest() for record in ids)
     return np.frombuffer(digests, dtype="<u8").astype(np.uint64)
 
 
 def draw_uniforms(*, seed: int, epoch: int, view: int, keys: NDArray[np.uint64], count: int) -> NDArray[np.float64]:
-    """`count` independent draws for each of B images, uniform on [0, 1): [count, B] float64.
+    """Draw `count` independent numbers for each of B images, uniform on [0, 1): [count, B] float64.
 
-    `seed`, `epoch` and `view` are whole numbers from 0 to 2**64 - 1; `keys` is [B] uint64 from `image_keys`.
+    `seed`, `epoch` and `view` are whole numbers from 0 to 2**64 - 1; `keys` is [B] uint64 from `hash_image_ids`.
     """
     state = np.zeros(1, dtype=np.uint64)  # an array, since numpy warns when a scalar wraps around
     for word in (seed, epoch, view):
@@ -39,7 +39,7 @@ def draw_uniforms(*, seed: int, epoch: int, view: int, keys: NDArray[np.uint64],
 
 
 def scramble(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """The output function of splitmix64: a bijection of 64-bit words in which each input bit moves every output bit."""
+    """Apply splitmix64's output function: a bijection of 64-bit words; each input bit changes every output bit."""
     words = (words ^ (words >> np.uint64(30))) * FIRST_FACTOR
     words = (words ^ (words >> np.uint64(27))) * SECOND_FACTOR
     return words ^ (words >> np.uint64(31))
@@ -50,7 +50,7 @@ CROP_ATTEMPTS = 10
 
 
 class JitterOperation(IntEnum):
-    """The colour jitter's four operations, as `ViewParameters.order` names them."""
+    """Name the colour jitter's four operations, as in `AugmentationParameters.order`."""
 
     BRIGHTNESS = 0
     CONTRAST = 1
@@ -62,7 +62,7 @@ JITTER_ORDERS = np.array(list(permutations(JitterOperation)), dtype=np.int64)  #
 
 
 class DrawRow(IntEnum):
-    """Which row of `draws.uniforms` decides what. To renumber them is to change every view of every run."""
+    """Name the rows of `draw_uniforms`. To renumber them is to change every view of every run."""
 
     TOP = 0
     LEFT = 1
@@ -87,13 +87,13 @@ class DrawRow(IntEnum):
 
 @dataclass(frozen=True)
 class AugmentationParameters:
-    """One row an image, B rows in each array.
+    """Hold the parameters of B views, one row a view in each array.
 
     boxes: [B, 4] int64, the crop as (top, left, height, width) in pixels of the original image
     horizontal_flip, vertical_flip: [B] bool
     quarter_turns: [B] int64, 0 to 3, counter-clockwise
     angle: [B] float64, degrees counter-clockwise
-    jitter: [B] bool, and where it is true, in the `order` ([B, 4] int64) of `Operation`s, the factors
+    jitter: [B] bool, and where it is true, in the `order` ([B, 4] int64) of `JitterOperation`s, the factors
     brightness, contrast, saturation (1 changes nothing) and hue (in turns, 0 changes nothing): [B] float64
     grey, blur, solarise: [B] bool; sigma: [B] float64, of the blur, in pixels of the view
     """
@@ -118,23 +118,23 @@ class AugmentationParameters:
         return len(self.boxes)
 
     def flips(self) -> NDArray[np.bool_]:
-        """[B, 2]: flips of top and bottom and of left and right that come, with rows becoming columns after them where
-        the number of quarter turns is odd, to the flips and the quarter turns."""
+        """Return the flips of top and bottom and of left and right, [B, 2], that equal the flips and the quarter turns,
+        if rows and columns are swapped after them where the number of quarter turns is odd."""
         top_and_bottom = self.vertical_flip ^ (self.quarter_turns >= 2)
         left_and_right = self.horizontal_flip ^ ((self.quarter_turns == 1) | (self.quarter_turns == 2))
         return np.stack([top_and_bottom, left_and_right], axis=1)
 
 
 def sample_crop_boxes(
-    draws: FloatArray, sizes: NDArray[np.int64], *, scale: tuple[float, float], ratio: tuple[float, float]
+    draws: FloatArray, sizes: NDArray[np.int64], *, scale: Sequence[float], ratio: Sequence[float]
 ) -> NDArray[np.int64]:
-    """Random boxes as torchvision's RandomResizedCrop draws them: [B, 4] (top, left, height, width) in pixels.
+    """Sample boxes as torchvision's RandomResizedCrop does: [B, 4] (top, left, height, width) in pixels.
 
     Up to ten times an area (a uniform share of the image's, within `scale`) and an aspect ratio (width over height,
-    log-uniform within `ratio`); the first box that fits stands at a uniform place; where none fits, the largest central
+    log-uniform within `ratio`); the first box that fits is placed uniformly; where none fits, the largest central
     box with an allowed ratio.
 
-    draws: [Draw.COUNT, B] uniform; sizes: [B, 2] (height, width) of the originals.
+    draws: [DrawRow.COUNT, B] uniform; sizes: [B, 2] (height, width) of the originals.
     """
     height, width = sizes[:, 0], sizes[:, 1]  # [B]
     areas = height * width * sample_between(draws[DrawRow.AREA : DrawRow.AREA + CROP_ATTEMPTS], *scale)  # [attempts, B]
@@ -160,15 +160,15 @@ def sample_crop_boxes(
 
 
 def sample_between(draws: FloatArray, low: float, high: float) -> FloatArray:
-    """Uniform on [low, high)."""
+    """Scale draws to be uniform on [low, high)."""
     return low + (high - low) * draws
 
 
 def sample_factors(draws: FloatArray, strength: float) -> FloatArray:
-    """A jitter factor around 1, as ColorJitter draws it: uniform on [max(0, 1 - strength), 1 + strength]."""
+    """Sample a jitter factor around 1, as ColorJitter does: uniform on [max(0, 1 - strength), 1 + strength]."""
     return sample_between(draws, max(0.0, 1.0 - strength), 1.0 + strength)
 
 
 def sample_whole_numbers(draws: FloatArray, count: NDArray[np.int64] | int) -> NDArray[np.int64]:
-    """Uniform on the whole numbers 0 to count - 1."""
+    """Scale draws to be uniform on the whole numbers 0 to count - 1."""
     return (draws * count).astype(np.int64)

@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lowres_ssl.augment.apply_where import copy_array_to_device
 from lowres_ssl.console import format_bytes
 from lowres_ssl.data.image_store import ImageStore
+from lowres_ssl.device import copy_array_to_device
 from lowres_ssl.errors import ConfigError, TrainingError, is_out_of_memory
 
 # Of what the largest step so far has left free: an allocator cannot use the last of it.

@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lowres_ssl.augment.apply_where import copy_array_to_device
-from lowres_ssl.augment.augmentation import Augmentation, hash_image_ids
+from lowres_ssl.augment.augmentation import Augmentation
+from lowres_ssl.augment.sampling import hash_image_ids
 from lowres_ssl.data.image_store import ImageStore
-from lowres_ssl.device import CHANNELS_LAST, MEMORY_FORMATS
+from lowres_ssl.device import CHANNELS_LAST, MEMORY_FORMATS, copy_array_to_device
 from lowres_ssl.seeding import derive_seed
 from lowres_ssl.train.batch_reader import ReadBatch
 from lowres_ssl.train.world import SINGLE_PROCESS, World

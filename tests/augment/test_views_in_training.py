@@ -1,29 +1,24 @@
 """Speed changes no result: the loop's loss curve is that of a plain loop over views made one by one."""
 
-import threading
-from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from by_torchvision import by_torchvision
-from numpy.typing import NDArray
-from test_maker import EVERYTHING
+from test_augmentation import EVERYTHING
 from tiny_training import TRAINING
-from torch import Tensor, nn
+from torch import nn
 
-import lowres_ssl.train.loop as loop
-from lowres_ssl.augment.augmentation import Augmentation, hash_image_ids
+from lowres_ssl.augment.augmentation import Augmentation
 from lowres_ssl.augment.crop import scale_boxes_to_store
+from lowres_ssl.augment.sampling import hash_image_ids
 from lowres_ssl.data.datasets.phantom import TISSUES, draw_image
 from lowres_ssl.data.image_store import ImageStore
 from lowres_ssl.device import DevicePrecision
 from lowres_ssl.methods import Method, build_method
 from lowres_ssl.seeding import derive_seed, seed_torch
-from lowres_ssl.train.batches import TrainingBatch, iter_training_batches
 from lowres_ssl.train.loop import pretrain
 from lowres_ssl.train.state import TrainingOptions
 
@@ -71,7 +66,7 @@ def plain_loop(store: ImageStore, views: Augmentation, training: TrainingOptions
                 made = []
                 for row in batch.tolist():
                     size, key = store.sizes[[row]].astype(np.int64), keys[[row]]
-                    parameters = views.parameters(size, key, epoch=epoch, view=number)
+                    parameters = views.sample(size, key, epoch=epoch, views=[number])
                     (box,) = scale_boxes_to_store(parameters.boxes, size, store.images.shape[2]).tolist()
                     made.append(by_torchvision(torch.from_numpy(store.images[row]), box, parameters, EVERYTHING))
                 halves.append(torch.stack(made))
@@ -122,62 +117,8 @@ def curve(
     return [line["loss"] for line in trained.history]
 
 
-@pytest.fixture
-def made_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Batches made by a thread while the step runs, as for a GPU."""
-
-    def ahead(*given: Any, **named: Any) -> Iterator[TrainingBatch]:
-        return iter_training_batches(*given, **named | {"ahead": True})
-
-    monkeypatch.setattr(loop, "make_batches", ahead)
-
-
-@pytest.fixture
-def threads(monkeypatch: pytest.MonkeyPatch) -> set[str]:
-    """The names of the threads that made views."""
-    names = set()
-    make = Augmentation.make
-
-    def watched(self: Augmentation, *given: Any, **named: Any) -> Sequence[Tensor]:
-        names.add(threading.current_thread().name)
-        return make(self, *given, **named)
-
-    monkeypatch.setattr(Augmentation, "make", watched)
-    return names
-
-
-@pytest.fixture
-def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Views by the function of fixed shapes."""
-
-    def make(
-        self: Augmentation, images: Tensor, *of_images: NDArray[Any], epoch: int, views: Sequence[int]
-    ) -> Sequence[Tensor]:
-        packed = torch.from_numpy(self.pack(*of_images, images.shape, epoch=epoch, views=views))
-        return self.fixed_shapes(images.shape[1], images.device)(images, packed).unbind()
-
-    monkeypatch.setattr(Augmentation, "make", make)
-
-
 def test_loss_curve_is_that_of_a_plain_loop(phantom: ImageStore, plain: list[float], tmp_path: Path) -> None:
     assert curve(phantom, SHORT, tmp_path / "checkpoint.pt") == pytest.approx(plain, rel=TOLERANCE)
-
-
-@pytest.mark.usefixtures("made_ahead")
-def test_loss_curve_of_batches_made_ahead_is_that_of_a_plain_loop(
-    phantom: ImageStore, plain: list[float], tmp_path: Path, threads: set[str]
-) -> None:
-    assert curve(phantom, SHORT, tmp_path / "checkpoint.pt") == pytest.approx(plain, rel=TOLERANCE)
-    assert threads == {"prefetch"}
-
-
-@pytest.mark.usefixtures("made_ahead", "as_on_a_gpu")
-def test_loss_curve_of_views_made_as_on_a_gpu_is_that_of_a_plain_loop(
-    phantom: ImageStore, plain_of_whole_batches: list[float], tmp_path: Path, threads: set[str]
-) -> None:
-    """Ahead, and by the function of fixed shapes."""
-    assert curve(phantom, WHOLE, tmp_path / "checkpoint.pt") == pytest.approx(plain_of_whole_batches, rel=TOLERANCE)
-    assert threads == {"prefetch"}
 
 
 @pytest.mark.gpu
