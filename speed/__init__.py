@@ -1,4 +1,4 @@
-"""What the speed claims are measured with; `docs/benchmarks.md` has the figures. One command each, from the root:
+"""What the speed claims are measured with; `docs/speed.md` has the figures. One command each, from the root:
 
     python -m speed.pretrain    views a second: ours, the bare step, Lightly, a plain loop
     python -m speed.side        the same of several trainings side by side

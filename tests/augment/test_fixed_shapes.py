@@ -132,7 +132,7 @@ def makers_of(*words: str) -> Augmentation:
     return make
 
 
-# docs/benchmarks.md has the numbers.
+# docs/speed.md has the numbers.
 RECIPES = [
     (["recipe=paper"], 3, 80),
     (["recipe=tuned", "images=any"], 3, 76),

@@ -1,4 +1,4 @@
-"""Print what commands ask of the simulated GPU: the table in docs/benchmarks.md."""
+"""Print what commands ask of the simulated GPU: the table in docs/speed.md."""
 
 import sys
 import tempfile

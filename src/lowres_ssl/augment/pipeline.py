@@ -220,7 +220,7 @@ ROW_MODE = StepMode(apply_to_rows, adjust_rows, operations.blur_by_shifts)
 class FixedShapeAugmentation(nn.Module):
     """Make views of stored images: one function of two tensors in which no shape depends on a draw.
 
-    It compiles with `torch.compile(..., fullgraph=True, dynamic=False)`. docs/benchmarks.md counts its launches.
+    It compiles with `torch.compile(..., fullgraph=True, dynamic=False)`. docs/speed.md counts its launches.
     """
 
     scale: Tensor
