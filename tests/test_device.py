@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from lowres_ssl import device
-from lowres_ssl.device import DevicePrecision, Processor, get_fp32_precision, resolve_device
+from lowres_ssl.device import Processor, get_fp32_precision, resolve_device
 from lowres_ssl.errors import ConfigError
 
 CPUINFO = """processor\t: 0
@@ -58,17 +58,6 @@ def test_auto_takes_the_best_there_is(machine: Machine, played: dict, expected: 
     assert (compute.device.type, compute.precision) == expected
 
 
-def test_auto_precision_is_that_of_the_device_asked_for(machine: Machine) -> None:
-    machine(gpu=True, flags=())
-    assert resolve_device("cpu", "auto").precision == "fp32"
-
-
-@pytest.mark.parametrize(("where", "precision"), [("cpu", "fp32"), ("cpu", "bf16"), ("cuda", "fp16"), ("cuda", "fp32")])
-def test_what_is_asked_for_is_taken(machine: Machine, where: str, precision: str) -> None:
-    machine(gpu=True)
-    assert resolve_device(where, precision) == DevicePrecision(torch.device(where), precision)
-
-
 @pytest.mark.parametrize(
     ("built", "reason"), [(None, "this PyTorch is built for CPUs"), ("13.0", "no CUDA GPU or driver was found")]
 )
@@ -79,25 +68,6 @@ def test_a_gpu_that_is_not_there_is_refused(
     monkeypatch.setattr(torch.version, "cuda", built)
     with pytest.raises(ConfigError, match=f"^device=cuda: {reason}, wanted a CUDA GPU; try device=cpu"):
         resolve_device("cuda", "auto")
-
-
-@pytest.mark.parametrize("where", ["cpu", "auto"])
-def test_fp16_on_a_cpu_is_refused(machine: Machine, where: str) -> None:
-    machine()
-    with pytest.raises(ConfigError, match=r"^precision=fp16: wanted bf16 or fp32 on a CPU; try precision=auto$"):
-        resolve_device(where, "fp16")
-
-
-@pytest.mark.parametrize(("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
-def test_autocast_computes_in_the_precision(precision: str, dtype: torch.dtype) -> None:
-    ones = torch.ones(2, 2)
-    with DevicePrecision(torch.device("cpu"), precision).autocast():
-        assert (ones @ ones).dtype == dtype
-
-
-def test_the_description_names_processor_and_precision(machine: Machine) -> None:
-    machine()
-    assert DevicePrecision(torch.device("cpu"), "bf16").describe() == "Some CPU, bf16"
 
 
 @pytest.mark.parametrize(("gpu", "wanted"), [(True, True), (False, False)])
@@ -129,22 +99,6 @@ def test_the_processor_is_read_from_the_system(monkeypatch: pytest.MonkeyPatch) 
     assert device.read_processor.__wrapped__() == Processor(
         "Some CPU @ 2.00GHz", "GenuineIntel", frozenset({"fpu", "avx2", "avx512_bf16"})
     )
-
-
-def test_a_system_that_lists_no_flags_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Path, "read_text", lambda *_, **__: "Processor : ARMv8\n")
-    told = device.read_processor.__wrapped__()
-    assert told.name
-    assert not told.flags
-
-
-def test_a_system_that_does_not_tell_still_has_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(*_: object, **__: object) -> str:
-        raise FileNotFoundError
-
-    monkeypatch.setattr(Path, "read_text", missing)
-    monkeypatch.setattr(device.platform, "processor", lambda: "Apple M1")
-    assert device.read_processor.__wrapped__() == Processor("Apple M1", "", frozenset())
 
 
 @pytest.mark.parametrize(("library", "calls"), [("glibc", [(-4, 0), (-1, 2**31 - 1)]), ("", [])])

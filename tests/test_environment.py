@@ -1,6 +1,5 @@
 """Versions are those installed; the commit is ours or none."""
 
-import json
 import platform
 import subprocess
 from collections.abc import Iterator
@@ -56,28 +55,9 @@ def test_versions_are_those_of_the_installed_packages() -> None:
         assert module.__version__.partition("+")[0] == got[name].partition("+")[0]
 
 
-def test_commit_is_none_outside_a_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    package_in(tmp_path / "site-packages" / "lowres_ssl", monkeypatch)
-    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
-    assert environment.get_commit() is None
-
-
 def test_commit_is_none_inside_the_repository_of_somebody_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package_in(tmp_path / ".venv" / "lib" / "site-packages" / "lowres_ssl", monkeypatch)
     committed(tmp_path)
-    assert environment.get_commit() is None
-
-
-def test_commit_is_none_without_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    package_in(tmp_path / "src" / "lowres_ssl", monkeypatch)
-    committed(tmp_path)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert environment.get_commit() is None
-
-
-def test_commit_is_none_before_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    package_in(tmp_path / "src" / "lowres_ssl", monkeypatch)
-    git(tmp_path, "init", "--quiet")
     assert environment.get_commit() is None
 
 
@@ -91,12 +71,3 @@ def test_commit_of_a_checkout_is_marked_once_its_source_is_edited(
     file.write_text("'''Edited.'''\n")
     environment.get_commit.cache_clear()
     assert environment.get_commit() == sha + "+"
-
-
-def test_provenance_says_where_a_result_comes_from_and_is_ready_for_json() -> None:
-    got = environment.describe_environment("2 cores of a made-up CPU")
-    assert got["device"] == "2 cores of a made-up CPU"
-    assert got["versions"] == environment.get_versions()
-    assert got["system"] == platform.platform()
-    assert got["commit"] == environment.get_commit()
-    assert json.loads(json.dumps(got)) == got

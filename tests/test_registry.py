@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 import pytest
 
-from lowres_ssl.errors import ConfigError, did_you_mean
-from lowres_ssl.registry import build, check_arguments, format_type, list_available, matches_type
+from lowres_ssl.errors import ConfigError
+from lowres_ssl.registry import build, format_type, list_available, matches_type
 
 
 class Shape(ABC):
@@ -21,7 +21,7 @@ class Shape(ABC):
 MODULES = {
     "__init__": "",
     "circle": """
-        from test_build import Shape
+        from test_registry import Shape
         class Circle(Shape):
             def __init__(self, radius: float, *, scale: int) -> None:
                 self.radius, self.scale = radius, scale
@@ -31,7 +31,7 @@ MODULES = {
     # What is imported, abstract or of another kind does not count.
     "square": """
         from abc import abstractmethod
-        from test_build import Shape
+        from test_registry import Shape
         from drawn.circle import Circle
         class Sided(Shape):
             @abstractmethod
@@ -123,11 +123,6 @@ def test_an_unknown_key_is_told_with_the_known_ones_and_the_nearest() -> None:
     assert message == ("unknown key shape.options.radios: circle takes radius; did you mean shape.options.radius=3?")
 
 
-def test_an_unknown_key_of_a_class_without_a_constructor_is_told() -> None:
-    with pytest.raises(ConfigError, match=r"^unknown key x\.colour: square takes no arguments$"):
-        build("drawn", "square", Shape, {"colour": 1}, "x", "shape")
-
-
 def test_what_the_program_knows_is_not_the_users_to_set() -> None:
     with pytest.raises(ConfigError, match=r"^unknown key shape\.options\.scale: circle takes radius"):
         build("drawn", "circle", Shape, {"radius": 1, "scale": 2}, "shape.options", "shape", scale=1)
@@ -137,32 +132,6 @@ def test_a_missing_key_is_told_with_its_type_and_what_to_type() -> None:
     assert message_of("circle") == (
         "shape.options.radius is missing: circle wants a number there; type shape.options.radius=VALUE"
     )
-
-
-@pytest.mark.parametrize(
-    ("value", "got"),
-    [
-        ("2", "text"),
-        (True, "true or false"),
-        (None, "null"),
-        ([2.0], "a list"),
-        ({"a": 1}, "a set of keys"),
-        (float("nan"), "a number that is not finite"),
-        (float("-inf"), "a number that is not finite"),
-    ],
-)
-def test_a_value_of_a_wrong_type_is_told_with_what_was_got_and_wanted(value: object, got: str) -> None:
-    assert message_of("circle", radius=value) == f"shape.options.radius={value}: got {got}, wanted a number"
-
-
-def test_a_constructor_that_refuses_a_value_is_heard() -> None:
-    class Refusing:
-        def __init__(self, side: int) -> None:
-            raise ConfigError(f"side={side}")
-
-    check_arguments(Refusing, "refusing", {"side": 3}, "shape")
-    with pytest.raises(ConfigError, match="side=3"):
-        Refusing(3)
 
 
 FITTING: list[tuple[object, Any]] = [
@@ -225,12 +194,3 @@ def test_a_value_of_another_type_does_not_fit(value: object, hint: Any) -> None:
 )
 def test_a_type_is_said_as_a_user_would(hint: Any, words: str) -> None:
     assert format_type(hint) == words
-
-
-@pytest.mark.parametrize(("got", "said"), [("resnet", "; did you mean x=resnet18?"), ("vgg", "")])
-def test_only_a_close_name_is_suggested(got: str, said: str) -> None:
-    assert did_you_mean(got, ["resnet18", "other"], "x={}") == said
-
-
-def test_suggestion_holds_whatever_value_was_typed() -> None:
-    assert did_you_mean("sde", ["side"], "shape.{}={'a': 1}") == "; did you mean shape.side={'a': 1}?"

@@ -2,7 +2,6 @@
 
 import itertools
 
-import pytest
 import torch
 
 from lowres_ssl.seeding import derive_seed, seed_torch
@@ -11,11 +10,6 @@ from lowres_ssl.seeding import derive_seed, seed_torch
 def test_a_derived_seed_is_the_same_on_every_machine() -> None:
     """SHA-256 of "0\\0encoder", its first 8 bytes little-endian, halved: by sha256sum."""
     assert derive_seed(0, "encoder") == int.from_bytes(bytes.fromhex("d640baed83ac7cb3"), "little") // 2
-
-
-@pytest.mark.parametrize("seed", [0, 1, -1, 2**64 - 1, 10**30])
-def test_a_derived_seed_is_one_that_torch_and_numpy_take(seed: int) -> None:
-    assert all(0 <= derive_seed(seed, "order", epoch) < 2**63 for epoch in range(50))
 
 
 def test_every_use_has_a_seed_of_its_own() -> None:
@@ -38,11 +32,4 @@ def test_the_global_generator_goes_on_as_if_nothing_had_been() -> None:
     state = torch.get_rng_state()
     with seed_torch(0, "a"):
         torch.rand(3)
-    assert torch.equal(torch.get_rng_state(), state)
-
-
-def test_the_global_generator_goes_on_after_an_error_within() -> None:
-    state = torch.get_rng_state()
-    with pytest.raises(RuntimeError, match="shape"), seed_torch(0, "a"):
-        torch.rand(3).view(2)
     assert torch.equal(torch.get_rng_state(), state)

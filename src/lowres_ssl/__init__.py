@@ -1,4 +1,4 @@
-"""lowres-ssl: what does self-supervised pre-training on a small medical image set buy, and how sure can one be?
+"""Measure what self-supervised pre-training on a small medical image set buys, and how sure that is.
 
 In Python, three calls (docs/export.md): `load_encoder`, `embed`, `predict`. PyTorch is loaded with the first of them.
 """

@@ -1,14 +1,12 @@
-"""How far the work is: a bar where it can be written over, a plain line now and then where it cannot."""
+"""Write to the console: tables, units, notices, and progress as a bar or as lines."""
 
 import os
 import sys
 import time
 from collections.abc import Callable, Collection, Sequence
-from contextlib import nullcontext
 from importlib.util import find_spec
 from pathlib import Path
-from types import TracebackType
-from typing import Any, TextIO, TypeVar, cast
+from typing import Any, Self, TextIO, TypeVar, cast
 
 from tqdm import tqdm
 
@@ -16,7 +14,7 @@ from lowres_ssl.errors import escape_line
 
 
 def format_table(heads: Sequence[str] | None, rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> str:
-    """The rows below their heads, each column as wide as its widest cell; those in `right` aligned to the right."""
+    """Format rows below their heads, each column as wide as its widest cell; columns in `right` aligned right."""
     lines = [list(heads), *rows] if heads is not None else list(rows)
     widths = [max(len(cell) for cell in column) for column in zip(*lines, strict=True)]
     padded = (
@@ -28,12 +26,12 @@ def format_table(heads: Sequence[str] | None, rows: Sequence[Sequence[str]], rig
 
 
 def format_path_size(path: Path) -> str:
-    """How much a file or a folder takes, in words."""
+    """Format how much a file or a folder takes."""
     return format_bytes(count_bytes(path))
 
 
 def count_bytes(path: Path) -> int:
-    """Bytes of a file, or of all files below a folder."""
+    """Count the bytes of a file, or of all files below a folder."""
     files = [path] if path.is_file() else (each for each in path.rglob("*") if each.is_file())
     return sum(file.stat().st_size for file in files)
 
@@ -47,12 +45,12 @@ def format_bytes(count: float) -> str:
 
 
 def pluralise(number: int, what: str) -> str:
-    """ "1 epoch", "2 epochs"."""
+    """Format a count: "1 epoch", "2 epochs"."""
     return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
 def format_duration(seconds: float) -> str:
-    """ "40 s", "12 min", "3.5 h", "2.1 days"."""
+    """Format a duration: "40 s", "12 min", "3.5 h", "2.1 days"."""
     for unit, length in (("days", 86400.0), ("h", 3600.0)):
         if seconds >= 1.5 * length:
             return f"{seconds / length:.1f} {unit}"
@@ -69,45 +67,44 @@ def is_quiet() -> bool:
 
 
 def is_terminal(stream: TextIO) -> bool:
-    """Whether what is written there can be written over: no pipe, no file, no log of a build."""
+    """Whether a bar can be redrawn there: no pipe, no file, no log of a build."""
     watched = os.environ.get("CI", "") in ("", "0", "false")
     return watched and stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def supports_colour(stream: TextIO) -> bool:
-    """NO_COLOR (https://no-color.org) goes before FORCE_COLOR, either set to anything; without, a terminal has it."""
+    """Use colour on terminals, unless NO_COLOR (https://no-color.org) or, second, FORCE_COLOR is set to anything."""
     if os.environ.get("NO_COLOR"):
         return False
     return bool(os.environ.get("FORCE_COLOR")) or (stream.isatty() and os.environ.get("TERM") != "dumb")
 
 
 def apply_style(text: str, style: str, stream: TextIO) -> str:
-    """The text in one of `STYLES`, if `stream` has colour."""
+    """Style the text with one of `ANSI_STYLES`, if `stream` has colour."""
     return f"\x1b[{ANSI_STYLES[style]}m{text}\x1b[0m" if supports_colour(stream) else text
 
 
 def log_info(text: str) -> None:
-    """What is being done, on standard error: standard output is for results."""
+    """Report what is being done, on standard error: standard output is for results."""
     if not is_quiet():
         write_line(escape_line(text))
 
 
 def log_warning(text: str) -> None:
-    """What is doubtful, or was put right."""
+    """Report what is doubtful, or was corrected."""
     if not is_quiet():
         write_line(f"{apply_style('note:', 'warning', sys.stderr)} {escape_line(text)}")
 
 
 def log_error(text: str) -> None:
-    """What went wrong; said even when it is quiet."""
+    """Report what failed, even with LOWRES_SSL_QUIET."""
     write_line(f"{apply_style('lowres-ssl:', 'failure', sys.stderr)} {escape_line(text)}")
 
 
 def write_line(line: str) -> None:
-    """A line on standard error that leaves a bar that is shown there whole."""
-    bars: Any = sys.modules.get("tqdm")  # where nobody has loaded it, there is none
-    with bars.tqdm.external_write_mode(file=sys.stderr) if bars is not None else nullcontext():
-        # In one piece: a signal between a text and its line's end would glue the next line to it.
+    """Write a line on standard error without breaking a bar that is shown there."""
+    with tqdm.external_write_mode(file=sys.stderr):
+        # In one call: a signal between a text and its line's end would join the next line to it.
         sys.stderr.write(f"{line}\n")
         sys.stderr.flush()
 
@@ -116,7 +113,7 @@ Result = TypeVar("Result")
 
 
 class PipeSafeStream:
-    """A text stream whose words go nowhere once nobody reads them. Else as the stream that it is made of."""
+    """Wrap a text stream; discard what is written once its reader has closed the pipe."""
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
@@ -135,13 +132,13 @@ class PipeSafeStream:
             return act()
         except BrokenPipeError:
             nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, self.stream.fileno())  # takes what waits in the stream as well
+            os.dup2(nowhere, self.stream.fileno())  # discards the stream's buffer as well
             os.close(nowhere)
             return otherwise
 
 
 def ignore_broken_pipe() -> None:
-    """Have it so in this process, for standard output and standard error. Once or often, it is the same."""
+    """Wrap standard output and standard error, once."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if not isinstance(stream, PipeSafeStream):
@@ -150,13 +147,14 @@ def ignore_broken_pipe() -> None:
 
 LINE_INTERVAL_SECONDS = 5.0
 MAX_LINE_INTERVAL_SECONDS = 60.0
-LOOK_INTERVAL_SECONDS = 0.5  # at what a bar shows
+BAR_INTERVAL_SECONDS = 0.5
+BAR_LAYOUT = "{desc} {percentage:3.0f}%|{bar}| {postfix} {elapsed}<{remaining}"
 
 
 def make_progress_bar(**settings: Any) -> Any:
-    """tqdm's bar with these settings: in a terminal its usual one, in a notebook its widget where there is ipywidgets.
+    """Make tqdm's bar: in a terminal its usual one, in a notebook its widget where ipywidgets is installed.
 
-    None where lines have to do: in a pipe, a file, a build's log; and where it is to be quiet.
+    None where lines are written instead: in a pipe, a file, a build's log; and with LOWRES_SSL_QUIET.
     """
     if is_quiet():
         return None
@@ -170,117 +168,83 @@ def make_progress_bar(**settings: Any) -> Any:
 
 
 def is_in_notebook() -> bool:
-    """Whether this process is a notebook's kernel. What a notebook starts with `!` has a terminal."""
+    """Whether this process is a notebook's kernel; a command that a notebook starts with `!` has a terminal."""
     if "ipykernel" not in sys.modules:
         return False
     shell: Any = sys.modules["IPython"].get_ipython()
     return shell is not None and hasattr(shell, "kernel")
 
 
-def get_line_interval(spent: float) -> float:
-    """From one line to the next: few lines of a short work, and not thousands of a long one."""
-    return min(MAX_LINE_INTERVAL_SECONDS, max(LINE_INTERVAL_SECONDS, spent / 10))
+class Progress:
+    """Show progress on standard error: a bar, or where there can be none a line now and then. A context manager."""
 
-
-class TrainingProgress:
-    """Steps done, loss, views a second, time left; on standard error. Use it as a context manager."""
-
-    def __init__(self, *, name: str, epochs: int, steps_per_epoch: int, done: int, views_per_step: float) -> None:
-        self.name, self.epochs, self.steps_per_epoch = name, epochs, steps_per_epoch
-        self.total, self.done, self.views_per_step = epochs * steps_per_epoch, done, views_per_step
-        self.first = done
+    def __init__(self, total: int, done: int = 0, *, wanted: bool = True, **bar_settings: Any) -> None:
+        self.total, self.done, self.first = total, done, done
         self.started = self.shown = time.monotonic()
-        layout = "{desc} {percentage:3.0f}%|{bar}| {postfix} {elapsed}<{remaining}"
-        self.bar = make_progress_bar(total=self.total, initial=done, bar_format=layout, leave=False)
+        self.bar = make_progress_bar(total=total, initial=done, leave=False, **bar_settings) if wanted else None
 
-    def __enter__(self) -> "TrainingProgress":
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         if self.bar is not None:
             self.bar.close()
 
     def is_due(self) -> bool:
-        """Whether it is time to show something: looking at the loss makes a GPU wait."""
+        """Whether it is time to show something: few lines for short work, and not thousands for long work."""
         now = time.monotonic()
-        wait = LOOK_INTERVAL_SECONDS if self.bar is not None else get_line_interval(now - self.started)
-        return now - self.shown >= wait
+        wait = min(MAX_LINE_INTERVAL_SECONDS, max(LINE_INTERVAL_SECONDS, (now - self.started) / 10))
+        return now - self.shown >= (wait if self.bar is None else BAR_INTERVAL_SECONDS)
+
+    def format_time_left(self) -> str:
+        seconds = (time.monotonic() - self.started) / max(self.done - self.first, 1)
+        return tqdm.format_interval(seconds * (self.total - self.done))
+
+
+class TrainingProgress(Progress):
+    """Show epoch, loss, views a second and time left of a training that starts at step `done`."""
+
+    def __init__(self, *, name: str, epochs: int, steps_per_epoch: int, done: int, views_per_step: float) -> None:
+        super().__init__(epochs * steps_per_epoch, done, bar_format=BAR_LAYOUT)
+        self.name, self.epochs, self.steps_per_epoch = name, epochs, steps_per_epoch
+        self.views_per_step = views_per_step
 
     def step(self) -> None:
         self.done += 1
 
     def leave_out(self, seconds: float) -> None:
-        """The last seconds, so many, say nothing of how long the steps to come will take."""
+        """Leave the last seconds out of the speed and of the time left."""
         self.started += seconds
         if self.bar is not None and seconds:
             self.bar.unpause()
 
     def show(self, loss: float) -> None:
+        """Show the loss; call it when `is_due`, since reading the loss makes a GPU wait."""
         self.shown = time.monotonic()
-        spent = self.shown - self.started
-        steps = self.done - self.first
         epoch = min((self.done - 1) // self.steps_per_epoch + 1, self.epochs)
-        text = f"loss {loss:.3f}, {steps * self.views_per_step / max(spent, 1e-9):,.0f} views/s"
+        speed = (self.done - self.first) * self.views_per_step / max(self.shown - self.started, 1e-9)
+        text = f"loss {loss:.3f}, {speed:,.0f} views/s"
         if self.bar is not None:
             self.bar.set_description_str(f"{self.name} epoch {epoch}/{self.epochs}", refresh=False)
             self.bar.set_postfix_str(text, refresh=False)
             self.bar.update(self.done - self.bar.n)
-            return
-        left = tqdm.format_interval(spent / max(steps, 1) * (self.total - self.done))
-        log_info(f"{self.name}: epoch {epoch}/{self.epochs}, {text}, {left} left")
+        else:
+            log_info(f"{self.name}: epoch {epoch}/{self.epochs}, {text}, {self.format_time_left()} left")
 
 
-class ImageProgress:
-    """How many of `total` images are done, on standard error. Use it as a context manager.
-
-    `first`: the line that begins it where there is no bar. `wanted=False`: nothing of it is shown.
-    """
+class ImageProgress(Progress):
+    """Show how many of `total` images are done. `first`: the line at the start where there is no bar."""
 
     def __init__(self, name: str, total: int, *, first: str, wanted: bool = True) -> None:
-        self.name, self.total, self.done, self.first, self.wanted = name, total, 0, first, wanted
-        self.started = self.shown = time.monotonic()
-        self.bar: Any = None
-
-    def __enter__(self) -> "ImageProgress":
-        if self.wanted:
-            self.bar = make_progress_bar(total=self.total, desc=self.name, unit="image", leave=False)
-            if self.bar is None:
-                log_info(self.first)
-        return self
-
-    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
-        if self.bar is not None:
-            self.bar.close()
+        super().__init__(total, wanted=wanted, desc=name, unit="image")
+        self.name, self.wanted = name, wanted
+        if wanted and self.bar is None:
+            log_info(first)
 
     def add(self, images: int) -> None:
         self.done += images
         if self.bar is not None:
             self.bar.update(images)
-        elif self.wanted:
-            now = time.monotonic()
-            if now - self.shown >= get_line_interval(now - self.started) and self.done < self.total:
-                self.shown = now
-                left = tqdm.format_interval((now - self.started) / self.done * (self.total - self.done))
-                log_info(f"{self.name}: {self.done:,} of {self.total:,} images, {left} left")
-
-
-class DownloadProgress:
-    """A download as pooch tells of it, in a line now and then: `total` and `update` are in bytes."""
-
-    def __init__(self, name: str) -> None:
-        self.name, self.total, self.done = name, 0, 0
-        self.started = self.shown = time.monotonic()
-
-    def update(self, size: int) -> None:
-        self.done += size
-        now = time.monotonic()
-        if now - self.shown >= get_line_interval(now - self.started) and self.done < self.total:
-            self.shown = now
-            left = tqdm.format_interval((now - self.started) / self.done * (self.total - self.done))
-            log_info(f"{self.name}: {format_bytes(self.done)} of {format_bytes(self.total)}, {left} left")
-
-    def reset(self) -> None:
-        self.done = 0
-
-    def close(self) -> None:
-        """There is nothing to take away."""
+        elif self.wanted and self.done < self.total and self.is_due():
+            self.shown = time.monotonic()
+            log_info(f"{self.name}: {self.done:,} of {self.total:,} images, {self.format_time_left()} left")

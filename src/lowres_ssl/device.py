@@ -1,4 +1,4 @@
-"""Where and how precisely to compute: what `device=auto` and `precision=auto` come to on this machine."""
+"""Choose where and how precisely to compute: resolve `device=auto` and `precision=auto` on this machine."""
 
 import ctypes
 import os
@@ -19,16 +19,16 @@ from lowres_ssl.errors import CheckpointError, ConfigError
 # Of glibc's malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-# How images, activations and kernels lie in memory: pixel by pixel, or channel by channel.
+# The memory layout of images, activations and kernels: pixel by pixel, or channel by channel.
 CHANNELS_LAST, NCHW = "channels_last", "NCHW"
 MEMORY_FORMATS = {CHANNELS_LAST: torch.channels_last, NCHW: torch.contiguous_format}
 
 
 @dataclass(frozen=True)
 class DevicePrecision:
-    """A resolved device and precision. `precision`: "fp32", "bf16" or "fp16"; `compiled`: whether the training step
-    goes through torch.compile; `deterministic`: whether a GPU was asked for the same bytes each time; `layout`: how the
-    training step has its tensors in memory, a key of `LAYOUTS`."""
+    """Hold a resolved device and precision. `precision`: "fp32", "bf16" or "fp16"; `compiled`: whether the training
+    step goes through torch.compile; `deterministic`: whether a GPU repeats the same bytes; `layout`: of the training
+    step's tensors in memory, a key of `MEMORY_FORMATS`."""
 
     device: torch.device
     precision: str
@@ -50,12 +50,12 @@ class DevicePrecision:
 def resolve_device(
     device: str, precision: str, *, compiled: bool = False, deterministic: bool = False
 ) -> DevicePrecision:
-    """What to compute on. `device`: auto, cuda or cpu; `precision`: auto, fp32, bf16 or fp16; `deterministic`: see
-    `repeat_bytes`.
+    """Choose what to compute on. `device`: auto, cuda or cpu; `precision`: auto, fp32, bf16 or fp16; `deterministic`:
+    see `set_deterministic`.
 
-    auto takes a CUDA GPU where there is one, and bf16 where the hardware has it natively and is the faster for it; an
-    older GPU gets fp16 with a gradient scaler, another CPU fp32. Raises `ConfigError` for a device that is not there or
-    cannot do it.
+    auto takes a CUDA GPU where there is one, and bf16 where the hardware has it natively and is faster with it; an
+    older GPU gets fp16 with a gradient scaler, another CPU fp32. Raises `ConfigError` for a missing device, or for a
+    precision that it does not have.
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -77,19 +77,19 @@ def resolve_device(
 
 
 def set_deterministic(wanted: bool) -> None:
-    """Whether a GPU is to give the same bytes each time, for the whole process: without, sums may be taken in another
-    order each time. A CPU repeats them anyway. An operation that cannot raises `RuntimeError` where it is met."""
+    """Make a GPU repeat the same bytes, for the whole process; otherwise sums may be taken in another order each time.
+    A CPU always repeats them. An operation that cannot raises `RuntimeError` when it is called."""
     if wanted:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it when it is first used
     torch.use_deterministic_algorithms(wanted)
 
 
 def disable_tf32() -> None:
-    """Turn off TF32 (a mantissa of 10 bits, Ampere and later) for the whole process: without, cuDNN takes it for every
-    fp32 convolution.
+    """Turn off TF32 (a mantissa of 10 bits, Ampere and later) for the whole process: cuDNN uses it for every fp32
+    convolution by default.
 
-    By PyTorch's older interface and by its newer one: 2.9 warns of the older, but whatever reads a flag that the two
-    have set differently, as the export to ONNX does, raises.
+    Set through PyTorch's older interface and through its newer one: 2.9 warns of the older, but reading a flag that
+    the two have set differently, as the export to ONNX does, raises.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -100,8 +100,8 @@ def disable_tf32() -> None:
 
 
 def get_fp32_precision(device: torch.device) -> dict[str, str] | None:
-    """What PyTorch was set to compute fp32 products in on a GPU, for a run's record: "ieee" (or "none", its default for
-    matrix products) or "tf32"; None on a CPU, which has no TF32."""
+    """Get how PyTorch computes fp32 products on a GPU: "ieee" (or "none", its default for matrix products) or "tf32";
+    None on a CPU, which has no TF32."""
     if device.type == "cpu":
         return None
     convolutions: str = torch.backends.cudnn.conv.fp32_precision  # type: ignore[attr-defined]
@@ -109,7 +109,7 @@ def get_fp32_precision(device: torch.device) -> dict[str, str] | None:
 
 
 def check_device_unchanged(begun_on: str, here: str, checkpoint: Path) -> None:
-    """Raises `CheckpointError` for a run begun on another kind of device: the rest of it would have other digits."""
+    """Raise `CheckpointError` for a run begun on another kind of device: its further results would differ."""
     if begun_on != here:
         raise CheckpointError(
             f"{checkpoint}: begun with device={begun_on}, got {here}; type device={begun_on} to go on, or force=true "
@@ -119,11 +119,8 @@ def check_device_unchanged(begun_on: str, here: str, checkpoint: Path) -> None:
 
 @cache
 def keep_freed_memory() -> None:
-    """Ask glibc to keep large blocks that were freed, instead of giving them back to the system at each step.
-
-    Clearing fresh pages for every activation was measured to take 10% of a training step. Nothing happens where the
-    C library is another one.
-    """
+    """Make glibc keep freed large blocks, instead of returning them to the system at each step: clearing fresh pages
+    for every activation takes 10% of a training step. Other C libraries are left as they are."""
     if platform.libc_ver()[0] == "glibc":
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(M_MMAP_MAX, 0)
@@ -137,8 +134,8 @@ def supports_native_bf16(device: torch.device) -> bool:
 
 
 def is_faster_in_bf16(device: torch.device) -> bool:
-    """Whether native bf16 outruns fp32, too. On Intel that takes AMX: without it, AVX512-BF16 was measured at half the
-    rate of fp32 there, at twice that rate on AMD (docs/decisions/6-precision-on-a-cpu.md)."""
+    """Whether native bf16 is faster than fp32. On Intel that needs AMX: without it, AVX512-BF16 has half the rate of
+    fp32 there, on AMD twice that rate (docs/decisions/6-precision-on-a-cpu.md)."""
     if device.type == "cpu" and read_processor().vendor == "GenuineIntel":
         return "amx_bf16" in read_processor().flags
     return supports_native_bf16(device)
@@ -146,7 +143,7 @@ def is_faster_in_bf16(device: torch.device) -> bool:
 
 @dataclass(frozen=True)
 class Processor:
-    """The CPU's name, vendor and feature flags; no vendor and no flags where the system does not list them."""
+    """Hold the CPU's name, vendor and feature flags; no vendor and no flags where the system does not list them."""
 
     name: str
     vendor: str

@@ -1,4 +1,4 @@
-"""Where a result comes from: versions, machine, commit. Every stored result carries it."""
+"""Describe where a result comes from: versions, machine, commit. It is part of every stored result."""
 
 import platform
 import subprocess
@@ -11,7 +11,7 @@ PACKAGES = ("torch", "torchvision", "numpy", "scikit-learn", "pillow")
 
 
 def get_versions() -> dict[str, str]:
-    """Of Python, of this package and of the packages whose version can change a digit."""
+    """Get the versions of Python, of this package and of those packages that can change a digit."""
     from lowres_ssl import __version__
 
     return {"lowres-ssl": __version__, "python": platform.python_version()} | {name: version(name) for name in PACKAGES}
@@ -19,7 +19,7 @@ def get_versions() -> dict[str, str]:
 
 @cache
 def get_commit() -> str | None:
-    """The git commit of this package's source, with "+" if it was edited since; None where it is no git checkout."""
+    """Get the git commit of this package's source, with "+" if it was edited since; None outside a git checkout."""
     here = Path(__file__).resolve().parent
 
     def git(*arguments: str, folder: Path = here) -> str:
@@ -27,7 +27,7 @@ def get_commit() -> str | None:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
 
     try:
-        # Installed into an environment that lies inside somebody else's repository, that commit says nothing of us.
+        # An environment inside another repository has that repository's commit.
         top = Path(git("rev-parse", "--show-toplevel")).resolve()
         if top / "src" / "lowres_ssl" != here:
             return None

@@ -1,7 +1,7 @@
-"""The errors a user is meant to read, each with its exit code.
+"""Define the errors that users read, each with its exit code.
 
-A message says what is wrong, what was got, what was wanted, and what to type next, in one line. Everything else that
-is raised is a defect of ours and shows its traceback (exit code 1).
+A message names what is wrong, what was got, what was wanted, and what to type next, in one line. Any other exception is
+a defect of ours and shows its traceback (exit code 1).
 """
 
 import re
@@ -9,25 +9,24 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import ClassVar
 
-# PyTorch's words, on a GPU and on a CPU, and those of CUDA's libraries.
+# The messages of PyTorch, on a GPU and on a CPU, and of CUDA's libraries.
 OUT_OF_MEMORY_TEXT = re.compile("out of memory|can't allocate memory|STATUS_ALLOC_FAILED")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out, the machine's or a GPU's: PyTorch has no error of its own for a CPU's."""
+    """Whether memory ran out, the machine's or a GPU's: PyTorch has no error class for a CPU's."""
     return isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError) and OUT_OF_MEMORY_TEXT.search(str(error)) is not None
     )
 
 
 def escape_line(text: str) -> str:
-    """The text with what would break the line, move the cursor or is no letter written as Python writes it: names of
-    files may hold anything."""
+    """Escape what would break the line, move the cursor or cannot be printed: names of files may hold anything."""
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
 def did_you_mean(word: str, known: Iterable[str], typed: str = "{}", *, cutoff: float = 0.6) -> str:
-    """The end of a message, "; did you mean ...?"; nothing if no known one is close. `typed`: how it is typed,
+    """Suggest the closest known word: "; did you mean ...?", or "" if none is close. `typed`: how it is typed,
     "method={}". `cutoff`: how close, up to 1."""
     close = get_close_matches(word, list(known), n=1, cutoff=cutoff)
     return f"; did you mean {typed.replace('{}', close[0], 1)}?" if close else ""
@@ -61,7 +60,7 @@ class CheckpointError(UserError):
 
 
 class DamagedError(CheckpointError):
-    """A stored file that is cut off, or in which something is no longer as it was written."""
+    """A stored file that is truncated or was changed since it was written."""
 
 
 class TrainingError(UserError):
@@ -71,13 +70,13 @@ class TrainingError(UserError):
 
 
 class LockLostError(UserError):
-    """A process that stood still for so long that another one took over what it worked on."""
+    """This process's lock expired and another process acquired it."""
 
     exit_code = 1
 
 
 class Interrupted(KeyboardInterrupt):
-    """SIGINT or SIGTERM, after everything worth keeping was written. Not an `Exception`: it ends a sweep as well."""
+    """SIGINT or SIGTERM, after the state was saved. Not an `Exception`: it ends a sweep as well."""
 
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)

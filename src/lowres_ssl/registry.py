@@ -1,7 +1,6 @@
-"""Finding and building what has one file a choice (a method, a probe, a source), by the name of the file.
+"""Find and build what has one file a choice (a method, a probe, a source), by the name of the file.
 
-The arguments a user typed are checked against the constructor's annotated signature, so that a new file brings its
-keys.
+The user's arguments are checked against the constructor's annotated signature: a new file defines its own keys.
 """
 
 import importlib
@@ -20,7 +19,7 @@ TYPE_WORDS = {bool: "true or false", int: "a whole number", float: "a number", s
 
 
 def list_available(package: str) -> list[str]:
-    """The names that `build` takes: the module files directly in `package`, in order, private ones left out."""
+    """List the names that `build` takes: the module files directly in `package`, sorted, without private ones."""
     modules = pkgutil.iter_modules(importlib.import_module(package).__path__)
     return sorted(module.name for module in modules if not module.ispkg and not module.name.startswith("_"))
 
@@ -28,15 +27,15 @@ def list_available(package: str) -> list[str]:
 def build(
     package: str, name: str, base: type[T], arguments: Mapping[str, Any], what: str, named_by: str, **given: object
 ) -> T:
-    """The one concrete subclass of `base` that `<package>/<name>.py` defines, built with `arguments` and `given`.
+    """Build the one concrete subclass of `base` in `<package>/<name>.py` with `arguments` and `given`.
 
     `what` is the key of the arguments as the user types it ("method", for `method.temperature=0.1`), `named_by` that of
-    the name ("method", for `method=simclr`). `given` is what the program knows itself and no user types. Nothing is
-    imported that is not a module file of `package`.
+    the name ("method", for `method=simclr`). `given` comes from the program, not from the user. Only module files of
+    `package` are imported.
 
-    Constructors take what they are annotated with: int (a bool is none), float (finite; an int will do), bool, str,
-    `X | None`, `list[X]`, `dict[str, X]`, `Literal[...]`. Raises `ConfigError` for an unknown name, and for a key that
-    is unknown, missing or of a wrong type; what a constructor raises passes through.
+    Annotations may be int (a bool is none), float (finite, or an int), bool, str, `X | None`, `list[X]`,
+    `dict[str, X]`, `Literal[...]`. Raises `ConfigError` for an unknown name, and for a key that is unknown, missing or
+    of a wrong type; what a constructor raises passes through.
     """
     cls = find_class(package, name, base, named_by)
     check_arguments(cls, name, arguments, what, given=given)
@@ -44,7 +43,7 @@ def build(
 
 
 def find_class(package: str, name: str, base: type[T], named_by: str) -> type[T]:
-    """The one concrete subclass of `base` in `<package>/<name>.py`. Raises `ConfigError` for an unknown name."""
+    """Find the one concrete subclass of `base` in `<package>/<name>.py`. Raises `ConfigError` for an unknown name."""
     names = list_available(package)
     if name not in names:
         hint = did_you_mean(name, names, f"{named_by}={{}}")
@@ -64,9 +63,9 @@ def find_class(package: str, name: str, base: type[T], named_by: str) -> type[T]
 def check_arguments(
     cls: type, name: str, arguments: Mapping[str, Any], what: str, *, given: Collection[str] = ()
 ) -> None:
-    """Raises `ConfigError` where `arguments` do not fit the constructor of `cls`, which the user knows as `name`.
+    """Raise `ConfigError` where `arguments` do not fit the constructor of `cls`, which the user types as `name`.
 
-    The parameters named in `given` are not the user's to set.
+    The user cannot set the parameters named in `given`.
     """
     constructor = inspect.getattr_static(cls, "__init__")
     signature = {} if constructor is object.__init__ else dict(inspect.signature(cls).parameters)
@@ -112,7 +111,7 @@ def matches_type(value: object, hint: Any) -> bool:
 
 
 def format_type(hint: Any) -> str:
-    """An annotation as a user would say it."""
+    """Format an annotation in plain words."""
     inner = get_args(hint)
     match get_origin(hint) or hint:
         case origin if origin in (Union, UnionType):

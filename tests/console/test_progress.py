@@ -8,7 +8,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from lowres_ssl import console
-from lowres_ssl.console import DownloadProgress, ImageProgress, TrainingProgress, log_info
+from lowres_ssl.console import ImageProgress, TrainingProgress, log_info
 
 SETTINGS = {"name": "simclr on breast", "epochs": 3, "steps_per_epoch": 10, "done": 0, "views_per_step": 8.0}
 
@@ -52,13 +52,6 @@ def test_a_line_tells_epoch_loss_speed_and_time_left(clock: Clock, capsys: pytes
     assert capsys.readouterr().err == "simclr on breast: epoch 2/3, loss 0.123, 2 views/s, 01:00 left\n"
 
 
-def test_standard_output_is_left_to_results(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
-    with TrainingProgress(**SETTINGS) as shown:
-        steps(shown, 1)
-        shown.show(0.5)
-    assert capsys.readouterr().out == ""
-
-
 def test_a_resumed_training_is_timed_from_where_it_goes_on(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     with TrainingProgress(**SETTINGS | {"done": 20}) as shown:
         steps(shown, 5)
@@ -79,49 +72,6 @@ def test_seconds_that_are_left_out_change_neither_speed_nor_time_left(
     assert "epoch 2/3, loss 0.500, 2 views/s, 01:00 left" in capsys.readouterr().err
 
 
-def test_seconds_that_are_left_out_are_no_part_of_a_bars_time(clock: Clock) -> None:
-    """It has a clock of its own, which is ours here."""
-    with redirect_stderr(Terminal()), TrainingProgress(**SETTINGS) as shown:
-        shown.bar._time = clock.monotonic
-        shown.bar.start_t = shown.bar.last_print_t = clock.now
-        clock.now += 200
-        shown.leave_out(200)
-        clock.now += 3
-        assert shown.bar.format_dict["elapsed"] == 3
-
-
-@pytest.mark.parametrize(("done", "epoch"), [(1, 1), (10, 1), (11, 2), (20, 2), (30, 3)])
-def test_the_last_step_of_an_epoch_belongs_to_it(
-    done: int, epoch: int, clock: Clock, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with TrainingProgress(**SETTINGS) as shown:
-        steps(shown, done)
-        shown.show(0.5)
-    assert f"epoch {epoch}/3" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(("seconds", "due"), [(0.0, False), (4.9, False), (5.0, True)])
-def test_lines_are_due_every_five_seconds(seconds: float, due: bool, clock: Clock) -> None:
-    with TrainingProgress(**SETTINGS) as shown:
-        clock.now += seconds
-        assert shown.is_due() is due
-
-
-def test_showing_starts_the_wait_anew(clock: Clock) -> None:
-    with TrainingProgress(**SETTINGS) as shown:
-        steps(shown, 1)
-        clock.now += 6
-        shown.show(0.5)
-        assert not shown.is_due()
-
-
-@pytest.mark.parametrize(("seconds", "due"), [(0.4, False), (0.5, True)])
-def test_a_bar_is_due_twice_a_second(seconds: float, due: bool, clock: Clock) -> None:
-    with redirect_stderr(Terminal()), TrainingProgress(**SETTINGS) as shown:
-        clock.now += seconds
-        assert shown.is_due() is due
-
-
 def test_a_terminal_gets_a_bar_with_the_same_numbers(clock: Clock) -> None:
     with redirect_stderr(Terminal()) as terminal, TrainingProgress(**SETTINGS) as shown:
         steps(shown, 15)
@@ -131,22 +81,6 @@ def test_a_terminal_gets_a_bar_with_the_same_numbers(clock: Clock) -> None:
         text = terminal.getvalue().rpartition("\r")[2]
     assert "simclr on breast epoch 2/3  50%|" in text
     assert "loss 0.123, 2 views/s" in text
-
-
-def test_a_bar_starts_where_the_training_goes_on(clock: Clock) -> None:
-    with redirect_stderr(Terminal()) as terminal, TrainingProgress(**SETTINGS | {"done": 15}) as shown:
-        shown.bar.refresh()
-        assert " 50%|" in terminal.getvalue()
-
-
-def test_the_bar_is_closed_after_an_error(clock: Clock) -> None:
-    with (
-        pytest.raises(RuntimeError, match="within"),
-        redirect_stderr(Terminal()),
-        TrainingProgress(**SETTINGS) as shown,
-    ):
-        raise RuntimeError("within")
-    assert shown.bar.disable  # which is how tqdm marks a bar that is closed
 
 
 def test_lines_become_fewer_as_the_work_becomes_longer(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
@@ -159,17 +93,6 @@ def test_lines_become_fewer_as_the_work_becomes_longer(clock: Clock, capsys: pyt
                 shown.show(0.5)
     lines = capsys.readouterr().err.count("\n")
     assert 10 * 60 <= lines <= 10 * 60 + 40
-
-
-@pytest.mark.parametrize("variables", [{"CI": "true"}, {"TERM": "dumb"}])
-def test_log_of_a_build_gets_lines(clock: Clock, variables: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    with redirect_stderr(Terminal()) as terminal, TrainingProgress(**SETTINGS) as shown:
-        steps(shown, 1)
-        shown.show(0.5)
-    assert "\r" not in terminal.getvalue()
-    assert "epoch 1/3, loss 0.500" in terminal.getvalue()
 
 
 def test_quiet_shows_neither_bar_nor_line(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -207,21 +130,6 @@ def test_images_are_counted_in_lines_with_the_time_left(clock: Clock, capsys: py
     assert said[0] == "features of 100 images"
     assert said[1] == "features: 20 of 100 images, 00:24 left"
     assert len(said) == 5  # at 6, 12, 18 and 24 seconds, and none when all is done
-
-
-def test_download_is_told_in_lines(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
-    lines = DownloadProgress("images.zip")
-    lines.total = 4_000_000_000
-    for _ in range(4):
-        clock.now += 10
-        lines.update(1_000_000_000)
-    lines.reset()  # as pooch ends
-    lines.update(4_000_000_000)
-    lines.close()
-    said = capsys.readouterr().err.splitlines()
-    assert said == [
-        f"images.zip: {done}.0 GB of 4.0 GB, {left} left" for done, left in ((1, "00:30"), (2, "00:20"), (3, "00:10"))
-    ]
 
 
 def test_line_that_is_said_meanwhile_leaves_the_bar_whole(clock: Clock) -> None:

@@ -34,12 +34,6 @@ def test_time_grows_with_the_set_in_whole_hours(images: int, time: str) -> None:
     assert suggest_budget(images) == time
 
 
-def test_every_choice_is_one_that_can_be_run() -> None:
-    for number in range(1, 3000):
-        assert 1 <= choose_neighbours(number) <= number
-        assert 2 <= choose_batch_size(number + 1) <= min(64, number + 1)
-
-
 @pytest.mark.parametrize(
     ("shorter", "gpu", "size"), [(1024, True, 224), (1024, False, 64), (150, True, 144), (28, True, 24), (3, False, 24)]
 )

@@ -42,10 +42,6 @@ def test_four_of_five_files_must_be_there(tmp_path: Path, files: int, is_one: bo
     assert (guess_label_table(table(tmp_path, rows("path,label", "{n}.png,{kind}"), files=files)) is not None) == is_one
 
 
-def test_a_table_without_rows_is_none(tmp_path: Path) -> None:
-    assert guess_label_table(table(tmp_path, "path,label\n")) is None
-
-
 def test_which_column_is_the_label_is_asked_where_it_cannot_be_known(tmp_path: Path) -> None:
     text = rows("path,age,sex", "{n}.png,40,{kind}")
     with pytest.raises(DataError, match=r"which one is the label\? got 'age', 'sex'; rename that column to label"):

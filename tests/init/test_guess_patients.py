@@ -56,7 +56,7 @@ def test_pattern_that_convinces_is_one_that_the_source_takes(ids: list[str], wan
     assert found is not None
     assert found.pattern == wanted
     source = build_source("folder", {"group_pattern": found.pattern})
-    groups = [source.group(id) for id in ids]
+    groups = [source.find_group(id) for id in ids]
     assert None not in groups
     assert len(set(groups)) == found.groups
 
