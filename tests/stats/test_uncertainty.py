@@ -114,7 +114,7 @@ def of_accuracy(*right: int, images: int = 400) -> np.ndarray:
 def test_jackknife_of_a_mean_is_the_textbooks_variance() -> None:
     found = compute_jackknife(lambda confusion: compute_metric(confusion, "accuracy"), of_accuracy(340))
     assert found.values == pytest.approx(0.85)
-    assert found.variance_of_groups == pytest.approx(0.85 * 0.15 / 399)
+    assert compute_jackknife_variance(found.left_out.mean(axis=0)) == pytest.approx(0.85 * 0.15 / 399)
 
 
 def test_interval_of_one_seed_is_the_exact_binomial_one_of_the_effective_size() -> None:

@@ -13,20 +13,19 @@ ProbabilityScores = NDArray[np.floating[Any]]
 LabelArray = NDArray[np.int64]
 
 ERROR_BINS = 15
-MIN_PROBABILITY = 1e-6  # a share of the vote may be 0, and has a logarithm only from here on
+MIN_PROBABILITY = 1e-6  # a share of the votes may be 0, which has no logarithm
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 100.0
-CHANCE_DRAWS = 200  # the mean of so many is known to 1 or 2% of its value
-RANGE_END_FACTOR = 1.05  # as a factor: no minimum, but the end of the range
+CHANCE_DRAWS = 200  # their mean is known to 1 or 2% of its value
+RANGE_END_FACTOR = 1.05  # a temperature this close to the end of its range is no minimum
 MIN_CALIBRATION_IMAGES = 100
 
 
 @dataclass(frozen=True)
 class CalibrationError:
-    """The expected calibration error of some probabilities, and what chance alone gives.
+    """The expected calibration error of some probabilities.
 
-    value: the error. chance, chance_high: mean and 95% quantile of the error that the same probabilities have if they
-    are exactly right (see `error_by_chance`). It is far above 0 on a small set, so only an error above `chance_high`
-    shows that probabilities are off.
+    chance, chance_high: mean and 95% quantile of the error that the same probabilities have if they are exactly right.
+    On a small set it is far above 0, so only an error above `chance_high` shows that probabilities are off.
     """
 
     value: float
@@ -45,28 +44,24 @@ class CalibrationErrors:
 
 @dataclass(frozen=True)
 class ProbeCalibration:
-    """`temperature`: what the logarithms of the scores are divided by; 1 leaves them as they are. `chosen` says how.
-
-    `errors`: of "validation" and "test", where there are images. That on validation after is flattered: the temperature
-    was fitted there.
-    """
+    """temperature: the divisor of the scores' logarithms, 1 for none; chosen: how it was chosen. errors: of
+    "validation" and "test", where there are images; the temperature was fitted on validation, which flatters that."""
 
     temperature: float
     chosen: str
     errors: dict[str, CalibrationErrors]
 
     def apply(self, scores: ProbabilityScores) -> ProbabilityScores:
-        """Float [n, C] -> float [n, C]; the order of the classes stays."""
+        """Scale scores, float [n, C] -> float [n, C]; the order of the classes stays."""
         return scale_by_temperature(scores, self.temperature)
 
 
 def calibrate(predictions: Mapping[str, NDArray[Any]]) -> ProbeCalibration:
-    """From the stored predictions of a probe (see `results.read_predictions`).
+    """Fit the temperature to the stored predictions of a probe (see `read_predictions`).
 
-    The temperature with the least cross-entropy of the validation labels (Guo et al., On Calibration of Modern Neural
-    Networks, 2017, arXiv 1706.04599, section 4.2). It stays 1 where nothing can be fitted: without validation images,
-    or where all of them are right, since any cooling would then look better; likewise where the coolest temperature
-    that is tried looks best. Where the hottest does, the scores tell next to nothing, and what they say is even.
+    It is the one with the least cross-entropy of the validation labels (Guo et al., On Calibration of Modern Neural
+    Networks, 2017, arXiv 1706.04599, section 4.2), and stays 1 where nothing can be fitted: without validation images,
+    or where cooling without end looks best, as where every image is right.
     """
     scores, labels = predictions["validation_scores"], predictions["validation_labels"]
     if not len(labels):
@@ -82,70 +77,57 @@ def calibrate(predictions: Mapping[str, NDArray[Any]]) -> ProbeCalibration:
         elif len(labels) < MIN_CALIBRATION_IMAGES:
             chosen += f", which is only {len(labels)} images: it may be far off"
     errors = {}
-    for side in ("validation", "test"):
-        scores, labels = predictions[f"{side}_scores"], predictions[f"{side}_labels"]
+    for subset in ("validation", "test"):
+        scores, labels = predictions[f"{subset}_scores"], predictions[f"{subset}_labels"]
         if len(labels):
             scaled = scale_by_temperature(scores, temperature)
-            errors[side] = CalibrationErrors(
+            errors[subset] = CalibrationErrors(
                 len(labels), measure_calibration_error(scores, labels), measure_calibration_error(scaled, labels)
             )
     return ProbeCalibration(temperature, chosen, errors)
 
 
 def fit_temperature(scores: ProbabilityScores, labels: LabelArray) -> float:
+    """Search for the temperature of the least cross-entropy, on a logarithmic scale."""
+
     def loss(log_temperature: float) -> float:
-        return compute_cross_entropy(scale_by_temperature(scores, exp(log_temperature)), labels)
+        scaled = scale_by_temperature(scores, exp(log_temperature))
+        return float(-np.log(scaled[np.arange(len(labels)), labels]).mean())
 
     return float(exp(minimize_scalar(loss, bounds=(log(MIN_TEMPERATURE), log(MAX_TEMPERATURE)), method="bounded").x))
 
 
 def scale_by_temperature(scores: ProbabilityScores, temperature: float) -> ProbabilityScores:
-    """softmax(log(scores) / temperature), float64 [n, C]; at 1 the scores themselves, none below `FLOOR`."""
+    """Compute softmax(log(scores) / temperature), float64 [n, C], from scores of at least `MIN_PROBABILITY`."""
     logits = np.log(np.maximum(scores.astype(np.float64), MIN_PROBABILITY)) / temperature
     shares = np.exp(logits - logits.max(axis=1, keepdims=True))
     result: ProbabilityScores = shares / shares.sum(axis=1, keepdims=True)
     return result
 
 
-def compute_cross_entropy(scores: ProbabilityScores, labels: LabelArray) -> float:
-    return float(-np.log(scores[np.arange(len(labels)), labels]).mean())
-
-
 def measure_calibration_error(scores: ProbabilityScores, labels: LabelArray) -> CalibrationError:
-    """Measure the error of scores, float [n, C], and what chance gives for just these scores."""
-    by_chance = simulate_chance_error(scores)
-    high = float(np.quantile(by_chance, 0.95))
-    return CalibrationError(compute_ece(scores, labels), float(by_chance.mean()), high)
+    """Measure the error of scores, float [n, C], and simulate what chance gives for just these scores: an image has
+    its predicted class with the probability that the scores give it. The same scores give the same errors."""
+    random = np.random.default_rng(0)
+    confidence = scores.max(axis=1).astype(np.float64)
+    by_chance = np.array(
+        [compute_binned_error(confidence, random.random(len(confidence)) < confidence) for _ in range(CHANCE_DRAWS)]
+    )
+    return CalibrationError(compute_ece(scores, labels), float(by_chance.mean()), float(np.quantile(by_chance, 0.95)))
 
 
 def compute_ece(scores: ProbabilityScores, labels: LabelArray) -> float:
     """Measure how far the predicted class's probability is from how often it is right (Guo et al., equation 3).
 
-    scores: float [n, C], probabilities; labels: int64 [n]. The mean over `BINS` bins of one width, each with the weight
-    of its images. It is biased upwards: in a bin of few images the share that is right differs from a probability that
-    is exact (Roelofs et al., Mitigating Bias in Calibration Error Estimation, 2022, arXiv 2012.08668).
+    scores: float [n, C], probabilities; labels: int64 [n]. The mean over `ERROR_BINS` bins of one width, weighted by
+    their images. It is biased upwards, since a bin has few images (Roelofs et al., Mitigating Bias in Calibration Error
+    Estimation, 2022, arXiv 2012.08668).
     """
-    right = scores.argmax(axis=1) == labels
-    return compute_binned_error(scores.max(axis=1).astype(np.float64), right)
-
-
-def simulate_chance_error(
-    scores: ProbabilityScores, *, draws: int = CHANCE_DRAWS, seed: int = 0
-) -> NDArray[np.float64]:
-    """Simulate the expected calibration error of scores that are exactly right: float64 [draws].
-
-    In each draw an image has its predicted class with the probability that the scores say. The same scores and seed
-    give the same errors.
-    """
-    random = np.random.default_rng(seed)
-    confidence = scores.max(axis=1).astype(np.float64)
-    return np.array(
-        [compute_binned_error(confidence, random.random(len(confidence)) < confidence) for _ in range(draws)]
-    )
+    return compute_binned_error(scores.max(axis=1).astype(np.float64), scores.argmax(axis=1) == labels)
 
 
 def compute_binned_error(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> float:
-    """The mean distance of confidence [n] and share that is right, over bins of confidence of one width."""
+    """Average the distance of confidence [n] and share that is right, over bins of confidence of one width."""
     place = np.clip(np.ceil(confidence * ERROR_BINS).astype(np.int64) - 1, 0, ERROR_BINS - 1)
     gaps = np.bincount(place, weights=right - confidence, minlength=ERROR_BINS)
     return float(np.abs(gaps).sum() / len(confidence))

@@ -6,7 +6,6 @@ from functools import cached_property, partial
 from typing import TypeVar
 
 import numpy as np
-from scipy.special import stdtrit
 
 from lowres_ssl.stats.bootstrap import (
     TAIL_PROBABILITY,
@@ -14,22 +13,23 @@ from lowres_ssl.stats.bootstrap import (
     SeedSpread,
     compute_jackknife,
     compute_jackknife_variance,
+    get_t_quantile,
     has_enough_groups,
 )
 from lowres_ssl.stats.confusion import Counts, compute_metric, count_effective_groups
 
 K = TypeVar("K")
 
-MIN_POOLED_SEEDS = 3  # seeds: a method with fewer keeps its own spread alone
+MIN_POOLED_SEEDS = 3  # a method with fewer keeps its own spread
 MIN_SEED_VARIANCE = 1e-9
 
 
 @dataclass(frozen=True)
 class MethodCounts:
-    """What a method did on the test images: counts, int64 [S, G, C, C], one a seed of `seeds`.
+    """A method's counts on the test images, int64 [S, G, C, C], one a seed of `seeds`.
 
-    depends_on_seed: whether another seed would have given other predictions; frozen features of given weights, scored
-    by KNN, do not depend on one.
+    depends_on_seed: whether another seed would give other predictions; frozen features of given weights, scored by KNN,
+    do not depend on one.
     """
 
     counts: Counts
@@ -37,7 +37,7 @@ class MethodCounts:
     depends_on_seed: bool = True
 
     def make_part(self, **metrics: float) -> "ContrastPart":
-        """The method by the sum of `metrics`, each times its factor: by(accuracy=1.0)."""
+        """The sum of `metrics`, each times its factor: make_part(accuracy=1.0)."""
         return ContrastPart(
             tuple(ContrastTerm(factor, self.counts, name) for name, factor in metrics.items()), self.depends_on_seed
         )
@@ -54,10 +54,7 @@ class ContrastTerm:
 
 @dataclass(frozen=True)
 class ContrastPart:
-    """A part of a contrast that has seeds of its own: the sum of `terms`, all of the same S seeds.
-
-    The spread of its seeds is that of the sum: terms of one part are paired by seed, and parts are not.
-    """
+    """A sum of terms of the same S seeds. Terms are paired by seed; the parts of a contrast are not."""
 
     terms: tuple[ContrastTerm, ...]
     depends_on_seed: bool = True
@@ -72,7 +69,7 @@ class ContrastPart:
 
     @property
     def is_of_one_seed(self) -> bool:
-        """Whether it depends on a seed and has a single one, so that nobody knows what another would have given."""
+        """Whether it depends on a seed and has a single one, so that the spread of its seeds is unknown."""
         return self.depends_on_seed and self.seeds == 1
 
     @cached_property
@@ -83,7 +80,7 @@ class ContrastPart:
 
     @cached_property
     def measured(self) -> JackknifeScores:
-        """Not of one test group."""
+        """The sum with and without each of the test groups, of which there are at least two."""
         each = [
             (term.factor, compute_jackknife(partial(compute_metric, name=term.name), term.counts))
             for term in self.terms
@@ -94,10 +91,7 @@ class ContrastPart:
 
 @dataclass(frozen=True)
 class Difference:
-    """A contrast of methods with its 95% interval.
-
-    seeds: of the part that depends on a seed and has the fewest; None where no part does.
-    """
+    """A contrast of methods with its 95% interval. seeds: the fewest of a part that depends on a seed, None without."""
 
     value: float
     low: float
@@ -121,32 +115,30 @@ class Difference:
 
 
 def compute_contrast(parts: Sequence[tuple[float, ContrastPart]], pooled: SeedSpread | None = None) -> Difference:
-    """The sum of the parts, each times its factor and the mean over its seeds, with its 95% interval.
+    """Add the parts, each times its factor and the mean over its seeds, and compute the 95% interval of the sum.
 
     All are of the same test images, so what makes an image hard for everyone cancels: the variance of the groups is
     that of the whole sum (jackknife), with a Student t of k - 1 degrees for k groups, counted as if of one size. The
-    variances of the parts' seeds are added, see `seed_error`; `pooled`: the spread of seeds in other methods, from
-    `pool`. What groups and seeds do is added as squares.
+    seeds' error is that of `compute_seed_error`; both are added as squares.
 
-    Where a part depends on a seed and has one alone, the interval is all that the metrics allow, as it is with one test
-    group. Where nothing moves, since two methods did the same to each image, it has to either side what that many
-    groups without an exception leave open (exact, binomial). Raises `ValueError` if the test images differ.
+    Where a part depends on a seed and has one alone, or with one test group, the interval is all that the metrics
+    allow. Where nothing moves, it reaches as far as k groups without an exception leave open (exact, binomial). Raises
+    `ValueError` if the test images differ.
     """
     check_same_images([part for _, part in parts])
     terms = [(factor * term.factor, term) for factor, part in parts for term in part.terms]
     effective = min(count_effective_groups(term.counts, term.name) for _, term in terms)
     seeds = min((part.seeds for _, part in parts if part.depends_on_seed), default=None)
     value = sum(factor * part.value for factor, part in parts)
-    # Every metric lies between 0 and 1.
-    low, high = (sum(end(factor, 0.0) for factor, _ in terms) for end in (min, max))
+    low, high = (sum(end(factor, 0.0) for factor, _ in terms) for end in (min, max))  # metrics lie between 0 and 1
     groups = parts[0][1].groups
     if groups > 1 and seeds != 1:
         left_out = sum((factor * part.measured.left_out.mean(axis=0) for factor, part in parts), np.zeros(1))
         degrees = max(effective, 2.0) - 1
         error = compute_seed_error(parts, pooled)
         half = (
-            float(stdtrit(degrees, 1 - TAIL_PROBABILITY)) ** 2 * float(compute_jackknife_variance(left_out))
-            + float(stdtrit(error.degrees, 1 - TAIL_PROBABILITY)) ** 2 * error.variance
+            get_t_quantile(degrees) ** 2 * float(compute_jackknife_variance(left_out))
+            + get_t_quantile(error.degrees) ** 2 * error.variance
         ) ** 0.5
         if half < MIN_SEED_VARIANCE:
             half = (1 - TAIL_PROBABILITY ** (1 / (degrees + 1))) * max(high, -low)
@@ -163,11 +155,11 @@ def check_same_images(parts: Sequence[ContrastPart]) -> None:
 
 
 def pool_seed_spread(parts: Sequence[ContrastPart]) -> SeedSpread | None:
-    """The mean spread of one seed over all parts that depend on one and have several.
+    """Average the spread of one seed over all parts that depend on one and have several; None without such a part, or
+    with one test group.
 
-    Each part counts the same, however many seeds it has: ten seeds of a random encoder, which may differ little, say
-    nothing of a method that has three. The degrees of freedom are those of such a mean where the true variances are
-    alike; where all have as many seeds, their sum. None where there is no such part, or one test group.
+    Each part counts once, however many seeds it has: ten seeds of a random encoder, which may differ little, say
+    nothing of a method that has three. The degrees are those of such a mean where the true variances are alike.
     """
     spreads = [part.measured.spread for part in parts if part.depends_on_seed and part.seeds > 1 and part.groups > 1]
     if not spreads:
@@ -178,12 +170,11 @@ def pool_seed_spread(parts: Sequence[ContrastPart]) -> SeedSpread | None:
 
 
 def compute_seed_error(parts: Sequence[tuple[float, ContrastPart]], pooled: SeedSpread | None) -> SeedSpread:
-    """The variance that seeds add to the sum of the parts, with its degrees of freedom (Welch and Satterthwaite).
+    """Add up the variance that seeds give the sum of the parts, with its degrees of freedom (Welch and Satterthwaite).
 
-    Three seeds say little of their variance, and one that is small by luck makes a difference look real. So a part has
-    the larger of its own and the `pooled` variance, with the degrees of the one that is taken: that errs seldom enough
-    also where the seeds of one method vary far more than all others', where the pooled variance alone does not. Two
-    seeds are left to themselves, since for them it errs too often. `docs/statistics.md` has the simulations.
+    A variance of three seeds that is small by luck makes a difference look real. So a part has the larger of its own
+    and the `pooled` variance, with the degrees of that one. A part of two seeds keeps its own, since with the pooled
+    one it errs too often; `docs/statistics.md` has the simulations.
     """
     used = []
     for factor, part in parts:

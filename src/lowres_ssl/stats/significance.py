@@ -1,6 +1,6 @@
 """Compute how often chance alone makes a difference as large: a swap test with the error of seeds, and Holm's p."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Self, TypeVar
@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from scipy.special import stdtr
 
 from lowres_ssl.stats.bootstrap import SeedSpread
-from lowres_ssl.stats.confusion import LINEAR_METRICS, Counts, Floats, compute_metric
+from lowres_ssl.stats.confusion import LINEAR_METRICS, Floats, compute_metric
 from lowres_ssl.stats.paired_tests import ContrastPart, check_same_images, compute_seed_error, pool_seed_spread
 
 K = TypeVar("K")
-Swaps = NDArray[np.float32]
+Swaps = NDArray[np.float32]  # [draws, G]: 1 where the predictions of a group are exchanged
 
 DRAWS_A_TEST = 400  # so that the smallest p, corrected for all of them, is at most 1/400
 SWAP_BLOCK = 4096  # draws at a time
@@ -31,30 +31,32 @@ class SwapTest:
     error: SeedSpread
 
     @classmethod
-    def of(cls, first: Counts, second: Counts, name: str, error: SeedSpread) -> Self:
-        """Pair seeds in turn, each as often as any other of its method: which has which does not matter. The mean over
-        seeds of a linear metric is that of their sum, which is faster."""
-        pairs = int(np.lcm(len(first), len(second)))
-        both = [np.resize(counts, (pairs, *counts.shape[1:])) for counts in (first, second)]
-        if name in LINEAR_METRICS:
+    def of(cls, first: ContrastPart, second: ContrastPart, error: SeedSpread) -> Self:
+        """Pair the seeds in turn, each as often as any other of its method. The mean over seeds of a linear metric is
+        that of their sum, which is faster."""
+        ((term,), (other,)) = first.terms, second.terms
+        pairs = int(np.lcm(first.seeds, second.seeds))
+        both = [np.resize(counts, (pairs, *counts.shape[1:])) for counts in (term.counts, other.counts)]
+        if term.name in LINEAR_METRICS:
             both = [counts.sum(axis=0, keepdims=True) for counts in both]
-        one, other = (np.moveaxis(counts, 0, 1).astype(np.float32) for counts in both)
-        return cls(one, other, name, error)
+        one, two = (np.moveaxis(counts, 0, 1).astype(np.float32) for counts in both)
+        return cls(one, two, term.name, error)
 
     @cached_property
     def seen(self) -> float:
+        """The size of the difference without a swap."""
         nothing = np.zeros((1, len(self.first)), dtype=np.float32)
         return abs(float(self.compute_swapped_differences(nothing)[0]))
 
     def compute_swapped_differences(self, swaps: Swaps) -> Floats:
-        """The difference after each of `swaps`, [draws, G]: float64 [draws]."""
+        """The difference after each of the swaps: float64 [draws]."""
         exchanged = np.tensordot(swaps, self.first - self.second, axes=1).astype(np.float64)  # [draws, P, C, C]
         first, second = self.first.sum(axis=0) - exchanged, self.second.sum(axis=0) + exchanged
         return np.asarray((compute_metric(first, self.name) - compute_metric(second, self.name)).mean(axis=1))
 
     def count_as_large(self, swaps: Swaps) -> float:
-        """In how many of `swaps` the difference, and what seeds add to it, is as large as what was seen; of each the
-        probability that what seeds add makes it so."""
+        """Count the swaps after which the difference, with the error of seeds added, is as large as without; each
+        counts with the probability that the error makes it so."""
         # Equal counts may differ in the last digits of their sums, and an accuracy has few values.
         moved, times = np.unique(
             np.abs(self.compute_swapped_differences(swaps)).round(ROUNDING_DIGITS), return_counts=True
@@ -70,16 +72,14 @@ class SwapTest:
 def compute_p_values(
     methods: Mapping[K, ContrastPart], pairs: Sequence[tuple[K, K]], *, draws: int, seed: int = 1
 ) -> list[float]:
-    """How often chance alone makes a difference as large as that of each pair; each method by one metric.
+    """Compute how often chance alone makes a difference as large as that of each pair; each method by one metric.
 
-    If two methods were the same, it would not matter whose prediction is whose. So their predictions are swapped in
-    half of the test groups, at random, for all seeds together; to that is added what seeds do, a Student t with the
-    variance and degrees of `comparison.seed_error`, the seeds of all `methods` pooled. p = (1 + in how many draws this
-    is as large as what was seen) / (draws + 1). There are `draws` of them, and for many pairs more (`DRAWS_A_TEST`),
-    since p is to be corrected for all. The same arguments give the same p.
+    Between equal methods it does not matter whose prediction is whose. So predictions are swapped in half of the test
+    groups, at random, for all seeds together; to that is added the seeds' error, a Student t as in
+    `compute_seed_error`, the seeds of all `methods` pooled. p = (1 + draws as large as what was seen) / (1 + draws),
+    with at least `DRAWS_A_TEST` draws a pair, since p is corrected for all pairs. The same arguments give the same p.
 
-    Raises `ValueError` if the test images differ, or if a method that depends on a seed has a single one: chance is
-    then not known.
+    Raises `ValueError` if the test images differ, or if a method that depends on a seed has a single one.
     """
     pooled = pool_seed_spread(list(methods.values()))
     tests = []
@@ -89,27 +89,21 @@ def compute_p_values(
         if one.is_of_one_seed or other.is_of_one_seed:
             raise ValueError(f"{first} and {second}: one seed says nothing of others, so there is no p")
         error = compute_seed_error([(1.0, one), (-1.0, other)], pooled) if one.groups > 1 else SeedSpread(0.0, 1.0)
-        ((term,), (beside,)) = one.terms, other.terms
-        tests.append(SwapTest.of(term.counts, beside.counts, term.name, error))
+        tests.append(SwapTest.of(one, other, error))
     if not tests:
         return []
     draws = max(draws, DRAWS_A_TEST * len(tests))
     counted = np.zeros(len(tests))
-    for swaps in iter_swap_blocks(len(tests[0].first), draws=draws, seed=seed):
+    random = np.random.default_rng(seed)
+    for start in range(0, draws, SWAP_BLOCK):
+        size = (min(SWAP_BLOCK, draws - start), len(tests[0].first))
+        swaps = random.integers(0, 2, size=size, dtype=np.uint8).astype(np.float32)
         counted += [test.count_as_large(swaps) for test in tests]
     return [(1 + own) / (draws + 1) for own in counted.tolist()]
 
 
-def iter_swap_blocks(groups: int, *, draws: int, seed: int) -> Iterator[Swaps]:
-    """In which groups predictions are swapped: 0 or 1 with probability 1/2, float32 [at most `BLOCK`, G] each."""
-    random = np.random.default_rng(seed)
-    for start in range(0, draws, SWAP_BLOCK):
-        size = (min(SWAP_BLOCK, draws - start), groups)
-        yield random.integers(0, 2, size=size, dtype=np.uint8).astype(np.float32)
-
-
 def correct_holm(p_values: Sequence[float]) -> list[float]:
-    """p values of as many tests at once (Holm 1979): times those not smaller, never below a smaller one, at most 1."""
+    """Correct the p values of tests made at once (Holm 1979): each times those not smaller, in order, at most 1."""
     p = np.asarray(p_values, dtype=np.float64)
     order = np.argsort(p, kind="stable")
     adjusted = np.empty_like(p)
