@@ -1,6 +1,5 @@
-"""A benchmark's stored plan: read as it was written, found by what was asked, its runs shared where they may be."""
+"""A benchmark's stored plan and its steps: read as it was written, found by what was asked, its runs shared."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,223 +9,133 @@ from unittest.mock import patch
 import pytest
 
 from lowres_ssl.benchmark.plan import (
-    EXTRA_NAMES,
-    FITTED_OVERRIDE,
     RANDOM_STEP_NAME,
+    BenchmarkCall,
     BenchmarkPlan,
-    get_plan_path,
+    PlanQuestion,
+    PlanSettings,
+    plan_extra_steps,
+    plan_final_steps,
+    plan_training_steps,
     read_benchmark_plan,
     write_benchmark_plan,
 )
 from lowres_ssl.benchmark.request import choose_settings
 from lowres_ssl.benchmark.schedule import BenchmarkCosts, BenchmarkSchedule
-from lowres_ssl.benchmark.steps import EXTRA_TITLES, plan_final_steps, plan_random_steps, plan_training_steps
 from lowres_ssl.errors import CheckpointError
-from lowres_ssl.io.checksummed_json import write_checked_json
 
-ASKED: dict[str, Any] = {
-    "dataset": "cells",
-    "images": "0123",
-    "budget": 600.0,
-    "methods": ["random", "dcl", "vicreg"],
-    "seeds": None,
-    "epochs": None,
-    "fewer_labels": [0.1],
-    "chosen_by": "knn",
-    "config": {"recipe": "tuned", "image_size": 64},
-}
+ASKED = PlanQuestion(
+    dataset="cells",
+    images="0123",
+    device="cpu",
+    precision="fp32",
+    settings="4567",
+    typed=("backbone", "batch_size"),
+    budget=600.0,
+    methods=("random", "dcl", "vicreg"),
+    seeds=None,
+    epochs=None,
+    fewer_labels=(0.1,),
+    chosen_by="knn",
+)
 EPOCH = {"dcl": 3.5, "vicreg": 4.5}
 COSTS = BenchmarkCosts(EPOCH, 9.0, run=2.0, prepare=1.0, report=7.0, start=2.0, random_seed=0.5, extras={"labels": 2.0})
-TYPED = ("dataset=cells", "dataset.root='my cells'")
-FLAGS = ("--config-dir", "my_conf")
+PLAN = BenchmarkPlan(
+    asked=ASKED,
+    settings=PlanSettings("resnet18", image_size=64, batch_size=16, k=20),
+    costs=COSTS,
+    views={"dcl": 321.5},
+    device="a machine, fp32",
+    schedule=BenchmarkSchedule(
+        seeds=3, random_seeds=5, epochs=6, extras=("labels",), left_out=("vicreg",), seconds=500.25
+    ),
+    done={"seed 0": 31.5},
+    dropped=("seed 2",),
+    failed=("vicreg, seed 0: not finite",),
+    spent=42.0,
+)
+WORDS = ("dataset=cells", "dataset.root='my cells'", "batch_size=16", "probe=[knn]")
 
 
-def study_of(output_dir: Path, **asked: Any) -> BenchmarkPlan:
-    own = ASKED | asked
-    return BenchmarkPlan(
-        path=get_plan_path(output_dir, own),
-        store_dir=output_dir / "stores",
-        flags=FLAGS,
-        asked=own,
-        methods=("random", "dcl"),
-        typed=TYPED,
-        fitted=("image_size=64", "probe.knn.k=20"),
-        shown=("backbone=resnet18", "image_size=64"),
-        costs=COSTS,
-        views={"dcl": 321.5},
-        device="a machine, fp32",
-        allotment=BenchmarkSchedule(
-            seeds=3, random_seeds=5, epochs=6, extras=("labels",), left_out=("vicreg",), seconds=500.25
-        ),
-        done={"seed 0": 31.5},
-        dropped=("seed 2",),
-        failed=("vicreg, seed 0: not finite",),
-        spent=42.0,
-    )
+def called(output_dir: Path) -> BenchmarkCall:
+    return BenchmarkCall(output_dir, output_dir / "stores", ("--config-dir", "my_conf"), WORDS)
 
 
-def test_plan_is_read_as_it_was_written(tmp_path: Path) -> None:
-    study = study_of(tmp_path)
-    assert read_benchmark_plan(tmp_path, tmp_path / "stores", FLAGS, TYPED, ASKED) is None
-    write_benchmark_plan(study)
-    study.folder.mkdir()
-    assert read_benchmark_plan(tmp_path, tmp_path / "stores", FLAGS, TYPED, ASKED) == study
+CALL = called(Path("out puts"))
 
 
-def test_plan_whose_runs_were_removed_begins_anew(tmp_path: Path) -> None:
-    study = study_of(tmp_path)
-    write_benchmark_plan(study)
-    found = read_benchmark_plan(tmp_path, tmp_path / "stores", FLAGS, TYPED, ASKED)
-    assert found == replace(study, done={}, dropped=(), failed=(), spent=0.0)
+def test_plan_is_read_as_it_was_written_and_begins_anew_where_its_runs_are_gone(tmp_path: Path) -> None:
+    call = called(tmp_path)
+    assert read_benchmark_plan(call, ASKED) is None
+    write_benchmark_plan(call, PLAN)
+    assert read_benchmark_plan(call, ASKED) == replace(PLAN, done={}, dropped=(), failed=(), spent=0.0)
+    call.folder(ASKED).mkdir()
+    assert read_benchmark_plan(call, ASKED) == PLAN
 
 
-@pytest.mark.parametrize("damage", ['"spent": 42.0', '"epochs": 6', "dcl"])
-def test_damaged_plan_is_refused_with_what_to_type(tmp_path: Path, damage: str) -> None:
-    study = study_of(tmp_path)
-    write_benchmark_plan(study)
-    text = study.path.read_text()
-    assert damage in text
-    study.path.write_text(text.replace(damage, damage[:-1] + "7"))
-    with pytest.raises(CheckpointError, match=r"does not fit its checksum.*; type the same command with force=true"):
-        read_benchmark_plan(tmp_path, tmp_path / "stores", FLAGS, TYPED, ASKED)
-
-
-def forged(study: BenchmarkPlan, place: str, value: Any) -> None:
-    """Sealed again, as anybody can who hands a plan on."""
-    write_benchmark_plan(study)
-    study.folder.mkdir(parents=True)
-    content = json.loads(study.path.read_text())
-    *way, last = place.split(".")
-    node = content
-    for key in way:
-        node = node[key]
-    node[last] = value
-    write_checked_json(study.path, content)
+def test_damaged_plan_is_refused(tmp_path: Path) -> None:
+    write_benchmark_plan(called(tmp_path), PLAN)
+    path = called(tmp_path).plan_path(ASKED)
+    path.write_text(path.read_text().replace('"spent": 42.0', '"spent": 47.0'))
+    with pytest.raises(CheckpointError, match="force=true"):
+        read_benchmark_plan(called(tmp_path), ASKED)
 
 
 @pytest.mark.parametrize(
-    ("place", "value", "what"),
+    ("asked", "shared"),
     [
-        ("fitted", ["+hydra.callbacks.x._target_=os.system"], "fitted: got"),
-        ("fitted", ["--config-dir"], "fitted: got"),
-        ("fitted", ["dataset.root=/elsewhere"], "fitted: got"),
-        ("fitted", ["image_size=64,128"], "fitted: got"),
-        ("fitted", ["backbone=resnet18\n"], "fitted: got"),
-        ("fitted", ["dataset=other"], "fitted: got"),
-        ("shown", ["backbone=resnet18", "image_size=64", "output_dir=/elsewhere"], "shown: got"),
-        ("shown", ["backbone=resnet18", "+x=1"], "shown: got"),
-        ("shown", [], "shown: got"),
-        ("allotment.extras", ["labels", "more"], "extras: got 'more'"),
-        ("allotment.extras", ["linear"], "extras: got 'linear'"),
-        ("costs.extras", {"labels": 2.0, "more": 1.0}, "extras: got 'more'"),
-        ("costs.round_base", 0, "costs.round_base: got 0"),
-        ("costs.report", -1.0, "got -1.0"),
-        ("spent", 1e300, r"got 1e\+300"),
-        ("allotment.seeds", 10**9, "allotment: got"),
-        ("allotment.epochs", 0, "allotment: got"),
-        ("allotment.left_out", ["random"], "allotment.left_out: got"),
-        ("allotment.left_out", ["+x=1"], "allotment.left_out: got"),
-        ("allotment.left_out", ["dcl", "vicreg"], "allotment.left_out: got"),
-        ("allotment.random_seeds", 2, "allotment.random_seeds: got 2"),
-        ("allotment.random_seeds", 11, "allotment.random_seeds: got 11"),
-        ("costs.random_seed", -1.0, "got -1.0"),
-        ("costs", {}, "is missing"),
-        ("allotment", {"extras": []}, "is missing"),
+        ({"budget": 900.0}, True),
+        ({"seeds": 5}, True),
+        ({"epochs": 6}, True),
+        ({"methods": ("random", "vicreg")}, True),
+        ({"images": "4567"}, False),
+        ({"settings": "89ab"}, False),
+        ({"typed": ()}, False),
     ],
 )
-def test_plan_that_was_forged_is_refused_with_what_to_type(
-    tmp_path: Path, place: str, value: object, what: str
-) -> None:
-    forged(study_of(tmp_path), place, value)
-    with pytest.raises(CheckpointError, match=f"{what}.*; type the same command with force=true"):
-        read_benchmark_plan(tmp_path, tmp_path / "stores", FLAGS, TYPED, ASKED)
+def test_runs_are_shared_where_they_may_stand_beside_each_other(asked: dict[str, Any], shared: bool) -> None:
+    other = replace(ASKED, **asked)
+    assert CALL.plan_path(other) != CALL.plan_path(ASKED)
+    assert CALL.file(other, "report.html") != CALL.file(ASKED, "report.html")
+    assert (CALL.folder(other) == CALL.folder(ASKED)) == shared
 
 
-def test_words_methods_and_folders_are_those_of_the_call_and_not_of_the_plan(tmp_path: Path) -> None:
-    study = study_of(tmp_path)
-    write_benchmark_plan(study)
-    study.folder.mkdir()
-    content = json.loads(study.path.read_text())
-    content |= {"typed": ["+x=1"], "words": ["+x=1"], "methods": ["+x=1"], "flags": ["-cd"], "path": "/", "more": 1}
-    content["costs"]["more"] = content["allotment"]["more"] = 1
-    write_checked_json(study.path, content)
-    assert read_benchmark_plan(tmp_path, tmp_path / "stores", FLAGS, TYPED, ASKED) == study
-
-
-def test_what_is_typed_by_now_is_not_taken_from_the_plan(tmp_path: Path) -> None:
-    """A default that is typed makes no other plan, but this one chose another value."""
-    write_benchmark_plan(study_of(tmp_path))
-    with pytest.raises(CheckpointError, match="image_size is typed now; type the same command with force=true"):
-        read_benchmark_plan(tmp_path, tmp_path / "stores", FLAGS, (*TYPED, "image_size=224"), ASKED)
-
-
-def test_plan_shows_no_control_characters(tmp_path: Path) -> None:
-    forged(study_of(tmp_path), "failed", ["\x1b[2Jgone"])
-    study = read_benchmark_plan(tmp_path, tmp_path / "stores", FLAGS, TYPED, ASKED)
-    assert study is not None
-    assert study.failed == (r"\x1b[2Jgone",)
-
-
-@pytest.mark.parametrize("large", [False, True])
-def test_whatever_is_fitted_can_be_read_again(large: bool) -> None:
-    config = SimpleNamespace(batch_size=64, probe={"knn": {"k": 200}})
-    question: Any = SimpleNamespace(config=config, typed=frozenset())
+def test_settings_that_were_typed_are_kept_and_not_typed_again() -> None:
+    config = SimpleNamespace(image_size=224, batch_size=64, probe={"knn": {"k": 200}})
     fitted = SimpleNamespace(image_size=64, batch_size=16, k=20)
     with patch("lowres_ssl.benchmark.request.choose_default_settings", lambda *_, **__: fitted):
-        words = choose_settings(question, cast(Any, None), cast(Any, None), large=large)
-    assert len(words) == 4
-    assert all(FITTED_OVERRIDE.fullmatch(word) for word in words)
-    assert set(EXTRA_NAMES) == set(EXTRA_TITLES)
+        for typed, wanted in (((), (64, 16, 20)), (("image_size", "probe.knn.k"), (224, 16, 200))):
+            request: Any = SimpleNamespace(config=config, typed_settings=typed)
+            found = choose_settings(request, cast(Any, None), cast(Any, None), large=False)
+            assert found == PlanSettings("resnet18", *wanted)
+    assert found.format_overrides(("image_size", "probe.knn.k")) == ("backbone=resnet18", "batch_size=16")
 
 
-@pytest.mark.parametrize("free", [{"budget": 900.0}, {"seeds": 5}, {"epochs": 6}, {"methods": ["random", "vicreg"]}])
-def test_runs_are_shared_where_they_may_stand_beside_each_other(tmp_path: Path, free: dict[str, Any]) -> None:
-    one, other = study_of(tmp_path), study_of(tmp_path, **free)
-    assert one.path != other.path
-    assert one.folder == other.folder
-    assert one.report != other.report
-
-
-@pytest.mark.parametrize("cause", [{"images": "4567"}, {"config": {"recipe": "paper", "image_size": 64}}])
-def test_runs_of_other_images_or_settings_have_a_folder_of_their_own(tmp_path: Path, cause: dict[str, Any]) -> None:
-    assert study_of(tmp_path).folder != study_of(tmp_path, **cause).folder
-
-
-def test_steps_are_commands_that_can_be_typed(tmp_path: Path) -> None:
-    first, *_ = plan_training_steps(study_of(Path("out puts")))
+def test_steps_are_commands_that_can_be_typed() -> None:
+    first, *others = plan_training_steps(PLAN, CALL)
     assert first.words == (
-        "pretrain",
-        "--config-dir",
-        "my_conf",
-        "-m",
-        "method=random,dcl",
-        "seed=0",
-        "epochs=6",
-        "dataset=cells",
-        "dataset.root='my cells'",
-        "image_size=64",
-        "probe.knn.k=20",
-        "picture=false",
-        f"output_dir='{study_of(Path('out puts')).folder}'",
-        "store_dir='out puts/stores'",
+        *("pretrain", "--config-dir", "my_conf", "-m", "method=random,dcl", "seed=0", "epochs=6", *WORDS),
+        *("image_size=64", "probe.knn.k=20", "picture=false"),
+        *(f"output_dir={CALL.folder(ASKED)}", "store_dir=out puts/stores"),
     )
-
-
-def test_methods_that_are_left_out_cost_nothing() -> None:
-    first, *_ = plan_training_steps(study_of(Path("outputs")))
-    assert first.seconds == 9.0 - 2.0 + 6 * 3.5
+    assert first.seconds == 9.0 - 2.0 + 6 * 3.5, "a method that is left out costs nothing"
+    assert len(others) == 2
 
 
 def test_further_seeds_of_the_random_encoders_are_those_that_no_other_method_has_been_run_with() -> None:
-    study = replace(study_of(Path("outputs")), methods=("random", "random_calibrated", "dcl"))
-    (step,) = plan_random_steps(study)  # of 5; the plan's seed 2 was dropped and seed 1 is not there yet
-    assert {"method=random,random_calibrated", "seed=1,2,3,4"} < set(step.words)
-    assert step.seconds == 2.0 + 4 * 0.5
-    assert plan_random_steps(replace(study, allotment=replace(study.allotment, random_seeds=3))) == []
+    plan = replace(PLAN, asked=replace(ASKED, methods=("random", "random_calibrated", "dcl")))
+    schedule = replace(plan.schedule, left_out=())
+    further, labels = plan_extra_steps(replace(plan, schedule=schedule), CALL, ["knn"], (0.1,))
+    assert {"method=random,random_calibrated", "seed=1,2,3,4"} < set(further.words)
+    assert further.seconds == 2.0 + 4 * 0.5
+    assert {"seed=0", "label_fraction=[0.1]"} < set(labels.words)
+    fewer = replace(schedule, random_seeds=3, extras=("linear",))
+    costs = replace(COSTS, extras={"linear": 3.0})
+    (linear,) = plan_extra_steps(replace(plan, schedule=fewer, costs=costs), CALL, ["knn"], ())
+    assert [word for word in linear.words if word.startswith("probe=")] == ["probe=[knn,linear]"]
 
 
-def test_what_reads_results_is_told_of_the_further_seeds_once_they_are_there() -> None:
-    study = study_of(Path("outputs"))
-    for own, seeds in ((study, "[0]"), (replace(study, done={**study.done, RANDOM_STEP_NAME: 1.0}), "[0,1,2,3,4]")):
-        for step in plan_final_steps(own, ["knn"]):
-            assert {"seed=[0]", f"untrained_seed={seeds}"} < set(step.words)
+def test_what_reads_results_names_the_further_seeds_once_they_are_there() -> None:
+    for plan, seeds in ((PLAN, "[0]"), (PLAN.after(RANDOM_STEP_NAME, 1.0), "[0,1,2,3,4]")):
+        for step in plan_final_steps(plan, CALL, ["knn"]):
+            assert {"backbone=resnet18", "image_size=64", "seed=[0]", f"untrained_seed={seeds}"} < set(step.words)

@@ -81,15 +81,3 @@ def test_last_words_are_the_last_line_that_says_something(tmp_path: Path) -> Non
     assert read_last_line(tmp_path / "none") == ""
     (tmp_path / "log").write_bytes(b"one\n two \xff\n\n")
     assert read_last_line(tmp_path / "log") == "two \ufffd"
-
-
-@pytest.mark.usefixtures("recorder")
-def test_line_a_minute_is_shown_where_there_is_no_terminal(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(runner, "CHILD_REPORT_SECONDS", 0.2)
-    started = time.monotonic()
-    run_subprocess(["x"], log=tmp_path / "log", limit=1.5)
-    shown = [line.strip() for line in capsys.readouterr().err.splitlines()]
-    assert "ready" in shown
-    assert len(shown) <= (time.monotonic() - started) / 0.2

@@ -17,7 +17,6 @@ from stored_runs import made_up_run
 from typed import Command
 
 from lowres_ssl.benchmark import decision, request, runner
-from lowres_ssl.benchmark import summary as benchmark
 from lowres_ssl.benchmark.cost_estimate import CostMeasurement, CostRequest
 from lowres_ssl.benchmark.runner import ExitStatus
 from lowres_ssl.benchmark.schedule import BenchmarkCosts
@@ -106,9 +105,9 @@ class Machine:
 def machine(cells: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     assert cells.is_dir()
     made = Machine()
-    monkeypatch.setattr(benchmark, "measure_in_subprocess", made.measure)
+    monkeypatch.setattr(request, "measure_in_subprocess", made.measure)
     monkeypatch.setattr(runner, "run_subprocess", made.run)
-    monkeypatch.setattr(runner.BudgetClock, "spent", lambda self: self.before + made.now)
+    monkeypatch.setattr(runner.BenchmarkRunner, "spent", lambda self: self.before + made.now)
     monkeypatch.setattr(decision, "RESAMPLES", 400)
     return made
 
@@ -385,7 +384,7 @@ def test_on_a_gpu_the_encoder_of_the_paper_is_taken_where_it_fits(
         epoch = {name: slower * seconds for name, seconds in found.costs.epoch.items()}
         return replace(found, costs=replace(found.costs, epoch=epoch))
 
-    monkeypatch.setattr(benchmark, "measure_in_subprocess", measure)
+    monkeypatch.setattr(request, "measure_in_subprocess", measure)
     monkeypatch.setattr(request, "resolve_device", lambda *_: DevicePrecision(torch.device("cuda"), "bf16"))
     for budget, encoder in (("7min", "resnet18"), ("3h", "resnet50")):
         answer = lowres_ssl("benchmark", "dataset=folder", METHODS, f"budget={budget}", "dry_run=true")
@@ -402,7 +401,7 @@ def test_on_a_small_gpu_the_small_encoder_is_taken(
             raise ConfigError("a step needs more memory than there is")
         return small(asked)
 
-    monkeypatch.setattr(benchmark, "measure_in_subprocess", measure)
+    monkeypatch.setattr(request, "measure_in_subprocess", measure)
     monkeypatch.setattr(request, "resolve_device", lambda *_: DevicePrecision(torch.device("cuda"), "bf16"))
     answer = lowres_ssl("benchmark", "dataset=folder", METHODS, "budget=3h", "dry_run=true")
     assert "\nresnet18 at 24 px" in answer.out, answer.err

@@ -1,11 +1,10 @@
-"""Decide which method to recommend: validation chooses it, the test images show whether it gains anything. No words.
+"""Decide which method to recommend: validation chooses it, the test images show whether it gains anything.
 
-The rule. The method with the highest mean validation accuracy by one probe is chosen, of equals the one named first; it
-need not beat random initialisation there. On the test images it is compared with the better random encoder and with
-each other method, with p after Holm's correction for all of these: a method whose seeds are lucky is lucky on the
-validation and on the test images alike, so that a single comparison would be significant too often. Random
-initialisation is recommended only where it is measurably better: than the chosen method on the test images, or on the
-validation images. Knows no torch.
+The method with the highest mean validation accuracy by one probe is chosen, of equals the one named first; it need not
+beat random initialisation there. On the test images it is compared with the better random encoder and with each other
+method, with p after Holm's correction for all of these: a method with lucky seeds is lucky on validation and on test
+images. Random initialisation is recommended only where it is measurably better than the chosen method, on the test
+images or on the validation images. Imports no torch.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,18 +24,22 @@ from lowres_ssl.stats.significance import compute_p_values, correct_holm
 SHORTCUT_BASELINE = "trivial"
 DECISION_METRIC = "accuracy"
 DECISION_ALPHA = 0.05
-RESAMPLES = 4000  # how often predictions are swapped for a p, as `lowres-ssl compare` does
+RESAMPLES = 4000  # draws for a p, as in `lowres-ssl compare`
 
 Verdict = Literal["use", "none", "cannot tell"]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One entry minus another on the test images. `p`: after Holm's correction of all comparisons it was made with;
-    None where a method has one seed, so that chance is not known."""
+    """One encoder minus another on the test images. `p`: after Holm's correction of all comparisons it was made with;
+    None where a method has one seed."""
 
     difference: Difference
     p: float | None
+
+    @property
+    def is_significant(self) -> bool:
+        return self.p is not None and self.p < DECISION_ALPHA
 
     @property
     def is_better(self) -> bool:
@@ -46,22 +49,16 @@ class Comparison:
     def is_worse(self) -> bool:
         return self.is_significant and self.difference.value < 0
 
-    @property
-    def is_significant(self) -> bool:
-        return self.p is not None and self.p < DECISION_ALPHA
-
 
 @dataclass(frozen=True)
 class Decision:
-    """What the results by one probe say.
+    """The results by one probe.
 
-    chosen: the method that validation chose; start: the random encoder that it is compared with. seeds: of the methods.
-    validated: mean validation accuracy of `start` and each method. on_validation: chosen minus start there.
-    gain, ahead: chosen minus start, and minus each other method; p is corrected for all of these. others_gain: each
-    other method minus start; p is corrected for these. left_out_gain: mean gain over `start` of the methods that the
-    other seeds choose, each measured on the seed left out; None for one seed or one method. intervals: accuracy of
-    chosen, start and, if there is one, `SHORTCUT`. against_shortcut: chosen minus that. images, groups: of the test
-    set.
+    chosen: the method that validation chose; start: the random encoder that it is compared with. validated: mean
+    validation accuracy of `start` and each method. on_validation: chosen minus start there. gain, ahead: chosen minus
+    start, and minus each other method; p is corrected for all of these. others_gain: each other method minus start; p
+    is corrected for these. left_out_gain: see `compute_left_out_gain`. intervals: accuracy of chosen, start and, if it
+    is there, `SHORTCUT_BASELINE`; against_shortcut: chosen minus that. images, groups: of the test set.
     """
 
     label: str
@@ -109,13 +106,11 @@ def choose_method(
     Raises `ConfigError` for a run that is there twice, `CheckpointError` if predictions are damaged.
     """
     start = find_better_random(column)
-    if start is not None and not has_all_seeds(column, start, seeds):  # one of its runs failed
-        start = next((each for each in RANDOM_BASELINES if has_all_seeds(column, each, seeds)), None)
-    candidates = [
-        method
-        for method in methods
-        if method not in (*RANDOM_BASELINES, SHORTCUT_BASELINE) and has_all_seeds(column, method, seeds)
-    ]
+    complete = [entry for entry in column.entries() if has_all_seeds(column, entry, seeds)]
+    if start not in complete:  # one of its runs failed
+        start = next((each for each in RANDOM_BASELINES if each in complete), None)
+    untrained = (*RANDOM_BASELINES, SHORTCUT_BASELINE)
+    candidates = [method for method in methods if method in complete and method not in untrained]
     if start is None or not candidates or chosen not in (None, *candidates):
         return None
     entries = [start, *candidates, *column.entries(SHORTCUT_BASELINE)]
@@ -124,10 +119,8 @@ def choose_method(
         entry: compute_rounded_mean(cells[entry].rows["validation_accuracy"]) for entry in (start, *candidates)
     }
     chosen = chosen or max(candidates, key=lambda method: validated[method])
-    test, validation = (
-        read_score_parts(cells, "test"),
-        read_score_parts({entry: cells[entry] for entry in (start, chosen)}, "validation"),
-    )
+    test = read_score_parts(cells, "test")
+    validation = read_score_parts({entry: cells[entry] for entry in (start, chosen)}, "validation")
     everyone = {entry: test[entry] for entry in (start, *candidates)}
     others = [method for method in candidates if method != chosen]
     gain, *ahead = compare_pairs(everyone, [(chosen, each) for each in (start, *others)])

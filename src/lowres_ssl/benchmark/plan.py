@@ -1,209 +1,248 @@
-"""A benchmark's plan as it is stored, so that the same command goes on with the same plan: written and read here alone.
+"""Store a benchmark's plan, so that the same command goes on with it, and write its steps as commands.
 
-`outputs/benchmark/<dataset>-<hash8>.json` is the plan of what was asked, the budget included; the folder it names,
-`outputs/benchmark/<dataset>-<hash8>/`, holds the runs of every plan that differs in budget, methods, epochs and seeds
-only, so that a larger budget with the same epochs finds the runs of a smaller one. Knows no torch.
-
-A seal has no key: whoever hands a plan on can write whatever he likes. So no word of a plan goes onto a command line
-but those that choose an encoder and three numbers; all others are those of the call.
+`outputs/benchmark/<dataset>-<hash8>.json` is the plan of what was asked, the budget included. The folder
+`outputs/benchmark/<dataset>-<hash8>/` has the runs of all plans that differ in budget, methods, epochs and seeds only,
+so that a larger budget with the same epochs finds the runs of a smaller one. Imports no torch.
 """
 
-import math
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
-from lowres_ssl.benchmark.schedule import MAX_SEEDS, BenchmarkCosts, BenchmarkSchedule
-from lowres_ssl.config.experiment_schema import RANDOM_BASELINES, RANDOM_SEEDS
-from lowres_ssl.errors import CheckpointError, escape_line
+from lowres_ssl.benchmark.schedule import BenchmarkCosts, BenchmarkSchedule
+from lowres_ssl.config.experiment_schema import RANDOM_BASELINES
 from lowres_ssl.io.checksummed_json import FORMAT_VERSIONS, hash_content, read_record, write_checked_json
 
 NEW_PLAN_HINT = "type the same command with force=true for a new plan; the runs stay"
-CALL_FIELDS = ("path", "store_dir", "flags", "typed", "methods")
-VARIABLE_KEYS = (
-    "budget",
-    "methods",
-    "seeds",
-    "epochs",
-    "fewer_labels",
-    "chosen_by",
-)  # what plans of one folder may differ in
-# The words that may be fitted to the images, and those that tell results apart.
-FITTED_OVERRIDE = re.compile(r"backbone=[a-z0-9_]+|(image_size|batch_size|probe\.knn\.k)=[1-9][0-9]{0,8}")
-SHOWN_OVERRIDES = (re.compile(r"backbone=[A-Za-z0-9_.-]+"), re.compile(r"image_size=[1-9][0-9]{0,8}"))
-EXTRA_NAMES = ("labels", "linear")
-COST_FIELDS = tuple(each.name for each in fields(BenchmarkCosts))
-SCHEDULE_FIELDS = tuple(each.name for each in fields(BenchmarkSchedule))
-MAX_SECONDS = 1e9  # of anything that is planned: 30 years
+RANDOM_STEP_NAME = "random seeds"  # more seeds of the random encoders
+LABELS_EXTRA, LINEAR_EXTRA = "labels", "linear"
+PROBE_TABLES = {"knn": "paper2", "linear": "paper3", "logistic": "logistic"}
+
+
+@dataclass(frozen=True)
+class PlanQuestion:
+    """Everything that a plan depends on but for what is measured.
+
+    images: digest of the catalogue; settings: digest of a training's config; typed: the keys of `PlanSettings` that
+    were typed.
+    """
+
+    dataset: str
+    images: str
+    device: str
+    precision: str
+    settings: str
+    typed: tuple[str, ...]
+    budget: float
+    methods: tuple[str, ...]
+    seeds: int | None
+    epochs: int | None
+    fewer_labels: tuple[float, ...]
+    chosen_by: str
+
+    @property
+    def digest(self) -> str:
+        return hash_content(asdict(self))[:8]
+
+    @property
+    def runs_digest(self) -> str:
+        """The same for all questions whose runs may share a folder."""
+        return hash_content([self.images, self.device, self.precision, self.settings, self.typed])[:8]
+
+
+@dataclass(frozen=True)
+class PlanSettings:
+    """Encoder, image size, batch size and neighbours (None without KNN) of every training, typed or chosen to fit."""
+
+    backbone: str
+    image_size: int
+    batch_size: int
+    k: int | None
+
+    def format_overrides(self, typed: Sequence[str]) -> tuple[str, ...]:
+        """Those that were not typed, as they are typed."""
+        keys = {"backbone": self.backbone, "image_size": self.image_size, "batch_size": self.batch_size}
+        values = keys | {"probe.knn.k": self.k}
+        return tuple(f"{key}={value}" for key, value in values.items() if key not in typed and value is not None)
+
+
+@dataclass(frozen=True)
+class BenchmarkCall:
+    """What this call adds to a plan. flags: Hydra's, such as --config-dir; words: typed for every training."""
+
+    output_dir: Path
+    store_dir: Path
+    flags: tuple[str, ...]
+    words: tuple[str, ...]
+
+    def plan_path(self, asked: PlanQuestion) -> Path:
+        return self.output_dir / "benchmark" / f"{asked.dataset}-{asked.digest}.json"
+
+    def folder(self, asked: PlanQuestion) -> Path:
+        """The `output_dir` of its runs."""
+        return self.output_dir / "benchmark" / f"{asked.dataset}-{asked.runs_digest}"
+
+    def file(self, asked: PlanQuestion, what: str) -> Path:
+        """A file of this plan in that folder: "report.html", "answer.txt" or "log.txt", the commands' output."""
+        stem, _, ending = what.partition(".")
+        return self.folder(asked) / f"{stem}-{asked.digest}.{ending}"
 
 
 @dataclass(frozen=True)
 class BenchmarkPlan:
     """What is to be run, and how far it is.
 
-    typed: what every training is typed with, beside method, seed and epochs, and what is always so; fitted: what was
-    chosen beside that. shown: what tells its results from others of the folder: encoder and image size. done: seconds
-    by step. dropped: steps left out for want of time, failed: a line each. spent: seconds of the budget that are used
-    up. path, store_dir, flags, such as --config-dir, typed and methods are of this call, and are not stored.
+    views: a second, by method. done: seconds by step. dropped: steps left out for want of time; failed: a line each.
+    spent: seconds of the budget that are used up.
     """
 
-    path: Path
-    store_dir: Path
-    flags: tuple[str, ...]
-    asked: Mapping[str, Any]
-    methods: tuple[str, ...]
-    typed: tuple[str, ...]
-    fitted: tuple[str, ...]
-    shown: tuple[str, ...]
+    asked: PlanQuestion
+    settings: PlanSettings
     costs: BenchmarkCosts
     views: Mapping[str, float]
     device: str
-    allotment: BenchmarkSchedule
+    schedule: BenchmarkSchedule
     done: Mapping[str, float] = field(default_factory=dict)
     dropped: tuple[str, ...] = ()
     failed: tuple[str, ...] = ()
     spent: float = 0.0
 
     @property
+    def methods(self) -> tuple[str, ...]:
+        return tuple(method for method in self.asked.methods if method not in self.schedule.left_out)
+
+    @property
     def own_costs(self) -> BenchmarkCosts:
         """Of the methods that are run."""
-        return self.costs.drop_methods(self.allotment.left_out)
+        return self.costs.drop_methods(self.schedule.left_out)
 
     @property
-    def words(self) -> tuple[str, ...]:
-        """Of every training."""
-        return (*self.typed, *self.fitted)
-
-    @property
-    def folder(self) -> Path:
-        """Where its runs and its report are: an `output_dir` of their own."""
-        same = {key: value for key, value in self.asked.items() if key not in VARIABLE_KEYS}
-        return self.path.parent / build_plan_name(self.asked, same)
-
-    def file(self, what: str) -> Path:
-        """A file of this plan in that folder, such as "report.html"."""
-        stem, _, ending = what.partition(".")
-        return self.folder / f"{stem}-{self.path.stem.rpartition('-')[2]}.{ending}"
-
-    @property
-    def report(self) -> Path:
-        return self.file("report.html")
-
-    @property
-    def log(self) -> Path:
-        """What the commands printed."""
-        return self.file("log.txt")
-
-    @property
-    def budget(self) -> float:
-        return float(self.asked["budget"])
-
     def seeds_done(self) -> list[int]:
-        """Those that every method has been run with, or has failed with."""
-        return [seed for seed in range(self.allotment.seeds) if format_seed_step(seed) in self.done]
+        """The seeds that every method has been run with, or has failed with."""
+        return [seed for seed in range(self.schedule.seeds) if format_seed_step(seed) in self.done]
 
+    @property
     def random_seeds_done(self) -> list[int]:
-        """Those of the random encoders, which may have more."""
-        return list(range(self.allotment.random_seeds)) if RANDOM_STEP_NAME in self.done else self.seeds_done()
+        return list(range(self.schedule.random_seeds)) if RANDOM_STEP_NAME in self.done else self.seeds_done
 
     def after(self, step: str, seconds: float, failed: tuple[str, ...] = ()) -> Self:
-        """The step is done, or was begun in vain."""
+        """The plan once the step is done, or was begun in vain."""
         return replace(self, done={**self.done, step: seconds}, failed=(*self.failed, *failed))
 
 
-RANDOM_STEP_NAME = "random seeds"  # further ones of the random encoders
+def read_benchmark_plan(call: BenchmarkCall, asked: PlanQuestion) -> BenchmarkPlan | None:
+    """Read the plan of what was asked; None if there is none. Where its runs have been removed, it begins anew.
+
+    Raises `CheckpointError` if the file is damaged.
+    """
+    content = read_record(call.plan_path(asked), "benchmark", NEW_PLAN_HINT)
+    if content is None:
+        return None
+    costs, schedule = content["costs"], content["schedule"]
+    plan = BenchmarkPlan(
+        asked=asked,
+        settings=PlanSettings(**content["settings"]),
+        costs=BenchmarkCosts(**{each.name: costs[each.name] for each in fields(BenchmarkCosts)}),
+        views=content["views"],
+        device=content["device"],
+        schedule=BenchmarkSchedule(**schedule | {name: tuple(schedule[name]) for name in ("extras", "left_out")}),
+        done=content["done"],
+        dropped=tuple(content["dropped"]),
+        failed=tuple(content["failed"]),
+        spent=content["spent"],
+    )
+    return plan if call.folder(asked).is_dir() else replace(plan, done={}, dropped=(), failed=(), spent=0.0)
+
+
+def write_benchmark_plan(call: BenchmarkCall, plan: BenchmarkPlan) -> None:
+    write_checked_json(call.plan_path(plan.asked), {"schema": FORMAT_VERSIONS["benchmark"], **asdict(plan)})
+
+
+@dataclass(frozen=True)
+class BenchmarkStep:
+    """One command and its planned seconds. `seed`: of its training; None for a step that follows all seeds."""
+
+    name: str
+    words: tuple[str, ...]
+    seconds: float
+    seed: int | None = None
 
 
 def format_seed_step(seed: int) -> str:
     return f"seed {seed}"
 
 
-def build_plan_name(asked: Mapping[str, Any], content: Mapping[str, Any]) -> str:
-    return f"{asked['dataset']}-{hash_content(content)[:8]}"
+def plan_training_steps(plan: BenchmarkPlan, call: BenchmarkCall) -> list[BenchmarkStep]:
+    """Plan a sweep a seed: all methods of it, or none."""
+    seconds = plan.own_costs.round(plan.schedule.epochs)
+    return [
+        BenchmarkStep(
+            format_seed_step(seed), build_training_command(plan, call, plan.methods, str(seed)), seconds, seed
+        )
+        for seed in range(plan.schedule.seeds)
+    ]
 
 
-def get_plan_path(output_dir: Path, asked: Mapping[str, Any]) -> Path:
-    """Where the plan of what was asked is, or would be."""
-    return output_dir / "benchmark" / f"{build_plan_name(asked, asked)}.json"
+def build_training_command(
+    plan: BenchmarkPlan, call: BenchmarkCall, methods: Sequence[str], seeds: str, *others: str
+) -> tuple[str, ...]:
+    """The words of `lowres-ssl` that train and score the methods, as a sweep if they are several. `others` replace
+    words that set the same key."""
+    sweep = ["-m"] if len(methods) > 1 or "," in seeds else []
+    keys = {each.partition("=")[0] for each in others}
+    own = [each for each in call.words if each.partition("=")[0] not in keys]
+    own += [*plan.settings.format_overrides(plan.asked.typed), *others, "picture=false"]
+    runs = [f"method={','.join(methods)}", f"seed={seeds}", f"epochs={plan.schedule.epochs}"]
+    places = [f"output_dir={call.folder(plan.asked)}", f"store_dir={call.store_dir}"]
+    return ("pretrain", *call.flags, *sweep, *runs, *own, *places)
 
 
-def read_benchmark_plan(
-    output_dir: Path, store_dir: Path, flags: tuple[str, ...], typed: tuple[str, ...], asked: Mapping[str, Any]
-) -> BenchmarkPlan | None:
-    """The plan of what was asked; None if there is none. Its steps are to do again where its runs have been removed.
-
-    Raises `CheckpointError` if the file is damaged, or says what no plan of ours says.
-    """
-    path = get_plan_path(output_dir, asked)
-    content = read_record(path, "benchmark", NEW_PLAN_HINT)
-    if content is None:
-        return None
-    wrong = next(find_plan_errors(content, typed, asked), None)
-    if wrong is not None:
-        raise CheckpointError(f"{path}: {wrong}; {NEW_PLAN_HINT}")
-    costs, allotment = content["costs"], content["allotment"]
-    study = BenchmarkPlan(
-        path=path,
-        store_dir=store_dir,
-        flags=flags,
-        asked=asked,
-        methods=tuple(method for method in asked["methods"] if method not in allotment["left_out"]),
-        typed=typed,
-        fitted=tuple(content["fitted"]),
-        shown=tuple(content["shown"]),
-        costs=BenchmarkCosts(**{name: costs[name] for name in COST_FIELDS}),
-        views=content["views"],
-        device=escape_line(content["device"]),
-        allotment=BenchmarkSchedule(
-            **{name: allotment[name] for name in SCHEDULE_FIELDS}
-            | {name: tuple(allotment[name]) for name in ("extras", "left_out")}
-        ),
-        done=content["done"],
-        dropped=tuple(map(escape_line, content["dropped"])),
-        failed=tuple(map(escape_line, content["failed"])),
-        spent=content["spent"],
-    )
-    return study if study.folder.is_dir() else replace(study, done={}, dropped=(), failed=(), spent=0.0)
+def plan_extra_steps(
+    plan: BenchmarkPlan, call: BenchmarkCall, probes: Sequence[str], fractions: Sequence[float]
+) -> list[BenchmarkStep]:
+    """Plan what follows the seeds that are done, where the schedule has it: more seeds of the random encoders, scores
+    with fewer labels and by the MLP probe."""
+    schedule, seeds, steps = plan.schedule, plan.seeds_done, []
+    if schedule.random_seeds > schedule.seeds:
+        further = [seed for seed in range(schedule.random_seeds) if seed not in seeds]
+        random = [method for method in plan.methods if method in RANDOM_BASELINES]
+        words = build_training_command(plan, call, random, ",".join(map(str, further)))
+        steps.append(BenchmarkStep(RANDOM_STEP_NAME, words, plan.costs.compute_random_seconds(len(further))))
+    # A supervised encoder has seen all labels: with fewer it is another training.
+    unsupervised = [method for method in plan.methods if method != "supervised"]
+    extras = {
+        LABELS_EXTRA: (unsupervised, f"label_fraction={format_list(fractions)}"),
+        LINEAR_EXTRA: (plan.methods, f"probe={format_list([*probes, 'linear'])}"),
+    }
+    for name, (methods, scored) in extras.items():
+        if name in schedule.extras:
+            words = build_training_command(plan, call, methods, ",".join(map(str, seeds)), scored)
+            steps.append(BenchmarkStep(name, words, plan.costs.extras[name] * len(seeds)))
+    return steps
 
 
-def find_plan_errors(content: Mapping[str, Any], typed: tuple[str, ...], asked: Mapping[str, Any]) -> Iterator[str]:
-    """What a stored plan says that no plan of ours says, or not of what is typed now."""
-    keys = [word.partition("=")[0].lstrip("+~") for word in typed]
-    for word in content["fitted"]:
-        fitted = word.partition("=")[0]
-        if not FITTED_OVERRIDE.fullmatch(word):
-            yield f"fitted: got {word!r}, wanted encoder, image_size, batch_size or probe.knn.k"
-        elif any(key == fitted or key.startswith(f"{fitted}.") for key in keys):
-            yield f"{word} was chosen by the plan, and {fitted} is typed now"
-    shown = content["shown"]
-    if len(shown) != len(SHOWN_OVERRIDES) or not all(
-        pattern.fullmatch(word) for pattern, word in zip(SHOWN_OVERRIDES, shown, strict=True)
-    ):
-        yield f"shown: got {shown!r}, wanted encoder and image size"
-    costs, allotment = content["costs"], content["allotment"]
-    for name in (*costs["extras"], *allotment["extras"]):
-        if name not in EXTRA_NAMES or name not in costs["extras"]:
-            yield f"extras: got {name!r}, wanted some of {', '.join(EXTRA_NAMES)}, each with its cost"
-    if not 1 <= allotment["seeds"] <= max(MAX_SEEDS, asked["seeds"] or 0) or allotment["epochs"] < 1:
-        yield f"allotment: got {allotment['seeds']} seeds of {allotment['epochs']} epochs"
-    trained = set(costs["epoch"]) & set(asked["methods"]) - set(RANDOM_BASELINES)
-    if allotment["left_out"] and not set(allotment["left_out"]) < trained:
-        yield f"allotment.left_out: got {allotment['left_out']}, wanted some of the methods that are trained"
-    if not allotment["seeds"] <= allotment["random_seeds"] <= max(RANDOM_SEEDS, allotment["seeds"]):
-        yield f"allotment.random_seeds: got {allotment['random_seeds']}"
-    if costs["round_base"] == 0:
-        yield "costs.round_base: got 0, wanted what a seed takes beside its epochs"
-    seconds = [*costs["epoch"].values(), *costs["extras"].values(), *content["done"].values()]
-    own = ("round_base", "run", "prepare", "report", "start", "random_seed")
-    seconds += [costs[name] for name in own]
-    seconds += [content["spent"], allotment["seconds"], *content["views"].values()]
-    for each in seconds:
-        if not (math.isfinite(each) and 0 <= each <= MAX_SECONDS):
-            yield f"got {each!r}, wanted seconds from 0 to {MAX_SECONDS:g}"
+def plan_final_steps(plan: BenchmarkPlan, call: BenchmarkCall, probes: Sequence[str]) -> list[BenchmarkStep]:
+    """Plan tables, comparison and report of the seeds that are done, from stored results."""
+    chosen = [
+        f"backbone={plan.settings.backbone}",
+        f"image_size={plan.settings.image_size}",
+        f"epochs={plan.schedule.epochs}",
+        f"seed={format_list(plan.seeds_done)}",
+        f"untrained_seed={format_list(plan.random_seeds_done)}",
+    ]
+    tables = f"table={format_list([PROBE_TABLES[probe] for probe in probes if probe in PROBE_TABLES])}"
+    figures = f"figure={format_list(['labels'] if LABELS_EXTRA in plan.done else [])}"
+    files = {"file": call.file(plan.asked, "report.html"), "preface": call.file(plan.asked, "answer.txt")}
+    place = f"output_dir={call.folder(plan.asked)}"
+    report = [tables, figures, *chosen, *(f"{key}={path}" for key, path in files.items()), place]
+    commands = {
+        "tables": ("tables", tables, *chosen, place),
+        "comparison": ("compare", *chosen, place),
+        "report": ("report", *report, f"store_dir={call.store_dir}"),
+    }
+    return [BenchmarkStep(name, words, plan.costs.report / len(commands)) for name, words in commands.items()]
 
 
-def write_benchmark_plan(study: BenchmarkPlan) -> None:
-    content = {key: value for key, value in asdict(study).items() if key not in CALL_FIELDS}
-    write_checked_json(study.path, {"schema": FORMAT_VERSIONS["benchmark"], **content})
+def format_list(values: Sequence[object]) -> str:
+    return f"[{','.join(map(str, values))}]"

@@ -1,18 +1,17 @@
-"""Put into words which method to use for these images, how sure that is, and what speaks against it. No numbers of its
-own: those are `benchmark/decision.py`'s.
+"""Write the answer of a benchmark: which method to use, how sure that is, and what weakens it.
 
-A sentence claims no more than its numbers show. What is not significant is not called equal, and every p in a paragraph
-is corrected for the same comparisons.
+The numbers are those of `benchmark/decision.py`. A sentence claims no more than its numbers show: what is not
+significant is not called equal, and every p in a paragraph is corrected for the same comparisons.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from lowres_ssl.benchmark.decision import SHORTCUT_BASELINE, Comparison, Decision, Verdict, choose_method
 from lowres_ssl.console import pluralise
 from lowres_ssl.runs.collapse import RUN_MARKS
 from lowres_ssl.runs.query import ResultColumn
-from lowres_ssl.stats.bootstrap import TOO_FEW_GROUPS_NOTE, Interval
+from lowres_ssl.stats.bootstrap import TOO_FEW_GROUPS_NOTE
 from lowres_ssl.stats.paired_tests import Difference
 
 METHOD_TITLES = {
@@ -38,8 +37,8 @@ def write_recommendation(
 ) -> Recommendation:
     """Answer by the results of the probe `chosen_by`, with a line for each other probe.
 
-    columns: by probe, each with the results of `seeds`, of random encoders with more of them where there are. Raises
-    `KeyError` if there are none by `chosen_by`.
+    columns: by probe, each with the results of `seeds`; random encoders may have more. Raises `KeyError` if there are
+    none by `chosen_by`.
     """
     found = choose_method(columns[chosen_by], methods, seeds)
     if found is None:
@@ -59,42 +58,33 @@ def write_recommendation(
 
 def format_headline(found: Decision) -> str:
     """The answer, and the two numbers that it rests on."""
-    start, seeds, its_seeds = METHOD_TITLES[found.start], len(found.seeds), found.intervals[found.start].seeds
-    best, beside = (f"{found.validated[entry]:.3f}" for entry in (found.chosen, found.start))
-    own, its = (
-        ("", "") if seeds == its_seeds else (f", {format_seed_count(seeds)}", f", {format_seed_count(its_seeds)}")
-    )
-    match found.verdict:
-        case "use":
-            first, name = f"Use {found.chosen}.", "It"
-        case "none":
-            first, name = "Use none of the methods.", found.chosen
-        case _:
-            first, name = "Cannot tell.", found.chosen
+    start, chosen = METHOD_TITLES[found.start], found.chosen
+    own, its = (format_seed_count(each) for each in (len(found.seeds), found.intervals[found.start].seeds))
+    best, beside = (f"{found.validated[entry]:.3f}" for entry in (chosen, found.start))
+    answers = {"use": f"Use {chosen}.", "none": "Use none of the methods.", "cannot tell": "Cannot tell."}
     if found.on_validation.high < 0:
         where = (
-            f"On the validation images {start} is measurably better than the best method, {found.chosen}: {beside} "
-            f"by {found.label}, {format_seed_count(its_seeds)}, against {best}{own}, difference "
+            f"On the validation images {start} is measurably better than the best method, {chosen}: {beside} by "
+            f"{found.label}, {its}, against {best}{'' if own == its else f', {own}'}, difference "
             f"{format_gain_interval(found.on_validation)}."
         )
     else:
         where = (
-            f"{name} is the best method on the validation images ({best} by {found.label}, {format_seed_count(seeds)}; "
-            f"{start} {beside}{its})."
+            f"{'It' if found.verdict == 'use' else chosen} is the best method on the validation images ({best} by "
+            f"{found.label}, {own}; {start} {beside}{'' if own == its else f', {its}'})."
         )
-    return f"{first} {where} {format_test_gain(found)}"
+    return f"{answers[found.verdict]} {where} {format_test_gain(found)}"
 
 
 def format_test_gain(found: Decision) -> str:
     """The comparison of the chosen method with random initialisation on the test images."""
-    own, start = found.gain, METHOD_TITLES[found.start]
+    own, start, name = found.gain, METHOD_TITLES[found.start], found.chosen
     if own.p is None:
         return (
             f"On the test images it differs from {start} by {own.difference.value:+.3f}; with one seed nobody knows by "
             "how much another seed would differ, so nothing is tested."
         )
     numbers = f"{format_gain_interval(own.difference)}, {format_gain_p(own)} {format_correction(found.comparisons)}"
-    name = found.chosen
     if own.is_significant:
         above = "above" if own.is_better else "below"
         return f"On the test images {name} is significantly {above} {start}: {numbers}."
@@ -107,7 +97,7 @@ def format_test_gain(found: Decision) -> str:
 
 
 def list_caveats(found: Decision) -> Iterator[str]:
-    """What the answer does not say."""
+    """What the answer leaves open."""
     gain = found.gain
     if gain.p is not None and found.none_is_better:
         yield "No method measurably beat random initialisation at this training length." + (
@@ -128,10 +118,8 @@ def list_caveats(found: Decision) -> Iterator[str]:
 
 def format_accuracies(found: Decision) -> str:
     """The accuracies on the test images, each with its interval."""
-    named = [
-        f"{METHOD_TITLES.get(each, each)} {format_test_accuracy(found.intervals[each])}"
-        for each in (found.chosen, found.start)
-    ]
+    intervals = {METHOD_TITLES.get(each, each): found.intervals[each] for each in (found.chosen, found.start)}
+    named = [f"{name} {own.value:.3f} ({own.low:.3f} to {own.high:.3f})" for name, own in intervals.items()]
     images = f"{pluralise(found.images, 'image')} in {pluralise(found.groups, 'group')}"
     return f"Test accuracy with 95% intervals: {', '.join(named)}; {images}."
 
@@ -153,14 +141,12 @@ def format_other_methods(found: Decision) -> Iterator[str]:
 def format_other_gains(found: Decision) -> Iterator[str]:
     """The methods that validation did not choose, compared with random initialisation."""
     better, worse, neither = group_by_significance(found.others_gain)
-    parts = [f"significantly above it: {better}"] if better else []
-    parts += [f"significantly below it: {worse}"] if worse else []
-    parts += [f"no significant difference: {neither}"] if neither else []
+    titles = ("significantly above it", "significantly below it", "no significant difference")
+    parts = [f"{title}: {own}" for title, own in zip(titles, (better, worse, neither), strict=True) if own]
     if parts:
         yield (
-            f"The other methods minus {METHOD_TITLES[found.start]} on the "
-            f"test images, {format_correction(len(found.others_gain))}: "
-            f"{'; '.join(parts)}."
+            f"The other methods minus {METHOD_TITLES[found.start]} on the test images, "
+            f"{format_correction(len(found.others_gain))}: {'; '.join(parts)}."
         )
     if better and found.verdict != "use":
         yield (
@@ -170,18 +156,18 @@ def format_other_gains(found: Decision) -> Iterator[str]:
 
 
 def group_by_significance(compared: Mapping[str, Comparison]) -> tuple[str, str, str]:
-    """Those that are significantly above 0, those below, and the others, each as "dcl (+0.010, p = 0.42)".
+    """Those that are significantly above 0, those below, and the others that were tested, each as
+    "dcl (+0.010, p = 0.42)". Without intervals: those are of one comparison each, and p is of all."""
 
-    What was not tested is in none. Without intervals: those are of one comparison each, and p is of all.
-    """
-    texts: tuple[list[str], list[str], list[str]] = ([], [], [])
-    for name, own in compared.items():
-        if own.p is None:
-            continue
-        place = 0 if own.is_better else 1 if own.is_worse else 2
-        texts[place].append(f"{name} ({own.difference.value:+.3f}, {format_gain_p(own)})")
-    above, below, neither = (", ".join(each) for each in texts)
-    return above, below, neither
+    def listed(means: Callable[[Comparison], bool]) -> str:
+        tested = {name: own for name, own in compared.items() if own.p is not None and means(own)}
+        return ", ".join(f"{name} ({own.difference.value:+.3f}, {format_gain_p(own)})" for name, own in tested.items())
+
+    return (
+        listed(lambda own: own.is_better),
+        listed(lambda own: own.is_worse),
+        listed(lambda own: not own.is_significant),
+    )
 
 
 def format_other_probe(found: Decision) -> str:
@@ -226,10 +212,6 @@ def list_warnings(found: Decision, column: ResultColumn) -> Iterator[str]:
 
 def format_correction(comparisons: int) -> str:
     return f"after Holm correction for {comparisons} comparisons" if comparisons > 1 else "in one comparison"
-
-
-def format_test_accuracy(found: Interval) -> str:
-    return f"{found.value:.3f} ({found.low:.3f} to {found.high:.3f})"
 
 
 def format_gain_interval(found: Difference) -> str:

@@ -1,27 +1,29 @@
-"""What was asked of `lowres-ssl benchmark`: what was typed, what that means for each method, which images it is about.
+"""Read what was asked of `lowres-ssl benchmark`, measure this machine and make the plan. Only within a command, since
+Hydra composes the configs of the trainings."""
 
-Settings that nobody typed are chosen here, by the rules of `fitting`. Only within a command: Hydra composes.
-"""
-
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from hydra import compose
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import OmegaConf
 
+from lowres_ssl.benchmark.cost_estimate import CostRequest, measure_in_subprocess
+from lowres_ssl.benchmark.plan import BenchmarkCall, BenchmarkPlan, PlanQuestion, PlanSettings
+from lowres_ssl.benchmark.schedule import TypedChoices, compute_schedule
 from lowres_ssl.config.check import PretrainConfig, read_config, to_plain
 from lowres_ssl.config.duration import parse_duration
 from lowres_ssl.config.experiment_schema import BenchmarkConfig
+from lowres_ssl.config.overrides import quote_value
 from lowres_ssl.data.catalogue import Catalogue
 from lowres_ssl.data.splits import Split
 from lowres_ssl.device import resolve_device
 from lowres_ssl.errors import ConfigError, did_you_mean
 from lowres_ssl.init.default_settings import choose_default_settings
+from lowres_ssl.io.checksummed_json import hash_content
 
-# What says which benchmark it is, or where it stands; the rest goes to every training as it was typed.
+# The keys that are of the benchmark alone; all others go to every training as they were typed.
 BENCHMARK_KEYS = frozenset(
     ["budget", "methods", "seeds", "fewer_labels", "chosen_by", "epochs", "output_dir", "store_dir", "dry_run", "force"]
 )
@@ -33,45 +35,33 @@ REPLACED_KEYS = {
     "evaluate": "nothing: everything is scored",
     "picture": "nothing: the report has the pictures",
 }
-# Of a training's config, what says nothing of what it is, or is said elsewhere.
-IGNORED_KEYS = frozenset(
-    [
-        "data_dir",
-        "output_dir",
-        "store_dir",
-        "epochs",
-        "seed",
-        "method",
-        "dry_run",
-        "force",
-        "picture",
-        "store",
-        "tracker",
-    ]
-)
+# The keys of a training that change no number, or are in `PlanQuestion` already.
+IGNORED_KEYS = frozenset(["data_dir", "epochs", "seed", "method", "picture", "store", "tracker", *BENCHMARK_KEYS])
 DATASET_PATH_KEYS = frozenset(["root", "archive", "unlabelled"])
 RANDOM_BASELINE = "random"
 
 
 @dataclass(frozen=True)
 class Request:
-    """words: for every training, what was typed and what always belongs to a benchmark. typed: the keys among them.
-
-    epochs: as typed; None if they are to be chosen. budget: seconds. flags: those of Hydra's that say where the data
-    set's config is.
-    """
+    """typed: the keys that were typed. budget: seconds. epochs: as typed; None if they are to be chosen."""
 
     config: BenchmarkConfig
-    flags: tuple[str, ...]
-    words: tuple[str, ...]
+    call: BenchmarkCall
     typed: frozenset[str]
     budget: float
     epochs: int | None
 
+    @property
+    def typed_settings(self) -> tuple[str, ...]:
+        """The keys of `PlanSettings` that were typed; any key of the backbone's section makes it typed."""
+        keys = self.typed | {"backbone" for key in self.typed if key.startswith("backbone.")}
+        return tuple(key for key in ("backbone", "image_size", "batch_size", "probe.knn.k") if key in keys)
+
 
 def parse_request(config: BenchmarkConfig) -> Request:
     """Raises `ConfigError` for what cannot be asked."""
-    task = list(HydraConfig.get().overrides.task)
+    hydra = HydraConfig.get()
+    task = list(hydra.overrides.task)
     keys = [each.partition("=")[0].lstrip("+~") for each in task]
     for key in keys:
         if key.partition(".")[0] in REPLACED_KEYS:
@@ -85,19 +75,13 @@ def parse_request(config: BenchmarkConfig) -> Request:
     if config.chosen_by not in config.probe:
         raise ConfigError(f"chosen_by={config.chosen_by}: wanted one of the probes, {', '.join(config.probe)}")
     words = [each for each, key in zip(task, keys, strict=True) if key not in BENCHMARK_KEYS]
-    words += [] if "recipe" in keys else [f"recipe={config.recipe}"]
-    words += [] if "probe" in keys else [f"probe=[{','.join(config.probe)}]"]
     # Compiling takes longer than a short training saves.
-    words += [] if "compile" in keys else ["compile=never"]
-    epochs = config.epochs if "epochs" in keys else None
-    return Request(config, get_typed_flags(), tuple(words), frozenset(keys), budget, epochs)
-
-
-def get_typed_flags() -> tuple[str, ...]:
-    sources = HydraConfig.get().runtime.config_sources
-    return tuple(
-        flag for each in sources if each.provider == "command-line" for flag in ("--config-dir", str(each.path))
-    )
+    defaults = {"recipe": config.recipe, "probe": f"[{','.join(config.probe)}]", "compile": "never"}
+    words += [f"{key}={value}" for key, value in defaults.items() if key not in keys]
+    sources = [each for each in hydra.runtime.config_sources if each.provider == "command-line"]
+    flags = tuple(flag for each in sources for flag in ("--config-dir", str(each.path)))
+    call = BenchmarkCall(Path(config.output_dir), Path(config.store_dir), flags, tuple(words))
+    return Request(config, call, frozenset(keys), budget, config.epochs if "epochs" in keys else None)
 
 
 def check_methods(methods: Sequence[str]) -> None:
@@ -117,53 +101,72 @@ def check_methods(methods: Sequence[str]) -> None:
 
 
 def compose_training_config(words: Sequence[str], method: str) -> PretrainConfig:
-    """A training's config as these words make it; nothing of it is to be run from here."""
+    """Compose a training's config from these words; nothing of it is run here."""
     return read_config(compose("pretrain", overrides=[*words, f"method={method}", "dry_run=true"]), PretrainConfig)
 
 
-def choose_settings(question: Request, catalogue: Catalogue, split: Split, *, large: bool) -> tuple[str, ...]:
-    """What nobody typed: encoder, image size, batch size and neighbours that fit the images. `large`: as in the paper,
-    ResNet50 at 224 px, which takes a GPU; else ResNet18 at 64 px. Nothing is above what the recipe says."""
-    config, typed = question.config, question.typed
-    fitting = choose_default_settings(catalogue, split, gpu=large)
-    words = []
-    if not any(key.partition(".")[0] == "backbone" for key in typed):
-        words.append(f"backbone={'resnet50' if large else 'resnet18'}")
-    if "image_size" not in typed:
-        words.append(f"image_size={fitting.image_size}")
-    if "batch_size" not in typed:
-        words.append(f"batch_size={min(config.batch_size, fitting.batch_size)}")
-    if "knn" in config.probe and "probe.knn.k" not in typed:
-        words.append(f"probe.knn.k={min(config.probe['knn']['k'], fitting.k)}")
-    return tuple(words)
-
-
-def describe_request(question: Request, config: PretrainConfig, catalogue: Catalogue) -> dict[str, Any]:
-    """Everything that the plan depends on but for what is measured: plain data. `config`: a training's, as typed."""
+def build_question(request: Request, config: PretrainConfig, catalogue: Catalogue) -> PlanQuestion:
+    """Collect what the plan depends on; config: a training's, as typed."""
     compute = resolve_device(config.device.name, config.precision.name)
     causes = {key: value for key, value in to_plain(config).items() if key not in IGNORED_KEYS}
     causes["dataset"] = {key: value for key, value in causes["dataset"].items() if key not in DATASET_PATH_KEYS}
-    own = question.config
-    return {
-        "dataset": config.dataset.name,
-        "images": catalogue.digest,
-        "device": compute.device.type,
-        "precision": compute.precision,
-        "budget": question.budget,
-        "methods": list(own.methods),
-        "seeds": own.seeds,
-        "epochs": question.epochs,
-        "fewer_labels": list(own.fewer_labels),
-        "chosen_by": own.chosen_by,
-        "config": causes,
-    }
+    return PlanQuestion(
+        dataset=config.dataset.name,
+        images=catalogue.digest,
+        device=compute.device.type,
+        precision=compute.precision,
+        settings=hash_content(causes),
+        typed=request.typed_settings,
+        budget=request.budget,
+        methods=tuple(request.config.methods),
+        seeds=request.config.seeds,
+        epochs=request.epochs,
+        fewer_labels=tuple(request.config.fewer_labels),
+        chosen_by=request.config.chosen_by,
+    )
 
 
-def get_linear_settings(words: Sequence[str], probes: Mapping[str, Any], method: str) -> dict[str, Any] | None:
-    """Those of the MLP probe as an extra; None where it is among the probes anyway."""
-    if "linear" in probes:
-        return None
-    others = [word for word in words if word.partition("=")[0] != "probe"]
-    cfg = compose("pretrain", overrides=[*others, f"probe=[{','.join([*probes, 'linear'])}]", f"method={method}"])
-    settings: Any = OmegaConf.to_container(cfg.probe.linear, resolve=True)
-    return dict(settings)
+def make_plan(
+    request: Request, asked: PlanQuestion, catalogue: Catalogue, split: Split, *, spent: float
+) -> BenchmarkPlan:
+    """Measure this machine and make a plan; spent: seconds so far. On a GPU the paper's encoder and size are taken
+    where they fit into memory and budget, else the small ones."""
+    config, call = request.config, request.call
+    for large in [True, False] if asked.device == "cuda" else [False]:
+        settings = choose_settings(request, catalogue, split, large=large)
+        words = (*call.words, *settings.format_overrides(asked.typed))
+        places = [f"{key}={quote_value(getattr(config, key))}" for key in ("store_dir", "output_dir")]
+        configs = {method: compose_training_config([*words, *places], method) for method in config.methods}
+        linear = None
+        if "linear" not in config.probe:
+            others = [word for word in words if word.partition("=")[0] != "probe"]
+            probes = f"probe=[{','.join([*config.probe, 'linear'])}]"
+            linear = compose_training_config([*others, probes], asked.methods[-1]).probe["linear"]
+        try:
+            measured = measure_in_subprocess(CostRequest(configs, linear, asked.fewer_labels))
+            costs = replace(measured.costs, prepare=measured.costs.prepare + spent)
+            # All methods with the small encoder before some of them with the large one.
+            optional = () if large or "methods" in request.typed else tuple(costs.epoch)
+            typed = TypedChoices(config.epochs, optional, epochs=asked.epochs, seeds=asked.seeds)
+            schedule = compute_schedule(costs, asked.budget, typed)
+        except ConfigError:
+            if large:
+                continue
+            raise
+        settings = replace(settings, backbone=configs[asked.methods[-1]].backbone.name)
+        return BenchmarkPlan(asked, settings, costs, measured.views, measured.device, schedule)
+    raise AssertionError("the last size either fits or raises")
+
+
+def choose_settings(request: Request, catalogue: Catalogue, split: Split, *, large: bool) -> PlanSettings:
+    """Choose what was not typed to fit the images: ResNet50 at 224 px, as in the paper, if `large`, else ResNet18 at
+    64 px. Nothing is above the recipe's settings."""
+    config, typed = request.config, request.typed_settings
+    fitting = choose_default_settings(catalogue, split, gpu=large)
+    k = config.probe["knn"]["k"] if "knn" in config.probe else None
+    return PlanSettings(
+        backbone="resnet50" if large else "resnet18",
+        image_size=config.image_size if "image_size" in typed else fitting.image_size,
+        batch_size=config.batch_size if "batch_size" in typed else min(config.batch_size, fitting.batch_size),
+        k=k if k is None or "probe.knn.k" in typed else min(k, fitting.k),
+    )

@@ -2,22 +2,16 @@
 
 import signal
 import time
-from pathlib import Path
 
 from omegaconf import DictConfig
 
-from lowres_ssl.benchmark.plan import BenchmarkPlan, get_plan_path, read_benchmark_plan
-from lowres_ssl.benchmark.request import (
-    compose_training_config,
-    describe_request,
-    parse_request,
-)
-from lowres_ssl.benchmark.runner import BudgetClock, ScoringChoice, run_plan, save_progress
+from lowres_ssl.benchmark.plan import BenchmarkPlan, read_benchmark_plan
+from lowres_ssl.benchmark.request import build_question, compose_training_config, make_plan, parse_request
+from lowres_ssl.benchmark.runner import BenchmarkRunner
 from lowres_ssl.benchmark.summary import (
     format_leakage_warnings,
     format_plan,
     list_recommendation_lines,
-    make_plan,
     print_recommendation,
 )
 from lowres_ssl.config.check import read_config
@@ -33,34 +27,32 @@ from lowres_ssl.train.signals import install_handler
 def main(cfg: DictConfig) -> None:
     started = time.monotonic()
     config = read_config(cfg, BenchmarkConfig)
-    question = parse_request(config)
-    output_dir, store_dir = Path(config.output_dir), Path(config.store_dir)
+    request = parse_request(config)
+    call = request.call
     check_report_libraries()  # of the report, before the time is spent
-    first = compose_training_config(question.words, config.methods[0])
-    if "dataset" not in question.typed:
+    first = compose_training_config(call.words, config.methods[0])
+    if "dataset" not in request.typed:
         log_warning(f"no dataset was typed, so this is {first.dataset.title}; type dataset=NAME for your own images")
-    check_writable(output_dir / "benchmark")
+    check_writable(call.output_dir / "benchmark")
     install_handler(signal.SIGHUP)  # the terminal was closed: what runs in other processes must end, too
-    catalogue = load_catalogue(first.dataset, store_dir)
+    catalogue = load_catalogue(first.dataset, call.store_dir)
     split = make_configured_split(first, catalogue)
-    asked = describe_request(question, first, catalogue)
-    with lock(get_plan_path(output_dir, asked), "the same benchmark"):
-        study = (
-            None if config.force else read_benchmark_plan(output_dir, store_dir, question.flags, question.words, asked)
-        )
-        clock = BudgetClock(0.0 if study is None else study.spent, started)
-        if study is None:
+    asked = build_question(request, first, catalogue)
+    with lock(call.plan_path(asked), "the same benchmark"):
+        plan = None if config.force else read_benchmark_plan(call, asked)
+        before = 0.0 if plan is None else plan.spent
+        if plan is None:
             log_info("Measuring what a step, features and scores cost here")
-            study = make_plan(question, get_plan_path(output_dir, asked), store_dir, asked, catalogue, split, clock)
-        print(format_plan(study, question, first, catalogue, split), flush=True)
+            plan = make_plan(request, asked, catalogue, split, spent=time.monotonic() - started)
+        print(format_plan(plan, request, first.dataset.title, catalogue, split), flush=True)
         if config.dry_run:
             return
-        study = save_progress(study, clock)
-        probed = ScoringChoice(tuple(config.probe), tuple(config.fewer_labels))
+        runner = BenchmarkRunner(plan, call, started, before, tuple(config.probe), asked.fewer_labels)
+        runner.save(plan)
         doubts = format_leakage_warnings(catalogue, split)
 
-        def answered(study: BenchmarkPlan) -> None:
-            write_text(study.file("answer.txt"), "\n".join(list_recommendation_lines(study, question, doubts)) + "\n")
+        def write_answer(plan: BenchmarkPlan) -> None:
+            text = "\n".join(list_recommendation_lines(plan, request, doubts)) + "\n"
+            write_text(call.file(asked, "answer.txt"), text)
 
-        study = run_plan(study, clock, probed, answered)
-        print_recommendation(study, question, doubts)
+        print_recommendation(runner.run(write_answer), request, doubts)

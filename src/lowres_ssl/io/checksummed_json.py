@@ -116,16 +116,13 @@ RECORD_TYPES: dict[str, dict[str, Any]] = {
     }
     | dict.fromkeys(["chosen.loss", "chosen.accuracy_spread"], OPTIONAL_NUMBER_TYPES)
     | dict.fromkeys(["batch_size", "epochs"], (int, type(None))),
-    "benchmark": dict.fromkeys(["asked", "costs", "costs.epoch", "costs.extras", "views", "allotment", "done"], dict)
-    | dict.fromkeys(["fitted", "shown", "dropped", "failed", "allotment.extras", "allotment.left_out"], list)
-    | dict.fromkeys(["fitted.*", "shown.*", "dropped.*", "failed.*", "device"], str)
-    | dict.fromkeys(["allotment.extras.*", "allotment.left_out.*"], str)
-    | dict.fromkeys(
-        ["costs.epoch.*", "costs.extras.*", "views.*", "done.*", "spent", "allotment.seconds"], NUMBER_TYPES
-    )
+    "benchmark": dict.fromkeys(["costs", "costs.epoch", "costs.extras", "views", "settings", "schedule", "done"], dict)
+    | dict.fromkeys(["dropped", "failed", "schedule.extras", "schedule.left_out"], list)
+    | dict.fromkeys(["dropped.*", "failed.*", "device", "settings.backbone"], str)
+    | dict.fromkeys(["costs.epoch.*", "costs.extras.*", "views.*", "done.*", "spent", "schedule.seconds"], NUMBER_TYPES)
     | dict.fromkeys([f"costs.{part}" for part in ("round_base", "run", "prepare", "report")], NUMBER_TYPES)
     | dict.fromkeys(["costs.start", "costs.random_seed"], NUMBER_TYPES)
-    | dict.fromkeys([f"allotment.{part}" for part in ("seeds", "random_seeds", "epochs")], int),
+    | dict.fromkeys([f"schedule.{part}" for part in ("seeds", "random_seeds", "epochs")], int),
     "split": {"kind": str, "seed": int, "digest": str, "notes": list, "notes.*": str, "hashed": bool}
     | dict.fromkeys(("train", "val", "test"), list)
     | {f"{side}.*": str for side in ("train", "val", "test")},
