@@ -21,7 +21,7 @@ from typed import SMALL, Command
 from hydra_plugins.lowres_ssl import Processes
 from lowres_ssl.errors import DataError
 from lowres_ssl.evaluate import feature_cache
-from lowres_ssl.experiment import train_run as command
+from lowres_ssl.commands import pretrain as command
 
 SWEEP = ("pretrain", "-m", "dataset=folder", *SMALL, "evaluate=false")
 OUT_OF_MEMORY = "CUDA out of memory. Tried to allocate 20.00 GiB.\nGPU 0 has a total capacity of 79.10 GiB"

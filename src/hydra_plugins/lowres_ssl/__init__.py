@@ -1,5 +1,4 @@
-"""The grid of a sweep, and launchers: its jobs on joblib, submitit or Ray. Hydra takes them from a package of this name
-only.
+"""Run the jobs of a sweep on joblib, submitit or Ray. Hydra takes launchers from a package of this name only.
 
 The launchers hand the jobs over as Hydra's own plugins for these engines do, to joblib and submitit by parts of those.
 What they add is what happens when a process dies: the other jobs go on, and the one that is lost counts as failed,
@@ -17,8 +16,6 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, ListConfig, OmegaConf
-
-from hydra_plugins.lowres_ssl._sweeper import Grid
 
 
 @dataclass(frozen=True)
@@ -98,7 +95,7 @@ class Ray(Jobs):
         return run(self, jobs)
 
 
-PLUGINS = (Grid, Processes, Slurm, SlurmLocal, Ray)
+PLUGINS = (Processes, Slurm, SlurmLocal, Ray)
 
 
 def plain(value: Any) -> Any:

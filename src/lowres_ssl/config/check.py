@@ -1,99 +1,74 @@
-"""What a config may hold: the schema of each command, and the checks that need no data. No I/O, no defaults.
+"""Read a composed config into the dataclass of its command, with the checks that need no data.
 
 Defaults stand once, in `conf/*.yaml`. Hydra merges those into these dataclasses, so that an unknown key or a wrong type
 is refused before anything runs. What a method, a probe or a source of images takes is checked against its constructor
-(see `build.py`), so that a new one needs no line here.
+(see `registry.py`), so that a new one needs no line here.
 """
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, is_dataclass
-from enum import Enum, EnumMeta
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, is_dataclass
 from importlib.resources import files
-from typing import Any, TypeVar, cast, get_type_hints
+from typing import Any, Generic, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from lowres_ssl.config.command_schemas import (
     CompareConfig,
+    DataConfig,
+    DoctorConfig,
     EmbedConfig,
     ExportConfig,
     FiguresConfig,
     InitConfig,
-    OutputFormat,
     PredictConfig,
     ReportConfig,
+    RunsConfig,
     TablesConfig,
 )
-from lowres_ssl.config.composing import cache_config_reads
 from lowres_ssl.config.experiment_schema import (
     ORIGINAL_SIZE,
     PAPER_ORIGIN,
+    RANDOM_BASELINES,
     SETTINGS_ORIGIN,
     TUNABLE_KEYS,
     TUNED_ORIGIN,
     TYPED_ORIGIN,
+    WEIGHTS_METHOD,
     BackboneConfig,
     BenchmarkConfig,
     DatasetConfig,
-    DeviceChoice,
     EvaluateConfig,
     ExperimentConfig,
-    ImagesConfig,
-    PrecisionChoice,
     PretrainConfig,
-    SplitKind,
     TuneConfig,
+    from_plain,
+    to_plain,
 )
-from lowres_ssl.config.keys import ENV_KEYS, find_unknown_keys, is_key_deleted, list_schema_keys, restrict_env_lookups
-from lowres_ssl.config.overrides import check_url, is_utf8
+from lowres_ssl.config.overrides import COMMAND_FILTERS, COMMAND_INPUTS, check_url, is_utf8
 from lowres_ssl.errors import ConfigError
 
 __all__ = [
     "TUNABLE_KEYS",
     "BackboneConfig",
+    "DataConfig",
     "DatasetConfig",
+    "DoctorConfig",
     "EvaluateConfig",
+    "Experiment",
     "ExperimentConfig",
     "PretrainConfig",
+    "RunsConfig",
     "TuneConfig",
     "from_plain",
     "read_config",
+    "read_experiment",
     "register_schemas",
     "require",
     "to_plain",
 ]
-
-
-@dataclass
-class DataConfig:
-    data_dir: str = MISSING
-    output_dir: str = MISSING
-    store_dir: str = MISSING
-    dataset: DatasetConfig | None = None  # none chosen: all are listed
-    images: ImagesConfig | None = MISSING
-    split: SplitKind = MISSING
-    split_seed: int = MISSING
-    image_size: int = MISSING
-    fetch: bool = MISSING
-    prepare: bool = MISSING
-
-
-@dataclass
-class RunsConfig:
-    output_dir: str = MISSING
-    store_dir: str = MISSING
-    format: OutputFormat = MISSING
-    prune: bool = MISSING
-
-
-@dataclass
-class DoctorConfig:
-    data_dir: str = MISSING
-    output_dir: str = MISSING
-    device: DeviceChoice = MISSING
-    precision: PrecisionChoice = MISSING
 
 
 SCHEMAS: dict[str, type] = {
@@ -115,50 +90,69 @@ SCHEMAS: dict[str, type] = {
 }
 
 Config = TypeVar("Config")
+Own = TypeVar("Own", bound=ExperimentConfig)
+# Folders may look up the environment. No other value does: it is written down with the results.
+ENV_KEYS = ("data_dir", "output_dir", "store_dir", "folder")
+# What any value may look up: another key, or the paper's settings of the linear probe.
+ALLOWED_INTERPOLATION = re.compile(r"\$\{(oc\.select:table_1\.\$\{method\.name\}\.\$\{dataset\.name\}\.\w+,)?[\w.]+\}")
+
+
+@dataclass(frozen=True)
+class Experiment(Generic[Own]):
+    """A command's config, those of the fixed encoders beside it by their method's name, and the settings of the probes
+    as composed, in which those of the paper's Table 1 are still looked up by method and data set."""
+
+    config: Own
+    fixed: dict[str, Own]
+    probe_settings: dict[str, Any]
 
 
 def register_schemas() -> None:
     """Put each command's schema where the first line of its `defaults` finds it."""
-    cache_config_reads()
     store = ConfigStore.instance()
     for command, schema in SCHEMAS.items():
         if f"{command}_schema.yaml" not in store.repo:
             store.store(name=f"{command}_schema", node=schema)
 
 
-def read_config(cfg: DictConfig, schema: type[Config]) -> Config:
-    """The composed config as its dataclass, everything resolved, ranges checked.
+def read_experiment(cfg: DictConfig, schema: type[Own]) -> Experiment[Own]:
+    """Read a config, and the same experiment with each fixed encoder that it may be compared with."""
+    config, probe = read_config(cfg, schema), cast(dict[str, Any], OmegaConf.to_container(cfg.probe))
+    fixed = {name: read_config(switch_to_fixed(cfg, name), schema) for name in (*RANDOM_BASELINES, WEIGHTS_METHOD)}
+    return Experiment(config, fixed, probe)
 
-    Raises `ConfigError` for a value that is missing, out of its range, or looked up in the environment without being a
-    place.
+
+def switch_to_fixed(cfg: DictConfig, method: str) -> DictConfig:
+    """Return the same experiment with an encoder that is not trained; settings looked up by method find `method`."""
+    copy = cfg.copy()
+    OmegaConf.update(copy, "method", {"name": method}, merge=False)
+    OmegaConf.update(copy, "force", False)
+    if "initial_weights" in copy:
+        OmegaConf.update(copy, "initial_weights", "random")
+    return copy
+
+
+def read_config(cfg: DictConfig, schema: type[Config]) -> Config:
+    """Read the composed config into its dataclass: everything resolved, ranges checked.
+
+    Raise `ConfigError` for a key that is unknown, a value that is missing, out of its range, or looked up elsewhere
+    than in another key.
     """
-    unknown = next(find_unknown_keys(cfg), None)
-    if unknown is not None:
-        command = next(command for command, known in SCHEMAS.items() if known is schema)
-        raise ConfigError(f"unknown key {unknown!r}: `lowres-ssl {command} --help` lists the keys")
-    deleted = next((name for name in list_schema_keys(schema) if is_key_deleted(cfg, name)), None)
-    if deleted is not None:
-        raise ConfigError(f"{deleted}: got no value, wanted {deleted}=VALUE, or nothing typed of it for the default")
-    with restrict_env_lookups():
-        config = cast(Config, OmegaConf.to_object(cfg))
+    check_keys(cfg, schema)
+    check_lookups(cfg)
+    config = cast(Config, OmegaConf.to_object(cfg))
     for name, text in list_texts(to_plain(config)):
         fits = is_utf8(text) and text.isprintable()
         require(fits or name.startswith("probe."), name, repr(text), "plain text, without control characters")
-    assert isinstance(config, schema)
     for key in ENV_KEYS:
         require(getattr(config, key, None) != "", key, "", "a folder, got nothing (an empty variable?)")
-    dataset = getattr(config, "dataset", None)
-    if isinstance(dataset, DatasetConfig):
-        require(dataset.root != "", "dataset.root", "", "a folder, got nothing (an empty variable?)")
-        require(dataset.name.strip() != "", "dataset.name", "", "a name for the runs, such as cells")
-        if dataset.url is not None:
-            check_url(dataset.url)
-        check_grey_range(dataset.grey_range)
-        check_storage_size(dataset.storage_size)
+    if isinstance(dataset := getattr(config, "dataset", None), DatasetConfig):
+        check_dataset(dataset)
     if isinstance(config, ExperimentConfig):
-        # A recipe may speak of a probe that was not chosen; only a chosen one has its name.
+        # A recipe may have settings of a probe that was not chosen; only a chosen one has its name.
         for key, arguments in config.probe.items():
-            if not isinstance(arguments, dict) or ("name" not in arguments and not is_probe_name(key)):
+            known = files("lowres_ssl.conf").joinpath("probe", f"{key}.yaml").is_file()
+            if not isinstance(arguments, dict) or ("name" not in arguments and not known):
                 raise ConfigError(f"unknown key 'probe.{key}': wanted a probe, such as probe=[knn,linear]")
         config.probe = {key: arguments for key, arguments in config.probe.items() if "name" in arguments}
         record_settings_origin(cfg, config)
@@ -168,8 +162,41 @@ def read_config(cfg: DictConfig, schema: type[Config]) -> Config:
     return config
 
 
-def is_probe_name(name: str) -> bool:
-    return files("lowres_ssl.conf").joinpath("probe", f"{name}.yaml").is_file()
+def check_keys(cfg: DictConfig, schema: type, prefix: str = "") -> None:
+    """Raise `ConfigError` for a key that `+key=` added, which nothing would read, and for one that `~key` took out."""
+    hints = get_type_hints(schema)
+    for key in map(str, cfg):
+        if key not in hints:
+            raise ConfigError(f"unknown key {f'{prefix}{key}'!r}: --help lists the keys")
+        if not OmegaConf.is_missing(cfg, key) and is_dataclass(inner := OmegaConf.get_type(cfg, key)):
+            check_keys(cfg[key], cast(type, inner), f"{prefix}{key}.")
+    for key in hints.keys() - set(map(str, cfg.keys())):
+        raise ConfigError(f"{prefix}{key}: got no value, wanted {prefix}{key}=VALUE, or nothing typed for the default")
+
+
+def list_keys(command: str) -> list[str]:
+    """List every key of a command as it is typed, those of a section with a dot."""
+
+    def keys(schema: type, prefix: str) -> Iterator[str]:
+        for name, hint in get_type_hints(schema).items():
+            yield f"{prefix}{name}"
+            for section in () if get_origin(hint) is dict else (hint, *get_args(hint)):
+                if is_dataclass(section):
+                    yield from keys(cast(type, section), f"{prefix}{name}.")
+
+    short = COMMAND_FILTERS.get(command, frozenset()) | COMMAND_INPUTS.get(command, frozenset())
+    return [*sorted(short), *keys(SCHEMAS[command], "")] if command in SCHEMAS else []
+
+
+def check_lookups(cfg: DictConfig) -> None:
+    """Raise `ConfigError` for a value that looks up anything but another key, such as the environment."""
+    for name, text in list_texts(OmegaConf.to_container(cfg)):
+        looked_up = ALLOWED_INTERPOLATION.sub("", re.sub(r"\\\$\{", "", text))
+        if "${" in looked_up and name not in ENV_KEYS:
+            raise ConfigError(
+                f"{name}: got {looked_up}, which may write the environment down with the results; wanted a plain "
+                f"value; only {', '.join(ENV_KEYS)} may look it up"
+            )
 
 
 def record_settings_origin(cfg: DictConfig, config: ExperimentConfig) -> None:
@@ -185,25 +212,6 @@ def record_settings_origin(cfg: DictConfig, config: ExperimentConfig) -> None:
     linear[SETTINGS_ORIGIN] = TYPED_ORIGIN if typed else origin
 
 
-def switch_to_baseline(cfg: DictConfig, method: str) -> DictConfig:
-    """The same experiment, its encoder as it starts. Settings that look up the method's name find `method` there."""
-    copy = cfg.copy()
-    OmegaConf.update(copy, "method", {"name": method}, merge=False)
-    OmegaConf.update(copy, "force", False)
-    if "initial_weights" in copy:
-        OmegaConf.update(copy, "initial_weights", "random")
-    return copy
-
-
-def to_plain(config: Any) -> dict[str, Any]:
-    """A config dataclass as nested dicts, lists, strings and numbers, as it is stored."""
-
-    def named(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        return {key: value.name if isinstance(value, Enum) else value for key, value in pairs}
-
-    return asdict(config, dict_factory=named)
-
-
 def list_texts(value: object, name: str = "") -> Iterator[tuple[str, str]]:
     """Each text in a plain config, keys of sections among them, with its own key."""
     if isinstance(value, str):
@@ -215,20 +223,6 @@ def list_texts(value: object, name: str = "") -> Iterator[tuple[str, str]]:
     elif isinstance(value, list):
         for inner in value:
             yield from list_texts(inner, name)
-
-
-def from_plain(schema: type[Config], values: Mapping[str, Any]) -> Config:
-    """What `plain` made of a config, as its dataclass again: as it was stored, nothing resolved or checked.
-
-    A key that is younger than the run is None.
-    """
-
-    def revived(hint: Any, value: Any) -> Any:
-        if is_dataclass(hint):
-            return from_plain(cast(type, hint), value)
-        return hint[value] if isinstance(hint, EnumMeta) else value
-
-    return schema(**{key: revived(hint, values.get(key)) for key, hint in get_type_hints(schema).items()})
 
 
 def require(ok: bool, key: str, got: object, wanted: str) -> None:
@@ -252,16 +246,17 @@ def check_experiment(config: ExperimentConfig) -> None:
     require(all(s > 0 for s in config.images.std), "images.std", config.images.std, "numbers above 0")
 
 
-def check_grey_range(given: list[float] | None) -> None:
-    good = given is None or (len(given) == 2 and all(map(math.isfinite, given)) and given[0] < given[1])
-    require(good, "dataset.grey_range", given, "two numbers, the darkest first, such as [0,4095], or null")
-
-
-def check_storage_size(given: object) -> None:
-    good = given is None or given == ORIGINAL_SIZE or (type(given) is int and given >= 1)
-    require(
-        good, "dataset.storage_size", given, f"at least 1 pixel, {ORIGINAL_SIZE}, or null for twice the training size"
-    )
+def check_dataset(dataset: DatasetConfig) -> None:
+    require(dataset.root != "", "dataset.root", "", "a folder, got nothing (an empty variable?)")
+    require(dataset.name.strip() != "", "dataset.name", "", "a name for the runs, such as cells")
+    if dataset.url is not None:
+        check_url(dataset.url)
+    given, wanted = dataset.grey_range, "two numbers, the darkest first, such as [0,4095], or null"
+    ordered = given is None or (len(given) == 2 and all(map(math.isfinite, given)) and given[0] < given[1])
+    require(ordered, "dataset.grey_range", given, wanted)
+    size: object = dataset.storage_size
+    wanted = f"at least 1 pixel, {ORIGINAL_SIZE}, or null for twice the training size"
+    require(size in (None, ORIGINAL_SIZE) or (type(size) is int and size >= 1), "dataset.storage_size", size, wanted)
 
 
 def check_labels(fractions: list[float], draws: int) -> None:

@@ -1,4 +1,4 @@
-"""The schema of `lowres-ssl tables` and of the files in `conf/table/`. No I/O, no checks."""
+"""Define the config of each command that pre-trains nothing, and of the files in `conf/table/`. No I/O, no checks."""
 
 from dataclasses import dataclass, field
 from enum import Enum
@@ -6,14 +6,14 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from lowres_ssl.config.experiment_schema import DeviceChoice, PrecisionChoice
+from lowres_ssl.config.experiment_schema import DatasetConfig, DeviceChoice, ImagesConfig, PrecisionChoice, SplitKind
 
 TableKind = Enum("TableKind", ["scores", "recipes", "tuned"])
 
 
 @dataclass
 class FiltersConfig:
-    """The fields of `selection.Filters`. They are typed without `filters.` (see `command_line/overrides.py`)."""
+    """The fields of `selection.Filters`. They are typed without `filters.` (see `config/overrides.py`)."""
 
     entry: Any = MISSING  # a name or pattern, or several
     dataset: str | None = MISSING
@@ -93,7 +93,7 @@ ExportFormat = Enum("ExportFormat", ["torchvision", "timm", "torchscript", "onnx
 
 @dataclass
 class InputConfig:
-    """Typed without `input.` (see `command_line/overrides.py`)."""
+    """Typed without `input.` (see `config/overrides.py`)."""
 
     images: str | None = MISSING
 
@@ -149,7 +149,7 @@ class FiguresConfig:
 
 @dataclass
 class InitInputConfig(InputConfig):
-    """`images` is a kind of picture here, not a folder; typed without `input.` (see `command_line/overrides.py`)."""
+    """`images` is a kind of picture here, not a folder; typed without `input.` (see `config/overrides.py`)."""
 
 
 @dataclass
@@ -176,3 +176,33 @@ class ReportConfig:
     filters: FiltersConfig = MISSING
     figure: dict[str, Any] = MISSING
     table: dict[str, TableConfig] = MISSING  # last: the help text shows it whole
+
+
+@dataclass
+class DataConfig:
+    data_dir: str = MISSING
+    output_dir: str = MISSING
+    store_dir: str = MISSING
+    dataset: DatasetConfig | None = None  # none chosen: all are listed
+    images: ImagesConfig | None = MISSING
+    split: SplitKind = MISSING
+    split_seed: int = MISSING
+    image_size: int = MISSING
+    fetch: bool = MISSING
+    prepare: bool = MISSING
+
+
+@dataclass
+class RunsConfig:
+    output_dir: str = MISSING
+    store_dir: str = MISSING
+    format: OutputFormat = MISSING
+    prune: bool = MISSING
+
+
+@dataclass
+class DoctorConfig:
+    data_dir: str = MISSING
+    output_dir: str = MISSING
+    device: DeviceChoice = MISSING
+    precision: PrecisionChoice = MISSING

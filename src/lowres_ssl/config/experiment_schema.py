@@ -1,8 +1,9 @@
-"""The schema of the commands that work on one data set with one encoder: pretrain, evaluate, tune. No checks."""
+"""Define the config of the commands that work on one data set with one encoder, and how a config is stored."""
 
-from dataclasses import dataclass
-from enum import Enum
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, is_dataclass
+from enum import Enum, EnumMeta
+from typing import Any, TypeVar, cast, get_type_hints
 
 from omegaconf import MISSING
 
@@ -12,6 +13,7 @@ SETTINGS_ORIGIN = "settings_from"  # the key that says where the two come from
 SETTINGS_ORIGINS = PAPER_ORIGIN, TUNED_ORIGIN, TYPED_ORIGIN = "paper", "tuned", "typed"
 # What a trained encoder is compared with, and what it started as: nothing is learnt in either. The better is the bar.
 RANDOM_BASELINES = ("random", "random_calibrated")
+WEIGHTS_METHOD = "weights"  # the method of an encoder of which no more is known than its backbone
 RANDOM_SEEDS = 10  # they cost no training, so their mean need not be left to the luck of three seeds
 
 ORIGINAL_SIZE = "original"  # for `dataset.storage_size`: as large as the images are
@@ -71,7 +73,7 @@ class BackboneConfig:
 
 @dataclass
 class ViewsConfig:
-    """The constructor arguments of `views.maker.ViewMaker`, which checks their ranges."""
+    """The constructor arguments of `augment.augmentation.Augmentation`, which checks their ranges."""
 
     crop_scale: list[float] = MISSING
     crop_ratio: list[float] = MISSING
@@ -171,3 +173,26 @@ class BenchmarkConfig(PretrainConfig):
     seeds: int | None = MISSING
     fewer_labels: list[float] = MISSING
     chosen_by: str = MISSING
+
+
+Config = TypeVar("Config")
+
+
+def to_plain(config: Any) -> dict[str, Any]:
+    """Turn a config into nested dicts, lists, strings and numbers, as it is stored."""
+
+    def named(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        return {key: value.name if isinstance(value, Enum) else value for key, value in pairs}
+
+    return asdict(config, dict_factory=named)
+
+
+def from_plain(schema: type[Config], values: Mapping[str, Any]) -> Config:
+    """Turn what `to_plain` made into the dataclass again; nothing is resolved or checked, and a missing key is None."""
+
+    def revived(hint: Any, value: Any) -> Any:
+        if is_dataclass(hint):
+            return from_plain(cast(type, hint), value)
+        return hint[value] if isinstance(hint, EnumMeta) else value
+
+    return schema(**{key: revived(hint, values.get(key)) for key, hint in get_type_hints(schema).items()})

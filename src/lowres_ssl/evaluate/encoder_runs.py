@@ -9,6 +9,7 @@ from hydra.core.hydra_config import HydraConfig
 from torch import Tensor, nn
 
 from lowres_ssl.config.check import ExperimentConfig, PretrainConfig, to_plain
+from lowres_ssl.config.experiment_schema import WEIGHTS_METHOD
 from lowres_ssl.console import log_warning, pluralise
 from lowres_ssl.data.catalogue import Catalogue
 from lowres_ssl.data.label_subset import ALL_LABELS, LabelSubset
@@ -23,7 +24,7 @@ from lowres_ssl.evaluate.feature_cache import adapt_baseline
 from lowres_ssl.io.checksummed_json import hash_file
 from lowres_ssl.runs.run import Run, find_run, find_runs_by_labels, get_encoder_name, get_run_by_identity
 from lowres_ssl.runs.run_hash import build_base_identity
-from lowres_ssl.train.setup import WEIGHTS_METHOD, build_fixed_encoder, get_normalisation
+from lowres_ssl.train.setup import build_fixed_encoder, get_normalisation
 
 
 @dataclass(frozen=True)

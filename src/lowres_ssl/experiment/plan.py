@@ -1,4 +1,4 @@
-"""Config -> plan: everything of a pre-training that can be built, and so checked, without an image."""
+"""Build a training from its config as far as that needs no image; check the images; choose how its step runs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -11,8 +11,8 @@ from torch import nn
 from lowres_ssl.augment.augmentation import Augmentation
 from lowres_ssl.augment.from_config import build_views
 from lowres_ssl.config.check import PretrainConfig
-from lowres_ssl.config.experiment_schema import RANDOM_BASELINES
-from lowres_ssl.console import pluralise
+from lowres_ssl.config.experiment_schema import RANDOM_BASELINES, WEIGHTS_METHOD
+from lowres_ssl.console import log_info, pluralise
 from lowres_ssl.data.catalogue import Catalogue
 from lowres_ssl.data.label_subset import ALL_LABELS, LabelSubset, list_label_subsets, select_labelled
 from lowres_ssl.data.prepare import DataSummary, make_configured_split
@@ -28,12 +28,20 @@ from lowres_ssl.evaluate.encoder_runs import (
     resolve_initial_weights,
 )
 from lowres_ssl.evaluate.evaluate import ProbeSet, TuningTarget, build_probe_set, check_probe_images, warn_of_settings
+from lowres_ssl.io.checksummed_json import hash_content
 from lowres_ssl.methods import Method, build_method
-from lowres_ssl.runs.run import Run, get_run_by_identity
+from lowres_ssl.runs.run import Run, find_runs_by_labels, get_run_by_identity
 from lowres_ssl.runs.run_hash import build_training_identity
-from lowres_ssl.train.setup import WEIGHTS_METHOD, build_starting_encoder, init_encoder
+from lowres_ssl.train.layout import TIMED_STEPS, measure_faster_layout
+from lowres_ssl.train.setup import build_starting_encoder, init_encoder
 from lowres_ssl.train.state import TrainingOptions
 from lowres_ssl.train.world import SINGLE_PROCESS, World
+
+# What compiling a step costs and saves on a GPU. Nobody has measured it on one; where the figures come from is in
+# docs/decisions/12-what-decides-how-a-step-runs.md.
+SECONDS_TO_COMPILE = 100.0  # a forward and backward pass, for each shape of a batch
+SECONDS_SAVED = 0.01  # of each step
+MIN_LAYOUT_TEST_RATIO = 100  # a training is as many times as long as timing both layouts, at least, where that is done
 
 
 @dataclass(frozen=True)
@@ -52,6 +60,11 @@ class TrainingSetup:
     draws: list[LabelSubset]  # of the labels that count, when it is scored
     seen: LabelSubset | None  # of the labels that a supervised method sees; its probes see the same
     processes: World  # that share each batch
+
+    @property
+    def selects_epoch(self) -> bool:
+        """Whether validation chooses the epoch whose encoder is kept."""
+        return self.method.trains and self.config.select_encoder.name == "best_validation_knn"
 
 
 def build_training_setup(config: PretrainConfig, processes: World = SINGLE_PROCESS) -> TrainingSetup:
@@ -154,57 +167,46 @@ def choose_supervised_labels(config: PretrainConfig, method: Method) -> LabelSub
 
 
 def identify_run(plan: TrainingSetup, outline: DataSummary) -> tuple[Run, dict[str, Any]]:
-    """The run of this plan with these images, wherever it stands, and its identity."""
+    """Return the run of this plan with these images, whatever its state, and its identity."""
     config = plan.config
     start = None if plan.source is None else plan.source.path
     identity = build_training_identity(config, outline, plan.compute.precision, start, plan.seen, plan.processes.size)
-    return get_identified_run(config, identity), identity
-
-
-def get_identified_run(config: PretrainConfig, identity: Mapping[str, Any]) -> Run:
     labels = build_run_labels(config, config.method["name"])
-    return get_run_by_identity(Path(config.output_dir), "pretrain", labels, identity)
+    return get_run_by_identity(Path(config.output_dir), "pretrain", labels, identity), identity
 
 
-MAX_WORLD_SIZE = 64  # that an unfinished run is looked for of
+def check_world_size_unchanged(plan: TrainingSetup, run: Run, identity: Mapping[str, Any]) -> None:
+    """Raise `CheckpointError` if another number of processes began this run and did not finish it.
 
-
-def check_world_size_unchanged(plan: TrainingSetup, identity: Mapping[str, Any]) -> None:
-    """Raises `CheckpointError` where the run of this identity is unfinished, as begun by another number of processes;
-    where BatchNorm sees the whole batch it is the same run, and its checkpoint is what refuses them."""
+    Where BatchNorm sees the whole batch it is the same run, and its checkpoint refuses them.
+    """
     if plan.config.sync_batch_norm:
         return
-    alike = {key: value for key, value in identity.items() if key != "processes"}
-    for size in range(1, MAX_WORLD_SIZE + 1):
-        run = get_identified_run(plan.config, alike if size == 1 else alike | {"processes": size})
-        if size != plan.processes.size and run.checkpoint.exists():
-            before, command = (
-                ("one process", "lowres-ssl pretrain")
-                if size == 1
-                else (f"{size} processes", f"torchrun --nproc-per-node={size} -m lowres_ssl pretrain")
-            )
+    labels = build_run_labels(plan.config, plan.config.method["name"])
+    for other in find_runs_by_labels(run.folder.parents[1], "pretrain", labels):
+        stored = (other.read_to_resume() or {}).get("identity", {}) if other.checkpoint.exists() else {}
+        if other != run and hash_content(stored | {"processes": 0}) == hash_content({**identity, "processes": 0}):
+            size = stored.get("processes", 1)
+            launcher = "lowres-ssl" if size == 1 else f"torchrun --nproc-per-node={size} -m lowres_ssl"
             raise CheckpointError(
-                f"{run.name}: begun by {before}, got {plan.processes.size}, whose BatchNorm statistics would be of "
-                f"other images; go on with {command} and the same keys, or begin anew with force=true"
+                f"{other.name}: begun by {size} process{'' if size == 1 else 'es'}, got {plan.processes.size}, whose "
+                f"BatchNorm statistics would be of other images; go on with {launcher} pretrain and the same keys, or "
+                "begin anew with force=true"
             )
 
 
 def make_checked_split(plan: TrainingSetup, catalogue: Catalogue) -> Split:
-    """The split. Raises `ConfigError` if the images will not do for this plan; says what is doubtful."""
-    split = make_configured_split(plan.config, catalogue)
-    selects = plan.method.trains and plan.config.select_encoder.name == "best_validation_knn"
+    """Split the images; warn of what is doubtful. Raise `ConfigError` if the images do not fit the plan."""
+    config = plan.config
+    split = make_configured_split(config, catalogue)
     check_probe_images(plan.evaluation, catalogue, split, plan.draws)
-    if plan.config.evaluate:
-        trained = (plan.config.batch_size, plan.config.epochs) if plan.method.trains else ()
-        started_from = [] if plan.source is None else [TuningTarget(f"{WEIGHTS_METHOD} of {plan.source.name}")]
-        encoders = (
-            TuningTarget(build_encoder_name(plan.config, plan.source), *trained),
-            *started_from,
-            *map(TuningTarget, RANDOM_BASELINES),
-        )
-        # Raises where nothing was tuned for one.
-        warn_of_settings(build_probe_set(plan.config, encoder, split) for encoder in encoders)
-    if selects and not len(split.validation):
+    if config.evaluate:
+        trained = (config.batch_size, config.epochs) if plan.method.trains else ()
+        weights = [] if plan.source is None else [TuningTarget(f"{WEIGHTS_METHOD} of {plan.source.name}")]
+        own = TuningTarget(build_encoder_name(config, plan.source), *trained)
+        encoders = (own, *weights, *map(TuningTarget, RANDOM_BASELINES))
+        warn_of_settings(build_probe_set(config, encoder, split) for encoder in encoders)
+    if plan.selects_epoch and not len(split.validation):
         raise ConfigError("select_encoder=best_validation_knn: there are no validation images; try last")
     if plan.source is not None:
         plan.source.check_leakage(split, catalogue, plan.draws)
@@ -217,8 +219,59 @@ def make_checked_split(plan: TrainingSetup, catalogue: Catalogue) -> Split:
 
 
 def count_training_images(plan: TrainingSetup, catalogue: Catalogue, split: Split) -> int:
-    """How many images an epoch has."""
+    """Count the images of an epoch."""
     if plan.seen is not None:
         return len(select_labelled(catalogue.labels, split.train, split.validation, plan.seen)[0])
     everything = plan.config.pretrain_on.name == "all"
     return len(catalogue.records if everything else split.train) + len(catalogue.unlabelled)
+
+
+def choose_step_settings(plan: TrainingSetup, images: int, *, time_layouts: bool) -> DevicePrecision:
+    """Choose whether the step is compiled and its memory layout, for a training on `images` an epoch.
+
+    Both follow from the whole training, so that a resumed one has the same digits. `time_layouts`: time both layouts
+    where that is open and a hundredth of the training; not for a resumed one, whose checkpoint names its layout.
+    """
+    compute = replace(plan.compute, compiled=should_compile(plan, images))
+    steps = plan.training.epochs * plan.training.steps_per_epoch(images)
+    if time_layouts and is_layout_open(plan) and steps >= MIN_LAYOUT_TEST_RATIO * TIMED_STEPS:
+        return use_faster_layout(plan, compute)
+    return compute
+
+
+def should_compile(plan: TrainingSetup, images: int) -> bool:
+    """Return whether the step is compiled: as typed, or for `auto` if it saves more time than compiling takes.
+
+    Each shape of a batch is compiled once for each of one or two passes: full and last batches, each image size.
+    """
+    if plan.config.compile.name != "auto" or plan.processes.size > 1 or plan.compute.device.type != "cuda":
+        return plan.compute.compiled
+    last = images % plan.training.batch_size
+    shapes = len({views.image_size for views in plan.views}) * (1 + (plan.training.keep_last_batch and last > 1))
+    passes = shapes * (1 if plan.training.joint else 2)
+    return plan.training.epochs * plan.training.steps_per_epoch(images) * SECONDS_SAVED > passes * SECONDS_TO_COMPILE
+
+
+def is_layout_open(plan: TrainingSetup) -> bool:
+    """Return whether the faster layout is found by timing: on a CPU in fp32, uncompiled, in one process.
+
+    bf16 and GPUs have kernels for channels_last, a compiler chooses its own layout, several processes must agree, and
+    a run whose bytes repeat (`deterministic`) cannot depend on a clock.
+    """
+    compute = plan.compute
+    plain = not compute.compiled and plan.processes.size == 1 and not plan.config.deterministic
+    return plain and compute.device.type == "cpu" and compute.precision == "fp32"
+
+
+def use_faster_layout(plan: TrainingSetup, compute: DevicePrecision) -> DevicePrecision:
+    """Time a step of this plan in both layouts and return `compute` with the faster one."""
+    log_info("timing a training step in both memory layouts")
+    layout = measure_faster_layout(
+        plan.encoder,
+        plan.method,
+        compute,
+        joint=plan.training.joint,
+        batch_size=plan.training.batch_size,
+        image_size=plan.config.image_size,
+    )
+    return replace(compute, layout=layout)

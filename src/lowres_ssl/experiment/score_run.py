@@ -1,29 +1,38 @@
 """Score a finished run's encoder, or a file of weights, with the settings of the run."""
 
-import re
+from functools import partial
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from lowres_ssl.config.check import TUNABLE_KEYS, EvaluateConfig, ExperimentConfig
+from lowres_ssl.config.check import (
+    ALLOWED_INTERPOLATION,
+    TUNABLE_KEYS,
+    EvaluateConfig,
+    ExperimentConfig,
+    read_experiment,
+)
+from lowres_ssl.config.experiment_schema import RANDOM_BASELINES
 from lowres_ssl.config.overrides import escape_interpolations
 from lowres_ssl.data.catalogue import Catalogue
 from lowres_ssl.data.label_subset import ALL_LABELS, LabelSubset, list_label_subsets
-from lowres_ssl.data.prepare import make_configured_split
+from lowres_ssl.data.prepare import make_configured_split, prepare_data
 from lowres_ssl.data.splits import Split, load_split
 from lowres_ssl.device import resolve_device
+from lowres_ssl.encoders.weights_file import load_encoder_weights, load_weights
 from lowres_ssl.errors import CheckpointError, ConfigError
-from lowres_ssl.evaluate.encoder_runs import read_label_subset
-from lowres_ssl.evaluate.evaluate import ProbeSet, check_probe_images
+from lowres_ssl.evaluate.encoder_runs import InitialWeights, get_fixed_run, read_label_subset
+from lowres_ssl.evaluate.evaluate import ProbeSet, TuningTarget, build_probe_set, check_probe_images, warn_of_settings
+from lowres_ssl.experiment.summary import score_and_print
+from lowres_ssl.io.atomic import check_writable
 from lowres_ssl.runs.cleanup import relocate_path
-from lowres_ssl.runs.run import Run, resume_command
+from lowres_ssl.runs.run import Run, find_run, resume_command
+from lowres_ssl.train.setup import init_encoder
 
 # What a run was made with, and its scores are of; the images may have moved.
 RUN_KEYS = ("method", "dataset", "images", "backbone", "recipe", "split", "split_seed", "seed", "image_size")
-# What stored settings of a probe may look up: the paper's table, and keys beside them. No environment.
-ALLOWED_INTERPOLATION = re.compile(r"\$\{(oc\.select:table_1\.\$\{method\.name\}\.\$\{dataset\.name\}\.\w+,)?[\w.]+\}")
 MOVABLE_KEYS = ("dataset", "dataset.root", "dataset.unlabelled")
 
 
@@ -48,8 +57,39 @@ def choose_label_subsets(config: EvaluateConfig, run: Run | None) -> list[LabelS
     return own
 
 
-def find_finished_run(run: Run) -> Run:
-    """Raises `CheckpointError` if there is no run there, or an unfinished one."""
+def score_run(cfg: DictConfig) -> None:
+    """Score the encoder of `run`, or the one of `weights`, beside the random encoders, and print one table."""
+    if (cfg.run is None) == (cfg.weights is None):
+        got = "neither" if cfg.run is None else "both"
+        raise ConfigError(f"got {got} of run and weights, wanted one: type run=FOLDER (see lowres-ssl runs)")
+    run = None if cfg.run is None else find_finished_run(Path(cfg.output_dir), cfg.run)
+    experiment = read_experiment(cfg if run is None else merge_run_config(cfg, run), EvaluateConfig)
+    config, probe = experiment.config, experiment.probe_settings
+    compute = resolve_device(config.device.name, config.precision.name)
+    draws = choose_label_subsets(config, run)
+    evaluation = build_probe_set(config)
+    if run is None:
+        weights, encoder = Path(str(config.weights)), init_encoder(config)[0]
+        source = InitialWeights(weights, weights.name)
+        load_encoder_weights(encoder, load_weights(weights), str(config.weights))
+    check_writable(Path(config.output_dir))
+    if run is None:
+        material = prepare_data(config, partial(make_scoring_split, config, evaluation, draws))
+        run = get_fixed_run(config, material, compute, probe, encoder, source)
+    else:
+        material = prepare_data(config, partial(load_run_split, run, config, evaluation, draws), as_in_a_run=True)
+    rows = [(run, config)]
+    for name in RANDOM_BASELINES:
+        if run.description()["method"] != name:
+            own = experiment.fixed[name]
+            rows.append((get_fixed_run(own, material, compute, probe, init_encoder(own)[0]), own))
+    warn_of_settings(build_probe_set(each, TuningTarget.from_run(scored), material.split) for scored, each in rows)
+    score_and_print(rows, material, compute, draws)
+
+
+def find_finished_run(output_dir: Path, named: str) -> Run:
+    """Find a run. Raise `DataError` if there is none, `CheckpointError` for an unfinished one."""
+    run = find_run(output_dir, named)
     run.read_finished_description()
     return run
 

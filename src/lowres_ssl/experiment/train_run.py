@@ -1,45 +1,36 @@
-"""Train the encoder of a plan, or find it finished or resume it; then score it beside its baselines."""
+"""Run `pretrain` end to end: find the run finished, resume or train it, then score it beside its baselines."""
 
 import os
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import nn
 
-from lowres_ssl.config.check import PretrainConfig, read_config, switch_to_baseline
-from lowres_ssl.config.experiment_schema import RANDOM_BASELINES
+from lowres_ssl.config.check import Experiment, PretrainConfig, read_config
+from lowres_ssl.config.experiment_schema import RANDOM_BASELINES, WEIGHTS_METHOD
 from lowres_ssl.console import log_info, log_warning
 from lowres_ssl.data.label_subset import ALL_LABELS, select_labelled
 from lowres_ssl.data.prepare import PreparedData, prepare_data
 from lowres_ssl.device import get_fp32_precision
 from lowres_ssl.encoders.weights_file import list_states, load_encoder_weights, load_weights, read_epochs_done
 from lowres_ssl.environment import describe_environment
-from lowres_ssl.errors import CheckpointError, ConfigError
-from lowres_ssl.evaluate.encoder_runs import (
-    InitialWeights,
-    get_fixed_run,
-    save_encoder,
-    save_run_split,
-    write_run_record,
-)
+from lowres_ssl.errors import CheckpointError
+from lowres_ssl.evaluate.encoder_runs import get_fixed_run, save_encoder, save_run_split, write_run_record
 from lowres_ssl.evaluate.feature_cache import build_probe_features, extract_rows
 from lowres_ssl.evaluate.supervised_head import save_classifier
-from lowres_ssl.experiment.estimate import estimate_run, measure_speed_if_cheap
-from lowres_ssl.experiment.forecast import print_estimate
+from lowres_ssl.experiment.estimate import estimate_run
 from lowres_ssl.experiment.plan import (
     TrainingSetup,
     build_training_setup,
     check_world_size_unchanged,
+    choose_step_settings,
     identify_run,
     make_checked_split,
 )
-from lowres_ssl.experiment.step_options import choose_step_settings
+from lowres_ssl.experiment.run_estimate import print_estimate
 from lowres_ssl.experiment.summary import score_and_print
 from lowres_ssl.io.atomic import check_writable
 from lowres_ssl.io.locks import Lock
@@ -47,176 +38,159 @@ from lowres_ssl.methods import build_method
 from lowres_ssl.runs.collapse import RUN_MARKS, find_run_marks
 from lowres_ssl.runs.expectation import describe_training
 from lowres_ssl.runs.run import Run
-from lowres_ssl.sweeps.objective import check_search_has_score, compute_objective
+from lowres_ssl.sweeps.jobs import check_sweep, compute_objective
 from lowres_ssl.tracking.session import NO_TRACKING, TrackingSession, build_tracking_session
 from lowres_ssl.train.batch_reader import ReadBatch
 from lowres_ssl.train.forward import reset_compiler
 from lowres_ssl.train.history import EpochLog
 from lowres_ssl.train.loop import pretrain
-from lowres_ssl.train.setup import WEIGHTS_METHOD, init_encoder
+from lowres_ssl.train.setup import init_encoder
 from lowres_ssl.train.signals import get_preemption_signal, install_handler
 from lowres_ssl.train.state import compute_chance_loss
 from lowres_ssl.train.world import World
 
 
 def run_worker_rank(cfg: DictConfig, processes: World) -> None:
-    """What the other processes of a run do: once the first has everything ready, train along; write and say nothing."""
+    """Non-main ranks: wait for rank 0, train, write and print nothing."""
     with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
         if processes.wait_for_main():
             plan = build_training_setup(read_config(cfg, PretrainConfig), processes)
             material = prepare_data(plan.config, partial(make_checked_split, plan))
-            run, _ = identify_run(plan, material.outline)
-            train_encoder(plan, material, run, None, NO_TRACKING)
+            train_encoder(plan, material, identify_run(plan, material.outline)[0], None, NO_TRACKING)
 
 
-def run_main_rank(cfg: DictConfig, processes: World) -> float | None:
-    """What the first process does, or the only one."""
-    config = read_config(cfg, PretrainConfig)
-    watch = build_tracking_session(config)
-    check_no_sweep(processes)
-    check_search_has_score(config)
-    plan = build_training_setup(config, processes)
+def run_main_rank(experiment: Experiment[PretrainConfig], processes: World) -> float | None:
+    """Train and score in rank 0, or the only process; return the score that a search maximises, if there is one."""
+    config = experiment.config
+    session = build_tracking_session(config)
+    check_sweep(config, processes.size)
     check_writable(Path(config.output_dir))
     install_handler(get_preemption_signal(config))
+    plan = build_training_setup(config, processes)
     if config.dry_run:
         print_estimate(estimate_run(plan))
         return None
     material = prepare_data(config, partial(make_checked_split, plan))
-    with watch:
-        return train_and_score(cfg, plan, material, watch)
+    with session:
+        rows = list_rows(experiment, plan, material, session)
+        if not config.evaluate:
+            return None
+        results = score_and_print(rows, material, plan.compute, plan.draws, session, picture=config.picture)
+        return compute_objective(results)
 
 
-def train_and_score(
-    cfg: DictConfig, plan: TrainingSetup, material: PreparedData, watch: TrackingSession
-) -> float | None:
-    config, probe = plan.config, OmegaConf.to_container(cfg.probe)
+def list_rows(
+    experiment: Experiment[PretrainConfig], plan: TrainingSetup, material: PreparedData, session: TrackingSession
+) -> list[tuple[Run, PretrainConfig]]:
+    """Return the run asked for, trained if it has to be, and those it is compared with, each with its config."""
+    config, compute, probe = plan.config, plan.compute, experiment.probe_settings
     rows = []
     if plan.method.trains:
-        rows.append((get_or_train(plan, material, probe, watch), config))
-        if plan.source is not None:
-            rows.append(get_fixed_row(switch_to_baseline(cfg, WEIGHTS_METHOD), plan, material, probe, plan.source))
+        rows.append((get_or_train(plan, material, probe, session), config))
+        if plan.source is not None and config.evaluate:
+            own = experiment.fixed[WEIGHTS_METHOD]
+            encoder, _ = init_encoder(own)
+            load_encoder_weights(encoder, load_weights(plan.source.path), str(plan.source.path))
+            rows.append((get_fixed_run(own, material, compute, probe, encoder, plan.source), own))
     else:
-        rows.append((get_fixed_run(config, material, plan.compute, probe, plan.encoder), config))
-        watch.begin(rows[0][0], config, material, trains=False)
-    if not config.evaluate:
-        return None
-    # The rows that every table needs: the encoder as it is initialised, scored the same way.
-    for start in RANDOM_BASELINES:
-        if config.method["name"] != start:
-            rows.append(get_fixed_row(switch_to_baseline(cfg, start), plan, material, probe))
-    return compute_objective(score_and_print(rows, material, plan.compute, plan.draws, watch, picture=config.picture))
+        rows.append((get_fixed_run(config, material, compute, probe, plan.encoder), config))
+        session.begin(rows[0][0], config, material, trains=False)
+    for name in RANDOM_BASELINES:  # every table needs them
+        if config.evaluate and config.method["name"] != name:
+            own = experiment.fixed[name]
+            rows.append((get_fixed_run(own, material, compute, probe, init_encoder(own)[0]), own))
+    return rows
 
 
-def check_no_sweep(processes: World) -> None:
-    """A sweep of jobs in these same processes: where one of them fails in one job, the others are lost for the next."""
-    in_one_place = HydraConfig.get().runtime.choices.get("hydra/launcher") == "basic"
-    if processes.size > 1 and in_one_place and HydraConfig.get().mode is RunMode.MULTIRUN:
-        raise ConfigError("-m: not with several processes a run; type one torchrun command a run, without -m")
-
-
-def get_fixed_row(
-    cfg: DictConfig, plan: TrainingSetup, material: PreparedData, probe: Any, source: InitialWeights | None = None
-) -> tuple[Run, PretrainConfig]:
-    """The same experiment without training: an encoder as it is initialised, or with the weights of `source`."""
-    config = read_config(cfg, PretrainConfig)
-    encoder, _ = init_encoder(config)
-    if source is not None:
-        load_encoder_weights(encoder, load_weights(source.path), str(source.path))
-    return get_fixed_run(config, material, plan.compute, probe, encoder, source), config
-
-
-def get_or_train(plan: TrainingSetup, material: PreparedData, probe: Any, watch: TrackingSession) -> Run:
-    """The finished run of this plan: found, resumed or trained from the start. `probe`: its settings as composed."""
-    run, identity = identify_run(plan, material.outline)
-    with run.lock() as hold:
-        return get_or_train_locked(plan, material, probe, run, identity, hold, watch)
-
-
-def get_or_train_locked(
-    plan: TrainingSetup,
-    material: PreparedData,
-    probe: Any,
-    run: Run,
-    identity: dict[str, Any],
-    hold: Lock,
-    watch: TrackingSession,
-) -> Run:
-    """The same, once no other process works on the run: it may have finished it."""
+def get_or_train(plan: TrainingSetup, material: PreparedData, probe: Any, session: TrackingSession) -> Run:
+    """Return the finished run of this plan: found, resumed or trained. `probe`: its settings as composed."""
     config = plan.config
-    if config.force:
-        run.discard()
-    description = None if config.force else run.read_to_resume()
-    if description and description["finished"]:
-        run.get_checked_encoder()
-        run.remove_checkpoints()  # of a process that was killed between the two
-        warn_of_damaged_history(run, description)
-        save_run_split(run, config, material)
-        log_info(f"{run.name}: finished already; force=true trains it again")
-        watch.begin(run, config, material)
-        watch.stored(run)
-        return run
-    if description is None and not config.force:
-        check_world_size_unchanged(plan, identity)
-    started = {} if plan.source is None else plan.source.get_inherited_record()
-    if description is None:
-        write_run_record(
-            run,
-            config,
-            material,
-            identity,
-            plan.source,
-            batch_size=config.batch_size,
-            epochs_wanted=config.epochs,
-            probe=probe,
-            pretrain_on="all" if config.pretrain_on.name == "all" else started.get("pretrain_on", "training"),
-            label_fraction=started.get("label_fraction") if plan.seen is None else plan.seen.fraction,
-            label_draw=started.get("label_draw") if plan.seen is None else plan.seen.number,
-        )
-    watch.begin(run, config, material)
-    outcome = train_encoder(plan, material, run, hold, watch)
-    hold.check()
-    save_encoder(run.encoder(), plan.encoder.state_dict(), run, config, material)
-    run.finish(**outcome)
+    run, identity = identify_run(plan, material.outline)
+    with run.lock() as lock:  # another process may have finished it
+        if config.force:
+            run.discard()
+        description = None if config.force else run.read_to_resume()
+        if description and description["finished"]:
+            check_finished_run(run, description)
+            save_run_split(run, config, material)
+            session.begin(run, config, material)
+            session.stored(run)
+            return run
+        if description is None and not config.force:
+            check_world_size_unchanged(plan, run, identity)
+        if description is None:
+            start_run(plan, material, run, identity, probe)
+        session.begin(run, config, material)
+        outcome = train_encoder(plan, material, run, lock, session)
+        lock.check()
+        save_encoder(run.encoder(), plan.encoder.state_dict(), run, config, material)
+        run.finish(**outcome)
     for key, is_marked in find_run_marks(run, run.description()).items():
         if is_marked:
             log_info(f"{run.name}: {RUN_MARKS[key].word}, {RUN_MARKS[key].meaning}; docs/runs.md has what to try")
     return run
 
 
+def check_finished_run(run: Run, description: dict[str, Any]) -> None:
+    """Raise `CheckpointError` if the encoder is damaged; warn of a damaged history."""
+    run.get_checked_encoder()
+    run.remove_checkpoints()  # of a process that was killed between the two
+    try:
+        run.checked(run.history, description)
+    except CheckpointError as error:
+        log_warning(str(error))
+    log_info(f"{run.name}: finished already; force=true trains it again")
+
+
+def start_run(plan: TrainingSetup, material: PreparedData, run: Run, identity: dict[str, Any], probe: Any) -> None:
+    """Write `run.json` before the training."""
+    config, inherited = plan.config, {} if plan.source is None else plan.source.get_inherited_record()
+    write_run_record(
+        run,
+        config,
+        material,
+        identity,
+        plan.source,
+        batch_size=config.batch_size,
+        epochs_wanted=config.epochs,
+        probe=probe,
+        pretrain_on="all" if config.pretrain_on.name == "all" else inherited.get("pretrain_on", "training"),
+        label_fraction=inherited.get("label_fraction") if plan.seen is None else plan.seen.fraction,
+        label_draw=inherited.get("label_draw") if plan.seen is None else plan.seen.number,
+    )
+
+
 def train_encoder(
-    plan: TrainingSetup, material: PreparedData, run: Run, hold: Lock | None, watch: TrackingSession
+    plan: TrainingSetup, material: PreparedData, run: Run, lock: Lock | None, session: TrackingSession
 ) -> dict[str, Any]:
-    """Train the plan's encoder in place; it ends as the one that `select_encoder` says. What is worth telling of it."""
+    """Train the plan's encoder in place, to the one that `select_encoder` names; return what `run.json` keeps of it."""
 
     def keep_history(lines: list[EpochLog]) -> None:
-        if hold is not None:
-            hold.check()
+        if lock is not None:
+            lock.check()
         if lines:
             run.write_history(lines)
         else:
             run.history.unlink(missing_ok=True)
-        watch.history(lines)
+        session.history(lines)
 
     config = plan.config
-    selects = config.select_encoder.name == "best_validation_knn"
     catalogue, split, method = material.catalogue, material.split, plan.method
     rows, labels = material.pretraining_rows(config.pretrain_on.name), None
     if plan.seen is not None:
         method = build_method(config.method, features=plan.width, classes=len(catalogue.classes), seed=config.seed)
-        rows, labels = (
-            split.train[select_labelled(catalogue.labels, split.train, split.validation, plan.seen)[0]],
-            catalogue.labels,
-        )
-    compute = choose_step_settings(plan, len(rows), time_layouts=not list_states(run.checkpoint))
+        rows = split.train[select_labelled(catalogue.labels, split.train, split.validation, plan.seen)[0]]
+        labels = catalogue.labels
+    resumed = bool(list_states(run.checkpoint))
+    compute = choose_step_settings(plan, len(rows), time_layouts=not resumed)
     together = "" if plan.processes.size == 1 else f"{plan.processes.size} x "
     log_info(f"{run.name}: {config.method['name']} on {together}{compute.describe()}")
     if plan.processes.is_main:
         views = plan.training.views_per_epoch(len(rows))
         done = min(config.epochs, read_epochs_done(run.checkpoint))
-        timed = partial(measure_speed_if_cheap, replace(plan, compute=compute), material.outline)
-        log_info(f"{run.name}: {describe_training(run, config.epochs, done, views, compute.describe(), timed)}")
-        if not list_states(run.checkpoint):
-            keep_history([])  # it is of a process that was killed before it wrote a checkpoint
+        log_info(f"{run.name}: {describe_training(run, config.epochs, done, views, compute.describe())}")
+        if not resumed:
+            keep_history([])  # of a process that was killed before it wrote a checkpoint
     plan.processes.connect(plan.compute.device, run.name)
     try:
         trained = pretrain(
@@ -233,8 +207,8 @@ def train_encoder(
             checkpoint=run.checkpoint,
             name=f"{config.method['name']} on {config.dataset.name}",
             on_epoch=keep_history,
-            before_saving=None if hold is None else hold.check,
-            validate=partial(compute_validation_accuracy, plan, material) if selects else None,
+            before_saving=None if lock is None else lock.check,
+            validate=partial(compute_validation_accuracy, plan, material) if plan.selects_epoch else None,
             processes=plan.processes,
             sync_batch_norm=config.sync_batch_norm,
         )
@@ -266,26 +240,18 @@ def train_encoder(
     return outcome
 
 
-def warn_of_damaged_history(run: Run, description: dict[str, Any]) -> None:
-    """Say so where the history is damaged: it tells of the training, and whether the run collapsed."""
-    try:
-        run.checked(run.history, description)
-    except CheckpointError as error:
-        log_warning(str(error))
-
-
 def compute_validation_accuracy(
     plan: TrainingSetup, material: PreparedData, encoder: nn.Module, take: ReadBatch
 ) -> float:
-    """Accuracy of the KNN probe on the validation images, which `take` reads; the test images are not looked at."""
+    """Compute the accuracy of the KNN probe on the validation images, which `take` reads; test images are not read."""
     split = material.split
     train, validation = (
         extract_rows(encoder, rows, plan.config, material, plan.compute, take=take)
         for rows in (split.train, split.validation)
     )
-    sides = {"train": train, "validation": validation, "test": train[:0]}
-    draw = plan.seen or ALL_LABELS
-    features = build_probe_features(sides, material, plan.compute, draw)
-    probe = plan.evaluation.probes["knn"].at_fraction(draw.fraction)
-    predicted = probe.fit_predict(features, seed=plan.config.seed).validation
-    return float((predicted == features.validation_labels.cpu().numpy()).mean())
+    features = {"train": train, "validation": validation, "test": train[:0]}
+    subset = plan.seen or ALL_LABELS
+    given = build_probe_features(features, material, plan.compute, subset)
+    probe = plan.evaluation.probes["knn"].at_fraction(subset.fraction)
+    predicted = probe.fit_predict(given, seed=plan.config.seed).validation
+    return float((predicted == given.validation_labels.cpu().numpy()).mean())

@@ -62,7 +62,7 @@ def find_runs_to_tune(config: TuneConfig) -> list[Run]:
         names = (
             config.run.removeprefix("[").removesuffix("]").split(",") if config.run.startswith("[") else [config.run]
         )
-        return [find_finished_run(find_run(output_dir, name.strip())) for name in names]
+        return [find_finished_run(output_dir, name.strip()) for name in names]
     frame, problems = read_index(output_dir)
     for problem in problems:
         log_warning(problem)

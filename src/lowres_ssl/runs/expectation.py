@@ -1,7 +1,6 @@
-"""What a command is about to do, in one line, and how long it will take as far as stored runs or a timed step tell:
-nothing is guessed."""
+"""Describe what a command is about to do, and how long it takes as far as stored runs have been timed."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,23 +14,14 @@ TIME_SHOWN_LATER = "how long is shown after the first steps"
 SPEED_KEYS = ("method", "backbone", "image_size", "precision", "batch_size")
 
 
-def describe_training(
-    run: Run,
-    epochs: int,
-    done: int,
-    views_per_epoch: int,
-    device: str,
-    timed: Callable[[int], float | None] = lambda views: None,
-) -> str:
-    """ "epochs 3 to 12, 10,752 views, about 3 min (523 views/s in ...)". `timed`: views a second, asked where no stored
-    run tells, of a training on so many views; None where it is not worth timing."""
+def describe_training(run: Run, epochs: int, done: int, views_per_epoch: int, device: str) -> str:
+    """Describe a training: "epochs 3 to 12, 10,752 views, about 3 min (523 views/s in ...)". The time is left out where
+    no stored run has a speed."""
     views = views_per_epoch * (epochs - done)
     text = f"epochs {done + 1} to {epochs}, {views:,} views"
     known = find_known_speed(run, device)
     if known is None:
-        if (speed := timed(views)) is None:
-            return f"{text}; {TIME_SHOWN_LATER}"
-        known = speed, "timed here on noise"
+        return f"{text}; {TIME_SHOWN_LATER}"
     speed, source = known
     return f"{text}, about {format_duration(views / speed)} ({speed:,.0f} views/s {source})"
 

@@ -1,8 +1,7 @@
-"""Jobs, and sweeps of them: what failed is said where it happens, and all of it once more at the sweep's end.
+"""Run the jobs of sweeps and searches: report failures where they happen and at the end, and the best of a search.
 
-A job of a sweep that fails does not raise. Hydra would carry the exception to the sweep's end, and with it whatever
-its frames hold, a model and its optimiser for one; then it would show the first one only. So the job leaves a line in
-the sweep's folder, which serves every launcher and every sweeper, whichever process the jobs run in.
+A failed job of a sweep does not raise: Hydra would keep the exception, and the model that its frames hold, to the
+sweep's end, and show the first one only. It leaves a file in the sweep's folder instead, whichever process it ran in.
 """
 
 import gc
@@ -12,17 +11,19 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import mean
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
+from lowres_ssl.config.check import PretrainConfig
 from lowres_ssl.config.error_messages import CRASH_CODE, describe_error
 from lowres_ssl.config.overrides import format_command
 from lowres_ssl.console import log_error, pluralise, write_line
-from lowres_ssl.errors import escape_line
+from lowres_ssl.errors import ConfigError, escape_line
 from lowres_ssl.io.atomic import write_json
 
 if TYPE_CHECKING:
@@ -137,3 +138,53 @@ def print_failures() -> list[Failure]:
 def iter_failures(folder: Path) -> Iterator[Failure]:
     """Those that the jobs of the sweep with this folder left, in the jobs' order."""
     return iter_notes(folder, FAILURE_NOTE, Failure)
+
+
+OBJECTIVE_NAME = "validation accuracy of KNN"
+
+
+def check_sweep(config: PretrainConfig, world_size: int) -> None:
+    """Raise `ConfigError` for a sweep in processes that share each run, or a search for a score that no run will have.
+
+    Where one of several processes fails in one job, the others are lost for the next.
+    """
+    if not is_in_sweep():
+        return
+    hydra = HydraConfig.get()
+    if world_size > 1 and hydra.runtime.choices.get("hydra/launcher") == "basic":
+        raise ConfigError("-m: not with several processes a run; type one torchrun command a run, without -m")
+    if hydra.runtime.choices["hydra/sweeper"] == "basic":
+        return
+    if config.dry_run:
+        raise ConfigError("dry_run=true: a search learns from scores, got none; leave hydra/sweeper out")
+    if not config.evaluate or "knn" not in config.probe:
+        got = "evaluate=false" if not config.evaluate else f"probe={list(config.probe)}"
+        raise ConfigError(
+            f"{got}: the search is for the {OBJECTIVE_NAME}, wanted evaluate=true and knn among the probes"
+        )
+    direction = str(getattr(hydra.sweeper.get("direction"), "name", hydra.sweeper.get("direction")))
+    if direction not in ("None", "maximize"):
+        raise ConfigError(f"hydra.sweeper.direction={direction}: wanted maximize, as hydra/sweeper=search has it")
+
+
+def compute_objective(results: Sequence[dict[str, Any]]) -> float | None:
+    """Of a run's results: KNN's validation accuracy, of several draws of the labels the mean; none without KNN or
+    without validation images. Test scores are not looked at."""
+    scores = [result["validation"] for result in results if result["probe"] == "knn"]
+    return mean(score["accuracy"] for score in scores) if scores and all(scores) else None
+
+
+class Found(Callback):
+    """Hydra calls it: it says what a search has found, and what to type for it."""
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        path = Path(config.hydra.sweep.dir) / "optimization_results.yaml"
+        if not path.exists():
+            return
+        found = OmegaConf.load(path)
+        chosen = {f"{key}": f"{key}={value}" for key, value in found.best_params.items()}
+        fixed = [each for each in config.hydra.overrides.task if each.partition("=")[0] not in chosen]
+        fraction = max(config.get("label_fraction") or [1.0])  # of several, the score is of the largest
+        labels = "" if fraction == 1 else f" with {100 * fraction:g}% of the labels"
+        print(f"best {OBJECTIVE_NAME}{labels}: {found.best_value:.4f}, by")
+        print(format_command(config.hydra.job.config_name, *fixed, *chosen.values()), flush=True)

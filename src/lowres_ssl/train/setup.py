@@ -6,12 +6,11 @@ import torch
 from torch import nn
 
 from lowres_ssl.config.check import ExperimentConfig
+from lowres_ssl.config.experiment_schema import WEIGHTS_METHOD
 from lowres_ssl.encoders.torchvision import build_backbone
 from lowres_ssl.encoders.weights_file import load_encoder_weights
 from lowres_ssl.errors import ConfigError
 from lowres_ssl.methods import Encoder, Untrained, build_method, find_method
-
-WEIGHTS_METHOD = "weights"  # `evaluate weights=FILE`: an encoder of which no more is known than its backbone
 
 
 def build_fixed_encoder(config: ExperimentConfig) -> Untrained | None:

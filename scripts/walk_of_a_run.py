@@ -1,0 +1,97 @@
+"""Count the files that `lowres-ssl pretrain` crosses from argv to result.json, on a tiny phantom run.
+
+    python scripts/walk_of_a_run.py [-v] [key=value ...]
+
+Two counts, both of our functions in the order of their first calls in the main thread, from the call of `main` to its
+end. A function that is called again adds no step, so that the numbers of steps, epochs and images do not matter.
+Lambdas, comprehensions and generated methods are no functions here.
+
+- every call: each function counts, whatever called it: down to the crop of a view and the lock of a file.
+- the walk: what a reader follows to know what a run does and in which order. A function counts if it is called from
+  `cli/`, `commands/`, `experiment/` or the training loop (`train/loop.py`); what another package does inside a call
+  does not count. Messages to the terminal (`console.py`) do not count either.
+
+A file counts if a counted function stands in it. A change of file is a step to a function of another file than that of
+the step before. `-v` prints the walk.
+"""
+
+import sys
+import tempfile
+from dataclasses import dataclass
+from inspect import CO_OPTIMIZED
+from itertools import groupby, pairwise
+from os import chdir
+from pathlib import Path
+from types import CodeType, FrameType
+
+import lowres_ssl
+from lowres_ssl.cli.main import main
+
+ROOT = Path(lowres_ssl.__file__).parent
+WALKED = ("cli/", "commands/", "experiment/", "train/loop.py")
+TINY_RUN = (
+    *("dataset=phantom", "dataset.subset=40", "backbone=resnet18", "image_size=20", "epochs=1", "batch_size=8"),
+    *("probe.knn.k=5", "precision=fp32", "device=cpu"),
+)
+
+
+@dataclass(frozen=True)
+class Step:
+    """The first call of a function, and the file of ours that called it ("" for none)."""
+
+    file: str
+    function: str
+    caller: str
+
+    @property
+    def is_of_the_walk(self) -> bool:
+        return (self.caller.startswith(WALKED) or not self.caller) and self.file != "console.py"
+
+
+def trace_first_calls(words: list[str]) -> list[Step]:
+    """Each function of ours in the order of its first call by each file in `lowres-ssl WORDS`."""
+    seen: dict[tuple[CodeType, str], None] = {}
+
+    def note_call(frame: FrameType, event: str, argument: object) -> None:
+        if event == "call" and frame.f_code.co_filename.startswith(str(ROOT)):
+            caller = frame.f_back
+            while caller is not None and not caller.f_code.co_filename.startswith(str(ROOT)):
+                caller = caller.f_back
+            seen.setdefault((frame.f_code, "" if caller is None else get_file(caller.f_code)))
+
+    sys.argv = ["lowres-ssl", *words]
+    sys.setprofile(note_call)
+    try:
+        main()
+    finally:
+        sys.setprofile(None)
+    return [
+        Step(get_file(code), code.co_name, caller)
+        for code, caller in seen
+        if not code.co_name.startswith("<") and code.co_flags & CO_OPTIMIZED  # the body of a class has no such flag
+    ]
+
+
+def get_file(code: CodeType) -> str:
+    return Path(code.co_filename).relative_to(ROOT).as_posix()
+
+
+def format_counts(steps: list[Step]) -> str:
+    first = list({(step.file, step.function): step.file for step in steps}.values())
+    changes = sum(one != two for one, two in pairwise(first))
+    return f"{len(set(first))} files, {changes} changes of file, {len(first)} functions"
+
+
+if __name__ == "__main__":
+    verbose, typed = "-v" in sys.argv, [word for word in sys.argv[1:] if word != "-v"]
+    with tempfile.TemporaryDirectory() as folder:
+        chdir(folder)
+        steps = trace_first_calls(["--quiet", "pretrain", *TINY_RUN, *typed])
+        chdir("/")
+    walk = [step for step in steps if step.is_of_the_walk]
+    if verbose:
+        for file, group in groupby(
+            dict.fromkeys((step.file, step.function) for step in walk), key=lambda step: step[0]
+        ):
+            print(f"{file}: {', '.join(name for _, name in group)}")
+    print(f"the walk: {format_counts(walk)}\nevery call: {format_counts(steps)}")
