@@ -9,8 +9,8 @@ import torch
 from tiny_training import TRAINING
 
 from lowres_ssl.device import CHANNELS_LAST, NCHW, DevicePrecision
-from lowres_ssl.experiment import step_options
-from lowres_ssl.experiment.step_options import choose_step_settings, is_compiling_worthwhile, should_compile
+from lowres_ssl.experiment import plan as experiment_plan
+from lowres_ssl.experiment.plan import choose_step_settings
 from lowres_ssl.train.world import SINGLE_PROCESS, World
 
 IMAGES = 80  # ten steps of eight
@@ -27,13 +27,6 @@ def plan(device: str, epochs: int, *, precision: str = "fp32", sizes: tuple[int,
         processes=processes,
         views=[SimpleNamespace(image_size=size) for size in sizes],
     )
-
-
-def test_compiling_repays_itself_where_it_saves_more_than_it_costs() -> None:
-    """100 seconds a pass, for 0.01 a step."""
-    assert not is_compiling_worthwhile(10_000, 1)
-    assert is_compiling_worthwhile(10_001, 1)
-    assert not is_compiling_worthwhile(20_000, 2)
 
 
 @pytest.mark.parametrize(
@@ -64,16 +57,9 @@ def test_what_is_asked_for_is_compiled() -> None:
     assert choose_step_settings(plan("cpu", 1, compile="always"), IMAGES, time_layouts=True).compiled
 
 
-def test_a_forecast_knows_what_will_be_compiled_without_timing_anything() -> None:
-    assert should_compile(plan("cpu", 1, compile="always"), IMAGES)
-    assert should_compile(plan("cuda", 1_001), IMAGES)
-    assert not should_compile(plan("cuda", 1_000), IMAGES)
-    assert not should_compile(plan("cuda", 10**6, compile="never"), IMAGES)
-
-
 @pytest.fixture
 def timed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(step_options, "use_faster_layout", lambda plan, compute: replace(compute, layout=NCHW))
+    monkeypatch.setattr(experiment_plan, "use_faster_layout", lambda plan, compute: replace(compute, layout=NCHW))
 
 
 def test_the_layout_is_timed_on_a_cpu_in_fp32_where_that_takes_a_hundredth_of_the_training(timed: None) -> None:

@@ -11,17 +11,15 @@ from typing import Any
 
 import pytest
 import torch
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from omegaconf import DictConfig
 from safetensors.torch import save_file
 from torch import nn
 from torchvision.models import resnet18
 from typed import SMALL, Command
 
 from hydra_plugins.lowres_ssl import Processes
+from lowres_ssl.commands import pretrain as command
 from lowres_ssl.errors import DataError
 from lowres_ssl.evaluate import feature_cache
-from lowres_ssl.commands import pretrain as command
 
 SWEEP = ("pretrain", "-m", "dataset=folder", *SMALL, "evaluate=false")
 OUT_OF_MEMORY = "CUDA out of memory. Tried to allocate 20.00 GiB.\nGPU 0 has a total capacity of 79.10 GiB"
@@ -193,47 +191,13 @@ def test_features_that_are_no_numbers_stop_their_run_and_no_other(
     assert ["/" in line for line in shown] == [False, True]
 
 
-def test_config_that_is_no_sweep_is_composed_once(lowres_ssl: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    composed = []
-    really = ConfigLoaderImpl.load_configuration
-
-    def compose(self: ConfigLoaderImpl, *arguments: Any, **named: Any) -> DictConfig:
-        composed.append(named)
-        return really(self, *arguments, **named)
-
-    monkeypatch.setattr(ConfigLoaderImpl, "load_configuration", compose)
-    assert lowres_ssl("runs").code == 0
-    assert len(composed) == 1
-
-
-def test_every_job_is_composed_once_and_before_the_first_one_runs(
-    lowres_ssl: Command, cells: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("launcher", ["basic", "processes"])
+def test_word_that_is_wrong_for_a_later_job_is_refused_before_the_first(
+    lowres_ssl: Command, cells: Path, monkeypatch: pytest.MonkeyPatch, launcher: str
 ) -> None:
-    """Also the same one, typed twice; and a word that is wrong for a later job is told before any."""
-    composed: list[list[str]] = []
-    really = ConfigLoaderImpl.load_sweep_config
-
-    def compose(self: ConfigLoaderImpl, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
-        composed.append(sweep_overrides)
-        return really(self, master_config, sweep_overrides)
-
-    seen: list[int] = []
-
-    def run(cfg: Any) -> None:
-        seen.append(len(composed))
-
-    monkeypatch.setattr(ConfigLoaderImpl, "load_sweep_config", compose)
-    done = failing(monkeypatch, run)
-    assert lowres_ssl(*SWEEP, "batch_size=4,8,16").code == 0
-    assert (done, seen) == ([4, 8, 16], [3, 3, 3])
-    assert len(composed) == 3
-    assert lowres_ssl(*SWEEP, "batch_size=4,4").code == 0
-    assert done[3:] == [4, 4]
-    assert lowres_ssl(*SWEEP, "batch_size=4,8,16", "hydra.sweeper.max_batch_size=2").code == 0
-    assert (done[5:], seen[5:]) == ([4, 8, 16], [8, 8, 9])
-    for launcher in ("basic", "processes"):
-        monkeypatch.setattr(Processes, "launch", lambda *_, **__: pytest.fail("one was launched"))
-        answer = lowres_ssl(*SWEEP, "method=simclr,nonsense", f"hydra/launcher={launcher}")
-        assert answer.code == 2
-        assert "nonsense" in answer.last_line
-        assert len(done) == 8
+    done = failing(monkeypatch, lambda cfg: None)
+    monkeypatch.setattr(Processes, "launch", lambda *_, **__: pytest.fail("one was launched"))
+    answer = lowres_ssl(*SWEEP, "method=simclr,nonsense", f"hydra/launcher={launcher}")
+    assert answer.code == 2
+    assert "nonsense" in answer.last_line
+    assert done == []

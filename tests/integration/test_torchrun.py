@@ -11,7 +11,7 @@ import pytest
 import torch
 from typed import SMALL, Command
 
-from lowres_ssl.io.checksummed_json import hash_content
+from lowres_ssl.io.checksummed_json import write_checked_json
 from lowres_ssl.train import world
 
 # Each process has BatchNorm statistics of its own 8 images, and not of all 16.
@@ -144,9 +144,9 @@ def test_run_begun_by_two_processes_is_not_begun_again_by_one(
     typed = ("pretrain", "dataset=folder", *SMALL, "evaluate=false")
     assert lowres_ssl(*typed).code == 0
     (run,) = (tmp_path / "outputs" / "pretrain").iterdir()
-    identity = json.loads((run / "run.json").read_text())["identity"] | {"processes": 2}
-    two = run.with_name(f"{run.name.rpartition('-')[0]}-{hash_content(identity)[:8]}")
-    run.rename(two)
+    stored = json.loads((run / "run.json").read_text())
+    write_checked_json(run / "run.json", stored | {"identity": stored["identity"] | {"processes": 2}})
+    two = run.rename(run.with_name(f"{run.name[:-8]}00000000"))
     (two / "checkpoint.pt").write_bytes(b"")
     answer = lowres_ssl(*typed)
     assert answer.code == 4

@@ -28,62 +28,21 @@ def refused(answer: Answer, code: int, *parts: str) -> None:
     ("overrides", "parts"),
     [
         (["method=simcl"], ["did you mean method=simclr"]),
-        (
-            ["method=nope"],
-            ["method=nope", "wanted one of dcl, dclw, imagenet, pretrained, random, random_calibrated, simclr, "],
-        ),
         (["nope=1"], ["unknown key 'nope'", "lowres-ssl pretrain --help"]),
-        (["method.temprature=0.1"], ["unknown key 'method.temprature'", "did you mean method.temperature?"]),
-        (["metod=simclr"], ["unknown key 'metod'", "did you mean method?"]),
-        (["device=cdua"], ["device=cdua: wanted one of auto, cuda, cpu; did you mean device=cuda?"]),
-        (["split=patients"], ["did you mean split=patient?"]),
-        (["force=ture"], ["force=ture: wanted true or false"]),
-        (["probe.knn.kk=3"], ["unknown key 'probe.knn.kk'", "did you mean probe.knn.k?"]),
-        (["viws.grey=0.1"], ["did you mean views.grey?"]),
-        (["--mutirun"], ["unknown option --mutirun", "did you mean --multirun?"]),
         (["--epochs=3"], ["unknown option --epochs", "if it is a key, type epochs=VALUE"]),
-        (["+nope=1"], ["unknown key 'nope'"]),
         (["+views.nope=1"], ["unknown key 'views.nope'"]),
-        (["epochs=1,2"], ["epochs=1,2: got several values; type -m before it for a sweep"]),
-        (["batch_size=1"], ["batch_size=1", "wanted at least 2", "try 64"]),
-        (["batch_size=many"], ["batch_size=many"]),
+        (["batch_size=1"], ["batch_size=1", "try 64"]),
         (["batch_size=64"], ["batch_size=64", "28 images", "try batch_size=16"]),
         (["probe.knn.k=1000"], ["probe.knn.k=1000", "28 images", "probe.knn.k=28"]),
-        (["probe=[knn,nope]"], ["probe=nope", "wanted one of knn, linear, logistic"]),
         (["dataset.root=missing"], ["missing: no such folder", "dataset.root=FOLDER"]),
-        (["epochs=0"], ["epochs=0", "at least 1"]),
-        (["learning_rate=-1"], ["learning_rate=-1", "above 0"]),
-        (["learning_rate=nan"], ["learning_rate=nan", "above 0"]),
-        (["views.crop_scale=[0.5,0.1]"], ["views.crop_scale=[0.5, 0.1]", "the smaller first"]),
-        (["views.grey=2"], ["views.grey=2", "probability"]),
-        (["split=patient"], ["split=patient", "no patients", "split=stratified"]),
+        (["views.crop_scale=[0.5,0.1]"], ["views.crop_scale=[0.5, 0.1]"]),
+        (["views.grey=2"], ["views.grey=2"]),
+        (["split=patient"], ["split=patient", "split=stratified"]),
         (["split=official"], ["split=official", "split=stratified"]),
-        (["dataset.storage_size=orignal"], ["dataset.storage_size=orignal", "original, or null"]),
-        (["dataset.storage_size=0"], ["dataset.storage_size=0", "at least 1 pixel"]),
         (["backbone.name=resnet19"], ["backbone=resnet19", "did you mean backbone=resnet1"]),
         (["precision=fp16"], ["precision=fp16", "precision=auto"]),
-        (["dataset.options.group_pattern='('"], ["group_pattern=(", "not a regular expression"]),
-        (["seed=-1"], ["seed=-1", "wanted a whole number"]),
-        (["image_size=16"], ["image_size=16", "at least 17 pixels", "backbone.small_stem=true"]),
-        (["image_size=100000"], ["image_size=100000", "at most 4096"]),
-        (["dataset.root="], ["dataset.root=", "got nothing"]),
-        (["dataset.grey_range=[5]"], ["dataset.grey_range=[5", "wanted two numbers, the darkest first"]),
-        (["dataset.grey_range=[9,1]"], ["dataset.grey_range=[9", "wanted two numbers, the darkest first"]),
-        (["output_dir="], ["output_dir=", "got nothing"]),
-        (["dataset.name="], ["dataset.name=", "a name for the runs"]),
-        (["epochs"], ["epochs: got no value, wanted epochs=VALUE"]),
-        (["epochs=abc"], ["epochs=abc: wanted a whole number"]),
-        (["batchsize=3"], ["unknown key 'batchsize'", "did you mean batch_size?"]),
-        (["method=[simclr,dcl]"], ["got several values", "-m method=a,b"]),
-        (["method=simclr,dcl"], ["method=simclr,dcl", "type -m before it"]),
-        (["probe=knn", "probe.linear.epochs=2"], ["linear is not among the probes chosen", "probe=[knn,linear]"]),
-        (["~epochs"], ["epochs: got no value, wanted epochs=VALUE"]),
-        (["~views"], ["views: got no value"]),
-        (["method=1"], ["method", "wanted the name of a choice"]),
-        (["epochs=null"], ["epochs=null: wanted a value"]),
-        (["views.crop_scale=3"], ["views.crop_scale=3: wanted a list"]),
-        (["epochs=${oc.env:NOT_SET_HERE}"], ["NOT_SET_HERE"]),
-        (["warmup_epochs=5"], ["warmup_epochs=5", "from 0 to epochs=1"]),
+        (["dataset.options.group_pattern='('"], ["group_pattern=("]),
+        (["epochs=${oc.env:NOT_SET_HERE}"], ["epochs", "NOT_SET_HERE"]),
     ],
 )
 def test_wrong_values_are_refused_before_anything_is_trained(
@@ -95,20 +54,8 @@ def test_wrong_values_are_refused_before_anything_is_trained(
     assert not list((tmp_path / "outputs").glob("pretrain/*"))
 
 
-@pytest.mark.parametrize(
-    ("typed", "parts"),
-    [
-        (["pretrian"], ["unknown command 'pretrian'", "did you mean lowres-ssl pretrain?"]),
-        (["tables", "table=paper4"], ["table=paper4", "did you mean table=paper3?"]),
-        (["tables", "datset=breast"], ["unknown key 'datset'", "did you mean dataset?"]),
-        (["tables", "table.paper2.kindd=x"], ["did you mean table.paper2.kind?"]),
-        (["runs", "format=cvs"], ["format=cvs", "did you mean format=csv?"]),
-        (["embed", "imags=x"], ["unknown key 'imags'", "did you mean images?"]),
-        (["figures", "figure=tnse"], ["did you mean figure=tsne?"]),
-    ],
-)
-def test_what_was_probably_meant_is_said(lowres_ssl: Command, typed: list[str], parts: list[str]) -> None:
-    refused(lowres_ssl(*typed), 2, *parts)
+def test_unknown_command_is_refused_with_the_nearest(lowres_ssl: Command) -> None:
+    refused(lowres_ssl("pretrian"), 2, "unknown command 'pretrian'", "did you mean lowres-ssl pretrain?")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA GPU here")

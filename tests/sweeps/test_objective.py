@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from lowres_ssl.sweeps.objective import Found, compute_objective
+from lowres_ssl.sweeps.jobs import Found, compute_objective
 
 
 def result(probe: str, validation: float | None, test: float = 1.0) -> dict[str, Any]:

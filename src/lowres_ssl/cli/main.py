@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import NoReturn
 
 from lowres_ssl import __version__
-from lowres_ssl.config.overrides import add_folder_key, add_section_prefixes, check_flags, check_overrides, quote_texts
+from lowres_ssl.config.overrides import prepare_overrides
 from lowres_ssl.console import QUIET_VARIABLE, ignore_broken_pipe, log_error
 from lowres_ssl.errors import ConfigError, did_you_mean
 from lowres_ssl.train.signals import raise_terminated
@@ -94,12 +94,9 @@ def dispatch() -> None:
         hint = did_you_mean(command, COMMANDS, "lowres-ssl {}")
         exit_with_error(f"unknown command {command!r}: wanted one of {', '.join(COMMANDS)}{hint}", 2)
     try:
-        check_flags(command, overrides)
-        overrides = add_section_prefixes(command, add_folder_key(command, overrides))
-        check_overrides(overrides)
+        sys.argv = [sys.argv[0], *prepare_overrides(command, overrides)]
     except ConfigError as error:
         exit_with_error(str(error), error.exit_code)
-    sys.argv = [sys.argv[0], *quote_texts(overrides)]
     if command in LISTING_COMMANDS:
         # A closed pipe (`lowres-ssl runs | head`) is the reader's choice, not a crash. What computes goes on.
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)

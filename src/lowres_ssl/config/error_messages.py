@@ -110,16 +110,17 @@ def format_composition_error(error: BaseException, command: str) -> str:
         return f"unknown key {unknown[1]!r}: `lowres-ssl {command} --help` lists the keys{hint}"
     if isinstance(error, OverrideParseException):
         typed = escape_line(str(error.override))
-        return f"{typed}: {reason[0] if reason else 'cannot be read, wanted KEY=VALUE'}; quote a value with brackets"
+        how = "cannot be read, wanted KEY=VALUE; a value with brackets, commas or quotes is typed as 'KEY=\"VALUE\"'"
+        return f"{typed}: {reason[0] if reason else how}"
     if several := re.match(r"Ambiguous value for argument '(([^=]*)=(.*))'", first):
-        return f"{several[1]}: got several values; type -m before it for a sweep, or {several[2]}=[{several[3]}]"
+        return f"{several[1]}: got several values; type -m before it for a sweep, or {several[2]}=[{several[3]}] where it takes a list"
     if wrong := re.match(r"Error merging override (.*)", first):
         key = re.match(r"[+~]*([\w.]+)", wrong[1])
         hint = "" if key is None else f"; `lowres-ssl {command} --help` shows what {key[1]} takes"
-        return f"{wrong[1]}: {reason[0] if reason else 'it has the wrong type'}{hint}"
+        return f"{wrong[1]}: {reason[0].rstrip('.') if reason else 'it has the wrong type'}{hint}"
     if in_a_file := re.match(r"In '([^']*)': (\w+ raised while composing config.*)", first):
         where = next((line.removeprefix("full_key: ") for line in lines if line.startswith("full_key: ")), "")
         return f"{in_a_file[1]}.yaml: {where}: {lines[min(1, len(lines) - 1)]}; correct the file"
-    said = "; ".join(dict.fromkeys([first, *reason[:1]]))
+    said = "; ".join(dict.fromkeys(text.rstrip(".") for text in [first, *reason[:1]]))
     key = re.search(r"full_key: (\S+)", " ".join(lines))
     return f"{f'{key[1]}: ' if key else ''}{said}; `lowres-ssl {command} --help` lists the keys"

@@ -106,6 +106,14 @@ QUOTED_TEXT = re.compile(r"""^(['"]).*\1$""", re.DOTALL)
 NULL_WORDS = frozenset(["null", "None", ""])
 
 
+def prepare_overrides(command: str, words: list[str]) -> list[str]:
+    """Turn the words of a command line into Hydra's overrides. Raise `ConfigError` for those that it would misread."""
+    check_flags(command, words)
+    overrides = add_section_prefixes(command, add_folder_key(command, words))
+    check_overrides(overrides)
+    return quote_texts(overrides)
+
+
 def add_folder_key(command: str, words: list[str]) -> list[str]:
     """The words with `folder=` before the folder of a command that is typed with one. It need not stand first.
 

@@ -1,0 +1,118 @@
+"""Keep the wording of what is refused before any image is read, in one snapshot; other tests assert class and key.
+
+`python tests/config/test_messages.py > tests/config/messages.txt` writes it anew.
+"""
+
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_module
+
+from lowres_ssl.config.check import SCHEMAS, read_config, register_schemas
+from lowres_ssl.config.error_messages import describe_error
+from lowres_ssl.config.overrides import prepare_overrides
+
+SNAPSHOT = Path(__file__).with_name("messages.txt")
+CASES = """\
+pretrain method=simcl
+pretrain nope=1
+pretrain metod=simclr
+pretrain viws.grey=0.1
+pretrain batchsize=3
+pretrain method.temprature=0.1
+pretrain probe.knn.kk=3
+pretrain +nope=1
+pretrain +views.nope=1
+pretrain +probe.typo.k=1
+pretrain device=cdua
+pretrain split=patients
+pretrain force=ture
+pretrain seed=abc
+pretrain epochs=null
+pretrain views.crop_scale=3
+pretrain seed=-1
+pretrain epochs=0
+pretrain batch_size=1
+pretrain learning_rate=-1
+pretrain learning_rate=nan
+pretrain warmup_epochs=500
+pretrain momentum=1
+pretrain image_size=16
+pretrain image_size=100000
+pretrain label_fraction=[]
+pretrain label_fraction=[2]
+pretrain dataset.root=
+pretrain dataset.name=
+pretrain dataset.storage_size=orignal
+pretrain dataset.grey_range=[9,1]
+pretrain output_dir=
+pretrain probe=[knn,nope]
+pretrain probe.linear.settings_from=nowhere
+pretrain probe.linear.settings_from=tuned probe.linear.batch_size=32
+pretrain epochs
+pretrain epochs:3
+pretrain seed=1,
+pretrain seed=foo(1)
+pretrain probe=[knn,linear
+pretrain epochs=1,2
+pretrain label_fraction=0.1,1.0
+pretrain +epochs=3
+pretrain ~epochs
+pretrain ~views
+pretrain method=1
+pretrain method=[simclr]
+pretrain --mutirun
+pretrain --epochs=3
+pretrain hydra.run.dir=/tmp/x
+pretrain hydra.mode=MULTIRUN
+pretrain +hydra.callbacks.x._target_=os.system
+pretrain hydra/launcher=lsf
+pretrain hydra/launcher=ray
+pretrain dataset.licence=${oc.env:HOME}
+pretrain dataset.licence=${oc.en${oc.decode:v}:HOME}
+pretrain dataset.url=https://me:secret@host/x.zip
+tables table=paper4
+tables datset=breast
+tables table.paper2.kindd=x
+runs format=cvs
+embed imags=x
+figures figure=tnse
+tune learning_rate=a
+init one two
+"""
+
+
+def describe(case: str) -> str:
+    """The exit code and the line that a wrong command line gives."""
+    command, *words = case.split(" ")
+    try:
+        read_config(compose(command, prepare_overrides(command, words)), SCHEMAS[command])
+    except Exception as error:
+        line, code = describe_error(error, command)
+        return f"{code} {line}"
+    return "0 accepted"
+
+
+@pytest.fixture(scope="module")
+def said() -> dict[str, str]:
+    register_schemas()
+    with initialize_config_module("lowres_ssl.conf", version_base="1.3"):
+        return {case: describe(case) for case in CASES.splitlines()}
+
+
+def test_messages_are_those_of_the_snapshot(said: dict[str, str]) -> None:
+    kept = dict(line.split("\t") for line in SNAPSHOT.read_text(encoding="utf-8").splitlines())
+    assert said == kept
+
+
+def test_each_is_one_line_and_no_secret_is_repeated(said: dict[str, str]) -> None:
+    for case, line in said.items():
+        assert line.isprintable(), case
+        assert line[:2] == "2 ", case
+        assert "secret" not in line
+
+
+if __name__ == "__main__":
+    register_schemas()
+    with initialize_config_module("lowres_ssl.conf", version_base="1.3"):
+        print("\n".join(f"{case}\t{describe(case)}" for case in CASES.splitlines()))
