@@ -113,7 +113,8 @@ def format_composition_error(error: BaseException, command: str) -> str:
         how = "cannot be read, wanted KEY=VALUE; a value with brackets, commas or quotes is typed as 'KEY=\"VALUE\"'"
         return f"{typed}: {reason[0] if reason else how}"
     if several := re.match(r"Ambiguous value for argument '(([^=]*)=(.*))'", first):
-        return f"{several[1]}: got several values; type -m before it for a sweep, or {several[2]}=[{several[3]}] where it takes a list"
+        typed, key, values = several.groups()
+        return f"{typed}: got several values; type -m before it for a sweep, or {key}=[{values}] where it takes a list"
     if wrong := re.match(r"Error merging override (.*)", first):
         key = re.match(r"[+~]*([\w.]+)", wrong[1])
         hint = "" if key is None else f"; `lowres-ssl {command} --help` shows what {key[1]} takes"
