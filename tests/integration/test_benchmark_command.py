@@ -413,7 +413,7 @@ def test_patients_on_both_sides_are_told(lowres_ssl: Command, machine: Machine) 
     assert answer.code == 0, answer.err
     told = [line for line in answer.out.splitlines() if line.startswith("Careful, leakage: ")]
     assert len(told) == 2, "with the plan and with the answer"
-    assert told[0].endswith("split=patient keeps each on one side.")
+    assert told[0].endswith("split=patient keeps each in one subset.")
     machine.now = 0.0
     assert "Careful" not in lowres_ssl("benchmark", *ASKED, "budget=7min", named, "dry_run=true").out
 

@@ -234,7 +234,7 @@ def test_rows_whose_file_is_missing_are_told_and_left_out_ever_after(lowres_ssl:
     (tmp_path / "tab" / "labels.csv").write_text("\n".join([*rows, "gone.png,a"]))
     answer = lowres_ssl("init", "tab")
     words = command_in(answer)
-    assert "1 rows of labels.csv name a file that is not there: left out" in answer.err
+    assert "1 rows of labels.csv name a missing file: skipped" in answer.err
     assert re.search(r"^all +30$", answer.out, re.MULTILINE)
     assert "  skip_missing: true\n" in written(tmp_path, "tab")
     assert lowres_ssl(*words, "dry_run=true").code == 0
@@ -264,7 +264,7 @@ def test_dicom_is_found_with_its_patients_which_are_not_told(lowres_ssl: Command
     answer = lowres_ssl("init", "ct")
     words = command_in(answer)
     assert "12, by the DICOM files" in answer.out
-    assert "1 DICOM without .dcm; passed over" in answer.out
+    assert "1 DICOM without .dcm; skipped" in answer.out
     assert re.search(r"^split +patient: ", answer.out, re.MULTILINE)
     assert "override /images@_global_.images: xray" in written(tmp_path, "ct")
     kept = [word for word in words if word.split("=")[0] in ("pretrain", "dataset", "method", "recipe", "split")]
@@ -325,7 +325,7 @@ def test_folders_of_images_beside_the_sides_and_patients_on_both_are_told(lowres
         folder_of(tmp_path / "cells" / side, "dark", "light", name="p{number}_" + side + ".png")
     answer = lowres_ssl("init", "cells")
     assert "beside the folders" not in answer.err
-    assert re.search(r"^leakage +24 of 24 .*; split=patient keeps each on one side$", answer.out, re.MULTILINE)
+    assert re.search(r"^leakage +24 of 24 .*; split=patient keeps each in one subset$", answer.out, re.MULTILINE)
     folder_of(tmp_path / "cells", "a", "b", "c", "d", images=1)
     answer = lowres_ssl("init", "cells", "force=true")
     assert "a, b, c, ...: images beside the folders of the sides are not in the set" in answer.err

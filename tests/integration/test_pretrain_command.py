@@ -212,7 +212,7 @@ def test_pretraining_on_all_images_is_marked(lowres_ssl: Command, cells: Path) -
 def test_patients_on_both_sides_are_told_beside_the_scores(lowres_ssl: Command, cells: Path) -> None:
     typed = ("pretrain", *DATA, "method=random", "dataset.options.group_pattern='/(p[0-9]+)_'", "probe=[knn]")
     answer = lowres_ssl(*typed, "split=stratified")
-    told = r"leakage: [1-8] of 8 test images .* share a patient.*; split=patient keeps each on one side"
+    told = r"leakage: [1-8] of 8 test images .* share a patient.*; split=patient keeps each in one subset"
     assert re.search(rf"^That may flatter every score: {told}\.$", answer.out, re.MULTILINE)
     before = lowres_ssl(*typed, "split=stratified", "method=simclr", "dry_run=true")
     assert re.search(rf"^note: {told}$", before.err, re.MULTILINE)

@@ -1,4 +1,4 @@
-"""Is there a table of labels beside these images? Which of its columns is what, by their names and by what is there."""
+"""Find a table of labels beside images, and guess its columns by their names and by the files that exist."""
 
 import os
 from collections.abc import Iterable
@@ -16,13 +16,13 @@ PATIENT_COLUMNS = (
     *("person", "person_id", "pid", "donor", "slide", "slide_id", "lesion_id", "group"),
 )
 SPLIT_COLUMNS = ("split", "set", "subset", "partition", "fold", "phase")
-MAX_CHECKED_ROWS = 50  # rows; of their files most must be there
+MAX_CHECKED_ROWS = 50  # of whose files most must exist
 PATH_SUFFIXES = ("", *sorted(IMAGE_SUFFIXES))
 
 
 @dataclass(frozen=True)
 class TableGuess:
-    """The file, where the images are, and the options of `dataset=csv` that are not its defaults."""
+    """Hold the file, the folder of the images, and the options of `dataset=csv` that are not its defaults."""
 
     path: Path
     root: Path
@@ -30,9 +30,9 @@ class TableGuess:
 
 
 def guess_label_table(folder: Path) -> TableGuess | None:
-    """How to read the table in `folder`; None if there is none that names images there.
+    """Guess how to read the table in `folder`; None if there is none that names images there.
 
-    Raises `DataError` for one that does, but cannot be used as it is.
+    Raises `DataError` for one without a clear label.
     """
     for path in list_tables(folder):
         table = read_table(path)
@@ -53,8 +53,8 @@ def guess_label_table(folder: Path) -> TableGuess | None:
 
 
 def has_named_files(table: CsvTable, column: int, root: Path, suffix: str) -> bool:
-    """Whether the cells of a column name files below `root`. Every folder, suffix and column is asked, so it ends as
-    soon as too many are not there."""
+    """Whether the cells of a column name files below `root`. Called for every folder, suffix and column, so it ends as
+    soon as too many files are missing."""
     names = [cells[column] for _, cells in table.rows[:MAX_CHECKED_ROWS]]
     missing, most = 0, len(names) // 5
     for name in names:
@@ -66,7 +66,7 @@ def has_named_files(table: CsvTable, column: int, root: Path, suffix: str) -> bo
 
 
 def build_csv_options(table: CsvTable, folder: Path, root: Path, path: int, suffix: str) -> dict[str, Any]:
-    """Only what differs from conf/dataset/csv.yaml."""
+    """List the options that differ from conf/dataset/csv.yaml."""
     others = [place for place in range(len(table.columns)) if place != path]
     label = find_column(table, LABEL_COLUMNS, others)
     if label is None and len(others) == 1:
@@ -83,13 +83,10 @@ def build_csv_options(table: CsvTable, folder: Path, root: Path, path: int, suff
     options: dict[str, Any] = {} if alone else {"table": os.path.relpath(table.path, root)}
     for key, place in (("path", path), ("label", label), ("patient", patient), ("split", split)):
         column = None if place is None else table.columns[place]
-        if column != key and (
-            column is not None or key in table.columns
-        ):  # an optional one that is absent is no matter
+        if column != key and (column is not None or key in table.columns):  # optional columns may be missing
             options[key] = column
     if suffix:
         options["suffix"] = suffix
-    # Like files that cannot be read: counted, and told, by whoever reads the table, which refuses an empty cell, too.
     places, named = {root, table.path.parent}, {cells[path] for _, cells in table.rows} - {""}
     if not all(
         any(is_existing_file(place / each) for each in list_spellings(name + suffix) for place in places)
@@ -100,6 +97,6 @@ def build_csv_options(table: CsvTable, folder: Path, root: Path, path: int, suff
 
 
 def find_column(table: CsvTable, names: Iterable[str], among: list[int]) -> int | None:
-    """The first of these columns that has one of the names; the earlier name counts more."""
+    """Find the first of these columns that has one of the names; an earlier name counts more."""
     heads = {place: table.columns[place].lower() for place in among}
     return next((place for name in names for place, head in heads.items() if head == name), None)

@@ -1,4 +1,4 @@
-"""Are there patients in these file names? A guess at `group_pattern`, made only where the names are convincing."""
+"""Guess the patients in file names: a `group_pattern`, only where the names are convincing."""
 
 import re
 from collections import Counter
@@ -10,8 +10,8 @@ PATIENT_WORDS = "patient|person|subject|donor|slide|case|subj|pat|sub|pid|p"
 
 @dataclass(frozen=True)
 class PatientGuess:
-    """`pattern` for `dataset.options.group_pattern`; how many `groups` it makes of the `matched` images, the largest of
-    them with its number of images."""
+    """Hold a `pattern` for `dataset.options.group_pattern`; the number of `groups` among the `matched` images; the
+    largest group and its number of images."""
 
     pattern: str
     groups: int
@@ -22,8 +22,8 @@ class PatientGuess:
 
 @dataclass(frozen=True)
 class PatternCandidate:
-    """A pattern, and from when on it convinces: the fewest groups, and those for each class; the largest share of the
-    images that one group may have."""
+    """Hold a pattern and when it convinces: the fewest groups, in all and a class, and the largest share of the images
+    in one group."""
 
     pattern: str
     fewest: int
@@ -32,8 +32,8 @@ class PatternCandidate:
 
 
 def list_candidates(divided: bool) -> Iterator[PatternCandidate]:
-    """From the surest to the least sure. The last ones, which know no word, from coarse to fine: to keep too much
-    together costs a little, to keep too little is leakage."""
+    """List patterns from the surest to the least sure. The last ones, which use no word, go from coarse to fine: groups
+    that are too large cost a little, groups that are too small are leakage."""
     class_folder = "[^/]+/[^/]+" if divided else "[^/]+"
     yield PatternCandidate(f"^{class_folder}/([^/]+)/", 5, 2, 0.3)
     yield PatternCandidate(rf"(?i)(?:^|[/_. -])((?:{PATIENT_WORDS})[_ -]?\d+)(?!\d)", 5, 1, 0.3)
@@ -43,7 +43,7 @@ def list_candidates(divided: bool) -> Iterator[PatternCandidate]:
 
 
 def guess_patients(ids: Sequence[str], *, classes: int, divided: bool) -> PatientGuess | None:
-    """The first pattern that convinces; None if none does.
+    """Return the first pattern that convinces; None if none does.
 
     `ids` are those of the images, such as `tumour/p12_3.png`. A pattern convinces if it fits at least half of the
     images and at least a third of all share a group with another, in enough groups of which none is too large.
@@ -64,18 +64,15 @@ def guess_patients(ids: Sequence[str], *, classes: int, divided: bool) -> Patien
 
 
 def is_patient_folder(name: str) -> bool:
-    """Whether a folder is called like one patient, such as `patient_12`."""
+    """Whether a folder's name looks like one patient's, such as `patient_12`."""
     return re.fullmatch(rf"(?i)(?:{PATIENT_WORDS})[_ -]?\d+", name) is not None
 
 
 def simplify_pattern(pattern: str, example: str, ids: Sequence[str]) -> str:
-    r"""`(person\d+)` in place of a pattern that knows many words, where it says the same of every image."""
+    r"""Replace a pattern of many words by one such as `(person\d+)`, where it has the same result for every image."""
     known = re.fullmatch(rf"(?i)((?:{PATIENT_WORDS})[_ -]?)\d+", example)
     if known is None or not pattern.startswith("(?i)"):
         return pattern
     shorter = rf"({known[1]}\d+)"
-
-    def groups(pattern: str) -> list[str | None]:
-        return [match[1] if match else None for match in map(re.compile(pattern).search, ids)]
-
-    return shorter if groups(shorter) == groups(pattern) else pattern
+    groups = [[match and match[1] for match in map(re.compile(each).search, ids)] for each in (shorter, pattern)]
+    return shorter if groups[0] == groups[1] else pattern

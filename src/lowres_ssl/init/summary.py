@@ -14,9 +14,14 @@ from lowres_ssl.data.catalogue import Catalogue
 from lowres_ssl.data.splits import Split, compute_leakage, get_default_split_kind, make_split
 from lowres_ssl.errors import ConfigError, DataError, escape_line
 from lowres_ssl.init.default_settings import choose_default_settings, suggest_budget
-from lowres_ssl.init.folder_layout import find_empty_classes, find_set_folder, find_unused_folders
 from lowres_ssl.init.guess_patients import is_patient_folder
-from lowres_ssl.init.inspect_folder import FolderSurvey, format_suffix_counts
+from lowres_ssl.init.inspect_folder import (
+    FolderSurvey,
+    find_empty_classes,
+    find_set_folder,
+    find_unused_folders,
+    format_suffix_counts,
+)
 
 ARCHIVE_SUFFIXES = frozenset([".zip", ".tar", ".tgz", ".tbz2", ".txz", ".gz", ".bz2", ".xz", ".zst", ".rar", ".7z"])
 TABLE_OPTIONS = ("path", "label", "patient", "split")
@@ -26,7 +31,7 @@ MODALITIES = ("histology", "xray", "any")
 
 
 def list_extra_settings(found: FolderSurvey) -> list[str]:
-    """Lines of the config that only some sets need."""
+    """List the lines of the config that only some sets need."""
     bits, unreadable = found.look.bits, pluralise(found.unreadable, "file")
     return [
         *([] if bits is None else [f"grey_range: [0, {2**bits - 1}]   # {bits} of 16 bits are in use"]),
@@ -39,7 +44,7 @@ def indent_lines(text: str) -> str:
 
 
 def check_image_folder(typed: str | None, output_dir: Path) -> Path:
-    """Raises `ConfigError` if none was typed, or one that holds the runs as well, `DataError` for what is no folder."""
+    """Raises `ConfigError` for no folder, or one that holds the runs as well, `DataError` for what is no folder."""
     if not typed:
         raise ConfigError("init: got no folder, wanted the one with your images; type lowres-ssl init FOLDER")
     folder = Path(typed)
@@ -68,7 +73,7 @@ def check_image_folder(typed: str | None, output_dir: Path) -> Path:
 
 
 def format_class_table(catalogue: Catalogue) -> str:
-    """Images of each class, on each side where the set comes divided."""
+    """Format the images of each class, by subset if the set is divided."""
     sides = sorted({record.side for record in catalogue.records if record.side}, key=["train", "val", "test"].index)
     counts = Counter((record.label, record.side) for record in catalogue.records)
     rows = [
@@ -81,11 +86,8 @@ def format_class_table(catalogue: Catalogue) -> str:
 
 
 def make_default_split(found: FolderSurvey) -> tuple[Split, list[str]]:
-    """How `split=auto` divides it, and nothing to type; or, where its patients cannot be divided, `stratified` and the
-    word for that.
-
-    Raises `DataError` for a class that is too small.
-    """
+    """Divide the set as `split=auto` does; where its patients cannot be divided, `stratified`, and return the override
+    for that. Raises `DataError` for a class that is too small."""
     if get_default_split_kind(found.catalogue) == "patient":
         try:
             return make_split(found.catalogue, kind="patient", seed=0), []
@@ -96,7 +98,7 @@ def make_default_split(found: FolderSurvey) -> tuple[Split, list[str]]:
 
 
 def list_folder_facts(found: FolderSurvey, split: Split) -> list[list[str]]:
-    """What was found beside the classes, a line each."""
+    """List what was found beside the classes, a row each."""
     records, look = found.catalogue.records, found.look
     sizes = np.array([(record.width, record.height) for record in records])
     (width, height), (widest, highest) = sizes.min(axis=0), sizes.max(axis=0)
@@ -123,28 +125,24 @@ def list_folder_facts(found: FolderSurvey, split: Split) -> list[list[str]]:
             f"{split.kind}: {len(split.train):,} train, {len(split.validation):,} validate, {len(split.test):,} test",
         ],
     ]
-    rows += [
-        ["leakage", doubt.removeprefix("leakage: ")]
-        for doubt in compute_leakage(found.catalogue, split).list_warnings()
-    ]
+    warnings = compute_leakage(found.catalogue, split).list_warnings()
+    rows += [["leakage", each.removeprefix("leakage: ")] for each in warnings]
     if found.other_files:
-        rows.append(["other files", f"{format_suffix_counts(found.other_files)}; passed over"])
+        rows.append(["other files", f"{format_suffix_counts(found.other_files)}; skipped"])
     return [[head, escape_line(text)] for head, text in rows]
 
 
 def list_folder_warnings(found: FolderSurvey) -> list[str]:
-    """Notes if folders have no images, and if they are those of patients."""
+    """Warn of folders without images, of unused ones, and of class folders that look like patients."""
     empty = find_empty_classes(found.root) if found.conf == "folder" else []
     notes = [f"no image in {escape_line(name)}: not a class of the set" for name in empty[:MAX_NAMED_FOLDERS]]
-    notes += (
-        [f"nor in {pluralise(len(empty) - MAX_NAMED_FOLDERS, 'more folder')}"] if len(empty) > MAX_NAMED_FOLDERS else []
-    )
+    if (more := len(empty) - MAX_NAMED_FOLDERS) > 0:
+        notes.append(f"nor in {pluralise(more, 'more folder')}")
     if found.conf == "folder" and (beside := find_unused_folders(found.root)):
-        named = ", ".join(map(escape_line, beside[:MAX_NAMED_FOLDERS])) + (
-            ", ..." if len(beside) > MAX_NAMED_FOLDERS else ""
-        )
+        named = ", ".join(map(escape_line, beside[:MAX_NAMED_FOLDERS]))
+        named += ", ..." if len(beside) > MAX_NAMED_FOLDERS else ""
         notes.append(
-            f"{named}: images beside the folders of the sides are not in the set; move them into a class of a side, or "
+            f"{named}: images beside the train and test folders are not in the set; move them into a class there, or "
             "name what is for pre-training alone with dataset.unlabelled=FOLDER"
         )
     classes = found.catalogue.classes
@@ -158,15 +156,15 @@ def list_folder_warnings(found: FolderSurvey) -> list[str]:
 
 
 def format_folder_kind(found: FolderSurvey) -> str:
-    """What else than class folders it was taken for."""
+    """Describe a set that is not read as class folders."""
     if found.conf == "csv":
         columns = ", ".join(f"{key}: {value}" for key, value in found.options.items() if key in TABLE_OPTIONS and value)
         return "a table of labels" + (f" ({columns})" if columns else "")
-    return f"dataset={found.conf}: the file names are that set's, and tell the patients"
+    return f"dataset={found.conf}: the file names are that set's, and name the patients"
 
 
 def format_patients(found: FolderSurvey) -> str:
-    """Whether they are known, and how."""
+    """Describe whether patients are known, and how."""
     groups = {record.group for record in found.catalogue.records} - {None}
     if found.guess is not None:
         guess = found.guess
@@ -175,16 +173,16 @@ def format_patients(found: FolderSurvey) -> str:
             f"({pluralise(guess.example_images, 'image')}); if it is wrong, take group_pattern out of the file"
         )
     if groups:
-        told = {"folder": "by the DICOM files", "csv": "by the table"}.get(found.conf, "slides or source images")
+        origin = {"folder": "by the DICOM files", "csv": "by the table"}.get(found.conf, "slides or source images")
         without = sum(record.group is None for record in found.catalogue.records)
         rest = f"; {pluralise(without, 'image')} without one, each taken for a patient of its own" if without else ""
-        return f"{len(groups):,}, {told}{rest}"
+        return f"{len(groups):,}, {origin}{rest}"
     return "not known: nothing in the names looks like patients (dataset.options.group_pattern names them)"
 
 
 def format_first_commands(name: str, found: FolderSurvey, split: Split, chosen: list[str]) -> str:
-    """Settings that fit these images and this machine, why, and the command with them; `chosen`: the word for a split
-    that is not the set's default."""
+    """Format settings for these images and this machine, the reasons, and the commands with them. `chosen`: the
+    override of a split that is not the set's default."""
     gpu = torch.cuda.is_available()
     fit = choose_default_settings(found.catalogue, split, gpu=gpu)
     size = [*([] if gpu else CPU_OVERRIDES), f"image_size={fit.image_size}"]

@@ -1,4 +1,4 @@
-"""The config of a set of one's own: its name, its text, and where it is kept."""
+"""Write the config of the user's own set: choose its name, format its text, write the file."""
 
 import os
 import re
@@ -16,18 +16,18 @@ from lowres_ssl.errors import ConfigError, DataError
 from lowres_ssl.io.atomic import write_text
 
 DATASET_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,59}")
-# What Hydra would take for a value that is no text.
+# What Hydra would not read as text.
 YAML_WORDS = frozenset({"null", "none", "true", "false", "inf", "nan"})
 
 
 def list_packaged_datasets() -> frozenset[str]:
-    """The names of the sets that come with the package: these cannot be given again."""
+    """List the names of the sets in the package, which cannot be used again."""
     choices = files("lowres_ssl.conf").joinpath("dataset").iterdir()
     return frozenset(choice.name.removesuffix(".yaml") for choice in choices)
 
 
 def make_dataset_name(folder: str) -> str:
-    """A name that can be typed as `dataset=NAME`, from that of a folder: its letters in ASCII, `_` for the rest."""
+    """Make a name that can be typed as `dataset=NAME` from a folder's: its letters in ASCII, `_` for the rest."""
     plain = unicodedata.normalize("NFKD", folder).encode("ascii", "ignore").decode()
     name = re.sub(r"[^A-Za-z0-9_-]+", "_", plain).strip("_-")[:50] or "images"
     if not name[0].isalpha() or name.lower() in YAML_WORDS:
@@ -36,11 +36,11 @@ def make_dataset_name(folder: str) -> str:
 
 
 def check_dataset_name(name: str) -> None:
-    """Raises `ConfigError` for a name that cannot be typed, or is that of a set that comes with the package."""
+    """Raise `ConfigError` for a name that cannot be typed, or is that of a set in the package."""
     if not DATASET_NAME.fullmatch(name) or name.lower() in YAML_WORDS:
         raise ConfigError(
-            f"name={name}: wanted letters of a to z, digits, _ and "
-            f"-, a letter first; type name={make_dataset_name(name)}"
+            f"name={name}: wanted letters of a to z, digits, _ and -, a letter first; "
+            f"type name={make_dataset_name(name)}"
         )
     if name in list_packaged_datasets():
         raise ConfigError(
@@ -53,8 +53,8 @@ def get_dataset_path(name: str) -> Path:
 
 
 def format_root(folder: Path, data_dir: Path) -> str:
-    """The folder as the config names it: below `data_dir` or below where one stands if it is there, else in full, so
-    that a project that moves as a whole goes on working."""
+    """Format the folder for the config: relative to `data_dir` or to the current folder if it lies below, else in full,
+    so that a project still works when it is moved as a whole."""
     real = folder.resolve()
     inside = data_dir.resolve()
     if real.is_relative_to(inside) and real != inside:
@@ -75,8 +75,8 @@ def format_dataset_file(
     options: dict[str, Any],
     said: str,
 ) -> str:
-    """The file. `root` is OmegaConf's text already; `images` None leaves the kind of picture that `conf` has; `more`
-    are further lines of it; `said` is a line on what was found."""
+    """Format the file. `root` is OmegaConf's text already; `images` None keeps the modality of `conf`; `more` are
+    further lines; `said` is a line on what was found."""
     chosen = [f"  - override /images@_global_.images: {images}   # histology | xray | any"] if images else []
     lines = [
         f"# {said}",
@@ -100,21 +100,19 @@ def format_dataset_file(
 
 
 def format_scalar(value: object) -> str:
-    """In one line of YAML, text always in quotes: unquoted, some of it is a number or a date."""
+    """Format a value in one line of YAML, text always in quotes: unquoted, some of it is a number or a date."""
     style = '"' if isinstance(value, str) else None
     text = yaml.safe_dump(value, default_style=style, allow_unicode=True, width=10**9)
     return str(text).removesuffix("...\n").strip()
 
 
 def write_dataset_file(place: Path, text: str, force: bool) -> bool:
-    """Write the file; False if it was there just so. Raises `ConfigError` for one that is there and is another,
+    """Write the file; return False if it exists with this text. Raises `ConfigError` if it exists with another,
     `DataError` where it cannot be written."""
     if place.exists() and not force:
         if place.read_bytes() == text.encode():
             return False
-        raise ConfigError(
-            f"{place}: there already, and it says something else; type force=true to replace it, or name=OTHER"
-        )
+        raise ConfigError(f"{place}: exists already with other content; type force=true to replace it, or name=OTHER")
     try:
         write_text(place, text)
     except OSError as error:
