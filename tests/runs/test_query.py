@@ -377,6 +377,13 @@ def test_the_better_start_is_chosen_by_the_seeds_that_both_have(tmp_path: Path) 
     assert find_better_random(*columns(tmp_path)) == "random_calibrated"
 
 
+def test_random_encoder_that_is_there_twice_is_refused_as_any_other(tmp_path: Path) -> None:
+    for precision in ("fp32", "bf16"):
+        made_up_run(tmp_path, method="random", precision=precision)
+    with pytest.raises(ConfigError, match="seed 0 is there twice"):
+        find_better_random(*columns(tmp_path))
+
+
 def test_column_without_a_random_encoder_has_no_better_start(tmp_path: Path) -> None:
     made_up_run(tmp_path)
     assert find_better_random(*columns(tmp_path)) is None

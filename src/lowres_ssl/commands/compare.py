@@ -39,7 +39,13 @@ def main(cfg: DictConfig) -> None:
     log_info(f"comparing {config.metric.name} in {sets} of results, {config.draws:,} draws or more for each p")
     found = [
         compare_methods(
-            column, config.metric.name, size, imagenet=config.imagenet, draws=config.draws, reference=reference
+            column,
+            config.metric.name,
+            size,
+            imagenet=config.imagenet,
+            draws=config.draws,
+            reference=reference,
+            filters=filters,
         )
         for column in chosen
     ]

@@ -100,13 +100,15 @@ def list_pair_sentences(found: ComparisonFindings) -> Iterator[str]:
     for pair in found.pairs:
         if pair.significant:
             yield format_pair_sentence(found, pair)
-    others = [
+    unmarked = {
         f"{format_cell_key(pair.first)} and {format_cell_key(pair.second)} "
-        f"({format_difference_interval(pair.found)}, p = {format_corrected_p(pair)})"
+        f"({format_difference_interval(pair.found)}, p = {format_corrected_p(pair)})": pair.corrected < FINDINGS_ALPHA
         for pair in found.pairs
         if pair.corrected is not None and not pair.significant
-    ]
-    if others:
+    }
+    if few := [text for text, is_small in unmarked.items() if is_small]:
+        yield f"Not marked, since p is too small too often with two seeds of a method: {'; '.join(few)}."
+    if others := [text for text, is_small in unmarked.items() if not is_small]:
         yield (
             f"On {format_dataset_and_probe(found)}, these differences in "
             f"{format_metric_name(found.metric)} cannot be told from chance (p after Holm's "

@@ -6,15 +6,16 @@ from itertools import combinations
 
 from lowres_ssl.config.experiment_schema import RANDOM_BASELINES
 from lowres_ssl.runs.predictions import check_same_predicted_images, read_test_predictions
-from lowres_ssl.runs.query import BatchSize, ResultCell, ResultColumn, find_better_random
+from lowres_ssl.runs.query import BatchSize, ResultCell, ResultColumn, ResultFilters, find_better_random
 from lowres_ssl.runs.run import CLASSIFIER_PROBE, WEIGHTS_PREFIX
 from lowres_ssl.stats.bootstrap import Interval, compute_interval
-from lowres_ssl.stats.paired_tests import ContrastPart, Difference, compute_differences
+from lowres_ssl.stats.paired_tests import MIN_POOLED_SEEDS, ContrastPart, Difference, compute_differences
 from lowres_ssl.stats.paper_claims import CellKey, ClaimVerdict, judge_claims
 from lowres_ssl.stats.significance import compute_p_values, correct_holm
 
 FINDINGS_ALPHA = 0.05
 BETTER_RANDOM = "bar"  # as a reference: the better random encoder of the column, by validation accuracy
+NO_FILTERS = ResultFilters()
 ALL_PAIRS = "all"  # as a reference: every method is tested against every other
 
 
@@ -31,7 +32,10 @@ class ComparedPair:
 
     @property
     def significant(self) -> bool:
-        return self.corrected is not None and self.corrected < FINDINGS_ALPHA
+        """Whether p is small enough; never with fewer than three seeds, of which it errs too often."""
+        seeds = self.found.seeds
+        enough = seeds is None or seeds >= MIN_POOLED_SEEDS
+        return enough and self.corrected is not None and self.corrected < FINDINGS_ALPHA
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,7 @@ def compare_methods(
     imagenet: str,
     draws: int,
     reference: str | Sequence[str] = BETTER_RANDOM,
+    filters: ResultFilters = NO_FILTERS,
 ) -> ComparisonFindings:
     """Compare every method with every other; test each against the entries that `reference` names.
 
@@ -75,6 +80,8 @@ def compare_methods(
     `reference`: an entry, "bar" (see `selection.better_start`), several, or "all". Every pair that is tested costs the
     others power, so the question is asked beforehand. Where the column has none of the references, all are tested
     against each other.
+
+    `filters`: those that chose the column; what they hide is not missing.
 
     Raises `ConfigError` for a run that is there twice, `CheckpointError` if predictions are damaged or not of the same
     test images.
@@ -99,7 +106,7 @@ def compare_methods(
     named = resolve_references(reference, column)
     references = tuple(entry for entry in named if entry in chosen)
     if column.probe != CLASSIFIER_PROBE:  # an untrained encoder has no head of its own
-        notes += list_missing_random(column, chosen)
+        notes += list_missing_random(column, chosen, filters)
         if named and not references and named != (BETTER_RANDOM,):
             notes.append(
                 f"{column}: no {' or '.join(named)}, so each is tested against each; there is {', '.join(chosen)}"
@@ -139,16 +146,16 @@ def resolve_references(reference: str | Sequence[str], column: ResultColumn) -> 
     )
 
 
-def list_missing_random(column: ResultColumn, chosen: Mapping[str, CellKey]) -> list[str]:
-    """A line where one of the random encoders, or both, are not among the results."""
-    missing = [start for start in RANDOM_BASELINES if start not in chosen]
+def list_missing_random(column: ResultColumn, chosen: Mapping[str, CellKey], filters: ResultFilters) -> list[str]:
+    """A line where one of the random encoders, or both, are not among the results, though the filters mean them."""
+    missing = [start for start in RANDOM_BASELINES if start not in chosen and filters.means(start)]
+    there = [start for start in RANDOM_BASELINES if start in chosen]
     alike = "with the data set, backbone and image_size of the others"
-    if len(missing) == len(RANDOM_BASELINES):
+    if missing and not there:
         typed = f"lowres-ssl pretrain -m method={','.join(missing)}"
         return [f"{column}: no random initialisation to compare with; type {typed} {alike}"]
-    (there,) = set(RANDOM_BASELINES) - set(missing) if missing else ("",)
     return [
-        f"{column}: of the two random encoders only {there} is among these results; for the other type lowres-ssl "
+        f"{column}: of the two random encoders only {there[0]} is among these results; for the other type lowres-ssl "
         f"pretrain method={start} {alike}"
         for start in missing
     ]

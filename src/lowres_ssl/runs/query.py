@@ -185,8 +185,11 @@ def find_better_random(column: ResultColumn) -> str | None:
     """Of the random encoders that a column has, the one that every method has to beat: that with the higher mean
     validation accuracy over the seeds that both have, of equals the first of `RANDOM_STARTS`. None if it has neither.
 
-    Test scores are not looked at. Where one has no validation accuracy, the first that there is.
+    Test scores are not looked at. Where one has no validation accuracy, the first that there is. Raises `ConfigError`
+    for a run that is there twice.
     """
+    for start in RANDOM_BASELINES:
+        check_no_duplicates(column.rows[column.rows["entry"] == start], f"{column}: {start}", column.asked)
     scores = {entry: own.set_index("seed")["validation_accuracy"] for entry, own in column.rows.groupby("entry")}
     there = [start for start in RANDOM_BASELINES if start in scores]
     shared = pd.concat([scores[start] for start in there], axis=1, join="inner").astype(float) if there else None
