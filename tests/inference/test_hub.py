@@ -15,7 +15,7 @@ from lowres_ssl.commands.export import EXPORTERS
 from lowres_ssl.config.command_schemas import ExportFormat
 from lowres_ssl.inference.hub import export_hub
 from lowres_ssl.inference.load import PortableEncoder, load_portable_encoder
-from lowres_ssl.reporting.tables.cells import format_score, format_score_interval, score_cell
+from lowres_ssl.reporting.cells import format_score, format_score_interval, read_cell
 from lowres_ssl.runs.index import read_index
 from lowres_ssl.runs.query import ResultFilters, select_columns
 from lowres_ssl.runs.run import Run
@@ -80,9 +80,9 @@ def test_card_has_the_numbers_of_the_tables(made: Made, hub: Path) -> None:
         (column,) = select_columns(frame, ResultFilters(probe=probe), ["dcl", "random*"])
         texts = []
         for entry in ("dcl", "random", "random_calibrated"):
-            cell = column.cell(entry)
+            cell = read_cell(column, entry)
             assert cell is not None
-            texts.append(score_cell(cell, ["accuracy"]).intervals["accuracy"])
+            texts.append(cell.interval("accuracy"))
         ours, *starts = texts
         label = column.rows["label"].iloc[0]
         beside = " | ".join(f"{format_score(start)} ({format_score_interval(start)})" for start in starts)

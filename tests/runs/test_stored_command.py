@@ -10,7 +10,7 @@ from stored_runs import made_up_run
 from lowres_ssl.config.check import EvaluateConfig, PretrainConfig, read_config, register_schemas, to_plain
 from lowres_ssl.config.overrides import quote_texts
 from lowres_ssl.io.checksummed_json import write_checked_json
-from lowres_ssl.reporting.html.runs_table import list_report_runs, list_run_commands
+from lowres_ssl.reporting.html.provenance import list_report_runs, list_run_commands
 from lowres_ssl.runs.index import read_index
 from lowres_ssl.runs.run import Run
 from lowres_ssl.runs.stored_command import UNTYPED_KEYS, format_value, rebuild_overrides

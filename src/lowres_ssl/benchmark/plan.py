@@ -17,7 +17,7 @@ from lowres_ssl.io.checksummed_json import FORMAT_VERSIONS, hash_content, read_r
 NEW_PLAN_HINT = "type the same command with force=true for a new plan; the runs stay"
 RANDOM_STEP_NAME = "random seeds"  # more seeds of the random encoders
 LABELS_EXTRA, LINEAR_EXTRA = "labels", "linear"
-PROBE_TABLES = {"knn": "paper2", "linear": "paper3", "logistic": "logistic"}
+PROBE_TABLES = {"knn": "paper2", "linear": "paper3"}  # of others: other_probes
 
 
 @dataclass(frozen=True)
@@ -231,7 +231,8 @@ def plan_final_steps(plan: BenchmarkPlan, call: BenchmarkCall, probes: Sequence[
         f"seed={format_list(plan.seeds_done)}",
         f"untrained_seed={format_list(plan.random_seeds_done)}",
     ]
-    tables = f"table={format_list([PROBE_TABLES[probe] for probe in probes if probe in PROBE_TABLES])}"
+    shown = dict.fromkeys(PROBE_TABLES.get(probe, "other_probes") for probe in probes)
+    tables = f"table={format_list(list(shown))}"
     figures = f"figure={format_list(['labels'] if LABELS_EXTRA in plan.done else [])}"
     files = {"file": call.file(plan.asked, "report.html"), "preface": call.file(plan.asked, "answer.txt")}
     place = f"output_dir={call.folder(plan.asked)}"

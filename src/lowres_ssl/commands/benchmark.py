@@ -20,7 +20,7 @@ from lowres_ssl.console import log_info, log_warning
 from lowres_ssl.data.prepare import load_catalogue, make_configured_split
 from lowres_ssl.io.atomic import check_writable, write_text
 from lowres_ssl.io.locks import lock
-from lowres_ssl.reporting.html.render import check_report_libraries
+from lowres_ssl.reporting.html.build import check_report_libraries
 from lowres_ssl.train.signals import install_handler
 
 

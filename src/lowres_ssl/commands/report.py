@@ -10,8 +10,7 @@ from lowres_ssl.console import format_path_size, log_info, log_warning, pluralis
 from lowres_ssl.errors import DataError
 from lowres_ssl.io.atomic import write_text
 from lowres_ssl.reporting.figures import Stored, build_picture
-from lowres_ssl.reporting.html.build import ReportOptions, build_report
-from lowres_ssl.reporting.html.render import check_report_libraries, render_page
+from lowres_ssl.reporting.html.build import ReportOptions, build_report, check_report_libraries, render_page
 from lowres_ssl.reporting.tables import Table
 from lowres_ssl.reporting.tables.build import TABLE_BUILDERS, check_table
 from lowres_ssl.runs.index import read_index

@@ -9,6 +9,7 @@ from lowres_ssl.config.check import read_config
 from lowres_ssl.config.command_schemas import TablesConfig
 from lowres_ssl.console import log_warning
 from lowres_ssl.io.atomic import check_writable, write_text
+from lowres_ssl.reporting.cells import OTHERS
 from lowres_ssl.reporting.tables.build import TABLE_BUILDERS, TABLE_WRITERS, check_no_missing_cells, check_tables_config
 from lowres_ssl.reporting.tables.formats import format_markdown
 from lowres_ssl.runs.index import read_index
@@ -30,6 +31,8 @@ def main(cfg: DictConfig) -> None:
     for name, asked in config.table.items():
         chosen = asked if config.batch_size is None else replace(asked, batch_size=config.batch_size)
         tables.append(TABLE_BUILDERS[chosen.kind.name](name, chosen, frame, filters, output_dir))
+    # Without results the table of all other probes is left out beside others.
+    tables = [table for table in tables if table.blocks or OTHERS not in config.table[table.name].probe] or tables
     if config.strict:
         check_no_missing_cells(tables)
     folder = Path(config.folder)

@@ -12,8 +12,7 @@ from lowres_ssl.evaluate.encoder_runs import ALL_IMAGES_WARNING, BASELINE_ROW_NA
 from lowres_ssl.inference.export import has_small_stem, model_name
 from lowres_ssl.inference.load import PortableEncoder
 from lowres_ssl.inference.predict import uses_full_labels
-from lowres_ssl.reporting.tables import UNRELIABLE
-from lowres_ssl.reporting.tables.cells import METRIC_TITLES, format_score, format_score_interval
+from lowres_ssl.reporting.cells import METRIC_TITLES, UNRELIABLE, format_score, format_score_interval
 from lowres_ssl.runs.predictions import check_stored_scores
 from lowres_ssl.runs.result_io import read_predictions
 from lowres_ssl.runs.run import Run, find_runs

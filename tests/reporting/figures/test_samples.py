@@ -1,6 +1,5 @@
 """Figure 2 shows images as the encoder gets them, and the very views that pre-training made of them."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,17 +10,14 @@ import torch
 from hydra import compose, initialize_config_module
 from matplotlib.figure import Figure
 from PIL import Image
-from stored_runs import made_up_run
 
 from lowres_ssl.augment.augmentation import make_evaluation_view
 from lowres_ssl.augment.from_config import build_views, choose_example_rows, make_example_views
 from lowres_ssl.config.check import PretrainConfig, from_plain, read_config, register_schemas, to_plain
 from lowres_ssl.data.prepare import PreparedData, make_configured_split, prepare_data
 from lowres_ssl.errors import ConfigError, DataError
-from lowres_ssl.io.checksummed_json import write_checked_json
 from lowres_ssl.reporting.figures import Picture, Stored
 from lowres_ssl.reporting.figures.samples import ExampleViewsFigure, draw_example_grid
-from lowres_ssl.runs.run import Run
 from lowres_ssl.train.batch_reader import BatchReader
 from lowres_ssl.train.batches import iter_training_batches
 
@@ -152,16 +148,6 @@ def test_figure_a_data_set_of_the_run_with_the_first_seed(
     figured_run(method="supervised", dataset="my/set", seed=0, epochs=100)
     assert list(picture("samples").draw(stored())) == ["samples-my_set"]
     assert [description["seed"] for description in drawn] == [1]
-
-
-def test_run_that_is_older_than_a_setting_of_its_views_is_one_line(config: PretrainConfig, tmp_path: Path) -> None:
-    run = Run(made_up_run(tmp_path).parent)
-    description = json.loads((run.folder / "run.json").read_text())
-    description["config"] = to_plain(config)
-    del description["config"]["views"]["blur_sigma_fraction"]
-    write_checked_json(run.folder / "run.json", description)
-    with pytest.raises(DataError, match=r"before there was views\.blur_sigma_fraction, so they cannot be made again"):
-        ExampleViewsFigure(per_class=1, root=None).draw_run(run, tmp_path / "stores")
 
 
 def test_nothing_trained_is_one_line_with_the_command(

@@ -95,10 +95,15 @@ def keep_images(folder: Path, names: Sequence[str], size: int) -> None:
 
 def type_report(folder: Path, monkeypatch: pytest.MonkeyPatch, *words: str) -> Path:
     """Type `lowres-ssl report` with these words in a folder; where the page is."""
+    type_command(folder, monkeypatch, "report", *words)
+    return folder / "outputs" / "report.html"
+
+
+def type_command(folder: Path, monkeypatch: pytest.MonkeyPatch, *words: str) -> None:
     monkeypatch.chdir(folder)
     for name in ("LOWRES_SSL_DATA", "LOWRES_SSL_OUTPUTS"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(sys, "argv", ["lowres-ssl", "report", *words])
+    monkeypatch.setattr(sys, "argv", ["lowres-ssl", *words])
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGPIPE)}
     try:
         main.main()
@@ -106,7 +111,6 @@ def type_report(folder: Path, monkeypatch: pytest.MonkeyPatch, *words: str) -> P
         GlobalHydra.instance().clear()
         for number, handler in handlers.items():
             signal.signal(number, handler)
-    return folder / "outputs" / "report.html"
 
 
 def without_tsne(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,5 @@
 """What the report says of a chapter's images: leakage, computed where they are."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,8 @@ from lowres_ssl.config.overrides import quote_texts
 from lowres_ssl.data.prepare import load_catalogue
 from lowres_ssl.data.splits import make_split, save_split
 from lowres_ssl.io.checksummed_json import write_checked_json
-from lowres_ssl.reporting.html import Chapter
-from lowres_ssl.reporting.html.dataset_facts import collect_dataset_facts, count_test_groups, count_test_images
-from lowres_ssl.reporting.html.sections import build_sections
+from lowres_ssl.reporting.html.provenance import collect_dataset_facts
+from lowres_ssl.reporting.html.sections import Chapter, build_sections
 from lowres_ssl.runs.index import read_index
 from lowres_ssl.runs.query import ResultFilters
 from lowres_ssl.runs.run import Run
@@ -63,11 +61,3 @@ def test_images_that_changed_or_moved_leave_it_unknown(chapter: Chapter, tmp_pat
         collect_dataset_facts(chapter, tmp_path / "stores").leakage
         == "not known here: the images are not where they were"
     )
-
-
-def test_counts_are_of_the_test_images(chapter: Chapter) -> None:
-    assert count_test_images(chapter) == [("benign", 60), ("malignant", 60)]
-    assert count_test_groups(chapter) == 40
-    method = chapter.probes[0].methods[0]
-    nameless = replace(method, tested=replace(method.tested, groups=np.full(120, -1)))
-    assert count_test_groups(replace(chapter, probes=[replace(chapter.probes[0], methods=[nameless])])) is None

@@ -11,8 +11,7 @@ from stored_runs import made_up_run
 from studies import HOSTILE, complete
 
 from lowres_ssl.reporting.figures import Stored, build_picture
-from lowres_ssl.reporting.html.build import build_drawings
-from lowres_ssl.reporting.html.inline_svg import convert_to_svg
+from lowres_ssl.reporting.html.build import build_drawings, convert_to_svg
 from lowres_ssl.reporting.html.sections import build_sections
 from lowres_ssl.runs.index import read_index
 from lowres_ssl.runs.query import ResultFilters

@@ -13,20 +13,20 @@ from stored_runs import made_up_run
 from studies import STORE, keep_images, made_up_study
 
 from lowres_ssl.io.checksummed_json import hash_file, write_checked_json
-from lowres_ssl.reporting.html import Chapter, Method, Probed
-from lowres_ssl.reporting.html.dataset_facts import ThumbnailAlbum
+from lowres_ssl.reporting.cells import ScoredCell
 from lowres_ssl.reporting.html.page_data import build_feature_maps, build_training_curves, find_nearest_rows
-from lowres_ssl.reporting.html.sections import build_sections, find_hard_examples
+from lowres_ssl.reporting.html.provenance import ThumbnailAlbum
+from lowres_ssl.reporting.html.sections import Chapter, ProbeResults, build_sections, find_hard_examples
 from lowres_ssl.runs.index import read_index
 from lowres_ssl.runs.predictions import TestPredictions as Said
 from lowres_ssl.runs.query import ResultCell, ResultFilters
 
 
-def method(entry: str, *predictions: list[int], labels: list[int]) -> Method:
+def method(entry: str, *predictions: list[int], labels: list[int]) -> ScoredCell:
     """Of three classes; a list of predictions a seed."""
     ids = np.array([f"{number}" for number in range(len(labels))])
     tested = Said(ids, False, np.arange(len(labels)), np.array(labels), np.array(predictions), ("a", "b", "c"), ())
-    return Method(entry, entry, ResultCell(entry, None, pd.DataFrame()), tested)
+    return ScoredCell(ResultCell(entry, None, pd.DataFrame()), tested)
 
 
 def test_vote_is_that_of_most_seeds_and_of_equals_the_first() -> None:
@@ -43,7 +43,7 @@ def test_confusion_counts_all_seeds() -> None:
 
 def test_hard_images_are_those_that_no_compared_method_gets_right() -> None:
     labels = [0, 0, 1, 1, 2]
-    probed = Probed(
+    probed = ProbeResults(
         "knn",
         "KNN",
         [
@@ -54,11 +54,11 @@ def test_hard_images_are_those_that_no_compared_method_gets_right() -> None:
         ],
     )
     found = find_hard_examples(probed)
-    assert found.methods == ("dcl", "simclr", "vicreg")
+    assert found.methods == ("DCL", "SimCLR", "VICReg")
     assert found.all_wrong.tolist() == [0, 4]
     assert found.disputed.tolist() == [3, 0, 1], "three classes before two"
-    alone = find_hard_examples(Probed("knn", "KNN", [method("random", [0, 2, 2, 2, 2], labels=labels)]))
-    assert alone.methods == ("random",)
+    alone = find_hard_examples(ProbeResults("knn", "KNN", [method("random", [0, 2, 2, 2, 2], labels=labels)]))
+    assert alone.methods == ("random initialisation",)
     assert alone.all_wrong.tolist() == [1, 2, 3]
     assert alone.disputed.tolist() == []
 
@@ -85,8 +85,8 @@ def chapter(tmp_path: Path) -> Chapter:
 def test_chapter_has_every_probe_and_method_baselines_last(chapter: Chapter) -> None:
     assert [each.probe for each in chapter.probes] == ["knn", "logistic"]
     for probed in chapter.probes:
-        assert [each.entry for each in probed.methods] == ["simclr", "vicreg", "random"]
-        assert [each.cell.seeds for each in probed.methods] == [[0, 1]] * 3
+        assert [each.entry for each in probed.cells] == ["simclr", "vicreg", "random"]
+        assert [each.cell.seeds for each in probed.cells] == [[0, 1]] * 3
 
 
 def test_maps_are_of_one_seed_and_the_stored_features(chapter: Chapter) -> None:
@@ -99,7 +99,7 @@ def test_maps_are_of_one_seed_and_the_stored_features(chapter: Chapter) -> None:
 
 
 def test_features_that_are_gone_leave_out_that_map_only(chapter: Chapter) -> None:
-    first = Path(chapter.probes[0].methods[1].cell.rows["result"].iloc[0])
+    first = Path(chapter.probes[0].cells[1].cell.rows["result"].iloc[0])
     next(first.parent.glob("features-*")).unlink()
     maps, problems = build_feature_maps(chapter)
     assert [each.entry for each in maps] == ["simclr", "random"]

@@ -1,6 +1,6 @@
-"""Pictures of stored results. One file a picture, found by its name; what they share stands in `_style` and `_panel`.
+"""Draw stored results: one module for each figure, found by its name; `_style` has what they share.
 
-A picture reads the ledger, predictions and stored features. Of all of them only `samples` looks at images.
+A figure reads the index, predictions and stored features. Only `samples` looks at images.
 """
 
 from abc import ABC, abstractmethod
@@ -25,7 +25,7 @@ IN_COMMON = ("backbone", "image_size", "split")
 
 @dataclass(frozen=True)
 class Stored:
-    """What there is to draw from: the ledger's rows, which of them are meant, where the runs and decoded images are."""
+    """Hold what figures are drawn from: rows of the index, filters, the folders of runs and of decoded images."""
 
     results: pd.DataFrame
     filters: ResultFilters
@@ -33,8 +33,7 @@ class Stored:
     store_dir: Path
 
     def command(self, *words: str) -> str:
-        """`lowres-ssl pretrain` with these words, and what else the filters say, or all finished runs have in common:
-        it is theirs that are on the user's mind, not the defaults."""
+        """Format `lowres-ssl pretrain` with these words, with the filters and with what all finished runs share."""
         own = self.results[self.results["state"] == "finished"]
         dataset = self.filters.dataset or get_common_value(own["dataset"])
         own = own[own["dataset"] == dataset]
@@ -48,11 +47,11 @@ class Stored:
 
 
 class Picture(ABC):
-    """One kind of figure. Its constructor takes what `conf/figure/<name>.yaml` holds."""
+    """Draw one kind of figure. The constructor takes the keys of `conf/figure/<name>.yaml`."""
 
     @abstractmethod
     def draw(self, stored: Stored) -> "Mapping[str, Figure]":
-        """Figures by the name of their file, which has no ending.
+        """Return figures by the name of their file, which has no ending.
 
         Raises `DataError` with the command that makes them if there are no runs for it, and `ConfigError` if runs
         disagree that would stand in one panel.
@@ -60,5 +59,5 @@ class Picture(ABC):
 
 
 def build_picture(name: str, arguments: Mapping[str, Any]) -> Picture:
-    """The picture in `figures/<name>.py`. Raises `ConfigError` if there is none or `arguments` do not fit it."""
+    """Build the figure in `figures/<name>.py`. Raises `ConfigError` if there is none or `arguments` do not fit it."""
     return build(__name__, name, Picture, arguments, f"figure.{name}", "figure")

@@ -1,20 +1,23 @@
-"""How every picture looks: colours, markers and lines that colour-blind readers can tell apart, sizes, file formats."""
+"""Give every figure one style, which colour-blind readers can read: colours, markers, titles, sizes, files."""
 
+import textwrap
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
+from lowres_ssl.console import pluralise
 from lowres_ssl.io.atomic import atomic_write
 from lowres_ssl.stats.bootstrap import Interval
 
-# Okabe and Ito's colours, which most colour-blind readers can tell apart.
 OFFSET_STEP = 0.07  # of a doubling: where lines have bars they stand side by side, so that none hides another's
+# Okabe and Ito's colours, which most colour-blind readers can tell apart.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
 MARKERS = ("o", "s", "^", "D")
 # A line is told apart by all three: its colour, its marker, its dashes.
@@ -23,30 +26,26 @@ DASHES = ("-", "--", "-.", ":")
 BASELINE_COLOUR = "#666666"  # random initialisation: there to be compared with
 PAGE_WIDTH = 7.0  # inches between the margins of a page
 FIGURE_FORMATS = ("png", "pdf")
+MAX_LINE_LENGTH = 200  # letters
+TITLE_WIDTH = 50  # letters of 8 points in half a page
 
 
 @dataclass(frozen=True)
 class LineStyle:
-    """Of a line: colour, marker, dashes."""
-
     colour: str
     marker: str
     dashes: str
 
 
-MAX_LINE_LENGTH = 200  # letters
-
-
 def get_line_style(place: int) -> LineStyle:
-    """That of the line at a place, the same in every panel."""
+    """The style of the line at a place, the same in every panel."""
     colours = [colour for colour in COLOURS if colour != "#F0E442"]  # yellow dots do, a thin yellow line does not
-    return LineStyle(
-        colours[place % len(colours)], LINE_MARKERS[place % len(LINE_MARKERS)], DASHES[place % len(DASHES)]
-    )
+    colour, marker, dashes = (looks[place % len(looks)] for looks in (colours, LINE_MARKERS, DASHES))
+    return LineStyle(colour, marker, dashes)
 
 
 def compute_offset(place: int, lines: int) -> float:
-    """By what the line at a place of so many moves along a logarithmic axis."""
+    """The factor by which the line at a place of so many moves along a logarithmic axis."""
     return float(2 ** (OFFSET_STEP * (place - (lines - 1) / 2)))
 
 
@@ -88,36 +87,20 @@ def make_panels(count: int, *, height: float) -> tuple[Figure, list[Any]]:
 
 
 def draw_line(axes: Any, x: Sequence[float], y: Sequence[float], style: LineStyle, label: str) -> None:
-    axes.plot(
-        x,
-        y,
-        color=style.colour,
-        marker=style.marker,
-        linestyle=style.dashes,
-        markersize=5,
-        linewidth=1.3,
-        label=escape_math(label),
-    )
+    looks = {"color": style.colour, "marker": style.marker, "linestyle": style.dashes}
+    axes.plot(x, y, **looks, markersize=5, linewidth=1.3, label=escape_math(label))
 
 
 def draw_error_bars(axes: Any, x: Sequence[float], found: Sequence[Interval], style: LineStyle) -> None:
-    """The interval of each value as a bar with ends."""
-    axes.errorbar(
-        x,
-        [each.value for each in found],
-        yerr=[
-            [max(0.0, each.value - each.low) for each in found],
-            [max(0.0, each.high - each.value) for each in found],
-        ],
-        fmt="none",
-        ecolor=style.colour,
-        elinewidth=1.0,
-        capsize=2,
-    )
+    """Draw the interval of each value as a bar with ends."""
+    below = [max(0.0, each.value - each.low) for each in found]
+    above = [max(0.0, each.high - each.value) for each in found]
+    values = [each.value for each in found]
+    axes.errorbar(x, values, yerr=[below, above], fmt="none", ecolor=style.colour, elinewidth=1.0, capsize=2)
 
 
 def add_legend_below(figure: Figure, axes: Sequence[Any]) -> None:
-    """One legend for all panels, below them, for which the figure grows: each label once."""
+    """Put one legend for all panels below them, for which the figure grows: each label once."""
     handles: dict[str, Any] = {}
     for each in axes:
         for handle, label in zip(*each.get_legend_handles_labels(), strict=True):
@@ -126,23 +109,20 @@ def add_legend_below(figure: Figure, axes: Sequence[Any]) -> None:
     widest = 0.75 + 0.06 * max(map(len, handles))
     across = max(1, min(4, int(figure.get_figwidth() / widest)))
     figure.set_figheight(figure.get_figheight() + 0.17 * -(-len(handles) // across))
-    figure.legend(
-        list(handles.values()), list(handles), loc="outside lower center", ncols=across, frameon=False, fontsize=8
-    )
+    looks: dict[str, Any] = {"loc": "outside lower center", "ncols": across, "frameon": False, "fontsize": 8}
+    figure.legend(list(handles.values()), list(handles), **looks)
 
 
 def save_figure(figure: Figure, folder: Path, name: str) -> list[Path]:
-    """`folder/name.png` and `.pdf`, each whole or not at all. The same figure gives the same bytes."""
-    paths = []
-    for suffix in FIGURE_FORMATS:
-        path = folder / f"{name}.{suffix}"
-        write_figure_file(figure, path, suffix)
-        paths.append(path)
+    """Write `folder/name.png` and `.pdf`, each whole or not at all. The same figure gives the same bytes."""
+    paths = [folder / f"{name}.{suffix}" for suffix in FIGURE_FORMATS]
+    for path in paths:
+        write_figure_file(figure, path, path.suffix.removeprefix("."))
     return paths
 
 
 def write_figure_file(figure: Figure, path: Path, suffix: str) -> None:
-    """One file. A letter that the font lacks is drawn as a box, which says enough."""
+    """Write one file. A letter that the font lacks is drawn as a box."""
     metadata = {"CreationDate": None} if suffix == "pdf" else {}
     with atomic_write(path) as file, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
@@ -150,7 +130,45 @@ def write_figure_file(figure: Figure, path: Path, suffix: str) -> None:
 
 
 def escape_math(text: str) -> str:
-    """Text as it is: matplotlib reads what stands between dollars as mathematics. A line of it that no figure could
-    hold is cut."""
+    """Show text as it is: between dollars matplotlib reads mathematics. A line too long for any figure is cut."""
     lines = (line if len(line) <= MAX_LINE_LENGTH else f"{line[:MAX_LINE_LENGTH]}..." for line in text.split("\n"))
     return "\n".join(lines).replace("$", r"\$")
+
+
+def format_panel_title(rows: pd.DataFrame, *more: str, width: int = TITLE_WIDTH) -> str:
+    """Describe the results in a panel: the data set, then how their encoders were trained, the split, and `more`."""
+    trained = rows[rows["batch_size"].notna()]
+    own = trained if len(trained) else rows
+    facts = [f"recipe {join_distinct(trained['recipe'])}"] if len(trained) else []
+    facts += [join_distinct(own["backbone"]), f"{join_distinct(own['image_size'])} px"]
+    facts += [format_epochs(trained["epochs"])] if len(trained) else []
+    facts += [f"split {join_distinct(rows['split'])} (seed {join_distinct(rows['split_seed'])})"]
+    facts += [pluralise(int(rows["n"].iloc[0]), "test image"), *more]
+    unbroken = [fact.replace(" ", "\N{NO-BREAK SPACE}") for fact in facts]
+    return f"{rows['title'].iloc[0]}\n" + textwrap.fill(", ".join(unbroken), width)
+
+
+def join_distinct(values: Iterable[object]) -> str:
+    """ "paper", or "paper / tuned"."""
+    return " / ".join(dict.fromkeys(str(value) for value in values))
+
+
+def format_epochs(numbers: Iterable[int]) -> str:
+    """ "1 epoch", "12 epochs", "5 / 12 epochs"."""
+    found = sorted({int(number) for number in numbers})
+    return pluralise(found[0], "epoch") if len(found) == 1 else f"{join_distinct(found)} epochs"
+
+
+def format_count_range(counts: Iterable[int], what: str) -> str:
+    """ "1 seed", "3 seeds", "1 to 3 seeds"."""
+    found = sorted(set(counts))
+    return pluralise(found[0], what) if len(found) == 1 else f"{found[0]} to {pluralise(found[-1], what)}"
+
+
+def format_group_notes(found: Iterable[Interval], images: int) -> list[str]:
+    """Describe the test groups: how many, where they are not the images themselves or do not allow intervals."""
+    every = list(found)
+    groups = pluralise(every[0].groups, "group")
+    if not all(each.reliable for each in every):
+        return [f"{groups} (no reliable intervals)"]
+    return [] if every[0].groups == images else [groups]

@@ -1,4 +1,4 @@
-"""The paper's Figure 3: a probe's score against the batch size of pre-training, a line a method, a panel a data set."""
+"""Draw the paper's Figure 3: a probe's score against the batch size of pre-training, a panel for each data set."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -8,15 +8,15 @@ from typing import Any, Literal
 from matplotlib.figure import Figure
 
 from lowres_ssl.errors import ConfigError, DataError
-from lowres_ssl.reporting.figures import Picture, Stored
-from lowres_ssl.reporting.figures._panel import (
-    METRIC_LABELS,
-    format_count_range,
-    format_group_notes,
-    format_panel_title,
+from lowres_ssl.reporting.cells import (
+    METRIC_TITLES,
+    OTHERS,
+    ScoredCell,
     get_legend_name,
-    join_distinct,
+    list_others,
+    read_cell,
 )
+from lowres_ssl.reporting.figures import Picture, Stored
 from lowres_ssl.reporting.figures._style import (
     BASELINE_COLOUR,
     add_legend_below,
@@ -24,21 +24,25 @@ from lowres_ssl.reporting.figures._style import (
     draw_error_bars,
     draw_line,
     escape_math,
+    format_count_range,
+    format_group_notes,
+    format_panel_title,
     get_line_style,
+    join_distinct,
     make_panels,
 )
-from lowres_ssl.runs.predictions import read_existing_result, read_test_predictions
-from lowres_ssl.runs.query import ResultCell, ResultColumn, select_columns
+from lowres_ssl.runs.comparability import is_trained
+from lowres_ssl.runs.predictions import read_existing_result
+from lowres_ssl.runs.query import ResultColumn, select_columns, select_ordinary
 from lowres_ssl.runs.run import Run
-from lowres_ssl.stats.bootstrap import Interval, compute_interval
 
 LEVEL_DASHES = (":", "-.", "--", "-")  # of the baselines, which share a colour
 AXIS_LABEL = "batch size\nsteps\nviews"
 
 
 class BatchSizeFigure(Picture):
-    """lines: entries, each with those that may stand in for it. baselines: untrained entries, drawn as levels.
-    batch_sizes: what the axis has room for at least."""
+    """Draw `lines`, each with the entries that may stand in for it; "*" is every other trained entry, but not those
+    that its list names. baselines: untrained entries, drawn as levels. batch_sizes: the least that the axis shows."""
 
     def __init__(
         self,
@@ -55,77 +59,65 @@ class BatchSizeFigure(Picture):
         self.baselines, self.batch_sizes = baselines, batch_sizes
 
     def draw(self, stored: Stored) -> Mapping[str, Figure]:
-        wanted = [entry for line, others in self.lines.items() for entry in (line, *others)]
         probe = stored.filters.probe or self.probe
         filters = replace(stored.filters, probe=probe)
+        patterns = [entry for line, others in self.lines.items() for entry in (line, *others)]
+        rows = filters.apply(select_ordinary(stored.results))
+        others = list_others(rows.loc[is_trained(rows), "entry"], [*patterns, *self.baselines])
+        lines: dict[str, list[str]] = {}
+        for line, own in self.lines.items():
+            lines |= {other: [] for other in others} if line == OTHERS else {line: own}
+        wanted = {entry for line, own in lines.items() for entry in (line, *own)}
         columns = [
             column
             for column in select_columns(stored.results, filters, [*wanted, *self.baselines])
-            if set(column.entries()) & set(wanted)
+            if set(column.entries()) & wanted
         ]
         if not columns:
-            methods = f"method={','.join(self.lines)}"
             raise DataError(
-                f"figure=batch_size: no stored {probe} results of {', '.join(self.lines)}; make them: "
-                + stored.command(methods, "batch_size=16,32,64", f"probe=[{probe}]")
+                f"figure=batch_size: no stored {probe} results of {', '.join(lines)}; make them: "
+                + stored.command(f"method={','.join(lines)}", "batch_size=16,32,64", f"probe=[{probe}]")
             )
         figure, axes = make_panels(len(columns), height=3.3)
         for column, panel in zip(columns, axes, strict=True):
-            self.draw_panel(panel, column)
-        score = (
-            f"{join_distinct(label for column in columns for label in column.rows['label'])} "
-            f"{METRIC_LABELS[self.metric]}"
-        )
-        figure.suptitle(
-            escape_math(f"{score} against the batch size of pre-training\nmean over seeds with its 95% interval")
-        )
+            self.draw_panel(panel, column, lines)
+        labels = join_distinct(label for column in columns for label in column.rows["label"])
+        title = f"{labels} {METRIC_TITLES[self.metric]} against the batch size of pre-training"
+        figure.suptitle(escape_math(f"{title}\nmean over seeds with its 95% interval"))
         add_legend_below(figure, axes)
         return {"batch_size": figure}
 
-    def draw_panel(self, axes: Any, column: ResultColumn) -> None:
-        cells: list[ResultCell] = []
-        found: list[Interval] = []
-        for place, (line, others) in enumerate(self.lines.items()):
-            entry = next((entry for entry in (line, *others) if column.batch_sizes(entry)), None)
-            if entry is None:
-                continue
-            own = [cell for size in column.batch_sizes(entry) if (cell := column.cell(entry, size)) is not None]
-            label = get_legend_name(line) if entry == line else f"{get_legend_name(line)} (as {entry})"
-            found += self.draw_points(axes, own, place, label)
+    def draw_panel(self, axes: Any, column: ResultColumn, lines: dict[str, list[str]]) -> None:
+        """Draw the mean over seeds at each batch size with its 95% interval; a baseline as a level and a band."""
+        cells: list[ScoredCell] = []
+        for place, (line, others) in enumerate(lines.items()):
+            entry = next((entry for entry in (line, *others) if column.batch_sizes(entry)), line)
+            sizes = column.batch_sizes(entry)
+            own = [cell for size in sizes if (cell := read_cell(column, entry, size)) is not None]
+            if own:
+                label = get_legend_name(line) if entry == line else f"{get_legend_name(line)} (as {entry})"
+                x = [size * compute_offset(place, len(lines)) for size in sizes]
+                found = [cell.interval(self.metric) for cell in own]
+                draw_error_bars(axes, x, found, get_line_style(place))
+                draw_line(axes, x, [each.value for each in found], get_line_style(place), label)
             cells += own
-        self.draw_baselines(axes, column)
-        self.label_axes(axes, cells)
-        groups = format_group_notes(found, int(column.rows["n"].iloc[0]))
-        title = format_panel_title(
-            column.rows, *groups, format_count_range((len(cell.seeds) for cell in cells), "seed")
-        )
-        axes.set_title(escape_math(title), loc="left", fontsize=8)
-
-    def draw_baselines(self, axes: Any, column: ResultColumn) -> None:
-        """What no training at all comes to: a level each, and a band of its interval."""
         for place, baseline in enumerate(self.baselines):
-            if (untrained := column.cell(baseline)) is not None:
-                found = compute_interval(read_test_predictions(untrained).counts(), self.metric)
-                axes.axhspan(found.low, found.high, color=BASELINE_COLOUR, alpha=0.15, linewidth=0)
-                dashes = LEVEL_DASHES[place % len(LEVEL_DASHES)]
-                axes.axhline(
-                    found.value, color=BASELINE_COLOUR, linestyle=dashes, linewidth=1.2, label=get_legend_name(baseline)
-                )
+            if (untrained := read_cell(column, baseline)) is not None:
+                level = untrained.interval(self.metric)
+                axes.axhspan(level.low, level.high, color=BASELINE_COLOUR, alpha=0.15, linewidth=0)
+                looks = {"linestyle": LEVEL_DASHES[place % len(LEVEL_DASHES)], "linewidth": 1.2}
+                axes.axhline(level.value, color=BASELINE_COLOUR, **looks, label=get_legend_name(baseline))
+        self.label_axes(axes, cells)
+        groups = format_group_notes([cell.interval(self.metric) for cell in cells], int(column.rows["n"].iloc[0]))
+        seeds = format_count_range((len(each.cell.seeds) for each in cells), "seed")
+        axes.set_title(escape_math(format_panel_title(column.rows, *groups, seeds)), loc="left", fontsize=8)
 
-    def draw_points(self, axes: Any, cells: list[ResultCell], place: int, label: str) -> list[Interval]:
-        """The mean over seeds at each batch size, with its 95% interval."""
-        found = [compute_interval(read_test_predictions(cell).counts(), self.metric) for cell in cells]
-        style, factor = get_line_style(place), compute_offset(place, len(self.lines))
-        sizes = [(cell.batch_size or 0) * factor for cell in cells]
-        draw_error_bars(axes, sizes, found, style)
-        draw_line(axes, sizes, [each.value for each in found], style, label)
-        return found
-
-    def label_axes(self, axes: Any, cells: list[ResultCell]) -> None:
-        """A tick a batch size; below it the steps and the views that the encoders of that size were trained for."""
+    def label_axes(self, axes: Any, cells: list[ScoredCell]) -> None:
+        """Put a tick at each batch size; below it the steps and views that encoders of that size were trained for."""
         work: dict[int, set[tuple[int, int]]] = {size: set() for size in self.batch_sizes}
-        for cell in cells:
-            work.setdefault(cell.batch_size or 0, set()).update(map(read_training_length, cell.rows["result"]))
+        for each in cells:
+            lengths = map(read_training_length, each.cell.rows["result"])
+            work.setdefault(each.cell.batch_size or 0, set()).update(lengths)
         sizes = sorted(work)
         labels = []
         for size in sizes:
@@ -138,11 +130,11 @@ class BatchSizeFigure(Picture):
         axes.annotate(
             AXIS_LABEL, (0, 0), (-4, -7), xycoords="axes fraction", textcoords="offset points", ha="right", va="top"
         ).set_fontsize(8)
-        axes.set_ylabel(METRIC_LABELS[self.metric])
+        axes.set_ylabel(METRIC_TITLES[self.metric])
 
 
 def read_training_length(result: str) -> tuple[int, int]:
-    """Optimiser steps, and views made (two an image), of the training that a stored result's encoder had."""
+    """Count the optimiser steps and the views (two for each image) of the training behind a stored result."""
     folder = Path(result)
     description = Run(folder.parent).description()
     images = read_existing_result(folder)["images"]["train"] + description["unlabelled_images"]
@@ -154,9 +146,8 @@ def read_training_length(result: str) -> tuple[int, int]:
 
 def format_numbers(numbers: tuple[int, ...]) -> str:
     """ "18,750", "600k", "1.3M"; several as "600-840"; none as a space."""
-    return (
-        "-".join(dict.fromkeys(format_thousands(number) for number in (min(numbers), max(numbers)))) if numbers else " "
-    )
+    ends = (min(numbers), max(numbers)) if numbers else ()
+    return "-".join(dict.fromkeys(map(format_thousands, ends))) or " "
 
 
 def format_thousands(number: int) -> str:

@@ -1,9 +1,8 @@
-"""Label efficiency: test score against how many of the training labels a probe was given, a line an entry."""
+"""Draw label efficiency: test score against the share of training labels that a probe was given."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -11,27 +10,23 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from lowres_ssl.errors import DataError
+from lowres_ssl.reporting.cells import METRIC_TITLES, ScoredCell, get_legend_name, read_cell
 from lowres_ssl.reporting.figures import Picture, Stored
-from lowres_ssl.reporting.figures._panel import (
-    METRIC_LABELS,
-    format_count_range,
-    format_group_notes,
-    format_panel_title,
-    get_legend_name,
-    join_distinct,
-)
 from lowres_ssl.reporting.figures._style import (
     add_legend_below,
     compute_offset,
     draw_error_bars,
     draw_line,
     escape_math,
+    format_count_range,
+    format_group_notes,
+    format_panel_title,
     get_line_style,
+    join_distinct,
     make_panels,
 )
 from lowres_ssl.runs.comparability import check_same_kind
-from lowres_ssl.runs.predictions import read_existing_result, read_test_predictions
-from lowres_ssl.runs.query import ResultCell, ResultColumn, ResultFilters, select_columns
+from lowres_ssl.runs.query import ResultColumn, ResultFilters, select_columns
 from lowres_ssl.runs.run import CLASSIFIER_PROBE, WEIGHTS_PREFIX
 from lowres_ssl.stats.bootstrap import Interval, compute_interval
 from lowres_ssl.stats.confusion import Counts
@@ -42,12 +37,12 @@ MAX_BANDS = 4  # in a panel; more of them are one grey
 
 @dataclass(frozen=True)
 class LabelCurve:
-    """One entry scored by one probe: a cell a label fraction and draw."""
+    """Hold one entry scored by one probe: a cell for each label fraction and draw."""
 
     entry: str
     probe: str
     batch_size: int | None
-    cells: Mapping[float, Sequence[ResultCell]]
+    cells: Mapping[float, Sequence[ScoredCell]]
 
     @property
     def name(self) -> str:
@@ -86,16 +81,16 @@ class LabelEfficiencyFigure(Picture):
             found = [each for line in own for each in self.draw_one(panel, line, names, bands=bands)]
             self.label_axes(panel, own, found)
         shown = join_distinct("KNN" if probe == "knn" else probe for probe in probes if probe != CLASSIFIER_PROBE)
-        score = f"{shown} probe, {METRIC_LABELS[self.metric]}" if shown else METRIC_LABELS[self.metric]
+        score = f"{shown} probe, {METRIC_TITLES[self.metric]}" if shown else METRIC_TITLES[self.metric]
         title = f"{score} against the labels used\nmean over draws and seeds with its 95% interval"
         figure.suptitle(escape_math(title[0].upper() + title[1:]))
         add_legend_below(figure, axes)
         return {"labels": figure}
 
     def draw_one(self, axes: Any, line: LabelCurve, names: list[str], *, bands: bool) -> list[Interval]:
-        """The mean over draws and seeds, with a band of its 95% interval, or bars where bands would hide each other."""
+        """Draw the mean over draws and seeds; its 95% interval as a band, as bars where bands would hide each other."""
         fractions = sorted(line.cells)
-        draws = [[read_test_predictions(cell).scored(cell.seeds) for cell in line.cells[each]] for each in fractions]
+        draws = [[cell.tested.scored(cell.cell.seeds) for cell in line.cells[each]] for each in fractions]
         found = [average_over_subsets(own, self.metric) for own in draws]
         place = names.index(line.name)
         style, x = get_line_style(place), np.array(fractions)
@@ -109,12 +104,11 @@ class LabelEfficiencyFigure(Picture):
         return found
 
     def label_axes(self, axes: Any, lines: Sequence[LabelCurve], found: Sequence[Interval]) -> None:
-        """A tick a fraction; below it the number of labelled training images."""
+        """Put a tick at each fraction; below it the number of labelled training images."""
         images: dict[float, set[int]] = defaultdict(set)
         for line in lines:
             for fraction, cells in line.cells.items():
-                results = (result for cell in cells for result in cell.rows["result"])
-                images[fraction] |= {read_existing_result(Path(result))["images"]["train"] for result in results}
+                images[fraction] |= {each["images"]["train"] for cell in cells for each in cell.tested.results}
         fractions = sorted(images)
         axes.set_xscale("log")
         axes.minorticks_off()
@@ -122,19 +116,19 @@ class LabelEfficiencyFigure(Picture):
             fractions, [f"{100 * fraction:.3g}%\n{format_image_range(images[fraction])}" for fraction in fractions]
         )
         axes.set_xlabel("share and number of the training labels")
-        axes.set_ylabel(METRIC_LABELS[self.metric])
+        axes.set_ylabel(METRIC_TITLES[self.metric])
         cells = [cell for line in lines for own in line.cells.values() for cell in own]
-        rows = pd.concat([cell.rows for cell in cells])
+        rows = pd.concat([each.cell.rows for each in cells])
         facts = format_group_notes(found, int(rows["n"].iloc[0]))
         facts += [format_count_range((len(own) for line in lines for own in line.cells.values()), "draw")]
-        facts += [format_count_range((len(cell.seeds) for cell in cells), "seed")]
+        facts += [format_count_range((len(each.cell.seeds) for each in cells), "seed")]
         sizes = [line.batch_size for line in lines if line.batch_size]
         facts += [f"batch size {join_distinct(sizes)}"] if sizes else []
         axes.set_title(escape_math(format_panel_title(rows, *facts)), loc="left", fontsize=8)
 
 
 def average_over_subsets(draws: Sequence[MethodCounts], metric: str) -> Interval:
-    """The interval of a mean over draws of labels; of the seeds that all draws have.
+    """Compute the interval of a mean over draws of labels; of the seeds that all draws have.
 
     A seed's draws share its encoder, so they are no repetitions of it: the mean over draws is taken seed by seed, and
     the seeds are what varies. Draws in turn vary under one seed. The wider of the two intervals is taken. Where no seed
@@ -196,10 +190,9 @@ def build_label_curve(entry: str, columns: Sequence[ResultColumn]) -> LabelCurve
     if mine["batch_size"].notna().any():
         fractions = mine.groupby("batch_size")["part"].nunique()
         batch_size = int(fractions[fractions == fractions.max()].index.min())
-    cells: dict[float, list[ResultCell]] = defaultdict(list)
+    cells: dict[float, list[ScoredCell]] = defaultdict(list)
     for column in columns:
-        cell = column.cell(entry, "best" if batch_size is None else batch_size)
-        if cell is not None:
+        if (cell := read_cell(column, entry, "best" if batch_size is None else batch_size)) is not None:
             cells[float(column.rows["part"].iloc[0])].append(cell)
     return LabelCurve(entry, columns[0].probe, batch_size, cells)
 

@@ -1,7 +1,4 @@
-"""The paper's Figure 2: images of each class, each with two of the views that pre-training made of it.
-
-The only picture that looks at images, and so the only module here that needs PyTorch.
-"""
+"""Draw the paper's Figure 2: images of each class, each with two of the views that pre-training made of it."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -16,12 +13,12 @@ from lowres_ssl.config.check import PretrainConfig, from_plain
 from lowres_ssl.data.prepare import prepare_data
 from lowres_ssl.data.splits import load_split
 from lowres_ssl.errors import ConfigError, DataError
+from lowres_ssl.reporting.cells import get_legend_name
 from lowres_ssl.reporting.figures import Picture, Stored
-from lowres_ssl.reporting.figures._panel import get_legend_name
 from lowres_ssl.reporting.figures._style import PAGE_WIDTH, escape_math
 from lowres_ssl.runs.cleanup import relocate_path
 from lowres_ssl.runs.comparability import check_single_value, is_trained
-from lowres_ssl.runs.run import Run, find_run, resume_command
+from lowres_ssl.runs.run import Run, find_run
 
 EXAMPLE_COLUMNS = ("image", "view 1", "view 2")
 
@@ -55,11 +52,6 @@ class ExampleViewsFigure(Picture):
     def draw_run(self, run: Run, store_dir: Path) -> Figure:
         description = run.description()
         config = from_plain(PretrainConfig, description["config"])
-        if younger := [f"views.{key}" for key, value in vars(config.views).items() if value is None]:
-            raise DataError(
-                f"{run.name}: its views were made before there was {', '.join(younger)}, so they cannot be made again; "
-                f"{resume_command(description)}, and name that run by run=RUN"
-            )
         config.store_dir = str(store_dir)
         config.dataset.root = self.root or relocate_path(run, description["config"], config.dataset.root)
         try:

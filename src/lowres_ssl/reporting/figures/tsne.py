@@ -1,4 +1,4 @@
-"""The paper's Figure 4: t-SNE of the best method's features beside those of ImageNet's weights; and that of one run."""
+"""Draw t-SNE: the paper's Figure 4, the best method's features beside those of ImageNet's weights; and of one run."""
 
 import hashlib
 import json
@@ -14,11 +14,18 @@ from PIL import Image
 from safetensors import SafetensorError, safe_open
 
 from lowres_ssl.errors import CheckpointError, ConfigError, DataError
+from lowres_ssl.reporting.cells import get_legend_name, replace_others
 from lowres_ssl.reporting.figures import Picture, Stored
-from lowres_ssl.reporting.figures._panel import format_panel_title, get_legend_name
-from lowres_ssl.reporting.figures._style import PAGE_WIDTH, escape_math, get_dot_style, write_figure_file
+from lowres_ssl.reporting.figures._style import (
+    PAGE_WIDTH,
+    escape_math,
+    format_panel_title,
+    get_dot_style,
+    write_figure_file,
+)
+from lowres_ssl.runs.comparability import is_trained
 from lowres_ssl.runs.predictions import read_existing_result
-from lowres_ssl.runs.query import ResultCell, ResultColumn, select_columns
+from lowres_ssl.runs.query import ResultCell, ResultColumn, select_columns, select_ordinary
 from lowres_ssl.runs.result_io import read_predictions
 from lowres_ssl.runs.run import Run
 
@@ -27,9 +34,10 @@ MAX_DOTS = 2000
 
 
 class TsneFigure(Picture):
-    """A row a data set: the best of `candidates` on validation, and the first of `beside` that there is.
+    """Draw a row for each data set: the best of `candidates` on validation, and the first of `beside` that there is.
 
-    probe: what chooses. beside: entries, or patterns such as "pretrained *".
+    probe: what chooses. candidates: entries; "*" is every other trained one but those that "-PATTERN" leaves out.
+    beside: entries, or patterns such as "pretrained *".
     """
 
     def __init__(self, *, probe: str, candidates: list[str], beside: list[str]) -> None:
@@ -38,11 +46,13 @@ class TsneFigure(Picture):
     def draw(self, stored: Stored) -> Mapping[str, Figure]:
         probe = stored.filters.probe or self.probe
         filters = replace(stored.filters, probe=probe)
-        columns = select_columns(stored.results, filters, [*self.candidates, *self.beside])
-        rows = [(column, best) for column in columns if (best := self.best(column)) is not None]
+        there = filters.apply(select_ordinary(stored.results))
+        candidates = replace_others(self.candidates, there.loc[is_trained(there), "entry"], *self.beside)
+        columns = select_columns(stored.results, filters, [*candidates, *self.beside])
+        rows = [(column, best) for column in columns if (best := find_best_cell(column, candidates)) is not None]
         if not rows:
             raise DataError(
-                f"figure=tsne: no stored {probe} results of {', '.join(self.candidates)}; make them: "
+                f"figure=tsne: no stored {probe} results of {', '.join(candidates)}; make them: "
                 + stored.command("method=simclr,dcl,simsiam,vicreg", f"probe=[{probe}]")
             )
         figure = Figure(figsize=(PAGE_WIDTH, 3.4 * len(rows)), layout="constrained")
@@ -50,17 +60,6 @@ class TsneFigure(Picture):
         for part, (column, best) in zip(parts, rows, strict=True):
             self.draw_row(part, column, best)
         return {"tsne": figure}
-
-    def best(self, column: ResultColumn) -> ResultCell | None:
-        """The candidate with the highest mean validation accuracy, at its best batch size; the first of equals."""
-        cells = [cell for entry in self.candidates if (cell := column.cell(entry)) is not None]
-        if len(cells) > 1 and any(cell.rows["validation_accuracy"].isna().any() for cell in cells):
-            there = ", ".join(cell.entry for cell in cells)
-            raise ConfigError(
-                f"figure=tsne, {column}: no validation images, so none of {there} is the best; "
-                f"type figure.tsne.candidates=[{cells[0].entry}]"
-            )
-        return max(cells, key=lambda cell: float(cell.rows["validation_accuracy"].mean()), default=None)
 
     def draw_row(self, part: Any, column: ResultColumn, best: ResultCell) -> None:
         """Two panels of one seed, if both have one in common, and the legend of the classes."""
@@ -84,6 +83,18 @@ class TsneFigure(Picture):
         )
         part.suptitle(escape_math(title), fontsize=8, x=0.01, ha="left")
         add_class_legend(part, axes[0].collections, classes, loc="outside right center")
+
+
+def find_best_cell(column: ResultColumn, candidates: Sequence[str]) -> ResultCell | None:
+    """The candidate with the highest mean validation accuracy, at its best batch size; the first of equals."""
+    cells = [cell for entry in candidates if (cell := column.cell(entry)) is not None]
+    if len(cells) > 1 and any(cell.rows["validation_accuracy"].isna().any() for cell in cells):
+        there = ", ".join(cell.entry for cell in cells)
+        raise ConfigError(
+            f"figure=tsne, {column}: no validation images, so none of {there} is the best; "
+            f"type figure.tsne.candidates=[{cells[0].entry}]"
+        )
+    return max(cells, key=lambda cell: float(cell.rows["validation_accuracy"].mean()), default=None)
 
 
 def draw_result(axes: Any, result: Path, title: str) -> None:
@@ -163,14 +174,14 @@ def is_whole_png(path: Path) -> bool:
 def sample_dots(
     features: NDArray[np.float32], labels: NDArray[np.int64]
 ) -> tuple[NDArray[np.float32], NDArray[np.int64], str]:
-    """At most `MOST_DOTS` of the images, evenly, and how many they are, in words."""
+    """At most `MAX_DOTS` of the images, evenly, and how many they are, in words."""
     count = len(features)
     chosen = choose_dots(count)
     return features[chosen], labels[chosen], f"{count:,}" if len(chosen) == count else f"{len(chosen):,} of {count:,}"
 
 
 def choose_dots(count: int) -> NDArray[np.int64]:
-    """Places of the images that are drawn, at most `MOST_DOTS` of `count`, evenly."""
+    """Places of the images that are drawn, at most `MAX_DOTS` of `count`, evenly."""
     return np.linspace(0, count - 1, min(count, MAX_DOTS)).round().astype(np.int64)
 
 

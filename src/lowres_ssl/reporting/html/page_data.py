@@ -1,4 +1,4 @@
-"""What the page's script shows: a chapter as plain data for JSON. Images are places in one list for the whole page."""
+"""Prepare a chapter as plain data for the page's script. Images are places in one list for the whole page."""
 
 import math
 from collections.abc import Sequence
@@ -11,35 +11,34 @@ from numpy.typing import NDArray
 
 from lowres_ssl.console import log_info
 from lowres_ssl.errors import CheckpointError, UserError
+from lowres_ssl.reporting.cells import Integers
 from lowres_ssl.reporting.figures._style import get_dot_style, get_line_style
 from lowres_ssl.reporting.figures.tsne import choose_dots, compute_silhouette, compute_tsne, read_test_features
-from lowres_ssl.reporting.html import BASELINES, Chapter, Integers, Probed
-from lowres_ssl.reporting.html.sections import HardExamples
+from lowres_ssl.reporting.html.sections import BASELINES, Chapter, HardExamples, ProbeResults
 from lowres_ssl.runs.run import Run
 
 SHOWN_CURVES = ("loss", "embedding_std", "effective_rank")
 
 
 def build_training_curves(chapter: Chapter) -> list[dict[str, Any]]:
-    """One a trained run: entry, name, batch_size, seed, epoch [e], and of `SHOWN` those that it has, [e] each.
+    """Read a curve of each trained run: entry, name, batch_size, seed, epoch [e], and `SHOWN_CURVES` where it has them.
 
     A number that is none (a loss that burst) is None.
     """
     curves = []
-    for method in chapter.entries().values():
-        if method.cell.batch_size is None:
+    for scored in chapter.entries().values():
+        if scored.cell.batch_size is None:
             continue
-        for row in method.cell.rows.to_dict("records"):
-            lines = read_run_history(Run(Path(row["result"]).parent))
-            if lines:
-                about = {"entry": method.entry, "name": method.name, "seed": int(row["seed"])}
+        for row in scored.cell.rows.to_dict("records"):
+            if lines := read_run_history(Run(Path(row["result"]).parent)):
+                about = {"entry": scored.entry, "name": scored.name, "seed": int(row["seed"])}
                 columns = {key: [to_finite_number(line.get(key)) for line in lines] for key in ("epoch", *SHOWN_CURVES)}
-                curves.append(about | {"batch_size": method.cell.batch_size} | columns)
+                curves.append(about | {"batch_size": scored.cell.batch_size} | columns)
     return curves
 
 
 def read_run_history(run: Run) -> list[dict[str, float]]:
-    """Its lines; none of a history that is damaged or gone, which the notes tell."""
+    """Read a run's history; no line where it is damaged or gone, which the notes report."""
     try:
         return run.read_history(run.description())
     except CheckpointError:
@@ -55,7 +54,7 @@ NEIGHBOUR_COUNT = 5
 
 @dataclass(frozen=True)
 class FeatureMap:
-    """dots: float [m, 2], t-SNE. neighbours: int64 [m, k], places among the m, the nearest first, by the features."""
+    """Hold dots, float [m, 2], by t-SNE; neighbours, int64 [m, k], places among the m, the nearest first."""
 
     entry: str
     name: str
@@ -66,35 +65,27 @@ class FeatureMap:
 
 
 def build_feature_maps(chapter: Chapter) -> tuple[list[FeatureMap], list[str]]:
-    """One an entry, of one seed, the same for all where they have one in common; and a line for each without."""
+    """Map each entry, of one seed, the same for all where they share one; and a line for each without a map."""
     maps, problems = [], []
     entries = chapter.entries()
     shared = set.intersection(*(set(each.cell.seeds) for each in entries.values()))
-    for entry, method in entries.items():
-        seed = min(shared or method.cell.seeds)
-        rows = method.cell.rows
+    for entry, scored in entries.items():
+        seed = min(shared or scored.cell.seeds)
+        rows = scored.cell.rows
         result = Path(rows.loc[rows["seed"] == seed, "result"].iloc[0])
-        log_info(f"{chapter.title}: map of {method.name}")
+        log_info(f"{chapter.title}: map of {scored.name}")
         try:
             features = read_test_features(result)
         except UserError as error:
             problems.append(str(error))
             continue
-        if len(features) != len(method.tested.labels):
+        if len(features) != len(scored.tested.labels):
             problems.append(f"{result.parent}: features of {len(features)} test images, wanted those that it predicted")
             continue
         shown = choose_dots(len(features))
-        features, labels = features[shown], method.tested.labels[shown]
-        maps.append(
-            FeatureMap(
-                entry,
-                method.name,
-                seed,
-                compute_silhouette(features, labels),
-                compute_tsne(features),
-                find_nearest_rows(features),
-            )
-        )
+        features, labels = features[shown], scored.tested.labels[shown]
+        shapes = compute_silhouette(features, labels), compute_tsne(features), find_nearest_rows(features)
+        maps.append(FeatureMap(entry, scored.name, seed, *shapes))
     return maps, problems
 
 
@@ -121,17 +112,18 @@ def choose_shown_images(chapter: Chapter, hard: Sequence[HardExamples], gallery:
 def build_page_data(
     chapter: Chapter, maps: Sequence[FeatureMap], images: Sequence[int], thumbnails: Sequence[int], *, names: bool
 ) -> dict[str, Any]:
-    """`images`: places of the test images that are shown; `thumbnails`: of each of them its place in the page's list.
+    """Describe a chapter. `images`: places of the test images shown; `thumbnails`: their places in the page's list.
 
-    `names`: whether files are told. Groups are numbers anyway.
+    `names`: whether images have the names of their files. Groups are numbers anyway.
     """
     tested = chapter.tested
     place = {image: number for number, image in enumerate(images)}
     shown = [place[int(image)] for image in choose_dots(len(tested.labels))]
     rows = list(images)
+    dots = [get_dot_style(number) for number in range(len(tested.classes))]
     return {
         "classes": list(tested.classes),
-        "looks": [get_class_style(number) for number in range(len(tested.classes))],
+        "looks": [{"colour": colour, "symbol": PLOTLY_SYMBOLS[marker]} for colour, marker in dots],
         "labels": tested.labels[rows].tolist(),
         "names": [str(tested.ids[row]) if names else f"test image {row + 1}" for row in rows],
         "groups": tested.groups[rows].tolist(),
@@ -144,29 +136,23 @@ def build_page_data(
     }
 
 
-def get_class_style(number: int) -> dict[str, str]:
-    colour, marker = get_dot_style(number)
-    return {"colour": colour, "symbol": PLOTLY_SYMBOLS[marker]}
-
-
 def build_line_styles(chapter: Chapter) -> dict[str, dict[str, str]]:
-    """How the line of each entry looks."""
     trained = [entry for entry in chapter.entries() if entry not in BASELINES]
     looks = {entry: get_line_style(number) for number, entry in enumerate(trained)}
     return {entry: {"colour": each.colour, "dash": PLOTLY_DASHES[each.dashes]} for entry, each in looks.items()}
 
 
-def build_probe_data(probed: Probed, rows: list[int]) -> dict[str, Any]:
+def build_probe_data(probed: ProbeResults, rows: list[int]) -> dict[str, Any]:
     methods = []
-    judged = {method.entry for method in probed.judged()}
-    for method in probed.methods:
-        chosen, agreeing = method.vote()
+    judged = {cell.entry for cell in probed.judged()}
+    for scored in probed.cells:
+        chosen, agreeing = scored.vote()
         methods.append(
             {
-                "entry": method.entry,
-                "name": method.name,
-                "judged": method.entry in judged,
-                "seeds": len(method.cell.seeds),
+                "entry": scored.entry,
+                "name": scored.name,
+                "judged": scored.entry in judged,
+                "seeds": len(scored.cell.seeds),
                 "predicted": chosen[rows].tolist(),
                 "agreeing": agreeing[rows].tolist(),
             }

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import pandas as pd
 
 from lowres_ssl.io.csv_escape import escape_formula
-from lowres_ssl.reporting.tables import SIGNS, UNRELIABLE, Table, Text
+from lowres_ssl.reporting.cells import SIGNS, UNRELIABLE
+from lowres_ssl.reporting.tables import Table, Text
 from lowres_ssl.runs.collapse import RUN_MARKS
 from lowres_ssl.stats.bootstrap import MIN_RELIABLE_GROUPS
 

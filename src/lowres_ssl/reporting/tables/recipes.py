@@ -1,6 +1,5 @@
-"""What recipes and splits cost: a block a data set, probe and metric, a line an entry, a column a recipe and split."""
+"""Build a table of what recipes and splits cost: a block for each data set, probe and metric, a column for each."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -8,24 +7,26 @@ from typing import Any
 import pandas as pd
 
 from lowres_ssl.config.command_schemas import TableConfig
-from lowres_ssl.reporting.tables import DASH, Block, Record, Table, Text
-from lowres_ssl.reporting.tables.cells import (
+from lowres_ssl.reporting.cells import (
     METRIC_TITLES,
     build_record,
     describe_cells,
-    format_provenance,
+    format_cell_provenance,
     format_score,
     format_score_interval,
     format_signed,
     get_mark_sign,
-    list_results,
 )
+from lowres_ssl.reporting.tables import DASH, Block, Record, Table, Text
 from lowres_ssl.reporting.tables.fill_commands import MissingCell, choose_encoder_name, list_fill_commands
 from lowres_ssl.reporting.tables.score_table import (
     TableLine,
     build_lines,
     find_best_value,
+    is_best,
+    list_found,
     list_table_datasets,
+    list_table_probes,
     select_rows,
     select_table_columns,
 )
@@ -33,6 +34,11 @@ from lowres_ssl.runs.comparability import check_single_value, is_trained
 from lowres_ssl.runs.predictions import check_same_predicted_images
 from lowres_ssl.runs.query import ResultColumn, ResultFilters, read_backbone
 from lowres_ssl.stats.paired_tests import ContrastPart, ContrastTerm, Difference, MethodCounts, compute_contrast
+
+DIFFERENCE_NOTE = (
+    "After a comma: the difference to recipe {first} on the same split, for the same method, and its 95% interval, "
+    "paired by seed where both have the same seeds; of one seed there is none."
+)
 
 
 @dataclass(frozen=True, order=True)
@@ -44,30 +50,87 @@ class RecipeColumn:
     recipe: str
 
 
-# By axis, label of the line and metric.
-RecipeDifferences = dict[tuple[RecipeColumn, str, str], Difference]
+RecipeLines = dict[RecipeColumn, dict[str, TableLine]]  # the lines by their labels
+RecipeDifferences = dict[tuple[RecipeColumn, str, str], Difference]  # by column, label of the line and metric
 
 
-def compute_recipe_differences(
-    table: TableConfig, lines: dict[RecipeColumn, dict[str, TableLine]]
-) -> RecipeDifferences:
-    """The differences to the first recipe on the same split; none for that recipe itself, or where one of the two is
-    missing."""
-    costs: RecipeDifferences = {}
+def build_recipes_table(
+    name: str, table: TableConfig, frame: pd.DataFrame, filters: ResultFilters, output_dir: Path
+) -> Table:
+    """Raises `ConfigError` for results that cannot stand in one column, `CheckpointError` for damaged ones."""
+    table = select_rows(table, filters)
+    probes = list_table_probes(table, frame, filters)
+    recipes = [recipe for recipe in table.recipes if filters.recipe in (None, recipe)]
+    found: dict[tuple[RecipeColumn, str, str], ResultColumn] = {}  # by column, data set and probe
+    for probe in probes:
+        for recipe in recipes:
+            for split in [split for split in table.splits if filters.split in (None, split)]:
+                chosen = replace(filters, probe=probe, recipe=recipe, split=split)
+                # A random encoder is built and scored like the trained ones beside it, so it needs one of the recipe.
+                for column in select_table_columns(table, frame, chosen, trained_only=True):
+                    found[RecipeColumn(split, column.split_seed, recipe), column.dataset, probe] = column
+    splits = {(axis.split, axis.split_seed) for axis, _, _ in found}
+    ordered = sorted(splits, key=lambda each: (table.splits.index(each[0]), each[1]))
+    axes = [RecipeColumn(*split, recipe) for split in ordered for recipe in recipes]
+    several = len({axis.split_seed for axis in axes}) > 1
+    present = {column.dataset for column in found.values()}
+    blocks: list[Block] = []
+    records: list[Record] = []
+    missing: list[MissingCell] = []
+    compared = False
+    for dataset in [dataset for dataset in list_table_datasets(table, present, filters) if dataset in present]:
+        for probe in probes:
+            own = {axis: column for (axis, *key), column in found.items() if key == [dataset, probe]}
+            check_same_split_images(own, f"{dataset}, {probe}")
+            lines: RecipeLines = {}
+            for axis in axes:
+                there, empty = build_lines(table, own.get(axis), {})
+                lines[axis] = {line.label: line for line in there}
+                at = replace(filters, recipe=axis.recipe, split=axis.split, split_seed=axis.split_seed)
+                for row in empty:
+                    encoder = choose_encoder_name(row, at, None)
+                    beside = replace(at, recipe=None)
+                    missing.append(MissingCell(encoder, dataset, probe, table.batch_size, at, beside))
+            differences = compute_recipe_differences(table, lines)
+            compared = compared or bool(differences)
+            blocks += build_recipe_blocks(table, f"{dataset}, {probe}", own, lines, differences)
+            records += build_recipe_records(name, table, dataset, lines, differences)
+    heads = [f"{axis.split}, {axis.recipe}" + f", split_seed {axis.split_seed}" * several for axis in axes]
+    return Table(
+        name=name,
+        title=table.title,
+        heads=["", *heads],
+        blocks=blocks,
+        notes=[*([DIFFERENCE_NOTE.format(first=table.recipes[0])] if compared else []), *table.notes],
+        records=records,
+        missing=[f"{cell.method} on {cell.dataset} by {cell.probe}, recipe {cell.filters.recipe}" for cell in missing],
+        commands=list_fill_commands(missing, frame, output_dir),
+    )
+
+
+def check_same_split_images(columns: dict[RecipeColumn, ResultColumn], where: str) -> None:
+    """The recipes of one split are compared on the same images with the same encoder. Raises `ConfigError`."""
+    for split in {(axis.split, axis.split_seed) for axis in columns}:
+        rows = pd.concat([own.rows for axis, own in columns.items() if (axis.split, axis.split_seed) == split])
+        for key in ("split_digest", "image_size"):
+            check_single_value(key, rows, where)
+        check_single_value("backbone", rows[is_trained(rows)], where)
+
+
+def compute_recipe_differences(table: TableConfig, lines: RecipeLines) -> RecipeDifferences:
+    """The differences to the first recipe on the same split, where both have a result."""
+    differences: RecipeDifferences = {}
     for axis, own in lines.items():
         others = lines.get(replace(axis, recipe=table.recipes[0]), {})
-        if axis.recipe == table.recipes[0]:
-            continue
         for label, line in own.items():
-            other = others.get(label)
-            if line.found is None or other is None or other.found is None:
+            both = list_found([line, *([others[label]] if label in others else [])])
+            if axis.recipe == table.recipes[0] or len(both) < 2:
                 continue
-            read = [(each.cell, each.tested) for each in (line.found, other.found)]
-            check_same_predicted_images(read)
-            ours, theirs = (said.scored(cell.seeds) for cell, said in read)
+            check_same_predicted_images([(each.cell, each.tested) for each in both])
+            ours, theirs = (each.tested.scored(each.cell.seeds) for each in both)
             for metric in table.metrics:
-                costs[axis, label, metric] = compute_recipe_difference(ours, theirs, metric)
-    return costs
+                differences[axis, label, metric] = compute_recipe_difference(ours, theirs, metric)
+    return differences
 
 
 def compute_recipe_difference(ours: MethodCounts, theirs: MethodCounts, metric: str) -> Difference:
@@ -83,102 +146,39 @@ def compute_recipe_difference(ours: MethodCounts, theirs: MethodCounts, metric: 
     return compute_contrast([(1.0, ContrastPart(terms, ours.depends_on_seed or theirs.depends_on_seed))])
 
 
-def build_difference_fields(cost: Difference | None) -> dict[str, Any]:
-    """What a record says of the difference to the first recipe. Of one seed there is no interval."""
-    keys = ("difference", "difference_low", "difference_high")
-    if cost is None:
-        return dict.fromkeys(keys)
-    low, high = (None, None) if cost.is_of_one_seed else (round(cost.low, 6), round(cost.high, 6))
-    return dict(zip(keys, (round(cost.value, 6), low, high), strict=True))
-
-
-DIFFERENCE_NOTE = (
-    "After a comma: the difference to {first} on the same split, for the same method, and its 95% interval, paired by "
-    "seed where both have the same seeds; of one seed there is none."
-)
-
-
-def build_recipes_table(
-    name: str, table: TableConfig, frame: pd.DataFrame, filters: ResultFilters, output_dir: Path
-) -> Table:
-    """Raises `ConfigError` for results that cannot stand in one column, `CheckpointError` for damaged ones."""
-    table = select_rows(table, filters)
-    found = select_recipe_columns(table, frame, filters)
-    axes = list_table_columns(table, [axis for axis, _ in found], filters)
-    present = [column.dataset for column in found.values()]
-    seeds = {axis.split_seed for axis in axes}
-    blocks: list[Block] = []
-    records: list[Record] = []
-    holes: list[MissingCell] = []
-    compared = False
-    for dataset in [dataset for dataset in list_table_datasets(table, present, filters) if dataset in present]:
-        for probe in list_probes(table, filters):
-            own = {axis: column for (axis, key), column in found.items() if key == (dataset, probe)}
-            check_same_split_images(own, f"{dataset}, {probe}")
-            lines = {}
-            for axis in axes:
-                there, empty = build_lines(table, own.get(axis), {})
-                lines[axis] = {line.label: line for line in there}
-                at = replace(filters, recipe=axis.recipe, split=axis.split, split_seed=axis.split_seed)
-                beside = replace(at, recipe=None)
-                holes += [
-                    MissingCell(choose_encoder_name(row, at, None), dataset, probe, table.batch_size, at, beside)
-                    for row in empty
-                ]
-            costs = compute_recipe_differences(table, lines)
-            compared = compared or bool(costs)
-            blocks += build_recipe_blocks(table, dataset, probe, own, lines, costs)
-            records += build_recipe_records(name, table, dataset, lines, costs)
-    return Table(
-        name=name,
-        title=table.title,
-        heads=["", *(format_column_head(axis, several=len(seeds) > 1) for axis in axes)],
-        blocks=blocks,
-        notes=[*([DIFFERENCE_NOTE.format(first=f"recipe {table.recipes[0]}")] if compared else []), *table.notes],
-        records=records,
-        missing=[f"{hole.method} on {hole.dataset} by {hole.probe}, recipe {hole.filters.recipe}" for hole in holes],
-        commands=list_fill_commands(holes, frame, output_dir),
-    )
-
-
-def select_recipe_columns(
-    table: TableConfig, frame: pd.DataFrame, filters: ResultFilters
-) -> dict[tuple[RecipeColumn, tuple[str, str]], ResultColumn]:
-    """What there is, by axis, then data set and probe. Where nothing was trained by a recipe there is nothing of it: a
-    random start is built and scored like what it stands beside."""
-    found = {}
-    for probe in list_probes(table, filters):
-        for recipe in list_recipes(table, filters):
-            for split in [split for split in table.splits if filters.split in (None, split)]:
-                chosen = replace(filters, probe=probe, recipe=recipe, split=split)
-                for column in select_table_columns(table, frame, chosen, trained_only=True):
-                    found[RecipeColumn(split, column.split_seed, recipe), (column.dataset, probe)] = column
-    return found
-
-
-def list_probes(table: TableConfig, filters: ResultFilters) -> list[str]:
-    return [probe for probe in table.probe if filters.probe in (None, probe)]
-
-
-def list_recipes(table: TableConfig, filters: ResultFilters) -> list[str]:
-    return [recipe for recipe in table.recipes if filters.recipe in (None, recipe)]
-
-
-def list_table_columns(table: TableConfig, found: Sequence[RecipeColumn], filters: ResultFilters) -> list[RecipeColumn]:
-    """Every recipe that is meant, found or not, on each of the splits that have results."""
-    splits = sorted(
-        {(axis.split, axis.split_seed) for axis in found}, key=lambda each: (table.splits.index(each[0]), each[1])
-    )
-    return [RecipeColumn(*split, recipe) for split in splits for recipe in list_recipes(table, filters)]
-
-
-def check_same_split_images(columns: dict[RecipeColumn, ResultColumn], where: str) -> None:
-    """The recipes of one split are compared on the same images with the same encoder. Raises `ConfigError`."""
-    for split in {(axis.split, axis.split_seed) for axis in columns}:
-        rows = pd.concat([own.rows for axis, own in columns.items() if (axis.split, axis.split_seed) == split])
-        for key in ("split_digest", "image_size"):
-            check_single_value(key, rows, where)
-        check_single_value("backbone", rows[is_trained(rows)], where)
+def build_recipe_blocks(
+    table: TableConfig,
+    title: str,
+    columns: dict[RecipeColumn, ResultColumn],
+    lines: RecipeLines,
+    differences: RecipeDifferences,
+) -> list[Block]:
+    """One for each metric; the last says where all of them come from."""
+    if columns:
+        first = next(iter(columns.values())).rows.iloc[0]
+        title = f"{first['title']}, {first['label']}"
+    footer = []
+    for own in lines.values():
+        if there := list_found(own.values()):
+            sizes = ", ".join(f"{each.entry} {each.cell.batch_size}" for each in there if each.cell.batch_size)
+            notes = "".join(f" {note}." for each in there for note in each.cell.notes)
+            about = describe_cells(there, table.metrics[0])
+            footer.append(f"{about} Batch sizes: {sizes}.{notes} {format_cell_provenance(there)}")
+    footer += list_backbone_differences(columns)
+    blocks = []
+    for metric in table.metrics:
+        best = {axis: find_best_value(own.values(), metric) for axis, own in lines.items()}
+        texts = []
+        for label in list_row_labels(table, lines):
+            cells = []
+            for axis, own in lines.items():
+                line = own.get(label)
+                bold = line is not None and is_best(line, metric, best[axis])
+                cells.append(Text(format_recipe_cell(line, metric, differences.get((axis, label, metric))), bold))
+            texts.append([Text(label), *cells])
+        last = metric == table.metrics[-1]
+        blocks.append(Block(f"{title}: {METRIC_TITLES[metric]}", texts, (footer or ["No results."]) if last else ()))
+    return blocks
 
 
 def list_backbone_differences(columns: dict[RecipeColumn, ResultColumn]) -> list[str]:
@@ -199,57 +199,7 @@ def list_backbone_differences(columns: dict[RecipeColumn, ResultColumn]) -> list
     ]
 
 
-def format_column_head(axis: RecipeColumn, *, several: bool) -> str:
-    return f"{axis.split}, {axis.recipe}" + (f", split_seed {axis.split_seed}" if several else "")
-
-
-def build_recipe_blocks(
-    table: TableConfig,
-    dataset: str,
-    probe: str,
-    columns: dict[RecipeColumn, ResultColumn],
-    lines: dict[RecipeColumn, dict[str, TableLine]],
-    costs: RecipeDifferences,
-) -> list[Block]:
-    """One a metric; the last says where all of them come from."""
-    labels = list_row_labels(table, lines)
-    title = f"{dataset}, {probe}"
-    if columns:
-        first = next(iter(columns.values())).rows.iloc[0]
-        title = f"{first['title']}, {first['label']}"
-    best = {
-        (axis, metric): find_best_value([*own.values()], metric)
-        for axis, own in lines.items()
-        for metric in table.metrics
-    }
-    footer = []
-    for own in lines.values():
-        there = [line.found for line in own.values() if line.found is not None]
-        if there:
-            sizes = ", ".join(f"{each.cell.entry} {each.cell.batch_size}" for each in there if each.cell.batch_size)
-            notes = "".join(f" {note}." for each in there for note in each.cell.notes)
-            footer.append(
-                f"{describe_cells(there)} Batch sizes: {sizes}.{notes} {format_provenance(list_results(there))}"
-            )
-    footer += list_backbone_differences(columns)
-    blocks = []
-    for metric in table.metrics:
-        texts = [
-            [
-                Text(label),
-                *(
-                    format_recipe_cell(own.get(label), metric, costs.get((axis, label, metric)), best[axis, metric])
-                    for axis, own in lines.items()
-                ),
-            ]
-            for label in labels
-        ]
-        last = metric == table.metrics[-1]
-        blocks.append(Block(f"{title}: {METRIC_TITLES[metric]}", texts, (footer or ["No results."]) if last else ()))
-    return blocks
-
-
-def list_row_labels(table: TableConfig, lines: dict[RecipeColumn, dict[str, TableLine]]) -> list[str]:
+def list_row_labels(table: TableConfig, lines: RecipeLines) -> list[str]:
     """In the table's order. A row without a label has its entry's name where a recipe has a result for it."""
     labels: list[str] = []
     for row in table.rows.values():
@@ -258,31 +208,33 @@ def list_row_labels(table: TableConfig, lines: dict[RecipeColumn, dict[str, Tabl
     return list(dict.fromkeys(labels))
 
 
-def format_recipe_cell(line: TableLine | None, metric: str, cost: Difference | None, best: float | None) -> Text:
+def format_recipe_cell(line: TableLine | None, metric: str, difference: Difference | None) -> str:
     if line is None or line.found is None:
-        return Text(DASH)
-    found = line.found.intervals[metric]
+        return DASH
+    found = line.found.interval(metric)
     text = f"{format_score(found)}{get_mark_sign(line.found)} ({format_score_interval(found)})"
-    if cost is not None:
-        ends = " to ".join(format_signed(end) for end in (cost.low, cost.high))
-        text += f", {format_signed(cost.value)} ({'one seed' if cost.is_of_one_seed else ends})"
-    return Text(text, best is not None and line.row.compared and found.value >= best)
+    if difference is not None:
+        ends = " to ".join(format_signed(end) for end in (difference.low, difference.high))
+        text += f", {format_signed(difference.value)} ({'one seed' if difference.is_of_one_seed else ends})"
+    return text
 
 
 def build_recipe_records(
-    name: str,
-    table: TableConfig,
-    dataset: str,
-    lines: dict[RecipeColumn, dict[str, TableLine]],
-    costs: RecipeDifferences,
+    name: str, table: TableConfig, dataset: str, lines: RecipeLines, differences: RecipeDifferences
 ) -> list[Record]:
     records: list[Record] = []
     for axis, own in lines.items():
         for label, line in own.items():
+            if line.found is None:
+                continue
             for metric in table.metrics:
-                about = {"table": name, "dataset": dataset, "label": label}
-                if line.found is not None:
-                    against = build_difference_fields(costs.get((axis, label, metric)))
-                    # A baseline keeps the name of the recipe that it was first made by; here the column's counts.
-                    records.append(build_record(line.found, metric, **about, **against) | {"recipe": axis.recipe})
+                about: dict[str, Any] = {"table": name, "dataset": dataset, "label": label}
+                found = differences.get((axis, label, metric))
+                about["difference"] = None if found is None else round(found.value, 6)
+                # Of one seed there is no interval.
+                ends = (None, None) if found is None or found.is_of_one_seed else (found.low, found.high)
+                low, high = (None if end is None else round(end, 6) for end in ends)
+                about |= {"difference_low": low, "difference_high": high}
+                # A baseline keeps the name of the recipe that it was first made by; here the column's counts.
+                records.append(build_record(line.found, metric, **about) | {"recipe": axis.recipe})
     return records

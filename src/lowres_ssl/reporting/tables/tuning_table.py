@@ -1,4 +1,4 @@
-"""The settings of the linear evaluation that validation chose, from `output_dir/tuned/`, beside the paper's Table 1."""
+"""Build a table of the settings of the linear evaluation that validation chose, beside the paper's Table 1."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,15 +14,15 @@ from lowres_ssl.config.overrides import format_command
 from lowres_ssl.console import pluralise
 from lowres_ssl.errors import DamagedError
 from lowres_ssl.evaluate.tuned_settings import format_tuned_cell, read_tuned_settings, sort_by_preference
+from lowres_ssl.reporting.cells import OTHERS, format_provenance, list_others
 from lowres_ssl.reporting.tables import DASH, Block, Record, Table, Text
-from lowres_ssl.reporting.tables.cells import format_provenance
 from lowres_ssl.reporting.tables.fill_commands import (
     MissingCell,
     build_output_override,
     choose_encoder_name,
     list_fill_commands,
 )
-from lowres_ssl.reporting.tables.score_table import list_table_datasets, select_rows
+from lowres_ssl.reporting.tables.score_table import list_row_patterns, list_table_datasets, select_rows
 from lowres_ssl.runs.comparability import check_same_kind
 from lowres_ssl.runs.query import ResultFilters
 
@@ -43,12 +43,12 @@ def build_tuned_table(
     table = select_rows(table, filters)
     finished = frame[(frame["state"] == "finished") & (frame["pretrain_on"] != "all")]
     runs = replace(filters, probe=None, settings=None).apply(finished).drop_duplicates("run")
-    files_of, damaged = read_all_tuned(list(runs["run"]), output_dir)
-    runs = runs[runs["run"].isin(files_of.keys())]
+    tuned, damaged = read_all_tuned(list(runs["run"]), output_dir)
+    runs = runs[runs["run"].isin(tuned.keys())]
     published = read_paper_settings()
     blocks: list[Block] = []
     records: list[Record] = []
-    holes: list[MissingCell] = []
+    missing: list[MissingCell] = []
     for dataset in list_table_datasets(table, list(runs["dataset"]), filters):
         mine = runs[runs["dataset"] == dataset]
         for split_seed in sorted(mine["split_seed"].unique()) or [None]:
@@ -57,21 +57,19 @@ def build_tuned_table(
             check_same_kind(own.assign(probe="linear", settings=""), heading)
             lines = []
             for key, row in table.rows.items():
-                entry, tuned = choose_row_encoder(row, own, files_of)
-                if not tuned:
+                choices = list_row_choices(row, own, tuned, list_row_patterns(table))
+                if not choices and not row.optional:
                     entry = choose_encoder_name(row, filters, own)
-                if not tuned and row.optional:
-                    continue
-                label, paper = row.label or key, published.get(entry, {}).get(dataset)
-                lines.append(format_tuned_line(label, tuned, paper))
-                about = {"table": name, "dataset": dataset, "split_seed": split_seed, "label": label, "entry": entry}
-                records.append(about | build_tuned_record(tuned, paper))
-                if not tuned:
-                    seed = filters.split_seed if split_seed is None else int(split_seed)
-                    holes.append(
-                        MissingCell(entry, dataset, "linear", table.batch_size, replace(filters, split_seed=seed))
-                    )
-            blocks.append(Block(heading, lines, [describe_tuned_runs(own, files_of)]))
+                    choices = {entry: []}
+                    at = replace(filters, split_seed=filters.split_seed if split_seed is None else int(split_seed))
+                    missing.append(MissingCell(entry, dataset, "linear", table.batch_size, at))
+                for entry, chosen in choices.items():
+                    label = entry if OTHERS in row.entries else row.label or key
+                    paper = published.get(entry, {}).get(dataset)
+                    lines.append(format_tuned_line(label, chosen, paper))
+                    about = {"table": name, "dataset": dataset, "split_seed": split_seed, "label": label}
+                    records.append(about | {"entry": entry} | build_tuned_record(chosen, paper))
+            blocks.append(Block(heading, lines, [describe_tuned_runs(own, tuned)]))
     return Table(
         name=name,
         title=table.title,
@@ -79,13 +77,13 @@ def build_tuned_table(
         blocks=blocks,
         notes=[TUNED_NOTE, *table.notes, *damaged],
         records=records,
-        missing=[f"{hole.method} on {hole.dataset}" for hole in holes],
-        commands=list_tune_commands(holes, finished, frame, output_dir),
+        missing=[f"{cell.method} on {cell.dataset}" for cell in missing],
+        commands=list_tune_commands(missing, finished, frame, output_dir),
     )
 
 
 def read_all_tuned(runs: Sequence[str], output_dir: Path) -> tuple[dict[str, TunedSettings], list[str]]:
-    """What was tuned for the runs, and a line for each file that is damaged, which costs no other."""
+    """What was tuned for the runs, and a line for each damaged file, which costs no other."""
     found, damaged = {}, []
     for run in runs:
         try:
@@ -99,44 +97,38 @@ def read_all_tuned(runs: Sequence[str], output_dir: Path) -> tuple[dict[str, Tun
 def read_paper_settings() -> dict[str, dict[str, dict[str, Any]]]:
     """The paper's Table 1, by method and data set, from where the linear evaluation takes it."""
     text = files("lowres_ssl.conf").joinpath("probe", "linear.yaml").read_text(encoding="utf-8")
-    said: Any = OmegaConf.to_container(OmegaConf.create(text))
-    table: dict[str, dict[str, dict[str, Any]]] = said["table_1"]
+    config: Any = OmegaConf.to_container(OmegaConf.create(text))
+    table: dict[str, dict[str, dict[str, Any]]] = config["table_1"]
     return table
 
 
-def choose_row_encoder(
-    row: RowConfig, runs: pd.DataFrame, files_of: dict[str, TunedSettings]
-) -> tuple[str, list[dict[str, Any]]]:
-    """The first of the row's entries that has any, and what was chosen for its runs, the best first."""
-    for entry in row.entries:
-        chosen = [files_of[run]["chosen"] for run in runs.loc[runs["entry"] == entry, "run"]]
-        if chosen:
-            return entry, sort_by_preference(chosen)
-    return row.entries[0], []
+def list_row_choices(
+    row: RowConfig, runs: pd.DataFrame, tuned: dict[str, TunedSettings], patterns: Sequence[str]
+) -> dict[str, list[dict[str, Any]]]:
+    """By entry, the choices for its runs, the best first: of the first of the row's entries that has any, or of all
+    others. `patterns`: of all rows."""
+    for pattern in row.entries:
+        entries = list_others(runs["entry"], patterns) if pattern == OTHERS else [pattern]
+        runs_of = {entry: runs.loc[runs["entry"] == entry, "run"] for entry in entries}
+        choices = {entry: sort_by_preference([tuned[run]["chosen"] for run in own]) for entry, own in runs_of.items()}
+        if found := {entry: chosen for entry, chosen in choices.items() if chosen}:
+            return found
+    return {}
 
 
 def format_tuned_line(label: str, tuned: Sequence[dict[str, Any]], paper: dict[str, Any] | None) -> list[Text]:
-    published = DASH if paper is None else format_tuned_cell(paper)
-    if not tuned:
-        return [Text(label), Text(DASH), Text(DASH), Text(DASH), Text(published)]
-    best, same = tuned[0], [each for each in tuned if format_tuned_cell(each) == format_tuned_cell(tuned[0])]
-    chosen_by = f"{len(same)} of {pluralise(len(tuned), 'run')}"
-    return [
-        Text(label),
-        Text(format_tuned_cell(best)),
-        Text(format_tuned_accuracy(best)),
-        Text(chosen_by),
-        Text(published),
-    ]
-
-
-def format_tuned_accuracy(chosen: dict[str, Any]) -> str:
-    spread = chosen.get("accuracy_spread")
-    return f"{chosen['accuracy']:.3f}" + ("" if spread is None else f" ± {spread:.3f}")
+    cells = [DASH, DASH, DASH]
+    if tuned:
+        best = tuned[0]
+        spread = best.get("accuracy_spread")
+        same = [each for each in tuned if format_tuned_cell(each) == format_tuned_cell(best)]
+        accuracy = f"{best['accuracy']:.3f}" + ("" if spread is None else f" ± {spread:.3f}")
+        cells = [format_tuned_cell(best), accuracy, f"{len(same)} of {pluralise(len(tuned), 'run')}"]
+    return [Text(each) for each in (label, *cells, DASH if paper is None else format_tuned_cell(paper))]
 
 
 def build_tuned_record(tuned: Sequence[dict[str, Any]], paper: dict[str, Any] | None) -> dict[str, Any]:
-    """What a record says of the choice; nothing where there is none."""
+    """The choice as a record; nothing where there is none."""
     best = tuned[0] if tuned else {}
     return {
         "batch_size": best.get("batch_size"),
@@ -149,32 +141,31 @@ def build_tuned_record(tuned: Sequence[dict[str, Any]], paper: dict[str, Any] | 
     }
 
 
-def describe_tuned_runs(runs: pd.DataFrame, files_of: dict[str, TunedSettings]) -> str:
+def describe_tuned_runs(runs: pd.DataFrame, tuned: dict[str, TunedSettings]) -> str:
     if runs.empty:
         return "Nothing tuned."
     first, trained = runs.iloc[0], runs[runs["batch_size"].notna()]
     recipe = "" if trained.empty else f"recipe {trained['recipe'].iloc[0]}, "
-    searched = dict.fromkeys(
-        f"rule {files_of[run]['rule']}, {pluralise(files_of[run]['seeds'], 'seed')} of the probe" for run in runs["run"]
-    )
+    own = [tuned[run] for run in runs["run"]]
+    searched = dict.fromkeys(f"rule {each['rule']}, {pluralise(each['seeds'], 'seed')} of the probe" for each in own)
     seeds = ", ".join(map(str, sorted(runs["seed"].unique())))
     return (
         f"{recipe}{first['backbone']} at {first['image_size']} px; split {first['split']} (split_seed "
         f"{first['split_seed']}, digest {first['split_digest'][:8]}); {pluralise(len(runs), 'run')} tuned, pre-trained "
-        f"with seeds {seeds}; {'; '.join(searched)}. {format_provenance([files_of[run] for run in runs['run']])}"
+        f"with seeds {seeds}; {'; '.join(searched)}. {format_provenance(own)}"
     )
 
 
 def list_tune_commands(
-    holes: list[MissingCell], finished: pd.DataFrame, frame: pd.DataFrame, output_dir: Path
+    missing: list[MissingCell], finished: pd.DataFrame, frame: pd.DataFrame, output_dir: Path
 ) -> list[str]:
     """Tune the runs that are there, pre-train the others."""
     lines, untrained = [], []
-    for hole in holes:
-        own = replace(hole.filters, probe=None, settings=None).apply(finished[finished["dataset"] == hole.dataset])
-        runs = sorted(set(own.loc[own["entry"] == hole.method, "run"]))
+    for cell in missing:
+        own = replace(cell.filters, probe=None, settings=None).apply(finished[finished["dataset"] == cell.dataset])
+        runs = sorted(set(own.loc[own["entry"] == cell.method, "run"]))
         if runs:
             lines.append(format_command("tune", f"run=[{','.join(runs)}]", *build_output_override(output_dir)))
         else:
-            untrained.append(hole)
+            untrained.append(cell)
     return lines + list_fill_commands(untrained, frame, output_dir)
