@@ -194,3 +194,9 @@ def test_negative_size_is_refused(tmp_path: Path) -> None:
     negative = b"\xff" * 11 + b"\x00"  # -256, as GNU tar writes what octal digits cannot
     (tmp_path / "x.tar").write_bytes(header(b"a.png", b"0", negative) + bytes(1024))
     refused(tmp_path / "x.tar", tmp_path, "sparse|damaged|neither|times its own size")
+
+
+def test_zip_entry_without_a_name_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as file:
+        file.writestr(zipfile.ZipInfo(""), b"x")
+    refused(tmp_path / "x.zip", tmp_path, "no name for a file")

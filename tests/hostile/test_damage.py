@@ -225,12 +225,3 @@ def same(one: Any, other: Any) -> bool:
     if isinstance(one, np.ndarray):
         return np.array_equal(one, other)
     return bool(one == other)
-
-
-def test_file_of_the_schema_before_had_no_checksum_and_is_read(tmp_path: Path) -> None:
-    path, read = a_result(tmp_path)
-    wanted = read()
-    lines = [line for line in path.read_text().splitlines() if '"sha256"' not in line]
-    text = "\n".join(lines).replace('"schema": 2', '"schema": 1').rstrip("}\n ").rstrip(",") + "}"
-    path.write_text(text)
-    assert read() == wanted | {"schema": 1}

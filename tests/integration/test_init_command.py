@@ -328,7 +328,7 @@ def test_folders_of_images_beside_the_sides_and_patients_on_both_are_told(lowres
     assert re.search(r"^leakage +24 of 24 .*; split=patient keeps each in one subset$", answer.out, re.MULTILINE)
     folder_of(tmp_path / "cells", "a", "b", "c", "d", images=1)
     answer = lowres_ssl("init", "cells", "force=true")
-    assert "a, b, c, ...: images beside the folders of the sides are not in the set" in answer.err
+    assert "a, b, c, ...: images beside the train and test folders are not in the set" in answer.err
 
 
 @pytest.mark.parametrize("divided", [False, True])

@@ -1,27 +1,19 @@
-"""What comes from elsewhere never ends in anything but an error that a user is told, nor in a write elsewhere.
+"""Files from elsewhere end in a result or in a `UserError`, never in a write outside their folder.
 
-LOWRES_SSL_FUZZ_SECONDS says how long each target is fuzzed where it is for long.
+LOWRES_SSL_FUZZ_SECONDS sets how long each target is fuzzed in `make torture`.
 """
 
 import os
 from pathlib import Path
 
-import forged_targets
-import given_targets
-import own_targets
+import archives_and_images
 import pytest
-import stored_targets
-import typed_targets
+import tables_and_dicom
+import weights_and_names
 from summaries import told
 
 SECONDS = float(os.environ.get("LOWRES_SSL_FUZZ_SECONDS", "30"))
-TARGETS = (
-    stored_targets.TARGETS
-    | forged_targets.TARGETS
-    | typed_targets.TARGETS
-    | given_targets.TARGETS
-    | own_targets.TARGETS
-)
+TARGETS = archives_and_images.TARGETS | tables_and_dicom.TARGETS | weights_and_names.TARGETS
 
 
 @pytest.mark.parametrize("name", TARGETS)

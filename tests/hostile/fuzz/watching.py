@@ -1,4 +1,4 @@
-"""A check that is fuzzed: what it may raise, where it may write, how long it may take; and how long that goes on."""
+"""Fuzz a check: bound what it may raise, where it may write and how long it may take; damage bytes for examples."""
 
 import os
 import shutil
@@ -13,6 +13,7 @@ from types import FrameType
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from lowres_ssl.errors import UserError
@@ -115,3 +116,40 @@ class Target:
 
         check()
         return number
+
+
+ODD_TEXT = st.one_of(
+    st.text(max_size=20),
+    st.sampled_from(
+        [
+            "",
+            "../../x",
+            "/etc/passwd",
+            "${oc.env:HOME}",
+            "=1+1",
+            "<script>",
+            "a" * 300,
+            "\0",
+            "\x1b[2J",
+            "\ud800",
+            "a\nb",
+        ]
+    ),
+)
+
+
+def damaged_bytes(content: bytes) -> SearchStrategy[bytes]:
+    """The content cut short, or with bytes changed, put in or taken out at a few places."""
+
+    def edited(edits: list[tuple[int, int, bytes]]) -> bytes:
+        damaged = bytearray(content)
+        for place, removed, added in edits:
+            damaged[place : place + removed] = added
+        return bytes(damaged)
+
+    size = len(content)
+    place = st.one_of(st.integers(0, size), st.integers(0, min(size, 100)), st.integers(max(0, size - 100), size))
+    edit = st.tuples(place, st.sampled_from([0, 1, 1, 1, 4, 64]), st.binary(max_size=8))
+    return st.one_of(
+        st.lists(edit, min_size=1, max_size=4).map(edited), st.integers(0, size).map(lambda end: content[:end])
+    )

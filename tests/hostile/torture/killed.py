@@ -93,7 +93,7 @@ Place = AtFile | AtCall
 
 def processes() -> ForkServerContext:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.torture.warm"])
+    context.set_forkserver_preload(["tests.hostile.torture.warm"])
     with contextlib.chdir(Path(__file__).parents[3]):  # where it is found
         ensure_running()
     return context

@@ -25,7 +25,7 @@ SIGNALS = [
 ]
 TRAINED: dict[str, Place] = {
     "the index of the images is half written": AtFile("os.rename", r"/index-[^/]*\.json$", cut=True),
-    "the store is half decoded": AtCall("lowres_ssl.data.image_store", "decode_image", 20),
+    "the store is half decoded": AtCall("lowres_ssl.data.image_store", "decode_or_explain", 20),
     "the store's description is half written": AtFile("os.rename", r"/store\.json$", cut=True),
     "the store is whole, not yet in its place": AtFile("os.rename", r"/stores/folder-[^/.]*$"),
     "the split is half written": AtFile("os.rename", r"/split\.json$", cut=True),

@@ -20,7 +20,7 @@ WORK: dict[str, tuple[str, str, Callable[..., object]]] = {
     "download": ("lowres_ssl.data.download", "download_archive", lambda url, *_, **__: url),
     "unpacking": ("lowres_ssl.data.download", "unpack_archive", lambda _archive, folder: folder.parent),
     "index": ("lowres_ssl.data.image_metadata", "write_checked_json", lambda path, *_: path.name),
-    "store": ("lowres_ssl.data.image_store", "build_image_store", lambda folder, *_, **__: folder.name),
+    "store": ("lowres_ssl.data.image_store", "build_image_store", lambda _catalogue, folder, *_: folder.name),
     "training": ("lowres_ssl.experiment.train_run", "train_encoder", lambda _plan, _material, run, *_: run.name),
     "features": ("lowres_ssl.evaluate.feature_cache", "store_features", lambda path, *_: path.parent.name),
     "result": (

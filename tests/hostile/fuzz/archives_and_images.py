@@ -9,15 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from damage import ODD_TEXT, damaged_bytes
 from hypothesis import strategies as st
 from PIL import Image
-from watching import Target, watched
+from watching import ODD_TEXT, Target, damaged_bytes, watched
 
 from lowres_ssl.config.overrides import is_utf8
 from lowres_ssl.data.archives import unpack_archive
-from lowres_ssl.data.decode import decode_image
-from lowres_ssl.data.image_metadata import format_image_error, read_file_metadata
+from lowres_ssl.data.decode import decode_image, format_image_error
+from lowres_ssl.data.image_metadata import read_file_metadata
 
 NAMES = st.one_of(
     ODD_TEXT.filter(is_utf8),

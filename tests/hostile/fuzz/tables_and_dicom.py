@@ -7,10 +7,9 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-from damage import ODD_TEXT, damaged_bytes
-from given_targets import decode_it
+from archives_and_images import decode_it
 from hypothesis import strategies as st
-from watching import Target, watched
+from watching import ODD_TEXT, Target, damaged_bytes, watched
 
 from lowres_ssl.data.datasets import build_source
 from lowres_ssl.errors import UserError
