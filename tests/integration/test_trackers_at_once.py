@@ -10,13 +10,13 @@ PROGRAM = """
 import sys
 from pathlib import Path
 import mlflow.entities
-from lowres_ssl.trackers import Told
-from lowres_ssl.trackers.mlflow import Mlflow
+from lowres_ssl.tracking.backends import TrackedRun
+from lowres_ssl.tracking.backends.mlflow import MLflowTracker
 
-tracker = Mlflow(uri=None, experiment="cells", images=False)
+tracker = MLflowTracker(uri=None, experiment="cells", images=False)
 print("ready", flush=True)
 sys.stdin.readline()
-tracker.begin(Told(sys.argv[2], Path(sys.argv[1]), {"epochs": 1}, None))
+tracker.begin(TrackedRun(sys.argv[2], Path(sys.argv[1]), {"epochs": 1}, None))
 tracker.numbers({"train/loss": 1.0}, 1)
 """
 

@@ -1,5 +1,9 @@
-"""What a tracker is told, and that no call of it that fails is more than a line."""
+"""What a tracker receives, and that none of its calls that fails or hangs is more than a line."""
 
+import json
+import sys
+import threading
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,8 +16,8 @@ from lowres_ssl.config.check import PretrainConfig, read_config, register_schema
 from lowres_ssl.reporting.html import page_data
 from lowres_ssl.runs.run import Run
 from lowres_ssl.tracking import session
-from lowres_ssl.tracking.backends import Begun, Pixels, Told, Tracker
-from lowres_ssl.tracking.session import TrackingSession, flatten_settings
+from lowres_ssl.tracking.backends import Pixels, TrackedRun, Tracker
+from lowres_ssl.tracking.session import BackgroundWorker, TrackingSession, flatten_settings, read_tracker_names
 
 LINES = [{"epoch": number, "loss": 1.0 / number, "embedding_std": 0.9, "seconds": 2.0} for number in (1, 2, 3)]
 SCORES = {"probe": "knn", "test": {"accuracy": 0.75, "n": 8, "auroc": None}, "validation": {"accuracy": 0.5}}
@@ -31,9 +35,9 @@ class Recorder(Tracker):
             raise OSError(28, "No space left on device")
         self.told.append((call, *told))
 
-    def begin(self, run: Told) -> Begun:
+    def begin(self, run: TrackedRun) -> tuple[str, int]:
         self.note("begin", run.name, run.known_as)
-        return Begun("known", self.there)
+        return "known", self.there
 
     def numbers(self, values: Mapping[str, float], epoch: int) -> None:
         self.note("numbers", dict(values), epoch)
@@ -150,3 +154,45 @@ def test_settings_name_no_place(tmp_path: Path) -> None:
     assert settings["method.name"] == "simclr"
     assert settings["views.crop_scale"] == [0.08, 1.0]
     assert not [key for key, value in settings.items() if "/" in str(value)]
+
+
+def test_calls_are_made_in_order_until_one_fails_and_that_is_reported_once(capsys: pytest.CaptureFixture[str]) -> None:
+    made: list[int] = []
+    worker = BackgroundWorker("tracker=x")
+    for number in range(20):
+        worker.submit(lambda number=number: made.append(number))
+    worker.submit(lambda: sys.exit(3))  # ends its thread only
+    worker.submit(lambda: made.append(99))
+    worker.finish(10)
+    assert made == list(range(20))
+    assert capsys.readouterr().err.count("tracker=x: SystemExit: 3; it is switched off") == 1
+
+
+def test_call_that_hangs_is_given_up_and_delays_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(session, "CALL_TIMEOUT_SECONDS", 0.05)
+    gate = threading.Event()
+    made: list[str] = []
+    worker = BackgroundWorker("tracker=x")
+    started = time.monotonic()
+    worker.submit(gate.wait)
+    while not worker.has_failed():
+        time.sleep(0.01)
+    worker.submit(lambda: made.append("after"))
+    worker.finish(0.1)
+    assert time.monotonic() - started < 5
+    assert capsys.readouterr().err.count("switched off") == 1
+    gate.set()
+    assert worker.thread is not None
+    worker.thread.join(5)
+    assert made == []
+
+
+@pytest.mark.parametrize("name", ["../../precious", "..", "a/b", "*", "[a-z]", "", "a\n", None])
+def test_name_that_would_lead_elsewhere_is_none(name: str | None, tmp_path: Path) -> None:
+    """What W&B wrote under that name would be removed. None: the file holds something else."""
+    good = {"tensorboard": "cells-dcl-bs8-s0-aaaaaaaa", "mlflow": "7" * 32}
+    path = tmp_path / "tracker.json"
+    path.write_text(json.dumps(good | {"wandb": name} if name is not None else [3]))
+    assert read_tracker_names(path) == (good if name is not None else {})

@@ -1,7 +1,10 @@
-"""What a tracker is told of a run: settings, epochs, sample views, scores, t-SNE. Nothing of it can hurt the run."""
+"""Follow a run with a tracker: settings, epochs, sample views, scores, t-SNE. Nothing of it can affect the run."""
 
 import json
+import queue
 import re
+import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -16,15 +19,15 @@ from lowres_ssl.augment.from_config import choose_example_rows, make_example_vie
 from lowres_ssl.config.check import PretrainConfig, to_plain
 from lowres_ssl.config.experiment_schema import RANDOM_BASELINES
 from lowres_ssl.config.overrides import PATH_KEYS
-from lowres_ssl.console import log_info
+from lowres_ssl.console import log_info, log_warning
 from lowres_ssl.data.prepare import PreparedData
-from lowres_ssl.errors import CheckpointError
+from lowres_ssl.errors import CheckpointError, UserError
 from lowres_ssl.io.atomic import write_json
 from lowres_ssl.runs.run import Run, get_encoder_name
-from lowres_ssl.tracking.backends import Pixels, Told, Tracker, build_tracker
-from lowres_ssl.tracking.background import BackgroundWorker
+from lowres_ssl.tracking.backends import Pixels, TrackedRun, Tracker, build_tracker
 from lowres_ssl.train.history import EpochLog
 
+CALL_TIMEOUT_SECONDS = 120.0
 END_TIMEOUT_SECONDS = 60.0
 STOP_TIMEOUT_SECONDS = 10.0  # where the run was interrupted: a scheduler does not wait for long
 MAX_EXAMPLES = 8
@@ -38,7 +41,7 @@ METRIC_GROUPS = {
     "image_size": "course",
     "validation_knn_accuracy": "validation",
 }
-# Of the config, beside paths, what a tool is not told: options of a data set may name files, a tracker's a machine.
+# Keys of the config, beside paths, that no tool receives: a data set's options may name files, a tracker's a machine.
 HIDDEN_KEYS = frozenset(
     ["dataset", "tracker", "table_1", "dry_run", "evaluate", "force", "hash_ids", "preemption_signal"]
 )
@@ -46,13 +49,68 @@ TRACKER_FILE = "tracker.json"  # in the run's folder: what each tool calls it
 TRACKER_RUN_NAME = re.compile(r"\w[\w.-]*", re.ASCII)  # a tool makes paths and patterns of it
 
 
+class BackgroundWorker:
+    """Make calls one after the other in a background thread; failures and hangs cannot affect the caller.
+
+    The first call that raises or takes too long is reported once and ends the work. The caller's thread reports it, so
+    that no two write at once. The thread is a daemon, which a pool's is not: a call that hangs keeps no process.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self.thread: threading.Thread | None = None
+        self.failure: str | None = None
+        self.is_reported = False
+        self.since: float | None = None  # when the current call began
+
+    def submit(self, call: Callable[[], None]) -> None:
+        """Call it after those before it. Returns at once."""
+        if self.has_failed():
+            return
+        if self.thread is None:
+            self.thread = threading.Thread(target=self.work, name=self.name, daemon=True)
+            self.thread.start()
+        self.calls.put(call)
+
+    def work(self) -> None:
+        while (call := self.calls.get()) is not None and self.failure is None:
+            self.since = time.monotonic()
+            try:
+                call()
+            except BaseException as error:  # some tools end the process they are in
+                kind = "" if isinstance(error, UserError) else type(error).__name__
+                parts = (kind, " ".join(str(error).split())[:300])
+                self.failure = ": ".join(part for part in parts if part)
+                return
+            self.since = None
+
+    def has_failed(self) -> bool:
+        since = self.since
+        if self.failure is None and since is not None and time.monotonic() - since > CALL_TIMEOUT_SECONDS:
+            self.failure = f"no answer for {CALL_TIMEOUT_SECONDS:.0f} s"
+        if self.failure is not None and not self.is_reported:
+            self.is_reported = True
+            log_warning(f"{self.name}: {self.failure}; it is switched off, the run goes on without it")
+        return self.failure is not None
+
+    def finish(self, seconds: float) -> None:
+        """Wait for the remaining calls, at most so long."""
+        if self.thread is not None:
+            self.calls.put(None)
+            self.thread.join(seconds)
+            if self.thread.is_alive() and self.failure is None:
+                self.failure = f"not done within {seconds:.0f} s"
+            self.has_failed()
+
+
 class TrackingSession:
-    """One run, as a tracker sees it; where there is no tracker, nobody looks. Use it as a context manager."""
+    """Follow one run with a tracker, or with none. Use it as a context manager."""
 
     def __init__(self, tracker: Tracker | None = None, name: str = "none", folder: Path = Path()) -> None:
         self.tracker, self.name, self.folder = tracker, name, folder
         self.worker = BackgroundWorker(f"tracker={name}")
-        self.epochs = 0  # of which the tracker has the numbers
+        self.epochs = 0  # those whose numbers the tracker has
 
     def __enter__(self) -> "TrackingSession":
         return self
@@ -62,69 +120,72 @@ class TrackingSession:
     ) -> None:
         if self.worker.thread is None:
             return
-        said: list[str] = []
-        self.tell(lambda tracker: said.append(tracker.end(kind is None)))
+        closing: list[str] = []
+        self.submit(lambda tracker: closing.append(tracker.end(kind is None)))
         self.worker.finish(END_TIMEOUT_SECONDS if kind is None else STOP_TIMEOUT_SECONDS)
-        for text in said:
+        for text in closing:
             log_info(text)
 
-    def tell(self, what: Callable[[Tracker], None]) -> None:
+    def submit(self, call: Callable[[Tracker], None]) -> None:
         tracker = self.tracker
         if tracker is not None:
-            self.worker.submit(lambda: what(tracker))
+            self.worker.submit(lambda: call(tracker))
 
     def begin(self, run: Run, config: PretrainConfig, material: PreparedData, trains: bool = True) -> None:
-        """From here on it is this run. One that is finished has its history told as it is stored."""
+        """Follow this run from here on. A finished run comes with its stored history."""
 
         def begin(tracker: Tracker) -> None:
-            kept = read_tracker_names(run.folder / TRACKER_FILE)
-            begun = tracker.begin(Told(run.name, self.folder, flatten_settings(config), kept.get(self.name)))
-            self.epochs = begun.epochs
-            if kept.get(self.name) != begun.known_as:
-                write_json(run.folder / TRACKER_FILE, kept | {self.name: begun.known_as})
-            if trains and tracker.images and not begun.epochs:
+            names = read_tracker_names(run.folder / TRACKER_FILE)
+            known_as = names.get(self.name)
+            begun_as, self.epochs = tracker.begin(TrackedRun(run.name, self.folder, flatten_settings(config), known_as))
+            if known_as != begun_as:
+                write_json(run.folder / TRACKER_FILE, names | {self.name: begun_as})
+            if trains and tracker.images and not self.epochs:
                 tracker.picture("views", make_sample_views(config, material), 0)
 
-        self.tell(begin)
+        self.submit(begin)
 
     def history(self, lines: Sequence[EpochLog]) -> None:
-        """All epochs so far; those that the tracker has are not told again."""
+        """Send all epochs so far that the tracker does not have, each number under a heading."""
 
         def numbers(tracker: Tracker) -> None:
             for line in lines:
-                if line["epoch"] > self.epochs:
-                    tracker.numbers(add_metric_groups(line), int(line["epoch"]))
-                    self.epochs = int(line["epoch"])
+                epoch = int(line["epoch"])
+                if epoch > self.epochs:
+                    values = {key: value for key, value in line.items() if key != "epoch"}
+                    grouped = {f"{METRIC_GROUPS.get(key, 'train')}/{key}": value for key, value in values.items()}
+                    tracker.numbers(grouped, epoch)
+                    self.epochs = epoch
 
-        self.tell(numbers)
+        self.submit(numbers)
 
     def stored(self, run: Run) -> None:
-        """The history of a finished run, as it is stored."""
+        """Send the stored history of a finished run."""
         if self.tracker is not None:
-            with suppress(CheckpointError):  # what is damaged has been said
+            with suppress(CheckpointError):  # damage has been reported
                 self.history(run.read_history(run.description()))
 
     def scores(self, run: Run, is_own: bool, fraction: float, results: Sequence[Sequence[Mapping[str, Any]]]) -> None:
-        """What the probes came to, each in as many draws of a fraction of the labels; of the run itself, or of one it
-        is compared with."""
+        """Send the probes' scores, each the mean over draws of a fraction of the labels: of the run itself, or of one
+        that it is compared with."""
         if self.tracker is not None:
             entry = get_encoder_name(run.description())
             beside = "" if is_own else f"-{entry.replace('_', '-')}" if entry in RANDOM_BASELINES else "-start"
             labels = "" if fraction == 1 else f"/labels-{fraction:g}"
             values = {
-                f"{side}{beside}{labels}/{draws[0]['probe']}/{key}": value
+                f"{subset}{beside}{labels}/{draws[0]['probe']}/{key}": value
                 for draws in results
-                for side in ("test", "validation")
-                for key, value in average_numbers([draw[side] for draw in draws if draw[side] is not None]).items()
+                for subset in ("test", "validation")
+                for key, value in average_numbers([draw[subset] for draw in draws if draw[subset] is not None]).items()
             }
-            self.tell(lambda tracker: tracker.scores(values, self.epochs))
+            self.submit(lambda tracker: tracker.scores(values, self.epochs))
 
     def picture(self, name: str, path: Path) -> None:
         def picture(tracker: Tracker) -> None:
             with Image.open(path) as image:
                 tracker.picture(name, np.asarray(image.convert("RGB")), self.epochs)
 
-        self.tell(picture)
+        self.submit(picture)
 
 
 NO_TRACKING = TrackingSession()
@@ -137,35 +198,29 @@ def build_tracking_session(config: PretrainConfig) -> TrackingSession:
 
 
 def read_tracker_names(path: Path) -> dict[str, str]:
-    """What each tool calls the run. A file that is missing or damaged says nothing, nor does one of a stranger's whose
-    names lead elsewhere: what W&B wrote under a name is removed when the run goes on."""
+    """Read what each tool calls the run; nothing from a missing or damaged file, no name that leads elsewhere: what W&B
+    wrote under a name is removed when the run goes on."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        names = dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
         return {}
-    names = {str(key): str(value) for key, value in content.items()} if isinstance(content, dict) else {}
-    return {key: name for key, name in names.items() if TRACKER_RUN_NAME.fullmatch(name)}
+    return {str(key): str(name) for key, name in names.items() if TRACKER_RUN_NAME.fullmatch(str(name))}
 
 
 def flatten_settings(config: PretrainConfig) -> dict[str, Any]:
-    """The config, flat, without what names a place."""
-    told = {key: value for key, value in to_plain(config).items() if key not in HIDDEN_KEYS}
-    return {"dataset": config.dataset.name, "title": config.dataset.title, **dict(flatten_values(told))}
+    """Flatten the config, without paths."""
+    shown = {key: value for key, value in to_plain(config).items() if key not in HIDDEN_KEYS}
+    return {"dataset": config.dataset.name, "title": config.dataset.title, **flatten_values(shown)}
 
 
-def flatten_values(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    pairs: list[tuple[str, Any]] = []
+def flatten_values(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, Mapping):
-            pairs += flatten_values(value, f"{prefix}{key}.")
+            flat |= flatten_values(value, f"{prefix}{key}.")
         elif f"{prefix}{key}" not in PATH_KEYS:
-            pairs.append((f"{prefix}{key}", value))
-    return pairs
-
-
-def add_metric_groups(line: EpochLog) -> dict[str, float]:
-    """A line of the history, each number under a heading."""
-    return {f"{METRIC_GROUPS.get(key, 'train')}/{key}": value for key, value in line.items() if key != "epoch"}
+            flat[f"{prefix}{key}"] = value
+    return flat
 
 
 def average_numbers(scores: Sequence[Mapping[str, Any]]) -> dict[str, float]:
@@ -175,7 +230,7 @@ def average_numbers(scores: Sequence[Mapping[str, Any]]) -> dict[str, float]:
 
 
 def make_sample_views(config: PretrainConfig, material: PreparedData) -> Pixels:
-    """A few training images, a line each: the image, and two views of it as in the last epoch; uint8 [H, W, 3]."""
+    """Draw a few training images, a line each: the image and two views of it as in the last epoch; uint8 [H, W, 3]."""
     rows = choose_example_rows(material, max(1, MAX_EXAMPLES // len(material.catalogue.classes)))
     shown = make_example_views(config, material, rows[:MAX_EXAMPLES])  # [C, n, 3, S, S, 3]
     lines = shown.reshape(-1, *shown.shape[2:])

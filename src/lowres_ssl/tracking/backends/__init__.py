@@ -1,6 +1,6 @@
-"""Trackers: the tools in which people watch their runs. One file a tool; this one holds what a tool is told.
+"""Define what a tracker receives: a module for each tool, found by its name.
 
-A tool is imported when a run begins, not before. What it raises is caught by `watching`, which calls it.
+A tool is imported when a run begins, not before. The session catches what it raises.
 """
 
 from abc import ABC, abstractmethod
@@ -20,9 +20,9 @@ Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class Told:
-    """A run as a tool is told of it. `folder`: below which the tool's files go. `settings`: flat, without a path in
-    them. `known_as`: what the tool called the run when it began it, if it did."""
+class TrackedRun:
+    """Describe a run to a tool. `folder`: of the tool's files. `settings`: flat, without a path in them. `known_as`:
+    the tool's own name for the run, if it began it before."""
 
     name: str
     folder: Path
@@ -30,43 +30,35 @@ class Told:
     known_as: str | None
 
 
-@dataclass(frozen=True)
-class Begun:
-    """What a tool calls the run, and up to which epoch it has its numbers already."""
-
-    known_as: str
-    epochs: int = 0
-
-
 class Tracker(ABC):
-    """One tool. It is given one run: `begin`, then the others in any order, then `end`; all by one thread."""
+    """Send one run to one tool: `begin`, then the others in any order, then `end`; all in one thread."""
 
-    module: ClassVar[str | None] = None  # what has to be there to be imported
-    extra: ClassVar[str | None] = None  # what brings it
-    images: bool = False  # whether it is given pictures with images of the data set in them
+    module: ClassVar[str | None] = None  # the library, which the extra of the tool's name installs
+    images: bool = False  # whether it receives pictures with images of the data set in them
 
     @abstractmethod
-    def begin(self, run: Told) -> Begun: ...
+    def begin(self, run: TrackedRun) -> tuple[str, int]:
+        """Return the tool's own name for the run, and the last epoch whose numbers it has already."""
 
     @abstractmethod
     def numbers(self, values: Mapping[str, float], epoch: int) -> None:
-        """What an epoch came to."""
+        """Send the numbers of an epoch."""
 
     @abstractmethod
     def scores(self, values: Mapping[str, float], epoch: int) -> None:
-        """What the finished encoder, of that many epochs, came to; the same ones may have been given before."""
+        """Send the scores of the finished encoder, of that many epochs; the same ones may have been sent before."""
 
     @abstractmethod
     def picture(self, name: str, pixels: Pixels, epoch: int) -> None:
-        """Pixels: uint8 [H, W, 3]."""
+        """Send pixels: uint8 [H, W, 3]."""
 
     @abstractmethod
     def end(self, finished: bool) -> str:
-        """Everything has arrived, or at least been written down; a sentence on where, and how to look at it."""
+        """Wait until everything has arrived or is on disk; return a sentence on where, and how to look at it."""
 
 
 def build_tracker(arguments: Mapping[str, Any]) -> Tracker | None:
-    """The tool that `arguments` name and set, None for none.
+    """Build the tool that `arguments` name and set, None for none.
 
     Raises `ConfigError` for what no tool takes, and where the library is not installed.
     """
@@ -76,8 +68,6 @@ def build_tracker(arguments: Mapping[str, Any]) -> Tracker | None:
     settings = {key: value for key, value in arguments.items() if key != "name"}
     tracker = build(__name__, name, Tracker, settings, "tracker", "tracker")
     if tracker.module is not None and find_spec(tracker.module) is None:
-        raise ConfigError(
-            f"tracker={name}: {tracker.module} is not installed; type pip install 'lowres-ssl[{tracker.extra}]', "
-            "or tracker=none"
-        )
+        install = f"type pip install 'lowres-ssl[{name}]', or tracker=none"
+        raise ConfigError(f"tracker={name}: {tracker.module} is not installed; {install}")
     return tracker

@@ -1,6 +1,6 @@
-"""MLflow: a store below the outputs, or a tracking server by its address.
+"""Send runs to MLflow: to a store below the outputs, or to a tracking server by its address.
 
-Only its client is used: the functions that keep an active run also write down user, host, program and git commit.
+Only its client is used: the functions that keep an active run also record user, host, program and git commit.
 """
 
 import logging
@@ -14,18 +14,17 @@ from typing import Any
 from lowres_ssl.config.overrides import URL_SECRET
 from lowres_ssl.errors import ConfigError
 from lowres_ssl.io.locks import lock
-from lowres_ssl.tracking.backends import Begun, Pixels, Told, Tracker
+from lowres_ssl.tracking.backends import Pixels, TrackedRun, Tracker
 
 MAX_VALUE_LENGTH = 500  # letters: what every store takes
-MAX_BATCH_METRICS = 100
+MAX_BATCH_PARAMS = 100
 
 
 class MLflowTracker(Tracker):
-    """uri: a tracking server or store; None for one below the outputs. experiment: under which the runs are listed.
-    images: whether it is given views of training images. What a run that goes on has there already stays."""
+    """uri: a tracking server or store; None for one below the outputs. experiment: what lists the runs. images:
+    whether it receives views of training images. A resumed run keeps what it has there already."""
 
     module = "mlflow"
-    extra = "mlflow"
 
     def __init__(self, *, uri: str | None, experiment: str, images: bool) -> None:
         if uri is not None and URL_SECRET.search(uri):
@@ -38,7 +37,7 @@ class MLflowTracker(Tracker):
         self.run_id = ""
         self.entities: Any = None
 
-    def begin(self, run: Told) -> Begun:
+    def begin(self, run: TrackedRun) -> tuple[str, int]:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # what is used of it is not reported to its makers
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # of 7, with pauses of up to a minute
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")  # of 120 seconds
@@ -52,20 +51,22 @@ class MLflowTracker(Tracker):
                 number = self.experiment_number(artifacts.as_uri())
         else:
             number = self.experiment_number(None)
-        there = self.found(run.known_as)
+        there = self.find_begun(run.known_as)
         if there is not None:
-            self.run_id = run.known_as or ""
+            self.run_id = there.info.run_id
             self.client.set_terminated(self.run_id, "RUNNING")
-            return Begun(self.run_id, max((step for step in self.steps(there)), default=0))
+            key = next((key for key in there.data.metrics if key.startswith("train/")), None)
+            points = [] if key is None else self.client.get_metric_history(self.run_id, key)
+            return self.run_id, max((point.step for point in points), default=0)
         self.run_id = self.client.create_run(number, run_name=run.name).info.run_id
         params = [self.entities.Param(key, str(value)[:MAX_VALUE_LENGTH]) for key, value in run.settings.items()]
-        for start in range(0, len(params), MAX_BATCH_METRICS):
-            self.client.log_batch(self.run_id, params=params[start : start + MAX_BATCH_METRICS])
-        return Begun(self.run_id)
+        for start in range(0, len(params), MAX_BATCH_PARAMS):
+            self.client.log_batch(self.run_id, params=params[start : start + MAX_BATCH_PARAMS])
+        return self.run_id, 0
 
     def experiment_number(self, artifacts: str | None) -> str:
-        """Of the experiment, which is made if it is not there; connects to the store. `artifacts`: where its pictures
-        go, None for the server's own place."""
+        """Connect to the store; find or make the experiment. `artifacts`: the folder of its pictures, None for the
+        server's own."""
         self.client = import_module("mlflow").MlflowClient(self.uri)
         there = self.client.get_experiment_by_name(self.experiment)
         if there is None:
@@ -77,8 +78,8 @@ class MLflowTracker(Tracker):
                     raise
         return str(there.experiment_id)
 
-    def found(self, known_as: str | None) -> Any:
-        """The run that was begun, unless somebody has deleted it."""
+    def find_begun(self, known_as: str | None) -> Any:
+        """The run that was begun before, unless somebody has deleted it."""
         if known_as is None:
             return None
         try:
@@ -86,11 +87,6 @@ class MLflowTracker(Tracker):
         except import_module("mlflow.exceptions").MlflowException:
             return None
         return run if run.info.lifecycle_stage == "active" else None
-
-    def steps(self, run: Any) -> list[int]:
-        """The epochs whose numbers are there."""
-        key = next((key for key in run.data.metrics if key.startswith("train/")), None)
-        return [] if key is None else [point.step for point in self.client.get_metric_history(self.run_id, key)]
 
     def numbers(self, values: Mapping[str, float], epoch: int) -> None:
         now = int(1000 * time.time())
@@ -109,5 +105,5 @@ class MLflowTracker(Tracker):
 
     def end(self, finished: bool) -> str:
         self.client.set_terminated(self.run_id, "FINISHED" if finished else "KILLED")
-        is_server = str(self.uri).startswith("http")
-        return f"MLflow: {self.uri if is_server else f'mlflow ui --backend-store-uri {shlex.quote(str(self.uri))}'}"
+        uri = str(self.uri)
+        return f"MLflow: {uri if uri.startswith('http') else f'mlflow ui --backend-store-uri {shlex.quote(uri)}'}"

@@ -1,28 +1,27 @@
-"""TensorBoard: event files below the outputs, one folder a run. Nothing leaves the machine."""
+"""Write TensorBoard event files below the outputs, one folder a run. Nothing leaves the machine."""
 
 import shlex
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
-from lowres_ssl.tracking.backends import Begun, Pixels, Told, Tracker
+from lowres_ssl.tracking.backends import Pixels, TrackedRun, Tracker
 
 
 class TensorBoardTracker(Tracker):
     """images: whether the event files hold views of training images.
 
-    Event files cannot be corrected, so a run that goes on begins its files anew, and is given its whole history again.
+    Event files cannot be corrected, so a resumed run begins its files anew and receives its whole history again.
     """
 
     module = "tensorboard"
-    extra = "tensorboard"
 
     def __init__(self, *, images: bool) -> None:
         self.images = images
         self.writer: Any = None
         self.place = ""
 
-    def begin(self, run: Told) -> Begun:
+    def begin(self, run: TrackedRun) -> tuple[str, int]:
         folder = run.folder / run.name
         for old in folder.glob("events.out.tfevents.*"):
             old.unlink()
@@ -31,7 +30,7 @@ class TensorBoardTracker(Tracker):
         self.writer = import_module("torch.utils.tensorboard").SummaryWriter(str(folder), purge_step=0)
         rows = "".join(f"|{key}|{value}|\n" for key, value in run.settings.items())
         self.writer.add_text("settings", f"|key|value|\n|---|---|\n{rows}", 0)
-        return Begun(run.name)
+        return run.name, 0
 
     def numbers(self, values: Mapping[str, float], epoch: int) -> None:
         for key, value in values.items():

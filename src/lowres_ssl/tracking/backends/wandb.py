@@ -1,6 +1,6 @@
-"""Weights & Biases: written below the outputs, sent only if that is asked for.
+"""Write Weights & Biases runs below the outputs; send them only with `tracker.mode=online`.
 
-What it would write down by itself (host, user, command line, git remote, packages, code, output) is switched off.
+What the library records by itself (host, user, command line, git remote, packages, code, output) is switched off.
 """
 
 import os
@@ -13,7 +13,7 @@ from typing import Any, Literal
 from uuid import uuid4
 
 from lowres_ssl.errors import ConfigError
-from lowres_ssl.tracking.backends import Begun, Pixels, Told, Tracker
+from lowres_ssl.tracking.backends import Pixels, TrackedRun, Tracker
 
 CONNECT_TIMEOUT_SECONDS = 30
 FINISH_TIMEOUT_SECONDS = 45
@@ -21,14 +21,13 @@ FINISH_TIMEOUT_SECONDS = 45
 
 class WandbTracker(Tracker):
     """mode: offline (a folder that `wandb sync` sends when you choose) | online. entity: whose account; None for the
-    default one. images: whether it is given views of training images.
+    default one. images: whether it receives views of training images.
 
-    Of an offline run nothing can be added to what was written, and `wandb sync` replaces what was sent. So a run that
-    goes on is written anew, with its whole history. Online it goes on where it was.
+    Nothing can be added to an offline run, and `wandb sync` replaces what was sent. So a resumed run is written anew,
+    with its whole history. Online it goes on where it was.
     """
 
     module = "wandb"
-    extra = "wandb"
 
     def __init__(self, *, mode: Literal["offline", "online"], project: str, entity: str | None, images: bool) -> None:
         self.mode, self.project, self.entity, self.images = mode, project, entity, images
@@ -36,7 +35,7 @@ class WandbTracker(Tracker):
         self.run: Any = None
         self.place = Path()
 
-    def begin(self, run: Told) -> Begun:
+    def begin(self, run: TrackedRun) -> tuple[str, int]:
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # what fails in it is not reported to its makers
         os.environ.setdefault("WANDB_SILENT", "true")
         os.environ.setdefault("WANDB_CACHE_DIR", str(run.folder.resolve() / "cache"))
@@ -74,7 +73,7 @@ class WandbTracker(Tracker):
                 x_save_requirements=False,
             ),
         )
-        return Begun(known_as, max(0, self.run.step - 1) if self.mode == "online" else 0)
+        return known_as, max(0, self.run.step - 1) if self.mode == "online" else 0
 
     def numbers(self, values: Mapping[str, float], epoch: int) -> None:
         self.run.log(dict(values), step=epoch)
@@ -86,11 +85,9 @@ class WandbTracker(Tracker):
         self.run.log({name: self.library.Image(pixels)}, step=epoch)
 
     def end(self, finished: bool) -> str:
-        offline = self.mode == "offline"
-        told = (
-            f"nothing was sent; wandb sync {shlex.quote(str(self.place / Path(self.run.dir).parent.name))} does it"
-            if offline
-            else self.run.url
-        )
+        where = self.run.url
+        if self.mode == "offline":
+            folder = shlex.quote(str(self.place / Path(self.run.dir).parent.name))
+            where = f"nothing was sent; wandb sync {folder} does it"
         self.run.finish(exit_code=0 if finished else 1)
-        return f"Weights & Biases: {told}"
+        return f"Weights & Biases: {where}"
