@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from lowres_ssl.evaluate.feature_cache import build_probe_features, extract_rows, get_subset_rows
-from lowres_ssl.probes import Features
+from lowres_ssl.probes.base import Features
 from lowres_ssl.reporting.figures.tsne import compute_tsne
 from speed.experiment import Experiment, about_data, experiment, synchronise
 from speed.table import arguments, machine, markdown, median_and_spread

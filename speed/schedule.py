@@ -3,14 +3,14 @@ first, and without. Both are the `tuned` recipe, from the same start; validation
 
 import math
 import tempfile
-from functools import partial
 from pathlib import Path
 
-import numpy as np
-
-from lowres_ssl.experiment.train_run import compute_validation_accuracy
+from lowres_ssl.experiment.train_run import RunObserver
+from lowres_ssl.runs.run import Run
+from lowres_ssl.tracking.session import NO_TRACKING
 from lowres_ssl.train.history import EpochLog
 from lowres_ssl.train.loop import pretrain
+from lowres_ssl.train.state import Execution, TrainingData
 from speed.experiment import about_data, experiment
 from speed.table import arguments, machine, markdown, median_and_spread
 
@@ -31,7 +31,7 @@ def main() -> None:
     rows, ratios = [], []
     for seed in range(given.repetitions):
         curves = {}
-        for schedule, epochs in (("[[1.0,1.0]]", given.epochs), (given.schedule, round(given.shard * given.epochs))):
+        for schedule, epochs in (("[[1.0,1.0]]", given.epochs), (given.schedule, round(given.share * given.epochs))):
             overrides = [
                 *about_data(given.data, given.work, given.images),
                 "recipe=tuned",
@@ -73,16 +73,14 @@ def train(overrides: list[str]) -> list[EpochLog]:
         return pretrain(
             encoder=plan.encoder,
             method=plan.method,
-            store=material.store,
-            rows=np.asarray(material.pretraining_rows("training")).tolist(),
-            views=plan.views,
-            training=plan.training,
-            compute=plan.compute,
-            place=plan.config.store.name,
+            data=TrainingData(
+                material.store, material.pretraining_rows("training"), plan.views, plan.config.store.name
+            ),
+            options=plan.training,
+            execution=Execution(plan.compute),
             checkpoint=Path(folder) / "checkpoint.pt",
             name="benchmark",
-            on_epoch=lambda history: None,
-            validate=partial(compute_validation_accuracy, plan, material),
+            observer=RunObserver(plan, material, Run(Path(folder)), None, NO_TRACKING),
         ).history
 
 

@@ -9,7 +9,7 @@ import torch
 
 from lowres_ssl.device import resolve_device
 from lowres_ssl.evaluate.grid_search import SearchGrid, search_grid
-from lowres_ssl.probes import Features
+from lowres_ssl.probes.base import Features
 from lowres_ssl.probes.linear import limit_threads
 from lowres_ssl.seeding import derive_seed
 from speed.table import machine, markdown, median_and_spread

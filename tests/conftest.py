@@ -13,7 +13,8 @@ from torch import nn
 
 from lowres_ssl.data.image_store import ImageStore
 from lowres_ssl.device import disable_tf32
-from lowres_ssl.methods import find_method
+from lowres_ssl.encoders.base import list_fixed_encoders
+from lowres_ssl.methods.base import find_method
 from lowres_ssl.seeding import seed_torch
 
 # Two test processes share two cores.
@@ -22,8 +23,8 @@ torch.set_num_threads(1)
 disable_tf32()
 
 SHARED = Path(os.environ.get("LOWRES_SSL_SHARED", Path(__file__).resolve().parents[2] / "shared"))
-UNTRAINED = [name for name in METHODS if not find_method(name).trains]
-SELF_SUPERVISED = [name for name in METHODS if find_method(name).trains and not find_method(name).sees_labels]
+FIXED = list_fixed_encoders()
+SELF_SUPERVISED = [name for name in METHODS if name not in FIXED and not find_method(name).sees_labels]
 
 
 SLOWEST = ("integration/test_reproduce_script.py", "hostile", "integration", "distributed")
@@ -61,7 +62,7 @@ def trained_method(request: pytest.FixtureRequest) -> dict[str, Any]:
     return shrunk(METHODS[request.param])
 
 
-@pytest.fixture(params=UNTRAINED)
+@pytest.fixture(params=FIXED)
 def untrained_method(request: pytest.FixtureRequest) -> dict[str, Any]:
     """As `trained_method`, of the methods that leave the encoder as it is."""
     return shrunk(METHODS[request.param])

@@ -20,7 +20,6 @@ ORDER = (
     "device",
     "data",
     "augment",
-    "losses",
     "encoders",
     "methods",
     "probes",

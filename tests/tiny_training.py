@@ -7,6 +7,7 @@ import torch
 
 from lowres_ssl.augment.augmentation import Augmentation
 from lowres_ssl.data.image_store import ImageStore
+from lowres_ssl.train.optimizers import SGD
 from lowres_ssl.train.state import TrainingOptions
 
 CPU = torch.device("cpu")
@@ -17,9 +18,7 @@ TRAINING = TrainingOptions(
     keep_last_batch=False,
     joint=False,
     learning_rate=0.05,
-    momentum=0.9,
-    weight_decay=0.01,
-    decay_norm_and_bias=False,
+    optimizer=SGD(momentum=0.9, weight_decay=0.01, decay_norm_and_bias=False),
     schedule="cosine",
     warmup_epochs=0.5,
     checkpoint_seconds=60.0,

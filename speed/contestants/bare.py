@@ -6,8 +6,7 @@ import torch
 
 from lowres_ssl.device import MEMORY_FORMATS
 from lowres_ssl.experiment.plan import build_training_setup
-from lowres_ssl.train.forward import make_forward
-from lowres_ssl.train.optimizers import make_optimiser
+from lowres_ssl.train.forward import ForwardPass
 from speed.contestants import Case, Epoch, Taken
 from speed.experiment import configured, synchronise
 
@@ -19,19 +18,19 @@ def enter(case: Case) -> Epoch:
     method = plan.method.to(compute.device).train()
     layout = MEMORY_FORMATS[case.layout]
     model = torch.nn.ModuleDict({"encoder": encoder, "method": method}).to(memory_format=layout)
-    optimiser = make_optimiser(model, training.momentum, training.weight_decay, training.decay_norm_and_bias)
+    optimiser = training.optimizer.build(model)
     for group in optimiser.param_groups:
         group["lr"] = 1e-4
-    forward = make_forward(encoder, method, compute, joint=training.joint)
+    forward = ForwardPass(encoder, method, compute, joint=training.joint)
     shape = (case.batch_size, 3, case.image_size, case.image_size)
-    first, second = (torch.rand(shape, device=compute.device).contiguous(memory_format=layout) for _ in range(2))
-    forward.prepare(first, second)
+    views = tuple(torch.rand(shape, device=compute.device).contiguous(memory_format=layout) for _ in range(2))
+    forward.prepare(views)
 
     def epoch(steps: int) -> Taken:
         synchronise(compute.device)
         started = time.perf_counter()
         for _ in range(steps):
-            losses, _ = forward(first, second)
+            losses, _ = forward(views)
             optimiser.zero_grad()
             losses["loss"].backward()
             optimiser.step()

@@ -10,8 +10,17 @@ import numpy as np
 from lowres_ssl.experiment.plan import is_layout_open, use_faster_layout
 from lowres_ssl.train.history import EpochLog
 from lowres_ssl.train.loop import pretrain
+from lowres_ssl.train.state import Execution, TrainingData, TrainingObserver
 from speed.contestants import Case, Epoch, Taken
 from speed.experiment import experiment
+
+
+class Clock(TrainingObserver):
+    def __init__(self) -> None:
+        self.ends: list[float] = []
+
+    def record(self, history: list[EpochLog]) -> None:
+        self.ends.append(time.perf_counter())
 
 
 def enter(case: Case) -> Epoch:
@@ -28,27 +37,21 @@ def enter(case: Case) -> Epoch:
         off. It comes once an epoch, so that its share of these steps is that of as many steps in an epoch over all
         training images.
         """
-        ends: list[float] = []
-
-        def at_the_end(history: list[EpochLog]) -> None:
-            ends.append(time.perf_counter())
-
+        clock = Clock()
+        rows = np.resize(available, steps * case.batch_size)
         with tempfile.TemporaryDirectory() as folder:  # a new one, so that nothing is there to go on from
             trained = pretrain(
                 encoder=plan.encoder,
                 method=plan.method,
-                store=material.store,
-                rows=np.resize(available, steps * case.batch_size).tolist(),
-                views=[plan.views[0]] * 2,
-                training=replace(plan.training, epochs=2, warmup_epochs=0.0),
-                compute=compute,
-                place=plan.config.store.name,
+                data=TrainingData(material.store, rows, [plan.views[0]] * 2, plan.config.store.name),
+                options=replace(plan.training, epochs=2, warmup_epochs=0.0),
+                execution=Execution(compute),
                 checkpoint=Path(folder) / "checkpoint.pt",
                 name="benchmark",
-                on_epoch=at_the_end,
+                observer=clock,
             )
         first, second = (line["seconds"] for line in trained.history)
-        beside = ends[1] - ends[0] - second
+        beside = clock.ends[1] - clock.ends[0] - second
         return Taken(first, first + beside * steps / plan.training.steps_per_epoch(len(available)))
 
     return epoch

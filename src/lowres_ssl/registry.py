@@ -18,10 +18,32 @@ T = TypeVar("T")
 TYPE_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", NoneType: "null"}
 
 
-def list_available(package: str) -> list[str]:
-    """List the names that `build` takes: the module files directly in `package`, sorted, without private ones."""
+def list_available(package: str, base: type) -> list[str]:
+    """List the names that `build` takes: the modules of `package` that define a subclass of `base` for it to build.
+
+    Modules of helpers, and those with a leading underscore, are none of them.
+    """
+    return [name for name in list_modules(package) if len(find_concrete_classes(package, name, base)) == 1]
+
+
+def list_modules(package: str) -> list[str]:
+    """List the module files directly in `package` by name, private ones left out."""
     modules = pkgutil.iter_modules(importlib.import_module(package).__path__)
     return sorted(module.name for module in modules if not module.ispkg and not module.name.startswith("_"))
+
+
+def find_concrete_classes(package: str, name: str, base: type[T]) -> list[type[T]]:
+    """Find the concrete subclasses of `base` that `<package>/<name>.py` defines itself."""
+    module = importlib.import_module(f"{package}.{name}")
+    return [
+        member
+        for member in vars(module).values()
+        if inspect.isclass(member)
+        and issubclass(member, base)
+        and member is not base
+        and not inspect.isabstract(member)
+        and member.__module__ == module.__name__
+    ]
 
 
 def build(
@@ -43,21 +65,15 @@ def build(
 
 
 def find_class(package: str, name: str, base: type[T], named_by: str) -> type[T]:
-    """Find the one concrete subclass of `base` in `<package>/<name>.py`. Raises `ConfigError` for an unknown name."""
-    names = list_available(package)
-    if name not in names:
+    """Find the one concrete subclass of `base` in `<package>/<name>.py`. Raises `ConfigError` where there is none."""
+    found = find_concrete_classes(package, name, base) if name in list_modules(package) else []
+    if len(found) > 1:
+        raise TypeError(f"{package}.{name} should define one concrete {base.__name__}, it defines {len(found)}")
+    if not found:
+        names = list_available(package, base)
         hint = did_you_mean(name, names, f"{named_by}={{}}")
         raise ConfigError(f"{named_by}={name}: wanted one of {', '.join(names)}{hint}")
-    module = importlib.import_module(f"{package}.{name}")
-    found = [
-        member
-        for member in vars(module).values()
-        if inspect.isclass(member) and issubclass(member, base) and member.__module__ == module.__name__
-    ]
-    concrete = [member for member in found if not inspect.isabstract(member)]
-    if len(concrete) != 1:
-        raise TypeError(f"{module.__name__} should define one concrete {base.__name__}, it defines {len(concrete)}")
-    return concrete[0]
+    return found[0]
 
 
 def check_arguments(

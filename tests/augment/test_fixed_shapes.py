@@ -152,7 +152,7 @@ def test_both_views_of_a_batch_take_a_few_launches_and_two_copies(
         for epoch in range(3):
             gpu.operations.clear()
             images = resident.index_select(0, copy_array_to_device(batch, resident.device))
-            first, second = make.pair(images, sizes(), KEYS, epoch=epoch)
+            first, second = make.make(images, sizes(), KEYS, epoch=epoch, views=(0, 1))
             assert first.shape == second.shape == (COUNT, 3, 224, 224)
             assert first.device.type == "cuda"
             assert first.is_contiguous(memory_format=torch.channels_last)

@@ -10,7 +10,7 @@ from lowres_ssl.train.batches import prefetch
 
 
 def threads() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == "prefetch"]
+    return [thread for thread in threading.enumerate() if thread.name.startswith("prefetch")]
 
 
 @pytest.mark.parametrize("depth", [1, 2, 5])
@@ -76,8 +76,8 @@ def test_it_makes_no_more_than_depth_items_ahead():
     ahead = prefetch(items(), depth=2)
     next(ahead)
     deadline = time.monotonic() + 5
-    while len(made) < 4 and time.monotonic() < deadline:
+    while len(made) < 3 and time.monotonic() < deadline:
         time.sleep(0.001)
     time.sleep(0.05)
-    assert len(made) == 4  # one taken, two waiting, one in the producer's hand
+    assert len(made) == 3  # one taken, two waiting
     ahead.close()

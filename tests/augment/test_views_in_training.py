@@ -17,17 +17,18 @@ from lowres_ssl.augment.sampling import hash_image_ids
 from lowres_ssl.data.datasets.phantom import TISSUES, draw_image
 from lowres_ssl.data.image_store import ImageStore
 from lowres_ssl.device import DevicePrecision
-from lowres_ssl.methods import Method, build_method
+from lowres_ssl.methods.base import Method, build_method
 from lowres_ssl.seeding import derive_seed, seed_torch
 from lowres_ssl.train.loop import pretrain
-from lowres_ssl.train.state import TrainingOptions
+from lowres_ssl.train.optimizers import SGD
+from lowres_ssl.train.state import Execution, TrainingData, TrainingOptions
 
 FP32 = DevicePrecision(torch.device("cpu"), "fp32")
 SIMCLR = {"name": "simclr", "projector_hidden": 32, "projector_output": 16, "temperature": 0.5}
 # Views differ by up to 2 of 255, and each step starts from where the last one went; relative, of an epoch's mean loss.
 TOLERANCE = 0.005
 SHORT = replace(
-    TRAINING, joint=True, weight_decay=1e-4, decay_norm_and_bias=True, schedule="constant", warmup_epochs=0.0
+    TRAINING, joint=True, optimizer=SGD(0.9, 1e-4, decay_norm_and_bias=True), schedule="constant", warmup_epochs=0.0
 )
 # All images in each batch: where crops differ by a part of a level, from the second step on batches of 8 or 16 make of
 # it up to 2% of a loss, whether it is noise or another way to crop; three steps of 32 make 0.1%.
@@ -54,7 +55,7 @@ def plain_loop(store: ImageStore, views: Augmentation, training: TrainingOptions
     encoder, method = start()
     model = nn.ModuleDict({"encoder": encoder, "method": method}).train()
     optimiser = torch.optim.SGD(
-        model.parameters(), lr=training.learning_rate, momentum=training.momentum, weight_decay=training.weight_decay
+        model.parameters(), training.learning_rate, training.optimizer.momentum, weight_decay=1e-4
     )
     keys, means = hash_image_ids(store.ids), []
     for epoch in range(training.epochs):
@@ -71,7 +72,7 @@ def plain_loop(store: ImageStore, views: Augmentation, training: TrainingOptions
                     made.append(by_torchvision(torch.from_numpy(store.images[row]), box, parameters, EVERYTHING))
                 halves.append(torch.stack(made))
             embeddings = method.embed(encoder(torch.cat(halves)))[0].chunk(2)
-            loss = method.loss((embeddings[0],), (embeddings[1],))["loss"]
+            loss = method.loss([(embeddings[0],), (embeddings[1],)], None)["loss"]
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -104,15 +105,11 @@ def curve(
     trained = pretrain(
         encoder=encoder,
         method=method,
-        store=store,
-        rows=range(32),
-        views=[Augmentation(**EVERYTHING)] * training.epochs,
-        training=training,
-        compute=compute,
-        place=place,
+        data=TrainingData(store, np.arange(32), [Augmentation(**EVERYTHING)] * training.epochs, place),
+        options=training,
+        execution=Execution(compute),
         checkpoint=checkpoint,
         name="simclr",
-        on_epoch=lambda history: None,
     )
     return [line["loss"] for line in trained.history]
 

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,14 +11,16 @@ from tiny_training import CPU, TRAINING, VIEWS, noise_store
 from torch import Tensor, nn
 
 from lowres_ssl.device import DevicePrecision
-from lowres_ssl.methods import Method, build_method, find_method
+from lowres_ssl.encoders.base import list_fixed_encoders
+from lowres_ssl.methods.base import Method, build_method
 from lowres_ssl.train.history import EpochLog
 from lowres_ssl.train.loop import pretrain
+from lowres_ssl.train.state import Execution, TrainingData
 from lowres_ssl.train.world import World
 
 FP32 = DevicePrecision(CPU, "fp32")
 CLASSES, WIDTH = 3, 8
-TRAINED = [name for name in METHODS if find_method(name).trains]
+TRAINED = [name for name in METHODS if name not in list_fixed_encoders()]
 SHORT = replace(TRAINING, epochs=2, keep_last_batch=True, learning_rate=0.001)
 ROWS = range(36)  # a last batch of 4, which 4 processes share as well
 STEPS = 5
@@ -69,7 +70,7 @@ def train(
     checkpoint: Path,
     in_step: Callable[[int, nn.Module], None] = lambda step, encoder: None,
     checkpoint_seconds: float = 60.0,
-    **changes: Any,
+    sync_batch_norm: bool = False,
 ) -> tuple[list[EpochLog], dict[str, Tensor]]:
     """The history and the weights. `in_step` is called within each step, counted from 1."""
     encoder, method = models(name)
@@ -85,17 +86,15 @@ def train(
     trained = pretrain(
         encoder=encoder,
         method=method,
-        store=noise_store(),
-        rows=ROWS,
-        views=[VIEWS] * 2,
-        training=replace(SHORT, checkpoint_seconds=checkpoint_seconds),
-        compute=FP32,
-        place="host",
+        data=TrainingData(
+            noise_store(),
+            np.array(ROWS),
+            [VIEWS] * 2,
+            labels=np.arange(40) % CLASSES if method.sees_labels else None,
+        ),
+        options=replace(SHORT, checkpoint_seconds=checkpoint_seconds),
+        execution=Execution(FP32, processes, sync_batch_norm=sync_batch_norm),
         checkpoint=checkpoint,
         name=name,
-        on_epoch=lambda _: None,
-        labels=np.arange(40) % CLASSES if method.sees_labels else None,
-        processes=processes,
-        **changes,
     )
     return trained.history, {**encoder.state_dict(), **method.state_dict()}

@@ -19,10 +19,10 @@ from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # where pytest finds what tests share
 
-from lowres_ssl.encoders.weights_file import load_state
 from lowres_ssl.errors import CheckpointError, ConfigError, TrainingError
 from lowres_ssl.train import checkpoint, world
-from lowres_ssl.train.forward import gather_outputs, make_forward
+from lowres_ssl.train.checkpoint import load_state
+from lowres_ssl.train.forward import ForwardPass, gather_outputs
 from lowres_ssl.train.world import SINGLE_PROCESS, World, join_world
 from tests.distributed.models import CPU, FP32, STEPS, TRAINED, WIDTH, models, train
 
@@ -43,12 +43,13 @@ def at_the_embeddings(name: str, processes: World) -> tuple[float, float]:
     _, method = models(name)
     torch.manual_seed(2)
     views = [tuple(method.embed(torch.randn(BATCH, WIDTH).double())) for _ in range(2)]
-    labels = (torch.arange(BATCH) % 3,) if method.sees_labels else ()
+    labels = torch.arange(BATCH) % 3
 
     def loss_and_gradient(which: World) -> tuple[Tensor, list[Tensor]]:
         leaves = [[which.shard(output.detach()).clone().requires_grad_() for output in view] for view in views]
-        one, two = (gather_outputs((*view, *map(which.shard, labels)), which) for view in leaves)
-        loss = method.loss(one, two)["loss"]
+        outputs = [gather_outputs(tuple(view), which) for view in leaves]
+        (every,) = gather_outputs((which.shard(labels),), which)
+        loss = method.loss(outputs, every if method.sees_labels else None)["loss"]
         loss.backward()
         flat = [leaf for view in leaves for leaf in view]
         return loss.detach(), [torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for leaf in flat]
@@ -68,8 +69,10 @@ def of_the_model(name: str, processes: World, joint: bool) -> tuple[float, float
 
     def loss_and_gradient(which: World) -> tuple[Tensor, list[Tensor]]:
         encoder, method = models(name)
-        step = make_forward(encoder, method, FP32, joint=joint, processes=which)
-        losses, embeddings = step(*map(which.shard, views), which.shard(labels) if method.sees_labels else None)
+        step = ForwardPass(encoder, method, FP32, joint=joint, processes=which)
+        losses, embeddings = step(
+            [which.shard(view) for view in views], which.shard(labels) if method.sees_labels else None
+        )
         assert len(embeddings) == BATCH
         losses["loss"].backward()
         both = nn.ModuleList([encoder, method])

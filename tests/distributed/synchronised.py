@@ -15,7 +15,7 @@ from torch import Tensor, nn
 sys.path.insert(0, str(Path(__file__).parents[1]))  # where pytest finds what tests share
 
 from lowres_ssl.device import DevicePrecision
-from lowres_ssl.train.forward import make_forward
+from lowres_ssl.train.forward import ForwardPass
 from lowres_ssl.train.world import SINGLE_PROCESS, World
 from tests.distributed.models import TRAINED, models
 from tests.distributed.ranks import BATCH, furthest
@@ -36,8 +36,8 @@ def of_the_model(name: str, processes: World, device: torch.device, joint: bool)
         both = nn.ModuleDict({"encoder": encoder, "method": method}).to(device).train()
         if which.size > 1:
             nn.SyncBatchNorm.convert_sync_batchnorm(both)
-        step = make_forward(encoder, method, DevicePrecision(device, "fp32"), joint=joint, processes=which)
-        losses, _ = step(*map(which.shard, views), which.shard(labels) if method.sees_labels else None)
+        step = ForwardPass(encoder, method, DevicePrecision(device, "fp32"), joint=joint, processes=which)
+        losses, _ = step([which.shard(view) for view in views], which.shard(labels) if method.sees_labels else None)
         losses["loss"].backward()
         return losses["loss"].detach(), [each.grad for each in both.parameters() if each.grad is not None]
 

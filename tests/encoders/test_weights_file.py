@@ -16,25 +16,17 @@ from torch import Tensor, nn
 from torchvision import models
 
 from lowres_ssl.encoders.torchvision import build_backbone
-from lowres_ssl.encoders.weights_file import (
-    load_encoder_weights,
-    load_latest_state,
-    load_state,
-    load_tensors,
-    load_weights,
-    read_epochs_done,
-    save_state,
-    save_tensors,
-)
+from lowres_ssl.encoders.weights_file import load_encoder_weights, load_tensors, load_weights, save_tensors
 from lowres_ssl.errors import CheckpointError, DamagedError
 from lowres_ssl.io.checksummed_json import FORMAT_VERSIONS, hash_file
+from lowres_ssl.train.checkpoint import load_latest_state, load_state, read_epochs_done, save_state
 
 METADATA = {"run": "Brüste-simclr", "backbone": {"name": "resnet18"}, "mean": [0.5, 0.25], "seed": 0}
 WRITE = """
 import sys
 from pathlib import Path
 import torch
-from lowres_ssl.checkpoint import save_tensors
+from lowres_ssl.encoders.weights_file import save_tensors
 names = {f"layer{number}.weight" for number in range(20)}  # a set: its order differs from process to process
 tensors = {name: torch.full((3, 2), float(len(name))) for name in sorted(names)}
 metadata = {name: {"of": [1, 2.5, None, name]} for name in names}

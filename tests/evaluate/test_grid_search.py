@@ -11,8 +11,8 @@ import torch
 from lowres_ssl.errors import DataError, TrainingError
 from lowres_ssl.evaluate import grid_search as searching
 from lowres_ssl.evaluate.grid_search import SearchGrid, estimate_search_seconds, group_into_passes, search_grid
-from lowres_ssl.probes import Features
-from lowres_ssl.probes._batched_mlp import HeadTraining
+from lowres_ssl.probes.base import Features
+from lowres_ssl.probes.batched_mlp import HeadTraining
 from lowres_ssl.probes.linear import MLPProbe
 
 Clouds = Callable[..., Features]

@@ -24,7 +24,8 @@ from lowres_ssl.experiment.estimate import (
     measure_inference_speed,
     time_training_loop,
 )
-from lowres_ssl.methods import build_method
+from lowres_ssl.methods.base import build_method
+from lowres_ssl.train.optimizers import SGD
 from lowres_ssl.train.world import SINGLE_PROCESS, World
 
 DCL = {"name": "dcl", "projector_hidden": 4, "projector_output": 4, "temperature": 0.1}
@@ -106,7 +107,7 @@ def test_what_is_computed_alike_is_timed_once(plan: Any, outline: DataSummary, a
         lambda: setattr(plan.config.backbone, "small_stem", True),
         lambda: setattr(plan.config, "views", {"jitter": 0.0}),
         lambda: setattr(plan.config.store, "name", "host"),
-        lambda: setattr(plan, "training", replace(plan.training, momentum=0.0)),
+        lambda: setattr(plan, "training", replace(plan.training, optimizer=SGD(0.0, 0.0, False))),
     ]
     for number, change in enumerate(changes, start=2):
         change()
@@ -173,11 +174,11 @@ def test_a_run_is_timed_by_its_own_loop_uncompiled(
     assert measured.views > 0
     assert measured.epoch_end > 0
     (arguments,) = given
-    assert arguments["views"][0] is VIEWS
-    assert arguments["place"] == "auto"
-    assert arguments["training"].batch_size == 8
-    assert arguments["training"].momentum == TRAINING.momentum
-    assert arguments["store"].images.shape == outline.store_shape
+    assert arguments["data"].views[0] is VIEWS
+    assert arguments["data"].place == "auto"
+    assert arguments["options"].batch_size == 8
+    assert arguments["options"].optimizer == TRAINING.optimizer
+    assert arguments["data"].store.images.shape == outline.store_shape
     assert capsys.readouterr().err.count("timed uncompiled") == 1
 
 

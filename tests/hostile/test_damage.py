@@ -19,12 +19,13 @@ from lowres_ssl.data.image_metadata import load_metadata_index
 from lowres_ssl.data.image_store import open_image_store, read_store_meta
 from lowres_ssl.data.pseudonyms import KEY_FILE, make_key, read_key
 from lowres_ssl.data.splits import load_split, make_split, save_split
-from lowres_ssl.encoders.weights_file import load_latest_state, save_state, save_tensors
+from lowres_ssl.encoders.weights_file import save_tensors
 from lowres_ssl.errors import UserError
 from lowres_ssl.evaluate.features import read_stored_features, store_features
 from lowres_ssl.evaluate.tuned_settings import read_tuned_settings, write_tuned_settings
 from lowres_ssl.runs.result_io import PROBE_FILE, get_fitted_file, read_predictions, read_result, write_result
 from lowres_ssl.runs.run import Run
+from lowres_ssl.train.checkpoint import load_latest_state, save_state
 
 Read = Callable[[], Any]
 FLIPS = 40  # places spread over the file

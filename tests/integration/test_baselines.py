@@ -19,7 +19,7 @@ from torchvision import models
 from typed import SMALL, Command, paint
 
 from lowres_ssl.augment.augmentation import make_evaluation_view
-from lowres_ssl.methods import imagenet
+from lowres_ssl.encoders import imagenet
 
 DATA = ("dataset=folder", *SMALL)
 

@@ -11,13 +11,14 @@ from lowres_ssl.config.check import PretrainConfig, read_config, register_schema
 from lowres_ssl.data.datasets.phantom import TISSUES, draw_image
 from lowres_ssl.data.image_store import ImageStore
 from lowres_ssl.experiment.plan import build_training_setup
-from lowres_ssl.methods import find_method
+from lowres_ssl.methods.base import Method, find_method
 from lowres_ssl.registry import list_available
 from lowres_ssl.runs.collapse import judge_history
 from lowres_ssl.train.loop import pretrain
+from lowres_ssl.train.state import Execution, TrainingData
 
-METHODS = {name: find_method(name) for name in list_available("lowres_ssl.methods")}
-SELF_SUPERVISED = [name for name, method in METHODS.items() if method.trains and not method.sees_labels]
+METHODS = list_available("lowres_ssl.methods", Method)
+SELF_SUPERVISED = [name for name in METHODS if not find_method(name).sees_labels]
 
 
 @pytest.fixture(scope="module")
@@ -39,18 +40,15 @@ def marks_after_training(phantom: ImageStore, folder: Path, overrides: Sequence[
     with initialize_config_module("lowres_ssl.conf", version_base="1.3"):
         config = read_config(compose("pretrain", overrides=[*small, *overrides]), PretrainConfig)
     plan = build_training_setup(config)
+    assert plan.method is not None
     trained = pretrain(
         encoder=plan.encoder,
         method=plan.method,
-        store=phantom,
-        rows=range(len(phantom.ids)),
-        views=plan.views,
-        training=plan.training,
-        compute=plan.compute,
-        place="host",
+        data=TrainingData(phantom, np.arange(len(phantom.ids)), plan.views),
+        options=plan.training,
+        execution=Execution(plan.compute),
         checkpoint=folder / "checkpoint.pt",
         name="collapse",
-        on_epoch=lambda history: None,
     )
     known = {"chance_loss": plan.method.chance_loss(config.batch_size), "config": {"method": config.method}}
     return {key for key, is_marked in judge_history(trained.history, known).items() if is_marked}

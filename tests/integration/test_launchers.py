@@ -21,8 +21,8 @@ import fake_slurm
 import pytest
 from typed import SMALL, Command
 
-from lowres_ssl.encoders.weights_file import load_latest_state, read_epochs_done
 from lowres_ssl.io.locks import get_lock_path
+from lowres_ssl.train.checkpoint import load_latest_state, read_epochs_done
 
 TRAINING = ("dataset=folder", *SMALL, "evaluate=false", "checkpoint_seconds=0", "epochs=3")
 PATIENCE = 600  # seconds, on a busy machine

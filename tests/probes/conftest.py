@@ -7,7 +7,7 @@ import torch
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
-from lowres_ssl.probes import Features
+from lowres_ssl.probes.base import Features
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lowres_ssl.probes import Features
+from lowres_ssl.probes.base import Features
 
 
 def as_pytorch_has_it(weights: Mapping[str, Tensor], place: int) -> nn.Sequential:

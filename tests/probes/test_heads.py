@@ -11,8 +11,8 @@ from test_linear import mlp
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lowres_ssl.probes import Features
-from lowres_ssl.probes._batched_mlp import BatchedMLP, compute_logits, iter_equal_runs
+from lowres_ssl.probes.base import Features
+from lowres_ssl.probes.batched_mlp import BatchedMLP, compute_logits, iter_equal_runs
 
 Clouds = Callable[..., Features]
 RATES, SEEDS = [0.05, 0.05, 0.003, 0.05], [4, 5, 4, 4]

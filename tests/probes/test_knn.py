@@ -11,7 +11,7 @@ import torch
 from sklearn.neighbors import KNeighborsClassifier
 
 from lowres_ssl.errors import ConfigError
-from lowres_ssl.probes import Features
+from lowres_ssl.probes.base import Features
 from lowres_ssl.probes.knn import KNNProbe
 
 Clouds = Callable[..., Features]

@@ -13,8 +13,9 @@ from sklearn.metrics import log_loss
 from torch import Tensor
 
 from lowres_ssl.errors import ConfigError, TrainingError
-from lowres_ssl.probes import Features, Prediction, linear
-from lowres_ssl.probes._batched_mlp import HeadTraining
+from lowres_ssl.probes import linear
+from lowres_ssl.probes.base import Features, Prediction
+from lowres_ssl.probes.batched_mlp import HeadTraining
 from lowres_ssl.probes.linear import MLPProbe, copy_weights
 
 Clouds = Callable[..., Features]

@@ -12,7 +12,7 @@ from sklearn.metrics import log_loss
 from sklearn.preprocessing import StandardScaler
 
 from lowres_ssl.errors import ConfigError
-from lowres_ssl.probes import Features
+from lowres_ssl.probes.base import Features
 from lowres_ssl.probes.logistic import LogisticProbe
 
 Clouds = Callable[..., Features]

@@ -10,8 +10,8 @@ import pytest
 import torch
 from fake_cuda import fake_cuda, to_fake_cuda
 
-from lowres_ssl.probes import _batched_mlp
-from lowres_ssl.probes._batched_mlp import WARM_UP_RUNS, BatchedMLP, CudaGraph, HeadTraining
+from lowres_ssl.probes import batched_mlp
+from lowres_ssl.probes.batched_mlp import WARM_UP_RUNS, BatchedMLP, CudaGraph, HeadTraining
 
 LAUNCHES = 25  # with autograd and PyTorch's optimiser it was 28
 
@@ -56,7 +56,7 @@ class Runs:
         monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: self)
         monkeypatch.setattr(torch.cuda, "graph", self.capture)
         monkeypatch.setattr(torch.cuda, "current_stream", lambda: None)
-        _batched_mlp.warn_of_failed_capture.cache_clear()
+        batched_mlp.warn_of_failed_capture.cache_clear()
 
     @contextmanager
     def capture(self, graph: Any, capture_error_mode: str) -> Iterator[None]:

@@ -12,15 +12,13 @@ import torch
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from lowres_ssl import probes
 from lowres_ssl.encoders.weights_file import load_tensors, save_tensors
 from lowres_ssl.errors import ConfigError
-from lowres_ssl.probes import Features, Prediction, Probe, build_probe
-from lowres_ssl.registry import list_available
+from lowres_ssl.probes.base import Features, Prediction, Probe, build_probe, list_probes
 
 Clouds = Callable[..., Features]
 CONF = Path(__file__).resolve().parents[2] / "conf" / "probe"
-NAMES = list_available(probes.__name__)
+NAMES = list_probes()
 FEWER: dict[str, Any] = {"k": 7, "epochs": 4, "hidden": 16}
 
 

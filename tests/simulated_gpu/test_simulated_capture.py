@@ -7,7 +7,7 @@ pytestmark = pytest.mark.slow
 
 STEPS = """
 import torch
-from lowres_ssl.probes._cuda_graph import CudaGraph
+from lowres_ssl.probes.batched_mlp import CudaGraph
 
 numbers, runs, before = torch.zeros(3, device="cuda"), [], torch.cuda.current_stream()
 

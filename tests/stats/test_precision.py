@@ -18,7 +18,7 @@ from lowres_ssl.data.image_store import ImageStore
 from lowres_ssl.device import DevicePrecision
 from lowres_ssl.encoders.torchvision import build_backbone
 from lowres_ssl.evaluate.features import extract_features
-from lowres_ssl.probes import Features, Probe
+from lowres_ssl.probes.base import Features, Probe
 from lowres_ssl.probes.knn import KNNProbe
 from lowres_ssl.probes.logistic import LogisticProbe
 from lowres_ssl.seeding import seed_torch

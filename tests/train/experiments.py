@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from lowres_ssl.data.image_store import ImageStore
 from lowres_ssl.device import CHANNELS_LAST, DevicePrecision
 from lowres_ssl.errors import Interrupted
-from lowres_ssl.methods import Method, build_method
+from lowres_ssl.methods.base import Method, build_method
 from lowres_ssl.train.batch_reader import ReadBatch
 from lowres_ssl.train.history import EpochLog
 from lowres_ssl.train.loop import pretrain
-from lowres_ssl.train.state import TrainingOptions, TrainingResult
+from lowres_ssl.train.state import Execution, TrainingData, TrainingObserver, TrainingOptions, TrainingResult
 
 Arguments = dict[str, Any]
 
@@ -75,19 +75,12 @@ class Experiment:
         return pretrain(
             encoder=self.encoder,
             method=self.method,
-            store=self.store,
-            rows=self.rows,
-            views=[VIEWS] * self.training.epochs,
-            training=self.training,
-            compute=DevicePrecision(CPU, self.precision, layout=self.layout),
-            place="host",
+            data=TrainingData(self.store, np.array(self.rows), [VIEWS] * self.training.epochs, labels=self.labels),
+            options=self.training,
+            execution=Execution(DevicePrecision(CPU, self.precision, layout=self.layout), preemption=self.preemption),
             checkpoint=self.checkpoint,
             name="simclr on noise",
-            on_epoch=lambda history: self.histories.append(list(history)),
-            before_saving=self.before_saving,
-            validate=self.validate,
-            labels=self.labels,
-            preemption=self.preemption,
+            observer=Recorder(self),
         )
 
     def at_call(self, number: int, act: Callable[[Tensor], Tensor | None]) -> None:
@@ -111,6 +104,21 @@ class Experiment:
     def weights(self) -> dict[str, Tensor]:
         model = nn.ModuleDict({"encoder": self.encoder, "method": self.method})
         return {key: value.clone() for key, value in model.state_dict().items()}
+
+
+class Recorder(TrainingObserver):
+    def __init__(self, experiment: Experiment) -> None:
+        self.experiment = experiment
+
+    def check_may_save(self) -> None:
+        if self.experiment.before_saving is not None:
+            self.experiment.before_saving()
+
+    def record(self, history: list[EpochLog]) -> None:
+        self.experiment.histories.append(list(history))
+
+    def validate(self, encoder: nn.Module, read: ReadBatch) -> float | None:
+        return None if self.experiment.validate is None else self.experiment.validate(encoder, read)
 
 
 Make = Callable[..., Experiment]

@@ -4,24 +4,28 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 from tiny_training import CPU, SIMCLR, TRAINING, VIEWS
 from torch import Tensor, nn
 
+from lowres_ssl.augment.sampling import FULL_VIEW
 from lowres_ssl.data.catalogue import build_catalogue
 from lowres_ssl.data.datasets import build_source
 from lowres_ssl.data.image_store import ImageStore
 from lowres_ssl.data.splits import make_split, save_split
-from lowres_ssl.device import DevicePrecision, resolve_device
+from lowres_ssl.device import CHANNELS_LAST, DevicePrecision, resolve_device
 from lowres_ssl.encoders.torchvision import build_backbone
-from lowres_ssl.methods import build_method
+from lowres_ssl.methods.base import build_method
 from lowres_ssl.seeding import seed_torch
 from lowres_ssl.train.batch_reader import BatchReader
 from lowres_ssl.train.batches import iter_training_batches
 from lowres_ssl.train.history import EpochLog
 from lowres_ssl.train.loop import pretrain
+from lowres_ssl.train.state import Execution, TrainingData
+from lowres_ssl.train.world import SINGLE_PROCESS
 
 # Sums are taken in another order; relative, of an epoch's mean loss, in fp32 (docs/reliability.md). Without BatchNorm:
 # over a batch of eight it makes several percent of a loss, within an epoch, of a difference in the last digits.
@@ -51,15 +55,11 @@ def trained(
     done = pretrain(
         encoder=encoder,
         method=build_method(SIMCLR, features=features, seed=0),
-        store=store,
-        rows=range(32),
-        views=[VIEWS] * 2,
-        training=replace(TRAINING, epochs=2, batch_size=batch_size),
-        compute=DevicePrecision(CPU, "fp32"),
-        place="host",
+        data=TrainingData(store, np.arange(32), [VIEWS] * 2),
+        options=replace(TRAINING, epochs=2, batch_size=batch_size),
+        execution=Execution(DevicePrecision(CPU, "fp32")),
         checkpoint=checkpoint,
         name="simclr on noise",
-        on_epoch=lambda _: None,
     )
     return done.history, encoder.state_dict()
 
@@ -120,18 +120,16 @@ def test_number_of_threads_changes_no_view(tiny_store: ImageStore, threads: Thre
     for number in (1, 2):
         threads(number)
         batches = iter_training_batches(
-            tiny_store,
+            TrainingData(tiny_store, np.arange(40), [VIEWS]),
             BatchReader(tiny_store, CPU, "host"),
-            torch.arange(40).numpy(),
-            VIEWS,
+            (FULL_VIEW, FULL_VIEW),
             epoch=0,
-            steps=range(5),
-            batch_size=8,
-            seed=0,
-            ahead=False,
-            labels=None,
+            first_step=0,
+            options=TRAINING,
+            processes=SINGLE_PROCESS,
+            layout=CHANNELS_LAST,
         )
-        made.append([torch.cat([first, second]) for first, second, _ in batches])
+        made.append([torch.cat(views) for views, _ in batches])
     assert len(made[0]) == 5
     assert all(torch.equal(one, two) for one, two in zip(*made, strict=True))
 

@@ -14,9 +14,9 @@ from torch._dynamo.backends.common import aot_autograd
 
 from lowres_ssl.device import DevicePrecision, disable_tf32
 from lowres_ssl.encoders.torchvision import build_backbone
-from lowres_ssl.methods import build_method
-from lowres_ssl.train.forward import make_forward
-from lowres_ssl.train.optimizers import make_optimiser
+from lowres_ssl.methods.base import build_method
+from lowres_ssl.train.forward import ForwardPass
+from lowres_ssl.train.optimizers import SGD
 
 ROOT = Path(__file__).resolve().parents[2]
 # Relative, in fp32, over three steps: compiled kernels add up in another order. On a CPU with this rate 3e-6 was the
@@ -32,16 +32,16 @@ def losses(device: str, *, compiled: bool, joint: bool = True) -> list[float]:
     encoder, width = build_backbone("resnet18", small_stem=False, zero_init_residual=False, seed=0)
     method = build_method(SIMCLR, features=width, seed=0)
     model = torch.nn.ModuleDict({"encoder": encoder, "method": method}).to(device).train()
-    optimiser = make_optimiser(model, 0.9, 1e-4, False)
+    optimiser = SGD(0.9, 1e-4, False).build(model)
     for group in optimiser.param_groups:
         group["lr"] = RATE
-    step = make_forward(encoder, method, DevicePrecision(torch.device(device), "fp32", compiled=compiled), joint=joint)
+    step = ForwardPass(encoder, method, DevicePrecision(torch.device(device), "fp32", compiled=compiled), joint=joint)
     generator = torch.Generator().manual_seed(0)
     views = [torch.randn(8, 3, 32, 32, generator=generator).to(device) for _ in range(2)]
     found = []
-    step.prepare(*views)
+    step.prepare(views)
     for _ in range(3):
-        loss: Tensor = step(*views)[0]["loss"]
+        loss: Tensor = step(views)[0]["loss"]
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -58,7 +58,7 @@ def test_compiled_steps_have_the_losses_of_plain_ones(device: str, joint: bool) 
     code = f"""
 import torch
 torch.set_num_threads(1)
-from tests.training.test_forward import losses
+from tests.train.test_forward import losses
 plain, fast = (losses("{device}", compiled=compiled, joint={joint}) for compiled in (False, True))
 assert abs(plain[0] - plain[2]) > 1000 * {TOLERANCE} * plain[0], plain
 for one, other in zip(plain, fast, strict=True):
@@ -101,11 +101,9 @@ def test_what_was_compiled_before_it_failed_is_given_back(
     given_back = list[bool]()
     monkeypatch.setattr(torch._dynamo, "reset", lambda: given_back.append(True))
     method = build_method(SIMCLR, features=8, seed=0)
-    step = make_forward(
-        tiny_encoder(0), method, DevicePrecision(torch.device("cpu"), "fp32", compiled=True), joint=True
-    )
+    step = ForwardPass(tiny_encoder(0), method, DevicePrecision(torch.device("cpu"), "fp32", compiled=True), joint=True)
     for _ in range(2):
-        step.prepare(torch.randn(4, 3, 12, 12), torch.randn(4, 3, 12, 12))
+        step.prepare([torch.randn(4, 3, 12, 12)] * 2)
     assert not step.compiled
     assert given_back == [True]
 
@@ -116,19 +114,19 @@ def test_compiling_is_a_trial_that_is_timed_once_a_shape_and_leaves_no_trace(
     calls = list[int]()
 
     def noted(function: Any, **_: Any) -> Any:
-        def call(*views: Tensor) -> Any:
+        def call(views: list[Tensor], labels: None) -> Any:
             calls.append(len(views[0]))
-            return function(*views)
+            return function(views, labels)
 
         return call
 
     monkeypatch.setattr(torch, "compile", noted)
     encoder, method = tiny_encoder(0), build_method(SIMCLR, features=8, seed=0)
     before = {key: value.clone() for key, value in encoder.state_dict().items()}
-    step = make_forward(encoder, method, DevicePrecision(torch.device("cpu"), "fp32", compiled=True), joint=True)
+    step = ForwardPass(encoder, method, DevicePrecision(torch.device("cpu"), "fp32", compiled=True), joint=True)
     for batch, is_new in ((4, True), (4, False), (3, True)):
         calls.clear()
-        seconds = step.prepare(torch.randn(batch, 3, 12, 12), torch.randn(batch, 3, 12, 12))
+        seconds = step.prepare([torch.randn(batch, 3, 12, 12)] * 2)
         assert len(calls) == is_new
         assert (seconds > 0) is is_new
     assert step.compiled

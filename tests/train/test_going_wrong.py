@@ -7,8 +7,8 @@ import pytest
 import torch
 from experiments import STEPS, VICREG, Make, same
 
-from lowres_ssl.encoders.weights_file import load_state
 from lowres_ssl.errors import TrainingError
+from lowres_ssl.train.checkpoint import load_state
 
 
 @pytest.mark.parametrize(("precision", "advice"), [("fp32", ""), ("bf16", ", or precision=fp32")])

@@ -4,8 +4,6 @@ import torch
 from experiments import Arguments, Make, first_norm, same
 from torch import Tensor
 
-from lowres_ssl.train.forward import embed_two_views
-
 
 def two_views() -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(0)
@@ -14,7 +12,7 @@ def two_views() -> tuple[Tensor, Tensor]:
 
 def test_joint_batch_norm_sees_both_views_together(experiment: Make) -> None:
     run, (first, second) = experiment(), two_views()
-    embed_two_views(run.encoder.train(), run.method, first, second, joint=True)
+    run.method.encode(run.encoder.train(), (first, second), joint=True)
     norm = first_norm(run.encoder)
     together = run.encoder[0](torch.cat((first, second))).transpose(0, 1).flatten(1)
     assert norm.num_batches_tracked == 1
@@ -24,7 +22,7 @@ def test_joint_batch_norm_sees_both_views_together(experiment: Make) -> None:
 
 def test_per_view_batch_norm_sees_each_view_alone(experiment: Make) -> None:
     run, (first, second) = experiment(), two_views()
-    embed_two_views(run.encoder.train(), run.method, first, second, joint=False)
+    run.method.encode(run.encoder.train(), (first, second), joint=False)
     norm = first_norm(run.encoder)
     one, two = (run.encoder[0](view).transpose(0, 1).flatten(1) for view in (first, second))
     assert norm.num_batches_tracked == 2
@@ -37,8 +35,8 @@ def test_joint_and_per_view_are_the_same_without_batch_norm(experiment: Make, tr
     run, (first, second) = experiment(arguments=trained_method), two_views()
     run.encoder.eval()
     run.method.eval()
-    joint = embed_two_views(run.encoder, run.method, first, second, joint=True)
-    apart = embed_two_views(run.encoder, run.method, first, second, joint=False)
+    joint = run.method.encode(run.encoder, (first, second), joint=True)
+    apart = run.method.encode(run.encoder, (first, second), joint=False)
     torch.testing.assert_close(joint, apart)
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from lowres_ssl.train.optimizers import get_learning_rate, make_optimiser
+from lowres_ssl.train.optimizers import SGD, get_learning_rate
 
 SCHEDULE = {"peak": 0.4, "steps": 10, "warmup": 0, "schedule": "cosine"}
 
@@ -23,7 +23,7 @@ def decay_of(optimiser: torch.optim.SGD, parameter: nn.Parameter) -> float:
 @pytest.mark.parametrize("decay_norm_and_bias", [True, False])
 def test_weight_decay_spares_norms_and_biases_only_if_asked(decay_norm_and_bias: bool) -> None:
     network = model()
-    optimiser = make_optimiser(network, 0.9, 0.1, decay_norm_and_bias)
+    optimiser = SGD(0.9, 0.1, decay_norm_and_bias).build(network)
     got = {name: decay_of(optimiser, parameter) for name, parameter in network.named_parameters()}
     spared = 0.1 if decay_norm_and_bias else 0.0
     assert got == {
@@ -39,7 +39,7 @@ def test_weight_decay_spares_norms_and_biases_only_if_asked(decay_norm_and_bias:
 def test_frozen_parameters_are_left_out() -> None:
     network = model()
     network[0].requires_grad_(False)
-    groups = make_optimiser(network, 0.0, 0.0, True).param_groups
+    groups = SGD(0.0, 0.0, True).build(network).param_groups
     assert sum(len(group["params"]) for group in groups) == 4
 
 
@@ -47,7 +47,7 @@ def test_a_step_is_that_of_sgd_with_momentum_and_decay() -> None:
     """v = m * v + (gradient + decay * w); w = w - rate * v, twice, on one weight with a gradient of 1."""
     network = nn.Linear(1, 1, bias=False)
     nn.init.constant_(network.weight, 2.0)
-    optimiser = make_optimiser(network, 0.5, 0.1, True)
+    optimiser = SGD(0.5, 0.1, True).build(network)
     weight, velocity = 2.0, 0.0
     for rate in (0.1, 0.3):
         optimiser.param_groups[0]["lr"] = rate
@@ -64,7 +64,7 @@ def test_momentum_is_what_sgd_without_buffers_makes_of_it() -> None:
     ours, theirs = nn.Linear(30, 20), nn.Linear(30, 20)
     theirs.load_state_dict(ours.state_dict())
     plain = torch.optim.SGD(theirs.parameters(), 0.0, 0.9, weight_decay=0.1, fused=True)
-    optimisers = make_optimiser(ours, 0.9, 0.1, True), plain
+    optimisers = SGD(0.9, 0.1, True).build(ours), plain
     for _ in range(3):
         images = torch.randn(8, 30)
         for network, optimiser in zip((ours, theirs), optimisers, strict=True):
@@ -80,7 +80,7 @@ def test_a_first_step_that_overflows_leaves_momentum_at_zero() -> None:
     """As a gradient scaler has it, which gives a fused step its two tensors; then a step with a gradient of 1."""
     network = nn.Linear(1000, 1, bias=False)
     nn.init.zeros_(network.weight)
-    optimiser = make_optimiser(network, 0.9, 0.0, True)
+    optimiser = SGD(0.9, 0.0, True).build(network)
     optimiser.param_groups[0]["lr"] = 0.1
     for gradient, found_inf in ((math.inf, 1.0), (1.0, 0.0)):
         network.weight.grad = torch.full_like(network.weight, gradient)
@@ -94,7 +94,7 @@ def test_a_first_step_that_overflows_leaves_momentum_at_zero() -> None:
 def test_no_step_is_taken_before_a_rate_is_set() -> None:
     network = nn.Linear(1, 1)
     before = network.weight.item()
-    optimiser = make_optimiser(network, 0.0, 0.0, True)
+    optimiser = SGD(0.0, 0.0, True).build(network)
     network(torch.ones(1, 1)).backward()
     optimiser.step()
     assert network.weight.item() == before

@@ -156,7 +156,7 @@ def test_the_loop_decides_after_its_first_epoch(experiment: Make, monkeypatch: p
     """When the peak of a step is known: not before, so that images never take the memory that a step needs."""
     settled = list[int]()
     run = experiment()
-    monkeypatch.setattr(BatchReader, "settle", lambda _take, growth: settled.append(len(run.histories)))
+    monkeypatch.setattr(BatchReader, "copy_if_room", lambda _take, growth: settled.append(len(run.histories)))
     run.run()
     assert settled == [1, 2]
 

@@ -14,10 +14,9 @@ from experiments import STEPS, Make
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from lowres_ssl.encoders.weights_file import load_state, save_state
 from lowres_ssl.errors import LockLostError
 from lowres_ssl.io.atomic import get_previous_path
-from lowres_ssl.train.checkpoint import CheckpointWriter, copy_to_host
+from lowres_ssl.train.checkpoint import CheckpointWriter, copy_to_host, load_state, save_state
 from lowres_ssl.train.state import TrainingState
 
 SAVE = "lowres_ssl.train.checkpoint.save_state"
@@ -108,8 +107,7 @@ def test_a_write_that_fails_is_raised_once_at_the_next_look(tmp_path: Path, monk
     monkeypatch.setattr(SAVE, full)
     with CheckpointWriter(tmp_path / "checkpoint.pt", 0) as saver:
         saver.begin({})
-        assert saver.thread is not None
-        saver.thread.join()
+        saver.wait()
         with pytest.raises(OSError, match="No space left on device"):
             saver.is_due()
         assert saver.is_due()
@@ -221,7 +219,7 @@ def test_within_an_epoch_as_well_a_state_is_never_older_than_it_may_be(
 
     monkeypatch.setattr(TrainingState, "content", noted)
     monkeypatch.setattr(
-        CheckpointWriter, "begin", lambda saver, content: (saver.save(content), setattr(saver, "taken", clock.now))
+        CheckpointWriter, "begin", lambda saver, content: (saver.save(content), setattr(saver, "copied", clock.now))
     )
     run = experiment(training={"checkpoint_seconds": seconds})
     for step in range(3 * STEPS):

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from lowres_ssl.augment.sampling import (
     AugmentationParameters,
     DrawRow,
     JitterOperation,
+    ViewKind,
     draw_uniforms,
     sample_between,
     sample_crop_boxes,
@@ -98,6 +99,11 @@ class Augmentation:
         require(padding in PADDING_CHOICES, "views.rotation_padding", padding, " or ".join(PADDING_CHOICES))
         require(0 <= threshold <= 255, "views.solarise_threshold", threshold, "a whole number from 0 to 255")
 
+    def of_kind(self, kind: ViewKind) -> "Augmentation":
+        """Return the same augmentation for views of this kind."""
+        size = max(2, round(kind.size * self.image_size))
+        return replace(self, image_size=size, crop_scale=kind.crop_scale or self.crop_scale)
+
     def sample(
         self, sizes: NDArray[np.int64], keys: NDArray[np.uint64], *, epoch: int, views: Sequence[int]
     ) -> AugmentationParameters:
@@ -170,13 +176,6 @@ class Augmentation:
             function = FixedShapeAugmentation(self.steps(channels), self.mean, self.std)
             self.functions[channels, device] = function.to(device)
         return self.functions[channels, device]
-
-    def pair(
-        self, images: Tensor, sizes: NDArray[np.int64], keys: NDArray[np.uint64], *, epoch: int
-    ) -> tuple[Tensor, Tensor]:
-        """Make both views of each image; otherwise as `__call__`."""
-        first, second = self.make(images, sizes, keys, epoch=epoch, views=(0, 1))
-        return first, second
 
     def __call__(
         self, images: Tensor, sizes: NDArray[np.int64], keys: NDArray[np.uint64], *, epoch: int, view: int

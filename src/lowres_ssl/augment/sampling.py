@@ -86,6 +86,18 @@ class DrawRow(IntEnum):
 
 
 @dataclass(frozen=True)
+class ViewKind:
+    """A kind of view: `size` times as many pixels a side as the others, cropped from `crop_scale` of the image's area,
+    from and to; None: as configured."""
+
+    size: float = 1.0
+    crop_scale: tuple[float, float] | None = None
+
+
+FULL_VIEW = ViewKind()
+
+
+@dataclass(frozen=True)
 class AugmentationParameters:
     """Hold the parameters of B views, one row a view in each array.
 

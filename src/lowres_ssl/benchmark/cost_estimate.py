@@ -21,7 +21,7 @@ from lowres_ssl.errors import ConfigError, is_out_of_memory
 from lowres_ssl.evaluate.evaluate import drop_settings_origin
 from lowres_ssl.experiment.estimate import estimate_training_seconds, measure_epoch_time, measure_inference_speed
 from lowres_ssl.experiment.plan import TrainingSetup, build_training_setup, make_checked_split
-from lowres_ssl.probes import Features, build_probe
+from lowres_ssl.probes.base import Features, build_probe
 
 RUN_OVERHEAD_SHARE = 0.5  # of what starting takes: a run beside all that is measured, composing, building, writing
 TSNE_SECONDS_PER_IMAGE = 0.006  # seconds of a t-SNE in the report, a test image
@@ -83,7 +83,7 @@ def measure_costs(asked: CostRequest, begun: float) -> CostMeasurement:
     plans = {name: build_training_setup(config) for name, config in asked.configs.items()}
     first = next(iter(plans.values()))
     outline, to_decode = summarise_data(first.config, partial(make_checked_split, first))
-    trained = {name: plan for name, plan in plans.items() if plan.method.trains}
+    trained = {name: plan for name, plan in plans.items() if plan.method is not None}
     epoch = {name: estimate_training_seconds(plan, outline) / plan.config.epochs for name, plan in trained.items()}
     views = {name: measure_epoch_time(plan, outline, plan.views[-1]).views for name, plan in trained.items()}
     features = len(outline.catalogue.records) / measure_inference_speed(next(iter(trained.values()), first), outline)

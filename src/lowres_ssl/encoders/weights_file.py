@@ -1,4 +1,4 @@
-"""Weights and training states on disk: written whole or not at all, read without running any code they may hold."""
+"""Read and write an encoder's weights: whole or not at all, and without running any code that a file may hold."""
 
 import errno
 import json
@@ -13,9 +13,8 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from lowres_ssl.console import log_warning
-from lowres_ssl.errors import CheckpointError, DamagedError
-from lowres_ssl.io.atomic import atomic_write, get_previous_path
+from lowres_ssl.errors import CheckpointError
+from lowres_ssl.io.atomic import atomic_write
 from lowres_ssl.io.checksummed_json import FORMAT_VERSIONS, check_version
 
 
@@ -28,80 +27,8 @@ def all_finite(tensor: Tensor) -> Tensor:
     return smallest.isfinite() & largest.isfinite()
 
 
-RESTART_HINT = "start the run again from scratch with force=true"
 # What the last layer of a classification network is called, by torchvision and by timm.
 CLASSIFIER_LAYERS = ("fc", "head", "classifier")
-
-
-def save_state(path: Path, state: Mapping[str, Any]) -> None:
-    """Tensors, numbers, strings and containers of them. The state before stays, at `previous_of(path)`."""
-    with atomic_write(path, keep_previous=True) as file:
-        try:
-            torch.save({"version": FORMAT_VERSIONS["checkpoint"], **state}, file)
-        except RuntimeError as error:
-            if isinstance(error.__context__, OSError):  # a full disk, of which PyTorch tells no one
-                raise error.__context__ from None
-            raise
-
-
-def list_states(path: Path) -> list[Path]:
-    """The files that `save_state` left at `path`, the newest first; perhaps damaged."""
-    return [place for place in (path, get_previous_path(path)) if place.exists()]
-
-
-def load_latest_state(path: Path) -> dict[str, Any] | None:
-    """The newest whole state of those that `save_state` left at `path`; None if there is none.
-
-    A damaged one is named and removed if the one before is whole. Raises `DamagedError` if none is, else what
-    `load_state` raises: one that could not be read for another reason stays.
-    """
-    damage: DamagedError | None = None
-    for place in list_states(path):
-        try:
-            state = load_state(place)
-        except DamagedError as error:
-            damage = damage or error
-            continue
-        if damage is not None:
-            log_warning(f"{path}: the checkpoint is damaged; going on from the one before it, {place.name}")
-            path.unlink(missing_ok=True)  # it must not take the place of the one before
-        return state
-    if damage is not None:
-        raise damage
-    return None
-
-
-def read_epochs_done(path: Path) -> int:
-    """How many epochs are done in the state that `latest_state` would find, without reading its tensors; 0 if there is
-    none."""
-    for place in list_states(path):
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                epoch = torch.load(place, map_location="cpu", weights_only=True, mmap=True)["epoch"]
-            return epoch if type(epoch) is int and epoch >= 0 else 0
-        except Exception:  # damaged, in one of many ways; that is told when it is loaded
-            continue
-    return 0
-
-
-def load_state(path: Path) -> dict[str, Any]:
-    """What `save_state` wrote, on the CPU. Raises `DamagedError`, `CheckpointError` if it is of another version, or
-    `OSError` and `MemoryError` where the machine is at fault."""
-    try:
-        check_not_compressed(path)
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()  # PyTorch writes checksums, and does not look at them when it reads
-        if damaged is not None:
-            raise ValueError(f"{damaged} does not fit its checksum")
-        state = dict(torch.load(path, map_location="cpu", weights_only=True))
-    except Exception as error:  # whatever else the reader stumbles over, the file is the cause
-        if is_machine_error(error):
-            raise
-        raise DamagedError(f"{path}: the checkpoint is damaged; {RESTART_HINT}") from error
-    # What has no version is of the first.
-    check_version(state.pop("version", 1), "checkpoint", path, RESTART_HINT)
-    return state
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:

@@ -17,6 +17,8 @@ from lowres_ssl.data.prepare import PreparedData, load_catalogue, make_configure
 from lowres_ssl.data.pseudonyms import make_pseudonyms
 from lowres_ssl.data.splits import Split, load_split, save_split
 from lowres_ssl.device import DevicePrecision
+from lowres_ssl.encoders.base import build_fixed_encoder
+from lowres_ssl.encoders.from_config import get_normalisation
 from lowres_ssl.encoders.weights_file import save_tensors
 from lowres_ssl.environment import describe_environment
 from lowres_ssl.errors import CheckpointError, ConfigError, DamagedError, DataError
@@ -24,7 +26,6 @@ from lowres_ssl.evaluate.feature_cache import adapt_baseline
 from lowres_ssl.io.checksummed_json import hash_file
 from lowres_ssl.runs.run import Run, find_run, find_runs_by_labels, get_encoder_name, get_run_by_identity
 from lowres_ssl.runs.run_hash import build_base_identity
-from lowres_ssl.train.setup import build_fixed_encoder, get_normalisation
 
 
 @dataclass(frozen=True)
@@ -181,8 +182,8 @@ def build_encoder_name(config: ExperimentConfig, source: InitialWeights | None) 
     """What tables call a run: its method, and what makes it another row than that."""
     name = str(config.method["name"])
     if source is None:
-        method = build_fixed_encoder(config)
-        return name if method is None else method.entry(name)
+        method = build_fixed_encoder(config.method)
+        return name if method is None else method.row_name(name)
     return f"weights of {source.name}" if name == WEIGHTS_METHOD else f"{name} from {source.name}"
 
 

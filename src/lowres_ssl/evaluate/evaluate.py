@@ -18,6 +18,7 @@ from lowres_ssl.data.prepare import PreparedData
 from lowres_ssl.data.pseudonyms import make_pseudonyms
 from lowres_ssl.data.splits import Split, compute_leakage
 from lowres_ssl.device import DevicePrecision
+from lowres_ssl.encoders.from_config import encoder_depends_on_seed
 from lowres_ssl.encoders.weights_file import save_tensors
 from lowres_ssl.environment import describe_environment
 from lowres_ssl.errors import CheckpointError, ConfigError
@@ -26,11 +27,10 @@ from lowres_ssl.evaluate.features import digest_features
 from lowres_ssl.evaluate.supervised_head import SupervisedHead
 from lowres_ssl.evaluate.tuned_settings import find_tuned_settings, list_tuned_warnings
 from lowres_ssl.io.locks import Lock
-from lowres_ssl.probes import Probe, build_probe, prediction_of
+from lowres_ssl.probes.base import Probe, build_probe, prediction_of
 from lowres_ssl.runs.result_io import PROBE_FILE, get_fitted_file, read_predictions, read_result, write_result
 from lowres_ssl.runs.run import CLASSIFIER_PROBE, EncoderChoice, Run, get_encoder_name
 from lowres_ssl.seeding import derive_seed
-from lowres_ssl.train.setup import encoder_depends_on_seed
 
 
 @dataclass(frozen=True)

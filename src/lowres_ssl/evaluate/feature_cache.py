@@ -14,13 +14,14 @@ from lowres_ssl.data.label_subset import ALL_LABELS, LabelSubset, select_labelle
 from lowres_ssl.data.prepare import PreparedData
 from lowres_ssl.data.splits import Split
 from lowres_ssl.device import DevicePrecision
+from lowres_ssl.encoders.base import build_fixed_encoder
+from lowres_ssl.encoders.from_config import get_normalisation, init_encoder
 from lowres_ssl.encoders.weights_file import load_encoder_weights, load_tensors
 from lowres_ssl.evaluate.features import extract_features, iter_shuffled_batches, read_stored_features, store_features
 from lowres_ssl.io.checksummed_json import hash_content
-from lowres_ssl.probes import Features
+from lowres_ssl.probes.base import Features
 from lowres_ssl.runs.run import EncoderChoice, Run
 from lowres_ssl.train.batch_reader import BatchReader, ReadBatch
-from lowres_ssl.train.setup import build_fixed_encoder, get_normalisation, init_encoder
 
 
 def get_run_features(
@@ -79,7 +80,7 @@ def compute_subset_features(
         side: extract_rows(encoder, rows, config, material, compute, done) if len(rows) else torch.empty(0, width)
         for side, rows in get_subset_rows(material.split).items()
     }
-    method = build_fixed_encoder(config)
+    method = build_fixed_encoder(config.method)
     return append_image_sizes(features, material) if method is not None and method.adds_size else features
 
 
@@ -90,7 +91,7 @@ def adapt_baseline(
 
     Raises `ConfigError` for an encoder that the baseline cannot change.
     """
-    method = build_fixed_encoder(config)
+    method = build_fixed_encoder(config.method)
     if method is None:
         return
     mean, std = get_normalisation(config)

@@ -16,7 +16,7 @@ import torch
 
 from lowres_ssl.errors import DataError, TrainingError
 from lowres_ssl.evaluate.tuned_settings import sort_by_preference, summarise_seeds
-from lowres_ssl.probes import Features, build_probe
+from lowres_ssl.probes.base import Features, build_probe
 from lowres_ssl.probes.linear import HeadFit, MLPProbe
 
 # Heads in a pass on a CPU, for one thread. Measured in processor time of a step of 16 images, for one head: at D = 512

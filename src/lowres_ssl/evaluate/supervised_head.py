@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lowres_ssl.encoders.weights_file import load_tensors, save_tensors
 from lowres_ssl.errors import CheckpointError
-from lowres_ssl.probes import Features, Fitted, Probe
+from lowres_ssl.probes.base import Features, Fitted, Probe
 
 
 class SupervisedHead(Probe):

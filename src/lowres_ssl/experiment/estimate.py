@@ -14,7 +14,7 @@ from lowres_ssl.console import log_info
 from lowres_ssl.data.image_store import ImageStore
 from lowres_ssl.data.prepare import DataSummary, summarise_data
 from lowres_ssl.device import DevicePrecision
-from lowres_ssl.encoders.weights_file import read_epochs_done
+from lowres_ssl.encoders.from_config import get_normalisation
 from lowres_ssl.errors import Interrupted
 from lowres_ssl.evaluate.features import EXTRACTION_BATCH, extract_features
 from lowres_ssl.experiment.plan import (
@@ -27,9 +27,10 @@ from lowres_ssl.experiment.plan import (
 from lowres_ssl.experiment.run_estimate import RunEstimate
 from lowres_ssl.io.atomic import make_temp_folder
 from lowres_ssl.train.batch_reader import BatchReader
+from lowres_ssl.train.checkpoint import read_epochs_done
 from lowres_ssl.train.history import EpochLog
 from lowres_ssl.train.loop import pretrain
-from lowres_ssl.train.setup import get_normalisation
+from lowres_ssl.train.state import Execution, TrainingData, TrainingObserver
 
 # A CPU may take half a minute for a step of 64 images, so a few images are timed first.
 CPU_TRIAL_BATCH = 16
@@ -61,6 +62,21 @@ class TimingFinished(Exception):  # noqa: N818  # nothing is wrong
     """Enough epochs have been timed."""
 
 
+class EpochStopwatch(TrainingObserver):
+    """Note the end of each epoch of a training, and end it by `TimingFinished`. `counted`: seconds of steps."""
+
+    def __init__(self, warm_up: int) -> None:
+        self.warm_up = warm_up
+        self.counted: list[float] = []
+        self.ends: list[float] = []
+
+    def record(self, history: list[EpochLog]) -> None:
+        self.ends.append(time.perf_counter())
+        self.counted = [line["seconds"] for line in history[self.warm_up :]]
+        if sum(self.counted) >= MIN_TIMED_SECONDS or len(self.counted) == MAX_TIMED_EPOCHS:
+            raise TimingFinished
+
+
 def estimate_training_seconds(plan: TrainingSetup, outline: DataSummary, done: int = 0) -> float:
     """Estimate the seconds of training after epoch `done`, with the validation after each epoch.
 
@@ -83,7 +99,7 @@ def estimate_training_seconds(plan: TrainingSetup, outline: DataSummary, done: i
 def measure_epoch_time(plan: TrainingSetup, outline: DataSummary, views: Augmentation) -> EpochTime:
     """Time epochs with these `views`, once in a process. Seed, rate and number of epochs do not matter."""
     training, batch = plan.training, plan.config.batch_size // plan.processes.size
-    how = (training.joint, training.momentum, training.weight_decay, training.decay_norm_and_bias)
+    how = (training.joint, training.optimizer)
     key = (*make_timing_key(plan, outline), str(plan.config.views), views.image_size, batch, how)
     if key not in EPOCH_TIME_CACHE:
         few = min(batch, CPU_TRIAL_BATCH) if plan.compute.device.type == "cpu" else batch
@@ -108,39 +124,29 @@ def time_training_loop(plan: TrainingSetup, outline: DataSummary, views: Augment
     store = make_noise_store(outline)
     rows = np.resize(np.arange(len(store.ids)), batch * min(MAX_TIMED_STEPS[device], images // batch))
     epochs = warm_up + MAX_TIMED_EPOCHS + 1  # the last one is never reached
-    counted: list[float] = []
-    ends: list[float] = []
-
-    def note_epoch(history: list[EpochLog]) -> None:
-        ends.append(time.perf_counter())
-        counted[:] = [line["seconds"] for line in history[warm_up:]]
-        if sum(counted) >= MIN_TIMED_SECONDS or len(counted) == MAX_TIMED_EPOCHS:
-            raise TimingFinished
-
+    assert plan.method is not None
+    labels = np.zeros(len(store.ids), dtype=np.int64) if plan.method.sees_labels else None
+    stopwatch = EpochStopwatch(warm_up)
     with make_temp_folder(Path(plan.config.output_dir) / "timing") as folder:
         try:
             pretrain(
                 encoder=deepcopy(plan.encoder),
                 method=deepcopy(plan.method),
-                store=store,
-                rows=rows.tolist(),
-                labels=np.zeros(len(store.ids), dtype=np.int64) if plan.method.sees_labels else None,
-                views=[views] * epochs,
+                data=TrainingData(store, rows, [views] * epochs, plan.config.store.name, labels),
                 # On noise, a rate above 0 might end in NaN.
-                training=replace(
+                options=replace(
                     plan.training, epochs=epochs, batch_size=batch, learning_rate=0.0, warmup_epochs=0.0, seed=0
                 ),
-                compute=disable_compile(plan.compute),
-                place=plan.config.store.name,
+                execution=Execution(disable_compile(plan.compute)),
                 checkpoint=folder / "checkpoint.pt",
                 name=f"timing {plan.config.method['name']}",
-                on_epoch=note_epoch,
+                observer=stopwatch,
             )
         except TimingFinished:
             pass
         except Interrupted as stop:
             raise Interrupted("stopped while a few steps were timed; nothing is saved", stop.exit_code) from None
-    whole = ends[-1] - ends[warm_up - 1]
+    counted, whole = stopwatch.counted, stopwatch.ends[-1] - stopwatch.ends[warm_up - 1]
     return EpochTime(2 * len(rows) * len(counted) / sum(counted), max(0.0, whole - sum(counted)) / len(counted))
 
 
@@ -191,7 +197,7 @@ def report_uncompiled_once() -> None:
 def estimate_run(plan: TrainingSetup) -> RunEstimate:
     """Estimate what running this plan would take."""
     config = plan.config
-    if not plan.method.trains:
+    if plan.method is None:
         return RunEstimate(f"{config.dataset.name}-{config.method['name']}-s{config.seed}", "nothing to train")
     outline, to_decode = summarise_data(config, partial(make_checked_split, plan))
     run, _ = identify_run(plan, outline)

@@ -18,6 +18,8 @@ from lowres_ssl.data.label_subset import ALL_LABELS, LabelSubset, list_label_sub
 from lowres_ssl.data.prepare import DataSummary, make_configured_split
 from lowres_ssl.data.splits import Split
 from lowres_ssl.device import DevicePrecision, resolve_device
+from lowres_ssl.encoders.base import build_fixed_encoder
+from lowres_ssl.encoders.from_config import build_starting_encoder, init_encoder
 from lowres_ssl.encoders.weights_file import load_encoder_weights, load_weights
 from lowres_ssl.errors import CheckpointError, ConfigError
 from lowres_ssl.evaluate.encoder_runs import (
@@ -29,11 +31,11 @@ from lowres_ssl.evaluate.encoder_runs import (
 )
 from lowres_ssl.evaluate.evaluate import ProbeSet, TuningTarget, build_probe_set, check_probe_images, warn_of_settings
 from lowres_ssl.io.checksummed_json import hash_content
-from lowres_ssl.methods import Method, build_method
+from lowres_ssl.methods.base import Method, build_method
 from lowres_ssl.runs.run import Run, find_runs_by_labels, get_run_by_identity
 from lowres_ssl.runs.run_hash import build_training_identity
 from lowres_ssl.train.layout import TIMED_STEPS, measure_faster_layout
-from lowres_ssl.train.setup import build_starting_encoder, init_encoder
+from lowres_ssl.train.optimizers import SGD
 from lowres_ssl.train.state import TrainingOptions
 from lowres_ssl.train.world import SINGLE_PROCESS, World
 
@@ -51,7 +53,7 @@ class TrainingSetup:
     config: PretrainConfig
     encoder: nn.Module
     width: int  # of its features
-    method: Method
+    method: Method | None  # None of an encoder that is not trained
     training: TrainingOptions
     views: list[Augmentation]  # of each epoch
     evaluation: ProbeSet
@@ -64,7 +66,7 @@ class TrainingSetup:
     @property
     def selects_epoch(self) -> bool:
         """Whether validation chooses the epoch whose encoder is kept."""
-        return self.method.trains and self.config.select_encoder.name == "best_validation_knn"
+        return self.method is not None and self.config.select_encoder.name == "best_validation_knn"
 
 
 def build_training_setup(config: PretrainConfig, processes: World = SINGLE_PROCESS) -> TrainingSetup:
@@ -85,16 +87,16 @@ def build_training_setup(config: PretrainConfig, processes: World = SINGLE_PROCE
         keep_last_batch=config.keep_last_batch,
         joint=config.forward.name == "joint",
         learning_rate=config.learning_rate,
-        momentum=config.momentum,
-        weight_decay=config.weight_decay,
-        decay_norm_and_bias=config.decay_norm_and_bias,
+        optimizer=SGD(config.momentum, config.weight_decay, config.decay_norm_and_bias),
         schedule=config.schedule.name,
         warmup_epochs=config.warmup_epochs,
         checkpoint_seconds=config.checkpoint_seconds,
         seed=config.seed,
     )
     # The classes are known once the images are; until then a supervised method's classifier is a stand-in.
-    method = build_method(config.method, features=width, classes=1, seed=config.seed)
+    method = None
+    if build_fixed_encoder(config.method) is None:
+        method = build_method(config.method, features=width, classes=1, seed=config.seed)
     seen = choose_supervised_labels(config, method)
     draws = list_label_subsets(config.label_fraction, config.label_draws)
     return TrainingSetup(
@@ -139,16 +141,16 @@ def resolve_training_device(config: PretrainConfig, processes: World) -> DeviceP
     return replace(compute, device=torch.device("cuda", processes.local_rank))
 
 
-def choose_supervised_labels(config: PretrainConfig, method: Method) -> LabelSubset | None:
+def choose_supervised_labels(config: PretrainConfig, method: Method | None) -> LabelSubset | None:
     """The draw of labels that a supervised method sees, by its seed. Raises `ConfigError` for what says something of
     labels or weights that a method has no use for."""
     name = config.method["name"]
-    if config.initial_weights != RANDOM_WEIGHTS and not method.trains:
+    if config.initial_weights != RANDOM_WEIGHTS and method is None:
         raise ConfigError(
             f"initial_weights={config.initial_weights}: method={name} trains nothing; score weights as they are with "
             "lowres-ssl evaluate weights=FILE"
         )
-    if not method.sees_labels:
+    if method is None or not method.sees_labels:
         if config.select_encoder.name == "best_validation_knn" and any(each < 1 for each in config.label_fraction):
             raise ConfigError(
                 f"label_fraction={config.label_fraction}: select_encoder=best_validation_knn chooses the encoder with "
@@ -201,7 +203,7 @@ def make_checked_split(plan: TrainingSetup, catalogue: Catalogue) -> Split:
     split = make_configured_split(config, catalogue)
     check_probe_images(plan.evaluation, catalogue, split, plan.draws)
     if config.evaluate:
-        trained = (config.batch_size, config.epochs) if plan.method.trains else ()
+        trained = (config.batch_size, config.epochs) if plan.method is not None else ()
         weights = [] if plan.source is None else [TuningTarget(f"{WEIGHTS_METHOD} of {plan.source.name}")]
         own = TuningTarget(build_encoder_name(config, plan.source), *trained)
         encoders = (own, *weights, *map(TuningTarget, RANDOM_BASELINES))
@@ -210,7 +212,7 @@ def make_checked_split(plan: TrainingSetup, catalogue: Catalogue) -> Split:
         raise ConfigError("select_encoder=best_validation_knn: there are no validation images; try last")
     if plan.source is not None:
         plan.source.check_leakage(split, catalogue, plan.draws)
-    if plan.method.trains:
+    if plan.method is not None:
         images = count_training_images(plan, catalogue, split)
         plan.training.steps_per_epoch(images)
         if plan.training.keep_last_batch:
@@ -265,6 +267,7 @@ def is_layout_open(plan: TrainingSetup) -> bool:
 
 def use_faster_layout(plan: TrainingSetup, compute: DevicePrecision) -> DevicePrecision:
     """Time a step of this plan in both layouts and return `compute` with the faster one."""
+    assert plan.method is not None
     log_info("timing a training step in both memory layouts")
     layout = measure_faster_layout(
         plan.encoder,

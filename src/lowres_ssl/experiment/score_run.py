@@ -21,6 +21,7 @@ from lowres_ssl.data.label_subset import ALL_LABELS, LabelSubset, list_label_sub
 from lowres_ssl.data.prepare import make_configured_split, prepare_data
 from lowres_ssl.data.splits import Split, load_split
 from lowres_ssl.device import resolve_device
+from lowres_ssl.encoders.from_config import init_encoder
 from lowres_ssl.encoders.weights_file import load_encoder_weights, load_weights
 from lowres_ssl.errors import CheckpointError, ConfigError
 from lowres_ssl.evaluate.encoder_runs import InitialWeights, get_fixed_run, read_label_subset
@@ -29,7 +30,6 @@ from lowres_ssl.experiment.summary import score_and_print
 from lowres_ssl.io.atomic import check_writable
 from lowres_ssl.runs.cleanup import relocate_path
 from lowres_ssl.runs.run import Run, find_run, resume_command
-from lowres_ssl.train.setup import init_encoder
 
 # What a run was made with, and its scores are of; the images may have moved.
 RUN_KEYS = ("method", "dataset", "images", "backbone", "recipe", "split", "split_seed", "seed", "image_size")

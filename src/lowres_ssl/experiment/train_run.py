@@ -15,7 +15,8 @@ from lowres_ssl.console import log_info, log_warning
 from lowres_ssl.data.label_subset import ALL_LABELS, select_labelled
 from lowres_ssl.data.prepare import PreparedData, prepare_data
 from lowres_ssl.device import get_fp32_precision
-from lowres_ssl.encoders.weights_file import list_states, load_encoder_weights, load_weights, read_epochs_done
+from lowres_ssl.encoders.from_config import init_encoder
+from lowres_ssl.encoders.weights_file import load_encoder_weights, load_weights
 from lowres_ssl.environment import describe_environment
 from lowres_ssl.errors import CheckpointError
 from lowres_ssl.evaluate.encoder_runs import get_fixed_run, save_encoder, save_run_split, write_run_record
@@ -34,19 +35,19 @@ from lowres_ssl.experiment.run_estimate import print_estimate
 from lowres_ssl.experiment.summary import score_and_print
 from lowres_ssl.io.atomic import check_writable
 from lowres_ssl.io.locks import Lock
-from lowres_ssl.methods import build_method
+from lowres_ssl.methods.base import build_method
 from lowres_ssl.runs.collapse import RUN_MARKS, find_run_marks
 from lowres_ssl.runs.expectation import describe_training
 from lowres_ssl.runs.run import Run
 from lowres_ssl.sweeps.jobs import check_sweep, compute_objective
 from lowres_ssl.tracking.session import NO_TRACKING, TrackingSession, build_tracking_session
 from lowres_ssl.train.batch_reader import ReadBatch
+from lowres_ssl.train.checkpoint import list_states, read_epochs_done
 from lowres_ssl.train.forward import reset_compiler
 from lowres_ssl.train.history import EpochLog
 from lowres_ssl.train.loop import pretrain
-from lowres_ssl.train.setup import init_encoder
 from lowres_ssl.train.signals import get_preemption_signal, install_handler
-from lowres_ssl.train.state import compute_chance_loss
+from lowres_ssl.train.state import Execution, TrainingData, TrainingObserver, compute_chance_loss
 from lowres_ssl.train.world import World
 
 
@@ -85,7 +86,7 @@ def list_rows(
     """Return the run asked for, trained if it has to be, and those it is compared with, each with its config."""
     config, compute, probe = plan.config, plan.compute, experiment.probe_settings
     rows = []
-    if plan.method.trains:
+    if plan.method is not None:
         rows.append((get_or_train(plan, material, probe, session), config))
         if plan.source is not None and config.evaluate:
             own = experiment.fixed[WEIGHTS_METHOD]
@@ -164,23 +165,14 @@ def train_encoder(
     plan: TrainingSetup, material: PreparedData, run: Run, lock: Lock | None, session: TrackingSession
 ) -> dict[str, Any]:
     """Train the plan's encoder in place, to the one that `select_encoder` names; return what `run.json` keeps of it."""
-
-    def keep_history(lines: list[EpochLog]) -> None:
-        if lock is not None:
-            lock.check()
-        if lines:
-            run.write_history(lines)
-        else:
-            run.history.unlink(missing_ok=True)
-        session.history(lines)
-
-    config = plan.config
+    config, observer = plan.config, RunObserver(plan, material, run, lock, session)
     catalogue, split, method = material.catalogue, material.split, plan.method
     rows, labels = material.pretraining_rows(config.pretrain_on.name), None
     if plan.seen is not None:
         method = build_method(config.method, features=plan.width, classes=len(catalogue.classes), seed=config.seed)
         rows = split.train[select_labelled(catalogue.labels, split.train, split.validation, plan.seen)[0]]
         labels = catalogue.labels
+    assert method is not None
     resumed = bool(list_states(run.checkpoint))
     compute = choose_step_settings(plan, len(rows), time_layouts=not resumed)
     together = "" if plan.processes.size == 1 else f"{plan.processes.size} x "
@@ -190,27 +182,18 @@ def train_encoder(
         done = min(config.epochs, read_epochs_done(run.checkpoint))
         log_info(f"{run.name}: {describe_training(run, config.epochs, done, views, compute.describe())}")
         if not resumed:
-            keep_history([])  # of a process that was killed before it wrote a checkpoint
+            observer.record([])  # of a process that was killed before it wrote a checkpoint
     plan.processes.connect(plan.compute.device, run.name)
     try:
         trained = pretrain(
             encoder=plan.encoder,
             method=method,
-            store=material.store,
-            rows=rows.tolist(),
-            labels=labels,
-            preemption=get_preemption_signal(config),
-            views=plan.views,
-            training=plan.training,
-            compute=compute,
-            place=config.store.name,
+            data=TrainingData(material.store, rows, plan.views, config.store.name, labels),
+            options=plan.training,
+            execution=Execution(compute, plan.processes, config.sync_batch_norm, get_preemption_signal(config)),
             checkpoint=run.checkpoint,
             name=f"{config.method['name']} on {config.dataset.name}",
-            on_epoch=keep_history,
-            before_saving=None if lock is None else lock.check,
-            validate=partial(compute_validation_accuracy, plan, material) if plan.selects_epoch else None,
-            processes=plan.processes,
-            sync_batch_norm=config.sync_batch_norm,
+            observer=observer,
         )
     finally:
         if compute.compiled:
@@ -218,7 +201,9 @@ def train_encoder(
     plan.processes.disconnect()
     if not plan.processes.is_main:
         return {}
-    keep_history(trained.history)  # it may be damaged, if nothing but this was left to do
+    observer.record(trained.history)  # it may be damaged, if nothing but this was left to do
+    if trained.encoder is not plan.encoder:  # a teacher, where the method keeps one
+        plan.encoder.load_state_dict(trained.encoder.state_dict())
     outcome: dict[str, Any] = {
         "processes": plan.processes.size,
         "epochs": len(trained.history),
@@ -240,18 +225,39 @@ def train_encoder(
     return outcome
 
 
-def compute_validation_accuracy(
-    plan: TrainingSetup, material: PreparedData, encoder: nn.Module, take: ReadBatch
-) -> float:
-    """Compute the accuracy of the KNN probe on the validation images, which `take` reads; test images are not read."""
-    split = material.split
-    train, validation = (
-        extract_rows(encoder, rows, plan.config, material, plan.compute, take=take)
-        for rows in (split.train, split.validation)
-    )
-    features = {"train": train, "validation": validation, "test": train[:0]}
-    subset = plan.seen or ALL_LABELS
-    given = build_probe_features(features, material, plan.compute, subset)
-    probe = plan.evaluation.probes["knn"].at_fraction(subset.fraction)
-    predicted = probe.fit_predict(given, seed=plan.config.seed).validation
-    return float((predicted == given.validation_labels.cpu().numpy()).mean())
+class RunObserver(TrainingObserver):
+    """Write a run's history while its encoder trains, under the run's lock, and score the encoder after each epoch
+    where validation chooses it."""
+
+    def __init__(
+        self, plan: TrainingSetup, material: PreparedData, run: Run, lock: Lock | None, session: TrackingSession
+    ) -> None:
+        self.plan, self.material, self.run, self.lock, self.session = plan, material, run, lock, session
+
+    def check_may_save(self) -> None:
+        if self.lock is not None:
+            self.lock.check()
+
+    def record(self, history: list[EpochLog]) -> None:
+        self.check_may_save()
+        if history:
+            self.run.write_history(history)
+        else:
+            self.run.history.unlink(missing_ok=True)
+        self.session.history(history)
+
+    def validate(self, encoder: nn.Module, read: ReadBatch) -> float | None:
+        """Compute the accuracy of the KNN probe on the validation images; test images are not read."""
+        plan, material, split = self.plan, self.material, self.material.split
+        if not plan.selects_epoch:
+            return None
+        train, validation = (
+            extract_rows(encoder, rows, plan.config, material, plan.compute, take=read)
+            for rows in (split.train, split.validation)
+        )
+        features = {"train": train, "validation": validation, "test": train[:0]}
+        subset = plan.seen or ALL_LABELS
+        given = build_probe_features(features, material, plan.compute, subset)
+        probe = plan.evaluation.probes["knn"].at_fraction(subset.fraction)
+        predicted = probe.fit_predict(given, seed=plan.config.seed).validation
+        return float((predicted == given.validation_labels.cpu().numpy()).mean())

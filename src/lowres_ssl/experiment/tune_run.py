@@ -28,7 +28,7 @@ from lowres_ssl.evaluate.tuned_settings import (
 from lowres_ssl.experiment.score_run import find_finished_run, load_run_split, merge_run_config
 from lowres_ssl.io.checksummed_json import hash_content
 from lowres_ssl.io.locks import Lock, lock
-from lowres_ssl.probes import Features
+from lowres_ssl.probes.base import Features
 from lowres_ssl.probes.linear import MLPProbe
 from lowres_ssl.runs.comparability import is_trained
 from lowres_ssl.runs.index import read_index

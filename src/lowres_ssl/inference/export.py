@@ -18,11 +18,11 @@ import torch
 from torch import Tensor, nn
 from torchvision import models
 
+from lowres_ssl.encoders.pretrained import create_timm_model, import_timm
 from lowres_ssl.encoders.weights_file import save_tensors
 from lowres_ssl.errors import CheckpointError, ConfigError
 from lowres_ssl.inference.load import PortableEncoder
 from lowres_ssl.io.atomic import atomic_write, write_json
-from lowres_ssl.methods.pretrained import create_timm_model, import_timm
 
 TOLERANCE = 1e-4  # of a feature, absolute, and of its size where that is above 1
 BATCHES = (1, 3)  # sizes to try, neither the one that a graph is traced with

@@ -12,12 +12,12 @@ from lowres_ssl.config.experiment_schema import ImagesConfig
 from lowres_ssl.data.decode import DECODER_VERSION
 from lowres_ssl.device import DTYPES, DevicePrecision, resolve_device
 from lowres_ssl.encoders import weights_file
+from lowres_ssl.encoders.base import find_fixed_encoder
+from lowres_ssl.encoders.from_config import get_normalisation, init_encoder
 from lowres_ssl.errors import CheckpointError, ConfigError
 from lowres_ssl.evaluate.features import extract_batch
-from lowres_ssl.methods import find_method
 from lowres_ssl.registry import matches_type
 from lowres_ssl.runs.run import RETRAIN_HINT, EncoderChoice, Run
-from lowres_ssl.train.setup import get_normalisation, init_encoder
 
 MAX_IMAGE_SIZE = 4096  # a side, as a config may have
 Section = TypeVar("Section", BackboneConfig, ImagesConfig)
@@ -79,7 +79,8 @@ def load_portable_encoder(
     """
     description = run.read_finished_description()
     config, identity = read_experiment(run, description), description["identity"]
-    if config.method["name"] != "weights" and getattr(find_method(config.method["name"]), "adds_size", False):
+    fixed = find_fixed_encoder(config.method["name"])
+    if fixed is not None and fixed.adds_size:
         raise ConfigError(f"{run.name}: method={config.method['name']} has no encoder; name another run=RUN")
     if identity["decoder"] != DECODER_VERSION:
         raise CheckpointError(

@@ -10,15 +10,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lowres_ssl import probes
 from lowres_ssl.device import DTYPES
 from lowres_ssl.encoders.weights_file import load_tensors
 from lowres_ssl.errors import CheckpointError, ConfigError, did_you_mean
 from lowres_ssl.evaluate.evaluate import drop_settings_origin
 from lowres_ssl.evaluate.features import digest_features
 from lowres_ssl.evaluate.supervised_head import SupervisedHead
-from lowres_ssl.probes import Fitted, Probe, build_probe
-from lowres_ssl.registry import list_available
+from lowres_ssl.probes.base import Fitted, Probe, build_probe, list_probes
 from lowres_ssl.runs.result_io import PROBE_FILE, get_fitted_file, read_predictions
 from lowres_ssl.runs.run import CLASSIFIER_PROBE, EncoderChoice, Run
 from lowres_ssl.stats.calibration import ProbeCalibration, calibrate
@@ -90,7 +88,7 @@ def suggest_other_probe(
         return f"; type precision={other[0]}"
     if asked == CLASSIFIER_PROBE and run.classifier.exists():
         return f"; type {evaluate}"
-    if asked in list_available(probes.__name__):
+    if asked in list_probes():
         return f"; type {evaluate} probe=[{asked}]"
     usable = [(folder.name, result["probe"]) for folder, result in stored if result["precision"] == precision]
     if not usable:

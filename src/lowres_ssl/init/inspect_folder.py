@@ -103,7 +103,7 @@ def guess_published_set(folder: Path) -> str | None:
     """Recognise a published set by its file names: its source finds a good part of the images, patients in them, and
     every published class."""
     images = sum(1 for _ in images_below(folder))
-    for name in list_available(datasets.__name__):
+    for name in list_available(datasets.__name__, datasets.Source):
         config = files("lowres_ssl.conf").joinpath("dataset", f"{name}.yaml")
         if name in GENERIC_READERS or not config.is_file():
             continue

@@ -1,11 +1,12 @@
 """DCL: Yeh et al., Decoupled Contrastive Learning, 2022 (arXiv 2110.06848)."""
 
 import math
+from collections.abc import Sequence
 
 from torch import Tensor
 
-from lowres_ssl import losses
-from lowres_ssl.methods import Method, mlp
+from lowres_ssl.methods import losses
+from lowres_ssl.methods.base import Method, Outputs, mlp
 
 
 class DCL(Method):
@@ -17,11 +18,12 @@ class DCL(Method):
         self.projector = mlp(features, projector_hidden, projector_output)
         self.temperature = temperature
 
-    def embed(self, features: Tensor) -> tuple[Tensor, ...]:
+    def embed(self, features: Tensor) -> Outputs:
         return (self.projector(features),)
 
-    def loss(self, first: tuple[Tensor, ...], second: tuple[Tensor, ...]) -> dict[str, Tensor]:
-        return {"loss": losses.dcl(first[0], second[0], self.temperature)}
+    def loss(self, outputs: Sequence[Outputs], labels: Tensor | None) -> dict[str, Tensor]:
+        (z1,), (z2,) = outputs
+        return {"loss": losses.dcl(z1, z2, self.temperature)}
 
     def chance_loss(self, batch_size: int) -> float:
         return math.log(2 * batch_size - 2)  # both views of the other B - 1 images

@@ -1,11 +1,12 @@
 """DCLW: Yeh et al., Decoupled Contrastive Learning, 2022 (arXiv 2110.06848), with weighted positives."""
 
 import math
+from collections.abc import Sequence
 
 from torch import Tensor
 
-from lowres_ssl import losses
-from lowres_ssl.methods import Method, mlp
+from lowres_ssl.methods import losses
+from lowres_ssl.methods.base import Method, Outputs, mlp
 
 
 class DCLW(Method):
@@ -33,19 +34,13 @@ class DCLW(Method):
         self.detach_weights = detach_weights
         self.symmetric = symmetric
 
-    def embed(self, features: Tensor) -> tuple[Tensor, ...]:
+    def embed(self, features: Tensor) -> Outputs:
         return (self.projector(features),)
 
-    def loss(self, first: tuple[Tensor, ...], second: tuple[Tensor, ...]) -> dict[str, Tensor]:
-        loss = losses.dclw(
-            first[0],
-            second[0],
-            self.temperature,
-            self.sigma,
-            detach_weights=self.detach_weights,
-            symmetric=self.symmetric,
-        )
-        return {"loss": loss}
+    def loss(self, outputs: Sequence[Outputs], labels: Tensor | None) -> dict[str, Tensor]:
+        (z1,), (z2,) = outputs
+        how = {"detach_weights": self.detach_weights, "symmetric": self.symmetric}
+        return {"loss": losses.dclw(z1, z2, self.temperature, self.sigma, **how)}
 
     def chance_loss(self, batch_size: int) -> float:
         return math.log(2 * batch_size - 2)  # as of `dcl`: equal similarities have equal weights

@@ -1,11 +1,12 @@
 """SimCLR: Chen et al., A Simple Framework for Contrastive Learning of Visual Representations, 2020 (2002.05709)."""
 
 import math
+from collections.abc import Sequence
 
 from torch import Tensor
 
-from lowres_ssl import losses
-from lowres_ssl.methods import Method, mlp
+from lowres_ssl.methods import losses
+from lowres_ssl.methods.base import Method, Outputs, mlp
 
 
 class SimCLR(Method):
@@ -17,11 +18,12 @@ class SimCLR(Method):
         self.projector = mlp(features, projector_hidden, projector_output)
         self.temperature = temperature
 
-    def embed(self, features: Tensor) -> tuple[Tensor, ...]:
+    def embed(self, features: Tensor) -> Outputs:
         return (self.projector(features),)
 
-    def loss(self, first: tuple[Tensor, ...], second: tuple[Tensor, ...]) -> dict[str, Tensor]:
-        return {"loss": losses.nt_xent(first[0], second[0], self.temperature)}
+    def loss(self, outputs: Sequence[Outputs], labels: Tensor | None) -> dict[str, Tensor]:
+        (z1,), (z2,) = outputs
+        return {"loss": losses.nt_xent(z1, z2, self.temperature)}
 
     def chance_loss(self, batch_size: int) -> float:
         return math.log(2 * batch_size - 1)  # the partner is one of 2B - 1 rows

@@ -1,9 +1,11 @@
 """SimSiam: Chen and He, Exploring Simple Siamese Representation Learning, 2021 (arXiv 2011.10566)."""
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
-from lowres_ssl import losses
-from lowres_ssl.methods import Method, mlp
+from lowres_ssl.methods import losses
+from lowres_ssl.methods.base import Method, Outputs, mlp
 
 
 class SimSiam(Method):
@@ -29,10 +31,10 @@ class SimSiam(Method):
         self.projector = mlp(features, projector_hidden, projector_output, output_batch_norm=output_batch_norm)
         self.predictor = mlp(projector_output, predictor_hidden, projector_output) if predictor else nn.Identity()
 
-    def embed(self, features: Tensor) -> tuple[Tensor, ...]:
+    def embed(self, features: Tensor) -> Outputs:
         projection = self.projector(features)
         return projection, self.predictor(projection)
 
-    def loss(self, first: tuple[Tensor, ...], second: tuple[Tensor, ...]) -> dict[str, Tensor]:
-        (z1, p1), (z2, p2) = first, second
+    def loss(self, outputs: Sequence[Outputs], labels: Tensor | None) -> dict[str, Tensor]:
+        (z1, p1), (z2, p2) = outputs
         return {"loss": (losses.negative_cosine(p1, z2) + losses.negative_cosine(p2, z1)) / 2}

@@ -1,11 +1,12 @@
 """End to end on the labels: the baseline that self-supervision is measured against, and the only method to see them."""
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lowres_ssl.methods import Method
+from lowres_ssl.methods.base import Method, Outputs
 
 
 class SupervisedMethod(Method):
@@ -22,9 +23,10 @@ class SupervisedMethod(Method):
         super().__init__()
         self.classifier = nn.Linear(features, classes)
 
-    def embed(self, features: Tensor) -> tuple[Tensor, ...]:
+    def embed(self, features: Tensor) -> Outputs:
         return features, self.classifier(features)
 
-    def loss(self, first: tuple[Tensor, ...], second: tuple[Tensor, ...]) -> dict[str, Tensor]:
-        (_, one, labels), (_, two, _) = first, second
+    def loss(self, outputs: Sequence[Outputs], labels: Tensor | None) -> dict[str, Tensor]:
+        assert labels is not None
+        (_, one), (_, two) = outputs
         return {"loss": (F.cross_entropy(one.float(), labels) + F.cross_entropy(two.float(), labels)) / 2}

@@ -1,9 +1,11 @@
 """VICReg: Bardes, Ponce and LeCun, Variance-Invariance-Covariance Regularization, 2022 (arXiv 2105.04906)."""
 
+from collections.abc import Sequence
+
 from torch import Tensor
 
-from lowres_ssl import losses
-from lowres_ssl.methods import Method, mlp
+from lowres_ssl.methods import losses
+from lowres_ssl.methods.base import Method, Outputs, mlp
 
 
 class VICReg(Method):
@@ -29,13 +31,9 @@ class VICReg(Method):
         self.weights = {"invariance": invariance, "variance": variance, "covariance": covariance}
         self.average_variance = average_variance
 
-    def embed(self, features: Tensor) -> tuple[Tensor, ...]:
+    def embed(self, features: Tensor) -> Outputs:
         return (self.expander(features),)
 
-    def loss(self, first: tuple[Tensor, ...], second: tuple[Tensor, ...]) -> dict[str, Tensor]:
-        values = losses.vicreg_terms(first[0], second[0], average_variance=self.average_variance)
-        terms = dict(zip(("invariance", "variance", "covariance"), values, strict=True))
-        return {
-            "loss": sum((self.weights[name] * value for name, value in terms.items()), start=values[0] * 0),
-            **terms,
-        }
+    def loss(self, outputs: Sequence[Outputs], labels: Tensor | None) -> dict[str, Tensor]:
+        (z1,), (z2,) = outputs
+        return losses.vicreg(z1, z2, self.weights, average_variance=self.average_variance)

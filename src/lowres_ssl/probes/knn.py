@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lowres_ssl.errors import ConfigError
-from lowres_ssl.probes import Features, Fitted, Probe, require
+from lowres_ssl.probes.base import Features, Fitted, Probe, require
 
 
 class KNNProbe(Probe):

@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lowres_ssl.errors import TrainingError
-from lowres_ssl.probes import Details, Features, Fitted, Probe, require
-from lowres_ssl.probes._batched_mlp import BatchedMLP, HeadTraining, compute_logits
+from lowres_ssl.probes.base import Details, Features, Fitted, Probe, require
+from lowres_ssl.probes.batched_mlp import BatchedMLP, HeadTraining, compute_logits
 
 # Features up to this many are too few for two threads; see `threads_for`.
 FEW_FEATURES = 1024

@@ -14,7 +14,7 @@ from sklearn.metrics import log_loss
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
-from lowres_ssl.probes import Details, Features, Fitted, Probe, require
+from lowres_ssl.probes.base import Details, Features, Fitted, Probe, require
 
 
 class LogisticProbe(Probe):

@@ -9,8 +9,8 @@ from lowres_ssl.config.check import ExperimentConfig, PretrainConfig, to_plain
 from lowres_ssl.data.decode import DECODER_VERSION
 from lowres_ssl.data.label_subset import LabelSubset
 from lowres_ssl.data.prepare import DataSummary
+from lowres_ssl.encoders.base import build_fixed_encoder
 from lowres_ssl.io.checksummed_json import hash_file
-from lowres_ssl.train.setup import build_fixed_encoder
 
 IDENTITY_VERSION = 1
 # What a `PretrainConfig` has beyond an `Experiment` says how to train, but for these; the schedule counts by its sizes.
@@ -37,7 +37,7 @@ TRAINING_KEYS = sorted(
 def build_base_identity(config: ExperimentConfig, outline: DataSummary, precision: str) -> dict[str, Any]:
     """Images, labels, split, encoder and seed. Not: paths, device, the name of the data set or of the recipe."""
     values = to_plain(config)
-    method = build_fixed_encoder(config)
+    method = build_fixed_encoder(config.method)
     if method is not None and method.file is not None:
         values["method"]["weights"] = hash_file(method.file)
     return {

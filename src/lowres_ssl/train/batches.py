@@ -1,120 +1,79 @@
-"""Producing ahead in a thread. Knows nothing of what is produced."""
+"""Make the batches of an epoch, the next ones in a thread while a GPU trains on the last."""
 
-import threading
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from queue import Empty, Queue
-from typing import Generic, TypeVar
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
+from typing import TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from lowres_ssl.augment.augmentation import Augmentation
-from lowres_ssl.augment.sampling import hash_image_ids
-from lowres_ssl.data.image_store import ImageStore
-from lowres_ssl.device import CHANNELS_LAST, MEMORY_FORMATS, copy_array_to_device
+from lowres_ssl.augment.sampling import FULL_VIEW, ViewKind, hash_image_ids
+from lowres_ssl.device import MEMORY_FORMATS, copy_array_to_device
 from lowres_ssl.seeding import derive_seed
-from lowres_ssl.train.batch_reader import ReadBatch
-from lowres_ssl.train.world import SINGLE_PROCESS, World
+from lowres_ssl.train.batch_reader import BatchReader
+from lowres_ssl.train.state import TrainingData, TrainingOptions
+from lowres_ssl.train.world import World
 
 Item = TypeVar("Item")
-
-
-@dataclass(frozen=True)
-class PrefetchedItem(Generic[Item]):
-    item: Item
-
-
-@dataclass(frozen=True)
-class PrefetchEnd:
-    error: BaseException | None
+TrainingBatch = tuple[tuple[Tensor, ...], Tensor | None]
 
 
 def prefetch(iterable: Iterable[Item], depth: int = 2) -> Iterator[Item]:
-    """The items of `iterable` in their order, up to `depth` (at least 1) of them made ahead by a daemon thread.
+    """Yield the items of `iterable` in their order, up to `depth` (at least 1) of them made ahead in a thread.
 
-    The thread starts with the first item asked for. An exception in the iterable is raised here, after the items before
-    it. When the consumer stops early (the generator is closed), the thread ends after the item in hand, and is waited
-    for.
+    An exception in the iterable is raised here, after the items before it. When the consumer stops early (the generator
+    is closed), the item in hand is waited for.
     """
-    queue: Queue[PrefetchedItem[Item] | PrefetchEnd] = Queue(maxsize=max(depth, 1))
-    stopped = threading.Event()
-
-    def produce() -> None:
-        # Each put follows a look at `stopped`: so at most one comes after the consumer has emptied the queue, and none
-        # waits for ever.
-        error: BaseException | None = None
+    source, end = iter(iterable), object()
+    with ThreadPoolExecutor(1, thread_name_prefix="prefetch") as pool:
+        ahead = deque(pool.submit(next, source, end) for _ in range(max(depth, 1)))
         try:
-            for item in iterable:
-                if stopped.is_set():
-                    return
-                queue.put(PrefetchedItem(item))
-                if stopped.is_set():
-                    return
-        except BaseException as caught:  # the consumer's to handle, whatever it is
-            error = caught
-        if not stopped.is_set():
-            queue.put(PrefetchEnd(error))
-
-    thread = threading.Thread(target=produce, name="prefetch", daemon=True)
-    thread.start()
-    try:
-        while isinstance(message := queue.get(), PrefetchedItem):
-            yield message.item
-        if message.error is not None:
-            raise message.error
-    finally:
-        stopped.set()
-        drain(queue)
-        thread.join()
-
-
-def drain(queue: Queue[PrefetchedItem[Item] | PrefetchEnd]) -> None:
-    while True:
-        try:
-            queue.get_nowait()
-        except Empty:
-            return
-
-
-TrainingBatch = tuple[Tensor, Tensor, Tensor | None]
+            while (item := ahead.popleft().result()) is not end:
+                ahead.append(pool.submit(next, source, end))
+                yield item  # type: ignore[misc]  # `end` is no item
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def iter_training_batches(
-    store: ImageStore,
-    take: ReadBatch,
-    rows: NDArray[np.int64],
-    views: Augmentation,
+    data: TrainingData,
+    read: BatchReader,
+    kinds: Sequence[ViewKind],
     *,
     epoch: int,
-    steps: range,
-    batch_size: int,
-    seed: int,
-    ahead: bool,
-    labels: Tensor | None = None,
-    processes: World = SINGLE_PROCESS,
-    layout: str = CHANNELS_LAST,
+    first_step: int,
+    options: TrainingOptions,
+    processes: World,
+    layout: str,
 ) -> Iterator[TrainingBatch]:
-    """The two views of each batch of this epoch in these `steps`, [B, 3, S, S] float32 in this memory `layout`, where
-    `take` has the images, and their labels, int64 [B], if `labels` (int64 [N], one a row of the store, where the
-    images are) are given, else None.
+    """Yield the views of these `kinds` of each batch of this epoch, from `first_step` on: [B, 3, S, S] float32 each, in
+    this memory `layout`, and their labels, int64 [B], if there are any; all on the reader's device.
 
-    The order of `rows` derives from (seed, epoch). `ahead`: made by a thread while the last one trains.
-    `processes`: of each batch, this process's share alone.
+    The order of the rows derives from (seed, epoch). Of each batch it is this process's share alone.
     """
-    generator = torch.Generator().manual_seed(derive_seed(seed, "order", epoch))
-    order = rows[torch.randperm(len(rows), generator=generator).numpy()]
-    keys = hash_image_ids(store.ids)
+    generator = torch.Generator().manual_seed(derive_seed(options.seed, "order", epoch))
+    order = data.rows[torch.randperm(len(data.rows), generator=generator).numpy()]
+    keys, size = hash_image_ids(data.store.ids), options.batch_size
+    labels = None if data.labels is None else torch.from_numpy(data.labels).to(read.device)
+    groups, number = [], 0
+    for kind, alike in groupby(kinds):
+        numbers = range(number, number + len(list(alike)))
+        groups.append((data.views[epoch] if kind == FULL_VIEW else data.views[epoch].of_kind(kind), numbers))
+        number = numbers.stop
 
     def produce() -> Iterator[TrainingBatch]:
-        for step in steps:
-            batch = processes.shard(order[step * batch_size : (step + 1) * batch_size])
-            images = take(batch)
-            pair = views.pair(images, store.sizes[batch].astype(np.int64), keys[batch], epoch=epoch)
-            first, second = (view.contiguous(memory_format=MEMORY_FORMATS[layout]) for view in pair)
-            own = None if labels is None else labels.index_select(0, copy_array_to_device(batch, labels.device))
-            yield first, second, own
+        for step in range(first_step, options.steps_per_epoch(len(order))):
+            rows = processes.shard(order[step * size : (step + 1) * size])
+            images, sizes = read(rows), data.store.sizes[rows].astype(np.int64)
+            views = tuple(
+                view.contiguous(memory_format=MEMORY_FORMATS[layout])
+                for augmentation, numbers in groups
+                for view in augmentation.make(images, sizes, keys[rows], epoch=epoch, views=numbers)
+            )
+            yield views, None if labels is None else labels.index_select(0, copy_array_to_device(rows, labels.device))
 
-    return prefetch(produce()) if ahead else produce()
+    # On a CPU a second thread takes the cores from the step, and was measured to be slower.
+    return prefetch(produce()) if read.device.type == "cuda" else produce()

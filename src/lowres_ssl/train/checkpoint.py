@@ -1,11 +1,10 @@
-"""What a checkpoint has to hold so that this training can go on from it. Its checksums tell damage, not who wrote it:
-what fits in its form but not in its content would end hours later, or in a traceback.
-"""
+"""Write a training's state while it trains, and read it to go on: whole or not at all, running no code it may hold."""
 
-import math
-import threading
 import time
+import warnings
+import zipfile
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -13,114 +12,83 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lowres_ssl.encoders.weights_file import is_dense, save_state
+from lowres_ssl.console import log_warning
+from lowres_ssl.encoders.weights_file import check_not_compressed, is_machine_error
+from lowres_ssl.errors import DamagedError
+from lowres_ssl.io.atomic import atomic_write, get_previous_path
+from lowres_ssl.io.checksummed_json import FORMAT_VERSIONS, check_version
 
-# Of a line of the history, beside the terms of the loss.
-HISTORY_COLUMNS = frozenset(["epoch", "loss", "learning_rate", "embedding_std", "effective_rank"]) | frozenset(
-    ["views_per_second", "seconds", "compile_seconds"]
-)
-STEP_OPTIONS = ("lr", "params")  # of the optimiser's options
-
-
-def check_dense_tensors(value: Any) -> None:
-    """Raises `ValueError` unless all tensors in it are arrays of real numbers, which parameters can be copied from."""
-    if isinstance(value, Tensor):
-        check_saved_value(is_dense(value), "tensors")
-    elif isinstance(value, Mapping | list | tuple):
-        for inner in value.values() if isinstance(value, Mapping) else value:
-            check_dense_tensors(inner)
+RESTART_HINT = "start the run again from scratch with force=true"
 
 
-def check_saved_progress(content: Mapping[str, Any], steps: int) -> None:
-    """Raises `ValueError` or `KeyError` unless epoch, history and meter are those of a training of so many `steps` an
-    epoch."""
-    epoch, history, meter = content["epoch"], content["history"], content["meter"]
-    check_saved_value(is_count(epoch), "epoch")
-    check_saved_value(isinstance(history, list) and len(history) == epoch, "history")
-    for number, line in enumerate(history, start=1):
-        check_saved_value(
-            isinstance(line, dict) and line.keys() >= HISTORY_COLUMNS and line.keys() == history[0].keys(), "history"
-        )
-        check_saved_value(all(is_number(each) for each in line.values()) and line["epoch"] == number, "history")
-    check_saved_value(isinstance(meter, dict), "meter")
-    made, sums, embeddings = (meter[key] for key in ("steps", "sums", "embeddings"))
-    check_saved_value(is_count(made) and made < steps, "meter.steps")
-    for key in ("seconds", "compile_seconds"):
-        check_saved_value(is_number(meter[key]) and 0 <= meter[key] < math.inf, f"meter.{key}")
-    check_saved_value(isinstance(sums, dict) and all(isinstance(name, str) for name in sums), "meter.sums")
-    check_saved_value(
-        all(is_float_tensor(each, 0) for each in sums.values()) and bool(sums) == bool(made), "meter.sums"
-    )
-    check_saved_value(
-        isinstance(embeddings, list) and all(is_float_tensor(each, 2) for each in embeddings), "meter.embeddings"
-    )
-    check_saved_value(
-        bool(embeddings) == bool(made) and len({each.shape[1] for each in embeddings}) <= 1, "meter.embeddings"
-    )
+def save_state(path: Path, state: Mapping[str, Any]) -> None:
+    """Tensors, numbers, strings and containers of them. The state before stays, at `previous_of(path)`."""
+    with atomic_write(path, keep_previous=True) as file:
+        try:
+            torch.save({"version": FORMAT_VERSIONS["checkpoint"], **state}, file)
+        except RuntimeError as error:
+            if isinstance(error.__context__, OSError):  # a full disk, of which PyTorch tells no one
+                raise error.__context__ from None
+            raise
 
 
-def check_saved_best(best: Any, epoch: int, encoder: Mapping[str, Tensor], classifier: Mapping[str, Tensor]) -> None:
-    """Raises `ValueError` or `KeyError` unless it is None, or weights that fit these, as of an epoch before."""
-    if best is None:
-        return
-    check_saved_value(isinstance(best, dict) and best.keys() == {"epoch", "accuracy", "encoder", "classifier"}, "best")
-    check_saved_value(is_count(best["epoch"]) and 1 <= best["epoch"] <= epoch and is_number(best["accuracy"]), "best")
-    check_saved_value(is_same_state_form(best["encoder"], encoder), "best.encoder")
-    check_saved_value(is_same_state_form(best["classifier"], classifier), "best.classifier")
+def list_states(path: Path) -> list[Path]:
+    """The files that `save_state` left at `path`, the newest first; perhaps damaged."""
+    return [place for place in (path, get_previous_path(path)) if place.exists()]
 
 
-def check_saved_options(saved: Any) -> None:
-    """Raises `ValueError` or `KeyError` unless it has the form of an optimiser's state, before PyTorch takes it."""
-    check_saved_value(isinstance(saved, dict) and isinstance(saved["state"], dict), "optimiser.state")
-    check_saved_value(isinstance(saved["param_groups"], list), "optimiser.param_groups")
-    for group in saved["param_groups"]:
-        whole = isinstance(group, dict) and isinstance(group["params"], list) and all(map(is_count, group["params"]))
-        check_saved_value(whole, "optimiser.param_groups")
+def load_latest_state(path: Path) -> dict[str, Any] | None:
+    """The newest whole state of those that `save_state` left at `path`; None if there is none.
+
+    A damaged one is named and removed if the one before is whole. Raises `DamagedError` if none is, else what
+    `load_state` raises: one that could not be read for another reason stays.
+    """
+    damage: DamagedError | None = None
+    for place in list_states(path):
+        try:
+            state = load_state(place)
+        except DamagedError as error:
+            damage = damage or error
+            continue
+        if damage is not None:
+            log_warning(f"{path}: the checkpoint is damaged; going on from the one before it, {place.name}")
+            path.unlink(missing_ok=True)  # it must not take the place of the one before
+        return state
+    if damage is not None:
+        raise damage
+    return None
 
 
-def check_loaded_optimiser(optimiser: torch.optim.Optimizer, before: list[dict[str, Any]]) -> None:
-    """Raises `ValueError` unless what it has loaded fits its parameters, and its options are those of `before`."""
-    for loaded, own in zip(optimiser.param_groups, before, strict=True):
-        for key, value in own.items():
-            same = key in STEP_OPTIONS or (type(loaded.get(key)) is type(value) and loaded[key] == value)
-            check_saved_value(same, f"optimiser.{key}")
-        for parameter in loaded["params"]:
-            kept = optimiser.state[parameter]
-            check_saved_value(isinstance(kept, dict), "optimiser.state")
-            fit = all(
-                each is None or (isinstance(each, Tensor) and is_same_form(each, parameter)) for each in kept.values()
-            )
-            check_saved_value(fit, "optimiser.state")
-            check_saved_value(not own.get("momentum") or kept.get("momentum_buffer") is not None, "optimiser.state")
+def read_epochs_done(path: Path) -> int:
+    """How many epochs are done in the state that `latest_state` would find, without reading its tensors; 0 if there is
+    none."""
+    for place in list_states(path):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                epoch = torch.load(place, map_location="cpu", weights_only=True, mmap=True)["epoch"]
+            return epoch if type(epoch) is int and epoch >= 0 else 0
+        except Exception:  # damaged, in one of many ways; that is told when it is loaded
+            continue
+    return 0
 
 
-def check_saved_value(fits: bool, what: str) -> None:
-    if not fits:
-        raise ValueError(f"{what}: not what this training saves")
-
-
-def is_count(value: Any) -> bool:
-    return type(value) is int and value >= 0
-
-
-def is_number(value: Any) -> bool:
-    return type(value) in (int, float)
-
-
-def is_float_tensor(value: Any, dimensions: int) -> bool:
-    return isinstance(value, Tensor) and value.is_floating_point() and value.dim() == dimensions
-
-
-def is_same_form(value: Tensor, own: Tensor) -> bool:
-    return value.layout is own.layout and value.shape == own.shape and value.dtype == own.dtype
-
-
-def is_same_state_form(given: Any, own: Mapping[str, Tensor]) -> bool:
-    return (
-        isinstance(given, dict)
-        and given.keys() == own.keys()
-        and all(isinstance(given[name], Tensor) and is_same_form(given[name], own[name]) for name in own)
-    )
+def load_state(path: Path) -> dict[str, Any]:
+    """What `save_state` wrote, on the CPU. Raises `DamagedError`, `CheckpointError` if it is of another version, or
+    `OSError` and `MemoryError` where the machine is at fault."""
+    try:
+        check_not_compressed(path)
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()  # PyTorch writes checksums, and does not look at them when it reads
+        if damaged is not None:
+            raise ValueError(f"{damaged} does not fit its checksum")
+        state = dict(torch.load(path, map_location="cpu", weights_only=True))
+    except Exception as error:  # whatever else the reader stumbles over, the file is the cause
+        if is_machine_error(error):
+            raise
+        raise DamagedError(f"{path}: the checkpoint is damaged; {RESTART_HINT}") from error
+    check_version(state.pop("version", 0), "checkpoint", path, RESTART_HINT)
+    return state
 
 
 class CheckpointWriter:
@@ -133,10 +101,10 @@ class CheckpointWriter:
 
     def __init__(self, path: Path, seconds: float) -> None:
         self.path, self.seconds = path, seconds
-        self.taken = time.monotonic()  # when the last copy was
+        self.copied = time.monotonic()  # when the last copy was taken
         self.took = 0.0  # seconds to write it
-        self.thread: threading.Thread | None = None
-        self.error: BaseException | None = None
+        self.pool = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self.writing: Future[float] | None = None  # returns the seconds that it took
 
     def __enter__(self) -> "CheckpointWriter":
         return self
@@ -144,56 +112,51 @@ class CheckpointWriter:
     def __exit__(
         self, kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        self.wait()
+        self.pool.shutdown()
         if kind is None:
-            self.raise_error()
+            self.finish()
 
     def is_due(self) -> bool:
         """Whether to take a copy now. Raises what the last write failed with, such as `OSError` on a full disk."""
-        if self.thread is not None and self.thread.is_alive():
+        if self.writing is not None and not self.writing.done():
             return False
-        self.raise_error()
-        return time.monotonic() - self.taken + self.took >= self.seconds
+        self.finish()
+        return time.monotonic() - self.copied + self.took >= self.seconds
 
     def begin(self, content: Mapping[str, Any]) -> None:
         """Copy `content` and write the copy in a thread. What it holds may change when this returns."""
-        self.wait()
-        self.raise_error()
-        self.taken = time.monotonic()
-        copy = copy_to_host(content)
-        copied = None
+        self.finish()
+        self.copied = time.monotonic()
+        copy, copied = copy_to_host(content), None
         if torch.cuda.is_initialized():  # the copies wait in its stream, before the steps to come
             copied = torch.cuda.Event()
             copied.record()
-        self.thread = threading.Thread(target=self.write, args=(copy, copied), name="checkpoint")
-        self.thread.start()
+        self.writing = self.pool.submit(self.write, copy, copied)
 
     def save(self, content: Mapping[str, Any]) -> None:
-        """Write `content` now, after what is being written."""
+        """Write `content` now, after what is being written; whether that failed is then of no interest."""
         self.wait()
-        self.error = None  # this is a newer state, and another attempt
+        self.writing = None
         save_state(self.path, content)
 
-    def write(self, content: Mapping[str, Any], copied: torch.cuda.Event | None) -> None:
-        """What the thread does."""
-        try:
-            if copied is not None:
-                copied.synchronize()
-            started = time.monotonic()
-            save_state(self.path, content)
-            self.took = time.monotonic() - started
-        except BaseException as error:  # the loop's to raise
-            self.error = error
+    def write(self, content: Mapping[str, Any], copied: torch.cuda.Event | None) -> float:
+        """Write in the thread; return the seconds that it took."""
+        if copied is not None:
+            copied.synchronize()
+        started = time.monotonic()
+        save_state(self.path, content)
+        return time.monotonic() - started
 
     def wait(self) -> None:
-        if self.thread is not None:
-            self.thread.join()
-            self.thread = None
+        """Wait until nothing is being written."""
+        if self.writing is not None:
+            wait([self.writing])
 
-    def raise_error(self) -> None:
-        error, self.error = self.error, None
-        if error is not None:
-            raise error
+    def finish(self) -> None:
+        """Wait for the last write. Raises what it failed with, once."""
+        writing, self.writing = self.writing, None
+        if writing is not None:
+            self.took = writing.result()
 
 
 def copy_to_host(value: Any) -> Any:

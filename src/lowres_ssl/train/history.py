@@ -9,9 +9,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lowres_ssl.encoders.weights_file import RESTART_HINT
-from lowres_ssl.errors import CheckpointError
-
 # As many embeddings as are looked at: enough for both numbers to be steady, few enough to cost nothing.
 MONITORED_EMBEDDINGS = 256
 
@@ -75,12 +72,7 @@ class EpochMeter:
         self.seconds = time.perf_counter() - self.started
 
     def add(self, terms: dict[str, Tensor], embeddings: Tensor) -> None:
-        """One step's loss and its terms (scalars), and the embeddings of its first view [B, D].
-
-        Raises `CheckpointError` if those before, of a checkpoint, have other terms or another width.
-        """
-        if self.steps and (terms.keys() != self.sums.keys() or embeddings.shape[1:] != self.embeddings[-1].shape[1:]):
-            raise CheckpointError(f"the checkpoint's sums are of another loss, or of other embeddings; {RESTART_HINT}")
+        """One step's loss and its terms (scalars), and the embeddings of its first view [B, D]."""
         for name, value in terms.items():
             value = value.detach().double()
             self.sums[name] = self.sums[name] + value if name in self.sums else value

@@ -19,10 +19,11 @@ from left_behind import Outcome, differences, leftovers, outcome
 from small import PRETRAIN, paint
 from summaries import leave
 
-from lowres_ssl.methods import find_method
+from lowres_ssl.methods.base import Method
+from lowres_ssl.registry import list_available
 
 ROOT = Path(__file__).resolve().parents[3]
-METHODS = [path.stem for path in sorted((ROOT / "conf" / "method").glob("*.yaml")) if find_method(path.stem).trains]
+METHODS = list_available("lowres_ssl.methods", Method)
 PRECISIONS = ("fp32", "bf16")
 KILLS = 4  # of each method in each precision
 

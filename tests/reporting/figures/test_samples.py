@@ -1,6 +1,7 @@
 """Figure 2 shows images as the encoder gets them, and the very views that pre-training made of them."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +11,21 @@ import torch
 from hydra import compose, initialize_config_module
 from matplotlib.figure import Figure
 from PIL import Image
+from tiny_training import TRAINING
 
 from lowres_ssl.augment.augmentation import make_evaluation_view
 from lowres_ssl.augment.from_config import build_views, choose_example_rows, make_example_views
+from lowres_ssl.augment.sampling import FULL_VIEW
 from lowres_ssl.config.check import PretrainConfig, from_plain, read_config, register_schemas, to_plain
 from lowres_ssl.data.prepare import PreparedData, make_configured_split, prepare_data
+from lowres_ssl.device import CHANNELS_LAST
 from lowres_ssl.errors import ConfigError, DataError
 from lowres_ssl.reporting.figures import Picture, Stored
 from lowres_ssl.reporting.figures.samples import ExampleViewsFigure, draw_example_grid
 from lowres_ssl.train.batch_reader import BatchReader
 from lowres_ssl.train.batches import iter_training_batches
+from lowres_ssl.train.state import TrainingData
+from lowres_ssl.train.world import SINGLE_PROCESS
 
 SIZE = 20
 
@@ -80,18 +86,17 @@ def test_views_are_those_that_pre_training_makes_in_its_last_epoch(
     assert shown.shape == (2, 2, 3, SIZE, SIZE, 3)
     every = np.arange(len(material.store.ids))
     batches = iter_training_batches(
-        material.store,
+        TrainingData(material.store, every, build_views(config)),
         BatchReader(material.store, torch.device("cpu"), "host"),
-        every,
-        build_views(config)[1],
+        (FULL_VIEW, FULL_VIEW),
         epoch=1,
-        steps=range(1),
-        batch_size=len(every),
-        seed=config.seed,
-        ahead=False,
+        first_step=0,
+        options=replace(TRAINING, batch_size=len(every), seed=config.seed),
+        processes=SINGLE_PROCESS,
+        layout=CHANNELS_LAST,
     )
     mean, std = (torch.tensor(each)[:, None, None] for each in (config.images.mean, config.images.std))
-    made = [np.moveaxis((view * std + mean).clamp(0, 1).numpy(), 1, -1) for view in next(iter(batches))[:2]]
+    made = [np.moveaxis((view * std + mean).clamp(0, 1).numpy(), 1, -1) for view in next(iter(batches))[0]]
     for own, row in zip(shown[rows >= 0], rows[rows >= 0], strict=True):
         whole = make_evaluation_view(
             torch.from_numpy(material.store.images[[row]]), image_size=SIZE, mean=[0.0] * 3, std=[1.0] * 3

@@ -35,7 +35,8 @@ def answer_for_the_gpu() -> None:
     from torch import Tensor
 
     from lowres_ssl.console import TrainingProgress
-    from lowres_ssl.probes import Features, linear
+    from lowres_ssl.probes import linear
+    from lowres_ssl.probes.base import Features
 
     torch.backends.cudnn.enabled = False  # it asks the driver for more than is simulated
     really_judged, is_true, softmax = linear.update_best_fits, Tensor.__bool__, Tensor.softmax
@@ -89,7 +90,7 @@ def write_counts(**lists: list[Counts]) -> None:
 
 def start() -> None:
     from lowres_ssl.console import TrainingProgress
-    from lowres_ssl.probes._batched_mlp import CudaGraph
+    from lowres_ssl.probes.batched_mlp import CudaGraph
 
     answer_for_the_gpu()
     if backend := os.environ.get("SIMULATED_GPU_BACKEND"):

@@ -1,9 +1,9 @@
 """No training: the encoder that the other methods start from at the same seed."""
 
-from lowres_ssl.methods import Untrained
+from lowres_ssl.encoders.base import FixedEncoder
 
 
-class RandomEncoder(Untrained):
+class RandomEncoder(FixedEncoder):
     """A randomly initialised encoder, as it is. The row every table needs: on small sets it is a strong baseline.
 
     What it is depends on the architecture's initialisation. A ResNet's BatchNorm layers have never seen an image: in

@@ -1,13 +1,14 @@
 """The losses, as pure functions of two tensors [B, D]: one row an image, the rows of both belonging together.
 
-Each returns a scalar, computed in float32 at least (float64 stays float64; bfloat16 and float16 are widened) with
-autocast off, whatever the caller runs in. No heads, no encoder, no state: those are in `methods/`.
+Each returns a scalar (`vicreg` its terms as well), computed in float32 at least (float64 stays float64; bfloat16 and
+float16 are widened) with autocast off, whatever the caller runs in. No heads, no encoder, no state: those are in the
+methods.
 
 All raise `ValueError` if the two are not of one shape [B, D], and `ConfigError` if B is below 2 or a temperature is not
 above 0. Shape legend: B batch, D features.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -85,31 +86,16 @@ def negative_cosine(p: Tensor, z: Tensor) -> Tensor:
         return -F.cosine_similarity(p, z.detach(), dim=1).mean()
 
 
-def vicreg(
-    z1: Tensor,
-    z2: Tensor,
-    invariance: float,
-    variance: float,
-    covariance: float,
-    *,
-    average_variance: bool = True,
-) -> Tensor:
-    """The terms of `vicreg_terms`, weighted and summed: Bardes et al., VICReg, 2022 (arXiv 2105.04906), equation 6.
+def vicreg(z1: Tensor, z2: Tensor, weights: Mapping[str, float], *, average_variance: bool = True) -> dict[str, Tensor]:
+    """Variance-invariance-covariance regularisation: Bardes et al., VICReg, 2022 (arXiv 2105.04906), equation 6.
 
-    `z1`, `z2`: [B, D], not normalised. The paper's weights are 25, 25 and 1.
-    """
-    terms = vicreg_terms(z1, z2, average_variance=average_variance)
-    return invariance * terms[0] + variance * terms[1] + covariance * terms[2]
-
-
-def vicreg_terms(z1: Tensor, z2: Tensor, *, average_variance: bool = True) -> tuple[Tensor, Tensor, Tensor]:
-    """VICReg's invariance, variance and covariance, unweighted: three scalars. As its reference code has them.
-
-    Invariance: the squared difference, mean over B and D (equation 5 sums over D). Variance: the mean over D of
-    max(0, 1 - sqrt(Var + 1e-4)), unbiased, averaged over the two views (equation 1; the weight of 25 in equation 6 is
-    for their sum, but the reference code halves it). Covariance: the squares off the diagonal of the covariance matrix
-    over B - 1, summed, over D, summed over the views (equation 4). `average_variance=False` sums the variance of the
-    two views, as the released code of the ICIP paper does.
+    Returns "loss", the sum of the three terms times their `weights` (the paper's: 25, 25 and 1), and the unweighted
+    terms, as the reference code has them. "invariance": the squared difference, mean over B and D (equation 5 sums over
+    D). "variance": the mean over D of max(0, 1 - sqrt(Var + 1e-4)), unbiased, averaged over the two views (equation 1;
+    the weight of 25 in equation 6 is for their sum, but the reference code halves it). "covariance": the squares off
+    the diagonal of the covariance matrix over B - 1, summed, over D, summed over the views (equation 4).
+    `average_variance=False` sums the variance of the two views, as the released code of the ICIP paper does. `z1`,
+    `z2`: [B, D], not normalised.
     """
     with use_full_precision(z1, z2) as (z1, z2):
         batch, dimensions = z1.shape
@@ -120,7 +106,13 @@ def vicreg_terms(z1: Tensor, z2: Tensor, *, average_variance: bool = True) -> tu
         # X^T X and X X^T have the same sum of squares, and the smaller of them is far cheaper at D = 4096.
         products = centred @ centred.mT if batch < dimensions else centred.mT @ centred  # [2, B, B] or [2, D, D]
         squares = (products / (batch - 1)).square().sum() - variances.square().sum()
-        return F.mse_loss(z1, z2), hinges.mean() if average_variance else hinges.sum(), squares / dimensions
+        terms = {
+            "invariance": F.mse_loss(z1, z2),
+            "variance": hinges.mean() if average_variance else hinges.sum(),
+            "covariance": squares / dimensions,
+        }
+        total = sum((weights[name] * term for name, term in terms.items()), start=torch.zeros_like(squares))
+    return {"loss": total, **terms}
 
 
 def decoupled_terms(z1: Tensor, z2: Tensor, temperature: float) -> tuple[Tensor, Tensor]:

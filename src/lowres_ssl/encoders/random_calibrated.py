@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from lowres_ssl.encoders.base import FixedEncoder
 from lowres_ssl.errors import ConfigError
-from lowres_ssl.methods import Untrained
 
 
-class CalibratedRandomEncoder(Untrained):
+class CalibratedRandomEncoder(FixedEncoder):
     """A randomly initialised encoder whose BatchNorm layers have seen the training images once. No weight is learnt.
 
     A trained encoder normalises with statistics of the images; `random` normalises with mean 0 and variance 1. So part

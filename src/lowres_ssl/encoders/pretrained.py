@@ -7,14 +7,14 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
+from lowres_ssl.encoders.base import Encoder, FixedEncoder
 from lowres_ssl.encoders.weights_file import load_weights
 from lowres_ssl.errors import ConfigError, DataError, did_you_mean
-from lowres_ssl.methods import Encoder, Untrained
 
 HUB_PREFIX = "hf-hub:"
 
 
-class TimmEncoder(Untrained):
+class TimmEncoder(FixedEncoder):
     """timm's `model`, without its classifier, with timm's own weights, fetched once, or with those in the file
     `weights`.
 
@@ -25,7 +25,6 @@ class TimmEncoder(Untrained):
     depends_on_seed: ClassVar[bool] = False
 
     def __init__(self, model: str, weights: str | None, mean: list[float] | None, std: list[float] | None) -> None:
-        super().__init__()
         self.model = model
         self.mean, self.std = mean, std
         if weights is not None:
@@ -74,7 +73,7 @@ class TimmEncoder(Untrained):
         own = import_timm().get_pretrained_cfg(self.model)
         return int(own.input_size[-1]) if own else None
 
-    def entry(self, name: str) -> str:
+    def row_name(self, name: str) -> str:
         return f"{name} {self.model}"
 
 

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 import torch
 
+from lowres_ssl.encoders.base import Encoder
+from lowres_ssl.encoders.from_config import check_encoder_image_size
+from lowres_ssl.encoders.pretrained import TimmEncoder, create_timm_model
 from lowres_ssl.encoders.weights_file import load_encoder_weights
 from lowres_ssl.errors import ConfigError, DataError
-from lowres_ssl.methods import Encoder
-from lowres_ssl.methods.pretrained import TimmEncoder, create_timm_model
-from lowres_ssl.train.setup import check_encoder_image_size
 
 timm = pytest.importorskip("timm")
 EXAMPLE = "vit_small_patch14_dinov2.lvd142m"  # of the docs

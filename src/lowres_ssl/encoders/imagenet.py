@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 from torchvision import models
 
+from lowres_ssl.encoders.base import FixedEncoder
 from lowres_ssl.encoders.weights_file import load_weights
 from lowres_ssl.errors import ConfigError, DataError, did_you_mean
-from lowres_ssl.methods import Untrained
 
 
-class ImageNetEncoder(Untrained):
+class ImageNetEncoder(FixedEncoder):
     """Weights of `backbone` by torchvision's name, such as IMAGENET1K_V1, fetched once; or those in a file.
 
     The images are normalised with `mean` and `std`, as the weights were trained, whatever the data set's own are.
@@ -24,7 +24,6 @@ class ImageNetEncoder(Untrained):
     depends_on_seed: ClassVar[bool] = False
 
     def __init__(self, weights: str, mean: list[float], std: list[float]) -> None:
-        super().__init__()
         self.named = weights
         self.mean, self.std = mean, std
         if Path(weights).suffix or Path(weights).exists():

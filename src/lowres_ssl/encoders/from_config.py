@@ -1,4 +1,4 @@
-"""Config -> encoder: its architecture, the weights it starts with, and how its images are normalised."""
+"""Build the encoder of a config: its architecture, the weights it starts with, and how its images are normalised."""
 
 from pathlib import Path
 
@@ -7,26 +7,17 @@ from torch import nn
 
 from lowres_ssl.config.check import ExperimentConfig
 from lowres_ssl.config.experiment_schema import WEIGHTS_METHOD
+from lowres_ssl.encoders.base import Encoder, build_fixed_encoder, find_fixed_encoder
 from lowres_ssl.encoders.torchvision import build_backbone
 from lowres_ssl.encoders.weights_file import load_encoder_weights
 from lowres_ssl.errors import ConfigError
-from lowres_ssl.methods import Encoder, Untrained, build_method, find_method
-
-
-def build_fixed_encoder(config: ExperimentConfig) -> Untrained | None:
-    """The method of `config`, if it is a baseline that trains nothing. Raises `ConfigError`."""
-    name = str(config.method["name"])
-    if name == WEIGHTS_METHOD or not issubclass(find_method(name), Untrained):
-        return None
-    method = build_method(config.method, seed=config.seed)
-    assert isinstance(method, Untrained)
-    return method
 
 
 def encoder_depends_on_seed(config: ExperimentConfig) -> bool:
     """Whether the encoder of `config` is another one for another seed."""
     name = str(config.method["name"])
-    return name != WEIGHTS_METHOD and find_method(name).depends_on_seed
+    fixed = find_fixed_encoder(name)
+    return name != WEIGHTS_METHOD and (fixed is None or fixed.depends_on_seed)
 
 
 def init_encoder(config: ExperimentConfig) -> Encoder:
@@ -40,8 +31,8 @@ def init_encoder(config: ExperimentConfig) -> Encoder:
             seed=config.seed,
         )
 
-    method = build_fixed_encoder(config)
-    return backbone() if method is None else method.architecture(backbone)
+    baseline = build_fixed_encoder(config.method)
+    return backbone() if baseline is None else baseline.architecture(backbone)
 
 
 def build_starting_encoder(config: ExperimentConfig) -> Encoder:
@@ -50,11 +41,11 @@ def build_starting_encoder(config: ExperimentConfig) -> Encoder:
     Raises `ConfigError`, `DataError` or `CheckpointError`; also for an encoder that does not take `image_size`.
     """
     encoder, width = init_encoder(config)
-    method = build_fixed_encoder(config)
-    weights = None if method is None else method.weights(config.backbone.name, Path(config.data_dir) / "weights")
+    baseline = build_fixed_encoder(config.method)
+    weights = None if baseline is None else baseline.weights(config.backbone.name, Path(config.data_dir) / "weights")
     if weights is not None:
         load_encoder_weights(encoder, weights, f"method={config.method['name']}")
-        own = None if method is None else method.image_size()
+        own = None if baseline is None else baseline.image_size()
         check_encoder_image_size(encoder, config.image_size, str(config.method["name"]), own)
     return encoder, width
 
@@ -76,8 +67,8 @@ def check_encoder_image_size(encoder: nn.Module, image_size: int, name: str, own
 def get_normalisation(config: ExperimentConfig) -> tuple[list[float], list[float]]:
     """Mean and standard deviation of the channels: those a baseline's weights were trained with, else the images', of
     which a grey image takes the first, as its views do."""
-    method = build_fixed_encoder(config)
-    own = None if method is None else method.normalisation()
+    baseline = build_fixed_encoder(config.method)
+    own = None if baseline is None else baseline.normalisation()
     if own is not None:
         return own
     mean, std = list(config.images.mean), list(config.images.std)

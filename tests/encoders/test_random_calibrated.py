@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from lowres_ssl.encoders.random_calibrated import CalibratedRandomEncoder
 from lowres_ssl.errors import ConfigError
-from lowres_ssl.methods.random_calibrated import CalibratedRandomEncoder
 
 
 def encoder() -> nn.Sequential:

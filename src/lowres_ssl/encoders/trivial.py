@@ -5,10 +5,10 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from lowres_ssl.methods import Encoder, Untrained
+from lowres_ssl.encoders.base import Encoder, FixedEncoder
 
 
-class MeanColourEncoder(Untrained):
+class MeanColourEncoder(FixedEncoder):
     """The mean of each channel, and the logarithms of the original's height and width, standardised on the training
     images. What scores well by these was told apart by the scanner, the stain or the cropping, and not by the tissue.
     """

@@ -1,0 +1,163 @@
+"""Probes: how good frozen features are. Stored features in, predictions out; one file a probe, found by its name.
+
+A probe sees no encoder, no image and no test label. It takes its random numbers from the seed it is given and leaves
+the global generators alone. Shape legend: D features, C classes.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lowres_ssl.encoders.weights_file import all_finite
+from lowres_ssl.errors import ConfigError
+from lowres_ssl.registry import build, list_available
+
+PACKAGE = "lowres_ssl.probes"
+
+Details = dict[str, float | int | str]
+
+
+@dataclass(frozen=True)
+class Features:
+    """The features of one split.
+
+    `train`, `validation`, `test`: float32 [n, D], each with its own n; validation may be empty [0, D]. The labels:
+    int64 [n], from 0 to `classes` - 1. Test labels are not here: the metrics alone read them. Raises `ValueError` if
+    shapes or types do not fit, a label is out of range or a feature is NaN or infinite.
+    """
+
+    train: Tensor
+    train_labels: Tensor
+    validation: Tensor
+    validation_labels: Tensor
+    test: Tensor
+    classes: int
+
+    def __post_init__(self) -> None:
+        for side, features in (("train", self.train), ("validation", self.validation), ("test", self.test)):
+            if not features.is_floating_point() or features.ndim != 2 or features.shape[1] != self.train.shape[1]:
+                raise ValueError(f"{side} features: wanted float [n, D], got {features.dtype} {list(features.shape)}")
+            if not all_finite(features):
+                raise ValueError(f"{side} features: got NaN or infinite values")
+        for side, labels, features in (
+            ("train", self.train_labels, self.train),
+            ("validation", self.validation_labels, self.validation),
+        ):
+            if labels.is_floating_point() or labels.shape != features.shape[:1]:
+                raise ValueError(f"{side} labels: wanted whole numbers [{len(features)}], got {list(labels.shape)}")
+            if ((labels < 0) | (labels >= self.classes)).any():
+                raise ValueError(f"{side} labels: wanted 0 to {self.classes - 1}")
+
+    @property
+    def can_validate(self) -> bool:
+        """Whether every class has a validation image; if not, nothing should be chosen on the validation images."""
+        return len(self.validation_labels.unique()) == self.classes
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a probe says of the test and the validation images.
+
+    `test`, `validation`: int64 [n], the class. `test_scores`, `validation_scores`: float [n, C], probabilities or
+    shares of the vote; rows sum to 1. `details`: what the probe chose, for the record.
+    """
+
+    test: NDArray[np.int64]
+    test_scores: NDArray[np.floating[Any]]
+    validation: NDArray[np.int64]
+    validation_scores: NDArray[np.floating[Any]]
+    details: Details
+
+    @classmethod
+    def from_scores(
+        cls, test: NDArray[np.floating[Any]], validation: NDArray[np.floating[Any]], details: Details
+    ) -> "Prediction":
+        """Predict the class with the highest score, the first of equals. `test`, `validation`: [n, C]."""
+        return cls(test.argmax(axis=1), test, validation.argmax(axis=1), validation, details)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A probe that has learnt.
+
+    `scores`: features float32 [n, D] -> probabilities or shares of the vote, float [n, C]; rows sum to 1. `tensors`:
+    what `Probe.restore` makes it from again. `details`: what the probe chose, for the record.
+    """
+
+    scores: Callable[[Tensor], NDArray[np.floating[Any]]]
+    tensors: Mapping[str, Tensor]
+    details: Details
+
+
+class Probe(ABC):
+    """A classifier on frozen features. Its constructor takes what `conf/probe/<name>.yaml` holds.
+
+    `label` is its name in tables. `encoder` says which encoder of a run it scores: the one that `select_encoder` chose,
+    or the last (the paper's released code gives KNN the last and the linear evaluation the best). `depends_on_seed` is
+    false for a probe without random numbers.
+    """
+
+    label: str
+    depends_on_seed: ClassVar[bool] = True
+    encoder: Literal["selected", "last"] = "selected"
+
+    def check(self, *, train_counts: Sequence[int], class_names: Sequence[str]) -> list[str]:
+        """Before any long work: can this be fitted on `train_counts` images a class? Returns warnings, one line each.
+
+        Raises `ConfigError` where it cannot.
+        """
+        if len(class_names) < 2:
+            names = ", ".join(class_names) or "none"
+            raise ConfigError(f"classes: got {len(class_names)} ({names}), wanted at least 2; see lowres-ssl data")
+        for name, count in zip(class_names, train_counts, strict=True):
+            if count == 0:
+                raise ConfigError(
+                    f"class {name}: got no training images, wanted at least 1; add images or try another split_seed"
+                )
+        return []
+
+    def at_fraction(self, fraction: float) -> "Probe":
+        """The probe for this fraction of the labels (above 0, at most 1): itself, unless a setting of it counts
+        images."""
+        return self
+
+    def fit_predict(self, features: Features, *, seed: int) -> Prediction:
+        """Fit on the training features, choose on validation, predict. The same seed gives the same prediction."""
+        return prediction_of(self.fit_probe(features, seed=seed), features)
+
+    @abstractmethod
+    def fit_probe(self, features: Features, *, seed: int) -> Fitted:
+        """Fit on the training features, choose on validation. The test features are not looked at."""
+
+    @abstractmethod
+    def restore(self, tensors: Mapping[str, Tensor], train: Callable[[], Tensor], classes: int) -> Fitted:
+        """What `learn` returned, from its `tensors`; `train`: the training features [n, D], for a probe that keeps
+        asking them. The same numbers on the same device. Raises `KeyError` if a tensor is missing."""
+
+
+def prediction_of(fitted: Fitted, features: Features) -> Prediction:
+    """What a fitted probe says of the test and the validation features."""
+    return Prediction.from_scores(
+        fitted.scores(features.test), fitted.scores(features.validation), dict(fitted.details)
+    )
+
+
+def build_probe(name: str, arguments: dict[str, Any]) -> Probe:
+    """The probe in `probes/<name>.py`. Raises `ConfigError` if there is none or `arguments` do not fit it."""
+    return build(PACKAGE, name, Probe, arguments, f"probe.{name}", "probe")
+
+
+def list_probes() -> list[str]:
+    """List the names that `build_probe` takes."""
+    return list_available(PACKAGE, Probe)
+
+
+def require(ok: bool, key: str, got: object, wanted: str) -> None:
+    """Raises `ConfigError` for an argument of a probe that is out of its range."""
+    if not ok:
+        raise ConfigError(f"probe.{key}={got}: wanted {wanted}")
