@@ -14,8 +14,9 @@ from watching import ODD_TEXT, Target, damaged_bytes, watched
 
 import lowres_ssl.data.datasets.folder
 from lowres_ssl.data.datasets import build_source
-from lowres_ssl.encoders.weights_file import load_state, load_tensors, load_weights, save_state
+from lowres_ssl.encoders.weights_file import load_tensors, load_weights
 from lowres_ssl.evaluate.features import read_stored_features, store_features
+from lowres_ssl.train.checkpoint import load_state, save_state
 
 ANYTHING = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), ODD_TEXT, st.sampled_from([10**30, -1, 0])),
