@@ -2,8 +2,6 @@
 
 import os
 from collections.abc import Callable
-from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,15 +10,6 @@ from lowres_ssl import device
 from lowres_ssl.device import Processor, get_fp32_precision, resolve_device
 from lowres_ssl.errors import ConfigError
 
-CPUINFO = """processor\t: 0
-vendor_id\t: GenuineIntel
-model name\t: Some CPU @ 2.00GHz
-flags\t\t: fpu avx2 avx512_bf16
-
-processor\t: 1
-model name\t: Some CPU @ 2.00GHz
-flags\t\t: fpu avx2 avx512_bf16
-"""
 Machine = Callable[..., None]
 
 
@@ -92,26 +81,6 @@ def test_fp32_on_a_gpu_is_fp32_and_not_tf32(machine: Machine, before: str) -> No
     assert get_fp32_precision(compute.device) == {"convolutions": "ieee", "matrices": "ieee"}
     assert get_fp32_precision(torch.device("cpu")) is None
     assert not torch.backends.cudnn.allow_tf32, "PyTorch itself reads it, and raises where its two interfaces differ"
-
-
-def test_the_processor_is_read_from_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Path, "read_text", lambda *_, **__: CPUINFO)
-    assert device.read_processor.__wrapped__() == Processor(
-        "Some CPU @ 2.00GHz", "GenuineIntel", frozenset({"fpu", "avx2", "avx512_bf16"})
-    )
-
-
-@pytest.mark.parametrize(("library", "calls"), [("glibc", [(-4, 0), (-1, 2**31 - 1)]), ("", [])])
-def test_only_glibc_is_asked_to_keep_freed_memory(
-    monkeypatch: pytest.MonkeyPatch, library: str, calls: list[tuple[int, int]]
-) -> None:
-    """-4 is M_MMAP_MAX and -1 M_TRIM_THRESHOLD in glibc's malloc.h."""
-    made: list[tuple[int, int]] = []
-    mallopt = SimpleNamespace(mallopt=lambda *call: made.append(call))
-    monkeypatch.setattr(device.platform, "libc_ver", lambda: (library, ""))
-    monkeypatch.setattr(device.ctypes, "CDLL", lambda _: mallopt)
-    device.keep_freed_memory.__wrapped__()
-    assert made == calls
 
 
 @pytest.mark.gpu

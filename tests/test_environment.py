@@ -55,12 +55,6 @@ def test_versions_are_those_of_the_installed_packages() -> None:
         assert module.__version__.partition("+")[0] == got[name].partition("+")[0]
 
 
-def test_commit_is_none_inside_the_repository_of_somebody_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    package_in(tmp_path / ".venv" / "lib" / "site-packages" / "lowres_ssl", monkeypatch)
-    committed(tmp_path)
-    assert environment.get_commit() is None
-
-
 def test_commit_of_a_checkout_is_marked_once_its_source_is_edited(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -56,14 +56,6 @@ def test_the_stages_follow_each_other_and_end_at_the_whole_size(
     assert build_size_schedule(stages, epochs=epochs, image_size=64, smallest=17) == expected
 
 
-@pytest.mark.parametrize("epochs", range(1, 30))
-def test_there_is_one_size_an_epoch_and_none_goes_back(epochs: int) -> None:
-    sizes = build_size_schedule([[0.3, 0.4], [0.33, 0.7], [0.37, 1.0]], epochs=epochs, image_size=100, smallest=17)
-    assert len(sizes) == epochs
-    assert sizes == sorted(sizes)
-    assert sizes[-1] == 100
-
-
 @pytest.mark.parametrize(
     ("stages", "reason"),
     [

@@ -54,17 +54,6 @@ def test_closing_early_ends_the_thread_and_closes_the_source(depth, taken):
     assert closed.is_set()
 
 
-def test_an_error_in_the_consumer_ends_the_thread():
-    def consume() -> None:
-        for item in prefetch(iter(range(10**9))):
-            if item == 3:
-                raise RuntimeError("loss is not finite")
-
-    with pytest.raises(RuntimeError, match="not finite"):
-        consume()
-    assert not threads()
-
-
 def test_it_makes_no_more_than_depth_items_ahead():
     made = []
 

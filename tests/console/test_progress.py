@@ -52,14 +52,6 @@ def test_a_line_tells_epoch_loss_speed_and_time_left(clock: Clock, capsys: pytes
     assert capsys.readouterr().err == "simclr on breast: epoch 2/3, loss 0.123, 2 views/s, 01:00 left\n"
 
 
-def test_a_resumed_training_is_timed_from_where_it_goes_on(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
-    with TrainingProgress(**SETTINGS | {"done": 20}) as shown:
-        steps(shown, 5)
-        clock.now += 10
-        shown.show(0.5)
-    assert "epoch 3/3, loss 0.500, 4 views/s, 00:10 left" in capsys.readouterr().err
-
-
 def test_seconds_that_are_left_out_change_neither_speed_nor_time_left(
     clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -65,13 +65,6 @@ def test_columns_may_have_other_names_and_paths_no_suffix(read: Callable[..., li
     ]
 
 
-def test_letters_outside_ascii_are_one_id_however_they_are_spelt(tree: Tree) -> None:
-    root = tree(["Gro\u0308ße/Zelle 1.png", "b/x.png"])
-    (root / "t.csv").write_text("path,label\nGro\u0308ße/Zelle 1.png,größer\nb/x.png,kleiner\n", encoding="utf-8")
-    first = build_source("csv", {}).listings(root)[0]
-    assert (first.id, first.label) == ("Größe/Zelle 1.png", "größer")
-
-
 @pytest.mark.parametrize(
     ("content", "said"),
     [
@@ -136,16 +129,6 @@ def test_table_may_lie_elsewhere_and_must_be_named_where_there_are_several(tree:
         assert [each.id for each in found] == ["a/one.png", "a/two.png"]
     with pytest.raises(DataError, match="cannot be read"):
         build_source("csv", {"table": "no.csv"}).listings(root)
-
-
-def test_split_without_test_images_is_not_used(tree: Tree, catalogue_at: Callable[..., Any], write_image: Any) -> None:
-    root = tree([])
-    for name in IMAGES:
-        write_image(root / name)
-    (root / "labels.csv").write_text("path,label,split\na/one.png,x,train\na/two.png,x,val\nb/three.png,y,train\n")
-    catalogue = catalogue_at(root, "csv")
-    assert not catalogue.official_default
-    assert any("has train and val only" in note for note in catalogue.notes)
 
 
 def test_table_that_is_too_large_is_refused_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lowres_ssl.data.datasets import Listing, build_source, resolve_root
+from lowres_ssl.data.datasets import Listing, build_source
 from lowres_ssl.errors import ConfigError, DataError
 
 Tree = Callable[..., Path]
@@ -14,35 +14,17 @@ BREAST = (
     "SOB_B_A-14-22549AB-400-001.png",
     "SOB_B_A-14-22549CD-400-002.png",
     "SOB_B_A-14-22549G-400-003.png",
-    "SOB_B_F-14-9133-400-004.png",
-    "SOB_B_F-14-14134E-400-005.png",
-    "SOB_B_PT-14-21998AB-400-006.png",
-    "SOB_B_PT-14-29315EF-400-007.png",
-    "SOB_B_TA-14-16184CD-400-008.png",
-    "SOB_B_TA-14-3411F-400-009.png",
     "SOB_M_DC-14-11031-400-010.png",
     "SOB_M_DC-14-13412-400-011.png",
     "SOB_M_LC-14-13412-400-012.png",
-    "SOB_M_LC-14-15570C-400-013.png",
-    "SOB_M_MC-14-13418DE-400-014.png",
     "SOB_M_PC-15-190EF-400-015.PNG",
 )
 COLORECTAL = (
     "01_TUMOR/10009_CRC-Prim-HE-03_009.tif_Row_301_Col_151.tif",
     "01_TUMOR/10062_CRC-Prim-HE-02_003b.tif_Row_1_Col_301.tif",
-    "01_TUMOR/100B0_CRC-Prim-HE-09_009.tif_Row_1_Col_301.tif",
-    "02_STROMA/10019_CRC-Prim-HE-02_001.tif_Row_601_Col_1.tif",
     "02_STROMA/1001B_CRC-Prim-HE-06.tif_Row_301_Col_1.tif",
-    "03_COMPLEX/10040_CRC-Prim-HE-05_002a.tif_Row_151_Col_1.tif",
-    "04_LYMPHO/100E7_CRC-Prim-HE-10_029.tif_Row_1_Col_151.tif",
     "04_LYMPHO/105DB_CRC-Prim-HE-02_copy.tif_Row_1_Col_601.tif",
-    "04_LYMPHO/10647_CRC-Prim-HE-10c.tif_Row_1_Col_1.tif",
-    "05_DEBRIS/1003B_CRC-Prim-HE-09_007.tif_Row_1_Col_1.tif",
-    "05_DEBRIS/10205_CRC-Prim-HE-03_010.tif_Row_451_Col_151.tif",
-    "06_MUCOSA/10035_CRC-Prim-HE-02_006.tif_Row_1_Col_1.tif",
-    "06_MUCOSA/1009E_CRC-Prim-HE-01_010.tif_Row_1_Col_1.tif",
     "07_ADIPOSE/10146_CRC-Prim-HE-04_006.tif_Row_1_Col_151.TIF",
-    "07_ADIPOSE/1010D_CRC-Prim-HE-10_007.tif_Row_151_Col_1.tif",
     "08_EMPTY/10183_CRC-Prim-HE-10_001.tif_Row_1_Col_1.tif",
 )
 PNEUMONIA = (
@@ -50,15 +32,10 @@ PNEUMONIA = (
     "test/NORMAL/IM-0011-0001-0001.jpeg",
     "test/NORMAL/NORMAL2-IM-0019-0001.jpeg",
     "test/PNEUMONIA/person100_bacteria_475.jpeg",
-    "test/PNEUMONIA/person1_virus_11.jpeg",
-    "train/NORMAL/IM-0115-0001.jpeg",
-    "train/NORMAL/IM-0325-0001-0001.jpeg",
-    "train/NORMAL/NORMAL2-IM-0383-0001.jpeg",
     "train/NORMAL/NORMAL2-IM-0588-0001-0002.JPEG",
     "train/PNEUMONIA/person1000_bacteria_2931.jpeg",
     "train/PNEUMONIA/person1000_virus_1681.jpeg",
     "train/PNEUMONIA/person447_virus_921_1.jpeg",
-    "train/NORMAL/NORMAL-1003233-0001.jpeg",
     "train/PNEUMONIA/BACTERIA-1008087-0001.jpeg",
     "train/PNEUMONIA/VIRUS-1020303-0001.jpeg",
 )
@@ -76,8 +53,8 @@ def test_every_breast_name_of_the_sample_parses(tree: Tree) -> None:
         assert listing.label == {"B": "benign", "M": "malignant"}[name[4]]
     groups = {name: listing.group for name, listing in found.items()}
     assert {groups[name] for name in BREAST[:3]} == {"14-22549"}  # letters after the digits are parts of one case
-    assert groups[BREAST[10]] == groups[BREAST[11]] == "14-13412"  # filed under two tumour types
-    assert groups[BREAST[14]] == "15-190"
+    assert groups[BREAST[4]] == groups[BREAST[5]] == "14-13412"  # filed under two tumour types
+    assert groups[BREAST[6]] == "15-190"
 
 
 @pytest.mark.parametrize("prefix", ["", "BreaKHis_v1/", "BreaKHis_v1/histology_slides/breast/"])
@@ -134,14 +111,6 @@ def test_pneumonia_copy_inside_the_tree_is_ignored(tree: Tree) -> None:
     found = build_source("pneumonia", {}).listings(tree(f"chest_xray/{name}" for name in names))
     assert [listing.id for listing in found] == sorted(PNEUMONIA)
     assert not any("chest_xray/chest_xray" in str(listing.path) for listing in found)
-
-
-def test_pneumonia_without_side_folders(tree: Tree) -> None:
-    found = build_source("pneumonia", {}).listings(tree(["normal/IM-0001-0001.jpeg", "Pneumonia/other name.jpeg"]))
-    assert [(listing.label, listing.side, listing.group) for listing in found] == [
-        ("PNEUMONIA", None, None),
-        ("NORMAL", None, "NORMAL/IM-0001"),
-    ]
 
 
 def test_folder_of_class_folders(tree: Tree) -> None:
@@ -207,27 +176,6 @@ def test_links_are_followed_and_never_in_circles(tree: Tree) -> None:
 def test_ids_are_the_same_for_composed_and_decomposed_letters(tree: Tree) -> None:
     found = build_source("folder", {}).listings(tree(["u\u0308ber/1.png", "unter/2.png"]))
     assert [listing.id for listing in found] == ["unter/2.png", "\u00fcber/1.png"]
-
-
-def test_missing_root_says_what_to_type(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"no such folder; .*dataset\.root=FOLDER"):
-        resolve_root(tmp_path / "none")
-    (tmp_path / "file").touch()
-    with pytest.raises(DataError, match="not a folder"):
-        resolve_root(tmp_path / "file")
-
-
-@pytest.mark.parametrize(
-    ("name", "options", "message"),
-    [
-        ("cats", {}, "dataset.source=cats: .*wanted one of breast, colorectal, csv, folder, phantom, pneumonia"),
-        ("breast", {"zoom": 4}, "unknown key dataset.options.zoom: breast takes magnification"),
-        ("breast", {"magnification": "400"}, "got text, wanted a whole number"),
-    ],
-)
-def test_unknown_sources_and_options_are_refused(name: str, options: dict[str, object], message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        build_source(name, options)
 
 
 @pytest.mark.parametrize(

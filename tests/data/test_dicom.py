@@ -88,16 +88,6 @@ def test_grey_range_takes_the_place_of_the_window(tmp_path: Path) -> None:
     np.testing.assert_allclose(shown, line(0, 2000), atol=0.51)
 
 
-def test_colour_is_read(tmp_path: Path) -> None:
-    colours = np.zeros((8, 8, 3), dtype=np.uint8)
-    colours[:, :4] = (255, 0, 0)
-    colours[:, 4:] = (0, 0, 255)
-    pixels, height, width = decode_image(make(tmp_path / "x.dcm", colours), colour=True, size=4)
-    assert (height, width) == (8, 8)
-    assert pixels[:, 0, 0].tolist() == [255, 0, 0]
-    assert pixels[:, 0, -1].tolist() == [0, 0, 255]
-
-
 def test_palette_is_looked_up(tmp_path: Path) -> None:
     fields: dict[str, Any] = {"PhotometricInterpretation": "PALETTE COLOR"}
     for colour, values in (("Red", (0, 65535)), ("Green", (65535, 0)), ("Blue", (0, 0))):

@@ -74,15 +74,6 @@ def contents(root: Path) -> dict[str, bytes]:
     return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
 
-def test_images_are_on_the_disk_before_they_are_in_their_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    there: list[tuple[int, bool]] = []
-    root = tmp_path / "data" / "tiny"
-    monkeypatch.setattr("os.sync", lambda: there.append((len(list((tmp_path / "data").rglob("*.png"))), root.exists())))
-    fetched(tmp_path, archive=write_zip(tmp_path / "a.zip"))
-    assert there == [(2, False)]
-    assert len(list(root.rglob("*.png"))) == 2
-
-
 def assert_nothing_left(tmp_path: Path) -> None:
     assert not (tmp_path / "data").exists() or list((tmp_path / "data").iterdir()) == []
 
@@ -195,11 +186,3 @@ def test_what_is_no_archive_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x.zip").write_bytes(content)
     with pytest.raises(DataError, match="neither a zip nor a tar archive"):
         fetched(tmp_path, archive=tmp_path / "x.zip")
-
-
-def test_missing_and_empty_archives_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"dataset\.archive=.*none\.zip: no such file"):
-        fetched(tmp_path, archive=tmp_path / "none.zip")
-    with pytest.raises(DataError, match="an empty archive"):
-        fetched(tmp_path, archive=write_zip(tmp_path / "x.zip", {}))
-    assert_nothing_left(tmp_path)

@@ -80,14 +80,6 @@ def test_key_covers_what_determines_the_bytes(
     assert opened(catalogue_at(root, name="../odd name/"), tmp_path)[0].path.parent == tmp_path / "stores"
 
 
-def test_writing_to_the_array_never_reaches_the_file(root: Path, tmp_path: Path, catalogue_at: At) -> None:
-    catalogue = catalogue_at(root)
-    store, _ = opened(catalogue, tmp_path)
-    before = (store.path / "images.npy").read_bytes()
-    store.images[:] = 0
-    assert (store.path / "images.npy").read_bytes() == before
-
-
 DAMAGES: dict[str, Callable[[Path], Any]] = {
     "cut": lambda folder: os.truncate(folder / "images.npy", 100),
     "changed": lambda folder: (folder / "images.npy").write_bytes(
@@ -135,13 +127,6 @@ def test_truncated_image_can_be_left_out(root: Path, tmp_path: Path, catalogue_a
     assert [path.name for path in store.path.iterdir() if path.suffix == ".npy"] == ["images.npy"]
     with pytest.raises(DataError, match=r"cut\.jpg: not a readable image"):
         opened(catalogue, tmp_path)
-
-
-def test_class_without_a_readable_image_is_refused(root: Path, tmp_path: Path, catalogue_at: At) -> None:
-    (root / "c").mkdir()
-    truncated_jpeg(root / "c" / "cut.jpg")
-    with pytest.raises(DataError, match="class c has no readable image"):
-        opened(catalogue_at(root), tmp_path, skip_unreadable=True)
 
 
 def test_lack_of_disk_space_is_said_first(

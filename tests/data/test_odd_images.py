@@ -189,13 +189,6 @@ def test_odd_image_has_its_stated_outcome(kind: str, tmp_path: Path) -> None:
     np.testing.assert_allclose(pixels[:, -1, -1], wanted[1], atol=3)
 
 
-def test_gif_is_no_image_of_a_set(tmp_path: Path) -> None:
-    from lowres_ssl.data.datasets import is_image
-
-    assert not is_image("x.gif")
-    assert is_image("x.PNG")
-
-
 def test_table_in_the_docs_has_a_line_for_each_kind() -> None:
     told = re.findall(r"^\| ([^|]+?) \|", DOCS.read_text(encoding="utf-8"), re.MULTILINE)
     assert [kind for kind in told if kind not in ("the file is", "---")] == list(KINDS)

@@ -48,18 +48,6 @@ def test_phantom_is_the_same_each_time(phantom: Path, tmp_path: Path, monkeypatc
         assert path.read_bytes() == (phantom / path.relative_to(tmp_path / "again")).read_bytes()
 
 
-def test_phantom_draws_itself_when_it_is_first_needed(
-    tmp_path: Path, catalogue_at: Callable[..., Catalogue], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("lowres_ssl.data.datasets.phantom.PATIENT_COUNT", 3)
-    root = tmp_path / "data" / "phantom"
-    first = catalogue_at(root, "phantom")
-    stamps = {path: path.stat().st_mtime_ns for path in root.rglob("*.png")}
-    assert catalogue_at(root, "phantom").digest == first.digest
-    assert {path: path.stat().st_mtime_ns for path in root.rglob("*.png")} == stamps
-    assert list(root.parent.iterdir()) == [root]
-
-
 def test_colour_alone_does_not_tell_the_class(phantom: Path, catalogue_at: Callable[..., Catalogue]) -> None:
     """Nearest neighbours on the mean and spread of each colour, between patients: far from what shape allows."""
     catalogue = catalogue_at(phantom, "phantom")
