@@ -69,14 +69,6 @@ def last_fitted(clocked: Clocked) -> Any:
     return clocked.fits[-1]
 
 
-def test_it_is_fitted_where_the_run_fits_it_and_to_features_as_wide(clocked: Clocked) -> None:
-    features = last_fitted(clocked)
-    for name in ("train", "validation", "test"):
-        assert getattr(features, name).device.type == "meta", name
-        assert getattr(features, name).shape[1] == PLAN.width, name
-    assert features.train_labels.device.type == features.validation_labels.device.type == "meta"
-
-
 class Fails:
     """A pool whose process ends in an error."""
 

@@ -57,11 +57,6 @@ def test_methods_named_last_are_left_out_where_three_seeds_of_all_do_not_fit() -
     assert compute_min_budget(costs, optional) == pytest.approx(without(0, 0))
 
 
-def test_methods_that_were_typed_are_not_left_out() -> None:
-    with pytest.raises(ConfigError, match="or fewer methods="):
-        compute_schedule(COSTS, budget_for(3, 2) - 0.1, FREE)
-
-
 def test_what_is_left_becomes_epochs_as_many_as_fit() -> None:
     assert compute_schedule(COSTS, budget_for(3, 7), FREE).epochs == 7
     assert compute_schedule(COSTS, budget_for(3, 7) - 0.1, FREE).epochs == 6
@@ -111,11 +106,6 @@ def test_further_random_seeds_come_before_extras_and_not_before_two_epochs() -> 
     assert compute_schedule(costs, budget_for(3, 2), FREE).random_seeds == 3
 
 
-def test_seeds_of_all_methods_are_seeds_of_the_random_encoders() -> None:
-    own = compute_schedule(replace(COSTS, random_seed=1.0), budget_for(12, 3), TypedChoices(recipe_epochs=3, seeds=12))
-    assert (own.seeds, own.random_seeds) == (12, 12)
-
-
 @pytest.mark.parametrize(
     "typed", [FREE, TypedChoices(100, epochs=6), TypedChoices(100, seeds=3), TypedChoices(recipe_epochs=1)]
 )
@@ -152,12 +142,6 @@ def test_no_plan_takes_more_than_what_is_not_kept_back(
     assert 3 <= own.seeds <= 5
     assert 2 <= own.epochs <= 100
     assert own.seeds <= own.random_seeds <= 10
-
-
-def test_only_trained_methods_cost_epochs() -> None:
-    """With nothing to train, the epochs are the recipe's, which nothing runs."""
-    untrained = BenchmarkCosts(epoch={}, round_base=20.0, run=4.0, prepare=10.0, report=30.0, **DEAR)
-    assert compute_schedule(untrained, 1000.0, FREE).epochs == 100
 
 
 def test_late_seeds_are_dropped_but_the_first_never_and_the_next_two_a_quarter_later() -> None:

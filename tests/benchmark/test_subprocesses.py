@@ -75,9 +75,3 @@ def test_interruption_is_passed_on_once_and_waits(tmp_path: Path, code: int, pas
         thread.join()
         signal.signal(signal.SIGALRM, before)
     assert read_last_line(log) == f"got {int(passed_on)}"
-
-
-def test_last_words_are_the_last_line_that_says_something(tmp_path: Path) -> None:
-    assert read_last_line(tmp_path / "none") == ""
-    (tmp_path / "log").write_bytes(b"one\n two \xff\n\n")
-    assert read_last_line(tmp_path / "log") == "two \ufffd"

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
+from made_counts import count_right, part
 from scipy.stats import t
 
 from lowres_ssl.stats.bootstrap import SeedSpread, compute_interval
-from lowres_ssl.stats.confusion import Counts
 from lowres_ssl.stats.paired_tests import (
     ContrastPart,
     ContrastTerm,
@@ -16,37 +16,19 @@ from lowres_ssl.stats.paired_tests import (
     pool_seed_spread,
 )
 from speed.intervals import coverage_of_difference
-from speed.simulated import World, alike, unlike
+from speed.simulated import World, alike
 
 REPETITIONS = 400
 LEAST = 0.92
 
 
-def of_accuracy(*right: int, images: int = 400) -> Counts:
-    """A seed a number of images that are recognised, out of 400 in as many groups."""
-    counts = np.zeros((len(right), images, 2, 2), dtype=np.int64)
-    for seed, number in enumerate(right):
-        counts[seed, :number, 0, 0] = 1
-        counts[seed, number:, 0, 1] = 1
-    return counts
-
-
-def part(*right: int, images: int = 400, depends_on_seed: bool = True) -> ContrastPart:
-    return MethodCounts(of_accuracy(*right, images=images), tuple(range(len(right))), depends_on_seed).make_part(
-        accuracy=1.0
-    )
-
-
-@pytest.mark.parametrize("accuracy", [0.75, 0.97])
-@pytest.mark.parametrize("seeds", [2, 3, 5])
-@pytest.mark.parametrize(("groups", "images"), [(26, 5), (128, 1)])
+@pytest.mark.parametrize(
+    ("accuracy", "seeds", "groups", "images"),
+    [(0.75, 2, 26, 5), (0.97, 3, 26, 5), (0.97, 5, 128, 1), (0.8, 3, 128, 1)],
+)
 def test_interval_of_a_difference_covers_the_truth(accuracy: float, seeds: int, groups: int, images: int) -> None:
     world = World.at(accuracy, alike(groups, images), seeds=seeds, spread=0.02)
     assert coverage_of_difference(world, "accuracy", REPETITIONS) >= LEAST
-
-
-def test_interval_of_a_difference_covers_the_truth_where_groups_are_of_different_size() -> None:
-    assert coverage_of_difference(World(unlike(30), seeds=3), "weighted_f1", REPETITIONS) >= LEAST
 
 
 def test_one_seed_of_a_method_that_depends_on_it_leaves_everything_open() -> None:
@@ -63,20 +45,6 @@ def test_one_result_is_enough_of_what_depends_on_no_seed() -> None:
     (both,) = compute_differences({"a": part(380, depends_on_seed=False), "b": fixed}, [("a", "b")])
     assert (both.seeds, both.is_of_one_seed) == (None, False)
     assert both.low > 0
-
-
-def test_all_seeds_are_used_where_not_all_are_shared() -> None:
-    """Seeds 0, 1, 2 and 2, 3, 4: not the shared one alone."""
-    a, b = MethodCounts(of_accuracy(300, 310, 380), (0, 1, 2)), MethodCounts(of_accuracy(300, 250, 260), (2, 3, 4))
-    (found,) = compute_differences({"a": a.make_part(accuracy=1.0), "b": b.make_part(accuracy=1.0)}, [("a", "b")])
-    assert found.value == pytest.approx((990 - 810) / 1200)
-    assert found.seeds == 3
-
-
-def test_which_seed_stands_beside_which_makes_no_difference() -> None:
-    a, b, other = part(300, 320, 340), part(280, 300, 320), part(320, 280, 300)
-    one, turned = (compute_differences({"a": a, "b": own}, [("a", "b")])[0] for own in (b, other))
-    assert (one.low, one.high) == pytest.approx((turned.low, turned.high))
 
 
 def test_one_lucky_seed_makes_no_difference() -> None:
@@ -129,7 +97,7 @@ def test_interval_of_a_difference_by_hand() -> None:
     """Of 400 images 40 are right for one alone; what seeds do is added as squares."""
     a, b = part(320, 330, 340), part(285, 290, 295)
     found = compute_contrast([(1.0, a), (-1.0, b)])
-    each = (of_accuracy(320, 330, 340).mean(axis=0) - of_accuracy(285, 290, 295).mean(axis=0))[:, 0, 0]
+    each = (count_right(320, 330, 340).mean(axis=0) - count_right(285, 290, 295).mean(axis=0))[:, 0, 0]
     error = compute_seed_error([(1.0, a), (-1.0, b)], None)
     half = (t.ppf(0.975, 399) ** 2 * each.var(ddof=1) / 400 + t.ppf(0.975, error.degrees) ** 2 * error.variance) ** 0.5
     assert (found.value, found.low, found.high) == pytest.approx((0.1, 0.1 - half, 0.1 + half))
@@ -145,7 +113,7 @@ def test_other_way_round_is_the_same_with_the_other_sign() -> None:
 
 def test_terms_of_one_part_are_paired_by_seed() -> None:
     """Seeds that differ much, each by the same under both."""
-    first, second = of_accuracy(250, 300, 350), of_accuracy(255, 305, 355)
+    first, second = count_right(250, 300, 350), count_right(255, 305, 355)
     paired = ContrastPart((ContrastTerm(1.0, second, "accuracy"), ContrastTerm(-1.0, first, "accuracy")))
     together, apart = (
         compute_contrast([(1.0, paired)]),

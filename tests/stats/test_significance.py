@@ -4,28 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from made_counts import part
 
-from lowres_ssl.stats.confusion import Counts
 from lowres_ssl.stats.paired_tests import ContrastPart, MethodCounts
 from lowres_ssl.stats.significance import compute_p_values, correct_holm
-from speed.intervals import EVERY, REFERENCE, SPREADS, error, error_beside_ten, power, power_beside_ten, stars
+from speed.intervals import EVERY, REFERENCE, SPREADS, error, error_beside_ten, power, power_beside_ten
 from speed.simulated import World, alike, unlike
 
 IMAGES = alike(200, 1)
-
-
-def of_accuracy(*right: int, images: int = 400) -> Counts:
-    counts = np.zeros((len(right), images, 2, 2), dtype=np.int64)
-    for seed, number in enumerate(right):
-        counts[seed, :number, 0, 0] = 1
-        counts[seed, number:, 0, 1] = 1
-    return counts
-
-
-def part(*right: int, images: int = 400, depends_on_seed: bool = True) -> ContrastPart:
-    return MethodCounts(of_accuracy(*right, images=images), tuple(range(len(right))), depends_on_seed).make_part(
-        accuracy=1.0
-    )
 
 
 def p_of(a: ContrastPart, b: ContrastPart, draws: int = 1000) -> float:
@@ -34,15 +20,10 @@ def p_of(a: ContrastPart, b: ContrastPart, draws: int = 1000) -> float:
 
 
 # Five equal methods have any star in at most 5% of the cases: here three standard errors of 200 repetitions above.
-@pytest.mark.parametrize("spread", SPREADS.values(), ids=SPREADS)
-def test_equal_methods_have_no_star_against_the_reference(spread: float | tuple[float, ...]) -> None:
-    assert error(World.at(0.75, IMAGES, seeds=3, spread=spread), REFERENCE, 200) <= 0.097
-
-
-def test_equal_methods_of_two_seeds_have_no_star_either() -> None:
-    """With the larger of their own and the pooled variance it had been 0.075 to 0.095."""
-    spread = SPREADS["the reference 0.1, others none"]
-    assert error(World.at(0.75, IMAGES, seeds=2, spread=spread), REFERENCE, 400) <= 0.075
+# `make torture` has all spreads.
+@pytest.mark.parametrize("name", ["no spread", "the reference 0.1, others none", "one other 0.08, the rest 0.01"])
+def test_equal_methods_have_no_star_against_the_reference(name: str) -> None:
+    assert error(World.at(0.75, IMAGES, seeds=3, spread=SPREADS[name]), REFERENCE, 200) <= 0.097
 
 
 def test_equal_methods_have_no_star_against_each_other() -> None:
@@ -90,17 +71,9 @@ def test_two_equal_methods_have_a_small_p_seldom(world: World) -> None:
     assert error(world, REFERENCE, 300, methods=2) <= 0.088
 
 
-@pytest.mark.parametrize(("gain", "least"), [(0.08, 0.25), (0.12, 0.6), (0.20, 0.92)])
-def test_true_difference_to_the_reference_has_its_star(gain: float, least: float) -> None:
-    """Five methods, three seeds of spread 0.02: 0.36, 0.70 and 0.98 in the long run. With the seed error of each pair
-    alone, corrected for all pairs, it had been 0.10, 0.26 and 0.65."""
-    assert power(World.at(0.7, IMAGES, seeds=3, spread=0.02), 0.7 + gain, REFERENCE, 150) >= least
-
-
-def test_true_difference_of_a_fifth_among_nine_methods_has_its_star() -> None:
-    """0.94 in the long run; it had been 0.20."""
-    world = World.at(0.73, alike(260, 1), seeds=3, spread=0.02)
-    assert power(world, 0.94, REFERENCE, 100, methods=9) >= 0.85
+def test_true_difference_to_the_reference_has_its_star() -> None:
+    """Five methods, three seeds of spread 0.02: 0.70 in the long run."""
+    assert power(World.at(0.7, IMAGES, seeds=3, spread=0.02), 0.82, REFERENCE, 150) >= 0.6
 
 
 def test_more_seeds_find_more() -> None:
@@ -136,16 +109,6 @@ def test_one_result_is_enough_of_what_depends_on_no_seed() -> None:
     assert p_of(part(340, depends_on_seed=False), fixed) == pytest.approx(1 / 1001)
     assert p_of(part(302, depends_on_seed=False), fixed) == pytest.approx(0.5, abs=0.05)  # 2 of 2: sign test
     assert p_of(part(330, 335, 340), fixed) < 0.01
-
-
-def test_one_lucky_seed_makes_no_difference() -> None:
-    assert p_of(part(300, 300, 380), part(300, 300, 300)) > 0.2
-    assert p_of(part(325, 327, 328), part(300, 300, 300)) < 0.01
-
-
-def test_other_way_round_is_as_likely() -> None:
-    a, b = part(320, 330, 328), part(300, 310, 315)
-    assert p_of(a, b) == pytest.approx(p_of(b, a), abs=0.01)
 
 
 def test_the_same_predictions_are_no_difference() -> None:
@@ -196,16 +159,6 @@ def test_same_draws_make_the_same_p() -> None:
     methods = {"a": part(320, 330, 328), "b": part(310, 312, 318)}
     assert compute_p_values(methods, [("a", "b")], draws=500) == compute_p_values(methods, [("a", "b")], draws=500)
     assert compute_p_values(methods, [], draws=500) == []
-
-
-def test_different_test_images_are_an_error() -> None:
-    with pytest.raises(ValueError, match="different test images"):
-        p_of(part(30, 31, images=40), part(30, 31, images=39))
-
-
-def test_stars_are_of_the_family_alone() -> None:
-    world = World.at(0.7, IMAGES, seeds=3, spread=0.02)
-    assert [len(next(stars(world, 5, family, 1))) for family in (REFERENCE, EVERY)] == [4, 10]
 
 
 def test_holm_by_hand() -> None:
