@@ -80,11 +80,11 @@ def test_words_are_completed_by_what_the_command_takes(place: Path) -> None:
     program = f"""
 import json
 from hydra.core.global_hydra import GlobalHydra
-from lowres_ssl.cli import run
-from lowres_ssl.command_line.completion import ask_hydra, candidates
+from lowres_ssl.cli.completion import complete_line, make_hydra_completer
+from lowres_ssl.cli.main import compose_and_run
 for line in {[line for line, _ in CASES]!r}:
     GlobalHydra.instance().clear()
-    print(json.dumps(candidates(line, {NAMES!r}, ask_hydra(run))))
+    print(json.dumps(complete_line(line, {NAMES!r}, make_hydra_completer(compose_and_run))))
 """
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=place)
     for (line, wanted), found in zip(CASES, answer.stdout.splitlines(), strict=True):

@@ -14,7 +14,7 @@ from enum import EnumMeta
 from pathlib import Path
 from typing import Any, cast, get_args, get_origin, get_type_hints
 
-from lowres_ssl.config.overrides import COMMAND_FILTERS, COMMAND_INPUTS, FOLDER_COMMANDS, PATH_KEYS
+from lowres_ssl.config.overrides import FOLDER_COMMANDS, PATH_KEYS, get_short_keys
 
 OWN_FLAGS = ("--help", "--version", "--completion", "--quiet")
 HYDRA_FLAGS = ("--help", "--cfg", "--resolve", "--package", "--multirun", "--config-dir", "--info", "--quiet")
@@ -120,7 +120,7 @@ def filter_by_prefix(word: str, known: Sequence[str]) -> list[str]:
 
 def complete_keys(command: str, before: Sequence[str], word: str, ask: HydraCompleter) -> list[str]:
     """Groups and keys that begin with `word`; what is typed without its section stands without it."""
-    _, short = get_implied_section(command)
+    _, short = get_short_keys(command)
     found = {f"{each}=" for each in filter_by_prefix(word, sorted(short))}
     for each in ask(command, before, word):
         name = each.rstrip("=./")
@@ -135,7 +135,7 @@ def complete_keys(command: str, before: Sequence[str], word: str, ask: HydraComp
 
 def complete_values(command: str, before: Sequence[str], key: str, value: str, ask: HydraCompleter) -> list[str]:
     """What may stand after `key=`; of several values, in a list or for a sweep, the last one is completed."""
-    section, short = get_implied_section(command)
+    section, short = get_short_keys(command)
     name = f"{section}.{key}" if key in short else key.lstrip("+~")
     if name in PATH_KEYS:
         return complete_files(f"{key}=", value)
@@ -145,13 +145,6 @@ def complete_values(command: str, before: Sequence[str], key: str, value: str, a
     if not choices and not is_list_hint(get_key_hint(command, name)):
         choices = [each.partition("=")[2] for each in ask(command, before, f"{key}=")]
     return [f"{done}{each}" for each in filter_by_prefix(last, choices)]
-
-
-def get_implied_section(command: str) -> tuple[str, frozenset[str]]:
-    """The section whose keys a command lets one type without it, and these keys."""
-    if command in COMMAND_INPUTS:
-        return "input", COMMAND_INPUTS[command]
-    return "filters", COMMAND_FILTERS.get(command, frozenset())
 
 
 def list_setting_values(command: str, key: str) -> list[str]:

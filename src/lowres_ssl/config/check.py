@@ -15,19 +15,7 @@ from typing import Any, Generic, TypeVar, cast, get_args, get_origin, get_type_h
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 
-from lowres_ssl.config.command_schemas import (
-    CompareConfig,
-    DataConfig,
-    DoctorConfig,
-    EmbedConfig,
-    ExportConfig,
-    FiguresConfig,
-    InitConfig,
-    PredictConfig,
-    ReportConfig,
-    RunsConfig,
-    TablesConfig,
-)
+from lowres_ssl.config.command_schemas import SCHEMAS, DataConfig, DoctorConfig, RunsConfig
 from lowres_ssl.config.experiment_schema import (
     ORIGINAL_SIZE,
     PAPER_ORIGIN,
@@ -38,7 +26,6 @@ from lowres_ssl.config.experiment_schema import (
     TYPED_ORIGIN,
     WEIGHTS_METHOD,
     BackboneConfig,
-    BenchmarkConfig,
     DatasetConfig,
     EvaluateConfig,
     ExperimentConfig,
@@ -47,10 +34,11 @@ from lowres_ssl.config.experiment_schema import (
     from_plain,
     to_plain,
 )
-from lowres_ssl.config.overrides import COMMAND_FILTERS, COMMAND_INPUTS, check_url, is_utf8
+from lowres_ssl.config.overrides import check_url, get_short_keys, is_utf8
 from lowres_ssl.errors import ConfigError
 
 __all__ = [
+    "SCHEMAS",
     "TUNABLE_KEYS",
     "BackboneConfig",
     "DataConfig",
@@ -70,24 +58,6 @@ __all__ = [
     "to_plain",
 ]
 
-
-SCHEMAS: dict[str, type] = {
-    "init": InitConfig,
-    "pretrain": PretrainConfig,
-    "evaluate": EvaluateConfig,
-    "tune": TuneConfig,
-    "data": DataConfig,
-    "runs": RunsConfig,
-    "figures": FiguresConfig,
-    "doctor": DoctorConfig,
-    "tables": TablesConfig,
-    "compare": CompareConfig,
-    "report": ReportConfig,
-    "export": ExportConfig,
-    "embed": EmbedConfig,
-    "predict": PredictConfig,
-    "benchmark": BenchmarkConfig,
-}
 
 Config = TypeVar("Config")
 Own = TypeVar("Own", bound=ExperimentConfig)
@@ -184,8 +154,7 @@ def list_keys(command: str) -> list[str]:
                 if is_dataclass(section):
                     yield from keys(cast(type, section), f"{prefix}{name}.")
 
-    short = COMMAND_FILTERS.get(command, frozenset()) | COMMAND_INPUTS.get(command, frozenset())
-    return [*sorted(short), *keys(SCHEMAS[command], "")] if command in SCHEMAS else []
+    return [*sorted(get_short_keys(command)[1]), *keys(SCHEMAS[command], "")] if command in SCHEMAS else []
 
 
 def check_lookups(cfg: DictConfig) -> None:

@@ -6,7 +6,17 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from lowres_ssl.config.experiment_schema import DatasetConfig, DeviceChoice, ImagesConfig, PrecisionChoice, SplitKind
+from lowres_ssl.config.experiment_schema import (
+    BenchmarkConfig,
+    DatasetConfig,
+    DeviceChoice,
+    EvaluateConfig,
+    ImagesConfig,
+    PrecisionChoice,
+    PretrainConfig,
+    SplitKind,
+    TuneConfig,
+)
 
 TableKind = Enum("TableKind", ["scores", "recipes", "tuned"])
 
@@ -206,3 +216,22 @@ class DoctorConfig:
     output_dir: str = MISSING
     device: DeviceChoice = MISSING
     precision: PrecisionChoice = MISSING
+
+
+SCHEMAS: dict[str, type] = {
+    "init": InitConfig,
+    "pretrain": PretrainConfig,
+    "evaluate": EvaluateConfig,
+    "tune": TuneConfig,
+    "data": DataConfig,
+    "runs": RunsConfig,
+    "figures": FiguresConfig,
+    "doctor": DoctorConfig,
+    "tables": TablesConfig,
+    "compare": CompareConfig,
+    "report": ReportConfig,
+    "export": ExportConfig,
+    "embed": EmbedConfig,
+    "predict": PredictConfig,
+    "benchmark": BenchmarkConfig,
+}

@@ -157,9 +157,27 @@ class EvaluateConfig(ExperimentConfig):
 
 
 @dataclass
+class RunFiltersConfig:
+    """Which finished runs are meant: a value or a list of values each."""
+
+    dataset: Any = MISSING
+    method: Any = MISSING
+    entry: Any = MISSING
+    recipe: Any = MISSING
+    backbone: Any = MISSING
+    image_size: Any = MISSING
+    batch_size: Any = MISSING
+    epochs: Any = MISSING
+    precision: Any = MISSING
+    split: Any = MISSING
+    split_seed: Any = MISSING
+    seed: Any = MISSING
+
+
+@dataclass
 class TuneConfig(ExperimentConfig):
     run: str | None = MISSING
-    filters: dict[str, Any] = MISSING
+    filters: RunFiltersConfig = MISSING
     batch_size: list[int] = MISSING
     learning_rate: list[float] = MISSING
     seeds: int = MISSING

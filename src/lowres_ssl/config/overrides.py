@@ -7,7 +7,7 @@ taken the quotes away by the time we see them.
 import re
 import shlex
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from lowres_ssl.errors import ConfigError, did_you_mean
 
@@ -46,39 +46,6 @@ TEXT_KEYS = frozenset(
         "imagenet",
     ]
 )
-# Commands that choose among stored runs or results have these keys in their section `filters`: elsewhere some of them
-# name a group, and Hydra would look for a file of that group.
-FILTER_KEYS = frozenset(
-    [
-        "entry",
-        "dataset",
-        "probe",
-        "recipe",
-        "backbone",
-        "image_size",
-        "epochs",
-        "split",
-        "split_seed",
-        "split_digest",
-        "precision",
-        "settings",
-        "seed",
-        "untrained_seed",
-    ]
-)
-RUN_FILTER_KEYS = frozenset(
-    ["dataset", "method", "entry", "recipe", "backbone", "image_size", "split", "split_seed", "seed"]
-)
-COMMAND_FILTERS = {
-    **dict.fromkeys(("tables", "figures", "compare", "report"), FILTER_KEYS),
-    "tune": RUN_FILTER_KEYS | {"epochs", "precision"},
-}
-# For the same reason these have what they work on in their section `input`.
-COMMAND_INPUTS = {
-    "embed": frozenset(["images"]),
-    "predict": frozenset(["images", "probe"]),
-    "init": frozenset(["images"]),
-}
 # Commands whose first word may be a folder, as it is.
 FOLDER_COMMANDS = frozenset(["init"])
 # Hydra's options that take the word after them.
@@ -140,13 +107,24 @@ def is_folder_argument(word: str) -> bool:
         return False
 
 
+def get_short_keys(command: str) -> tuple[str, frozenset[str]]:
+    """Return the section whose keys are typed without it, and these keys.
+
+    Filters of stored results are in `filters`, and what a command works on in `input`, since elsewhere some of them
+    name a group, whose file Hydra would look for. A key that the command has itself is typed with the section.
+    """
+    from lowres_ssl.config.command_schemas import SCHEMAS  # OmegaConf, which `lowres-ssl --help` need not wait for
+
+    schema = SCHEMAS[command]
+    for section in ("filters", "input"):
+        if kind := get_type_hints(schema).get(section):
+            return section, frozenset(get_type_hints(kind)) - schema.__annotations__.keys()
+    return "", frozenset()
+
+
 def add_section_prefixes(command: str, overrides: list[str]) -> list[str]:
-    """The overrides with `filters.` before each filter of a command that has them, `input.` before what it works on."""
-    section, keys = (
-        ("input", COMMAND_INPUTS[command])
-        if command in COMMAND_INPUTS
-        else ("filters", COMMAND_FILTERS.get(command, frozenset()))
-    )
+    """Put the section before each key that is typed without it."""
+    section, keys = get_short_keys(command)
     return [f"{section}.{each}" if each.partition("=")[0] in keys else each for each in overrides]
 
 

@@ -67,21 +67,18 @@ def find_runs_to_tune(config: TuneConfig) -> list[Run]:
     for problem in problems:
         log_warning(problem)
     fits = frame["state"] == "finished"
-    for key, wanted in config.filters.items():
-        if key not in frame:
-            raise ConfigError(f"unknown key filters.{key}: `lowres-ssl tune --help` lists the keys")
-        if wanted is not None:
-            same = frame[key].isin(wanted if isinstance(wanted, list) else [wanted])
-            # An untrained encoder has no recipe but the name of the one that made it first.
-            fits &= same | ~is_trained(frame) if key in ("recipe", "epochs") else same
-    typed = {key for key, wanted in config.filters.items() if wanted is not None}
-    if typed & {"recipe", "epochs"} and not typed & {"method", "entry"} and not (fits & is_trained(frame)).any():
-        fits &= False  # untrained encoders alone were not meant: they have neither
+    typed = {key: wanted for key, wanted in vars(config.filters).items() if wanted is not None}
+    for key, wanted in typed.items():
+        same = frame[key].isin(wanted if isinstance(wanted, list) else [wanted])
+        # An untrained encoder has no recipe but the name of the one that made it first.
+        fits &= same | ~is_trained(frame) if key in ("recipe", "epochs") else same
+    if {"recipe", "epochs"} & typed.keys() and not {"method", "entry"} & typed.keys():
+        fits &= bool((fits & is_trained(frame)).any())  # untrained encoders alone were not meant: they have neither
     names = sorted(set(frame[fits]["run"]))
     # An encoder that was trained on a part of the labels is scored with that part.
     runs = [run for run in (find_run(output_dir, name) for name in names) if uses_all_labels(run)]
     if not runs:
-        words = " ".join(f"{key}={wanted}" for key, wanted in config.filters.items() if wanted is not None)
+        words = " ".join(f"{key}={wanted}" for key, wanted in typed.items())
         raise ConfigError(
             f"tune: no finished run below {output_dir}{' fits ' if words else ''}{words}; see them with lowres-ssl runs"
         )
