@@ -72,21 +72,7 @@ def test_calibrated_encoder_is_the_random_one_with_statistics_of_the_training_im
     torch.testing.assert_close(calibrated["bn1.running_var"], outputs.var(dim=(0, 2, 3)), rtol=1e-4, atol=1e-5)
 
 
-def test_both_random_encoders_stand_beside_a_method_and_are_found_again(
-    lowres_ssl: Command, cells: Path, tmp_path: Path
-) -> None:
-    first = lowres_ssl("pretrain", "method=dcl", *DATA, "probe=[knn]", "picture=false")
-    assert first.code == 0, first.err
-    lines = [line.split("  ")[0] for line in first.out.splitlines()]
-    place = lines.index("random initialisation")
-    assert lines[place + 1] == "random, BatchNorm calibrated"
-    (run,) = (tmp_path / "outputs" / "pretrain").glob("folder-dcl-*")
-    again = lowres_ssl("evaluate", f"run={run.name}", "probe=[knn]")
-    assert "scoring 3 encoders with KNN (k=5): 3 of 3 results stored" in again.err
-    assert "random, BatchNorm calibrated" in again.out
-
-
-@pytest.mark.parametrize("prefix", ["", "module.", "model.backbone."])
+@pytest.mark.parametrize("prefix", ["", "model.backbone."])
 def test_imagenet_weights_from_a_file_are_the_runs_encoder(
     lowres_ssl: Command, cells: Path, tmp_path: Path, weights: dict[str, torch.Tensor], prefix: str
 ) -> None:
@@ -140,46 +126,52 @@ def test_weights_are_fetched_once_and_checked(server: tuple[str, Path], tmp_path
     (folder / name).unlink()
     assert imagenet.fetch_weights(f"{address}/{name}", cache) == path  # now without the server's
     path.write_bytes(content[:-1])
-    with pytest.raises(imagenet.DataError, match=r"damaged, got SHA-256 .* remove it"):
+    with pytest.raises(imagenet.DataError, match="damaged"):
         imagenet.fetch_weights(f"{address}/{name}", cache)
-
-
-def test_other_bytes_than_promised_are_not_kept(server: tuple[str, Path], tmp_path: Path) -> None:
-    address, folder = server
     (folder / "resnet18-00000000.pth").write_bytes(b"something else")
-    with pytest.raises(imagenet.DataError, match=r"cannot be fetched .*method.weights=FILE"):
-        imagenet.fetch_weights(f"{address}/resnet18-00000000.pth", tmp_path / "cache")
-    assert list((tmp_path / "cache").iterdir()) == []
+    with pytest.raises(imagenet.DataError, match="cannot be fetched"):
+        imagenet.fetch_weights(f"{address}/resnet18-00000000.pth", tmp_path / "empty")
+    assert list((tmp_path / "empty").iterdir()) == []
 
 
-def test_unknown_name_of_weights_is_told_with_the_known_ones(lowres_ssl: Command, cells: Path) -> None:
-    answer = lowres_ssl("pretrain", "method=imagenet", "method.weights=IMAGENET1K_V7", *DATA)
-    assert answer.code == 2
-    assert "resnet18 has IMAGENET1K_V1" in answer.last_line
-
-
-def test_weights_of_another_architecture_are_refused_before_the_images(lowres_ssl: Command, tmp_path: Path) -> None:
-    save_file(models.resnet34().state_dict(), tmp_path / "w.safetensors")
-    answer = lowres_ssl("pretrain", "method=imagenet", "method.weights=w.safetensors", *DATA)
-    assert answer.code == 4  # and not 3: there are no images at all
-    assert "weights of another architecture (layer1.2." in answer.last_line
-
-
-def test_pickle_that_wants_to_run_code_is_refused(lowres_ssl: Command, tmp_path: Path) -> None:
-    torch.save(Path("x"), tmp_path / "w.pth")
-    answer = lowres_ssl("pretrain", "method=imagenet", "method.weights=w.pth", *DATA)
-    assert answer.code == 4
-    assert "neither safetensors nor a PyTorch file of plain tensors" in answer.last_line
-
-
-def test_two_encoders_in_a_file_are_refused(
-    lowres_ssl: Command, tmp_path: Path, weights: dict[str, torch.Tensor]
+@pytest.mark.parametrize(
+    ("typed", "code", "named"),
+    [
+        ("method.weights=IMAGENET1K_V7", 2, "IMAGENET1K_V1"),
+        ("method.weights=other.safetensors", 4, "another architecture"),
+        ("method.weights=both.safetensors", 4, "student., teacher."),
+        ("method.weights=pickle.pth", 4, "plain tensors"),
+    ],
+)
+def test_weights_that_will_not_do_are_refused_before_the_images(
+    lowres_ssl: Command, tmp_path: Path, weights: dict[str, torch.Tensor], typed: str, code: int, named: str
 ) -> None:
+    save_file(models.resnet34().state_dict(), tmp_path / "other.safetensors")
     both = {f"{part}.{key}": value.clone() for part in ("student", "teacher") for key, value in weights.items()}
-    save_file(both, tmp_path / "w.safetensors")
-    answer = lowres_ssl("pretrain", "method=imagenet", "method.weights=w.safetensors", *DATA)
-    assert answer.code == 4
-    assert "holds several encoders (student., teacher.)" in answer.last_line
+    save_file(both, tmp_path / "both.safetensors")
+    torch.save(Path("x"), tmp_path / "pickle.pth")
+    answer = lowres_ssl("pretrain", "method=imagenet", typed, *DATA)
+    assert answer.code == code  # and not 3: there are no images at all
+    assert named in answer.last_line
+
+
+@pytest.mark.parametrize(
+    ("typed", "key"),
+    [
+        (("method=supervised", "label_fraction=[0.1,0.5]"), "label_fraction"),
+        (("method=supervised", "pretrain_on=all"), "pretrain_on"),
+        (("method=dcl", "initial_weights=nothing"), "initial_weights=nothing"),
+        (("method=dcl", "initial_weights=random,method:simclr"), "initial_weights='random','method:simclr'"),
+        (("method=supervised", "label_fraction=[0]"), "label_fraction=[0.0]"),
+        (("recipe=released_code", "label_fraction=[0.5]"), "select_encoder=best_validation_knn"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_before_the_images(
+    lowres_ssl: Command, typed: tuple[str, ...], key: str
+) -> None:
+    answer = lowres_ssl("pretrain", *typed, *DATA)
+    assert answer.code in (2, 3)
+    assert key in answer.last_line
 
 
 def test_timm_encoder_with_weights_from_a_file(lowres_ssl: Command, cells: Path, tmp_path: Path) -> None:
@@ -197,16 +189,6 @@ def test_timm_encoder_with_weights_from_a_file(lowres_ssl: Command, cells: Path,
     assert again.code == 0, again.err
 
 
-def test_transformer_says_which_size_it_does_not_take(lowres_ssl: Command, cells: Path, tmp_path: Path) -> None:
-    timm = pytest.importorskip("timm")
-    save_file(timm.create_model("test_vit", pretrained=False).state_dict(), tmp_path / "w.safetensors")
-    typed = ("method=pretrained", "method.model=test_vit", "method.weights=w.safetensors", *DATA)
-    answer = lowres_ssl("pretrain", *typed)
-    assert answer.code == 2
-    assert answer.last_line.startswith("lowres-ssl: image_size=20: this encoder")
-    assert answer.last_line.endswith("; type image_size=160, its own")
-
-
 def test_transformer_takes_images_of_another_size_than_its_own(
     lowres_ssl: Command, cells: Path, tmp_path: Path
 ) -> None:
@@ -222,13 +204,6 @@ def test_transformer_takes_images_of_another_size_than_its_own(
         assert exported.code == 0, exported.err
     again = timm.create_model(f"local-dir:{tmp_path / 'hub'}", pretrained=True).eval()
     assert again(torch.zeros(1, 3, 32, 32)).shape == (1, model.num_features)
-
-
-def test_unknown_timm_model_is_told_with_the_nearest(lowres_ssl: Command) -> None:
-    pytest.importorskip("timm")
-    answer = lowres_ssl("pretrain", "method=pretrained", "method.model=resnet5O", *DATA)
-    assert answer.code == 2
-    assert "did you mean method.model=resnet50" in answer.last_line
 
 
 def test_a_result_has_whether_it_depends_on_the_seed(lowres_ssl: Command, cells: Path, tmp_path: Path) -> None:
@@ -322,17 +297,6 @@ def test_evaluation_with_fractions_of_the_labels(lowres_ssl: Command, trained: P
     assert all(result["details"]["k"] == 1 for result in quarter)  # a quarter of 5
 
 
-def test_pretraining_scores_with_fractions_of_the_labels_as_evaluate_does(
-    lowres_ssl: Command, cells: Path, tmp_path: Path
-) -> None:
-    answer = lowres_ssl("pretrain", "method=dcl", *DATA, "label_fraction=[0.5]", "label_draws=2")
-    assert answer.code == 0, answer.err
-    assert "dcl, batch size 8, 1 epoch, 50% of the labels" in answer.out
-    run = the_run(tmp_path / "outputs", "folder-dcl-*")
-    draws = {json.loads(path.read_text())["labels"]["draw"] for path in run.glob("linear-*/result.json")}
-    assert draws == {0, 1}
-
-
 def test_training_goes_on_from_a_run_or_a_file(lowres_ssl: Command, trained: Path, tmp_path: Path) -> None:
     start = load_file(trained / "encoder.safetensors")
     typed = ("pretrain", "method=dcl", *DATA, "learning_rate=1e-12", "backbone.zero_init_residual=true")
@@ -421,12 +385,6 @@ def test_weights_hand_on_that_they_saw_all_images(lowres_ssl: Command, cells: Pa
     assert child["pretrain_on"] == "all"
 
 
-def test_encoder_that_all_labels_chose_is_not_scored_with_fewer(lowres_ssl: Command) -> None:
-    answer = lowres_ssl("pretrain", "recipe=released_code", *DATA, "label_fraction=[0.5]")
-    assert answer.code == 2
-    assert "select_encoder=best_validation_knn chooses the encoder with all labels" in answer.last_line
-
-
 def test_dry_sweep_says_what_is_there_and_what_would_run(lowres_ssl: Command, trained: Path, tmp_path: Path) -> None:
     lowres_ssl("data", *DATA[:1])  # reads the images; what it keeps is for whoever asks next
     before = sorted(tmp_path.rglob("*"))
@@ -439,39 +397,3 @@ def test_dry_sweep_says_what_is_there_and_what_would_run(lowres_ssl: Command, tr
     assert lines[3].startswith("3 runs: 2 finished or with nothing to train, 1 to go; 48 views at ")
     assert "disk: about 45 MB" in lines[3]
     assert [path for path in sorted(tmp_path.rglob("*")) if "sweeps" not in path.parts] == before
-
-
-@pytest.mark.parametrize(
-    ("typed", "said"),
-    [
-        (("method=supervised", "label_fraction=[0.1,0.5]"), "type -m label_fraction=[0.1],[0.5]"),
-        (("method=supervised", "pretrain_on=all"), "would see the test labels"),
-        (("method=random", "initial_weights=x.safetensors"), "neither a file nor a run"),
-        (("method=dcl", "initial_weights=nothing"), "neither a file nor a run"),
-        (
-            ("method=dcl", "initial_weights=random,method:simclr"),
-            "for a sweep over several type -m \"initial_weights='random','method:simclr'\"",
-        ),
-        (("method=supervised", "label_fraction=[0]"), "label_fraction=[0.0]: wanted numbers above 0"),
-    ],
-)
-def test_what_makes_no_sense_is_refused_before_the_images(
-    lowres_ssl: Command, typed: tuple[str, ...], said: str
-) -> None:
-    answer = lowres_ssl("pretrain", *typed, *DATA)
-    assert answer.code in (2, 3)
-    assert said in answer.last_line
-
-
-def test_subset_is_a_set_of_its_own_and_stays_the_same(lowres_ssl: Command, cells: Path, tmp_path: Path) -> None:
-    answer = lowres_ssl("pretrain", "method=random", *DATA, "dataset.subset=30")
-    assert answer.code == 0, answer.err
-    assert "a fixed subset of 30 of the 40 images" in answer.err
-    split = json.loads((the_run(tmp_path / "outputs", "folder-random-*") / "split.json").read_text())
-    assert len(split["train"]) + len(split["val"]) + len(split["test"]) == 30
-    assert lowres_ssl("pretrain", "method=random", *DATA, "dataset.subset=41").code == 3
-    answer = lowres_ssl("pretrain", "method=random", *DATA, "dataset.subset=2")
-    assert answer.code == 3
-    assert "has 1 distinct image, wanted at least 2" in answer.last_line
-    assert "dataset.subset=2 is too small: take a larger one" in answer.last_line
-    assert "folder out" not in answer.last_line

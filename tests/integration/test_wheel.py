@@ -18,19 +18,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("pyproject.toml", "README.md", "LICENSE", "conf", "src"):
         subprocess.run(["cp", "-r", ROOT / name, source / name], check=True)
     place = tmp_path_factory.mktemp("wheel")
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "wheel",
-        "--no-deps",
-        "--no-build-isolation",
-        "--no-index",
-        "-w",
-        place,
-        source,
-    ]
-    subprocess.run(command, check=True, capture_output=True)
+    options = ["--no-deps", "--no-build-isolation", "--no-index", "-w", place]
+    subprocess.run([sys.executable, "-m", "pip", "wheel", *options, source], check=True, capture_output=True)
     return next(place.glob("*.whl"))
 
 
@@ -38,7 +27,9 @@ def test_wheel_holds_every_config_and_every_module(wheel: Path) -> None:
     inside = set(zipfile.ZipFile(wheel).namelist())
     configs = {f"lowres_ssl/conf/{path.relative_to(ROOT / 'conf')}" for path in (ROOT / "conf").rglob("*.yaml")}
     modules = {str(path.relative_to(ROOT / "src")) for path in (ROOT / "src").rglob("*.py")}
-    templates = {str(path.relative_to(ROOT / "src")) for path in (ROOT / "src/lowres_ssl/report/templates").iterdir()}
+    templates = {
+        str(path.relative_to(ROOT / "src")) for path in (ROOT / "src/lowres_ssl/reporting/html/templates").iterdir()
+    }
     assert len(templates) >= 5
     assert configs | modules | templates | {"lowres_ssl/py.typed"} <= inside
 
