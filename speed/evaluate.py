@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from lowres_ssl.evaluate.feature_cache import build_probe_features, extract_rows, get_subset_rows
 from lowres_ssl.probes.base import Features
 from lowres_ssl.reporting.figures.tsne import compute_tsne
-from speed.experiment import Experiment, about_data, experiment, synchronise
+from speed.experiment import Experiment, build_overrides, experiment, synchronise
 from speed.table import arguments, machine, markdown, median_and_spread
 
 FORWARDED_EPOCHS = 1
@@ -24,18 +24,8 @@ def main() -> None:
     parser.add_argument("--image-size", type=int, default=64)
     given = parser.parse_args()
     print(machine(given.device), flush=True)
-    made = experiment(
-        [
-            *about_data(given.data, given.work, given.images),
-            "recipe=tuned",
-            "method=random",
-            f"backbone={given.backbone}",
-            f"image_size={given.image_size}",
-            f"device={given.device}",
-            "probe=[knn,linear,logistic]",
-            "probe.knn.k=20",
-        ]
-    )
+    own = ("recipe=tuned", "method=random", "probe=[knn,linear,logistic]", "probe.knn.k=20")
+    made = experiment(build_overrides(given, *own))
     encoder = made.plan.encoder.to(made.plan.compute.device)
     parts: dict[str, list[float]] = {}
     ratios: dict[str, list[float]] = {}

@@ -1,5 +1,6 @@
 """The package as a benchmark uses it: through its own configs, so that what is measured is what a user gets."""
 
+import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -34,6 +35,12 @@ def about_data(data: str | None, work: str, images: str = "any") -> list[str]:
         f"images={images}",
         f"output_dir={quote_value(work)}",
     ]
+
+
+def build_overrides(given: argparse.Namespace, *others: str) -> tuple[str, ...]:
+    """Overrides of `lowres-ssl pretrain` for the options that all trainings share, and others."""
+    own = (f"backbone={given.backbone}", f"image_size={given.image_size}", f"device={given.device}")
+    return (*about_data(given.data, given.work, given.images), *own, *others)
 
 
 def images_of(overrides: Sequence[str]) -> tuple[PretrainConfig, PreparedData]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from lowres_ssl.device import MEMORY_FORMATS
 from speed.contestants import Case
-from speed.experiment import about_data, device_of, experiment
+from speed.experiment import build_overrides, device_of, experiment
 from speed.table import arguments, machine, markdown, median_and_spread
 from speed.turns import Contestant, EndedError
 
@@ -54,26 +54,10 @@ def main() -> None:
     rows, lost = [], []
     for method in given.method:
         for batch_size in given.batch_size:
-            overrides = [
-                *about_data(given.data, given.work, given.images),
-                f"recipe={given.recipe}",
-                f"method={method}",
-                f"backbone={given.backbone}",
-                f"image_size={given.image_size}",
-                f"batch_size={batch_size}",
-                f"device={given.device}",
-                f"compile={given.compiled}",
-                "evaluate=false",
-            ]
+            own = (f"recipe={given.recipe}", f"method={method}", f"batch_size={batch_size}")
+            overrides = build_overrides(given, *own, f"compile={given.compiled}", "evaluate=false")
             experiment(overrides)  # so that the store is there before anyone starts
-            case = Case(
-                overrides=tuple(overrides),
-                method=method,
-                backbone=given.backbone,
-                image_size=given.image_size,
-                batch_size=batch_size,
-                device=given.device,
-            )
+            case = Case(overrides, method, given.backbone, given.image_size, batch_size, given.device)
             against = [name for name in given.against if name != "plain" or method == "simclr"]
             entries = [best_of(name, case, given) for name in ("ours", *against)]
             (one_at_a_time if given.one_at_a_time else side_by_side)(entries, given.repetitions)

@@ -3,6 +3,7 @@ first, and without. Both are the `tuned` recipe, from the same start; validation
 
 import math
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from lowres_ssl.experiment.train_run import RunObserver
@@ -11,7 +12,7 @@ from lowres_ssl.tracking.session import NO_TRACKING
 from lowres_ssl.train.history import EpochLog
 from lowres_ssl.train.loop import pretrain
 from lowres_ssl.train.state import Execution, TrainingData
-from speed.experiment import about_data, experiment
+from speed.experiment import build_overrides, experiment
 from speed.table import arguments, machine, markdown, median_and_spread
 
 
@@ -32,22 +33,13 @@ def main() -> None:
     for seed in range(given.repetitions):
         curves = {}
         for schedule, epochs in (("[[1.0,1.0]]", given.epochs), (given.schedule, round(given.share * given.epochs))):
-            overrides = [
-                *about_data(given.data, given.work, given.images),
-                "recipe=tuned",
-                f"method={given.method}",
-                f"backbone={given.backbone}",
-                f"image_size={given.image_size}",
-                f"batch_size={given.batch_size}",
-                f"epochs={epochs}",
-                f"split={given.split or ('stratified' if given.data else 'patient')}",
-                f"seed={seed}",
-                f"probe.knn.k={given.k}",
-                f"device={given.device}",
+            overrides = build_overrides(
+                given,
+                *("recipe=tuned", f"method={given.method}", f"batch_size={given.batch_size}", f"epochs={epochs}"),
+                *(f"split={given.split or ('stratified' if given.data else 'patient')}", f"seed={seed}"),
                 "compile=never",  # auto compiles on a GPU, each size anew, and that would count in the seconds
-                f"image_size_schedule={schedule}",
-                "select_encoder=best_validation_knn",
-            ]
+                *(f"probe.knn.k={given.k}", f"image_size_schedule={schedule}", "select_encoder=best_validation_knn"),
+            )
             curves[schedule] = train(overrides)
         plain, small_first = curves["[[1.0,1.0]]"], curves[given.schedule]
         wanted = plain[-1]["validation_knn_accuracy"]
@@ -66,7 +58,7 @@ def main() -> None:
     print(f"\nmedian of the ratios: {median_and_spread(ratios, 2)}")
 
 
-def train(overrides: list[str]) -> list[EpochLog]:
+def train(overrides: Sequence[str]) -> list[EpochLog]:
     made = experiment(overrides)
     plan, material = made.plan, made.material
     with tempfile.TemporaryDirectory() as folder:

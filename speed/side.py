@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 from speed.contestants import Case
-from speed.experiment import about_data, experiment
+from speed.experiment import build_overrides, experiment
 from speed.table import arguments, machine, markdown, median_and_spread
 from speed.turns import Contestant, EndedError
 
@@ -19,17 +19,9 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=60, help="of each training in a turn")
     given = parser.parse_args()
     print(machine(given.device), flush=True)
-    overrides = (
-        *about_data(given.data, given.work, given.images),
-        "recipe=tuned",
-        f"method={given.method}",
-        f"backbone={given.backbone}",
-        f"image_size={given.image_size}",
-        f"batch_size={given.batch_size}",
-        f"device={given.device}",
-        "compile=never",  # each process would compile for itself, which takes longer than the turns
-        "evaluate=false",
-    )
+    own = ("recipe=tuned", f"method={given.method}", f"batch_size={given.batch_size}", "evaluate=false")
+    # Each process would compile for itself, which takes longer than the turns.
+    overrides = build_overrides(given, *own, "compile=never")
     experiment(overrides)  # so that the store is there before anyone starts
     case = Case(overrides, given.method, given.backbone, given.image_size, given.batch_size, given.device)
     rows = []
