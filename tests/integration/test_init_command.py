@@ -281,7 +281,7 @@ def test_what_cannot_be_read_is_left_out_from_then_on(lowres_ssl: Command, tmp_p
     for name, key, named in (("cells", "skip_unreadable", "bad.png"), ("tab", "skip_missing", "missing file")):
         answer = lowres_ssl("init", name)
         words = command_in(answer)
-        assert f"  {key}: true" in written(tmp_path, name)
+        assert f"{key}: true" in written(tmp_path, name)
         assert named in answer.err
         assert lowres_ssl(*words, "dry_run=true").code == 0
 

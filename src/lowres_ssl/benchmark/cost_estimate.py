@@ -28,7 +28,6 @@ TSNE_SECONDS_PER_IMAGE = 0.006  # seconds of a t-SNE in the report, a test image
 REPORT_SECONDS = 10.0  # seconds of tables, comparison and report beside starting, which takes them a third as long
 DECODED_SAMPLE_SIZE = 24  # images decoded
 MAX_PROBE_ROWS = 512  # training features that a probe is timed on, at most
-SMALLER_HINT = "type a smaller batch_size or image_size"
 TIMED_PROBE_EPOCHS = 2  # of a probe that has epochs, beside the first
 
 
@@ -51,34 +50,25 @@ class CostMeasurement:
 
 
 def measure_in_subprocess(asked: CostRequest) -> CostMeasurement:
-    """In a process of its own, so that what it takes is free before the first run, and its end is no one else's.
+    """Measure in a process of its own, so that its memory is free before the first run, and a kill ends it alone.
 
     Raises whatever is wrong with the configs or the images, as pre-training would.
     """
-    context = multiprocessing.get_context("spawn")
-    begun = time.time()
-    with ProcessPoolExecutor(max_workers=1, mp_context=context) as pool:
+    config = next(iter(asked.configs.values()))
+    with ProcessPoolExecutor(max_workers=1, mp_context=multiprocessing.get_context("spawn")) as pool:
         try:
-            return pool.submit(measure_costs, asked, begun).result()
-        except BrokenProcessPool as error:
-            raise ConfigError(
-                f"{describe_training_step(asked)} ended its process, out of memory most likely; {SMALLER_HINT}"
-            ) from error
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
+            return pool.submit(measure_costs, asked, time.time()).result()
+        except (BrokenProcessPool, RuntimeError, MemoryError) as error:
+            if not isinstance(error, BrokenProcessPool) and not is_out_of_memory(error):
                 raise
             raise ConfigError(
-                f"{describe_training_step(asked)} needs more memory than there is; {SMALLER_HINT}"
+                f"a step of batch_size={config.batch_size} at image_size={config.image_size} needs more memory than "
+                "there is; type a smaller batch_size or image_size"
             ) from error
-
-
-def describe_training_step(asked: CostRequest) -> str:
-    config = next(iter(asked.configs.values()))
-    return f"a step of batch_size={config.batch_size} at image_size={config.image_size}"
 
 
 def measure_costs(asked: CostRequest, begun: float) -> CostMeasurement:
-    """`begun`: when this process was asked for, by the system's clock: what a command takes to start."""
+    """Measure everything; `begun`: when this process was asked for, by the system's clock."""
     start = time.time() - begun
     plans = {name: build_training_setup(config) for name, config in asked.configs.items()}
     first = next(iter(plans.values()))
@@ -112,7 +102,7 @@ def measure_costs(asked: CostRequest, begun: float) -> CostMeasurement:
 
 
 def estimate_decoding_seconds(outline: DataSummary, config: PretrainConfig) -> float:
-    """Seconds of decoding all images, from some of them."""
+    """Estimate the seconds of decoding all images from some of them."""
     catalogue = outline.catalogue
     records = catalogue.records[:: max(1, len(catalogue.records) // DECODED_SAMPLE_SIZE)]
     started = time.perf_counter()
@@ -123,8 +113,8 @@ def estimate_decoding_seconds(outline: DataSummary, config: PretrainConfig) -> f
 
 
 def time_probe(name: str, arguments: Mapping[str, Any], plan: TrainingSetup, outline: DataSummary) -> float:
-    """Of a probe fitted on all training labels and scored, on the plan's device: from fits on fewer features of noise,
-    as wide as the encoder's, and in fewer epochs if it has any."""
+    """Estimate the seconds of fitting a probe on all training labels and scoring it, from fits on fewer features of
+    noise, as wide as the encoder's, and in fewer epochs if it has any."""
     train = len(outline.split.train)
     rows = min(train, MAX_PROBE_ROWS)
     settings = drop_settings_origin({key: value for key, value in arguments.items() if key != "name"})
@@ -148,17 +138,13 @@ def time_probe(name: str, arguments: Mapping[str, Any], plan: TrainingSetup, out
 
 
 def make_noise_features(plan: TrainingSetup, outline: DataSummary, rows: int) -> Features:
-    """Features of noise on the plan's device, `rows` of them to train on."""
-    classes, generator = len(outline.catalogue.classes), torch.Generator().manual_seed(0)
-    device = plan.compute.device
-
-    def drawn(count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Draw features of noise on the plan's device, `rows` of them to train on."""
+    classes, generator, split = len(outline.catalogue.classes), torch.Generator().manual_seed(0), outline.split
+    drawn = []
+    for count in (rows, max(classes, min(len(split.validation), rows)), min(max(1, len(split.test)), rows)):
         labels = torch.arange(count) % classes
         # Classes that lie apart a little: on pure noise a logistic regression takes unusually long.
         features = torch.randn(count, plan.width, generator=generator) + labels[:, None] / classes
-        return features.to(device), labels.to(device)
-
-    features, labels = drawn(rows)
-    validation, validation_labels = drawn(max(classes, min(len(outline.split.validation), rows)))
-    test, _ = drawn(min(max(1, len(outline.split.test)), rows))
-    return Features(features, labels, validation, validation_labels, test, classes)
+        drawn.append((features.to(plan.compute.device), labels.to(plan.compute.device)))
+    (train, train_labels), (validation, validation_labels), (test, _) = drawn
+    return Features(train, train_labels, validation, validation_labels, test, classes)
