@@ -1,60 +1,52 @@
-"""Measure the code: lines, modules, package cycles, long parameter lists; with --walk, the files one command enters.
-
-python scripts/house.py
-python scripts/house.py --walk pretrain method=dcl dataset=phantom backbone=resnet18 image_size=32 epochs=1 probe=[knn]
-"""
+"""Measure the code: lines, modules, long parameter lists, cycles of packages, and say/tell in 1,000 words of docs."""
 
 import ast
-import sys
+import re
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "src" / "lowres_ssl"
+TOLD = re.compile(r"\b(say|says|said|tell|tells|told)\b", re.IGNORECASE)
+
+
+def count_lines(folder: Path) -> list[int]:
+    return [len(path.read_text(encoding="utf-8").splitlines()) for path in folder.rglob("*.py")]
+
+
+def find_cycle(imports: dict[str, set[str]]) -> list[str]:
+    """Return the packages of one import cycle, or nothing."""
+    try:
+        TopologicalSorter({name: found - {name} for name, found in imports.items()}).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
 
 
 def measure() -> None:
-    lines, imports, parameters = [], {}, []
-    for path in sorted(PACKAGE.rglob("*.py")):
-        text = path.read_text(encoding="utf-8")
-        lines.append(len(text.splitlines()))
+    imports: dict[str, set[str]] = {}
+    parameters: list[int] = []
+    docstrings: list[str] = []
+    for path in PACKAGE.rglob("*.py"):
         own = imports.setdefault(path.relative_to(PACKAGE).parts[0].removesuffix(".py"), set())
-        for node in ast.walk(ast.parse(text)):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("lowres_ssl."):
-                own.add(node.module.split(".")[1])
-            elif isinstance(node, ast.FunctionDef):
+                own.add(str(node.module).split(".")[1])
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 names = [each.arg for each in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
                 parameters.append(len(set(names) - {"self", "cls"}))
-    try:
-        TopologicalSorter({name: found - {name} for name, found in imports.items()}).prepare()
-        cycle = "none"
-    except CycleError as error:
-        cycle = " -> ".join(error.args[1])
-    tests = sum(len(path.read_text(encoding="utf-8").splitlines()) for path in (ROOT / "tests").rglob("*.py"))
-    print(f"src: {sum(lines)} lines in {len(lines)} modules, the longest {max(lines)}; tests: {tests} lines")
-    print(f"functions of more than 8 parameters: {sum(n > 8 for n in parameters)}; cycle of packages: {cycle}")
-
-
-def walk(words: list[str]) -> None:
-    """Run a command; count the files it enters, and changes of file between first calls of functions."""
-    from lowres_ssl.cli.main import main
-
-    calls: dict[tuple[str, str], None] = {}
-
-    def note(frame, event, _) -> None:
-        if event == "call" and frame.f_code.co_filename.startswith(str(PACKAGE)):
-            calls.setdefault((frame.f_code.co_filename, frame.f_code.co_qualname))
-
-    sys.argv = ["lowres-ssl", *words]
-    sys.setprofile(note)
-    try:
-        main()
-    finally:
-        sys.setprofile(None)
-        files = [file for file, name in calls if name != "<module>"]
-        changes = sum(map(str.__ne__, files, files[1:]))
-        print(f"{len(set(files))} files, {changes} changes of file")
+            if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Module):
+                docstrings.append(ast.get_docstring(node) or "")
+    src, tests = count_lines(PACKAGE), count_lines(ROOT / "tests")
+    pages = [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")]
+    print(f"src: {sum(src)} lines, {len(src)} modules, longest {max(src)}, below 60: {sum(n < 60 for n in src)}")
+    print(f"tests: {sum(tests)} lines, {len(tests)} modules")
+    print(f"functions: {len(parameters)}, of more than 8 parameters: {sum(n > 8 for n in parameters)}")
+    print(f"packages: {len(imports)}, cycle: {' -> '.join(find_cycle(imports)) or 'none'}")
+    for name, texts in (("docs", [page.read_text(encoding="utf-8") for page in pages]), ("docstrings", docstrings)):
+        words = " ".join(texts)
+        print(f"say/tell in 1,000 words of {name}: {1000 * len(TOLD.findall(words)) / len(words.split()):.1f}")
 
 
 if __name__ == "__main__":
-    walk(sys.argv[2:]) if sys.argv[1:2] == ["--walk"] else measure()
+    measure()
