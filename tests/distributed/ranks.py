@@ -24,7 +24,7 @@ from lowres_ssl.train import checkpoint, world
 from lowres_ssl.train.checkpoint import load_state
 from lowres_ssl.train.forward import ForwardPass, gather_outputs
 from lowres_ssl.train.world import SINGLE_PROCESS, World, join_world
-from tests.distributed.models import CPU, FP32, STEPS, TRAINED, WIDTH, models, train
+from tests.distributed.models import CPU, FP32, STEPS, TRAINED, models, train
 
 BATCH = 8
 SECONDS = 120
@@ -36,29 +36,6 @@ def furthest(ours: list[Tensor], theirs: list[Tensor]) -> float:
     size = max(float(each.abs().max()) for each in theirs)
     assert size > 0
     return max(float((one - other).abs().max()) for one, other in zip(ours, theirs, strict=True)) / size
-
-
-def at_the_embeddings(name: str, processes: World) -> tuple[float, float]:
-    """How far loss and gradient are from those of one process on the whole batch."""
-    _, method = models(name)
-    torch.manual_seed(2)
-    views = [tuple(method.embed(torch.randn(BATCH, WIDTH).double())) for _ in range(2)]
-    labels = torch.arange(BATCH) % 3
-
-    def loss_and_gradient(which: World) -> tuple[Tensor, list[Tensor]]:
-        leaves = [[which.shard(output.detach()).clone().requires_grad_() for output in view] for view in views]
-        outputs = [gather_outputs(tuple(view), which) for view in leaves]
-        (every,) = gather_outputs((which.shard(labels),), which)
-        loss = method.loss(outputs, every if method.sees_labels else None)["loss"]
-        loss.backward()
-        flat = [leaf for view in leaves for leaf in view]
-        return loss.detach(), [torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for leaf in flat]
-
-    whole, expected = loss_and_gradient(SINGLE_PROCESS)
-    loss, gradient = loss_and_gradient(processes)
-    # What DistributedDataParallel's mean over the processes makes of it.
-    own = [each / processes.size for each in gradient]
-    return furthest([loss], [whole]), furthest(own, [processes.shard(each) for each in expected])
 
 
 def of_the_model(name: str, processes: World, joint: bool) -> tuple[float, float]:
@@ -85,7 +62,6 @@ def of_the_model(name: str, processes: World, joint: bool) -> tuple[float, float
 def sharing(processes: World, folder: Path) -> Found:
     found: Found = {}
     for name in TRAINED:
-        found[f"{name}, embeddings"] = at_the_embeddings(name, processes)
         for joint in (False, True):
             found[f"{name}, {'joint' if joint else 'per view'}"] = of_the_model(name, processes, joint)
     started = time.perf_counter()

@@ -37,15 +37,6 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Found:
 
 @pytest.mark.parametrize("size", [2, 4])
 @pytest.mark.parametrize("name", TRAINED)
-def test_loss_and_gradient_at_the_embeddings_are_those_of_the_whole_batch(found: Found, name: str, size: int) -> None:
-    ranks = found(f"sharing-{size}")
-    assert len(ranks) == size
-    for rank in ranks:
-        assert max(rank[f"{name}, embeddings"]) < EXACT
-
-
-@pytest.mark.parametrize("size", [2, 4])
-@pytest.mark.parametrize("name", TRAINED)
 @pytest.mark.parametrize("way", ["per view", "joint"])
 def test_loss_and_gradient_of_all_weights_are_those_of_the_whole_batch(
     found: Found, name: str, size: int, way: str

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 import torch
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lowres_ssl.probes.base import Features
-from lowres_ssl.probes.batched_mlp import BatchedMLP, compute_logits, iter_equal_runs
+from lowres_ssl.probes.batched_mlp import BatchedMLP, compute_logits
 
 Clouds = Callable[..., Features]
 RATES, SEEDS = [0.05, 0.05, 0.003, 0.05], [4, 5, 4, 4]
@@ -88,13 +87,6 @@ def test_company_changes_nothing(clouds: Clouds, changes: dict[str, object]) -> 
             torch.testing.assert_close(together.state_dict()[name][place], values[0], rtol=1e-5, atol=1e-6)
 
 
-def test_seed_and_rate_each_make_another_head(clouds: Clouds) -> None:
-    heads, _ = mlp().fit(clouds(), [0.05, 0.05, 0.003], [4, 5, 4])
-    first, other_seed, other_rate = heads.first
-    assert not torch.allclose(first, other_seed)
-    assert not torch.allclose(first, other_rate)
-
-
 @pytest.mark.usefixtures("in_double")
 def test_head_that_diverges_is_told_and_leaves_the_others_alone(clouds: Clouds) -> None:
     features, probe = clouds(apart=0.7), mlp(epochs=4)
@@ -104,17 +96,6 @@ def test_head_that_diverges_is_told_and_leaves_the_others_alone(clouds: Clouds) 
         _, (alone,) = probe.fit(features, [0.05], [seed])
         assert not fit.diverged
         assert (fit.epoch, fit.accuracy) == (alone.epoch, pytest.approx(alone.accuracy))
-
-
-def test_test_features_are_not_looked_at(clouds: Clouds) -> None:
-    features = clouds()
-    without: Tensor = features.test[:0]
-    (one, _), (other, _) = (mlp().fit(each, [0.05], [0]) for each in (features, replace(features, test=without)))
-    assert torch.equal(one.first, other.first)
-
-
-def test_neighbours_of_one_rate_are_one_group() -> None:
-    assert list(iter_equal_runs([3.0, 3.0, 1.0, 3.0])) == [slice(0, 2), slice(2, 3), slice(3, 4)]
 
 
 @pytest.mark.gpu

@@ -43,14 +43,6 @@ def test_uniform_vote_is_that_of_scikit_learn(clouds: Clouds, metric: str, k: in
     np.testing.assert_array_equal(ours.validation_scores, theirs.predict_proba(features.validation.numpy()))
 
 
-def test_default_of_the_paper_is_plain_scikit_learn_with_200_neighbours(clouds: Clouds) -> None:
-    features = clouds(train=100, test=40, width=32, apart=0.3)
-    theirs = KNeighborsClassifier(200).fit(features.train.numpy(), features.train_labels.numpy())
-    ours = knn(k=200).fit_predict(features, seed=0)
-    np.testing.assert_array_equal(ours.test, theirs.predict(features.test.numpy()))
-    np.testing.assert_array_equal(ours.test_scores, theirs.predict_proba(features.test.numpy()))
-
-
 def slow_softmax_shares(features: Features, k: int, temperature: float, metric: str) -> list[list[float]]:
     """Wu et al. 2018, section 3.4: each of the k nearest adds exp(similarity / temperature) to its class."""
     shares = []
@@ -80,23 +72,6 @@ def test_softmax_vote_equals_the_slow_loop(clouds: Clouds, metric: str, k: int, 
     )
 
 
-def test_softmax_vote_by_hand() -> None:
-    """One neighbour of class 0 at similarity 1, two of class 1 at 0: e^(1/T) against 2."""
-    features = Features(
-        train=torch.tensor([[2.0, 0.0], [0.0, 1.0], [0.0, 3.0]]),
-        train_labels=torch.tensor([0, 1, 1]),
-        validation=torch.empty(0, 2),
-        validation_labels=torch.empty(0, dtype=torch.int64),
-        test=torch.tensor([[5.0, 0.0]]),
-        classes=2,
-    )
-    ours = knn(k=3, vote="softmax", temperature=0.5, metric="cosine").fit_predict(features, seed=0)
-    share = math.exp(2) / (math.exp(2) + 2)
-    np.testing.assert_allclose(ours.test_scores, [[share, 1 - share]], rtol=1e-6)
-    uniform = knn(k=3, metric="cosine").fit_predict(features, seed=0)
-    assert (ours.test.tolist(), uniform.test.tolist()) == ([0], [1])
-
-
 @pytest.mark.parametrize("vote", ["uniform", "softmax"])
 def test_cosine_does_not_depend_on_the_length_of_a_row(clouds: Clouds, vote: str) -> None:
     features = clouds()
@@ -107,17 +82,6 @@ def test_cosine_does_not_depend_on_the_length_of_a_row(clouds: Clouds, vote: str
     assert not np.allclose(*euclidean)
 
 
-def test_on_rows_of_length_1_the_softmax_votes_of_both_metrics_are_equal(clouds: Clouds) -> None:
-    features = clouds()
-    unit = replace(
-        features,
-        train=torch.nn.functional.normalize(features.train),
-        test=torch.nn.functional.normalize(features.test),
-    )
-    one, other = (knn(vote="softmax", metric=m).fit_predict(unit, seed=0) for m in ("cosine", "euclidean"))
-    np.testing.assert_allclose(one.test_scores, other.test_scores, rtol=1e-3, atol=1e-6)
-
-
 @pytest.mark.parametrize("metric", ["euclidean", "cosine"])
 @pytest.mark.parametrize("size", [0.0, 1e-6, 1e6])
 def test_softmax_vote_stays_finite(clouds: Clouds, metric: str, size: float) -> None:
@@ -125,12 +89,6 @@ def test_softmax_vote_stays_finite(clouds: Clouds, metric: str, size: float) -> 
     scaled = replace(features, train=features.train * size, test=features.test * size)
     scores = knn(vote="softmax", temperature=1e-3, metric=metric).fit_predict(scaled, seed=0).test_scores
     np.testing.assert_allclose(scores.sum(axis=1), 1)
-
-
-def test_one_neighbour_finds_the_training_images_again(clouds: Clouds) -> None:
-    features = clouds()
-    ours = knn(k=1).fit_predict(replace(features, test=features.train), seed=0)
-    assert ours.test.tolist() == features.train_labels.tolist()
 
 
 @pytest.mark.parametrize("vote", ["uniform", "softmax"])
@@ -144,23 +102,12 @@ def test_class_without_a_training_image_gets_no_vote(clouds: Clouds, vote: str) 
     assert set(ours.test.tolist()) == {0, 2}
 
 
-def test_seed_changes_nothing(clouds: Clouds) -> None:
-    one, other = (knn().fit_predict(clouds(), seed=seed) for seed in (0, 1))
-    np.testing.assert_array_equal(one.test_scores, other.test_scores)
-
-
 def test_k_above_the_training_set_names_the_largest() -> None:
     with pytest.raises(
         ConfigError,
         match=r"^probe\.knn\.k=41: .* 40 images; the largest .*: probe\.knn\.k=40;.* such as probe\.knn\.k=5$",
     ):
         knn(k=41).check(train_counts=[30, 10], class_names=["a", "b"])
-
-
-def test_k_of_the_whole_training_set_will_do(clouds: Clouds) -> None:
-    assert len(knn(k=40).check(train_counts=[30, 10], class_names=["a", "b"])) == 1
-    scores = knn(k=60).fit_predict(clouds(), seed=0).test_scores
-    np.testing.assert_allclose(scores, 1 / 3)
 
 
 def test_k_above_the_size_of_a_class_warns_and_names_it() -> None:
@@ -180,12 +127,3 @@ def test_k_above_the_size_of_a_class_warns_and_names_it() -> None:
 def test_value_out_of_range_is_refused(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         knn(**change)
-
-
-def test_label_says_how_many_neighbours() -> None:
-    assert knn(k=200).label == "KNN (k=200)"
-
-
-@pytest.mark.parametrize("encoder", ["selected", "last"])
-def test_encoder_is_the_one_asked_for(encoder: str) -> None:
-    assert knn(encoder=encoder).encoder == encoder

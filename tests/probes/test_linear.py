@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -74,10 +73,6 @@ def same(one: Weights, other: Weights) -> bool:
     return all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_label_says_that_it_is_an_mlp() -> None:
-    assert "MLP" in mlp().label
-
-
 @pytest.mark.usefixtures("in_double")
 @pytest.mark.parametrize("seed", [0, 3, 5])  # in each of these, two epochs share the best accuracy
 def test_weights_of_the_best_validation_epoch_are_taken_and_of_equals_the_lower_loss(clouds: Clouds, seed: int) -> None:
@@ -93,22 +88,6 @@ def test_weights_of_the_best_validation_epoch_are_taken_and_of_equals_the_lower_
     assert prediction.details["validation_accuracy"] == pytest.approx(accuracies[best])
     assert prediction.details["chosen"] == "best validation accuracy"
     np.testing.assert_array_equal(prediction.validation_scores, by_epoch[best])
-
-
-@pytest.mark.usefixtures("in_double")
-def test_examples_above_do_not_all_take_the_last_epoch(clouds: Clouds) -> None:
-    taken = {
-        mlp(epochs=8).fit_predict(clouds(validation=2, apart=0.7, seed=seed), seed=0).details["epoch"]
-        for seed in (0, 3, 5)
-    }
-    assert len(taken) > 1
-
-
-def test_of_equal_accuracy_and_loss_the_earliest_epoch_is_taken(
-    clouds: Clouds, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(linear, "compute_logits", lambda heads, inputs: torch.zeros(1, len(inputs), 3))
-    assert mlp(epochs=4).fit_predict(clouds(), seed=0).details["epoch"] == 1
 
 
 @pytest.mark.parametrize(
@@ -134,12 +113,6 @@ def scores_of(weights: Weights, inputs: Tensor) -> np.ndarray[Any, Any]:
     head = as_pytorch_has_it(weights, 0)
     with torch.no_grad():
         return head(inputs).softmax(dim=1).numpy()
-
-
-def test_seed_gives_the_initial_weights_and_the_order(clouds: Clouds) -> None:
-    one, again, other = (mlp().fit_predict(clouds(), seed=seed) for seed in (5, 5, 6))
-    np.testing.assert_array_equal(one.test_scores, again.test_scores)
-    assert not np.array_equal(one.test_scores, other.test_scores)
 
 
 @pytest.mark.parametrize("delay", [0, 4])
@@ -174,18 +147,6 @@ def test_restart_from_best_begins_each_epoch_with_the_best_weights_so_far(
     np.testing.assert_allclose(prediction.test_scores, scores_of(standing[2], features.test), atol=1e-6)
 
 
-@pytest.mark.parametrize("restart", [False, True])
-def test_without_a_best_epoch_each_epoch_begins_where_the_last_ended(
-    clouds: Clouds, watched: list[dict[str, Any]], restart: bool
-) -> None:
-    features = clouds(validation=2, apart=0.5)
-    mlp(epochs=10, restart_from_best=restart).fit_predict(
-        without_validation_of_class_0(features) if restart else features, seed=0
-    )
-    assert len(watched) == 10
-    assert all(same(before["end"], after["start"]) for before, after in pairwise(watched))
-
-
 @pytest.mark.parametrize("validation", [0, 6])
 def test_divergence_names_a_tenth_of_the_learning_rate(clouds: Clouds, validation: int) -> None:
     with pytest.raises(
@@ -194,21 +155,6 @@ def test_divergence_names_a_tenth_of_the_learning_rate(clouds: Clouds, validatio
         r"try probe\.linear\.learning_rate=1e\+29$",
     ):
         mlp(learning_rate=1e30).fit_predict(clouds(validation=validation), seed=0)
-
-
-def test_divergence_after_the_best_epoch_is_no_result(clouds: Clouds, monkeypatch: pytest.MonkeyPatch) -> None:
-    really, epochs = HeadTraining.epoch, []
-
-    def spoil(self: HeadTraining, orders: Tensor) -> None:
-        really(self, orders)
-        epochs.append(1)
-        if len(epochs) == 3:
-            for parameter in self.heads.parameters():
-                parameter.data.fill_(float("nan"))
-
-    monkeypatch.setattr(HeadTraining, "epoch", spoil)
-    with pytest.raises(TrainingError, match=r"try probe\.linear\.learning_rate=0\.005$"):
-        mlp(epochs=5).fit_predict(clouds(apart=20.0), seed=0)
 
 
 def images_that_count(features: Features, **changes: Any) -> list[bool]:
@@ -253,15 +199,6 @@ def test_last_batch_is_kept_unless_it_is_a_single_image(
 def test_value_out_of_range_is_refused(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         mlp(**change)
-
-
-@pytest.mark.gpu
-def test_head_trains_on_the_device_of_the_features(clouds: Clouds) -> None:
-    features = clouds(apart=20.0)
-    there = Features(**{name: v.cuda() if isinstance(v, Tensor) else v for name, v in vars(features).items()})
-    np.testing.assert_array_equal(
-        mlp(epochs=20).fit_predict(there, seed=0).test, mlp(epochs=20).fit_predict(features, seed=0).test
-    )
 
 
 @pytest.mark.parametrize(("width", "threads"), [(8, 1), (linear.FEW_FEATURES, 1), (linear.FEW_FEATURES + 1, 2)])

@@ -73,14 +73,6 @@ def test_strength_is_the_best_on_validation_and_its_scores_those_of_a_cold_fit(c
     np.testing.assert_allclose(prediction.test_scores, cold(features, best)[0], atol=5e-3)
 
 
-def test_examples_above_do_not_all_choose_one_strength(clouds: Clouds) -> None:
-    chosen = set()
-    for seed in range(3):
-        features = stretched(clouds(train=10, validation=4, width=12, apart=0.6, seed=seed))
-        chosen.add(LogisticProbe(STRENGTHS, 1000).fit_predict(features, seed=0).details["strength"])
-    assert len(chosen) > 1
-
-
 def test_of_equal_accuracy_and_loss_the_stronger_penalty_is_taken(clouds: Clouds) -> None:
     """Features that are all constant leave nothing to penalise."""
     features = clouds()
@@ -92,27 +84,6 @@ def test_strength_means_the_same_whatever_the_number_of_images(clouds: Clouds) -
     features = clouds()
     twice = replace(features, train=features.train.repeat(2, 1), train_labels=features.train_labels.repeat(2))
     one, other = (LogisticProbe([0.05], 1000).fit_predict(each, seed=0).test_scores for each in (features, twice))
-    np.testing.assert_allclose(one, other, atol=2e-3)
-
-
-def test_mean_and_spread_are_those_of_the_training_images(clouds: Clouds) -> None:
-    """Scaling all sides alike changes nothing; moving the test images alone does."""
-    features = clouds()
-    plain, moved = (LogisticProbe([0.01], 1000).fit_predict(each, seed=0) for each in (features, stretched(features)))
-    np.testing.assert_allclose(plain.test_scores, moved.test_scores, atol=1e-3)
-    shifted = LogisticProbe([0.01], 1000).fit_predict(replace(features, test=features.test + 3), seed=0)
-    assert not np.allclose(plain.test_scores, shifted.test_scores, atol=0.05)
-
-
-def test_constant_feature_is_only_centred(clouds: Clouds) -> None:
-    features = clouds()
-    flat = replace(
-        features,
-        **{
-            s: torch.nn.functional.pad(getattr(features, s), (0, 1), value=7.0) for s in ("train", "validation", "test")
-        },
-    )
-    one, other = (LogisticProbe([0.01], 1000).fit_predict(each, seed=0).test_scores for each in (features, flat))
     np.testing.assert_allclose(one, other, atol=2e-3)
 
 
@@ -132,14 +103,6 @@ def test_middle_strength_where_a_class_has_no_validation_image(
     np.testing.assert_allclose(prediction.test_scores, cold(features, middle)[0], atol=2e-3)
 
 
-def test_validation_labels_choose_nothing_where_a_class_is_missing(clouds: Clouds) -> None:
-    features = without_validation_of_class_0(clouds())
-    turned = replace(features, validation_labels=3 - features.validation_labels)
-    one, other = (LogisticProbe(STRENGTHS, 1000).fit_predict(each, seed=0) for each in (features, turned))
-    assert one.details == other.details
-    np.testing.assert_array_equal(one.test_scores, other.test_scores)
-
-
 def test_unconverged_strengths_are_counted_and_used(clouds: Clouds) -> None:
     features = clouds()
     assert LogisticProbe([0.001, 0.01, 0.1], 1).fit_predict(features, seed=0).details["unconverged"] == 3
@@ -156,13 +119,6 @@ def test_class_without_a_training_image_is_never_predicted(clouds: Clouds) -> No
     prediction = LogisticProbe(STRENGTHS, 1000).fit_predict(fewer, seed=0)
     assert prediction.test_scores.shape == (24, 3)
     assert (prediction.test_scores[:, 1] == 0).all()
-
-
-def test_order_and_repetition_of_the_strengths_do_not_matter(clouds: Clouds) -> None:
-    one = LogisticProbe([0.1, 0.001, 0.01], 1000).fit_predict(clouds(), seed=0)
-    other = LogisticProbe([0.01, 0.1, 0.001, 0.1], 1000).fit_predict(clouds(), seed=1)
-    assert one.details == other.details
-    np.testing.assert_array_equal(one.test_scores, other.test_scores)
 
 
 @pytest.mark.parametrize(

@@ -62,15 +62,6 @@ def test_seconds_are_the_steps_own_and_go_on_from_a_checkpoint(monkeypatch: pyte
     assert (line["seconds"], line["compile_seconds"], line["views_per_second"]) == (10.0, 80.0, 10.0)
 
 
-def test_the_line_says_what_it_was_given() -> None:
-    line = meter().line(epoch=3, views=10, learning_rate=0.1)
-    assert [line[key] for key in ("epoch", "learning_rate", "seconds", "views_per_second")] == [3, 0.1, 2.0, 5.0]
-
-
-def test_the_line_holds_plain_numbers() -> None:
-    assert {type(value) for value in meter().line(epoch=3, views=10, learning_rate=0.1).values()} <= {int, float}
-
-
 @pytest.mark.parametrize("window", [4, 8, 10, 28, 500])
 def test_monitors_look_at_the_last_embeddings(window: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(history, "MONITORED_EMBEDDINGS", window)
@@ -78,11 +69,6 @@ def test_monitors_look_at_the_last_embeddings(window: int, monkeypatch: pytest.M
     last = torch.cat([step(number)[1] for number in range(STEPS)])[-window:]
     assert line["embedding_std"] == history.compute_embedding_std(last)
     assert line["effective_rank"] == history.compute_effective_rank(last)
-
-
-def test_no_more_embeddings_are_kept_than_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(history, "MONITORED_EMBEDDINGS", 10)
-    assert len(meter().embeddings) == 3  # of 4 rows
 
 
 def test_no_graph_is_kept() -> None:
@@ -104,11 +90,3 @@ def test_going_on_from_a_checkpoint_changes_no_digit(at: int, monkeypatch: pytes
         resumed.add(*step(number))
     said = {"epoch": 1, "views": 10, "learning_rate": 0.1}
     assert resumed.line(**said) == meter().line(**said)
-
-
-def test_looking_in_between_changes_no_digit() -> None:
-    looked_at = EpochMeter(batch_size=4)
-    for number in range(STEPS):
-        looked_at.add(*step(number))
-        looked_at.means()
-    assert looked_at.means() == meter().means()

@@ -11,7 +11,6 @@ from lowres_ssl.device import DevicePrecision
 from lowres_ssl.errors import ConfigError
 from lowres_ssl.evaluate.features import extract_features
 from lowres_ssl.train.batch_reader import ReadBatch
-from lowres_ssl.train.optimizers import SGD
 from lowres_ssl.train.state import TrainingOptions
 
 COLUMNS = [
@@ -86,10 +85,6 @@ def test_the_best_encoder_is_the_latest_of_equals(experiment: Make) -> None:
     assert same(best.encoder, seen[2])
 
 
-def test_without_validation_there_is_no_best(experiment: Make) -> None:
-    assert experiment().run().best is None
-
-
 def test_training_goes_on_in_training_mode_after_a_validation(experiment: Make) -> None:
     def validate(encoder: nn.Module, take: ReadBatch) -> float:
         view = {"image_size": 12, "mean": (0.5,) * 3, "std": (0.25,) * 3}
@@ -124,10 +119,6 @@ def test_lines_with_a_validation_have_its_accuracy_last(experiment: Make) -> Non
     assert {line["validation_knn_accuracy"] for line in history} == {0.25}
 
 
-def test_epochs_are_counted_from_one(experiment: Make) -> None:
-    assert [line["epoch"] for line in experiment().run().history] == [1, 2, 3]
-
-
 def test_the_learning_rate_told_is_that_of_the_epochs_last_step(experiment: Make) -> None:
     """Half an epoch of warm-up, so 2 of 12 steps; then a cosine over the other 10."""
     rates = [line["learning_rate"] for line in experiment().run().history]
@@ -143,13 +134,6 @@ def test_on_epoch_is_given_the_history_so_far(experiment: Make) -> None:
 def test_the_loss_falls(experiment: Make) -> None:
     history = experiment(training={"epochs": 8, "learning_rate": 0.3}).run().history
     assert history[-1]["loss"] < history[0]["loss"] - 0.1
-
-
-def test_weight_decay_reaches_norms_and_biases_only_if_asked(experiment: Make) -> None:
-    spared, decayed = experiment(), experiment(training={"optimizer": SGD(0.9, 0.01, decay_norm_and_bias=True)})
-    spared.run()
-    decayed.run()
-    assert not same(spared.weights(), decayed.weights())
 
 
 def test_progress_is_told_on_standard_error(experiment: Make, capsys: pytest.CaptureFixture[str]) -> None:

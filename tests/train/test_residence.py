@@ -82,14 +82,6 @@ def test_auto_begins_on_the_host_and_moves_where_a_step_leaves_room(store: Image
     assert growing.resident is None
 
 
-def test_it_is_decided_once(store: ImageStore, memory: list[GpuMemory]) -> None:
-    take = BatchReader(store, GPU, "auto")
-    take.copy_if_room()
-    memory[0] = replace(memory[0], free=10**9)
-    take.copy_if_room()
-    assert take.resident is None
-
-
 def test_images_that_another_process_left_no_memory_for_stay_on_the_host(
     store: ImageStore, memory: list[GpuMemory], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -134,11 +126,6 @@ def test_images_are_copied_through_one_piece_of_host_memory(
     np.testing.assert_array_equal(resident.numpy(), store.images)
 
 
-def test_images_that_cannot_be_written_to_are_copied(store: ImageStore) -> None:
-    one = np.broadcast_to(store.images[:1], store.images.shape)
-    np.testing.assert_array_equal(copy_to_device(one, CPU).numpy(), one)
-
-
 def test_out_of_memory_beside_the_images_advises_the_host_first(store: ImageStore, memory: list[GpuMemory]) -> None:
     memory[0] = replace(memory[0], free=10**9)
     there, elsewhere = BatchReader(store, GPU, "device"), BatchReader(store, GPU, "host")
@@ -170,17 +157,3 @@ def test_steps_of_larger_images_to_come_are_allowed_for() -> None:
     small, large = of(32), of(64)
     assert compute_memory_growth(1, [small, small, large]) == 1 + 4
     assert compute_memory_growth(3, [small, small, large]) == compute_memory_growth(1, [large, large]) == 1
-
-
-def test_images_read_during_a_validation_are_those_of_the_loop(experiment: Make) -> None:
-    seen = list[torch.Tensor]()
-
-    def validate(_encoder: torch.nn.Module, take: batch_reader.ReadBatch) -> float:
-        seen.append(take(ROWS))
-        return 0.5
-
-    run = experiment(validate=validate)
-    run.run()
-    assert len(seen) == 3
-    for batch in seen:
-        np.testing.assert_array_equal(batch.numpy(), run.store.images[ROWS])

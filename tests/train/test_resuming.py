@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from experiments import STEPS, Arguments, Make, check_resumed, first_norm, same, timeless
@@ -28,13 +27,6 @@ def test_a_run_stopped_and_resumed_is_bit_identical(
 ) -> None:
     settings = {"arguments": trained_method, "precision": precision, "training": {"epochs": 2}}
     check_resumed(experiment(**settings), experiment(**settings), [stop])
-
-
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_a_supervised_run_stopped_and_resumed_is_bit_identical(experiment: Make, precision: str) -> None:
-    labels = np.zeros(40, dtype=np.int64)  # its classifier has one class here
-    settings: Arguments = {"arguments": {"name": "supervised"}, "labels": labels, "precision": precision}
-    check_resumed(experiment(**settings), experiment(**settings), [STEPS + 2])
 
 
 @pytest.mark.parametrize("stops", [[1], [3 * STEPS], [2, 1], [STEPS, STEPS], [6, 3, 2]], ids=str)
@@ -65,13 +57,6 @@ def test_a_run_does_not_depend_on_the_global_generators(experiment: Make) -> Non
     torch.manual_seed(2)
     other.run()
     assert same(one.weights(), other.weights())
-
-
-def test_another_seed_gives_another_run(experiment: Make) -> None:
-    one, other = experiment(), experiment(training={"seed": 1})
-    one.run()
-    other.run()
-    assert not same(one.weights(), other.weights())
 
 
 @pytest.mark.parametrize("layout", MEMORY_FORMATS)
@@ -132,12 +117,6 @@ def test_a_signal_stops_after_the_step_and_says_what_is_saved(
     assert caught.exit_code == code
 
 
-def test_the_signal_of_a_scheduler_does_the_same(experiment: Make) -> None:
-    caught = experiment(preemption=signal.SIGUSR2).stop_in_step(6, signal.SIGUSR2)
-    assert caught.exit_code == 143
-    assert str(caught).startswith("terminated by SIGUSR2; epoch 2, step 2 of 4 is saved; the same command ")
-
-
 class Telling(list[list[EpochLog]]):
     """A list that does something when it is first added to."""
 
@@ -194,12 +173,6 @@ def test_a_second_interrupt_does_not_wait(experiment: Make) -> None:
         run.run()
     assert not isinstance(caught.value, Interrupted)
     assert not run.checkpoint.exists()
-
-
-def test_handlers_of_signals_are_put_back(experiment: Make) -> None:
-    before = signal.getsignal(signal.SIGTERM)
-    experiment().stop_in_step(2)
-    assert signal.getsignal(signal.SIGTERM) is before
 
 
 DAMAGE: dict[str, Callable[[bytes], bytes]] = {
@@ -272,14 +245,6 @@ def test_the_history_is_told_again_when_a_run_goes_on(experiment: Make) -> None:
     run.histories.clear()
     run.prepare().stop_in_step(1)
     assert run.histories == [told]
-
-
-def test_a_history_that_is_ahead_of_the_checkpoint_is_taken_back(experiment: Make) -> None:
-    """To none, where the checkpoint is of the first epoch."""
-    run = experiment()
-    run.stop_in_step(2)
-    run.prepare().stop_in_step(1)
-    assert run.histories == [[]]
 
 
 @pytest.mark.parametrize("step", [STEPS, STEPS + 2])

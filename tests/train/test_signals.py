@@ -2,7 +2,6 @@
 
 import pickle
 import signal
-import threading
 from collections.abc import Iterator
 
 import pytest
@@ -29,25 +28,12 @@ def test_a_signal_is_remembered_not_raised(number: signal.Signals, handlers: lis
         assert handlers == []
 
 
-def test_nothing_is_received_where_nothing_was_sent() -> None:
-    with DeferredSignals() as stop:
-        assert stop.received is None
-
-
 @pytest.mark.parametrize("first", STOP_SIGNALS)
 def test_a_second_interrupt_is_raised_at_once(first: signal.Signals) -> None:
     with pytest.raises(Interrupted), DeferredSignals():
         signal.raise_signal(first)
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
-
-
-@pytest.mark.parametrize("first", STOP_SIGNALS)
-def test_a_second_sigterm_waits_like_the_first(first: signal.Signals) -> None:
-    with pytest.raises(Interrupted), DeferredSignals() as stop:
-        signal.raise_signal(first)
-        signal.raise_signal(signal.SIGTERM)
-        assert stop.received is signal.SIGTERM
 
 
 @pytest.mark.parametrize("number", STOP_SIGNALS)
@@ -65,19 +51,6 @@ def test_handlers_are_put_back_after_an_error_too() -> None:
     assert [signal.getsignal(number) for number in STOP_SIGNALS] == before
 
 
-def test_another_thread_changes_no_handler() -> None:
-    seen = []
-
-    def look() -> None:
-        with DeferredSignals() as stop:
-            seen.extend([stop.received, *(signal.getsignal(number) for number in STOP_SIGNALS)])
-
-    thread = threading.Thread(target=look)
-    thread.start()
-    thread.join()
-    assert seen == [None, *(signal.getsignal(number) for number in STOP_SIGNALS)]
-
-
 @pytest.mark.parametrize(
     ("number", "word", "code"), [(signal.SIGINT, "interrupted", 130), (signal.SIGTERM, "terminated", 143)]
 )
@@ -89,12 +62,6 @@ def test_the_exit_code_and_the_message_are_those_of_the_signal(number: signal.Si
     assert (
         str(interrupted) == f"{word}; epoch 3 of 5 is saved; the same command (without force=true) goes on from there"
     )
-
-
-def test_an_interruption_is_no_error_that_a_sweep_could_pass_over() -> None:
-    with pytest.raises(Interrupted), DeferredSignals() as stop:
-        signal.raise_signal(signal.SIGINT)
-    assert not isinstance(stop.interrupted("saved"), Exception)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -157,10 +124,3 @@ def test_scheduler_that_handles_its_signal_keeps_sigterm_which_comes_before_it(h
         assert handlers == [signal.SIGTERM, signal.SIGUSR2]
     finally:
         signal.signal(signal.SIGUSR2, signal.SIG_DFL)
-
-
-def test_sigterm_is_waited_with_where_the_scheduler_handles_nothing(handlers: list[int]) -> None:
-    with pytest.raises(Interrupted), DeferredSignals(signal.SIGUSR2) as stop:
-        signal.raise_signal(signal.SIGTERM)
-        assert stop.received is signal.SIGTERM
-    assert handlers == []
