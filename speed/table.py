@@ -25,7 +25,7 @@ def markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def machine(device: str) -> str:
     """What the figures are true of, in one paragraph."""
-    compute = resolve_device(device, "auto")
+    compute = resolve_device(device, "auto").set_up_process()
     told = ", ".join(f"{name} {number}" for name, number in (get_versions() | peers()).items())
     threads = f"{torch.get_num_threads()} threads on {os.cpu_count()} cores, load before {os.getloadavg()[0]:.1f}"
     precision = f"precision=auto is {compute.precision}"

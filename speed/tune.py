@@ -34,7 +34,7 @@ def main() -> None:
     once = "once unless asked: a search is minutes of one and the same step, and its seconds a sum over very many"
     parser.add_argument("--repetitions", type=int, default=1, help=once)
     given = parser.parse_args()
-    device = resolve_device(given.device, "fp32").device
+    device = resolve_device(given.device, "fp32").set_up_process().device
     print(machine(given.device), flush=True)
     heads, rows = ["D", "search, s", "search, processor s", "one head at a time, s"], []
     for width in given.features:

@@ -65,10 +65,10 @@ def test_deterministic_is_asked_of_a_gpu_alone_and_ends_with_the_next_that_does_
 ) -> None:
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":16:8")  # what a user has set stays
     machine(gpu=gpu)
-    assert resolve_device("auto", "fp32", deterministic=True).deterministic is wanted
+    assert resolve_device("auto", "fp32", deterministic=True).set_up_process().deterministic is wanted
     assert torch.are_deterministic_algorithms_enabled() is wanted
     assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":16:8"
-    assert not resolve_device("auto", "fp32").deterministic
+    assert not resolve_device("auto", "fp32").set_up_process().deterministic
     assert not torch.are_deterministic_algorithms_enabled()
 
 
@@ -77,7 +77,7 @@ def test_fp32_on_a_gpu_is_fp32_and_not_tf32(machine: Machine, before: str) -> No
     """For cuDNN's convolutions it would be TF32 by default, on Ampere and later."""
     torch.backends.cudnn.conv.fp32_precision = torch.backends.cuda.matmul.fp32_precision = before
     machine(gpu=True)
-    compute = resolve_device("auto", "fp32")
+    compute = resolve_device("auto", "fp32").set_up_process()
     assert get_fp32_precision(compute.device) == {"convolutions": "ieee", "matrices": "ieee"}
     assert get_fp32_precision(torch.device("cpu")) is None
     assert not torch.backends.cudnn.allow_tf32, "PyTorch itself reads it, and raises where its two interfaces differ"

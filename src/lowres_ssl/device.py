@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from numpy.typing import NDArray
@@ -41,6 +41,15 @@ class DevicePrecision:
             return nullcontext()
         return torch.autocast(self.device.type, dtype=DTYPES[self.precision])
 
+    def set_up_process(self) -> Self:
+        """Switch the whole process to what computing with this needs, before anything is computed; return it."""
+        if self.device.type == "cpu":
+            keep_freed_memory()
+        else:
+            set_deterministic(self.deterministic)
+            disable_tf32()
+        return self
+
     def describe(self) -> str:
         ways = [self.precision, *(["compiled"] * self.compiled), *(["deterministic"] * self.deterministic)]
         ways += [self.layout] * (self.layout != CHANNELS_LAST)
@@ -65,15 +74,9 @@ def resolve_device(
     if device == "cpu" and precision == "fp16":
         raise ConfigError("precision=fp16: wanted bf16 or fp32 on a CPU; try precision=auto")
     where = torch.device(device)
-    deterministic = deterministic and device == "cuda"
-    if device == "cpu":
-        keep_freed_memory()
-    else:
-        set_deterministic(deterministic)
-        disable_tf32()
     if precision == "auto":
         precision = "bf16" if is_faster_in_bf16(where) else "fp16" if device == "cuda" else "fp32"
-    return DevicePrecision(where, precision, compiled, deterministic)
+    return DevicePrecision(where, precision, compiled, deterministic and device == "cuda")
 
 
 def set_deterministic(wanted: bool) -> None:

@@ -94,7 +94,7 @@ def test_number_of_threads_changes_no_view(tiny_store: ImageStore, threads: Thre
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_gpu_repeats_its_bytes_where_it_is_asked_to() -> None:
-    compute = resolve_device("cuda", "bf16", deterministic=True)
+    compute = resolve_device("cuda", "bf16", deterministic=True).set_up_process()
     assert torch.are_deterministic_algorithms_enabled()
     assert compute.describe().endswith("bf16, deterministic")
     encoder, _ = build_backbone("resnet18", small_stem=False, zero_init_residual=False, seed=0)
@@ -107,5 +107,5 @@ def test_gpu_repeats_its_bytes_where_it_is_asked_to() -> None:
             encoder(images).float().square().sum().backward()
         gradients.append([parameter.grad.clone() for parameter in encoder.parameters() if parameter.grad is not None])
     assert all(torch.equal(one, two) for one, two in zip(*gradients, strict=True))
-    resolve_device("cuda", "bf16")
+    resolve_device("cuda", "bf16").set_up_process()
     assert not torch.are_deterministic_algorithms_enabled()

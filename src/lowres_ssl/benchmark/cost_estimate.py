@@ -72,6 +72,7 @@ def measure_costs(asked: CostRequest, begun: float) -> CostMeasurement:
     start = time.time() - begun
     plans = {name: build_training_setup(config) for name, config in asked.configs.items()}
     first = next(iter(plans.values()))
+    first.compute.set_up_process()
     outline, to_decode = summarise_data(first.config, partial(make_checked_split, first))
     trained = {name: plan for name, plan in plans.items() if plan.method is not None}
     epoch = {name: estimate_training_seconds(plan, outline) / plan.config.epochs for name, plan in trained.items()}

@@ -65,7 +65,7 @@ def score_run(cfg: DictConfig) -> None:
     run = None if cfg.run is None else find_finished_run(Path(cfg.output_dir), cfg.run)
     experiment = read_experiment(cfg if run is None else merge_run_config(cfg, run), EvaluateConfig)
     config, probe = experiment.config, experiment.probe_settings
-    compute = resolve_device(config.device.name, config.precision.name)
+    compute = resolve_device(config.device.name, config.precision.name).set_up_process()
     draws = choose_label_subsets(config, run)
     evaluation = build_probe_set(config)
     if run is None:

@@ -56,6 +56,7 @@ def run_worker_rank(cfg: DictConfig, processes: World) -> None:
     with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
         if processes.wait_for_main():
             plan = build_training_setup(read_config(cfg, PretrainConfig), processes)
+            plan.compute.set_up_process()
             material = prepare_data(plan.config, partial(make_checked_split, plan))
             train_encoder(plan, material, identify_run(plan, material.outline)[0], None, NO_TRACKING)
 
@@ -68,6 +69,7 @@ def run_main_rank(experiment: Experiment[PretrainConfig], processes: World) -> f
     check_writable(Path(config.output_dir))
     install_handler(get_preemption_signal(config))
     plan = build_training_setup(config, processes)
+    plan.compute.set_up_process()
     if config.dry_run:
         print_estimate(estimate_run(plan))
         return None

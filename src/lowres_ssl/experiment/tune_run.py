@@ -93,7 +93,8 @@ def tune_run(run: Run, cfg: DictConfig) -> dict[str, Any]:
     """What is chosen for a run: read if it is there for just this search, else searched and written."""
     config = read_config(merge_run_config(cfg, run), TuneConfig)
     grid = build_grid(config)
-    output_dir, compute = Path(config.output_dir), resolve_device(config.device.name, config.precision.name)
+    output_dir = Path(config.output_dir)
+    compute = resolve_device(config.device.name, config.precision.name).set_up_process()
     probe = grid.probe(grid.batch_sizes[0], grid.epochs)
     asked = {
         "encoder": run.description()["encoders"][run.get_checked_encoder(probe.encoder).name],

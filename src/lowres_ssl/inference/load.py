@@ -92,6 +92,7 @@ def load_portable_encoder(
     compute = resolve_device(device, precision)
     if precision == "auto" and (description["precision"], compute.device.type) != ("fp16", "cpu"):
         compute = resolve_device(device, description["precision"])
+    compute.set_up_process()
     file = run.get_checked_encoder(which)
     module, width = init_encoder(config)
     weights_file.load_encoder_weights(module, weights_file.load_tensors(file)[0], str(file))
