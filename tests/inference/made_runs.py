@@ -13,7 +13,7 @@ from torch import nn
 from lowres_ssl.cli import main
 from lowres_ssl.device import resolve_device
 from lowres_ssl.encoders.torchvision import build_backbone
-from lowres_ssl.inference.export import images_for
+from lowres_ssl.inference.export import make_inputs
 from lowres_ssl.inference.load import PortableEncoder, Preprocessing
 from lowres_ssl.runs.run import Run
 
@@ -62,7 +62,7 @@ def fake_encoder(name: str, *, small_stem: bool = False, method: dict[str, Any] 
 
 def difference(encoder: PortableEncoder, model: nn.Module, batch: int = 2) -> float:
     """The largest, as a share of the largest feature."""
-    images = images_for(encoder, batch)
+    images = make_inputs(encoder, batch)
     with torch.no_grad():
         wanted = encoder.module(images)
         return float((model.eval()(images) - wanted).abs().max() / wanted.abs().max())

@@ -31,10 +31,8 @@ def test_a_result_is_named_by_its_probe_or_its_folder(run: Run, by_folder: bool)
 @pytest.mark.parametrize(
     ("asked", "precision", "end"),
     [
-        ("logisitc", "fp32", "; did you mean probe=logistic?"),
         ("nonsense", "fp32", "; type probe=knn-{knn} or logistic-{logistic}"),
         ("linear", "fp32", f"{EVALUATE} probe=[linear]"),
-        ("linear", "bf16", f"{EVALUATE} probe=[linear]"),
         ("logistic", "bf16", "; type precision=fp32"),
         (None, "bf16", "; type precision=fp32"),
         ("nonsense", "bf16", f"{EVALUATE} probe=[logistic]"),

@@ -25,7 +25,7 @@ from lowres_ssl.inference.export import (
     export_timm,
     export_torchscript,
     export_torchvision,
-    images_for,
+    make_inputs,
     write_preprocessing,
 )
 
@@ -87,7 +87,7 @@ def test_onnxruntime_gives_the_same_features_for_any_batch(tmp_path: Path) -> No
     (taken,), (given,) = session.get_inputs(), session.get_outputs()
     assert (taken.name, taken.shape, given.name) == ("images", ["batch", 3, 24, 24], "features")
     for batch in (1, 2, 7):
-        images = images_for(encoder, batch)
+        images = make_inputs(encoder, batch)
         (features,) = session.run(None, {"images": images.numpy()})
         np.testing.assert_allclose(features, encoder.module(images).numpy(), atol=1e-4)
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from lowres_ssl.commands.export import EXPORTERS
 from lowres_ssl.config.command_schemas import ExportFormat
-from lowres_ssl.inference.hub import export_hub
+from lowres_ssl.inference.export import export_hub
 from lowres_ssl.inference.load import PortableEncoder, load_portable_encoder
 from lowres_ssl.reporting.cells import format_score, format_score_interval, read_cell
 from lowres_ssl.runs.index import read_index

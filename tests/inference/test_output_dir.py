@@ -1,20 +1,24 @@
 """Files go where nothing is lost, and by one process at a time."""
 
 import json
+from contextlib import AbstractContextManager
 from pathlib import Path
 from threading import Thread
 
 import pytest
 
 from lowres_ssl.errors import ConfigError, LockLostError
-from lowres_ssl.inference.output_dir import lock_destination
+from lowres_ssl.inference.output_dir import Destination, lock_destination
 from lowres_ssl.io.atomic import write_text
+from lowres_ssl.io.locks import Lock
 
-FILES = ["features.parquet", "features.npz"]
+
+def lock_files(record: Path, images: Path) -> AbstractContextManager[Lock]:
+    return lock_destination(Destination(record.parent, record.stem, "features", ["parquet", "npz"]), images)
 
 
 def refused(record: Path, images: Path, said: str) -> None:
-    with pytest.raises(ConfigError, match=said), lock_destination(record, images, FILES):
+    with pytest.raises(ConfigError, match=said), lock_files(record, images):
         pytest.fail("it went on")
 
 
@@ -26,20 +30,13 @@ def test_files_of_others_are_not_written_over(tmp_path: Path) -> None:
 
 def test_what_a_killed_process_left_is_gone_on_with(tmp_path: Path) -> None:
     record = tmp_path / "embed.json"
-    with lock_destination(record, tmp_path, FILES):
+    with lock_files(record, tmp_path):
         left = record.read_bytes()
     assert json.loads(left) == {"schema": 1, "folder": str(tmp_path.resolve()), "finished": False}
     (tmp_path / "features.npz").touch()
-    with lock_destination(record, tmp_path, FILES):
+    with lock_files(record, tmp_path):
         pass
     refused(record, tmp_path / "others", "holds what was made of")
-
-
-def test_record_of_before_does_not_stand_beside_files_that_are_made_anew(tmp_path: Path) -> None:
-    record = tmp_path / "embed.json"
-    record.write_text(json.dumps({"folder": str(tmp_path), "finished": True}))
-    with lock_destination(record, tmp_path, FILES):
-        assert not json.loads(record.read_text())["finished"]
 
 
 @pytest.mark.parametrize("before", [None, "FOLDER", "cut off"])
@@ -48,7 +45,7 @@ def test_block_that_fails_before_a_file_is_there_leaves_what_was(tmp_path: Path,
     content = None if before is None else before.replace("FOLDER", json.dumps({"folder": str(tmp_path)}))
     if content is not None:
         record.write_text(content)
-    with pytest.raises(KeyError), lock_destination(record, tmp_path, FILES):
+    with pytest.raises(KeyError), lock_files(record, tmp_path):
         raise KeyError
     assert (record.read_text() if record.exists() else None) == content
 
@@ -58,7 +55,7 @@ def test_block_that_fails_after_a_file_is_there_is_gone_on_with(tmp_path: Path, 
     record = tmp_path / "embed.json"
 
     def fail(content: str) -> None:
-        with lock_destination(record, tmp_path, FILES):
+        with lock_files(record, tmp_path):
             write_text(tmp_path / "features.npz", content)
             raise error
 
@@ -66,7 +63,7 @@ def test_block_that_fails_after_a_file_is_there_is_gone_on_with(tmp_path: Path, 
         with pytest.raises(error):
             fail(content)
         assert not json.loads(record.read_text())["finished"]
-    with lock_destination(record, tmp_path, FILES):
+    with lock_files(record, tmp_path):
         pass
 
 
@@ -75,11 +72,11 @@ def test_images_are_the_same_wherever_one_stands(tmp_path: Path, monkeypatch: py
     for folder in ("a", "b"):
         (tmp_path / folder / "images").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "a")
-    with lock_destination(record, Path("images"), FILES):
+    with lock_files(record, Path("images")):
         pass
     monkeypatch.chdir(tmp_path / "b")
     refused(record, Path("images"), "holds what was made of")
-    with lock_destination(record, tmp_path / "a" / "images", FILES):
+    with lock_files(record, tmp_path / "a" / "images"):
         pass
 
 
@@ -90,14 +87,14 @@ def test_second_process_waits_for_the_first_and_sees_what_it_made(
 
     def second(images: Path) -> None:
         try:
-            with lock_destination(record, images, FILES):
+            with lock_files(record, images):
                 order.append("second")
         except ConfigError:
             order.append("refused")
 
     waiting = [Thread(target=second, args=(images,)) for images in (tmp_path, tmp_path / "others")]
     for each in waiting:
-        with lock_destination(record, tmp_path, FILES):
+        with lock_files(record, tmp_path):
             record.unlink()  # so that it is the lease that holds the other, and what it sees afterwards
             each.start()
             each.join(timeout=0.5)
@@ -112,7 +109,7 @@ def test_process_that_was_taken_over_leaves_the_record_to_the_other(tmp_path: Pa
     record, lease = tmp_path / "embed.json", tmp_path / ".embed.json.lock"
 
     def stand_still() -> None:
-        with lock_destination(record, tmp_path, FILES) as hold:
+        with lock_files(record, tmp_path) as hold:
             lease.write_text(lease.read_text().replace(str(hold.lease.token), "0" * len(str(hold.lease.token))))
             record.write_text("theirs")
             hold.check()

@@ -1,9 +1,11 @@
-"""The Python API: `load_encoder`, `embed`, `predict`. The commands of these names do no more than call it."""
+"""Offer the Python API: `load_encoder`, `embed`, `predict`. The commands of these names only call it."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
+from numbers import Integral
+from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, get_args, overload
+from typing import Any, Literal, TypedDict, Unpack, get_args, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,23 +14,23 @@ from torch import Tensor
 from lowres_ssl.config.check import require
 from lowres_ssl.data.folder_loader import list_image_files
 from lowres_ssl.errors import ConfigError
-from lowres_ssl.inference.embed import EMBED_FORMATS, PREDICT_FORMATS, check_request, iter_embedded_batches
-from lowres_ssl.inference.load import PortableEncoder, load_portable_encoder
-from lowres_ssl.inference.output_dir import UnreadableFiles, WrittenFiles, lock_destination, write_file_record
+from lowres_ssl.inference.load import PortableEncoder, UnreadableFiles, iter_embedded_batches, load_portable_encoder
+from lowres_ssl.inference.output_dir import Destination, WrittenFiles, write_rows
 from lowres_ssl.inference.predict import (
     StoredProbe,
     choose_stored_result,
-    get_class_names,
     get_result_encoder,
     load_stored_probe,
 )
-from lowres_ssl.inference.writers import open_writers
+from lowres_ssl.inference.writers import TableColumns
 from lowres_ssl.runs.run import EncoderChoice, find_run
 from lowres_ssl.stats.calibration import ProbeCalibration
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Device = Literal["auto", "cuda", "cpu"]
 
+EMBED_FORMATS = ("parquet", "npz")
+PREDICT_FORMATS = ("csv", "parquet", "npz")
 DEFAULT_BATCH_SIZE = 128  # as for a run's own features
 
 
@@ -44,7 +46,7 @@ class Embeddings:
 @dataclass(frozen=True)
 class Predictions:
     """`ids`: the images' paths below their folder, sorted; `labels`: the class of each; `probabilities`: float64
-    [n, C], calibrated, a column each of `classes`; `calibration`: how, and what they were worth before and after."""
+    [n, C], calibrated, a column each of `classes`; `calibration`: how, and their errors before and after."""
 
     ids: list[str]
     labels: list[str]
@@ -52,6 +54,14 @@ class Predictions:
     classes: list[str]
     calibration: ProbeCalibration
     unreadable: UnreadableFiles
+
+
+class ReadingOptions(TypedDict, total=False):
+    """How `embed` and `predict` read images."""
+
+    batch_size: int
+    skip_unreadable: bool
+    progress: bool
 
 
 def load_encoder(
@@ -62,7 +72,7 @@ def load_encoder(
     device: Device = "auto",
     precision: Precision = "auto",
 ) -> PortableEncoder:
-    """The frozen encoder of a finished run, by its folder or its name below `output_dir`.
+    """Load the frozen encoder of a finished run, by its folder or its name below `output_dir`.
 
     `which`: the one that the run chose, or the "last". `precision="auto"` is that of the run where the device can.
     Raises `DataError` (no such run), `CheckpointError` (unfinished, damaged) or `ConfigError`.
@@ -77,14 +87,7 @@ def load_encoder(
 
 
 @overload
-def embed(
-    encoder: PortableEncoder,
-    images: str | Path,
-    *,
-    batch_size: int = ...,
-    skip_unreadable: bool = ...,
-    progress: bool = ...,
-) -> Embeddings: ...
+def embed(encoder: PortableEncoder, images: str | Path, **options: Unpack[ReadingOptions]) -> Embeddings: ...
 
 
 @overload
@@ -94,9 +97,7 @@ def embed(
     *,
     folder: str | Path,
     formats: Sequence[str] = ...,
-    batch_size: int = ...,
-    skip_unreadable: bool = ...,
-    progress: bool = ...,
+    **options: Unpack[ReadingOptions],
 ) -> WrittenFiles: ...
 
 
@@ -110,49 +111,36 @@ def embed(
     skip_unreadable: bool = True,
     progress: bool = False,
 ) -> Embeddings | WrittenFiles:
-    """The features of every image at any depth below the folder `images`.
+    """Compute the features of every image at any depth below the folder `images`.
 
-    Returned, or with `folder` written there as they come, as `features.parquet` and `features.npz` (columns `id` and
-    `features`), whatever their number, and over nothing but what the same images gave before. An image that cannot be
-    read is named on standard error and left out, or with `skip_unreadable=False` a `DataError`. Raises `DataError`,
-    `ConfigError` or `TrainingError`.
+    They are returned, or with `folder` written there piece by piece, for any number of images, as `features.parquet`
+    and `features.npz` (columns `id` and `features`); only files that the same images gave before are replaced. An
+    unreadable image is named on standard error and skipped, or with `skip_unreadable=False` a `DataError`. Raises
+    `DataError`, `ConfigError` or `TrainingError`.
     """
-    check_request(encoder, images, batch_size, folder, formats, EMBED_FORMATS)
+    check_request(encoder, images, batch_size, folder)
+    check_formats(formats, EMBED_FORMATS)
     files = list_image_files(Path(images))
-    pieces = iter_embedded_batches(
+    batches = iter_embedded_batches(
         encoder, files, batch_size=batch_size, skip_unreadable=skip_unreadable, progress=progress
     )
+    if folder is not None:
+        destination = Destination(Path(folder), "embed", "features", formats)
+        pieces = ((make_columns(id=each.ids, features=each.features.numpy()), each.unreadable) for each in batches)
+        return write_rows(encoder, Path(images), destination, pieces, {})
     ids: list[str] = []
     unreadable: UnreadableFiles = []
-    if folder is None:
-        features = np.empty((len(files), encoder.width), dtype=np.float32)
-        for piece in pieces:
-            features[len(ids) : len(ids) + len(piece.ids)] = piece.features.numpy()
-            ids += piece.ids
-            unreadable += piece.unreadable
-        return Embeddings(ids, features[: len(ids)], unreadable)
-
-    count, record = 0, Path(folder) / "embed.json"
-    with lock_destination(record, Path(images), [f"features.{each}" for each in formats]) as hold:
-        with open_writers(Path(folder), "features", formats) as (write, paths):
-            for piece in pieces:
-                if piece.ids:
-                    write({"id": piece.ids, "features": piece.features.numpy()})
-                count += len(piece.ids)
-                unreadable += piece.unreadable
-            hold.check()
-        return write_file_record(encoder, Path(images), record, paths, count, unreadable, {})
+    features = np.empty((len(files), encoder.width), dtype=np.float32)
+    for batch in batches:
+        features[len(ids) : len(ids) + len(batch.ids)] = batch.features.numpy()
+        ids += batch.ids
+        unreadable += batch.unreadable
+    return Embeddings(ids, features[: len(ids)], unreadable)
 
 
 @overload
 def predict(
-    encoder: PortableEncoder,
-    images: str | Path,
-    *,
-    probe: str | None = ...,
-    batch_size: int = ...,
-    skip_unreadable: bool = ...,
-    progress: bool = ...,
+    encoder: PortableEncoder, images: str | Path, *, probe: str | None = ..., **options: Unpack[ReadingOptions]
 ) -> Predictions: ...
 
 
@@ -164,9 +152,7 @@ def predict(
     probe: str | None = ...,
     folder: str | Path,
     formats: Sequence[str] = ...,
-    batch_size: int = ...,
-    skip_unreadable: bool = ...,
-    progress: bool = ...,
+    **options: Unpack[ReadingOptions],
 ) -> WrittenFiles: ...
 
 
@@ -181,54 +167,57 @@ def predict(
     skip_unreadable: bool = True,
     progress: bool = False,
 ) -> Predictions | WrittenFiles:
-    """The class of every image at any depth below the folder `images`, by a probe that the run has stored.
+    """Predict the class of every image at any depth below the folder `images`, by a probe that the run has stored.
 
     `probe`: its name ("logistic"), or that of its result's folder; None for the only one there is. The probabilities
-    are calibrated on the run's validation images. With `folder` written there as they come, as `predictions.csv` and
+    are calibrated on the run's validation images. With `folder` they are written as `predictions.csv` and
     `predictions.parquet` (columns `id`, `label`, `probability`, and `probability_CLASS` for each class). Else as
     `embed`. Raises `ConfigError` for a probe that is not stored, `CheckpointError` for one that does not fit.
     """
-    check_request(encoder, images, batch_size, folder, formats, PREDICT_FORMATS, probe)
+    check_request(encoder, images, batch_size, folder)
+    check_formats(formats, PREDICT_FORMATS)
+    require(probe is None or isinstance(probe, str), "probe", repr(probe), "the name of a stored probe, or None")
     stored = choose_probe(encoder, probe)
     files = list_image_files(Path(images))
-    pieces = iter_embedded_batches(
+    batches = iter_embedded_batches(
         encoder, files, batch_size=batch_size, skip_unreadable=skip_unreadable, progress=progress
     )
+    if folder is not None:
+        more = {
+            "probe": {key: stored.result[key] for key in ("probe", "label", "settings", "classes")},
+            "result": str(stored.folder),
+            "calibration": asdict(stored.calibration),
+        }
+        destination = Destination(Path(folder), "predict", "predictions", formats)
+        device = encoder.compute.device
+        pieces = ((predict_columns(stored, each.ids, each.features.to(device)), each.unreadable) for each in batches)
+        return write_rows(encoder, Path(images), destination, pieces, more)
     ids: list[str] = []
     labels: list[str] = []
     unreadable: UnreadableFiles = []
-    if folder is None:
-        probabilities = np.empty((len(files), len(stored.classes)))
-        for piece in pieces:
-            places, shares = stored(move_features(piece.features, encoder))
-            probabilities[len(ids) : len(ids) + len(piece.ids)] = shares
-            ids += piece.ids
-            labels += get_class_names(places, stored.classes)
-            unreadable += piece.unreadable
-        return Predictions(ids, labels, probabilities[: len(ids)], stored.classes, stored.calibration, unreadable)
+    probabilities = np.empty((len(files), len(stored.classes)))
+    for batch in batches:
+        chosen, shares = stored(batch.features.to(encoder.compute.device))
+        probabilities[len(ids) : len(ids) + len(batch.ids)] = shares
+        ids += batch.ids
+        labels += [stored.classes[place] for place in chosen]
+        unreadable += batch.unreadable
+    return Predictions(ids, labels, probabilities[: len(ids)], stored.classes, stored.calibration, unreadable)
 
-    count, record = 0, Path(folder) / "predict.json"
-    said = {
-        "probe": {key: stored.result[key] for key in ("probe", "label", "settings", "classes")},
-        "result": str(stored.folder),
-        "calibration": asdict(stored.calibration),
-    }
-    with lock_destination(record, Path(images), [f"predictions.{each}" for each in formats]) as hold:
-        with open_writers(Path(folder), "predictions", formats) as (write, paths):
-            for piece in pieces:
-                if piece.ids:
-                    places, shares = stored(move_features(piece.features, encoder))
-                    columns = {f"probability_{name}": shares[:, place] for place, name in enumerate(stored.classes)}
-                    told = {"id": piece.ids, "label": get_class_names(places, stored.classes)}
-                    write(told | {"probability": shares[np.arange(len(places)), places]} | columns)
-                count += len(piece.ids)
-                unreadable += piece.unreadable
-            hold.check()
-        return write_file_record(encoder, Path(images), record, paths, count, unreadable, said)
+
+def predict_columns(stored: StoredProbe, ids: list[str], features: Tensor) -> TableColumns:
+    chosen, shares = stored(features)
+    labels = [stored.classes[place] for place in chosen]
+    columns = {f"probability_{name}": shares[:, place] for place, name in enumerate(stored.classes)}
+    return make_columns(id=ids, label=labels, probability=shares[np.arange(len(chosen)), chosen], **columns)
+
+
+def make_columns(**columns: list[str] | NDArray[Any]) -> TableColumns:
+    return columns
 
 
 def choose_probe(encoder: PortableEncoder, asked: str | None) -> StoredProbe:
-    """The stored probe that `predict` takes. Raises `ConfigError` or `CheckpointError`."""
+    """Choose the stored probe of `predict`. Raises `ConfigError` or `CheckpointError`."""
     folder, result = choose_stored_result(encoder.run, asked, encoder.compute.precision)
     which = get_result_encoder(result)
     if encoder.file.name != result["encoder"]:
@@ -239,5 +228,30 @@ def choose_probe(encoder: PortableEncoder, asked: str | None) -> StoredProbe:
     return load_stored_probe(encoder.run, folder, result, encoder.width)
 
 
-def move_features(features: Tensor, encoder: PortableEncoder) -> Tensor:
-    return features.to(encoder.compute.device)
+def check_request(encoder: object, images: object, batch_size: object, folder: object) -> None:
+    """Raises `ConfigError` for what a caller in Python got wrong, before an image is read."""
+    require(isinstance(encoder, PortableEncoder), "encoder", repr(encoder), "what load_encoder(RUN) gives")
+    require(is_path_like(images), "images", repr(images), "one folder with images")
+    require(folder is None or is_path_like(folder), "folder", repr(folder), "a folder to write to, or None")
+    check_batch_size(batch_size)
+
+
+def is_path_like(value: object) -> bool:
+    return isinstance(value, str | PathLike) and str(value) != ""
+
+
+def check_batch_size(batch_size: object) -> None:
+    whole = isinstance(batch_size, Integral) and not isinstance(batch_size, bool)
+    require(whole, "batch_size", repr(batch_size), "a whole number")
+    require(whole and int(str(batch_size)) >= 1, "batch_size", batch_size, "at least 1 image")
+
+
+def check_formats(formats: object, known: Collection[str]) -> None:
+    """Raises `ConfigError` for formats that are none of the `known` ones, none at all, or there twice."""
+    some = f"some of {', '.join(known)}"
+    if isinstance(formats, str) or not isinstance(formats, Sequence):
+        raise ConfigError(f"formats={formats!r}: wanted a list, {some}")
+    require(len(formats) > 0, "formats", "[]", some)
+    for each in formats:
+        require(each in known, "formats", each, some)
+    require(len(set(formats)) == len(formats), "formats", list(formats), "each once")

@@ -1,6 +1,6 @@
-"""Exports: a run's encoder for other programs. One file a kind of format; this one holds what they share.
+"""Export a run's encoder for other programs: weights, graphs, a folder for a model hub.
 
-What is written is checked first: what the other program makes of it against what the encoder makes of the same images.
+Each is checked before it is written: the other program's features of some images against the encoder's own.
 """
 
 import logging
@@ -22,23 +22,13 @@ from lowres_ssl.encoders.pretrained import create_timm_model, import_timm
 from lowres_ssl.encoders.weights_file import save_tensors
 from lowres_ssl.errors import CheckpointError, ConfigError
 from lowres_ssl.inference.load import PortableEncoder
-from lowres_ssl.io.atomic import atomic_write, write_json
+from lowres_ssl.inference.model_card import get_library_and_name, has_small_stem, read_stored_scores, write_model_card
+from lowres_ssl.io.atomic import atomic_write, write_json, write_text
 
 TOLERANCE = 1e-4  # of a feature, absolute, and of its size where that is above 1
 BATCHES = (1, 3)  # sizes to try, neither the one that a graph is traced with
 TRACED = 2
-
-
-def model_name(encoder: PortableEncoder) -> tuple[str, str]:
-    """The library and the name of the architecture there: ("torchvision", "resnet50") or ("timm", "vit_small_...")."""
-    config = encoder.description["config"]
-    if config["method"]["name"] == "pretrained":
-        return "timm", str(config["method"]["model"])
-    return "torchvision", str(config["backbone"]["name"])
-
-
-def has_small_stem(encoder: PortableEncoder) -> bool:
-    return model_name(encoder)[0] == "torchvision" and bool(encoder.description["config"]["backbone"]["small_stem"])
+WEIGHTS_FILE = "model.safetensors"
 
 
 def refuse_small_stem(encoder: PortableEncoder, library: str) -> None:
@@ -46,25 +36,25 @@ def refuse_small_stem(encoder: PortableEncoder, library: str) -> None:
     if has_small_stem(encoder):
         raise ConfigError(
             f"format={library}: {encoder.run.name} has the small stem (3 x 3 convolution, no max-pooling), which "
-            f"{library}'s {model_name(encoder)[1]} has not; type format=hub, onnx or torchscript"
+            f"{library}'s {get_library_and_name(encoder)[1]} has not; type format=hub, onnx or torchscript"
         )
 
 
-def images_for(encoder: PortableEncoder, count: int) -> Tensor:
-    """Made-up input, float32 [count, 3, S, S], the same each time."""
+def make_inputs(encoder: PortableEncoder, count: int) -> Tensor:
+    """Make input, float32 [count, 3, S, S], the same each time."""
     size = encoder.preprocessing.image_size
     return torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(count))
 
 
 @torch.no_grad()
 def check_same(encoder: PortableEncoder, other: Any, what: str) -> float:
-    """The largest difference between the features that the encoder and `other`, a function of images, give.
+    """Measure the largest difference between the features of the encoder and of `other`, a function of images.
 
     Raises `CheckpointError` above `TOLERANCE`.
     """
     found = []
     for count in BATCHES:
-        images = images_for(encoder, count)
+        images = make_inputs(encoder, count)
         wanted, got = encoder.module(images), other(images)
         if got.shape != wanted.shape:
             raise CheckpointError(f"{what}: gives {list(got.shape)}, wanted {list(wanted.shape)}; nothing was written")
@@ -78,7 +68,7 @@ def check_same(encoder: PortableEncoder, other: Any, what: str) -> float:
 
 
 def write_preprocessing(encoder: PortableEncoder, folder: Path) -> Path:
-    """How an image file becomes the input, for programs in any language."""
+    """Describe how an image file becomes the input, for programs in any language."""
     path, how = folder / "preprocessing.json", encoder.preprocessing
     deep = "0 to 65535" if how.grey_range is None else " to ".join(f"{each:g}" for each in how.grey_range)
     window = "the file's own window, or all of its bits where it has none" if how.grey_range is None else deep
@@ -95,17 +85,13 @@ def write_preprocessing(encoder: PortableEncoder, folder: Path) -> Path:
     return path
 
 
-def bare(module: nn.Module) -> nn.Module:
-    """In the layout that every program reads."""
+def to_contiguous(module: nn.Module) -> nn.Module:
     return module.to(memory_format=torch.contiguous_format)
-
-
-WEIGHTS_FILE = "model.safetensors"
 
 
 def export_torchvision(encoder: PortableEncoder, folder: Path) -> list[Path]:
     """Raises `ConfigError` for an architecture that torchvision does not have."""
-    library, name = model_name(encoder)
+    library, name = get_library_and_name(encoder)
     if library != "torchvision":
         raise ConfigError(f"format=torchvision: {encoder.run.name} is timm's {name}; type format=timm")
     refuse_small_stem(encoder, "torchvision")
@@ -116,7 +102,7 @@ def export_torchvision(encoder: PortableEncoder, folder: Path) -> list[Path]:
 
 def export_timm(encoder: PortableEncoder, folder: Path) -> list[Path]:
     """Raises `ConfigError` for an architecture that timm does not have."""
-    _, name = model_name(encoder)
+    _, name = get_library_and_name(encoder)
     refuse_small_stem(encoder, "timm")
     library = import_timm("format=timm")
     if not library.is_model(name.split(".")[0]) and not name.startswith("hf-hub:"):
@@ -128,14 +114,13 @@ def save_checked_weights(encoder: PortableEncoder, model: nn.Module, folder: Pat
     """Write the encoder's weights, after the library's own `model` has loaded them and gives the same features."""
     weights = encoder.module.state_dict()
     model.load_state_dict(weights, strict=True)
-    check_same(encoder, model.eval(), f"{library}'s {model_name(encoder)[1]}")
+    check_same(encoder, model.eval(), f"{library}'s {get_library_and_name(encoder)[1]}")
     save_tensors(folder / WEIGHTS_FILE, weights, build_file_metadata(encoder))
     return folder / WEIGHTS_FILE
 
 
 def build_file_metadata(encoder: PortableEncoder) -> dict[str, str]:
-    """What the file says of itself."""
-    return {"run": encoder.run.name, "encoder": encoder.file.name, "architecture": model_name(encoder)[1]}
+    return {"run": encoder.run.name, "encoder": encoder.file.name, "architecture": get_library_and_name(encoder)[1]}
 
 
 def export_torchscript(encoder: PortableEncoder, folder: Path) -> list[Path]:
@@ -143,7 +128,7 @@ def export_torchscript(encoder: PortableEncoder, folder: Path) -> list[Path]:
     path = folder / "model.pt"
     with atomic_write(path) as file:
         with silence_exporters():  # PyTorch 2.14 calls TorchScript deprecated; what reads it is out there
-            script = torch.jit.trace(bare(encoder.module), images_for(encoder, TRACED))
+            script = torch.jit.trace(to_contiguous(encoder.module), make_inputs(encoder, TRACED))
             torch.jit.save(script, file)
         check_same(encoder, script, "the TorchScript")
     return [path]
@@ -159,8 +144,8 @@ def export_onnx(encoder: PortableEncoder, folder: Path) -> list[Path]:
     with tempfile.TemporaryDirectory() as place, silence_exporters():
         file = Path(place) / "model.onnx"
         program = torch.onnx.export(
-            bare(encoder.module),
-            (images_for(encoder, TRACED),),
+            to_contiguous(encoder.module),
+            (make_inputs(encoder, TRACED),),
             dynamo=True,
             dynamic_shapes=({0: torch.export.Dim("batch")},),
             input_names=["images"],
@@ -184,7 +169,7 @@ def export_onnx(encoder: PortableEncoder, folder: Path) -> list[Path]:
 
 
 def import_onnxruntime() -> ModuleType:
-    """onnxruntime, with what PyTorch needs beside it."""
+    """Import onnxruntime, and what PyTorch needs beside it."""
     try:
         for beside in ("onnx", "onnxscript"):
             import_module(beside)
@@ -197,7 +182,7 @@ def import_onnxruntime() -> ModuleType:
 
 @contextmanager
 def silence_exporters() -> Iterator[None]:
-    """Without what exporters warn of and log: what came out of them is checked."""
+    """Hide warnings and logs of exporters: what they write is checked."""
     disabled = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -206,3 +191,40 @@ def silence_exporters() -> Iterator[None]:
             yield
     finally:
         logging.disable(disabled)
+
+
+def export_hub(encoder: PortableEncoder, folder: Path) -> list[Path]:
+    """`model.safetensors`, `config.json` (as timm reads it: `timm.create_model("local-dir:FOLDER", pretrained=True)`),
+    `preprocessing.json`, and `README.md` last. An encoder with the small stem has no config of timm's."""
+    if has_small_stem(encoder):
+        save_tensors(folder / WEIGHTS_FILE, encoder.module.state_dict(), build_file_metadata(encoder))
+    else:
+        library, _ = get_library_and_name(encoder)
+        (export_torchvision if library == "torchvision" else export_timm)(encoder, folder)
+    write_json(folder / "config.json", build_hub_config(encoder))
+    preprocessing = write_preprocessing(encoder, folder)
+    card = write_model_card(encoder, read_stored_scores(encoder.run, encoder.file.name))
+    write_text(folder / "README.md", card)
+    return [folder / WEIGHTS_FILE, folder / "config.json", preprocessing, folder / "README.md"]
+
+
+def build_hub_config(encoder: PortableEncoder) -> dict[str, Any]:
+    how = encoder.preprocessing
+    # With this timm's transformers take images of another size than their weights' own.
+    any_size = getattr(encoder.module, "dynamic_img_size", False)
+    return {
+        "architecture": None if has_small_stem(encoder) else get_library_and_name(encoder)[1],
+        "num_classes": 0,
+        "num_features": encoder.width,
+        "pretrained_cfg": {
+            "input_size": [3, how.image_size, how.image_size],
+            "fixed_input_size": False,
+            "interpolation": "bilinear",
+            "crop_pct": 1.0,
+            "crop_mode": "squash",
+            "mean": list(how.mean),
+            "std": list(how.std),
+            "num_classes": 0,
+        },
+        **({"model_args": {"dynamic_img_size": True}} if any_size else {}),
+    }

@@ -1,6 +1,6 @@
-"""The model card: what `run.json` and the stored results say, in words. No I/O."""
+"""Write the model card of a run from its `run.json` and its stored results."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,6 @@ from lowres_ssl.config.experiment_schema import RANDOM_BASELINES
 from lowres_ssl.console import pluralise
 from lowres_ssl.errors import CheckpointError
 from lowres_ssl.evaluate.encoder_runs import ALL_IMAGES_WARNING, BASELINE_ROW_NAMES, format_row_name
-from lowres_ssl.inference.export import has_small_stem, model_name
 from lowres_ssl.inference.load import PortableEncoder
 from lowres_ssl.inference.predict import uses_full_labels
 from lowres_ssl.reporting.cells import METRIC_TITLES, UNRELIABLE, format_score, format_score_interval
@@ -22,9 +21,23 @@ from lowres_ssl.stats.confusion import count_by_group
 CARD_METRICS = ("accuracy", "weighted_f1")
 
 
+def get_library_and_name(encoder: PortableEncoder) -> tuple[str, str]:
+    """Name the library and the architecture there: ("torchvision", "resnet50") or ("timm", "vit_small_...")."""
+    config = encoder.description["config"]
+    if config["method"]["name"] == "pretrained":
+        return "timm", str(config["method"]["model"])
+    return "torchvision", str(config["backbone"]["name"])
+
+
+def has_small_stem(encoder: PortableEncoder) -> bool:
+    return get_library_and_name(encoder)[0] == "torchvision" and bool(
+        encoder.description["config"]["backbone"]["small_stem"]
+    )
+
+
 @dataclass(frozen=True)
 class StoredScore:
-    """A stored result of all labels, and by method the same of each of `RANDOM_STARTS` that is stored."""
+    """Hold a stored result of all labels, and by method the same of each random encoder that has it."""
 
     result: dict[str, Any]
     intervals: dict[str, Interval]
@@ -32,7 +45,7 @@ class StoredScore:
 
 
 def read_stored_scores(run: Run, encoder: str) -> list[StoredScore]:
-    """A score for each result of the encoder in the file `encoder`, by probe. Raises `CheckpointError`."""
+    """Read a score for each result of the encoder in the file `encoder`, by probe. Raises `CheckpointError`."""
     beside = find_start_results(run)
     scores = []
     for folder, result in run.results():
@@ -44,24 +57,18 @@ def read_stored_scores(run: Run, encoder: str) -> list[StoredScore]:
 
 
 def find_start_results(run: Run) -> dict[str, dict[str, tuple[Path, dict[str, Any]]]]:
-    """By method, the results of the run's own starts: untrained encoders of the same seed on the same images, stored
-    alike, and split."""
+    """By method, the results of the random encoders of the same seed on the same images, split and stored alike."""
     found: dict[str, dict[str, tuple[Path, dict[str, Any]]]] = {start: {} for start in RANDOM_BASELINES}
-    for method, each in iter_start_runs(run):
-        found[method] |= {make_result_key(result): (folder, result) for folder, result in each.results()}
-    return found
-
-
-def iter_start_runs(run: Run) -> Iterator[tuple[str, Run]]:
     wanted = get_start_key(run.description())
     for each in find_runs(run.folder.parent.parent):
         try:
             description = each.description()
-        except CheckpointError:  # another run's damage is no matter here
+        except CheckpointError:  # damage of another run does not matter here
             continue
-        known = description["method"] in RANDOM_BASELINES and description["finished"]
-        if known and get_start_key(description) == wanted:
-            yield description["method"], each
+        method = description["method"]
+        if method in found and description["finished"] and get_start_key(description) == wanted:
+            found[method] |= {make_result_key(result): (folder, result) for folder, result in each.results()}
+    return found
 
 
 def get_start_key(description: dict[str, Any]) -> list[Any]:
@@ -74,15 +81,10 @@ def make_result_key(result: dict[str, Any]) -> str:
 
 
 def compute_result_intervals(folder: Path, result: dict[str, Any]) -> dict[str, Interval]:
-    said = read_predictions(folder, result)
-    check_stored_scores(folder, result, said, "test")
-    counts = count_by_group(
-        said["test_labels"],
-        said["test_predictions"],
-        said["test_groups"],
-        len(result["classes"]),
-        ids=said["test_ids"],
-    )
+    arrays = read_predictions(folder, result)
+    check_stored_scores(folder, result, arrays, "test")
+    labels, predictions, groups, ids = (arrays[f"test_{key}"] for key in ("labels", "predictions", "groups", "ids"))
+    counts = count_by_group(labels, predictions, groups, len(result["classes"]), ids=ids)
     return {metric: compute_interval(counts[None], metric) for metric in CARD_METRICS}
 
 
@@ -109,11 +111,11 @@ CITATION = """\
 
 
 def write_model_card(encoder: PortableEncoder, scores: Sequence[StoredScore]) -> str:
-    """Markdown with the front matter that hubs read."""
+    """Write Markdown with the front matter that hubs read."""
     about = encoder.description
     parts = [
         format_front_matter(encoder),
-        f"{CARD_MARK}\n\n# {format_row_name(dict(about))}, {model_name(encoder)[1]}, {about['title']}",
+        f"{CARD_MARK}\n\n# {format_row_name(dict(about))}, {get_library_and_name(encoder)[1]}, {about['title']}",
         f"A frozen image encoder: float32 [batch, 3, {encoder.preprocessing.image_size}, "
         f"{encoder.preprocessing.image_size}] to {encoder.width} features. It has no classification layer.",
         f"## How to load it\n\n{format_loading(encoder)}",
@@ -139,7 +141,7 @@ def format_front_matter(encoder: PortableEncoder) -> str:
 
 
 def format_loading(encoder: PortableEncoder) -> str:
-    library, name = model_name(encoder)
+    library, name = get_library_and_name(encoder)
     if library == "timm":
         lines = ["import timm", "", 'model = timm.create_model("local-dir:FOLDER", pretrained=True).eval()']
         return "\n".join(["```python", *lines, "```"])
@@ -228,13 +230,8 @@ def format_results_section(about: Any, scores: Sequence[StoredScore]) -> str:
         for metric in CARD_METRICS:
             found = score.intervals[metric]
             beside = [format_start_score(score, start, metric) for start in RANDOM_BASELINES]
-            cells = [
-                escape_cell(score.result["label"]),
-                METRIC_TITLES[metric],
-                format_score(found),
-                format_score_interval(found),
-                *beside,
-            ]
+            label = score.result["label"].replace("|", "\\|")
+            cells = [label, METRIC_TITLES[metric], format_score(found), format_score_interval(found), *beside]
             lines.append(f"| {' | '.join(cells)} |")
     first = next(iter(scores[0].intervals.values()))
     tested = pluralise(scores[0].result["images"]["test"], "test image")
@@ -270,8 +267,3 @@ def format_provenance_section(encoder: PortableEncoder) -> str:
     about = encoder.description
     versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
     return f"Run `{encoder.run.name}`, `{encoder.file.name}`; {versions}; commit {about['commit'] or 'unknown'}."
-
-
-def escape_cell(text: str) -> str:
-    """A text in a cell of a Markdown table."""
-    return text.replace("|", "\\|")

@@ -1,7 +1,7 @@
-"""Where `embed` and `predict` write: one process at a time, and over nothing but what the same images gave before."""
+"""Write the files of `embed` and `predict`: one process at a time, and only over files of the same images."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,17 +9,34 @@ from typing import Any
 
 from lowres_ssl.environment import describe_environment
 from lowres_ssl.errors import ConfigError, LockLostError
-from lowres_ssl.inference.load import PortableEncoder
+from lowres_ssl.inference.load import PortableEncoder, UnreadableFiles
+from lowres_ssl.inference.writers import TableColumns, open_writers
 from lowres_ssl.io.atomic import atomic_write, write_json
 from lowres_ssl.io.checksummed_json import FORMAT_VERSIONS, hash_file
 from lowres_ssl.io.locks import Lock, lock
 
-UnreadableFiles = list[tuple[Path, str]]  # the path of each image that could not be read, and why
+
+@dataclass(frozen=True)
+class Destination:
+    """Name the files in `folder`: `name` in each of the formats, and `command`.json, the record of how they came."""
+
+    folder: Path
+    command: str
+    name: str
+    formats: Sequence[str]
+
+    @property
+    def record(self) -> Path:
+        return self.folder / f"{self.command}.json"
+
+    @property
+    def files(self) -> list[Path]:
+        return [self.folder / f"{self.name}.{each}" for each in self.formats]
 
 
 @dataclass(frozen=True)
 class WrittenFiles:
-    """`files` that were written, with `images` rows each; `record`, a JSON file, says how they were made."""
+    """Name the `files` that were written, with `images` rows each, and their `record`, a JSON file."""
 
     files: list[Path]
     record: Path
@@ -27,28 +44,64 @@ class WrittenFiles:
     unreadable: UnreadableFiles
 
 
+def write_rows(
+    encoder: PortableEncoder,
+    images: Path,
+    destination: Destination,
+    pieces: Iterable[tuple[TableColumns, UnreadableFiles]],
+    more: Mapping[str, Any],
+) -> WrittenFiles:
+    """Write the pieces as they come, then the record with `more`: then the files are all there."""
+    count = 0
+    unreadable: UnreadableFiles = []
+    with lock_destination(destination, images) as held:
+        with open_writers(destination.folder, destination.name, destination.formats) as write:
+            for columns, left_out in pieces:
+                if len(columns["id"]):
+                    write(columns)
+                count += len(columns["id"])
+                unreadable += left_out
+            held.check()
+        content = {
+            "schema": FORMAT_VERSIONS["record"],
+            "run": encoder.run.name,
+            "encoder": {"file": encoder.file.name, "sha256": hash_file(encoder.file)},
+            "preprocessing": asdict(encoder.preprocessing),
+            "finished": True,
+            "folder": str(images.resolve()),
+            "images": count,
+            "unreadable": [{"file": str(path), "why": why} for path, why in unreadable],
+            "files": [path.name for path in destination.files],
+            **more,
+            **describe_environment(encoder.compute.describe()),
+        }
+        write_json(destination.record, content)
+    return WrittenFiles(destination.files, destination.record, count, unreadable)
+
+
 @contextmanager
-def lock_destination(record: Path, images: Path, files: Sequence[str]) -> Iterator[Lock]:
-    """`files` beside `record`, which is to say how they are made of `images`, belong to the block.
+def lock_destination(destination: Destination, images: Path) -> Iterator[Lock]:
+    """Lock the destination while the block writes its files.
 
-    While it lasts the record says no more than the images: a process that is killed leaves it so, and the same call
-    goes on from there. A block that fails before it has replaced a file leaves the record that was there. What is
-    yielded is to be asked before files are put in their place.
+    Meanwhile the record has the images only: a process that is killed leaves it so, and the same call goes on from
+    there. A block that fails before it has replaced a file leaves the record that was there. Check the lock before
+    files are put in their place.
 
-    Raises `ConfigError` for a folder that is none, or that holds what was made of other images or by others.
+    Raises `ConfigError` for a folder that is none, or that holds files of other images or of other programs.
     """
-    check_no_overwrite(record, images, files)
+    record = destination.record
+    check_no_overwrite(destination, images)
     record.parent.mkdir(parents=True, exist_ok=True)
-    with lock(record, str(record)) as hold:
-        check_no_overwrite(record, images, files)  # another process may have been there first
-        before, there = record.read_bytes() if record.exists() else None, get_inodes(record.parent, files)
+    with lock(record, str(record)) as held:
+        check_no_overwrite(destination, images)  # another process may have been there first
+        before, there = record.read_bytes() if record.exists() else None, get_inodes(destination)
         write_json(record, {"schema": FORMAT_VERSIONS["record"], "folder": str(images.resolve()), "finished": False})
         try:
-            yield hold
+            yield held
         except LockLostError:  # it is another process's now
             raise
         except BaseException:
-            if get_inodes(record.parent, files) == there:
+            if get_inodes(destination) == there:
                 if before is None:
                     record.unlink()
                 else:
@@ -57,52 +110,22 @@ def lock_destination(record: Path, images: Path, files: Sequence[str]) -> Iterat
             raise
 
 
-def get_inodes(folder: Path, files: Sequence[str]) -> list[int | None]:
-    """Which file each is; None for one that is not there. One that replaces another is another."""
-    return [(folder / name).stat().st_ino if (folder / name).exists() else None for name in files]
+def get_inodes(destination: Destination) -> list[int | None]:
+    """Identify each file, None where there is none: one that replaces another has another number."""
+    return [path.stat().st_ino if path.exists() else None for path in destination.files]
 
 
-def check_no_overwrite(record: Path, images: Path, files: Sequence[str]) -> None:
-    elsewhere = "type folder=FOLDER for another place"
-    folder = record.parent
+def check_no_overwrite(destination: Destination, images: Path) -> None:
+    folder, record, elsewhere = destination.folder, destination.record, "type folder=FOLDER for another place"
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"folder={folder}: got a file, wanted a folder; {elsewhere}")
     try:
         before = Path(json.loads(record.read_text(encoding="utf-8"))["folder"])
     except (OSError, ValueError, KeyError, TypeError):
-        others = [name for name in files if (folder / name).exists()]
+        others = [path for path in destination.files if path.exists()]
         if others:
-            raise ConfigError(
-                f"{folder / others[0]}: is there, and no {record.name} that says what it was made of; move it away, or "
-                f"{elsewhere}"
-            ) from None
+            why = f"is there, and no {record.name} that says what it was made of"
+            raise ConfigError(f"{others[0]}: {why}; move it away, or {elsewhere}") from None
         return
     if before.resolve() != images.resolve():
         raise ConfigError(f"{folder}: holds what was made of {before}, got images={images}; {elsewhere}")
-
-
-def write_file_record(
-    encoder: PortableEncoder,
-    images: Path,
-    record: Path,
-    paths: list[Path],
-    count: int,
-    unreadable: UnreadableFiles,
-    said: Mapping[str, Any],
-) -> WrittenFiles:
-    """Write down how the files were made, last: then they are all there."""
-    content = {
-        "schema": FORMAT_VERSIONS["record"],
-        "run": encoder.run.name,
-        "encoder": {"file": encoder.file.name, "sha256": hash_file(encoder.file)},
-        "preprocessing": asdict(encoder.preprocessing),
-        "finished": True,
-        "folder": str(images.resolve()),
-        "images": count,
-        "unreadable": [{"file": str(path), "why": why} for path, why in unreadable],
-        "files": [path.name for path in paths],
-        **said,
-        **describe_environment(encoder.compute.describe()),
-    }
-    write_json(record, content)
-    return WrittenFiles(paths, record, count, unreadable)

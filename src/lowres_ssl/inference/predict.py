@@ -1,4 +1,4 @@
-"""A run's stored probe, with its calibration: features -> probabilities of the classes."""
+"""Predict by a run's stored probe with its calibration: features -> probabilities of the classes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,9 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lowres_ssl.device import DTYPES
 from lowres_ssl.encoders.weights_file import load_tensors
-from lowres_ssl.errors import CheckpointError, ConfigError, did_you_mean
+from lowres_ssl.errors import CheckpointError, ConfigError
 from lowres_ssl.evaluate.evaluate import drop_settings_origin
 from lowres_ssl.evaluate.features import digest_features
 from lowres_ssl.evaluate.supervised_head import SupervisedHead
@@ -21,13 +20,13 @@ from lowres_ssl.runs.result_io import PROBE_FILE, get_fitted_file, read_predicti
 from lowres_ssl.runs.run import CLASSIFIER_PROBE, EncoderChoice, Run
 from lowres_ssl.stats.calibration import ProbeCalibration, calibrate
 
-# What arrays of other shapes, types or names end in.
+# What arrays of other shapes, types or names raise.
 PROBE_LOAD_ERRORS = (KeyError, IndexError, ValueError, TypeError, AttributeError, RuntimeError, ArithmeticError)
 
 
 @dataclass(frozen=True)
 class StoredProbe:
-    """What a probe has learnt, and what its scores are worth. `folder`, `result`: of its result, and that."""
+    """Hold a fitted probe with its calibration, and the result that it is of, by folder and content."""
 
     folder: Path
     result: dict[str, Any]
@@ -45,26 +44,35 @@ class StoredProbe:
 
 
 def choose_stored_result(run: Run, asked: str | None, precision: str) -> tuple[Path, dict[str, Any]]:
-    """The result that `asked` means, a probe's name or the name of a result's folder; None: the only one there is.
+    """Choose the result that `asked` means, a probe's name or the name of a result's folder; None: the only one.
 
-    Of those with all labels and at this precision. Raises `ConfigError` if there is none, or several.
+    Only results of all labels at this precision count. Raises `ConfigError` if there is none, or several.
     """
     stored = [(folder, result) for folder, result in run.results() if uses_full_labels(result)]
     usable = [pair for pair in stored if pair[1]["precision"] == precision]
     found = [pair for pair in usable if asked in (None, pair[1]["probe"], pair[0].name)]
     if len(found) == 1:
         return found[0]
-    if not found:
-        named = "any probe" if asked is None else f"probe={asked}"
-        there = ", ".join(sorted(f"{folder.name} ({result['precision']})" for folder, result in stored)) or "none"
+    if found:
+        names = [result["probe"] for _, result in found]
+        if len(set(names)) < len(names):
+            names = [f"{folder.name}{format_distinct_settings(result, found)}" for folder, result in found]
         raise ConfigError(
-            f"{run.name}: no stored result of {named} at precision={precision}; there is {there}"
-            f"{suggest_other_probe(run, asked, precision, stored)}"
+            f"{run.name}: several results would do; type the one that is meant: probe={' or '.join(names)}"
         )
-    names = [result["probe"] for _, result in found]
-    if len(set(names)) < len(names):
-        names = [f"{folder.name}{format_distinct_settings(result, found)}" for folder, result in found]
-    raise ConfigError(f"{run.name}: several results would do; type the one that is meant: probe={' or '.join(names)}")
+    there = ", ".join(sorted(f"{folder.name} ({result['precision']})" for folder, result in stored)) or "none"
+    other = [result["precision"] for folder, result in stored if asked in (None, result["probe"], folder.name)]
+    evaluate = f"type lowres-ssl evaluate run={run.name} precision={precision}"
+    if other:
+        hint = f"type precision={other[0]}"
+    elif asked == CLASSIFIER_PROBE and run.classifier.exists():
+        hint = evaluate
+    elif asked in list_probes() or not usable:
+        hint = f"{evaluate} probe=[{asked if asked in list_probes() else 'logistic'}]"
+    else:
+        hint = f"type probe={' or '.join(folder.name for folder, _ in usable)}"
+    named = "any probe" if asked is None else f"probe={asked}"
+    raise ConfigError(f"{run.name}: no stored result of {named} at precision={precision}; there is {there}; {hint}")
 
 
 def format_distinct_settings(result: dict[str, Any], found: Sequence[tuple[Path, dict[str, Any]]]) -> str:
@@ -78,45 +86,22 @@ def format_distinct_settings(result: dict[str, Any], found: Sequence[tuple[Path,
     return f" ({', '.join(mine)})" if mine else ""
 
 
-def suggest_other_probe(
-    run: Run, asked: str | None, precision: str, stored: Sequence[tuple[Path, dict[str, Any]]]
-) -> str:
-    """The end of the message, where nothing stored is what was asked for: what to type."""
-    evaluate = f"lowres-ssl evaluate run={run.name} precision={precision}"
-    other = [result["precision"] for folder, result in stored if asked in (None, result["probe"], folder.name)]
-    if other:
-        return f"; type precision={other[0]}"
-    if asked == CLASSIFIER_PROBE and run.classifier.exists():
-        return f"; type {evaluate}"
-    if asked in list_probes():
-        return f"; type {evaluate} probe=[{asked}]"
-    usable = [(folder.name, result["probe"]) for folder, result in stored if result["precision"] == precision]
-    if not usable:
-        return f"; type {evaluate} probe=[logistic]"
-    meant = did_you_mean(asked or "", [name for names in usable for name in names], "probe={}")
-    return meant or f"; type probe={' or '.join(folder for folder, _ in usable)}"
-
-
 def uses_full_labels(result: dict[str, Any]) -> bool:
     return bool(result.get("labels", {"fraction": 1.0})["fraction"] == 1.0)
 
 
 def get_result_encoder(result: dict[str, Any]) -> EncoderChoice:
-    """Of the run's two encoders, the one that a result is of."""
+    """Which of the run's two encoders a result is of."""
     return "last" if result["encoder"] == "encoder-last.safetensors" else "selected"
 
 
 def load_stored_probe(run: Run, folder: Path, result: dict[str, Any], width: int) -> StoredProbe:
-    """The probe of a result, for features of `width`. Raises `CheckpointError` if it was not stored, does not fit the
-    run's encoder, or the training features that it asks are gone."""
+    """Load the probe of a result, for features of `width`. Raises `CheckpointError` if it was not stored, does not fit
+    the run's encoder, or the training features that it needs are gone."""
     fitted_again = "" if result["probe"] == CLASSIFIER_PROBE else f" probe=[{result['probe']}]"
     repair = f"type lowres-ssl evaluate run={run.name}{fitted_again} force=true"
-    if result["precision"] not in DTYPES:  # it is part of a file's name below
-        raise CheckpointError(
-            f"{folder}: precision {result['precision'][:20]!r} is none of {', '.join(DTYPES)}; {repair}"
-        )
     if not (folder / PROBE_FILE).exists():
-        raise CheckpointError(f"{folder}: what its probe has learnt was not stored by that version; {repair}")
+        raise CheckpointError(f"{folder}: its fitted probe is not there; {repair}")
     tensors, known = load_tensors(get_fitted_file(folder, result))
     if known.get("encoder") != run.description().get("encoders", {}).get(result["encoder"]):
         raise CheckpointError(f"{folder / PROBE_FILE}: not of the encoder that the run has now; {repair}")
@@ -128,7 +113,9 @@ def load_stored_probe(run: Run, folder: Path, result: dict[str, Any], width: int
     def train() -> Tensor:
         features = load_tensors(run.features(get_result_encoder(result), result["precision"]), ["train"])[0]["train"]
         if digest_features(features) != known.get("train"):
-            raise CheckpointError(f"{folder}: the run's training features are not those that it asks; {repair}")
+            raise CheckpointError(
+                f"{folder}: the run's training features are not those that it was fitted to; {repair}"
+            )
         return features
 
     try:
@@ -147,7 +134,3 @@ def load_stored_probe(run: Run, folder: Path, result: dict[str, Any], width: int
             f"{folder / 'predictions.npz'}: not what this probe predicts ({error}); {repair}"
         ) from error
     return StoredProbe(folder, result, fitted, calibration)
-
-
-def get_class_names(places: NDArray[np.int64], classes: Sequence[str]) -> list[str]:
-    return [classes[place] for place in places]
