@@ -72,7 +72,6 @@ def catalogue_at(tmp_path: Path) -> Callable[..., Catalogue]:
             "unlabelled": None,
             "skip_unreadable": False,
             "cache_dir": tmp_path / "cache",
-            "progress": False,
         }
         return build_catalogue(**arguments | changes)
 

@@ -35,7 +35,6 @@ def opened(catalogue: Catalogue, tmp_path: Path, **changes: Any) -> tuple[ImageS
         "storage_size": 8,
         "store_dir": tmp_path / "stores",
         "skip_unreadable": False,
-        "progress": False,
     }
     return open_image_store(catalogue, **arguments | changes)
 

@@ -45,7 +45,6 @@ def catalogue_in(folder: Path) -> Catalogue:
         unlabelled=None,
         skip_unreadable=False,
         cache_dir=folder / "stores",
-        progress=False,
     )
 
 
@@ -139,7 +138,6 @@ def a_store(folder: Path) -> tuple[Path, Read]:
         storage_size=8,
         store_dir=folder / "stores",
         skip_unreadable=False,
-        progress=False,
     )
     return opened.path, lambda: read_store_meta(opened.path)
 

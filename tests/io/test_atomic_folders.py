@@ -75,11 +75,9 @@ def test_of_several_writers_at_once_one_stays_whole(tmp_path: Path, _: int) -> N
 
 
 def test_results_come_in_order_and_one_line_is_said(capsys: pytest.CaptureFixture[str]) -> None:
-    assert list(map_in_threads(lambda n: n * n, range(50), label="Squaring", progress=True)) == [
-        n * n for n in range(50)
-    ]
+    assert list(map_in_threads(lambda n: n * n, range(50), label="Squaring")) == [n * n for n in range(50)]
     assert capsys.readouterr().err == "Squaring: 50\n"
-    assert list(map_in_threads(lambda n: n, range(3), label="Silent", progress=False)) == [0, 1, 2]
+    assert list(map_in_threads(lambda n: n, range(3))) == [0, 1, 2]
     assert capsys.readouterr().err == ""
 
 
@@ -93,7 +91,7 @@ def test_work_not_begun_is_dropped_when_the_caller_stops() -> None:
             go_on.wait(5)
         return number
 
-    results = map_in_threads(work, range(1000), label="Working", progress=False)
+    results = map_in_threads(work, range(1000))
     assert next(results) == 0
     threading.Timer(0.05, go_on.set).start()
     results.close()

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowres_ssl.data.datasets import Listing, Source, check_unique_ids, images_below, resolve_root
-from lowres_ssl.data.image_metadata import SKIP_HINT, ImageMetadata, read_image_metadata
+from lowres_ssl.data.image_metadata import SKIP_HINT, read_image_metadata
 from lowres_ssl.errors import DataError
 
 
@@ -89,7 +89,6 @@ def build_catalogue(
     unlabelled: Path | None,
     skip_unreadable: bool,
     cache_dir: Path,
-    progress: bool = True,
     grey_range: tuple[float, float] | None = None,
 ) -> Catalogue:
     """List every image of the set below `root`, and of the folder `unlabelled`, as records.
@@ -125,7 +124,7 @@ def build_catalogue(
         )
 
     root_digest = hashlib.sha256(str(folder).encode("utf-8", "surrogateescape")).hexdigest()[:8]
-    headers, index_notes = read_image_metadata(listings + extra, cache_dir / f"index-{root_digest}.json", progress)
+    headers, index_notes = read_image_metadata(listings + extra, cache_dir / f"index-{root_digest}.json")
     notes += index_notes
     unreadable = [(listing, header) for listing, header in headers if header.problem]
     if unreadable:
@@ -134,8 +133,23 @@ def build_catalogue(
             more = f" (and {len(unreadable) - 1} more)" if len(unreadable) > 1 else ""
             raise DataError(f"{first.path}: not a readable image{more}: {header.problem}; {SKIP_HINT}")
         notes.append(f"{len(unreadable)} unreadable images left out, for one {first.id}: {header.problem}")
-    records = [make_record(listing, header) for listing, header in headers[: len(listings)] if not header.problem]
-    pool = [make_record(listing, header) for listing, header in headers[len(listings) :] if not header.problem]
+    readable = [
+        ImageRecord(
+            id=listing.id,
+            label=listing.label,
+            group=listing.group or header.patient,
+            side=listing.side,
+            height=header.height,
+            width=header.width,
+            sha256=header.sha256,
+            path=listing.path,
+        )
+        for listing, header in headers
+        if not header.problem
+    ]
+    labelled_ids = {listing.id for listing in listings}
+    records = [record for record in readable if record.id in labelled_ids]
+    pool = [record for record in readable if record.id not in labelled_ids]
     notes += check_counts(root, records, expected)
 
     labelled_bytes = {record.sha256 for record in records}
@@ -166,19 +180,6 @@ def list_unlabelled(folder: Path) -> list[Listing]:
         raise DataError(f"dataset.unlabelled={folder}: no images there; wanted a folder with images, at any depth")
     check_unique_ids(listing.id for listing in found)
     return found
-
-
-def make_record(listing: Listing, header: ImageMetadata) -> ImageRecord:
-    return ImageRecord(
-        id=listing.id,
-        label=listing.label,
-        group=listing.group or header.patient,
-        side=listing.side,
-        height=header.height,
-        width=header.width,
-        sha256=header.sha256,
-        path=listing.path,
-    )
 
 
 def check_counts(root: Path, records: list[ImageRecord], expected: dict[str, int]) -> list[str]:

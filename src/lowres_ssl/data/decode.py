@@ -104,13 +104,13 @@ Result = TypeVar("Result")
 
 
 def map_in_threads(
-    function: Callable[[Item], Result], items: Sequence[Item], *, label: str = "", progress: bool = False
+    function: Callable[[Item], Result], items: Sequence[Item], *, label: str = ""
 ) -> Generator[Result, None, None]:
-    """Yield `function` of each item, in order, with progress on standard error.
+    """Yield `function` of each item, in order, with progress on standard error if there is a `label`.
 
     Pillow and hashlib release the interpreter lock. Pending work is dropped when the caller stops early.
     """
-    counted = ImageProgress(label, len(items), first=f"{label}: {len(items)}", wanted=progress and bool(items))
+    counted = ImageProgress(label, len(items), first=f"{label}: {len(items)}", wanted=bool(label and items))
     # Pillow warns of odd tags and of images of 100 megapixels; what it cannot read it raises.
     with warnings.catch_warnings(), counted:
         warnings.simplefilter("ignore")

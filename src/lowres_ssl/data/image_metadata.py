@@ -40,7 +40,7 @@ class ImageMetadata:
 
 
 def read_image_metadata(
-    listings: list[Listing], index_file: Path, progress: bool
+    listings: list[Listing], index_file: Path
 ) -> tuple[list[tuple[Listing, ImageMetadata]], list[str]]:
     """Read each listing's metadata, from the index where size and time of the file are the same; and notes.
 
@@ -53,11 +53,11 @@ def read_image_metadata(
                 stack.enter_context(lock(index_file, "index of the images"))
                 known, stamps = look_up_metadata(listings, index_file)
         dicom = [path for path, metadata in known.items() if metadata.is_dicom]
-        patients = map_in_threads(read_dicom_patient, dicom, label="Reading DICOM headers", progress=progress)
+        patients = map_in_threads(read_dicom_patient, dicom, label="Reading DICOM headers")
         for path, patient in zip(dicom, patients, strict=True):
             known[path] = replace(known[path], patient=patient)
         fresh = [listing.path for listing in listings if listing.path not in known]
-        read = map_in_threads(read_file_metadata, fresh, label="Reading images", progress=progress)
+        read = map_in_threads(read_file_metadata, fresh, label="Reading images")
         known.update(zip(fresh, read, strict=True))
         found = [(listing, known[listing.path]) for listing in listings]
         if not fresh:

@@ -91,7 +91,6 @@ def open_image_store(
     storage_size: int,
     store_dir: Path,
     skip_unreadable: bool,
-    progress: bool = True,
 ) -> tuple[ImageStore, Catalogue]:
     """Open the decoded images, decode them first if needed; and return the catalogue of just those.
 
@@ -108,7 +107,7 @@ def open_image_store(
             with lock(folder, f"decoded images of {catalogue.name}"):
                 meta = read_store_meta(folder, key)  # another process may have built it while this one waited
                 if meta is None:
-                    build_image_store(catalogue, folder, key, colour, storage_size, skip_unreadable, progress)
+                    build_image_store(catalogue, folder, key, colour, storage_size, skip_unreadable)
         except OSError as error:
             raise DataError(
                 f"{folder}: the decoded images could not be written ({error.strerror or error}); "
@@ -190,7 +189,7 @@ def compute_cached_checksum(path: Path, _inode: int, _size: int, _mtime_ns: int)
 
 
 def build_image_store(
-    catalogue: Catalogue, folder: Path, key: str, colour: bool, size: int, skip_unreadable: bool, progress: bool
+    catalogue: Catalogue, folder: Path, key: str, colour: bool, size: int, skip_unreadable: bool
 ) -> None:
     """Decode everything into a new folder beside `folder`, then rename it."""
     records = catalogue.records + catalogue.unlabelled
@@ -207,7 +206,7 @@ def build_image_store(
         sizes: dict[int, tuple[int, int]] = {}
         dropped: dict[str, str] = {}
         rows = range(len(records))
-        results = map_in_threads(decode_row, rows, label="Decoding images", progress=progress)
+        results = map_in_threads(decode_row, rows, label="Decoding images")
         for row, result in zip(rows, results, strict=True):
             if not isinstance(result, str):
                 sizes[row] = result

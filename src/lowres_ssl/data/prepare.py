@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from lowres_ssl.config.check import DatasetConfig, ExperimentConfig
 from lowres_ssl.data.catalogue import Catalogue, build_catalogue, take_stratified_subset
-from lowres_ssl.data.datasets import build_source, folders_in
+from lowres_ssl.data.datasets import build_source
 from lowres_ssl.data.download import fetch_archive, is_folder_filled
 from lowres_ssl.data.image_store import (
     ImageStore,
@@ -21,7 +21,7 @@ from lowres_ssl.data.image_store import (
     open_image_store,
 )
 from lowres_ssl.data.splits import Split, make_split
-from lowres_ssl.errors import DataError, did_you_mean
+from lowres_ssl.errors import DataError
 
 SplitFunction = Callable[[Catalogue], Split]
 
@@ -60,11 +60,10 @@ def load_catalogue(dataset: DatasetConfig, store_dir: Path) -> Catalogue:
     source.prepare(Path(dataset.root))
     if dataset.archive and not is_folder_filled(Path(dataset.root)):
         fetch_dataset(dataset)
-    if not (root := Path(dataset.root)).exists():
-        beside = [each.name for each in folders_in(root.parent)] if root.parent.is_dir() else []
+    if not Path(dataset.root).exists():
         raise DataError(
             f"{dataset.root}: no such folder, wanted the images of {dataset.title}. {describe_source(dataset)} "
-            f"Elsewhere: dataset.root=FOLDER{did_you_mean(root.name, beside, f'dataset.root={root.parent}/{{}}')}"
+            "Elsewhere: dataset.root=FOLDER"
         )
     catalogue = build_catalogue(
         name=dataset.name,

@@ -1,4 +1,4 @@
-"""Write which data sets are there, and one set's classes, split and state, as text."""
+"""Print which data sets exist, and one set's classes, split and state."""
 
 from collections import Counter
 from pathlib import Path
@@ -18,7 +18,7 @@ from lowres_ssl.errors import escape_line
 
 
 def print_datasets(data_dir: str) -> None:
-    """Each set that has a config: its title, whether it is there, and how to get it."""
+    """Print each set that has a config: its title, whether it exists, and how to get it."""
     sets, problems = list_datasets(data_dir)
     rows, missing = [], []
     for choice, dataset in sets:
@@ -63,7 +63,7 @@ def print_dataset(config: DataConfig, dataset: DatasetConfig) -> None:
 
 
 def format_split_table(catalogue: Catalogue, split: Split, dataset: DatasetConfig) -> str:
-    """Images of each class, those published and those on each side."""
+    """Format the images of each class: all, those published and those in each subset."""
     counts = catalogue.counts()
     sides = [Counter(catalogue.labels[rows].tolist()) for rows in (split.train, split.validation, split.test)]
     published = dataset.expected

@@ -4,7 +4,6 @@ import csv
 import io
 import os
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import ClassVar
 
@@ -34,10 +33,9 @@ class CsvTable:
             return places[0]
         if places:
             raise DataError(f"{self.path}: {len(places)} columns are named {column!r}, wanted one; rename the others")
-        close = get_close_matches(column.lower(), [name.lower() for name in self.columns if name], n=1)
-        meant = next((name for name in self.columns if close and name.lower() == close[0]), "COLUMN")
+        close = next((name for name in self.columns if name.lower() == column.lower()), "COLUMN")
         raise DataError(
-            f"{self.path}: no column {column!r}, got {', '.join(map(repr, self.columns))}; type {key}={meant}"
+            f"{self.path}: no column {column!r}, got {', '.join(map(repr, self.columns))}; type {key}={close}"
         )
 
 
