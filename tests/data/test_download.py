@@ -16,8 +16,9 @@ from typing import Any
 
 import pytest
 
+from lowres_ssl.config.check import DatasetConfig
 from lowres_ssl.data import archives
-from lowres_ssl.data.download import fetch_archive, is_folder_filled
+from lowres_ssl.data.download import fetch_dataset, is_folder_filled
 from lowres_ssl.errors import DataError
 
 FILES = {"top/a/1.png": b"one", "top/b/2.png": b"two" * 1000}
@@ -58,16 +59,21 @@ def write_tar(path: Path, files: dict[str, bytes] = FILES, mode: str = "w:gz") -
 
 
 def fetched(tmp_path: Path, **changes: Any) -> Path:
-    arguments: dict[str, Any] = {
-        "name": "tiny",
-        "url": None,
-        "sha256": None,
-        "archive": None,
-        "root": tmp_path / "data" / "tiny",
-        "instructions": "Ask a friend.",
-    } | changes
-    fetch_archive(**arguments)
-    return Path(arguments["root"])
+    dataset = DatasetConfig(
+        **{
+            "name": "tiny",
+            "title": "Tiny",
+            "source": "folder",
+            "options": {},
+            "root": str(tmp_path / "data" / "tiny"),
+            "expected": {"a": 1},
+            "instructions": "Ask a friend",
+            **dict.fromkeys(["archive", "url", "sha256"]),
+        }
+        | {key: str(value) for key, value in changes.items()}
+    )
+    fetch_dataset(dataset)
+    return Path(dataset.root)
 
 
 def contents(root: Path) -> dict[str, bytes]:

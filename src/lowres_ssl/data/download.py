@@ -7,9 +7,10 @@ from urllib.parse import unquote, urlsplit
 
 import pooch
 
+from lowres_ssl.config.check import DatasetConfig
 from lowres_ssl.console import is_quiet, is_terminal, log_info
 from lowres_ssl.data.archives import unpack_archive
-from lowres_ssl.data.datasets import is_junk
+from lowres_ssl.data.datasets import build_source, is_junk
 from lowres_ssl.errors import DataError
 from lowres_ssl.io.atomic import make_temp_folder, replacing_folder
 from lowres_ssl.io.locks import lock
@@ -22,37 +23,35 @@ def is_folder_filled(root: Path) -> bool:
     return root.is_dir() and any(not is_junk(entry.name) for entry in root.iterdir())
 
 
-def fetch_archive(
-    *, name: str, url: str | None, sha256: str | None, archive: Path | None, root: Path, instructions: str
-) -> None:
-    """Unpack `archive`, or the download from `url`, into `root`, which appears whole or not at all.
+def fetch_dataset(dataset: DatasetConfig) -> None:
+    """Unpack `dataset.archive`, or the download from `dataset.url`, into `dataset.root`, whole or not at all.
 
-    Does nothing if `root` is filled already. `sha256` is checked for a download and for an `archive`. A downloaded
+    Does nothing if the root is filled already. `sha256` is checked for a download and for an archive. A downloaded
     archive is removed once it is unpacked. Raises `DataError`, with the command to type, for a missing address,
     network or file, a wrong checksum, a broken or an unsafe archive.
     """
+    name, root, archive = dataset.name, Path(dataset.root), Path(dataset.archive) if dataset.archive else None
+    build_source(dataset.source, dataset.options).prepare(root)
     if is_folder_filled(root):
         return
     if root.exists() and not root.is_dir():
         raise DataError(
             f"{root}: is a file, wanted a folder to unpack {name} into; name another with dataset.root=FOLDER"
         )
-    by_hand = f"lowres-ssl data dataset={name} fetch=true dataset.archive=PATH"
-    if archive is None and url is None:
-        raise DataError(f"{name} cannot be downloaded by a program. {instructions} Then type: {by_hand}")
+    if archive is None and dataset.url is None:
+        raise DataError(f"{dataset.title} cannot be downloaded by a program. {describe_source(dataset)}")
     try:
         with lock(root, f"images of {name}"):
             if is_folder_filled(root):  # another process may have unpacked it while this one waited
                 return
             with replacing_folder(root) as folder, make_temp_folder(folder.with_name(f"{name}-archive")) as beside:
                 if archive is not None:
-                    check_archive_digest(archive, sha256)
-                elif url is not None:
-                    archive = download_archive(url, sha256, beside, f"{instructions}; then: {by_hand}")
-                assert archive is not None
+                    check_archive_digest(archive, dataset.sha256)
+                else:
+                    archive = download_archive(dataset, beside)
                 unpack_archive(archive, folder)
                 if not is_folder_filled(folder):
-                    raise DataError(f"{url or archive}: an empty archive, wanted the images of {name}; {instructions}")
+                    raise DataError(f"{archive}: an empty archive, wanted the images of {name}; {dataset.instructions}")
                 # A power cut must not leave the renamed folder with half its files. One call for all of them: to sync
                 # each file takes 2 ms a file.
                 os.sync()
@@ -63,6 +62,15 @@ def fetch_archive(
         ) from error
 
 
+def describe_source(dataset: DatasetConfig) -> str:
+    """Describe in one or two sentences where a set comes from, with the command."""
+    if dataset.url:
+        return f"Type: lowres-ssl data dataset={dataset.name} fetch=true. By hand: {dataset.instructions}."
+    sentence = f"{dataset.instructions.rstrip('.')}."
+    then = f" Then: lowres-ssl data dataset={dataset.name} fetch=true dataset.archive=PATH"
+    return sentence + (then if dataset.expected else "")  # only published sets have archives
+
+
 def check_archive_digest(archive: Path, sha256: str | None) -> None:
     if not archive.is_file():
         raise DataError(f"dataset.archive={archive}: no such file; wanted the archive as it was downloaded")
@@ -70,8 +78,11 @@ def check_archive_digest(archive: Path, sha256: str | None) -> None:
         raise DataError(f"dataset.archive={archive}: got sha256 {got}, wanted {sha256}; download it again")
 
 
-def download_archive(url: str, sha256: str | None, folder: Path, otherwise: str) -> Path:
-    """Download `url` into `folder`. Raises `DataError`, which ends with `otherwise`."""
+def download_archive(dataset: DatasetConfig, folder: Path) -> Path:
+    """Download the set's archive into `folder`. Raises `DataError`, which ends with how to get it by hand."""
+    url, sha256 = str(dataset.url), dataset.sha256
+    command = f"lowres-ssl data dataset={dataset.name} fetch=true dataset.archive=PATH"
+    by_hand = f"by hand: {dataset.instructions}; then: {command}"
     pooch.get_logger().setLevel("ERROR")  # it would report every step
     bar = is_terminal(sys.stderr) and not is_quiet()
     if not bar:
@@ -89,9 +100,7 @@ def download_archive(url: str, sha256: str | None, folder: Path, otherwise: str)
         reason = str(error).partition(" for url")[0]
         if not reason[:3].isdigit():
             reason = error.strerror or "no connection, or no answer in time"
-        raise DataError(f"{url}: could not be downloaded ({reason}); by hand: {otherwise}") from error
+        raise DataError(f"{url}: could not be downloaded ({reason}); {by_hand}") from error
     except ValueError as error:  # raised by pooch for a wrong checksum
-        raise DataError(
-            f"{url}: not the file that was published, wanted sha256 {sha256}; by hand: {otherwise}"
-        ) from error
+        raise DataError(f"{url}: not the file that was published, wanted sha256 {sha256}; {by_hand}") from error
     return Path(got)

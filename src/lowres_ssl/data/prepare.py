@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from lowres_ssl.config.check import DatasetConfig, ExperimentConfig
 from lowres_ssl.data.catalogue import Catalogue, build_catalogue, take_stratified_subset
 from lowres_ssl.data.datasets import build_source
-from lowres_ssl.data.download import fetch_archive, is_folder_filled
+from lowres_ssl.data.download import describe_source, fetch_dataset, is_folder_filled
 from lowres_ssl.data.image_store import (
     ImageStore,
     choose_storage_size,
@@ -76,30 +76,6 @@ def load_catalogue(dataset: DatasetConfig, store_dir: Path) -> Catalogue:
         grey_range=None if dataset.grey_range is None else (dataset.grey_range[0], dataset.grey_range[1]),
     )
     return catalogue if dataset.subset is None else take_stratified_subset(catalogue, dataset.subset)
-
-
-def fetch_dataset(dataset: DatasetConfig) -> None:
-    """Download the set, or unpack `dataset.archive`, into `dataset.root`, unless it is there. Raises `DataError`."""
-    build_source(dataset.source, dataset.options).prepare(Path(dataset.root))
-    if dataset.archive is None and dataset.url is None and not is_folder_filled(Path(dataset.root)):
-        raise DataError(f"{dataset.title} cannot be downloaded by a program. {describe_source(dataset)}")
-    fetch_archive(
-        name=dataset.name,
-        url=dataset.url,
-        sha256=dataset.sha256,
-        archive=Path(dataset.archive) if dataset.archive else None,
-        root=Path(dataset.root),
-        instructions=dataset.instructions,
-    )
-
-
-def describe_source(dataset: DatasetConfig) -> str:
-    """Describe in one or two sentences where a set comes from, with the command."""
-    if dataset.url:
-        return f"Type: lowres-ssl data dataset={dataset.name} fetch=true. By hand: {dataset.instructions}."
-    sentence = f"{dataset.instructions.rstrip('.')}."
-    then = f" Then: lowres-ssl data dataset={dataset.name} fetch=true dataset.archive=PATH"
-    return sentence + (then if dataset.expected else "")  # only published sets have archives
 
 
 def summarise_data(config: ExperimentConfig, divide: SplitFunction) -> tuple[DataSummary, int]:

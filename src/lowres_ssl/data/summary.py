@@ -10,9 +10,9 @@ from lowres_ssl.config.user_config import list_datasets
 from lowres_ssl.console import format_path_size, format_table, log_info, log_warning
 from lowres_ssl.data.catalogue import Catalogue
 from lowres_ssl.data.datasets import images_below
-from lowres_ssl.data.download import is_folder_filled
+from lowres_ssl.data.download import describe_source, fetch_dataset, is_folder_filled
 from lowres_ssl.data.image_store import get_store_folder, open_image_store
-from lowres_ssl.data.prepare import describe_source, fetch_dataset, get_storage_size, load_catalogue
+from lowres_ssl.data.prepare import get_storage_size, load_catalogue
 from lowres_ssl.data.splits import Split, compute_leakage, make_split
 from lowres_ssl.errors import escape_line
 

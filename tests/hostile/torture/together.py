@@ -17,7 +17,7 @@ from killed import processes as forked
 
 # What is to be done once: where it is called from, its name, and what tells one such piece of work from another.
 WORK: dict[str, tuple[str, str, Callable[..., object]]] = {
-    "download": ("lowres_ssl.data.download", "download_archive", lambda url, *_, **__: url),
+    "download": ("lowres_ssl.data.download", "download_archive", lambda dataset, _folder: dataset.url),
     "unpacking": ("lowres_ssl.data.download", "unpack_archive", lambda _archive, folder: folder.parent),
     "index": ("lowres_ssl.data.image_metadata", "write_checked_json", lambda path, *_: path.name),
     "store": ("lowres_ssl.data.image_store", "build_image_store", lambda _catalogue, folder, *_: folder.name),
