@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The whole way on an embedded, synthetic set: what is there, pre-train, evaluate, what came out. Nothing is downloaded.
-# Data and runs go where all commands put them: data/ and outputs/, or LOWRES_SSL_DATA and LOWRES_SSL_OUTPUTS.
+# Pre-train and evaluate on a synthetic set, and list the result. Nothing is downloaded.
+# Data and runs are in data/ and outputs/, or in LOWRES_SSL_DATA and LOWRES_SSL_OUTPUTS.
 set -euo pipefail
 
 show() {

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The paper from one script: pre-trains the grid and the baselines, tunes and scores the linear evaluation, then makes
+# Reproduce the paper: pre-train the grid and the baselines, tune and score the linear evaluation, then write
 # Tables 1 to 3, Figures 2 to 4 and the comparisons from the stored results. Only commands you could type yourself.
 #
 #   PRESET=paper          the paper: ResNet50, 224 px, 250 epochs, random splits, Pneumonia also by its official folders
@@ -9,12 +9,11 @@
 #
 #   scripts/reproduce_tables.sh [--dry-run] [key=value ...]
 #
-# It says first what is there, what will run, how long and how large; --dry-run stops there. key=value goes to every
-# training, such as device=cuda; hydra/launcher=processes, slurm or ray_local to every step that computes much, so that
-# it runs there (docs/launchers.md). Killed anywhere and started again it goes on where it was: finished runs are not repeated.
-# A set that is not there is told of once and left out. What fails is told, the rest goes on, and in both cases the script
-# ends with 1. Data and runs live in LOWRES_SSL_DATA and LOWRES_SSL_OUTPUTS (data/ and outputs/ if they are not set; smoke
-# runs in outputs/smoke).
+# First it prints which runs exist, which will run, their time and disk space; --dry-run stops there. key=value goes to
+# every training, such as device=cuda; hydra/launcher=processes, slurm or ray_local to every heavy step (docs/launchers.md).
+# Interrupted and repeated, it continues: finished runs are not repeated. A missing set is reported once and skipped, a
+# failed command is reported, the rest continues, and in both cases the script ends with 1. Data and runs are in
+# LOWRES_SSL_DATA and LOWRES_SSL_OUTPUTS (data/ and outputs/ by default; smoke runs in outputs/smoke).
 set -euo pipefail
 
 dry=false
