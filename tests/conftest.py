@@ -1,20 +1,22 @@
 """What all tests share: where the real images are, which tests this machine can run, and small stand-ins."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from method_files import METHODS, shrunk
+from threadpoolctl import threadpool_limits
 from tiny_training import noise_store
-from torch import nn
+from torch import Tensor, nn
 
 from lowres_ssl.data.image_store import ImageStore
 from lowres_ssl.device import disable_tf32
 from lowres_ssl.encoders.base import list_fixed_encoders
 from lowres_ssl.methods.base import find_method
+from lowres_ssl.probes.base import Features
 from lowres_ssl.seeding import seed_torch
 
 # Two test processes share two cores.
@@ -62,12 +64,6 @@ def trained_method(request: pytest.FixtureRequest) -> dict[str, Any]:
     return shrunk(METHODS[request.param])
 
 
-@pytest.fixture(params=FIXED)
-def untrained_method(request: pytest.FixtureRequest) -> dict[str, Any]:
-    """As `trained_method`, of the methods that leave the encoder as it is."""
-    return shrunk(METHODS[request.param])
-
-
 @pytest.fixture
 def tiny_encoder() -> Callable[[int], nn.Module]:
     """A maker of encoders of three convolutions and 8 features, initialised from a seed."""
@@ -94,3 +90,57 @@ def tiny_encoder() -> Callable[[int], nn.Module]:
 def tiny_store() -> ImageStore:
     """40 images of 16 x 16 pixels of noise, on no disk."""
     return noise_store()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """scikit-learn's threads wait for each other where other test processes hold the cores: eight times slower."""
+    with threadpool_limits(1):
+        yield
+
+
+@pytest.fixture
+def clouds() -> Callable[..., Features]:
+    """Features of `classes` clouds whose middles lie `apart` from the origin; the sides have these numbers a class."""
+
+    def make(
+        train: int = 20,
+        validation: int = 6,
+        test: int = 8,
+        *,
+        classes: int = 3,
+        width: int = 5,
+        apart: float = 1.0,
+        seed: int = 0,
+    ) -> Features:
+        generator = torch.Generator().manual_seed(seed)
+        middles = apart * torch.randn(classes, width, generator=generator)
+
+        def side(count: int) -> tuple[Tensor, Tensor]:
+            labels = torch.arange(classes).repeat(count)
+            return middles[labels] + torch.randn(len(labels), width, generator=generator), labels
+
+        train_features, train_labels = side(train)
+        validation_features, validation_labels = side(validation)
+        return Features(
+            train=train_features,
+            train_labels=train_labels,
+            validation=validation_features,
+            validation_labels=validation_labels,
+            test=side(test)[0],
+            classes=classes,
+        )
+
+    return make
+
+
+@pytest.fixture
+def in_double() -> Iterator[None]:
+    """Features and heads in float64, where two ways to the same numbers agree.
+
+    In float32 they drift apart: BatchNorm takes the first layer's bias out again, so the gradient of it is rounding
+    noise, and Adam makes steps of the size of the learning rate out of it.
+    """
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)

@@ -9,8 +9,8 @@ from torch import nn
 
 from lowres_ssl.device import CHANNELS_LAST, NCHW, DevicePrecision
 from lowres_ssl.methods.base import build_method
-from lowres_ssl.train import layout
-from lowres_ssl.train.layout import TIMED_STEPS, measure_faster_layout
+from lowres_ssl.train import forward
+from lowres_ssl.train.forward import TIMED_STEPS, measure_faster_layout
 
 Encoders = Callable[[int], nn.Module]
 FP32 = DevicePrecision(CPU, "fp32")
@@ -28,7 +28,7 @@ FP32 = DevicePrecision(CPU, "fp32")
 def test_nchw_is_chosen_where_its_best_turn_is_clearly_the_faster(
     seconds: dict[str, list[float]], chosen: str, monkeypatch: pytest.MonkeyPatch, tiny_encoder: Encoders
 ) -> None:
-    monkeypatch.setattr(layout, "time_steps", lambda steps, turns: seconds)
+    monkeypatch.setattr(forward, "time_steps", lambda steps, turns: seconds)
     method = build_method(SIMCLR, features=8, seed=0)
     assert measure_faster_layout(tiny_encoder(0), method, FP32, joint=True, batch_size=4, image_size=12) == chosen
 

@@ -27,7 +27,7 @@ from lowres_ssl.evaluate.features import digest_features
 from lowres_ssl.evaluate.supervised_head import SupervisedHead
 from lowres_ssl.evaluate.tuned_settings import find_tuned_settings, list_tuned_warnings
 from lowres_ssl.io.locks import Lock
-from lowres_ssl.probes.base import Probe, build_probe, prediction_of
+from lowres_ssl.probes.base import Probe, build_probe
 from lowres_ssl.runs.result_io import PROBE_FILE, get_fitted_file, read_predictions, read_result, write_result
 from lowres_ssl.runs.run import CLASSIFIER_PROBE, EncoderChoice, Run, get_encoder_name
 from lowres_ssl.seeding import derive_seed
@@ -211,7 +211,7 @@ def evaluate_probe(
     started = time.perf_counter()
     features = build_probe_features(sides, material, compute, draw)
     fitted = probe.at_fraction(draw.fraction).fit_probe(features, seed=derive_seed(config.seed, "probe", name))
-    prediction = prediction_of(fitted, features)
+    prediction = fitted.predict(features)
     seconds = time.perf_counter() - started
     description = run.description()
     validation = None

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lowres_ssl.encoders.weights_file import load_tensors, save_tensors
 from lowres_ssl.errors import CheckpointError
-from lowres_ssl.probes.base import Features, Fitted, Probe
+from lowres_ssl.probes.base import Features, FittedProbe, Probe
 
 
 class SupervisedHead(Probe):
@@ -21,7 +21,7 @@ class SupervisedHead(Probe):
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def fit_probe(self, features: Features, *, seed: int) -> Fitted:
+    def fit_probe(self, features: Features, *, seed: int) -> FittedProbe:
         tensors, _ = load_tensors(self.path)
         wanted = {"weight": [features.classes, features.train.shape[1]], "bias": [features.classes]}
         got = {key: list(tensor.shape) for key, tensor in tensors.items()}
@@ -29,12 +29,12 @@ class SupervisedHead(Probe):
             raise CheckpointError(f"{self.path}: holds {got}, wanted {wanted}; train the run again with force=true")
         return self.restore(tensors, lambda: features.train, features.classes)
 
-    def restore(self, tensors: Mapping[str, Tensor], train: Callable[[], Tensor], classes: int) -> Fitted:
+    def restore(self, tensors: Mapping[str, Tensor], train: Callable[[], Tensor], classes: int) -> FittedProbe:
         def shares(rows: Tensor) -> Any:
             weight, bias = (tensors[key].to(rows.device) for key in ("weight", "bias"))
             return (rows @ weight.T + bias).softmax(dim=1).cpu().numpy()
 
-        return Fitted(shares, tensors, {"chosen": "by training"})
+        return FittedProbe(shares, tensors, {"chosen": "by training"})
 
 
 def save_classifier(path: Path, weights: Mapping[str, Tensor]) -> None:

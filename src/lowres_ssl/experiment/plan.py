@@ -34,7 +34,7 @@ from lowres_ssl.io.checksummed_json import hash_content
 from lowres_ssl.methods.base import Method, build_method
 from lowres_ssl.runs.run import Run, find_runs_by_labels, get_run_by_identity
 from lowres_ssl.runs.run_hash import build_training_identity
-from lowres_ssl.train.layout import TIMED_STEPS, measure_faster_layout
+from lowres_ssl.train.forward import TIMED_STEPS, measure_faster_layout
 from lowres_ssl.train.optimizers import SGD
 from lowres_ssl.train.state import TrainingOptions
 from lowres_ssl.train.world import SINGLE_PROCESS, World

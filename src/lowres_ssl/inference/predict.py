@@ -15,7 +15,7 @@ from lowres_ssl.errors import CheckpointError, ConfigError
 from lowres_ssl.evaluate.evaluate import drop_settings_origin
 from lowres_ssl.evaluate.features import digest_features
 from lowres_ssl.evaluate.supervised_head import SupervisedHead
-from lowres_ssl.probes.base import Fitted, Probe, build_probe, list_probes
+from lowres_ssl.probes.base import FittedProbe, Probe, build_probe, list_probes
 from lowres_ssl.runs.result_io import PROBE_FILE, get_fitted_file, read_predictions
 from lowres_ssl.runs.run import CLASSIFIER_PROBE, EncoderChoice, Run
 from lowres_ssl.stats.calibration import ProbeCalibration, calibrate
@@ -30,7 +30,7 @@ class StoredProbe:
 
     folder: Path
     result: dict[str, Any]
-    fitted: Fitted
+    fitted: FittedProbe
     calibration: ProbeCalibration
 
     @property

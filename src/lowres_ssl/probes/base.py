@@ -39,19 +39,19 @@ class Features:
     classes: int
 
     def __post_init__(self) -> None:
-        for side, features in (("train", self.train), ("validation", self.validation), ("test", self.test)):
+        for subset in ("train", "validation", "test"):
+            features: Tensor = getattr(self, subset)
             if not features.is_floating_point() or features.ndim != 2 or features.shape[1] != self.train.shape[1]:
-                raise ValueError(f"{side} features: wanted float [n, D], got {features.dtype} {list(features.shape)}")
+                raise ValueError(f"{subset} features: wanted float [n, D], got {features.dtype} {list(features.shape)}")
             if not all_finite(features):
-                raise ValueError(f"{side} features: got NaN or infinite values")
-        for side, labels, features in (
-            ("train", self.train_labels, self.train),
-            ("validation", self.validation_labels, self.validation),
-        ):
+                raise ValueError(f"{subset} features: got NaN or infinite values")
+            if subset == "test":
+                continue
+            labels: Tensor = getattr(self, f"{subset}_labels")
             if labels.is_floating_point() or labels.shape != features.shape[:1]:
-                raise ValueError(f"{side} labels: wanted whole numbers [{len(features)}], got {list(labels.shape)}")
+                raise ValueError(f"{subset} labels: wanted whole numbers [{len(features)}], got {list(labels.shape)}")
             if ((labels < 0) | (labels >= self.classes)).any():
-                raise ValueError(f"{side} labels: wanted 0 to {self.classes - 1}")
+                raise ValueError(f"{subset} labels: wanted 0 to {self.classes - 1}")
 
     @property
     def can_validate(self) -> bool:
@@ -82,7 +82,7 @@ class Prediction:
 
 
 @dataclass(frozen=True)
-class Fitted:
+class FittedProbe:
     """A probe that has learnt.
 
     `scores`: features float32 [n, D] -> probabilities or shares of the vote, float [n, C]; rows sum to 1. `tensors`:
@@ -92,6 +92,11 @@ class Fitted:
     scores: Callable[[Tensor], NDArray[np.floating[Any]]]
     tensors: Mapping[str, Tensor]
     details: Details
+
+    def predict(self, features: Features) -> Prediction:
+        """Predict the test and the validation images."""
+        test, validation = self.scores(features.test), self.scores(features.validation)
+        return Prediction.from_scores(test, validation, dict(self.details))
 
 
 class Probe(ABC):
@@ -104,10 +109,10 @@ class Probe(ABC):
 
     label: str
     depends_on_seed: ClassVar[bool] = True
-    encoder: Literal["selected", "last"] = "selected"
+    encoder: Literal["selected", "last"]
 
     def check(self, *, train_counts: Sequence[int], class_names: Sequence[str]) -> list[str]:
-        """Before any long work: can this be fitted on `train_counts` images a class? Returns warnings, one line each.
+        """Check, before any long work, that it can be fitted on `train_counts` images a class; return warnings.
 
         Raises `ConfigError` where it cannot.
         """
@@ -122,42 +127,31 @@ class Probe(ABC):
         return []
 
     def at_fraction(self, fraction: float) -> "Probe":
-        """The probe for this fraction of the labels (above 0, at most 1): itself, unless a setting of it counts
-        images."""
+        """Return the probe for this fraction of the labels, above 0: another one if a setting of it counts images."""
         return self
 
     def fit_predict(self, features: Features, *, seed: int) -> Prediction:
         """Fit on the training features, choose on validation, predict. The same seed gives the same prediction."""
-        return prediction_of(self.fit_probe(features, seed=seed), features)
+        return self.fit_probe(features, seed=seed).predict(features)
 
     @abstractmethod
-    def fit_probe(self, features: Features, *, seed: int) -> Fitted:
+    def fit_probe(self, features: Features, *, seed: int) -> FittedProbe:
         """Fit on the training features, choose on validation. The test features are not looked at."""
 
     @abstractmethod
-    def restore(self, tensors: Mapping[str, Tensor], train: Callable[[], Tensor], classes: int) -> Fitted:
-        """What `learn` returned, from its `tensors`; `train`: the training features [n, D], for a probe that keeps
-        asking them. The same numbers on the same device. Raises `KeyError` if a tensor is missing."""
+    def restore(self, tensors: Mapping[str, Tensor], train: Callable[[], Tensor], classes: int) -> FittedProbe:
+        """Rebuild what `fit_probe` returned, from its `tensors`: the same numbers on the same device.
 
-
-def prediction_of(fitted: Fitted, features: Features) -> Prediction:
-    """What a fitted probe says of the test and the validation features."""
-    return Prediction.from_scores(
-        fitted.scores(features.test), fitted.scores(features.validation), dict(fitted.details)
-    )
+        `train` returns the training features [n, D], for a probe that needs them. Raises `KeyError` if a tensor is
+        missing.
+        """
 
 
 def build_probe(name: str, arguments: dict[str, Any]) -> Probe:
-    """The probe in `probes/<name>.py`. Raises `ConfigError` if there is none or `arguments` do not fit it."""
+    """Build the probe in `probes/<name>.py`. Raises `ConfigError` if there is none or `arguments` do not fit it."""
     return build(PACKAGE, name, Probe, arguments, f"probe.{name}", "probe")
 
 
 def list_probes() -> list[str]:
     """List the names that `build_probe` takes."""
     return list_available(PACKAGE, Probe)
-
-
-def require(ok: bool, key: str, got: object, wanted: str) -> None:
-    """Raises `ConfigError` for an argument of a probe that is out of its range."""
-    if not ok:
-        raise ConfigError(f"probe.{key}={got}: wanted {wanted}")

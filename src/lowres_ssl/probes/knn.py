@@ -2,16 +2,19 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lowres_ssl.config.check import require
 from lowres_ssl.errors import ConfigError
-from lowres_ssl.probes.base import Features, Fitted, Probe, require
+from lowres_ssl.probes.base import Features, FittedProbe, Probe
 
 
+@dataclass(eq=False)
 class KNNProbe(Probe):
     """The classes of the `k` nearest training images vote.
 
@@ -27,22 +30,16 @@ class KNNProbe(Probe):
 
     depends_on_seed: ClassVar[bool] = False
 
-    def __init__(
-        self,
-        k: int,
-        vote: Literal["uniform", "softmax"],
-        temperature: float,
-        metric: Literal["cosine", "euclidean"],
-        encoder: Literal["selected", "last"],
-    ) -> None:
-        require(k >= 1, "knn.k", k, "at least 1")
-        require(temperature > 0, "knn.temperature", temperature, "a number above 0")
-        self.k = k
-        self.vote = vote
-        self.temperature = temperature
-        self.metric = metric
-        self.encoder = encoder
-        self.label = f"KNN (k={k})"
+    k: int
+    vote: Literal["uniform", "softmax"]
+    temperature: float
+    metric: Literal["cosine", "euclidean"]
+    encoder: Literal["selected", "last"]
+
+    def __post_init__(self) -> None:
+        require(self.k >= 1, "probe.knn.k", self.k, "at least 1")
+        require(self.temperature > 0, "probe.knn.temperature", self.temperature, "a number above 0")
+        self.label = f"KNN (k={self.k})"
 
     def check(self, *, train_counts: Sequence[int], class_names: Sequence[str]) -> list[str]:
         warnings = super().check(train_counts=train_counts, class_names=class_names)
@@ -67,19 +64,15 @@ class KNNProbe(Probe):
         probe.k = max(1, round(self.k * fraction))
         return probe
 
-    def fit_probe(self, features: Features, *, seed: int) -> Fitted:
+    def fit_probe(self, features: Features, *, seed: int) -> FittedProbe:
         return self.restore({"labels": features.train_labels}, lambda: features.train, features.classes)
 
-    def restore(self, tensors: Mapping[str, Tensor], train: Callable[[], Tensor], classes: int) -> Fitted:
-        from sklearn.neighbors import (
-            KNeighborsClassifier,
-        )  # takes a second, which a training without scores need not wait
+    def restore(self, tensors: Mapping[str, Tensor], train: Callable[[], Tensor], classes: int) -> FittedProbe:
+        # Importing it takes a second, for which a training without scores need not wait.
+        from sklearn.neighbors import KNeighborsClassifier
 
-        classifier = KNeighborsClassifier(
-            n_neighbors=self.k,
-            metric=self.metric,
-            weights="uniform" if self.vote == "uniform" else self.softmax_weights,
-        )
+        weights = "uniform" if self.vote == "uniform" else self.softmax_weights
+        classifier = KNeighborsClassifier(self.k, metric=self.metric, weights=weights)
         classifier.fit(train().cpu().numpy(), tensors["labels"].cpu().numpy())
 
         def shares(queries: Tensor) -> NDArray[np.floating[Any]]:
@@ -89,7 +82,7 @@ class KNNProbe(Probe):
                 scores[:, classifier.classes_] = classifier.predict_proba(queries.cpu().numpy())
             return scores
 
-        return Fitted(shares, {"labels": tensors["labels"]}, {"k": self.k})
+        return FittedProbe(shares, {"labels": tensors["labels"]}, {"k": self.k})
 
     def softmax_weights(self, distances: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
         """The vote of each neighbour, [n, K] from distances [n, K], the nearest counting 1: only shares matter."""

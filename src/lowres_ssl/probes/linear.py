@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from lowres_ssl.config.check import require
 from lowres_ssl.errors import TrainingError
-from lowres_ssl.probes.base import Details, Features, Fitted, Probe, require
+from lowres_ssl.probes.base import Details, Features, FittedProbe, Probe
 from lowres_ssl.probes.batched_mlp import BatchedMLP, HeadTraining, compute_logits
 
 # Features up to this many are too few for two threads; see `threads_for`.
@@ -38,6 +39,7 @@ class TrainingCancelled(Exception):  # noqa: N818  # nothing is wrong
     """Nobody waits for what is being trained any more."""
 
 
+@dataclass(eq=False)
 class MLPProbe(Probe):
     """Linear(D, hidden), BatchNorm, LeakyReLU, Linear(hidden, C), trained with cross-entropy in float32.
 
@@ -56,36 +58,28 @@ class MLPProbe(Probe):
 
     label = "linear (MLP)"
 
-    def __init__(
-        self,
-        hidden: int,
-        batch_size: int,
-        learning_rate: float,
-        epochs: int,
-        step_size: int,
-        gamma: float,
-        encoder: Literal["selected", "last"],
-        restart_from_best: bool,
-        schedule_delay: int,
-    ) -> None:
-        require(hidden >= 1, "linear.hidden", hidden, "at least 1")
-        require(batch_size >= 2, "linear.batch_size", batch_size, "at least 2, for BatchNorm; try 16")
-        require(learning_rate > 0, "linear.learning_rate", learning_rate, "a number above 0; try 0.01")
-        require(epochs >= 1, "linear.epochs", epochs, "at least 1")
-        require(step_size >= 1, "linear.step_size", step_size, "at least 1 epoch")
-        require(0 < gamma <= 1, "linear.gamma", gamma, "a number above 0, at most 1")
-        require(schedule_delay >= 0, "linear.schedule_delay", schedule_delay, "at least 0 epochs")
-        self.hidden = hidden
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.epochs = epochs
-        self.step_size = step_size
-        self.gamma = gamma
-        self.encoder = encoder
-        self.restart_from_best = restart_from_best
-        self.schedule_delay = schedule_delay
+    hidden: int
+    batch_size: int
+    learning_rate: float
+    epochs: int
+    step_size: int
+    gamma: float
+    encoder: Literal["selected", "last"]
+    restart_from_best: bool
+    schedule_delay: int
 
-    def fit_probe(self, features: Features, *, seed: int) -> Fitted:
+    def __post_init__(self) -> None:
+        require(self.hidden >= 1, "probe.linear.hidden", self.hidden, "at least 1")
+        wanted = "at least 2, for BatchNorm; try 16"
+        require(self.batch_size >= 2, "probe.linear.batch_size", self.batch_size, wanted)
+        rate = self.learning_rate
+        require(rate > 0, "probe.linear.learning_rate", rate, "a number above 0; try 0.01")
+        require(self.epochs >= 1, "probe.linear.epochs", self.epochs, "at least 1")
+        require(self.step_size >= 1, "probe.linear.step_size", self.step_size, "at least 1 epoch")
+        require(0 < self.gamma <= 1, "probe.linear.gamma", self.gamma, "a number above 0, at most 1")
+        require(self.schedule_delay >= 0, "probe.linear.schedule_delay", self.schedule_delay, "at least 0 epochs")
+
+    def fit_probe(self, features: Features, *, seed: int) -> FittedProbe:
         with limit_threads(features.train):
             heads, (fit,) = self.fit(features, [self.learning_rate], [seed])
         if fit.diverged:
@@ -95,13 +89,13 @@ class MLPProbe(Probe):
             details |= {"validation_accuracy": fit.accuracy, "chosen": "best validation accuracy"}
         return self.fitted(heads, details)
 
-    def restore(self, tensors: Mapping[str, Tensor], train: Callable[[], Tensor], classes: int) -> Fitted:
+    def restore(self, tensors: Mapping[str, Tensor], train: Callable[[], Tensor], classes: int) -> FittedProbe:
         _, width, hidden = tensors["first"].shape
         heads = BatchedMLP(width, hidden, classes, [torch.Generator()])
         heads.load_state_dict(dict(tensors))
         return self.fitted(heads, {})
 
-    def fitted(self, heads: BatchedMLP, details: Details) -> Fitted:
+    def fitted(self, heads: BatchedMLP, details: Details) -> FittedProbe:
         def shares(rows: Tensor) -> NDArray[np.floating[Any]]:
             with limit_threads(rows):
                 scores = compute_logits(heads.to(rows.device), rows)[0].softmax(dim=1)
@@ -109,7 +103,7 @@ class MLPProbe(Probe):
                 raise self.diverged()
             return scores.cpu().numpy()
 
-        return Fitted(shares, heads.state_dict(), details)
+        return FittedProbe(shares, heads.state_dict(), details)
 
     def diverged(self) -> TrainingError:
         return TrainingError(

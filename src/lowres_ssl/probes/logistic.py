@@ -14,7 +14,8 @@ from sklearn.metrics import log_loss
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
-from lowres_ssl.probes.base import Details, Features, Fitted, Probe, require
+from lowres_ssl.config.check import require
+from lowres_ssl.probes.base import Details, Features, FittedProbe, Probe
 
 
 class LogisticProbe(Probe):
@@ -31,16 +32,17 @@ class LogisticProbe(Probe):
     """
 
     label = "logistic"
+    encoder = "selected"
     depends_on_seed: ClassVar[bool] = False
 
     def __init__(self, strengths: list[float], max_iterations: int) -> None:
-        require(len(strengths) > 0, "logistic.strengths", strengths, "at least one, such as [0.001,0.01,0.1]")
-        require(all(s > 0 for s in strengths), "logistic.strengths", strengths, "numbers above 0")
-        require(max_iterations >= 1, "logistic.max_iterations", max_iterations, "at least 1; try 1000")
+        require(len(strengths) > 0, "probe.logistic.strengths", strengths, "at least one, such as [0.001,0.01,0.1]")
+        require(all(s > 0 for s in strengths), "probe.logistic.strengths", strengths, "numbers above 0")
+        require(max_iterations >= 1, "probe.logistic.max_iterations", max_iterations, "at least 1; try 1000")
         self.strengths = sorted(set(strengths), reverse=True)
         self.max_iterations = max_iterations
 
-    def fit_probe(self, features: Features, *, seed: int) -> Fitted:
+    def fit_probe(self, features: Features, *, seed: int) -> FittedProbe:
         scaler = StandardScaler()
         train = scaler.fit_transform(features.train.cpu().double().numpy())
         labels, validation_labels = features.train_labels.cpu().numpy(), features.validation_labels.cpu().numpy()
@@ -64,7 +66,7 @@ class LogisticProbe(Probe):
                 details = {"strength": strength, "chosen": "best validation accuracy", "validation_accuracy": accuracy}
         return build_fitted_probe(scaler, chosen, features.classes, details | {"unconverged": unconverged})
 
-    def restore(self, tensors: Mapping[str, Tensor], train: Callable[[], Tensor], classes: int) -> Fitted:
+    def restore(self, tensors: Mapping[str, Tensor], train: Callable[[], Tensor], classes: int) -> FittedProbe:
         arrays = {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
         if not (arrays["scale"] > 0).all():
             raise ValueError("scale: wanted standard deviations above 0")
@@ -74,7 +76,9 @@ class LogisticProbe(Probe):
         return build_fitted_probe(scaler, model, classes, {})
 
 
-def build_fitted_probe(scaler: StandardScaler, model: LogisticRegression, classes: int, details: Details) -> Fitted:
+def build_fitted_probe(
+    scaler: StandardScaler, model: LogisticRegression, classes: int, details: Details
+) -> FittedProbe:
     """The model on standardised features; a class that it has not seen has a probability of 0."""
 
     def shares(features: Tensor) -> NDArray[np.floating[Any]]:
@@ -91,7 +95,7 @@ def build_fitted_probe(scaler: StandardScaler, model: LogisticRegression, classe
         "bias": model.intercept_,
         "classes": model.classes_,
     }
-    return Fitted(shares, {name: torch.from_numpy(np.array(values)) for name, values in arrays.items()}, details)
+    return FittedProbe(shares, {name: torch.from_numpy(np.array(values)) for name, values in arrays.items()}, details)
 
 
 def fit_model(

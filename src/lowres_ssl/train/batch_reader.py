@@ -23,8 +23,8 @@ ReadBatch = Callable[[NDArray[np.int64]], Tensor]
 
 @dataclass(frozen=True)
 class GpuMemory:
-    """A GPU's memory in bytes: `free` for whoever asks, `reserved` by this process, of that `allocated` to tensors, and
-    `peak`, the most that was allocated since the training began."""
+    """A GPU's memory in bytes: `free` to all, `reserved` by this process, of that `allocated` to tensors, and `peak`,
+    the most that was allocated since the training began."""
 
     free: int
     reserved: int
@@ -32,9 +32,8 @@ class GpuMemory:
     peak: int
 
     def room(self, growth: float = 1.0) -> float:
-        """What is left beside a step that takes `growth` times as much as the largest so far, beside what stays."""
-        step = self.peak - self.allocated
-        return self.free + self.reserved - self.allocated - growth * step
+        """Compute the bytes left beside a step that takes `growth` times as much as the largest so far."""
+        return self.free + self.reserved - self.allocated - growth * (self.peak - self.allocated)
 
 
 class BatchReader:
@@ -42,7 +41,7 @@ class BatchReader:
 
     `place`: "host" leaves the store memory-mapped; a batch for a GPU passes through pinned memory, so that its copy
     waits for nothing. "device" copies the whole store to the GPU now; raises `ConfigError` where it does not fit.
-    "auto" begins on the host and lets `settle` decide. On a CPU all three read the memory-mapped store.
+    "auto" begins on the host and lets `copy_if_room` decide. On a CPU all three read the memory-mapped store.
     """
 
     def __init__(self, store: ImageStore, device: torch.device, place: str) -> None:
@@ -61,11 +60,10 @@ class BatchReader:
         return images.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else images
 
     def copy_if_room(self, growth: float = 1.0) -> None:
-        """Copy an "auto" store to the GPU if there is room beside a training step, once; for the end of an epoch.
+        """Copy an "auto" store to the GPU if a training step leaves room, once; for the end of an epoch.
 
-        By then the peak of a step is known, with activations, gradients, optimiser and whatever a compiler keeps. The
-        rule: the store takes at most `SHARE_OF_ROOM` of what that peak leaves. `growth`: how many times as much memory
-        the largest step to come needs, where later epochs have larger images.
+        By then the peak of a step is known, with activations, gradients, optimiser and whatever a compiler keeps.
+        `growth`: how many times as much memory the largest step to come needs, where later epochs have larger images.
         """
         if not self.undecided:
             return
@@ -77,19 +75,18 @@ class BatchReader:
                 self.resident = None
 
     def make_resident_copy(self) -> Tensor:
-        needed, memory = self.store.images.nbytes, read_gpu_memory(self.device)
-        room = memory.free + memory.reserved - memory.allocated
+        needed, room = self.store.images.nbytes, read_gpu_memory(self.device).room(growth=0)
         if needed > room:
             raise ConfigError(
-                f"store=device: the decoded images take {format_bytes(needed)}, "
-                f"wanted at most the {format_bytes(room)} that "
-                "are free on the GPU beside the model; type store=host, or a smaller dataset.storage_size"
+                f"store=device: the decoded images take {format_bytes(needed)}, wanted at most the "
+                f"{format_bytes(int(room))} that are free on the GPU beside the model; type store=host, or a smaller "
+                "dataset.storage_size"
             )
         return copy_to_device(self.store.images, self.device)
 
     @contextmanager
     def explain_out_of_memory(self, batch_size: int) -> Iterator[None]:
-        """Within the block, running out of memory is a `TrainingError` where the images are what can leave the GPU."""
+        """Raise `TrainingError` for a block that runs out of memory where the images are what can leave the GPU."""
         try:
             yield
         except RuntimeError as error:
@@ -103,16 +100,11 @@ class BatchReader:
 
 
 def copy_to_device(images: NDArray[np.uint8], device: torch.device) -> Tensor:
-    """The images [N, C, R, R] on the device, copied piece by piece: the host holds `PIECE` bytes of them at a time, or
-    one image."""
-    rows = max(1, COPY_BLOCK_BYTES // images[0].nbytes)
+    """Copy the images [N, C, R, R] through `COPY_BLOCK_BYTES` of the host's memory, or one image."""
     resident = torch.empty(images.shape, dtype=torch.uint8, device=device)
-    shape = (min(rows, len(images)), *images.shape[1:])
-    piece = torch.empty(shape, dtype=torch.uint8, pin_memory=device.type == "cuda")
+    rows = max(1, COPY_BLOCK_BYTES // images[0].nbytes)
     for start in range(0, len(images), rows):
-        stop = min(start + rows, len(images))
-        np.copyto(piece.numpy()[: stop - start], images[start:stop])
-        resident[start:stop].copy_(piece[: stop - start])  # waits, so that the piece can be filled again
+        resident[start : start + rows] = torch.from_numpy(np.array(images[start : start + rows]))
     return resident
 
 
@@ -126,5 +118,5 @@ def read_gpu_memory(device: torch.device) -> GpuMemory:
 
 
 def reset_peak_memory(device: torch.device) -> None:
-    """Of what ran before, such as the job before this one in a sweep."""
+    """Forget the peak of what ran before, such as the job before this one in a sweep."""
     torch.cuda.reset_peak_memory_stats(device)
