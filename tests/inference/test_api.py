@@ -52,12 +52,6 @@ def test_embed_gives_the_features_that_the_run_has_stored(made: Made, embedded: 
         np.testing.assert_allclose(ours, features.numpy(), **SAME)
 
 
-def test_features_tell_apart_what_differs(embedded: Embeddings) -> None:
-    """So that the test above could fail: no two images have the same features, far beyond its tolerance."""
-    between = np.abs(embedded.features[:, None] - embedded.features[None]).max(axis=2)
-    assert between[~np.eye(len(between), dtype=bool)].min() > 1e-3
-
-
 @pytest.mark.parametrize("probe", PROBES)
 def test_predict_says_of_the_test_images_what_the_result_says(made: Made, encoder: PortableEncoder, probe: str) -> None:
     said = predict(encoder, made.images, probe=probe, batch_size=50)
@@ -140,17 +134,6 @@ def test_wrong_arguments_are_refused_and_nothing_is_written(
     with pytest.raises(ConfigError, match=said):
         call(**arguments)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
-
-
-@pytest.mark.parametrize(("call", "file"), [(embed, "features.npz"), (predict, "predictions.csv")])
-def test_files_of_others_stay_as_they_are(
-    made: Made, encoder: PortableEncoder, tmp_path: Path, call: Any, file: str
-) -> None:
-    (tmp_path / file).write_text("mine")
-    named = {"probe": "logistic"} if call is predict else {}
-    with pytest.raises(ConfigError, match="move it away"):
-        call(encoder, made.images, folder=tmp_path, formats=[Path(file).suffix[1:]], **named)
-    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {file: "mine"}
 
 
 def test_probe_of_the_other_encoder_is_refused(made: Made, encoder: PortableEncoder) -> None:

@@ -90,18 +90,6 @@ def test_predict_writes_labels_probabilities_and_calibration(
     assert f"Temperature {record['calibration']['temperature']:.3f}" in out
 
 
-@pytest.mark.parametrize("command", ["embed", "predict"])
-def test_what_was_made_of_other_images_is_not_lost(
-    made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
-) -> None:
-    record = tmp_path / f"{command}.json"
-    record.write_text(json.dumps({"folder": str(tmp_path / "others")}))
-    probe = ["probe=logistic"] if command == "predict" else []
-    code = type_it(command, f"run={made.run}", f"images={made.images}", f"folder={tmp_path}", *probe)
-    refused(capsys, code, 2, "holds what was made of", "others", "type folder=FOLDER for another place")
-    assert [path.name for path in tmp_path.iterdir()] == [record.name]
-
-
 @pytest.mark.parametrize(
     ("typed", "code", "parts"),
     [

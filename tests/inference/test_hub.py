@@ -11,8 +11,6 @@ import timm
 from made_runs import Made, difference, fake_encoder, type_it
 from torch import nn
 
-from lowres_ssl.commands.export import EXPORTERS
-from lowres_ssl.config.command_schemas import ExportFormat
 from lowres_ssl.inference.export import export_hub
 from lowres_ssl.inference.load import PortableEncoder, load_portable_encoder
 from lowres_ssl.reporting.cells import format_score, format_score_interval, read_cell
@@ -125,14 +123,3 @@ def test_export_command_writes_over_its_own_files_only(
         assert f"holds {name}, which no export wrote; type another folder=FOLDER" in capsys.readouterr().err
         assert (tmp_path / name).read_text() == "# My own words"
         (tmp_path / name).unlink()
-
-
-def test_every_format_that_may_be_typed_is_there() -> None:
-    assert list(EXPORTERS) == [each.name for each in ExportFormat]
-
-
-def test_export_of_no_run_is_one_line(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
-    assert type_it("export") == 2
-    assert "run: got none" in capsys.readouterr().err
-    assert type_it("export", f"run={made.run}", "format=tensorflow") == 2
-    assert "format=tensorflow" in capsys.readouterr().err

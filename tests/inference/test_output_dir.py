@@ -67,19 +67,6 @@ def test_block_that_fails_after_a_file_is_there_is_gone_on_with(tmp_path: Path, 
         pass
 
 
-def test_images_are_the_same_wherever_one_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    record = tmp_path / "out" / "embed.json"
-    for folder in ("a", "b"):
-        (tmp_path / folder / "images").mkdir(parents=True)
-    monkeypatch.chdir(tmp_path / "a")
-    with lock_files(record, Path("images")):
-        pass
-    monkeypatch.chdir(tmp_path / "b")
-    refused(record, Path("images"), "holds what was made of")
-    with lock_files(record, tmp_path / "a" / "images"):
-        pass
-
-
 def test_second_process_waits_for_the_first_and_sees_what_it_made(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,7 +1,6 @@
 """Files written piece by piece: whole or not there, the same numbers in each format, no piece kept."""
 
 import csv
-import sys
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +11,6 @@ import pyarrow.parquet
 import pytest
 from numpy.typing import NDArray
 
-from lowres_ssl.errors import ConfigError
 from lowres_ssl.inference.writers import WRITERS, open_writers
 
 IDS = [["a/1.png", "größe 2.png"], ["b/a very long name, with a comma.png"], ["4", "5", "6"]]
@@ -80,16 +78,6 @@ def test_no_writer_keeps_the_numbers_of_a_piece(tmp_path: Path) -> None:
             write({"id": ids, "first": numbers})
             del numbers, features
             assert [each for each in kept if each() is not None] == []
-
-
-def test_without_pyarrow_one_line_says_what_to_type(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with (
-        pytest.raises(ConfigError, match=r"pip install 'lowres-ssl\[export\]', or formats=\[npz\]"),
-        open_writers(tmp_path, "features", ["npz", "parquet"]),
-    ):
-        pass
-    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("id", ["=cmd|'/c calc'!A1.png", "+1.png", "-1.png", "@x.png", "＝1.png", "\t=1.png"])

@@ -43,36 +43,12 @@ def test_pictures_of_a_run_are_written_as_png_and_pdf(lowres_ssl: Command, train
 
 
 @pytest.mark.usefixtures("partly_labelled")
-def test_same_command_gives_the_same_bytes(lowres_ssl: Command) -> None:
-    typed = ("figures", "figure=[labels]", "image_size=64")
-    assert lowres_ssl(*typed).out.splitlines() == LABELS
-    first = {path.name: path.read_bytes() for path in FIGURES.iterdir()}
-    lowres_ssl(*typed)
-    assert {path.name: path.read_bytes() for path in FIGURES.iterdir()} == first
-
-
-@pytest.mark.usefixtures("partly_labelled")
 def test_figure_without_runs_is_told_and_the_others_are_drawn(lowres_ssl: Command) -> None:
     answer = lowres_ssl("figures", "figure=[batch_size,labels]", "image_size=64")
     assert answer.code == 3
     assert answer.last_line.startswith("lowres-ssl: figure=batch_size: no stored knn results of simclr, dcl")
     assert answer.last_line.endswith("backbone=resnet18 image_size=64 split=stratified")
     assert answer.out.splitlines() == LABELS
-
-
-@pytest.mark.usefixtures("trained", "cells")
-def test_figure_that_nobody_asked_for_is_no_failure(lowres_ssl: Command) -> None:
-    answer = lowres_ssl("figures")
-    assert answer.code == 0, answer.err
-    assert "note: figure=labels: no stored results from a part of the labels" in answer.err
-    assert str(FIGURES / "samples-folder.png") in answer.out.splitlines()
-
-
-def test_every_figure_without_runs_is_told(lowres_ssl: Command) -> None:
-    answer = lowres_ssl("figures", "dataset=phantom", "recipe=paper")
-    assert answer.code == 3
-    told = [line.split(":")[1].strip() for line in answer.err.splitlines() if line.startswith("lowres-ssl:")]
-    assert told == ["figure=samples", "figure=batch_size", "figure=tsne", "figure=labels"]
 
 
 def test_run_that_was_named_is_the_one_drawn(lowres_ssl: Command, partly_labelled: list[Path]) -> None:
@@ -84,30 +60,6 @@ def test_run_that_was_named_is_the_one_drawn(lowres_ssl: Command, partly_labelle
     answer = lowres_ssl("figures", "figure=[labels]", "run=nothing")
     assert answer.code == 3
     assert answer.last_line == "lowres-ssl: run=nothing: no such run below outputs; see them with lowres-ssl runs"
-
-
-@pytest.mark.usefixtures("partly_labelled")
-def test_name_that_no_run_has_is_refused_with_those_there_are(lowres_ssl: Command) -> None:
-    answer = lowres_ssl("figures", "figure=[labels]", "recipe=papre")
-    assert answer.code == 2
-    wanted = "lowres-ssl: recipe=papre: no stored result has it; there is paper; did you mean recipe=paper?"
-    assert answer.last_line == wanted
-
-
-@pytest.mark.parametrize(
-    ("typed", "said"),
-    [
-        ("figure=[batchsize]", "did you mean figure=batch_size?"),
-        ("figure.batch_size.metric=f1", "wanted one of accuracy, weighted_f1, macro_f1, balanced_accuracy"),
-        ("figure=[]", "figure=[]: nothing to draw; type figure=[batch_size,tsne]"),
-        ("figure.samples.per_class=0", "figure.samples.per_class=0: wanted at least 1"),
-        ("figure.batch_size.batch_sizes=[0,16]", "figure.batch_size.batch_sizes=[0, 16]: wanted numbers of at least 2"),
-    ],
-)
-def test_typing_errors_are_one_line(lowres_ssl: Command, typed: str, said: str) -> None:
-    answer = lowres_ssl("figures", typed)
-    assert answer.code == 2
-    assert said in answer.last_line
 
 
 def test_what_several_figures_stumble_over_is_said_once(lowres_ssl: Command, tmp_path: Path) -> None:

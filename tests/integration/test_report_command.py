@@ -3,11 +3,8 @@
 import html
 import re
 import shlex
-import sys
 from pathlib import Path
 
-import pytest
-from stored_runs import made_up_run
 from typed import Command
 
 REPORT = Path("outputs", "report.html")
@@ -53,42 +50,3 @@ def test_without_results_one_line_says_how_to_make_some(lowres_ssl: Command) -> 
         "lowres-ssl pretrain method=simclr dataset=breast recipe=paper"
     )
     assert not REPORT.exists()
-
-
-def test_results_that_all_disagree_are_refused_with_what_to_type(lowres_ssl: Command, tmp_path: Path) -> None:
-    for recipe in ("paper", "tuned"):
-        made_up_run(tmp_path / "outputs", recipe=recipe)
-    answer = lowres_ssl("report")
-    assert answer.code == 3
-    assert answer.last_line.startswith(
-        "lowres-ssl: nothing to report: phantom, KNN (k=200), split_seed 0: recipe differs"
-    )
-    assert answer.last_line.endswith("type recipe=paper or recipe=tuned")
-
-
-@pytest.mark.parametrize(
-    ("typed", "code", "said"),
-    [
-        ("thumbnail_size=8", 2, "thumbnail_size=8: wanted from 16 to 512 pixels"),
-        ("gallery=0", 2, "gallery=0: wanted at least 1 image"),
-        ("thumbnail=false", 2, "thumbnail"),
-        ("file=", 2, "a file, got nothing"),
-        (
-            "file=/proc/none/report.html",
-            3,
-            "cannot be written (No such file or directory); name another with file=FILE",
-        ),
-    ],
-)
-def test_typing_errors_are_one_line(lowres_ssl: Command, tmp_path: Path, typed: str, code: int, said: str) -> None:
-    made_up_run(tmp_path / "outputs")
-    answer = lowres_ssl("report", typed)
-    assert answer.code == code
-    assert said in answer.last_line
-
-
-def test_missing_library_is_told_with_what_to_type(lowres_ssl: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "plotly", None)
-    answer = lowres_ssl("report")
-    assert answer.code == 2
-    assert answer.last_line == "lowres-ssl: report: needs plotly; type pip install 'lowres-ssl[report]'"

@@ -34,14 +34,6 @@ def test_tables_are_printed_and_written_in_three_formats(lowres_ssl: Command, ou
     assert r"\toprule" in (outputs / "tables" / "paper2.tex").read_text()
 
 
-def test_same_results_give_the_same_bytes(lowres_ssl: Command, outputs: Path) -> None:
-    typed = ("tables", "table=[paper2]", "dataset=phantom")
-    assert lowres_ssl(*typed).code == 0
-    before = {path: path.read_bytes() for path in (outputs / "tables").iterdir()}
-    assert lowres_ssl(*typed).code == 0
-    assert {path: path.read_bytes() for path in (outputs / "tables").iterdir()} == before
-
-
 def test_new_table_is_one_yaml(lowres_ssl: Command, outputs: Path, tmp_path: Path) -> None:
     (tmp_path / "my_conf" / "table").mkdir(parents=True)
     (tmp_path / "my_conf" / "table" / "mine.yaml").write_text(
@@ -78,39 +70,6 @@ def test_table_without_results_is_not_written_over_one_that_is_there(lowres_ssl:
     assert "paper2: no result of ours, so outputs/tables/paper2.md is left as it is" in answer.err
     assert "Written" not in answer.out
     assert (tmp_path / "outputs" / "tables" / "paper2.md").read_text() == there
-    assert (
-        lowres_ssl("tables", "table=[]").last_line
-        == "lowres-ssl: table: got none, wanted at least one: type table=NAME"
-    )
-
-
-@pytest.mark.parametrize(
-    ("line", "said"),
-    [
-        ("colour: red", "table/mine.yaml: table.mine.colour: Key 'colour' not in 'TableConfig'; mend the file"),
-        ("metrics: [auroc]", "table.mine.metrics=auroc: wanted some of accuracy"),
-        ("batch_size: many", "table.mine.batch_size=many: wanted best"),
-        ("kind: other", "table.mine.kind: Invalid value 'other', expected one of [scores, recipes, tuned]"),
-        ("rows: {}", "table.mine.rows={}: wanted at least one row"),
-        ('rows: {all: {entries: ["*"]}}', "wanted a method to begin with, or optional: true"),
-    ],
-)
-def test_table_that_makes_no_sense_is_refused(lowres_ssl: Command, tmp_path: Path, line: str, said: str) -> None:
-    (tmp_path / "my_conf" / "table").mkdir(parents=True)
-    good = {
-        "title": "title: My table",
-        "kind": "kind: scores",
-        "probe": "probe: [knn]",
-        "datasets": "datasets: [phantom]",
-        "metrics": "metrics: [accuracy]",
-        "batch_size": "batch_size: best",
-        "rows": "rows: {dcl: {entries: [dcl]}}",
-    }
-    lines = good | {line.partition(":")[0]: line}
-    (tmp_path / "my_conf" / "table" / "mine.yaml").write_text("\n".join(["# @package table.mine", *lines.values()]))
-    answer = lowres_ssl("tables", "--config-dir", "my_conf", "table=mine")
-    assert answer.code == 2
-    assert said in answer.err
 
 
 def test_strict_refuses_a_missing_cell_and_writes_nothing(lowres_ssl: Command, outputs: Path) -> None:
@@ -121,23 +80,6 @@ def test_strict_refuses_a_missing_cell_and_writes_nothing(lowres_ssl: Command, o
         "no result for 3 cells, the first is paper2: simclr on phantom by knn; type lowres-ssl pretrain" in answer.err
     )
     assert not (outputs / "tables").exists()
-
-
-def test_runs_of_two_recipes_are_refused_and_the_key_helps(lowres_ssl: Command, outputs: Path) -> None:
-    made_up_run(outputs, method="simclr", recipe="tuned")
-    answer = lowres_ssl("tables", "table=[paper2]", "dataset=phantom")
-    assert answer.code == 2
-    assert "type recipe=paper or recipe=tuned" in answer.err
-    assert not (outputs / "tables").exists()
-    assert lowres_ssl("tables", "table=[paper2]", "dataset=phantom", "recipe=paper").code == 0
-
-
-def test_settings_are_typed_as_they_are_shown(lowres_ssl: Command, outputs: Path) -> None:
-    made_up_run(outputs, method="simclr", settings={"k": 5})
-    assert lowres_ssl("tables", "table=[paper2]", "dataset=phantom").code == 2
-    answer = lowres_ssl("tables", "table=[paper2]", "dataset=phantom", "settings=k=5, vote=uniform")
-    assert answer.code == 0, answer.err
-    assert "KNN (k=5)" in answer.out
 
 
 def test_commands_below_a_table_can_be_typed(lowres_ssl: Command, outputs: Path) -> None:
@@ -157,15 +99,6 @@ def test_commands_below_a_table_can_be_typed(lowres_ssl: Command, outputs: Path)
                 assert f"\n{key}: {value}\n" in composed.out
 
 
-def test_typed_batch_size_goes_before_the_tables(lowres_ssl: Command, outputs: Path) -> None:
-    made_up_run(outputs, batch_size=16, accuracy=0.5)
-    answer = lowres_ssl("tables", "table=[paper2]", "dataset=phantom", "batch_size=16")
-    assert re.search(r"\| DCL +\| +16 \| +0.500 \|", answer.out)
-    wrong = lowres_ssl("tables", "batch_size=1")
-    assert wrong.code == 2
-    assert "batch_size=1: wanted best, or a number of at least 2" in wrong.err
-
-
 @pytest.mark.parametrize("command", ["tables", "compare", "report"])
 def test_name_that_nothing_has_is_refused_and_nothing_is_written(
     lowres_ssl: Command, outputs: Path, command: str
@@ -177,14 +110,6 @@ def test_name_that_nothing_has_is_refused_and_nothing_is_written(
         "lowres-ssl: dataset=phantm: no stored result has it; there is phantom; did you mean dataset=phantom?"
     )
     assert {path: path.read_bytes() for path in outputs.rglob("*") if path.is_file()} == before
-
-
-@pytest.mark.usefixtures("outputs")
-def test_name_that_can_still_be_trained_is_said_and_gets_its_commands(lowres_ssl: Command) -> None:
-    answer = lowres_ssl("tables", "table=[paper2]", "dataset=breast")
-    assert answer.code == 0
-    assert "dataset=breast: no stored result has it; there is phantom" in answer.err
-    assert "dataset=breast" in answer.out
 
 
 def test_empty_outputs_give_tables_of_dashes(lowres_ssl: Command) -> None:

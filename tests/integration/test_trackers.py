@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
 from test_hostile_config import CANARY, everything_in
 from test_wrong_input import refused
 from typed import SMALL, Command
@@ -102,16 +101,6 @@ def test_history_monitors_views_tsne_and_scores_arrive_in_tensorboard(
     assert {path.name for path in tmp_path.iterdir()} == {"data", "outputs"}
 
 
-def test_tracker_changes_neither_the_run_nor_its_bytes(lowres_ssl: Command, cells: Path, tmp_path: Path) -> None:
-    pytest.importorskip("tensorboard")
-    assert lowres_ssl(*TYPED, "evaluate=false").code == 0
-    run = run_in(tmp_path)
-    encoder = (run / "encoder.safetensors").read_bytes()
-    assert lowres_ssl(*TYPED, "evaluate=false", "force=true", "tracker=tensorboard").code == 0
-    assert run_in(tmp_path) == run
-    assert (run / "encoder.safetensors").read_bytes() == encoder
-
-
 def interrupted_once(lowres_ssl: Command, monkeypatch: pytest.MonkeyPatch, *typed: str) -> None:
     """A run whose process ends in its last epoch, and the same command again."""
     write = Run.write_history
@@ -136,22 +125,6 @@ def test_resumed_run_goes_on_in_tensorboard_without_a_doubled_epoch(
     read = events(tmp_path)
     check_numbers(scalars(read), run_in(tmp_path))
     assert len(read.Images("views")) == 1
-
-
-def test_finished_run_is_told_as_it_is_stored(lowres_ssl: Command, cells: Path, tmp_path: Path) -> None:
-    pytest.importorskip("tensorboard")
-    assert lowres_ssl(*TYPED).code == 0
-    for _ in range(2):
-        answer = lowres_ssl(*TYPED, "tracker=tensorboard")
-        assert answer.code == 0, answer.err
-        assert "finished already" in answer.err
-        check_numbers(scalars(events(tmp_path)), run_in(tmp_path))
-
-
-def test_no_views_leave_where_images_are_not_wanted(lowres_ssl: Command, cells: Path, tmp_path: Path) -> None:
-    pytest.importorskip("tensorboard")
-    assert lowres_ssl(*TYPED, "tracker=tensorboard", "tracker.images=false").code == 0
-    assert events(tmp_path).Tags()["images"] == ["t-SNE"]
 
 
 @pytest.mark.parametrize("tool", TOOLS)
@@ -198,19 +171,6 @@ def test_missing_library_is_said_before_anything_is_read(
         refused(answer, 2, f"tracker={tool}", "not installed", f"pip install 'lowres-ssl[{tool}]'", "tracker=none")
         assert "images" not in answer.err
     assert not (tmp_path / "outputs").exists()
-
-
-@pytest.mark.parametrize(
-    ("typed", "parts"),
-    [
-        (["tracker=wandv"], ["did you mean tracker=wandb?"]),
-        (["tracker=wandb", "tracker.mode=maybe"], ["tracker.mode=maybe", "one of offline, online"]),
-        (["tracker=mlflow", "tracker.uri=https://me:pass@host"], ["tracker.uri", "MLFLOW_TRACKING_PASSWORD"]),
-        (["tracker=tensorboard", "tracker.image=true"], ["did you mean tracker.images?"]),
-    ],
-)
-def test_what_no_tracker_takes_is_refused(lowres_ssl: Command, cells: Path, typed: list[str], parts: list[str]) -> None:
-    refused(lowres_ssl(*TYPED, *typed), 2, *parts)
 
 
 def mlflow_numbers(folder: Path) -> dict[str, dict[int, float]]:
@@ -309,21 +269,6 @@ def test_history_and_scores_arrive_in_an_offline_wandb_run_that_is_written_anew_
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("tool", ["mlflow", "wandb"])
-def test_views_reach_a_tool_that_is_given_none_by_default_where_they_are_wanted(
-    lowres_ssl: Command, cells: Path, tmp_path: Path, tool: str
-) -> None:
-    pytest.importorskip(tool)
-    answer = lowres_ssl(*TYPED, f"tracker={tool}", "tracker.images=true")
-    assert answer.code == 0, answer.err
-    assert "switched off" not in answer.err
-    (views,) = (tmp_path / "outputs" / "trackers" / tool).rglob("views*.png")
-    with Image.open(views) as picture:
-        assert picture.size == (60, 160)  # 8 images: whole, and two views of each
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")
 def test_who_is_not_logged_in_is_told_and_not_asked(cells: Path, tmp_path: Path) -> None:
     """In a process of its own: the library keeps what it has once found."""
     pytest.importorskip("wandb")
@@ -339,3 +284,13 @@ def test_who_is_not_logged_in_is_told_and_not_asked(cells: Path, tmp_path: Path)
     )
     assert "note: tracker=wandb: not logged in; type wandb login, or tracker.mode=offline" in answer.stderr
     assert "random initialisation" in answer.stdout
+
+
+def test_tracker_changes_neither_the_run_nor_its_bytes(lowres_ssl: Command, cells: Path, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    assert lowres_ssl(*TYPED, "evaluate=false").code == 0
+    run = run_in(tmp_path)
+    encoder = (run / "encoder.safetensors").read_bytes()
+    assert lowres_ssl(*TYPED, "evaluate=false", "force=true", "tracker=tensorboard").code == 0
+    assert run_in(tmp_path) == run
+    assert (run / "encoder.safetensors").read_bytes() == encoder

@@ -94,14 +94,6 @@ def test_each_epoch_is_told_once_and_scores_stand_under_their_own_names(
     assert capsys.readouterr().err == "it is there\n"
 
 
-def test_what_the_tool_has_is_not_told_again_and_it_is_asked_for_by_its_own_name(follow: Callable[..., None]) -> None:
-    follow(Recorder())
-    tracker = Recorder(there=2)
-    follow(tracker)
-    assert tracker.told[0] == ("begin", "cells-dcl-bs8-s0-aaaaaaaa", "known")
-    assert [told[2] for told in tracker.told if told[0] == "numbers"] == [3]
-
-
 @pytest.mark.parametrize("call", ["begin", "numbers", "scores", "picture", "end"])
 def test_whatever_call_fails_is_said_once(
     follow: Callable[..., None], capsys: pytest.CaptureFixture[str], call: str

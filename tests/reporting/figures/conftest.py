@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from omegaconf import OmegaConf
@@ -12,7 +13,7 @@ from stored_runs import made_up_run
 
 from lowres_ssl.evaluate.features import store_features
 from lowres_ssl.io.checksummed_json import write_checked_json
-from lowres_ssl.reporting.figures import Picture, Stored, build_picture
+from lowres_ssl.reporting.figures import Stored, build_picture
 from lowres_ssl.runs.index import read_index
 from lowres_ssl.runs.query import ResultFilters
 from lowres_ssl.runs.result_io import read_predictions, read_result, write_result
@@ -57,24 +58,22 @@ def figured_run(tmp_path: Path) -> FiguredRun:
 
 
 @pytest.fixture
-def stored(tmp_path: Path) -> Callable[..., Stored]:
-    """What lies below the folder of the test; keywords are filters."""
+def draw(tmp_path: Path) -> Drawn:
+    """Draw a figure of what lies below the folder of the test, as its file in conf/figure has it with `changes`.
 
-    def read(**filters: Any) -> Stored:
-        results, problems = read_index(tmp_path)
-        assert not problems
-        return Stored(results, ResultFilters(**filters), tmp_path, tmp_path / "stores")
+    The one figure that there is, or by their names where there are others.
+    """
 
-    return read
-
-
-@pytest.fixture
-def picture() -> Callable[..., Picture]:
-    """A picture as its file in conf/figure says; keywords change that."""
-
-    def build(name: str, **changes: Any) -> Picture:
+    def draw_it(
+        name: str, *, filters: dict[str, Any] | None = None, results: pd.DataFrame | None = None, **changes: Any
+    ) -> Any:
         arguments = OmegaConf.to_container(OmegaConf.load(CONF / f"{name}.yaml"))
         assert isinstance(arguments, dict)
-        return build_picture(name, {str(key): value for key, value in arguments.items()} | changes)
+        found = build_picture(name, {str(key): value for key, value in arguments.items()} | changes)
+        frame, problems = read_index(tmp_path)
+        assert not problems
+        rows = frame if results is None else results
+        drawn = found.draw(Stored(rows, ResultFilters(**filters or {}), tmp_path, tmp_path / "stores"))
+        return drawn[name] if list(drawn) == [name] else drawn
 
-    return build
+    return draw_it

@@ -1,6 +1,5 @@
 """Figure 3 shows the stored numbers, each with what it cost, and nothing that was not run."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,8 @@ from matplotlib.figure import Figure
 from sklearn.metrics import accuracy_score, f1_score
 from tiny_training import TRAINING
 
-from lowres_ssl.errors import ConfigError, DataError
-from lowres_ssl.reporting.figures import Picture, Stored
-from lowres_ssl.reporting.figures.batch_size import format_thousands, read_training_length
+from lowres_ssl.errors import DataError
+from lowres_ssl.reporting.figures.batch_size import read_training_length
 from lowres_ssl.runs.result_io import read_predictions
 from lowres_ssl.runs.run import Run
 
@@ -21,7 +19,7 @@ METHODS = ("simclr", "dcl", "simsiam", "vicreg")
 
 
 @pytest.fixture
-def grid(figured_run: Callable[..., Path]) -> dict[tuple[str, int, int], Path]:
+def grid(figured_run: Any) -> dict[tuple[str, int, int], Path]:
     """The results of two methods at two batch sizes with two seeds, and random initialisation, of one data set."""
     results = {
         (method, size, seed): figured_run(method=method, batch_size=size, seed=seed, accuracy=accuracy + seed / 20)
@@ -48,12 +46,9 @@ def legend_of(figure: Figure) -> list[str]:
 
 @pytest.mark.parametrize("metric", ["accuracy", "weighted_f1"])
 def test_each_point_is_the_mean_over_seeds_of_the_stored_predictions(
-    grid: dict[tuple[str, int, int], Path],
-    picture: Callable[..., Picture],
-    stored: Callable[..., Stored],
-    metric: str,
+    grid: dict[tuple[str, int, int], Path], draw: Any, metric: str
 ) -> None:
-    figure = picture("batch_size", metric=metric).draw(stored())["batch_size"]
+    figure = draw("batch_size", metric=metric)
     lines = lines_of(figure.axes[0])
     assert lines.keys() == {"DCL", "VICReg"}
     for name, method in (("DCL", "dcl"), ("VICReg", "vicreg")):
@@ -72,8 +67,8 @@ def test_each_point_is_the_mean_over_seeds_of_the_stored_predictions(
 
 
 @pytest.mark.usefixtures("grid")
-def test_every_point_has_an_interval_around_it(picture: Callable[..., Picture], stored: Callable[..., Stored]) -> None:
-    axes = picture("batch_size").draw(stored())["batch_size"].axes[0]
+def test_every_point_has_an_interval_around_it(draw: Any) -> None:
+    axes = draw("batch_size").axes[0]
     bars = [segment for container in axes.containers for segment in container[2][0].get_segments()]
     values = [value for line in lines_of(axes).values() for value in line.values()]
     assert len(bars) == len(values) == 4
@@ -82,10 +77,8 @@ def test_every_point_has_an_interval_around_it(picture: Callable[..., Picture], 
 
 
 @pytest.mark.usefixtures("grid")
-def test_axis_has_a_tick_a_batch_size_with_steps_and_views_and_room_for_more(
-    picture: Callable[..., Picture], stored: Callable[..., Stored]
-) -> None:
-    axes = picture("batch_size").draw(stored())["batch_size"].axes[0]
+def test_axis_has_a_tick_a_batch_size_with_steps_and_views_and_room_for_more(draw: Any) -> None:
+    axes = draw("batch_size").axes[0]
     assert list(axes.get_xticks()) == [16, 32, 64, 128, 256]
     assert axes.get_xscale() == "log"
     assert axes.xaxis.get_minorticklocs().size == 0
@@ -98,23 +91,9 @@ def test_axis_has_a_tick_a_batch_size_with_steps_and_views_and_room_for_more(
 
 
 @pytest.mark.usefixtures("grid")
-def test_random_initialisation_is_a_level_with_a_band(
-    picture: Callable[..., Picture], stored: Callable[..., Stored]
-) -> None:
-    figure = picture("batch_size").draw(stored())["batch_size"]
-    (level,) = (line for line in figure.axes[0].get_lines() if line.get_label() == "random initialisation")
-    assert set(level.get_ydata()) == {0.5}
-    (band,) = figure.axes[0].patches
-    assert band.get_y() < 0.5 < band.get_y() + band.get_height()
-    assert legend_of(figure) == ["DCL", "VICReg", "random initialisation"]
-
-
-@pytest.mark.usefixtures("grid")
-def test_the_calibrated_random_encoder_is_a_level_of_its_own(
-    figured_run: Callable[..., Path], picture: Callable[..., Picture], stored: Callable[..., Stored]
-) -> None:
+def test_the_calibrated_random_encoder_is_a_level_of_its_own(figured_run: Any, draw: Any) -> None:
     figured_run(method="random_calibrated", accuracy=0.55)
-    axes = picture("batch_size").draw(stored())["batch_size"].axes[0]
+    axes = draw("batch_size").axes[0]
     names = ("random initialisation", "random, BatchNorm calibrated")
     plain, calibrated = (line for name in names for line in axes.get_lines() if line.get_label() == name)
     assert set(calibrated.get_ydata()) == {0.55}
@@ -122,37 +101,22 @@ def test_the_calibrated_random_encoder_is_a_level_of_its_own(
     assert len(axes.patches) == 2
 
 
-def test_four_methods_differ_in_colour_marker_and_dashes(
-    figured_run: Callable[..., Path], picture: Callable[..., Picture], stored: Callable[..., Stored]
-) -> None:
-    for method in METHODS:
-        figured_run(method=method)
-    lines = picture("batch_size").draw(stored())["batch_size"].axes[0].get_lines()
-    drawn = [line for line in lines if line.get_label() in ("SimCLR", "DCL", "SimSiam", "VICReg")]
-    for looks in ("get_color", "get_marker", "get_linestyle"):
-        assert len({getattr(line, looks)() for line in drawn}) == 4
-
-
-def test_method_keeps_its_look_where_others_are_missing(
-    figured_run: Callable[..., Path], picture: Callable[..., Picture], stored: Callable[..., Stored]
-) -> None:
+def test_method_keeps_its_look_where_others_are_missing(figured_run: Any, draw: Any) -> None:
     figured_run(method="vicreg", dataset="breast")
     for method in METHODS:
         figured_run(method=method, dataset="phantom")
-    axes = picture("batch_size").draw(stored())["batch_size"].axes
+    axes = draw("batch_size").axes
     colours = [line.get_color() for each in axes for line in each.get_lines() if line.get_label() == "VICReg"]
     assert len(colours) == 2
     assert len(set(colours)) == 1
 
 
-def test_panel_a_data_set_says_what_it_is_of(
-    figured_run: Callable[..., Path], picture: Callable[..., Picture], stored: Callable[..., Stored]
-) -> None:
+def test_panel_a_data_set_says_what_it_is_of(figured_run: Any, draw: Any) -> None:
     for seed in (0, 1, 2):
         figured_run(method="dcl", dataset="breast", title="Breast $5", seed=seed)
     figured_run(method="dcl", dataset="phantom", split="patient")
     figured_run(method="random", dataset="colorectal")  # nothing trained: no panel
-    axes = picture("batch_size").draw(stored())["batch_size"].axes
+    axes = draw("batch_size").axes
     titles = [each.get_title(loc="left").replace("\N{NO-BREAK SPACE}", " ") for each in axes]
     assert len(titles) == 2
     for said in (r"Breast \$5", "recipe paper", "resnet18", "64 px", "250 epochs", "120 test images", "3 seeds"):
@@ -172,58 +136,29 @@ def test_panel_a_data_set_says_what_it_is_of(
     ],
 )
 def test_panel_says_how_many_groups_and_whether_they_do(
-    figured_run: Callable[..., Path],
-    picture: Callable[..., Picture],
-    stored: Callable[..., Stored],
-    groups: list[str] | None,
-    said: str,
+    figured_run: Any, draw: Any, groups: list[str] | None, said: str
 ) -> None:
     figured_run(method="dcl", groups=groups)
-    title = picture("batch_size").draw(stored())["batch_size"].axes[0].get_title(loc="left")
+    title = draw("batch_size").axes[0].get_title(loc="left")
     facts = title.replace("\n", " ").replace("\N{NO-BREAK SPACE}", " ").split(", ")
     assert said in facts
     assert sum("group" in fact for fact in facts) == ("group" in said)
 
 
-def test_probe_that_was_typed_is_drawn_instead(
-    figured_run: Callable[..., Path], picture: Callable[..., Picture], stored: Callable[..., Stored]
-) -> None:
-    for probe, accuracy in (("knn", 0.6), ("linear", 0.9)):
-        figured_run(method="dcl", probe=probe, accuracy=accuracy)
-    figure = picture("batch_size").draw(stored(probe="linear"))["batch_size"]
-    assert lines_of(figure.axes[0]) == {"DCL": {64: pytest.approx(0.9)}}
-    assert figure._suptitle.get_text().startswith("linear (MLP) accuracy")
-
-
-def test_released_code_counts_as_dcl_and_says_so(
-    figured_run: Callable[..., Path], picture: Callable[..., Picture], stored: Callable[..., Stored]
-) -> None:
+def test_released_code_counts_as_dcl_and_says_so(figured_run: Any, draw: Any) -> None:
     figured_run(method="dclw", recipe="released_code")
-    figure = picture("batch_size").draw(stored())["batch_size"]
+    figure = draw("batch_size")
     assert list(lines_of(figure.axes[0])) == ["DCL (as dclw)"]
 
 
-def test_results_that_disagree_are_not_drawn_together(
-    figured_run: Callable[..., Path], picture: Callable[..., Picture], stored: Callable[..., Stored]
-) -> None:
-    figured_run(method="dcl", recipe="paper", accuracy=0.6)
-    figured_run(method="vicreg", recipe="tuned", accuracy=0.9)
-    with pytest.raises(ConfigError, match="type recipe=paper or recipe=tuned"):
-        picture("batch_size").draw(stored())
-    lines = lines_of(picture("batch_size").draw(stored(recipe="tuned"))["batch_size"].axes[0])
-    assert lines == {"VICReg": {64: pytest.approx(0.9)}}
-
-
-def test_nothing_stored_is_one_line_with_the_command(
-    tmp_path: Path, figured_run: Callable[..., Path], picture: Callable[..., Picture], stored: Callable[..., Stored]
-) -> None:
+def test_nothing_stored_is_one_line_with_the_command(tmp_path: Path, figured_run: Any, draw: Any) -> None:
     figured_run(method="random")
     wanted = (
         "lowres-ssl pretrain -m method=simclr,dcl,simsiam,vicreg batch_size=16,32,64 'probe=[knn]' "
         f"dataset=phantom recipe=tuned backbone=resnet18 image_size=32 split=stratified output_dir={tmp_path}"
     )
     with pytest.raises(DataError) as raised:
-        picture("batch_size").draw(stored(dataset="phantom", recipe="tuned", image_size=32))
+        draw("batch_size", filters={"dataset": "phantom", "recipe": "tuned", "image_size": 32})
     assert str(raised.value).endswith(f"make them: {wanted}")
     assert "\n" not in str(raised.value)
 
@@ -233,7 +168,7 @@ def test_nothing_stored_is_one_line_with_the_command(
     ("images", "unlabelled", "batch_size"), [(480, 0, 64), (481, 0, 16), (60, 40, 32), (64, 0, 64)]
 )
 def test_steps_and_views_are_those_of_the_training(
-    figured_run: Callable[..., Path], keep: bool, images: int, unlabelled: int, batch_size: int
+    figured_run: Any, keep: bool, images: int, unlabelled: int, batch_size: int
 ) -> None:
     folder = figured_run(
         train=images, unlabelled_images=unlabelled, keep_last_batch=keep, batch_size=batch_size, epochs=3
@@ -243,8 +178,3 @@ def test_steps_and_views_are_those_of_the_training(
     steps = training.steps_per_epoch(everything)
     assert read_training_length(str(folder)) == (3 * steps, 3 * 2 * min(steps * batch_size, everything))
     assert Run(folder.parent).description()["epochs_wanted"] == 3
-
-
-@pytest.mark.parametrize(("number", "said"), [(28, "28"), (18_750, "18,750"), (600_000, "600k"), (1_270_000, "1.3M")])
-def test_large_numbers_are_short(number: int, said: str) -> None:
-    assert format_thousands(number) == said

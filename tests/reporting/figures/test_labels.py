@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score
 
-from lowres_ssl.errors import ConfigError, DataError
-from lowres_ssl.reporting.figures import Picture, Stored
 from lowres_ssl.reporting.figures._style import use_figure_style
 from lowres_ssl.reporting.figures.labels import average_over_subsets
 from lowres_ssl.runs.result_io import read_predictions
@@ -21,7 +19,7 @@ FRACTIONS = (0.1, 0.5, 1.0)
 
 
 @pytest.fixture
-def parts(figured_run: Callable[..., Path]) -> Callable[..., list[Path]]:
+def parts(figured_run: Any) -> Callable[..., list[Path]]:
     """Results of one entry at three fractions: two draws of each part, one of the whole."""
 
     def make(**about: Any) -> list[Path]:
@@ -49,11 +47,9 @@ def accuracy_of(result: Path) -> float:
     return float(accuracy_score(arrays["test_labels"], arrays["test_predictions"]))
 
 
-def test_each_point_is_the_mean_over_draws_and_seeds(
-    parts: Callable[..., list[Path]], picture: Callable[..., Picture], stored: Callable[..., Stored]
-) -> None:
+def test_each_point_is_the_mean_over_draws_and_seeds(parts: Any, draw: Any) -> None:
     first, second = parts(method="dcl", seed=0), parts(method="dcl", seed=1, accuracy=0.7)
-    axes = picture("labels").draw(stored())["labels"].axes[0]
+    axes = draw("labels").axes[0]
     line = lines_of(axes)["DCL"]
     assert line.keys() == set(FRACTIONS)
     for fraction, places in zip(FRACTIONS, ([0, 1], [2, 3], [4]), strict=True):
@@ -65,11 +61,9 @@ def test_each_point_is_the_mean_over_draws_and_seeds(
         assert min(edges) < value < max(edges)
 
 
-def test_axis_says_share_and_number_of_labels(
-    parts: Callable[..., list[Path]], picture: Callable[..., Picture], stored: Callable[..., Stored]
-) -> None:
+def test_axis_says_share_and_number_of_labels(parts: Any, draw: Any) -> None:
     parts(method="dcl")
-    axes = picture("labels").draw(stored())["labels"].axes[0]
+    axes = draw("labels").axes[0]
     assert axes.get_xscale() == "log"
     assert list(axes.get_xticks()) == list(FRACTIONS)
     assert [label.get_text() for label in axes.get_xticklabels()] == ["10%\n48", "50%\n240", "100%\n480"]
@@ -77,90 +71,43 @@ def test_axis_says_share_and_number_of_labels(
     assert "1 to 2 draws, 1 seed, batch size 64" in title
 
 
-def test_fine_tuned_entries_stand_beside_the_probe_in_the_order_of_the_file(
-    parts: Callable[..., list[Path]], picture: Callable[..., Picture], stored: Callable[..., Stored]
-) -> None:
+def test_fine_tuned_entries_stand_beside_the_probe_in_the_order_of_the_file(parts: Any, draw: Any) -> None:
     parts(method="random")
     parts(method="supervised", probe="classifier")
     parts(method="supervised", entry="supervised from dcl", probe="classifier")
     parts(method="dcl")
     parts(method="dcl", probe="knn")
-    figure = picture("labels").draw(stored())["labels"]
+    figure = draw("labels")
     wanted = ["DCL", "random initialisation", "supervised, end to end", "supervised from dcl, end to end"]
     assert list(lines_of(figure.axes[0])) == wanted
     assert [text.get_text() for text in figure.legends[0].get_texts()] == wanted
-    figure = picture("labels", probes=["knn"]).draw(stored())["labels"]
+    figure = draw("labels", probes=["knn"])
     assert list(lines_of(figure.axes[0])) == ["DCL"]
 
 
-def test_entry_with_results_from_all_labels_only_is_no_line(
-    parts: Callable[..., list[Path]],
-    figured_run: Callable[..., Path],
-    picture: Callable[..., Picture],
-    stored: Callable[..., Stored],
-) -> None:
-    parts(method="dcl")
-    figured_run(method="vicreg", probe="linear")
-    assert list(lines_of(picture("labels").draw(stored())["labels"].axes[0])) == ["DCL"]
-
-
-def test_weights_that_another_run_began_with_are_the_line_they_are_of(
-    parts: Callable[..., list[Path]], picture: Callable[..., Picture], stored: Callable[..., Stored]
-) -> None:
+def test_weights_that_another_run_began_with_are_the_line_they_are_of(parts: Any, draw: Any) -> None:
     parts(method="dcl")
     parts(method="weights", entry="weights of dcl")
     parts(method="weights", entry="weights of a-file.pt")
-    assert list(lines_of(picture("labels").draw(stored())["labels"].axes[0])) == ["DCL", "weights of a-file.pt"]
+    assert list(lines_of(draw("labels").axes[0])) == ["DCL", "weights of a-file.pt"]
 
 
 def test_line_is_of_one_batch_size_the_best_on_validation_of_those_with_most_fractions(
-    parts: Callable[..., list[Path]],
-    figured_run: Callable[..., Path],
-    picture: Callable[..., Picture],
-    stored: Callable[..., Stored],
+    parts: Any, figured_run: Any, draw: Any
 ) -> None:
     parts(method="dcl", batch_size=16, accuracy=0.6, validation_accuracy=0.8)
     parts(method="dcl", batch_size=32, accuracy=0.9, validation_accuracy=0.7)
     figured_run(method="dcl", batch_size=64, probe="linear", accuracy=0.95, validation_accuracy=0.9)
-    axes = picture("labels").draw(stored())["labels"].axes[0]
+    axes = draw("labels").axes[0]
     assert lines_of(axes)["DCL"] == {fraction: pytest.approx(0.6) for fraction in FRACTIONS}
     assert axes.get_title(loc="left").endswith("batch\N{NO-BREAK SPACE}size\N{NO-BREAK SPACE}16")
 
 
-def test_panel_a_data_set(
-    parts: Callable[..., list[Path]], picture: Callable[..., Picture], stored: Callable[..., Stored]
-) -> None:
-    parts(method="dcl", dataset="breast")
-    parts(method="dcl", dataset="phantom")
-    axes = picture("labels").draw(stored())["labels"].axes
-    assert [each.get_title(loc="left").splitlines()[0] for each in axes] == ["Breast", "Phantom"]
-    assert len(picture("labels").draw(stored(dataset="breast"))["labels"].axes) == 1
-
-
-def test_fractions_of_runs_that_disagree_are_not_one_line(
-    figured_run: Callable[..., Path], picture: Callable[..., Picture], stored: Callable[..., Stored]
-) -> None:
-    figured_run(method="dcl", image_size=32, probe="linear", label_fraction=0.1)
-    figured_run(method="dcl", image_size=64, probe="linear", label_fraction=1.0)
-    with pytest.raises(ConfigError, match="type image_size=32 or image_size=64"):
-        picture("labels").draw(stored())
-
-
-def test_nothing_stored_is_one_line_with_the_command(
-    figured_run: Callable[..., Path], picture: Callable[..., Picture], stored: Callable[..., Stored]
-) -> None:
-    figured_run(method="dcl", probe="linear")
-    with pytest.raises(DataError, match=r"lowres-ssl evaluate run=RUN label_fraction=\[0.01,0.05,0.1,0.25,0.5,1.0\]$"):
-        picture("labels").draw(stored())
-
-
-def test_legend_of_long_names_stays_within_the_figure(
-    parts: Callable[..., list[Path]], picture: Callable[..., Picture], stored: Callable[..., Stored]
-) -> None:
+def test_legend_of_long_names_stays_within_the_figure(parts: Any, draw: Any) -> None:
     for number in range(3):
         parts(method="pretrained", entry=f"pretrained vit_small_patch16_224.augreg_in21k_{number}")
     with use_figure_style():
-        figure = picture("labels").draw(stored())["labels"]
+        figure = draw("labels")
         figure.draw_without_rendering()
     box = figure.legends[0].get_window_extent()
     assert box.x0 >= 0
@@ -169,11 +116,11 @@ def test_legend_of_long_names_stays_within_the_figure(
 
 @pytest.mark.parametrize("entries", [4, 5])
 def test_intervals_are_bands_as_long_as_they_can_be_told_apart_then_bars_side_by_side(
-    parts: Callable[..., list[Path]], picture: Callable[..., Picture], stored: Callable[..., Stored], entries: int
+    parts: Any, draw: Any, entries: int
 ) -> None:
     for number in range(entries):
         parts(method="pretrained", entry=f"pretrained {number}")
-    axes = picture("labels").draw(stored())["labels"].axes[0]
+    axes = draw("labels").axes[0]
     lines = [line for line in axes.get_lines() if not line.get_label().startswith("_")]
     places = [sorted(line.get_xdata()) for line in lines]
     assert len(lines) == entries
@@ -199,9 +146,7 @@ def test_draws_of_one_encoder_are_no_more_seeds() -> None:
     assert pooled.high - pooled.low < 0.75 * (once.high - once.low)
 
 
-def test_mean_is_over_the_seeds_that_all_draws_have(
-    figured_run: Callable[..., Path], picture: Callable[..., Picture], stored: Callable[..., Stored]
-) -> None:
+def test_mean_is_over_the_seeds_that_all_draws_have(figured_run: Any, draw: Any) -> None:
     """Draw 0 has seeds 0 and 1, draw 1 seeds 1 and 2: the first of each are seeds of two encoders."""
     accuracies = {(0, 0): 0.2, (0, 1): 0.8, (1, 1): 0.6, (1, 2): 0.9}
     runs = {
@@ -210,11 +155,5 @@ def test_mean_is_over_the_seeds_that_all_draws_have(
         )
         for (draw, seed), accuracy in accuracies.items()
     }
-    axes = picture("labels").draw(stored())["labels"].axes[0]
+    axes = draw("labels").axes[0]
     assert lines_of(axes)["DCL"][0.1] == pytest.approx(np.mean([accuracy_of(runs[0, 1]), accuracy_of(runs[1, 1])]))
-
-
-def test_order_of_the_seeds_does_not_matter() -> None:
-    counts, _ = World(alike(60, 3), seeds=3, seed=0.5).draw(np.random.default_rng(0))
-    first, turned = MethodCounts(counts[0], (0, 1, 2)), MethodCounts(counts[0][::-1], (2, 1, 0))
-    assert average_over_subsets([first, turned], "accuracy") == average_over_subsets([first, first], "accuracy")

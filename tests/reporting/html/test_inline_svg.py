@@ -65,14 +65,6 @@ def test_ids_and_what_refers_to_them_are_of_this_figure() -> None:
     assert referred <= ids[0]
 
 
-def test_black_is_the_ink_of_the_page_and_the_same_figure_the_same_text() -> None:
-    svg = drawn()
-    assert "currentColor" in svg
-    assert "#000000" not in svg
-    assert "DejaVu" not in svg
-    assert svg == drawn()
-
-
 @pytest.fixture
 def drawings(tmp_path: Path) -> Callable[[], dict[str, str | None]]:
     """The batch-size figure of the one chapter there is."""

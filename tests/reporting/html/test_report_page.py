@@ -132,21 +132,6 @@ def test_thumbnails_false_embeds_no_image_and_tells_no_name(report: Reported, tm
     assert "secret1.png" in report("thumbnails=false", "file_names=true")
 
 
-def test_same_results_give_the_same_bytes(report: Reported, tmp_path: Path) -> None:
-    made_up_study(tmp_path / OUTPUTS, **SMALL)
-    assert report() == report()
-
-
-def test_decoded_images_that_are_gone_are_told(
-    report: Reported, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    made_up_study(tmp_path / OUTPUTS, **SMALL, store_size=None)
-    text = report()
-    wanted = "type lowres-ssl data dataset=phantom image_size=64 prepare=true"
-    assert wanted in capsys.readouterr().err
-    assert wanted in Page(text).text
-
-
 def test_paper_stands_beside_and_what_disagrees_leaves_the_others_alone(report: Reported, tmp_path: Path) -> None:
     made_up_run(tmp_path / OUTPUTS, dataset="breast", title="Breast")
     for recipe in ("paper", "tuned"):

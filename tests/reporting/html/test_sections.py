@@ -36,11 +36,6 @@ def test_vote_is_that_of_most_seeds_and_of_equals_the_first() -> None:
     assert agreeing.tolist() == [2, 2, 1, 2]
 
 
-def test_confusion_counts_all_seeds() -> None:
-    mine = method("x", [0, 1, 2], [0, 2, 2], labels=[0, 1, 1])
-    assert mine.confusion().tolist() == [[2, 0, 0], [0, 1, 3], [0, 0, 0]]
-
-
 def test_hard_images_are_those_that_no_compared_method_gets_right() -> None:
     labels = [0, 0, 1, 1, 2]
     probed = ProbeResults(
@@ -98,15 +93,6 @@ def test_maps_are_of_one_seed_and_the_stored_features(chapter: Chapter) -> None:
     assert min(same) > 0.7, "the made-up features know the class"
 
 
-def test_features_that_are_gone_leave_out_that_map_only(chapter: Chapter) -> None:
-    first = Path(chapter.probes[0].cells[1].cell.rows["result"].iloc[0])
-    next(first.parent.glob("features-*")).unlink()
-    maps, problems = build_feature_maps(chapter)
-    assert [each.entry for each in maps] == ["simclr", "random"]
-    assert len(problems) == 1
-    assert "the features cannot be read" in problems[0]
-
-
 def test_curves_are_those_of_each_seed_and_a_burst_loss_is_none(chapter: Chapter) -> None:
     curves = build_training_curves(chapter)
     assert [(each["entry"], each["seed"]) for each in curves] == [
@@ -139,13 +125,6 @@ def test_results_that_disagree_are_said_and_the_others_are_shown(tmp_path: Path)
     assert problems == []
 
 
-def test_splits_are_chapters_of_their_own(tmp_path: Path) -> None:
-    for split_seed in (0, 1):
-        made_up_run(tmp_path, split_seed=split_seed)
-    chapters, _ = build_sections(read_index(tmp_path)[0], ResultFilters())
-    assert [each.split_seed for each in chapters] == [0, 1]
-
-
 def test_album_holds_each_image_once_and_small(tmp_path: Path) -> None:
     keep_images(tmp_path / STORE, ["a", "b", "c"], 64)
     album = ThumbnailAlbum(tmp_path, 16)
@@ -160,3 +139,8 @@ def test_album_holds_each_image_once_and_small(tmp_path: Path) -> None:
         mean = np.asarray(found, dtype=np.float64).mean()
     wanted = np.load(tmp_path / STORE / "images.npy")[0].mean()
     assert abs(mean - wanted) < 3, "of the image that was asked for"
+
+
+def test_confusion_counts_all_seeds() -> None:
+    mine = method("x", [0, 1, 2], [0, 2, 2], labels=[0, 1, 1])
+    assert mine.confusion().tolist() == [[2, 0, 0], [0, 1, 3], [0, 0, 0]]

@@ -139,23 +139,6 @@ def test_markdown_is_sound_whatever_the_names_are(text: str) -> None:
     assert not re.search(r"[*`<\[]|(?<!\w)_|_(?!\w)", without_escapes)
 
 
-def test_underscore_inside_a_word_stays_as_it_is() -> None:
-    assert "split_seed 0" in format_markdown(named("split_seed 0"))
-
-
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", "\t=x", "\r\n-x"])
-def test_text_that_a_spreadsheet_would_compute_is_neutralised(text: str) -> None:
-    (row,) = csv.DictReader(io.StringIO(format_csv(named(text)), newline=""))
-    assert row["label"] == f"'{text.strip()}"
-    assert float(row["value"]) == -0.5
-
-
-def test_csv_quotes_what_needs_it() -> None:
-    text = 'a,"b" c'
-    (row,) = csv.DictReader(io.StringIO(format_csv(named(text)), newline=""))
-    assert row["label"] == text
-
-
 def test_stored_title_that_attacks_every_format_comes_out_whole(tmp_path: Path) -> None:
     made_up_run(tmp_path, title=SPECIAL)
     table = table_of("paper2", tmp_path, dataset="phantom")

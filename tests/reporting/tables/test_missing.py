@@ -58,12 +58,6 @@ def test_settings_that_are_not_the_usual_are_typed(tmp_path: Path) -> None:
     assert [word for word in trained if word.startswith("probe")] == ["probe.knn.k=5"]
 
 
-def test_recipes_own_settings_are_the_usual_of_that_recipe(tmp_path: Path) -> None:
-    made_up_run(tmp_path, recipe="tuned", settings={"vote": "softmax", "metric": "cosine"})
-    (trained, _) = commands(tmp_path, dataset="phantom")
-    assert [word for word in trained if word.startswith("probe")] == []
-
-
 def test_run_that_only_lacks_the_score_is_scored(tmp_path: Path) -> None:
     run = made_up_run(tmp_path).parent.name
     lines = commands(tmp_path, "paper3", dataset="phantom")
@@ -92,31 +86,6 @@ def test_setting_that_was_typed_goes_to_the_probes_that_have_it(tmp_path: Path) 
         assert line.count("probe.linear.settings_from=tuned") == 1
 
 
-def test_probe_that_the_neighbours_do_not_agree_in_is_left_out(tmp_path: Path) -> None:
-    for settings in ({"k": 3}, {"k": 5}):
-        made_up_run(tmp_path, settings=settings)
-    made_up_run(tmp_path, probe="linear")
-    (line, *_) = commands(tmp_path, "paper3", dataset="phantom")
-    assert [word for word in line if word.startswith("probe")] == ["probe=[linear]"]
-
-
-def test_settings_come_from_where_those_of_the_neighbours_come_from(tmp_path: Path) -> None:
-    made_up_run(tmp_path, probe="linear", settings={"settings_from": "tuned", "learning_rate": 0.1, "hidden": 64})
-    made_up_run(
-        tmp_path,
-        method="simclr",
-        probe="linear",
-        settings={"settings_from": "tuned", "learning_rate": 0.5, "hidden": 64},
-    )
-    unscored = made_up_run(tmp_path, method="vicreg").parent.name
-    tune, evaluate, _, _, simsiam, *_ = commands(tmp_path, "paper3", dataset="phantom")
-    assert tune[1:3] == ["tune", f"run={unscored}"]
-    assert evaluate[2:5] == [f"run={unscored}", "probe=[linear]", "probe.linear.settings_from=tuned"]
-    assert {"method=simsiam", "probe.linear.settings_from=tuned", "probe.linear.hidden=64"} < set(simsiam)
-    made_up_run(tmp_path, method="random", probe="linear", settings={"settings_from": "paper", "hidden": 64})
-    assert "settings_from" not in str(commands(tmp_path, "paper3", dataset="phantom")[0])
-
-
 def test_released_codes_dcl_is_asked_for_by_its_own_name(tmp_path: Path) -> None:
     made_up_run(tmp_path, method="vicreg", recipe="released_code")
     for filters in ({}, {"recipe": "released_code"}):
@@ -130,38 +99,6 @@ def test_rows_that_were_not_asked_for_are_no_holes(tmp_path: Path) -> None:
     table = table_of("paper2", tmp_path, dataset="phantom", entry=["dcl", "vicreg"])
     assert [line[0].text for line in table.blocks[0].lines] == ["DCL", "VICReg"]
     assert [line[3] for line in commands(tmp_path, dataset="phantom", entry=["dcl", "vicreg"])] == ["dataset=phantom"]
-
-
-def test_set_of_ones_own_is_named_by_its_folder(tmp_path: Path) -> None:
-    path = made_up_run(tmp_path, dataset="cells").parent / "run.json"
-    description = json.loads(path.read_text())
-    description["config"]["dataset"] |= {"root": "/my images", "subset": 300}
-    write_checked_json(path, description)
-    (trained, _) = commands(tmp_path, dataset="cells")
-    wanted = {"dataset=folder", "dataset.name=cells", "dataset.root=/my images", "dataset.subset=300"}
-    assert wanted < set(trained)
-
-
-@pytest.mark.parametrize(
-    ("recipe", "stored", "typed"),
-    [
-        ("paper", 360, "dataset.storage_size=360"),
-        ("paper", "original", "dataset.storage_size=original"),
-        ("paper", None, None),
-        ("released_code", "original", None),
-        ("released_code", 128, "dataset.storage_size=128"),
-    ],
-)
-def test_images_are_stored_as_the_neighbours_were(
-    tmp_path: Path, recipe: str, stored: object, typed: str | None
-) -> None:
-    """What the recipe says of it is not typed again."""
-    path = made_up_run(tmp_path, recipe=recipe).parent / "run.json"
-    description = json.loads(path.read_text())
-    description["config"]["dataset"] |= {"storage_size": stored}
-    write_checked_json(path, description)
-    (trained, *_) = commands(tmp_path, dataset="phantom")
-    assert [word for word in trained if "storage_size" in word] == ([] if typed is None else [typed])
 
 
 def test_set_of_ones_own_is_read_as_its_neighbours_were(tmp_path: Path) -> None:
@@ -193,11 +130,6 @@ def with_images(output_dir: Path, dataset: str, images: str) -> None:
     description["config"] |= {"images": {"name": images}}
     description["config"]["dataset"] |= {"root": "pictures"}
     write_checked_json(path, description)
-
-
-def test_folder_is_trained_as_the_kind_of_picture_that_its_neighbours_were(tmp_path: Path) -> None:
-    with_images(tmp_path, "cells", "histology")
-    assert {"dataset=folder", "images=histology"} < set(commands(tmp_path, dataset="cells")[0])
 
 
 @pytest.mark.parametrize(("trained_as", "typed"), [("histology", False), ("xray", True)])

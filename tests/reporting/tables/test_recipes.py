@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_tables import bold_in, line_of, table_of
+from made_tables import line_of, table_of
 from sklearn.metrics import accuracy_score, f1_score
 from stored_runs import made_up_run
 
@@ -38,13 +38,6 @@ def test_columns_are_recipes_and_splits_with_what_they_cost(tmp_path: Path) -> N
     assert table.blocks[1].heading == "Phantom, KNN (k=200): weighted F1"
 
 
-def test_what_text_and_code_differ_in_stands_below(tmp_path: Path) -> None:
-    three_recipes(tmp_path)
-    said = " ".join(table_of("recipes", tmp_path).notes)
-    for wanted in ("DCLW", "predictor", "official test folder", "200 epochs"):
-        assert wanted in said
-
-
 def test_random_start_stands_under_each_recipe_that_builds_it(tmp_path: Path) -> None:
     made_up_run(tmp_path, recipe="paper")
     made_up_run(tmp_path, recipe="tuned", zero_init_residual=False)
@@ -63,36 +56,12 @@ def test_columns_of_different_networks_are_said_to_be(tmp_path: Path) -> None:
     assert "backbone.zero_init_residual is true under paper and released_code, false under tuned." in said
 
 
-def test_columns_of_one_network_need_no_such_line(tmp_path: Path) -> None:
-    for recipe in ("paper", "tuned"):
-        made_up_run(tmp_path, recipe=recipe)
-    assert "Different networks" not in str(table_of("recipes", tmp_path).blocks)
-
-
-def test_random_start_that_other_recipes_scored_in_their_ways_is_no_column_of_a_recipe_without_results(
-    tmp_path: Path,
-) -> None:
-    for encoder, method in (("selected", "dcl"), ("last", "dclw")):
-        recipe = "paper" if encoder == "selected" else "released_code"
-        for each in (method, "random"):
-            made_up_run(tmp_path, method=each, recipe=recipe, settings={"encoder": encoder})
-    cells = line_of(table_of("recipes", tmp_path).blocks[0], "random initialisation")
-    assert [cell[:3] for cell in cells[1:]] == ["0.8", "0.8", "–"]
-
-
 def test_random_start_is_not_shown_where_nothing_but_what_is_no_row_was_trained(tmp_path: Path) -> None:
     for method in ("dcl", "random"):
         made_up_run(tmp_path, method=method, recipe="paper")
     made_up_run(tmp_path, method="supervised", recipe="tuned", zero_init_residual=False)
     cells = line_of(table_of("recipes", tmp_path).blocks[0], "random initialisation")
     assert [cell[:3] for cell in cells[1:]] == ["0.8", "–", "–"]
-
-
-def test_settings_of_one_probe_choose_among_its_results(tmp_path: Path) -> None:
-    for probe in ("knn", "linear"):
-        made_up_run(tmp_path, probe=probe)
-    for settings in ("k=200", "hidden=512"):
-        assert line_of(table_of("recipes", tmp_path, settings=settings).blocks[0], "DCL")[1].startswith("0.8")
 
 
 def test_recipe_without_a_trained_run_is_a_column_of_dashes_without_a_cost(tmp_path: Path) -> None:
@@ -135,29 +104,6 @@ def test_recipe_that_is_missing_is_trained_as_the_one_that_is_there(tmp_path: Pa
         made_up_run(tmp_path, method=method, recipe="tuned", epochs=7, seed=4)
         made_up_run(tmp_path, method=method, recipe="tuned", epochs=7, seed=3, split="official")
     assert any("epochs=7" in line for line in table_of("recipes", tmp_path, split="official").commands)
-
-
-def test_probe_that_was_not_run_has_its_blocks_and_commands(tmp_path: Path) -> None:
-    run = made_up_run(tmp_path, recipe="paper").parent.name
-    table = table_of("recipes", tmp_path)
-    headings = ["Phantom, KNN (k=200): accuracy", "Phantom, KNN (k=200): weighted F1"]
-    assert [block.heading for block in table.blocks] == [
-        *headings,
-        "phantom, linear: accuracy",
-        "phantom, linear: weighted F1",
-    ]
-    assert line_of(table.blocks[2], "DCL")[1:] == ["–"] * 3
-    assert table.blocks[3].footer == ["No results."]
-    assert f"lowres-ssl evaluate run={run} 'probe=[linear]' output_dir={tmp_path}" in table.commands
-    assert [block.heading for block in table_of("recipes", tmp_path, probe="knn").blocks] == headings
-
-
-def test_best_of_a_column_is_bold(tmp_path: Path) -> None:
-    three_recipes(tmp_path)
-    made_up_run(tmp_path, method="vicreg", recipe="paper", split="patient", images=100, accuracy=0.8)
-    made_up_run(tmp_path, method="vicreg", recipe="tuned", split="patient", images=100, accuracy=0.85)
-    block = table_of("recipes", tmp_path).blocks[0]
-    assert [bold_in(block, place) for place in (1, 4, 5, 6)] == [[], ["VICReg"], [], ["DCL"]]
 
 
 def seeds_of(output_dir: Path, recipe: str, seeds: dict[int, float], method: str = "dcl") -> None:
@@ -236,33 +182,3 @@ def test_other_images_under_one_split_are_refused(tmp_path: Path) -> None:
     made_up_run(tmp_path, recipe="tuned", split_digest="bbbbbbbbbb")
     with pytest.raises(ConfigError, match="split_digest differs"):
         table_of("recipes", tmp_path)
-
-
-def test_missing_cell_is_a_dash_with_the_command_of_its_recipe_and_split(tmp_path: Path) -> None:
-    three_recipes(tmp_path)
-    made_up_run(tmp_path, method="vicreg", recipe="tuned", split="patient", images=100)
-    table = table_of("recipes", tmp_path)
-    assert line_of(table.blocks[0], "VICReg")[1:6] == ["–"] * 5
-    wanted = ("recipe=released_code", "split=official", "simsiam,vicreg")
-    assert any(all(word in line for word in wanted) for line in table.commands)
-
-
-def test_records_have_the_columns_recipe_and_the_cost(tmp_path: Path) -> None:
-    three_recipes(tmp_path)
-    records = [each for each in table_of("recipes", tmp_path).records if each["metric"] == "accuracy"]
-    said = [(each["split"], each["recipe"], each["value"], each["difference"]) for each in records]
-    assert ("official", "paper", 0.7, None) in said
-    assert ("patient", "tuned", 0.9, 0.2) in said
-
-
-def test_cost_has_the_interval_of_a_paired_difference(tmp_path: Path) -> None:
-    seeds_of(tmp_path, "paper", dict.fromkeys((0, 1, 2), 0.7))
-    seeds_of(tmp_path, "tuned", dict.fromkeys((0, 1, 2), 0.9))
-    table = table_of("recipes", tmp_path)
-    records = [each for each in table.records if each["metric"] == "accuracy"]
-    low, high = next((each["difference_low"], each["difference_high"]) for each in records if each["recipe"] == "tuned")
-    assert low < 0.2 < high
-    assert difference_in(tmp_path) == f"+0.200 ({low:+.3f} to {high:+.3f})".replace("-", "−")
-    # Narrower than if the two were of different images: both miss some of the same.
-    values = {each["recipe"]: each["high"] - each["low"] for each in records}
-    assert high - low < values["tuned"] + values["paper"]

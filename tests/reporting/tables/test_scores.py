@@ -1,14 +1,13 @@
 """Numbers of a table against scikit-learn; planted mistakes; what is bold, what a dash, what is said below."""
 
 import json
-import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 from made_tables import bold_in, config_of, line_of, table_of
 from sklearn.metrics import accuracy_score, f1_score
-from stored_runs import as_version_1, made_up_run
+from stored_runs import made_up_run
 
 from lowres_ssl.errors import CheckpointError, ConfigError
 from lowres_ssl.io.checksummed_json import write_checked_json
@@ -99,12 +98,6 @@ def test_papers_numbers_are_those_of_the_paper() -> None:
         assert {key for key, row in config.rows.items() if row.paper} == set(rows)
 
 
-def test_set_that_the_paper_does_not_have_has_no_papers_columns(tmp_path: Path) -> None:
-    full(tmp_path, dataset="phantom")
-    table = table_of("paper2", tmp_path, dataset="phantom")
-    assert table.heads == ["", "batch size", "accuracy", "95% interval", "weighted F1", "95% interval"]
-
-
 def test_best_of_all_rows_is_bold_baselines_as_well(tmp_path: Path) -> None:
     full(tmp_path)
     (block,) = table_of("paper2", tmp_path, dataset="pneumonia").blocks
@@ -112,20 +105,6 @@ def test_best_of_all_rows_is_bold_baselines_as_well(tmp_path: Path) -> None:
     assert bold_in(block, 2) == [line[0].text for line in block.lines if float(line[2].text[:5]) == best]
     assert "random initialisation" in bold_in(block, 2)
     assert not {"DCL", "VICReg"} & set(bold_in(block, 2))
-
-
-@pytest.mark.parametrize("name", ["paper2", "paper3", "other_probes"])
-def test_no_row_of_our_tables_is_kept_from_being_bold(name: str) -> None:
-    assert all(row.compared for row in config_of(name).rows.values())
-
-
-def test_row_of_a_table_of_ones_own_may_be_kept_from_being_bold(tmp_path: Path) -> None:
-    full(tmp_path)
-    config = config_of("paper2")
-    for key in ("random", "random_calibrated", "imagenet"):
-        config.rows[key].compared = False
-    (block,) = table_of("paper2", tmp_path, config=config, dataset="pneumonia").blocks
-    assert bold_in(block, 2) == ["VICReg"]
 
 
 def test_equals_are_both_bold_and_a_single_row_is_not(tmp_path: Path) -> None:
@@ -144,24 +123,11 @@ def test_missing_cell_is_a_dash_and_optional_rows_are_left_out(tmp_path: Path) -
     assert table.missing == [f"{method} on phantom by knn" for method in missing]
 
 
-def test_full_table_misses_nothing(tmp_path: Path) -> None:
-    full(tmp_path)
-    table = table_of("paper2", tmp_path, dataset="pneumonia")
-    assert (table.missing, table.commands) == ([], [])
-
-
 def test_dclw_stands_for_dcl_where_only_it_was_run(tmp_path: Path) -> None:
     made_up_run(tmp_path, method="dclw", accuracy=0.7)
     assert line_of(table_of("paper2", tmp_path, dataset="phantom").blocks[0], "DCL")[2] == "0.700"
     made_up_run(tmp_path, method="dcl", accuracy=0.6)
     assert line_of(table_of("paper2", tmp_path, dataset="phantom").blocks[0], "DCL")[2] == "0.600"
-
-
-def test_pretrained_encoders_have_a_line_each_by_their_names(tmp_path: Path) -> None:
-    for name in ("a", "b"):
-        made_up_run(tmp_path, method="pretrained", entry=f"pretrained {name}", backbone=name)
-    labels = [line[0].text for line in table_of("paper2", tmp_path, dataset="phantom").blocks[0].lines]
-    assert labels[-2:] == ["pretrained a", "pretrained b"]
 
 
 def test_end_to_end_score_stands_in_table_3_if_it_is_of_the_same_split(tmp_path: Path) -> None:
@@ -212,13 +178,6 @@ def test_interval_of_few_groups_is_marked(tmp_path: Path, groups: int, marked: b
     assert table.records[0]["groups"] == groups
 
 
-def test_one_seed_has_no_standard_deviation(tmp_path: Path) -> None:
-    made_up_run(tmp_path, accuracy=0.8)
-    table = table_of("paper2", tmp_path, dataset="phantom")
-    assert line_of(table.blocks[0], "DCL")[2] == "0.800"
-    assert table.records[0]["standard_deviation"] is None
-
-
 @pytest.mark.parametrize(
     "planted",
     [
@@ -236,13 +195,13 @@ def test_planted_run_is_refused(tmp_path: Path, planted: dict[str, object]) -> N
         table_of("paper2", tmp_path)
 
 
-def test_planted_nan_is_refused(tmp_path: Path) -> None:
-    full(tmp_path, dataset="phantom")
-    path = next(tmp_path.rglob("phantom-vicreg-*/knn-*/result.json"))
-    unsealed = as_version_1(path)
-    path.write_text(re.sub(r'"weighted_f1": [0-9.]+', '"weighted_f1": NaN', unsealed, count=1))
-    with pytest.raises(CheckpointError, match="weighted_f1 is nan"):
-        table_of("paper2", tmp_path)
+def test_data_sets_are_the_tables_and_the_others_that_have_results(tmp_path: Path) -> None:
+    made_up_run(tmp_path, dataset="pneumonia")
+    made_up_run(tmp_path, dataset="cells")
+    headings = [block.heading.split(",")[0] for block in table_of("paper2", tmp_path).blocks]
+    assert headings == ["breast", "colorectal", "Pneumonia", "Cells"]
+    narrow = config_of("paper2", datasets=["pneumonia"])
+    assert [block.heading.split(",")[0] for block in table_of("x", tmp_path, config=narrow).blocks] == ["Pneumonia"]
 
 
 def test_planted_swap_of_columns_is_refused(tmp_path: Path) -> None:
@@ -261,19 +220,3 @@ def test_methods_tested_on_other_images_under_one_digest_are_refused(tmp_path: P
     made_up_run(tmp_path, method="vicreg", split_digest="same", images=90)
     with pytest.raises(CheckpointError, match="its test ids are not those of"):
         table_of("paper2", tmp_path, dataset="phantom")
-
-
-def test_data_sets_are_the_tables_and_the_others_that_have_results(tmp_path: Path) -> None:
-    made_up_run(tmp_path, dataset="pneumonia")
-    made_up_run(tmp_path, dataset="cells")
-    headings = [block.heading.split(",")[0] for block in table_of("paper2", tmp_path).blocks]
-    assert headings == ["breast", "colorectal", "Pneumonia", "Cells"]
-    narrow = config_of("paper2", datasets=["pneumonia"])
-    assert [block.heading.split(",")[0] for block in table_of("x", tmp_path, config=narrow).blocks] == ["Pneumonia"]
-
-
-def test_batch_size_of_a_table_can_be_a_number(tmp_path: Path) -> None:
-    for batch_size in (16, 64):
-        made_up_run(tmp_path, batch_size=batch_size, accuracy=batch_size / 100)
-    table = table_of("paper2", tmp_path, config=config_of("paper2", batch_size=16), dataset="phantom")
-    assert line_of(table.blocks[0], "DCL")[1:3] == ["16", "0.158"]

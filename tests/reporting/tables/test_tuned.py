@@ -8,7 +8,6 @@ import pytest
 from made_tables import line_of, table_of
 from stored_runs import made_up_run
 
-from lowres_ssl.errors import ConfigError
 from lowres_ssl.evaluate.tuned_settings import summarise_seeds
 from lowres_ssl.io.checksummed_json import FORMAT_VERSIONS, write_checked_json
 
@@ -76,28 +75,11 @@ def test_papers_settings_are_those_of_the_paper(tmp_path: Path) -> None:
         assert tuple(line_of(block, label)[-1] for block in blocks) == settings
 
 
-def test_of_several_runs_the_choice_of_the_highest_validation_accuracy_counts(tmp_path: Path) -> None:
-    for seed, (rate, accuracy) in enumerate(((0.1, 0.8), (0.5, 0.9), (0.1, 0.85))):
-        tune(tmp_path, made_up_run(tmp_path, seed=seed), 16, rate, accuracy)
-    table = table_of("paper1", tmp_path, dataset="phantom")
-    assert line_of(table.blocks[0], "DCL") == ["DCL", "16 (0.5)", "0.900 ± 0.000", "1 of 3 runs", "–"]
-    assert (table.records[0]["learning_rate"], table.records[0]["runs"]) == (0.5, 3)
-
-
 def test_run_that_was_tuned_before_it_was_scored_counts(tmp_path: Path) -> None:
     result = made_up_run(tmp_path)
     tune(tmp_path, result, 16, 0.1)
     shutil.rmtree(result)
     assert line_of(table_of("paper1", tmp_path, dataset="phantom").blocks[0], "DCL")[1] == "16 (0.1)"
-
-
-def test_runs_of_two_recipes_are_not_tuned_into_one_column(tmp_path: Path) -> None:
-    for recipe in ("paper", "tuned"):
-        tune(tmp_path, made_up_run(tmp_path, recipe=recipe), 16, 0.1)
-    with pytest.raises(ConfigError, match=r"type recipe=paper or recipe=tuned$"):
-        table_of("paper1", tmp_path, dataset="phantom")
-    (block,) = table_of("paper1", tmp_path, dataset="phantom", recipe="tuned").blocks
-    assert line_of(block, "DCL")[3] == "1 of 1 run"
 
 
 def test_run_that_was_not_tuned_is_to_be_tuned_and_one_that_is_not_there_trained(tmp_path: Path) -> None:
