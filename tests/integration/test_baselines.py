@@ -346,6 +346,9 @@ def test_weights_that_saw_other_images_or_more_labels_are_refused(
     other_split = lowres_ssl("pretrain", "method=dcl", *DATA, start, "split_seed=1")
     assert other_split.code == 2
     assert "simclr was trained under another split of these images" in other_split.last_line
+    subset = lowres_ssl("pretrain", "method=dcl", *DATA, start, "dataset.subset=30")
+    assert subset.code == 2
+    assert "of this split" in subset.last_line
     assert lowres_ssl("pretrain", "method=supervised", *DATA, "evaluate=false").code == 0
     supervised = f"initial_weights={the_run(tmp_path / 'outputs', 'folder-supervised-*').name}"
     fewer = lowres_ssl("pretrain", "method=dcl", *DATA, supervised, "label_fraction=[0.5,1.0]")

@@ -57,6 +57,7 @@ def test_only_ordinary_results_are_meant(tmp_path: Path) -> None:
         ("recipe", ("paper", "tuned")),
         ("backbone", ("resnet18", "resnet50")),
         ("image_size", (32, 64)),
+        ("storage_size", (128, 256)),
         ("epochs", (100, 250)),
         ("split", ("official", "stratified")),
     ],

@@ -31,6 +31,7 @@ class FiltersConfig:
     recipe: str | None = MISSING
     backbone: str | None = MISSING
     image_size: int | None = MISSING
+    storage_size: int | None = MISSING
     epochs: int | None = MISSING
     split: str | None = MISSING
     split_seed: int | None = MISSING

@@ -139,6 +139,17 @@ def load_split(path: Path, catalogue: Catalogue, store_dir: Path, again: str = R
     return split
 
 
+def count_seen_test_images(path: Path, split: Split, catalogue: Catalogue, store_dir: Path) -> int:
+    """Count the test images of `split` that are training images in the split of another run of the same set, in
+    `path`. `store_dir`: as in `load_split`."""
+    content = read_record(path, "split", RERUN_PRETRAIN_HINT)
+    if content is None:
+        return 0
+    pseudonyms = find_pseudonyms(catalogue.root, store_dir) if content.get("hashed", False) else None
+    ids = [catalogue.records[index].id for index in split.test]
+    return len({pseudonyms.image(id) if pseudonyms else id for id in ids} & set(content["train"]))
+
+
 @dataclass(frozen=True)
 class Leakage:
     """Count test images that the training set knows, by group or byte for byte. `possible`: the same group in both need

@@ -15,7 +15,7 @@ from lowres_ssl.data.catalogue import Catalogue
 from lowres_ssl.data.label_subset import ALL_LABELS, LabelSubset
 from lowres_ssl.data.prepare import PreparedData, load_catalogue, make_configured_split
 from lowres_ssl.data.pseudonyms import make_pseudonyms
-from lowres_ssl.data.splits import Split, load_split, save_split
+from lowres_ssl.data.splits import Split, count_seen_test_images, load_split, save_split
 from lowres_ssl.device import DevicePrecision
 from lowres_ssl.encoders.base import build_fixed_encoder
 from lowres_ssl.encoders.from_config import get_normalisation
@@ -36,7 +36,7 @@ class InitialWeights:
     name: str
     description: dict[str, Any] = field(default_factory=dict)
 
-    def check_leakage(self, split: Split, catalogue: Catalogue, draws: Sequence[LabelSubset]) -> None:
+    def check_leakage(self, split: Split, catalogue: Catalogue, draws: Sequence[LabelSubset], store_dir: Path) -> None:
         """Raises `ConfigError` if these weights know what the run that they start must not: test images of its split,
         or more labels than are to count."""
         if not self.description:
@@ -47,6 +47,13 @@ class InitialWeights:
                 f"initial_weights: {self.name} was trained under another split of these images, so it may have seen "
                 "test images; type that run's split and split_seed, or name another run"
             )
+        if not same and self.description["dataset"] == catalogue.name and self.description["pretrain_on"] != "all":
+            seen = count_seen_test_images(self.path.parent / "split.json", split, catalogue, store_dir)
+            if seen:  # of a set of which this one is a part, say
+                raise ConfigError(
+                    f"initial_weights: {self.name} was trained on {pluralise(seen, 'test image')} of this split; name "
+                    "another run, or train one on these images first"
+                )
         known = read_label_subset(self.description)
         if same and known is not None and not all(draw.is_full or draw.covers(known) for draw in draws):
             raise ConfigError(

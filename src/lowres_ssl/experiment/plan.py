@@ -211,7 +211,7 @@ def make_checked_split(plan: TrainingSetup, catalogue: Catalogue) -> Split:
     if plan.selects_epoch and not len(split.validation):
         raise ConfigError("select_encoder=best_validation_knn: there are no validation images; try last")
     if plan.source is not None:
-        plan.source.check_leakage(split, catalogue, plan.draws)
+        plan.source.check_leakage(split, catalogue, plan.draws, Path(config.store_dir))
     if plan.method is not None:
         images = count_training_images(plan, catalogue, split)
         plan.training.steps_per_epoch(images)

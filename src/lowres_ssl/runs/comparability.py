@@ -44,10 +44,12 @@ def check_same_kind(rows: pd.DataFrame, where: str, asked: str | None = None) ->
     trained, own_encoder = is_trained(rows), has_own_encoder(rows)
     everywhere = trained | True
     checked = {"recipe": trained, "backbone": ~own_encoder, "image_size": everywhere, "epochs": trained}
-    checked |= {"split": everywhere, "split_digest": everywhere}
+    checked |= {"split": everywhere, "split_digest": everywhere, "storage_size": trained}
     differing = [key for key, among in checked.items() if rows.loc[among, key].nunique() > 1]
     if "split" in differing and "split_digest" in differing:
         differing.remove("split_digest")  # other kinds of split have others
+    if "storage_size" in differing and {"recipe", "image_size"} & set(differing):
+        differing.remove("storage_size")  # which depends on them
     if len(differing) > 1:
         raise_several_differences(differing, rows[checked[differing[0]]], where)
     for key in differing:

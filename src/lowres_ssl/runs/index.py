@@ -22,6 +22,7 @@ RUN_COLUMNS = (
     "recipe",
     "backbone",
     "image_size",
+    "storage_size",
     "batch_size",
     "epochs",
     "seed",
@@ -78,7 +79,8 @@ def read_index(output_dir: Path) -> tuple[pd.DataFrame, list[str]]:
         rows += [row | marks for row in results or [about]]
     frame = pd.DataFrame(rows, columns=[*RUN_COLUMNS, *RESULT_COLUMNS, *INDEX_METRICS])
     return frame.astype(
-        dict.fromkeys(RUN_MARKS, bool) | {"batch_size": "Int64", "epochs": "Int64", "n": "Int64"}
+        dict.fromkeys(RUN_MARKS, bool)
+        | {"storage_size": "Int64", "batch_size": "Int64", "epochs": "Int64", "n": "Int64"}
     ), problems
 
 
@@ -97,6 +99,7 @@ def build_run_row(run: Run, description: dict[str, Any]) -> dict[str, Any]:
         "split": split["kind"],
         "split_seed": split["seed"],
         "split_digest": split["digest"],
+        "storage_size": store[2] if (store := description.get("identity", {}).get("store")) else None,
         "made": compute_training_digest(description),
         "entry": get_encoder_name(description),
     }

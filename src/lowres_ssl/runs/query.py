@@ -52,6 +52,7 @@ class ResultFilters:
     recipe: str | None = None
     backbone: str | None = None
     image_size: int | None = None
+    storage_size: int | None = None
     epochs: int | None = None
     split: str | None = None
     split_seed: int | None = None
