@@ -42,18 +42,13 @@ class InitialWeights:
         if not self.description:
             return
         same = self.description["identity"]["images"]["digest"] == catalogue.digest
-        if same and self.description["split"]["digest"] != split.digest:
-            raise ConfigError(
-                f"initial_weights: {self.name} was trained under another split of these images, so it may have seen "
-                "test images; type that run's split and split_seed, or name another run"
-            )
+        seen, said = 0, "under another split of these images, so it may have seen test images; type that split, or"
         if not same and self.description["dataset"] == catalogue.name and self.description["pretrain_on"] != "all":
+            # Of a set that this one is a part of, say.
             seen = count_seen_test_images(self.path.parent / "split.json", split, catalogue, store_dir)
-            if seen:  # of a set of which this one is a part, say
-                raise ConfigError(
-                    f"initial_weights: {self.name} was trained on {pluralise(seen, 'test image')} of this split; name "
-                    "another run, or train one on these images first"
-                )
+            said = f"on {pluralise(seen, 'test image')} of this split;"
+        if seen or (same and self.description["split"]["digest"] != split.digest):
+            raise ConfigError(f"initial_weights: {self.name} was trained {said} name another run")
         known = read_label_subset(self.description)
         if same and known is not None and not all(draw.is_full or draw.covers(known) for draw in draws):
             raise ConfigError(
@@ -73,8 +68,7 @@ def read_label_subset(description: Mapping[str, Any]) -> LabelSubset | None:
     fraction = description.get("label_fraction")
     if fraction is None:
         return None
-    # Before the draw was written down it was the seed's.
-    return ALL_LABELS if fraction == 1 else LabelSubset(fraction, description.get("label_draw", description["seed"]))
+    return ALL_LABELS if fraction == 1 else LabelSubset(fraction, description["label_draw"])
 
 
 RANDOM_WEIGHTS = "random"  # what `initial_weights` is where nothing is named
