@@ -100,7 +100,7 @@ def test_one_that_is_killed_ends_all_and_one_of_them_says_so(found: Found) -> No
     ranks = found("killed")  # what is left of them
     assert len(ranks) == 2
     said = sorted(rank["ended"] for rank in ranks)
-    assert said[0].startswith("TrainingError: another process of this run ended without a word")
+    assert said[0].startswith("TrainingError: another rank of this run exited unexpectedly")
     assert said[1] == "left with 1"
     assert max(rank["seconds"] for rank in ranks) < 30
 

@@ -1,4 +1,4 @@
-"""Signals that wait for the end of a step: they ask a loop to stop where nothing is lost.
+"""Hold back signals until the end of a step: they ask a loop to stop where nothing is lost.
 
 SIGINT, SIGTERM, and the one by which a scheduler says that it is about to take the machine away.
 """
@@ -15,12 +15,12 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def raise_terminated(_signal: int, _frame: FrameType | None) -> NoReturn:
-    """A handler for where there is no step to wait for."""
+    """Handle a signal where there is no step to wait for."""
     raise Interrupted("terminated; what was finished is kept, and the same command goes on", 143)
 
 
 def install_handler(preemption: signal.Signals | None) -> None:
-    """End by `terminate` on this signal, unless someone handles it already, as submitit does."""
+    """End by `raise_terminated` on this signal, unless somebody handles it already, as submitit does."""
     in_main_thread = threading.current_thread() is threading.main_thread()
     if preemption is not None and in_main_thread and signal.getsignal(preemption) is signal.SIG_DFL:
         signal.signal(preemption, raise_terminated)
@@ -33,12 +33,12 @@ def has_foreign_handler(number: signal.Signals | None) -> bool:
 
 
 class DeferredSignals:
-    """Within the block, the first of `SIGNALS` and `preemption` is remembered, not raised; a second SIGINT is raised at
-    once. Where someone else handled `preemption` (submitit, which puts the job back into the queue), that handler gets
-    it when the block is left, so when everything is saved; and SIGTERM, if it is handled there as well, is left to it:
-    before Slurm takes a machine away it sends both, and a run that ended by SIGTERM would not be put back.
+    """Within the block, record the first stop signal or `preemption` instead of raising it; raise a second SIGINT.
 
-    Outside the main thread, where Python delivers no signals, it does nothing.
+    Where somebody else handled `preemption` (submitit, which puts the job back into the queue), that handler gets it
+    when the block is left, so when everything is saved. SIGTERM, if it is handled there as well, is left to it: before
+    Slurm takes a machine away it sends both, and a run that ended by SIGTERM would not be put back. Outside the main
+    thread, where Python delivers no signals, nothing happens.
     """
 
     def __init__(self, preemption: signal.Signals | None = None) -> None:
@@ -59,9 +59,9 @@ class DeferredSignals:
     ) -> None:
         for number, handler in self.before.items():
             signal.signal(number, handler)
-        asked = None if self.received != self.preemption or kind not in (None, Interrupted) else self.received
-        if asked is not None and has_foreign_handler(asked):  # the handlers are back
-            signal.raise_signal(asked)
+        passed_on = self.received if self.received == self.preemption and kind in (None, Interrupted) else None
+        if passed_on is not None and has_foreign_handler(passed_on):  # the handlers are back
+            signal.raise_signal(passed_on)
         if kind is None and self.received is not None:  # too late for the loop to see
             raise self.interrupted("what was finished is saved")
 
@@ -71,7 +71,7 @@ class DeferredSignals:
         self.received = signal.Signals(number)
 
     def interrupted(self, saved: str) -> Interrupted:
-        """What to raise once everything is saved: exit code 130 or 143, by the signal."""
+        """Build what to raise once everything is saved: exit code 130 or 143, by the signal."""
         word, code = ("interrupted", 130) if self.received == signal.SIGINT else ("terminated", 143)
         if self.received is not None and self.received == self.preemption:
             word = f"terminated by {self.received.name}"
