@@ -3,7 +3,6 @@ starts from an encoder instead of from random."""
 
 import hashlib
 import json
-import re
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -83,17 +82,6 @@ def test_imagenet_weights_from_a_file_are_the_runs_encoder(
     assert "random initialisation" in answer.out
     encoder = load_file(the_run(tmp_path / "outputs", "folder-imagenet-*") / "encoder.safetensors")
     assert all(torch.equal(encoder[key], value) for key, value in weights.items() if not key.startswith("fc."))
-
-
-def test_a_file_is_what_it_holds_and_not_where_it_lies(
-    lowres_ssl: Command, cells: Path, tmp_path: Path, weights: dict[str, torch.Tensor]
-) -> None:
-    save_file(weights, tmp_path / "one.safetensors")
-    save_file(weights, tmp_path / "two.safetensors")
-    for name in ("one", "two"):
-        answer = lowres_ssl("pretrain", "method=imagenet", f"method.weights={name}.safetensors", *DATA)
-        assert answer.code == 0, answer.err
-    assert len(list((tmp_path / "outputs" / "pretrain").glob("folder-imagenet-*"))) == 1
 
 
 @pytest.fixture
@@ -376,27 +364,3 @@ def test_weights_that_saw_other_labels_of_the_same_number_are_refused(
     answer = lowres_ssl("evaluate", f"run={child}", "probe=[knn]")
     assert answer.code == 0, answer.err
     assert result_of(child, "knn")["labels"] == {"fraction": 0.5, "draw": 1}
-
-
-def test_weights_hand_on_that_they_saw_all_images(lowres_ssl: Command, cells: Path, tmp_path: Path) -> None:
-    assert lowres_ssl("pretrain", *DATA, "pretrain_on=all", "evaluate=false").code == 0
-    run = the_run(tmp_path / "outputs", "folder-simclr-*")
-    answer = lowres_ssl("pretrain", "method=dcl", *DATA, f"initial_weights={run.name}")
-    assert answer.code == 0, answer.err
-    assert "the encoder has seen the validation and the test images" in answer.out
-    child = json.loads((the_run(tmp_path / "outputs", "folder-dcl-*") / "run.json").read_text())
-    assert child["pretrain_on"] == "all"
-
-
-def test_dry_sweep_says_what_is_there_and_what_would_run(lowres_ssl: Command, trained: Path, tmp_path: Path) -> None:
-    lowres_ssl("data", *DATA[:1])  # reads the images; what it keeps is for whoever asks next
-    before = sorted(tmp_path.rglob("*"))
-    answer = lowres_ssl("pretrain", "-m", *DATA, "method=simclr,dcl,random", "dry_run=true")
-    assert answer.code == 0, answer.err
-    lines = answer.out.strip().splitlines()
-    assert lines[0] == f"{trained.name}: finished"
-    assert re.fullmatch(r"folder-dcl-bs8-s0-\w{8}: not begun, 48 views to go, about \d+ s", lines[1])
-    assert lines[2] == "folder-random-s0: nothing to train"
-    assert lines[3].startswith("3 runs: 2 finished or with nothing to train, 1 to go; 48 views at ")
-    assert "disk: about 45 MB" in lines[3]
-    assert [path for path in sorted(tmp_path.rglob("*")) if "sweeps" not in path.parts] == before

@@ -208,27 +208,6 @@ def test_on_a_slower_machine_extras_are_left_out_then_whole_seeds_from_the_last_
     )
 
 
-def test_seed_that_is_stopped_is_in_no_result(lowres_ssl: Command, machine: Machine) -> None:
-    """The machine slows down within the last seed: what was made of it for some methods counts for none."""
-    slow = machine.run
-
-    def run(words: Sequence[str], *, log: Path, limit: float | None = None) -> ExitStatus:
-        machine.slowness = 9.0 if "seed=2" in words else 1.0
-        if "seed=2" in words:
-            slow([*(word.replace("method=random,dcl", "method=dcl") for word in words)], log=log)
-            machine.now -= 9.0 * 70
-            machine.commands.pop()
-        return slow(words, log=log, limit=limit)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runner, "run_subprocess", run)
-        answer = lowres_ssl("benchmark", *ASKED, "budget=7min", "fewer_labels=[]")
-    assert answer.code == 0, answer.err
-    assert "Left out for want of time, for all methods alike: seed 2." in answer.out
-    assert "mean of 2 seeds" in answer.out
-    assert all("seed=[0,1]" in each for each in machine.commands[-3:])
-
-
 def test_method_that_fails_is_told_and_spares_the_others(lowres_ssl: Command, machine: Machine) -> None:
     machine.failing = ["simsiam"]
     answer = lowres_ssl("benchmark", *ASKED, "budget=7min")
@@ -277,17 +256,6 @@ def test_methods_that_were_not_typed_are_left_out_where_three_seeds_of_all_do_no
     assert "Left out" not in lowres_ssl("benchmark", *own, offered[1], "fewer_labels=[]", "dry_run=true").out
 
 
-def test_patients_on_both_sides_are_told(lowres_ssl: Command, machine: Machine) -> None:
-    named = "dataset.options.group_pattern='/(p[0-9]+)_'"
-    answer = lowres_ssl("benchmark", *ASKED, "budget=7min", named, "split=stratified")
-    assert answer.code == 0, answer.err
-    told = [line for line in answer.out.splitlines() if line.startswith("Careful, leakage: ")]
-    assert len(told) == 2, "with the plan and with the answer"
-    assert told[0].endswith("split=patient keeps each in one subset.")
-    machine.now = 0.0
-    assert "Careful" not in lowres_ssl("benchmark", *ASKED, "budget=7min", named, "dry_run=true").out
-
-
 PHANTOM = ("dataset=phantom", "dataset.subset=80", "image_size=24", "methods=[random,dcl,simsiam]", "fewer_labels=[]")
 
 
@@ -334,16 +302,6 @@ def test_what_cannot_be_asked_is_refused_by_its_key(lowres_ssl: Command, typed: 
     answer = lowres_ssl("benchmark", *ASKED, typed)
     assert answer.code == 2, answer.out
     assert answer.last_line.startswith(f"lowres-ssl: {key}")
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("cells")
-def test_what_does_not_fit_the_images_is_refused_as_pretrain_would(lowres_ssl: Command, tmp_path: Path) -> None:
-    """It shows in the process that measures."""
-    answer = lowres_ssl("benchmark", *ASKED, "probe.knn.k=100", "budget=30min")
-    assert answer.code == 2
-    assert answer.last_line.startswith("lowres-ssl: probe.knn.k=100: the training set has 28 images")
-    assert not list((tmp_path / "outputs" / "benchmark").glob("*.json"))
 
 
 @pytest.mark.slow

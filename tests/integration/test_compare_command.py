@@ -74,18 +74,6 @@ def test_difference_is_that_of_the_stored_predictions(lowres_ssl: Command, store
     assert found["low"] < found["difference"] < found["high"]
 
 
-def test_interval_that_leaves_out_0_where_p_does_not_is_explained(lowres_ssl: Command, tmp_path: Path) -> None:
-    """By one comparison alone dcl would be above random; by five it is not."""
-    equal = {"random": 0.7, "simsiam": 0.7, "vicreg": 0.7, "simclr": 0.7, "dclw": 0.7}
-    for method, accuracy in ({"dcl": 0.75} | equal).items():
-        for seed in range(3):
-            made_up_run(tmp_path / "outputs", method=method, seed=seed, accuracy=accuracy, images=240)
-    (found,) = (each for pair, each in pairs(records(lowres_ssl)).items() if pair == {"dcl", "random"})
-    assert found["low"] > 0
-    assert found["p_corrected"] > 0.05
-    assert "An interval is of its one comparison: it may leave out 0" in lowres_ssl("compare", QUICK).out
-
-
 @pytest.mark.parametrize(
     ("reference", "tested"),
     [
@@ -156,22 +144,6 @@ def test_csv_has_a_line_a_pair_and_a_claim(lowres_ssl: Command, stored: Path) ->
     assert set(frame.loc[frame["claim"].notna(), "verdict"]) <= {"supported", "cannot tell", "no runs for it"}
 
 
-def test_results_of_other_images_under_the_same_split_are_found(lowres_ssl: Command, stored: Path) -> None:
-    (digest,) = {json.loads(path.read_text())["split"]["digest"] for path in stored.rglob("result.json")}
-    made_up_run(stored, method="simclr", split_digest=digest, images=120)
-    answer = lowres_ssl("compare", QUICK)
-    assert answer.code == 4
-    assert "test ids are not those of" in answer.last_line
-
-
-def test_few_groups_are_said_to_be_unreliable(lowres_ssl: Command, tmp_path: Path) -> None:
-    for method in ("dcl", "random"):
-        made_up_run(tmp_path / "outputs", method=method, groups=[f"patient{number}" for number in range(8)])
-    answer = lowres_ssl("compare", QUICK)
-    assert "in 8 groups; as much as fewer than 25 of one size, so nothing here is reliable" in answer.out
-    assert "for want of a second seed" in answer.out
-
-
 def test_method_without_the_batch_size_is_named(lowres_ssl: Command, stored: Path) -> None:
     made_up_run(stored, method="simclr", batch_size=16, images=240)
     answer = lowres_ssl("compare", QUICK, "batch_size=64")
@@ -209,15 +181,6 @@ def test_two_seeds_have_no_star(lowres_ssl: Command, tmp_path: Path, seeds: int,
     assert answer.partition("; * where")[0].count("*") == stars
     assert ("Not marked" in answer) == (stars == 0)
     assert "cannot be told from chance" not in answer
-
-
-def test_random_initialisation_is_not_missed_where_there_can_be_none(lowres_ssl: Command, tmp_path: Path) -> None:
-    for entry in ("supervised", "supervised from dcl"):
-        made_up_run(tmp_path / "outputs", method="supervised", entry=entry, probe="classifier")
-    answer = lowres_ssl("compare", QUICK)
-    assert answer.code == 0, answer.err
-    assert "no random initialisation" not in answer.err
-    assert "claims" not in answer.out
 
 
 def test_entries_that_are_named_are_the_comparisons_that_p_is_corrected_for(lowres_ssl: Command, stored: Path) -> None:

@@ -235,41 +235,6 @@ def test_dicom_is_found_with_its_patients_which_are_not_told(lowres_ssl: Command
     assert "Doe-" not in answer.out + answer.err + done.out + done.err
 
 
-def test_folder_that_would_hold_the_runs_is_refused(
-    lowres_ssl: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder_of(tmp_path / "cells", "dark", "light")
-    monkeypatch.chdir(tmp_path / "cells")
-    answer = lowres_ssl("init", ".")
-    assert answer.code == 2
-    assert "cd .. and type lowres-ssl init cells" in answer.last_line
-    assert lowres_ssl("init", ".", f"output_dir={tmp_path / 'out'}").code == 0
-
-
-def test_folders_of_images_beside_the_sides_and_patients_on_both_are_told(lowres_ssl: Command, tmp_path: Path) -> None:
-    for side in ("train", "test"):
-        folder_of(tmp_path / "cells" / side, "dark", "light", name="p{number}_" + side + ".png")
-    answer = lowres_ssl("init", "cells")
-    assert "beside the folders" not in answer.err
-    assert re.search(r"^leakage +24 of 24 .*; split=patient keeps each in one subset$", answer.out, re.MULTILINE)
-    folder_of(tmp_path / "cells", "a", "b", "c", "d", images=1)
-    answer = lowres_ssl("init", "cells", "force=true")
-    assert "a, b, c, ...: images beside the train and test folders are not in the set" in answer.err
-
-
-@pytest.mark.parametrize("subsets", [("",), ("train", "test")])
-def test_class_folder_or_image_in_it_is_answered_with_the_folder_of_its_set(
-    lowres_ssl: Command, tmp_path: Path, subsets: tuple[str, ...]
-) -> None:
-    for subset in subsets:
-        folder_of(tmp_path / "my set" / subset, "dark", "light")
-    inside = Path("my set", subsets[0], "dark")
-    for typed in (inside, inside / "1.png"):
-        answer = lowres_ssl("init", str(typed))
-        assert answer.code == 3
-        assert answer.last_line.endswith("type lowres-ssl init 'my set'"), answer.last_line
-
-
 def test_what_cannot_be_read_is_left_out_from_then_on(lowres_ssl: Command, tmp_path: Path) -> None:
     folder_of(tmp_path / "cells", "dark", "light")
     (tmp_path / "cells" / "dark" / "bad.png").write_bytes(b"no image")
@@ -365,16 +330,6 @@ def test_what_is_typed_wrong_is_refused(lowres_ssl: Command, tmp_path: Path, wor
     answer = lowres_ssl("init", *words)
     assert answer.code == 2, answer.err
     assert named in answer.last_line
-
-
-@pytest.mark.slow
-def test_real_x_rays_are_known_with_their_patients(lowres_ssl: Command, shared: Path, tmp_path: Path) -> None:
-    answer = lowres_ssl("init", str(shared / "pneumonia"))
-    words = command_in(answer)
-    assert "dataset=pneumonia" in answer.out
-    assert "grey (100 of a sample of 100)" in answer.out
-    assert "probe.knn.k=200" in words
-    assert "dataset=my_pneumonia" in words
 
 
 def test_real_blood_cells_are_coloured_and_their_names_tell_no_patients(

@@ -71,15 +71,6 @@ def test_chance_alone_gives_what_exact_scores_have(images: int) -> None:
     assert 0.01 <= np.mean([each.value > each.chance_high for each in found]) <= 0.105
 
 
-def test_chance_is_the_same_each_time_and_asks_no_labels() -> None:
-    scores = softmax(honest(100, 0)[0])
-    one, other = (
-        measure_calibration_error(scores, labels) for labels in (np.zeros(100, dtype=np.int64), scores.argmax(axis=1))
-    )
-    assert one.value != other.value
-    assert (one.chance, one.chance_high) == (other.chance, other.chance_high)
-
-
 @pytest.mark.parametrize("images", [0, 5])
 def test_nothing_is_fitted_where_nothing_can_be(images: int) -> None:
     labels = np.arange(images) % 3

@@ -113,11 +113,6 @@ def test_gap_is_that_of_accuracy_and_weighted_f1_whatever_the_metric() -> None:
     assert holds.found[0][1].value == pytest.approx(gap - (0.8 - (0.8 * 0.875 + 0.2 * 0.5)))
 
 
-def test_nothing_stored_means_no_verdict() -> None:
-    assert {each.verdict for each in judge_claims({}, {}, "accuracy", imagenet="imagenet")} == {"no runs for it"}
-    assert judged({("imagenet", None): fixed(0.8)}, BEATS).missing == ("any self-supervised method",)
-
-
 def test_one_seed_supports_and_contradicts_nothing() -> None:
     for right in (0.95, 0.05):
         one_seed = {("dcl", 64): scored(right, 1), ("imagenet", None): fixed(0.5)}
