@@ -109,7 +109,7 @@ class Probe(ABC):
 
     label: str
     depends_on_seed: ClassVar[bool] = True
-    encoder: Literal["selected", "last"]
+    encoder: Literal["selected", "last"] = "selected"
 
     def check(self, *, train_counts: Sequence[int], class_names: Sequence[str]) -> list[str]:
         """Check, before any long work, that it can be fitted on `train_counts` images a class; return warnings.

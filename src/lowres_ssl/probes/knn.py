@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -34,7 +34,7 @@ class KNNProbe(Probe):
     vote: Literal["uniform", "softmax"]
     temperature: float
     metric: Literal["cosine", "euclidean"]
-    encoder: Literal["selected", "last"]
+    encoder: Literal["selected", "last"] = field()  # its default is the file's
 
     def __post_init__(self) -> None:
         require(self.k >= 1, "probe.knn.k", self.k, "at least 1")

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import inf
 from threading import Event
 from typing import Any, Literal
@@ -18,7 +18,7 @@ from lowres_ssl.errors import TrainingError
 from lowres_ssl.probes.base import Details, Features, FittedProbe, Probe
 from lowres_ssl.probes.batched_mlp import BatchedMLP, HeadTraining, compute_logits
 
-# Features up to this many are too few for two threads; see `threads_for`.
+# Features up to this many are too few for two threads; see `limit_threads`.
 FEW_FEATURES = 1024
 
 
@@ -64,7 +64,7 @@ class MLPProbe(Probe):
     epochs: int
     step_size: int
     gamma: float
-    encoder: Literal["selected", "last"]
+    encoder: Literal["selected", "last"] = field()  # its default is the file's
     restart_from_best: bool
     schedule_delay: int
 
@@ -116,7 +116,7 @@ class MLPProbe(Probe):
     ) -> tuple[BatchedMLP, list[HeadFit]]:
         """Train heads side by side, one for each of `rates` and the seed beside it: each as if it were alone.
 
-        The test features are not looked at. Does not raise where a head diverges: its `Fit` says so. Raises `CalledOff`
+        The test features are not looked at. Does not raise where a head diverges: its `HeadFit` says so. Raises `TrainingCancelled`
         at the next epoch once another thread sets `called_off`.
         """
         device, images = features.train.device, len(features.train)

@@ -32,7 +32,6 @@ class LogisticProbe(Probe):
     """
 
     label = "logistic"
-    encoder = "selected"
     depends_on_seed: ClassVar[bool] = False
 
     def __init__(self, strengths: list[float], max_iterations: int) -> None:

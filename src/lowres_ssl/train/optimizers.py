@@ -1,6 +1,6 @@
-"""Build the optimiser of a training by name, and compute the learning rate of each step.
+"""Build the optimiser of a training, and compute the learning rate of each step.
 
-An optimiser is a frozen dataclass of its settings with a `build`; a new one is a class here and a name in `OPTIMIZERS`.
+An optimiser is a frozen dataclass of its settings with a `build`; a new one is a class here.
 """
 
 import math
@@ -48,9 +48,6 @@ class SGD(Optimizer):
                 for parameter in group["params"]:
                     optimiser.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
         return optimiser
-
-
-OPTIMIZERS: dict[str, type[Optimizer]] = {"sgd": SGD}
 
 
 def get_learning_rate(step: int, *, peak: float, steps: int, warmup: int, schedule: str) -> float:
