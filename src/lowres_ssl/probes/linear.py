@@ -116,8 +116,8 @@ class MLPProbe(Probe):
     ) -> tuple[BatchedMLP, list[HeadFit]]:
         """Train heads side by side, one for each of `rates` and the seed beside it: each as if it were alone.
 
-        The test features are not looked at. Does not raise where a head diverges: its `HeadFit` says so. Raises `TrainingCancelled`
-        at the next epoch once another thread sets `called_off`.
+        The test features are not looked at. A head that diverges is marked in its `HeadFit`. Raises
+        `TrainingCancelled` at the next epoch once another thread sets `called_off`.
         """
         device, images = features.train.device, len(features.train)
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
