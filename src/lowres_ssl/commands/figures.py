@@ -18,7 +18,7 @@ from lowres_ssl.runs.stored_command import explain_unknown_names
 
 
 def main(cfg: DictConfig) -> None:
-    """Draws what can be drawn; what cannot is told, and ends the command with the exit code of the last. But where no
+    """Draw what can be drawn; report the rest, which ends the command with the exit code of the last. But where no
     figure was asked for by name, it is no failure that one of them has no runs: others have."""
     config = read_config(cfg, FiguresConfig)
     if not config.figure:

@@ -19,7 +19,7 @@ from lowres_ssl.runs.stored_command import explain_unknown_names
 
 
 def main(cfg: DictConfig) -> None:
-    """What cannot be shown is told, here and in the report; it is an error only if that is all there is."""
+    """Write the report. What cannot be shown is a note, here and there; an error only if nothing can be shown."""
     config = read_config(cfg, ReportConfig)
     check_report_config(config)
     check_report_libraries()
@@ -39,11 +39,11 @@ def main(cfg: DictConfig) -> None:
     parts, data, problems = build_report(stored, config.table, make, pictures, wanted)
     for note in [*notes, *problems]:
         log_warning(note)
-    told = [*notes, *problems] if wanted.names else []
+    shown = [*notes, *problems] if wanted.names else []
     path = Path(config.file)
     try:
-        untold = len(notes) + len(problems) - len(told)
-        write_text(path, render_page(parts | {"preface": preface, "notes": told, "untold": untold}, data))
+        hidden = len(notes) + len(problems) - len(shown)
+        write_text(path, render_page(parts | {"preface": preface, "notes": shown, "hidden": hidden}, data))
     except OSError as error:
         raise DataError(f"file={path}: cannot be written ({error.strerror}); name another with file=FILE") from error
     print(f"{path} ({format_path_size(path)}): open it in a browser", flush=True)

@@ -238,7 +238,7 @@ def format_results_section(about: Any, scores: Sequence[StoredScore]) -> str:
     lines += ["", f"Of {tested}, one seed; {pluralise(first.groups, 'group')}."]
     marked = [score for score in scores for each in score.intervals.values() if not each.reliable]
     if marked:
-        lines.append(f"{UNRELIABLE.strip()}: the groups tell {TOO_FEW_GROUPS_NOTE}, so the interval says little.")
+        lines.append(f"{UNRELIABLE.strip()}: the groups tell {TOO_FEW_GROUPS_NOTE}, so the interval means little.")
     return "\n".join(lines)
 
 
@@ -259,7 +259,7 @@ def format_limits_section(about: Any, scores: Sequence[StoredScore]) -> str:
             f"- The split is {about['split']['kind']}: images of one patient may be on both sides, which flatters."
         )
     if any(len(score.starts) < len(RANDOM_BASELINES) for score in scores):
-        lines.append("- Without the scores of the random encoders beside it a score says little.")
+        lines.append("- Without the scores of the random encoders beside it a score means little.")
     return "\n".join(lines)
 
 

@@ -20,7 +20,7 @@ RUN_TABLE_COLUMNS = ["run", "title", "state", "split", "recipe", "backbone", "im
 def format_run_table(frame: pd.DataFrame) -> str:
     """Show a line a run: accuracy / weighted F1 of each probe that was fitted on all training labels.
 
-    Scores with fewer labels are several draws of several fractions; a note says which there are and where to see them.
+    Scores with fewer labels are several draws of several fractions; a note lists them and where to see them.
     """
     frame = frame.assign(column=list_scoring_columns(frame))
     labels = list(frame["column"].dropna().unique())
@@ -55,7 +55,7 @@ def format_run_table(frame: pd.DataFrame) -> str:
 def list_scoring_columns(frame: pd.DataFrame) -> list[Any]:
     """Name the column of each result; None for a run without results, and for a result with fewer labels.
 
-    One column is one way of scoring: a label that stands for several settings is told apart by them.
+    One column is one way of scoring: a label that stands for several settings is distinguished by them.
     """
     results = frame.assign(label=frame["label"].where(frame["label_fraction"] == 1)).to_dict("records")
     ways: dict[Any, set[str]] = defaultdict(set)

@@ -17,10 +17,10 @@ from lowres_ssl.io.atomic import atomic_write
 from lowres_ssl.stats.bootstrap import Interval
 
 OFFSET_STEP = 0.07  # of a doubling: where lines have bars they stand side by side, so that none hides another's
-# Okabe and Ito's colours, which most colour-blind readers can tell apart.
+# Okabe and Ito's colours, which most colour-blind readers can distinguish.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
 MARKERS = ("o", "s", "^", "D")
-# A line is told apart by all three: its colour, its marker, its dashes.
+# Lines differ in all three: colour, marker, dashes.
 LINE_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 DASHES = ("-", "--", "-.", ":")
 BASELINE_COLOUR = "#666666"  # random initialisation: there to be compared with

@@ -109,9 +109,9 @@ def draw_result(axes: Any, result: Path, title: str) -> None:
     features, labels, shown = sample_dots(features, labels)
     draw_dots(axes, features, labels, about["classes"])
     found = compute_silhouette(features, labels)
-    said = "no silhouette" if found is None else f"silhouette of the features {found:.2f}"
+    silhouette = "no silhouette" if found is None else f"silhouette of the features {found:.2f}"
     accuracy = f"{about['label']} accuracy {about['test']['accuracy']:.2f}, {shown} images"
-    axes.set_title(escape_math(f"{title}\n{said}\n{accuracy}"), fontsize=8, loc="left")
+    axes.set_title(escape_math(f"{title}\n{silhouette}\n{accuracy}"), fontsize=8, loc="left")
 
 
 def read_test_features(result: Path) -> NDArray[np.float32]:
@@ -150,7 +150,7 @@ def draw_tsne(
 ) -> None:
     """t-SNE of the features [n, D] of one run as dots coloured by class, as a PNG.
 
-    labels: int64 [n], places in `classes`. Of more than 2,000 images an even sample is drawn, and the picture says so.
+    labels: int64 [n], places in `classes`. Of more than 2,000 images an even sample is drawn, which the title states.
     """
     features, labels, shown = sample_dots(features, labels)
     figure = Figure(figsize=(7.0, 5.6), dpi=150, layout="constrained")

@@ -234,7 +234,7 @@ def convert_to_svg(figure: Figure, prefix: str) -> str:
                 element.set(key, adapt_svg_style(value) if key == "style" else value)
     for size in ("width", "height"):
         root.attrib.pop(size, None)
-    root.set("aria-hidden", "true")  # the table says the same
+    root.set("aria-hidden", "true")  # the table has the same
     ElementTree.register_namespace("", SVG_NAMESPACE)
     ElementTree.register_namespace("xlink", XLINK_NAMESPACE)
     return ElementTree.tostring(root, encoding="unicode")

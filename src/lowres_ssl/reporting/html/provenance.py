@@ -1,4 +1,4 @@
-"""Collect what the report says of images and runs beside scores: leakage, licence, thumbnails, commands."""
+"""Collect what the report has about images and runs beside scores: leakage, licence, thumbnails, commands."""
 
 import base64
 import io
@@ -47,7 +47,7 @@ def collect_dataset_facts(chapter: Chapter, store_dir: Path) -> DatasetFacts:
     run = Run(Path(chapter.first.cell.rows["result"].iloc[0]).parent)  # any: all have the same images and split
     description = run.description()
     dataset = from_plain(DatasetConfig, description.get("config", {}).get("dataset", {}))
-    store, licence = description.get("store"), dataset.licence or "not said"
+    store, licence = description.get("store"), dataset.licence or "not stated"
     dataset.root = relocate_path(run, description.get("config", {}), dataset.root or "")
     root, dataset.archive = Path(dataset.root), None  # nothing is unpacked
     if not dataset.root or not root.exists():
@@ -163,7 +163,7 @@ def build_scoring_overrides(result: Mapping[str, Any], config: Mapping[str, Any]
     """The probe, and its settings that are not the run's."""
     probe, settings = result["probe"], dict(result["settings"])
     usual = config.get("probe", {}).get(probe) or read_default_settings(probe, str(config.get("recipe")))
-    if settings.get(SETTINGS_ORIGIN) in (TUNED_ORIGIN, PAPER_ORIGIN):  # which says where these two are from
+    if settings.get(SETTINGS_ORIGIN) in (TUNED_ORIGIN, PAPER_ORIGIN):  # the origin of these two
         settings = {key: value for key, value in settings.items() if key not in TUNABLE_KEYS}
     differing = [
         f"probe.{probe}.{key}={format_value(value)}"

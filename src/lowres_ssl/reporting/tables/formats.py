@@ -1,4 +1,4 @@
-"""A table as Markdown, CSV and LaTeX (booktabs). What is special in a format is escaped; nothing is computed here."""
+"""Format a table as Markdown, CSV and LaTeX (booktabs): escape what is special there, compute nothing."""
 
 import csv
 import io
@@ -58,7 +58,7 @@ LATEX_ESCAPES = {
 
 
 def format_markdown(table: Table) -> str:
-    """Pipes in line, so that it can be read as it is; the commands in a code block."""
+    """Align the pipes, so that it can be read as it is; put the commands in a code block."""
     parts = [f"# {escape_markdown(table.title)}"]
     for block in table.blocks:
         parts += [f"## {escape_markdown(block.heading)}", format_markdown_table(table.heads, block.lines)]
@@ -89,7 +89,7 @@ def escape_markdown(text: str) -> str:
 
 
 def format_latex(table: Table) -> str:
-    """A `table` with one `tabular`; needs booktabs. The commands are comments."""
+    """Write a `table` with one `tabular`; needs booktabs. The commands are comments."""
     columns = len(table.heads)
     lines = [
         r"\begin{table}",
@@ -108,8 +108,8 @@ def format_latex(table: Table) -> str:
             ]
             lines.append(f"    {' & '.join(cells)} \\\\")
     lines += [r"    \bottomrule", r"  \end{tabular}"]
-    said = [f"{block.heading}: {line}" for block in table.blocks for line in block.footer] + list_table_notes(table)
-    lines += [r"  \par\footnotesize", *(f"  {escape_latex(line)}" for line in said), r"\end{table}"]
+    notes = [f"{block.heading}: {line}" for block in table.blocks for line in block.footer] + list_table_notes(table)
+    lines += [r"  \par\footnotesize", *(f"  {escape_latex(line)}" for line in notes), r"\end{table}"]
     if table.commands:
         lines += [f"% {FILL_HINT}", *(f"% {join_lines(command)}" for command in table.commands)]
     return "\n".join(lines) + "\n"
@@ -120,7 +120,7 @@ def escape_latex(text: str) -> str:
 
 
 def format_csv(table: Table) -> str:
-    """A row a number, with all that is known of it."""
+    """Write a row for each number, with all that is known of it."""
     keys = list(dict.fromkeys(key for record in table.records for key in record))
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=keys, lineterminator="\n")
@@ -130,17 +130,17 @@ def format_csv(table: Table) -> str:
 
 
 def escape_csv_cell(value: object) -> object:
-    """A text in one line that no spreadsheet computes; numbers as they are."""
+    """Put a text in one line that no spreadsheet computes; leave numbers as they are."""
     return escape_formula(join_lines(value)) if isinstance(value, str) else value
 
 
 def format_frame_as_csv(frame: pd.DataFrame) -> str:
-    """As `comma_separated`, of a frame; its heads are ours."""
+    """Write a frame as `format_csv` does; its heads are ours."""
     return str(frame.map(escape_csv_cell).to_csv(index=False))
 
 
 def list_table_notes(table: Table) -> list[str]:
-    """What is true of every block, and the table's own notes."""
+    """List notes that hold for every block, and the table's own."""
     texts = [cell for block in table.blocks for line in block.lines for cell in line]
     lines = [SCORES_NOTE] if any("interval" in head for head in table.heads) else []
     lines += [BEST_NOTE] if any(cell.bold for cell in texts) else []

@@ -153,7 +153,7 @@ def build_recipe_blocks(
     lines: RecipeLines,
     differences: RecipeDifferences,
 ) -> list[Block]:
-    """One for each metric; the last says where all of them come from."""
+    """One for each metric; the last has the provenance of all."""
     if columns:
         first = next(iter(columns.values())).rows.iloc[0]
         title = f"{first['title']}, {first['label']}"
