@@ -7,9 +7,10 @@ end. A function that is called again adds no step, so that the numbers of steps,
 Lambdas, comprehensions and generated methods are no functions here.
 
 - every call: each function counts, whatever called it: down to the crop of a view and the lock of a file.
-- the walk: what a reader follows to know what a run does and in which order. A function counts if it is called from
-  `cli/`, `commands/`, `experiment/` or the training loop (`train/loop.py`); what another package does inside a call
-  does not count. Messages to the terminal (`console.py`) do not count either.
+- the walk: what a reader follows to know what a run does and in which order. A function counts if a function of `cli/`,
+  `commands/`, `experiment/` or the training loop (`train/loop.py`) calls it directly; what another package does inside
+  a call does not count. Nor do messages to the terminal (`console.py`), reading a property such as the path of a file,
+  the two ends of a `with` block, and what Hydra calls.
 
 A file counts if a counted function stands in it. A change of file is a step to a function of another file than that of
 the step before. `-v` prints the walk.
@@ -37,7 +38,7 @@ TINY_RUN = (
 
 @dataclass(frozen=True)
 class Step:
-    """The first call of a function, and the file of ours that called it ("" for none)."""
+    """The first call of a function, and the file of ours that called it directly ("" for none)."""
 
     file: str
     function: str
@@ -45,7 +46,8 @@ class Step:
 
     @property
     def is_of_the_walk(self) -> bool:
-        return (self.caller.startswith(WALKED) or not self.caller) and self.file != "console.py"
+        is_block = self.function in ("__enter__", "__exit__")
+        return self.caller.startswith(WALKED) and self.file != "console.py" and not is_block
 
 
 def trace_first_calls(words: list[str]) -> list[Step]:
@@ -54,10 +56,8 @@ def trace_first_calls(words: list[str]) -> list[Step]:
 
     def note_call(frame: FrameType, event: str, argument: object) -> None:
         if event == "call" and frame.f_code.co_filename.startswith(str(ROOT)):
-            caller = frame.f_back
-            while caller is not None and not caller.f_code.co_filename.startswith(str(ROOT)):
-                caller = caller.f_back
-            seen.setdefault((frame.f_code, "" if caller is None else get_file(caller.f_code)))
+            caller = "" if frame.f_back is None else frame.f_back.f_code.co_filename
+            seen.setdefault((frame.f_code, get_file(caller)))
 
     sys.argv = ["lowres-ssl", *words]
     sys.setprofile(note_call)
@@ -65,15 +65,32 @@ def trace_first_calls(words: list[str]) -> list[Step]:
         main()
     finally:
         sys.setprofile(None)
+    properties = list_properties()
     return [
-        Step(get_file(code), code.co_name, caller)
+        Step(get_file(code.co_filename), code.co_name, caller)
         for code, caller in seen
-        if not code.co_name.startswith("<") and code.co_flags & CO_OPTIMIZED  # the body of a class has no such flag
+        if not code.co_name.startswith("<")
+        and code.co_flags & CO_OPTIMIZED  # the body of a class has no such flag
+        and code not in properties
     ]
 
 
-def get_file(code: CodeType) -> str:
-    return Path(code.co_filename).relative_to(ROOT).as_posix()
+def get_file(path: str) -> str:
+    """Return a file of ours by its place in the package, "" for another."""
+    return Path(path).relative_to(ROOT).as_posix() if path.startswith(str(ROOT)) else ""
+
+
+def list_properties() -> set[CodeType]:
+    """List the code of every property of our classes."""
+    classes = [
+        value
+        for name, module in list(sys.modules.items())
+        if name.startswith("lowres_ssl")
+        for value in vars(module).values()
+        if isinstance(value, type)
+    ]
+    values = [value for each in classes for value in vars(each).values()]
+    return {value.fget.__code__ for value in values if isinstance(value, property) and value.fget is not None}
 
 
 def format_counts(steps: list[Step]) -> str:
