@@ -124,16 +124,14 @@ def compose_and_run(command: str) -> None:
     import hydra
     from omegaconf import DictConfig
 
-    from lowres_ssl.config.check import register_schemas
+    from lowres_ssl.config.check import register_configs
     from lowres_ssl.config.error_messages import describe_error
-    from lowres_ssl.config.user_config import register_user_conf
     from lowres_ssl.sweeps.jobs import print_failures, run_job
 
     # Errors come back to this function instead of ending in Hydra's own traceback printer.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    register_schemas()
-    register_user_conf()
     register_plugins()
+    register_configs()
 
     def task(cfg: DictConfig) -> object:
         # Imported within the job: what is missing or broken is then reported as the job's failure.

@@ -35,6 +35,7 @@ from lowres_ssl.config.experiment_schema import (
     to_plain,
 )
 from lowres_ssl.config.overrides import check_url, get_short_keys, is_utf8
+from lowres_ssl.config.user_config import register_user_conf
 from lowres_ssl.errors import ConfigError
 
 __all__ = [
@@ -53,6 +54,7 @@ __all__ = [
     "from_plain",
     "read_config",
     "read_experiment",
+    "register_configs",
     "register_schemas",
     "require",
     "to_plain",
@@ -75,6 +77,12 @@ class Experiment(Generic[Own]):
     config: Own
     fixed: dict[str, Own]
     probe_settings: dict[str, Any]
+
+
+def register_configs() -> None:
+    """Register the schemas and the folder of the user's own configs, before Hydra begins."""
+    register_schemas()
+    register_user_conf()
 
 
 def register_schemas() -> None:

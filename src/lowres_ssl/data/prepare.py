@@ -20,7 +20,7 @@ from lowres_ssl.data.image_store import (
     get_store_folder,
     open_image_store,
 )
-from lowres_ssl.data.splits import Split, make_split
+from lowres_ssl.data.splits import Split, compute_leakage, make_split
 from lowres_ssl.errors import DataError
 
 SplitFunction = Callable[[Catalogue], Split]
@@ -46,6 +46,11 @@ class PreparedData:
     @property
     def outline(self) -> DataSummary:
         return DataSummary(self.catalogue, self.split, self.store.images.shape)
+
+    @property
+    def leakage_warnings(self) -> list[str]:
+        """What may flatter scores on these images."""
+        return compute_leakage(self.catalogue, self.split).list_warnings()
 
     def pretraining_rows(self, pretrain_on: str) -> NDArray[np.int64]:
         """List the store's rows to pre-train on: the training images and the unlabelled ones, or all images."""

@@ -18,14 +18,14 @@ from lowres_ssl.data.pseudonyms import make_pseudonyms
 from lowres_ssl.data.splits import Split, count_seen_test_images, load_split, save_split
 from lowres_ssl.device import DevicePrecision
 from lowres_ssl.encoders.base import build_fixed_encoder
-from lowres_ssl.encoders.from_config import get_normalisation
-from lowres_ssl.encoders.weights_file import save_tensors
+from lowres_ssl.encoders.from_config import get_normalisation, init_encoder
+from lowres_ssl.encoders.weights_file import load_encoder_weights, load_weights, save_tensors
 from lowres_ssl.environment import describe_environment
 from lowres_ssl.errors import CheckpointError, ConfigError, DamagedError, DataError
 from lowres_ssl.evaluate.feature_cache import adapt_baseline
 from lowres_ssl.io.checksummed_json import hash_file
 from lowres_ssl.runs.run import Run, find_run, find_runs_by_labels, get_encoder_name, get_run_by_identity
-from lowres_ssl.runs.run_hash import build_base_identity
+from lowres_ssl.runs.run_hash import build_base_identity, build_run_labels
 
 
 @dataclass(frozen=True)
@@ -144,23 +144,23 @@ def find_sibling_run(config: PretrainConfig, method: str) -> Run:
     )
 
 
-def build_run_labels(config: PretrainConfig, method: str) -> list[str]:
-    """What the name of a run of `method` begins with that shares data set, batch size and seed with `config`."""
-    return [config.dataset.name, method, f"bs{config.batch_size}", f"s{config.seed}"]
-
-
 def get_fixed_run(
     config: ExperimentConfig,
     material: PreparedData,
     compute: DevicePrecision,
     probe: Any,
-    encoder: nn.Module,
+    *,
+    encoder: nn.Module | None = None,
     source: InitialWeights | None = None,
 ) -> Run:
-    """The run of an `encoder` that is used as it is: a baseline's, or one with the weights of `source`.
+    """Find or make the run of an encoder that is not trained: a baseline's, or one with the weights of `source`.
 
-    Found if it is there, else made. `probe`: the settings of the probes as composed.
+    `probe`: the settings of the probes as composed. `encoder`: built already; without it, built from `config`.
     """
+    if encoder is None:
+        encoder, _ = init_encoder(config)
+        if source is not None:
+            load_encoder_weights(encoder, load_weights(source.path), str(source.path))
     identity = build_base_identity(config, material.outline, compute.precision)
     if source is not None:
         identity["weights"] = hash_file(source.path)
@@ -174,7 +174,7 @@ def get_fixed_run(
             known = {} if source is None else {"weights": source.name, **source.get_inherited_record()}
             write_run_record(run, config, material, identity, source=source, probe=probe, **known)
             adapt_baseline(encoder, config, material, compute)
-            save_encoder(run.encoder(), encoder.state_dict(), run, config, material)
+            save_encoder(encoder.state_dict(), run, config, material)
             run.finish(epochs=0, training_seconds=0.0, **describe_environment(compute.describe()))
     return run
 
@@ -263,9 +263,9 @@ def get_typed_command() -> list[str]:
 
 
 def save_encoder(
-    path: Path, weights: dict[str, Tensor], run: Run, config: ExperimentConfig, material: PreparedData
+    weights: dict[str, Tensor], run: Run, config: ExperimentConfig, material: PreparedData, path: Path | None = None
 ) -> None:
-    """Write an encoder with what is needed to use it elsewhere. The same run gives the same bytes."""
+    """Write a run's encoder, to `path` if given, with what is needed to use it elsewhere; the same bytes each time."""
     mean, std = get_normalisation(config)
     metadata = {
         "run": run.name,
@@ -277,7 +277,7 @@ def save_encoder(
         "data_digest": material.catalogue.digest,
         "split_digest": material.split.digest,
     }
-    save_tensors(path, weights, metadata)
+    save_tensors(path or run.encoder(), weights, metadata)
 
 
 ALL_IMAGES_WARNING = (

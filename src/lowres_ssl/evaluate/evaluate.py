@@ -28,6 +28,7 @@ from lowres_ssl.evaluate.supervised_head import SupervisedHead
 from lowres_ssl.evaluate.tuned_settings import find_tuned_settings, list_tuned_warnings
 from lowres_ssl.io.locks import Lock
 from lowres_ssl.probes.base import Probe, build_probe
+from lowres_ssl.runs.expectation import describe_scoring
 from lowres_ssl.runs.result_io import PROBE_FILE, get_fitted_file, read_predictions, read_result, write_result
 from lowres_ssl.runs.run import CLASSIFIER_PROBE, EncoderChoice, Run, get_encoder_name
 from lowres_ssl.seeding import derive_seed
@@ -163,6 +164,19 @@ def evaluate_run_locked(
                 result = evaluate_probe(run, sides, config, material, name, probe, settings, compute, folder, draw)
             results[draw].append(result)
     return results
+
+
+def log_scoring(
+    runs: Sequence[Run], probes: Sequence[ProbeSet], compute: DevicePrecision, draws: Sequence[LabelSubset], digest: str
+) -> None:
+    """Log what will be scored. `probes`: of each run; `digest`: of the images."""
+    wanted = [
+        (run, get_result_folder(run, name, settings, compute, draw))
+        for run, own in zip(runs, probes, strict=True)
+        for name, settings in own.settings.items()
+        for draw in draws
+    ]
+    log_info(describe_scoring(wanted, [probe.label for probe in probes[0].probes.values()], digest))
 
 
 def get_result_folder(

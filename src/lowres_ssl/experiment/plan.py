@@ -1,6 +1,5 @@
 """Build a training from its config as far as that needs no image; check the images; choose how its step runs."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,22 +17,19 @@ from lowres_ssl.data.label_subset import ALL_LABELS, LabelSubset, list_label_sub
 from lowres_ssl.data.prepare import DataSummary, make_configured_split
 from lowres_ssl.data.splits import Split
 from lowres_ssl.device import DevicePrecision, resolve_device
-from lowres_ssl.encoders.base import build_fixed_encoder
 from lowres_ssl.encoders.from_config import build_starting_encoder, init_encoder
 from lowres_ssl.encoders.weights_file import load_encoder_weights, load_weights
-from lowres_ssl.errors import CheckpointError, ConfigError
+from lowres_ssl.errors import ConfigError
 from lowres_ssl.evaluate.encoder_runs import (
     RANDOM_WEIGHTS,
     InitialWeights,
     build_encoder_name,
-    build_run_labels,
     resolve_initial_weights,
 )
 from lowres_ssl.evaluate.evaluate import ProbeSet, TuningTarget, build_probe_set, check_probe_images, warn_of_settings
-from lowres_ssl.io.checksummed_json import hash_content
-from lowres_ssl.methods.base import Method, build_method
-from lowres_ssl.runs.run import Run, find_runs_by_labels, get_run_by_identity
-from lowres_ssl.runs.run_hash import build_training_identity
+from lowres_ssl.methods.base import Method, build_trained_method
+from lowres_ssl.runs.run import Run, get_run_by_identity
+from lowres_ssl.runs.run_hash import build_run_labels, build_training_identity
 from lowres_ssl.train.forward import TIMED_STEPS, measure_faster_layout
 from lowres_ssl.train.optimizers import SGD
 from lowres_ssl.train.state import TrainingOptions
@@ -94,9 +90,7 @@ def build_training_setup(config: PretrainConfig, processes: World = SINGLE_PROCE
         seed=config.seed,
     )
     # The classes are known once the images are; until then a supervised method's classifier is a stand-in.
-    method = None
-    if build_fixed_encoder(config.method) is None:
-        method = build_method(config.method, features=width, classes=1, seed=config.seed)
+    method = build_trained_method(config.method, features=width, seed=config.seed)
     seen = choose_supervised_labels(config, method)
     draws = list_label_subsets(config.label_fraction, config.label_draws)
     return TrainingSetup(
@@ -177,37 +171,18 @@ def identify_run(plan: TrainingSetup, outline: DataSummary) -> tuple[Run, dict[s
     return get_run_by_identity(Path(config.output_dir), "pretrain", labels, identity), identity
 
 
-def check_world_size_unchanged(plan: TrainingSetup, run: Run, identity: Mapping[str, Any]) -> None:
-    """Raise `CheckpointError` if another number of processes began this run and did not finish it.
-
-    Where BatchNorm sees the whole batch it is the same run, and its checkpoint refuses them.
-    """
-    if plan.config.sync_batch_norm:
-        return
-    labels = build_run_labels(plan.config, plan.config.method["name"])
-    for other in find_runs_by_labels(run.folder.parents[1], "pretrain", labels):
-        stored = (other.read_to_resume() or {}).get("identity", {}) if other.checkpoint.exists() else {}
-        if other != run and hash_content(stored | {"processes": 0}) == hash_content({**identity, "processes": 0}):
-            size = stored.get("processes", 1)
-            launcher = "lowres-ssl" if size == 1 else f"torchrun --nproc-per-node={size} -m lowres_ssl"
-            raise CheckpointError(
-                f"{other.name}: begun by {size} process{'' if size == 1 else 'es'}, got {plan.processes.size}, whose "
-                f"BatchNorm statistics would be of other images; go on with {launcher} pretrain and the same keys, or "
-                "begin anew with force=true"
-            )
-
-
 def make_checked_split(plan: TrainingSetup, catalogue: Catalogue) -> Split:
     """Split the images; warn of what is doubtful. Raise `ConfigError` if the images do not fit the plan."""
     config = plan.config
     split = make_configured_split(config, catalogue)
-    check_probe_images(plan.evaluation, catalogue, split, plan.draws)
+    encoders: list[TuningTarget] = []
     if config.evaluate:
         trained = (config.batch_size, config.epochs) if plan.method is not None else ()
         weights = [] if plan.source is None else [TuningTarget(f"{WEIGHTS_METHOD} of {plan.source.name}")]
         own = TuningTarget(build_encoder_name(config, plan.source), *trained)
-        encoders = (own, *weights, *map(TuningTarget, RANDOM_BASELINES))
-        warn_of_settings(build_probe_set(config, encoder, split) for encoder in encoders)
+        encoders = [own, *weights, *map(TuningTarget, RANDOM_BASELINES)]
+    check_probe_images(plan.evaluation, catalogue, split, plan.draws)
+    warn_of_settings(build_probe_set(config, encoder, split) for encoder in encoders)
     if plan.selects_epoch and not len(split.validation):
         raise ConfigError("select_encoder=best_validation_knn: there are no validation images; try last")
     if plan.source is not None:

@@ -75,14 +75,14 @@ def score_run(cfg: DictConfig) -> None:
     check_writable(Path(config.output_dir))
     if run is None:
         material = prepare_data(config, partial(make_scoring_split, config, evaluation, draws))
-        run = get_fixed_run(config, material, compute, probe, encoder, source)
+        run = get_fixed_run(config, material, compute, probe, encoder=encoder, source=source)
     else:
         material = prepare_data(config, partial(load_run_split, run, config, evaluation, draws), as_in_a_run=True)
     rows = [(run, config)]
     for name in RANDOM_BASELINES:
         if run.description()["method"] != name:
             own = experiment.fixed[name]
-            rows.append((get_fixed_run(own, material, compute, probe, init_encoder(own)[0]), own))
+            rows.append((get_fixed_run(own, material, compute, probe), own))
     warn_of_settings(build_probe_set(each, TuningTarget.from_run(scored), material.split) for scored, each in rows)
     score_and_print(rows, material, compute, draws)
 

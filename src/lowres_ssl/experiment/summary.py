@@ -10,12 +10,10 @@ from lowres_ssl.config.check import ExperimentConfig
 from lowres_ssl.console import apply_style, log_info
 from lowres_ssl.data.label_subset import ALL_LABELS, LabelSubset
 from lowres_ssl.data.prepare import PreparedData
-from lowres_ssl.data.splits import compute_leakage
 from lowres_ssl.device import DevicePrecision
 from lowres_ssl.evaluate.encoder_runs import ALL_IMAGES_WARNING, format_row_name
-from lowres_ssl.evaluate.evaluate import TuningTarget, build_probe_set, evaluate_run, get_result_folder
-from lowres_ssl.evaluate.feature_cache import get_run_features, get_subset_rows
-from lowres_ssl.runs.expectation import describe_scoring
+from lowres_ssl.evaluate.evaluate import TuningTarget, build_probe_set, evaluate_run, log_scoring
+from lowres_ssl.evaluate.feature_cache import get_run_features
 from lowres_ssl.runs.run import Run
 from lowres_ssl.tracking.session import NO_TRACKING, TrackingSession
 
@@ -97,14 +95,7 @@ def score_and_print(
     scored = []
     # For all rows before the first is scored: there may be nothing tuned for one.
     probes = [build_probe_set(config, TuningTarget.from_run(run), material.split) for run, config in rows]
-    wanted = [
-        (run, get_result_folder(run, name, settings, compute, draw))
-        for (run, _), own in zip(rows, probes, strict=True)
-        for name, settings in own.settings.items()
-        for draw in draws
-    ]
-    labels = [probe.label for probe in probes[0].probes.values()]
-    log_info(describe_scoring(wanted, labels, material.catalogue.digest))
+    log_scoring([run for run, _ in rows], probes, compute, draws, material.catalogue.digest)
     for (run, config), own_probes in zip(rows, probes, strict=True):
         results = evaluate_run(run, config, material, own_probes, compute, draws)
         scored.append(results)
@@ -119,7 +110,7 @@ def score_and_print(
     print(format_score_table(lines, config.dataset.title))
     if first.description().get("pretrain_on") == "all":
         print(f"\n{ALL_IMAGES_WARNING}")
-    for doubt in compute_leakage(material.catalogue, material.split).list_warnings():
+    for doubt in material.leakage_warnings:
         print(f"\nThat may flatter every score: {doubt}.")
     print(f"\nResults and encoder: {first.folder}", flush=True)
     if picture and ALL_LABELS in draws:
@@ -139,7 +130,8 @@ def smaller_k(results: Sequence[dict[str, Any]]) -> list[int]:
 def average_subset_results(results: Sequence[dict[str, Any]], material: PreparedData) -> dict[str, Any]:
     """One result for several draws: the first, with the mean of what the table shows and the images of the split."""
     scores = {key: mean(result["test"][key] for result in results) for key, _ in SHOWN_METRICS}
-    images = {side: len(rows) for side, rows in get_subset_rows(material.split).items()}
+    split = material.split
+    images = {"train": len(split.train), "validation": len(split.validation), "test": len(split.test)}
     return results[0] | {"test": results[0]["test"] | scores, "images": images}
 
 
@@ -150,9 +142,9 @@ def get_tsne_plot(
     from lowres_ssl.reporting.figures.tsne import draw_tsne, is_whole_png  # Matplotlib: as slow as scikit-learn
 
     with run.lock():
+        features = get_run_features(run, "selected", config, material, compute)["test"]
         if config.force or not is_whole_png(run.tsne):
             log_info(f"{run.name}: t-SNE")
-            features = get_run_features(run, "selected", config, material, compute)["test"]
             labels = material.catalogue.labels[material.split.test]
             draw_tsne(run.tsne, features.numpy(), labels, material.catalogue.classes, f"{config.dataset.title}: {name}")
     return run.tsne

@@ -1,6 +1,7 @@
 """Run `pretrain` end to end: find the run finished, resume or train it, then score it beside its baselines."""
 
 import os
+from collections.abc import Mapping
 from contextlib import redirect_stderr, redirect_stdout
 from functools import partial
 from pathlib import Path
@@ -14,35 +15,37 @@ from lowres_ssl.config.experiment_schema import RANDOM_BASELINES, WEIGHTS_METHOD
 from lowres_ssl.console import log_info, log_warning
 from lowres_ssl.data.label_subset import ALL_LABELS, select_labelled
 from lowres_ssl.data.prepare import PreparedData, prepare_data
-from lowres_ssl.device import get_fp32_precision
-from lowres_ssl.encoders.from_config import init_encoder
-from lowres_ssl.encoders.weights_file import load_encoder_weights, load_weights
-from lowres_ssl.environment import describe_environment
+from lowres_ssl.encoders.weights_file import load_encoder_weights
 from lowres_ssl.errors import CheckpointError
-from lowres_ssl.evaluate.encoder_runs import get_fixed_run, save_encoder, save_run_split, write_run_record
+from lowres_ssl.evaluate.encoder_runs import (
+    get_fixed_run,
+    save_encoder,
+    save_run_split,
+    write_run_record,
+)
 from lowres_ssl.evaluate.feature_cache import build_probe_features, extract_rows
 from lowres_ssl.evaluate.supervised_head import save_classifier
 from lowres_ssl.experiment.estimate import estimate_run
 from lowres_ssl.experiment.plan import (
     TrainingSetup,
     build_training_setup,
-    check_world_size_unchanged,
     choose_step_settings,
     identify_run,
     make_checked_split,
 )
 from lowres_ssl.experiment.run_estimate import print_estimate
 from lowres_ssl.experiment.summary import score_and_print
-from lowres_ssl.io.atomic import check_writable
+from lowres_ssl.io.checksummed_json import hash_content
 from lowres_ssl.io.locks import Lock
 from lowres_ssl.methods.base import build_method
 from lowres_ssl.runs.collapse import RUN_MARKS, find_run_marks
 from lowres_ssl.runs.expectation import describe_training
-from lowres_ssl.runs.run import Run
+from lowres_ssl.runs.run import Run, find_runs_by_labels
+from lowres_ssl.runs.run_hash import build_run_labels
 from lowres_ssl.sweeps.jobs import check_sweep, compute_objective
 from lowres_ssl.tracking.session import NO_TRACKING, TrackingSession, build_tracking_session
 from lowres_ssl.train.batch_reader import ReadBatch
-from lowres_ssl.train.checkpoint import list_states, read_epochs_done
+from lowres_ssl.train.checkpoint import list_states
 from lowres_ssl.train.forward import reset_compiler
 from lowres_ssl.train.history import EpochLog
 from lowres_ssl.train.loop import pretrain
@@ -64,9 +67,8 @@ def run_worker_rank(cfg: DictConfig, processes: World) -> None:
 def run_main_rank(experiment: Experiment[PretrainConfig], processes: World) -> float | None:
     """Train and score in rank 0, or the only process; return the score that a search maximises, if there is one."""
     config = experiment.config
-    session = build_tracking_session(config)
     check_sweep(config, processes.size)
-    check_writable(Path(config.output_dir))
+    session = build_tracking_session(config)
     install_handler(get_preemption_signal(config))
     plan = build_training_setup(config, processes)
     plan.compute.set_up_process()
@@ -92,16 +94,14 @@ def list_rows(
         rows.append((get_or_train(plan, material, probe, session), config))
         if plan.source is not None and config.evaluate:
             own = experiment.fixed[WEIGHTS_METHOD]
-            encoder, _ = init_encoder(own)
-            load_encoder_weights(encoder, load_weights(plan.source.path), str(plan.source.path))
-            rows.append((get_fixed_run(own, material, compute, probe, encoder, plan.source), own))
+            rows.append((get_fixed_run(own, material, compute, probe, source=plan.source), own))
     else:
-        rows.append((get_fixed_run(config, material, compute, probe, plan.encoder), config))
+        rows.append((get_fixed_run(config, material, compute, probe, encoder=plan.encoder), config))
         session.begin(rows[0][0], config, material, trains=False)
     for name in RANDOM_BASELINES:  # every table needs them
         if config.evaluate and config.method["name"] != name:
             own = experiment.fixed[name]
-            rows.append((get_fixed_run(own, material, compute, probe, init_encoder(own)[0]), own))
+            rows.append((get_fixed_run(own, material, compute, probe), own))
     return rows
 
 
@@ -119,14 +119,12 @@ def get_or_train(plan: TrainingSetup, material: PreparedData, probe: Any, sessio
             session.begin(run, config, material)
             session.stored(run)
             return run
-        if description is None and not config.force:
-            check_world_size_unchanged(plan, run, identity)
         if description is None:
             start_run(plan, material, run, identity, probe)
         session.begin(run, config, material)
         outcome = train_encoder(plan, material, run, lock, session)
         lock.check()
-        save_encoder(run.encoder(), plan.encoder.state_dict(), run, config, material)
+        save_encoder(plan.encoder.state_dict(), run, config, material)
         run.finish(**outcome)
     for key, is_marked in find_run_marks(run, run.description()).items():
         if is_marked:
@@ -146,7 +144,9 @@ def check_finished_run(run: Run, description: dict[str, Any]) -> None:
 
 
 def start_run(plan: TrainingSetup, material: PreparedData, run: Run, identity: dict[str, Any], probe: Any) -> None:
-    """Write `run.json` before the training."""
+    """Write `run.json` before the training, unless another number of processes has begun it."""
+    if not plan.config.force:
+        check_world_size_unchanged(plan, run, identity)
     config, inherited = plan.config, {} if plan.source is None else plan.source.get_inherited_record()
     write_run_record(
         run,
@@ -161,6 +161,26 @@ def start_run(plan: TrainingSetup, material: PreparedData, run: Run, identity: d
         label_fraction=inherited.get("label_fraction") if plan.seen is None else plan.seen.fraction,
         label_draw=inherited.get("label_draw") if plan.seen is None else plan.seen.number,
     )
+
+
+def check_world_size_unchanged(plan: TrainingSetup, run: Run, identity: Mapping[str, Any]) -> None:
+    """Raise `CheckpointError` if another number of processes began this run and did not finish it.
+
+    Where BatchNorm sees the whole batch it is the same run, and its checkpoint refuses them.
+    """
+    if plan.config.sync_batch_norm:
+        return
+    labels = build_run_labels(plan.config, plan.config.method["name"])
+    for other in find_runs_by_labels(run.folder.parents[1], "pretrain", labels):
+        stored = (other.read_to_resume() or {}).get("identity", {}) if other.checkpoint.exists() else {}
+        if other != run and hash_content(stored | {"processes": 0}) == hash_content({**identity, "processes": 0}):
+            size = stored.get("processes", 1)
+            launcher = "lowres-ssl" if size == 1 else f"torchrun --nproc-per-node={size} -m lowres_ssl"
+            raise CheckpointError(
+                f"{other.name}: begun by {size} process{'' if size == 1 else 'es'}, got {plan.processes.size}, whose "
+                f"BatchNorm statistics would be of other images; go on with {launcher} pretrain and the same keys, or "
+                "begin anew with force=true"
+            )
 
 
 def train_encoder(
@@ -180,27 +200,24 @@ def train_encoder(
     together = "" if plan.processes.size == 1 else f"{plan.processes.size} x "
     log_info(f"{run.name}: {config.method['name']} on {together}{compute.describe()}")
     if plan.processes.is_main:
-        views = plan.training.views_per_epoch(len(rows))
-        done = min(config.epochs, read_epochs_done(run.checkpoint))
-        log_info(f"{run.name}: {describe_training(run, config.epochs, done, views, compute.describe())}")
         if not resumed:
-            observer.record([])  # of a process that was killed before it wrote a checkpoint
-    plan.processes.connect(plan.compute.device, run.name)
+            run.history.unlink(missing_ok=True)  # of a process that was killed before it wrote a checkpoint
+        log_info(f"{run.name}: {describe_training(run, plan.training, len(rows), compute.describe())}")
     try:
-        trained = pretrain(
-            encoder=plan.encoder,
-            method=method,
-            data=TrainingData(material.store, rows, plan.views, config.store.name, labels),
-            options=plan.training,
-            execution=Execution(compute, plan.processes, config.sync_batch_norm, get_preemption_signal(config)),
-            checkpoint=run.checkpoint,
-            name=f"{config.method['name']} on {config.dataset.name}",
-            observer=observer,
-        )
+        with plan.processes.connected(plan.compute.device, run.name):
+            trained = pretrain(
+                encoder=plan.encoder,
+                method=method,
+                data=TrainingData(material.store, rows, plan.views, config.store.name, labels),
+                options=plan.training,
+                execution=Execution(compute, plan.processes, config.sync_batch_norm, get_preemption_signal(config)),
+                checkpoint=run.checkpoint,
+                name=f"{config.method['name']} on {config.dataset.name}",
+                observer=observer,
+            )
     finally:
         if compute.compiled:
             reset_compiler()
-    plan.processes.disconnect()
     if not plan.processes.is_main:
         return {}
     observer.record(trained.history)  # it may be damaged, if nothing but this was left to do
@@ -212,12 +229,11 @@ def train_encoder(
         "training_seconds": sum(line["seconds"] for line in trained.history),
         "compile_seconds": sum(line["compile_seconds"] for line in trained.history),
         "layout": trained.compute.layout,
-        "fp32": get_fp32_precision(compute.device),
-        **describe_environment(trained.compute.describe()),
+        **trained.compute.describe_environment(),
         "chance_loss": compute_chance_loss(method, plan.training, len(rows)),
     }
     if trained.best is not None:
-        save_encoder(run.last_encoder, plan.encoder.state_dict(), run, config, material)
+        save_encoder(plan.encoder.state_dict(), run, config, material, run.last_encoder)
         load_encoder_weights(plan.encoder, trained.best.encoder, run.name)
         if method.sees_labels:
             method.load_state_dict(trained.best.classifier)
@@ -242,10 +258,7 @@ class RunObserver(TrainingObserver):
 
     def record(self, history: list[EpochLog]) -> None:
         self.check_may_save()
-        if history:
-            self.run.write_history(history)
-        else:
-            self.run.history.unlink(missing_ok=True)
+        self.run.write_history(history)
         self.session.history(history)
 
     def validate(self, encoder: nn.Module, read: ReadBatch) -> float | None:

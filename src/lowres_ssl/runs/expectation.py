@@ -8,17 +8,19 @@ from lowres_ssl.console import format_duration, pluralise
 from lowres_ssl.errors import CheckpointError
 from lowres_ssl.runs.result_io import read_result
 from lowres_ssl.runs.run import Run
+from lowres_ssl.train.state import TrainingOptions
 
 TIME_SHOWN_LATER = "how long is shown after the first steps"
 # What has to be the same in another run for its speed to be this one's.
 SPEED_KEYS = ("method", "backbone", "image_size", "precision", "batch_size")
 
 
-def describe_training(run: Run, epochs: int, done: int, views_per_epoch: int, device: str) -> str:
+def describe_training(run: Run, training: TrainingOptions, images: int, device: str) -> str:
     """Describe a training: "epochs 3 to 12, 10,752 views, about 3 min (523 views/s in ...)". The time is left out where
     no stored run has a speed."""
-    views = views_per_epoch * (epochs - done)
-    text = f"epochs {done + 1} to {epochs}, {views:,} views"
+    done = min(training.epochs, run.epochs_done())
+    views = training.views_per_epoch(images) * (training.epochs - done)
+    text = f"epochs {done + 1} to {training.epochs}, {views:,} views"
     known = find_known_speed(run, device)
     if known is None:
         return f"{text}; {TIME_SHOWN_LATER}"

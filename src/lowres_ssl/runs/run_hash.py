@@ -82,3 +82,8 @@ def build_training_identity(
     if values["select_encoder"] == "best_validation_knn":
         identity["validation"] = values["probe"]["knn"]
     return identity
+
+
+def build_run_labels(config: PretrainConfig, method: str) -> list[str]:
+    """Return the beginning of the name of a run of `method` with the data set, batch size and seed of `config`."""
+    return [config.dataset.name, method, f"bs{config.batch_size}", f"s{config.seed}"]

@@ -62,9 +62,10 @@ def pretrain(
     compute, processes = execution.compute, execution.processes
     # The first process writes and scores for all.
     observer = observer if observer and processes.is_main else TrainingObserver()
-    steps = options.steps_per_epoch(len(data.rows))
-    views_per_epoch = options.views_per_epoch(len(data.rows), len(method.view_kinds()))
+    views_per_image = len(method.view_kinds())
     method.prepare(encoder)
+    steps = options.steps_per_epoch(len(data.rows))
+    views_per_epoch = options.views_per_epoch(len(data.rows), views_per_image)
     encoder.to(compute.device).train()
     method.to(compute.device).train()
     model = nn.ModuleDict({"encoder": encoder, "method": method}).to(memory_format=MEMORY_FORMATS[compute.layout])
@@ -73,10 +74,10 @@ def pretrain(
     optimiser = options.optimizer.build(model)
     scaler = torch.amp.GradScaler(compute.device.type, enabled=compute.precision == "fp16")
     forward = ForwardPass(encoder, method, compute, joint=options.joint, processes=processes)
-    state = TrainingState(model, optimiser, scaler, options.batch_size, compute.layout)
     # Once the model is there: what is left is for steps and images.
     read = BatchReader(data.store, compute.device, data.place)
     writer = CheckpointWriter(checkpoint, options.checkpoint_seconds if processes.is_main else math.inf)
+    state = TrainingState(model, optimiser, scaler, options.batch_size, compute.layout)
 
     def content() -> dict[str, Any]:
         observer.check_may_save()
@@ -121,14 +122,12 @@ def pretrain(
                 layout=state.layout,
             )
             for views, labels in batches:
-                compiling = forward.prepare(views, labels)
-                meter.leave_out(compiling)
-                progress.leave_out(compiling)
                 rate = get_learning_rate(
                     done, peak=options.learning_rate, steps=total, warmup=warmup, schedule=options.schedule
                 )
                 for group in optimiser.param_groups:
                     group["lr"] = rate
+                compiling = forward.prepare(views, labels)
                 losses, embeddings = forward(views, labels)
                 optimiser.zero_grad()
                 scaler.scale(losses["loss"]).backward()
@@ -136,7 +135,9 @@ def pretrain(
                 scaler.update()
                 done += 1
                 method.after_step(encoder, done / total)
+                meter.leave_out(compiling)
                 meter.add(losses, embeddings)
+                progress.leave_out(compiling)
                 progress.step()
                 looking, saving, stopping = agree_on_stop(progress.is_due(), writer.is_due(), stop, processes)
                 if looking or saving or stopping:

@@ -140,6 +140,13 @@ class World:
             device_id=device if on_gpu else None,
         )
 
+    @contextmanager
+    def connected(self, device: torch.device, run: str) -> Iterator[None]:
+        """Connect the processes within the block; end it together, unless it raises."""
+        self.connect(device, run)
+        yield
+        self.disconnect()
+
     def disconnect(self) -> None:
         """Wait until all ranks are here; what follows is rank 0's alone."""
         if self.store is not None:
