@@ -11,7 +11,7 @@ from lowres_ssl.runs.expectation import TIME_SHOWN_LATER, describe_scoring, desc
 from lowres_ssl.runs.result_io import write_result
 from lowres_ssl.runs.run import Run
 
-LONG = replace(TRAINING, epochs=12)
+LONG = replace(TRAINING, epochs=12, batch_size=10)
 ABOUT = {
     "method": "dcl",
     "backbone": "resnet18",
