@@ -88,7 +88,7 @@ def made_up() -> Callable[..., Catalogue]:
                 id=id,
                 label=label,
                 group=group,
-                side=side,
+                subset=side,
                 height=8,
                 width=8,
                 sha256=hashlib.sha256((content or id).encode()).hexdigest(),

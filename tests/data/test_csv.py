@@ -27,7 +27,7 @@ def read(tree: Tree) -> Callable[..., list[Listing]]:
 
 
 def summary(found: list[Listing]) -> list[tuple[str, str, str | None, str | None]]:
-    return [(each.id, each.label, each.group, each.side) for each in found]
+    return [(each.id, each.label, each.group, each.subset) for each in found]
 
 
 PLAIN = [("a/one.png", "x", None, None), ("b/three.png", "y", None, None)]
@@ -53,13 +53,13 @@ def test_table_is_read_as_spreadsheets_write_it(read: Callable[..., list[Listing
 
 def test_patients_and_sides_come_from_their_columns(read: Callable[..., list[Listing]]) -> None:
     found = read("path,label,patient,split\na/one.png,x,P 1,Train\na/two.png,y,,validation\nb/three.png,y,P 2,TEST\n")
-    assert [(each.group, each.side) for each in found] == [("P 1", "train"), (None, "val"), ("P 2", "test")]
+    assert [(each.group, each.subset) for each in found] == [("P 1", "train"), (None, "val"), ("P 2", "test")]
 
 
 def test_columns_may_have_other_names_and_paths_no_suffix(read: Callable[..., list[Listing]]) -> None:
     options = {"path": "file name", "label": "dx", "patient": "case", "split": None, "suffix": ".png"}
     found = read("split,dx,file name,case\nno,x,a/one,7\nno,y,b/three,8\n", **options)
-    assert [(each.id, each.label, each.group, each.side) for each in found] == [
+    assert [(each.id, each.label, each.group, each.subset) for each in found] == [
         ("a/one.png", "x", "7", None),
         ("b/three.png", "y", "8", None),
     ]

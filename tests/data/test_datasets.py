@@ -97,7 +97,7 @@ def test_every_pneumonia_name_of_the_sample_parses(tree: Tree) -> None:
     found = build_source("pneumonia", {}).listings(tree([*PNEUMONIA, *JUNK]))
     assert [listing.id for listing in found] == sorted(PNEUMONIA)
     assert all(listing.group for listing in found)
-    assert all(f"{listing.side}/{listing.label}/" in listing.id for listing in found)
+    assert all(f"{listing.subset}/{listing.label}/" in listing.id for listing in found)
     groups = {listing.path.name: listing.group for listing in found}
     assert groups["person447_virus_921_1.jpeg"] == "PNEUMONIA/person447"
     assert groups["person1000_virus_1681.jpeg"] == groups["person1000_bacteria_2931.jpeg"]
@@ -116,7 +116,7 @@ def test_pneumonia_copy_inside_the_tree_is_ignored(tree: Tree) -> None:
 def test_folder_of_class_folders(tree: Tree) -> None:
     root = tree(["b/2.PNG", "a/deep/er/1.webp", "a/x.txt", "beside.png", *JUNK])
     found = build_source("folder", {}).listings(root)
-    assert [(listing.id, listing.label, listing.side) for listing in found] == [
+    assert [(listing.id, listing.label, listing.subset) for listing in found] == [
         ("a/deep/er/1.webp", "a", None),
         ("b/2.PNG", "b", None),
     ]
@@ -126,7 +126,7 @@ def test_folder_of_class_folders(tree: Tree) -> None:
 def test_folder_that_comes_divided(tree: Tree, names: tuple[str, str, str]) -> None:
     root = tree([f"{side}/{label}/1.png" for side in names for label in "ab"] + ["other/c/1.png"])
     found = build_source("folder", {}).listings(root)
-    assert [listing.side for listing in sorted(found, key=lambda each: names.index(each.id.split("/")[0]))] == [
+    assert [listing.subset for listing in sorted(found, key=lambda each: names.index(each.id.split("/")[0]))] == [
         *("train", "train"),
         *("val", "val"),
         *("test", "test"),
@@ -136,7 +136,7 @@ def test_folder_that_comes_divided(tree: Tree, names: tuple[str, str, str]) -> N
 
 def test_folder_with_classes_called_train_and_test_is_not_divided(tree: Tree) -> None:
     found = build_source("folder", {}).listings(tree(["train/1.png", "test/2.png"]))
-    assert [(listing.label, listing.side) for listing in found] == [("test", None), ("train", None)]
+    assert [(listing.label, listing.subset) for listing in found] == [("test", None), ("train", None)]
 
 
 def test_class_missing_from_test_is_fine_and_from_train_is_not(tree: Tree) -> None:
@@ -197,7 +197,7 @@ def test_every_real_name_parses(
     assert None not in got
     assert groups is None or len(got) == groups
     if source == "pneumonia":
-        assert len({listing.side for listing in found}) == 2
+        assert len({listing.subset for listing in found}) == 2
 
 
 def test_line_breaks_in_file_names_break_no_message(tree: Callable[[Iterable[str]], Path]) -> None:

@@ -145,7 +145,7 @@ def test_official_split_takes_the_folders(made_up: MadeUp) -> None:
     split = make_split(catalogue, kind="official", seed=0)
     assert_whole(catalogue, split)
     for side, indices in (("train", split.train), ("val", split.validation), ("test", split.test)):
-        assert {catalogue.records[index].side for index in indices} == {side}
+        assert {catalogue.records[index].subset for index in indices} == {side}
 
 
 def test_official_split_without_val_takes_a_tenth_of_training(made_up: MadeUp) -> None:
@@ -153,7 +153,7 @@ def test_official_split_without_val_takes_a_tenth_of_training(made_up: MadeUp) -
     split = make_split(catalogue, kind="official", seed=0)
     assert class_counts(catalogue, split.validation) == {"a": 4, "b": 4}
     assert class_counts(catalogue, split.train) == {"a": 36, "b": 36}
-    assert {catalogue.records[index].side for index in split.validation} == {"train"}
+    assert {catalogue.records[index].subset for index in split.validation} == {"train"}
 
 
 def test_official_split_does_not_choose_on_a_handful_of_images(made_up: MadeUp) -> None:
@@ -221,7 +221,7 @@ def test_real_sets_divide_by_patient(
     made_up: MadeUp, listed: Callable[..., list[Listing]], shared: Path, source: str, file: str, off: float
 ) -> None:
     listings = listed(source, (shared / "names" / file).read_text(encoding="utf-8").split())
-    catalogue = made_up((each.id, each.label, each.group, each.side, None) for each in listings)
+    catalogue = made_up((each.id, each.label, each.group, each.subset, None) for each in listings)
     split = make_split(catalogue, kind="patient", seed=0)
     assert_whole(catalogue, split)
     totals = catalogue.counts()

@@ -41,9 +41,9 @@ def test_sides_of_a_divided_set_keep_their_shares() -> None:
     whole = catalogue(a=100, b=100)
     sides = ["train" if number % 4 else "test" for number in range(200)]
     whole = replace(
-        whole, records=tuple(replace(record, side=side) for record, side in zip(whole.records, sides, strict=True))
+        whole, records=tuple(replace(record, subset=side) for record, side in zip(whole.records, sides, strict=True))
     )
-    counts = Counter((record.label, record.side) for record in take_stratified_subset(whole, 40).records)
+    counts = Counter((record.label, record.subset) for record in take_stratified_subset(whole, 40).records)
     assert counts == {("a", "train"): 15, ("b", "train"): 15, ("a", "test"): 5, ("b", "test"): 5}
 
 

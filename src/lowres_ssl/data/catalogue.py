@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowres_ssl.data.datasets import Listing, Source, check_unique_ids, images_below, resolve_root
-from lowres_ssl.data.image_metadata import SKIP_HINT, read_image_metadata
+from lowres_ssl.data.image_metadata import SKIP_HINT, ImageMetadata, read_image_metadata
 from lowres_ssl.errors import DataError
 
 
@@ -20,14 +20,14 @@ class ImageRecord:
     """Describe one image.
 
     `id` is its path below the root (POSIX), `label` its class ("" if it has none), `group` its patient, slide or source
-    image, `side` "train", "val" or "test" in a set that is published divided. `height` and `width` are the original's
+    image, `subset` "train", "val" or "test" in a set that is published divided. `height` and `width` are the original's
     in pixels, upright. `sha256` is that of the file's bytes. `path` is not compared.
     """
 
     id: str
     label: str
     group: str | None
-    side: str | None
+    subset: str | None
     height: int
     width: int
     sha256: str
@@ -41,7 +41,7 @@ class Catalogue:
     `records` have labels, `unlabelled` ones serve pre-training only; both are sorted by id. `notes` are lines for the
     user. `official_default`: `split=auto` takes the set's own folders. `groups_may_restart`: the same group in two
     official subsets need not be the same patient. `grey_range`: the stored values that become black and white in grey
-    images of more than 8 bits, if configured. `subset`: the number of images requested, of a larger set.
+    images of more than 8 bits, if configured. `requested`: the number of images requested, of a larger set.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Catalogue:
     official_default: bool = False
     groups_may_restart: bool = False
     grey_range: tuple[float, float] | None = None
-    subset: int | None = None
+    requested: int | None = None
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
@@ -133,23 +133,8 @@ def build_catalogue(
             more = f" (and {len(unreadable) - 1} more)" if len(unreadable) > 1 else ""
             raise DataError(f"{first.path}: not a readable image{more}: {header.problem}; {SKIP_HINT}")
         notes.append(f"{len(unreadable)} unreadable images left out, for one {first.id}: {header.problem}")
-    readable = [
-        ImageRecord(
-            id=listing.id,
-            label=listing.label,
-            group=listing.group or header.patient,
-            side=listing.side,
-            height=header.height,
-            width=header.width,
-            sha256=header.sha256,
-            path=listing.path,
-        )
-        for listing, header in headers
-        if not header.problem
-    ]
-    labelled_ids = {listing.id for listing in listings}
-    records = [record for record in readable if record.id in labelled_ids]
-    pool = [record for record in readable if record.id not in labelled_ids]
+    records = [make_record(listing, header) for listing, header in headers[: len(listings)] if not header.problem]
+    pool = [make_record(listing, header) for listing, header in headers[len(listings) :] if not header.problem]
     notes += check_counts(root, records, expected)
 
     labelled_bytes = {record.sha256 for record in records}
@@ -162,7 +147,7 @@ def build_catalogue(
         records=tuple(records),
         notes=tuple(notes),
         unlabelled=tuple(free),
-        official_default=source.official_default and {"train", "test"} <= {record.side for record in records},
+        official_default=source.official_default and {"train", "test"} <= {record.subset for record in records},
         groups_may_restart=source.numbering_may_restart,
         grey_range=grey_range,
     )
@@ -173,13 +158,18 @@ def list_unlabelled(folder: Path) -> list[Listing]:
     if not folder.is_dir():
         raise DataError(f"dataset.unlabelled={folder}: no such folder; wanted one with images, at any depth")
     found = [
-        Listing(path=path, id=f"unlabelled/{id}", label="", group=None, side=None)
+        Listing(path=path, id=f"unlabelled/{id}", label="", group=None, subset=None)
         for path, id in images_below(folder.resolve())
     ]
     if not found:
         raise DataError(f"dataset.unlabelled={folder}: no images there; wanted a folder with images, at any depth")
     check_unique_ids(listing.id for listing in found)
     return found
+
+
+def make_record(listing: Listing, header: ImageMetadata) -> ImageRecord:
+    fields = vars(listing) | {"group": listing.group or header.patient}
+    return ImageRecord(**fields, height=header.height, width=header.width, sha256=header.sha256)
 
 
 def check_counts(root: Path, records: list[ImageRecord], expected: dict[str, int]) -> list[str]:
@@ -212,7 +202,7 @@ def take_stratified_subset(catalogue: Catalogue, images: int) -> Catalogue:
         raise DataError(f"dataset.subset={images}: the set has {total} images; wanted at most {total}, or null for all")
     strata: dict[tuple[str, str], list[ImageRecord]] = {}
     for record in sorted(catalogue.records, key=lambda each: hashlib.sha256(each.id.encode()).digest()):
-        strata.setdefault((record.label, record.side or ""), []).append(record)
+        strata.setdefault((record.label, record.subset or ""), []).append(record)
     if images < len(strata):
         raise DataError(f"dataset.subset={images}: wanted at least {len(strata)}, an image a class and subset")
     shares = {key: len(own) * images / total for key, own in strata.items()}
@@ -229,4 +219,4 @@ def take_stratified_subset(catalogue: Catalogue, images: int) -> Catalogue:
     chosen = [record for key, own in strata.items() for record in own[: counts[key]]]
     note = f"a fixed subset of {images} of the {total} images (dataset.subset)"
     records = tuple(sorted(chosen, key=lambda each: each.id))
-    return replace(catalogue, records=records, notes=(*catalogue.notes, note), subset=images)
+    return replace(catalogue, records=records, notes=(*catalogue.notes, note), requested=images)

@@ -47,8 +47,8 @@ def stratify_subset(
         class_name = catalogue.classes[label]
         if len(own) < needed:
             todo = "add images to it, or take its folder out"
-            if catalogue.subset is not None:
-                todo = f"dataset.subset={catalogue.subset} is too small: take a larger one, or null for all images"
+            if catalogue.requested is not None:
+                todo = f"dataset.subset={catalogue.requested} is too small: take a larger one, or null for all images"
             raise DataError(
                 f"class {class_name} has {pluralise(len(own), 'distinct image')}, wanted at least {needed} "
                 f"(one to train, one to test); {todo}"
@@ -106,12 +106,12 @@ def split_patients(catalogue: Catalogue, seed: int) -> tuple[SubsetIndices, list
 def split_by_folders(catalogue: Catalogue, seed: int) -> tuple[SubsetIndices, list[str]]:
     subsets: SubsetIndices = {name: [] for name in SUBSETS}
     for index, record in enumerate(catalogue.records):
-        if record.side is None:
+        if record.subset is None:
             raise DataError(
                 f"split=official: {record.id} is in no train, val or test folder; wanted {catalogue.name} as it was "
                 "published, divided; type split=stratified"
             )
-        subsets[record.side].append(index)
+        subsets[record.subset].append(index)
     for name in ("train", "test"):
         if not subsets[name]:
             raise DataError(f"split=official: {catalogue.name} has no {name} folder; type split=stratified")

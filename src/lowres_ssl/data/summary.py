@@ -65,7 +65,7 @@ def print_dataset(config: DataConfig, dataset: DatasetConfig) -> None:
 def format_split_table(catalogue: Catalogue, split: Split, dataset: DatasetConfig) -> str:
     """Format the images of each class: all, those published and those in each subset."""
     counts = catalogue.counts()
-    sides = [Counter(catalogue.labels[rows].tolist()) for rows in (split.train, split.validation, split.test)]
+    subsets = [Counter(catalogue.labels[rows].tolist()) for rows in (split.train, split.validation, split.test)]
     published = dataset.expected
     heads = ["class", "images", *(["published"] if published else []), "train", "validate", "test"]
 
@@ -73,10 +73,10 @@ def format_split_table(catalogue: Catalogue, split: Split, dataset: DatasetConfi
         return [name, *map(str, [images, *([wanted or 0] if published else []), *own])]
 
     rows = [
-        line(name, counts[name], published.get(name), [side[place] for side in sides])
-        for place, name in enumerate(catalogue.classes)
+        line(name, counts[name], published.get(name), [each[label] for each in subsets])
+        for label, name in enumerate(catalogue.classes)
     ]
-    rows.append(line("all", len(catalogue.records), sum(published.values()), [side.total() for side in sides]))
+    rows.append(line("all", len(catalogue.records), sum(published.values()), [each.total() for each in subsets]))
     return format_table(heads, [[escape_line(cell) for cell in row] for row in rows], right=range(1, len(heads)))
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lowres_ssl.data.datasets import IMAGE_SUFFIXES, SIDES, folders_in
+from lowres_ssl.data.datasets import IMAGE_SUFFIXES, folders_in, get_subset
 from lowres_ssl.data.datasets.csv import CsvTable, is_existing_file, list_spellings, list_tables, read_table
 from lowres_ssl.errors import DataError
 
@@ -77,7 +77,7 @@ def build_csv_options(table: CsvTable, folder: Path, root: Path, path: int, suff
             f"{', '.join(repr(table.columns[place]) for place in others) or 'no other'}; rename that column to label"
         )
     patient, split = find_column(table, PATIENT_COLUMNS, others), find_column(table, SPLIT_COLUMNS, others)
-    if split is not None and any(cells[split].lower() not in SIDES for _, cells in table.rows):
+    if split is not None and any(get_subset(cells[split]) is None for _, cells in table.rows):
         split = None
     alone = root == folder and len(list_tables(folder)) == 1
     options: dict[str, Any] = {} if alone else {"table": os.path.relpath(table.path, root)}

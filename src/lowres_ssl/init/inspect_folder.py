@@ -16,7 +16,7 @@ import yaml
 from lowres_ssl.console import pluralise
 from lowres_ssl.data import datasets
 from lowres_ssl.data.catalogue import Catalogue, build_catalogue
-from lowres_ssl.data.datasets import SIDES, build_source, folders_in, images_below, is_image, is_junk, resolve_root
+from lowres_ssl.data.datasets import build_source, folders_in, get_subset, images_below, is_image, is_junk, resolve_root
 from lowres_ssl.data.datasets.csv import list_tables
 from lowres_ssl.data.datasets.folder import has_subset_folders
 from lowres_ssl.data.dicom import is_dicom
@@ -76,7 +76,7 @@ def inspect_folder(folder: Path, store_dir: Path) -> FolderSurvey:
     catalogue, unreadable = read_image_set(conf, options, root, store_dir)
     guess = None
     if conf == "folder" and not any(record.group for record in catalogue.records):
-        ids, divided = [record.id for record in catalogue.records], any(record.side for record in catalogue.records)
+        ids, divided = [record.id for record in catalogue.records], any(record.subset for record in catalogue.records)
         guess = guess_patients(ids, classes=len(catalogue.classes), divided=divided)
         if guess is not None:
             options = options | {"group_pattern": guess.pattern}
@@ -155,7 +155,7 @@ def find_enclosing_set(folder: Path) -> Path | None:
     parent = Path(os.path.normpath(folder / ".."))  # "." has no parent by its name
     above = Path(os.path.normpath(parent / ".."))
     try:
-        if parent.resolve().name.lower() in SIDES and has_subset_folders(above):
+        if get_subset(parent.resolve().name) and has_subset_folders(above):
             return above
         return parent if has_class_folders(parent) else None
     except OSError:  # unreadable
@@ -171,7 +171,7 @@ def has_class_folders(folder: Path) -> bool:
 def find_empty_classes(root: Path) -> list[str]:
     """List the class folders without an image, relative to `root`."""
     folder = resolve_root(root)
-    subsets = [each for each in folders_in(folder) if each.name.lower() in SIDES]
+    subsets = [each for each in folders_in(folder) if get_subset(each.name)]
     parents = subsets if has_subset_folders(folder) else [folder]
     empty = [inner for parent in parents for inner in folders_in(parent) if not any(images_below(inner))]
     return [each.relative_to(folder).as_posix() for each in empty]
@@ -180,5 +180,5 @@ def find_empty_classes(root: Path) -> list[str]:
 def find_unused_folders(root: Path) -> list[str]:
     """List the folders of images beside train and test in a divided set: their images are not in the set."""
     folder = resolve_root(root)
-    others = [inner for inner in folders_in(folder) if inner.name.lower() not in SIDES]
+    others = [inner for inner in folders_in(folder) if not get_subset(inner.name)]
     return [inner.name for inner in others if any(images_below(inner))] if has_subset_folders(folder) else []

@@ -74,15 +74,17 @@ def check_image_folder(typed: str | None, output_dir: Path) -> Path:
 
 def format_class_table(catalogue: Catalogue) -> str:
     """Format the images of each class, by subset if the set is divided."""
-    sides = sorted({record.side for record in catalogue.records if record.side}, key=["train", "val", "test"].index)
-    counts = Counter((record.label, record.side) for record in catalogue.records)
+    subsets = sorted(
+        {record.subset for record in catalogue.records if record.subset}, key=["train", "val", "test"].index
+    )
+    counts = Counter((record.label, record.subset) for record in catalogue.records)
     rows = [
-        [escape_line(name), f"{number:,}", *(f"{counts[name, side]:,}" for side in sides)]
+        [escape_line(name), f"{number:,}", *(f"{counts[name, subset]:,}" for subset in subsets)]
         for name, number in catalogue.counts().items()
     ]
-    by_side = Counter(record.side for record in catalogue.records)
-    rows.append(["all", f"{len(catalogue.records):,}", *(f"{by_side[side]:,}" for side in sides)])
-    return format_table(["class", "images", *sides], rows, right=range(1, 2 + len(sides)))
+    by_subset = Counter(record.subset for record in catalogue.records)
+    rows.append(["all", f"{len(catalogue.records):,}", *(f"{by_subset[subset]:,}" for subset in subsets)])
+    return format_table(["class", "images", *subsets], rows, right=range(1, 2 + len(subsets)))
 
 
 def make_default_split(found: FolderSurvey) -> tuple[Split, list[str]]:

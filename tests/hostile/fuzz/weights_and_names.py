@@ -108,7 +108,7 @@ def list_names(example: tuple[str, list[str], str], folder: Path) -> None:
         for listing in listings:
             assert listing.path in dict(named)
             assert listing.group is None or isinstance(listing.group, str)
-            assert listing.side in ("train", "val", "test", None)
+            assert listing.subset in ("train", "val", "test", None)
 
 
 TARGETS = {

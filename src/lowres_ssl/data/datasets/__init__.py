@@ -19,8 +19,8 @@ from lowres_ssl.registry import build
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"}) | DICOM_SUFFIXES
 JUNK = frozenset({"__macosx", "thumbs.db", "desktop.ini", "$recycle.bin"})
-SIDES = dict.fromkeys(("train", "training"), "train") | dict.fromkeys(("val", "valid", "validation"), "val")
-SIDES |= dict.fromkeys(("test", "testing"), "test")
+SUBSET_FOLDERS = dict.fromkeys(("train", "training"), "train") | dict.fromkeys(("val", "valid", "validation"), "val")
+SUBSET_FOLDERS |= dict.fromkeys(("test", "testing"), "test")
 
 
 @dataclass(frozen=True)
@@ -29,14 +29,14 @@ class Listing:
 
     `path` is absolute. `id` is its path below the folder that holds the set, with forward slashes and composed (NFC)
     letters, so that it is the same on every platform. `label` is the class's name. `group` is the patient, slide or
-    source image, None if the name has none. `side` is "train", "val" or "test" for a set that is published divided.
+    source image, None if the name has none. `subset` is "train", "val" or "test" for a set that is published divided.
     """
 
     path: Path
     id: str
     label: str
     group: str | None
-    side: str | None
+    subset: str | None
 
 
 class Source(ABC):
@@ -71,6 +71,11 @@ def is_junk(name: str) -> bool:
 
 def is_image(name: str) -> bool:
     return not is_junk(name) and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122 - thousands of names
+
+
+def get_subset(folder_name: str) -> str | None:
+    """Get the subset that a folder is named after; None for other folders."""
+    return SUBSET_FOLDERS.get(folder_name.lower())
 
 
 def folders_in(folder: Path) -> list[Path]:

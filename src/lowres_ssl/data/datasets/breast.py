@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import ClassVar
 
-from lowres_ssl.data.datasets import SIDES, Listing, Source, images_below, keep_outermost, resolve_root
+from lowres_ssl.data.datasets import Listing, Source, get_subset, images_below, keep_outermost, resolve_root
 from lowres_ssl.errors import ConfigError, DataError
 
 BREAST_FILE_NAME = re.compile(
@@ -43,7 +43,7 @@ class BreastReader(Source):
                 id=id,
                 label=BREAST_CLASSES[match["class"].upper()],
                 group=f"{match['year']}-{match['slide']}",
-                side=next((SIDES[part.lower()] for part in id.split("/")[:-1] if part.lower() in SIDES), None),
+                subset=next(filter(None, map(get_subset, id.split("/")[:-1])), None),
             )
             for path, id, match in named
             if int(match["magnification"]) == self.magnification

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from lowres_ssl.data.datasets import SIDES, Listing, Source, is_junk, make_portable
+from lowres_ssl.data.datasets import Listing, Source, get_subset, is_junk, make_portable
 from lowres_ssl.errors import DataError
 
 TABLE_SUFFIXES = frozenset({".csv", ".tsv"})
@@ -153,17 +153,17 @@ class CsvReader(Source):
                     "without labels can be named with dataset.unlabelled=FOLDER)"
                 )
             group = None if at_patient is None else cells[at_patient] or None
-            side = None if at_split is None else parse_subset(cells[at_split], where)
-            listing = Listing(file, id, cells[at_label], group, side)
+            subset = None if at_split is None else parse_subset(cells[at_split], where)
+            listing = Listing(file, id, cells[at_label], group, subset)
             if id in found:
                 repeated += 1
                 check_same_listing(*found[id], listing, where)
             found.setdefault(id, (number, listing))
         if missing:
             self.skip_missing_files(missing, table, root)
-        sides = {listing.side for _, listing in found.values()} - {None}
-        if sides and not {"train", "test"} <= sides:
-            got = " and ".join(sorted(side for side in sides if side))
+        subsets = {listing.subset for _, listing in found.values()} - {None}
+        if subsets and not {"train", "test"} <= subsets:
+            got = " and ".join(sorted(filter(None, subsets)))
             self.notes.append(
                 f"the column {self.split} of {table.path.name} has {got} only: used by split=official only"
             )
@@ -241,17 +241,18 @@ def list_tables(folder: Path) -> list[Path]:
 
 
 def parse_subset(word: str, where: str) -> str:
-    if word.lower() not in SIDES:
+    subset = get_subset(word)
+    if subset is None:
         raise DataError(
             f"{where}: split is {word!r}, wanted train, val or test; if the column means something else, type "
             f"{OPTIONS_KEY}.split=null"
         )
-    return SIDES[word.lower()]
+    return subset
 
 
 def check_same_listing(row: int, known: Listing, listing: Listing, where: str) -> None:
     """Raise `DataError` if two rows disagree on one file."""
-    for field, column in (("label", "labels"), ("group", "patients"), ("side", "splits")):
+    for field, column in (("label", "labels"), ("group", "patients"), ("subset", "splits")):
         first, second = getattr(known, field), getattr(listing, field)
         if first != second:
             raise DataError(

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import ClassVar
 
-from lowres_ssl.data.datasets import SIDES, Listing, Source, folders_in, images_below, resolve_root
+from lowres_ssl.data.datasets import Listing, Source, folders_in, get_subset, images_below, resolve_root
 from lowres_ssl.errors import ConfigError, DataError
 
 
@@ -36,9 +36,10 @@ class ClassFolderReader(Source):
         for path, id in images_below(folder):
             top, _, inner = id.partition("/") if divided else ("", "", id)
             label, slash, _ = inner.partition("/")
-            if slash and (not divided or top.lower() in SIDES):
-                found.append(Listing(path, id, label, self.find_group(id), SIDES[top.lower()] if divided else None))
-        trained = {listing.label for listing in found if listing.side == "train"}
+            subset = get_subset(top)
+            if slash and (subset or not divided):
+                found.append(Listing(path, id, label, self.find_group(id), subset))
+        trained = {listing.label for listing in found if listing.subset == "train"}
         missing = sorted({listing.label for listing in found} - trained)
         if divided and missing:
             raise DataError(
@@ -59,5 +60,5 @@ class ClassFolderReader(Source):
 
 def has_subset_folders(folder: Path) -> bool:
     """Check for a train folder and another subset's, with class folders in it, not images."""
-    sides = {SIDES[inner.name.lower()]: inner for inner in folders_in(folder) if inner.name.lower() in SIDES}
-    return "train" in sides and len(sides) > 1 and bool(folders_in(sides["train"]))
+    subsets = {get_subset(inner.name): inner for inner in folders_in(folder)}
+    return "train" in subsets and len(subsets.keys() - {None}) > 1 and bool(folders_in(subsets["train"]))

@@ -207,7 +207,7 @@ class PhantomReader(Source):
 
     def listings(self, root: Path) -> list[Listing]:
         return [
-            Listing(path=path, id=id, label=id.split("/")[0], group=match["patient"], side=None)
+            Listing(path=path, id=id, label=id.split("/")[0], group=match["patient"], subset=None)
             for path, id in images_below(resolve_root(root))
             if (match := PHANTOM_FILE_NAME.fullmatch(path.name)) and id.count("/") == 1
         ]

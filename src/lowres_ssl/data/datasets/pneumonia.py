@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import ClassVar
 
-from lowres_ssl.data.datasets import SIDES, Listing, Source, images_below, keep_outermost, resolve_root
+from lowres_ssl.data.datasets import Listing, Source, get_subset, images_below, keep_outermost, resolve_root
 
 PNEUMONIA_CLASSES = frozenset({"NORMAL", "PNEUMONIA"})
 PNEUMONIA_FILE_NAMES = (
@@ -34,8 +34,8 @@ class PneumoniaReader(Source):
             if depth is None:
                 continue
             label = folders[depth].upper()
-            side = SIDES.get(folders[depth - 1].lower()) if depth else None
+            subset = get_subset(folders[depth - 1]) if depth else None
             match = next(filter(None, (pattern.fullmatch(name) for pattern in PNEUMONIA_FILE_NAMES)), None)
-            short = "/".join([*folders[depth - 1 if side else depth :], name])
-            found.append(Listing(path, short, label, f"{label}/{match['patient']}" if match else None, side))
+            short = "/".join([*folders[depth - 1 if subset else depth :], name])
+            found.append(Listing(path, short, label, f"{label}/{match['patient']}" if match else None, subset))
         return keep_outermost(found)
