@@ -1,7 +1,9 @@
 """What a probe is said to take: of fits on a little noise, on the plan's own device."""
 
+from concurrent.futures.process import BrokenProcessPool
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -69,35 +71,15 @@ def last_fitted(clocked: Clocked) -> Any:
     return clocked.fits[-1]
 
 
-class Fails:
-    """A pool whose process ends in an error."""
-
-    def __init__(self, error: Exception) -> None:
-        self.error = error
-
-    def __call__(self, **_: Any) -> "Fails":
-        return self
-
-    def __enter__(self) -> "Fails":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def submit(self, *_: Any) -> "Fails":
-        return self
-
-    def result(self) -> None:
-        raise self.error
-
-
-def test_a_step_that_a_gpu_does_not_hold_is_refused_by_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_that_memory_does_not_hold_is_refused_by_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: Any = CostRequest({"dcl": SimpleNamespace(batch_size=64, image_size=224)}, None, ())  # type: ignore[dict-item]
-    monkeypatch.setattr(cost_estimate, "ProcessPoolExecutor", Fails(torch.OutOfMemoryError("CUDA out of memory.")))
-    with pytest.raises(
-        ConfigError, match=r"^a step of batch_size=64 at image_size=224 needs more memory than there is;"
-    ):
-        measure_in_subprocess(asked)
-    monkeypatch.setattr(cost_estimate, "ProcessPoolExecutor", Fails(RuntimeError("another")))
+    pool = MagicMock()
+    result = pool.return_value.__enter__.return_value.submit.return_value.result
+    monkeypatch.setattr(cost_estimate, "ProcessPoolExecutor", pool)
+    for error in (torch.OutOfMemoryError("CUDA out of memory."), BrokenProcessPool()):
+        result.side_effect = error
+        with pytest.raises(ConfigError, match=r"^a step of batch_size=64 at image_size=224 "):
+            measure_in_subprocess(asked)
+    result.side_effect = RuntimeError("another")
     with pytest.raises(RuntimeError, match="another"):
         measure_in_subprocess(asked)
