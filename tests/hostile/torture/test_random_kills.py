@@ -30,36 +30,25 @@ KILLS = 4  # of each method in each precision
 
 @dataclass
 class Tally:
-    """What was done, for the summary."""
+    """Count kills and compared runs, for the summary."""
 
     seed: int
-    random: Random = field(init=False)
-    kills: Counter[str] = field(default_factory=Counter)
+    kills: Counter[str] = field(default_factory=Counter)  # by how far the run had come
     writing: int = 0  # kills while a file or a folder was being written
     runs: int = 0  # compared with one that was not killed
     differed: int = 0  # of those
-    failed: int = 0  # processes that ended neither well nor killed
-    of: Counter[str] = field(default_factory=Counter)  # kills of each method in each precision
-    started: float = field(default_factory=time.monotonic)
+    failed: int = 0  # processes that ended with an error
 
     def __post_init__(self) -> None:
         self.random = Random(self.seed)
 
     def text(self) -> str:
-        lines = [f"| {moment} | {number} |" for moment, number in sorted(self.kills.items())]
-        return "\n".join(
-            [
-                f"{sum(self.kills.values())} processes killed at random moments (seed {self.seed}), {self.writing} of "
-                f"them while a file or folder was being written; {', '.join(self.of)}; "
-                f"{self.runs} runs compared with one that was not killed, {self.differed or 'none'} differed; "
-                f"{self.failed or 'no'} process ended by itself with an error; "
-                f"{time.monotonic() - self.started:.0f} s.",
-                "",
-                "| killed | times |",
-                "|---|---|",
-                *lines,
-                "",
-            ]
+        rows = "".join(f"| {moment} | {number} |\n" for moment, number in sorted(self.kills.items()))
+        return (
+            f"{sum(self.kills.values())} processes killed at random moments (seed {self.seed}), {self.writing} of them "
+            f"while a file or folder was being written; {self.runs} runs compared with one that was not killed, "
+            f"{self.differed or 'none'} differed; {self.failed or 'no'} process ended with an error.\n\n"
+            f"| killed | times |\n|---|---|\n{rows}"
         )
 
 
@@ -124,7 +113,6 @@ def end_as_one_that_was_not(tally: Tally, folder: Path, words: list[str], times:
         if killed_after(tally, folder, command, tally.random.uniform(0, seconds)):
             kills += 1
             tally.kills[moment(folder)] += 1
-            tally.of[" ".join(word.partition("=")[2] for word in words[:2])] += 1
             tally.writing += any(path.name.endswith(".part") for path in folder.rglob("*"))
         else:
             compare(tally, folder, wanted)
