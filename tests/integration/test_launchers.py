@@ -262,4 +262,4 @@ def test_a_search_without_a_score_is_refused_before_the_work(type_sweep: Typing)
     code, _, err = type_sweep("hydra/sweeper=search", "hydra.sweeper.n_trials=1", "epochs=1,2").end()
     assert code == 1
     assert "evaluate=false: the search is for the validation accuracy of KNN" in err
-    assert err.strip().splitlines()[-1] == "lowres-ssl: the search has found nothing: no trial came to a score"
+    assert "the search has found nothing" in err.strip().splitlines()[-1]

@@ -47,25 +47,6 @@ def test_sweep_on_ray_without_ray_comes_with_what_to_type(
     assert answer.err == "lowres-ssl: Ray is not installed; type pip install 'lowres-ssl[ray]'\n"
 
 
-def test_launcher_of_another_plugin_for_ray_comes_with_ours(
-    lowres_ssl: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    Plugins.instance()
-    monkeypatch.delitem(ConfigStore.instance().repo["hydra"]["launcher"], "ray.yaml", raising=False)
-    answer = lowres_ssl(*SWEEP, "hydra/launcher=ray")
-    assert answer.code == 2
-    assert answer.err == (
-        "lowres-ssl: hydra/launcher=ray: wanted ray_local or ray_cluster; type pip install 'lowres-ssl[ray]' first\n"
-    )
-
-
-def test_unknown_launcher_is_refused_with_the_known_ones(lowres_ssl: Command) -> None:
-    answer = lowres_ssl(*SWEEP, "hydra/launcher=procesess")
-    assert answer.code == 2
-    assert "did you mean hydra/launcher=processes?" in answer.err
-    assert "slurm_local" in answer.err
-
-
 def test_slurm_without_a_cluster_is_refused_with_what_tries_it_here(
     lowres_ssl: Command, cells: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -99,9 +80,3 @@ def test_job_script_in_the_documents_is_what_submitit_writes(
     shown = re.search(r"```text\n(#!/bin/bash\n.*?)```", page.read_text(), re.DOTALL)
     assert shown is not None
     assert written.strip() == shown[1].strip()
-
-
-def test_unknown_key_of_a_launcher_is_refused(lowres_ssl: Command) -> None:
-    answer = lowres_ssl(*SWEEP, "hydra/launcher=processes", "hydra.launcher.jobs=3")
-    assert answer.code == 2
-    assert "hydra.launcher.jobs" in answer.last_line

@@ -11,8 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.torch import load_file
-from torchvision.models import resnet18
 from typed import SMALL, Command, paint
 
 DATA = ("dataset=folder", *SMALL)
@@ -31,12 +29,6 @@ def test_run_leaves_encoder_history_results_and_a_picture(trained: Path) -> None
     assert {"epoch", "loss", "learning_rate", "views_per_second", "embedding_std", "effective_rank"} <= set(line)
 
 
-def test_encoder_loads_strictly_into_torchvision(trained: Path) -> None:
-    model = resnet18()
-    del model.fc
-    model.load_state_dict(load_file(trained / "encoder.safetensors"), strict=True)
-
-
 def test_result_carries_where_it_comes_from(trained: Path) -> None:
     (path,) = trained.glob("knn-*/result.json")
     result = json.loads(path.read_text())
@@ -47,22 +39,6 @@ def test_result_carries_where_it_comes_from(trained: Path) -> None:
     predictions = np.load(path.parent / "predictions.npz")
     assert (predictions["test_predictions"] == predictions["test_labels"]).mean() == result["test"]["accuracy"]
     assert len(predictions["test_ids"]) == len(predictions["validation_ids"]) * 2 == 8
-
-
-def test_random_row_stands_beside_the_method(lowres_ssl: Command, cells: Path) -> None:
-    answer = lowres_ssl("pretrain", "method=vicreg", *DATA)
-    assert answer.code == 0, answer.err
-    rows = [line.split("  ")[0] for line in answer.out.splitlines()]
-    assert "vicreg, batch size 8, 1 epoch" in rows
-    assert "random initialisation" in rows
-    assert "linear (MLP)" in answer.out
-
-
-@pytest.mark.parametrize("method", ["dcl", "dclw", "simsiam", "random", "random_calibrated"])
-def test_each_method_runs(lowres_ssl: Command, cells: Path, method: str) -> None:
-    answer = lowres_ssl("pretrain", f"method={method}", *DATA)
-    assert answer.code == 0, answer.err
-    assert "random initialisation" in answer.out
 
 
 @pytest.mark.parametrize(
@@ -139,15 +115,6 @@ def test_same_seed_gives_the_same_bytes(lowres_ssl: Command, trained: Path) -> N
     assert (trained / "encoder.safetensors").read_bytes() == first
 
 
-def test_force_scores_a_random_encoder_again(lowres_ssl: Command, trained: Path) -> None:
-    (path,) = trained.parent.glob("folder-random-*/knn-*/result.json")
-    before = path.stat().st_mtime_ns
-    answer = lowres_ssl("pretrain", *DATA, "method=random", "force=true")
-    assert answer.code == 0
-    assert re.search(rf"made again, and its results with it \({path.parent.name}, linear-\w+\)", answer.err)
-    assert path.stat().st_mtime_ns > before
-
-
 def test_without_evaluation_no_probe_is_asked_and_no_random_run_made(lowres_ssl: Command, cells: Path) -> None:
     answer = lowres_ssl("pretrain", *DATA, "probe.knn.k=1000", "evaluate=false")
     assert answer.code == 0, answer.err
@@ -182,13 +149,6 @@ def test_released_code_keeps_the_rows_of_table_1(lowres_ssl: Command) -> None:
     assert "batch_size: 64" in out
     assert "learning_rate: 0.5" in out
     assert "restart_from_best: true" in out
-
-
-def test_sweep_makes_a_run_for_each_combination(lowres_ssl: Command, cells: Path, tmp_path: Path) -> None:
-    answer = lowres_ssl("pretrain", "-m", "method=simclr,dcl", *DATA, "batch_size=4,8", "evaluate=false")
-    assert answer.code == 0, answer.err
-    names = sorted(path.name.rpartition("-")[0] for path in (tmp_path / "outputs" / "pretrain").glob("folder-*-bs*"))
-    assert names == ["folder-dcl-bs4-s0", "folder-dcl-bs8-s0", "folder-simclr-bs4-s0", "folder-simclr-bs8-s0"]
 
 
 def test_unlabelled_images_are_pretrained_on_and_change_the_run(

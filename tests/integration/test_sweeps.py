@@ -11,14 +11,11 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save_file
 from torch import nn
-from torchvision.models import resnet18
 from typed import SMALL, Command
 
 from hydra_plugins.lowres_ssl import Processes
 from lowres_ssl.commands import pretrain as command
-from lowres_ssl.errors import DataError
 from lowres_ssl.evaluate import feature_cache
 
 SWEEP = ("pretrain", "-m", "dataset=folder", *SMALL, "evaluate=false")
@@ -62,12 +59,6 @@ def test_sweep_goes_on_after_failures_and_lists_each_with_its_command(
     assert "batch_size=1" in shlex.split(first)
 
 
-def test_sweep_that_succeeds_lists_nothing(lowres_ssl: Command, cells: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    done = failing(monkeypatch, lambda cfg: None)
-    answer = lowres_ssl(*SWEEP, "batch_size=4,8")
-    assert (answer.code, answer.err, done) == (0, "", [4, 8])
-
-
 def test_sweep_goes_on_when_nobody_reads_what_it_says(
     lowres_ssl: Command, cells: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -80,21 +71,6 @@ def test_sweep_goes_on_when_nobody_reads_what_it_says(
         assert lowres_ssl("pretrain", "-m", *words).code == 0
     assert len(list((tmp_path / "outputs").glob("pretrain/*-random-s*/knn-*/result.json"))) == 2
     assert lowres_ssl("runs").code == 0
-
-
-def test_sweeps_that_start_at_once_list_their_own_failures(
-    lowres_ssl: Command, cells: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """One after the other here: what counts is that the second looks into a folder of its own."""
-
-    def fail(cfg: Any) -> None:
-        if cfg.batch_size == 4:
-            raise DataError("four is wrong")
-
-    failing(monkeypatch, fail)
-    assert lowres_ssl(*SWEEP, "batch_size=4,8").code == 3
-    assert lowres_ssl(*SWEEP, "batch_size=8,16").code == 0
-    assert len(list((tmp_path / "outputs" / "sweeps").iterdir())) == 2
 
 
 def test_a_defect_ends_its_job_alone_with_its_traceback(
@@ -151,21 +127,6 @@ def test_a_loss_that_is_no_number_stops_its_run_and_no_other(lowres_ssl: Command
     assert "is no longer finite" in message
     states = [line.split()[2] for line in lowres_ssl("runs").out.splitlines() if line.startswith("folder-simclr")]
     assert sorted(states) == ["epoch", "finished"]
-
-
-def test_weights_that_are_no_numbers_stop_their_run_and_no_other(
-    lowres_ssl: Command, cells: Path, tmp_path: Path
-) -> None:
-    weights = resnet18().state_dict()
-    save_file(weights, tmp_path / "whole.safetensors")
-    weights["conv1.weight"][0, 0, 0, 0] = torch.inf
-    save_file(weights, tmp_path / "broken.safetensors")
-    answer = lowres_ssl(*SWEEP, "initial_weights='broken.safetensors','whole.safetensors'", "batch_size=8")
-    assert answer.code == 4
-    ((typed, message),) = listed(answer.err)
-    assert "initial_weights=broken.safetensors" in typed.replace("'", "").replace('"', "")
-    assert "conv1.weight holds NaN or infinite values" in message
-    assert len(list((tmp_path / "outputs" / "pretrain").glob("folder-simclr-bs8-*/encoder.safetensors"))) == 1
 
 
 def test_features_that_are_no_numbers_stop_their_run_and_no_other(

@@ -116,10 +116,3 @@ def test_job_that_no_one_machine_of_a_ray_cluster_can_run_is_refused(
 def test_job_that_ray_stops_for_memory_is_not_tried_again_for_ever() -> None:
     """On whichever cluster: it is a variable of the process that hands the jobs over."""
     assert ("RAY_task_oom_retries", "3") in os.environ.items()
-
-
-def test_job_without_a_gpu_needs_a_machine_with_its_cores(on_ray: ModuleType) -> None:
-    on_ray.ray.nodes = lambda: [node(CPU=1.0)]
-    on_ray.check_fits({"num_gpus": 0, "num_cpus": 1})
-    with pytest.raises(ConfigError, match="num_cpus=2: no machine of the cluster has more than 1; type"):
-        on_ray.check_fits({"num_gpus": 0, "num_cpus": 2})

@@ -31,7 +31,6 @@ PIP_EXTRAS = {
     **dict.fromkeys(("processes", "joblib"), "joblib"),
     **dict.fromkeys(("slurm", "slurm_local", "submitit_slurm", "submitit_local"), "slurm"),
     **dict.fromkeys(("search", "optuna"), "optuna"),
-    "ray": "ray",
 }
 
 
@@ -89,8 +88,7 @@ def format_missing_choice(text: str) -> str:
     group, choice = found.groups()
     available = re.findall(r"^\t(\S+)$", text, re.MULTILINE)
     if group in ("hydra/launcher", "hydra/sweeper") and choice in PIP_EXTRAS:
-        extra = PIP_EXTRAS[choice]
-        return f"{group}={choice}: not installed, or not a whole name; type pip install 'lowres-ssl[{extra}]'"
+        return f"{group}={choice}: its engine is not installed; type pip install 'lowres-ssl[{PIP_EXTRAS[choice]}]'"
     if not available:  # Hydra lists them for a single choice only
         folder = files("lowres_ssl.conf").joinpath(group)
         available = sorted(each.name.removesuffix(".yaml") for each in (folder.iterdir() if folder.is_dir() else ()))
