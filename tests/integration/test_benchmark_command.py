@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -20,6 +21,7 @@ from lowres_ssl.benchmark import decision, request, runner
 from lowres_ssl.benchmark.cost_estimate import CostMeasurement, CostRequest
 from lowres_ssl.benchmark.runner import ExitStatus
 from lowres_ssl.benchmark.schedule import BenchmarkCosts
+from lowres_ssl.commands import benchmark as command
 from lowres_ssl.device import DevicePrecision
 from lowres_ssl.errors import ConfigError
 from lowres_ssl.io.atomic import write_json
@@ -40,6 +42,7 @@ class Machine:
     """
 
     now: float = 0.0
+    measuring: float = 0.0
     random_seed: float = 1e6
     slowness: float = 1.0
     failing: Sequence[str] = ()
@@ -50,6 +53,7 @@ class Machine:
 
     def measure(self, asked: CostRequest) -> CostMeasurement:
         self.measured += 1
+        self.now += self.measuring
         epoch = {name: 10.0 for name in asked.configs if name not in UNTRAINED}
         extras = {"labels": 4.0} if asked.fewer_labels else {}
         extras |= {"linear": 90.0}
@@ -106,6 +110,7 @@ def machine(cells: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     assert cells.is_dir()
     made = Machine()
     monkeypatch.setattr(request, "measure_in_subprocess", made.measure)
+    monkeypatch.setattr(command, "time", SimpleNamespace(monotonic=lambda: made.now))
     monkeypatch.setattr(runner, "run_subprocess", made.run)
     monkeypatch.setattr(runner.BenchmarkRunner, "spent", lambda self: self.before + made.now)
     monkeypatch.setattr(decision, "RESAMPLES", 400)
@@ -117,6 +122,7 @@ def seeds_run(machine: Machine) -> list[str]:
 
 
 def test_plan_is_shown_then_run_then_answered_and_kept(lowres_ssl: Command, machine: Machine) -> None:
+    machine.measuring = 15.0
     typed = ("benchmark", *ASKED, "budget=7min", "tracker=tensorboard")
     assert lowres_ssl(*typed, "dry_run=true").code == 0
     assert machine.commands == []
@@ -125,6 +131,7 @@ def test_plan_is_shown_then_run_then_answered_and_kept(lowres_ssl: Command, mach
     plan, end = answer.out.split("Which method for ")
     assert re.search(r"3 seeds of random, dcl, simsiam +9 runs +3 x 2 min", plan)
     assert re.search(r"in all +\d min of 7 min", plan)
+    assert re.search(r"read, measure, decode the images +20 s", plan)
     assert "No time for: linear (MLP) probe." in plan
     assert seeds_run(machine) == ["0", "1", "2", "0,1,2"]
     assert "label_fraction=[0.1]" in machine.commands[3]

@@ -1,7 +1,7 @@
 """Read what was asked of `lowres-ssl benchmark`, measure this machine and make the plan. Only within a command, since
 Hydra composes the configs of the trainings."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -127,9 +127,9 @@ def build_question(request: Request, config: PretrainConfig, catalogue: Catalogu
 
 
 def make_plan(
-    request: Request, asked: PlanQuestion, catalogue: Catalogue, split: Split, *, spent: float
+    request: Request, asked: PlanQuestion, catalogue: Catalogue, split: Split, *, spent: Callable[[], float]
 ) -> BenchmarkPlan:
-    """Measure this machine and make a plan; spent: seconds so far. On a GPU the paper's encoder and size are taken
+    """Measure this machine and make a plan; spent: the clock of the budget. On a GPU the paper's encoder and size are taken
     where they fit into memory and budget, else the small ones."""
     config, call = request.config, request.call
     for large in [True, False] if asked.device == "cuda" else [False]:
@@ -144,7 +144,7 @@ def make_plan(
             linear = compose_training_config([*others, probes], asked.methods[-1]).probe["linear"]
         try:
             measured = measure_in_subprocess(CostRequest(configs, linear, asked.fewer_labels))
-            costs = replace(measured.costs, prepare=measured.costs.prepare + spent)
+            costs = replace(measured.costs, prepare=measured.costs.prepare + spent())
             # All methods with the small encoder before some of them with the large one.
             optional = () if large or "methods" in request.typed else tuple(costs.epoch)
             typed = TypedChoices(config.epochs, optional, epochs=asked.epochs, seeds=asked.seeds)

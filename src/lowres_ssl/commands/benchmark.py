@@ -43,7 +43,7 @@ def main(cfg: DictConfig) -> None:
         before = 0.0 if plan is None else plan.spent
         if plan is None:
             log_info("Measuring what a step, features and scores cost here")
-            plan = make_plan(request, asked, catalogue, split, spent=time.monotonic() - started)
+            plan = make_plan(request, asked, catalogue, split, spent=lambda: time.monotonic() - started)
         print(format_plan(plan, request, first.dataset.title, catalogue, split), flush=True)
         if config.dry_run:
             return
