@@ -129,8 +129,10 @@ def build_question(request: Request, config: PretrainConfig, catalogue: Catalogu
 def make_plan(
     request: Request, asked: PlanQuestion, catalogue: Catalogue, split: Split, *, spent: Callable[[], float]
 ) -> BenchmarkPlan:
-    """Measure this machine and make a plan; spent: the clock of the budget. On a GPU the paper's encoder and size are taken
-    where they fit into memory and budget, else the small ones."""
+    """Measure this machine and make a plan; spent: the clock of the budget.
+
+    On a GPU the paper's encoder and size are taken where they fit into memory and budget, else the small ones.
+    """
     config, call = request.config, request.call
     for large in [True, False] if asked.device == "cuda" else [False]:
         settings = choose_settings(request, catalogue, split, large=large)
