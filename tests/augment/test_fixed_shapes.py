@@ -83,16 +83,6 @@ def test_views_are_torchvisions(channels: int, settings: dict[str, Any]) -> None
         assert (levels > bound).float().mean() <= (0.01 if one.solarise[0] else 0)
 
 
-@pytest.mark.parametrize("rows", [np.arange(COUNT)[::-1].copy(), np.array([5]), np.array([20, 3, 3, 11])])
-def test_a_view_does_not_depend_on_the_batch_around_it(rows: np.ndarray) -> None:
-    images, make = pictures(), Augmentation(**EVERYTHING)
-    whole = fixed_shapes(make, images, epoch=2)
-    part = images[torch.from_numpy(rows)]
-    packed = torch.from_numpy(make.pack(sizes()[rows], KEYS[rows], part.shape, epoch=2, views=(0, 1)))
-    ours = make.fixed_shapes(3, images.device)(part, packed)
-    torch.testing.assert_close(ours, whole[:, torch.from_numpy(rows)], rtol=0, atol=1e-5)
-
-
 def test_the_same_call_gives_the_same_bits_and_autocast_changes_none() -> None:
     one = fixed_shapes(Augmentation(**EVERYTHING), pictures(), epoch=0)
     assert torch.equal(fixed_shapes(Augmentation(**EVERYTHING), pictures(), epoch=0), one)

@@ -61,23 +61,6 @@ def test_no_more_than_two_batches_are_decoded_ahead_of_use(folder: Path, monkeyp
     assert used == done[0] == 42
 
 
-def test_work_not_begun_is_dropped_when_the_caller_stops(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    done: list[Path] = []
-
-    def slow(path: Path, *, colour: bool, size: int, grey_range: None) -> tuple[NDArray[np.uint8], int, int]:
-        time.sleep(0.01)
-        done.append(path)
-        return np.zeros((3, size, size), dtype=np.uint8), size, size
-
-    monkeypatch.setattr(folder_loader, "decode_or_explain", slow)
-    before = threading.active_count()
-    batches = iter_decoded_batches(list_image_files(folder) * 50, colour=True, size=8, batch_size=100)
-    next(batches)
-    batches.close()
-    assert 100 <= len(done) < 200
-    assert threading.active_count() == before
-
-
 @pytest.mark.parametrize(
     ("name", "message"),
     [("missing", "no such folder"), ("images/a.png", "not a folder"), ("empty", "no images there")],

@@ -76,9 +76,3 @@ def test_how_large_a_group_is_does_not_decide_whether_it_is_tested() -> None:
         assert often == pytest.approx(0.2, abs=0.05), len(kind[0])
     for test in tested:
         assert sum(map(len, test)) / 580 == pytest.approx(0.2, abs=0.04)
-
-
-def test_few_groups_are_not_dealt_the_same_way_with_every_seed() -> None:
-    units = groups_of([10, 20, 30, 40, 50, 50])
-    splits = {tuple(sorted(dealt(units, seed)["test"])) for seed in range(40)}
-    assert len(splits) >= 5
