@@ -80,13 +80,6 @@ def test_of_equal_accuracy_and_loss_the_stronger_penalty_is_taken(clouds: Clouds
     assert LogisticProbe([0.1, 10.0, 1.0], 1000).fit_predict(flat, seed=0).details["strength"] == 10.0
 
 
-def test_strength_means_the_same_whatever_the_number_of_images(clouds: Clouds) -> None:
-    features = clouds()
-    twice = replace(features, train=features.train.repeat(2, 1), train_labels=features.train_labels.repeat(2))
-    one, other = (LogisticProbe([0.05], 1000).fit_predict(each, seed=0).test_scores for each in (features, twice))
-    np.testing.assert_allclose(one, other, atol=2e-3)
-
-
 @pytest.mark.parametrize(
     ("strengths", "middle"), [([5.0], 5.0), ([3.0, 1.0, 2.0], 2.0), ([1.0, 2.0], 2.0), ([1.0, 4.0, 3.0, 2.0], 3.0)]
 )

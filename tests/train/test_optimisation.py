@@ -58,24 +58,6 @@ def test_a_step_is_that_of_sgd_with_momentum_and_decay() -> None:
     assert network.weight.item() == pytest.approx(weight)
 
 
-def test_momentum_is_what_sgd_without_buffers_makes_of_it() -> None:
-    """To the last bit, over three steps: PyTorch's own first step takes the gradient as it is."""
-    torch.manual_seed(0)
-    ours, theirs = nn.Linear(30, 20), nn.Linear(30, 20)
-    theirs.load_state_dict(ours.state_dict())
-    plain = torch.optim.SGD(theirs.parameters(), 0.0, 0.9, weight_decay=0.1, fused=True)
-    optimisers = SGD(0.9, 0.1, True).build(ours), plain
-    for _ in range(3):
-        images = torch.randn(8, 30)
-        for network, optimiser in zip((ours, theirs), optimisers, strict=True):
-            optimiser.param_groups[0]["lr"] = 0.1
-            optimiser.zero_grad()
-            network(images).square().sum().backward()
-            optimiser.step()
-    assert torch.equal(ours.weight, theirs.weight)
-    assert torch.equal(ours.bias, theirs.bias)
-
-
 def test_a_first_step_that_overflows_leaves_momentum_at_zero() -> None:
     """As a gradient scaler has it, which gives a fused step its two tensors; then a step with a gradient of 1."""
     network = nn.Linear(1000, 1, bias=False)

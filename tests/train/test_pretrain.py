@@ -119,12 +119,6 @@ def test_lines_with_a_validation_have_its_accuracy_last(experiment: Make) -> Non
     assert {line["validation_knn_accuracy"] for line in history} == {0.25}
 
 
-def test_the_learning_rate_told_is_that_of_the_epochs_last_step(experiment: Make) -> None:
-    """Half an epoch of warm-up, so 2 of 12 steps; then a cosine over the other 10."""
-    rates = [line["learning_rate"] for line in experiment().run().history]
-    assert rates == pytest.approx([0.05 * (1 + np.cos(np.pi * done / 10)) / 2 for done in (1, 5, 9)])
-
-
 def test_on_epoch_is_given_the_history_so_far(experiment: Make) -> None:
     run = experiment()
     history = run.run().history
@@ -134,10 +128,3 @@ def test_on_epoch_is_given_the_history_so_far(experiment: Make) -> None:
 def test_the_loss_falls(experiment: Make) -> None:
     history = experiment(training={"epochs": 8, "learning_rate": 0.3}).run().history
     assert history[-1]["loss"] < history[0]["loss"] - 0.1
-
-
-def test_progress_is_told_on_standard_error(experiment: Make, capsys: pytest.CaptureFixture[str]) -> None:
-    experiment().run()
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert err.splitlines()[-1].startswith("simclr on noise: epoch 3/3, loss ")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from experiments import STEPS, Arguments, Make, check_resumed, first_norm, same, timeless
@@ -29,6 +30,21 @@ def test_a_run_stopped_and_resumed_is_bit_identical(
     check_resumed(experiment(**settings), experiment(**settings), [stop])
 
 
+def test_a_supervised_run_stopped_and_resumed_is_bit_identical(experiment: Make) -> None:
+    labels = np.zeros(40, dtype=np.int64)  # its classifier has one class here
+    settings: Arguments = {"arguments": {"name": "supervised"}, "labels": labels}
+    check_resumed(experiment(**settings), experiment(**settings), [STEPS + 2])
+
+
+def test_a_run_does_not_depend_on_the_global_generators(experiment: Make) -> None:
+    one, other = experiment(), experiment()
+    torch.manual_seed(1)
+    one.run()
+    torch.manual_seed(2)
+    other.run()
+    assert same(one.weights(), other.weights())
+
+
 @pytest.mark.parametrize("stops", [[1], [3 * STEPS], [2, 1], [STEPS, STEPS], [6, 3, 2]], ids=str)
 def test_a_resumed_run_is_bit_identical_wherever_and_however_often_it_stopped(
     experiment: Make, stops: list[int]
@@ -48,15 +64,6 @@ def test_a_resumed_run_is_bit_identical_wherever_and_however_often_it_stopped(
 )
 def test_a_resumed_run_is_bit_identical_under_every_setting(experiment: Make, changes: Arguments) -> None:
     check_resumed(experiment(training=changes), experiment(training=changes), [3])
-
-
-def test_a_run_does_not_depend_on_the_global_generators(experiment: Make) -> None:
-    one, other = experiment(), experiment()
-    torch.manual_seed(1)
-    one.run()
-    torch.manual_seed(2)
-    other.run()
-    assert same(one.weights(), other.weights())
 
 
 @pytest.mark.parametrize("layout", MEMORY_FORMATS)
@@ -215,15 +222,6 @@ def test_a_checkpoint_of_another_device_is_refused(experiment: Make) -> None:
     run.stop_in_step(2)
     save_state(run.checkpoint, load_state(run.checkpoint) | {"device": "cuda"})
     with pytest.raises(CheckpointError, match=r"begun with device=cuda, got cpu; type device=cuda to go on, or force"):
-        run.prepare().run()
-
-
-def test_a_checkpoint_of_another_version_is_refused(experiment: Make) -> None:
-    run = experiment()
-    run.stop_in_step(2)
-    content = torch.load(run.checkpoint, weights_only=True)
-    torch.save(content | {"version": 999}, run.checkpoint)
-    with pytest.raises(CheckpointError, match=r"version 999 of this format, wanted version 2, .* start .* force=true"):
         run.prepare().run()
 
 

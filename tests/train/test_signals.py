@@ -44,26 +44,6 @@ def test_afterwards_signals_go_where_they_went_before(number: signal.Signals, ha
     assert handlers == [number]
 
 
-def test_handlers_are_put_back_after_an_error_too() -> None:
-    before = [signal.getsignal(number) for number in STOP_SIGNALS]
-    with pytest.raises(RuntimeError, match="within"), DeferredSignals():
-        raise RuntimeError("within")
-    assert [signal.getsignal(number) for number in STOP_SIGNALS] == before
-
-
-@pytest.mark.parametrize(
-    ("number", "word", "code"), [(signal.SIGINT, "interrupted", 130), (signal.SIGTERM, "terminated", 143)]
-)
-def test_the_exit_code_and_the_message_are_those_of_the_signal(number: signal.Signals, word: str, code: int) -> None:
-    with pytest.raises(Interrupted), DeferredSignals() as stop:
-        signal.raise_signal(number)
-    interrupted = stop.interrupted("epoch 3 of 5 is saved")
-    assert interrupted.exit_code == code
-    assert (
-        str(interrupted) == f"{word}; epoch 3 of 5 is saved; the same command (without force=true) goes on from there"
-    )
-
-
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_interruption_survives_the_way_back_from_a_worker(number: signal.Signals, code: int) -> None:
     with pytest.raises(Interrupted) as caught, DeferredSignals():
