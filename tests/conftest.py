@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from hydra import initialize_config_module
 from method_files import METHODS, shrunk
 from threadpoolctl import threadpool_limits
 from tiny_training import noise_store
@@ -144,3 +145,10 @@ def in_double() -> Iterator[None]:
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(torch.float32)
+
+
+@pytest.fixture
+def composing() -> Iterator[None]:
+    """Hydra as within a command."""
+    with initialize_config_module("lowres_ssl.conf", version_base="1.3"):
+        yield

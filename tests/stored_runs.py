@@ -1,19 +1,37 @@
 """Stored runs with made-up predictions, so that whatever reads results is tested without training."""
 
-import re
 from collections.abc import Sequence
-from copy import deepcopy
+from dataclasses import fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from hydra import compose, initialize_config_module
+from hydra.core.global_hydra import GlobalHydra
+from hydra.initialize import get_gh_backup, restore_gh_from_backup
 from numpy.typing import ArrayLike, NDArray
 
-from lowres_ssl.evaluate.metrics import MetricValues, compute_metrics
-from lowres_ssl.io.checksummed_json import FORMAT_VERSIONS, hash_content
+from lowres_ssl.config.check import read_config, register_schemas
+from lowres_ssl.config.experiment_schema import BackboneConfig, PretrainConfig, SplitKind
+from lowres_ssl.data.decode import DECODER_VERSION
+from lowres_ssl.data.label_subset import ALL_LABELS, LabelSubset
+from lowres_ssl.environment import Environment
+from lowres_ssl.evaluate.metrics import compute_metrics
+from lowres_ssl.evaluate.tuned_settings import TunedEncoder, TunedSettings, summarise_seeds
+from lowres_ssl.io.atomic import write_json
+from lowres_ssl.io.checksummed_json import CHECKSUM_KEY, hash_content
+from lowres_ssl.runs.records import (
+    ResultRecord,
+    RunIdentity,
+    RunOutcome,
+    RunRecord,
+    Scores,
+    SplitSummary,
+    SubsetSizes,
+)
 from lowres_ssl.runs.result_io import write_result
-from lowres_ssl.runs.run import get_run_by_identity
+from lowres_ssl.runs.run import Run, get_identified_run
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "knn": {"k": 200, "vote": "uniform", "temperature": 0.1, "metric": "euclidean", "encoder": "selected"},
@@ -24,12 +42,94 @@ SETTINGS: dict[str, dict[str, Any]] = {
 LABELS = {"knn": "KNN (k=200)", "linear": "linear (MLP)", "logistic": "logistic", "classifier": "end to end"}
 UNTRAINED = ("random", "random_calibrated", "trivial", "imagenet", "pretrained", "weights")
 FIXED = ("trivial", "imagenet", "pretrained", "weights")  # encoders that are the same for every seed
-PROVENANCE = {
-    "versions": {"lowres-ssl": "0.1.0", "python": "3.11.2", "torch": "2.14.1"},
-    "device": "cpu, fp32",
-    "system": "Linux",
-    "commit": "0123456789abcdef0123456789abcdef01234567",
-}
+ENVIRONMENT = Environment(
+    versions={"lowres-ssl": "0.1.0", "python": "3.11.2", "torch": "2.14.1"},
+    device="cpu, fp32",
+    system="Linux",
+    commit="0123456789abcdef0123456789abcdef01234567",
+)
+SPLIT = SplitSummary("random", 0, "d" * 64)
+
+
+@cache
+def made_up_config() -> PretrainConfig:
+    """The config of `lowres-ssl pretrain dataset=phantom`."""
+    register_schemas()
+    before = get_gh_backup()
+    GlobalHydra.instance().clear()
+    with initialize_config_module("lowres_ssl.conf", version_base="1.3"):
+        config = read_config(compose("pretrain", ["dataset=phantom", "probe=[knn]"]), PretrainConfig)
+    restore_gh_from_backup(before)
+    return config
+
+
+def made_up_identity(**settings: Any) -> RunIdentity:
+    return RunIdentity("ab", DECODER_VERSION, (40, 3, 16, 16), SPLIT.digest, "fp32", {"seed": 0} | settings)
+
+
+def made_up_record(**changes: Any) -> RunRecord:
+    """A run record of a method without training, with `changes` to its fields."""
+    known = {"entry": "dcl", "identity": made_up_identity(), "split": SPLIT, "config": made_up_config(), "store": "s"}
+    return RunRecord(**known | changes)
+
+
+def made_up_result(**changes: Any) -> ResultRecord:
+    """A result of four test images, with `changes` to its fields."""
+    scores = scored((0, 1, 0, 1), (0, 1, 0, 0), ("benign", "malignant"))
+    known = {
+        "run": "run",
+        "probe": "knn",
+        "label": LABELS["knn"],
+        "encoder": "encoder.safetensors",
+        "settings": SETTINGS["knn"],
+        "details": {},
+        "test": scores,
+        "validation": scores,
+        "classes": ("benign", "malignant"),
+        "images": SubsetSizes(20, 4, 4),
+        "labels": ALL_LABELS,
+        "depends_on_seed": True,
+        "split": SPLIT,
+        "data_digest": "ab",
+        "precision": "fp32",
+        "seconds": 1.0,
+        "config": made_up_config(),
+        "environment": ENVIRONMENT,
+    }
+    return ResultRecord(**known | changes)
+
+
+def made_up_tuned(
+    batch_size: int = 16, learning_rate: float = 0.01, accuracy: float = 0.9, **changes: Any
+) -> TunedSettings:
+    """What was tuned for a run of SimCLR, with `changes` to its fields or to those of its encoder."""
+    encoder = TunedEncoder("pneumonia", "simclr", "paper", "resnet18", 64, SPLIT, batch_size=64, epochs=10)
+    names = {each.name for each in fields(TunedEncoder)}
+    encoder = replace(encoder, **{key: changes.pop(key) for key in list(changes) if key in names})
+    line = summarise_seeds(batch_size, learning_rate, 100, [(accuracy, 0.5)])
+    known = {"run": "a", "title": "Pneumonia", "seed": 0, "encoder": encoder, "asked": "", "rule": "full", "seeds": 3}
+    known |= {"settings": {"hidden": 512}, "lines": (line,), "chosen": line, "seconds": 1.0}
+    return TunedSettings(**known | {"environment": ENVIRONMENT} | changes)
+
+
+def reseal(path: Path, content: dict[str, Any]) -> None:
+    """Write the content of a record with a checksum that fits, as anybody can who hands a file on."""
+    content = {key: value for key, value in content.items() if key != CHECKSUM_KEY}
+    write_json(path, content | {CHECKSUM_KEY: hash_content(content)})
+
+
+def change_record(folder: Path, **changes: Any) -> None:
+    """Change fields of the run in `folder`."""
+    Run(folder).start(replace(Run(folder).read(), **changes))
+
+
+def change_dataset(folder: Path, **changes: Any) -> None:
+    """Change keys of the data set in the config of the run in `folder`."""
+    config = Run(folder).read().config
+    change_record(folder, config=replace(config, dataset=replace(config.dataset, **changes)))
+
+
+OUTCOME = RunOutcome(epochs=0, training_seconds=0.0, environment=ENVIRONMENT)
 
 
 def fairly_certain(guessed: NDArray[np.int64], classes: int) -> NDArray[np.float32]:
@@ -37,7 +137,7 @@ def fairly_certain(guessed: NDArray[np.int64], classes: int) -> NDArray[np.float
 
 
 @cache  # scikit-learn takes longer than all the rest, and the same runs are made up again and again
-def scored(labels: tuple[int, ...], guessed: tuple[int, ...], classes: tuple[str, ...]) -> MetricValues:
+def scored(labels: tuple[int, ...], guessed: tuple[int, ...], classes: tuple[str, ...]) -> Scores:
     own, predicted = np.array(labels, dtype=np.int64), np.array(guessed, dtype=np.int64)
     return compute_metrics(own, predicted, fairly_certain(predicted, len(classes)), classes)
 
@@ -91,60 +191,48 @@ def made_up_run(
     trained = method not in UNTRAINED
     split_digest = split_digest or hash_content([dataset, split, split_seed, images])
     random = np.random.default_rng([*f"{method} {entry} {dataset} {recipe}".encode(), seed, batch_size, image_size])
-    known = {"name": backbone, "small_stem": False, "zero_init_residual": zero_init_residual}
-    about = {
-        "method": method,
-        "dataset": dataset,
-        "title": title or dataset.capitalize(),
-        "recipe": recipe,
-        "seed": seed,
-    }
-    divided = {"kind": split, "seed": split_seed, "digest": split_digest}
-    config: dict[str, Any] = {
-        "method": {"name": method},
-        "dataset": {"name": dataset, "title": about["title"]},
-        "backbone": known,
-        "recipe": recipe,
-        "split": split,
-        "split_seed": split_seed,
-        "seed": seed,
-        "image_size": image_size,
-    }
-    training = {"batch_size": batch_size, "epochs": epochs, "learning_rate": learning_rate} if trained else {}
-    config |= training
+    usual = made_up_config()
+    config = replace(
+        usual,
+        method={"name": method},
+        dataset=replace(usual.dataset, name=dataset, title=title or dataset.capitalize()),
+        backbone=BackboneConfig(backbone, small_stem=False, zero_init_residual=zero_init_residual),
+        recipe=recipe,
+        split=SplitKind[split],
+        split_seed=split_seed,
+        seed=seed,
+        image_size=image_size,
+        batch_size=batch_size,
+        epochs=epochs,
+        learning_rate=learning_rate,
+    )
+    training = {"batch_size": batch_size, "epochs": epochs, "learning_rate": learning_rate}
     # Recipes differ in more than is made up here, so their runs do; an untrained encoder they share.
-    by_recipe = {"recipe": recipe} if trained else {}
-    identity = {
-        "split": split_digest,
-        "image_size": image_size,
-        "store": [3 * images, 3, storage_size, storage_size],
-        "backbone": known,
-        "method": config["method"] | {"entry": entry},
-        "seed": seed,
-        "precision": precision,
-        "training": training | by_recipe,
-        "pretrain_on": pretrain_on,
-    }
+    settings_of_run = (training | {"recipe": recipe, "pretrain_on": pretrain_on}) if trained else {}
+    settings_of_run |= {"seed": seed, "image_size": image_size, "method.name": method, "method.entry": entry}
+    settings_of_run |= {f"backbone.{key}": value for key, value in vars(config.backbone).items()}
+    record = made_up_record(
+        entry=entry or method,
+        identity=RunIdentity(
+            images=hash_content([dataset, images]),
+            decoder=DECODER_VERSION,
+            store=(3 * images, 3, storage_size, storage_size),
+            split=split_digest,
+            precision=precision,
+            settings=settings_of_run,
+        ),
+        split=SplitSummary(split, split_seed, split_digest),
+        config=config,
+        pretrain_on=pretrain_on if trained else None,
+    )
     names = [dataset, method, *([f"bs{batch_size}"] if trained else []), f"s{seed}"]
-    run = get_run_by_identity(output_dir, "pretrain", names, identity)
-    description: dict[str, Any] = about | {
-        "split": divided,
-        "backbone": backbone,
-        "image_size": image_size,
-        "precision": precision,
-        "identity": identity,
-        "config": config,
-    }
-    if entry is not None:
-        description["entry"] = entry
-    if trained:
-        description |= {"batch_size": batch_size, "epochs_wanted": epochs, "pretrain_on": pretrain_on}
-    run.start(description)
+    run = get_identified_run(output_dir, "pretrain", names, record.identity)
+    run.start(record)
     if embedding_std is not None:
         run.write_history([{"epoch": 1, "loss": loss, "embedding_std": embedding_std, "effective_rank": 20.0}])
     if finished:
-        outcome = {"epochs": epochs, "training_seconds": 60.0, "chance_loss": chance_loss} if trained else {"epochs": 0}
-        run.finish(**{"training_seconds": 0.0} | outcome, **PROVENANCE)
+        trained_for = (epochs, 60.0) if trained else (0, 0.0)
+        run.finish(RunOutcome(*trained_for, ENVIRONMENT, chance_loss=chance_loss if trained else None))
 
     sides = {}
     for side, count in (("test", images), ("validation", images // 2)):
@@ -163,7 +251,7 @@ def made_up_run(
     scores = {}
     for side, (own, guessed, named) in sides.items():
         certain = fairly_certain(guessed, len(classes))
-        scores[side] = deepcopy(scored(tuple(own.tolist()), tuple(guessed.tolist()), tuple(classes)))
+        scores[side] = scored(tuple(own.tolist()), tuple(guessed.tolist()), tuple(classes))
         arrays |= {
             f"{side}_ids": np.array([f"{side}{place:04}.png" for place in range(len(own))], dtype=np.str_),
             f"{side}_groups": np.array(named, dtype=np.str_),
@@ -175,27 +263,23 @@ def made_up_run(
     folder = run.result_folder(
         probe, {"settings": settings, "precision": precision, "labels": [label_fraction, label_draw]}
     )
-    result = about | {
-        "run": run.name,
-        "probe": probe,
-        "label": f"KNN (k={settings['k']})" if probe == "knn" else LABELS[probe],
-        "encoder": "encoder.safetensors",
-        "settings": settings,
-        "labels": {"fraction": label_fraction, "draw": label_draw},
-        "depends_on_seed": method not in FIXED or probe == "linear",
-        "details": {},
-        "test": scores["test"],
-        "validation": scores["validation"],
-        "pretrain_on": description.get("pretrain_on"),
-        "classes": list(classes),
-        "images": {"train": 4 * images, "validation": len(sides["validation"][0]), "test": len(sides["test"][0])},
-        "split": divided,
-        "data_digest": hash_content([dataset, images]),
-        "precision": precision,
-        "seconds": 1.0,
-        "config": config,
-    }
-    write_result(folder, result | PROVENANCE, arrays)
+    result = made_up_result(
+        run=run.name,
+        probe=probe,
+        label=f"KNN (k={settings['k']})" if probe == "knn" else LABELS[probe],
+        settings=settings,
+        labels=LabelSubset(label_fraction, label_draw),
+        depends_on_seed=method not in FIXED or probe == "linear",
+        test=scores["test"],
+        validation=scores["validation"],
+        classes=tuple(classes),
+        images=SubsetSizes(4 * images, len(sides["validation"][0]), len(sides["test"][0])),
+        split=record.split,
+        data_digest=record.identity.images,
+        precision=precision,
+        config=config,
+    )
+    write_result(folder, result, arrays)
     return folder
 
 
@@ -205,9 +289,3 @@ def right_for(labels: NDArray[np.int64], classes: int, random: np.random.Generat
     predictions = labels.copy()
     predictions[wrong] = (labels[wrong] + 1) % classes
     return predictions
-
-
-def as_version_1(path: Path) -> str:
-    """The text of a sealed result as the first version would have written it: without a seal."""
-    text = path.read_text().replace(f'"schema": {FORMAT_VERSIONS["result"]}', '"schema": 1')
-    return re.sub(r',\n  "sha256": "[0-9a-f]{64}"', "", text)

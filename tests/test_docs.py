@@ -10,8 +10,6 @@ from pathlib import Path
 import pytest
 from test_package_order import ORDER
 
-from lowres_ssl.io.checksummed_json import FORMAT_VERSIONS, OLDEST_VERSIONS
-
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BIN = Path(sys.executable).parent
@@ -38,14 +36,6 @@ def test_links_lead_to_files_that_are_there(page: Path) -> None:
 def test_tests_that_are_named_are_there(page: Path) -> None:
     named = re.findall(r"\btests/[\w/.-]*\w", page.read_text())
     assert [path for path in named if not (ROOT / path).exists()] == []
-
-
-def test_table_of_versions_is_that_of_the_code() -> None:
-    text = (ROOT / "docs" / "trust.md").read_text().partition("## Versions of stored formats")[2]
-    rows = re.findall(r"^\| `(\w+)`: .* \| (\d+) \| (.*)\|$", text, re.MULTILINE)
-    assert {kind: int(version) for kind, version, _ in rows} == FORMAT_VERSIONS
-    older = {kind: int(also[0]) for kind, _, also in rows if also[:1].isdigit()}
-    assert {kind: older.get(kind, FORMAT_VERSIONS[kind]) for kind in FORMAT_VERSIONS} == OLDEST_VERSIONS
 
 
 def test_every_page_is_in_the_navigation_of_the_site() -> None:

@@ -14,7 +14,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lowres_ssl.environment import describe_environment
 from lowres_ssl.errors import CheckpointError, ConfigError
 
 # Of glibc's malloc.h.
@@ -55,10 +54,6 @@ class DevicePrecision:
         ways = [self.precision, *(["compiled"] * self.compiled), *(["deterministic"] * self.deterministic)]
         ways += [self.layout] * (self.layout != CHANNELS_LAST)
         return f"{get_device_name(self.device)}, {', '.join(ways)}"
-
-    def describe_environment(self) -> dict[str, Any]:
-        """Describe what a training computes with, for its record: device, fp32 products, versions and commit."""
-        return {"fp32": get_fp32_precision(self.device), **describe_environment(self.describe())}
 
 
 def resolve_device(

@@ -2,10 +2,22 @@
 
 import platform
 import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Versions of packages, the device in words, the operating system, and the commit of this source, if known."""
+
+    versions: Mapping[str, str]
+    device: str
+    system: str
+    commit: str | None
+
 
 PACKAGES = ("torch", "torchvision", "numpy", "scikit-learn", "pillow")
 
@@ -37,5 +49,5 @@ def get_commit() -> str | None:
         return None
 
 
-def describe_environment(device: str) -> dict[str, Any]:
-    return {"versions": get_versions(), "device": device, "system": platform.platform(), "commit": get_commit()}
+def describe_environment(device: str) -> Environment:
+    return Environment(get_versions(), device, platform.platform(), get_commit())

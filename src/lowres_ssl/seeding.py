@@ -4,8 +4,6 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
-
 
 def derive_seed(seed: int, *names: str | int) -> int:
     """Derive a seed, 0 to 2**63 - 1, for the use that `names` name; the same on every machine."""
@@ -16,6 +14,8 @@ def derive_seed(seed: int, *names: str | int) -> int:
 @contextmanager
 def seed_torch(seed: int, *names: str | int) -> Iterator[None]:
     """Seed PyTorch's global CPU generator with `derive_seed(seed, *names)` in the block, and restore it afterwards."""
+    import torch  # seeds are derived where nothing is computed as well
+
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, *names))
         yield

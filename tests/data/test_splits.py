@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from stored_runs import reseal
 
 from lowres_ssl.data.catalogue import Catalogue
 from lowres_ssl.data.datasets import Listing
 from lowres_ssl.data.splits import Split, load_split, make_split, save_split
 from lowres_ssl.errors import CheckpointError, DataError
-from lowres_ssl.io.checksummed_json import write_checked_json
 
 Row = tuple[str, str, str | None, str | None, str | None]
 MadeUp = Callable[..., Catalogue]
@@ -197,7 +197,7 @@ def test_split_that_does_not_fit_is_refused(made_up: MadeUp, tmp_path: Path) -> 
         load_split(path, fewer, tmp_path)
     content = json.loads(path.read_text())
     content["test"].append(content["train"].pop())
-    write_checked_json(path, content)
+    reseal(path, content)
     with pytest.raises(DataError, match="its digest does not fit"):
         load_split(path, catalogue, tmp_path)
     path.write_text("{")

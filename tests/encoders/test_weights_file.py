@@ -18,7 +18,7 @@ from torchvision import models
 from lowres_ssl.encoders.torchvision import build_backbone
 from lowres_ssl.encoders.weights_file import load_encoder_weights, load_tensors, load_weights, save_tensors
 from lowres_ssl.errors import CheckpointError, DamagedError
-from lowres_ssl.io.checksummed_json import FORMAT_VERSIONS
+from lowres_ssl.train import checkpoint
 from lowres_ssl.train.checkpoint import load_latest_state, load_state, read_epochs_done, save_state
 
 METADATA = {"run": "Brüste-simclr", "backbone": {"name": "resnet18"}, "mean": [0.5, 0.25], "seed": 0}
@@ -26,6 +26,7 @@ WRITE = """
 import sys
 from pathlib import Path
 import torch
+from lowres_ssl.train import checkpoint
 from lowres_ssl.encoders.weights_file import save_tensors
 names = {f"layer{number}.weight" for number in range(20)}  # a set: its order differs from process to process
 tensors = {name: torch.full((3, 2), float(len(name))) for name in sorted(names)}
@@ -227,7 +228,7 @@ def test_a_checkpoint_of_a_newer_version_is_refused_and_stays(tmp_path: Path, mo
     """It is not damaged: the one before must not be taken in its place, nor must it go."""
     path = tmp_path / "checkpoint.pt"
     save_state(path, {"epoch": 1})
-    monkeypatch.setitem(FORMAT_VERSIONS, "checkpoint", FORMAT_VERSIONS["checkpoint"] + 1)
+    monkeypatch.setattr(checkpoint, "CHECKPOINT_VERSION", checkpoint.CHECKPOINT_VERSION + 1)
     save_state(path, {"epoch": 2})
     monkeypatch.undo()
     with pytest.raises(CheckpointError, match="written by a newer lowres-ssl"):

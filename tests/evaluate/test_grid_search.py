@@ -51,13 +51,13 @@ def alone(features: Features, tried: SearchGrid, batch_size: int, rate: float) -
 def test_each_line_is_the_mean_of_its_seeds_trained_alone_and_the_best_is_chosen(clouds: Clouds) -> None:
     features, tried = clouds(apart=0.7), grid()
     lines, chosen = search_grid(features, tried, silent)
-    assert [(line["batch_size"], line["learning_rate"]) for line in lines] == tried.pairs
+    assert [(line.batch_size, line.learning_rate) for line in lines] == tried.pairs
     for line in lines:
-        wanted = alone(features, tried, line["batch_size"], line["learning_rate"])
-        assert line["accuracy"] == pytest.approx(sum(wanted) / 2)
-        assert line["accuracy_spread"] == pytest.approx(abs(wanted[0] - wanted[1]) / 2**0.5)
-    assert chosen["accuracy"] == max(line["accuracy"] for line in lines)
-    assert len({line["accuracy"] for line in lines}) > 1, "an example without a worse one shows nothing"
+        wanted = alone(features, tried, line.batch_size, line.learning_rate)
+        assert line.accuracy == pytest.approx(sum(wanted) / 2)
+        assert line.accuracy_spread == pytest.approx(abs(wanted[0] - wanted[1]) / 2**0.5)
+    assert chosen.accuracy == max(line.accuracy for line in lines)
+    assert len({line.accuracy for line in lines}) > 1, "an example without a worse one shows nothing"
 
 
 @pytest.mark.usefixtures("in_double")
@@ -69,7 +69,7 @@ def test_how_many_stand_side_by_side_changes_nothing(
     wanted, _ = search_grid(features, grid(), silent)
     monkeypatch.setattr(searching, "HEADS_PER_PASS", side_by_side)
     for line, other in zip(wanted, search_grid(features, grid(), silent)[0], strict=True):
-        assert line == pytest.approx(other, rel=1e-6)
+        assert vars(line) == pytest.approx(vars(other), rel=1e-6)
 
 
 def test_threads_change_nothing_and_their_number_comes_back(clouds: Clouds) -> None:
@@ -88,8 +88,8 @@ def test_head_that_diverges_counts_as_nothing_and_the_others_are_as_without_it(c
     features = clouds(apart=0.7)
     lines, chosen = search_grid(features, grid(batch_sizes=[8], rates=[0.05, 1e300]), silent)
     (without,), _ = search_grid(features, grid(batch_sizes=[8], rates=[0.05]), silent)
-    assert lines[0] == pytest.approx(without, rel=1e-6)
-    assert (lines[1]["accuracy"], lines[1]["loss"], lines[1]["diverged"]) == (0.0, None, 2)
+    assert vars(lines[0]) == pytest.approx(vars(without), rel=1e-6)
+    assert (lines[1].accuracy, lines[1].loss, lines[1].diverged) == (0.0, None, 2)
     assert chosen == lines[0]
 
 
@@ -113,8 +113,8 @@ def test_rule_trains_a_quarter_of_the_settings_to_the_end_and_chooses_among_them
     lines, chosen = search_grid(clouds(apart=0.7), grid(rule=rule), silent)
     heads = {epochs: sum(count for own, count in trained if own == epochs) for epochs in (first, 8)}
     assert heads == {first: 12, 8: 4}  # 6 settings, 2 of them kept; 2 seeds
-    assert sorted(line["epochs"] for line in lines) == [*[first] * 4, 8, 8]
-    assert chosen["epochs"] == 8
+    assert sorted(line.epochs for line in lines) == [*[first] * 4, 8, 8]
+    assert chosen.epochs == 8
 
 
 def test_without_a_validation_image_of_each_class_nothing_is_chosen(clouds: Clouds) -> None:

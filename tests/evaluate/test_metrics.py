@@ -16,8 +16,10 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from lowres_ssl.evaluate.metrics import MetricValues, compute_metrics
+from lowres_ssl.evaluate.metrics import compute_metrics
 from lowres_ssl.io.atomic import write_json
+from lowres_ssl.io.checksummed_json import to_json
+from lowres_ssl.runs.records import Scores
 
 Integers = np.ndarray[Any, Any]
 
@@ -26,7 +28,7 @@ def one_hot(predictions: list[int], classes: int) -> np.ndarray[Any, Any]:
     return np.eye(classes)[predictions]
 
 
-def scored(labels: list[int], predictions: list[int], names: str) -> MetricValues:
+def scored(labels: list[int], predictions: list[int], names: str) -> Scores:
     return compute_metrics(np.array(labels), np.array(predictions), one_hot(predictions, len(names)), list(names))
 
 
@@ -43,30 +45,30 @@ def test_three_classes_by_hand() -> None:
     """a: 2 of 3 found, one taken for b. b: 2 of 2 found. c: its one image taken for b."""
     got = scored([0, 0, 0, 1, 1, 2], [0, 0, 1, 1, 1, 1], "abc")
     f1 = {"a": 0.8, "b": 2 * 0.5 * 1 / 1.5, "c": 0.0}  # precision 1, 1/2, none; recall 2/3, 1, 0
-    assert got["n"] == 6
-    assert got["accuracy"] == pytest.approx(4 / 6)
-    assert got["weighted_f1"] == pytest.approx((3 * f1["a"] + 2 * f1["b"] + 1 * f1["c"]) / 6)
-    assert got["macro_f1"] == pytest.approx(sum(f1.values()) / 3)
-    assert got["balanced_accuracy"] == pytest.approx((2 / 3 + 1 + 0) / 3)
-    assert got["sensitivity"] == pytest.approx({"a": 2 / 3, "b": 1.0, "c": 0.0})
-    assert got["specificity"] == pytest.approx({"a": 1.0, "b": 2 / 4, "c": 1.0})
-    assert got["confusion_matrix"] == [[2, 1, 0], [0, 2, 0], [0, 1, 0]]
+    assert got.n == 6
+    assert got.accuracy == pytest.approx(4 / 6)
+    assert got.weighted_f1 == pytest.approx((3 * f1["a"] + 2 * f1["b"] + 1 * f1["c"]) / 6)
+    assert got.macro_f1 == pytest.approx(sum(f1.values()) / 3)
+    assert got.balanced_accuracy == pytest.approx((2 / 3 + 1 + 0) / 3)
+    assert got.sensitivity == pytest.approx({"a": 2 / 3, "b": 1.0, "c": 0.0})
+    assert got.specificity == pytest.approx({"a": 1.0, "b": 2 / 4, "c": 1.0})
+    assert got.confusion_matrix == [[2, 1, 0], [0, 2, 0], [0, 1, 0]]
 
 
 def test_two_classes_by_hand() -> None:
     """The area is the share of pairs (one image of b, one of a) in which b's score is higher, equals counting half."""
     scores = np.array([[0.9, 0.1], [0.6, 0.4], [0.4, 0.6], [0.6, 0.4], [0.1, 0.9]])
     got = compute_metrics(np.array([0, 0, 0, 1, 1]), np.array([0, 0, 1, 0, 1]), scores, ["a", "b"])
-    assert got["auroc"] == pytest.approx((1 + 0.5 + 0 + 3) / 6)
-    assert got["sensitivity"] == pytest.approx({"a": 2 / 3, "b": 1 / 2})
-    assert got["specificity"] == pytest.approx({"a": 1 / 2, "b": 2 / 3})
-    assert got["confusion_matrix"] == [[2, 1], [1, 1]]
+    assert got.auroc == pytest.approx((1 + 0.5 + 0 + 3) / 6)
+    assert got.sensitivity == pytest.approx({"a": 2 / 3, "b": 1 / 2})
+    assert got.specificity == pytest.approx({"a": 1 / 2, "b": 2 / 3})
+    assert got.confusion_matrix == [[2, 1], [1, 1]]
 
 
 def test_area_for_three_classes_by_hand() -> None:
     """a against the rest 1, b against the rest 1, c against the rest 1/2: its image stands between the other two."""
     scores = np.array([[0.8, 0.0, 0.2], [0.1, 0.5, 0.4], [0.4, 0.3, 0.3]])
-    assert compute_metrics(np.arange(3), np.array([0, 1, 0]), scores, list("abc"))["auroc"] == pytest.approx(
+    assert compute_metrics(np.arange(3), np.array([0, 1, 0]), scores, list("abc")).auroc == pytest.approx(
         (1 + 1 + 0.5) / 3
     )
 
@@ -77,62 +79,62 @@ def test_numbers_are_those_of_scikit_learn(classes: int, seed: int) -> None:
     labels, predictions, scores, names = drawn(classes, 60, seed)
     got = compute_metrics(labels, predictions, scores, names)
     report = classification_report(labels, predictions, output_dict=True, zero_division=0.0)
-    assert got["accuracy"] == accuracy_score(labels, predictions) == report["accuracy"]
-    assert got["weighted_f1"] == pytest.approx(report["weighted avg"]["f1-score"])
-    assert got["macro_f1"] == pytest.approx(report["macro avg"]["f1-score"])
-    assert got["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(labels, predictions))
-    assert got["confusion_matrix"] == confusion_matrix(labels, predictions).tolist()
-    assert list(got["sensitivity"].values()) == pytest.approx([report[str(n)]["recall"] for n in range(classes)])
+    assert got.accuracy == accuracy_score(labels, predictions) == report["accuracy"]
+    assert got.weighted_f1 == pytest.approx(report["weighted avg"]["f1-score"])
+    assert got.macro_f1 == pytest.approx(report["macro avg"]["f1-score"])
+    assert got.balanced_accuracy == pytest.approx(balanced_accuracy_score(labels, predictions))
+    assert got.confusion_matrix == confusion_matrix(labels, predictions).tolist()
+    assert list(got.sensitivity.values()) == pytest.approx([report[str(n)]["recall"] for n in range(classes)])
     specificities = [((predictions != n) & (labels != n)).sum() / (labels != n).sum() for n in range(classes)]
-    assert list(got["specificity"].values()) == pytest.approx(specificities)
+    assert list(got.specificity.values()) == pytest.approx(specificities)
     curves = roc_auc_score(labels, scores[:, 1] if classes == 2 else scores, multi_class="ovr", average="macro")
-    assert got["auroc"] == pytest.approx(curves)
+    assert got.auroc == pytest.approx(curves)
 
 
 def test_class_absent_from_the_labels_counts_in_no_mean() -> None:
     labels, predictions = [0, 0, 0, 1, 1, 1], [0, 0, 1, 1, 1, 0]
     without, with_absent = scored(labels, predictions, "ab"), scored(labels, predictions, "abc")
     for key in ("accuracy", "weighted_f1", "macro_f1", "balanced_accuracy"):
-        assert with_absent[key] == pytest.approx(without[key])
-    assert with_absent["auroc"] is None
-    assert with_absent["sensitivity"]["c"] is None
-    assert with_absent["specificity"]["c"] == 1.0
-    assert with_absent["confusion_matrix"] == [[2, 1, 0], [1, 2, 0], [0, 0, 0]]
+        assert getattr(with_absent, key) == pytest.approx(getattr(without, key))
+    assert with_absent.auroc is None
+    assert with_absent.sensitivity["c"] is None
+    assert with_absent.specificity["c"] == 1.0
+    assert with_absent.confusion_matrix == [[2, 1, 0], [1, 2, 0], [0, 0, 0]]
 
 
 def test_class_absent_from_the_labels_may_be_predicted() -> None:
     got = scored([0, 0, 1, 1], [0, 2, 1, 1], "abc")
-    assert got["accuracy"] == 0.75
-    assert got["balanced_accuracy"] == pytest.approx((0.5 + 1) / 2)
-    assert got["macro_f1"] == pytest.approx((2 / 3 + 1) / 2)
-    assert got["macro_f1"] == pytest.approx(f1_score([0, 0, 1, 1], [0, 2, 1, 1], labels=[0, 1], average="macro"))
-    assert (got["sensitivity"]["c"], got["specificity"]["c"]) == (None, 0.75)
+    assert got.accuracy == 0.75
+    assert got.balanced_accuracy == pytest.approx((0.5 + 1) / 2)
+    assert got.macro_f1 == pytest.approx((2 / 3 + 1) / 2)
+    assert got.macro_f1 == pytest.approx(f1_score([0, 0, 1, 1], [0, 2, 1, 1], labels=[0, 1], average="macro"))
+    assert (got.sensitivity["c"], got.specificity["c"]) == (None, 0.75)
 
 
 @pytest.mark.parametrize("classes", [2, 5])
 def test_class_never_predicted_has_an_f1_of_0_and_raises_no_warning(classes: int) -> None:
     labels = list(range(classes)) * 4
     got = scored(labels, [0] * len(labels), "abcde"[:classes])
-    assert got["macro_f1"] == pytest.approx(2 / (classes + 1) / classes)
-    assert got["balanced_accuracy"] == pytest.approx(1 / classes)
-    assert got["auroc"] == pytest.approx(0.5)
-    assert got["sensitivity"]["b"] == 0.0
-    assert got["specificity"] == {"a": 0.0} | dict.fromkeys("abcde"[1:classes], 1.0)
+    assert got.macro_f1 == pytest.approx(2 / (classes + 1) / classes)
+    assert got.balanced_accuracy == pytest.approx(1 / classes)
+    assert got.auroc == pytest.approx(0.5)
+    assert got.sensitivity["b"] == 0.0
+    assert got.specificity == {"a": 0.0} | dict.fromkeys("abcde"[1:classes], 1.0)
 
 
 @pytest.mark.parametrize("predicted", [0, 1])
 def test_images_of_one_class_leave_nothing_to_divide_by(predicted: int) -> None:
     got = scored([0, 0, 0], [predicted] * 3, "ab")
     right = 1.0 - predicted
-    assert (got["accuracy"], got["weighted_f1"], got["macro_f1"], got["balanced_accuracy"]) == (right,) * 4
-    assert got["auroc"] is None
-    assert got["sensitivity"] == {"a": right, "b": None}
-    assert got["specificity"] == {"a": None, "b": right}
+    assert (got.accuracy, got.weighted_f1, got.macro_f1, got.balanced_accuracy) == (right,) * 4
+    assert got.auroc is None
+    assert got.sensitivity == {"a": right, "b": None}
+    assert got.specificity == {"a": None, "b": right}
 
 
 def test_one_image_is_enough() -> None:
     got = scored([1], [1], "abc")
-    assert (got["n"], got["accuracy"], got["weighted_f1"]) == (1, 1.0, 1.0)
+    assert (got.n, got.accuracy, got.weighted_f1) == (1, 1.0, 1.0)
 
 
 @pytest.mark.parametrize("classes", [2, 9])
@@ -140,7 +142,7 @@ def test_scores_of_a_float32_softmax_will_do(classes: int) -> None:
     labels, predictions, scores, names = drawn(classes, 200, 0)
     narrow = torch.from_numpy(np.log(scores)).float().softmax(dim=1).numpy()
     assert narrow.dtype == np.float32
-    wide, got = (compute_metrics(labels, predictions, each, names)["auroc"] for each in (scores, narrow))
+    wide, got = (compute_metrics(labels, predictions, each, names).auroc for each in (scores, narrow))
     assert got == pytest.approx(wide, abs=1e-3)
 
 
@@ -150,11 +152,11 @@ def test_order_of_the_images_does_not_matter(classes: int) -> None:
     order = np.random.default_rng(0).permutation(40)
     one = compute_metrics(labels, predictions, scores, names)
     other = compute_metrics(labels[order], predictions[order], scores[order], names)
-    assert json.dumps(one) == json.dumps(other)
+    assert one == other
 
 
 @pytest.mark.parametrize(("labels", "names"), [([0, 1, 2, 0], "abc"), ([0, 0, 0, 0], "abc"), ([0, 1, 0, 1], "ab")])
 def test_metrics_are_ready_for_strict_json(tmp_path: Path, labels: list[int], names: str) -> None:
     got = scored(labels, [0, 1, 1, 0], names)
-    write_json(tmp_path / "metrics.json", got)
-    assert json.loads((tmp_path / "metrics.json").read_text()) == got
+    write_json(tmp_path / "metrics.json", to_json(got))
+    assert json.loads((tmp_path / "metrics.json").read_text()) == to_json(got)

@@ -1,26 +1,24 @@
 """The table of a run, letter for letter; and what always answering with the largest class is worth."""
 
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, f1_score
+from stored_runs import made_up_result
 
 from lowres_ssl.experiment.summary import format_score_table, score_largest_class
+from lowres_ssl.runs.records import ResultRecord, SplitSummary, SubsetSizes
 
 
-def result(label: str, accuracy: float, weighted_f1: float, sizes: tuple[int, ...] = (6, 4)) -> dict[str, Any]:
-    """What a stored result has that the table shows; `sizes` are the test images of each class."""
-    return {
-        "label": label,
-        "images": {"train": 70, "validation": 10, "test": sum(sizes)},
-        "split": {"kind": "stratified", "seed": 3, "digest": "0" * 64},
-        "test": {
-            "accuracy": accuracy,
-            "weighted_f1": weighted_f1,
-            "confusion_matrix": [[size, *[0] * (len(sizes) - 1)] for size in sizes],
-        },
-    }
+def result(label: str, accuracy: float, weighted_f1: float, sizes: tuple[int, ...] = (6, 4)) -> ResultRecord:
+    """A stored result; `sizes` are the test images of each class."""
+    matrix = [[size, *[0] * (len(sizes) - 1)] for size in sizes]
+    made = made_up_result(
+        label=label, images=SubsetSizes(70, 10, sum(sizes)), split=SplitSummary("stratified", 3, "0" * 64)
+    )
+    test = replace(made.test, accuracy=accuracy, weighted_f1=weighted_f1, confusion_matrix=matrix)
+    return replace(made, test=test)
 
 
 ROWS = [
@@ -84,5 +82,5 @@ def test_largest_class_is_worth_what_scikit_learn_says(sizes: tuple[int, ...]) -
 
 def test_largest_class_does_not_depend_on_what_was_predicted() -> None:
     turned = result("any", 0.0, 0.0)
-    turned["test"]["confusion_matrix"] = [[1, 5], [4, 0]]
+    turned = replace(turned, test=replace(turned.test, confusion_matrix=[[1, 5], [4, 0]]))
     assert score_largest_class(turned) == score_largest_class(result("any", 0.9, 0.9))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from stored_runs import made_up_run
+from stored_runs import OUTCOME, made_up_record, made_up_run, made_up_tuned
 
 from lowres_ssl.data.catalogue import Catalogue, build_catalogue
 from lowres_ssl.data.datasets import build_source
@@ -61,15 +61,14 @@ def predictions(folder: Path) -> tuple[Path, Read]:
 def fitted(folder: Path) -> tuple[Path, Read]:
     result = made_up_run(folder)
     said, arrays = read_result(result), read_predictions(result)
-    assert said is not None
     save_tensors(result / PROBE_FILE, {"weight": torch.rand(4, 8)}, {"train": "digest"})
     write_result(result, said, arrays)
-    return result / PROBE_FILE, lambda: get_fitted_file(result, read_result(result) or {}).read_bytes()
+    return result / PROBE_FILE, lambda: get_fitted_file(result, read_result(result)).read_bytes()
 
 
 def a_run(folder: Path) -> tuple[Path, Read]:
     run = Run(made_up_run(folder).parent)
-    return run.folder / "run.json", run.description
+    return run.folder / "run.json", run.read
 
 
 def encoder(folder: Path) -> tuple[Path, Read]:
@@ -77,25 +76,25 @@ def encoder(folder: Path) -> tuple[Path, Read]:
 
 
 def history(folder: Path) -> tuple[Path, Read]:
-    return of_a_run(folder, "history.csv", lambda run: run.checked(run.history, run.description()).read_bytes())
+    return of_a_run(folder, "history.csv", lambda run: run.check_file(run.history, run.read()).read_bytes())
 
 
 def classifier(folder: Path) -> tuple[Path, Read]:
     return of_a_run(
-        folder, "classifier.safetensors", lambda run: run.checked(run.classifier, run.description()).read_bytes()
+        folder, "classifier.safetensors", lambda run: run.check_file(run.classifier, run.read()).read_bytes()
     )
 
 
 def of_a_run(folder: Path, name: str, read: Callable[[Run], Any]) -> tuple[Path, Read]:
     run = Run(folder / "pretrain" / "run")
-    run.start({})
+    run.start(made_up_record())
     (run.folder / name).write_bytes(bytes(range(256)))
-    run.finish()
+    run.finish(OUTCOME)
     return run.folder / name, lambda: read(run)
 
 
 def tuned(folder: Path) -> tuple[Path, Read]:
-    write_tuned_settings(folder, {"run": "a", "chosen": {"batch_size": 16, "learning_rate": 0.01}})
+    write_tuned_settings(folder, made_up_tuned())
     return folder / "tuned" / "a.json", lambda: read_tuned_settings(folder, "a")
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from made_runs import Made
+from stored_runs import reseal
 
 import lowres_ssl
 from lowres_ssl import embed, load_encoder, predict
@@ -18,7 +19,6 @@ from lowres_ssl.errors import ConfigError, DataError
 from lowres_ssl.inference.api import Embeddings
 from lowres_ssl.inference.load import PortableEncoder
 from lowres_ssl.inference.predict import choose_stored_result
-from lowres_ssl.io.checksummed_json import write_checked_json
 from lowres_ssl.runs.result_io import read_predictions
 from lowres_ssl.stats.calibration import calibrate
 
@@ -57,7 +57,7 @@ def test_predict_says_of_the_test_images_what_the_result_says(made: Made, encode
     said = predict(encoder, made.images, probe=probe, batch_size=50)
     folder, result = choose_stored_result(encoder.run, probe, "fp32")
     stored = read_predictions(folder)
-    assert said.classes == result["classes"] == ["dark ones", "größe"]
+    assert said.classes == list(result.classes) == ["dark ones", "größe"]
     assert said.calibration == calibrate(stored)
     rows = [said.ids.index(id) for id in stored["test_ids"]]
     assert [said.labels[row] for row in rows] == [said.classes[place] for place in stored["test_predictions"]]
@@ -140,7 +140,7 @@ def test_probe_of_the_other_encoder_is_refused(made: Made, encoder: PortableEnco
     folder, _ = choose_stored_result(encoder.run, "logistic", "fp32")
     text = (folder / "result.json").read_text(encoding="utf-8")
     try:
-        write_checked_json(folder / "result.json", json.loads(text) | {"encoder": "encoder-last.safetensors"})
+        reseal(folder / "result.json", json.loads(text) | {"encoder": "encoder-last.safetensors"})
         with pytest.raises(ConfigError, match=r"load_encoder\(RUN, which='last'\)"):
             predict(encoder, made.images, probe="logistic")
     finally:

@@ -11,9 +11,9 @@ import pyarrow.parquet
 import pytest
 import torch
 from made_runs import Made, type_it
+from stored_runs import reseal
 
 from lowres_ssl.encoders.weights_file import load_tensors, save_tensors
-from lowres_ssl.io.checksummed_json import write_checked_json
 from lowres_ssl.runs.result_io import read_predictions, read_result, write_result
 
 
@@ -113,16 +113,11 @@ def test_wrong_words_are_one_line(
 @pytest.mark.parametrize(
     ("file", "old", "new", "parts"),
     [
-        (
-            "run.json",
-            '"finished": true',
-            '"finished": false',
-            ["not finished; to go on with it type lowres-ssl pretrain "],
-        ),
+        ("run.json", '"outcome"', '"x"', ["not finished; to go on with it type lowres-ssl pretrain "]),
         ("run.json", '"decoder": 1', '"decoder": 0', ["decoded by version 0", "type its pretrain command again"]),
         ("run.json", '"name": "resnet18"', '"name": "resnet34"', ["another architecture"]),
         ("run.json", '"name": "dcl"', '"name": "trivial"', ["has no encoder", "name another run"]),
-        ("encoder.safetensors", "", "x", ["not the encoder that this run wrote", "force=true"]),
+        ("encoder.safetensors", "", "x", ["not what this run wrote", "force=true"]),
     ],
 )
 def test_run_that_will_not_do_is_one_line(
@@ -131,7 +126,7 @@ def test_run_that_will_not_do_is_one_line(
     content = (copy / file).read_bytes()
     (copy / file).unlink()
     if old:
-        write_checked_json(copy / file, json.loads(content.replace(old.encode(), new.encode())))
+        reseal(copy / file, json.loads(content.replace(old.encode(), new.encode())))
     else:
         (copy / file).write_bytes(content + new.encode())
     code = type_it("embed", f"run={copy}", f"images={made.images}", f"folder={copy / 'out'}")
@@ -140,9 +135,8 @@ def test_run_that_will_not_do_is_one_line(
 
 def write_again(folder: Path) -> None:
     """The result there, so that it says of the probe beside it that it is its own."""
-    result, arrays = read_result(folder), read_predictions(folder)
-    assert result is not None
-    write_result(folder, result, arrays)
+    result = read_result(folder)
+    write_result(folder, result, read_predictions(folder, result))
 
 
 @pytest.mark.parametrize(
@@ -188,10 +182,10 @@ def test_stored_probe_that_will_not_do_is_one_line(
 def test_probe_of_the_last_encoder_gets_the_last_encoder(made: Made, copy: Path, tmp_path: Path) -> None:
     os.link(copy / "encoder.safetensors", copy / "encoder-last.safetensors")
     about = json.loads((copy / "run.json").read_text(encoding="utf-8"))
-    about["encoders"]["encoder-last.safetensors"] = about["encoders"]["encoder.safetensors"]
-    write_checked_json(copy / "run.json", about)
+    about["outcome"]["encoders"]["encoder-last.safetensors"] = about["outcome"]["encoders"]["encoder.safetensors"]
+    reseal(copy / "run.json", about)
     (file,) = copy.glob("logistic-*/result.json")
-    write_checked_json(file, json.loads(file.read_text(encoding="utf-8")) | {"encoder": "encoder-last.safetensors"})
+    reseal(file, json.loads(file.read_text(encoding="utf-8")) | {"encoder": "encoder-last.safetensors"})
     typed = ("predict", f"run={copy}", f"images={made.images}", "probe=logistic", "formats=[npz]", f"folder={tmp_path}")
     assert type_it(*typed) == 0
     assert json.loads((tmp_path / "predict.json").read_text())["encoder"]["file"] == "encoder-last.safetensors"

@@ -54,10 +54,10 @@ def test_code_of_the_card_loads_the_weights(
 def test_code_of_the_card_builds_the_small_stem(
     encoder: PortableEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = encoder.description["config"]
-    about = {"config": config | {"backbone": config["backbone"] | {"small_stem": True}}}
+    config = encoder.record.config
+    config = replace(config, backbone=replace(config.backbone, small_stem=True))
     small = fake_encoder("resnet18", small_stem=True).module
-    other = replace(encoder, module=small, description=dict(encoder.description) | about)
+    other = replace(encoder, module=small, record=replace(encoder.record, config=config))
     export_hub(other, tmp_path)
     assert json.loads((tmp_path / "config.json").read_text())["architecture"] is None
     assert difference(other, loaded_by_the_card(tmp_path, monkeypatch)) < 1e-5

@@ -265,7 +265,7 @@ def test_supervised_sees_the_fraction_of_the_labels_that_is_typed(
     for probe in ("knn", "linear", "classifier"):
         result = result_of(run, probe)
         assert result["images"] == {"train": 14, "validation": 2, "test": 8}
-        assert result["labels"] == {"fraction": 0.5, "draw": 0}
+        assert result["labels"] == {"fraction": 0.5, "number": 0}
     again = lowres_ssl("evaluate", f"run={run}", "label_fraction=[1.0]", "probe.knn.k=3")
     assert again.code == 0, again.err
     assert "50% of the labels" in again.out  # those it was trained with, and no others
@@ -280,7 +280,7 @@ def test_evaluation_with_fractions_of_the_labels(lowres_ssl: Command, trained: P
     assert "100% of the labels  " in answer.out
     found = [json.loads(path.read_text()) for path in trained.glob("knn-*/result.json")]
     quarter = [result for result in found if result["labels"]["fraction"] == 0.25]
-    assert {result["labels"]["draw"] for result in quarter} == {0, 1}
+    assert {result["labels"]["number"] for result in quarter} == {0, 1}
     assert all(result["images"]["train"] == 8 for result in quarter)  # a quarter of 14 is 4 a class
     assert all(result["details"]["k"] == 1 for result in quarter)  # a quarter of 5
 
@@ -363,4 +363,4 @@ def test_weights_that_saw_other_labels_of_the_same_number_are_refused(
     child = the_run(tmp_path / "outputs", "folder-dcl-*")
     answer = lowres_ssl("evaluate", f"run={child}", "probe=[knn]")
     assert answer.code == 0, answer.err
-    assert result_of(child, "knn")["labels"] == {"fraction": 0.5, "draw": 1}
+    assert result_of(child, "knn")["labels"] == {"fraction": 0.5, "number": 1}

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from stored_runs import reseal
 from test_wrong_input import DATA, refused
 from typed import SMALL, Answer, Command
 
 from lowres_ssl.data.pseudonyms import KEY_FILE
-from lowres_ssl.io.checksummed_json import write_checked_json
 
 CANARY = "canary-4711-token"
 
@@ -62,7 +62,7 @@ def test_whatever_a_set_is_called_its_run_is_one_folder_below_outputs(
     runs = sorted((tmp_path / "outputs" / "pretrain").iterdir())
     assert all(run.name.startswith(shown) for run in runs)
     (run,) = (run for run in runs if "-random-s" in run.name)
-    assert json.loads((run / "run.json").read_text())["dataset"] == name
+    assert json.loads((run / "run.json").read_text())["config"]["dataset"]["name"] == name
     assert {path.name for path in tmp_path.iterdir()} == {"data", "outputs"}
     table = lowres_ssl("runs", "format=csv").out
     assert "\n=" not in table
@@ -115,8 +115,8 @@ def test_run_that_somebody_else_made_looks_nothing_up_in_our_environment(
 ) -> None:
     monkeypatch.setenv("SOME_SERVICE_TOKEN", CANARY)
     content = json.loads((trained / "run.json").read_text())
-    content["config"]["dataset"]["title"] = content["title"] = "${oc.env:SOME_SERVICE_TOKEN}"
-    write_checked_json(trained / "run.json", content)
+    content["config"]["dataset"]["title"] = "${oc.env:SOME_SERVICE_TOKEN}"
+    reseal(trained / "run.json", content)
     answer = lowres_ssl("evaluate", f"run={trained}", "probe=[knn]", "probe.knn.k=3")
     assert answer.code == 0, answer.err
     assert any(b"${oc.env:SOME_SERVICE_TOKEN}" in each for each in everything_in(trained).values())

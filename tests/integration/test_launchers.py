@@ -59,7 +59,7 @@ class Sweep:
     def finished(self) -> list[int]:
         """The seeds of the finished runs."""
         described = [json.loads(path.read_text()) for path in self.folder.glob("outputs/pretrain/*/run.json")]
-        return sorted(run["seed"] for run in described if run["finished"])
+        return sorted(run["config"]["seed"] for run in described if run["outcome"])
 
 
 def pid_of(run: Path) -> int:

@@ -14,9 +14,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from stored_runs import reseal
 from typed import SMALL, Command, paint
-
-from lowres_ssl.io.checksummed_json import write_checked_json
 
 
 def accuracy(folder: Path, probe: str) -> float:
@@ -116,7 +115,7 @@ def test_runs_lists_scores_as_table_csv_and_json(lowres_ssl: Command, trained: P
 
 def test_runs_shows_how_far_an_unfinished_run_is(lowres_ssl: Command, trained: Path) -> None:
     path = trained / "run.json"
-    write_checked_json(path, json.loads(path.read_text()) | {"finished": False})
+    reseal(path, json.loads(path.read_text()) | {"outcome": None})
     assert "epoch 1 of 1" in lowres_ssl("runs").out
 
 

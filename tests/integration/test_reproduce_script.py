@@ -44,7 +44,7 @@ def environment(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict
 
 def finished(outputs: Path) -> int:
     runs = (json.loads(path.read_text()) for path in outputs.glob("pretrain/*/run.json"))
-    return sum(run["finished"] for run in runs)
+    return sum(run["outcome"] is not None for run in runs)
 
 
 @pytest.fixture

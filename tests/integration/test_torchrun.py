@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from stored_runs import reseal
 from typed import SMALL, Command
 
-from lowres_ssl.io.checksummed_json import write_checked_json
 from lowres_ssl.train import world
 
 # Each process has BatchNorm statistics of its own 8 images, and not of all 16.
@@ -62,13 +62,12 @@ def test_two_processes_make_one_run_like_that_of_one(lowres_ssl: Command, cells:
     assert {"run.json", "split.json", "history.csv", "encoder.safetensors"} <= {path.name for path in shared.iterdir()}
     assert not (shared / "checkpoint.pt").exists()
     description = json.loads((shared / "run.json").read_text())
-    assert description["finished"]
-    assert description["processes"] == description["identity"]["processes"] == 2
+    assert description["outcome"]["processes"] == description["identity"]["processes"] == 2
     assert len(list(shared.glob("knn-*/result.json"))) == 1
 
     assert lowres_ssl(*TYPED, "device=cpu", "evaluate=false").code == 0
     (alone,) = set((tmp_path / "outputs" / "pretrain").glob("folder-simclr-*")) - {shared}
-    assert "processes" not in json.loads((alone / "run.json").read_text())["identity"]
+    assert json.loads((alone / "run.json").read_text())["identity"]["processes"] is None
     check_alike(alone, shared, TOLERANCE)
 
 
@@ -145,7 +144,7 @@ def test_run_begun_by_two_processes_is_not_begun_again_by_one(
     assert lowres_ssl(*typed).code == 0
     (run,) = (tmp_path / "outputs" / "pretrain").iterdir()
     stored = json.loads((run / "run.json").read_text())
-    write_checked_json(run / "run.json", stored | {"identity": stored["identity"] | {"processes": 2}})
+    reseal(run / "run.json", stored | {"identity": stored["identity"] | {"processes": 2}})
     two = run.rename(run.with_name(f"{run.name[:-8]}00000000"))
     (two / "checkpoint.pt").write_bytes(b"")
     answer = lowres_ssl(*typed)

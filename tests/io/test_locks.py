@@ -19,25 +19,25 @@ SILENCE = 2.0  # instead of two minutes; a heartbeat each fifth of it
 HOLDER = f"""
 import sys
 from pathlib import Path
-from lowres_ssl.files import leases
-from lowres_ssl.errors import LeaseError
-leases.SILENCE, leases.HEARTBEAT, leases.POLL = {SILENCE}, {SILENCE / 5}, 0.02
-with leases.held(Path(sys.argv[1]), "the run") as hold:
+from lowres_ssl.io import locks
+from lowres_ssl.errors import LockLostError
+locks.EXPIRY_SECONDS, locks.HEARTBEAT_SECONDS, locks.POLL_SECONDS = {SILENCE}, {SILENCE / 5}, 0.02
+with locks.lock(Path(sys.argv[1]), "the run") as hold:
     print("held", flush=True)
     sys.stdin.readline()
     try:
         hold.check()
-    except LeaseError as error:
+    except LockLostError as error:
         print(error, flush=True)
 """
 # Does its work, which takes a moment, unless it is done: a line in the file is a time that it was done.
 WORKER = f"""
 import sys, time
 from pathlib import Path
-from lowres_ssl.files import leases
-leases.SILENCE, leases.HEARTBEAT, leases.POLL = {SILENCE}, {SILENCE / 5}, 0.02
+from lowres_ssl.io import locks
+locks.EXPIRY_SECONDS, locks.HEARTBEAT_SECONDS, locks.POLL_SECONDS = {SILENCE}, {SILENCE / 5}, 0.02
 run = Path(sys.argv[1])
-with leases.held(run, "the run"):
+with locks.lock(run, "the run"):
     if not run.exists():
         time.sleep(0.2)
         with run.with_suffix(".done").open("a") as file:

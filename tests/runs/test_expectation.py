@@ -5,29 +5,29 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from stored_runs import ENVIRONMENT, OUTCOME, made_up_config, made_up_identity, made_up_record, made_up_result
 from tiny_training import TRAINING
 
+from lowres_ssl.config.experiment_schema import BackboneConfig
 from lowres_ssl.runs.expectation import TIME_SHOWN_LATER, describe_scoring, describe_training
 from lowres_ssl.runs.result_io import write_result
 from lowres_ssl.runs.run import Run
 
 LONG = replace(TRAINING, epochs=12, batch_size=10)
-ABOUT = {
-    "method": "dcl",
-    "backbone": "resnet18",
-    "image_size": 64,
-    "precision": "fp32",
-    "batch_size": 32,
-    "device": "a CPU, fp32",
-}
 
 
-def run_at(folder: Path, name: str, seconds: float | None = None, **about: Any) -> Run:
-    """A run whose one epoch of 1,000 views took so many seconds."""
+def run_at(
+    folder: Path, name: str, seconds: float | None = None, device: str = "a CPU, fp32", batch_size: int = 32, **key: Any
+) -> Run:
+    """Write a run whose one epoch of 1,000 views took so many seconds; `key`: of its config."""
     run = Run(folder / name)
-    run.start(ABOUT | about)
+    outcome = replace(OUTCOME, environment=replace(ENVIRONMENT, device=device))
+    identity, config = made_up_identity(batch_size=batch_size), replace(made_up_config(), **key)
+    config.method = {"name": "dcl"}
+    run.start(made_up_record(identity=identity, config=config, outcome=outcome if seconds else None))
     if seconds is not None:
         run.write_history([{"epoch": 1, "seconds": seconds, "views_per_second": 1000 / seconds}])
+        run.finish(outcome)
     return run
 
 
@@ -39,7 +39,8 @@ def test_time_is_that_of_a_stored_run_on_the_same_device(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    "other", [{"device": "a GPU, bf16"}, {"backbone": "resnet50"}, {"image_size": 224}, {"batch_size": 64}]
+    "other",
+    [{"device": "a GPU, bf16"}, {"backbone": BackboneConfig("x", True, True)}, {"image_size": 24}, {"batch_size": 64}],
 )
 def test_run_of_another_kind_tells_no_time(tmp_path: Path, other: dict[str, Any]) -> None:
     run_at(tmp_path, "cells-dcl-bs32-s0-aaaaaaaa", seconds=10, **other)
@@ -62,9 +63,9 @@ def test_damaged_history_tells_no_time(tmp_path: Path) -> None:
 
 def test_scores_that_are_there_are_not_counted_and_others_are_timed_by_other_runs(tmp_path: Path) -> None:
     old, new = run_at(tmp_path, "a"), run_at(tmp_path, "b")
-    write_result(old.folder / "knn-1", {"seconds": 2.0, "data_digest": "d"}, {})
-    write_result(old.folder / "linear-1", {"seconds": 30.0, "data_digest": "d"}, {})
-    write_result(new.folder / "knn-1", {"seconds": 2.0, "data_digest": "d"}, {})
+    write_result(old.folder / "knn-1", made_up_result(seconds=2.0, data_digest="d"), {})
+    write_result(old.folder / "linear-1", made_up_result(seconds=30.0, data_digest="d"), {})
+    write_result(new.folder / "knn-1", made_up_result(seconds=2.0, data_digest="d"), {})
     wanted = [(run, run.folder / name) for run in (old, new) for name in ("knn-1", "linear-1")]
     said = describe_scoring(wanted, ["KNN", "linear"], "d")
     assert said.startswith("scoring 2 encoders with KNN, linear: 3 of 4 results stored, the others about 30 s")

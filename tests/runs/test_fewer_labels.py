@@ -13,7 +13,6 @@ from lowres_ssl.benchmark.recommendation import write_recommendation
 from lowres_ssl.config.command_schemas import TableConfig
 from lowres_ssl.inference.model_card import find_start_results, make_result_key, read_stored_scores
 from lowres_ssl.inference.predict import choose_stored_result
-from lowres_ssl.io.checksummed_json import write_checked_json
 from lowres_ssl.reporting.comparison import format_findings
 from lowres_ssl.reporting.figures import Stored
 from lowres_ssl.reporting.figures.batch_size import BatchSizeFigure
@@ -82,18 +81,14 @@ def report(folder: Path) -> list[Any]:
     chapters, problems = build_sections(read_index(folder)[0], ResultFilters())
     assert problems == []
     return [
-        (chapter.title, probed.label, each.entry, each.cell.seeds, each.confusion().tolist())
+        (chapter.title, probed.label, each.entry, each.cell.seeds, each.cell.rows["accuracy"].tolist())
         for chapter in chapters
         for probed in chapter.probes
-        for each in probed.methods
+        for each in probed.cells
     ]
 
 
 def figure(folder: Path) -> list[Any]:
-    for run in find_runs(folder):
-        description = run.description() | {"unlabelled_images": 0}
-        description["config"]["keep_last_batch"] = False
-        write_checked_json(run.folder / "run.json", description)
     lines: dict[str, list[str]] = {"dcl": [], "simclr": []}
     picture = BatchSizeFigure(probe="knn", metric="accuracy", lines=lines, baselines=["random"], batch_sizes=[64])
     drawn = picture.draw(Stored(read_index(folder)[0], ResultFilters(), folder, folder / "stores"))["batch_size"]
@@ -109,16 +104,16 @@ def model_card(folder: Path) -> list[Any]:
     run = run_of(folder, "dcl")
     return [
         (
-            score.result["label"],
+            score.result.label,
             score.intervals,
-            find_start_results(run)["random"][make_result_key(score.result)][1]["test"]["accuracy"],
+            find_start_results(run)["random"][make_result_key(score.result)][1].test.accuracy,
         )
         for score in read_stored_scores(run, "encoder.safetensors")
     ]
 
 
 def predict(folder: Path) -> Any:
-    return choose_stored_result(run_of(folder, "dcl"), "knn", "fp32")[1]["test"]
+    return choose_stored_result(run_of(folder, "dcl"), "knn", "fp32")[1].test
 
 
 READERS: list[Callable[[Path], Any]] = [
@@ -132,7 +127,7 @@ def test_scores_with_fewer_labels_change_nothing_that_is_shown(reader: Callable[
     before = reader(tmp_path)
     assert before, "there is something to show"
     with_fewer_labels(tmp_path)
-    places = [result["labels"]["fraction"] == 1 for _, result in run_of(tmp_path, "dcl").results()]
+    places = [result.labels.is_full for _, result in run_of(tmp_path, "dcl").results()]
     assert 0 < places.index(True) < len(places) - 1, "neither the first nor the last result is that of all labels"
     assert reader(tmp_path) == before
 

@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
-from stored_runs import made_up_run
+from stored_runs import OUTCOME, made_up_config, made_up_record, made_up_run
 
 from lowres_ssl.errors import CheckpointError
 from lowres_ssl.reporting.run_list import format_run_table
@@ -19,10 +19,11 @@ from lowres_ssl.runs.collapse import (
     judge_history,
 )
 from lowres_ssl.runs.index import read_index
+from lowres_ssl.runs.records import RunRecord
 from lowres_ssl.runs.run import Run
 
 BELOW, ABOVE = MIN_EMBEDDING_STD - 0.01, MIN_EMBEDDING_STD + 0.01
-NOT_CONTRASTIVE: dict[str, Any] = {"chance_loss": None}
+NOT_CONTRASTIVE = made_up_record(outcome=OUTCOME)
 
 
 @pytest.fixture
@@ -42,12 +43,13 @@ def lines(
     return [{"epoch": float(epoch), **dict(zip(names, numbers, strict=True))} for epoch, numbers in epochs]
 
 
-def marked(history: Sequence[dict[str, float]], description: dict[str, Any]) -> list[str]:
-    return [key for key, is_marked in judge_history(history, description).items() if is_marked]
+def marked(history: Sequence[dict[str, float]], record: RunRecord) -> list[str]:
+    return [key for key, is_marked in judge_history(history, record).items() if is_marked]
 
 
-def contrastive(temperature: float = 0.1, chance: float = math.log(126)) -> dict[str, Any]:
-    return {"chance_loss": chance, "config": {"method": {"temperature": temperature}}}
+def contrastive(temperature: float = 0.1, chance: float = math.log(126)) -> RunRecord:
+    config = replace(made_up_config(), method={"name": "dcl", "temperature": temperature})
+    return made_up_record(config=config, outcome=replace(OUTCOME, chance_loss=chance))
 
 
 @pytest.mark.parametrize(
@@ -102,52 +104,49 @@ def test_spread_that_falls_in_many_directions_is_no_collapse() -> None:
 def test_few_directions_are_a_collapse_whatever_their_spread() -> None:
     """SimSiam without predictor: the spread comes back a little, but lies in two or three directions."""
     spreads, ranks = [0.48, 0.35, 0.3, 0.44], [4.5, 2.4, 3.6, 2.4]
-    for description in (NOT_CONTRASTIVE, contrastive()):
-        assert marked(lines(spreads, ranks), description) == ["collapsed"]
+    for record in (NOT_CONTRASTIVE, contrastive()):
+        assert marked(lines(spreads, ranks), record) == ["collapsed"]
     assert marked(lines([0.9, 0.9], [1.0, 1.0]), NOT_CONTRASTIVE) == ["collapsed"]
     assert marked(lines([0.9, 0.9], MIN_EFFECTIVE_RANK + 0.1), NOT_CONTRASTIVE) == []
     assert marked(lines([0.9] * 4, [2.0, 2.0, 20.0, 20.0]), NOT_CONTRASTIVE) == []  # it was, and is no longer
 
 
-def test_run_that_is_older_than_the_chance_loss_is_marked_for_what_no_method_ends_with() -> None:
-    assert marked(lines([0.45, 0.4, 0.3], losses=4.84), {}) == []
-    assert marked(lines([0.45, 0.4, BELOW]), {}) == ["collapsed"]
-
-
 def test_where_an_epoch_was_selected_that_one_tells(run: Run) -> None:
     run.write_history(lines([ABOVE, BELOW]))
-    assert not find_run_marks(run, {"selected_epoch": 1})["collapsed"]
-    assert find_run_marks(run, {"selected_epoch": 2})["collapsed"]
+    for epoch, collapsed in ((1, False), (2, True)):
+        run.start(made_up_record())
+        run.finish(replace(OUTCOME, selected_epoch=epoch))
+        assert find_run_marks(run, run.read())["collapsed"] == collapsed
 
 
 def test_neither_untrained_nor_supervised_encoders_are_marked(run: Run) -> None:
-    assert not any(find_run_marks(run, {}).values())
+    assert not any(find_run_marks(run, made_up_record()).values())
     run.write_history(lines([BELOW]))
     run.classifier.write_bytes(b"weights")
-    assert not any(find_run_marks(run, {}).values())
+    assert not any(find_run_marks(run, made_up_record()).values())
 
 
 @pytest.mark.parametrize("text", ["", "epoch\n1\n", "epoch,embedding_std\n", "epoch,embedding_std\n1,nothing\n", "1\n"])
 def test_damaged_history_is_not_taken_for_health(run: Run, text: str) -> None:
     (run.folder / "history.csv").write_text(text)
     with pytest.raises(CheckpointError, match=r"history\.csv: cannot be read .*; type its pretrain command again"):
-        find_run_marks(run, {})
+        find_run_marks(run, made_up_record())
 
 
 @pytest.mark.parametrize("change", ["gone", "another"])
 def test_history_that_run_json_names_is_there_as_it_was_written(run: Run, change: str) -> None:
-    run.start({})
+    run.start(made_up_record())
     run.write_history(lines([BELOW]))
-    run.finish()
-    assert find_run_marks(run, run.description())["collapsed"]
+    run.finish(OUTCOME)
+    assert find_run_marks(run, run.read())["collapsed"]
     run.history.unlink()
     if change == "another":
         run.write_history(lines([ABOVE]))
     for read in (find_run_marks, Run.read_history):
         with pytest.raises(CheckpointError, match=r"history\.csv: .*; type its pretrain command again with force=true"):
-            read(run, run.description())
+            read(run, run.read())
     run.discard()
-    assert not any(find_run_marks(run, run.description()).values())
+    assert not any(find_run_marks(run, run.read()).values())
 
 
 def test_a_run_with_a_damaged_history_keeps_its_scores_and_a_note(tmp_path: Path) -> None:

@@ -1,21 +1,17 @@
 """Which stored results meet in a column: what is refused, with what to type, and how the batch size is chosen."""
 
 import dataclasses
-import json
 from pathlib import Path
 
-import numpy as np
 import pytest
-from stored_runs import as_version_1, made_up_run
+from stored_runs import made_up_run
 
 from lowres_ssl.config.overrides import add_section_prefixes, get_short_keys
 from lowres_ssl.errors import CheckpointError, ConfigError
-from lowres_ssl.io.checksummed_json import write_checked_json
 from lowres_ssl.runs.comparability import parse_settings
 from lowres_ssl.runs.index import read_index
 from lowres_ssl.runs.predictions import read_test_predictions as predictions_of
 from lowres_ssl.runs.query import ResultCell, ResultColumn, ResultFilters, find_better_random, select_columns
-from lowres_ssl.runs.result_io import read_result, write_result
 
 
 def columns(output_dir: Path, *entries: str, **filters: object) -> list[ResultColumn]:
@@ -181,15 +177,6 @@ def test_duplicate_of_another_precision_names_the_key(tmp_path: Path) -> None:
     assert cell(tmp_path, precision="bf16").seeds == [0]
 
 
-@pytest.mark.parametrize("value", ["NaN", "null"])
-def test_metric_that_is_no_number_is_refused_by_its_file(tmp_path: Path, value: str) -> None:
-    path = made_up_run(tmp_path, accuracy=0.5) / "result.json"
-    unsealed = as_version_1(path)
-    path.write_text(unsealed.replace('"accuracy": 0.5', f'"accuracy": {value}', 1))
-    with pytest.raises(CheckpointError, match=str(path)):
-        columns(tmp_path)
-
-
 def test_batch_size_is_chosen_on_validation_and_never_on_test(tmp_path: Path) -> None:
     for seed in (0, 1):
         made_up_run(tmp_path, batch_size=16, seed=seed, accuracy=0.95, validation_accuracy=0.6)
@@ -295,7 +282,7 @@ def test_seeds_that_were_trained_otherwise_are_not_averaged(tmp_path: Path) -> N
     made_up_run(tmp_path, seed=0, learning_rate=0.01)
     made_up_run(tmp_path, seed=1, learning_rate=5.0)
     (column,) = columns(tmp_path)
-    with pytest.raises(ConfigError, match=r"not trained alike: .* differ in training.learning_rate \("):
+    with pytest.raises(ConfigError, match=r"not trained alike: .* differ in learning_rate \("):
         column.cell("dcl")
 
 
@@ -320,33 +307,7 @@ def test_predictions_of_a_cell_are_a_row_a_seed(tmp_path: Path) -> None:
     assert said.predictions.tolist() == [[0, 1, 0, 1], [1, 1, 0, 1]]
     assert said.labels.tolist() == [0, 1, 0, 1]
     assert said.classes == ("benign", "malignant")
-    assert [result["seed"] for result in said.results] == [0, 1]
-
-
-def test_swapped_columns_are_found(tmp_path: Path) -> None:
-    folder = made_up_run(tmp_path, images=9, classes=("a", "b", "c"), predictions=[0, 0, 0, 0, 1, 1, 0, 1, 2])
-    path = folder / "result.json"
-    result = json.loads(path.read_text())
-    assert result["test"]["accuracy"] != result["test"]["weighted_f1"]
-    for one, other in (("accuracy", "weighted_f1"), ("macro_f1", "balanced_accuracy")):
-        swapped = result | {"test": result["test"] | {one: result["test"][other], other: result["test"][one]}}
-        write_checked_json(path, swapped)
-        with pytest.raises(CheckpointError, match=r"result\.json says"):
-            predictions_of(cell(tmp_path))
-    write_checked_json(path, result)
-    predictions_of(cell(tmp_path))
-
-
-def test_swapped_arrays_are_found(tmp_path: Path) -> None:
-    folder = made_up_run(tmp_path, images=9, classes=("a", "b", "c"), predictions=[0, 0, 0, 0, 1, 1, 0, 1, 2])
-    with np.load(folder / "predictions.npz") as file:
-        arrays = dict(file)
-    swapped = {"test_labels": arrays["test_predictions"], "test_predictions": arrays["test_labels"]}
-    result = read_result(folder)
-    assert result is not None
-    write_result(folder, result, arrays | swapped)
-    with pytest.raises(CheckpointError, match=r"predictions\.npz gives"):
-        predictions_of(cell(tmp_path))
+    assert [result.config.seed for result in said.results] == [0, 1]
 
 
 def test_seeds_of_other_images_are_found(tmp_path: Path) -> None:

@@ -5,12 +5,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_module
 from PIL import Image
+from stored_runs import OUTCOME, made_up_record, made_up_result
 
 from lowres_ssl.config.check import PretrainConfig, read_config, register_schemas
 from lowres_ssl.reporting.html import page_data
@@ -20,7 +22,7 @@ from lowres_ssl.tracking.backends import Pixels, TrackedRun, Tracker
 from lowres_ssl.tracking.session import BackgroundWorker, TrackingSession, flatten_settings, read_tracker_names
 
 LINES = [{"epoch": number, "loss": 1.0 / number, "embedding_std": 0.9, "seconds": 2.0} for number in (1, 2, 3)]
-SCORES = {"probe": "knn", "test": {"accuracy": 0.75, "n": 8, "auroc": None}, "validation": {"accuracy": 0.5}}
+SCORES = made_up_result()
 
 
 class Recorder(Tracker):
@@ -58,7 +60,7 @@ def follow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Non
     """Take a tracker through a run of three epochs, scored."""
     monkeypatch.setattr(session, "flatten_settings", lambda config: {})
     run = Run(tmp_path / "cells-dcl-bs8-s0-aaaaaaaa")
-    run.start({"method": "dcl"})
+    run.start(made_up_record())
     Image.new("L", (4, 3)).save(tmp_path / "tsne.png")
 
     def through(tracker: Tracker, error: Exception | None = None) -> None:
@@ -70,7 +72,7 @@ def follow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Non
             if error is not None:
                 raise error
             watch.scores(run, True, 1, [[SCORES]])
-            watch.scores(run, False, 0.1, [[SCORES, SCORES | {"test": {"accuracy": 0.25}}]])
+            watch.scores(run, False, 0.1, [[SCORES, replace(SCORES, test=replace(SCORES.test, accuracy=0.25))]])
             watch.picture("t-SNE", tmp_path / "tsne.png")
 
     return through
@@ -86,10 +88,9 @@ def test_each_epoch_is_told_once_and_scores_stand_under_their_own_names(
         ({"train/loss": line["loss"], "collapse/embedding_std": 0.9, "course/seconds": 2.0}, line["epoch"])
         for line in LINES
     ]
-    assert [told[1:] for told in tracker.told if told[0] == "scores"] == [
-        ({"test/knn/accuracy": 0.75, "validation/knn/accuracy": 0.5}, 3),
-        ({"test-start/labels-0.1/knn/accuracy": 0.5, "validation-start/labels-0.1/knn/accuracy": 0.5}, 3),
-    ]
+    own, beside = [values for call, *values in tracker.told if call == "scores"]
+    assert (own[1], own[0]["test/knn/accuracy"], own[0]["validation/knn/accuracy"]) == (3, 0.75, 0.75)
+    assert (beside[1], beside[0]["test-start/labels-0.1/knn/accuracy"]) == (3, 0.5)
     assert tracker.told[-2:] == [("picture", "t-SNE", (3, 4, 3), 3), ("end", True)]
     assert capsys.readouterr().err == "it is there\n"
 
@@ -117,9 +118,9 @@ def test_run_that_fails_is_not_told_as_finished(follow: Callable[..., None]) -> 
 @pytest.mark.parametrize("damage", [None, "another", "gone"])
 def test_numbers_of_a_damaged_history_are_neither_told_nor_drawn(tmp_path: Path, damage: str | None) -> None:
     run = Run(tmp_path)
-    run.start({"method": "dcl"})
+    run.start(made_up_record())
     run.write_history(LINES)
-    run.finish()
+    run.finish(OUTCOME)
     if damage == "another":
         run.write_history([LINES[0] | {"loss": 9.0}, *LINES[1:]])
     elif damage == "gone":

@@ -6,13 +6,13 @@ so that a larger budget with the same epochs finds the runs of a smaller one. Im
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 from lowres_ssl.benchmark.schedule import BenchmarkCosts, BenchmarkSchedule
 from lowres_ssl.config.experiment_schema import RANDOM_BASELINES
-from lowres_ssl.io.checksummed_json import FORMAT_VERSIONS, hash_content, read_record, write_checked_json
+from lowres_ssl.io.checksummed_json import hash_content, read_record, write_record
 
 NEW_PLAN_HINT = "type the same command with force=true for a new plan; the runs stay"
 RANDOM_STEP_NAME = "random seeds"  # more seeds of the random encoders
@@ -97,6 +97,8 @@ class BenchmarkPlan:
     spent: seconds of the budget that are used up.
     """
 
+    VERSION: ClassVar[int] = 4
+
     asked: PlanQuestion
     settings: PlanSettings
     costs: BenchmarkCosts
@@ -136,27 +138,14 @@ def read_benchmark_plan(call: BenchmarkCall, asked: PlanQuestion) -> BenchmarkPl
 
     Raises `CheckpointError` if the file is damaged.
     """
-    content = read_record(call.plan_path(asked), "benchmark", NEW_PLAN_HINT)
-    if content is None:
+    plan = read_record(call.plan_path(asked), BenchmarkPlan, NEW_PLAN_HINT)
+    if plan is None:
         return None
-    costs, schedule = content["costs"], content["schedule"]
-    plan = BenchmarkPlan(
-        asked=asked,
-        settings=PlanSettings(**content["settings"]),
-        costs=BenchmarkCosts(**{each.name: costs[each.name] for each in fields(BenchmarkCosts)}),
-        views=content["views"],
-        device=content["device"],
-        schedule=BenchmarkSchedule(**schedule | {name: tuple(schedule[name]) for name in ("extras", "left_out")}),
-        done=content["done"],
-        dropped=tuple(content["dropped"]),
-        failed=tuple(content["failed"]),
-        spent=content["spent"],
-    )
     return plan if call.folder(asked).is_dir() else replace(plan, done={}, dropped=(), failed=(), spent=0.0)
 
 
 def write_benchmark_plan(call: BenchmarkCall, plan: BenchmarkPlan) -> None:
-    write_checked_json(call.plan_path(plan.asked), {"schema": FORMAT_VERSIONS["benchmark"], **asdict(plan)})
+    write_record(call.plan_path(plan.asked), plan)
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ def describe_runs(output_dir: Path) -> str:
     free = f"{format_bytes(shutil.disk_usage(place).free)} free"
     try:
         check_writable(place)
-        finished = [run.description()["finished"] for run in find_runs(output_dir)]
+        finished = [run.read().outcome is not None for run in find_runs(output_dir)]
     except (DataError, CheckpointError) as error:
         return f"{free}; {error}"
     return f"{output_dir}: {sum(finished)} finished, {len(finished) - sum(finished)} unfinished; {free}"

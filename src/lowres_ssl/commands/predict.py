@@ -29,7 +29,7 @@ def main(cfg: DictConfig) -> None:
     stored, device, precision = find_run(Path(config.output_dir), run), config.device.name, config.precision.name
     encoder = load_portable_encoder(stored, "selected", device, precision)
     result_folder, result = choose_stored_result(encoder.run, config.input.probe, encoder.compute.precision)
-    if result["encoder"] != encoder.file.name:
+    if result.encoder != encoder.file.name:
         encoder = load_portable_encoder(stored, get_result_encoder(result), device, precision)
     folder = get_output_folder(config.folder, Path(config.output_dir) / "predict" / encoder.run.name, images)
     written = predict(
@@ -43,7 +43,7 @@ def main(cfg: DictConfig) -> None:
         progress=True,
     )
     print_written_files(
-        written, f"{pluralise(written.images, 'image')} labelled by {result['label']} ({result_folder.name})"
+        written, f"{pluralise(written.images, 'image')} labelled by {result.label} ({result_folder.name})"
     )
     print(f"\n{format_calibration(written.record)}", flush=True)
 

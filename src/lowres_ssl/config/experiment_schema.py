@@ -1,9 +1,9 @@
 """Define the config of the commands that work on one data set with one encoder, and how a config is stored."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import Field, asdict, dataclass, field, is_dataclass
 from enum import Enum, EnumMeta
-from typing import Any, TypeVar, cast, get_type_hints
+from typing import Any, Literal, TypeVar, cast, get_type_hints
 
 from omegaconf import MISSING
 
@@ -30,6 +30,19 @@ ImageStoreOn = Enum("ImageStoreOn", ["auto", "device", "host"])
 CompileChoice = Enum("CompileChoice", ["auto", "always", "never"])
 PreemptionSignal = Enum("PreemptionSignal", ["none", "USR1", "USR2", "HUP", "XCPU"])
 SearchRule = Enum("SearchRule", ["full", "quarter", "eighth"])
+
+# What other modules have to know of a key. "numbers": it changes the numbers of a run, so it is part of the run's hash.
+Fact = Literal["numbers"]
+
+
+def setting(*facts: Fact, default: Any = MISSING) -> Any:
+    """Define a key of a config with facts, which hold for all keys below it as well. A default here is a value at which
+    the key changes nothing: it is left out of the hash of a run, so that a new key orphans no finished run."""
+    return field(default=default, metadata={"facts": frozenset(facts)})
+
+
+def has_fact(key: "Field[Any]", fact: Fact) -> bool:
+    return fact in key.metadata.get("facts", ())
 
 
 @dataclass
@@ -60,8 +73,8 @@ class ImagesConfig:
 
     name: str = MISSING
     colour: bool = MISSING
-    mean: list[float] = MISSING
-    std: list[float] = MISSING
+    mean: list[float] = setting("numbers")
+    std: list[float] = setting("numbers")
 
 
 @dataclass
@@ -102,17 +115,17 @@ class ExperimentConfig:
     data_dir: str = MISSING
     output_dir: str = MISSING
     store_dir: str = MISSING
-    method: dict[str, Any] = MISSING
+    method: dict[str, Any] = setting("numbers")
     dataset: DatasetConfig = MISSING
     images: ImagesConfig = MISSING
-    backbone: BackboneConfig = MISSING
+    backbone: BackboneConfig = setting("numbers")
     probe: dict[str, Any] = MISSING
     table_1: dict[str, Any] = MISSING
     recipe: str = MISSING
     split: SplitKind = MISSING
     split_seed: int = MISSING
-    seed: int = MISSING
-    image_size: int = MISSING
+    seed: int = setting("numbers")
+    image_size: int = setting("numbers")
     device: DeviceChoice = MISSING
     precision: PrecisionChoice = MISSING
     label_fraction: list[float] = MISSING
@@ -123,25 +136,25 @@ class ExperimentConfig:
 
 @dataclass
 class PretrainConfig(ExperimentConfig):
-    epochs: int = MISSING
-    batch_size: int = MISSING
-    keep_last_batch: bool = MISSING
-    forward: BatchNormOver = MISSING
-    learning_rate: float = MISSING
-    momentum: float = MISSING
-    weight_decay: float = MISSING
-    decay_norm_and_bias: bool = MISSING
-    schedule: RateSchedule = MISSING
-    warmup_epochs: float = MISSING
+    epochs: int = setting("numbers")
+    batch_size: int = setting("numbers")
+    keep_last_batch: bool = setting("numbers")
+    forward: BatchNormOver = setting("numbers")
+    learning_rate: float = setting("numbers")
+    momentum: float = setting("numbers")
+    weight_decay: float = setting("numbers")
+    decay_norm_and_bias: bool = setting("numbers")
+    schedule: RateSchedule = setting("numbers")
+    warmup_epochs: float = setting("numbers")
     image_size_schedule: list[list[float]] = MISSING
     store: ImageStoreOn = MISSING
     compile: CompileChoice = MISSING
     deterministic: bool = MISSING
     sync_batch_norm: bool = MISSING
-    views: ViewsConfig = MISSING
+    views: ViewsConfig = setting("numbers")
     initial_weights: str = MISSING
-    pretrain_on: PretrainOn = MISSING
-    select_encoder: SelectEncoder = MISSING
+    pretrain_on: PretrainOn = setting("numbers")
+    select_encoder: SelectEncoder = setting("numbers")
     checkpoint_seconds: float = MISSING
     preemption_signal: PreemptionSignal = MISSING
     tracker: dict[str, Any] = MISSING

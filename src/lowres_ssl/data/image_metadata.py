@@ -4,23 +4,22 @@ Patients named in DICOM files are never kept: they are read again each time.
 """
 
 import hashlib
-import json
+from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 from PIL import Image
 
 from lowres_ssl.data.datasets import Listing
 from lowres_ssl.data.decode import IMAGE_FORMATS, format_image_error, map_in_threads
 from lowres_ssl.data.dicom import check_regular, is_dicom, read_dicom_header
-from lowres_ssl.errors import DataError, UserError
-from lowres_ssl.io.checksummed_json import FORMAT_VERSIONS, verify_checksum, write_checked_json
+from lowres_ssl.errors import CheckpointError, DataError, UserError
+from lowres_ssl.io.checksummed_json import read_record, write_record
 from lowres_ssl.io.locks import lock
 
 EXIF_ORIENTATION = 0x0112  # the EXIF tag; from 5 on, the picture lies on its side
-DICOM_MARK = "dicom"  # marks the entries of DICOM files in the index
 SKIP_HINT = "dataset.skip_unreadable=true leaves it out"
 
 
@@ -37,6 +36,27 @@ class ImageMetadata:
     problem: str | None = None
     is_dicom: bool = False
     patient: str | None = None
+
+
+@dataclass(frozen=True)
+class IndexedFile:
+    """Hold what the index knows of a file as long as its size and time are these."""
+
+    bytes: int
+    mtime_ns: int
+    height: int
+    width: int
+    sha256: str
+    is_dicom: bool
+
+
+@dataclass(frozen=True)
+class MetadataIndex:
+    """Hold the files of a folder by path."""
+
+    VERSION: ClassVar[int] = 3
+
+    files: Mapping[str, IndexedFile]
 
 
 def read_image_metadata(
@@ -63,12 +83,12 @@ def read_image_metadata(
         if not fresh:
             return found, []
         entries = {
-            make_index_key(path): [*stamps[path], each.height, each.width, each.sha256, *([DICOM_MARK] * each.is_dicom)]
+            make_index_key(path): IndexedFile(*stamps[path], each.height, each.width, each.sha256, each.is_dicom)
             for path, each in known.items()
             if not each.problem and path in stamps
         }
         try:
-            write_checked_json(index_file, {"version": FORMAT_VERSIONS["index"], "files": entries})
+            write_record(index_file, MetadataIndex(entries))
         except OSError as error:
             return found, [f"{index_file}: the index could not be kept ({error.strerror}), it is read anew each time"]
     return found, []
@@ -76,37 +96,30 @@ def read_image_metadata(
 
 def look_up_metadata(
     listings: list[Listing], index_file: Path
-) -> tuple[dict[Path, ImageMetadata], dict[Path, list[int]]]:
+) -> tuple[dict[Path, ImageMetadata], dict[Path, tuple[int, int]]]:
     """Look up the unchanged files in the index; and return size in bytes and time in ns of each existing file."""
-    index = load_metadata_index(index_file)
+    try:
+        index = read_record(index_file, MetadataIndex, "read anew")
+    except CheckpointError:
+        index = None
+    files = {} if index is None else index.files
     known: dict[Path, ImageMetadata] = {}
-    stamps: dict[Path, list[int]] = {}
+    stamps: dict[Path, tuple[int, int]] = {}
     for listing in listings:
         try:
             stat = listing.path.stat()
         except OSError:  # read_file_metadata gives the reason
             continue
-        stamps[listing.path] = [stat.st_size, stat.st_mtime_ns]
-        entry = index.get(make_index_key(listing.path))
-        if entry and entry[:2] == stamps[listing.path]:
-            height, width, sha256, *mark = entry[2:]
-            known[listing.path] = ImageMetadata(height, width, sha256, is_dicom=bool(mark))
+        stamps[listing.path] = (stat.st_size, stat.st_mtime_ns)
+        entry = files.get(make_index_key(listing.path))
+        if entry and (entry.bytes, entry.mtime_ns) == stamps[listing.path]:
+            known[listing.path] = ImageMetadata(entry.height, entry.width, entry.sha256, is_dicom=entry.is_dicom)
     return known, stamps
 
 
 def make_index_key(path: Path) -> str:
     """Spell a path as text that JSON can hold, whatever bytes a file name is made of."""
     return str(path).encode("utf-8", "backslashreplace").decode()
-
-
-def load_metadata_index(index_file: Path) -> dict[str, list[Any]]:
-    """Load path -> [bytes, mtime in ns, height, width, sha256], with "dicom" at the end for such a file; empty if there
-    is no index, or a damaged one, or another version's."""
-    try:
-        content = verify_checksum(json.loads(index_file.read_text(encoding="utf-8")))
-        return dict(content["files"]) if content["version"] == FORMAT_VERSIONS["index"] else {}
-    except (OSError, ValueError, KeyError, RecursionError):
-        return {}
 
 
 def read_file_metadata(path: Path) -> ImageMetadata:

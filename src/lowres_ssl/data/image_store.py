@@ -12,10 +12,11 @@ import re
 import shutil
 import sys
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,9 +25,9 @@ from lowres_ssl.console import log_warning
 from lowres_ssl.data.catalogue import Catalogue, ImageRecord
 from lowres_ssl.data.decode import DECODER_VERSION, decode_or_explain, map_in_threads
 from lowres_ssl.data.image_metadata import SKIP_HINT
-from lowres_ssl.errors import DataError
+from lowres_ssl.errors import CheckpointError, DataError
 from lowres_ssl.io.atomic import replacing_folder
-from lowres_ssl.io.checksummed_json import FORMAT_VERSIONS, verify_checksum, write_checked_json
+from lowres_ssl.io.checksummed_json import read_record, write_record
 from lowres_ssl.io.locks import lock
 
 SPARE_BYTES = 64 * 2**20  # stay free on the disk
@@ -49,11 +50,18 @@ class ImageStore:
 
 @dataclass(frozen=True)
 class StoreMeta:
-    """Hold what `store.json` records: the original (height, width) of each id, and the reason for each id left out."""
+    """Hold what `store.json` records: the original height and width of each id, the reason for each id left out, and
+    the CRC-32 of `images.npy`."""
 
+    VERSION: ClassVar[int] = 3
+
+    key: str
+    shape: tuple[int, ...]
     ids: tuple[str, ...]
-    sizes: tuple[tuple[int, int], ...]
-    dropped: dict[str, str]
+    heights: tuple[int, ...]
+    widths: tuple[int, ...]
+    dropped: Mapping[str, str]
+    crc32: int
 
 
 def choose_storage_size(catalogue: Catalogue, image_size: int) -> int:
@@ -79,7 +87,7 @@ def get_store_folder(catalogue: Catalogue, *, colour: bool, storage_size: int, s
 
 def compute_store_key(catalogue: Catalogue, colour: bool, size: int) -> str:
     images = [[record.id, record.sha256] for record in catalogue.records + catalogue.unlabelled]
-    content = [FORMAT_VERSIONS["store"], DECODER_VERSION, colour, size, images]
+    content = [StoreMeta.VERSION, DECODER_VERSION, colour, size, images]
     content += [] if catalogue.grey_range is None else [list(catalogue.grey_range)]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
@@ -136,10 +144,10 @@ def drop_undecodable(catalogue: Catalogue, folder: Path) -> Catalogue:
 
 def load_image_store(folder: Path, meta: StoreMeta) -> ImageStore:
     images = np.load(folder / "images.npy", mmap_mode="c")
-    return ImageStore(images, np.array(meta.sizes, dtype=np.int32).reshape(-1, 2), meta.ids, folder)
+    return ImageStore(images, np.array([meta.heights, meta.widths], dtype=np.int32).T, meta.ids, folder)
 
 
-def drop_records(catalogue: Catalogue, dropped: dict[str, str]) -> Catalogue:
+def drop_records(catalogue: Catalogue, dropped: Mapping[str, str]) -> Catalogue:
     """Drop the ids in `dropped` (id -> reason), with a note. Raises `DataError` if a class loses all its images."""
     if not dropped:
         return catalogue
@@ -163,13 +171,10 @@ def make_unreadable_error(record: ImageRecord, reason: str) -> DataError:
 def read_store_meta(folder: Path, key: str | None = None) -> StoreMeta | None:
     """Read `store.json` and check the images against it; None if the store is missing, damaged, or has another key."""
     try:
-        meta = verify_checksum(json.loads((folder / "store.json").read_text(encoding="utf-8")))
-        if meta["schema"] != FORMAT_VERSIONS["store"] or key not in (None, meta["key"]):
-            return None
-        if compute_file_checksum(folder / "images.npy") != meta["crc32"]:
-            return None
-        return StoreMeta(tuple(meta["ids"]), tuple(meta["sizes"]), meta["dropped"])
-    except (OSError, ValueError, KeyError, RecursionError):
+        meta = read_record(folder / "store.json", StoreMeta, "decoded again")
+        whole = meta is not None and key in (None, meta.key)
+        return meta if meta and whole and compute_file_checksum(folder / "images.npy") == meta.crc32 else None
+    except (CheckpointError, OSError):
         return None
 
 
@@ -224,16 +229,16 @@ def build_image_store(
             (temporary / "smaller.npy").replace(temporary / "images.npy")
             images = smaller
         images.flush()
-        meta = {
-            "schema": FORMAT_VERSIONS["store"],
-            "key": key,
-            "shape": list(images.shape),
-            "ids": [records[row].id for row in sizes],
-            "sizes": list(sizes.values()),
-            "dropped": dropped,
-            "crc32": compute_file_checksum(temporary / "images.npy"),
-        }
-        write_checked_json(temporary / "store.json", meta)
+        meta = StoreMeta(
+            key=key,
+            shape=images.shape,
+            ids=tuple(records[row].id for row in sizes),
+            heights=tuple(height for height, _ in sizes.values()),
+            widths=tuple(width for _, width in sizes.values()),
+            dropped=dropped,
+            crc32=compute_file_checksum(temporary / "images.npy"),
+        )
+        write_record(temporary / "store.json", meta)
 
 
 def allocate_array(path: Path, shape: tuple[int, ...]) -> np.memmap[Any, Any]:

@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ from lowres_ssl.data.split_strategies import (
     split_stratified,
 )
 from lowres_ssl.errors import ConfigError, DataError
-from lowres_ssl.io.checksummed_json import FORMAT_VERSIONS, read_record, write_checked_json
+from lowres_ssl.io.checksummed_json import read_record, write_record
 
 SPLIT_STRATEGIES = {
     "random": split_randomly,
@@ -45,6 +46,22 @@ class Split:
     test: NDArray[np.int64]
     digest: str
     notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class SplitRecord:
+    """Hold a split as `split.json` has it: the image ids of each subset, or with `hashed` their pseudonyms."""
+
+    VERSION: ClassVar[int] = 3
+
+    kind: str
+    seed: int
+    digest: str
+    notes: tuple[str, ...]
+    hashed: bool
+    train: tuple[str, ...]
+    val: tuple[str, ...]
+    test: tuple[str, ...]
 
 
 def make_split(catalogue: Catalogue, *, kind: str, seed: int) -> Split:
@@ -88,13 +105,13 @@ def build_split(catalogue: Catalogue, kind: str, seed: int, subsets: SubsetIndic
 def save_split(split: Split, catalogue: Catalogue, path: Path, pseudonyms: Pseudonyms | None = None) -> None:
     """Write the ids of each subset as JSON; with `pseudonyms`, their hashes. Raises `OSError`."""
     names = {record.id: pseudonyms.image(record.id) if pseudonyms else record.id for record in catalogue.records}
-    ids = {
-        name: [names[catalogue.records[index].id] for index in indices]
-        for name, indices in zip(SUBSETS, (split.train, split.validation, split.test), strict=True)
-    }
-    notes = list(split.notes) if pseudonyms is None else [hide_image_name(note, names) for note in split.notes]
-    about = {"version": FORMAT_VERSIONS["split"], "kind": split.kind, "seed": split.seed, "digest": split.digest}
-    write_checked_json(path, about | {"notes": notes, "hashed": pseudonyms is not None} | ids)
+    train, val, test = (
+        tuple(names[catalogue.records[index].id] for index in indices)
+        for indices in (split.train, split.validation, split.test)
+    )
+    notes = split.notes if pseudonyms is None else tuple(hide_image_name(note, names) for note in split.notes)
+    hashed = pseudonyms is not None
+    write_record(path, SplitRecord(split.kind, split.seed, split.digest, notes, hashed, train, val, test))
 
 
 def hide_image_name(note: str, hashed: Mapping[str, str]) -> str:
@@ -111,12 +128,12 @@ def load_split(path: Path, catalogue: Catalogue, store_dir: Path, again: str = R
     Raises `CheckpointError` for a file of another version or a damaged one, `DataError` if it is missing, was edited,
     or is not of just these images.
     """
-    content = read_record(path, "split", again)
+    content = read_record(path, SplitRecord, again)
     if content is None:
         raise DataError(f"{path}: no such file, wanted the run's split; {again}")
-    ids: dict[str, list[str]] = {name: content[name] for name in SUBSETS}
+    ids = dict(zip(SUBSETS, (content.train, content.val, content.test), strict=True))
     names = {record.id: record.id for record in catalogue.records}
-    if content.get("hashed", False):
+    if content.hashed:
         pseudonyms = find_pseudonyms(catalogue.root, store_dir)
         if pseudonyms is None:
             raise DataError(
@@ -133,8 +150,8 @@ def load_split(path: Path, catalogue: Catalogue, store_dir: Path, again: str = R
         )
     index_of = {record.id: index for index, record in enumerate(catalogue.records)}
     subsets = {name: [index_of[names[id]] for id in own] for name, own in ids.items()}
-    split = build_split(catalogue, content["kind"], content["seed"], subsets, content["notes"])
-    if content["digest"] != split.digest:
+    split = build_split(catalogue, content.kind, content.seed, subsets, content.notes)
+    if content.digest != split.digest:
         raise DataError(f"{path}: its digest does not fit its ids, someone edited it; {again}")
     return split
 
@@ -142,12 +159,12 @@ def load_split(path: Path, catalogue: Catalogue, store_dir: Path, again: str = R
 def count_seen_test_images(path: Path, split: Split, catalogue: Catalogue, store_dir: Path) -> int:
     """Count the test images of `split` that are training images in the split of another run of the same set, in
     `path`. `store_dir`: as in `load_split`."""
-    content = read_record(path, "split", RERUN_PRETRAIN_HINT)
+    content = read_record(path, SplitRecord, RERUN_PRETRAIN_HINT)
     if content is None:
         return 0
-    pseudonyms = find_pseudonyms(catalogue.root, store_dir) if content.get("hashed", False) else None
+    pseudonyms = find_pseudonyms(catalogue.root, store_dir) if content.hashed else None
     ids = [catalogue.records[index].id for index in split.test]
-    return len({pseudonyms.image(id) if pseudonyms else id for id in ids} & set(content["train"]))
+    return len({pseudonyms.image(id) if pseudonyms else id for id in ids} & set(content.train))
 
 
 @dataclass(frozen=True)

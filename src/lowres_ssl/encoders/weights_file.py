@@ -15,7 +15,9 @@ from torch import Tensor, nn
 
 from lowres_ssl.errors import CheckpointError
 from lowres_ssl.io.atomic import atomic_write
-from lowres_ssl.io.checksummed_json import FORMAT_VERSIONS, check_version
+from lowres_ssl.io.checksummed_json import check_version
+
+TENSORS_VERSION = 1  # of encoders, classifiers and features
 
 
 def all_finite(tensor: Tensor) -> Tensor:
@@ -34,7 +36,7 @@ CLASSIFIER_LAYERS = ("fc", "head", "classifier")
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
     """A safetensors file. The metadata is one JSON text under "lowres_ssl": several keys would be written in an order
     that differs from process to process, and the bytes with it."""
-    text = json.dumps({"schema": FORMAT_VERSIONS["tensors"], **metadata}, sort_keys=True, ensure_ascii=False)
+    text = json.dumps({"schema": TENSORS_VERSION, **metadata}, sort_keys=True, ensure_ascii=False)
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with atomic_write(path) as file:
         file.write(safetensors.torch.save(plain, metadata={"lowres_ssl": text}))
@@ -54,7 +56,7 @@ def load_tensors(path: Path, names: Collection[str] | None = None) -> tuple[dict
                 raise ValueError("its metadata are not ours")
             # Files of others have no version, and ours had none before there was a second one to tell it from.
             check_version(
-                metadata.pop("schema", FORMAT_VERSIONS["tensors"]), "tensors", path, "make it anew with force=true"
+                metadata.pop("schema", TENSORS_VERSION), TENSORS_VERSION, path, "make it anew with force=true"
             )
             return {name: file.get_tensor(name) for name in names or file.keys()}, metadata
     except (safetensors.SafetensorError, OSError, ValueError) as error:

@@ -1,9 +1,8 @@
 """Encoders as runs: what is stored of each, and those that nothing is trained for: baselines and given weights."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from torch import Tensor, nn
@@ -12,7 +11,7 @@ from lowres_ssl.config.check import ExperimentConfig, PretrainConfig, to_plain
 from lowres_ssl.config.experiment_schema import WEIGHTS_METHOD
 from lowres_ssl.console import log_warning, pluralise
 from lowres_ssl.data.catalogue import Catalogue
-from lowres_ssl.data.label_subset import ALL_LABELS, LabelSubset
+from lowres_ssl.data.label_subset import LabelSubset
 from lowres_ssl.data.prepare import PreparedData, load_catalogue, make_configured_split
 from lowres_ssl.data.pseudonyms import make_pseudonyms
 from lowres_ssl.data.splits import Split, count_seen_test_images, load_split, save_split
@@ -21,56 +20,44 @@ from lowres_ssl.encoders.base import build_fixed_encoder
 from lowres_ssl.encoders.from_config import get_normalisation, init_encoder
 from lowres_ssl.encoders.weights_file import load_encoder_weights, load_weights, save_tensors
 from lowres_ssl.environment import describe_environment
-from lowres_ssl.errors import CheckpointError, ConfigError, DamagedError, DataError
+from lowres_ssl.errors import CheckpointError, ConfigError, DataError
 from lowres_ssl.evaluate.feature_cache import adapt_baseline
-from lowres_ssl.io.checksummed_json import hash_file
-from lowres_ssl.runs.run import Run, find_run, find_runs_by_labels, get_encoder_name, get_run_by_identity
+from lowres_ssl.io.checksummed_json import Settings
+from lowres_ssl.runs.records import RunIdentity, RunOutcome, RunRecord, SplitSummary
+from lowres_ssl.runs.run import Run, find_run, find_runs_by_labels, get_identified_run
 from lowres_ssl.runs.run_hash import build_base_identity, build_run_labels
 
 
 @dataclass(frozen=True)
 class InitialWeights:
-    """Weights from elsewhere: their file, what tables call them, and what is known of the run they are of, if any."""
+    """Weights from elsewhere: their file, what tables call them, and the run they are of, if any."""
 
     path: Path
     name: str
-    description: dict[str, Any] = field(default_factory=dict)
+    record: RunRecord | None = None
 
     def check_leakage(self, split: Split, catalogue: Catalogue, draws: Sequence[LabelSubset], store_dir: Path) -> None:
         """Raises `ConfigError` if these weights know what the run that they start must not: test images of its split,
         or more labels than are to count."""
-        if not self.description:
+        if self.record is None:
             return
-        same = self.description["identity"]["images"]["digest"] == catalogue.digest
-        seen, said = 0, "under another split of these images, so it may have seen test images; type that split, or"
-        if not same and self.description["dataset"] == catalogue.name and self.description["pretrain_on"] != "all":
+        same = self.record.identity.images == catalogue.digest
+        seen, reason = 0, "under another split of these images, so it may have seen test images; type that split, or"
+        if not same and self.record.config.dataset.name == catalogue.name and self.record.pretrain_on != "all":
             # Of a set that this one is a part of, say.
             seen = count_seen_test_images(self.path.parent / "split.json", split, catalogue, store_dir)
-            said = f"on {pluralise(seen, 'test image')} of this split;"
-        if seen or (same and self.description["split"]["digest"] != split.digest):
-            raise ConfigError(f"initial_weights: {self.name} was trained {said} name another run")
-        known = read_label_subset(self.description)
+            reason = f"on {pluralise(seen, 'test image')} of this split;"
+        if seen or (same and self.record.split.digest != split.digest):
+            raise ConfigError(f"initial_weights: {self.name} was trained {reason} name another run")
+        known = self.record.labels
         if same and known is not None and not all(draw.is_full or draw.covers(known) for draw in draws):
             raise ConfigError(
                 f"initial_weights: {self.name} was trained on {known.fraction:g} of the labels (draw {known.number}), "
                 "so no smaller or other label_fraction can be scored; type label_fraction=[1.0], or name another run"
             )
 
-    def get_inherited_record(self) -> dict[str, Any]:
-        """What a run that starts with these weights has to say of itself as well."""
-        known = read_label_subset(self.description)
-        labels = {} if known is None else {"label_fraction": known.fraction, "label_draw": known.number}
-        return {key: value for key in ("pretrain_on",) if (value := self.description.get(key))} | labels
 
-
-def read_label_subset(description: Mapping[str, Any]) -> LabelSubset | None:
-    """The labels that the encoder of a run was trained on, from what `run.json` says; None where it saw none."""
-    fraction = description.get("label_fraction")
-    if fraction is None:
-        return None
-    return ALL_LABELS if fraction == 1 else LabelSubset(fraction, description["label_draw"])
-
-
+ProbeSettings = Mapping[str, Settings]  # by probe
 RANDOM_WEIGHTS = "random"  # what `initial_weights` is where nothing is named
 METHOD_PREFIX = "method:"
 
@@ -89,8 +76,8 @@ def resolve_initial_weights(named: str, config: PretrainConfig) -> InitialWeight
             several = ",".join(f"'{each}'" for each in named.split(","))
             sweep = f'; for a sweep over several type -m "initial_weights={several}"' if "," in named else ""
             raise DataError(f"initial_weights={named}: neither a file nor a run; {error}{sweep}") from None
-    description = run.read_finished_description()
-    return InitialWeights(run.get_checked_encoder(), get_encoder_name(description), description)
+    record = run.read_finished()
+    return InitialWeights(run.get_checked_encoder(), record.entry, record)
 
 
 def find_sibling_run(config: PretrainConfig, method: str) -> Run:
@@ -98,38 +85,27 @@ def find_sibling_run(config: PretrainConfig, method: str) -> Run:
     with `config`. Raises `CheckpointError` if there is none, or several (of other epochs, say).
 
     What `split=auto` comes to depends on the images, so they are looked at where there are several. A single run of
-    another split is refused later, see `Source.refuse_leak`.
+    another split is refused later, see `InitialWeights.check_leakage`.
     """
-    wanted = {
-        "dataset": config.dataset.name,
-        "recipe": config.recipe,
-        "backbone": config.backbone.name,
-        "image_size": config.image_size,
-        "batch_size": config.batch_size,
-        "seed": config.seed,
-        "split_seed": config.split_seed,
-        "pretrain_on": config.pretrain_on.name,
-    }
-    if config.split.name != "auto":
-        wanted["split"] = config.split.name
+    alike = ("recipe", "image_size", "seed", "split_seed")
+    is_auto = config.split.name == "auto"
     found = []
     for run in find_runs_by_labels(Path(config.output_dir), "pretrain", build_run_labels(config, method)):
         try:
-            said = run.description()
+            record = run.read()
         except CheckpointError as error:
             log_warning(f"{error}")
             continue
-        known = {**said, "split": said["split"]["kind"], "split_seed": said["split"]["seed"]}
-        if (
-            said["finished"]
-            and get_encoder_name(said) == method
-            and all(known.get(key) == wanted[key] for key in wanted)
-        ):
+        own = record.config
+        is_same = record.outcome is not None and record.entry == method and isinstance(own, PretrainConfig)
+        is_same = is_same and all(getattr(own, key) == getattr(config, key) for key in alike)
+        is_same = is_same and own.backbone.name == config.backbone.name
+        is_same = is_same and record.pretrain_on == config.pretrain_on.name
+        if is_same and (is_auto or record.split.kind == config.split.name):
             found.append(run)
-    if len(found) > 1 and config.split.name == "auto":
+    if len(found) > 1 and is_auto:
         split = make_configured_split(config, load_catalogue(config.dataset, Path(config.store_dir)))
-        wanted["split"] = split.kind
-        found = [run for run in found if run.description()["split"]["digest"] == split.digest]
+        found = [run for run in found if run.read().split.digest == split.digest]
     if len(found) == 1:
         return found[0]
     if found:
@@ -137,9 +113,12 @@ def find_sibling_run(config: PretrainConfig, method: str) -> Run:
         raise CheckpointError(
             f"initial_weights={METHOD_PREFIX}{method}: several runs would do ({names}); type the name of one"
         )
-    told = ", ".join(f"{key}={value}" for key, value in wanted.items())
+    shared = {"dataset": config.dataset.name, "backbone": config.backbone.name, "pretrain_on": config.pretrain_on.name}
+    shared |= {key: getattr(config, key) for key in ("recipe", "image_size", "batch_size", "seed", "split_seed")}
+    shared |= {} if is_auto else {"split": config.split.name}
+    typed = ", ".join(f"{key}={value}" for key, value in shared.items())
     raise CheckpointError(
-        f"initial_weights={METHOD_PREFIX}{method}: no finished run of it with {told}; type lowres-ssl pretrain "
+        f"initial_weights={METHOD_PREFIX}{method}: no finished run of it with {typed}; type lowres-ssl pretrain "
         f"method={method} with these first"
     )
 
@@ -148,7 +127,7 @@ def get_fixed_run(
     config: ExperimentConfig,
     material: PreparedData,
     compute: DevicePrecision,
-    probe: Any,
+    probe: ProbeSettings,
     *,
     encoder: nn.Module | None = None,
     source: InitialWeights | None = None,
@@ -161,21 +140,22 @@ def get_fixed_run(
         encoder, _ = init_encoder(config)
         if source is not None:
             load_encoder_weights(encoder, load_weights(source.path), str(source.path))
-    identity = build_base_identity(config, material.outline, compute.precision)
-    if source is not None:
-        identity["weights"] = hash_file(source.path)
+    identity = build_base_identity(config, material.outline, compute.precision, source.path if source else None)
     kind = "pretrain" if source is None else "evaluate"
     labels = [config.dataset.name, config.method["name"], f"s{config.seed}"]
-    run = get_run_by_identity(Path(config.output_dir), kind, labels, identity)
+    run = get_identified_run(Path(config.output_dir), kind, labels, identity)
     with run.lock():
         if config.force and kind == "pretrain":
             run.discard()
         if not is_complete_run(run, config, material):
-            known = {} if source is None else {"weights": source.name, **source.get_inherited_record()}
-            write_run_record(run, config, material, identity, source=source, probe=probe, **known)
+            save_run_split(run, config, material)
+            record = build_run_record(config, material, identity, probe, source)
+            if source is not None and source.record is not None:
+                record = replace(record, pretrain_on=source.record.pretrain_on, labels=source.record.labels)
+            run.start(record)
             adapt_baseline(encoder, config, material, compute)
             save_encoder(encoder.state_dict(), run, config, material)
-            run.finish(epochs=0, training_seconds=0.0, **describe_environment(compute.describe()))
+            run.finish(RunOutcome(0, 0.0, describe_environment(compute.describe())))
     return run
 
 
@@ -191,17 +171,14 @@ def build_encoder_name(config: ExperimentConfig, source: InitialWeights | None) 
 def is_complete_run(run: Run, config: ExperimentConfig, material: PreparedData) -> bool:
     """Whether the run is finished and its encoder as it was written. A split that got lost is written down again."""
     try:
-        description = run.read()
-    except DamagedError:
-        log_warning(f"{run.folder / 'run.json'}: damaged; the run is made anew")
-        return False
-    if description is None or not description["finished"]:
+        record = run.find_record()
+        if record is None or record.outcome is None:
+            return False
+        run.get_checked_encoder()
+    except CheckpointError as error:
+        log_warning(f"{error}")
         return False
     save_run_split(run, config, material)
-    try:
-        run.get_checked_encoder()
-    except CheckpointError:
-        return False
     return True
 
 
@@ -221,45 +198,33 @@ def save_run_split(run: Run, config: ExperimentConfig, material: PreparedData) -
     save_split(material.split, material.catalogue, run.split, pseudonyms)
 
 
-def write_run_record(
-    run: Run,
+def build_run_record(
     config: ExperimentConfig,
     material: PreparedData,
-    identity: dict[str, Any],
+    identity: RunIdentity,
+    probe: ProbeSettings,
     source: InitialWeights | None,
-    **more: Any,
-) -> None:
-    """Write down what the run is before anything is computed."""
+) -> RunRecord:
+    """Describe a run before anything is computed."""
     split = material.split
-    save_run_split(run, config, material)
-    run.start(
-        {
-            "method": config.method["name"],
-            "entry": build_encoder_name(config, source),
-            "dataset": config.dataset.name,
-            "title": config.dataset.title,
-            "recipe": config.recipe,
-            "seed": config.seed,
-            "unlabelled_images": len(material.catalogue.unlabelled),
-            "split": {"kind": split.kind, "seed": split.seed, "digest": split.digest},
-            "backbone": config.backbone.name,
-            "image_size": config.image_size,
-            "precision": identity["precision"],
-            "store": material.store.path.name,
-            "identity": identity,
-            "config": to_plain(config),
-            "typed": get_typed_command(),
-            **more,
-        }
+    return RunRecord(
+        entry=build_encoder_name(config, source),
+        identity=identity,
+        split=SplitSummary(split.kind, split.seed, split.digest),
+        config=config,
+        store=material.store.path.name,
+        unlabelled_images=len(material.catalogue.unlabelled),
+        typed=get_typed_command(),
+        probe=probe,
     )
 
 
-def get_typed_command() -> list[str]:
+def get_typed_command() -> tuple[str, ...]:
     """The command at hand and its words, to type again what it makes; none outside a command."""
     if not HydraConfig.initialized():
-        return []
+        return ()
     hydra = HydraConfig.get()
-    return [str(hydra.job.config_name), *map(str, hydra.overrides.task)]
+    return str(hydra.job.config_name), *map(str, hydra.overrides.task)
 
 
 def save_encoder(
@@ -291,10 +256,10 @@ BASELINE_ROW_NAMES = {
 }
 
 
-def format_row_name(description: dict[str, Any]) -> str:
-    """How a run is called in a table on the terminal, from what `run.json` says."""
-    entry = str(description.get("entry", description["method"]))
-    if "batch_size" not in description:
-        return BASELINE_ROW_NAMES.get(entry, entry)
-    marks = "" if description["pretrain_on"] == "training" else ", on all images"
-    return f"{entry}, batch size {description['batch_size']}, {pluralise(description['epochs_wanted'], 'epoch')}{marks}"
+def format_row_name(record: RunRecord) -> str:
+    """How a run is called in a table on the terminal."""
+    training = record.training
+    if training is None:
+        return BASELINE_ROW_NAMES.get(record.entry, record.entry)
+    marks = "" if record.pretrain_on == "training" else ", on all images"
+    return f"{record.entry}, batch size {training.batch_size}, {pluralise(training.epochs, 'epoch')}{marks}"

@@ -1,7 +1,7 @@
 """A run's frozen encoder -> features -> probes -> stored results. What is stored already is read, not computed."""
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 from torch import Tensor
 
-from lowres_ssl.config.check import ExperimentConfig, to_plain
+from lowres_ssl.config.check import ExperimentConfig
 from lowres_ssl.config.experiment_schema import SETTINGS_ORIGIN, TUNABLE_KEYS, TUNED_ORIGIN
 from lowres_ssl.console import log_info, log_warning
 from lowres_ssl.data.catalogue import Catalogue
@@ -25,12 +25,14 @@ from lowres_ssl.errors import CheckpointError, ConfigError
 from lowres_ssl.evaluate.feature_cache import build_probe_features, get_run_features, get_subset_rows
 from lowres_ssl.evaluate.features import digest_features
 from lowres_ssl.evaluate.supervised_head import SupervisedHead
-from lowres_ssl.evaluate.tuned_settings import find_tuned_settings, list_tuned_warnings
+from lowres_ssl.evaluate.tuned_settings import TunedEncoder, find_tuned_settings, list_tuned_warnings
+from lowres_ssl.io.checksummed_json import JSON, Settings
 from lowres_ssl.io.locks import Lock
 from lowres_ssl.probes.base import Probe, build_probe
 from lowres_ssl.runs.expectation import describe_scoring
-from lowres_ssl.runs.result_io import PROBE_FILE, get_fitted_file, read_predictions, read_result, write_result
-from lowres_ssl.runs.run import CLASSIFIER_PROBE, EncoderChoice, Run, get_encoder_name
+from lowres_ssl.runs.records import ResultRecord, SplitSummary, SubsetSizes
+from lowres_ssl.runs.result_io import PROBE_FILE, find_result, get_fitted_file, read_predictions, write_result
+from lowres_ssl.runs.run import CLASSIFIER_PROBE, EncoderChoice, Run
 from lowres_ssl.seeding import derive_seed
 
 
@@ -55,8 +57,11 @@ class TuningTarget:
 
     @classmethod
     def from_run(cls, run: Run) -> Self:
-        said = run.description()
-        return cls(get_encoder_name(said), said.get("batch_size"), said.get("epochs_wanted"), run.name)
+        record = run.read()
+        training = record.training
+        if training is None:
+            return cls(record.entry, run=run.name)
+        return cls(record.entry, training.batch_size, training.epochs, run.name)
 
 
 def build_probe_set(
@@ -73,19 +78,19 @@ def build_probe_set(
     linear = arguments.get("linear", {})
     doubts: tuple[str, ...] = ()
     if linear.get(SETTINGS_ORIGIN) == TUNED_ORIGIN and encoder is not None and split is not None:
-        wanted = {
-            "dataset": config.dataset.name,
-            "entry": encoder.entry,
-            "batch_size": encoder.batch_size,
-            "epochs": encoder.epochs,
-            "recipe": config.recipe,
-            "backbone": config.backbone.name,
-            "image_size": config.image_size,
-            "split_digest": split.digest,
-        }
+        wanted = TunedEncoder(
+            dataset=config.dataset.name,
+            entry=encoder.entry,
+            recipe=config.recipe,
+            backbone=config.backbone.name,
+            image_size=config.image_size,
+            split=SplitSummary(split.kind, split.seed, split.digest),
+            batch_size=encoder.batch_size,
+            epochs=encoder.epochs,
+        )
         tuned = find_tuned_settings(Path(config.output_dir), encoder.run, wanted)
         doubts = list_tuned_warnings(tuned, linear)
-        linear |= {key: tuned["chosen"][key] for key in TUNABLE_KEYS}
+        linear |= {key: getattr(tuned.chosen, key) for key in TUNABLE_KEYS}
     probes = {key: build_probe(key, drop_settings_origin(values)) for key, values in arguments.items()}
     return ProbeSet(probes, arguments, doubts)
 
@@ -95,7 +100,7 @@ def warn_of_settings(evaluations: Iterable[ProbeSet]) -> None:
         log_warning(doubt)
 
 
-def drop_settings_origin(settings: dict[str, Any]) -> dict[str, Any]:
+def drop_settings_origin(settings: Settings) -> dict[str, Any]:
     """Where batch size and rate of the linear probe come from is stored with them, and is no argument of the probe."""
     return {key: value for key, value in settings.items() if key != SETTINGS_ORIGIN}
 
@@ -127,8 +132,8 @@ def evaluate_run(
     evaluation: ProbeSet,
     compute: DevicePrecision,
     draws: Sequence[LabelSubset] = (ALL_LABELS,),
-) -> dict[LabelSubset, list[dict[str, Any]]]:
-    """For each draw of labels one result a probe, in their order, as `result.json` holds it; for a run whose encoder
+) -> dict[LabelSubset, list[ResultRecord]]:
+    """For each draw of labels one result a probe, in their order, ; for a run whose encoder
     was trained with a classifier also that one's, last. Two processes never make the same result."""
     with run.lock() as hold:
         return evaluate_run_locked(run, config, material, evaluation, compute, draws, hold)
@@ -142,13 +147,13 @@ def evaluate_run_locked(
     compute: DevicePrecision,
     draws: Sequence[LabelSubset],
     hold: Lock,
-) -> dict[LabelSubset, list[dict[str, Any]]]:
+) -> dict[LabelSubset, list[ResultRecord]]:
     """The same, once no other process works on the run: its results may have been made in the meantime."""
-    results: dict[LabelSubset, list[dict[str, Any]]] = {draw: [] for draw in draws}
+    results: dict[LabelSubset, list[ResultRecord]] = {draw: [] for draw in draws}
     read: dict[EncoderChoice, dict[str, Tensor]] = {}  # the features, once for all probes
     probes = dict(evaluation.probes)
     if run.classifier.exists():
-        probes[CLASSIFIER_PROBE] = SupervisedHead(run.checked(run.classifier, run.description()))
+        probes[CLASSIFIER_PROBE] = SupervisedHead(run.check_file(run.classifier, run.read()))
     for draw in draws:
         for name, probe in probes.items():
             settings = evaluation.settings.get(name, {})
@@ -179,18 +184,16 @@ def log_scoring(
     log_info(describe_scoring(wanted, [probe.label for probe in probes[0].probes.values()], digest))
 
 
-def get_result_folder(
-    run: Run, name: str, settings: Mapping[str, Any], compute: DevicePrecision, draw: LabelSubset
-) -> Path:
+def get_result_folder(run: Run, name: str, settings: Settings, compute: DevicePrecision, draw: LabelSubset) -> Path:
     """The folder of a result."""
-    key = {"settings": settings, "precision": compute.precision}
+    key: dict[str, JSON] = {"settings": settings, "precision": compute.precision}
     return run.result_folder(name, key if draw.is_full else key | {"labels": asdict(draw)})
 
 
-def read_whole_result(folder: Path) -> dict[str, Any] | None:
+def read_whole_result(folder: Path) -> ResultRecord | None:
     """What is stored there; None, with a note, where it is damaged: it is made anew then."""
     try:
-        result = read_result(folder)
+        result = find_result(folder)
         if result is not None:
             read_predictions(folder, result)
             get_fitted_file(folder, result)
@@ -211,7 +214,7 @@ def evaluate_probe(
     compute: DevicePrecision,
     folder: Path,
     draw: LabelSubset,
-) -> dict[str, Any]:
+) -> ResultRecord:
     """Fit one probe on the labels of `draw`, score its predictions, store both."""
     from lowres_ssl.evaluate.metrics import (
         compute_metrics,  # scikit-learn takes a second, which a training without scores need not wait
@@ -227,34 +230,31 @@ def evaluate_probe(
     fitted = probe.at_fraction(draw.fraction).fit_probe(features, seed=derive_seed(config.seed, "probe", name))
     prediction = fitted.predict(features)
     seconds = time.perf_counter() - started
-    description = run.description()
     validation = None
     if len(labels["validation"]):
         validation = compute_metrics(
             labels["validation"], prediction.validation, prediction.validation_scores, catalogue.classes
         )
-    result = {
-        "run": run.name,
-        "probe": name,
-        "label": probe.label,
-        "encoder": run.encoder(probe.encoder).name,
-        "settings": settings,
-        "details": prediction.details,
-        "test": compute_metrics(labels["test"], prediction.test, prediction.test_scores, catalogue.classes),
-        "validation": validation,
-        **{key: description.get(key) for key in ("method", "entry", "dataset", "title", "seed", "pretrain_on")},
-        "recipe": config.recipe,
-        "classes": list(catalogue.classes),
-        "images": {side: len(own) for side, own in labels.items()},
-        "labels": {"fraction": draw.fraction, "draw": draw.number},
-        "depends_on_seed": probe.depends_on_seed or encoder_depends_on_seed(config),
-        "split": {"kind": split.kind, "seed": split.seed, "digest": split.digest},
-        "data_digest": catalogue.digest,
-        "precision": compute.precision,
-        "seconds": seconds,
-        "config": to_plain(config),
-        **describe_environment(compute.describe()),
-    }
+    result = ResultRecord(
+        run=run.name,
+        probe=name,
+        label=probe.label,
+        encoder=run.encoder(probe.encoder).name,
+        settings=settings,
+        details=prediction.details,
+        test=compute_metrics(labels["test"], prediction.test, prediction.test_scores, catalogue.classes),
+        validation=validation,
+        classes=tuple(catalogue.classes),
+        images=SubsetSizes(*(len(labels[side]) for side in ("train", "validation", "test"))),
+        labels=draw,
+        depends_on_seed=probe.depends_on_seed or encoder_depends_on_seed(config),
+        split=SplitSummary(split.kind, split.seed, split.digest),
+        data_digest=catalogue.digest,
+        precision=compute.precision,
+        seconds=seconds,
+        config=config,
+        environment=describe_environment(compute.describe()),
+    )
     pseudonyms = make_pseudonyms(catalogue.root, Path(config.store_dir))
     arrays: dict[str, np.ndarray[Any, Any]] = {}
     for side, predicted, scores in (
@@ -271,12 +271,8 @@ def evaluate_probe(
             f"{side}_scores": np.asarray(scores, dtype=np.float32),
         }
     if draw.is_full:  # for `predict`, which has no training labels
-        known = {
-            "train": digest_features(sides["train"]),
-            "encoder": description.get("encoders", {}).get(result["encoder"]),
-        }
-        save_tensors(folder / PROBE_FILE, fitted.tensors, known)
-    write_result(folder, result, arrays)
-    stored_result = read_result(folder)
-    assert stored_result is not None, "it was written a moment ago"
-    return stored_result
+        encoder = run.get_encoder_hash(run.encoder(probe.encoder))
+        save_tensors(
+            folder / PROBE_FILE, fitted.tensors, {"train": digest_features(sides["train"]), "encoder": encoder}
+        )
+    return write_result(folder, result, arrays)

@@ -40,7 +40,7 @@ def get_run_features(
     path, weights = run.features(which, compute.precision), run.get_checked_encoder(which)
     key = hash_content(
         {
-            "encoder": run.description()["encoders"][weights.name],
+            "encoder": run.get_encoder_hash(weights),
             "images": material.catalogue.digest,
             "store": list(material.store.images.shape),
             "split": material.split.digest,

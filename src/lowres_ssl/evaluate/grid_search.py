@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from lowres_ssl.errors import DataError, TrainingError
-from lowres_ssl.evaluate.tuned_settings import sort_by_preference, summarise_seeds
+from lowres_ssl.evaluate.tuned_settings import GridLine, sort_by_preference, summarise_seeds
 from lowres_ssl.probes.base import Features, build_probe
 from lowres_ssl.probes.linear import HeadFit, MLPProbe
 
@@ -69,10 +69,8 @@ class HeadPass:
     heads: Sequence[tuple[float, int]]
 
 
-def search_grid(
-    features: Features, grid: SearchGrid, tell: Callable[[str], None]
-) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """The grid's lines (`tuning.of_seeds`), in its order, and the one chosen. `tell` is told how far it is.
+def search_grid(features: Features, grid: SearchGrid, tell: Callable[[str], None]) -> tuple[list[GridLine], GridLine]:
+    """The grid's lines (`summarise_seeds`), in its order, and the one chosen. `tell` is told how far it is.
 
     The test features are not looked at and may be empty. A head that diverges counts as accuracy 0. Raises `DataError`
     if a class has no validation image, `TrainingError` if all heads diverge.
@@ -86,14 +84,12 @@ def search_grid(
         finalists = lines
     else:
         lines = train_grid_points(features, grid, grid.pairs, ceil(grid.epochs / FIRST_ROUND_DIVISOR[grid.rule]), tell)
-        kept = [
-            (line["batch_size"], line["learning_rate"]) for line in sort_by_preference(lines)[: ceil(len(lines) / 4)]
-        ]
+        kept = [(line.batch_size, line.learning_rate) for line in sort_by_preference(lines)[: ceil(len(lines) / 4)]]
         finalists = train_grid_points(features, grid, [pair for pair in grid.pairs if pair in kept], grid.epochs, tell)
-        again = {(line["batch_size"], line["learning_rate"]): line for line in finalists}
-        lines = [again.get((line["batch_size"], line["learning_rate"]), line) for line in lines]
+        again = {(line.batch_size, line.learning_rate): line for line in finalists}
+        lines = [again.get((line.batch_size, line.learning_rate), line) for line in lines]
     chosen = sort_by_preference(finalists)[0]
-    if chosen["accuracy"] == 0:
+    if chosen.accuracy == 0:
         raise TrainingError(
             f"tune: every head diverged or was always wrong; try learning_rate=[{min(grid.rates) / 10:g}]"
         )
@@ -130,7 +126,7 @@ def get_thread_count(features: Features) -> int:
 
 def train_grid_points(
     features: Features, grid: SearchGrid, pairs: Sequence[tuple[int, float]], epochs: int, tell: Callable[[str], None]
-) -> list[dict[str, Any]]:
+) -> list[GridLine]:
     """A line for each of `pairs`, after this many epochs."""
     passes = group_into_passes(pairs, grid.seeds, get_heads_per_pass(features) or len(pairs) * len(grid.seeds))
 

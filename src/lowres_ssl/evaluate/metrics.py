@@ -7,14 +7,15 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, f1_score, multilabel_confusion_matrix, recall_score, roc_auc_score
 
+from lowres_ssl.runs.records import Scores
+
 ClassArray = NDArray[np.int64]
-MetricValues = dict[str, Any]
 
 
 def compute_metrics(
     labels: ClassArray, predictions: ClassArray, scores: NDArray[np.floating[Any]], names: Sequence[str]
-) -> MetricValues:
-    """The metrics of one set of predictions, ready for JSON.
+) -> Scores:
+    """Compute the metrics of one set of predictions.
 
     labels, predictions: int64 [n], n at least 1, places in `names`; scores: float [n, C], rows that sum to 1.
 
@@ -29,21 +30,17 @@ def compute_metrics(
     tables = multilabel_confusion_matrix(labels, predictions, labels=classes)  # [C, 2, 2]
     matrix = np.zeros((len(names), len(names)), dtype=np.int64)
     np.add.at(matrix, (labels, predictions), 1)
-    return {
-        "n": len(labels),
-        "accuracy": float(accuracy_score(labels, predictions)),
-        "weighted_f1": float(f1_score(labels, predictions, labels=present, average="weighted", zero_division=0.0)),
-        "macro_f1": float(f1_score(labels, predictions, labels=present, average="macro", zero_division=0.0)),
-        "balanced_accuracy": float(recall_score(labels, predictions, labels=present, average="macro")),
-        "auroc": compute_auc(labels, scores) if len(present) == len(names) else None,
-        "sensitivity": {
-            name: compute_share(tables[place, 1, 1], tables[place, 1, 0]) for place, name in enumerate(names)
-        },
-        "specificity": {
-            name: compute_share(tables[place, 0, 0], tables[place, 0, 1]) for place, name in enumerate(names)
-        },
-        "confusion_matrix": matrix.tolist(),
-    }
+    return Scores(
+        n=len(labels),
+        accuracy=float(accuracy_score(labels, predictions)),
+        weighted_f1=float(f1_score(labels, predictions, labels=present, average="weighted", zero_division=0.0)),
+        macro_f1=float(f1_score(labels, predictions, labels=present, average="macro", zero_division=0.0)),
+        balanced_accuracy=float(recall_score(labels, predictions, labels=present, average="macro")),
+        auroc=compute_auc(labels, scores) if len(present) == len(names) else None,
+        sensitivity={name: compute_share(one[1, 1], one[1, 0]) for name, one in zip(names, tables, strict=True)},
+        specificity={name: compute_share(one[0, 0], one[0, 1]) for name, one in zip(names, tables, strict=True)},
+        confusion_matrix=matrix.tolist(),
+    )
 
 
 def compute_auc(labels: ClassArray, scores: NDArray[np.floating[Any]]) -> float:

@@ -201,16 +201,16 @@ def estimate_run(plan: TrainingSetup) -> RunEstimate:
         return RunEstimate(f"{config.dataset.name}-{config.method['name']}-s{config.seed}", "nothing to train")
     outline, to_decode = summarise_data(config, partial(make_checked_split, plan))
     run, _ = identify_run(plan, outline)
-    description = run.read()
+    record = run.find_record()
     done = min(config.epochs, read_epochs_done(run.checkpoint))
-    if done == config.epochs or (description and description["finished"]):
+    if done == config.epochs or (record is not None and record.outcome is not None):
         return RunEstimate(run.name, "finished")
     images = count_training_images(plan, outline.catalogue, outline.split)
     compute = choose_step_settings(plan, images, time_layouts=False)
     weights = sum(value.numel() * value.element_size() for value in plan.encoder.state_dict().values())
     return RunEstimate(
         run=run.name,
-        state="not begun" if description is None else f"epoch {done} of {config.epochs}",
+        state="not begun" if record is None else f"epoch {done} of {config.epochs}",
         views=plan.training.views_per_epoch(images) * (config.epochs - done),
         seconds=estimate_training_seconds(replace(plan, compute=compute), outline, done),
         size=weights + 4 * plan.width * len(outline.catalogue.records),

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -28,7 +27,8 @@ from lowres_ssl.evaluate.encoder_runs import (
 )
 from lowres_ssl.evaluate.evaluate import ProbeSet, TuningTarget, build_probe_set, check_probe_images, warn_of_settings
 from lowres_ssl.methods.base import Method, build_trained_method
-from lowres_ssl.runs.run import Run, get_run_by_identity
+from lowres_ssl.runs.records import RunIdentity
+from lowres_ssl.runs.run import Run, get_identified_run
 from lowres_ssl.runs.run_hash import build_run_labels, build_training_identity
 from lowres_ssl.train.forward import TIMED_STEPS, measure_faster_layout
 from lowres_ssl.train.optimizers import SGD
@@ -162,13 +162,13 @@ def choose_supervised_labels(config: PretrainConfig, method: Method | None) -> L
     return ALL_LABELS if fraction == 1 else LabelSubset(fraction, config.seed)
 
 
-def identify_run(plan: TrainingSetup, outline: DataSummary) -> tuple[Run, dict[str, Any]]:
+def identify_run(plan: TrainingSetup, outline: DataSummary) -> tuple[Run, RunIdentity]:
     """Return the run of this plan with these images, whatever its state, and its identity."""
     config = plan.config
     start = None if plan.source is None else plan.source.path
     identity = build_training_identity(config, outline, plan.compute.precision, start, plan.seen, plan.processes.size)
     labels = build_run_labels(config, config.method["name"])
-    return get_run_by_identity(Path(config.output_dir), "pretrain", labels, identity), identity
+    return get_identified_run(Path(config.output_dir), "pretrain", labels, identity), identity
 
 
 def make_checked_split(plan: TrainingSetup, catalogue: Catalogue) -> Split:

@@ -14,7 +14,7 @@ from lowres_ssl.config.check import (
     ExperimentConfig,
     read_experiment,
 )
-from lowres_ssl.config.experiment_schema import RANDOM_BASELINES
+from lowres_ssl.config.experiment_schema import RANDOM_BASELINES, to_plain
 from lowres_ssl.config.overrides import escape_interpolations
 from lowres_ssl.data.catalogue import Catalogue
 from lowres_ssl.data.label_subset import ALL_LABELS, LabelSubset, list_label_subsets
@@ -24,7 +24,7 @@ from lowres_ssl.device import resolve_device
 from lowres_ssl.encoders.from_config import init_encoder
 from lowres_ssl.encoders.weights_file import load_encoder_weights, load_weights
 from lowres_ssl.errors import CheckpointError, ConfigError
-from lowres_ssl.evaluate.encoder_runs import InitialWeights, get_fixed_run, read_label_subset
+from lowres_ssl.evaluate.encoder_runs import InitialWeights, get_fixed_run
 from lowres_ssl.evaluate.evaluate import ProbeSet, TuningTarget, build_probe_set, check_probe_images, warn_of_settings
 from lowres_ssl.experiment.summary import score_and_print
 from lowres_ssl.io.atomic import check_writable
@@ -39,9 +39,11 @@ MOVABLE_KEYS = ("dataset", "dataset.root", "dataset.unlabelled")
 def choose_label_subsets(config: EvaluateConfig, run: Run | None) -> list[LabelSubset]:
     """Which labels to score with. Raises `ConfigError` if the encoder was trained on others."""
     draws = list_label_subsets(config.label_fraction, config.label_draws)
-    description = {} if run is None else run.description()
-    seen = read_label_subset(description)
-    if description.get("config", {}).get("select_encoder") == "best_validation_knn" and draws != [ALL_LABELS]:
+    if run is None:
+        return draws
+    record = run.read()
+    seen, training = record.labels, record.training
+    if training and training.select_encoder.name == "best_validation_knn" and draws != [ALL_LABELS]:
         raise ConfigError(
             f"label_fraction={config.label_fraction}: all labels chose the epoch of this encoder, so it cannot be "
             "scored with fewer; pre-train one with select_encoder=last"
@@ -80,7 +82,7 @@ def score_run(cfg: DictConfig) -> None:
         material = prepare_data(config, partial(load_run_split, run, config, evaluation, draws), as_in_a_run=True)
     rows = [(run, config)]
     for name in RANDOM_BASELINES:
-        if run.description()["method"] != name:
+        if run.read().method != name:
             own = experiment.fixed[name]
             rows.append((get_fixed_run(own, material, compute, probe), own))
     warn_of_settings(build_probe_set(each, TuningTarget.from_run(scored), material.split) for scored, each in rows)
@@ -90,7 +92,7 @@ def score_run(cfg: DictConfig) -> None:
 def find_finished_run(output_dir: Path, named: str) -> Run:
     """Find a run. Raise `DataError` if there is none, `CheckpointError` for an unfinished one."""
     run = find_run(output_dir, named)
-    run.read_finished_description()
+    run.read_finished()
     return run
 
 
@@ -99,7 +101,8 @@ def merge_run_config(cfg: DictConfig, run: Run) -> DictConfig:
 
     Raises `ConfigError` if something was typed that the run decides.
     """
-    description = run.description()
+    record = run.read()
+    config = to_plain(record.config)
     typed = OverridesParser.create().parse_overrides(list(HydraConfig.get().overrides.task))
     merged = cfg.copy()
     keys = {override.key_or_group for override in typed}
@@ -110,16 +113,14 @@ def merge_run_config(cfg: DictConfig, run: Run) -> DictConfig:
             )
     for key in RUN_KEYS:
         if not (key in ("dataset", "images") and "dataset" in keys):
-            OmegaConf.update(merged, key, escape_interpolations(description["config"][key]), force_add=True)
+            OmegaConf.update(merged, key, escape_interpolations(config[key]), force_add=True)
     for key in ("root", "unlabelled") if "dataset" not in keys else ():
-        if path := description["config"]["dataset"].get(key):
-            OmegaConf.update(
-                merged, f"dataset.{key}", escape_interpolations(relocate_path(run, description["config"], path))
-            )
+        if path := config["dataset"][key]:
+            OmegaConf.update(merged, f"dataset.{key}", escape_interpolations(relocate_path(run, record.config, path)))
     there = resolve_device(cfg.device.name, "auto").device.type
-    if cfg.precision.name == "auto" and (description["precision"], there) != ("fp16", "cpu"):
-        OmegaConf.update(merged, "precision", description["precision"])
-    for name, settings in description.get("probe", {}).items():
+    if cfg.precision.name == "auto" and (record.identity.precision, there) != ("fp16", "cpu"):
+        OmegaConf.update(merged, "precision", record.identity.precision)
+    for name, settings in record.probe.items():
         if "name" in merged.probe.get(name, {}):
             if f"probe.{name}.settings_from" in keys:  # not from what was typed for the run
                 settings = {key: value for key, value in settings.items() if key not in TUNABLE_KEYS}
@@ -144,14 +145,14 @@ def load_run_split(
     run: Run, config: ExperimentConfig, evaluation: ProbeSet, draws: list[LabelSubset], catalogue: Catalogue
 ) -> Split:
     """The split that the run wrote down. Raises `CheckpointError` if the images are not those it was made with."""
-    description = run.description()
-    got, wanted = catalogue.digest, description["identity"]["images"]["digest"]
+    record = run.read()
+    got, wanted = catalogue.digest, record.identity.images
     if got != wanted:
         raise CheckpointError(
             f"the images of this run have changed: digest {got[:8]}, wanted {wanted[:8]}; "
             "name the folder with the images it was made with: dataset.root=FOLDER"
         )
-    again = f"to have it written anew {resume_command(description)}"
+    again = f"to have it written anew {resume_command(record)}"
     split = load_split(run.split, catalogue, Path(config.store_dir), again)
     check_probe_images(evaluation, catalogue, split, draws)
     return split

@@ -2,9 +2,9 @@
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import mean
-from typing import Any
 
 from lowres_ssl.config.check import ExperimentConfig
 from lowres_ssl.console import apply_style, log_info
@@ -14,10 +14,11 @@ from lowres_ssl.device import DevicePrecision
 from lowres_ssl.evaluate.encoder_runs import ALL_IMAGES_WARNING, format_row_name
 from lowres_ssl.evaluate.evaluate import TuningTarget, build_probe_set, evaluate_run, log_scoring
 from lowres_ssl.evaluate.feature_cache import get_run_features
+from lowres_ssl.runs.records import ResultRecord, SubsetSizes
 from lowres_ssl.runs.run import Run
 from lowres_ssl.tracking.session import NO_TRACKING, TrackingSession
 
-ProbeResultRows = Sequence[dict[str, Any]]
+ProbeResultRows = Sequence[ResultRecord]
 SHOWN_METRICS = (("accuracy", "accuracy"), ("weighted_f1", "weighted F1"))
 LARGEST_CLASS_NAME = "always the largest class"
 
@@ -32,20 +33,20 @@ def format_score_table(rows: Sequence[tuple[str, ProbeResultRows]], title: str) 
     results = rows[0][1]
     lines: list[tuple[str, list[list[float] | None]]] = []
     for name, own in rows:
-        scored = {result["label"]: [result["test"][key] for key, _ in SHOWN_METRICS] for result in own}
-        lines.append((name, [scored.get(result["label"]) for result in results]))
+        scored = {result.label: [getattr(result.test, key) for key, _ in SHOWN_METRICS] for result in own}
+        lines.append((name, [scored.get(result.label) for result in results]))
     lines.append((LARGEST_CLASS_NAME, [score_largest_class(results[0])] * len(results)))
     first = max(len(name) for name, _ in lines) + 2
     # A probe's label stands above its two columns, so half of it has to fit into one.
-    halves = [-(-len(result["label"]) // len(SHOWN_METRICS)) for result in results]
+    halves = [-(-len(result.label) // len(SHOWN_METRICS)) for result in results]
     width = max([len(heading) for _, heading in SHOWN_METRICS] + halves) + 2
-    images, split = results[0]["images"], results[0]["split"]
+    images, split = results[0].images, results[0].split
     text = [
         title,
-        f"{images['train']} images train, {images['validation']} validate, {images['test']} test "
-        f"(split {split['kind']}, split_seed {split['seed']}); scores on the test images:",
+        f"{images.train} images train, {images.validation} validate, {images.test} test "
+        f"(split {split.kind}, split_seed {split.seed}); scores on the test images:",
         "",
-        " " * first + "".join(result["label"].rjust(len(SHOWN_METRICS) * width) for result in results),
+        " " * first + "".join(result.label.rjust(len(SHOWN_METRICS) * width) for result in results),
         " " * first + "".join(heading.rjust(width) for _ in results for _, heading in SHOWN_METRICS),
     ]
     columns = list(zip(*(format_cells(cells) for _, cells in lines), strict=True))
@@ -68,9 +69,9 @@ def format_cell(value: str, width: int, is_best: bool) -> str:
     return " " * (width - len(value)) + (apply_style(value, "best", sys.stdout) if is_best else value)
 
 
-def score_largest_class(result: dict[str, Any]) -> list[float]:
+def score_largest_class(result: ResultRecord) -> list[float]:
     """Accuracy and weighted F1 of always answering with the class that has the most test images."""
-    counts = [sum(row) for row in result["test"]["confusion_matrix"]]
+    counts = [sum(row) for row in result.test.confusion_matrix]
     share = max(counts) / sum(counts)
     # Its precision is its share, its recall 1; every other class has an F1 of 0.
     return [share, share * 2 * share / (1 + share)]
@@ -84,7 +85,7 @@ def score_and_print(
     watch: TrackingSession = NO_TRACKING,
     *,
     picture: bool = True,
-) -> list[dict[str, Any]]:
+) -> list[ResultRecord]:
     """Score the runs, each with the probes of its own config, on each draw of the labels, and print one table; the
     first run is the one asked for, and the one that `watch` is of. Its results, of the largest fraction of the labels.
 
@@ -99,7 +100,7 @@ def score_and_print(
     for (run, config), own_probes in zip(rows, probes, strict=True):
         results = evaluate_run(run, config, material, own_probes, compute, draws)
         scored.append(results)
-        name = format_row_name(run.description())
+        name = format_row_name(run.read())
         for fraction in dict.fromkeys(draw.fraction for draw in draws):
             own = [results[draw] for draw in draws if draw.fraction == fraction]
             watch.scores(run, run == rows[0][0], fraction, list(zip(*own, strict=True)))
@@ -108,31 +109,31 @@ def score_and_print(
             lines.append((marked, [average_subset_results(each, material) for each in zip(*own, strict=True)]))
     first, config = rows[0]
     print(format_score_table(lines, config.dataset.title))
-    if first.description().get("pretrain_on") == "all":
+    if first.read().pretrain_on == "all":
         print(f"\n{ALL_IMAGES_WARNING}")
     for doubt in material.leakage_warnings:
         print(f"\nThat may flatter every score: {doubt}.")
     print(f"\nResults and encoder: {first.folder}", flush=True)
     if picture and ALL_LABELS in draws:
-        path = get_tsne_plot(first, format_row_name(first.description()), config, material, compute)
+        path = get_tsne_plot(first, format_row_name(first.read()), config, material, compute)
         watch.picture("t-SNE", path)
         print(f"t-SNE of the test images: {path}", flush=True)
     largest = max(draw.fraction for draw in draws)
     return [result for draw, results in scored[0].items() if draw.fraction == largest for result in results]
 
 
-def smaller_k(results: Sequence[dict[str, Any]]) -> list[int]:
+def smaller_k(results: Sequence[ResultRecord]) -> list[int]:
     """How many neighbours voted, where that is not the k of the heading: it shrinks with the labels."""
-    told = [result["details"].get("k") for result in results]
-    return [k for k, result in zip(told, results, strict=True) if k not in (None, result["settings"].get("k"))]
+    voted = [(result.details.get("k"), result.settings.get("k")) for result in results]
+    return [k for k, usual in voted if isinstance(k, int) and k != usual]
 
 
-def average_subset_results(results: Sequence[dict[str, Any]], material: PreparedData) -> dict[str, Any]:
+def average_subset_results(results: Sequence[ResultRecord], material: PreparedData) -> ResultRecord:
     """One result for several draws: the first, with the mean of what the table shows and the images of the split."""
-    scores = {key: mean(result["test"][key] for result in results) for key, _ in SHOWN_METRICS}
+    scores = {key: mean(getattr(result.test, key) for result in results) for key, _ in SHOWN_METRICS}
     split = material.split
-    images = {"train": len(split.train), "validation": len(split.validation), "test": len(split.test)}
-    return results[0] | {"test": results[0]["test"] | scores, "images": images}
+    images = SubsetSizes(len(split.train), len(split.validation), len(split.test))
+    return replace(results[0], test=replace(results[0].test, **scores), images=images)
 
 
 def get_tsne_plot(

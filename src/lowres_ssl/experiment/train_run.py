@@ -1,11 +1,10 @@
 """Run `pretrain` end to end: find the run finished, resume or train it, then score it beside its baselines."""
 
 import os
-from collections.abc import Mapping
 from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from omegaconf import DictConfig
 from torch import nn
@@ -15,13 +14,16 @@ from lowres_ssl.config.experiment_schema import RANDOM_BASELINES, WEIGHTS_METHOD
 from lowres_ssl.console import log_info, log_warning
 from lowres_ssl.data.label_subset import ALL_LABELS, select_labelled
 from lowres_ssl.data.prepare import PreparedData, prepare_data
+from lowres_ssl.device import get_fp32_precision
 from lowres_ssl.encoders.weights_file import load_encoder_weights
+from lowres_ssl.environment import describe_environment
 from lowres_ssl.errors import CheckpointError
 from lowres_ssl.evaluate.encoder_runs import (
+    ProbeSettings,
+    build_run_record,
     get_fixed_run,
     save_encoder,
     save_run_split,
-    write_run_record,
 )
 from lowres_ssl.evaluate.feature_cache import build_probe_features, extract_rows
 from lowres_ssl.evaluate.supervised_head import save_classifier
@@ -35,11 +37,11 @@ from lowres_ssl.experiment.plan import (
 )
 from lowres_ssl.experiment.run_estimate import print_estimate
 from lowres_ssl.experiment.summary import score_and_print
-from lowres_ssl.io.checksummed_json import hash_content
 from lowres_ssl.io.locks import Lock
 from lowres_ssl.methods.base import build_method
 from lowres_ssl.runs.collapse import RUN_MARKS, find_run_marks
 from lowres_ssl.runs.expectation import describe_training
+from lowres_ssl.runs.records import RunIdentity, RunOutcome, RunRecord
 from lowres_ssl.runs.run import Run, find_runs_by_labels
 from lowres_ssl.runs.run_hash import build_run_labels
 from lowres_ssl.sweeps.jobs import check_sweep, compute_objective
@@ -105,65 +107,66 @@ def list_rows(
     return rows
 
 
-def get_or_train(plan: TrainingSetup, material: PreparedData, probe: Any, session: TrackingSession) -> Run:
+def get_or_train(plan: TrainingSetup, material: PreparedData, probe: ProbeSettings, session: TrackingSession) -> Run:
     """Return the finished run of this plan: found, resumed or trained. `probe`: its settings as composed."""
     config = plan.config
     run, identity = identify_run(plan, material.outline)
     with run.lock() as lock:  # another process may have finished it
         if config.force:
             run.discard()
-        description = None if config.force else run.read_to_resume()
-        if description and description["finished"]:
-            check_finished_run(run, description)
+        record = None if config.force else run.find_record()
+        if record is not None and record.outcome is not None:
+            check_finished_run(run, record)
             save_run_split(run, config, material)
             session.begin(run, config, material)
             session.stored(run)
             return run
-        if description is None:
+        if record is None:
             start_run(plan, material, run, identity, probe)
         session.begin(run, config, material)
         outcome = train_encoder(plan, material, run, lock, session)
         lock.check()
         save_encoder(plan.encoder.state_dict(), run, config, material)
-        run.finish(**outcome)
-    for key, is_marked in find_run_marks(run, run.description()).items():
+        assert outcome is not None, "rank 0 has one"
+        run.finish(outcome)
+    for key, is_marked in find_run_marks(run, run.read()).items():
         if is_marked:
             log_info(f"{run.name}: {RUN_MARKS[key].word}, {RUN_MARKS[key].meaning}; docs/runs.md has what to try")
     return run
 
 
-def check_finished_run(run: Run, description: dict[str, Any]) -> None:
+def check_finished_run(run: Run, record: RunRecord) -> None:
     """Raise `CheckpointError` if the encoder is damaged; warn of a damaged history."""
     run.get_checked_encoder()
     run.remove_checkpoints()  # of a process that was killed between the two
     try:
-        run.checked(run.history, description)
+        if run.has_history(record):
+            run.check_file(run.history, record)
     except CheckpointError as error:
         log_warning(str(error))
     log_info(f"{run.name}: finished already; force=true trains it again")
 
 
-def start_run(plan: TrainingSetup, material: PreparedData, run: Run, identity: dict[str, Any], probe: Any) -> None:
+def start_run(
+    plan: TrainingSetup, material: PreparedData, run: Run, identity: RunIdentity, probe: ProbeSettings
+) -> None:
     """Write `run.json` before the training, unless another number of processes has begun it."""
     if not plan.config.force:
         check_world_size_unchanged(plan, run, identity)
-    config, inherited = plan.config, {} if plan.source is None else plan.source.get_inherited_record()
-    write_run_record(
-        run,
-        config,
-        material,
-        identity,
-        plan.source,
-        batch_size=config.batch_size,
-        epochs_wanted=config.epochs,
-        probe=probe,
-        pretrain_on="all" if config.pretrain_on.name == "all" else inherited.get("pretrain_on", "training"),
-        label_fraction=inherited.get("label_fraction") if plan.seen is None else plan.seen.fraction,
-        label_draw=inherited.get("label_draw") if plan.seen is None else plan.seen.number,
+    config, start = plan.config, None if plan.source is None else plan.source.record
+    seen_all = config.pretrain_on.name == "all" or (start is not None and start.pretrain_on == "all")
+    record = build_run_record(config, material, identity, probe, plan.source)
+    save_run_split(run, config, material)
+    run.start(
+        replace(
+            record,
+            pretrain_on="all" if seen_all else "training",
+            labels=plan.seen or (start.labels if start else None),
+        )
     )
 
 
-def check_world_size_unchanged(plan: TrainingSetup, run: Run, identity: Mapping[str, Any]) -> None:
+def check_world_size_unchanged(plan: TrainingSetup, run: Run, identity: RunIdentity) -> None:
     """Raise `CheckpointError` if another number of processes began this run and did not finish it.
 
     Where BatchNorm sees the whole batch it is the same run, and its checkpoint refuses them.
@@ -172,9 +175,9 @@ def check_world_size_unchanged(plan: TrainingSetup, run: Run, identity: Mapping[
         return
     labels = build_run_labels(plan.config, plan.config.method["name"])
     for other in find_runs_by_labels(run.folder.parents[1], "pretrain", labels):
-        stored = (other.read_to_resume() or {}).get("identity", {}) if other.checkpoint.exists() else {}
-        if other != run and hash_content(stored | {"processes": 0}) == hash_content({**identity, "processes": 0}):
-            size = stored.get("processes", 1)
+        record = other.find_record() if other.checkpoint.exists() else None
+        if other != run and record and replace(record.identity, processes=identity.processes) == identity:
+            size = record.identity.processes or 1
             launcher = "lowres-ssl" if size == 1 else f"torchrun --nproc-per-node={size} -m lowres_ssl"
             raise CheckpointError(
                 f"{other.name}: begun by {size} process{'' if size == 1 else 'es'}, got {plan.processes.size}, whose "
@@ -185,8 +188,8 @@ def check_world_size_unchanged(plan: TrainingSetup, run: Run, identity: Mapping[
 
 def train_encoder(
     plan: TrainingSetup, material: PreparedData, run: Run, lock: Lock | None, session: TrackingSession
-) -> dict[str, Any]:
-    """Train the plan's encoder in place, to the one that `select_encoder` names; return what `run.json` keeps of it."""
+) -> RunOutcome | None:
+    """Train the plan's encoder in place, to the one that `select_encoder` names; None on a rank but the main one."""
     config, observer = plan.config, RunObserver(plan, material, run, lock, session)
     catalogue, split, method = material.catalogue, material.split, plan.method
     rows, labels = material.pretraining_rows(config.pretrain_on.name), None
@@ -219,25 +222,26 @@ def train_encoder(
         if compute.compiled:
             reset_compiler()
     if not plan.processes.is_main:
-        return {}
+        return None
     observer.record(trained.history)  # it may be damaged, if nothing but this was left to do
     if trained.encoder is not plan.encoder:  # a teacher, where the method keeps one
         plan.encoder.load_state_dict(trained.encoder.state_dict())
-    outcome: dict[str, Any] = {
-        "processes": plan.processes.size,
-        "epochs": len(trained.history),
-        "training_seconds": sum(line["seconds"] for line in trained.history),
-        "compile_seconds": sum(line["compile_seconds"] for line in trained.history),
-        "layout": trained.compute.layout,
-        **trained.compute.describe_environment(),
-        "chance_loss": compute_chance_loss(method, plan.training, len(rows)),
-    }
+    outcome = RunOutcome(
+        epochs=len(trained.history),
+        training_seconds=sum(line["seconds"] for line in trained.history),
+        environment=describe_environment(trained.compute.describe()),
+        processes=plan.processes.size,
+        compile_seconds=sum(line["compile_seconds"] for line in trained.history),
+        layout=trained.compute.layout,
+        fp32=get_fp32_precision(compute.device),
+        chance_loss=compute_chance_loss(method, plan.training, len(rows)),
+    )
     if trained.best is not None:
         save_encoder(plan.encoder.state_dict(), run, config, material, run.last_encoder)
         load_encoder_weights(plan.encoder, trained.best.encoder, run.name)
         if method.sees_labels:
             method.load_state_dict(trained.best.classifier)
-        outcome |= {"selected_epoch": trained.best.epoch, "validation_knn_accuracy": trained.best.accuracy}
+        outcome = replace(outcome, selected_epoch=trained.best.epoch, validation_knn_accuracy=trained.best.accuracy)
     if method.sees_labels:
         save_classifier(run.classifier, method.state_dict())
     return outcome

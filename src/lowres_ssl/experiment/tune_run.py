@@ -3,7 +3,6 @@
 import time
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from omegaconf import DictConfig
 
@@ -19,14 +18,14 @@ from lowres_ssl.evaluate.evaluate import build_probe_set
 from lowres_ssl.evaluate.feature_cache import build_probe_features, get_run_features
 from lowres_ssl.evaluate.grid_search import SearchGrid, estimate_search_seconds, search_grid
 from lowres_ssl.evaluate.tuned_settings import (
-    describe_tuned_run,
-    format_tuned_cell,
+    TunedEncoder,
+    TunedSettings,
     get_tuned_path,
     read_tuned_settings,
     write_tuned_settings,
 )
 from lowres_ssl.experiment.score_run import find_finished_run, load_run_split, merge_run_config
-from lowres_ssl.io.checksummed_json import hash_content
+from lowres_ssl.io.checksummed_json import JSON, hash_content
 from lowres_ssl.io.locks import Lock, lock
 from lowres_ssl.probes.base import Features
 from lowres_ssl.probes.linear import MLPProbe
@@ -86,18 +85,18 @@ def find_runs_to_tune(config: TuneConfig) -> list[Run]:
 
 
 def uses_all_labels(run: Run) -> bool:
-    return bool(run.description().get("label_fraction", 1.0) in (None, 1.0))
+    return run.read().labels in (None, ALL_LABELS)
 
 
-def tune_run(run: Run, cfg: DictConfig) -> dict[str, Any]:
+def tune_run(run: Run, cfg: DictConfig) -> TunedSettings:
     """What is chosen for a run: read if it is there for just this search, else searched and written."""
     config = read_config(merge_run_config(cfg, run), TuneConfig)
     grid = build_grid(config)
     output_dir = Path(config.output_dir)
     compute = resolve_device(config.device.name, config.precision.name).set_up_process()
     probe = grid.probe(grid.batch_sizes[0], grid.epochs)
-    asked = {
-        "encoder": run.description()["encoders"][run.get_checked_encoder(probe.encoder).name],
+    asked: dict[str, JSON] = {
+        "encoder": run.get_encoder_hash(run.get_checked_encoder(probe.encoder)),
         "grid": {"batch_size": list(grid.batch_sizes), "learning_rate": list(grid.rates), "seeds": config.seeds},
         "seed": config.seed,
         "rule": grid.rule,
@@ -109,41 +108,39 @@ def tune_run(run: Run, cfg: DictConfig) -> dict[str, Any]:
 
 
 def tune_run_locked(
-    run: Run, config: TuneConfig, grid: SearchGrid, compute: DevicePrecision, asked: dict[str, Any], hold: Lock
-) -> dict[str, Any]:
+    run: Run, config: TuneConfig, grid: SearchGrid, compute: DevicePrecision, asked: dict[str, JSON], hold: Lock
+) -> TunedSettings:
     """What is chosen for `asked`, once no other process tunes this run: it may have been chosen in the meantime."""
     output_dir, probe = Path(config.output_dir), grid.probe(grid.batch_sizes[0], grid.epochs)
     there = None if config.force else read_tuned_settings(output_dir, run.name)
-    if there is not None and there["asked"] == hash_content(asked):
-        log_info(f"{run.name}: chosen already, {format_tuned_cell(there['chosen'])}; force=true chooses again")
+    if there is not None and there.asked == hash_content(asked):
+        log_info(f"{run.name}: chosen already, {there.chosen.format_cell()}; force=true chooses again")
         return there
     if there is not None:
-        log_info(
-            f"{run.name}: {format_tuned_cell(there['chosen'])} was "
-            "chosen before, by another search; this one replaces it"
-        )
+        log_info(f"{run.name}: {there.chosen.format_cell()} was chosen before, by another search; this one replaces it")
     features = get_tuning_features(run, config, probe, compute)
     log_info(f"{run.name}: about {format_duration(estimate_search_seconds(features, grid))}")
     started = time.perf_counter()
     lines, chosen = search_grid(features, grid, lambda text: log_info(f"{run.name}: {text}"))
-    content = {
-        **describe_tuned_run(run),
-        "asked": hash_content(asked),
-        **asked,
-        "seeds": config.seeds,
-        "images": {"train": len(features.train), "validation": len(features.validation)},
-        "lines": lines,
-        "chosen": chosen,
-        "seconds": time.perf_counter() - started,
-        **describe_environment(compute.describe()),
-    }
-    hold.check()
-    write_tuned_settings(output_dir, content)
-    log_info(
-        f"{run.name}: {format_tuned_cell(chosen)}, validation accuracy "
-        f"{chosen['accuracy']:.3f}, {content['seconds']:.0f} s"
+    record = run.read()
+    tuned = TunedSettings(
+        run=run.name,
+        title=record.config.dataset.title,
+        seed=record.config.seed,
+        encoder=TunedEncoder.from_record(record),
+        asked=hash_content(asked),
+        rule=grid.rule,
+        seeds=config.seeds,
+        settings={key: value for key, value in grid.settings.items() if key not in TUNABLE_KEYS},
+        lines=tuple(lines),
+        chosen=chosen,
+        seconds=time.perf_counter() - started,
+        environment=describe_environment(compute.describe()),
     )
-    return content
+    hold.check()
+    write_tuned_settings(output_dir, tuned)
+    log_info(f"{run.name}: {chosen.format_cell()}, validation accuracy {chosen.accuracy:.3f}, {tuned.seconds:.0f} s")
+    return tuned
 
 
 def get_tuning_features(run: Run, config: TuneConfig, probe: MLPProbe, compute: DevicePrecision) -> Features:

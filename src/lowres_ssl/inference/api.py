@@ -184,7 +184,7 @@ def predict(
     )
     if folder is not None:
         more = {
-            "probe": {key: stored.result[key] for key in ("probe", "label", "settings", "classes")},
+            "probe": {key: getattr(stored.result, key) for key in ("probe", "label", "settings", "classes")},
             "result": str(stored.folder),
             "calibration": asdict(stored.calibration),
         }
@@ -220,9 +220,9 @@ def choose_probe(encoder: PortableEncoder, asked: str | None) -> StoredProbe:
     """Choose the stored probe of `predict`. Raises `ConfigError` or `CheckpointError`."""
     folder, result = choose_stored_result(encoder.run, asked, encoder.compute.precision)
     which = get_result_encoder(result)
-    if encoder.file.name != result["encoder"]:
+    if encoder.file.name != result.encoder:
         raise ConfigError(
-            f"probe={result['probe']}: it was fitted to the run's {which} encoder, got the {encoder.which} one; "
+            f"probe={result.probe}: it was fitted to the run's {which} encoder, got the {encoder.which} one; "
             f"type load_encoder(RUN, which={which!r})"
         )
     return load_stored_probe(encoder.run, folder, result, encoder.width)

@@ -1,16 +1,13 @@
 """Load a run's encoder with its preprocessing from the run's folder, without the run's images; embed files with it."""
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from lowres_ssl.config.check import BackboneConfig, ExperimentConfig, from_plain
-from lowres_ssl.config.experiment_schema import ImagesConfig
 from lowres_ssl.console import ImageProgress, log_info
 from lowres_ssl.data.decode import DECODER_VERSION
 from lowres_ssl.data.folder_loader import ImageFiles, iter_decoded_batches
@@ -20,6 +17,7 @@ from lowres_ssl.encoders.base import find_fixed_encoder
 from lowres_ssl.encoders.from_config import get_normalisation, init_encoder
 from lowres_ssl.errors import CheckpointError, ConfigError, DataError
 from lowres_ssl.evaluate.features import extract_batch
+from lowres_ssl.runs.records import RunRecord
 from lowres_ssl.runs.run import EncoderChoice, Run
 
 UnreadableFiles = list[tuple[Path, str]]  # the path of each image that cannot be read, and why
@@ -47,7 +45,7 @@ class PortableEncoder:
     """Hold a frozen encoder that stands alone.
 
     `module`: float32 [B, 3, S, S] -> [B, width], in evaluation mode, on the device of `compute`. `file` is where its
-    weights are, `description` the content of its `run.json`.
+    weights are, `record` its `run.json`.
     """
 
     run: Run
@@ -57,7 +55,7 @@ class PortableEncoder:
     width: int
     preprocessing: Preprocessing
     compute: DevicePrecision
-    description: Mapping[str, Any] = field(repr=False)
+    record: RunRecord = field(repr=False)
 
     def features(self, images: Tensor) -> Tensor:
         """Decoded images, uint8 [B, C, R, R] with R the stored size -> float32 [B, width] on the CPU.
@@ -78,37 +76,30 @@ def load_portable_encoder(
     Raises `CheckpointError` for a run that is not finished, a missing or damaged encoder, or one that was trained on
     images decoded in another way; `ConfigError` for a run without an encoder, or a device that is not there.
     """
-    description = run.read_finished_description()
-    stored, identity = description["config"], description["identity"]
-    config = ExperimentConfig(
-        method=stored["method"],
-        images=from_plain(ImagesConfig, stored["images"]),
-        backbone=from_plain(BackboneConfig, stored["backbone"]),
-        image_size=stored["image_size"],
-        seed=stored["seed"],
-    )
+    record = run.read_finished()
+    config, identity = record.config, record.identity
     fixed = find_fixed_encoder(config.method["name"])
     if fixed is not None and fixed.adds_size:
         raise ConfigError(f"{run.name}: method={config.method['name']} has no encoder; name another run=RUN")
-    if identity["decoder"] != DECODER_VERSION:
+    if identity.decoder != DECODER_VERSION:
         raise CheckpointError(
-            f"{run.folder}: its images were decoded by version {identity['decoder']} of the decoder, this is "
+            f"{run.folder}: its images were decoded by version {identity.decoder} of the decoder, this is "
             f"{DECODER_VERSION}; type its pretrain command again"
         )
-    _, channels, stored_size, _ = identity["store"]
+    _, channels, stored_size, _ = identity.store
     mean, std = get_normalisation(config)
-    shown = stored["dataset"].get("grey_range")
+    shown = config.dataset.grey_range
     grey_range = None if shown is None else (shown[0], shown[1])
     preprocessing = Preprocessing(channels == 3, stored_size, config.image_size, tuple(mean), tuple(std), grey_range)
     compute = resolve_device(device, precision)
-    if precision == "auto" and (description["precision"], compute.device.type) != ("fp16", "cpu"):
-        compute = resolve_device(device, description["precision"])
+    if precision == "auto" and (identity.precision, compute.device.type) != ("fp16", "cpu"):
+        compute = resolve_device(device, identity.precision)
     compute.set_up_process()
     file = run.get_checked_encoder(which)
     module, width = init_encoder(config)
     weights_file.load_encoder_weights(module, weights_file.load_tensors(file)[0], str(file))
     module.to(compute.device).eval().requires_grad_(False)
-    return PortableEncoder(run, which, file, module, width, preprocessing, compute, description)
+    return PortableEncoder(run, which, file, module, width, preprocessing, compute, record)
 
 
 @dataclass(frozen=True)

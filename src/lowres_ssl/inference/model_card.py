@@ -5,14 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lowres_ssl.config.check import to_plain
 from lowres_ssl.config.experiment_schema import RANDOM_BASELINES
 from lowres_ssl.console import pluralise
 from lowres_ssl.errors import CheckpointError
 from lowres_ssl.evaluate.encoder_runs import ALL_IMAGES_WARNING, BASELINE_ROW_NAMES, format_row_name
 from lowres_ssl.inference.load import PortableEncoder
 from lowres_ssl.inference.predict import uses_full_labels
-from lowres_ssl.reporting.cells import METRIC_TITLES, UNRELIABLE, format_score, format_score_interval
-from lowres_ssl.runs.predictions import check_stored_scores
+from lowres_ssl.reporting.cells import METRIC_TITLES, UNRELIABLE, format_score, format_score_interval, format_versions
+from lowres_ssl.runs.records import ResultRecord, RunRecord
 from lowres_ssl.runs.result_io import read_predictions
 from lowres_ssl.runs.run import Run, find_runs
 from lowres_ssl.stats.bootstrap import TOO_FEW_GROUPS_NOTE, Interval, compute_interval
@@ -23,23 +24,21 @@ CARD_METRICS = ("accuracy", "weighted_f1")
 
 def get_library_and_name(encoder: PortableEncoder) -> tuple[str, str]:
     """Name the library and the architecture there: ("torchvision", "resnet50") or ("timm", "vit_small_...")."""
-    config = encoder.description["config"]
-    if config["method"]["name"] == "pretrained":
-        return "timm", str(config["method"]["model"])
-    return "torchvision", str(config["backbone"]["name"])
+    config = encoder.record.config
+    if config.method["name"] == "pretrained":
+        return "timm", str(config.method["model"])
+    return "torchvision", config.backbone.name
 
 
 def has_small_stem(encoder: PortableEncoder) -> bool:
-    return get_library_and_name(encoder)[0] == "torchvision" and bool(
-        encoder.description["config"]["backbone"]["small_stem"]
-    )
+    return get_library_and_name(encoder)[0] == "torchvision" and encoder.record.config.backbone.small_stem
 
 
 @dataclass(frozen=True)
 class StoredScore:
     """Hold a stored result of all labels, and by method the same of each random encoder that has it."""
 
-    result: dict[str, Any]
+    result: ResultRecord
     intervals: dict[str, Interval]
     starts: dict[str, dict[str, Interval]]
 
@@ -49,42 +48,42 @@ def read_stored_scores(run: Run, encoder: str) -> list[StoredScore]:
     beside = find_start_results(run)
     scores = []
     for folder, result in run.results():
-        if uses_full_labels(result) and result["encoder"] == encoder:
+        if uses_full_labels(result) and result.encoder == encoder:
             key = make_result_key(result)
             starts = {name: compute_result_intervals(*own[key]) for name, own in beside.items() if key in own}
             scores.append(StoredScore(result, compute_result_intervals(folder, result), starts))
-    return sorted(scores, key=lambda score: str(score.result["label"]))
+    return sorted(scores, key=lambda score: score.result.label)
 
 
-def find_start_results(run: Run) -> dict[str, dict[str, tuple[Path, dict[str, Any]]]]:
+def find_start_results(run: Run) -> dict[str, dict[str, tuple[Path, ResultRecord]]]:
     """By method, the results of the random encoders of the same seed on the same images, split and stored alike."""
-    found: dict[str, dict[str, tuple[Path, dict[str, Any]]]] = {start: {} for start in RANDOM_BASELINES}
-    wanted = get_start_key(run.description())
+    found: dict[str, dict[str, tuple[Path, ResultRecord]]] = {start: {} for start in RANDOM_BASELINES}
+    wanted = get_start_key(run.read())
     for each in find_runs(run.folder.parent.parent):
         try:
-            description = each.description()
+            record = each.read()
         except CheckpointError:  # damage of another run does not matter here
             continue
-        method = description["method"]
-        if method in found and description["finished"] and get_start_key(description) == wanted:
+        method = record.method
+        if method in found and record.outcome is not None and get_start_key(record) == wanted:
             found[method] |= {make_result_key(result): (folder, result) for folder, result in each.results()}
     return found
 
 
-def get_start_key(description: dict[str, Any]) -> list[Any]:
-    identity = description["identity"]
-    return [identity.get(key) for key in ("images", "split", "store", "image_size", "backbone", "seed", "precision")]
+def get_start_key(record: RunRecord) -> tuple[object, ...]:
+    identity, config = record.identity, record.config
+    images = (identity.images, identity.split, identity.store, config.images.mean, config.images.std)
+    return (*images, config.image_size, config.backbone, config.seed, identity.precision)
 
 
-def make_result_key(result: dict[str, Any]) -> str:
-    return f"{result['probe']} {sorted(result['settings'].items())} {result['precision']} {uses_full_labels(result)}"
+def make_result_key(result: ResultRecord) -> str:
+    return f"{result.probe} {sorted(result.settings.items())} {result.precision} {uses_full_labels(result)}"
 
 
-def compute_result_intervals(folder: Path, result: dict[str, Any]) -> dict[str, Interval]:
+def compute_result_intervals(folder: Path, result: ResultRecord) -> dict[str, Interval]:
     arrays = read_predictions(folder, result)
-    check_stored_scores(folder, result, arrays, "test")
     labels, predictions, groups, ids = (arrays[f"test_{key}"] for key in ("labels", "predictions", "groups", "ids"))
-    counts = count_by_group(labels, predictions, groups, len(result["classes"]), ids=ids)
+    counts = count_by_group(labels, predictions, groups, len(result.classes), ids=ids)
     return {metric: compute_interval(counts[None], metric) for metric in CARD_METRICS}
 
 
@@ -112,10 +111,10 @@ CITATION = """\
 
 def write_model_card(encoder: PortableEncoder, scores: Sequence[StoredScore]) -> str:
     """Write Markdown with the front matter that hubs read."""
-    about = encoder.description
+    about = encoder.record
     parts = [
         format_front_matter(encoder),
-        f"{CARD_MARK}\n\n# {format_row_name(dict(about))}, {get_library_and_name(encoder)[1]}, {about['title']}",
+        f"{CARD_MARK}\n\n# {format_row_name(about)}, {get_library_and_name(encoder)[1]}, {about.config.dataset.title}",
         f"A frozen image encoder: float32 [batch, 3, {encoder.preprocessing.image_size}, "
         f"{encoder.preprocessing.image_size}] to {encoder.width} features. It has no classification layer.",
         f"## How to load it\n\n{format_loading(encoder)}",
@@ -177,40 +176,37 @@ def format_preprocessing(encoder: PortableEncoder) -> str:
     )
 
 
-def format_data_section(about: Any, scores: Sequence[StoredScore]) -> str:
-    dataset, split = about["config"]["dataset"], about["split"]
-    lines = [f"- Set: {about['title']} (`dataset={about['dataset']}`)."]
+def format_data_section(about: RunRecord, scores: Sequence[StoredScore]) -> str:
+    dataset, split = about.config.dataset, about.split
+    lines = [f"- Set: {about.config.dataset.title} (`dataset={dataset.name}`)."]
     if scores:
-        images, classes = scores[0].result["images"], scores[0].result["classes"]
+        images, classes = scores[0].result.images, scores[0].result.classes
         lines.append(f"- Classes: {', '.join(classes)}.")
-        lines.append(
-            f"- Images: {images['train']:,} train, {images['validation']:,} validate, {images['test']:,} test."
-        )
-    if about.get("unlabelled_images"):
-        lines.append(f"- Unlabelled images beside them: {about['unlabelled_images']:,}.")
-    lines.append(f"- Split: {split['kind']}, split_seed {split['seed']}, digest `{split['digest']}`.")
-    lines.append(f"- Digest of images and labels: `{about['identity']['images']['digest']}`.")
-    licence = dataset["licence"]
+        lines.append(f"- Images: {images.train:,} train, {images.validation:,} validate, {images.test:,} test.")
+    if about.unlabelled_images:
+        lines.append(f"- Unlabelled images beside them: {about.unlabelled_images:,}.")
+    lines.append(f"- Split: {split.kind}, split_seed {split.seed}, digest `{split.digest}`.")
+    lines.append(f"- Digest of images and labels: `{about.identity.images}`.")
+    licence = dataset.licence
     lines.append(f"- Licence of the data: {'not known to the program' if licence == 'yours' else licence}.")
-    if about.get("pretrain_on") == "all":
+    if about.pretrain_on == "all":
         lines.append(f"- {ALL_IMAGES_WARNING}")
     return "\n".join(lines)
 
 
-def format_training_section(about: Any) -> str:
-    config = about["config"]
-    method = ", ".join(
-        f"{key}={format_setting(key, value)}" for key, value in config["method"].items() if key != "name"
-    )
-    lines = [f"- Method: {about['method']}{f' ({method})' if method else ''}; seed {about['seed']}."]
-    if "batch_size" not in about:
+def format_training_section(about: RunRecord) -> str:
+    config, training, outcome = about.config, about.training, about.outcome
+    method = ", ".join(f"{key}={format_setting(key, value)}" for key, value in config.method.items() if key != "name")
+    lines = [f"- Method: {about.method}{f' ({method})' if method else ''}; seed {config.seed}."]
+    if training is None or outcome is None:
         return "\n".join([*lines, "- Nothing was trained on these images."])
-    views = ", ".join(f"{key}={value}" for key, value in config["views"].items())
-    rest = ", ".join(f"{key}={format_setting(key, config[key])}" for key in SHOWN_RECIPE_KEYS if key in config)
+    views = ", ".join(f"{key}={value}" for key, value in to_plain(training.views).items())
+    plain = to_plain(training)
+    rest = ", ".join(f"{key}={format_setting(key, plain[key])}" for key in SHOWN_RECIPE_KEYS)
     lines += [
-        f"- Recipe {about['recipe']}: {pluralise(about['epochs'], 'epoch')}, batch size {about['batch_size']}, {rest}.",
+        f"- Recipe {config.recipe}: {pluralise(outcome.epochs, 'epoch')}, batch size {training.batch_size}, {rest}.",
         f"- Views: {views}.",
-        f"- {about['device']}; {about['training_seconds']:,.0f} s.",
+        f"- {outcome.environment.device}; {outcome.training_seconds:,.0f} s.",
     ]
     return "\n".join(lines)
 
@@ -220,21 +216,21 @@ def format_setting(key: str, value: Any) -> str:
     return Path(str(value)).name if key.endswith("weights") else str(value)
 
 
-def format_results_section(about: Any, scores: Sequence[StoredScore]) -> str:
+def format_results_section(about: RunRecord, scores: Sequence[StoredScore]) -> str:
     """A line a probe and metric, as the tables have them."""
     if not scores:
-        return f"None stored. `lowres-ssl evaluate run=RUN` makes them, of {about['title']}."
+        return f"None stored. `lowres-ssl evaluate run=RUN` makes them, of {about.config.dataset.title}."
     names = [BASELINE_ROW_NAMES[start] for start in RANDOM_BASELINES]
     lines = [f"| probe | metric | value | 95% interval | {' | '.join(names)} |", "|---" * (4 + len(names)) + "|"]
     for score in scores:
         for metric in CARD_METRICS:
             found = score.intervals[metric]
             beside = [format_start_score(score, start, metric) for start in RANDOM_BASELINES]
-            label = score.result["label"].replace("|", "\\|")
+            label = score.result.label.replace("|", "\\|")
             cells = [label, METRIC_TITLES[metric], format_score(found), format_score_interval(found), *beside]
             lines.append(f"| {' | '.join(cells)} |")
     first = next(iter(scores[0].intervals.values()))
-    tested = pluralise(scores[0].result["images"]["test"], "test image")
+    tested = pluralise(scores[0].result.images.test, "test image")
     lines += ["", f"Of {tested}, one seed; {pluralise(first.groups, 'group')}."]
     marked = [score for score in scores for each in score.intervals.values() if not each.reliable]
     if marked:
@@ -247,23 +243,22 @@ def format_start_score(score: StoredScore, start: str, metric: str) -> str:
     return "not stored" if found is None else f"{format_score(found[metric])} ({format_score_interval(found[metric])})"
 
 
-def format_limits_section(about: Any, scores: Sequence[StoredScore]) -> str:
+def format_limits_section(about: RunRecord, scores: Sequence[StoredScore]) -> str:
     lines = [
         "- For research. It is no medical device, and nobody has tested it as one.",
         "- Its features fit images like those it was trained on: other scanners, stains, hospitals and patients may "
         "differ, and no number here is of them.",
         "- One training run with one seed; the intervals are of the test images alone.",
     ]
-    if about["split"]["kind"] not in ("patient", "official"):
-        lines.append(
-            f"- The split is {about['split']['kind']}: images of one patient may be on both sides, which flatters."
-        )
+    if about.split.kind not in ("patient", "official"):
+        lines.append(f"- The split is {about.split.kind}: images of one patient may be on both sides, which flatters.")
     if any(len(score.starts) < len(RANDOM_BASELINES) for score in scores):
         lines.append("- Without the scores of the random encoders beside it a score means little.")
     return "\n".join(lines)
 
 
 def format_provenance_section(encoder: PortableEncoder) -> str:
-    about = encoder.description
-    versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
-    return f"Run `{encoder.run.name}`, `{encoder.file.name}`; {versions}; commit {about['commit'] or 'unknown'}."
+    outcome = encoder.record.outcome
+    assert outcome is not None, "the run is finished"
+    versions, commit = format_versions(outcome.environment.versions), outcome.environment.commit or "unknown"
+    return f"Run `{encoder.run.name}`, `{encoder.file.name}`; {versions}; commit {commit}."

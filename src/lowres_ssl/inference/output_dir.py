@@ -12,7 +12,7 @@ from lowres_ssl.errors import ConfigError, LockLostError
 from lowres_ssl.inference.load import PortableEncoder, UnreadableFiles
 from lowres_ssl.inference.writers import TableColumns, open_writers
 from lowres_ssl.io.atomic import atomic_write, write_json
-from lowres_ssl.io.checksummed_json import FORMAT_VERSIONS, hash_file
+from lowres_ssl.io.checksummed_json import hash_file, to_json
 from lowres_ssl.io.locks import Lock, lock
 
 
@@ -63,7 +63,6 @@ def write_rows(
                 unreadable += left_out
             held.check()
         content = {
-            "schema": FORMAT_VERSIONS["record"],
             "run": encoder.run.name,
             "encoder": {"file": encoder.file.name, "sha256": hash_file(encoder.file)},
             "preprocessing": asdict(encoder.preprocessing),
@@ -73,7 +72,7 @@ def write_rows(
             "unreadable": [{"file": str(path), "why": why} for path, why in unreadable],
             "files": [path.name for path in destination.files],
             **more,
-            **describe_environment(encoder.compute.describe()),
+            **to_json(describe_environment(encoder.compute.describe())),
         }
         write_json(destination.record, content)
     return WrittenFiles(destination.files, destination.record, count, unreadable)
@@ -95,7 +94,7 @@ def lock_destination(destination: Destination, images: Path) -> Iterator[Lock]:
     with lock(record, str(record)) as held:
         check_no_overwrite(destination, images)  # another process may have been there first
         before, there = record.read_bytes() if record.exists() else None, get_inodes(destination)
-        write_json(record, {"schema": FORMAT_VERSIONS["record"], "folder": str(images.resolve()), "finished": False})
+        write_json(record, {"folder": str(images.resolve()), "finished": False})
         try:
             yield held
         except LockLostError:  # it is another process's now

@@ -1,24 +1,58 @@
-"""Stored formats: the version that each is written in and those that are read, and JSON that is what it should be.
+"""Read and write stored JSON: one typed reader and writer for every record, versioned and sealed with SHA-256.
 
-All versions stand here, but for those that are part of a run's identity (`IDENTITY_VERSION`, `DECODER_VERSION`). To
-change a format, raise its number in `WRITTEN`; let `OLDEST` stay where the reader still understands the older one,
-else raise it as well, and say in the changelog which command has to be typed again.
+A record is a frozen dataclass with `VERSION`, the number of its format. To change a format, change the class and raise
+its number; the changelog says which command has to be typed again.
 """
 
+import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from enum import Enum
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, NoReturn
+from types import NoneType, UnionType
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Literal,
+    Protocol,
+    TypeAlias,
+    TypeVar,
+    Union,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from lowres_ssl.errors import CheckpointError, DamagedError
 from lowres_ssl.io.atomic import write_json
 
+if TYPE_CHECKING:
+    JSON: TypeAlias = bool | int | float | str | Sequence["JSON"] | Mapping[str, "JSON"] | None
+else:
+    JSON = Any  # a recursive name would have to be known wherever a field's type is looked up
+Settings: TypeAlias = Mapping[str, JSON]
+CHECKSUM_KEY, VERSION_KEY = "sha256", "version"
+ABSENT = "???"  # the default of a config field that has none: OmegaConf's MISSING
 
-def hash_content(content: Any) -> str:
+
+class Record(Protocol):
+    """A frozen dataclass that is stored as one JSON file."""
+
+    VERSION: ClassVar[int]
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+
+AnyRecord = TypeVar("AnyRecord", bound=Record)
+
+
+def hash_content(content: JSON) -> str:
     """Hex SHA-256 of plain data: the same for the same keys and values, in whatever order the keys came."""
     text = json.dumps(content, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def hash_file(path: Path, repair: str = "name a file that can be read") -> str:
@@ -30,196 +64,120 @@ def hash_file(path: Path, repair: str = "name a file that can be read") -> str:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror}); {repair}") from error
 
 
-CHECKSUM_KEY = "sha256"
+def write_record(path: Path, record: Record) -> None:
+    """Write a record, its version first and its checksum last. Raises `ValueError` for a number JSON does not have."""
+    content = {VERSION_KEY: record.VERSION, **to_json(record)}
+    write_json(path, {**content, CHECKSUM_KEY: hash_content(content)})
 
 
-def write_checked_json(path: Path, content: Mapping[str, Any]) -> None:
-    """As `write_json`, with the seal as the last key, in place of one that the content may have."""
-    write_json(path, {**content, CHECKSUM_KEY: compute_checksum(content)})
+def read_record(path: Path, schema: type[AnyRecord], repair: str) -> AnyRecord | None:
+    """Read a file that `write_record` wrote; None if there is none.
 
-
-def verify_checksum(content: Any) -> dict[str, Any]:
-    """What was written, from what was read. Raises `ValueError` if there is no seal, or it does not fit."""
-    if not isinstance(content, dict):
-        raise ValueError("not a set of keys")
-    inner = {key: value for key, value in content.items() if key != CHECKSUM_KEY}
-    if content.get(CHECKSUM_KEY) != compute_checksum(inner):
-        raise ValueError("its content does not fit its checksum")
-    return inner
-
-
-def compute_checksum(content: Mapping[str, Any]) -> str:
-    """Hex SHA-256 of the content as JSON holds it, in whatever order its keys are."""
-    as_read = json.loads(
-        json.dumps({key: value for key, value in content.items() if key != CHECKSUM_KEY}, allow_nan=False)
-    )
-    text = json.dumps(as_read, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-FORMAT_VERSIONS = {
-    "run": 2,  # run.json; of this and the next three, 1 had no seal (see sealed.py)
-    "result": 2,  # result.json and predictions.npz; 1 had patients by name where 2 has keyed hashes
-    "tuned": 2,  # outputs/tuned/*.json
-    "benchmark": 3,  # outputs/benchmark/*.json: plans; 2 had no further random seeds, and left no method out
-    "split": 2,  # split.json; 1 did not say whether its image names are hashed: they are not
-    "tensors": 1,  # encoders, classifiers, features; what has no number is of version 1
-    "checkpoint": 2,  # checkpoint.pt; 1 had neither a memory layout nor a compiler's seconds
-    "record": 1,  # what embed and predict say of the files they write; of it only `folder` is read
-    "store": 2,  # decoded images; another version is made anew, since the images are there
-    "index": 2,  # what was read of each image file; likewise
-}
-OLDEST_VERSIONS = FORMAT_VERSIONS | dict.fromkeys(("run", "result", "tuned", "split"), 1)
-
-NUMBER_TYPES = (int, float)
-OPTIONAL_NUMBER_TYPES = (int, float, type(None))
-SPLIT_TYPES: dict[str, Any] = {"split": dict, "split.kind": str, "split.seed": int, "split.digest": str}
-# What readers build on: these, where they are there, are of these types. What is not there is noticed when it is read.
-RECORD_TYPES: dict[str, dict[str, Any]] = {
-    "run": SPLIT_TYPES
-    | dict.fromkeys(
-        ["method", "entry", "dataset", "title", "recipe", "backbone", "precision", "store", "pretrain_on"], str
-    )
-    | dict.fromkeys(["seed", "image_size", "batch_size", "epochs_wanted", "unlabelled_images"], int)
-    | dict.fromkeys(["identity", "identity.images", "config", "config.dataset", "config.backbone"], dict)
-    | {"finished": bool, "identity.images.digest": str, "encoders": dict, "files": dict, "probe": dict, "probe.*": dict}
-    | {"chance_loss": OPTIONAL_NUMBER_TYPES, "selected_epoch": int}
-    | {"label_fraction": OPTIONAL_NUMBER_TYPES, "label_draw": (int, type(None)), "typed": list, "typed.*": str},
-    "result": SPLIT_TYPES
-    | dict.fromkeys(["run", "probe", "label", "encoder", "precision", "dataset", "title", "device", "recipe"], str)
-    | dict.fromkeys(["settings", "test", "labels", "images", "versions", "config", "config.backbone"], dict)
-    | dict.fromkeys([f"images.{side}" for side in ("train", "validation", "test")], int)
-    | {
-        "validation": (dict, type(None)),
-        "validation.accuracy": NUMBER_TYPES,
-        "test.n": int,
-        "test.confusion_matrix": list,
-    }
-    | dict.fromkeys([f"test.{name}" for name in ("accuracy", "weighted_f1", "macro_f1")], OPTIONAL_NUMBER_TYPES)
-    | dict.fromkeys([f"test.{name}" for name in ("balanced_accuracy", "auroc")], OPTIONAL_NUMBER_TYPES)
-    | {
-        "labels.fraction": NUMBER_TYPES,
-        "labels.draw": int,
-        "classes": list,
-        "classes.*": str,
-        "commit": (str, type(None)),
-    }
-    | {"seed": int, "versions.*": str, "predictions_sha256": str, "fitted_sha256": str, "depends_on_seed": bool},
-    "tuned": SPLIT_TYPES
-    | dict.fromkeys(["run", "entry", "method", "dataset", "title", "backbone", "split_digest", "rule"], str)
-    | dict.fromkeys(["seed", "image_size", "seeds", "chosen.batch_size"], int)
-    | {
-        "recipe": (str, type(None)),
-        "chosen": dict,
-        "chosen.learning_rate": NUMBER_TYPES,
-        "chosen.accuracy": NUMBER_TYPES,
-    }
-    | dict.fromkeys(["chosen.loss", "chosen.accuracy_spread"], OPTIONAL_NUMBER_TYPES)
-    | dict.fromkeys(["batch_size", "epochs"], (int, type(None))),
-    "benchmark": dict.fromkeys(["costs", "costs.epoch", "costs.extras", "views", "settings", "schedule", "done"], dict)
-    | dict.fromkeys(["dropped", "failed", "schedule.extras", "schedule.left_out"], list)
-    | dict.fromkeys(["dropped.*", "failed.*", "device", "settings.backbone"], str)
-    | dict.fromkeys(["costs.epoch.*", "costs.extras.*", "views.*", "done.*", "spent", "schedule.seconds"], NUMBER_TYPES)
-    | dict.fromkeys([f"costs.{part}" for part in ("round_base", "run", "prepare", "report")], NUMBER_TYPES)
-    | dict.fromkeys(["costs.start", "costs.random_seed"], NUMBER_TYPES)
-    | dict.fromkeys([f"schedule.{part}" for part in ("seeds", "random_seeds", "epochs")], int),
-    "split": {"kind": str, "seed": int, "digest": str, "notes": list, "notes.*": str, "hashed": bool}
-    | dict.fromkeys(("train", "val", "test"), list)
-    | {f"{side}.*": str for side in ("train", "val", "test")},
-}
-
-
-class StoredRecord(dict[str, Any]):
-    """A JSON object of a stored file. A key that is not there is the file's fault: `CheckpointError`."""
-
-    path: Path
-    repair: str
-
-    def __missing__(self, key: str) -> NoReturn:
-        raise CheckpointError(f"{self.path}: {key} is missing, wanted what lowres-ssl writes; {self.repair}")
-
-
-def read_record(path: Path, kind: str, repair: str) -> StoredRecord | None:
-    """The file of a `kind` in `WRITTEN`; None if there is none.
-
-    Raises `CheckpointError`, which ends with `repair`, if it is of a version that is not read here, or has something
-    else where readers want a number, say, or cannot be read; `DamagedError` if its content is not as it was written.
+    Raises `CheckpointError`, which ends with `repair`, for another version or a value of another type; `DamagedError`
+    for a file that is not as it was written.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-        content = json.loads(text, parse_int=parse_whole_number)
-        if "\\u" in text:
-            json.dumps(content, ensure_ascii=False).encode()  # half a letter could never be shown
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError("not a set of keys")
+        check_version(content.get(VERSION_KEY), schema.VERSION, path, repair)
+        if content.pop(CHECKSUM_KEY, None) != hash_content(content):
+            raise ValueError("its content does not fit its checksum")
     except FileNotFoundError:
         return None
     except OSError as error:  # it may be whole all the same
         raise CheckpointError(f"{path}: cannot be read ({error.strerror}); {repair}") from error
-    except json.JSONDecodeError as error:
-        why = f"cut off or not JSON, line {error.lineno}" if text.strip() else "it is empty"
-        raise DamagedError(f"{path}: cannot be read ({why}); {repair}") from error
     except (ValueError, RecursionError) as error:
         raise DamagedError(f"{path}: cannot be read ({error}); {repair}") from error
-    version = content.get(get_version_key(kind)) if isinstance(content, dict) else None
-    check_version(version, kind, path, repair)
-    if version != 1 or CHECKSUM_KEY in content:
+    try:
+        return cast(AnyRecord, parse_json(schema, content))
+    except TypeError as error:
+        raise CheckpointError(f"{path}: {error}; {repair}") from error
+
+
+def check_version(got: object, wanted: int, path: Path, repair: str) -> None:
+    """Raises `CheckpointError` unless a file of version `got` can be read here."""
+    if type(got) is not int or got != wanted:
+        newer = "a newer" if type(got) is int and got > wanted else "another"
+        raise CheckpointError(f"{path}: got version {got}, wanted {wanted}, written by {newer} lowres-ssl; {repair}")
+
+
+def to_json(value: Any) -> Any:
+    """A dataclass as nested dicts, lists, texts and numbers; an enum's member as its name."""
+    if dataclasses.is_dataclass(value):
+        return {each.name: to_json(getattr(value, each.name)) for each in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): to_json(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_json(inner) for inner in value]
+    return value.name if isinstance(value, Enum) else str(value) if isinstance(value, Path) else value
+
+
+def parse_json(hint: Any, value: Any, key: str = "") -> Any:
+    """`value`, as JSON has it, as the type `hint` says. Raises `TypeError`, which names the key, if it is none."""
+    if hint is Any:
+        return value
+    kind, inner = get_origin(hint) or hint, get_args(hint)
+    if dataclasses.is_dataclass(kind):
+        if isinstance(value, dict):
+            return cast(type, kind)(**dict(parse_fields(cast(type, kind), value, key)))
+    elif kind in (Union, UnionType):
+        return parse_union(inner, value, key)
+    elif kind is Literal:
+        if value in inner:
+            return value
+    elif kind in (dict, Mapping):
+        if isinstance(value, dict):
+            return {name: parse_json(inner[1], each, f"{key}.{name}") for name, each in value.items()}
+    elif kind in (list, tuple, Sequence):
+        if isinstance(value, list):
+            if inner[0] in (int, str) and inner[-1] in (inner[0], Ellipsis) and {*map(type, value)} <= {inner[0]}:
+                return list(value) if kind is list else tuple(value)  # of thousands of images, so quickly
+            wanted = inner if kind is tuple and inner[-1] is not Ellipsis else [inner[0]] * len(value)
+            if len(wanted) == len(value):
+                return (list if kind is list else tuple)(
+                    parse_json(each, one, key) for each, one in zip(wanted, value, strict=True)
+                )
+    elif issubclass(kind, Enum):
+        if value in kind.__members__:
+            return kind[value]
+    elif kind is float and type(value) is int:
+        return float(value)
+    elif type(value) is kind or (kind is Path and isinstance(value, str)):
+        return kind(value) if kind is Path else value
+    raise TypeError(f"{key or 'content'}: got {value!r:.60}, wanted {getattr(hint, '__name__', hint)}")
+
+
+def parse_union(kinds: Sequence[Any], value: Any, key: str) -> Any:
+    """`value` as the first of these types that it fits; of several dataclasses that with the most of its keys."""
+    if value is None and NoneType in kinds:
+        return None
+    kinds = [kind for kind in kinds if kind is not NoneType]
+    if isinstance(value, dict) and all(map(dataclasses.is_dataclass, kinds)):
+        kinds = [max(kinds, key=lambda kind: sum(each.name in value for each in dataclasses.fields(kind)))]
+    *others, last = kinds
+    for kind in others:
         try:
-            content = verify_checksum(content)
-        except ValueError as error:
-            raise DamagedError(f"{path}: cannot be read ({error}); {repair}") from error
-    for name, wanted in RECORD_TYPES[kind].items():
-        check_type(content, name.split("."), wanted, f"{path}: {name}", repair)
-    stored: StoredRecord = attach_path(content, path, repair)
-    return stored
+            return parse_json(kind, value, key)
+        except TypeError:
+            continue
+    return parse_json(last, value, key)
 
 
-def get_version_key(kind: str) -> str:
-    return "version" if kind == "split" else "schema"
+def parse_fields(schema: type, content: Mapping[str, Any], key: str) -> Iterator[tuple[str, Any]]:
+    """Each field of a dataclass that the content has. Raises `TypeError` for one that is missing and has no default."""
+    for name, hint, is_required in list_fields(schema):
+        if name in content:
+            yield name, parse_json(hint, content[name], f"{key}.{name}".lstrip("."))
+        elif is_required:
+            raise TypeError(f"{f'{key}.{name}'.lstrip('.')}: is missing")
 
 
-def check_version(got: object, kind: str, path: Path, repair: str) -> None:
-    """Raises `CheckpointError` unless a file of version `got` is read here."""
-    written, oldest = FORMAT_VERSIONS[kind], OLDEST_VERSIONS[kind]
-    if type(got) is int and oldest <= got <= written:
-        return
-    reads = f"version {written}" if oldest == written else f"versions {oldest} to {written}"
-    if type(got) is int and got > written:
-        raise CheckpointError(
-            f"{path}: version {got} of this format, wanted {reads}, written by a newer lowres-ssl; use that one, or "
-            f"{repair}"
-        )
-    raise CheckpointError(f"{path}: got version {got}, wanted {reads}, written by another lowres-ssl; {repair}")
-
-
-def check_type(content: Any, parts: list[str], wanted: type | tuple[type, ...], what: str, repair: str) -> None:
-    """Raises `CheckpointError` if what stands at `parts`, "*" for each, is not of the type. A bool is no number."""
-    if not parts:
-        types = wanted if isinstance(wanted, tuple) else (wanted,)
-        if type(content) not in types:
-            names = " or ".join({type(None): "null", dict: "object"}.get(each, each.__name__) for each in types)
-            raise CheckpointError(f"{what}: got {type(content).__name__}, wanted {names}; {repair}")
-        return
-    first, *rest = parts
-    inner: list[Any] = []
-    if first == "*":
-        inner = list(content.values() if isinstance(content, Mapping) else content)
-    elif isinstance(content, Mapping) and first in content:
-        inner = [content[first]]
-    for each in inner:
-        check_type(each, rest, wanted, what, repair)
-
-
-def attach_path(content: Any, path: Path, repair: str) -> Any:
-    """The same content, its objects as `Stored`."""
-    if isinstance(content, dict):
-        stored = StoredRecord((key, attach_path(value, path, repair)) for key, value in content.items())
-        stored.path, stored.repair = path, repair
-        return stored
-    if isinstance(content, list):
-        return [attach_path(value, path, repair) for value in content]
-    return content
-
-
-def parse_whole_number(text: str) -> int:
-    if len(text) > 19:  # what fits into 64 bits; tables hold no more
-        raise ValueError(f"a number of {len(text)} digits")
-    return int(text)
+@lru_cache
+def list_fields(schema: type) -> list[tuple[str, Any, bool]]:
+    """Name, type, and whether the field must be there, of each field of a dataclass."""
+    hints, missing = get_type_hints(schema), dataclasses.MISSING
+    return [
+        (each.name, hints[each.name], each.default in (missing, ABSENT) and each.default_factory is missing)
+        for each in dataclasses.fields(schema)
+    ]

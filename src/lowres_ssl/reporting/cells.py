@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowres_ssl.console import pluralise
+from lowres_ssl.environment import Environment
 from lowres_ssl.runs.comparability import get_shared_settings, parse_settings
 from lowres_ssl.runs.predictions import TestPredictions, read_test_predictions
 from lowres_ssl.runs.query import BatchSize, ResultCell, ResultColumn
@@ -130,14 +131,14 @@ def get_mark_sign(found: ScoredCell | None) -> str:
 
 
 def format_cell_provenance(cells: Sequence[ScoredCell]) -> str:
-    return format_provenance([result for each in cells for result in each.tested.results])
+    return format_provenance([result.environment for each in cells for result in each.tested.results])
 
 
-def format_provenance(results: Sequence[Mapping[str, Any]]) -> str:
+def format_provenance(environments: Sequence[Environment]) -> str:
     """Devices, versions and commits of stored results, each once."""
-    devices = dict.fromkeys(str(result["device"]) for result in results)
-    versions = dict.fromkeys(format_versions(result["versions"]) for result in results)
-    commits = dict.fromkeys(shorten_commit(result["commit"]) for result in results)
+    devices = dict.fromkeys(each.device for each in environments)
+    versions = dict.fromkeys(format_versions(each.versions) for each in environments)
+    commits = dict.fromkeys(shorten_commit(each.commit) for each in environments)
     return f"Device: {'; '.join(devices)}. Versions: {'; '.join(versions)}. Commits: {', '.join(commits)}."
 
 
@@ -155,14 +156,14 @@ def describe_cells(cells: Sequence[ScoredCell], metric: str) -> str:
     rows = [row for each in cells for row in each.cell.rows.to_dict("records")]
     trained = [row for row in rows if row["batch_size"] == row["batch_size"] and row["batch_size"] is not None]
     first, own = rows[0], (trained or rows)[0]
-    images = cells[0].tested.results[0]["images"]
+    images = cells[0].tested.results[0].images
     training = f"recipe {own['recipe']}, {pluralise(int(own['epochs']), 'epoch')}, " if trained else ""
     probes = dict.fromkeys(format_probe(row) for row in rows)
     groups = pluralise(cells[0].interval(metric).groups, "group")
     return (
         f"{training}{own['backbone']} at {first['image_size']} px; split {first['split']} (split_seed "
-        f"{first['split_seed']}, digest {first['split_digest'][:8]}); {format_seeds(cells)}; {images['train']:,} "
-        f"images train, {images['validation']:,} validate, {images['test']:,} test in {groups}; {'; '.join(probes)}."
+        f"{first['split_seed']}, digest {first['split_digest'][:8]}); {format_seeds(cells)}; {images.train:,} "
+        f"images train, {images.validation:,} validate, {images.test:,} test in {groups}; {'; '.join(probes)}."
     )
 
 
@@ -199,11 +200,11 @@ def build_record(scored: ScoredCell, metric: str, **more: Any) -> dict[str, Any]
         **scored.cell.marks,
         "groups": found.groups,
         "reliable": found.reliable,
-        **{f"{subset}_images": result["images"][subset] for subset in ("train", "validation", "test")},
+        **{f"{subset}_images": getattr(result.images, subset) for subset in ("train", "validation", "test")},
         "recipe": None if scored.cell.batch_size is None else row["recipe"],  # an untrained encoder has none
         **{key: row[key] for key in ("backbone", "image_size", "epochs", "split", "split_seed")},
         **{key: row[key] for key in ("split_digest", "probe", "settings", "precision")},
-        "device": result["device"],
-        "versions": format_versions(result["versions"]),
-        "commit": result["commit"],
+        "device": result.environment.device,
+        "versions": format_versions(result.environment.versions),
+        "commit": result.environment.commit,
     }

@@ -2,11 +2,11 @@
 
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from lowres_ssl.config.experiment_schema import ExperimentConfig
 from lowres_ssl.io.atomic import get_previous_path
 from lowres_ssl.runs.run import Run, find_runs
 
@@ -25,15 +25,15 @@ def find_leftovers(output_dir: Path, store_dir: Path) -> list[Leftover]:
     Raises `CheckpointError` if a run cannot be read, since then it is not known which store it needs.
     """
     runs = [run for folder in (output_dir, *find_benchmarks(output_dir)) for run in find_runs(folder)]
-    descriptions = [(run, run.description()) for run in runs]
+    records = [(run, run.read()) for run in runs]
     found = [
         Leftover(checkpoint, "training state of a finished run")
-        for run, description in descriptions
+        for run, record in records
         for checkpoint in (run.checkpoint, get_previous_path(run.checkpoint))
-        if description["finished"] and checkpoint.exists()
+        if record.outcome is not None and checkpoint.exists()
     ]
     if output_dir.resolve() in store_dir.resolve().parents and store_dir.is_dir():
-        needed = {description["store"] for _, description in descriptions}
+        needed = {record.store for _, record in records}
         found += [
             Leftover(store.parent, "decoded images that no run needs, a day old")
             for store in sorted(store_dir.glob("*/store.json"))
@@ -66,13 +66,13 @@ def remove_leftover(leftover: Leftover) -> None:
         leftover.path.unlink(missing_ok=True)
 
 
-def relocate_path(run: Run, config: Mapping[str, Any], path: str) -> str:
+def relocate_path(run: Run, config: ExperimentConfig, path: str) -> str:
     """A path of the run's stored `config` as it has to be typed here.
 
     A relative one was relative to the folder the command was typed in, and so was `output_dir`, below which the run
     stands: that leads back to the folder, and no result has to name it. Where that leads to nothing, `path` as it is.
     """
-    outputs = Path(config.get("output_dir") or "/")
+    outputs = Path(config.output_dir)
     if outputs.is_absolute() or Path(path).is_absolute() or Path(path).exists():
         return path
     place, depth = run.folder.resolve().parents[1], len(outputs.parts)

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
 
 from lowres_ssl.errors import CheckpointError
+from lowres_ssl.runs.records import RunRecord
 from lowres_ssl.runs.run import Run, retrain_command
 
 # All measured with ResNet18 at 48 px, recipe tuned: 12 to 20 epochs of the phantom, 6 to 8 of 1,300 chest X-rays and of
@@ -50,33 +50,33 @@ RUN_MARKS = {
 NO_MARKS = dict.fromkeys(RUN_MARKS, False)
 
 
-def find_run_marks(run: Run, description: Mapping[str, Any]) -> dict[str, bool]:
-    """Which of `MARKS` the run has, judged up to the epoch that its encoder is from. `description`: its `run.json`.
+def find_run_marks(run: Run, record: RunRecord) -> dict[str, bool]:
+    """Find which of `RUN_MARKS` a run has, judged up to the epoch that its encoder is from.
 
     None for what is not trained, and for what is trained on labels: images of a class are meant to come together.
     Raises `CheckpointError` if the history cannot be read, is gone, or is not as it was written.
     """
-    if run.classifier.exists() or not run.has_history(description):
+    if run.classifier.exists() or not run.has_history(record):
         return dict(NO_MARKS)
     try:
-        lines = {int(line["epoch"]): line for line in run.read_history(description)}
-        last = description.get("selected_epoch", max(lines))
-        return judge_history([lines[epoch] for epoch in sorted(lines) if epoch <= last], description)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{run.history}: cannot be read ({error!r}); {retrain_command(description)}") from error
+        lines = {int(line["epoch"]): line for line in run.read_history(record)}
+        last = (record.outcome and record.outcome.selected_epoch) or max(lines)
+        return judge_history([lines[epoch] for epoch in sorted(lines) if epoch <= last], record)
+    except (ValueError, KeyError) as error:
+        raise CheckpointError(f"{run.history}: cannot be read ({error!r}); {retrain_command(record)}") from error
 
 
-def judge_history(lines: Sequence[Mapping[str, float]], description: Mapping[str, Any]) -> dict[str, bool]:
+def judge_history(lines: Sequence[Mapping[str, float]], record: RunRecord) -> dict[str, bool]:
     """`lines`: of the history, an epoch each, at least one. Raises `KeyError` for one that lacks a monitor."""
-    chance = description.get("chance_loss")
+    chance = None if record.outcome is None else record.outcome.chance_loss
     spreads, ranks = ([line[key] for line in get_last_half(lines)] for key in ("embedding_std", "effective_rank"))
     rank = fmean(ranks)
     collapsed = spreads[-1] < MIN_EMBEDDING_STD or rank < MIN_EFFECTIVE_RANK
     learnt_nothing = False
     if chance is not None:
-        temperature = description.get("config", {}).get("method", {}).get("temperature", 0.0)
+        temperature = record.config.method.get("temperature", 0.0)
         learnt_nothing = is_near_chance(lines[-1]["loss"], chance, temperature)
-    elif "chance_loss" in description:  # a run that is older than this key may be contrastive, and these dip
+    elif record.outcome is not None:  # a contrastive method has a chance loss, and its spread dips
         collapsed = collapsed or (spreads[-1] < FALLING_STD and is_falling(spreads) and rank < FALLING_RANK)
     return {"learnt_nothing": learnt_nothing, "collapsed": collapsed}
 

@@ -10,6 +10,8 @@ import pandas as pd
 
 from lowres_ssl.config.experiment_schema import SETTINGS_ORIGIN, TUNED_ORIGIN
 from lowres_ssl.errors import CheckpointError, ConfigError
+from lowres_ssl.io.checksummed_json import to_json
+from lowres_ssl.runs.records import RunIdentity
 from lowres_ssl.runs.run import Run
 
 # What the paper's Table 1 chooses for each method and data set; the rest of a probe's settings are the column's.
@@ -97,20 +99,23 @@ def check_seeds_alike(rows: pd.DataFrame, what: str) -> None:
     made = rows[rows["made"].notna()].drop_duplicates("made")
     if len(made) > 1:
         one, other = (Run(Path(result).parent) for result in made["result"].iloc[:2])
-        differing = list_identity_differences(one.description()["identity"], other.description()["identity"])
+        differing = list_identity_differences(one.read().identity, other.read().identity)
         raise ConfigError(
             f"{what}: its seeds were not trained alike: {one.name} and {other.name} differ in {', '.join(differing)}; "
             "move one of them out of output_dir"
         )
 
 
-def list_identity_differences(one: Any, other: Any, name: str = "") -> list[str]:
-    """What differs between two identities, but for seed and starting weights: "training.learning_rate (0.1, 0.01)"."""
-    if isinstance(one, dict) and isinstance(other, dict):
-        keys = [key for key in (*one, *(other.keys() - one.keys())) if key not in ("seed", "initial_weights")]
-        parts = [list_identity_differences(one.get(key), other.get(key), f"{name}.{key}".lstrip(".")) for key in keys]
-        return [each for part in parts for each in part]
-    return [] if one == other else [f"{name} ({one}, {other})"]
+def list_identity_differences(one: RunIdentity, other: RunIdentity) -> list[str]:
+    """What differs between two runs, but for seed and starting weights: "learning_rate (0.1, 0.01)"."""
+    own, others = (
+        to_json(each) | to_json(each.settings) | {"settings": None} for each in (one.drop_seed(), other.drop_seed())
+    )
+    return [
+        f"{key} ({own.get(key)}, {others.get(key)})"
+        for key in dict.fromkeys([*own, *others])
+        if own.get(key) != others.get(key)
+    ]
 
 
 def list_distinguishing_settings(every: list[dict[str, str]]) -> list[str]:

@@ -1,24 +1,22 @@
 """Describe what a command is about to do, and how long it takes as far as stored runs have been timed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from lowres_ssl.console import format_duration, pluralise
 from lowres_ssl.errors import CheckpointError
+from lowres_ssl.runs.records import RunRecord
 from lowres_ssl.runs.result_io import read_result
 from lowres_ssl.runs.run import Run
 from lowres_ssl.train.state import TrainingOptions
 
 TIME_SHOWN_LATER = "how long is shown after the first steps"
-# What has to be the same in another run for its speed to be this one's.
-SPEED_KEYS = ("method", "backbone", "image_size", "precision", "batch_size")
 
 
 def describe_training(run: Run, training: TrainingOptions, images: int, device: str) -> str:
     """Describe a training: "epochs 3 to 12, 10,752 views, about 3 min (523 views/s in ...)". The time is left out where
     no stored run has a speed."""
-    done = min(training.epochs, run.epochs_done())
+    done = min(training.epochs, run.count_epochs())
     views = training.views_per_epoch(images) * (training.epochs - done)
     text = f"epochs {done + 1} to {training.epochs}, {views:,} views"
     known = find_known_speed(run, device)
@@ -33,23 +31,29 @@ def find_known_speed(run: Run, device: str) -> tuple[float, str] | None:
     if (own := compute_run_speed(run)) is not None:
         return own, "so far"
     try:
-        wanted = run.description()
-        others = run.folder.parent.glob(f"*-{wanted['method']}-*/run.json")
+        wanted = get_speed_key(run.read())
+        others = run.folder.parent.glob(f"*-{wanted[0]}-*/run.json")
         for path in sorted(others, key=lambda path: path.stat().st_mtime, reverse=True):
             other = Run(path.parent)
-            description = other.read() or {}
-            alike = all(description.get(key) == wanted.get(key) for key in SPEED_KEYS)
-            if alike and description.get("device") == device and (speed := compute_run_speed(other)) is not None:
+            record = other.read()
+            there = record.outcome is not None and record.outcome.environment.device == device
+            if there and get_speed_key(record) == wanted and (speed := compute_run_speed(other)) is not None:
                 return speed, f"in {other.name}"
-    except (OSError, CheckpointError, KeyError):  # what is damaged, or goes away, tells nothing
+    except (OSError, CheckpointError):  # what is damaged, or goes away, tells nothing
         pass
     return None
+
+
+def get_speed_key(record: RunRecord) -> tuple[object, ...]:
+    """What has to be the same in another run for its speed to be this one's."""
+    settings, config = record.identity.settings, record.config
+    return record.method, config.backbone, config.image_size, record.identity.precision, settings.get("batch_size")
 
 
 def compute_run_speed(run: Run) -> float | None:
     """Views a second over the whole history."""
     try:
-        lines = run.read_history(run.read() or {})
+        lines = run.read_history(run.read())
         seconds = sum(line["seconds"] for line in lines)
         views = sum(line["seconds"] * line["views_per_second"] for line in lines)
     except (CheckpointError, KeyError):
@@ -74,9 +78,9 @@ def find_scoring_seconds(run: Run, folder: Path, data_digest: str) -> float | No
     """How long the same probe took on the same images in another run."""
     for path in sorted(run.folder.parent.glob(f"*/{folder.name}/result.json")):
         try:
-            result: Mapping[str, Any] = read_result(path.parent) or {}
+            result = read_result(path.parent)
         except CheckpointError:
             continue
-        if result.get("data_digest") == data_digest and isinstance(result.get("seconds"), float):
-            return float(result["seconds"])
+        if result.data_digest == data_digest:
+            return result.seconds
     return None

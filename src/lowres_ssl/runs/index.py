@@ -1,15 +1,14 @@
 """Every stored run and result as rows of a table, made by scanning `outputs/` each time."""
 
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from lowres_ssl.errors import CheckpointError
-from lowres_ssl.io.checksummed_json import hash_content
 from lowres_ssl.runs.collapse import NO_MARKS, RUN_MARKS, find_run_marks
+from lowres_ssl.runs.records import ResultRecord, RunRecord
 from lowres_ssl.runs.result_io import check_predictions_file, read_result
-from lowres_ssl.runs.run import RETRAIN_HINT, Run, find_runs, get_encoder_name
+from lowres_ssl.runs.run import Run, find_runs
 
 RUN_COLUMNS = (
     "run",
@@ -54,25 +53,25 @@ def read_index(output_dir: Path) -> tuple[pd.DataFrame, list[str]]:
     run: its method, and where its weights came from, if that was elsewhere. `result` is the folder of the result.
     `made`: a digest of how a trained run was made, the same for its other seeds.
     """
-    rows: list[dict[str, Any]] = []
+    rows: list[dict[str, object]] = []
     problems = []
     for run in find_runs(output_dir):
         try:
-            description = run.description()
-            about = build_run_row(run, description)
+            record = run.read()
         except CheckpointError as error:
             problems.append(str(error))
             continue
+        about = build_run_row(run, record)
         results = []
         for folder in run.result_folders():
             try:
-                if (result := read_result(folder)) is not None:
-                    check_predictions_file(folder, result)
-                    results.append(about | build_result_row(folder, result))
+                result = read_result(folder)
+                check_predictions_file(folder, result)
+                results.append(about | build_result_row(folder, result))
             except CheckpointError as error:  # the others are sound all the same
                 problems.append(str(error))
         try:
-            marks = find_run_marks(run, description)
+            marks = find_run_marks(run, record)
         except CheckpointError as error:  # its scores are sound all the same
             problems.append(f"{error}; until then nobody knows whether it learnt anything or collapsed")
             marks = NO_MARKS
@@ -84,48 +83,43 @@ def read_index(output_dir: Path) -> tuple[pd.DataFrame, list[str]]:
     ), problems
 
 
-def build_run_row(run: Run, description: dict[str, Any]) -> dict[str, Any]:
-    wanted = description.get("epochs_wanted", 0)
-    about = {column: description.get(column) for column in RUN_COLUMNS}
-    about |= {key: description[key] for key in ("dataset", "method", "backbone", "image_size", "precision", "seed")}
-    if description.get("identity", {}).get("training") and about["batch_size"] is None:
-        raise CheckpointError(f"{run.folder / 'run.json'}: no batch_size, though something was trained; {RETRAIN_HINT}")
-    state = "finished" if description["finished"] else f"epoch {run.epochs_done()} of {wanted}"
-    split = description["split"]
-    return about | {
+def build_run_row(run: Run, record: RunRecord) -> dict[str, object]:
+    config, training, identity = record.config, record.training, record.identity
+    wanted = 0 if training is None else training.epochs
+    return {
         "run": run.name,
-        "state": state,
+        "state": f"epoch {run.count_epochs()} of {wanted}" if record.outcome is None else "finished",
+        "dataset": config.dataset.name,
+        "title": config.dataset.title,
+        "method": record.method,
+        "entry": record.entry,
+        "recipe": config.recipe,
+        "backbone": config.backbone.name,
+        "image_size": config.image_size,
+        "batch_size": None if training is None else training.batch_size,
         "epochs": wanted,
-        "split": split["kind"],
-        "split_seed": split["seed"],
-        "split_digest": split["digest"],
-        "storage_size": store[2] if (store := description.get("identity", {}).get("store")) else None,
-        "made": compute_training_digest(description),
-        "entry": get_encoder_name(description),
+        "seed": config.seed,
+        "split": record.split.kind,
+        "split_seed": record.split.seed,
+        "split_digest": record.split.digest,
+        "storage_size": identity.store[2],
+        "pretrain_on": record.pretrain_on,
+        "precision": identity.precision,
+        "made": identity.drop_seed().digest if identity.is_trained else None,
     }
 
 
-def compute_training_digest(description: dict[str, Any]) -> str | None:
-    identity = description.get("identity")
-    if not identity or "training" not in identity:
-        return None
-    # What a run starts with is another file for each seed.
-    return hash_content({key: value for key, value in identity.items() if key not in ("seed", "initial_weights")})
-
-
-def build_result_row(folder: Path, result: dict[str, Any]) -> dict[str, Any]:
-    settings = ", ".join(f"{key}={value}" for key, value in result["settings"].items())
-    labels = result.get("labels", {"fraction": 1.0, "draw": 0})
+def build_result_row(folder: Path, result: ResultRecord) -> dict[str, object]:
     about = {
-        "precision": result["precision"],
-        "probe": result["probe"],
-        "label": result["label"],
-        "settings": settings,
-        "label_fraction": labels["fraction"],
-        "label_draw": labels["draw"],
-        "n": result["test"]["n"],
-        "validation_accuracy": result["validation"] and result["validation"]["accuracy"],
-        "split_digest": result["split"]["digest"],
+        "precision": result.precision,
+        "probe": result.probe,
+        "label": result.label,
+        "settings": ", ".join(f"{key}={value}" for key, value in result.settings.items()),
+        "label_fraction": result.labels.fraction,
+        "label_draw": result.labels.number,
+        "n": result.test.n,
+        "validation_accuracy": result.validation and result.validation.accuracy,
+        "split_digest": result.split.digest,
         "result": str(folder),
     }
-    return about | {metric: result["test"][metric] for metric in INDEX_METRICS}
+    return about | {metric: getattr(result.test, metric) for metric in INDEX_METRICS}

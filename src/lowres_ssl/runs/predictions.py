@@ -1,19 +1,18 @@
 """Read what the results of a cell predicted of the test or the validation images, and check it."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lowres_ssl.errors import CheckpointError
-from lowres_ssl.runs.comparability import SCORE_COLUMNS
 from lowres_ssl.runs.query import ResultCell
+from lowres_ssl.runs.records import ResultRecord
 from lowres_ssl.runs.result_io import read_predictions, read_result
-from lowres_ssl.stats.confusion import Counts, compute_metric, count_by_group
+from lowres_ssl.stats.confusion import Counts, count_by_group
 from lowres_ssl.stats.paired_tests import MethodCounts
 
 EvaluatedSubset = Literal["test", "validation"]
@@ -35,13 +34,11 @@ class TestPredictions:
     labels: NDArray[np.int64]
     predictions: NDArray[np.int64]
     classes: tuple[str, ...]
-    results: tuple[dict[str, Any], ...]
+    results: tuple[ResultRecord, ...]
 
     def scored(self, seeds: Sequence[int]) -> MethodCounts:
-        """The counts with their `seeds`. A result of before this was written down is taken to depend on its seed."""
-        return MethodCounts(
-            self.counts(), tuple(seeds), any(result.get("depends_on_seed", True) for result in self.results)
-        )
+        """The counts with their `seeds`."""
+        return MethodCounts(self.counts(), tuple(seeds), any(result.depends_on_seed for result in self.results))
 
     def counts(self) -> Counts:
         """Confusion counts of each seed by test group: int64 [S, G, C, C]."""
@@ -83,13 +80,11 @@ def read_cell_predictions(cell: ResultCell, side: EvaluatedSubset) -> TestPredic
     Raises `CheckpointError` if they cannot be read, or are not those that the cell's numbers are of.
     """
     folders = [Path(folder) for folder in cell.rows["result"]]
-    results = [read_existing_result(folder) for folder in folders]
+    results = [read_result(folder) for folder in folders]
     arrays = [read_predictions(folder, result) for folder, result in zip(folders, results, strict=True)]
     for folder, result, stored in zip(folders, results, arrays, strict=True):
-        check_prediction_arrays(folder, result, stored, side)
-        check_stored_scores(folder, result, stored, side)
         for what in ("ids", "groups", "labels"):
-            if what == "ids" and has_hashed_ids(result) != has_hashed_ids(results[0]):
+            if what == "ids" and result.config.hash_ids != results[0].config.hash_ids:
                 continue
             key = f"{side}_{what}"
             got, wanted = (number_groups(each[key]) if what == "groups" else each[key] for each in (stored, arrays[0]))
@@ -99,58 +94,16 @@ def read_cell_predictions(cell: ResultCell, side: EvaluatedSubset) -> TestPredic
                 )
     return TestPredictions(
         ids=arrays[0][f"{side}_ids"],
-        hashed=has_hashed_ids(results[0]),
+        hashed=results[0].config.hash_ids,
         groups=number_groups(arrays[0][f"{side}_groups"]),
         labels=arrays[0][f"{side}_labels"],
         predictions=np.stack([stored[f"{side}_predictions"] for stored in arrays]),
-        classes=tuple(results[0]["classes"]),
+        classes=results[0].classes,
         results=tuple(results),
     )
-
-
-def read_existing_result(folder: Path) -> dict[str, Any]:
-    result = read_result(folder)
-    if result is None:
-        raise CheckpointError(f"{folder}: its result.json is gone; type the command that made it again")
-    return result
-
-
-def has_hashed_ids(result: dict[str, Any]) -> bool:
-    return bool(result["config"].get("hash_ids", False))
 
 
 def number_groups(groups: NDArray[np.str_]) -> NDArray[np.int64]:
     """Each group's number, in the order in which they first come; -1 for "": int64 [n]."""
     numbers = {"": -1}
     return np.array([numbers.setdefault(str(group), len(numbers) - 1) for group in groups], dtype=np.int64)
-
-
-def check_prediction_arrays(
-    folder: Path, result: dict[str, Any], stored: dict[str, NDArray[Any]], side: EvaluatedSubset
-) -> None:
-    """Raises `CheckpointError` unless the arrays of the images are what `evaluation` writes."""
-    count, classes = result[side]["n"], len(result["classes"])
-    for key, kinds in (("ids", "U"), ("groups", "U"), ("labels", "iu"), ("predictions", "iu")):
-        values = stored[f"{side}_{key}"]
-        fits = values.dtype.kind in kinds and values.shape == (count,)
-        if not fits or (kinds == "iu" and count and not (values.min() >= 0 and values.max() < classes)):
-            raise CheckpointError(
-                f"{folder}: the {side}_{key} in predictions.npz are not those of {count} images in {classes} classes; "
-                "remove the folder and score again"
-            )
-
-
-def check_stored_scores(
-    folder: Path, result: dict[str, Any], stored: dict[str, NDArray[Any]], side: EvaluatedSubset
-) -> None:
-    """Raises `CheckpointError` unless `result.json` has the numbers that its `predictions.npz` gives."""
-    classes = len(result["classes"])
-    confusion = np.zeros((classes, classes), dtype=np.int64)
-    np.add.at(confusion, (stored[f"{side}_labels"], stored[f"{side}_predictions"]), 1)
-    for name in SCORE_COLUMNS:
-        got, wanted = result[side][name], float(compute_metric(confusion, name))
-        if not math.isclose(got, wanted, abs_tol=1e-9):
-            raise CheckpointError(
-                f"{folder}: result.json says {name} {got:.4f}, predictions.npz gives {wanted:.4f}; "
-                "remove the folder and score again"
-            )

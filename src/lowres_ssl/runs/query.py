@@ -12,7 +12,7 @@ from typing import Any, Literal, Self
 
 import pandas as pd
 
-from lowres_ssl.config.experiment_schema import RANDOM_BASELINES
+from lowres_ssl.config.experiment_schema import RANDOM_BASELINES, BackboneConfig
 from lowres_ssl.console import pluralise
 from lowres_ssl.errors import ConfigError
 from lowres_ssl.runs.collapse import RUN_MARKS
@@ -264,13 +264,13 @@ def drop_other_recipes(group: pd.DataFrame) -> pd.DataFrame:
     return group[trained | same]
 
 
-def read_backbone(result: str) -> Any:
-    return (read_result(Path(result)) or {}).get("config", {}).get("backbone")
+def read_backbone(result: str) -> BackboneConfig:
+    return read_result(Path(result)).config.backbone
 
 
-def read_store_shape(result: str) -> Any:
-    """The shape of the decoded images that the run of a result saw; None if it does not say."""
-    return Run(Path(result).parent).description().get("identity", {}).get("store")
+def read_store_shape(result: str) -> tuple[int, ...]:
+    """The shape of the decoded images that the run of a result saw."""
+    return Run(Path(result).parent).read().identity.store
 
 
 def choose_best_batch_size(rows: pd.DataFrame, what: str) -> tuple[int, list[str]]:

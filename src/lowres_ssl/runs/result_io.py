@@ -1,6 +1,6 @@
 """Results on disk: what a probe said of a run's images, in a folder of the run. Written once, checked when read.
 
-result.json                 scores, settings, where it comes from; the hashes of the others
+result.json                 scores, settings, where it comes from; the hashes of the others (`records.ResultRecord`)
 predictions.npz             ids, groups, labels, predictions and scores of the test and validation images
 probe.safetensors           beside a result of all labels: what the probe has learnt
 """
@@ -8,6 +8,7 @@ probe.safetensors           beside a result of all labels: what the probe has le
 import math
 import zipfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,53 +17,59 @@ import numpy as np
 from lowres_ssl.config.overrides import format_command
 from lowres_ssl.errors import CheckpointError
 from lowres_ssl.io.atomic import atomic_write
-from lowres_ssl.io.checksummed_json import FORMAT_VERSIONS, StoredRecord, hash_file, read_record, write_checked_json
+from lowres_ssl.io.checksummed_json import hash_file, read_record, write_record
+from lowres_ssl.runs.records import ResultRecord
 
 PROBE_FILE = "probe.safetensors"
+Arrays = Mapping[str, np.ndarray[Any, Any]]
 # Of all arrays in a `predictions.npz`, unpacked: those of 500,000 images with long names have about half of it.
 MAX_ARRAY_BYTES = 2**30
 NPY_HEADER_READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
-def write_result(folder: Path, result: Mapping[str, Any], predictions: Mapping[str, np.ndarray[Any, Any]]) -> None:
-    """The predictions first, and what the probe has learnt before this: a `result.json` says that all of it is there,
-    and is of each other."""
+def write_result(folder: Path, result: ResultRecord, predictions: Arrays) -> ResultRecord:
+    """Write the predictions, then the result with the hashes of what lies beside it: a `result.json` means that all of
+    it is there. The result as it was written."""
     path = folder / "predictions.npz"
     with atomic_write(path) as file:
         np.savez_compressed(file, allow_pickle=False, **predictions)
-    own = {"predictions_sha256": hash_file(path, format_rescore_hint(folder))}
-    if (folder / PROBE_FILE).exists():
-        own["fitted_sha256"] = hash_file(folder / PROBE_FILE, format_rescore_hint(folder))
-    write_checked_json(folder / "result.json", {"schema": FORMAT_VERSIONS["result"], **result, **own})
+    files = [each for each in (path, folder / PROBE_FILE) if each.exists()]
+    hashes = [hash_file(each, format_rescore_hint(folder)) for each in files]
+    result = replace(result, predictions_sha256=hashes[0], fitted_sha256=hashes[1] if len(hashes) > 1 else None)
+    write_record(folder / "result.json", result)
+    return result
 
 
-def read_result(folder: Path) -> dict[str, Any] | None:
-    """What `result.json` in `folder` says; None if there is none. Raises `CheckpointError` if it is damaged."""
-    return read_record(folder / "result.json", "result", format_rescore_hint(folder))
+def find_result(folder: Path) -> ResultRecord | None:
+    """Read `result.json` in `folder`; None if there is none. Raises `CheckpointError` if it is damaged."""
+    return read_record(folder / "result.json", ResultRecord, format_rescore_hint(folder))
 
 
-def read_predictions(folder: Path, result: Mapping[str, Any] | None = None) -> dict[str, np.ndarray[Any, Any]]:
-    """The arrays that `write_result` stored; `result`: what it stored beside them, where that was read already.
+def read_result(folder: Path) -> ResultRecord:
+    """Read `result.json` in `folder`. Raises `CheckpointError` if it is damaged, or gone."""
+    result = find_result(folder)
+    if result is None:
+        raise CheckpointError(f"{folder}: its result.json is gone; {format_rescore_hint(folder)}")
+    return result
 
-    Raises `CheckpointError` if they are not as they were written, or for a name that is looked up and not among them.
-    """
+
+def read_predictions(folder: Path, result: ResultRecord | None = None) -> Arrays:
+    """Read the arrays that `write_result` stored; `result`: what it stored beside them, where that was read already.
+    Raises `CheckpointError` if they are not as they were written."""
     path, repair = folder / "predictions.npz", format_rescore_hint(folder)
-    result = (read_result(folder) or {}) if result is None else result
-    check_file_hash(path, result.get("predictions_sha256"), repair)
+    check_file_hash(path, (result or read_result(folder)).predictions_sha256, repair)
     try:
         # Opened here, since NumPy would leave it open when it is no zip.
         check_array_sizes(path)
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            stored = StoredRecord(arrays)
+            return dict(arrays)
     except Exception as error:  # whatever the readers of zip and of arrays stumble over, the file is the cause
         raise CheckpointError(f"{path}: cannot be read ({error}); {repair}") from error
-    stored.path, stored.repair = path, repair
-    return stored
 
 
-def check_predictions_file(folder: Path, result: Mapping[str, Any]) -> None:
+def check_predictions_file(folder: Path, result: ResultRecord) -> None:
     """Raises `CheckpointError` unless the predictions of a result are as they were written."""
-    check_file_hash(folder / "predictions.npz", result.get("predictions_sha256"), format_rescore_hint(folder))
+    check_file_hash(folder / "predictions.npz", result.predictions_sha256, format_rescore_hint(folder))
 
 
 def check_array_sizes(path: Path) -> None:
@@ -80,16 +87,16 @@ def check_array_sizes(path: Path) -> None:
                 raise ValueError(f"{info.filename} claims to hold more than there is")
 
 
-def get_fitted_file(folder: Path, result: Mapping[str, Any]) -> Path:
+def get_fitted_file(folder: Path, result: ResultRecord) -> Path:
     """What the probe of a result has learnt, as it was written. Raises `CheckpointError` if it is not there, or holds
     something else."""
     path = folder / PROBE_FILE
-    check_file_hash(path, result.get("fitted_sha256"), format_rescore_hint(folder))
+    check_file_hash(path, result.fitted_sha256, format_rescore_hint(folder))
     return path
 
 
 def check_file_hash(path: Path, written: str | None, repair: str) -> None:
-    """Raises `CheckpointError` unless the file has the hash that was `written` down; an earlier version wrote none."""
+    """Raises `CheckpointError` unless the file has the hash that was `written` down, if one was."""
     if written is not None and hash_file(path, repair) != written:
         raise CheckpointError(f"{path}: not what its result was made from, or damaged; {repair}")
 

@@ -2,7 +2,7 @@
 
 `outputs/pretrain/<run>/` (and `outputs/evaluate/<run>/` for weights that came from elsewhere) holds
 
-    run.json                    what the run is: identity, config, provenance; whether it is finished
+    run.json                    what the run is, and once it is finished its outcome (`records.RunRecord`)
     split.json                  which image trained, validated, tested
     history.csv                 a line an epoch
     encoder.safetensors         the encoder that `select_encoder` chose
@@ -12,7 +12,7 @@
     features-*.safetensors      what the encoder makes of every image
     <probe>-<hash>/             result.json, predictions.npz and probe.safetensors, one folder a probe and its settings
     tsne.png
-    tracker.json                what a tracker calls it (see watching.py)
+    tracker.json                what a tracker calls it (see tracking/session.py)
 """
 
 import csv
@@ -21,16 +21,17 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from lowres_ssl.config.overrides import format_command
-from lowres_ssl.console import log_info, log_warning
-from lowres_ssl.errors import CheckpointError, ConfigError, DamagedError, DataError, did_you_mean
+from lowres_ssl.console import log_info
+from lowres_ssl.errors import CheckpointError, ConfigError, DataError, did_you_mean
 from lowres_ssl.io.atomic import get_previous_path, remove_dead_temp_files, write_text
-from lowres_ssl.io.checksummed_json import FORMAT_VERSIONS, hash_content, hash_file, read_record, write_checked_json
+from lowres_ssl.io.checksummed_json import Settings, hash_content, hash_file, read_record, write_record
 from lowres_ssl.io.locks import Lock, lock
+from lowres_ssl.runs.records import ResultRecord, RunIdentity, RunOutcome, RunRecord
 from lowres_ssl.runs.result_io import read_result
 
 RUN_KINDS = ("pretrain", "evaluate")
@@ -42,20 +43,20 @@ MAX_LABEL_LENGTH = 60  # letters: with all of them a folder has a name that ever
 RETRAIN_HINT = "type its pretrain command again with force=true"
 
 
-def retrain_command(description: Mapping[str, Any]) -> str:
+def retrain_command(record: RunRecord) -> str:
     """What makes a run again: its command, where `run.json` has it."""
-    typed = get_stored_words(description)
+    typed = get_stored_words(record)
     return f"type {format_command(*typed, 'force=true')}" if typed else RETRAIN_HINT
 
 
-def resume_command(description: Mapping[str, Any]) -> str:
+def resume_command(record: RunRecord) -> str:
     """What goes on with a run, or makes anew what is missing of a finished one."""
-    typed = get_stored_words(description)
+    typed = get_stored_words(record)
     return f"type {format_command(*typed)}" if typed else "type its pretrain command again"
 
 
-def get_stored_words(description: Mapping[str, Any]) -> list[str]:
-    return [word for word in description.get("typed", ()) if not word.startswith("force=")]
+def get_stored_words(record: RunRecord) -> list[str]:
+    return [word for word in record.typed if not word.startswith("force=")]
 
 
 @dataclass(frozen=True)
@@ -107,87 +108,69 @@ class Run:
         """Within the block no other process works on this run. Waits until none does."""
         return lock(self.folder, self.name)
 
-    def read(self) -> dict[str, Any] | None:
-        """What `run.json` says; None if there is none."""
-        return read_record(self.folder / "run.json", "run", RETRAIN_HINT)
+    def find_record(self) -> RunRecord | None:
+        """Read `run.json`; None if there is none."""
+        return read_record(self.folder / "run.json", RunRecord, RETRAIN_HINT)
 
-    def read_to_resume(self) -> dict[str, Any] | None:
-        """As `read`; None as well, with a note, where `run.json` is damaged and a checkpoint tells that the run is
-        unfinished: it is written anew then, and nothing of the training is lost."""
-        try:
-            return self.read()
-        except DamagedError:
-            if not (self.checkpoint.exists() or get_previous_path(self.checkpoint).exists()):
-                raise
-        log_warning(f"{self.folder / 'run.json'}: damaged; written anew, and the run goes on from its checkpoint")
-        return None
-
-    def description(self) -> dict[str, Any]:
-        """What `run.json` says of a run that must be there. Raises `CheckpointError` if it is not."""
-        description = self.read()
-        if description is None:
+    def read(self) -> RunRecord:
+        """Read `run.json`. Raises `CheckpointError` if there is none."""
+        record = self.find_record()
+        if record is None:
             raise CheckpointError(
                 f"{self.folder}: no run.json there, wanted a run's folder or name; see them with lowres-ssl runs"
             )
-        return description
+        return record
 
-    def read_finished_description(self) -> dict[str, Any]:
-        """As `description`. Raises `CheckpointError` also for a run that is not finished."""
-        description = self.description()
-        if not description["finished"]:
-            raise CheckpointError(
-                f"{self.folder}: this run is not finished; to go on with it {resume_command(description)}"
-            )
-        return description
+    def read_finished(self) -> RunRecord:
+        """Read `run.json`. Raises `CheckpointError` if there is none, or the run is not finished."""
+        record = self.read()
+        if record.outcome is None:
+            raise CheckpointError(f"{self.folder}: this run is not finished; to go on with it {resume_command(record)}")
+        return record
 
-    def start(self, description: Mapping[str, Any]) -> None:
-        """Say what the run is. It counts as unfinished."""
-        write_checked_json(
-            self.folder / "run.json", {"schema": FORMAT_VERSIONS["run"], "finished": False, **description}
-        )
+    def start(self, record: RunRecord) -> None:
+        """Write down what the run is. Without an outcome it counts as unfinished."""
+        write_record(self.folder / "run.json", record)
 
-    def finish(self, **outcome: Any) -> None:
-        """The encoder is there: the run is finished, and what only resuming needed goes."""
-        encoders = {
-            path.name: hash_file(path, RETRAIN_HINT) for path in sorted(self.folder.glob("encoder*.safetensors"))
-        }
-        files = {path.name: hash_file(path, RETRAIN_HINT) for path in (self.history, self.classifier) if path.exists()}
-        whole = {"schema": FORMAT_VERSIONS["run"], "encoders": encoders, "files": files, "finished": True}
-        write_checked_json(self.folder / "run.json", self.description() | outcome | whole)
+    def finish(self, outcome: RunOutcome) -> None:
+        """Write down that the run is finished, since its encoder is there, and remove what only resuming needed."""
+        encoders = sorted(self.folder.glob("encoder*.safetensors"))
+        files = [path for path in (self.history, self.classifier) if path.exists()]
+        hashes = [{path.name: hash_file(path, RETRAIN_HINT) for path in own} for own in (encoders, files)]
+        self.start(replace(self.read(), outcome=replace(outcome, encoders=hashes[0], files=hashes[1])))
         self.remove_checkpoints()
 
     def remove_checkpoints(self) -> None:
-        """A finished run has no use for them."""
-        remove_dead_temp_files(
-            self.checkpoint
-        )  # a short training writes none, before which a killed process's would go
+        """Remove what a finished run has no use for, and what a process that was killed left of it."""
+        remove_dead_temp_files(self.checkpoint)
         for path in (self.checkpoint, get_previous_path(self.checkpoint)):
             path.unlink(missing_ok=True)
 
-    def get_checked_encoder(self, which: EncoderChoice = "selected") -> Path:
-        """The encoder's file, as it was written. Raises `CheckpointError` if it is gone, or holds something else."""
-        path = self.encoder(which)
-        description = self.description()
-        repair = retrain_command(description)
-        if hash_file(path, repair) != description.get("encoders", {}).get(path.name):
-            raise CheckpointError(f"{path}: not the encoder that this run wrote, or a damaged one; {repair}")
-        return path
-
-    def checked(self, path: Path, description: Mapping[str, Any]) -> Path:
-        """The history or the classifier of a finished run. Raises `CheckpointError` if it is not as it was written, as
-        `description`, what `run.json` says, has it."""
-        written, repair = description.get("files", {}).get(path.name), retrain_command(description)
-        if written is not None and hash_file(path, repair) != written:
+    def check_file(self, path: Path, record: RunRecord) -> Path:
+        """`path`: an encoder, the history or the classifier of a finished run. Raises `CheckpointError` if it is gone,
+        or not as it was written."""
+        repair, outcome = retrain_command(record), record.outcome
+        written = {} if outcome is None else {**outcome.encoders, **outcome.files}
+        if outcome is not None and hash_file(path, repair) != written.get(path.name):
             raise CheckpointError(f"{path}: not what this run wrote, or damaged; {repair}")
         return path
 
+    def get_checked_encoder(self, which: EncoderChoice = "selected") -> Path:
+        """The encoder's file. Raises as `check_file`."""
+        return self.check_file(self.encoder(which), self.read_finished())
+
+    def get_encoder_hash(self, path: Path) -> str | None:
+        """SHA-256 of the encoder in the file `path`, as the finished run wrote it; None if it wrote none there."""
+        outcome = self.read().outcome
+        return None if outcome is None else outcome.encoders.get(path.name)
+
     def discard(self) -> None:
-        """Everything in it goes: `force=true`. Raises `OSError`.
+        """Remove everything in it: `force=true`. Raises `OSError`.
 
         What the run is stays, as of an unfinished one: other processes read it at any time. Results go before that, so
         that none is left in a run that is made again, whenever this process dies.
         """
-        results = sorted(result.parent for result in self.folder.glob("*/result.json"))
+        results = self.result_folders()
         if results:
             named = ", ".join(folder.name for folder in results)
             log_info(
@@ -197,53 +180,50 @@ class Run:
             shutil.rmtree(folder)
         self.remove_checkpoints()
         try:
-            description = self.read()
+            record = self.find_record()
         except CheckpointError:  # a damaged one is of no use to others
-            description = None
-        if description is not None:
-            nothing = {"schema": FORMAT_VERSIONS["run"], "finished": False, "encoders": {}, "files": {}}
-            write_checked_json(self.folder / "run.json", description | nothing)
+            record = None
+        if record is not None:
+            self.start(replace(record, outcome=None))
         for path in self.folder.iterdir() if self.folder.exists() else ():
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
-            elif path.name != "run.json" or description is None:
+            elif path.name != "run.json" or record is None:
                 path.unlink()
 
     def write_history(self, lines: Sequence[Mapping[str, float]]) -> None:
-        """A row a line; numbers as Python writes them, to the last digit."""
+        """Write a row an epoch; numbers as Python writes them, to the last digit."""
         text = io.StringIO()
         writer = csv.DictWriter(text, fieldnames=list(lines[-1]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(lines)
         write_text(self.history, text.getvalue())
 
-    def read_history(self, description: Mapping[str, Any]) -> list[dict[str, float]]:
-        """What `history.csv` says, an epoch a line; none if there is no such file, and `description`, what `run.json`
-        says, has none. Raises `CheckpointError` if it cannot be read, or is not as it was written."""
-        if not self.has_history(description):
+    def read_history(self, record: RunRecord) -> list[dict[str, float]]:
+        """Read `history.csv`, an epoch a line; none if the run of this `record` has none. Raises `CheckpointError` if
+        it cannot be read, or is not as it was written."""
+        if not self.has_history(record):
             return []
         try:
-            self.checked(self.history, description)
+            self.check_file(self.history, record)
             with self.history.open(encoding="utf-8", newline="") as file:
                 return [{key: float(value) for key, value in line.items()} for line in csv.DictReader(file)]
         except (OSError, ValueError, TypeError, csv.Error) as error:
-            raise CheckpointError(
-                f"{self.history}: cannot be read ({error!r}); {retrain_command(description)}"
-            ) from error
+            raise CheckpointError(f"{self.history}: cannot be read ({error!r}); {retrain_command(record)}") from error
 
-    def has_history(self, description: Mapping[str, Any]) -> bool:
+    def has_history(self, record: RunRecord) -> bool:
         """Whether it is there, or should be."""
-        return self.history.exists() or self.history.name in description.get("files", {})
+        return self.history.exists() or (record.outcome is not None and self.history.name in record.outcome.files)
 
-    def epochs_done(self) -> int:
-        """How many epochs `history.csv` tells of."""
+    def count_epochs(self) -> int:
+        """How many epochs `history.csv` has."""
         try:
             text = self.history.read_text(encoding="utf-8", errors="replace")
         except OSError:
             return 0
         return max(0, len(text.splitlines()) - 1)
 
-    def result_folder(self, probe: str, settings: Mapping[str, Any]) -> Path:
+    def result_folder(self, probe: str, settings: Settings) -> Path:
         """Where the result of a probe with these settings belongs."""
         return self.folder / f"{probe}-{hash_content(settings)[:8]}"
 
@@ -251,22 +231,15 @@ class Run:
         """Where there is a result, by name."""
         return [path.parent for path in sorted(self.folder.glob("*/result.json"))]
 
-    def results(self) -> Iterator[tuple[Path, dict[str, Any]]]:
-        """The folder of each result, and what its `result.json` says."""
+    def results(self) -> Iterator[tuple[Path, ResultRecord]]:
+        """The folder of each result, and the result."""
         for folder in self.result_folders():
-            result = read_result(folder)
-            if result is not None:
-                yield folder, result
+            yield folder, read_result(folder)
 
 
-def get_encoder_name(description: Mapping[str, Any]) -> str:
-    """What tables call a run, from what `run.json` says of it."""
-    return str(description.get("entry", description["method"]))
-
-
-def get_run_by_identity(output_dir: Path, kind: str, labels: Sequence[str], identity: Mapping[str, Any]) -> Run:
+def get_identified_run(output_dir: Path, kind: str, labels: Sequence[str], identity: RunIdentity) -> Run:
     """The run that is what `identity` says; `labels` (data set, method, ...) are for the reader of its name."""
-    return Run(output_dir / kind / f"{build_name_prefix(labels)}-{hash_content(identity)[:8]}")
+    return Run(output_dir / kind / f"{build_name_prefix(labels)}-{identity.digest[:8]}")
 
 
 def find_runs_by_labels(output_dir: Path, kind: str, labels: Sequence[str]) -> list[Run]:

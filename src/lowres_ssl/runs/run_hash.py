@@ -1,57 +1,44 @@
-"""What makes a run that run: everything that changes its numbers, and nothing that does not."""
+"""Build what identifies a run: everything that changes its numbers, and nothing that does not.
 
-from dataclasses import fields
+An allow-list: of a config only the keys that their schema marks as "numbers" count, and of those only the ones that are
+not at the schema's default.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from lowres_ssl.augment.from_config import build_size_schedule
-from lowres_ssl.config.check import ExperimentConfig, PretrainConfig, to_plain
+from lowres_ssl.config.experiment_schema import ExperimentConfig, PretrainConfig, has_fact
 from lowres_ssl.data.decode import DECODER_VERSION
 from lowres_ssl.data.label_subset import LabelSubset
 from lowres_ssl.data.prepare import DataSummary
 from lowres_ssl.encoders.base import build_fixed_encoder
-from lowres_ssl.io.checksummed_json import hash_file
-
-IDENTITY_VERSION = 1
-# What a `PretrainConfig` has beyond an `Experiment` says how to train, but for these; the schedule counts by its sizes.
-TRAINING_KEYS = sorted(
-    {field.name for field in fields(PretrainConfig)}
-    - {field.name for field in fields(ExperimentConfig)}
-    - {
-        "checkpoint_seconds",
-        "evaluate",
-        "picture",
-        "dry_run",
-        "store",
-        "compile",
-        "preemption_signal",
-        "deterministic",
-        "image_size_schedule",
-        "initial_weights",
-        "sync_batch_norm",
-        "tracker",
-    }
-)
+from lowres_ssl.io.checksummed_json import JSON, hash_file, to_json
+from lowres_ssl.runs.records import RunIdentity
 
 
-def build_base_identity(config: ExperimentConfig, outline: DataSummary, precision: str) -> dict[str, Any]:
-    """Images, labels, split, encoder and seed. Not: paths, device, the name of the data set or of the recipe."""
-    values = to_plain(config)
+def build_base_identity(
+    config: ExperimentConfig, outline: DataSummary, precision: str, weights: Path | None = None
+) -> RunIdentity:
+    """Images, labels, split, encoder and seed of a fixed encoder, with the weights in the file `weights` if there is
+    one. Not: paths, device, the name of the data set or of the recipe."""
+    settings = dict(list_numeric_settings(config, ExperimentConfig))
     method = build_fixed_encoder(config.method)
     if method is not None and method.file is not None:
-        values["method"]["weights"] = hash_file(method.file)
-    return {
-        "version": IDENTITY_VERSION,
-        "images": {"digest": outline.catalogue.digest, **{key: values["images"][key] for key in ("mean", "std")}},
-        "store": list(outline.store_shape),
-        "decoder": DECODER_VERSION,
-        "split": outline.split.digest,
-        "image_size": config.image_size,
-        "backbone": {} if method is not None and method.brings_architecture else values["backbone"],
-        "method": values["method"],
-        "seed": config.seed,
-        "precision": precision,
-    }
+        settings["method.weights"] = hash_file(method.file)
+    if method is not None and method.brings_architecture:
+        settings = {key: value for key, value in settings.items() if not key.startswith("backbone.")}
+    return RunIdentity(
+        images=outline.catalogue.digest,
+        decoder=DECODER_VERSION,
+        store=outline.store_shape,
+        split=outline.split.digest,
+        precision=precision,
+        settings=settings,
+        weights=None if weights is None else hash_file(weights),
+    )
 
 
 def build_training_identity(
@@ -61,27 +48,46 @@ def build_training_identity(
     initial_weights: Path | None,
     seen: LabelSubset | None,
     processes: int = 1,
-) -> dict[str, Any]:
-    """`base_identity`, and how the encoder is trained: from the file `initial_weights` if it starts from one, on the
-    labels `seen` by a supervised method. KNN's settings count where validation chooses the encoder,
-    and the number of processes that share a batch where each has BatchNorm statistics of its own."""
-    values = to_plain(config)
+) -> RunIdentity:
+    """`build_base_identity`, and how the encoder is trained: from the file `initial_weights` if it starts from one, on
+    the labels `seen` by a supervised method. KNN's settings count where validation chooses the encoder, and the number
+    of processes that share a batch where each has BatchNorm statistics of its own."""
     identity = build_base_identity(config, outline, precision)
-    identity["training"] = {key: values[key] for key in TRAINING_KEYS}
+    settings = {**identity.settings, **dict(list_numeric_settings(config, PretrainConfig))}
     sizes = build_size_schedule(
         config.image_size_schedule, epochs=config.epochs, image_size=config.image_size, smallest=1
     )
     if set(sizes) != {config.image_size}:  # one size throughout is no schedule, however it is written
-        identity["training"]["image_sizes"] = sizes
-    if initial_weights is not None:
-        identity["initial_weights"] = hash_file(initial_weights)
-    if seen is not None and not seen.is_full:
-        identity["label_fraction"] = seen.fraction
-    if processes > 1 and not config.sync_batch_norm:
-        identity["processes"] = processes
-    if values["select_encoder"] == "best_validation_knn":
-        identity["validation"] = values["probe"]["knn"]
-    return identity
+        settings["image_size_schedule"] = sizes
+    if config.select_encoder.name == "best_validation_knn":
+        settings |= dict(flatten_setting("probe.knn", config.probe["knn"]))
+    return replace(
+        identity,
+        settings=settings,
+        initial_weights=None if initial_weights is None else hash_file(initial_weights),
+        label_fraction=None if seen is None or seen.is_full else seen.fraction,
+        processes=processes if processes > 1 and not config.sync_batch_norm else None,
+    )
+
+
+def list_numeric_settings(
+    config: Any, schema: type, prefix: str = "", is_counted: bool = False
+) -> Iterator[tuple[str, JSON]]:
+    """The keys of `schema` that change numbers, those of sections with dots, but for values at the schema's default."""
+    for each in fields(schema):
+        value, counts = getattr(config, each.name), is_counted or has_fact(each, "numbers")
+        if is_dataclass(value) and not isinstance(value, type):
+            yield from list_numeric_settings(value, type(value), f"{prefix}{each.name}.", counts)
+        elif counts and value != each.default:
+            yield from flatten_setting(f"{prefix}{each.name}", to_json(value))
+
+
+def flatten_setting(key: str, value: JSON) -> Iterator[tuple[str, JSON]]:
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from flatten_setting(f"{key}.{name}", inner)
+    else:
+        yield key, value
 
 
 def build_run_labels(config: PretrainConfig, method: str) -> list[str]:

@@ -15,7 +15,7 @@ from hydra import compose
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
-from lowres_ssl.config.check import TUNABLE_KEYS, ExperimentConfig
+from lowres_ssl.config.check import TUNABLE_KEYS, ExperimentConfig, PretrainConfig, to_plain
 from lowres_ssl.config.experiment_schema import SETTINGS_ORIGIN, SETTINGS_ORIGINS, TYPED_ORIGIN
 from lowres_ssl.config.overrides import PATH_KEYS, TEXT_KEYS, quote_value
 from lowres_ssl.config.user_config import get_user_conf
@@ -93,23 +93,18 @@ def is_known_choice(key: str, name: str) -> bool:
 # How a run was asked for, not what it is; and the folder of outputs, which is the one that is read now.
 UNTYPED_KEYS = frozenset(["force", "dry_run", "evaluate", "picture", "output_dir", "store_dir", "table_1", "tracker"])
 INTERPOLATION_SOURCES = ("data_dir", "dataset.name")  # other values are interpolated from these
-REQUIRED_KEYS = frozenset(
-    ["dataset", "images", "backbone", "method", "probe", "recipe", "data_dir", "output_dir", "store_dir"]
-)
 PLAIN_VALUE = re.compile(r"(?!(?:null|true|false|inf|nan|none)$)[A-Za-z_][A-Za-z0-9_./-]*", re.IGNORECASE)
 FOLDER_PLACEHOLDER = "FOLDER"  # stands for a path that is not told
 
 
-def rebuild_overrides(stored: Mapping[str, Any], *, trained: bool, paths: bool = True) -> list[str] | None:
-    """The words after `lowres-ssl` that compose this config (as `run.json` has it) under what is in `conf/` now.
+def rebuild_overrides(config: ExperimentConfig, *, trained: bool, paths: bool = True) -> list[str] | None:
+    """The words after `lowres-ssl` that compose the stored `config` under what is in `conf/` now.
 
-    None where they cannot be known: a choice has no file any more, or it was made beside another run. Of an untrained
-    encoder nothing is told that is about training. `paths=False`: no folder is told. Only within a command, since it
-    asks Hydra for what that was started with.
+    None where they cannot be known, since a choice has no file any more. Of an untrained encoder nothing is shown that
+    is about training. `paths=False`: no folder is shown. Only within a command, since it asks Hydra for what that was
+    started with.
     """
-    command = "pretrain" if "epochs" in stored else "evaluate"
-    if not stored.keys() >= REQUIRED_KEYS:
-        return None
+    command, stored = "pretrain" if isinstance(config, PretrainConfig) else "evaluate", to_plain(config)
     choices = rebuild_group_choices(command, stored)
     if choices is None:
         return None
@@ -205,19 +200,20 @@ DATASET_DEFAULTS = {
 }
 
 
-def build_dataset_overrides(dataset: str, config: Mapping[str, Any]) -> list[str]:
+def build_dataset_overrides(dataset: str, config: ExperimentConfig | None) -> list[str]:
     """A set that has a file, of ours or of one's own, by its name, any other by its place; then which of the images,
-    how they are read, and what kind of picture they are, where the file says another. `config`: as `run.json` has it.
+    how they are read, and what kind of picture they are, where the file says another. `config`: of a run of it.
     """
-    stored = config.get("dataset", {})
+    stored = {} if config is None else to_plain(config.dataset)
     if dataset not in GENERIC_DATASETS and find_choice_file("dataset", dataset) is not None:
         choice, words = dataset, [f"dataset={dataset}"]
     else:
-        choice = stored.get("source") if stored.get("source") in GENERIC_DATASETS else GENERIC_DATASETS[0]
+        choice = config.dataset.source if config and config.dataset.source in GENERIC_DATASETS else GENERIC_DATASETS[0]
         words = [f"dataset={choice}", f"dataset.name={dataset}", f"dataset.root={stored.get('root', 'FOLDER')}"]
     said, kind = read_dataset_file(choice)
-    words += [f"dataset.{word}" for word in list_changed_keys(stored, said | said_by_recipe(config.get("recipe")))]
-    trained_as = config.get("images", {}).get("name", kind)
+    usual = said | (said_by_recipe(config.recipe) if config else {})
+    words += [f"dataset.{word}" for word in list_changed_keys(stored, usual)]
+    trained_as = config.images.name if config else kind
     return words if trained_as == kind else [*words, f"images={trained_as}"]
 
 

@@ -25,6 +25,7 @@ from lowres_ssl.config.overrides import format_command
 from lowres_ssl.console import log_error, pluralise, write_line
 from lowres_ssl.errors import ConfigError, escape_line
 from lowres_ssl.io.atomic import write_json
+from lowres_ssl.runs.records import ResultRecord
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -167,11 +168,11 @@ def check_sweep(config: PretrainConfig, world_size: int) -> None:
         raise ConfigError(f"hydra.sweeper.direction={direction}: wanted maximize, as hydra/sweeper=search has it")
 
 
-def compute_objective(results: Sequence[dict[str, Any]]) -> float | None:
+def compute_objective(results: Sequence[ResultRecord]) -> float | None:
     """Of a run's results: KNN's validation accuracy, of several draws of the labels the mean; none without KNN or
     without validation images. Test scores are not looked at."""
-    scores = [result["validation"] for result in results if result["probe"] == "knn"]
-    return mean(score["accuracy"] for score in scores) if scores and all(scores) else None
+    scores = [result.validation for result in results if result.probe == "knn"]
+    return mean(score.accuracy for score in scores if score) if scores and all(scores) else None
 
 
 class Found(Callback):

@@ -23,7 +23,9 @@ from lowres_ssl.console import log_info, log_warning
 from lowres_ssl.data.prepare import PreparedData
 from lowres_ssl.errors import CheckpointError, UserError
 from lowres_ssl.io.atomic import write_json
-from lowres_ssl.runs.run import Run, get_encoder_name
+from lowres_ssl.io.checksummed_json import to_json
+from lowres_ssl.runs.records import ResultRecord
+from lowres_ssl.runs.run import Run
 from lowres_ssl.tracking.backends import Pixels, TrackedRun, Tracker, build_tracker
 from lowres_ssl.train.history import EpochLog
 
@@ -163,20 +165,22 @@ class TrackingSession:
         """Send the stored history of a finished run."""
         if self.tracker is not None:
             with suppress(CheckpointError):  # damage has been reported
-                self.history(run.read_history(run.description()))
+                self.history(run.read_history(run.read()))
 
-    def scores(self, run: Run, is_own: bool, fraction: float, results: Sequence[Sequence[Mapping[str, Any]]]) -> None:
+    def scores(self, run: Run, is_own: bool, fraction: float, results: Sequence[Sequence[ResultRecord]]) -> None:
         """Send the probes' scores, each the mean over draws of a fraction of the labels: of the run itself, or of one
         that it is compared with."""
         if self.tracker is not None:
-            entry = get_encoder_name(run.description())
+            entry = run.read().entry
             beside = "" if is_own else f"-{entry.replace('_', '-')}" if entry in RANDOM_BASELINES else "-start"
             labels = "" if fraction == 1 else f"/labels-{fraction:g}"
             values = {
-                f"{subset}{beside}{labels}/{draws[0]['probe']}/{key}": value
+                f"{subset}{beside}{labels}/{draws[0].probe}/{key}": value
                 for draws in results
                 for subset in ("test", "validation")
-                for key, value in average_numbers([draw[subset] for draw in draws if draw[subset] is not None]).items()
+                for key, value in average_numbers(
+                    [to_json(own) for draw in draws for own in [getattr(draw, subset)] if own]
+                ).items()
             }
             self.submit(lambda tracker: tracker.scores(values, self.epochs))
 

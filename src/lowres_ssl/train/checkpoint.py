@@ -16,8 +16,9 @@ from lowres_ssl.console import log_warning
 from lowres_ssl.encoders.weights_file import check_not_compressed, is_machine_error
 from lowres_ssl.errors import DamagedError
 from lowres_ssl.io.atomic import atomic_write, get_previous_path
-from lowres_ssl.io.checksummed_json import FORMAT_VERSIONS, check_version
+from lowres_ssl.io.checksummed_json import check_version
 
+CHECKPOINT_VERSION = 2  # 1 had neither a memory layout nor a compiler's seconds
 RESTART_HINT = "start the run again from scratch with force=true"
 
 
@@ -25,7 +26,7 @@ def save_state(path: Path, state: Mapping[str, Any]) -> None:
     """Tensors, numbers, strings and containers of them. The state before stays, at `previous_of(path)`."""
     with atomic_write(path, keep_previous=True) as file:
         try:
-            torch.save({"version": FORMAT_VERSIONS["checkpoint"], **state}, file)
+            torch.save({"version": CHECKPOINT_VERSION, **state}, file)
         except RuntimeError as error:
             if isinstance(error.__context__, OSError):  # a full disk, of which PyTorch tells no one
                 raise error.__context__ from None
@@ -87,7 +88,7 @@ def load_state(path: Path) -> dict[str, Any]:
         if is_machine_error(error):
             raise
         raise DamagedError(f"{path}: the checkpoint is damaged; {RESTART_HINT}") from error
-    check_version(state.pop("version", 0), "checkpoint", path, RESTART_HINT)
+    check_version(state.pop("version", 0), CHECKPOINT_VERSION, path, RESTART_HINT)
     return state
 
 

@@ -77,7 +77,7 @@ def finished_once(folder: Path, done: dict[str, int], runs: int) -> None:
     stored = sorted((folder / "outputs" / "pretrain").iterdir())
     assert len(stored) == runs + 2
     for run in stored:
-        assert json.loads((run / "run.json").read_text())["finished"]
+        assert json.loads((run / "run.json").read_text())["outcome"]
         assert len(list(run.glob("knn-*/result.json"))) == 1
     left = [path.name for path in folder.rglob(".*") if path.suffix in (".lock", ".since", ".part")]
     assert left == []
@@ -130,5 +130,5 @@ def force_at_once(address: str, folder: Path, processes: int) -> None:
     assert codes == processes * [[0, 0]], said(folder, processes)
     assert {times for work, times in done.items() if work.startswith("training")} == {processes}
     for run in (folder / "outputs" / "pretrain").iterdir():
-        assert json.loads((run / "run.json").read_text())["finished"]
+        assert json.loads((run / "run.json").read_text())["outcome"]
         assert len(list(run.glob("knn-*/result.json"))) == 1

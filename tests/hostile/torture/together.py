@@ -19,7 +19,7 @@ from killed import processes as forked
 WORK: dict[str, tuple[str, str, Callable[..., object]]] = {
     "download": ("lowres_ssl.data.download", "download_archive", lambda dataset, _folder: dataset.url),
     "unpacking": ("lowres_ssl.data.download", "unpack_archive", lambda _archive, folder: folder.parent),
-    "index": ("lowres_ssl.data.image_metadata", "write_checked_json", lambda path, *_: path.name),
+    "index": ("lowres_ssl.data.image_metadata", "write_record", lambda path, *_: path.name),
     "store": ("lowres_ssl.data.image_store", "build_image_store", lambda _catalogue, folder, *_: folder.name),
     "training": ("lowres_ssl.experiment.train_run", "train_encoder", lambda _plan, _material, run, *_: run.name),
     "features": ("lowres_ssl.evaluate.feature_cache", "store_features", lambda path, *_: path.parent.name),

@@ -1,6 +1,7 @@
 """Stored runs as a figure finds them, made up; and what a figure shows, read from matplotlib's own objects."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ from omegaconf import OmegaConf
 from stored_runs import made_up_run
 
 from lowres_ssl.evaluate.features import store_features
-from lowres_ssl.io.checksummed_json import write_checked_json
 from lowres_ssl.reporting.figures import Stored, build_picture
 from lowres_ssl.runs.index import read_index
 from lowres_ssl.runs.query import ResultFilters
@@ -42,16 +42,13 @@ def figured_run(tmp_path: Path) -> FiguredRun:
     ) -> Path:
         folder = made_up_run(tmp_path, **about)
         run = Run(folder.parent)
-        description = run.description()
-        description["unlabelled_images"] = unlabelled_images
-        description["config"]["keep_last_batch"] = keep_last_batch
-        write_checked_json(run.folder / "run.json", description)
-        result = read_result(folder)
-        assert result is not None
-        result["images"]["train"] = train
-        write_result(folder, result, read_predictions(folder))
+        record, result = run.read(), read_result(folder)
+        config = replace(record.config, keep_last_batch=keep_last_batch)
+        run.start(replace(record, unlabelled_images=unlabelled_images, config=config))
+        images = replace(result.images, train=train)
+        write_result(folder, replace(result, images=images), read_predictions(folder, result))
         if features is not None:
-            store_features(run.features("selected", result["precision"]), {"test": torch.from_numpy(features)}, "key")
+            store_features(run.features("selected", result.precision), {"test": torch.from_numpy(features)}, "key")
         return folder
 
     return make

@@ -177,4 +177,4 @@ def test_steps_and_views_are_those_of_the_training(
     everything = images + unlabelled
     steps = training.steps_per_epoch(everything)
     assert read_training_length(str(folder)) == (3 * steps, 3 * 2 * min(steps * batch_size, everything))
-    assert Run(folder.parent).description()["epochs_wanted"] == 3
+    assert Run(folder.parent).read().config.epochs == 3

@@ -110,7 +110,7 @@ def test_figure_a_data_set_of_the_run_with_the_first_seed(
     drawn = []
 
     def draw_run(self: ExampleViewsFigure, run: Any, store_dir: Path) -> Figure:
-        drawn.append(run.description())
+        drawn.append(run.read())
         return Figure()
 
     monkeypatch.setattr(ExampleViewsFigure, "draw_run", draw_run)
@@ -120,7 +120,7 @@ def test_figure_a_data_set_of_the_run_with_the_first_seed(
     figured_run(method="random", dataset="breast")
     figured_run(method="supervised", dataset="my/set", seed=0, epochs=100)
     assert list(draw("samples")) == ["samples-my_set"]
-    assert [description["seed"] for description in drawn] == [1]
+    assert [record.config.seed for record in drawn] == [1]
 
 
 def test_nothing_trained_is_one_line_with_the_command(figured_run: Any, draw: Any) -> None:

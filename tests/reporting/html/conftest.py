@@ -1,10 +1,8 @@
 """The report of made-up runs, as the command makes it."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hydra import initialize_config_module
 from studies import Reported, type_report, without_tsne
 
 
@@ -21,10 +19,3 @@ def report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Reported:
 @pytest.fixture
 def quick_maps(monkeypatch: pytest.MonkeyPatch) -> None:
     without_tsne(monkeypatch)
-
-
-@pytest.fixture
-def composing() -> Iterator[None]:
-    """Hydra as within a command."""
-    with initialize_config_module("lowres_ssl.conf", version_base="1.3"):
-        yield

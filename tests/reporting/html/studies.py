@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 from hydra.core.global_hydra import GlobalHydra
-from stored_runs import made_up_run
+from stored_runs import change_record, made_up_run
 
 from lowres_ssl.cli import main
-from lowres_ssl.data.image_store import compute_file_checksum
+from lowres_ssl.data.image_store import StoreMeta, compute_file_checksum
 from lowres_ssl.evaluate.features import store_features
-from lowres_ssl.io.checksummed_json import FORMAT_VERSIONS, write_checked_json
+from lowres_ssl.io.checksummed_json import write_record
 from lowres_ssl.reporting.html import page_data
 from lowres_ssl.runs.result_io import read_predictions, read_result, write_result
 from lowres_ssl.runs.run import Run
@@ -54,19 +54,16 @@ def made_up_study(
 
 def complete(folder: Path, names: Sequence[str], method: str) -> None:
     """What `made_up_run` leaves out."""
-    run, result, arrays = Run(folder.parent), read_result(folder), read_predictions(folder)
-    assert result is not None
+    run, result = Run(folder.parent), read_result(folder)
+    arrays = dict(read_predictions(folder, result))
     write_result(folder, result, arrays | {"test_ids": np.array(names, dtype=np.str_)})
-    description = run.description()
-    description["store"] = STORE
-    description["unlabelled_images"] = 0
-    description["config"] |= {"keep_last_batch": False}
-    write_checked_json(run.folder / "run.json", description)
-    random = np.random.default_rng([*method.encode(), description["seed"]])
+    change_record(run.folder, store=STORE)
+    record = run.read()
+    random = np.random.default_rng([*method.encode(), record.config.seed])
     centres = arrays["test_labels"][:, None] * np.array([3.0] + [0.0] * 7)
     features = (random.normal(size=(len(names), 8)) + centres).astype(np.float32)
-    store_features(run.features("selected", result["precision"]), {"test": torch.from_numpy(features)}, "key")
-    if "batch_size" in description:
+    store_features(run.features("selected", result.precision), {"test": torch.from_numpy(features)}, "key")
+    if record.identity.is_trained:
         run.write_history(
             [{"epoch": epoch, "loss": 4 / epoch, "embedding_std": 0.9, "effective_rank": 20.0} for epoch in (1, 2, 3)]
         )
@@ -78,19 +75,9 @@ def keep_images(folder: Path, names: Sequence[str], size: int) -> None:
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (len(names), 3, size // 4, size // 4), dtype=np.uint8)
     np.save(folder / "images.npy", images.repeat(4, axis=2).repeat(4, axis=3))
-    write_checked_json(
-        folder / "store.json",
-        {
-            "schema": FORMAT_VERSIONS["store"],
-            "key": "made up",
-            "shape": [len(names), 3, size, size],
-            "ids": list(names),
-            "sha256": [""] * len(names),
-            "sizes": [[size, size]] * len(names),
-            "dropped": {},
-            "crc32": compute_file_checksum(folder / "images.npy"),
-        },
-    )
+    sizes, crc32 = (size,) * len(names), compute_file_checksum(folder / "images.npy")
+    meta = StoreMeta("made up", (len(names), 3, size, size), tuple(names), sizes, sizes, {}, crc32)
+    write_record(folder / "store.json", meta)
 
 
 def type_report(folder: Path, monkeypatch: pytest.MonkeyPatch, *words: str) -> Path:

@@ -1,19 +1,17 @@
 """What the report says of a chapter's images: leakage, computed where they are."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from hydra import compose
 from PIL import Image
-from stored_runs import made_up_run
+from stored_runs import change_record, made_up_run
 
-from lowres_ssl.config.check import PretrainConfig, read_config, register_schemas, to_plain
+from lowres_ssl.config.check import PretrainConfig, read_config, register_schemas
 from lowres_ssl.config.overrides import quote_texts
 from lowres_ssl.data.prepare import load_catalogue
 from lowres_ssl.data.splits import make_split, save_split
-from lowres_ssl.io.checksummed_json import write_checked_json
 from lowres_ssl.reporting.html.provenance import collect_dataset_facts
 from lowres_ssl.reporting.html.sections import Chapter, build_sections
 from lowres_ssl.runs.index import read_index
@@ -34,8 +32,7 @@ def chapter(tmp_path: Path, composing: None) -> Chapter:
     words = ["dataset=folder", f"dataset.root={tmp_path / 'cells'}", r"dataset.options.group_pattern=(p\d+)_"]
     config = read_config(compose("pretrain", overrides=quote_texts(words)), PretrainConfig)
     folder = made_up_run(tmp_path / "outputs")
-    description: dict[str, Any] = Run(folder.parent).description()
-    write_checked_json(folder.parent / "run.json", description | {"config": to_plain(config)})
+    change_record(folder.parent, config=config)
     catalogue = load_catalogue(config.dataset, tmp_path / "stores")
     save_split(make_split(catalogue, kind="random", seed=0), catalogue, Run(folder.parent).split)
     (found,), _ = build_sections(read_index(tmp_path / "outputs")[0], ResultFilters())

@@ -7,11 +7,10 @@ from typing import Any
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-from stored_runs import made_up_run
+from stored_runs import made_up_run, made_up_tuned
 from studies import complete, made_up_study, type_command, type_report, without_tsne
 
-from lowres_ssl.evaluate.tuned_settings import summarise_seeds
-from lowres_ssl.io.checksummed_json import FORMAT_VERSIONS, write_checked_json
+from lowres_ssl.evaluate.tuned_settings import summarise_seeds, write_tuned_settings
 
 TABLES = sorted(path.stem for path in (Path(__file__).resolve().parents[3] / "conf" / "table").glob("*.yaml"))
 METHOD, ENCODER, PROBE = "newmethod", "pretrained newencoder", "newprobe"
@@ -39,9 +38,7 @@ def outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     add(METHOD, ["linear"], label_fraction=0.1)
     run = add(METHOD, every).parent.name
     chosen = summarise_seeds(16, 0.1, 100, [(0.9, 0.5)])
-    tuned = {"schema": FORMAT_VERSIONS["tuned"], "run": run, "chosen": chosen, "rule": "full", "seeds": 1}
-    made = {"device": "cpu, fp32", "versions": {"torch": "2.9"}, "commit": None}
-    write_checked_json(folder / "tuned" / f"{run}.json", tuned | made)
+    write_tuned_settings(folder, made_up_tuned(run=run, chosen=chosen, seeds=1))
     return folder
 
 

@@ -2,17 +2,17 @@
 
 import base64
 import io
-import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from stored_runs import made_up_run
+from stored_runs import OUTCOME, change_record, made_up_run
 from studies import STORE, keep_images, made_up_study
 
-from lowres_ssl.io.checksummed_json import hash_file, write_checked_json
+from lowres_ssl.io.checksummed_json import hash_file
 from lowres_ssl.reporting.cells import ScoredCell
 from lowres_ssl.reporting.html.page_data import build_feature_maps, build_training_curves, find_nearest_rows
 from lowres_ssl.reporting.html.provenance import ThumbnailAlbum
@@ -105,8 +105,7 @@ def test_curves_are_those_of_each_seed_and_a_burst_loss_is_none(chapter: Chapter
     folder = Path(chapter.entries()["simclr"].cell.rows["result"].iloc[0]).parent
     history = folder / "history.csv"
     history.write_text("epoch,loss\n1,nan\n2,1e400\n")
-    description = json.loads((folder / "run.json").read_text())
-    write_checked_json(folder / "run.json", description | {"files": {history.name: hash_file(history)}})
+    change_record(folder, outcome=replace(OUTCOME, files={history.name: hash_file(history)}))
     assert build_training_curves(chapter)[0]["loss"] == [None, None]
     assert build_training_curves(chapter)[0]["effective_rank"] == [None, None]
 

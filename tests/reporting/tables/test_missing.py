@@ -1,14 +1,14 @@
 """The command below a table fills its cell: it has what was typed, and what the neighbours were made with."""
 
-import json
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from made_tables import config_of, table_of
-from stored_runs import made_up_run
+from stored_runs import change_dataset, change_record, made_up_run
 
-from lowres_ssl.io.checksummed_json import write_checked_json
+from lowres_ssl.runs.run import Run
 
 
 def commands(output_dir: Path, name: str = "paper2", **filters: object) -> list[list[str]]:
@@ -102,8 +102,7 @@ def test_rows_that_were_not_asked_for_are_no_holes(tmp_path: Path) -> None:
 
 
 def test_set_of_ones_own_is_read_as_its_neighbours_were(tmp_path: Path) -> None:
-    path = made_up_run(tmp_path, dataset="cells").parent / "run.json"
-    description = json.loads(path.read_text())
+    folder = made_up_run(tmp_path, dataset="cells").parent
     options = {"table": "labels of 2024.csv", "path": "file", "label": "label", "skip_missing": True}
     reading = {
         "source": "csv",
@@ -112,8 +111,7 @@ def test_set_of_ones_own_is_read_as_its_neighbours_were(tmp_path: Path) -> None:
         "grey_range": [-1000.0, 400.0],
         "options": options,
     }
-    description["config"]["dataset"] |= reading
-    write_checked_json(path, description)
+    change_dataset(folder, **reading)
     (trained, _) = commands(tmp_path, dataset="cells")
     about = [word for word in trained if word.startswith("dataset")]
     assert about == [
@@ -125,11 +123,10 @@ def test_set_of_ones_own_is_read_as_its_neighbours_were(tmp_path: Path) -> None:
 
 def with_images(output_dir: Path, dataset: str, images: str) -> None:
     """A run of a set of one's own, trained as that kind of picture."""
-    path = made_up_run(output_dir, dataset=dataset).parent / "run.json"
-    description = json.loads(path.read_text())
-    description["config"] |= {"images": {"name": images}}
-    description["config"]["dataset"] |= {"root": "pictures"}
-    write_checked_json(path, description)
+    folder = made_up_run(output_dir, dataset=dataset).parent
+    change_dataset(folder, root="pictures")
+    config = Run(folder).read().config
+    change_record(folder, config=replace(config, images=replace(config.images, name=images)))
 
 
 @pytest.mark.parametrize(("trained_as", "typed"), [("histology", False), ("xray", True)])

@@ -1,6 +1,5 @@
 """Recipes and splits side by side: what a column is, what it costs, what is still refused."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,7 @@ from stored_runs import made_up_run
 
 from lowres_ssl.errors import ConfigError
 from lowres_ssl.reporting.tables import Table
-from lowres_ssl.runs.result_io import read_predictions
+from lowres_ssl.runs.result_io import read_predictions, read_result
 
 
 def three_recipes(output_dir: Path) -> None:
@@ -161,7 +160,7 @@ def test_cost_equals_that_of_scikit_learn(tmp_path: Path) -> None:
     table = table_of("recipes", tmp_path, probe="knn")
     found: dict[tuple[str, str], dict[int, float]] = {}
     for path in sorted((tmp_path / "pretrain").glob("phantom-vicreg-*/knn-*")):
-        recipe, seed = (json.loads((path / "result.json").read_text())[key] for key in ("recipe", "seed"))
+        recipe, seed = (read_result(path).config.recipe, read_result(path).config.seed)
         arrays = read_predictions(path)
         truth, guess = arrays["test_labels"], arrays["test_predictions"]
         found.setdefault(("accuracy", recipe), {})[seed] = accuracy_score(truth, guess)

@@ -10,7 +10,6 @@ from sklearn.metrics import accuracy_score, f1_score
 from stored_runs import made_up_run
 
 from lowres_ssl.errors import CheckpointError, ConfigError
-from lowres_ssl.io.checksummed_json import write_checked_json
 from lowres_ssl.runs.result_io import read_predictions
 
 METHODS = ("dcl", "simclr", "simsiam", "vicreg")
@@ -202,17 +201,6 @@ def test_data_sets_are_the_tables_and_the_others_that_have_results(tmp_path: Pat
     assert headings == ["breast", "colorectal", "Pneumonia", "Cells"]
     narrow = config_of("paper2", datasets=["pneumonia"])
     assert [block.heading.split(",")[0] for block in table_of("x", tmp_path, config=narrow).blocks] == ["Pneumonia"]
-
-
-def test_planted_swap_of_columns_is_refused(tmp_path: Path) -> None:
-    full(tmp_path, dataset="phantom")
-    path = next(tmp_path.rglob("phantom-vicreg-*/knn-*/result.json"))
-    result = json.loads(path.read_text())
-    test = result["test"]
-    result["test"] = test | {"accuracy": test["weighted_f1"], "weighted_f1": test["accuracy"]}
-    write_checked_json(path, result)
-    with pytest.raises(CheckpointError, match="json says accuracy"):
-        table_of("paper2", tmp_path)
 
 
 def test_methods_tested_on_other_images_under_one_digest_are_refused(tmp_path: Path) -> None:

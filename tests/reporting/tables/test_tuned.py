@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 from made_tables import line_of, table_of
-from stored_runs import made_up_run
+from stored_runs import made_up_run, made_up_tuned
 
-from lowres_ssl.evaluate.tuned_settings import summarise_seeds
-from lowres_ssl.io.checksummed_json import FORMAT_VERSIONS, write_checked_json
+from lowres_ssl.environment import Environment
+from lowres_ssl.evaluate.tuned_settings import summarise_seeds, write_tuned_settings
 
 
 def tune(
@@ -25,16 +25,8 @@ def tune(
     fits = [(each, 0.5) for each in accuracies or [accuracy] * 3]
     chosen = summarise_seeds(batch_size, learning_rate, 100, fits)
     run = result.parent.name
-    made = {"device": "Some CPU, fp32", "versions": {"torch": "2.9"}, "commit": None}
-    content = {
-        "schema": FORMAT_VERSIONS["tuned"],
-        "run": run,
-        "chosen": chosen,
-        "rule": "full",
-        "seeds": len(fits),
-        **made,
-    }
-    write_checked_json(output_dir / "tuned" / f"{run}.json", content)
+    environment = Environment({"torch": "2.9"}, "Some CPU, fp32", "Linux", None)
+    write_tuned_settings(output_dir, made_up_tuned(run=run, chosen=chosen, seeds=len(fits), environment=environment))
 
 
 def test_ours_stands_beside_the_papers(tmp_path: Path) -> None:

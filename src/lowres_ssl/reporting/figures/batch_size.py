@@ -32,8 +32,8 @@ from lowres_ssl.reporting.figures._style import (
     make_panels,
 )
 from lowres_ssl.runs.comparability import is_trained
-from lowres_ssl.runs.predictions import read_existing_result
 from lowres_ssl.runs.query import ResultColumn, select_columns, select_ordinary
+from lowres_ssl.runs.result_io import read_result
 from lowres_ssl.runs.run import Run
 
 LEVEL_DASHES = (":", "-.", "--", "-")  # of the baselines, which share a colour
@@ -136,11 +136,13 @@ class BatchSizeFigure(Picture):
 def read_training_length(result: str) -> tuple[int, int]:
     """Count the optimiser steps and the views (two for each image) of the training behind a stored result."""
     folder = Path(result)
-    description = Run(folder.parent).description()
-    images = read_existing_result(folder)["images"]["train"] + description["unlabelled_images"]
-    batch_size, epochs = description["batch_size"], description["epochs_wanted"]
+    record = Run(folder.parent).read()
+    training = record.training
+    assert training is not None, "a batch size was asked for"
+    images = read_result(folder).images.train + record.unlabelled_images
+    batch_size, epochs = training.batch_size, training.epochs
     full, rest = divmod(images, batch_size)
-    steps = full + int(description["config"]["keep_last_batch"] and rest > 1)  # as `Training.steps_per_epoch`
+    steps = full + int(training.keep_last_batch and rest > 1)  # as `Training.steps_per_epoch`
     return epochs * steps, epochs * 2 * min(steps * batch_size, images)
 
 

@@ -108,7 +108,7 @@ class LabelEfficiencyFigure(Picture):
         images: dict[float, set[int]] = defaultdict(set)
         for line in lines:
             for fraction, cells in line.cells.items():
-                images[fraction] |= {each["images"]["train"] for cell in cells for each in cell.tested.results}
+                images[fraction] |= {each.images.train for cell in cells for each in cell.tested.results}
         fractions = sorted(images)
         axes.set_xscale("log")
         axes.minorticks_off()

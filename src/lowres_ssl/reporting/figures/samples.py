@@ -9,7 +9,6 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from lowres_ssl.augment.from_config import ExampleImages, choose_example_rows, make_example_views
-from lowres_ssl.config.check import PretrainConfig, from_plain
 from lowres_ssl.data.prepare import prepare_data
 from lowres_ssl.data.splits import load_split
 from lowres_ssl.errors import ConfigError, DataError
@@ -50,10 +49,11 @@ class ExampleViewsFigure(Picture):
         return figures
 
     def draw_run(self, run: Run, store_dir: Path) -> Figure:
-        description = run.description()
-        config = from_plain(PretrainConfig, description["config"])
+        config = run.read().training
+        if config is None:
+            raise DataError(f"{run.name}: nothing was trained, so it has no views; name another run by run=RUN")
         config.store_dir = str(store_dir)
-        config.dataset.root = self.root or relocate_path(run, description["config"], config.dataset.root)
+        config.dataset.root = self.root or relocate_path(run, config, config.dataset.root)
         try:
             material = prepare_data(
                 config, partial(load_split, run.split, store_dir=Path(config.store_dir)), as_in_a_run=True

@@ -24,9 +24,8 @@ from lowres_ssl.reporting.figures._style import (
     write_figure_file,
 )
 from lowres_ssl.runs.comparability import is_trained
-from lowres_ssl.runs.predictions import read_existing_result
 from lowres_ssl.runs.query import ResultCell, ResultColumn, select_columns, select_ordinary
-from lowres_ssl.runs.result_io import read_predictions
+from lowres_ssl.runs.result_io import read_predictions, read_result
 from lowres_ssl.runs.run import Run
 
 # t-SNE takes time in proportion to n log n, and a reader can't see more dots than this.
@@ -76,7 +75,7 @@ class TsneFigure(Picture):
             draw_result(panel, result, f"{get_legend_name(cell.entry)}{size}, seed {seed}")
         for spare in axes[len(cells) :]:
             spare.set_axis_off()
-        classes = read_existing_result(Path(best.rows["result"].iloc[0]))["classes"]
+        classes = read_result(Path(best.rows["result"].iloc[0])).classes
         title = (
             f"{format_panel_title(column.rows, width=100)}\nt-SNE of "
             "the features; left the best method, chosen on validation"
@@ -99,7 +98,7 @@ def find_best_cell(column: ResultColumn, candidates: Sequence[str]) -> ResultCel
 
 def draw_result(axes: Any, result: Path, title: str) -> None:
     """The test images of a stored result as dots. The silhouette is that of the features themselves."""
-    features, about = read_test_features(result), read_existing_result(result)
+    features, about = read_test_features(result), read_result(result)
     labels = read_predictions(result, about)["test_labels"]
     if len(labels) != len(features):
         raise CheckpointError(
@@ -107,10 +106,10 @@ def draw_result(axes: Any, result: Path, title: str) -> None:
             f"type lowres-ssl evaluate run={result.parent.name} force=true"
         )
     features, labels, shown = sample_dots(features, labels)
-    draw_dots(axes, features, labels, about["classes"])
+    draw_dots(axes, features, labels, about.classes)
     found = compute_silhouette(features, labels)
     silhouette = "no silhouette" if found is None else f"silhouette of the features {found:.2f}"
-    accuracy = f"{about['label']} accuracy {about['test']['accuracy']:.2f}, {shown} images"
+    accuracy = f"{about.label} accuracy {about.test.accuracy:.2f}, {shown} images"
     axes.set_title(escape_math(f"{title}\n{silhouette}\n{accuracy}"), fontsize=8, loc="left")
 
 
@@ -119,8 +118,8 @@ def read_test_features(result: Path) -> NDArray[np.float32]:
 
     Raises `CheckpointError` if they cannot be read, or are not as they were written.
     """
-    about, run = read_existing_result(result), Run(result.parent)
-    path = run.features(about["settings"].get("encoder", "selected"), about["precision"])
+    about, run = read_result(result), Run(result.parent)
+    path = run.features("last" if about.settings.get("encoder") == "last" else "selected", about.precision)
     try:
         with safe_open(path, framework="numpy") as file:
             features = np.asarray(file.get_tensor("test"))

@@ -40,7 +40,7 @@ def build_training_curves(chapter: Chapter) -> list[dict[str, Any]]:
 def read_run_history(run: Run) -> list[dict[str, float]]:
     """Read a run's history; no line where it is damaged or gone, which the notes report."""
     try:
-        return run.read_history(run.description())
+        return run.read_history(run.read())
     except CheckpointError:
         return []
 

@@ -3,18 +3,22 @@
 import base64
 import io
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
-from lowres_ssl.config.check import DatasetConfig, from_plain
-from lowres_ssl.config.experiment_schema import PAPER_ORIGIN, SETTINGS_ORIGIN, TUNABLE_KEYS, TUNED_ORIGIN
+from lowres_ssl.config.experiment_schema import (
+    PAPER_ORIGIN,
+    SETTINGS_ORIGIN,
+    TUNABLE_KEYS,
+    TUNED_ORIGIN,
+    ExperimentConfig,
+)
 from lowres_ssl.config.overrides import format_command
 from lowres_ssl.data.image_store import ImageStore, drop_undecodable, find_image_store
 from lowres_ssl.data.prepare import load_catalogue
@@ -24,6 +28,7 @@ from lowres_ssl.reporting.html.sections import Chapter
 from lowres_ssl.reporting.tables.fill_commands import build_output_override, read_default_settings
 from lowres_ssl.runs.cleanup import relocate_path
 from lowres_ssl.runs.collapse import RUN_MARKS
+from lowres_ssl.runs.records import ResultRecord
 from lowres_ssl.runs.run import CLASSIFIER_PROBE, Run, find_run
 from lowres_ssl.runs.stored_command import format_value, rebuild_overrides
 
@@ -45,16 +50,15 @@ class DatasetFacts:
 def collect_dataset_facts(chapter: Chapter, store_dir: Path) -> DatasetFacts:
     """Read names and headers of the images, where they still are; no pixel."""
     run = Run(Path(chapter.first.cell.rows["result"].iloc[0]).parent)  # any: all have the same images and split
-    description = run.description()
-    dataset = from_plain(DatasetConfig, description.get("config", {}).get("dataset", {}))
-    store, licence = description.get("store"), dataset.licence or "not stated"
-    dataset.root = relocate_path(run, description.get("config", {}), dataset.root or "")
-    root, dataset.archive = Path(dataset.root), None  # nothing is unpacked
-    if not dataset.root or not root.exists():
+    record = run.read()
+    store, config = record.store, record.config
+    licence, root = config.dataset.licence, Path(relocate_path(run, config, config.dataset.root))
+    dataset = replace(config.dataset, root=str(root), archive=None)  # nothing is unpacked
+    if not root.exists():
         return DatasetFacts("not known here: the images are not where they were", False, False, licence, store, root)
     try:
         catalogue = load_catalogue(dataset, store_dir)
-        if store and dataset.skip_unreadable:
+        if dataset.skip_unreadable:
             catalogue = drop_undecodable(catalogue, store_dir / store)
         found = compute_leakage(catalogue, load_split(run.split, catalogue, store_dir))
     except UserError:
@@ -133,36 +137,32 @@ def list_report_runs(frame: pd.DataFrame, output_dir: Path, *, paths: bool) -> l
 
 def list_run_commands(run: Run, output_dir: Path, *, paths: bool) -> list[str]:
     """List the command that makes the run, then those that score it in ways that its own command did not."""
-    description = run.description()
-    config = description["config"]
+    record = run.read()
+    config = record.config
     place = build_output_override(output_dir) if paths else []
-    words = rebuild_overrides(config, trained="batch_size" in description, paths=paths)
+    words = rebuild_overrides(config, trained=record.identity.is_trained, paths=paths)
     lines = [] if words is None else [format_command(*words, *place)]
     later: dict[tuple[str, ...], set[float]] = defaultdict(set)  # how it was scored beyond that -> with which labels
     for _, result in run.results():
-        if result["probe"] != CLASSIFIER_PROBE and not is_made_by_run(result, config):
-            later[build_scoring_overrides(result, config)].add(get_label_fraction(result))
+        if result.probe != CLASSIFIER_PROBE and not is_made_by_run(result, config):
+            later[build_scoring_overrides(result, config)].add(result.labels.fraction)
     for scored, fractions in later.items():
         share = f"label_fraction=[{','.join(f'{each:g}' for each in sorted(fractions))}]"
         lines.append(format_command("evaluate", f"run={run.name}", *scored, *[share] * (fractions != {1.0}), *place))
     return lines
 
 
-def is_made_by_run(result: Mapping[str, Any], config: Mapping[str, Any]) -> bool:
+def is_made_by_run(result: ResultRecord, config: ExperimentConfig) -> bool:
     """Whether the run's own command gives this result."""
-    own = config.get("probe", {}).get(result["probe"], {})
+    own = config.probe.get(result.probe, {})
     asked = {key: value for key, value in own.items() if key != "name"}
-    return asked == result["settings"] and get_label_fraction(result) in config.get("label_fraction", [1.0])
+    return asked == result.settings and result.labels.fraction in config.label_fraction
 
 
-def get_label_fraction(result: Mapping[str, Any]) -> float:
-    return float(result.get("labels", {}).get("fraction", 1.0))
-
-
-def build_scoring_overrides(result: Mapping[str, Any], config: Mapping[str, Any]) -> tuple[str, ...]:
+def build_scoring_overrides(result: ResultRecord, config: ExperimentConfig) -> tuple[str, ...]:
     """The probe, and its settings that are not the run's."""
-    probe, settings = result["probe"], dict(result["settings"])
-    usual = config.get("probe", {}).get(probe) or read_default_settings(probe, str(config.get("recipe")))
+    probe, settings = result.probe, dict(result.settings)
+    usual = config.probe.get(probe) or read_default_settings(probe, config.recipe)
     if settings.get(SETTINGS_ORIGIN) in (TUNED_ORIGIN, PAPER_ORIGIN):  # the origin of these two
         settings = {key: value for key, value in settings.items() if key not in TUNABLE_KEYS}
     differing = [

@@ -150,9 +150,9 @@ def get_common_value(values: "pd.Series[Any]") -> Any:
 def build_neighbour_dataset(dataset: str, neighbours: pd.DataFrame, output_dir: Path) -> list[str]:
     """Name the images as one of the neighbours does."""
     if neighbours.empty:
-        return build_dataset_overrides(dataset, {})
+        return build_dataset_overrides(dataset, None)
     run = find_run(output_dir, str(neighbours["run"].iloc[0]))
-    return build_dataset_overrides(dataset, run.description().get("config", {}))
+    return build_dataset_overrides(dataset, run.read().config)
 
 
 def build_probe_overrides(scored: pd.DataFrame, recipe: str, probes: set[str]) -> list[str]:

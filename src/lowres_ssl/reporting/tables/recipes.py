@@ -187,7 +187,7 @@ def list_backbone_differences(columns: dict[RecipeColumn, ResultColumn]) -> list
     fields: dict[str, dict[str, list[str]]] = {}  # field -> value -> recipes
     for axis, column in columns.items():
         for result in column.rows.loc[is_trained(column.rows), "result"]:
-            for key, value in (read_backbone(result) or {}).items():
+            for key, value in vars(read_backbone(result)).items():
                 recipes = fields.setdefault(key, {}).setdefault(str(value).lower(), [])
                 recipes += [] if axis.recipe in recipes else [axis.recipe]
     return [

@@ -13,7 +13,13 @@ from lowres_ssl.config.command_schemas import RowConfig, TableConfig
 from lowres_ssl.config.overrides import format_command
 from lowres_ssl.console import pluralise
 from lowres_ssl.errors import DamagedError
-from lowres_ssl.evaluate.tuned_settings import format_tuned_cell, read_tuned_settings, sort_by_preference
+from lowres_ssl.evaluate.tuned_settings import (
+    GridLine,
+    TunedSettings,
+    format_tuned_cell,
+    read_tuned_settings,
+    sort_by_preference,
+)
 from lowres_ssl.reporting.cells import OTHERS, format_provenance, list_others
 from lowres_ssl.reporting.tables import DASH, Block, Record, Table, Text
 from lowres_ssl.reporting.tables.fill_commands import (
@@ -32,8 +38,6 @@ TUNED_NOTE = (
     "that of the run with the highest validation accuracy; how many of them chose the same stands beside it. ±: the "
     "standard deviation over the seeds of the probe, where there are several."
 )
-
-TunedSettings = dict[str, Any]  # what `lowres-ssl tune` wrote for a run
 
 
 def build_tuned_table(
@@ -104,37 +108,37 @@ def read_paper_settings() -> dict[str, dict[str, dict[str, Any]]]:
 
 def list_row_choices(
     row: RowConfig, runs: pd.DataFrame, tuned: dict[str, TunedSettings], patterns: Sequence[str]
-) -> dict[str, list[dict[str, Any]]]:
+) -> dict[str, list[GridLine]]:
     """By entry, the choices for its runs, the best first: of the first of the row's entries that has any, or of all
     others. `patterns`: of all rows."""
     for pattern in row.entries:
         entries = list_others(runs["entry"], patterns) if pattern == OTHERS else [pattern]
         runs_of = {entry: runs.loc[runs["entry"] == entry, "run"] for entry in entries}
-        choices = {entry: sort_by_preference([tuned[run]["chosen"] for run in own]) for entry, own in runs_of.items()}
+        choices = {entry: sort_by_preference([tuned[run].chosen for run in own]) for entry, own in runs_of.items()}
         if found := {entry: chosen for entry, chosen in choices.items() if chosen}:
             return found
     return {}
 
 
-def format_tuned_line(label: str, tuned: Sequence[dict[str, Any]], paper: dict[str, Any] | None) -> list[Text]:
+def format_tuned_line(label: str, tuned: Sequence[GridLine], paper: dict[str, Any] | None) -> list[Text]:
     cells = [DASH, DASH, DASH]
     if tuned:
         best = tuned[0]
-        spread = best.get("accuracy_spread")
-        same = [each for each in tuned if format_tuned_cell(each) == format_tuned_cell(best)]
-        accuracy = f"{best['accuracy']:.3f}" + ("" if spread is None else f" ± {spread:.3f}")
-        cells = [format_tuned_cell(best), accuracy, f"{len(same)} of {pluralise(len(tuned), 'run')}"]
+        spread = best.accuracy_spread
+        same = [each for each in tuned if each.format_cell() == best.format_cell()]
+        accuracy = f"{best.accuracy:.3f}" + ("" if spread is None else f" ± {spread:.3f}")
+        cells = [best.format_cell(), accuracy, f"{len(same)} of {pluralise(len(tuned), 'run')}"]
     return [Text(each) for each in (label, *cells, DASH if paper is None else format_tuned_cell(paper))]
 
 
-def build_tuned_record(tuned: Sequence[dict[str, Any]], paper: dict[str, Any] | None) -> dict[str, Any]:
+def build_tuned_record(tuned: Sequence[GridLine], paper: dict[str, Any] | None) -> dict[str, Any]:
     """The choice as a record; nothing where there is none."""
-    best = tuned[0] if tuned else {}
+    best = tuned[0] if tuned else None
     return {
-        "batch_size": best.get("batch_size"),
-        "learning_rate": best.get("learning_rate"),
-        "validation_accuracy": best.get("accuracy"),
-        "validation_standard_deviation": best.get("accuracy_spread"),
+        "batch_size": best and best.batch_size,
+        "learning_rate": best and best.learning_rate,
+        "validation_accuracy": best and best.accuracy,
+        "validation_standard_deviation": best and best.accuracy_spread,
         "runs": len(tuned),
         "paper_batch_size": (paper or {}).get("batch_size"),
         "paper_learning_rate": (paper or {}).get("learning_rate"),
@@ -147,12 +151,12 @@ def describe_tuned_runs(runs: pd.DataFrame, tuned: dict[str, TunedSettings]) -> 
     first, trained = runs.iloc[0], runs[runs["batch_size"].notna()]
     recipe = "" if trained.empty else f"recipe {trained['recipe'].iloc[0]}, "
     own = [tuned[run] for run in runs["run"]]
-    searched = dict.fromkeys(f"rule {each['rule']}, {pluralise(each['seeds'], 'seed')} of the probe" for each in own)
+    searched = dict.fromkeys(f"rule {each.rule}, {pluralise(each.seeds, 'seed')} of the probe" for each in own)
     seeds = ", ".join(map(str, sorted(runs["seed"].unique())))
     return (
         f"{recipe}{first['backbone']} at {first['image_size']} px; split {first['split']} (split_seed "
         f"{first['split_seed']}, digest {first['split_digest'][:8]}); {pluralise(len(runs), 'run')} tuned, pre-trained "
-        f"with seeds {seeds}; {'; '.join(searched)}. {format_provenance(own)}"
+        f"with seeds {seeds}; {'; '.join(searched)}. {format_provenance([each.environment for each in own])}"
     )
 
 
