@@ -15,7 +15,7 @@ from stored_runs import OUTCOME, made_up_record, made_up_run, made_up_tuned
 
 from lowres_ssl.data.catalogue import Catalogue, build_catalogue
 from lowres_ssl.data.datasets import build_source
-from lowres_ssl.data.image_metadata import load_metadata_index
+from lowres_ssl.data.image_metadata import MetadataIndex
 from lowres_ssl.data.image_store import open_image_store, read_store_meta
 from lowres_ssl.data.pseudonyms import KEY_FILE, make_key, read_key
 from lowres_ssl.data.splits import load_split, make_split, save_split
@@ -23,6 +23,7 @@ from lowres_ssl.encoders.weights_file import save_tensors
 from lowres_ssl.errors import UserError
 from lowres_ssl.evaluate.features import read_stored_features, store_features
 from lowres_ssl.evaluate.tuned_settings import read_tuned_settings, write_tuned_settings
+from lowres_ssl.io.checksummed_json import read_record
 from lowres_ssl.runs.result_io import PROBE_FILE, get_fitted_file, read_predictions, read_result, write_result
 from lowres_ssl.runs.run import Run
 from lowres_ssl.train.checkpoint import load_latest_state, save_state
@@ -144,7 +145,7 @@ def a_store(folder: Path) -> tuple[Path, Read]:
 def an_index(folder: Path) -> tuple[Path, Read]:
     catalogue_in(folder)
     (path,) = (folder / "stores").glob("index-*.json")
-    return path, lambda: load_metadata_index(path) or None
+    return path, lambda: read_record(path, MetadataIndex, "read again")
 
 
 def key_of_the_names(folder: Path) -> tuple[Path, Read]:

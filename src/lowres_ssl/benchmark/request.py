@@ -14,7 +14,7 @@ from lowres_ssl.benchmark.plan import BenchmarkCall, BenchmarkPlan, PlanQuestion
 from lowres_ssl.benchmark.schedule import TypedChoices, compute_schedule
 from lowres_ssl.config.check import PretrainConfig, read_config, to_plain
 from lowres_ssl.config.duration import parse_duration
-from lowres_ssl.config.experiment_schema import BenchmarkConfig
+from lowres_ssl.config.experiment_schema import BenchmarkConfig, DatasetConfig, list_keys_with
 from lowres_ssl.config.overrides import quote_value
 from lowres_ssl.data.catalogue import Catalogue
 from lowres_ssl.data.splits import Split
@@ -37,7 +37,7 @@ REPLACED_KEYS = {
 }
 # The keys of a training that change no number, or are in `PlanQuestion` already.
 IGNORED_KEYS = frozenset(["data_dir", "epochs", "seed", "method", "picture", "store", "tracker", *BENCHMARK_KEYS])
-DATASET_PATH_KEYS = frozenset(["root", "archive", "unlabelled"])
+DATASET_PATH_KEYS = frozenset(list_keys_with(DatasetConfig, "path"))
 RANDOM_BASELINE = "random"
 
 

@@ -1,7 +1,7 @@
 """Define the config of the commands that work on one data set with one encoder, and how a config is stored."""
 
 from collections.abc import Mapping
-from dataclasses import Field, asdict, dataclass, field, is_dataclass
+from dataclasses import Field, asdict, dataclass, field, fields, is_dataclass
 from enum import Enum, EnumMeta
 from typing import Any, Literal, TypeVar, cast, get_type_hints
 
@@ -32,7 +32,9 @@ PreemptionSignal = Enum("PreemptionSignal", ["none", "USR1", "USR2", "HUP", "XCP
 SearchRule = Enum("SearchRule", ["full", "quarter", "eighth"])
 
 # What other modules have to know of a key. "numbers": it changes the numbers of a run, so it is part of the run's hash.
-Fact = Literal["numbers"]
+# "path": a place on this machine. "request": how a run was asked for, not what it is. "private": hidden from trackers.
+# "run": a finished run decides it for the commands that score or tune that run.
+Fact = Literal["numbers", "path", "request", "private", "run"]
 
 
 def setting(*facts: Fact, default: Any = MISSING) -> Any:
@@ -45,6 +47,11 @@ def has_fact(key: "Field[Any]", fact: Fact) -> bool:
     return fact in key.metadata.get("facts", ())
 
 
+def list_keys_with(schema: type, fact: Fact) -> list[str]:
+    """The keys of a schema that have a fact, without those of its sections."""
+    return [each.name for each in fields(schema) if has_fact(each, fact)]
+
+
 @dataclass
 class DatasetConfig:
     """A set of images: where it lies, where it comes from, what should be in it."""
@@ -52,9 +59,9 @@ class DatasetConfig:
     name: str = MISSING
     title: str = MISSING
     source: str = MISSING
-    root: str = MISSING
-    archive: str | None = MISSING
-    unlabelled: str | None = MISSING
+    root: str = setting("path")
+    archive: str | None = setting("path")
+    unlabelled: str | None = setting("path")
     url: str | None = MISSING
     sha256: str | None = MISSING
     instructions: str = MISSING
@@ -112,26 +119,26 @@ class ViewsConfig:
 class ExperimentConfig:
     """What pre-training and evaluation share."""
 
-    data_dir: str = MISSING
-    output_dir: str = MISSING
-    store_dir: str = MISSING
-    method: dict[str, Any] = setting("numbers")
-    dataset: DatasetConfig = MISSING
-    images: ImagesConfig = MISSING
-    backbone: BackboneConfig = setting("numbers")
+    data_dir: str = setting("path")
+    output_dir: str = setting("path", "request")
+    store_dir: str = setting("path", "request")
+    method: dict[str, Any] = setting("numbers", "run")
+    dataset: DatasetConfig = setting("private", "run")
+    images: ImagesConfig = setting("run")
+    backbone: BackboneConfig = setting("numbers", "run")
     probe: dict[str, Any] = MISSING
-    table_1: dict[str, Any] = MISSING
-    recipe: str = MISSING
-    split: SplitKind = MISSING
-    split_seed: int = MISSING
-    seed: int = setting("numbers")
-    image_size: int = setting("numbers")
+    table_1: dict[str, Any] = setting("private", "request")
+    recipe: str = setting("run")
+    split: SplitKind = setting("run")
+    split_seed: int = setting("run")
+    seed: int = setting("numbers", "run")
+    image_size: int = setting("numbers", "run")
     device: DeviceChoice = MISSING
     precision: PrecisionChoice = MISSING
     label_fraction: list[float] = MISSING
     label_draws: int = MISSING
-    hash_ids: bool = MISSING
-    force: bool = MISSING
+    hash_ids: bool = setting("private")
+    force: bool = setting("private", "request")
 
 
 @dataclass
@@ -152,15 +159,15 @@ class PretrainConfig(ExperimentConfig):
     deterministic: bool = MISSING
     sync_batch_norm: bool = MISSING
     views: ViewsConfig = setting("numbers")
-    initial_weights: str = MISSING
+    initial_weights: str = setting("path")
     pretrain_on: PretrainOn = setting("numbers")
     select_encoder: SelectEncoder = setting("numbers")
     checkpoint_seconds: float = MISSING
-    preemption_signal: PreemptionSignal = MISSING
-    tracker: dict[str, Any] = MISSING
-    evaluate: bool = MISSING
-    picture: bool = MISSING
-    dry_run: bool = MISSING
+    preemption_signal: PreemptionSignal = setting("private")
+    tracker: dict[str, Any] = setting("private", "request")
+    evaluate: bool = setting("private", "request")
+    picture: bool = setting("request")
+    dry_run: bool = setting("private", "request")
 
 
 @dataclass

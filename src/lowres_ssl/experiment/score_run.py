@@ -14,7 +14,7 @@ from lowres_ssl.config.check import (
     ExperimentConfig,
     read_experiment,
 )
-from lowres_ssl.config.experiment_schema import RANDOM_BASELINES, to_plain
+from lowres_ssl.config.experiment_schema import RANDOM_BASELINES, list_keys_with, to_plain
 from lowres_ssl.config.overrides import escape_interpolations
 from lowres_ssl.data.catalogue import Catalogue
 from lowres_ssl.data.label_subset import ALL_LABELS, LabelSubset, list_label_subsets
@@ -32,7 +32,7 @@ from lowres_ssl.runs.cleanup import relocate_path
 from lowres_ssl.runs.run import Run, find_run, resume_command
 
 # What a run was made with, and its scores are of; the images may have moved.
-RUN_KEYS = ("method", "dataset", "images", "backbone", "recipe", "split", "split_seed", "seed", "image_size")
+RUN_KEYS = list_keys_with(ExperimentConfig, "run")
 MOVABLE_KEYS = ("dataset", "dataset.root", "dataset.unlabelled")
 
 

@@ -1,6 +1,5 @@
 """What may not be mixed in a column, and what a user types to choose."""
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,14 +8,13 @@ from typing import Any
 import pandas as pd
 
 from lowres_ssl.config.experiment_schema import SETTINGS_ORIGIN, TUNED_ORIGIN
-from lowres_ssl.errors import CheckpointError, ConfigError
+from lowres_ssl.errors import ConfigError
 from lowres_ssl.io.checksummed_json import to_json
 from lowres_ssl.runs.records import RunIdentity
 from lowres_ssl.runs.run import Run
 
 # What the paper's Table 1 chooses for each method and data set; the rest of a probe's settings are the column's.
 FREE_SETTINGS = {"linear": frozenset(["batch_size", "learning_rate"])}
-SCORE_COLUMNS = ("accuracy", "weighted_f1", "macro_f1", "balanced_accuracy")
 
 
 def is_trained(frame: pd.DataFrame) -> "pd.Series[bool]":
@@ -130,16 +128,6 @@ def list_distinguishing_settings(every: list[dict[str, str]]) -> list[str]:
             return [f"{key}={value}" for value in values]
     common = set.intersection(*(set(settings.items()) for settings in every))
     return [", ".join(f"{key}={value}" for key, value in each.items() if (key, value) not in common) for each in every]
-
-
-def check_finite_scores(rows: pd.DataFrame) -> None:
-    for row in rows.to_dict("records"):
-        for metric in SCORE_COLUMNS:
-            if row[metric] is None or not math.isfinite(row[metric]):
-                path = Path(row["result"]) / "result.json"
-                raise CheckpointError(
-                    f"{path}: {metric} is {row[metric]}, wanted a number; remove its folder, score again"
-                )
 
 
 def check_no_duplicates(rows: pd.DataFrame, what: str, asked: str | None = None) -> None:

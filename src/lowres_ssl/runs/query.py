@@ -17,7 +17,6 @@ from lowres_ssl.console import pluralise
 from lowres_ssl.errors import ConfigError
 from lowres_ssl.runs.collapse import RUN_MARKS
 from lowres_ssl.runs.comparability import (
-    check_finite_scores,
     check_no_duplicates,
     check_same_kind,
     check_seeds_alike,
@@ -221,7 +220,6 @@ def select_columns(
         dataset, probe, split_seed = group[["dataset", "probe", "split_seed"]].iloc[0]
         column = ResultColumn(dataset, probe, int(split_seed), drop_other_recipes(group), filters.settings)
         check_same_kind(column.rows, f"{column}", filters.settings)
-        check_finite_scores(column.rows)
         columns.append(column)
     return columns
 

@@ -16,7 +16,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
 from lowres_ssl.config.check import TUNABLE_KEYS, ExperimentConfig, PretrainConfig, to_plain
-from lowres_ssl.config.experiment_schema import SETTINGS_ORIGIN, SETTINGS_ORIGINS, TYPED_ORIGIN
+from lowres_ssl.config.experiment_schema import SETTINGS_ORIGIN, SETTINGS_ORIGINS, TYPED_ORIGIN, list_keys_with
 from lowres_ssl.config.overrides import PATH_KEYS, TEXT_KEYS, quote_value
 from lowres_ssl.config.user_config import get_user_conf
 from lowres_ssl.data.splits import SPLIT_STRATEGIES as SPLITS
@@ -91,7 +91,7 @@ def is_known_choice(key: str, name: str) -> bool:
 
 
 # How a run was asked for, not what it is; and the folder of outputs, which is the one that is read now.
-UNTYPED_KEYS = frozenset(["force", "dry_run", "evaluate", "picture", "output_dir", "store_dir", "table_1", "tracker"])
+UNTYPED_KEYS = frozenset(list_keys_with(PretrainConfig, "request"))
 INTERPOLATION_SOURCES = ("data_dir", "dataset.name")  # other values are interpolated from these
 PLAIN_VALUE = re.compile(r"(?!(?:null|true|false|inf|nan|none)$)[A-Za-z_][A-Za-z0-9_./-]*", re.IGNORECASE)
 FOLDER_PLACEHOLDER = "FOLDER"  # stands for a path that is not told

@@ -17,7 +17,7 @@ from PIL import Image
 
 from lowres_ssl.augment.from_config import choose_example_rows, make_example_views
 from lowres_ssl.config.check import PretrainConfig, to_plain
-from lowres_ssl.config.experiment_schema import RANDOM_BASELINES
+from lowres_ssl.config.experiment_schema import RANDOM_BASELINES, list_keys_with
 from lowres_ssl.config.overrides import PATH_KEYS
 from lowres_ssl.console import log_info, log_warning
 from lowres_ssl.data.prepare import PreparedData
@@ -44,9 +44,7 @@ METRIC_GROUPS = {
     "validation_knn_accuracy": "validation",
 }
 # Keys of the config, beside paths, that no tool receives: a data set's options may name files, a tracker's a machine.
-HIDDEN_KEYS = frozenset(
-    ["dataset", "tracker", "table_1", "dry_run", "evaluate", "force", "hash_ids", "preemption_signal"]
-)
+HIDDEN_KEYS = frozenset(list_keys_with(PretrainConfig, "private"))
 TRACKER_FILE = "tracker.json"  # in the run's folder: what each tool calls it
 TRACKER_RUN_NAME = re.compile(r"\w[\w.-]*", re.ASCII)  # a tool makes paths and patterns of it
 
