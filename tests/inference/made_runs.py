@@ -1,13 +1,14 @@
 """A run made by the commands, a command in this process, and encoders of runs that are on no disk."""
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from hydra.core.global_hydra import GlobalHydra
+from stored_runs import made_up_config, made_up_record
 from torch import nn
 
 from lowres_ssl.cli import main
@@ -47,7 +48,9 @@ def fake_encoder(name: str, *, small_stem: bool = False, method: dict[str, Any] 
         if isinstance(layer, nn.BatchNorm2d):
             assert layer.running_mean is not None
             layer.running_mean.normal_(0, 0.1)
-    config = {"method": method or {"name": "dcl"}, "backbone": {"name": name, "small_stem": small_stem}}
+    config = made_up_config()
+    backbone = replace(config.backbone, name=name, small_stem=small_stem)
+    config = replace(config, method=method or {"name": "dcl"}, backbone=backbone)
     return PortableEncoder(
         run=Run(Path("nowhere") / "made-up"),
         which="selected",
@@ -56,7 +59,7 @@ def fake_encoder(name: str, *, small_stem: bool = False, method: dict[str, Any] 
         width=width,
         preprocessing=Preprocessing(True, 48, 24, (0.5, 0.4, 0.3), (0.2, 0.2, 0.2)),
         compute=resolve_device("cpu", "fp32"),
-        description={"config": config},
+        record=made_up_record(config=config),
     )
 
 
