@@ -7,12 +7,8 @@ import tempfile
 import time
 from pathlib import Path
 
-import numpy as np
-
-from lowres_ssl.runs.index import INDEX_METRICS
-from lowres_ssl.runs.result_io import write_result
-from lowres_ssl.runs.run import get_run_by_identity
 from speed.table import arguments, machine, markdown, median_and_spread
+from tests.stored_runs import made_up_run
 
 RUNS = 1000
 
@@ -47,26 +43,10 @@ QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 
 
 def store_runs(output_dir: Path) -> None:
-    """Finished runs with two results each, of the size that real ones have."""
-    config = {f"key{number}": number for number in range(60)}
+    """Store finished runs with two results each, as tests do."""
     for number in range(RUNS):
-        run = get_run_by_identity(output_dir, "pretrain", ["phantom", "simclr", f"s{number}"], {"number": number})
-        about = {"method": "simclr", "dataset": "phantom", "title": "Phantom", "seed": number, "batch_size": 64}
-        about |= {"epochs_wanted": 10, "recipe": "tuned", "pretrain_on": "training", "config": config}
-        run.start(about | {"split": {"kind": "patient", "seed": 0, "digest": "0"}, "identity": {}})
-        run.finish(epochs=10, training_seconds=1.0)
-        for probe, label in (("knn", "KNN (k=200)"), ("linear", "linear (MLP)")):
-            scores = dict.fromkeys(INDEX_METRICS, 0.5) | {"n": 100}
-            result = {
-                "probe": probe,
-                "label": label,
-                "test": scores,
-                "validation": scores,
-                "settings": {"k": 200},
-                "config": config,
-                "run": run.name,
-            }
-            write_result(run.result_folder(probe, {}), result, {"test_labels": np.zeros(100)})
+        for probe in ("knn", "linear"):
+            made_up_run(output_dir, method="simclr", seed=number, probe=probe)
 
 
 if __name__ == "__main__":
