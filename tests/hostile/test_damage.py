@@ -145,7 +145,7 @@ def a_store(folder: Path) -> tuple[Path, Read]:
 def an_index(folder: Path) -> tuple[Path, Read]:
     catalogue_in(folder)
     (path,) = (folder / "stores").glob("index-*.json")
-    return path, lambda: read_record(path, MetadataIndex, "read again")
+    return path, lambda: read_record(path, MetadataIndex, "type the same command")
 
 
 def key_of_the_names(folder: Path) -> tuple[Path, Read]:

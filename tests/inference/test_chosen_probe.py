@@ -25,7 +25,7 @@ def run(tmp_path: Path) -> Run:
 @pytest.mark.parametrize("by_folder", [False, True])
 def test_a_result_is_named_by_its_probe_or_its_folder(run: Run, by_folder: bool) -> None:
     for folder, result in run.results():
-        assert choose_stored_result(run, folder.name if by_folder else result["probe"], "fp32")[0] == folder
+        assert choose_stored_result(run, folder.name if by_folder else result.probe, "fp32")[0] == folder
 
 
 @pytest.mark.parametrize(
@@ -50,4 +50,4 @@ def test_a_folder_at_another_precision_is_found_at_its_own(run: Run) -> None:
     (folder, result), *_ = run.results()
     with pytest.raises(ConfigError, match=r"; type precision=fp32$"):
         choose_stored_result(run, folder.name, "bf16")
-    assert result["precision"] == "fp32"
+    assert result.precision == "fp32"
