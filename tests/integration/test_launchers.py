@@ -192,7 +192,7 @@ def test_tasks_of_a_slurm_job_make_one_run_and_are_put_back_together(
     code, _, err = sweep.end()
     assert code == 0, err
     assert sweep.finished() == [0, 1]
-    assert json.loads((run / "run.json").read_text())["processes"] == 2
+    assert json.loads((run / "run.json").read_text())["outcome"]["processes"] == 2
     logs = [path.read_text() for path in sweep.folder.glob("outputs/sweeps/*/.submitit/*/*_0_log.out")]
     assert sorted(log.count("Requeued job") for log in logs) == [0, 1]
 

@@ -54,7 +54,7 @@ def test_chance_loss_is_kept_with_the_run(
 ) -> None:
     assert lowres_ssl("pretrain", *words, *DATA, "evaluate=false").code == 0
     (run,) = (tmp_path / "outputs" / "pretrain").iterdir()
-    found = json.loads((run / "run.json").read_text())["chance_loss"]
+    found = json.loads((run / "run.json").read_text())["outcome"]["chance_loss"]
     assert found == (wanted if wanted is None else pytest.approx(wanted))
 
 

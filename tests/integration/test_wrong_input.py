@@ -152,7 +152,7 @@ def test_damaged_random_run_costs_the_method_beside_it_nothing(lowres_ssl: Comma
     random.write_text("{")
     answer = lowres_ssl("evaluate", f"run={trained}", "probe=[knn]", "probe.knn.k=5")
     assert answer.code == 0, answer.err
-    assert "run.json: damaged; the run is made anew" in answer.err
+    assert "run.json: cannot be read" in answer.err
     assert "random initialisation" in answer.out
     assert lowres_ssl("runs").err == ""
 

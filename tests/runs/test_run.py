@@ -259,3 +259,13 @@ def test_runs_are_found_by_the_beginning_of_their_names(tmp_path: Path) -> None:
     assert {each.name for each in find_runs_by_labels(tmp_path, "pretrain", ["my cells", "dcl", "bs8", "s0"])} == {
         each.name for each in made[:2]
     }
+
+
+@pytest.mark.parametrize("kept", ["checkpoint.pt", "checkpoint-previous.pt"])
+def test_damaged_record_of_an_unfinished_run_costs_nothing(run: Run, kept: str) -> None:
+    assert run.find_record_to_resume() == RECORD
+    (run.folder / "run.json").write_text("{")
+    with pytest.raises(CheckpointError):  # without a checkpoint nobody knows how far it was
+        run.find_record_to_resume()
+    (run.folder / kept).write_bytes(b"a checkpoint")
+    assert run.find_record_to_resume() is None

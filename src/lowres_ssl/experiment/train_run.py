@@ -114,7 +114,7 @@ def get_or_train(plan: TrainingSetup, material: PreparedData, probe: ProbeSettin
     with run.lock() as lock:  # another process may have finished it
         if config.force:
             run.discard()
-        record = None if config.force else run.find_record()
+        record = None if config.force else run.find_record_to_resume()
         if record is not None and record.outcome is not None:
             check_finished_run(run, record)
             save_run_split(run, config, material)
@@ -175,7 +175,7 @@ def check_world_size_unchanged(plan: TrainingSetup, run: Run, identity: RunIdent
         return
     labels = build_run_labels(plan.config, plan.config.method["name"])
     for other in find_runs_by_labels(run.folder.parents[1], "pretrain", labels):
-        record = other.find_record() if other.checkpoint.exists() else None
+        record = other.find_record_to_resume() if other.checkpoint.exists() else None
         if other != run and record and replace(record.identity, processes=identity.processes) == identity:
             size = record.identity.processes or 1
             launcher = "lowres-ssl" if size == 1 else f"torchrun --nproc-per-node={size} -m lowres_ssl"

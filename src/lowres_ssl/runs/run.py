@@ -26,8 +26,8 @@ from pathlib import Path
 from typing import Literal
 
 from lowres_ssl.config.overrides import format_command
-from lowres_ssl.console import log_info
-from lowres_ssl.errors import CheckpointError, ConfigError, DataError, did_you_mean
+from lowres_ssl.console import log_info, log_warning
+from lowres_ssl.errors import CheckpointError, ConfigError, DamagedError, DataError, did_you_mean
 from lowres_ssl.io.atomic import get_previous_path, remove_dead_temp_files, write_text
 from lowres_ssl.io.checksummed_json import Settings, hash_content, hash_file, read_record, write_record
 from lowres_ssl.io.locks import Lock, lock
@@ -111,6 +111,17 @@ class Run:
     def find_record(self) -> RunRecord | None:
         """Read `run.json`; None if there is none."""
         return read_record(self.folder / "run.json", RunRecord, RETRAIN_HINT)
+
+    def find_record_to_resume(self) -> RunRecord | None:
+        """As `find_record`; None as well, with a note, where `run.json` is damaged and a checkpoint shows that the run is
+        unfinished: it is written again, and nothing of the training is lost."""
+        try:
+            return self.find_record()
+        except DamagedError:
+            if not (self.checkpoint.exists() or get_previous_path(self.checkpoint).exists()):
+                raise
+        log_warning(f"{self.folder / 'run.json'}: damaged; written anew, and the run goes on from its checkpoint")
+        return None
 
     def read(self) -> RunRecord:
         """Read `run.json`. Raises `CheckpointError` if there is none."""
