@@ -118,7 +118,7 @@ def test_run_without_an_image_that_cannot_be_decoded_is_scored_on_the_others(
 
 def test_output_folder_that_is_a_file_is_refused(lowres_ssl: Command, cells: Path, tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("a file")
-    refused(lowres_ssl(*DATA, "output_dir=taken"), 3, "output_dir=taken", "output_dir=FOLDER")
+    refused(lowres_ssl(*DATA, "output_dir=taken"), 3, "taken", "output_dir=FOLDER")
 
 
 def test_no_probe_is_refused_before_anything_is_trained(lowres_ssl: Command, cells: Path, tmp_path: Path) -> None:
