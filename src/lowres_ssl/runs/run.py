@@ -113,8 +113,8 @@ class Run:
         return read_record(self.folder / "run.json", RunRecord, RETRAIN_HINT)
 
     def find_record_to_resume(self) -> RunRecord | None:
-        """As `find_record`; None as well, with a note, where `run.json` is damaged and a checkpoint shows that the run is
-        unfinished: it is written again, and nothing of the training is lost."""
+        """As `find_record`; None as well, with a note, where `run.json` is damaged and a checkpoint shows that the run
+        is unfinished: it is written again, and nothing of the training is lost."""
         try:
             return self.find_record()
         except DamagedError:
