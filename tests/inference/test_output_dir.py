@@ -32,7 +32,7 @@ def test_what_a_killed_process_left_is_gone_on_with(tmp_path: Path) -> None:
     record = tmp_path / "embed.json"
     with lock_files(record, tmp_path):
         left = record.read_bytes()
-    assert json.loads(left) == {"schema": 1, "folder": str(tmp_path.resolve()), "finished": False}
+    assert json.loads(left) == {"folder": str(tmp_path.resolve()), "finished": False}
     (tmp_path / "features.npz").touch()
     with lock_files(record, tmp_path):
         pass
