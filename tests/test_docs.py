@@ -25,6 +25,11 @@ def test_packages_are_listed_in_their_order() -> None:
     assert listed == [name for name in ORDER if not name.startswith("_")]
 
 
+def test_examples_of_the_code_structure_fit_the_code() -> None:
+    for block in re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "structure.md").read_text(), re.DOTALL):
+        exec(compile(block, "structure.md", "exec"), {})
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_to_files_that_are_there(page: Path) -> None:
     targets = re.findall(r"\]\(([^)#\s]+)", page.read_text())
