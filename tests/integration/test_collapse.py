@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hydra import compose, initialize_config_module
+from stored_runs import ENVIRONMENT, made_up_record
 
 from lowres_ssl.config.check import PretrainConfig, read_config, register_schemas
 from lowres_ssl.data.datasets.phantom import TISSUES, draw_image
@@ -14,6 +15,7 @@ from lowres_ssl.experiment.plan import build_training_setup
 from lowres_ssl.methods.base import Method, find_method
 from lowres_ssl.registry import list_available
 from lowres_ssl.runs.collapse import judge_history
+from lowres_ssl.runs.records import RunOutcome
 from lowres_ssl.train.loop import pretrain
 from lowres_ssl.train.state import Execution, TrainingData
 
@@ -50,8 +52,9 @@ def marks_after_training(phantom: ImageStore, folder: Path, overrides: Sequence[
         checkpoint=folder / "checkpoint.pt",
         name="collapse",
     )
-    known = {"chance_loss": plan.method.chance_loss(config.batch_size), "config": {"method": config.method}}
-    return {key for key, is_marked in judge_history(trained.history, known).items() if is_marked}
+    outcome = RunOutcome(5, 1.0, ENVIRONMENT, chance_loss=plan.method.chance_loss(config.batch_size))
+    marks = judge_history(trained.history, made_up_record(config=config, outcome=outcome))
+    return {key for key, is_marked in marks.items() if is_marked}
 
 
 @pytest.mark.parametrize("method", SELF_SUPERVISED)

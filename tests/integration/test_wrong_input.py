@@ -100,7 +100,9 @@ def test_run_without_an_image_that_cannot_be_decoded_is_scored_on_the_others(
     made = (*DATA, "dataset.skip_unreadable=true")
     answer = lowres_ssl(*made)
     assert answer.code == 0, answer.err
-    run = next(path.parent for path in tmp_path.glob("outputs/pretrain/*/run.json") if "-random-" not in str(path))
+    run = next(
+        path.parent for path in tmp_path.glob("outputs/pretrain/*/run.json") if "-random" not in path.parent.name
+    )
     dry = lowres_ssl(*made, "dry_run=true")
     assert run.name in dry.out
     assert "finished" in dry.out

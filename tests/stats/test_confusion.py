@@ -22,9 +22,8 @@ def test_metric_from_counts_is_scikit_learns(classes: int, name: str) -> None:
     for place, counts in enumerate(confusion):
         labels, predictions = (np.repeat(axis.ravel(), counts.ravel()) for axis in np.indices(counts.shape))
         names = [str(number) for number in range(classes)]
-        assert got[place] == pytest.approx(
-            compute_metrics(labels, predictions, np.eye(classes)[predictions], names)[name]
-        )
+        wanted = compute_metrics(labels, predictions, np.eye(classes)[predictions], names)
+        assert got[place] == pytest.approx(getattr(wanted, name))
 
 
 def test_unknown_metric_is_an_error() -> None:

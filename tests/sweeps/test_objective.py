@@ -1,17 +1,20 @@
 """What a search is given of a run's results."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
+from stored_runs import made_up_result
 
+from lowres_ssl.runs.records import ResultRecord
 from lowres_ssl.sweeps.jobs import Found, compute_objective
 
 
-def result(probe: str, validation: float | None, test: float = 1.0) -> dict[str, Any]:
-    scores = None if validation is None else {"accuracy": validation}
-    return {"probe": probe, "validation": scores, "test": {"accuracy": test}}
+def result(probe: str, validation: float | None, test: float = 1.0) -> ResultRecord:
+    made = made_up_result(probe=probe)
+    scores = None if validation is None else replace(made.test, accuracy=validation)
+    return replace(made, validation=scores, test=replace(made.test, accuracy=test))
 
 
 def test_the_objective_is_the_validation_accuracy_of_knn_whatever_the_test_scores() -> None:
@@ -26,7 +29,7 @@ def test_of_several_draws_of_the_labels_it_is_the_mean() -> None:
 @pytest.mark.parametrize(
     "results", [[], [result("linear", 0.9)], [result("knn", None)], [result("knn", 0.5), result("knn", None)]]
 )
-def test_there_is_none_without_knn_or_without_validation_images(results: list[dict[str, Any]]) -> None:
+def test_there_is_none_without_knn_or_without_validation_images(results: list[ResultRecord]) -> None:
     assert compute_objective(results) is None
 
 
