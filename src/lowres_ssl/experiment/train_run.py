@@ -262,7 +262,10 @@ class RunObserver(TrainingObserver):
 
     def record(self, history: list[EpochLog]) -> None:
         self.check_may_save()
-        self.run.write_history(history)
+        if history:
+            self.run.write_history(history)
+        else:  # the checkpoint is of the first epoch
+            self.run.history.unlink(missing_ok=True)
         self.session.history(history)
 
     def validate(self, encoder: nn.Module, read: ReadBatch) -> float | None:
