@@ -52,7 +52,7 @@ def test_damaged_files_of_a_finished_run_are_named_and_made_anew_or_refused(thro
     (encoder,) = (images / "outputs").glob("pretrain/folder-simclr-*/encoder.safetensors")
     flip(encoder)
     assert type_it(images, PRETRAIN) == 4
-    told = said.read_text().splitlines()[-1].partition("damaged one; type ")[2]
+    told = said.read_text().splitlines()[-1].partition("not what this run wrote, or damaged; type ")[2]
     assert shlex.split(told) == ["lowres-ssl", *PRETRAIN, "force=true"]
     assert type_it(images, shlex.split(told)[1:]) == 0
     assert [
