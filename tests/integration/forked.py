@@ -51,7 +51,7 @@ def forking(folder: Path) -> Iterator[Path]:
 
 
 def serve(listening: socket.socket) -> None:
-    import tests.torture.warm  # noqa: F401 - to be loaded before the forks
+    import tests.hostile.torture.warm  # noqa: F401 - to be loaded before the forks
 
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them here
     while True:
