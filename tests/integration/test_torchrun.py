@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -97,7 +98,7 @@ def first_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (("RANK", "0"), ("WORLD_SIZE", "2"), ("MASTER_ADDR", "here"), ("MASTER_PORT", "0")):
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(world, "rendezvous", lambda *_: iter([(torch.distributed.HashStore(), 0, 2)]))
-    monkeypatch.setattr(world, "LEAVE_TIMEOUT_SECONDS", 0.01)
+    monkeypatch.setattr(world, "LEAVE_TIMEOUT", timedelta(seconds=0.01))
 
 
 @pytest.mark.usefixtures("first_of_two")
@@ -130,7 +131,7 @@ def test_each_process_needs_a_gpu_of_its_own(lowres_ssl: Command, monkeypatch: p
     for name, value in (("RANK", "0"), ("MASTER_ADDR", "here"), ("MASTER_PORT", "0")):
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(world, "rendezvous", lambda *_: iter([(torch.distributed.HashStore(), 0, size)]))
-    monkeypatch.setattr(world, "LEAVE_TIMEOUT_SECONDS", 0.01)
+    monkeypatch.setattr(world, "LEAVE_TIMEOUT", timedelta(seconds=0.01))
     answer = lowres_ssl("pretrain", "dataset=folder", *SMALL, f"batch_size={4 * size}", "device=cuda")
     assert answer.code == 2
     assert "wanted one each" in answer.err
