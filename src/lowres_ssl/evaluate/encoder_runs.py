@@ -87,8 +87,9 @@ def find_sibling_run(config: PretrainConfig, method: str) -> Run:
     What `split=auto` comes to depends on the images, so they are looked at where there are several. A single run of
     another split is refused later, see `InitialWeights.check_leakage`.
     """
-    alike = ("recipe", "image_size", "seed", "split_seed")
     is_auto = config.split.name == "auto"
+    shared = get_sibling_settings(config)
+    shared |= {} if is_auto else {"split": config.split.name}
     found = []
     for run in find_runs_by_labels(Path(config.output_dir), "pretrain", build_run_labels(config, method)):
         try:
@@ -96,15 +97,14 @@ def find_sibling_run(config: PretrainConfig, method: str) -> Run:
         except CheckpointError as error:
             log_warning(f"{error}")
             continue
-        own = record.config
-        is_same = record.outcome is not None and record.entry == method and isinstance(own, PretrainConfig)
-        is_same = is_same and all(getattr(own, key) == getattr(config, key) for key in alike)
-        is_same = is_same and own.backbone.name == config.backbone.name
-        is_same = is_same and record.pretrain_on == config.pretrain_on.name
-        if is_same and (is_auto or record.split.kind == config.split.name):
+        if record.outcome is None or record.entry != method or not isinstance(record.config, PretrainConfig):
+            continue
+        known = get_sibling_settings(record.config) | {"split": record.split.kind}
+        if all(known[key] == value for key, value in shared.items()):
             found.append(run)
     if len(found) > 1 and is_auto:
         split = make_configured_split(config, load_catalogue(config.dataset, Path(config.store_dir)))
+        shared["split"] = split.kind
         found = [run for run in found if run.read().split.digest == split.digest]
     if len(found) == 1:
         return found[0]
@@ -113,14 +113,26 @@ def find_sibling_run(config: PretrainConfig, method: str) -> Run:
         raise CheckpointError(
             f"initial_weights={METHOD_PREFIX}{method}: several runs would do ({names}); type the name of one"
         )
-    shared = {"dataset": config.dataset.name, "backbone": config.backbone.name, "pretrain_on": config.pretrain_on.name}
-    shared |= {key: getattr(config, key) for key in ("recipe", "image_size", "batch_size", "seed", "split_seed")}
-    shared |= {} if is_auto else {"split": config.split.name}
     typed = ", ".join(f"{key}={value}" for key, value in shared.items())
     raise CheckpointError(
         f"initial_weights={METHOD_PREFIX}{method}: no finished run of it with {typed}; type lowres-ssl pretrain "
         f"method={method} with these first"
     )
+
+
+def get_sibling_settings(config: PretrainConfig) -> dict[str, object]:
+    """The settings that runs of two methods share where one starts from the other, by the key to type; the split's kind
+    aside, which an "auto" leaves to the images."""
+    return {
+        "dataset": config.dataset.name,
+        "recipe": config.recipe,
+        "backbone": config.backbone.name,
+        "image_size": config.image_size,
+        "batch_size": config.batch_size,
+        "seed": config.seed,
+        "split_seed": config.split_seed,
+        "pretrain_on": config.pretrain_on.name,
+    }
 
 
 def get_fixed_run(
