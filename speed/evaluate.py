@@ -8,7 +8,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from lowres_ssl.evaluate.feature_cache import build_probe_features, extract_rows, get_subset_rows
+from lowres_ssl.evaluate.features import build_probe_features, extract_rows, get_subset_rows
 from lowres_ssl.probes.base import Features
 from lowres_ssl.reporting.figures.tsne import compute_tsne
 from speed.experiment import Experiment, build_overrides, experiment, synchronise

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from lowres_ssl.evaluate.feature_cache import extract_rows, get_subset_rows
+from lowres_ssl.evaluate.features import extract_rows, get_subset_rows
 from speed.contestants import Case, ours
 from speed.experiment import experiment
 from speed.table import arguments, machine, markdown, median_and_spread

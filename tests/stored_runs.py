@@ -15,21 +15,13 @@ from numpy.typing import ArrayLike, NDArray
 from lowres_ssl.config.check import read_config, register_schemas
 from lowres_ssl.config.experiment_schema import BackboneConfig, PretrainConfig, SplitKind
 from lowres_ssl.data.decode import DECODER_VERSION
-from lowres_ssl.data.label_subset import ALL_LABELS, LabelSubset
+from lowres_ssl.data.splits import ALL_LABELS, LabelSubset
 from lowres_ssl.environment import Environment
 from lowres_ssl.evaluate.metrics import compute_metrics
 from lowres_ssl.evaluate.tuned_settings import TunedEncoder, TunedSettings, summarise_seeds
 from lowres_ssl.io.atomic import write_json
 from lowres_ssl.io.checksummed_json import CHECKSUM_KEY, hash_content
-from lowres_ssl.runs.records import (
-    ResultRecord,
-    RunIdentity,
-    RunOutcome,
-    RunRecord,
-    Scores,
-    SplitSummary,
-    SubsetSizes,
-)
+from lowres_ssl.runs.records import ResultRecord, RunIdentity, RunOutcome, RunRecord, Scores, SplitSummary, SubsetSizes
 from lowres_ssl.runs.result_io import write_result
 from lowres_ssl.runs.run import Run, get_identified_run
 

@@ -16,12 +16,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as tv
 
 from lowres_ssl.augment import operations
-from lowres_ssl.augment.operations import (
-    blur_by_matrices,
-    blur_by_shifts,
-    compute_kernels,
-    compute_mirrored_distances,
-)
+from lowres_ssl.augment.operations import blur_by_matrices, blur_by_shifts, compute_kernels, compute_mirrored_distances
 from lowres_ssl.augment.pipeline import apply_by_mask, apply_to_rows
 from lowres_ssl.augment.sampling import AugmentationParameters
 

@@ -15,7 +15,7 @@ from lowres_ssl.benchmark.schedule import (
     compute_schedule,
     fits_in_budget,
 )
-from lowres_ssl.config.duration import parse_duration
+from lowres_ssl.config.overrides import parse_duration
 from lowres_ssl.errors import ConfigError
 
 DEAR = {"start": 2.0, "random_seed": 1e6}  # so that no budget here pays for a further seed of the random encoders

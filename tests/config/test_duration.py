@@ -2,7 +2,7 @@
 
 import pytest
 
-from lowres_ssl.config.duration import format_budget, parse_duration
+from lowres_ssl.config.overrides import format_budget, parse_duration
 from lowres_ssl.errors import ConfigError
 
 

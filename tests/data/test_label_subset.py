@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lowres_ssl.data.label_subset import ALL_LABELS, LabelSubset, select_labelled
+from lowres_ssl.data.splits import ALL_LABELS, LabelSubset, select_labelled
 
 LABELS = np.array([0] * 700 + [1] * 300)
 TRAIN, VALIDATION = np.arange(0, 1000, 2), np.arange(1, 1000, 10)

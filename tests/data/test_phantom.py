@@ -9,13 +9,7 @@ import pytest
 from PIL import Image
 
 from lowres_ssl.data.catalogue import Catalogue
-from lowres_ssl.data.datasets.phantom import (
-    IMAGES_PER_PATIENT,
-    PATIENT_COUNT,
-    PHANTOM_SIZE,
-    TISSUES,
-    generate_phantom,
-)
+from lowres_ssl.data.datasets.phantom import IMAGES_PER_PATIENT, PATIENT_COUNT, PHANTOM_SIZE, TISSUES, generate_phantom
 from lowres_ssl.data.splits import make_split
 
 

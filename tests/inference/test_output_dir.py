@@ -8,7 +8,7 @@ from threading import Thread
 import pytest
 
 from lowres_ssl.errors import ConfigError, LockLostError
-from lowres_ssl.inference.output_dir import Destination, lock_destination
+from lowres_ssl.inference.output_files import Destination, lock_destination
 from lowres_ssl.io.atomic import write_text
 from lowres_ssl.io.locks import Lock
 

@@ -11,7 +11,7 @@ import pyarrow.parquet
 import pytest
 from numpy.typing import NDArray
 
-from lowres_ssl.inference.writers import WRITERS, open_writers
+from lowres_ssl.inference.output_files import WRITERS, open_writers
 
 IDS = [["a/1.png", "größe 2.png"], ["b/a very long name, with a comma.png"], ["4", "5", "6"]]
 

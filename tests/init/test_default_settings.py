@@ -2,7 +2,7 @@
 
 import pytest
 
-from lowres_ssl.init.default_settings import choose_batch_size, choose_image_size, choose_neighbours, suggest_budget
+from lowres_ssl.init.guesses import choose_batch_size, choose_image_size, choose_neighbours, suggest_budget
 
 
 @pytest.mark.parametrize(("smallest", "k"), [(1, 1), (4, 4), (5, 5), (10, 5), (112, 22), (1108, 200), (10**6, 200)])

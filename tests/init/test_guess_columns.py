@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from lowres_ssl.errors import DataError
-from lowres_ssl.init import guess_columns
-from lowres_ssl.init.guess_columns import guess_label_table
+from lowres_ssl.init import guesses
+from lowres_ssl.init.guesses import guess_label_table
 
 
 def table(folder: Path, text: str, files: int = 10, place: str = "", suffix: str = ".png") -> Path:
@@ -61,6 +61,6 @@ def test_a_table_of_other_files_is_given_up_soon_in_each_of_many_folders(
     for number in range(20):
         (folder / f"patient{number}").mkdir()
     asked = []
-    monkeypatch.setattr(guess_columns, "is_existing_file", asked.append)
+    monkeypatch.setattr(guesses, "is_existing_file", asked.append)
     assert guess_label_table(folder) is None
-    assert len(asked) == 21 * 2 * len(guess_columns.PATH_SUFFIXES) * 11  # of 50 rows, 11 that are not there are enough
+    assert len(asked) == 21 * 2 * len(guesses.PATH_SUFFIXES) * 11  # of 50 rows, 11 that are not there are enough

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lowres_ssl.data.datasets import build_source
-from lowres_ssl.init.guess_patients import PatientGuess, guess_patients
+from lowres_ssl.init.guesses import PatientGuess, guess_patients
 
 
 def names_in(shared: Path, file: str) -> list[str]:

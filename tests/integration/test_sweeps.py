@@ -16,7 +16,7 @@ from typed import SMALL, Command
 
 from hydra_plugins.lowres_ssl import Processes
 from lowres_ssl.commands import pretrain as command
-from lowres_ssl.evaluate import feature_cache
+from lowres_ssl.evaluate import features
 
 SWEEP = ("pretrain", "-m", "dataset=folder", *SMALL, "evaluate=false")
 OUT_OF_MEMORY = "CUDA out of memory. Tried to allocate 20.00 GiB.\nGPU 0 has a total capacity of 79.10 GiB"
@@ -133,7 +133,7 @@ def test_features_that_are_no_numbers_stop_their_run_and_no_other(
     lowres_ssl: Command, cells: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An encoder of finite weights whose features are not: seed 1's, divided by nothing."""
-    real = feature_cache.init_encoder
+    real = features.init_encoder
 
     def overflowing(config: Any) -> Any:
         encoder, width = real(config)
@@ -141,7 +141,7 @@ def test_features_that_are_no_numbers_stop_their_run_and_no_other(
             encoder.register_forward_hook(lambda _module, _inputs, output: output / 0)
         return encoder, width
 
-    monkeypatch.setattr(feature_cache, "init_encoder", overflowing)
+    monkeypatch.setattr(features, "init_encoder", overflowing)
     typed = ("pretrain", "-m", "dataset=folder", *SMALL, "method=random", "probe=[knn]", "seed=1,2")
     answer = lowres_ssl(*typed)
     assert answer.code == 1

@@ -4,12 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lowres_ssl.stats.calibration import (
-    ERROR_BINS,
-    calibrate,
-    compute_ece,
-    measure_calibration_error,
-)
+from lowres_ssl.stats.calibration import ERROR_BINS, calibrate, compute_ece, measure_calibration_error
 
 
 def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:

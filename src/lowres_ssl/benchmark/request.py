@@ -13,14 +13,13 @@ from lowres_ssl.benchmark.cost_estimate import CostRequest, measure_in_subproces
 from lowres_ssl.benchmark.plan import BenchmarkCall, BenchmarkPlan, PlanQuestion, PlanSettings
 from lowres_ssl.benchmark.schedule import TypedChoices, compute_schedule
 from lowres_ssl.config.check import PretrainConfig, read_config, to_plain
-from lowres_ssl.config.duration import parse_duration
 from lowres_ssl.config.experiment_schema import BenchmarkConfig, DatasetConfig, list_keys_with
-from lowres_ssl.config.overrides import quote_value
+from lowres_ssl.config.overrides import parse_duration, quote_value
 from lowres_ssl.data.catalogue import Catalogue
 from lowres_ssl.data.splits import Split
 from lowres_ssl.device import resolve_device
 from lowres_ssl.errors import ConfigError, did_you_mean
-from lowres_ssl.init.default_settings import choose_default_settings
+from lowres_ssl.init.guesses import choose_default_settings
 from lowres_ssl.io.checksummed_json import hash_content
 
 # The keys that are of the benchmark alone; all others go to every training as they were typed.

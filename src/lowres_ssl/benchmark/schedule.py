@@ -15,8 +15,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from lowres_ssl.config.duration import format_budget
 from lowres_ssl.config.experiment_schema import RANDOM_SEEDS
+from lowres_ssl.config.overrides import format_budget
 from lowres_ssl.console import pluralise
 from lowres_ssl.errors import ConfigError
 

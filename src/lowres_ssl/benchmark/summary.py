@@ -16,8 +16,7 @@ from lowres_ssl.benchmark.schedule import (
     TypedChoices,
     compute_min_budget,
 )
-from lowres_ssl.config.duration import format_budget
-from lowres_ssl.config.overrides import format_command
+from lowres_ssl.config.overrides import format_budget, format_command
 from lowres_ssl.console import format_duration, format_table, log_warning, pluralise
 from lowres_ssl.data.catalogue import Catalogue
 from lowres_ssl.data.splits import Split, compute_leakage

@@ -11,7 +11,7 @@ from lowres_ssl.console import format_path_size, format_table, pluralise
 from lowres_ssl.errors import ConfigError
 from lowres_ssl.inference.api import EMBED_FORMATS, check_batch_size, check_formats, embed
 from lowres_ssl.inference.load import load_portable_encoder
-from lowres_ssl.inference.output_dir import WrittenFiles
+from lowres_ssl.inference.output_files import WrittenFiles
 from lowres_ssl.runs.run import EncoderChoice, find_run
 
 

@@ -11,17 +11,16 @@ from lowres_ssl.config.check import ExperimentConfig, PretrainConfig, to_plain
 from lowres_ssl.config.experiment_schema import WEIGHTS_METHOD
 from lowres_ssl.console import log_warning, pluralise
 from lowres_ssl.data.catalogue import Catalogue
-from lowres_ssl.data.label_subset import LabelSubset
 from lowres_ssl.data.prepare import PreparedData, load_catalogue, make_configured_split
 from lowres_ssl.data.pseudonyms import make_pseudonyms
-from lowres_ssl.data.splits import Split, count_seen_test_images, load_split, save_split
+from lowres_ssl.data.splits import LabelSubset, Split, count_seen_test_images, load_split, save_split
 from lowres_ssl.device import DevicePrecision
 from lowres_ssl.encoders.base import build_fixed_encoder
 from lowres_ssl.encoders.from_config import get_normalisation, init_encoder
 from lowres_ssl.encoders.weights_file import load_encoder_weights, load_weights, save_tensors
 from lowres_ssl.environment import describe_environment
 from lowres_ssl.errors import CheckpointError, ConfigError, DataError
-from lowres_ssl.evaluate.feature_cache import adapt_baseline
+from lowres_ssl.evaluate.features import adapt_baseline
 from lowres_ssl.io.checksummed_json import Settings
 from lowres_ssl.runs.records import RunIdentity, RunOutcome, RunRecord, SplitSummary
 from lowres_ssl.runs.run import Run, find_run, find_runs_by_labels, get_identified_run

@@ -13,17 +13,15 @@ from lowres_ssl.config.check import ExperimentConfig
 from lowres_ssl.config.experiment_schema import SETTINGS_ORIGIN, TUNABLE_KEYS, TUNED_ORIGIN
 from lowres_ssl.console import log_info, log_warning
 from lowres_ssl.data.catalogue import Catalogue
-from lowres_ssl.data.label_subset import ALL_LABELS, LabelSubset, select_labelled
 from lowres_ssl.data.prepare import PreparedData
 from lowres_ssl.data.pseudonyms import make_pseudonyms
-from lowres_ssl.data.splits import Split, compute_leakage
+from lowres_ssl.data.splits import ALL_LABELS, LabelSubset, Split, compute_leakage, select_labelled
 from lowres_ssl.device import DevicePrecision
 from lowres_ssl.encoders.from_config import encoder_depends_on_seed
 from lowres_ssl.encoders.weights_file import save_tensors
 from lowres_ssl.environment import describe_environment
 from lowres_ssl.errors import CheckpointError, ConfigError
-from lowres_ssl.evaluate.feature_cache import build_probe_features, get_run_features, get_subset_rows
-from lowres_ssl.evaluate.features import digest_features
+from lowres_ssl.evaluate.features import build_probe_features, digest_features, get_run_features, get_subset_rows
 from lowres_ssl.evaluate.supervised_head import SupervisedHead
 from lowres_ssl.evaluate.tuned_settings import TunedEncoder, find_tuned_settings, list_tuned_warnings
 from lowres_ssl.io.checksummed_json import JSON, Settings
@@ -216,9 +214,7 @@ def evaluate_probe(
     draw: LabelSubset,
 ) -> ResultRecord:
     """Fit one probe on the labels of `draw`, score its predictions, store both."""
-    from lowres_ssl.evaluate.metrics import (
-        compute_metrics,  # scikit-learn takes a second, which a training without scores need not wait
-    )
+    from lowres_ssl.evaluate.metrics import compute_metrics
 
     catalogue, split = material.catalogue, material.split
     rows = get_subset_rows(split)

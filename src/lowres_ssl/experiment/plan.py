@@ -12,19 +12,13 @@ from lowres_ssl.config.check import PretrainConfig
 from lowres_ssl.config.experiment_schema import RANDOM_BASELINES, WEIGHTS_METHOD
 from lowres_ssl.console import log_info, pluralise
 from lowres_ssl.data.catalogue import Catalogue
-from lowres_ssl.data.label_subset import ALL_LABELS, LabelSubset, list_label_subsets, select_labelled
 from lowres_ssl.data.prepare import DataSummary, make_configured_split
-from lowres_ssl.data.splits import Split
+from lowres_ssl.data.splits import ALL_LABELS, LabelSubset, Split, list_label_subsets, select_labelled
 from lowres_ssl.device import DevicePrecision, resolve_device
 from lowres_ssl.encoders.from_config import build_starting_encoder, init_encoder
 from lowres_ssl.encoders.weights_file import load_encoder_weights, load_weights
 from lowres_ssl.errors import ConfigError
-from lowres_ssl.evaluate.encoder_runs import (
-    RANDOM_WEIGHTS,
-    InitialWeights,
-    build_encoder_name,
-    resolve_initial_weights,
-)
+from lowres_ssl.evaluate.encoder_runs import RANDOM_WEIGHTS, InitialWeights, build_encoder_name, resolve_initial_weights
 from lowres_ssl.evaluate.evaluate import ProbeSet, TuningTarget, build_probe_set, check_probe_images, warn_of_settings
 from lowres_ssl.methods.base import Method, build_trained_method
 from lowres_ssl.runs.records import RunIdentity

@@ -17,9 +17,8 @@ from lowres_ssl.config.check import (
 from lowres_ssl.config.experiment_schema import RANDOM_BASELINES, list_keys_with, to_plain
 from lowres_ssl.config.overrides import escape_interpolations
 from lowres_ssl.data.catalogue import Catalogue
-from lowres_ssl.data.label_subset import ALL_LABELS, LabelSubset, list_label_subsets
 from lowres_ssl.data.prepare import make_configured_split, prepare_data
-from lowres_ssl.data.splits import Split, load_split
+from lowres_ssl.data.splits import ALL_LABELS, LabelSubset, Split, list_label_subsets, load_split
 from lowres_ssl.device import resolve_device
 from lowres_ssl.encoders.from_config import init_encoder
 from lowres_ssl.encoders.weights_file import load_encoder_weights, load_weights

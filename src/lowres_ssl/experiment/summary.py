@@ -8,12 +8,12 @@ from statistics import mean
 
 from lowres_ssl.config.check import ExperimentConfig
 from lowres_ssl.console import apply_style, log_info
-from lowres_ssl.data.label_subset import ALL_LABELS, LabelSubset
 from lowres_ssl.data.prepare import PreparedData
+from lowres_ssl.data.splits import ALL_LABELS, LabelSubset
 from lowres_ssl.device import DevicePrecision
 from lowres_ssl.evaluate.encoder_runs import ALL_IMAGES_WARNING, format_row_name
 from lowres_ssl.evaluate.evaluate import TuningTarget, build_probe_set, evaluate_run, log_scoring
-from lowres_ssl.evaluate.feature_cache import get_run_features
+from lowres_ssl.evaluate.features import get_run_features
 from lowres_ssl.runs.records import ResultRecord, SubsetSizes
 from lowres_ssl.runs.run import Run
 from lowres_ssl.tracking.session import NO_TRACKING, TrackingSession

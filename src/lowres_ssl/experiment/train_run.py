@@ -12,8 +12,8 @@ from torch import nn
 from lowres_ssl.config.check import Experiment, PretrainConfig, read_config
 from lowres_ssl.config.experiment_schema import RANDOM_BASELINES, WEIGHTS_METHOD
 from lowres_ssl.console import log_info, log_warning
-from lowres_ssl.data.label_subset import ALL_LABELS, select_labelled
 from lowres_ssl.data.prepare import PreparedData, prepare_data
+from lowres_ssl.data.splits import ALL_LABELS, select_labelled
 from lowres_ssl.device import get_fp32_precision
 from lowres_ssl.encoders.weights_file import load_encoder_weights
 from lowres_ssl.environment import describe_environment
@@ -25,7 +25,7 @@ from lowres_ssl.evaluate.encoder_runs import (
     save_encoder,
     save_run_split,
 )
-from lowres_ssl.evaluate.feature_cache import build_probe_features, extract_rows
+from lowres_ssl.evaluate.features import build_probe_features, extract_rows
 from lowres_ssl.evaluate.supervised_head import save_classifier
 from lowres_ssl.experiment.estimate import estimate_run
 from lowres_ssl.experiment.plan import (

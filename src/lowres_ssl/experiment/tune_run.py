@@ -9,13 +9,13 @@ from omegaconf import DictConfig
 from lowres_ssl.config.check import TUNABLE_KEYS, TuneConfig, read_config
 from lowres_ssl.config.experiment_schema import SETTINGS_ORIGIN
 from lowres_ssl.console import format_duration, log_info, log_warning
-from lowres_ssl.data.label_subset import ALL_LABELS
 from lowres_ssl.data.prepare import prepare_data
+from lowres_ssl.data.splits import ALL_LABELS
 from lowres_ssl.device import DevicePrecision, resolve_device
 from lowres_ssl.environment import describe_environment
 from lowres_ssl.errors import ConfigError
 from lowres_ssl.evaluate.evaluate import build_probe_set
-from lowres_ssl.evaluate.feature_cache import build_probe_features, get_run_features
+from lowres_ssl.evaluate.features import build_probe_features, get_run_features
 from lowres_ssl.evaluate.grid_search import SearchGrid, estimate_search_seconds, search_grid
 from lowres_ssl.evaluate.tuned_settings import (
     TunedEncoder,

@@ -15,14 +15,8 @@ from lowres_ssl.config.check import require
 from lowres_ssl.data.folder_loader import list_image_files
 from lowres_ssl.errors import ConfigError
 from lowres_ssl.inference.load import PortableEncoder, UnreadableFiles, iter_embedded_batches, load_portable_encoder
-from lowres_ssl.inference.output_dir import Destination, WrittenFiles, write_rows
-from lowres_ssl.inference.predict import (
-    StoredProbe,
-    choose_stored_result,
-    get_result_encoder,
-    load_stored_probe,
-)
-from lowres_ssl.inference.writers import TableColumns
+from lowres_ssl.inference.output_files import Destination, TableColumns, WrittenFiles, write_rows
+from lowres_ssl.inference.predict import StoredProbe, choose_stored_result, get_result_encoder, load_stored_probe
 from lowres_ssl.runs.run import EncoderChoice, find_run
 from lowres_ssl.stats.calibration import ProbeCalibration
 

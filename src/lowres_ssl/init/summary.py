@@ -13,8 +13,7 @@ from lowres_ssl.console import format_table, log_warning, pluralise
 from lowres_ssl.data.catalogue import Catalogue
 from lowres_ssl.data.splits import Split, compute_leakage, get_default_split_kind, make_split
 from lowres_ssl.errors import ConfigError, DataError, escape_line
-from lowres_ssl.init.default_settings import choose_default_settings, suggest_budget
-from lowres_ssl.init.guess_patients import is_patient_folder
+from lowres_ssl.init.guesses import choose_default_settings, is_patient_folder, suggest_budget
 from lowres_ssl.init.inspect_folder import (
     FolderSurvey,
     find_empty_classes,

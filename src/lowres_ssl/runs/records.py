@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self, TypeAlias
 
 from lowres_ssl.config.experiment_schema import EvaluateConfig, ExperimentConfig, PretrainConfig
-from lowres_ssl.data.label_subset import LabelSubset
+from lowres_ssl.data.splits import LabelSubset
 from lowres_ssl.environment import Environment
 from lowres_ssl.io.checksummed_json import Settings, hash_content, to_json
 

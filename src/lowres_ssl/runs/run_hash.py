@@ -12,8 +12,8 @@ from typing import Any
 from lowres_ssl.augment.from_config import build_size_schedule
 from lowres_ssl.config.experiment_schema import ExperimentConfig, PretrainConfig, has_fact
 from lowres_ssl.data.decode import DECODER_VERSION
-from lowres_ssl.data.label_subset import LabelSubset
 from lowres_ssl.data.prepare import DataSummary
+from lowres_ssl.data.splits import LabelSubset
 from lowres_ssl.encoders.base import build_fixed_encoder
 from lowres_ssl.io.checksummed_json import JSON, hash_file, to_json
 from lowres_ssl.runs.records import RunIdentity

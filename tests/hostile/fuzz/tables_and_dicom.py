@@ -13,7 +13,7 @@ from watching import ODD_TEXT, Target, damaged_bytes, watched
 
 from lowres_ssl.data.datasets import build_source
 from lowres_ssl.errors import UserError
-from lowres_ssl.init.guess_columns import guess_label_table
+from lowres_ssl.init.guesses import guess_label_table
 
 FILES = ("a/1.png", "a/2.png", "b/ö 3.png")
 CELL = st.one_of(

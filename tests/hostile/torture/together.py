@@ -22,7 +22,7 @@ WORK: dict[str, tuple[str, str, Callable[..., object]]] = {
     "index": ("lowres_ssl.data.image_metadata", "write_record", lambda path, *_: path.name),
     "store": ("lowres_ssl.data.image_store", "build_image_store", lambda _catalogue, folder, *_: folder.name),
     "training": ("lowres_ssl.experiment.train_run", "train_encoder", lambda _plan, _material, run, *_: run.name),
-    "features": ("lowres_ssl.evaluate.feature_cache", "store_features", lambda path, *_: path.parent.name),
+    "features": ("lowres_ssl.evaluate.features", "store_features", lambda path, *_: path.parent.name),
     "result": (
         "lowres_ssl.evaluate.evaluate",
         "write_result",

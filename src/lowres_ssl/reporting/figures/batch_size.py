@@ -8,14 +8,7 @@ from typing import Any, Literal
 from matplotlib.figure import Figure
 
 from lowres_ssl.errors import ConfigError, DataError
-from lowres_ssl.reporting.cells import (
-    METRIC_TITLES,
-    OTHERS,
-    ScoredCell,
-    get_legend_name,
-    list_others,
-    read_cell,
-)
+from lowres_ssl.reporting.cells import METRIC_TITLES, OTHERS, ScoredCell, get_legend_name, list_others, read_cell
 from lowres_ssl.reporting.figures import Picture, Stored
 from lowres_ssl.reporting.figures._style import (
     BASELINE_COLOUR,

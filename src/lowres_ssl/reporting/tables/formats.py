@@ -3,15 +3,25 @@
 import csv
 import io
 import re
+import unicodedata
 from collections.abc import Sequence
 
 import pandas as pd
 
-from lowres_ssl.io.csv_escape import escape_formula
 from lowres_ssl.reporting.cells import SIGNS, UNRELIABLE
 from lowres_ssl.reporting.tables import Table, Text
 from lowres_ssl.runs.collapse import RUN_MARKS
 from lowres_ssl.stats.bootstrap import MIN_RELIABLE_GROUPS
+
+# How spreadsheets know a formula. Some take these after a tab or a line break, too.
+FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r", "\n")
+
+
+def escape_formula(text: str) -> str:
+    """With an apostrophe before what a spreadsheet would compute. The signs count in their wide forms as well, which
+    some spreadsheets read like the others."""
+    return f"'{text}" if unicodedata.normalize("NFKC", text[:1]).startswith(FORMULA_SIGNS) else text
+
 
 UNRELIABLE_NOTE = (
     f"{UNRELIABLE} fewer than {MIN_RELIABLE_GROUPS} test groups, "
