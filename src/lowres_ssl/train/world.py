@@ -4,6 +4,7 @@ Each trains on its share of every batch; the first one (rank 0) alone prepares, 
 of a launcher such as torchrun are read here and nowhere else.
 """
 
+import gc
 import os
 import re
 import time
@@ -153,6 +154,9 @@ class World:
             self.mark_left()
             self.all_reduce_max(0)
             dist.destroy_process_group()
+            # DistributedDataParallel is in a cycle that holds the group, and so Gloo's threads; one that still runs
+            # when Python ends may abort the process.
+            gc.collect()
 
     def is_first_to_fail(self) -> bool:
         """Whether this rank has to report the error: the first to fail does it for all."""
