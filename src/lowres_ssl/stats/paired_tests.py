@@ -109,10 +109,6 @@ class Difference:
         """Whether the interval is all that the metric allows, for want of a second seed."""
         return self.seeds == 1
 
-    def reversed(self) -> "Difference":
-        """The same of second minus first."""
-        return Difference(-self.value, -self.high, -self.low, self.seeds, self.groups, self.effective_groups)
-
 
 def compute_contrast(parts: Sequence[tuple[float, ContrastPart]], pooled: SeedSpread | None = None) -> Difference:
     """Add the parts, each times its factor and the mean over its seeds, and compute the 95% interval of the sum.
