@@ -1,10 +1,13 @@
 """What the documents promise: links lead somewhere, every page is in the navigation, versions are those of the code."""
 
+import ast
+import io
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tokenize
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,9 @@ from test_package_order import ORDER
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BIN = Path(sys.executable).parent
+# Names of torchvision, of browsers, of files and of a column, which the code does not hold as they are.
+EXTERNAL_NAMES = {"resized_crop", "gaussian_blur", "textContent", "__MACOSX", "DS_Store", "probability_CLASS"}
+EXTERNAL_NAMES |= {"person12_bacteria", "person12_virus", "patient_12"}
 
 
 def test_no_command_waits_for_a_value_that_nobody_is_told_of() -> None:
@@ -28,6 +34,24 @@ def test_packages_are_listed_in_their_order() -> None:
 def test_examples_of_the_code_structure_fit_the_code() -> None:
     for block in re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "structure.md").read_text(), re.DOTALL):
         exec(compile(block, "structure.md", "exec"), {})
+
+
+def test_names_in_docstrings_are_of_the_code() -> None:
+    """Those in backticks with an underscore or a capital inside."""
+    named, known = set(), set(EXTERNAL_NAMES)
+    for path in (ROOT / "src").rglob("*.py"):
+        text = path.read_text()
+        known.add(path.stem)
+        for token in tokenize.generate_tokens(io.StringIO(text).readline):
+            if token.type in (tokenize.NAME, tokenize.STRING) and not token.string.startswith('"""'):
+                known.update(re.findall(r"\w+", token.string))
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+                for shown in re.findall(r"`([A-Za-z_.][\w.]*)(?:\([^`]*\))?`", ast.get_docstring(node) or ""):
+                    named |= {(path.name, name) for name in shown.split(".") if re.search(r"_|[A-Z]", name[1:])}
+    for path in (ROOT / "conf").rglob("*.yaml"):
+        known.update(re.findall(r"\w+", path.read_text()))
+    assert sorted((file, name) for file, name in named if name not in known) == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

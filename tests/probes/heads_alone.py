@@ -10,7 +10,7 @@ from lowres_ssl.probes.base import Features
 
 
 def as_pytorch_has_it(weights: Mapping[str, Tensor], place: int) -> nn.Sequential:
-    """One of `Heads`, from their `state_dict`, in evaluation mode."""
+    """One of `BatchedMLP`, from their `state_dict`, in evaluation mode."""
     own = {name: values[place] for name, values in weights.items()}
     (features, hidden), classes = own["first"].shape, len(own["last_bias"])
     head = nn.Sequential(

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # else Ray reports home
-os.environ.setdefault("RAY_DEDUP_LOGS", "0")  # else what two jobs say alike is shown of one
-# How often a job is tried again that Ray stops since the machine runs out of memory: for ever unless it is said here,
+os.environ.setdefault("RAY_DEDUP_LOGS", "0")  # else lines that two jobs print alike are shown once
+# How often a job is tried again that Ray stops since the machine runs out of memory: for ever unless it is set here,
 # by whoever hands the job over, whichever cluster it is handed to.
 os.environ.setdefault("RAY_task_oom_retries", "3")
 if "NO_COLOR" in os.environ or not sys.stderr.isatty():

@@ -1,7 +1,7 @@
 """Completion for bash, zsh and fish: what the next word on a command line may be.
 
-Each shell's script hands the line to `lowres-ssl --candidates LINE` and is given a candidate a line. What groups and
-keys there are is Hydra's own completion's to say; choices of settings are known from the schemas.
+Each shell's script hands the line to `lowres-ssl --candidates LINE` and is given a candidate a line. Groups and
+keys come from Hydra's own completion; choices of settings are known from the schemas.
 """
 
 import io
@@ -176,8 +176,8 @@ def is_list_hint(hint: Any) -> bool:
 
 
 def complete_files(before: str, word: str) -> list[str]:
-    """Files and folders that begin with `word`, hidden ones only if it says so; a folder ends with a slash. Names that
-    would break the line are left out."""
+    """Files and folders that begin with `word`, hidden ones only if it begins with a dot; a folder ends with a slash.
+    Names that would break the line are left out."""
     folder, _, start = word.rpartition("/")
     place = Path(folder + "/" if "/" in word else ".").expanduser()
     try:

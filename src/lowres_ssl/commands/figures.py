@@ -48,7 +48,7 @@ def main(cfg: DictConfig) -> None:
 
 
 def read_stored_results(config: FiguresConfig) -> Stored:
-    """The ledger below `output_dir`, or of it the run that was named. Raises `DataError` if that is not there."""
+    """The index below `output_dir`, or of it the run that was named. Raises `DataError` if that is not there."""
     results, problems = read_index(Path(config.output_dir))
     for problem in problems:
         log_warning(problem)
@@ -64,7 +64,7 @@ def read_stored_results(config: FiguresConfig) -> Stored:
 
 
 def draw_and_save(picture: Picture, stored: Stored, folder: Path) -> None:
-    """Draw, write, and say where each file is."""
+    """Draw, write, and print where each file is."""
     with use_figure_style():
         for name, figure in picture.draw(stored).items():
             for path in save_figure(figure, folder, name):

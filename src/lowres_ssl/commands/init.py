@@ -1,4 +1,4 @@
-"""`lowres-ssl init`: look at a folder of images, say what is in it, write a config for it, print a first command."""
+"""`lowres-ssl init`: look at a folder of images, print what is in it, write a config for it, print a first command."""
 
 from pathlib import Path
 

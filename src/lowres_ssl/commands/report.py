@@ -50,7 +50,7 @@ def main(cfg: DictConfig) -> None:
 
 
 def read_text_lines(path: Path) -> list[str]:
-    """Its lines that say something."""
+    """Its lines that are not blank."""
     try:
         return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:

@@ -23,7 +23,7 @@ TableKind = Enum("TableKind", ["scores", "recipes", "tuned"])
 
 @dataclass
 class FiltersConfig:
-    """The fields of `selection.Filters`. They are typed without `filters.` (see `config/overrides.py`)."""
+    """The fields of `ResultFilters`. They are typed without `filters.` (see `config/overrides.py`)."""
 
     entry: Any = MISSING  # a name or pattern, or several
     dataset: str | None = MISSING
@@ -82,7 +82,7 @@ class TablesConfig:
 
 
 OutputFormat = Enum("OutputFormat", ["table", "csv", "json"])
-# Those of `uncertainty.METRICS`, which a config need not load.
+# Those of `CONFUSION_METRICS`, which a config need not load.
 MetricChoice = Enum("MetricChoice", ["accuracy", "weighted_f1", "macro_f1", "balanced_accuracy"])
 
 

@@ -99,7 +99,7 @@ def format_missing_choice(text: str) -> str:
 
 
 def format_composition_error(error: BaseException, command: str) -> str:
-    """Shorten what Hydra and OmegaConf say to the key, the reason and what to type."""
+    """Shorten messages of Hydra and OmegaConf to the key, the reason and what to type."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     reason = [line.strip() for line in str(error.__cause__ or "").splitlines() if line.strip()]
     first = lines[0] if lines else type(error).__name__

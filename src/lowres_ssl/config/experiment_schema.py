@@ -9,7 +9,7 @@ from omegaconf import MISSING
 
 # What `lowres-ssl tune` chooses of the linear probe.
 TUNABLE_KEYS = ("batch_size", "learning_rate")
-SETTINGS_ORIGIN = "settings_from"  # the key that says where the two come from
+SETTINGS_ORIGIN = "settings_from"  # the key that names where the two come from
 SETTINGS_ORIGINS = PAPER_ORIGIN, TUNED_ORIGIN, TYPED_ORIGIN = "paper", "tuned", "typed"
 # What a trained encoder is compared with, and what it started as: nothing is learnt in either. The better is the bar.
 RANDOM_BASELINES = ("random", "random_calibrated")

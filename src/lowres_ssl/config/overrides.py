@@ -85,7 +85,7 @@ ALLOWED_FLAGS = frozenset(
         *("--config-dir", "-cd", "--experimental-rerun", "--info", "-i"),
     ]
 )
-# What says which code Hydra runs, or where it finds configs: as a key, as a group, and as where a group goes.
+# What sets which code Hydra runs, or where it finds configs: as a key, as a group, and as where a group goes.
 CODE_KEY = re.compile(r"hydra|(.*@)?hydra[./](callbacks|searchpath)\b.*|.*@hydra|(.*[.@])?_target_")
 NEGATIVE_NUMBER = re.compile(r"-\.?\d")
 # A user name or token before the host, or a long value after a question mark.

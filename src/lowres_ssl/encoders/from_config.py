@@ -36,7 +36,7 @@ def init_encoder(config: ExperimentConfig) -> Encoder:
 
 
 def build_starting_encoder(config: ExperimentConfig) -> Encoder:
-    """As `new_encoder`, with what the method brings: the weights of a baseline.
+    """As `init_encoder`, with what the method brings: the weights of a baseline.
 
     Raises `ConfigError`, `DataError` or `CheckpointError`; also for an encoder that does not take `image_size`.
     """
@@ -51,7 +51,7 @@ def build_starting_encoder(config: ExperimentConfig) -> Encoder:
 
 
 def check_encoder_image_size(encoder: nn.Module, image_size: int, name: str, own: int | None) -> None:
-    """Some transformers take images of one size only, others of multiples of their patches; say so before any image is
+    """Some transformers take images of one size only, others of multiples of their patches; fail before any image is
     read. `own`: the size that the weights were trained with, if known."""
     try:
         with torch.no_grad():

@@ -46,8 +46,8 @@ class ImageNetEncoder(FixedEncoder):
 
 
 def fetch_weights(url: str, cache: Path) -> Path:
-    """The file of `url` in `cache`, downloaded if it is not there, its bytes as its name says (torchvision's names end
-    in the first digits of their SHA-256). Raises `DataError`."""
+    """The file of `url` in `cache`, downloaded if it is not there, its bytes those that its name claims (torchvision's
+    names end in the first digits of their SHA-256). Raises `DataError`."""
     path = cache / url.rsplit("/", 1)[1]
     by_hand = f"fetch {url} by other means and type method.weights=FILE"
     found = re.search(r"-([0-9a-f]{8,})\.", path.name)

@@ -10,7 +10,7 @@ from lowres_ssl.encoders.base import Encoder, FixedEncoder
 
 class MeanColourEncoder(FixedEncoder):
     """The mean of each channel, and the logarithms of the original's height and width, standardised on the training
-    images. What scores well by these was told apart by the scanner, the stain or the cropping, and not by the tissue.
+    images. What scores well by these is separated by the scanner, the stain or the cropping, and not by the tissue.
     """
 
     adds_size: ClassVar[bool] = True

@@ -54,7 +54,7 @@ def load_tensors(path: Path, names: Collection[str] | None = None) -> tuple[dict
             metadata = json.loads((file.metadata() or {}).get("lowres_ssl", "{}"))
             if not isinstance(metadata, dict):
                 raise ValueError("its metadata are not ours")
-            # Files of others have no version, and ours had none before there was a second one to tell it from.
+            # Files of others have no version, and ours had none before there was a second one.
             check_version(
                 metadata.pop("schema", TENSORS_VERSION), TENSORS_VERSION, path, "make it anew with force=true"
             )
@@ -74,7 +74,7 @@ def load_weights(path: Path) -> dict[str, Tensor]:
     try:
         check_not_compressed(path)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a refused pickle is said below, in one line
+            warnings.simplefilter("ignore")  # a refused pickle is reported below, in one line
             loaded = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a pickle that wants to run code is refused in many ways
         if is_machine_error(error):
@@ -94,7 +94,7 @@ def load_weights(path: Path) -> dict[str, Tensor]:
 
 
 def is_machine_error(error: Exception) -> bool:
-    """Whether memory ran out or the disk failed, which says nothing of what the file holds."""
+    """Whether memory ran out or the disk failed, which is no fault of what the file holds."""
     if isinstance(error, OSError):
         return error.errno not in (None, errno.EINVAL)  # a damaged zip leads to places before the file's first byte
     # PyTorch has no error of its own for a CPU's memory.

@@ -43,7 +43,7 @@ class InitialWeights:
         same = self.record.identity.images == catalogue.digest
         seen, reason = 0, "under another split of these images, so it may have seen test images; type that split, or"
         if not same and self.record.config.dataset.name == catalogue.name and self.record.pretrain_on != "all":
-            # Of a set that this one is a part of, say.
+            # For example of a set that this one is a part of.
             seen = count_seen_test_images(self.path.parent / "split.json", split, catalogue, store_dir)
             reason = f"on {pluralise(seen, 'test image')} of this split;"
         if seen or (same and self.record.split.digest != split.digest):
@@ -63,7 +63,7 @@ METHOD_PREFIX = "method:"
 
 def resolve_initial_weights(named: str, config: PretrainConfig) -> InitialWeights:
     """What `initial_weights=` names: a file, or a finished run by its folder, its name, or as "method:dcl" (see
-    `sibling_of`). Raises `DataError` where there is none, `CheckpointError` for one that will not do."""
+    `find_sibling_run`). Raises `DataError` where there is none, `CheckpointError` for one that will not do."""
     if Path(named).is_file():
         return InitialWeights(Path(named), Path(named).name)
     if named.startswith(METHOD_PREFIX):
@@ -81,7 +81,7 @@ def resolve_initial_weights(named: str, config: PretrainConfig) -> InitialWeight
 
 def find_sibling_run(config: PretrainConfig, method: str) -> Run:
     """The one finished run of `method` that shares data set, split, recipe, encoder, image size, batch size and seed
-    with `config`. Raises `CheckpointError` if there is none, or several (of other epochs, say).
+    with `config`. Raises `CheckpointError` if there is none, or several (as of other epochs).
 
     What `split=auto` comes to depends on the images, so they are looked at where there are several. A single run of
     another split is refused later, see `InitialWeights.check_leakage`.

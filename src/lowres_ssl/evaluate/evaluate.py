@@ -106,7 +106,7 @@ def drop_settings_origin(settings: Settings) -> dict[str, Any]:
 def check_probe_images(
     evaluation: ProbeSet, catalogue: Catalogue, split: Split, draws: Sequence[LabelSubset] = (ALL_LABELS,)
 ) -> None:
-    """Raises `ConfigError` if the images will not do for the probes; says what is doubtful of either."""
+    """Raises `ConfigError` if the images will not do for the probes; warns of what is doubtful in either."""
     if evaluation.settings.get("linear", {}).get(SETTINGS_ORIGIN) == TUNED_ORIGIN and not all(
         draw.is_full for draw in draws
     ):
@@ -131,8 +131,8 @@ def evaluate_run(
     compute: DevicePrecision,
     draws: Sequence[LabelSubset] = (ALL_LABELS,),
 ) -> dict[LabelSubset, list[ResultRecord]]:
-    """For each draw of labels one result a probe, in their order, ; for a run whose encoder
-    was trained with a classifier also that one's, last. Two processes never make the same result."""
+    """For each draw of labels one result a probe, in the order of `evaluation`; for a run whose encoder was trained
+    with a classifier also that one's, last. Two processes never make the same result."""
     with run.lock() as hold:
         return evaluate_run_locked(run, config, material, evaluation, compute, draws, hold)
 

@@ -126,7 +126,7 @@ def read_stored_features(path: Path, key: str, sides: Collection[str] | None = N
 
 
 def store_features(path: Path, features: Mapping[str, Tensor], key: str) -> None:
-    """Keep the features of each side, float32 [n, D], under `key`, which says of what they are."""
+    """Keep the features of each side, float32 [n, D], under `key`, which identifies what they are of."""
     save_tensors(
         path, features, {"key": key, "digests": {side: digest_features(own) for side, own in features.items()}}
     )
@@ -260,7 +260,7 @@ def extract_rows(
     done: Callable[[int], None] | None = None,
     take: ReadBatch | None = None,
 ) -> Tensor:
-    """`extract` with the view that `config` says, of some rows of the store. `take`: who reads them, if they are in the
+    """`extract` with the view that `config` sets, of some rows of the store. `take`: who reads them, if they are in the
     device's memory already; a copy of all for one reading would not pay."""
     mean, std = get_normalisation(config)
     return extract_features(

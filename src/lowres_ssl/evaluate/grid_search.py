@@ -70,7 +70,7 @@ class HeadPass:
 
 
 def search_grid(features: Features, grid: SearchGrid, tell: Callable[[str], None]) -> tuple[list[GridLine], GridLine]:
-    """The grid's lines (`summarise_seeds`), in its order, and the one chosen. `tell` is told how far it is.
+    """The grid's lines (`summarise_seeds`), in its order, and the one chosen. `tell` receives how far it is.
 
     The test features are not looked at and may be empty. A head that diverges counts as accuracy 0. Raises `DataError`
     if a class has no validation image, `TrainingError` if all heads diverge.

@@ -1,4 +1,4 @@
-"""The linear classifier that a supervised encoder was trained with: what it says of the encoder's features."""
+"""The linear classifier that a supervised encoder was trained with: its results on the encoder's features."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path

@@ -130,7 +130,7 @@ def resolve_training_device(config: PretrainConfig, processes: World) -> DeviceP
 
 
 def choose_supervised_labels(config: PretrainConfig, method: Method | None) -> LabelSubset | None:
-    """The draw of labels that a supervised method sees, by its seed. Raises `ConfigError` for what says something of
+    """The draw of labels that a supervised method sees, by its seed. Raises `ConfigError` for a setting of
     labels or weights that a method has no use for."""
     name = config.method["name"]
     if config.initial_weights != RANDOM_WEIGHTS and method is None:

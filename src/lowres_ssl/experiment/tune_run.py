@@ -36,7 +36,7 @@ from lowres_ssl.seeding import derive_seed
 
 
 def build_grid(config: TuneConfig) -> SearchGrid:
-    """What `config` says to try. Raises `ConfigError` for what no probe takes."""
+    """The grid that `config` lists. Raises `ConfigError` for what no probe takes."""
     if list(config.probe) != ["linear"]:
         raise ConfigError(f"probe={list(config.probe)}: wanted linear, the one probe with a batch size and a rate")
     if config.seeds < 1:

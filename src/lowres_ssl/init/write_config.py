@@ -76,7 +76,7 @@ def format_dataset_file(
     said: str,
 ) -> str:
     """Format the file. `root` is OmegaConf's text already; `images` None keeps the modality of `conf`; `more` are
-    further lines; `said` is a line on what was found."""
+    further lines; `said` is a line about what was found."""
     chosen = [f"  - override /images@_global_.images: {images}   # histology | xray | any"] if images else []
     lines = [
         f"# {said}",

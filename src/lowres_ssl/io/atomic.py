@@ -89,8 +89,8 @@ def remove_dead_temp_files(target: Path) -> None:
 def atomic_write(path: Path, keep_previous: bool = False) -> Iterator[IO[bytes]]:
     """A binary file to write to; it becomes `path` when the block ends without an error, else leaves nothing.
 
-    With `keep_previous`, what was at `path` goes to `previous_of(path)`, once the new file is whole. Raises `OSError`,
-    which names `path`.
+    With `keep_previous`, what was at `path` goes to `get_previous_path(path)`, once the new file is whole. Raises
+    `OSError`, which names `path`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = make_temp_file(path)
@@ -113,7 +113,7 @@ def atomic_write(path: Path, keep_previous: bool = False) -> Iterator[IO[bytes]]
 
 
 def get_previous_path(path: Path) -> Path:
-    """Where `replacing` keeps what was at `path` before."""
+    """Where `atomic_write(keep_previous=True)` keeps what was at `path` before."""
     return path.with_name(f"{path.stem}-previous{path.suffix}")
 
 

@@ -1,7 +1,7 @@
 """Read and write stored JSON: one typed reader and writer for every record, versioned and sealed with SHA-256.
 
 A record is a frozen dataclass with `VERSION`, the number of its format. To change a format, change the class and raise
-its number; the changelog says which command has to be typed again.
+its number; the changelog names the command that has to be typed again.
 """
 
 import dataclasses
@@ -114,7 +114,7 @@ def to_json(value: Any) -> Any:
 
 
 def parse_json(hint: Any, value: Any, key: str = "") -> Any:
-    """`value`, as JSON has it, as the type `hint` says. Raises `TypeError`, which names the key, if it is none."""
+    """`value`, as JSON has it, as the type `hint`. Raises `TypeError`, which names the key, if it is none."""
     if hint is Any:
         return value
     kind, inner = get_origin(hint) or hint, get_args(hint)

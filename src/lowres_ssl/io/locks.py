@@ -33,7 +33,7 @@ class Lock:
         self.name = name
 
     def check(self) -> None:
-        """To be asked before writing. Raises `LeaseError` if another process took over, since this one stood still."""
+        """Ask before writing. Raises `LockLostError` if another process took over, since this one stood still."""
         owner = self.lease.owner
         taken = owner is not None and owner.token != self.lease.token
         if taken or self.lease.compromise is not None:
@@ -48,7 +48,7 @@ class Lock:
 def lock(target: Path, name: str) -> Iterator[Lock]:
     """Nobody else who asks for `target`, a file or folder that need not be there, works on it during the block.
 
-    Waits, and says once for whom, as long as another process does. Within one thread it may be nested. `name`: what
+    Waits, and prints once for whom, as long as another process does. Within one thread it may be nested. `name`: what
     messages call it. Raises `OSError` where nothing can be written beside `target`.
     """
     path = get_lock_path(target)

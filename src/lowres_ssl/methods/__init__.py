@@ -1,1 +1,1 @@
-"""Self-supervised methods: one file a method, found by its name; `base` says what a method may do."""
+"""Self-supervised methods: one file a method, found by its name; `base` defines what a method may do."""

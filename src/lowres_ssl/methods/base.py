@@ -71,7 +71,7 @@ class Method(nn.Module, ABC):
     def chance_loss(self, batch_size: int) -> float | None:
         """Return the loss of a batch of which all embeddings are equally alike; None where nothing is contrasted.
 
-        A contrastive method whose loss stays there tells no two images apart: it has learnt nothing.
+        A contrastive method whose loss stays there separates no two images: it has learnt nothing.
         """
         return None
 

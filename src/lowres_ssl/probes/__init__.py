@@ -1,1 +1,1 @@
-"""Probes: score frozen features. One file a probe, found by its name; `base` says what a probe is."""
+"""Probes: score frozen features. One file a probe, found by its name; `base` defines what a probe is."""

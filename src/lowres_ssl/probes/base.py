@@ -61,7 +61,7 @@ class Features:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a probe says of the test and the validation images.
+    """What a probe predicts of the test and the validation images.
 
     `test`, `validation`: int64 [n], the class. `test_scores`, `validation_scores`: float [n, C], probabilities or
     shares of the vote; rows sum to 1. `details`: what the probe chose, for the record.
@@ -102,7 +102,7 @@ class FittedProbe:
 class Probe(ABC):
     """A classifier on frozen features. Its constructor takes what `conf/probe/<name>.yaml` holds.
 
-    `label` is its name in tables. `encoder` says which encoder of a run it scores: the one that `select_encoder` chose,
+    `label` is its name in tables. `encoder` sets which encoder of a run it scores: the one that `select_encoder` chose,
     or the last (the paper's released code gives KNN the last and the linear evaluation the best). `depends_on_seed` is
     false for a probe without random numbers.
     """

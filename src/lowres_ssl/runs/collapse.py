@@ -29,7 +29,7 @@ FALLING_RANK = 50.0
 
 @dataclass(frozen=True)
 class RunMark:
-    """`word`: what is said of a run, as in "finished, learnt nothing"; `meaning`: when."""
+    """`word`: the word for such a run, as in "finished, learnt nothing"; `meaning`: when."""
 
     word: str
     meaning: str

@@ -93,7 +93,7 @@ def format_typed_value(key: str, value: Any) -> str:
 
 
 def check_seeds_alike(rows: pd.DataFrame, what: str) -> None:
-    """Raises `ConfigError` if an entry's seeds were trained in other ways: their mean says nothing."""
+    """Raises `ConfigError` if an entry's seeds were trained in other ways: their mean has no meaning."""
     made = rows[rows["made"].notna()].drop_duplicates("made")
     if len(made) > 1:
         one, other = (Run(Path(result).parent) for result in made["result"].iloc[:2])
@@ -118,7 +118,7 @@ def list_identity_differences(one: RunIdentity, other: RunIdentity) -> list[str]
 
 def list_distinguishing_settings(every: list[dict[str, str]]) -> list[str]:
     """For each of several settings what to type for it: where they come from, or another one key if that will do, else
-    all that not all share. Those of one origin are told apart by what is typed next."""
+    all that not all share. Those of one origin are separated by what is typed next."""
     origins = [settings.get(SETTINGS_ORIGIN) for settings in every]
     if None not in origins and len(set(origins)) > 1:
         return [f"{SETTINGS_ORIGIN}={origin}" for origin in origins]

@@ -39,7 +39,7 @@ def find_known_speed(run: Run, device: str) -> tuple[float, str] | None:
             there = record.outcome is not None and record.outcome.environment.device == device
             if there and get_speed_key(record) == wanted and (speed := compute_run_speed(other)) is not None:
                 return speed, f"in {other.name}"
-    except (OSError, CheckpointError):  # what is damaged, or goes away, tells nothing
+    except (OSError, CheckpointError):  # what is damaged, or goes away, does not count
         pass
     return None
 

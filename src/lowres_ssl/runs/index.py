@@ -48,9 +48,9 @@ INDEX_METRICS = ("accuracy", "weighted_f1", "macro_f1", "balanced_accuracy", "au
 def read_index(output_dir: Path) -> tuple[pd.DataFrame, list[str]]:
     """A row a result, a run without results one row; and a line for each run that cannot be read, in all or in part.
 
-    Columns: `RUN_COLUMNS`, `RESULT_COLUMNS`, then `METRICS` of the test images. `state` is "finished" or how far it is;
-    `learnt_nothing`, `collapsed`: whether the run has these marks (see `collapse`); `entry` is what tables call the
-    run: its method, and where its weights came from, if that was elsewhere. `result` is the folder of the result.
+    Columns: `RUN_COLUMNS`, `RESULT_COLUMNS`, then `INDEX_METRICS` of the test images. `state` is "finished" or how far
+    it is; `learnt_nothing`, `collapsed`: whether the run has these marks (see `collapse`); `entry` is what tables call
+    the run: its method, and where its weights came from, if that was elsewhere. `result` is the folder of the result.
     `made`: a digest of how a trained run was made, the same for its other seeds.
     """
     rows: list[dict[str, object]] = []

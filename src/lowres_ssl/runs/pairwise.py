@@ -77,7 +77,7 @@ def compare_methods(
     """Compare every method with every other; test each against the entries that `reference` names.
 
     `batch_size`: of the pairs, and of those claims that are not about batch sizes; "best": by validation accuracy.
-    `reference`: an entry, "bar" (see `selection.better_start`), several, or "all". Every pair that is tested costs the
+    `reference`: an entry, "bar" (see `find_better_random`), several, or "all". Every pair that is tested costs the
     others power, so the question is asked beforehand. Where the column has none of the references, all are tested
     against each other.
 

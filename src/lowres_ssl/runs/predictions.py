@@ -70,7 +70,7 @@ def check_same_predicted_images(read: Sequence[tuple[ResultCell, TestPredictions
 
 
 def read_test_predictions(cell: ResultCell) -> TestPredictions:
-    """Read what each seed of a cell predicted of the test images. Raises as `predicted`."""
+    """Read what each seed of a cell predicted of the test images. Raises as `read_cell_predictions`."""
     return read_cell_predictions(cell, "test")
 
 

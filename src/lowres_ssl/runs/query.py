@@ -1,4 +1,4 @@
-"""From the ledger to the cells of a table: which stored results may stand beside each other, and which are meant.
+"""From the index to the cells of a table: which stored results may stand beside each other, and which are meant.
 
 A column is one data set, one probe and one `split_seed`. What must not be mixed in it is refused with the key to type;
 nothing is averaged but seeds, and a batch size is chosen on validation accuracy alone.
@@ -31,7 +31,7 @@ from lowres_ssl.runs.run import Run
 BatchSize = Literal["best"] | int
 
 
-# Filters that are no value which a column of the ledger has to have.
+# Filters that are no value which a column of the index has to have.
 SPECIAL_FILTERS = frozenset(["entry", "seed", "untrained_seed", "split_digest", "settings"])
 
 
@@ -41,7 +41,7 @@ class ResultFilters:
 
     `recipe` and `epochs` are of trained encoders, `backbone` not of those that bring one of their own ("trivial",
     "pretrained NAME"). `entry`: names or patterns ("pretrained *"), or one. `split_digest` is its beginning. `settings`
-    is a list such as "k=200, vote=uniform"; it says nothing of probes that have no such setting. `seed` is one, or a
+    is a list such as "k=200, vote=uniform"; it does not limit probes without such a setting. `seed` is one, or a
     list of them; `untrained_seed` likewise, instead of it for encoders that nothing was trained for.
     """
 
@@ -114,7 +114,7 @@ def to_list(asked: int | Sequence[int] | None) -> list[int]:
 
 @dataclass(frozen=True)
 class ResultColumn:
-    """Results (rows of the ledger) that may stand beside each other. `rows` has at least one. `asked`: the settings
+    """Results (rows of the index) that may stand beside each other. `rows` has at least one. `asked`: the settings
     that were typed to choose them."""
 
     dataset: str
@@ -164,7 +164,7 @@ class ResultColumn:
 
 @dataclass(frozen=True)
 class ResultCell:
-    """The results of one entry in one column at one batch size: rows of the ledger, a row a seed, by seed."""
+    """The results of one entry in one column at one batch size: rows of the index, a row a seed, by seed."""
 
     entry: str
     batch_size: int | None
@@ -173,7 +173,7 @@ class ResultCell:
 
     @property
     def marks(self) -> dict[str, int]:
-        """How many of the runs have each of `collapse.MARKS`."""
+        """How many of the runs have each of `RUN_MARKS`."""
         return {key: int(self.rows[key].sum()) for key in RUN_MARKS}
 
     @property
@@ -183,7 +183,8 @@ class ResultCell:
 
 def find_better_random(column: ResultColumn) -> str | None:
     """Of the random encoders that a column has, the one that every method has to beat: that with the higher mean
-    validation accuracy over the seeds that both have, of equals the first of `RANDOM_STARTS`. None if it has neither.
+    validation accuracy over the seeds that both have, of equals the first of `RANDOM_BASELINES`. None if there is
+    neither.
 
     Test scores are not looked at. Where one has no validation accuracy, the first that there is. Raises `ConfigError`
     for a run that is there twice.
@@ -230,7 +231,7 @@ def select_ordinary(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def check_known_settings(asked: dict[str, str], frame: pd.DataFrame) -> None:
-    """Raises `ConfigError` for a setting that no stored result has: it would choose nothing, and say so to nobody."""
+    """Raises `ConfigError` for a setting that no stored result has: it would choose nothing, without a message."""
     known = {key for text in frame["settings"].dropna() for key in parse_settings(text)}
     unknown = sorted(asked.keys() - known)
     if unknown and known:
@@ -247,7 +248,7 @@ def drop_other_recipes(group: pd.DataFrame) -> pd.DataFrame:
     """The group without results of untrained encoders that belong to another recipe's trained ones.
 
     An untrained run is shared by the recipes that build the same encoder and store the images alike, under the name of
-    the first, and is scored as each of them says. So not its recipe tells, but the `backbone` section of its config,
+    the first, and is scored as each of them sets. So not its recipe counts, but the `backbone` section of its config,
     the size of its stored images, and the probe's settings.
     """
     trained = is_trained(group)

@@ -1,4 +1,4 @@
-"""Results on disk: what a probe said of a run's images, in a folder of the run. Written once, checked when read.
+"""Results on disk: what a probe predicted of a run's images, in a folder of the run. Written once, checked when read.
 
 result.json                 scores, settings, where it comes from; the hashes of the others (`records.ResultRecord`)
 predictions.npz             ids, groups, labels, predictions and scores of the test and validation images

@@ -249,7 +249,7 @@ class Run:
 
 
 def get_identified_run(output_dir: Path, kind: str, labels: Sequence[str], identity: RunIdentity) -> Run:
-    """The run that is what `identity` says; `labels` (data set, method, ...) are for the reader of its name."""
+    """The run with this `identity`; `labels` (data set, method, ...) are for the reader of its name."""
     return Run(output_dir / kind / f"{build_name_prefix(labels)}-{identity.digest[:8]}")
 
 

@@ -1,4 +1,4 @@
-"""The command that makes a stored run again: its overrides, found by comparing its config with what the files say."""
+"""The command that makes a stored run again: its overrides, found by comparing its config with the files."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -43,7 +43,7 @@ def find_choice_file(group: str, name: str) -> Traversable | None:
 
 
 def explain_unknown_names(filters: ResultFilters, frame: pd.DataFrame) -> list[str]:
-    """A line for each name that was typed and that no row of the ledger has, with those that there are.
+    """A line for each name that was typed and that no row of the index has, with those that there are.
 
     Raises `ConfigError` for one that no choice stands for either, with the nearest stored one; for entries, if that is
     so of all. Without results nothing is refused: there is nothing to compare with.
@@ -67,7 +67,7 @@ def explain_unknown_names(filters: ResultFilters, frame: pd.DataFrame) -> list[s
 
 
 def explain_unknown_settings(filters: ResultFilters, frame: pd.DataFrame) -> list[str]:
-    """As `heard_of`, of the probes' settings."""
+    """As `explain_unknown_names`, of the probes' settings."""
     notes = []
     meant = frame if filters.probe is None else frame[frame["probe"] == filters.probe]
     stored = [parse_settings(text) for text in meant["settings"].dropna()]
@@ -94,7 +94,7 @@ def is_known_choice(key: str, name: str) -> bool:
 UNTYPED_KEYS = frozenset(list_keys_with(PretrainConfig, "request"))
 INTERPOLATION_SOURCES = ("data_dir", "dataset.name")  # other values are interpolated from these
 PLAIN_VALUE = re.compile(r"(?!(?:null|true|false|inf|nan|none)$)[A-Za-z_][A-Za-z0-9_./-]*", re.IGNORECASE)
-FOLDER_PLACEHOLDER = "FOLDER"  # stands for a path that is not told
+FOLDER_PLACEHOLDER = "FOLDER"  # stands for a path that is hidden
 
 
 def rebuild_overrides(config: ExperimentConfig, *, trained: bool, paths: bool = True) -> list[str] | None:
@@ -150,7 +150,7 @@ def rebuild_group_choices(command: str, stored: Mapping[str, Any]) -> list[str] 
 
 @lru_cache(maxsize=64)
 def compose_base_config(command: str, choices: tuple[str, ...]) -> DictConfig:
-    """What the files say, interpolations as they are. Not to be changed."""
+    """The values in the files, interpolations as they are. Not to be changed."""
     return compose(command, overrides=list(choices))
 
 
@@ -188,9 +188,9 @@ def format_value(value: Any) -> str:
 
 
 GENERIC_DATASETS = ("folder", "csv")  # files for any set; alone they name none
-DEFAULT_MODALITY = "any"  # what `conf/pretrain.yaml` has where a data set says nothing
+DEFAULT_MODALITY = "any"  # what `conf/pretrain.yaml` has where a data set sets none
 MODALITY_OVERRIDE = "/images@_global_.images"
-# What makes other images of the same folder; with what is meant where a file does not say it.
+# What makes other images of the same folder; with what is meant where a file does not set it.
 DATASET_DEFAULTS = {
     "subset": None,
     "unlabelled": None,
@@ -202,7 +202,7 @@ DATASET_DEFAULTS = {
 
 def build_dataset_overrides(dataset: str, config: ExperimentConfig | None) -> list[str]:
     """A set that has a file, of ours or of one's own, by its name, any other by its place; then which of the images,
-    how they are read, and what kind of picture they are, where the file says another. `config`: of a run of it.
+    how they are read, and what kind of picture they are, where the file sets another. `config`: of a run of it.
     """
     stored = {} if config is None else to_plain(config.dataset)
     if dataset not in GENERIC_DATASETS and find_choice_file("dataset", dataset) is not None:
@@ -229,14 +229,14 @@ def list_changed_keys(stored: Mapping[str, Any], said: Mapping[str, Any]) -> Ite
 
 
 def said_by_recipe(recipe: object) -> dict[str, Any]:
-    """What a recipe's file says of the images; it goes before what the data set's says."""
+    """What a recipe's file sets for the images; it goes before what the data set's sets."""
     file = find_choice_file("recipe", str(recipe))
     said: Any = {} if file is None else OmegaConf.to_container(OmegaConf.create(file.read_text(encoding="utf-8")))
     return dict(said.get("dataset", {}))
 
 
 def read_dataset_file(choice: str) -> tuple[dict[str, Any], str]:
-    """What a data set's file says, with the files that it is made from, and the kind of picture that it chooses."""
+    """The settings in a data set's file, with the files it is made from, and the kind of picture that it chooses."""
     file: Traversable | None = find_choice_file("dataset", choice)
     if file is None:
         return {}, DEFAULT_MODALITY

@@ -154,8 +154,8 @@ def pool_seed_spread(parts: Sequence[ContrastPart]) -> SeedSpread | None:
     """Average the spread of one seed over all parts that depend on one and have several; None without such a part, or
     with one test group.
 
-    Each part counts once, however many seeds it has: ten seeds of a random encoder, which may differ little, say
-    nothing of a method that has three. The degrees are those of such a mean where the true variances are alike.
+    Each part counts once, however many seeds it has: ten seeds of a random encoder, which may differ little, do
+    not inform on a method that has three. The degrees are those of such a mean where the true variances are alike.
     """
     spreads = [part.measured.spread for part in parts if part.depends_on_seed and part.seeds > 1 and part.groups > 1]
     if not spreads:

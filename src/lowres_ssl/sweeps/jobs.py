@@ -100,7 +100,7 @@ def free_memory() -> None:
 def record_lost_job(config: DictConfig, number: int, overrides: Sequence[str], why: str) -> None:
     """Note a failure for a job that could not: its process is gone. `config`: the sweep's; `number`: the job's.
 
-    What a job said itself, or another process of the same job, is left as it is.
+    What a job wrote itself, or another process of the same job, is left as it is.
     """
     path = get_note_path(Path(config.hydra.sweep.dir), FAILURE_NOTE, number)
     if not path.exists():
@@ -176,7 +176,7 @@ def compute_objective(results: Sequence[ResultRecord]) -> float | None:
 
 
 class Found(Callback):
-    """Hydra calls it: it says what a search has found, and what to type for it."""
+    """Hydra calls it: it prints what a search has found, and what to type for it."""
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         path = Path(config.hydra.sweep.dir) / "optimization_results.yaml"

@@ -23,12 +23,12 @@ RESTART_HINT = "start the run again from scratch with force=true"
 
 
 def save_state(path: Path, state: Mapping[str, Any]) -> None:
-    """Tensors, numbers, strings and containers of them. The state before stays, at `previous_of(path)`."""
+    """Tensors, numbers, strings and containers of them. The state before stays, at `get_previous_path(path)`."""
     with atomic_write(path, keep_previous=True) as file:
         try:
             torch.save({"version": CHECKPOINT_VERSION, **state}, file)
         except RuntimeError as error:
-            if isinstance(error.__context__, OSError):  # a full disk, of which PyTorch tells no one
+            if isinstance(error.__context__, OSError):  # a full disk, which PyTorch hides
                 raise error.__context__ from None
             raise
 
@@ -61,15 +61,15 @@ def load_latest_state(path: Path) -> dict[str, Any] | None:
 
 
 def read_epochs_done(path: Path) -> int:
-    """How many epochs are done in the state that `latest_state` would find, without reading its tensors; 0 if there is
-    none."""
+    """How many epochs are done in the state that `load_latest_state` would find, without reading its tensors; 0 if
+    there is none."""
     for place in list_states(path):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 epoch = torch.load(place, map_location="cpu", weights_only=True, mmap=True)["epoch"]
             return epoch if type(epoch) is int and epoch >= 0 else 0
-        except Exception:  # damaged, in one of many ways; that is told when it is loaded
+        except Exception:  # damaged, in one of many ways; that is reported when it is loaded
             continue
     return 0
 

@@ -1,4 +1,4 @@
-"""THE loop: views of each image, the method's loss, a step; every epoch into the history, resumable at any step.
+"""The training loop: views of each image, the method's loss, a step. Every epoch enters the history; any step resumes.
 
 It knows no folder beyond the checkpoint it is given, and labels only if it is given them, for a supervised method.
 Every draw derives from (seed, epoch, image) and the order of the images from (seed, epoch), so that a checkpoint needs

@@ -1,6 +1,6 @@
 """Hold back signals until the end of a step: they ask a loop to stop where nothing is lost.
 
-SIGINT, SIGTERM, and the one by which a scheduler says that it is about to take the machine away.
+SIGINT, SIGTERM, and the one by which a scheduler warns that it is about to take the machine away.
 """
 
 import signal

@@ -28,7 +28,7 @@ from lowres_ssl.train.world import SINGLE_PROCESS, World, check_checkpoint_world
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """How to train; `conf/recipe/*.yaml` says what each is. `joint`: all views of a size in one forward pass."""
+    """How to train; `conf/recipe/*.yaml` explains each. `joint`: all views of a size in one forward pass."""
 
     epochs: int
     batch_size: int
@@ -116,8 +116,8 @@ class BestEncoder:
 @dataclass(frozen=True)
 class TrainingResult:
     """What training came to. `encoder`: the one to keep as of the last epoch. `best`: the one that validation scored
-    highest, if any was scored. `compute`: as it was, in the layout of a checkpoint, say, or uncompiled where it could
-    not be compiled."""
+    highest, if any was scored. `compute`: as it was, for example in the layout of a checkpoint, or uncompiled where
+    it could not be compiled."""
 
     encoder: nn.Module
     history: list[EpochLog]
