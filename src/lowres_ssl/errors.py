@@ -28,7 +28,7 @@ def escape_line(text: str) -> str:
 def did_you_mean(word: str, known: Iterable[str], typed: str = "{}", *, cutoff: float = 0.6) -> str:
     """Suggest the closest known word: "; did you mean ...?", or "" if none is close. `typed`: how it is typed,
     "method={}". `cutoff`: how close, up to 1."""
-    close = get_close_matches(word, list(known), n=1, cutoff=cutoff)
+    close = get_close_matches(word, [each for each in known if each != word], n=1, cutoff=cutoff)
     return f"; did you mean {typed.replace('{}', close[0], 1)}?" if close else ""
 
 
