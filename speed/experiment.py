@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 from hydra import compose, initialize_config_module
 
-from lowres_ssl.config.check import PretrainConfig, read_config, register_schemas
+from lowres_ssl.config.check import read_config, register_schemas
+from lowres_ssl.config.experiment_schema import PretrainConfig
 from lowres_ssl.config.overrides import quote_value
 from lowres_ssl.data.prepare import PreparedData, make_configured_split, prepare_data
 from lowres_ssl.experiment.plan import TrainingSetup, build_training_setup, make_checked_split

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from lowres_ssl.config.check import PretrainConfig
+from lowres_ssl.config.experiment_schema import PretrainConfig
 from lowres_ssl.data.image_store import open_image_store
 from lowres_ssl.data.prepare import load_catalogue
 from speed.experiment import about_data, configured

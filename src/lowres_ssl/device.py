@@ -79,6 +79,12 @@ def resolve_device(
     return DevicePrecision(where, precision, compiled, deterministic and device == "cuda")
 
 
+def choose_stored_precision(device: str, stored: str) -> str:
+    """Return the precision of a stored run, or "auto" where this device does not have it: a CPU has no fp16."""
+    is_cpu = resolve_device(device, "auto").device.type == "cpu"
+    return "auto" if stored == "fp16" and is_cpu else stored
+
+
 def set_deterministic(wanted: bool) -> None:
     """Make a GPU repeat the same bytes, for the whole process; otherwise sums may be taken in another order each time.
     A CPU always repeats them. An operation that cannot raises `RuntimeError` when it is called."""

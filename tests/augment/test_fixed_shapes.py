@@ -16,7 +16,8 @@ from lowres_ssl.augment import augmentation
 from lowres_ssl.augment.augmentation import Augmentation
 from lowres_ssl.augment.crop import crop_by_matrices, pack_crop_axes, scale_boxes_to_store
 from lowres_ssl.augment.from_config import build_views
-from lowres_ssl.config.check import PretrainConfig, read_config, register_schemas
+from lowres_ssl.config.check import read_config, register_schemas
+from lowres_ssl.config.experiment_schema import PretrainConfig
 from lowres_ssl.device import copy_array_to_device
 
 SETTINGS = {

@@ -7,7 +7,8 @@ from hydra import compose, initialize_config_module
 from lowres_ssl.augment.augmentation import Augmentation
 from lowres_ssl.augment.from_config import build_size_schedule, build_views
 from lowres_ssl.augment.sampling import hash_image_ids
-from lowres_ssl.config.check import PretrainConfig, read_config, register_schemas
+from lowres_ssl.config.check import read_config, register_schemas
+from lowres_ssl.config.experiment_schema import PretrainConfig
 from lowres_ssl.errors import ConfigError
 
 register_schemas()

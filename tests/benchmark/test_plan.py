@@ -44,8 +44,6 @@ PLAN = BenchmarkPlan(
     asked=ASKED,
     settings=PlanSettings("resnet18", image_size=64, batch_size=16, k=20),
     costs=COSTS,
-    views={"dcl": 321.5},
-    device="a machine, fp32",
     schedule=BenchmarkSchedule(
         seeds=3, random_seeds=5, epochs=6, extras=("labels",), left_out=("vicreg",), seconds=500.25
     ),
@@ -125,13 +123,13 @@ def test_steps_are_commands_that_can_be_typed() -> None:
 def test_further_seeds_of_the_random_encoders_are_those_that_no_other_method_has_been_run_with() -> None:
     plan = replace(PLAN, asked=replace(ASKED, methods=("random", "random_calibrated", "dcl")))
     schedule = replace(plan.schedule, left_out=())
-    further, labels = plan_extra_steps(replace(plan, schedule=schedule), CALL, ["knn"], (0.1,))
+    further, labels = plan_extra_steps(replace(plan, schedule=schedule), CALL, ["knn"])
     assert {"method=random,random_calibrated", "seed=1,2,3,4"} < set(further.words)
     assert further.seconds == 2.0 + 4 * 0.5
     assert {"seed=0", "label_fraction=[0.1]"} < set(labels.words)
     fewer = replace(schedule, random_seeds=3, extras=("linear",))
     costs = replace(COSTS, extras={"linear": 3.0})
-    (linear,) = plan_extra_steps(replace(plan, schedule=fewer, costs=costs), CALL, ["knn"], ())
+    (linear,) = plan_extra_steps(replace(plan, schedule=fewer, costs=costs), CALL, ["knn"])
     assert [word for word in linear.words if word.startswith("probe=")] == ["probe=[knn,linear]"]
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from lowres_ssl.config.check import DatasetConfig
+from lowres_ssl.config.experiment_schema import DatasetConfig
 from lowres_ssl.data import archives
 from lowres_ssl.data.download import fetch_dataset, is_folder_filled
 from lowres_ssl.errors import DataError

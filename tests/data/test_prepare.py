@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_module
 
-from lowres_ssl.config.check import PretrainConfig, read_config, register_schemas
+from lowres_ssl.config.check import read_config, register_schemas
+from lowres_ssl.config.experiment_schema import PretrainConfig
 from lowres_ssl.data.catalogue import Catalogue, ImageRecord
 from lowres_ssl.data.prepare import get_storage_size
 

@@ -8,7 +8,8 @@ import pytest
 from hydra import compose, initialize_config_module
 from stored_runs import ENVIRONMENT, made_up_record
 
-from lowres_ssl.config.check import PretrainConfig, read_config, register_schemas
+from lowres_ssl.config.check import read_config, register_schemas
+from lowres_ssl.config.experiment_schema import PretrainConfig
 from lowres_ssl.data.datasets.phantom import TISSUES, draw_image
 from lowres_ssl.data.image_store import ImageStore
 from lowres_ssl.experiment.plan import build_training_setup

@@ -23,10 +23,8 @@ def everything_in(folder: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize(
     ("overrides", "parts"),
     [
-        (["+hydra.callbacks.x._target_=os.system"], ["hydra.callbacks.x._target_"]),
-        (["dataset.name=a\nb"], ["got a control character"]),
-        (["dataset.title=\x1b[2Jgone"], ["got a control character"]),
-        (["dataset.name=\udcff"], ["bytes that are no text"]),
+        (["dataset.name=a\nb"], ["plain text, without control characters"]),
+        (["dataset.name=\udcff"], ["plain text, without control characters"]),
         ([f"dataset.url=https://me:{CANARY}@host/x.zip"], ["user name, a password or a token", "dataset.archive=PATH"]),
         (["output_dir=" + 300 * "x"], ["File name too long", "output_dir=FOLDER"]),
     ],

@@ -318,7 +318,7 @@ def test_archive_or_file_is_no_folder(lowres_ssl: Command, tmp_path: Path, name:
     ("words", "named"),
     [
         ([], "got no folder"),
-        (["one", "two"], "got 2 folders"),
+        (["one", "two"], "two: cannot be read"),
         (["set", "name=with space"], "name=with_space"),
         (["set", "name=breast"], "name=breast"),
         (["set", "images=ct"], "images=ct"),

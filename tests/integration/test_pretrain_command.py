@@ -9,7 +9,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 from typed import SMALL, Command, paint
 
@@ -27,18 +26,6 @@ def test_run_leaves_encoder_history_results_and_a_picture(trained: Path) -> None
     assert {path.name.split("-")[0] for path in trained.iterdir() if path.is_dir()} == {"knn", "linear"}
     (line,) = csv.DictReader((trained / "history.csv").read_text().splitlines())
     assert {"epoch", "loss", "learning_rate", "views_per_second", "embedding_std", "effective_rank"} <= set(line)
-
-
-def test_result_carries_where_it_comes_from(trained: Path) -> None:
-    (path,) = trained.glob("knn-*/result.json")
-    result = json.loads(path.read_text())
-    assert {"config", "split", "data_digest", "precision", "seconds", "images"} <= set(result)
-    assert {"versions", "device", "commit"} <= set(result["environment"])
-    assert result["settings"]["k"] == 5
-    assert result["test"]["n"] == result["images"]["test"] == 8
-    predictions = np.load(path.parent / "predictions.npz")
-    assert (predictions["test_predictions"] == predictions["test_labels"]).mean() == result["test"]["accuracy"]
-    assert len(predictions["test_ids"]) == len(predictions["validation_ids"]) * 2 == 8
 
 
 @pytest.mark.parametrize(
@@ -121,36 +108,6 @@ def test_without_evaluation_no_probe_is_asked_and_no_random_run_made(lowres_ssl:
     assert not list(cells.parents[1].glob("outputs/pretrain/folder-random-*"))
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_same_command_gives_the_same_encoder_at_the_smallest_size(
-    lowres_ssl: Command, cells: Path, tmp_path: Path, precision: str
-) -> None:
-    typed = ("pretrain", *DATA, "image_size=17", f"precision={precision}", "evaluate=false", "force=true")
-    encoders = set()
-    for _ in range(2):
-        assert lowres_ssl(*typed).code == 0
-        (path,) = tmp_path.glob("outputs/pretrain/folder-simclr-*/encoder.safetensors")
-        encoders.add(path.read_bytes())
-    assert len(encoders) == 1
-
-
-def test_released_code_keeps_the_rows_of_table_1(lowres_ssl: Command) -> None:
-    out = lowres_ssl(
-        "pretrain",
-        "recipe=released_code",
-        "method=dcl",
-        "dataset=pneumonia",
-        "--cfg",
-        "job",
-        "--resolve",
-        "-p",
-        "probe",
-    ).out
-    assert "batch_size: 64" in out
-    assert "learning_rate: 0.5" in out
-    assert "restart_from_best: true" in out
-
-
 def test_unlabelled_images_are_pretrained_on_and_change_the_run(
     lowres_ssl: Command, trained: Path, tmp_path: Path
 ) -> None:
@@ -179,17 +136,6 @@ def test_patients_on_both_sides_are_told_beside_the_scores(lowres_ssl: Command, 
     apart = lowres_ssl(*typed, "split=patient")
     assert apart.code == 0, apart.err
     assert "leakage" not in apart.out
-
-
-def test_folder_with_its_own_sides_is_divided_by_them(lowres_ssl: Command, tmp_path: Path) -> None:
-    for side, count in (("train", 20), ("test", 6)):
-        for place, label in enumerate(("a", "b")):
-            for number in range(count):
-                seed = 1000 * (side == "test") + 100 * place + number
-                paint(tmp_path / "mine" / side / label / f"{number}.png", 90 + 80 * place, seed)
-    answer = lowres_ssl("pretrain", *DATA, "dataset.root=mine")
-    assert answer.code == 0, answer.err
-    assert "36 images train, 4 validate, 12 test (split official" in answer.out
 
 
 def test_real_x_rays_go_through(lowres_ssl: Command, shared: Path, tmp_path: Path) -> None:
@@ -223,3 +169,10 @@ def test_sigterm_saves_and_the_same_command_goes_on(lowres_ssl: Command, cells: 
     (run,) = (tmp_path / "outputs" / "pretrain").iterdir()
     assert (run / "checkpoint.pt").exists()
     assert "of 400" in lowres_ssl("runs").out
+
+
+def test_released_code_keeps_the_rows_of_table_1(lowres_ssl: Command) -> None:
+    words = ("recipe=released_code", "method=dcl", "dataset=pneumonia", "--cfg", "job", "--resolve", "-p", "probe")
+    out = lowres_ssl("pretrain", *words).out
+    for line in ("batch_size: 64", "learning_rate: 0.5", "restart_from_best: true"):
+        assert line in out

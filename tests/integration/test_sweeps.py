@@ -16,7 +16,6 @@ from typed import SMALL, Command
 
 from hydra_plugins.lowres_ssl import Processes
 from lowres_ssl.commands import pretrain as command
-from lowres_ssl.evaluate import features
 
 SWEEP = ("pretrain", "-m", "dataset=folder", *SMALL, "evaluate=false")
 OUT_OF_MEMORY = "CUDA out of memory. Tried to allocate 20.00 GiB.\nGPU 0 has a total capacity of 79.10 GiB"
@@ -48,7 +47,7 @@ def test_sweep_goes_on_after_failures_and_lists_each_with_its_command(
     assert "Error executing job" not in answer.err
     assert "Traceback" not in answer.err
     (first, why), (second, also) = listed(answer.err)
-    assert why.startswith("batch_size=1: these methods")
+    assert why.startswith("batch_size=1: wanted at least 2")
     assert also.startswith("batch_size=64: the training set has 28 images")
     assert answer.err.index(why) < answer.err.index("folder-simclr-bs4-s0") < answer.err.index("of this sweep failed")
     assert len(list((tmp_path / "my runs" / "pretrain").glob("folder-simclr-bs4-*"))) == 1
@@ -88,7 +87,7 @@ def test_a_defect_ends_its_job_alone_with_its_traceback(
     assert message == r"a defect of lowres-ssl: KeyError: 'no such\nthing'"
 
 
-def test_a_job_out_of_memory_says_its_sizes_and_frees_what_it_took(
+def test_a_job_out_of_memory_frees_what_it_took(
     lowres_ssl: Command, cells: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What the frames of the failed job held, in a cycle even, is gone when the next one starts."""
@@ -107,16 +106,13 @@ def test_a_job_out_of_memory_says_its_sizes_and_frees_what_it_took(
     failing(monkeypatch, fail)
     gc.disable()  # Python would find the cycle sooner or later
     try:
-        answer = lowres_ssl(*SWEEP, "batch_size=16,8", "image_size=24")
+        answer = lowres_ssl(*SWEEP, "batch_size=16,8")
     finally:
         gc.enable()
     assert answer.code == 1
     assert alive == [[], [False]]
     ((_, message),) = listed(answer.err)
-    assert message == (
-        "out of memory with batch_size=16, image_size=24 and backbone=resnet18; "
-        "try batch_size=8, or a smaller image_size or backbone"
-    )
+    assert message.startswith("out of memory; try a smaller batch_size")
 
 
 def test_a_loss_that_is_no_number_stops_its_run_and_no_other(lowres_ssl: Command, cells: Path, tmp_path: Path) -> None:
@@ -127,29 +123,6 @@ def test_a_loss_that_is_no_number_stops_its_run_and_no_other(lowres_ssl: Command
     assert "is no longer finite" in message
     states = [line.split()[2] for line in lowres_ssl("runs").out.splitlines() if line.startswith("folder-simclr")]
     assert sorted(states) == ["epoch", "finished"]
-
-
-def test_features_that_are_no_numbers_stop_their_run_and_no_other(
-    lowres_ssl: Command, cells: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """An encoder of finite weights whose features are not: seed 1's, divided by nothing."""
-    real = features.init_encoder
-
-    def overflowing(config: Any) -> Any:
-        encoder, width = real(config)
-        if config.seed == 1:
-            encoder.register_forward_hook(lambda _module, _inputs, output: output / 0)
-        return encoder, width
-
-    monkeypatch.setattr(features, "init_encoder", overflowing)
-    typed = ("pretrain", "-m", "dataset=folder", *SMALL, "method=random", "probe=[knn]", "seed=1,2")
-    answer = lowres_ssl(*typed)
-    assert answer.code == 1
-    ((again, message),) = listed(answer.err)
-    assert "seed=1" in again
-    assert "features are NaN or infinite" in message
-    shown = [line for line in lowres_ssl("runs").out.splitlines() if line.startswith("folder-random-s")]
-    assert ["/" in line for line in shown] == [False, True]
 
 
 @pytest.mark.parametrize("launcher", ["basic", "processes"])

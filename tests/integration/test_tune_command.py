@@ -61,14 +61,12 @@ def test_runs_are_named_or_filtered(lowres_ssl: Command, trained: Path) -> None:
 @pytest.mark.parametrize(
     ("typed", "key"),
     [
-        ("method=dcl", "method=dcl"),
         ("recipe=tuned", "recipe=tuned"),  # there is an untrained one
         ("filters.colour=red", "'filters.colour'"),
         ("probe=[knn]", "probe"),
         ("batch_size=[1]", "batch_size"),
         ("learning_rate=[0.1,0.1]", "learning_rate"),
         ("seeds=0", "seeds=0"),
-        ("rule=half", "rule"),
     ],
 )
 def test_what_cannot_be_tuned_is_refused(lowres_ssl: Command, trained: Path, typed: str, key: str) -> None:

@@ -8,8 +8,9 @@ import pytest
 from hydra import compose
 from stored_runs import made_up_run
 
-from lowres_ssl.config.check import EvaluateConfig, PretrainConfig, read_config, register_schemas
-from lowres_ssl.config.overrides import quote_texts
+from lowres_ssl.config.check import read_config, register_schemas
+from lowres_ssl.config.experiment_schema import EvaluateConfig, PretrainConfig
+from lowres_ssl.config.overrides import quote_text
 from lowres_ssl.reporting.html.provenance import list_report_runs, list_run_commands
 from lowres_ssl.runs.index import read_index
 from lowres_ssl.runs.run import Run
@@ -21,7 +22,7 @@ SCHEMAS: dict[str, type] = {"pretrain": PretrainConfig, "evaluate": EvaluateConf
 
 def stored(command: str, words: list[str]) -> Any:
     """The config that these words make."""
-    return read_config(compose(command, overrides=quote_texts(words)), SCHEMAS[command])
+    return read_config(compose(command, overrides=[quote_text(word) for word in words]), SCHEMAS[command])
 
 
 @pytest.mark.usefixtures("composing")

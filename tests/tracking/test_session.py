@@ -14,7 +14,8 @@ from hydra import compose, initialize_config_module
 from PIL import Image
 from stored_runs import OUTCOME, made_up_record, made_up_result
 
-from lowres_ssl.config.check import PretrainConfig, read_config, register_schemas
+from lowres_ssl.config.check import read_config, register_schemas
+from lowres_ssl.config.experiment_schema import PretrainConfig
 from lowres_ssl.reporting.html import page_data
 from lowres_ssl.runs.run import Run
 from lowres_ssl.tracking import session

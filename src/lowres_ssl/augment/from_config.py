@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from lowres_ssl.augment.augmentation import Augmentation, make_evaluation_view
 from lowres_ssl.augment.sampling import hash_image_ids
-from lowres_ssl.config.check import PretrainConfig, get_min_image_size, require, to_plain
+from lowres_ssl.config.check import get_min_image_size, require
+from lowres_ssl.config.experiment_schema import PretrainConfig, to_plain
 from lowres_ssl.data.prepare import PreparedData
 
 

@@ -13,8 +13,7 @@ from typing import Any
 import torch
 
 from lowres_ssl.benchmark.schedule import BenchmarkCosts
-from lowres_ssl.config.check import PretrainConfig
-from lowres_ssl.config.experiment_schema import RANDOM_BASELINES
+from lowres_ssl.config.experiment_schema import RANDOM_BASELINES, PretrainConfig
 from lowres_ssl.data.decode import decode_image
 from lowres_ssl.data.prepare import DataSummary, summarise_data
 from lowres_ssl.errors import ConfigError, is_out_of_memory
@@ -28,7 +27,7 @@ TSNE_SECONDS_PER_IMAGE = 0.006  # seconds of a t-SNE in the report, a test image
 REPORT_SECONDS = 10.0  # seconds of tables, comparison and report beside starting, which takes them a third as long
 DECODED_SAMPLE_SIZE = 24  # images decoded
 MAX_PROBE_ROWS = 512  # training features that a probe is timed on, at most
-TIMED_PROBE_EPOCHS = 2  # of a probe that has epochs, beside the first
+TIMED_PROBE_EPOCHS = 10  # of a probe that has epochs
 
 
 @dataclass(frozen=True)
@@ -40,16 +39,7 @@ class CostRequest:
     fewer_labels: Sequence[float]
 
 
-@dataclass(frozen=True)
-class CostMeasurement:
-    """`views`: a second, by method, of those that train; `device`: the machine, and the precision, in words."""
-
-    costs: BenchmarkCosts
-    views: Mapping[str, float]
-    device: str
-
-
-def measure_in_subprocess(asked: CostRequest) -> CostMeasurement:
+def measure_in_subprocess(asked: CostRequest) -> BenchmarkCosts:
     """Measure in a process of its own, so that its memory is free before the first run, and a kill ends it alone.
 
     Raises whatever is wrong with the configs or the images, as pre-training would.
@@ -67,7 +57,7 @@ def measure_in_subprocess(asked: CostRequest) -> CostMeasurement:
             ) from error
 
 
-def measure_costs(asked: CostRequest, begun: float) -> CostMeasurement:
+def measure_costs(asked: CostRequest, begun: float) -> BenchmarkCosts:
     """Measure everything; `begun`: when this process was asked for, by the system's clock."""
     start = time.time() - begun
     plans = {name: build_training_setup(config) for name, config in asked.configs.items()}
@@ -76,7 +66,6 @@ def measure_costs(asked: CostRequest, begun: float) -> CostMeasurement:
     outline, to_decode = summarise_data(first.config, partial(make_checked_split, first))
     trained = {name: plan for name, plan in plans.items() if plan.method is not None}
     epoch = {name: estimate_training_seconds(plan, outline) / plan.config.epochs for name, plan in trained.items()}
-    views = {name: measure_epoch_time(plan, outline, plan.views[-1]).views for name, plan in trained.items()}
     features = len(outline.catalogue.records) / measure_inference_speed(next(iter(trained.values()), first), outline)
     scored = {name: time_probe(name, arguments, first, outline) for name, arguments in first.config.probe.items()}
     calibration = features * len(outline.split.train) / len(outline.catalogue.records)  # a pass of its own
@@ -89,7 +78,7 @@ def measure_costs(asked: CostRequest, begun: float) -> CostMeasurement:
         extras["labels"] = start + runs * (of_a_run + share * sum(scored.values()))
     if asked.linear is not None:
         extras["linear"] = start + runs * (of_a_run + time_probe("linear", asked.linear, first, outline))
-    costs = BenchmarkCosts(
+    return BenchmarkCosts(
         epoch=epoch,
         round_base=start + runs * each_run + calibration,
         run=each_run,
@@ -98,8 +87,9 @@ def measure_costs(asked: CostRequest, begun: float) -> CostMeasurement:
         start=start,
         random_seed=sum(each_run for name in plans if name in RANDOM_BASELINES) + calibration,
         extras=extras,
+        views={name: measure_epoch_time(plan, outline, plan.views[-1]).views for name, plan in trained.items()},
+        device=first.compute.describe(),
     )
-    return CostMeasurement(costs, views, first.compute.describe())
 
 
 def estimate_decoding_seconds(outline: DataSummary, config: PretrainConfig) -> float:
@@ -114,28 +104,19 @@ def estimate_decoding_seconds(outline: DataSummary, config: PretrainConfig) -> f
 
 
 def time_probe(name: str, arguments: Mapping[str, Any], plan: TrainingSetup, outline: DataSummary) -> float:
-    """Estimate the seconds of fitting a probe on all training labels and scoring it, from fits on fewer features of
+    """Estimate the seconds of fitting a probe on all training labels and scoring it, from a fit on fewer features of
     noise, as wide as the encoder's, and in fewer epochs if it has any."""
     train = len(outline.split.train)
     rows = min(train, MAX_PROBE_ROWS)
     settings = drop_settings_origin({key: value for key, value in arguments.items() if key != "name"})
-    if "k" in settings:
-        settings["k"] = min(settings["k"], rows)
-    given = make_noise_features(plan, outline, rows)
-
-    def timed(**fewer: int) -> float:
-        probe = build_probe(name, settings | fewer)
-        started = time.perf_counter()
-        probe.fit_predict(given, seed=0)
-        return time.perf_counter() - started
-
-    if "epochs" not in settings:
-        timed()  # the first time is slower
-        return timed() * train / rows
-    timed(epochs=1)
-    one, more = timed(epochs=1), timed(epochs=1 + TIMED_PROBE_EPOCHS)
-    epoch = max(0.0, more - one) / TIMED_PROBE_EPOCHS
-    return max(0.0, one - epoch) + float(settings["epochs"]) * epoch * train / rows
+    fewer = {"k": rows, "epochs": TIMED_PROBE_EPOCHS}
+    timed = settings | {key: min(settings[key], most) for key, most in fewer.items() if key in settings}
+    probe, given = build_probe(name, timed), make_noise_features(plan, outline, rows)
+    probe.fit_predict(given, seed=0)  # the first time is slower
+    started = time.perf_counter()
+    probe.fit_predict(given, seed=0)
+    seconds = time.perf_counter() - started
+    return seconds * train / rows * float(settings.get("epochs", 1) / timed.get("epochs", 1))
 
 
 def make_noise_features(plan: TrainingSetup, outline: DataSummary, rows: int) -> Features:

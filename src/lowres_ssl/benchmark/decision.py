@@ -18,7 +18,7 @@ from lowres_ssl.config.experiment_schema import RANDOM_BASELINES
 from lowres_ssl.runs.predictions import EvaluatedSubset, check_same_predicted_images, read_cell_predictions
 from lowres_ssl.runs.query import ResultCell, ResultColumn, find_better_random
 from lowres_ssl.stats.bootstrap import Interval, compute_interval
-from lowres_ssl.stats.paired_tests import ContrastPart, Difference, compute_differences
+from lowres_ssl.stats.paired_tests import MIN_POOLED_SEEDS, ContrastPart, Difference, compute_differences
 from lowres_ssl.stats.significance import compute_p_values, correct_holm
 
 SHORTCUT_BASELINE = "trivial"
@@ -32,7 +32,7 @@ Verdict = Literal["use", "none", "cannot tell"]
 @dataclass(frozen=True)
 class Comparison:
     """One encoder minus another on the test images. `p`: after Holm's correction of all comparisons it was made with;
-    None where a method has one seed."""
+    None where a method has fewer than three seeds, of which p is too small too often."""
 
     difference: Difference
     p: float | None
@@ -77,12 +77,16 @@ class Decision:
     groups: int
 
     @property
+    def is_random_validated(self) -> bool:
+        """Whether random initialisation is measurably better than the chosen method on the validation images."""
+        return len(self.seeds) >= MIN_POOLED_SEEDS and self.on_validation.high < 0
+
+    @property
     def verdict(self) -> Verdict:
         """Whether to use the chosen method, none of the methods, or whether the results leave it open."""
-        better_on_validation = self.on_validation.high < 0
         if self.gain.is_better:
-            return "cannot tell" if better_on_validation else "use"
-        return "none" if self.gain.is_worse or better_on_validation else "cannot tell"
+            return "cannot tell" if self.is_random_validated else "use"
+        return "none" if self.gain.is_worse or self.is_random_validated else "cannot tell"
 
     @property
     def comparisons(self) -> int:
@@ -169,7 +173,9 @@ def read_score_parts(cells: Mapping[str, ResultCell], side: EvaluatedSubset) -> 
 def compare_pairs(parts: Mapping[str, ContrastPart], pairs: Sequence[tuple[str, str]]) -> list[Comparison]:
     """First minus second of each pair, with p corrected for all the pairs."""
     found = compute_differences(parts, pairs)
-    testable = [pair for pair, own in zip(pairs, found, strict=True) if not own.is_of_one_seed]
+    testable = [
+        pair for pair, own in zip(pairs, found, strict=True) if own.seeds is None or own.seeds >= MIN_POOLED_SEEDS
+    ]
     corrected = dict(zip(testable, correct_holm(compute_p_values(parts, testable, draws=RESAMPLES)), strict=True))
     return [Comparison(own, corrected.get(pair)) for pair, own in zip(pairs, found, strict=True)]
 

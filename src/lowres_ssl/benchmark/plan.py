@@ -93,17 +93,15 @@ class BenchmarkCall:
 class BenchmarkPlan:
     """What is to be run, and how far it is.
 
-    views: a second, by method. done: seconds by step. dropped: steps left out for want of time; failed: a line each.
+    done: seconds by step. dropped: steps left out for want of time; failed: a line each.
     spent: seconds of the budget that are used up.
     """
 
-    VERSION: ClassVar[int] = 4
+    VERSION: ClassVar[int] = 5
 
     asked: PlanQuestion
     settings: PlanSettings
     costs: BenchmarkCosts
-    views: Mapping[str, float]
-    device: str
     schedule: BenchmarkSchedule
     done: Mapping[str, float] = field(default_factory=dict)
     dropped: tuple[str, ...] = ()
@@ -187,9 +185,7 @@ def build_training_command(
     return ("pretrain", *call.flags, *sweep, *runs, *own, *places)
 
 
-def plan_extra_steps(
-    plan: BenchmarkPlan, call: BenchmarkCall, probes: Sequence[str], fractions: Sequence[float]
-) -> list[BenchmarkStep]:
+def plan_extra_steps(plan: BenchmarkPlan, call: BenchmarkCall, probes: Sequence[str]) -> list[BenchmarkStep]:
     """Plan what follows the seeds that are done, where the schedule has it: more seeds of the random encoders, scores
     with fewer labels and by the MLP probe."""
     schedule, seeds, steps = plan.schedule, plan.seeds_done, []
@@ -201,7 +197,7 @@ def plan_extra_steps(
     # A supervised encoder has seen all labels: with fewer it is another training.
     unsupervised = [method for method in plan.methods if method != "supervised"]
     extras = {
-        LABELS_EXTRA: (unsupervised, f"label_fraction={format_list(fractions)}"),
+        LABELS_EXTRA: (unsupervised, f"label_fraction={format_list(plan.asked.fewer_labels)}"),
         LINEAR_EXTRA: (plan.methods, f"probe={format_list([*probes, 'linear'])}"),
     }
     for name, (methods, scored) in extras.items():

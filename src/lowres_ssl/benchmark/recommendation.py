@@ -5,46 +5,35 @@ significant is not called equal, and every p in a paragraph is corrected for the
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
-from lowres_ssl.benchmark.decision import SHORTCUT_BASELINE, Comparison, Decision, Verdict, choose_method
+from lowres_ssl.benchmark.decision import SHORTCUT_BASELINE, Comparison, Decision, choose_method
 from lowres_ssl.console import pluralise
 from lowres_ssl.runs.collapse import RUN_MARKS
 from lowres_ssl.runs.query import ResultColumn
 from lowres_ssl.stats.bootstrap import TOO_FEW_GROUPS_NOTE
-from lowres_ssl.stats.paired_tests import Difference
+from lowres_ssl.stats.paired_tests import MIN_POOLED_SEEDS, Difference
 
 METHOD_TITLES = {
     "random": "random initialisation",
     "random_calibrated": "random initialisation with calibrated BatchNorm",
     SHORTCUT_BASELINE: "mean colour and size",
 }
-RELIABLE_SEEDS = 3  # with fewer, a difference has to be huge to be significant
-
-
-@dataclass(frozen=True)
-class Recommendation:
-    """`method`: the one that validation chose, "" where there is nothing to compare. `lines`: all of it in words, the
-    answer first."""
-
-    verdict: Verdict
-    method: str
-    lines: tuple[str, ...]
+ANSWERS = {"use": "Use {}.", "none": "Use none of the methods.", "cannot tell": "Cannot tell."}
 
 
 def write_recommendation(
     columns: Mapping[str, ResultColumn], methods: Sequence[str], chosen_by: str, seeds: Sequence[int]
-) -> Recommendation:
-    """Answer by the results of the probe `chosen_by`, with a line for each other probe.
+) -> list[str]:
+    """Answer in lines, the answer itself first, by the results of the probe `chosen_by`; a line for each other probe.
 
     columns: by probe, each with the results of `seeds`; random encoders may have more. Raises `KeyError` if there are
     none by `chosen_by`.
     """
     found = choose_method(columns[chosen_by], methods, seeds)
     if found is None:
-        return Recommendation("cannot tell", "", ("Cannot tell. There are no results to compare.",))
+        return ["Cannot tell. There are no results to compare."]
     lines = [
-        format_headline(found),
+        f"{format_headline(found)} {format_test_gain(found)}",
         *format_other_methods(found),
         *list_caveats(found),
         format_accuracies(found),
@@ -53,27 +42,24 @@ def write_recommendation(
     for probe, column in columns.items():
         if probe != chosen_by and (other := choose_method(column, methods, seeds, found.chosen)) is not None:
             lines.append(format_other_probe(other))
-    return Recommendation(found.verdict, found.chosen, (*lines, *list_warnings(found, columns[chosen_by])))
+    return [*lines, *list_warnings(found, columns[chosen_by])]
 
 
 def format_headline(found: Decision) -> str:
-    """The answer, and the two numbers that it rests on."""
-    start, chosen = METHOD_TITLES[found.start], found.chosen
+    """The answer, and the accuracies on the validation images that chose the method."""
+    start, chosen, answer = METHOD_TITLES[found.start], found.chosen, ANSWERS[found.verdict].format(found.chosen)
     own, its = (format_seed_count(each) for each in (len(found.seeds), found.intervals[found.start].seeds))
     best, beside = (f"{found.validated[entry]:.3f}" for entry in (chosen, found.start))
-    answers = {"use": f"Use {chosen}.", "none": "Use none of the methods.", "cannot tell": "Cannot tell."}
-    if found.on_validation.high < 0:
-        where = (
-            f"On the validation images {start} is measurably better than the best method, {chosen}: {beside} by "
-            f"{found.label}, {its}, against {best}{'' if own == its else f', {own}'}, difference "
+    if found.is_random_validated:
+        return (
+            f"{answer} On the validation images {start} is measurably better than the best method, {chosen}: {beside} "
+            f"by {found.label}, {its}, against {best}{'' if own == its else f', {own}'}, difference "
             f"{format_gain_interval(found.on_validation)}."
         )
-    else:
-        where = (
-            f"{'It' if found.verdict == 'use' else chosen} is the best method on the validation images ({best} by "
-            f"{found.label}, {own}; {start} {beside}{'' if own == its else f', {its}'})."
-        )
-    return f"{answers[found.verdict]} {where} {format_test_gain(found)}"
+    return (
+        f"{answer} {'It' if found.verdict == 'use' else chosen} is the best method on the validation images ({best} by "
+        f"{found.label}, {own}; {start} {beside}{'' if own == its else f', {its}'})."
+    )
 
 
 def format_test_gain(found: Decision) -> str:
@@ -81,8 +67,8 @@ def format_test_gain(found: Decision) -> str:
     own, start, name = found.gain, METHOD_TITLES[found.start], found.chosen
     if own.p is None:
         return (
-            f"On the test images it differs from {start} by {own.difference.value:+.3f}; with one seed nobody knows by "
-            "how much another seed would differ, so nothing is tested."
+            f"On the test images it differs from {start} by {own.difference.value:+.3f}; with fewer than "
+            f"{MIN_POOLED_SEEDS} seeds too little is known of how another seed would differ, so nothing is tested."
         )
     numbers = f"{format_gain_interval(own.difference)}, {format_gain_p(own)} {format_correction(found.comparisons)}"
     if own.is_significant:
@@ -90,9 +76,7 @@ def format_test_gain(found: Decision) -> str:
         return f"On the test images {name} is significantly {above} {start}: {numbers}."
     sentence = f"On the test images there is no significant difference between {name} and {start}: {numbers}."
     if own.difference.low > 0 or own.difference.high < 0:
-        sentence += (
-            " The interval, which is of this one comparison, leaves out 0; the p of several comparisons does not."
-        )
+        sentence += " The interval, which is of this one comparison, leaves out 0; the p of several does not."
     return sentence
 
 
@@ -100,11 +84,13 @@ def list_caveats(found: Decision) -> Iterator[str]:
     """What the answer leaves open."""
     gain = found.gain
     if gain.p is not None and found.none_is_better:
-        yield "No method measurably beat random initialisation at this training length." + (
+        left_open = (
             f" That does not show that they are equal: a gain of {found.chosen} up to {gain.difference.high:.3f} is "
             "compatible with these results."
-            if gain.difference.high > 0
-            else ""
+        )
+        yield (
+            "No method measurably beat random initialisation at this training length."
+            f"{left_open if gain.difference.high > 0 else ''}"
         )
     if found.verdict == "cannot tell" and gain.is_better:
         yield "Validation and test images contradict each other; look at how they were divided."
@@ -127,28 +113,27 @@ def format_accuracies(found: Decision) -> str:
 def format_other_methods(found: Decision) -> Iterator[str]:
     """The chosen method compared with the others, in the family of comparisons that the headline belongs to."""
     behind, ahead, neither = group_by_significance(found.ahead)
+    corrected = "after Holm correction (chosen minus other)"
     if behind:
-        yield f"Significantly behind {found.chosen} after Holm correction (chosen minus other): {behind}."
+        yield f"Significantly behind {found.chosen} {corrected}: {behind}."
     if ahead:
-        yield (
-            f"Significantly ahead of {found.chosen} on the test images, though not on validation, after Holm "
-            f"correction (chosen minus other): {ahead}."
-        )
+        place = "on the test images, though not on validation,"
+        yield f"Significantly ahead of {found.chosen} {place} {corrected}: {ahead}."
     if neither:
-        yield f"No significant difference after Holm correction (chosen minus other): {neither}."
+        yield f"No significant difference {corrected}: {neither}."
 
 
 def format_other_gains(found: Decision) -> Iterator[str]:
     """The methods that validation did not choose, compared with random initialisation."""
-    better, worse, neither = group_by_significance(found.others_gain)
+    groups = group_by_significance(found.others_gain)
     titles = ("significantly above it", "significantly below it", "no significant difference")
-    parts = [f"{title}: {own}" for title, own in zip(titles, (better, worse, neither), strict=True) if own]
+    parts = [f"{title}: {own}" for title, own in zip(titles, groups, strict=True) if own]
     if parts:
         yield (
             f"The other methods minus {METHOD_TITLES[found.start]} on the test images, "
             f"{format_correction(len(found.others_gain))}: {'; '.join(parts)}."
         )
-    if better and found.verdict != "use":
+    if groups[0] and found.verdict != "use":
         yield (
             "Validation did not choose what is above random initialisation there. To choose it now would be to choose "
             "by the test images: more seeds, or another split_seed, can show whether it holds."
@@ -173,11 +158,11 @@ def group_by_significance(compared: Mapping[str, Comparison]) -> tuple[str, str,
 def format_other_probe(found: Decision) -> str:
     """The gain of the chosen method by a probe that has chosen nothing."""
     own = found.gain
-    said = f"By {found.label}: {found.chosen} minus {METHOD_TITLES[found.start]} {own.difference.value:+.3f}"
+    gain = f"By {found.label}: {found.chosen} minus {METHOD_TITLES[found.start]} {own.difference.value:+.3f}"
     if own.p is None:
-        return f"{said}, one seed."
+        return f"{gain}, not tested."
     word = "significant" if own.is_significant else "not significant"
-    return f"{said}, {format_gain_p(own)} {format_correction(found.comparisons)}: {word}."
+    return f"{gain}, {format_gain_p(own)} {format_correction(found.comparisons)}: {word}."
 
 
 def list_warnings(found: Decision, column: ResultColumn) -> Iterator[str]:
@@ -185,27 +170,18 @@ def list_warnings(found: Decision, column: ResultColumn) -> Iterator[str]:
     beside = found.against_shortcut
     if beside is not None and beside.low <= 0:
         own, theirs = found.intervals[found.chosen].value, found.intervals[SHORTCUT_BASELINE].value
-        shortcut = "Mean colour and size alone, without any encoder,"
+        weak = f"{found.chosen} ({own:.3f}) is not measurably above that: {format_gain_interval(beside)}."
         if theirs >= own:
-            yield (
-                f"{shortcut} reach {theirs:.3f} on the test images, no less than {found.chosen} ({own:.3f}): what "
-                "distinguishes the classes may be a shortcut."
-            )
-        else:
-            yield (
-                f"{shortcut} reach {theirs:.3f} on the test images. {found.chosen} ({own:.3f}) is not measurably above "
-                f"that: {format_gain_interval(beside)}."
-            )
+            weak = f"{found.chosen} reaches {own:.3f}: what distinguishes the classes may be a shortcut."
+        yield f"Mean colour and size alone, without any encoder, reach {theirs:.3f} on the test images. {weak}"
     for key, mark in RUN_MARKS.items():
         marked = sorted(set(column.rows.loc[column.rows[key].astype(bool), "entry"]))
         if marked:
-            said = f"{mark.word.capitalize()} in at least one seed, so their views or rate do not fit"
-            yield f"{said}: {', '.join(marked)}."
-    if len(found.seeds) < RELIABLE_SEEDS:
-        yield (
-            f"{pluralise(len(found.seeds), 'seed').capitalize()}: too few to show a difference between methods; "
-            f"{RELIABLE_SEEDS} are the least with which much can be shown."
-        )
+            word = mark.word.capitalize()
+            yield f"{word} in at least one seed, so their views or rate do not fit: {', '.join(marked)}."
+    if len(found.seeds) < MIN_POOLED_SEEDS:
+        seeds = pluralise(len(found.seeds), "seed")
+        yield f"{seeds}: too few to test a difference between methods; {MIN_POOLED_SEEDS} are the least."
     if not found.intervals[found.chosen].reliable:
         yield f"The test groups tell {TOO_FEW_GROUPS_NOTE}: no interval here is reliable."
 

@@ -12,8 +12,8 @@ from hydra.core.hydra_config import HydraConfig
 from lowres_ssl.benchmark.cost_estimate import CostRequest, measure_in_subprocess
 from lowres_ssl.benchmark.plan import BenchmarkCall, BenchmarkPlan, PlanQuestion, PlanSettings
 from lowres_ssl.benchmark.schedule import TypedChoices, compute_schedule
-from lowres_ssl.config.check import PretrainConfig, read_config, to_plain
-from lowres_ssl.config.experiment_schema import BenchmarkConfig, DatasetConfig, list_keys_with
+from lowres_ssl.config.check import read_config
+from lowres_ssl.config.experiment_schema import BenchmarkConfig, DatasetConfig, PretrainConfig, list_keys_with, to_plain
 from lowres_ssl.config.overrides import parse_duration, quote_value
 from lowres_ssl.data.catalogue import Catalogue
 from lowres_ssl.data.splits import Split
@@ -26,14 +26,7 @@ from lowres_ssl.io.checksummed_json import hash_content
 BENCHMARK_KEYS = frozenset(
     ["budget", "methods", "seeds", "fewer_labels", "chosen_by", "epochs", "output_dir", "store_dir", "dry_run", "force"]
 )
-REPLACED_KEYS = {
-    "method": "methods=[random,dcl,simclr]",
-    "seed": "seeds=3, which runs the seeds 0, 1 and 2",
-    "label_fraction": "fewer_labels=[0.1]",
-    "initial_weights": "nothing: all methods start from the same random weights",
-    "evaluate": "nothing: everything is scored",
-    "picture": "nothing: the report has the pictures",
-}
+REPLACED_KEYS = frozenset(["method", "seed", "label_fraction", "initial_weights", "evaluate", "picture"])
 # The keys of a training that change no number, or are in `PlanQuestion` already.
 IGNORED_KEYS = frozenset(["data_dir", "epochs", "seed", "method", "picture", "store", "tracker", *BENCHMARK_KEYS])
 DATASET_PATH_KEYS = frozenset(list_keys_with(DatasetConfig, "path"))
@@ -62,9 +55,11 @@ def parse_request(config: BenchmarkConfig) -> Request:
     hydra = HydraConfig.get()
     task = list(hydra.overrides.task)
     keys = [each.partition("=")[0].lstrip("+~") for each in task]
-    for key in keys:
-        if key.partition(".")[0] in REPLACED_KEYS:
-            raise ConfigError(f"{key}: not of a benchmark; type {REPLACED_KEYS[key.partition('.')[0]]}")
+    if replaced := [key for key in keys if key.partition(".")[0] in REPLACED_KEYS]:
+        raise ConfigError(
+            f"{replaced[0]}: not of a benchmark, whose trainings differ in it or need none; type methods=[random,dcl], "
+            "seeds=3 or fewer_labels=[0.1], or leave it out"
+        )
     budget = parse_duration(config.budget)
     check_methods(config.methods)
     if config.seeds is not None and config.seeds < 1:
@@ -84,18 +79,18 @@ def parse_request(config: BenchmarkConfig) -> Request:
 
 
 def check_methods(methods: Sequence[str]) -> None:
-    known = GlobalHydra.instance().config_loader().get_group_options("method")
+    known, typed = GlobalHydra.instance().config_loader().get_group_options("method"), f"methods=[{','.join(methods)}]"
     for method in methods:
         if method not in known:
             hint = did_you_mean(method, known)
             raise ConfigError(f"methods={method}: there is no such method; wanted some of {', '.join(known)}{hint}")
     if len(set(methods)) != len(methods):
-        raise ConfigError(f"methods=[{','.join(methods)}]: wanted each once")
+        raise ConfigError(f"{typed}: wanted each once")
     if RANDOM_BASELINE not in methods or len(methods) < 2:
+        better = ",".join(dict.fromkeys([RANDOM_BASELINE, *methods, "dcl"]))
         raise ConfigError(
-            f"methods=[{','.join(methods)}]: wanted {RANDOM_BASELINE}, "
-            "which the others are compared with, and another; type "
-            f"methods=[{','.join(dict.fromkeys([RANDOM_BASELINE, *methods, 'dcl']))}]"
+            f"{typed}: wanted {RANDOM_BASELINE}, which the others are compared with, and another; "
+            f"type methods=[{better}]"
         )
 
 
@@ -144,8 +139,8 @@ def make_plan(
             probes = f"probe=[{','.join([*config.probe, 'linear'])}]"
             linear = compose_training_config([*others, probes], asked.methods[-1]).probe["linear"]
         try:
-            measured = measure_in_subprocess(CostRequest(configs, linear, asked.fewer_labels))
-            costs = replace(measured.costs, prepare=measured.costs.prepare + spent())
+            costs = measure_in_subprocess(CostRequest(configs, linear, asked.fewer_labels))
+            costs = replace(costs, prepare=costs.prepare + spent())
             # All methods with the small encoder before some of them with the large one.
             optional = () if large or "methods" in request.typed else tuple(costs.epoch)
             typed = TypedChoices(config.epochs, optional, epochs=asked.epochs, seeds=asked.seeds)
@@ -155,7 +150,7 @@ def make_plan(
                 continue
             raise
         settings = replace(settings, backbone=configs[asked.methods[-1]].backbone.name)
-        return BenchmarkPlan(asked, settings, costs, measured.views, measured.device, schedule)
+        return BenchmarkPlan(asked, settings, costs, schedule)
     raise AssertionError("the last size either fits or raises")
 
 

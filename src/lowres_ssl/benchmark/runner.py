@@ -93,29 +93,19 @@ def read_last_line(log: Path) -> str:
     return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
-@dataclass
 class BenchmarkRunner:
-    """Run a plan's steps and keep the plan up to date. started: by `time.monotonic`; before: seconds of the budget that
-    earlier calls used up. probes, fewer_labels: what everything is scored with."""
+    """Run a plan's steps and keep the plan up to date. `probes`: what everything is scored with; `started`: when this
+    call began, by `time.monotonic`. Of the budget as much as the plan has `spent` is used up already."""
 
-    plan: BenchmarkPlan
-    call: BenchmarkCall
-    started: float
-    before: float
-    probes: tuple[str, ...]
-    fewer_labels: tuple[float, ...]
-    pace: float = 1.0  # seconds taken for each that was planned; not by a step that an earlier call began
-
-    def __post_init__(self) -> None:
+    def __init__(self, plan: BenchmarkPlan, call: BenchmarkCall, probes: Sequence[str], started: float) -> None:
+        self.plan, self.call, self.probes, self.started = plan, call, probes, started
+        self.before = plan.spent
+        self.pace = 1.0  # seconds taken for each that was planned; not by a step that an earlier call began
         self.is_first_step = True
 
     @property
     def log(self) -> Path:
         return self.call.file(self.plan.asked, "log.txt")
-
-    @property
-    def report(self) -> Path:
-        return self.call.file(self.plan.asked, "report.html")
 
     def spent(self) -> float:
         return self.before + time.monotonic() - self.started
@@ -128,10 +118,11 @@ class BenchmarkRunner:
             self.run_if_in_time(step, self.train_seed)
         if not self.plan.seeds_done:
             raise TrainingError(f"no seed could be run; {'; '.join(self.plan.failed) or f'see {self.log}'}")
-        for step in plan_extra_steps(self.plan, self.call, self.probes, self.fewer_labels):
+        for step in plan_extra_steps(self.plan, self.call, self.probes):
             self.run_if_in_time(step, self.run_extra)
+        has_report = self.call.file(self.plan.asked, "report.html").exists()
         for step in plan_final_steps(self.plan, self.call, self.probes):
-            if step.name not in self.plan.done or (step.name == "report" and not self.report.exists()):
+            if step.name not in self.plan.done or (step.name == "report" and not has_report):
                 if step.name == "report":
                     before_report(self.plan)
                 self.run_extra(step, limited=False)
@@ -160,22 +151,18 @@ class BenchmarkRunner:
         if ended.stopped:
             self.drop(step)
             return
-        missing, messages = self.find_unscored_methods(seed), dict[str, str]()
+        missing = self.find_unscored_methods(seed)
+        messages = self.read_sweep_errors() if missing else {}
         if missing and (ended.code < 0 or ended.code in KILL_CODES):
-            log_info(
-                f"{step.name}: its process was ended (exit code {ended.code}); {', '.join(missing)} once more, each "
-                "alone"
-            )
+            again = ", ".join(missing)
+            log_info(f"{step.name}: its process was killed (exit code {ended.code}); {again} once more, each alone")
             for method in missing:
                 words = build_training_command(self.plan, self.call, [method], str(seed))
                 alone = self.run_step(BenchmarkStep(step.name, words, 0.0, seed), limit)
                 messages[method] = self.explain_failure(alone)
             missing = self.find_unscored_methods(seed)
-        elif missing:
-            messages = self.read_sweep_errors()
-        failed = tuple(
-            f"{method}, {step.name}: {messages.get(method) or self.explain_failure(ended)}" for method in missing
-        )
+        reasons = [messages.get(method) or self.explain_failure(ended) for method in missing]
+        failed = tuple(f"{method}, {step.name}: {why}" for method, why in zip(missing, reasons, strict=True))
         for line in failed:
             log_info(f"failed: {line}")
         if len(missing) == len(self.plan.methods):
@@ -203,8 +190,7 @@ class BenchmarkRunner:
             self.save(replace(self.plan, failed=(*others, failure)))
 
     def run_step(self, step: BenchmarkStep, limit: float | None) -> ExitStatus:
-        spent, budget = format_duration(self.spent()), format_duration(self.plan.asked.budget)
-        log_info(f"[{spent} of {budget}] $ {format_command(*step.words)}")
+        log_info(f"[{self.format_spent()}] $ {format_command(*step.words)}")
         try:
             ended = run_subprocess(step.words, log=self.log, limit=limit)
         except KeyboardInterrupt:
@@ -215,12 +201,11 @@ class BenchmarkRunner:
         return ended
 
     def drop(self, step: BenchmarkStep) -> None:
-        spent, budget = format_duration(self.spent()), format_duration(self.plan.asked.budget)
-        log_info(
-            f"{step.name}: left out, for all methods alike; {spent} of {budget} are used up, and it would not end in "
-            "time"
-        )
+        log_info(f"{step.name}: left out, for all methods alike; {self.format_spent()} are used up: no time for it")
         self.save(replace(self.plan, dropped=(*self.plan.dropped, step.name)))
+
+    def format_spent(self) -> str:
+        return f"{format_duration(self.spent())} of {format_duration(self.plan.asked.budget)}"
 
     def save(self, plan: BenchmarkPlan) -> None:
         self.plan = replace(plan, spent=self.spent())

@@ -38,6 +38,7 @@ class BenchmarkCosts:
     starting, features, scores. run: each method's part of that. prepare: reading and decoding the images, and
     measuring. report: tables, comparison, report. start: of a command. random_seed: one more seed of all random
     encoders, with its scores. extras: scoring all methods of one seed otherwise, by name, in the order of preference.
+    views: a second, by method, of those that train. device: the machine and the precision, in words.
     """
 
     epoch: Mapping[str, float]
@@ -48,6 +49,8 @@ class BenchmarkCosts:
     start: float
     random_seed: float
     extras: Mapping[str, float] = field(default_factory=dict)
+    views: Mapping[str, float] = field(default_factory=dict)
+    device: str = ""
 
     def round(self, epochs: int) -> float:
         """All methods, one seed."""

@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from enum import EnumMeta
 from pathlib import Path
-from typing import Any, cast, get_args, get_origin, get_type_hints
+from typing import Any, get_args, get_origin
 
-from lowres_ssl.config.overrides import FOLDER_COMMANDS, PATH_KEYS, get_short_keys
+from lowres_ssl.config.overrides import FOLDER_COMMANDS, get_short_keys
 
 OWN_FLAGS = ("--help", "--version", "--completion", "--quiet")
 HYDRA_FLAGS = ("--help", "--cfg", "--resolve", "--package", "--multirun", "--config-dir", "--info", "--quiet")
@@ -120,59 +120,50 @@ def filter_by_prefix(word: str, known: Sequence[str]) -> list[str]:
 
 def complete_keys(command: str, before: Sequence[str], word: str, ask: HydraCompleter) -> list[str]:
     """Groups and keys that begin with `word`; what is typed without its section stands without it."""
-    _, short = get_short_keys(command)
-    found = {f"{each}=" for each in filter_by_prefix(word, sorted(short))}
+    hints = read_hints(command)
+    found = {f"{each}=" for each in filter_by_prefix(word, sorted(get_short_keys(command)[1]))}
     for each in ask(command, before, word):
         name = each.rstrip("=./")
         if word.startswith("hydra"):
             found.add(each)
-        elif (
-            each != name and get_key_hint(command, name.partition(".")[0]) is not None
-        ):  # Hydra offers all groups there are
-            found.add(f"{name}=" if is_list_hint(get_key_hint(command, name)) else each)
+        elif each != name and name.partition(".")[0] in hints:  # Hydra offers the groups of other commands as well
+            found.add(f"{name}=" if get_origin(hints.get(name)) is list else each)
     return sorted(found)
 
 
 def complete_values(command: str, before: Sequence[str], key: str, value: str, ask: HydraCompleter) -> list[str]:
     """What may stand after `key=`; of several values, in a list or for a sweep, the last one is completed."""
+    from lowres_ssl.config.command_schemas import PATH_KEYS
+
     section, short = get_short_keys(command)
     name = f"{section}.{key}" if key in short else key.lstrip("+~")
     if name in PATH_KEYS:
         return complete_files(f"{key}=", value)
     start = max(value.rfind(","), value.rfind("[")) + 1
     done, last = f"{key}={value[:start]}", value[start:]
-    choices = list_setting_values(command, name)
-    if not choices and not is_list_hint(get_key_hint(command, name)):
+    hint = read_hints(command).get(name)
+    choices = list_setting_values(hint)
+    if not choices and get_origin(hint) is not list:
         choices = [each.partition("=")[2] for each in ask(command, before, f"{key}=")]
     return [f"{done}{each}" for each in filter_by_prefix(last, choices)]
 
 
-def list_setting_values(command: str, key: str) -> list[str]:
+def read_hints(command: str) -> dict[str, Any]:
+    """The annotation of each key in a command's schema, by the key as it is typed."""
+    from lowres_ssl.config.command_schemas import SCHEMAS
+    from lowres_ssl.config.experiment_schema import iter_keys
+
+    return {key: hint for key, hint, _ in iter_keys(SCHEMAS[command])}
+
+
+def list_setting_values(hint: Any) -> list[str]:
     """The values of a setting that has a closed set of them; none where any will do, or a group has them."""
-    hint = get_key_hint(command, key)
     for each in (hint, *get_args(hint)):
         if isinstance(each, EnumMeta):
             return list(each.__members__)
         if each is bool:
             return ["true", "false"]
     return []
-
-
-def get_key_hint(command: str, key: str) -> Any:
-    """The annotation that a command's schema has for a key; None where it has none."""
-    from lowres_ssl.config.check import SCHEMAS
-
-    hint: Any = SCHEMAS[command]
-    for name in key.split("."):
-        sections = [each for each in (hint, *get_args(hint)) if hasattr(each, "__dataclass_fields__")]
-        if not sections:
-            return None
-        hint = get_type_hints(cast(type, sections[0])).get(name)
-    return hint
-
-
-def is_list_hint(hint: Any) -> bool:
-    return get_origin(hint) is list
 
 
 def complete_files(before: str, word: str) -> list[str]:

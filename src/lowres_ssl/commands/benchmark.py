@@ -6,14 +6,14 @@ import time
 from omegaconf import DictConfig
 
 from lowres_ssl.benchmark.plan import BenchmarkPlan, read_benchmark_plan
-from lowres_ssl.benchmark.request import build_question, compose_training_config, make_plan, parse_request
-from lowres_ssl.benchmark.runner import BenchmarkRunner
-from lowres_ssl.benchmark.summary import (
+from lowres_ssl.benchmark.printing import (
     format_leakage_warnings,
     format_plan,
     list_recommendation_lines,
     print_recommendation,
 )
+from lowres_ssl.benchmark.request import build_question, compose_training_config, make_plan, parse_request
+from lowres_ssl.benchmark.runner import BenchmarkRunner
 from lowres_ssl.config.check import read_config
 from lowres_ssl.config.experiment_schema import BenchmarkConfig
 from lowres_ssl.console import log_info, log_warning
@@ -38,21 +38,19 @@ def main(cfg: DictConfig) -> None:
     catalogue = load_catalogue(first.dataset, call.store_dir)
     split = make_configured_split(first, catalogue)
     asked = build_question(request, first, catalogue)
+    doubts = format_leakage_warnings(catalogue, split)
+
+    def write_answer(plan: BenchmarkPlan) -> None:
+        text = "\n".join(list_recommendation_lines(plan, request, doubts)) + "\n"
+        write_text(call.file(asked, "answer.txt"), text)
+
     with lock(call.plan_path(asked), "the same benchmark"):
         plan = None if config.force else read_benchmark_plan(call, asked)
-        before = 0.0 if plan is None else plan.spent
         if plan is None:
             log_info("Measuring what a step, features and scores cost here")
             plan = make_plan(request, asked, catalogue, split, spent=lambda: time.monotonic() - started)
         print(format_plan(plan, request, first.dataset.title, catalogue, split), flush=True)
-        if config.dry_run:
-            return
-        runner = BenchmarkRunner(plan, call, started, before, tuple(config.probe), asked.fewer_labels)
-        runner.save(plan)
-        doubts = format_leakage_warnings(catalogue, split)
-
-        def write_answer(plan: BenchmarkPlan) -> None:
-            text = "\n".join(list_recommendation_lines(plan, request, doubts)) + "\n"
-            write_text(call.file(asked, "answer.txt"), text)
-
-        print_recommendation(runner.run(write_answer), request, doubts)
+        if not config.dry_run:
+            runner = BenchmarkRunner(plan, call, tuple(config.probe), started)
+            runner.save(plan)
+            print_recommendation(runner.run(write_answer), request, doubts)

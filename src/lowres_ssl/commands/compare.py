@@ -11,6 +11,7 @@ from lowres_ssl.config.command_schemas import CompareConfig
 from lowres_ssl.console import log_info, log_warning
 from lowres_ssl.errors import ConfigError
 from lowres_ssl.reporting.comparison import format_findings, list_comparison_records, parse_reference
+from lowres_ssl.reporting.tables.build import check_batch_size
 from lowres_ssl.reporting.tables.formats import format_frame_as_csv
 from lowres_ssl.runs.index import read_index
 from lowres_ssl.runs.pairwise import compare_methods
@@ -20,9 +21,7 @@ from lowres_ssl.runs.stored_command import explain_unknown_names
 
 def main(cfg: DictConfig) -> None:
     config = read_config(cfg, CompareConfig)
-    size = config.batch_size
-    is_size = isinstance(size, int) and not isinstance(size, bool) and size >= 2
-    require(size == "best" or is_size, "batch_size", size, "best, or a number of at least 2")
+    check_batch_size("batch_size", config.batch_size)
     require(100 <= config.draws <= 100_000, "draws", config.draws, "from 100 to 100000")
     reference = parse_reference(config.reference)
     frame, problems = read_index(Path(config.output_dir))
@@ -41,7 +40,7 @@ def main(cfg: DictConfig) -> None:
         compare_methods(
             column,
             config.metric.name,
-            size,
+            config.batch_size,
             imagenet=config.imagenet,
             draws=config.draws,
             reference=reference,
@@ -51,15 +50,11 @@ def main(cfg: DictConfig) -> None:
     ]
     for note in dict.fromkeys(note for each in found for note in each.notes):
         log_warning(note)
-    match config.format.name:
-        case "csv":
-            table = pd.DataFrame([record for each in found for record in list_comparison_records(each)])
-            print(format_frame_as_csv(table.convert_dtypes()), end="")  # whole numbers stay whole beside empty cells
-        case "json":
-            print(
-                json.dumps(
-                    [record for each in found for record in list_comparison_records(each)], indent=2, ensure_ascii=False
-                )
-            )
-        case _:
-            print("\n\n".join(format_findings(each) for each in found))
+    if config.format.name == "table":
+        print("\n\n".join(format_findings(each) for each in found))
+        return
+    records = [record for each in found for record in list_comparison_records(each)]
+    if config.format.name == "json":
+        print(json.dumps(records, indent=2, ensure_ascii=False))
+    else:  # whole numbers stay whole beside empty cells
+        print(format_frame_as_csv(pd.DataFrame(records).convert_dtypes()), end="")

@@ -2,7 +2,8 @@
 
 from omegaconf import DictConfig
 
-from lowres_ssl.config.check import DataConfig, read_config
+from lowres_ssl.config.check import read_config
+from lowres_ssl.config.command_schemas import DataConfig
 from lowres_ssl.data.summary import print_dataset, print_datasets
 from lowres_ssl.errors import ConfigError
 

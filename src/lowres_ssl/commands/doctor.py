@@ -6,8 +6,8 @@ from pathlib import Path
 import torch
 from omegaconf import DictConfig
 
-from lowres_ssl.config.check import DoctorConfig, read_config
-from lowres_ssl.config.user_config import list_datasets
+from lowres_ssl.config.check import list_datasets, read_config
+from lowres_ssl.config.command_schemas import DoctorConfig
 from lowres_ssl.console import format_bytes, format_table
 from lowres_ssl.data.download import is_folder_filled
 from lowres_ssl.device import DevicePrecision, get_device_name, is_faster_in_bf16, resolve_device, supports_native_bf16

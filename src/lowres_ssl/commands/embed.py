@@ -9,7 +9,7 @@ from lowres_ssl.config.check import read_config
 from lowres_ssl.config.command_schemas import EmbedConfig
 from lowres_ssl.console import format_path_size, format_table, pluralise
 from lowres_ssl.errors import ConfigError
-from lowres_ssl.inference.api import EMBED_FORMATS, check_batch_size, check_formats, embed
+from lowres_ssl.inference.api import embed
 from lowres_ssl.inference.load import load_portable_encoder
 from lowres_ssl.inference.output_files import WrittenFiles
 from lowres_ssl.runs.run import EncoderChoice, find_run
@@ -18,8 +18,6 @@ from lowres_ssl.runs.run import EncoderChoice, find_run
 def main(cfg: DictConfig) -> None:
     config = read_config(cfg, EmbedConfig)
     run, images = check_run_and_images(config.run, config.input.images)
-    check_formats(config.formats, EMBED_FORMATS)
-    check_batch_size(config.batch_size)
     stored = find_run(Path(config.output_dir), run)
     encoder = load_portable_encoder(
         stored, cast(EncoderChoice, config.which.name), config.device.name, config.precision.name

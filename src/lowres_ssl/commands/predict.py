@@ -9,7 +9,7 @@ from lowres_ssl.commands.embed import check_run_and_images, get_output_folder, p
 from lowres_ssl.config.check import read_config
 from lowres_ssl.config.command_schemas import PredictConfig
 from lowres_ssl.console import format_table, pluralise
-from lowres_ssl.inference.api import PREDICT_FORMATS, check_batch_size, check_formats, predict
+from lowres_ssl.inference.api import predict
 from lowres_ssl.inference.load import load_portable_encoder
 from lowres_ssl.inference.predict import choose_stored_result, get_result_encoder
 from lowres_ssl.runs.run import find_run
@@ -24,8 +24,6 @@ CHANCE_ERROR_NOTE = (
 def main(cfg: DictConfig) -> None:
     config = read_config(cfg, PredictConfig)
     run, images = check_run_and_images(config.run, config.input.images)
-    check_formats(config.formats, PREDICT_FORMATS)
-    check_batch_size(config.batch_size)
     stored, device, precision = find_run(Path(config.output_dir), run), config.device.name, config.precision.name
     encoder = load_portable_encoder(stored, "selected", device, precision)
     result_folder, result = choose_stored_result(encoder.run, config.input.probe, encoder.compute.precision)

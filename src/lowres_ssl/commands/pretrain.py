@@ -2,7 +2,8 @@
 
 from omegaconf import DictConfig
 
-from lowres_ssl.config.check import PretrainConfig, read_experiment
+from lowres_ssl.config.check import read_experiment
+from lowres_ssl.config.experiment_schema import PretrainConfig
 from lowres_ssl.experiment.train_run import run_main_rank, run_worker_rank
 from lowres_ssl.train.world import join_world
 

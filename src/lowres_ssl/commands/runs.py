@@ -4,7 +4,8 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from lowres_ssl.config.check import RunsConfig, read_config
+from lowres_ssl.config.check import read_config
+from lowres_ssl.config.command_schemas import RunsConfig
 from lowres_ssl.console import log_warning
 from lowres_ssl.reporting.run_list import format_run_table, remove_leftovers
 from lowres_ssl.reporting.tables.formats import format_frame_as_csv

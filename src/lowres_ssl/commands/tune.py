@@ -4,7 +4,8 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from lowres_ssl.config.check import TuneConfig, read_config
+from lowres_ssl.config.check import read_config
+from lowres_ssl.config.experiment_schema import TuneConfig
 from lowres_ssl.console import format_table, log_info, pluralise
 from lowres_ssl.evaluate.tuned_settings import build_table_1, get_tuned_path
 from lowres_ssl.experiment.tune_run import build_grid, find_runs_to_tune, tune_run

@@ -2,20 +2,29 @@
 
 Defaults stand once, in `conf/*.yaml`. Hydra merges those into these dataclasses, so that an unknown key or a wrong type
 is refused before anything runs. What a method, a probe or a source of images takes is checked against its constructor
-(see `registry.py`), so that a new one needs no line here.
+(see `registry.py`), so that a new one needs no line here. A user's own folder of configs is searched after ours: it
+adds choices, and a choice of ours is never replaced by one of the same name.
 """
 
 import math
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, is_dataclass
 from importlib.resources import files
-from typing import Any, Generic, TypeVar, cast, get_args, get_origin, get_type_hints
+from operator import attrgetter
+from pathlib import Path
+from typing import Any, Generic, TypeVar, cast, get_type_hints
 
+from hydra import compose
+from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.plugins import Plugins
+from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 
-from lowres_ssl.config.command_schemas import SCHEMAS, DataConfig, DoctorConfig, RunsConfig
+from lowres_ssl.config.command_schemas import SCHEMAS
 from lowres_ssl.config.experiment_schema import (
     ORIGINAL_SIZE,
     PAPER_ORIGIN,
@@ -27,42 +36,17 @@ from lowres_ssl.config.experiment_schema import (
     WEIGHTS_METHOD,
     BackboneConfig,
     DatasetConfig,
-    EvaluateConfig,
     ExperimentConfig,
     PretrainConfig,
-    TuneConfig,
-    from_plain,
+    iter_keys,
     to_plain,
 )
-from lowres_ssl.config.overrides import check_url, get_short_keys, is_utf8
-from lowres_ssl.config.user_config import register_user_conf
+from lowres_ssl.config.overrides import check_url, get_short_keys, is_utf8, quote_value
 from lowres_ssl.errors import ConfigError
-
-__all__ = [
-    "SCHEMAS",
-    "TUNABLE_KEYS",
-    "BackboneConfig",
-    "DataConfig",
-    "DatasetConfig",
-    "DoctorConfig",
-    "EvaluateConfig",
-    "Experiment",
-    "ExperimentConfig",
-    "PretrainConfig",
-    "RunsConfig",
-    "TuneConfig",
-    "from_plain",
-    "read_config",
-    "read_experiment",
-    "register_configs",
-    "register_schemas",
-    "require",
-    "to_plain",
-]
-
 
 Config = TypeVar("Config")
 Own = TypeVar("Own", bound=ExperimentConfig)
+CONF_FOLDER = "lowres_ssl_conf"
 # Folders may look up the environment. No other value does: it is written down with the results.
 ENV_KEYS = ("data_dir", "output_dir", "store_dir", "folder")
 # What any value may look up: another key, or the paper's settings of the linear probe.
@@ -79,18 +63,46 @@ class Experiment(Generic[Own]):
     probe_settings: dict[str, Any]
 
 
+def get_user_conf() -> Path:
+    """Return `lowres_ssl_conf` in the working folder, or the folder of LOWRES_SSL_CONF; it may not exist."""
+    return Path(os.environ.get("LOWRES_SSL_CONF") or CONF_FOLDER)
+
+
+class UserConfPlugin(SearchPathPlugin):
+    """Add the user's folder to Hydra's search path."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        folder = get_user_conf().absolute()
+        if folder.is_dir():
+            search_path.append(provider="own", path=f"file://{folder}")
+
+
 def register_configs() -> None:
-    """Register the schemas and the folder of the user's own configs, before Hydra begins."""
+    """Register the schemas and the user's folder, before Hydra begins; registering them again changes nothing."""
     register_schemas()
-    register_user_conf()
+    Plugins.instance().register(UserConfPlugin)
 
 
 def register_schemas() -> None:
     """Put each command's schema where the first line of its `defaults` finds it."""
-    store = ConfigStore.instance()
     for command, schema in SCHEMAS.items():
-        if f"{command}_schema.yaml" not in store.repo:
-            store.store(name=f"{command}_schema", node=schema)
+        ConfigStore.instance().store(name=f"{command}_schema", node=schema)
+
+
+def list_datasets(data_dir: str) -> tuple[list[tuple[str, DatasetConfig]], list[str]]:
+    """List each choice of the group `dataset` with its config, and a line for each that cannot be composed.
+
+    Only within a command, since Hydra has to have been started.
+    """
+    sets, problems = [], []
+    for choice in GlobalHydra.instance().config_loader().get_group_options("dataset"):
+        try:
+            cfg = compose("data", overrides=[f"dataset={choice}", f"data_dir={quote_value(data_dir)}"])
+            sets.append((choice, cast(DatasetConfig, OmegaConf.to_object(cfg.dataset))))
+        except Exception as error:  # whatever is wrong with one file, the other sets are there
+            reason = " ".join(str(error.__cause__ or error).split())
+            problems.append(f"conf/dataset/{choice}.yaml: cannot be composed ({reason})")
+    return sets, problems
 
 
 def read_experiment(cfg: DictConfig, schema: type[Own]) -> Experiment[Own]:
@@ -148,21 +160,13 @@ def check_keys(cfg: DictConfig, schema: type, prefix: str = "") -> None:
             raise ConfigError(f"unknown key {f'{prefix}{key}'!r}: --help lists the keys")
         if not OmegaConf.is_missing(cfg, key) and is_dataclass(inner := OmegaConf.get_type(cfg, key)):
             check_keys(cfg[key], cast(type, inner), f"{prefix}{key}.")
-    for key in hints.keys() - set(map(str, cfg.keys())):
-        raise ConfigError(f"{prefix}{key}: got no value, wanted {prefix}{key}=VALUE, or nothing typed for the default")
+    for key in hints.keys() - set(map(str, cfg)):
+        raise ConfigError(f"{prefix}{key}: got no value, wanted {prefix}{key}=VALUE")
 
 
 def list_keys(command: str) -> list[str]:
     """List every key of a command as it is typed, those of a section with a dot."""
-
-    def keys(schema: type, prefix: str) -> Iterator[str]:
-        for name, hint in get_type_hints(schema).items():
-            yield f"{prefix}{name}"
-            for section in () if get_origin(hint) is dict else (hint, *get_args(hint)):
-                if is_dataclass(section):
-                    yield from keys(cast(type, section), f"{prefix}{name}.")
-
-    return [*sorted(get_short_keys(command)[1]), *keys(SCHEMAS[command], "")] if command in SCHEMAS else []
+    return [*sorted(get_short_keys(command)[1]), *(key for key, _, _ in iter_keys(SCHEMAS[command]))]
 
 
 def check_lookups(cfg: DictConfig) -> None:
@@ -207,40 +211,42 @@ def require(ok: bool, key: str, got: object, wanted: str) -> None:
         raise ConfigError(f"{key}={got}: wanted {wanted}")
 
 
+def check_rules(config: object, *rules: tuple[str, bool, str]) -> None:
+    """Raise `ConfigError` for the first broken rule, which is: the key, whether its value is right, what is wanted."""
+    for key, is_kept, wanted in rules:
+        require(is_kept, key, attrgetter(key)(config), wanted)
+
+
 def check_experiment(config: ExperimentConfig) -> None:
-    require(0 <= config.seed < 2**32, "seed", config.seed, "a whole number from 0 to 4294967295")
-    require(0 <= config.split_seed < 2**32, "split_seed", config.split_seed, "a whole number from 0 to 4294967295")
-    check_labels(config.label_fraction, config.label_draws)
-    least = get_min_image_size(config.backbone)
-    require(config.image_size <= 4096, "image_size", config.image_size, "at most 4096 pixels")
-    wanted = f"at least {least} pixels" + ("" if config.backbone.small_stem else ", or backbone.small_stem=true")
-    require(config.image_size >= least, "image_size", config.image_size, wanted)
-    subset = config.dataset.subset
-    require(subset is None or subset >= 1, "dataset.subset", subset, "at least 1 image, or null for all")
-    for key in ("mean", "std"):
-        values = getattr(config.images, key)
-        require(len(values) == 3, f"images.{key}", values, "three numbers, one a colour channel")
-    require(all(s > 0 for s in config.images.std), "images.std", config.images.std, "numbers above 0")
+    least, fractions = get_min_image_size(config.backbone), config.label_fraction
+    sizes = f"at least {least} pixels" + ("" if config.backbone.small_stem else ", or backbone.small_stem=true")
+    subset, mean, std = config.dataset.subset, config.images.mean, config.images.std
+    check_rules(
+        config,
+        ("seed", 0 <= config.seed < 2**32, "a whole number from 0 to 4294967295"),
+        ("split_seed", 0 <= config.split_seed < 2**32, "a whole number from 0 to 4294967295"),
+        ("label_fraction", len(fractions) > 0, "at least one, such as [0.1,1.0]"),
+        ("label_fraction", all(0 < each <= 1 for each in fractions), "numbers above 0, at most 1"),
+        ("label_fraction", len(set(fractions)) == len(fractions), "each once"),
+        ("label_draws", config.label_draws >= 1, "at least 1"),
+        ("image_size", config.image_size <= 4096, "at most 4096 pixels"),
+        ("image_size", config.image_size >= least, sizes),
+        ("dataset.subset", subset is None or subset >= 1, "at least 1 image, or null for all"),
+        ("images.mean", len(mean) == 3, "three numbers, one a colour channel"),
+        ("images.std", len(std) == 3 and all(each > 0 for each in std), "three numbers above 0, one a colour channel"),
+    )
 
 
 def check_dataset(dataset: DatasetConfig) -> None:
+    given, size = dataset.grey_range, dataset.storage_size
+    is_ordered = given is None or (len(given) == 2 and all(map(math.isfinite, given)) and given[0] < given[1])
+    is_size = size in (None, ORIGINAL_SIZE) or (type(size) is int and size >= 1)
+    sizes = f"at least 1 pixel, {ORIGINAL_SIZE}, or null for twice the training size"
     require(dataset.root != "", "dataset.root", "", "a folder, got nothing (an empty variable?)")
     require(dataset.name.strip() != "", "dataset.name", "", "a name for the runs, such as cells")
-    if dataset.url is not None:
-        check_url(dataset.url)
-    given, wanted = dataset.grey_range, "two numbers, the darkest first, such as [0,4095], or null"
-    ordered = given is None or (len(given) == 2 and all(map(math.isfinite, given)) and given[0] < given[1])
-    require(ordered, "dataset.grey_range", given, wanted)
-    size: object = dataset.storage_size
-    wanted = f"at least 1 pixel, {ORIGINAL_SIZE}, or null for twice the training size"
-    require(size in (None, ORIGINAL_SIZE) or (type(size) is int and size >= 1), "dataset.storage_size", size, wanted)
-
-
-def check_labels(fractions: list[float], draws: int) -> None:
-    require(len(fractions) > 0, "label_fraction", fractions, "at least one, such as [0.1,1.0]")
-    require(all(0 < each <= 1 for each in fractions), "label_fraction", fractions, "numbers above 0, at most 1")
-    require(len(set(fractions)) == len(fractions), "label_fraction", fractions, "each once")
-    require(draws >= 1, "label_draws", draws, "at least 1")
+    require(is_ordered, "dataset.grey_range", given, "two numbers, the darkest first, such as [0,4095], or null")
+    require(is_size, "dataset.storage_size", size, sizes)
+    check_url(dataset.url or "")
 
 
 def get_min_image_size(backbone: BackboneConfig) -> int:
@@ -250,16 +256,14 @@ def get_min_image_size(backbone: BackboneConfig) -> int:
 
 
 def check_pretraining(config: PretrainConfig) -> None:
-    if config.batch_size == 1:
-        raise ConfigError("batch_size=1: these methods compare the images of a batch, so wanted at least 2; try 64")
-    require(config.batch_size >= 2, "batch_size", config.batch_size, "at least 2")
-    require(config.epochs >= 1, "epochs", config.epochs, "at least 1")
-    seconds = config.checkpoint_seconds
-    require(seconds >= 0, "checkpoint_seconds", seconds, "a number of at least 0")
-    rate = config.learning_rate
-    require(math.isfinite(rate) and rate > 0, "learning_rate", rate, "a number above 0")
-    require(0 <= config.momentum < 1, "momentum", config.momentum, "a number from 0 to below 1")
-    decay = config.weight_decay
-    require(math.isfinite(decay) and decay >= 0, "weight_decay", decay, "a number of at least 0")
-    warmup = config.warmup_epochs
-    require(0 <= warmup <= config.epochs, "warmup_epochs", warmup, f"from 0 to epochs={config.epochs}")
+    rate, decay, epochs = config.learning_rate, config.weight_decay, config.epochs
+    check_rules(
+        config,
+        ("batch_size", config.batch_size >= 2, "at least 2, since methods compare the images of a batch; try 64"),
+        ("epochs", epochs >= 1, "at least 1"),
+        ("checkpoint_seconds", config.checkpoint_seconds >= 0, "a number of at least 0"),
+        ("learning_rate", math.isfinite(rate) and rate > 0, "a number above 0"),
+        ("momentum", 0 <= config.momentum < 1, "a number from 0 to below 1"),
+        ("weight_decay", math.isfinite(decay) and decay >= 0, "a number of at least 0"),
+        ("warmup_epochs", 0 <= config.warmup_epochs <= epochs, f"from 0 to epochs={epochs}"),
+    )

@@ -16,6 +16,9 @@ from lowres_ssl.config.experiment_schema import (
     PretrainConfig,
     SplitKind,
     TuneConfig,
+    has_fact,
+    iter_keys,
+    setting,
 )
 
 TableKind = Enum("TableKind", ["scores", "recipes", "tuned"])
@@ -37,7 +40,7 @@ class FiltersConfig:
     split_seed: int | None = MISSING
     split_digest: str | None = MISSING
     precision: str | None = MISSING
-    settings: str | None = MISSING
+    settings: str | None = setting("text")
     seed: Any = MISSING  # one, or a list
     untrained_seed: Any = MISSING  # likewise
 
@@ -73,8 +76,8 @@ class TableConfig:
 
 @dataclass
 class TablesConfig:
-    output_dir: str = MISSING
-    folder: str = MISSING
+    output_dir: str = setting("path")
+    folder: str = setting("path")
     batch_size: Any = MISSING
     strict: bool = MISSING
     filters: FiltersConfig = MISSING
@@ -88,12 +91,12 @@ MetricChoice = Enum("MetricChoice", ["accuracy", "weighted_f1", "macro_f1", "bal
 
 @dataclass
 class CompareConfig:
-    output_dir: str = MISSING
+    output_dir: str = setting("path")
     filters: FiltersConfig = MISSING
     metric: MetricChoice = MISSING
     batch_size: Any = MISSING
     reference: Any = MISSING
-    imagenet: str = MISSING
+    imagenet: str = setting("text")
     draws: int = MISSING
     format: OutputFormat = MISSING
 
@@ -106,7 +109,7 @@ ExportFormat = Enum("ExportFormat", ["torchvision", "timm", "torchscript", "onnx
 class InputConfig:
     """Typed without `input.` (see `config/overrides.py`)."""
 
-    images: str | None = MISSING
+    images: str | None = setting("path")
 
 
 @dataclass
@@ -118,9 +121,9 @@ class PredictInputConfig(InputConfig):
 class InferenceConfig:
     """What `embed` and `predict` share: a run's encoder, and every image of a folder."""
 
-    output_dir: str = MISSING
-    run: str | None = MISSING
-    folder: str | None = MISSING
+    output_dir: str = setting("path")
+    run: str | None = setting("path")
+    folder: str | None = setting("path")
     formats: list[str] = MISSING
     batch_size: int = MISSING
     skip_unreadable: bool = MISSING
@@ -141,49 +144,44 @@ class PredictConfig(InferenceConfig):
 
 @dataclass
 class ExportConfig:
-    output_dir: str = MISSING
-    run: str | None = MISSING
+    output_dir: str = setting("path")
+    run: str | None = setting("path")
     format: ExportFormat = MISSING
     which: WhichEncoder = MISSING
-    folder: str | None = MISSING
+    folder: str | None = setting("path")
 
 
 @dataclass
 class FiguresConfig:
-    output_dir: str = MISSING
-    store_dir: str = MISSING
-    folder: str = MISSING
+    output_dir: str = setting("path")
+    store_dir: str = setting("path")
+    folder: str = setting("path")
     figure: dict[str, Any] = MISSING
-    run: str | None = MISSING
+    run: str | None = setting("path")
     filters: FiltersConfig = MISSING
 
 
 @dataclass
-class InitInputConfig(InputConfig):
-    """`images` is a kind of picture here, not a folder; typed without `input.` (see `config/overrides.py`)."""
-
-
-@dataclass
 class InitConfig:
-    data_dir: str = MISSING
-    output_dir: str = MISSING
-    store_dir: str = MISSING
-    folder: str | None = MISSING
+    data_dir: str = setting("path")
+    output_dir: str = setting("path")
+    store_dir: str = setting("path")
+    folder: str | None = setting("path")
     name: str | None = MISSING
-    input: InitInputConfig = MISSING
+    input: InputConfig = MISSING  # `images` is a kind of picture here, not a folder
     force: bool = MISSING
 
 
 @dataclass
 class ReportConfig:
-    output_dir: str = MISSING
-    store_dir: str = MISSING
-    file: str = MISSING
+    output_dir: str = setting("path")
+    store_dir: str = setting("path")
+    file: str = setting("path")
     thumbnails: bool = MISSING
     file_names: bool = MISSING
     thumbnail_size: int = MISSING
     gallery: int = MISSING
-    preface: str | None = MISSING
+    preface: str | None = setting("path")
     filters: FiltersConfig = MISSING
     figure: dict[str, Any] = MISSING
     table: dict[str, TableConfig] = MISSING  # last: the help text shows it whole
@@ -191,9 +189,9 @@ class ReportConfig:
 
 @dataclass
 class DataConfig:
-    data_dir: str = MISSING
-    output_dir: str = MISSING
-    store_dir: str = MISSING
+    data_dir: str = setting("path")
+    output_dir: str = setting("path")
+    store_dir: str = setting("path")
     dataset: DatasetConfig | None = None  # none chosen: all are listed
     images: ImagesConfig | None = MISSING
     split: SplitKind = MISSING
@@ -205,16 +203,16 @@ class DataConfig:
 
 @dataclass
 class RunsConfig:
-    output_dir: str = MISSING
-    store_dir: str = MISSING
+    output_dir: str = setting("path")
+    store_dir: str = setting("path")
     format: OutputFormat = MISSING
     prune: bool = MISSING
 
 
 @dataclass
 class DoctorConfig:
-    data_dir: str = MISSING
-    output_dir: str = MISSING
+    data_dir: str = setting("path")
+    output_dir: str = setting("path")
     device: DeviceChoice = MISSING
     precision: PrecisionChoice = MISSING
 
@@ -236,3 +234,14 @@ SCHEMAS: dict[str, type] = {
     "predict": PredictConfig,
     "benchmark": BenchmarkConfig,
 }
+
+# Keys whose values are quoted when they are typed. What sections without a schema have of paths is listed by hand.
+PATH_KEYS = frozenset(
+    [
+        *(key for schema in SCHEMAS.values() for key, _, each in iter_keys(schema) if has_fact(each, "path")),
+        *("method.weights", "dataset.options.table", "figure.samples.root"),
+    ]
+)
+TEXT_KEYS = frozenset(
+    key for schema in SCHEMAS.values() for key, _, each in iter_keys(schema) if has_fact(each, "text")
+)

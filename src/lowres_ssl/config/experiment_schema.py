@@ -1,9 +1,9 @@
 """Define the config of the commands that work on one data set with one encoder, and how a config is stored."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import Field, asdict, dataclass, field, fields, is_dataclass
 from enum import Enum, EnumMeta
-from typing import Any, Literal, TypeVar, cast, get_type_hints
+from typing import Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from omegaconf import MISSING
 
@@ -32,9 +32,10 @@ PreemptionSignal = Enum("PreemptionSignal", ["none", "USR1", "USR2", "HUP", "XCP
 SearchRule = Enum("SearchRule", ["full", "quarter", "eighth"])
 
 # What other modules have to know of a key. "numbers": it changes the numbers of a run, so it is part of the run's hash.
-# "path": a place on this machine. "request": how a run was asked for, not what it is. "private": hidden from trackers.
-# "run": a finished run decides it for the commands that score or tune that run.
-Fact = Literal["numbers", "path", "request", "private", "run"]
+# "path": a place on this machine. "text": free text, in which `~` is a letter like any other. "request": how a run was
+# asked for, not what it is. "private": hidden from trackers. "run": a finished run decides it for the commands that
+# score or tune that run.
+Fact = Literal["numbers", "path", "text", "request", "private", "run"]
 
 
 def setting(*facts: Fact, default: Any = MISSING) -> Any:
@@ -52,12 +53,23 @@ def list_keys_with(schema: type, fact: Fact) -> list[str]:
     return [each.name for each in fields(schema) if has_fact(each, fact)]
 
 
+def iter_keys(schema: type, prefix: str = "") -> Iterator[tuple[str, Any, "Field[Any]"]]:
+    """Yield each key of a schema as it is typed, those of a section with a dot, with its annotation and its field."""
+    hints = get_type_hints(schema)
+    for each in fields(schema):
+        hint, name = hints[each.name], f"{prefix}{each.name}"
+        yield name, hint, each
+        for section in () if get_origin(hint) is dict else (hint, *get_args(hint)):
+            if is_dataclass(section):
+                yield from iter_keys(cast(type, section), f"{name}.")
+
+
 @dataclass
 class DatasetConfig:
     """A set of images: where it lies, where it comes from, what should be in it."""
 
-    name: str = MISSING
-    title: str = MISSING
+    name: str = setting("text")
+    title: str = setting("text")
     source: str = MISSING
     root: str = setting("path")
     archive: str | None = setting("path")
@@ -172,8 +184,8 @@ class PretrainConfig(ExperimentConfig):
 
 @dataclass
 class EvaluateConfig(ExperimentConfig):
-    run: str | None = MISSING
-    weights: str | None = MISSING
+    run: str | None = setting("path")
+    weights: str | None = setting("path")
 
 
 @dataclass
@@ -196,7 +208,7 @@ class RunFiltersConfig:
 
 @dataclass
 class TuneConfig(ExperimentConfig):
-    run: str | None = MISSING
+    run: str | None = setting("path")
     filters: RunFiltersConfig = MISSING
     batch_size: list[int] = MISSING
     learning_rate: list[float] = MISSING

@@ -13,14 +13,14 @@ DURATION = re.compile(r"(\d+(\.\d+)?(d|h|min|s)\s*)+")
 DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(d|h|min|s)")
 
 
-def parse_duration(typed: str, key: str = "budget") -> float:
+def parse_duration(typed: str) -> float:
     """Return the seconds of "90s", "30min", "1.5h", "1h30min" or "1d". Raise `ConfigError` for anything else, and for
-    no time; `key` is what it was typed for."""
+    no time."""
     text = typed.strip().lower()
     parts = DURATION_PART.findall(text) if DURATION.fullmatch(text) else []
     seconds = sum(float(number) * UNIT_SECONDS[unit] for number, unit in parts)
     if not seconds:
-        raise ConfigError(f"{key}={typed}: wanted a time above 0 such as 90s, 30min, 2h or 1h30min")
+        raise ConfigError(f"budget={typed}: wanted a time above 0 such as 90s, 30min, 2h or 1h30min")
     return seconds
 
 
@@ -32,61 +32,14 @@ def format_budget(seconds: float) -> str:
     return (f"{hours}h" if hours else "") + (f"{minutes}min" if minutes else "")
 
 
-PATH_KEYS = frozenset(
-    [
-        "data_dir",
-        "output_dir",
-        "store_dir",
-        "run",
-        "folder",
-        "file",
-        "preface",
-        "weights",
-        "initial_weights",
-        "method.weights",
-        "dataset.root",
-        "dataset.archive",
-        "dataset.unlabelled",
-        "dataset.options.table",
-        "figure.samples.root",
-        "input.images",
-    ]
-)
-# Free text, in which `~` is a letter like any other.
-TEXT_KEYS = frozenset(
-    [
-        "dataset.name",
-        "dataset.title",
-        "dataset.options.group_pattern",
-        "dataset.options.path",
-        "dataset.options.label",
-        "dataset.options.patient",
-        "dataset.options.split",
-        "dataset.options.suffix",
-        "filters.settings",
-        "imagenet",
-    ]
-)
 # Commands whose first word may be a folder, as it is.
 FOLDER_COMMANDS = frozenset(["init"])
-# Hydra's options that take the word after them.
-VALUED_FLAGS = frozenset(["--cfg", "-c", "--package", "-p", "--config-dir", "-cd", "--info", "-i", "-sc"])
 # Groups of which one file is chosen; Hydra would take a list of one as well, and name it in no error.
 SINGLE_CHOICE_GROUPS = frozenset(["backbone", "dataset", "images", "method", "recipe", "tracker"])
-# Folders that Hydra makes, and where it would stand in them.
-HYDRA_KEYS = frozenset(
-    ["hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "hydra.output_subdir", "hydra.job.chdir"]
-)
-# Options beside the keys: Hydra's, those that do something here.
-ALLOWED_FLAGS = frozenset(
-    [
-        *("--help", "-h", "--hydra-help", "--version", "--cfg", "-c", "--resolve", "--package", "-p", "--run", "-r"),
-        *("--multirun", "-m", "--shell-completion", "-sc", "--config-path", "-cp", "--config-name", "-cn"),
-        *("--config-dir", "-cd", "--experimental-rerun", "--info", "-i"),
-    ]
-)
-# What sets which code Hydra runs, or where it finds configs: as a key, as a group, and as where a group goes.
-CODE_KEY = re.compile(r"hydra|(.*@)?hydra[./](callbacks|searchpath)\b.*|.*@hydra|(.*[.@])?_target_")
+# What may be typed of Hydra's own: nothing that says which code it runs, or where it finds configs and writes.
+ALLOWED_HYDRA_KEY = re.compile(r"hydra[./](launcher|sweeper|job_logging|verbose)\b[^@]*")
+# Options of a data set that are no text.
+PLAIN_VALUE = re.compile(r"true|false|[-+\d.,]+|\[.*\]|\{.*\}", re.IGNORECASE)
 NEGATIVE_NUMBER = re.compile(r"-\.?\d")
 # A user name or token before the host, or a long value after a question mark.
 URL_SECRET = re.compile(r"://[^/\s?#]*@|[?&][^=&\s]*=[^&\s'\"]{9,}")
@@ -96,32 +49,32 @@ NULL_WORDS = frozenset(["null", "None", ""])
 
 def prepare_overrides(command: str, words: list[str]) -> list[str]:
     """Turn the words of a command line into Hydra's overrides. Raise `ConfigError` for those that it would misread."""
-    check_flags(command, words)
     overrides = add_section_prefixes(command, add_folder_key(command, words))
-    check_overrides(overrides)
-    return quote_texts(overrides)
+    check_overrides(command, overrides)
+    return [quote_text(override) for override in overrides]
+
+
+def list_flags() -> frozenset[str]:
+    """List Hydra's options."""
+    from hydra._internal.utils import get_args_parser  # not for `lowres-ssl --help`, which is to be quick
+
+    return frozenset(get_args_parser()._option_string_actions)
 
 
 def add_folder_key(command: str, words: list[str]) -> list[str]:
-    """The words with `folder=` before the folder of a command that is typed with one. It need not stand first.
+    """The words with `folder=` before the first one, if the command takes a folder there and it may be one.
 
-    A word with `=` in it is a folder only if there is one of that name. Raises `ConfigError` for two.
+    A word with `=` in it is a folder only if there is one of that name.
     """
-    if command not in FOLDER_COMMANDS:
+    if command not in FOLDER_COMMANDS or not words or words[0].startswith("-"):
         return words
-    places = [
-        place
-        for place, (before, word) in enumerate(zip(["", *words], words, strict=False))
-        if not word.startswith("-") and before not in VALUED_FLAGS and ("=" not in word or is_folder_argument(word))
-    ]
-    if len(places) > 1:
-        got = " and ".join(repr(words[place]) for place in places[:2])
-        raise ConfigError(f"{command}: got {len(places)} folders, {got}, wanted one; put a name with spaces in quotes")
+    if "=" in words[0] and not is_folder(words[0]):
+        return words
     # Quoted here, since a folder may also be called `null`.
-    return [f"folder={quote_value(expand_home(word))}" if place in places else word for place, word in enumerate(words)]
+    return [f"folder={quote_value(expand_home(words[0]))}", *words[1:]]
 
 
-def is_folder_argument(word: str) -> bool:
+def is_folder(word: str) -> bool:
     try:
         return Path(word).is_dir()
     except (OSError, ValueError):
@@ -149,41 +102,30 @@ def add_section_prefixes(command: str, overrides: list[str]) -> list[str]:
     return [f"{section}.{each}" if each.partition("=")[0] in keys else each for each in overrides]
 
 
-def check_flags(command: str, words: list[str]) -> None:
-    """Raises `ConfigError` for an option that there is not: Hydra's own words for it would be the whole usage."""
-    for word in words:
-        name = word.partition("=")[0]
-        if name.startswith("-") and name not in ALLOWED_FLAGS and not NEGATIVE_NUMBER.match(name):
-            as_key = f"; if it is a key, type {name.lstrip('-').replace('-', '_')}=VALUE"
-            hint = did_you_mean(name, ALLOWED_FLAGS, cutoff=0.7) or as_key
-            raise ConfigError(f"unknown option {name}: `lowres-ssl {command} --help` lists options and keys{hint}")
-
-
-def check_overrides(overrides: list[str]) -> None:
-    """Raises `ConfigError` for what Hydra would take and do something else with than what is meant."""
+def check_overrides(command: str, overrides: list[str]) -> None:
+    """Raises `ConfigError` for an option that there is not, and for what Hydra would take and do something else with
+    than what is meant."""
+    flags = list_flags()
     for override in overrides:
-        key, equals, value = override.partition("=")
+        key, _, value = override.partition("=")
         name = key.lstrip("+~")
-        if not equals or name.startswith("-"):
-            continue
-        if not override.isprintable() or not is_utf8(override):
-            raise ConfigError(
-                f"{override[:80]!r}: got a control character, or bytes that are no text; wanted plain text"
-            )
-        if name in SINGLE_CHOICE_GROUPS and "[" in value:
+        if key.startswith("-"):
+            if key not in flags and not NEGATIVE_NUMBER.match(key):
+                as_key = f"; if it is a key, type {key.lstrip('-').replace('-', '_')}=VALUE"
+                hint = did_you_mean(key, flags, cutoff=0.7) or as_key
+                raise ConfigError(f"unknown option {key}: `lowres-ssl {command} --help` lists options and keys{hint}")
+        elif name in SINGLE_CHOICE_GROUPS and "[" in value:
             raise ConfigError(
                 f"{override}: got several values, or a list of one, wanted {name}=NAME; type -m {name}=a,b for a sweep"
             )
-        if name == "hydra.mode":
-            raise ConfigError("hydra.mode: leave it out; -m before the keys makes a sweep of them")
-        if name in HYDRA_KEYS:
-            raise ConfigError(f"{name}: where things are written is said by output_dir=FOLDER; leave it out")
-        if CODE_KEY.fullmatch(name) or (name.startswith("hydra") and "_target_" in value):
+        elif "_target_" in name or (
+            "hydra" in re.split("[./@]", name) and ("_target_" in value or not ALLOWED_HYDRA_KEY.fullmatch(name))
+        ):
             raise ConfigError(
-                f"{name}: got what says which code Hydra runs, wanted keys of the command; leave it out, or choose a "
-                "launcher or sweeper by its name, such as hydra/launcher=processes"
+                f"{name}: wanted a key of the command, or of Hydra a launcher or sweeper and its settings, such as "
+                "hydra/launcher=processes; where things are written is said by output_dir=FOLDER"
             )
-        if name == "dataset.url":
+        elif name == "dataset.url":
             check_url(value)
 
 
@@ -201,20 +143,26 @@ def is_utf8(text: str) -> bool:
     return not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
-def quote_texts(overrides: list[str]) -> list[str]:
-    """The overrides with each path and each free text quoted; others as they are.
+def quote_text(override: str) -> str:
+    """The override with its value quoted if that is a path or a free text.
 
     A value that is quoted already is left alone: that is how a sweep over several is typed.
     """
-    return [quote_text(override) for override in overrides]
+    from lowres_ssl.config.command_schemas import PATH_KEYS
 
-
-def quote_text(override: str) -> str:
     key, equals, value = override.partition("=")
     name = key.lstrip("+")
-    if not equals or name not in PATH_KEYS | TEXT_KEYS or value in NULL_WORDS or QUOTED_TEXT.match(value):
+    if not equals or not is_text(name, value) or value in NULL_WORDS or QUOTED_TEXT.match(value):
         return override
     return f"{key}={quote_value(expand_home(value) if name in PATH_KEYS else value)}"
+
+
+def is_text(key: str, value: str) -> bool:
+    """Whether the value of a key is a path or free text, which need not be quoted when it is typed."""
+    from lowres_ssl.config.command_schemas import PATH_KEYS, TEXT_KEYS
+
+    is_option = key.startswith("dataset.options.") and not PLAIN_VALUE.fullmatch(value)
+    return is_option or key in PATH_KEYS or key in TEXT_KEYS
 
 
 def expand_home(value: str) -> str:

@@ -7,7 +7,7 @@ from urllib.parse import unquote, urlsplit
 
 import pooch
 
-from lowres_ssl.config.check import DatasetConfig
+from lowres_ssl.config.experiment_schema import DatasetConfig
 from lowres_ssl.console import is_quiet, is_terminal, log_info
 from lowres_ssl.data.archives import unpack_archive
 from lowres_ssl.data.datasets import build_source, is_junk

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lowres_ssl.config.check import DatasetConfig, ExperimentConfig
+from lowres_ssl.config.experiment_schema import DatasetConfig, ExperimentConfig
 from lowres_ssl.data.catalogue import Catalogue, build_catalogue, take_stratified_subset
 from lowres_ssl.data.datasets import build_source
 from lowres_ssl.data.download import describe_source, fetch_dataset, is_folder_filled

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from lowres_ssl.config.check import DataConfig, DatasetConfig
-from lowres_ssl.config.user_config import list_datasets
+from lowres_ssl.config.check import list_datasets
+from lowres_ssl.config.command_schemas import DataConfig
+from lowres_ssl.config.experiment_schema import DatasetConfig
 from lowres_ssl.console import format_path_size, format_table, log_info, log_warning
 from lowres_ssl.data.catalogue import Catalogue
 from lowres_ssl.data.datasets import images_below

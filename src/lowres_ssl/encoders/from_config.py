@@ -5,8 +5,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from lowres_ssl.config.check import ExperimentConfig
-from lowres_ssl.config.experiment_schema import WEIGHTS_METHOD
+from lowres_ssl.config.experiment_schema import WEIGHTS_METHOD, ExperimentConfig
 from lowres_ssl.encoders.base import Encoder, build_fixed_encoder, find_fixed_encoder
 from lowres_ssl.encoders.torchvision import build_backbone
 from lowres_ssl.encoders.weights_file import load_encoder_weights

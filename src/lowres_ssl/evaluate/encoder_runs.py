@@ -7,8 +7,7 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from torch import Tensor, nn
 
-from lowres_ssl.config.check import ExperimentConfig, PretrainConfig, to_plain
-from lowres_ssl.config.experiment_schema import WEIGHTS_METHOD
+from lowres_ssl.config.experiment_schema import WEIGHTS_METHOD, ExperimentConfig, PretrainConfig, to_plain
 from lowres_ssl.console import log_warning, pluralise
 from lowres_ssl.data.catalogue import Catalogue
 from lowres_ssl.data.prepare import PreparedData, load_catalogue, make_configured_split
@@ -23,7 +22,7 @@ from lowres_ssl.errors import CheckpointError, ConfigError, DataError
 from lowres_ssl.evaluate.features import adapt_baseline
 from lowres_ssl.io.checksummed_json import Settings
 from lowres_ssl.runs.records import RunIdentity, RunOutcome, RunRecord, SplitSummary
-from lowres_ssl.runs.run import Run, find_run, find_runs_by_labels, get_identified_run
+from lowres_ssl.runs.run import WEIGHTS_PREFIX, Run, find_run, find_runs_by_labels, get_identified_run
 from lowres_ssl.runs.run_hash import build_base_identity, build_run_labels
 
 
@@ -176,7 +175,7 @@ def build_encoder_name(config: ExperimentConfig, source: InitialWeights | None) 
     if source is None:
         method = build_fixed_encoder(config.method)
         return name if method is None else method.row_name(name)
-    return f"weights of {source.name}" if name == WEIGHTS_METHOD else f"{name} from {source.name}"
+    return f"{WEIGHTS_PREFIX}{source.name}" if name == WEIGHTS_METHOD else f"{name} from {source.name}"
 
 
 def is_complete_run(run: Run, config: ExperimentConfig, material: PreparedData) -> bool:

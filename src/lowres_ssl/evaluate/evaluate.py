@@ -9,8 +9,7 @@ from typing import Any, Self
 import numpy as np
 from torch import Tensor
 
-from lowres_ssl.config.check import ExperimentConfig
-from lowres_ssl.config.experiment_schema import SETTINGS_ORIGIN, TUNABLE_KEYS, TUNED_ORIGIN
+from lowres_ssl.config.experiment_schema import SETTINGS_ORIGIN, TUNABLE_KEYS, TUNED_ORIGIN, ExperimentConfig
 from lowres_ssl.console import log_info, log_warning
 from lowres_ssl.data.catalogue import Catalogue
 from lowres_ssl.data.prepare import PreparedData

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from lowres_ssl.augment.augmentation import make_evaluation_view
-from lowres_ssl.config.check import ExperimentConfig
+from lowres_ssl.config.experiment_schema import ExperimentConfig
 from lowres_ssl.console import ImageProgress, log_warning
 from lowres_ssl.data.prepare import PreparedData
 from lowres_ssl.data.splits import ALL_LABELS, LabelSubset, Split, select_labelled

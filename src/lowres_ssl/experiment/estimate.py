@@ -1,11 +1,13 @@
-"""Estimate what runs would take (`dry_run=true`): views to go, time by a few steps on noise, disk"""
+"""Estimate what runs would take, for `dry_run=true` and `benchmark`: views to go, seconds (by steps on noise), disk."""
 
 import time
 from collections import Counter
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -13,7 +15,6 @@ from lowres_ssl.augment.augmentation import Augmentation
 from lowres_ssl.console import log_info
 from lowres_ssl.data.image_store import ImageStore
 from lowres_ssl.data.prepare import DataSummary, summarise_data
-from lowres_ssl.device import DevicePrecision
 from lowres_ssl.encoders.from_config import get_normalisation
 from lowres_ssl.errors import Interrupted
 from lowres_ssl.evaluate.features import EXTRACTION_BATCH, extract_features
@@ -24,7 +25,7 @@ from lowres_ssl.experiment.plan import (
     identify_run,
     make_checked_split,
 )
-from lowres_ssl.experiment.run_estimate import RunEstimate
+from lowres_ssl.experiment.sweep import RunEstimate
 from lowres_ssl.io.atomic import make_temp_folder
 from lowres_ssl.train.batch_reader import BatchReader
 from lowres_ssl.train.checkpoint import read_epochs_done
@@ -41,9 +42,14 @@ WARM_UP_EPOCHS = {"cpu": 1, "cuda": 2}  # not counted; a GPU gets the images bef
 MIN_TIMED_SECONDS = 1.0
 MAX_TIMED_EPOCHS = 4
 
-# Measured once in a process; the key has everything that changes the time of a step.
-EPOCH_TIME_CACHE: dict[tuple[object, ...], "EpochTime"] = {}
-INFERENCE_SPEED_CACHE: dict[tuple[object, ...], float] = {}
+MEASURED: dict[object, object] = {}  # in this process, by everything that changes it
+Measurement = TypeVar("Measurement")
+
+
+def measure_once(key: object, measure: Callable[[], Measurement]) -> Measurement:
+    if key not in MEASURED:
+        MEASURED[key] = measure()
+    return MEASURED[key]  # type: ignore[return-value]
 
 
 @dataclass(frozen=True)
@@ -98,16 +104,16 @@ def estimate_training_seconds(plan: TrainingSetup, outline: DataSummary, done: i
 
 def measure_epoch_time(plan: TrainingSetup, outline: DataSummary, views: Augmentation) -> EpochTime:
     """Time epochs with these `views`, once in a process. Seed, rate and number of epochs do not matter."""
-    training, batch = plan.training, plan.config.batch_size // plan.processes.size
-    how = (training.joint, training.optimizer)
-    key = (*make_timing_key(plan, outline), str(plan.config.views), views.image_size, batch, how)
-    if key not in EPOCH_TIME_CACHE:
-        few = min(batch, CPU_TRIAL_BATCH) if plan.compute.device.type == "cpu" else batch
+    batch = plan.config.batch_size // plan.processes.size
+    few = min(batch, CPU_TRIAL_BATCH) if plan.compute.device.type == "cpu" else batch
+
+    def measure() -> EpochTime:
         found = time_training_loop(plan, outline, views, few)
-        if few < batch <= MAX_STEP_SECONDS * found.views / 2:
-            found = time_training_loop(plan, outline, views, batch)
-        EPOCH_TIME_CACHE[key] = found
-    return EPOCH_TIME_CACHE[key]
+        is_quick = few < batch <= MAX_STEP_SECONDS * found.views / 2
+        return time_training_loop(plan, outline, views, batch) if is_quick else found
+
+    how = (str(plan.config.views), views.image_size, batch, plan.training.joint, plan.training.optimizer)
+    return measure_once((*make_timing_key(plan, outline), how), measure)
 
 
 def make_timing_key(plan: TrainingSetup, outline: DataSummary) -> tuple[object, ...]:
@@ -117,7 +123,7 @@ def make_timing_key(plan: TrainingSetup, outline: DataSummary) -> tuple[object, 
 
 
 def time_training_loop(plan: TrainingSetup, outline: DataSummary, views: Augmentation, batch: int) -> EpochTime:
-    """Run the training loop for some epochs on noise, on copies of encoder and heads."""
+    """Run the training loop, uncompiled, for some epochs on noise, on copies of encoder and heads."""
     device = plan.compute.device.type
     images = count_training_images(plan, outline.catalogue, outline.split)
     batch, warm_up = min(batch, images), WARM_UP_EPOCHS[device]
@@ -137,7 +143,7 @@ def time_training_loop(plan: TrainingSetup, outline: DataSummary, views: Augment
                 options=replace(
                     plan.training, epochs=epochs, batch_size=batch, learning_rate=0.0, warmup_epochs=0.0, seed=0
                 ),
-                execution=Execution(disable_compile(plan.compute)),
+                execution=Execution(replace(plan.compute, compiled=False)),
                 checkpoint=folder / "checkpoint.pt",
                 name=f"timing {plan.config.method['name']}",
                 observer=stopwatch,
@@ -152,23 +158,21 @@ def time_training_loop(plan: TrainingSetup, outline: DataSummary, views: Augment
 
 def measure_inference_speed(plan: TrainingSetup, outline: DataSummary) -> float:
     """Measure the images a second from the store to their features, once in a process."""
-    key = (*make_timing_key(plan, outline), plan.config.image_size)
-    if key not in INFERENCE_SPEED_CACHE:
-        compute = disable_compile(plan.compute)
+    compute, size = replace(plan.compute, compiled=False), plan.config.image_size
+
+    def measure() -> float:
         encoder = deepcopy(plan.encoder).to(compute.device)
         mean, std = get_normalisation(plan.config)
         take = BatchReader(make_noise_store(outline), compute.device, "host")
         rows = [0] * (CPU_TRIAL_BATCH if compute.device.type == "cpu" else EXTRACTION_BATCH)
-        seconds, images = 0.0, -len(rows)  # the first time warms up
-        while seconds < MIN_TIMED_SECONDS and images < MAX_TIMED_EPOCHS * len(rows):
+        seconds = list[float]()
+        while len(seconds) <= 1 or (sum(seconds[1:]) < MIN_TIMED_SECONDS and len(seconds) <= MAX_TIMED_EPOCHS):
             started = time.perf_counter()
-            extract_features(
-                encoder, take, rows, image_size=plan.config.image_size, mean=mean, std=std, compute=compute
-            )
-            seconds += time.perf_counter() - started if images >= 0 else 0.0
-            images += len(rows)
-        INFERENCE_SPEED_CACHE[key] = images / seconds
-    return INFERENCE_SPEED_CACHE[key]
+            extract_features(encoder, take, rows, image_size=size, mean=mean, std=std, compute=compute)
+            seconds.append(time.perf_counter() - started)
+        return len(rows) * (len(seconds) - 1) / sum(seconds[1:])  # the first time warms up
+
+    return measure_once((*make_timing_key(plan, outline), size), measure)
 
 
 def make_noise_store(outline: DataSummary) -> ImageStore:
@@ -181,17 +185,6 @@ def make_noise_store(outline: DataSummary) -> ImageStore:
         ids=tuple(record.id for record in records),
         path=Path("noise"),
     )
-
-
-def disable_compile(compute: DevicePrecision) -> DevicePrecision:
-    if compute.compiled:
-        report_uncompiled_once()
-    return replace(compute, compiled=False)
-
-
-@cache
-def report_uncompiled_once() -> None:
-    log_info("timed uncompiled, since compiling takes minutes: compiled steps begin later and may be faster")
 
 
 def estimate_run(plan: TrainingSetup) -> RunEstimate:
@@ -207,6 +200,8 @@ def estimate_run(plan: TrainingSetup) -> RunEstimate:
         return RunEstimate(run.name, "finished")
     images = count_training_images(plan, outline.catalogue, outline.split)
     compute = choose_step_settings(plan, images, time_layouts=False)
+    if compute.compiled:
+        log_info("timed uncompiled, since compiling takes minutes: compiled steps begin later and may be faster")
     weights = sum(value.numel() * value.element_size() for value in plan.encoder.state_dict().values())
     return RunEstimate(
         run=run.name,

@@ -8,8 +8,7 @@ from torch import nn
 
 from lowres_ssl.augment.augmentation import Augmentation
 from lowres_ssl.augment.from_config import build_views
-from lowres_ssl.config.check import PretrainConfig
-from lowres_ssl.config.experiment_schema import RANDOM_BASELINES, WEIGHTS_METHOD
+from lowres_ssl.config.experiment_schema import RANDOM_BASELINES, PretrainConfig
 from lowres_ssl.console import log_info, pluralise
 from lowres_ssl.data.catalogue import Catalogue
 from lowres_ssl.data.prepare import DataSummary, make_configured_split
@@ -22,7 +21,7 @@ from lowres_ssl.evaluate.encoder_runs import RANDOM_WEIGHTS, InitialWeights, bui
 from lowres_ssl.evaluate.evaluate import ProbeSet, TuningTarget, build_probe_set, check_probe_images, warn_of_settings
 from lowres_ssl.methods.base import Method, build_trained_method
 from lowres_ssl.runs.records import RunIdentity
-from lowres_ssl.runs.run import Run, get_identified_run
+from lowres_ssl.runs.run import WEIGHTS_PREFIX, Run, get_identified_run
 from lowres_ssl.runs.run_hash import build_run_labels, build_training_identity
 from lowres_ssl.train.forward import TIMED_STEPS, measure_faster_layout
 from lowres_ssl.train.optimizers import SGD
@@ -172,7 +171,7 @@ def make_checked_split(plan: TrainingSetup, catalogue: Catalogue) -> Split:
     encoders: list[TuningTarget] = []
     if config.evaluate:
         trained = (config.batch_size, config.epochs) if plan.method is not None else ()
-        weights = [] if plan.source is None else [TuningTarget(f"{WEIGHTS_METHOD} of {plan.source.name}")]
+        weights = [] if plan.source is None else [TuningTarget(f"{WEIGHTS_PREFIX}{plan.source.name}")]
         own = TuningTarget(build_encoder_name(config, plan.source), *trained)
         encoders = [own, *weights, *map(TuningTarget, RANDOM_BASELINES)]
     check_probe_images(plan.evaluation, catalogue, split, plan.draws)

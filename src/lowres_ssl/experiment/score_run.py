@@ -7,25 +7,26 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from lowres_ssl.config.check import (
-    ALLOWED_INTERPOLATION,
+from lowres_ssl.config.check import ALLOWED_INTERPOLATION, read_experiment
+from lowres_ssl.config.experiment_schema import (
+    RANDOM_BASELINES,
     TUNABLE_KEYS,
     EvaluateConfig,
     ExperimentConfig,
-    read_experiment,
+    list_keys_with,
+    to_plain,
 )
-from lowres_ssl.config.experiment_schema import RANDOM_BASELINES, list_keys_with, to_plain
 from lowres_ssl.config.overrides import escape_interpolations
 from lowres_ssl.data.catalogue import Catalogue
 from lowres_ssl.data.prepare import make_configured_split, prepare_data
 from lowres_ssl.data.splits import ALL_LABELS, LabelSubset, Split, list_label_subsets, load_split
-from lowres_ssl.device import resolve_device
+from lowres_ssl.device import choose_stored_precision, resolve_device
 from lowres_ssl.encoders.from_config import init_encoder
 from lowres_ssl.encoders.weights_file import load_encoder_weights, load_weights
 from lowres_ssl.errors import CheckpointError, ConfigError
 from lowres_ssl.evaluate.encoder_runs import InitialWeights, get_fixed_run
 from lowres_ssl.evaluate.evaluate import ProbeSet, TuningTarget, build_probe_set, check_probe_images, warn_of_settings
-from lowres_ssl.experiment.summary import score_and_print
+from lowres_ssl.experiment.scores import score_and_print
 from lowres_ssl.io.atomic import check_writable
 from lowres_ssl.runs.cleanup import relocate_path
 from lowres_ssl.runs.run import Run, find_run, resume_command
@@ -69,12 +70,11 @@ def score_run(cfg: DictConfig) -> None:
     compute = resolve_device(config.device.name, config.precision.name).set_up_process()
     draws = choose_label_subsets(config, run)
     evaluation = build_probe_set(config)
+    check_writable(Path(config.output_dir))
     if run is None:
         weights, encoder = Path(str(config.weights)), init_encoder(config)[0]
         source = InitialWeights(weights, weights.name)
         load_encoder_weights(encoder, load_weights(weights), str(config.weights))
-    check_writable(Path(config.output_dir))
-    if run is None:
         material = prepare_data(config, partial(make_scoring_split, config, evaluation, draws))
         run = get_fixed_run(config, material, compute, probe, encoder=encoder, source=source)
     else:
@@ -116,9 +116,9 @@ def merge_run_config(cfg: DictConfig, run: Run) -> DictConfig:
     for key in ("root", "unlabelled") if "dataset" not in keys else ():
         if path := config["dataset"][key]:
             OmegaConf.update(merged, f"dataset.{key}", escape_interpolations(relocate_path(run, record.config, path)))
-    there = resolve_device(cfg.device.name, "auto").device.type
-    if cfg.precision.name == "auto" and (record.identity.precision, there) != ("fp16", "cpu"):
-        OmegaConf.update(merged, "precision", record.identity.precision)
+    if cfg.precision.name == "auto":
+        precision = choose_stored_precision(cfg.device.name, record.identity.precision)
+        OmegaConf.update(merged, "precision", precision)
     for name, settings in record.probe.items():
         if "name" in merged.probe.get(name, {}):
             if f"probe.{name}.settings_from" in keys:  # not from what was typed for the run

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from lowres_ssl.config.check import TUNABLE_KEYS, TuneConfig, read_config
-from lowres_ssl.config.experiment_schema import SETTINGS_ORIGIN
+from lowres_ssl.config.check import read_config
+from lowres_ssl.config.experiment_schema import SETTINGS_ORIGIN, TUNABLE_KEYS, TuneConfig
 from lowres_ssl.console import format_duration, log_info, log_warning
 from lowres_ssl.data.prepare import prepare_data
 from lowres_ssl.data.splits import ALL_LABELS
@@ -26,7 +26,7 @@ from lowres_ssl.evaluate.tuned_settings import (
 )
 from lowres_ssl.experiment.score_run import find_finished_run, load_run_split, merge_run_config
 from lowres_ssl.io.checksummed_json import JSON, hash_content
-from lowres_ssl.io.locks import Lock, lock
+from lowres_ssl.io.locks import lock
 from lowres_ssl.probes.base import Features
 from lowres_ssl.probes.linear import MLPProbe
 from lowres_ssl.runs.comparability import is_trained
@@ -58,9 +58,8 @@ def find_runs_to_tune(config: TuneConfig) -> list[Run]:
     output_dir = Path(config.output_dir)
     if config.run is not None:
         # `run` is a path to the command line, so that a list of them comes as it was typed.
-        names = (
-            config.run.removeprefix("[").removesuffix("]").split(",") if config.run.startswith("[") else [config.run]
-        )
+        is_list = config.run.startswith("[")
+        names = config.run.strip("[]").split(",") if is_list else [config.run]
         return [find_finished_run(output_dir, name.strip()) for name in names]
     frame, problems = read_index(output_dir)
     for problem in problems:
@@ -74,8 +73,9 @@ def find_runs_to_tune(config: TuneConfig) -> list[Run]:
     if {"recipe", "epochs"} & typed.keys() and not {"method", "entry"} & typed.keys():
         fits &= bool((fits & is_trained(frame)).any())  # untrained encoders alone were not meant: they have neither
     names = sorted(set(frame[fits]["run"]))
+    runs = [find_run(output_dir, name) for name in names]
     # An encoder that was trained on a part of the labels is scored with that part.
-    runs = [run for run in (find_run(output_dir, name) for name in names) if uses_all_labels(run)]
+    runs = [run for run in runs if run.read().labels in (None, ALL_LABELS)]
     if not runs:
         words = " ".join(f"{key}={wanted}" for key, wanted in typed.items())
         raise ConfigError(
@@ -84,69 +84,57 @@ def find_runs_to_tune(config: TuneConfig) -> list[Run]:
     return runs
 
 
-def uses_all_labels(run: Run) -> bool:
-    return run.read().labels in (None, ALL_LABELS)
-
-
 def tune_run(run: Run, cfg: DictConfig) -> TunedSettings:
     """What is chosen for a run: read if it is there for just this search, else searched and written."""
     config = read_config(merge_run_config(cfg, run), TuneConfig)
-    grid = build_grid(config)
-    output_dir = Path(config.output_dir)
+    grid, output_dir = build_grid(config), Path(config.output_dir)
     compute = resolve_device(config.device.name, config.precision.name).set_up_process()
     probe = grid.probe(grid.batch_sizes[0], grid.epochs)
+    settings = {key: value for key, value in grid.settings.items() if key not in TUNABLE_KEYS}
     asked: dict[str, JSON] = {
         "encoder": run.get_encoder_hash(run.get_checked_encoder(probe.encoder)),
         "grid": {"batch_size": list(grid.batch_sizes), "learning_rate": list(grid.rates), "seeds": config.seeds},
         "seed": config.seed,
         "rule": grid.rule,
-        "settings": {key: value for key, value in grid.settings.items() if key not in TUNABLE_KEYS},
+        "settings": settings,
         "precision": compute.precision,
     }
     with lock(get_tuned_path(output_dir, run.name), f"tuning of {run.name}") as hold:
-        return tune_run_locked(run, config, grid, compute, asked, hold)
-
-
-def tune_run_locked(
-    run: Run, config: TuneConfig, grid: SearchGrid, compute: DevicePrecision, asked: dict[str, JSON], hold: Lock
-) -> TunedSettings:
-    """What is chosen for `asked`, once no other process tunes this run: it may have been chosen in the meantime."""
-    output_dir, probe = Path(config.output_dir), grid.probe(grid.batch_sizes[0], grid.epochs)
-    there = None if config.force else read_tuned_settings(output_dir, run.name)
-    if there is not None and there.asked == hash_content(asked):
-        log_info(f"{run.name}: chosen already, {there.chosen.format_cell()}; force=true chooses again")
-        return there
-    if there is not None:
-        log_info(f"{run.name}: {there.chosen.format_cell()} was chosen before, by another search; this one replaces it")
-    features = get_tuning_features(run, config, probe, compute)
-    log_info(f"{run.name}: about {format_duration(estimate_search_seconds(features, grid))}")
-    started = time.perf_counter()
-    lines, chosen = search_grid(features, grid, lambda text: log_info(f"{run.name}: {text}"))
-    record = run.read()
-    tuned = TunedSettings(
-        run=run.name,
-        title=record.config.dataset.title,
-        seed=record.config.seed,
-        encoder=TunedEncoder.from_record(record),
-        asked=hash_content(asked),
-        rule=grid.rule,
-        seeds=config.seeds,
-        settings={key: value for key, value in grid.settings.items() if key not in TUNABLE_KEYS},
-        lines=tuple(lines),
-        chosen=chosen,
-        seconds=time.perf_counter() - started,
-        environment=describe_environment(compute.describe()),
-    )
-    hold.check()
-    write_tuned_settings(output_dir, tuned)
+        there = None if config.force else read_tuned_settings(output_dir, run.name)
+        if there is not None and there.asked == hash_content(asked):
+            log_info(f"{run.name}: chosen already, {there.chosen.format_cell()}; force=true chooses again")
+            return there
+        if there is not None:
+            before = there.chosen.format_cell()
+            log_info(f"{run.name}: {before} was chosen before, by another search; this one replaces it")
+        features = get_tuning_features(run, config, probe, compute)
+        log_info(f"{run.name}: about {format_duration(estimate_search_seconds(features, grid))}")
+        started = time.perf_counter()
+        lines, chosen = search_grid(features, grid, lambda text: log_info(f"{run.name}: {text}"))
+        record = run.read()
+        tuned = TunedSettings(
+            run=run.name,
+            title=record.config.dataset.title,
+            seed=record.config.seed,
+            encoder=TunedEncoder.from_record(record),
+            asked=hash_content(asked),
+            rule=grid.rule,
+            seeds=config.seeds,
+            settings=settings,
+            lines=tuple(lines),
+            chosen=chosen,
+            seconds=time.perf_counter() - started,
+            environment=describe_environment(compute.describe()),
+        )
+        hold.check()
+        write_tuned_settings(output_dir, tuned)
     log_info(f"{run.name}: {chosen.format_cell()}, validation accuracy {chosen.accuracy:.3f}, {tuned.seconds:.0f} s")
     return tuned
 
 
 def get_tuning_features(run: Run, config: TuneConfig, probe: MLPProbe, compute: DevicePrecision) -> Features:
     """The stored features of the training and validation images; computed where they are not there."""
-    material = prepare_data(
-        config, partial(load_run_split, run, config, build_probe_set(config), [ALL_LABELS]), as_in_a_run=True
-    )
+    divide = partial(load_run_split, run, config, build_probe_set(config), [ALL_LABELS])
+    material = prepare_data(config, divide, as_in_a_run=True)
     sides = get_run_features(run, probe.encoder, config, material, compute, ("train", "validation"))
     return build_probe_features(sides | {"test": sides["train"][:0]}, material, compute)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from lowres_ssl.console import ImageProgress, log_info
 from lowres_ssl.data.decode import DECODER_VERSION
 from lowres_ssl.data.folder_loader import ImageFiles, iter_decoded_batches
-from lowres_ssl.device import DevicePrecision, resolve_device
+from lowres_ssl.device import DevicePrecision, choose_stored_precision, resolve_device
 from lowres_ssl.encoders import weights_file
 from lowres_ssl.encoders.base import find_fixed_encoder
 from lowres_ssl.encoders.from_config import get_normalisation, init_encoder
@@ -91,9 +91,9 @@ def load_portable_encoder(
     shown = config.dataset.grey_range
     grey_range = None if shown is None else (shown[0], shown[1])
     preprocessing = Preprocessing(channels == 3, stored_size, config.image_size, tuple(mean), tuple(std), grey_range)
+    if precision == "auto":
+        precision = choose_stored_precision(device, identity.precision)
     compute = resolve_device(device, precision)
-    if precision == "auto" and (identity.precision, compute.device.type) != ("fp16", "cpu"):
-        compute = resolve_device(device, identity.precision)
     compute.set_up_process()
     file = run.get_checked_encoder(which)
     module, width = init_encoder(config)

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lowres_ssl.config.check import to_plain
-from lowres_ssl.config.experiment_schema import RANDOM_BASELINES
+from lowres_ssl.config.experiment_schema import RANDOM_BASELINES, to_plain
 from lowres_ssl.console import pluralise
 from lowres_ssl.errors import CheckpointError
 from lowres_ssl.evaluate.encoder_runs import ALL_IMAGES_WARNING, BASELINE_ROW_NAMES, format_row_name

@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
+from lowres_ssl.config.check import get_user_conf
 from lowres_ssl.config.overrides import escape_interpolations
-from lowres_ssl.config.user_config import get_user_conf
 from lowres_ssl.errors import ConfigError, DataError
 from lowres_ssl.io.atomic import write_text
 

@@ -15,10 +15,19 @@ from hydra import compose
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
-from lowres_ssl.config.check import TUNABLE_KEYS, ExperimentConfig, PretrainConfig, to_plain
-from lowres_ssl.config.experiment_schema import SETTINGS_ORIGIN, SETTINGS_ORIGINS, TYPED_ORIGIN, list_keys_with
-from lowres_ssl.config.overrides import PATH_KEYS, TEXT_KEYS, quote_value
-from lowres_ssl.config.user_config import get_user_conf
+from lowres_ssl.config.check import get_user_conf
+from lowres_ssl.config.command_schemas import PATH_KEYS
+from lowres_ssl.config.experiment_schema import (
+    SETTINGS_ORIGIN,
+    SETTINGS_ORIGINS,
+    TUNABLE_KEYS,
+    TYPED_ORIGIN,
+    ExperimentConfig,
+    PretrainConfig,
+    list_keys_with,
+    to_plain,
+)
+from lowres_ssl.config.overrides import is_text, quote_value
 from lowres_ssl.data.splits import SPLIT_STRATEGIES as SPLITS
 from lowres_ssl.errors import ConfigError, did_you_mean
 from lowres_ssl.runs.comparability import parse_settings
@@ -224,7 +233,7 @@ def list_changed_keys(stored: Mapping[str, Any], said: Mapping[str, Any]) -> Ite
     pairs += [(f"options.{key}", value, options.get(key)) for key, value in stored.get("options", {}).items()]
     for key, value, usual in pairs:
         if value != usual:
-            plain = isinstance(value, str) and f"dataset.{key}" in PATH_KEYS | TEXT_KEYS  # quoted when they are typed
+            plain = isinstance(value, str) and is_text(f"dataset.{key}", value)  # quoted when it is typed
             yield f"{key}={value if plain and value else format_value(value)}"
 
 

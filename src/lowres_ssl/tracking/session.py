@@ -16,9 +16,8 @@ import numpy as np
 from PIL import Image
 
 from lowres_ssl.augment.from_config import choose_example_rows, make_example_views
-from lowres_ssl.config.check import PretrainConfig, to_plain
-from lowres_ssl.config.experiment_schema import RANDOM_BASELINES, list_keys_with
-from lowres_ssl.config.overrides import PATH_KEYS
+from lowres_ssl.config.command_schemas import PATH_KEYS
+from lowres_ssl.config.experiment_schema import RANDOM_BASELINES, PretrainConfig, list_keys_with, to_plain
 from lowres_ssl.console import log_info, log_warning
 from lowres_ssl.data.prepare import PreparedData
 from lowres_ssl.errors import CheckpointError, UserError

@@ -15,7 +15,8 @@ from tiny_training import TRAINING
 from lowres_ssl.augment.augmentation import make_evaluation_view
 from lowres_ssl.augment.from_config import build_views, choose_example_rows, make_example_views
 from lowres_ssl.augment.sampling import FULL_VIEW
-from lowres_ssl.config.check import PretrainConfig, read_config, register_schemas
+from lowres_ssl.config.check import read_config, register_schemas
+from lowres_ssl.config.experiment_schema import PretrainConfig
 from lowres_ssl.data.prepare import PreparedData, make_configured_split, prepare_data
 from lowres_ssl.device import CHANNELS_LAST
 from lowres_ssl.errors import DataError

@@ -8,8 +8,9 @@ from hydra import compose
 from PIL import Image
 from stored_runs import change_record, made_up_run
 
-from lowres_ssl.config.check import PretrainConfig, read_config, register_schemas
-from lowres_ssl.config.overrides import quote_texts
+from lowres_ssl.config.check import read_config, register_schemas
+from lowres_ssl.config.experiment_schema import PretrainConfig
+from lowres_ssl.config.overrides import quote_text
 from lowres_ssl.data.prepare import load_catalogue
 from lowres_ssl.data.splits import make_split, save_split
 from lowres_ssl.reporting.html.provenance import collect_dataset_facts
@@ -30,7 +31,7 @@ def chapter(tmp_path: Path, composing: None) -> Chapter:
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(random.integers(0, 256, (4, 4, 3), dtype=np.uint8)).save(path)
     words = ["dataset=folder", f"dataset.root={tmp_path / 'cells'}", r"dataset.options.group_pattern=(p\d+)_"]
-    config = read_config(compose("pretrain", overrides=quote_texts(words)), PretrainConfig)
+    config = read_config(compose("pretrain", overrides=[quote_text(word) for word in words]), PretrainConfig)
     folder = made_up_run(tmp_path / "outputs")
     change_record(folder.parent, config=config)
     catalogue = load_catalogue(config.dataset, tmp_path / "stores")

@@ -1,4 +1,4 @@
-"""Several runs on the same images, scored and shown side by side on the terminal."""
+"""Score several runs on the same images and print them side by side."""
 
 import sys
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import mean
 
-from lowres_ssl.config.check import ExperimentConfig
+from lowres_ssl.config.experiment_schema import ExperimentConfig
 from lowres_ssl.console import apply_style, log_info
 from lowres_ssl.data.prepare import PreparedData
 from lowres_ssl.data.splits import ALL_LABELS, LabelSubset
@@ -31,11 +31,14 @@ def format_score_table(rows: Sequence[tuple[str, ProbeResultRows]], title: str) 
     be measured against.
     """
     results = rows[0][1]
-    lines: list[tuple[str, list[list[float] | None]]] = []
+    lines: list[tuple[str, list[str]]] = []
     for name, own in rows:
-        scored = {result.label: [getattr(result.test, key) for key, _ in SHOWN_METRICS] for result in own}
-        lines.append((name, [scored.get(result.label) for result in results]))
-    lines.append((LARGEST_CLASS_NAME, [score_largest_class(results[0])] * len(results)))
+        scored = {result.label: [f"{getattr(result.test, key):.3f}" for key, _ in SHOWN_METRICS] for result in own}
+        missing = ["-"] * len(SHOWN_METRICS)
+        lines.append((name, [cell for result in results for cell in scored.get(result.label, missing)]))
+    largest = [f"{score:.3f}" for score in score_largest_class(results[0])]
+    lines.append((LARGEST_CLASS_NAME, largest * len(results)))
+    best = [max(cells) for cells in zip(*(cells for _, cells in lines), strict=True)]  # a dash comes before all digits
     first = max(len(name) for name, _ in lines) + 2
     # A probe's label stands above its two columns, so half of it has to fit into one.
     halves = [-(-len(result.label) // len(SHOWN_METRICS)) for result in results]
@@ -49,24 +52,13 @@ def format_score_table(rows: Sequence[tuple[str, ProbeResultRows]], title: str) 
         " " * first + "".join(result.label.rjust(len(SHOWN_METRICS) * width) for result in results),
         " " * first + "".join(heading.rjust(width) for _ in results for _, heading in SHOWN_METRICS),
     ]
-    columns = list(zip(*(format_cells(cells) for _, cells in lines), strict=True))
-    best = [max(value for value in column if value != "-") for column in columns]
     for name, cells in lines:
-        shown = zip(format_cells(cells), best, strict=True)
-        text.append(name.ljust(first) + "".join(format_cell(value, width, value == most) for value, most in shown))
+        line = name.ljust(first)
+        for cell, most in zip(cells, best, strict=True):
+            # Padded first, since a terminal shows nothing of what makes it bold.
+            line += " " * (width - len(cell)) + (apply_style(cell, "best", sys.stdout) if cell == most else cell)
+        text.append(line)
     return "\n".join(text)
-
-
-def format_cells(cells: Sequence[list[float] | None]) -> list[str]:
-    """A line's numbers as they are shown, all columns of all probes."""
-    return [
-        text for cell in cells for text in (["-"] * len(SHOWN_METRICS) if cell is None else [f"{n:.3f}" for n in cell])
-    ]
-
-
-def format_cell(value: str, width: int, is_best: bool) -> str:
-    """Padded first, since a terminal shows nothing of what makes it bold."""
-    return " " * (width - len(value)) + (apply_style(value, "best", sys.stdout) if is_best else value)
 
 
 def score_largest_class(result: ResultRecord) -> list[float]:

@@ -7,8 +7,8 @@ import pytest
 from omegaconf import OmegaConf
 from stored_runs import made_up_result
 
+from lowres_ssl.experiment.sweep import Found, compute_objective
 from lowres_ssl.runs.records import ResultRecord
-from lowres_ssl.sweeps.jobs import Found, compute_objective
 
 
 def result(probe: str, validation: float | None, test: float = 1.0) -> ResultRecord:

@@ -6,7 +6,7 @@ from hydra.core.hydra_config import HydraConfig
 
 from lowres_ssl.benchmark.plan import LABELS_EXTRA, LINEAR_EXTRA, BenchmarkPlan
 from lowres_ssl.benchmark.recommendation import write_recommendation
-from lowres_ssl.benchmark.request import Request, compose_training_config
+from lowres_ssl.benchmark.request import Request
 from lowres_ssl.benchmark.schedule import (
     COST_MARGIN,
     MAX_SEEDS,
@@ -32,10 +32,8 @@ EXTRA_TITLES = {LABELS_EXTRA: "fewer labels", LINEAR_EXTRA: "linear (MLP) probe"
 def format_plan(plan: BenchmarkPlan, request: Request, title: str, catalogue: Catalogue, split: Split) -> str:
     """Write what will run and how long it will take."""
     own, costs, settings, budget = plan.schedule, plan.own_costs, plan.settings, plan.asked.budget
-    words = (*request.call.words, *settings.format_overrides(plan.asked.typed))
-    recipe = compose_training_config(words, plan.methods[0]).recipe
     neighbours = "" if settings.k is None else f", KNN k = {settings.k}"
-    speeds = dict.fromkeys(f"{each(plan.views.values()):,.0f}" for each in (min, max)) if plan.views else ()
+    speeds = dict.fromkeys(f"{each(costs.views.values()):,.0f}" for each in (min, max)) if costs.views else ()
     measured = f"; {' to '.join(speeds)} views a second, measured" if speeds else ""
     seeds, runs = pluralise(own.seeds, "seed"), pluralise(len(plan.methods) * own.seeds, "run")
     further = own.random_seeds - own.seeds
@@ -61,15 +59,13 @@ def format_plan(plan: BenchmarkPlan, request: Request, title: str, catalogue: Ca
     if own.left_out:
         notes.append(f"Left out for want of time: {', '.join(own.left_out)}. {suggest_full_budget(plan)}")
     if own.seeds < MIN_SEEDS:
-        notes.append(
-            f"With {seeds} no difference but a huge one is significant: leave seeds out, or type seeds={MIN_SEEDS}."
-        )
+        notes.append(f"With {seeds} nothing is tested: leave seeds out, or type seeds={MIN_SEEDS}.")
     return "\n".join(
         [
             f"{title}: {len(catalogue.records):,} images in {len(catalogue.classes)} classes; {len(split.train):,} "
             f"train, {len(split.validation):,} validate, {len(split.test):,} test (split {split.kind})",
-            f"{settings.backbone} at {settings.image_size} px, recipe {recipe}, batch size {settings.batch_size}"
-            f"{neighbours}; {plan.device}{measured}",
+            f"{settings.backbone} at {settings.image_size} px, recipe {request.config.recipe}, batch size "
+            f"{settings.batch_size}{neighbours}; {costs.device}{measured}",
             "",
             format_table(["what", "runs", "about"], rows, right=(1, 2)),
             "",
@@ -116,7 +112,7 @@ def list_recommendation_lines(plan: BenchmarkPlan, request: Request, doubts: Seq
     found = write_recommendation(columns, plan.methods, plan.asked.chosen_by, plan.seeds_done)
     yield f"Which method for {next(iter(columns.values())).rows['title'].iloc[0]}?"
     yield ""
-    yield from found.lines
+    yield from found
     yield from doubts
     if left_out := plan.schedule.left_out:
         yield f"Left out of the plan for want of time: {', '.join(left_out)}. {suggest_full_budget(plan)}"
