@@ -13,6 +13,7 @@ from lowres_ssl.data.datasets import images_below
 from lowres_ssl.data.pseudonyms import KEY_FILE, Pseudonyms, make_pseudonyms
 from lowres_ssl.data.splits import load_split, make_split, save_split
 from lowres_ssl.errors import DataError
+from lowres_ssl.io import locks
 
 
 @pytest.fixture
@@ -42,14 +43,14 @@ def test_read_only_folder_of_images_leaves_the_key_with_the_stores(
     places: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images, stores = places
-    make = tempfile.mkstemp
+    make = tempfile.mkdtemp
 
     def read_only(**where: Any) -> Any:
         if Path(where["dir"]) == images:
             raise OSError(30, "Read-only file system")
         return make(**where)
 
-    monkeypatch.setattr(tempfile, "mkstemp", read_only)
+    monkeypatch.setattr(tempfile, "mkdtemp", read_only)
     made = make_pseudonyms(images, stores)
     assert stat.S_IMODE((stores / KEY_FILE).stat().st_mode) == 0o600
     monkeypatch.undo()
@@ -65,7 +66,8 @@ def test_damaged_key_is_named_and_not_replaced(places: tuple[Path, Path], conten
     assert (places[0] / KEY_FILE).read_bytes() == content
 
 
-def test_many_at_once_agree_on_one_key(places: tuple[Path, Path]) -> None:
+def test_many_at_once_agree_on_one_key(places: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locks, "POLL_SECONDS", 0.02)
     with ThreadPoolExecutor(8) as pool:
         made = list(pool.map(lambda _: make_pseudonyms(*places), range(32)))
     assert len(set(made)) == 1

@@ -1,40 +1,36 @@
-"""A file appears whole or not at all, and nothing is left behind."""
+"""A file or a folder appears whole or not at all, and nothing is left behind."""
 
 import errno
 import json
 import os
+import threading
 from pathlib import Path
 
 import pytest
 
-from lowres_ssl.io.atomic import atomic_write, write_json, write_text
+from lowres_ssl.io.atomic import atomic_write, get_previous_path, replacing_folder, write_json, write_text
 
 
 def names_below(folder: Path) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
 
 
-def test_file_is_not_there_before_the_block_ends(tmp_path: Path) -> None:
-    path = tmp_path / "a.bin"
-    with atomic_write(path) as file:
-        file.write(b"whole")
-        file.flush()
-        assert not path.exists()
-    assert path.read_bytes() == b"whole"
-    assert names_below(tmp_path) == ["a.bin"]
-
-
-def test_old_content_stands_until_the_new_is_whole(tmp_path: Path) -> None:
-    path = tmp_path / "a.bin"
-    path.write_bytes(b"a much longer old content")
+@pytest.mark.parametrize("old", [None, b"a much longer old content"])
+def test_old_content_stands_until_the_new_is_whole(tmp_path: Path, old: bytes | None) -> None:
+    path = tmp_path / "one" / "two" / "a.bin"
+    if old is not None:
+        path.parent.mkdir(parents=True)
+        path.write_bytes(old)
     with atomic_write(path) as file:
         file.write(b"new")
         file.flush()
-        assert path.read_bytes() == b"a much longer old content"
+        assert (path.read_bytes() if path.exists() else None) == old
     assert path.read_bytes() == b"new"
+    assert path.stat().st_mode & 0o777 == 0o644
+    assert names_below(tmp_path) == ["one", "one/two", "one/two/a.bin"]
 
 
-@pytest.mark.parametrize("error", [ValueError, OSError, KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("error", [ValueError, OSError, KeyboardInterrupt])
 @pytest.mark.parametrize("old", [None, b"old"])
 def test_error_leaves_what_was_there_and_nothing_else(
     tmp_path: Path, error: type[BaseException], old: bytes | None
@@ -52,13 +48,6 @@ def test_error_leaves_what_was_there_and_nothing_else(
         write_half()
     assert names_below(tmp_path) == ([] if old is None else ["a.bin"])
     assert old is None or path.read_bytes() == old
-
-
-def test_folder_in_the_way_leaves_nothing(tmp_path: Path) -> None:
-    (tmp_path / "taken" / "inner").mkdir(parents=True)
-    with pytest.raises(OSError, match="taken"):
-        write_text(tmp_path / "taken", "text")
-    assert names_below(tmp_path) == ["taken", "taken/inner"]
 
 
 def test_content_is_synced_before_the_rename_and_the_folder_after(
@@ -81,56 +70,36 @@ def test_content_is_synced_before_the_rename_and_the_folder_after(
     assert done == ["file of 5", "rename", "folder"]
 
 
-def test_missing_folders_are_made(tmp_path: Path) -> None:
-    write_text(tmp_path / "one" / "two" / "a.txt", "text")
-    assert names_below(tmp_path) == ["one", "one/two", "one/two/a.txt"]
-
-
-def test_others_can_read_the_file(tmp_path: Path) -> None:
-    write_text(tmp_path / "a.txt", "text")
-    assert (tmp_path / "a.txt").stat().st_mode & 0o777 == 0o644
-
-
 @pytest.mark.parametrize("name", ["a" * 255, "é" * 127, "日" * 80, "with space, [comma].json", ".hidden"])
 def test_any_name_the_system_takes_will_do(tmp_path: Path, name: str) -> None:
-    write_text(tmp_path / name, "text")
+    write_text(tmp_path / name, "Größe\r\n日\n")
     assert names_below(tmp_path) == [name]
+    assert (tmp_path / name).read_bytes() == "Größe\r\n日\n".encode()
 
 
-def test_text_is_utf8_and_its_line_ends_stay(tmp_path: Path) -> None:
-    write_text(tmp_path / "a.txt", "Größe\r\n日\n")
-    assert (tmp_path / "a.txt").read_bytes() == "Größe\r\n日\n".encode()
-
-
-def test_json_is_read_back_and_ends_with_a_line_end(tmp_path: Path) -> None:
+def test_json_is_read_back_and_refuses_nan(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
     value = {"b": [1, 2.5, None, True], "a": {"Größe": "日"}, "third": 0.1 + 0.2}
-    write_json(tmp_path / "a.json", value)
-    text = (tmp_path / "a.json").read_text(encoding="utf-8")
+    write_json(path, value)
+    text = path.read_text(encoding="utf-8")
     assert json.loads(text) == value
     assert text.endswith("}\n")
     assert "Größe" in text
-
-
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-def test_nan_and_infinity_are_refused_and_leave_what_was_there(tmp_path: Path, value: float) -> None:
-    path = tmp_path / "a.json"
-    write_json(path, {"old": 1})
     with pytest.raises(ValueError, match="JSON compliant"):
-        write_json(path, {"deep": [1, {"in": value}]})
-    assert json.loads(path.read_text()) == {"old": 1}
-    assert names_below(tmp_path) == ["a.json"]
+        write_json(path, {"deep": [1, {"in": float("nan")}]})
+    assert path.read_text(encoding="utf-8") == text
 
 
 def full(*_: object) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def test_folder_in_the_place_of_a_file_is_named(tmp_path: Path) -> None:
-    (tmp_path / "a.bin").mkdir()
-    with pytest.raises(IsADirectoryError) as caught, atomic_write(tmp_path / "a.bin") as file:
-        file.write(b"new")
-    assert caught.value.filename == str(tmp_path / "a.bin")
-    assert names_below(tmp_path) == ["a.bin"]
+def test_folder_in_the_place_of_a_file_is_named_and_stays(tmp_path: Path) -> None:
+    (tmp_path / "taken" / "inner").mkdir(parents=True)
+    with pytest.raises(IsADirectoryError) as caught:
+        write_text(tmp_path / "taken", "text")
+    assert caught.value.filename == str(tmp_path / "taken")
+    assert names_below(tmp_path) == ["taken", "taken/inner"]
 
 
 @pytest.mark.parametrize("fails", ["write", "fsync", "rename"])
@@ -154,3 +123,70 @@ def test_full_disk_names_the_file_and_leaves_what_was_there(
         write()
     assert names_below(tmp_path) == ["a.bin"]
     assert path.read_bytes() == b"old"
+
+
+def test_file_before_is_kept_where_it_is_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "a.pt"
+    for content in ("one", "two", "three"):
+        with atomic_write(path, keep_previous=True) as file:
+            file.write(content.encode())
+            if content == "three":
+                assert (path.read_text(), get_previous_path(path).read_text()) == ("two", "one")
+    assert (path.read_text(), get_previous_path(path).read_text()) == ("three", "two")
+    assert names_below(tmp_path) == ["a-previous.pt", "a.pt"]
+
+
+def test_folder_appears_when_it_is_full_and_takes_the_place_of_an_older_one(tmp_path: Path) -> None:
+    target = tmp_path / "deep" / "target"
+    for name in ("old", "new"):
+        with replacing_folder(target) as folder:
+            (folder / name).write_text("x")
+            assert target.exists() == (name == "new")
+    assert names_below(tmp_path) == ["deep", "deep/target", "deep/target/new"]
+
+
+def test_folder_that_was_not_filled_leaves_what_was_there(tmp_path: Path) -> None:
+    (tmp_path / "target" / "old").mkdir(parents=True)
+
+    def interrupted() -> None:
+        with replacing_folder(tmp_path / "target") as folder:
+            (folder / "new").touch()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert names_below(tmp_path) == ["target", "target/old"]
+
+
+def test_link_to_a_folder_stays_a_link(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    with replacing_folder(tmp_path / "link") as folder:
+        (folder / "x").touch()
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real" / "x").exists()
+
+
+@pytest.mark.parametrize("_", range(5))
+def test_of_several_writers_at_once_one_stays_whole(tmp_path: Path, _: int) -> None:
+    failures: list[BaseException] = []
+    barrier = threading.Barrier(4)
+
+    def write(name: str) -> None:
+        try:
+            with replacing_folder(tmp_path / "target") as folder:
+                for part in ("1", "2"):
+                    (folder / part).write_text(name)
+                barrier.wait()
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=write, args=(str(number),)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+    assert names_below(tmp_path) == ["target", "target/1", "target/2"]
+    first, second = ((tmp_path / "target" / part).read_text() for part in ("1", "2"))
+    assert first == second

@@ -3,7 +3,6 @@
 import contextlib
 import csv
 import math
-import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +13,7 @@ import pytest
 from stored_runs import OUTCOME, made_up_identity, made_up_record, made_up_result
 
 from lowres_ssl.errors import CheckpointError, DataError
-from lowres_ssl.io.atomic import check_writable, make_temp_file
+from lowres_ssl.io.atomic import check_writable, make_temp_folder
 from lowres_ssl.io.checksummed_json import hash_content, hash_file
 from lowres_ssl.runs.result_io import find_result, read_predictions, read_result, write_result
 from lowres_ssl.runs.run import Run, find_runs, find_runs_by_labels, get_identified_run
@@ -85,15 +84,12 @@ def test_file_that_is_not_the_one_written_is_noticed(run: Run, name: str) -> Non
 
 
 def test_finish_removes_the_checkpoint_and_what_a_killed_process_left_of_one(run: Run) -> None:
-    descriptor, in_hand = make_temp_file(run.checkpoint)
-    left = run.folder / ".checkpoint.pt.abcdefgh.part"
-    for path in (left, run.checkpoint, run.encoder()):
-        path.write_bytes(b"state")
-    run.finish(OUTCOME)
-    assert {path.name for path in run.folder.iterdir()} == {"encoder.safetensors", "run.json", in_hand.name}, (
-        "its process is still at work"
-    )
-    os.close(descriptor)
+    with make_temp_folder(run.checkpoint) as in_hand:
+        (run.folder / ".checkpoint.pt.abcdefgh.part").mkdir()
+        for path in (run.checkpoint, run.encoder()):
+            path.write_bytes(b"state")
+        run.finish(OUTCOME)
+        assert {path.name for path in run.folder.iterdir()} == {"encoder.safetensors", "run.json", in_hand.name}
 
 
 def test_checkpoint_stays_where_the_outcome_cannot_be_written(run: Run) -> None:
@@ -121,7 +117,7 @@ def test_discard_that_dies_leaves_no_result_in_a_run_to_be_made_again(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever was removed when it died: a result that is still there is of the encoder that is still there."""
-    for removed in range(4):
+    for removed in range(6):
         run.start(RECORD)
         run.encoder().write_bytes(b"weights")
         for name in ("knn-1", "linear-2"):
@@ -129,11 +125,11 @@ def test_discard_that_dies_leaves_no_result_in_a_run_to_be_made_again(
         run.finish(OUTCOME)
         left = [removed]
 
-        def counted(path: Path, *, real: Any = shutil.rmtree, left: list[int] = left) -> None:
+        def counted(path: Path, *, real: Any = shutil.rmtree, left: list[int] = left, **how: bool) -> None:
             left[0] -= 1
             if left[0] < 0:
                 raise KeyboardInterrupt
-            real(path)
+            real(path, **how)
 
         with monkeypatch.context() as patched, contextlib.suppress(KeyboardInterrupt):
             patched.setattr("shutil.rmtree", counted)

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lowres_ssl.errors import DataError
-from lowres_ssl.io.atomic import make_temp_file
+from lowres_ssl.io.atomic import atomic_write
+from lowres_ssl.io.locks import lock
 
 KEY_FILE = ".lowres-ssl-key"
 KEY_BYTES = 32
@@ -67,41 +68,30 @@ def find_pseudonyms(root: Path, store_dir: Path) -> Pseudonyms | None:
 
 
 def read_key(place: Path) -> bytes:
-    """Raises `OSError` if it is missing, `DataError` if it is no key."""
+    """Read a key and check it: with one digit changed, no hash would fit any more. Raises `OSError` or `DataError`."""
     try:
         first, *rest = place.read_text(encoding="ascii").splitlines()
         key = bytes.fromhex(first)
     except ValueError:
         key, rest = b"", []
-    if len(key) != KEY_BYTES or rest != [compute_key_checksum(key)]:
+    if rest != [format_checksum(key)]:
         raise DataError(
             f"{place}: not a key, or a damaged one; take it from a backup, or remove it and score again with force=true"
         )
     return key
 
 
-def compute_key_checksum(key: bytes) -> str:
-    """Compute the second line of a key's file: with one digit changed, no hash would fit any more."""
+def format_checksum(key: bytes) -> str:
     return f"sha256 {hashlib.sha256(key).hexdigest()}"
 
 
 def make_key(place: Path) -> bytes:
-    """Make a key at `place`, atomically; of several processes at once, the first one's counts."""
+    """Make a key at `place`; of several processes at once, the first one's counts."""
     place.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = make_temp_file(place)  # for its owner alone
-    try:
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+    with lock(place, "key of the hashed names"):
+        if not place.exists():
             key = secrets.token_bytes(KEY_BYTES)
-            file.write(f"{key.hex()}\n{compute_key_checksum(key)}\n")
-            file.flush()
-            os.fsync(file.fileno())
-            try:
-                os.link(temporary, place)  # unlike a rename, it never replaces an existing file
-            except FileExistsError:
-                pass
-            except OSError:  # a file system without links, where one user works alone
-                if not place.exists():
-                    temporary.rename(place)
-    finally:
-        temporary.unlink(missing_ok=True)
+            with atomic_write(place) as file:
+                os.fchmod(file.fileno(), 0o600)  # for its owner alone
+                file.write(f"{key.hex()}\n{format_checksum(key)}\n".encode())
     return read_key(place)

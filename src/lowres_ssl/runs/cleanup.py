@@ -48,7 +48,7 @@ def find_benchmarks(output_dir: Path) -> list[Path]:
 
 
 def find_temp_files(folder: Path) -> Iterator[Leftover]:
-    for ending in (".part", ".lock", ".since"):  # what is locked has a heartbeat, so it is never old
+    for ending in (".part", ".lock"):  # what is locked has a heartbeat, so it is never old
         for path in sorted(folder.rglob(f".*{ending}")):
             if is_older_than_a_day(path):
                 yield Leftover(path, "broken off more than a day ago")

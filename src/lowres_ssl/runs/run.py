@@ -28,7 +28,7 @@ from typing import Literal
 from lowres_ssl.config.overrides import format_command
 from lowres_ssl.console import log_info, log_warning
 from lowres_ssl.errors import CheckpointError, ConfigError, DamagedError, DataError, did_you_mean
-from lowres_ssl.io.atomic import get_previous_path, remove_dead_temp_files, write_text
+from lowres_ssl.io.atomic import get_previous_path, remove_dead_temp_folders, write_text
 from lowres_ssl.io.checksummed_json import Settings, hash_content, hash_file, read_record, write_record
 from lowres_ssl.io.locks import Lock, lock
 from lowres_ssl.runs.records import ResultRecord, RunIdentity, RunOutcome, RunRecord
@@ -153,7 +153,7 @@ class Run:
 
     def remove_checkpoints(self) -> None:
         """Remove what a finished run has no use for, and what a process that was killed left of it."""
-        remove_dead_temp_files(self.checkpoint)
+        remove_dead_temp_folders(self.checkpoint)
         for path in (self.checkpoint, get_previous_path(self.checkpoint)):
             path.unlink(missing_ok=True)
 

@@ -14,7 +14,17 @@ from left_behind import Outcome, outcome
 from small import PRETRAIN, paint
 
 
-class Quiet(SimpleHTTPRequestHandler):
+class Server(SimpleHTTPRequestHandler):
+    """Serves a folder, and notes what it is asked for."""
+
+    def __init__(self, *arguments: Any, asked: list[str], **named: Any) -> None:
+        self.asked = asked
+        super().__init__(*arguments, **named)
+
+    def do_GET(self) -> None:
+        self.asked.append(self.path)
+        super().do_GET()
+
     def log_message(self, *_: Any) -> None:
         pass
 
@@ -36,14 +46,21 @@ def through(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
 
 
 @pytest.fixture
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def asked() -> list[str]:
+    """What the server of `address` was asked for."""
+    return []
+
+
+@pytest.fixture
+def address(tmp_path_factory: pytest.TempPathFactory, asked: list[str]) -> Iterator[str]:
     """Of an archive with the same images."""
     folder = tmp_path_factory.mktemp("served")
     paint(folder / "set")
     with zipfile.ZipFile(folder / "set.zip", "w") as file:
         for path in sorted(folder.rglob("*.png")):
             file.write(path, path.relative_to(folder))
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder))) as server:
+    serve = partial(Server, asked=asked, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), serve) as server:
         Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}/set.zip"
         server.shutdown()
