@@ -56,26 +56,21 @@ def test_digest_changes_with_bytes_labels_names_and_unlabelled_images(
     assert len(set(digests)) == len(digests)
 
 
-def test_second_look_reads_no_file(root: Path, catalogue_at: At, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = catalogue_at(root)
-
-    def fail(path: Path) -> image_metadata.ImageMetadata:
-        raise AssertionError(f"{path} was read again")
-
-    monkeypatch.setattr(image_metadata, "read_file_metadata", fail)
-    assert catalogue_at(root).records == first.records
-
-
-def test_changed_file_is_read_again(root: Path, catalogue_at: At, write_image: Write) -> None:
+def test_second_look_reads_changed_files_only(
+    root: Path, catalogue_at: At, write_image: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = catalogue_at(root)
     write_image(root / "a" / "0.png", key="other", size=(9, 9))
-    assert catalogue_at(root).records[0].height == 9
-    assert catalogue_at(root).records[1:] == first.records[1:]
+    read, really = [], image_metadata.read_file_metadata
+    monkeypatch.setattr(image_metadata, "read_file_metadata", lambda path: (read.append(path.name), really(path))[1])
+    again = catalogue_at(root)
+    assert again.records[0].height == 9
+    assert again.records[1:] == first.records[1:]
+    assert catalogue_at(root).records == again.records
+    assert read == ["0.png"]
 
 
-@pytest.mark.parametrize(
-    "content", ["", "{", "[]", '{"version": 1}', '{"version": 1, "files": 3}', '{"version": 1, "files": {"x": 1}}']
-)
+@pytest.mark.parametrize("content", ["", "{", '{"version": 1}'])
 def test_damaged_cache_is_rebuilt(root: Path, tmp_path: Path, catalogue_at: At, content: str) -> None:
     first = catalogue_at(root)
     (cache_file,) = (tmp_path / "cache").iterdir()
@@ -109,23 +104,15 @@ def test_image_files_passed_over_are_counted(root: Path, catalogue_at: At, write
     assert note == "1 of 7 image files do not belong to the set as configured, for one figure.png"
 
 
-def test_unlabelled_images_have_their_own_ids_and_no_label(
-    root: Path, tmp_path: Path, catalogue_at: At, write_image: Write
-) -> None:
-    write_image(tmp_path / "more" / "deep" / "x.png")
-    catalogue = catalogue_at(root, unlabelled=tmp_path / "more")
-    assert [(record.id, record.label) for record in catalogue.unlabelled] == [("unlabelled/deep/x.png", "")]
-    assert catalogue.counts() == {"a": 3, "b": 3}
-
-
-def test_unlabelled_copies_of_labelled_images_are_left_out(
+def test_unlabelled_images_have_their_own_ids_and_are_no_copies_of_labelled_ones(
     root: Path, tmp_path: Path, catalogue_at: At, write_image: Write
 ) -> None:
     """Else test images would be pre-trained on."""
-    write_image(tmp_path / "more" / "new.png")
+    write_image(tmp_path / "more" / "deep" / "x.png")
     (tmp_path / "more" / "copy.png").write_bytes((root / "a" / "0.png").read_bytes())
     catalogue = catalogue_at(root, unlabelled=tmp_path / "more")
-    assert [record.id for record in catalogue.unlabelled] == ["unlabelled/new.png"]
+    assert [(record.id, record.label) for record in catalogue.unlabelled] == [("unlabelled/deep/x.png", "")]
+    assert catalogue.counts() == {"a": 3, "b": 3}
     assert "1 unlabelled images are among the labelled ones as well: left out" in catalogue.notes
 
 

@@ -11,11 +11,11 @@ from lowres_ssl.data.catalogue import Catalogue, ImageRecord
 from lowres_ssl.data.prepare import get_storage_size
 
 register_schemas()
-HEIGHT, WIDTH = 460, 700  # as the images of BreaKHis
+BREAST = [(460, 700)] * 3  # as the images of BreaKHis
 
 
-def stored_at(*words: str) -> int:
-    records = [ImageRecord(f"{n}.png", "a", None, None, HEIGHT, WIDTH, f"{n}") for n in range(3)]
+def stored_at(sizes: list[tuple[int, int]], *words: str) -> int:
+    records = [ImageRecord(f"{n}.png", "a", None, None, *size, f"{n}") for n, size in enumerate(sizes)]
     catalogue = Catalogue("made-up", Path("nowhere"), tuple(records), ())
     with initialize_config_module("lowres_ssl.conf", version_base="1.3"):
         overrides = ["dataset=breast", "backbone=resnet18", "epochs=1", *words]
@@ -27,15 +27,17 @@ def stored_at(*words: str) -> int:
     ("words", "side"),
     [
         (("recipe=paper",), 448),
-        (("recipe=tuned",), 448),
         (("recipe=tuned", "image_size=64"), 128),
-        (("recipe=released_code",), WIDTH),
+        (("recipe=released_code",), 700),
         (("recipe=released_code", "image_size=64"), 512),
         (("recipe=released_code", "dataset.storage_size=null"), 448),
-        (("recipe=released_code", "dataset.storage_size=100"), 100),
-        (("dataset.storage_size=original",), WIDTH),
         (("dataset.storage_size=100",), 100),
     ],
 )
 def test_images_are_stored_at_twice_the_views_side_or_at_what_is_asked_for(words: tuple[str, ...], side: int) -> None:
-    assert stored_at(*words) == side
+    assert stored_at(BREAST, *words) == side
+
+
+def test_images_are_not_stored_above_the_median_shorter_side_nor_above_the_longest_of_all() -> None:
+    assert stored_at([(30, 20), (20, 41), (21, 25), (22, 25)]) == 20
+    assert stored_at([(30, 20), (20, 41), (25, 25)], "dataset.storage_size=original") == 41

@@ -15,63 +15,28 @@ import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 from unicodedata import normalize
 
 from lowres_ssl.errors import DataError
 
 MAX_NAME_BYTES = 255  # bytes of one folder or file, on every common file system
 MAX_PATH_BYTES = 1024  # bytes of a whole name: 4096 is the most that Linux takes, with the folder it is unpacked into
-
-
-class ArchiveNames:
-    """Check the names of one archive, one after the other."""
-
-    def __init__(self, archive: Path) -> None:
-        self.archive = archive
-        self.files: set[str] = set()
-        self.folders: set[str] = set()
-
-    def checked(self, name: str, *, is_folder: bool) -> str:
-        """Return the name without "." and empty parts. Raises `DataError` if it must not be unpacked."""
-        parts = [part for part in name.split("/") if part not in ("", ".")]
-        if name.startswith("/") or ".." in parts or ":" in (parts or [""])[0] or "\0" in name:
-            raise self.refused(name, "a path that leads out of the folder")
-        plain = "/".join(parts)
-        sizes = [len(part.encode("utf-8", "surrogateescape")) for part in parts]
-        if max(sizes, default=0) > MAX_NAME_BYTES or sum(sizes) + len(sizes) > MAX_PATH_BYTES:
-            raise self.refused(f"{name[:40]}...", "a name too long for a file system")
-        if not parts and not is_folder:
-            raise self.refused(name, "no name for a file")
-        # As on a disk that ignores case and the encoding of letters.
-        keys = [normalize("NFC", normalize("NFD", part).casefold()) for part in parts]
-        above = {"/".join(keys[:depth]) for depth in range(1, len(keys))}
-        own = "/".join(keys)
-        if above & self.files or own in (self.files if is_folder else self.folders):
-            raise self.refused(name, "a file and a folder at once")
-        if own in self.files:
-            raise self.refused(name, "there twice, or differs from another name in case or spelling only")
-        self.folders |= above
-        (self.folders if is_folder else self.files).add(own)
-        return plain
-
-    def refused(self, name: str, what: str) -> DataError:
-        return DataError(f"{self.archive}: refused, {name!r} is {what}; wanted plain files only; nothing was unpacked")
-
-
 MAX_BYTES = 64 * 10**9
 MAX_ENTRIES = 500_000
 MAX_RATIO = 100  # bytes of the files to bytes of the archive
 MIN_ALLOWED_BYTES = 100 * 10**6  # bytes that any archive may hold: black images in a small one are no attack
 MAX_HEADER = 2**24  # bytes that are read at once: no name and no other header of a tar is longer
 # What the readers raise for an archive that is truncated, damaged, or compressed in an unknown way.
-READER_ERRORS = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, struct.error)
-ARCHIVE_ERRORS = (*READER_ERRORS, NotImplementedError, RuntimeError, ValueError, OverflowError)
+ARCHIVE_ERRORS = (
+    *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, struct.error),
+    *(NotImplementedError, RuntimeError, ValueError, OverflowError),
+)
 DECOMPRESSORS: dict[bytes, Callable[..., Any]] = {
     b"\x1f\x8b": gzip.GzipFile,
     b"BZh": bz2.BZ2File,
@@ -94,26 +59,78 @@ def unpack_archive(archive: Path, into: Path) -> None:
     Refused, before anything is written: absolute paths, `..`, links, devices, sparse files, names that exclude each
     other, too much of anything. Raises `DataError` for that, and for a file that is no archive or a truncated one.
     """
-    if not archive.is_file():
-        raise DataError(f"dataset.archive={archive}: no such file; wanted the archive as it was downloaded")
     try:
         with ExitStack() as stack:
             if zipfile.is_zipfile(archive):
                 check_zip_directory(archive)
-                entries = iter_zip_members(archive, stack.enter_context(zipfile.ZipFile(archive)))
+                found = iter_zip_members(archive, stack.enter_context(zipfile.ZipFile(archive)))
             else:
-                entries = iter_tar_members(archive, stack.enter_context(open_tar(archive, stack)))
-            checked = list(limit_members(archive, entries, shutil.disk_usage(into).free))
-            for entry in checked:
-                write_member(entry, into)
+                found = iter_tar_members(archive, stack.enter_context(open_tar(archive, stack)))
+            members, total, limit = [], 0, get_max_unpacked_bytes(archive)
+            for member in found:
+                members.append(member)
+                total += member.size
+                if len(members) > MAX_ENTRIES or total > limit:
+                    raise make_too_large_error(archive)
+            if total > (free := shutil.disk_usage(into).free):
+                raise DataError(
+                    f"{archive}: unpacked it takes {total / 1e9:.1f} GB, got {free / 1e9:.1f} GB free; free some"
+                )
+            for member in members:
+                write_member(member, into)
     except (*ARCHIVE_ERRORS, OSError) as error:
-        if isinstance(error, OSError) and error.errno not in (
-            None,
-            errno.EINVAL,
-        ):  # an error of the disk, not a reader's
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # the disk's error, not a reader's
             raise
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"{archive}: truncated or damaged ({reason}); download it again") from error
+        raise DataError(
+            f"{archive}: no zip or tar archive, or a truncated one ({reason}); download it again"
+        ) from error
+
+
+def get_max_unpacked_bytes(archive: Path) -> int:
+    """Compute how many bytes this archive may hold."""
+    return min(MAX_BYTES, max(MIN_ALLOWED_BYTES, MAX_RATIO * archive.stat().st_size))
+
+
+def make_too_large_error(archive: Path) -> DataError:
+    return DataError(
+        f"{archive}: refused, it holds more than {MAX_ENTRIES:,} files, {MAX_BYTES / 1e9:.0f} GB or {MAX_RATIO} times "
+        f"its own size; nothing was unpacked; unpack it by hand if you trust it"
+    )
+
+
+class ArchiveNames:
+    """Check the names of one archive, one after the other."""
+
+    def __init__(self, archive: Path) -> None:
+        self.archive = archive
+        self.files: set[str] = set()
+        self.folders: set[str] = set()
+
+    def check(self, name: str, *, is_folder: bool) -> str:
+        """Return the name without "." and empty parts. Raises `DataError` if it must not be unpacked."""
+        parts = [part for part in name.split("/") if part not in ("", ".")]
+        if name.startswith("/") or ".." in parts or ":" in (parts or [""])[0] or "\0" in name:
+            raise self.refuse(name, "a path that leads out of the folder")
+        sizes = [len(part.encode("utf-8", "surrogateescape")) for part in parts]
+        if max(sizes, default=0) > MAX_NAME_BYTES or sum(sizes) + len(sizes) > MAX_PATH_BYTES:
+            raise self.refuse(f"{name[:40]}...", "a name too long for a file system")
+        if not parts and not is_folder:
+            raise self.refuse(name, "no name for a file")
+        # As on a disk that ignores case and the encoding of letters.
+        keys = [normalize("NFC", normalize("NFD", part).casefold()) for part in parts]
+        above = {"/".join(keys[:depth]) for depth in range(1, len(keys))}
+        own = "/".join(keys)
+        if above & self.files or own in (self.files if is_folder else self.folders):
+            raise self.refuse(name, "a file and a folder at once")
+        if own in self.files:
+            raise self.refuse(name, "there twice, or differs from another name in case or spelling only")
+        self.folders |= above
+        (self.folders if is_folder else self.files).add(own)
+        return "/".join(parts)
+
+    def refuse(self, name: str, what: str) -> DataError:
+        return DataError(f"{self.archive}: refused, {name!r} is {what}; wanted plain files only; nothing was unpacked")
 
 
 def check_zip_directory(archive: Path) -> None:
@@ -134,16 +151,14 @@ def check_zip_directory(archive: Path) -> None:
 def iter_zip_members(archive: Path, file: zipfile.ZipFile) -> Iterator[ArchiveMember]:
     names = ArchiveNames(archive)
     for info in file.infolist():
-        kind = stat.S_IFMT(info.external_attr >> 16)
-        if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-            raise names.refused(info.filename, "a link or device")
+        if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
+            raise names.refuse(info.filename, "a link or device")
         if info.flag_bits & 1:
-            raise names.refused(info.filename, "encrypted")
+            raise names.refuse(info.filename, "encrypted")
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # others unpack without a bound
-            raise names.refused(info.filename, "compressed in an unusual way")
-        # Names in a zip may have been written on Windows.
+            raise names.refuse(info.filename, "compressed in an unusual way")
         is_folder = info.filename.endswith("/")  # `is_dir` fails for an empty name
-        name = names.checked(info.filename.replace("\\", "/"), is_folder=is_folder)
+        name = names.check(info.filename.replace("\\", "/"), is_folder=is_folder)  # perhaps written on Windows
         if not is_folder:
             yield ArchiveMember(name, info.file_size, partial(file.open, info))
 
@@ -174,64 +189,31 @@ def open_tar(archive: Path, stack: ExitStack) -> tarfile.TarFile:
         start = file.read(6)
     opened = next((opener for magic, opener in DECOMPRESSORS.items() if start.startswith(magic)), Path.open)
     bounded: Any = BoundedStream(stack.enter_context(opened(archive, "rb")), archive)
-    try:
-        return tarfile.open(fileobj=bounded, mode="r:")
-    except (*ARCHIVE_ERRORS, OSError) as error:
-        raise DataError(f"{archive}: neither a zip nor a tar archive, or a truncated one; download it again") from error
+    return tarfile.open(fileobj=bounded, mode="r:")
 
 
 def iter_tar_members(archive: Path, file: tarfile.TarFile) -> Iterator[ArchiveMember]:
     names = ArchiveNames(archive)
     for member in file:
         if not (member.isreg() or member.isdir()):
-            raise names.refused(member.name, "a link or device")
+            raise names.refuse(member.name, "a link or device")
         if member.issparse() or member.size < 0:
-            raise names.refused(member.name, "a sparse file, larger than it is")
-        name = names.checked(member.name, is_folder=member.isdir())
-        if member.isreg():
-            yield ArchiveMember(name, member.size, partial(open_tar_member, file, member))
+            raise names.refuse(member.name, "a sparse file, larger than it is")
+        name = names.check(member.name, is_folder=member.isdir())
+        if member.isreg():  # only folders have no content
+            yield ArchiveMember(name, member.size, cast(Callable[[], IO[bytes]], partial(file.extractfile, member)))
 
 
-def open_tar_member(file: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
-    content = file.extractfile(member)
-    assert content is not None, "only directories have no content"
-    return content
-
-
-def get_max_unpacked_bytes(archive: Path) -> int:
-    """Compute how many bytes this archive may hold."""
-    return min(MAX_BYTES, max(MIN_ALLOWED_BYTES, MAX_RATIO * archive.stat().st_size))
-
-
-def make_too_large_error(archive: Path) -> DataError:
-    return DataError(
-        f"{archive}: refused, it holds more than {MAX_ENTRIES:,} files, {MAX_BYTES / 1e9:.0f} GB or {MAX_RATIO} times "
-        f"its own size; nothing was unpacked; unpack it by hand if you trust it"
-    )
-
-
-def limit_members(archive: Path, entries: Iterable[ArchiveMember], free: int) -> Iterator[ArchiveMember]:
-    """Yield the entries. Raises `DataError` once they are too many, or too large for any set or for this disk."""
-    total, limit = 0, get_max_unpacked_bytes(archive)
-    for count, entry in enumerate(entries, start=1):
-        total += entry.size
-        if count > MAX_ENTRIES or total > limit:
-            raise make_too_large_error(archive)
-        yield entry
-    if total > free:
-        raise DataError(f"{archive}: unpacked it takes {total / 1e9:.1f} GB, got {free / 1e9:.1f} GB free; free some")
-
-
-def write_member(entry: ArchiveMember, into: Path) -> None:
+def write_member(member: ArchiveMember, into: Path) -> None:
     """Write one file, never more than its stated size. Raises `EOFError` if it holds less or more than that."""
-    target = into / entry.name
+    target = into / member.name
     target.parent.mkdir(parents=True, exist_ok=True)
-    left = entry.size
-    with entry.open() as source, target.open("xb") as sink:
+    left = member.size
+    with member.open() as source, target.open("xb") as sink:
         while block := source.read(min(2**20, left + 1)):
             left -= len(block)
             if left < 0:
-                raise EOFError(f"{entry.name} is longer than it should be")
+                raise EOFError(f"{member.name} is longer than it should be")
             sink.write(block)
     if left:
-        raise EOFError(f"{entry.name} is shorter than it should be")
+        raise EOFError(f"{member.name} is shorter than it should be")

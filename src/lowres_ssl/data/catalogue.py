@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lowres_ssl.data.datasets import Listing, Source, check_unique_ids, images_below, resolve_root
-from lowres_ssl.data.image_metadata import SKIP_HINT, ImageMetadata, read_image_metadata
+from lowres_ssl.data.datasets import Listing, Source, check_unique_ids, images_below, list_image_files, resolve_root
+from lowres_ssl.data.image_metadata import SKIP_HINT, ReadImages, read_image_metadata
 from lowres_ssl.errors import DataError
 
 
@@ -41,7 +41,7 @@ class Catalogue:
     `records` have labels, `unlabelled` ones serve pre-training only; both are sorted by id. `notes` are lines for the
     user. `official_default`: `split=auto` takes the set's own folders. `groups_may_restart`: the same group in two
     official subsets need not be the same patient. `grey_range`: the stored values that become black and white in grey
-    images of more than 8 bits, if configured. `requested`: the number of images requested, of a larger set.
+    images of more than 8 bits, if configured.
     """
 
     name: str
@@ -52,7 +52,6 @@ class Catalogue:
     official_default: bool = False
     groups_may_restart: bool = False
     grey_range: tuple[float, float] | None = None
-    requested: int | None = None
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
@@ -99,14 +98,14 @@ def build_catalogue(
 
     Raises `DataError` for a missing or empty folder, fewer than two classes, a missing class, an unreadable image.
     """
-    source.prepare(root)
     folder = resolve_root(root)
     listings = source.listings(root)
     extra: list[Listing] = []
     if unlabelled is not None:
-        extra = list_unlabelled(unlabelled)
+        found = list_image_files(unlabelled, "dataset.unlabelled")
+        extra = [Listing(path, f"unlabelled/{id}", label="", group=None, subset=None) for path, id in found]
         beside = unlabelled.resolve()  # a folder of unlabelled images inside the set is no class of it
-        if beside == folder or beside in folder.parents:
+        if folder.is_relative_to(beside):
             raise DataError(f"dataset.unlabelled={unlabelled}: holds the labelled images, wanted a folder beside them")
         listings = [listing for listing in listings if beside not in listing.path.parents]
     if not listings:
@@ -124,17 +123,17 @@ def build_catalogue(
         )
 
     root_digest = hashlib.sha256(str(folder).encode("utf-8", "surrogateescape")).hexdigest()[:8]
-    headers, index_notes = read_image_metadata(listings + extra, cache_dir / f"index-{root_digest}.json")
-    notes += index_notes
-    unreadable = [(listing, header) for listing, header in headers if header.problem]
+    paths = [listing.path for listing in listings + extra]
+    read = read_image_metadata(paths, cache_dir / f"index-{root_digest}.json")
+    notes += read.notes
+    unreadable = [listing for listing in listings + extra if listing.path in read.problems]
     if unreadable:
-        first, header = unreadable[0]
+        first, problem = unreadable[0], read.problems[unreadable[0].path]
         if not skip_unreadable:
             more = f" (and {len(unreadable) - 1} more)" if len(unreadable) > 1 else ""
-            raise DataError(f"{first.path}: not a readable image{more}: {header.problem}; {SKIP_HINT}")
-        notes.append(f"{len(unreadable)} unreadable images left out, for one {first.id}: {header.problem}")
-    records = [make_record(listing, header) for listing, header in headers[: len(listings)] if not header.problem]
-    pool = [make_record(listing, header) for listing, header in headers[len(listings) :] if not header.problem]
+            raise DataError(f"{first.path}: not a readable image{more}: {problem}; {SKIP_HINT}")
+        notes.append(f"{len(unreadable)} unreadable images left out, for one {first.id}: {problem}")
+    records, pool = ([make_record(each, read) for each in own if each.path in read.images] for own in (listings, extra))
     notes += check_counts(root, records, expected)
 
     labelled_bytes = {record.sha256 for record in records}
@@ -153,23 +152,10 @@ def build_catalogue(
     )
 
 
-def list_unlabelled(folder: Path) -> list[Listing]:
-    """List the images below `folder`, without a label. Raises `DataError` if there are none."""
-    if not folder.is_dir():
-        raise DataError(f"dataset.unlabelled={folder}: no such folder; wanted one with images, at any depth")
-    found = [
-        Listing(path=path, id=f"unlabelled/{id}", label="", group=None, subset=None)
-        for path, id in images_below(folder.resolve())
-    ]
-    if not found:
-        raise DataError(f"dataset.unlabelled={folder}: no images there; wanted a folder with images, at any depth")
-    check_unique_ids(listing.id for listing in found)
-    return found
-
-
-def make_record(listing: Listing, header: ImageMetadata) -> ImageRecord:
-    fields = vars(listing) | {"group": listing.group or header.patient}
-    return ImageRecord(**fields, height=header.height, width=header.width, sha256=header.sha256)
+def make_record(listing: Listing, read: ReadImages) -> ImageRecord:
+    image = read.images[listing.path]
+    fields = vars(listing) | {"group": listing.group or read.patients.get(listing.path)}
+    return ImageRecord(**fields, height=image.height, width=image.width, sha256=image.sha256)
 
 
 def check_counts(root: Path, records: list[ImageRecord], expected: dict[str, int]) -> list[str]:
@@ -219,4 +205,4 @@ def take_stratified_subset(catalogue: Catalogue, images: int) -> Catalogue:
     chosen = [record for key, own in strata.items() for record in own[: counts[key]]]
     note = f"a fixed subset of {images} of the {total} images (dataset.subset)"
     records = tuple(sorted(chosen, key=lambda each: each.id))
-    return replace(catalogue, records=records, notes=(*catalogue.notes, note), requested=images)
+    return replace(catalogue, records=records, notes=(*catalogue.notes, note))

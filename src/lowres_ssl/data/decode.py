@@ -1,12 +1,17 @@
-"""Decode one image file to a square of bytes, and run such work on many files in threads.
+"""Decode image files to squares of bytes, one file or many of them in threads.
 
 Whatever changes these bytes must change DECODER_VERSION.
 """
 
 import os
 import warnings
+from collections import deque
 from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,6 +26,7 @@ from lowres_ssl.errors import UserError
 DECODER_VERSION = 1
 WHITE = 255
 GreyRange = tuple[float, float]  # the stored values that become black and white
+ImageFiles = Sequence[tuple[Path, str]]  # the path and the id of each
 # The formats that are read beside DICOM, whatever the file's name is. Pillow knows more; one starts a program (EPS).
 IMAGE_FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF")
 
@@ -91,11 +97,12 @@ def scale_to_uint8(values: NDArray[np.generic], grey_range: GreyRange | None) ->
         raise ValueError("it has values that are not numbers")
     if grey_range is not None:
         low, high = grey_range
-        return np.rint((np.clip(numbers, low, high) - low) * (255.0 / (high - low))).astype(np.uint8)
-    low, high = (0.0, 65535.0) if np.issubdtype(values.dtype, np.integer) else (0.0, 1.0)
-    least, greatest = float(numbers.min()), float(numbers.max())
-    if least < low or greatest > high:
-        low, high = least, greatest
+        numbers = np.clip(numbers, low, high)
+    else:
+        low, high = (0.0, 65535.0) if np.issubdtype(values.dtype, np.integer) else (0.0, 1.0)
+        least, greatest = float(numbers.min()), float(numbers.max())
+        if least < low or greatest > high:
+            low, high = least, greatest
     return np.rint((numbers - low) * (255.0 / (high - low))).astype(np.uint8)
 
 
@@ -104,20 +111,58 @@ Result = TypeVar("Result")
 
 
 def map_in_threads(
-    function: Callable[[Item], Result], items: Sequence[Item], *, label: str = ""
+    function: Callable[[Item], Result], items: Sequence[Item], *, label: str = "", ahead: int = 256
 ) -> Generator[Result, None, None]:
-    """Yield `function` of each item, in order, with progress on standard error if there is a `label`.
+    """Yield `function` of each item, in order, computed at most `ahead` items before it is asked for; with progress on
+    standard error if there is a `label`.
 
     Pillow and hashlib release the interpreter lock. Pending work is dropped when the caller stops early.
     """
-    counted = ImageProgress(label, len(items), first=f"{label}: {len(items)}", wanted=bool(label and items))
+    shown = ImageProgress(label, len(items), first=f"{label}: {len(items)}", wanted=bool(label and items))
     # Pillow warns of odd tags and of images of 100 megapixels; what it cannot read it raises.
-    with warnings.catch_warnings(), counted:
+    with warnings.catch_warnings(), shown:
         warnings.simplefilter("ignore")
         pool = ThreadPoolExecutor(max_workers=min(32, (os.cpu_count() or 1) + 1))
+        waiting: deque[Future[Result]] = deque()
         try:
-            for result in pool.map(function, items):
-                counted.add(1)
-                yield result
+            for item in items:
+                waiting.append(pool.submit(function, item))
+                if len(waiting) > ahead:
+                    yield waiting.popleft().result()
+                    shown.add(1)
+            while waiting:
+                yield waiting.popleft().result()
+                shown.add(1)
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+@dataclass(frozen=True)
+class DecodedBatch:
+    """Hold the `ids` of the readable images, their pixels (uint8 [B, C, R, R], B may be 0), and the path of each
+    unreadable one with the reason."""
+
+    ids: list[str]
+    images: NDArray[np.uint8]
+    unreadable: list[tuple[Path, str]]
+
+
+def iter_decoded_batches(
+    files: ImageFiles, *, colour: bool, size: int, batch_size: int, grey_range: GreyRange | None = None
+) -> Generator[DecodedBatch, None, None]:
+    """Yield the images in order, decoded as for a run's store; the next batch is decoded while one is in use, so that
+    at most two batches are in memory."""
+    decode = partial(decode_or_explain, colour=colour, size=size, grey_range=grey_range)
+    with closing(map_in_threads(decode, [path for path, _ in files], ahead=batch_size)) as results:
+        for start in range(0, len(files), batch_size):
+            part = files[start : start + batch_size]
+            ids: list[str] = []
+            unreadable: list[tuple[Path, str]] = []
+            images = np.empty((len(part), 3 if colour else 1, size, size), np.uint8)
+            for (path, id), result in zip(part, islice(results, len(part)), strict=True):
+                if isinstance(result, str):
+                    unreadable.append((path, result))
+                else:
+                    images[len(ids)] = result[0]
+                    ids.append(id)
+            yield DecodedBatch(ids, images[: len(ids)], unreadable)

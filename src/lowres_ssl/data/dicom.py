@@ -6,7 +6,6 @@ the file; it is imported when the first such file is met.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from stat import S_ISREG
 from typing import TYPE_CHECKING, Any
@@ -26,51 +25,39 @@ MAX_DICOM_BYTES = 10**9  # of a file; the largest picture that is read has 360 M
 MAX_RLE_PIXELS = 2**24  # two bytes of run lengths become up to 128, and pydicom has no bound of its own
 DEFLATED = "1.2.840.10008.1.2.1.99"
 RLE = "1.2.840.10008.1.2.5"
-GREY_PHOTOMETRICS = ("MONOCHROME1", "MONOCHROME2")
 HEADER_TAGS = ("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "BitsAllocated", "PatientID")
+PALETTE_TAGS = tuple(
+    f"{colour}PaletteColorLookupTable{each}" for each in ("Descriptor", "Data") for colour in ("Red", "Green", "Blue")
+)
 IMAGE_TAGS = (
     *HEADER_TAGS,
     *("PhotometricInterpretation", "PlanarConfiguration", "BitsStored", "HighBit", "PixelRepresentation"),
     *("RescaleSlope", "RescaleIntercept", "ModalityLUTSequence"),
     *("WindowCenter", "WindowWidth", "VOILUTFunction", "VOILUTSequence"),
-    *(
-        f"{colour}PaletteColorLookupTable{each}"
-        for each in ("Descriptor", "Data")
-        for colour in ("Red", "Green", "Blue")
-    ),
+    *PALETTE_TAGS,
     "PixelData",
 )
 DicomValues = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class DicomHeader:
-    """Hold the size in pixels and the patient's id, which may be stored as a keyed hash only."""
+def is_dicom(path: Path) -> bool:
+    """Detect DICOM by its content; files without the preamble, from before 1993, are not detected.
 
-    height: int
-    width: int
-    patient: str | None
-
-
-def check_regular(path: Path) -> None:
-    """Raise `ValueError` for a pipe, a socket or a device, or a link to one; `OSError` for a missing file."""
+    Raises `ValueError` for a pipe, a socket or a device, or a link to one; `OSError` for a missing file.
+    """
     if not S_ISREG(path.stat().st_mode):
         raise ValueError("it is a pipe, a socket or a device, wanted a file")
-
-
-def is_dicom(path: Path) -> bool:
-    """Detect DICOM by its content; files without the preamble, from before 1993, are not detected. Raises as
-    `check_regular` does."""
-    check_regular(path)
     with path.open("rb") as file:
         return file.read(PREAMBLE_BYTES + len(DICOM_MAGIC))[PREAMBLE_BYTES:] == DICOM_MAGIC
 
 
-def read_dicom_header(path: Path) -> DicomHeader:
-    """Raises `ConfigError` without pydicom; `ValueError`, or what pydicom raises, for a file that is no picture."""
+def read_dicom_header(path: Path) -> tuple[int, int, str | None]:
+    """Read height and width in pixels, and the patient's id, which may be stored as a keyed hash only.
+
+    Raises `ConfigError` without pydicom; `ValueError`, or what pydicom raises, for a file that is no picture.
+    """
     read, _ = read_tags(path, HEADER_TAGS)
-    height, width = get_image_size(read)
-    return DicomHeader(height, width, str(read.get("PatientID") or "").strip() or None)
+    return *get_image_size(read), str(read.get("PatientID") or "").strip() or None
 
 
 def read_dicom(path: Path, grey_range: tuple[float, float] | None = None) -> Image.Image:
@@ -88,22 +75,25 @@ def read_dicom(path: Path, grey_range: tuple[float, float] | None = None) -> Ima
     check_compression(read, syntax, height * width)
     kind = str(read.PhotometricInterpretation)
     stored = np.asarray(read.pixel_array)
-    if kind in GREY_PHOTOMETRICS and stored.ndim == 2:
+    if kind in ("MONOCHROME1", "MONOCHROME2") and stored.ndim == 2:
         values = apply_rescale(stored, read)
         share = apply_voi(values, read) if grey_range is None else rescale_to_unit(values, *grey_range)
-        return Image.fromarray(quantise_to_uint8(1 - share if kind == "MONOCHROME1" else share))
-    if kind == "PALETTE COLOR":
+        share = 1 - share if kind == "MONOCHROME1" else share
+    elif kind == "PALETTE COLOR":
         from pydicom.pixels.processing import apply_color_lut
 
         stored = apply_color_lut(stored, read)
-        return Image.fromarray(quantise_to_uint8(stored / np.iinfo(stored.dtype).max))
-    if stored.ndim == 3 and stored.shape[2] == 3:
-        return Image.fromarray(quantise_to_uint8(stored / (2.0 ** int(read.BitsStored) - 1)))
-    raise ValueError(f"its pixels are {kind} with {'x'.join(map(str, stored.shape))} values, wanted grey or colour")
+        share = stored / np.iinfo(stored.dtype).max
+    elif stored.ndim == 3 and stored.shape[2] == 3:
+        share = stored / (2.0 ** int(read.BitsStored) - 1)
+    else:
+        shape = "x".join(map(str, stored.shape))
+        raise ValueError(f"its pixels are {kind} with {shape} values, wanted grey or colour")
+    return Image.fromarray(np.rint(255 * np.clip(share, 0, 1)).astype(np.uint8))
 
 
 def read_tags(path: Path, wanted: tuple[str, ...]) -> tuple["Dataset", Any]:
-    """Read these tags, and the transfer syntax (how the pixels are compressed)."""
+    """Read the wanted tags and the transfer syntax (how the pixels are compressed)."""
     try:
         import pydicom
         from pydicom.filereader import read_file_meta_info
@@ -142,13 +132,15 @@ def check_compression(read: "Dataset", syntax: Any, pixels: int) -> None:
         return
     from pydicom.pixels.decoders.base import get_decoder
 
-    hint = "save it uncompressed, or type pip install pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg"
     try:
         known = get_decoder(syntax).is_available
     except NotImplementedError:  # a compression unknown to pydicom
         known = False
     if not known:
-        raise ValueError(f"its pixels are compressed as {syntax.name}, for which there is no decoder here; {hint}")
+        raise ValueError(
+            f"its pixels are compressed as {syntax.name}, for which there is no decoder here; save it uncompressed, or "
+            "type pip install pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg"
+        )
     bound = 1000 + pixels * int(read.get("SamplesPerPixel") or 1) * int(read.BitsAllocated) // 8 * 1.02
     if syntax == RLE and (pixels > MAX_RLE_PIXELS or len(read.PixelData) > bound):
         raise ValueError("it has more pixels in run lengths (RLE) than are unpacked; save it uncompressed")
@@ -175,7 +167,7 @@ def apply_voi(values: DicomValues, read: "Dataset") -> DicomValues:
     if read.get("VOILUTSequence"):
         numbers, highest = apply_lut(values, read.VOILUTSequence[0])
         return numbers / highest
-    centre, width = (parse_first_number(read.get(f"Window{what}")) for what in ("Center", "Width"))
+    centre, width = parse_first_number(read.get("WindowCenter")), parse_first_number(read.get("WindowWidth"))
     function = str(read.get("VOILUTFunction") or "LINEAR").upper()
     if centre is None or width is None or width < (1 if function == "LINEAR" else 1e-9):
         return rescale_to_unit(values, *get_stored_range(read))
@@ -218,7 +210,3 @@ def apply_lut(values: NDArray[Any], item: "Dataset") -> tuple[DicomValues, float
         raise ValueError("its look-up table is broken")
     places = np.clip(np.rint(values).astype(np.int64) - lowest, 0, table.size - 1)
     return table.astype(np.float64)[places], 2.0**bits - 1
-
-
-def quantise_to_uint8(share: DicomValues) -> NDArray[np.uint8]:
-    return np.rint(255 * np.clip(share, 0, 1)).astype(np.uint8)

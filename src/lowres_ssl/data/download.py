@@ -45,10 +45,10 @@ def fetch_dataset(dataset: DatasetConfig) -> None:
             if is_folder_filled(root):  # another process may have unpacked it while this one waited
                 return
             with replacing_folder(root) as folder, make_temp_folder(folder.with_name(f"{name}-archive")) as beside:
-                if archive is not None:
-                    check_archive_digest(archive, dataset.sha256)
-                else:
+                if archive is None:
                     archive = download_archive(dataset, beside)
+                else:
+                    check_archive(archive, dataset.sha256)
                 unpack_archive(archive, folder)
                 if not is_folder_filled(folder):
                     raise DataError(f"{archive}: an empty archive, wanted the images of {name}; {dataset.instructions}")
@@ -67,11 +67,13 @@ def describe_source(dataset: DatasetConfig) -> str:
     if dataset.url:
         return f"Type: lowres-ssl data dataset={dataset.name} fetch=true. By hand: {dataset.instructions}."
     sentence = f"{dataset.instructions.rstrip('.')}."
-    then = f" Then: lowres-ssl data dataset={dataset.name} fetch=true dataset.archive=PATH"
-    return sentence + (then if dataset.expected else "")  # only published sets have archives
+    if not dataset.expected:  # only published sets have archives
+        return sentence
+    return f"{sentence} Then: lowres-ssl data dataset={dataset.name} fetch=true dataset.archive=PATH"
 
 
-def check_archive_digest(archive: Path, sha256: str | None) -> None:
+def check_archive(archive: Path, sha256: str | None) -> None:
+    """Raise `DataError` for a missing archive, or another one than `sha256` is of."""
     if not archive.is_file():
         raise DataError(f"dataset.archive={archive}: no such file; wanted the archive as it was downloaded")
     if sha256 is not None and (got := pooch.file_hash(str(archive), alg="sha256")) != sha256:

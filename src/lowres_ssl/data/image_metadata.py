@@ -4,17 +4,16 @@ Patients named in DICOM files are never kept: they are read again each time.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 from PIL import Image
 
-from lowres_ssl.data.datasets import Listing
 from lowres_ssl.data.decode import IMAGE_FORMATS, format_image_error, map_in_threads
-from lowres_ssl.data.dicom import check_regular, is_dicom, read_dicom_header
+from lowres_ssl.data.dicom import is_dicom, read_dicom_header
 from lowres_ssl.errors import CheckpointError, DataError, UserError
 from lowres_ssl.io.checksummed_json import read_record, write_record
 from lowres_ssl.io.locks import lock
@@ -25,22 +24,7 @@ SKIP_HINT = "dataset.skip_unreadable=true leaves it out"
 
 @dataclass(frozen=True)
 class ImageMetadata:
-    """Hold an image's size in pixels (upright) and the SHA-256 of its file, or the reason why it cannot be read.
-
-    `patient` is the id in a DICOM file, None in others. It is never written to a file.
-    """
-
-    height: int
-    width: int
-    sha256: str
-    problem: str | None = None
-    is_dicom: bool = False
-    patient: str | None = None
-
-
-@dataclass(frozen=True)
-class IndexedFile:
-    """Hold what the index knows of a file as long as its size and time are these."""
+    """Hold size, time of change and SHA-256 of an image file, and the image's height and width in pixels, upright."""
 
     bytes: int
     mtime_ns: int
@@ -56,65 +40,69 @@ class MetadataIndex:
 
     VERSION: ClassVar[int] = 3
 
-    files: Mapping[str, IndexedFile]
+    files: Mapping[str, ImageMetadata]
 
 
-def read_image_metadata(
-    listings: list[Listing], index_file: Path
-) -> tuple[list[tuple[Listing, ImageMetadata]], list[str]]:
-    """Read each listing's metadata, from the index where size and time of the file are the same; and notes.
+@dataclass(frozen=True)
+class ReadImages:
+    """Hold what was read of files: the `images` by path, the reason for each unreadable one, the id of the patient in
+    each DICOM file, and `notes` for the user. Patients are never written to a file."""
+
+    images: Mapping[Path, ImageMetadata]
+    problems: Mapping[Path, str]
+    patients: Mapping[Path, str | None]
+    notes: list[str]
+
+
+def read_image_metadata(paths: Sequence[Path], index_file: Path) -> ReadImages:
+    """Read each file's metadata, from the index where size and time of the file are the same.
 
     Of several processes at once one reads the files, and the others wait for its index.
     """
+    problems: dict[Path, str] = {}
+    notes: list[str] = []
     with ExitStack() as stack:
-        known, stamps = look_up_metadata(listings, index_file)
-        if len(known) < len({listing.path for listing in listings}):
+        images = look_up_metadata(paths, index_file)
+        if len(images) < len(paths):
             with suppress(OSError):  # nothing can be written there: each reads for itself
                 stack.enter_context(lock(index_file, "index of the images"))
-                known, stamps = look_up_metadata(listings, index_file)
-        dicom = [path for path, metadata in known.items() if metadata.is_dicom]
-        patients = map_in_threads(read_dicom_patient, dicom, label="Reading DICOM headers")
-        for path, patient in zip(dicom, patients, strict=True):
-            known[path] = replace(known[path], patient=patient)
-        fresh = [listing.path for listing in listings if listing.path not in known]
-        read = map_in_threads(read_file_metadata, fresh, label="Reading images")
-        known.update(zip(fresh, read, strict=True))
-        found = [(listing, known[listing.path]) for listing in listings]
-        if not fresh:
-            return found, []
-        entries = {
-            make_index_key(path): IndexedFile(*stamps[path], each.height, each.width, each.sha256, each.is_dicom)
-            for path, each in known.items()
-            if not each.problem and path in stamps
-        }
-        try:
-            write_record(index_file, MetadataIndex(entries))
-        except OSError as error:
-            return found, [f"{index_file}: the index could not be kept ({error.strerror}), it is read anew each time"]
-    return found, []
+                images = look_up_metadata(paths, index_file)
+        fresh = [path for path in paths if path not in images]
+        for path, found in zip(fresh, map_in_threads(read_file_metadata, fresh, label="Reading images"), strict=True):
+            if isinstance(found, str):
+                problems[path] = found
+            else:
+                images[path] = found
+        if fresh:
+            try:
+                index = MetadataIndex({make_index_key(path): image for path, image in images.items()})
+                write_record(index_file, index)
+            except OSError as error:
+                notes = [f"{index_file}: the index could not be kept ({error.strerror}), it is read anew each time"]
+    dicom = [path for path, image in images.items() if image.is_dicom]
+    patients = dict(zip(dicom, map_in_threads(read_dicom_patient, dicom, label="Reading DICOM headers"), strict=True))
+    return ReadImages(images, problems, patients, notes)
 
 
-def look_up_metadata(
-    listings: list[Listing], index_file: Path
-) -> tuple[dict[Path, ImageMetadata], dict[Path, tuple[int, int]]]:
-    """Look up the unchanged files in the index; and return size in bytes and time in ns of each existing file."""
+def look_up_metadata(paths: Sequence[Path], index_file: Path) -> dict[Path, ImageMetadata]:
+    """Look up the files in the index whose size and time have not changed."""
     try:
         index = read_record(index_file, MetadataIndex, "read anew")
     except CheckpointError:
         index = None
-    files = {} if index is None else index.files
     known: dict[Path, ImageMetadata] = {}
-    stamps: dict[Path, tuple[int, int]] = {}
-    for listing in listings:
-        try:
-            stat = listing.path.stat()
-        except OSError:  # read_file_metadata gives the reason
-            continue
-        stamps[listing.path] = (stat.st_size, stat.st_mtime_ns)
-        entry = files.get(make_index_key(listing.path))
-        if entry and (entry.bytes, entry.mtime_ns) == stamps[listing.path]:
-            known[listing.path] = ImageMetadata(entry.height, entry.width, entry.sha256, is_dicom=entry.is_dicom)
-    return known, stamps
+    for path in paths:
+        image = None if index is None else index.files.get(make_index_key(path))
+        with suppress(OSError):  # `read_file_metadata` gives the reason
+            if image is not None and (image.bytes, image.mtime_ns) == get_stamp(path):
+                known[path] = image
+    return known
+
+
+def get_stamp(path: Path) -> tuple[int, int]:
+    """Get size in bytes and time of change in ns."""
+    stat = path.stat()
+    return stat.st_size, stat.st_mtime_ns
 
 
 def make_index_key(path: Path) -> str:
@@ -122,34 +110,34 @@ def make_index_key(path: Path) -> str:
     return str(path).encode("utf-8", "backslashreplace").decode()
 
 
-def read_file_metadata(path: Path) -> ImageMetadata:
-    """Read size and hash of one file; the reason why it is unreadable is in `problem`. Raises `ConfigError` only, where
-    pydicom is needed and missing."""
+def read_file_metadata(path: Path) -> ImageMetadata | str:
+    """Read one file; return the reason where it is unreadable. Raises `ConfigError` where pydicom is missing."""
     try:
-        check_regular(path)
+        stamp, shows_dicom = get_stamp(path), is_dicom(path)
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
             if not file.tell():
-                return ImageMetadata(0, 0, "", "the file is empty")
-            if is_dicom(path):
-                header = read_dicom_header(path)
-                return ImageMetadata(header.height, header.width, digest, is_dicom=True, patient=header.patient)
+                return "the file is empty"
             file.seek(0)
-            with Image.open(file, formats=IMAGE_FORMATS) as image:
-                width, height = image.size
-                # Asking a PNG for its EXIF data would decode it whole, and its orientation is next to never set.
-                sideways = image.format != "PNG" and image.getexif().get(EXIF_ORIENTATION, 1) >= 5
+            if shows_dicom:
+                height, width, _ = read_dicom_header(path)
+            else:
+                with Image.open(file, formats=IMAGE_FORMATS) as image:
+                    width, height = image.size
+                    # Asking a PNG for its EXIF data would decode it whole, and its orientation is next to never set.
+                    if image.format != "PNG" and image.getexif().get(EXIF_ORIENTATION, 1) >= 5:
+                        height, width = width, height
     except UserError:
         raise
     except Exception as error:  # decoders raise errors of any class; the file is the cause
-        return ImageMetadata(0, 0, "", format_image_error(error))
-    return ImageMetadata(width, height, digest) if sideways else ImageMetadata(height, width, digest)
+        return format_image_error(error)
+    return ImageMetadata(*stamp, height, width, digest, shows_dicom)
 
 
 def read_dicom_patient(path: Path) -> str | None:
     """Read the patient again. Raises `DataError` for a file that was damaged since, without another size or time."""
     try:
-        return read_dicom_header(path).patient
+        return read_dicom_header(path)[2]
     except UserError:
         raise
     except Exception as error:

@@ -13,8 +13,9 @@ import shutil
 import sys
 import zlib
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -31,7 +32,7 @@ from lowres_ssl.io.checksummed_json import read_record, write_record
 from lowres_ssl.io.locks import lock
 
 SPARE_BYTES = 64 * 2**20  # stay free on the disk
-MAX_SIZE_RATIO = 8  # times the training size: an 8% crop then has twice the pixels of its view
+DECODED_AHEAD = 64  # images that wait to be stored
 
 
 @dataclass(frozen=True)
@@ -51,31 +52,16 @@ class ImageStore:
 @dataclass(frozen=True)
 class StoreMeta:
     """Hold what `store.json` records: the original height and width of each id, the reason for each id left out, and
-    the CRC-32 of `images.npy`."""
+    the CRC-32 of `images.npy`, whose rows after those of the ids are empty."""
 
     VERSION: ClassVar[int] = 3
 
     key: str
-    shape: tuple[int, ...]
     ids: tuple[str, ...]
     heights: tuple[int, ...]
     widths: tuple[int, ...]
     dropped: Mapping[str, str]
     crc32: int
-
-
-def choose_storage_size(catalogue: Catalogue, image_size: int) -> int:
-    """Choose the side in pixels to store images at: twice the training size, at most the median original's shorter
-    side."""
-    shorter = sorted(min(record.height, record.width) for record in catalogue.records)
-    return max(1, min(2 * image_size, shorter[(len(shorter) - 1) // 2]))
-
-
-def get_original_size(catalogue: Catalogue, image_size: int) -> int:
-    """Get the side in pixels at which storing loses nothing: the longest side of all originals, at most eight times the
-    training size."""
-    longest = max(max(record.height, record.width) for record in catalogue.records)
-    return max(1, min(MAX_SIZE_RATIO * image_size, longest))
 
 
 def get_store_folder(catalogue: Catalogue, *, colour: bool, storage_size: int, store_dir: Path) -> Path:
@@ -93,12 +79,7 @@ def compute_store_key(catalogue: Catalogue, colour: bool, size: int) -> str:
 
 
 def open_image_store(
-    catalogue: Catalogue,
-    *,
-    colour: bool,
-    storage_size: int,
-    store_dir: Path,
-    skip_unreadable: bool,
+    catalogue: Catalogue, *, colour: bool, storage_size: int, store_dir: Path, skip_unreadable: bool
 ) -> tuple[ImageStore, Catalogue]:
     """Open the decoded images, decode them first if needed; and return the catalogue of just those.
 
@@ -143,7 +124,7 @@ def drop_undecodable(catalogue: Catalogue, folder: Path) -> Catalogue:
 
 
 def load_image_store(folder: Path, meta: StoreMeta) -> ImageStore:
-    images = np.load(folder / "images.npy", mmap_mode="c")
+    images = np.load(folder / "images.npy", mmap_mode="c")[: len(meta.ids)]
     return ImageStore(images, np.array([meta.heights, meta.widths], dtype=np.int32).T, meta.ids, folder)
 
 
@@ -198,41 +179,27 @@ def build_image_store(
 ) -> None:
     """Decode everything into a new folder beside `folder`, then rename it."""
     records = catalogue.records + catalogue.unlabelled
+    decode = partial(decode_or_explain, colour=colour, size=size, grey_range=catalogue.grey_range)
     with replacing_folder(folder) as temporary:
         images = allocate_array(temporary / "images.npy", (len(records), 3 if colour else 1, size, size))
-
-        def decode_row(row: int) -> tuple[int, int] | str:
-            result = decode_or_explain(records[row].path, colour=colour, size=size, grey_range=catalogue.grey_range)
-            if isinstance(result, str):
-                return result
-            images[row], height, width = result
-            return height, width
-
-        sizes: dict[int, tuple[int, int]] = {}
+        sizes: dict[str, tuple[int, int]] = {}
         dropped: dict[str, str] = {}
-        rows = range(len(records))
-        results = map_in_threads(decode_row, rows, label="Decoding images")
-        for row, result in zip(rows, results, strict=True):
-            if not isinstance(result, str):
-                sizes[row] = result
-            elif skip_unreadable:
-                dropped[records[row].id] = result
-            else:
-                results.close()
-                raise make_unreadable_error(records[row], result)
+        paths = [record.path for record in records]
+        with closing(map_in_threads(decode, paths, label="Decoding images", ahead=DECODED_AHEAD)) as results:
+            for record, result in zip(records, results, strict=True):
+                if not isinstance(result, str):
+                    images[len(sizes)], height, width = result
+                    sizes[record.id] = (height, width)
+                elif skip_unreadable:
+                    dropped[record.id] = result
+                else:
+                    raise make_unreadable_error(record, result)
         if not sizes:
             raise DataError(f"{folder}: none of {len(records)} images is readable, for one {next(iter(dropped))}")
-        if dropped:
-            smaller = allocate_array(temporary / "smaller.npy", (len(sizes), *images.shape[1:]))
-            for place, row in enumerate(sizes):
-                smaller[place] = images[row]
-            (temporary / "smaller.npy").replace(temporary / "images.npy")
-            images = smaller
         images.flush()
         meta = StoreMeta(
             key=key,
-            shape=images.shape,
-            ids=tuple(records[row].id for row in sizes),
+            ids=tuple(sizes),
             heights=tuple(height for height, _ in sizes.values()),
             widths=tuple(width for _, width in sizes.values()),
             dropped=dropped,

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median_low
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,18 +13,12 @@ from lowres_ssl.config.experiment_schema import DatasetConfig, ExperimentConfig
 from lowres_ssl.data.catalogue import Catalogue, build_catalogue, take_stratified_subset
 from lowres_ssl.data.datasets import build_source
 from lowres_ssl.data.download import describe_source, fetch_dataset, is_folder_filled
-from lowres_ssl.data.image_store import (
-    ImageStore,
-    choose_storage_size,
-    drop_undecodable,
-    get_original_size,
-    get_store_folder,
-    open_image_store,
-)
+from lowres_ssl.data.image_store import ImageStore, drop_undecodable, get_store_folder, open_image_store
 from lowres_ssl.data.splits import Split, compute_leakage, make_split
 from lowres_ssl.errors import DataError
 
 SplitFunction = Callable[[Catalogue], Split]
+MAX_SIZE_RATIO = 8  # times the training size: an 8% crop then has twice the pixels of its view
 
 
 @dataclass(frozen=True)
@@ -61,18 +56,18 @@ class PreparedData:
 
 def load_catalogue(dataset: DatasetConfig, store_dir: Path) -> Catalogue:
     """List the set's images as records. Raises `DataError` or `ConfigError`."""
-    source = build_source(dataset.source, dataset.options)
-    source.prepare(Path(dataset.root))
-    if dataset.archive and not is_folder_filled(Path(dataset.root)):
+    source, root = build_source(dataset.source, dataset.options), Path(dataset.root)
+    source.prepare(root)
+    if dataset.archive and not is_folder_filled(root):
         fetch_dataset(dataset)
-    if not Path(dataset.root).exists():
+    if not root.exists():
         raise DataError(
-            f"{dataset.root}: no such folder, wanted the images of {dataset.title}. {describe_source(dataset)} "
+            f"{root}: no such folder, wanted the images of {dataset.title}. {describe_source(dataset)} "
             "Elsewhere: dataset.root=FOLDER"
         )
     catalogue = build_catalogue(
         name=dataset.name,
-        root=Path(dataset.root),
+        root=root,
         source=source,
         expected=dataset.expected,
         unlabelled=Path(dataset.unlabelled) if dataset.unlabelled else None,
@@ -85,27 +80,22 @@ def load_catalogue(dataset: DatasetConfig, store_dir: Path) -> Catalogue:
 
 def summarise_data(config: ExperimentConfig, divide: SplitFunction) -> tuple[DataSummary, int]:
     """Prepare without decoding; return as well the bytes that the decoded images would take, 0 if they exist."""
-    catalogue = load_catalogue(config.dataset, Path(config.store_dir))
+    store_dir, colour = Path(config.store_dir), config.images.colour
+    catalogue = load_catalogue(config.dataset, store_dir)
     size = get_storage_size(config.dataset, catalogue, config.image_size)
-    folder = get_store_folder(
-        catalogue, colour=config.images.colour, storage_size=size, store_dir=Path(config.store_dir)
-    )
+    folder = get_store_folder(catalogue, colour=colour, storage_size=size, store_dir=store_dir)
     if config.dataset.skip_unreadable:
         catalogue = drop_undecodable(catalogue, folder)
-    images = len(catalogue.records) + len(catalogue.unlabelled)
-    shape = (images, 3 if config.images.colour else 1, size, size)
+    shape = (len(catalogue.records) + len(catalogue.unlabelled), 3 if colour else 1, size, size)
     return DataSummary(catalogue, divide(catalogue), shape), 0 if folder.exists() else math.prod(shape)
 
 
-def prepare_data(config: ExperimentConfig, divide: SplitFunction, *, as_in_a_run: bool = False) -> PreparedData:
-    """Decode the images of `config`. `divide` is called before the decoding, and raises for images that do not fit.
-
-    `as_in_a_run`: `divide` takes the images of a run and no others. Where unreadable ones are skipped, these are known
-    only after the decoding, so it is called then.
-    """
+def prepare_data(config: ExperimentConfig, divide: SplitFunction) -> PreparedData:
+    """Divide and decode the images of `config`. `divide` raises for images that do not fit: before they are decoded,
+    or after that where unreadable ones are skipped, since only then it is known which are left."""
     store_dir = Path(config.store_dir)
     catalogue = load_catalogue(config.dataset, store_dir)
-    split = None if as_in_a_run and config.dataset.skip_unreadable else divide(catalogue)
+    split = None if config.dataset.skip_unreadable else divide(catalogue)
     store, readable = open_image_store(
         catalogue,
         colour=config.images.colour,
@@ -113,18 +103,21 @@ def prepare_data(config: ExperimentConfig, divide: SplitFunction, *, as_in_a_run
         store_dir=store_dir,
         skip_unreadable=config.dataset.skip_unreadable,
     )
-    if split is None or readable is not catalogue:  # some images were unreadable and skipped
-        split = divide(readable)
-    return PreparedData(readable, split, store)
+    return PreparedData(readable, split or divide(readable), store)
 
 
 def get_storage_size(dataset: DatasetConfig, catalogue: Catalogue, image_size: int) -> int:
-    """Get the side in pixels of the square that each image is stored as."""
-    if dataset.storage_size is None:
-        return choose_storage_size(catalogue, image_size)
+    """Get the side in pixels of the square that each image is stored as.
+
+    Without `storage_size` twice the training size, at most the median original's shorter side. "original" loses
+    nothing: the longest side of all originals, at most eight times the training size.
+    """
     if isinstance(dataset.storage_size, int):
         return dataset.storage_size
-    return get_original_size(catalogue, image_size)  # "original", the only word that `read_config` accepts
+    if dataset.storage_size is None:
+        return max(1, min(2 * image_size, median_low(min(each.height, each.width) for each in catalogue.records)))
+    longest = max(max(each.height, each.width) for each in catalogue.records)
+    return max(1, min(MAX_SIZE_RATIO * image_size, longest))
 
 
 def make_configured_split(config: ExperimentConfig, catalogue: Catalogue) -> Split:

@@ -46,12 +46,9 @@ def stratify_subset(
     for label, own in sorted(by_class.items()):
         class_name = catalogue.classes[label]
         if len(own) < needed:
-            todo = "add images to it, or take its folder out"
-            if catalogue.requested is not None:
-                todo = f"dataset.subset={catalogue.requested} is too small: take a larger one, or null for all images"
             raise DataError(
-                f"class {class_name} has {pluralise(len(own), 'distinct image')}, wanted at least {needed} "
-                f"(one to train, one to test); {todo}"
+                f"class {class_name} has {pluralise(len(own), 'distinct image')}, wanted at least {needed} (one to "
+                "train, one to test); add images to it, take its folder out, or type a larger dataset.subset"
             )
         if len(own) < len(shares):
             notes.append(f"class {class_name} has too few distinct images to validate as well: {len(own)}")
@@ -73,29 +70,28 @@ def split_patients(catalogue: Catalogue, seed: int) -> tuple[SubsetIndices, list
     keys = [[("bytes", record.sha256), ("group", record.group or f"|{record.id}")] for record in catalogue.records]
     units = group_by_shared_keys(keys)
     labels = catalogue.labels.tolist()
+    totals = Counter(labels)
     group_counts = Counter(label for unit in units for label in {labels[index] for index in unit})
-    for label, number in sorted(group_counts.items()):
-        class_name = catalogue.classes[label]
-        if number < 2:
+    subsets = flatten_units(stratified_group_split(units, labels, list_ids(catalogue), seed, SUBSET_SHARES))
+    for label, class_name in enumerate(catalogue.classes):
+        counts = {name: sum(labels[index] == label for index in subsets[name]) for name in SUBSETS}
+        if group_counts[label] < 2:
             raise DataError(
                 f"split=patient: class {class_name} has only one patient or group, wanted at least 2; "
                 "type split=stratified"
             )
-        if number < 3:
-            notes.append(f"class {class_name} has only {number} groups: it trains and tests but does not validate")
-    subsets = flatten_units(stratified_group_split(units, labels, list_ids(catalogue), seed, SUBSET_SHARES))
-    for label, total in sorted(Counter(labels).items()):
-        class_name = catalogue.classes[label]
-        counts = {name: sum(labels[index] == label for index in subsets[name]) for name in SUBSETS}
         if not counts["train"] or not counts["test"]:
             raise DataError(
                 f"split=patient: the patients of class {class_name} cannot be divided without taking another class "
                 "from a subset, wanted at least 2 groups of its own; type split=stratified"
             )
-        if not counts["val"] and group_counts[label] >= 3:
+        if group_counts[label] < 3:
+            notes.append(f"class {class_name} has only 2 groups: it trains and tests but does not validate")
+        elif not counts["val"]:
             notes.append(f"class {class_name} does not validate: its groups are tied to other classes'")
-        elif max(abs(10 * counts[name] - SUBSET_SHARES[name] * total) for name in SUBSETS) > total:
-            shown = " / ".join(f"{100 * counts[name] / total:.0f}" for name in SUBSETS)
+            continue
+        if max(abs(10 * counts[name] - SUBSET_SHARES[name] * totals[label]) for name in SUBSETS) > totals[label]:
+            shown = " / ".join(f"{100 * counts[name] / totals[label]:.0f}" for name in SUBSETS)
             notes.append(
                 f"class {class_name} is divided {shown} % (train / validate / test): its groups are few or of unlike "
                 "size"

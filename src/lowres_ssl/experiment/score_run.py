@@ -78,7 +78,7 @@ def score_run(cfg: DictConfig) -> None:
         material = prepare_data(config, partial(make_scoring_split, config, evaluation, draws))
         run = get_fixed_run(config, material, compute, probe, encoder=encoder, source=source)
     else:
-        material = prepare_data(config, partial(load_run_split, run, config, evaluation, draws), as_in_a_run=True)
+        material = prepare_data(config, partial(load_run_split, run, config, evaluation, draws))
     rows = [(run, config)]
     for name in RANDOM_BASELINES:
         if run.read().method != name:

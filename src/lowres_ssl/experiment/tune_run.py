@@ -134,7 +134,6 @@ def tune_run(run: Run, cfg: DictConfig) -> TunedSettings:
 
 def get_tuning_features(run: Run, config: TuneConfig, probe: MLPProbe, compute: DevicePrecision) -> Features:
     """The stored features of the training and validation images; computed where they are not there."""
-    divide = partial(load_run_split, run, config, build_probe_set(config), [ALL_LABELS])
-    material = prepare_data(config, divide, as_in_a_run=True)
+    material = prepare_data(config, partial(load_run_split, run, config, build_probe_set(config), [ALL_LABELS]))
     sides = get_run_features(run, probe.encoder, config, material, compute, ("train", "validation"))
     return build_probe_features(sides | {"test": sides["train"][:0]}, material, compute)

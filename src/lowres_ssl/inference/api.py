@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lowres_ssl.config.check import require
-from lowres_ssl.data.folder_loader import list_image_files
+from lowres_ssl.data.datasets import list_image_files
 from lowres_ssl.errors import ConfigError
 from lowres_ssl.inference.load import PortableEncoder, UnreadableFiles, iter_embedded_batches, load_portable_encoder
 from lowres_ssl.inference.output_files import Destination, TableColumns, WrittenFiles, write_rows

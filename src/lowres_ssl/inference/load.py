@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lowres_ssl.console import ImageProgress, log_info
-from lowres_ssl.data.decode import DECODER_VERSION
-from lowres_ssl.data.folder_loader import ImageFiles, iter_decoded_batches
+from lowres_ssl.data.decode import DECODER_VERSION, ImageFiles, iter_decoded_batches
 from lowres_ssl.device import DevicePrecision, choose_stored_precision, resolve_device
 from lowres_ssl.encoders import weights_file
 from lowres_ssl.encoders.base import find_fixed_encoder

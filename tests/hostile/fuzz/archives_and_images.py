@@ -116,8 +116,7 @@ def decode_it(example: tuple[str, bytes], folder: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with watched(folder):
-            header = read_file_metadata(path)
-            assert header.problem is None or "\n" not in header.problem
+            assert "\n" not in str(read_file_metadata(path))
             try:
                 pixels, height, width = decode_image(path, colour=True, size=8)
             except TimeoutError:

@@ -76,7 +76,7 @@ def keep_images(folder: Path, names: Sequence[str], size: int) -> None:
     images = random.integers(0, 256, (len(names), 3, size // 4, size // 4), dtype=np.uint8)
     np.save(folder / "images.npy", images.repeat(4, axis=2).repeat(4, axis=3))
     sizes, crc32 = (size,) * len(names), compute_file_checksum(folder / "images.npy")
-    meta = StoreMeta("made up", (len(names), 3, size, size), tuple(names), sizes, sizes, {}, crc32)
+    meta = StoreMeta("made up", tuple(names), sizes, sizes, {}, crc32)
     write_record(folder / "store.json", meta)
 
 

@@ -1,6 +1,6 @@
 """Read the folders of an image set: one module a kind of set, found by its name, and here what they share.
 
-A source looks at names only. It opens no image: `data/image_metadata.py` does.
+A source looks at names only and opens no image.
 """
 
 import os
@@ -132,6 +132,19 @@ def images_below(root: Path) -> Iterator[tuple[Path, str]]:
         except OSError as error:
             raise DataError(f"{folder}: cannot be read ({error.strerror}); check its permissions") from error
     return iter(sorted(found, key=lambda pair: pair[1]))
+
+
+def list_image_files(folder: Path, key: str = "images") -> list[tuple[Path, str]]:
+    """List the path and the id of each image below `folder`, sorted by id. Raises `DataError` for a missing or empty
+    folder, with `key=FOLDER` as what to type."""
+    if not folder.is_dir():
+        what = "not a folder" if folder.exists() else "no such folder"
+        raise DataError(f"{folder}: {what}, wanted one with images, at any depth; type {key}=FOLDER")
+    found = list(images_below(folder.resolve()))
+    if not found:
+        raise DataError(f"{folder}: no images there, wanted some, at any depth; type {key}=FOLDER")
+    check_unique_ids(id for _, id in found)
+    return found
 
 
 def make_portable(name: str) -> str:

@@ -13,7 +13,6 @@ from lowres_ssl.errors import DataError
 TABLE_SUFFIXES = frozenset({".csv", ".tsv"})
 COLUMN_SEPARATORS = ",;\t"
 MAX_TABLE_BYTES = 256 * 10**6  # about two million rows; a table is read as a whole
-UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 OPTIONS_KEY = "dataset.options"
 
 
@@ -28,46 +27,47 @@ class CsvTable:
 
     def get_column_index(self, column: str, key: str) -> int:
         """Find a column. `key` is what the user types to name another. Raises `DataError`."""
-        places = [place for place, name in enumerate(self.columns) if name == column]
-        if len(places) == 1:
-            return places[0]
-        if places:
-            raise DataError(f"{self.path}: {len(places)} columns are named {column!r}, wanted one; rename the others")
+        if self.columns.count(column) == 1:
+            return self.columns.index(column)
+        if column in self.columns:
+            raise DataError(f"{self.path}: several columns are named {column!r}, wanted one; rename the others")
         close = next((name for name in self.columns if name.lower() == column.lower()), "COLUMN")
         raise DataError(
             f"{self.path}: no column {column!r}, got {', '.join(map(repr, self.columns))}; type {key}={close}"
         )
 
+    def find_column_index(self, column: str | None, key: str, default: str) -> int | None:
+        """Find an optional column; None if it is None, or its default and not there. Raises `DataError`."""
+        if column is None or (column == default and column not in self.columns):
+            return None
+        return self.get_column_index(column, key)
+
 
 def read_table(path: Path) -> CsvTable:
     """Read a table in UTF-8 with a row of heads; empty cells at a row's end are left out. Raises `DataError`."""
     text = read_table_text(path)
-    first = text.partition("\n")[0]
-    separator = max(COLUMN_SEPARATORS, key=first.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    separator = max(COLUMN_SEPARATORS, key=text.partition("\n")[0].count)
     rows: list[tuple[int, tuple[str, ...]]] = []
     number = 0
-    while True:
-        number += 1
-        try:
-            cells = [cell.strip() for cell in next(reader)]
-        except StopIteration:
-            break
-        except csv.Error as error:
-            raise DataError(
-                f"{path}, row {number}: not a row of a table ({error}), wanted no quote without its other one"
-            ) from error
-        width = len(rows[0][1]) if rows else 0
-        while len(cells) > width and not cells[-1]:
-            cells.pop()
-        if not any(cells):
-            continue
-        if rows and len(cells) != width:
-            raise DataError(
-                f"{path}, row {number}: got {len(cells)} cells, wanted {width} as in the row of heads; "
-                'a cell that holds the separator needs quotes ("...")'
-            )
-        rows.append((number, tuple(cells)))
+    try:
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+        for number, row in enumerate(reader, start=1):
+            cells = [cell.strip() for cell in row]
+            width = len(rows[0][1]) if rows else 0
+            while len(cells) > width and not cells[-1]:
+                cells.pop()
+            if not any(cells):
+                continue
+            if rows and len(cells) != width:
+                raise DataError(
+                    f"{path}, row {number}: got {len(cells)} cells, wanted {width} as in the row of heads; "
+                    'a cell that holds the separator needs quotes ("...")'
+                )
+            rows.append((number, tuple(cells)))
+    except csv.Error as error:
+        raise DataError(
+            f"{path}, row {number + 1}: not a row of a table ({error}), wanted no quote without its other one"
+        ) from error
     if not rows:
         raise DataError(f"{path}: an empty table, wanted a row of heads, such as path,label, and a row an image")
     return CsvTable(path, rows[0][1], tuple(rows[1:]))
@@ -82,15 +82,13 @@ def read_table_text(path: Path) -> str:
         content = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); check the name and its permissions") from error
-    if content.startswith(UTF_16_MARKS):
-        raise DataError(f"{path}: its text is UTF-16, wanted UTF-8; save it as 'CSV UTF-8' in the spreadsheet")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         row = content.count(b"\n", 0, error.start) + 1
         raise DataError(
-            f"{path}, row {row}: not UTF-8 text, perhaps Latin-1; save it as 'CSV UTF-8' in the spreadsheet, or type "
-            "iconv -f latin1 -t utf-8"
+            f"{path}, row {row}: not UTF-8 text, perhaps Latin-1 or UTF-16; save it as 'CSV UTF-8' in the spreadsheet, "
+            "or type iconv -f latin1 -t utf-8"
         ) from error
     if "\0" in text:
         raise DataError(f"{path}, row {text.count(chr(10), 0, text.index(chr(0))) + 1}: got a zero byte, wanted text")
@@ -127,15 +125,10 @@ class CsvReader(Source):
         """Raises `DataError`, which names the row."""
         root = root.resolve()
         table = read_table(self.find_table(root))
-
-        def find_optional(column: str | None, option: str) -> int | None:
-            if column is None or (column == option and column not in table.columns):
-                return None
-            return table.get_column_index(column, f"{OPTIONS_KEY}.{option}")
-
         at_path = table.get_column_index(self.path, f"{OPTIONS_KEY}.path")
         at_label = table.get_column_index(self.label, f"{OPTIONS_KEY}.label")
-        at_patient, at_split = find_optional(self.patient, "patient"), find_optional(self.split, "split")
+        at_patient = table.find_column_index(self.patient, f"{OPTIONS_KEY}.patient", "patient")
+        at_split = table.find_column_index(self.split, f"{OPTIONS_KEY}.split", "split")
         if at_split is not None and not any(cells[at_split] for _, cells in table.rows):
             at_split = None
         found: dict[str, tuple[int, Listing]] = {}
@@ -155,12 +148,15 @@ class CsvReader(Source):
             group = None if at_patient is None else cells[at_patient] or None
             subset = None if at_split is None else parse_subset(cells[at_split], where)
             listing = Listing(file, id, cells[at_label], group, subset)
-            if id in found:
-                repeated += 1
-                check_same_listing(*found[id], listing, where)
-            found.setdefault(id, (number, listing))
+            row, known = found.setdefault(id, (number, listing))
+            if known != listing:
+                raise DataError(
+                    f"{where}: {id} has another label, patient or split than in row {row}, wanted the same; take one "
+                    "of the rows out"
+                )
+            repeated += row != number
         if missing:
-            self.skip_missing_files(missing, table, root)
+            self.report_missing_files(missing, table, root)
         subsets = {listing.subset for _, listing in found.values()} - {None}
         if subsets and not {"train", "test"} <= subsets:
             got = " and ".join(sorted(filter(None, subsets)))
@@ -203,7 +199,7 @@ class CsvReader(Source):
         file = next(filter(is_existing_file, inside), inside[0])
         return file, "/".join(map(make_portable, file.relative_to(root).parts))
 
-    def skip_missing_files(self, missing: list[tuple[int, str]], table: CsvTable, root: Path) -> None:
+    def report_missing_files(self, missing: list[tuple[int, str]], table: CsvTable, root: Path) -> None:
         """Add a note on missing files; raise `DataError` without `skip_missing`, or if all are missing."""
         number, name = missing[0]
         if not self.skip_missing:
@@ -219,11 +215,7 @@ class CsvReader(Source):
 
 
 def is_existing_file(file: Path) -> bool:
-    """Check for a file; a name too long for any file is none."""
-    try:
-        return file.is_file()
-    except OSError:
-        return False
+    return os.path.isfile(file)  # noqa: PTH113 - `Path.is_file` raises for a name that is too long
 
 
 def list_spellings(name: str) -> list[str]:
@@ -248,14 +240,3 @@ def parse_subset(word: str, where: str) -> str:
             f"{OPTIONS_KEY}.split=null"
         )
     return subset
-
-
-def check_same_listing(row: int, known: Listing, listing: Listing, where: str) -> None:
-    """Raise `DataError` if two rows disagree on one file."""
-    for field, column in (("label", "labels"), ("group", "patients"), ("subset", "splits")):
-        first, second = getattr(known, field), getattr(listing, field)
-        if first != second:
-            raise DataError(
-                f"{where}: {listing.id} has two {column}, {first!r} in row {row} and {second!r} here, wanted one; "
-                "take one of the rows out"
-            )

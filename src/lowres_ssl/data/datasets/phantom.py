@@ -56,22 +56,15 @@ TISSUES = {
 }
 
 
-@dataclass(frozen=True)
-class NuisanceRanges:
-    """Hold ranges of uniform draws for what differs between patients and between images, whatever the class."""
-
-    haematoxylin: tuple[float, float] = (0.9, 1.3)  # strength of the stain
-    eosin: tuple[float, float] = (0.4, 0.68)
-    hue: float = 0.09  # standard deviation of the logarithm of each stain's density in each colour
-    brightness: tuple[float, float] = (0.91, 1.05)
-    focus: tuple[float, float] = (0.3, 0.8)  # pixels of Gaussian blur
-    scale: tuple[float, float] = (0.9, 1.12)  # of an image: everything is larger or smaller
-    crowding: tuple[float, float] = (0.85, 1.15)  # of an image: how many nuclei, on top of the class
-    vignette: float = 0.10  # darkening from one edge to the other
-    noise: float = 2.5  # of 255
-
-
-NUISANCE_RANGES = NuisanceRanges()
+# What differs between patients and between images, whatever the class. Pairs are ranges of uniform draws.
+HAEMATOXYLIN_STRENGTH, EOSIN_STRENGTH = (0.9, 1.3), (0.4, 0.68)
+HUE_SPREAD = 0.09  # standard deviation of the logarithm of each stain's density in each colour
+BRIGHTNESS = (0.91, 1.05)
+FOCUS = (0.3, 0.8)  # pixels of Gaussian blur
+SCALE = (0.9, 1.12)  # of an image: everything is larger or smaller
+CROWDING = (0.85, 1.15)  # of an image: how many nuclei, on top of the class
+MAX_VIGNETTE = 0.10  # darkening from one edge to the other
+NOISE = 2.5  # of 255
 
 
 def generate_phantom(root: Path) -> None:
@@ -96,15 +89,15 @@ def make_generator(*key: int) -> np.random.Generator:
 
 def draw_image(label: str, patient: int, number: int) -> NDArray[np.uint8]:
     """Draw one image, uint8 [96, 96, 3], from its own seed: no image depends on another."""
-    tissue, ranges = TISSUES[label], NUISANCE_RANGES
+    tissue = TISSUES[label]
     rng = make_generator(0, patient)
     haematoxylin, eosin = (
-        np.array(stain) * np.exp(ranges.hue * rng.standard_normal(3)) for stain in (HAEMATOXYLIN, EOSIN)
+        np.array(stain) * np.exp(HUE_SPREAD * rng.standard_normal(3)) for stain in (HAEMATOXYLIN, EOSIN)
     )
-    haematoxylin, eosin = haematoxylin * rng.uniform(*ranges.haematoxylin), eosin * rng.uniform(*ranges.eosin)
-    brightness, focus = rng.uniform(*ranges.brightness), rng.uniform(*ranges.focus)
+    haematoxylin, eosin = haematoxylin * rng.uniform(*HAEMATOXYLIN_STRENGTH), eosin * rng.uniform(*EOSIN_STRENGTH)
+    brightness, focus = rng.uniform(*BRIGHTNESS), rng.uniform(*FOCUS)
     rng = make_generator(1, list(TISSUES).index(label), patient, number)
-    scale = rng.uniform(*ranges.scale)
+    scale = rng.uniform(*SCALE)
     direction = rng.uniform(0, np.pi)
     stroma = make_texture(rng, scale * tissue.fibre_length, scale * tissue.fibre_width, direction)
     pink = np.clip(0.55 + 0.30 * tissue.fibres * stroma, 0.02, None)
@@ -113,7 +106,7 @@ def draw_image(label: str, patient: int, number: int) -> NDArray[np.uint8]:
     light = 255 * brightness * make_vignette(rng)[..., None] * np.exp(-density)
     image = Image.fromarray(np.clip(np.rint(light), 0, 255).astype(np.uint8))
     blurred = np.asarray(image.filter(ImageFilter.GaussianBlur(focus)), dtype=np.float64)
-    noisy = blurred + ranges.noise * rng.standard_normal(blurred.shape)
+    noisy = blurred + NOISE * rng.standard_normal(blurred.shape)
     return np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
 
 
@@ -130,7 +123,7 @@ def make_texture(rng: np.random.Generator, length: float, width: float, directio
 
 def make_vignette(rng: np.random.Generator) -> NDArray[np.float64]:
     """Make light that falls off towards one edge, [96, 96], at most 1."""
-    angle, strength = rng.uniform(0, 2 * np.pi), rng.uniform(0, NUISANCE_RANGES.vignette)
+    angle, strength = rng.uniform(0, 2 * np.pi), rng.uniform(0, MAX_VIGNETTE)
     steps = np.linspace(0, 1, PHANTOM_SIZE) - 0.5
     slope = np.cos(angle) * steps[None, :] + np.sin(angle) * steps[:, None]
     return np.asarray(1 - strength * (slope - slope.min()))
@@ -138,7 +131,7 @@ def make_vignette(rng: np.random.Generator) -> NDArray[np.float64]:
 
 def draw_nuclei(rng: np.random.Generator, tissue: Tissue, scale: float, direction: float) -> NDArray[np.float64]:
     """Draw the amount of haematoxylin: [96, 96], about 1 inside a nucleus, 0 outside."""
-    count = max(4, round(tissue.nuclei * rng.uniform(*NUISANCE_RANGES.crowding) / scale**2))
+    count = max(4, round(tissue.nuclei * rng.uniform(*CROWDING) / scale**2))
     canvas = np.zeros((PHANTOM_SIZE, PHANTOM_SIZE))
     placed: list[tuple[float, float, float]] = []
     for _ in range(count):

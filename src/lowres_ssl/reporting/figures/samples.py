@@ -55,9 +55,7 @@ class ExampleViewsFigure(Picture):
         config.store_dir = str(store_dir)
         config.dataset.root = self.root or relocate_path(run, config, config.dataset.root)
         try:
-            material = prepare_data(
-                config, partial(load_split, run.split, store_dir=Path(config.store_dir)), as_in_a_run=True
-            )
+            material = prepare_data(config, partial(load_split, run.split, store_dir=Path(config.store_dir)))
         except DataError as error:
             if Path(config.dataset.root).exists():
                 raise
