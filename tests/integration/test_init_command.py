@@ -1,6 +1,5 @@
 """`lowres-ssl init`: what it says of a folder, that what it prints can be typed, and that it replaces nothing."""
 
-import os
 import re
 import shlex
 import warnings
@@ -253,8 +252,7 @@ def test_what_cannot_be_read_is_left_out_from_then_on(lowres_ssl: Command, tmp_p
 
 def no_images(root: Path) -> None:
     root.mkdir()
-    for number in range(50):
-        (root / f"{number}.nii.gz").touch()
+    (root / "1.nii.gz").touch()
 
 
 def one_image_a_class(root: Path) -> None:
@@ -263,16 +261,7 @@ def one_image_a_class(root: Path) -> None:
 
 
 def no_class_folders(root: Path) -> None:
-    root.mkdir()
-    for number in range(5):
-        paint(root / f"{number}.png", 100, seed=number)
-
-
-def unreadable(root: Path) -> None:
-    folder_of(root, "dark", "light")
-    if os.geteuid() == 0:
-        pytest.skip("root reads everything")
-    (root / "dark").chmod(0)
+    paint(root / "1.png", 100, seed=1)
 
 
 def other_table(root: Path) -> None:
@@ -284,11 +273,10 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "missing": (lambda root: None, "no such folder"),
     "empty": (lambda root: root.mkdir(), "got an empty folder"),
     "a file": (lambda root: root.write_text("x"), "a file"),
-    "no images": (no_images, "50 .gz"),
+    "no images": (no_images, "1 .gz"),
     "one class": (lambda root: folder_of(root, "dark"), "one class"),
     "a class of one image": (one_image_a_class, "class alone has 1 distinct image"),
     "no class folders": (no_class_folders, "path and label"),
-    "not allowed": (unreadable, "permissions"),
     "a table without a label": (other_table, "label"),
 }
 
@@ -298,8 +286,6 @@ def test_folder_that_holds_no_set_is_refused_in_one_line(lowres_ssl: Command, tm
     make, named = FAULTS[fault]
     make(tmp_path / "set")
     answer = lowres_ssl("init", "set")
-    if (tmp_path / "set" / "dark").is_dir():
-        (tmp_path / "set" / "dark").chmod(0o755)
     assert answer.code == 3, answer.err
     assert "Traceback" not in answer.err
     assert named in answer.last_line

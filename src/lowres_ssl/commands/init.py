@@ -8,22 +8,19 @@ from lowres_ssl.config.check import read_config, require
 from lowres_ssl.config.command_schemas import InitConfig
 from lowres_ssl.console import format_table, log_warning, pluralise
 from lowres_ssl.errors import escape_line
-from lowres_ssl.init.inspect_folder import inspect_folder
-from lowres_ssl.init.summary import (
-    MODALITIES,
-    check_image_folder,
+from lowres_ssl.init.describe_folder import (
     format_class_table,
     format_first_commands,
     indent_lines,
-    list_extra_settings,
     list_folder_facts,
     list_folder_warnings,
     make_default_split,
 )
+from lowres_ssl.init.inspect_folder import check_image_folder, inspect_folder
 from lowres_ssl.init.write_config import (
+    MODALITIES,
     check_dataset_name,
     format_dataset_file,
-    format_root,
     get_dataset_path,
     make_dataset_name,
     write_dataset_file,
@@ -43,18 +40,9 @@ def main(cfg: DictConfig) -> None:
     split, chosen = make_default_split(found)
     print(f"\n{format_table(None, list_folder_facts(found, split))}\n", flush=True)
     for note in dict.fromkeys([*found.catalogue.notes, *split.notes, *list_folder_warnings(found)]):
-        log_warning(f"{note}")
+        log_warning(note)
     place = get_dataset_path(name)
-    text = format_dataset_file(
-        name=name,
-        title=escape_line(folder.resolve().name),
-        root=format_root(found.root, Path(config.data_dir)),
-        conf=found.conf,
-        images=kind or (found.look.images if found.conf in ("folder", "csv") else None),
-        more=list_extra_settings(found),
-        options=found.options,
-        said=f"{pluralise(len(found.catalogue.records), 'image')} in {len(found.catalogue.classes)} classes.",
-    )
+    text = format_dataset_file(name, escape_line(folder.resolve().name), found, Path(config.data_dir), kind)
     fresh = write_dataset_file(place, text, config.force)
     print(f"{'Written' if fresh else 'There already, just so'}: {place}\n\n{indent_lines(text.strip())}\n")
     print(format_first_commands(name, found, split, chosen))

@@ -4,9 +4,10 @@ import math
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median_low
 from typing import Any
 
 import numpy as np
@@ -66,7 +67,7 @@ def has_named_files(table: CsvTable, column: int, root: Path, suffix: str) -> bo
     names = [cells[column] for _, cells in table.rows[:MAX_CHECKED_ROWS]]
     missing, most = 0, len(names) // 5
     for name in names:
-        if not name or not any(is_existing_file(root / (spelt + suffix)) for spelt in list_spellings(name)):
+        if not name or not is_there(name + suffix, [root]):
             missing += 1
             if missing > most:
                 return False
@@ -95,13 +96,15 @@ def build_csv_options(table: CsvTable, folder: Path, root: Path, path: int, suff
             options[key] = column
     if suffix:
         options["suffix"] = suffix
-    places, named = {root, table.path.parent}, {cells[path] for _, cells in table.rows} - {""}
-    if not all(
-        any(is_existing_file(place / each) for each in list_spellings(name + suffix) for place in places)
-        for name in named
-    ):
+    named = {cells[path] + suffix for _, cells in table.rows if cells[path]}
+    if not all(is_there(name, {root, table.path.parent}) for name in named):
         options["skip_missing"] = True
     return options
+
+
+def is_there(name: str, folders: Iterable[Path]) -> bool:
+    """Whether a cell names a file in one of the folders."""
+    return any(is_existing_file(folder / each) for each in list_spellings(name) for folder in folders)
 
 
 def find_column(table: CsvTable, names: Iterable[str], among: list[int]) -> int | None:
@@ -125,26 +128,20 @@ class PatientGuess:
     example_images: int
 
 
-@dataclass(frozen=True)
-class PatternCandidate:
-    """Hold a pattern and when it convinces: the fewest groups, in all and a class, and the largest share of the images
-    in one group."""
+def list_patterns(divided: bool) -> list[tuple[str, int, int, float]]:
+    """List patterns from the surest to the least sure, and when each convinces: the fewest groups, in all and a class,
+    and the largest share of the images in one group.
 
-    pattern: str
-    fewest: int
-    fewest_each_class: int
-    largest_share: float
-
-
-def list_candidates(divided: bool) -> Iterator[PatternCandidate]:
-    """List patterns from the surest to the least sure. The last ones, which use no word, go from coarse to fine: groups
-    that are too large cost a little, groups that are too small are leakage."""
+    The last ones, which use no word, go from coarse to fine: groups that are too large cost a little, groups that are
+    too small are leakage.
+    """
     class_folder = "[^/]+/[^/]+" if divided else "[^/]+"
-    yield PatternCandidate(f"^{class_folder}/([^/]+)/", 5, 2, 0.3)
-    yield PatternCandidate(rf"(?i)(?:^|[/_. -])((?:{PATIENT_WORDS})[_ -]?\d+)(?!\d)", 5, 1, 0.3)
-    for tokens in (4, 3, 2, 1):
+    return [
+        (f"^{class_folder}/([^/]+)/", 5, 2, 0.3),
+        (rf"(?i)(?:^|[/_. -])((?:{PATIENT_WORDS})[_ -]?\d+)(?!\d)", 5, 1, 0.3),
         # From the name's first letter and its first digit on: where either may vary, a long name takes minutes.
-        yield PatternCandidate(rf"(?:^|/)([^/\d]*\d[^/]*)(?:[_ .-][^_ ./-]+){{{tokens}}}\.[^./]+$", 10, 3, 0.2)
+        *((rf"(?:^|/)([^/\d]*\d[^/]*)(?:[_ .-][^_ ./-]+){{{tokens}}}\.[^./]+$", 10, 3, 0.2) for tokens in (4, 3, 2, 1)),
+    ]
 
 
 def guess_patients(ids: Sequence[str], *, classes: int, divided: bool) -> PatientGuess | None:
@@ -153,18 +150,16 @@ def guess_patients(ids: Sequence[str], *, classes: int, divided: bool) -> Patien
     `ids` are those of the images, such as `tumour/p12_3.png`. A pattern convinces if it fits at least half of the
     images and at least a third of all share a group with another, in enough groups of which none is too large.
     """
-    for candidate in list_candidates(divided):
-        pattern = re.compile(candidate.pattern)
-        groups = Counter(match[1] for id in ids if (match := pattern.search(id)))
+    for pattern, fewest, fewest_each_class, largest_share in list_patterns(divided):
+        groups = Counter(match[1] for match in map(re.compile(pattern).search, ids) if match)
         matched = groups.total()
         shared = sum(count for count in groups.values() if count > 1)
         if matched * 2 < len(ids) or shared * 3 < len(ids):
             continue
         example, largest = groups.most_common(1)[0]
-        enough = len(groups) >= max(candidate.fewest, candidate.fewest_each_class * classes)
-        if enough and largest <= candidate.largest_share * len(ids):
-            shorter = simplify_pattern(candidate.pattern, example, ids)
-            return PatientGuess(shorter, len(groups), matched, example, largest)
+        enough = len(groups) >= max(fewest, fewest_each_class * classes)
+        if enough and largest <= largest_share * len(ids):
+            return PatientGuess(simplify_pattern(pattern, example, ids), len(groups), matched, example, largest)
     return None
 
 
@@ -204,9 +199,8 @@ class DefaultSettings:
 def choose_default_settings(catalogue: Catalogue, split: Split, *, gpu: bool) -> DefaultSettings:
     """Choose the settings for these images and this split."""
     train = np.bincount(catalogue.labels[split.train], minlength=len(catalogue.classes))
-    shorter = sorted(min(record.height, record.width) for record in catalogue.records)
     return DefaultSettings(
-        image_size=choose_image_size(shorter[(len(shorter) - 1) // 2], gpu=gpu),
+        image_size=choose_image_size(median_low(min(each.height, each.width) for each in catalogue.records), gpu=gpu),
         batch_size=choose_batch_size(len(split.train)),
         k=choose_neighbours(int(train.min())),
         train_images=len(split.train),

@@ -15,18 +15,19 @@ import yaml
 from numpy.typing import NDArray
 from PIL import Image
 
+from lowres_ssl.config.overrides import is_utf8
 from lowres_ssl.console import pluralise
 from lowres_ssl.data import datasets
 from lowres_ssl.data.catalogue import Catalogue, ImageRecord, build_catalogue
 from lowres_ssl.data.datasets import build_source, folders_in, get_subset, images_below, is_image, is_junk, resolve_root
-from lowres_ssl.data.datasets.csv import list_tables
 from lowres_ssl.data.datasets.folder import has_subset_folders
 from lowres_ssl.data.decode import IMAGE_FORMATS, decode_or_explain, map_in_threads
 from lowres_ssl.data.dicom import is_dicom
-from lowres_ssl.errors import DataError, UserError
+from lowres_ssl.errors import ConfigError, DataError, UserError
 from lowres_ssl.init.guesses import PatientGuess, guess_label_table, guess_patients
 from lowres_ssl.registry import list_available
 
+ARCHIVE_SUFFIXES = frozenset([".zip", ".tar", ".tgz", ".tbz2", ".txz", ".gz", ".bz2", ".xz", ".zst", ".rar", ".7z"])
 COLOUR_SAMPLE_SIZE = 100
 SAMPLE_IMAGE_SIZE = 32  # of a decoded image, in pixels
 MAX_GREY_SPREAD = 4.0  # the mean difference of the channels up to which a picture is grey; JPEG leaves some
@@ -34,6 +35,7 @@ STAIN_HUES = (225.0, 350.0)  # hues of the usual stains (haematoxylin and eosin,
 MIN_STAINED_SHARE = 0.05  # of the coloured pixels: in a blood smear most are red cells, and only the nuclei are violet
 MIN_SATURATION = 0.12  # below which a pixel counts as grey
 BIT_DEPTHS = (8, 10, 12, 14)
+GENERIC_READERS = ("folder", "csv")  # read any set, whatever its file names
 
 
 @dataclass(frozen=True)
@@ -52,50 +54,6 @@ class ColourSample:
         if self.grey * 10 >= self.decoded * 9:
             return "xray"
         return "histology" if self.stained * 10 >= self.decoded * 6 else "any"
-
-
-def sample_colours(records: Sequence[ImageRecord]) -> ColourSample:
-    """Decode a sample, evenly spread over the set."""
-    rows = np.unique(np.linspace(0, len(records) - 1, num=min(COLOUR_SAMPLE_SIZE, len(records)), dtype=int))
-    paths = [records[row].path for row in rows]
-    decode = partial(decode_or_explain, colour=True, size=SAMPLE_IMAGE_SIZE)
-    results = map_in_threads(decode, paths)
-    pictures = [each[0].transpose(1, 2, 0).astype(np.float64) for each in results if not isinstance(each, str)]
-    highest = max((value for value in map(get_max_grey, paths) if value is not None), default=None)
-    bits = None if highest is None else next((bits for bits in BIT_DEPTHS if highest < 2**bits), None)
-    grey = sum(float(np.ptp(picture, axis=2).mean()) <= MAX_GREY_SPREAD for picture in pictures)
-    return ColourSample(len(pictures), grey, sum(map(is_stained_image, pictures)), bits)
-
-
-def get_max_grey(path: Path) -> int | None:
-    """Get the highest grey value of an image of 16 bits; None for others. DICOM files name their own range."""
-    try:
-        if is_dicom(path):
-            return None
-        with Image.open(path, formats=IMAGE_FORMATS) as image:
-            return int(np.asarray(image).max()) if image.mode.startswith("I;16") else None
-    except Exception:  # decoders raise errors of any class; the commands that decode all images name the file
-        return None
-
-
-def is_stained_image(picture: NDArray[np.float64]) -> bool:
-    """Whether some of the coloured pixels of [H, W, 3] in 0..255 are violet, purple or pink."""
-    highest, spread = picture.max(axis=2), np.ptp(picture, axis=2)
-    coloured = spread > MIN_SATURATION * np.maximum(highest, 1)
-    if coloured.mean() < MIN_STAINED_SHARE:
-        return False
-    red, green, blue = (picture[..., channel] for channel in range(3))
-    step = np.maximum(spread, 1e-9)
-    # The usual hexagon, https://en.wikipedia.org/wiki/HSL_and_HSV#Hue_and_chroma
-    hue = 60 * np.select(
-        [highest == red, highest == green],
-        [((green - blue) / step) % 6, (blue - red) / step + 2],
-        (red - green) / step + 4,
-    )
-    return float(((hue >= STAIN_HUES[0]) & (hue <= STAIN_HUES[1]))[coloured].mean()) >= MIN_STAINED_SHARE
-
-
-GENERIC_READERS = ("folder", "csv")  # read any set, whatever its file names
 
 
 @dataclass(frozen=True)
@@ -117,8 +75,34 @@ class FolderSurvey:
     other_files: Counter[str]
 
 
+def check_image_folder(typed: str | None, output_dir: Path) -> Path:
+    """Raise `ConfigError` for no folder, or one that holds the runs as well, `DataError` for what is no folder."""
+    if not typed:
+        raise ConfigError("init: got no folder, wanted the one with your images; type lowres-ssl init FOLDER")
+    folder = Path(typed)
+    if not (typed.isprintable() and is_utf8(str(folder.absolute()))):
+        raise ConfigError(f"{typed!r}: got a control character, or bytes that are no text; rename the folder")
+    if folder.is_file():
+        if folder.suffix.lower() in ARCHIVE_SUFFIXES:
+            raise DataError(f"{folder}: an archive, wanted a folder; unpack it, then type lowres-ssl init FOLDER")
+        raise DataError(f"{folder}: a file, wanted the folder with the images; type lowres-ssl init FOLDER")
+    if not folder.exists():
+        raise DataError(f"{folder}: no such folder, wanted the one with your images; check how it is spelt")
+    if runs := next(folder.glob("*/*/*/run.json"), None):
+        raise ConfigError(
+            f"{folder}: the runs in {runs.parents[2]} would be taken for a class; name the folder with the images alone"
+        )
+    if output_dir.resolve().is_relative_to(folder.resolve()):
+        name = shlex.quote(folder.resolve().name or "FOLDER")
+        raise ConfigError(
+            f"{folder}: {output_dir} would lie in it, and the pictures of the runs be taken for a class; stand "
+            f"outside: cd .. and type lowres-ssl init {name}, or name another place with output_dir=FOLDER"
+        )
+    return folder
+
+
 def inspect_folder(folder: Path, store_dir: Path) -> FolderSurvey:
-    """Raises `DataError` for a folder without labelled images, with what it holds instead."""
+    """Raise `DataError` for a folder without labelled images, with what it holds instead."""
     others = count_other_files(folder)
     root, conf, options = folder, guess_published_set(folder), dict[str, Any]()
     table = None if conf else guess_label_table(folder)
@@ -127,20 +111,16 @@ def inspect_folder(folder: Path, store_dir: Path) -> FolderSurvey:
         root, conf, options = table.root, "csv", table.options
         if table.path.is_relative_to(folder):
             others -= Counter([table.path.suffix.lower()])
-    elif not any(images_below(folder)):
-        got = (
-            f"{pluralise(others.total(), 'other file')} ({format_suffix_counts(others)})"
-            if others
-            else "an empty folder"
-        )
+    images = sum(1 for _ in images_below(root))
+    if table is None and not images:
+        got = "an empty folder"
+        if others:
+            got = f"{pluralise(others.total(), 'other file')} ({format_suffix_counts(others)})"
         raise DataError(f"{folder}: no images there, got {got}; wanted one folder a class, with images inside")
     if not build_source(conf, options).listings(root):
-        images = pluralise(sum(1 for _ in images_below(root)), "image")
-        around = find_enclosing_set(folder)
-        more = "" if around is None else f"; if it is a class itself, type lowres-ssl init {shlex.quote(str(around))}"
         raise DataError(
-            f"{folder}: {images}, but none in the folder of a class; wanted one folder a class, or a .csv file with "
-            f"the columns path and label{more}"
+            f"{folder}: {pluralise(images, 'image')}, but none in the folder of a class; wanted one folder a class, or "
+            "a .csv file with the columns path and label; if it is a class itself, name the folder above it"
         )
     catalogue, unreadable = read_image_set(conf, options, root, store_dir)
     guess = None
@@ -157,13 +137,7 @@ def read_image_set(conf: str, options: dict[str, Any], root: Path, store_dir: Pa
     """Read the set without its unreadable images, and count those."""
     source = build_source(conf, options)
     catalogue = build_catalogue(
-        name=conf,
-        root=root,
-        source=source,
-        expected={},
-        unlabelled=None,
-        skip_unreadable=True,
-        cache_dir=store_dir,
+        name=conf, root=root, source=source, expected={}, unlabelled=None, skip_unreadable=True, cache_dir=store_dir
     )
     return catalogue, len(source.listings(root)) - len(catalogue.records)
 
@@ -189,6 +163,44 @@ def guess_published_set(folder: Path) -> str | None:
     return None
 
 
+def sample_colours(records: Sequence[ImageRecord]) -> ColourSample:
+    """Decode a sample, evenly spread over the set."""
+    rows = np.unique(np.linspace(0, len(records) - 1, num=min(COLOUR_SAMPLE_SIZE, len(records)), dtype=int))
+    paths = [records[row].path for row in rows]
+    results = map_in_threads(partial(decode_or_explain, colour=True, size=SAMPLE_IMAGE_SIZE), paths)
+    pictures = [each[0].transpose(1, 2, 0).astype(np.float64) for each in results if not isinstance(each, str)]
+    highest = max((value for value in map(get_max_grey, paths) if value is not None), default=None)
+    bits = None if highest is None else next((bits for bits in BIT_DEPTHS if highest < 2**bits), None)
+    grey = sum(float(np.ptp(picture, axis=2).mean()) <= MAX_GREY_SPREAD for picture in pictures)
+    return ColourSample(len(pictures), grey, sum(map(is_stained_image, pictures)), bits)
+
+
+def get_max_grey(path: Path) -> int | None:
+    """Get the highest grey value of an image of 16 bits; None for others. DICOM files name their own range."""
+    try:
+        with Image.open(path, formats=IMAGE_FORMATS) as image:
+            return int(np.asarray(image).max()) if image.mode.startswith("I;16") else None
+    except Exception:  # decoders raise errors of any class; the commands that decode all images name the file
+        return None
+
+
+def is_stained_image(picture: NDArray[np.float64]) -> bool:
+    """Whether some of the coloured pixels of [H, W, 3] in 0..255 are violet, purple or pink."""
+    highest, spread = picture.max(axis=2), np.ptp(picture, axis=2)
+    coloured = spread > MIN_SATURATION * np.maximum(highest, 1)
+    if coloured.mean() < MIN_STAINED_SHARE:
+        return False
+    red, green, blue = (picture[..., channel] for channel in range(3))
+    step = np.maximum(spread, 1e-9)
+    # The usual hexagon, https://en.wikipedia.org/wiki/HSL_and_HSV#Hue_and_chroma
+    hue = 60 * np.select(
+        [highest == red, highest == green],
+        [((green - blue) / step) % 6, (blue - red) / step + 2],
+        (red - green) / step + 4,
+    )
+    return float(((hue >= STAIN_HUES[0]) & (hue <= STAIN_HUES[1]))[coloured].mean()) >= MIN_STAINED_SHARE
+
+
 def count_other_files(folder: Path) -> Counter[str]:
     """Count the files below `folder` that are no images by suffix, "" for none. A file without a suffix is opened: it
     may be DICOM, and would be read with one."""
@@ -209,32 +221,6 @@ def count_other_files(folder: Path) -> Counter[str]:
 def format_suffix_counts(others: Counter[str]) -> str:
     """Format the commonest suffixes: "9,000 .nii, 3 without a suffix"."""
     return ", ".join(f"{number:,} {suffix or 'without a suffix'}" for suffix, number in others.most_common(4))
-
-
-def find_set_folder(file: Path) -> Path:
-    """Find the folder to name in place of one of its files: that of its set if it is an image, else its own."""
-    beside = file.parent
-    if not is_image(file.name) or list_tables(beside) or has_class_folders(beside):
-        return beside
-    return find_enclosing_set(beside) or beside
-
-
-def find_enclosing_set(folder: Path) -> Path | None:
-    """Find the folder of the set that `folder` is a class of, by what lies beside it; None if it is none."""
-    parent = Path(os.path.normpath(folder / ".."))  # "." has no parent by its name
-    above = Path(os.path.normpath(parent / ".."))
-    try:
-        if get_subset(parent.resolve().name) and has_subset_folders(above):
-            return above
-        return parent if has_class_folders(parent) else None
-    except OSError:  # unreadable
-        return None
-
-
-def has_class_folders(folder: Path) -> bool:
-    """Whether at least two folders in it hold images, directly: anything may lie around the named folder, and is not
-    searched."""
-    return sum(any(is_image(entry.name) for entry in inner.iterdir()) for inner in folders_in(folder)) > 1
 
 
 def find_empty_classes(root: Path) -> list[str]:

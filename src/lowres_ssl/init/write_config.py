@@ -3,21 +3,22 @@
 import os
 import re
 import unicodedata
-from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from lowres_ssl.config.check import get_user_conf
 from lowres_ssl.config.overrides import escape_interpolations
+from lowres_ssl.console import pluralise
 from lowres_ssl.errors import ConfigError, DataError
+from lowres_ssl.init.inspect_folder import FolderSurvey
 from lowres_ssl.io.atomic import write_text
 
 DATASET_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,59}")
 # What Hydra would not read as text.
 YAML_WORDS = frozenset({"null", "none", "true", "false", "inf", "nan"})
+MODALITIES = ("histology", "xray", "any")
 
 
 def list_packaged_datasets() -> frozenset[str]:
@@ -55,47 +56,39 @@ def get_dataset_path(name: str) -> Path:
 def format_root(folder: Path, data_dir: Path) -> str:
     """Format the folder for the config: relative to `data_dir` or to the current folder if it lies below, else in full,
     so that a project still works when it is moved as a whole."""
-    real = folder.resolve()
-    inside = data_dir.resolve()
-    if real.is_relative_to(inside) and real != inside:
+    real, inside, here = folder.resolve(), data_dir.resolve(), Path.cwd()
+    if real != inside and real.is_relative_to(inside):
         return f"${{data_dir}}/{escape_interpolations(real.relative_to(inside).as_posix())}"
-    here = Path.cwd()
-    relative = real.is_relative_to(here) and real != here and "LOWRES_SSL_CONF" not in os.environ
-    return str(escape_interpolations(real.relative_to(here).as_posix() if relative else str(real)))
+    if real != here and real.is_relative_to(here) and "LOWRES_SSL_CONF" not in os.environ:
+        real = real.relative_to(here)
+    return str(escape_interpolations(real.as_posix()))
 
 
-def format_dataset_file(
-    *,
-    name: str,
-    title: str,
-    root: str,
-    conf: str,
-    images: str | None,
-    more: Sequence[str],
-    options: dict[str, Any],
-    said: str,
-) -> str:
-    """Format the file. `root` is OmegaConf's text already; `images` None keeps the modality of `conf`; `more` are
-    further lines; `said` is a line about what was found."""
-    chosen = [f"  - override /images@_global_.images: {images}   # histology | xray | any"] if images else []
+def format_dataset_file(name: str, title: str, found: FolderSurvey, data_dir: Path, modality: str | None) -> str:
+    """Format the config of what was found. `modality`: one of `MODALITIES`; None takes the one that was found, or that
+    of the published set that reads the folder."""
+    images = pluralise(len(found.catalogue.records), "image")
+    if modality is None and found.conf in ("folder", "csv"):
+        modality = found.look.images
     lines = [
-        f"# {said}",
+        f"# {images} in {len(found.catalogue.classes)} classes.",
         f"# Written by `lowres-ssl init`; yours to change. Type dataset={name}.",
         "defaults:",
-        f"  - {conf}",
-        *chosen,
+        f"  - {found.conf}",
+        *([f"  - override /images@_global_.images: {modality}   # histology | xray | any"] if modality else []),
         "  - _self_",
         "",
         f"name: {format_scalar(name)}",
         f"title: {format_scalar(escape_interpolations(title))}",
-        f"root: {format_scalar(root)}",
-        *more,
+        f"root: {format_scalar(format_root(found.root, data_dir))}",
     ]
-    if options:
-        lines += [
-            "options:",
-            *(f"  {key}: {format_scalar(escape_interpolations(value))}" for key, value in options.items()),
-        ]
+    if (bits := found.look.bits) is not None:
+        lines.append(f"grey_range: [0, {2**bits - 1}]   # {bits} of 16 bits are in use")
+    if found.unreadable:
+        lines.append(f"skip_unreadable: true   # {pluralise(found.unreadable, 'file')} cannot be read")
+    if found.options:
+        lines.append("options:")
+        lines += [f"  {key}: {format_scalar(escape_interpolations(value))}" for key, value in found.options.items()]
     return "\n".join(lines) + "\n"
 
 

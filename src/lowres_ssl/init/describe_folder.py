@@ -1,82 +1,38 @@
-"""Check the folder that `init` is given, and write what was found in it and the first commands as text."""
+"""Describe what was found in a folder of images as text, with the settings and the first commands for it."""
 
-import shlex
 import textwrap
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import torch
 
-from lowres_ssl.config.overrides import format_command, is_utf8
+from lowres_ssl.config.overrides import format_command
 from lowres_ssl.console import format_table, log_warning, pluralise
 from lowres_ssl.data.catalogue import Catalogue
+from lowres_ssl.data.partition import SUBSETS
 from lowres_ssl.data.splits import Split, compute_leakage, get_default_split_kind, make_split
-from lowres_ssl.errors import ConfigError, DataError, escape_line
+from lowres_ssl.errors import DataError, escape_line
 from lowres_ssl.init.guesses import choose_default_settings, is_patient_folder, suggest_budget
 from lowres_ssl.init.inspect_folder import (
     FolderSurvey,
     find_empty_classes,
-    find_set_folder,
     find_unused_folders,
     format_suffix_counts,
 )
 
-ARCHIVE_SUFFIXES = frozenset([".zip", ".tar", ".tgz", ".tbz2", ".txz", ".gz", ".bz2", ".xz", ".zst", ".rar", ".7z"])
 TABLE_OPTIONS = ("path", "label", "patient", "split")
 CPU_OVERRIDES = ("backbone=resnet18", "epochs=20")  # minutes in place of hours
-MAX_NAMED_FOLDERS = 3  # empty folders are named
-MODALITIES = ("histology", "xray", "any")
-
-
-def list_extra_settings(found: FolderSurvey) -> list[str]:
-    """List the lines of the config that only some sets need."""
-    bits, unreadable = found.look.bits, pluralise(found.unreadable, "file")
-    return [
-        *([] if bits is None else [f"grey_range: [0, {2**bits - 1}]   # {bits} of 16 bits are in use"]),
-        *([f"skip_unreadable: true   # {unreadable} cannot be read"] if found.unreadable else []),
-    ]
+MAX_NAMED_FOLDERS = 3
 
 
 def indent_lines(text: str) -> str:
     return textwrap.indent(text, "  ")
 
 
-def check_image_folder(typed: str | None, output_dir: Path) -> Path:
-    """Raises `ConfigError` for no folder, or one that holds the runs as well, `DataError` for what is no folder."""
-    if not typed:
-        raise ConfigError("init: got no folder, wanted the one with your images; type lowres-ssl init FOLDER")
-    folder = Path(typed)
-    if not (typed.isprintable() and is_utf8(str(folder.absolute()))):
-        raise ConfigError(f"{typed!r}: got a control character, or bytes that are no text; rename the folder")
-    if folder.is_file():
-        if folder.suffix.lower() in ARCHIVE_SUFFIXES:
-            raise DataError(f"{folder}: an archive, wanted a folder; unpack it, then type lowres-ssl init FOLDER")
-        raise DataError(
-            f"{folder}: a file, wanted the folder with the images; "
-            f"type lowres-ssl init {shlex.quote(str(find_set_folder(folder)))}"
-        )
-    if not folder.exists():
-        raise DataError(f"{folder}: no such folder, wanted the one with your images; check how it is spelt")
-    if runs := next(folder.glob("*/*/*/run.json"), None):
-        raise ConfigError(
-            f"{folder}: the runs in {runs.parents[2]} would be taken for a class; name the folder with the images alone"
-        )
-    if output_dir.resolve().is_relative_to(folder.resolve()):
-        name = shlex.quote(folder.resolve().name or "FOLDER")
-        raise ConfigError(
-            f"{folder}: {output_dir} would lie in it, and the pictures of the runs be taken for a class; stand "
-            f"outside: cd .. and type lowres-ssl init {name}, or name another place with output_dir=FOLDER"
-        )
-    return folder
-
-
 def format_class_table(catalogue: Catalogue) -> str:
     """Format the images of each class, by subset if the set is divided."""
-    subsets = sorted(
-        {record.subset for record in catalogue.records if record.subset}, key=["train", "val", "test"].index
-    )
     counts = Counter((record.label, record.subset) for record in catalogue.records)
+    subsets = [name for name in SUBSETS if any(subset == name for _, subset in counts)]
     rows = [
         [escape_line(name), f"{number:,}", *(f"{counts[name, subset]:,}" for subset in subsets)]
         for name, number in catalogue.counts().items()
@@ -89,13 +45,13 @@ def format_class_table(catalogue: Catalogue) -> str:
 def make_default_split(found: FolderSurvey) -> tuple[Split, list[str]]:
     """Divide the set as `split=auto` does; where its patients cannot be divided, `stratified`, and return the override
     for that. Raises `DataError` for a class that is too small."""
-    if get_default_split_kind(found.catalogue) == "patient":
-        try:
-            return make_split(found.catalogue, kind="patient", seed=0), []
-        except DataError as error:
-            log_warning(f"{error}")
-            return make_split(found.catalogue, kind="stratified", seed=0), ["split=stratified"]
-    return make_split(found.catalogue, kind="auto", seed=0), []
+    try:
+        return make_split(found.catalogue, kind="auto", seed=0), []
+    except DataError as error:
+        if get_default_split_kind(found.catalogue) != "patient":
+            raise
+        log_warning(f"{error}")
+        return make_split(found.catalogue, kind="stratified", seed=0), ["split=stratified"]
 
 
 def list_folder_facts(found: FolderSurvey, split: Split) -> list[list[str]]:
@@ -103,28 +59,22 @@ def list_folder_facts(found: FolderSurvey, split: Split) -> list[list[str]]:
     records, look = found.catalogue.records, found.look
     sizes = np.array([(record.width, record.height) for record in records])
     (width, height), (widest, highest) = sizes.min(axis=0), sizes.max(axis=0)
-    same = f"{width} x {height}, all of them"
-    pixels = same if (width, height) == (widest, highest) else f"{width} x {height} to {widest} x {highest}"
+    same = (width, height) == (widest, highest)
     sample = f"{look.decoded} looked at" if look.decoded == len(records) else f"a sample of {look.decoded}"
     colour = {
         "xray": f"grey ({look.grey} of {sample})",
         "histology": f"colour, with the violet of stained tissue or cells ({look.stained} of {sample}; a guess)",
         "any": f"colour ({look.decoded - look.grey} of {sample})",
     }[look.images]
-    duplicates = len(records) - len({record.sha256 for record in records})
+    copies = len(records) - len({record.sha256 for record in records})
+    counts = f"{len(split.train):,} train, {len(split.validation):,} validate, {len(split.test):,} test"
     rows = [
         *([["read as", format_folder_kind(found)]] if found.conf != "folder" else []),
-        ["pixels", pixels],
+        ["pixels", f"{width} x {height}, all of them" if same else f"{width} x {height} to {widest} x {highest}"],
         ["pictures", colour if look.bits is None else f"{colour}; {look.bits} of 16 bits are in use"],
-        [
-            "duplicates",
-            f"{pluralise(duplicates, 'image')} byte for byte as another" if duplicates else "none, byte for byte",
-        ],
+        ["duplicates", f"{pluralise(copies, 'image')} byte for byte as another" if copies else "none, byte for byte"],
         ["patients", format_patients(found)],
-        [
-            "split",
-            f"{split.kind}: {len(split.train):,} train, {len(split.validation):,} validate, {len(split.test):,} test",
-        ],
+        ["split", f"{split.kind}: {counts}"],
     ]
     warnings = compute_leakage(found.catalogue, split).list_warnings()
     rows += [["leakage", each.removeprefix("leakage: ")] for each in warnings]
@@ -135,17 +85,16 @@ def list_folder_facts(found: FolderSurvey, split: Split) -> list[list[str]]:
 
 def list_folder_warnings(found: FolderSurvey) -> list[str]:
     """Warn of folders without images, of unused ones, and of class folders that look like patients."""
-    empty = find_empty_classes(found.root) if found.conf == "folder" else []
-    notes = [f"no image in {escape_line(name)}: not a class of the set" for name in empty[:MAX_NAMED_FOLDERS]]
-    if (more := len(empty) - MAX_NAMED_FOLDERS) > 0:
-        notes.append(f"nor in {pluralise(more, 'more folder')}")
-    if found.conf == "folder" and (beside := find_unused_folders(found.root)):
-        named = ", ".join(map(escape_line, beside[:MAX_NAMED_FOLDERS]))
-        named += ", ..." if len(beside) > MAX_NAMED_FOLDERS else ""
-        notes.append(
-            f"{named}: images beside the train and test folders are not in the set; move them into a class there, or "
-            "name what is for pre-training alone with dataset.unlabelled=FOLDER"
-        )
+    notes = []
+    if found.conf == "folder":
+        empty, unused = find_empty_classes(found.root), find_unused_folders(found.root)
+        if empty:
+            notes.append(f"no image in {format_folder_names(empty)}: not a class of the set")
+        if unused:
+            notes.append(
+                f"{format_folder_names(unused)}: images beside the train and test folders are not in the set; move "
+                "them into a class there, or name what is for pre-training alone with dataset.unlabelled=FOLDER"
+            )
     classes = found.catalogue.classes
     patients = [name for name in classes if is_patient_folder(name)]
     if len(patients) * 2 > len(classes):
@@ -154,6 +103,12 @@ def list_folder_warnings(found: FolderSurvey) -> list[str]:
             "theirs inside, or a table of labels"
         )
     return notes
+
+
+def format_folder_names(names: list[str]) -> str:
+    named = ", ".join(map(escape_line, names[:MAX_NAMED_FOLDERS]))
+    more = len(names) - MAX_NAMED_FOLDERS
+    return f"{named} and {pluralise(more, 'more folder')}" if more > 0 else named
 
 
 def format_folder_kind(found: FolderSurvey) -> str:
