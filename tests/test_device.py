@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from lowres_ssl import device
-from lowres_ssl.device import Processor, get_fp32_precision, resolve_device
+from lowres_ssl.device import get_fp32_precision, resolve_device
 from lowres_ssl.errors import ConfigError
 
 Machine = Callable[..., None]
@@ -22,7 +22,8 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     ) -> None:
         monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: gpu_bf16)
-        monkeypatch.setattr(device, "read_processor", lambda: Processor("Some CPU", vendor, frozenset(flags)))
+        listed = {"vendor_id": vendor, "flags": " ".join(flags)}
+        monkeypatch.setattr(device, "read_processor", lambda: listed)
         monkeypatch.setattr(device, "keep_freed_memory", lambda: None)
 
     return play

@@ -3,10 +3,10 @@
 import os
 import sys
 import time
-from collections.abc import Callable, Collection, Sequence
-from importlib.util import find_spec
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self, TextIO, TypeVar, cast
+from typing import Any, Self, TextIO, cast
 
 from tqdm import tqdm
 
@@ -109,9 +109,6 @@ def write_line(line: str) -> None:
         sys.stderr.flush()
 
 
-Result = TypeVar("Result")
-
-
 class PipeSafeStream:
     """Wrap a text stream; discard what is written once its reader has closed the pipe."""
 
@@ -122,19 +119,22 @@ class PipeSafeStream:
         return getattr(self.stream, name)
 
     def write(self, text: str) -> int:
-        return self.call_safely(lambda: self.stream.write(text), len(text))
+        with self.discarding():
+            self.stream.write(text)
+        return len(text)
 
     def flush(self) -> None:
-        self.call_safely(self.stream.flush, None)
+        with self.discarding():
+            self.stream.flush()
 
-    def call_safely(self, act: Callable[[], Result], otherwise: Result) -> Result:
+    @contextmanager
+    def discarding(self) -> Iterator[None]:
         try:
-            return act()
+            yield
         except BrokenPipeError:
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self.stream.fileno())  # discards the stream's buffer as well
             os.close(nowhere)
-            return otherwise
 
 
 def ignore_broken_pipe() -> None:
@@ -152,27 +152,15 @@ BAR_LAYOUT = "{desc} {percentage:3.0f}%|{bar}| {postfix} {elapsed}<{remaining}"
 
 
 def make_progress_bar(**settings: Any) -> Any:
-    """Make tqdm's bar: in a terminal its usual one, in a notebook its widget where ipywidgets is installed.
-
-    None where lines are written instead: in a pipe, a file, a build's log; and with LOWRES_SSL_QUIET.
-    """
+    """Make tqdm's bar, in a notebook as a widget; None where lines are written instead: in a pipe, a file, a build's
+    log; and with LOWRES_SSL_QUIET."""
     if is_quiet():
         return None
-    if is_in_notebook():
-        if find_spec("ipywidgets") is None:
-            return tqdm(**settings)
-        from tqdm.notebook import tqdm as widget
+    if "ipykernel" in sys.modules:  # a notebook's kernel; a command that a notebook starts with `!` has a terminal
+        from tqdm.auto import tqdm as widget  # or text, where ipywidgets is missing
 
         return widget(**settings)
     return tqdm(**settings) if is_terminal(sys.stderr) else None
-
-
-def is_in_notebook() -> bool:
-    """Whether this process is a notebook's kernel; a command that a notebook starts with `!` has a terminal."""
-    if "ipykernel" not in sys.modules:
-        return False
-    shell: Any = sys.modules["IPython"].get_ipython()
-    return shell is not None and hasattr(shell, "kernel")
 
 
 class Progress:

@@ -139,39 +139,31 @@ def keep_freed_memory() -> None:
 def supports_native_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return not {"avx512_bf16", "amx_bf16"}.isdisjoint(read_processor().flags)
+    return not {"avx512_bf16", "amx_bf16"}.isdisjoint(read_processor().get("flags", "").split())
 
 
 def is_faster_in_bf16(device: torch.device) -> bool:
     """Whether native bf16 is faster than fp32. On Intel that needs AMX: without it, AVX512-BF16 has half the rate of
     fp32 there, on AMD twice that rate (docs/decisions/6-precision-on-a-cpu.md)."""
-    if device.type == "cpu" and read_processor().vendor == "GenuineIntel":
-        return "amx_bf16" in read_processor().flags
+    if device.type == "cpu" and read_processor().get("vendor_id") == "GenuineIntel":
+        return "amx_bf16" in read_processor().get("flags", "").split()
     return supports_native_bf16(device)
 
 
-@dataclass(frozen=True)
-class Processor:
-    """Hold the CPU's name, vendor and feature flags; no vendor and no flags where the system does not list them."""
-
-    name: str
-    vendor: str
-    flags: frozenset[str]
-
-
 def get_device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else read_processor().name
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return read_processor().get("model name") or platform.processor() or platform.machine()
 
 
 @cache
-def read_processor() -> Processor:
+def read_processor() -> dict[str, str]:
+    """Read what Linux lists of a CPU: "model name", "vendor_id", "flags" and more; nothing on another system."""
     try:
         lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
     except OSError:
-        return Processor(platform.processor() or platform.machine(), "", frozenset())
-    fields = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
-    name = fields.get("model name", platform.machine())
-    return Processor(name, fields.get("vendor_id", ""), frozenset(fields.get("flags", "").split()))
+        return {}
+    return {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
 
 
 def copy_array_to_device(array: NDArray[Any], device: torch.device) -> Tensor:

@@ -66,13 +66,9 @@ class DamagedError(CheckpointError):
 class TrainingError(UserError):
     """A run that cannot go on: a loss that is no longer finite, or memory that ran out."""
 
-    exit_code = 1
-
 
 class LockLostError(UserError):
     """This process's lock expired and another process acquired it."""
-
-    exit_code = 1
 
 
 class Interrupted(KeyboardInterrupt):

@@ -15,14 +15,18 @@ from lowres_ssl.errors import ConfigError, did_you_mean
 
 T = TypeVar("T")
 
-TYPE_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", NoneType: "null"}
+TYPE_WORDS = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    dict: "a set of keys",
+    NoneType: "null",
+}
 
 
 def list_available(package: str, base: type) -> list[str]:
-    """List the names that `build` takes: the modules of `package` that define a subclass of `base` for it to build.
-
-    Modules of helpers, and those with a leading underscore, are none of them.
-    """
+    """List the names that `build` takes: the modules of `package` that define a subclass of `base` for it to build."""
     return [name for name in list_modules(package) if len(find_concrete_classes(package, name, base)) == 1]
 
 
@@ -104,39 +108,33 @@ def check_arguments(
 
 def matches_type(value: object, hint: Any) -> bool:
     """Whether `value` has the annotated type."""
-    inner = get_args(hint)
-    match get_origin(hint) or hint:
-        case origin if origin in (Union, UnionType):
-            return any(matches_type(value, choice) for choice in inner)
-        case origin if origin is Literal:
-            return any(value == choice and type(value) is type(choice) for choice in inner)
-        case origin if origin is list:
-            return isinstance(value, list) and all(matches_type(each, inner[0]) for each in value)
-        case origin if origin is dict:
-            return isinstance(value, dict) and all(
-                matches_type(k, inner[0]) and matches_type(v, inner[1]) for k, v in value.items()
-            )
-        case origin if origin is float:
-            return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        case origin if origin is int:
-            return isinstance(value, int) and not isinstance(value, bool)
-        case origin if origin is Any:
-            return True
-        case origin:
-            return isinstance(value, NoneType if origin is None else origin)
+    kind, inner = get_origin(hint) or hint, get_args(hint)
+    if kind in (Union, UnionType):
+        return any(matches_type(value, choice) for choice in inner)
+    if kind is Literal:
+        return value in inner
+    if kind is list:
+        return isinstance(value, list) and all(matches_type(each, inner[0]) for each in value)
+    if kind is dict:
+        return isinstance(value, dict) and all(
+            matches_type(key, inner[0]) and matches_type(each, inner[1]) for key, each in value.items()
+        )
+    if kind is Any:
+        return True
+    if isinstance(value, bool):  # no number
+        return kind is bool
+    if kind is float:
+        return isinstance(value, int | float) and math.isfinite(value)
+    return isinstance(value, kind)
 
 
 def format_type(hint: Any) -> str:
     """Format an annotation in plain words."""
-    inner = get_args(hint)
-    match get_origin(hint) or hint:
-        case origin if origin in (Union, UnionType):
-            return " or ".join(format_type(choice) for choice in inner)
-        case origin if origin is Literal:
-            return "one of " + ", ".join(str(choice) for choice in inner)
-        case origin if origin is list:
-            return f"a list, each {format_type(inner[0])}" if inner else "a list"
-        case origin if origin is dict:
-            return "a set of keys"
-        case origin:
-            return TYPE_WORDS.get(origin, getattr(origin, "__name__", str(origin)))
+    kind, inner = get_origin(hint) or hint, get_args(hint)
+    if kind in (Union, UnionType):
+        return " or ".join(format_type(choice) for choice in inner)
+    if kind is Literal:
+        return "one of " + ", ".join(map(str, inner))
+    if kind is list:
+        return f"a list, each {format_type(inner[0])}" if inner else "a list"
+    return TYPE_WORDS.get(kind, getattr(kind, "__name__", str(kind)))

@@ -1,11 +1,14 @@
-"""Colour where it is seen, silence where it is asked for, bars only where they can be written over."""
+"""Colour where it is seen, silence where it is asked for, and no end of the work where nobody reads any more."""
 
 import io
+import os
+import sys
 from contextlib import redirect_stderr
 
 import pytest
 
 from lowres_ssl import console
+from lowres_ssl.console import PipeSafeStream
 
 
 class Terminal(io.StringIO):
@@ -37,19 +40,11 @@ def test_colour_is_for_terminals_unless_variables_say_otherwise(
 ) -> None:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    assert console.supports_colour(stream) is wanted
-    assert ("\x1b[" in console.apply_style("x", "best", stream)) is wanted
-
-
-def test_warnings_are_yellow_and_failures_red_on_a_terminal_only() -> None:
-    with redirect_stderr(Terminal()) as shown:
+    with redirect_stderr(stream):
         console.log_warning("few images")
         console.log_error("no images")
-    assert shown.getvalue() == "\x1b[33mnote:\x1b[0m few images\n\x1b[31mlowres-ssl:\x1b[0m no images\n"
-    with redirect_stderr(io.StringIO()) as plain:
-        console.log_warning("few images")
-        console.log_error("no images")
-    assert plain.getvalue() == "note: few images\nlowres-ssl: no images\n"
+    coloured = "\x1b[33mnote:\x1b[0m few images\n\x1b[31mlowres-ssl:\x1b[0m no images\n"
+    assert stream.getvalue() == (coloured if wanted else "note: few images\nlowres-ssl: no images\n")
 
 
 @pytest.mark.parametrize(("value", "quiet"), [("1", True), ("true", True), ("0", False), ("", False)])
@@ -62,3 +57,22 @@ def test_quiet_keeps_errors_only(value: str, quiet: bool, monkeypatch: pytest.Mo
     assert shown.getvalue().splitlines() == (
         ["lowres-ssl: no images"] if quiet else ["working", "note: few images", "lowres-ssl: no images"]
     )
+
+
+def test_what_nobody_reads_any_more_goes_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as unread:
+        with pytest.raises(BrokenPipeError):
+            os.write(writing, b"so it is without")
+        monkeypatch.setattr(sys, "stdout", unread)
+        monkeypatch.setattr(sys, "stderr", unread)
+        for _ in range(2):  # wrapped once
+            console.ignore_broken_pipe()
+            assert isinstance(sys.stdout, PipeSafeStream)
+            assert sys.stdout.stream is unread
+        for _ in range(3):
+            assert sys.stdout.write("a" * 100_000) == 100_000
+            print("and on", flush=True)
+        assert sys.stdout.encoding == unread.encoding
+        assert not sys.stdout.isatty()
