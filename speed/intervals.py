@@ -16,9 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from lowres_ssl.config.experiment_schema import RANDOM_SEEDS
-from lowres_ssl.stats.bootstrap import compute_interval, has_enough_groups
-from lowres_ssl.stats.paired_tests import MethodCounts, compute_differences
-from lowres_ssl.stats.significance import compute_p_values, correct_holm
+from lowres_ssl.stats.intervals import MIN_RELIABLE_GROUPS, compute_interval
+from lowres_ssl.stats.paired_tests import MethodCounts, compute_differences, compute_p_values, correct_holm
 from speed.simulated import World, alike
 from speed.table import markdown
 
@@ -225,7 +224,7 @@ def simulated(repetitions: int) -> Iterator[Simulated]:
 
 
 def mark(groups: int) -> str:
-    return "" if has_enough_groups(groups) else "†"
+    return "" if groups >= MIN_RELIABLE_GROUPS else "†"
 
 
 def seeds_text(seeds: int, spread: float) -> str:

@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 from scipy.stats import norm
 
-from lowres_ssl.stats.confusion import compute_metric
+from lowres_ssl.stats.intervals import compute_metric
 from lowres_ssl.stats.paired_tests import MethodCounts
 
 Sizes = Callable[[np.random.Generator], "np.ndarray[Any, Any]"]

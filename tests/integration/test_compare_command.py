@@ -14,7 +14,7 @@ from typed import Command
 
 from lowres_ssl.config.command_schemas import MetricChoice
 from lowres_ssl.runs.result_io import read_predictions
-from lowres_ssl.stats.confusion import CONFUSION_METRICS
+from lowres_ssl.stats.intervals import CONFUSION_METRICS
 
 QUICK = "draws=400"
 

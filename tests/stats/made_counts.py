@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lowres_ssl.stats.confusion import Counts
+from lowres_ssl.stats.intervals import Counts
 from lowres_ssl.stats.paired_tests import ContrastPart, MethodCounts
 
 

@@ -10,47 +10,30 @@ BEATS, SMALL_BATCH, GROWS, PEAKS, GAP = range(5)
 METHODS = ("simclr", "dcl", "simsiam", "vicreg")
 
 
-def scored(right: float, seeds: int = 3, *, depends_on_seed: bool = True) -> MethodCounts:
-    """200 images of two classes in as many groups, the given share of each class recognised."""
-    counts = np.zeros((seeds, 200, 2, 2), dtype=np.int64)
-    for row in counts:
-        for label in (0, 1):
-            images = row[label * 100 : label * 100 + 100]
-            images[: round(100 * right), label, label] = 1
-            images[round(100 * right) :, label, 1 - label] = 1
+def scored(*right: tuple[int, int], seeds: int = 3, depends_on_seed: bool = True) -> MethodCounts:
+    """Two classes, each of so many images that are recognised and so many that are not, each image a group."""
+    confusion = [[right[0][0], right[0][1]], [right[1][1], right[1][0]]]
+    places = [(label, guess) for label in (0, 1) for guess in (0, 1) for _ in range(confusion[label][guess])]
+    counts = np.zeros((seeds, len(places), 2, 2), dtype=np.int64)
+    for group, (label, guess) in enumerate(places):
+        counts[:, group, label, guess] = 1
     return MethodCounts(counts, tuple(range(seeds)), depends_on_seed)
 
 
-def fixed(right: float) -> MethodCounts:
-    """One result of what depends on no seed."""
-    return scored(right, 1, depends_on_seed=False)
-
-
-def lopsided() -> MethodCounts:
-    """Always the first class of two, of 160 and 40 images: accuracy 0.8, weighted F1 0.71."""
-    counts = np.zeros((1, 200, 2, 2), dtype=np.int64)
-    counts[0, :160, 0, 0] = 1
-    counts[0, 160:, 1, 0] = 1
-    return MethodCounts(counts, (0,), depends_on_seed=False)
-
-
-def balanced_errors() -> MethodCounts:
-    """Of the same images 40 wrong, in both classes."""
-    counts = np.zeros((3, 200, 2, 2), dtype=np.int64)
-    counts[:, :140, 0, 0] = 1
-    counts[:, 140:160, 0, 1] = 1
-    counts[:, 160:180, 1, 0] = 1
-    counts[:, 180:, 1, 1] = 1
-    return MethodCounts(counts, (0, 1, 2))
+def cell(share: float, seeds: int = 3, *, depends_on_seed: bool = True) -> MethodCounts:
+    """100 images of each class, the given share of each recognised."""
+    right = round(100 * share)
+    return scored((right, 100 - right), (right, 100 - right), seeds=seeds, depends_on_seed=depends_on_seed)
 
 
 def cells(**right: float) -> dict[CellKey, MethodCounts]:
-    """ "dcl_16": its share of recognised images; an entry without a batch size has none."""
-    pairs = (name.partition("_") for name in right)
-    keys = [(entry, int(size) if size else None) for entry, _, size in pairs]
-    return {
-        key: fixed(share) if key[1] is None else scored(share) for key, share in zip(keys, right.values(), strict=True)
-    }
+    """ "dcl_16": its share of recognised images; an entry without a batch size depends on no seed."""
+    made: dict[CellKey, MethodCounts] = {}
+    for name, share in right.items():
+        entry, _, size = name.partition("_")
+        key = (entry, int(size) if size else None)
+        made[key] = cell(share) if size else cell(share, 1, depends_on_seed=False)
+    return made
 
 
 def judged(made_up: dict[CellKey, MethodCounts], which: int, imagenet: str = "imagenet") -> ClaimVerdict:
@@ -63,12 +46,10 @@ def test_methods_beat_imagenet_or_are_beaten_or_neither() -> None:
     methods = {f"{method}_64": 0.8 for method in METHODS}
     verdicts = [judged(cells(**methods, imagenet=share), BEATS).verdict for share in (0.6, 0.95, 0.8)]
     assert verdicts == ["supported", "contradicted", "cannot tell"]
-
-
-def test_difference_is_between_the_mean_of_the_methods_and_imagenet() -> None:
     found = judged(cells(dcl_64=0.9, vicreg_64=0.8, imagenet=0.6), BEATS).found
-    assert [text for text, _ in found] == ["mean of dcl, vicreg minus imagenet"]
-    assert found[0][1].value == pytest.approx(0.25)
+    assert [(text, difference.value) for text, difference in found] == [
+        ("mean of dcl, vicreg minus imagenet", pytest.approx(0.25))
+    ]
 
 
 @pytest.mark.parametrize(("non_contrastive", "verdict"), [(0.9, "supported"), (0.6, "contradicted")])
@@ -101,12 +82,13 @@ def test_vicreg_improves_from_16_to_64() -> None:
 )
 def test_simsiam_peaks_only_if_32_is_above_both(at_16: float, at_32: float, at_64: float, verdict: str) -> None:
     got = judged(cells(simsiam_16=at_16, simsiam_32=at_32, simsiam_64=at_64), PEAKS)
-    assert got.verdict == verdict
-    assert len(got.found) == 2
+    assert (got.verdict, len(got.found)) == (verdict, 2)
 
 
 def test_gap_is_that_of_accuracy_and_weighted_f1_whatever_the_metric() -> None:
-    holds = judged({("dcl", 64): balanced_errors(), ("imagenet", None): lopsided()}, GAP)
+    """Of 160 and 40 images: always the first class has accuracy 0.8 and weighted F1 0.71; 20 wrong of each class."""
+    lopsided = scored((160, 0), (0, 40), seeds=1, depends_on_seed=False)
+    holds = judged({("dcl", 64): scored((140, 20), (20, 20)), ("imagenet", None): lopsided}, GAP)
     assert holds.verdict == "supported"
     # accuracy 0.8 each; weighted F1 0.8 * 8/9 of the one, that of 7/8 and 1/2 of the other
     gap = 0.8 - 0.8 * 2 * 0.8 / 1.8
@@ -115,8 +97,6 @@ def test_gap_is_that_of_accuracy_and_weighted_f1_whatever_the_metric() -> None:
 
 def test_one_seed_supports_and_contradicts_nothing() -> None:
     for right in (0.95, 0.05):
-        one_seed = {("dcl", 64): scored(right, 1), ("imagenet", None): fixed(0.5)}
-        got = judged(one_seed, BEATS)
+        got = judged(cells(imagenet=0.5) | {("dcl", 64): cell(right, 1)}, BEATS)
         assert got.verdict == "cannot tell"
         assert got.found[0][1].is_of_one_seed
-    assert judged({("dcl", 64): scored(0.95), ("imagenet", None): fixed(0.5)}, BEATS).verdict == "supported"

@@ -17,9 +17,15 @@ import pandas as pd
 from lowres_ssl.config.experiment_schema import RANDOM_BASELINES
 from lowres_ssl.runs.predictions import EvaluatedSubset, check_same_predicted_images, read_cell_predictions
 from lowres_ssl.runs.query import ResultCell, ResultColumn, find_better_random
-from lowres_ssl.stats.bootstrap import Interval, compute_interval
-from lowres_ssl.stats.paired_tests import MIN_POOLED_SEEDS, ContrastPart, Difference, compute_differences
-from lowres_ssl.stats.significance import compute_p_values, correct_holm
+from lowres_ssl.stats.intervals import Interval, compute_interval
+from lowres_ssl.stats.paired_tests import (
+    MIN_POOLED_SEEDS,
+    ContrastPart,
+    Difference,
+    compute_differences,
+    compute_p_values,
+    correct_holm,
+)
 
 SHORTCUT_BASELINE = "trivial"
 DECISION_METRIC = "accuracy"

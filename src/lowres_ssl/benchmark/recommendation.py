@@ -10,7 +10,7 @@ from lowres_ssl.benchmark.decision import SHORTCUT_BASELINE, Comparison, Decisio
 from lowres_ssl.console import pluralise
 from lowres_ssl.runs.collapse import RUN_MARKS
 from lowres_ssl.runs.query import ResultColumn
-from lowres_ssl.stats.bootstrap import TOO_FEW_GROUPS_NOTE
+from lowres_ssl.stats.intervals import TOO_FEW_GROUPS_NOTE
 from lowres_ssl.stats.paired_tests import MIN_POOLED_SEEDS, Difference
 
 METHOD_TITLES = {

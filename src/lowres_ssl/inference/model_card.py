@@ -15,8 +15,7 @@ from lowres_ssl.reporting.cells import METRIC_TITLES, UNRELIABLE, format_score, 
 from lowres_ssl.runs.records import ResultRecord, RunRecord
 from lowres_ssl.runs.result_io import read_predictions
 from lowres_ssl.runs.run import Run, find_runs
-from lowres_ssl.stats.bootstrap import TOO_FEW_GROUPS_NOTE, Interval, compute_interval
-from lowres_ssl.stats.confusion import count_by_group
+from lowres_ssl.stats.intervals import TOO_FEW_GROUPS_NOTE, Interval, compute_interval, count_by_group
 
 CARD_METRICS = ("accuracy", "weighted_f1")
 

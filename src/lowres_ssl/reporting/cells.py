@@ -14,8 +14,7 @@ from lowres_ssl.environment import Environment
 from lowres_ssl.runs.comparability import get_shared_settings, parse_settings
 from lowres_ssl.runs.predictions import TestPredictions, read_test_predictions
 from lowres_ssl.runs.query import BatchSize, ResultCell, ResultColumn
-from lowres_ssl.stats.bootstrap import Interval, compute_interval
-from lowres_ssl.stats.confusion import CONFUSION_METRICS, Counts
+from lowres_ssl.stats.intervals import CONFUSION_METRICS, Counts, Interval, compute_interval
 
 Integers = NDArray[np.int64]
 

@@ -9,7 +9,7 @@ from lowres_ssl.config.check import require
 from lowres_ssl.config.overrides import format_command
 from lowres_ssl.console import format_table, pluralise
 from lowres_ssl.runs.pairwise import ALL_PAIRS, FINDINGS_ALPHA, ComparedPair, ComparisonFindings
-from lowres_ssl.stats.bootstrap import TOO_FEW_GROUPS_NOTE, Interval
+from lowres_ssl.stats.intervals import TOO_FEW_GROUPS_NOTE, Interval
 from lowres_ssl.stats.paired_tests import Difference
 from lowres_ssl.stats.paper_claims import CellKey, ClaimVerdict, format_cell_key
 

@@ -8,10 +8,16 @@ from lowres_ssl.config.experiment_schema import RANDOM_BASELINES
 from lowres_ssl.runs.predictions import check_same_predicted_images, read_test_predictions
 from lowres_ssl.runs.query import BatchSize, ResultCell, ResultColumn, ResultFilters, find_better_random
 from lowres_ssl.runs.run import CLASSIFIER_PROBE, WEIGHTS_PREFIX
-from lowres_ssl.stats.bootstrap import Interval, compute_interval
-from lowres_ssl.stats.paired_tests import MIN_POOLED_SEEDS, ContrastPart, Difference, compute_differences
+from lowres_ssl.stats.intervals import Interval, compute_interval
+from lowres_ssl.stats.paired_tests import (
+    MIN_POOLED_SEEDS,
+    ContrastPart,
+    Difference,
+    compute_differences,
+    compute_p_values,
+    correct_holm,
+)
 from lowres_ssl.stats.paper_claims import CellKey, ClaimVerdict, judge_claims
-from lowres_ssl.stats.significance import compute_p_values, correct_holm
 
 FINDINGS_ALPHA = 0.05
 BETTER_RANDOM = "bar"  # as a reference: the better random encoder of the column, by validation accuracy

@@ -12,7 +12,7 @@ from lowres_ssl.errors import CheckpointError
 from lowres_ssl.runs.query import ResultCell
 from lowres_ssl.runs.records import ResultRecord
 from lowres_ssl.runs.result_io import read_predictions, read_result
-from lowres_ssl.stats.confusion import Counts, count_by_group
+from lowres_ssl.stats.intervals import Counts, count_by_group
 from lowres_ssl.stats.paired_tests import MethodCounts
 
 EvaluatedSubset = Literal["test", "validation"]

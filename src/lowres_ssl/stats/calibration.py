@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
+from scipy.special import softmax
 
 ProbabilityScores = NDArray[np.floating[Any]]
 LabelArray = NDArray[np.int64]
@@ -63,28 +64,32 @@ def calibrate(predictions: Mapping[str, NDArray[Any]]) -> ProbeCalibration:
     Networks, 2017, arXiv 1706.04599, section 4.2), and stays 1 where nothing can be fitted: without validation images,
     or where cooling without end looks best, as where every image is right.
     """
-    scores, labels = predictions["validation_scores"], predictions["validation_labels"]
-    if not len(labels):
-        temperature, chosen = 1.0, "not fitted: there are no validation images"
-    elif (scores.argmax(axis=1) == labels).all():
-        temperature, chosen = 1.0, "not fitted: every validation image is right"
-    else:
-        temperature, chosen = fit_temperature(scores, labels), "least cross-entropy on validation"
-        if temperature < MIN_TEMPERATURE * RANGE_END_FACTOR:
-            temperature, chosen = 1.0, f"not fitted: the least cross-entropy on validation lies below {MIN_TEMPERATURE}"
-        elif temperature > MAX_TEMPERATURE / RANGE_END_FACTOR:
-            chosen += ", at the end of what is tried: these scores tell the classes apart no better than chance"
-        elif len(labels) < MIN_CALIBRATION_IMAGES:
-            chosen += f", which is only {len(labels)} images: it may be far off"
+    temperature, chosen = choose_temperature(predictions["validation_scores"], predictions["validation_labels"])
     errors = {}
     for subset in ("validation", "test"):
         scores, labels = predictions[f"{subset}_scores"], predictions[f"{subset}_labels"]
         if len(labels):
-            scaled = scale_by_temperature(scores, temperature)
-            errors[subset] = CalibrationErrors(
-                len(labels), measure_calibration_error(scores, labels), measure_calibration_error(scaled, labels)
+            before, after = (
+                measure_calibration_error(each, labels) for each in (scores, scale_by_temperature(scores, temperature))
             )
+            errors[subset] = CalibrationErrors(len(labels), before, after)
     return ProbeCalibration(temperature, chosen, errors)
+
+
+def choose_temperature(scores: ProbabilityScores, labels: LabelArray) -> tuple[float, str]:
+    """Choose the temperature for validation scores, and say how it was chosen."""
+    if not len(labels):
+        return 1.0, "not fitted: there are no validation images"
+    if (scores.argmax(axis=1) == labels).all():
+        return 1.0, "not fitted: every validation image is right"
+    temperature, chosen = fit_temperature(scores, labels), "least cross-entropy on validation"
+    if temperature < MIN_TEMPERATURE * RANGE_END_FACTOR:
+        return 1.0, f"not fitted: the least cross-entropy on validation lies below {MIN_TEMPERATURE}"
+    if temperature > MAX_TEMPERATURE / RANGE_END_FACTOR:
+        chosen += ", at the end of what is tried: these scores tell the classes apart no better than chance"
+    elif len(labels) < MIN_CALIBRATION_IMAGES:
+        chosen += f", which is only {len(labels)} images: it may be far off"
+    return temperature, chosen
 
 
 def fit_temperature(scores: ProbabilityScores, labels: LabelArray) -> float:
@@ -100,30 +105,24 @@ def fit_temperature(scores: ProbabilityScores, labels: LabelArray) -> float:
 def scale_by_temperature(scores: ProbabilityScores, temperature: float) -> ProbabilityScores:
     """Compute softmax(log(scores) / temperature), float64 [n, C], from scores of at least `MIN_PROBABILITY`."""
     logits = np.log(np.maximum(scores.astype(np.float64), MIN_PROBABILITY)) / temperature
-    shares = np.exp(logits - logits.max(axis=1, keepdims=True))
-    result: ProbabilityScores = shares / shares.sum(axis=1, keepdims=True)
-    return result
+    return np.asarray(softmax(logits, axis=1))
 
 
 def measure_calibration_error(scores: ProbabilityScores, labels: LabelArray) -> CalibrationError:
     """Measure the error of scores, float [n, C], and simulate what chance gives for just these scores: an image has
-    its predicted class with the probability that the scores give it. The same scores give the same errors."""
+    its predicted class with the probability that the scores give it. The same scores give the same errors.
+
+    The error is how far the predicted class's probability is from how often it is right, the mean over `ERROR_BINS`
+    bins of one width, weighted by their images (Guo et al., equation 3). It is biased upwards, since a bin has few
+    images (Roelofs et al., Mitigating Bias in Calibration Error Estimation, 2022, arXiv 2012.08668).
+    """
     random = np.random.default_rng(0)
     confidence = scores.max(axis=1).astype(np.float64)
+    value = compute_binned_error(confidence, scores.argmax(axis=1) == labels)
     by_chance = np.array(
         [compute_binned_error(confidence, random.random(len(confidence)) < confidence) for _ in range(CHANCE_DRAWS)]
     )
-    return CalibrationError(compute_ece(scores, labels), float(by_chance.mean()), float(np.quantile(by_chance, 0.95)))
-
-
-def compute_ece(scores: ProbabilityScores, labels: LabelArray) -> float:
-    """Measure how far the predicted class's probability is from how often it is right (Guo et al., equation 3).
-
-    scores: float [n, C], probabilities; labels: int64 [n]. The mean over `ERROR_BINS` bins of one width, weighted by
-    their images. It is biased upwards, since a bin has few images (Roelofs et al., Mitigating Bias in Calibration Error
-    Estimation, 2022, arXiv 2012.08668).
-    """
-    return compute_binned_error(scores.max(axis=1).astype(np.float64), scores.argmax(axis=1) == labels)
+    return CalibrationError(value, float(by_chance.mean()), float(np.quantile(by_chance, 0.95)))
 
 
 def compute_binned_error(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> float:

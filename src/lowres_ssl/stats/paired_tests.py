@@ -1,27 +1,40 @@
-"""Compare methods on the same test images: differences and contrasts with their intervals."""
+"""Compare methods on the same test images: differences with their intervals, and how often chance makes them.
+
+Chance is a swap test with the error of seeds, its p corrected for all pairs (Holm).
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.special import stdtr
 
-from lowres_ssl.stats.bootstrap import (
+from lowres_ssl.stats.intervals import (
+    LINEAR_METRICS,
+    MIN_RELIABLE_GROUPS,
     TAIL_PROBABILITY,
+    Counts,
+    Floats,
     JackknifeScores,
     SeedSpread,
     compute_jackknife,
     compute_jackknife_variance,
+    compute_metric,
+    count_effective_groups,
     get_t_quantile,
-    has_enough_groups,
 )
-from lowres_ssl.stats.confusion import Counts, compute_metric, count_effective_groups
 
 K = TypeVar("K")
+Swaps = NDArray[np.float32]  # [draws, G]: 1 where the predictions of a group are exchanged
 
 MIN_POOLED_SEEDS = 3  # a method with fewer keeps its own spread
 MIN_SEED_VARIANCE = 1e-9
+DRAWS_A_TEST = 400  # so that the smallest p, corrected for all of them, is at most 1/400
+SWAP_BLOCK = 4096  # draws at a time
+ROUNDING_DIGITS = 12
 
 
 @dataclass(frozen=True)
@@ -81,10 +94,7 @@ class ContrastPart:
     @cached_property
     def measured(self) -> JackknifeScores:
         """The sum with and without each of the test groups, of which there are at least two."""
-        each = [
-            (term.factor, compute_jackknife(partial(compute_metric, name=term.name), term.counts))
-            for term in self.terms
-        ]
+        each = [(term.factor, compute_jackknife(term.counts, term.name)) for term in self.terms]
         values = sum((factor * own.values for factor, own in each), np.zeros(1))
         return JackknifeScores(values, sum((factor * own.left_out for factor, own in each), np.zeros(1)))
 
@@ -102,7 +112,7 @@ class Difference:
 
     @property
     def reliable(self) -> bool:
-        return has_enough_groups(self.effective_groups)
+        return self.effective_groups >= MIN_RELIABLE_GROUPS
 
     @property
     def is_of_one_seed(self) -> bool:
@@ -189,3 +199,82 @@ def compute_differences(methods: Mapping[K, ContrastPart], pairs: Sequence[tuple
     """First minus second of each pair, the seeds of all `methods` pooled."""
     pooled = pool_seed_spread(list(methods.values()))
     return [compute_contrast([(1.0, methods[first]), (-1.0, methods[second])], pooled) for first, second in pairs]
+
+
+class SwapTest:
+    """Two methods, each by one metric, whose predictions are exchanged in some test groups for all seeds together.
+
+    The seeds are paired in turn, each as often as any other of its method. The mean over seeds of a linear metric is
+    that of their sum, which is faster. `error`: of the seeds of both.
+    """
+
+    def __init__(self, one: ContrastPart, other: ContrastPart, error: SeedSpread) -> None:
+        ((term,), (other_term,)) = one.terms, other.terms
+        self.name, self.error = term.name, error
+        pairs = int(np.lcm(one.seeds, other.seeds))
+        both = [np.resize(counts, (pairs, *counts.shape[1:])) for counts in (term.counts, other_term.counts)]
+        if self.name in LINEAR_METRICS:
+            both = [counts.sum(axis=0, keepdims=True) for counts in both]
+        self.first, self.second = (np.moveaxis(counts, 0, 1).astype(np.float32) for counts in both)  # [G, P, C, C]
+        nothing = np.zeros((1, len(self.first)), dtype=np.float32)
+        self.seen = round(abs(float(self.compute_swapped_differences(nothing)[0])), ROUNDING_DIGITS)
+
+    def compute_swapped_differences(self, swaps: Swaps) -> Floats:
+        """The difference after each of the swaps: float64 [draws]."""
+        exchanged = np.tensordot(swaps, self.first - self.second, axes=1).astype(np.float64)  # [draws, P, C, C]
+        first, second = self.first.sum(axis=0) - exchanged, self.second.sum(axis=0) + exchanged
+        return np.asarray((compute_metric(first, self.name) - compute_metric(second, self.name)).mean(axis=1))
+
+    def count_as_large(self, swaps: Swaps) -> float:
+        """Count the swaps after which the difference, with the error of seeds added, is as large as without; each
+        counts with the probability that the error makes it so."""
+        # Equal counts may differ in the last digits of their sums, and an accuracy has few values.
+        sizes = np.abs(self.compute_swapped_differences(swaps)).round(ROUNDING_DIGITS)
+        moved, times = np.unique(sizes, return_counts=True)
+        if self.error.variance == 0:
+            return float(times[moved >= self.seen].sum())
+        scale, degrees = self.error.variance**0.5, self.error.degrees
+        tails = stdtr(degrees, (-self.seen - moved) / scale) + stdtr(degrees, (moved - self.seen) / scale)
+        return float(tails @ times)
+
+
+def compute_p_values(
+    methods: Mapping[K, ContrastPart], pairs: Sequence[tuple[K, K]], *, draws: int, seed: int = 1
+) -> list[float]:
+    """Compute how often chance alone makes a difference as large as that of each pair; each method by one metric.
+
+    Between equal methods it does not matter whose prediction is whose. So predictions are swapped in half of the test
+    groups, at random, for all seeds together; to that is added the seeds' error, a Student t as in
+    `compute_seed_error`, the seeds of all `methods` pooled. p = (1 + draws as large as what was seen) / (1 + draws),
+    with at least `DRAWS_A_TEST` draws a pair, since p is corrected for all pairs. The same arguments give the same p.
+
+    Raises `ValueError` if the test images differ, or if a method that depends on a seed has a single one.
+    """
+    pooled = pool_seed_spread(list(methods.values()))
+    tests = []
+    for first, second in pairs:
+        one, other = methods[first], methods[second]
+        check_same_images([one, other])
+        if one.is_of_one_seed or other.is_of_one_seed:
+            raise ValueError(f"{first} and {second}: one seed says nothing of others, so there is no p")
+        error = compute_seed_error([(1.0, one), (-1.0, other)], pooled) if one.groups > 1 else SeedSpread(0.0, 1.0)
+        tests.append(SwapTest(one, other, error))
+    if not tests:
+        return []
+    draws = max(draws, DRAWS_A_TEST * len(tests))
+    counted = np.zeros(len(tests))
+    random = np.random.default_rng(seed)
+    for start in range(0, draws, SWAP_BLOCK):
+        size = (min(SWAP_BLOCK, draws - start), len(tests[0].first))
+        swaps = random.integers(0, 2, size=size, dtype=np.uint8).astype(np.float32)
+        counted += [test.count_as_large(swaps) for test in tests]
+    return [(1 + own) / (draws + 1) for own in counted.tolist()]
+
+
+def correct_holm(p_values: Sequence[float]) -> list[float]:
+    """Correct the p values of tests made at once (Holm 1979): each times those not smaller, in order, at most 1."""
+    p = np.asarray(p_values, dtype=np.float64)
+    order = np.argsort(p, kind="stable")
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)))
+    return [float(value) for value in adjusted]

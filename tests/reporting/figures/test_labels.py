@@ -11,7 +11,7 @@ from sklearn.metrics import accuracy_score
 from lowres_ssl.reporting.figures._style import use_figure_style
 from lowres_ssl.reporting.figures.labels import average_over_subsets
 from lowres_ssl.runs.result_io import read_predictions
-from lowres_ssl.stats.bootstrap import compute_interval
+from lowres_ssl.stats.intervals import compute_interval
 from lowres_ssl.stats.paired_tests import MethodCounts
 from speed.simulated import World, alike
 

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from lowres_ssl.console import pluralise
 from lowres_ssl.io.atomic import atomic_write
-from lowres_ssl.stats.bootstrap import Interval
+from lowres_ssl.stats.intervals import Interval
 
 OFFSET_STEP = 0.07  # of a doubling: where lines have bars they stand side by side, so that none hides another's
 # Okabe and Ito's colours, which most colour-blind readers can distinguish.

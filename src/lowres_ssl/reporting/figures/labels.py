@@ -28,8 +28,7 @@ from lowres_ssl.reporting.figures._style import (
 from lowres_ssl.runs.comparability import check_same_kind
 from lowres_ssl.runs.query import ResultColumn, ResultFilters, select_columns
 from lowres_ssl.runs.run import CLASSIFIER_PROBE, WEIGHTS_PREFIX
-from lowres_ssl.stats.bootstrap import Interval, compute_interval
-from lowres_ssl.stats.confusion import Counts
+from lowres_ssl.stats.intervals import Counts, Interval, compute_interval
 from lowres_ssl.stats.paired_tests import MethodCounts
 
 MAX_BANDS = 4  # in a panel; more of them are one grey

@@ -9,7 +9,7 @@ from lowres_ssl.reporting.tables.formats import format_csv, format_latex, format
 from lowres_ssl.reporting.tables.recipes import build_recipes_table
 from lowres_ssl.reporting.tables.score_table import build_scores_table
 from lowres_ssl.reporting.tables.tuning_table import build_tuned_table
-from lowres_ssl.stats.confusion import CONFUSION_METRICS
+from lowres_ssl.stats.intervals import CONFUSION_METRICS
 
 TABLE_BUILDERS = {"scores": build_scores_table, "recipes": build_recipes_table, "tuned": build_tuned_table}
 TABLE_WRITERS = {"md": format_markdown, "csv": format_csv, "tex": format_latex}

@@ -11,7 +11,7 @@ import pandas as pd
 from lowres_ssl.reporting.cells import SIGNS, UNRELIABLE
 from lowres_ssl.reporting.tables import Table, Text
 from lowres_ssl.runs.collapse import RUN_MARKS
-from lowres_ssl.stats.bootstrap import MIN_RELIABLE_GROUPS
+from lowres_ssl.stats.intervals import MIN_RELIABLE_GROUPS
 
 # How spreadsheets know a formula. Some take these after a tab or a line break, too.
 FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r", "\n")

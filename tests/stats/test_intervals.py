@@ -1,17 +1,23 @@
-"""Intervals cover a known truth as often as they say, near 1 and with few groups as well."""
+"""Metrics from counts are scikit-learn's; their intervals cover a known truth as often as they say."""
+
+from typing import Any
 
 import numpy as np
 import pytest
 from made_counts import count_right
 from scipy.stats import beta, norm, t
 
-from lowres_ssl.stats.bootstrap import (
+from lowres_ssl.evaluate.metrics import compute_metrics
+from lowres_ssl.stats.intervals import (
+    CONFUSION_METRICS,
     compute_interval,
     compute_jackknife,
     compute_jackknife_variance,
+    compute_metric,
     compute_share_reach,
+    count_by_group,
+    count_effective_groups,
 )
-from lowres_ssl.stats.confusion import CONFUSION_METRICS, compute_metric
 from speed.intervals import coverage
 from speed.simulated import World, alike, unlike
 
@@ -25,6 +31,49 @@ WORLDS = {
     "two seeds that err on other images": World(alike(150, 1), seeds=2, seed=0.1, noise=0.8),
     "groups of very different size": World(unlike(30), seeds=3),
 }
+
+
+@pytest.mark.parametrize("classes", [2, 3, 8])
+@pytest.mark.parametrize("name", CONFUSION_METRICS)
+def test_metric_from_counts_is_scikit_learns(classes: int, name: str) -> None:
+    """Also with a class that has no image, and one never predicted."""
+    random = np.random.default_rng(classes)
+    confusion = random.integers(0, 5, (6, classes, classes))
+    confusion[0, -1] = 0
+    confusion[1, :, 0] = 0
+    confusion[2, 0], confusion[2, :, 0] = 0, 0
+    got = compute_metric(confusion, name)
+    for place, counts in enumerate(confusion):
+        labels, predictions = (np.repeat(axis.ravel(), counts.ravel()) for axis in np.indices(counts.shape))
+        names = [str(number) for number in range(classes)]
+        wanted = compute_metrics(labels, predictions, np.eye(classes)[predictions], names)
+        assert got[place] == pytest.approx(getattr(wanted, name))
+
+
+def counted(groups: list[str], order: list[int]) -> Any:
+    """Four images, of labels 0 0 1 1 and predictions 0 1 1 1, in another order."""
+    labels, predictions, ids = np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1]), np.array(["a", "b", "c", "d"])
+    return count_by_group(labels[order], predictions[order], np.array(groups)[order], 2, ids=ids[order])
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2, 3], [3, 1, 0, 2]])
+def test_counts_are_of_each_group_in_whatever_order_the_images_come(order: list[int]) -> None:
+    got = counted(["", "ann", "ann", ""], order)
+    assert got.tolist() == [[[1, 0], [0, 0]], [[0, 0], [0, 1]], [[0, 1], [0, 1]]]  # image a, image d, ann
+    assert len(counted(["", "a", "a", "b"], order)) == 3  # image a is not in the group "a"
+
+
+def test_groups_count_as_if_of_one_size_and_for_equal_classes_those_of_the_smallest() -> None:
+    """Two groups of 100 images and 18 of one: 218^2 / (2 * 100^2 + 18)."""
+    counts = np.zeros((1, 20, 2, 2), dtype=np.int64)
+    counts[:, :, 0, 0] = 1
+    counts[:, :2, 0, 0] = 100
+    assert count_effective_groups(counts, "accuracy") == pytest.approx(218**2 / 20018)
+    counts = np.zeros((3, 200, 3, 3), dtype=np.int64)  # a third class has no image
+    counts[:, :190, 0, 0] = 1
+    counts[:, 190:, 1, 0] = 1
+    wanted = {"accuracy": 200, "weighted_f1": 200, "balanced_accuracy": 10, "macro_f1": 10}
+    assert {name: count_effective_groups(counts, name) for name in CONFUSION_METRICS} == wanted
 
 
 @pytest.mark.parametrize("world", WORLDS.values(), ids=WORLDS)
@@ -58,7 +107,7 @@ def test_few_images_of_a_class_leave_much_open(second: int, seeds: int, name: st
     assert (found.groups, found.effective_groups, found.reliable) == (200, second, False)
 
 
-@pytest.mark.parametrize("name", CONFUSION_METRICS)
+@pytest.mark.parametrize("name", ["weighted_f1", "macro_f1", "balanced_accuracy"])
 def test_interval_of_every_metric_covers_the_truth(name: str) -> None:
     assert coverage(WORLDS["three seeds"], name, REPETITIONS) >= LEAST
 
@@ -76,7 +125,7 @@ def test_interval_covers_the_truth_everywhere(
 
 
 def test_jackknife_of_a_mean_is_the_textbooks_variance() -> None:
-    found = compute_jackknife(lambda confusion: compute_metric(confusion, "accuracy"), count_right(340))
+    found = compute_jackknife(count_right(340), "accuracy")
     assert found.values == pytest.approx(0.85)
     assert compute_jackknife_variance(found.left_out.mean(axis=0)) == pytest.approx(0.85 * 0.15 / 399)
 
@@ -88,6 +137,7 @@ def test_interval_of_one_seed_is_the_exact_binomial_one_of_the_effective_size() 
     right = 0.85 * size
     wanted = beta.ppf(0.025, right, size - right + 1), beta.ppf(0.975, right + 1, size - right)
     assert (found.low, found.high) == pytest.approx(wanted)
+    assert (found.spread, found.seeds, found.groups) == (None, 1, 20)
 
 
 def test_what_seeds_do_is_added_as_squares() -> None:
@@ -95,7 +145,7 @@ def test_what_seeds_do_is_added_as_squares() -> None:
     counts = count_right(300, 320, 340)
     values = counts[:, :, 0, 0].mean(axis=1)
     found = compute_interval(counts, "accuracy")
-    left_out = compute_jackknife(lambda confusion: compute_metric(confusion, "accuracy"), counts).left_out
+    left_out = compute_jackknife(counts, "accuracy").left_out
     own = compute_jackknife_variance(left_out - left_out.mean(axis=0)).sum() / 2
     variance = max(values.var(ddof=1) - own, values.var(ddof=1) / 2)
     below, above = compute_share_reach(
@@ -103,32 +153,27 @@ def test_what_seeds_do_is_added_as_squares() -> None:
     )
     for got, reach in ((0.8 - found.low, below), (found.high - 0.8, above)):
         assert got == pytest.approx((reach**2 + t.ppf(0.975, 2) ** 2 * variance / 3) ** 0.5)
+    assert (found.value, found.spread, found.seeds) == (pytest.approx(0.8), pytest.approx(values.std(ddof=1)), 3)
 
 
 def test_seeds_that_err_on_other_images_differ_by_half_of_their_variance_at_least() -> None:
     """All of their variance would go, if a few seeds could tell."""
     counts, _ = World(alike(60, 3), seeds=3, seed=0.0).draw(np.random.default_rng(1))
-    found = compute_jackknife(lambda confusion: compute_metric(confusion, "accuracy"), counts[0])
+    found = compute_jackknife(counts[0], "accuracy")
     assert found.values.var(ddof=1) > 0
     assert found.spread.variance == pytest.approx(found.values.var(ddof=1) / 2)
     assert found.spread.degrees == 2
 
 
-def test_interval_has_what_it_is_of() -> None:
-    counts = np.stack([[[[3 - wrong, wrong], [0, 2]]] * 30 for wrong in (0, 1, 2)])
-    found = compute_interval(counts, "accuracy")
-    assert (found.value, found.spread, found.seeds, found.groups) == (pytest.approx(0.8), pytest.approx(0.2), 3, 30)
-    assert found.low < 0.6
-    assert found.reliable
-    assert compute_interval(counts[:1], "accuracy").spread is None
-
-
 def test_few_groups_are_marked_and_so_are_many_where_a_few_have_most_images() -> None:
-    assert not compute_interval(np.full((1, 24, 2, 2), 3), "accuracy").reliable
-    assert compute_interval(np.full((1, 25, 2, 2), 3), "accuracy").reliable
     unlike_30 = np.full((1, 30, 2, 2), 1)
     unlike_30[:, :2] = 50
-    assert not compute_interval(unlike_30, "accuracy").reliable
+    few, enough = (np.full((1, groups, 2, 2), 3) for groups in (24, 25))
+    assert [compute_interval(counts, "accuracy").reliable for counts in (few, enough, unlike_30)] == [
+        False,
+        True,
+        False,
+    ]
 
 
 def test_one_group_leaves_everything_open() -> None:

@@ -1,29 +1,85 @@
-"""Compute how far other test groups and other seeds would move a score: counts in, intervals out."""
+"""Compute metrics from confusion counts of test groups, and how far other groups and other seeds would move them."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betaincinv, ndtri, stdtrit
 
-from lowres_ssl.stats.confusion import (
-    CLASS_MEAN_METRICS,
-    Counts,
-    Floats,
-    compute_class_scores,
-    compute_kish_size,
-    compute_metric,
-    count_effective_groups,
-)
+Counts = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+CONFUSION_METRICS = ("accuracy", "weighted_f1", "macro_f1", "balanced_accuracy")
+CLASS_MEAN_METRICS = ("macro_f1", "balanced_accuracy")  # the mean of a score of each class, however large it is
+LINEAR_METRICS = ("accuracy", "balanced_accuracy")  # for given labels, a sum over the images
 
 CONFIDENCE_LEVEL = 0.95
 TAIL_PROBABILITY = (1 - CONFIDENCE_LEVEL) / 2
 MIN_RELIABLE_GROUPS = 25  # tables mark an interval of fewer
 TOO_FEW_GROUPS_NOTE = f"as much as fewer than {MIN_RELIABLE_GROUPS} of one size"
 MIN_VARIANCE = 1e-12  # below it is rounding: one image in a million has a variance of 1e-12
+
+
+def count_by_group(
+    labels: NDArray[np.int64],
+    predictions: NDArray[np.int64],
+    groups: NDArray[np.str_],
+    classes: int,
+    *,
+    ids: NDArray[np.str_],
+) -> Counts:
+    """Count the confusions of each test group: int64 [G, C, C], a row a true class, a column a predicted one.
+
+    All arrays have one length. labels, predictions: indices of the `classes`. groups: patients, slides or source
+    images; an image with "" is a group of its own. The order of the images does not matter: groups are sorted, single
+    images first, by id.
+    """
+    names = np.stack([groups, np.where(groups == "", ids, "")], axis=1)
+    found, places = np.unique(names, axis=0, return_inverse=True)
+    counts = np.zeros((len(found), classes, classes), dtype=np.int64)
+    np.add.at(counts, (places.reshape(-1), labels, predictions), 1)
+    return counts
+
+
+def compute_metric(confusion: NDArray[Any], name: str) -> Floats:
+    """Compute one of `CONFUSION_METRICS` from counts [..., C, C], whole numbers or not: float64 [...].
+
+    As scikit-learn does: over the classes that have an image; a class never predicted has an F1 of 0. Raises
+    `ValueError` for another name.
+    """
+    true = confusion.sum(axis=-1)
+    images = true.sum(axis=-1)
+    match name:
+        case "accuracy":
+            return np.asarray(np.trace(confusion, axis1=-2, axis2=-1) / images)
+        case "weighted_f1":
+            return np.asarray((compute_class_scores(confusion, name) * true).sum(axis=-1) / images)
+        case "macro_f1" | "balanced_accuracy":
+            return np.asarray(compute_class_scores(confusion, name).sum(axis=-1) / (true > 0).sum(axis=-1))
+    raise ValueError(f"unknown metric {name!r}: wanted one of {', '.join(CONFUSION_METRICS)}")
+
+
+def compute_class_scores(confusion: NDArray[Any], name: str) -> Floats:
+    """Compute the F1 or the recall of each class, whichever the metric averages: float64 [..., C]; 0 without images."""
+    part = np.diagonal(confusion, axis1=-2, axis2=-1).astype(np.float64)
+    whole = confusion.sum(axis=-1)
+    if name in ("weighted_f1", "macro_f1"):
+        part, whole = 2 * part, whole + confusion.sum(axis=-2)
+    return np.asarray(np.divide(part, whole, out=np.zeros_like(part), where=whole > 0))
+
+
+def count_effective_groups(counts: Counts, name: str) -> float:
+    """Count the groups of counts [S, G, C, C] as if of one size; for a mean over classes, those of the smallest."""
+    images = counts[0].sum(axis=-1)  # [G, C]
+    if name in CLASS_MEAN_METRICS:
+        return min(compute_kish_size(own) for own in images.T if own.any())
+    return compute_kish_size(images.sum(axis=-1))
+
+
+def compute_kish_size(sizes: NDArray[np.int64]) -> float:
+    """Divide the squared sum of sizes by the sum of their squares (Kish, Survey Sampling, 1965)."""
+    return float(sizes.sum()) ** 2 / float((sizes.astype(np.float64) ** 2).sum())
 
 
 @dataclass(frozen=True)
@@ -44,7 +100,7 @@ class Interval:
 
     @property
     def reliable(self) -> bool:
-        return has_enough_groups(self.effective_groups)
+        return self.effective_groups >= MIN_RELIABLE_GROUPS
 
 
 @dataclass(frozen=True)
@@ -77,20 +133,15 @@ class JackknifeScores:
         return SeedSpread(max(variance - own_images, variance / 2), seeds - 1)
 
 
-def has_enough_groups(groups: float) -> bool:
-    return groups >= MIN_RELIABLE_GROUPS
-
-
 def get_t_quantile(degrees: float) -> float:
     """The Student t at which a two-sided 95% interval ends."""
     return float(stdtrit(degrees, 1 - TAIL_PROBABILITY))
 
 
-def compute_jackknife(score: Callable[[NDArray[Any]], Floats], counts: Counts) -> JackknifeScores:
-    """Score each seed with and without each group; counts: int64 [S, G, C, C] with G of at least 2, score: confusion
-    counts [..., C, C] -> float64 [...]."""
+def compute_jackknife(counts: Counts, name: str) -> JackknifeScores:
+    """Compute a metric of each seed with and without each group; counts: int64 [S, G, C, C] with G of at least 2."""
     whole = counts.sum(axis=1)
-    return JackknifeScores(score(whole), score(whole[:, None] - counts))
+    return JackknifeScores(compute_metric(whole, name), compute_metric(whole[:, None] - counts, name))
 
 
 def compute_jackknife_variance(left_out: Floats) -> Floats:
@@ -115,8 +166,8 @@ def compute_interval(counts: Counts, name: str) -> Interval:
     values = np.array([compute_metric(own.sum(axis=1), name).mean() for own in by_seed])
     value, low, high = float(values.mean()), 0.0, 1.0
     if groups > 1:
-        each = [compute_jackknife(partial(compute_metric, name=name), own) for own in by_seed]
-        found = JackknifeScores(values, np.stack([own.left_out.mean(axis=0) for own in each]))
+        left_out = np.stack([compute_jackknife(own, name).left_out.mean(axis=0) for own in by_seed])
+        found = JackknifeScores(values, left_out)
         below, above = compute_group_reach(by_seed, name, found)
         of_seeds = get_t_quantile(seeds - 1) ** 2 * found.spread.variance / seeds if seeds > 1 else 0.0
         low = max(0.0, value - (below**2 + of_seeds) ** 0.5)
