@@ -8,7 +8,7 @@ import socket
 import struct
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ SECRETS = ("WANDB_API_KEY", "MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_PASSWORD",
 # What libraries warn of themselves is no matter here.
 SLOW = (pytest.mark.slow, pytest.mark.filterwarnings("ignore"))
 TOOLS = ["tensorboard", pytest.param("mlflow", marks=SLOW), pytest.param("wandb", marks=SLOW)]
+
+Numbers = dict[str, dict[int, float]]  # key -> step -> value
 
 
 def machine() -> list[str]:
@@ -47,28 +49,92 @@ def accuracy_of(run: Path) -> float:
     return float(json.loads(path.read_text())["test"]["accuracy"])
 
 
-def events(folder: Path) -> Any:
-    """All that TensorBoard would show of the one run there."""
-    pytest.importorskip("tensorboard")
+def by_step(key: str, points: list[Any]) -> dict[int, float]:
+    """The values of a key; a step that is there twice is an error."""
+    steps = [point.step for point in points]
+    assert len(set(steps)) == len(steps), f"{key}: {steps}"
+    return {point.step: point.value for point in points}
+
+
+def tensorboard_numbers(folder: Path) -> Numbers:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     (place,) = (folder / "outputs" / "trackers" / "tensorboard").iterdir()
     read = EventAccumulator(str(place), size_guidance={"scalars": 0, "images": 0, "tensors": 0})
     read.Reload()
-    return read
+    views = read.Images("views")
+    assert [(each.step, each.width, each.height) for each in views] == [(0, 60, 160)]  # 8 images: whole, two views
+    assert len(read.Images("t-SNE")) == 1
+    return {key: by_step(key, read.Scalars(key)) for key in read.Tags()["scalars"]}
 
 
-def scalars(read: Any) -> dict[str, dict[int, float]]:
-    """key -> step -> value; a step that is there twice is an error."""
-    found = {}
-    for key in read.Tags()["scalars"]:
-        steps = [point.step for point in read.Scalars(key)]
-        assert len(set(steps)) == len(steps), f"{key}: {steps}"
-        found[key] = {point.step: point.value for point in read.Scalars(key)}
+def mlflow_numbers(folder: Path) -> Numbers:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{folder / 'outputs' / 'trackers' / 'mlflow' / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("lowres-ssl")
+    assert experiment is not None
+    (run,) = client.search_runs([experiment.experiment_id])
+    assert (run.info.status, run.info.run_name) == ("FINISHED", run_in(folder).name)
+    assert run.data.params["method.name"] == "simclr"
+    artifacts = {each.path for each in client.list_artifacts(run.info.run_id)}
+    assert "t-SNE.png" in artifacts
+    assert "views.png" not in artifacts  # images: false, unless typed
+    return {key: by_step(key, client.get_metric_history(run.info.run_id, key)) for key in run.data.metrics}
+
+
+def wandb_numbers(folder: Path) -> Numbers:
+    (place,) = (folder / "outputs" / "trackers" / "wandb" / "wandb").glob("offline-run-*")
+    (path,) = place.glob("*.wandb")
+    found: Numbers = {}
+    for record in wandb_records(path):
+        kind = record.WhichOneof("record_type")
+        if kind == "run":
+            assert record.run.display_name == run_in(folder).name
+            assert not record.run.host
+        elif kind == "history":
+            step = record.history.step.num
+            for item in record.history.item:
+                key, value = item.key or "/".join(item.nested_key), json.loads(item.value_json)
+                assert step not in found.setdefault(key, {})
+                found[key][step] = value
+        elif kind == "summary":
+            for item in record.summary.update:
+                if "/knn/" in (item.key or ""):
+                    found[item.key] = {3: json.loads(item.value_json)}
+    assert not list(place.rglob("views*"))  # images: false, unless typed
+    assert list(place.rglob("t-SNE*"))
     return found
 
 
-def check_numbers(found: Mapping[str, Mapping[int, float]], run: Path) -> None:
+def wandb_records(path: Path) -> Iterator[Any]:
+    """What an offline run wrote: LevelDB's log format, blocks of 32 kB, after a header of 7 bytes."""
+    from wandb.proto import wandb_internal_pb2
+
+    content, place, parts = path.read_bytes(), 7, b""
+    while place + 7 <= len(content):
+        left = 32768 - place % 32768
+        if left < 7:
+            place += left
+            continue
+        length, kind = struct.unpack("<HB", content[place + 4 : place + 7])
+        parts += content[place + 7 : place + 7 + length]
+        place += 7 + length
+        if kind in (1, 4):  # whole, or the last part
+            record = wandb_internal_pb2.Record()
+            record.ParseFromString(parts)
+            yield record
+            parts = b""
+
+
+READERS = {
+    "tensorboard": (tensorboard_numbers, "tensorboard --logdir outputs/trackers/tensorboard"),
+    "mlflow": (mlflow_numbers, "mlflow ui --backend-store-uri"),
+    "wandb": (wandb_numbers, "nothing was sent; wandb sync outputs/trackers/wandb"),
+}
+
+
+def check_numbers(found: Numbers, run: Path) -> None:
     """Every epoch's numbers, the collapse monitors and the scores, ours and the random rows'."""
     history = history_of(run)
     for key, name in (
@@ -84,21 +150,6 @@ def check_numbers(found: Mapping[str, Mapping[int, float]], run: Path) -> None:
         (start,) = run.parent.glob(f"folder-{method}-*")
         assert found[f"{name}/knn/accuracy"][3] == pytest.approx(accuracy_of(start))
     assert "validation/knn/accuracy" in found
-
-
-def test_history_monitors_views_tsne_and_scores_arrive_in_tensorboard(
-    lowres_ssl: Command, cells: Path, tmp_path: Path
-) -> None:
-    pytest.importorskip("tensorboard")
-    answer = lowres_ssl(*TYPED, "tracker=tensorboard")
-    assert answer.code == 0, answer.err
-    assert "tensorboard --logdir outputs/trackers/tensorboard" in answer.err
-    read = events(tmp_path)
-    check_numbers(scalars(read), run_in(tmp_path))
-    views, tsne = read.Images("views"), read.Images("t-SNE")
-    assert [(each.step, each.width, each.height) for each in views] == [(0, 60, 160)]  # 8 images: whole, two views
-    assert len(tsne) == 1
-    assert {path.name for path in tmp_path.iterdir()} == {"data", "outputs"}
 
 
 def interrupted_once(lowres_ssl: Command, monkeypatch: pytest.MonkeyPatch, *typed: str) -> None:
@@ -117,14 +168,18 @@ def interrupted_once(lowres_ssl: Command, monkeypatch: pytest.MonkeyPatch, *type
     assert answer.code == 0, answer.err
 
 
-def test_resumed_run_goes_on_in_tensorboard_without_a_doubled_epoch(
-    lowres_ssl: Command, cells: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("tool", TOOLS)
+def test_history_monitors_pictures_and_scores_arrive_and_no_epoch_is_doubled_when_the_run_goes_on(
+    lowres_ssl: Command, cells: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tool: str
 ) -> None:
-    pytest.importorskip("tensorboard")
-    interrupted_once(lowres_ssl, monkeypatch, "tracker=tensorboard")
-    read = events(tmp_path)
-    check_numbers(scalars(read), run_in(tmp_path))
-    assert len(read.Images("views")) == 1
+    pytest.importorskip(tool)
+    read, said = READERS[tool]
+    interrupted_once(lowres_ssl, monkeypatch, f"tracker={tool}")
+    check_numbers(read(tmp_path), run_in(tmp_path))
+    answer = lowres_ssl(*TYPED, f"tracker={tool}")  # finished: nothing is told twice
+    assert said in answer.err
+    check_numbers(read(tmp_path), run_in(tmp_path))
+    assert {path.name for path in tmp_path.iterdir()} == {"data", "outputs"}
 
 
 @pytest.mark.parametrize("tool", TOOLS)
@@ -171,100 +226,6 @@ def test_missing_library_is_said_before_anything_is_read(
         refused(answer, 2, f"tracker={tool}", "not installed", f"pip install 'lowres-ssl[{tool}]'", "tracker=none")
         assert "images" not in answer.err
     assert not (tmp_path / "outputs").exists()
-
-
-def mlflow_numbers(folder: Path) -> dict[str, dict[int, float]]:
-    from mlflow import MlflowClient
-
-    client = MlflowClient(f"sqlite:///{folder / 'outputs' / 'trackers' / 'mlflow' / 'mlflow.db'}")
-    experiment = client.get_experiment_by_name("lowres-ssl")
-    assert experiment is not None
-    (run,) = client.search_runs([experiment.experiment_id])
-    assert run.info.status == "FINISHED"
-    assert run.info.run_name == run_in(folder).name
-    assert run.data.params["method.name"] == "simclr"
-    artifacts = {each.path for each in client.list_artifacts(run.info.run_id)}
-    assert "t-SNE.png" in artifacts
-    assert "views.png" not in artifacts  # images: false, unless typed
-    found = {}
-    for key in run.data.metrics:
-        points = client.get_metric_history(run.info.run_id, key)
-        steps = [point.step for point in points]
-        assert len(set(steps)) == len(steps), f"{key}: {steps}"
-        found[key] = {point.step: point.value for point in points}
-    return found
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")
-def test_history_and_scores_arrive_in_mlflow_and_a_resumed_run_goes_on_there(
-    lowres_ssl: Command, cells: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pytest.importorskip("mlflow")
-    interrupted_once(lowres_ssl, monkeypatch, "tracker=mlflow")
-    check_numbers(mlflow_numbers(tmp_path), run_in(tmp_path))
-    answer = lowres_ssl(*TYPED, "tracker=mlflow")  # finished: nothing is told twice
-    assert answer.code == 0, answer.err
-    check_numbers(mlflow_numbers(tmp_path), run_in(tmp_path))
-    assert {path.name for path in tmp_path.iterdir()} == {"data", "outputs"}
-
-
-def wandb_records(path: Path) -> Iterator[Any]:
-    """What an offline run wrote: LevelDB's log format, blocks of 32 kB, after a header of 7 bytes."""
-    from wandb.proto import wandb_internal_pb2
-
-    content, place, parts = path.read_bytes(), 7, b""
-    while place + 7 <= len(content):
-        left = 32768 - place % 32768
-        if left < 7:
-            place += left
-            continue
-        length, kind = struct.unpack("<HB", content[place + 4 : place + 7])
-        parts += content[place + 7 : place + 7 + length]
-        place += 7 + length
-        if kind in (1, 4):  # whole, or the last part
-            record = wandb_internal_pb2.Record()
-            record.ParseFromString(parts)
-            yield record
-            parts = b""
-
-
-def wandb_numbers(folder: Path) -> dict[str, dict[int, float]]:
-    (place,) = (folder / "outputs" / "trackers" / "wandb" / "wandb").glob("offline-run-*")
-    (path,) = place.glob("*.wandb")
-    found: dict[str, dict[int, float]] = {}
-    for record in wandb_records(path):
-        kind = record.WhichOneof("record_type")
-        if kind == "run":
-            assert record.run.display_name == run_in(folder).name
-            assert not record.run.host
-        elif kind == "history":
-            step = record.history.step.num
-            for item in record.history.item:
-                key, value = item.key or "/".join(item.nested_key), json.loads(item.value_json)
-                assert step not in found.setdefault(key, {})
-                found[key][step] = value
-        elif kind == "summary":
-            for item in record.summary.update:
-                if "/knn/" in (item.key or ""):
-                    found[item.key] = {3: json.loads(item.value_json)}
-    assert not list(place.rglob("views*"))  # images: false, unless typed
-    assert list(place.rglob("t-SNE*"))
-    return found
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")
-def test_history_and_scores_arrive_in_an_offline_wandb_run_that_is_written_anew_when_it_goes_on(
-    lowres_ssl: Command, cells: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pytest.importorskip("wandb")
-    interrupted_once(lowres_ssl, monkeypatch, "tracker=wandb")
-    check_numbers(wandb_numbers(tmp_path), run_in(tmp_path))
-    answer = lowres_ssl(*TYPED, "tracker=wandb")
-    assert "nothing was sent; wandb sync outputs/trackers/wandb" in answer.err
-    check_numbers(wandb_numbers(tmp_path), run_in(tmp_path))
-    assert {path.name for path in tmp_path.iterdir()} == {"data", "outputs"}
 
 
 @pytest.mark.slow
