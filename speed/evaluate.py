@@ -8,7 +8,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from lowres_ssl.evaluate.features import build_probe_features, extract_rows, get_subset_rows
+from lowres_ssl.evaluate.features import build_probe_features, get_subset_rows
 from lowres_ssl.probes.base import Features
 from lowres_ssl.reporting.figures.tsne import compute_tsne
 from speed.experiment import Experiment, build_overrides, experiment, synchronise
@@ -65,9 +65,8 @@ def timed(made: Experiment, work: Callable[..., Any], *given: Any, **named: Any)
 
 
 def features_of(made: Experiment, encoder: torch.nn.Module) -> dict[str, torch.Tensor]:
-    plan = made.plan
     sides = get_subset_rows(made.material.split)
-    return {name: extract_rows(encoder, rows, plan.config, made.material, plan.compute) for name, rows in sides.items()}
+    return {name: made.extract(encoder, rows) for name, rows in sides.items()}
 
 
 def forwarding(made: Experiment, encoder: torch.nn.Module, features: Features, batch: int) -> float:
@@ -81,12 +80,12 @@ def forwarding(made: Experiment, encoder: torch.nn.Module, features: Features, b
         order = np.random.default_rng(0).permutation(len(split.train))
         for start in range(0, len(order), batch):
             rows = order[start : start + batch]
-            inputs = extract_rows(encoder, split.train[rows], plan.config, made.material, plan.compute)
+            inputs = made.extract(encoder, split.train[rows])
             loss = F.cross_entropy(head(inputs.to(plan.compute.device)), features.train_labels[rows])
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
-        extract_rows(encoder, split.validation, plan.config, made.material, plan.compute)
+        made.extract(encoder, split.validation)
     synchronise(plan.compute.device)
     return time.perf_counter() - started
 

@@ -6,14 +6,19 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 from hydra import compose, initialize_config_module
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from lowres_ssl.config.check import read_config, register_schemas
 from lowres_ssl.config.experiment_schema import PretrainConfig
 from lowres_ssl.config.overrides import quote_value
 from lowres_ssl.data.prepare import PreparedData, make_configured_split, prepare_data
+from lowres_ssl.evaluate.features import EvaluationView, extract_features
 from lowres_ssl.experiment.plan import TrainingSetup, build_training_setup, make_checked_split
+from lowres_ssl.train.batch_reader import BatchReader
 
 
 @dataclass(frozen=True)
@@ -22,6 +27,11 @@ class Experiment:
 
     plan: TrainingSetup
     material: PreparedData
+
+    def extract(self, encoder: nn.Module, rows: NDArray[np.int64]) -> Tensor:
+        """The features of some rows of the store, float32 [n, D] on the CPU."""
+        take = BatchReader(self.material.store, self.plan.compute.device, "host")
+        return extract_features(encoder, take, rows, EvaluationView.from_config(self.plan.config), self.plan.compute)
 
 
 def about_data(data: str | None, work: str, images: str = "any") -> list[str]:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from lowres_ssl.evaluate.features import extract_rows, get_subset_rows
+from lowres_ssl.evaluate.features import get_subset_rows
 from speed.contestants import Case, ours
 from speed.experiment import experiment
 from speed.table import arguments, machine, markdown, median_and_spread
@@ -87,7 +87,7 @@ def measure(
     started = time.perf_counter()
     encoder = made.plan.encoder.to(made.plan.compute.device)
     for rows in get_subset_rows(made.material.split).values():
-        extract_rows(encoder, rows, made.plan.config, made.material, made.plan.compute)
+        made.extract(encoder, rows)
     features = time.perf_counter() - started
     host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     peak = [torch.cuda.max_memory_allocated() / 2**20] if made.plan.compute.device.type == "cuda" else []

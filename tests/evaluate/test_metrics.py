@@ -1,7 +1,5 @@
 """Each number by hand on a few images, and against scikit-learn on many."""
 
-import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,27 +10,20 @@ from sklearn.metrics import (
     balanced_accuracy_score,
     classification_report,
     confusion_matrix,
-    f1_score,
     roc_auc_score,
 )
 
 from lowres_ssl.evaluate.metrics import compute_metrics
-from lowres_ssl.io.atomic import write_json
-from lowres_ssl.io.checksummed_json import to_json
 from lowres_ssl.runs.records import Scores
 
-Integers = np.ndarray[Any, Any]
-
-
-def one_hot(predictions: list[int], classes: int) -> np.ndarray[Any, Any]:
-    return np.eye(classes)[predictions]
+Array = np.ndarray[Any, Any]
 
 
 def scored(labels: list[int], predictions: list[int], names: str) -> Scores:
-    return compute_metrics(np.array(labels), np.array(predictions), one_hot(predictions, len(names)), list(names))
+    return compute_metrics(np.array(labels), np.array(predictions), np.eye(len(names))[predictions], list(names))
 
 
-def drawn(classes: int, images: int, seed: int) -> tuple[Integers, Integers, np.ndarray[Any, Any], list[str]]:
+def drawn(classes: int, images: int, seed: int) -> tuple[Array, Array, Array, list[str]]:
     """Labels, predictions and scores that have something to do with each other."""
     rng = np.random.default_rng(seed)
     labels = np.concatenate([np.arange(classes), rng.integers(0, classes, images - classes)])
@@ -55,22 +46,15 @@ def test_three_classes_by_hand() -> None:
     assert got.confusion_matrix == [[2, 1, 0], [0, 2, 0], [0, 1, 0]]
 
 
-def test_two_classes_by_hand() -> None:
-    """The area is the share of pairs (one image of b, one of a) in which b's score is higher, equals counting half."""
+def test_area_by_hand() -> None:
+    """Of two classes the share of pairs (one image of b, one of a) in which b's score is higher, equals counting half.
+    Of three each against the rest: 1, 1, and 1/2 for c, whose image stands between the other two."""
     scores = np.array([[0.9, 0.1], [0.6, 0.4], [0.4, 0.6], [0.6, 0.4], [0.1, 0.9]])
     got = compute_metrics(np.array([0, 0, 0, 1, 1]), np.array([0, 0, 1, 0, 1]), scores, ["a", "b"])
     assert got.auroc == pytest.approx((1 + 0.5 + 0 + 3) / 6)
-    assert got.sensitivity == pytest.approx({"a": 2 / 3, "b": 1 / 2})
-    assert got.specificity == pytest.approx({"a": 1 / 2, "b": 2 / 3})
-    assert got.confusion_matrix == [[2, 1], [1, 1]]
-
-
-def test_area_for_three_classes_by_hand() -> None:
-    """a against the rest 1, b against the rest 1, c against the rest 1/2: its image stands between the other two."""
     scores = np.array([[0.8, 0.0, 0.2], [0.1, 0.5, 0.4], [0.4, 0.3, 0.3]])
-    assert compute_metrics(np.arange(3), np.array([0, 1, 0]), scores, list("abc")).auroc == pytest.approx(
-        (1 + 1 + 0.5) / 3
-    )
+    got = compute_metrics(np.arange(3), np.array([0, 1, 0]), scores, list("abc"))
+    assert got.auroc == pytest.approx((1 + 1 + 0.5) / 3)
 
 
 @pytest.mark.parametrize("classes", [2, 3, 8])
@@ -91,23 +75,15 @@ def test_numbers_are_those_of_scikit_learn(classes: int, seed: int) -> None:
     assert got.auroc == pytest.approx(curves)
 
 
-def test_class_absent_from_the_labels_counts_in_no_mean() -> None:
+def test_class_absent_from_the_labels_counts_in_no_mean_and_may_be_predicted() -> None:
     labels, predictions = [0, 0, 0, 1, 1, 1], [0, 0, 1, 1, 1, 0]
     without, with_absent = scored(labels, predictions, "ab"), scored(labels, predictions, "abc")
     for key in ("accuracy", "weighted_f1", "macro_f1", "balanced_accuracy"):
         assert getattr(with_absent, key) == pytest.approx(getattr(without, key))
-    assert with_absent.auroc is None
-    assert with_absent.sensitivity["c"] is None
-    assert with_absent.specificity["c"] == 1.0
-    assert with_absent.confusion_matrix == [[2, 1, 0], [1, 2, 0], [0, 0, 0]]
-
-
-def test_class_absent_from_the_labels_may_be_predicted() -> None:
+    assert (with_absent.auroc, with_absent.sensitivity["c"], with_absent.specificity["c"]) == (None, None, 1.0)
     got = scored([0, 0, 1, 1], [0, 2, 1, 1], "abc")
-    assert got.accuracy == 0.75
     assert got.balanced_accuracy == pytest.approx((0.5 + 1) / 2)
     assert got.macro_f1 == pytest.approx((2 / 3 + 1) / 2)
-    assert got.macro_f1 == pytest.approx(f1_score([0, 0, 1, 1], [0, 2, 1, 1], labels=[0, 1], average="macro"))
     assert (got.sensitivity["c"], got.specificity["c"]) == (None, 0.75)
 
 
@@ -132,31 +108,9 @@ def test_images_of_one_class_leave_nothing_to_divide_by(predicted: int) -> None:
     assert got.specificity == {"a": None, "b": right}
 
 
-def test_one_image_is_enough() -> None:
-    got = scored([1], [1], "abc")
-    assert (got.n, got.accuracy, got.weighted_f1) == (1, 1.0, 1.0)
-
-
 @pytest.mark.parametrize("classes", [2, 9])
 def test_scores_of_a_float32_softmax_will_do(classes: int) -> None:
     labels, predictions, scores, names = drawn(classes, 200, 0)
     narrow = torch.from_numpy(np.log(scores)).float().softmax(dim=1).numpy()
-    assert narrow.dtype == np.float32
     wide, got = (compute_metrics(labels, predictions, each, names).auroc for each in (scores, narrow))
     assert got == pytest.approx(wide, abs=1e-3)
-
-
-@pytest.mark.parametrize("classes", [2, 4])
-def test_order_of_the_images_does_not_matter(classes: int) -> None:
-    labels, predictions, scores, names = drawn(classes, 40, 1)
-    order = np.random.default_rng(0).permutation(40)
-    one = compute_metrics(labels, predictions, scores, names)
-    other = compute_metrics(labels[order], predictions[order], scores[order], names)
-    assert one == other
-
-
-@pytest.mark.parametrize(("labels", "names"), [([0, 1, 2, 0], "abc"), ([0, 0, 0, 0], "abc"), ([0, 1, 0, 1], "ab")])
-def test_metrics_are_ready_for_strict_json(tmp_path: Path, labels: list[int], names: str) -> None:
-    got = scored(labels, [0, 1, 1, 0], names)
-    write_json(tmp_path / "metrics.json", to_json(got))
-    assert json.loads((tmp_path / "metrics.json").read_text()) == to_json(got)

@@ -1,4 +1,4 @@
-"""What was tuned: the order of preference, whose settings are whose, Table 1."""
+"""What was tuned: the order of preference, and whose settings are whose."""
 
 from dataclasses import replace
 from math import inf
@@ -10,7 +10,6 @@ from stored_runs import SPLIT, made_up_tuned
 from lowres_ssl.errors import CheckpointError, ConfigError
 from lowres_ssl.evaluate.tuned_settings import (
     GridLine,
-    build_table_1,
     find_tuned_settings,
     get_tuned_path,
     read_tuned_settings,
@@ -89,24 +88,3 @@ def test_damaged_file_costs_no_other(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "type lowres-ssl tune run=a force=true" in capsys.readouterr().err
     with pytest.raises(CheckpointError, match="type lowres-ssl tune run=a force=true"):
         find_tuned_settings(tmp_path, "a", WANTED)
-
-
-def test_table_1_has_ours_beside_the_papers_and_a_table_for_each_recipe() -> None:
-    paper = {"simclr": {"pneumonia": {"batch_size": 64, "learning_rate": 0.1}}}
-    mine = [
-        made_up_tuned(32, 0.0005, 0.9, run="a"),
-        made_up_tuned(accuracy=0.8, run="b"),
-        made_up_tuned(run="c", entry="dcl", dataset="breast", title="Breast"),
-        made_up_tuned(run="d", entry="random", recipe=None),
-        made_up_tuned(run="e", recipe="tuned"),
-    ]
-    (title, heads, rows), (other, _, others) = build_table_1(mine, paper)
-    assert "recipe paper, resnet18, 64 px, split random (split_seed 0); rule full" in title
-    assert heads == ["", "Pneumonia", "paper", "Breast", "paper"]
-    assert rows == [
-        ["simclr", "32 (0.0005)", "64 (0.1)", "-", "-"],
-        ["dcl", "-", "-", "16 (0.01)", "-"],
-        ["random", "16 (0.01)", "-", "-", "-"],
-    ]
-    assert "recipe tuned" in other
-    assert [row[0] for row in others] == ["random", "simclr"]

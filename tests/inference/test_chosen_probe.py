@@ -6,20 +6,16 @@ import pytest
 from stored_runs import made_up_run
 
 from lowres_ssl.errors import ConfigError
-from lowres_ssl.inference.predict import choose_stored_result
+from lowres_ssl.inference.load import choose_stored_result
 from lowres_ssl.runs.run import Run
-
-EVALUATE = "; type lowres-ssl evaluate run={} precision={}"
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    """With a KNN and a logistic result at fp32, and a classifier of its own without a result."""
+    """With a KNN and a logistic result at fp32."""
     for probe in ("knn", "logistic"):
         folder = made_up_run(tmp_path, method="supervised", probe=probe)
-    run = Run(folder.parent)
-    run.classifier.touch()
-    return run
+    return Run(folder.parent)
 
 
 @pytest.mark.parametrize("by_folder", [False, True])
@@ -29,25 +25,17 @@ def test_a_result_is_named_by_its_probe_or_its_folder(run: Run, by_folder: bool)
 
 
 @pytest.mark.parametrize(
-    ("asked", "precision", "end"),
-    [
-        ("nonsense", "fp32", "; type probe=knn-{knn} or logistic-{logistic}"),
-        ("linear", "fp32", f"{EVALUATE} probe=[linear]"),
-        ("logistic", "bf16", "; type precision=fp32"),
-        (None, "bf16", "; type precision=fp32"),
-        ("nonsense", "bf16", f"{EVALUATE} probe=[logistic]"),
-        ("classifier", "fp32", EVALUATE),  # which any evaluation of a supervised run makes
-    ],
+    ("asked", "precision"), [("nonsense", "fp32"), ("linear", "fp32"), ("logistic", "bf16"), (None, "bf16")]
 )
-def test_what_to_type_instead(run: Run, asked: str | None, precision: str, end: str) -> None:
-    with pytest.raises(ConfigError) as refused:
+def test_error_lists_what_there_is_and_how_to_make_another(run: Run, asked: str | None, precision: str) -> None:
+    knn, logistic = (folder.name for folder, _ in run.results())
+    there = rf"there is {knn} \(precision=fp32\), {logistic} \(precision=fp32\); type one of these"
+    make = rf"lowres-ssl evaluate run={run.name} precision={precision} probe=\[PROBE\]$"
+    with pytest.raises(ConfigError, match=f"no stored result of {asked or 'any probe'} at .*{there}.* or {make}"):
         choose_stored_result(run, asked, precision)
-    numbers = dict(folder.name.split("-") for folder, _ in run.results())
-    assert str(refused.value).endswith(end.format(run.name, precision, **numbers))
 
 
-def test_a_folder_at_another_precision_is_found_at_its_own(run: Run) -> None:
-    (folder, result), *_ = run.results()
-    with pytest.raises(ConfigError, match=r"; type precision=fp32$"):
-        choose_stored_result(run, folder.name, "bf16")
-    assert result.precision == "fp32"
+def test_several_results_are_told_apart_by_their_settings(run: Run, tmp_path: Path) -> None:
+    made_up_run(tmp_path, method="supervised", probe="knn", settings={"k": 7})
+    with pytest.raises(ConfigError, match=r"probe=knn-\w+ \(k=\d+\) or knn-\w+ \(k=\d+\)$"):
+        choose_stored_result(run, "knn", "fp32")

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet
 import pytest
-import torch
 from made_runs import Made, type_it
 from stored_runs import reseal
 
@@ -98,7 +97,6 @@ def test_predict_writes_labels_probabilities_and_calibration(
         (["embed", "run=nope", "images=IMAGES"], 3, ["nope: no such run", "lowres-ssl runs"]),
         (["embed", "run=RUN", "images=nope"], 3, ["nope: no such folder", "type images=FOLDER"]),
         (["embed", "run=RUN", "images=IMAGES", "formats=[csv]"], 2, ["formats=csv: wanted some of parquet, npz"]),
-        (["embed", "run=RUN", "images=IMAGES", "batch_size=0"], 2, ["batch_size=0: wanted at least 1"]),
         (["predict", "run=RUN", "images=IMAGES"], 2, ["several results would do", "probe=knn or linear or logistic"]),
     ],
 )
@@ -145,10 +143,8 @@ def write_again(folder: Path) -> None:
         ("logistic", "remove", "its fitted probe is not there"),
         ("logistic", "a bit", "not what its result was made from, or damaged"),
         ("logistic", "another encoder", "not of the encoder that the run has now"),
-        ("logistic", "another width", "not what this probe stores"),
         ("knn", "features", "training features are not those that it was fitted to"),
         ("knn", "no features", "no such file"),
-        ("logistic", "complex", "not what this probe stores (complex numbers)"),
     ],
 )
 def test_stored_probe_that_will_not_do_is_one_line(
@@ -163,12 +159,6 @@ def test_stored_probe_that_will_not_do_is_one_line(
         file.write_bytes(file.read_bytes()[:-1] + bytes([file.read_bytes()[-1] ^ 1]))
     elif damage == "another encoder":
         save_tensors(file, tensors, known | {"encoder": "0"})
-        write_again(file.parent)
-    elif damage == "another width":
-        save_tensors(file, tensors | {"weight": tensors["weight"][:, :5]}, known)
-        write_again(file.parent)
-    elif damage == "complex":
-        save_tensors(file, tensors | {"mean": tensors["mean"].to(torch.complex64)}, known)
         write_again(file.parent)
     elif damage == "features":
         save_tensors(features, {"train": load_tensors(features)[0]["train"] + 1}, {})

@@ -87,17 +87,6 @@ def test_company_changes_nothing(clouds: Clouds, changes: dict[str, object]) -> 
             torch.testing.assert_close(together.state_dict()[name][place], values[0], rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.usefixtures("in_double")
-def test_head_that_diverges_is_told_and_leaves_the_others_alone(clouds: Clouds) -> None:
-    features, probe = clouds(apart=0.7), mlp(epochs=4)
-    _, (before, lost, after) = probe.fit(features, [0.05, 1e300, 0.05], [4, 4, 5])
-    assert lost.diverged
-    for fit, seed in ((before, 4), (after, 5)):
-        _, (alone,) = probe.fit(features, [0.05], [seed])
-        assert not fit.diverged
-        assert (fit.epoch, fit.accuracy) == (alone.epoch, pytest.approx(alone.accuracy))
-
-
 @pytest.mark.gpu
 def test_heads_on_a_gpu_are_chosen_as_on_the_cpu(clouds: Clouds) -> None:
     features = clouds(apart=20.0)

@@ -80,17 +80,6 @@ def test_softmax_vote_stays_finite(clouds: Clouds, metric: str, size: float) -> 
     np.testing.assert_allclose(scores.sum(axis=1), 1)
 
 
-@pytest.mark.parametrize("vote", ["uniform", "softmax"])
-def test_class_without_a_training_image_gets_no_vote(clouds: Clouds, vote: str) -> None:
-    features = clouds()
-    kept = features.train_labels != 1
-    fewer = replace(features, train=features.train[kept], train_labels=features.train_labels[kept])
-    ours = knn(vote=vote).fit_predict(fewer, seed=0)
-    assert ours.test_scores.shape == (24, 3)
-    assert (ours.test_scores[:, 1] == 0).all()
-    assert set(ours.test.tolist()) == {0, 2}
-
-
 def test_k_above_the_training_set_names_the_largest() -> None:
     with pytest.raises(
         ConfigError,

@@ -105,15 +105,6 @@ def test_unconverged_strengths_are_counted_and_used(clouds: Clouds) -> None:
     assert LogisticProbe([0.001, 0.01, 0.1], 1000).fit_predict(features, seed=0).details["unconverged"] == 0
 
 
-def test_class_without_a_training_image_is_never_predicted(clouds: Clouds) -> None:
-    features = clouds()
-    kept = features.train_labels != 1
-    fewer = replace(features, train=features.train[kept], train_labels=features.train_labels[kept])
-    prediction = LogisticProbe(STRENGTHS, 1000).fit_predict(fewer, seed=0)
-    assert prediction.test_scores.shape == (24, 3)
-    assert (prediction.test_scores[:, 1] == 0).all()
-
-
 @pytest.mark.parametrize(
     ("strengths", "iterations", "message"),
     [
@@ -125,12 +116,3 @@ def test_class_without_a_training_image_is_never_predicted(clouds: Clouds) -> No
 def test_value_out_of_range_is_refused(strengths: list[float], iterations: int, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         LogisticProbe(strengths, iterations)
-
-
-def test_stored_spread_of_nothing_is_refused(clouds: Clouds) -> None:
-    features = clouds(classes=2)
-    probe = LogisticProbe([0.1], 1000)
-    tensors = probe.fit_probe(features, seed=0).tensors
-    probe.restore(tensors, lambda: features.train, 2)
-    with pytest.raises(ValueError, match="standard deviations above 0"):
-        probe.restore(tensors | {"scale": torch.tensor(0.0)}, lambda: features.train, 2)

@@ -11,8 +11,8 @@ from stored_runs import made_up_run
 
 from lowres_ssl.benchmark.recommendation import write_recommendation
 from lowres_ssl.config.command_schemas import TableConfig
-from lowres_ssl.inference.model_card import find_start_results, make_result_key, read_stored_scores
-from lowres_ssl.inference.predict import choose_stored_result
+from lowres_ssl.inference.load import choose_stored_result
+from lowres_ssl.inference.model_card import read_stored_scores
 from lowres_ssl.reporting.comparison import format_findings
 from lowres_ssl.reporting.figures import Stored
 from lowres_ssl.reporting.figures.batch_size import BatchSizeFigure
@@ -101,15 +101,8 @@ def run_of(folder: Path, method: str) -> Run:
 
 
 def model_card(folder: Path) -> list[Any]:
-    run = run_of(folder, "dcl")
-    return [
-        (
-            score.result.label,
-            score.intervals,
-            find_start_results(run)["random"][make_result_key(score.result)][1].test.accuracy,
-        )
-        for score in read_stored_scores(run, "encoder.safetensors")
-    ]
+    scores = read_stored_scores(run_of(folder, "dcl"), "encoder.safetensors")
+    return [(score.result.label, score.intervals, score.starts["random"]) for score in scores]
 
 
 def predict(folder: Path) -> Any:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from lowres_ssl.device import DevicePrecision
 from lowres_ssl.errors import ConfigError
-from lowres_ssl.evaluate.features import extract_features
+from lowres_ssl.evaluate.features import EvaluationView, extract_features
 from lowres_ssl.train.batch_reader import ReadBatch
 from lowres_ssl.train.state import TrainingOptions
 
@@ -87,8 +87,8 @@ def test_the_best_encoder_is_the_latest_of_equals(experiment: Make) -> None:
 
 def test_training_goes_on_in_training_mode_after_a_validation(experiment: Make) -> None:
     def validate(encoder: nn.Module, take: ReadBatch) -> float:
-        view = {"image_size": 12, "mean": (0.5,) * 3, "std": (0.25,) * 3}
-        return float(extract_features(encoder, take, [0, 1, 2], **view, compute=DevicePrecision(CPU, "fp32")).std())
+        view = EvaluationView(12, (0.5,) * 3, (0.25,) * 3)
+        return float(extract_features(encoder, take, [0, 1, 2], view, DevicePrecision(CPU, "fp32")).std())
 
     run, seen = experiment(validate=validate), set[tuple[int, bool]]()
     run.encoder.register_forward_hook(lambda module, inputs, _: seen.add((len(inputs[0]), module.training)))

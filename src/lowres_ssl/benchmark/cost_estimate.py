@@ -17,7 +17,6 @@ from lowres_ssl.config.experiment_schema import RANDOM_BASELINES, PretrainConfig
 from lowres_ssl.data.decode import decode_image
 from lowres_ssl.data.prepare import DataSummary, summarise_data
 from lowres_ssl.errors import ConfigError, is_out_of_memory
-from lowres_ssl.evaluate.evaluate import drop_settings_origin
 from lowres_ssl.experiment.estimate import estimate_training_seconds, measure_epoch_time, measure_inference_speed
 from lowres_ssl.experiment.plan import TrainingSetup, build_training_setup, make_checked_split
 from lowres_ssl.probes.base import Features, build_probe
@@ -108,15 +107,14 @@ def time_probe(name: str, arguments: Mapping[str, Any], plan: TrainingSetup, out
     noise, as wide as the encoder's, and in fewer epochs if it has any."""
     train = len(outline.split.train)
     rows = min(train, MAX_PROBE_ROWS)
-    settings = drop_settings_origin({key: value for key, value in arguments.items() if key != "name"})
     fewer = {"k": rows, "epochs": TIMED_PROBE_EPOCHS}
-    timed = settings | {key: min(settings[key], most) for key, most in fewer.items() if key in settings}
+    timed = dict(arguments) | {key: min(arguments[key], most) for key, most in fewer.items() if key in arguments}
     probe, given = build_probe(name, timed), make_noise_features(plan, outline, rows)
     probe.fit_predict(given, seed=0)  # the first time is slower
     started = time.perf_counter()
     probe.fit_predict(given, seed=0)
     seconds = time.perf_counter() - started
-    return seconds * train / rows * float(settings.get("epochs", 1) / timed.get("epochs", 1))
+    return seconds * train / rows * float(arguments.get("epochs", 1) / timed.get("epochs", 1))
 
 
 def make_noise_features(plan: TrainingSetup, outline: DataSummary, rows: int) -> Features:

@@ -10,8 +10,7 @@ from lowres_ssl.config.check import read_config
 from lowres_ssl.config.command_schemas import PredictConfig
 from lowres_ssl.console import format_table, pluralise
 from lowres_ssl.inference.api import predict
-from lowres_ssl.inference.load import load_portable_encoder
-from lowres_ssl.inference.predict import choose_stored_result, get_result_encoder
+from lowres_ssl.inference.load import choose_stored_result, get_result_encoder, load_portable_encoder
 from lowres_ssl.runs.run import find_run
 from lowres_ssl.stats.calibration import CHANCE_DRAWS
 

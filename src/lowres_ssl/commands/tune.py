@@ -1,4 +1,4 @@
-"""`lowres-ssl tune`: batch size and learning rate of the linear evaluation, chosen on validation: Table 1."""
+"""`lowres-ssl tune`: batch size and learning rate of the linear evaluation, chosen on validation."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 from lowres_ssl.config.check import read_config
 from lowres_ssl.config.experiment_schema import TuneConfig
 from lowres_ssl.console import format_table, log_info, pluralise
-from lowres_ssl.evaluate.tuned_settings import build_table_1, get_tuned_path
+from lowres_ssl.evaluate.tuned_settings import format_tuned_cell, get_tuned_path
 from lowres_ssl.experiment.tune_run import build_grid, find_runs_to_tune, tune_run
 from lowres_ssl.io.atomic import check_writable
 
@@ -26,10 +26,14 @@ def main(cfg: DictConfig) -> None:
         f"rule {grid.rule}; test features are not read"
     )
     tuned = [tune_run(run, cfg) for run in runs]
-    for title, heads_of_columns, rows in build_table_1(tuned, config.table_1):
-        print(f"Batch size (learning rate) of the linear evaluation, chosen on validation; {title}\n")
-        print(format_table(heads_of_columns, rows), end="\n\n")
+    rows = []
+    for each in tuned:
+        paper = config.table_1.get(each.encoder.entry, {}).get(each.encoder.dataset)
+        ours, accuracy = each.chosen.format_cell(), f"{each.chosen.accuracy:.3f}"
+        rows.append([each.run, ours, accuracy, format_tuned_cell(paper) if paper else "-"])
+    print("Batch size (learning rate) of the linear evaluation, chosen on validation\n")
+    print(format_table(["run", "ours", "validation accuracy", "paper"], rows), end="\n\n")
     print(
-        f"Chosen: {get_tuned_path(output_dir, '*')}. Use it: "
+        f"Chosen: {get_tuned_path(output_dir, '*')}. See them as Table 1: lowres-ssl tables table=paper1. Use them: "
         "lowres-ssl evaluate run=RUN probe.linear.settings_from=tuned"
     )

@@ -12,7 +12,7 @@ from lowres_ssl.console import log_warning, pluralise
 from lowres_ssl.data.catalogue import Catalogue
 from lowres_ssl.data.prepare import PreparedData, load_catalogue, make_configured_split
 from lowres_ssl.data.pseudonyms import make_pseudonyms
-from lowres_ssl.data.splits import LabelSubset, Split, count_seen_test_images, load_split, save_split
+from lowres_ssl.data.splits import LabelSubset, Split, count_seen_test_images, save_split
 from lowres_ssl.device import DevicePrecision
 from lowres_ssl.encoders.base import build_fixed_encoder
 from lowres_ssl.encoders.from_config import get_normalisation, init_encoder
@@ -21,9 +21,10 @@ from lowres_ssl.environment import describe_environment
 from lowres_ssl.errors import CheckpointError, ConfigError, DataError
 from lowres_ssl.evaluate.features import adapt_baseline
 from lowres_ssl.io.checksummed_json import Settings
+from lowres_ssl.runs.index import read_index
 from lowres_ssl.runs.records import RunIdentity, RunOutcome, RunRecord, SplitSummary
-from lowres_ssl.runs.run import WEIGHTS_PREFIX, Run, find_run, find_runs_by_labels, get_identified_run
-from lowres_ssl.runs.run_hash import build_base_identity, build_run_labels
+from lowres_ssl.runs.run import WEIGHTS_PREFIX, Run, find_run, get_identified_run
+from lowres_ssl.runs.run_hash import build_base_identity
 
 
 @dataclass(frozen=True)
@@ -85,43 +86,7 @@ def find_sibling_run(config: PretrainConfig, method: str) -> Run:
     What `split=auto` comes to depends on the images, so they are looked at where there are several. A single run of
     another split is refused later, see `InitialWeights.check_leakage`.
     """
-    is_auto = config.split.name == "auto"
-    shared = get_sibling_settings(config)
-    shared |= {} if is_auto else {"split": config.split.name}
-    found = []
-    for run in find_runs_by_labels(Path(config.output_dir), "pretrain", build_run_labels(config, method)):
-        try:
-            record = run.read()
-        except CheckpointError as error:
-            log_warning(f"{error}")
-            continue
-        if record.outcome is None or record.entry != method or not isinstance(record.config, PretrainConfig):
-            continue
-        known = get_sibling_settings(record.config) | {"split": record.split.kind}
-        if all(known[key] == value for key, value in shared.items()):
-            found.append(run)
-    if len(found) > 1 and is_auto:
-        split = make_configured_split(config, load_catalogue(config.dataset, Path(config.store_dir)))
-        shared["split"] = split.kind
-        found = [run for run in found if run.read().split.digest == split.digest]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        names = ", ".join(run.name for run in found)
-        raise CheckpointError(
-            f"initial_weights={METHOD_PREFIX}{method}: several runs would do ({names}); type the name of one"
-        )
-    typed = ", ".join(f"{key}={value}" for key, value in shared.items())
-    raise CheckpointError(
-        f"initial_weights={METHOD_PREFIX}{method}: no finished run of it with {typed}; type lowres-ssl pretrain "
-        f"method={method} with these first"
-    )
-
-
-def get_sibling_settings(config: PretrainConfig) -> dict[str, object]:
-    """The settings that runs of two methods share where one starts from the other, by the key to type; the split's kind
-    aside, which an "auto" leaves to the images."""
-    return {
+    shared: dict[str, object] = {  # by the key to type, which is a column of the index
         "dataset": config.dataset.name,
         "recipe": config.recipe,
         "backbone": config.backbone.name,
@@ -131,6 +96,29 @@ def get_sibling_settings(config: PretrainConfig) -> dict[str, object]:
         "split_seed": config.split_seed,
         "pretrain_on": config.pretrain_on.name,
     }
+    if config.split.name != "auto":
+        shared["split"] = config.split.name
+    frame, problems = read_index(Path(config.output_dir))
+    for problem in problems:
+        log_warning(problem)
+    fits = (frame["state"] == "finished") & (frame["entry"] == method)
+    for key, value in shared.items():
+        fits &= (frame[key] == value).fillna(False)
+    if frame["run"][fits].nunique() > 1 and config.split.name == "auto":
+        split = make_configured_split(config, load_catalogue(config.dataset, Path(config.store_dir)))
+        fits &= frame["split_digest"] == split.digest
+    found = sorted(set(frame["run"][fits]))
+    if len(found) == 1:
+        return find_run(Path(config.output_dir), found[0])
+    if found:
+        raise CheckpointError(
+            f"initial_weights={METHOD_PREFIX}{method}: several runs would do ({', '.join(found)}); type the name of one"
+        )
+    typed = ", ".join(f"{key}={value}" for key, value in shared.items())
+    raise CheckpointError(
+        f"initial_weights={METHOD_PREFIX}{method}: no finished run of it with {typed}; type lowres-ssl pretrain "
+        f"method={method} with these first"
+    )
 
 
 def get_fixed_run(
@@ -157,8 +145,8 @@ def get_fixed_run(
     with run.lock():
         if config.force and kind == "pretrain":
             run.discard()
-        if not is_complete_run(run, config, material):
-            save_run_split(run, config, material)
+        save_run_split(run, config, material)
+        if not is_complete_run(run):
             record = build_run_record(config, material, identity, probe, source)
             if source is not None and source.record is not None:
                 record = replace(record, pretrain_on=source.record.pretrain_on, labels=source.record.labels)
@@ -178,33 +166,21 @@ def build_encoder_name(config: ExperimentConfig, source: InitialWeights | None) 
     return f"{WEIGHTS_PREFIX}{source.name}" if name == WEIGHTS_METHOD else f"{name} from {source.name}"
 
 
-def is_complete_run(run: Run, config: ExperimentConfig, material: PreparedData) -> bool:
-    """Whether the run is finished and its encoder as it was written. A split that got lost is written down again."""
+def is_complete_run(run: Run) -> bool:
+    """Whether the run is finished and its encoder as it was written."""
     try:
         record = run.find_record()
-        if record is None or record.outcome is None:
-            return False
-        run.get_checked_encoder()
+        if record is not None and record.outcome is not None:
+            run.get_checked_encoder()
+            return True
     except CheckpointError as error:
         log_warning(f"{error}")
-        return False
-    save_run_split(run, config, material)
-    return True
+    return False
 
 
 def save_run_split(run: Run, config: ExperimentConfig, material: PreparedData) -> None:
-    """Write the split down, unless it is there whole: the run's identity covers its digest, so it is the same one.
-
-    With `hash_ids` it is written in any case: what is there may name the images."""
-    root, store_dir = material.catalogue.root, Path(config.store_dir)
-    if run.split.exists() and not config.hash_ids:
-        try:
-            if load_split(run.split, material.catalogue, store_dir).digest == material.split.digest:
-                return
-        except (CheckpointError, DataError):
-            pass
-        log_warning(f"{run.split}: not the split that this run wrote, or damaged; written anew")
-    pseudonyms = make_pseudonyms(root, store_dir) if config.hash_ids else None
+    """Write the split down. The run's identity covers its digest, so that it is the same one each time."""
+    pseudonyms = make_pseudonyms(material.catalogue.root, Path(config.store_dir)) if config.hash_ids else None
     save_split(material.split, material.catalogue, run.split, pseudonyms)
 
 

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -24,7 +24,6 @@ from lowres_ssl.evaluate.features import build_probe_features, digest_features, 
 from lowres_ssl.evaluate.supervised_head import SupervisedHead
 from lowres_ssl.evaluate.tuned_settings import TunedEncoder, find_tuned_settings, list_tuned_warnings
 from lowres_ssl.io.checksummed_json import JSON, Settings
-from lowres_ssl.io.locks import Lock
 from lowres_ssl.probes.base import Probe, build_probe
 from lowres_ssl.runs.expectation import describe_scoring
 from lowres_ssl.runs.records import ResultRecord, SplitSummary, SubsetSizes
@@ -43,53 +42,38 @@ class ProbeSet:
 
 
 @dataclass(frozen=True)
-class TuningTarget:
-    """An encoder as settings are tuned for it: what tables call it, the batch size and epochs of its pre-training, if
-    it had one, and the name of its run, if there is one yet."""
+class ProbeTask:
+    """One probe to score on one draw of the labels: its name, its settings as they are stored, its result's folder."""
 
-    entry: str
-    batch_size: int | None = None
-    epochs: int | None = None
-    run: str | None = None
-
-    @classmethod
-    def from_run(cls, run: Run) -> Self:
-        record = run.read()
-        training = record.training
-        if training is None:
-            return cls(record.entry, run=run.name)
-        return cls(record.entry, training.batch_size, training.epochs, run.name)
+    name: str
+    probe: Probe
+    settings: dict[str, Any]
+    draw: LabelSubset
+    folder: Path
 
 
-def build_probe_set(
-    config: ExperimentConfig, encoder: TuningTarget | None = None, split: Split | None = None
-) -> ProbeSet:
+def build_probe_set(config: ExperimentConfig, encoder: TunedEncoder | None = None, run: str | None = None) -> ProbeSet:
     """The probes that `config` asks for. Raises `ConfigError` for one that is unknown or whose settings do not fit.
 
-    With `encoder` and `split`: settings that are to come from what was tuned, for that run or for one like it, are
-    looked up, and it is a `ConfigError` if nothing was. Without, the paper's stand in.
+    With `encoder`: settings that are to come from what was tuned, for this `run` or for an encoder like it, are looked
+    up, and it is a `ConfigError` if nothing was. Without, the paper's stand in.
     """
     if not config.probe:
         raise ConfigError("probe=[]: nothing to score with; type probe=[knn,linear], or pretrain with evaluate=false")
-    arguments = {key: {k: v for k, v in values.items() if k != "name"} for key, values in config.probe.items()}
-    linear = arguments.get("linear", {})
+    settings = {key: {k: v for k, v in values.items() if k != "name"} for key, values in config.probe.items()}
+    linear = settings.get("linear", {})
     doubts: tuple[str, ...] = ()
-    if linear.get(SETTINGS_ORIGIN) == TUNED_ORIGIN and encoder is not None and split is not None:
-        wanted = TunedEncoder(
-            dataset=config.dataset.name,
-            entry=encoder.entry,
-            recipe=config.recipe,
-            backbone=config.backbone.name,
-            image_size=config.image_size,
-            split=SplitSummary(split.kind, split.seed, split.digest),
-            batch_size=encoder.batch_size,
-            epochs=encoder.epochs,
-        )
-        tuned = find_tuned_settings(Path(config.output_dir), encoder.run, wanted)
+    if linear.get(SETTINGS_ORIGIN) == TUNED_ORIGIN and encoder is not None:
+        tuned = find_tuned_settings(Path(config.output_dir), run, encoder)
         doubts = list_tuned_warnings(tuned, linear)
         linear |= {key: getattr(tuned.chosen, key) for key in TUNABLE_KEYS}
-    probes = {key: build_probe(key, drop_settings_origin(values)) for key, values in arguments.items()}
-    return ProbeSet(probes, arguments, doubts)
+    return ProbeSet({key: build_probe(key, values) for key, values in settings.items()}, settings, doubts)
+
+
+def build_run_probe_set(run: Run, config: ExperimentConfig) -> ProbeSet:
+    """As `build_probe_set`, with what was tuned for the run or one like it."""
+    record = run.read()
+    return build_probe_set(config, TunedEncoder.build(config, record.entry, record.split, record.training), run.name)
 
 
 def warn_of_settings(evaluations: Iterable[ProbeSet]) -> None:
@@ -97,18 +81,12 @@ def warn_of_settings(evaluations: Iterable[ProbeSet]) -> None:
         log_warning(doubt)
 
 
-def drop_settings_origin(settings: Settings) -> dict[str, Any]:
-    """Where batch size and rate of the linear probe come from is stored with them, and is no argument of the probe."""
-    return {key: value for key, value in settings.items() if key != SETTINGS_ORIGIN}
-
-
 def check_probe_images(
     evaluation: ProbeSet, catalogue: Catalogue, split: Split, draws: Sequence[LabelSubset] = (ALL_LABELS,)
 ) -> None:
     """Raises `ConfigError` if the images will not do for the probes; warns of what is doubtful in either."""
-    if evaluation.settings.get("linear", {}).get(SETTINGS_ORIGIN) == TUNED_ORIGIN and not all(
-        draw.is_full for draw in draws
-    ):
+    is_tuned = evaluation.settings.get("linear", {}).get(SETTINGS_ORIGIN) == TUNED_ORIGIN
+    if is_tuned and not all(draw.is_full for draw in draws):
         raise ConfigError(
             "label_fraction: settings that were tuned knew all validation labels; type probe.linear.settings_from=paper"
         )
@@ -132,39 +110,25 @@ def evaluate_run(
 ) -> dict[LabelSubset, list[ResultRecord]]:
     """For each draw of labels one result a probe, in the order of `evaluation`; for a run whose encoder was trained
     with a classifier also that one's, last. Two processes never make the same result."""
-    with run.lock() as hold:
-        return evaluate_run_locked(run, config, material, evaluation, compute, draws, hold)
-
-
-def evaluate_run_locked(
-    run: Run,
-    config: ExperimentConfig,
-    material: PreparedData,
-    evaluation: ProbeSet,
-    compute: DevicePrecision,
-    draws: Sequence[LabelSubset],
-    hold: Lock,
-) -> dict[LabelSubset, list[ResultRecord]]:
-    """The same, once no other process works on the run: its results may have been made in the meantime."""
     results: dict[LabelSubset, list[ResultRecord]] = {draw: [] for draw in draws}
     read: dict[EncoderChoice, dict[str, Tensor]] = {}  # the features, once for all probes
-    probes = dict(evaluation.probes)
-    if run.classifier.exists():
-        probes[CLASSIFIER_PROBE] = SupervisedHead(run.check_file(run.classifier, run.read()))
-    for draw in draws:
-        for name, probe in probes.items():
-            settings = evaluation.settings.get(name, {})
-            folder = get_result_folder(run, name, settings, compute, draw)
-            result = None if config.force else read_whole_result(folder)
-            if result is None:
-                share = "" if draw.is_full else f", {draw.fraction:.3g} of the labels, draw {draw.number}"
-                log_info(f"{run.name}: {probe.label}{share}")
-                if probe.encoder not in read:
-                    read[probe.encoder] = get_run_features(run, probe.encoder, config, material, compute)
-                sides = read[probe.encoder]
-                hold.check()
-                result = evaluate_probe(run, sides, config, material, name, probe, settings, compute, folder, draw)
-            results[draw].append(result)
+    with run.lock() as hold:  # another process may have made the results while this one waited
+        probes = dict(evaluation.probes)
+        if run.classifier.exists():
+            probes[CLASSIFIER_PROBE] = SupervisedHead(run.check_file(run.classifier, run.read()))
+        for draw in draws:
+            for name, probe in probes.items():
+                settings = evaluation.settings.get(name, {})
+                task = ProbeTask(name, probe, settings, draw, get_result_folder(run, name, settings, compute, draw))
+                result = None if config.force else read_whole_result(task.folder)
+                if result is None:
+                    share = "" if draw.is_full else f", {draw.fraction:.3g} of the labels, draw {draw.number}"
+                    log_info(f"{run.name}: {probe.label}{share}")
+                    if probe.encoder not in read:
+                        read[probe.encoder] = get_run_features(run, probe.encoder, config, material, compute)
+                    hold.check()
+                    result = evaluate_probe(run, task, read[probe.encoder], config, material, compute)
+                results[draw].append(result)
     return results
 
 
@@ -202,43 +166,42 @@ def read_whole_result(folder: Path) -> ResultRecord | None:
 
 def evaluate_probe(
     run: Run,
+    task: ProbeTask,
     sides: dict[str, Tensor],
     config: ExperimentConfig,
     material: PreparedData,
-    name: str,
-    probe: Probe,
-    settings: dict[str, Any],
     compute: DevicePrecision,
-    folder: Path,
-    draw: LabelSubset,
 ) -> ResultRecord:
-    """Fit one probe on the labels of `draw`, score its predictions, store both."""
+    """Fit one probe on the labels of its draw, score its predictions, store both. `sides`: features float32 [n, D]."""
     from lowres_ssl.evaluate.metrics import compute_metrics
 
-    catalogue, split = material.catalogue, material.split
-    rows = get_subset_rows(split)
+    catalogue, split, probe, draw = material.catalogue, material.split, task.probe, task.draw
     train, validated = select_labelled(catalogue.labels, split.train, split.validation, draw)
-    rows |= {"train": split.train[train], "validation": split.validation[validated]}
+    rows = get_subset_rows(split) | {"train": split.train[train], "validation": split.validation[validated]}
     labels = {side: catalogue.labels[own] for side, own in rows.items()}
     started = time.perf_counter()
     features = build_probe_features(sides, material, compute, draw)
-    fitted = probe.at_fraction(draw.fraction).fit_probe(features, seed=derive_seed(config.seed, "probe", name))
+    fitted = probe.at_fraction(draw.fraction).fit_probe(features, seed=derive_seed(config.seed, "probe", task.name))
     prediction = fitted.predict(features)
     seconds = time.perf_counter() - started
-    validation = None
-    if len(labels["validation"]):
-        validation = compute_metrics(
-            labels["validation"], prediction.validation, prediction.validation_scores, catalogue.classes
-        )
+    predicted = {
+        "test": (prediction.test, prediction.test_scores),
+        "validation": (prediction.validation, prediction.validation_scores),
+    }
+    scores = {
+        side: compute_metrics(labels[side], *own, catalogue.classes) if len(labels[side]) else None
+        for side, own in predicted.items()
+    }
+    assert scores["test"] is not None, "a split has test images"
     result = ResultRecord(
         run=run.name,
-        probe=name,
+        probe=task.name,
         label=probe.label,
         encoder=run.encoder(probe.encoder).name,
-        settings=settings,
+        settings=task.settings,
         details=prediction.details,
-        test=compute_metrics(labels["test"], prediction.test, prediction.test_scores, catalogue.classes),
-        validation=validation,
+        test=scores["test"],
+        validation=scores["validation"],
         classes=tuple(catalogue.classes),
         images=SubsetSizes(*(len(labels[side]) for side in ("train", "validation", "test"))),
         labels=draw,
@@ -252,22 +215,18 @@ def evaluate_probe(
     )
     pseudonyms = make_pseudonyms(catalogue.root, Path(config.store_dir))
     arrays: dict[str, np.ndarray[Any, Any]] = {}
-    for side, predicted, scores in (
-        ("test", prediction.test, prediction.test_scores),
-        ("validation", prediction.validation, prediction.validation_scores),
-    ):
+    for side, (classes, shares) in predicted.items():
         records = [catalogue.records[row] for row in rows[side]]
         ids = [pseudonyms.image(record.id) if config.hash_ids else record.id for record in records]
         arrays |= {
             f"{side}_ids": np.array(ids, dtype=np.str_),
             f"{side}_groups": np.array([pseudonyms.patient(record.group) for record in records], dtype=np.str_),
             f"{side}_labels": labels[side],
-            f"{side}_predictions": predicted,
-            f"{side}_scores": np.asarray(scores, dtype=np.float32),
+            f"{side}_predictions": classes,
+            f"{side}_scores": np.asarray(shares, dtype=np.float32),
         }
     if draw.is_full:  # for `predict`, which has no training labels
         encoder = run.get_encoder_hash(run.encoder(probe.encoder))
-        save_tensors(
-            folder / PROBE_FILE, fitted.tensors, {"train": digest_features(sides["train"]), "encoder": encoder}
-        )
-    return write_result(folder, result, arrays)
+        known = {"train": digest_features(sides["train"]), "encoder": encoder}
+        save_tensors(task.folder / PROBE_FILE, fitted.tensors, known)
+    return write_result(task.folder, result, arrays)

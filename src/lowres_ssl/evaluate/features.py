@@ -3,11 +3,13 @@
 import hashlib
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lowres_ssl.augment.augmentation import make_evaluation_view
@@ -29,19 +31,34 @@ from lowres_ssl.train.batch_reader import BatchReader, ReadBatch
 EXTRACTION_BATCH = 128
 
 
+@dataclass(frozen=True)
+class EvaluationView:
+    """The view of an image that its features are of: the whole image at `image_size`, normalised by mean and std."""
+
+    image_size: int
+    mean: Sequence[float]
+    std: Sequence[float]
+
+    @classmethod
+    def from_config(cls, config: ExperimentConfig) -> Self:
+        return cls(config.image_size, *get_normalisation(config))
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Images uint8 [B, C, R, R] -> float32 [B, 3, S, S] on the same device."""
+        view = make_evaluation_view(images, image_size=self.image_size, mean=self.mean, std=self.std)
+        return view.contiguous(memory_format=torch.channels_last)
+
+
 def extract_features(
     encoder: nn.Module,
     take: ReadBatch,
-    rows: Sequence[int],
-    *,
-    image_size: int,
-    mean: Sequence[float],
-    std: Sequence[float],
+    rows: Sequence[int] | NDArray[np.int64],
+    view: EvaluationView,
     compute: DevicePrecision,
     done: Callable[[int], None] | None = None,
 ) -> Tensor:
-    """The encoder's output for the `rows` that `take` reads: float32 [n, D] on the CPU, one row an image, the whole
-    image seen. `done` is given the number of images of each batch.
+    """Compute the encoder's output for the `rows` that `take` reads, at least one: float32 [n, D] on the CPU. `done` is
+    given the number of images of each batch.
 
     The encoder is frozen: in evaluation mode, so that BatchNorm uses its stored statistics and does not change them.
     Afterwards it is in the mode it was in. Raises `TrainingError` if a feature is NaN or infinite.
@@ -53,32 +70,21 @@ def extract_features(
     try:
         for start in range(0, len(indices), EXTRACTION_BATCH):
             images = take(indices[start : start + EXTRACTION_BATCH])
-            features.append(extract_batch(encoder, images, image_size, mean, std, compute))
+            features.append(extract_batch(encoder, images, view, compute))
             if done is not None:
                 done(len(images))
     finally:
         encoder.train(training)
-    if not features:
-        raise ValueError("no images to extract features of")
     return torch.cat(features)
 
 
 @torch.no_grad()
-def extract_batch(
-    encoder: nn.Module,
-    images: Tensor,
-    image_size: int,
-    mean: Sequence[float],
-    std: Sequence[float],
-    compute: DevicePrecision,
-) -> Tensor:
-    """Of images uint8 [B, C, R, R] on the device: float32 [B, D] on the CPU, by an encoder in evaluation mode.
-
-    Raises `TrainingError` if a feature is NaN or infinite.
-    """
-    view = make_evaluation_view(images, image_size=image_size, mean=mean, std=std)
+def extract_batch(encoder: nn.Module, images: Tensor, view: EvaluationView, compute: DevicePrecision) -> Tensor:
+    """Compute the features of images uint8 [B, C, R, R] on the device: float32 [B, D] on the CPU, by an encoder in
+    evaluation mode. Raises `TrainingError` if a feature is NaN or infinite."""
+    shown = view(images)
     with compute.autocast():
-        output = encoder(view.contiguous(memory_format=torch.channels_last))
+        output = encoder(shown)
     features: Tensor = output.float().cpu()
     if not all_finite(features):
         raise TrainingError("the encoder's features are NaN or infinite; try precision=fp32, or train it again")
@@ -86,25 +92,19 @@ def extract_batch(
 
 
 def iter_shuffled_batches(
-    take: ReadBatch,
-    rows: Sequence[int],
-    *,
-    image_size: int,
-    mean: Sequence[float],
-    std: Sequence[float],
-    compute: DevicePrecision,
-    seed: int,
+    take: ReadBatch, rows: Sequence[int] | NDArray[np.int64], view: EvaluationView, seed: int
 ) -> Iterator[Tensor]:
-    """Yield the `rows` as `extract` shows them to the encoder, each once: float32 [B, 3, S, S] on the device.
+    """Yield the `rows` as `extract_features` shows them to the encoder, each once: float32 [B, 3, S, S] on the device.
 
     In an order drawn from `seed`: many sets are sorted by class, and a batch of one class has other statistics than the
     set. The batches differ by one image at most in size, so that none counts for more than its images.
     """
     order = np.random.default_rng(derive_seed(seed, "shuffled_batches")).permutation(np.asarray(rows, dtype=np.int64))
     for chosen in np.array_split(order, math.ceil(len(order) / EXTRACTION_BATCH)):
-        with torch.autocast(compute.device.type, enabled=False):  # whoever takes them may be within it
-            view = make_evaluation_view(take(chosen), image_size=image_size, mean=mean, std=std)
-        yield view.contiguous(memory_format=torch.channels_last)
+        images = take(chosen)
+        with torch.autocast(images.device.type, enabled=False):  # whoever takes them may be within it
+            shown = view(images)
+        yield shown
 
 
 def read_stored_features(path: Path, key: str, sides: Collection[str] | None = None) -> dict[str, Tensor] | None:
@@ -127,9 +127,8 @@ def read_stored_features(path: Path, key: str, sides: Collection[str] | None = N
 
 def store_features(path: Path, features: Mapping[str, Tensor], key: str) -> None:
     """Keep the features of each side, float32 [n, D], under `key`, which identifies what they are of."""
-    save_tensors(
-        path, features, {"key": key, "digests": {side: digest_features(own) for side, own in features.items()}}
-    )
+    digests = {side: digest_features(own) for side, own in features.items()}
+    save_tensors(path, features, {"key": key, "digests": digests})
 
 
 def digest_features(features: Tensor) -> str:
@@ -161,20 +160,15 @@ def get_run_features(
             "precision": compute.precision,
         }
     )
-    features = read_stored_features(path, key, sides)
-    if features is None:
-        with run.lock() as hold:
-            features = read_stored_features(
-                path, key, sides
-            )  # another process may have made them while this one waited
-            if features is None:
-                count = len(material.catalogue.records)
-                with ImageProgress(
-                    f"{run.name}: features", count, first=f"{run.name}: features of {count} images"
-                ) as shown:
-                    features = compute_subset_features(weights, config, material, compute, shown.add)
-                hold.check()
-                store_features(path, features, key)
+    with run.lock() as hold:
+        features = read_stored_features(path, key, sides)
+        if features is None:
+            count = len(material.catalogue.records)
+            name = f"{run.name}: features"
+            with ImageProgress(name, count, first=f"{name} of {count} images") as shown:
+                features = compute_subset_features(weights, config, material, compute, shown.add)
+            hold.check()
+            store_features(path, features, key)
     return {side: features[side] for side in sides}
 
 
@@ -185,12 +179,14 @@ def compute_subset_features(
     compute: DevicePrecision,
     done: Callable[[int], None] | None = None,
 ) -> dict[str, Tensor]:
-    """What the encoder in the file `weights` makes of all images, by side. `done`: as of `extract`."""
+    """What the encoder in the file `weights` makes of all images, by side. `done`: as of `extract_features`."""
     encoder, width = init_encoder(config)
     load_encoder_weights(encoder, load_tensors(weights)[0], str(weights))
     encoder.to(compute.device)
+    # A copy of the store in the device's memory would not pay for one reading.
+    take, view = BatchReader(material.store, compute.device, "host"), EvaluationView.from_config(config)
     features = {
-        side: extract_rows(encoder, rows, config, material, compute, done) if len(rows) else torch.empty(0, width)
+        side: extract_features(encoder, take, rows, view, compute, done) if len(rows) else torch.empty(0, width)
         for side, rows in get_subset_rows(material.split).items()
     }
     method = build_fixed_encoder(config.method)
@@ -207,19 +203,10 @@ def adapt_baseline(
     method = build_fixed_encoder(config.method)
     if method is None:
         return
-    mean, std = get_normalisation(config)
-    images = iter_shuffled_batches(
-        BatchReader(material.store, compute.device, "host"),
-        material.split.train.tolist(),
-        image_size=config.image_size,
-        mean=mean,
-        std=std,
-        compute=compute,
-        seed=config.seed,
-    )
+    take, view = BatchReader(material.store, compute.device, "host"), EvaluationView.from_config(config)
     encoder.to(compute.device)
     with compute.autocast():
-        method.adapt(encoder, images)
+        method.adapt(encoder, iter_shuffled_batches(take, material.split.train, view, config.seed))
 
 
 def append_image_sizes(features: Mapping[str, Tensor], material: PreparedData) -> dict[str, Tensor]:
@@ -248,30 +235,6 @@ def build_probe_features(
         validation_labels=torch.from_numpy(catalogue.labels[split.validation[validation]]).to(device),
         test=sides["test"].to(device),
         classes=len(catalogue.classes),
-    )
-
-
-def extract_rows(
-    encoder: nn.Module,
-    rows: np.ndarray[Any, Any],
-    config: ExperimentConfig,
-    material: PreparedData,
-    compute: DevicePrecision,
-    done: Callable[[int], None] | None = None,
-    take: ReadBatch | None = None,
-) -> Tensor:
-    """`extract` with the view that `config` sets, of some rows of the store. `take`: who reads them, if they are in the
-    device's memory already; a copy of all for one reading would not pay."""
-    mean, std = get_normalisation(config)
-    return extract_features(
-        encoder,
-        take or BatchReader(material.store, compute.device, "host"),
-        rows.tolist(),
-        image_size=config.image_size,
-        mean=mean,
-        std=std,
-        compute=compute,
-        done=done,
     )
 
 

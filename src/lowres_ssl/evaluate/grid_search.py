@@ -1,6 +1,6 @@
 """Many linear evaluations at once: every batch size and learning rate, several seeds each, chosen on validation.
 
-Heads are trained side by side (`Linear.fit`), a few in a pass on a CPU, where a thread takes a pass; all of one batch
+Heads are trained side by side (`MLPProbe.fit`), a few in a pass on a CPU, where a thread takes a pass; all of one batch
 size on a GPU.
 """
 
@@ -24,10 +24,10 @@ from lowres_ssl.probes.linear import HeadFit, MLPProbe
 # of several heads outgrows the cache, and each stands alone.
 HEADS_PER_PASS = 4
 WIDE_FEATURES = 1024
-FIRST_ROUND_DIVISOR = {
-    "quarter": 4,
-    "eighth": 8,
-}  # the part of the epochs, by rule, after which a quarter of the settings is left
+# The part of the epochs, by rule, after which a quarter of the settings is left.
+FIRST_ROUND_DIVISOR = {"quarter": 4, "eighth": 8}
+
+GridPoint = tuple[int, float]  # batch size and learning rate
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,11 @@ class SearchGrid:
         return int(self.settings["epochs"])
 
     @property
-    def pairs(self) -> list[tuple[int, float]]:
+    def pairs(self) -> list[GridPoint]:
         return [(batch_size, rate) for batch_size in self.batch_sizes for rate in self.rates]
 
     def probe(self, batch_size: int, epochs: int, rate: float | None = None) -> MLPProbe:
-        """For `Linear.fit`, which is given rates. Raises `ConfigError` for a value out of its range."""
+        """For `MLPProbe.fit`, which is given rates. Raises `ConfigError` for a value out of its range."""
         given = {"batch_size": batch_size, "learning_rate": rate or self.rates[0], "epochs": epochs}
         probe = build_probe("linear", self.settings | given)
         assert isinstance(probe, MLPProbe)
@@ -79,37 +79,19 @@ def search_grid(features: Features, grid: SearchGrid, tell: Callable[[str], None
         raise DataError(
             "tune: a class has no validation image, so nothing can be chosen; type another split or split_seed"
         )
-    if grid.rule == "full":
-        lines = train_grid_points(features, grid, grid.pairs, grid.epochs, tell)
-        finalists = lines
-    else:
-        lines = train_grid_points(features, grid, grid.pairs, ceil(grid.epochs / FIRST_ROUND_DIVISOR[grid.rule]), tell)
-        kept = [(line.batch_size, line.learning_rate) for line in sort_by_preference(lines)[: ceil(len(lines) / 4)]]
-        finalists = train_grid_points(features, grid, [pair for pair in grid.pairs if pair in kept], grid.epochs, tell)
-        again = {(line.batch_size, line.learning_rate): line for line in finalists}
-        lines = [again.get((line.batch_size, line.learning_rate), line) for line in lines]
-    chosen = sort_by_preference(finalists)[0]
+    first_epochs = ceil(grid.epochs / FIRST_ROUND_DIVISOR.get(grid.rule, 1))
+    found = train_grid_points(features, grid, grid.pairs, first_epochs, tell)
+    finalists = found
+    if grid.rule != "full":
+        best = sort_by_preference(list(found.values()))[: ceil(len(found) / 4)]
+        kept = [pair for pair, line in found.items() if line in best]
+        finalists = train_grid_points(features, grid, kept, grid.epochs, tell)
+    chosen = sort_by_preference(list(finalists.values()))[0]
     if chosen.accuracy == 0:
         raise TrainingError(
             f"tune: every head diverged or was always wrong; try learning_rate=[{min(grid.rates) / 10:g}]"
         )
-    return lines, chosen
-
-
-def estimate_search_seconds(features: Features, grid: SearchGrid) -> float:
-    """About how long `search` takes, from two epochs of one pass with the largest batch."""
-    every = len(grid.rates) * len(grid.seeds)  # heads of a batch size
-    batch_size, heads = max(grid.batch_sizes), min(get_heads_per_pass(features) or every, every)
-    rates, seeds = [grid.rates[0]] * heads, [0] * heads
-    grid.probe(batch_size, 1).fit(features, rates, seeds)  # the first time is slower
-    started = time.perf_counter()
-    grid.probe(batch_size, 1).fit(features, rates, seeds)
-    steps = [every * batch_size / each for each in grid.batch_sizes]
-    epochs: float = grid.epochs
-    if grid.rule != "full":
-        tried = len(grid.pairs)
-        epochs = ceil(grid.epochs / FIRST_ROUND_DIVISOR[grid.rule]) + grid.epochs * ceil(tried / 4) / tried
-    return (time.perf_counter() - started) / heads * sum(steps) * epochs / get_thread_count(features)
+    return list((found | finalists).values()), chosen
 
 
 def get_heads_per_pass(features: Features) -> int | None:
@@ -125,31 +107,30 @@ def get_thread_count(features: Features) -> int:
 
 
 def train_grid_points(
-    features: Features, grid: SearchGrid, pairs: Sequence[tuple[int, float]], epochs: int, tell: Callable[[str], None]
-) -> list[GridLine]:
-    """A line for each of `pairs`, after this many epochs."""
+    features: Features, grid: SearchGrid, pairs: Sequence[GridPoint], epochs: int, tell: Callable[[str], None]
+) -> dict[GridPoint, GridLine]:
+    """A line for each of `pairs`, in their order, after this many epochs."""
     passes = group_into_passes(pairs, grid.seeds, get_heads_per_pass(features) or len(pairs) * len(grid.seeds))
 
     def run(each: HeadPass, called_off: Event) -> list[HeadFit]:
         rates, seeds = zip(*each.heads, strict=True)
         return grid.probe(each.batch_size, epochs).fit(features, rates, seeds, called_off)[1]
 
-    found: dict[tuple[int, float], list[tuple[float, float]]] = {pair: [] for pair in pairs}
+    found: dict[GridPoint, list[tuple[float, float]]] = {pair: [] for pair in pairs}
     for each, fits in zip(passes, run_passes_in_threads(run, passes, get_thread_count(features), tell), strict=True):
         for (rate, _), fit in zip(each.heads, fits, strict=True):
             found[each.batch_size, rate].append((0.0, inf) if fit.diverged else (fit.accuracy, fit.loss))
-    return [summarise_seeds(batch_size, rate, epochs, found[batch_size, rate]) for batch_size, rate in pairs]
+    return {pair: summarise_seeds(*pair, epochs, fits) for pair, fits in found.items()}
 
 
-def group_into_passes(pairs: Sequence[tuple[int, float]], seeds: Sequence[int], side_by_side: int) -> list[HeadPass]:
+def group_into_passes(pairs: Sequence[GridPoint], seeds: Sequence[int], side_by_side: int) -> list[HeadPass]:
     """All heads, those of one batch size and neighbouring rates together; the smallest batches, which take the most
     steps, first."""
     passes = []
     for batch_size in sorted({batch_size for batch_size, _ in pairs}):
         heads = [(rate, seed) for size, rate in pairs if size == batch_size for seed in seeds]
-        passes += [
-            HeadPass(batch_size, heads[start : start + side_by_side]) for start in range(0, len(heads), side_by_side)
-        ]
+        starts = range(0, len(heads), side_by_side)
+        passes += [HeadPass(batch_size, heads[start : start + side_by_side]) for start in starts]
     return passes
 
 

@@ -1,4 +1,4 @@
-"""What `lowres-ssl tune` chose: how it chooses, its files below `outputs/tuned/`, and the paper's Table 1 of them.
+"""What `lowres-ssl tune` chose: how it chooses, and its files below `outputs/tuned/`.
 
 Reads and writes files alone; the training of the probes is in `grid_search.py`. Knows no torch.
 """
@@ -10,11 +10,12 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import ClassVar, Self
 
+from lowres_ssl.config.check import ExperimentConfig, PretrainConfig
 from lowres_ssl.console import log_warning, pluralise
 from lowres_ssl.environment import Environment
 from lowres_ssl.errors import ConfigError, DamagedError
 from lowres_ssl.io.checksummed_json import Settings, read_record, write_record
-from lowres_ssl.runs.records import RunRecord, SplitSummary
+from lowres_ssl.runs.records import SplitSummary
 
 
 @dataclass(frozen=True)
@@ -31,11 +32,10 @@ class TunedEncoder:
     epochs: int | None = None
 
     @classmethod
-    def from_record(cls, record: RunRecord) -> Self:
-        config, training = record.config, record.training
-        about = (config.dataset.name, record.entry, config.recipe if training else None, config.backbone.name)
-        trained = () if training is None else (training.batch_size, training.epochs)
-        return cls(*about, config.image_size, record.split, *trained)
+    def build(cls, config: ExperimentConfig, entry: str, split: SplitSummary, training: PretrainConfig | None) -> Self:
+        """`entry`: what tables call it; `training`: the config of its pre-training, if it had one."""
+        recipe, *trained = (None,) if training is None else (training.recipe, training.batch_size, training.epochs)
+        return cls(config.dataset.name, entry, recipe, config.backbone.name, config.image_size, split, *trained)
 
     def serves(self, wanted: Self) -> bool:
         """Whether what was tuned for this encoder may be taken for the `wanted` one: the same but for seed and batch
@@ -154,17 +154,15 @@ def find_tuned_settings(output_dir: Path, run: str | None, wanted: TunedEncoder)
     if own:
         return own[0]
     if not fitting:
+        recipe = "" if wanted.recipe is None else f"recipe {wanted.recipe}, "
         epochs = "" if wanted.epochs is None else f"{pluralise(wanted.epochs, 'epoch')}, "
         raise ConfigError(
             f"probe.linear.settings_from=tuned: nothing was tuned for {wanted.entry} on {wanted.dataset} "
-            f"({wanted.backbone}, {wanted.image_size} px, recipe {wanted.recipe}, {epochs}"
+            f"({wanted.backbone}, {wanted.image_size} px, {recipe}{epochs}"
             f"split {wanted.split.digest[:8]}); when its run is finished, type lowres-ssl tune "
             f"dataset={wanted.dataset} 'entry={wanted.entry}', or probe.linear.settings_from=paper"
         )
-    return choose_best_tuned([tuned for tuned in fitting if tuned.encoder.batch_size == wanted.batch_size] or fitting)
-
-
-def choose_best_tuned(fitting: Sequence[TunedSettings]) -> TunedSettings:
+    fitting = [tuned for tuned in fitting if tuned.encoder.batch_size == wanted.batch_size] or fitting
     best = sort_by_preference([tuned.chosen for tuned in fitting])[0]
     return next(tuned for tuned in fitting if tuned.chosen == best)
 
@@ -185,38 +183,3 @@ def list_tuned_warnings(tuned: TunedSettings, settings: Settings) -> tuple[str, 
 def format_tuned_cell(chosen: Mapping[str, float]) -> str:
     """A cell as the paper writes it: batch size (learning rate)."""
     return f"{chosen['batch_size']} ({chosen['learning_rate']:g})"
-
-
-def build_table_1(
-    tuned: Sequence[TunedSettings], paper: Mapping[str, Mapping[str, Mapping[str, float]]]
-) -> list[tuple[str, list[str], list[list[str]]]]:
-    """Table 1 of what was tuned, ours beside the paper's: for each way of pre-training a title, heads and rows.
-
-    `paper`: batch size and learning rate by method and data set (`table_1` of conf/probe/linear.yaml).
-    """
-    trained = [each for each in tuned if each.encoder.recipe is not None] or list(tuned)
-    tables = []
-    for way in sorted({get_table_key(each) for each in trained}, key=str):
-        own = [each for each in tuned if get_table_key(each, way[0]) == way]
-        sets = {each.encoder.dataset: each.title for each in own}
-        heads = ["", *(head for title in sets.values() for head in (title, "paper"))]
-        rows = []
-        for entry in dict.fromkeys(each.encoder.entry for each in own):
-            cells = [entry]
-            for dataset in sets:
-                fitting = [each for each in own if (each.encoder.entry, each.encoder.dataset) == (entry, dataset)]
-                cells.append(choose_best_tuned(fitting).chosen.format_cell() if fitting else "-")
-                published = paper.get(entry, {}).get(dataset)
-                cells.append(format_tuned_cell(published) if published else "-")
-            rows.append(cells)
-        recipe, backbone, image_size, split, rule, seeds = way
-        title = f"recipe {recipe or 'none'}, {backbone}, {image_size} px, split {split}; rule {rule}, "
-        tables.append((f"{title}{seeds} seeds of the probe", heads, rows))
-    return tables
-
-
-def get_table_key(tuned: TunedSettings, recipe: str | None = None) -> tuple[str | None, str, int, str, str, int]:
-    """What the cells of one table agree in; untrained encoders stand in the table of every `recipe`."""
-    encoder = tuned.encoder
-    split = f"{encoder.split.kind} (split_seed {encoder.split.seed})"
-    return (encoder.recipe or recipe, encoder.backbone, encoder.image_size, split, tuned.rule, tuned.seeds)

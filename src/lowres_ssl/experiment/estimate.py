@@ -15,9 +15,8 @@ from lowres_ssl.augment.augmentation import Augmentation
 from lowres_ssl.console import log_info
 from lowres_ssl.data.image_store import ImageStore
 from lowres_ssl.data.prepare import DataSummary, summarise_data
-from lowres_ssl.encoders.from_config import get_normalisation
 from lowres_ssl.errors import Interrupted
-from lowres_ssl.evaluate.features import EXTRACTION_BATCH, extract_features
+from lowres_ssl.evaluate.features import EXTRACTION_BATCH, EvaluationView, extract_features
 from lowres_ssl.experiment.plan import (
     TrainingSetup,
     choose_step_settings,
@@ -158,21 +157,21 @@ def time_training_loop(plan: TrainingSetup, outline: DataSummary, views: Augment
 
 def measure_inference_speed(plan: TrainingSetup, outline: DataSummary) -> float:
     """Measure the images a second from the store to their features, once in a process."""
-    compute, size = replace(plan.compute, compiled=False), plan.config.image_size
+    compute = replace(plan.compute, compiled=False)
 
     def measure() -> float:
         encoder = deepcopy(plan.encoder).to(compute.device)
-        mean, std = get_normalisation(plan.config)
         take = BatchReader(make_noise_store(outline), compute.device, "host")
+        view = EvaluationView.from_config(plan.config)
         rows = [0] * (CPU_TRIAL_BATCH if compute.device.type == "cpu" else EXTRACTION_BATCH)
         seconds = list[float]()
         while len(seconds) <= 1 or (sum(seconds[1:]) < MIN_TIMED_SECONDS and len(seconds) <= MAX_TIMED_EPOCHS):
             started = time.perf_counter()
-            extract_features(encoder, take, rows, image_size=size, mean=mean, std=std, compute=compute)
+            extract_features(encoder, take, rows, view, compute)
             seconds.append(time.perf_counter() - started)
         return len(rows) * (len(seconds) - 1) / sum(seconds[1:])  # the first time warms up
 
-    return measure_once((*make_timing_key(plan, outline), size), measure)
+    return measure_once((*make_timing_key(plan, outline), plan.config.image_size), measure)
 
 
 def make_noise_store(outline: DataSummary) -> ImageStore:

@@ -18,9 +18,10 @@ from lowres_ssl.encoders.from_config import build_starting_encoder, init_encoder
 from lowres_ssl.encoders.weights_file import load_encoder_weights, load_weights
 from lowres_ssl.errors import ConfigError
 from lowres_ssl.evaluate.encoder_runs import RANDOM_WEIGHTS, InitialWeights, build_encoder_name, resolve_initial_weights
-from lowres_ssl.evaluate.evaluate import ProbeSet, TuningTarget, build_probe_set, check_probe_images, warn_of_settings
+from lowres_ssl.evaluate.evaluate import ProbeSet, build_probe_set, check_probe_images, warn_of_settings
+from lowres_ssl.evaluate.tuned_settings import TunedEncoder
 from lowres_ssl.methods.base import Method, build_trained_method
-from lowres_ssl.runs.records import RunIdentity
+from lowres_ssl.runs.records import RunIdentity, SplitSummary
 from lowres_ssl.runs.run import WEIGHTS_PREFIX, Run, get_identified_run
 from lowres_ssl.runs.run_hash import build_run_labels, build_training_identity
 from lowres_ssl.train.forward import TIMED_STEPS, measure_faster_layout
@@ -168,14 +169,13 @@ def make_checked_split(plan: TrainingSetup, catalogue: Catalogue) -> Split:
     """Split the images; warn of what is doubtful. Raise `ConfigError` if the images do not fit the plan."""
     config = plan.config
     split = make_configured_split(config, catalogue)
-    encoders: list[TuningTarget] = []
-    if config.evaluate:
-        trained = (config.batch_size, config.epochs) if plan.method is not None else ()
-        weights = [] if plan.source is None else [TuningTarget(f"{WEIGHTS_PREFIX}{plan.source.name}")]
-        own = TuningTarget(build_encoder_name(config, plan.source), *trained)
-        encoders = [own, *weights, *map(TuningTarget, RANDOM_BASELINES)]
     check_probe_images(plan.evaluation, catalogue, split, plan.draws)
-    warn_of_settings(build_probe_set(config, encoder, split) for encoder in encoders)
+    if config.evaluate:
+        summary, trained = SplitSummary(split.kind, split.seed, split.digest), plan.method is not None
+        untrained = [*([] if plan.source is None else [f"{WEIGHTS_PREFIX}{plan.source.name}"]), *RANDOM_BASELINES]
+        own = TunedEncoder.build(config, build_encoder_name(config, plan.source), summary, config if trained else None)
+        encoders = [own, *(TunedEncoder.build(config, entry, summary, None) for entry in untrained)]
+        warn_of_settings(build_probe_set(config, encoder) for encoder in encoders)
     if plan.selects_epoch and not len(split.validation):
         raise ConfigError("select_encoder=best_validation_knn: there are no validation images; try last")
     if plan.source is not None:

@@ -25,7 +25,13 @@ from lowres_ssl.encoders.from_config import init_encoder
 from lowres_ssl.encoders.weights_file import load_encoder_weights, load_weights
 from lowres_ssl.errors import CheckpointError, ConfigError
 from lowres_ssl.evaluate.encoder_runs import InitialWeights, get_fixed_run
-from lowres_ssl.evaluate.evaluate import ProbeSet, TuningTarget, build_probe_set, check_probe_images, warn_of_settings
+from lowres_ssl.evaluate.evaluate import (
+    ProbeSet,
+    build_probe_set,
+    build_run_probe_set,
+    check_probe_images,
+    warn_of_settings,
+)
 from lowres_ssl.experiment.scores import score_and_print
 from lowres_ssl.io.atomic import check_writable
 from lowres_ssl.runs.cleanup import relocate_path
@@ -84,7 +90,7 @@ def score_run(cfg: DictConfig) -> None:
         if run.read().method != name:
             own = experiment.fixed[name]
             rows.append((get_fixed_run(own, material, compute, probe), own))
-    warn_of_settings(build_probe_set(each, TuningTarget.from_run(scored), material.split) for scored, each in rows)
+    warn_of_settings(build_run_probe_set(scored, each) for scored, each in rows)
     score_and_print(rows, material, compute, draws)
 
 

@@ -12,7 +12,7 @@ from lowres_ssl.data.prepare import PreparedData
 from lowres_ssl.data.splits import ALL_LABELS, LabelSubset
 from lowres_ssl.device import DevicePrecision
 from lowres_ssl.evaluate.encoder_runs import ALL_IMAGES_WARNING, format_row_name
-from lowres_ssl.evaluate.evaluate import TuningTarget, build_probe_set, evaluate_run, log_scoring
+from lowres_ssl.evaluate.evaluate import build_run_probe_set, evaluate_run, log_scoring
 from lowres_ssl.evaluate.features import get_run_features
 from lowres_ssl.runs.records import ResultRecord, SubsetSizes
 from lowres_ssl.runs.run import Run
@@ -87,7 +87,7 @@ def score_and_print(
     lines = []
     scored = []
     # For all rows before the first is scored: there may be nothing tuned for one.
-    probes = [build_probe_set(config, TuningTarget.from_run(run), material.split) for run, config in rows]
+    probes = [build_run_probe_set(run, config) for run, config in rows]
     log_scoring([run for run, _ in rows], probes, compute, draws, material.catalogue.digest)
     for (run, config), own_probes in zip(rows, probes, strict=True):
         results = evaluate_run(run, config, material, own_probes, compute, draws)

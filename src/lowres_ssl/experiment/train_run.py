@@ -25,7 +25,7 @@ from lowres_ssl.evaluate.encoder_runs import (
     save_encoder,
     save_run_split,
 )
-from lowres_ssl.evaluate.features import build_probe_features, extract_rows
+from lowres_ssl.evaluate.features import EvaluationView, build_probe_features, extract_features
 from lowres_ssl.evaluate.supervised_head import save_classifier
 from lowres_ssl.experiment.estimate import estimate_run
 from lowres_ssl.experiment.plan import (
@@ -273,7 +273,7 @@ class RunObserver(TrainingObserver):
         if not plan.selects_epoch:
             return None
         train, validation = (
-            extract_rows(encoder, rows, plan.config, material, plan.compute, take=read)
+            extract_features(encoder, read, rows, EvaluationView.from_config(plan.config), plan.compute)
             for rows in (split.train, split.validation)
         )
         features = {"train": train, "validation": validation, "test": train[:0]}

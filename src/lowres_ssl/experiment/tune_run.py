@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 
 from lowres_ssl.config.check import read_config
 from lowres_ssl.config.experiment_schema import SETTINGS_ORIGIN, TUNABLE_KEYS, TuneConfig
-from lowres_ssl.console import format_duration, log_info, log_warning
+from lowres_ssl.console import log_info, log_warning
 from lowres_ssl.data.prepare import prepare_data
 from lowres_ssl.data.splits import ALL_LABELS
 from lowres_ssl.device import DevicePrecision, resolve_device
@@ -16,7 +16,7 @@ from lowres_ssl.environment import describe_environment
 from lowres_ssl.errors import ConfigError
 from lowres_ssl.evaluate.evaluate import build_probe_set
 from lowres_ssl.evaluate.features import build_probe_features, get_run_features
-from lowres_ssl.evaluate.grid_search import SearchGrid, estimate_search_seconds, search_grid
+from lowres_ssl.evaluate.grid_search import SearchGrid, search_grid
 from lowres_ssl.evaluate.tuned_settings import (
     TunedEncoder,
     TunedSettings,
@@ -108,7 +108,6 @@ def tune_run(run: Run, cfg: DictConfig) -> TunedSettings:
             before = there.chosen.format_cell()
             log_info(f"{run.name}: {before} was chosen before, by another search; this one replaces it")
         features = get_tuning_features(run, config, probe, compute)
-        log_info(f"{run.name}: about {format_duration(estimate_search_seconds(features, grid))}")
         started = time.perf_counter()
         lines, chosen = search_grid(features, grid, lambda text: log_info(f"{run.name}: {text}"))
         record = run.read()
@@ -116,7 +115,7 @@ def tune_run(run: Run, cfg: DictConfig) -> TunedSettings:
             run=run.name,
             title=record.config.dataset.title,
             seed=record.config.seed,
-            encoder=TunedEncoder.from_record(record),
+            encoder=TunedEncoder.build(record.config, record.entry, record.split, record.training),
             asked=hash_content(asked),
             rule=grid.rule,
             seeds=config.seeds,

@@ -1,22 +1,29 @@
 """Offer the Python API: `load_encoder`, `embed`, `predict`. The commands of these names only call it."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
-from numbers import Integral
-from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack, get_args, overload
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from lowres_ssl.config.check import require
 from lowres_ssl.data.datasets import list_image_files
 from lowres_ssl.errors import ConfigError
-from lowres_ssl.inference.load import PortableEncoder, UnreadableFiles, iter_embedded_batches, load_portable_encoder
-from lowres_ssl.inference.output_files import Destination, TableColumns, WrittenFiles, write_rows
-from lowres_ssl.inference.predict import StoredProbe, choose_stored_result, get_result_encoder, load_stored_probe
+from lowres_ssl.inference.load import (
+    PortableEncoder,
+    StoredProbe,
+    UnreadableFiles,
+    choose_stored_result,
+    get_result_encoder,
+    iter_embedded_batches,
+    load_portable_encoder,
+    load_stored_probe,
+)
+from lowres_ssl.inference.output_files import Destination, Piece, TableColumns, WrittenFiles, write_rows
 from lowres_ssl.runs.run import EncoderChoice, find_run
 from lowres_ssl.stats.calibration import ProbeCalibration
 
@@ -112,24 +119,20 @@ def embed(
     unreadable image is named on standard error and skipped, or with `skip_unreadable=False` a `DataError`. Raises
     `DataError`, `ConfigError` or `TrainingError`.
     """
-    check_request(encoder, images, batch_size, folder)
-    check_formats(formats, EMBED_FORMATS)
-    files = list_image_files(Path(images))
-    batches = iter_embedded_batches(
-        encoder, files, batch_size=batch_size, skip_unreadable=skip_unreadable, progress=progress
-    )
+    check_output_options(batch_size, formats, EMBED_FORMATS)
+    batches = iter_embedded_batches(encoder, list_image_files(Path(images)), batch_size, skip_unreadable, progress)
     if folder is not None:
+        pieces: Iterable[Piece] = (
+            ({"id": each.ids, "features": each.features.numpy()}, each.unreadable) for each in batches
+        )
         destination = Destination(Path(folder), "embed", "features", formats)
-        pieces = ((make_columns(id=each.ids, features=each.features.numpy()), each.unreadable) for each in batches)
         return write_rows(encoder, Path(images), destination, pieces, {})
-    ids: list[str] = []
-    unreadable: UnreadableFiles = []
-    features = np.empty((len(files), encoder.width), dtype=np.float32)
-    for batch in batches:
-        features[len(ids) : len(ids) + len(batch.ids)] = batch.features.numpy()
-        ids += batch.ids
-        unreadable += batch.unreadable
-    return Embeddings(ids, features[: len(ids)], unreadable)
+    found = list(batches)
+    return Embeddings(
+        ids=[id for batch in found for id in batch.ids],
+        features=torch.cat([batch.features for batch in found]).numpy(),
+        unreadable=[each for batch in found for each in batch.unreadable],
+    )
 
 
 @overload
@@ -168,46 +171,34 @@ def predict(
     `predictions.parquet` (columns `id`, `label`, `probability`, and `probability_CLASS` for each class). Else as
     `embed`. Raises `ConfigError` for a probe that is not stored, `CheckpointError` for one that does not fit.
     """
-    check_request(encoder, images, batch_size, folder)
-    check_formats(formats, PREDICT_FORMATS)
-    require(probe is None or isinstance(probe, str), "probe", repr(probe), "the name of a stored probe, or None")
-    stored = choose_probe(encoder, probe)
-    files = list_image_files(Path(images))
-    batches = iter_embedded_batches(
-        encoder, files, batch_size=batch_size, skip_unreadable=skip_unreadable, progress=progress
-    )
+    check_output_options(batch_size, formats, PREDICT_FORMATS)
+    stored, device = choose_probe(encoder, probe), encoder.compute.device
+    batches = iter_embedded_batches(encoder, list_image_files(Path(images)), batch_size, skip_unreadable, progress)
     if folder is not None:
         more = {
             "probe": {key: getattr(stored.result, key) for key in ("probe", "label", "settings", "classes")},
             "result": str(stored.folder),
             "calibration": asdict(stored.calibration),
         }
-        destination = Destination(Path(folder), "predict", "predictions", formats)
-        device = encoder.compute.device
         pieces = ((predict_columns(stored, each.ids, each.features.to(device)), each.unreadable) for each in batches)
+        destination = Destination(Path(folder), "predict", "predictions", formats)
         return write_rows(encoder, Path(images), destination, pieces, more)
-    ids: list[str] = []
-    labels: list[str] = []
-    unreadable: UnreadableFiles = []
-    probabilities = np.empty((len(files), len(stored.classes)))
-    for batch in batches:
-        chosen, shares = stored(batch.features.to(encoder.compute.device))
-        probabilities[len(ids) : len(ids) + len(batch.ids)] = shares
-        ids += batch.ids
-        labels += [stored.classes[place] for place in chosen]
-        unreadable += batch.unreadable
-    return Predictions(ids, labels, probabilities[: len(ids)], stored.classes, stored.calibration, unreadable)
+    found = [(batch, *stored(batch.features.to(device))) for batch in batches]
+    return Predictions(
+        ids=[id for batch, _, _ in found for id in batch.ids],
+        labels=[stored.classes[place] for _, chosen, _ in found for place in chosen],
+        probabilities=np.concatenate([shares for _, _, shares in found]),
+        classes=stored.classes,
+        calibration=stored.calibration,
+        unreadable=[each for batch, _, _ in found for each in batch.unreadable],
+    )
 
 
 def predict_columns(stored: StoredProbe, ids: list[str], features: Tensor) -> TableColumns:
     chosen, shares = stored(features)
     labels = [stored.classes[place] for place in chosen]
     columns = {f"probability_{name}": shares[:, place] for place, name in enumerate(stored.classes)}
-    return make_columns(id=ids, label=labels, probability=shares[np.arange(len(chosen)), chosen], **columns)
-
-
-def make_columns(**columns: list[str] | NDArray[Any]) -> TableColumns:
-    return columns
+    return {"id": ids, "label": labels, "probability": shares[np.arange(len(chosen)), chosen], **columns}
 
 
 def choose_probe(encoder: PortableEncoder, asked: str | None) -> StoredProbe:
@@ -219,32 +210,13 @@ def choose_probe(encoder: PortableEncoder, asked: str | None) -> StoredProbe:
             f"probe={result.probe}: it was fitted to the run's {which} encoder, got the {encoder.which} one; "
             f"type load_encoder(RUN, which={which!r})"
         )
-    return load_stored_probe(encoder.run, folder, result, encoder.width)
+    return load_stored_probe(encoder.run, folder, result)
 
 
-def check_request(encoder: object, images: object, batch_size: object, folder: object) -> None:
-    """Raises `ConfigError` for what a caller in Python got wrong, before an image is read."""
-    require(isinstance(encoder, PortableEncoder), "encoder", repr(encoder), "what load_encoder(RUN) gives")
-    require(is_path_like(images), "images", repr(images), "one folder with images")
-    require(folder is None or is_path_like(folder), "folder", repr(folder), "a folder to write to, or None")
-    check_batch_size(batch_size)
-
-
-def is_path_like(value: object) -> bool:
-    return isinstance(value, str | PathLike) and str(value) != ""
-
-
-def check_batch_size(batch_size: object) -> None:
-    whole = isinstance(batch_size, Integral) and not isinstance(batch_size, bool)
-    require(whole, "batch_size", repr(batch_size), "a whole number")
-    require(whole and int(str(batch_size)) >= 1, "batch_size", batch_size, "at least 1 image")
-
-
-def check_formats(formats: object, known: Collection[str]) -> None:
-    """Raises `ConfigError` for formats that are none of the `known` ones, none at all, or there twice."""
+def check_output_options(batch_size: int, formats: Sequence[str], known: Collection[str]) -> None:
+    """Raises `ConfigError` for a batch without images, and for formats that are not `known`, none, or there twice."""
+    require(batch_size >= 1, "batch_size", batch_size, "at least 1 image")
     some = f"some of {', '.join(known)}"
-    if isinstance(formats, str) or not isinstance(formats, Sequence):
-        raise ConfigError(f"formats={formats!r}: wanted a list, {some}")
     require(len(formats) > 0, "formats", "[]", some)
     for each in formats:
         require(each in known, "formats", each, some)

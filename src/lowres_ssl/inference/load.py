@@ -1,23 +1,30 @@
-"""Load a run's encoder with its preprocessing from the run's folder, without the run's images; embed files with it."""
+"""Load a run's encoder and its fitted probes from the run's folder, without the run's images; embed files with it."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lowres_ssl.console import ImageProgress, log_info
 from lowres_ssl.data.decode import DECODER_VERSION, ImageFiles, iter_decoded_batches
 from lowres_ssl.device import DevicePrecision, choose_stored_precision, resolve_device
-from lowres_ssl.encoders import weights_file
 from lowres_ssl.encoders.base import find_fixed_encoder
 from lowres_ssl.encoders.from_config import get_normalisation, init_encoder
+from lowres_ssl.encoders.weights_file import load_encoder_weights, load_tensors
 from lowres_ssl.errors import CheckpointError, ConfigError, DataError
-from lowres_ssl.evaluate.features import extract_batch
-from lowres_ssl.runs.records import RunRecord
-from lowres_ssl.runs.run import EncoderChoice, Run
+from lowres_ssl.evaluate.features import EvaluationView, digest_features, extract_batch
+from lowres_ssl.evaluate.supervised_head import SupervisedHead
+from lowres_ssl.probes.base import FittedProbe, build_probe
+from lowres_ssl.runs.records import ResultRecord, RunRecord
+from lowres_ssl.runs.result_io import PROBE_FILE, get_fitted_file, read_predictions
+from lowres_ssl.runs.run import CLASSIFIER_PROBE, EncoderChoice, Run
+from lowres_ssl.stats.calibration import ProbeCalibration, calibrate
 
 UnreadableFiles = list[tuple[Path, str]]  # the path of each image that cannot be read, and why
 
@@ -61,10 +68,8 @@ class PortableEncoder:
 
         Raises `TrainingError` for features that are NaN or infinite.
         """
-        how = self.preprocessing
-        return extract_batch(
-            self.module, images.to(self.compute.device), how.image_size, how.mean, how.std, self.compute
-        )
+        view = EvaluationView(self.preprocessing.image_size, self.preprocessing.mean, self.preprocessing.std)
+        return extract_batch(self.module, images.to(self.compute.device), view, self.compute)
 
 
 def load_portable_encoder(
@@ -96,7 +101,7 @@ def load_portable_encoder(
     compute.set_up_process()
     file = run.get_checked_encoder(which)
     module, width = init_encoder(config)
-    weights_file.load_encoder_weights(module, weights_file.load_tensors(file)[0], str(file))
+    load_encoder_weights(module, load_tensors(file)[0], str(file))
     module.to(compute.device).eval().requires_grad_(False)
     return PortableEncoder(run, which, file, module, width, preprocessing, compute, record)
 
@@ -111,7 +116,7 @@ class EmbeddedBatch:
 
 
 def iter_embedded_batches(
-    encoder: PortableEncoder, files: ImageFiles, *, batch_size: int, skip_unreadable: bool, progress: bool
+    encoder: PortableEncoder, files: ImageFiles, batch_size: int, skip_unreadable: bool, progress: bool
 ) -> Generator[EmbeddedBatch, None, None]:
     """Compute the features of the files in order. An unreadable image is named on standard error and left out.
 
@@ -135,3 +140,88 @@ def iter_embedded_batches(
             shown.add(len(batch.ids) + len(batch.unreadable))
     if not readable:
         raise DataError(f"none of the images can be read ({len(files):,}), for one {files[0][0]}; type images=FOLDER")
+
+
+@dataclass(frozen=True)
+class StoredProbe:
+    """Hold a fitted probe with its calibration, and the result that it is of, by folder and content."""
+
+    folder: Path
+    result: ResultRecord
+    fitted: FittedProbe
+    calibration: ProbeCalibration
+
+    @property
+    def classes(self) -> list[str]:
+        return list(self.result.classes)
+
+    def __call__(self, features: Tensor) -> tuple[NDArray[np.int64], NDArray[np.floating[Any]]]:
+        """Features float32 [n, D] -> the class of each, a place in `classes`, and calibrated probabilities [n, C]."""
+        scores = self.fitted.scores(features)
+        return scores.argmax(axis=1), self.calibration.apply(scores)
+
+
+def choose_stored_result(run: Run, asked: str | None, precision: str) -> tuple[Path, ResultRecord]:
+    """Choose the result that `asked` means, a probe's name or the name of a result's folder; None: the only one.
+
+    Only results of all labels at this precision count. Raises `ConfigError` if there is none, or several.
+    """
+    stored = [(folder, result) for folder, result in run.results() if result.labels.is_full]
+    found = [
+        (folder, result)
+        for folder, result in stored
+        if result.precision == precision and asked in (None, result.probe, folder.name)
+    ]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        names = [result.probe for _, result in found]
+        if len(set(names)) < len(names):
+            names = [f"{folder.name}{format_distinct_settings(result, found)}" for folder, result in found]
+        raise ConfigError(
+            f"{run.name}: several results would do; type the one that is meant: probe={' or '.join(names)}"
+        )
+    there = ", ".join(sorted(f"{folder.name} (precision={result.precision})" for folder, result in stored)) or "none"
+    raise ConfigError(
+        f"{run.name}: no stored result of {asked or 'any probe'} at precision={precision}; there is {there}; type one "
+        f"of these with its precision, or lowres-ssl evaluate run={run.name} precision={precision} probe=[PROBE]"
+    )
+
+
+def format_distinct_settings(result: ResultRecord, found: Sequence[tuple[Path, ResultRecord]]) -> str:
+    """ " (learning_rate=0.1)": the settings that other results of the same probe have otherwise."""
+    others = [other.settings for _, other in found if other.probe == result.probe]
+    mine = [
+        f"{key}={value}" for key, value in result.settings.items() if any(other.get(key) != value for other in others)
+    ]
+    return f" ({', '.join(mine)})" if mine else ""
+
+
+def get_result_encoder(result: ResultRecord) -> EncoderChoice:
+    """Which of the run's two encoders a result is of."""
+    return "last" if result.encoder == "encoder-last.safetensors" else "selected"
+
+
+def load_stored_probe(run: Run, folder: Path, result: ResultRecord) -> StoredProbe:
+    """Load the probe of a result. Raises `CheckpointError` if it was not stored, is not of the run's encoder, or the
+    training features that it needs are gone."""
+    fitted_again = "" if result.probe == CLASSIFIER_PROBE else f" probe=[{result.probe}]"
+    repair = f"type lowres-ssl evaluate run={run.name}{fitted_again} force=true"
+    if not (folder / PROBE_FILE).exists():
+        raise CheckpointError(f"{folder}: its fitted probe is not there; {repair}")
+    tensors, known = load_tensors(get_fitted_file(folder, result))
+    if known["encoder"] != run.get_encoder_hash(run.folder / result.encoder):
+        raise CheckpointError(f"{folder / PROBE_FILE}: not of the encoder that the run has now; {repair}")
+
+    def train() -> Tensor:
+        features = load_tensors(run.features(get_result_encoder(result), result.precision), ["train"])[0]["train"]
+        if digest_features(features) != known["train"]:
+            raise CheckpointError(
+                f"{folder}: the run's training features are not those that it was fitted to; {repair}"
+            )
+        return features
+
+    is_head = result.probe == CLASSIFIER_PROBE
+    probe = SupervisedHead(run.classifier) if is_head else build_probe(result.probe, result.settings)
+    fitted = probe.restore(tensors, train, len(result.classes))
+    return StoredProbe(folder, result, fitted, calibrate(read_predictions(folder, result)))

@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
+from string import Template
 from typing import Any
 
 from lowres_ssl.config.experiment_schema import RANDOM_BASELINES, to_plain
@@ -10,14 +12,25 @@ from lowres_ssl.console import pluralise
 from lowres_ssl.errors import CheckpointError
 from lowres_ssl.evaluate.encoder_runs import ALL_IMAGES_WARNING, BASELINE_ROW_NAMES, format_row_name
 from lowres_ssl.inference.load import PortableEncoder
-from lowres_ssl.inference.predict import uses_full_labels
 from lowres_ssl.reporting.cells import METRIC_TITLES, UNRELIABLE, format_score, format_score_interval, format_versions
 from lowres_ssl.runs.records import ResultRecord, RunRecord
-from lowres_ssl.runs.result_io import read_predictions
+from lowres_ssl.runs.result_io import find_result, read_predictions
 from lowres_ssl.runs.run import Run, find_runs
 from lowres_ssl.stats.intervals import TOO_FEW_GROUPS_NOTE, Interval, compute_interval, count_by_group
 
 CARD_METRICS = ("accuracy", "weighted_f1")
+CARD_MARK = "<!-- model card by lowres-ssl -->"
+SHOWN_RECIPE_KEYS = (
+    "learning_rate",
+    "momentum",
+    "weight_decay",
+    "schedule",
+    "warmup_epochs",
+    "image_size_schedule",
+    "select_encoder",
+    "initial_weights",
+)
+TIMM_CALL = 'timm.create_model("local-dir:FOLDER", pretrained=True)'
 
 
 def get_library_and_name(encoder: PortableEncoder) -> tuple[str, str]:
@@ -43,28 +56,29 @@ class StoredScore:
 
 def read_stored_scores(run: Run, encoder: str) -> list[StoredScore]:
     """Read a score for each result of the encoder in the file `encoder`, by probe. Raises `CheckpointError`."""
-    beside = find_start_results(run)
+    beside = find_random_runs(run)
     scores = []
     for folder, result in run.results():
-        if uses_full_labels(result) and result.encoder == encoder:
-            key = make_result_key(result)
-            starts = {name: compute_result_intervals(*own[key]) for name, own in beside.items() if key in own}
+        if result.labels.is_full and result.encoder == encoder:
+            starts = {}
+            for method, start in beside:
+                there = start.folder / folder.name  # named by probe, settings and precision
+                if (found := find_result(there)) is not None:
+                    starts[method] = compute_result_intervals(there, found)
             scores.append(StoredScore(result, compute_result_intervals(folder, result), starts))
     return sorted(scores, key=lambda score: score.result.label)
 
 
-def find_start_results(run: Run) -> dict[str, dict[str, tuple[Path, ResultRecord]]]:
-    """By method, the results of the random encoders of the same seed on the same images, split and stored alike."""
-    found: dict[str, dict[str, tuple[Path, ResultRecord]]] = {start: {} for start in RANDOM_BASELINES}
-    wanted = get_start_key(run.read())
+def find_random_runs(run: Run) -> list[tuple[str, Run]]:
+    """The finished runs of random encoders of the same seed on the same images, split and stored alike, by method."""
+    wanted, found = get_start_key(run.read()), []
     for each in find_runs(run.folder.parent.parent):
         try:
             record = each.read()
         except CheckpointError:  # damage of another run does not matter here
             continue
-        method = record.method
-        if method in found and record.outcome is not None and get_start_key(record) == wanted:
-            found[method] |= {make_result_key(result): (folder, result) for folder, result in each.results()}
+        if record.method in RANDOM_BASELINES and record.outcome is not None and get_start_key(record) == wanted:
+            found.append((record.method, each))
     return found
 
 
@@ -74,10 +88,6 @@ def get_start_key(record: RunRecord) -> tuple[object, ...]:
     return (*images, config.image_size, config.backbone, config.seed, identity.precision)
 
 
-def make_result_key(result: ResultRecord) -> str:
-    return f"{result.probe} {sorted(result.settings.items())} {result.precision} {uses_full_labels(result)}"
-
-
 def compute_result_intervals(folder: Path, result: ResultRecord) -> dict[str, Interval]:
     arrays = read_predictions(folder, result)
     labels, predictions, groups, ids = (arrays[f"test_{key}"] for key in ("labels", "predictions", "groups", "ids"))
@@ -85,68 +95,46 @@ def compute_result_intervals(folder: Path, result: ResultRecord) -> dict[str, In
     return {metric: compute_interval(counts[None], metric) for metric in CARD_METRICS}
 
 
-CARD_MARK = "<!-- model card by lowres-ssl -->"
-SHOWN_RECIPE_KEYS = (
-    "learning_rate",
-    "momentum",
-    "weight_decay",
-    "schedule",
-    "warmup_epochs",
-    "image_size_schedule",
-    "select_encoder",
-    "initial_weights",
-)
-CITATION = """\
-@inproceedings{chattopadhyay2023exploring,
-  title     = {Exploring Self-Supervised Representation Learning For Low-Resource Medical Image Analysis},
-  author    = {Chattopadhyay, Soumitri and Ganguly, Soham and Chaudhury, Sreejit and Nag, Sayan and
-               Chattopadhyay, Samiran},
-  booktitle = {IEEE International Conference on Image Processing (ICIP)},
-  year      = {2023},
-  note      = {arXiv 2303.02245}
-}"""
-
-
 def write_model_card(encoder: PortableEncoder, scores: Sequence[StoredScore]) -> str:
-    """Write Markdown with the front matter that hubs read."""
-    about = encoder.record
-    parts = [
-        format_front_matter(encoder),
-        f"{CARD_MARK}\n\n# {format_row_name(about)}, {get_library_and_name(encoder)[1]}, {about.config.dataset.title}",
-        f"A frozen image encoder: float32 [batch, 3, {encoder.preprocessing.image_size}, "
-        f"{encoder.preprocessing.image_size}] to {encoder.width} features. It has no classification layer.",
-        f"## How to load it\n\n{format_loading(encoder)}",
-        f"## Preprocessing\n\n{format_preprocessing(encoder)}",
-        f"## Data\n\n{format_data_section(about, scores)}",
-        f"## Training\n\n{format_training_section(about)}",
-        f"## Results\n\n{format_results_section(about, scores)}",
-        f"## Limits\n\n{format_limits_section(about, scores)}",
-        f"## Citation\n\nMade with `lowres-ssl`, which follows\n\n```bibtex\n{CITATION}\n```",
-        f"## Provenance\n\n{format_provenance_section(encoder)}",
-    ]
-    return "\n\n".join(parts) + "\n"
+    """Fill `model_card.md`: Markdown with the front matter that hubs read."""
+    about, how, outcome = encoder.record, encoder.preprocessing, encoder.record.outcome
+    assert outcome is not None, "the run is finished"
+    library, architecture = get_library_and_name(encoder)
+    limits = []
+    if about.split.kind not in ("patient", "official"):
+        limits.append(f"- The split is {about.split.kind}: images of one patient may be on both sides, which flatters.")
+    if any(len(score.starts) < len(RANDOM_BASELINES) for score in scores):
+        limits.append("- Without the scores of the random encoders beside it a score means little.")
+    template = files("lowres_ssl.inference").joinpath("model_card.md").read_text(encoding="utf-8")
+    return Template(template).substitute(
+        mark=CARD_MARK,
+        library="" if has_small_stem(encoder) else "library_name: timm\n",
+        title=f"{format_row_name(about)}, {architecture}, {about.config.dataset.title}",
+        size=how.image_size,
+        width=encoder.width,
+        code=f"import timm\n\nmodel = {TIMM_CALL}.eval()" if library == "timm" else format_torchvision_code(encoder),
+        or_timm="" if library == "timm" or has_small_stem(encoder) else f"\nOr with timm: `{TIMM_CALL}`.\n",
+        channels="Three channels" if how.colour else "Grey, repeated as three channels",
+        stored_size=how.stored_size,
+        mean=list(how.mean),
+        std=list(how.std),
+        data=format_data_section(about, scores),
+        training=format_training_section(about),
+        results=format_results_section(about, scores),
+        limits="".join(f"{line}\n" for line in limits),
+        run=encoder.run.name,
+        file=encoder.file.name,
+        versions=format_versions(outcome.environment.versions),
+        commit=outcome.environment.commit or "unknown",
+    )
 
 
-def format_front_matter(encoder: PortableEncoder) -> str:
-    lines = [
-        "license: unknown  # of these weights: yours to choose, within what the licence of the data allows",
-        *([] if has_small_stem(encoder) else ["library_name: timm"]),
-        "pipeline_tag: image-feature-extraction",
-        "tags: [self-supervised-learning, medical-imaging, lowres-ssl]",
-    ]
-    return "\n".join(["---", *lines, "---"])
-
-
-def format_loading(encoder: PortableEncoder) -> str:
-    library, name = get_library_and_name(encoder)
-    if library == "timm":
-        lines = ["import timm", "", 'model = timm.create_model("local-dir:FOLDER", pretrained=True).eval()']
-        return "\n".join(["```python", *lines, "```"])
+def format_torchvision_code(encoder: PortableEncoder) -> str:
     lines = [
         "import torch, torchvision",
         "from safetensors.torch import load_file",
         "",
-        f"model = torchvision.models.{name}()",
+        f"model = torchvision.models.{get_library_and_name(encoder)[1]}()",
         "model.fc = torch.nn.Identity()",
     ]
     if has_small_stem(encoder):
@@ -156,22 +144,7 @@ def format_loading(encoder: PortableEncoder) -> str:
             f"model.conv1 = torch.nn.Conv2d(3, {width}, kernel_size=3, stride=1, padding=1, bias=False)",
             "model.maxpool = torch.nn.Identity()",
         ]
-    lines += ['model.load_state_dict(load_file("model.safetensors"))', "model.eval()"]
-    text = "\n".join(["```python", *lines, "```"])
-    if has_small_stem(encoder):
-        return text
-    return f'{text}\n\nOr with timm: `timm.create_model("local-dir:FOLDER", pretrained=True)`.'
-
-
-def format_preprocessing(encoder: PortableEncoder) -> str:
-    how = encoder.preprocessing
-    return (
-        f"{'Three channels' if how.colour else 'Grey, repeated as three channels'}; squeezed to {how.stored_size} x "
-        f"{how.stored_size} pixels, then resampled to {how.image_size} x {how.image_size}, both antialiased; from 0 to "
-        f"1, less the mean {list(how.mean)}, divided by the standard deviation {list(how.std)}. Step by step in "
-        "`preprocessing.json`, what becomes of 16 bits and of DICOM files included. A program that resamples otherwise "
-        "gets slightly other features."
-    )
+    return "\n".join([*lines, 'model.load_state_dict(load_file("model.safetensors"))', "model.eval()"])
 
 
 def format_data_section(about: RunRecord, scores: Sequence[StoredScore]) -> str:
@@ -239,24 +212,3 @@ def format_results_section(about: RunRecord, scores: Sequence[StoredScore]) -> s
 def format_start_score(score: StoredScore, start: str, metric: str) -> str:
     found = score.starts.get(start)
     return "not stored" if found is None else f"{format_score(found[metric])} ({format_score_interval(found[metric])})"
-
-
-def format_limits_section(about: RunRecord, scores: Sequence[StoredScore]) -> str:
-    lines = [
-        "- For research. It is no medical device, and nobody has tested it as one.",
-        "- Its features fit images like those it was trained on: other scanners, stains, hospitals and patients may "
-        "differ, and no number here is of them.",
-        "- One training run with one seed; the intervals are of the test images alone.",
-    ]
-    if about.split.kind not in ("patient", "official"):
-        lines.append(f"- The split is {about.split.kind}: images of one patient may be on both sides, which flatters.")
-    if any(len(score.starts) < len(RANDOM_BASELINES) for score in scores):
-        lines.append("- Without the scores of the random encoders beside it a score means little.")
-    return "\n".join(lines)
-
-
-def format_provenance_section(encoder: PortableEncoder) -> str:
-    outcome = encoder.record.outcome
-    assert outcome is not None, "the run is finished"
-    versions, commit = format_versions(outcome.environment.versions), outcome.environment.commit or "unknown"
-    return f"Run `{encoder.run.name}`, `{encoder.file.name}`; {versions}; commit {commit}."

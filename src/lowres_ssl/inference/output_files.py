@@ -1,7 +1,5 @@
 """Write the files of `embed` and `predict`, piece by piece, each whole or not at all."""
 
-import csv
-import io
 import json
 import shutil
 import tempfile
@@ -13,18 +11,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from lowres_ssl.environment import describe_environment
-from lowres_ssl.errors import ConfigError, LockLostError
+from lowres_ssl.errors import ConfigError
 from lowres_ssl.inference.load import PortableEncoder, UnreadableFiles
 from lowres_ssl.io.atomic import atomic_write, write_json
 from lowres_ssl.io.checksummed_json import hash_file, to_json
-from lowres_ssl.io.locks import Lock, lock
+from lowres_ssl.io.locks import lock
 from lowres_ssl.reporting.tables.formats import escape_formula
 
 TableColumns = Mapping[str, list[str] | NDArray[Any]]
 TableWriter = Callable[[TableColumns], None]
+Piece = tuple[TableColumns, UnreadableFiles]  # rows of readable images, and the images that were not
 
 
 @contextmanager
@@ -91,23 +91,19 @@ def open_npz_writer(path: Path) -> Iterator[TableWriter]:
 def open_csv_writer(path: Path) -> Iterator[TableWriter]:
     """Write a line for each row, numbers to six digits, texts that no spreadsheet computes. Takes no column [n, D]."""
     with atomic_write(path) as file:
-        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
-        writer, begun = csv.writer(text, lineterminator="\n"), False
+        is_first = True
 
         def write(columns: TableColumns) -> None:
-            nonlocal begun
-            if not begun:
-                writer.writerow(map(escape_formula, columns))
-                begun = True
-            cells = [
-                [escape_formula(one) for one in each] if isinstance(each, list) else [f"{one:.6g}" for one in each]
-                for each in columns.values()
-            ]
-            writer.writerows(zip(*cells, strict=True))
+            nonlocal is_first
+            cells = {
+                escape_formula(name): list(map(escape_formula, values)) if isinstance(values, list) else values
+                for name, values in columns.items()
+            }
+            text = pd.DataFrame(cells).to_csv(index=False, header=is_first, float_format="%.6g", lineterminator="\n")
+            file.write(text.encode())
+            is_first = False
 
         yield write
-        text.flush()
-        text.detach()
 
 
 WRITERS: dict[str, Callable[[Path], AbstractContextManager[TableWriter]]] = {
@@ -172,73 +168,44 @@ class WrittenFiles:
 
 
 def write_rows(
-    encoder: PortableEncoder,
-    images: Path,
-    destination: Destination,
-    pieces: Iterable[tuple[TableColumns, UnreadableFiles]],
-    more: Mapping[str, Any],
+    encoder: PortableEncoder, images: Path, destination: Destination, pieces: Iterable[Piece], more: Mapping[str, Any]
 ) -> WrittenFiles:
-    """Write the pieces as they come, then the record with `more`: then the files are all there."""
-    count = 0
+    """Write the pieces as they come, by one process at a time, then the record with `more`: then the files are all
+    there.
+
+    A process that is killed while it puts files in their place leaves a record that names the images, so that the same
+    call goes on from there. Raises `ConfigError` for a folder that is none, or that holds files of other images or of
+    other programs.
+    """
+    count, folder, record = 0, destination.folder, destination.record
     unreadable: UnreadableFiles = []
-    with lock_destination(destination, images) as held:
-        with open_writers(destination.folder, destination.name, destination.formats) as write:
+    about = {"folder": str(images.resolve()), "finished": False}
+    check_no_overwrite(destination, images)
+    folder.mkdir(parents=True, exist_ok=True)
+    with lock(record, str(record)) as held:
+        check_no_overwrite(destination, images)  # another process may have been there first
+        with open_writers(folder, destination.name, destination.formats) as write:
             for columns, left_out in pieces:
                 if len(columns["id"]):
                     write(columns)
                 count += len(columns["id"])
                 unreadable += left_out
             held.check()
+            write_json(record, about)
         content = {
             "run": encoder.run.name,
             "encoder": {"file": encoder.file.name, "sha256": hash_file(encoder.file)},
             "preprocessing": asdict(encoder.preprocessing),
+            **about,
             "finished": True,
-            "folder": str(images.resolve()),
             "images": count,
             "unreadable": [{"file": str(path), "why": why} for path, why in unreadable],
             "files": [path.name for path in destination.files],
             **more,
             **to_json(describe_environment(encoder.compute.describe())),
         }
-        write_json(destination.record, content)
-    return WrittenFiles(destination.files, destination.record, count, unreadable)
-
-
-@contextmanager
-def lock_destination(destination: Destination, images: Path) -> Iterator[Lock]:
-    """Lock the destination while the block writes its files.
-
-    Meanwhile the record has the images only: a process that is killed leaves it so, and the same call goes on from
-    there. A block that fails before it has replaced a file leaves the record that was there. Check the lock before
-    files are put in their place.
-
-    Raises `ConfigError` for a folder that is none, or that holds files of other images or of other programs.
-    """
-    record = destination.record
-    check_no_overwrite(destination, images)
-    record.parent.mkdir(parents=True, exist_ok=True)
-    with lock(record, str(record)) as held:
-        check_no_overwrite(destination, images)  # another process may have been there first
-        before, there = record.read_bytes() if record.exists() else None, get_inodes(destination)
-        write_json(record, {"folder": str(images.resolve()), "finished": False})
-        try:
-            yield held
-        except LockLostError:  # it is another process's now
-            raise
-        except BaseException:
-            if get_inodes(destination) == there:
-                if before is None:
-                    record.unlink()
-                else:
-                    with atomic_write(record) as file:
-                        file.write(before)
-            raise
-
-
-def get_inodes(destination: Destination) -> list[int | None]:
-    """Identify each file, None where there is none: one that replaces another has another number."""
-    return [path.stat().st_ino if path.exists() else None for path in destination.files]
+        write_json(record, content)
+    return WrittenFiles(destination.files, record, count, unreadable)
 
 
 def check_no_overwrite(destination: Destination, images: Path) -> None:

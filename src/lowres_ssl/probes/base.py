@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lowres_ssl.encoders.weights_file import all_finite
+from lowres_ssl.config.experiment_schema import SETTINGS_ORIGIN
 from lowres_ssl.errors import ConfigError
 from lowres_ssl.registry import build, list_available
 
@@ -27,8 +27,7 @@ class Features:
     """The features of one split.
 
     `train`, `validation`, `test`: float32 [n, D], each with its own n; validation may be empty [0, D]. The labels:
-    int64 [n], from 0 to `classes` - 1. Test labels are not here: the metrics alone read them. Raises `ValueError` if
-    shapes or types do not fit, a label is out of range or a feature is NaN or infinite.
+    int64 [n], from 0 to `classes` - 1. Test labels are not here: the metrics alone read them.
     """
 
     train: Tensor
@@ -37,21 +36,6 @@ class Features:
     validation_labels: Tensor
     test: Tensor
     classes: int
-
-    def __post_init__(self) -> None:
-        for subset in ("train", "validation", "test"):
-            features: Tensor = getattr(self, subset)
-            if not features.is_floating_point() or features.ndim != 2 or features.shape[1] != self.train.shape[1]:
-                raise ValueError(f"{subset} features: wanted float [n, D], got {features.dtype} {list(features.shape)}")
-            if not all_finite(features):
-                raise ValueError(f"{subset} features: got NaN or infinite values")
-            if subset == "test":
-                continue
-            labels: Tensor = getattr(self, f"{subset}_labels")
-            if labels.is_floating_point() or labels.shape != features.shape[:1]:
-                raise ValueError(f"{subset} labels: wanted whole numbers [{len(features)}], got {list(labels.shape)}")
-            if ((labels < 0) | (labels >= self.classes)).any():
-                raise ValueError(f"{subset} labels: wanted 0 to {self.classes - 1}")
 
     @property
     def can_validate(self) -> bool:
@@ -63,22 +47,22 @@ class Features:
 class Prediction:
     """What a probe predicts of the test and the validation images.
 
-    `test`, `validation`: int64 [n], the class. `test_scores`, `validation_scores`: float [n, C], probabilities or
-    shares of the vote; rows sum to 1. `details`: what the probe chose, for the record.
+    `test_scores`, `validation_scores`: float [n, C], probabilities or shares of the vote; rows sum to 1. `test`,
+    `validation`: int64 [n], the class with the highest score, the first of equals. `details`: what the probe chose, for
+    the record.
     """
 
-    test: NDArray[np.int64]
     test_scores: NDArray[np.floating[Any]]
-    validation: NDArray[np.int64]
     validation_scores: NDArray[np.floating[Any]]
     details: Details
 
-    @classmethod
-    def from_scores(
-        cls, test: NDArray[np.floating[Any]], validation: NDArray[np.floating[Any]], details: Details
-    ) -> "Prediction":
-        """Predict the class with the highest score, the first of equals. `test`, `validation`: [n, C]."""
-        return cls(test.argmax(axis=1), test, validation.argmax(axis=1), validation, details)
+    @property
+    def test(self) -> NDArray[np.int64]:
+        return np.asarray(self.test_scores.argmax(axis=1))
+
+    @property
+    def validation(self) -> NDArray[np.int64]:
+        return np.asarray(self.validation_scores.argmax(axis=1))
 
 
 @dataclass(frozen=True)
@@ -95,8 +79,7 @@ class FittedProbe:
 
     def predict(self, features: Features) -> Prediction:
         """Predict the test and the validation images."""
-        test, validation = self.scores(features.test), self.scores(features.validation)
-        return Prediction.from_scores(test, validation, dict(self.details))
+        return Prediction(self.scores(features.test), self.scores(features.validation), dict(self.details))
 
 
 class Probe(ABC):
@@ -142,13 +125,16 @@ class Probe(ABC):
     def restore(self, tensors: Mapping[str, Tensor], train: Callable[[], Tensor], classes: int) -> FittedProbe:
         """Rebuild what `fit_probe` returned, from its `tensors`: the same numbers on the same device.
 
-        `train` returns the training features [n, D], for a probe that needs them. Raises `KeyError` if a tensor is
-        missing.
+        `train` returns the training features [n, D], for a probe that needs them.
         """
 
 
-def build_probe(name: str, arguments: dict[str, Any]) -> Probe:
-    """Build the probe in `probes/<name>.py`. Raises `ConfigError` if there is none or `arguments` do not fit it."""
+def build_probe(name: str, settings: Mapping[str, Any]) -> Probe:
+    """Build the probe in `probes/<name>.py`. Raises `ConfigError` if there is none or `settings` do not fit it.
+
+    Two settings are no arguments of a probe: its name, and where batch size and rate of the linear one come from.
+    """
+    arguments = {key: value for key, value in settings.items() if key not in ("name", SETTINGS_ORIGIN)}
     return build(PACKAGE, name, Probe, arguments, f"probe.{name}", "probe")
 
 

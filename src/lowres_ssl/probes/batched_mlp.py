@@ -87,13 +87,9 @@ class BatchedMLP(nn.Module):
             for each in generators
         ]
         first, first_bias, last, last_bias = (torch.stack(each) for each in zip(*drawn, strict=True))
-        self.first, self.first_bias = (
-            make_frozen_parameter(first),
-            make_frozen_parameter(first_bias),
-        )  # [P, D, H], [P, H]
-        self.scale = make_frozen_parameter(torch.ones_like(first_bias))
-        self.shift = make_frozen_parameter(torch.zeros_like(first_bias))
-        self.last, self.last_bias = make_frozen_parameter(last), make_frozen_parameter(last_bias)  # [P, H, C], [P, C]
+        self.first, self.first_bias = freeze(first), freeze(first_bias)  # [P, D, H], [P, H]
+        self.scale, self.shift = freeze(torch.ones_like(first_bias)), freeze(torch.zeros_like(first_bias))
+        self.last, self.last_bias = freeze(last), freeze(last_bias)  # [P, H, C], [P, C]
         self.register_buffer("mean", torch.zeros_like(first_bias))
         self.register_buffer("variance", torch.ones_like(first_bias))
 
@@ -160,7 +156,7 @@ def flatten_heads(hidden: Tensor) -> Tensor:
     return hidden.transpose(0, 1).flatten(1)
 
 
-def make_frozen_parameter(values: Tensor) -> nn.Parameter:
+def freeze(values: Tensor) -> nn.Parameter:
     return nn.Parameter(values, requires_grad=False)
 
 

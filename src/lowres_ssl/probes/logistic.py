@@ -46,29 +46,27 @@ class LogisticProbe(Probe):
         train = scaler.fit_transform(features.train.cpu().double().numpy())
         labels, validation_labels = features.train_labels.cpu().numpy(), features.validation_labels.cpu().numpy()
         model = LogisticRegression(max_iter=self.max_iterations, warm_start=True)
-
+        strengths, why = self.strengths, "best validation accuracy"
         if not features.can_validate:
-            strength = self.strengths[(len(self.strengths) - 1) // 2]
-            unconverged = int(not fit_model(model, train, labels, strength))
-            details: Details = {"strength": strength, "chosen": "middle strength: a class has no validation image"}
-            return build_fitted_probe(scaler, model, features.classes, details | {"unconverged": unconverged})
-
-        chosen, best = model, (-1.0, 0.0)  # accuracy, minus the log loss: the order of preference
-        unconverged = 0
-        for strength in self.strengths:
+            strengths = [self.strengths[(len(self.strengths) - 1) // 2]]
+            why = "middle strength: a class has no validation image"
+        best, unconverged = (-1.0, 0.0), 0  # accuracy, minus the log loss: the order of preference
+        for strength in strengths:
             unconverged += not fit_model(model, train, labels, strength)
-            shares = build_fitted_probe(scaler, model, features.classes, {}).scores(features.validation)
-            accuracy = float((shares.argmax(axis=1) == validation_labels).mean())
-            loss = log_loss(validation_labels, shares, labels=range(features.classes))
-            if (accuracy, -loss) > best:
-                chosen, best = deepcopy(model), (accuracy, -loss)
-                details = {"strength": strength, "chosen": "best validation accuracy", "validation_accuracy": accuracy}
+            rank = (0.0, 0.0)
+            if features.can_validate:
+                shares = build_fitted_probe(scaler, model, features.classes, {}).scores(features.validation)
+                accuracy = float((shares.argmax(axis=1) == validation_labels).mean())
+                rank = accuracy, -log_loss(validation_labels, shares, labels=range(features.classes))
+            if rank > best:
+                chosen, best = deepcopy(model), rank
+                details: Details = {"strength": strength, "chosen": why}
+        if features.can_validate:
+            details["validation_accuracy"] = best[0]
         return build_fitted_probe(scaler, chosen, features.classes, details | {"unconverged": unconverged})
 
     def restore(self, tensors: Mapping[str, Tensor], train: Callable[[], Tensor], classes: int) -> FittedProbe:
         arrays = {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
-        if not (arrays["scale"] > 0).all():
-            raise ValueError("scale: wanted standard deviations above 0")
         scaler, model = StandardScaler(), LogisticRegression()
         scaler.mean_, scaler.scale_ = arrays["mean"], arrays["scale"]
         model.coef_, model.intercept_, model.classes_ = arrays["weight"], arrays["bias"], arrays["classes"]

@@ -9,7 +9,7 @@ from small import PRETRAIN
 
 # What each is called in the note.
 REPAIRED = {
-    "pretrain/folder-simclr-*/split.json": "split.json: not the split that this run wrote, or damaged; written anew",
+    "pretrain/folder-simclr-*/split.json": "",
     "pretrain/folder-simclr-*/features-*": "these features are damaged; made anew",
     "pretrain/folder-simclr-*/knn-*/result.json": "the result there is damaged; scored anew",
     "pretrain/folder-random-*/knn-*/predictions.npz": "the result there is damaged; scored anew",

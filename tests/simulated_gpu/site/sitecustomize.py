@@ -50,7 +50,6 @@ def answer_for_the_gpu() -> None:
 
     Tensor.__bool__ = lambda self: is_true(self) or self.is_cuda
     Tensor.softmax = shares
-    Features.__post_init__ = lambda self: None
     Features.can_validate = property(lambda self: True)
     linear.update_best_fits = judged
     TrainingProgress.is_due = lambda self: False  # by the clock it looks at the loss, and waits

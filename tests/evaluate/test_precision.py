@@ -17,7 +17,7 @@ from lowres_ssl.data.datasets.phantom import IMAGES_PER_PATIENT, PATIENT_COUNT, 
 from lowres_ssl.data.image_store import ImageStore
 from lowres_ssl.device import DevicePrecision
 from lowres_ssl.encoders.torchvision import build_backbone
-from lowres_ssl.evaluate.features import extract_features
+from lowres_ssl.evaluate.features import EvaluationView, extract_features
 from lowres_ssl.probes.base import Features, Probe
 from lowres_ssl.probes.knn import KNNProbe
 from lowres_ssl.probes.logistic import LogisticProbe
@@ -71,7 +71,7 @@ def features_in(precision: str, encoder: nn.Module, store: ImageStore, labels: T
     compute = DevicePrecision(torch.device("cpu"), precision)
     rows = range(len(store.ids))
     take = BatchReader(store, compute.device, "host")
-    made = extract_features(encoder, take, rows, image_size=SIDE, mean=(0.5,) * 3, std=(0.5,) * 3, compute=compute)
+    made = extract_features(encoder, take, rows, EvaluationView(SIDE, (0.5,) * 3, (0.5,) * 3), compute)
     train, validation, test = made.split([TRAIN, VALIDATION, TEST])
     own, checked, _ = labels.split([TRAIN, VALIDATION, TEST])
     return Features(train, own, validation, checked, test, classes=len(TISSUES))
