@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import ClassVar, Self
 
-from lowres_ssl.config.check import ExperimentConfig, PretrainConfig
+from lowres_ssl.config.experiment_schema import ExperimentConfig, PretrainConfig
 from lowres_ssl.console import log_warning, pluralise
 from lowres_ssl.environment import Environment
 from lowres_ssl.errors import ConfigError, DamagedError
