@@ -115,12 +115,6 @@ def change_record(folder: Path, **changes: Any) -> None:
     Run(folder).start(replace(Run(folder).read(), **changes))
 
 
-def change_dataset(folder: Path, **changes: Any) -> None:
-    """Change keys of the data set in the config of the run in `folder`."""
-    config = Run(folder).read().config
-    change_record(folder, config=replace(config, dataset=replace(config.dataset, **changes)))
-
-
 OUTCOME = RunOutcome(epochs=0, training_seconds=0.0, environment=ENVIRONMENT)
 
 
@@ -215,6 +209,8 @@ def made_up_run(
         ),
         split=SplitSummary(split, split_seed, split_digest),
         config=config,
+        typed=typed_for(dataset, method, recipe, backbone, image_size, epochs, split, batch_size, seed),
+        probe={probe: SETTINGS[probe] for probe in ("knn", "linear")},
         pretrain_on=pretrain_on if trained else None,
     )
     names = [dataset, method, *([f"bs{batch_size}"] if trained else []), f"s{seed}"]
@@ -273,6 +269,15 @@ def made_up_run(
     )
     write_result(folder, result, arrays)
     return folder
+
+
+def typed_for(
+    dataset: str, method: str, recipe: str, backbone: str, size: int, epochs: int, split: str, batch: int, seed: int
+) -> tuple[str, ...]:
+    """The command of such a run."""
+    words = [f"dataset={dataset}", f"method={method}", f"recipe={recipe}", f"backbone={backbone}", f"image_size={size}"]
+    words += [f"epochs={epochs}"] if epochs != 250 else []
+    return "pretrain", *words, f"split={split}", f"batch_size={batch}", f"seed={seed}"
 
 
 def right_for(labels: NDArray[np.int64], classes: int, random: np.random.Generator, share: float) -> NDArray[np.int64]:

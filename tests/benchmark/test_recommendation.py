@@ -8,8 +8,9 @@ from stored_runs import made_up_run
 
 from lowres_ssl.benchmark.decision import Decision, choose_method
 from lowres_ssl.benchmark.recommendation import write_recommendation
+from lowres_ssl.runs.filters import ResultFilters
 from lowres_ssl.runs.index import read_index
-from lowres_ssl.runs.query import ResultColumn, ResultFilters, select_columns
+from lowres_ssl.runs.query import ResultColumn, select_columns
 
 METHODS = ("random", "random_calibrated", "trivial", "dcl", "simsiam", "vicreg")
 Accuracies = dict[str, tuple[float, float]]  # by method: on the test and on the validation images

@@ -13,9 +13,10 @@ from torch import nn
 
 from lowres_ssl.inference.export import export_hub
 from lowres_ssl.inference.load import PortableEncoder, load_portable_encoder
-from lowres_ssl.reporting.cells import format_score, format_score_interval, read_cell
+from lowres_ssl.reporting.cells import format_score, format_score_interval
+from lowres_ssl.runs.filters import ResultFilters
 from lowres_ssl.runs.index import read_index
-from lowres_ssl.runs.query import ResultFilters, select_columns
+from lowres_ssl.runs.query import select_columns
 from lowres_ssl.runs.run import Run
 
 
@@ -78,7 +79,7 @@ def test_card_has_the_numbers_of_the_tables(made: Made, hub: Path) -> None:
         (column,) = select_columns(frame, ResultFilters(probe=probe), ["dcl", "random*"])
         texts = []
         for entry in ("dcl", "random", "random_calibrated"):
-            cell = read_cell(column, entry)
+            cell = column.cell(entry)
             assert cell is not None
             texts.append(cell.interval("accuracy"))
         ours, *starts = texts

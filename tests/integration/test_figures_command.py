@@ -47,7 +47,7 @@ def test_figure_without_runs_is_told_and_the_others_are_drawn(lowres_ssl: Comman
     answer = lowres_ssl("figures", "figure=[batch_size,labels]", "image_size=64")
     assert answer.code == 3
     assert answer.last_line.startswith("lowres-ssl: figure=batch_size: no stored knn results of simclr, dcl")
-    assert answer.last_line.endswith("backbone=resnet18 image_size=64 split=stratified")
+    assert answer.last_line.endswith("recipe=paper backbone=resnet18 split=stratified image_size=64")
     assert answer.out.splitlines() == LABELS
 
 
@@ -62,9 +62,16 @@ def test_run_that_was_named_is_the_one_drawn(lowres_ssl: Command, partly_labelle
     assert answer.last_line == "lowres-ssl: run=nothing: no such run below outputs; see them with lowres-ssl runs"
 
 
-def test_what_several_figures_stumble_over_is_said_once(lowres_ssl: Command, tmp_path: Path) -> None:
-    for k in (3, 5):
-        made_up_run(tmp_path / "outputs", settings={"k": k})
+def test_what_several_figures_leave_out_is_said_once_and_what_they_stumble_over_as_well(
+    lowres_ssl: Command, tmp_path: Path
+) -> None:
+    made_up_run(tmp_path / "outputs", settings={"k": 3})
+    for method in ("dcl", "vicreg"):
+        made_up_run(tmp_path / "outputs", method=method)
+    answer = lowres_ssl("figures", "figure=[batch_size]")
+    assert answer.code == 0, answer.err
+    assert answer.err.count("to choose such type settings=k=3") == 1
+    made_up_run(tmp_path / "outputs", recipe="tuned")
     answer = lowres_ssl("figures", "figure=[batch_size,tsne]")
     assert answer.code == 2
-    assert answer.err.count("type settings=k=3 or settings=k=5") == 1
+    assert answer.err.count("type recipe=paper or recipe=tuned") == 1

@@ -97,24 +97,3 @@ def test_commands_below_a_table_can_be_typed(lowres_ssl: Command, outputs: Path)
             key, _, value = word.partition("=")
             if key in ("recipe", "split", "split_seed", "image_size", "epochs"):
                 assert f"\n{key}: {value}\n" in composed.out
-
-
-@pytest.mark.parametrize("command", ["tables", "compare", "report"])
-def test_name_that_nothing_has_is_refused_and_nothing_is_written(
-    lowres_ssl: Command, outputs: Path, command: str
-) -> None:
-    before = {path: path.read_bytes() for path in outputs.rglob("*") if path.is_file()}
-    answer = lowres_ssl(command, "dataset=phantm")
-    assert answer.code == 2
-    assert answer.last_line == (
-        "lowres-ssl: dataset=phantm: no stored result has it; there is phantom; did you mean dataset=phantom?"
-    )
-    assert {path: path.read_bytes() for path in outputs.rglob("*") if path.is_file()} == before
-
-
-def test_empty_outputs_give_tables_of_dashes(lowres_ssl: Command) -> None:
-    answer = lowres_ssl("tables", "table=[paper1,paper2,paper3,recipes]")
-    assert answer.code == 0, answer.err
-    assert (
-        "lowres-ssl pretrain -m method=dcl,simclr,simsiam,vicreg,random,random_calibrated dataset=breast" in answer.out
-    )

@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stored_runs import ENVIRONMENT, OUTCOME, made_up_config, made_up_identity, made_up_record, made_up_result
+from stored_runs import ENVIRONMENT, OUTCOME, made_up_config, made_up_identity, made_up_record
 from tiny_training import TRAINING
 
 from lowres_ssl.config.experiment_schema import BackboneConfig
-from lowres_ssl.runs.expectation import TIME_SHOWN_LATER, describe_scoring, describe_training
-from lowres_ssl.runs.result_io import write_result
+from lowres_ssl.runs.expectation import TIME_SHOWN_LATER, describe_training
 from lowres_ssl.runs.run import Run
 
 LONG = replace(TRAINING, epochs=12, batch_size=10)
@@ -59,14 +58,3 @@ def test_damaged_history_tells_no_time(tmp_path: Path) -> None:
     run = run_at(tmp_path, "cells-dcl-bs32-s1-bbbbbbbb", seconds=100)
     run.history.write_text("epoch,seconds\n1,x\n")
     assert describe_training(run, LONG, 500, "a CPU, fp32").endswith(TIME_SHOWN_LATER)
-
-
-def test_scores_that_are_there_are_not_counted_and_others_are_timed_by_other_runs(tmp_path: Path) -> None:
-    old, new = run_at(tmp_path, "a"), run_at(tmp_path, "b")
-    write_result(old.folder / "knn-1", made_up_result(seconds=2.0, data_digest="d"), {})
-    write_result(old.folder / "linear-1", made_up_result(seconds=30.0, data_digest="d"), {})
-    write_result(new.folder / "knn-1", made_up_result(seconds=2.0, data_digest="d"), {})
-    wanted = [(run, run.folder / name) for run in (old, new) for name in ("knn-1", "linear-1")]
-    said = describe_scoring(wanted, ["KNN", "linear"], "d")
-    assert said.startswith("scoring 2 encoders with KNN, linear: 3 of 4 results stored, the others about 30 s")
-    assert "about" not in describe_scoring(wanted, ["KNN", "linear"], "other images")

@@ -17,13 +17,12 @@ from lowres_ssl.reporting.comparison import format_findings
 from lowres_ssl.reporting.figures import Stored
 from lowres_ssl.reporting.figures.batch_size import BatchSizeFigure
 from lowres_ssl.reporting.html.sections import build_sections
-from lowres_ssl.reporting.run_list import format_run_table
-from lowres_ssl.reporting.tables import Table
-from lowres_ssl.reporting.tables.formats import format_csv, format_markdown
+from lowres_ssl.reporting.tables.formats import Table, format_csv, format_markdown
 from lowres_ssl.reporting.tables.score_table import build_scores_table
-from lowres_ssl.runs.index import read_index
+from lowres_ssl.runs.filters import ResultFilters
+from lowres_ssl.runs.index import format_run_table, read_index
 from lowres_ssl.runs.pairwise import ComparisonFindings, compare_methods
-from lowres_ssl.runs.query import ResultFilters, select_columns
+from lowres_ssl.runs.query import select_columns
 from lowres_ssl.runs.run import Run, find_runs
 
 PAPER_2 = Path(__file__).resolve().parents[2] / "conf" / "table" / "paper2.yaml"
@@ -73,15 +72,15 @@ def comparison(folder: Path) -> str:
     return format_findings(compared(folder))
 
 
-def benchmark(folder: Path) -> tuple[str, ...]:
-    return write_recommendation({"knn": compared(folder).column}, list(ENTRIES), "knn", SEEDS).lines
+def benchmark(folder: Path) -> list[str]:
+    return write_recommendation({"knn": compared(folder).column}, list(ENTRIES), "knn", SEEDS)
 
 
 def report(folder: Path) -> list[Any]:
     chapters, problems = build_sections(read_index(folder)[0], ResultFilters())
     assert problems == []
     return [
-        (chapter.title, probed.label, each.entry, each.cell.seeds, each.cell.rows["accuracy"].tolist())
+        (chapter.title, probed.label, each.entry, each.seeds, each.rows["accuracy"].tolist())
         for chapter in chapters
         for probed in chapter.probes
         for each in probed.cells

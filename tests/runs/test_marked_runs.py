@@ -9,7 +9,6 @@ import pytest
 from stored_runs import OUTCOME, made_up_config, made_up_record, made_up_run
 
 from lowres_ssl.errors import CheckpointError
-from lowres_ssl.reporting.run_list import format_run_table
 from lowres_ssl.runs.collapse import (
     FALLING_STD,
     MIN_EFFECTIVE_RANK,
@@ -18,7 +17,7 @@ from lowres_ssl.runs.collapse import (
     find_run_marks,
     judge_history,
 )
-from lowres_ssl.runs.index import read_index
+from lowres_ssl.runs.index import format_run_table, read_index
 from lowres_ssl.runs.records import RunRecord
 from lowres_ssl.runs.run import Run
 
@@ -157,23 +156,17 @@ def test_a_run_with_a_damaged_history_keeps_its_scores_and_a_note(tmp_path: Path
     assert problem.endswith("; until then nobody knows whether it learnt anything or collapsed")
 
 
-def test_runs_says_both_with_a_footnote_each(tmp_path: Path) -> None:
+def test_index_has_them_as_true_or_false_and_runs_shows_both_with_a_footnote_each(tmp_path: Path) -> None:
+    assert all(read_index(tmp_path)[0][key].dtype == bool for key in RUN_MARKS)
     made_up_run(tmp_path, method="vicreg", embedding_std=FALLING_STD + 0.1)
     healthy, _ = read_index(tmp_path)
     assert not any(mark.word in format_run_table(healthy) for mark in RUN_MARKS.values())
     made_up_run(tmp_path, method="dcl", embedding_std=0.9, loss=4.8, chance_loss=math.log(126))
     made_up_run(tmp_path, method="simsiam", embedding_std=BELOW)
-    said = format_run_table(read_index(tmp_path)[0]).splitlines()
-    assert ["finished, learnt nothing" in line for line in said[1:4]] == [True, False, False]
-    assert ["finished, collapsing" in line for line in said[1:4]] == [False, True, False]
-    assert said[-2:] == [f"{mark.word.capitalize()}: {mark.meaning}." for mark in RUN_MARKS.values()]
-
-
-def test_ledger_has_them_as_true_or_false(tmp_path: Path) -> None:
-    assert all(read_index(tmp_path)[0][key].dtype == bool for key in RUN_MARKS)
-    for method, spread in (("vicreg", 0.9), ("random", None), ("simsiam", BELOW)):
-        made_up_run(tmp_path, method=method, embedding_std=spread)
-    made_up_run(tmp_path, method="dcl", embedding_std=0.9, loss=4.8, chance_loss=math.log(126))
     frame, _ = read_index(tmp_path)
     for key, wanted in (("collapsed", "simsiam"), ("learnt_nothing", "dcl")):
         assert frame.loc[frame[key], "method"].tolist() == [wanted]
+    said = format_run_table(frame).splitlines()
+    assert ["finished, learnt nothing" in line for line in said[1:4]] == [True, False, False]
+    assert ["finished, collapsing" in line for line in said[1:4]] == [False, True, False]
+    assert said[-2:] == [f"{mark.word.capitalize()}: {mark.meaning}." for mark in RUN_MARKS.values()]

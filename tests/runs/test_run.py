@@ -1,22 +1,27 @@
-"""Runs on disk: their names, what is written, found and read, and what is refused as damaged."""
+"""Runs on disk: their names, what is written, found and read, what is refused as damaged, what can go."""
 
 import contextlib
 import csv
 import math
+import os
 import shutil
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from stored_runs import OUTCOME, made_up_identity, made_up_record, made_up_result
+from stored_runs import OUTCOME, made_up_config, made_up_identity, made_up_record, made_up_result, made_up_run
 
 from lowres_ssl.errors import CheckpointError, DataError
-from lowres_ssl.io.atomic import check_writable, make_temp_folder
+from lowres_ssl.io.atomic import check_writable, make_temp_folder, write_json
 from lowres_ssl.io.checksummed_json import hash_content, hash_file
+from lowres_ssl.runs import result_io
+from lowres_ssl.runs.cleanup import find_leftovers
+from lowres_ssl.runs.index import read_index
 from lowres_ssl.runs.result_io import find_result, read_predictions, read_result, write_result
-from lowres_ssl.runs.run import Run, find_runs, find_runs_by_labels, get_identified_run
+from lowres_ssl.runs.run import Run, find_runs, find_runs_by_labels, get_identified_run, relocate_path
 
 IDENTITY, RECORD, RESULT = made_up_identity(epochs=250), made_up_record(), made_up_result()
 
@@ -48,13 +53,6 @@ def test_digest_of_an_identity_leaves_out_what_is_none() -> None:
     known |= {"precision": "fp32", "settings": {"seed": 0, "epochs": 250}}
     assert IDENTITY.digest == hash_content(known)
     assert replace(IDENTITY, processes=2).digest == hash_content(known | {"processes": 2})
-
-
-def test_result_folder_is_that_of_the_probe_and_its_settings(run: Run) -> None:
-    settings = {"settings": {"k": 200, "vote": "uniform"}, "precision": "fp32"}
-    folder = run.result_folder("knn", settings)
-    assert folder == run.folder / f"knn-{hash_content(settings)[:8]}"
-    assert run.result_folder("knn", settings | {"precision": "bf16"}) != folder
 
 
 def test_run_is_unfinished_from_its_start_to_its_finish(run: Run) -> None:
@@ -265,3 +263,77 @@ def test_damaged_record_of_an_unfinished_run_costs_nothing(run: Run, kept: str) 
         run.find_record_to_resume()
     (run.folder / kept).write_bytes(b"a checkpoint")
     assert run.find_record_to_resume() is None
+
+
+@pytest.fixture
+def run_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Made in `there`, with data/cells and outputs below it; we stand in `here`."""
+    (tmp_path / "there" / "data" / "cells").mkdir(parents=True)
+    folder = tmp_path / "there" / "outputs" / "pretrain" / "cells-dcl"
+    folder.mkdir(parents=True)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    return Run(Path("../there/outputs/pretrain/cells-dcl"))
+
+
+@pytest.mark.parametrize(
+    ("outputs", "path", "wanted"),
+    [
+        ("outputs", "data/cells", "there/data/cells"),
+        ("outputs", "data/gone", None),
+        ("elsewhere/outputs", "data/cells", None),  # the run was moved
+        ("../outputs", "data/cells", None),
+        ("/outputs", "data/cells", None),
+        ("outputs", "/data/cells", None),
+    ],
+)
+def test_relative_path_is_looked_for_where_the_command_was_typed(
+    run_elsewhere: Run, tmp_path: Path, outputs: str, path: str, wanted: str | None
+) -> None:
+    found = relocate_path(run_elsewhere, replace(made_up_config(), output_dir=outputs), path)
+    assert found == (path if wanted is None else str(tmp_path / wanted))
+
+
+def test_what_is_there_is_taken_as_it_is(run_elsewhere: Run, tmp_path: Path) -> None:
+    (tmp_path / "here" / "data" / "cells").mkdir(parents=True)
+    assert relocate_path(run_elsewhere, replace(made_up_config(), output_dir="outputs"), "data/cells") == "data/cells"
+
+
+@pytest.mark.parametrize("place", ["pretrain/a", "evaluate/a", "benchmark/cells-1a2b3c4d/pretrain/a"])
+def test_decoded_images_of_a_run_stay_wherever_it_is(tmp_path: Path, place: str) -> None:
+    for name in ("needed", "stale"):
+        store = tmp_path / "stores" / name / "store.json"
+        write_json(store, {})
+        os.utime(store, (0, 0))
+    Run(tmp_path / place).start(made_up_record(store="needed"))
+    assert [each.path.name for each in find_leftovers(tmp_path, tmp_path / "stores")] == ["stale"]
+
+
+def test_predictions_of_a_run_are_far_below_the_bound_and_a_bomb_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = made_up_run(tmp_path, images=120)
+    result = read_result(folder)
+    with zipfile.ZipFile(folder / "predictions.npz") as archive:
+        whole = sum(info.file_size for info in archive.infolist())
+    assert whole / 120 * 500_000 < result_io.MAX_ARRAY_BYTES
+    assert len(read_predictions(folder, result)["test_ids"]) == 120
+    monkeypatch.setattr(result_io, "MAX_ARRAY_BYTES", whole - 1)
+    with pytest.raises(CheckpointError, match=rf"{whole:,} bytes of arrays, wanted at most {whole - 1:,}"):
+        read_predictions(folder, result)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("result.json", "cannot be read"), ("predictions.npz", "not what its result was made from")]
+)
+def test_damaged_result_costs_no_other_of_its_run(tmp_path: Path, name: str, said: str) -> None:
+    whole, damaged = made_up_run(tmp_path), made_up_run(tmp_path, probe="logistic")
+    (damaged / name).write_text("{")
+    frame, problems = read_index(tmp_path)
+    assert list(frame["result"]) == [str(whole)]
+    (problem,) = problems
+    assert problem.startswith(f"{damaged / name}: {said}")
+    (whole / "result.json").write_text("{")
+    frame, problems = read_index(tmp_path)
+    assert (list(frame["run"]), len(problems)) == ([damaged.parent.name], 2)
+    assert frame["result"].isna().all()

@@ -6,9 +6,10 @@ import pytest
 from stored_runs import made_up_run
 
 from lowres_ssl.errors import ConfigError
+from lowres_ssl.runs.filters import ResultFilters, explain_unknown_names, parse_settings
 from lowres_ssl.runs.index import read_index
-from lowres_ssl.runs.query import ResultFilters
-from lowres_ssl.runs.stored_command import explain_unknown_names
+
+pytestmark = pytest.mark.usefixtures("composing")
 
 
 @pytest.mark.parametrize(
@@ -24,6 +25,10 @@ from lowres_ssl.runs.stored_command import explain_unknown_names
             ResultFilters(settings="settings_from=own"),
             r"settings_from=own: no stored result has it; there is paper; see what there is with lowres-ssl runs$",
         ),
+        (
+            ResultFilters(settings="kk=5"),
+            r"settings=kk=\.\.\.: no stored result has such a setting; there is batch_size",
+        ),
     ],
 )
 def test_what_nothing_has_is_refused_with_the_nearest(tmp_path: Path, filters: ResultFilters, said: str) -> None:
@@ -34,26 +39,17 @@ def test_what_nothing_has_is_refused_with_the_nearest(tmp_path: Path, filters: R
         explain_unknown_names(filters, frame)
 
 
-def test_what_is_there_or_could_be_made_is_not_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LOWRES_SSL_CONF", str(tmp_path / "conf"))
-    (tmp_path / "conf" / "dataset").mkdir(parents=True)
-    (tmp_path / "conf" / "dataset" / "my_cells.yaml").touch()
+def test_what_is_there_or_could_be_made_is_not_refused(tmp_path: Path) -> None:
     for entry in ("dcl", "pretrained vit"):
-        made_up_run(tmp_path / "outputs", method=entry.split()[0], entry=entry)
-    frame, _ = read_index(tmp_path / "outputs")
-    assert (
-        explain_unknown_names(
-            ResultFilters(dataset="phantom", recipe="paper", image_size=3, entry="pretrained *"), frame
-        )
-        == []
-    )
-    for dataset in ("breast", "my_cells"):
-        notes = explain_unknown_names(ResultFilters(dataset=dataset, split="official", entry=["dlc", "d*"]), frame)
-        assert notes == [
-            "entry=dlc: no stored result has it; there is dcl, pretrained vit",
-            f"dataset={dataset}: no stored result has it; there is phantom",
-            "split=official: no stored result has it; there is stratified",
-        ]
+        made_up_run(tmp_path, method=entry.split()[0], entry=entry)
+    frame, _ = read_index(tmp_path)
+    known = ResultFilters(dataset="phantom", recipe="paper", image_size=3, entry="pretrained *")
+    assert explain_unknown_names(known, frame) == []
+    assert explain_unknown_names(ResultFilters(dataset="breast", split="official", entry=["dlc", "d*"]), frame) == [
+        "entry=dlc: no stored result has it; there is dcl, pretrained vit",
+        "dataset=breast: no stored result has it; there is phantom",
+        "split=official: no stored result has it; there is stratified",
+    ]
 
 
 def test_without_results_nothing_is_refused(tmp_path: Path) -> None:
@@ -66,6 +62,11 @@ def test_without_results_nothing_is_refused(tmp_path: Path) -> None:
 def test_setting_that_no_result_has_yet_is_told(tmp_path: Path) -> None:
     made_up_run(tmp_path, probe="linear", settings={"settings_from": "paper", "epochs": 100})
     frame, _ = read_index(tmp_path)
-    assert explain_unknown_names(ResultFilters(settings="settings_from=tuned, epochs=100, vote=softmax"), frame) == [
+    assert explain_unknown_names(ResultFilters(settings="settings_from=tuned, epochs=100"), frame) == [
         "settings=settings_from=tuned: no stored result has it; there is paper"
     ]
+
+
+def test_settings_are_read_with_their_lists() -> None:
+    assert parse_settings("k=5, strengths=[1, 2], vote=uniform") == {"k": "5", "strengths": "[1, 2]", "vote": "uniform"}
+    assert parse_settings("") == {}

@@ -15,8 +15,13 @@ import numpy as np
 import pandas as pd
 
 from lowres_ssl.config.experiment_schema import RANDOM_BASELINES
-from lowres_ssl.runs.predictions import EvaluatedSubset, check_same_predicted_images, read_cell_predictions
-from lowres_ssl.runs.query import ResultCell, ResultColumn, find_better_random
+from lowres_ssl.runs.predictions import (
+    EvaluatedSubset,
+    ResultCell,
+    check_same_predicted_images,
+    read_cell_predictions,
+)
+from lowres_ssl.runs.query import ResultColumn, find_better_random
 from lowres_ssl.stats.intervals import Interval, compute_interval
 from lowres_ssl.stats.paired_tests import (
     MIN_POOLED_SEEDS,
@@ -172,8 +177,8 @@ def compute_rounded_mean(accuracies: "pd.Series[Any]") -> float:
 def read_score_parts(cells: Mapping[str, ResultCell], side: EvaluatedSubset) -> dict[str, ContrastPart]:
     """Read what each entry did on the test or validation images, by accuracy."""
     read = {entry: read_cell_predictions(cell, side) for entry, cell in cells.items()}
-    check_same_predicted_images([(cells[entry], own) for entry, own in read.items()])
-    return {entry: own.scored(cells[entry].seeds).make_part(**{DECISION_METRIC: 1.0}) for entry, own in read.items()}
+    check_same_predicted_images(list(read.values()))
+    return {entry: own.scored().make_part(**{DECISION_METRIC: 1.0}) for entry, own in read.items()}
 
 
 def compare_pairs(parts: Mapping[str, ContrastPart], pairs: Sequence[tuple[str, str]]) -> list[Comparison]:

@@ -22,8 +22,9 @@ from lowres_ssl.data.catalogue import Catalogue
 from lowres_ssl.data.splits import Split, compute_leakage
 from lowres_ssl.errors import TrainingError
 from lowres_ssl.io.atomic import write_text
+from lowres_ssl.runs.filters import ResultFilters
 from lowres_ssl.runs.index import read_index
-from lowres_ssl.runs.query import ResultFilters, select_columns
+from lowres_ssl.runs.query import select_columns
 
 LONGER_BUDGETS = 4  # budgets that are offered for more epochs
 EXTRA_TITLES = {LABELS_EXTRA: "fewer labels", LINEAR_EXTRA: "linear (MLP) probe"}

@@ -13,10 +13,10 @@ from lowres_ssl.errors import ConfigError
 from lowres_ssl.reporting.comparison import format_findings, list_comparison_records, parse_reference
 from lowres_ssl.reporting.tables.build import check_batch_size
 from lowres_ssl.reporting.tables.formats import format_frame_as_csv
+from lowres_ssl.runs.filters import ResultFilters, explain_unknown_names
 from lowres_ssl.runs.index import read_index
 from lowres_ssl.runs.pairwise import compare_methods
-from lowres_ssl.runs.query import ResultFilters, select_columns
-from lowres_ssl.runs.stored_command import explain_unknown_names
+from lowres_ssl.runs.query import select_columns
 
 
 def main(cfg: DictConfig) -> None:

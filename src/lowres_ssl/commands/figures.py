@@ -12,9 +12,8 @@ from lowres_ssl.errors import ConfigError, DataError, UserError
 from lowres_ssl.io.atomic import check_writable
 from lowres_ssl.reporting.figures import Picture, Stored, build_picture
 from lowres_ssl.reporting.figures._style import save_figure, use_figure_style
+from lowres_ssl.runs.filters import ResultFilters, explain_unknown_names
 from lowres_ssl.runs.index import read_index
-from lowres_ssl.runs.query import ResultFilters
-from lowres_ssl.runs.stored_command import explain_unknown_names
 
 
 def main(cfg: DictConfig) -> None:
@@ -34,6 +33,8 @@ def main(cfg: DictConfig) -> None:
             draw_and_save(picture, stored, folder)
         except UserError as error:
             failures.append(error)
+    for note in dict.fromkeys(stored.notes):
+        log_warning(note)
     asked = any(word.startswith("figure=") for word in HydraConfig.get().overrides.task)
     if not asked and len(failures) < len(pictures):
         for failure in failures:

@@ -5,17 +5,15 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from lowres_ssl.config.check import read_config, require
-from lowres_ssl.config.command_schemas import ReportConfig, TableConfig
+from lowres_ssl.config.command_schemas import ReportConfig
 from lowres_ssl.console import format_path_size, log_info, log_warning, pluralise
 from lowres_ssl.errors import DataError
 from lowres_ssl.io.atomic import write_text
 from lowres_ssl.reporting.figures import Stored, build_picture
-from lowres_ssl.reporting.html.build import ReportOptions, build_report, check_report_libraries, render_page
-from lowres_ssl.reporting.tables import Table
-from lowres_ssl.reporting.tables.build import TABLE_BUILDERS, check_table
+from lowres_ssl.reporting.html.build import build_report, check_report_libraries, render_page
+from lowres_ssl.reporting.tables.build import check_table
+from lowres_ssl.runs.filters import ResultFilters, explain_unknown_names
 from lowres_ssl.runs.index import read_index
-from lowres_ssl.runs.query import ResultFilters
-from lowres_ssl.runs.stored_command import explain_unknown_names
 
 
 def main(cfg: DictConfig) -> None:
@@ -28,21 +26,17 @@ def main(cfg: DictConfig) -> None:
     results, notes = read_index(Path(config.output_dir))
     filters = ResultFilters.of(config.filters)
     notes += explain_unknown_names(filters, results)
-    stored = Stored(results, filters, Path(config.output_dir), Path(config.store_dir))
-
-    def make(name: str, table: TableConfig) -> Table:
-        return TABLE_BUILDERS[table.kind.name](name, table, results, filters, stored.output_dir)
-
-    wanted = ReportOptions(config.thumbnails, config.file_names, config.thumbnail_size, config.gallery)
+    stored = Stored(results, filters, Path(config.output_dir), Path(config.store_dir), notes)
     runs = pluralise(results["run"].nunique(), "run")
     log_info(f"report of {runs}: {', '.join([*config.table, *pictures])}, maps of the features, into {config.file}")
-    parts, data, problems = build_report(stored, config.table, make, pictures, wanted)
-    for note in [*notes, *problems]:
+    parts, data = build_report(config, stored, pictures)
+    notes = list(dict.fromkeys(stored.notes))
+    for note in notes:
         log_warning(note)
-    shown = [*notes, *problems] if wanted.names else []
+    shown = notes if config.file_names else []
     path = Path(config.file)
     try:
-        hidden = len(notes) + len(problems) - len(shown)
+        hidden = len(notes) - len(shown)
         write_text(path, render_page(parts | {"preface": preface, "notes": shown, "hidden": hidden}, data))
     except OSError as error:
         raise DataError(f"file={path}: cannot be written ({error.strerror}); name another with file=FILE") from error

@@ -12,9 +12,8 @@ from lowres_ssl.io.atomic import check_writable, write_text
 from lowres_ssl.reporting.cells import OTHERS
 from lowres_ssl.reporting.tables.build import TABLE_BUILDERS, TABLE_WRITERS, check_no_missing_cells, check_tables_config
 from lowres_ssl.reporting.tables.formats import format_markdown
+from lowres_ssl.runs.filters import ResultFilters, explain_unknown_names
 from lowres_ssl.runs.index import read_index
-from lowres_ssl.runs.query import ResultFilters
-from lowres_ssl.runs.stored_command import explain_unknown_names
 
 
 def main(cfg: DictConfig) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from lowres_ssl.config.experiment_schema import SETTINGS_ORIGIN, TUNABLE_KEYS, TUNED_ORIGIN, ExperimentConfig
-from lowres_ssl.console import log_info, log_warning
+from lowres_ssl.console import log_info, log_warning, pluralise
 from lowres_ssl.data.catalogue import Catalogue
 from lowres_ssl.data.prepare import PreparedData
 from lowres_ssl.data.pseudonyms import make_pseudonyms
@@ -25,7 +25,6 @@ from lowres_ssl.evaluate.supervised_head import SupervisedHead
 from lowres_ssl.evaluate.tuned_settings import TunedEncoder, find_tuned_settings, list_tuned_warnings
 from lowres_ssl.io.checksummed_json import JSON, Settings
 from lowres_ssl.probes.base import Probe, build_probe
-from lowres_ssl.runs.expectation import describe_scoring
 from lowres_ssl.runs.records import ResultRecord, SplitSummary, SubsetSizes
 from lowres_ssl.runs.result_io import PROBE_FILE, find_result, get_fitted_file, read_predictions, write_result
 from lowres_ssl.runs.run import CLASSIFIER_PROBE, EncoderChoice, Run
@@ -133,16 +132,19 @@ def evaluate_run(
 
 
 def log_scoring(
-    runs: Sequence[Run], probes: Sequence[ProbeSet], compute: DevicePrecision, draws: Sequence[LabelSubset], digest: str
+    runs: Sequence[Run], probes: Sequence[ProbeSet], compute: DevicePrecision, draws: Sequence[LabelSubset]
 ) -> None:
-    """Log what will be scored. `probes`: of each run; `digest`: of the images."""
+    """Log what will be scored. `probes`: of each run."""
     wanted = [
-        (run, get_result_folder(run, name, settings, compute, draw))
+        get_result_folder(run, name, settings, compute, draw)
         for run, own in zip(runs, probes, strict=True)
         for name, settings in own.settings.items()
         for draw in draws
     ]
-    log_info(describe_scoring(wanted, [probe.label for probe in probes[0].probes.values()], digest))
+    stored = sum((folder / "result.json").exists() for folder in wanted)
+    labels = ", ".join(probe.label for probe in probes[0].probes.values())
+    encoders, results = pluralise(len({run.name for run in runs}), "encoder"), pluralise(len(wanted), "result")
+    log_info(f"scoring {encoders} with {labels}: {stored} of {results} stored")
 
 
 def get_result_folder(run: Run, name: str, settings: Settings, compute: DevicePrecision, draw: LabelSubset) -> Path:

@@ -34,8 +34,7 @@ from lowres_ssl.evaluate.evaluate import (
 )
 from lowres_ssl.experiment.scores import score_and_print
 from lowres_ssl.io.atomic import check_writable
-from lowres_ssl.runs.cleanup import relocate_path
-from lowres_ssl.runs.run import Run, find_run, resume_command
+from lowres_ssl.runs.run import Run, find_run, relocate_path, resume_command
 
 # What a run was made with, and its scores are of; the images may have moved.
 RUN_KEYS = list_keys_with(ExperimentConfig, "run")

@@ -29,7 +29,7 @@ from lowres_ssl.io.checksummed_json import JSON, hash_content
 from lowres_ssl.io.locks import lock
 from lowres_ssl.probes.base import Features
 from lowres_ssl.probes.linear import MLPProbe
-from lowres_ssl.runs.comparability import is_trained
+from lowres_ssl.runs.filters import is_trained
 from lowres_ssl.runs.index import read_index
 from lowres_ssl.runs.run import Run, find_run
 from lowres_ssl.seeding import derive_seed

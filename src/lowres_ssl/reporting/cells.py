@@ -1,22 +1,16 @@
-"""Read what a cell of the index predicted, for tables, figures and the report alike, and format its numbers."""
+"""Name encoders and format the numbers of a cell, for tables, figures and the report alike."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from functools import cached_property
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+import pandas as pd
 
 from lowres_ssl.console import pluralise
 from lowres_ssl.environment import Environment
-from lowres_ssl.runs.comparability import get_shared_settings, parse_settings
-from lowres_ssl.runs.predictions import TestPredictions, read_test_predictions
-from lowres_ssl.runs.query import BatchSize, ResultCell, ResultColumn
-from lowres_ssl.stats.intervals import CONFUSION_METRICS, Counts, Interval, compute_interval
-
-Integers = NDArray[np.int64]
+from lowres_ssl.runs.filters import get_shared_settings, is_trained
+from lowres_ssl.runs.predictions import ResultCell
+from lowres_ssl.stats.intervals import CONFUSION_METRICS, Interval
 
 OTHERS, EXCEPT = "*", "-"  # in lists of tables and figures: all other names; a pattern of names to leave out of these
 UNRELIABLE = "†"
@@ -32,6 +26,7 @@ LEGEND_NAMES = {
     "imagenet": "ImgNet+TL",
     "random": "random initialisation",
     "random_calibrated": "random, BatchNorm calibrated",
+    "trivial": "mean colour and size",
 }
 
 
@@ -52,63 +47,6 @@ def replace_others(patterns: Sequence[str], names: Iterable[str], *beside: str) 
     return [name for pattern in shown for name in (others if pattern == OTHERS else [pattern])]
 
 
-@dataclass(frozen=True)
-class ScoredCell:
-    """One encoder as one probe scored it: its cell of the index, and what that predicted of the test images."""
-
-    cell: ResultCell
-    tested: TestPredictions
-    intervals: dict[str, Interval] = field(default_factory=dict, repr=False)  # those that were asked for
-
-    @property
-    def entry(self) -> str:
-        return self.cell.entry
-
-    @property
-    def name(self) -> str:
-        """Its name in the report."""
-        return "mean colour and size" if self.entry == "trivial" else get_legend_name(self.entry)
-
-    @cached_property
-    def counts(self) -> Counts:
-        return self.tested.counts()
-
-    def interval(self, metric: str) -> Interval:
-        if metric not in self.intervals:
-            self.intervals[metric] = compute_interval(self.counts, metric)
-        return self.intervals[metric]
-
-    def vote(self) -> tuple[Integers, Integers]:
-        """The class that most seeds predict of each image, int64 [n], and how many seeds do.
-
-        Of classes with equal votes the first seed's, else the first in order.
-        """
-        predictions = self.tested.predictions
-        classes = np.arange(len(self.tested.classes))
-        votes = (predictions[:, :, None] == classes).sum(axis=0)  # [n, C]
-        images = np.arange(len(votes))
-        most = votes.max(axis=1)
-        chosen = np.where(votes[images, predictions[0]] == most, predictions[0], votes.argmax(axis=1))
-        return chosen.astype(np.int64), most.astype(np.int64)
-
-    def confusion(self) -> Integers:
-        """Count over all seeds, int64 [C, C]: a row for each true class, a column for each predicted one."""
-        matrix = np.zeros((len(self.tested.classes),) * 2, dtype=np.int64)
-        for predicted in self.tested.predictions:
-            np.add.at(matrix, (self.tested.labels, predicted), 1)
-        return matrix
-
-
-def read_cell(column: ResultColumn, entry: str, batch_size: BatchSize = "best") -> ScoredCell | None:
-    """The cell of an entry in a column; None if it has no result there.
-
-    Raises `ConfigError` for results that cannot be one cell, `CheckpointError` if the stored predictions are damaged or
-    not those of the stored numbers.
-    """
-    cell = column.cell(entry, batch_size)
-    return None if cell is None else ScoredCell(cell, read_test_predictions(cell))
-
-
 def format_score(found: Interval) -> str:
     spread = "" if found.spread is None else f" ± {found.spread:.3f}"
     return f"{found.value:.3f}{spread}"
@@ -124,12 +62,12 @@ def format_signed(difference: float) -> str:
     return "0.000" if float(text) == 0 else text.replace("-", "−")
 
 
-def get_mark_sign(found: ScoredCell | None) -> str:
+def get_mark_sign(found: ResultCell | None) -> str:
     """The signs behind the name of a method of which at least one run is marked."""
-    return "" if found is None else "".join(SIGNS[key] for key, marked in found.cell.marks.items() if marked)
+    return "" if found is None else "".join(SIGNS[key] for key, marked in found.marks.items() if marked)
 
 
-def format_cell_provenance(cells: Sequence[ScoredCell]) -> str:
+def format_cell_provenance(cells: Sequence[ResultCell]) -> str:
     return format_provenance([result.environment for each in cells for result in each.tested.results])
 
 
@@ -150,30 +88,37 @@ def shorten_commit(commit: str | None) -> str:
     return "unknown" if commit is None else commit[:12] + ("+" if commit.endswith("+") else "")
 
 
-def describe_cells(cells: Sequence[ScoredCell], metric: str) -> str:
-    """What the lines of a block share: recipe, encoder, split, seeds, images, probe."""
-    rows = [row for each in cells for row in each.cell.rows.to_dict("records")]
-    trained = [row for row in rows if row["batch_size"] == row["batch_size"] and row["batch_size"] is not None]
-    first, own = rows[0], (trained or rows)[0]
-    images = cells[0].tested.results[0].images
-    training = f"recipe {own['recipe']}, {pluralise(int(own['epochs']), 'epoch')}, " if trained else ""
-    probes = dict.fromkeys(format_probe(row) for row in rows)
-    groups = pluralise(cells[0].interval(metric).groups, "group")
+def describe_rows(rows: pd.DataFrame) -> str:
+    """What results share: recipe and epochs of their encoders, if they were trained, encoder, image size and split."""
+    trained = rows[is_trained(rows)]
+    first, own = rows.iloc[0], (rows if trained.empty else trained).iloc[0]
+    training = "" if trained.empty else f"recipe {own['recipe']}, {pluralise(int(own['epochs']), 'epoch')}, "
     return (
         f"{training}{own['backbone']} at {first['image_size']} px; split {first['split']} (split_seed "
-        f"{first['split_seed']}, digest {first['split_digest'][:8]}); {format_seeds(cells)}; {images.train:,} "
-        f"images train, {images.validation:,} validate, {images.test:,} test in {groups}; {'; '.join(probes)}."
+        f"{first['split_seed']}, digest {first['split_digest'][:8]})"
+    )
+
+
+def describe_cells(cells: Sequence[ResultCell], metric: str) -> str:
+    """What the lines of a block share: recipe, encoder, split, seeds, images, probe."""
+    rows = pd.concat([each.rows for each in cells])
+    images = cells[0].tested.results[0].images
+    probes = dict.fromkeys(format_probe(row) for row in rows.to_dict("records"))
+    groups = pluralise(cells[0].interval(metric).groups, "group")
+    return (
+        f"{describe_rows(rows)}; {format_seeds(cells)}; {images.train:,} images train, {images.validation:,} validate, "
+        f"{images.test:,} test in {groups}; {'; '.join(probes)}."
     )
 
 
 def format_probe(row: Mapping[Any, Any]) -> str:
-    settings = ", ".join(f"{key}={value}" for key, value in parse_settings(get_shared_settings(row)).items())
+    settings = get_shared_settings(row)
     return f"{row['label']}: {settings}" if settings else str(row["label"])
 
 
-def format_seeds(cells: Sequence[ScoredCell]) -> str:
+def format_seeds(cells: Sequence[ResultCell]) -> str:
     """The seeds that most lines have, and the entries that have others."""
-    seeds = [format_seed_list(each.cell.seeds) for each in cells]
+    seeds = [format_seed_list(each.seeds) for each in cells]
     usual = max(dict.fromkeys(seeds), key=seeds.count)
     others = dict.fromkeys(f"{each.entry}: {own}" for each, own in zip(cells, seeds, strict=True) if own != usual)
     return usual + (f" ({'; '.join(others)})" if others else "")
@@ -183,24 +128,24 @@ def format_seed_list(seeds: Sequence[int]) -> str:
     return ("seed " if len(seeds) == 1 else "seeds ") + ", ".join(map(str, seeds))
 
 
-def build_record(scored: ScoredCell, metric: str, **more: Any) -> dict[str, Any]:
+def build_record(cell: ResultCell, metric: str, **more: Any) -> dict[str, Any]:
     """One number with all that is known of it, for a program."""
-    row, result, found = scored.cell.rows.iloc[0], scored.tested.results[0], scored.interval(metric)
+    row, result, found = cell.rows.iloc[0], cell.tested.results[0], cell.interval(metric)
     return {
         **more,
-        "entry": scored.entry,
-        "batch_size": scored.cell.batch_size,
+        "entry": cell.entry,
+        "batch_size": cell.batch_size,
         "metric": metric,
         "value": round(found.value, 6),
         "low": round(found.low, 6),
         "high": round(found.high, 6),
         "standard_deviation": None if found.spread is None else round(found.spread, 6),
-        "seeds": " ".join(map(str, scored.cell.seeds)),
-        **scored.cell.marks,
+        "seeds": " ".join(map(str, cell.seeds)),
+        **cell.marks,
         "groups": found.groups,
         "reliable": found.reliable,
         **{f"{subset}_images": getattr(result.images, subset) for subset in ("train", "validation", "test")},
-        "recipe": None if scored.cell.batch_size is None else row["recipe"],  # an untrained encoder has none
+        "recipe": None if cell.batch_size is None else row["recipe"],  # an untrained encoder has none
         **{key: row[key] for key in ("backbone", "image_size", "epochs", "split", "split_seed")},
         **{key: row[key] for key in ("split_digest", "probe", "settings", "precision")},
         "device": result.environment.device,

@@ -8,26 +8,17 @@ from hydra.core.hydra_config import HydraConfig
 from lowres_ssl.config.check import require
 from lowres_ssl.config.overrides import format_command
 from lowres_ssl.console import format_table, pluralise
+from lowres_ssl.reporting.cells import METRIC_TITLES, describe_rows
 from lowres_ssl.runs.pairwise import ALL_PAIRS, FINDINGS_ALPHA, ComparedPair, ComparisonFindings
 from lowres_ssl.stats.intervals import TOO_FEW_GROUPS_NOTE, Interval
 from lowres_ssl.stats.paired_tests import Difference
 from lowres_ssl.stats.paper_claims import CellKey, ClaimVerdict, format_cell_key
 
-PAIR_COLUMNS = (
-    "metric",
-    "first",
-    "second",
-    "first_value",
-    "second_value",
-    "difference",
-    "low",
-    "high",
-    "p",
-    "p_corrected",
-    "first_seeds",
-    "second_seeds",
+# Of a record, beside what the results share.
+RECORD_KEYS = (
+    *("metric", "first", "second", "first_value", "second_value", "difference", "low", "high", "p", "p_corrected"),
+    *("first_seeds", "second_seeds", "seeds", "reliable", "claim", "verdict", "missing"),
 )
-CLAIM_COLUMNS = ("seeds", "reliable", "claim", "verdict", "missing")
 
 
 def parse_reference(reference: object) -> str | list[str]:
@@ -55,18 +46,16 @@ def format_findings(found: ComparisonFindings) -> str:
 
 def format_findings_heading(found: ComparisonFindings) -> str:
     rows = found.column.rows
-    trained = rows[rows["batch_size"].notna()]
-    own = (trained if len(trained) else rows).iloc[0]
-    training = f"recipe {own['recipe']}, {pluralise(int(own['epochs']), 'epoch')}, " if len(trained) else ""
     reliable = next(iter(found.intervals.values())).reliable
     doubt = "" if reliable else f"; {TOO_FEW_GROUPS_NOTE}, so nothing here is reliable"
     return (
-        f"{own['title']}, {own['label']}: {format_metric_name(found.metric)} "
-        f"on {pluralise(found.images, 'test image')} in "
-        f"{pluralise(found.groups, 'group')}{doubt}\n"
-        f"{training}{own['backbone']} at {own['image_size']} px, split {own['split']} (split_seed {own['split_seed']}, "
-        f"digest {own['split_digest'][:8]})"
+        f"{rows['title'].iloc[0]}, {rows['label'].iloc[0]}: {METRIC_TITLES[found.metric]} on {format_test_set(found)}"
+        f"{doubt}\n{describe_rows(rows)}"
     )
+
+
+def format_test_set(found: ComparisonFindings) -> str:
+    return f"{pluralise(found.images, 'test image')} in {pluralise(found.groups, 'group')}"
 
 
 def format_matrix(found: ComparisonFindings) -> str:
@@ -78,41 +67,34 @@ def format_matrix(found: ComparisonFindings) -> str:
         # Adding 0 makes a zero of what would be a minus zero.
         differences[pair.first, pair.second] = f"{points + 0:+.1f}{mark}"
         differences[pair.second, pair.first] = f"{-points + 0:+.1f}{mark}"
-    rows = [
-        [
-            format_cell_key(row),
-            format_value_interval(own),
-            *(differences.get((row, column), "") for column in found.intervals),
-        ]
-        for row, own in found.intervals.items()
-    ]
-    heads = ["", format_metric_name(found.metric), *(entry for entry, _ in found.intervals)]
-    legend = "Row minus column in points."
+    rows = []
+    for row, own in found.intervals.items():
+        cells = [differences.get((row, column), "") for column in found.intervals]
+        rows.append([format_cell_key(row), format_value_interval(own), *cells])
+    heads = ["", METRIC_TITLES[found.metric], *(entry for entry, _ in found.intervals)]
+    legend = "Row minus column in points"
     if found.test_count:
-        legend = (
-            f"{legend[:-1]}; * where p < {FINDINGS_ALPHA} after Holm's correction of {format_comparison_count(found)}."
-        )
-    return format_table(heads, rows, right=range(2, len(heads))) + f"\n{legend}"
+        legend += f"; * where p < {FINDINGS_ALPHA} after Holm's correction of {format_comparison_count(found)}"
+    return f"{format_table(heads, rows, right=range(2, len(heads)))}\n{legend}."
 
 
 def list_pair_sentences(found: ComparisonFindings) -> Iterator[str]:
     """One for each difference that chance does not explain, one for all that it may, one for what was not tested."""
+    few: list[str] = []
+    others: list[str] = []
     for pair in found.pairs:
         if pair.significant:
             yield format_pair_sentence(found, pair)
-    unmarked = {
-        f"{format_cell_key(pair.first)} and {format_cell_key(pair.second)} "
-        f"({format_difference_interval(pair.found)}, p = {format_corrected_p(pair)})": pair.corrected < FINDINGS_ALPHA
-        for pair in found.pairs
-        if pair.corrected is not None and not pair.significant
-    }
-    if few := [text for text, is_small in unmarked.items() if is_small]:
+        elif pair.corrected is not None:
+            difference = f"{format_difference_interval(pair.found)}, p = {format_corrected_p(pair)}"
+            text = f"{format_cell_key(pair.first)} and {format_cell_key(pair.second)} ({difference})"
+            (few if pair.corrected < FINDINGS_ALPHA else others).append(text)
+    if few:
         yield f"Not marked, since p is too small too often with two seeds of a method: {'; '.join(few)}."
-    if others := [text for text, is_small in unmarked.items() if not is_small]:
+    if others:
         yield (
-            f"On {format_dataset_and_probe(found)}, these differences in "
-            f"{format_metric_name(found.metric)} cannot be told from chance (p after Holm's "
-            f"correction of {format_comparison_count(found)}): {'; '.join(others)}."
+            f"On {format_dataset_and_probe(found)}, these differences in {METRIC_TITLES[found.metric]} cannot be told "
+            f"from chance (p after Holm's correction of {format_comparison_count(found)}): {'; '.join(others)}."
         )
         if found.test_count > 1 and any(leaves_out_0(pair) for pair in found.pairs):
             yield "An interval is of its one comparison: it may leave out 0 where the corrected p does not."
@@ -123,9 +105,8 @@ def list_pair_sentences(found: ComparisonFindings) -> Iterator[str]:
         )
     if found.one_seed:
         yield (
-            "Not tested, for want of a second seed: "
-            f"{', '.join(map(format_cell_key, found.one_seed))}. Nothing here says what "
-            "another seed would have given; three seeds are the least with which much can be shown."
+            f"Not tested, for want of a second seed: {', '.join(map(format_cell_key, found.one_seed))}. Nothing here "
+            "says what another seed would have given; three seeds are the least with which much can be shown."
         )
 
 
@@ -144,15 +125,12 @@ def typed_with(word: str) -> list[str]:
 def format_pair_sentence(found: ComparisonFindings, pair: ComparedPair) -> str:
     first, second = (found.intervals[key] for key in (pair.first, pair.second))
     above = "above" if pair.found.value > 0 else "below"
-    seeds = [pluralise(own.seeds, "seed") for own in (first, second)]
+    seeds = dict.fromkeys(pluralise(own.seeds, "seed") for own in (first, second))
     return (
-        f"On {format_dataset_and_probe(found)}, {format_cell_key(pair.first)} "
-        f"({format_value_interval(first)}) is {above} {format_cell_key(pair.second)} "
-        f"({format_value_interval(second)}): difference in "
-        f"{format_metric_name(found.metric)} {format_difference_interval(pair.found)}, p = "
-        f"{format_corrected_p(pair)} after Holm's correction of "
-        f"{format_comparison_count(found)}; {' and '.join(dict.fromkeys(seeds))}, "
-        f"{pluralise(found.images, 'test image')} in {pluralise(found.groups, 'group')}."
+        f"On {format_dataset_and_probe(found)}, {format_cell_key(pair.first)} ({format_value_interval(first)}) is "
+        f"{above} {format_cell_key(pair.second)} ({format_value_interval(second)}): difference in "
+        f"{METRIC_TITLES[found.metric]} {format_difference_interval(pair.found)}, p = {format_corrected_p(pair)} after "
+        f"Holm's correction of {format_comparison_count(found)}; {' and '.join(seeds)}, {format_test_set(found)}."
     )
 
 
@@ -175,26 +153,25 @@ def list_claim_lines(judged: ClaimVerdict) -> Iterator[str]:
 def list_comparison_records(found: ComparisonFindings) -> Iterator[dict[str, Any]]:
     """A pair each, then a claim's difference each; all with the same keys."""
     own = found.column.rows.iloc[0]
-    about = {
+    about: dict[str, Any] = {
         **{key: str(own[key]) for key in ("dataset", "probe", "label", "split")},
         "split_seed": int(own["split_seed"]),
         "split_digest": str(own["split_digest"]),
         "images": found.images,
         "groups": found.groups,
     }
-    empty = dict.fromkeys(PAIR_COLUMNS + CLAIM_COLUMNS)
+    about |= dict.fromkeys(RECORD_KEYS)
     for pair in found.pairs:
         first, second = (found.intervals[key] for key in (pair.first, pair.second))
         yield (
             about
-            | empty
+            | build_difference_record(pair.found)
             | {
                 "metric": found.metric,
                 "first": format_cell_key(pair.first),
                 "second": format_cell_key(pair.second),
                 "first_value": first.value,
                 "second_value": second.value,
-                **build_difference_record(pair.found),
                 "p": pair.p,
                 "p_corrected": pair.corrected,
                 "first_seeds": first.seeds,
@@ -202,11 +179,11 @@ def list_comparison_records(found: ComparisonFindings) -> Iterator[dict[str, Any
             }
         )
     for judged in found.judgements:
-        said = {"claim": judged.claim, "verdict": judged.verdict}
+        own_claim = about | {"claim": judged.claim, "verdict": judged.verdict}
         if judged.missing:
-            yield about | empty | said | {"missing": ", ".join(judged.missing)}
+            yield own_claim | {"missing": ", ".join(judged.missing)}
         for text, difference in judged.found:
-            yield about | empty | said | {"first": text, **build_difference_record(difference)}
+            yield own_claim | build_difference_record(difference) | {"first": text}
 
 
 def build_difference_record(found: Difference) -> dict[str, Any]:
@@ -220,19 +197,12 @@ def format_dataset_and_probe(found: ComparisonFindings) -> str:
     return f"{own['title']} by {own['label']}"
 
 
-def format_metric_name(metric: str) -> str:
-    return metric.replace("_", " ").replace("f1", "F1")
-
-
 def format_comparison_count(found: ComparisonFindings) -> str:
     """ "4 comparisons with random", or "all 10 comparisons"."""
-    if not found.references:
-        return (
-            f"all {pluralise(found.test_count, 'comparison')}"
-            if found.test_count > 1
-            else pluralise(found.test_count, "comparison")
-        )
-    return f"{pluralise(found.test_count, 'comparison')} with {' and '.join(found.references)}"
+    count = pluralise(found.test_count, "comparison")
+    if found.references:
+        return f"{count} with {' and '.join(found.references)}"
+    return f"all {count}" if found.test_count > 1 else count
 
 
 def format_value_interval(found: Interval) -> str:

@@ -1,4 +1,4 @@
-"""What under `outputs/` nobody needs any more: training states of finished runs, stores of no run, broken-off files."""
+"""Remove what nobody needs under `outputs/`: training states of finished runs, stores of no run, broken-off files."""
 
 import shutil
 import time
@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from lowres_ssl.config.experiment_schema import ExperimentConfig
+from lowres_ssl.console import count_bytes, format_bytes, format_table
 from lowres_ssl.io.atomic import get_previous_path
-from lowres_ssl.runs.run import Run, find_runs
+from lowres_ssl.runs.run import find_runs
 
 SECONDS_PER_DAY = 24 * 60 * 60  # seconds; what is younger may belong to a process that is still at work
 
@@ -58,25 +58,18 @@ def is_older_than_a_day(path: Path) -> bool:
     return time.time() - path.stat().st_mtime > SECONDS_PER_DAY
 
 
-def remove_leftover(leftover: Leftover) -> None:
-    """Raises `OSError`."""
-    if leftover.path.is_dir():
-        shutil.rmtree(leftover.path)
-    else:
-        leftover.path.unlink(missing_ok=True)
-
-
-def relocate_path(run: Run, config: ExperimentConfig, path: str) -> str:
-    """A path of the run's stored `config` as it has to be typed here.
-
-    A relative one was relative to the folder the command was typed in, and so was `output_dir`, below which the run
-    stands: that leads back to the folder, and no result has to name it. Where that leads to nothing, `path` as it is.
-    """
-    outputs = Path(config.output_dir)
-    if outputs.is_absolute() or Path(path).is_absolute() or Path(path).exists():
-        return path
-    place, depth = run.folder.resolve().parents[1], len(outputs.parts)
-    if depth and place.parts[-depth:] != outputs.parts:
-        return path
-    there = (place.parents[depth - 1] if depth else place) / path
-    return str(there) if there.exists() else path
+def remove_leftovers(output_dir: Path, store_dir: Path) -> None:
+    """Show what can go, then remove it. Raises as `find_leftovers`, and `OSError`."""
+    found = find_leftovers(output_dir, store_dir)
+    if not found:
+        print(f"nothing to remove below {output_dir}")
+        return
+    sizes = [count_bytes(leftover.path) for leftover in found]
+    rows = [[str(leftover.path), format_bytes(size), leftover.why] for leftover, size in zip(found, sizes, strict=True)]
+    print(format_table(["removed", "", ""], rows), flush=True)
+    for leftover in found:
+        if leftover.path.is_dir():
+            shutil.rmtree(leftover.path)
+        else:
+            leftover.path.unlink(missing_ok=True)
+    print(f"{format_bytes(sum(sizes))} freed")

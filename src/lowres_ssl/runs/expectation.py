@@ -1,12 +1,8 @@
-"""Describe what a command is about to do, and how long it takes as far as stored runs have been timed."""
+"""Describe the training that a command is about to do, with its time where stored runs show their speed."""
 
-from collections.abc import Sequence
-from pathlib import Path
-
-from lowres_ssl.console import format_duration, pluralise
+from lowres_ssl.console import format_duration
 from lowres_ssl.errors import CheckpointError
 from lowres_ssl.runs.records import RunRecord
-from lowres_ssl.runs.result_io import read_result
 from lowres_ssl.runs.run import Run
 from lowres_ssl.train.state import TrainingOptions
 
@@ -59,28 +55,3 @@ def compute_run_speed(run: Run) -> float | None:
     except (CheckpointError, KeyError):
         return None
     return views / seconds if seconds > 0 and views > 0 else None
-
-
-def describe_scoring(wanted: Sequence[tuple[Run, Path]], labels: Sequence[str], data_digest: str) -> str:
-    """What is scored with the probes `labels`: `wanted` has the folder of each result to be."""
-    missing = [(run, folder) for run, folder in wanted if not (folder / "result.json").exists()]
-    runs = pluralise(len({run.name for run, _ in wanted}), "encoder")
-    there = f"{len(wanted) - len(missing)} of {pluralise(len(wanted), 'result')} stored"
-    text = f"scoring {runs} with {', '.join(labels)}: {there}"
-    known = [find_scoring_seconds(run, folder, data_digest) for run, folder in missing]
-    told = [each for each in known if each is not None]
-    if not told or len(told) < len(known):
-        return text
-    return f"{text}, the others about {format_duration(sum(told))} once the features are there (as in other runs)"
-
-
-def find_scoring_seconds(run: Run, folder: Path, data_digest: str) -> float | None:
-    """How long the same probe took on the same images in another run."""
-    for path in sorted(run.folder.parent.glob(f"*/{folder.name}/result.json")):
-        try:
-            result = read_result(path.parent)
-        except CheckpointError:
-            continue
-        if result.data_digest == data_digest:
-            return result.seconds
-    return None

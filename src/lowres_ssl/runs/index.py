@@ -1,57 +1,60 @@
-"""Every stored run and result as rows of a table, made by scanning `outputs/` each time."""
+"""Every stored run and result as rows of a table, made by scanning `outputs/` each time; and that table in words."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 
+from lowres_ssl.console import format_table
 from lowres_ssl.errors import CheckpointError
 from lowres_ssl.runs.collapse import NO_MARKS, RUN_MARKS, find_run_marks
+from lowres_ssl.runs.filters import list_differing_settings
 from lowres_ssl.runs.records import ResultRecord, RunRecord
 from lowres_ssl.runs.result_io import check_predictions_file, read_result
 from lowres_ssl.runs.run import Run, find_runs
 
-RUN_COLUMNS = (
-    "run",
-    "state",
-    *RUN_MARKS,
-    "dataset",
-    "title",
-    "method",
-    "entry",
-    "recipe",
-    "backbone",
-    "image_size",
-    "storage_size",
-    "batch_size",
-    "epochs",
-    "seed",
-    "split",
-    "split_seed",
-    "pretrain_on",
-    "precision",
-    "made",
-)
-RESULT_COLUMNS = (
-    "probe",
-    "label",
-    "settings",
-    "label_fraction",
-    "label_draw",
-    "n",
-    "validation_accuracy",
-    "split_digest",
-    "result",
-)
 INDEX_METRICS = ("accuracy", "weighted_f1", "macro_f1", "balanced_accuracy", "auroc")
+RUN_COLUMNS: dict[str, Callable[[RunRecord], object]] = {
+    "dataset": lambda record: record.config.dataset.name,
+    "title": lambda record: record.config.dataset.title,
+    "method": lambda record: record.method,
+    "entry": lambda record: record.entry,
+    "recipe": lambda record: record.config.recipe,
+    "backbone": lambda record: record.config.backbone.name,
+    "image_size": lambda record: record.config.image_size,
+    "storage_size": lambda record: record.identity.store[2],
+    "batch_size": lambda record: record.training and record.training.batch_size,
+    "epochs": lambda record: record.training.epochs if record.training else 0,
+    "seed": lambda record: record.config.seed,
+    "split": lambda record: record.split.kind,
+    "split_seed": lambda record: record.split.seed,
+    "pretrain_on": lambda record: record.pretrain_on,
+    "precision": lambda record: record.identity.precision,
+    "made": lambda record: record.identity.drop_seed().digest if record.identity.is_trained else None,
+    "split_digest": lambda record: record.split.digest,
+}
+RESULT_COLUMNS: dict[str, Callable[[ResultRecord], object]] = {
+    "probe": lambda result: result.probe,
+    "label": lambda result: result.label,
+    "settings": lambda result: ", ".join(f"{key}={value}" for key, value in result.settings.items()),
+    "label_fraction": lambda result: result.labels.fraction,
+    "label_draw": lambda result: result.labels.number,
+    "n": lambda result: result.test.n,
+    "validation_accuracy": lambda result: result.validation and result.validation.accuracy,
+    "precision": lambda result: result.precision,
+    "split_digest": lambda result: result.split.digest,
+}
+RUN_TABLE_COLUMNS = ["run", "title", "state", "split", "recipe", "backbone", "image_size", "epochs"]
+WHOLE_NUMBERS = ("storage_size", "batch_size", "epochs", "n")
 
 
 def read_index(output_dir: Path) -> tuple[pd.DataFrame, list[str]]:
     """A row a result, a run without results one row; and a line for each run that cannot be read, in all or in part.
 
-    Columns: `RUN_COLUMNS`, `RESULT_COLUMNS`, then `INDEX_METRICS` of the test images. `state` is "finished" or how far
-    it is; `learnt_nothing`, `collapsed`: whether the run has these marks (see `collapse`); `entry` is what tables call
-    the run: its method, and where its weights came from, if that was elsewhere. `result` is the folder of the result.
-    `made`: a digest of how a trained run was made, the same for its other seeds.
+    Columns: "run", "state" ("finished" or how far it is), `RUN_MARKS` (whether the run has them, see `collapse`),
+    `RUN_COLUMNS`, `RESULT_COLUMNS`, "result" (the folder of the result) and `INDEX_METRICS` of the test images.
+    `entry` is what tables call the run: its method, and where its weights came from, if that was elsewhere. `made`: a
+    digest of how a trained run was made, the same for its other seeds.
     """
     rows: list[dict[str, object]] = []
     problems = []
@@ -61,65 +64,87 @@ def read_index(output_dir: Path) -> tuple[pd.DataFrame, list[str]]:
         except CheckpointError as error:
             problems.append(str(error))
             continue
-        about = build_run_row(run, record)
+        about: dict[str, object] = {"run": run.name, "state": describe_state(run, record)}
+        about |= {column: get(record) for column, get in RUN_COLUMNS.items()}
         results = []
         for folder in run.result_folders():
             try:
                 result = read_result(folder)
                 check_predictions_file(folder, result)
-                results.append(about | build_result_row(folder, result))
             except CheckpointError as error:  # the others are sound all the same
                 problems.append(str(error))
+                continue
+            scores = {metric: getattr(result.test, metric) for metric in INDEX_METRICS}
+            own = {column: get(result) for column, get in RESULT_COLUMNS.items()}
+            results.append(about | own | {"result": str(folder)} | scores)
         try:
             marks = find_run_marks(run, record)
         except CheckpointError as error:  # its scores are sound all the same
             problems.append(f"{error}; until then nobody knows whether it learnt anything or collapsed")
             marks = NO_MARKS
         rows += [row | marks for row in results or [about]]
-    frame = pd.DataFrame(rows, columns=[*RUN_COLUMNS, *RESULT_COLUMNS, *INDEX_METRICS])
-    return frame.astype(
-        dict.fromkeys(RUN_MARKS, bool)
-        | {"storage_size": "Int64", "batch_size": "Int64", "epochs": "Int64", "n": "Int64"}
-    ), problems
+    columns = dict.fromkeys(["run", "state", *RUN_MARKS, *RUN_COLUMNS, *RESULT_COLUMNS, "result", *INDEX_METRICS])
+    frame = pd.DataFrame(rows, columns=list(columns))
+    return frame.astype(dict.fromkeys(RUN_MARKS, bool) | dict.fromkeys(WHOLE_NUMBERS, "Int64")), problems
 
 
-def build_run_row(run: Run, record: RunRecord) -> dict[str, object]:
-    config, training, identity = record.config, record.training, record.identity
-    wanted = 0 if training is None else training.epochs
-    return {
-        "run": run.name,
-        "state": f"epoch {run.count_epochs()} of {wanted}" if record.outcome is None else "finished",
-        "dataset": config.dataset.name,
-        "title": config.dataset.title,
-        "method": record.method,
-        "entry": record.entry,
-        "recipe": config.recipe,
-        "backbone": config.backbone.name,
-        "image_size": config.image_size,
-        "batch_size": None if training is None else training.batch_size,
-        "epochs": wanted,
-        "seed": config.seed,
-        "split": record.split.kind,
-        "split_seed": record.split.seed,
-        "split_digest": record.split.digest,
-        "storage_size": identity.store[2],
-        "pretrain_on": record.pretrain_on,
-        "precision": identity.precision,
-        "made": identity.drop_seed().digest if identity.is_trained else None,
-    }
+def describe_state(run: Run, record: RunRecord) -> str:
+    wanted = record.training.epochs if record.training else 0
+    return f"epoch {run.count_epochs()} of {wanted}" if record.outcome is None else "finished"
 
 
-def build_result_row(folder: Path, result: ResultRecord) -> dict[str, object]:
-    about = {
-        "precision": result.precision,
-        "probe": result.probe,
-        "label": result.label,
-        "settings": ", ".join(f"{key}={value}" for key, value in result.settings.items()),
-        "label_fraction": result.labels.fraction,
-        "label_draw": result.labels.number,
-        "n": result.test.n,
-        "validation_accuracy": result.validation and result.validation.accuracy,
-        "split_digest": result.split.digest,
-        "result": str(folder),
-    }
-    return about | {metric: getattr(result.test, metric) for metric in INDEX_METRICS}
+def format_run_table(frame: pd.DataFrame) -> str:
+    """Show a line a run: accuracy / weighted F1 of each probe that was fitted on all training labels.
+
+    Scores with fewer labels are several draws of several fractions; a note lists them and where to see them.
+    """
+    frame = frame.assign(column=name_scoring_columns(frame))
+    labels = list(frame["column"].dropna().unique())
+    # An encoder that has seen the test images is never shown without saying so.
+    shown = [*RUN_TABLE_COLUMNS, "pretrain_on"] if (frame["pretrain_on"] == "all").any() else RUN_TABLE_COLUMNS
+    rows = []
+    for _, group in frame.groupby("run", sort=True):
+        first = group.iloc[0].copy()
+        first["state"] += "".join(f", {mark.word}" for key, mark in RUN_MARKS.items() if first[key])
+        if group["column"].isna().all() and (parts := format_label_fractions(group)):
+            first["state"] += f", scored with {parts} only"
+        described = ["-" if pd.isna(first[key]) else str(first[key]) for key in shown]
+        rows.append([*described, *[format_run_scores(group[group["column"] == label]) for label in labels]])
+    heads = [*(head.replace("_", " ") for head in shown), *labels]
+    note = (
+        "Scores: accuracy / weighted F1 on the test images. More: format=csv or format=json. "
+        "Score one again: lowres-ssl evaluate run=RUN"
+    )
+    if parts := format_label_fractions(frame):
+        note += (
+            f"\nNot shown: scores with {parts}. Each draw: format=csv. Their means: lowres-ssl figures figure=[labels]"
+        )
+    for key, mark in RUN_MARKS.items():
+        if frame[key].any():
+            note += f"\n{mark.word.capitalize()}: {mark.meaning}."
+    return format_table(heads, rows) + f"\n\n{note}"
+
+
+def name_scoring_columns(frame: pd.DataFrame) -> "pd.Series[str]":
+    """Name the column of each result; none for a run without results, and for a result with fewer labels.
+
+    One column is one way of scoring: a label that stands for several settings is distinguished by them.
+    """
+    named = frame["label"].where(frame["label_fraction"] == 1).astype(object)
+    for label, settings in frame["settings"].groupby(named):
+        ways = list(settings.unique())
+        differing = dict(zip(ways, list_differing_settings(ways), strict=True))
+        named[settings.index] = [", ".join(filter(None, [label, differing[way]])) for way in settings]
+    return named
+
+
+def format_run_scores(results: pd.DataFrame) -> str:
+    """Show the result of one run and way of scoring; several are of several precisions, each with its name."""
+    texts = [f"{row.accuracy:.3f} / {row.weighted_f1:.3f} ({row.precision})" for row in results.itertuples()]
+    return "; ".join(texts if len(texts) > 1 else [text.partition(" (")[0] for text in texts]) or "-"
+
+
+def format_label_fractions(frame: pd.DataFrame) -> str:
+    """Name the label fractions below 1 that were scored: "1%, 10% of the labels"; "" if there are none."""
+    below = sorted({float(each) for each in frame["label_fraction"].dropna() if each < 1})
+    return f"{', '.join(f'{100 * each:g}%' for each in below)} of the labels" if below else ""

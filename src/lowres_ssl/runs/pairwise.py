@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from lowres_ssl.config.experiment_schema import RANDOM_BASELINES
-from lowres_ssl.runs.predictions import check_same_predicted_images, read_test_predictions
-from lowres_ssl.runs.query import BatchSize, ResultCell, ResultColumn, ResultFilters, find_better_random
+from lowres_ssl.runs.filters import ResultFilters
+from lowres_ssl.runs.predictions import ResultCell, check_same_predicted_images
+from lowres_ssl.runs.query import BatchSize, ResultColumn, find_better_random
 from lowres_ssl.runs.run import CLASSIFIER_PROBE, WEIGHTS_PREFIX
-from lowres_ssl.stats.intervals import Interval, compute_interval
+from lowres_ssl.stats.intervals import Interval
 from lowres_ssl.stats.paired_tests import (
     MIN_POOLED_SEEDS,
     ContrastPart,
@@ -117,17 +118,15 @@ def compare_methods(
             notes.append(
                 f"{column}: no {' or '.join(named)}, so each is tested against each; there is {', '.join(chosen)}"
             )
-    read = {key: read_test_predictions(cell) for key, cell in cells.items()}
-    check_same_predicted_images([(cells[key], said) for key, said in read.items()])
-    scored = {key: said.scored(cells[key].seeds) for key, said in read.items()}
-    found = {key: compute_interval(scored[key].counts, metric) for key in chosen.values()}
+    check_same_predicted_images([cell.tested for cell in cells.values()])
+    scored = {key: cell.tested.scored() for key, cell in cells.items()}
+    found = {key: cells[key].interval(metric) for key in chosen.values()}
     best_first = sorted(found, key=lambda key: -found[key].value)
-    first = next(iter(scored.values()))
-    images, groups = len(next(iter(read.values())).ids), first.counts.shape[1]
     judged: tuple[ClaimVerdict, ...] = ()
     if column.probe != CLASSIFIER_PROBE:  # no claim is of heads that were trained with their encoder
         judged = tuple(judge_claims(scored, chosen, metric, imagenet=imagenet))
     parts = {key: scored[key].make_part(**{metric: 1.0}) for key in best_first}
+    first = next(iter(scored))
     return ComparisonFindings(
         column=column,
         metric=metric,
@@ -136,20 +135,17 @@ def compare_methods(
         references=references,
         one_seed=tuple(key for key, part in parts.items() if part.is_of_one_seed),
         judgements=judged,
-        images=images,
-        groups=groups,
-        notes=tuple(notes),
+        images=len(cells[first].tested.ids),
+        groups=scored[first].counts.shape[1],
+        notes=tuple(dict.fromkeys(notes)),
     )
 
 
 def resolve_references(reference: str | Sequence[str], column: ResultColumn) -> tuple[str, ...]:
     """The entries that are meant, whether the column has them or not; none for "all"; "bar" where there is none."""
     asked = () if reference == ALL_PAIRS else (reference,) if isinstance(reference, str) else tuple(reference)
-    return tuple(
-        dict.fromkeys(
-            (find_better_random(column) or BETTER_RANDOM) if entry == BETTER_RANDOM else entry for entry in asked
-        )
-    )
+    better = (find_better_random(column) or BETTER_RANDOM) if BETTER_RANDOM in asked else BETTER_RANDOM
+    return tuple(dict.fromkeys(better if entry == BETTER_RANDOM else entry for entry in asked))
 
 
 def list_missing_random(column: ResultColumn, chosen: Mapping[str, CellKey], filters: ResultFilters) -> list[str]:

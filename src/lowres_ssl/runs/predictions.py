@@ -1,18 +1,20 @@
 """Read what the results of a cell predicted of the test or the validation images, and check it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from lowres_ssl.errors import CheckpointError
-from lowres_ssl.runs.query import ResultCell
+from lowres_ssl.runs.collapse import RUN_MARKS
 from lowres_ssl.runs.records import ResultRecord
 from lowres_ssl.runs.result_io import read_predictions, read_result
-from lowres_ssl.stats.intervals import Counts, count_by_group
+from lowres_ssl.stats.intervals import Counts, Interval, compute_interval, count_by_group
 from lowres_ssl.stats.paired_tests import MethodCounts
 
 EvaluatedSubset = Literal["test", "validation"]
@@ -24,8 +26,8 @@ class TestPredictions:
 
     ids: str [n], names of the images, or hashes of them (`hashed`). groups: int64 [n], patients, slides or source
     images numbered as they come, so that names and hashes of them give the same; -1 for an image without a known one.
-    labels: int64 [n], predictions: int64 [S, n], places in `classes`; a row of predictions a seed, in the order of
-    `Cell.seeds`. `results`: each seed's `result.json`.
+    labels: int64 [n], predictions: int64 [S, n], places in `classes`; a row of predictions a seed, by seed. `results`:
+    each seed's `result.json`; `folder`: of the first.
     """
 
     ids: NDArray[np.str_]
@@ -35,43 +37,51 @@ class TestPredictions:
     predictions: NDArray[np.int64]
     classes: tuple[str, ...]
     results: tuple[ResultRecord, ...]
+    folder: str = ""
 
-    def scored(self, seeds: Sequence[int]) -> MethodCounts:
-        """The counts with their `seeds`."""
-        return MethodCounts(self.counts(), tuple(seeds), any(result.depends_on_seed for result in self.results))
-
+    @cached_property
     def counts(self) -> Counts:
         """Confusion counts of each seed by test group: int64 [S, G, C, C]."""
         # Names that sort as the images come: the order must not depend on what somebody's key makes of a name.
         groups = np.array(["" if group < 0 else f"{group:09}" for group in self.groups], dtype=np.str_)
         ids = np.array([f"{place:09}" for place in range(len(self.ids))], dtype=np.str_)
-        return np.stack(
-            [
-                count_by_group(self.labels, predictions, groups, len(self.classes), ids=ids)
-                for predictions in self.predictions
-            ]
-        )
+        every = [count_by_group(self.labels, own, groups, len(self.classes), ids=ids) for own in self.predictions]
+        return np.stack(every)
+
+    def scored(self) -> MethodCounts:
+        """The counts with their seeds."""
+        seeds = tuple(result.config.seed for result in self.results)
+        return MethodCounts(self.counts, seeds, any(result.depends_on_seed for result in self.results))
 
 
-def check_same_predicted_images(read: Sequence[tuple[ResultCell, TestPredictions]]) -> None:
-    """Raises `CheckpointError` unless all were tested on the same images, with the same labels and groups. Where one
-    has names of images and the other has hashes, labels and groups must do."""
-    for cell, got in read[1:]:
-        first, wanted = read[0]
-        for what in ("ids", "labels", "groups"):
-            if what == "ids" and got.hashed != wanted.hashed:
-                continue
-            if not np.array_equal(getattr(got, what), getattr(wanted, what)):
-                folder, other = (each.rows["result"].iloc[0] for each in (cell, first))
-                raise CheckpointError(
-                    f"{folder}: its test {what} are not those of {other}, though both name the same split; "
-                    "remove one of the folders and score again"
-                )
+@dataclass(frozen=True)
+class ResultCell:
+    """The results of one entry in one column at one batch size: rows of the index, a row a seed, by seed."""
 
+    entry: str
+    batch_size: int | None
+    rows: pd.DataFrame
+    notes: tuple[str, ...] = ()
+    intervals: dict[str, Interval] = field(default_factory=dict, repr=False)  # those that were asked for
 
-def read_test_predictions(cell: ResultCell) -> TestPredictions:
-    """Read what each seed of a cell predicted of the test images. Raises as `read_cell_predictions`."""
-    return read_cell_predictions(cell, "test")
+    @property
+    def marks(self) -> dict[str, int]:
+        """How many of the runs have each of `RUN_MARKS`."""
+        return {key: int(self.rows[key].sum()) for key in RUN_MARKS}
+
+    @property
+    def seeds(self) -> list[int]:
+        return [int(seed) for seed in self.rows["seed"]]
+
+    @cached_property
+    def tested(self) -> TestPredictions:
+        """What was predicted of the test images. Raises as `read_cell_predictions`."""
+        return read_cell_predictions(self, "test")
+
+    def interval(self, metric: str) -> Interval:
+        if metric not in self.intervals:
+            self.intervals[metric] = compute_interval(self.tested.counts, metric)
+        return self.intervals[metric]
 
 
 def read_cell_predictions(cell: ResultCell, side: EvaluatedSubset) -> TestPredictions:
@@ -79,28 +89,37 @@ def read_cell_predictions(cell: ResultCell, side: EvaluatedSubset) -> TestPredic
 
     Raises `CheckpointError` if they cannot be read, or are not those that the cell's numbers are of.
     """
-    folders = [Path(folder) for folder in cell.rows["result"]]
-    results = [read_result(folder) for folder in folders]
-    arrays = [read_predictions(folder, result) for folder, result in zip(folders, results, strict=True)]
-    for folder, result, stored in zip(folders, results, arrays, strict=True):
-        for what in ("ids", "groups", "labels"):
-            if what == "ids" and result.config.hash_ids != results[0].config.hash_ids:
-                continue
-            key = f"{side}_{what}"
-            got, wanted = (number_groups(each[key]) if what == "groups" else each[key] for each in (stored, arrays[0]))
-            if not np.array_equal(got, wanted):
+    seeds: list[TestPredictions] = []
+    for folder in cell.rows["result"]:
+        result = read_result(Path(folder))
+        arrays = read_predictions(Path(folder), result)
+        seeds.append(
+            TestPredictions(
+                ids=arrays[f"{side}_ids"],
+                hashed=result.config.hash_ids,
+                groups=number_groups(arrays[f"{side}_groups"]),
+                labels=arrays[f"{side}_labels"],
+                predictions=arrays[f"{side}_predictions"][None],
+                classes=result.classes,
+                results=(result,),
+                folder=folder,
+            )
+        )
+    check_same_predicted_images(seeds)
+    together = np.concatenate([each.predictions for each in seeds])
+    return replace(seeds[0], predictions=together, results=tuple(result for each in seeds for result in each.results))
+
+
+def check_same_predicted_images(read: Sequence[TestPredictions]) -> None:
+    """Raises `CheckpointError` unless all are of the same images, with the same labels and groups. Where one has names
+    of images and the other has hashes, labels and groups must do."""
+    for got in read[1:]:
+        for what in ("labels", "groups") if got.hashed != read[0].hashed else ("ids", "labels", "groups"):
+            if not np.array_equal(getattr(got, what), getattr(read[0], what)):
                 raise CheckpointError(
-                    f"{folder}: its {key} are not those of {folders[0]}; remove both folders and score again"
+                    f"{got.folder}: its {what} are not those of {read[0].folder}, though both name the same split; "
+                    "remove one of the folders and score again"
                 )
-    return TestPredictions(
-        ids=arrays[0][f"{side}_ids"],
-        hashed=results[0].config.hash_ids,
-        groups=number_groups(arrays[0][f"{side}_groups"]),
-        labels=arrays[0][f"{side}_labels"],
-        predictions=np.stack([stored[f"{side}_predictions"] for stored in arrays]),
-        classes=results[0].classes,
-        results=tuple(results),
-    )
 
 
 def number_groups(groups: NDArray[np.str_]) -> NDArray[np.int64]:

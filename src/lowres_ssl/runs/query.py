@@ -4,124 +4,47 @@ A column is one data set, one probe and one `split_seed`. What must not be mixed
 nothing is averaged but seeds, and a batch size is chosen on validation accuracy alone.
 """
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal
 
 import pandas as pd
 
-from lowres_ssl.config.experiment_schema import RANDOM_BASELINES, BackboneConfig
+from lowres_ssl.config.experiment_schema import RANDOM_BASELINES, SETTINGS_ORIGIN, TUNED_ORIGIN, BackboneConfig
 from lowres_ssl.console import pluralise
 from lowres_ssl.errors import ConfigError
+from lowres_ssl.io.checksummed_json import to_json
 from lowres_ssl.runs.collapse import RUN_MARKS
-from lowres_ssl.runs.comparability import (
-    check_no_duplicates,
-    check_same_kind,
-    check_seeds_alike,
+from lowres_ssl.runs.filters import (
+    ResultFilters,
+    format_settings_override,
     get_shared_settings,
     has_own_encoder,
     is_trained,
+    list_differing_settings,
     parse_settings,
 )
+from lowres_ssl.runs.predictions import ResultCell
+from lowres_ssl.runs.records import RunIdentity
 from lowres_ssl.runs.result_io import read_result
 from lowres_ssl.runs.run import Run
 
 BatchSize = Literal["best"] | int
 
 
-# Filters that are no value which a column of the index has to have.
-SPECIAL_FILTERS = frozenset(["entry", "seed", "untrained_seed", "split_digest", "settings"])
-
-
-@dataclass(frozen=True)
-class ResultFilters:
-    """Which results are meant; None: whatever there is, as long as it agrees.
-
-    `recipe` and `epochs` are of trained encoders, `backbone` not of those that bring one of their own ("trivial",
-    "pretrained NAME"). `entry`: names or patterns ("pretrained *"), or one. `split_digest` is its beginning. `settings`
-    is a list such as "k=200, vote=uniform"; it does not limit probes without such a setting. `seed` is one, or a
-    list of them; `untrained_seed` likewise, instead of it for encoders that nothing was trained for.
-    """
-
-    entry: Sequence[str] | str | None = None
-    dataset: str | None = None
-    probe: str | None = None
-    recipe: str | None = None
-    backbone: str | None = None
-    image_size: int | None = None
-    storage_size: int | None = None
-    epochs: int | None = None
-    split: str | None = None
-    split_seed: int | None = None
-    split_digest: str | None = None
-    precision: str | None = None
-    settings: str | None = None
-    seed: int | Sequence[int] | None = None
-    untrained_seed: int | Sequence[int] | None = None
-
-    @classmethod
-    def of(cls, config: Any) -> Self:
-        """From the config of a command, by the names of its keys; those that it does not have are None.
-
-        Raises `ConfigError` for seeds that are no whole numbers.
-        """
-        filters = cls(**{field.name: getattr(config, field.name, None) for field in fields(cls)})
-        for key in ("seed", "untrained_seed"):
-            asked = getattr(filters, key)
-            whole = [type(each) is int for each in to_list(asked)]
-            if asked is not None and not (whole and all(whole)):
-                raise ConfigError(f"{key}={asked}: wanted a whole number, or a list such as {key}=[0,1,2]")
-        return filters
-
-    def seeds(self) -> list[int]:
-        """Those that are meant; none where none was named."""
-        return to_list(self.seed)
-
-    @property
-    def entries(self) -> Sequence[str] | None:
-        return (self.entry,) if isinstance(self.entry, str) else self.entry
-
-    def means(self, entry: str) -> bool:
-        """Whether an entry is meant."""
-        return self.entries is None or any(fnmatchcase(entry, pattern) for pattern in self.entries)
-
-    def apply(self, frame: pd.DataFrame) -> pd.DataFrame:
-        keep = pd.Series(True, index=frame.index)
-        trained, own_encoder = is_trained(frame), has_own_encoder(frame)
-        exempt = {"recipe": ~trained, "epochs": ~trained, "backbone": own_encoder}
-        for key in {field.name for field in fields(self)} - SPECIAL_FILTERS:
-            if (wanted := getattr(self, key)) is not None:
-                same = frame[key].eq(wanted).fillna(False).astype(bool)
-                keep &= same | exempt[key] if key in exempt else same
-        keep &= frame["entry"].map(lambda entry: self.means(str(entry))).astype(bool)
-        for seeds, among in ((self.seed, trained | (self.untrained_seed is None)), (self.untrained_seed, ~trained)):
-            if seeds is not None:
-                keep &= frame["seed"].isin(to_list(seeds)) | ~among
-        if self.split_digest is not None:
-            keep &= frame["split_digest"].astype(str).str.startswith(self.split_digest)
-        if self.settings is not None:
-            asked = parse_settings(self.settings)
-            check_known_settings(asked, frame)
-            keep &= frame["settings"].map(lambda text: matches_settings(parse_settings(text), asked)).astype(bool)
-        return frame[keep]
-
-
-def to_list(asked: int | Sequence[int] | None) -> list[int]:
-    return list(asked) if isinstance(asked, Sequence) else [] if asked is None else [asked]
-
-
 @dataclass(frozen=True)
 class ResultColumn:
-    """Results (rows of the index) that may stand beside each other. `rows` has at least one. `asked`: the settings
-    that were typed to choose them."""
+    """Results (rows of the index) that may stand beside each other. `rows` has at least one. `notes`: what was left out
+    of them; every cell has these notes."""
 
     dataset: str
     probe: str
     split_seed: int
     rows: pd.DataFrame
-    asked: str | None = None
+    notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         labels = self.rows["label"].unique()
@@ -135,50 +58,29 @@ class ResultColumn:
         """Of a trained entry; none of another."""
         return sorted({int(size) for size in self.rows.loc[self.rows["entry"] == entry, "batch_size"].dropna()})
 
-    def cell(self, entry: str, batch_size: BatchSize = "best") -> "ResultCell | None":
+    def cell(self, entry: str, batch_size: BatchSize = "best") -> ResultCell | None:
         """The results of an entry, a row a seed; None if there are none.
 
         "best": the batch size with the highest mean validation accuracy over the seeds, of equals the smallest. An
         entry that is not trained has none, whatever is asked. Raises `ConfigError` for a run that is there twice.
         """
         mine = self.rows[self.rows["entry"] == entry]
-        sizes = self.batch_sizes(entry)
-        check_no_duplicates(mine, f"{self}: {entry}", self.asked)
-        notes: list[str] = []
+        what, sizes, notes = f"{self}: {entry}", self.batch_sizes(entry), list(self.notes)
+        check_no_duplicates(mine, what)
         if sizes:
             if batch_size == "best":
-                batch_size, notes = choose_best_batch_size(mine, f"{self}: {entry}")
+                batch_size, more = choose_best_batch_size(mine, what)
+                notes += more
             mine = mine[mine["batch_size"] == batch_size]
         if mine.empty:
             return None
-        check_seeds_alike(mine, f"{self}: {entry}")
-        chosen = int(mine["batch_size"].iloc[0]) if sizes else None
+        check_seeds_alike(mine, what)
         for key, mark in RUN_MARKS.items():
             if marked := int(mine[key].sum()):
-                notes.append(
-                    f"{self}: {entry} {mark.word} in {marked} of "
-                    f"{pluralise(len(mine), 'seed')}, that is, {mark.meaning}"
-                )
+                seeds = pluralise(len(mine), "seed")
+                notes.append(f"{what} {mark.word} in {marked} of {seeds}, that is, {mark.meaning}")
+        chosen = int(mine["batch_size"].iloc[0]) if sizes else None
         return ResultCell(entry, chosen, mine.sort_values("seed", ignore_index=True), tuple(notes))
-
-
-@dataclass(frozen=True)
-class ResultCell:
-    """The results of one entry in one column at one batch size: rows of the index, a row a seed, by seed."""
-
-    entry: str
-    batch_size: int | None
-    rows: pd.DataFrame
-    notes: tuple[str, ...] = ()
-
-    @property
-    def marks(self) -> dict[str, int]:
-        """How many of the runs have each of `RUN_MARKS`."""
-        return {key: int(self.rows[key].sum()) for key in RUN_MARKS}
-
-    @property
-    def seeds(self) -> list[int]:
-        return [int(seed) for seed in self.rows["seed"]]
 
 
 def find_better_random(column: ResultColumn) -> str | None:
@@ -190,7 +92,7 @@ def find_better_random(column: ResultColumn) -> str | None:
     for a run that is there twice.
     """
     for start in RANDOM_BASELINES:
-        check_no_duplicates(column.rows[column.rows["entry"] == start], f"{column}: {start}", column.asked)
+        check_no_duplicates(column.rows[column.rows["entry"] == start], f"{column}: {start}")
     scores = {entry: own.set_index("seed")["validation_accuracy"] for entry, own in column.rows.groupby("entry")}
     there = [start for start in RANDOM_BASELINES if start in scores]
     shared = pd.concat([scores[start] for start in there], axis=1, join="inner").astype(float) if there else None
@@ -205,12 +107,12 @@ def select_columns(
 ) -> list[ResultColumn]:
     """The ordinary results that `filters` and the patterns `entries` mean, by data set, probe and split seed.
 
-    Ordinary: finished, from all training labels, of encoders that saw training images only. Untrained encoders have no
-    recipe: of theirs, those are taken that were built and scored like the trained ones. `trained_only`: no column of
-    untrained encoders alone.
+    Ordinary: finished, from all training labels, of encoders that saw training images only. Of several settings of the
+    probe those that most results of trained encoders have are taken. Untrained encoders have no recipe: of theirs,
+    those are taken that were built and scored like the trained ones. `trained_only`: no column of untrained encoders
+    alone.
 
-    Raises `ConfigError` if results disagree that would stand in one column, `CheckpointError` for one with a metric
-    that is no number.
+    Raises `ConfigError` if results disagree in anything else that would stand in one column.
     """
     rows = filters.apply(select_ordinary(frame))
     meant = rows["entry"].map(lambda entry: any(fnmatchcase(str(entry), pattern) for pattern in entries))
@@ -219,9 +121,11 @@ def select_columns(
         if trained_only and not is_trained(group).any():
             continue
         dataset, probe, split_seed = group[["dataset", "probe", "split_seed"]].iloc[0]
-        column = ResultColumn(dataset, probe, int(split_seed), drop_other_recipes(group), filters.settings)
-        check_same_kind(column.rows, f"{column}", filters.settings)
-        columns.append(column)
+        where = str(ResultColumn(dataset, probe, int(split_seed), group))
+        kept, notes = keep_usual_settings(group, where, filters.settings)
+        kept = drop_other_recipes(kept)
+        check_same_kind(kept, where)
+        columns.append(ResultColumn(dataset, probe, int(split_seed), kept, notes))
     return columns
 
 
@@ -230,46 +134,46 @@ def select_ordinary(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[whole & (frame["pretrain_on"] != "all")]
 
 
-def check_known_settings(asked: dict[str, str], frame: pd.DataFrame) -> None:
-    """Raises `ConfigError` for a setting that no stored result has: it would choose nothing, without a message."""
-    known = {key for text in frame["settings"].dropna() for key in parse_settings(text)}
-    unknown = sorted(asked.keys() - known)
-    if unknown and known:
-        raise ConfigError(
-            f"settings={unknown[0]}=...: no stored result has such a setting; there is {', '.join(sorted(known))}"
-        )
+def keep_usual_settings(
+    rows: pd.DataFrame, where: str, asked: str | None = None
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """The results of one probe with the settings that most of those of trained encoders have (of equals the first by
+    name), and a note on the others. `asked`: settings that were typed, to be typed again beside those that choose.
 
-
-def matches_settings(settings: dict[str, str], asked: dict[str, str]) -> bool:
-    return all(settings[key] == value for key, value in asked.items() if key in settings)
+    Raises `ConfigError` if the trained encoders are not of one kind.
+    """
+    check_same_kind(rows[is_trained(rows)], where)
+    settings = pd.Series([get_shared_settings(row) for row in rows.to_dict("records")], index=rows.index)
+    trained = is_trained(rows)
+    counts = Counter(settings[trained if trained.any() else trained | True])
+    usual, *others = sorted(counts, key=lambda each: (-counts[each], each))
+    notes = []
+    for other in others:
+        _, differing = list_differing_settings([usual, other])
+        typed = format_settings_override(", ".join(filter(None, [asked, differing or other])))
+        run = rows.loc[settings == other, "run"].iloc[0]
+        results = pluralise(counts[other], "result")
+        notes.append(f"{where}: {results} with {differing or other} ({run}) left out; to choose such type {typed}")
+    return rows[settings == usual], tuple(notes)
 
 
 def drop_other_recipes(group: pd.DataFrame) -> pd.DataFrame:
     """The group without results of untrained encoders that belong to another recipe's trained ones.
 
     An untrained run is shared by the recipes that build the same encoder and store the images alike, under the name of
-    the first, and is scored as each of them sets. So not its recipe counts, but the `backbone` section of its config,
-    the size of its stored images, and the probe's settings.
+    the first. So not its recipe counts, but the `backbone` section of its config and the size of its stored images.
     """
     trained = is_trained(group)
     if not trained.any() or trained.all():
         return group
-    settings = {get_shared_settings(row) for row in group[trained].to_dict("records")}
     built = [read_backbone(result) for result in group.loc[trained, "result"]]
-    same = pd.Series([get_shared_settings(row) in settings for row in group.to_dict("records")], index=group.index)
+    same = group["storage_size"].isin(group.loc[trained, "storage_size"])
     same &= has_own_encoder(group) | group["result"].map(lambda result: read_backbone(result) in built).astype(bool)
-    stored = [read_store_shape(result) for result in group.loc[trained, "result"]]
-    same &= group["result"].map(lambda result: read_store_shape(result) in stored).astype(bool)
     return group[trained | same]
 
 
 def read_backbone(result: str) -> BackboneConfig:
     return read_result(Path(result)).config.backbone
-
-
-def read_store_shape(result: str) -> tuple[int, ...]:
-    """The shape of the decoded images that the run of a result saw."""
-    return Run(Path(result).parent).read().identity.store
 
 
 def choose_best_batch_size(rows: pd.DataFrame, what: str) -> tuple[int, list[str]]:
@@ -293,3 +197,77 @@ def choose_best_batch_size(rows: pd.DataFrame, what: str) -> tuple[int, list[str
             raise ConfigError(f"{what}: no validation accuracy, so no batch size is the best one; type {typed}")
         means[size] = round(float(accuracies.mean()), 12)
     return max(compared, key=lambda size: (means[size], -size)), notes
+
+
+def check_same_kind(rows: pd.DataFrame, where: str) -> None:
+    """Raises `ConfigError` if the rows are not of one kind, but for what may differ."""
+    trained, own_encoder = is_trained(rows), has_own_encoder(rows)
+    everywhere = trained | True
+    checked = {"recipe": trained, "backbone": ~own_encoder, "image_size": everywhere, "epochs": trained}
+    checked |= {"split": everywhere, "split_digest": everywhere, "storage_size": trained}
+    differing = [key for key, among in checked.items() if rows.loc[among, key].nunique() > 1]
+    if "split" in differing and "split_digest" in differing:
+        differing.remove("split_digest")  # other kinds of split have others
+    if "storage_size" in differing and {"recipe", "image_size"} & set(differing):
+        differing.remove("storage_size")  # which depends on them
+    if differing:
+        raise_difference(differing, rows[checked[differing[0]]], where)
+
+
+def check_single_value(key: str, rows: pd.DataFrame, where: str) -> None:
+    """Raises `ConfigError` if the rows have not all the same `key`."""
+    if rows[key].nunique() > 1:
+        raise_difference([key], rows, where)
+
+
+def raise_difference(keys: Sequence[str], rows: pd.DataFrame, where: str) -> None:
+    """Raises `ConfigError` for results that differ in these keys, with what is to be typed of all of them at once."""
+    firsts = rows.drop_duplicates(keys[0]).sort_values(keys[0]).to_dict("records")
+    typed = " or ".join(
+        " ".join(f"{key}={str(row[key])[: 8 if key == 'split_digest' else None]}" for key in keys if pd.notna(row[key]))
+        for row in firsts
+    )
+    named = ", ".join(str(row["run"]) for row in firsts)
+    raise ConfigError(
+        f"{where}: {' and '.join(keys)} differ{'s' * (len(keys) == 1)}, as between {named}, wanted one of each in a "
+        f"column; type {typed}"
+    )
+
+
+def check_seeds_alike(rows: pd.DataFrame, what: str) -> None:
+    """Raises `ConfigError` if an entry's seeds were trained in other ways: their mean has no meaning."""
+    made = rows[rows["made"].notna()].drop_duplicates("made")
+    if len(made) > 1:
+        one, other = (Run(Path(result).parent) for result in made["result"].iloc[:2])
+        differing = list_identity_differences(one.read().identity, other.read().identity)
+        raise ConfigError(
+            f"{what}: its seeds were not trained alike: {one.name} and {other.name} differ in {', '.join(differing)}; "
+            "move one of them out of output_dir"
+        )
+
+
+def list_identity_differences(one: RunIdentity, other: RunIdentity) -> list[str]:
+    """What differs between two runs, but for seed and starting weights: "learning_rate (0.1, 0.01)"."""
+    own, others = (
+        to_json(each) | to_json(each.settings) | {"settings": None} for each in (one.drop_seed(), other.drop_seed())
+    )
+    keys = dict.fromkeys([*own, *others])
+    return [f"{key} ({own.get(key)}, {others.get(key)})" for key in keys if own.get(key) != others.get(key)]
+
+
+def check_no_duplicates(rows: pd.DataFrame, what: str) -> None:
+    """Raises `ConfigError` if an entry has two results of a batch size and seed."""
+    for _, same in rows.groupby(["batch_size", "seed"], dropna=False):
+        if len(same) == 1:
+            continue
+        batch_size, seed = same["batch_size"].iloc[0], same["seed"].iloc[0]
+        size = "" if pd.isna(batch_size) else f", batch size {batch_size}"
+        where = f"{what}{size}, seed {seed} is there twice"
+        for key in ("precision", "recipe", "backbone"):
+            check_single_value(key, same, where)
+        first, second = same["result"].iloc[:2]
+        # Settings that were tuned are a run's own: to ask for one's rate would leave the other runs out.
+        tuned = all(parse_settings(text).get(SETTINGS_ORIGIN) == TUNED_ORIGIN for text in same["settings"])
+        choices = [] if tuned else list(filter(None, list_differing_settings(list(same["settings"]))))
+        hint = "".join(f"type {format_settings_override(each)}, or " for each in choices)
+        raise ConfigError(f"{where}: {first} and {second}; {hint}move one of the two out of output_dir")

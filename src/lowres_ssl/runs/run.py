@@ -25,6 +25,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from lowres_ssl.config.experiment_schema import ExperimentConfig
 from lowres_ssl.config.overrides import format_command
 from lowres_ssl.console import log_info, log_warning
 from lowres_ssl.errors import CheckpointError, ConfigError, DamagedError, DataError, did_you_mean
@@ -45,18 +46,17 @@ RETRAIN_HINT = "type its pretrain command again with force=true"
 
 def retrain_command(record: RunRecord) -> str:
     """What makes a run again: its command, where `run.json` has it."""
-    typed = get_stored_words(record)
-    return f"type {format_command(*typed, 'force=true')}" if typed else RETRAIN_HINT
+    return format_typed_command(record, "force=true") or RETRAIN_HINT
 
 
 def resume_command(record: RunRecord) -> str:
     """What goes on with a run, or makes anew what is missing of a finished one."""
-    typed = get_stored_words(record)
-    return f"type {format_command(*typed)}" if typed else "type its pretrain command again"
+    return format_typed_command(record) or "type its pretrain command again"
 
 
-def get_stored_words(record: RunRecord) -> list[str]:
-    return [word for word in record.typed if not word.startswith("force=")]
+def format_typed_command(record: RunRecord, *more: str) -> str:
+    typed = [word for word in record.typed if not word.startswith("force=")]
+    return f"type {format_command(*typed, *more)}" if typed else ""
 
 
 @dataclass(frozen=True)
@@ -87,14 +87,12 @@ class Run:
 
     @property
     def classifier(self) -> Path:
-        """Where the classifier of a supervised encoder is kept."""
         return self.folder / "classifier.safetensors"
 
     def encoder(self, which: EncoderChoice = "selected") -> Path:
         """The file of the encoder chosen, or of the last epoch's."""
-        if which == "last" and self.last_encoder.exists():
-            return self.last_encoder
-        return self.folder / "encoder.safetensors"
+        is_apart = which == "last" and self.last_encoder.exists()
+        return self.last_encoder if is_apart else self.folder / "encoder.safetensors"
 
     @property
     def last_encoder(self) -> Path:
@@ -182,11 +180,8 @@ class Run:
         that none is left in a run that is made again, whenever this process dies.
         """
         results = self.result_folders()
-        if results:
-            named = ", ".join(folder.name for folder in results)
-            log_info(
-                f"{self.name}: made again, and its results with it ({named}); lowres-ssl evaluate makes others again"
-            )
+        if named := ", ".join(folder.name for folder in results):
+            log_info(f"{self.name}: its results are removed as well ({named}); lowres-ssl evaluate makes others again")
         for folder in results:
             shutil.rmtree(folder)
         self.remove_checkpoints()
@@ -229,10 +224,9 @@ class Run:
     def count_epochs(self) -> int:
         """How many epochs `history.csv` has."""
         try:
-            text = self.history.read_text(encoding="utf-8", errors="replace")
+            return max(0, len(self.history.read_bytes().splitlines()) - 1)
         except OSError:
             return 0
-        return max(0, len(text.splitlines()) - 1)
 
     def result_folder(self, probe: str, settings: Settings) -> Path:
         """Where the result of a probe with these settings belongs."""
@@ -278,3 +272,19 @@ def find_run(output_dir: Path, named: str) -> Run:
         hint = did_you_mean(Path(named).name, [run.name for run in find_runs(output_dir)])
         raise DataError(f"{named}: no such run, here or below {output_dir}; see them with lowres-ssl runs{hint}")
     return Run(there)
+
+
+def relocate_path(run: Run, config: ExperimentConfig, path: str) -> str:
+    """A path of the run's stored `config` as it has to be typed here.
+
+    A relative one was relative to the folder where the command was typed, and so was `output_dir`, below which the run
+    is. Where that leads to nothing, `path` as it is.
+    """
+    outputs = Path(config.output_dir)
+    if outputs.is_absolute() or Path(path).is_absolute() or Path(path).exists():
+        return path
+    place, depth = run.folder.resolve().parents[1], len(outputs.parts)
+    if depth and place.parts[-depth:] != outputs.parts:
+        return path
+    there = (place.parents[depth - 1] if depth else place) / path
+    return str(there) if there.exists() else path

@@ -14,8 +14,8 @@ from stored_runs import made_up_run
 
 from lowres_ssl.evaluate.features import store_features
 from lowres_ssl.reporting.figures import Stored, build_picture
+from lowres_ssl.runs.filters import ResultFilters
 from lowres_ssl.runs.index import read_index
-from lowres_ssl.runs.query import ResultFilters
 from lowres_ssl.runs.result_io import read_predictions, read_result, write_result
 from lowres_ssl.runs.run import Run
 

@@ -101,16 +101,6 @@ def test_the_calibrated_random_encoder_is_a_level_of_its_own(figured_run: Any, d
     assert len(axes.patches) == 2
 
 
-def test_method_keeps_its_look_where_others_are_missing(figured_run: Any, draw: Any) -> None:
-    figured_run(method="vicreg", dataset="breast")
-    for method in METHODS:
-        figured_run(method=method, dataset="phantom")
-    axes = draw("batch_size").axes
-    colours = [line.get_color() for each in axes for line in each.get_lines() if line.get_label() == "VICReg"]
-    assert len(colours) == 2
-    assert len(set(colours)) == 1
-
-
 def test_panel_a_data_set_says_what_it_is_of(figured_run: Any, draw: Any) -> None:
     for seed in (0, 1, 2):
         figured_run(method="dcl", dataset="breast", title="Breast $5", seed=seed)

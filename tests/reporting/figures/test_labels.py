@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,6 @@ from lowres_ssl.reporting.figures._style import use_figure_style
 from lowres_ssl.reporting.figures.labels import average_over_subsets
 from lowres_ssl.runs.result_io import read_predictions
 from lowres_ssl.stats.intervals import compute_interval
-from lowres_ssl.stats.paired_tests import MethodCounts
 from speed.simulated import World, alike
 
 FRACTIONS = (0.1, 0.5, 1.0)
@@ -139,8 +139,8 @@ def test_intervals_are_bands_as_long_as_they_can_be_told_apart_then_bars_side_by
 def test_draws_of_one_encoder_are_no_more_seeds() -> None:
     """Three equal draws say what one says; as seeds of their own they would make the interval far narrower."""
     counts, _ = World(alike(60, 3), seeds=3, seed=0.5).draw(np.random.default_rng(0))
-    draws = [MethodCounts(counts[0], (0, 1, 2))]
-    once, thrice = average_over_subsets(draws, "accuracy"), average_over_subsets(draws * 3, "accuracy")
+    cell: Any = SimpleNamespace(seeds=[0, 1, 2], tested=SimpleNamespace(counts=counts[0]))
+    once, thrice = average_over_subsets([cell], "accuracy"), average_over_subsets([cell] * 3, "accuracy")
     pooled = compute_interval(np.concatenate([counts[0]] * 3), "accuracy")
     assert thrice.high - thrice.low == pytest.approx(once.high - once.low, rel=0.02)
     assert pooled.high - pooled.low < 0.75 * (once.high - once.low)

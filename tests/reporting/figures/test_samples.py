@@ -126,11 +126,11 @@ def test_figure_a_data_set_of_the_run_with_the_first_seed(
 
 def test_nothing_trained_is_one_line_with_the_command(figured_run: Any, draw: Any) -> None:
     figured_run(method="random")
-    words = r"dataset=phantom backbone=resnet18 image_size=64 split=stratified"  # as the run that is there
+    words = "dataset=phantom recipe=paper backbone=resnet18 image_size=64 split=stratified"  # as the run that is there
     for filters in ({}, {"dataset": "phantom"}):
         with pytest.raises(DataError, match=rf"make one: lowres-ssl pretrain method=simclr {words} output_dir=\S+$"):
             draw("samples", filters=filters)
-    with pytest.raises(DataError, match=r"method=simclr dataset=phantom backbone=resnet50 image_size=64 "):
+    with pytest.raises(DataError, match=r"method=simclr dataset=phantom recipe=paper backbone=resnet50 image_size=64 "):
         draw("samples", filters={"backbone": "resnet50"})
     figured_run(method="random", dataset="breast", image_size=32)
     with pytest.raises(DataError, match=r"make one: lowres-ssl pretrain method=simclr output_dir=\S+$"):

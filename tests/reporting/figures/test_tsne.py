@@ -75,35 +75,32 @@ def test_same_features_give_the_same_bytes(tmp_path: Path) -> None:
         assert (image.format, image.size) == ("PNG", (1050, 840))
 
 
-@pytest.mark.parametrize("images", [0, 1, 2, 3, 4, 5, 7])
-def test_few_images_are_drawn(tmp_path: Path, drawn: list[Figure], images: int) -> None:
-    draw_tsne(tmp_path / "few.png", features_of(images), labels_of(images), ["a", "b"], "title")
-    assert dots_of(drawn[0]) == images
+def dots_of(figure: Figure) -> list[Floats]:
+    """Of each class."""
+    return [np.asarray(collection.get_offsets()) for collection in figure.axes[0].collections]
 
 
-def dots_of(figure: Figure) -> int:
-    return sum(len(np.asarray(collection.get_offsets())) for collection in figure.axes[0].collections)
-
-
-@pytest.mark.parametrize("images", [3, 30])
+@pytest.mark.parametrize("images", [0, 1, 3, 4, 7, 30])
 @pytest.mark.parametrize(
     "change",
     [
-        lambda features: np.ones_like(features),
+        lambda features: features,
+        np.ones_like,
         lambda features: features[:, :1],
         lambda features: features * [1, 0, 0, 0, 0, 0],
-        lambda features: np.repeat(features[:1], len(features), axis=0),
         lambda features: features * 1e-30,
         lambda features: features * 1e15,
     ],
-    ids=["constant", "one feature", "one that varies", "copies", "tiny", "huge"],
+    ids=["usual", "constant", "one feature", "one that varies", "tiny", "huge"],
 )
-def test_features_with_nothing_to_spread_are_drawn(
+def test_few_images_and_features_with_nothing_to_spread_are_drawn(
     tmp_path: Path, drawn: list[Figure], images: int, change: Any
 ) -> None:
     features = change(features_of(images)).astype(np.float32)
-    draw_tsne(tmp_path / "flat.png", features, labels_of(images), ["a", "b"], "title")
-    assert all(np.isfinite(np.asarray(each.get_offsets())).all() for each in drawn[0].axes[0].collections)
+    draw_tsne(tmp_path / "few.png", features, labels_of(images), ["a", "b"], "title")
+    dots = np.concatenate(dots_of(drawn[0]))
+    assert len(dots) == images
+    assert np.isfinite(dots).all()
 
 
 NAMES = [
@@ -119,14 +116,13 @@ NAMES = [
     "正常",
     "",
     "100%",
-    "a_b^c{d}",
     " ",
 ]
 
 
 @pytest.mark.usefixtures("_without_tsne")
 def test_class_names_stand_in_the_legend_as_they_are(tmp_path: Path, drawn: list[Figure]) -> None:
-    draw_tsne(tmp_path / "names.png", features_of(28), labels_of(28, len(NAMES)), NAMES, "title")
+    draw_tsne(tmp_path / "names.png", features_of(26), labels_of(26, len(NAMES)), NAMES, "title")
     assert [as_shown(text) for text in legend_of(drawn[0])] == NAMES
 
 
@@ -162,7 +158,7 @@ def test_more_than_2000_images_are_an_even_sample_and_the_picture_says_so(
     shown = drawn[0].axes[0].get_title(loc="left").splitlines()[1]
     number = "2,000" if images == MAX_DOTS else f"2,000 of {images:,}"
     assert shown == f"t-SNE of the features of {number} test images"
-    dots = [np.asarray(each.get_offsets())[:, 0] for each in drawn[0].axes[0].collections]
+    dots = [own[:, 0] for own in dots_of(drawn[0])]
     drawn_places = np.sort(np.concatenate(dots))
     assert len(set(drawn_places)) == MAX_DOTS
     assert (drawn_places[0], drawn_places[-1]) == (0, images - 1)
@@ -205,7 +201,7 @@ def test_best_is_chosen_on_validation_and_stands_beside_imagenet(figured_run: An
         "KNN (k=200) accuracy 0.50, 120 images",
     ]
     assert other[0] == "ImgNet+TL, seed 0"
-    dots = np.concatenate([np.asarray(each.get_offsets()) for each in figure.axes[0].collections])
+    dots = np.concatenate(dots_of(figure))
     assert np.allclose(np.sort(dots, axis=0), np.sort(features[:, :2] + 1, axis=0))
 
 

@@ -13,25 +13,36 @@ from stored_runs import OUTCOME, change_record, made_up_run
 from studies import STORE, keep_images, made_up_study
 
 from lowres_ssl.io.checksummed_json import hash_file
-from lowres_ssl.reporting.cells import ScoredCell
+from lowres_ssl.reporting.figures import Stored
+from lowres_ssl.reporting.figures.batch_size import BatchSizeFigure
+from lowres_ssl.reporting.html.build import build_confusion, draw_figures
 from lowres_ssl.reporting.html.page_data import build_feature_maps, build_training_curves, find_nearest_rows
-from lowres_ssl.reporting.html.provenance import ThumbnailAlbum
-from lowres_ssl.reporting.html.sections import Chapter, ProbeResults, build_sections, find_hard_examples
+from lowres_ssl.reporting.html.sections import (
+    Chapter,
+    ProbeResults,
+    ThumbnailAlbum,
+    build_sections,
+    compute_votes,
+    find_hard_examples,
+)
+from lowres_ssl.runs.filters import ResultFilters
 from lowres_ssl.runs.index import read_index
+from lowres_ssl.runs.predictions import ResultCell
 from lowres_ssl.runs.predictions import TestPredictions as Said
-from lowres_ssl.runs.query import ResultCell, ResultFilters
 
 
-def method(entry: str, *predictions: list[int], labels: list[int]) -> ScoredCell:
+def method(entry: str, *predictions: list[int], labels: list[int]) -> ResultCell:
     """Of three classes; a list of predictions a seed."""
     ids = np.array([f"{number}" for number in range(len(labels))])
     tested = Said(ids, False, np.arange(len(labels)), np.array(labels), np.array(predictions), ("a", "b", "c"), ())
-    return ScoredCell(ResultCell(entry, None, pd.DataFrame()), tested)
+    cell = ResultCell(entry, None, pd.DataFrame())
+    vars(cell)["tested"] = tested  # instead of what is read from a folder
+    return cell
 
 
 def test_vote_is_that_of_most_seeds_and_of_equals_the_first() -> None:
     mine = method("x", [0, 0, 2, 1], [1, 0, 1, 2], [1, 2, 0, 1], labels=[0, 0, 0, 0])
-    chosen, agreeing = mine.vote()
+    chosen, agreeing = compute_votes(mine.tested)
     assert chosen.tolist() == [1, 0, 2, 1]
     assert agreeing.tolist() == [2, 2, 1, 2]
 
@@ -81,15 +92,15 @@ def test_chapter_has_every_probe_and_method_baselines_last(chapter: Chapter) -> 
     assert [each.probe for each in chapter.probes] == ["knn", "logistic"]
     for probed in chapter.probes:
         assert [each.entry for each in probed.cells] == ["simclr", "vicreg", "random"]
-        assert [each.cell.seeds for each in probed.cells] == [[0, 1]] * 3
+        assert [each.seeds for each in probed.cells] == [[0, 1]] * 3
 
 
 def test_maps_are_of_one_seed_and_the_stored_features(chapter: Chapter) -> None:
     maps, problems = build_feature_maps(chapter)
     assert problems == []
-    assert [(each.entry, each.seed) for each in maps] == [("simclr", 0), ("vicreg", 0), ("random", 0)]
+    assert [(each["entry"], each["seed"]) for each in maps] == [("simclr", 0), ("vicreg", 0), ("random", 0)]
     labels = chapter.tested.labels
-    same = [(labels[each.neighbours] == labels[:, None]).mean() for each in maps]
+    same = [(labels[each["neighbours"]] == labels[:, None]).mean() for each in maps]
     assert min(same) > 0.7, "the made-up features know the class"
 
 
@@ -102,7 +113,7 @@ def test_curves_are_those_of_each_seed_and_a_burst_loss_is_none(chapter: Chapter
         ("vicreg", 1),
     ]
     assert curves[0]["loss"] == [4.0, 2.0, 1.3333]
-    folder = Path(chapter.entries()["simclr"].cell.rows["result"].iloc[0]).parent
+    folder = Path(chapter.entries()["simclr"].rows["result"].iloc[0]).parent
     history = folder / "history.csv"
     history.write_text("epoch,loss\n1,nan\n2,1e400\n")
     change_record(folder, outcome=replace(OUTCOME, files={history.name: hash_file(history)}))
@@ -142,4 +153,22 @@ def test_album_holds_each_image_once_and_small(tmp_path: Path) -> None:
 
 def test_confusion_counts_all_seeds() -> None:
     mine = method("x", [0, 1, 2], [0, 2, 2], labels=[0, 1, 1])
-    assert mine.confusion().tolist() == [[2, 0, 0], [0, 1, 3], [0, 0, 0]]
+    assert [[count for count, _ in row] for row in build_confusion(mine)["rows"]] == [[2, 0, 0], [0, 1, 3], [0, 0, 0]]
+
+
+def test_batch_sizes_are_drawn_where_there_are_several(tmp_path: Path) -> None:
+    sizes = [16, 64]
+    picture = BatchSizeFigure(
+        probe="knn", metric="accuracy", lines={"simclr": []}, baselines=["random"], batch_sizes=sizes
+    )
+    drawn = []
+    for size in sizes:
+        made_up_study(tmp_path, methods=("simclr",), probes=("knn",), batch_size=size)
+        results, _ = read_index(tmp_path)
+        (chapter,), _ = build_sections(results, ResultFilters())
+        stored = Stored(results, ResultFilters(), tmp_path, tmp_path / "stores")
+        drawn.append(draw_figures(chapter, stored, {"batch_size": picture})["batch_size"])
+        assert stored.notes == []
+    assert drawn[0] is None
+    assert drawn[1] is not None
+    assert b"<svg" in base64.b64decode(drawn[1])

@@ -6,12 +6,12 @@ from typing import Any, cast
 from omegaconf import OmegaConf
 
 from lowres_ssl.config.command_schemas import TableConfig
-from lowres_ssl.reporting.tables import Block, Table
+from lowres_ssl.reporting.tables.formats import Block, Table
 from lowres_ssl.reporting.tables.recipes import build_recipes_table
 from lowres_ssl.reporting.tables.score_table import build_scores_table
 from lowres_ssl.reporting.tables.tuning_table import build_tuned_table
+from lowres_ssl.runs.filters import ResultFilters
 from lowres_ssl.runs.index import read_index
-from lowres_ssl.runs.query import ResultFilters
 
 CONF = Path(__file__).resolve().parents[3] / "conf"
 KINDS = {"scores": build_scores_table, "recipes": build_recipes_table, "tuned": build_tuned_table}

@@ -10,8 +10,11 @@ import pytest
 from made_tables import table_of
 from stored_runs import made_up_run
 
-from lowres_ssl.reporting.tables import DASH, Block, Table, Text
 from lowres_ssl.reporting.tables.formats import (
+    DASH,
+    Block,
+    Table,
+    Text,
     escape_csv_cell,
     format_csv,
     format_frame_as_csv,

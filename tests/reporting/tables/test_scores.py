@@ -183,15 +183,22 @@ def test_interval_of_few_groups_is_marked(tmp_path: Path, groups: int, marked: b
         {"split_digest": "f" * 64},
         {"recipe": "tuned"},
         {"learning_rate": 0.5, "method": "dcl", "seed": 0},
-        {"settings": {"k": 5}},
     ],
-    ids=["another split", "another recipe", "a run twice", "another k"],
+    ids=["another split", "another recipe", "a run twice"],
 )
 def test_planted_run_is_refused(tmp_path: Path, planted: dict[str, object]) -> None:
     full(tmp_path, dataset="phantom")
     made_up_run(tmp_path, **{"method": "vicreg", "seed": 5} | planted)
     with pytest.raises(ConfigError, match=r"; (type|move) "):
         table_of("paper2", tmp_path)
+
+
+def test_results_with_other_settings_are_left_out_and_named_once(tmp_path: Path) -> None:
+    full(tmp_path, dataset="phantom")
+    made_up_run(tmp_path, method="vicreg", settings={"k": 5}, accuracy=0.99)
+    (block,) = table_of("paper2", tmp_path, dataset="phantom").blocks
+    assert line_of(block, "VICReg")[2].startswith("0.75")
+    assert len([line for line in block.footer if line.endswith("to choose such type settings=k=5.")]) == 1
 
 
 def test_data_sets_are_the_tables_and_the_others_that_have_results(tmp_path: Path) -> None:
@@ -206,5 +213,5 @@ def test_data_sets_are_the_tables_and_the_others_that_have_results(tmp_path: Pat
 def test_methods_tested_on_other_images_under_one_digest_are_refused(tmp_path: Path) -> None:
     made_up_run(tmp_path, split_digest="same", images=60)
     made_up_run(tmp_path, method="vicreg", split_digest="same", images=90)
-    with pytest.raises(CheckpointError, match="its test ids are not those of"):
+    with pytest.raises(CheckpointError, match="its ids are not those of"):
         table_of("paper2", tmp_path, dataset="phantom")

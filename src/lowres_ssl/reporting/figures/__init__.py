@@ -4,46 +4,45 @@ A figure reads the index, predictions and stored features. Only `samples` looks 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from lowres_ssl.config.overrides import format_command
 from lowres_ssl.registry import build
-from lowres_ssl.reporting.tables.fill_commands import build_neighbour_dataset, build_output_override, get_common_value
-from lowres_ssl.runs.query import ResultFilters
+from lowres_ssl.reporting.fill_commands import format_training_command
+from lowres_ssl.runs.filters import ResultFilters
+from lowres_ssl.runs.query import ResultColumn, select_columns
 
 if TYPE_CHECKING:  # takes a fifth of a second
     from matplotlib.figure import Figure
 
-TYPED = ("recipe", "backbone", "image_size", "epochs", "split", "split_seed")
-IN_COMMON = ("backbone", "image_size", "split")
-
 
 @dataclass(frozen=True)
 class Stored:
-    """Hold what figures are drawn from: rows of the index, filters, the folders of runs and of decoded images."""
+    """Hold what figures are drawn from: rows of the index, filters, the folders of runs and of decoded images.
+
+    `notes`: what could not be shown, or was left out.
+    """
 
     results: pd.DataFrame
     filters: ResultFilters
     output_dir: Path
     store_dir: Path
+    notes: list[str] = field(default_factory=list)
+
+    def columns(self, filters: ResultFilters, entries: Sequence[str]) -> list[ResultColumn]:
+        """Return the columns that are meant (see `select_columns`)."""
+        columns = select_columns(self.results, filters, entries)
+        self.notes.extend(note for column in columns for note in column.notes)
+        return columns
 
     def command(self, *words: str) -> str:
         """Format `lowres-ssl pretrain` with these words, with the filters and with what all finished runs share."""
-        own = self.results[self.results["state"] == "finished"]
-        dataset = self.filters.dataset or get_common_value(own["dataset"])
-        own = own[own["dataset"] == dataset]
-        wanted = {key: getattr(self.filters, key) for key in TYPED}
-        wanted |= {key: get_common_value(own[key]) for key in IN_COMMON if wanted[key] is None}
-        filters = [f"{key}={value}" for key, value in wanted.items() if value is not None]
-        if dataset is not None:
-            filters = [*build_neighbour_dataset(dataset, own, self.output_dir), *filters]
-        sweep = ["-m"] if any("," in word for word in words) else []
-        return format_command("pretrain", *sweep, *words, *filters, *build_output_override(self.output_dir))
+        typed = dict(word.split("=", 1) for word in words)
+        return format_training_command(typed, self.results, self.filters, self.output_dir)
 
 
 class Picture(ABC):

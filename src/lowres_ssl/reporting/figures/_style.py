@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib import rc_context
 from matplotlib.figure import Figure
@@ -16,7 +17,7 @@ from lowres_ssl.console import pluralise
 from lowres_ssl.io.atomic import atomic_write
 from lowres_ssl.stats.intervals import Interval
 
-OFFSET_STEP = 0.07  # of a doubling: where lines have bars they stand side by side, so that none hides another's
+OFFSET_STEP = 0.07  # of a doubling
 # Okabe and Ito's colours, which most colour-blind readers can distinguish.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
 MARKERS = ("o", "s", "^", "D")
@@ -40,13 +41,7 @@ class LineStyle:
 def get_line_style(place: int) -> LineStyle:
     """The style of the line at a place, the same in every panel."""
     colours = [colour for colour in COLOURS if colour != "#F0E442"]  # yellow dots do, a thin yellow line does not
-    colour, marker, dashes = (looks[place % len(looks)] for looks in (colours, LINE_MARKERS, DASHES))
-    return LineStyle(colour, marker, dashes)
-
-
-def compute_offset(place: int, lines: int) -> float:
-    """The factor by which the line at a place of so many moves along a logarithmic axis."""
-    return float(2 ** (OFFSET_STEP * (place - (lines - 1) / 2)))
+    return LineStyle(*(looks[place % len(looks)] for looks in (colours, LINE_MARKERS, DASHES)))
 
 
 def get_dot_style(place: int) -> tuple[str, str]:
@@ -75,28 +70,32 @@ def use_figure_style() -> AbstractContextManager[None]:
 
 def make_panels(count: int, *, height: float) -> tuple[Figure, list[Any]]:
     """A figure of `count` axes, two a row, each `height` inches high; one alone has four fifths of the page."""
-    across = min(2, count)
-    down = -(-count // 2)
+    across, down = min(2, count), -(-count // 2)
     width = PAGE_WIDTH if across == 2 else 0.8 * PAGE_WIDTH
     figure = Figure(figsize=(width, down * height), layout="constrained")
-    grid = figure.subplots(down, across, squeeze=False)
-    axes = list(grid.flat)
+    axes = list(figure.subplots(down, across, squeeze=False).flat)
     for spare in axes[count:]:
         spare.set_axis_off()
     return figure, axes[:count]
 
 
-def draw_line(axes: Any, x: Sequence[float], y: Sequence[float], style: LineStyle, label: str) -> None:
+def draw_curve(
+    axes: Any, x: Sequence[float], found: Sequence[Interval], label: str, place: int, lines: int, *, band: bool = False
+) -> None:
+    """Draw the line at a `place` of so many `lines`: values with their intervals, as a band or as bars with ends.
+
+    Lines with bars move a little aside along the logarithmic axis, so that none hides another's.
+    """
+    style = get_line_style(place)
+    values, low, high = ([getattr(each, key) for each in found] for key in ("value", "low", "high"))
+    if band:
+        axes.fill_between(x, low, high, color=style.colour, alpha=0.15, linewidth=0)
+    else:
+        x = [each * 2 ** (OFFSET_STEP * (place - (lines - 1) / 2)) for each in x]
+        ends = [[max(0.0, end) for end in np.subtract(*pair)] for pair in ((values, low), (high, values))]
+        axes.errorbar(x, values, yerr=ends, fmt="none", ecolor=style.colour, elinewidth=1.0, capsize=2)
     looks = {"color": style.colour, "marker": style.marker, "linestyle": style.dashes}
-    axes.plot(x, y, **looks, markersize=5, linewidth=1.3, label=escape_math(label))
-
-
-def draw_error_bars(axes: Any, x: Sequence[float], found: Sequence[Interval], style: LineStyle) -> None:
-    """Draw the interval of each value as a bar with ends."""
-    below = [max(0.0, each.value - each.low) for each in found]
-    above = [max(0.0, each.high - each.value) for each in found]
-    values = [each.value for each in found]
-    axes.errorbar(x, values, yerr=[below, above], fmt="none", ecolor=style.colour, elinewidth=1.0, capsize=2)
+    axes.plot(x, values, **looks, markersize=5, linewidth=1.3, label=escape_math(label))
 
 
 def add_legend_below(figure: Figure, axes: Sequence[Any]) -> None:
@@ -117,12 +116,13 @@ def save_figure(figure: Figure, folder: Path, name: str) -> list[Path]:
     """Write `folder/name.png` and `.pdf`, each whole or not at all. The same figure gives the same bytes."""
     paths = [folder / f"{name}.{suffix}" for suffix in FIGURE_FORMATS]
     for path in paths:
-        write_figure_file(figure, path, path.suffix.removeprefix("."))
+        write_figure_file(figure, path)
     return paths
 
 
-def write_figure_file(figure: Figure, path: Path, suffix: str) -> None:
-    """Write one file. A letter that the font lacks is drawn as a box."""
+def write_figure_file(figure: Figure, path: Path) -> None:
+    """Write one file in the format of its ending. A letter that the font lacks is drawn as a box."""
+    suffix = path.suffix.removeprefix(".")
     metadata = {"CreationDate": None} if suffix == "pdf" else {}
     with atomic_write(path) as file, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")

@@ -8,24 +8,22 @@ from typing import Any, Literal
 from matplotlib.figure import Figure
 
 from lowres_ssl.errors import ConfigError, DataError
-from lowres_ssl.reporting.cells import METRIC_TITLES, OTHERS, ScoredCell, get_legend_name, list_others, read_cell
+from lowres_ssl.reporting.cells import METRIC_TITLES, OTHERS, get_legend_name, list_others
 from lowres_ssl.reporting.figures import Picture, Stored
 from lowres_ssl.reporting.figures._style import (
     BASELINE_COLOUR,
     add_legend_below,
-    compute_offset,
-    draw_error_bars,
-    draw_line,
+    draw_curve,
     escape_math,
     format_count_range,
     format_group_notes,
     format_panel_title,
-    get_line_style,
     join_distinct,
     make_panels,
 )
-from lowres_ssl.runs.comparability import is_trained
-from lowres_ssl.runs.query import ResultColumn, select_columns, select_ordinary
+from lowres_ssl.runs.filters import is_trained
+from lowres_ssl.runs.predictions import ResultCell
+from lowres_ssl.runs.query import ResultColumn, select_ordinary
 from lowres_ssl.runs.result_io import read_result
 from lowres_ssl.runs.run import Run
 
@@ -62,9 +60,7 @@ class BatchSizeFigure(Picture):
             lines |= {other: [] for other in others} if line == OTHERS else {line: own}
         wanted = {entry for line, own in lines.items() for entry in (line, *own)}
         columns = [
-            column
-            for column in select_columns(stored.results, filters, [*wanted, *self.baselines])
-            if set(column.entries()) & wanted
+            column for column in stored.columns(filters, [*wanted, *self.baselines]) if set(column.entries()) & wanted
         ]
         if not columns:
             raise DataError(
@@ -82,35 +78,32 @@ class BatchSizeFigure(Picture):
 
     def draw_panel(self, axes: Any, column: ResultColumn, lines: dict[str, list[str]]) -> None:
         """Draw the mean over seeds at each batch size with its 95% interval; a baseline as a level and a band."""
-        cells: list[ScoredCell] = []
+        cells: list[ResultCell] = []
         for place, (line, others) in enumerate(lines.items()):
             entry = next((entry for entry in (line, *others) if column.batch_sizes(entry)), line)
             sizes = column.batch_sizes(entry)
-            own = [cell for size in sizes if (cell := read_cell(column, entry, size)) is not None]
+            own = [cell for size in sizes if (cell := column.cell(entry, size)) is not None]
             if own:
                 label = get_legend_name(line) if entry == line else f"{get_legend_name(line)} (as {entry})"
-                x = [size * compute_offset(place, len(lines)) for size in sizes]
-                found = [cell.interval(self.metric) for cell in own]
-                draw_error_bars(axes, x, found, get_line_style(place))
-                draw_line(axes, x, [each.value for each in found], get_line_style(place), label)
+                draw_curve(axes, sizes, [cell.interval(self.metric) for cell in own], label, place, len(lines))
             cells += own
         for place, baseline in enumerate(self.baselines):
-            if (untrained := read_cell(column, baseline)) is not None:
+            if (untrained := column.cell(baseline)) is not None:
                 level = untrained.interval(self.metric)
                 axes.axhspan(level.low, level.high, color=BASELINE_COLOUR, alpha=0.15, linewidth=0)
                 looks = {"linestyle": LEVEL_DASHES[place % len(LEVEL_DASHES)], "linewidth": 1.2}
                 axes.axhline(level.value, color=BASELINE_COLOUR, **looks, label=get_legend_name(baseline))
         self.label_axes(axes, cells)
         groups = format_group_notes([cell.interval(self.metric) for cell in cells], int(column.rows["n"].iloc[0]))
-        seeds = format_count_range((len(each.cell.seeds) for each in cells), "seed")
+        seeds = format_count_range((len(each.seeds) for each in cells), "seed")
         axes.set_title(escape_math(format_panel_title(column.rows, *groups, seeds)), loc="left", fontsize=8)
 
-    def label_axes(self, axes: Any, cells: list[ScoredCell]) -> None:
+    def label_axes(self, axes: Any, cells: list[ResultCell]) -> None:
         """Put a tick at each batch size; below it the steps and views that encoders of that size were trained for."""
         work: dict[int, set[tuple[int, int]]] = {size: set() for size in self.batch_sizes}
         for each in cells:
-            lengths = map(read_training_length, each.cell.rows["result"])
-            work.setdefault(each.cell.batch_size or 0, set()).update(lengths)
+            lengths = map(read_training_length, each.rows["result"])
+            work.setdefault(each.batch_size or 0, set()).update(lengths)
         sizes = sorted(work)
         labels = []
         for size in sizes:

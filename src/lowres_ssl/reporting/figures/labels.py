@@ -10,38 +10,34 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from lowres_ssl.errors import DataError
-from lowres_ssl.reporting.cells import METRIC_TITLES, ScoredCell, get_legend_name, read_cell
+from lowres_ssl.reporting.cells import METRIC_TITLES, get_legend_name
 from lowres_ssl.reporting.figures import Picture, Stored
 from lowres_ssl.reporting.figures._style import (
     add_legend_below,
-    compute_offset,
-    draw_error_bars,
-    draw_line,
+    draw_curve,
     escape_math,
     format_count_range,
     format_group_notes,
     format_panel_title,
-    get_line_style,
     join_distinct,
     make_panels,
 )
-from lowres_ssl.runs.comparability import check_same_kind
-from lowres_ssl.runs.query import ResultColumn, ResultFilters, select_columns
+from lowres_ssl.runs.predictions import ResultCell
+from lowres_ssl.runs.query import ResultColumn, check_same_kind, keep_usual_settings, select_columns
 from lowres_ssl.runs.run import CLASSIFIER_PROBE, WEIGHTS_PREFIX
-from lowres_ssl.stats.intervals import Counts, Interval, compute_interval
-from lowres_ssl.stats.paired_tests import MethodCounts
+from lowres_ssl.stats.intervals import Interval, compute_interval
 
 MAX_BANDS = 4  # in a panel; more of them are one grey
 
 
 @dataclass(frozen=True)
 class LabelCurve:
-    """Hold one entry scored by one probe: a cell for each label fraction and draw."""
+    """Hold one entry scored by one probe: the cells of each draw, by label fraction in order."""
 
     entry: str
     probe: str
     batch_size: int | None
-    cells: Mapping[float, Sequence[ScoredCell]]
+    cells: Mapping[float, Sequence[ResultCell]]
 
     @property
     def name(self) -> str:
@@ -64,9 +60,7 @@ class LabelEfficiencyFigure(Picture):
         lines: dict[tuple[str, int], list[LabelCurve]] = defaultdict(list)
         probes = [stored.filters.probe] if stored.filters.probe else self.probes
         for probe in probes:
-            for key, own in build_label_curves(
-                stored.results, replace(stored.filters, probe=probe), self.entries
-            ).items():
+            for key, own in build_label_curves(stored, probe, self.entries).items():
                 lines[key] += own
         if not lines:
             raise DataError(
@@ -76,8 +70,12 @@ class LabelEfficiencyFigure(Picture):
         names = list(dict.fromkeys(line.name for own in lines.values() for line in own))
         figure, axes = make_panels(len(lines), height=3.6)
         for own, panel in zip(lines.values(), axes, strict=True):
-            bands = len(own) <= MAX_BANDS
-            found = [each for line in own for each in self.draw_one(panel, line, names, bands=bands)]
+            found = []
+            for line in own:
+                values = [average_over_subsets(cells, self.metric) for cells in line.cells.values()]
+                place, band = names.index(line.name), len(own) <= MAX_BANDS
+                draw_curve(panel, list(line.cells), values, line.name, place, len(names), band=band)
+                found += values
             self.label_axes(panel, own, found)
         shown = join_distinct("KNN" if probe == "knn" else probe for probe in probes if probe != CLASSIFIER_PROBE)
         score = f"{shown} probe, {METRIC_TITLES[self.metric]}" if shown else METRIC_TITLES[self.metric]
@@ -85,22 +83,6 @@ class LabelEfficiencyFigure(Picture):
         figure.suptitle(escape_math(title[0].upper() + title[1:]))
         add_legend_below(figure, axes)
         return {"labels": figure}
-
-    def draw_one(self, axes: Any, line: LabelCurve, names: list[str], *, bands: bool) -> list[Interval]:
-        """Draw the mean over draws and seeds; its 95% interval as a band, as bars where bands would hide each other."""
-        fractions = sorted(line.cells)
-        draws = [[cell.tested.scored(cell.cell.seeds) for cell in line.cells[each]] for each in fractions]
-        found = [average_over_subsets(own, self.metric) for own in draws]
-        place = names.index(line.name)
-        style, x = get_line_style(place), np.array(fractions)
-        if bands:
-            low, high = [each.low for each in found], [each.high for each in found]
-            axes.fill_between(x, low, high, color=style.colour, alpha=0.15, linewidth=0)
-        else:
-            x = x * compute_offset(place, len(names))
-            draw_error_bars(axes, x.tolist(), found, style)
-        draw_line(axes, x.tolist(), [each.value for each in found], style, line.name)
-        return found
 
     def label_axes(self, axes: Any, lines: Sequence[LabelCurve], found: Sequence[Interval]) -> None:
         """Put a tick at each fraction; below it the number of labelled training images."""
@@ -117,58 +99,56 @@ class LabelEfficiencyFigure(Picture):
         axes.set_xlabel("share and number of the training labels")
         axes.set_ylabel(METRIC_TITLES[self.metric])
         cells = [cell for line in lines for own in line.cells.values() for cell in own]
-        rows = pd.concat([each.cell.rows for each in cells])
+        rows = pd.concat([each.rows for each in cells])
         facts = format_group_notes(found, int(rows["n"].iloc[0]))
         facts += [format_count_range((len(own) for line in lines for own in line.cells.values()), "draw")]
-        facts += [format_count_range((len(each.cell.seeds) for each in cells), "seed")]
+        facts += [format_count_range((len(each.seeds) for each in cells), "seed")]
         sizes = [line.batch_size for line in lines if line.batch_size]
         facts += [f"batch size {join_distinct(sizes)}"] if sizes else []
         axes.set_title(escape_math(format_panel_title(rows, *facts)), loc="left", fontsize=8)
 
 
-def average_over_subsets(draws: Sequence[MethodCounts], metric: str) -> Interval:
-    """Compute the interval of a mean over draws of labels; of the seeds that all draws have.
+def average_over_subsets(cells: Sequence[ResultCell], metric: str) -> Interval:
+    """Compute the interval of a mean over draws of labels, a cell each; of the seeds that all draws have.
 
     A seed's draws share its encoder, so they are no repetitions of it: the mean over draws is taken seed by seed, and
     the seeds are what varies. Draws in turn vary under one seed. The wider of the two intervals is taken. Where no seed
     is in all draws, as where each seed drew its own labels, they are taken as they come, as many as the fewest have.
     """
-    counts = np.stack(select_shared_seeds(draws))  # [D, S, G, C, C]
+    shared = sorted(set.intersection(*(set(cell.seeds) for cell in cells)))
+    fewest = range(min(len(cell.seeds) for cell in cells))
+    counts = np.stack(
+        [cell.tested.counts[[cell.seeds.index(seed) for seed in shared] or list(fewest)] for cell in cells]
+    )  # [D, S, G, C, C]
     both = compute_interval(counts, metric), compute_interval(counts.swapaxes(0, 1), metric)
     return max(both, key=lambda found: found.high - found.low)
 
 
-def select_shared_seeds(draws: Sequence[MethodCounts]) -> list[Counts]:
-    """The counts of each draw, of the seeds that all have, in one order."""
-    shared = sorted(set(draws[0].seeds).intersection(*(own.seeds for own in draws[1:])))
-    fewest = min(len(own.seeds) for own in draws)
-    return [own.counts[[own.seeds.index(seed) for seed in shared] or list(range(fewest))] for own in draws]
-
-
-def build_label_curves(
-    results: pd.DataFrame, filters: ResultFilters, entries: Sequence[str]
-) -> dict[tuple[str, int], list[LabelCurve]]:
+def build_label_curves(stored: Stored, probe: str, entries: Sequence[str]) -> dict[tuple[str, int], list[LabelCurve]]:
     """By data set and split seed: the entries that have results from a part of the labels, with those from all.
 
     Of several batch sizes the line is that with results at the most fractions, of equals the smallest: validation would
     choose with labels that a small fraction has not paid for. Raises `ConfigError` for results that disagree.
     """
+    filters = replace(stored.filters, probe=probe)
     parts: dict[tuple[str, int], list[ResultColumn]] = defaultdict(list)
-    for _, part in select_matching_settings(results[results["label_fraction"].notna()]).groupby(
-        ["label_fraction", "label_draw"]
-    ):
-        # A part of the labels is a column like that of all of them; which part it is, is written back into its rows.
-        whole = part.assign(label_fraction=1.0, part=part["label_fraction"])
-        for column in select_columns(whole, filters, entries):
-            parts[column.dataset, column.split_seed].append(column)
+    scored = select_matching_settings(filters.apply(stored.results[stored.results["label_fraction"].notna()]))
+    for (dataset, _), own in scored.groupby(["dataset", "split_seed"]):
+        usual, notes = keep_usual_settings(own, f"figure=labels, {dataset}, {probe}", filters.settings)
+        stored.notes.extend(notes)
+        for _, part in usual.groupby(["label_fraction", "label_draw"]):
+            # A part of the labels is a column like that of all of them; its fraction is written into its rows.
+            whole = part.assign(label_fraction=1.0, part=part["label_fraction"])
+            for column in select_columns(whole, filters, entries):
+                parts[column.dataset, column.split_seed].append(column)
     lines = {}
     for key, columns in parts.items():
         rows = pd.concat([column.rows for column in columns], ignore_index=True)
-        check_same_kind(rows.assign(settings=""), f"figure=labels, {columns[0]}")
+        check_same_kind(rows, f"figure=labels, {columns[0]}")
         found = list(dict.fromkeys(entry for pattern in entries for c in columns for entry in c.entries(pattern)))
         partly = set(rows.loc[rows["part"] < 1, "entry"]) - {f"{WEIGHTS_PREFIX}{entry}" for entry in found}
-        if own := [build_label_curve(entry, columns) for entry in found if entry in partly]:
-            lines[key] = own
+        if curves := [build_label_curve(entry, columns) for entry in found if entry in partly]:
+            lines[key] = curves
     return lines
 
 
@@ -189,11 +169,11 @@ def build_label_curve(entry: str, columns: Sequence[ResultColumn]) -> LabelCurve
     if mine["batch_size"].notna().any():
         fractions = mine.groupby("batch_size")["part"].nunique()
         batch_size = int(fractions[fractions == fractions.max()].index.min())
-    cells: dict[float, list[ScoredCell]] = defaultdict(list)
+    cells: dict[float, list[ResultCell]] = defaultdict(list)
     for column in columns:
-        if (cell := read_cell(column, entry, "best" if batch_size is None else batch_size)) is not None:
+        if (cell := column.cell(entry, "best" if batch_size is None else batch_size)) is not None:
             cells[float(column.rows["part"].iloc[0])].append(cell)
-    return LabelCurve(entry, columns[0].probe, batch_size, cells)
+    return LabelCurve(entry, columns[0].probe, batch_size, dict(sorted(cells.items())))
 
 
 def format_image_range(images: set[int]) -> str:

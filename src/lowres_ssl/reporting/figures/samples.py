@@ -15,9 +15,9 @@ from lowres_ssl.errors import ConfigError, DataError
 from lowres_ssl.reporting.cells import get_legend_name
 from lowres_ssl.reporting.figures import Picture, Stored
 from lowres_ssl.reporting.figures._style import PAGE_WIDTH, escape_math
-from lowres_ssl.runs.cleanup import relocate_path
-from lowres_ssl.runs.comparability import check_single_value, is_trained
-from lowres_ssl.runs.run import Run, find_run
+from lowres_ssl.runs.filters import is_trained
+from lowres_ssl.runs.query import check_single_value
+from lowres_ssl.runs.run import Run, find_run, relocate_path
 
 EXAMPLE_COLUMNS = ("image", "view 1", "view 2")
 

@@ -23,8 +23,9 @@ from lowres_ssl.reporting.figures._style import (
     get_dot_style,
     write_figure_file,
 )
-from lowres_ssl.runs.comparability import is_trained
-from lowres_ssl.runs.query import ResultCell, ResultColumn, select_columns, select_ordinary
+from lowres_ssl.runs.filters import is_trained
+from lowres_ssl.runs.predictions import ResultCell
+from lowres_ssl.runs.query import ResultColumn, select_ordinary
 from lowres_ssl.runs.result_io import read_predictions, read_result
 from lowres_ssl.runs.run import Run
 
@@ -47,7 +48,7 @@ class TsneFigure(Picture):
         filters = replace(stored.filters, probe=probe)
         there = filters.apply(select_ordinary(stored.results))
         candidates = replace_others(self.candidates, there.loc[is_trained(there), "entry"], *self.beside)
-        columns = select_columns(stored.results, filters, [*candidates, *self.beside])
+        columns = stored.columns(filters, [*candidates, *self.beside])
         rows = [(column, best) for column in columns if (best := find_best_cell(column, candidates)) is not None]
         if not rows:
             raise DataError(
@@ -62,10 +63,8 @@ class TsneFigure(Picture):
 
     def draw_row(self, part: Any, column: ResultColumn, best: ResultCell) -> None:
         """Two panels of one seed, if both have one in common, and the legend of the classes."""
-        cells = [best]
         others = [entry for pattern in self.beside for entry in column.entries(pattern) if entry != best.entry]
-        if others and (other := column.cell(others[0])) is not None:
-            cells.append(other)
+        cells = [best, *filter(None, map(column.cell, others[:1]))]
         shared = set.intersection(*(set(cell.seeds) for cell in cells))
         axes = part.subplots(1, 2)
         for panel, cell in zip(axes, cells, strict=False):
@@ -75,13 +74,10 @@ class TsneFigure(Picture):
             draw_result(panel, result, f"{get_legend_name(cell.entry)}{size}, seed {seed}")
         for spare in axes[len(cells) :]:
             spare.set_axis_off()
-        classes = read_result(Path(best.rows["result"].iloc[0])).classes
-        title = (
-            f"{format_panel_title(column.rows, width=100)}\nt-SNE of "
-            "the features; left the best method, chosen on validation"
-        )
-        part.suptitle(escape_math(title), fontsize=8, x=0.01, ha="left")
-        add_class_legend(part, axes[0].collections, classes, loc="outside right center")
+        about = "t-SNE of the features; left the best method, chosen on validation"
+        title = escape_math(f"{format_panel_title(column.rows, width=100)}\n{about}")
+        part.suptitle(title, fontsize=8, x=0.01, ha="left")
+        add_class_legend(part, axes[0].collections, best.tested.classes, loc="outside right center")
 
 
 def find_best_cell(column: ResultColumn, candidates: Sequence[str]) -> ResultCell | None:
@@ -157,7 +153,7 @@ def draw_tsne(
     draw_dots(axes, features, labels, classes, size=18)
     axes.set_title(f"{escape_math(title)}\nt-SNE of the features of {shown} test images", fontsize=10, loc="left")
     add_class_legend(axes, axes.collections, classes, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    write_figure_file(figure, path, "png")
+    write_figure_file(figure, path)
 
 
 def is_whole_png(path: Path) -> bool:
@@ -187,21 +183,15 @@ def choose_dots(count: int) -> NDArray[np.int64]:
 def draw_dots(
     axes: Any, features: NDArray[np.float32], labels: NDArray[np.int64], classes: Sequence[str], size: float = 12
 ) -> None:
-    """t-SNE (van der Maaten and Hinton, 2008) of the features [n, D], one collection of dots a class.
-
-    Perplexity 30, less where there are few images; initialised by PCA, so the same features give the same picture.
-    """
+    """t-SNE of the features [n, D], one collection of dots a class."""
     dots = compute_tsne(features)
     for place in range(len(classes)):
         mine = dots[labels == place]
         colour, marker = get_dot_style(place)
         axes.scatter(mine[:, 0], mine[:, 1], s=size, c=colour, marker=marker, alpha=0.8, linewidths=0)
-    axes.set_xticks([])
-    axes.set_yticks([])
+    axes.set(xticks=[], yticks=[])
     axes.set_aspect("equal", adjustable="datalim")
-    for spine in axes.spines.values():
-        spine.set_visible(True)
-        spine.set_color("#cccccc")
+    axes.spines[:].set(visible=True, color="#cccccc")
 
 
 def add_class_legend(beside: Any, dots: Sequence[Any], classes: Sequence[str], **place: Any) -> None:
@@ -214,14 +204,16 @@ def add_class_legend(beside: Any, dots: Sequence[Any], classes: Sequence[str], *
 
 
 def compute_tsne(features: NDArray[np.float32]) -> NDArray[np.floating[Any]]:
-    """Two coordinates for each row, [n, 2]; too few rows for a t-SNE are set out in a line."""
+    """Two coordinates for each row, [n, 2] (van der Maaten and Hinton, 2008); too few rows are set out in a line.
+
+    Perplexity 30, less where there are few rows; initialised by PCA, so the same features give the same coordinates.
+    """
     from sklearn.manifold import TSNE
 
     rows, width = features.shape
     spread = np.ptp(features, axis=0).max() if rows else 0.0
     if rows < 4 or width < 2 or spread == 0:
         return np.stack([np.arange(rows, dtype=np.float64), np.zeros(rows)], axis=1)
-    perplexity = min(30.0, (rows - 1) / 3)
-    tsne = TSNE(perplexity=perplexity, init="pca", random_state=0)
+    tsne = TSNE(perplexity=min(30.0, (rows - 1) / 3), init="pca", random_state=0)
     # t-SNE does not depend on the unit, but scikit-learn's start from PCA underflows where it is tiny.
     return np.asarray(tsne.fit_transform(features.astype(np.float64) / spread))

@@ -7,59 +7,48 @@ brackets for the script, which writes it with `textContent`.
 import base64
 import hashlib
 import io
-import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.resources import files
 from importlib.util import find_spec
 from typing import Any
-from xml.etree import ElementTree
 
 import numpy as np
-import pandas as pd
 from matplotlib import rc_context
-from matplotlib.figure import Figure
 
-from lowres_ssl.config.command_schemas import TableConfig
+from lowres_ssl.config.command_schemas import ReportConfig, TableConfig
 from lowres_ssl.config.overrides import format_command
 from lowres_ssl.data.pseudonyms import find_pseudonyms
 from lowres_ssl.errors import ConfigError, DataError, UserError
-from lowres_ssl.reporting.cells import replace_others
+from lowres_ssl.reporting.cells import get_legend_name, replace_others
 from lowres_ssl.reporting.figures import Picture, Stored
 from lowres_ssl.reporting.figures._style import use_figure_style
+from lowres_ssl.reporting.fill_commands import get_image_words
 from lowres_ssl.reporting.html.page_data import build_feature_maps, build_page_data, choose_shown_images
-from lowres_ssl.reporting.html.provenance import ThumbnailAlbum, collect_dataset_facts, list_report_runs
-from lowres_ssl.reporting.html.sections import Chapter, HardExamples, build_sections, find_hard_examples
-from lowres_ssl.reporting.tables import Table
-from lowres_ssl.reporting.tables.fill_commands import build_neighbour_dataset
+from lowres_ssl.reporting.html.sections import (
+    Chapter,
+    HardExamples,
+    ThumbnailAlbum,
+    build_sections,
+    collect_dataset_facts,
+    find_hard_examples,
+    list_report_runs,
+)
+from lowres_ssl.reporting.tables.build import TABLE_BUILDERS
+from lowres_ssl.reporting.tables.formats import Table
 from lowres_ssl.reporting.tables.score_table import list_table_probes
-from lowres_ssl.runs.query import ResultFilters, select_ordinary
+from lowres_ssl.runs.predictions import ResultCell
+from lowres_ssl.runs.query import select_ordinary
+from lowres_ssl.runs.run import find_run
 
 SCRIPT_FILES = ("plots.js", "card.js", "map.js", "page.js")  # in this order
-SVG_NAMESPACE = "http://www.w3.org/2000/svg"
-XLINK_NAMESPACE = "http://www.w3.org/1999/xlink"
-
-TableBuilder = Callable[[str, TableConfig], Table]
-
-
-@dataclass(frozen=True)
-class ReportOptions:
-    """Choose what the report may hold. gallery: how many images at most; names: whether of files, folders, groups."""
-
-    thumbnails: bool
-    names: bool
-    thumbnail_size: int
-    gallery: int
 
 
 def build_report(
-    stored: Stored,
-    tables: dict[str, TableConfig],
-    make: TableBuilder,
-    pictures: dict[str, Picture],
-    wanted: ReportOptions,
-) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
-    """Build the parts for the template, the data for the script, and a line for each part that cannot be shown.
+    config: ReportConfig, stored: Stored, pictures: dict[str, Picture]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Build the parts for the template and the data for the script; a line for each part that cannot be shown is added
+    to the notes of `stored`.
 
     Raises `DataError` if there is nothing to show.
     """
@@ -67,39 +56,32 @@ def build_report(
     if not chapters:
         hint = problems[0] if problems else "no finished results; make some: " + stored.command("method=simclr")
         raise DataError(f"nothing to report: {hint}")
-    shown_tables, more = build_tables(stored.results, stored.filters, tables, make)
-    problems += more
-    album = ThumbnailAlbum(stored.store_dir, wanted.thumbnail_size)
-    shown, data = [], []
-    for chapter in chapters:
-        parts, plain, more = build_section_parts(chapter, stored, pictures, album, wanted)
-        shown.append(parts)
-        data.append(plain)
-        problems += more
-    listed = list_report_runs(stored.filters.apply(stored.results), stored.output_dir, paths=wanted.names)
-    parts = {"tables": shown_tables, "chapters": shown, "runs": listed, "wanted": wanted}
-    return parts, {"pictures": album.pictures, "chapters": data}, list(dict.fromkeys(problems))
+    stored.notes.extend(problems)
+    tables = build_tables(stored, config.table)
+    album = ThumbnailAlbum(stored.store_dir, config.thumbnail_size)
+    sections = [build_section_parts(chapter, stored, pictures, album, config) for chapter in chapters]
+    listed = list_report_runs(stored.filters.apply(stored.results), stored.output_dir, paths=config.file_names)
+    parts = {"tables": tables, "chapters": [own for own, _ in sections], "runs": listed, "config": config}
+    return parts, {"pictures": album.pictures, "chapters": [data for _, data in sections]}
 
 
-def build_tables(
-    frame: pd.DataFrame, filters: ResultFilters, tables: dict[str, TableConfig], make: TableBuilder
-) -> tuple[list[Table], list[str]]:
-    """Build one for each table and data set with results for it, and a line for each that cannot be shown.
+def build_tables(stored: Stored, tables: dict[str, TableConfig]) -> list[Table]:
+    """Build one for each table and data set with results for it.
 
     Rows without a result are shown only where the paper has a number.
     """
-    shown, problems = [], []
+    shown = []
+    frame, filters = stored.results, stored.filters
     rows = filters.apply(select_ordinary(frame))
     for name, table in tables.items():
         there = set(rows.loc[rows["probe"].isin(list_table_probes(table, frame, filters)), "dataset"])
         for dataset in [each for each in replace_others(table.datasets, there) if each in there]:
+            own, build = select_dataset(table, dataset), TABLE_BUILDERS[table.kind.name]
             try:
-                found = make(name, select_dataset(table, dataset))
+                shown.append(build(name, own, frame, filters, stored.output_dir))
             except UserError as error:
-                problems.append(f"table {name}: {error}")
-                continue
-            shown += [found] if found.blocks else []
-    return shown, problems
+                stored.notes.append(f"table {name}: {error}")
+    return [table for table in shown if table.blocks]
 
 
 def select_dataset(table: TableConfig, dataset: str) -> TableConfig:
@@ -110,22 +92,26 @@ def select_dataset(table: TableConfig, dataset: str) -> TableConfig:
 
 
 def build_section_parts(
-    chapter: Chapter, stored: Stored, pictures: dict[str, Picture], album: ThumbnailAlbum, wanted: ReportOptions
-) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
+    chapter: Chapter, stored: Stored, pictures: dict[str, Picture], album: ThumbnailAlbum, config: ReportConfig
+) -> tuple[dict[str, Any], dict[str, Any]]:
     hard = [find_hard_examples(probed) for probed in chapter.probes]
     maps, problems = build_feature_maps(chapter)
+    stored.notes.extend(problems)
     about = collect_dataset_facts(chapter, stored.store_dir)
-    images = choose_shown_images(chapter, hard, wanted.gallery)
-    ids = [str(chapter.tested.ids[row]) for row in images]
-    hidden = find_pseudonyms(about.root, stored.store_dir) if chapter.tested.hashed else None
-    named = str if hidden is None else hidden.image
-    thumbnails = album.add(about.store, ids, named) if wanted.thumbnails else [-1] * len(ids)
-    if wanted.thumbnails and -1 in thumbnails:
-        problems.append(format_no_thumbnails(chapter, stored))
-    drawn, more = build_drawings(chapter, stored, pictures)
-    plain = build_page_data(chapter, maps, images, thumbnails, names=wanted.names)
-    row = chapter.first.cell.rows.iloc[0]
-    tested = chapter.tested
+    images = choose_shown_images(chapter, hard, config.gallery)
+    tested, row = chapter.tested, chapter.first.rows.iloc[0]
+    ids = [str(tested.ids[place]) for place in images]
+    hidden = find_pseudonyms(about.root, stored.store_dir) if tested.hashed else None
+    thumbnails = [-1] * len(ids)
+    if config.thumbnails:
+        thumbnails = album.add(about.store, ids, str if hidden is None else hidden.image)
+    if config.thumbnails and -1 in thumbnails:
+        words = get_image_words(find_run(stored.output_dir, str(row["run"])))
+        command = format_command("data", *words, f"image_size={row['image_size']}", "prepare=true")
+        stored.notes.append(
+            f"{chapter.title}: decoded images are not in {stored.store_dir}, so they have no thumbnails; type {command}"
+        )
+    plain = build_page_data(chapter, maps, images, thumbnails, names=config.file_names)
     counts = np.bincount(tested.labels, minlength=len(tested.classes)).tolist()
     parts = {
         "chapter": chapter,
@@ -136,38 +122,25 @@ def build_section_parts(
         "image_size": row["image_size"],
         "images": len(tested.labels),
         "dots": len(plain["dots"]),
-        "confusions": [
-            (probed.label, [(cell, build_confusion_rows(cell.confusion().tolist())) for cell in probed.cells])
-            for probed in chapter.probes
-        ],
-        "galleries": [build_gallery(each, images, wanted.gallery) for each in hard],
-        "drawn": drawn,
+        "confusions": [(probed.label, [build_confusion(cell) for cell in probed.cells]) for probed in chapter.probes],
+        "galleries": [build_gallery(each, images, config.gallery) for each in hard],
+        "drawn": draw_figures(chapter, stored, pictures),
         "has_maps": bool(maps),
         "has_curves": bool(plain["curves"]),
     }
-    return parts, plain, problems + more
+    return parts, plain
 
 
-def format_no_thumbnails(chapter: Chapter, stored: Stored) -> str:
-    rows = chapter.first.cell.rows
-    words = build_neighbour_dataset(chapter.dataset, rows, stored.output_dir)
-    command = format_command("data", *words, f"image_size={rows['image_size'].iloc[0]}", "prepare=true")
-    return f"{chapter.title}: decoded images are not in {stored.store_dir}, so they have no thumbnails; type {command}"
-
-
-def build_drawings(
-    chapter: Chapter, stored: Stored, pictures: dict[str, Picture]
-) -> tuple[dict[str, str | None], list[str]]:
-    """Draw each figure by its name, None where there is nothing to draw; and a line for each that cannot be drawn."""
+def draw_figures(chapter: Chapter, stored: Stored, pictures: dict[str, Picture]) -> dict[str, str | None]:
+    """Draw each figure by its name; None where there is nothing to draw."""
     drawn: dict[str, str | None] = {}
-    problems = []
     for name, picture in pictures.items():
         try:
             shows = name != "batch_size" or has_several_batch_sizes(stored, chapter)
-            drawn[name] = draw_inline_svg(name, picture, stored, chapter) if shows else None
+            drawn[name] = draw_figure(picture, stored, chapter) if shows else None
         except UserError as error:
-            problems.append(str(error))
-    return drawn, problems
+            stored.notes.append(str(error))
+    return drawn
 
 
 def build_gallery(hard: HardExamples, images: Sequence[int], most: int) -> dict[str, Any]:
@@ -190,60 +163,29 @@ def has_several_batch_sizes(stored: Stored, chapter: Chapter) -> bool:
     return bool((rows.groupby("entry")["batch_size"].nunique() > 1).any())
 
 
-def build_confusion_rows(matrix: Sequence[Sequence[int]]) -> list[list[tuple[int, float]]]:
-    """Give each count with its share of its row; 0 in an empty one."""
-    return [[(count, count / max(1, sum(row))) for count in row] for row in matrix]
+def build_confusion(cell: ResultCell) -> dict[str, Any]:
+    """Give the counts over all seeds, a row for each true class, each with its share of its row; 0 in an empty one."""
+    matrix = cell.tested.counts.sum(axis=(0, 1)).tolist()
+    rows = [[(count, count / max(1, sum(row))) for count in row] for row in matrix]
+    return {"name": get_legend_name(cell.entry), "cell": cell, "rows": rows}
 
 
-def draw_inline_svg(name: str, picture: Picture, stored: Stored, chapter: Chapter) -> str | None:
-    """Draw the figure of this chapter as an `svg` element; None if there are no results for it.
+def draw_figure(picture: Picture, stored: Stored, chapter: Chapter) -> str | None:
+    """Draw the figure of this chapter as SVG in base64; None if there are no results for it.
 
-    Raises `ConfigError` if results disagree.
+    It is an image of the page, so nothing in it can run or reach the page. Raises `ConfigError` if results disagree.
     """
     only = replace(
         stored.filters, dataset=chapter.dataset, split_seed=chapter.split_seed, split_digest=chapter.split_digest
     )
-    with use_figure_style():
+    file = io.BytesIO()
+    with use_figure_style(), rc_context({"svg.hashsalt": "report"}):  # the same figure gives the same bytes
         try:
             (figure,) = picture.draw(replace(stored, filters=only)).values()
         except DataError:
             return None
-        prefix = re.sub(r"[^A-Za-z0-9]+", "-", f"{name}-{chapter.dataset}-{chapter.split_digest[:8]}")
-        return convert_to_svg(figure, prefix)
-
-
-def convert_to_svg(figure: Figure, prefix: str) -> str:
-    """Convert a figure to SVG inside the page: the same figure gives the same text. `prefix`: of its ids."""
-    file = io.BytesIO()
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": prefix}):
-        figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
-    root = ElementTree.fromstring(file.getvalue())
-    for parent in list(root.iter()):
-        for child in list(parent):
-            # A style sheet in the page would be one of the whole page.
-            if child.tag in (f"{{{SVG_NAMESPACE}}}style", f"{{{SVG_NAMESPACE}}}metadata"):
-                parent.remove(child)
-    for element in root.iter():
-        for key, value in element.attrib.items():
-            if key == "id":
-                element.set(key, f"{prefix}-{value}")
-            elif key == f"{{{XLINK_NAMESPACE}}}href":
-                element.set(key, value.replace("#", f"#{prefix}-", 1))
-            else:
-                value = value.replace("url(#", f"url(#{prefix}-")
-                element.set(key, adapt_svg_style(value) if key == "style" else value)
-    for size in ("width", "height"):
-        root.attrib.pop(size, None)
-    root.set("aria-hidden", "true")  # the table has the same
-    ElementTree.register_namespace("", SVG_NAMESPACE)
-    ElementTree.register_namespace("xlink", XLINK_NAMESPACE)
-    return ElementTree.tostring(root, encoding="unicode")
-
-
-def adapt_svg_style(style: str) -> str:
-    """Replace black by the page's ink, letters by the page's letters."""
-    inked = style.replace("#000000", "currentColor")
-    return re.sub(r"font-family:[^;]*", "font-family: system-ui, sans-serif", inked)
+        figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
+    return base64.b64encode(file.getvalue()).decode()
 
 
 def read_template(name: str) -> str:

@@ -1,19 +1,34 @@
-"""Sort results into chapters: for each data set and split, what every probe predicted of its test images."""
+"""Sort results into chapters, a data set under a split each, and collect what is known of their images and runs."""
 
+import base64
+import io
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
+from PIL import Image
 
 from lowres_ssl.config.experiment_schema import RANDOM_BASELINES
+from lowres_ssl.data.image_store import drop_undecodable, find_image_store
+from lowres_ssl.data.prepare import load_catalogue
+from lowres_ssl.data.splits import compute_leakage, load_split
 from lowres_ssl.errors import UserError
-from lowres_ssl.reporting.cells import LEGEND_NAMES, Integers, ScoredCell, read_cell
-from lowres_ssl.runs.predictions import TestPredictions, check_same_predicted_images
-from lowres_ssl.runs.query import ResultColumn, ResultFilters, select_columns, select_ordinary
+from lowres_ssl.reporting.cells import LEGEND_NAMES, get_legend_name
+from lowres_ssl.reporting.fill_commands import list_run_commands
+from lowres_ssl.runs.collapse import RUN_MARKS
+from lowres_ssl.runs.filters import ResultFilters
+from lowres_ssl.runs.predictions import ResultCell, TestPredictions, check_same_predicted_images
+from lowres_ssl.runs.query import ResultColumn, select_columns, select_ordinary
+from lowres_ssl.runs.run import Run, find_run, relocate_path
+
+Integers = NDArray[np.int64]
 
 BASELINES = (*RANDOM_BASELINES, "trivial")  # to be compared with: they do not count among methods that are all wrong
+WEBP_QUALITY = 70  # of WebP: at 96 pixels an X-ray takes about 1.5 kB, a stained tissue 4 kB
 PROBE_ORDER = ("knn", "linear", "logistic")  # others after them
 
 
@@ -23,9 +38,9 @@ class ProbeResults:
 
     probe: str
     label: str
-    cells: Sequence[ScoredCell]
+    cells: Sequence[ResultCell]
 
-    def judged(self) -> Sequence[ScoredCell]:
+    def judged(self) -> Sequence[ResultCell]:
         """The methods that are compared: all but the baselines, or those if there is nothing else."""
         return [each for each in self.cells if each.entry not in BASELINES] or self.cells
 
@@ -41,7 +56,7 @@ class Chapter:
     probes: Sequence[ProbeResults]
 
     @property
-    def first(self) -> ScoredCell:
+    def first(self) -> ResultCell:
         """Any cell: for what all results of the chapter share."""
         return self.probes[0].cells[0]
 
@@ -50,9 +65,9 @@ class Chapter:
         """Ids, groups, labels, classes of the test images."""
         return self.first.tested
 
-    def entries(self) -> dict[str, ScoredCell]:
+    def entries(self) -> dict[str, ResultCell]:
         """Each entry once, as the first probe that has it scored it."""
-        found: dict[str, ScoredCell] = {}
+        found: dict[str, ResultCell] = {}
         for probed in self.probes:
             for cell in probed.cells:
                 found.setdefault(cell.entry, cell)
@@ -74,15 +89,15 @@ def build_sections(frame: pd.DataFrame, filters: ResultFilters) -> tuple[list[Ch
                 continue
             for column in columns:
                 cells, more = read_column_cells(column)
-                problems += more
+                problems += [*column.notes, *more]
                 if cells:
                     key = (dataset, column.split_seed, str(column.rows["split_digest"].iloc[0]))
                     by_split[key].append(ProbeResults(probe, str(column.rows["label"].iloc[0]), cells))
     chapters = []
     for (dataset, split_seed, split_digest), probed in sorted(by_split.items()):
-        title = str(probed[0].cells[0].cell.rows["title"].iloc[0])
+        title = str(probed[0].cells[0].rows["title"].iloc[0])
         try:
-            check_same_predicted_images([(each.cell, each.tested) for own in probed for each in own.cells])
+            check_same_predicted_images([each.tested for own in probed for each in own.cells])
         except UserError as error:
             problems.append(str(error))
             continue
@@ -90,14 +105,15 @@ def build_sections(frame: pd.DataFrame, filters: ResultFilters) -> tuple[list[Ch
     return chapters, list(dict.fromkeys(problems))
 
 
-def read_column_cells(column: ResultColumn) -> tuple[list[ScoredCell], list[str]]:
+def read_column_cells(column: ResultColumn) -> tuple[list[ResultCell], list[str]]:
     """The cells of a column in the order of the legends, baselines last; and a line for each that cannot be shown."""
     cells, problems = [], []
     known = list(LEGEND_NAMES)
     for entry in sorted(column.entries(), key=lambda each: (each in BASELINES, get_place(each, known), each)):
         try:
-            cell = read_cell(column, entry)
+            cell = column.cell(entry)
             assert cell is not None, "an entry of the column"
+            check_same_predicted_images([cell.tested])  # which reads them
             cells.append(cell)
         except UserError as error:
             problems.append(str(error))
@@ -106,6 +122,19 @@ def read_column_cells(column: ResultColumn) -> tuple[list[ScoredCell], list[str]
 
 def get_place(name: str, order: Sequence[str]) -> int:
     return order.index(name) if name in order else len(order)
+
+
+def compute_votes(tested: TestPredictions) -> tuple[Integers, Integers]:
+    """The class that most seeds predict of each image, int64 [n], and how many seeds do.
+
+    Of classes with equal votes the first seed's, else the first in order.
+    """
+    predictions = tested.predictions
+    votes = (predictions[:, :, None] == np.arange(len(tested.classes))).sum(axis=0)  # [n, C]
+    images = np.arange(len(votes))
+    most = votes.max(axis=1)
+    chosen = np.where(votes[images, predictions[0]] == most, predictions[0], votes.argmax(axis=1))
+    return chosen.astype(np.int64), most.astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -121,10 +150,10 @@ class HardExamples:
 
 
 def find_hard_examples(probed: ProbeResults) -> HardExamples:
-    """Find them by the votes of the compared methods' seeds (see `ScoredCell.vote`); one method disputes nothing."""
+    """Find them by the votes of the compared methods' seeds (see `compute_votes`); one method disputes nothing."""
     methods = probed.judged()
     labels, classes = methods[0].tested.labels, len(methods[0].tested.classes)
-    votes = np.stack([method.vote()[0] for method in methods])  # [M, n]
+    votes = np.stack([compute_votes(method.tested)[0] for method in methods])  # [M, n]
     wrong = (votes != labels).all(axis=0)
     for_class = (votes[:, :, None] == np.arange(classes)).sum(axis=0)  # [n, C]
     most = for_class.max(axis=1)
@@ -132,7 +161,94 @@ def find_hard_examples(probed: ProbeResults) -> HardExamples:
     return HardExamples(
         probe=probed.probe,
         label=probed.label,
-        methods=tuple(method.name for method in methods),
+        methods=tuple(get_legend_name(method.entry) for method in methods),
         all_wrong=np.flatnonzero(wrong).astype(np.int64),
         disputed=disputed[np.argsort(most[disputed], kind="stable")].astype(np.int64),
     )
+
+
+@dataclass(frozen=True)
+class DatasetFacts:
+    """Hold facts in words. `leakage`: a sentence, or why it is not known. `store`: its name."""
+
+    leakage: str
+    leaks: bool
+    licence: str
+    store: str | None
+    root: Path
+
+
+def collect_dataset_facts(chapter: Chapter, store_dir: Path) -> DatasetFacts:
+    """Read names and headers of the images, where they still are; no pixel."""
+    run = Run(Path(chapter.first.rows["result"].iloc[0]).parent)  # any: all have the same images and split
+    record = run.read()
+    store, config = record.store, record.config
+    licence, root = config.dataset.licence, Path(relocate_path(run, config, config.dataset.root))
+    dataset = replace(config.dataset, root=str(root), archive=None)  # nothing is unpacked
+    if not root.exists():
+        return DatasetFacts("not known here: the images are not where they were", False, licence, store, root)
+    try:
+        catalogue = load_catalogue(dataset, store_dir)
+        if dataset.skip_unreadable:
+            catalogue = drop_undecodable(catalogue, store_dir / store)
+        found = compute_leakage(catalogue, load_split(run.split, catalogue, store_dir))
+    except UserError:
+        why = "not known: the images or the split are not those of the run any more"
+        return DatasetFacts(why, False, licence, store, root)
+    leakage = found.format_sentence().removeprefix("leakage: ")
+    return DatasetFacts(leakage, found.leaks, licence, store, root)
+
+
+class ThumbnailAlbum:
+    """`pictures`: WebP in base64, in the order they were asked for. `size`: pixels of the longer side, at most."""
+
+    def __init__(self, store_dir: Path, size: int) -> None:
+        self.store_dir, self.size = store_dir, size
+        self.pictures: list[str] = []
+        self.places: dict[tuple[str, int], int] = {}  # of each row of a store that was asked for
+
+    def add(self, store: str | None, ids: Sequence[str], named: Callable[[str], str] = str) -> list[int]:
+        """The place in `pictures` of each of these images of the store of that name; -1 where it is not there.
+
+        `named`: what `ids` call an image that the store knows by its name.
+        """
+        kept = None if store is None else find_image_store(self.store_dir / store)
+        if kept is None or store is None:
+            return [-1] * len(ids)
+        rows = {named(id): row for row, id in enumerate(kept.ids)}
+        for row in (rows[id] for id in ids if id in rows):
+            if (store, row) not in self.places:
+                self.places[store, row] = len(self.pictures)
+                self.pictures.append(encode_webp(kept.images[row], self.size))
+        return [self.places[store, rows[id]] if id in rows else -1 for id in ids]
+
+
+def encode_webp(pixels: NDArray[np.uint8], size: int) -> str:
+    """uint8 [C, R, R], of one channel or three, as a WebP of `size` pixels a side at most, in base64."""
+    image = Image.fromarray(pixels[0] if len(pixels) == 1 else np.moveaxis(pixels, 0, -1)).convert("RGB")
+    image.thumbnail((size, size), Image.Resampling.LANCZOS)
+    file = io.BytesIO()
+    image.save(file, "WEBP", quality=WEBP_QUALITY)
+    return base64.b64encode(file.getvalue()).decode()
+
+
+@dataclass(frozen=True)
+class ListedRun:
+    """Hold a run as the page lists it; `commands` is empty where none is known."""
+
+    run: str
+    state: str
+    commands: Sequence[str]
+
+
+def list_report_runs(frame: pd.DataFrame, output_dir: Path, *, paths: bool) -> list[ListedRun]:
+    """List the runs of these rows of the index. `paths`: whether commands may name folders."""
+    listed = []
+    for name, first in frame.groupby("run", sort=True).first().iterrows():
+        try:
+            commands = list_run_commands(find_run(output_dir, str(name)), output_dir, paths=paths)
+        except UserError:  # it is damaged, which reading the index has reported
+            commands = []
+        state = str(first["state"]) + "".join(f", {mark.word}" for key, mark in RUN_MARKS.items() if first[key])
+        listed.append(ListedRun(str(name), state, commands))
+    return listed

@@ -4,8 +4,7 @@ from lowres_ssl.config.check import require
 from lowres_ssl.config.command_schemas import TableConfig, TablesConfig
 from lowres_ssl.console import pluralise
 from lowres_ssl.errors import ConfigError
-from lowres_ssl.reporting.tables import Table
-from lowres_ssl.reporting.tables.formats import format_csv, format_latex, format_markdown
+from lowres_ssl.reporting.tables.formats import Table, format_csv, format_latex, format_markdown
 from lowres_ssl.reporting.tables.recipes import build_recipes_table
 from lowres_ssl.reporting.tables.score_table import build_scores_table
 from lowres_ssl.reporting.tables.tuning_table import build_tuned_table

@@ -1,17 +1,62 @@
-"""Format a table as Markdown, CSV and LaTeX (booktabs): escape what is special there, compute nothing."""
+"""Hold a table once its numbers are known, and format it as Markdown, CSV and LaTeX (booktabs)."""
 
 import csv
 import io
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
 from lowres_ssl.reporting.cells import SIGNS, UNRELIABLE
-from lowres_ssl.reporting.tables import Table, Text
 from lowres_ssl.runs.collapse import RUN_MARKS
 from lowres_ssl.stats.intervals import MIN_RELIABLE_GROUPS
+
+DASH = "–"
+
+Record = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Text:
+    """Hold the text of a table's cell as it is read: no escapes, no markup."""
+
+    text: str
+    bold: bool = False
+
+
+@dataclass(frozen=True)
+class Block:
+    """Hold lines under one heading, each as long as the table's heads. `footer`: where the numbers come from."""
+
+    heading: str
+    lines: Sequence[Sequence[Text]]
+    footer: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Table:
+    """Hold blocks to read, and records for programs: one for each number, all with the same keys.
+
+    `missing`: cells without a result. `commands`: what to type to fill them.
+    """
+
+    name: str
+    title: str
+    heads: Sequence[str]
+    blocks: Sequence[Block]
+    notes: Sequence[str] = ()
+    records: Sequence[Record] = ()
+    missing: Sequence[str] = ()
+    commands: Sequence[str] = ()
+
+    @property
+    def has_results(self) -> bool:
+        """Whether a score or a choice in it is ours: published ones stand there anyway."""
+        return any(record.get(key) is not None for record in self.records for key in ("value", "validation_accuracy"))
+
 
 # How spreadsheets know a formula. Some take these after a tab or a line break, too.
 FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r", "\n")

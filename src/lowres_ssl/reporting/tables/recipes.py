@@ -1,12 +1,15 @@
 """Build a table of what recipes and splits cost: a block for each data set, probe and metric, a column for each."""
 
-from dataclasses import dataclass, replace
+from collections import defaultdict
+from dataclasses import dataclass, fields, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from lowres_ssl.config.command_schemas import TableConfig
+from lowres_ssl.config.experiment_schema import BackboneConfig
 from lowres_ssl.reporting.cells import (
     METRIC_TITLES,
     build_record,
@@ -17,22 +20,21 @@ from lowres_ssl.reporting.cells import (
     format_signed,
     get_mark_sign,
 )
-from lowres_ssl.reporting.tables import DASH, Block, Record, Table, Text
-from lowres_ssl.reporting.tables.fill_commands import MissingCell, choose_encoder_name, list_fill_commands
+from lowres_ssl.reporting.fill_commands import MissingCell, choose_encoder_name, list_fill_commands
+from lowres_ssl.reporting.tables.formats import DASH, Block, Record, Table, Text
 from lowres_ssl.reporting.tables.score_table import (
     TableLine,
     build_lines,
-    find_best_value,
-    is_best,
+    find_best_labels,
     list_found,
     list_table_datasets,
     list_table_probes,
     select_rows,
     select_table_columns,
 )
-from lowres_ssl.runs.comparability import check_single_value, is_trained
+from lowres_ssl.runs.filters import ResultFilters, is_trained
 from lowres_ssl.runs.predictions import check_same_predicted_images
-from lowres_ssl.runs.query import ResultColumn, ResultFilters, read_backbone
+from lowres_ssl.runs.query import ResultColumn, check_single_value, read_backbone
 from lowres_ssl.stats.paired_tests import ContrastPart, ContrastTerm, Difference, MethodCounts, compute_contrast
 
 DIFFERENCE_NOTE = (
@@ -41,7 +43,7 @@ DIFFERENCE_NOTE = (
 )
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class RecipeColumn:
     """What a column of this table stands for."""
 
@@ -50,6 +52,7 @@ class RecipeColumn:
     recipe: str
 
 
+RecipeColumns = dict[RecipeColumn, ResultColumn]
 RecipeLines = dict[RecipeColumn, dict[str, TableLine]]  # the lines by their labels
 RecipeDifferences = dict[tuple[RecipeColumn, str, str], Difference]  # by column, label of the line and metric
 
@@ -61,40 +64,37 @@ def build_recipes_table(
     table = select_rows(table, filters)
     probes = list_table_probes(table, frame, filters)
     recipes = [recipe for recipe in table.recipes if filters.recipe in (None, recipe)]
-    found: dict[tuple[RecipeColumn, str, str], ResultColumn] = {}  # by column, data set and probe
-    for probe in probes:
-        for recipe in recipes:
-            for split in [split for split in table.splits if filters.split in (None, split)]:
-                chosen = replace(filters, probe=probe, recipe=recipe, split=split)
-                # A random encoder is built and scored like the trained ones beside it, so it needs one of the recipe.
-                for column in select_table_columns(table, frame, chosen, trained_only=True):
-                    found[RecipeColumn(split, column.split_seed, recipe), column.dataset, probe] = column
-    splits = {(axis.split, axis.split_seed) for axis, _, _ in found}
-    ordered = sorted(splits, key=lambda each: (table.splits.index(each[0]), each[1]))
+    splits = [split for split in table.splits if filters.split in (None, split)]
+    found: dict[tuple[str, str], RecipeColumns] = defaultdict(dict)  # by data set and probe
+    for probe, recipe, split in product(probes, recipes, splits):
+        chosen = replace(filters, probe=probe, recipe=recipe, split=split)
+        # A random encoder is built and scored like the trained ones beside it, so it needs one of the recipe.
+        for column in select_table_columns(table, frame, chosen, trained_only=True):
+            found[column.dataset, probe][RecipeColumn(split, column.split_seed, recipe)] = column
+    present = {(axis.split, axis.split_seed) for own in found.values() for axis in own}
+    ordered = sorted(present, key=lambda each: (table.splits.index(each[0]), each[1]))
     axes = [RecipeColumn(*split, recipe) for split in ordered for recipe in recipes]
-    several = len({axis.split_seed for axis in axes}) > 1
-    present = {column.dataset for column in found.values()}
     blocks: list[Block] = []
     records: list[Record] = []
     missing: list[MissingCell] = []
     compared = False
-    for dataset in [dataset for dataset in list_table_datasets(table, present, filters) if dataset in present]:
-        for probe in probes:
-            own = {axis: column for (axis, *key), column in found.items() if key == [dataset, probe]}
-            check_same_split_images(own, f"{dataset}, {probe}")
+    for dataset in list_table_datasets(table, {dataset for dataset, _ in found}, filters):
+        for probe in probes if any(key[0] == dataset for key in found) else ():
+            columns = found[dataset, probe]
+            check_same_split_images(columns, f"{dataset}, {probe}")
             lines: RecipeLines = {}
             for axis in axes:
-                there, empty = build_lines(table, own.get(axis), {})
+                there, empty = build_lines(table, columns.get(axis), {})
                 lines[axis] = {line.label: line for line in there}
                 at = replace(filters, recipe=axis.recipe, split=axis.split, split_seed=axis.split_seed)
                 for row in empty:
                     encoder = choose_encoder_name(row, at, None)
-                    beside = replace(at, recipe=None)
-                    missing.append(MissingCell(encoder, dataset, probe, table.batch_size, at, beside))
+                    missing.append(MissingCell(encoder, dataset, probe, table.batch_size, at))
             differences = compute_recipe_differences(table, lines)
             compared = compared or bool(differences)
-            blocks += build_recipe_blocks(table, f"{dataset}, {probe}", own, lines, differences)
+            blocks += build_recipe_blocks(table, f"{dataset}, {probe}", columns, lines, differences)
             records += build_recipe_records(name, table, dataset, lines, differences)
+    several = len({axis.split_seed for axis in axes}) > 1
     heads = [f"{axis.split}, {axis.recipe}" + f", split_seed {axis.split_seed}" * several for axis in axes]
     return Table(
         name=name,
@@ -108,7 +108,7 @@ def build_recipes_table(
     )
 
 
-def check_same_split_images(columns: dict[RecipeColumn, ResultColumn], where: str) -> None:
+def check_same_split_images(columns: RecipeColumns, where: str) -> None:
     """The recipes of one split are compared on the same images with the same encoder. Raises `ConfigError`."""
     for split in {(axis.split, axis.split_seed) for axis in columns}:
         rows = pd.concat([own.rows for axis, own in columns.items() if (axis.split, axis.split_seed) == split])
@@ -126,8 +126,8 @@ def compute_recipe_differences(table: TableConfig, lines: RecipeLines) -> Recipe
             both = list_found([line, *([others[label]] if label in others else [])])
             if axis.recipe == table.recipes[0] or len(both) < 2:
                 continue
-            check_same_predicted_images([(each.cell, each.tested) for each in both])
-            ours, theirs = (each.tested.scored(each.cell.seeds) for each in both)
+            check_same_predicted_images([each.tested for each in both])
+            ours, theirs = (each.tested.scored() for each in both)
             for metric in table.metrics:
                 differences[axis, label, metric] = compute_recipe_difference(ours, theirs, metric)
     return differences
@@ -149,7 +149,7 @@ def compute_recipe_difference(ours: MethodCounts, theirs: MethodCounts, metric: 
 def build_recipe_blocks(
     table: TableConfig,
     title: str,
-    columns: dict[RecipeColumn, ResultColumn],
+    columns: RecipeColumns,
     lines: RecipeLines,
     differences: RecipeDifferences,
 ) -> list[Block]:
@@ -160,43 +160,43 @@ def build_recipe_blocks(
     footer = []
     for own in lines.values():
         if there := list_found(own.values()):
-            sizes = ", ".join(f"{each.entry} {each.cell.batch_size}" for each in there if each.cell.batch_size)
-            notes = "".join(f" {note}." for each in there for note in each.cell.notes)
+            sizes = ", ".join(f"{each.entry} {each.batch_size}" for each in there if each.batch_size)
+            notes = "".join(dict.fromkeys(f" {note}." for each in there for note in each.notes))
             about = describe_cells(there, table.metrics[0])
             footer.append(f"{about} Batch sizes: {sizes}.{notes} {format_cell_provenance(there)}")
     footer += list_backbone_differences(columns)
     blocks = []
     for metric in table.metrics:
-        best = {axis: find_best_value(own.values(), metric) for axis, own in lines.items()}
+        best = {axis: find_best_labels(own.values(), metric) for axis, own in lines.items()}
         texts = []
         for label in list_row_labels(table, lines):
             cells = []
             for axis, own in lines.items():
-                line = own.get(label)
-                bold = line is not None and is_best(line, metric, best[axis])
-                cells.append(Text(format_recipe_cell(line, metric, differences.get((axis, label, metric))), bold))
+                text = format_recipe_cell(own.get(label), metric, differences.get((axis, label, metric)))
+                cells.append(Text(text, label in best[axis]))
             texts.append([Text(label), *cells])
         last = metric == table.metrics[-1]
         blocks.append(Block(f"{title}: {METRIC_TITLES[metric]}", texts, (footer or ["No results."]) if last else ()))
     return blocks
 
 
-def list_backbone_differences(columns: dict[RecipeColumn, ResultColumn]) -> list[str]:
+def list_backbone_differences(columns: RecipeColumns) -> list[str]:
     """A line for each field of `backbone` in which the recipes' trained encoders differ: their columns then compare two
     networks, not two trainings alone."""
-    fields: dict[str, dict[str, list[str]]] = {}  # field -> value -> recipes
-    for axis, column in columns.items():
-        for result in column.rows.loc[is_trained(column.rows), "result"]:
-            for key, value in vars(read_backbone(result)).items():
-                recipes = fields.setdefault(key, {}).setdefault(str(value).lower(), [])
-                recipes += [] if axis.recipe in recipes else [axis.recipe]
-    return [
-        f"Different networks: backbone.{key} is "
-        + ", ".join(f"{value} under {' and '.join(recipes)}" for value, recipes in values.items())
-        + ". A difference between these columns, in the rows without training as well, is also one of the networks."
-        for key, values in fields.items()
-        if len(values) > 1
-    ]
+    built = {
+        axis.recipe: read_backbone(column.rows.loc[is_trained(column.rows), "result"].iloc[0])
+        for axis, column in columns.items()
+    }
+    lines = []
+    for key in (each.name for each in fields(BackboneConfig)):
+        values = {recipe: str(getattr(backbone, key)).lower() for recipe, backbone in built.items()}
+        if len(set(values.values())) > 1:
+            named = ", ".join(f"{value} under {recipe}" for recipe, value in values.items())
+            lines.append(
+                f"Different networks: backbone.{key} is {named}. A difference between these columns, in the rows "
+                "without training as well, is also one of the networks."
+            )
+    return lines
 
 
 def list_row_labels(table: TableConfig, lines: RecipeLines) -> list[str]:
@@ -224,17 +224,15 @@ def build_recipe_records(
 ) -> list[Record]:
     records: list[Record] = []
     for axis, own in lines.items():
-        for label, line in own.items():
+        for line, metric in product(own.values(), table.metrics):
             if line.found is None:
                 continue
-            for metric in table.metrics:
-                about: dict[str, Any] = {"table": name, "dataset": dataset, "label": label}
-                found = differences.get((axis, label, metric))
-                about["difference"] = None if found is None else round(found.value, 6)
-                # Of one seed there is no interval.
-                ends = (None, None) if found is None or found.is_of_one_seed else (found.low, found.high)
-                low, high = (None if end is None else round(end, 6) for end in ends)
-                about |= {"difference_low": low, "difference_high": high}
-                # A baseline keeps the name of the recipe that it was first made by; here the column's counts.
-                records.append(build_record(line.found, metric, **about) | {"recipe": axis.recipe})
+            about: dict[str, Any] = {"table": name, "dataset": dataset, "label": line.label}
+            about |= dict.fromkeys(("difference", "difference_low", "difference_high"))
+            if found := differences.get((axis, line.label, metric)):
+                about["difference"] = round(found.value, 6)
+                if not found.is_of_one_seed:
+                    about |= {"difference_low": round(found.low, 6), "difference_high": round(found.high, 6)}
+            # A baseline keeps the name of the recipe that it was first made by; here the column's counts.
+            records.append(build_record(line.found, metric, **about) | {"recipe": axis.recipe})
     return records

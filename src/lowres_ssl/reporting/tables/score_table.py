@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from glob import escape
+from itertools import product
 from pathlib import Path
 
 import pandas as pd
@@ -11,7 +12,6 @@ from lowres_ssl.config.command_schemas import RowConfig, TableConfig
 from lowres_ssl.reporting.cells import (
     METRIC_TITLES,
     OTHERS,
-    ScoredCell,
     build_record,
     describe_cells,
     format_cell_provenance,
@@ -20,14 +20,13 @@ from lowres_ssl.reporting.cells import (
     format_signed,
     get_mark_sign,
     list_others,
-    read_cell,
     replace_others,
 )
-from lowres_ssl.reporting.tables import DASH, Block, Record, Table, Text
-from lowres_ssl.reporting.tables.fill_commands import MissingCell, choose_encoder_name, list_fill_commands
-from lowres_ssl.runs.comparability import check_same_kind
-from lowres_ssl.runs.predictions import check_same_predicted_images
-from lowres_ssl.runs.query import ResultColumn, ResultFilters, select_columns, select_ordinary
+from lowres_ssl.reporting.fill_commands import MissingCell, choose_encoder_name, list_fill_commands
+from lowres_ssl.reporting.tables.formats import DASH, Block, Record, Table, Text
+from lowres_ssl.runs.filters import ResultFilters
+from lowres_ssl.runs.predictions import ResultCell, check_same_predicted_images
+from lowres_ssl.runs.query import ResultColumn, check_same_kind, select_columns, select_ordinary
 from lowres_ssl.runs.run import CLASSIFIER_PROBE
 
 BATCH_SIZE_NOTE = "Batch size: that with the highest mean validation accuracy over the seeds, of equals the smallest."
@@ -39,10 +38,7 @@ class TableLine:
 
     label: str
     row: RowConfig
-    found: ScoredCell | None
-
-    def get_published(self, dataset: str, metric: str) -> float | None:
-        return self.row.paper.get(dataset, {}).get(metric)
+    found: ResultCell | None
 
 
 def build_scores_table(
@@ -57,19 +53,17 @@ def build_scores_table(
     columns = {probe: select_table_columns(table, frame, replace(filters, probe=probe)) for probe in probes}
     datasets = list_table_datasets(table, (column.dataset for own in columns.values() for column in own), filters)
     compared = any(dataset in row.paper for row in table.rows.values() for dataset in datasets)
-    for dataset in datasets:
-        for probe in probes:
-            mine: list[ResultColumn | None] = [column for column in columns[probe] if column.dataset == dataset]
-            for column in mine or [None]:
-                own = filters if column is None else replace(filters, split_seed=column.split_seed)
-                lines, empty = build_lines(table, column, select_probe_columns(table, frame, own, dataset))
-                rows = None if column is None else column.rows
-                for row in empty:
-                    encoder = choose_encoder_name(row, own, rows)
-                    missing.append(MissingCell(encoder, dataset, row.probe or probe, table.batch_size, own))
-                heading = f"{dataset}, {probe}" if column is None else format_heading(column, several=len(mine) > 1)
-                blocks.append(build_score_block(heading, table, lines, dataset, compared))
-                records += build_score_records(name, table, lines, dataset)
+    for dataset, probe in product(datasets, probes):
+        mine: list[ResultColumn | None] = [column for column in columns[probe] if column.dataset == dataset]
+        for column in mine or [None]:
+            own = filters if column is None else replace(filters, split_seed=column.split_seed)
+            lines, empty = build_lines(table, column, select_probe_columns(table, frame, own, dataset))
+            for row in empty:
+                encoder = choose_encoder_name(row, own, None if column is None else column.rows)
+                missing.append(MissingCell(encoder, dataset, row.probe or probe, table.batch_size, own))
+            heading = f"{dataset}, {probe}" if column is None else format_heading(column, several=len(mine) > 1)
+            blocks.append(build_score_block(heading, table, lines, dataset, compared))
+            records += build_score_records(name, table, lines, dataset)
     heads = ["", "batch size"]
     for metric in table.metrics:
         heads += [METRIC_TITLES[metric], "95% interval", *(["paper", "difference"] if compared else [])]
@@ -150,21 +144,21 @@ def build_lines(
             empty.append(row)
     there = list_found(lines)
     if there:
-        check_same_kind(pd.concat([each.cell.rows for each in there], ignore_index=True), str(column))
-        check_same_predicted_images([(each.cell, each.tested) for each in there])
+        check_same_kind(pd.concat([each.rows for each in there], ignore_index=True), str(column))
+        check_same_predicted_images([each.tested for each in there])
     return lines, empty
 
 
-def list_found(lines: Iterable[TableLine]) -> list[ScoredCell]:
+def list_found(lines: Iterable[TableLine]) -> list[ResultCell]:
     return [line.found for line in lines if line.found is not None]
 
 
-def read_row_cells(row: RowConfig, column: ResultColumn, table: TableConfig) -> list[ScoredCell]:
+def read_row_cells(row: RowConfig, column: ResultColumn, table: TableConfig) -> list[ResultCell]:
     """The cells of the first of the row's patterns that has any, one for each entry it means."""
     for pattern in row.entries:
         is_others = pattern == OTHERS
         entries = list_others(column.entries(), list_row_patterns(table)) if is_others else column.entries(pattern)
-        cells = [cell for entry in entries if (cell := read_cell(column, entry, table.batch_size)) is not None]
+        cells = [cell for entry in entries if (cell := column.cell(entry, table.batch_size)) is not None]
         if cells:
             return cells
     return []
@@ -179,17 +173,17 @@ def format_heading(column: ResultColumn, *, several: bool) -> str:
 def build_score_block(
     heading: str, table: TableConfig, lines: Sequence[TableLine], dataset: str, compared: bool
 ) -> Block:
-    best = {metric: find_best_value(lines, metric) for metric in table.metrics}
+    best = {metric: find_best_labels(lines, metric) for metric in table.metrics}
     texts = []
     for line in lines:
-        size = None if line.found is None else line.found.cell.batch_size
+        size = None if line.found is None else line.found.batch_size
         cells = [Text(line.label + get_mark_sign(line.found)), Text(DASH if size is None else str(size))]
         for metric in table.metrics:
-            published = line.get_published(dataset, metric)
+            published = line.row.paper.get(dataset, {}).get(metric)
             score, interval, difference = Text(DASH), Text(DASH), DASH
             if line.found is not None:
                 found = line.found.interval(metric)
-                score = Text(format_score(found), is_best(line, metric, best[metric]))
+                score = Text(format_score(found), line.label in best[metric])
                 interval = Text(format_score_interval(found))
                 difference = DASH if published is None else format_signed(found.value - published)
             beside = [Text(DASH if published is None else f"{published:.3f}"), Text(difference)]
@@ -198,32 +192,30 @@ def build_score_block(
     there = list_found(lines)
     if not there:
         return Block(heading, texts, ["No results."])
-    notes = [f"{note}." for each in there for note in each.cell.notes]
+    notes = dict.fromkeys(f"{note}." for each in there for note in each.notes)
     return Block(heading, texts, [describe_cells(there, table.metrics[0]), *notes, format_cell_provenance(there)])
 
 
-def find_best_value(lines: Iterable[TableLine], metric: str) -> float | None:
-    """The best value of the lines that are compared with each other; None if those are fewer than two."""
-    values = [each.interval(metric).value for each in list_found(line for line in lines if line.row.compared)]
-    return max(values) if len(values) > 1 else None
-
-
-def is_best(line: TableLine, metric: str, best: float | None) -> bool:
-    return (
-        best is not None and line.found is not None and line.row.compared and line.found.interval(metric).value >= best
-    )
+def find_best_labels(lines: Iterable[TableLine], metric: str) -> set[str]:
+    """The labels of the best of the lines that are compared with each other; none if those are fewer than two. A method
+    that has learnt nothing in one of its runs is never the best."""
+    values = {
+        line.label: line.found.interval(metric).value
+        for line in lines
+        if line.found is not None and line.row.compared and not line.found.marks["learnt_nothing"]
+    }
+    return {label for label, value in values.items() if value == max(values.values())} if len(values) > 1 else set()
 
 
 def build_score_records(name: str, table: TableConfig, lines: Sequence[TableLine], dataset: str) -> list[Record]:
     records: list[Record] = []
-    for line in lines:
-        for metric in table.metrics:
-            published = line.get_published(dataset, metric)
-            about = {"table": name, "dataset": dataset, "label": line.label, "paper": published}
-            if line.found is None:
-                records.append(about | {"metric": metric})
-                continue
-            difference = None if published is None else round(line.found.interval(metric).value - published, 6)
-            best = is_best(line, metric, find_best_value(lines, metric))
-            records.append(build_record(line.found, metric, **about, difference=difference, best=best))
+    for line, metric in product(lines, table.metrics):
+        published = line.row.paper.get(dataset, {}).get(metric)
+        about = {"table": name, "dataset": dataset, "label": line.label, "paper": published}
+        if line.found is None:
+            records.append(about | {"metric": metric})
+            continue
+        difference = None if published is None else round(line.found.interval(metric).value - published, 6)
+        best = line.label in find_best_labels(lines, metric)
+        records.append(build_record(line.found, metric, **about, difference=difference, best=best))
     return records

@@ -20,17 +20,17 @@ from lowres_ssl.evaluate.tuned_settings import (
     read_tuned_settings,
     sort_by_preference,
 )
-from lowres_ssl.reporting.cells import OTHERS, format_provenance, list_others
-from lowres_ssl.reporting.tables import DASH, Block, Record, Table, Text
-from lowres_ssl.reporting.tables.fill_commands import (
+from lowres_ssl.reporting.cells import OTHERS, describe_rows, format_provenance, list_others
+from lowres_ssl.reporting.fill_commands import (
     MissingCell,
     build_output_override,
     choose_encoder_name,
     list_fill_commands,
 )
+from lowres_ssl.reporting.tables.formats import DASH, Block, Record, Table, Text
 from lowres_ssl.reporting.tables.score_table import list_row_patterns, list_table_datasets, select_rows
-from lowres_ssl.runs.comparability import check_same_kind
-from lowres_ssl.runs.query import ResultFilters
+from lowres_ssl.runs.filters import ResultFilters
+from lowres_ssl.runs.query import check_same_kind
 
 TUNED_HEADS = ("", "ours", "validation accuracy", "chosen by", "paper")
 TUNED_NOTE = (
@@ -58,7 +58,7 @@ def build_tuned_table(
         for split_seed in sorted(mine["split_seed"].unique()) or [None]:
             own = mine[mine["split_seed"] == split_seed]
             heading = dataset if split_seed is None else f"{dataset}, split_seed {split_seed}"
-            check_same_kind(own.assign(probe="linear", settings=""), heading)
+            check_same_kind(own, heading)
             lines = []
             for key, row in table.rows.items():
                 choices = list_row_choices(row, own, tuned, list_row_patterns(table))
@@ -69,7 +69,7 @@ def build_tuned_table(
                     missing.append(MissingCell(entry, dataset, "linear", table.batch_size, at))
                 for entry, chosen in choices.items():
                     label = entry if OTHERS in row.entries else row.label or key
-                    paper = published.get(entry, {}).get(dataset)
+                    paper = published.get(entry, {}).get(dataset, {})
                     lines.append(format_tuned_line(label, chosen, paper))
                     about = {"table": name, "dataset": dataset, "split_seed": split_seed, "label": label}
                     records.append(about | {"entry": entry} | build_tuned_record(chosen, paper))
@@ -120,18 +120,18 @@ def list_row_choices(
     return {}
 
 
-def format_tuned_line(label: str, tuned: Sequence[GridLine], paper: dict[str, Any] | None) -> list[Text]:
+def format_tuned_line(label: str, tuned: Sequence[GridLine], paper: dict[str, Any]) -> list[Text]:
     cells = [DASH, DASH, DASH]
     if tuned:
         best = tuned[0]
-        spread = best.accuracy_spread
         same = [each for each in tuned if each.format_cell() == best.format_cell()]
-        accuracy = f"{best.accuracy:.3f}" + ("" if spread is None else f" ± {spread:.3f}")
-        cells = [best.format_cell(), accuracy, f"{len(same)} of {pluralise(len(tuned), 'run')}"]
-    return [Text(each) for each in (label, *cells, DASH if paper is None else format_tuned_cell(paper))]
+        spread = "" if best.accuracy_spread is None else f" ± {best.accuracy_spread:.3f}"
+        runs = pluralise(len(tuned), "run")
+        cells = [best.format_cell(), f"{best.accuracy:.3f}{spread}", f"{len(same)} of {runs}"]
+    return [Text(each) for each in (label, *cells, format_tuned_cell(paper) if paper else DASH)]
 
 
-def build_tuned_record(tuned: Sequence[GridLine], paper: dict[str, Any] | None) -> dict[str, Any]:
+def build_tuned_record(tuned: Sequence[GridLine], paper: dict[str, Any]) -> dict[str, Any]:
     """The choice as a record; nothing where there is none."""
     best = tuned[0] if tuned else None
     return {
@@ -140,23 +140,20 @@ def build_tuned_record(tuned: Sequence[GridLine], paper: dict[str, Any] | None) 
         "validation_accuracy": best and best.accuracy,
         "validation_standard_deviation": best and best.accuracy_spread,
         "runs": len(tuned),
-        "paper_batch_size": (paper or {}).get("batch_size"),
-        "paper_learning_rate": (paper or {}).get("learning_rate"),
+        "paper_batch_size": paper.get("batch_size"),
+        "paper_learning_rate": paper.get("learning_rate"),
     }
 
 
 def describe_tuned_runs(runs: pd.DataFrame, tuned: dict[str, TunedSettings]) -> str:
     if runs.empty:
         return "Nothing tuned."
-    first, trained = runs.iloc[0], runs[runs["batch_size"].notna()]
-    recipe = "" if trained.empty else f"recipe {trained['recipe'].iloc[0]}, "
     own = [tuned[run] for run in runs["run"]]
     searched = dict.fromkeys(f"rule {each.rule}, {pluralise(each.seeds, 'seed')} of the probe" for each in own)
     seeds = ", ".join(map(str, sorted(runs["seed"].unique())))
     return (
-        f"{recipe}{first['backbone']} at {first['image_size']} px; split {first['split']} (split_seed "
-        f"{first['split_seed']}, digest {first['split_digest'][:8]}); {pluralise(len(runs), 'run')} tuned, pre-trained "
-        f"with seeds {seeds}; {'; '.join(searched)}. {format_provenance([each.environment for each in own])}"
+        f"{describe_rows(runs)}; {pluralise(len(runs), 'run')} tuned, pre-trained with seeds {seeds}; "
+        f"{'; '.join(searched)}. {format_provenance([each.environment for each in own])}"
     )
 
 

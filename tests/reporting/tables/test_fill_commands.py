@@ -1,13 +1,15 @@
-"""The command below a table fills its cell: it has what was typed, and what the neighbours were made with."""
+"""The command below a table fills its cell as its neighbours were typed; the report has the commands of each run."""
 
 import shlex
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from made_tables import config_of, table_of
-from stored_runs import change_dataset, change_record, made_up_run
+from stored_runs import change_record, made_up_run
 
+from lowres_ssl.reporting.fill_commands import list_run_commands
+from lowres_ssl.reporting.html.sections import list_report_runs
+from lowres_ssl.runs.index import read_index
 from lowres_ssl.runs.run import Run
 
 
@@ -15,21 +17,34 @@ def commands(output_dir: Path, name: str = "paper2", **filters: object) -> list[
     return [shlex.split(line) for line in table_of(name, output_dir, **filters).commands]
 
 
-def test_command_is_as_the_neighbours_were_made(tmp_path: Path) -> None:
+def test_command_is_as_the_neighbours_were_typed(tmp_path: Path) -> None:
     for seed in (0, 1):
         for batch_size in (16, 64):
             made_up_run(tmp_path, seed=seed, batch_size=batch_size, split="official", epochs=7)
     trained, random = commands(tmp_path, dataset="phantom")
+    shared = ["dataset=phantom", "recipe=paper", "backbone=resnet18", "image_size=64", "epochs=7", "split=official"]
     assert trained == [
-        *("lowres-ssl", "pretrain", "-m", "method=simclr,simsiam,vicreg", "dataset=phantom", "recipe=paper"),
-        *("backbone=resnet18", "image_size=64", "epochs=7", "split=official", "split_seed=0", "batch_size=16,64"),
-        *("seed=0,1", f"output_dir={tmp_path}"),
+        *("lowres-ssl", "pretrain", "-m", "method=simclr,simsiam,vicreg", *shared),
+        *("split_seed=0", "batch_size=16,64", "seed=0,1", f"output_dir={tmp_path}"),
     ]
     assert random[3] == "method=random,random_calibrated"
     assert not any(word.startswith(("epochs", "batch_size")) for word in random)
-    assert (
-        "seed=0,1,2,3,4,5,6,7,8,9" in random
-    )  # nothing is trained, so more seeds than the neighbours have cost little
+    # Nothing is trained, so more seeds than the neighbours have cost little.
+    assert "seed=0,1,2,3,4,5,6,7,8,9" in random
+
+
+def test_words_that_only_some_neighbours_have_are_left_out_but_for_those_on_images(tmp_path: Path) -> None:
+    shared = ["dataset=csv", "dataset.name=cells", "dataset.root=/a b", "images=xray", "recipe=tuned"]
+    own = (["method=dcl", "method.temperature=0.2", "momentum=0.8"], ["method=vicreg", "seed=1"])
+    for method, words in zip(("dcl", "vicreg"), own, strict=True):
+        folder = made_up_run(tmp_path, dataset="cells", method=method, recipe="tuned").parent
+        change_record(folder, typed=("pretrain", *shared, *words, "tracker=mlflow"))
+    trained, _ = commands(tmp_path, dataset="cells")
+    assert trained[3:] == [
+        "method=simclr,simsiam",
+        *shared,
+        *("split_seed=0", "batch_size=64", "seed=0", f"output_dir={tmp_path}"),
+    ]
 
 
 def test_what_was_typed_goes_before_what_is_there(tmp_path: Path) -> None:
@@ -52,8 +67,9 @@ def test_empty_outputs_give_a_command_that_takes_the_defaults(tmp_path: Path, mo
     ]
 
 
-def test_settings_that_are_not_the_usual_are_typed(tmp_path: Path) -> None:
-    made_up_run(tmp_path, settings={"k": 5})
+def test_settings_of_most_neighbours_that_the_command_would_not_compose_are_typed(tmp_path: Path) -> None:
+    for method, k in (("dcl", 5), ("vicreg", 5), ("vicreg", 200)):
+        made_up_run(tmp_path, method=method, settings={"k": k})
     (trained, _) = commands(tmp_path, dataset="phantom")
     assert [word for word in trained if word.startswith("probe")] == ["probe.knn.k=5"]
 
@@ -90,7 +106,7 @@ def test_released_codes_dcl_is_asked_for_by_its_own_name(tmp_path: Path) -> None
     made_up_run(tmp_path, method="vicreg", recipe="released_code")
     for filters in ({}, {"recipe": "released_code"}):
         assert "method=dclw,simclr,simsiam" in commands(tmp_path, dataset="phantom", **filters)[0]
-    every = "method=dcl,simclr,simsiam,vicreg,random,random_calibrated"
+    every = "method=dcl,simclr,simsiam,vicreg"
     assert every in commands(tmp_path, dataset="phantom", recipe="paper")[0]
 
 
@@ -101,47 +117,34 @@ def test_rows_that_were_not_asked_for_are_no_holes(tmp_path: Path) -> None:
     assert [line[3] for line in commands(tmp_path, dataset="phantom", entry=["dcl", "vicreg"])] == ["dataset=phantom"]
 
 
-def test_set_of_ones_own_is_read_as_its_neighbours_were(tmp_path: Path) -> None:
-    folder = made_up_run(tmp_path, dataset="cells").parent
-    options = {"table": "labels of 2024.csv", "path": "file", "label": "label", "skip_missing": True}
-    reading = {
-        "source": "csv",
-        "root": "x",
-        "skip_unreadable": True,
-        "grey_range": [-1000.0, 400.0],
-        "options": options,
-    }
-    change_dataset(folder, **reading)
-    (trained, _) = commands(tmp_path, dataset="cells")
-    about = [word for word in trained if word.startswith("dataset")]
-    assert about == [
-        *("dataset=csv", "dataset.name=cells", "dataset.root=x", "dataset.skip_unreadable=true"),
-        *("dataset.grey_range=[-1000.0,400.0]", "dataset.options.table=labels of 2024.csv"),
-        *("dataset.options.path=file", "dataset.options.skip_missing=true"),
+@pytest.fixture
+def scored(tmp_path: Path) -> Path:
+    """The folder of a run that was scored in other ways later."""
+    folder = made_up_run(tmp_path).parent
+    made_up_run(tmp_path, settings={"k": 20})
+    made_up_run(tmp_path, probe="logistic")
+    made_up_run(tmp_path, probe="logistic", label_fraction=0.1)
+    return folder
+
+
+def test_run_has_its_own_command_and_one_for_each_later_scoring(tmp_path: Path, scored: Path) -> None:
+    change_record(scored, typed=("pretrain", "dataset=phantom", "method=dcl", "force=true", "store_dir=x"))
+    place = f"output_dir={tmp_path}"
+    (listed,) = list_report_runs(read_index(tmp_path)[0], tmp_path, paths=True)
+    again = f"lowres-ssl evaluate run={scored.name}"
+    assert sorted(listed.commands) == [
+        f"{again} 'probe=[knn]' probe.knn.k=20 {place}",
+        f"{again} 'probe=[logistic]' 'probe.logistic.strengths=[0.1,1.0]' probe.logistic.max_iterations=1000 "
+        f"'label_fraction=[0.1,1]' {place}",
+        f"lowres-ssl pretrain dataset=phantom method=dcl {place}",
     ]
 
 
-def with_images(output_dir: Path, dataset: str, images: str) -> None:
-    """A run of a set of one's own, trained as that kind of picture."""
-    folder = made_up_run(output_dir, dataset=dataset).parent
-    change_dataset(folder, root="pictures")
-    config = Run(folder).read().config
-    change_record(folder, config=replace(config, images=replace(config.images, name=images)))
-
-
-@pytest.mark.parametrize(("trained_as", "typed"), [("histology", False), ("xray", True)])
-@pytest.mark.parametrize("base", ["folder", "phantom"])
-def test_set_that_init_wrote_a_config_for_is_chosen_by_its_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trained_as: str, typed: bool, base: str
-) -> None:
-    monkeypatch.setenv("LOWRES_SSL_CONF", str(tmp_path / "conf"))
-    file = tmp_path / "conf" / "dataset" / "my_cells.yaml"
-    file.parent.mkdir(parents=True)
-    override = "  - override /images@_global_.images: histology\n" if base == "folder" else ""
-    file.write_text(f"defaults:\n  - {base}\n{override}  - _self_\nname: my_cells\n")
-    with_images(tmp_path / "outputs", "my_cells", trained_as)
-    (words, _) = commands(tmp_path / "outputs", dataset="my_cells")
-    assert "dataset=my_cells" in words
-    assert not any(word.startswith("dataset.root") for word in words)
-    assert (f"images={trained_as}" in words) is typed
-    assert any(word.startswith("images=") for word in words) is typed
+def test_folders_are_shown_only_if_they_may_be(tmp_path: Path) -> None:
+    folder = made_up_run(tmp_path).parent
+    change_record(folder, typed=("pretrain", "dataset=folder", "dataset.root=/ward/smith", "data_dir=/ward"))
+    shown, hidden = (list_run_commands(Run(folder), tmp_path, paths=paths) for paths in (True, False))
+    assert shown == [
+        f"lowres-ssl pretrain dataset=folder dataset.root=/ward/smith data_dir=/ward output_dir={tmp_path}"
+    ]
+    assert hidden == ["lowres-ssl pretrain dataset=folder dataset.root=FOLDER data_dir=FOLDER"]

@@ -1,0 +1,188 @@
+"""Choose stored results by what is typed, and explain a name or a setting that no result has."""
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, fields
+from fnmatch import fnmatchcase
+from typing import Any, Self
+
+import pandas as pd
+from hydra.core.global_hydra import GlobalHydra
+
+from lowres_ssl.config.experiment_schema import SETTINGS_ORIGIN, SETTINGS_ORIGINS
+from lowres_ssl.data.splits import SPLIT_STRATEGIES
+from lowres_ssl.errors import ConfigError, did_you_mean
+from lowres_ssl.runs.run import CLASSIFIER_PROBE
+
+# What the paper's Table 1 chooses for each method and data set; the rest of a probe's settings are the column's.
+FREE_SETTINGS = {"linear": frozenset(["batch_size", "learning_rate"])}
+# Filters that are no value which a column of the index has to have.
+SPECIAL_FILTERS = frozenset(["entry", "seed", "untrained_seed", "split_digest", "settings"])
+NAME_FILTERS = ("dataset", "probe", "recipe", "backbone", "split", "precision")
+# What may be asked for before there is a result of it, beside the choices that have a file.
+FIXED_CHOICES = {"split": tuple(SPLIT_STRATEGIES), "precision": ("fp32", "bf16", "fp16"), "probe": (CLASSIFIER_PROBE,)}
+SEE_RUNS_HINT = "; see what there is with lowres-ssl runs"
+
+
+def is_trained(frame: pd.DataFrame) -> "pd.Series[bool]":
+    return frame["batch_size"].notna()
+
+
+def has_own_encoder(frame: pd.DataFrame) -> "pd.Series[bool]":
+    """Which rows are what they are under any `backbone`."""
+    return (frame["entry"] == "trivial") | frame["entry"].astype(str).str.startswith("pretrained ")
+
+
+def parse_settings(text: object) -> dict[str, str]:
+    """ "k=200, strengths=[1, 2]" as {"k": "200", "strengths": "[1, 2]"}."""
+    pairs = (setting.partition("=") for setting in re.split(r",\s*(?=\w+=)", str(text)))
+    return {key.strip(): value.strip() for key, _, value in pairs if key.strip()}
+
+
+def format_settings(settings: Mapping[str, str]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in settings.items())
+
+
+def get_shared_settings(row: Mapping[Any, Any]) -> str:
+    """The settings that all of a column must have."""
+    free = FREE_SETTINGS.get(row["probe"], frozenset())
+    return format_settings({key: value for key, value in parse_settings(row["settings"]).items() if key not in free})
+
+
+def list_differing_settings(texts: Sequence[str]) -> list[str]:
+    """Of each of several settings ("k=5, vote=uniform") those that not all of them have."""
+    every = [parse_settings(text) for text in texts]
+    common = set.intersection(*(set(settings.items()) for settings in every))
+    return [format_settings(dict(pair for pair in each.items() if pair not in common)) for each in every]
+
+
+def format_settings_override(settings: str) -> str:
+    """What is typed to choose results with these settings."""
+    return f"'settings={settings}'" if " " in settings else f"settings={settings}"
+
+
+@dataclass(frozen=True)
+class ResultFilters:
+    """Which results are meant; None: whatever there is, as long as it agrees.
+
+    `recipe` and `epochs` are of trained encoders, `backbone` not of those that bring one of their own ("trivial",
+    "pretrained NAME"). `entry`: names or patterns ("pretrained *"), or one. `split_digest` is its beginning. `settings`
+    is a list such as "k=200, vote=uniform"; it does not limit probes without such a setting. `seed` is one, or a
+    list of them; `untrained_seed` likewise, instead of it for encoders that nothing was trained for.
+    """
+
+    entry: Sequence[str] | str | None = None
+    dataset: str | None = None
+    probe: str | None = None
+    recipe: str | None = None
+    backbone: str | None = None
+    image_size: int | None = None
+    storage_size: int | None = None
+    epochs: int | None = None
+    split: str | None = None
+    split_seed: int | None = None
+    split_digest: str | None = None
+    precision: str | None = None
+    settings: str | None = None
+    seed: int | Sequence[int] | None = None
+    untrained_seed: int | Sequence[int] | None = None
+
+    @classmethod
+    def of(cls, config: Any) -> Self:
+        """From the config of a command, by the names of its keys; those that it does not have are None.
+
+        Raises `ConfigError` for seeds that are no whole numbers.
+        """
+        filters = cls(**{field.name: getattr(config, field.name, None) for field in fields(cls)})
+        for key in ("seed", "untrained_seed"):
+            asked = getattr(filters, key)
+            seeds = to_list(asked)
+            if asked is not None and (not seeds or any(type(each) is not int for each in seeds)):
+                raise ConfigError(f"{key}={asked}: wanted a whole number, or a list such as {key}=[0,1,2]")
+        return filters
+
+    def seeds(self) -> list[int]:
+        """Those that are meant; none where none was named."""
+        return to_list(self.seed)
+
+    @property
+    def entries(self) -> Sequence[str] | None:
+        return (self.entry,) if isinstance(self.entry, str) else self.entry
+
+    def means(self, entry: str) -> bool:
+        """Whether an entry is meant."""
+        return self.entries is None or any(fnmatchcase(entry, pattern) for pattern in self.entries)
+
+    def apply(self, frame: pd.DataFrame) -> pd.DataFrame:
+        keep = pd.Series(True, index=frame.index)
+        trained, own_encoder = is_trained(frame), has_own_encoder(frame)
+        exempt = {"recipe": ~trained, "epochs": ~trained, "backbone": own_encoder}
+        for key in {field.name for field in fields(self)} - SPECIAL_FILTERS:
+            if (wanted := getattr(self, key)) is not None:
+                same = frame[key].eq(wanted).fillna(False).astype(bool)
+                keep &= same | exempt[key] if key in exempt else same
+        keep &= frame["entry"].map(lambda entry: self.means(str(entry))).astype(bool)
+        for seeds, among in ((self.seed, trained | (self.untrained_seed is None)), (self.untrained_seed, ~trained)):
+            if seeds is not None:
+                keep &= frame["seed"].isin(to_list(seeds)) | ~among
+        if self.split_digest is not None:
+            keep &= frame["split_digest"].astype(str).str.startswith(self.split_digest)
+        if self.settings is not None:
+            asked = parse_settings(self.settings)
+            keep &= frame["settings"].map(lambda text: matches_settings(parse_settings(text), asked)).astype(bool)
+        return frame[keep]
+
+
+def to_list(asked: int | Sequence[int] | None) -> list[int]:
+    return list(asked) if isinstance(asked, Sequence) else [] if asked is None else [asked]
+
+
+def matches_settings(settings: Mapping[str, str], asked: Mapping[str, str]) -> bool:
+    return all(settings[key] == value for key, value in asked.items() if key in settings)
+
+
+def explain_unknown_names(filters: ResultFilters, frame: pd.DataFrame) -> list[str]:
+    """A line for each name or setting that was typed and that no row of the index has, with those that there are.
+
+    Raises `ConfigError` for a name that no choice stands for either, with the nearest stored one (for entries, if that
+    is so of all), and for a setting that no result has. Without results nothing is refused: there is nothing to compare
+    with. Only within a command, since Hydra knows the choices.
+    """
+    notes = []
+    typed = {key: [name] for key in NAME_FILTERS if (name := getattr(filters, key)) is not None}
+    for key, names in ({"entry": list(filters.entries or ())} | typed).items():
+        known = sorted(map(str, set(frame[key].dropna())))
+        unknown = [name for name in names if not any(fnmatchcase(each, name) for each in known)]
+        choices = list_choices(key)
+        refused = not frame.empty and len(unknown) == len(names) and not any(name in choices for name in names)
+        for name in unknown:
+            line = f"{key}={name}: no stored result has it; there is {', '.join(known) or 'none at all'}"
+            if refused:
+                raise ConfigError(line + (did_you_mean(name, known, f"{key}={{}}") or SEE_RUNS_HINT))
+            notes.append(line)
+    return notes + explain_unknown_settings(filters, frame)
+
+
+def list_choices(key: str) -> Collection[str]:
+    """What may be asked for by a filter, whether there is a result of it or not."""
+    group = "method" if key == "entry" else key
+    return *FIXED_CHOICES.get(key, ()), *GlobalHydra.instance().config_loader().get_group_options(group)
+
+
+def explain_unknown_settings(filters: ResultFilters, frame: pd.DataFrame) -> list[str]:
+    """As `explain_unknown_names`, of the probes' settings."""
+    notes = []
+    stored = [parse_settings(text) for text in frame["settings"].dropna()]
+    keys = sorted({key for settings in stored for key in settings})
+    for key, value in parse_settings(filters.settings or "").items():
+        known = sorted({each[key] for each in stored if key in each}, key=lambda text: (len(text), text))
+        if keys and not known:
+            there = ", ".join(keys)
+            raise ConfigError(f"settings={key}=...: no stored result has such a setting; there is {there}")
+        if value in known or not known:
+            continue
+        line = f"settings={key}={value}: no stored result has it; there is {', '.join(known)}"
+        if key == SETTINGS_ORIGIN and value not in SETTINGS_ORIGINS:
+            raise ConfigError(line + (did_you_mean(value, SETTINGS_ORIGINS, f"settings={key}={{}}") or SEE_RUNS_HINT))
+        notes.append(line)
+    return notes
