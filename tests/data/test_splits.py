@@ -14,7 +14,7 @@ from stored_runs import reseal
 
 from lowres_ssl.data.catalogue import Catalogue
 from lowres_ssl.data.datasets import Listing
-from lowres_ssl.data.splits import Split, load_split, make_split, save_split
+from lowres_ssl.data.splits import Split, count_groups, describe_few_groups, load_split, make_split, save_split
 from lowres_ssl.errors import CheckpointError, DataError
 
 Row = tuple[str, str, str | None, str | None, str | None]
@@ -123,6 +123,40 @@ def test_class_with_two_patients_trains_and_tests_but_does_not_validate(made_up:
     counts = [class_counts(catalogue, each)["b"] for each in (split.train, split.validation, split.test)]
     assert counts == [10, 0, 10]
     assert "class b has only 2 groups: it trains and tests but does not validate" in split.notes
+
+
+@pytest.mark.parametrize(
+    ("patients", "note"),
+    [
+        (200, None),
+        (50, "the test images are of 10 groups (patients, slides or source images): fewer than 25 measure little"),
+    ],
+)
+def test_few_test_groups_are_noted(made_up: MadeUp, patients: int, note: str | None) -> None:
+    rows: list[Row] = [(f"{c}/{n}.png", c, f"{c}{n % (patients // 2)}", None, None) for c in "ab" for n in range(400)]
+    split = make_split(made_up(rows), kind="patient", seed=0)
+    assert [each[: len(note or "")] for each in split.notes] == ([] if note is None else [note])
+
+
+def test_groups_are_counted_with_images_that_have_none(made_up: MadeUp) -> None:
+    rows: list[Row] = [(f"a/{n}.png", "a", "p" if n < 3 else None, None, None) for n in range(5)]
+    assert sorted(count_groups(made_up(rows), range(5))) == [1, 1, 3]
+    assert not len(count_groups(made_up(plain_rows(a=5)), range(5)))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "said"),
+    [
+        ([4] * 25, ""),
+        ([4] * 24, "of 24 groups"),
+        ([1] * 24 + [100], "unequal in size, as much as 2 equal ones"),
+        ([], ""),
+    ],
+)
+def test_groups_count_as_if_of_one_size(sizes: list[int], said: str) -> None:
+    notes = describe_few_groups(np.array(sizes, dtype=np.int64))
+    assert bool(notes) == bool(said)
+    assert all(said in note for note in notes)
 
 
 def test_patient_split_without_patients_is_refused(made_up: MadeUp) -> None:

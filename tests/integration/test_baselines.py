@@ -236,8 +236,8 @@ def test_evaluation_with_fractions_of_the_labels(lowres_ssl: Command, trained: P
     answer = lowres_ssl("evaluate", f"run={trained}", "label_fraction=[0.25,1.0]", "label_draws=2")
     assert answer.code == 0, answer.err
     assert "KNN (k=5)" in answer.out
-    assert "25% of the labels, k=1 " in answer.out
-    assert "100% of the labels  " in answer.out
+    assert "25% of the labels (8 images), k=1 " in answer.out
+    assert "100% of the labels (14 images)  " in answer.out
     found = [json.loads(path.read_text()) for path in trained.glob("knn-*/result.json")]
     quarter = [result for result in found if result["labels"]["fraction"] == 0.25]
     assert {result["labels"]["number"] for result in quarter} == {0, 1}

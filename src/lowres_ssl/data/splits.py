@@ -23,6 +23,7 @@ from lowres_ssl.data.split_strategies import (
 from lowres_ssl.errors import ConfigError, DataError
 from lowres_ssl.io.checksummed_json import read_record, write_record
 from lowres_ssl.seeding import derive_seed
+from lowres_ssl.stats.intervals import MIN_RELIABLE_GROUPS, compute_kish_size
 
 Rows = NDArray[np.int64]
 
@@ -132,7 +133,28 @@ def make_split(catalogue: Catalogue, *, kind: str, seed: int) -> Split:
             raise DataError(f"split={kind}: class {name} has no training image; type split=stratified, or add images")
         if label not in tested:
             notes.append(f"class {name} has no test image")
+    notes += describe_few_groups(count_groups(catalogue, subsets["test"]))
     return build_split(catalogue, kind, seed, subsets, notes)
+
+
+def count_groups(catalogue: Catalogue, rows: Iterable[int]) -> Rows:
+    """Count the images of each group (patient, slide, source image) among `rows`: int64 [G]; empty where none is
+    known. An image without one is a group of its own, as in the intervals."""
+    records = [catalogue.records[index] for index in rows]
+    if not any(record.group for record in records):
+        return np.zeros(0, dtype=np.int64)
+    return np.unique([record.group or f"image {record.id}" for record in records], return_counts=True)[1]
+
+
+def describe_few_groups(sizes: Rows) -> list[str]:
+    """Warn of a test subset whose groups, of these sizes, are too few for its intervals; empty if they suffice."""
+    if not len(sizes) or (effective := compute_kish_size(sizes)) >= MIN_RELIABLE_GROUPS:
+        return []
+    uneven = f", unequal in size, as much as {effective:.0f} equal ones" if len(sizes) - effective >= 1 else ""
+    return [
+        f"the test images are of {len(sizes)} groups (patients, slides or source images){uneven}: fewer than "
+        f"{MIN_RELIABLE_GROUPS} measure little, and tables mark their intervals"
+    ]
 
 
 def get_default_split_kind(catalogue: Catalogue) -> str:

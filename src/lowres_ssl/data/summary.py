@@ -14,7 +14,7 @@ from lowres_ssl.data.datasets import images_below
 from lowres_ssl.data.download import describe_source, fetch_dataset, is_folder_filled
 from lowres_ssl.data.image_store import get_store_folder, open_image_store
 from lowres_ssl.data.prepare import get_storage_size, load_catalogue
-from lowres_ssl.data.splits import Split, compute_leakage, make_split
+from lowres_ssl.data.splits import Split, compute_leakage, count_groups, make_split
 from lowres_ssl.errors import escape_line
 
 
@@ -78,6 +78,11 @@ def format_split_table(catalogue: Catalogue, split: Split, dataset: DatasetConfi
         for label, name in enumerate(catalogue.classes)
     ]
     rows.append(line("all", len(catalogue.records), sum(published.values()), [each.total() for each in subsets]))
+    groups = [len(count_groups(catalogue, each)) for each in (split.train, split.validation, split.test)]
+    if any(groups):
+        total = len(count_groups(catalogue, range(len(catalogue.records))))
+        published_groups = [""] if published else []
+        rows.append(["groups", str(total), *published_groups, *map(str, groups)])
     return format_table(heads, [[escape_line(cell) for cell in row] for row in rows], right=range(1, len(heads)))
 
 

@@ -96,11 +96,15 @@ def score_and_print(
         for fraction in dict.fromkeys(draw.fraction for draw in draws):
             own = [results[draw] for draw in draws if draw.fraction == fraction]
             watch.scores(run, run == rows[0][0], fraction, list(zip(*own, strict=True)))
-            marked = name if set(draws) == {ALL_LABELS} else f"{name}, {100 * fraction:g}% of the labels"
+            used = f"{100 * fraction:g}% of the labels ({own[0][0].images.train} images)"
+            marked = name if set(draws) == {ALL_LABELS} else f"{name}, {used}"
             marked += "".join(f", k={k}" for k in smaller_k(own[0]))
             lines.append((marked, [average_subset_results(each, material) for each in zip(*own, strict=True)]))
     first, config = rows[0]
     print(format_score_table(lines, config.dataset.title))
+    for result in next(iter(scored[0].values())):
+        if result.probe == "knn":
+            print(f"\n{result.label}: vote={result.settings['vote']}, metric={result.settings['metric']}")
     if first.read().pretrain_on == "all":
         print(f"\n{ALL_IMAGES_WARNING}")
     for doubt in material.leakage_warnings:

@@ -51,7 +51,7 @@ from lowres_ssl.train.forward import reset_compiler
 from lowres_ssl.train.history import EpochLog
 from lowres_ssl.train.loop import pretrain
 from lowres_ssl.train.signals import get_preemption_signal, install_handler
-from lowres_ssl.train.state import Execution, TrainingData, TrainingObserver, compute_chance_loss
+from lowres_ssl.train.state import Execution, TrainingData, TrainingObserver
 from lowres_ssl.train.world import World
 
 
@@ -233,7 +233,7 @@ def train_encoder(
         compile_seconds=sum(line["compile_seconds"] for line in trained.history),
         layout=trained.compute.layout,
         fp32=get_fp32_precision(compute.device),
-        chance_loss=compute_chance_loss(method, plan.training, len(rows)),
+        chance_loss=trained.chance_loss,
     )
     if trained.best is not None:
         save_encoder(plan.encoder.state_dict(), run, config, material, run.last_encoder)

@@ -10,7 +10,7 @@ from lowres_ssl.config.overrides import format_command
 from lowres_ssl.console import format_table, log_warning, pluralise
 from lowres_ssl.data.catalogue import Catalogue
 from lowres_ssl.data.partition import SUBSETS
-from lowres_ssl.data.splits import Split, compute_leakage, get_default_split_kind, make_split
+from lowres_ssl.data.splits import Split, compute_leakage, count_groups, get_default_split_kind, make_split
 from lowres_ssl.errors import DataError, escape_line
 from lowres_ssl.init.guesses import choose_default_settings, is_patient_folder, suggest_budget
 from lowres_ssl.init.inspect_folder import (
@@ -76,10 +76,14 @@ def list_folder_facts(found: FolderSurvey, split: Split) -> list[list[str]]:
         ["patients", format_patients(found)],
         ["split", f"{split.kind}: {counts}"],
     ]
+    groups = [len(count_groups(found.catalogue, own)) for own in (split.train, split.validation, split.test)]
+    if any(groups):
+        rows.append(["", "of {:,}, {:,} and {:,} patients, slides or source images".format(*groups)])
     warnings = compute_leakage(found.catalogue, split).list_warnings()
     rows += [["leakage", each.removeprefix("leakage: ")] for each in warnings]
     if found.other_files:
         rows.append(["other files", f"{format_suffix_counts(found.other_files)}; skipped"])
+    rows += [["note", each] for each in split.notes]
     return [[head, escape_line(text)] for head, text in rows]
 
 

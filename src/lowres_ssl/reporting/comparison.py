@@ -98,7 +98,7 @@ def list_pair_sentences(found: ComparisonFindings) -> Iterator[str]:
         )
         if found.test_count > 1 and any(leaves_out_0(pair) for pair in found.pairs):
             yield "An interval is of its one comparison: it may leave out 0 where the corrected p does not."
-    if found.references and len(found.pairs) > found.test_count:
+    if found.references and 0 < found.test_count < len(found.pairs):
         yield (
             f"Tested against {' and '.join(found.references)} alone. To test each against each, with p corrected for "
             f"all of them, type {format_command('compare', *typed_with(f'reference={ALL_PAIRS}'))}"

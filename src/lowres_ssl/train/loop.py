@@ -6,7 +6,6 @@ no generator's state.
 """
 
 import math
-import signal
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -33,8 +32,8 @@ from lowres_ssl.train.state import (
     TrainingOptions,
     TrainingResult,
     TrainingState,
+    compute_chance_loss,
 )
-from lowres_ssl.train.world import World
 
 
 def pretrain(
@@ -139,7 +138,7 @@ def pretrain(
                 meter.add(losses, embeddings)
                 progress.leave_out(compiling)
                 progress.step()
-                looking, saving, stopping = agree_on_stop(progress.is_due(), writer.is_due(), stop, processes)
+                looking, saving, stopping = processes.agree_on_stop(stop, progress.is_due(), writer.is_due())
                 if looking or saving or stopping:
                     loss = meter.means()["loss"]  # waits for the device, so that the seconds are of finished steps
                     meter.stop()
@@ -171,13 +170,14 @@ def pretrain(
                 progress.show(line["loss"])
             if is_last:
                 writer.wait()
-            _, saving, stopping = agree_on_stop(False, writer.is_due(), stop, processes)
+            _, saving, stopping = processes.agree_on_stop(stop, False, writer.is_due())
             if stopping:
                 save_and_stop(f"epoch {state.epoch} of {options.epochs}")
             if saving and processes.is_main and not is_last:
                 writer.begin(content())
     used = replace(compute, compiled=forward.compiled, layout=state.layout)
-    return TrainingResult(method.encoder_to_keep(encoder), state.history, state.best, used)
+    chance_loss = compute_chance_loss(method, options, len(data.rows))
+    return TrainingResult(method.encoder_to_keep(encoder), state.history, state.best, used, chance_loss)
 
 
 def copy_state_to_cpu(module: nn.Module) -> dict[str, Tensor]:
@@ -189,12 +189,3 @@ def compute_memory_growth(epoch: int, views: Sequence[Augmentation]) -> float:
     view's area, and what is captured for one size stays while the next is trained."""
     sizes = {augmentation.image_size for augmentation in views[epoch - 1 :]}
     return float(sum((size / views[epoch - 1].image_size) ** 2 for size in sizes))
-
-
-def agree_on_stop(looking: bool, saving: bool, stop: DeferredSignals, processes: World) -> tuple[bool, bool, bool]:
-    """Whether any process finds it time to look at the loss or to save, and whether any was asked to stop: all do as
-    one does."""
-    look, save, number = processes.all_reduce_max(looking, saving, stop.received or 0)
-    if number:
-        stop.received = signal.Signals(number)
-    return look > 0, save > 0, number > 0

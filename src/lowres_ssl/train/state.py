@@ -117,12 +117,13 @@ class BestEncoder:
 class TrainingResult:
     """What training came to. `encoder`: the one to keep as of the last epoch. `best`: the one that validation scored
     highest, if any was scored. `compute`: as it was, for example in the layout of a checkpoint, or uncompiled where
-    it could not be compiled."""
+    it could not be compiled. `chance_loss`: the mean over an epoch's batches, None where nothing is contrasted."""
 
     encoder: nn.Module
     history: list[EpochLog]
     best: BestEncoder | None
     compute: DevicePrecision
+    chance_loss: float | None
 
 
 class TrainingState:

@@ -7,6 +7,7 @@ of a launcher such as torchrun are read here and nowhere else.
 import gc
 import os
 import re
+import signal
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -23,6 +24,7 @@ from torch import Tensor
 from torch.distributed.rendezvous import rendezvous
 
 from lowres_ssl.errors import CheckpointError, ConfigError, DataError, TrainingError
+from lowres_ssl.train.signals import DeferredSignals
 
 RowsType = TypeVar("RowsType", NDArray[np.int64], Tensor)
 
@@ -67,6 +69,14 @@ class World:
         found = torch.tensor(numbers, dtype=torch.int64)
         dist.all_reduce(found, dist.ReduceOp.MAX)
         return [int(number) for number in found]
+
+    def agree_on_stop(self, stop: DeferredSignals, looking: bool, saving: bool) -> tuple[bool, bool, bool]:
+        """Whether any rank finds it time to look at the loss or to save, and whether any was asked to stop: all do as
+        one does."""
+        look, save, number = self.all_reduce_max(looking, saving, stop.received or 0)
+        if number:
+            stop.received = signal.Signals(number)
+        return look > 0, save > 0, number > 0
 
     def check_batch(self, batch_size: int) -> None:
         """Raises `ConfigError` unless each rank gets the same share of a batch, of two images at least."""

@@ -64,8 +64,9 @@ class LabelEfficiencyFigure(Picture):
                 lines[key] += own
         if not lines:
             raise DataError(
-                "figure=labels: no stored results from a part of the labels; make them of a run that there is (see "
-                "lowres-ssl runs): lowres-ssl evaluate run=RUN label_fraction=[0.01,0.05,0.1,0.25,0.5,1.0]"
+                f"figure=labels: no stored results of {' or '.join(probes)} from a part of the labels; make them of a "
+                "run that there is (see lowres-ssl runs): lowres-ssl evaluate run=RUN "
+                "label_fraction=[0.01,0.05,0.1,0.25,0.5,1.0], or name the probe that has them: probe=NAME"
             )
         names = list(dict.fromkeys(line.name for own in lines.values() for line in own))
         figure, axes = make_panels(len(lines), height=3.6)
