@@ -29,6 +29,7 @@ def enter(case: Case) -> Epoch:
     # As a run of some length decides it; those of a turn are too short.
     compute = use_faster_layout(plan, plan.compute) if is_layout_open(plan) else plan.compute
     available = material.pretraining_rows("training")
+    labels = np.zeros(len(material.store.ids), dtype=np.int64) if plan.method.takes_labels else None
 
     def epoch(steps: int) -> Taken:
         """Two epochs. The steps are the first's, which starts as cold as anybody's, by the history's seconds.
@@ -43,7 +44,7 @@ def enter(case: Case) -> Epoch:
             trained = pretrain(
                 encoder=plan.encoder,
                 method=plan.method,
-                data=TrainingData(material.store, rows, [plan.views[0]] * 2, plan.config.store.name),
+                data=TrainingData(material.store, rows, [plan.views[0]] * 2, plan.config.store.name, labels),
                 options=replace(plan.training, epochs=2, warmup_epochs=0.0),
                 execution=Execution(compute),
                 checkpoint=Path(folder) / "checkpoint.pt",

@@ -28,7 +28,11 @@ SIMCLR = {"name": "simclr", "projector_hidden": 32, "projector_output": 16, "tem
 # Views differ by up to 2 of 255, and each step starts from where the last one went; relative, of an epoch's mean loss.
 TOLERANCE = 0.005
 SHORT = replace(
-    TRAINING, joint=True, optimizer=SGD(0.9, 1e-4, decay_norm_and_bias=True), schedule="constant", warmup_epochs=0.0
+    TRAINING,
+    joint=True,
+    optimizer=SGD(momentum=0.9, weight_decay=1e-4, decay_norm_and_bias=True),
+    schedule="constant",
+    warmup_epochs=0.0,
 )
 # All images in each batch: where crops differ by a part of a level, from the second step on batches of 8 or 16 make of
 # it up to 2% of a loss, whether it is noise or another way to crop; three steps of 32 make 0.1%.

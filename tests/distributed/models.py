@@ -45,7 +45,7 @@ def models(name: str, *, held: bool = True) -> tuple[nn.Module, Method]:
         nn.AdaptiveAvgPool2d(1),
         nn.Flatten(),
     )
-    method = build_method(shrunk(METHODS[name]), features=WIDTH, classes=CLASSES, seed=0)
+    method = build_method(shrunk(METHODS[name]), features=WIDTH, classes=CLASSES, images=40, seed=0)
     for model in (encoder.double(), method.double()):
         for module in model.modules():
             if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
@@ -90,7 +90,7 @@ def train(
             noise_store(),
             np.array(ROWS),
             [VIEWS] * 2,
-            labels=np.arange(40) % CLASSES if method.sees_labels else None,
+            labels=np.arange(40) % CLASSES if method.takes_labels else None,
         ),
         options=replace(SHORT, checkpoint_seconds=checkpoint_seconds),
         execution=Execution(FP32, processes, sync_batch_norm=sync_batch_norm),

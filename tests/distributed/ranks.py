@@ -41,14 +41,16 @@ def furthest(ours: list[Tensor], theirs: list[Tensor]) -> float:
 def of_the_model(name: str, processes: World, joint: bool) -> tuple[float, float]:
     """The same of the whole model: how far loss and the gradients of all weights are."""
     torch.manual_seed(3)
-    views = [torch.randn(BATCH, 3, 12, 12) for _ in range(2)]
+    sizes = [round(12 * kind.size) for kind in models(name)[1].view_kinds()]
+    views = [torch.randn(BATCH, 3, size, size) for size in sizes]
     labels = torch.arange(BATCH) % 3
 
     def loss_and_gradient(which: World) -> tuple[Tensor, list[Tensor]]:
         encoder, method = models(name)
+        method.prepare(encoder)
         step = ForwardPass(encoder, method, FP32, joint=joint, processes=which)
         losses, embeddings = step(
-            [which.shard(view) for view in views], which.shard(labels) if method.sees_labels else None
+            [which.shard(view) for view in views], which.shard(labels) if method.takes_labels else None
         )
         assert len(embeddings) == BATCH
         losses["loss"].backward()

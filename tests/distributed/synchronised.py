@@ -28,16 +28,18 @@ def of_the_model(name: str, processes: World, device: torch.device, joint: bool)
     """How far the loss and the gradients of all weights are from those of one process, whose BatchNorm sees the whole
     batch."""
     torch.manual_seed(3)
-    views = [torch.randn(BATCH, 3, 12, 12).to(device) for _ in range(2)]
+    sizes = [round(12 * kind.size) for kind in models(name)[1].view_kinds()]
+    views = [torch.randn(BATCH, 3, size, size).to(device) for size in sizes]
     labels = torch.arange(BATCH).to(device) % 3
 
     def loss_and_gradient(which: World) -> tuple[Tensor, list[Tensor]]:
         encoder, method = models(name, held=False)
+        method.prepare(encoder)
         both = nn.ModuleDict({"encoder": encoder, "method": method}).to(device).train()
         if which.size > 1:
             nn.SyncBatchNorm.convert_sync_batchnorm(both)
         step = ForwardPass(encoder, method, DevicePrecision(device, "fp32"), joint=joint, processes=which)
-        losses, _ = step([which.shard(view) for view in views], which.shard(labels) if method.sees_labels else None)
+        losses, _ = step([which.shard(view) for view in views], which.shard(labels) if method.takes_labels else None)
         losses["loss"].backward()
         return losses["loss"].detach(), [each.grad for each in both.parameters() if each.grad is not None]
 

@@ -12,7 +12,7 @@ from lowres_ssl.encoders.torchvision import build_backbone, list_backbones
 from lowres_ssl.errors import ConfigError
 from lowres_ssl.seeding import seed_torch
 
-FILES = sorted((Path(__file__).resolve().parents[2] / "conf" / "backbone").glob("*.yaml"))
+FILES = sorted((Path(__file__).resolve().parents[2] / "conf" / "backbone").glob("*resne*.yaml"))
 PLAIN = {"small_stem": False, "zero_init_residual": False}
 
 

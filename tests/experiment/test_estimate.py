@@ -106,7 +106,11 @@ def test_what_is_computed_alike_is_timed_once(plan: Any, outline: DataSummary, a
         lambda: setattr(plan.config.backbone, "small_stem", True),
         lambda: setattr(plan.config, "views", {"jitter": 0.0}),
         lambda: setattr(plan.config.store, "name", "host"),
-        lambda: setattr(plan, "training", replace(plan.training, optimizer=SGD(0.0, 0.0, False))),
+        lambda: setattr(
+            plan,
+            "training",
+            replace(plan.training, optimizer=SGD(momentum=0.0, weight_decay=0.0, decay_norm_and_bias=False)),
+        ),
     ]
     for number, change in enumerate(changes, start=2):
         change()

@@ -237,7 +237,7 @@ def test_evaluation_with_fractions_of_the_labels(lowres_ssl: Command, trained: P
     assert answer.code == 0, answer.err
     assert "KNN (k=5)" in answer.out
     assert "25% of the labels (8 images), k=1 " in answer.out
-    assert "100% of the labels (14 images)  " in answer.out
+    assert "100% of the labels (28 images)  " in answer.out
     found = [json.loads(path.read_text()) for path in trained.glob("knn-*/result.json")]
     quarter = [result for result in found if result["labels"]["fraction"] == 0.25]
     assert {result["labels"]["number"] for result in quarter} == {0, 1}
@@ -324,3 +324,45 @@ def test_weights_that_saw_other_labels_of_the_same_number_are_refused(
     answer = lowres_ssl("evaluate", f"run={child}", "probe=[knn]")
     assert answer.code == 0, answer.err
     assert result_of(child, "knn")["labels"] == {"fraction": 0.5, "number": 1}
+
+
+@pytest.mark.parametrize("model", ["test_vit", "test_convnext"])
+def test_model_of_timm_is_trained_scored_exported_and_embeds(
+    lowres_ssl: Command, cells: Path, tmp_path: Path, model: str
+) -> None:
+    timm = pytest.importorskip("timm")
+    typed = ("backbone=timm", f"backbone.model={model}", "image_size=32", "optimiser=adamw", "epochs=2")
+    answer = lowres_ssl("pretrain", "method=dcl", *DATA, *typed)
+    assert answer.code == 0, answer.err
+    run = the_run(tmp_path / "outputs", "folder-dcl-*")
+    answer = lowres_ssl("export", f"run={run}", "format=timm", f"folder={tmp_path / 'exported'}")
+    assert answer.code == 0, answer.err
+    exported = timm.create_model(model, num_classes=0)
+    exported.load_state_dict(load_file(next((tmp_path / "exported").glob("*.safetensors"))))
+    answer = lowres_ssl("embed", f"run={run}", f"images={cells}", "formats=[npz]", f"folder={tmp_path / 'embedded'}")
+    assert answer.code == 0, answer.err
+    features = np.load(next((tmp_path / "embedded").glob("*.npz")))["features"]
+    assert features.shape[1] == exported.num_features
+    assert features.std(axis=0).max() > 0
+
+
+def test_training_starts_from_imagenet_with_stages_frozen(
+    lowres_ssl: Command, cells: Path, tmp_path: Path, weights: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "resnet18-imagenet.pth"
+    torch.save(weights, file)
+    monkeypatch.setattr("lowres_ssl.evaluate.encoder_runs.fetch_imagenet_file", lambda name, cache: file)
+    answer = lowres_ssl("pretrain", "method=simclr", *DATA, "initial_weights=imagenet", "frozen_stages=2")
+    assert answer.code == 0, answer.err
+    assert "simclr from imagenet, 2 stages frozen" in answer.out
+    assert "weights of imagenet" in answer.out
+    learnt = load_file(the_run(tmp_path / "outputs", "folder-simclr-*") / "encoder.safetensors")
+    same = {key for key, value in learnt.items() if torch.equal(value, weights[key])}
+    assert {"conv1.weight", "bn1.running_mean", "layer1.1.bn2.running_var"} <= same
+    assert "layer2.0.conv1.weight" not in same
+
+
+def test_positives_by_patient_need_patients(lowres_ssl: Command, cells: Path, tmp_path: Path) -> None:
+    answer = lowres_ssl("pretrain", "method=dcl", *DATA, "positives=patient")
+    assert answer.code == 2
+    assert "positives=patient: the patients of this set are not known" in answer.last_line

@@ -8,7 +8,21 @@ import torch
 from torch import Tensor
 
 from lowres_ssl.errors import ConfigError
-from lowres_ssl.methods.losses import dcl, dclw, negative_cosine, nt_xent, vicreg
+from lowres_ssl.methods.losses import (
+    barlow_twins,
+    byol,
+    count_prototypes_in_use,
+    dcl,
+    dclw,
+    dino,
+    info_nce,
+    instance,
+    negative_cosine,
+    nt_xent,
+    tico,
+    tico_covariance,
+    vicreg,
+)
 
 WEIGHTS = {"invariance": 25.0, "variance": 25.0, "covariance": 1.0}
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -19,10 +33,15 @@ LOSSES: dict[str, Loss] = {
     "dclw": lambda z1, z2: dclw(z1, z2, 0.1, 0.5),
     "dclw_released": lambda z1, z2: dclw(z1, z2, 0.1, 0.5, detach_weights=False, symmetric=False),
     "negative_cosine": negative_cosine,
+    "byol": byol,
+    "info_nce": lambda q, k: info_nce(q, k, 0.2),
+    "barlow_twins": lambda z1, z2: barlow_twins(z1, z2, 0.005)["loss"],
+    "tico": lambda z1, z2: tico(z1, z2, tico_covariance(z1, torch.zeros(z1.shape[1:] * 2), 0.9), 8.0)["loss"],
+    "dino": lambda student, teacher: dino(student, teacher, torch.full(student.shape[1:], 0.1), 0.1, 0.04),
     "vicreg": lambda z1, z2: vicreg(z1, z2, WEIGHTS)["loss"],
     "vicreg_released": lambda z1, z2: vicreg(z1, z2, WEIGHTS, average_variance=False)["loss"],
 }
-SYMMETRIC = ["nt_xent", "dcl", "dclw", "vicreg", "vicreg_released"]
+SYMMETRIC = ["nt_xent", "dcl", "dclw", "barlow_twins", "vicreg", "vicreg_released"]
 
 
 def pair(
@@ -87,6 +106,117 @@ def slow_vicreg_terms(z1: Tensor, z2: Tensor) -> tuple[float, float, float]:
     return invariance, variance, covariance
 
 
+def slow_info_nce(queries: Tensor, keys: Tensor, temperature: float) -> float:
+    total = 0.0
+    for i, query in enumerate(queries.tolist()):
+        scores = [math.exp(cosine(query, key) / temperature) for key in keys.tolist()]
+        total -= math.log(scores[i] / sum(scores))
+    return 2 * temperature * total / len(queries)
+
+
+def slow_barlow_twins(z1: Tensor, z2: Tensor) -> tuple[float, float]:
+    batch, features = z1.shape
+    columns = []
+    for z in (z1, z2):
+        means = [sum(z[:, j].tolist()) / batch for j in range(features)]
+        sizes = [math.sqrt(sum((x - means[j]) ** 2 for x in z[:, j].tolist()) / batch + 1e-5) for j in range(features)]
+        columns.append([[(x - means[j]) / sizes[j] for x in z[:, j].tolist()] for j in range(features)])
+    invariance = redundancy = 0.0
+    for i in range(features):
+        for j in range(features):
+            correlation = sum(a * b for a, b in zip(columns[0][i], columns[1][j], strict=True)) / batch
+            invariance += (1 - correlation) ** 2 if i == j else 0.0
+            redundancy += 0.0 if i == j else correlation**2
+    return invariance, redundancy
+
+
+def slow_tico(z1: Tensor, z2: Tensor, before: Tensor, decay: float, weight: float) -> tuple[float, float, float]:
+    """Equations 5 and 6: half the squared distance, and the quadratic form of the moving average."""
+    first, second = ([[x / math.sqrt(sum(y * y for y in row)) for x in row] for row in z.tolist()] for z in (z1, z2))
+    batch, features = z1.shape
+    covariance = before.tolist()
+    for a in range(features):
+        for b in range(features):
+            own = sum(row[a] * row[b] for row in first) / batch
+            covariance[a][b] = decay * covariance[a][b] + (1 - decay) * own
+    invariance = contrast = 0.0
+    for one, two in zip(first, second, strict=True):
+        invariance += sum((x - y) ** 2 for x, y in zip(one, two, strict=True)) / (2 * batch)
+        for a in range(features):
+            for b in range(features):
+                contrast += one[a] * covariance[a][b] * one[b] / batch
+    return invariance + weight * contrast, invariance, contrast
+
+
+def softmax(values: list[float], temperature: float) -> list[float]:
+    powers = [math.exp(value / temperature) for value in values]
+    return [power / sum(powers) for power in powers]
+
+
+def slow_dino(student: Tensor, teacher: Tensor, centre: Tensor, own: float, others: float) -> float:
+    total = 0.0
+    for s, t in zip(student.tolist(), teacher.tolist(), strict=True):
+        target = softmax([score - c for score, c in zip(t, centre.tolist(), strict=True)], others)
+        total -= sum(share * math.log(p) for share, p in zip(target, softmax(s, own), strict=True))
+    return total / len(student)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("shape", [(2, 3), (6, 5), (5, 12)])
+def test_newer_losses_equal_the_slow_loops(seed: int, shape: tuple[int, int]) -> None:
+    z1, z2 = pair(*shape, seed=seed)
+    squares = sum(
+        sum((x / math.hypot(*a) - y / math.hypot(*b)) ** 2 for x, y in zip(a, b, strict=True))
+        for a, b in zip(z1.tolist(), z2.tolist(), strict=True)
+    )
+    assert byol(z1, z2).item() == pytest.approx(squares / len(z1))
+    assert info_nce(z1, z2, 0.3).item() == pytest.approx(slow_info_nce(z1, z2, 0.3))
+    invariance, redundancy = slow_barlow_twins(z1, z2)
+    terms = [term.item() for term in barlow_twins(z1, z2, 0.01).values()]
+    assert terms == pytest.approx([invariance + 0.01 * redundancy, invariance, redundancy])
+    before = torch.rand(shape[1], shape[1], dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    terms = [term.item() for term in tico(z1, z2, tico_covariance(z1, before, 0.9), 8.0).values()]
+    assert terms == pytest.approx(slow_tico(z1, z2, before, 0.9, 8.0))
+    centre = before[0]
+    assert dino(z1, z2, centre, 0.5, 0.2).item() == pytest.approx(slow_dino(z1, z2, centre, 0.5, 0.2))
+    prototypes, numbers = pair(9, shape[1], seed=seed + 9)[0], torch.arange(shape[0]) + 2
+    chosen = [
+        softmax([cosine(z, w) for w in prototypes.tolist()], 0.2)[n] for z, n in zip(z1.tolist(), numbers, strict=True)
+    ]
+    wanted = -sum(map(math.log, chosen)) / len(z1)
+    assert instance(z1, prototypes, numbers, 0.2).item() == pytest.approx(wanted)
+
+
+def test_newer_losses_by_hand() -> None:
+    """Two images along two axes, the views the same, or exchanged."""
+    axes = torch.eye(2)
+    assert byol(axes, axes).item() == pytest.approx(0.0, abs=1e-6)
+    assert byol(axes, -axes).item() == pytest.approx(4.0)
+    assert info_nce(axes, axes, 0.5).item() == pytest.approx(math.log(1 + math.exp(-2)))
+    # Each column is (1, -1) / 2 after centring, so that the correlations are 1 and -1.
+    assert barlow_twins(axes, axes, 0.5)["redundancy"].item() == pytest.approx(2.0, rel=1e-3)
+    assert barlow_twins(axes, axes.flip(0), 0.5)["invariance"].item() == pytest.approx(8.0, rel=1e-3)
+    covariance = tico_covariance(axes, torch.zeros(2, 2), 0.9)
+    torch.testing.assert_close(covariance, 0.05 * torch.eye(2))
+    assert tico(axes, axes.flip(0), covariance, 8.0)["loss"].item() == pytest.approx(1 + 8 * 0.05)
+    assert dino(axes, torch.zeros(2, 2), torch.zeros(2), 1.0, 1.0).item() == pytest.approx(math.log(1 + math.e) - 0.5)
+    assert instance(axes, axes, torch.arange(2), 0.5).item() == pytest.approx(math.log(1 + math.exp(-2)))
+
+
+@pytest.mark.parametrize(("scores", "wanted"), [(100 * torch.eye(4), 4.0), (torch.tensor([[9.0, 0, 0, 0]] * 3), 1.0)])
+def test_prototypes_in_use_are_counted(scores: Tensor, wanted: float) -> None:
+    assert count_prototypes_in_use(scores, torch.zeros(4), 0.1).item() == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize("name", ["byol", "info_nce", "dino"])
+def test_gradient_holds_the_teacher_constant(name: str) -> None:
+    student, teacher = (z.requires_grad_() for z in pair())
+    constant = teacher.detach().clone()
+    assert torch.autograd.gradcheck(lambda z: LOSSES[name](z, constant), (student,))
+    LOSSES[name](student, teacher).backward()
+    assert teacher.grad is None
+
+
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("shape", [(2, 3), (6, 5), (5, 12)])
 def test_losses_equal_the_slow_loops(seed: int, shape: tuple[int, int]) -> None:
@@ -129,7 +259,7 @@ def test_released_dclw_looks_in_one_direction() -> None:
     torch.testing.assert_close((there + back) / 2, dclw(z1, z2, 0.1, 0.5))
 
 
-@pytest.mark.parametrize("name", ["nt_xent", "dcl", "dclw_released", "vicreg", "vicreg_released"])
+@pytest.mark.parametrize("name", ["nt_xent", "dcl", "dclw_released", "barlow_twins", "vicreg", "vicreg_released"])
 @pytest.mark.parametrize("shape", [(4, 3), (3, 5)])
 def test_gradient_is_that_of_the_loss(name: str, shape: tuple[int, int]) -> None:
     z1, z2 = (z.requires_grad_() for z in pair(*shape))

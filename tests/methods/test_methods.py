@@ -1,7 +1,9 @@
 """Every choice that has a file in conf/method: it builds, its loss is sound, gradients reach what they should."""
 
 import inspect
+import math
 from collections.abc import Callable
+from copy import deepcopy
 from itertools import pairwise
 from typing import Any
 
@@ -27,20 +29,32 @@ def built(arguments: Arguments) -> Method | FixedEncoder:
 def of(name: str, **changes: Any) -> Method:
     """The method of conf/method/<name>.yaml with narrow heads and these changes."""
     narrow = {key: 12 for key, value in METHODS[name].items() if type(value) is int}
-    return build_method(METHODS[name] | narrow | changes, features=FEATURES, seed=0)
+    return build_method(METHODS[name] | narrow | changes, features=FEATURES, images=12, seed=0)
 
 
 def batch(rows: int = 6, seed: int = 0, features: int = FEATURES) -> Tensor:
     return torch.randn(rows, features, generator=torch.Generator().manual_seed(seed))
 
 
-def two_views(method: Method, rows: int = 6) -> list[Outputs]:
-    first = batch(rows)
-    return [method.embed(first), method.embed(first + 0.3 * batch(rows, seed=1))]
+def outputs_of(method: Method, rows: int = 6) -> list[Outputs]:
+    """What the method makes of features that differ from view to view; a teacher is its copy."""
+    first, encoder = batch(rows), nn.Identity()
+    method.prepare(encoder)
+    views = [first + 0.3 * number * batch(rows, seed=number) for number in range(len(method.view_kinds()))]
+    return method.encode(encoder, views, joint=False)
+
+
+def labels_of(method: Method, rows: int = 6) -> Tensor | None:
+    return torch.arange(rows) if method.separates_images else None
 
 
 def loss_of(method: Method, rows: int = 6) -> Tensor:
-    return method.loss(two_views(method, rows), None)["loss"]
+    return method.loss(outputs_of(method, rows), labels_of(method, rows))["loss"]
+
+
+def weights_of(module: nn.Module) -> list[nn.Parameter]:
+    """The parameters that are trained: not a teacher's."""
+    return [parameter for parameter in module.parameters() if parameter.requires_grad]
 
 
 def message_of(arguments: Arguments) -> str:
@@ -60,7 +74,7 @@ def test_files_and_choices_have_the_same_names() -> None:
 def test_the_file_has_the_keys_and_the_defaults_and_the_constructor_has_none(method_arguments: Arguments) -> None:
     before = dict(method_arguments)
     parameters = inspect.signature(type(built(method_arguments))).parameters
-    assert parameters.keys() - {"features", "classes"} == method_arguments.keys() - {"name"}
+    assert parameters.keys() - {"features", "classes", "images"} == method_arguments.keys() - {"name"}
     assert {parameter.default for parameter in parameters.values()} <= {inspect.Parameter.empty}
     assert method_arguments == before
 
@@ -78,28 +92,30 @@ def test_heads_depend_on_the_seed_alone(trained_method: Arguments) -> None:
 
 @pytest.mark.parametrize("bf16", [False, True])
 def test_loss_and_terms_are_finite_scalars_in_full_precision(trained_method: Arguments, bf16: bool) -> None:
-    method = build_method(trained_method, features=FEATURES, seed=0)
+    method = build_method(trained_method, features=FEATURES, images=16, seed=0)
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
-        views = two_views(method)
-    losses = method.loss(views, None)
+        views = outputs_of(method)
+    losses = method.loss(views, labels_of(method))
     assert next(iter(losses)) == "loss"
     assert all(value.shape == () and value.isfinite() and value.dtype == torch.float32 for value in losses.values())
 
 
 def test_loss_is_symmetric_in_views(trained_method: Arguments) -> None:
-    method = build_method(trained_method, features=FEATURES, seed=0)
-    one, two = two_views(method)
-    torch.testing.assert_close(method.loss([one, two], None)["loss"], method.loss([two, one], None)["loss"])
+    method = build_method(trained_method, features=FEATURES, images=6, seed=0)
+    one, two, *others = outputs_of(method)
+    there = deepcopy(method).loss([one, two, *others], labels_of(method))["loss"]
+    torch.testing.assert_close(there, method.loss([two, one, *others], labels_of(method))["loss"])
 
 
 def test_gradient_reaches_every_parameter_of_encoder_and_heads(
     trained_method: Arguments, tiny_encoder: Callable[[int], nn.Module]
 ) -> None:
-    encoder, method = tiny_encoder(0), build_method(trained_method, features=FEATURES, seed=0)
+    encoder, method = tiny_encoder(0), build_method(trained_method, features=FEATURES, images=4, seed=0)
+    method.prepare(encoder)
     images = batch(4, features=3 * 8 * 8).view(4, 3, 8, 8)
-    outputs = method.encode(encoder, (images, images.flip(3)), joint=False)
-    method.loss(outputs, None)["loss"].backward()
-    for parameter in [*encoder.parameters(), *method.parameters()]:
+    views = [images.roll(number, 3) for number in range(len(method.view_kinds()))]
+    method.loss(method.encode(encoder, views, joint=False), labels_of(method, 4))["loss"].backward()
+    for parameter in [*weights_of(encoder), *weights_of(method)]:
         assert parameter.grad is not None
         assert parameter.grad.isfinite().all()
         # A bias may have nothing to do: one before a BatchNorm or VICReg's terms cancels.
@@ -107,18 +123,32 @@ def test_gradient_reaches_every_parameter_of_encoder_and_heads(
 
 
 def test_gradient_lowers_the_loss(trained_method: Arguments) -> None:
-    method = build_method(trained_method, features=FEATURES, seed=0)
-    before = loss_of(method, rows=16)
-    before.backward()
-    norm = torch.stack([parameter.grad.norm() for parameter in method.parameters()]).norm()
+    """For the same teacher and the same memory of earlier batches."""
+    method, encoder = build_method(trained_method, features=FEATURES, images=16, seed=0), nn.Identity()
+    method.prepare(encoder)
+    views = [batch(16) + 0.3 * number * batch(16, seed=number) for number in range(len(method.view_kinds()))]
+
+    def loss() -> Tensor:
+        kept = {name: buffer.clone() for name, buffer in method.named_buffers()}
+        value = method.loss(method.encode(encoder, views, joint=False), labels_of(method, 16))["loss"]
+        value.backward()
+        method.load_state_dict(kept, strict=False)
+        return value
+
+    before = loss()
+    norm = torch.stack([parameter.grad.norm() for parameter in weights_of(method)]).norm()
     with torch.no_grad():
-        for parameter in method.parameters():
+        for parameter in weights_of(method):
             parameter -= 0.01 * parameter.grad / norm
-    assert loss_of(method, rows=16) < before
+    assert loss() < before
 
 
 def test_a_batch_of_one_is_refused(trained_method: Arguments) -> None:
-    method = build_method(trained_method, features=FEATURES, seed=0).eval()  # in training BatchNorm would refuse first
+    method = build_method(
+        trained_method, features=FEATURES, images=1, seed=0
+    ).eval()  # in training BatchNorm would refuse first
+    if method.separates_images:
+        pytest.skip("its negatives are all images, whatever the batch")
     with pytest.raises(ConfigError, match=r"^batch_size=1: "):
         loss_of(method, rows=1)
 
@@ -141,7 +171,15 @@ def test_an_unknown_method_is_refused_with_all_choices_and_the_nearest() -> None
 @pytest.mark.parametrize("value", [0, -0.5])
 @pytest.mark.parametrize(
     ("name", "key"),
-    [("simclr", "temperature"), ("dcl", "temperature"), ("dclw", "temperature"), ("dclw", "sigma")],
+    [
+        ("simclr", "temperature"),
+        ("dcl", "temperature"),
+        ("dclw", "temperature"),
+        ("dclw", "sigma"),
+        ("moco_v3", "temperature"),
+        ("instance", "temperature"),
+        ("barlow_twins", "loss_scale"),
+    ],
 )
 def test_a_temperature_that_is_not_above_0_is_refused_when_built(name: str, key: str, value: float) -> None:
     with pytest.raises(ConfigError, match=f"^method.{key}={value}: wanted a number above 0"):
@@ -151,7 +189,7 @@ def test_a_temperature_that_is_not_above_0_is_refused_when_built(name: str, key:
 def test_simsiam_holds_the_projection_constant() -> None:
     """The same loss with z taken as a number has the same gradient."""
     method = of("simsiam")
-    (z1, p1), (z2, p2) = outputs = two_views(method)
+    (z1, p1), (z2, p2) = outputs = outputs_of(method)
     loss = method.loss(outputs, None)["loss"]
     cosine = nn.functional.cosine_similarity
     constant = -(cosine(p1, z2.detach()).mean() + cosine(p2, z1.detach()).mean()) / 2
@@ -182,6 +220,14 @@ def test_simsiam_normalises_its_projections_if_asked(output_batch_norm: bool) ->
         ("dclw", {"symmetric": False}),
         ("vicreg", {"average_variance": False}),
         ("vicreg", {"covariance": 9.0}),
+        ("barlow_twins", {"redundancy": 0.5}),
+        ("barlow_twins", {"loss_scale": 1.0}),
+        ("tico", {"contrast": 1.0}),
+        ("tico", {"covariance_decay": 0.1}),
+        ("moco_v3", {"temperature": 1.0}),
+        ("instance", {"temperature": 1.0}),
+        ("dino", {"temperatures": [0.5, 0.04]}),
+        ("dino", {"temperatures": [0.1, 0.4]}),
     ],
     ids=str,
 )
@@ -222,6 +268,60 @@ def test_chance_loss_is_that_of_embeddings_that_are_all_alike(name: str, changes
     assert method.loss([alike, alike], None)["loss"].item() == pytest.approx(wanted, rel=1e-5)
 
 
-@pytest.mark.parametrize("name", ["simsiam", "vicreg", "supervised"])
+@pytest.mark.parametrize("rows", [2, 6])
+def test_chance_loss_of_a_teacher_or_of_prototypes_that_are_all_alike(rows: int) -> None:
+    moco, instance = of("moco_v3"), of("instance")
+    alike = (torch.ones(rows, 12),) * 3
+    assert moco.loss([alike, alike], None)["loss"].item() == pytest.approx(moco.chance_loss(rows), rel=1e-5)
+    dino = of("dino")
+    dino.prepare(nn.Identity())
+    scores = (torch.ones(rows, 12),) * 3
+    assert dino.loss([scores] * 8, None)["loss"].item() == pytest.approx(dino.chance_loss(rows), rel=1e-5)
+    with torch.no_grad():
+        instance.prototypes.fill_(1.0)
+    loss = instance.loss([alike[:1], alike[:1]], torch.arange(rows))["loss"]
+    assert loss.item() == pytest.approx(instance.chance_loss(rows), rel=1e-5) == pytest.approx(math.log(12))
+
+
+@pytest.mark.parametrize("name", ["byol", "moco_v3", "tico", "dino"])
+def test_a_teacher_follows_by_its_momentum_which_rises_to_1(name: str) -> None:
+    method, encoder = of(name, momentum=0.9), nn.Linear(FEATURES, FEATURES)
+    method.prepare(encoder)
+    own, followed = next(method.teacher.parameters()), encoder.weight
+    assert torch.equal(own, followed)
+    with torch.no_grad():
+        followed += 1
+    for progress, momentum in ((0.0, 0.9), (0.5, 0.95), (1.0, 1.0)):
+        distance = (followed - own).mean().item()
+        method.after_step(encoder, progress)
+        assert (followed - own).mean().item() == pytest.approx(momentum * distance, rel=1e-5)
+    assert not own.requires_grad
+
+
+def test_dino_keeps_the_teacher_and_counts_its_prototypes() -> None:
+    method, encoder = of("dino"), nn.Linear(FEATURES, FEATURES)
+    method.prepare(encoder)
+    kept = method.encoder_to_keep(encoder)
+    assert kept is not encoder
+    assert torch.equal(kept.weight, encoder.weight)
+    views = [batch(16, seed=number) for number in range(len(method.view_kinds()))]
+    terms = method.loss(method.encode(encoder, views, joint=False), None)
+    assert 1 <= terms["prototypes"].item() <= 12
+
+
+@pytest.mark.parametrize("changes", [{"crop_boundary": 0.01}, {"crop_boundary": 1.0}, {"temperatures": [0.1]}], ids=str)
+def test_dino_refuses_crops_and_temperatures_that_make_no_sense(changes: Arguments) -> None:
+    with pytest.raises(ConfigError, match=f"method.{next(iter(changes))}"):
+        of("dino", **changes)
+
+
+@pytest.mark.parametrize("name", ["byol", "moco_v3", "tico", "dino"])
+@pytest.mark.parametrize("momentum", [1.0, -0.1])
+def test_a_momentum_out_of_range_is_refused(name: str, momentum: float) -> None:
+    with pytest.raises(ConfigError, match=r"method\.momentum"):
+        of(name, momentum=momentum)
+
+
+@pytest.mark.parametrize("name", ["simsiam", "vicreg", "supervised", "byol", "barlow_twins", "tico"])
 def test_methods_that_contrast_nothing_have_no_chance_loss(name: str) -> None:
     assert of(name).chance_loss(8) is None

@@ -1,4 +1,4 @@
-"""What a new method may bring, shown by three small ones: an EMA teacher, a queue, several crops and a teacher to keep.
+"""What a method may bring: an EMA teacher, a queue, several crops, a teacher to keep, a class for each image.
 
 Each trains by the real loop, resumes with the same bits, and has the loss and gradient of one process where two share a
 batch.
@@ -12,16 +12,16 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
+from method_files import METHODS, shrunk
 from tiny_training import CPU, TRAINING, VIEWS
 from torch import Tensor, multiprocessing, nn
 from torch.nn import functional as F
 
-from lowres_ssl.augment.sampling import FULL_VIEW, ViewKind
 from lowres_ssl.data.image_store import ImageStore
 from lowres_ssl.device import DevicePrecision
 from lowres_ssl.errors import Interrupted
-from lowres_ssl.methods.base import Method, Outputs, copy_as_teacher, mlp, update_teacher
-from lowres_ssl.methods.losses import negative_cosine
+from lowres_ssl.methods.base import Method, Outputs, build_method, mlp
+from lowres_ssl.methods.teacher import Teacher, add_targets
 from lowres_ssl.seeding import seed_torch
 from lowres_ssl.train.forward import ForwardPass
 from lowres_ssl.train.loop import pretrain
@@ -32,34 +32,7 @@ WIDTH = 8
 FP32 = DevicePrecision(CPU, "fp32")
 
 
-class ToyBYOL(Method):
-    """Grill et al., BYOL, 2020 (arXiv 2006.07733): predict a moving average's projection of the other view."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.projector, self.predictor = mlp(WIDTH, 16, 12), mlp(12, 16, 12)
-
-    def prepare(self, encoder: nn.Module) -> None:
-        self.teacher = copy_as_teacher(nn.Sequential(encoder, self.projector))
-
-    def embed(self, features: Tensor) -> Outputs:
-        projection = self.projector(features)
-        return projection, self.predictor(projection)
-
-    def encode(self, encoder: nn.Module, views: Sequence[Tensor], *, joint: bool) -> list[Outputs]:
-        students = super().encode(encoder, views, joint=joint)
-        with torch.no_grad():
-            return [(*student, self.teacher(view)) for student, view in zip(students, views, strict=True)]
-
-    def loss(self, outputs: Sequence[Outputs], labels: Tensor | None) -> dict[str, Tensor]:
-        (_, p1, t1), (_, p2, t2) = outputs
-        return {"loss": negative_cosine(p1, t2) + negative_cosine(p2, t1)}
-
-    def after_step(self, encoder: nn.Module, progress: float) -> None:
-        update_teacher(self.teacher, nn.Sequential(encoder, self.projector), 1 - 0.05 * (1 - progress))
-
-
-class ToyMoCo(ToyBYOL):
+class ToyMoCo(Method):
     """He et al., MoCo, 2020 (arXiv 1911.05722): keys of a moving average, and a queue of the keys before them."""
 
     queue: Tensor
@@ -67,12 +40,21 @@ class ToyMoCo(ToyBYOL):
 
     def __init__(self) -> None:
         super().__init__()
-        self.predictor = nn.Identity()
+        self.projector = mlp(WIDTH, 16, 12)
         self.register_buffer("queue", F.normalize(torch.randn(24, 12), dim=1))
         self.register_buffer("oldest", torch.zeros((), dtype=torch.int64))
 
+    def prepare(self, encoder: nn.Module) -> None:
+        self.teacher = Teacher(nn.Sequential(encoder, self.projector), 0.95)
+
+    def embed(self, features: Tensor) -> Outputs:
+        return (self.projector(features),)
+
+    def encode(self, encoder: nn.Module, views: Sequence[Tensor], *, joint: bool) -> list[Outputs]:
+        return add_targets(super().encode(encoder, views, joint=joint), self.teacher(views, joint=joint))
+
     def loss(self, outputs: Sequence[Outputs], labels: Tensor | None) -> dict[str, Tensor]:
-        (query, _, _), (_, _, key) = outputs
+        (query, _), (_, key) = outputs
         query, key = F.normalize(query.float()), F.normalize(key.float())
         positive = (query * key).sum(dim=1, keepdim=True)
         logits = torch.cat((positive, query @ self.queue.T.clone()), dim=1) / 0.2
@@ -81,74 +63,38 @@ class ToyMoCo(ToyBYOL):
         self.oldest.copy_((self.oldest + len(key)) % len(self.queue))
         return {"loss": F.cross_entropy(logits, torch.zeros(len(query), dtype=torch.int64))}
 
-
-class ToyDINO(Method):
-    """Caron et al., DINO, 2021 (arXiv 2104.14294): a teacher of two whole views, a student of small crops as well."""
-
-    centre: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.head = mlp(WIDTH, 16, 12)
-        self.register_buffer("centre", torch.zeros(12))
-
-    def view_kinds(self) -> Sequence[ViewKind]:
-        return (FULL_VIEW, FULL_VIEW, *[ViewKind(0.5, crop_scale=(0.05, 0.4))] * 3)
-
-    def prepare(self, encoder: nn.Module) -> None:
-        self.teacher_encoder, self.teacher_head = copy_as_teacher(encoder), copy_as_teacher(self.head)
-
-    def embed(self, features: Tensor) -> Outputs:
-        return (self.head(features),)
-
-    def encode(self, encoder: nn.Module, views: Sequence[Tensor], *, joint: bool) -> list[Outputs]:
-        outputs = super().encode(encoder, views, joint=joint)
-        with torch.no_grad():
-            targets = [self.teacher_head(self.teacher_encoder(view)) for view in views[:2]]
-        return [(*outputs[0], targets[0]), (*outputs[1], targets[1]), *outputs[2:]]
-
-    def loss(self, outputs: Sequence[Outputs], labels: Tensor | None) -> dict[str, Tensor]:
-        targets = torch.stack([outputs[0][1], outputs[1][1]]).float()
-        shares = ((targets - self.centre) / 0.04).softmax(dim=2)
-        self.centre.lerp_(targets.mean(dim=(0, 1)), 0.1)
-        losses = [
-            -(share * (student[0].float() / 0.1).log_softmax(dim=1)).sum(dim=1).mean()
-            for at, share in enumerate(shares)
-            for view, student in enumerate(outputs)
-            if view != at
-        ]
-        return {"loss": torch.stack(losses).mean()}
-
     def after_step(self, encoder: nn.Module, progress: float) -> None:
-        update_teacher(self.teacher_encoder, encoder, 0.9)
-        update_teacher(self.teacher_head, self.head, 0.9)
-
-    def encoder_to_keep(self, encoder: nn.Module) -> nn.Module:
-        return self.teacher_encoder
+        self.teacher.follow(nn.Sequential(encoder, self.projector), progress)
 
 
-TOYS = [ToyBYOL, ToyMoCo, ToyDINO]
-Toy = type[Method]
+NEW = ["byol", "moco_v3", "barlow_twins", "tico", "dino", "instance"]
 Encoders = Callable[[int], nn.Module]
 
 
-def built(toy: Toy, seed: int = 0) -> Method:
+def built(name: str, seed: int = 0) -> Method:
+    if name != "toy":
+        return build_method(shrunk(METHODS[name]), features=WIDTH, images=40, seed=seed)
     with seed_torch(seed, "heads"):
-        return toy()
+        return ToyMoCo()
+
+
+TOYS = ["toy", *NEW]
 
 
 def train(
-    toy: Toy, encoder: nn.Module, store: ImageStore, checkpoint: Path, seed: int = 0
+    toy: str, encoder: nn.Module, store: ImageStore, checkpoint: Path, seed: int = 0
 ) -> tuple[TrainingResult, Method]:
     method = built(toy, seed)
     trained = pretrain(
         encoder=encoder,
         method=method,
-        data=TrainingData(store, np.arange(33), [VIEWS] * TRAINING.epochs),
+        data=TrainingData(
+            store, np.arange(33), [VIEWS] * TRAINING.epochs, labels=np.arange(40) if method.takes_labels else None
+        ),
         options=TRAINING,
         execution=Execution(FP32),
         checkpoint=checkpoint,
-        name=toy.__name__,
+        name=toy,
     )
     return trained, method
 
@@ -159,7 +105,7 @@ def weights(encoder: nn.Module, method: Method) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("toy", TOYS)
 def test_new_method_learns_and_resumes_with_the_same_bits(
-    toy: Toy, tiny_encoder: Encoders, tiny_store: ImageStore, tmp_path: Path
+    toy: str, tiny_encoder: Encoders, tiny_store: ImageStore, tmp_path: Path
 ) -> None:
     encoder, started = tiny_encoder(0), built(toy)
     started.prepare(encoder)
@@ -193,15 +139,15 @@ def test_kept_encoder_is_the_teacher_where_the_method_has_it_so(
     tiny_encoder: Encoders, tiny_store: ImageStore, tmp_path: Path
 ) -> None:
     encoder = tiny_encoder(0)
-    result, method = train(ToyDINO, encoder, tiny_store, tmp_path / "checkpoint.pt")
-    assert result.encoder is method.teacher_encoder
+    result, method = train("dino", encoder, tiny_store, tmp_path / "checkpoint.pt")
+    assert result.encoder is method.teacher.network[0]
     assert not torch.equal(result.encoder[0].weight, encoder[0].weight)
 
 
 @pytest.mark.parametrize("joint", [True, False])
 def test_small_crops_pass_together_or_one_by_one(tiny_encoder: Encoders, joint: bool) -> None:
     """In evaluation mode, where BatchNorm does not see the difference; views of one size share a pass."""
-    encoder, method = tiny_encoder(0).eval(), built(ToyDINO).eval()
+    encoder, method = tiny_encoder(0).eval(), built("dino").eval()
     method.prepare(encoder)
     passes = list[torch.Size]()
     encoder.register_forward_pre_hook(lambda _, inputs: passes.append(inputs[0].shape))
@@ -232,11 +178,12 @@ def share_a_batch(rank: int, folder: Path) -> None:
             forward = ForwardPass(encoder, method, FP32, joint=True, processes=processes)
             for _ in range(2):  # the second sees the queue and the centre that the first left
                 encoder.zero_grad()
-                loss = forward([processes.shard(view) for view in views])[0]["loss"]
+                labels = processes.shard(torch.arange(8)) if method.takes_labels else None
+                loss = forward([processes.shard(view) for view in views], labels)[0]["loss"]
                 loss.backward()
             losses.append(loss.detach())
             gradients.append(torch.cat([each.grad.flatten() for each in encoder.parameters()]))
-        found[toy.__name__] = (losses[0] - losses[1]).abs().item(), (gradients[0] - gradients[1]).abs().max().item()
+        found[toy] = (losses[0] - losses[1]).abs().item(), (gradients[0] - gradients[1]).abs().max().item()
         assert gradients[0].any()
     torch.save(found, folder / f"{rank}.pt")
     dist.destroy_process_group()
@@ -246,5 +193,5 @@ def test_two_processes_that_share_a_batch_have_the_loss_and_gradient_of_one(tmp_
     multiprocessing.start_processes(share_a_batch, (tmp_path,), nprocs=2, start_method="fork")
     for rank in range(2):
         found = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
-        assert found.keys() == {toy.__name__ for toy in TOYS}
+        assert found.keys() == set(TOYS)
         assert all(difference < 1e-5 for pair in found.values() for difference in pair), found

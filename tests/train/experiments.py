@@ -67,7 +67,9 @@ class Experiment:
     def prepare(self) -> "Experiment":
         """New modules, with other weights each time: what is resumed has to come from the checkpoint."""
         self.encoder = self.encoders(self.seed)
-        self.method = build_method(self.arguments, features=8, seed=self.seed)
+        self.method = build_method(self.arguments, features=8, images=40, seed=self.seed)
+        if self.method.separates_images:
+            self.labels = np.arange(40)
         self.seed += 1
         return self
 

@@ -14,12 +14,12 @@ from tiny_training import CPU, TRAINING, VIEWS
 from torch import Tensor
 
 from lowres_ssl.augment.augmentation import Augmentation
-from lowres_ssl.augment.sampling import FULL_VIEW, ViewKind
+from lowres_ssl.augment.sampling import FULL_VIEW, ViewKind, hash_image_ids
 from lowres_ssl.data.image_store import ImageStore
 from lowres_ssl.device import CHANNELS_LAST, MEMORY_FORMATS
 from lowres_ssl.seeding import derive_seed
 from lowres_ssl.train.batch_reader import BatchReader
-from lowres_ssl.train.batches import TrainingBatch, iter_training_batches, prefetch
+from lowres_ssl.train.batches import TrainingBatch, choose_partners, iter_training_batches, prefetch
 from lowres_ssl.train.state import TrainingData
 from lowres_ssl.train.world import SINGLE_PROCESS
 
@@ -123,3 +123,49 @@ def test_grey_images_are_seen_as_three_equal_channels(tiny_store: ImageStore) ->
     grey = ImageStore(tiny_store.images[:, :1], tiny_store.sizes, tiny_store.ids, tiny_store.path)
     ((one, _), _), *_ = batches(grey, range(33))
     assert torch.equal(one, one[:, :1].expand(-1, 3, -1, -1))
+
+
+GROUPS = np.array([0, 0, 0, 1, 1, 2, -1, -1, 3, 3])
+KEYS = hash_image_ids([str(number) for number in range(len(GROUPS))])
+
+
+def test_partners_are_other_training_images_of_the_same_patient() -> None:
+    """Row 9 is a test image: its patient has one training image, which is its own partner."""
+    rows = np.array([8, 0, 4, 2, 1, 3, 5, 6, 7])
+    for epoch in range(20):
+        partners = choose_partners(rows, GROUPS, KEYS, seed=3, epoch=epoch)
+        assert all(GROUPS[partners[row]] == GROUPS[row] and partners[row] in rows for row in rows)
+        assert all((partners[row] == row) == (row in (5, 6, 7, 8)) for row in rows)
+        again = choose_partners(rows[::-1], GROUPS, KEYS, seed=3, epoch=epoch)
+        assert np.array_equal(again, partners)
+
+
+def test_every_other_image_of_a_patient_becomes_a_partner_as_often() -> None:
+    drawn = [choose_partners(np.arange(10), GROUPS, KEYS, seed=3, epoch=epoch)[0] for epoch in range(400)]
+    counts = np.bincount(drawn, minlength=3)
+    assert counts[0] == 0
+    assert abs(counts[1] - 200) < 60  # six standard deviations of a fair coin
+    assert counts[1] + counts[2] == 400
+
+
+def test_second_view_is_of_the_partner_and_the_first_of_the_image() -> None:
+    images = np.arange(10, dtype=np.uint8)[:, None, None, None] * np.ones((1, 3, 4, 4), dtype=np.uint8)
+    store = ImageStore(images, np.full((10, 2), 4, dtype=np.int32), tuple(map(str, range(10))), Path())
+    made = iter_training_batches(
+        TrainingData(store, np.arange(10), [Numbers()] * 3, groups=GROUPS),
+        BatchReader(store, CPU, "host"),
+        (FULL_VIEW, FULL_VIEW),
+        epoch=1,
+        first_step=0,
+        options=replace(TRAINING, batch_size=5),
+        processes=SINGLE_PROCESS,
+        layout=CHANNELS_LAST,
+    )
+    seen = [
+        (int(one), two - 0.5)
+        for (first, second), _ in made
+        for one, two in zip(first[:, 0, 0, 0], second[:, 0, 0, 0], strict=True)
+    ]
+    partners = choose_partners(np.arange(10), GROUPS, KEYS, seed=derive_seed(TRAINING.seed, "positives"), epoch=1)
+    assert sorted(one for one, _ in seen) == list(range(10))
+    assert all(two == partners[one] for one, two in seen)

@@ -32,7 +32,7 @@ def losses(device: str, *, compiled: bool, joint: bool = True) -> list[float]:
     encoder, width = build_backbone("resnet18", small_stem=False, zero_init_residual=False, seed=0)
     method = build_method(SIMCLR, features=width, seed=0)
     model = torch.nn.ModuleDict({"encoder": encoder, "method": method}).to(device).train()
-    optimiser = SGD(0.9, 1e-4, False).build(model)
+    optimiser = SGD(momentum=0.9, weight_decay=1e-4, decay_norm_and_bias=False).build(model)
     for group in optimiser.param_groups:
         group["lr"] = RATE
     step = ForwardPass(encoder, method, DevicePrecision(torch.device(device), "fp32", compiled=compiled), joint=joint)

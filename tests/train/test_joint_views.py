@@ -34,6 +34,7 @@ def test_joint_and_per_view_are_the_same_without_batch_norm(experiment: Make, tr
     """In evaluation mode: the halves of the joint pass are the two views, in their order, for every output."""
     run, (first, second) = experiment(arguments=trained_method), two_views()
     run.encoder.eval()
+    run.method.prepare(run.encoder)
     run.method.eval()
     joint = run.method.encode(run.encoder, (first, second), joint=True)
     apart = run.method.encode(run.encoder, (first, second), joint=False)

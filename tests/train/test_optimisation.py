@@ -1,12 +1,29 @@
 """The optimiser's groups and steps, and the learning rate of each step."""
 
 import math
+from copy import deepcopy
 
 import pytest
 import torch
 from torch import nn
 
-from lowres_ssl.train.optimizers import SGD, get_learning_rate
+from lowres_ssl.errors import ConfigError
+from lowres_ssl.train.optimizers import (
+    LARS,
+    OPTIMIZERS,
+    SGD,
+    AdamW,
+    build_optimizer,
+    get_learning_rate,
+    set_learning_rates,
+)
+
+SHARED = {"momentum": 0.9, "weight_decay": 0.1, "decay_norm_and_bias": False}
+CHOICES = {
+    "sgd": {"name": "sgd"},
+    "lars": {"name": "lars", "trust_coefficient": 0.01},
+    "adamw": {"name": "adamw", "beta1": 0.9, "beta2": 0.99, "eps": 1e-8},
+}
 
 SCHEDULE = {"peak": 0.4, "steps": 10, "warmup": 0, "schedule": "cosine"}
 
@@ -23,7 +40,7 @@ def decay_of(optimiser: torch.optim.SGD, parameter: nn.Parameter) -> float:
 @pytest.mark.parametrize("decay_norm_and_bias", [True, False])
 def test_weight_decay_spares_norms_and_biases_only_if_asked(decay_norm_and_bias: bool) -> None:
     network = model()
-    optimiser = SGD(0.9, 0.1, decay_norm_and_bias).build(network)
+    optimiser = SGD(momentum=0.9, weight_decay=0.1, decay_norm_and_bias=decay_norm_and_bias).build(network)
     got = {name: decay_of(optimiser, parameter) for name, parameter in network.named_parameters()}
     spared = 0.1 if decay_norm_and_bias else 0.0
     assert got == {
@@ -39,7 +56,7 @@ def test_weight_decay_spares_norms_and_biases_only_if_asked(decay_norm_and_bias:
 def test_frozen_parameters_are_left_out() -> None:
     network = model()
     network[0].requires_grad_(False)
-    groups = SGD(0.0, 0.0, True).build(network).param_groups
+    groups = SGD(momentum=0.0, weight_decay=0.0, decay_norm_and_bias=True).build(network).param_groups
     assert sum(len(group["params"]) for group in groups) == 4
 
 
@@ -47,7 +64,7 @@ def test_a_step_is_that_of_sgd_with_momentum_and_decay() -> None:
     """v = m * v + (gradient + decay * w); w = w - rate * v, twice, on one weight with a gradient of 1."""
     network = nn.Linear(1, 1, bias=False)
     nn.init.constant_(network.weight, 2.0)
-    optimiser = SGD(0.5, 0.1, True).build(network)
+    optimiser = SGD(momentum=0.5, weight_decay=0.1, decay_norm_and_bias=True).build(network)
     weight, velocity = 2.0, 0.0
     for rate in (0.1, 0.3):
         optimiser.param_groups[0]["lr"] = rate
@@ -62,7 +79,7 @@ def test_a_first_step_that_overflows_leaves_momentum_at_zero() -> None:
     """As a gradient scaler has it, which gives a fused step its two tensors; then a step with a gradient of 1."""
     network = nn.Linear(1000, 1, bias=False)
     nn.init.zeros_(network.weight)
-    optimiser = SGD(0.9, 0.0, True).build(network)
+    optimiser = SGD(momentum=0.9, weight_decay=0.0, decay_norm_and_bias=True).build(network)
     optimiser.param_groups[0]["lr"] = 0.1
     for gradient, found_inf in ((math.inf, 1.0), (1.0, 0.0)):
         network.weight.grad = torch.full_like(network.weight, gradient)
@@ -71,6 +88,108 @@ def test_a_first_step_that_overflows_leaves_momentum_at_zero() -> None:
         kept = optimiser.state[network.weight]["momentum_buffer"]
         assert torch.equal(kept, torch.full_like(kept, 1 - found_inf))
     assert torch.equal(network.weight, torch.full_like(network.weight, -0.1))
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_each_optimiser_spares_norms_and_holds_the_rate_that_is_constant(name: str) -> None:
+    network = model()
+    optimiser = build_optimizer(CHOICES[name], **SHARED).build(network, list(network[3].parameters()))
+    set_learning_rates(optimiser, 0.1, 0.4)
+    found = {name: decay_of(optimiser, parameter) for name, parameter in network.named_parameters()}
+    assert {name for name, decay in found.items() if decay} == {"0.weight", "3.weight"}
+    rates = {id(parameter): group["lr"] for group in optimiser.param_groups for parameter in group["params"]}
+    wanted = {id(parameter): 0.4 if name[0] == "3" else 0.1 for name, parameter in network.named_parameters()}
+    assert rates == wanted
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_each_optimiser_lowers_a_loss_and_goes_on_from_its_state(name: str) -> None:
+    def step(network: nn.Module, optimiser: torch.optim.Optimizer) -> float:
+        set_learning_rates(optimiser, 0.02, 0.02)
+        loss = network(torch.linspace(-1, 1, 75).view(1, 3, 5, 5)[:, :, :3, :3].contiguous()).square().sum()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        return loss.item()
+
+    torch.manual_seed(0)
+    network = model().eval()
+    optimiser = build_optimizer(CHOICES[name], **SHARED).build(network)
+    losses = [step(network, optimiser) for _ in range(5)]
+    assert losses[-1] < losses[0]
+    again = model().eval()
+    again.load_state_dict(network.state_dict())
+    resumed = build_optimizer(CHOICES[name], **SHARED).build(again)
+    resumed.load_state_dict(deepcopy(optimiser.state_dict()))  # else both would have the same buffers
+    assert step(again, resumed) == step(network, optimiser)
+    assert all(torch.equal(one, other) for one, other in zip(network.parameters(), again.parameters(), strict=True))
+
+
+def test_a_step_of_lars_is_the_papers() -> None:
+    """Algorithm 1, twice, on a matrix; a bias has a local rate of 1 and no decay."""
+    network = nn.Linear(2, 1)
+    with torch.no_grad():
+        network.weight.copy_(torch.tensor([[3.0, 4.0]]))
+        network.bias.fill_(1.0)
+    settings = LARS(momentum=0.5, weight_decay=0.1, decay_norm_and_bias=False, trust_coefficient=0.01)
+    optimiser = settings.build(network)
+    weight, velocity, bias, bias_velocity = [3.0, 4.0], [0.0, 0.0], 1.0, 0.0
+    for rate in (0.1, 0.3):
+        set_learning_rates(optimiser, rate, rate)
+        network.weight.grad, network.bias.grad = torch.tensor([[0.6, 0.8]]), torch.tensor([2.0])
+        optimiser.step()
+        size = math.hypot(*weight)
+        local = 0.01 * size / (1.0 + 0.1 * size)
+        for at, gradient in enumerate((0.6, 0.8)):
+            velocity[at] = 0.5 * velocity[at] + rate * local * (gradient + 0.1 * weight[at])
+        weight = [w - v for w, v in zip(weight, velocity, strict=True)]
+        bias_velocity = 0.5 * bias_velocity + rate * 2.0
+        bias -= bias_velocity
+    assert network.weight[0].tolist() == pytest.approx(weight)
+    assert network.bias.item() == pytest.approx(bias)
+
+
+def test_lars_leaves_zeros_a_local_rate_of_1() -> None:
+    network = nn.Linear(2, 1, bias=False)
+    nn.init.zeros_(network.weight)
+    optimiser = LARS(momentum=0.0, weight_decay=0.1, decay_norm_and_bias=False, trust_coefficient=0.01).build(network)
+    set_learning_rates(optimiser, 0.5, 0.5)
+    network.weight.grad = torch.ones(1, 2)
+    optimiser.step()
+    assert network.weight[0].tolist() == [-0.5, -0.5]
+
+
+def test_adamw_is_pytorchs() -> None:
+    ours, theirs = model(), model()
+    theirs.load_state_dict(ours.state_dict())
+    settings = AdamW(weight_decay=0.1, decay_norm_and_bias=True, beta1=0.8, beta2=0.9, eps=1e-6)
+    optimiser = settings.build(ours)
+    expected = torch.optim.AdamW(theirs.parameters(), lr=0.01, betas=(0.8, 0.9), eps=1e-6, weight_decay=0.1)
+    for step in range(3):
+        set_learning_rates(optimiser, 0.01, 0.01)
+        for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+            one.grad = torch.full_like(one, 0.1 * (step + 1))
+            other.grad = one.grad.clone()
+        optimiser.step()
+        expected.step()
+    for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize(
+    ("choice", "key"),
+    [
+        ({"name": "adam"}, "optimiser=adam: wanted one of sgd, lars, adamw; did you mean optimiser=adamw?"),
+        (CHOICES["adamw"] | {"beta1": 1.0}, "optimiser.beta1=1.0"),
+        ({"name": "sgd", "trust_coefficient": 1.0}, "unknown key optimiser.trust_coefficient"),
+        ({"name": "lars"}, "optimiser.trust_coefficient is missing"),
+    ],
+    ids=str,
+)
+def test_an_optimiser_that_makes_no_sense_is_refused(choice: dict[str, object], key: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        build_optimizer(choice, **SHARED)
+    assert str(caught.value).startswith(key)
 
 
 @pytest.mark.parametrize("schedule", ["constant", "cosine"])

@@ -68,7 +68,7 @@ def test_a_step_sees_two_views_of_each_image_of_its_batch(
 
 
 def test_a_method_gets_labels_if_it_sees_them_and_only_then(experiment: Make) -> None:
-    with pytest.raises(ValueError, match="is given labels if it sees them, and only then"):
+    with pytest.raises(ValueError, match="is given labels if it takes them, and only then"):
         experiment(labels=np.zeros(40, dtype=np.int64)).run()
 
 

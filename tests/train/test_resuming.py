@@ -57,7 +57,7 @@ def test_a_resumed_run_is_bit_identical_wherever_and_however_often_it_stopped(
     [
         {"joint": True},
         {"keep_last_batch": True, "batch_size": 10},
-        {"optimizer": SGD(0.0, 0.01, False)},
+        {"optimizer": SGD(momentum=0.0, weight_decay=0.01, decay_norm_and_bias=False)},
         {"schedule": "constant"},
     ],
     ids=str,

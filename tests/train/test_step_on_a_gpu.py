@@ -26,14 +26,16 @@ def test_a_step_waits_for_nothing_and_copies_nothing(
     name: str, joint: bool, tiny_encoder: Callable[[int], nn.Module]
 ) -> None:
     encoder = tiny_encoder(0)
-    method = build_method(shrunk(METHODS[name]), features=8, classes=3, seed=0)
+    method = build_method(shrunk(METHODS[name]), features=8, classes=3, images=8, seed=0)
+    method.prepare(encoder)
     with fake_cuda() as gpu:
         to_fake_cuda(encoder)
         to_fake_cuda(method)
         forward = ForwardPass(encoder, method, DevicePrecision(torch.device("cuda"), "bf16"), joint=joint)
         meter = EpochMeter(batch_size=4)
-        views = [torch.empty(4, 3, 16, 16, device="cuda") for _ in range(2)]
-        labels = torch.empty(4, dtype=torch.int64, device="cuda") if method.sees_labels else None
+        sizes = [round(16 * kind.size) for kind in method.view_kinds()]
+        views = [torch.empty(4, 3, size, size, device="cuda") for size in sizes]
+        labels = torch.empty(4, dtype=torch.int64, device="cuda") if method.takes_labels else None
         for _ in range(2):
             gpu.operations.clear()
             losses, embeddings = forward(views, labels)

@@ -149,7 +149,7 @@ def make_plan(
             if large:
                 continue
             raise
-        settings = replace(settings, backbone=configs[asked.methods[-1]].backbone.name)
+        settings = replace(settings, backbone=configs[asked.methods[-1]].backbone.title)
         return BenchmarkPlan(asked, settings, costs, schedule)
     raise AssertionError("the last size either fits or raises")
 

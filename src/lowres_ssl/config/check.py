@@ -9,7 +9,7 @@ adds choices, and a choice of ours is never replaced by one of the same name.
 import math
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, is_dataclass
 from importlib.resources import files
 from operator import attrgetter
@@ -252,7 +252,29 @@ def check_dataset(dataset: DatasetConfig) -> None:
 def get_min_image_size(backbone: BackboneConfig) -> int:
     """A ResNet halves the image five times: up to 16 px its last stage would see a single pixel (and oneDNN's bf16
     gradient of that was measured to be garbage). The small stem leaves two of the halvings out."""
-    return 8 if backbone.small_stem else 17
+    return 2 if backbone.model else 8 if backbone.small_stem else 17
+
+
+def check_view_settings(config: PretrainConfig, sizes: Sequence[float], *, is_pair: bool, has_predictor: bool) -> None:
+    """Raise `ConfigError` for views too small for the encoder, or keys that the method has no use for.
+
+    `sizes`: of its views, as shares of the image size; `is_pair`: two whole views without labels.
+    """
+    name, least = config.method["name"], get_min_image_size(config.backbone)
+    smallest = round(min(sizes) * config.image_size)
+    if smallest < least:
+        raise ConfigError(
+            f"image_size={config.image_size}: method={name} has views of {smallest} px there, wanted at least {least}; "
+            f"type image_size={math.ceil(least / min(sizes))}"
+        )
+    if config.frozen_stages and config.sync_batch_norm:
+        raise ConfigError("frozen_stages: not with sync_batch_norm=true; leave one of them out")
+    if config.predictor_rate.name == "constant" and not has_predictor:
+        raise ConfigError(f"predictor_rate=constant: method={name} has no predictor; type predictor_rate=scheduled")
+    if config.positives.name == "patient" and not is_pair:
+        raise ConfigError(
+            f"positives=patient: is for methods that bring two views together, got method={name}; type positives=image"
+        )
 
 
 def check_pretraining(config: PretrainConfig) -> None:
@@ -264,6 +286,7 @@ def check_pretraining(config: PretrainConfig) -> None:
         ("checkpoint_seconds", config.checkpoint_seconds >= 0, "a number of at least 0"),
         ("learning_rate", math.isfinite(rate) and rate > 0, "a number above 0"),
         ("momentum", 0 <= config.momentum < 1, "a number from 0 to below 1"),
+        ("backbone.drop_path", 0 <= config.backbone.drop_path < 1, "a number from 0 to below 1"),
         ("weight_decay", math.isfinite(decay) and decay >= 0, "a number of at least 0"),
         ("warmup_epochs", 0 <= config.warmup_epochs <= epochs, f"from 0 to epochs={epochs}"),
     )

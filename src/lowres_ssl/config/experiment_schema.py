@@ -1,6 +1,7 @@
 """Define the config of the commands that work on one data set with one encoder, and how a config is stored."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import MISSING as NO_DEFAULT
 from dataclasses import Field, asdict, dataclass, field, fields, is_dataclass
 from enum import Enum, EnumMeta
 from typing import Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
@@ -24,6 +25,8 @@ PrecisionChoice = Enum("PrecisionChoice", ["auto", "fp32", "bf16", "fp16"])
 RateSchedule = Enum("RateSchedule", ["constant", "cosine"])
 BatchNormOver = Enum("BatchNormOver", ["joint", "per_view"])
 PretrainOn = Enum("PretrainOn", ["training", "all"])
+Positives = Enum("Positives", ["image", "patient"])
+PredictorRate = Enum("PredictorRate", ["scheduled", "constant"])
 SelectEncoder = Enum("SelectEncoder", ["last", "best_validation_knn"])
 RotationPadding = Enum("RotationPadding", ["zeros", "reflection"])
 ImageStoreOn = Enum("ImageStoreOn", ["auto", "device", "host"])
@@ -41,7 +44,15 @@ Fact = Literal["numbers", "path", "text", "request", "private", "run"]
 def setting(*facts: Fact, default: Any = MISSING) -> Any:
     """Define a key of a config with facts, which hold for all keys below it as well. A default here is a value at which
     the key changes nothing: it is left out of the hash of a run, so that a new key orphans no finished run."""
-    return field(default=default, metadata={"facts": frozenset(facts)})
+    metadata = {"facts": frozenset(facts)}
+    if isinstance(default, dict):
+        return field(default_factory=lambda: dict(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+def get_default(key: "Field[Any]") -> Any:
+    """Return the value at which a key changes nothing, `MISSING` where there is none."""
+    return key.default if key.default_factory is NO_DEFAULT else key.default_factory()
 
 
 def has_fact(key: "Field[Any]", fact: Fact) -> bool:
@@ -101,6 +112,14 @@ class BackboneConfig:
     name: str = MISSING
     small_stem: bool = MISSING
     zero_init_residual: bool = MISSING
+    model: str | None = setting(default=None)
+    drop_path: float = setting(default=0.0)
+    one_channel: bool = setting(default=False)
+
+    @property
+    def title(self) -> str:
+        """Return the architecture's name: of `name: timm` that of its model."""
+        return self.model or self.name
 
 
 @dataclass
@@ -159,6 +178,7 @@ class PretrainConfig(ExperimentConfig):
     batch_size: int = setting("numbers")
     keep_last_batch: bool = setting("numbers")
     forward: BatchNormOver = setting("numbers")
+    optimiser: dict[str, Any] = setting("numbers", default={"name": "sgd"})
     learning_rate: float = setting("numbers")
     momentum: float = setting("numbers")
     weight_decay: float = setting("numbers")
@@ -172,7 +192,10 @@ class PretrainConfig(ExperimentConfig):
     sync_batch_norm: bool = MISSING
     views: ViewsConfig = setting("numbers")
     initial_weights: str = setting("path")
+    frozen_stages: int = setting("numbers", default=0)
     pretrain_on: PretrainOn = setting("numbers")
+    positives: Positives = setting("numbers", default=Positives.image)
+    predictor_rate: PredictorRate = setting("numbers", default=PredictorRate.scheduled)
     select_encoder: SelectEncoder = setting("numbers")
     checkpoint_seconds: float = MISSING
     preemption_signal: PreemptionSignal = setting("private")
@@ -238,11 +261,15 @@ def to_plain(config: Any) -> dict[str, Any]:
 
 
 def from_plain(schema: type[Config], values: Mapping[str, Any]) -> Config:
-    """Turn what `to_plain` made into the dataclass again; nothing is resolved or checked, and a missing key is None."""
+    """Turn what `to_plain` made into the dataclass again; nothing is resolved or checked. A missing key has its
+    schema's default, None where there is none."""
 
     def revived(hint: Any, value: Any) -> Any:
         if is_dataclass(hint):
             return from_plain(cast(type, hint), value)
         return hint[value] if isinstance(hint, EnumMeta) else value
 
-    return schema(**{key: revived(hint, values.get(key)) for key, hint in get_type_hints(schema).items()})
+    hints = get_type_hints(schema)
+    defaults = {key.name: get_default(key) for key in fields(cast(Any, schema))}
+    absent = {key: None if default == MISSING else default for key, default in defaults.items()}
+    return schema(**{key: revived(hints[key], values[key]) if key in values else absent[key] for key in absent})

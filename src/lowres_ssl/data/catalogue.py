@@ -65,6 +65,14 @@ class Catalogue:
         return np.array([place[record.label] for record in self.records], dtype=np.int64)
 
     @cached_property
+    def groups(self) -> NDArray[np.int64]:
+        """Number the groups of all records, the unlabelled ones last: int64 [N], -1 for an image without one."""
+        names, numbers = np.unique(
+            [record.group or "" for record in self.records + self.unlabelled], return_inverse=True
+        )
+        return np.where(names[numbers] == "", -1, numbers).astype(np.int64)
+
+    @cached_property
     def digest(self) -> str:
         """Compute the hex SHA-256 of all images' ids, labels, groups and bytes, and of the grey range."""
         content: list[list[object]] = [

@@ -1,15 +1,23 @@
-"""Build the encoder of a config: its architecture, the weights it starts with, and how its images are normalised."""
+"""Build the encoder of a config: its architecture, the weights it starts with, the stages that stay as they are."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torchvision.models import ResNet
 
-from lowres_ssl.config.experiment_schema import WEIGHTS_METHOD, ExperimentConfig
+from lowres_ssl.config.experiment_schema import RANDOM_BASELINES, WEIGHTS_METHOD, BackboneConfig, ExperimentConfig
 from lowres_ssl.encoders.base import Encoder, build_fixed_encoder, find_fixed_encoder
+from lowres_ssl.encoders.timm_models import build_timm_encoder
 from lowres_ssl.encoders.torchvision import build_backbone
 from lowres_ssl.encoders.weights_file import load_encoder_weights
 from lowres_ssl.errors import ConfigError
+
+TIMM_EXAMPLE = "vit_small_patch16_224"
+RESNET_STAGES = (("conv1", "bn1"), ("layer1",), ("layer2",), ("layer3",), ("layer4",))
+FROZEN_MARK = "is_frozen"  # an attribute, so that copies of a module are frozen as well
 
 
 def encoder_depends_on_seed(config: ExperimentConfig) -> bool:
@@ -23,15 +31,64 @@ def init_encoder(config: ExperimentConfig) -> Encoder:
     """The encoder of `config` as it is initialised, and how many features it has."""
 
     def backbone() -> Encoder:
-        return build_backbone(
-            config.backbone.name,
-            small_stem=config.backbone.small_stem,
-            zero_init_residual=config.backbone.zero_init_residual,
-            seed=config.seed,
-        )
+        return build_encoder(config.backbone, config.seed)
 
     baseline = build_fixed_encoder(config.method)
     return backbone() if baseline is None else baseline.architecture(backbone)
+
+
+def build_encoder(backbone: BackboneConfig, seed: int) -> Encoder:
+    """Build a ResNet of torchvision, or with `name: timm` any model of timm, randomly initialised from `seed`.
+
+    Raises `ConfigError` for keys that do not go together.
+    """
+    if backbone.name == "timm":
+        if backbone.model is None:
+            raise ConfigError(f"backbone=timm: wanted a model; type backbone.model={TIMM_EXAMPLE}")
+        if backbone.small_stem:
+            raise ConfigError("backbone.small_stem=true: is for torchvision's ResNets; leave it out")
+        encoder, width = build_timm_encoder(backbone.model, drop_path=backbone.drop_path, seed=seed)
+    else:
+        if backbone.model is not None or backbone.drop_path:
+            raise ConfigError("backbone.model and backbone.drop_path are timm's; type backbone=timm")
+        encoder, width = build_backbone(
+            backbone.name, small_stem=backbone.small_stem, zero_init_residual=backbone.zero_init_residual, seed=seed
+        )
+    if backbone.one_channel:
+        use_one_channel(encoder, backbone.title)
+    return encoder, width
+
+
+def use_one_channel(encoder: nn.Module, name: str) -> None:
+    """Give the encoder's first convolution one input channel, the sum of its three, and the first channel of its
+    images: of grey images, whose channels are the same, the outputs stay what they were.
+
+    Raises `ConfigError` where the first layer of three inputs is no convolution.
+    """
+    first = next((each for each in encoder.named_modules() if isinstance(each[1], nn.Conv2d)), None)
+    if first is None or first[1].in_channels != 3:
+        raise ConfigError(f"backbone.one_channel=true: {name} begins with no convolution of three channels")
+    layer = first[1]
+    layer.weight = nn.Parameter(layer.weight.detach().sum(dim=1, keepdim=True))
+    layer.in_channels = 1
+    encoder.register_forward_pre_hook(take_first_channel)
+
+
+def take_first_channel(_encoder: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
+    return inputs[0][:, :1]
+
+
+def fit_first_layer(encoder: nn.Module, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Sum the three input channels of a first convolution in `tensors` where the encoder's has one."""
+    wanted = encoder.state_dict()
+    return {
+        key: value.sum(dim=1, keepdim=True) if key in wanted and is_one_channel_of(wanted[key], value) else value
+        for key, value in tensors.items()
+    }
+
+
+def is_one_channel_of(wanted: Tensor, given: Tensor) -> bool:
+    return given.ndim == 4 and given.shape[1] == 3 and wanted.shape == (given.shape[0], 1, *given.shape[2:])
 
 
 def build_starting_encoder(config: ExperimentConfig) -> Encoder:
@@ -43,7 +100,7 @@ def build_starting_encoder(config: ExperimentConfig) -> Encoder:
     baseline = build_fixed_encoder(config.method)
     weights = None if baseline is None else baseline.weights(config.backbone.name, Path(config.data_dir) / "weights")
     if weights is not None:
-        load_encoder_weights(encoder, weights, f"method={config.method['name']}")
+        load_encoder_weights(encoder, fit_first_layer(encoder, weights), f"method={config.method['name']}")
         own = None if baseline is None else baseline.image_size()
         check_encoder_image_size(encoder, config.image_size, str(config.method["name"]), own)
     return encoder, width
@@ -72,3 +129,54 @@ def get_normalisation(config: ExperimentConfig) -> tuple[list[float], list[float
         return own
     mean, std = list(config.images.mean), list(config.images.std)
     return (mean, std) if config.images.colour else ([mean[0]] * 3, [std[0]] * 3)
+
+
+def has_batch_norm(encoder: nn.Module) -> bool:
+    """Whether there is anything to calibrate: most transformers and ConvNeXt have no BatchNorm."""
+    return any(isinstance(module, _BatchNorm) for module in encoder.modules())
+
+
+def list_random_baselines(encoder: nn.Module) -> list[str]:
+    """List the random encoders that stand beside `encoder` in every table, which has its architecture."""
+    return [name for name in RANDOM_BASELINES if name != "random_calibrated" or has_batch_norm(encoder)]
+
+
+def list_stages(encoder: nn.Module) -> list[tuple[Sequence[str], Sequence[str]]]:
+    """List the names of modules and of parameters of each stage: the stem, then four of a ResNet, or what timm groups
+    (the blocks of a transformer)."""
+    if isinstance(encoder, ResNet):
+        names = [name for name, _ in encoder.named_parameters()]
+        return [(own, [each for each in names if each.split(".")[0] in own]) for own in RESNET_STAGES]
+    from timm.models import group_modules, group_parameters
+
+    matcher = encoder.group_matcher(coarse=True)  # type: ignore[operator]  # a method of timm's models
+    modules, parameters = group_modules(encoder, matcher), group_parameters(encoder, matcher)
+    return [(modules.get(key, []), parameters.get(key, [])) for key in sorted({*modules, *parameters})]
+
+
+def freeze_stages(encoder: nn.Module, count: int) -> None:
+    """Leave the first `count` stages as they are: no gradients, evaluation mode in `set_training_mode`.
+
+    Raises `ConfigError` for a count that leaves nothing to train.
+    """
+    if count == 0:
+        return
+    stages = list_stages(encoder)
+    if not 0 < count < len(stages):
+        raise ConfigError(
+            f"frozen_stages={count}: this encoder has {len(stages)} stages, the stem first, wanted from 0 to "
+            f"{len(stages) - 1}"
+        )
+    for modules, parameters in stages[:count]:
+        for name in modules:
+            setattr(encoder.get_submodule(name), FROZEN_MARK, True)
+        for name in parameters:
+            encoder.get_parameter(name).requires_grad_(False)
+
+
+def set_training_mode(model: nn.Module) -> None:
+    """Put `model` into training mode, its frozen stages into evaluation mode."""
+    model.train()
+    for module in model.modules():
+        if getattr(module, FROZEN_MARK, False):
+            module.eval()

@@ -32,17 +32,23 @@ class ImageNetEncoder(FixedEncoder):
     def weights(self, backbone: str, cache: Path) -> Mapping[str, Tensor]:
         if self.file is not None:
             return load_weights(self.file)
-        known = models.get_model_weights(backbone)
-        if self.named not in known.__members__:
-            names = list(known.__members__)
-            hint = did_you_mean(self.named, names, "method.weights={}")
-            raise ConfigError(
-                f"method.weights={self.named}: {backbone} has {', '.join(names) or 'none'}; or name a file{hint}"
-            )
-        return load_weights(fetch_weights(known[self.named].url, cache))
+        return load_weights(fetch_imagenet_file(backbone, cache, self.named))
 
     def normalisation(self) -> tuple[list[float], list[float]]:
         return self.mean, self.std
+
+
+def fetch_imagenet_file(backbone: str, cache: Path, named: str = "IMAGENET1K_V1") -> Path:
+    """Return the file in `cache` with torchvision's weights of `backbone`, fetched if it is not there yet.
+
+    Raises `ConfigError` for a name that torchvision does not have, `DataError`.
+    """
+    known = models.get_model_weights(backbone)
+    if named not in known.__members__:
+        names = list(known.__members__)
+        hint = did_you_mean(named, names, "method.weights={}")
+        raise ConfigError(f"method.weights={named}: {backbone} has {', '.join(names) or 'none'}; or name a file{hint}")
+    return fetch_weights(known[named].url, cache)
 
 
 def fetch_weights(url: str, cache: Path) -> Path:

@@ -15,7 +15,9 @@ from lowres_ssl.data.pseudonyms import make_pseudonyms
 from lowres_ssl.data.splits import LabelSubset, Split, count_seen_test_images, save_split
 from lowres_ssl.device import DevicePrecision
 from lowres_ssl.encoders.base import build_fixed_encoder
-from lowres_ssl.encoders.from_config import get_normalisation, init_encoder
+from lowres_ssl.encoders.from_config import fit_first_layer, get_normalisation, init_encoder
+from lowres_ssl.encoders.imagenet import fetch_imagenet_file
+from lowres_ssl.encoders.timm_models import fetch_timm_file, is_timm_name
 from lowres_ssl.encoders.weights_file import load_encoder_weights, load_weights, save_tensors
 from lowres_ssl.environment import describe_environment
 from lowres_ssl.errors import CheckpointError, ConfigError, DataError
@@ -58,23 +60,37 @@ class InitialWeights:
 
 ProbeSettings = Mapping[str, Settings]  # by probe
 RANDOM_WEIGHTS = "random"  # what `initial_weights` is where nothing is named
+IMAGENET_WEIGHTS = "imagenet"  # supervised weights of the backbone
 METHOD_PREFIX = "method:"
 
 
 def resolve_initial_weights(named: str, config: PretrainConfig) -> InitialWeights:
-    """What `initial_weights=` names: a file, or a finished run by its folder, its name, or as "method:dcl" (see
-    `find_sibling_run`). Raises `DataError` where there is none, `CheckpointError` for one that will not do."""
+    """Find what `initial_weights=` names: a file, "imagenet", a model of timm, or a finished run by its folder, its
+    name, or as "method:dcl" (see `find_sibling_run`). Weights of others are fetched once, into `data_dir`.
+
+    Raises `DataError` where there is none, `CheckpointError` for one that will not do.
+    """
+    cache = Path(config.data_dir) / "weights"
     if Path(named).is_file():
         return InitialWeights(Path(named), Path(named).name)
+    if named == IMAGENET_WEIGHTS:
+        model = config.backbone.model
+        return InitialWeights(
+            fetch_imagenet_file(config.backbone.name, cache) if model is None else fetch_timm_file(model, cache), named
+        )
     if named.startswith(METHOD_PREFIX):
         run = find_sibling_run(config, named.removeprefix(METHOD_PREFIX))
     else:
         try:
             run = find_run(Path(config.output_dir), named)
         except DataError as error:
+            if is_timm_name(named):
+                return InitialWeights(fetch_timm_file(named, cache), named)
             several = ",".join(f"'{each}'" for each in named.split(","))
             sweep = f'; for a sweep over several type -m "initial_weights={several}"' if "," in named else ""
-            raise DataError(f"initial_weights={named}: neither a file nor a run; {error}{sweep}") from None
+            raise DataError(
+                f"initial_weights={named}: neither a file, a run, imagenet, nor a model of timm; {error}{sweep}"
+            ) from None
     record = run.read_finished()
     return InitialWeights(run.get_checked_encoder(), record.entry, record)
 
@@ -89,7 +105,7 @@ def find_sibling_run(config: PretrainConfig, method: str) -> Run:
     shared: dict[str, object] = {  # by the key to type, which is a column of the index
         "dataset": config.dataset.name,
         "recipe": config.recipe,
-        "backbone": config.backbone.name,
+        "backbone": config.backbone.title,
         "image_size": config.image_size,
         "batch_size": config.batch_size,
         "seed": config.seed,
@@ -137,7 +153,7 @@ def get_fixed_run(
     if encoder is None:
         encoder, _ = init_encoder(config)
         if source is not None:
-            load_encoder_weights(encoder, load_weights(source.path), str(source.path))
+            load_encoder_weights(encoder, fit_first_layer(encoder, load_weights(source.path)), str(source.path))
     identity = build_base_identity(config, material.outline, compute.precision, source.path if source else None)
     kind = "pretrain" if source is None else "evaluate"
     labels = [config.dataset.name, config.method["name"], f"s{config.seed}"]
@@ -160,10 +176,16 @@ def get_fixed_run(
 def build_encoder_name(config: ExperimentConfig, source: InitialWeights | None) -> str:
     """What tables call a run: its method, and what makes it another row than that."""
     name = str(config.method["name"])
-    if source is None:
-        method = build_fixed_encoder(config.method)
-        return name if method is None else method.row_name(name)
-    return f"{WEIGHTS_PREFIX}{source.name}" if name == WEIGHTS_METHOD else f"{name} from {source.name}"
+    if name == WEIGHTS_METHOD and source is not None:
+        return f"{WEIGHTS_PREFIX}{source.name}"
+    method = build_fixed_encoder(config.method)
+    if method is not None:
+        return method.row_name(name)
+    assert isinstance(config, PretrainConfig), "only pretrain trains"
+    patient = " by patient" if config.positives.name == "patient" else ""
+    start = "" if source is None else f" from {source.name}"
+    frozen = f", {pluralise(config.frozen_stages, 'stage')} frozen" if config.frozen_stages else ""
+    return f"{name}{patient}{start}{frozen}"
 
 
 def is_complete_run(run: Run) -> bool:

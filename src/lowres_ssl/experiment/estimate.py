@@ -130,7 +130,7 @@ def time_training_loop(plan: TrainingSetup, outline: DataSummary, views: Augment
     rows = np.resize(np.arange(len(store.ids)), batch * min(MAX_TIMED_STEPS[device], images // batch))
     epochs = warm_up + MAX_TIMED_EPOCHS + 1  # the last one is never reached
     assert plan.method is not None
-    labels = np.zeros(len(store.ids), dtype=np.int64) if plan.method.sees_labels else None
+    labels = np.zeros(len(store.ids), dtype=np.int64) if plan.method.takes_labels else None
     stopwatch = EpochStopwatch(warm_up)
     with make_temp_folder(Path(plan.config.output_dir) / "timing") as folder:
         try:

@@ -3,18 +3,28 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
 from lowres_ssl.augment.augmentation import Augmentation
 from lowres_ssl.augment.from_config import build_views
-from lowres_ssl.config.experiment_schema import RANDOM_BASELINES, PretrainConfig
+from lowres_ssl.augment.sampling import FULL_VIEW
+from lowres_ssl.config.check import check_view_settings
+from lowres_ssl.config.experiment_schema import PretrainConfig
 from lowres_ssl.console import log_info, pluralise
 from lowres_ssl.data.catalogue import Catalogue
 from lowres_ssl.data.prepare import DataSummary, make_configured_split
 from lowres_ssl.data.splits import ALL_LABELS, LabelSubset, Split, list_label_subsets, select_labelled
 from lowres_ssl.device import DevicePrecision, resolve_device
-from lowres_ssl.encoders.from_config import build_starting_encoder, init_encoder
+from lowres_ssl.encoders.from_config import (
+    build_starting_encoder,
+    check_encoder_image_size,
+    fit_first_layer,
+    freeze_stages,
+    init_encoder,
+    list_random_baselines,
+)
 from lowres_ssl.encoders.weights_file import load_encoder_weights, load_weights
 from lowres_ssl.errors import ConfigError
 from lowres_ssl.evaluate.encoder_runs import RANDOM_WEIGHTS, InitialWeights, build_encoder_name, resolve_initial_weights
@@ -25,7 +35,7 @@ from lowres_ssl.runs.records import RunIdentity, SplitSummary
 from lowres_ssl.runs.run import WEIGHTS_PREFIX, Run, get_identified_run
 from lowres_ssl.runs.run_hash import build_run_labels, build_training_identity
 from lowres_ssl.train.forward import TIMED_STEPS, measure_faster_layout
-from lowres_ssl.train.optimizers import SGD
+from lowres_ssl.train.optimizers import SHARED_SETTINGS, build_optimizer
 from lowres_ssl.train.state import TrainingOptions
 from lowres_ssl.train.world import SINGLE_PROCESS, World
 
@@ -46,6 +56,7 @@ class TrainingSetup:
     method: Method | None  # None of an encoder that is not trained
     training: TrainingOptions
     views: list[Augmentation]  # of each epoch
+    baselines: list[str]  # the random encoders beside it
     evaluation: ProbeSet
     compute: DevicePrecision
     source: InitialWeights | None  # of the weights that the encoder starts with
@@ -70,21 +81,37 @@ def build_training_setup(config: PretrainConfig, processes: World = SINGLE_PROCE
     source = None
     if config.initial_weights != RANDOM_WEIGHTS:
         source = resolve_initial_weights(config.initial_weights, config)
-        load_encoder_weights(encoder, load_weights(source.path), f"initial_weights={config.initial_weights}")
+        weights = fit_first_layer(encoder, load_weights(source.path))
+        load_encoder_weights(encoder, weights, f"initial_weights={config.initial_weights}")
+    freeze_stages(encoder, config.frozen_stages)
+    baselines = list_random_baselines(encoder)
+    # The classes are known once the images are; until then a supervised method's classifier is a stand-in.
+    method = build_trained_method(config.method, features=width, seed=config.seed)
+    views = () if method is None else [kind.size for kind in method.view_kinds()]
+    if method is not None:
+        check_view_settings(
+            config,
+            views,
+            is_pair=tuple(method.view_kinds()) == (FULL_VIEW, FULL_VIEW) and not method.takes_labels,
+            has_predictor=bool(method.predictor_parameters()),
+        )
+    if config.backbone.model is not None:
+        for size in sorted({max(2, round(share * config.image_size)) for share in (1.0, *views)}):
+            check_encoder_image_size(encoder, size, f"{config.method['name']}, {config.backbone.title}", None)
     training = TrainingOptions(
         epochs=config.epochs,
         batch_size=config.batch_size,
         keep_last_batch=config.keep_last_batch,
         joint=config.forward.name == "joint",
         learning_rate=config.learning_rate,
-        optimizer=SGD(config.momentum, config.weight_decay, config.decay_norm_and_bias),
+        optimizer=build_optimizer(config.optimiser, **{key: getattr(config, key) for key in SHARED_SETTINGS}),
         schedule=config.schedule.name,
         warmup_epochs=config.warmup_epochs,
         checkpoint_seconds=config.checkpoint_seconds,
         seed=config.seed,
+        views_per_image=len(views),
+        constant_predictor_rate=config.predictor_rate.name == "constant",
     )
-    # The classes are known once the images are; until then a supervised method's classifier is a stand-in.
-    method = build_trained_method(config.method, features=width, seed=config.seed)
     seen = choose_supervised_labels(config, method)
     draws = list_label_subsets(config.label_fraction, config.label_draws)
     return TrainingSetup(
@@ -94,6 +121,7 @@ def build_training_setup(config: PretrainConfig, processes: World = SINGLE_PROCE
         method=method,
         training=training,
         views=build_views(config),
+        baselines=baselines,
         evaluation=build_probe_set(config) if config.evaluate or selects else ProbeSet({}, {}),
         compute=compute,
         source=source,
@@ -101,6 +129,21 @@ def build_training_setup(config: PretrainConfig, processes: World = SINGLE_PROCE
         seen=seen,
         processes=processes,
     )
+
+
+def check_patients(catalogue: Catalogue, split: Split) -> None:
+    """Raise `ConfigError` where `positives=patient` finds no two training images of a patient."""
+    groups = catalogue.groups[split.train]
+    _, counts = np.unique(groups[groups >= 0], return_counts=True)
+    if not len(counts):
+        raise ConfigError(
+            "positives=patient: the patients of this set are not known; name them with dataset.options.group_pattern, "
+            "or type positives=image"
+        )
+    if counts.max() < 2:
+        raise ConfigError("positives=patient: no patient has two training images; type positives=image")
+    paired = int(counts[counts > 1].sum())
+    log_info(f"positives=patient: {paired:,} of {len(groups):,} training images have another one of their patient")
 
 
 def resolve_training_device(config: PretrainConfig, processes: World) -> DevicePrecision:
@@ -172,7 +215,7 @@ def make_checked_split(plan: TrainingSetup, catalogue: Catalogue) -> Split:
     check_probe_images(plan.evaluation, catalogue, split, plan.draws)
     if config.evaluate:
         summary, trained = SplitSummary(split.kind, split.seed, split.digest), plan.method is not None
-        untrained = [*([] if plan.source is None else [f"{WEIGHTS_PREFIX}{plan.source.name}"]), *RANDOM_BASELINES]
+        untrained = [*([] if plan.source is None else [f"{WEIGHTS_PREFIX}{plan.source.name}"]), *plan.baselines]
         own = TunedEncoder.build(config, build_encoder_name(config, plan.source), summary, config if trained else None)
         encoders = [own, *(TunedEncoder.build(config, entry, summary, None) for entry in untrained)]
         warn_of_settings(build_probe_set(config, encoder) for encoder in encoders)
@@ -180,6 +223,8 @@ def make_checked_split(plan: TrainingSetup, catalogue: Catalogue) -> Split:
         raise ConfigError("select_encoder=best_validation_knn: there are no validation images; try last")
     if plan.source is not None:
         plan.source.check_leakage(split, catalogue, plan.draws, Path(config.store_dir))
+    if config.positives.name == "patient":
+        check_patients(catalogue, split)
     if plan.method is not None:
         images = count_training_images(plan, catalogue, split)
         plan.training.steps_per_epoch(images)

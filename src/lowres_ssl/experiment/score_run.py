@@ -9,7 +9,6 @@ from omegaconf import DictConfig, OmegaConf
 
 from lowres_ssl.config.check import ALLOWED_INTERPOLATION, read_experiment
 from lowres_ssl.config.experiment_schema import (
-    RANDOM_BASELINES,
     TUNABLE_KEYS,
     EvaluateConfig,
     ExperimentConfig,
@@ -21,7 +20,7 @@ from lowres_ssl.data.catalogue import Catalogue
 from lowres_ssl.data.prepare import make_configured_split, prepare_data
 from lowres_ssl.data.splits import ALL_LABELS, LabelSubset, Split, list_label_subsets, load_split
 from lowres_ssl.device import choose_stored_precision, resolve_device
-from lowres_ssl.encoders.from_config import init_encoder
+from lowres_ssl.encoders.from_config import init_encoder, list_random_baselines
 from lowres_ssl.encoders.weights_file import load_encoder_weights, load_weights
 from lowres_ssl.errors import CheckpointError, ConfigError
 from lowres_ssl.evaluate.encoder_runs import InitialWeights, get_fixed_run
@@ -85,7 +84,7 @@ def score_run(cfg: DictConfig) -> None:
     else:
         material = prepare_data(config, partial(load_run_split, run, config, evaluation, draws))
     rows = [(run, config)]
-    for name in RANDOM_BASELINES:
+    for name in list_random_baselines(init_encoder(config)[0]):
         if run.read().method != name:
             own = experiment.fixed[name]
             rows.append((get_fixed_run(own, material, compute, probe), own))

@@ -6,11 +6,12 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 from omegaconf import DictConfig
 from torch import nn
 
 from lowres_ssl.config.check import Experiment, read_config
-from lowres_ssl.config.experiment_schema import RANDOM_BASELINES, WEIGHTS_METHOD, PretrainConfig
+from lowres_ssl.config.experiment_schema import WEIGHTS_METHOD, PretrainConfig
 from lowres_ssl.console import log_info, log_warning
 from lowres_ssl.data.prepare import PreparedData, prepare_data
 from lowres_ssl.data.splits import ALL_LABELS, select_labelled
@@ -99,7 +100,7 @@ def list_rows(
     else:
         rows.append((get_fixed_run(config, material, compute, probe, encoder=plan.encoder), config))
         session.begin(rows[0][0], config, material, trains=False)
-    for name in RANDOM_BASELINES:  # every table needs them
+    for name in plan.baselines:  # every table needs them
         if config.evaluate and config.method["name"] != name:
             own = experiment.fixed[name]
             rows.append((get_fixed_run(own, material, compute, probe), own))
@@ -197,6 +198,11 @@ def train_encoder(
         rows = split.train[select_labelled(catalogue.labels, split.train, split.validation, plan.seen)[0]]
         labels = catalogue.labels
     assert method is not None
+    if method.separates_images:
+        method = build_method(config.method, features=plan.width, images=len(rows), seed=config.seed)
+        labels = np.zeros(len(material.store.ids), dtype=np.int64)
+        labels[rows] = np.arange(len(rows))
+    groups = catalogue.groups if config.positives.name == "patient" else None
     resumed = bool(list_states(run.checkpoint))
     compute = choose_step_settings(plan, len(rows), time_layouts=not resumed)
     together = "" if plan.processes.size == 1 else f"{plan.processes.size} x "
@@ -210,7 +216,7 @@ def train_encoder(
             trained = pretrain(
                 encoder=plan.encoder,
                 method=method,
-                data=TrainingData(material.store, rows, plan.views, config.store.name, labels),
+                data=TrainingData(material.store, rows, plan.views, config.store.name, labels, groups),
                 options=plan.training,
                 execution=Execution(compute, plan.processes, config.sync_batch_norm, get_preemption_signal(config)),
                 checkpoint=run.checkpoint,
@@ -225,14 +231,15 @@ def train_encoder(
     observer.record(trained.history)  # it may be damaged, if nothing but this was left to do
     if trained.encoder is not plan.encoder:  # a teacher, where the method keeps one
         plan.encoder.load_state_dict(trained.encoder.state_dict())
+    used, fp32 = trained.compute.describe(), get_fp32_precision(compute.device)
     outcome = RunOutcome(
         epochs=len(trained.history),
         training_seconds=sum(line["seconds"] for line in trained.history),
-        environment=describe_environment(trained.compute.describe()),
+        environment=describe_environment(used),
         processes=plan.processes.size,
         compile_seconds=sum(line["compile_seconds"] for line in trained.history),
         layout=trained.compute.layout,
-        fp32=get_fp32_precision(compute.device),
+        fp32=fp32,
         chance_loss=trained.chance_loss,
     )
     if trained.best is not None:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torchvision import models
 
-from lowres_ssl.encoders.pretrained import create_timm_model, import_timm
+from lowres_ssl.encoders.timm_models import create_timm_model, import_timm
 from lowres_ssl.encoders.weights_file import save_tensors
 from lowres_ssl.errors import CheckpointError, ConfigError
 from lowres_ssl.inference.load import PortableEncoder

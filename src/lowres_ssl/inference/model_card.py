@@ -38,6 +38,8 @@ def get_library_and_name(encoder: PortableEncoder) -> tuple[str, str]:
     config = encoder.record.config
     if config.method["name"] == "pretrained":
         return "timm", str(config.method["model"])
+    if config.backbone.model is not None:
+        return "timm", config.backbone.model
     return "torchvision", config.backbone.name
 
 

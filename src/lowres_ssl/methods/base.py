@@ -8,7 +8,6 @@ where it classifies, and what `conf/method/<name>.yaml` holds.
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from copy import deepcopy
 from itertools import groupby
 from typing import Any, ClassVar
 
@@ -34,6 +33,12 @@ class Method(nn.Module, ABC):
     """
 
     sees_labels: ClassVar[bool] = False  # of a supervised one alone
+    separates_images: ClassVar[bool] = False  # its labels are the images' own numbers, from 0 to N - 1
+
+    @property
+    def takes_labels(self) -> bool:
+        """Whether `loss` gets labels: classes, or the images' own numbers."""
+        return self.sees_labels or self.separates_images
 
     def view_kinds(self) -> Sequence[ViewKind]:
         """List the views that a step wants of each image, in the order in which `encode` gets them."""
@@ -41,6 +46,10 @@ class Method(nn.Module, ABC):
 
     def prepare(self, encoder: nn.Module) -> None:
         """Build what starts as the encoder does, such as a teacher. Called once, before the optimiser is made."""
+
+    def predictor_parameters(self) -> Sequence[nn.Parameter]:
+        """List the parameters of the predictor, whose learning rate may be kept constant; none without one."""
+        return ()
 
     @abstractmethod
     def embed(self, features: Tensor) -> Outputs:
@@ -58,7 +67,7 @@ class Method(nn.Module, ABC):
     def loss(self, outputs: Sequence[Outputs], labels: Tensor | None) -> dict[str, Tensor]:
         """Compute "loss", the scalar to minimise, and its terms, to be shown, from the outputs of `encode`.
 
-        `labels`: int64 [B] for a method that sees them, else None.
+        `labels`: int64 [B] for a method that sees them, or that separates images, else None.
         """
 
     def after_step(self, encoder: nn.Module, progress: float) -> None:
@@ -88,21 +97,6 @@ def encode_views(network: Callable[[Tensor], Outputs], views: Sequence[Tensor], 
     return outputs
 
 
-def copy_as_teacher(student: nn.Module) -> nn.Module:
-    """Copy a module, without gradients, for `update_teacher`."""
-    return deepcopy(student).requires_grad_(False)
-
-
-@torch.no_grad()
-def update_teacher(teacher: nn.Module, student: nn.Module, momentum: float) -> None:
-    """Move the teacher's weights to `momentum` times theirs plus 1 - `momentum` times the student's, in place.
-
-    Buffers, such as BatchNorm's statistics, stay the teacher's own.
-    """
-    for own, followed in zip(teacher.parameters(), student.parameters(), strict=True):
-        own.lerp_(followed, 1 - momentum)
-
-
 def find_method(name: str) -> type[Method]:
     """Find the class in `methods/<name>.py`. Raises `ConfigError` if there is none."""
     names = list_available(PACKAGE, Method)
@@ -113,16 +107,19 @@ def find_method(name: str) -> type[Method]:
     return find_class(PACKAGE, name, Method, "method")
 
 
-def build_method(arguments: Mapping[str, Any], *, features: int = 1, classes: int = 1, seed: int) -> Method:
+def build_method(
+    arguments: Mapping[str, Any], *, features: int = 1, classes: int = 1, images: int = 2, seed: int
+) -> Method:
     """Build the method in `methods/<name>.py`, its heads initialised from `seed` without a global generator.
 
-    `features` and `classes` (of the images) are given to a constructor that takes them. Raises `ConfigError` if there
-    is no such method or `arguments` do not fit it.
+    `features`, `classes` and `images` (to train on) are given to a constructor that takes them. Raises `ConfigError` if
+    there is no such method or `arguments` do not fit it.
     """
     arguments = dict(arguments)
     name = str(arguments.pop("name"))
     takes = inspect.signature(find_method(name)).parameters
-    given = {key: value for key, value in (("features", features), ("classes", classes)) if key in takes}
+    known = {"features": features, "classes": classes, "images": images}
+    given = {key: value for key, value in known.items() if key in takes}
     with seed_torch(seed, "heads"):
         return build(PACKAGE, name, Method, arguments, "method", "method", **given)
 

@@ -1,6 +1,6 @@
 """The losses, as pure functions of two tensors [B, D]: one row an image, the rows of both belonging together.
 
-Each returns a scalar (`vicreg` its terms as well), computed in float32 at least (float64 stays float64; bfloat16 and
+Each returns a scalar (some their terms as well), computed in float32 at least (float64 stays float64; bfloat16 and
 float16 are widened) with autocast off, whatever the caller runs in. No heads, no encoder, no state: those are in the
 methods.
 
@@ -84,6 +84,103 @@ def negative_cosine(p: Tensor, z: Tensor) -> Tensor:
     """
     with use_full_precision(p, z) as (p, z):
         return -F.cosine_similarity(p, z.detach(), dim=1).mean()
+
+
+def byol(p: Tensor, target: Tensor) -> Tensor:
+    """Squared distance of normalised vectors: Grill et al., BYOL, 2020 (arXiv 2006.07733), equation 2; mean over B.
+
+    2 - 2 cos(p, target), from 0 to 4. `p`: predictions of one view [B, D]. `target`: the teacher's projections of the
+    other [B, D], detached here. Not symmetrised: the sum of both directions is the method's.
+    """
+    return 2 + 2 * negative_cosine(p, target)
+
+
+def info_nce(queries: Tensor, keys: Tensor, temperature: float) -> Tensor:
+    """InfoNCE with the keys of the batch: Chen, Xie and He, MoCo v3, 2021 (arXiv 2104.02057), algorithm 1 (`ctr`).
+
+    2 t times the mean over i of -log(exp(q_i k_i / t) / sum over j of exp(q_i k_j / t)); the factor 2 t is the paper's.
+    `queries`, `keys`: [B, D], normalised here; the keys are detached. Not symmetrised.
+    """
+    check_positive("temperature", temperature)
+    with use_full_precision(queries, keys) as (queries, keys):
+        logits = F.normalize(queries, dim=1) @ F.normalize(keys.detach(), dim=1).T / temperature  # [B, B]
+        own = torch.arange(len(logits), device=logits.device)
+        return 2 * temperature * F.cross_entropy(logits, own)
+
+
+def barlow_twins(z1: Tensor, z2: Tensor, redundancy: float) -> dict[str, Tensor]:
+    """Cross-correlation to the identity: Zbontar et al., Barlow Twins, 2021 (arXiv 2103.03230), equations 1 and 2.
+
+    C = the correlations over the batch between the dimensions of the two views, [D, D]. Returns "loss", "invariance",
+    the sum of (1 - C_ii)^2, and "redundancy", the sum of C_ij^2 off the diagonal, which counts `redundancy` times
+    (lambda). The variances have 1e-5 added, as the reference code's BatchNorm adds it. `z1`, `z2`: [B, D].
+    """
+    with use_full_precision(z1, z2) as (z1, z2):
+        n1, n2 = (F.batch_norm(z, None, None, training=True) for z in (z1, z2))  # mean 0, variance 1
+        correlation = n1.T @ n2 / len(z1)  # [D, D]
+        own = correlation.diagonal()
+        invariance = (1 - own).square().sum()
+        others = correlation.square().sum() - own.square().sum()
+        return {"loss": invariance + redundancy * others, "invariance": invariance, "redundancy": others}
+
+
+def tico(z1: Tensor, z2: Tensor, covariance: Tensor, weight: float) -> dict[str, Tensor]:
+    """Invariance and covariance contrast: Zhu et al., TiCo, 2022 (arXiv 2206.10698), equation 6.
+
+    Returns "loss", "invariance", the mean over B of 1 - cos(z1_i, z2_i), which is half their squared distance, and
+    "contrast", the mean over B of z1_i^T C z1_i, which counts `weight` times (rho). `covariance`: C [D, D], the moving
+    average of `tico_covariance`, without a gradient of its own. `z1`, `z2`: [B, D], normalised here.
+    """
+    with use_full_precision(z1, z2) as (z1, z2):
+        n1, n2 = F.normalize(z1, dim=1), F.normalize(z2, dim=1)
+        invariance = 1 - (n1 * n2).sum(dim=1).mean()
+        contrast = ((n1 @ covariance.to(n1.dtype)) * n1).sum(dim=1).mean()
+        return {"loss": invariance + weight * contrast, "invariance": invariance, "contrast": contrast}
+
+
+def tico_covariance(z1: Tensor, before: Tensor, decay: float) -> Tensor:
+    """Moving average of the second moment of normalised embeddings: TiCo, equation 5. [B, D], [D, D] -> [D, D]."""
+    with use_full_precision(z1, z1) as (z1, _):
+        n1 = F.normalize(z1.detach(), dim=1)
+        return decay * before + (1 - decay) * (n1.T @ n1 / len(n1)).to(before.dtype)
+
+
+def dino(
+    student: Tensor, teacher: Tensor, centre: Tensor, student_temperature: float, teacher_temperature: float
+) -> Tensor:
+    """Cross-entropy of a teacher's and a student's prototypes: Caron et al., DINO, 2021 (arXiv 2104.14294), equation 1.
+
+    The mean over B of -sum over k of softmax((teacher - centre) / t_t)_k log softmax(student / t_s)_k, of one view of
+    the student and another of the teacher. `student`, `teacher`: scores of K prototypes [B, K], the teacher's without a
+    gradient; `centre`: [K], their moving average.
+    """
+    check_positive("student_temperature", student_temperature)
+    check_positive("teacher_temperature", teacher_temperature)
+    with use_full_precision(student, teacher) as (student, teacher):
+        shares = ((teacher.detach() - centre) / teacher_temperature).softmax(dim=1)
+        return -(shares * (student / student_temperature).log_softmax(dim=1)).sum(dim=1).mean()
+
+
+def count_prototypes_in_use(scores: Tensor, centre: Tensor, temperature: float) -> Tensor:
+    """Compute exp of the entropy of the mean assignment of a batch to K prototypes, from 1 to K: a scalar. 1 is one
+    prototype for all images; K is the same share of each. `scores`: [B, K]; `centre`: [K]."""
+    shares = ((scores.detach().float() - centre) / temperature).softmax(dim=1).mean(dim=0)
+    entropy: Tensor = torch.special.entr(shares).sum()
+    return entropy.exp()
+
+
+def instance(z: Tensor, prototypes: Tensor, numbers: Tensor, temperature: float) -> Tensor:
+    """Classify each image as itself: Cao et al., Parametric Instance Classification, 2020 (2006.14618), equation 2.
+
+    The mean over B of -log(exp(cos(z_i, w_i) / t) / sum over all N images j of exp(cos(z_i, w_j) / t)). `z`: [B, D];
+    `prototypes`: a learnt vector for each image [N, D]; both are normalised here. `numbers`: int64 [B], the row of
+    `prototypes` that is the image's own.
+    """
+    check_positive("temperature", temperature)
+    with torch.autocast(z.device.type, enabled=False):
+        dtype = torch.promote_types(z.dtype, torch.float32)
+        logits = F.normalize(z.to(dtype), dim=1) @ F.normalize(prototypes.to(dtype), dim=1).T / temperature
+        return F.cross_entropy(logits, numbers)
 
 
 def vicreg(z1: Tensor, z2: Tensor, weights: Mapping[str, float], *, average_variance: bool = True) -> dict[str, Tensor]:

@@ -12,8 +12,8 @@ class SimSiam(Method):
     """Half the negative cosine of each view's prediction and the other's projection (equation 4), which is detached.
 
     Deviations from the paper: a projector of 2 layers, not 3, and of 512 outputs, not 2048, as the ICIP paper has it.
-    The predictor's learning rate follows the recipe's schedule; the paper keeps it constant (section 4.2). The two
-    differ under `recipe=tuned`, whose rate falls in a cosine, not where the schedule is constant.
+    The predictor's learning rate follows the recipe's schedule unless `predictor_rate=constant`, as the paper has it
+    (section 4.2). The two differ under `recipe=tuned`, whose rate falls in a cosine.
     `predictor=False` and `output_batch_norm=False` are what that paper's released code does: without them the
     projections lose their spread within a few hundred steps.
     """
@@ -30,6 +30,9 @@ class SimSiam(Method):
         super().__init__()
         self.projector = mlp(features, projector_hidden, projector_output, output_batch_norm=output_batch_norm)
         self.predictor = mlp(projector_output, predictor_hidden, projector_output) if predictor else nn.Identity()
+
+    def predictor_parameters(self) -> Sequence[nn.Parameter]:
+        return list(self.predictor.parameters())
 
     def embed(self, features: Tensor) -> Outputs:
         projection = self.projector(features)

@@ -25,6 +25,8 @@ MIN_EMBEDDING_STD = 0.12
 FALLING_STD = 0.5
 FALL_RATIO = 0.9  # the mean of the last quarter of the epochs as a share of that of the quarter before
 FALLING_RANK = 50.0
+# DINO's `prototypes`, the number that its teacher uses, from 1 to all: below this all images have the same one.
+MIN_PROTOTYPES = 2.0
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,8 @@ RUN_MARKS = {
         "collapsing",
         "its embeddings gather in few directions: effective rank below "
         f"{MIN_EFFECTIVE_RANK:g} over the last half of its epochs, "
-        f"embedding_std below {MIN_EMBEDDING_STD}, or below {FALLING_STD} and falling at a rank below {FALLING_RANK:g}",
+        f"embedding_std below {MIN_EMBEDDING_STD}, or below {FALLING_STD} and falling at a rank below "
+        f"{FALLING_RANK:g}; or a teacher with fewer than {MIN_PROTOTYPES:g} prototypes in use",
     ),
 }
 NO_MARKS = dict.fromkeys(RUN_MARKS, False)
@@ -72,6 +75,8 @@ def judge_history(lines: Sequence[Mapping[str, float]], record: RunRecord) -> di
     spreads, ranks = ([line[key] for line in get_last_half(lines)] for key in ("embedding_std", "effective_rank"))
     rank = fmean(ranks)
     collapsed = spreads[-1] < MIN_EMBEDDING_STD or rank < MIN_EFFECTIVE_RANK
+    prototypes = [line["prototypes"] for line in get_last_half(lines) if "prototypes" in line]
+    collapsed = collapsed or (bool(prototypes) and fmean(prototypes) < MIN_PROTOTYPES)
     learnt_nothing = False
     if chance is not None:
         temperature = record.config.method.get("temperature", 0.0)

@@ -20,7 +20,7 @@ RUN_COLUMNS: dict[str, Callable[[RunRecord], object]] = {
     "method": lambda record: record.method,
     "entry": lambda record: record.entry,
     "recipe": lambda record: record.config.recipe,
-    "backbone": lambda record: record.config.backbone.name,
+    "backbone": lambda record: record.config.backbone.title,
     "image_size": lambda record: record.config.image_size,
     "storage_size": lambda record: record.identity.store[2],
     "batch_size": lambda record: record.training and record.training.batch_size,

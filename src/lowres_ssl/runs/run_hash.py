@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lowres_ssl.augment.from_config import build_size_schedule
-from lowres_ssl.config.experiment_schema import ExperimentConfig, PretrainConfig, has_fact
+from lowres_ssl.config.experiment_schema import ExperimentConfig, PretrainConfig, get_default, has_fact
 from lowres_ssl.data.decode import DECODER_VERSION
 from lowres_ssl.data.prepare import DataSummary
 from lowres_ssl.data.splits import LabelSubset
@@ -78,7 +78,7 @@ def list_numeric_settings(
         value, counts = getattr(config, each.name), is_counted or has_fact(each, "numbers")
         if is_dataclass(value) and not isinstance(value, type):
             yield from list_numeric_settings(value, type(value), f"{prefix}{each.name}.", counts)
-        elif counts and value != each.default:
+        elif counts and value != get_default(each):
             yield from flatten_setting(f"{prefix}{each.name}", to_json(value))
 
 

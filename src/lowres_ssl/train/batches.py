@@ -8,9 +8,10 @@ from typing import TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from lowres_ssl.augment.sampling import FULL_VIEW, ViewKind, hash_image_ids
+from lowres_ssl.augment.sampling import FULL_VIEW, ViewKind, draw_uniforms, hash_image_ids
 from lowres_ssl.device import MEMORY_FORMATS, copy_array_to_device
 from lowres_ssl.seeding import derive_seed
 from lowres_ssl.train.batch_reader import BatchReader
@@ -36,6 +37,28 @@ def prefetch(iterable: Iterable[Item], depth: int = 2) -> Iterator[Item]:
                 yield item  # type: ignore[misc]  # `end` is no item
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def choose_partners(
+    rows: NDArray[np.int64], groups: NDArray[np.int64], keys: NDArray[np.uint64], *, seed: int, epoch: int
+) -> NDArray[np.int64]:
+    """Choose another image of the same group for each of `rows`, at random in each epoch; itself where it is the only
+    one, or its group is -1.
+
+    As MICLe (Azizi et al., Big Self-Supervised Models Advance Medical Image Classification, 2021, arXiv 2101.05224).
+    `rows`: int64 [n], the training images; `groups`: int64 [N]; `keys`: uint64 [N], see `hash_image_ids`. Returns int64
+    [N], of which only `rows` are set.
+    """
+    partners = np.arange(len(groups))
+    rows = np.sort(rows)
+    ordered = rows[np.argsort(groups[rows], kind="stable")]
+    ordered = ordered[groups[ordered] >= 0]
+    _, starts, counts = np.unique(groups[ordered], return_index=True, return_counts=True)
+    start, count = np.repeat(starts, counts), np.repeat(counts, counts)
+    drawn = draw_uniforms(seed=seed, epoch=epoch, view=0, keys=keys[ordered], count=1)[0]
+    steps = np.where(count > 1, 1 + (drawn * (count - 1)).astype(np.int64), 0)
+    partners[ordered] = ordered[start + (np.arange(len(ordered)) - start + steps) % count]
+    return partners
 
 
 def iter_training_batches(
@@ -64,16 +87,27 @@ def iter_training_batches(
         groups.append((data.views[epoch] if kind == FULL_VIEW else data.views[epoch].of_kind(kind), numbers))
         number = numbers.stop
 
+    partners = None
+    if data.groups is not None:  # each view is then made of other images
+        partners = choose_partners(
+            data.rows, data.groups, keys, seed=derive_seed(options.seed, "positives"), epoch=epoch
+        )
+        groups = [(augmentation, range(number, number + 1)) for augmentation, numbers in groups for number in numbers]
+
     def produce() -> Iterator[TrainingBatch]:
         for step in range(first_step, options.steps_per_epoch(len(order))):
             rows = processes.shard(order[step * size : (step + 1) * size])
-            images, sizes = read(rows), data.store.sizes[rows].astype(np.int64)
-            views = tuple(
-                view.contiguous(memory_format=MEMORY_FORMATS[layout])
-                for augmentation, numbers in groups
-                for view in augmentation.make(images, sizes, keys[rows], epoch=epoch, views=numbers)
+            views: list[Tensor] = []
+            for augmentation, numbers in groups:
+                shown = rows if partners is None or numbers.start == 0 else partners[rows]
+                if not views or partners is not None:
+                    images, sizes = read(shown), data.store.sizes[shown].astype(np.int64)
+                made = augmentation.make(images, sizes, keys[rows], epoch=epoch, views=numbers)
+                views += [view.contiguous(memory_format=MEMORY_FORMATS[layout]) for view in made]
+            yield (
+                tuple(views),
+                None if labels is None else labels.index_select(0, copy_array_to_device(rows, labels.device)),
             )
-            yield views, None if labels is None else labels.index_select(0, copy_array_to_device(rows, labels.device))
 
     # On a CPU a second thread takes the cores from the step, and was measured to be slower.
     return prefetch(produce()) if read.device.type == "cuda" else produce()

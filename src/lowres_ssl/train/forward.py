@@ -13,6 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from lowres_ssl.console import log_info, log_warning
 from lowres_ssl.device import CHANNELS_LAST, MEMORY_FORMATS, NCHW, DevicePrecision
+from lowres_ssl.encoders.from_config import set_training_mode
 from lowres_ssl.methods.base import Method, Outputs
 from lowres_ssl.train.world import SINGLE_PROCESS, World
 
@@ -210,10 +211,11 @@ def make_timed_step(
     encoder, method = deepcopy(encoder), deepcopy(method)
     method.prepare(encoder)
     model = nn.ModuleDict({"encoder": encoder, "method": method})
-    model.to(compute.device).to(memory_format=MEMORY_FORMATS[compute.layout]).train()
+    model.to(compute.device).to(memory_format=MEMORY_FORMATS[compute.layout])
+    set_training_mode(model)
     forward = ForwardPass(encoder, method, compute, joint=joint)
     views = [view.to(compute.device, memory_format=MEMORY_FORMATS[compute.layout]) for view in noise]
-    labels = torch.zeros(len(views[0]), dtype=torch.int64, device=compute.device) if method.sees_labels else None
+    labels = torch.zeros(len(views[0]), dtype=torch.int64, device=compute.device) if method.takes_labels else None
 
     def step() -> None:
         model.zero_grad()

@@ -17,12 +17,13 @@ from torch import Tensor, nn
 from lowres_ssl.augment.augmentation import Augmentation
 from lowres_ssl.console import TrainingProgress
 from lowres_ssl.device import MEMORY_FORMATS
+from lowres_ssl.encoders.from_config import set_training_mode
 from lowres_ssl.methods.base import Method
 from lowres_ssl.train.batch_reader import BatchReader
 from lowres_ssl.train.batches import iter_training_batches
 from lowres_ssl.train.checkpoint import CheckpointWriter
 from lowres_ssl.train.forward import ForwardPass
-from lowres_ssl.train.optimizers import get_learning_rate
+from lowres_ssl.train.optimizers import get_learning_rate, set_learning_rates
 from lowres_ssl.train.signals import DeferredSignals
 from lowres_ssl.train.state import (
     BestEncoder,
@@ -56,21 +57,21 @@ def pretrain(
     not hold the images beside a step; `Interrupted` on SIGINT, SIGTERM and `execution.preemption`, after writing a
     checkpoint; `OSError` where one could not be written; `CheckpointError` for one of another number of processes.
     """
-    if method.sees_labels != (data.labels is not None):
-        raise ValueError(f"{type(method).__name__} is given labels if it sees them, and only then")
+    if method.takes_labels != (data.labels is not None):
+        raise ValueError(f"{type(method).__name__} is given labels if it takes them, and only then")
     compute, processes = execution.compute, execution.processes
     # The first process writes and scores for all.
     observer = observer if observer and processes.is_main else TrainingObserver()
-    views_per_image = len(method.view_kinds())
     method.prepare(encoder)
     steps = options.steps_per_epoch(len(data.rows))
-    views_per_epoch = options.views_per_epoch(len(data.rows), views_per_image)
-    encoder.to(compute.device).train()
-    method.to(compute.device).train()
-    model = nn.ModuleDict({"encoder": encoder, "method": method}).to(memory_format=MEMORY_FORMATS[compute.layout])
+    chance_loss = compute_chance_loss(method, options, len(data.rows))
+    views_per_epoch = options.views_per_epoch(len(data.rows))
+    model = nn.ModuleDict({"encoder": encoder, "method": method}).to(compute.device)
+    model.to(memory_format=MEMORY_FORMATS[compute.layout])
+    set_training_mode(model)
     if execution.sync_batch_norm and processes.size > 1:
         nn.SyncBatchNorm.convert_sync_batchnorm(model)
-    optimiser = options.optimizer.build(model)
+    optimiser = options.optimizer.build(model, method.predictor_parameters() if options.constant_predictor_rate else ())
     scaler = torch.amp.GradScaler(compute.device.type, enabled=compute.precision == "fp16")
     forward = ForwardPass(encoder, method, compute, joint=options.joint, processes=processes)
     # Once the model is there: what is left is for steps and images.
@@ -124,8 +125,7 @@ def pretrain(
                 rate = get_learning_rate(
                     done, peak=options.learning_rate, steps=total, warmup=warmup, schedule=options.schedule
                 )
-                for group in optimiser.param_groups:
-                    group["lr"] = rate
+                set_learning_rates(optimiser, rate, options.learning_rate)
                 compiling = forward.prepare(views, labels)
                 losses, embeddings = forward(views, labels)
                 optimiser.zero_grad()
@@ -176,7 +176,6 @@ def pretrain(
             if saving and processes.is_main and not is_last:
                 writer.begin(content())
     used = replace(compute, compiled=forward.compiled, layout=state.layout)
-    chance_loss = compute_chance_loss(method, options, len(data.rows))
     return TrainingResult(method.encoder_to_keep(encoder), state.history, state.best, used, chance_loss)
 
 

@@ -40,6 +40,8 @@ class TrainingOptions:
     warmup_epochs: float
     checkpoint_seconds: float
     seed: int
+    constant_predictor_rate: bool = False
+    views_per_image: int = 2  # of the method, in a step
 
     def steps_per_epoch(self, images: int) -> int:
         """Raises `ConfigError` if there would be none."""
@@ -54,17 +56,18 @@ class TrainingOptions:
             )
         return steps
 
-    def views_per_epoch(self, images: int, views: int = 2) -> int:
-        """Count so many `views` of each image that is in a batch."""
-        return views * min(self.steps_per_epoch(images) * self.batch_size, images)
+    def views_per_epoch(self, images: int) -> int:
+        """Count the views of the images that are in a batch."""
+        return self.views_per_image * min(self.steps_per_epoch(images) * self.batch_size, images)
 
 
 @dataclass(frozen=True)
 class TrainingData:
     """The images to train on: `rows` of the store, int64 [n].
 
-    `views`: the augmentation of each epoch. `labels`: int64 [N], one a row of the store, for a method that sees them,
-    else None. `place`: where the images are, see `BatchReader`.
+    `views`: the augmentation of each epoch. `labels`: int64 [N], one a row of the store, for a method that takes them,
+    else None. `place`: where the images are, see `BatchReader`. `groups`: int64 [N], the patient of each row of the
+    store, -1 for an unknown one; with it the second view is one of another image of the same patient.
     """
 
     store: ImageStore
@@ -72,6 +75,7 @@ class TrainingData:
     views: Sequence[Augmentation]
     place: str = "host"
     labels: NDArray[np.int64] | None = None
+    groups: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,91 @@
+"""Build timm's models without their classifier, to be trained or frozen, and fetch their weights."""
+
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from torch import Tensor, nn
+
+from lowres_ssl.encoders.weights_file import save_tensors
+from lowres_ssl.errors import ConfigError, DataError, did_you_mean
+from lowres_ssl.seeding import seed_torch
+
+HUB_PREFIX = "hf-hub:"
+
+
+def import_timm(wanted: str = "method=pretrained") -> ModuleType:
+    """Import the library. Raises `ConfigError` if it is not installed; `wanted` needs it."""
+    try:
+        import timm
+    except ImportError as error:
+        raise ConfigError(f"{wanted} needs timm; type pip install 'lowres-ssl[timm]'") from error
+    return timm
+
+
+def is_timm_name(model: str) -> bool:
+    """Whether timm is installed and knows the architecture of `model`, with or without the name of its weights."""
+    try:
+        library = import_timm()
+    except ConfigError:
+        return False
+    return model.startswith(HUB_PREFIX) or bool(library.is_model(model.split(".")[0]))
+
+
+def check_timm_name(model: str, key: str) -> None:
+    """Raise `ConfigError` for an architecture that timm does not know; `key`: what the user types for it."""
+    library = import_timm(key)
+    bare = model.split(".")[0]
+    if not model.startswith(HUB_PREFIX) and not library.is_model(bare):
+        hint = did_you_mean(bare, library.list_models(), f"{key}={{}}")
+        raise ConfigError(f"{key}={model}: timm {library.__version__} has no such model{hint}")
+
+
+def create_timm_model(model: str, **asked: Any) -> nn.Module:
+    """Build timm's `model` without its classifier. A transformer whose positions are for images of one size resamples
+    them to the images it gets, where timm can do that; its weights are the same."""
+    try:
+        encoder: nn.Module = import_timm().create_model(model, num_classes=0, dynamic_img_size=True, **asked)
+    except TypeError:  # no such argument
+        encoder = import_timm().create_model(model, num_classes=0, **asked)
+    return encoder
+
+
+def build_timm_encoder(model: str, *, drop_path: float, seed: int) -> tuple[nn.Module, int]:
+    """Build an encoder to be trained, float32 [B, 3, S, S] -> [B, D], and D, randomly initialised from `seed` as timm
+    does it. Its pooling is the model's own.
+
+    `drop_path`: the probability that a residual branch is left out in training (Huang et al., 2016, arXiv 1603.09382):
+    it rises to this with depth. Raises `ConfigError` for an unknown model, or one without it where it is above 0.
+    """
+    check_timm_name(model, "backbone.model")
+    asked = {"drop_path_rate": drop_path} if drop_path else {}
+    try:
+        with seed_torch(seed, "encoder"):
+            encoder: Any = create_timm_model(model.split(".")[0], **asked)
+    except TypeError as error:
+        raise ConfigError(f"backbone.drop_path={drop_path}: {model} has none; type backbone.drop_path=0") from error
+    return encoder, int(encoder.num_features)
+
+
+def read_timm_weights(model: str, cache: Path, key: str, by_hand: str) -> dict[str, Tensor]:
+    """Fetch the weights of `model` into `cache`, once. Raises `DataError` with `by_hand`, what else to do."""
+    try:
+        encoder = create_timm_model(model, pretrained=True, cache_dir=str(cache))
+    except Exception as error:  # timm asks a hub, which fails in many ways
+        raise DataError(
+            f"{key}={model}: its weights cannot be fetched ({get_first_line(error)}); fetch them by other means and "
+            f"type {by_hand}"
+        ) from error
+    return encoder.state_dict()
+
+
+def fetch_timm_file(model: str, cache: Path) -> Path:
+    """Return the file in `cache` with the weights of `model`, fetched and written there if it is not there yet."""
+    path = cache / f"timm-{model.replace('/', '-').replace(':', '-')}.safetensors"
+    if not path.exists():
+        save_tensors(path, read_timm_weights(model, cache, "initial_weights", "initial_weights=FILE"), {"model": model})
+    return path
+
+
+def get_first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

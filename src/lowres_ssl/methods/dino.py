@@ -1,0 +1,117 @@
+"""DINO: Caron et al., Emerging Properties in Self-Supervised Vision Transformers, 2021 (arXiv 2104.14294)."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lowres_ssl.augment.sampling import ViewKind
+from lowres_ssl.errors import ConfigError
+from lowres_ssl.methods import losses
+from lowres_ssl.methods.base import Method, Outputs
+from lowres_ssl.methods.teacher import Teacher, add_targets, check_share
+
+BOTTLENECK = 256  # of the head, as in the paper's appendix C
+CENTRE_DECAY = 0.9  # equation 4
+SMALLEST_CROP = 0.05  # share of the image's area
+
+
+class DINO(Method):
+    """A student of all crops predicts the prototypes of a teacher that sees the two large ones (equation 1).
+
+    The teacher is a moving average whose momentum rises from `momentum` to 1 along a cosine, and the encoder that is
+    kept. Its scores are centred by a moving average over steps. Deviations from the paper: far fewer prototypes (65,536
+    there); the teacher's temperature is constant, without a warm-up; the last layer is trained from the first epoch on.
+    Large crops take at least `crop_boundary` of the image's area, small ones at most; these are `small_size` times as
+    many pixels a side. `temperatures`: the student's and the teacher's.
+    Shown beside the loss: "prototypes", the number of prototypes in use by the teacher
+    (`losses.count_prototypes_in_use`).
+    """
+
+    centre: Tensor
+
+    def __init__(
+        self,
+        features: int,
+        hidden: int,
+        prototypes: int,
+        crop_boundary: float,
+        small_size: float,
+        small_views: int,
+        temperatures: list[float],
+        momentum: float,
+    ) -> None:
+        super().__init__()
+        check_share("momentum", momentum)
+        self.head = DinoHead(features, hidden, prototypes)
+        if not SMALLEST_CROP < crop_boundary < 1:
+            raise ConfigError(f"method.crop_boundary={crop_boundary}: wanted a share between {SMALLEST_CROP} and 1")
+        if len(temperatures) != 2:
+            raise ConfigError(f"method.temperatures={temperatures}: wanted two, the student's and the teacher's")
+        large, small = ViewKind(1.0, (crop_boundary, 1.0)), ViewKind(small_size, (SMALLEST_CROP, crop_boundary))
+        self.kinds = (large, large, *[small] * small_views)
+        self.student_temperature, self.teacher_temperature = temperatures
+        self.momentum = momentum
+        self.register_buffer("centre", torch.zeros(prototypes))
+
+    def view_kinds(self) -> Sequence[ViewKind]:
+        return self.kinds
+
+    def prepare(self, encoder: nn.Module) -> None:
+        self.teacher = Teacher(nn.Sequential(encoder, self.head), self.momentum)
+
+    def embed(self, features: Tensor) -> Outputs:
+        bottleneck = self.head.project(features)
+        return bottleneck, self.head.score(bottleneck)
+
+    def encode(self, encoder: nn.Module, views: Sequence[Tensor], *, joint: bool) -> list[Outputs]:
+        outputs = super().encode(encoder, views, joint=joint)
+        return add_targets(outputs, self.teacher(views[:2], joint=joint))
+
+    def loss(self, outputs: Sequence[Outputs], labels: Tensor | None) -> dict[str, Tensor]:
+        targets = [outputs[0][2], outputs[1][2]]
+        centre = self.centre.clone()
+        pairs = [
+            losses.dino(student[1], target, centre, self.student_temperature, self.teacher_temperature)
+            for place, target in enumerate(targets)
+            for view, student in enumerate(outputs)
+            if view != place
+        ]
+        both = torch.cat(targets).to(self.centre.dtype)
+        self.centre.lerp_(both.mean(dim=0), 1 - CENTRE_DECAY)
+        in_use = losses.count_prototypes_in_use(both, centre, self.teacher_temperature)
+        return {"loss": torch.stack(pairs).mean(), "prototypes": in_use}
+
+    def after_step(self, encoder: nn.Module, progress: float) -> None:
+        self.teacher.follow(nn.Sequential(encoder, self.head), progress)
+
+    def chance_loss(self, batch_size: int) -> float:
+        return math.log(len(self.centre))  # every prototype the same share
+
+    def encoder_to_keep(self, encoder: nn.Module) -> nn.Module:
+        trained: nn.Module = self.teacher.network.get_submodule("0")
+        return trained
+
+
+class DinoHead(nn.Module):
+    """Three linear layers with GELU, normalised, then a cosine with each prototype: [B, D] -> [B, K] (appendix C)."""
+
+    def __init__(self, features: int, hidden: int, prototypes: int) -> None:
+        super().__init__()
+        layers = nn.Linear(features, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU()
+        self.layers = nn.Sequential(*layers, nn.Linear(hidden, BOTTLENECK))
+        self.prototypes = nn.Linear(BOTTLENECK, prototypes, bias=False)
+
+    def project(self, features: Tensor) -> Tensor:
+        projected = self.layers(features)
+        return F.normalize(projected.to(torch.promote_types(projected.dtype, torch.float32)), dim=1)
+
+    def score(self, bottleneck: Tensor) -> Tensor:
+        weights = F.normalize(self.prototypes.weight, dim=1)
+        with torch.autocast(bottleneck.device.type, enabled=False):  # bf16 has no digits for temperatures this small
+            return F.linear(bottleneck, weights)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.score(self.project(features))

@@ -1,0 +1,131 @@
+"""Models of timm that are trained: from a seed, with one channel, with stages frozen, and weights fetched once."""
+
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from lowres_ssl.config.experiment_schema import BackboneConfig
+from lowres_ssl.encoders import timm_models
+from lowres_ssl.encoders.from_config import (
+    build_encoder,
+    fit_first_layer,
+    freeze_stages,
+    list_stages,
+    set_training_mode,
+)
+from lowres_ssl.encoders.timm_models import build_timm_encoder, fetch_timm_file
+from lowres_ssl.encoders.weights_file import load_encoder_weights, load_weights
+from lowres_ssl.errors import ConfigError, DataError
+
+timm = pytest.importorskip("timm")
+SMALL = ("test_vit", "test_convnext", "test_efficientnet", "test_resnet")
+
+
+def backbone(name: str = "timm", **keys: Any) -> BackboneConfig:
+    return BackboneConfig(name=name, **{"small_stem": False, "zero_init_residual": False} | keys)
+
+
+@pytest.mark.parametrize("model", SMALL)
+def test_encoder_depends_on_its_seed_alone_and_has_no_classifier(model: str) -> None:
+    state = torch.get_rng_state()
+    (one, width), (same, _), (other, _) = (build_timm_encoder(model, drop_path=0.0, seed=seed) for seed in (0, 0, 1))
+    assert torch.equal(torch.get_rng_state(), state)
+    weights = [{k: v for k, v in each.state_dict().items() if v.ndim > 1} for each in (one, same, other)]
+    assert all(torch.equal(value, weights[1][key]) for key, value in weights[0].items())
+    assert any(not torch.equal(value, weights[2][key]) for key, value in weights[0].items())
+    with torch.no_grad():
+        assert one.eval()(torch.zeros(2, 3, 160, 160)).shape == (2, width)
+
+
+def test_residual_branches_are_dropped_in_training_alone() -> None:
+    encoder, _ = build_timm_encoder("test_vit", drop_path=0.9, seed=0)
+    images = torch.randn(4, 3, 160, 160, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert not torch.equal(encoder.train()(images), encoder(images))
+        assert torch.equal(encoder.eval()(images), encoder(images))
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({}, "backbone=timm: wanted a model"),
+        ({"model": "vit_smal_patch16_224"}, "backbone.model=vit_smal_patch16_224: timm .* did you mean"),
+        ({"model": "test_vit", "small_stem": True}, "backbone.small_stem=true"),
+        ({"name": "resnet18", "model": "test_vit"}, "type backbone=timm"),
+        ({"model": "mixer_s16_224", "one_channel": True, "drop_path": 2.0}, ""),
+    ],
+    ids=str,
+)
+def test_keys_that_do_not_go_together_are_refused(keys: dict[str, Any], message: str) -> None:
+    if message:
+        with pytest.raises(ConfigError, match=message):
+            build_encoder(backbone(**keys), seed=0)
+    else:
+        build_encoder(backbone(**keys), seed=0)
+
+
+@pytest.mark.parametrize("keys", [{"name": "resnet18"}, *({"model": model} for model in SMALL)], ids=str)
+def test_first_layer_of_one_channel_gives_grey_images_the_same_features(keys: dict[str, Any]) -> None:
+    (usual, _), (grey, _) = (build_encoder(backbone(**keys, one_channel=one), seed=3) for one in (False, True))
+    load_encoder_weights(grey, fit_first_layer(grey, usual.state_dict()), "usual")
+    images = torch.randn(2, 1, 160, 160).expand(-1, 3, -1, -1)
+    assert sum(p.numel() for p in grey.parameters()) < sum(p.numel() for p in usual.parameters())
+    with torch.no_grad():
+        torch.testing.assert_close(deepcopy(grey).eval()(images), usual.eval()(images), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("keys", [{"name": "resnet18"}, *({"model": model} for model in SMALL)], ids=str)
+def test_frozen_stages_keep_weights_and_statistics_and_the_others_learn(keys: dict[str, Any]) -> None:
+    encoder, _ = build_encoder(backbone(**keys), seed=0)
+    stages = list_stages(encoder)
+    names = [name for _, parameters in stages for name in parameters]
+    assert sorted(names) == sorted(name for name, _ in encoder.named_parameters())
+    freeze_stages(encoder, 2)
+    encoder = deepcopy(encoder)
+    before = {key: value.clone() for key, value in encoder.state_dict().items()}
+    optimiser = torch.optim.SGD([p for p in encoder.parameters() if p.requires_grad], lr=0.1)
+    set_training_mode(encoder)
+    for seed in range(2):
+        images = torch.randn(4, 3, 160, 160, generator=torch.Generator().manual_seed(seed))
+        optimiser.zero_grad()
+        (encoder(images) * torch.arange(4.0)[:, None]).sum().backward()
+        optimiser.step()
+    prefixes = tuple(f"{module}." for modules, _ in stages[:2] for module in modules)
+    frozen = {key for key in before if key.startswith(prefixes)} | {name for _, own in stages[:2] for name in own}
+    after = encoder.state_dict()
+    assert all(torch.equal(after[key], before[key]) for key in frozen)
+    learnt = {key for key in before if key not in frozen and not torch.equal(after[key], before[key])}
+    assert len(learnt) > len(before) / 4
+
+
+@pytest.mark.parametrize("count", [-1, 5, 99])
+def test_number_of_frozen_stages_out_of_range_is_refused(count: int) -> None:
+    encoder, _ = build_encoder(backbone("resnet18"), seed=0)
+    with pytest.raises(ConfigError, match=f"frozen_stages={count}: this encoder has 5 stages"):
+        freeze_stages(encoder, count)
+
+
+def test_weights_are_fetched_once_and_need_no_hub_afterwards(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A hub that is there once."""
+    torch.manual_seed(5)
+    published = timm.create_model("test_vit", num_classes=0)
+    asked = []
+
+    def answer(model: str, **options: Any) -> nn.Module:
+        asked.append(model)
+        if len(asked) > 1:
+            raise OSError("no network")
+        return published
+
+    monkeypatch.setattr(timm_models, "create_timm_model", answer)
+    path = fetch_timm_file("test_vit.r160_in1k", tmp_path)
+    assert fetch_timm_file("test_vit.r160_in1k", tmp_path) == path
+    assert asked == ["test_vit.r160_in1k"]
+    again = load_weights(path)
+    assert all(torch.equal(value, again[key]) for key, value in published.state_dict().items())
+    with pytest.raises(DataError, match=r"cannot be fetched \(no network\); .* type initial_weights=FILE"):
+        fetch_timm_file("other", tmp_path)
