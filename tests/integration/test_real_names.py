@@ -37,7 +37,7 @@ def test_set_laid_out_by_its_real_names_goes_the_whole_way(
     write_tree(tmp_path / "data" / dataset, names)
     answer = lowres_ssl("data", f"dataset={dataset}", "split=patient")
     assert answer.code == 0, answer.err
-    assert f" {images} " in answer.out
+    assert f" {images:,} " in answer.out
     assert "\nleakage " in answer.out
     assert "0 of " in answer.out
     if note:

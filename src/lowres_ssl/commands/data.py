@@ -4,7 +4,7 @@ from omegaconf import DictConfig
 
 from lowres_ssl.config.check import read_config
 from lowres_ssl.config.command_schemas import DataConfig
-from lowres_ssl.data.summary import print_dataset, print_datasets
+from lowres_ssl.data.dataset_tables import print_dataset, print_datasets
 from lowres_ssl.errors import ConfigError
 
 

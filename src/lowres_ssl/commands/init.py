@@ -7,13 +7,14 @@ from omegaconf import DictConfig
 from lowres_ssl.config.check import read_config, require
 from lowres_ssl.config.command_schemas import InitConfig
 from lowres_ssl.console import format_table, log_warning, pluralise
+from lowres_ssl.data.dataset_tables import format_class_table
 from lowres_ssl.errors import escape_line
 from lowres_ssl.init.describe_folder import (
-    format_class_table,
     format_first_commands,
     indent_lines,
     list_folder_facts,
     list_folder_warnings,
+    list_subset_columns,
     make_default_split,
 )
 from lowres_ssl.init.inspect_folder import check_image_folder, inspect_folder
@@ -36,7 +37,7 @@ def main(cfg: DictConfig) -> None:
     check_dataset_name(name)
     found = inspect_folder(folder, Path(config.store_dir))
     print(f"{escape_line(str(folder))}: {pluralise(len(found.catalogue.records), 'image')}\n")
-    print(format_class_table(found.catalogue))
+    print(format_class_table(found.catalogue, list_subset_columns(found.catalogue)))
     split, chosen = make_default_split(found)
     print(f"\n{format_table(None, list_folder_facts(found, split))}\n", flush=True)
     for note in dict.fromkeys([*found.catalogue.notes, *split.notes, *list_folder_warnings(found)]):

@@ -95,16 +95,12 @@ def open_image_store(
         try:
             with lock(folder, f"decoded images of {catalogue.name}"):
                 meta = read_store_meta(folder, key)  # another process may have built it while this one waited
-                if meta is None:
-                    build_image_store(catalogue, folder, key, colour, storage_size, skip_unreadable)
+                meta = meta or build_image_store(catalogue, folder, key, colour, storage_size, skip_unreadable)
         except OSError as error:
             raise DataError(
                 f"{folder}: the decoded images could not be written ({error.strerror or error}); "
                 "name another place with output_dir=FOLDER"
             ) from error
-        meta = meta or read_store_meta(folder, key)
-    if meta is None:
-        raise DataError(f"{folder}: the decoded images are damaged again after writing them; check the disk")
     if meta.dropped and not skip_unreadable:
         first = next(each for each in catalogue.records + catalogue.unlabelled if each.id in meta.dropped)
         raise make_unreadable_error(first, meta.dropped[first.id])
@@ -176,7 +172,7 @@ def compute_cached_checksum(path: Path, _inode: int, _size: int, _mtime_ns: int)
 
 def build_image_store(
     catalogue: Catalogue, folder: Path, key: str, colour: bool, size: int, skip_unreadable: bool
-) -> None:
+) -> StoreMeta:
     """Decode everything into a new folder beside `folder`, then rename it."""
     records = catalogue.records + catalogue.unlabelled
     decode = partial(decode_or_explain, colour=colour, size=size, grey_range=catalogue.grey_range)
@@ -206,6 +202,7 @@ def build_image_store(
             crc32=compute_file_checksum(temporary / "images.npy"),
         )
         write_record(temporary / "store.json", meta)
+    return meta
 
 
 def allocate_array(path: Path, shape: tuple[int, ...]) -> np.memmap[Any, Any]:

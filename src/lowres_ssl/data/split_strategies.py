@@ -25,9 +25,8 @@ SubsetIndices = dict[str, list[int]]  # subset -> indices into `catalogue.record
 
 def split_randomly(catalogue: Catalogue, seed: int) -> tuple[SubsetIndices, list[str]]:
     everything = range(len(catalogue.records))
-    return split_identical_together(catalogue, group_identical_images(catalogue, everything), seed, SUBSET_SHARES), (
-        find_mixed_labels(catalogue, everything)
-    )
+    units = group_identical_images(catalogue, everything)
+    return split_identical_together(catalogue, units, seed, SUBSET_SHARES), find_mixed_labels(catalogue, everything)
 
 
 def split_stratified(catalogue: Catalogue, seed: int) -> tuple[SubsetIndices, list[str]]:

@@ -2,6 +2,7 @@
 
 import textwrap
 from collections import Counter
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -29,17 +30,12 @@ def indent_lines(text: str) -> str:
     return textwrap.indent(text, "  ")
 
 
-def format_class_table(catalogue: Catalogue) -> str:
-    """Format the images of each class, by subset if the set is divided."""
-    counts = Counter((record.label, record.subset) for record in catalogue.records)
-    subsets = [name for name in SUBSETS if any(subset == name for _, subset in counts)]
-    rows = [
-        [escape_line(name), f"{number:,}", *(f"{counts[name, subset]:,}" for subset in subsets)]
-        for name, number in catalogue.counts().items()
-    ]
-    by_subset = Counter(record.subset for record in catalogue.records)
-    rows.append(["all", f"{len(catalogue.records):,}", *(f"{by_subset[subset]:,}" for subset in subsets)])
-    return format_table(["class", "images", *subsets], rows, right=range(1, 2 + len(subsets)))
+def list_subset_columns(catalogue: Catalogue) -> dict[str, Mapping[str, int]]:
+    """List the images of each class, and by subset if the set is divided."""
+    by_subset = {
+        name: Counter(record.label for record in catalogue.records if record.subset == name) for name in SUBSETS
+    }
+    return {"images": catalogue.counts(), **{name: counts for name, counts in by_subset.items() if counts}}
 
 
 def make_default_split(found: FolderSurvey) -> tuple[Split, list[str]]:

@@ -1,6 +1,7 @@
 """Print which data sets exist, and one set's classes, split and state."""
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -56,39 +57,35 @@ def print_dataset(config: DataConfig, dataset: DatasetConfig) -> None:
         )
     split = make_split(catalogue, kind=config.split.name, seed=config.split_seed)
     print(f"{dataset.title}, {escape_line(str(catalogue.root))}\n")
-    print(format_split_table(catalogue, split, dataset))
+    print(format_class_table(catalogue, list_split_columns(catalogue, split, dataset.expected)))
     print()
     print(format_dataset_facts(catalogue, split, folder))
     for note in dict.fromkeys([*catalogue.notes, *split.notes]):
         log_warning(note)
 
 
-def format_split_table(catalogue: Catalogue, split: Split, dataset: DatasetConfig) -> str:
-    """Format the images of each class: all, those published and those in each subset."""
-    counts = catalogue.counts()
-    subsets = [Counter(catalogue.labels[rows].tolist()) for rows in (split.train, split.validation, split.test)]
-    published = dataset.expected
-    heads = ["class", "images", *(["published"] if published else []), "train", "validate", "test"]
+def list_split_columns(catalogue: Catalogue, split: Split, expected: dict[str, int]) -> dict[str, Mapping[str, int]]:
+    """List the images of each class: all, those published and those in each subset."""
+    subsets = {"train": split.train, "validate": split.validation, "test": split.test}
+    return {
+        "images": catalogue.counts(),
+        **({"published": expected} if expected else {}),
+        **{name: Counter(catalogue.records[row].label for row in rows) for name, rows in subsets.items()},
+    }
 
-    def line(name: str, images: int, wanted: int | None, own: list[int]) -> list[str]:
-        return [name, *map(str, [images, *([wanted or 0] if published else []), *own])]
 
-    rows = [
-        line(name, counts[name], published.get(name), [each[label] for each in subsets])
-        for label, name in enumerate(catalogue.classes)
-    ]
-    rows.append(line("all", len(catalogue.records), sum(published.values()), [each.total() for each in subsets]))
-    groups = [len(count_groups(catalogue, each)) for each in (split.train, split.validation, split.test)]
-    if any(groups):
-        total = len(count_groups(catalogue, range(len(catalogue.records))))
-        published_groups = [""] if published else []
-        rows.append(["groups", str(total), *published_groups, *map(str, groups)])
-    return format_table(heads, [[escape_line(cell) for cell in row] for row in rows], right=range(1, len(heads)))
+def format_class_table(catalogue: Catalogue, columns: Mapping[str, Mapping[str, int]]) -> str:
+    """Format numbers of images by class, a row a class and one for all. `columns`: by head, then by class."""
+    rows = [[escape_line(name), *(f"{each.get(name, 0):,}" for each in columns.values())] for name in catalogue.classes]
+    rows.append(["all", *(f"{sum(each.values()):,}" for each in columns.values())])
+    return format_table(["class", *columns], rows, right=range(1, 1 + len(columns)))
 
 
 def format_dataset_facts(catalogue: Catalogue, split: Split, folder: Path) -> str:
     heights, widths = np.array([(record.height, record.width) for record in catalogue.records]).T
     groups = {record.group for record in catalogue.records} - {None}
+    shares = [len(count_groups(catalogue, own)) for own in (split.train, split.validation, split.test)]
+    divided = "{:,} train, {:,} validate, {:,} test".format(*shares)
     prepared = (
         f"{folder} ({format_path_size(folder)})"
         if folder.is_dir()
@@ -96,7 +93,7 @@ def format_dataset_facts(catalogue: Catalogue, split: Split, folder: Path) -> st
     )
     rows = [
         ["pixels", f"{widths.min()} x {heights.min()} to {widths.max()} x {heights.max()}"],
-        ["groups", f"{len(groups):,} patients, slides or source images" if groups else "not known"],
+        ["groups", f"{len(groups):,} patients, slides or source images: {divided}" if groups else "not known"],
         ["split", f"{split.kind}, split_seed {split.seed}, digest {split.digest[:8]}"],
         ["leakage", compute_leakage(catalogue, split).format_sentence().removeprefix("leakage: ")],
         ["prepared", prepared],
