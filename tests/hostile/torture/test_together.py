@@ -63,23 +63,13 @@ def test_eight_processes_with_sweeps_that_overlap_compute_each_run_once(
         finished_once(tmp_path, done, runs=6)
 
 
-@pytest.mark.torture
-def test_eight_processes_that_force_the_same_run_each_make_it_whole(address: str, tmp_path: Path) -> None:
-    with told("eight-forced", "eight processes that force one run"):
-        force_at_once(address, tmp_path, 8)
-
-
 def test_two_processes_that_force_the_same_run_each_make_it_whole(address: str, tmp_path: Path) -> None:
-    force_at_once(address, tmp_path, 2)
-
-
-def force_at_once(address: str, folder: Path, processes: int) -> None:
     """Each makes it again, since each was told to; none takes it away while another works on it."""
     fetch = ["data", "dataset=folder", "fetch=true", f"dataset.url={address}"]
     force = ["pretrain", "dataset=folder", *SMALL, "method=simclr", "batch_size=8", "force=true"]
-    codes, done = at_once(folder, processes * [[fetch, force]])
-    assert codes == processes * [[0, 0]], said(folder, processes)
-    assert {times for work, times in done.items() if work.startswith("training")} == {processes}
-    for run in (folder / "outputs" / "pretrain").iterdir():
+    codes, done = at_once(tmp_path, 2 * [[fetch, force]])
+    assert codes == 2 * [[0, 0]], said(tmp_path, 2)
+    assert {times for work, times in done.items() if work.startswith("training")} == {2}
+    for run in (tmp_path / "outputs" / "pretrain").iterdir():
         assert json.loads((run / "run.json").read_text())["outcome"]
         assert len(list(run.glob("knn-*/result.json"))) == 1
