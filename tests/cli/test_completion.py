@@ -126,29 +126,19 @@ def typed(shell: list[str], place: Path, setup: str, line: str, wanted: str) -> 
         os.waitpid(pid, 0)
 
 
-@pytest.mark.parametrize(
-    ("line", "wanted", "breaks"),
-    [
-        ("lowres-ssl pretrain method=vic", "method=vicreg ", ""),
-        ("lowres-ssl pretrain method=vic", "method=vicreg ", "COMP_WORDBREAKS=${COMP_WORDBREAKS//=};"),
-        ("lowres-ssl pretrain dataset.root=ima", "dataset.root=images/", ""),
-    ],
-)
-def test_bash_completes_what_was_typed(place: Path, line: str, wanted: str, breaks: str) -> None:
-    bash = needs("bash")
-    setup = f"bind 'set enable-bracketed-paste off'; {breaks} source <(lowres-ssl --completion-script bash)"
-    assert wanted in typed([bash, "--norc", "--noprofile", "-i"], place, setup, line, wanted)
-
-
+@pytest.mark.parametrize("breaks", ["", "COMP_WORDBREAKS=${COMP_WORDBREAKS//=};"])
 @pytest.mark.parametrize(
     ("line", "wanted"),
     [
+        ("lowres-ssl pretrain method=vic", "method=vicreg "),
+        ("lowres-ssl pretrain dataset.root=ima", "dataset.root=images/"),
         ("lowres-ssl pretrain dataset.root=od", r"dataset.root=odd\ place/"),
         (r"lowres-ssl pretrain dataset.root=odd\ place/", r"dataset.root=odd\ place/\$\(touch\ made\)/"),
     ],
 )
-@pytest.mark.parametrize("breaks", ["", "COMP_WORDBREAKS=${COMP_WORDBREAKS//=};"])
-def test_bash_quotes_names_that_it_would_run(place: Path, line: str, wanted: str, breaks: str) -> None:
+def test_bash_completes_what_was_typed_and_quotes_what_it_would_run(
+    place: Path, line: str, wanted: str, breaks: str
+) -> None:
     bash = needs("bash")
     setup = f"bind 'set enable-bracketed-paste off'; {breaks} source <(lowres-ssl --completion-script bash)"
     assert wanted in typed([bash, "--norc", "--noprofile", "-i"], place, setup, line, wanted)

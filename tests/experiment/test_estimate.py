@@ -145,22 +145,20 @@ def test_epochs_of_another_size_have_their_own_time(plan: Any, outline: DataSumm
     assert len(asked) == 2
 
 
-def test_a_validation_after_each_epoch_is_counted(
+def test_validation_and_a_share_of_each_of_several_processes_are_counted(
     plan: Any, outline: DataSummary, asked: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(estimate, "measure_inference_speed", lambda *_: 50.0)
     plan.config.select_encoder.name = "best_validation_knn"
     assert estimate_training_seconds(plan, outline, done=1) == 3 * (160 / 1.0 + 0.5 + IMAGES / 50.0)
-
-
-def test_several_processes_have_a_share_each(plan: Any, outline: DataSummary, asked: list[int]) -> None:
+    plan.config.select_encoder.name = "last"
     plan.processes = World(rank=0, size=2, local_rank=0, local_size=2)
-    assert estimate_training_seconds(plan, outline) == EPOCHS * (80 / 1.0 + 0.5)
-    assert asked == [4]
+    assert estimate_training_seconds(plan, outline) == EPOCHS * (80 / 2.0 + 0.5)
+    assert asked == [8, 4]
 
 
-def test_a_run_is_timed_by_its_own_loop_uncompiled(
-    plan: Any, outline: DataSummary, monkeypatch: pytest.MonkeyPatch
+def test_a_run_is_timed_by_its_own_loop_uncompiled_and_leaves_no_trace(
+    plan: Any, outline: DataSummary, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     given = list[dict[str, Any]]()
     real = estimate.pretrain
@@ -172,24 +170,18 @@ def test_a_run_is_timed_by_its_own_loop_uncompiled(
     monkeypatch.setattr(estimate, "pretrain", seen)
     monkeypatch.setattr(torch, "compile", lambda *_, **__: pytest.fail("it was compiled"))
     plan.compute = replace(plan.compute, compiled=True)
+    before = {name: value.clone() for name, value in plan.encoder.state_dict().items()}
+    random = torch.get_rng_state()
     measured = time_training_loop(plan, outline, VIEWS, 8)
     assert measured.views > 0
     assert measured.epoch_end > 0
+    assert measure_inference_speed(plan, outline) > 0
     (arguments,) = given
     assert arguments["data"].views[0] is VIEWS
-    assert arguments["data"].place == "auto"
     assert arguments["options"].batch_size == 8
     assert arguments["options"].optimizer == TRAINING.optimizer
     assert arguments["data"].store.images.shape == outline.store_shape
-
-
-def test_timing_leaves_no_trace(plan: Any, outline: DataSummary, tmp_path: Path) -> None:
-    before = {name: value.clone() for name, value in plan.encoder.state_dict().items()}
-    random = torch.get_rng_state()
-    assert time_training_loop(plan, outline, VIEWS, 4).views > 0
-    assert measure_inference_speed(plan, outline) > 0
-    for name, value in plan.encoder.state_dict().items():
-        assert torch.equal(value, before[name]), name
+    assert all(torch.equal(value, before[name]) for name, value in plan.encoder.state_dict().items())
     assert all(value.grad is None for module in (plan.encoder, plan.method) for value in module.parameters())
     assert torch.equal(torch.get_rng_state(), random)
     assert list(tmp_path.iterdir()) == []

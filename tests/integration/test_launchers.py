@@ -138,15 +138,19 @@ def test_what_other_processes_failed_at_or_foretold_is_told_at_the_end(type_swee
     assert out.strip().splitlines()[-1].startswith("2 runs: 0 finished or with nothing to train, 2 to go; ")
 
 
-def disturb(sweep: Sweep) -> None:
-    """Send to seed 2 what Slurm sends before it takes a machine, kill 1."""
+@pytest.mark.parametrize("launcher", ["slurm_local", pytest.param("slurm", marks=pytest.mark.slow)])
+def test_submitit_puts_a_preempted_job_back_and_tells_of_a_killed_one(
+    type_sweep: Typing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, launcher: str
+) -> None:
+    """2 is sent what Slurm sends before it takes a machine; 1 is killed. "slurm": by the script that it would run."""
+    more = []
+    if launcher == "slurm":
+        fake_slurm.set_up(tmp_path / "slurm", monkeypatch)
+        more = ["hydra.launcher.cpus_per_task=1"]
+    sweep = type_sweep(f"hydra/launcher={launcher}", *more, "seed=1,2")
     sweep.send(signal.SIGTERM, seed=2)
     sweep.send(signal.SIGUSR2, seed=2)
     sweep.send(signal.SIGKILL, seed=1)
-
-
-def check_disturbed(sweep: Sweep) -> None:
-    """That 2 was put back into the queue, and 1 told of."""
     code, _, err = sweep.end()
     assert code == 1
     assert "Traceback" not in err
@@ -158,22 +162,6 @@ def check_disturbed(sweep: Sweep) -> None:
     assert "Bypassing signal SIGTERM" in requeued
     assert requeued.count("Starting with ") == 2
     assert requeued.count("epoch 1/3") <= 1
-
-
-def test_submitit_puts_a_preempted_job_back_and_tells_of_a_killed_one(type_sweep: Typing) -> None:
-    sweep = type_sweep("hydra/launcher=slurm_local", "seed=1,2")
-    disturb(sweep)
-    check_disturbed(sweep)
-
-
-@pytest.mark.slow
-def test_the_same_by_the_script_that_slurm_would_run(
-    type_sweep: Typing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fake_slurm.set_up(tmp_path / "slurm", monkeypatch)
-    sweep = type_sweep("hydra/launcher=slurm", "hydra.launcher.cpus_per_task=1", "seed=1,2")
-    disturb(sweep)
-    check_disturbed(sweep)
 
 
 @pytest.mark.slow
@@ -207,25 +195,15 @@ RAY = (
 
 
 @pytest.mark.slow
-def test_ray_tries_the_job_of_a_killed_worker_again(type_sweep: Typing) -> None:
+@pytest.mark.parametrize("retries", [3, 0])
+def test_ray_tries_the_job_of_a_killed_worker_again_or_tells_of_it(type_sweep: Typing, retries: int) -> None:
     pytest.importorskip("ray")
-    sweep = type_sweep(*RAY, "seed=0,1,2")
+    sweep = type_sweep(*RAY, f"hydra.launcher.ray.remote.max_retries={retries}", "seed=0,1,2")
     sweep.send(signal.SIGKILL, seed=1)
     code, _, err = sweep.end()
-    assert code == 0, err
-    assert sweep.finished() == [0, 1, 2]
-
-
-@pytest.mark.slow
-def test_a_worker_of_ray_that_is_not_tried_again_is_told_at_the_end(type_sweep: Typing) -> None:
-    pytest.importorskip("ray")
-    sweep = type_sweep(*RAY, "hydra.launcher.ray.remote.max_retries=0", "seed=0,1,2")
-    sweep.send(signal.SIGKILL, seed=1)
-    code, _, err = sweep.end()
-    assert code == 1
-    (command,) = listed(err)
-    assert "seed=1" in command
-    assert sweep.finished() == [0, 2]
+    assert code == (0 if retries else 1), err
+    assert ["seed=1" in command for command in listed(err)] == ([] if retries else [True])
+    assert sweep.finished() == ([0, 1, 2] if retries else [0, 2])
 
 
 @pytest.mark.slow

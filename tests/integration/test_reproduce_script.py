@@ -1,5 +1,5 @@
 """The reproduction script, all of it, on the phantom, and in `make torture` on a few real X-rays too: killed once, then
-run to its end. There each command is a process that starts as ever; here it is forked, which takes half the time."""
+run to its end."""
 
 import csv
 import json
@@ -9,11 +9,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from forked import forking
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "scripts" / "reproduce_tables.sh"
@@ -23,23 +21,13 @@ VERDICTS = ("supported", "contradicted", "cannot tell")
 TABLES = [f"{name}.{ending}" for name in ("paper1", "paper2", "paper3") for ending in ("md", "csv", "tex")]
 
 
-@pytest.fixture(params=[False, pytest.param(True, marks=pytest.mark.torture)], ids=["phantom", "with X-rays"])
-def environment(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict[str, str]]:
-    """Data and runs in an empty folder, with the X-rays if they are asked for and this machine has them."""
-    xrays = Path(os.environ.get("LOWRES_SSL_SHARED", ROOT.parent / "shared")) / "data" / "pneumonia"
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """Data and runs in an empty folder."""
     (tmp_path / "data").mkdir()
-    if request.param:
-        if not xrays.is_dir():
-            pytest.skip(f"no X-rays at {xrays}")
-        (tmp_path / "data" / "pneumonia").symlink_to(xrays)
     places = {"LOWRES_SSL_DATA": str(tmp_path / "data"), "LOWRES_SSL_OUTPUTS": str(tmp_path / "outputs")}
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    told = os.environ | places | {"PRESET": "smoke", "OMP_NUM_THREADS": "1"}
-    if request.param:
-        yield told | {"PATH": path}
-    else:
-        with forking(tmp_path / "forked") as programs:
-            yield told | {"PATH": f"{programs}{os.pathsep}{path}"}
+    return os.environ | places | {"PATH": path, "OMP_NUM_THREADS": "1"}
 
 
 def finished(outputs: Path) -> int:
@@ -47,17 +35,12 @@ def finished(outputs: Path) -> int:
     return sum(run["outcome"] is not None for run in runs)
 
 
-@pytest.fixture
-def without_images(tmp_path: Path) -> dict[str, str]:
+def test_sets_that_are_not_there_are_told_of_once_each_with_what_to_type(environment: dict[str, str]) -> None:
     """The paper's own preset where none of its sets is there."""
-    places = {"LOWRES_SSL_DATA": str(tmp_path / "data"), "LOWRES_SSL_OUTPUTS": str(tmp_path / "outputs")}
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return os.environ | places | {"PRESET": "paper-patient", "PATH": path, "OMP_NUM_THREADS": "1"}
-
-
-def test_sets_that_are_not_there_are_told_of_once_each_with_what_to_type(without_images: dict[str, str]) -> None:
     typed = [SCRIPT, "--dry-run", "image_size=64"]
-    done = subprocess.run(typed, env=without_images, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        typed, env=environment | {"PRESET": "paper-patient"}, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 1
     said = done.stderr.splitlines()
     assert said[1::2] == [f"Left out: dataset={name}" for name in ("breast", "colorectal", "pneumonia")]
@@ -74,9 +57,16 @@ def numbers(outputs: Path, name: str, dataset: str) -> dict[str, float]:
     return {each["label"]: float(each["value"]) for each in own if each["value"]}
 
 
+@pytest.mark.parametrize("with_xrays", [False, pytest.param(True, marks=pytest.mark.torture)])
 def test_script_goes_on_where_it_was_killed_and_makes_every_table_and_figure(
-    environment: dict[str, str], tmp_path: Path
+    environment: dict[str, str], tmp_path: Path, with_xrays: bool
 ) -> None:
+    environment["PRESET"] = "smoke"
+    if with_xrays:
+        xrays = Path(os.environ.get("LOWRES_SSL_SHARED", ROOT.parent / "shared")) / "data" / "pneumonia"
+        if not xrays.is_dir():
+            pytest.skip(f"no X-rays at {xrays}")
+        (tmp_path / "data" / "pneumonia").symlink_to(xrays)
     outputs = tmp_path / "outputs"
     with (tmp_path / "log.txt").open("w") as log:
         killed = subprocess.Popen([SCRIPT], env=environment, stdout=log, stderr=log, start_new_session=True)
