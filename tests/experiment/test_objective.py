@@ -7,7 +7,8 @@ import pytest
 from omegaconf import OmegaConf
 from stored_runs import made_up_result
 
-from lowres_ssl.experiment.sweep import Found, compute_objective
+from lowres_ssl.experiment.scores import compute_objective
+from lowres_ssl.experiment.sweep import Found
 from lowres_ssl.runs.records import ResultRecord
 
 

@@ -11,7 +11,7 @@ from lowres_ssl.augment.augmentation import Augmentation
 from lowres_ssl.augment.from_config import build_views
 from lowres_ssl.augment.sampling import FULL_VIEW
 from lowres_ssl.config.check import check_view_settings
-from lowres_ssl.config.experiment_schema import PretrainConfig
+from lowres_ssl.config.experiment_schema import SETTINGS_ORIGIN, TUNED_ORIGIN, PretrainConfig
 from lowres_ssl.console import log_info, pluralise
 from lowres_ssl.data.catalogue import Catalogue
 from lowres_ssl.data.prepare import DataSummary, make_configured_split
@@ -213,7 +213,7 @@ def make_checked_split(plan: TrainingSetup, catalogue: Catalogue) -> Split:
     config = plan.config
     split = make_configured_split(config, catalogue)
     check_probe_images(plan.evaluation, catalogue, split, plan.draws)
-    if config.evaluate:
+    if config.evaluate and config.probe.get("linear", {}).get(SETTINGS_ORIGIN) == TUNED_ORIGIN:
         summary, trained = SplitSummary(split.kind, split.seed, split.digest), plan.method is not None
         untrained = [*([] if plan.source is None else [f"{WEIGHTS_PREFIX}{plan.source.name}"]), *plan.baselines]
         own = TunedEncoder.build(config, build_encoder_name(config, plan.source), summary, config if trained else None)

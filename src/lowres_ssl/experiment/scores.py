@@ -118,6 +118,13 @@ def score_and_print(
     return [result for draw, results in scored[0].items() if draw.fraction == largest for result in results]
 
 
+def compute_objective(results: Sequence[ResultRecord]) -> float | None:
+    """Return KNN's validation accuracy, of several draws of the labels the mean; None without KNN or without validation
+    images. Test scores are not looked at."""
+    scores = [result.validation for result in results if result.probe == "knn"]
+    return mean(score.accuracy for score in scores if score) if scores and all(scores) else None
+
+
 def smaller_k(results: Sequence[ResultRecord]) -> list[int]:
     """How many neighbours voted, where that is not the k of the heading: it shrinks with the labels."""
     voted = [(result.details.get("k"), result.settings.get("k")) for result in results]

@@ -1,55 +1,18 @@
-"""What a run gives its sweep: the score that a search maximises, an estimate of `dry_run=true`. Imports no torch."""
+"""Print at the end of a sweep what a search has found, or what `dry_run=true` estimates. Imports no torch."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import mean
 from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from lowres_ssl.config.experiment_schema import PretrainConfig
 from lowres_ssl.config.overrides import format_command
 from lowres_ssl.console import format_bytes, format_duration, pluralise
-from lowres_ssl.errors import ConfigError
-from lowres_ssl.runs.records import ResultRecord
-from lowres_ssl.sweeps.jobs import is_in_sweep, iter_notes, write_note
+from lowres_ssl.sweeps.jobs import OBJECTIVE_NAME, is_in_sweep, iter_notes, write_note
 
-OBJECTIVE_NAME = "validation accuracy of KNN"
 ESTIMATE_NOTE = "estimate"
-
-
-def check_sweep(config: PretrainConfig, world_size: int) -> None:
-    """Raise `ConfigError` for a sweep in processes that share each run, or a search for a score that no run will have.
-
-    Where one of several processes fails in one job, the others are lost for the next.
-    """
-    if not is_in_sweep():
-        return
-    hydra = HydraConfig.get()
-    if world_size > 1 and hydra.runtime.choices.get("hydra/launcher") == "basic":
-        raise ConfigError("-m: not with several processes a run; type one torchrun command a run, without -m")
-    if hydra.runtime.choices["hydra/sweeper"] == "basic":
-        return
-    if config.dry_run:
-        raise ConfigError("dry_run=true: a search learns from scores, got none; leave hydra/sweeper out")
-    if not config.evaluate or "knn" not in config.probe:
-        got = "evaluate=false" if not config.evaluate else f"probe={list(config.probe)}"
-        raise ConfigError(
-            f"{got}: the search is for the {OBJECTIVE_NAME}, wanted evaluate=true and knn among the probes"
-        )
-    direction = str(getattr(hydra.sweeper.get("direction"), "name", hydra.sweeper.get("direction")))
-    if direction not in ("None", "maximize"):
-        raise ConfigError(f"hydra.sweeper.direction={direction}: wanted maximize, as hydra/sweeper=search has it")
-
-
-def compute_objective(results: Sequence[ResultRecord]) -> float | None:
-    """Return KNN's validation accuracy, of several draws of the labels the mean; None without KNN or without validation
-    images. Test scores are not looked at."""
-    scores = [result.validation for result in results if result.probe == "knn"]
-    return mean(score.accuracy for score in scores if score) if scores and all(scores) else None
 
 
 class Found(Callback):

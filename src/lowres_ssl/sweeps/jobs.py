@@ -19,17 +19,43 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from lowres_ssl.config.error_messages import CRASH_CODE, describe_error
+from lowres_ssl.config.experiment_schema import PretrainConfig
 from lowres_ssl.config.overrides import format_command
 from lowres_ssl.console import log_error, pluralise, write_line
-from lowres_ssl.errors import escape_line
+from lowres_ssl.errors import ConfigError, escape_line
 from lowres_ssl.io.atomic import write_json
 
 FAILURE_NOTE = "failed"
+OBJECTIVE_NAME = "validation accuracy of KNN"  # what a search maximises
 
 
 def is_in_sweep() -> bool:
     """Whether the job at hand is one of a sweep."""
     return HydraConfig.get().mode is RunMode.MULTIRUN
+
+
+def check_sweep(config: PretrainConfig, world_size: int) -> None:
+    """Raise `ConfigError` for a sweep in processes that share each run, or a search for a score that no run will have.
+
+    Where one of several processes fails in one job, the others are lost for the next.
+    """
+    if not is_in_sweep():
+        return
+    hydra = HydraConfig.get()
+    if world_size > 1 and hydra.runtime.choices.get("hydra/launcher") == "basic":
+        raise ConfigError("-m: not with several processes a run; type one torchrun command a run, without -m")
+    if hydra.runtime.choices["hydra/sweeper"] == "basic":
+        return
+    if config.dry_run:
+        raise ConfigError("dry_run=true: a search learns from scores, got none; leave hydra/sweeper out")
+    if not config.evaluate or "knn" not in config.probe:
+        got = "evaluate=false" if not config.evaluate else f"probe={list(config.probe)}"
+        raise ConfigError(
+            f"{got}: the search is for the {OBJECTIVE_NAME}, wanted evaluate=true and knn among the probes"
+        )
+    direction = str(getattr(hydra.sweeper.get("direction"), "name", hydra.sweeper.get("direction")))
+    if direction not in ("None", "maximize"):
+        raise ConfigError(f"hydra.sweeper.direction={direction}: wanted maximize, as hydra/sweeper=search has it")
 
 
 def write_note(kind: str, note: dict[str, Any]) -> None:
