@@ -10,6 +10,7 @@ from torch import nn
 
 from lowres_ssl.config.experiment_schema import BackboneConfig
 from lowres_ssl.encoders import timm_models
+from lowres_ssl.encoders.feature_kinds import select_features
 from lowres_ssl.encoders.from_config import (
     build_encoder,
     fit_first_layer,
@@ -100,6 +101,28 @@ def test_frozen_stages_keep_weights_and_statistics_and_the_others_learn(keys: di
     assert all(torch.equal(after[key], before[key]) for key in frozen)
     learnt = {key for key in before if key not in frozen and not torch.equal(after[key], before[key])}
     assert len(learnt) > len(before) / 4
+
+
+def test_class_token_and_patches_are_those_before_the_pooling() -> None:
+    """A transformer of timm pools by its class token; the mean of a ResNet's places is what it pools to."""
+    images = torch.randn(2, 3, 160, 160, generator=torch.Generator().manual_seed(0))
+    for keys, grid in (({"model": "test_vit"}, 10), ({"model": "test_convnext"}, 5), ({"name": "resnet18"}, 5)):
+        encoder, width = build_encoder(backbone(**keys), seed=0)
+        encoder.eval()
+        with torch.no_grad():
+            pooled = encoder(images)
+            module, shape = select_features(encoder, "patches", 160)
+            patches = module(images)
+            assert patches.shape[1:] == shape == (grid**2, width)
+            if "name" in keys:
+                torch.testing.assert_close(patches.mean(dim=1), pooled)
+            if keys.get("model") == "test_vit":
+                token, own = select_features(encoder, "class_token", 160)
+                assert own == (width,)
+                torch.testing.assert_close(token(images), pooled)
+            else:
+                with pytest.raises(ConfigError, match="features=class_token: this encoder has no class token"):
+                    select_features(encoder, "class_token", 160)
 
 
 @pytest.mark.parametrize("count", [-1, 5, 99])

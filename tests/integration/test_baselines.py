@@ -344,6 +344,11 @@ def test_model_of_timm_is_trained_scored_exported_and_embeds(
     features = np.load(next((tmp_path / "embedded").glob("*.npz")))["features"]
     assert features.shape[1] == exported.num_features
     assert features.std(axis=0).max() > 0
+    typed = ("embed", f"run={run}", f"images={cells}", "features=patches", f"folder={tmp_path / 'patches'}")
+    assert lowres_ssl(*typed).code == 2
+    assert lowres_ssl(*typed, "formats=[npz]").code == 0
+    patches = np.load(tmp_path / "patches" / "features.npz")["features"]
+    assert patches.shape == (len(features), patches.shape[1], exported.num_features)
 
 
 def test_training_starts_from_imagenet_with_stages_frozen(

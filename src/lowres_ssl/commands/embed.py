@@ -8,6 +8,7 @@ from omegaconf import DictConfig
 from lowres_ssl.config.check import read_config
 from lowres_ssl.config.command_schemas import EmbedConfig
 from lowres_ssl.console import format_path_size, format_table, pluralise
+from lowres_ssl.encoders.feature_kinds import FeatureKind
 from lowres_ssl.errors import ConfigError
 from lowres_ssl.inference.api import embed
 from lowres_ssl.inference.load import load_portable_encoder
@@ -31,8 +32,10 @@ def main(cfg: DictConfig) -> None:
         batch_size=config.batch_size,
         skip_unreadable=config.skip_unreadable,
         progress=True,
+        features=cast(FeatureKind, config.features.name),
     )
-    print_written_files(written, f"{encoder.width} features of each of {pluralise(written.images, 'image')}")
+    width = encoder.take_features(cast(FeatureKind, config.features.name)).width
+    print_written_files(written, f"{width} features of each of {pluralise(written.images, 'image')}")
 
 
 def check_run_and_images(run: str | None, images: str | None) -> tuple[str, str]:

@@ -102,6 +102,7 @@ class CompareConfig:
 
 
 WhichEncoder = Enum("WhichEncoder", ["selected", "last"])
+FeatureChoice = Enum("FeatureChoice", ["pooled", "class_token", "patches"])
 ExportFormat = Enum("ExportFormat", ["torchvision", "timm", "torchscript", "onnx", "hub"])
 
 
@@ -135,6 +136,7 @@ class InferenceConfig:
 class EmbedConfig(InferenceConfig):
     input: InputConfig = MISSING
     which: WhichEncoder = MISSING
+    features: FeatureChoice = MISSING
 
 
 @dataclass

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lowres_ssl.config.check import require
 from lowres_ssl.data.datasets import list_image_files
+from lowres_ssl.encoders.feature_kinds import FeatureKind
 from lowres_ssl.errors import ConfigError
 from lowres_ssl.inference.load import (
     PortableEncoder,
@@ -111,15 +112,20 @@ def embed(
     batch_size: int = DEFAULT_BATCH_SIZE,
     skip_unreadable: bool = True,
     progress: bool = False,
+    features: FeatureKind = "pooled",
 ) -> Embeddings | WrittenFiles:
     """Compute the features of every image at any depth below the folder `images`.
 
     They are returned, or with `folder` written there piece by piece, for any number of images, as `features.parquet`
     and `features.npz` (columns `id` and `features`); only files that the same images gave before are replaced. An
-    unreadable image is named on standard error and skipped, or with `skip_unreadable=False` a `DataError`. Raises
-    `DataError`, `ConfigError` or `TrainingError`.
+    unreadable image is named on standard error and skipped, or with `skip_unreadable=False` a `DataError`.
+    `features`: "pooled" by the model, its "class_token", or "patches", float32 [n, P, D], which go into npz alone.
+    Raises `DataError`, `ConfigError` or `TrainingError`.
     """
     check_output_options(batch_size, formats, EMBED_FORMATS)
+    encoder = encoder.take_features(features)
+    if folder is not None and encoder.patches is not None:
+        require(list(formats) == ["npz"], "formats", list(formats), "[npz] for features=patches")
     batches = iter_embedded_batches(encoder, list_image_files(Path(images)), batch_size, skip_unreadable, progress)
     if folder is not None:
         pieces: Iterable[Piece] = (

@@ -2,7 +2,7 @@
 
 from collections.abc import Generator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from lowres_ssl.console import ImageProgress, log_info
 from lowres_ssl.data.decode import DECODER_VERSION, ImageFiles, iter_decoded_batches
 from lowres_ssl.device import DevicePrecision, choose_stored_precision, resolve_device
 from lowres_ssl.encoders.base import find_fixed_encoder
+from lowres_ssl.encoders.feature_kinds import FeatureKind, select_features
 from lowres_ssl.encoders.from_config import get_normalisation, init_encoder
 from lowres_ssl.encoders.weights_file import load_encoder_weights, load_tensors
 from lowres_ssl.errors import CheckpointError, ConfigError, DataError
@@ -62,9 +63,25 @@ class PortableEncoder:
     preprocessing: Preprocessing
     compute: DevicePrecision
     record: RunRecord = field(repr=False)
+    patches: int | None = None  # vectors of an image, where its features are not one vector
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Return the shape of an image's features: (width,), or (patches, width)."""
+        return (self.width,) if self.patches is None else (self.patches, self.width)
+
+    def take_features(self, kind: FeatureKind) -> "PortableEncoder":
+        """Return the encoder with features of this `kind` in place of the pooled ones, which the probes were fitted to.
+
+        Raises `ConfigError` for an encoder that has none of that kind.
+        """
+        if kind == "pooled":
+            return self
+        module, (*patches, width) = select_features(self.module, kind, self.preprocessing.image_size)
+        return replace(self, module=module, width=width, patches=patches[0] if patches else None)
 
     def features(self, images: Tensor) -> Tensor:
-        """Decoded images, uint8 [B, C, R, R] with R the stored size -> float32 [B, width] on the CPU.
+        """Decoded images, uint8 [B, C, R, R] with R the stored size -> float32 [B, *shape] on the CPU.
 
         Raises `TrainingError` for features that are NaN or infinite.
         """
@@ -108,7 +125,7 @@ def load_portable_encoder(
 
 @dataclass(frozen=True)
 class EmbeddedBatch:
-    """Hold `ids` and features, float32 [B, D] on the CPU, of a batch's readable images; `unreadable`: the others."""
+    """Hold `ids` and features, float32 [B, D] or [B, P, D] on the CPU, of a batch; `unreadable`: the others."""
 
     ids: list[str]
     features: Tensor
@@ -134,7 +151,7 @@ def iter_embedded_batches(
                     raise DataError(f"{path}: not a readable image: {why}; skip_unreadable=true leaves it out")
                 log_info(f"{path}: not a readable image: {why}; left out")
             readable += len(batch.ids)
-            empty = torch.empty(0, encoder.width)
+            empty = torch.empty(0, *encoder.shape)
             features = encoder.features(torch.from_numpy(batch.images)) if batch.ids else empty
             yield EmbeddedBatch(batch.ids, features, batch.unreadable)
             shown.add(len(batch.ids) + len(batch.unreadable))
