@@ -13,11 +13,19 @@ from lowres_ssl.benchmark.cost_estimate import CostRequest, measure_in_subproces
 from lowres_ssl.benchmark.plan import BenchmarkCall, BenchmarkPlan, PlanQuestion, PlanSettings
 from lowres_ssl.benchmark.schedule import TypedChoices, compute_schedule
 from lowres_ssl.config.check import read_config
-from lowres_ssl.config.experiment_schema import BenchmarkConfig, DatasetConfig, PretrainConfig, list_keys_with, to_plain
+from lowres_ssl.config.experiment_schema import (
+    RANDOM_BASELINES,
+    BenchmarkConfig,
+    DatasetConfig,
+    PretrainConfig,
+    list_keys_with,
+    to_plain,
+)
 from lowres_ssl.config.overrides import parse_duration, quote_value
 from lowres_ssl.data.catalogue import Catalogue
 from lowres_ssl.data.splits import Split
 from lowres_ssl.device import resolve_device
+from lowres_ssl.encoders.from_config import build_encoder, has_batch_norm
 from lowres_ssl.errors import ConfigError, did_you_mean
 from lowres_ssl.init.guesses import choose_default_settings
 from lowres_ssl.io.checksummed_json import hash_content
@@ -30,7 +38,7 @@ REPLACED_KEYS = frozenset(["method", "seed", "label_fraction", "initial_weights"
 # The keys of a training that change no number, or are in `PlanQuestion` already.
 IGNORED_KEYS = frozenset(["data_dir", "epochs", "seed", "method", "picture", "store", "tracker", *BENCHMARK_KEYS])
 DATASET_PATH_KEYS = frozenset(list_keys_with(DatasetConfig, "path"))
-RANDOM_BASELINE = "random"
+RANDOM_BASELINE, CALIBRATED_BASELINE = RANDOM_BASELINES
 
 
 @dataclass(frozen=True)
@@ -61,6 +69,8 @@ def parse_request(config: BenchmarkConfig) -> Request:
             "seeds=3 or fewer_labels=[0.1], or leave it out"
         )
     budget = parse_duration(config.budget)
+    if "methods" not in keys and not has_batch_norm(build_encoder(config.backbone, config.seed)[0]):
+        config = replace(config, methods=[name for name in config.methods if name != CALIBRATED_BASELINE])
     check_methods(config.methods)
     if config.seeds is not None and config.seeds < 1:
         raise ConfigError(f"seeds={config.seeds}: wanted at least 1, better 3; or leave it out")

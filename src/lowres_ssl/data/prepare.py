@@ -10,12 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowres_ssl.config.experiment_schema import DatasetConfig, ExperimentConfig
+from lowres_ssl.console import log_warning
 from lowres_ssl.data.catalogue import Catalogue, build_catalogue, take_stratified_subset
 from lowres_ssl.data.datasets import build_source
 from lowres_ssl.data.download import describe_source, fetch_dataset, is_folder_filled
 from lowres_ssl.data.image_store import ImageStore, drop_undecodable, get_store_folder, open_image_store
 from lowres_ssl.data.splits import Split, compute_leakage, make_split
 from lowres_ssl.errors import DataError
+
+# An image is blank where all but 2% of the values of each channel are in a range smaller than this, of 255.
+MIN_RANGE = 8
+MIN_BLANK_SHARE = 0.05
+MAX_LOOKED_AT = 200
 
 SplitFunction = Callable[[Catalogue], Split]
 MAX_SIZE_RATIO = 8  # times the training size: an 8% crop then has twice the pixels of its view
@@ -103,7 +109,23 @@ def prepare_data(config: ExperimentConfig, divide: SplitFunction) -> PreparedDat
         store_dir=store_dir,
         skip_unreadable=config.dataset.skip_unreadable,
     )
+    for note in describe_blank_images(store):
+        log_warning(note)
     return PreparedData(readable, split or divide(readable), store)
+
+
+def describe_blank_images(store: ImageStore) -> list[str]:
+    """Warn of images of one colour, such as empty tiles; of a sample of evenly spread images and pixels."""
+    sample = np.unique(np.linspace(0, len(store.images) - 1, MAX_LOOKED_AT).astype(np.int64))
+    step = max(1, store.images.shape[-1] // 32)
+    low, high = np.percentile(store.images[sample][:, :, ::step, ::step], [1, 99], axis=(2, 3))  # [n, C] each
+    blank = int(((high - low).max(axis=1) < MIN_RANGE).sum())
+    if blank < MIN_BLANK_SHARE * len(sample):
+        return []
+    return [
+        f"{blank} of {len(sample)} images looked at are of one colour (empty tiles?): a method cannot tell them apart, "
+        "and may collapse on them; take them out of the set"
+    ]
 
 
 def get_storage_size(dataset: DatasetConfig, catalogue: Catalogue, image_size: int) -> int:
