@@ -89,7 +89,9 @@ def load_encoder(
 
 
 @overload
-def embed(encoder: PortableEncoder, images: str | Path, **options: Unpack[ReadingOptions]) -> Embeddings: ...
+def embed(
+    encoder: PortableEncoder, images: str | Path, *, features: FeatureKind = ..., **options: Unpack[ReadingOptions]
+) -> Embeddings: ...
 
 
 @overload
@@ -99,6 +101,7 @@ def embed(
     *,
     folder: str | Path,
     formats: Sequence[str] = ...,
+    features: FeatureKind = ...,
     **options: Unpack[ReadingOptions],
 ) -> WrittenFiles: ...
 
