@@ -14,9 +14,9 @@ from lowres_ssl.config.command_schemas import TableConfig
 from lowres_ssl.inference.load import choose_stored_result
 from lowres_ssl.inference.model_card import read_stored_scores
 from lowres_ssl.reporting.comparison import format_findings
-from lowres_ssl.reporting.figures import Stored
 from lowres_ssl.reporting.figures.batch_size import BatchSizeFigure
 from lowres_ssl.reporting.html.sections import build_sections
+from lowres_ssl.reporting.stored import Stored
 from lowres_ssl.reporting.tables.formats import Table, format_csv, format_markdown
 from lowres_ssl.reporting.tables.score_table import build_scores_table
 from lowres_ssl.runs.filters import ResultFilters
@@ -59,9 +59,8 @@ def runs(folder: Path) -> str:
 
 def table_2(folder: Path) -> Table:
     config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(TableConfig), OmegaConf.load(PAPER_2)))
-    return build_scores_table(
-        "paper2", cast(TableConfig, config), read_index(folder)[0], ResultFilters(dataset="phantom"), folder
-    )
+    stored = Stored(read_index(folder)[0], ResultFilters(dataset="phantom"), folder, folder / "stores")
+    return build_scores_table("paper2", cast(TableConfig, config), stored)
 
 
 def tables(folder: Path) -> list[str]:

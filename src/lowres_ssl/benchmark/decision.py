@@ -25,6 +25,7 @@ from lowres_ssl.runs.query import ResultColumn, find_better_random
 from lowres_ssl.stats.intervals import Interval, compute_interval
 from lowres_ssl.stats.paired_tests import (
     MIN_POOLED_SEEDS,
+    SIGNIFICANCE_LEVEL,
     ContrastPart,
     Difference,
     compute_differences,
@@ -34,7 +35,6 @@ from lowres_ssl.stats.paired_tests import (
 
 SHORTCUT_BASELINE = "trivial"
 DECISION_METRIC = "accuracy"
-DECISION_ALPHA = 0.05
 RESAMPLES = 4000  # draws for a p, as in `lowres-ssl compare`
 
 Verdict = Literal["use", "none", "cannot tell"]
@@ -50,7 +50,7 @@ class Comparison:
 
     @property
     def is_significant(self) -> bool:
-        return self.p is not None and self.p < DECISION_ALPHA
+        return self.p is not None and self.p < SIGNIFICANCE_LEVEL
 
     @property
     def is_better(self) -> bool:

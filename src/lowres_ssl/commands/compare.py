@@ -1,7 +1,6 @@
 """`lowres-ssl compare`: test each method against the better random encoder, and check the paper's claims."""
 
 import json
-from pathlib import Path
 
 import pandas as pd
 from omegaconf import DictConfig
@@ -11,10 +10,9 @@ from lowres_ssl.config.command_schemas import CompareConfig
 from lowres_ssl.console import log_info, log_warning
 from lowres_ssl.errors import ConfigError
 from lowres_ssl.reporting.comparison import format_findings, list_comparison_records, parse_reference
+from lowres_ssl.reporting.stored import Stored
 from lowres_ssl.reporting.tables.build import check_batch_size
 from lowres_ssl.reporting.tables.formats import format_frame_as_csv
-from lowres_ssl.runs.filters import ResultFilters, explain_unknown_names
-from lowres_ssl.runs.index import read_index
 from lowres_ssl.runs.pairwise import compare_methods
 from lowres_ssl.runs.query import select_columns
 
@@ -24,11 +22,9 @@ def main(cfg: DictConfig) -> None:
     check_batch_size("batch_size", config.batch_size)
     require(100 <= config.draws <= 100_000, "draws", config.draws, "from 100 to 100000")
     reference = parse_reference(config.reference)
-    frame, problems = read_index(Path(config.output_dir))
-    filters = ResultFilters.of(config.filters)
-    for problem in [*problems, *explain_unknown_names(filters, frame)]:
-        log_warning(problem)
-    chosen = select_columns(frame, filters)
+    stored = Stored.read(config)
+    stored.log_notes()
+    chosen = select_columns(stored.results, stored.filters)
     if not chosen:
         raise ConfigError(
             f"{config.output_dir}: no stored results of that kind; see what there is with lowres-ssl runs, or make "
@@ -44,7 +40,7 @@ def main(cfg: DictConfig) -> None:
             imagenet=config.imagenet,
             draws=config.draws,
             reference=reference,
-            filters=filters,
+            filters=stored.filters,
         )
         for column in chosen
     ]

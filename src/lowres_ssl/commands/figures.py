@@ -1,5 +1,6 @@
 """`lowres-ssl figures`: the paper's figures from stored runs, as PNG and PDF."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -10,10 +11,9 @@ from lowres_ssl.config.command_schemas import FiguresConfig
 from lowres_ssl.console import log_error, log_info, log_warning, pluralise
 from lowres_ssl.errors import ConfigError, DataError, UserError
 from lowres_ssl.io.atomic import check_writable
-from lowres_ssl.reporting.figures import Picture, Stored, build_picture
+from lowres_ssl.reporting.figures import Picture, build_picture
 from lowres_ssl.reporting.figures._style import save_figure, use_figure_style
-from lowres_ssl.runs.filters import ResultFilters, explain_unknown_names
-from lowres_ssl.runs.index import read_index
+from lowres_ssl.reporting.stored import Stored
 
 
 def main(cfg: DictConfig) -> None:
@@ -23,7 +23,13 @@ def main(cfg: DictConfig) -> None:
     if not config.figure:
         raise ConfigError("figure=[]: nothing to draw; type figure=[batch_size,tsne]")
     pictures = {name: build_picture(name, arguments) for name, arguments in config.figure.items()}
-    stored = read_stored_results(config)
+    stored = Stored.read(config, config.store_dir)
+    stored.log_notes()
+    if config.run is not None:
+        of_run = stored.results[stored.results["run"] == Path(config.run).name]
+        if of_run.empty:
+            raise DataError(f"run={config.run}: no such run below {config.output_dir}; see them with lowres-ssl runs")
+        stored = replace(stored, results=of_run)
     folder = Path(config.folder)
     check_writable(folder)
     log_info(f"drawing {', '.join(pictures)} from {pluralise(len(stored.results), 'stored result')}, into {folder}")
@@ -33,8 +39,7 @@ def main(cfg: DictConfig) -> None:
             draw_and_save(picture, stored, folder)
         except UserError as error:
             failures.append(error)
-    for note in dict.fromkeys(stored.notes):
-        log_warning(note)
+    stored.log_notes()
     asked = any(word.startswith("figure=") for word in HydraConfig.get().overrides.task)
     if not asked and len(failures) < len(pictures):
         for failure in failures:
@@ -46,22 +51,6 @@ def main(cfg: DictConfig) -> None:
             log_error(text)
     if failures:
         raise failures[-1]
-
-
-def read_stored_results(config: FiguresConfig) -> Stored:
-    """The index below `output_dir`, or of it the run that was named. Raises `DataError` if that is not there."""
-    results, problems = read_index(Path(config.output_dir))
-    for problem in problems:
-        log_warning(problem)
-    if config.run is not None:
-        name = Path(config.run).name
-        results = results[results["run"] == name]
-        if results.empty:
-            raise DataError(f"run={config.run}: no such run below {config.output_dir}; see them with lowres-ssl runs")
-    filters = ResultFilters.of(config.filters)
-    for note in explain_unknown_names(filters, results):
-        log_warning(note)
-    return Stored(results, filters, Path(config.output_dir), Path(config.store_dir))
 
 
 def draw_and_save(picture: Picture, stored: Stored, folder: Path) -> None:

@@ -6,14 +6,13 @@ from omegaconf import DictConfig
 
 from lowres_ssl.config.check import read_config, require
 from lowres_ssl.config.command_schemas import ReportConfig
-from lowres_ssl.console import format_path_size, log_info, log_warning, pluralise
+from lowres_ssl.console import format_path_size, log_info, pluralise
 from lowres_ssl.errors import DataError
 from lowres_ssl.io.atomic import write_text
-from lowres_ssl.reporting.figures import Stored, build_picture
+from lowres_ssl.reporting.figures import build_picture
 from lowres_ssl.reporting.html.build import build_report, check_report_libraries, render_page
+from lowres_ssl.reporting.stored import Stored
 from lowres_ssl.reporting.tables.build import check_table
-from lowres_ssl.runs.filters import ResultFilters, explain_unknown_names
-from lowres_ssl.runs.index import read_index
 
 
 def main(cfg: DictConfig) -> None:
@@ -23,16 +22,12 @@ def main(cfg: DictConfig) -> None:
     check_report_libraries()
     preface = [] if config.preface is None else read_text_lines(Path(config.preface))
     pictures = {name: build_picture(name, arguments) for name, arguments in config.figure.items()}
-    results, notes = read_index(Path(config.output_dir))
-    filters = ResultFilters.of(config.filters)
-    notes += explain_unknown_names(filters, results)
-    stored = Stored(results, filters, Path(config.output_dir), Path(config.store_dir), notes)
-    runs = pluralise(results["run"].nunique(), "run")
+    stored = Stored.read(config, config.store_dir)
+    runs = pluralise(stored.results["run"].nunique(), "run")
     log_info(f"report of {runs}: {', '.join([*config.table, *pictures])}, maps of the features, into {config.file}")
     parts, data = build_report(config, stored, pictures)
     notes = list(dict.fromkeys(stored.notes))
-    for note in notes:
-        log_warning(note)
+    stored.log_notes()
     shown = notes if config.file_names else []
     path = Path(config.file)
     try:

@@ -10,26 +10,20 @@ from lowres_ssl.config.command_schemas import TablesConfig
 from lowres_ssl.console import log_warning
 from lowres_ssl.io.atomic import check_writable, write_text
 from lowres_ssl.reporting.cells import OTHERS
+from lowres_ssl.reporting.stored import Stored
 from lowres_ssl.reporting.tables.build import TABLE_BUILDERS, TABLE_WRITERS, check_no_missing_cells, check_tables_config
 from lowres_ssl.reporting.tables.formats import format_markdown
-from lowres_ssl.runs.filters import ResultFilters, explain_unknown_names
-from lowres_ssl.runs.index import read_index
 
 
 def main(cfg: DictConfig) -> None:
     config = read_config(cfg, TablesConfig)
     check_tables_config(config)
-    output_dir = Path(config.output_dir)
-    frame, problems = read_index(output_dir)
-    for problem in problems:
-        log_warning(problem)
-    filters = ResultFilters.of(config.filters)
-    for note in explain_unknown_names(filters, frame):
-        log_warning(note)
+    stored = Stored.read(config)
+    stored.log_notes()
     tables = []
     for name, asked in config.table.items():
         chosen = asked if config.batch_size is None else replace(asked, batch_size=config.batch_size)
-        tables.append(TABLE_BUILDERS[chosen.kind.name](name, chosen, frame, filters, output_dir))
+        tables.append(TABLE_BUILDERS[chosen.kind.name](name, chosen, stored))
     # Without results the table of all other probes is left out beside others.
     tables = [table for table in tables if table.blocks or OTHERS not in config.table[table.name].probe] or tables
     if config.strict:

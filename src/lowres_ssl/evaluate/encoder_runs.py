@@ -24,7 +24,7 @@ from lowres_ssl.errors import CheckpointError, ConfigError, DataError
 from lowres_ssl.evaluate.features import adapt_baseline
 from lowres_ssl.io.checksummed_json import Settings
 from lowres_ssl.runs.index import read_index
-from lowres_ssl.runs.records import RunIdentity, RunOutcome, RunRecord, SplitSummary
+from lowres_ssl.runs.records import BASELINE_TITLES, RunIdentity, RunOutcome, RunRecord, SplitSummary
 from lowres_ssl.runs.run import WEIGHTS_PREFIX, Run, find_run, get_identified_run
 from lowres_ssl.runs.run_hash import build_base_identity
 
@@ -256,18 +256,12 @@ def save_encoder(
 ALL_IMAGES_WARNING = (
     "Pre-trained on all images (pretrain_on=all): the encoder has seen the validation and the test images."
 )
-BASELINE_ROW_NAMES = {
-    "random": "random initialisation",
-    "random_calibrated": "random, BatchNorm calibrated",
-    "trivial": "mean colour and size only",
-    "imagenet": "ImageNet, frozen",
-}
 
 
 def format_row_name(record: RunRecord) -> str:
     """How a run is called in a table on the terminal."""
     training = record.training
     if training is None:
-        return BASELINE_ROW_NAMES.get(record.entry, record.entry)
+        return BASELINE_TITLES.get(record.entry, record.entry)
     marks = "" if record.pretrain_on == "training" else ", on all images"
     return f"{record.entry}, batch size {training.batch_size}, {pluralise(training.epochs, 'epoch')}{marks}"

@@ -10,10 +10,10 @@ from typing import Any
 from lowres_ssl.config.experiment_schema import RANDOM_BASELINES, to_plain
 from lowres_ssl.console import pluralise
 from lowres_ssl.errors import CheckpointError
-from lowres_ssl.evaluate.encoder_runs import ALL_IMAGES_WARNING, BASELINE_ROW_NAMES, format_row_name
+from lowres_ssl.evaluate.encoder_runs import ALL_IMAGES_WARNING, format_row_name
 from lowres_ssl.inference.load import PortableEncoder
 from lowres_ssl.reporting.cells import METRIC_TITLES, UNRELIABLE, format_score, format_score_interval, format_versions
-from lowres_ssl.runs.records import ResultRecord, RunRecord
+from lowres_ssl.runs.records import BASELINE_TITLES, ResultRecord, RunRecord
 from lowres_ssl.runs.result_io import find_result, read_predictions
 from lowres_ssl.runs.run import Run, find_runs
 from lowres_ssl.stats.intervals import TOO_FEW_GROUPS_NOTE, Interval, compute_interval, count_by_group
@@ -193,7 +193,7 @@ def format_results_section(about: RunRecord, scores: Sequence[StoredScore]) -> s
     """A line a probe and metric, as the tables have them."""
     if not scores:
         return f"None stored. `lowres-ssl evaluate run=RUN` makes them, of {about.config.dataset.title}."
-    names = [BASELINE_ROW_NAMES[start] for start in RANDOM_BASELINES]
+    names = [BASELINE_TITLES[start] for start in RANDOM_BASELINES]
     lines = [f"| probe | metric | value | 95% interval | {' | '.join(names)} |", "|---" * (4 + len(names)) + "|"]
     for score in scores:
         for metric in CARD_METRICS:

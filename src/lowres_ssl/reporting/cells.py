@@ -10,6 +10,7 @@ from lowres_ssl.console import pluralise
 from lowres_ssl.environment import Environment
 from lowres_ssl.runs.filters import get_shared_settings, is_trained
 from lowres_ssl.runs.predictions import ResultCell
+from lowres_ssl.runs.records import BASELINE_TITLES
 from lowres_ssl.stats.intervals import CONFUSION_METRICS, Interval
 
 OTHERS, EXCEPT = "*", "-"  # in lists of tables and figures: all other names; a pattern of names to leave out of these
@@ -23,10 +24,8 @@ LEGEND_NAMES = {
     "dclw": "DCLW",
     "simsiam": "SimSiam",
     "vicreg": "VICReg",
+    **BASELINE_TITLES,
     "imagenet": "ImgNet+TL",
-    "random": "random initialisation",
-    "random_calibrated": "random, BatchNorm calibrated",
-    "trivial": "mean colour and size",
 }
 
 

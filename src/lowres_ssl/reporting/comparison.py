@@ -9,9 +9,9 @@ from lowres_ssl.config.check import require
 from lowres_ssl.config.overrides import format_command
 from lowres_ssl.console import format_table, pluralise
 from lowres_ssl.reporting.cells import METRIC_TITLES, describe_rows
-from lowres_ssl.runs.pairwise import ALL_PAIRS, FINDINGS_ALPHA, ComparedPair, ComparisonFindings
+from lowres_ssl.runs.pairwise import ALL_PAIRS, ComparedPair, ComparisonFindings
 from lowres_ssl.stats.intervals import TOO_FEW_GROUPS_NOTE, Interval
-from lowres_ssl.stats.paired_tests import Difference
+from lowres_ssl.stats.paired_tests import SIGNIFICANCE_LEVEL, Difference
 from lowres_ssl.stats.paper_claims import CellKey, ClaimVerdict, format_cell_key
 
 # Of a record, beside what the results share.
@@ -74,7 +74,7 @@ def format_matrix(found: ComparisonFindings) -> str:
     heads = ["", METRIC_TITLES[found.metric], *(entry for entry, _ in found.intervals)]
     legend = "Row minus column in points"
     if found.test_count:
-        legend += f"; * where p < {FINDINGS_ALPHA} after Holm's correction of {format_comparison_count(found)}"
+        legend += f"; * where p < {SIGNIFICANCE_LEVEL} after Holm's correction of {format_comparison_count(found)}"
     return f"{format_table(heads, rows, right=range(2, len(heads)))}\n{legend}."
 
 
@@ -88,7 +88,7 @@ def list_pair_sentences(found: ComparisonFindings) -> Iterator[str]:
         elif pair.corrected is not None:
             difference = f"{format_difference_interval(pair.found)}, p = {format_corrected_p(pair)}"
             text = f"{format_cell_key(pair.first)} and {format_cell_key(pair.second)} ({difference})"
-            (few if pair.corrected < FINDINGS_ALPHA else others).append(text)
+            (few if pair.corrected < SIGNIFICANCE_LEVEL else others).append(text)
     if few:
         yield f"Not marked, since p is too small too often with two seeds of a method: {'; '.join(few)}."
     if others:

@@ -12,8 +12,9 @@ from lowres_ssl.runs.filters import list_differing_settings
 from lowres_ssl.runs.records import ResultRecord, RunRecord
 from lowres_ssl.runs.result_io import check_predictions_file, read_result
 from lowres_ssl.runs.run import Run, find_runs
+from lowres_ssl.stats.intervals import CONFUSION_METRICS
 
-INDEX_METRICS = ("accuracy", "weighted_f1", "macro_f1", "balanced_accuracy", "auroc")
+INDEX_METRICS = (*CONFUSION_METRICS, "auroc")
 RUN_COLUMNS: dict[str, Callable[[RunRecord], object]] = {
     "dataset": lambda record: record.config.dataset.name,
     "title": lambda record: record.config.dataset.title,

@@ -12,6 +12,7 @@ from lowres_ssl.runs.run import CLASSIFIER_PROBE, WEIGHTS_PREFIX
 from lowres_ssl.stats.intervals import Interval
 from lowres_ssl.stats.paired_tests import (
     MIN_POOLED_SEEDS,
+    SIGNIFICANCE_LEVEL,
     ContrastPart,
     Difference,
     compute_differences,
@@ -20,7 +21,6 @@ from lowres_ssl.stats.paired_tests import (
 )
 from lowres_ssl.stats.paper_claims import CellKey, ClaimVerdict, judge_claims
 
-FINDINGS_ALPHA = 0.05
 BETTER_RANDOM = "bar"  # as a reference: the better random encoder of the column, by validation accuracy
 NO_FILTERS = ResultFilters()
 ALL_PAIRS = "all"  # as a reference: every method is tested against every other
@@ -42,7 +42,7 @@ class ComparedPair:
         """Whether p is small enough; never with fewer than three seeds, of which it errs too often."""
         seeds = self.found.seeds
         enough = seeds is None or seeds >= MIN_POOLED_SEEDS
-        return enough and self.corrected is not None and self.corrected < FINDINGS_ALPHA
+        return enough and self.corrected is not None and self.corrected < SIGNIFICANCE_LEVEL
 
 
 @dataclass(frozen=True)

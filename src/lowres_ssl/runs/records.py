@@ -9,6 +9,13 @@ from lowres_ssl.data.splits import LabelSubset
 from lowres_ssl.environment import Environment
 from lowres_ssl.io.checksummed_json import Settings, hash_content, to_json
 
+# What tables call a baseline.
+BASELINE_TITLES = {
+    "random": "random initialisation",
+    "random_calibrated": "random, BatchNorm calibrated",
+    "trivial": "mean colour and size",
+    "imagenet": "ImageNet, frozen",
+}
 StoredConfig: TypeAlias = ExperimentConfig | EvaluateConfig | PretrainConfig
 
 

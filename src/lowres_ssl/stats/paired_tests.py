@@ -30,6 +30,7 @@ from lowres_ssl.stats.intervals import (
 K = TypeVar("K")
 Swaps = NDArray[np.float32]  # [draws, G]: 1 where the predictions of a group are exchanged
 
+SIGNIFICANCE_LEVEL = 0.05
 MIN_POOLED_SEEDS = 3  # a method with fewer keeps its own spread
 MIN_SEED_VARIANCE = 1e-9
 DRAWS_A_TEST = 400  # so that the smallest p, corrected for all of them, is at most 1/400

@@ -13,7 +13,8 @@ from omegaconf import OmegaConf
 from stored_runs import made_up_run
 
 from lowres_ssl.evaluate.features import store_features
-from lowres_ssl.reporting.figures import Stored, build_picture
+from lowres_ssl.reporting.figures import build_picture
+from lowres_ssl.reporting.stored import Stored
 from lowres_ssl.runs.filters import ResultFilters
 from lowres_ssl.runs.index import read_index
 from lowres_ssl.runs.result_io import read_predictions, read_result, write_result

@@ -13,7 +13,6 @@ from stored_runs import OUTCOME, change_record, made_up_run
 from studies import STORE, keep_images, made_up_study
 
 from lowres_ssl.io.checksummed_json import hash_file
-from lowres_ssl.reporting.figures import Stored
 from lowres_ssl.reporting.figures.batch_size import BatchSizeFigure
 from lowres_ssl.reporting.html.build import build_confusion, draw_figures
 from lowres_ssl.reporting.html.page_data import build_feature_maps, build_training_curves, find_nearest_rows
@@ -25,6 +24,7 @@ from lowres_ssl.reporting.html.sections import (
     compute_votes,
     find_hard_examples,
 )
+from lowres_ssl.reporting.stored import Stored
 from lowres_ssl.runs.filters import ResultFilters
 from lowres_ssl.runs.index import read_index
 from lowres_ssl.runs.predictions import ResultCell

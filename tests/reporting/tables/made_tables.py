@@ -6,15 +6,13 @@ from typing import Any, cast
 from omegaconf import OmegaConf
 
 from lowres_ssl.config.command_schemas import TableConfig
+from lowres_ssl.reporting.stored import Stored
+from lowres_ssl.reporting.tables.build import TABLE_BUILDERS
 from lowres_ssl.reporting.tables.formats import Block, Table
-from lowres_ssl.reporting.tables.recipes import build_recipes_table
-from lowres_ssl.reporting.tables.score_table import build_scores_table
-from lowres_ssl.reporting.tables.tuning_table import build_tuned_table
 from lowres_ssl.runs.filters import ResultFilters
 from lowres_ssl.runs.index import read_index
 
 CONF = Path(__file__).resolve().parents[3] / "conf"
-KINDS = {"scores": build_scores_table, "recipes": build_recipes_table, "tuned": build_tuned_table}
 
 
 def config_of(name: str, **changed: Any) -> TableConfig:
@@ -26,7 +24,9 @@ def table_of(name: str, output_dir: Path, *, config: TableConfig | None = None, 
     config = config or config_of(name)
     frame, problems = read_index(output_dir)
     assert problems == []
-    return KINDS[config.kind.name](name, config, frame, ResultFilters(**filters), output_dir)
+    return TABLE_BUILDERS[config.kind.name](
+        name, config, Stored(frame, ResultFilters(**filters), output_dir, output_dir / "stores")
+    )
 
 
 def line_of(block: Block, label: str) -> list[str]:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from lowres_ssl.errors import ConfigError, DataError
 from lowres_ssl.reporting.cells import METRIC_TITLES, OTHERS, get_legend_name, list_others
-from lowres_ssl.reporting.figures import Picture, Stored
+from lowres_ssl.reporting.figures import Picture
 from lowres_ssl.reporting.figures._style import (
     BASELINE_COLOUR,
     add_legend_below,
@@ -21,6 +21,7 @@ from lowres_ssl.reporting.figures._style import (
     join_distinct,
     make_panels,
 )
+from lowres_ssl.reporting.stored import Stored
 from lowres_ssl.runs.filters import is_trained
 from lowres_ssl.runs.predictions import ResultCell
 from lowres_ssl.runs.query import ResultColumn, select_ordinary

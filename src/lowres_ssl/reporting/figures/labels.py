@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from lowres_ssl.errors import DataError
 from lowres_ssl.reporting.cells import METRIC_TITLES, get_legend_name
-from lowres_ssl.reporting.figures import Picture, Stored
+from lowres_ssl.reporting.figures import Picture
 from lowres_ssl.reporting.figures._style import (
     add_legend_below,
     draw_curve,
@@ -22,6 +22,7 @@ from lowres_ssl.reporting.figures._style import (
     join_distinct,
     make_panels,
 )
+from lowres_ssl.reporting.stored import Stored
 from lowres_ssl.runs.predictions import ResultCell
 from lowres_ssl.runs.query import ResultColumn, check_same_kind, keep_usual_settings, select_columns
 from lowres_ssl.runs.run import CLASSIFIER_PROBE, WEIGHTS_PREFIX

@@ -13,8 +13,9 @@ from lowres_ssl.data.prepare import prepare_data
 from lowres_ssl.data.splits import load_split
 from lowres_ssl.errors import ConfigError, DataError
 from lowres_ssl.reporting.cells import get_legend_name
-from lowres_ssl.reporting.figures import Picture, Stored
+from lowres_ssl.reporting.figures import Picture
 from lowres_ssl.reporting.figures._style import PAGE_WIDTH, escape_math
+from lowres_ssl.reporting.stored import Stored
 from lowres_ssl.runs.filters import is_trained
 from lowres_ssl.runs.query import check_single_value
 from lowres_ssl.runs.run import Run, find_run, relocate_path

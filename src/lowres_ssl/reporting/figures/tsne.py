@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 
 from lowres_ssl.errors import CheckpointError, ConfigError, DataError
 from lowres_ssl.reporting.cells import get_legend_name, replace_others
-from lowres_ssl.reporting.figures import Picture, Stored
+from lowres_ssl.reporting.figures import Picture
 from lowres_ssl.reporting.figures._style import (
     PAGE_WIDTH,
     escape_math,
@@ -23,6 +23,7 @@ from lowres_ssl.reporting.figures._style import (
     get_dot_style,
     write_figure_file,
 )
+from lowres_ssl.reporting.stored import Stored
 from lowres_ssl.runs.filters import is_trained
 from lowres_ssl.runs.predictions import ResultCell
 from lowres_ssl.runs.query import ResultColumn, select_ordinary

@@ -21,7 +21,7 @@ from lowres_ssl.config.overrides import format_command
 from lowres_ssl.data.pseudonyms import find_pseudonyms
 from lowres_ssl.errors import ConfigError, DataError, UserError
 from lowres_ssl.reporting.cells import get_legend_name, replace_others
-from lowres_ssl.reporting.figures import Picture, Stored
+from lowres_ssl.reporting.figures import Picture
 from lowres_ssl.reporting.figures._style import use_figure_style
 from lowres_ssl.reporting.fill_commands import get_image_words
 from lowres_ssl.reporting.html.page_data import build_feature_maps, build_page_data, choose_shown_images
@@ -34,6 +34,7 @@ from lowres_ssl.reporting.html.sections import (
     find_hard_examples,
     list_report_runs,
 )
+from lowres_ssl.reporting.stored import Stored
 from lowres_ssl.reporting.tables.build import TABLE_BUILDERS
 from lowres_ssl.reporting.tables.formats import Table
 from lowres_ssl.reporting.tables.score_table import list_table_probes
@@ -78,7 +79,7 @@ def build_tables(stored: Stored, tables: dict[str, TableConfig]) -> list[Table]:
         for dataset in [each for each in replace_others(table.datasets, there) if each in there]:
             own, build = select_dataset(table, dataset), TABLE_BUILDERS[table.kind.name]
             try:
-                shown.append(build(name, own, frame, filters, stored.output_dir))
+                shown.append(build(name, own, stored))
             except UserError as error:
                 stored.notes.append(f"table {name}: {error}")
     return [table for table in shown if table.blocks]

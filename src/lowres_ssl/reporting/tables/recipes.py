@@ -3,7 +3,6 @@
 from collections import defaultdict
 from dataclasses import dataclass, fields, replace
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -21,6 +20,7 @@ from lowres_ssl.reporting.cells import (
     get_mark_sign,
 )
 from lowres_ssl.reporting.fill_commands import MissingCell, choose_encoder_name, list_fill_commands
+from lowres_ssl.reporting.stored import Stored
 from lowres_ssl.reporting.tables.formats import DASH, Block, Record, Table, Text
 from lowres_ssl.reporting.tables.score_table import (
     TableLine,
@@ -32,7 +32,7 @@ from lowres_ssl.reporting.tables.score_table import (
     select_rows,
     select_table_columns,
 )
-from lowres_ssl.runs.filters import ResultFilters, is_trained
+from lowres_ssl.runs.filters import is_trained
 from lowres_ssl.runs.predictions import check_same_predicted_images
 from lowres_ssl.runs.query import ResultColumn, check_single_value, read_backbone
 from lowres_ssl.stats.paired_tests import ContrastPart, ContrastTerm, Difference, MethodCounts, compute_contrast
@@ -57,10 +57,9 @@ RecipeLines = dict[RecipeColumn, dict[str, TableLine]]  # the lines by their lab
 RecipeDifferences = dict[tuple[RecipeColumn, str, str], Difference]  # by column, label of the line and metric
 
 
-def build_recipes_table(
-    name: str, table: TableConfig, frame: pd.DataFrame, filters: ResultFilters, output_dir: Path
-) -> Table:
+def build_recipes_table(name: str, table: TableConfig, stored: Stored) -> Table:
     """Raises `ConfigError` for results that cannot stand in one column, `CheckpointError` for damaged ones."""
+    frame, filters = stored.results, stored.filters
     table = select_rows(table, filters)
     probes = list_table_probes(table, frame, filters)
     recipes = [recipe for recipe in table.recipes if filters.recipe in (None, recipe)]
@@ -104,7 +103,7 @@ def build_recipes_table(
         notes=[*([DIFFERENCE_NOTE.format(first=table.recipes[0])] if compared else []), *table.notes],
         records=records,
         missing=[f"{cell.method} on {cell.dataset} by {cell.probe}, recipe {cell.filters.recipe}" for cell in missing],
-        commands=list_fill_commands(missing, frame, output_dir),
+        commands=list_fill_commands(missing, frame, stored.output_dir),
     )
 
 

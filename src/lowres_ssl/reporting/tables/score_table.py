@@ -4,7 +4,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from glob import escape
 from itertools import product
-from pathlib import Path
 
 import pandas as pd
 
@@ -23,6 +22,7 @@ from lowres_ssl.reporting.cells import (
     replace_others,
 )
 from lowres_ssl.reporting.fill_commands import MissingCell, choose_encoder_name, list_fill_commands
+from lowres_ssl.reporting.stored import Stored
 from lowres_ssl.reporting.tables.formats import DASH, Block, Record, Table, Text
 from lowres_ssl.runs.filters import ResultFilters
 from lowres_ssl.runs.predictions import ResultCell, check_same_predicted_images
@@ -41,10 +41,9 @@ class TableLine:
     found: ResultCell | None
 
 
-def build_scores_table(
-    name: str, table: TableConfig, frame: pd.DataFrame, filters: ResultFilters, output_dir: Path
-) -> Table:
+def build_scores_table(name: str, table: TableConfig, stored: Stored) -> Table:
     """Raises `ConfigError` for results that cannot stand beside each other, `CheckpointError` for damaged ones."""
+    frame, filters = stored.results, stored.filters
     table = select_rows(table, filters)
     blocks: list[Block] = []
     records: list[Record] = []
@@ -75,7 +74,7 @@ def build_scores_table(
         notes=[*([BATCH_SIZE_NOTE] if table.batch_size == "best" else []), *table.notes],
         records=records,
         missing=[f"{cell.method} on {cell.dataset} by {cell.probe}" for cell in missing],
-        commands=list_fill_commands(missing, frame, output_dir),
+        commands=list_fill_commands(missing, frame, stored.output_dir),
     )
 
 

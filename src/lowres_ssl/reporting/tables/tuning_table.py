@@ -27,9 +27,9 @@ from lowres_ssl.reporting.fill_commands import (
     choose_encoder_name,
     list_fill_commands,
 )
+from lowres_ssl.reporting.stored import Stored
 from lowres_ssl.reporting.tables.formats import DASH, Block, Record, Table, Text
 from lowres_ssl.reporting.tables.score_table import list_row_patterns, list_table_datasets, select_rows
-from lowres_ssl.runs.filters import ResultFilters
 from lowres_ssl.runs.query import check_same_kind
 
 TUNED_HEADS = ("", "ours", "validation accuracy", "chosen by", "paper")
@@ -40,14 +40,13 @@ TUNED_NOTE = (
 )
 
 
-def build_tuned_table(
-    name: str, table: TableConfig, frame: pd.DataFrame, filters: ResultFilters, output_dir: Path
-) -> Table:
+def build_tuned_table(name: str, table: TableConfig, stored: Stored) -> Table:
     """Raises `ConfigError` for runs that cannot stand in one column."""
+    frame, filters = stored.results, stored.filters
     table = select_rows(table, filters)
     finished = frame[(frame["state"] == "finished") & (frame["pretrain_on"] != "all")]
     runs = replace(filters, probe=None, settings=None).apply(finished).drop_duplicates("run")
-    tuned, damaged = read_all_tuned(list(runs["run"]), output_dir)
+    tuned, damaged = read_all_tuned(list(runs["run"]), stored.output_dir)
     runs = runs[runs["run"].isin(tuned.keys())]
     published = read_paper_settings()
     blocks: list[Block] = []
@@ -82,7 +81,7 @@ def build_tuned_table(
         notes=[TUNED_NOTE, *table.notes, *damaged],
         records=records,
         missing=[f"{cell.method} on {cell.dataset}" for cell in missing],
-        commands=list_tune_commands(missing, finished, frame, output_dir),
+        commands=list_tune_commands(missing, finished, stored),
     )
 
 
@@ -157,16 +156,14 @@ def describe_tuned_runs(runs: pd.DataFrame, tuned: dict[str, TunedSettings]) -> 
     )
 
 
-def list_tune_commands(
-    missing: list[MissingCell], finished: pd.DataFrame, frame: pd.DataFrame, output_dir: Path
-) -> list[str]:
+def list_tune_commands(missing: list[MissingCell], finished: pd.DataFrame, stored: Stored) -> list[str]:
     """Tune the runs that are there, pre-train the others."""
     lines, untrained = [], []
     for cell in missing:
         own = replace(cell.filters, probe=None, settings=None).apply(finished[finished["dataset"] == cell.dataset])
         runs = sorted(set(own.loc[own["entry"] == cell.method, "run"]))
         if runs:
-            lines.append(format_command("tune", f"run=[{','.join(runs)}]", *build_output_override(output_dir)))
+            lines.append(format_command("tune", f"run=[{','.join(runs)}]", *build_output_override(stored.output_dir)))
         else:
             untrained.append(cell)
-    return lines + list_fill_commands(untrained, frame, output_dir)
+    return lines + list_fill_commands(untrained, stored.results, stored.output_dir)
