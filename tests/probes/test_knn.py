@@ -93,15 +93,3 @@ def test_k_above_the_size_of_a_class_warns_and_names_it() -> None:
     assert warnings == [
         "probe.knn.k=11 is above the number of training images of b (10), c (3): larger classes can outvote them"
     ]
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"k": 0}, r"^probe\.knn\.k=0: wanted at least 1$"),
-        ({"temperature": 0.0}, r"^probe\.knn\.temperature=0.0: wanted a number above 0$"),
-    ],
-)
-def test_value_out_of_range_is_refused(change: dict[str, Any], message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        knn(**change)

@@ -1,6 +1,7 @@
 """What every probe must do, whichever it is. A new probe is checked on arrival."""
 
 import random
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -42,6 +43,28 @@ def test_every_probe_has_its_config_and_an_unknown_one_is_refused_with_those_the
     assert sorted(path.stem for path in CONF.glob("*.yaml")) == NAMES
     with pytest.raises(ConfigError, match=rf"^probe=kmn: wanted one of {', '.join(NAMES)}.*knn"):
         build_probe("kmn", {})
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "value"),
+    [
+        ("knn", "k", 0),
+        ("knn", "temperature", 0.0),
+        ("linear", "hidden", 0),
+        ("linear", "batch_size", 1),
+        ("linear", "learning_rate", 0.0),
+        ("linear", "epochs", 0),
+        ("linear", "step_size", 0),
+        ("linear", "gamma", 1.1),
+        ("linear", "schedule_delay", -1),
+        ("logistic", "strengths", []),
+        ("logistic", "strengths", [0.1, 0.0]),
+        ("logistic", "max_iterations", 0),
+    ],
+)
+def test_value_out_of_range_is_refused(name: str, key: str, value: Any) -> None:
+    with pytest.raises(ConfigError, match=rf"^probe\.{name}\.{key}={re.escape(str(value))}: wanted "):
+        build_probe(name, arguments_of(name) | {key: value})
 
 
 @pytest.mark.parametrize("classes", [2, 3])

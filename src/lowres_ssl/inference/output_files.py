@@ -116,8 +116,6 @@ WRITERS: dict[str, Callable[[Path], AbstractContextManager[TableWriter]]] = {
 @contextmanager
 def open_writers(folder: Path, name: str, formats: Sequence[str]) -> Iterator[TableWriter]:
     """Write each piece as `name` in each of the `formats`. Raises `ConfigError` where a library is missing."""
-    if "parquet" in formats:
-        import_pyarrow()
     with ExitStack() as opened:
         writers = [opened.enter_context(WRITERS[each](folder / f"{name}.{each}")) for each in formats]
 
