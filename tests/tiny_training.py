@@ -47,6 +47,12 @@ VIEWS = Augmentation(
     blur_sigma_fraction=(0.01, 0.1),
     solarise=0.0,
     solarise_threshold=128,
+    elastic=0.0,
+    elastic_strength=0.05,
+    stain=0.0,
+    stain_strength=0.05,
+    gamma=0.0,
+    gamma_strength=0.5,
 )
 
 

@@ -1,4 +1,5 @@
-"""Each operation against its namesake in torchvision, image by image, on identical input with the same parameters.
+"""Each operation against its namesake in torchvision, or against NumPy and SciPy where it has none, image by image,
+on identical input with the same parameters.
 
 Ours work on floats. So each is compared twice: with torchvision on floats, nearly exactly, and with torchvision on
 uint8, which rounds or cuts off, within 2 of 255.
@@ -11,11 +12,13 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
+from by_torchvision import deform_one, stain_one
 from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as tv
 
 from lowres_ssl.augment import operations
+from lowres_ssl.augment.crop import multiply_both_axes
 from lowres_ssl.augment.operations import blur_by_matrices, blur_by_shifts, compute_kernels, compute_mirrored_distances
 from lowres_ssl.augment.pipeline import apply_by_mask, apply_to_rows
 from lowres_ssl.augment.sampling import AugmentationParameters
@@ -168,6 +171,70 @@ def test_rotation_with_reflection_is_that_of_the_mirrored_image():
         return tv.center_crop(tv.rotate(wide, angle[row], interpolation=InterpolationMode.BILINEAR), [side, side])
 
     check(operations.rotate(unit, direction(angle), "reflection"), images, mirrored, exact=1e-4)
+
+
+def displacements(strength: float, count: int = BATCH) -> np.ndarray:
+    """[B, 2, 4, 4], as shares of the side, the first and the second as far as can be."""
+    drawn = np.random.default_rng(0).uniform(-strength, strength, (count, 2, 4, 4))
+    drawn[0], drawn[1] = strength, -strength
+    return drawn
+
+
+@pytest.mark.parametrize("channels", [3, 1])
+@pytest.mark.parametrize("side", [33, 64])
+@pytest.mark.parametrize("strength", [0.0, 0.05, 0.2])
+def test_elastic_deformation(channels, side, strength):
+    images, moved = pictures(channels, side).float() / 255, displacements(strength)
+    ours = operations.deform_images(images, floats(2 * moved))
+    expected = torch.stack([deform_one(*each) for each in zip(images, moved, strict=True)])
+    torch.testing.assert_close(ours, expected, rtol=0, atol=1e-4)
+
+
+def test_elastic_deformation_of_the_default_strength_folds_nothing():
+    """The way from a pixel to the next one keeps its direction, and a square its orientation."""
+    curves, centres = operations.compute_deformation_basis(32)
+    each = curves.expand(2000, -1, -1)
+    moved = multiply_both_axes(floats(2 * displacements(0.05, 2000)), each, each).permute(0, 2, 3, 1) + centres
+    right, down = moved.diff(dim=2)[:, :-1], moved.diff(dim=1)[:, :, :-1]
+    area = right[..., 0] * down[..., 1] - right[..., 1] * down[..., 0]
+    assert right[..., 0].min() > 0
+    assert down[..., 1].min() > 0
+    assert area.min() > 0
+
+
+def test_stains():
+    images, random = pictures().float() / 255, np.random.default_rng(0)
+    factors, shifts = random.uniform(0.5, 1.5, (BATCH, 3)), random.uniform(-0.3, 0.3, (BATCH, 3))
+    ours = operations.jitter_stains(images, floats(operations.compute_stain_numbers(factors, shifts)))
+    expected = torch.stack([stain_one(*each) for each in zip(images, factors, shifts, strict=True)])
+    torch.testing.assert_close(ours, expected, rtol=0, atol=1e-5)
+    assert ours.max() == 1
+
+
+def test_stains_that_nothing_is_done_to_leave_every_bit_and_black_stays_black():
+    images = pictures().float() / 255
+    nothing = operations.compute_stain_numbers(np.ones((BATCH, 3)), np.zeros((BATCH, 3)))
+    assert torch.equal(operations.jitter_stains(images, floats(nothing)), images)
+    much = operations.compute_stain_numbers(np.full((BATCH, 3), 0.5), np.full((BATCH, 3), -0.5))
+    assert (operations.jitter_stains(images * 0, floats(much)) == 0).all()
+
+
+def test_a_stain_alone_is_as_dense_as_its_factor_says():
+    """Haematoxylin of density 0.4, doubled, on its own and under eosin."""
+    colours = np.array(operations.STAIN_COLOURS)
+    colours /= np.linalg.norm(colours, axis=1, keepdims=True)
+    numbers = floats(operations.compute_stain_numbers(np.array([[2.0, 1.0, 1.0]]), np.zeros((1, 3))))
+    for eosin in (0.0, 0.3):
+        before, after = (10 ** -(amount * colours[0] + eosin * colours[1]) for amount in (0.4, 0.8))
+        ours = operations.jitter_stains(floats(before)[None, :, None, None], numbers)
+        np.testing.assert_allclose(ours[0, :, 0, 0], after, atol=1e-6)
+
+
+@pytest.mark.parametrize("channels", [3, 1])
+def test_gamma(channels):
+    images, exponent = pictures(channels), some(0.5, 2)
+    ours = operations.apply_gamma(images.float() / 255, floats(exponent[:, None]))
+    check(ours, images, lambda image, row: tv.adjust_gamma(image, exponent[row]))
 
 
 @pytest.mark.parametrize("way", [apply_to_rows, apply_by_mask])

@@ -1,9 +1,11 @@
 """What is drawn for an image: the same whatever the batch, distributed as by torchvision's own samplers."""
 
+from dataclasses import fields
+
 import numpy as np
 import pytest
 import torch
-from scipy.stats import chisquare, ks_2samp
+from scipy.stats import chisquare, ks_1samp, ks_2samp, uniform
 from torchvision.transforms import v2
 
 from lowres_ssl.augment.augmentation import Augmentation
@@ -32,6 +34,12 @@ SETTINGS = {
     "blur_sigma_fraction": (0.1 / 32, 2 / 32),
     "solarise": 0.1,
     "solarise_threshold": 128,
+    "elastic": 0.3,
+    "elastic_strength": 0.1,
+    "stain": 0.4,
+    "stain_strength": 0.2,
+    "gamma": 0.6,
+    "gamma_strength": 0.5,
 }
 COUNT = 4000
 KEYS = hash_image_ids([f"{number}.png" for number in range(COUNT)])
@@ -48,8 +56,8 @@ def parameters(
 @pytest.mark.parametrize("change", [{"epoch": 1}, {"view": 1}, {"seed": 1}])
 def test_another_epoch_view_or_seed_changes_everything(change):
     one, other = parameters(), parameters(**change)
-    for field in ("boxes", "horizontal_flip", "order", "angle", "brightness", "hue", "sigma", "grey", "solarise"):
-        assert (getattr(one, field) != getattr(other, field)).any(), field
+    for field in fields(AugmentationParameters):
+        assert (getattr(one, field.name) != getattr(other, field.name)).any(), field.name
 
 
 # Square, landscape, one that often takes the fallback, and one where nothing ever fits.
@@ -104,9 +112,29 @@ def test_blur_width_and_angle_are_distributed_as_torchvisions():
     assert ks_2samp(ours.angle, [rotation.make_params([])["angle"] for _ in range(1500)]).pvalue > ALIKE
 
 
+def test_what_recipes_leave_off_is_distributed_as_its_strength_says():
+    ours = parameters()
+    assert ks_1samp(ours.displacements.ravel(), uniform(-0.1, 0.2).cdf).pvalue > ALIKE
+    assert ks_1samp(ours.stain_factors.ravel(), uniform(0.8, 0.4).cdf).pvalue > ALIKE
+    assert ks_1samp(ours.stain_shifts.ravel(), uniform(-0.2, 0.4).cdf).pvalue > ALIKE
+    assert ks_1samp(np.log(ours.exponent), uniform(-np.log(1.5), 2 * np.log(1.5)).cdf).pvalue > ALIKE
+
+
+def test_steps_that_recipes_leave_off_draw_nothing_then_and_change_no_other_draw():
+    names = ("gamma", "stain", "elastic")
+    off, on = parameters(**dict.fromkeys(names, 0.0)), parameters()
+    for field in fields(AugmentationParameters)[:15]:
+        np.testing.assert_array_equal(getattr(off, field.name), getattr(on, field.name))
+    none = SETTINGS | dict.fromkeys(names, 0.0)
+    assert [Augmentation(**none | {name: 0.1}).count_draw_rows() for name in ("hue", *names)] == [36, 38, 45, 78]
+    for name in names:
+        alone = parameters(**dict.fromkeys(names, 0.0) | {name: SETTINGS[name]})
+        np.testing.assert_array_equal(getattr(alone, name), getattr(on, name))
+
+
 def test_each_step_happens_with_its_probability():
     ours = parameters()
-    for name in ("horizontal_flip", "vertical_flip", "jitter", "grey", "blur", "solarise"):
+    for name in ("horizontal_flip", "vertical_flip", "jitter", "grey", "blur", "solarise", "elastic", "stain", "gamma"):
         probability = SETTINGS[name]
         error = np.sqrt(probability * (1 - probability) / COUNT)
         assert abs(getattr(ours, name).mean() - probability) < 4 * error, name
@@ -116,6 +144,7 @@ def test_each_step_happens_with_its_probability():
 def test_steps_happen_independently_of_one_another():
     ours = parameters()
     names = ("horizontal_flip", "vertical_flip", "jitter", "grey", "blur", "solarise", "brightness", "hue", "sigma")
-    table = np.stack([getattr(ours, name).astype(float) for name in names])
-    correlations = np.corrcoef(table)[np.triu_indices(len(names), 1)]
+    names += ("elastic", "displacements", "stain", "stain_factors", "stain_shifts", "gamma", "exponent")
+    table = np.concatenate([getattr(ours, name).astype(float).reshape(COUNT, -1).T for name in names])
+    correlations = np.corrcoef(table)[np.triu_indices(len(table), 1)]
     assert np.abs(correlations).max() < 4.5 / np.sqrt(COUNT)

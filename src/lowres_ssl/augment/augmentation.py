@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,11 +17,14 @@ from lowres_ssl.augment.sampling import (
     JITTER_ORDERS,
     AugmentationParameters,
     DrawRow,
+    FloatArray,
     JitterOperation,
     ViewKind,
     draw_uniforms,
     sample_between,
     sample_crop_boxes,
+    sample_displacements,
+    sample_exponents,
     sample_factors,
     sample_whole_numbers,
 )
@@ -29,15 +33,15 @@ from lowres_ssl.device import copy_array_to_device
 
 # On a CPU the pipeline processes as many images at a time as fit into its cache.
 CPU_CHUNK_VALUES = 2**21
-PROBABILITIES = ("horizontal_flip", "vertical_flip", "jitter", "grey", "blur", "solarise")
+PROBABILITIES = ("horizontal_flip", "vertical_flip", "jitter", "grey", "blur", "solarise", "elastic", "stain", "gamma")
 MAX_STRENGTHS = {"brightness": math.inf, "contrast": math.inf, "saturation": math.inf, "hue": 0.5}
-MAX_STRENGTHS |= {"rotation_degrees": 180.0}
+MAX_STRENGTHS |= {"rotation_degrees": 180.0, "elastic_strength": 0.1, "stain_strength": 1.0, "gamma_strength": math.inf}
 MAX_IN_RANGES = {"crop_scale": 1.0, "crop_ratio": math.inf, "blur_sigma_fraction": 1.0}
 
 
 @dataclass(eq=False)
 class Augmentation:
-    """Make random views of a batch: crop, flips, right angles, rotation, jitter, grey, blur, solarise, normalise.
+    """Make random views of a batch: crop and flip, take the steps that `pipeline.augment` lists, normalise.
 
     image_size: pixels a side of a view, S. mean, std: of the values in 0..1, three numbers or one; a one-channel image
     takes the first. seed: with the epoch, the view and the image's key it alone decides every draw.
@@ -47,6 +51,10 @@ class Augmentation:
     or "reflection". brightness, contrast, saturation, hue: strengths as in torchvision's ColorJitter, applied in an
     order drawn for each image. blur_kernel_fraction, blur_sigma_fraction (from and to): the Gaussian kernel's width and
     standard deviation as shares of S, so that a blur is as wide on the image at any size. solarise_threshold: of 255.
+    elastic, stain, gamma: probabilities. elastic_strength: the farthest that a control point of the deformation moves
+    along an axis, as a share of S. stain_strength: the stains of a colour image are multiplied by up to 1 +- this, and
+    up to +- this is added (Tellez et al., arXiv 1808.07380). gamma_strength: the exponent is log-uniform from
+    1 / (1 + this) to 1 + this.
 
     Raises `ConfigError` for a value out of its range.
     """
@@ -73,6 +81,12 @@ class Augmentation:
     blur_sigma_fraction: Sequence[float]
     solarise: float
     solarise_threshold: int
+    elastic: float
+    elastic_strength: float
+    stain: float
+    stain_strength: float
+    gamma: float
+    gamma_strength: float
     functions: dict[tuple[int, torch.device], FixedShapeAugmentation] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
@@ -109,10 +123,9 @@ class Augmentation:
     ) -> AugmentationParameters:
         """Draw the parameters of each image's V views, [B V]. sizes: [B, 2] (height, width) of the originals; keys:
         [B]."""
-        drawn = [
-            draw_uniforms(seed=self.seed, epoch=epoch, view=view, keys=keys, count=DrawRow.COUNT) for view in views
-        ]
-        draws, sizes = np.stack(drawn, axis=2).reshape(DrawRow.COUNT, -1), np.repeat(sizes, len(views), axis=0)
+        rows = self.count_draw_rows()
+        drawn = [draw_uniforms(seed=self.seed, epoch=epoch, view=view, keys=keys, count=rows) for view in views]
+        draws, sizes = np.stack(drawn, axis=2).reshape(rows, -1), np.repeat(sizes, len(views), axis=0)
         low, high = (share * self.image_size for share in self.blur_sigma_fraction)  # in pixels
         return AugmentationParameters(
             boxes=sample_crop_boxes(draws, sizes, scale=self.crop_scale, ratio=self.crop_ratio),
@@ -130,10 +143,35 @@ class Augmentation:
             blur=draws[DrawRow.BLUR] < self.blur,
             sigma=sample_between(draws[DrawRow.SIGMA], low, high),
             solarise=draws[DrawRow.SOLARISE] < self.solarise,
+            **self.sample_optional_steps(draws),
         )
 
+    def sample_optional_steps(self, draws: FloatArray) -> dict[str, NDArray[Any]]:
+        """Draw for those of the steps that recipes leave off that are taken."""
+        drawn: dict[str, NDArray[Any]] = {}
+        if self.elastic > 0:
+            drawn["elastic"] = draws[DrawRow.ELASTIC] < self.elastic
+            drawn["displacements"] = sample_displacements(draws[DrawRow.DISPLACEMENT :], self.elastic_strength)
+        if self.stain > 0:
+            factors, shifts = np.split(draws[DrawRow.STAIN_FACTOR : DrawRow.ELASTIC], 2)
+            drawn["stain"] = draws[DrawRow.STAIN] < self.stain
+            drawn["stain_factors"] = sample_factors(factors, self.stain_strength).T
+            drawn["stain_shifts"] = sample_between(shifts, -self.stain_strength, self.stain_strength).T
+        if self.gamma > 0:
+            drawn["gamma"] = draws[DrawRow.GAMMA] < self.gamma
+            drawn["exponent"] = sample_exponents(draws[DrawRow.EXPONENT], self.gamma_strength)
+        return drawn
+
+    def count_draw_rows(self) -> int:
+        """Count the rows of draws that are needed: without those of steps that are never taken, which stand last."""
+        if self.elastic > 0:
+            return DrawRow.COUNT
+        if self.stain > 0:
+            return DrawRow.ELASTIC
+        return DrawRow.STAIN if self.gamma > 0 else DrawRow.GAMMA
+
     def steps(self, channels: int) -> ViewSteps:
-        """List what can be done to images of so many channels: grey ones have neither hue nor saturation."""
+        """List what can be done to images of so many channels: grey ones have no hue, saturation and stains."""
         strengths = {
             JitterOperation.BRIGHTNESS: self.brightness,
             JitterOperation.CONTRAST: self.contrast,
@@ -149,6 +187,9 @@ class Augmentation:
             grey=self.grey > 0 and channels == 3,
             blur_kernel=compute_kernel_size(self.image_size, self.blur_kernel_fraction) if self.blur > 0 else 0,
             solarise_threshold=self.solarise_threshold if self.solarise > 0 else None,
+            elastic=self.elastic > 0 and self.elastic_strength > 0,
+            stain=self.stain > 0 and self.stain_strength > 0 and channels == 3,
+            gamma=self.gamma > 0 and self.gamma_strength > 0,
         )
 
     def pack(

@@ -1,22 +1,23 @@
 """Compute the steps of a view on [B, C, S, S] float images in 0..1, C being 3 (red, green, blue) or 1 (grey).
 
 They compute what `torchvision.transforms.v2.functional` computes on float images, with each image's own numbers, and
-leave their input unchanged. A blur is computed in two ways with one result: as sums of shifted images, only as many as
-each image's kernel is wide, which is the faster on a CPU; or as a matrix product along each axis, whose shapes do not
-depend on the widths.
+leave their input unchanged; stains are not in torchvision. A blur is computed in two ways with one result: as sums of
+shifted images, only as many as each image's kernel is wide, which is the faster on a CPU; or as a matrix product along
+each axis, whose shapes do not depend on the widths.
 """
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
 
 from lowres_ssl.augment.crop import multiply_both_axes
+from lowres_ssl.augment.sampling import CONTROL_POINTS, FloatArray
 
-FloatArray = NDArray[np.float64]
 LUMA_WEIGHTS = (0.2989, 0.587, 0.114)  # ITU-R 601-2, with the digits of torchvision's rgb_to_grayscale
 PADDING_CHOICES = ("zeros", "reflection")
+# Red, green and blue of the optical density of haematoxylin, eosin and DAB: Ruifrok and Johnston, 2001.
+STAIN_COLOURS = ((0.65, 0.70, 0.29), (0.07, 0.99, 0.11), (0.27, 0.57, 0.78))
 # Beyond 3.5 sigma lie 0.05% of a Gaussian: an eighth of one level of 255 at the most.
 KERNEL_WIDTHS = 3.5
 
@@ -38,6 +39,67 @@ def rotate(images: Tensor, direction: Tensor, padding: str) -> Tensor:
     inverse = torch.stack([cosine, -sine, zero, sine, cosine, zero], dim=1).view(-1, 2, 3)
     grid = F.affine_grid(inverse, list(images.shape), align_corners=False)  # [B, S, S, 2]
     return F.grid_sample(images, grid, mode="bilinear", padding_mode=padding, align_corners=False)
+
+
+def deform(images: Tensor, displacements: Tensor, curves: Tensor, centres: Tensor) -> Tensor:
+    """Deform each image by a smooth field of displacements of its own, bilinear, mirrored at the edge.
+
+    Simard, Steinkraus and Platt, Best Practices for Convolutional Neural Networks, ICDAR 2003; but where they smooth
+    a random field of every pixel, this one is interpolated from a few control points, as smooth at any size. Each pixel
+    of the result is taken from its own place plus the displacement there. displacements: [B, 2, 4, 4], right and down,
+    in half sides; curves, centres: `compute_deformation_basis(S)` on the images' device.
+    """
+    each = curves.expand(len(images), -1, -1)
+    field = multiply_both_axes(displacements, each, each).permute(0, 2, 3, 1)  # [B, S, S, 2]
+    return F.grid_sample(images, centres + field, mode="bilinear", padding_mode="reflection", align_corners=False)
+
+
+def compute_deformation_basis(size: int) -> tuple[Tensor, Tensor]:
+    """Compute what `deform` needs of a view of `size` pixels a side, in the coordinates of `grid_sample`.
+
+    The weights of 4 control points in each pixel along an axis, [S, 4]: bicubic interpolation, the first and the last
+    point being the centres of the first and the last pixel. The centres of the pixels, (x, y), -1 to 1: [S, S, 2].
+    """
+    points = torch.eye(CONTROL_POINTS)[:, None, :, None]  # [4, 1, 4, 1]
+    curves = F.interpolate(points, size=(size, 1), mode="bicubic", align_corners=True)[:, 0, :, 0].T.contiguous()
+    centre = (2 * torch.arange(size) + 1) / size - 1
+    return curves, torch.stack([centre.expand(size, size), centre[:, None].expand(size, size)], dim=2)
+
+
+def deform_images(images: Tensor, displacements: Tensor) -> Tensor:
+    """Compute `deform` where nobody keeps the basis."""
+    return deform(images, displacements, *compute_deformation_basis(images.shape[2]))
+
+
+def jitter_stains(images: Tensor, numbers: Tensor) -> Tensor:
+    """Change how much of each stain is in each pixel of colour images; numbers: [B, 3, 4] of `compute_stain_numbers`.
+
+    Tellez et al., Whole-Slide Mitosis Detection, 2018 (arXiv 1808.07380): the optical density of a pixel is unmixed
+    into haematoxylin, eosin and DAB (Ruifrok and Johnston, Quantification of Histochemical Staining, 2001), each
+    concentration c becomes factor * c + shift, and the three are mixed again. All of it is linear in the density, so it
+    is one product. Deviations: their shift is in the units of scikit-image's stains of 2018, ours in optical density;
+    what is darker than a level of 255 is unmixed as that level and then scaled, so that black stays black.
+    """
+    pixels = images.flatten(2)  # [B, 3, S S]
+    change = torch.baddbmm(numbers[:, :, 3:], numbers[:, :, :3], pixels.clamp(min=1 / 255).log_())
+    return change.exp_().mul_(pixels).clamp_(max=1).view(images.shape)
+
+
+def compute_stain_numbers(factors: FloatArray, shifts: FloatArray) -> FloatArray:
+    """Compute what `jitter_stains` takes: [B, 3, 4], how the logarithm of a colour (red, green, blue) changes: a matrix
+    by which it is multiplied, and after it what is added.
+
+    factors, shifts: [B, 3], of the concentrations of haematoxylin, eosin and DAB, in optical density (base 10).
+    """
+    stains = np.array(STAIN_COLOURS)
+    stains /= np.linalg.norm(stains, axis=1, keepdims=True)  # [3, 3], a stain a row
+    matrix = stains.T @ ((factors - 1)[:, :, None] * np.linalg.inv(stains.T))
+    return np.concatenate([matrix, -np.log(10) * (shifts @ stains)[:, :, None]], axis=2)
+
+
+def apply_gamma(images: Tensor, exponent: Tensor) -> Tensor:
+    """Raise the values in 0..1 to a power; exponent: [B, 1]."""
+    return images.pow(exponent[:, :, None, None])
 
 
 def mix(images: Tensor, matrix: Tensor) -> Tensor:

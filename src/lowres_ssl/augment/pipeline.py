@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from lowres_ssl.augment import operations
 from lowres_ssl.augment.crop import AXIS_NUMBERS, crop_by_matrices
 from lowres_ssl.augment.operations import compute_blend_numbers
-from lowres_ssl.augment.sampling import AugmentationParameters, FloatArray, JitterOperation
+from lowres_ssl.augment.sampling import CONTROL_POINTS, STAINS, AugmentationParameters, FloatArray, JitterOperation
 
 
 def apply_to_rows(images: Tensor, chosen: Tensor, operation: Callable[..., Tensor], *numbers: Tensor) -> Tensor:
@@ -38,26 +38,35 @@ def apply_by_mask(images: Tensor, chosen: Tensor, operation: Callable[..., Tenso
 
 @dataclass(frozen=True)
 class StepTensors:
-    """Hold the numbers of n views on their device. A blend, grey step or blur whose first number is 1 changes nothing.
+    """Hold the numbers of n views on their device. A blend, grey step, blur or gamma whose first number is 1 changes
+    nothing. What belongs to a step that is never taken is empty or None.
 
-    transposed, rotated, hue_turned, solarised: [n] bool, whether that is done
+    transposed, rotated, hue_turned, solarised, deformed, stained: [n] bool, whether that is done
     direction: [n, 2], cosine and sine of the angle for `rotate`
     offsets: [n, 3] for `turn_hue`
     before, after: [n, C + 1, C] each for `blend`: the blends before the hue is turned, and those after it
     grey: [n, C, C] for `mix`
     weights: [n, T] for a blur
+    displacements: [n, 2, 4, 4] for `deform`
+    stains: [n, 3, 4] for `jitter_stains`
+    exponents: [n, 1] for `apply_gamma`
     """
 
     transposed: Tensor
     rotated: Tensor
     hue_turned: Tensor
     solarised: Tensor
+    deformed: Tensor | None
+    stained: Tensor | None
     direction: Tensor
     offsets: Tensor
     before: tuple[Tensor, ...]
     after: tuple[Tensor, ...]
     grey: Tensor
     weights: Tensor
+    displacements: Tensor
+    stains: Tensor
+    exponents: Tensor
 
 
 @dataclass(frozen=True)
@@ -66,7 +75,8 @@ class ViewSteps:
 
     size: pixels a side, S; channels: C; transposing, grey: whether there are any; rotation: the padding of rotations by
     any angle, None: there are none; operations: those of the jitter that change anything; blur_kernel: the full
-    kernel's width in pixels, 0: no blur; solarise_threshold: of 255, None: no solarisation.
+    kernel's width in pixels, 0: no blur; solarise_threshold: of 255, None: no solarisation; elastic, stain, gamma:
+    whether there are any.
     """
 
     size: int
@@ -77,6 +87,9 @@ class ViewSteps:
     grey: bool
     blur_kernel: int
     solarise_threshold: int | None
+    elastic: bool
+    stain: bool
+    gamma: bool
 
     @property
     def blending(self) -> list[JitterOperation]:
@@ -103,6 +116,8 @@ class ViewSteps:
             parameters.angle != 0,
             parameters.jitter & (parameters.hue != 0),
             parameters.solarise,
+            *([parameters.elastic] if self.elastic else []),
+            *([parameters.stain] if self.stain else []),
         ]
         is_grey = parameters.grey.astype(np.float64)
         grey = compute_blend_numbers(1 - is_grey, np.zeros(count), is_grey, self.channels)[:, :-1]
@@ -118,6 +133,12 @@ class ViewSteps:
             grey,
             weights,
         ]
+        if self.elastic:
+            packed.append(2 * parameters.displacements)  # in half sides
+        if self.stain:
+            packed.append(operations.compute_stain_numbers(parameters.stain_factors, parameters.stain_shifts))
+        if self.gamma:
+            packed.append(np.where(parameters.gamma, parameters.exponent, 1.0)[:, None])
         return np.concatenate([each.reshape(count, math.prod(each.shape[1:])) for each in packed], axis=1)
 
     def pack_blends(self, parameters: AugmentationParameters) -> FloatArray:
@@ -145,21 +166,29 @@ class ViewSteps:
     def read(self, packed: Tensor) -> StepTensors:
         """Unpack the array of `pack`: [n, K] float32, on the device of the pixels."""
         channels = self.channels
-        sizes = [4, 2, 3, math.prod(self.blends), channels * channels, self.taps]
-        flags, direction, offsets, blends, grey, weights = packed.split(sizes, dim=1)
-        transposed, rotated, hue_turned, solarised = (flags > 0).unbind(1)
+        points, stains = CONTROL_POINTS * self.elastic, STAINS * self.stain
+        flag_count = 4 + self.elastic + self.stain
+        sizes = [flag_count, 2, 3, math.prod(self.blends), channels * channels, self.taps]
+        sizes += [2 * points * points, stains * 4, int(self.gamma)]
+        flags, direction, offsets, blends, grey, weights, displacements, mixing, exponents = packed.split(sizes, dim=1)
+        transposed, rotated, hue_turned, solarised, *optional = (flags > 0).unbind(1)
         sides = [side.unbind(1) for side in blends.unflatten(1, self.blends).unbind(1)]
         return StepTensors(
             transposed=transposed,
             rotated=rotated,
             hue_turned=hue_turned,
             solarised=solarised,
+            deformed=optional[0] if self.elastic else None,
+            stained=optional[-1] if self.stain else None,
             direction=direction,
             offsets=offsets,
             before=sides[0],
             after=sides[1] if self.turns_hue else (),
             grey=grey.unflatten(1, (channels, channels)),
             weights=weights,
+            displacements=displacements.unflatten(1, (2, points, points)),
+            stains=mixing.unflatten(1, (stains, 4)),
+            exponents=exponents,
         )
 
 
@@ -169,11 +198,13 @@ ViewStep = Callable[[Tensor, Tensor], Tensor]
 @dataclass(frozen=True)
 class StepMode:
     """Say how to compute. change: `apply_to_rows` or `apply_by_mask`; adjust: for a step whose numbers change nothing
-    where they start with 1; blur: `blur_by_shifts`, or another function of images and weights."""
+    where they start with 1; blur: `blur_by_shifts`, or another function of images and weights; deform: of images and
+    displacements."""
 
     change: Callable[..., Tensor]
     adjust: Callable[[Tensor, ViewStep, Tensor], Tensor]
     blur: ViewStep
+    deform: ViewStep
 
 
 def adjust_rows(images: Tensor, operation: ViewStep, numbers: Tensor) -> Tensor:
@@ -185,9 +216,15 @@ def augment(images: Tensor, numbers: StepTensors, steps: ViewSteps, way: StepMod
     change = way.change
     if steps.transposing:
         images = change(images, numbers.transposed, operations.transpose)
+    if steps.elastic:
+        images = change(images, numbers.deformed, way.deform, numbers.displacements)
     if steps.rotation is not None:
         rotate = partial(operations.rotate, padding=steps.rotation)
         images = change(images, numbers.rotated, rotate, numbers.direction)
+    if steps.stain:
+        images = change(images, numbers.stained, operations.jitter_stains, numbers.stains)
+    if steps.gamma:
+        images = way.adjust(images, operations.apply_gamma, numbers.exponents)
     for blend in numbers.before:
         images = way.adjust(images, operations.blend, blend)
     if steps.turns_hue:
@@ -214,7 +251,7 @@ def per_channel(values: Sequence[float], channels: int) -> Tensor:
     return torch.tensor(values[:channels], dtype=torch.float32)[:, None, None]
 
 
-ROW_MODE = StepMode(apply_to_rows, adjust_rows, operations.blur_by_shifts)
+ROW_MODE = StepMode(apply_to_rows, adjust_rows, operations.blur_by_shifts, operations.deform_images)
 
 
 class FixedShapeAugmentation(nn.Module):
@@ -226,6 +263,8 @@ class FixedShapeAugmentation(nn.Module):
     scale: Tensor
     shift: Tensor
     distances: Tensor
+    curves: Tensor  # None where nothing is deformed, as are the centres
+    centres: Tensor
 
     def __init__(self, steps: ViewSteps, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
@@ -235,6 +274,9 @@ class FixedShapeAugmentation(nn.Module):
         self.register_buffer("shift", -per_channel(mean, steps.channels) * scale)
         distances = operations.compute_mirrored_distances(steps.size if steps.blur_kernel else 0, steps.taps)
         self.register_buffer("distances", distances)
+        curves, centres = operations.compute_deformation_basis(steps.size) if steps.elastic else (None, None)
+        self.register_buffer("curves", curves)
+        self.register_buffer("centres", centres)
 
     @torch.no_grad()
     def forward(self, images: Tensor, packed: Tensor) -> Tensor:
@@ -245,7 +287,8 @@ class FixedShapeAugmentation(nn.Module):
         """
         steps, count = self.steps, len(images)
         blur = partial(operations.blur_by_matrices, distances=self.distances)
-        way = StepMode(apply_by_mask, lambda images, operation, numbers: operation(images, numbers), blur)
+        deform = partial(operations.deform, curves=self.curves, centres=self.centres)
+        way = StepMode(apply_by_mask, lambda images, operation, numbers: operation(images, numbers), blur, deform)
         # Matrix products in bfloat16, as a training step's autocast would have them, lose levels.
         with torch.autocast(images.device.type, enabled=False):
             cropped = crop_by_matrices(images, packed[:, : 2 * AXIS_NUMBERS], steps.size)

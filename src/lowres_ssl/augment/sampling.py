@@ -5,9 +5,10 @@ The distributions are those of torchvision's RandomResizedCrop, ColorJitter and 
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from itertools import permutations
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +48,8 @@ def scramble(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 FloatArray = NDArray[np.float64]
 CROP_ATTEMPTS = 10
+STAINS = 3  # haematoxylin, eosin, DAB
+CONTROL_POINTS = 4  # of an elastic deformation, a side
 
 
 class JitterOperation(IntEnum):
@@ -62,7 +65,7 @@ JITTER_ORDERS = np.array(list(permutations(JitterOperation)), dtype=np.int64)  #
 
 
 class DrawRow(IntEnum):
-    """Name the rows of `draw_uniforms`. To renumber them is to change every view of every run."""
+    """Name the rows of `draw_uniforms`. To renumber them is to change every view of every run; new ones come last."""
 
     TOP = 0
     LEFT = 1
@@ -82,7 +85,14 @@ class DrawRow(IntEnum):
     SOLARISE = 15
     AREA = 16  # one row an attempt
     RATIO = AREA + CROP_ATTEMPTS  # one row an attempt
-    COUNT = RATIO + CROP_ATTEMPTS
+    GAMMA = RATIO + CROP_ATTEMPTS  # from here on: steps that no recipe takes, drawn only where one is taken
+    EXPONENT = GAMMA + 1
+    STAIN = EXPONENT + 1
+    STAIN_FACTOR = STAIN + 1  # one row a stain
+    STAIN_SHIFT = STAIN_FACTOR + STAINS  # one row a stain
+    ELASTIC = STAIN_SHIFT + STAINS
+    DISPLACEMENT = ELASTIC + 1  # one row a direction and control point
+    COUNT = DISPLACEMENT + 2 * CONTROL_POINTS**2
 
 
 @dataclass(frozen=True)
@@ -97,9 +107,14 @@ class ViewKind:
 FULL_VIEW = ViewKind()
 
 
+def make_empty() -> NDArray[Any]:
+    return np.zeros(0)
+
+
 @dataclass(frozen=True)
 class AugmentationParameters:
-    """Hold the parameters of B views, one row a view in each array.
+    """Hold the parameters of B views, one row a view in each array; nothing of an elastic deformation, stains or gamma
+    where no view has any.
 
     boxes: [B, 4] int64, the crop as (top, left, height, width) in pixels of the original image
     horizontal_flip, vertical_flip: [B] bool
@@ -108,6 +123,10 @@ class AugmentationParameters:
     jitter: [B] bool, and where it is true, in the `order` ([B, 4] int64) of `JitterOperation`s, the factors
     brightness, contrast, saturation (1 changes nothing) and hue (in turns, 0 changes nothing): [B] float64
     grey, blur, solarise: [B] bool; sigma: [B] float64, of the blur, in pixels of the view
+    elastic: [B] bool; displacements: [B, 2, 4, 4] float64, right and down, of 4 x 4 control points (row, column) from
+    corner to corner of the view, as shares of its side
+    stain: [B] bool; stain_factors, stain_shifts: [B, 3] float64, of the concentration of each stain
+    gamma: [B] bool; exponent: [B] float64
     """
 
     boxes: NDArray[np.int64]
@@ -125,6 +144,13 @@ class AugmentationParameters:
     blur: NDArray[np.bool_]
     sigma: FloatArray
     solarise: NDArray[np.bool_]
+    elastic: NDArray[np.bool_] = field(default_factory=make_empty)
+    displacements: FloatArray = field(default_factory=make_empty)
+    stain: NDArray[np.bool_] = field(default_factory=make_empty)
+    stain_factors: FloatArray = field(default_factory=make_empty)
+    stain_shifts: FloatArray = field(default_factory=make_empty)
+    gamma: NDArray[np.bool_] = field(default_factory=make_empty)
+    exponent: FloatArray = field(default_factory=make_empty)
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -179,6 +205,20 @@ def sample_between(draws: FloatArray, low: float, high: float) -> FloatArray:
 def sample_factors(draws: FloatArray, strength: float) -> FloatArray:
     """Sample a jitter factor around 1, as ColorJitter does: uniform on [max(0, 1 - strength), 1 + strength]."""
     return sample_between(draws, max(0.0, 1.0 - strength), 1.0 + strength)
+
+
+def sample_exponents(draws: FloatArray, strength: float) -> FloatArray:
+    """Sample exponents around 1: log-uniform on [1 / (1 + strength), 1 + strength]."""
+    return np.exp(sample_between(draws, -np.log1p(strength), np.log1p(strength)))
+
+
+def sample_displacements(draws: FloatArray, strength: float) -> FloatArray:
+    """Arrange draws as displacements of control points: [B, 2, 4, 4], each uniform on [-strength, strength).
+
+    draws: [2 * CONTROL_POINTS**2, B].
+    """
+    by_point = sample_between(draws, -strength, strength).reshape(2, CONTROL_POINTS, CONTROL_POINTS, -1)
+    return np.moveaxis(by_point, 3, 0)
 
 
 def sample_whole_numbers(draws: FloatArray, count: NDArray[np.int64] | int) -> NDArray[np.int64]:

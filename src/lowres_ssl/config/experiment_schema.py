@@ -144,6 +144,12 @@ class ViewsConfig:
     blur_sigma_fraction: list[float] = MISSING
     solarise: float = MISSING
     solarise_threshold: int = MISSING
+    elastic: float = setting(default=0.0)
+    elastic_strength: float = setting(default=0.05)
+    stain: float = setting(default=0.0)
+    stain_strength: float = setting(default=0.05)
+    gamma: float = setting(default=0.0)
+    gamma_strength: float = setting(default=0.5)
 
 
 @dataclass

@@ -1,0 +1,55 @@
+"""What of a config counts in the hash of a run: not a new key at the value at which it changes nothing."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_module
+from stored_runs import made_up_config, made_up_record, reseal
+
+from lowres_ssl.config.check import read_config, register_schemas
+from lowres_ssl.config.experiment_schema import PretrainConfig
+from lowres_ssl.runs.run import Run
+from lowres_ssl.runs.run_hash import list_numeric_settings
+
+register_schemas()
+# The keys of views before elastic deformation, stains and gamma were there.
+FIRST_VIEW_KEYS = (
+    *("crop_scale", "crop_ratio", "horizontal_flip", "vertical_flip", "right_angles", "rotation_degrees"),
+    *("rotation_padding", "jitter", "brightness", "contrast", "saturation", "hue", "grey", "blur"),
+    *("blur_kernel_fraction", "blur_sigma_fraction", "solarise", "solarise_threshold"),
+)
+
+
+def list_view_settings(*words: str) -> dict[str, Any]:
+    overrides = ["dataset=phantom", *words]
+    with initialize_config_module("lowres_ssl.conf", version_base="1.3"):
+        config = read_config(compose("pretrain", overrides=overrides), PretrainConfig)
+    settings = dict(list_numeric_settings(config, PretrainConfig))
+    return {key: value for key, value in settings.items() if key.startswith("views.")}
+
+
+@pytest.mark.parametrize("images", ["any", "xray", "histology"])
+@pytest.mark.parametrize("recipe", ["paper", "released_code", "tuned"])
+def test_steps_that_are_off_are_not_in_the_hash_of_any_recipe(recipe: str, images: str) -> None:
+    settings = list_view_settings(f"recipe={recipe}", f"images={images}")
+    assert list(settings) == [f"views.{key}" for key in FIRST_VIEW_KEYS]
+    typed = ["views.elastic=0", "views.stain=0.0", "views.gamma=0"]
+    assert list_view_settings(f"recipe={recipe}", f"images={images}", *typed) == settings
+
+
+@pytest.mark.parametrize("key", ["elastic", "stain", "gamma"])
+def test_a_step_that_is_on_is_in_the_hash(key: str) -> None:
+    off, on = list_view_settings(), list_view_settings(f"views.{key}=0.5")
+    assert on == {**off, f"views.{key}": 0.5}
+
+
+def test_a_run_of_before_a_key_was_there_has_the_value_that_changes_nothing(tmp_path: Path) -> None:
+    run = Run(tmp_path / "run")
+    run.start(made_up_record())
+    path = run.folder / "run.json"
+    content = json.loads(path.read_text())
+    content["config"]["views"] = {key: content["config"]["views"][key] for key in FIRST_VIEW_KEYS}
+    reseal(path, content)
+    assert run.read().config == made_up_config()
