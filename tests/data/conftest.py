@@ -63,17 +63,8 @@ def catalogue_at(tmp_path: Path) -> Callable[..., Catalogue]:
     """The catalogue of a folder, by any source, without progress."""
 
     def make(root: Path, source: str = "folder", **changes: Any) -> Catalogue:
-        options = changes.pop("options", {})
-        arguments: dict[str, Any] = {
-            "name": "tiny",
-            "root": root,
-            "source": build_source(source, options),
-            "expected": {},
-            "unlabelled": None,
-            "skip_unreadable": False,
-            "cache_dir": tmp_path / "cache",
-        }
-        return build_catalogue(**arguments | changes)
+        changes = {"name": "tiny", "cache_dir": tmp_path / "cache"} | changes
+        return build_catalogue(root=root, source=build_source(source, changes.pop("options", {})), **changes)
 
     return make
 

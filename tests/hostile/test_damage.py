@@ -39,15 +39,8 @@ def catalogue_in(folder: Path) -> Catalogue:
         for number in range(10):
             pixels = np.random.default_rng([ord(label), number]).integers(0, 256, (8, 8, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(folder / "set" / label / f"{number}.png")
-    return build_catalogue(
-        name="set",
-        root=folder / "set",
-        source=build_source("folder", {}),
-        expected={},
-        unlabelled=None,
-        skip_unreadable=False,
-        cache_dir=folder / "stores",
-    )
+    source = build_source("folder", {})
+    return build_catalogue(name="set", root=folder / "set", source=source, cache_dir=folder / "stores")
 
 
 def a_result(folder: Path) -> tuple[Path, Read]:

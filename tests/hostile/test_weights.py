@@ -85,12 +85,6 @@ def test_compressed_weights_are_refused_before_they_are_unpacked(tmp_path: Path)
     assert load_weights(tmp_path / "plain.pt")["a"].shape == (10**6,)
 
 
-@pytest.mark.parametrize("content", [torch.zeros(2), [torch.zeros(2)], {"a": 1}, {1: torch.zeros(2)}, {"model": None}])
-def test_tensors_that_are_no_dict_by_name_are_refused(tmp_path: Path, content: Any) -> None:
-    torch.save(content, tmp_path / "x.pt")
-    refused(tmp_path / "x.pt", "wanted a dict of tensors|wanted tensors by name")
-
-
 @pytest.mark.parametrize(
     "odd",
     [

@@ -3,9 +3,11 @@
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,10 +94,10 @@ def build_catalogue(
     name: str,
     root: Path,
     source: Source,
-    expected: dict[str, int],
-    unlabelled: Path | None,
-    skip_unreadable: bool,
     cache_dir: Path,
+    expected: Mapping[str, int] = MappingProxyType({}),
+    unlabelled: Path | None = None,
+    skip_unreadable: bool = False,
     grey_range: tuple[float, float] | None = None,
 ) -> Catalogue:
     """List every image of the set below `root`, and of the folder `unlabelled`, as records.
@@ -166,7 +168,7 @@ def make_record(listing: Listing, read: ReadImages) -> ImageRecord:
     return ImageRecord(**fields, height=image.height, width=image.width, sha256=image.sha256)
 
 
-def check_counts(root: Path, records: list[ImageRecord], expected: dict[str, int]) -> list[str]:
+def check_counts(root: Path, records: list[ImageRecord], expected: Mapping[str, int]) -> list[str]:
     """List notes on unpublished numbers. Raises `DataError` for a missing class or fewer than two classes."""
     counts = Counter(record.label for record in records)
     got = ", ".join(f"{label} ({counts[label]})" for label in sorted(counts)) or "none"

@@ -79,7 +79,6 @@ def list_folder_facts(found: FolderSurvey, split: Split) -> list[list[str]]:
     rows += [["leakage", each.removeprefix("leakage: ")] for each in warnings]
     if found.other_files:
         rows.append(["other files", f"{format_suffix_counts(found.other_files)}; skipped"])
-    rows += [["note", each] for each in split.notes]
     return [[head, escape_line(text)] for head, text in rows]
 
 

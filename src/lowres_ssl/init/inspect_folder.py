@@ -136,9 +136,7 @@ def inspect_folder(folder: Path, store_dir: Path) -> FolderSurvey:
 def read_image_set(conf: str, options: dict[str, Any], root: Path, store_dir: Path) -> tuple[Catalogue, int]:
     """Read the set without its unreadable images, and count those."""
     source = build_source(conf, options)
-    catalogue = build_catalogue(
-        name=conf, root=root, source=source, expected={}, unlabelled=None, skip_unreadable=True, cache_dir=store_dir
-    )
+    catalogue = build_catalogue(name=conf, root=root, source=source, cache_dir=store_dir, skip_unreadable=True)
     return catalogue, len(source.listings(root)) - len(catalogue.records)
 
 
