@@ -4,6 +4,7 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +100,7 @@ def build_training_words(cell: MissingCell, neighbours: pd.DataFrame, output_dir
     the results that the filters leave; if none of them was trained, all of the data set."""
     trained = neighbours[is_trained(neighbours)]
     beside = neighbours if trained.empty else trained
-    words, composed = read_shared_words(beside["run"], output_dir)
+    words, composed = read_shared_words(tuple(beside["run"].unique()), output_dir)
     words = {"dataset": cell.dataset} | words | get_filter_words(cell.filters)
     if cell.method in UNTRAINED_ENCODERS:
         words.pop("epochs", None)
@@ -117,10 +118,11 @@ def build_training_words(cell: MissingCell, neighbours: pd.DataFrame, output_dir
     return words | build_probe_words(cell, probes, beside, composed)
 
 
-def read_shared_words(runs: Iterable[str], output_dir: Path) -> tuple[Words, Mapping[str, Settings]]:
+@lru_cache(maxsize=16)  # the empty cells of a table have the same neighbours
+def read_shared_words(runs: tuple[str, ...], output_dir: Path) -> tuple[Words, Mapping[str, Settings]]:
     """What the runs were typed with, and how that sets the probes: the words of the first that all have, but for those
     of a run alone; those on images and probes whether the others have them or not."""
-    records = [find_run(output_dir, run).read() for run in dict.fromkeys(runs)]
+    records = [find_run(output_dir, run).read() for run in runs]
     records = [record for record in records if record.typed[:1] == ("pretrain",)]
     if not records:
         return {}, {}
@@ -201,7 +203,8 @@ def format_training_command(words: Words, frame: pd.DataFrame, filters: ResultFi
     own = frame[frame["state"] == "finished"]
     dataset = filters.dataset or get_common_value(own["dataset"])
     shared = {} if dataset is None else {"dataset": dataset}
-    shared |= read_shared_words(own.loc[own["dataset"] == dataset, "run"], output_dir)[0] | get_filter_words(filters)
+    runs = tuple(own.loc[own["dataset"] == dataset, "run"].unique())
+    shared |= read_shared_words(runs, output_dir)[0] | get_filter_words(filters)
     sweep = ["-m"] if any("," in value for key, value in words.items() if key != "probe") else []
     return format_command("pretrain", *sweep, *format_words(words | shared | words), *build_output_override(output_dir))
 

@@ -3,12 +3,9 @@
 import csv
 import io
 import re
-from pathlib import Path
 
 import pandas as pd
 import pytest
-from made_tables import table_of
-from stored_runs import made_up_run
 
 from lowres_ssl.reporting.tables.formats import (
     DASH,
@@ -16,7 +13,6 @@ from lowres_ssl.reporting.tables.formats import (
     Table,
     Text,
     escape_csv_cell,
-    format_csv,
     format_frame_as_csv,
     format_latex,
     format_markdown,
@@ -140,18 +136,6 @@ def test_markdown_is_sound_whatever_the_names_are(text: str) -> None:
     assert len({len(line) for line in lines}) == 1
     without_escapes = re.sub(r"\\.", "", lines[2].replace("**", ""))
     assert not re.search(r"[*`<\[]|(?<!\w)_|_(?!\w)", without_escapes)
-
-
-def test_stored_title_that_attacks_every_format_comes_out_whole(tmp_path: Path) -> None:
-    made_up_run(tmp_path, title=SPECIAL)
-    table = table_of("paper2", tmp_path, dataset="phantom")
-    assert table.blocks[0].heading.startswith(SPECIAL)
-    written = format_latex(table)
-    assert balanced(written)
-    assert len({len(re.findall(r"(?<!\\)&", row)) for row in rows_in(written)}) == 1
-    records = list(csv.DictReader(io.StringIO(format_csv(table))))
-    assert len(records) == len(table.records)
-    assert {record["dataset"] for record in records} == {"phantom"}
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", "\t=1", "\r=1", " =1", "\uff1d1+1", "\uff0b1"])
