@@ -8,7 +8,7 @@
 """
 
 import argparse
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
@@ -33,6 +33,8 @@ GROUPS = {
     "300 x 1": alike(300, 1),
     "1000 x 1": alike(1000, 1),
 }
+IMAGES = alike(200, 1)
+GAINS = (0.04, 0.08, 0.12, 0.20)
 # Standard deviations of the accuracy of five methods' seeds; the first method is the one that all are tested against.
 SPREADS: dict[str, float | tuple[float, ...]] = {
     "all alike, 0.02": 0.02,
@@ -106,12 +108,12 @@ def error_beside_ten(spread: float | tuple[float, ...], repetitions: int) -> flo
     """`error` of four methods of three seeds and two random encoders of ten; `spread`: as in `SPREADS`, whose reference
     is either of the two."""
     both = spread if isinstance(spread, float) else (spread[0], *spread)
-    world = World.at(0.75, alike(200, 1), seeds=3, spread=both)
+    world = World.at(0.75, IMAGES, seeds=3, spread=both)
     return error(world, REFERENCE, repetitions, methods=6, of_ten=2)
 
 
 def power_beside_ten(gain: float, repetitions: int) -> float:
-    world = World.at(0.7, alike(200, 1), seeds=3, spread=0.02)
+    world = World.at(0.7, IMAGES, seeds=3, spread=0.02)
     return power(world, 0.7 + gain, REFERENCE, repetitions, methods=6, of_ten=2)
 
 
@@ -124,88 +126,79 @@ class Simulated:
     rows: Iterable[list[str]]
 
 
+def coverage_rows(
+    measure: Callable[[World, str, int], float],
+    seeds_and_spreads: Sequence[tuple[int, float]],
+    accuracies: Sequence[float],
+    repetitions: int,
+) -> Iterator[list[str]]:
+    """A row for each number and spread of seeds and each true accuracy, a column for each of `GROUPS`."""
+    for seeds, spread in seeds_and_spreads:
+        for accuracy in accuracies:
+            worlds = [World.at(accuracy, own, seeds=seeds, spread=spread) for own in GROUPS.values()]
+            shares = [text(measure(world, "accuracy", repetitions)) for world in worlds]
+            yield [seeds_text(seeds, spread), f"{accuracy:g}", *shares]
+
+
+def class_rows(few: Sequence[int], repetitions: int) -> Iterator[list[str]]:
+    """A row for each other metric, a column for each number of images of the second class."""
+    for name in ("balanced_accuracy", "macro_f1", "weighted_f1"):
+        for seeds, spread in ((1, 0.02), (3, 0.01)):
+            for accuracy in (0.8, 0.95):
+                worlds = [World.at(accuracy, IMAGES, seeds=seeds, spread=spread, second=second) for second in few]
+                shares = [text(coverage(world, name, repetitions)) for world in worlds]
+                yield [name, seeds_text(seeds, spread), f"{accuracy:g}", *shares]
+
+
+def error_rows(asked: Sequence[tuple[int, str]], repetitions: int) -> Iterator[list[str]]:
+    for name, spread in SPREADS.items():
+        worlds = [(World.at(0.75, IMAGES, seeds=seeds, spread=spread), family) for seeds, family in asked]
+        yield [name, *(text(error(world, family, repetitions)) for world, family in worlds)]
+
+
+def power_rows(asked: Sequence[tuple[int, str]], repetitions: int) -> Iterator[list[str]]:
+    for gain in GAINS:
+        worlds = [(World.at(0.7, IMAGES, seeds=seeds, spread=0.02), family) for seeds, family in asked]
+        shares = [text(power(world, 0.7 + gain, family, repetitions)) for world, family in worlds]
+        yield [f"0.70 against {0.7 + gain:.2f}", *shares]
+
+
 def simulated(repetitions: int) -> Iterator[Simulated]:
-    groups = list(GROUPS.items())
+    spreads = ((1, 0.02), (2, 0.01), (3, 0.002), (3, 0.01), (3, 0.02), (5, 0.01))
     yield Simulated(
         "Share of the intervals called 95% that contain the true accuracy, by test groups x images in each",
         ["seeds (their spread)", "true accuracy", *GROUPS],
-        (
-            [seeds_text(seeds, spread), f"{accuracy:g}"]
-            + [
-                text(coverage(World.at(accuracy, own, seeds=seeds, spread=spread), "accuracy", repetitions))
-                for _, own in groups
-            ]
-            for seeds, spread in ((1, 0.02), (2, 0.01), (3, 0.002), (3, 0.01), (3, 0.02), (5, 0.01))
-            for accuracy in (0.8, 0.9, 0.95, 0.98)
-        ),
+        coverage_rows(coverage, spreads, (0.8, 0.9, 0.95, 0.98), repetitions),
     )
     few = (6, 10, 25, 50, 100)
     yield Simulated(
         "The same of other metrics, by how many of 200 images, each a group, are of the second class (†: below 25)",
         ["metric", "seeds (their spread)", "true accuracy of each class", *(f"{n}{mark(n)}" for n in few)],
-        (
-            [name, seeds_text(seeds, spread), f"{accuracy:g}"]
-            + [
-                text(
-                    coverage(
-                        World.at(accuracy, alike(200, 1), seeds=seeds, spread=spread, second=second), name, repetitions
-                    )
-                )
-                for second in few
-            ]
-            for name in ("balanced_accuracy", "macro_f1", "weighted_f1")
-            for seeds, spread in ((1, 0.02), (3, 0.01))
-            for accuracy in (0.8, 0.95)
-        ),
+        class_rows(few, repetitions),
     )
+    spreads = ((2, 0.02), (3, 0.002), (3, 0.02), (5, 0.02))
     yield Simulated(
         "Share of the intervals of a difference that contain it, two of five equal methods, by test groups x images",
         ["seeds (their spread)", "true accuracy", *GROUPS],
-        (
-            [seeds_text(seeds, spread), f"{accuracy:g}"]
-            + [
-                text(
-                    coverage_of_difference(World.at(accuracy, own, seeds=seeds, spread=spread), "accuracy", repetitions)
-                )
-                for _, own in groups
-            ]
-            for seeds, spread in ((2, 0.02), (3, 0.002), (3, 0.02), (5, 0.02))
-            for accuracy in (0.8, 0.95)
-        ),
+        coverage_rows(coverage_of_difference, spreads, (0.8, 0.95), repetitions),
     )
     asked = [(2, REFERENCE), (3, REFERENCE), (5, REFERENCE), (3, EVERY)]
     yield Simulated(
         "How often five equal methods have a star at all, 200 test images: wanted at most 0.05",
         ["spread of the seeds", *(f"{seeds} seeds, {family}" for seeds, family in asked)],
-        (
-            [name]
-            + [
-                text(error(World.at(0.75, alike(200, 1), seeds=seeds, spread=spread), family, repetitions))
-                for seeds, family in asked
-            ]
-            for name, spread in SPREADS.items()
-        ),
+        error_rows(asked, repetitions),
     )
     asked = [(2, REFERENCE), (3, REFERENCE), (5, REFERENCE), (10, REFERENCE), (3, EVERY)]
     yield Simulated(
         "How often a true difference to the reference has its star, five methods, 200 test images, spread 0.02",
         ["accuracy", *(f"{seeds} seeds, {family}" for seeds, family in asked)],
-        (
-            [f"0.70 against {0.7 + gain:.2f}"]
-            + [
-                text(power(World.at(0.7, alike(200, 1), seeds=seeds, spread=0.02), 0.7 + gain, family, repetitions))
-                for seeds, family in asked
-            ]
-            for gain in (0.04, 0.08, 0.12, 0.20)
-        ),
+        power_rows(asked, repetitions),
     )
+    nine = World.at(0.73, alike(260, 1), seeds=3, spread=0.02)
     yield Simulated(
         "The same of nine methods, 260 test images, three seeds, 0.73 against 0.94",
         ["family", "star"],
-        (
-            [family, text(power(World.at(0.73, alike(260, 1), seeds=3, spread=0.02), 0.94, family, repetitions, 9))]
-            for family in (REFERENCE, EVERY)
-        ),
+        ([family, text(power(nine, 0.94, family, repetitions, 9))] for family in (REFERENCE, EVERY)),
     )
     yield Simulated(
         "How often six equal methods have a star where two, random encoders, have ten seeds and the others three, "
@@ -216,10 +209,7 @@ def simulated(repetitions: int) -> Iterator[Simulated]:
     yield Simulated(
         "How often a true difference has its star there, spread 0.02",
         ["accuracy", "star"],
-        (
-            [f"0.70 against {0.7 + gain:.2f}", text(power_beside_ten(gain, repetitions))]
-            for gain in (0.04, 0.08, 0.12, 0.20)
-        ),
+        ([f"0.70 against {0.7 + gain:.2f}", text(power_beside_ten(gain, repetitions))] for gain in GAINS),
     )
 
 

@@ -29,6 +29,9 @@ def tuned(lowres_ssl: Command, trained: Path) -> Path:
     """The folder of a run that was tuned, as was its random row."""
     answer = lowres_ssl("tune", *QUICK)
     assert answer.code == 0, answer.err
+    (line,) = (line for line in answer.out.splitlines() if line.startswith(trained.name))
+    ours = chosen(trained)
+    assert line.split()[1:4] == [f"{ours['batch_size']}", f"({ours['learning_rate']:g})", f"{ours['accuracy']:.3f}"]
     return trained
 
 
