@@ -2,7 +2,7 @@
 Hydra composes the configs of the trainings."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from hydra import compose
@@ -31,9 +31,8 @@ from lowres_ssl.init.guesses import choose_default_settings
 from lowres_ssl.io.checksummed_json import hash_content
 
 # The keys that are of the benchmark alone; all others go to every training as they were typed.
-BENCHMARK_KEYS = frozenset(
-    ["budget", "methods", "seeds", "fewer_labels", "chosen_by", "epochs", "output_dir", "store_dir", "dry_run", "force"]
-)
+OWN_KEYS = {each.name for each in fields(BenchmarkConfig)} - {each.name for each in fields(PretrainConfig)}
+BENCHMARK_KEYS = OWN_KEYS | {"epochs", "output_dir", "store_dir", "dry_run", "force"}
 REPLACED_KEYS = frozenset(["method", "seed", "label_fraction", "initial_weights", "evaluate", "picture"])
 # The keys of a training that change no number, or are in `PlanQuestion` already.
 IGNORED_KEYS = frozenset(["data_dir", "epochs", "seed", "method", "picture", "store", "tracker", *BENCHMARK_KEYS])
