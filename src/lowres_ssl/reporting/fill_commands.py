@@ -1,7 +1,7 @@
 """Write the commands that make what is missing, as the runs beside it were typed, and those that made a run."""
 
 import os
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -25,7 +25,7 @@ from lowres_ssl.config.experiment_schema import (
 from lowres_ssl.config.overrides import format_command
 from lowres_ssl.evaluate.tuned_settings import get_tuned_path
 from lowres_ssl.io.checksummed_json import Settings
-from lowres_ssl.runs.filters import ResultFilters, get_shared_settings, is_trained, parse_settings
+from lowres_ssl.runs.filters import ResultFilters, count_settings, is_trained, parse_settings
 from lowres_ssl.runs.query import BatchSize, select_ordinary
 from lowres_ssl.runs.run import CLASSIFIER_PROBE, Run, find_run
 
@@ -156,8 +156,7 @@ def build_probe_words(
     the filters ask for of the cell's own."""
     words: Words = {}
     for probe in probes:
-        ways = Counter(get_shared_settings(row) for row in scored[scored["probe"] == probe].to_dict("records"))
-        wanted = parse_settings(ways.most_common(1)[0][0]) if ways else {}
+        wanted = parse_settings(next(iter(count_settings(scored[scored["probe"] == probe])), ""))
         usual = {key: str(value) for key, value in composed.get(probe, {}).items()}
         if probe == cell.probe and cell.filters.settings is not None:
             asked = parse_settings(cell.filters.settings)

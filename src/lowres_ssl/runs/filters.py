@@ -1,6 +1,7 @@
 """Choose stored results by what is typed, and explain a name or a setting that no result has."""
 
 import re
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from fnmatch import fnmatchcase
@@ -47,6 +48,12 @@ def get_shared_settings(row: Mapping[Any, Any]) -> str:
     """The settings that all of a column must have."""
     free = FREE_SETTINGS.get(row["probe"], frozenset())
     return format_settings({key: value for key, value in parse_settings(row["settings"]).items() if key not in free})
+
+
+def count_settings(rows: pd.DataFrame) -> dict[str, int]:
+    """The shared settings of results by one probe, each with how many have them: the most first, of equals by name."""
+    counts = Counter(get_shared_settings(row) for row in rows.to_dict("records"))
+    return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
 
 
 def list_differing_settings(texts: Sequence[str]) -> list[str]:
@@ -100,10 +107,6 @@ class ResultFilters:
             if asked is not None and (not seeds or any(type(each) is not int for each in seeds)):
                 raise ConfigError(f"{key}={asked}: wanted a whole number, or a list such as {key}=[0,1,2]")
         return filters
-
-    def seeds(self) -> list[int]:
-        """Those that are meant; none where none was named."""
-        return to_list(self.seed)
 
     @property
     def entries(self) -> Sequence[str] | None:

@@ -4,7 +4,6 @@ A column is one data set, one probe and one `split_seed`. What must not be mixed
 nothing is averaged but seeds, and a batch size is chosen on validation accuracy alone.
 """
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -20,6 +19,7 @@ from lowres_ssl.io.checksummed_json import to_json
 from lowres_ssl.runs.collapse import RUN_MARKS
 from lowres_ssl.runs.filters import (
     ResultFilters,
+    count_settings,
     format_settings_override,
     get_shared_settings,
     has_own_encoder,
@@ -143,16 +143,15 @@ def keep_usual_settings(
     Raises `ConfigError` if the trained encoders are not of one kind.
     """
     check_same_kind(rows[is_trained(rows)], where)
+    counted = rows[is_trained(rows)] if is_trained(rows).any() else rows
     settings = pd.Series([get_shared_settings(row) for row in rows.to_dict("records")], index=rows.index)
-    trained = is_trained(rows)
-    counts = Counter(settings[trained if trained.any() else trained | True])
-    usual, *others = sorted(counts, key=lambda each: (-counts[each], each))
+    counts = count_settings(counted)
+    usual, *others = counts
     notes = []
     for other in others:
         _, differing = list_differing_settings([usual, other])
         typed = format_settings_override(", ".join(filter(None, [asked, differing or other])))
-        run = rows.loc[settings == other, "run"].iloc[0]
-        results = pluralise(counts[other], "result")
+        run, results = counted.loc[settings == other, "run"].iloc[0], pluralise(counts[other], "result")
         notes.append(f"{where}: {results} with {differing or other} ({run}) left out; to choose such type {typed}")
     return rows[settings == usual], tuple(notes)
 

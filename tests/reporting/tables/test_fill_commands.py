@@ -68,7 +68,7 @@ def test_empty_outputs_give_a_command_that_takes_the_defaults(tmp_path: Path, mo
 
 
 def test_settings_of_most_neighbours_that_the_command_would_not_compose_are_typed(tmp_path: Path) -> None:
-    for method, k in (("dcl", 5), ("vicreg", 5), ("vicreg", 200)):
+    for method, k in (("dcl", 5), ("vicreg", 5), ("vicreg", 7), ("dcl", 7), ("vicreg", 200)):
         made_up_run(tmp_path, method=method, settings={"k": k})
     (trained, _) = commands(tmp_path, dataset="phantom")
     assert [word for word in trained if word.startswith("probe")] == ["probe.knn.k=5"]
