@@ -83,12 +83,12 @@ def build_training_setup(config: PretrainConfig, processes: World = SINGLE_PROCE
         source = resolve_initial_weights(config.initial_weights, config)
         weights = fit_first_layer(encoder, load_weights(source.path))
         load_encoder_weights(encoder, weights, f"initial_weights={config.initial_weights}")
-    freeze_stages(encoder, config.frozen_stages)
     baselines = list_random_baselines(encoder)
     # The classes are known once the images are; until then a supervised method's classifier is a stand-in.
     method = build_trained_method(config.method, features=width, seed=config.seed)
     views = () if method is None else [kind.size for kind in method.view_kinds()]
     if method is not None:
+        freeze_stages(encoder, config.frozen_stages)
         check_view_settings(
             config,
             views,
