@@ -37,10 +37,11 @@ class CalibratedRandomEncoder(FixedEncoder):
         encoder.eval()
         for layer in layers:
             layer.reset_running_stats()
-            layer.momentum = None
             layer.train()
         with torch.no_grad():
-            for batch in images:
+            for number, batch in enumerate(images, start=1):
+                for layer in layers:
+                    layer.momentum = 1 / number  # with None, PyTorch asks the device for the number
                 encoder(batch)
         encoder.eval()
         for layer, momentum in zip(layers, momenta, strict=True):
