@@ -12,11 +12,14 @@ import pytest
 from PIL import Image
 from simulation import PHANTOM, STEPS, Counts, Report, Simulation, medians
 
+from lowres_ssl.methods.base import Method
+from lowres_ssl.registry import list_available
+
 pytestmark = pytest.mark.slow
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 PRECISIONS = ("bf16", "fp16")
-METHODS = ("simclr", "dcl", "dclw", "simsiam", "vicreg", "supervised")
+METHODS = [name for name in list_available("lowres_ssl.methods", Method) if name != "dino"]  # its crops: larger images
 COPIES = 2  # a step: the numbers of the views
 PROBE_COPIES = 1  # a step: the images' places, on the GPU
 
@@ -62,6 +65,13 @@ def test_sweep_of_methods(simulated: Simulation, compiled: bool) -> None:
     assert len(steps) == len(METHODS) * STEPS
     for start in range(0, len(steps), STEPS):
         check_step(medians(steps[start : start + STEPS]), compiled)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_small_crops(simulated: Simulation, compiled: bool) -> None:
+    compile_ = f"compile={'always' if compiled else 'never'}"
+    report = simulated.run("pretrain", "method=dino", *PHANTOM, "image_size=48", "method.small_views=2", compile_)
+    check_step(report.step, compiled)
 
 
 @pytest.mark.parametrize("compiled", [False, True])

@@ -19,6 +19,9 @@ PATH_ERRNOS = frozenset(
         *(errno.EDQUOT, errno.ENAMETOOLONG, errno.ELOOP, errno.EIO, errno.ESTALE, errno.EFBIG),
     ]
 )
+OUTPUT_KEYS = dict.fromkeys(("tables", "figures", "embed", "predict", "export"), "folder=FOLDER") | {
+    "report": "file=FILE"
+}
 # What has to be installed for a launcher or sweeper: ours, and the plugins' own that those extend.
 PIP_EXTRAS = {
     **dict.fromkeys(("processes", "joblib"), "joblib"),
@@ -42,8 +45,9 @@ def describe_error(error: BaseException, command: str) -> tuple[str | None, int]
         case YAMLError():
             return f"a config is not YAML: {text}", USAGE_CODE
         case OSError() if error.errno in PATH_ERRNOS:
-            place = "another folder, such as output_dir=FOLDER"
-            return f"cannot write or read {error.filename or 'the output'}: {error.strerror}; name {place}", DATA_CODE
+            place = OUTPUT_KEYS.get(command, "output_dir=FOLDER or data_dir=FOLDER")
+            what = f"cannot write or read {error.filename or 'the output'}: {error.strerror}"
+            return f"{what}; name another place with {place}", DATA_CODE
         case ValueError() if text.startswith("Config group override"):
             return "a group wants the name of a choice, such as method=vicreg", USAGE_CODE
         case ValueError() if "No trials are completed" in text:
