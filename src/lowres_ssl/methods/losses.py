@@ -157,14 +157,14 @@ def dino(
     check_positive("student_temperature", student_temperature)
     check_positive("teacher_temperature", teacher_temperature)
     with use_full_precision(student, teacher) as (student, teacher):
-        shares = ((teacher.detach() - centre) / teacher_temperature).softmax(dim=1)
+        shares = torch.softmax((teacher.detach() - centre) / teacher_temperature, dim=1)
         return -(shares * (student / student_temperature).log_softmax(dim=1)).sum(dim=1).mean()
 
 
 def count_prototypes_in_use(scores: Tensor, centre: Tensor, temperature: float) -> Tensor:
     """Compute exp of the entropy of the mean assignment of a batch to K prototypes, from 1 to K: a scalar. 1 is one
     prototype for all images; K is the same share of each. `scores`: [B, K]; `centre`: [K]."""
-    shares = ((scores.detach().float() - centre) / temperature).softmax(dim=1).mean(dim=0)
+    shares = torch.softmax((scores.detach().float() - centre) / temperature, dim=1).mean(dim=0)
     entropy: Tensor = torch.special.entr(shares).sum()
     return entropy.exp()
 
