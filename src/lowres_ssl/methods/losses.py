@@ -165,8 +165,8 @@ def count_prototypes_in_use(scores: Tensor, centre: Tensor, temperature: float) 
     """Compute exp of the entropy of the mean assignment of a batch to K prototypes, from 1 to K: a scalar. 1 is one
     prototype for all images; K is the same share of each. `scores`: [B, K]; `centre`: [K]."""
     shares = torch.softmax((scores.detach().float() - centre) / temperature, dim=1).mean(dim=0)
-    entropy: Tensor = torch.special.entr(shares).sum()
-    return entropy.exp()
+    # `torch.special.entr` is compiled when it is first used on a GPU.
+    return (-(shares * shares.clamp_min(torch.finfo(shares.dtype).tiny).log()).sum()).exp()
 
 
 def instance(z: Tensor, prototypes: Tensor, numbers: Tensor, temperature: float) -> Tensor:
