@@ -31,6 +31,7 @@ class DINO(Method):
     """
 
     centre: Tensor
+    steps: Tensor
 
     def __init__(
         self,
@@ -55,6 +56,7 @@ class DINO(Method):
         self.student_temperature, self.teacher_temperature = temperatures
         self.momentum = momentum
         self.register_buffer("centre", torch.zeros(prototypes))
+        self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
     def view_kinds(self) -> Sequence[ViewKind]:
         return self.kinds
@@ -72,15 +74,16 @@ class DINO(Method):
 
     def loss(self, outputs: Sequence[Outputs], labels: Tensor | None) -> dict[str, Tensor]:
         targets = [outputs[0][2], outputs[1][2]]
-        centre = self.centre.clone()
+        both = torch.cat(targets).to(self.centre.dtype)
+        centre = torch.where(self.steps == 0, both.mean(dim=0), self.centre)
         pairs = [
             losses.dino(student[1], target, centre, self.student_temperature, self.teacher_temperature)
             for place, target in enumerate(targets)
             for view, student in enumerate(outputs)
             if view != place
         ]
-        both = torch.cat(targets).to(self.centre.dtype)
-        self.centre.lerp_(both.mean(dim=0), 1 - CENTRE_DECAY)
+        self.centre.copy_(centre.lerp(both.mean(dim=0), 1 - CENTRE_DECAY))
+        self.steps += 1
         in_use = losses.count_prototypes_in_use(both, centre, self.teacher_temperature)
         return {"loss": torch.stack(pairs).mean(), "prototypes": in_use}
 

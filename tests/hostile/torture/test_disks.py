@@ -29,7 +29,7 @@ def test_full_disk_is_one_line_and_the_run_goes_on_from_the_last_good_state(thro
     left = [[name for name in names if name != "history.csv"] for (_, *names) in (first, second)]
     assert left == [["run.json", "split.json"], ["checkpoint.pt", "run.json", "split.json"]]
     errors = [line for line in said.splitlines() if "No space left" in line]
-    wanted = "No space left on device; name another folder, such as output_dir=FOLDER"
+    wanted = "No space left on device; name another place with output_dir=FOLDER or data_dir=FOLDER"
     assert [line.split("checkpoint.pt: ")[1] for line in errors] == [wanted] * 2
     assert "Traceback" not in said
     assert differences(without_places(outcome(images)), without_places(through)) == []
