@@ -11,8 +11,8 @@ from lowres_ssl.methods.base import Method, Outputs, mlp
 class BarlowTwins(Method):
     """The correlation of the two views' dimensions, brought to the identity (equations 1 and 2).
 
-    Deviations from the paper: a projector of 2 layers of 2048, not 3 of 8192. `loss_scale` multiplies the loss, as the
-    reference code does (0.024 there), since it is a sum over the dimensions.
+    Deviations from the paper: a projector of 2 layers and 256 outputs, not 3 and 8192. `loss_scale` multiplies the
+    loss, as the reference code does (0.024 there), since it is a sum over the dimensions.
     """
 
     def __init__(

@@ -23,7 +23,8 @@ class DINO(Method):
 
     The teacher is a moving average whose momentum rises from `momentum` to 1 along a cosine, and the encoder that is
     kept. Its scores are centred by a moving average over steps. Deviations from the paper: far fewer prototypes (65,536
-    there); the teacher's temperature is constant, without a warm-up; the last layer is trained from the first epoch on.
+    there); the teacher's temperature is constant, without a warm-up; the last layer is trained from the first epoch on;
+    the centre begins with the first batch, not with zeros.
     Large crops take at least `crop_boundary` of the image's area, small ones at most; these are `small_size` times as
     many pixels a side. `temperatures`: the student's and the teacher's.
     Shown beside the loss: "prototypes", the number of prototypes in use by the teacher
