@@ -1,10 +1,10 @@
 """Define the config of the commands that work on one data set with one encoder, and how a config is stored."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import MISSING as NO_DEFAULT
 from dataclasses import Field, asdict, dataclass, field, fields, is_dataclass
-from enum import Enum, EnumMeta
-from typing import Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
+from enum import Enum
+from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
 
 from omegaconf import MISSING
 
@@ -254,9 +254,6 @@ class BenchmarkConfig(PretrainConfig):
     chosen_by: str = MISSING
 
 
-Config = TypeVar("Config")
-
-
 def to_plain(config: Any) -> dict[str, Any]:
     """Turn a config into nested dicts, lists, strings and numbers, as it is stored."""
 
@@ -264,18 +261,3 @@ def to_plain(config: Any) -> dict[str, Any]:
         return {key: value.name if isinstance(value, Enum) else value for key, value in pairs}
 
     return asdict(config, dict_factory=named)
-
-
-def from_plain(schema: type[Config], values: Mapping[str, Any]) -> Config:
-    """Turn what `to_plain` made into the dataclass again; nothing is resolved or checked. A missing key has its
-    schema's default, None where there is none."""
-
-    def revived(hint: Any, value: Any) -> Any:
-        if is_dataclass(hint):
-            return from_plain(cast(type, hint), value)
-        return hint[value] if isinstance(hint, EnumMeta) else value
-
-    hints = get_type_hints(schema)
-    defaults = {key.name: get_default(key) for key in fields(cast(Any, schema))}
-    absent = {key: None if default == MISSING else default for key, default in defaults.items()}
-    return schema(**{key: revived(hints[key], values[key]) if key in values else absent[key] for key in absent})
