@@ -347,7 +347,7 @@ def test_training_starts_from_imagenet_with_stages_frozen(
 ) -> None:
     file = tmp_path / "resnet18-imagenet.pth"
     torch.save(weights, file)
-    monkeypatch.setattr("lowres_ssl.evaluate.encoder_runs.fetch_imagenet_file", lambda name, cache: file)
+    monkeypatch.setattr("lowres_ssl.evaluate.encoder_runs.fetch_imagenet_file", lambda name, cache, key: file)
     answer = lowres_ssl("pretrain", "method=simclr", *DATA, "initial_weights=imagenet", "frozen_stages=2")
     assert answer.code == 0, answer.err
     assert "simclr from imagenet, 2 stages frozen" in answer.out

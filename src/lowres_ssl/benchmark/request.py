@@ -68,7 +68,8 @@ def parse_request(config: BenchmarkConfig) -> Request:
             "seeds=3 or fewer_labels=[0.1], or leave it out"
         )
     budget = parse_duration(config.budget)
-    if "methods" not in keys and not has_batch_norm(build_encoder(config.backbone, config.seed)[0]):
+    is_of_timm = config.backbone.model is not None  # all others have BatchNorm
+    if is_of_timm and "methods" not in keys and not has_batch_norm(build_encoder(config.backbone, config.seed)[0]):
         config = replace(config, methods=[name for name in config.methods if name != CALIBRATED_BASELINE])
     check_methods(config.methods)
     if config.seeds is not None and config.seeds < 1:

@@ -22,7 +22,7 @@ def main(cfg: DictConfig) -> None:
     stored = find_run(Path(config.output_dir), run)
     encoder = load_portable_encoder(
         stored, cast(EncoderChoice, config.which.name), config.device.name, config.precision.name
-    )
+    ).take_features(cast(FeatureKind, config.features.name))
     folder = get_output_folder(config.folder, Path(config.output_dir) / "embed" / encoder.run.name, images)
     written = embed(
         encoder,
@@ -32,10 +32,8 @@ def main(cfg: DictConfig) -> None:
         batch_size=config.batch_size,
         skip_unreadable=config.skip_unreadable,
         progress=True,
-        features=cast(FeatureKind, config.features.name),
     )
-    width = encoder.take_features(cast(FeatureKind, config.features.name)).width
-    print_written_files(written, f"{width} features of each of {pluralise(written.images, 'image')}")
+    print_written_files(written, f"{encoder.width} features of each of {pluralise(written.images, 'image')}")
 
 
 def check_run_and_images(run: str | None, images: str | None) -> tuple[str, str]:

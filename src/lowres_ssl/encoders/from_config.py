@@ -67,7 +67,9 @@ def use_one_channel(encoder: nn.Module, name: str) -> None:
     """
     first = next((each for each in encoder.named_modules() if isinstance(each[1], nn.Conv2d)), None)
     if first is None or first[1].in_channels != 3:
-        raise ConfigError(f"backbone.one_channel=true: {name} begins with no convolution of three channels")
+        raise ConfigError(
+            f"backbone.one_channel=true: {name} begins with no convolution of three channels; leave it out"
+        )
     layer = first[1]
     layer.weight = nn.Parameter(layer.weight.detach().sum(dim=1, keepdim=True))
     layer.in_channels = 1

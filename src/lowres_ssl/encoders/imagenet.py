@@ -32,30 +32,31 @@ class ImageNetEncoder(FixedEncoder):
     def weights(self, backbone: str, cache: Path) -> Mapping[str, Tensor]:
         if self.file is not None:
             return load_weights(self.file)
-        return load_weights(fetch_imagenet_file(backbone, cache, self.named))
+        return load_weights(fetch_imagenet_file(backbone, cache, "method.weights", self.named))
 
     def normalisation(self) -> tuple[list[float], list[float]]:
         return self.mean, self.std
 
 
-def fetch_imagenet_file(backbone: str, cache: Path, named: str = "IMAGENET1K_V1") -> Path:
+def fetch_imagenet_file(backbone: str, cache: Path, key: str, named: str = "IMAGENET1K_V1") -> Path:
     """Return the file in `cache` with torchvision's weights of `backbone`, fetched if it is not there yet.
 
-    Raises `ConfigError` for a name that torchvision does not have, `DataError`.
+    `key`: what names a file instead, for the messages. Raises `ConfigError` for a name that torchvision does not have,
+    `DataError`.
     """
     known = models.get_model_weights(backbone)
     if named not in known.__members__:
         names = list(known.__members__)
-        hint = did_you_mean(named, names, "method.weights={}")
-        raise ConfigError(f"method.weights={named}: {backbone} has {', '.join(names) or 'none'}; or name a file{hint}")
-    return fetch_weights(known[named].url, cache)
+        hint = did_you_mean(named, names, f"{key}={{}}")
+        raise ConfigError(f"{key}={named}: {backbone} has {', '.join(names) or 'none'}; or name a file{hint}")
+    return fetch_weights(known[named].url, cache, key)
 
 
-def fetch_weights(url: str, cache: Path) -> Path:
+def fetch_weights(url: str, cache: Path, key: str = "method.weights") -> Path:
     """The file of `url` in `cache`, downloaded if it is not there, its bytes those that its name claims (torchvision's
     names end in the first digits of their SHA-256). Raises `DataError`."""
     path = cache / url.rsplit("/", 1)[1]
-    by_hand = f"fetch {url} by other means and type method.weights=FILE"
+    by_hand = f"fetch {url} by other means and type {key}=FILE"
     found = re.search(r"-([0-9a-f]{8,})\.", path.name)
     wanted = found.group(1) if found else ""
     if not path.exists():

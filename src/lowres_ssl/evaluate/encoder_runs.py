@@ -74,10 +74,9 @@ def resolve_initial_weights(named: str, config: PretrainConfig) -> InitialWeight
     if Path(named).is_file():
         return InitialWeights(Path(named), Path(named).name)
     if named == IMAGENET_WEIGHTS:
-        model = config.backbone.model
-        return InitialWeights(
-            fetch_imagenet_file(config.backbone.name, cache) if model is None else fetch_timm_file(model, cache), named
-        )
+        if config.backbone.model is not None:
+            return InitialWeights(fetch_timm_file(config.backbone.model, cache), named)
+        return InitialWeights(fetch_imagenet_file(config.backbone.name, cache, "initial_weights"), named)
     if named.startswith(METHOD_PREFIX):
         run = find_sibling_run(config, named.removeprefix(METHOD_PREFIX))
     else:

@@ -76,7 +76,7 @@ def build_training_setup(config: PretrainConfig, processes: World = SINGLE_PROCE
     selects = config.select_encoder.name == "best_validation_knn"
     if selects and "knn" not in config.probe:
         raise ConfigError("select_encoder=best_validation_knn: wanted knn among the probes; type probe=[knn,linear]")
-    # Foretelling needs no weights, and must not fetch any.
+    # Foretelling needs no weights of a baseline. Those of a start are fetched: the hash of the run is of their bytes.
     encoder, width = init_encoder(config) if config.dry_run else build_starting_encoder(config)
     source = None
     if config.initial_weights != RANDOM_WEIGHTS:

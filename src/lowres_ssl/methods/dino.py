@@ -49,9 +49,11 @@ class DINO(Method):
         check_share("momentum", momentum)
         self.head = DinoHead(features, hidden, prototypes)
         if not SMALLEST_CROP < crop_boundary < 1:
-            raise ConfigError(f"method.crop_boundary={crop_boundary}: wanted a share between {SMALLEST_CROP} and 1")
+            raise ConfigError(
+                f"method.crop_boundary={crop_boundary}: wanted a share between {SMALLEST_CROP} and 1, such as 0.4"
+            )
         if len(temperatures) != 2:
-            raise ConfigError(f"method.temperatures={temperatures}: wanted two, the student's and the teacher's")
+            raise ConfigError(f"method.temperatures={temperatures}: wanted two, such as [0.1,0.04]")
         large, small = ViewKind(1.0, (crop_boundary, 1.0)), ViewKind(small_size, (SMALLEST_CROP, crop_boundary))
         self.kinds = (large, large, *[small] * small_views)
         self.student_temperature, self.teacher_temperature = temperatures

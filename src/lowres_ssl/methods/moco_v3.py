@@ -15,7 +15,7 @@ class MoCoV3(Method):
 
     The teacher's momentum rises from `momentum` to 1 along a cosine. Deviations from the paper: a projector of 2
     layers, not 3, and smaller heads (4096 and 256 there); a transformer's patch projection is trained as well: the
-    paper keeps it as it was initialised, which `frozen_stages` cannot do for it.
+    paper keeps it as it was initialised, as `frozen_stages=1` does, together with class token and positions.
     """
 
     def __init__(

@@ -16,7 +16,6 @@ class Teacher(nn.Module):
 
     `momentum`: the share that the teacher keeps of itself in a step, at the start of the training. It rises to 1 along
     a cosine (Grill et al., BYOL, 2020, section 3.2). Buffers, such as BatchNorm's statistics, are the teacher's own.
-    Raises `ConfigError` for a momentum out of range.
     """
 
     def __init__(self, student: nn.Module, momentum: float) -> None:

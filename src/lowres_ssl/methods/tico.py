@@ -14,8 +14,8 @@ class TiCo(Method):
     """Be like a moving average's embedding of the other view, and unlike the directions used most (equation 6).
 
     The covariance of the embeddings is a moving average over steps, so it is a memory of earlier batches. The loss is
-    the mean over both directions. Deviations from the paper: smaller heads (4096 and 256 there). The teacher's momentum
-    rises from `momentum` to 1 along a cosine.
+    the mean over both directions. Deviations from the paper: smaller heads (4096 and 256 there), and a covariance of
+    both views. The teacher's momentum rises from `momentum` to 1 along a cosine.
     """
 
     covariance: Tensor
