@@ -103,8 +103,8 @@ def disable_tf32() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]
-    torch.backends.cudnn.rnn.fp32_precision = "ieee"  # type: ignore[attr-defined]
+    torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]  # not in its stubs
+    torch.backends.cudnn.rnn.fp32_precision = "ieee"  # type: ignore[attr-defined]  # not in its stubs
     torch.backends.cuda.matmul.fp32_precision = "ieee"
 
 
@@ -113,7 +113,7 @@ def get_fp32_precision(device: torch.device) -> dict[str, str] | None:
     None on a CPU, which has no TF32."""
     if device.type == "cpu":
         return None
-    convolutions: str = torch.backends.cudnn.conv.fp32_precision  # type: ignore[attr-defined]
+    convolutions: str = torch.backends.cudnn.conv.fp32_precision  # type: ignore[attr-defined]  # not in its stubs
     return {"convolutions": convolutions, "matrices": torch.backends.cuda.matmul.fp32_precision}
 
 

@@ -98,5 +98,5 @@ def format_composition_error(error: BaseException, command: str) -> str:
             return f"{wrong[1]}: got one value, wanted a list, such as {key}=[{wrong[2]}]"
         return f"{wrong[1]}: {reason}; {see_help}"
     key_lines = [line.removeprefix("full_key: ") for line in lines if line.startswith("full_key: ")]
-    said = [line for line in lines if not line.startswith(("full_key: ", "object_type", "reference_type"))]
-    return f"{f'{key_lines[0]}: ' if key_lines else ''}{'; '.join(dict.fromkeys(said))}; {see_help}"
+    reasons = [line for line in lines if not line.startswith(("full_key: ", "object_type", "reference_type"))]
+    return f"{f'{key_lines[0]}: ' if key_lines else ''}{'; '.join(dict.fromkeys(reasons))}; {see_help}"

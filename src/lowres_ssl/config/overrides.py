@@ -123,7 +123,7 @@ def check_overrides(command: str, overrides: list[str]) -> None:
         ):
             raise ConfigError(
                 f"{name}: wanted a key of the command, or of Hydra a launcher or sweeper and its settings, such as "
-                "hydra/launcher=processes; where things are written is said by output_dir=FOLDER"
+                "hydra/launcher=processes; output_dir=FOLDER names where things are written"
             )
         elif name == "dataset.url":
             check_url(value)

@@ -103,7 +103,7 @@ def iter_shuffled_batches(
     order = np.random.default_rng(derive_seed(seed, "shuffled_batches")).permutation(np.asarray(rows, dtype=np.int64))
     for chosen in np.array_split(order, math.ceil(len(order) / EXTRACTION_BATCH)):
         images = take(chosen)
-        with torch.autocast(images.device.type, enabled=False):  # whoever takes them may be within it
+        with torch.autocast(images.device.type, enabled=False):  # the caller may be within it
             shown = view(images)
         yield shown
 

@@ -1,8 +1,8 @@
 """Write files and folders that appear whole or not at all, and remove what killed processes left of them.
 
 Each is filled in a temporary folder beside its place. The process that fills it locks that folder (`flock`), and the
-system releases the lock when the process dies, however it dies. Whoever next writes the same file or folder removes
-the temporary folders that nobody holds.
+system releases the lock when the process dies, however it dies. The next process that writes the same file or folder
+removes the temporary folders that nobody holds.
 """
 
 import errno
