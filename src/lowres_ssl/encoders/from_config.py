@@ -161,8 +161,6 @@ def freeze_stages(encoder: nn.Module, count: int) -> None:
 
     Raises `ConfigError` for a count that leaves nothing to train.
     """
-    if count == 0:
-        return
     stages = list_stages(encoder)
     if not 0 < count < len(stages):
         raise ConfigError(

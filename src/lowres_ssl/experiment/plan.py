@@ -88,13 +88,14 @@ def build_training_setup(config: PretrainConfig, processes: World = SINGLE_PROCE
     method = build_trained_method(config.method, features=width, seed=config.seed)
     views = () if method is None else [kind.size for kind in method.view_kinds()]
     if method is not None:
-        freeze_stages(encoder, config.frozen_stages)
         check_view_settings(
             config,
             views,
             is_pair=tuple(method.view_kinds()) == (FULL_VIEW, FULL_VIEW) and not method.takes_labels,
             has_predictor=bool(method.predictor_parameters()),
         )
+        if config.frozen_stages:
+            freeze_stages(encoder, config.frozen_stages)
     if config.backbone.model is not None:
         for size in sorted({max(2, round(share * config.image_size)) for share in (1.0, *views)}):
             check_encoder_image_size(encoder, size, f"{config.method['name']}, {config.backbone.title}", None)
