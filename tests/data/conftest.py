@@ -51,8 +51,8 @@ def listed(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Iterable[str]], li
     def read(source: str, names: Iterable[str]) -> list[Listing]:
         root = Path("/set")
         pairs = sorted(((root / name, name) for name in names), key=lambda pair: pair[1])
-        monkeypatch.setattr(f"lowres_ssl.data.datasets.{source}.images_below", lambda root: iter(pairs))
-        monkeypatch.setattr(f"lowres_ssl.data.datasets.{source}.resolve_root", lambda root: root)
+        monkeypatch.setattr(f"lowres_ssl.data.datasets.{source}.images_below", lambda root, *_: iter(pairs))
+        monkeypatch.setattr(f"lowres_ssl.data.datasets.{source}.resolve_root", lambda root, *_: root)
         return build_source(source, {}).listings(root)
 
     return read
@@ -64,7 +64,8 @@ def catalogue_at(tmp_path: Path) -> Callable[..., Catalogue]:
 
     def make(root: Path, source: str = "folder", **changes: Any) -> Catalogue:
         changes = {"name": "tiny", "cache_dir": tmp_path / "cache"} | changes
-        return build_catalogue(root=root, source=build_source(source, changes.pop("options", {})), **changes)
+        built = build_source(source, changes.pop("options", {}), changes.pop("exclude", ()))
+        return build_catalogue(root=root, source=built, **changes)
 
     return make
 

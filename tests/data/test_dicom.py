@@ -14,7 +14,7 @@ from dicom_files import JPEG_LOSSLESS, RAMP, RLE, lut, make, pydicom
 from numpy.typing import NDArray
 
 from lowres_ssl.data.catalogue import Catalogue
-from lowres_ssl.data.datasets import list_image_files
+from lowres_ssl.data.datasets import images_below, list_image_files
 from lowres_ssl.data.decode import decode_image, iter_decoded_batches, read_image
 from lowres_ssl.data.dicom import is_dicom, read_dicom, read_dicom_header
 from lowres_ssl.data.image_metadata import format_image_error, read_file_metadata
@@ -95,12 +95,68 @@ def test_content_decides_and_not_the_name(tmp_path: Path) -> None:
     assert read_dicom_header(path) == (16, 16, "Doe^Jane-4711")
 
 
+def without_meta(path: Path, *, preamble: bool, implicit: bool, meta: tuple[str, ...] = ()) -> Path:
+    """A file as old programs wrote them: of its meta group only these fields, if any, before it a preamble or not."""
+    dataset = pydicom.dcmread(make(path))
+    out = pydicom.filebase.DicomBytesIO()
+    out.is_little_endian, out.is_implicit_VR = True, False
+    if preamble:
+        out.write(bytes(128) + b"DICM")
+    kept = pydicom.Dataset()
+    kept.update({each.tag: each for each in dataset.file_meta if each.keyword in meta})
+    pydicom.filewriter.write_dataset(out, kept)
+    out.is_implicit_VR = implicit
+    pydicom.filewriter.write_dataset(out, pydicom.Dataset({each.tag: each for each in dataset}))
+    path.write_bytes(out.getvalue())
+    return path
+
+
+CLASS = ("MediaStorageSOPClassUID",)
+OLD: dict[str, dict[str, Any]] = {
+    "neither preamble nor meta group": {"preamble": False, "implicit": True},
+    "neither, explicit": {"preamble": False, "implicit": False},
+    "no preamble": {"preamble": False, "implicit": False, "meta": (*CLASS, "TransferSyntaxUID")},
+    "no transfer syntax": {"preamble": True, "implicit": False, "meta": CLASS},
+    "no transfer syntax, implicit": {"preamble": True, "implicit": True, "meta": CLASS},
+}
+
+
+@pytest.mark.parametrize("kind", OLD)
+@pytest.mark.parametrize("name", ["x.dcm", "IM0001", "1.2.840.113619", "x.IMA", "x.png"])
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_old_files_are_known_by_their_content_and_read(kind: str, name: str, tmp_path: Path) -> None:
+    path = without_meta(tmp_path / name, **OLD[kind])
+    assert is_dicom(path)
+    assert [id for _, id in list_image_files(tmp_path)] == [name]
+    np.testing.assert_allclose(pixels_of(path), line(0, 4095), atol=0.51)
+    assert read_dicom_header(path)[2] == "Doe^Jane-4711"
+
+
+@pytest.mark.parametrize("content", [b"", b"\x08\0", b"\x08\0\x05\0" + bytes(200), b"text " * 50, b"\x89PNG" * 50])
+def test_other_files_of_any_name_are_no_dicom(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "IM0001").write_bytes(content)
+    assert not is_dicom(tmp_path / "IM0001")
+    assert not list(images_below(tmp_path))
+
+
 def deflated(path: Path) -> Path:
     return make(path, syntax="1.2.840.10008.1.2.1.99")
 
 
 def without_decoder(path: Path) -> Path:
     return make(path, syntax=JPEG_LOSSLESS, PixelData=pydicom.encaps.encapsulate([b"\xff\xd8\xff\xd9"]))
+
+
+def without_preamble(path: Path) -> Path:
+    path.write_bytes(path.read_bytes()[132:])
+    return path
+
+
+def compressed_somehow(path: Path) -> Path:
+    content = without_decoder(path).read_bytes()
+    start = content.index(b"\x08\0\x16\0")  # the first field after the meta group
+    path.write_bytes(bytes(128) + b"DICM" + content[start:])
+    return path
 
 
 def swollen(path: Path) -> Path:
@@ -138,6 +194,8 @@ REFUSED: dict[str, tuple[Maker, str]] = {
     "no picture": (lambda path: make(path, Rows=None, PixelData=None), "it holds no picture"),
     "no pixels": (lambda path: make(path, PixelData=None), "it has no pixels"),
     "deflated": (deflated, "no bound"),
+    "deflated, no preamble": (lambda path: without_preamble(deflated(path)), "no bound"),
+    "compressed, no transfer syntax": (compressed_somehow, "its pixels are compressed, and it names no transfer"),
     "no decoder": (without_decoder, "compressed as JPEG Lossless.*there is no decoder here; save it uncompressed"),
     "swollen run lengths": (swollen, "run lengths"),
     "truncated": (cut, "less than expected|fewer|doesn't match"),

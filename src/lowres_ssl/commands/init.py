@@ -30,7 +30,7 @@ from lowres_ssl.init.write_config import (
 
 def main(cfg: DictConfig) -> None:
     config = read_config(cfg, InitConfig)
-    folder = check_image_folder(config.folder, Path(config.output_dir))
+    folder = check_image_folder(config.folder)
     kind = config.input.images
     require(kind is None or kind in MODALITIES, "images", kind, f"one of {', '.join(MODALITIES)}")
     name = config.name or make_dataset_name(folder.resolve().name)

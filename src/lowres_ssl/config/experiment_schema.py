@@ -45,8 +45,8 @@ def setting(*facts: Fact, default: Any = MISSING) -> Any:
     """Define a key of a config with facts, which hold for all keys below it as well. A default here is a value at which
     the key changes nothing: it is left out of the hash of a run, so that a new key orphans no finished run."""
     metadata = {"facts": frozenset(facts)}
-    if isinstance(default, dict):
-        return field(default_factory=lambda: dict(default), metadata=metadata)
+    if isinstance(default, dict | list):
+        return field(default_factory=default.copy, metadata=metadata)
     return field(default=default, metadata=metadata)
 
 
@@ -91,6 +91,7 @@ class DatasetConfig:
     licence: str = MISSING
     storage_size: Any = MISSING  # int, "original" or None: OmegaConf 2.3 fails at such a union
     subset: int | None = MISSING
+    exclude: list[str] = setting(default=[])
     skip_unreadable: bool = MISSING
     grey_range: list[float] | None = MISSING
     expected: dict[str, int] = MISSING

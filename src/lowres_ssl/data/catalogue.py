@@ -108,8 +108,8 @@ def build_catalogue(
 
     Raises `DataError` for a missing or empty folder, fewer than two classes, a missing class, an unreadable image.
     """
-    folder = resolve_root(root)
-    listings = source.listings(root)
+    folder = resolve_root(root, source.exclude)
+    listings = [each for each in source.listings(root) if not (source.exclude and source.exclude.search(each.id))]
     extra: list[Listing] = []
     if unlabelled is not None:
         found = list_image_files(unlabelled, "dataset.unlabelled")
@@ -125,7 +125,7 @@ def build_catalogue(
     check_unique_ids(listing.id for listing in listings)
     notes = list(source.notes)
     used = {listing.path for listing in listings + extra}
-    strays = [id for path, id in images_below(folder) if path not in used]
+    strays = [id for path, id in images_below(folder, source.exclude) if path not in used]
     if strays:
         total = len(strays) + len(listings)
         notes.append(

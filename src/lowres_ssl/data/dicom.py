@@ -5,7 +5,9 @@ the file; it is imported when the first such file is met.
 """
 
 import math
+import struct
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from stat import S_ISREG
 from typing import TYPE_CHECKING, Any
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 DICOM_SUFFIXES = frozenset({".dcm", ".dicom"})
 PREAMBLE_BYTES, DICOM_MAGIC = 128, b"DICM"
+MAX_FIRST_ELEMENT, MAX_FIRST_FIELD_BYTES = 0x70, 64  # of what a file without a preamble begins with
+FIRST_FRAGMENT = b"\xfe\xff\x00\xe0"  # of compressed pixels
 MAX_DICOM_BYTES = 10**9  # of a file; the largest picture that is read has 360 MB of 16-bit pixels
 MAX_RLE_PIXELS = 2**24  # two bytes of run lengths become up to 128, and pydicom has no bound of its own
 DEFLATED = "1.2.840.10008.1.2.1.99"
@@ -41,14 +45,35 @@ DicomValues = NDArray[np.float64]
 
 
 def is_dicom(path: Path) -> bool:
-    """Detect DICOM by its content; files without the preamble, from before 1993, are not detected.
+    """Detect DICOM by its content: by the mark after its preamble, or in older files without one by their first field.
 
     Raises `ValueError` for a pipe, a socket or a device, or a link to one; `OSError` for a missing file.
     """
     if not S_ISREG(path.stat().st_mode):
         raise ValueError("it is a pipe, a socket or a device, wanted a file")
     with path.open("rb") as file:
-        return file.read(PREAMBLE_BYTES + len(DICOM_MAGIC))[PREAMBLE_BYTES:] == DICOM_MAGIC
+        start = file.read(PREAMBLE_BYTES + len(DICOM_MAGIC))
+    return start[PREAMBLE_BYTES:] == DICOM_MAGIC or starts_without_preamble(start)
+
+
+def starts_without_preamble(start: bytes) -> bool:
+    """Whether bytes begin with a short field of group 2 or 8, as every data set does (PS3.5 7.1): its tag, then two
+    letters, or its length in four bytes."""
+    if len(start) < PREAMBLE_BYTES:
+        return False
+    group, element, length = struct.unpack("<HHI", start[:8])
+    has_letters = start[4:6] in (b"UL", b"UI", b"CS", b"DA", b"TM", b"OB", b"SH", b"LO")
+    is_short = 0 < length <= MAX_FIRST_FIELD_BYTES and length % 2 == 0
+    return group in (2, 8) and element <= MAX_FIRST_ELEMENT and (has_letters or is_short)
+
+
+@lru_cache(maxsize=2**17)
+def is_dicom_file(path: str) -> bool:
+    """Detect DICOM as `is_dicom` does, once for each file; False for what cannot be opened."""
+    try:
+        return is_dicom(Path(path))
+    except (OSError, ValueError):
+        return False
 
 
 def read_dicom_header(path: Path) -> tuple[int, int, str | None]:
@@ -104,10 +129,29 @@ def read_tags(path: Path, wanted: tuple[str, ...]) -> tuple["Dataset", Any]:
     size = path.stat().st_size
     if size > MAX_DICOM_BYTES:
         raise ValueError(f"it has {size:,} bytes, wanted a picture of at most {MAX_DICOM_BYTES:,}")
-    syntax = read_file_meta_info(path).get("TransferSyntaxUID")
-    if syntax == DEFLATED:  # pydicom would unpack all of it before anything can be asked
+    with path.open("rb") as file:
+        start = file.read(PREAMBLE_BYTES)
+        if starts_without_preamble(start):
+            is_deflated = DEFLATED.encode() in start + file.read()
+        else:
+            is_deflated = read_file_meta_info(path).get("TransferSyntaxUID") == DEFLATED
+    if is_deflated:  # pydicom would unpack all of it before anything can be asked
         raise ValueError("all of it is deflated, which has no bound when it is unpacked; save it uncompressed")
-    return pydicom.dcmread(path, specific_tags=list(wanted), stop_before_pixels="PixelData" not in wanted), syntax
+    read = pydicom.dcmread(path, specific_tags=list(wanted), stop_before_pixels="PixelData" not in wanted, force=True)
+    if "TransferSyntaxUID" not in read.file_meta:
+        name_transfer_syntax(read)
+    return read, read.file_meta.TransferSyntaxUID
+
+
+def name_transfer_syntax(read: "Dataset") -> None:
+    """Name how a file that does not name it was written: as its fields were, and its pixels as they are."""
+    from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+    if read.get("PixelData", b"").startswith(FIRST_FRAGMENT):
+        raise ValueError("its pixels are compressed, and it names no transfer syntax; save it anew from a viewer")
+    is_implicit, is_little = read.original_encoding
+    explicit = ExplicitVRLittleEndian if is_little else ExplicitVRBigEndian
+    read.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if is_implicit else explicit
 
 
 def get_image_size(read: "Dataset") -> tuple[int, int]:

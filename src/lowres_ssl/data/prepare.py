@@ -62,7 +62,7 @@ class PreparedData:
 
 def load_catalogue(dataset: DatasetConfig, store_dir: Path) -> Catalogue:
     """List the set's images as records. Raises `DataError` or `ConfigError`."""
-    source, root = build_source(dataset.source, dataset.options), Path(dataset.root)
+    source, root = build_source(dataset.source, dataset.options, dataset.exclude), Path(dataset.root)
     source.prepare(root)
     if dataset.archive and not is_folder_filled(root):
         fetch_dataset(dataset)

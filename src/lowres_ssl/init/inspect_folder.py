@@ -1,7 +1,6 @@
 """Inspect a folder of images: layout, sizes, colours, classes, patients."""
 
 import os
-import shlex
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,10 +18,18 @@ from lowres_ssl.config.overrides import is_utf8
 from lowres_ssl.console import pluralise
 from lowres_ssl.data import datasets
 from lowres_ssl.data.catalogue import Catalogue, ImageRecord, build_catalogue
-from lowres_ssl.data.datasets import build_source, folders_in, get_subset, images_below, is_image, is_junk, resolve_root
+from lowres_ssl.data.datasets import (
+    build_source,
+    folders_in,
+    get_subset,
+    images_below,
+    is_image_file,
+    is_junk,
+    resolve_root,
+)
 from lowres_ssl.data.datasets.folder import has_subset_folders
 from lowres_ssl.data.decode import IMAGE_FORMATS, decode_or_explain, map_in_threads
-from lowres_ssl.data.dicom import is_dicom
+from lowres_ssl.data.exclusion import is_run_folder
 from lowres_ssl.errors import ConfigError, DataError, UserError
 from lowres_ssl.init.guesses import PatientGuess, guess_label_table, guess_patients
 from lowres_ssl.registry import list_available
@@ -75,8 +82,8 @@ class FolderSurvey:
     other_files: Counter[str]
 
 
-def check_image_folder(typed: str | None, output_dir: Path) -> Path:
-    """Raise `ConfigError` for no folder, or one that holds the runs as well, `DataError` for what is no folder."""
+def check_image_folder(typed: str | None) -> Path:
+    """Raise `ConfigError` for no folder, `DataError` for what is none."""
     if not typed:
         raise ConfigError("init: got no folder, wanted the one with your images; type lowres-ssl init FOLDER")
     folder = Path(typed)
@@ -88,16 +95,6 @@ def check_image_folder(typed: str | None, output_dir: Path) -> Path:
         raise DataError(f"{folder}: a file, wanted the folder with the images; type lowres-ssl init FOLDER")
     if not folder.exists():
         raise DataError(f"{folder}: no such folder, wanted the one with your images; check how it is spelt")
-    if runs := next(folder.glob("*/*/*/run.json"), None):
-        raise ConfigError(
-            f"{folder}: the runs in {runs.parents[2]} would be taken for a class; name the folder with the images alone"
-        )
-    if output_dir.resolve().is_relative_to(folder.resolve()):
-        name = shlex.quote(folder.resolve().name or "FOLDER")
-        raise ConfigError(
-            f"{folder}: {output_dir} would lie in it, and the pictures of the runs be taken for a class; stand "
-            f"outside: cd .. and type lowres-ssl init {name}, or name another place with output_dir=FOLDER"
-        )
     return folder
 
 
@@ -200,19 +197,15 @@ def is_stained_image(picture: NDArray[np.float64]) -> bool:
 
 
 def count_other_files(folder: Path) -> Counter[str]:
-    """Count the files below `folder` that are no images by suffix, "" for none. A file without a suffix is opened: it
-    may be DICOM, and would be read with one."""
+    """Count the files below `folder` that are no images by suffix, "" for none."""
     found: Counter[str] = Counter()
     for place, inner, names in os.walk(folder):
-        inner[:] = [name for name in inner if not is_junk(name)]
-        for name in names:
-            if is_junk(name) or is_image(name):
-                continue
-            suffix = Path(name).suffix.lower()
-            try:
-                found["DICOM without .dcm" if not suffix and is_dicom(Path(place, name)) else suffix] += 1
-            except (OSError, ValueError):
-                found[suffix] += 1
+        inner[:] = [name for name in inner if not is_junk(name) and not is_run_folder(Path(place, name))]
+        found.update(
+            Path(name).suffix.lower()
+            for name in names
+            if not is_junk(name) and not is_image_file(os.path.join(place, name))  # noqa: PTH118 - thousands of names
+        )
     return found
 
 

@@ -100,9 +100,9 @@ def list_names(example: tuple[str, list[str], str], folder: Path) -> None:
     module = f"lowres_ssl.data.datasets.{source}"
     with (
         watched(folder),
-        patch(f"{module}.images_below", lambda root: iter(named)),
-        patch(f"{module}.resolve_root", lambda root: root),
-        patch.object(lowres_ssl.data.datasets.folder, "has_subset_folders", lambda root: len(names) % 2 == 0),
+        patch(f"{module}.images_below", lambda root, *_: iter(named)),
+        patch(f"{module}.resolve_root", lambda root, *_: root),
+        patch.object(lowres_ssl.data.datasets.folder, "has_subset_folders", lambda root, *_: len(names) % 2 == 0),
     ):
         listings = build_source(source, {"group_pattern": pattern} if source == "folder" else {}).listings(root)
         for listing in listings:

@@ -4,21 +4,23 @@ A source looks at names only and opens no image.
 """
 
 import os
+import re
 import unicodedata
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
-from lowres_ssl.data.dicom import DICOM_SUFFIXES
+from lowres_ssl.data.dicom import DICOM_SUFFIXES, is_dicom_file
+from lowres_ssl.data.exclusion import compile_exclude, is_run_folder
 from lowres_ssl.errors import DataError
 from lowres_ssl.registry import build
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"}) | DICOM_SUFFIXES
-JUNK = frozenset({"__macosx", "thumbs.db", "desktop.ini", "$recycle.bin"})
+JUNK = frozenset({"__macosx", "thumbs.db", "desktop.ini", "$recycle.bin", "dicomdir", "lowres_ssl_conf"})
 SUBSET_FOLDERS = dict.fromkeys(("train", "training"), "train") | dict.fromkeys(("val", "valid", "validation"), "val")
 SUBSET_FOLDERS |= dict.fromkeys(("test", "testing"), "test")
 
@@ -45,6 +47,7 @@ class Source(ABC):
     layout: ClassVar[str]  # how the folder should look, for the message when nothing is found
     official_default: ClassVar[bool] = False  # whether split=auto takes the set's own folders
     numbering_may_restart: ClassVar[bool] = False  # whether one group name may be two patients in two subsets
+    exclude: re.Pattern[str] | None = None  # searched for in ids; what it matches is left out
 
     @cached_property
     def notes(self) -> list[str]:
@@ -59,13 +62,15 @@ class Source(ABC):
         """Make `root`, for a set that is generated."""
 
 
-def build_source(name: str, options: dict[str, Any]) -> Source:
+def build_source(name: str, options: dict[str, Any], exclude: Sequence[str] = ()) -> Source:
     """Build the source in `data/datasets/<name>.py`. Raises `ConfigError` for an unknown name or option."""
-    return build(__name__, name, Source, options, "dataset.options", "dataset.source")
+    source = build(__name__, name, Source, options, "dataset.options", "dataset.source")
+    source.exclude = compile_exclude(exclude)
+    return source
 
 
 def is_junk(name: str) -> bool:
-    """Find hidden files and what operating systems leave behind: `.DS_Store`, `Thumbs.db`, `__MACOSX`."""
+    """Find hidden files, configs, and what operating systems and scanners add: `.DS_Store`, `Thumbs.db`, `DICOMDIR`."""
     return name.startswith(".") or name.lower() in JUNK
 
 
@@ -78,12 +83,25 @@ def get_subset(folder_name: str) -> str | None:
     return SUBSET_FOLDERS.get(folder_name.lower())
 
 
-def folders_in(folder: Path) -> list[Path]:
-    """List the folders directly in `folder`, by name, without junk."""
-    return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not is_junk(entry.name))
+def is_image_file(path: str) -> bool:
+    """Find images by their suffix, and DICOM files of any name by their content."""
+    name = os.path.basename(path)  # noqa: PTH119 - thousands of names
+    return is_image(name) or (not is_junk(name) and is_dicom_file(path))
 
 
-def resolve_root(root: Path) -> Path:
+def folders_in(folder: Path, exclude: re.Pattern[str] | None = None) -> list[Path]:
+    """List the folders directly in `folder`, by name, without junk, excluded ones and those of runs."""
+    return sorted(
+        entry
+        for entry in folder.iterdir()
+        if entry.is_dir()
+        and not is_junk(entry.name)
+        and not (exclude and exclude.search(make_portable(entry.name)))
+        and not is_run_folder(entry)
+    )
+
+
+def resolve_root(root: Path, exclude: re.Pattern[str] | None = None) -> Path:
     """Find the folder that holds the set: `root`, or the one inside a re-upload's further single folders.
 
     A folder is entered if it is the only one and no image lies beside it, unless it holds only images: then it is a
@@ -97,17 +115,18 @@ def resolve_root(root: Path) -> Path:
         )
     folder = root.resolve()
     try:
-        while len(inner := folders_in(folder)) == 1 and folders_in(inner[0]):
-            if any(is_image(entry.name) for entry in folder.iterdir()):
+        while len(inner := folders_in(folder, exclude)) == 1 and folders_in(inner[0], exclude):
+            if any(is_image_file(str(entry)) for entry in folder.iterdir()):
                 break
             folder = inner[0]
     except OSError as error:
-        raise DataError(f"{folder}: cannot be read ({error.strerror}); check its permissions") from error
+        raise DataError(f"{error.filename}: cannot be read ({error.strerror}); check its permissions") from error
     return folder
 
 
-def images_below(root: Path) -> Iterator[tuple[Path, str]]:
-    """List the absolute path and the id of each image at any depth below `root`, sorted by id. Links are followed.
+def images_below(root: Path, exclude: re.Pattern[str] | None = None) -> Iterator[tuple[Path, str]]:
+    """List the absolute path and the id of each image at any depth below `root`, sorted by id. Links are followed;
+    files and folders whose id `exclude` matches, and the folders of runs, are left out.
 
     Raises `DataError` if a folder cannot be read.
     """
@@ -123,12 +142,14 @@ def images_below(root: Path) -> Iterator[tuple[Path, str]]:
         try:
             with os.scandir(folder) as entries:
                 for entry in entries:
-                    if is_junk(entry.name):
+                    id = prefix + make_portable(entry.name)
+                    if is_junk(entry.name) or (exclude and exclude.search(id)):
                         continue
                     if entry.is_dir():
-                        pending.append((entry.path, f"{prefix}{make_portable(entry.name)}/"))
-                    elif is_image(entry.name):
-                        found.append((Path(entry.path), prefix + make_portable(entry.name)))
+                        if not is_run_folder(Path(entry.path)):
+                            pending.append((entry.path, f"{id}/"))
+                    elif is_image_file(entry.path):
+                        found.append((Path(entry.path), id))
         except OSError as error:
             raise DataError(f"{folder}: cannot be read ({error.strerror}); check its permissions") from error
     return iter(sorted(found, key=lambda pair: pair[1]))

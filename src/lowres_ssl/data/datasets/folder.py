@@ -30,10 +30,10 @@ class ClassFolderReader(Source):
 
     def listings(self, root: Path) -> list[Listing]:
         """Raises `DataError` if a class has no training folder, `ConfigError` if the pattern fits no image."""
-        folder = resolve_root(root)
-        divided = has_subset_folders(folder)
+        folder = resolve_root(root, self.exclude)
+        divided = has_subset_folders(folder, self.exclude)
         found = []
-        for path, id in images_below(folder):
+        for path, id in images_below(folder, self.exclude):
             top, _, inner = id.partition("/") if divided else ("", "", id)
             label, slash, _ = inner.partition("/")
             subset = get_subset(top)
@@ -58,7 +58,7 @@ class ClassFolderReader(Source):
         return match and (match["group"] if "group" in match.re.groupindex else match[1])
 
 
-def has_subset_folders(folder: Path) -> bool:
+def has_subset_folders(folder: Path, exclude: re.Pattern[str] | None = None) -> bool:
     """Check for a train folder and another subset's, with class folders in it, not images."""
-    subsets = {get_subset(inner.name): inner for inner in folders_in(folder)}
-    return "train" in subsets and len(subsets.keys() - {None}) > 1 and bool(folders_in(subsets["train"]))
+    subsets = {get_subset(inner.name): inner for inner in folders_in(folder, exclude)}
+    return "train" in subsets and len(subsets.keys() - {None}) > 1 and bool(folders_in(subsets["train"], exclude))
