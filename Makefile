@@ -30,8 +30,8 @@ test: $(STAMP)
 	$(MAKE) --no-print-directory --jobs=2 types tests
 
 style: $(STAMP)
-	$(BIN)/ruff format --check src tests conf speed scripts
-	$(BIN)/ruff check src tests conf speed scripts
+	$(BIN)/ruff format --check src tests conf speed studies scripts
+	$(BIN)/ruff check src tests conf speed studies scripts
 
 types: style
 	$(BIN)/mypy

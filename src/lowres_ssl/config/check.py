@@ -221,6 +221,7 @@ def check_experiment(config: ExperimentConfig) -> None:
     least, fractions = get_min_image_size(config.backbone), config.label_fraction
     sizes = f"at least {least} pixels" + ("" if config.backbone.small_stem else ", or backbone.small_stem=true")
     subset, mean, std = config.dataset.subset, config.images.mean, config.images.std
+    scored = config.scored_size
     check_rules(
         config,
         ("seed", 0 <= config.seed < 2**32, "a whole number from 0 to 4294967295"),
@@ -231,6 +232,7 @@ def check_experiment(config: ExperimentConfig) -> None:
         ("label_draws", config.label_draws >= 1, "at least 1"),
         ("image_size", config.image_size <= 4096, "at most 4096 pixels"),
         ("image_size", config.image_size >= least, sizes),
+        ("scored_size", scored is None or least <= scored <= 4096, f"null, or {sizes}, at most 4096"),
         ("dataset.subset", subset is None or subset >= 1, "at least 1 image, or null for all"),
         ("images.mean", len(mean) == 3, "three numbers, one a colour channel"),
         ("images.std", len(std) == 3 and all(each > 0 for each in std), "three numbers above 0, one a colour channel"),

@@ -11,6 +11,7 @@ from omegaconf import MISSING
 # What `lowres-ssl tune` chooses of the linear probe.
 TUNABLE_KEYS = ("batch_size", "learning_rate")
 SETTINGS_ORIGIN = "settings_from"  # the key that names where the two come from
+SCORED_SIZE = "scored_size"  # the key of a probe's settings that a size other than the training's is stored under
 SETTINGS_ORIGINS = PAPER_ORIGIN, TUNED_ORIGIN, TYPED_ORIGIN = "paper", "tuned", "typed"
 # What a trained encoder is compared with, and what it started as: nothing is learnt in either. The better is the bar.
 RANDOM_BASELINES = ("random", "random_calibrated")
@@ -173,6 +174,7 @@ class ExperimentConfig:
     image_size: int = setting("numbers", "run")
     device: DeviceChoice = MISSING
     precision: PrecisionChoice = MISSING
+    scored_size: int | None = MISSING
     label_fraction: list[float] = MISSING
     label_draws: int = MISSING
     hash_ids: bool = setting("private")

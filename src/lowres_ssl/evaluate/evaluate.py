@@ -9,7 +9,13 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from lowres_ssl.config.experiment_schema import SETTINGS_ORIGIN, TUNABLE_KEYS, TUNED_ORIGIN, ExperimentConfig
+from lowres_ssl.config.experiment_schema import (
+    SCORED_SIZE,
+    SETTINGS_ORIGIN,
+    TUNABLE_KEYS,
+    TUNED_ORIGIN,
+    ExperimentConfig,
+)
 from lowres_ssl.console import log_info, log_warning, pluralise
 from lowres_ssl.data.catalogue import Catalogue
 from lowres_ssl.data.prepare import PreparedData
@@ -20,7 +26,13 @@ from lowres_ssl.encoders.from_config import encoder_depends_on_seed
 from lowres_ssl.encoders.weights_file import save_tensors
 from lowres_ssl.environment import describe_environment
 from lowres_ssl.errors import CheckpointError, ConfigError
-from lowres_ssl.evaluate.features import build_probe_features, digest_features, get_run_features, get_subset_rows
+from lowres_ssl.evaluate.features import (
+    build_probe_features,
+    digest_features,
+    get_run_features,
+    get_scored_size,
+    get_subset_rows,
+)
 from lowres_ssl.evaluate.supervised_head import SupervisedHead
 from lowres_ssl.evaluate.tuned_settings import TunedEncoder, find_tuned_settings, list_tuned_warnings
 from lowres_ssl.io.checksummed_json import JSON, Settings
@@ -60,6 +72,8 @@ def build_probe_set(config: ExperimentConfig, encoder: TunedEncoder | None = Non
     if not config.probe:
         raise ConfigError("probe=[]: nothing to score with; type probe=[knn,linear], or pretrain with evaluate=false")
     settings = {key: {k: v for k, v in values.items() if k != "name"} for key, values in config.probe.items()}
+    if (size := get_scored_size(config)) is not None:
+        settings = {key: {**values, SCORED_SIZE: size} for key, values in settings.items()}
     linear = settings.get("linear", {})
     doubts: tuple[str, ...] = ()
     if linear.get(SETTINGS_ORIGIN) == TUNED_ORIGIN and encoder is not None:
@@ -110,7 +124,7 @@ def evaluate_run(
     """For each draw of labels one result a probe, in the order of `evaluation`; for a run whose encoder was trained
     with a classifier also that one's, last. Two processes never make the same result."""
     results: dict[LabelSubset, list[ResultRecord]] = {draw: [] for draw in draws}
-    read: dict[EncoderChoice, dict[str, Tensor]] = {}  # the features, once for all probes
+    read: dict[tuple[EncoderChoice, int | None], dict[str, Tensor]] = {}  # the features, once for all probes
     with run.lock() as hold:  # another process may have made the results while this one waited
         probes = dict(evaluation.probes)
         if run.classifier.exists():
@@ -123,10 +137,12 @@ def evaluate_run(
                 if result is None:
                     share = "" if draw.is_full else f", {draw.fraction:.3g} of the labels, draw {draw.number}"
                     log_info(f"{run.name}: {probe.label}{share}")
-                    if probe.encoder not in read:
-                        read[probe.encoder] = get_run_features(run, probe.encoder, config, material, compute)
+                    size = settings.get(SCORED_SIZE)
+                    seen = (probe.encoder, size)
+                    if seen not in read:
+                        read[seen] = get_run_features(run, probe.encoder, config, material, compute, size=size)
                     hold.check()
-                    result = evaluate_probe(run, task, read[probe.encoder], config, material, compute)
+                    result = evaluate_probe(run, task, read[seen], config, material, compute)
                 results[draw].append(result)
     return results
 

@@ -40,8 +40,9 @@ class EvaluationView:
     std: Sequence[float]
 
     @classmethod
-    def from_config(cls, config: ExperimentConfig) -> Self:
-        return cls(config.image_size, *get_normalisation(config))
+    def from_config(cls, config: ExperimentConfig, image_size: int | None = None) -> Self:
+        """Return the view of the config's images, at its own size or another."""
+        return cls(image_size or config.image_size, *get_normalisation(config))
 
     def __call__(self, images: Tensor) -> Tensor:
         """Images uint8 [B, C, R, R] -> float32 [B, 3, S, S] on the same device."""
@@ -137,27 +138,36 @@ def digest_features(features: Tensor) -> str:
     return hashlib.sha256(features.contiguous().numpy().tobytes()).hexdigest()
 
 
+def get_scored_size(config: ExperimentConfig) -> int | None:
+    """Get the pixels a side of the images that are scored; None where it is the size of the training."""
+    return None if config.scored_size == config.image_size else config.scored_size
+
+
 def get_run_features(
     run: Run,
     which: EncoderChoice,
     config: ExperimentConfig,
     material: PreparedData,
     compute: DevicePrecision,
+    *,
+    size: int | None = None,
     sides: Sequence[str] = ("train", "validation", "test"),
 ) -> dict[str, Tensor]:
-    """What the run's encoder makes of the images of these `sides`: float32 [n, D] each.
+    """What the run's encoder makes of the images of these `sides`: float32 [n, D] each. `size`: pixels a side of what
+    the encoder sees; None: `image_size`.
 
     Computed once and for all sides, then read. Raises `CheckpointError` if the encoder is missing, damaged or of
     another architecture.
     """
-    path, weights = run.features(which, compute.precision), run.get_checked_encoder(which)
+    path, weights = run.features(which, compute.precision, size), run.get_checked_encoder(which)
+    view = EvaluationView.from_config(config, size)
     key = hash_content(
         {
             "encoder": run.get_encoder_hash(weights),
             "images": material.catalogue.digest,
             "store": list(material.store.images.shape),
             "split": material.split.digest,
-            "view": [config.image_size, *get_normalisation(config)],
+            "view": [view.image_size, view.mean, view.std],
             "precision": compute.precision,
         }
     )
@@ -167,7 +177,7 @@ def get_run_features(
             count = len(material.catalogue.records)
             name = f"{run.name}: features"
             with ImageProgress(name, count, first=f"{name} of {count} images") as shown:
-                features = compute_subset_features(weights, config, material, compute, shown.add)
+                features = compute_subset_features(weights, config, view, material, compute, shown.add)
             hold.check()
             store_features(path, features, key)
     return {side: features[side] for side in sides}
@@ -176,6 +186,7 @@ def get_run_features(
 def compute_subset_features(
     weights: Path,
     config: ExperimentConfig,
+    view: EvaluationView,
     material: PreparedData,
     compute: DevicePrecision,
     done: Callable[[int], None] | None = None,
@@ -185,7 +196,7 @@ def compute_subset_features(
     load_encoder_weights(encoder, load_tensors(weights)[0], str(weights))
     encoder.to(compute.device)
     # A copy of the store in the device's memory would not pay for one reading.
-    take, view = BatchReader(material.store, compute.device, "host"), EvaluationView.from_config(config)
+    take = BatchReader(material.store, compute.device, "host")
     features = {
         side: extract_features(encoder, take, rows, view, compute, done) if len(rows) else torch.empty(0, width)
         for side, rows in get_subset_rows(material.split).items()

@@ -34,8 +34,9 @@ class TunedEncoder:
     @classmethod
     def build(cls, config: ExperimentConfig, entry: str, split: SplitSummary, training: PretrainConfig | None) -> Self:
         """`entry`: what tables call it; `training`: the config of its pre-training, if it had one."""
+        size = config.scored_size or config.image_size
         recipe, *trained = (None,) if training is None else (training.recipe, training.batch_size, training.epochs)
-        return cls(config.dataset.name, entry, recipe, config.backbone.title, config.image_size, split, *trained)
+        return cls(config.dataset.name, entry, recipe, config.backbone.title, size, split, *trained)
 
     def serves(self, wanted: Self) -> bool:
         """Whether what was tuned for this encoder may be taken for the `wanted` one: the same but for seed and batch

@@ -13,7 +13,7 @@ from lowres_ssl.data.splits import ALL_LABELS, LabelSubset
 from lowres_ssl.device import DevicePrecision
 from lowres_ssl.evaluate.encoder_runs import ALL_IMAGES_WARNING, format_row_name
 from lowres_ssl.evaluate.evaluate import build_run_probe_set, evaluate_run, log_scoring
-from lowres_ssl.evaluate.features import get_run_features
+from lowres_ssl.evaluate.features import get_run_features, get_scored_size
 from lowres_ssl.runs.records import ResultRecord, SubsetSizes
 from lowres_ssl.runs.run import Run
 from lowres_ssl.tracking.session import NO_TRACKING, TrackingSession
@@ -146,7 +146,7 @@ def get_tsne_plot(
     from lowres_ssl.reporting.figures.tsne import draw_tsne, is_whole_png  # Matplotlib: as slow as scikit-learn
 
     with run.lock():
-        features = get_run_features(run, "selected", config, material, compute)["test"]
+        features = get_run_features(run, "selected", config, material, compute, size=get_scored_size(config))["test"]
         if config.force or not is_whole_png(run.tsne):
             log_info(f"{run.name}: t-SNE")
             labels = material.catalogue.labels[material.split.test]

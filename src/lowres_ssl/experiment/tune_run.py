@@ -7,7 +7,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from lowres_ssl.config.check import read_config
-from lowres_ssl.config.experiment_schema import SETTINGS_ORIGIN, TUNABLE_KEYS, TuneConfig
+from lowres_ssl.config.experiment_schema import SCORED_SIZE, SETTINGS_ORIGIN, TUNABLE_KEYS, TuneConfig
 from lowres_ssl.console import log_info, log_warning
 from lowres_ssl.data.prepare import prepare_data
 from lowres_ssl.data.splits import ALL_LABELS
@@ -15,7 +15,7 @@ from lowres_ssl.device import DevicePrecision, resolve_device
 from lowres_ssl.environment import describe_environment
 from lowres_ssl.errors import ConfigError
 from lowres_ssl.evaluate.evaluate import build_probe_set
-from lowres_ssl.evaluate.features import build_probe_features, get_run_features
+from lowres_ssl.evaluate.features import build_probe_features, get_run_features, get_scored_size
 from lowres_ssl.evaluate.grid_search import SearchGrid, search_grid
 from lowres_ssl.evaluate.tuned_settings import (
     TunedEncoder,
@@ -91,6 +91,8 @@ def tune_run(run: Run, cfg: DictConfig) -> TunedSettings:
     compute = resolve_device(config.device.name, config.precision.name).set_up_process()
     probe = grid.probe(grid.batch_sizes[0], grid.epochs)
     settings = {key: value for key, value in grid.settings.items() if key not in TUNABLE_KEYS}
+    if (size := get_scored_size(config)) is not None:
+        settings[SCORED_SIZE] = size
     asked: dict[str, JSON] = {
         "encoder": run.get_encoder_hash(run.get_checked_encoder(probe.encoder)),
         "grid": {"batch_size": list(grid.batch_sizes), "learning_rate": list(grid.rates), "seeds": config.seeds},
@@ -115,7 +117,7 @@ def tune_run(run: Run, cfg: DictConfig) -> TunedSettings:
             run=run.name,
             title=record.config.dataset.title,
             seed=record.config.seed,
-            encoder=TunedEncoder.build(record.config, record.entry, record.split, record.training),
+            encoder=TunedEncoder.build(config, record.entry, record.split, record.training),
             asked=hash_content(asked),
             rule=grid.rule,
             seeds=config.seeds,
@@ -134,5 +136,7 @@ def tune_run(run: Run, cfg: DictConfig) -> TunedSettings:
 def get_tuning_features(run: Run, config: TuneConfig, probe: MLPProbe, compute: DevicePrecision) -> Features:
     """The stored features of the training and validation images; computed where they are not there."""
     material = prepare_data(config, partial(load_run_split, run, config, build_probe_set(config), [ALL_LABELS]))
-    sides = get_run_features(run, probe.encoder, config, material, compute, ("train", "validation"))
+    sides = get_run_features(
+        run, probe.encoder, config, material, compute, size=get_scored_size(config), sides=("train", "validation")
+    )
     return build_probe_features(sides | {"test": sides["train"][:0]}, material, compute)

@@ -182,6 +182,7 @@ def predict(
     """
     check_output_options(batch_size, formats, PREDICT_FORMATS)
     stored, device = choose_probe(encoder, probe), encoder.compute.device
+    encoder = encoder.at_size(stored.result.scored_size)
     batches = iter_embedded_batches(encoder, list_image_files(Path(images)), batch_size, skip_unreadable, progress)
     if folder is not None:
         more = {

@@ -80,6 +80,12 @@ class PortableEncoder:
         module, (*patches, width) = select_features(self.module, kind, self.preprocessing.image_size)
         return replace(self, module=module, width=width, patches=patches[0] if patches else None)
 
+    def at_size(self, image_size: int | None) -> "PortableEncoder":
+        """Return the encoder for images of this many pixels a side; None: of the training's."""
+        if image_size is None:
+            return self
+        return replace(self, preprocessing=replace(self.preprocessing, image_size=image_size))
+
     def features(self, images: Tensor) -> Tensor:
         """Decoded images, uint8 [B, C, R, R] with R the stored size -> float32 [B, *shape] on the CPU.
 
@@ -231,7 +237,8 @@ def load_stored_probe(run: Run, folder: Path, result: ResultRecord) -> StoredPro
         raise CheckpointError(f"{folder / PROBE_FILE}: not of the encoder that the run has now; {repair}")
 
     def train() -> Tensor:
-        features = load_tensors(run.features(get_result_encoder(result), result.precision), ["train"])[0]["train"]
+        path = run.features(get_result_encoder(result), result.precision, result.scored_size)
+        features = load_tensors(path, ["train"])[0]["train"]
         if digest_features(features) != known["train"]:
             raise CheckpointError(
                 f"{folder}: the run's training features are not those that it was fitted to; {repair}"

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lowres_ssl.config.experiment_schema import SETTINGS_ORIGIN
+from lowres_ssl.config.experiment_schema import SCORED_SIZE, SETTINGS_ORIGIN
 from lowres_ssl.errors import ConfigError
 from lowres_ssl.registry import build, list_available
 
@@ -132,9 +132,10 @@ class Probe(ABC):
 def build_probe(name: str, settings: Mapping[str, Any]) -> Probe:
     """Build the probe in `probes/<name>.py`. Raises `ConfigError` if there is none or `settings` do not fit it.
 
-    Two settings are no arguments of a probe: its name, and where batch size and rate of the linear one come from.
+    Three settings are no arguments of a probe: its name, the size of the images that are scored, and where batch size
+    and rate of the linear one come from.
     """
-    arguments = {key: value for key, value in settings.items() if key not in ("name", SETTINGS_ORIGIN)}
+    arguments = {key: value for key, value in settings.items() if key not in ("name", SCORED_SIZE, SETTINGS_ORIGIN)}
     return build(PACKAGE, name, Probe, arguments, f"probe.{name}", "probe")
 
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Self, TypeAlias
+from typing import ClassVar, Self, TypeAlias, cast
 
-from lowres_ssl.config.experiment_schema import EvaluateConfig, ExperimentConfig, PretrainConfig
+from lowres_ssl.config.experiment_schema import SCORED_SIZE, EvaluateConfig, ExperimentConfig, PretrainConfig
 from lowres_ssl.data.splits import LabelSubset
 from lowres_ssl.environment import Environment
 from lowres_ssl.io.checksummed_json import Settings, hash_content, to_json
@@ -175,3 +175,8 @@ class ResultRecord:
     environment: Environment
     predictions_sha256: str = ""
     fitted_sha256: str | None = None
+
+    @property
+    def scored_size(self) -> int | None:
+        """Return the pixels a side of the images that were scored; None: the size of the training."""
+        return cast("int | None", self.settings.get(SCORED_SIZE))

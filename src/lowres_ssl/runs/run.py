@@ -99,8 +99,10 @@ class Run:
         """Where the last epoch's encoder is kept, if it is not the one chosen."""
         return self.folder / "encoder-last.safetensors"
 
-    def features(self, which: EncoderChoice, precision: str) -> Path:
-        return self.folder / f"features-{self.encoder(which).stem}-{precision}.safetensors"
+    def features(self, which: EncoderChoice, precision: str, size: int | None = None) -> Path:
+        """Return the file of its features, of images of `size` pixels a side; None: of the training's."""
+        name = f"features-{self.encoder(which).stem}-{precision}"
+        return self.folder / f"{name if size is None else f'{name}-{size}px'}.safetensors"
 
     def lock(self) -> AbstractContextManager[Lock]:
         """Within the block no other process works on this run. Waits until none does."""

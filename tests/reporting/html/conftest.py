@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from studies import Reported, type_report, without_tsne
+from made_studies import Reported, type_report, without_tsne
 
 
 @pytest.fixture

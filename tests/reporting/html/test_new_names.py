@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from made_studies import complete, made_up_study, type_command, type_report, without_tsne
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from stored_runs import made_up_run, made_up_tuned
-from studies import complete, made_up_study, type_command, type_report, without_tsne
 
 from lowres_ssl.evaluate.tuned_settings import summarise_seeds, write_tuned_settings
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from studies import HOSTILE, made_up_study, type_report, without_tsne
+from made_studies import HOSTILE, made_up_study, type_report, without_tsne
 
 pytestmark = pytest.mark.browser
 

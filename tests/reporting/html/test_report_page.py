@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from made_studies import HOSTILE, Reported, made_up_study, type_report, without_tsne
 from stored_runs import made_up_run
-from studies import HOSTILE, Reported, made_up_study, type_report, without_tsne
 
 pytestmark = pytest.mark.usefixtures("quick_maps")
 SMALL: dict[str, Any] = {"methods": ("simclr", "random"), "probes": ("knn",), "seeds": 1}

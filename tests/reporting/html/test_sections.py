@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from made_studies import STORE, keep_images, made_up_study
 from PIL import Image
 from stored_runs import OUTCOME, change_record, made_up_run
-from studies import STORE, keep_images, made_up_study
 
 from lowres_ssl.io.checksummed_json import hash_file
 from lowres_ssl.reporting.figures.batch_size import BatchSizeFigure

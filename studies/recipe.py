@@ -1,0 +1,233 @@
+"""Train candidates for `recipe=tuned` on several sets and compare them by their validation images.
+
+Each training is one `lowres-ssl pretrain` command with its random rows. A result is appended to `studies/recipe.csv`
+when it is there, so a stopped study continues. `reveal` writes the accuracies on the test images of what is named to
+`studies/recipe_test.csv`, once, at the end.
+"""
+
+import argparse
+import csv
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+
+import pandas as pd
+
+from lowres_ssl.runs.index import read_index
+
+RESULTS = Path(__file__).with_name("recipe.csv")
+TEST_RESULTS = Path(__file__).with_name("recipe_test.csv")
+PROBES = ("knn", "logistic")
+BASELINES = ("random", "random_calibrated")
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """words: what names the set on the command line, `{data}` the folder of the sets; training: its training images."""
+
+    words: tuple[str, ...]
+    training: int
+
+
+SETS = {
+    "blood_cells": ImageSet(
+        (
+            "dataset=folder",
+            "dataset.name=blood_cells",
+            "dataset.root={data}/blood_cells",
+            "images=histology",
+            "probe.knn.k=22",
+        ),
+        896,
+    ),
+    "lung_tiles": ImageSet(
+        (
+            "dataset=folder",
+            "dataset.name=lung_tiles",
+            "dataset.root={data}/lung_tiles",
+            "images=histology",
+            'dataset.options.group_pattern="^(.*/tile[0-9]+)_"',
+            "probe.knn.k=36",
+        ),
+        546,
+    ),
+    "xrays": ImageSet(
+        ("dataset=pneumonia", "dataset.root={data}/pneumonia", "dataset.subset=1300", "probe.knn.k=49"), 910
+    ),
+    "phantom": ImageSet(("dataset=phantom", "probe.knn.k=20"), 448),
+}
+COMMON = ("backbone=resnet18", "image_size=64", "probe=[knn,logistic]", "picture=false")
+
+ADAMW = ("recipe=tuned", "optimiser=adamw", "learning_rate=0.001", "weight_decay=0.05")
+# What each candidate adds to its set's words. A name is a row of the tables; the first is where the study began.
+CANDIDATES: dict[str, tuple[str, ...]] = {
+    "sgd 0.03": ("method=dcl", "recipe=tuned"),
+    "adamw 0.001": ("method=dcl", *ADAMW),
+    "adamw 0.0003": ("method=dcl", *ADAMW, "learning_rate=0.0003"),
+    "adamw 0.003": ("method=dcl", *ADAMW, "learning_rate=0.003"),
+    "batch size 32": ("method=dcl", *ADAMW, "batch_size=32"),
+    "batch size 128": ("method=dcl", *ADAMW, "batch_size=128"),
+    "temperature 0.2": ("method=dcl", *ADAMW, "method.temperature=0.2"),
+    "temperature 0.5": ("method=dcl", *ADAMW, "method.temperature=0.5"),
+    "crops from 20%": ("method=dcl", *ADAMW, "views.crop_scale=[0.2,1.0]"),
+    "crops from 60%": ("method=dcl", *ADAMW, "views.crop_scale=[0.6,1.0]"),
+    "strong colour": ("method=dcl", *ADAMW, "views.brightness=0.4", "views.contrast=0.4", "views.grey=0.2"),
+    "no colour": ("method=dcl", *ADAMW, "views.jitter=0"),
+    "zero-initialised residuals": ("method=dcl", *ADAMW, "backbone.zero_init_residual=true"),
+    "small stem": ("method=dcl", *ADAMW, "backbone.small_stem=true"),
+    "32 px": ("method=dcl", *ADAMW, "image_size=32"),
+    "96 px": ("method=dcl", *ADAMW, "image_size=96"),
+    "forward per view": ("method=dcl", *ADAMW, "forward=per_view"),
+    "warm-up 0": ("method=dcl", *ADAMW, "warmup_epochs=0"),
+} | {
+    name: (f"method={name}", *ADAMW)
+    for name in ("simclr", "simsiam", "vicreg", "barlow_twins", "byol", "moco_v3", "tico", "instance")
+}
+
+
+@dataclass(frozen=True)
+class Result:
+    """Accuracies on the validation images, or on the test images in `recipe_test.csv`."""
+
+    dataset: str
+    candidate: str
+    views: int
+    seed: int
+    knn: float
+    logistic: float
+    run: str
+
+
+def read_results(path: Path) -> list[Result]:
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        kinds = {each.name: each.type for each in fields(Result)}
+        return [Result(**{key: kinds[key](value) for key, value in row.items()}) for row in csv.DictReader(file)]
+
+
+def add_results(path: Path, results: Sequence[Result]) -> None:
+    is_new = not path.exists()
+    with path.open("a", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, [each.name for each in fields(Result)], lineterminator="\n")
+        if is_new:
+            writer.writeheader()
+        writer.writerows(asdict(result) for result in results)
+
+
+def build_command(dataset: str, candidate: str, views: int, seed: int, data: Path) -> list[str]:
+    """Build the command of one training; later words replace earlier ones of the same key."""
+    images = SETS[dataset]
+    epochs = max(1, round(views / (2 * images.training)))
+    words = [word.format(data=data) if "{data}" in word else word for word in images.words]
+    words += [*COMMON, *CANDIDATES[candidate], f"seed={seed}", f"epochs={epochs}"]
+    return ["pretrain", *{word.partition("=")[0]: word for word in words}.values()]
+
+
+def read_accuracies(output_dir: Path, run: str, column: str) -> dict[str, float]:
+    """Read a run's accuracies by probe; column: "validation_accuracy" or "accuracy", of the test images."""
+    frame, _ = read_index(output_dir)
+    rows = frame[(frame["run"] == run) & (frame["label_fraction"] == 1)]
+    return dict(zip(rows["probe"], rows[column].round(4), strict=True))
+
+
+def train(dataset: str, candidate: str, views: int, seed: int, data: Path, output_dir: Path) -> Iterator[Result]:
+    """Run one training; yield its result and those of its random rows. Raises `CalledProcessError` if it fails."""
+    words = [*build_command(dataset, candidate, views, seed, data), f"output_dir={output_dir}"]
+    print("$ lowres-ssl", *words, flush=True)
+    started = time.monotonic()
+    shown = subprocess.run([sys.executable, "-m", "lowres_ssl", *words], capture_output=True, text=True)
+    if shown.returncode:
+        print(shown.stderr[-2000:], flush=True)
+        shown.check_returncode()
+    run = Path(shown.stdout.rpartition("Results and encoder: ")[2].splitlines()[0]).name
+    baselines = [line.split(": ")[0] for line in shown.stderr.splitlines() if ": KNN (k=" in line]
+    for each in dict.fromkeys([run, *baselines]):
+        name = candidate if each == run else next(name for name in reversed(BASELINES) if f"-{name}-" in each)
+        scores = read_accuracies(output_dir, each, "validation_accuracy")
+        yield Result(dataset, name, views if each == run else 0, seed, *(scores[probe] for probe in PROBES), each)
+    print(f"    {time.monotonic() - started:.0f} s", flush=True)
+
+
+def run(asked: argparse.Namespace) -> None:
+    for seed in asked.seeds:
+        for candidate in asked.candidates:
+            for dataset in asked.sets:
+                there = read_results(RESULTS)
+                if any(
+                    (r.dataset, r.candidate, r.views, r.seed) == (dataset, candidate, asked.views, seed) for r in there
+                ):
+                    continue
+                names = {result.run for result in there}
+                try:
+                    new = train(dataset, candidate, asked.views, seed, asked.data, asked.output_dir)
+                    add_results(RESULTS, [result for result in new if result.run not in names])
+                except subprocess.CalledProcessError as error:
+                    print(f"failed: {candidate} on {dataset}, exit code {error.returncode}", flush=True)
+
+
+def reveal(asked: argparse.Namespace) -> None:
+    """Store the test accuracies of the candidates that are named, and of the untrained rows."""
+    there = {(result.run, result.candidate) for result in read_results(TEST_RESULTS)}
+    for result in read_results(RESULTS):
+        is_named = result.candidate in asked.candidates and result.views == asked.views
+        if (is_named or result.candidate in BASELINES) and (result.run, result.candidate) not in there:
+            scores = read_accuracies(asked.output_dir, result.run, "accuracy")
+            add_results(TEST_RESULTS, [replace(result, **{probe: scores[probe] for probe in PROBES})])
+
+
+def compute_gains(results: Sequence[Result]) -> pd.DataFrame:
+    """Compute accuracies minus those of random initialisation of the same set and seed; of untrained rows as they are.
+
+    One row for each budget and candidate, averaged over seeds; a column for each set and probe, and their means.
+    """
+    frame = pd.DataFrame([asdict(result) for result in results]).drop_duplicates(["run", "candidate"])
+    start = frame[frame["candidate"] == "random"].set_index(["dataset", "seed"])[list(PROBES)]
+    bars = start.reindex(pd.MultiIndex.from_frame(frame[["dataset", "seed"]])).to_numpy()
+    frame.loc[frame["views"] > 0, list(PROBES)] -= bars[(frame["views"] > 0).to_numpy()]
+    order = list(dict.fromkeys(frame["candidate"]))
+    table = frame.pivot_table(index=["views", "candidate"], columns="dataset", values=list(PROBES), observed=True)
+    table = table.swaplevel(axis=1).reindex(columns=[(name, probe) for name in SETS for probe in PROBES])
+    for probe in PROBES:
+        table["mean", probe] = table[[(name, probe) for name in SETS]].mean(axis=1)
+    table["seeds", ""] = frame.groupby(["views", "candidate"])["seed"].nunique()
+    return table.sort_index(level="candidate", key=lambda names: names.map(order.index)).sort_index(
+        level="views", kind="stable"
+    )
+
+
+def print_table(results: Sequence[Result]) -> None:
+    """Print one Markdown table for each budget."""
+    for views, rows in compute_gains(results).groupby(level="views"):
+        heads = [" ".join(column).strip() for column in rows.columns]
+        print(f"\n{views:,} views: gain over random initialisation" if views else "\nUntrained: accuracy")
+        print(f"\n| candidate | {' | '.join(heads)} |\n|{'---|' * (len(heads) + 1)}")
+        for (_, candidate), cells in rows.iterrows():
+            shown = ["" if pd.isna(cell) else f"{cell:{'+' if views else ''}.3f}" for cell in cells[:-1]]
+            print(f"| {candidate} | {' | '.join(shown)} | {cells.iloc[-1]:.0f} |")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="studies.recipe", description=__doc__)
+    parser.add_argument("what", choices=["run", "table", "reveal", "test-table"])
+    parser.add_argument("--candidates", type=lambda text: text.split(","), default=list(CANDIDATES))
+    parser.add_argument("--sets", type=lambda text: text.split(","), default=list(SETS))
+    parser.add_argument("--views", type=int, default=20_000)
+    parser.add_argument("--seeds", type=lambda text: [int(seed) for seed in text.split(",")], default=[0])
+    parser.add_argument("--data", type=Path, default=Path(os.environ.get("LOWRES_SSL_SHARED", "../shared")) / "data")
+    parser.add_argument("--output-dir", type=Path, default=Path("outputs/recipe_study"))
+    asked = parser.parse_args()
+    if asked.what == "run":
+        run(asked)
+    elif asked.what == "reveal":
+        reveal(asked)
+    else:
+        print_table(read_results(TEST_RESULTS if asked.what == "test-table" else RESULTS))
+
+
+if __name__ == "__main__":
+    main()
