@@ -80,8 +80,8 @@ def test_class_of_two_trains_and_tests_and_a_class_of_one_is_refused(made_up: Ma
     split = make_split(catalogue, kind="stratified", seed=0)
     counts = [class_counts(catalogue, each)["rare"] for each in indices_of(split)]
     assert counts == [1, 0, 1]
-    assert "class rare has too few distinct images to validate as well: 2" in split.notes
-    with pytest.raises(DataError, match="class rare has 1 distinct image, wanted at least 2"):
+    assert "too few distinct images to validate as well of class rare (2)" in split.notes
+    with pytest.raises(DataError, match=r"too few distinct images of class rare \(1\), wanted at least 2"):
         make_split(made_up(plain_rows(a=50, rare=1)), kind="stratified", seed=0)
 
 
@@ -116,7 +116,7 @@ def test_class_with_two_patients_trains_and_tests_but_does_not_validate(made_up:
     split = make_split(catalogue, kind="patient", seed=0)
     counts = [class_counts(catalogue, each)["b"] for each in indices_of(split)]
     assert counts == [10, 0, 10]
-    assert "class b has only 2 groups: it trains and tests but does not validate" in split.notes
+    assert "only 2 groups of class b (2): no image validates" in split.notes
 
 
 @pytest.mark.parametrize(

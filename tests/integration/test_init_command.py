@@ -155,7 +155,7 @@ def test_patients_that_cannot_be_divided_are_told_and_a_split_without_them_typed
     (tmp_path / "tab" / "labels.csv").write_text("\n".join(rows))
     answer = lowres_ssl("init", "tab")
     words = command_in(answer)
-    assert "class a has only one patient or group" in answer.err
+    assert "only one patient or group of class a" in answer.err
     assert "split=stratified" in words
     assert re.search(r"^ +split=stratified +its patients cannot be divided", answer.out, re.MULTILINE)
     assert lowres_ssl(*words, "dry_run=true").code == 0
@@ -250,14 +250,53 @@ def test_what_cannot_be_read_is_left_out_from_then_on(lowres_ssl: Command, tmp_p
         assert lowres_ssl(*words, "dry_run=true").code == 0
 
 
+def test_what_is_no_image_of_the_set_is_left_out_by_the_config(lowres_ssl: Command, tmp_path: Path) -> None:
+    root = folder_of(tmp_path / "set", "a", "b", "c")
+    for number in range(12):
+        Image.new("L", (32, 32)).save(root / "a" / f"{number}_mask.png")
+    for label in ("rare", "odd"):
+        paint(root / label / "x.png", 99, seed=1, size=32)
+    (root / "c" / "0.png").write_bytes((root / "c" / "0.png").read_bytes()[:-500])  # its header is whole
+    for number in range(3):
+        (root / "lost").mkdir(exist_ok=True)
+        (root / "lost" / f"{number}.png").write_bytes(b"no image")
+    answer = lowres_ssl("init", "set", "name=s")
+    words = command_in(answer)
+    assert re.search(r"^left out +12 masks: \*_mask\*; ", answer.out, re.MULTILINE)
+    assert re.search(r"^unreadable +4 files, for one ", answer.out, re.MULTILINE)
+    text = written(tmp_path, "s")
+    assert 'exclude: ["*_mask*"]   # 12 masks' in text
+    assert "skip_unreadable: true   # 4 files" in text
+    assert 'exclude_classes: ["lost"]' in text
+    assert "min_class_images: 2" in text
+    assert "2 classes: odd (1), rare (1) left out" in answer.err
+    assert lowres_ssl(*words, "dry_run=true").code == 0
+    assert re.search(r"^all +35 ", lowres_ssl("data", "dataset=s", "prepare=true").out, re.MULTILINE)
+
+
+def test_who_stands_in_the_folder_of_the_images_sees_none_of_the_runs(lowres_ssl: Command, tmp_path: Path) -> None:
+    folder_of(tmp_path, "dark", "light")
+    words = command_in(lowres_ssl("init", ".", "name=s"))
+    kept = [word for word in words if word.split("=")[0] in ("pretrain", "dataset", "recipe")]
+    assert lowres_ssl(*kept, "method=random", *SMALL[:2], *SMALL[4:], "probe=[knn]").code == 0
+    assert (tmp_path / "outputs" / "pretrain").is_dir()
+    assert list(tmp_path.rglob("tsne.png"))
+    again = lowres_ssl("data", "dataset=s")
+    assert again.code == 0, again.err
+    assert "outputs" not in again.out.split("pixels")[0].partition("\n")[2]
+    assert "24" in again.out
+    assert not again.err
+
+
 def no_images(root: Path) -> None:
     root.mkdir()
     (root / "1.nii.gz").touch()
 
 
-def one_image_a_class(root: Path) -> None:
-    folder_of(root, "dark", "light")
-    paint(root / "alone" / "x.png", 200, seed=1)
+def nothing_readable(root: Path) -> None:
+    for label in "ab":
+        (root / label).mkdir(parents=True)
+        (root / label / "x.png").write_bytes(b"no image")
 
 
 def no_class_folders(root: Path) -> None:
@@ -273,9 +312,12 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "missing": (lambda root: None, "no such folder"),
     "empty": (lambda root: root.mkdir(), "got an empty folder"),
     "a file": (lambda root: root.write_text("x"), "a file"),
-    "no images": (no_images, "1 .gz"),
+    "no images": (no_images, "1 volume (1 .nii.gz): save the slices"),
     "one class": (lambda root: folder_of(root, "dark"), "one class"),
-    "a class of one image": (one_image_a_class, "class alone has 1 distinct image"),
+    "nothing that can be read": (
+        nothing_readable,
+        "none of its 2 image files can be read, for one a/x.png: its content",
+    ),
     "no class folders": (no_class_folders, "path and label"),
     "a table without a label": (other_table, "label"),
 }

@@ -91,5 +91,6 @@ def test_k_above_the_training_set_names_the_largest() -> None:
 def test_k_above_the_size_of_a_class_warns_and_names_it() -> None:
     warnings = knn(k=11).check(train_counts=[30, 10, 3, 11], class_names=["a", "b", "c", "d"])
     assert warnings == [
-        "probe.knn.k=11 is above the number of training images of b (10), c (3): larger classes can outvote them"
+        "probe.knn.k=11 is above the number of training images of 2 classes: b (10), c (3): larger classes can "
+        "outvote them"
     ]

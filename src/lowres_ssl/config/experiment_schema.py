@@ -93,6 +93,8 @@ class DatasetConfig:
     storage_size: Any = MISSING  # int, "original" or None: OmegaConf 2.3 fails at such a union
     subset: int | None = MISSING
     exclude: list[str] = setting(default=[])
+    exclude_classes: list[str] = setting(default=[])
+    min_class_images: int = setting(default=1)
     skip_unreadable: bool = MISSING
     grey_range: list[float] | None = MISSING
     expected: dict[str, int] = MISSING

@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+import re
+import shlex
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,8 +14,10 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
+from lowres_ssl.config.overrides import quote_value
+from lowres_ssl.console import pluralise
 from lowres_ssl.data.datasets import Listing, Source, check_unique_ids, images_below, list_image_files, resolve_root
-from lowres_ssl.data.image_metadata import SKIP_HINT, ReadImages, read_image_metadata
+from lowres_ssl.data.image_metadata import SKIP_HINT, ReadImages, find_index_file, read_image_metadata
 from lowres_ssl.errors import DataError
 
 
@@ -109,7 +113,7 @@ def build_catalogue(
     Raises `DataError` for a missing or empty folder, fewer than two classes, a missing class, an unreadable image.
     """
     folder = resolve_root(root, source.exclude)
-    listings = [each for each in source.listings(root) if not (source.exclude and source.exclude.search(each.id))]
+    listings = source.list_included(root)
     extra: list[Listing] = []
     if unlabelled is not None:
         found = list_image_files(unlabelled, "dataset.unlabelled")
@@ -132,9 +136,8 @@ def build_catalogue(
             f"{len(strays)} of {total} image files do not belong to the set as configured, for one {strays[0]}"
         )
 
-    root_digest = hashlib.sha256(str(folder).encode("utf-8", "surrogateescape")).hexdigest()[:8]
     paths = [listing.path for listing in listings + extra]
-    read = read_image_metadata(paths, cache_dir / f"index-{root_digest}.json")
+    read = read_image_metadata(paths, find_index_file(folder, cache_dir))
     notes += read.notes
     unreadable = [listing for listing in listings + extra if listing.path in read.problems]
     if unreadable:
@@ -143,6 +146,7 @@ def build_catalogue(
             more = f" (and {len(unreadable) - 1} more)" if len(unreadable) > 1 else ""
             raise DataError(f"{first.path}: not a readable image{more}: {problem}; {SKIP_HINT}")
         notes.append(f"{len(unreadable)} unreadable images left out, for one {first.id}: {problem}")
+        check_readable(root, listings, read.problems)
     records, pool = ([make_record(each, read) for each in own if each.path in read.images] for own in (listings, extra))
     notes += check_counts(root, records, expected)
 
@@ -160,6 +164,31 @@ def build_catalogue(
         groups_may_restart=source.numbering_may_restart,
         grey_range=grey_range,
     )
+
+
+def check_readable(root: Path, listings: Sequence[Listing], problems: Mapping[Path, str]) -> None:
+    """Raise `DataError` if no image of the set, or none of a class, can be read."""
+    lost = sorted(find_unreadable_classes(listings, problems))
+    if not lost:
+        return
+    first = next(each for each in listings if each.label == lost[0])
+    left = {each.label for each in listings}.difference(lost)
+    reason = f"for one {first.id}: {problems[first.path]}"
+    if not left:
+        raise DataError(f"{root}: none of its {pluralise(len(listings), 'image file')} can be read, {reason}")
+    advice = f", or type {format_excluded_classes(lost)}" if len(left) > 1 else ""
+    raise DataError(f"{root}: class {lost[0]} has no readable image, {reason}; replace its files{advice}")
+
+
+def format_excluded_classes(names: Iterable[str]) -> str:
+    """Format what leaves classes out, as it is typed in a shell."""
+    listed = ",".join(name if re.fullmatch(r"[\w.-]+", name) else quote_value(name) for name in names)
+    return shlex.quote(f"dataset.exclude_classes=[{listed}]")
+
+
+def find_unreadable_classes(listings: Sequence[Listing], problems: Mapping[Path, str]) -> set[str]:
+    """Find the classes without a readable image."""
+    return {each.label for each in listings} - {each.label for each in listings if each.path not in problems}
 
 
 def make_record(listing: Listing, read: ReadImages) -> ImageRecord:

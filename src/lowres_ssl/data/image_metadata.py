@@ -54,6 +54,12 @@ class ReadImages:
     notes: list[str]
 
 
+def find_index_file(folder: Path, store_dir: Path) -> Path:
+    """Name the index of a folder's files."""
+    digest = hashlib.sha256(str(folder).encode("utf-8", "surrogateescape")).hexdigest()[:8]
+    return store_dir / f"index-{digest}.json"
+
+
 def read_image_metadata(paths: Sequence[Path], index_file: Path) -> ReadImages:
     """Read each file's metadata, from the index where size and time of the file are the same.
 

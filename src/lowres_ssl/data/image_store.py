@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowres_ssl.console import log_warning
-from lowres_ssl.data.catalogue import Catalogue, ImageRecord
+from lowres_ssl.data.catalogue import Catalogue, ImageRecord, format_excluded_classes
 from lowres_ssl.data.decode import DECODER_VERSION, decode_or_explain, map_in_threads
 from lowres_ssl.data.image_metadata import SKIP_HINT
 from lowres_ssl.errors import CheckpointError, DataError
@@ -137,7 +137,10 @@ def drop_records(catalogue: Catalogue, dropped: Mapping[str, str]) -> Catalogue:
     )
     if left.classes != catalogue.classes:
         lost = sorted(set(catalogue.classes) - set(left.classes))[0]
-        raise DataError(f"{catalogue.root}: class {lost} has no readable image, wanted at least 2; replace its files")
+        raise DataError(
+            f"{catalogue.root}: class {lost} has no readable image, wanted at least 2; replace its files, or type "
+            f"{format_excluded_classes([lost])}"
+        )
     return left
 
 

@@ -15,6 +15,7 @@ from lowres_ssl.data.catalogue import Catalogue, build_catalogue, take_stratifie
 from lowres_ssl.data.datasets import build_source
 from lowres_ssl.data.download import describe_source, fetch_dataset, is_folder_filled
 from lowres_ssl.data.image_store import ImageStore, drop_undecodable, get_store_folder, open_image_store
+from lowres_ssl.data.small_classes import leave_out_small_classes
 from lowres_ssl.data.splits import Split, compute_leakage, make_split
 from lowres_ssl.errors import DataError
 
@@ -62,7 +63,8 @@ class PreparedData:
 
 def load_catalogue(dataset: DatasetConfig, store_dir: Path) -> Catalogue:
     """List the set's images as records. Raises `DataError` or `ConfigError`."""
-    source, root = build_source(dataset.source, dataset.options, dataset.exclude), Path(dataset.root)
+    source = build_source(dataset.source, dataset.options, dataset.exclude, dataset.exclude_classes)
+    root = Path(dataset.root)
     source.prepare(root)
     if dataset.archive and not is_folder_filled(root):
         fetch_dataset(dataset)
@@ -81,7 +83,10 @@ def load_catalogue(dataset: DatasetConfig, store_dir: Path) -> Catalogue:
         cache_dir=store_dir,
         grey_range=None if dataset.grey_range is None else (dataset.grey_range[0], dataset.grey_range[1]),
     )
-    return catalogue if dataset.subset is None else take_stratified_subset(catalogue, dataset.subset)
+    catalogue = leave_out_small_classes(catalogue, dataset.min_class_images)
+    if dataset.subset is None:
+        return catalogue
+    return leave_out_small_classes(take_stratified_subset(catalogue, dataset.subset), dataset.min_class_images)
 
 
 def summarise_data(config: ExperimentConfig, divide: SplitFunction) -> tuple[DataSummary, int]:

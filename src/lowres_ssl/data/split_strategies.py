@@ -3,7 +3,8 @@
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
-from lowres_ssl.console import pluralise
+import numpy as np
+
 from lowres_ssl.data.catalogue import Catalogue
 from lowres_ssl.data.partition import (
     SUBSETS,
@@ -13,6 +14,7 @@ from lowres_ssl.data.partition import (
     split_units,
     stratified_group_split,
 )
+from lowres_ssl.data.small_classes import format_classes
 from lowres_ssl.errors import DataError
 
 # In tenths, as in the paper. A class with too few images or groups is missing from the subsets named last.
@@ -41,16 +43,16 @@ def stratify_subset(
     by_class: dict[int, list[Unit]] = defaultdict(list)
     for unit in group_identical_images(catalogue, indices):
         by_class[int(catalogue.labels[unit[0]])].append(unit)
+    sizes = {catalogue.classes[label]: len(own) for label, own in sorted(by_class.items())}
+    if small := {name: size for name, size in sizes.items() if size < needed}:
+        raise DataError(
+            f"too few distinct images of {format_classes(small)}, wanted at least {needed} (to train and to test); "
+            f"dataset.min_class_images={needed} leaves such classes out"
+        )
+    if small := {name: size for name, size in sizes.items() if size < len(shares)}:
+        notes.append(f"too few distinct images to validate as well of {format_classes(small)}")
     subsets: SubsetIndices = {name: [] for name in SUBSETS}
-    for label, own in sorted(by_class.items()):
-        class_name = catalogue.classes[label]
-        if len(own) < needed:
-            raise DataError(
-                f"class {class_name} has {pluralise(len(own), 'distinct image')}, wanted at least {needed} (one to "
-                "train, one to test); add images to it, take its folder out, or type a larger dataset.subset"
-            )
-        if len(own) < len(shares):
-            notes.append(f"class {class_name} has too few distinct images to validate as well: {len(own)}")
+    for _, own in sorted(by_class.items()):
         for name, chosen in split_identical_together(catalogue, own, seed, shares).items():
             subsets[name] += chosen
     return subsets, notes
@@ -69,32 +71,38 @@ def split_patients(catalogue: Catalogue, seed: int) -> tuple[SubsetIndices, list
     keys = [[("bytes", record.sha256), ("group", record.group or f"|{record.id}")] for record in catalogue.records]
     units = group_by_shared_keys(keys)
     labels = catalogue.labels.tolist()
-    totals = Counter(labels)
     group_counts = Counter(label for unit in units for label in {labels[index] for index in unit})
     subsets = flatten_units(stratified_group_split(units, labels, list_ids(catalogue), seed, SUBSET_SHARES))
-    for label, class_name in enumerate(catalogue.classes):
-        counts = {name: sum(labels[index] == label for index in subsets[name]) for name in SUBSETS}
-        if group_counts[label] < 2:
-            raise DataError(
-                f"split=patient: class {class_name} has only one patient or group, wanted at least 2; "
-                "type split=stratified"
-            )
-        if not counts["train"] or not counts["test"]:
-            raise DataError(
-                f"split=patient: the patients of class {class_name} cannot be divided without taking another class "
-                "from a subset, wanted at least 2 groups of its own; type split=stratified"
-            )
-        if group_counts[label] < 3:
-            notes.append(f"class {class_name} has only 2 groups: it trains and tests but does not validate")
-        elif not counts["val"]:
-            notes.append(f"class {class_name} does not validate: its groups are tied to other classes'")
-            continue
-        if max(abs(10 * counts[name] - SUBSET_SHARES[name] * totals[label]) for name in SUBSETS) > totals[label]:
-            shown = " / ".join(f"{100 * counts[name] / totals[label]:.0f}" for name in SUBSETS)
-            notes.append(
-                f"class {class_name} is divided {shown} % (train / validate / test): its groups are few or of unlike "
-                "size"
-            )
+    counts = {
+        class_name: {name: sum(labels[index] == label for index in subsets[name]) for name in SUBSETS}
+        for label, class_name in enumerate(catalogue.classes)
+    }
+    sizes = {name: group_counts[label] for label, name in enumerate(catalogue.classes)}
+    if single := {name: number for name, number in sizes.items() if number < 2}:
+        raise DataError(
+            f"split=patient: only one patient or group of {format_classes(single)}, wanted at least 2; type "
+            "split=stratified"
+        )
+    if tied := {name: sizes[name] for name, own in counts.items() if not (own["train"] and own["test"])}:
+        raise DataError(
+            f"split=patient: the patients of {format_classes(tied)} cannot be divided without taking another class "
+            "from a subset, wanted at least 2 groups of its own; type split=stratified"
+        )
+    few = {name: number for name, number in sizes.items() if number < 3}
+    tied = {name: sizes[name] for name, own in counts.items() if not own["val"] and name not in few}
+    if few:
+        notes.append(f"only 2 groups of {format_classes(few)}: no image validates")
+    if tied:
+        notes.append(f"no image validates of {format_classes(tied)}: the groups are tied to other classes'")
+    uneven = [
+        f"class {name} is divided {' / '.join(f'{100 * each / total:.0f}' for each in own.values())} %"
+        for (name, own), total in zip(counts.items(), np.bincount(labels), strict=True)
+        if name not in few | tied
+        and max(abs(10 * own[subset] - share * total) for subset, share in SUBSET_SHARES.items()) > total
+    ]
+    if uneven:
+        more = f", and {len(uneven) - 1} more classes alike" if len(uneven) > 1 else ""
+        notes.append(f"{uneven[0]} (train / validate / test){more}: the groups are few or of unlike size")
     return subsets, notes
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from lowres_ssl.data.catalogue import Catalogue
 from lowres_ssl.data.partition import SUBSETS
 from lowres_ssl.data.pseudonyms import Pseudonyms, find_pseudonyms
+from lowres_ssl.data.small_classes import FEWEST_TO_DIVIDE, find_small_classes, format_classes
 from lowres_ssl.data.split_strategies import (
     SubsetIndices,
     split_by_folders,
@@ -128,11 +129,15 @@ def make_split(catalogue: Catalogue, *, kind: str, seed: int) -> Split:
         raise ConfigError(f"split={kind}: wanted one of auto, {', '.join(SPLIT_STRATEGIES)}")
     subsets, notes = SPLIT_STRATEGIES[kind](catalogue, seed)
     trained, tested = ({int(catalogue.labels[index]) for index in subsets[name]} for name in ("train", "test"))
-    for label, name in enumerate(catalogue.classes):
-        if label not in trained:
-            raise DataError(f"split={kind}: class {name} has no training image; type split=stratified, or add images")
-        if label not in tested:
-            notes.append(f"class {name} has no test image")
+    counts = catalogue.counts()
+    if lacking := {name: counts[name] for label, name in enumerate(catalogue.classes) if label not in trained}:
+        small = lacking.keys() & find_small_classes(catalogue, FEWEST_TO_DIVIDE).keys()
+        hint = (
+            f"dataset.min_class_images={FEWEST_TO_DIVIDE} leaves such classes out" if small else "type split=stratified"
+        )
+        raise DataError(f"split={kind}: no training image of {format_classes(lacking)}; {hint}")
+    if untested := {name: counts[name] for label, name in enumerate(catalogue.classes) if label not in tested}:
+        notes.append(f"no test image of {format_classes(untested)}")
     notes += describe_few_groups(count_groups(catalogue, subsets["test"]))
     return build_split(catalogue, kind, seed, subsets, notes)
 

@@ -2,7 +2,7 @@
 
 import textwrap
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -18,8 +18,8 @@ from lowres_ssl.init.inspect_folder import (
     FolderSurvey,
     find_empty_classes,
     find_unused_folders,
-    format_suffix_counts,
 )
+from lowres_ssl.init.other_files import format_other_files
 
 TABLE_OPTIONS = ("path", "label", "patient", "split")
 CPU_OVERRIDES = ("backbone=resnet18", "epochs=20")  # minutes in place of hours
@@ -77,8 +77,15 @@ def list_folder_facts(found: FolderSurvey, split: Split) -> list[list[str]]:
         rows.append(["", "of {:,}, {:,} and {:,} patients, slides or source images".format(*groups)])
     warnings = compute_leakage(found.catalogue, split).list_warnings()
     rows += [["leakage", each.removeprefix("leakage: ")] for each in warnings]
+    wrong = "; if they are images of the set, take it out of the file"
+    rows += [["left out", f"{each.files:,} {each.what}: {each.pattern}{wrong}"] for each in found.exclusions]
+    if found.unreadable:
+        path, reason = next(iter(found.unreadable.items()))
+        rows.append(["unreadable", f"{pluralise(len(found.unreadable), 'file')}, for one {path.name}: {reason}"])
+    if found.lost_classes:
+        rows.append(["", f"no image of {format_folder_names(found.lost_classes)} can be read: no class of the set"])
     if found.other_files:
-        rows.append(["other files", f"{format_suffix_counts(found.other_files)}; skipped"])
+        rows.append(["other files", format_other_files(found.other_files)])
     return [[head, escape_line(text)] for head, text in rows]
 
 
@@ -86,7 +93,7 @@ def list_folder_warnings(found: FolderSurvey) -> list[str]:
     """Warn of folders without images, of unused ones, and of class folders that look like patients."""
     notes = []
     if found.conf == "folder":
-        empty, unused = find_empty_classes(found.root), find_unused_folders(found.root)
+        empty, unused = find_empty_classes(found.root, found.exclude), find_unused_folders(found.root, found.exclude)
         if empty:
             notes.append(f"no image in {format_folder_names(empty)}: not a class of the set")
         if unused:
@@ -104,7 +111,7 @@ def list_folder_warnings(found: FolderSurvey) -> list[str]:
     return notes
 
 
-def format_folder_names(names: list[str]) -> str:
+def format_folder_names(names: Sequence[str]) -> str:
     named = ", ".join(map(escape_line, names[:MAX_NAMED_FOLDERS]))
     more = len(names) - MAX_NAMED_FOLDERS
     return f"{named} and {pluralise(more, 'more folder')}" if more > 0 else named

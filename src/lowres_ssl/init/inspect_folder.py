@@ -1,8 +1,8 @@
 """Inspect a folder of images: layout, sizes, colours, classes, patients."""
 
-import os
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.resources import files
@@ -17,24 +17,27 @@ from PIL import Image
 from lowres_ssl.config.overrides import is_utf8
 from lowres_ssl.console import pluralise
 from lowres_ssl.data import datasets
-from lowres_ssl.data.catalogue import Catalogue, ImageRecord, build_catalogue
+from lowres_ssl.data.catalogue import Catalogue, ImageRecord, build_catalogue, check_readable, find_unreadable_classes
 from lowres_ssl.data.datasets import (
+    Source,
     build_source,
     folders_in,
     get_subset,
     images_below,
-    is_image_file,
-    is_junk,
     resolve_root,
 )
 from lowres_ssl.data.datasets.folder import has_subset_folders
 from lowres_ssl.data.decode import IMAGE_FORMATS, decode_or_explain, map_in_threads
-from lowres_ssl.data.exclusion import is_run_folder
+from lowres_ssl.data.exclusion import compile_exclude
+from lowres_ssl.data.image_store import drop_records
+from lowres_ssl.data.small_classes import FEWEST_TO_DIVIDE, find_small_classes, leave_out_small_classes
 from lowres_ssl.errors import ConfigError, DataError, UserError
+from lowres_ssl.init.find_unreadable import find_unreadable
+from lowres_ssl.init.guess_exclusions import Exclusion, guess_exclusions
 from lowres_ssl.init.guesses import PatientGuess, guess_label_table, guess_patients
+from lowres_ssl.init.other_files import ARCHIVE_SUFFIXES, count_other_files, format_other_files
 from lowres_ssl.registry import list_available
 
-ARCHIVE_SUFFIXES = frozenset([".zip", ".tar", ".tgz", ".tbz2", ".txz", ".gz", ".bz2", ".xz", ".zst", ".rar", ".7z"])
 COLOUR_SAMPLE_SIZE = 100
 SAMPLE_IMAGE_SIZE = 32  # of a decoded image, in pixels
 MAX_GREY_SPREAD = 4.0  # the mean difference of the channels up to which a picture is grey; JPEG leaves some
@@ -67,19 +70,27 @@ class ColourSample:
 class FolderSurvey:
     """Hold what was found. `conf`: the choice of `conf/dataset` that reads this folder, with these `options`.
 
-    `root`: the folder of the images, the inspected one or one in it. `unreadable`: files that are not in `catalogue`.
-    `guess`: how patients were guessed from names, None if they were not. `other_files`: files that are no images, by
-    suffix.
+    `root`: the folder of the images, the inspected one or one in it. `unreadable`: the reason for each file that is
+    not in `catalogue`. `guess`: how patients were guessed from names, None if they were not. `other_files`: files that
+    are no images, by suffix. `exclusions`, `lost_classes` (without a readable image) and `min_class_images`: what is
+    left out.
     """
 
     root: Path
     conf: str
     options: dict[str, Any]
     catalogue: Catalogue
-    unreadable: int
+    unreadable: Mapping[Path, str]
     guess: PatientGuess | None
     look: ColourSample
     other_files: Counter[str]
+    exclusions: Sequence[Exclusion]
+    lost_classes: Sequence[str]
+    min_class_images: int
+
+    @property
+    def exclude(self) -> re.Pattern[str] | None:
+        return compile_exclude([each.pattern for each in self.exclusions])
 
 
 def check_image_folder(typed: str | None) -> Path:
@@ -108,33 +119,55 @@ def inspect_folder(folder: Path, store_dir: Path) -> FolderSurvey:
         root, conf, options = table.root, "csv", table.options
         if table.path.is_relative_to(folder):
             others -= Counter([table.path.suffix.lower()])
-    images = sum(1 for _ in images_below(root))
+    images = list(images_below(root))
     if table is None and not images:
-        got = "an empty folder"
-        if others:
-            got = f"{pluralise(others.total(), 'other file')} ({format_suffix_counts(others)})"
+        got = format_other_files(others) or "an empty folder"
         raise DataError(f"{folder}: no images there, got {got}; wanted one folder a class, with images inside")
-    if not build_source(conf, options).listings(root):
+    exclusions = guess_exclusions(images) if conf == "folder" else []
+    source = build_source(conf, options, [each.pattern for each in exclusions])
+    listings = source.list_included(root)
+    if not listings:
         raise DataError(
-            f"{folder}: {pluralise(images, 'image')}, but none in the folder of a class; wanted one folder a class, or "
-            "a .csv file with the columns path and label; if it is a class itself, name the folder above it"
+            f"{folder}: {pluralise(len(images), 'image')}, but none in the folder of a class; wanted one folder a "
+            "class, or a .csv file with the columns path and label; if it is a class itself, name the folder above it"
         )
-    catalogue, unreadable = read_image_set(conf, options, root, store_dir)
+    unreadable = find_unreadable(listings, resolve_root(root, source.exclude), store_dir)
+    lost = sorted(find_unreadable_classes(listings, unreadable))
+    if len({each.label for each in listings}) - len(lost) < 2:
+        check_readable(root, listings, unreadable)
+    source.exclude_classes = lost
+    catalogue = read_image_set(source, conf, root, store_dir, unreadable)
     guess = None
     if conf == "folder" and not any(record.group for record in catalogue.records):
         ids, divided = [record.id for record in catalogue.records], any(record.subset for record in catalogue.records)
         guess = guess_patients(ids, classes=len(catalogue.classes), divided=divided)
         if guess is not None:
             options = options | {"group_pattern": guess.pattern}
-            catalogue, unreadable = read_image_set(conf, options, root, store_dir)
-    return FolderSurvey(root, conf, options, catalogue, unreadable, guess, sample_colours(catalogue.records), others)
+            source = build_source(conf, options, [each.pattern for each in exclusions], lost)
+            catalogue = read_image_set(source, conf, root, store_dir, unreadable)
+    small = find_small_classes(catalogue, FEWEST_TO_DIVIDE)
+    catalogue = leave_out_small_classes(catalogue, FEWEST_TO_DIVIDE)
+    return FolderSurvey(
+        root=root,
+        conf=conf,
+        options=options,
+        catalogue=catalogue,
+        unreadable=unreadable,
+        guess=guess,
+        look=sample_colours(catalogue.records),
+        other_files=others,
+        exclusions=exclusions,
+        lost_classes=lost,
+        min_class_images=FEWEST_TO_DIVIDE if small else 1,
+    )
 
 
-def read_image_set(conf: str, options: dict[str, Any], root: Path, store_dir: Path) -> tuple[Catalogue, int]:
-    """Read the set without its unreadable images, and count those."""
-    source = build_source(conf, options)
+def read_image_set(source: Source, conf: str, root: Path, store_dir: Path, unreadable: Mapping[Path, str]) -> Catalogue:
+    """Read the set without its unreadable images."""
     catalogue = build_catalogue(name=conf, root=root, source=source, cache_dir=store_dir, skip_unreadable=True)
-    return catalogue, len(source.listings(root)) - len(catalogue.records)
+    return drop_records(
+        catalogue, {each.id: unreadable[each.path] for each in catalogue.records if each.path in unreadable}
+    )
 
 
 def guess_published_set(folder: Path) -> str | None:
@@ -196,35 +229,20 @@ def is_stained_image(picture: NDArray[np.float64]) -> bool:
     return float(((hue >= STAIN_HUES[0]) & (hue <= STAIN_HUES[1]))[coloured].mean()) >= MIN_STAINED_SHARE
 
 
-def count_other_files(folder: Path) -> Counter[str]:
-    """Count the files below `folder` that are no images by suffix, "" for none."""
-    found: Counter[str] = Counter()
-    for place, inner, names in os.walk(folder):
-        inner[:] = [name for name in inner if not is_junk(name) and not is_run_folder(Path(place, name))]
-        found.update(
-            Path(name).suffix.lower()
-            for name in names
-            if not is_junk(name) and not is_image_file(os.path.join(place, name))  # noqa: PTH118 - thousands of names
-        )
-    return found
-
-
-def format_suffix_counts(others: Counter[str]) -> str:
-    """Format the commonest suffixes: "9,000 .nii, 3 without a suffix"."""
-    return ", ".join(f"{number:,} {suffix or 'without a suffix'}" for suffix, number in others.most_common(4))
-
-
-def find_empty_classes(root: Path) -> list[str]:
+def find_empty_classes(root: Path, exclude: re.Pattern[str] | None) -> list[str]:
     """List the class folders without an image, relative to `root`."""
-    folder = resolve_root(root)
-    subsets = [each for each in folders_in(folder) if get_subset(each.name)]
-    parents = subsets if has_subset_folders(folder) else [folder]
-    empty = [inner for parent in parents for inner in folders_in(parent) if not any(images_below(inner))]
+    folder = resolve_root(root, exclude)
+    subsets = [each for each in folders_in(folder, exclude) if get_subset(each.name)]
+    parents = subsets if has_subset_folders(folder, exclude) else [folder]
+    empty = [
+        inner for parent in parents for inner in folders_in(parent, exclude) if not any(images_below(inner, exclude))
+    ]
     return [each.relative_to(folder).as_posix() for each in empty]
 
 
-def find_unused_folders(root: Path) -> list[str]:
+def find_unused_folders(root: Path, exclude: re.Pattern[str] | None) -> list[str]:
     """List the folders of images beside train and test in a divided set: their images are not in the set."""
-    folder = resolve_root(root)
-    others = [inner for inner in folders_in(folder) if not get_subset(inner.name)]
-    return [inner.name for inner in others if any(images_below(inner))] if has_subset_folders(folder) else []
+    folder = resolve_root(root, exclude)
+    others = [inner for inner in folders_in(folder, exclude) if not get_subset(inner.name)]
+    is_divided = has_subset_folders(folder, exclude)
+    return [inner.name for inner in others if any(images_below(inner, exclude))] if is_divided else []

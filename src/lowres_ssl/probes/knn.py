@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lowres_ssl.config.check import require
+from lowres_ssl.data.small_classes import format_classes
 from lowres_ssl.errors import ConfigError
 from lowres_ssl.probes.base import Features, FittedProbe, Probe
 
@@ -49,11 +50,11 @@ class KNNProbe(Probe):
                 f"probe.knn.k={self.k}: the training set has {images} images; the largest that would do: "
                 f"probe.knn.k={images}; a small set wants a small k, such as probe.knn.k={min(5, images)}"
             )
-        small = [f"{name} ({n})" for name, n in zip(class_names, train_counts, strict=True) if n < self.k]
+        small = {name: n for name, n in zip(class_names, train_counts, strict=True) if n < self.k}
         if small:
             warnings.append(
-                f"probe.knn.k={self.k} is above the number of training images of {', '.join(small)}: "
-                "larger classes can outvote them"
+                f"probe.knn.k={self.k} is above the number of training images of {format_classes(small)}: larger "
+                "classes can outvote them"
             )
         return warnings
 

@@ -8,7 +8,7 @@ import re
 import unicodedata
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 from lowres_ssl.data.dicom import DICOM_SUFFIXES, is_dicom_file
 from lowres_ssl.data.exclusion import compile_exclude, is_run_folder
-from lowres_ssl.errors import DataError
+from lowres_ssl.errors import ConfigError, DataError, did_you_mean
 from lowres_ssl.registry import build
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"}) | DICOM_SUFFIXES
@@ -48,6 +48,7 @@ class Source(ABC):
     official_default: ClassVar[bool] = False  # whether split=auto takes the set's own folders
     numbering_may_restart: ClassVar[bool] = False  # whether one group name may be two patients in two subsets
     exclude: re.Pattern[str] | None = None  # searched for in ids; what it matches is left out
+    exclude_classes: Collection[str] = ()
 
     @cached_property
     def notes(self) -> list[str]:
@@ -58,14 +59,26 @@ class Source(ABC):
     def listings(self, root: Path) -> list[Listing]:
         """List every image of the set below `root`, sorted by id; empty if there is none. Raises `DataError`."""
 
+    def list_included(self, root: Path) -> list[Listing]:
+        """List the images without excluded names and classes. Raises `ConfigError` for a class that is not there."""
+        found = [each for each in self.listings(root) if not (self.exclude and self.exclude.search(each.id))]
+        labels = {each.label for each in found}
+        for name in self.exclude_classes:
+            if found and name not in labels:
+                hint = did_you_mean(name, sorted(labels), "dataset.exclude_classes=[{}]")
+                raise ConfigError(f"dataset.exclude_classes=[{name}]: no such class{hint}")
+        return [each for each in found if each.label not in self.exclude_classes]
+
     def prepare(self, root: Path) -> None:  # noqa: B027 - most sets need nothing
         """Make `root`, for a set that is generated."""
 
 
-def build_source(name: str, options: dict[str, Any], exclude: Sequence[str] = ()) -> Source:
+def build_source(
+    name: str, options: dict[str, Any], exclude: Sequence[str] = (), exclude_classes: Collection[str] = ()
+) -> Source:
     """Build the source in `data/datasets/<name>.py`. Raises `ConfigError` for an unknown name or option."""
     source = build(__name__, name, Source, options, "dataset.options", "dataset.source")
-    source.exclude = compile_exclude(exclude)
+    source.exclude, source.exclude_classes = compile_exclude(exclude), exclude_classes
     return source
 
 

@@ -44,7 +44,7 @@ class ClassFolderReader(Source):
         if divided and missing:
             raise DataError(
                 f"{folder}: class {missing[0]} has no training image, got {', '.join(sorted(trained)) or 'none'}; "
-                f"add a folder train/{missing[0]}, or take the class out of the other folders"
+                f"add a folder train/{missing[0]}, or leave the class out with 'dataset.exclude=[{missing[0]}]'"
             )
         if self.pattern and found and all(listing.group is None for listing in found):
             raise ConfigError(
