@@ -32,7 +32,7 @@ ROOT = Path(lowres_ssl.__file__).parent
 WALKED = ("cli/", "commands/", "experiment/", "train/loop.py")
 TINY_RUN = (
     *("dataset=phantom", "dataset.subset=40", "backbone=resnet18", "image_size=20", "epochs=1", "batch_size=8"),
-    *("probe.knn.k=5", "precision=fp32", "device=cpu"),
+    *("probe.knn.k=5", "probe.linear.epochs=2", "precision=fp32", "device=cpu"),
 )
 
 

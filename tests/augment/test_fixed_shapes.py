@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from by_torchvision import by_torchvision, select
 from fake_cuda import fake_cuda
 from hydra import compose, initialize_config_module
 from test_augmentation import ALL_THEN_SOME, ALWAYS, COUNT, EVERYTHING, KEYS, NOTHING, PAPER, STD, pictures, sizes
@@ -14,7 +13,7 @@ from torch import Tensor
 
 from lowres_ssl.augment import augmentation
 from lowres_ssl.augment.augmentation import Augmentation
-from lowres_ssl.augment.crop import crop_by_matrices, pack_crop_axes, scale_boxes_to_store
+from lowres_ssl.augment.crop import crop_by_matrices, pack_crop_axes
 from lowres_ssl.augment.from_config import build_views
 from lowres_ssl.config.check import read_config, register_schemas
 from lowres_ssl.config.experiment_schema import PretrainConfig
@@ -65,23 +64,6 @@ def test_views_are_those_made_image_by_image(channels: int, settings: dict[str, 
             # A value at the solarisation's threshold may land on its other side.
             assert (levels > 0.001).float().mean() < 1e-3
             assert solarised.all() or levels[~solarised].max() <= 0.001
-
-
-@pytest.mark.parametrize("channels", [3, 1])
-@pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
-def test_views_are_torchvisions(channels: int, settings: dict[str, Any]) -> None:
-    """On images of which nothing is rounded. Blurred ones lose the kernel's tails, at most half a level."""
-    images, make = pictures(channels), Augmentation(**settings)
-    (views,) = fixed_shapes(make, images, epoch=1, views=(1,))
-    parameters = make.sample(sizes(), KEYS, epoch=1, views=[1])
-    boxes = scale_boxes_to_store(parameters.boxes, sizes(), 64).tolist()
-    for row, (image, ours) in enumerate(zip(images, views, strict=True)):
-        one = select(parameters, slice(row, row + 1))
-        if settings["rotation_padding"] == "reflection" and one.angle[0]:
-            continue  # torchvision has none
-        levels = (ours - by_torchvision(image / 255, boxes[row], one, settings)).abs() * LEVEL
-        bound = 0.5 if one.blur[0] else 0.02 if one.angle[0] or one.elastic.any() else 0.002
-        assert (levels > bound).float().mean() <= (0.01 if one.solarise[0] else 0)
 
 
 def test_the_same_call_gives_the_same_bits_and_autocast_changes_none() -> None:

@@ -126,14 +126,13 @@ def typed(shell: list[str], place: Path, setup: str, line: str, wanted: str) -> 
         os.waitpid(pid, 0)
 
 
-@pytest.mark.parametrize("breaks", ["", "COMP_WORDBREAKS=${COMP_WORDBREAKS//=};"])
 @pytest.mark.parametrize(
-    ("line", "wanted"),
+    ("line", "wanted", "breaks"),
     [
-        ("lowres-ssl pretrain method=vic", "method=vicreg "),
-        ("lowres-ssl pretrain dataset.root=ima", "dataset.root=images/"),
-        ("lowres-ssl pretrain dataset.root=od", r"dataset.root=odd\ place/"),
-        (r"lowres-ssl pretrain dataset.root=odd\ place/", r"dataset.root=odd\ place/\$\(touch\ made\)/"),
+        ("lowres-ssl pretrain method=vic", "method=vicreg ", ""),
+        ("lowres-ssl pretrain method=vic", "method=vicreg ", "COMP_WORDBREAKS=${COMP_WORDBREAKS//=};"),
+        ("lowres-ssl pretrain dataset.root=ima", "dataset.root=images/", ""),
+        (r"lowres-ssl pretrain dataset.root=odd\ place/", r"dataset.root=odd\ place/\$\(touch\ made\)/", ""),
     ],
 )
 def test_bash_completes_what_was_typed_and_quotes_what_it_would_run(

@@ -110,13 +110,6 @@ def test_stored_features_come_back_under_their_key(tmp_path: Path) -> None:
     assert read_stored_features(tmp_path / "features.safetensors", "abd") is None
 
 
-@pytest.mark.parametrize("content", [None, b"", b"no features"])
-def test_features_that_are_missing_or_damaged_are_made_anew(content: bytes | None, tmp_path: Path) -> None:
-    if content is not None:
-        (tmp_path / "features.safetensors").write_bytes(content)
-    assert read_stored_features(tmp_path / "features.safetensors", "abc") is None
-
-
 @pytest.mark.gpu
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 def test_features_on_a_gpu_are_those_on_the_cpu(tiny_encoder: Encoders, tiny_store: ImageStore, precision: str) -> None:

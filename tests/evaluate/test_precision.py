@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
@@ -16,7 +17,6 @@ from torch import Tensor, nn
 from lowres_ssl.data.datasets.phantom import IMAGES_PER_PATIENT, PATIENT_COUNT, TISSUES, draw_image
 from lowres_ssl.data.image_store import ImageStore
 from lowres_ssl.device import DevicePrecision
-from lowres_ssl.encoders.torchvision import build_backbone
 from lowres_ssl.evaluate.features import EvaluationView, extract_features
 from lowres_ssl.probes.base import Features, Probe
 from lowres_ssl.probes.knn import KNNProbe
@@ -52,13 +52,13 @@ def phantom() -> tuple[ImageStore, Tensor]:
 
 
 def trained_resnet(store: ImageStore, labels: Tensor) -> nn.Module:
-    """A ResNet18 that has seen the labels of the training images for four epochs, so that its features are of use."""
-    encoder, width = build_backbone("resnet18", small_stem=False, zero_init_residual=False, seed=0)
-    with seed_torch(0, "head"):
-        model = nn.Sequential(encoder, nn.Linear(width, len(TISSUES))).train()
+    """A small ResNet that has seen the labels of the training images for some epochs: its features are of use."""
+    with seed_torch(0, "encoder"):
+        encoder = timm.create_model("test_resnet", num_classes=0)
+        model = nn.Sequential(encoder, nn.Linear(encoder.num_features, len(TISSUES))).train()
     optimiser = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
     images = torch.from_numpy(store.images[:TRAIN, :, ::3, ::3]).float().div(127.5).sub(1)
-    for _ in range(4):
+    for _ in range(6):
         for rows in torch.arange(TRAIN).split(32):
             loss = F.cross_entropy(model(images[rows]), labels[rows])
             optimiser.zero_grad()

@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from made_runs import Made, type_it
+from in_process import type_command
+from made_runs import Made
 from PIL import Image
 
 # Two runs: the one asked for and random initialisation beside it.
@@ -33,6 +34,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
             pixels = np.clip(shade, 0, 255).astype(np.uint8)
             Image.fromarray(pixels).save(root / "data" / label / f"{number}.png")
     outputs = root / "outputs"
-    assert type_it(*TYPED, f"dataset.root={root / 'data'}", f"output_dir={outputs}") == 0
+    assert type_command(*TYPED, f"dataset.root={root / 'data'}", f"output_dir={outputs}") == 0
     (run,) = (outputs / "pretrain").glob("folder-dcl-*")
     return Made(root / "data", outputs, run)

@@ -1,17 +1,13 @@
-"""A run made by the commands, a command in this process, and encoders of runs that are on no disk."""
+"""A run made by the commands, and encoders of runs that are on no disk."""
 
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import pytest
 import torch
-from hydra.core.global_hydra import GlobalHydra
 from stored_runs import made_up_config, made_up_record
 from torch import nn
 
-from lowres_ssl.cli import main
 from lowres_ssl.device import resolve_device
 from lowres_ssl.encoders.torchvision import build_backbone
 from lowres_ssl.inference.export import make_inputs
@@ -26,19 +22,6 @@ class Made:
     images: Path
     outputs: Path
     run: Path
-
-
-def type_it(*arguments: str) -> int:
-    """A command in this process; its exit code."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["lowres-ssl", *arguments])
-        try:
-            main.main()
-        except SystemExit as stopped:
-            return int(stopped.code or 0)
-        finally:
-            GlobalHydra.instance().clear()
-    return 0
 
 
 def fake_encoder(name: str, *, small_stem: bool = False, method: dict[str, Any] | None = None) -> PortableEncoder:

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet
 import pytest
-from made_runs import Made, type_it
+from in_process import type_command
+from made_runs import Made
 from stored_runs import reseal
 
 from lowres_ssl.encoders.weights_file import load_tensors, save_tensors
@@ -42,7 +43,7 @@ def test_embed_writes_both_formats(made: Made, tmp_path: Path, capsys: pytest.Ca
     shutil.copytree(made.images, tmp_path / "my images")
     (tmp_path / "my images" / "bad.png").write_text("no image")
     typed = ("embed", f"run={made.run.name}", f"output_dir={made.outputs}", f"images={tmp_path / 'my images'}")
-    assert type_it(*typed) == 0
+    assert type_command(*typed) == 0
     printed = capsys.readouterr()
     folder = made.outputs / "embed" / made.run.name / "my images"
     assert sorted(path.name for path in folder.iterdir()) == ["embed.json", "features.npz", "features.parquet"]
@@ -63,7 +64,7 @@ def test_predict_writes_labels_probabilities_and_calibration(
     made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     typed = ("predict", f"run={made.run}", f"images={made.images}", f"folder={tmp_path}", "probe=logistic")
-    assert type_it(*typed, "formats=[csv,parquet]") == 0
+    assert type_command(*typed, "formats=[csv,parquet]") == 0
     out = capsys.readouterr().out
     assert "90 images labelled by logistic" in out
     with (tmp_path / "predictions.csv").open(newline="", encoding="utf-8") as file:
@@ -102,7 +103,7 @@ def test_wrong_words_are_one_line(
     made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str], typed: list[str], code: int, parts: list[str]
 ) -> None:
     words = [word.replace("RUN", str(made.run)).replace("IMAGES", str(made.images)) for word in typed]
-    refused(capsys, type_it(*words, f"folder={tmp_path / 'out'}"), code, *parts)
+    refused(capsys, type_command(*words, f"folder={tmp_path / 'out'}"), code, *parts)
     assert not (tmp_path / "out").exists()
 
 
@@ -125,7 +126,7 @@ def test_run_that_will_not_do_is_one_line(
         reseal(copy / file, json.loads(content.replace(old.encode(), new.encode())))
     else:
         (copy / file).write_bytes(content + new.encode())
-    code = type_it("embed", f"run={copy}", f"images={made.images}", f"folder={copy / 'out'}")
+    code = type_command("embed", f"run={copy}", f"images={made.images}", f"folder={copy / 'out'}")
     refused(capsys, code, 2 if "trivial" in new else 4, *parts)
 
 
@@ -162,7 +163,7 @@ def test_stored_probe_that_will_not_do_is_one_line(
         save_tensors(features, {"train": load_tensors(features)[0]["train"] + 1}, {})
     else:
         features.unlink()
-    code = type_it("predict", f"run={copy}", f"images={made.images}", f"probe={probe}", f"folder={copy / 'out'}")
+    code = type_command("predict", f"run={copy}", f"images={made.images}", f"probe={probe}", f"folder={copy / 'out'}")
     refused(capsys, code, 4, part)
     assert not (copy / "out").exists()
 
@@ -175,7 +176,7 @@ def test_probe_of_the_last_encoder_gets_the_last_encoder(made: Made, copy: Path,
     (file,) = copy.glob("logistic-*/result.json")
     reseal(file, json.loads(file.read_text(encoding="utf-8")) | {"encoder": "encoder-last.safetensors"})
     typed = ("predict", f"run={copy}", f"images={made.images}", "probe=logistic", "formats=[npz]", f"folder={tmp_path}")
-    assert type_it(*typed) == 0
+    assert type_command(*typed) == 0
     assert json.loads((tmp_path / "predict.json").read_text())["encoder"]["file"] == "encoder-last.safetensors"
     with np.load(tmp_path / "predictions.npz") as arrays:
         assert arrays["probability"].shape == (90,)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 import timm
-from made_runs import Made, difference, fake_encoder, type_it
+from in_process import type_command
+from made_runs import Made, difference, fake_encoder
 from torch import nn
 
 from lowres_ssl.inference.export import export_hub
@@ -114,13 +115,13 @@ def test_export_command_writes_over_its_own_files_only(
     shutil.copy(hub / "README.md", tmp_path)
     (tmp_path / ".hidden").touch()
     typed = ("export", f"run={made.run}", "format=torchvision", f"folder={tmp_path}")
-    assert type_it(*typed) == 0
+    assert type_command(*typed) == 0
     printed = capsys.readouterr().out
     assert f"{tmp_path}/model.safetensors" in printed
     assert f"{tmp_path}/preprocessing.json" in printed
     for name in ("README.md", "notes.txt"):
         (tmp_path / name).write_text("# My own words")
-        assert type_it(*typed) == 2
+        assert type_command(*typed) == 2
         assert f"holds {name}, which no export wrote; type another folder=FOLDER" in capsys.readouterr().err
         assert (tmp_path / name).read_text() == "# My own words"
         (tmp_path / name).unlink()

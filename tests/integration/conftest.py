@@ -1,37 +1,25 @@
-"""Commands as they are typed, in this process: importing PyTorch for each would take longer than the tests."""
+"""Commands as they are typed, and a small set with a finished run to type them on."""
 
 import shutil
-import signal
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hydra.core.global_hydra import GlobalHydra
+from in_process import type_command
 from typed import SMALL, Answer, Command, paint
-
-from lowres_ssl.cli import main
-
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGPIPE)  # whose handlers a command changes
 
 
 @pytest.fixture
-def lowres_ssl(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Command]:
+def lowres_ssl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
     """Type a command in an empty folder: `lowres_ssl("pretrain", "method=vicreg")`."""
     be_in(tmp_path, monkeypatch)
-    handlers = {number: signal.getsignal(number) for number in SIGNALS}
 
     def type_it(*arguments: str) -> Answer:
         capsys.readouterr()
-        code = exit_code_of(monkeypatch, *arguments)
+        code = type_command(*arguments)
         printed = capsys.readouterr()
         return Answer(code, printed.out, printed.err)
 
-    yield type_it
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
+    return type_it
 
 
 def be_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -41,18 +29,6 @@ def be_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("FORCE_COLOR", "NO_COLOR", "CI"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("LOWRES_SSL_QUIET", "")  # so that --quiet is undone
-
-
-def exit_code_of(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    monkeypatch.setattr(sys, "argv", ["lowres-ssl", *map(str, arguments)])
-    code: object = 0
-    try:
-        main.main()
-    except SystemExit as stopped:
-        code = stopped.code
-    finally:
-        GlobalHydra.instance().clear()
-    return code if isinstance(code, int) else 1
 
 
 def paint_cells(folder: Path) -> Path:
@@ -75,12 +51,9 @@ def trained_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the images of `cells` and a finished SimCLR run on them; for `trained`, which copies it."""
     folder = tmp_path_factory.mktemp("trained")
     paint_cells(folder)
-    handlers = {number: signal.getsignal(number) for number in SIGNALS}
     with pytest.MonkeyPatch.context() as monkeypatch:
         be_in(folder, monkeypatch)
-        assert exit_code_of(monkeypatch, "pretrain", "dataset=folder", *SMALL) == 0
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
+        assert type_command("pretrain", "dataset=folder", *SMALL, "picture=true") == 0
     return folder
 
 

@@ -11,12 +11,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torchvision import models
-from typed import SMALL, Command, paint
+from typed import RESNET18, SMALL, WITH_LINEAR, Command, paint
 
 from lowres_ssl.augment.augmentation import make_evaluation_view
 from lowres_ssl.encoders import imagenet
 
 DATA = ("dataset=folder", *SMALL)
+ON_RESNET18 = ("dataset=folder", *RESNET18)
 
 
 def the_run(outputs: Path, pattern: str) -> Path:
@@ -39,7 +40,7 @@ def weights() -> dict[str, torch.Tensor]:
 def test_calibrated_encoder_is_the_random_one_with_statistics_of_the_training_images(
     lowres_ssl: Command, cells: Path, tmp_path: Path
 ) -> None:
-    answer = lowres_ssl("pretrain", "method=random_calibrated", *DATA)
+    answer = lowres_ssl("pretrain", "method=random_calibrated", *ON_RESNET18)
     assert answer.code == 0, answer.err
     assert "random, BatchNorm calibrated" in answer.out
     assert "random initialisation" in answer.out
@@ -67,12 +68,11 @@ def test_calibrated_encoder_is_the_random_one_with_statistics_of_the_training_im
     torch.testing.assert_close(calibrated["bn1.running_var"], outputs.var(dim=(0, 2, 3)), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("prefix", ["", "model.backbone."])
 def test_imagenet_weights_from_a_file_are_the_runs_encoder(
-    lowres_ssl: Command, cells: Path, tmp_path: Path, weights: dict[str, torch.Tensor], prefix: str
+    lowres_ssl: Command, cells: Path, tmp_path: Path, weights: dict[str, torch.Tensor]
 ) -> None:
-    torch.save({"state_dict": {f"{prefix}{key}": value for key, value in weights.items()}}, tmp_path / "w.pth")
-    answer = lowres_ssl("pretrain", "method=imagenet", "method.weights=w.pth", *DATA)
+    torch.save({"state_dict": {f"model.backbone.{key}": value for key, value in weights.items()}}, tmp_path / "w.pth")
+    answer = lowres_ssl("pretrain", "method=imagenet", "method.weights=w.pth", *ON_RESNET18)
     assert answer.code == 0, answer.err
     assert "ImageNet, frozen" in answer.out
     assert "random initialisation" in answer.out
@@ -117,7 +117,7 @@ def test_what_makes_no_sense_is_refused_before_the_images(
 ) -> None:
     both = {f"{part}.{key}": value.clone() for part in ("student", "teacher") for key, value in weights.items()}
     save_file(both, "both.safetensors")
-    answer = lowres_ssl("pretrain", *typed, *DATA)
+    answer = lowres_ssl("pretrain", *typed, *ON_RESNET18)
     assert answer.code in (2, 3, 4)
     assert key in answer.last_line
 
@@ -136,11 +136,8 @@ def test_timm_encoder_with_weights_from_a_file(lowres_ssl: Command, cells: Path,
     if name == "test_resnet":
         stored = load_file(run / "encoder.safetensors")
         assert all(torch.equal(value, model.state_dict()[key]) for key, value in stored.items())
-    again = lowres_ssl("evaluate", f"run={run}", "probe.knn.k=3")
-    assert again.code == 0, again.err
-    for kind in ("hub", "torchscript"):
-        exported = lowres_ssl("export", f"run={run}", f"format={kind}", f"folder={kind}")
-        assert exported.code == 0, exported.err
+    exported = lowres_ssl("export", f"run={run}", "format=hub", "folder=hub")
+    assert exported.code == 0, exported.err
     hub = timm.create_model(f"local-dir:{tmp_path / 'hub'}", pretrained=True).eval()
     assert hub(torch.zeros(1, 3, 32, 32)).shape == (1, model.num_features)
 
@@ -148,7 +145,7 @@ def test_timm_encoder_with_weights_from_a_file(lowres_ssl: Command, cells: Path,
 def test_a_result_has_whether_it_depends_on_the_seed(lowres_ssl: Command, cells: Path, tmp_path: Path) -> None:
     """By its encoder, or by its probe; mean colour by KNN is the same for every seed, one result of it is enough."""
     for seed in (0, 1):
-        answer = lowres_ssl("pretrain", "method=trivial", f"seed={seed}", *DATA, "probe=[knn,linear]")
+        answer = lowres_ssl("pretrain", "method=trivial", f"seed={seed}", *DATA, *WITH_LINEAR)
         assert answer.code == 0, answer.err
     found = {
         (method, probe): {result_of(run, probe)["depends_on_seed"] for run in runs}
@@ -213,7 +210,7 @@ def test_supervised_sees_the_fraction_of_the_labels_that_is_typed(
     answer = lowres_ssl("pretrain", "method=supervised", *DATA, "label_fraction=[0.5]", "batch_size=4")
     assert answer.code == 0, answer.err
     run = the_run(tmp_path / "outputs", "folder-supervised-*")
-    for probe in ("knn", "linear", "classifier"):
+    for probe in ("knn", "classifier"):
         result = result_of(run, probe)
         assert result["images"] == {"train": 14, "validation": 2, "test": 8}
         assert result["labels"] == {"fraction": 0.5, "number": 0}
@@ -247,7 +244,7 @@ def test_training_goes_on_from_a_run_or_a_file(lowres_ssl: Command, trained: Pat
     runs = set((tmp_path / "outputs" / "pretrain").glob("folder-dcl-*"))
     (run,) = runs
     learnt = load_file(run / "encoder.safetensors")
-    torch.testing.assert_close(learnt["conv1.weight"], start["conv1.weight"])
+    torch.testing.assert_close(learnt["conv1.0.weight"], start["conv1.0.weight"])
     # The same weights from a file are the same run.
     answer = lowres_ssl(*typed, f"initial_weights={trained / 'encoder.safetensors'}")
     assert "finished already" in answer.err
@@ -317,18 +314,15 @@ def test_weights_that_saw_other_labels_of_the_same_number_are_refused(
     assert result_of(child, "knn")["labels"] == {"fraction": 0.5, "number": 1}
 
 
-@pytest.mark.parametrize("model", ["test_vit", "test_convnext"])
-def test_model_of_timm_is_trained_scored_exported_and_embeds(
-    lowres_ssl: Command, cells: Path, tmp_path: Path, model: str
-) -> None:
+def test_model_of_timm_is_trained_scored_exported_and_embeds(lowres_ssl: Command, cells: Path, tmp_path: Path) -> None:
     timm = pytest.importorskip("timm")
-    typed = ("backbone=timm", f"backbone.model={model}", "image_size=32", "optimiser=adamw", "epochs=2")
+    typed = ("backbone.model=test_vit", "image_size=32", "optimiser=adamw")
     answer = lowres_ssl("pretrain", "method=dcl", *DATA, *typed)
     assert answer.code == 0, answer.err
     run = the_run(tmp_path / "outputs", "folder-dcl-*")
     answer = lowres_ssl("export", f"run={run}", "format=timm", f"folder={tmp_path / 'exported'}")
     assert answer.code == 0, answer.err
-    exported = timm.create_model(model, num_classes=0)
+    exported = timm.create_model("test_vit", num_classes=0)
     exported.load_state_dict(load_file(next((tmp_path / "exported").glob("*.safetensors"))))
     answer = lowres_ssl("embed", f"run={run}", f"images={cells}", "formats=[npz]", f"folder={tmp_path / 'embedded'}")
     assert answer.code == 0, answer.err
@@ -348,7 +342,7 @@ def test_training_starts_from_imagenet_with_stages_frozen(
     file = tmp_path / "resnet18-imagenet.pth"
     torch.save(weights, file)
     monkeypatch.setattr("lowres_ssl.evaluate.encoder_runs.fetch_imagenet_file", lambda name, cache, key: file)
-    answer = lowres_ssl("pretrain", "method=simclr", *DATA, "initial_weights=imagenet", "frozen_stages=2")
+    answer = lowres_ssl("pretrain", "method=simclr", *ON_RESNET18, "initial_weights=imagenet", "frozen_stages=2")
     assert answer.code == 0, answer.err
     assert "simclr from imagenet, 2 stages frozen" in answer.out
     assert "weights of imagenet" in answer.out

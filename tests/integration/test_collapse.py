@@ -40,7 +40,8 @@ def phantom() -> ImageStore:
 def marks_after_training(phantom: ImageStore, folder: Path, overrides: Sequence[str]) -> set[str]:
     """The marks of a training of five epochs, 20 steps."""
     register_schemas()
-    small = ["dataset=phantom", "recipe=tuned", "backbone=resnet18", "image_size=32", "batch_size=32", "epochs=5"]
+    small = ["dataset=phantom", "recipe=tuned", "backbone=timm", "backbone.model=test_resnet"]
+    small += ["image_size=32", "batch_size=32", "epochs=5"]
     with initialize_config_module("lowres_ssl.conf", version_base="1.3"):
         config = read_config(compose("pretrain", overrides=[*small, *overrides]), PretrainConfig)
     plan = build_training_setup(config)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from stored_runs import reseal
 from test_wrong_input import DATA, refused
-from typed import SMALL, Command
+from typed import SMALL, UNTRAINED, Command
 
 from lowres_ssl.data.pseudonyms import KEY_FILE
 
@@ -43,18 +43,13 @@ def test_what_would_lead_elsewhere_is_refused(
     ("name", "shown"),
     [
         ("../../x", ".._.._x-"),
-        ("/etc/passwd", "_etc_passwd-"),
-        ('it\'s "my" set, [new]', "it_s_my_set_new_-"),
-        ("Größe 日本", "Gr_e_-"),
-        (300 * "n", 60 * "n" + "-"),
         ("=cmd|' /C calc'!A0", "_cmd_C_calc_A0-"),
     ],
 )
 def test_whatever_a_set_is_called_its_run_is_one_folder_below_outputs(
     lowres_ssl: Command, cells: Path, tmp_path: Path, name: str, shown: str
 ) -> None:
-    typed = [word for word in SMALL if "epochs" not in word and "batch" not in word]
-    answer = lowres_ssl("pretrain", "method=random", "dataset=folder", f"dataset.name={name}", *typed)
+    answer = lowres_ssl("pretrain", "method=random", "dataset=folder", f"dataset.name={name}", *UNTRAINED)
     assert answer.code == 0, answer.err
     runs = sorted((tmp_path / "outputs" / "pretrain").iterdir())
     assert all(run.name.startswith(shown) for run in runs)
@@ -105,7 +100,7 @@ def test_run_that_somebody_else_made_looks_nothing_up_in_our_environment(
     content = json.loads((trained / "run.json").read_text())
     content["config"]["dataset"]["title"] = "${oc.env:SOME_SERVICE_TOKEN}"
     reseal(trained / "run.json", content)
-    answer = lowres_ssl("evaluate", f"run={trained}", "probe=[knn]", "probe.knn.k=3")
+    answer = lowres_ssl("evaluate", f"run={trained}", "probe.knn.k=3")
     assert answer.code == 0, answer.err
     assert any(b"${oc.env:SOME_SERVICE_TOKEN}" in each for each in everything_in(trained).values())
     assert CANARY not in answer.out + answer.err

@@ -24,7 +24,8 @@ from typed import SMALL, Command
 from lowres_ssl.io.locks import get_lock_path
 from lowres_ssl.train.checkpoint import load_latest_state, read_epochs_done
 
-TRAINING = ("dataset=folder", *SMALL, "evaluate=false", "checkpoint_seconds=0", "epochs=3")
+# Long enough to be in the middle of a run when its first epoch is saved.
+TRAINING = ("dataset=folder", *SMALL, "evaluate=false", "checkpoint_seconds=0", "epochs=20")
 PATIENCE = 600  # seconds, on a busy machine
 
 
@@ -129,6 +130,7 @@ def test_a_killed_process_of_joblib_leaves_the_rest_of_the_sweep_alone(type_swee
     assert lines[: saved["epoch"]] == saved["history"] != []  # seconds among it: it was not begun anew
 
 
+@pytest.mark.slow
 def test_what_other_processes_failed_at_or_foretold_is_told_at_the_end(type_sweep: Typing) -> None:
     code, out, err = type_sweep("hydra/launcher=processes", "batch_size=1,4,8", "dry_run=true").end()
     assert code == 2
@@ -138,7 +140,8 @@ def test_what_other_processes_failed_at_or_foretold_is_told_at_the_end(type_swee
     assert out.strip().splitlines()[-1].startswith("2 runs: 0 finished or with nothing to train, 2 to go; ")
 
 
-@pytest.mark.parametrize("launcher", ["slurm_local", pytest.param("slurm", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["slurm_local", "slurm"])
 def test_submitit_puts_a_preempted_job_back_and_tells_of_a_killed_one(
     type_sweep: Typing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, launcher: str
 ) -> None:

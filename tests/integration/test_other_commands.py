@@ -13,7 +13,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from typed import SMALL, Command, paint
+from typed import SMALL, UNTRAINED, Command, paint
 
 
 def accuracy(folder: Path, probe: str) -> float:
@@ -23,9 +23,9 @@ def accuracy(folder: Path, probe: str) -> float:
 
 def test_evaluating_a_run_again_uses_its_images_encoder_and_settings(lowres_ssl: Command, trained: Path) -> None:
     before = {path.name for path in trained.iterdir()}
-    answer = lowres_ssl("evaluate", f"run={trained}", "probe=[knn,linear,logistic]")
+    answer = lowres_ssl("evaluate", f"run={trained}", "probe=[knn,logistic]")
     assert answer.code == 0, answer.err
-    # KNN and linear, with the run's own settings, were there already.
+    # KNN, with the run's own settings, was there already.
     assert [name.split("-")[0] for name in {path.name for path in trained.iterdir()} - before] == ["logistic"]
     assert "random initialisation" in answer.out
 
@@ -49,20 +49,12 @@ def test_set_of_ones_own_is_kept_in_a_folder_of_configs(lowres_ssl: Command, cel
 def test_weights_file_scores_as_the_run_it_comes_from(lowres_ssl: Command, trained: Path, tmp_path: Path) -> None:
     weights = tmp_path / "encoder.safetensors"
     weights.write_bytes((trained / "encoder.safetensors").read_bytes())
-    typed = ("dataset=folder", *SMALL[:2], "probe.knn.k=5", "precision=fp32")
+    typed = ("dataset=folder", *UNTRAINED)
     answer = lowres_ssl("evaluate", f"weights={weights}", *typed)
     assert answer.code == 0, answer.err
     assert "weights of encoder.safetensors" in answer.out
     (run,) = (tmp_path / "outputs" / "evaluate").iterdir()
     assert accuracy(run, "knn") == accuracy(trained, "knn")
-
-
-def test_random_run_is_scored_again_as_it_was(lowres_ssl: Command, cells: Path, tmp_path: Path) -> None:
-    assert lowres_ssl("pretrain", "method=random", "recipe=tuned", "dataset=folder", *SMALL).code == 0
-    (run,) = (tmp_path / "outputs" / "pretrain").glob("folder-random-*")
-    before = {path.name for path in run.iterdir()}
-    assert lowres_ssl("evaluate", f"run={run}").code == 0
-    assert {path.name for path in run.iterdir()} == before
 
 
 def test_data_shows_classes_split_and_leakage(lowres_ssl: Command, cells: Path) -> None:
@@ -138,14 +130,6 @@ def test_environment_variables_name_the_places(
     assert list((tmp_path / "runs here" / "pretrain").glob("folder-simclr-*"))
 
 
-@pytest.mark.parametrize("name", ["comma, and [brackets]", "größe=it's", "${HOME}"])
-def test_paths_work_as_typed(lowres_ssl: Command, cells: Path, tmp_path: Path, name: str) -> None:
-    cells.rename(tmp_path / name)
-    answer = lowres_ssl("data", "dataset=folder", f"dataset.root={tmp_path / name}", f"output_dir=out {name}")
-    assert answer.code == 0, answer.err
-    assert name in answer.out
-
-
 @pytest.mark.parametrize(
     ("words", "modules", "said"),
     [
@@ -178,16 +162,15 @@ def test_run_finds_its_images_from_another_folder(
 ) -> None:
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    answer = lowres_ssl("evaluate", f"run={trained}", "output_dir=../outputs", "probe.knn.k=3", "probe=[knn]")
+    answer = lowres_ssl("evaluate", f"run={trained}", "output_dir=../outputs", "probe.knn.k=3")
     assert answer.code == 0, answer.err
     assert len(list(trained.glob("knn-*/result.json"))) == 2
     assert str(tmp_path) not in next(trained.glob("knn-*/result.json")).read_text().replace(str(trained), "")
 
 
-@pytest.mark.parametrize("place", [0, 3])
-def test_quiet_leaves_results_and_errors(lowres_ssl: Command, cells: Path, place: int) -> None:
-    typed = ["pretrain", "dataset=folder", *SMALL, "probe=[knn]"]
-    answer = lowres_ssl(*typed[:place], "--quiet", *typed[place:])
+def test_quiet_leaves_results_and_errors(lowres_ssl: Command, cells: Path) -> None:
+    typed = ["pretrain", "dataset=folder", *SMALL]
+    answer = lowres_ssl(*typed, "--quiet")
     assert answer.code == 0
     assert answer.err == ""
     assert "random initialisation" in answer.out
@@ -203,8 +186,6 @@ def test_what_is_ahead_is_said_before_it_is_done(lowres_ssl: Command, trained: P
     (ahead,) = (place for place, line in enumerate(said) if "epochs 1 to 1, 48 views, about " in line)
     assert f"views/s in {trained.name})" in said[ahead]
     assert ahead < next(place for place, line in enumerate(said) if "loss" in line)
-    (scoring,) = (
-        place for place, line in enumerate(said) if line.startswith("scoring 3 encoders with KNN (k=5), linear")
-    )
-    assert "0 of 6 results stored" in said[scoring]
+    (scoring,) = (place for place, line in enumerate(said) if line.startswith("scoring 3 encoders with KNN (k=5)"))
+    assert "0 of 3 results stored" in said[scoring]
     assert scoring < next(place for place, line in enumerate(said) if "features of" in line)

@@ -4,13 +4,10 @@ import csv
 import json
 import math
 import re
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from typed import SMALL, Command, paint
+from typed import SMALL, WITH_LINEAR, Command, paint
 
 DATA = ("dataset=folder", *SMALL)
 
@@ -23,39 +20,30 @@ def test_run_leaves_encoder_history_results_and_a_picture(trained: Path) -> None
     names = {path.name for path in trained.iterdir() if path.is_file()}
     assert {"run.json", "split.json", "history.csv", "encoder.safetensors", "tsne.png"} <= names
     assert not (trained / "checkpoint.pt").exists()
-    assert {path.name.split("-")[0] for path in trained.iterdir() if path.is_dir()} == {"knn", "linear"}
+    assert {path.name.split("-")[0] for path in trained.iterdir() if path.is_dir()} == {"knn"}
     (line,) = csv.DictReader((trained / "history.csv").read_text().splitlines())
     assert {"epoch", "loss", "learning_rate", "views_per_second", "embedding_std", "effective_rank"} <= set(line)
 
 
-@pytest.mark.parametrize(
-    ("words", "wanted"),
-    [
-        (("method=dcl",), math.log(14)),  # 3 batches of 8 of the 28 training images
-        (("method=simclr", "keep_last_batch=true"), (3 * math.log(15) + math.log(7)) / 4),  # and one of 4
-        (("method=vicreg",), None),
-    ],
-)
-def test_chance_loss_is_kept_with_the_run(
-    lowres_ssl: Command, cells: Path, tmp_path: Path, words: tuple[str, ...], wanted: float | None
-) -> None:
-    assert lowres_ssl("pretrain", *words, *DATA, "evaluate=false").code == 0
+def test_chance_loss_is_kept_with_the_run(lowres_ssl: Command, cells: Path, tmp_path: Path) -> None:
+    """Of 3 batches of 8 of the 28 training images, and of one of 4."""
+    assert lowres_ssl("pretrain", "method=simclr", "keep_last_batch=true", *DATA, "evaluate=false").code == 0
     (run,) = (tmp_path / "outputs" / "pretrain").iterdir()
     found = json.loads((run / "run.json").read_text())["outcome"]["chance_loss"]
-    assert found == (wanted if wanted is None else pytest.approx(wanted))
+    assert found == pytest.approx((3 * math.log(15) + math.log(7)) / 4)
 
 
-@pytest.mark.parametrize("method", ["simclr", "dcl", "dclw", "simsiam", "vicreg"])
 @pytest.mark.parametrize("recipe", ["tuned", "released_code"])
-def test_each_recipe_runs_with_each_method(lowres_ssl: Command, cells: Path, recipe: str, method: str) -> None:
-    answer = lowres_ssl("pretrain", f"recipe={recipe}", f"method={method}", *DATA, "evaluate=false")
+def test_each_recipe_runs_with_each_method(lowres_ssl: Command, cells: Path, recipe: str) -> None:
+    methods = "method=simclr,dcl,dclw,simsiam,vicreg"
+    answer = lowres_ssl("pretrain", "-m", f"recipe={recipe}", methods, *DATA, "evaluate=false")
     assert answer.code == 0, answer.err
 
 
 def test_released_code_scores_knn_with_the_last_encoder_and_linear_with_the_best(
     lowres_ssl: Command, cells: Path, tmp_path: Path
 ) -> None:
-    answer = lowres_ssl("pretrain", "recipe=released_code", *DATA, "epochs=2")
+    answer = lowres_ssl("pretrain", "recipe=released_code", *DATA, *WITH_LINEAR, "epochs=2")
     assert answer.code == 0, answer.err
     (run,) = (tmp_path / "outputs" / "pretrain").glob("folder-simclr-*")
     encoders = {
@@ -80,26 +68,10 @@ def test_another_probe_trains_nothing_again(lowres_ssl: Command, trained: Path) 
     assert len(list(trained.glob("logistic-*/result.json"))) == 1
 
 
-def test_paths_device_and_names_do_not_change_the_run_but_seed_and_settings_do(
-    lowres_ssl: Command, trained: Path, tmp_path: Path
-) -> None:
-    def runs() -> int:
-        return len(list((tmp_path / "outputs" / "pretrain").glob("*-simclr-*")))
-
-    moved = tmp_path / "elsewhere"
-    (tmp_path / "data" / "folder").rename(moved)
-    for same in (f"dataset.root={moved}", "device=cpu", "checkpoint_seconds=5"):
-        assert lowres_ssl("pretrain", *DATA, f"dataset.root={moved}", same, "evaluate=false").code == 0
-        assert runs() == 1
-    for count, other in enumerate(("seed=1", "split_seed=1", "learning_rate=0.02", "views.grey=0.3"), start=2):
-        assert lowres_ssl("pretrain", *DATA, f"dataset.root={moved}", other, "evaluate=false").code == 0
-        assert runs() == count
-
-
-def test_same_seed_gives_the_same_bytes(lowres_ssl: Command, trained: Path) -> None:
-    first = (trained / "encoder.safetensors").read_bytes()
-    assert lowres_ssl("pretrain", *DATA, "force=true").code == 0
-    assert (trained / "encoder.safetensors").read_bytes() == first
+def test_paths_device_and_checkpoints_do_not_change_the_run(lowres_ssl: Command, trained: Path, tmp_path: Path) -> None:
+    moved = (tmp_path / "data" / "folder").rename(tmp_path / "elsewhere")
+    words = (f"dataset.root={moved}", "device=cpu", "checkpoint_seconds=5", "evaluate=false")
+    assert "finished already" in lowres_ssl("pretrain", *DATA, *words).err
 
 
 def test_without_evaluation_no_probe_is_asked_and_no_random_run_made(lowres_ssl: Command, cells: Path) -> None:
@@ -113,7 +85,7 @@ def test_unlabelled_images_are_pretrained_on_and_change_the_run(
 ) -> None:
     for number in range(6):
         paint(tmp_path / "more" / f"{number}.png", 120, seed=1000 + number)
-    answer = lowres_ssl("pretrain", *DATA, "dataset.unlabelled=more")
+    answer = lowres_ssl("pretrain", *DATA, "dataset.unlabelled=more", "evaluate=false")
     assert answer.code == 0, answer.err
     described = [json.loads(path.read_text()) for path in trained.parent.glob("folder-simclr-*/run.json")]
     assert sorted(run["unlabelled_images"] for run in described) == [0, 6]
@@ -127,7 +99,7 @@ def test_pretraining_on_all_images_is_marked(lowres_ssl: Command, cells: Path) -
 
 
 def test_patients_on_both_sides_are_told_beside_the_scores(lowres_ssl: Command, cells: Path) -> None:
-    typed = ("pretrain", *DATA, "method=random", "dataset.options.group_pattern='/(p[0-9]+)_'", "probe=[knn]")
+    typed = ("pretrain", *DATA, "method=random", "dataset.options.group_pattern='/(p[0-9]+)_'")
     answer = lowres_ssl(*typed, "split=stratified")
     told = r"leakage: [1-8] of 8 test images .* share a patient.*; split=patient keeps each in one subset"
     assert re.search(rf"^That may flatter every score: {told}\.$", answer.out, re.MULTILINE)
@@ -150,25 +122,6 @@ def test_real_x_rays_go_through(lowres_ssl: Command, shared: Path, tmp_path: Pat
     assert answer.code == 0, answer.err
     assert "split official" in answer.out
     assert "class NORMAL: 60 images, published are 1583" in answer.err
-
-
-def test_sigterm_saves_and_the_same_command_goes_on(lowres_ssl: Command, cells: Path, tmp_path: Path) -> None:
-    """As a scheduler does it: to a process of its own, which ends with 143 and says how to go on."""
-    typed = ["pretrain", *DATA, "epochs=400", "evaluate=false"]
-    process = subprocess.Popen([sys.executable, "-m", "lowres_ssl", *typed], stderr=subprocess.PIPE, text=True)
-    assert process.stderr is not None
-    for line in process.stderr:
-        if "loss" in line:  # training is under way
-            process.send_signal(signal.SIGTERM)
-            break
-    said = process.stderr.read()
-    process.stderr.close()
-    assert process.wait() == 143
-    assert said.strip().splitlines()[-1].startswith("lowres-ssl: terminated; epoch ")
-    assert "the same command" in said
-    (run,) = (tmp_path / "outputs" / "pretrain").iterdir()
-    assert (run / "checkpoint.pt").exists()
-    assert "of 400" in lowres_ssl("runs").out
 
 
 def test_released_code_keeps_the_rows_of_table_1(lowres_ssl: Command) -> None:

@@ -1,5 +1,5 @@
-"""The reproduction script, all of it, on the phantom, and in `make torture` on a few real X-rays too: killed once, then
-run to its end."""
+"""The reproduction script: its commands, and what it lacks. In `make test-all` all of it on the phantom, and in
+`make torture` on a few real X-rays too: killed once, then run to its end."""
 
 import csv
 import json
@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from typed import Command, take_first_job
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "scripts" / "reproduce_tables.sh"
@@ -50,6 +51,25 @@ def test_sets_that_are_not_there_are_told_of_once_each_with_what_to_type(environ
     assert done.stdout == ""
 
 
+@pytest.mark.parametrize("preset", ["smoke", "paper"])
+def test_every_command_of_the_script_composes(
+    lowres_ssl: Command, environment: dict[str, str], tmp_path: Path, preset: str
+) -> None:
+    """As a stand-in for `lowres-ssl` notes them, which finds every set there and fails at none."""
+    program, noted = tmp_path / "bin" / "lowres-ssl", tmp_path / "noted"
+    program.parent.mkdir()
+    code = f"import json, sys\nprint(json.dumps(sys.argv[1:]), file=open({str(noted)!r}, 'a'))\n"
+    program.write_text(f"#!{sys.executable} -S\n{code}")
+    program.chmod(0o755)
+    path = {"PATH": f"{program.parent}{os.pathsep}{environment['PATH']}", "PRESET": preset}
+    subprocess.run([SCRIPT], env=environment | path, capture_output=True, check=True)
+    commands = [json.loads(line) for line in noted.read_text().splitlines()]
+    assert {"pretrain", "tune", "tables", "figures", "compare"} <= {words[0] for words in commands}
+    for words in commands:
+        answer = lowres_ssl(*take_first_job(words), "--cfg", "job")
+        assert answer.code == 0, f"{words}\n{answer.err}"
+
+
 def numbers(outputs: Path, name: str, dataset: str) -> dict[str, float]:
     """Our accuracy of each row of a table, by label; a row without a number is not among them."""
     records = csv.DictReader((outputs / "tables" / "patient" / f"{name}.csv").read_text().splitlines())
@@ -57,7 +77,9 @@ def numbers(outputs: Path, name: str, dataset: str) -> dict[str, float]:
     return {each["label"]: float(each["value"]) for each in own if each["value"]}
 
 
-@pytest.mark.parametrize("with_xrays", [False, pytest.param(True, marks=pytest.mark.torture)])
+@pytest.mark.parametrize(
+    "with_xrays", [pytest.param(False, marks=pytest.mark.slow), pytest.param(True, marks=pytest.mark.torture)]
+)
 def test_script_goes_on_where_it_was_killed_and_makes_every_table_and_figure(
     environment: dict[str, str], tmp_path: Path, with_xrays: bool
 ) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from stored_runs import made_up_run
-from typed import Command
+from typed import Command, take_first_job
 
 
 @pytest.fixture
@@ -88,9 +88,7 @@ def test_commands_below_a_table_can_be_typed(lowres_ssl: Command, outputs: Path)
     lines = [line for line in answer.out.splitlines() if line.startswith("lowres-ssl pretrain")]
     assert len(lines) > 3
     for line in set(lines):
-        words = [word for word in shlex.split(line)[1:] if word != "-m"]
-        # A sweep composes with the first of its values.
-        words = [re.sub(r"^([\w.]+=[^\[,]*),.*$", r"\1", word) for word in words]
+        words = take_first_job(shlex.split(line)[1:])
         composed = lowres_ssl(*words, "--cfg", "job")
         assert composed.code == 0, f"{line}\n{composed.err}"
         for word in words[1:]:

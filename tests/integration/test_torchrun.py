@@ -23,7 +23,6 @@ TYPED = (
     *SMALL,
     "batch_size=16",
     "learning_rate=0.001",
-    "probe=[knn]",
 )
 
 

@@ -85,7 +85,8 @@ def test_evaluation_takes_tuned_settings_and_says_so(lowres_ssl: Command, tuned:
     assert {key: own[key] for key in ("batch_size", "learning_rate")} == {
         key: chosen(tuned)[key] for key in ("batch_size", "learning_rate")
     }
-    again = lowres_ssl("pretrain", "dataset=folder", *SMALL, TUNED)  # the run is there, and so are its scores
+    # The run is there, and so are its scores.
+    again = lowres_ssl("pretrain", "dataset=folder", *SMALL, "probe=[knn,linear]", TUNED)
     assert again.code == 0
     assert again.err.count("were chosen with epochs=4, and score with epochs=100") == 1
     assert again.err.index("were chosen with") < again.err.index("finished already")  # before the long work
@@ -96,6 +97,7 @@ def test_evaluation_takes_tuned_settings_and_says_so(lowres_ssl: Command, tuned:
 
 
 def test_typed_settings_are_called_typed_though_the_numbers_are_the_papers(lowres_ssl: Command, tuned: Path) -> None:
+    assert lowres_ssl("evaluate", f"run={tuned}", "probe=[linear]").code == 0
     (paper,) = settings(tuned, "paper")
     numbers = {key: paper[key] for key in ("batch_size", "learning_rate")}
     same = [f"probe.linear.{key}={value}" for key, value in numbers.items()]
@@ -105,7 +107,7 @@ def test_typed_settings_are_called_typed_though_the_numbers_are_the_papers(lowre
 
 
 def test_nothing_tuned_is_said_before_the_long_work(lowres_ssl: Command, trained: Path, tmp_path: Path) -> None:
-    answer = lowres_ssl("pretrain", "method=vicreg", "dataset=folder", *SMALL, TUNED)
+    answer = lowres_ssl("pretrain", "method=vicreg", "dataset=folder", *SMALL, "probe=[knn,linear]", TUNED)
     assert answer.code == 2
     assert "nothing was tuned for vicreg on folder" in answer.last_line
     assert not list((tmp_path / "outputs" / "pretrain").glob("*vicreg*"))

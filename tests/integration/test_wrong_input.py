@@ -30,7 +30,6 @@ def refused(answer: Answer, code: int, *parts: str) -> None:
         (["views.grey=2"], ["views.grey=2"]),
         (["split=patient"], ["split=patient", "split=stratified"]),
         (["split=official"], ["split=official", "split=stratified"]),
-        (["backbone.name=resnet19"], ["backbone=resnet19", "did you mean backbone=resnet1"]),
         (["precision=fp16"], ["precision=fp16", "precision=auto"]),
         (["dataset.options.group_pattern='('"], ["group_pattern=("]),
         (["epochs=${oc.env:NOT_SET_HERE}"], ["epochs", "NOT_SET_HERE"]),
@@ -59,19 +58,6 @@ def test_wrong_folder_says_what_it_should_look_like(lowres_ssl: Command, cells: 
     refused(answer, 3, "no BreaKHis image", "SOB_B_A-14-22549AB-400-001.png")
 
 
-@pytest.mark.parametrize("name", ["truncated.jpeg", "text.png", "empty.png"])
-def test_unreadable_image_is_named_and_can_be_left_out(lowres_ssl: Command, cells: Path, name: str) -> None:
-    path = cells / "dark" / name
-    if name == "truncated.jpeg":
-        truncate_jpeg(path)
-    else:
-        path.write_text("no image" if name == "text.png" else "")
-    refused(lowres_ssl(*DATA), 3, name, "not a readable image", "dataset.skip_unreadable=true")
-    answer = lowres_ssl(*DATA, "dataset.skip_unreadable=true", "evaluate=false")
-    assert answer.code == 0, answer.err
-    assert "1 unreadable images left out" in answer.err
-
-
 def truncate_jpeg(path: Path) -> None:
     """Write an image that can be opened and not decoded."""
     pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
@@ -83,23 +69,22 @@ def test_run_without_an_image_that_cannot_be_decoded_is_scored_on_the_others(
     lowres_ssl: Command, cells: Path, tmp_path: Path
 ) -> None:
     truncate_jpeg(cells / "dark" / "truncated.jpeg")
-    made = (*DATA, "dataset.skip_unreadable=true")
-    answer = lowres_ssl(*made)
+    refused(lowres_ssl(*DATA), 3, "truncated.jpeg", "not a readable image", "dataset.skip_unreadable=true")
+    typed = (*DATA, "dataset.skip_unreadable=true")
+    answer = lowres_ssl(*typed)
     assert answer.code == 0, answer.err
-    run = next(
-        path.parent for path in tmp_path.glob("outputs/pretrain/*/run.json") if "-random" not in path.parent.name
-    )
-    dry = lowres_ssl(*made, "dry_run=true")
+    assert "1 unreadable images left out" in answer.err
+    (run,) = tmp_path.glob("outputs/pretrain/*-simclr-*")
+    dry = lowres_ssl(*typed, "dry_run=true")
     assert run.name in dry.out
     assert "finished" in dry.out
-    for _ in range(2):  # with the store that the run left, and without
-        answer = lowres_ssl("evaluate", f"run={run.name}", "probe=logistic")
-        assert answer.code == 0, answer.err
-        assert "1 unreadable images left out" in answer.err
-        assert lowres_ssl("figures", "figure=samples").code == 0
-        assert lowres_ssl("report").code == 0
-        assert "not those of the run" not in (tmp_path / "outputs" / "report.html").read_text(encoding="utf-8")
-        shutil.rmtree(tmp_path / "outputs" / "stores")
+    shutil.rmtree(tmp_path / "outputs" / "stores")
+    answer = lowres_ssl("evaluate", f"run={run.name}", "probe=logistic")
+    assert answer.code == 0, answer.err
+    assert "1 unreadable images left out" in answer.err
+    assert lowres_ssl("figures", "figure=samples").code == 0
+    assert lowres_ssl("report").code == 0
+    assert "not those of the run" not in (tmp_path / "outputs" / "report.html").read_text(encoding="utf-8")
     paint(cells / "dark" / "new.png", 60, seed=99)
     refused(lowres_ssl("evaluate", f"run={run.name}", "probe=logistic"), 4, "the images of this run have changed")
 
@@ -125,20 +110,10 @@ def test_config_that_is_no_yaml_is_named_and_the_other_sets_are_listed(lowres_ss
     assert "bad.yaml: cannot be composed" in answer.err
 
 
-@pytest.mark.parametrize("name", ["encoder.safetensors", "run.json", "split.json"])
-def test_damaged_file_of_a_finished_run_is_noticed(lowres_ssl: Command, trained: Path, name: str) -> None:
-    path = trained / name
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 0xFF
-    path.write_bytes(content)
-    answer = lowres_ssl("evaluate", f"run={trained}", "probe.knn.k=3")
-    refused(answer, 4, name, "type ")
-
-
 def test_damaged_random_run_costs_the_method_beside_it_nothing(lowres_ssl: Command, trained: Path) -> None:
     (random,) = trained.parent.glob("folder-random-*/run.json")
     random.write_text("{")
-    answer = lowres_ssl("evaluate", f"run={trained}", "probe=[knn]", "probe.knn.k=5")
+    answer = lowres_ssl("evaluate", f"run={trained}", "probe.knn.k=3")
     assert answer.code == 0, answer.err
     assert "run.json: cannot be read" in answer.err
     assert "random initialisation" in answer.out

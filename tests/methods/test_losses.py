@@ -41,7 +41,6 @@ LOSSES: dict[str, Loss] = {
     "vicreg": lambda z1, z2: vicreg(z1, z2, WEIGHTS)["loss"],
     "vicreg_released": lambda z1, z2: vicreg(z1, z2, WEIGHTS, average_variance=False)["loss"],
 }
-SYMMETRIC = ["nt_xent", "dcl", "dclw", "barlow_twins", "vicreg", "vicreg_released"]
 
 
 def pair(
@@ -187,22 +186,6 @@ def test_newer_losses_equal_the_slow_loops(seed: int, shape: tuple[int, int]) ->
     assert instance(z1, prototypes, numbers, 0.2).item() == pytest.approx(wanted)
 
 
-def test_newer_losses_by_hand() -> None:
-    """Two images along two axes, the views the same, or exchanged."""
-    axes = torch.eye(2)
-    assert byol(axes, axes).item() == pytest.approx(0.0, abs=1e-6)
-    assert byol(axes, -axes).item() == pytest.approx(4.0)
-    assert info_nce(axes, axes, 0.5).item() == pytest.approx(math.log(1 + math.exp(-2)))
-    # Each column is (1, -1) / 2 after centring, so that the correlations are 1 and -1.
-    assert barlow_twins(axes, axes, 0.5)["redundancy"].item() == pytest.approx(2.0, rel=1e-3)
-    assert barlow_twins(axes, axes.flip(0), 0.5)["invariance"].item() == pytest.approx(8.0, rel=1e-3)
-    covariance = tico_covariance(axes, torch.zeros(2, 2), 0.9)
-    torch.testing.assert_close(covariance, 0.05 * torch.eye(2))
-    assert tico(axes, axes.flip(0), covariance, 8.0)["loss"].item() == pytest.approx(1 + 8 * 0.05)
-    assert dino(axes, torch.zeros(2, 2), torch.zeros(2), 1.0, 1.0).item() == pytest.approx(math.log(1 + math.e) - 0.5)
-    assert instance(axes, axes, torch.arange(2), 0.5).item() == pytest.approx(math.log(1 + math.exp(-2)))
-
-
 @pytest.mark.parametrize(("scores", "wanted"), [(100 * torch.eye(4), 4.0), (torch.tensor([[9.0, 0, 0, 0]] * 3), 1.0)])
 def test_prototypes_in_use_are_counted(scores: Tensor, wanted: float) -> None:
     assert count_prototypes_in_use(scores, torch.zeros(4), 0.1).item() == pytest.approx(wanted)
@@ -232,45 +215,6 @@ def test_losses_equal_the_slow_loops(seed: int, shape: tuple[int, int]) -> None:
     got = vicreg(z1, z2, {"invariance": 25, "variance": 10, "covariance": 2})
     wanted = [25 * terms[0] + 10 * terms[1] + 2 * terms[2], *terms]
     assert [term.item() for term in got.values()] == pytest.approx(wanted)
-
-
-def test_vicreg_by_hand() -> None:
-    """Three points: variances 1 and 4, covariance -1 in the first view; the second view has all points in one place."""
-    z1 = torch.tensor([[-1.0, 2.0], [0.0, -2.0], [1.0, 0.0]])  # means 0, 0; sums of squares 2, 8; products -2
-    z2 = torch.zeros(3, 2)
-    terms = {name: term.item() for name, term in vicreg(z1, z2, WEIGHTS).items()}
-    assert terms["invariance"] == pytest.approx(10 / 6)
-    assert terms["variance"] == pytest.approx((0 + 0.99) / 2)  # sqrt(0 + 1e-4) = 0.01
-    assert vicreg(z1, z2, WEIGHTS, average_variance=False)["variance"].item() == pytest.approx(0.99)
-    assert terms["covariance"] == pytest.approx(2 * 1**2 / 2)
-    assert terms["loss"] == pytest.approx(25 * 10 / 6 + 25 * 0.495 + 1)
-
-
-@pytest.mark.parametrize("name", SYMMETRIC)
-def test_loss_is_symmetric_in_views(name: str) -> None:
-    z1, z2 = pair()
-    torch.testing.assert_close(LOSSES[name](z1, z2), LOSSES[name](z2, z1))
-
-
-def test_released_dclw_looks_in_one_direction() -> None:
-    z1, z2 = pair()
-    there, back = dclw(z1, z2, 0.1, 0.5, symmetric=False), dclw(z2, z1, 0.1, 0.5, symmetric=False)
-    assert not torch.allclose(there, back)
-    torch.testing.assert_close((there + back) / 2, dclw(z1, z2, 0.1, 0.5))
-
-
-@pytest.mark.parametrize("name", ["nt_xent", "dcl", "dclw_released", "barlow_twins", "vicreg", "vicreg_released"])
-@pytest.mark.parametrize("shape", [(4, 3), (3, 5)])
-def test_gradient_is_that_of_the_loss(name: str, shape: tuple[int, int]) -> None:
-    z1, z2 = (z.requires_grad_() for z in pair(*shape))
-    assert torch.autograd.gradcheck(LOSSES[name], (z1, z2))
-
-
-def test_gradient_of_negative_cosine_holds_z_constant() -> None:
-    p, z = (each.requires_grad_() for each in pair())
-    assert torch.autograd.gradcheck(lambda prediction: negative_cosine(prediction, z), (p,))
-    negative_cosine(p, z).backward()
-    assert z.grad is None
 
 
 def test_gradient_of_dclw_holds_the_weights_constant() -> None:
@@ -338,15 +282,6 @@ def test_batch_of_one_is_refused(name: str) -> None:
 def test_shapes_that_do_not_match_are_refused(name: str, shapes: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
     with pytest.raises(ValueError, match="one shape"):
         LOSSES[name](torch.ones(shapes[0]), torch.ones(shapes[1]))
-
-
-def test_temperature_that_is_not_above_0_is_refused() -> None:
-    z1, z2 = pair()
-    for loss in (nt_xent, dcl):
-        with pytest.raises(ConfigError, match="temperature=0"):
-            loss(z1, z2, 0.0)
-    with pytest.raises(ConfigError, match="sigma=-1"):
-        dclw(z1, z2, 0.1, -1.0)
 
 
 @pytest.mark.gpu

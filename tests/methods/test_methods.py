@@ -122,37 +122,6 @@ def test_gradient_reaches_every_parameter_of_encoder_and_heads(
         assert parameter.grad.any() or parameter.ndim == 1
 
 
-def test_gradient_lowers_the_loss(trained_method: Arguments) -> None:
-    """For the same teacher and the same memory of earlier batches."""
-    method, encoder = build_method(trained_method, features=FEATURES, images=16, seed=0), nn.Identity()
-    method.prepare(encoder)
-    views = [batch(16) + 0.3 * number * batch(16, seed=number) for number in range(len(method.view_kinds()))]
-
-    def loss() -> Tensor:
-        kept = {name: buffer.clone() for name, buffer in method.named_buffers()}
-        value = method.loss(method.encode(encoder, views, joint=False), labels_of(method, 16))["loss"]
-        value.backward()
-        method.load_state_dict(kept, strict=False)
-        return value
-
-    before = loss()
-    norm = torch.stack([parameter.grad.norm() for parameter in weights_of(method)]).norm()
-    with torch.no_grad():
-        for parameter in weights_of(method):
-            parameter -= 0.01 * parameter.grad / norm
-    assert loss() < before
-
-
-def test_a_batch_of_one_is_refused(trained_method: Arguments) -> None:
-    method = build_method(
-        trained_method, features=FEATURES, images=1, seed=0
-    ).eval()  # in training BatchNorm would refuse first
-    if method.separates_images:
-        pytest.skip("its negatives are all images, whatever the batch")
-    with pytest.raises(ConfigError, match=r"^batch_size=1: "):
-        loss_of(method, rows=1)
-
-
 def test_keys_that_do_not_fit_are_refused_by_the_key_as_typed(trained_method: Arguments) -> None:
     assert message_of(trained_method | {"features": 4}).startswith("unknown key method.features: ")
     for key, value in trained_method.items():

@@ -1,7 +1,7 @@
 """What a method may bring: an EMA teacher, a queue, several crops, a teacher to keep, a class for each image.
 
 Each trains by the real loop, resumes with the same bits, and has the loss and gradient of one process where two share a
-batch.
+batch: here a toy, the methods of the package in tests/train/test_resuming.py and tests/distributed/.
 """
 
 import signal
@@ -67,7 +67,6 @@ class ToyMoCo(Method):
         self.teacher.follow(nn.Sequential(encoder, self.projector), progress)
 
 
-NEW = ["byol", "moco_v3", "barlow_twins", "tico", "dino", "instance"]
 Encoders = Callable[[int], nn.Module]
 
 
@@ -78,23 +77,18 @@ def built(name: str, seed: int = 0) -> Method:
         return ToyMoCo()
 
 
-TOYS = ["toy", *NEW]
-
-
 def train(
-    toy: str, encoder: nn.Module, store: ImageStore, checkpoint: Path, seed: int = 0
+    name: str, encoder: nn.Module, store: ImageStore, checkpoint: Path, seed: int = 0
 ) -> tuple[TrainingResult, Method]:
-    method = built(toy, seed)
+    method = built(name, seed)
     trained = pretrain(
         encoder=encoder,
         method=method,
-        data=TrainingData(
-            store, np.arange(33), [VIEWS] * TRAINING.epochs, labels=np.arange(40) if method.takes_labels else None
-        ),
+        data=TrainingData(store, np.arange(33), [VIEWS] * TRAINING.epochs),
         options=TRAINING,
         execution=Execution(FP32),
         checkpoint=checkpoint,
-        name=toy,
+        name=name,
     )
     return trained, method
 
@@ -103,14 +97,13 @@ def weights(encoder: nn.Module, method: Method) -> dict[str, Tensor]:
     return {**encoder.state_dict(prefix="encoder."), **method.state_dict()}
 
 
-@pytest.mark.parametrize("toy", TOYS)
 def test_new_method_learns_and_resumes_with_the_same_bits(
-    toy: str, tiny_encoder: Encoders, tiny_store: ImageStore, tmp_path: Path
+    tiny_encoder: Encoders, tiny_store: ImageStore, tmp_path: Path
 ) -> None:
-    encoder, started = tiny_encoder(0), built(toy)
+    encoder, started = tiny_encoder(0), built("toy")
     started.prepare(encoder)
     before = {key: value.clone() for key, value in weights(encoder, started).items()}
-    result, method = train(toy, encoder, tiny_store, tmp_path / "through.pt")
+    result, method = train("toy", encoder, tiny_store, tmp_path / "through.pt")
     expected = weights(encoder, method)
     assert expected.keys() == before.keys()
     assert not any(torch.equal(value, before[key]) for key, value in expected.items() if value.ndim > 1)
@@ -127,9 +120,9 @@ def test_new_method_learns_and_resumes_with_the_same_bits(
 
     stopped.register_forward_pre_hook(stop)
     with pytest.raises(Interrupted):
-        train(toy, stopped, tiny_store, tmp_path / "stopped.pt")
+        train("toy", stopped, tiny_store, tmp_path / "stopped.pt")
     resumed = tiny_encoder(7)
-    again, other = train(toy, resumed, tiny_store, tmp_path / "stopped.pt", seed=7)
+    again, other = train("toy", resumed, tiny_store, tmp_path / "stopped.pt", seed=7)
     assert [line["loss"] for line in again.history] == [line["loss"] for line in result.history]
     got = weights(resumed, other)
     assert all(torch.equal(got[key], value) for key, value in expected.items())
@@ -162,29 +155,23 @@ def share_a_batch(rank: int, folder: Path) -> None:
     """One of two processes: how far loss and gradients are from those of one process on the whole batch."""
     store = dist.FileStore(str(folder / "store"), 2)
     dist.init_process_group("gloo", store=store, rank=rank, world_size=2)
-    world, found = World(rank, 2, rank, 2, store), {}
-    for toy in TOYS:
-        views = [
-            torch.randn(8, 3, 12, 12, generator=torch.Generator().manual_seed(at))
-            for at in range(len(built(toy).view_kinds()))
-        ]
-        gradients, losses = [], []
-        for processes in (SINGLE_PROCESS, world):
-            with seed_torch(0, "encoder"):
-                layers = nn.Conv2d(3, WIDTH, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()
-                encoder, method = nn.Sequential(*layers), built(toy)
-            method.eval()  # BatchNorm over a share would have other statistics
-            method.prepare(encoder)
-            forward = ForwardPass(encoder, method, FP32, joint=True, processes=processes)
-            for _ in range(2):  # the second sees the queue and the centre that the first left
-                encoder.zero_grad()
-                labels = processes.shard(torch.arange(8)) if method.takes_labels else None
-                loss = forward([processes.shard(view) for view in views], labels)[0]["loss"]
-                loss.backward()
-            losses.append(loss.detach())
-            gradients.append(torch.cat([each.grad.flatten() for each in encoder.parameters()]))
-        found[toy] = (losses[0] - losses[1]).abs().item(), (gradients[0] - gradients[1]).abs().max().item()
-        assert gradients[0].any()
+    views = [torch.randn(8, 3, 12, 12, generator=torch.Generator().manual_seed(at)) for at in range(2)]
+    gradients, losses = [], []
+    for processes in (SINGLE_PROCESS, World(rank, 2, rank, 2, store)):
+        with seed_torch(0, "encoder"):
+            layers = nn.Conv2d(3, WIDTH, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+            encoder, method = nn.Sequential(*layers), built("toy")
+        method.eval()  # BatchNorm over a share would have other statistics
+        method.prepare(encoder)
+        forward = ForwardPass(encoder, method, FP32, joint=True, processes=processes)
+        for _ in range(2):  # the second sees the queue that the first left
+            encoder.zero_grad()
+            loss = forward([processes.shard(view) for view in views], None)[0]["loss"]
+            loss.backward()
+        losses.append(loss.detach())
+        gradients.append(torch.cat([each.grad.flatten() for each in encoder.parameters()]))
+    assert gradients[0].any()
+    found = (losses[0] - losses[1]).abs().item(), (gradients[0] - gradients[1]).abs().max().item()
     torch.save(found, folder / f"{rank}.pt")
     dist.destroy_process_group()
 
@@ -192,6 +179,4 @@ def share_a_batch(rank: int, folder: Path) -> None:
 def test_two_processes_that_share_a_batch_have_the_loss_and_gradient_of_one(tmp_path: Path) -> None:
     multiprocessing.start_processes(share_a_batch, (tmp_path,), nprocs=2, start_method="fork")
     for rank in range(2):
-        found = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
-        assert found.keys() == set(TOYS)
-        assert all(difference < 1e-5 for pair in found.values() for difference in pair), found
+        assert max(torch.load(tmp_path / f"{rank}.pt", weights_only=True)) < 1e-5

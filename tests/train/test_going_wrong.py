@@ -24,16 +24,6 @@ def test_a_nan_names_the_epoch_the_terms_and_what_to_try(experiment: Make, preci
     )
 
 
-def test_a_nan_leaves_the_checkpoint_before_it(experiment: Make) -> None:
-    run = experiment()
-    run.stop_in_step(STEPS)
-    before = run.checkpoint.read_bytes()
-    run.prepare().at_call(3, lambda output: output * torch.nan)
-    with pytest.raises(TrainingError):
-        run.run()
-    assert run.checkpoint.read_bytes() == before
-
-
 def test_a_nan_is_not_saved_by_time_and_the_run_can_be_gone_on_from_what_was(experiment: Make) -> None:
     run, through = experiment(training={"checkpoint_seconds": 0}), experiment()
     run.at_call(2 * STEPS + 3, lambda output: output * torch.nan)

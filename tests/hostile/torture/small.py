@@ -8,7 +8,8 @@ from PIL import Image
 PRETRAIN = [
     "pretrain",
     "dataset=folder",
-    "backbone=resnet18",
+    "backbone=timm",
+    "backbone.model=test_resnet",
     "image_size=20",
     "epochs=3",
     "batch_size=8",

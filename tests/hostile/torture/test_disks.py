@@ -22,7 +22,7 @@ def in_a_child(act: Callable[..., None], *arguments: Any) -> int | None:
 
 def test_full_disk_is_one_line_and_the_run_goes_on_from_the_last_good_state(through: Outcome, images: Path) -> None:
     """The first checkpoint does not fit, then the second does not; then there is room."""
-    assert in_a_child(on_small_disk, images, PRETRAIN, ["30m", "70m", "900m"]) == 0
+    assert in_a_child(on_small_disk, images, PRETRAIN, ["1m", "3m", "90m"]) == 0
     said = (images / "said.txt").read_text()
     first, second, third = (line.split() for line in (images / "codes.txt").read_text().splitlines())
     assert (first[0], second[0], third[0]) == ("3", "3", "0"), said

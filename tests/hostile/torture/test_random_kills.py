@@ -1,7 +1,7 @@
 """SIGKILL from outside at random moments: every method, both precisions, from the archive to the table.
 
 `make torture` runs this; the seed of the moments is in the summary, and `LOWRES_SSL_TORTURE_SEED` sets it. `make test`
-has one method, killed twice at moments that are the same each time.
+kills at named places, `test_kills.py`.
 """
 
 import os
@@ -22,6 +22,7 @@ from lowres_ssl.methods.base import Method
 from lowres_ssl.registry import list_available
 
 METHODS = list_available("lowres_ssl.methods", Method)
+pytestmark = pytest.mark.torture
 KILLS = 4  # of each method in each precision
 
 
@@ -62,31 +63,21 @@ def killed_after(folder: Path, command: list[str], seconds: float) -> bool:
     return process.exitcode == -9
 
 
-@pytest.mark.torture
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("method", METHODS)
 def test_run_killed_at_random_moments_ends_as_one_that_was_not(
     moments: tuple[Random, Counter[str]], tmp_path: Path, method: str, precision: str
 ) -> None:
     longer = ["probe=[knn,linear]", "probe.linear.epochs=2", "epochs=4"]
-    end_as_one_that_was_not(*moments, tmp_path, [f"method={method}", f"precision={precision}", *longer], KILLS)
-
-
-def test_run_killed_twice_at_moments_drawn_beforehand_ends_as_one_that_was_not(tmp_path: Path) -> None:
-    early = Random(3)  # after a quarter of the time, then after half of it: seldom after its end
-    end_as_one_that_was_not(early, Counter(), tmp_path, ["method=vicreg", "precision=fp32", "picture=false"], 2)
-
-
-def end_as_one_that_was_not(random: Random, killed: Counter[str], folder: Path, words: list[str], times: int) -> None:
-    """Kill the run of these words so often, at random moments; typed again to its end, it has left the same."""
-    command = [*PRETRAIN, "dataset.archive=set.zip", *words]
-    whole = images_in(folder / "through")
+    command = [*PRETRAIN, "dataset.archive=set.zip", f"method={method}", f"precision={precision}", *longer]
+    random, killed = moments
+    whole = images_in(tmp_path / "through")
     started = time.monotonic()
     assert not killed_after(whole, command, 600)
     seconds, wanted = time.monotonic() - started, outcome(whole)
-    folder = images_in(folder / "killed")
+    folder = images_in(tmp_path / "killed")
     kills = 0
-    while kills < times:
+    while kills < KILLS:
         if killed_after(folder, command, random.uniform(0, seconds)):
             kills += 1
             killed[moment(folder)] += 1

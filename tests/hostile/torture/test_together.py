@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
+from small import PRETRAIN
 from summaries import told
 from together import at_once
 
-SMALL = ("backbone=resnet18", "image_size=20", "epochs=2", "probe=[knn]", "probe.knn.k=5", "precision=fp32")
-SWEEP = ("pretrain", "-m", "dataset=folder", *SMALL)
+SWEEP = ("pretrain", "-m", *PRETRAIN[1:], "epochs=2")
 
 
 def finished_once(folder: Path, done: dict[str, int], runs: int) -> None:
@@ -66,7 +66,7 @@ def test_eight_processes_with_sweeps_that_overlap_compute_each_run_once(
 def test_two_processes_that_force_the_same_run_each_make_it_whole(address: str, tmp_path: Path) -> None:
     """Each makes it again, since each was told to; none takes it away while another works on it."""
     fetch = ["data", "dataset=folder", "fetch=true", f"dataset.url={address}"]
-    force = ["pretrain", "dataset=folder", *SMALL, "method=simclr", "batch_size=8", "force=true"]
+    force = [*PRETRAIN, "force=true"]
     codes, done = at_once(tmp_path, 2 * [[fetch, force]])
     assert codes == 2 * [[0, 0]], said(tmp_path, 2)
     assert {times for work, times in done.items() if work.startswith("training")} == {2}

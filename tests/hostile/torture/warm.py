@@ -1,6 +1,7 @@
 """Loaded once, by the process that commands are forked from: what each would load, and find, before it works."""
 
 import sklearn.manifold  # noqa: F401 - to be loaded
+import timm  # noqa: F401 - to be loaded
 from hydra import compose, initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
 

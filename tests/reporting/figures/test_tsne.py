@@ -244,17 +244,11 @@ def test_without_validation_images_none_is_the_best(figured_run: Any, draw: Any,
         draw("tsne", results=results)
 
 
-@pytest.mark.parametrize("damage", ["missing", "cut off", "a bit", "other images"])
+@pytest.mark.parametrize("damage", ["missing", "other images"])
 def test_features_that_do_not_fit_are_an_error_with_the_command(figured_run: Any, draw: Any, damage: str) -> None:
     folder = figured_run(method="dcl", features=features_of(119 if damage == "other images" else 120))
     path = Run(folder.parent).features("selected", "fp32")
     if damage == "missing":
         path.unlink()
-    if damage == "cut off":
-        path.write_bytes(path.read_bytes()[:200])
-    if damage == "a bit":
-        content = bytearray(path.read_bytes())
-        content[-1] ^= 64
-        path.write_bytes(content)
     with pytest.raises(CheckpointError, match=rf"type lowres-ssl evaluate run={folder.parent.name} force=true"):
         draw("tsne")

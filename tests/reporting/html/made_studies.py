@@ -1,7 +1,5 @@
 """Stored runs with all that a report reads of them: predictions, features, a history, decoded images."""
 
-import signal
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,10 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hydra.core.global_hydra import GlobalHydra
+from in_process import type_command
 from stored_runs import change_record, made_up_run
 
-from lowres_ssl.cli import main
 from lowres_ssl.data.image_store import StoreMeta, compute_file_checksum
 from lowres_ssl.evaluate.features import store_features
 from lowres_ssl.io.checksummed_json import write_record
@@ -82,22 +79,15 @@ def keep_images(folder: Path, names: Sequence[str], size: int) -> None:
 
 def type_report(folder: Path, monkeypatch: pytest.MonkeyPatch, *words: str) -> Path:
     """Type `lowres-ssl report` with these words in a folder; where the page is."""
-    type_command(folder, monkeypatch, "report", *words)
+    type_in(folder, monkeypatch, "report", *words)
     return folder / "outputs" / "report.html"
 
 
-def type_command(folder: Path, monkeypatch: pytest.MonkeyPatch, *words: str) -> None:
+def type_in(folder: Path, monkeypatch: pytest.MonkeyPatch, *words: str) -> None:
     monkeypatch.chdir(folder)
     for name in ("LOWRES_SSL_DATA", "LOWRES_SSL_OUTPUTS"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(sys, "argv", ["lowres-ssl", *words])
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGPIPE)}
-    try:
-        main.main()
-    finally:
-        GlobalHydra.instance().clear()
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
+    assert type_command(*words) == 0
 
 
 def without_tsne(monkeypatch: pytest.MonkeyPatch) -> None:

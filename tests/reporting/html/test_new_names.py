@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_studies import complete, made_up_study, type_command, type_report, without_tsne
+from made_studies import complete, made_up_study, type_in, type_report, without_tsne
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from stored_runs import made_up_run, made_up_tuned
@@ -48,7 +48,7 @@ def test_new_names_are_in_every_table(
     assert len(TABLES) == 5
     for name in TABLES:
         capsys.readouterr()
-        type_command(tmp_path, monkeypatch, "tables", f"table=[{name}]", "dataset=phantom")
+        type_in(tmp_path, monkeypatch, "tables", f"table=[{name}]", "dataset=phantom")
         printed = capsys.readouterr().out
         assert f"\n| {METHOD} " in printed, name
         if name in ("paper2", "paper3", "other_probes"):
@@ -65,7 +65,7 @@ def test_new_method_is_in_every_figure_and_all_new_names_in_the_report(
     )
     for name in ("batch_size", "tsne", "labels"):
         drawn.clear()
-        type_command(tmp_path, monkeypatch, "figures", f"figure=[{name}]")
+        type_in(tmp_path, monkeypatch, "figures", f"figure=[{name}]")
         assert drawn, name
         assert all(METHOD in text for text in drawn), name
     monkeypatch.undo()

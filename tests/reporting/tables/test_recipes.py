@@ -2,14 +2,9 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 from made_tables import line_of, table_of
-from sklearn.metrics import accuracy_score, f1_score
 from stored_runs import made_up_run
-
-from lowres_ssl.errors import ConfigError
-from lowres_ssl.runs.result_io import read_predictions, read_result
 
 
 def three_recipes(output_dir: Path) -> None:
@@ -140,33 +135,3 @@ def test_difference_to_one_seed_has_no_interval(tmp_path: Path, first: list[int]
         (0.2, None, None)
     ]
     assert "of one seed there is none" in " ".join(table.notes)
-
-
-def test_cost_equals_that_of_scikit_learn(tmp_path: Path) -> None:
-    """Independently of all that selects and counts: from the folders' names and the stored arrays, seed by seed."""
-    seeds_of(tmp_path, "paper", {0: 0.62, 1: 0.71, 2: 0.65}, method="vicreg")
-    seeds_of(tmp_path, "tuned", {0: 0.77, 1: 0.84, 2: 0.93}, method="vicreg")
-    table = table_of("recipes", tmp_path, probe="knn")
-    found: dict[tuple[str, str], dict[int, float]] = {}
-    for path in sorted((tmp_path / "pretrain").glob("phantom-vicreg-*/knn-*")):
-        recipe, seed = (read_result(path).config.recipe, read_result(path).config.seed)
-        arrays = read_predictions(path)
-        truth, guess = arrays["test_labels"], arrays["test_predictions"]
-        found.setdefault(("accuracy", recipe), {})[seed] = accuracy_score(truth, guess)
-        found.setdefault(("weighted_f1", recipe), {})[seed] = f1_score(truth, guess, average="weighted")
-    for metric, block in zip(("accuracy", "weighted_f1"), table.blocks, strict=True):
-        paper, tuned = found[metric, "paper"], found[metric, "tuned"]
-        cost = np.mean([tuned[seed] - paper[seed] for seed in (0, 1, 2)])
-        cell = line_of(block, "VICReg")[3]
-        assert cell.startswith(f"{np.mean(list(tuned.values())):.3f} ± {np.std(list(tuned.values()), ddof=1):.3f}")
-        assert cell.rpartition("), ")[2].startswith(f"{cost:+.3f} (")
-        (record,) = [each for each in table.records if (each["metric"], each["recipe"]) == (metric, "tuned")]
-        assert record["difference"] == pytest.approx(cost, abs=1e-6)
-        assert record["difference_low"] < cost < record["difference_high"]
-
-
-def test_other_images_under_one_split_are_refused(tmp_path: Path) -> None:
-    made_up_run(tmp_path, recipe="paper", split_digest="aaaaaaaaaa")
-    made_up_run(tmp_path, recipe="tuned", split_digest="bbbbbbbbbb")
-    with pytest.raises(ConfigError, match="split_digest differs"):
-        table_of("recipes", tmp_path)
