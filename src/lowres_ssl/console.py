@@ -49,6 +49,12 @@ def pluralise(number: int, what: str) -> str:
     return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
+def shorten_list(names: Sequence[str], most: int = 5) -> str:
+    """Format "a, b and 9 more": at most so many names of what may be thousands."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more:,} more" if more > 0 else "")
+
+
 def format_duration(seconds: float) -> str:
     """Format a duration: "40 s", "12 min", "3.5 h", "2.1 days"."""
     for unit, length in (("days", 86400.0), ("h", 3600.0)):

@@ -1,5 +1,6 @@
 """`lowres-ssl init`: look at a folder of images, print what is in it, write a config for it, print a first command."""
 
+from dataclasses import fields
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -18,6 +19,7 @@ from lowres_ssl.init.describe_folder import (
     make_default_split,
 )
 from lowres_ssl.init.inspect_folder import check_image_folder, inspect_folder
+from lowres_ssl.init.typed_input import TypedInput
 from lowres_ssl.init.write_config import (
     MODALITIES,
     check_dataset_name,
@@ -35,7 +37,8 @@ def main(cfg: DictConfig) -> None:
     require(kind is None or kind in MODALITIES, "images", kind, f"one of {', '.join(MODALITIES)}")
     name = config.name or make_dataset_name(folder.resolve().name)
     check_dataset_name(name)
-    found = inspect_folder(folder, Path(config.store_dir))
+    typed = TypedInput(**{each.name: getattr(config.input, each.name) for each in fields(TypedInput)})
+    found = inspect_folder(folder, Path(config.store_dir), typed)
     print(f"{escape_line(str(folder))}: {pluralise(len(found.catalogue.records), 'image')}\n")
     print(format_class_table(found.catalogue, list_subset_columns(found.catalogue)))
     split, chosen = make_default_split(found)

@@ -164,13 +164,26 @@ class FiguresConfig:
 
 
 @dataclass
+class FolderInputConfig(InputConfig):
+    """What `init` would guess otherwise. `images` is a kind of picture here, not a folder."""
+
+    table: str | None = setting("path")
+    label: str | None = setting("text")
+    patient: str | None = setting("text")
+    split: str | None = setting("text")
+    split_words: dict[str, Any] | None = MISSING
+    class_level: int | None = MISSING
+    top: str | None = MISSING
+
+
+@dataclass
 class InitConfig:
     data_dir: str = setting("path")
     output_dir: str = setting("path")
     store_dir: str = setting("path")
     folder: str | None = setting("path")
     name: str | None = MISSING
-    input: InputConfig = MISSING  # `images` is a kind of picture here, not a folder
+    input: FolderInputConfig = MISSING
     force: bool = MISSING
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowres_ssl.config.overrides import quote_value
-from lowres_ssl.console import pluralise
+from lowres_ssl.console import pluralise, shorten_list
 from lowres_ssl.data.datasets import Listing, Source, check_unique_ids, images_below, list_image_files, resolve_root
 from lowres_ssl.data.image_metadata import SKIP_HINT, ReadImages, find_index_file, read_image_metadata
 from lowres_ssl.errors import DataError
@@ -200,7 +200,7 @@ def make_record(listing: Listing, read: ReadImages) -> ImageRecord:
 def check_counts(root: Path, records: list[ImageRecord], expected: Mapping[str, int]) -> list[str]:
     """List notes on unpublished numbers. Raises `DataError` for a missing class or fewer than two classes."""
     counts = Counter(record.label for record in records)
-    got = ", ".join(f"{label} ({counts[label]})" for label in sorted(counts)) or "none"
+    got = shorten_list([f"{label} ({counts[label]})" for label in sorted(counts)]) or "none"
     missing = sorted(set(expected) - set(counts))
     if missing:
         raise DataError(f"{root}: class {missing[0]} is missing, got {got}; wanted {', '.join(sorted(expected))}")

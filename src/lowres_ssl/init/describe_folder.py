@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from lowres_ssl.config.overrides import format_command
-from lowres_ssl.console import format_table, log_warning, pluralise
+from lowres_ssl.console import format_table, log_warning, pluralise, shorten_list
 from lowres_ssl.data.catalogue import Catalogue
 from lowres_ssl.data.partition import SUBSETS
 from lowres_ssl.data.splits import Split, compute_leakage, count_groups, get_default_split_kind, make_split
@@ -21,7 +21,7 @@ from lowres_ssl.init.inspect_folder import (
 )
 from lowres_ssl.init.other_files import format_other_files
 
-TABLE_OPTIONS = ("path", "label", "patient", "split")
+TABLE_OPTIONS = ("table", "path", "label", "patient", "patient_table", "split")
 CPU_OVERRIDES = ("backbone=resnet18", "epochs=20")  # minutes in place of hours
 MAX_NAMED_FOLDERS = 3
 
@@ -83,23 +83,24 @@ def list_folder_facts(found: FolderSurvey, split: Split) -> list[list[str]]:
         path, reason = next(iter(found.unreadable.items()))
         rows.append(["unreadable", f"{pluralise(len(found.unreadable), 'file')}, for one {path.name}: {reason}"])
     if found.lost_classes:
-        rows.append(["", f"no image of {format_folder_names(found.lost_classes)} can be read: no class of the set"])
+        rows.append(["", f"no image of {shorten_list(found.lost_classes, MAX_NAMED_FOLDERS)} can be read: no class of the set"])
     if found.other_files:
         rows.append(["other files", format_other_files(found.other_files)])
     return [[head, escape_line(text)] for head, text in rows]
 
 
 def list_folder_warnings(found: FolderSurvey) -> list[str]:
-    """Warn of folders without images, of unused ones, and of class folders that look like patients."""
-    notes = []
+    """Warn of other readings, of folders without images or unused, and of class folders that look like patients."""
+    notes = list(found.notes)
     if found.conf == "folder":
         empty, unused = find_empty_classes(found.root, found.exclude), find_unused_folders(found.root, found.exclude)
         if empty:
-            notes.append(f"no image in {format_folder_names(empty)}: not a class of the set")
+            notes.append(f"no image in {shorten_list(empty, MAX_NAMED_FOLDERS)}: not a class of the set")
         if unused:
             notes.append(
-                f"{format_folder_names(unused)}: images beside the train and test folders are not in the set; move "
-                "them into a class there, or name what is for pre-training alone with dataset.unlabelled=FOLDER"
+                f"{shorten_list(unused, MAX_NAMED_FOLDERS)}: images beside the train and test folders are not in the "
+                "set; move them into a class there, or name what is for pre-training alone with "
+                "dataset.unlabelled=FOLDER"
             )
     classes = found.catalogue.classes
     patients = [name for name in classes if is_patient_folder(name)]
@@ -111,17 +112,14 @@ def list_folder_warnings(found: FolderSurvey) -> list[str]:
     return notes
 
 
-def format_folder_names(names: Sequence[str]) -> str:
-    named = ", ".join(map(escape_line, names[:MAX_NAMED_FOLDERS]))
-    more = len(names) - MAX_NAMED_FOLDERS
-    return f"{named} and {pluralise(more, 'more folder')}" if more > 0 else named
-
-
 def format_folder_kind(found: FolderSurvey) -> str:
     """Describe a set that is not read as class folders."""
     if found.conf == "csv":
-        columns = ", ".join(f"{key}: {value}" for key, value in found.options.items() if key in TABLE_OPTIONS and value)
-        return "a table of labels" + (f" ({columns})" if columns else "")
+        shown = {key: value for key, value in found.options.items() if key in TABLE_OPTIONS and value}
+        columns = ", ".join(
+            f"{key}: {shorten_list(value) if isinstance(value, list) else value}" for key, value in shown.items()
+        )
+        return f"a table of labels ({columns})"
     return f"dataset={found.conf}: the file names are that set's, and name the patients"
 
 

@@ -32,10 +32,13 @@ from lowres_ssl.data.exclusion import compile_exclude
 from lowres_ssl.data.image_store import drop_records
 from lowres_ssl.data.small_classes import FEWEST_TO_DIVIDE, find_small_classes, leave_out_small_classes
 from lowres_ssl.errors import ConfigError, DataError, UserError
+from lowres_ssl.init.find_table import find_label_table, list_used_tables
 from lowres_ssl.init.find_unreadable import find_unreadable
+from lowres_ssl.init.folder_levels import read_folder_levels
 from lowres_ssl.init.guess_exclusions import Exclusion, guess_exclusions
-from lowres_ssl.init.guesses import PatientGuess, guess_label_table, guess_patients
+from lowres_ssl.init.guesses import PatientGuess, guess_patients
 from lowres_ssl.init.other_files import ARCHIVE_SUFFIXES, count_other_files, format_other_files
+from lowres_ssl.init.typed_input import TypedInput
 from lowres_ssl.registry import list_available
 
 COLOUR_SAMPLE_SIZE = 100
@@ -70,10 +73,10 @@ class ColourSample:
 class FolderSurvey:
     """Hold what was found. `conf`: the choice of `conf/dataset` that reads this folder, with these `options`.
 
-    `root`: the folder of the images, the inspected one or one in it. `unreadable`: the reason for each file that is
-    not in `catalogue`. `guess`: how patients were guessed from names, None if they were not. `other_files`: files that
-    are no images, by suffix. `exclusions`, `lost_classes` (without a readable image) and `min_class_images`: what is
-    left out.
+    `root`: the inspected folder. `unreadable`: the reason for each file that is not in `catalogue`. `guess`: how
+    patients were guessed from names, None if they were not. `other_files`: files that are no images, by suffix.
+    `exclusions`, `lost_classes` (without a readable image) and `min_class_images`: what is left out. `notes`: other
+    readings of the folder, and tables that were not used.
     """
 
     root: Path
@@ -87,6 +90,7 @@ class FolderSurvey:
     exclusions: Sequence[Exclusion]
     lost_classes: Sequence[str]
     min_class_images: int
+    notes: Sequence[str]
 
     @property
     def exclude(self) -> re.Pattern[str] | None:
@@ -109,46 +113,54 @@ def check_image_folder(typed: str | None) -> Path:
     return folder
 
 
-def inspect_folder(folder: Path, store_dir: Path) -> FolderSurvey:
+def inspect_folder(folder: Path, store_dir: Path, typed: TypedInput) -> FolderSurvey:
     """Raise `DataError` for a folder without labelled images, with what it holds instead."""
     others = count_other_files(folder)
-    root, conf, options = folder, guess_published_set(folder), dict[str, Any]()
-    table = None if conf else guess_label_table(folder)
-    conf = conf or "folder"
-    if table is not None:
-        root, conf, options = table.root, "csv", table.options
-        if table.path.is_relative_to(folder):
-            others -= Counter([table.path.suffix.lower()])
-    images = list(images_below(root))
-    if table is None and not images:
-        got = format_other_files(others) or "an empty folder"
-        raise DataError(f"{folder}: no images there, got {got}; wanted one folder a class, with images inside")
-    exclusions = guess_exclusions(images) if conf == "folder" else []
-    source = build_source(conf, options, [each.pattern for each in exclusions])
-    listings = source.list_included(root)
-    if not listings:
-        raise DataError(
-            f"{folder}: {pluralise(len(images), 'image')}, but none in the folder of a class; wanted one folder a "
-            "class, or a .csv file with the columns path and label; if it is a class itself, name the folder above it"
-        )
-    unreadable = find_unreadable(listings, resolve_root(root, source.exclude), store_dir)
-    lost = sorted(find_unreadable_classes(listings, unreadable))
-    if len({each.label for each in listings}) - len(lost) < 2:
-        check_readable(root, listings, unreadable)
-    source.exclude_classes = lost
-    catalogue = read_image_set(source, conf, root, store_dir, unreadable)
+    published = guess_published_set(folder) if typed == TypedInput() else None
+    conf, options, notes, depth = published or "folder", dict[str, Any](), list[str](), 1
+    if published is None:
+        search = find_label_table(folder, typed)
+        notes = search.notes
+        if search.options is not None:
+            conf, options, depth = "csv", search.options, 0
+            others -= Counter(Path(each).suffix.lower() for each in list_used_tables(options))
+    try:
+        images = list(images_below(folder))
+        if not images:
+            got = format_other_files(others) or "an empty folder"
+            raise DataError(f"{folder}: no images there, got {got}; wanted one folder a class, with images inside")
+        exclusions = guess_exclusions(images) if conf == "folder" else []
+        excluded = [each.pattern for each in exclusions]
+        if conf == "folder":
+            levels = read_folder_levels(folder, typed, compile_exclude(excluded))
+            options, depth, notes = levels.options, levels.depth, [*notes, *levels.notes]
+        source = build_source(conf, options, excluded)
+        listings = source.list_included(folder)
+        if not listings:
+            raise DataError(
+                f"{folder}: {pluralise(len(images), 'image')}, but none in the folder of a class; wanted one folder a "
+                "class, or a .csv file with the columns path and label; if it is a class itself, name the folder above "
+                "it"
+            )
+        unreadable = find_unreadable(listings, resolve_root(folder, source.exclude), store_dir)
+        lost = sorted(find_unreadable_classes(listings, unreadable))
+        if len({each.label for each in listings}) - len(lost) < 2:
+            check_readable(folder, listings, unreadable)
+        source = build_source(conf, options, excluded, lost)
+        catalogue = read_image_set(source, conf, folder, store_dir, unreadable)
+    except DataError as error:
+        raise DataError("; ".join([str(error), *notes])) from error
     guess = None
-    if conf == "folder" and not any(record.group for record in catalogue.records):
-        ids, divided = [record.id for record in catalogue.records], any(record.subset for record in catalogue.records)
-        guess = guess_patients(ids, classes=len(catalogue.classes), divided=divided)
+    if conf in GENERIC_READERS and not any(record.group for record in catalogue.records):
+        guess = guess_patients([record.id for record in catalogue.records], classes=len(catalogue.classes), depth=depth)
         if guess is not None:
             options = options | {"group_pattern": guess.pattern}
-            source = build_source(conf, options, [each.pattern for each in exclusions], lost)
-            catalogue = read_image_set(source, conf, root, store_dir, unreadable)
+            source = build_source(conf, options, excluded, lost)
+            catalogue = read_image_set(source, conf, folder, store_dir, unreadable)
     small = find_small_classes(catalogue, FEWEST_TO_DIVIDE)
     catalogue = leave_out_small_classes(catalogue, FEWEST_TO_DIVIDE)
     return FolderSurvey(
-        root=root,
+        root=folder,
         conf=conf,
         options=options,
         catalogue=catalogue,
@@ -159,6 +171,7 @@ def inspect_folder(folder: Path, store_dir: Path) -> FolderSurvey:
         exclusions=exclusions,
         lost_classes=lost,
         min_class_images=FEWEST_TO_DIVIDE if small else 1,
+        notes=notes,
     )
 
 

@@ -78,9 +78,9 @@ def format_dataset_file(name: str, title: str, found: FolderSurvey, data_dir: Pa
         *([f"  - override /images@_global_.images: {modality}   # histology | xray | any"] if modality else []),
         "  - _self_",
         "",
-        f"name: {format_scalar(name)}",
-        f"title: {format_scalar(escape_interpolations(title))}",
-        f"root: {format_scalar(format_root(found.root, data_dir))}",
+        f"name: {format_value(name)}",
+        f"title: {format_value(escape_interpolations(title))}",
+        f"root: {format_value(format_root(found.root, data_dir))}",
     ]
     if (bits := found.look.bits) is not None:
         lines.append(f"grey_range: [0, {2**bits - 1}]   # {bits} of 16 bits are in use")
@@ -97,14 +97,14 @@ def format_dataset_file(name: str, title: str, found: FolderSurvey, data_dir: Pa
         lines.append(f"min_class_images: {found.min_class_images}   # leaves out classes with fewer distinct images")
     if found.options:
         lines.append("options:")
-        lines += [f"  {key}: {format_scalar(escape_interpolations(value))}" for key, value in found.options.items()]
+        lines += [f"  {key}: {format_value(escape_interpolations(value))}" for key, value in found.options.items()]
     return "\n".join(lines) + "\n"
 
 
-def format_scalar(value: object) -> str:
+def format_value(value: object) -> str:
     """Format a value in one line of YAML, text always in quotes: unquoted, some of it is a number or a date."""
-    style = '"' if isinstance(value, str) else None
-    text = yaml.safe_dump(value, default_style=style, allow_unicode=True, width=10**9)
+    style = None if isinstance(value, int) else '"'
+    text = yaml.safe_dump(value, default_style=style, default_flow_style=True, allow_unicode=True, width=10**9)
     return str(text).removesuffix("...\n").strip()
 
 

@@ -102,6 +102,14 @@ def is_image_file(path: str) -> bool:
     return is_image(name) or (not is_junk(name) and is_dicom_file(path))
 
 
+def guess_subset(name: str) -> str | None:
+    """Guess the subset from the words of a name, such as `train_labels` or `TestSet`; None without one, or with
+    several."""
+    words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)
+    subsets = {subset for word in words if (subset := get_subset(word))}
+    return subsets.pop() if len(subsets) == 1 else None
+
+
 def folders_in(folder: Path, exclude: re.Pattern[str] | None = None) -> list[Path]:
     """List the folders directly in `folder`, by name, without junk, excluded ones and those of runs."""
     return sorted(

@@ -1,108 +1,60 @@
-"""Read a table that names the images: a row an image, with its path, its label, and perhaps its patient and subset."""
+"""Read tables that name the images: a row an image, with its path, its label, and perhaps its patient and subset."""
 
-import csv
-import io
 import os
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar, Literal
 
-from lowres_ssl.data.datasets import Listing, Source, get_subset, is_junk, make_portable
+from lowres_ssl.data.csv_table import CsvTable, list_tables, read_table
+from lowres_ssl.data.datasets import Listing, Source, guess_subset, make_portable
+from lowres_ssl.data.file_index import FileIndex, get_stem
+from lowres_ssl.data.id_pattern import IdPattern
+from lowres_ssl.data.split_words import SplitWords
+from lowres_ssl.data.table_labels import LabelCells, list_true_columns
 from lowres_ssl.errors import DataError
 
-TABLE_SUFFIXES = frozenset({".csv", ".tsv"})
-COLUMN_SEPARATORS = ",;\t"
-MAX_TABLE_BYTES = 256 * 10**6  # about two million rows; a table is read as a whole
 OPTIONS_KEY = "dataset.options"
 
 
-@dataclass(frozen=True)
-class CsvTable:
-    """Hold the number of each row, as a spreadsheet shows it (the heads are row 1), and its cells, as many as
-    `columns`, without the spaces around them. Empty rows are left out."""
+@dataclass
+class Entry:
+    """Hold what the rows of one image have: the number of the first one, and where it is."""
 
-    path: Path
-    columns: tuple[str, ...]
-    rows: tuple[tuple[int, tuple[str, ...]], ...]
-
-    def get_column_index(self, column: str, key: str) -> int:
-        """Find a column. `key` is what the user types to name another. Raises `DataError`."""
-        if self.columns.count(column) == 1:
-            return self.columns.index(column)
-        if column in self.columns:
-            raise DataError(f"{self.path}: several columns are named {column!r}, wanted one; rename the others")
-        close = next((name for name in self.columns if name.lower() == column.lower()), "COLUMN")
-        raise DataError(
-            f"{self.path}: no column {column!r}, got {', '.join(map(repr, self.columns))}; type {key}={close}"
-        )
-
-    def find_column_index(self, column: str | None, key: str, default: str) -> int | None:
-        """Find an optional column; None if it is None, or its default and not there. Raises `DataError`."""
-        if column is None or (column == default and column not in self.columns):
-            return None
-        return self.get_column_index(column, key)
+    row: int
+    where: str
+    file: Path
+    labels: list[str]
+    group: str | None
+    subset: str | None
 
 
-def read_table(path: Path) -> CsvTable:
-    """Read a table in UTF-8 with a row of heads; empty cells at a row's end are left out. Raises `DataError`."""
-    text = read_table_text(path)
-    separator = max(COLUMN_SEPARATORS, key=text.partition("\n")[0].count)
-    rows: list[tuple[int, tuple[str, ...]]] = []
-    number = 0
-    try:
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
-        for number, row in enumerate(reader, start=1):
-            cells = [cell.strip() for cell in row]
-            width = len(rows[0][1]) if rows else 0
-            while len(cells) > width and not cells[-1]:
-                cells.pop()
-            if not any(cells):
-                continue
-            if rows and len(cells) != width:
-                raise DataError(
-                    f"{path}, row {number}: got {len(cells)} cells, wanted {width} as in the row of heads; "
-                    'a cell that holds the separator needs quotes ("...")'
-                )
-            rows.append((number, tuple(cells)))
-    except csv.Error as error:
-        raise DataError(
-            f"{path}, row {number + 1}: not a row of a table ({error}), wanted no quote without its other one"
-        ) from error
-    if not rows:
-        raise DataError(f"{path}: an empty table, wanted a row of heads, such as path,label, and a row an image")
-    return CsvTable(path, rows[0][1], tuple(rows[1:]))
+@dataclass
+class Rows:
+    """Collect the images of all tables by id; count rows that repeat others, and those left out (`missing` files,
+    `unlabelled`) or that have `several` labels, with an `example`."""
 
-
-def read_table_text(path: Path) -> str:
-    """Read the text without its byte order mark. Raises `DataError` if it is too large, or not UTF-8."""
-    try:
-        size = path.stat().st_size
-        if size > MAX_TABLE_BYTES:
-            raise DataError(f"{path}: got {size:,} bytes, wanted a table of at most {MAX_TABLE_BYTES:,}")
-        content = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); check the name and its permissions") from error
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        row = content.count(b"\n", 0, error.start) + 1
-        raise DataError(
-            f"{path}, row {row}: not UTF-8 text, perhaps Latin-1 or UTF-16; save it as 'CSV UTF-8' in the spreadsheet, "
-            "or type iconv -f latin1 -t utf-8"
-        ) from error
-    if "\0" in text:
-        raise DataError(f"{path}, row {text.count(chr(10), 0, text.index(chr(0))) + 1}: got a zero byte, wanted text")
-    return text
+    found: dict[str, Entry] = field(default_factory=dict)
+    repeated: int = 0
+    left_out: Counter[str] = field(default_factory=Counter)
+    example: str = ""
 
 
 class CsvReader(Source):
-    """Read the set that a table lists.
+    """Read the set that one or several tables list.
 
-    `table` is the file, in the root or elsewhere; None: the only `.csv` or `.tsv` directly in the root.
+    `table` is the file or the files, in the root or elsewhere; None: the only `.csv` or `.tsv` directly in the root.
     `path`, `label`, `patient` and `split` are names of columns. The last two are optional under their default names;
-    None: not used. `suffix` is appended to each path, for tables that leave `.jpg` out. Paths are relative to the root,
-    or to the table's folder; none may lead out of the root. The format is read from a file's content, whatever its
-    name. `skip_missing` skips rows whose file is missing.
+    None: not used. A list of paths is columns of folders and the name; a list of labels is a column a class, of which
+    one holds 1. `split_words` maps train, val and test
+    to the words of the split column; without such a column, each of several tables is the subset it is named after.
+    Patients may be in another table, `patient_table`, with the same path column, or in the ids (`group_pattern`).
+
+    Paths are relative to the root, to the table's folder or to a folder above the root; a name that there is once is
+    found anywhere below the root, with or without its suffix, and a folder stands for all images in it. None may lead
+    out of the root. `suffix` is appended to each path. The format is read from a file's content, whatever its name.
+    `skip_missing` skips rows whose file is missing, `skip_unlabelled` those without a label. `several_labels`: skip the
+    images that have several, or take the first label; None: in a cell they are one class, in several rows an error.
     """
 
     layout: ClassVar[str] = "a .csv or .tsv file in it, with the columns path and label"
@@ -110,133 +62,211 @@ class CsvReader(Source):
 
     def __init__(
         self,
-        table: str | None = None,
-        path: str = "path",
-        label: str = "label",
+        table: str | list[str] | None = None,
+        path: str | list[str] = "path",
+        label: str | list[str] = "label",
         patient: str | None = "patient",
         split: str | None = "split",
         suffix: str = "",
         skip_missing: bool = False,
+        skip_unlabelled: bool = False,
+        several_labels: Literal["skip", "first"] | None = None,
+        split_words: dict[str, Any] | None = None,
+        patient_table: str | None = None,
+        group_pattern: str | None = None,
     ) -> None:
-        self.table, self.suffix, self.skip_missing = table, suffix, skip_missing
-        self.path, self.label, self.patient, self.split = path, label, patient, split
+        self.tables = [table] if isinstance(table, str) else table
+        self.labels = [label] if isinstance(label, str) else label
+        self.paths = [path] if isinstance(path, str) else path
+        self.patient, self.split, self.suffix = patient, split, suffix
+        self.skip_missing, self.skip_unlabelled, self.several_labels = skip_missing, skip_unlabelled, several_labels
+        self.split_words = SplitWords(split_words)
+        self.patient_table = patient_table
+        self.pattern = None if group_pattern is None else IdPattern("group_pattern", group_pattern)
+        self.left_out: Counter[str] = Counter()
 
     def listings(self, root: Path) -> list[Listing]:
         """Raises `DataError`, which names the row."""
         root = root.resolve()
-        table = read_table(self.find_table(root))
-        at_path = table.get_column_index(self.path, f"{OPTIONS_KEY}.path")
-        at_label = table.get_column_index(self.label, f"{OPTIONS_KEY}.label")
-        at_patient = table.find_column_index(self.patient, f"{OPTIONS_KEY}.patient", "patient")
-        at_split = table.find_column_index(self.split, f"{OPTIONS_KEY}.split", "split")
-        if at_split is not None and not any(cells[at_split] for _, cells in table.rows):
-            at_split = None
-        found: dict[str, tuple[int, Listing]] = {}
-        repeated = 0
-        missing: list[tuple[int, str]] = []
-        for number, cells in table.rows:
-            where = f"{table.path}, row {number}"
-            file, id = self.resolve_file(cells[at_path], root, table.path.parent, where)
-            if not is_existing_file(file):
-                missing.append((number, cells[at_path]))
-                continue
-            if not cells[at_label]:
-                raise DataError(
-                    f"{where}: {id} has no label, wanted one in each row; take the row out (a folder of images "
-                    "without labels can be named with dataset.unlabelled=FOLDER)"
-                )
-            group = None if at_patient is None else cells[at_patient] or None
-            subset = None if at_split is None else parse_subset(cells[at_split], where)
-            listing = Listing(file, id, cells[at_label], group, subset)
-            row, known = found.setdefault(id, (number, listing))
-            if known != listing:
-                raise DataError(
-                    f"{where}: {id} has another label, patient or split than in row {row}, wanted the same; take one "
-                    "of the rows out"
-                )
-            repeated += row != number
-        if missing:
-            self.report_missing_files(missing, table, root)
-        subsets = {listing.subset for _, listing in found.values()} - {None}
-        if subsets and not {"train", "test"} <= subsets:
-            got = " and ".join(sorted(filter(None, subsets)))
-            self.notes.append(
-                f"the column {self.split} of {table.path.name} has {got} only: used by split=official only"
-            )
-        if repeated:
-            self.notes.append(f"{repeated} rows of {table.path.name} repeat a row above: skipped")
-        return sorted((listing for _, listing in found.values()), key=lambda each: each.id)
+        files, rows = FileIndex(root, self.exclude), Rows()
+        tables = [read_table(path, files) for path in self.find_tables(root)]
+        patients = self.read_patients(root, files)
+        for table in tables:
+            subset = guess_subset(table.path.stem) if len(tables) > 1 else None
+            self.read_rows(table, files, rows, subset, patients)
+        if rows.left_out["missing"] and not rows.found:
+            missing = rows.left_out["missing"]
+            raise DataError(f"{tables[0].path}: none of its {missing} files is below {root}; check dataset.root")
+        listings = self.choose_labels(rows)
+        self.left_out = rows.left_out
+        self.notes += self.describe_rows(rows, {each.subset for each in listings} - {None}, tables[0].path.name)
+        if self.pattern is not None:
+            self.pattern.check_fits([each.id for each in listings])
+        return sorted(listings, key=lambda each: each.id)
 
-    def find_table(self, root: Path) -> Path:
-        """Find the table. Raises `DataError` if it is not named and not the only one."""
-        if self.table is not None:
-            inside = root / self.table
-            return inside if inside.is_file() else Path(self.table)
+    def find_tables(self, root: Path) -> list[Path]:
+        """Find the tables. Raises `DataError` if none is named and there is not one only."""
+        if self.tables is not None:
+            return [find_named_table(root, name) for name in self.tables]
         if not root.is_dir():
             raise DataError(f"{root}: no such folder, wanted the one with the images; type dataset.root=FOLDER")
         tables = list_tables(root)
         if len(tables) != 1:
-            got = ", ".join(each.name for each in tables) or "none"
+            got = ", ".join(each.name for each in tables[:5]) or "none"
             raise DataError(f"{root}: which table? got {got}, wanted one .csv or .tsv; type {OPTIONS_KEY}.table=FILE")
-        return tables[0]
+        return tables
 
-    def resolve_file(self, cell: str, root: Path, beside: Path, where: str) -> tuple[Path, str]:
-        """Return the absolute path of the file that a cell names, which may be missing, and its id. Nothing in the
-        table is trusted: raises `DataError` for a path that leads out of the root."""
+    def read_patients(self, root: Path, files: FileIndex) -> dict[str, str]:
+        """Map the paths of another table to its patients."""
+        if self.patient_table is None or self.patient is None:
+            return {}
+        table = read_table(find_named_table(root, self.patient_table), files)
+        patient = table.get_column_index(self.patient, f"{OPTIONS_KEY}.patient")
+        return dict(zip(table.get_paths(self.paths), table.get_cells(patient), strict=True))
+
+    def read_rows(
+        self, table: CsvTable, files: FileIndex, rows: Rows, subset: str | None, patients: dict[str, str]
+    ) -> None:
+        """Add the rows of one table. `subset`: the one of a table without a split column."""
+        paths = table.get_paths(self.paths)
+        at_labels = [table.get_column_index(each, f"{OPTIONS_KEY}.label") for each in self.labels]
+        at_split = table.find_column_index(self.split, f"{OPTIONS_KEY}.split", "split")
+        if at_split is not None and not any(table.get_cells(at_split)):
+            at_split = None
+        at_patient = None
+        if self.patient_table is None:
+            at_patient = table.find_column_index(self.patient, f"{OPTIONS_KEY}.patient", "patient")
+        cells_of_label = LabelCells(table.get_cells(at_labels[0]) if len(at_labels) == 1 else ())
+        names = Counter(map(get_stem, set(paths)))
+        missing: list[tuple[int, str]] = []
+        for path, (number, cells) in zip(paths, table.rows, strict=True):
+            where = f"{table.path}, row {number}"
+            images = self.find_images(path, files, table.path.parent, where, names)
+            if not images:
+                missing.append((number, path))
+                continue
+            if len(at_labels) > 1:
+                labels = list_true_columns([cells[at] for at in at_labels], self.labels, where)
+            elif not (cell := cells[at_labels[0]]) or (self.skip_unlabelled and cells_of_label.is_missing(cell)):
+                labels = []
+            else:
+                labels = cells_of_label.split(cell)
+            if not labels and not self.skip_unlabelled:
+                raise DataError(
+                    f"{where}: {images[0][1]} has no label, wanted one in each row; "
+                    f"{OPTIONS_KEY}.skip_unlabelled=true leaves such rows out (a folder of images without labels can "
+                    "be named with dataset.unlabelled=FOLDER)"
+                )
+            if not labels:
+                rows.left_out["unlabelled"] += 1
+                continue
+            for file, id in images:
+                group = patients.get(path) if at_patient is None else cells[at_patient]
+                if self.pattern is not None and not group:
+                    group = self.pattern.search(id)
+                own = subset if at_split is None else self.split_words.parse(cells[at_split], where)
+                self.add_image(rows, id, Entry(number, where, file, labels, group or None, own))
+        self.report_missing_files(missing, table, files, rows)
+
+    def add_image(self, rows: Rows, id: str, new: Entry) -> None:
+        """Add a row of an image. Raises `DataError` where it contradicts the one before."""
+        known = rows.found.setdefault(id, new)
+        if known is new:
+            return
+        if (known.file, known.group, known.subset) != (new.file, new.group, new.subset) or (
+            known.labels != new.labels and self.several_labels is None
+        ):
+            raise DataError(
+                f"{new.where}: {id} has another label, patient or split than in row {known.row}, wanted the same; take "
+                f"one of the rows out ({OPTIONS_KEY}.several_labels=skip leaves images of several labels out)"
+            )
+        rows.repeated += 1
+        known.labels = list(dict.fromkeys([*known.labels, *new.labels]))
+
+    def choose_labels(self, rows: Rows) -> list[Listing]:
+        """Make one label of those of each image."""
+        listings = []
+        for id, entry in rows.found.items():
+            if len(entry.labels) > 1:
+                rows.left_out["several"] += 1
+                rows.example = rows.example or "|".join(entry.labels)
+                if self.several_labels == "skip":
+                    continue
+            label = entry.labels[0] if self.several_labels else "|".join(entry.labels)
+            listings.append(Listing(entry.file, id, label, entry.group, entry.subset))
+        return listings
+
+    def find_images(
+        self, cell: str, files: FileIndex, beside: Path, where: str, names: Counter[str]
+    ) -> list[tuple[Path, str]]:
+        """Return the path and the id of the image that a cell names, or of all images in the folder that it names;
+        none if there is none, or not one only. Nothing in the table is trusted: raises `DataError` for a path that
+        leads out of the root. `names`: how often the table has a name, in whatever folders."""
         if not cell:
             raise DataError(f"{where}: got no path, wanted one in each row")
-        candidates = [
+        places = [
             Path(os.path.normpath(folder / name))
             for name in list_spellings(cell + self.suffix)
-            for folder in (root, beside)
+            for folder in (files.root, beside)
         ]
-        inside = [each for each in candidates if each.is_relative_to(root) and each != root]
+        inside = [each for each in places if each.is_relative_to(files.root) and each != files.root]
+        for file in inside:
+            if os.path.isfile(file):  # noqa: PTH113 - `Path.is_file` raises for a name that is too long
+                return [(file, "/".join(map(make_portable, file.relative_to(files.root).parts)))]
+        ids, certain = files.find(cell + self.suffix, beside)
+        if len(ids) == 1 and (certain or names[get_stem(cell)] == 1):
+            return [(files.paths[ids[0]], ids[0])]
+        if not ids and (folder := files.find_folder(cell)):
+            return [(files.paths[id], id) for id in folder]
         if not inside:
             raise DataError(
-                f"{where}: {cell} leads out of {root}, wanted a path below it; name the folder that holds all of them "
-                "with dataset.root=FOLDER"
+                f"{where}: {cell} leads out of {files.root}, wanted a path below it; name the folder that holds all of "
+                "them with dataset.root=FOLDER"
             )
-        file = next(filter(is_existing_file, inside), inside[0])
-        return file, "/".join(map(make_portable, file.relative_to(root).parts))
+        return []
 
-    def report_missing_files(self, missing: list[tuple[int, str]], table: CsvTable, root: Path) -> None:
-        """Add a note on missing files; raise `DataError` without `skip_missing`, or if all are missing."""
-        number, name = missing[0]
-        if not self.skip_missing:
-            more = f" (and those of {len(missing) - 1} more rows)" if len(missing) > 1 else ""
-            raise DataError(
-                f"{table.path}, row {number}: {name}{self.suffix} is not there{more}, wanted a file below {root}; "
-                f"{OPTIONS_KEY}.skip_missing=true leaves such rows out, "
-                f"{OPTIONS_KEY}.suffix=.jpg puts .jpg behind each path"
-            )
-        if len(missing) == len(table.rows):
-            raise DataError(f"{table.path}: none of its {len(missing)} files is below {root}; check dataset.root")
-        self.notes.append(f"{len(missing)} rows of {table.path.name} name a missing file: skipped")
+    def report_missing_files(
+        self, missing: list[tuple[int, str]], table: CsvTable, files: FileIndex, rows: Rows
+    ) -> None:
+        """Count missing files; raise `DataError` without `skip_missing`, with the first row."""
+        rows.left_out["missing"] += len(missing)
+        if not missing or self.skip_missing:
+            return
+        number, cell = missing[0]
+        several = files.find(cell + self.suffix, table.path.parent)[0]
+        what = f"may be {several[0]} or {several[1]}" if len(several) > 1 else "is not there"
+        more = f" (and those of {len(missing) - 1} more rows)" if len(missing) > 1 else ""
+        raise DataError(
+            f"{table.path}, row {number}: {cell}{self.suffix} {what}{more}, wanted one file below {files.root}; "
+            f"{OPTIONS_KEY}.skip_missing=true leaves such rows out"
+        )
+
+    def describe_rows(self, rows: Rows, subsets: set[str | None], table: str) -> list[str]:
+        """List notes on what was left out."""
+        several = {
+            "skip": f"skipped; {OPTIONS_KEY}.several_labels=first takes the first label of each",
+            "first": "the first one is taken",
+            None: f"each combination is a class; {OPTIONS_KEY}.several_labels=skip leaves them out, =first takes the "
+            "first label of each",
+        }[self.several_labels]
+        counts = {
+            f"rows of {table} repeat a row above: skipped": rows.repeated,
+            f"rows of {table} name a missing file: skipped": rows.left_out["missing"],
+            f"rows of {table} have no label: skipped": rows.left_out["unlabelled"],
+            f"images have several labels, such as {rows.example}: {several}": rows.left_out["several"],
+        }
+        notes = [f"{number} {what}" for what, number in counts.items() if number]
+        if subsets and not {"train", "test"} <= subsets:
+            got = " and ".join(sorted(filter(None, subsets)))
+            notes.insert(0, f"the images of {table} are {got} only: used by split=official only")
+        return notes
 
 
-def is_existing_file(file: Path) -> bool:
-    return os.path.isfile(file)  # noqa: PTH113 - `Path.is_file` raises for a name that is too long
+def find_named_table(root: Path, name: str) -> Path:
+    inside = root / name
+    return inside if inside.is_file() else Path(name)
 
 
 def list_spellings(name: str) -> list[str]:
     """List a path as it is typed, and with Windows' separators replaced."""
     return [name, name.replace("\\", "/")] if "\\" in name else [name]
-
-
-def list_tables(folder: Path) -> list[Path]:
-    """List the tables directly in a folder, by name."""
-    return sorted(
-        each
-        for each in folder.iterdir()
-        if each.suffix.lower() in TABLE_SUFFIXES and each.is_file() and not is_junk(each.name)
-    )
-
-
-def parse_subset(word: str, where: str) -> str:
-    subset = get_subset(word)
-    if subset is None:
-        raise DataError(
-            f"{where}: split is {word!r}, wanted train, val or test; if the column means something else, type "
-            f"{OPTIONS_KEY}.split=null"
-        )
-    return subset

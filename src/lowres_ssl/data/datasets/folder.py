@@ -1,61 +1,75 @@
 """Read any folder of class folders, or of train[/val]/test folders of class folders."""
 
 import re
+from collections import Counter
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
+from lowres_ssl.console import shorten_list
 from lowres_ssl.data.datasets import Listing, Source, folders_in, get_subset, images_below, resolve_root
-from lowres_ssl.errors import ConfigError, DataError
+from lowres_ssl.data.id_pattern import IdPattern
+from lowres_ssl.data.split_words import SplitWords
+from lowres_ssl.errors import DataError
 
 
 class ClassFolderReader(Source):
     """Take the top folder's name as the class; images may lie deeper in it, and those beside the class folders are left
-    out. `group_pattern` is a regular expression searched for in the id (such as `tumour/p12_3.png`); its group named
-    `group`, else its first one, is the patient. An image it does not match has none.
+    out, as is a folder with a copy of the folders beside it.
+
+    The patterns are regular expressions searched for in the id (such as `tumour/p12_3.png`); the group named `group`,
+    else the first one, is the patient (`group_pattern`) or the class (`label_pattern`, where the top folder is not). An
+    image without a class is left out, one without a patient has none. `split_words` maps train, val and test to names
+    of top folders, where they are called otherwise.
     """
 
     layout: ClassVar[str] = "one folder a class with images inside, or train, [val,] test folders of such class folders"
     official_default: ClassVar[bool] = True
 
-    def __init__(self, group_pattern: str | None = None) -> None:
-        self.pattern: re.Pattern[str] | None = None
-        if group_pattern is not None:
-            key = f"dataset.options.group_pattern={group_pattern}"
-            try:
-                self.pattern = re.compile(group_pattern)
-            except re.error as error:
-                raise ConfigError(f"{key}: not a regular expression ({error}); try '([^/_]+)_'") from error
-            if not self.pattern.groups:
-                raise ConfigError(f"{key}: got no group, wanted one around the patient's name; try '([^/_]+)_'")
+    def __init__(
+        self,
+        group_pattern: str | None = None,
+        label_pattern: str | None = None,
+        split_words: dict[str, Any] | None = None,
+    ) -> None:
+        self.group_pattern = None if group_pattern is None else IdPattern("group_pattern", group_pattern)
+        self.label_pattern = None if label_pattern is None else IdPattern("label_pattern", label_pattern)
+        self.split_words = None if split_words is None else SplitWords(split_words)
 
     def listings(self, root: Path) -> list[Listing]:
-        """Raises `DataError` if a class has no training folder, `ConfigError` if the pattern fits no image."""
+        """Raises `DataError` if a class has no training folder, `ConfigError` if a pattern fits no image."""
         folder = resolve_root(root, self.exclude)
-        divided = has_subset_folders(folder, self.exclude)
+        divided = self.split_words is not None or has_subset_folders(folder, self.exclude)
+        images = list(images_below(folder, self.exclude))
+        copies = find_copies([id for _, id in images])
+        if copies:
+            self.notes.append(f"{shorten_list(sorted(copies))}: a copy of the folders beside it, left out")
         found = []
-        for path, id in images_below(folder, self.exclude):
+        for path, id in images:
             top, _, inner = id.partition("/") if divided else ("", "", id)
-            label, slash, _ = inner.partition("/")
-            subset = get_subset(top)
-            if slash and (subset or not divided):
-                found.append(Listing(path, id, label, self.find_group(id), subset))
+            label = self.label_pattern.search(id) if self.label_pattern else inner.rpartition("/")[0].partition("/")[0]
+            subset = self.split_words.get(top) if self.split_words else get_subset(top)
+            if label and (subset or not divided) and id.partition("/")[0] not in copies:
+                group = self.group_pattern.search(id) if self.group_pattern else None
+                found.append(Listing(path, id, label, group, subset))
         trained = {listing.label for listing in found if listing.subset == "train"}
         missing = sorted({listing.label for listing in found} - trained)
         if divided and missing:
             raise DataError(
-                f"{folder}: class {missing[0]} has no training image, got {', '.join(sorted(trained)) or 'none'}; "
+                f"{folder}: class {missing[0]} has no training image, got {shorten_list(sorted(trained)) or 'none'}; "
                 f"add a folder train/{missing[0]}, or leave the class out with 'dataset.exclude=[{missing[0]}]'"
             )
-        if self.pattern and found and all(listing.group is None for listing in found):
-            raise ConfigError(
-                f"dataset.options.group_pattern={self.pattern.pattern}: fits none of the {len(found)} images; "
-                f"wanted a pattern for ids like {found[0].id}"
-            )
+        for pattern in (self.label_pattern, self.group_pattern):
+            if pattern is not None:
+                pattern.check_fits([id for _, id in images])
         return found
 
-    def find_group(self, id: str) -> str | None:
-        match = self.pattern.search(id) if self.pattern else None
-        return match and (match["group"] if "group" in match.re.groupindex else match[1])
+
+def find_copies(ids: list[str]) -> set[str]:
+    """Find the top folders that hold, one level deeper, little else than what lies beside them."""
+    known = set(ids)
+    tops = Counter(id.partition("/")[0] for id in ids if id.count("/") > 1)
+    copied = Counter(top for top, _, inner in (id.partition("/") for id in ids) if "/" in inner and inner in known)
+    return {top for top, number in copied.items() if 10 * number >= 9 * tops[top] and number < len(ids)}
 
 
 def has_subset_folders(folder: Path, exclude: re.Pattern[str] | None = None) -> bool:

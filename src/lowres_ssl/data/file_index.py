@@ -1,0 +1,105 @@
+"""Find the images below a folder by what tables call them: with or without folders and suffix, in parts."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+from functools import cached_property
+from itertools import takewhile
+from pathlib import Path
+
+from lowres_ssl.data.datasets import IMAGE_SUFFIXES, images_below, make_portable
+
+MASK_FOLDER = re.compile(r"mask|segm|annot|ground.?truth|contour|overlay|(?:^|[_ -])gt(?:$|[_ -])", re.IGNORECASE)
+MAX_JOINED = 3  # folders and name, as in 000001_01_01_109.png for 000001_01_01/109.png
+
+
+class FileIndex:
+    """Look up images below `root`, without those whose id `exclude` matches. Upper and lower case are the same."""
+
+    def __init__(self, root: Path, exclude: re.Pattern[str] | None = None) -> None:
+        self.root, self.exclude = root, exclude
+
+    @cached_property
+    def paths(self) -> dict[str, Path]:
+        """Map the id of each image to its path; read from the disk when it is first needed."""
+        return {id: path for path, id in images_below(self.root, self.exclude)} if self.root.is_dir() else {}
+
+    @cached_property
+    def by_name(self) -> dict[str, list[str]]:
+        """Map names without suffix to ids."""
+        return group_ids((get_stem(id), id) for id in self.paths)
+
+    @cached_property
+    def by_joined_name(self) -> dict[str, list[str]]:
+        """Map names joined with those of the folders above, and numbers without leading zeros, to ids."""
+        keys = []
+        for id in self.paths:
+            *folders, stem = (*id.lower().split("/")[:-1], get_stem(id))
+            keys += [("_".join([*folders[-depth:], stem]), id) for depth in range(1, min(MAX_JOINED, len(folders) + 1))]
+            keys += [(str(int(stem)), id)] if stem.isdecimal() and stem[0] == "0" else []
+        return group_ids(keys)
+
+    @cached_property
+    def by_folder(self) -> dict[str, list[str]]:
+        """Map the id of each folder to the ids of the images anywhere in it."""
+        return group_ids((id[:end].lower(), id) for id in self.paths for end, letter in enumerate(id) if letter == "/")
+
+    def find(self, cell: str, beside: Path | None = None) -> tuple[list[str], bool]:
+        """List the ids of the images that a cell may mean, none or several where it is not clear which; `beside`: the
+        folder of the table. The second value: whether the folders agree as well, so that the name need not be the only
+        one of its kind in the table.
+        """
+        parts = split_parts(cell)
+        if not parts:
+            return [], False
+        key = get_stem(parts[-1])
+        known = self.by_name.get(key) or self.by_name.get(get_stem("_".join(parts)))
+        if not known:
+            joined = self.by_joined_name.get(key, [])
+            return joined, len(joined) == 1
+        depths = {id: count_common_parts(parts[:-1], id.lower().split("/")[:-1]) for id in known}
+
+        def rank(id: str) -> tuple[int, bool, bool, bool, bool]:
+            """The same folders, folder of the table and whole name first; then what is no mask and no copy."""
+            is_copy = any(id.endswith(f"/{other}") for other in known)
+            is_mask = MASK_FOLDER.search(id.rpartition("/")[0]) is not None
+            is_near = beside is not None and beside in self.paths[id].parents
+            return depths[id], is_near, id.lower().endswith(parts[-1]), not is_mask, not is_copy
+
+        best = max(map(rank, known))
+        found = [id for id in known if rank(id) == best]
+        return found, best[0] == len(parts) - 1 or best[0] == found[0].count("/")
+
+    def find_folder(self, cell: str) -> list[str]:
+        """List the ids of the images in the folder that a cell names, below the root or from a folder above it on."""
+        parts = split_parts(cell)
+        tails = ("/".join(parts[start:]) for start in range(len(parts)))
+        return next((self.by_folder[tail] for tail in tails if tail in self.by_folder), [])
+
+    def is_named_by(self, cell: str) -> bool:
+        """Whether a cell names an image, or a folder of images."""
+        return bool(self.find(cell)[0] or self.find_folder(cell))
+
+
+def group_ids(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    groups: dict[str, list[str]] = defaultdict(list)
+    for key, id in pairs:
+        groups[key].append(id)
+    return dict(groups)
+
+
+def split_parts(cell: str) -> list[str]:
+    """Split a path as any system writes it into lower-case parts; `..` and drives go."""
+    return [part for part in re.split(r"[/\\]", make_portable(cell).lower()) if part.strip(". ") and part[-1] != ":"]
+
+
+def get_stem(id: str) -> str:
+    """Return the lower-case name without the suffix of an image; other dots stay (`1.2.840.1`)."""
+    name = id.rpartition("/")[2].lower()
+    stem, dot, suffix = name.rpartition(".")
+    return stem if dot + suffix in IMAGE_SUFFIXES else name
+
+
+def count_common_parts(first: list[str], second: list[str]) -> int:
+    """Count the parts at the end of both that are the same."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(first[::-1], second[::-1], strict=False)))

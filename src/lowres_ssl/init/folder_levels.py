@@ -1,0 +1,225 @@
+"""Decide which level of folders holds the classes: the top one, or a deeper one below folds, sites or organs."""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lowres_ssl.console import shorten_list
+from lowres_ssl.data.datasets import guess_subset, images_below, resolve_root
+from lowres_ssl.data.datasets.folder import find_copies, has_subset_folders
+from lowres_ssl.data.split_words import SplitWords
+from lowres_ssl.errors import ConfigError, DataError
+from lowres_ssl.init.guesses import is_patient_folder
+from lowres_ssl.init.typed_input import TypedInput, format_init
+
+# Folders that divide a set without being classes, by the words of their names.
+PART_WORDS = frozenset(
+    [
+        *("fold", "folds", "cv", "site", "hospital", "center", "centre", "clinic", "source", "cohort", "scanner"),
+        *("part", "parts", "batch", "split", "set", "subset", "chunk", "dataset", "train", "training", "val"),
+        *("valid", "validation", "test", "testing", "images", "image", "imgs", "img", "pictures", "data"),
+    ]
+)
+# Folders that a class may have in it, such as views, magnifications and file formats.
+VIEW = re.compile(
+    r"\d+x|x?\d+(px|um|mm)|(.*[_ -])?(images?|imgs?|masks?|labels?|png|jpe?g|tiff?|bmp|dcm|dicom|raw|original|resized|"
+    r"left|right|frontal|lateral|ap|pa|axial|coronal|sagittal|t[12]w?|flair|oct|fundus|he|ihc)s?",
+    re.IGNORECASE,
+)
+CLASS_WORDS = frozenset(["grade", "stage", "class", "level", "score", "birads", "cat", "category", "type", "group"])
+TRUTH_WORDS = frozenset(
+    [
+        *("positive", "negative", "pos", "neg", "normal", "abnormal", "benign", "malignant", "healthy", "sick"),
+        *("ill", "diseased", "disease", "tumor", "tumour", "cancer", "control", "case", "lesion", "infected"),
+        *("uninfected",),
+    ]
+)
+WORD_AFTER_NUMBER = re.compile(r"[^/]*\d[ _-]+([A-Za-z][A-Za-z _-]*)")
+MAX_CLASSES, MIN_IMAGES_A_FOLDER = 50, 3
+SMALL_FOLDER, MANY_FOLDERS = 2, 20
+
+
+@dataclass(frozen=True)
+class FolderReading:
+    """Hold the options of `dataset=folder`, how many folders lie above the images' own part of the id (the class
+    included), and notes on the other reading, with what to type."""
+
+    options: dict[str, Any]
+    depth: int
+    notes: tuple[str, ...] = ()
+
+
+def read_folder_levels(folder: Path, typed: TypedInput, exclude: re.Pattern[str] | None = None) -> FolderReading:
+    """Decide where the classes are. Raises `ConfigError` for a typed level that there is not, `DataError` for folders
+    of an image or two that can be no classes."""
+    root = resolve_root(folder, exclude)
+    ids = [id for _, id in images_below(root, exclude)]
+    copies = find_copies(ids)
+    chains = [id.split("/")[:-1] for id in ids if id.partition("/")[0] not in copies]
+    has_subsets = has_subset_folders(root, exclude)
+    words = typed.split_words or (None if has_subsets else guess_subset_folders(chains))
+    divided, subsets = int(words is not None or has_subsets), SplitWords(words)
+    chains = [chain[divided:] for chain in chains if not divided or (chain and subsets.get(chain[0]))]
+    deepest = max(map(len, chains), default=0)
+    if typed.class_level is not None and not 1 <= typed.class_level <= deepest:
+        raise ConfigError(f"class_level={typed.class_level}: wanted 1 to {deepest}, the levels of folders")
+    pattern = None if typed.class_level else find_class_in_names(chains)
+    level = typed.class_level or (1 if pattern else guess_class_level(chains))
+    options: dict[str, Any] = {} if words is None else {"split_words": words}
+    if pattern is None and level > 1:
+        pattern = f"^{'[^/]+/' * (divided + level - 1)}([^/]+)/"
+        check_folder_sizes(folder, Counter(chain[level - 1] for chain in chains if len(chain) >= level))
+    elif pattern is None:
+        check_folder_sizes(folder, Counter(chain[0] for chain in chains if chain))
+    if pattern is not None:
+        options["label_pattern"] = pattern
+    if typed.top == "group" or (typed.class_level is None and level > 1 and have_patients_on_top(chains)):
+        options["group_pattern"] = f"^{'[^/]+/' * divided}([^/]+)/"
+    notes = () if typed.class_level else describe_other_level(folder, chains, level, pattern)
+    return FolderReading(options, divided + level, notes)
+
+
+def describe_other_level(
+    folder: Path, chains: Sequence[Sequence[str]], level: int, pattern: str | None
+) -> tuple[str, ...]:
+    """Describe how the folders were read, and the other reading with its command; empty where there is one only."""
+    upper, lower = (shorten_list(list_names(chains, each)) for each in (max(1, level - 1), max(2, level)))
+    if level > 1:
+        return (
+            f"read the folders {lower} as the classes; could be those above ({upper}): "
+            f"{format_init(folder, f'class_level={level - 1}')}; to keep each of the top folders together, in train or "
+            f"in test: {format_init(folder, 'top=group')}",
+        )
+    if pattern is not None:
+        words = re.sub(r".*\((.*)\)/$", r"\1", pattern).split("|")
+        return (
+            f"read {shorten_list(words)} in the names of folders as the classes; could be the top folders ({upper}): "
+            f"{format_init(folder, 'class_level=1')}",
+        )
+    if have_same_folders(chains) and len(list_names(chains, 2)) <= MAX_CLASSES:
+        return (
+            f"read the folders {upper} as the classes; could be those in each of them ({lower}): "
+            f"{format_init(folder, 'class_level=2')}",
+        )
+    return ()
+
+
+def guess_subset_folders(chains: Sequence[Sequence[str]]) -> dict[str, Any] | None:
+    """Map train, val and test to top folders named such as `train_set`, which hold folders of the same names."""
+    tops = sorted({chain[0] for chain in chains if chain})
+    named = {top: guess_subset(top) for top in tops}
+    if None in named.values() or not {"train", "test"} <= set(named.values()) or not have_same_folders(chains):
+        return None
+    return {subset: [top for top in tops if named[top] == subset] for subset in named.values() if subset is not None}
+
+
+def list_class_folders(folder: Path, exclude: re.Pattern[str] | None = None) -> list[str]:
+    """List the top folders if they could be classes: at least two, named as no parts of a set and no patients."""
+    root = resolve_root(folder, exclude)
+    level = int(has_subset_folders(root, exclude))
+    chains = [id.split("/")[level:-1] for _, id in images_below(root, exclude)]
+    tops = list_names(chains, 1)
+    parts = sum(is_part_name(top) or looks_like_patient(top) for top in tops)
+    return tops if len(tops) > 1 and 2 * parts < len(tops) else []
+
+
+def list_names(chains: Sequence[Sequence[str]], level: int) -> list[str]:
+    return sorted({chain[level - 1] for chain in chains if len(chain) >= level})
+
+
+def group_by_top(chains: Sequence[Sequence[str]]) -> dict[str, set[str]]:
+    """Map each top folder to the names of the folders in it."""
+    inner: dict[str, set[str]] = defaultdict(set)
+    for chain in chains:
+        if len(chain) > 1:
+            inner[chain[0]].add(chain[1])
+    return inner
+
+
+def have_same_folders(chains: Sequence[Sequence[str]]) -> bool:
+    """Whether the top folders hold folders of the same names, at least two, with a few missing perhaps."""
+    inner = group_by_top(chains)
+    names = set().union(*inner.values())
+    full = sum(map(len, inner.values())) >= 0.75 * len(inner) * len(names)
+    deep = sum(len(chain) > 1 for chain in chains) >= 0.9 * len(chains)
+    return len(inner) > 1 and len(names) > 1 and full and deep
+
+
+def guess_class_level(chains: Sequence[Sequence[str]]) -> int:
+    """Go down from the top as long as the folders below look more like classes."""
+    level = 1
+    while are_classes_deeper([chain[level - 1 :] for chain in chains if len(chain) >= level]):
+        level += 1
+    return level
+
+
+def are_classes_deeper(chains: Sequence[Sequence[str]]) -> bool:
+    """Whether the second level looks more like classes than the first: the top folders are parts, patients or organs."""
+    inner = group_by_top(chains)
+    names = sorted(set().union(*inner.values())) if inner else []
+    if sum(len(chain) > 1 for chain in chains) < 0.9 * len(chains) or not 2 <= len(names) <= MAX_CLASSES:
+        return False
+    if any(VIEW.fullmatch(name) or is_part_name(name) for name in names):
+        return False
+    same, parts = have_same_folders(chains), all(is_part_name(top) for top in inner)
+    if have_patients_on_top(chains):
+        return True
+    if 2 * sum(map(looks_like_patient, names)) > len(names):
+        return same and parts
+    if len(inner) < 2:  # one class folder cannot be
+        return True
+    enough = len(chains) >= MIN_IMAGES_A_FOLDER * sum(map(len, inner.values()))
+    return parts or (enough and (same or all(len(own) > 1 for own in inner.values())))
+
+
+def have_patients_on_top(chains: Sequence[Sequence[str]]) -> bool:
+    """Whether the top folders are numbered, and more than the few names of the folders in them, such as 8863/0."""
+    inner = group_by_top(chains)
+    names = set().union(*inner.values())
+    numbered = 2 * sum(map(looks_like_patient, inner)) > len(inner)
+    shared = sum(map(len, inner.values())) >= 0.5 * len(inner) * len(names) or all(
+        len(own) == 1 for own in inner.values()
+    )
+    return numbered and len(inner) > max(4, 2 * len(names)) and len(names) > 1 and shared
+
+
+def list_words(name: str) -> list[str]:
+    return [word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)]
+
+
+def is_part_name(name: str) -> bool:
+    """Whether a folder is named as a part of a set, such as fold_1, site A, HAM10000_images_part_1, images_001."""
+    return bool(PART_WORDS & set(list_words(name)))
+
+
+def looks_like_patient(name: str) -> bool:
+    """Whether a folder's name is a number or has one, as those of patients, studies and series have."""
+    return is_patient_folder(name) or (any(map(str.isdecimal, name)) and not CLASS_WORDS & set(list_words(name)))
+
+
+def find_class_in_names(chains: Sequence[Sequence[str]]) -> str | None:
+    """Find the level of folders numbered and named after a class, such as study1_positive; the pattern of the class."""
+    for level in range(1, 1 + max(map(len, chains), default=0)):
+        found = [WORD_AFTER_NUMBER.fullmatch(chain[level - 1]) for chain in chains if len(chain) >= level]
+        words = Counter(match[1] for match in found if match)
+        folders = {tuple(chain[:level]) for chain in chains}
+        several = 2 <= len(words) <= MAX_CLASSES // 5 and len(folders) >= 2 * len(words)
+        is_class = level > 1 or len(folders) > 2 * len(words) or {word.lower() for word in words} & TRUTH_WORDS
+        is_part = {word.lower() for word in words} <= PART_WORDS
+        if several and is_class and not is_part and words.total() >= 0.95 * len(chains):
+            return rf"\d[ _-]+({'|'.join(sorted(map(re.escape, words)))})/"
+    return None
+
+
+def check_folder_sizes(folder: Path, sizes: Counter[str]) -> None:
+    """Raise `DataError` for many folders of an image or two: patients or studies, not classes."""
+    small = sum(size <= SMALL_FOLDER for size in sizes.values())
+    if len(sizes) > MANY_FOLDERS and small * 2 > len(sizes):
+        raise DataError(
+            f"{folder}: {small:,} of {len(sizes):,} folders have one or two images, such as "
+            f"{shorten_list(sorted(sizes), 3)}: patients or studies, not classes; wanted one folder a class, or a "
+            "table that names the images"
+        )
