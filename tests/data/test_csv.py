@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
-from lowres_ssl.data.datasets import Listing, build_source, csv
-from lowres_ssl.data.datasets.csv import read_table
+from lowres_ssl.data import csv_table
+from lowres_ssl.data.csv_table import read_table
+from lowres_ssl.data.datasets import Listing, build_source
+from lowres_ssl.data.file_index import FileIndex
 from lowres_ssl.errors import DataError
 
 Tree = Callable[[list[str]], Path]
@@ -127,7 +129,80 @@ def test_table_may_lie_elsewhere_and_must_be_named_where_there_are_several(tree:
 
 
 def test_table_that_is_too_large_is_refused_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(csv, "MAX_TABLE_BYTES", 10)
+    monkeypatch.setattr(csv_table, "MAX_TABLE_BYTES", 10)
     (tmp_path / "t.csv").write_text("path,label\n")
     with pytest.raises(DataError, match="got 11 bytes, wanted a table of at most 10"):
-        read_table(tmp_path / "t.csv")
+        read_table(tmp_path / "t.csv", FileIndex(tmp_path))
+
+
+def test_file_is_found_by_its_name_if_no_other_row_may_mean_it(tree: Tree) -> None:
+    root = tree(["p1/view.png", "p2/view.png", "p3/other.png"])
+    (root / "t.csv").write_text("path,label\nset/p1/view.png,x\nset/p2/view,y\nset/p9/other.png,y\n")
+    found = build_source("csv", {}).listings(root)
+    assert [each.id for each in found] == ["p1/view.png", "p2/view.png", "p3/other.png"]
+    (root / "t.csv").write_text("path,label\nset/p8/other.png,x\nset/p9/other.png,y\n")
+    with pytest.raises(DataError, match=r"p8/other.png is not there \(and those of 1 more rows\)"):
+        build_source("csv", {}).listings(root)
+    (root / "t.csv").write_text("path,label\nview.png,x\n")
+    with pytest.raises(DataError, match=r"view\.png may be p1/view\.png or p2/view\.png"):
+        build_source("csv", {}).listings(root)
+
+
+def test_folder_stands_for_all_its_images(tree: Tree) -> None:
+    root = tree(["s/p1/1.png", "s/p1/2.png", "s/p2/1.png"])
+    (root / "t.csv").write_text("set/s/p1/,1\nset/s/p2/,0\n")  # without heads
+    found = build_source("csv", {"group_pattern": "(p\\d)/"}).listings(root)
+    assert [(each.id, each.label, each.group) for each in found] == [
+        ("s/p1/1.png", "1", "p1"),
+        ("s/p1/2.png", "1", "p1"),
+        ("s/p2/1.png", "0", "p2"),
+    ]
+
+
+def test_rows_without_a_label_are_left_out_on_request_and_counted(tree: Tree) -> None:
+    root = tree([*IMAGES, "b/four.png"])
+    (root / "t.csv").write_text("path,label\na/one.png,0\na/two.png,-1\nb/three.png,\nb/four.png,1\n")
+    with pytest.raises(DataError, match="skip_unlabelled=true"):
+        build_source("csv", {}).listings(root)
+    source = build_source("csv", {"skip_unlabelled": True})
+    assert [each.id for each in source.listings(root)] == ["a/one.png", "b/four.png"]
+    assert source.notes == ["2 rows of t.csv have no label: skipped"]
+
+
+@pytest.mark.parametrize(
+    ("choice", "labels"), [(None, ["A|B", "B"]), ("skip", ["B"]), ("first", ["A", "B"])], ids=["as-is", "skip", "first"]
+)
+def test_several_labels_are_counted(read: Callable[..., list[Listing]], choice: str | None, labels: list[str]) -> None:
+    assert [each.label for each in read("path,label\na/one.png,A|B\na/two.png,B\n", several_labels=choice)] == labels
+
+
+def test_several_rows_of_an_image_have_several_labels(read: Callable[..., list[Listing]]) -> None:
+    content = "path,label\na/one.png,A\na/one.png,B\na/two.png,B\na/two.png,B\n"
+    assert [each.id for each in read(content, several_labels="skip")] == ["a/two.png"]
+
+
+def test_class_may_be_the_column_that_holds_1(read: Callable[..., list[Listing]]) -> None:
+    content = "path,MEL,NV\na/one.png,1.0,0.0\na/two.png,0,1\nb/three.png,0,0\n"
+    found = read(content, label=["MEL", "NV"], skip_unlabelled=True)
+    assert [each.label for each in found] == ["MEL", "NV"]
+
+
+def test_words_of_the_split_may_be_mapped(read: Callable[..., list[Listing]]) -> None:
+    content = "path,label,split\na/one.png,x,1\na/two.png,y,0.0\nb/three.png,x,2\n"
+    found = read(content, split_words={"train": [1, "2"], "test": 0})
+    assert [each.subset for each in found] == ["train", "test", "train"]
+
+
+def test_words_of_the_split_that_are_not_mapped_are_refused(read: Callable[..., list[Listing]]) -> None:
+    with pytest.raises(DataError, match="row 2: split is '1', wanted one of 0"):
+        read("path,label,split\na/one.png,x,1\n", split_words={"test": 0})
+
+
+def test_patients_may_be_in_another_table_and_the_set_in_several(tree: Tree) -> None:
+    root = tree(IMAGES)
+    (root / "train.csv").write_text("path,label\na/one.png,x\na/two.png,y\n")
+    (root / "test.csv").write_text("path,label\nb/three.png,y\n")
+    (root / "more.csv").write_text("path,case\na/one.png,7\nb/three.png,8\n")
+    options = {"table": ["train.csv", "test.csv"], "patient": "case", "patient_table": "more.csv"}
+    found = build_source("csv", options).listings(root)
+    assert [(each.group, each.subset) for each in found] == [("7", "train"), (None, "train"), ("8", "test")]

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from lowres_ssl.data.datasets import build_source
+from lowres_ssl.data.datasets.folder import ClassFolderReader
 from lowres_ssl.init.guesses import PatientGuess, guess_patients
 
 
@@ -20,14 +21,14 @@ def numbered(pattern: str, groups: int, each: int) -> list[str]:
 def test_breakhis_slides_are_found_by_their_shape_alone(shared: Path) -> None:
     names = names_in(shared, "breakhis_v1_all_paths.txt")
     ids = [f"{name.split('/')[3]}/{name.rsplit('/', 1)[1]}" for name in names]
-    found = guess_patients(ids, classes=2, divided=False)
+    found = guess_patients(ids, classes=2, depth=1)
     assert found is not None
     assert (found.groups, found.matched) == (80, 7663)  # each slide once, over all magnifications
     assert found.example.startswith("SOB_B_PT-14-21998")
 
 
 def test_kermany_patients_are_found_by_their_word(shared: Path) -> None:
-    found = guess_patients(names_in(shared, "kermany_chest_xray.txt"), classes=2, divided=True)
+    found = guess_patients(names_in(shared, "kermany_chest_xray.txt"), classes=2, depth=2)
     assert found == PatientGuess(r"(person\d+)", groups=1667, matched=4265, example="person23", example_images=31)
 
 
@@ -35,9 +36,9 @@ def test_names_without_patients_give_no_guess(shared: Path) -> None:
     for folder in ("blood_cells", "colorectal_sample"):
         root = shared / folder
         ids = [path.relative_to(root).as_posix() for path in root.glob("*/*")]
-        assert guess_patients(ids, classes=8, divided=False) is None
+        assert guess_patients(ids, classes=8, depth=1) is None
     tiles = names_in(shared, "kather2016_tiles.txt")  # each begins with a number of its own
-    assert guess_patients(tiles, classes=8, divided=False) is None
+    assert guess_patients(tiles, classes=8, depth=1) is None
 
 
 @pytest.mark.parametrize(
@@ -52,11 +53,13 @@ def test_names_without_patients_give_no_guess(shared: Path) -> None:
     ],
 )
 def test_pattern_that_convinces_is_one_that_the_source_takes(ids: list[str], wanted: str) -> None:
-    found = guess_patients(ids, classes=2, divided=False)
+    found = guess_patients(ids, classes=2, depth=1)
     assert found is not None
     assert found.pattern == wanted
     source = build_source("folder", {"group_pattern": found.pattern})
-    groups = [source.find_group(id) for id in ids]
+    assert isinstance(source, ClassFolderReader)
+    assert source.group_pattern is not None
+    groups = [source.group_pattern.search(id) for id in ids]
     assert None not in groups
     assert len(set(groups)) == found.groups
 
@@ -74,7 +77,7 @@ def test_pattern_that_convinces_is_one_that_the_source_takes(ids: list[str], wan
     ids=["unique", "single", "few", "class", "word", "half"],
 )
 def test_names_that_do_not_convince(ids: list[str]) -> None:
-    assert guess_patients(ids, classes=2, divided=False) is None
+    assert guess_patients(ids, classes=2, depth=1) is None
 
 
 @pytest.mark.parametrize("name", ["1" * 240 + ".png", "1_" * 100 + ".png", "1-1_" * 60])
@@ -82,5 +85,5 @@ def test_long_names_take_no_time(name: str) -> None:
     """A thousand names of 240 digits took six minutes."""
     ids = [f"{'ab'[number % 2]}/{number}{name}" for number in range(200)]
     started = time.process_time()
-    assert guess_patients(ids, classes=2, divided=False) is None
+    assert guess_patients(ids, classes=2, depth=1) is None
     assert time.process_time() - started < 2

@@ -37,6 +37,8 @@ def main(cfg: DictConfig) -> None:
     require(kind is None or kind in MODALITIES, "images", kind, f"one of {', '.join(MODALITIES)}")
     name = config.name or make_dataset_name(folder.resolve().name)
     check_dataset_name(name)
+    top = config.input.top
+    require(top in (None, "group"), "top", top, "group, or null")
     typed = TypedInput(**{each.name: getattr(config.input, each.name) for each in fields(TypedInput)})
     found = inspect_folder(folder, Path(config.store_dir), typed)
     print(f"{escape_line(str(folder))}: {pluralise(len(found.catalogue.records), 'image')}\n")

@@ -44,19 +44,22 @@ class FileIndex:
         """Map the id of each folder to the ids of the images anywhere in it."""
         return group_ids((id[:end].lower(), id) for id in self.paths for end, letter in enumerate(id) if letter == "/")
 
-    def find(self, cell: str, beside: Path | None = None) -> tuple[list[str], bool]:
+    @cached_property
+    def by_folder_name(self) -> dict[str, list[str]]:
+        """Map names of folders to their ids."""
+        return group_ids((folder.rpartition("/")[2], folder) for folder in self.by_folder)
+
+    def find(self, cell: str, beside: Path | None = None) -> tuple[list[str], str]:
         """List the ids of the images that a cell may mean, none or several where it is not clear which; `beside`: the
-        folder of the table. The second value: whether the folders agree as well, so that the name need not be the only
-        one of its kind in the table.
-        """
+        folder of the table. The second value is the end of the path that is the same in both (`list_endings`), which no
+        other cell may have; "" where all of the cell or of the id is."""
         parts = split_parts(cell)
         if not parts:
-            return [], False
+            return [], ""
         key = get_stem(parts[-1])
         known = self.by_name.get(key) or self.by_name.get(get_stem("_".join(parts)))
         if not known:
-            joined = self.by_joined_name.get(key, [])
-            return joined, len(joined) == 1
+            return self.by_joined_name.get(key, []), ""
         depths = {id: count_common_parts(parts[:-1], id.lower().split("/")[:-1]) for id in known}
 
         def rank(id: str) -> tuple[int, bool, bool, bool, bool]:
@@ -68,17 +71,17 @@ class FileIndex:
 
         best = max(map(rank, known))
         found = [id for id in known if rank(id) == best]
-        return found, best[0] == len(parts) - 1 or best[0] == found[0].count("/")
+        is_whole = best[0] in (len(parts) - 1, found[0].count("/"))
+        return found, "" if is_whole else list_endings(cell)[best[0]]
 
     def find_folder(self, cell: str) -> list[str]:
-        """List the ids of the images in the folder that a cell names, below the root or from a folder above it on."""
+        """List the ids of the images in the folder that a cell names: below the root, from a folder above it on, or
+        anywhere if there is one of its name."""
         parts = split_parts(cell)
-        tails = ("/".join(parts[start:]) for start in range(len(parts)))
-        return next((self.by_folder[tail] for tail in tails if tail in self.by_folder), [])
-
-    def is_named_by(self, cell: str) -> bool:
-        """Whether a cell names an image, or a folder of images."""
-        return bool(self.find(cell)[0] or self.find_folder(cell))
+        tails = ["/".join(parts[start:]) for start in range(len(parts))]
+        alone = self.by_folder_name.get(parts[0], []) if len(parts) == 1 else []
+        places = [tail for tail in tails if tail in self.by_folder] + (alone if len(alone) == 1 else [])
+        return self.by_folder[places[0]] if places else []
 
 
 def group_ids(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
@@ -91,6 +94,12 @@ def group_ids(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
 def split_parts(cell: str) -> list[str]:
     """Split a path as any system writes it into lower-case parts; `..` and drives go."""
     return [part for part in re.split(r"[/\\]", make_portable(cell).lower()) if part.strip(". ") and part[-1] != ":"]
+
+
+def list_endings(cell: str) -> list[str]:
+    """List the ends of a path without suffix: the name, the name with its folder, and so on."""
+    parts = [*split_parts(cell)[:-1], get_stem(cell)]
+    return ["/".join(parts[start:]) for start in range(len(parts) - 1, -1, -1)]
 
 
 def get_stem(id: str) -> str:

@@ -13,12 +13,13 @@ class SplitWords:
 
     def __init__(self, words: dict[str, Any] | None) -> None:
         """`words`: by subset, one word or a list of them. Raises `ConfigError` for another subset."""
-        self.subsets: dict[str, str] | None = None if words is None else {}
+        subsets = {}
         for subset, own in (words or {}).items():
             if get_subset(subset) != subset:
                 raise ConfigError(f"{KEY}: got {subset}, wanted train, val and test, such as {{train:1,test:0}}")
             for word in own if isinstance(own, list) else [own]:
-                self.subsets[normalise_word(str(word))] = subset
+                subsets[normalise_word(str(word))] = subset
+        self.subsets = None if words is None else subsets
 
     def get(self, word: str) -> str | None:
         return get_subset(word) if self.subsets is None else self.subsets.get(normalise_word(word))

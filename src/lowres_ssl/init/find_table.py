@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from lowres_ssl.console import pluralise, shorten_list
 from lowres_ssl.data.csv_table import TABLE_SUFFIXES, CsvTable, list_tables, read_table
 from lowres_ssl.data.datasets import folders_in, guess_subset, resolve_root
@@ -19,8 +17,8 @@ from lowres_ssl.errors import ConfigError, DataError
 from lowres_ssl.init.folder_levels import list_class_folders
 from lowres_ssl.init.guess_columns import (
     LabelGuess,
-    find_typed_column,
-    find_typed_label,
+    find_column,
+    find_label_columns,
     guess_label,
     guess_patient,
     guess_split,
@@ -79,21 +77,21 @@ def find_label_table(folder: Path, typed: TypedInput, exclude: re.Pattern[str] |
             readings.append(guess_columns(table, columns, named, typed))
         elif not is_list:
             problems.append(f"{path.name}: {reason.format(folder)}")
-    best = choose_reading(readings)
-    if best is not None and best.label is not None and (best.label.certain or not list_class_folders(folder, exclude)):
-        search.options = build_csv_options(best, readings, root, exclude)
-        if others := best.label.others:
+    choice, tops = choose_reading(readings), list_class_folders(folder, exclude)
+    if choice is not None and (choice[1].certain or not tops):
+        best, label = choice
+        search.options = build_csv_options(best, label.columns, readings, root, exclude)
+        if others := label.others:
             search.notes.append(
-                f"{best.table.path.name}: read {best.label.columns!r} as the label; could be another column "
+                f"{best.table.path.name}: read {label.columns!r} as the label; could be another column "
                 f"({shorten_list(others)}): {format_init(folder, f'label={others[0]}')}"
             )
-        if (tops := list_class_folders(folder, exclude)) and typed == TypedInput():
+        if tops and typed == TypedInput():
             search.notes.append(
                 f"{best.table.path.name}: read the classes from it; could be the folders ({shorten_list(tops)}): "
                 f"{format_init(folder, f'table={NO_TABLE}')}"
             )
-    elif typed.label and readings:
-        find_typed_label(readings[0].table.columns, typed.label)
+    check_typed_columns(typed, readings, search.options, folder)
     used = list_used_tables(search.options or {})
     for each in readings:
         name = os.path.relpath(each.table.path, root)
@@ -124,37 +122,48 @@ def list_candidate_tables(folder: Path, typed: str | None) -> list[Path]:
 
 def find_path_columns(table: CsvTable, files: FileIndex) -> tuple[list[str], frozenset[str], str]:
     """Find the column that names the most images, and these: most rows name one, or half of the images are named.
-    Without one, a column of folders beside it, or a column of a folder a row. The third value is the reason why there
-    is none."""
-    rows = np.unique(np.linspace(0, max(0, len(table.rows) - 1), num=SAMPLED_ROWS, dtype=int)) if table.rows else []
-    beside, several, best = table.path.parent, "", (list[str](), frozenset[str]())
+    Without one, a column with a folder a row, or two columns of folder and name. The third value is the reason why
+    there is none."""
+    rows = sorted({number * len(table.rows) // SAMPLED_ROWS for number in range(SAMPLED_ROWS if table.rows else 0)})
+    sample = [table.rows[row][1] for row in rows]
     heads = [head for head in table.columns if table.columns.count(head) == 1]
-    hits = [head for head in heads if any(files.find(table.get_paths([head])[row])[0] for row in rows)]
-    for columns in [*([head] for head in hits), *([other, head] for head in hits for other in heads if other != head)]:
-        if len(columns) > 1 and (best[0] or not several):
-            break
-        found = [files.find(cell, beside)[0] for cell in set(table.get_paths(columns)) if cell]
-        named = frozenset(ids[0] for ids in found if len(ids) == 1)
-        several = several or next((f"{ids[0]} and {ids[1]}" for ids in found if len(ids) > 1), "")
-        if len(named) > len(best[1]) and (len(named) * 5 >= len(found) * 4 or len(named) * 2 >= len(files.paths)):
-            best = columns, named
-    if best[0]:
+    hits = [head for head in heads if any(files.find(cells[table.columns.index(head)])[0] for cells in sample)]
+    best, several = choose_path_columns(table, files, [[head] for head in hits])
+    if best is not None:
         return *best, ""
-    for head in heads if len(rows) else []:
+    for head in heads if sample else []:
         cells = table.get_paths([head])
         if len(set(cells)) == len(cells) and all(files.find_folder(cells[row]) for row in rows):
             return [head], frozenset(id for cell in cells for id in files.find_folder(cell)), ""
-    if several:
-        return [], frozenset(), f"names images that there are several times below {{}}, such as {several}; leave one"
-    return [], frozenset(), "names no image below {}"
+    if not several:
+        return [], frozenset(), "names no image below {}"
+    best, _ = choose_path_columns(table, files, [[other, head] for head in hits for other in heads if other != head])
+    reason = f"names images that there are several times below {{}}, such as {several}; leave one"
+    return (*best, "") if best is not None else ([], frozenset(), reason)
+
+
+def choose_path_columns(
+    table: CsvTable, files: FileIndex, candidates: list[list[str]]
+) -> tuple[tuple[list[str], frozenset[str]] | None, str]:
+    """Choose the columns that name the most images; the second value is an example of two files of one name."""
+    best, several = (list[str](), frozenset[str]()), ""
+    for columns in candidates:
+        cells = set(table.get_paths(columns)) - {""}
+        found = [files.find(cell, table.path.parent)[0] for cell in cells]
+        named = frozenset(ids[0] for ids in found if len(ids) == 1)
+        several = several or next((f"{ids[0]} and {ids[1]}" for ids in found if len(ids) > 1), "")
+        numbers = all(cell.isdecimal() for cell in cells)  # may be anything
+        most = len(named) * 5 >= len(found) * 4 and (not numbers or len(named) * 10 >= len(files.paths))
+        if len(named) > len(best[1]) and (most or len(named) * 2 >= len(files.paths)):
+            best = columns, named
+    return best if best[0] else None, several
 
 
 def guess_columns(table: CsvTable, paths: list[str], named: frozenset[str], typed: TypedInput) -> TableReading:
     """Guess the columns beside the path, or take those that were typed."""
     taken = [table.columns.index(each) for each in paths]
     split, words = guess_split(table, taken)
-    if typed.split is not None and typed.split.strip().lower() in [head.lower() for head in table.columns]:
-        split = find_typed_column(table.columns, "split", typed.split)
+    if typed.split is not None and (split := find_column(table.columns, typed.split)) is not None:
         cells = table.get_cells(table.columns.index(split))
         words = typed.split_words or guess_split_words(split, cells)
         if words is None:
@@ -166,30 +175,48 @@ def guess_columns(table: CsvTable, paths: list[str], named: frozenset[str], type
     elif typed.split_words:
         words = typed.split_words
     patient = guess_patient(table, taken)
-    if typed.patient is not None and typed.patient in table.columns:
-        patient = typed.patient
+    if typed.patient is not None:
+        patient = find_column(table.columns, typed.patient)
     taken += [table.columns.index(each) for each in (split, patient) if each is not None]
     label = guess_label(table, taken)
     if typed.label is not None:
-        try:
-            label = LabelGuess(find_typed_label(table.columns, typed.label), [], True)
-        except ConfigError:  # another table may have it
-            label = None
+        columns = find_label_columns(table.columns, typed.label)
+        label = None if columns is None else LabelGuess(columns, [], True)
     return TableReading(table, paths, named, label, patient, split, words)
 
 
-def choose_reading(readings: Iterable[TableReading]) -> TableReading | None:
-    """Choose the table with a label that names the most images; one with a certain label counts more."""
-    labelled = [each for each in readings if each.label is not None]
-    return max(labelled, key=lambda each: (each.label.certain, len(each.named)), default=None)
+def check_typed_columns(
+    typed: TypedInput, readings: list[TableReading], options: dict[str, Any] | None, folder: Path
+) -> None:
+    """Raise `ConfigError` for a typed column that the table does not have, or without a table that names images."""
+    used = options or {}
+    known = {
+        "label": options is not None,
+        "patient": typed.patient is not None and find_column([used.get("patient", "patient")], typed.patient),
+        "split": typed.split is not None and find_column([used.get("split", "split")], typed.split),
+    }
+    for key, name in {"label": typed.label, "patient": typed.patient, "split": typed.split}.items():
+        if name is not None and not known[key]:
+            heads = [repr(head) for each in readings[:1] for head in each.table.columns]
+            got = f"no such column, got {shorten_list(heads, MAX_COLUMNS)}" if heads else "no table names images there"
+            raise ConfigError(f"{key}={name}: {folder}: {got}; type {key}=COLUMN")
+
+
+def choose_reading(readings: Iterable[TableReading]) -> tuple[TableReading, LabelGuess] | None:
+    """Choose the table with a label that names the most images, and its label; a certain label counts more."""
+    labelled = [(each, each.label) for each in readings if each.label is not None]
+    return max(labelled, key=lambda pair: (pair[1].certain, len(pair[0].named)), default=None)
 
 
 def build_csv_options(
-    best: TableReading, readings: Iterable[TableReading], root: Path, exclude: re.Pattern[str] | None
+    best: TableReading,
+    columns: str | list[str],
+    readings: Iterable[TableReading],
+    root: Path,
+    exclude: re.Pattern[str] | None,
 ) -> dict[str, Any]:
     """List the options that differ from conf/dataset/csv.yaml. Tables of the same columns named after subsets are read
     together; patients that the table lacks come from another one with the same paths."""
-    columns = best.label.columns
     subsets = {guess_subset(best.table.path.stem): best}
     patients = None
     for each in readings:
@@ -234,12 +261,12 @@ def has_labels(table: CsvTable, columns: str | list[str]) -> bool:
 
 def choose_skips(options: dict[str, Any], root: Path, exclude: re.Pattern[str] | None) -> dict[str, Any]:
     """Choose what to leave out: only what there is in the tables."""
-    skips = {
+    skips: dict[str, tuple[str, Any]] = {
         "missing": ("skip_missing", True),
         "unlabelled": ("skip_unlabelled", True),
         "several": ("several_labels", "skip"),
     }
-    source = CsvReader(**options, **dict(skips.values()))
+    source = CsvReader(**options | dict(skips.values()))
     source.exclude = exclude
     source.listings(root)
     return dict(skips[kind] for kind in skips if source.left_out[kind])

@@ -39,6 +39,7 @@ TRUTH_WORDS = frozenset(
 )
 WORD_AFTER_NUMBER = re.compile(r"[^/]*\d[ _-]+([A-Za-z][A-Za-z _-]*)")
 MAX_CLASSES, MIN_IMAGES_A_FOLDER = 50, 3
+MAX_GRADES = 6  # numbered from 0: patients begin with 1
 SMALL_FOLDER, MANY_FOLDERS = 2, 20
 
 
@@ -78,20 +79,23 @@ def read_folder_levels(folder: Path, typed: TypedInput, exclude: re.Pattern[str]
         options["label_pattern"] = pattern
     if typed.top == "group" or (typed.class_level is None and level > 1 and have_patients_on_top(chains)):
         options["group_pattern"] = f"^{'[^/]+/' * divided}([^/]+)/"
-    notes = () if typed.class_level else describe_other_level(folder, chains, level, pattern)
+    notes = () if typed.class_level else describe_other_level(folder, chains, level, options)
     return FolderReading(options, divided + level, notes)
 
 
 def describe_other_level(
-    folder: Path, chains: Sequence[Sequence[str]], level: int, pattern: str | None
+    folder: Path, chains: Sequence[Sequence[str]], level: int, options: dict[str, Any]
 ) -> tuple[str, ...]:
     """Describe how the folders were read, and the other reading with its command; empty where there is one only."""
+    pattern = options.get("label_pattern")
     upper, lower = (shorten_list(list_names(chains, each)) for each in (max(1, level - 1), max(2, level)))
     if level > 1:
+        together = (
+            f"; to keep each of the top folders together, in train or in test: {format_init(folder, 'top=group')}"
+        )
         return (
             f"read the folders {lower} as the classes; could be those above ({upper}): "
-            f"{format_init(folder, f'class_level={level - 1}')}; to keep each of the top folders together, in train or "
-            f"in test: {format_init(folder, 'top=group')}",
+            f"{format_init(folder, f'class_level={level - 1}')}{'' if 'group_pattern' in options else together}",
         )
     if pattern is not None:
         words = re.sub(r".*\((.*)\)/$", r"\1", pattern).split("|")
@@ -99,7 +103,8 @@ def describe_other_level(
             f"read {shorten_list(words)} in the names of folders as the classes; could be the top folders ({upper}): "
             f"{format_init(folder, 'class_level=1')}",
         )
-    if have_same_folders(chains) and len(list_names(chains, 2)) <= MAX_CLASSES:
+    names = list_names(chains, 2)
+    if have_same_folders(chains) and len(names) <= MAX_CLASSES and not any(map(is_view_name, names)):
         return (
             f"read the folders {upper} as the classes; could be those in each of them ({lower}): "
             f"{format_init(folder, 'class_level=2')}",
@@ -157,16 +162,18 @@ def guess_class_level(chains: Sequence[Sequence[str]]) -> int:
 
 
 def are_classes_deeper(chains: Sequence[Sequence[str]]) -> bool:
-    """Whether the second level looks more like classes than the first: the top folders are parts, patients or organs."""
+    """Whether the second level looks more like classes: the top folders are parts, patients or organs."""
     inner = group_by_top(chains)
     names = sorted(set().union(*inner.values())) if inner else []
     if sum(len(chain) > 1 for chain in chains) < 0.9 * len(chains) or not 2 <= len(names) <= MAX_CLASSES:
         return False
-    if any(VIEW.fullmatch(name) or is_part_name(name) for name in names):
+    if any(map(is_view_name, names)):
         return False
     same, parts = have_same_folders(chains), all(is_part_name(top) for top in inner)
     if have_patients_on_top(chains):
         return True
+    if same and len(names) <= MAX_GRADES and names == [str(grade) for grade in range(len(names))]:
+        return len(chains) >= MIN_IMAGES_A_FOLDER * sum(map(len, inner.values()))
     if 2 * sum(map(looks_like_patient, names)) > len(names):
         return same and parts
     if len(inner) < 2:  # one class folder cannot be
@@ -180,10 +187,9 @@ def have_patients_on_top(chains: Sequence[Sequence[str]]) -> bool:
     inner = group_by_top(chains)
     names = set().union(*inner.values())
     numbered = 2 * sum(map(looks_like_patient, inner)) > len(inner)
-    shared = sum(map(len, inner.values())) >= 0.5 * len(inner) * len(names) or all(
-        len(own) == 1 for own in inner.values()
-    )
-    return numbered and len(inner) > max(4, 2 * len(names)) and len(names) > 1 and shared
+    alone = all(len(own) == 1 for own in inner.values())
+    shared = alone or sum(map(len, inner.values())) >= 0.5 * len(inner) * len(names)
+    return numbered and shared and len(names) > 1 and len(inner) > max(4, 2 * len(names))
 
 
 def list_words(name: str) -> list[str]:
@@ -193,6 +199,10 @@ def list_words(name: str) -> list[str]:
 def is_part_name(name: str) -> bool:
     """Whether a folder is named as a part of a set, such as fold_1, site A, HAM10000_images_part_1, images_001."""
     return bool(PART_WORDS & set(list_words(name)))
+
+
+def is_view_name(name: str) -> bool:
+    return VIEW.fullmatch(name) is not None or is_part_name(name)
 
 
 def looks_like_patient(name: str) -> bool:

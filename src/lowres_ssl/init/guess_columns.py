@@ -9,7 +9,6 @@ from lowres_ssl.data.csv_table import CsvTable
 from lowres_ssl.data.datasets import get_subset, guess_subset
 from lowres_ssl.data.split_words import normalise_word
 from lowres_ssl.data.table_labels import TRUE_WORDS, LabelCells, is_binary
-from lowres_ssl.errors import ConfigError
 
 LABEL_HEADS = ("label", "labels", "class", "category", "diagnosis", "dx", "target", "finding", "finding labels", "y")
 LABEL_WORDS = (  # those of the surest labels first
@@ -37,7 +36,7 @@ OTHER_WORDS = frozenset(
         *("day", "view", "position", "projection", "side", "laterality", "eye", "frontal", "lateral", "ap", "pa"),
         *("width", "height", "size", "spacing", "weight", "pixel", "modality", "scanner", "machine", "device"),
         *("manufacturer", "operator", "hospital", "site", "center", "centre", "source", "location", "localization"),
-        *("localisation", "anatom", "follow", "offset", "row", "col", "column", "slice", "frame", "x", "y"),
+        *("localisation", "anatom", "follow", "offset", "row", "col", "slice", "frame", "x", "y"),
         *("noisy", "quality", "fold", "folder"),
     ]
 )
@@ -57,7 +56,8 @@ NAMING_WORDS = frozenset(
     ]
 )
 BOOLEAN_WORDS = ({"1", "0"}, {"true", "false"}, {"yes", "no"})
-MAX_CLASSES, MAX_NUMBERED_CLASSES = 50, 10
+MAX_CLASSES, MAX_NUMBERED_CLASSES, MIN_ROWS_A_CLASS = 50, 10, 5
+MAX_SPLIT_WORDS = 5
 ONE_HOT_SHARE = 0.95  # of the rows with a label that have one only
 
 
@@ -90,8 +90,10 @@ def guess_label(table: CsvTable, taken: Iterable[int]) -> LabelGuess | None:
     if len(truths) > 2:
         best = max(truths, key=lambda place: measure_balance(table.get_cells(place)))
         return LabelGuess(heads[best], [heads[place] for place in truths if place != best], True)
-    likely = [place for place in free if not is_other_column(heads[place]) and has_classes(table.get_cells(place))]
-    worded = [place for word in LABEL_WORDS for place in likely if word in list_words(heads[place])]
+    plausible = [place for place in free if not is_other_column(heads[place]) and has_classes(table.get_cells(place))]
+    worded = [place for word in LABEL_WORDS for place in plausible if word in list_words(heads[place])]
+    few = max(2, len(table.rows) // MIN_ROWS_A_CLASS)
+    likely = [place for place in plausible if place in worded or len(set(table.get_cells(place))) <= few]
     if not likely:
         alone = len(free) == 1 and has_classes(table.get_cells(free[0]), alone=True)
         return LabelGuess(heads[free[0]], [], True) if alone else None
@@ -150,8 +152,8 @@ def guess_split_words(head: str, cells: Sequence[str]) -> dict[str, Any] | None:
         return None
     if all(map(get_subset, values)):
         return {}
-    named = {cell: guess_subset(cell) for cell in set(cells)}
-    if len(named) <= 5 and all(named.values()):
+    named = {cell: subset for cell in set(cells) if (subset := guess_subset(cell)) is not None}
+    if len(named) == len(set(cells)) <= MAX_SPLIT_WORDS:
         return {subset: sorted(cell for cell in named if named[cell] == subset) for subset in set(named.values())}
     subsets = [subset for word in re.findall(r"[a-z]+", head.lower()) if (subset := get_subset(word))]
     if len(subsets) == len(values) and all(value.isdecimal() for value in values) and len(subsets) > 1:
@@ -162,21 +164,15 @@ def guess_split_words(head: str, cells: Sequence[str]) -> dict[str, Any] | None:
     return None
 
 
-def find_typed_column(columns: Sequence[str], key: str, typed: str) -> str:
-    """Find the column that was typed, whatever its case. Raises `ConfigError`."""
-    found = next((each for each in columns if each == typed), None) or next(
-        (each for each in columns if each.lower() == typed.strip().lower()), None
-    )
-    if found is None:
-        raise ConfigError(f"{key}={typed}: no such column, got {', '.join(map(repr, columns))}; type {key}=COLUMN")
-    return found
+def find_column(columns: Sequence[str], typed: str) -> str | None:
+    """Find the column that was typed, whatever its case."""
+    return next((each for each in columns if each.lower() == typed.strip().lower()), None)
 
 
-def find_typed_label(columns: Sequence[str], typed: str) -> str | list[str]:
+def find_label_columns(columns: Sequence[str], typed: str) -> str | list[str] | None:
     """Find the label column that was typed, or several with commas between them: a column a class."""
-    several = typed not in columns and "," in typed
-    return (
-        [find_typed_column(columns, "label", each) for each in typed.split(",")]
-        if several
-        else find_typed_column(columns, "label", typed)
-    )
+    found = [find_column(columns, each) for each in ([typed] if find_column(columns, typed) else typed.split(","))]
+    several = [each for each in found if each is not None]
+    if len(several) < len(found):
+        return None
+    return several if len(several) > 1 else several[0]

@@ -103,8 +103,12 @@ def format_dataset_file(name: str, title: str, found: FolderSurvey, data_dir: Pa
 
 def format_value(value: object) -> str:
     """Format a value in one line of YAML, text always in quotes: unquoted, some of it is a number or a date."""
-    style = None if isinstance(value, int) else '"'
-    text = yaml.safe_dump(value, default_style=style, default_flow_style=True, allow_unicode=True, width=10**9)
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{key}: {format_value(own)}' for key, own in value.items())}}}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(format_value, value))}]"
+    style = '"' if isinstance(value, str) else None
+    text = yaml.safe_dump(value, default_style=style, allow_unicode=True, width=10**9)
     return str(text).removesuffix("...\n").strip()
 
 

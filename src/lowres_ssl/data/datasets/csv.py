@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 
 from lowres_ssl.data.csv_table import CsvTable, list_tables, read_table
 from lowres_ssl.data.datasets import Listing, Source, guess_subset, make_portable
-from lowres_ssl.data.file_index import FileIndex, get_stem
+from lowres_ssl.data.file_index import FileIndex, list_endings
 from lowres_ssl.data.id_pattern import IdPattern
 from lowres_ssl.data.split_words import SplitWords
 from lowres_ssl.data.table_labels import LabelCells, list_true_columns
@@ -137,11 +137,11 @@ class CsvReader(Source):
         if self.patient_table is None:
             at_patient = table.find_column_index(self.patient, f"{OPTIONS_KEY}.patient", "patient")
         cells_of_label = LabelCells(table.get_cells(at_labels[0]) if len(at_labels) == 1 else ())
-        names = Counter(map(get_stem, set(paths)))
+        endings = Counter(ending for path in set(paths) for ending in list_endings(path))
         missing: list[tuple[int, str]] = []
         for path, (number, cells) in zip(paths, table.rows, strict=True):
             where = f"{table.path}, row {number}"
-            images = self.find_images(path, files, table.path.parent, where, names)
+            images = self.find_images(path, files, table.path.parent, where, endings)
             if not images:
                 missing.append((number, path))
                 continue
@@ -197,11 +197,11 @@ class CsvReader(Source):
         return listings
 
     def find_images(
-        self, cell: str, files: FileIndex, beside: Path, where: str, names: Counter[str]
+        self, cell: str, files: FileIndex, beside: Path, where: str, endings: Counter[str]
     ) -> list[tuple[Path, str]]:
         """Return the path and the id of the image that a cell names, or of all images in the folder that it names;
         none if there is none, or not one only. Nothing in the table is trusted: raises `DataError` for a path that
-        leads out of the root. `names`: how often the table has a name, in whatever folders."""
+        leads out of the root. `endings`: how often the table has each end of a path."""
         if not cell:
             raise DataError(f"{where}: got no path, wanted one in each row")
         places = [
@@ -213,8 +213,8 @@ class CsvReader(Source):
         for file in inside:
             if os.path.isfile(file):  # noqa: PTH113 - `Path.is_file` raises for a name that is too long
                 return [(file, "/".join(map(make_portable, file.relative_to(files.root).parts)))]
-        ids, certain = files.find(cell + self.suffix, beside)
-        if len(ids) == 1 and (certain or names[get_stem(cell)] == 1):
+        ids, ending = files.find(cell + self.suffix, beside)
+        if len(ids) == 1 and endings[ending] <= 1:
             return [(files.paths[ids[0]], ids[0])]
         if not ids and (folder := files.find_folder(cell)):
             return [(files.paths[id], id) for id in folder]

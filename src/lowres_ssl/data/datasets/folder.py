@@ -40,6 +40,7 @@ class ClassFolderReader(Source):
         folder = resolve_root(root, self.exclude)
         divided = self.split_words is not None or has_subset_folders(folder, self.exclude)
         images = list(images_below(folder, self.exclude))
+        divided_below = not divided and self.label_pattern is None and has_subsets_below([id for _, id in images])
         copies = find_copies([id for _, id in images])
         if copies:
             self.notes.append(f"{shorten_list(sorted(copies))}: a copy of the folders beside it, left out")
@@ -48,9 +49,12 @@ class ClassFolderReader(Source):
             top, _, inner = id.partition("/") if divided else ("", "", id)
             label = self.label_pattern.search(id) if self.label_pattern else inner.rpartition("/")[0].partition("/")[0]
             subset = self.split_words.get(top) if self.split_words else get_subset(top)
+            if divided_below:
+                subset = get_subset(id.split("/")[1])
             if label and (subset or not divided) and id.partition("/")[0] not in copies:
                 group = self.group_pattern.search(id) if self.group_pattern else None
                 found.append(Listing(path, id, label, group, subset))
+        divided = divided or divided_below
         trained = {listing.label for listing in found if listing.subset == "train"}
         missing = sorted({listing.label for listing in found} - trained)
         if divided and missing:
@@ -62,6 +66,12 @@ class ClassFolderReader(Source):
             if pattern is not None:
                 pattern.check_fits([id for _, id in images])
         return found
+
+
+def has_subsets_below(ids: list[str]) -> bool:
+    """Whether all images lie in train, test and perhaps val folders inside the class folders."""
+    subsets = {get_subset(id.split("/")[1]) if id.count("/") > 1 else None for id in ids}
+    return {"train", "test"} <= subsets and None not in subsets
 
 
 def find_copies(ids: list[str]) -> set[str]:

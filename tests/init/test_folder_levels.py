@@ -1,0 +1,114 @@
+"""Levels of folders: the top one is the class, or a part, a site, an organ or a patient."""
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lowres_ssl.data.datasets import build_source
+from lowres_ssl.errors import ConfigError, DataError
+from lowres_ssl.init.folder_levels import FolderReading, read_folder_levels
+from lowres_ssl.init.typed_input import TypedInput
+
+
+def read(root: Path, ids: Iterable[str], **typed: Any) -> FolderReading:
+    for id in ids:
+        (root / id).parent.mkdir(parents=True, exist_ok=True)
+        (root / id).touch()
+    return read_folder_levels(root, TypedInput(**typed))
+
+
+def classes(root: Path, reading: FolderReading) -> set[str]:
+    return {each.label for each in build_source("folder", reading.options).listings(root)}
+
+
+def spread(*levels: Iterable[str], each: int = 6) -> list[str]:
+    """`each` images in each folder of all combinations."""
+    folders = [""]
+    for names in levels:
+        folders = [f"{folder}{name}/" for folder in folders for name in names]
+    return [f"{folder}{folder.replace('/', '-')}{number}.png" for folder in folders for number in range(each)]
+
+
+CASES: dict[str, tuple[list[str], set[str]]] = {
+    "class": (spread("ab"), {"a", "b"}),
+    "fold/class": (spread(["fold_0", "fold_1"], ["all", "hem"]), {"all", "hem"}),
+    "number/class": (spread("12345", "ab"), {"a", "b"}),
+    "site/class": (spread(["site A", "site B"], ["neg", "pos"]), {"neg", "pos"}),
+    "class/site": (spread(["neg", "pos"], ["site A", "site B"]), {"neg", "pos"}),
+    "organ/class": (
+        [*spread(["colon"], ["aca", "n"]), *spread(["lung"], ["scc", "lung_n"])],
+        {"aca", "n", "scc", "lung_n"},
+    ),
+    "organ/class/patient": (spread(["lung", "colon"], ["ill", "well"], ["p1", "p2"]), {"ill", "well"}),
+    "magnification/class": (spread(["40X", "100X"], ["benign", "malignant"]), {"benign", "malignant"}),
+    "class/magnification": (spread(["benign", "malignant"], ["40X", "100X"]), {"benign", "malignant"}),
+    "class/patient": (spread(["benign", "malignant"], "123456789"), {"benign", "malignant"}),
+    "organ/grade": (spread(["knee", "hip"], "01234"), set("01234")),
+    "patient/class": (spread(map(str, range(8863, 8883)), "01"), {"0", "1"}),
+    "organ/patient/study_class": (
+        spread(["WRIST", "HAND"], ["patient1", "patient2", "patient3"], ["study1_positive", "study2_negative"]),
+        {"positive", "negative"},
+    ),
+    "patient_class": ([f"patient{n}_{'ab'[n % 2]}/{i}.png" for n in range(20) for i in (1, 2)], {"a", "b"}),
+    "train/site/class": (spread(["train", "test"], ["site 1", "site 2"], "ab"), {"a", "b"}),
+    "class/images": (spread(["COVID", "Normal"], ["images", "masks"]), {"COVID", "Normal"}),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_level_of_the_classes(tmp_path: Path, case: str) -> None:
+    ids, wanted = CASES[case]
+    assert classes(tmp_path, read(tmp_path, ids)) == wanted
+
+
+def test_both_readings_are_named_and_the_other_is_one_command_away(tmp_path: Path) -> None:
+    ids = spread(["fold_0", "fold_1", "fold_2"], ["all", "hem"])
+    reading = read(tmp_path, ids)
+    (note,) = reading.notes
+    assert "all, hem" in note
+    assert "class_level=1" in note
+    other = read(tmp_path, [], class_level=1)
+    assert classes(tmp_path, other) == {"fold_0", "fold_1", "fold_2"}
+    assert not other.notes
+    grouped = build_source("folder", read(tmp_path, [], top="group").options).listings(tmp_path)
+    assert {each.group for each in grouped} == {"fold_0", "fold_1", "fold_2"}
+    words = {"train": ["fold_0", "fold_1"], "test": "fold_2"}
+    divided = build_source("folder", read(tmp_path, [], split_words=words).options).listings(tmp_path)
+    assert Counter(each.subset for each in divided) == {"train": 24, "test": 12}
+    assert {each.label for each in divided} == {"all", "hem"}
+    with pytest.raises(ConfigError, match="class_level=3"):
+        read(tmp_path, [], class_level=3)
+
+
+def test_patients_on_top_are_the_groups(tmp_path: Path) -> None:
+    reading = read(tmp_path, spread(map(str, range(20)), ["ill", "well"]))
+    assert reading.options["group_pattern"] == "^([^/]+)/"
+
+
+def test_folders_named_after_subsets_divide_the_set(tmp_path: Path) -> None:
+    reading = read(tmp_path, spread(["train_set", "test_set"], ["cat", "dog"]))
+    found = build_source("folder", reading.options).listings(tmp_path)
+    assert {(each.subset, each.label) for each in found} == {(s, c) for s in ("train", "test") for c in ("cat", "dog")}
+
+
+def test_subsets_inside_the_classes_divide_the_set(tmp_path: Path) -> None:
+    read(tmp_path, spread(["cat", "dog"], ["train", "test"]))
+    found = build_source("folder", {}).listings(tmp_path)
+    assert {(each.subset, each.label) for each in found} == {(s, c) for s in ("train", "test") for c in ("cat", "dog")}
+
+
+def test_copy_of_the_folders_beside_it_is_left_out(tmp_path: Path) -> None:
+    ids = spread("ab")
+    reading = read(tmp_path, [*ids, *(f"copy/{id}" for id in ids)])
+    source = build_source("folder", reading.options)
+    assert {each.label for each in source.listings(tmp_path)} == {"a", "b"}
+    assert source.notes == ["copy: a copy of the folders beside it, left out"]
+
+
+def test_many_folders_of_one_image_are_no_classes_and_few_are_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="300 of 300 folders have one or two images") as caught:
+        read(tmp_path, spread((f"{n:06d}_01_01" for n in range(300)), each=1))
+    assert len(str(caught.value)) < 400
