@@ -2,7 +2,7 @@
 
 import textwrap
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -83,7 +83,9 @@ def list_folder_facts(found: FolderSurvey, split: Split) -> list[list[str]]:
         path, reason = next(iter(found.unreadable.items()))
         rows.append(["unreadable", f"{pluralise(len(found.unreadable), 'file')}, for one {path.name}: {reason}"])
     if found.lost_classes:
-        rows.append(["", f"no image of {shorten_list(found.lost_classes, MAX_NAMED_FOLDERS)} can be read: no class of the set"])
+        rows.append(
+            ["", f"no image of {shorten_list(found.lost_classes, MAX_NAMED_FOLDERS)} can be read: no class of the set"]
+        )
     if found.other_files:
         rows.append(["other files", format_other_files(found.other_files)])
     return [[head, escape_line(text)] for head, text in rows]

@@ -85,13 +85,13 @@ def format_dataset_file(name: str, title: str, found: FolderSurvey, data_dir: Pa
     if (bits := found.look.bits) is not None:
         lines.append(f"grey_range: [0, {2**bits - 1}]   # {bits} of 16 bits are in use")
     if found.exclusions:
-        patterns = ", ".join(format_scalar(escape_interpolations(each.pattern)) for each in found.exclusions)
+        patterns = ", ".join(format_value(escape_interpolations(each.pattern)) for each in found.exclusions)
         files = ", ".join(f"{each.files:,} {each.what}" for each in found.exclusions)
         lines.append(f"exclude: [{patterns}]   # {files}")
     if found.unreadable:
         lines.append(f"skip_unreadable: true   # {pluralise(len(found.unreadable), 'file')} cannot be read")
     if found.lost_classes:
-        names = ", ".join(format_scalar(escape_interpolations(each)) for each in found.lost_classes)
+        names = ", ".join(format_value(escape_interpolations(each)) for each in found.lost_classes)
         lines.append(f"exclude_classes: [{names}]   # none of their images can be read")
     if found.min_class_images > 1:
         lines.append(f"min_class_images: {found.min_class_images}   # leaves out classes with fewer distinct images")
