@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from lowres_ssl.encoders.base import Encoder
+from lowres_ssl.encoders.fit_weights import load_encoder_weights
 from lowres_ssl.encoders.from_config import check_encoder_image_size
 from lowres_ssl.encoders.pretrained import TimmEncoder, create_timm_model
-from lowres_ssl.encoders.weights_file import load_encoder_weights
 from lowres_ssl.errors import ConfigError, DataError
 
 timm = pytest.importorskip("timm")

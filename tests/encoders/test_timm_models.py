@@ -11,15 +11,15 @@ from torch import nn
 from lowres_ssl.config.experiment_schema import BackboneConfig
 from lowres_ssl.encoders import timm_models
 from lowres_ssl.encoders.feature_kinds import select_features
+from lowres_ssl.encoders.fit_weights import load_encoder_weights
 from lowres_ssl.encoders.from_config import (
     build_encoder,
-    fit_first_layer,
     freeze_stages,
     list_stages,
     set_training_mode,
 )
 from lowres_ssl.encoders.timm_models import build_timm_encoder, fetch_timm_file
-from lowres_ssl.encoders.weights_file import load_encoder_weights, load_weights
+from lowres_ssl.encoders.weights_file import load_weights
 from lowres_ssl.errors import ConfigError, DataError
 
 timm = pytest.importorskip("timm")
@@ -68,7 +68,7 @@ def test_keys_that_do_not_go_together_are_refused(keys: dict[str, Any], message:
 @pytest.mark.parametrize("keys", [{"name": "resnet18"}, *({"model": model} for model in SMALL)], ids=str)
 def test_first_layer_of_one_channel_gives_grey_images_the_same_features(keys: dict[str, Any]) -> None:
     (usual, _), (grey, _) = (build_encoder(backbone(**keys, one_channel=one), seed=3) for one in (False, True))
-    load_encoder_weights(grey, fit_first_layer(grey, usual.state_dict()), "usual")
+    load_encoder_weights(grey, usual.state_dict(), "usual")
     images = torch.randn(2, 1, 160, 160).expand(-1, 3, -1, -1)
     assert sum(p.numel() for p in grey.parameters()) < sum(p.numel() for p in usual.parameters())
     with torch.no_grad():

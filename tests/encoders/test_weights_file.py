@@ -15,8 +15,9 @@ import torch
 from torch import Tensor, nn
 from torchvision import models
 
+from lowres_ssl.encoders.fit_weights import load_encoder_weights
 from lowres_ssl.encoders.torchvision import build_backbone
-from lowres_ssl.encoders.weights_file import load_encoder_weights, load_tensors, load_weights, save_tensors
+from lowres_ssl.encoders.weights_file import load_tensors, load_weights, save_tensors
 from lowres_ssl.errors import CheckpointError, DamagedError
 from lowres_ssl.train import checkpoint
 from lowres_ssl.train.checkpoint import load_latest_state, load_state, read_epochs_done, save_state
@@ -141,16 +142,19 @@ def test_weights_that_are_not_there_are_told(name: str, tmp_path: Path) -> None:
     assert message_of(error).startswith(f"{tmp_path / name}: ")
 
 
-@pytest.mark.parametrize("wrap", [lambda w: w, lambda w: {"state_dict": w, "epoch": 3}, lambda w: {"model": w}])
-def test_a_state_dict_of_pytorch_is_read_where_it_usually_stands(wrap: Any, tmp_path: Path) -> None:
-    torch.save(wrap(weights()), tmp_path / "x.pt")
-    assert same(load_weights(tmp_path / "x.pt"), weights())
+def test_tensors_of_nested_dicts_are_named_by_their_keys(tmp_path: Path) -> None:
+    inner = weights()
+    content: dict[str, Any] = {"state": {"net": inner}, "epoch": 3, "optimizer": {"state": {0: {"step": inner["b"]}}}}
+    content["itself"] = content
+    torch.save(content, tmp_path / "x.pt")
+    wanted = {f"state.net.{name}": value for name, value in inner.items()}
+    assert same(load_weights(tmp_path / "x.pt"), wanted | {"optimizer.state.0.step": inner["b"]})
 
 
-@pytest.mark.parametrize("content", [{"epoch": 3}, [torch.ones(1)], torch.ones(1), {"model": 1, "a": torch.ones(1)}])
+@pytest.mark.parametrize("content", [{"epoch": 3}, [torch.ones(1)], torch.ones(1), {"model": {"state_dict": {}}}])
 def test_a_file_of_anything_but_tensors_by_name_is_refused(content: Any, tmp_path: Path) -> None:
     torch.save(content, tmp_path / "x.pt")
-    with pytest.raises(CheckpointError, match="wanted a dict of tensors, got "):
+    with pytest.raises(CheckpointError, match="wanted tensors by name, got "):
         load_weights(tmp_path / "x.pt")
 
 
@@ -181,12 +185,12 @@ def test_a_classifier_and_a_missing_counter_of_batches_do_not_matter() -> None:
 
 
 def test_another_architecture_is_told_by_its_first_keys() -> None:
-    tensors = tiny(5).state_dict() | {"2.weight": torch.ones(1)}
+    tensors = tiny(5).state_dict() | {"1.gain": torch.ones(1)}
     del tensors["0.bias"]
     with pytest.raises(CheckpointError) as error:
         load_encoder_weights(tiny(4), tensors, "x.safetensors")
     assert message_of(error) == (
-        "x.safetensors: these are weights of another architecture (0.bias is missing; 2.weight is not known; "
+        "x.safetensors: these are weights of another architecture (0.bias is missing; 1.gain is not known; "
         "0.weight is [5, 3, 3, 3], wanted [4, 3, 3, 3]; 7 in all); "
         "name the right one with backbone=NAME (and backbone.small_stem=true if it has one)"
     )

@@ -1,6 +1,7 @@
 """Weights from strangers: no code of theirs runs, no size of theirs is believed, and one line says why not."""
 
 import json
+import os
 import pickle
 import time
 import zipfile
@@ -12,7 +13,8 @@ import pytest
 import torch
 from torch import nn
 
-from lowres_ssl.encoders.weights_file import load_encoder_weights, load_weights
+from lowres_ssl.encoders.fit_weights import load_encoder_weights
+from lowres_ssl.encoders.weights_file import load_weights
 from lowres_ssl.errors import CheckpointError
 
 
@@ -26,7 +28,9 @@ class Touching:
         return Path.touch, (self.place,)
 
 
-def refused(path: Path, match: str = "neither safetensors nor a PyTorch file of plain tensors") -> None:
+def refused(
+    path: Path, match: str = "neither safetensors nor a PyTorch file of plain tensors|wanted tensors by name"
+) -> None:
     started = time.process_time()
     with pytest.raises(CheckpointError, match=match) as caught:
         load_weights(path)
@@ -43,12 +47,35 @@ def test_code_in_a_weights_file_does_not_run(tmp_path: Path, kind: str) -> None:
     else:
         content = {"state_dict": {"conv1.weight": harm}} if kind == "in a dict" else harm
         torch.save(content, path, _use_new_zipfile_serialization=kind != "old")
-    refused(path, "not a safetensors file" if kind == "as safetensors" else "neither safetensors nor")
+    refused(path, *["not a safetensors file"] if kind == "as safetensors" else [])
     assert not (tmp_path / "touched").exists()
     # The file does what it is feared for, where somebody lets it.
     if kind == "plain pickle":
         pickle.loads(path.read_bytes())
         assert (tmp_path / "touched").exists()
+
+
+class Calling:
+    """What a pickle looks like that calls a function when it is read."""
+
+    def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
+        self.called = function, arguments
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return self.called
+
+
+def test_tensors_beside_code_are_read_and_it_does_not_run(tmp_path: Path) -> None:
+    path = tmp_path / "x.pt"
+    for harm in (
+        Calling(open, str(tmp_path / "touched"), "w"),
+        Calling(exec, f"open({str(tmp_path / 'touched')!r}, 'w')"),
+    ):
+        torch.save({"state_dict": {"a": torch.ones(2)}, "harm": harm}, path)
+        assert list(load_weights(path)) == ["state_dict.a"]
+        assert not (tmp_path / "touched").exists()
+    torch.save({"a": torch.ones(2), "harm": Calling(os.system, "exit 1")}, path)
+    refused(path)
 
 
 def safetensors(path: Path, header: Any, length: int | None = None) -> Path:

@@ -119,6 +119,8 @@ def switch_to_fixed(cfg: DictConfig, method: str) -> DictConfig:
     OmegaConf.update(copy, "force", False)
     if "initial_weights" in copy:
         OmegaConf.update(copy, "initial_weights", "random")
+    if method != WEIGHTS_METHOD:
+        OmegaConf.update(copy, "weights_part", None)
     return copy
 
 
@@ -281,10 +283,12 @@ def check_view_settings(config: PretrainConfig, sizes: Sequence[float], *, is_pa
 
 def check_pretraining(config: PretrainConfig) -> None:
     rate, decay, epochs = config.learning_rate, config.weight_decay, config.epochs
+    has_weights = config.initial_weights != "random" or WEIGHTS_METHOD in (config.method["name"], *config.method)
     check_rules(
         config,
         ("batch_size", config.batch_size >= 2, "at least 2, since methods compare the images of a batch; try 64"),
         ("epochs", epochs >= 1, "at least 1"),
+        ("weights_part", config.weights_part is None or has_weights, "null, since no file of weights is named"),
         ("checkpoint_seconds", config.checkpoint_seconds >= 0, "a number of at least 0"),
         ("learning_rate", math.isfinite(rate) and rate > 0, "a number above 0"),
         ("momentum", 0 <= config.momentum < 1, "a number from 0 to below 1"),

@@ -174,6 +174,7 @@ class ExperimentConfig:
     split_seed: int = setting("run")
     seed: int = setting("numbers", "run")
     image_size: int = setting("numbers", "run")
+    weights_part: str | None = setting("numbers", "run", default=None)
     device: DeviceChoice = MISSING
     precision: PrecisionChoice = MISSING
     scored_size: int | None = MISSING

@@ -1,6 +1,6 @@
 """Build the encoder of a config: its architecture, the weights it starts with, the stages that stay as they are."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -10,9 +10,9 @@ from torchvision.models import ResNet
 
 from lowres_ssl.config.experiment_schema import RANDOM_BASELINES, WEIGHTS_METHOD, BackboneConfig, ExperimentConfig
 from lowres_ssl.encoders.base import Encoder, build_fixed_encoder, find_fixed_encoder
+from lowres_ssl.encoders.fit_weights import load_encoder_weights
 from lowres_ssl.encoders.timm_models import build_timm_encoder
 from lowres_ssl.encoders.torchvision import build_backbone
-from lowres_ssl.encoders.weights_file import load_encoder_weights
 from lowres_ssl.errors import ConfigError
 
 TIMM_EXAMPLE = "vit_small_patch16_224"
@@ -80,19 +80,6 @@ def take_first_channel(_encoder: nn.Module, inputs: tuple[Tensor, ...]) -> Tenso
     return inputs[0][:, :1]
 
 
-def fit_first_layer(encoder: nn.Module, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """Sum the three input channels of a first convolution in `tensors` where the encoder's has one."""
-    wanted = encoder.state_dict()
-    return {
-        key: value.sum(dim=1, keepdim=True) if key in wanted and is_one_channel_of(wanted[key], value) else value
-        for key, value in tensors.items()
-    }
-
-
-def is_one_channel_of(wanted: Tensor, given: Tensor) -> bool:
-    return given.ndim == 4 and given.shape[1] == 3 and wanted.shape == (given.shape[0], 1, *given.shape[2:])
-
-
 def build_starting_encoder(config: ExperimentConfig) -> Encoder:
     """As `init_encoder`, with what the method brings: the weights of a baseline.
 
@@ -102,7 +89,7 @@ def build_starting_encoder(config: ExperimentConfig) -> Encoder:
     baseline = build_fixed_encoder(config.method)
     weights = None if baseline is None else baseline.weights(config.backbone.name, Path(config.data_dir) / "weights")
     if weights is not None:
-        load_encoder_weights(encoder, fit_first_layer(encoder, weights), f"method={config.method['name']}")
+        load_encoder_weights(encoder, weights, f"method={config.method['name']}", config.weights_part)
         own = None if baseline is None else baseline.image_size()
         check_encoder_image_size(encoder, config.image_size, str(config.method["name"]), own)
     return encoder, width

@@ -1,17 +1,21 @@
 """Read and write an encoder's weights: whole or not at all, and without running any code that a file may hold."""
 
 import errno
+import io
 import json
+import pickletools
+import shlex
 import warnings
 import zipfile
-from collections.abc import Collection, Mapping, Sequence
+from collections import OrderedDict, deque
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import safetensors
 import safetensors.torch
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lowres_ssl.errors import CheckpointError
 from lowres_ssl.io.atomic import atomic_write
@@ -29,8 +33,8 @@ def all_finite(tensor: Tensor) -> Tensor:
     return smallest.isfinite() & largest.isfinite()
 
 
-# What the last layer of a classification network is called, by torchvision and by timm.
-CLASSIFIER_LAYERS = ("fc", "head", "classifier")
+PYTHON_3_NAMES = {"__builtin__": "builtins", "copy_reg": "copyreg"}  # of the modules that pickles call as Python 2 did
+SAVED_OBJECT = "/data.pkl"  # in the zip that `torch.save` writes
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
@@ -64,33 +68,101 @@ def load_tensors(path: Path, names: Collection[str] | None = None) -> tuple[dict
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of a weights file: safetensors, or a PyTorch state dict that loads with `weights_only=True`.
+    """The tensors of a weights file: safetensors, or what `torch.save` wrote, read with `weights_only=True`.
 
-    A state dict may stand under "state_dict" or "model". Raises `CheckpointError` for anything else, or what
-    `load_state` raises where the machine is at fault.
+    Tensors of nested dicts are named by their keys, "state_dict.conv1.weight", those of a module as its `state_dict()`
+    names them. Objects of other classes are read as `Placeholder`. Raises `CheckpointError` for a file without tensors,
+    or what `load_state` raises where the machine is at fault.
     """
     if path.suffix == ".safetensors" or not path.is_file():
         return load_tensors(path)[0]
     try:
         check_not_compressed(path)
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), torch.serialization.safe_globals(list_placeholders(path)):
             warnings.simplefilter("ignore")  # a refused pickle is reported below, in one line
             loaded = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a pickle that wants to run code is refused in many ways
         if is_machine_error(error):
             raise
         raise CheckpointError(
-            f"{path}: neither safetensors nor a PyTorch file of plain tensors; save it again with "
-            "safetensors.torch.save_file(model.state_dict(), 'encoder.safetensors')"
+            f"{path}: neither safetensors nor a PyTorch file of plain tensors{suggest_conversion(path)}"
         ) from error
-    for key in ("state_dict", "model"):
-        if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
-            loaded = loaded[key]
-    if not isinstance(loaded, dict) or not all(isinstance(value, Tensor) for value in loaded.values()):
-        raise CheckpointError(f"{path}: wanted a dict of tensors, got {type(loaded).__name__}")
-    if not all(isinstance(key, str) for key in loaded):
-        raise CheckpointError(f"{path}: wanted tensors by name, got other keys; save model.state_dict()")
-    return loaded
+    tensors = collect_tensors(loaded)
+    if not tensors:
+        raise CheckpointError(f"{path}: wanted tensors by name, got {type(loaded).__name__} without any")
+    return tensors
+
+
+class Placeholder:
+    """Stand for a class or function that a file names and `weights_only=True` refuses: nothing of it is imported or
+    called. Of an object, the attributes that the file has written are kept."""
+
+    def __new__(cls, *_arguments: object) -> Any:
+        return super().__new__(cls)
+
+    def __init__(self, *_arguments: object) -> None:
+        pass
+
+    def __setstate__(self, state: object) -> None:
+        if isinstance(state, dict):
+            self.__dict__.update(state)
+
+
+class DictPlaceholder:
+    """As `Placeholder`, of a class that is a dict, such as Lightning's AttributeDict: its items are kept as well."""
+
+    def __new__(cls, *_arguments: object) -> Any:
+        return OrderedDict()
+
+
+def list_placeholders(path: Path) -> list[tuple[type, str]]:
+    """List a placeholder for each class or function that a PyTorch file names, and its name, without loading one."""
+    pickles = 4  # before PyTorch 1.6: a number, a version, the machine, and only then what was saved
+    with path.open("rb") as opened:
+        file: IO[bytes] = opened
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                inside = next(name for name in archive.namelist() if name.endswith(SAVED_OBJECT))
+                file, pickles = io.BytesIO(archive.read(inside)), 1
+        steps = (step for _ in range(pickles) for step in pickletools.genops(file))
+        named = {tuple(str(name).split(" ", 1)) for code, name, _ in steps if code.name == "GLOBAL"}
+    return [
+        (DictPlaceholder if "dict" in name.lower() else Placeholder, f"{PYTHON_3_NAMES.get(module, module)}.{name}")
+        for module, name in sorted(named)
+    ]
+
+
+def suggest_conversion(path: Path) -> str:
+    """What to type for a file that PyTorch wrote and that cannot be read without running code; "" for others."""
+    inside = zipfile.ZipFile(path).namelist() if zipfile.is_zipfile(path) else []
+    with path.open("rb") as file:
+        if not any(name.endswith(SAVED_OBJECT) for name in inside) and file.read(1) != b"\x80":  # of a pickle
+            return ""
+    is_script = any(name.endswith("/constants.pkl") for name in inside)
+    load = "torch.jit.load(f, 'cpu')" if is_script else "torch.load(f, 'cpu', weights_only=False)"
+    return (
+        '; if you trust it, for this may run code of it, type python -c "import sys, torch; f, to = sys.argv[1:]; '
+        f"x = {load}; torch.save(x.state_dict() if hasattr(x, 'state_dict') else x.get('state_dict', x), to)\" "
+        f"{shlex.quote(str(path))} plain.pt where the code that wrote it is installed, and name plain.pt"
+    )
+
+
+def collect_tensors(loaded: object) -> dict[str, Tensor]:
+    """Name each tensor in dicts and in what was read as `Placeholder`, at any depth, by its keys with dots between."""
+    tensors: dict[str, Tensor] = {}
+    waiting: deque[tuple[str, object]] = deque([("", loaded)])
+    seen: set[int] = set()  # a dict may hold itself
+    while waiting:
+        name, value = waiting.popleft()
+        if isinstance(value, Tensor):
+            tensors.setdefault(name, value)
+        elif isinstance(value, dict | Placeholder) and id(value) not in seen:
+            seen.add(id(value))
+            items = value if isinstance(value, dict) else {}
+            for key, inner in {**items, **getattr(value, "__dict__", {})}.items():
+                is_part = key in ("_modules", "_parameters", "_buffers")  # of a module
+                waiting.append((name if is_part else f"{name}.{key}" if name else str(key), inner))
+    return {name: value for name, value in tensors.items() if name}
 
 
 def is_machine_error(error: Exception) -> bool:
@@ -107,57 +179,3 @@ def check_not_compressed(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             if sum(info.file_size for info in archive.infolist()) > path.stat().st_size:
                 raise ValueError("it is compressed")
-
-
-def is_dense(value: Tensor) -> bool:
-    """Whether a tensor is an array of numbers in memory, as weights are: not sparse, quantised or complex."""
-    return value.layout is torch.strided and not (value.is_quantized or value.is_complex() or value.is_meta)
-
-
-def load_encoder_weights(encoder: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
-    """Put `tensors` into the encoder, strictly; a classification layer is left out, and so is a name such as "module."
-    before each of the encoder's, with whatever else stands outside of it.
-
-    Raises `CheckpointError` with the first keys that do not fit, or for weights that are not finite.
-    """
-    wanted = encoder.state_dict()
-    # PyTorch counts batches in a buffer that older files lack; it changes nothing here.
-    counters = {key: value for key, value in wanted.items() if key.endswith("num_batches_tracked")}
-    inner = strip_prefix(tensors, [key for key in wanted if key not in counters], where)
-    left_out = {key for key in inner if key.split(".")[0] in CLASSIFIER_LAYERS and key not in wanted}
-    given = counters | {key: value for key, value in inner.items() if key not in left_out}
-    problems = [f"{key} is missing" for key in wanted if key not in given]
-    problems += [f"{key} is not known" for key in given if key not in wanted]
-    problems += [
-        f"{key} is {list(given[key].shape)}, wanted {list(wanted[key].shape)}"
-        for key in wanted
-        if key in given and given[key].shape != wanted[key].shape
-    ]
-    if problems:
-        raise CheckpointError(
-            f"{where}: these are weights of another architecture ({'; '.join(problems[:3])}; {len(problems)} in all); "
-            "name the right one with backbone=NAME (and backbone.small_stem=true if it has one)"
-        )
-    odd = [key for key, value in given.items() if not is_dense(value)]
-    if odd:
-        raise CheckpointError(f"{where}: {odd[0]} is no plain tensor; save model.state_dict() of an ordinary model")
-    bad = [key for key, value in given.items() if not all_finite(value.float())]
-    if bad:
-        raise CheckpointError(f"{where}: {bad[0]} holds NaN or infinite values; these weights are of no use")
-    encoder.load_state_dict(given)
-
-
-def strip_prefix(tensors: Mapping[str, Tensor], wanted: Sequence[str], where: str) -> Mapping[str, Tensor]:
-    """The tensors by the encoder's own names: those of a model that held it as a part begin with that part's name.
-
-    As they are if the names are the encoder's, or no part fits as a whole. Raises `CheckpointError` if several do.
-    """
-    if not wanted or wanted[0] in tensors:
-        return tensors
-    parts = [key.removesuffix(wanted[0]) for key in tensors if key.endswith(f".{wanted[0]}")]
-    whole = [part for part in parts if all(f"{part}{key}" in tensors for key in wanted)]
-    if len(whole) > 1:
-        raise CheckpointError(f"{where}: holds several encoders ({', '.join(whole)}); save the one that is meant alone")
-    if not whole:
-        return tensors
-    return {key.removeprefix(whole[0]): value for key, value in tensors.items() if key.startswith(whole[0])}

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 from hydra.core.hydra_config import HydraConfig
 from torch import Tensor, nn
@@ -15,10 +16,11 @@ from lowres_ssl.data.pseudonyms import make_pseudonyms
 from lowres_ssl.data.splits import LabelSubset, Split, count_seen_test_images, save_split
 from lowres_ssl.device import DevicePrecision
 from lowres_ssl.encoders.base import build_fixed_encoder
-from lowres_ssl.encoders.from_config import fit_first_layer, get_normalisation, init_encoder
+from lowres_ssl.encoders.fit_weights import load_encoder_weights
+from lowres_ssl.encoders.from_config import get_normalisation, init_encoder
 from lowres_ssl.encoders.imagenet import fetch_imagenet_file
 from lowres_ssl.encoders.timm_models import fetch_timm_file, is_timm_name
-from lowres_ssl.encoders.weights_file import load_encoder_weights, load_weights, save_tensors
+from lowres_ssl.encoders.weights_file import load_weights, save_tensors
 from lowres_ssl.environment import describe_environment
 from lowres_ssl.errors import CheckpointError, ConfigError, DataError
 from lowres_ssl.evaluate.features import adapt_baseline
@@ -36,6 +38,11 @@ class InitialWeights:
     path: Path
     name: str
     record: RunRecord | None = None
+
+    @classmethod
+    def of_file(cls, path: Path, part: str | None) -> Self:
+        """The weights in a file, those of a `part` if one was named."""
+        return cls(path, path.name if part is None else f"{path.name} ({part})")
 
     def check_leakage(self, split: Split, catalogue: Catalogue, draws: Sequence[LabelSubset], store_dir: Path) -> None:
         """Raises `ConfigError` if these weights know what the run that they start must not: test images of its split,
@@ -72,7 +79,7 @@ def resolve_initial_weights(named: str, config: PretrainConfig) -> InitialWeight
     """
     cache = Path(config.data_dir) / "weights"
     if Path(named).is_file():
-        return InitialWeights(Path(named), Path(named).name)
+        return InitialWeights.of_file(Path(named), config.weights_part)
     if named == IMAGENET_WEIGHTS:
         if config.backbone.model is not None:
             return InitialWeights(fetch_timm_file(config.backbone.model, cache), named)
@@ -152,7 +159,7 @@ def get_fixed_run(
     if encoder is None:
         encoder, _ = init_encoder(config)
         if source is not None:
-            load_encoder_weights(encoder, fit_first_layer(encoder, load_weights(source.path)), str(source.path))
+            load_encoder_weights(encoder, load_weights(source.path), str(source.path), config.weights_part)
     identity = build_base_identity(config, material.outline, compute.precision, source.path if source else None)
     kind = "pretrain" if source is None else "evaluate"
     labels = [config.dataset.name, config.method["name"], f"s{config.seed}"]

@@ -19,8 +19,9 @@ from lowres_ssl.data.prepare import PreparedData
 from lowres_ssl.data.splits import ALL_LABELS, LabelSubset, Split, select_labelled
 from lowres_ssl.device import DevicePrecision
 from lowres_ssl.encoders.base import build_fixed_encoder
+from lowres_ssl.encoders.fit_weights import load_encoder_weights
 from lowres_ssl.encoders.from_config import get_normalisation, init_encoder, set_training_mode
-from lowres_ssl.encoders.weights_file import all_finite, load_encoder_weights, load_tensors, save_tensors
+from lowres_ssl.encoders.weights_file import all_finite, load_tensors, save_tensors
 from lowres_ssl.errors import CheckpointError, TrainingError
 from lowres_ssl.io.checksummed_json import hash_content
 from lowres_ssl.probes.base import Features

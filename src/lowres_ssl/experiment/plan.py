@@ -17,15 +17,15 @@ from lowres_ssl.data.catalogue import Catalogue
 from lowres_ssl.data.prepare import DataSummary, make_configured_split
 from lowres_ssl.data.splits import ALL_LABELS, LabelSubset, Split, list_label_subsets, select_labelled
 from lowres_ssl.device import DevicePrecision, resolve_device
+from lowres_ssl.encoders.fit_weights import load_encoder_weights
 from lowres_ssl.encoders.from_config import (
     build_starting_encoder,
     check_encoder_image_size,
-    fit_first_layer,
     freeze_stages,
     init_encoder,
     list_random_baselines,
 )
-from lowres_ssl.encoders.weights_file import load_encoder_weights, load_weights
+from lowres_ssl.encoders.weights_file import load_weights
 from lowres_ssl.errors import ConfigError
 from lowres_ssl.evaluate.encoder_runs import RANDOM_WEIGHTS, InitialWeights, build_encoder_name, resolve_initial_weights
 from lowres_ssl.evaluate.evaluate import ProbeSet, build_probe_set, check_probe_images, warn_of_settings
@@ -81,8 +81,8 @@ def build_training_setup(config: PretrainConfig, processes: World = SINGLE_PROCE
     source = None
     if config.initial_weights != RANDOM_WEIGHTS:
         source = resolve_initial_weights(config.initial_weights, config)
-        weights = fit_first_layer(encoder, load_weights(source.path))
-        load_encoder_weights(encoder, weights, f"initial_weights={config.initial_weights}")
+        where = f"initial_weights={config.initial_weights}"
+        load_encoder_weights(encoder, load_weights(source.path), where, config.weights_part)
     baselines = list_random_baselines(encoder)
     # The classes are known once the images are; until then a supervised method's classifier is a stand-in.
     method = build_trained_method(config.method, features=width, seed=config.seed)

@@ -20,8 +20,9 @@ from lowres_ssl.data.catalogue import Catalogue
 from lowres_ssl.data.prepare import make_configured_split, prepare_data
 from lowres_ssl.data.splits import ALL_LABELS, LabelSubset, Split, list_label_subsets, load_split
 from lowres_ssl.device import choose_stored_precision, resolve_device
+from lowres_ssl.encoders.fit_weights import load_encoder_weights
 from lowres_ssl.encoders.from_config import init_encoder, list_random_baselines
-from lowres_ssl.encoders.weights_file import load_encoder_weights, load_weights
+from lowres_ssl.encoders.weights_file import load_weights
 from lowres_ssl.errors import CheckpointError, ConfigError
 from lowres_ssl.evaluate.encoder_runs import InitialWeights, get_fixed_run
 from lowres_ssl.evaluate.evaluate import (
@@ -77,8 +78,8 @@ def score_run(cfg: DictConfig) -> None:
     check_writable(Path(config.output_dir))
     if run is None:
         weights, encoder = Path(str(config.weights)), init_encoder(config)[0]
-        source = InitialWeights(weights, weights.name)
-        load_encoder_weights(encoder, load_weights(weights), str(config.weights))
+        source = InitialWeights.of_file(weights, config.weights_part)
+        load_encoder_weights(encoder, load_weights(weights), str(weights), config.weights_part)
         material = prepare_data(config, partial(make_scoring_split, config, evaluation, draws))
         run = get_fixed_run(config, material, compute, probe, encoder=encoder, source=source)
     else:

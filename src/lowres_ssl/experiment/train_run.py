@@ -16,7 +16,7 @@ from lowres_ssl.console import log_info, log_warning
 from lowres_ssl.data.prepare import PreparedData, prepare_data
 from lowres_ssl.data.splits import ALL_LABELS, select_labelled
 from lowres_ssl.device import get_fp32_precision
-from lowres_ssl.encoders.weights_file import load_encoder_weights
+from lowres_ssl.encoders.fit_weights import load_encoder_weights
 from lowres_ssl.environment import describe_environment
 from lowres_ssl.errors import CheckpointError
 from lowres_ssl.evaluate.encoder_runs import (

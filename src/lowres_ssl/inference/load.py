@@ -16,8 +16,9 @@ from lowres_ssl.data.decode import DECODER_VERSION, ImageFiles, iter_decoded_bat
 from lowres_ssl.device import DevicePrecision, choose_stored_precision, resolve_device
 from lowres_ssl.encoders.base import find_fixed_encoder
 from lowres_ssl.encoders.feature_kinds import FeatureKind, select_features
+from lowres_ssl.encoders.fit_weights import load_encoder_weights
 from lowres_ssl.encoders.from_config import get_normalisation, init_encoder
-from lowres_ssl.encoders.weights_file import load_encoder_weights, load_tensors
+from lowres_ssl.encoders.weights_file import load_tensors
 from lowres_ssl.errors import CheckpointError, ConfigError, DataError
 from lowres_ssl.evaluate.features import EvaluationView, digest_features, extract_batch
 from lowres_ssl.evaluate.supervised_head import SupervisedHead
