@@ -94,7 +94,7 @@ def test_predict_writes_labels_probabilities_and_calibration(
         (["embed", "images=IMAGES"], 2, ["run: got none", "type run=FOLDER"]),
         (["embed", "run=RUN"], 2, ["images: got none", "type images=FOLDER"]),
         (["embed", "run=nope", "images=IMAGES"], 3, ["nope: no such run", "lowres-ssl runs"]),
-        (["embed", "run=RUN", "images=nope"], 3, ["nope: no such folder", "type images=FOLDER"]),
+        (["embed", "run=RUN", "images=nope"], 3, ["nope: no such file or folder", "type images=FOLDER"]),
         (["embed", "run=RUN", "images=IMAGES", "formats=[csv]"], 2, ["formats=csv: wanted some of parquet, npz"]),
         (["predict", "run=RUN", "images=IMAGES"], 2, ["several results would do", "probe=knn or linear or logistic"]),
     ],

@@ -31,7 +31,7 @@ def write(folder: Path, images: Path, between: Callable[[], object] = lambda: No
         yield {"id": ["b"], "features": np.ones((1, 2))}, []
 
     destination = Destination(folder, "embed", "features", ["parquet", "npz"])
-    return write_rows(fake_encoder("resnet18"), images, destination, pieces(), {}).record
+    return write_rows(fake_encoder("resnet18"), [str(images)], destination, pieces(), {}).record
 
 
 def test_files_of_others_are_not_written_over(tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_what_a_process_left_that_was_killed_among_its_files_is_gone_on_with(
         patch.setattr(output_files, "write_json", killed)
         with pytest.raises(SystemExit):
             write(tmp_path, tmp_path)
-    assert json.loads(record.read_text()) == {"folder": str(tmp_path.resolve()), "finished": False}
+    assert json.loads(record.read_text()) == {"made_of": [str(tmp_path)], "finished": False}
     assert json.loads(write(tmp_path, tmp_path).read_text())["finished"]
 
 

@@ -1,5 +1,6 @@
-"""`lowres-ssl embed`: the features of every image in a folder, by a finished run's encoder."""
+"""`lowres-ssl embed`: the features of images, by a finished run's encoder."""
 
+import re
 from pathlib import Path
 from typing import cast
 
@@ -13,7 +14,7 @@ from lowres_ssl.errors import ConfigError
 from lowres_ssl.inference.api import embed
 from lowres_ssl.inference.load import load_portable_encoder
 from lowres_ssl.inference.output_files import WrittenFiles
-from lowres_ssl.runs.run import EncoderChoice, find_run
+from lowres_ssl.runs.run import MAX_LABEL_LENGTH, EncoderChoice, find_run
 
 
 def main(cfg: DictConfig) -> None:
@@ -36,18 +37,21 @@ def main(cfg: DictConfig) -> None:
     print_written_files(written, f"{encoder.width} features of each of {pluralise(written.images, 'image')}")
 
 
-def check_run_and_images(run: str | None, images: str | None) -> tuple[str, str]:
-    """Raises `ConfigError` if either was not typed."""
+def check_run_and_images(run: str | None, images: str | None) -> tuple[str, list[str]]:
+    """Return the run, and each folder or file of images. Raises `ConfigError` if either was not typed."""
     if not run:
         raise ConfigError("run: got none, wanted one: type run=FOLDER (see lowres-ssl runs)")
     if not images:
-        raise ConfigError("images: got none, wanted a folder with images: type images=FOLDER")
-    return run, images
+        raise ConfigError("images: got none, wanted a folder with images, or files: type images=FOLDER")
+    # `images` is a path to the command line, so that a list of them comes as it was typed.
+    is_list = images.startswith("[") and images.endswith("]") and not Path(images).exists()
+    return run, [each.strip() for each in images[1:-1].split(",")] if is_list else [images]
 
 
-def get_output_folder(folder: str | None, below: Path, images: str) -> Path:
+def get_output_folder(folder: str | None, below: Path, images: list[str]) -> Path:
     """Where the files go."""
-    return Path(folder) if folder is not None else below / Path(images).resolve().name
+    named = re.sub(r"[*?\[\]]", "_", "+".join(Path(each).resolve().name for each in images))
+    return Path(folder) if folder is not None else below / named[:MAX_LABEL_LENGTH]
 
 
 def print_written_files(written: WrittenFiles, what: str) -> None:

@@ -26,13 +26,13 @@ from lowres_ssl.errors import UserError
 DECODER_VERSION = 1
 WHITE = 255
 GreyRange = tuple[float, float]  # the stored values that become black and white
-ImageFiles = Sequence[tuple[Path, str]]  # the path and the id of each
+ImageFiles = Sequence[tuple[Path | Image.Image, str]]  # each file, or image in memory, and its id
 # The formats that are read beside DICOM, whatever the file's name is. Pillow knows more; one starts a program (EPS).
 IMAGE_FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF")
 
 
 def decode_image(
-    path: Path, *, colour: bool, size: int, grey_range: GreyRange | None = None
+    path: Path | Image.Image, *, colour: bool, size: int, grey_range: GreyRange | None = None
 ) -> tuple[NDArray[np.uint8], int, int]:
     """Decode an image to uint8 [C, size, size] (C = 3 RGB, or 1 grey), and its original height and width in pixels.
 
@@ -48,7 +48,7 @@ def decode_image(
 
 
 def decode_or_explain(
-    path: Path, *, colour: bool, size: int, grey_range: GreyRange | None = None
+    path: Path | Image.Image, *, colour: bool, size: int, grey_range: GreyRange | None = None
 ) -> tuple[NDArray[np.uint8], int, int] | str:
     """Decode as `decode_image` does; return the reason where the file cannot be decoded."""
     try:
@@ -70,19 +70,25 @@ def format_image_error(error: Exception) -> str:
     return (str(error) or type(error).__name__).splitlines()[0]
 
 
-def read_image(path: Path, grey_range: GreyRange | None = None) -> Image.Image:
+def read_image(path: Path | Image.Image, grey_range: GreyRange | None = None) -> Image.Image:
     """Read an image in its own size, upright, in 8 bits a channel and without transparency."""
+    if isinstance(path, Image.Image):
+        return convert_to_uint8(path, grey_range)
     if is_dicom(path):
         return read_dicom(path, grey_range)
     with Image.open(path, formats=IMAGE_FORMATS) as opened:
-        image = ImageOps.exif_transpose(opened)
-        if image.mode.startswith("I") or image.mode == "F":
-            return Image.fromarray(scale_to_uint8(np.asarray(image), grey_range))
-        if image.has_transparency_data:
-            image = image.convert("RGBA")
-            paper = Image.new("RGBA", image.size, (WHITE, WHITE, WHITE, WHITE))
-            return Image.alpha_composite(paper, image).convert("RGB")
-        return image
+        return convert_to_uint8(opened, grey_range)
+
+
+def convert_to_uint8(opened: Image.Image, grey_range: GreyRange | None) -> Image.Image:
+    image = ImageOps.exif_transpose(opened)
+    if image.mode.startswith("I") or image.mode == "F":
+        return Image.fromarray(scale_to_uint8(np.asarray(image), grey_range))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        paper = Image.new("RGBA", image.size, (WHITE, WHITE, WHITE, WHITE))
+        return Image.alpha_composite(paper, image).convert("RGB")
+    return image
 
 
 def scale_to_uint8(values: NDArray[np.generic], grey_range: GreyRange | None) -> NDArray[np.uint8]:
@@ -161,7 +167,7 @@ def iter_decoded_batches(
             images = np.empty((len(part), 3 if colour else 1, size, size), np.uint8)
             for (path, id), result in zip(part, islice(results, len(part)), strict=True):
                 if isinstance(result, str):
-                    unreadable.append((path, result))
+                    unreadable.append((path if isinstance(path, Path) else Path(id), result))
                 else:
                     images[len(ids)] = result[0]
                     ids.append(id)

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lowres_ssl.config.check import require
-from lowres_ssl.data.datasets import list_image_files
 from lowres_ssl.encoders.feature_kinds import FeatureKind
 from lowres_ssl.errors import ConfigError
+from lowres_ssl.inference.given_images import GivenImages, ImageInput, list_given_images
 from lowres_ssl.inference.load import (
     PortableEncoder,
     StoredProbe,
@@ -38,7 +38,7 @@ DEFAULT_BATCH_SIZE = 128  # as for a run's own features
 
 @dataclass(frozen=True)
 class Embeddings:
-    """`ids`: the images' paths below their folder, sorted; `features`: float32 [n, D], a row each."""
+    """`ids`: the images' paths below their folder, or places in memory; `features`: float32 [n, D], a row each."""
 
     ids: list[str]
     features: NDArray[np.float32]
@@ -47,8 +47,8 @@ class Embeddings:
 
 @dataclass(frozen=True)
 class Predictions:
-    """`ids`: the images' paths below their folder, sorted; `labels`: the class of each; `probabilities`: float64
-    [n, C], calibrated, a column each of `classes`; `calibration`: how, and their errors before and after."""
+    """`ids`: as of `Embeddings`; `labels`: the class of each; `probabilities`: float64 [n, C], calibrated, a column
+    each of `classes`; `calibration`: how, and their errors before and after."""
 
     ids: list[str]
     labels: list[str]
@@ -90,14 +90,14 @@ def load_encoder(
 
 @overload
 def embed(
-    encoder: PortableEncoder, images: str | Path, *, features: FeatureKind = ..., **options: Unpack[ReadingOptions]
+    encoder: PortableEncoder, images: ImageInput, *, features: FeatureKind = ..., **options: Unpack[ReadingOptions]
 ) -> Embeddings: ...
 
 
 @overload
 def embed(
     encoder: PortableEncoder,
-    images: str | Path,
+    images: ImageInput,
     *,
     folder: str | Path,
     formats: Sequence[str] = ...,
@@ -108,7 +108,7 @@ def embed(
 
 def embed(
     encoder: PortableEncoder,
-    images: str | Path,
+    images: ImageInput,
     *,
     folder: str | Path | None = None,
     formats: Sequence[str] = ("parquet", "npz"),
@@ -117,7 +117,8 @@ def embed(
     progress: bool = False,
     features: FeatureKind = "pooled",
 ) -> Embeddings | WrittenFiles:
-    """Compute the features of every image at any depth below the folder `images`.
+    """Compute the features of `images`: every image at any depth below a folder, a file, the files of a pattern, an
+    array, an image of Pillow, or a list of these (see `list_given_images`).
 
     They are returned, or with `folder` written there piece by piece, for any number of images, as `features.parquet`
     and `features.npz` (columns `id` and `features`); only files that the same images gave before are replaced. An
@@ -129,13 +130,14 @@ def embed(
     encoder = encoder.take_features(features)
     if folder is not None and encoder.patches is not None:
         require(list(formats) == ["npz"], "formats", list(formats), "[npz] for features=patches")
-    batches = iter_embedded_batches(encoder, list_image_files(Path(images)), batch_size, skip_unreadable, progress)
+    given = list_given_images(images)
+    batches = iter_embedded_batches(encoder, given.files, batch_size, skip_unreadable, progress)
     if folder is not None:
         pieces: Iterable[Piece] = (
             ({"id": each.ids, "features": each.features.numpy()}, each.unreadable) for each in batches
         )
         destination = Destination(Path(folder), "embed", "features", formats)
-        return write_rows(encoder, Path(images), destination, pieces, {})
+        return write_rows(encoder, get_sources(given), destination, pieces, {})
     found = list(batches)
     return Embeddings(
         ids=[id for batch in found for id in batch.ids],
@@ -146,14 +148,14 @@ def embed(
 
 @overload
 def predict(
-    encoder: PortableEncoder, images: str | Path, *, probe: str | None = ..., **options: Unpack[ReadingOptions]
+    encoder: PortableEncoder, images: ImageInput, *, probe: str | None = ..., **options: Unpack[ReadingOptions]
 ) -> Predictions: ...
 
 
 @overload
 def predict(
     encoder: PortableEncoder,
-    images: str | Path,
+    images: ImageInput,
     *,
     probe: str | None = ...,
     folder: str | Path,
@@ -164,7 +166,7 @@ def predict(
 
 def predict(
     encoder: PortableEncoder,
-    images: str | Path,
+    images: ImageInput,
     *,
     probe: str | None = None,
     folder: str | Path | None = None,
@@ -173,7 +175,7 @@ def predict(
     skip_unreadable: bool = True,
     progress: bool = False,
 ) -> Predictions | WrittenFiles:
-    """Predict the class of every image at any depth below the folder `images`, by a probe that the run has stored.
+    """Predict the class of `images`, what `embed` takes, by a probe that the run has stored.
 
     `probe`: its name ("logistic"), or that of its result's folder; None for the only one there is. The probabilities
     are calibrated on the run's validation images. With `folder` they are written as `predictions.csv` and
@@ -183,7 +185,8 @@ def predict(
     check_output_options(batch_size, formats, PREDICT_FORMATS)
     stored, device = choose_probe(encoder, probe), encoder.compute.device
     encoder = encoder.at_size(stored.result.scored_size)
-    batches = iter_embedded_batches(encoder, list_image_files(Path(images)), batch_size, skip_unreadable, progress)
+    given = list_given_images(images)
+    batches = iter_embedded_batches(encoder, given.files, batch_size, skip_unreadable, progress)
     if folder is not None:
         more = {
             "probe": {key: getattr(stored.result, key) for key in ("probe", "label", "settings", "classes")},
@@ -192,7 +195,7 @@ def predict(
         }
         pieces = ((predict_columns(stored, each.ids, each.features.to(device)), each.unreadable) for each in batches)
         destination = Destination(Path(folder), "predict", "predictions", formats)
-        return write_rows(encoder, Path(images), destination, pieces, more)
+        return write_rows(encoder, get_sources(given), destination, pieces, more)
     found = [(batch, *stored(batch.features.to(device))) for batch in batches]
     return Predictions(
         ids=[id for batch, _, _ in found for id in batch.ids],
@@ -202,6 +205,15 @@ def predict(
         calibration=stored.calibration,
         unreadable=[each for batch, _, _ in found for each in batch.unreadable],
     )
+
+
+def get_sources(given: GivenImages) -> list[str]:
+    """Where the images are, for the record beside written files. Raises `ConfigError` for images in memory."""
+    if not given.sources:
+        raise ConfigError(
+            "folder: got images in memory, whose files could not be told from others'; save what is returned"
+        )
+    return given.sources
 
 
 def predict_columns(stored: StoredProbe, ids: list[str], features: Tensor) -> TableColumns:

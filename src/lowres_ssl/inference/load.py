@@ -163,7 +163,7 @@ def iter_embedded_batches(
             yield EmbeddedBatch(batch.ids, features, batch.unreadable)
             shown.add(len(batch.ids) + len(batch.unreadable))
     if not readable:
-        raise DataError(f"none of the images can be read ({len(files):,}), for one {files[0][0]}; type images=FOLDER")
+        raise DataError(f"none of the images can be read ({len(files):,}), for one {files[0][1]}; type images=FOLDER")
 
 
 @dataclass(frozen=True)

@@ -166,10 +166,14 @@ class WrittenFiles:
 
 
 def write_rows(
-    encoder: PortableEncoder, images: Path, destination: Destination, pieces: Iterable[Piece], more: Mapping[str, Any]
+    encoder: PortableEncoder,
+    sources: list[str],
+    destination: Destination,
+    pieces: Iterable[Piece],
+    more: Mapping[str, Any],
 ) -> WrittenFiles:
-    """Write the pieces as they come, by one process at a time, then the record with `more`: then the files are all
-    there.
+    """Write the pieces of the images in `sources` as they come, by one process at a time, then the record with `more`:
+    then the files are all there.
 
     A process that is killed while it puts files in their place leaves a record that names the images, so that the same
     call goes on from there. Raises `ConfigError` for a folder that is none, or that holds files of other images or of
@@ -177,11 +181,11 @@ def write_rows(
     """
     count, folder, record = 0, destination.folder, destination.record
     unreadable: UnreadableFiles = []
-    about = {"folder": str(images.resolve()), "finished": False}
-    check_no_overwrite(destination, images)
+    about: dict[str, Any] = {"made_of": sources, "finished": False}
+    check_no_overwrite(destination, sources)
     folder.mkdir(parents=True, exist_ok=True)
     with lock(record, str(record)) as held:
-        check_no_overwrite(destination, images)  # another process may have been there first
+        check_no_overwrite(destination, sources)  # another process may have been there first
         with open_writers(folder, destination.name, destination.formats) as write:
             for columns, left_out in pieces:
                 if len(columns["id"]):
@@ -206,17 +210,22 @@ def write_rows(
     return WrittenFiles(destination.files, record, count, unreadable)
 
 
-def check_no_overwrite(destination: Destination, images: Path) -> None:
+def check_no_overwrite(destination: Destination, sources: list[str]) -> None:
     folder, record, elsewhere = destination.folder, destination.record, "type folder=FOLDER for another place"
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"folder={folder}: got a file, wanted a folder; {elsewhere}")
     try:
-        before = Path(json.loads(record.read_text(encoding="utf-8"))["folder"])
+        before = list(json.loads(record.read_text(encoding="utf-8"))["made_of"])
     except (OSError, ValueError, KeyError, TypeError):
         others = [path for path in destination.files if path.exists()]
         if others:
             why = f"is there, and no {record.name} that says what it was made of"
             raise ConfigError(f"{others[0]}: {why}; move it away, or {elsewhere}") from None
         return
-    if before.resolve() != images.resolve():
-        raise ConfigError(f"{folder}: holds what was made of {before}, got images={images}; {elsewhere}")
+    if before != sources:
+        made, got = (name_first([f"{each}" for each in names]) for names in (before, sources))
+        raise ConfigError(f"{folder}: holds what was made of {made}, got images={got}; {elsewhere}")
+
+
+def name_first(names: list[str]) -> str:
+    return f"{names[0]} and {len(names) - 1} more" if len(names) > 1 else "".join(names)

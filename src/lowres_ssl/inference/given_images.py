@@ -1,0 +1,82 @@
+"""List the images that `embed` and `predict` are given: folders, files, patterns, arrays, Pillow's images."""
+
+import glob
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from lowres_ssl.data.datasets import list_image_files, make_portable
+from lowres_ssl.data.decode import ImageFiles, scale_to_uint8
+from lowres_ssl.errors import ConfigError, DataError
+
+GivenImage: TypeAlias = str | Path | Image.Image | NDArray[Any]
+ImageInput: TypeAlias = GivenImage | Sequence[GivenImage]
+ARRAYS = "uint8, uint16 or floats from 0 to 1, as [H, W], [H, W, 3], [n, H, W] or [n, H, W, 3]"
+
+
+@dataclass(frozen=True)
+class GivenImages:
+    """`files`: each image with its id, in the order given, those of a folder sorted. `sources`: the absolute paths and
+    patterns that were given, none if any image is in memory."""
+
+    files: ImageFiles
+    sources: list[str]
+
+
+def list_given_images(images: ImageInput) -> GivenImages:
+    """List a folder's images, at any depth; a file; the files of a pattern such as "scans/*.png"; an array or image of
+    Pillow; or several of these.
+
+    The id of a file is its path below the folder that all are in, that of an image in memory its place. Raises
+    `DataError` for what is not there, `ConfigError` for an array of another shape or kind.
+    """
+    given = [images] if isinstance(images, str | Path | Image.Image) or hasattr(images, "__array__") else list(images)
+    if not given:
+        raise ConfigError("images: got an empty list, wanted images")
+    found: list[Path | Image.Image] = []
+    sources, folders = [], []
+    for each in given:
+        if isinstance(each, str | Path):
+            path = Path(each).resolve() if Path(each).is_dir() else Path(each).parent.resolve() / Path(each).name
+            files = list_named_files(path)
+            found += files
+            sources.append(str(path))
+            folders += [path] if path.is_dir() else [file.parent for file in files]
+        else:
+            found += [each] if isinstance(each, Image.Image) else list_array_images(np.asarray(each))
+    above = os.path.commonpath(folders) if folders else ""
+    ids = [
+        make_portable(Path(os.path.relpath(image, above)).as_posix()) if isinstance(image, Path) else str(place)
+        for place, image in enumerate(found)
+    ]
+    return GivenImages(list(zip(found, ids, strict=True)), sources if len(sources) == len(given) else [])
+
+
+def list_named_files(path: Path) -> list[Path]:
+    """List the images of a folder, a file, or the files of a pattern. Raises `DataError` where there is none."""
+    if path.is_dir():
+        return [file for file, _ in list_image_files(path)]
+    files = [path] if path.is_file() else [Path(each) for each in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207
+    if not (files := [file for file in files if file.is_file()]):
+        raise DataError(f"{path}: no such file or folder; type images=FOLDER, a file, or several: images=[a,b]")
+    return files
+
+
+def list_array_images(values: NDArray[Any]) -> list[Image.Image]:
+    """List the images of an array: the last of its dimensions is the three colours, if it has that length."""
+    is_colour = values.ndim > 2 and values.shape[-1] == 3
+    stack = values if values.ndim - is_colour == 3 else values[None]
+    known = values.dtype in (np.uint8, np.uint16) or np.issubdtype(values.dtype, np.floating)
+    if stack.ndim - is_colour != 3 or not known or not stack.size:
+        raise ConfigError(f"images: got an array {list(values.shape)} of {values.dtype}, wanted {ARRAYS}")
+    if np.issubdtype(values.dtype, np.floating):
+        stack = stack.astype(np.float32)
+    if is_colour and stack.dtype != np.uint8:
+        stack = np.stack([scale_to_uint8(each, None) for each in stack])
+    return [Image.fromarray(np.ascontiguousarray(each)) for each in stack]
