@@ -2,6 +2,7 @@
 
 import math
 import random
+import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -185,6 +186,38 @@ def test_official_split_does_not_choose_on_a_handful_of_images(made_up: MadeUp) 
     split = make_split(catalogue, kind="official", seed=0)
     assert len(split.validation) == 60
     assert "the val folder has only 2 images: they train, and 10% of training validates" in split.notes
+
+
+@pytest.mark.parametrize(
+    ("rows", "kind", "typed"),
+    [
+        (divided_rows(300, 8, 8), "official", "16 images .* moves by 24 points; type split=official_test .* 61 images"),
+        (
+            divided_rows(40, 8, 8),
+            "official",
+            "16 images .*type one batch_size=N, select_encoder=last and probe=\\[knn\\]",
+        ),
+        (divided_rows(300, 8, 8), "official_test", ""),
+        (divided_rows(300, 15, 8), "official", ""),
+        (plain_rows(a=50, b=50), "stratified", "10 images .*type one batch_size=N"),
+        (plain_rows(a=50, b=50), "random", "10 images .*type one batch_size=N"),
+        (plain_rows(a=2, b=2), "stratified", ""),
+    ],
+)
+def test_validation_subset_too_small_to_choose_by_is_noted(
+    made_up: MadeUp, rows: list[Row], kind: str, typed: str
+) -> None:
+    notes = [note for note in make_split(made_up(rows), kind=kind, seed=0).notes if "to validate with" in note]
+    assert len(notes) == bool(typed)
+    assert all(re.match(f"only {typed}", note) for note in notes)
+
+
+def test_tenth_of_the_others_validates_on_request(made_up: MadeUp) -> None:
+    catalogue = made_up(divided_rows(300, 10, 8))
+    split = make_split(catalogue, kind="official_test", seed=0)
+    assert_whole(catalogue, split)
+    assert {catalogue.records[index].subset for index in split.test} == {"test"}
+    assert class_counts(catalogue, split.validation) == {"a": 31, "b": 31}
 
 
 def test_auto_is_official_only_for_a_folder_that_comes_divided(made_up: MadeUp) -> None:

@@ -20,7 +20,7 @@ RANDOM_SEEDS = 10  # they cost no training, so their mean need not be left to th
 
 ORIGINAL_SIZE = "original"  # for `dataset.storage_size`: as large as the images are
 
-SplitKind = Enum("SplitKind", ["auto", "random", "stratified", "patient", "official"])
+SplitKind = Enum("SplitKind", ["auto", "random", "stratified", "patient", "official", "official_test"])
 DeviceChoice = Enum("DeviceChoice", ["auto", "cuda", "cpu"])
 PrecisionChoice = Enum("PrecisionChoice", ["auto", "fp32", "bf16", "fp16"])
 RateSchedule = Enum("RateSchedule", ["constant", "cosine"])

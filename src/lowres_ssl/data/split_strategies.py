@@ -106,7 +106,13 @@ def split_patients(catalogue: Catalogue, seed: int) -> tuple[SubsetIndices, list
     return subsets, notes
 
 
-def split_by_folders(catalogue: Catalogue, seed: int) -> tuple[SubsetIndices, list[str]]:
+def split_by_test_folder(catalogue: Catalogue, seed: int) -> tuple[SubsetIndices, list[str]]:
+    return split_by_folders(catalogue, seed, keep_validation=False)
+
+
+def split_by_folders(
+    catalogue: Catalogue, seed: int, *, keep_validation: bool = True
+) -> tuple[SubsetIndices, list[str]]:
     subsets: SubsetIndices = {name: [] for name in SUBSETS}
     for index, record in enumerate(catalogue.records):
         if record.subset is None:
@@ -119,8 +125,9 @@ def split_by_folders(catalogue: Catalogue, seed: int) -> tuple[SubsetIndices, li
         if not subsets[name]:
             raise DataError(f"split=official: {catalogue.name} has no {name} folder; type split=stratified")
     notes: list[str] = []
-    if 100 * len(subsets["val"]) < MIN_VALIDATION_PERCENT * len(subsets["train"]):
-        if subsets["val"]:
+    is_tiny = 100 * len(subsets["val"]) < MIN_VALIDATION_PERCENT * len(subsets["train"])
+    if is_tiny or not keep_validation:
+        if is_tiny and subsets["val"]:
             notes.append(
                 f"the val folder has only {len(subsets['val'])} images: they train, and 10% of training validates"
             )

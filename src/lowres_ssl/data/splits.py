@@ -10,6 +10,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from lowres_ssl.console import pluralise
 from lowres_ssl.data.catalogue import Catalogue
 from lowres_ssl.data.partition import SUBSETS
 from lowres_ssl.data.pseudonyms import Pseudonyms, find_pseudonyms
@@ -17,6 +18,7 @@ from lowres_ssl.data.small_classes import FEWEST_TO_DIVIDE, find_small_classes, 
 from lowres_ssl.data.split_strategies import (
     SubsetIndices,
     split_by_folders,
+    split_by_test_folder,
     split_patients,
     split_randomly,
     split_stratified,
@@ -27,6 +29,7 @@ from lowres_ssl.seeding import derive_seed
 from lowres_ssl.stats.intervals import MIN_RELIABLE_GROUPS, compute_kish_size
 
 Rows = NDArray[np.int64]
+MIN_CHOOSING_IMAGES = 30  # of fewer, chance moves an accuracy by more than 18 points (95%)
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,7 @@ SPLIT_STRATEGIES = {
     "stratified": split_stratified,
     "patient": split_patients,
     "official": split_by_folders,
+    "official_test": split_by_test_folder,
 }
 RERUN_PRETRAIN_HINT = "to have it written anew type the pretrain command again"
 
@@ -117,7 +121,8 @@ def make_split(catalogue: Catalogue, *, kind: str, seed: int) -> Split:
     """Divide the labelled images: 70% train, 10% validate, 20% test.
 
     `random` ignores the labels, `stratified` keeps the shares in each class, `patient` keeps each group in one subset,
-    `official` takes the set's own folders (10% of train validates if there is no val folder, or a tiny one). `auto` is
+    `official` takes the set's own folders (10% of train validates if there is no val folder, or a tiny one),
+    `official_test` the test folder alone, so that 10% of the others validate. `auto` is
     `official` for a folder or table that is divided, else `patient` where groups are known, else `stratified`. Files of
     the same bytes stay together, except under `official`, where a note counts those that do not.
 
@@ -138,8 +143,23 @@ def make_split(catalogue: Catalogue, *, kind: str, seed: int) -> Split:
         raise DataError(f"split={kind}: no training image of {format_classes(lacking)}; {hint}")
     if untested := {name: counts[name] for label, name in enumerate(catalogue.classes) if label not in tested}:
         notes.append(f"no test image of {format_classes(untested)}")
+    notes += describe_small_validation(kind, len(subsets["train"]), len(subsets["val"]))
     notes += describe_few_groups(count_groups(catalogue, subsets["test"]))
     return build_split(catalogue, kind, seed, subsets, notes)
+
+
+def describe_small_validation(kind: str, train: int, validation: int) -> list[str]:
+    """Warn of a validation subset too small to choose by, with what to type; empty if it suffices, or there is none."""
+    if not 0 < validation < MIN_CHOOSING_IMAGES:
+        return []
+    tenth = (train + validation) // 10
+    mend = "add images, or choose yourself: type one batch_size=N, select_encoder=last and probe=[knn]"
+    if kind == "official" and tenth > validation:
+        mend = f"type split=official_test to validate with 10% of the others, {tenth} images"
+    return [
+        f"only {pluralise(validation, 'image')} to validate with: batch size, epoch and settings of a probe would be "
+        f"chosen by an accuracy that chance moves by {98 / validation**0.5:.0f} points; {mend}"
+    ]
 
 
 def count_groups(catalogue: Catalogue, rows: Iterable[int]) -> Rows:
@@ -283,6 +303,6 @@ def compute_leakage(catalogue: Catalogue, split: Split) -> Leakage:
         share_group=sum(record.group in groups for record in test),
         exact_duplicate=sum(record.sha256 in bytes_seen for record in test),
         groups_known=any(record.group for record in catalogue.records),
-        possible=catalogue.groups_may_restart and split.kind == "official",
+        possible=catalogue.groups_may_restart and split.kind in ("official", "official_test"),
         by_patient=split.kind == "patient",
     )

@@ -103,7 +103,7 @@ def write_model_card(encoder: PortableEncoder, scores: Sequence[StoredScore]) ->
     assert outcome is not None, "the run is finished"
     library, architecture = get_library_and_name(encoder)
     limits = []
-    if about.split.kind not in ("patient", "official"):
+    if about.split.kind not in ("patient", "official", "official_test"):
         limits.append(f"- The split is {about.split.kind}: images of one patient may be on both sides, which flatters.")
     if any(len(score.starts) < len(RANDOM_BASELINES) for score in scores):
         limits.append("- Without the scores of the random encoders beside it a score means little.")
