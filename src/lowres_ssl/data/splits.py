@@ -10,13 +10,13 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from lowres_ssl.console import pluralise
 from lowres_ssl.data.catalogue import Catalogue
 from lowres_ssl.data.partition import SUBSETS
 from lowres_ssl.data.pseudonyms import Pseudonyms, find_pseudonyms
 from lowres_ssl.data.small_classes import FEWEST_TO_DIVIDE, find_small_classes, format_classes
 from lowres_ssl.data.split_strategies import (
     SubsetIndices,
+    describe_small_validation,
     split_by_folders,
     split_by_test_folder,
     split_patients,
@@ -29,7 +29,6 @@ from lowres_ssl.seeding import derive_seed
 from lowres_ssl.stats.intervals import MIN_RELIABLE_GROUPS, compute_kish_size
 
 Rows = NDArray[np.int64]
-MIN_CHOOSING_IMAGES = 30  # of fewer, chance moves an accuracy by more than 18 points (95%)
 
 
 @dataclass(frozen=True)
@@ -146,20 +145,6 @@ def make_split(catalogue: Catalogue, *, kind: str, seed: int) -> Split:
     notes += describe_small_validation(kind, len(subsets["train"]), len(subsets["val"]))
     notes += describe_few_groups(count_groups(catalogue, subsets["test"]))
     return build_split(catalogue, kind, seed, subsets, notes)
-
-
-def describe_small_validation(kind: str, train: int, validation: int) -> list[str]:
-    """Warn of a validation subset too small to choose by, with what to type; empty if it suffices, or there is none."""
-    if not 0 < validation < MIN_CHOOSING_IMAGES:
-        return []
-    tenth = (train + validation) // 10
-    mend = "add images, or choose yourself: type one batch_size=N, select_encoder=last and probe=[knn]"
-    if kind == "official" and tenth > validation:
-        mend = f"type split=official_test to validate with 10% of the others, {tenth} images"
-    return [
-        f"only {pluralise(validation, 'image')} to validate with: batch size, epoch and settings of a probe would be "
-        f"chosen by an accuracy that chance moves by {98 / validation**0.5:.0f} points; {mend}"
-    ]
 
 
 def count_groups(catalogue: Catalogue, rows: Iterable[int]) -> Rows:

@@ -8,7 +8,7 @@ import shlex
 import warnings
 import zipfile
 from collections import OrderedDict, deque
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -115,7 +115,7 @@ class DictPlaceholder:
         return OrderedDict()
 
 
-def list_placeholders(path: Path) -> list[tuple[type, str]]:
+def list_placeholders(path: Path) -> list[Callable[..., Any] | tuple[Callable[..., Any], str]]:
     """List a placeholder for each class or function that a PyTorch file names, and its name, without loading one."""
     pickles = 4  # before PyTorch 1.6: a number, a version, the machine, and only then what was saved
     with path.open("rb") as opened:
