@@ -1,4 +1,4 @@
-"""Divide a set in one of four ways: each turns a catalogue and a seed into the images of each subset, and notes."""
+"""Divide a set in one of five ways: each turns a catalogue and a seed into the images of each subset, and notes."""
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
