@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from itertools import product
 from pathlib import Path
 
 import pandas as pd
@@ -60,7 +61,8 @@ SETS = {
     ),
     "phantom": ImageSet(("dataset=phantom", "probe.knn.k=20"), 448),
 }
-COMMON = ("backbone=resnet18", "image_size=64", "probe=[knn,logistic]", "picture=false")
+TRAINED_SIZE = 64
+COMMON = ("backbone=resnet18", f"image_size={TRAINED_SIZE}", "probe=[knn,logistic]", "picture=false")
 
 ADAMW = ("recipe=tuned", "optimiser=adamw", "learning_rate=0.001", "weight_decay=0.05")
 # What each candidate adds to its set's words. A name is a row of the tables; the first is where the study began.
@@ -88,15 +90,37 @@ CANDIDATES: dict[str, tuple[str, ...]] = {
     for name in ("simclr", "simsiam", "vicreg", "barlow_twins", "byol", "moco_v3", "tico", "instance")
 }
 
+IMAGENET = ("backbone=timm", "backbone.model=tf_efficientnet_lite0", "initial_weights={weights}")
+FROZEN = ("method=pretrained", "method.model=tf_efficientnet_lite0", "method.weights={weights}")
+CANDIDATES |= {
+    f"{method} at {rate}": (f"method={method}", *ADAMW, f"learning_rate={rate}")
+    for method in ("simsiam", "vicreg", "barlow_twins", "byol")
+    for rate in (0.0003, 0.003)
+}
+CANDIDATES |= {
+    f"simclr at temperature {value}": ("method=simclr", *ADAMW, f"method.temperature={value}") for value in (0.1, 0.2)
+}
+CANDIDATES |= {
+    "frozen imagenet": ("recipe=tuned", *FROZEN, "dataset.storage_size=224", "image_size=224"),
+    "dcl from imagenet": ("method=dcl", *ADAMW, *IMAGENET, "dataset.storage_size=224"),
+    "dcl from imagenet at 0.0003": (
+        *("method=dcl", *ADAMW, *IMAGENET, "dataset.storage_size=224"),
+        "learning_rate=0.0003",
+    ),
+    "dcl from imagenet at 128 px": ("method=dcl", *ADAMW, *IMAGENET, "dataset.storage_size=224", "image_size=128"),
+}
+
 
 @dataclass(frozen=True)
 class Result:
-    """Accuracies on the validation images, or on the test images in `recipe_test.csv`."""
+    """Accuracies on the validation images, or on the test images in `recipe_test.csv`. size: pixels a side of what is
+    scored."""
 
     dataset: str
     candidate: str
     views: int
     seed: int
+    size: int
     knn: float
     logistic: float
     run: str
@@ -119,64 +143,83 @@ def add_results(path: Path, results: Sequence[Result]) -> None:
         writer.writerows(asdict(result) for result in results)
 
 
-def build_command(dataset: str, candidate: str, views: int, seed: int, data: Path) -> list[str]:
-    """Build the command of one training; later words replace earlier ones of the same key."""
-    images = SETS[dataset]
-    epochs = max(1, round(views / (2 * images.training)))
-    words = [word.format(data=data) if "{data}" in word else word for word in images.words]
-    words += [*COMMON, *CANDIDATES[candidate], f"seed={seed}", f"epochs={epochs}"]
-    return ["pretrain", *{word.partition("=")[0]: word for word in words}.values()]
+@dataclass(frozen=True)
+class Task:
+    """One training to score. size: pixels a side of what is scored; None: those of the training."""
+
+    dataset: str
+    candidate: str
+    views: int
+    seed: int
+    size: int | None
+
+    def build_words(self, asked: argparse.Namespace) -> dict[str, str]:
+        """Build the words of its command by key; later ones replace earlier ones of the same key."""
+        images = SETS[self.dataset]
+        words = [*images.words, *COMMON, *CANDIDATES[self.candidate], f"seed={self.seed}"]
+        words.append(f"epochs={max(1, round(self.views / (2 * images.training)))}")
+        words += [] if self.size is None else [f"scored_size={self.size}"]
+        filled = [word.replace("{data}", str(asked.data)).replace("{weights}", str(asked.weights)) for word in words]
+        return {word.partition("=")[0]: word for word in filled}
+
+    def get_scored_size(self, words: dict[str, str]) -> int:
+        return self.size or int(words["image_size"].partition("=")[2])
 
 
-def read_accuracies(output_dir: Path, run: str, column: str) -> dict[str, float]:
+def read_accuracies(output_dir: Path, run: str, size: int, column: str) -> dict[str, float]:
     """Read a run's accuracies by probe; column: "validation_accuracy" or "accuracy", of the test images."""
     frame, _ = read_index(output_dir)
     rows = frame[(frame["run"] == run) & (frame["label_fraction"] == 1)]
+    sizes = pd.to_numeric(rows["settings"].str.extract(r"scored_size=(\d+)")[0]).fillna(rows["image_size"])
+    rows = rows[sizes == size]
     return dict(zip(rows["probe"], rows[column].round(4), strict=True))
 
 
-def train(dataset: str, candidate: str, views: int, seed: int, data: Path, output_dir: Path) -> Iterator[Result]:
+def train(task: Task, asked: argparse.Namespace) -> Iterator[Result]:
     """Run one training; yield its result and those of its random rows. Raises `CalledProcessError` if it fails."""
-    words = [*build_command(dataset, candidate, views, seed, data), f"output_dir={output_dir}"]
-    print("$ lowres-ssl", *words, flush=True)
+    words = task.build_words(asked)
+    typed = ["pretrain", *words.values(), f"output_dir={asked.output_dir}"]
+    print("$ lowres-ssl", *typed, flush=True)
     started = time.monotonic()
-    shown = subprocess.run([sys.executable, "-m", "lowres_ssl", *words], capture_output=True, text=True)
+    shown = subprocess.run([sys.executable, "-m", "lowres_ssl", *typed], capture_output=True, text=True)
     if shown.returncode:
         print(shown.stderr[-2000:], flush=True)
         shown.check_returncode()
     run = Path(shown.stdout.rpartition("Results and encoder: ")[2].splitlines()[0]).name
     baselines = [line.split(": ")[0] for line in shown.stderr.splitlines() if ": KNN (k=" in line]
+    size = task.get_scored_size(words)
     for each in dict.fromkeys([run, *baselines]):
-        name = candidate if each == run else next(name for name in reversed(BASELINES) if f"-{name}-" in each)
-        scores = read_accuracies(output_dir, each, "validation_accuracy")
-        yield Result(dataset, name, views if each == run else 0, seed, *(scores[probe] for probe in PROBES), each)
+        name = next((name for name in reversed(BASELINES) if f"-{name}-" in each), task.candidate)
+        views = 0 if name in BASELINES else task.views
+        scores = read_accuracies(asked.output_dir, each, size, "validation_accuracy")
+        yield Result(task.dataset, name, views, task.seed, size, *(scores[probe] for probe in PROBES), each)
     print(f"    {time.monotonic() - started:.0f} s", flush=True)
 
 
 def run(asked: argparse.Namespace) -> None:
-    for seed in asked.seeds:
-        for candidate in asked.candidates:
-            for dataset in asked.sets:
-                there = read_results(RESULTS)
-                if any(
-                    (r.dataset, r.candidate, r.views, r.seed) == (dataset, candidate, asked.views, seed) for r in there
-                ):
-                    continue
-                names = {result.run for result in there}
-                try:
-                    new = train(dataset, candidate, asked.views, seed, asked.data, asked.output_dir)
-                    add_results(RESULTS, [result for result in new if result.run not in names])
-                except subprocess.CalledProcessError as error:
-                    print(f"failed: {candidate} on {dataset}, exit code {error.returncode}", flush=True)
+    """Run what is asked and has no result yet; what fails is named and left out."""
+    for seed, candidate, dataset in product(asked.seeds, asked.candidates, asked.sets):
+        task, there = Task(dataset, candidate, asked.views, seed, asked.size), read_results(RESULTS)
+        size = task.get_scored_size(task.build_words(asked))
+        key = (dataset, candidate, asked.views, seed, size)
+        if any((r.dataset, r.candidate, r.views, r.seed, r.size) == key for r in there):
+            continue
+        known = {(result.run, result.size) for result in there}
+        try:
+            new = list(train(task, asked))
+        except subprocess.CalledProcessError as error:
+            print(f"failed: {candidate} on {dataset}, exit code {error.returncode}", flush=True)
+            continue
+        add_results(RESULTS, [result for result in new if (result.run, result.size) not in known])
 
 
 def reveal(asked: argparse.Namespace) -> None:
     """Store the test accuracies of the candidates that are named, and of the untrained rows."""
-    there = {(result.run, result.candidate) for result in read_results(TEST_RESULTS)}
+    there = {(result.run, result.size) for result in read_results(TEST_RESULTS)}
     for result in read_results(RESULTS):
         is_named = result.candidate in asked.candidates and result.views == asked.views
-        if (is_named or result.candidate in BASELINES) and (result.run, result.candidate) not in there:
-            scores = read_accuracies(asked.output_dir, result.run, "accuracy")
+        if (is_named or result.candidate in BASELINES) and (result.run, result.size) not in there:
+            scores = read_accuracies(asked.output_dir, result.run, result.size, "accuracy")
             add_results(TEST_RESULTS, [replace(result, **{probe: scores[probe] for probe in PROBES})])
 
 
@@ -185,9 +228,11 @@ def compute_gains(results: Sequence[Result]) -> pd.DataFrame:
 
     One row for each budget and candidate, averaged over seeds; a column for each set and probe, and their means.
     """
-    frame = pd.DataFrame([asdict(result) for result in results]).drop_duplicates(["run", "candidate"])
-    start = frame[frame["candidate"] == "random"].set_index(["dataset", "seed"])[list(PROBES)]
-    bars = start.reindex(pd.MultiIndex.from_frame(frame[["dataset", "seed"]])).to_numpy()
+    frame = pd.DataFrame([asdict(result) for result in results]).drop_duplicates(["run", "size"])
+    start = frame[frame["candidate"] == "random"].set_index(["dataset", "seed", "size"])[list(PROBES)]
+    bars = start.reindex(pd.MultiIndex.from_frame(frame[["dataset", "seed", "size"]])).to_numpy()
+    scored = frame["size"] != TRAINED_SIZE
+    frame.loc[scored, "candidate"] += frame["size"][scored].map(", scored at {} px".format)
     frame.loc[frame["views"] > 0, list(PROBES)] -= bars[(frame["views"] > 0).to_numpy()]
     order = list(dict.fromkeys(frame["candidate"]))
     table = frame.pivot_table(index=["views", "candidate"], columns="dataset", values=list(PROBES), observed=True)
@@ -218,6 +263,8 @@ def main() -> None:
     parser.add_argument("--sets", type=lambda text: text.split(","), default=list(SETS))
     parser.add_argument("--views", type=int, default=20_000)
     parser.add_argument("--seeds", type=lambda text: [int(seed) for seed in text.split(",")], default=[0])
+    parser.add_argument("--size", type=int, help="pixels a side of what is scored")
+    parser.add_argument("--weights", type=Path, help="ImageNet weights, made by scripts/efficientnet_lite.py")
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("LOWRES_SSL_SHARED", "../shared")) / "data")
     parser.add_argument("--output-dir", type=Path, default=Path("outputs/recipe_study"))
     asked = parser.parse_args()
