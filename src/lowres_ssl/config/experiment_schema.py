@@ -177,7 +177,7 @@ class ExperimentConfig:
     weights_part: str | None = setting("numbers", "run", default=None)
     device: DeviceChoice = MISSING
     precision: PrecisionChoice = MISSING
-    scored_size: int | None = MISSING
+    scored_size: int | None = setting(default=None)
     label_fraction: list[float] = MISSING
     label_draws: int = MISSING
     hash_ids: bool = setting("private")
