@@ -2,7 +2,13 @@
 
 import pytest
 
-from lowres_ssl.init.guesses import choose_batch_size, choose_image_size, choose_neighbours, suggest_budget
+from lowres_ssl.init.guesses import (
+    choose_batch_size,
+    choose_epochs,
+    choose_image_size,
+    choose_neighbours,
+    suggest_budget,
+)
 
 
 @pytest.mark.parametrize(("smallest", "k"), [(1, 1), (4, 4), (5, 5), (10, 5), (112, 22), (1108, 200), (10**6, 200)])
@@ -39,3 +45,11 @@ def test_time_grows_with_the_set_in_whole_hours(images: int, time: str) -> None:
 )
 def test_image_size_is_not_above_the_images(shorter: int, gpu: bool, size: int) -> None:
     assert choose_image_size(shorter, gpu=gpu) == size
+
+
+@pytest.mark.parametrize(
+    ("images", "gpu", "epochs"), [(896, False, 20), (100, False, 100), (33, False, 304), (896, True, 100)]
+)
+def test_a_first_try_has_twenty_thousand_views_at_least(images: int, gpu: bool, epochs: int) -> None:
+    assert choose_epochs(images, gpu=gpu) == epochs
+    assert 2 * images * epochs >= 20_000

@@ -13,7 +13,7 @@ from lowres_ssl.data.catalogue import Catalogue
 from lowres_ssl.data.partition import SUBSETS
 from lowres_ssl.data.splits import Split, compute_leakage, count_groups, get_default_split_kind, make_split
 from lowres_ssl.errors import DataError, escape_line
-from lowres_ssl.init.guesses import choose_default_settings, is_patient_folder, suggest_budget
+from lowres_ssl.init.guesses import MIN_VIEWS, choose_default_settings, choose_epochs, is_patient_folder, suggest_budget
 from lowres_ssl.init.inspect_folder import (
     FolderSurvey,
     find_empty_classes,
@@ -22,7 +22,7 @@ from lowres_ssl.init.inspect_folder import (
 from lowres_ssl.init.other_files import format_other_files
 
 TABLE_OPTIONS = ("table", "path", "label", "patient", "patient_table", "split")
-CPU_OVERRIDES = ("backbone=resnet18", "epochs=20")  # minutes in place of hours
+CPU_BACKBONE = "backbone=resnet18"  # minutes in place of hours
 MAX_NAMED_FOLDERS = 3
 
 
@@ -147,21 +147,27 @@ def format_first_commands(name: str, found: FolderSurvey, split: Split, chosen: 
     override of a split that is not the set's default."""
     gpu = torch.cuda.is_available()
     fit = choose_default_settings(found.catalogue, split, gpu=gpu)
-    size = [*([] if gpu else CPU_OVERRIDES), f"image_size={fit.image_size}"]
+    epochs = choose_epochs(fit.train_images, gpu=gpu)
+    size = [*([] if gpu else [CPU_BACKBONE]), f"image_size={fit.image_size}"]
     steps = pluralise(fit.train_images // fit.batch_size, "step")
     reasons = [
         [" ".join(size), "what the images allow" if gpu else "for a first try on a CPU"],
+        [
+            f"epochs={epochs}",
+            f"{2 * epochs * fit.train_images:,} views; expect no gain from fewer than {MIN_VIEWS:,}",
+        ],
         [f"batch_size={fit.batch_size}", f"{steps} an epoch, of {fit.train_images:,} training images"],
         [f"probe.knn.k={fit.k}", f"neighbours; the smallest class has {fit.smallest_class:,} training images"],
         *[[each, "its patients cannot be divided, so that the same ones train and test"] for each in chosen],
     ]
     words = ["pretrain", f"dataset={name}", "method=dcl", "recipe=tuned", *size]
-    words += [f"batch_size={fit.batch_size}", f"probe.knn.k={fit.k}", *chosen]
+    words += [f"epochs={epochs}", f"batch_size={fit.batch_size}", f"probe.knn.k={fit.k}", *chosen]
     which = ["benchmark", f"dataset={name}", f"budget={suggest_budget(len(found.catalogue.records))}", *chosen]
     train, compare = indent_lines(format_command(*words)), indent_lines(format_command(*which))
     return (
         f"What fits:\n\n{indent_lines(format_table(None, reasons))}\n\n"
         f"A first run; with dry_run=true at its end it says how long it will take:\n\n{train}\n\n"
+        "More epochs gain more, and so may a pre-trained start: initial_weights=imagenet.\n\n"
         f"All methods, and which is for these images:\n\n{compare}\n\n"
         f"More about the set: lowres-ssl data dataset={name}"
     )

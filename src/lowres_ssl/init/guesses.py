@@ -79,6 +79,8 @@ def simplify_pattern(pattern: str, example: str, ids: Sequence[str]) -> str:
 
 
 PAPER_NEIGHBOURS = 200
+MIN_VIEWS = 20_000  # what the shortest trainings of docs/recipe_study.md had
+MIN_EPOCHS, GPU_EPOCHS = 20, 100
 MAX_BATCH_SIZE = 64  # what the recipes' learning rates belong to
 PAPER_SIZE, CPU_SIZE, MIN_SIZE = 224, 64, 24
 HALF_HOUR_SECONDS, HOUR_SECONDS = 1800, 3600
@@ -122,6 +124,11 @@ def choose_batch_size(images: int) -> int:
     compare each image with. docs/own_data.md has the trial.
     """
     return max(2, 1 << min(images, MAX_BATCH_SIZE).bit_length() - 1)
+
+
+def choose_epochs(images: int, *, gpu: bool) -> int:
+    """Choose the epochs of a first try on so many training images: two views of each, `MIN_VIEWS` at least."""
+    return max(GPU_EPOCHS if gpu else MIN_EPOCHS, math.ceil(MIN_VIEWS / (2 * images)))
 
 
 def choose_image_size(shorter_side: int, *, gpu: bool) -> int:
