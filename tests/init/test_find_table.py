@@ -9,7 +9,7 @@ import pytest
 from lowres_ssl.errors import ConfigError
 from lowres_ssl.init.find_table import TableSearch, find_label_table
 from lowres_ssl.init.guess_columns import guess_split_words, list_words
-from lowres_ssl.init.typed_input import TypedInput
+from lowres_ssl.init.typed_input import TypedInput, parse_split_words
 
 Rows = Iterable[Iterable[object]]
 
@@ -185,8 +185,12 @@ def test_what_is_typed_is_taken_or_refused(tmp_path: Path) -> None:
         "label": "Op",
         "patient": "Fold",
     }
-    words = {"train": [0, 1], "test": 2}
+    words = parse_split_words("train:0,train:1,test:2")
+    assert words == {"train": ["0", "1"], "test": ["2"]}
     assert options(tmp_path, label="Op", split="Fold", split_words=words)["split_words"] == words
+    assert "patient" not in options(tmp_path, label="Op", patient="none")
+    with pytest.raises(ConfigError, match="split_words=a:1"):
+        parse_split_words("a:1")
     for typed in ({"split": "Fold"}, {"label": "no"}, {"patient": "no"}, {"table": "no.csv"}):
         with pytest.raises(ConfigError, match=next(iter(typed))):
             search(tmp_path, **typed)

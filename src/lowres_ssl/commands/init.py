@@ -19,7 +19,8 @@ from lowres_ssl.init.describe_folder import (
     make_default_split,
 )
 from lowres_ssl.init.inspect_folder import check_image_folder, inspect_folder
-from lowres_ssl.init.typed_input import TypedInput
+from lowres_ssl.init.typed_input import TypedInput, parse_split_words
+from lowres_ssl.init.unpack_arrays import unpack_arrays
 from lowres_ssl.init.write_config import (
     MODALITIES,
     check_dataset_name,
@@ -32,14 +33,15 @@ from lowres_ssl.init.write_config import (
 
 def main(cfg: DictConfig) -> None:
     config = read_config(cfg, InitConfig)
-    folder = check_image_folder(config.folder)
+    folder = unpack_arrays(check_image_folder(config.folder), Path(config.data_dir))
     kind = config.input.images
     require(kind is None or kind in MODALITIES, "images", kind, f"one of {', '.join(MODALITIES)}")
     name = config.name or make_dataset_name(folder.resolve().name)
     check_dataset_name(name)
     top = config.input.top
     require(top in (None, "group"), "top", top, "group, or null")
-    typed = TypedInput(**{each.name: getattr(config.input, each.name) for each in fields(TypedInput)})
+    words = {each.name: getattr(config.input, each.name) for each in fields(TypedInput)}
+    typed = TypedInput(**words | {"split_words": parse_split_words(config.input.split_words)})
     found = inspect_folder(folder, Path(config.store_dir), typed)
     print(f"{escape_line(str(folder))}: {pluralise(len(found.catalogue.records), 'image')}\n")
     print(format_class_table(found.catalogue, list_subset_columns(found.catalogue)))

@@ -171,7 +171,7 @@ class FolderInputConfig(InputConfig):
     label: str | None = setting("text")
     patient: str | None = setting("text")
     split: str | None = setting("text")
-    split_words: dict[str, Any] | None = MISSING
+    split_words: str | None = setting("text")
     class_level: int | None = MISSING
     top: str | None = MISSING
 

@@ -30,8 +30,8 @@ class SplitWords:
             return subset
         wanted = "train, val or test" if self.subsets is None else f"one of {', '.join(self.subsets)}"
         raise DataError(
-            f"{where}: split is {word!r}, wanted {wanted}; name its words with {KEY}={{train:WORD,test:WORD}}, or, if "
-            "the column means something else, type dataset.options.split=null"
+            f"{where}: split is {word!r}, wanted {wanted}; name its words with '{KEY}={{train:WORD,test:WORD}}', or, "
+            "if the column means something else, type dataset.options.split=null"
         )
 
 

@@ -24,14 +24,13 @@ from lowres_ssl.init.guess_columns import (
     guess_split,
     guess_split_words,
 )
-from lowres_ssl.init.typed_input import TypedInput, format_init
+from lowres_ssl.init.typed_input import NONE, TypedInput, format_init
 
 WORKBOOK_SUFFIXES = (".xlsx", ".xls", ".xlsm", ".ods")
 LIST_SUFFIX = ".txt"  # a table, if it names images; else any text
 SAMPLED_ROWS = 200
 MAX_SEARCHED_FOLDERS = 20
 MAX_NAMED, MAX_COLUMNS = 3, 10
-NO_TABLE = "none"
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ def find_label_table(folder: Path, typed: TypedInput, exclude: re.Pattern[str] |
     """Find the table that gives a set. One whose label is a mere guess gives way to class folders. Raises `ConfigError`
     for a typed table or column that there is not."""
     search = TableSearch()
-    if typed.table == NO_TABLE:
+    if typed.table == NONE:
         return search
     root = folder.resolve()
     files, readings, problems = FileIndex(root, exclude), list[TableReading](), list[str]()
@@ -89,7 +88,7 @@ def find_label_table(folder: Path, typed: TypedInput, exclude: re.Pattern[str] |
         if tops and typed == TypedInput():
             search.notes.append(
                 f"{best.table.path.name}: read the classes from it; could be the folders ({shorten_list(tops)}): "
-                f"{format_init(folder, f'table={NO_TABLE}')}"
+                f"{format_init(folder, f'table={NONE}')}"
             )
     check_typed_columns(typed, readings, search.options, folder)
     used = list_used_tables(search.options or {})
@@ -111,9 +110,7 @@ def list_candidate_tables(folder: Path, typed: str | None) -> list[Path]:
     if typed is not None:
         path = next((each for each in (folder / typed, Path(typed)) if each.is_file()), None)
         if path is None:
-            raise ConfigError(
-                f"table={typed}: no such file, wanted one in {folder}; table={NO_TABLE} reads the folders"
-            )
+            raise ConfigError(f"table={typed}: no such file, wanted one in {folder}; table={NONE} reads the folders")
         return [path.resolve()]
     root = resolve_root(folder)
     places = dict.fromkeys([folder.resolve(), root, *folders_in(root)[:MAX_SEARCHED_FOLDERS]])
@@ -170,10 +167,12 @@ def guess_columns(table: CsvTable, paths: list[str], named: frozenset[str], type
             shown = ", ".join(sorted(set(cells))[:5])
             raise ConfigError(
                 f"split={typed.split}: got {shown}, wanted train, val and test; type what they mean, such as "
-                f"split_words={{train:{cells[0]},test:WORD}}"
+                f"split_words=train:{cells[0]},test:WORD"
             )
     elif typed.split_words:
         words = typed.split_words
+    if typed.split == NONE:
+        split = None
     patient = guess_patient(table, taken)
     if typed.patient is not None:
         patient = find_column(table.columns, typed.patient)
@@ -196,7 +195,7 @@ def check_typed_columns(
         "split": typed.split is not None and find_column([used.get("split", "split")], typed.split),
     }
     for key, name in {"label": typed.label, "patient": typed.patient, "split": typed.split}.items():
-        if name is not None and not known[key]:
+        if name not in (None, NONE) and not known[key]:
             heads = [repr(head) for each in readings[:1] for head in each.table.columns]
             got = f"no such column, got {shorten_list(heads, MAX_COLUMNS)}" if heads else "no table names images there"
             raise ConfigError(f"{key}={name}: {folder}: {got}; type {key}=COLUMN")

@@ -113,7 +113,7 @@ def describe_other_level(
 
 
 def guess_subset_folders(chains: Sequence[Sequence[str]]) -> dict[str, Any] | None:
-    """Map train, val and test to top folders named such as `train_set`, which hold folders of the same names."""
+    """Map train, val and test to top folders named such as "train_set", which hold folders of the same names."""
     tops = sorted({chain[0] for chain in chains if chain})
     named = {top: guess_subset(top) for top in tops}
     if None in named.values() or not {"train", "test"} <= set(named.values()) or not have_same_folders(chains):

@@ -102,7 +102,7 @@ def guess_label(table: CsvTable, taken: Iterable[int]) -> LabelGuess | None:
 
 
 def is_other_column(head: str) -> bool:
-    """Whether a head has words of what is no label, and none of labels beside numbers and names (`class_id`)."""
+    """Whether a head has words of what is no label, and none of labels beside numbers and names ("class_id")."""
     words = list_words(head)
     return bool(words & OTHER_WORDS) and not (words & set(LABEL_WORDS) and not words & OTHER_WORDS - NAMING_WORDS)
 

@@ -38,7 +38,7 @@ from lowres_ssl.init.folder_levels import read_folder_levels
 from lowres_ssl.init.guess_exclusions import Exclusion, guess_exclusions
 from lowres_ssl.init.guesses import PatientGuess, guess_patients
 from lowres_ssl.init.other_files import ARCHIVE_SUFFIXES, count_other_files, format_other_files
-from lowres_ssl.init.typed_input import TypedInput
+from lowres_ssl.init.typed_input import ARRAYS_SUFFIX, TypedInput
 from lowres_ssl.registry import list_available
 
 COLOUR_SAMPLE_SIZE = 100
@@ -98,13 +98,13 @@ class FolderSurvey:
 
 
 def check_image_folder(typed: str | None) -> Path:
-    """Raise `ConfigError` for no folder, `DataError` for what is none."""
+    """Raise `ConfigError` for no folder, `DataError` for what is none and no file of arrays."""
     if not typed:
         raise ConfigError("init: got no folder, wanted the one with your images; type lowres-ssl init FOLDER")
     folder = Path(typed)
     if not (typed.isprintable() and is_utf8(str(folder.absolute()))):
         raise ConfigError(f"{typed!r}: got a control character, or bytes that are no text; rename the folder")
-    if folder.is_file():
+    if folder.is_file() and folder.suffix.lower() != ARRAYS_SUFFIX:
         if folder.suffix.lower() in ARCHIVE_SUFFIXES:
             raise DataError(f"{folder}: an archive, wanted a folder; unpack it, then type lowres-ssl init FOLDER")
         raise DataError(f"{folder}: a file, wanted the folder with the images; type lowres-ssl init FOLDER")

@@ -2,9 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from lowres_ssl.config.overrides import format_command
+from lowres_ssl.errors import ConfigError
+
+NONE = "none"  # typed for a table, patient or split that is not to be used
+ARRAYS_SUFFIX = ".npz"  # files that are read as a folder is
 
 
 @dataclass(frozen=True)
@@ -15,9 +18,22 @@ class TypedInput:
     label: str | None = None
     patient: str | None = None
     split: str | None = None
-    split_words: dict[str, Any] | None = None
+    split_words: dict[str, list[str]] | None = None
     class_level: int | None = None
     top: str | None = None
+
+
+def parse_split_words(typed: str | None) -> dict[str, list[str]] | None:
+    """Parse `train:1,train:2,test:0`. Raises `ConfigError`."""
+    if typed is None:
+        return None
+    words: dict[str, list[str]] = {}
+    for pair in typed.strip("{}").split(","):
+        subset, colon, word = (part.strip() for part in pair.partition(":"))
+        if not colon or subset not in ("train", "val", "test"):
+            raise ConfigError(f"split_words={typed}: wanted pairs with train, val and test, such as train:1,test:0")
+        words.setdefault(subset, []).append(word)
+    return words
 
 
 def format_init(folder: Path, *words: str) -> str:

@@ -103,7 +103,7 @@ def is_image_file(path: str) -> bool:
 
 
 def guess_subset(name: str) -> str | None:
-    """Guess the subset from the words of a name, such as `train_labels` or `TestSet`; None without one, or with
+    """Guess the subset from the words of a name, such as "train_labels" or "TestSet"; None without one, or with
     several."""
     words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)
     subsets = {subset for word in words if (subset := get_subset(word))}

@@ -1,0 +1,67 @@
+"""Images in one .npz file become pictures and a table."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lowres_ssl.errors import DataError
+from lowres_ssl.init.find_table import find_label_table
+from lowres_ssl.init.typed_input import TypedInput
+from lowres_ssl.init.unpack_arrays import unpack_arrays
+
+
+def arrays(classes: int = 1, colour: tuple[int, ...] = ()) -> dict[str, Any]:
+    rng, found = np.random.default_rng(0), {}
+    for subset, number in (("train", 12), ("val", 4), ("test", 6)):
+        found[f"{subset}_images"] = rng.integers(0, 255, (number, 8, 8, *colour), dtype=np.uint8)
+        found[f"{subset}_labels"] = np.arange(number * classes).reshape(number, classes) % 2
+    return found
+
+
+def test_medmnist_is_read_with_its_split(tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    np.savez(tmp_path / "set" / "pneumoniamnist.npz", **arrays())
+    folder = unpack_arrays(tmp_path / "set", tmp_path / "data")
+    assert folder == tmp_path / "data" / "pneumoniamnist"
+    assert find_label_table(folder, TypedInput()).options == {"table": "labels.csv"}
+    assert (folder / "labels.csv").read_text().splitlines()[1:3] == [
+        "train/000000.png,0,train",
+        "train/000001.png,1,train",
+    ]
+    shown = np.asarray(Image.open(folder / "test" / "000003.png"))
+    assert (shown == arrays()["test_images"][3]).all()
+    (folder / "labels.csv").write_text("mine")
+    assert unpack_arrays(tmp_path / "set" / "pneumoniamnist.npz", tmp_path / "data") == folder
+    assert (folder / "labels.csv").read_text() == "mine"
+
+
+def test_columns_of_classes_become_several_labels(tmp_path: Path) -> None:
+    labels = np.array([[1, 0, 1], [0, 0, 0], [0, 1, 0]])
+    np.savez(tmp_path / "chest.npz", x=np.zeros((3, 8, 8, 3), dtype=np.uint8), y=labels)
+    folder = unpack_arrays(tmp_path / "chest.npz", tmp_path)
+    assert [line.split(",")[1] for line in (folder / "labels.csv").read_text().splitlines()[1:]] == ["0|2", "none", "1"]
+
+
+def test_folder_with_images_is_left_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "1.png").touch()
+    np.savez(tmp_path / "a.npz", **arrays())
+    assert unpack_arrays(tmp_path, tmp_path / "data") == tmp_path
+
+
+def test_what_holds_no_images_is_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", **arrays())
+    np.savez(tmp_path / "b.npz", features=np.zeros((4, 9)))
+    np.savez(tmp_path / "c.npz", train_images=np.zeros((4, 8, 8, 8), dtype=np.uint8), train_labels=np.zeros(4))
+    (tmp_path / "d.npz").write_bytes(b"PK none")
+    for name, reason in (
+        ("", "which file"),
+        ("b.npz", "wanted arrays"),
+        ("c.npz", "uint8"),
+        ("d.npz", "cannot be unpacked"),
+    ):
+        with pytest.raises(DataError, match=reason):
+            unpack_arrays(tmp_path / name, tmp_path / "data")
+    assert not (tmp_path / "data" / "c").exists()
