@@ -274,8 +274,44 @@ def test_who_stands_in_the_folder_of_the_images_sees_none_of_the_runs(lowres_ssl
     again = lowres_ssl("data", "dataset=s")
     assert again.code == 0, again.err
     assert "outputs" not in again.out.split("pixels")[0].partition("\n")[2]
-    assert "24" in again.out
-    assert "outputs" not in again.err
+    assert re.search(r"^all +24 ", again.out, re.MULTILINE)
+    assert "left out" not in again.err
+
+
+@pytest.mark.parametrize("place", ["", "all", "2021-03-0{}", "p{}"])
+def test_images_without_labels_are_trained_on_and_embedded_and_never_scored(
+    lowres_ssl: Command, tmp_path: Path, place: str
+) -> None:
+    for number in range(16):
+        paint(tmp_path / "set" / place.format(number % 4) / f"{number}.png", 60 + number, seed=number, size=32)
+    answer = lowres_ssl("init", "set", "name=s")
+    words = command_in(answer)
+    assert "labelled: false" in written(tmp_path, "s")
+    assert ("if they are classes, type lowres-ssl init set labelled=true force=true" in answer.err) == ("{}" in place)
+    assert not any(word.startswith("probe") for word in words)
+    assert "lowres-ssl embed run=RUN images=set" in answer.out
+    kept = [word for word in words if word.split("=")[0] in ("pretrain", "dataset", "recipe")]
+    done = lowres_ssl(*kept, "method=random", *SMALL[:2], *SMALL[4:])
+    assert done.code == 0, done.err
+    assert not list((tmp_path / "outputs").rglob("result.json"))
+    (line,) = re.findall(
+        r"^set: no labels, so nothing is scored; for the features type lowres-ssl (.*)$", done.out, re.M
+    )
+    assert lowres_ssl(*shlex.split(line)).code == 0
+    for refused in (["benchmark", "dataset=s", "budget=1min"], [*kept, "method=supervised", *SMALL]):
+        answer = lowres_ssl(*refused)
+        assert (answer.code, "no labels, which" in answer.last_line) == (3, True), answer.err
+
+
+def test_what_is_typed_to_init_counts_more_than_its_guesses(lowres_ssl: Command, tmp_path: Path) -> None:
+    folder_of(tmp_path / "set", "day1", "day2", "artefacts")
+    assert lowres_ssl("init", "set", "name=s", "labelled=true", "exclude=[artefacts]").code == 0
+    text = written(tmp_path, "s")
+    assert "24 images in 2 classes" in text
+    assert 'exclude: ["artefacts"]   # 12 images' in text
+    assert "labelled" not in text
+    refused = lowres_ssl("init", "set", "name=s", "exclude=[nothing]")
+    assert (refused.code, "exclude=nothing" in refused.last_line) == (2, True)
 
 
 def no_images(root: Path) -> None:
@@ -289,10 +325,6 @@ def nothing_readable(root: Path) -> None:
         (root / label / "x.png").write_bytes(b"no image")
 
 
-def no_class_folders(root: Path) -> None:
-    paint(root / "1.png", 100, seed=1)
-
-
 def other_table(root: Path) -> None:
     paint(root / "1.png", 100, seed=1)
     (root / "t.csv").write_text("file,a,b\n1.png,1,2\n")
@@ -303,12 +335,10 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "empty": (lambda root: root.mkdir(), "got an empty folder"),
     "a file": (lambda root: root.write_text("x"), "a file"),
     "no images": (no_images, "1 volume (1 .nii.gz): save the slices"),
-    "one class": (lambda root: folder_of(root, "dark"), "one class"),
     "nothing that can be read": (
         nothing_readable,
         "none of its 2 image files can be read, for one a/x.png: its content",
     ),
-    "no class folders": (no_class_folders, "path and label"),
     "a table without a label": (other_table, "label"),
 }
 

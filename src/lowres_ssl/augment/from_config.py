@@ -64,11 +64,13 @@ ExampleImages = NDArray[np.float32]
 
 
 def choose_example_rows(material: PreparedData, per_class: int) -> NDArray[np.int64]:
-    """Choose rows of the store [C, per_class]: training images of each class, evenly spread; -1 for too few."""
-    labels = material.catalogue.labels[material.split.train]
-    rows = np.full((len(material.catalogue.classes), per_class), -1, dtype=np.int64)
+    """Choose rows of the store [C, per_class]: training images of each class, evenly spread; -1 for too few. Without
+    labels C is 1."""
+    train, classes = material.training_rows, material.catalogue.classes
+    labels = material.catalogue.labels[train] if classes else np.zeros(len(train), dtype=np.int64)
+    rows = np.full((max(1, len(classes)), per_class), -1, dtype=np.int64)
     for place in range(len(rows)):
-        mine = material.split.train[labels == place]
+        mine = train[labels == place]
         chosen = np.unique(np.linspace(0, len(mine) - 1, min(per_class, len(mine))).round().astype(np.int64))
         rows[place, : len(chosen)] = mine[chosen]
     return rows

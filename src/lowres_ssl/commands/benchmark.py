@@ -36,6 +36,7 @@ def main(cfg: DictConfig) -> None:
     check_writable(call.output_dir / "benchmark")
     install_handler(signal.SIGHUP)  # the terminal was closed: what runs in other processes must end, too
     catalogue = load_catalogue(first.dataset, call.store_dir)
+    catalogue.check_labelled("a benchmark")
     split = make_configured_split(first, catalogue)
     asked = build_question(request, first, catalogue)
     doubts = format_leakage_warnings(catalogue, split)

@@ -43,8 +43,11 @@ def main(cfg: DictConfig) -> None:
     words = {each.name: getattr(config.input, each.name) for each in fields(TypedInput)}
     typed = TypedInput(**words | {"split_words": parse_split_words(config.input.split_words)})
     found = inspect_folder(folder, Path(config.store_dir), typed)
-    print(f"{escape_line(str(folder))}: {pluralise(len(found.catalogue.records), 'image')}\n")
-    print(format_class_table(found.catalogue, list_subset_columns(found.catalogue)))
+    images = found.catalogue.records + found.catalogue.unlabelled
+    print(f"{escape_line(str(folder))}: {pluralise(len(images), 'image')}")
+    if found.catalogue.records:
+        print()
+        print(format_class_table(found.catalogue, list_subset_columns(found.catalogue)))
     split, chosen = make_default_split(found)
     print(f"\n{format_table(None, list_folder_facts(found, split))}\n", flush=True)
     for note in dict.fromkeys([*found.catalogue.notes, *split.notes, *list_folder_warnings(found)]):

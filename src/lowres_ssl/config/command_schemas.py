@@ -174,6 +174,8 @@ class FolderInputConfig(InputConfig):
     split_words: str | None = setting("text")
     class_level: int | None = MISSING
     top: str | None = MISSING
+    labelled: bool | None = MISSING
+    exclude: list[str] = MISSING
 
 
 @dataclass

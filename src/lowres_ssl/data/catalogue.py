@@ -88,6 +88,14 @@ class Catalogue:
             content.append(["grey_range", *self.grey_range])
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
+    def check_labelled(self, purpose: str) -> None:
+        """Raise `DataError` for a set without labels, which `purpose` needs."""
+        if not self.records:
+            raise DataError(
+                f"{self.root}: no labels, which {purpose} needs; wanted images in two or more class folders, or a "
+                "table of labels; lowres-ssl pretrain and lowres-ssl embed need none"
+            )
+
     def counts(self) -> dict[str, int]:
         """Count the images of each class."""
         return dict(sorted(Counter(record.label for record in self.records).items()))
@@ -110,7 +118,9 @@ def build_catalogue(
     An image that cannot be read is an error, with `skip_unreadable` a note. Unlabelled images with the bytes of a
     labelled one are skipped, since those may be test images. Nothing is written outside `cache_dir`.
 
-    Raises `DataError` for a missing or empty folder, fewer than two classes, a missing class, an unreadable image.
+    A set of less than two classes is one without labels: all its images are unlabelled.
+
+    Raises `DataError` for a missing or empty folder, a missing class, an unreadable image.
     """
     folder = resolve_root(root, source.exclude)
     listings = source.list_included(root)
@@ -122,12 +132,17 @@ def build_catalogue(
         if folder.is_relative_to(beside):
             raise DataError(f"dataset.unlabelled={unlabelled}: holds the labelled images, wanted a folder beside them")
         listings = [listing for listing in listings if beside not in listing.path.parents]
+    labels = {listing.label for listing in listings} - {""}
+    if len(labels) < 2 and not expected:  # nothing could be scored
+        listings = [replace(listing, label="") for listing in listings]
     if not listings:
         raise DataError(
             f"{root}: no images of this set there; wanted {source.layout}; name it with dataset.root=FOLDER"
         )
     check_unique_ids(listing.id for listing in listings)
     notes = list(source.notes)
+    if len(labels) == 1 and not expected:
+        notes.append(f"one class, {next(iter(labels))}: wanted at least two, so the images are taken for unlabelled")
     used = {listing.path for listing in listings + extra}
     strays = [id for path, id in images_below(folder, source.exclude) if path not in used]
     if strays:
@@ -147,7 +162,8 @@ def build_catalogue(
             raise DataError(f"{first.path}: not a readable image{more}: {problem}; {SKIP_HINT}")
         notes.append(f"{len(unreadable)} unreadable images left out, for one {first.id}: {problem}")
         check_readable(root, listings, read.problems)
-    records, pool = ([make_record(each, read) for each in own if each.path in read.images] for own in (listings, extra))
+    everything = [make_record(each, read) for each in listings + extra if each.path in read.images]
+    records, pool = [each for each in everything if each.label], [each for each in everything if not each.label]
     notes += check_counts(root, records, expected)
 
     labelled_bytes = {record.sha256 for record in records}
@@ -198,14 +214,12 @@ def make_record(listing: Listing, read: ReadImages) -> ImageRecord:
 
 
 def check_counts(root: Path, records: list[ImageRecord], expected: Mapping[str, int]) -> list[str]:
-    """List notes on unpublished numbers. Raises `DataError` for a missing class or fewer than two classes."""
+    """List notes on unpublished numbers. Raises `DataError` for a missing class."""
     counts = Counter(record.label for record in records)
     got = shorten_list([f"{label} ({counts[label]})" for label in sorted(counts)]) or "none"
     missing = sorted(set(expected) - set(counts))
     if missing:
         raise DataError(f"{root}: class {missing[0]} is missing, got {got}; wanted {', '.join(sorted(expected))}")
-    if len(counts) < 2:
-        raise DataError(f"{root}: got one class, {got}; wanted at least two, each in a folder of its own")
     notes = [
         f"class {label}: {counts[label]} images, published are {number}"
         for label, number in sorted(expected.items())
@@ -217,16 +231,17 @@ def check_counts(root: Path, records: list[ImageRecord], expected: Mapping[str, 
 
 
 def take_stratified_subset(catalogue: Catalogue, images: int) -> Catalogue:
-    """Choose `images` of the labelled records, in the shares of the classes (and of a divided set's subsets), at least
-    one of each; unlabelled ones all stay.
+    """Choose `images` of the labelled records, or of all in a set without labels, in the shares of the classes (and of
+    a divided set's subsets), at least one of each; other unlabelled ones all stay.
 
     The choice depends on the ids alone: the same on every machine. Raises `DataError` if there are fewer images.
     """
-    total = len(catalogue.records)
+    chosen_from = catalogue.records or catalogue.unlabelled
+    total = len(chosen_from)
     if images > total:
         raise DataError(f"dataset.subset={images}: the set has {total} images; wanted at most {total}, or null for all")
     strata: dict[tuple[str, str], list[ImageRecord]] = {}
-    for record in sorted(catalogue.records, key=lambda each: hashlib.sha256(each.id.encode()).digest()):
+    for record in sorted(chosen_from, key=lambda each: hashlib.sha256(each.id.encode()).digest()):
         strata.setdefault((record.label, record.subset or ""), []).append(record)
     if images < len(strata):
         raise DataError(f"dataset.subset={images}: wanted at least {len(strata)}, an image a class and subset")
@@ -244,4 +259,5 @@ def take_stratified_subset(catalogue: Catalogue, images: int) -> Catalogue:
     chosen = [record for key, own in strata.items() for record in own[: counts[key]]]
     note = f"a fixed subset of {images} of the {total} images (dataset.subset)"
     records = tuple(sorted(chosen, key=lambda each: each.id))
-    return replace(catalogue, records=records, notes=(*catalogue.notes, note))
+    part = replace(catalogue, notes=(*catalogue.notes, note))
+    return replace(part, records=records) if catalogue.records else replace(part, unlabelled=records)

@@ -57,8 +57,8 @@ def print_dataset(config: DataConfig, dataset: DatasetConfig) -> None:
         )
     split = make_split(catalogue, kind=config.split.name, seed=config.split_seed)
     print(f"{dataset.title}, {escape_line(str(catalogue.root))}\n")
-    print(format_class_table(catalogue, list_split_columns(catalogue, split, dataset.expected)))
-    print()
+    if catalogue.records:
+        print(f"{format_class_table(catalogue, list_split_columns(catalogue, split, dataset.expected))}\n")
     print(format_dataset_facts(catalogue, split, folder))
     for note in dict.fromkeys([*catalogue.notes, *split.notes]):
         log_warning(note)
@@ -82,7 +82,7 @@ def format_class_table(catalogue: Catalogue, columns: Mapping[str, Mapping[str, 
 
 
 def format_dataset_facts(catalogue: Catalogue, split: Split, folder: Path) -> str:
-    heights, widths = np.array([(record.height, record.width) for record in catalogue.records]).T
+    heights, widths = np.array([(each.height, each.width) for each in catalogue.records or catalogue.unlabelled]).T
     groups = {record.group for record in catalogue.records} - {None}
     shares = [len(count_groups(catalogue, own)) for own in (split.train, split.validation, split.test)]
     divided = "{:,} train, {:,} validate, {:,} test".format(*shares)
@@ -91,11 +91,14 @@ def format_dataset_facts(catalogue: Catalogue, split: Split, folder: Path) -> st
         if folder.is_dir()
         else "not yet; prepare=true decodes every image now, and finds those that cannot be read"
     )
-    rows = [
-        ["pixels", f"{widths.min()} x {heights.min()} to {widths.max()} x {heights.max()}"],
+    split_facts = [
         ["groups", f"{len(groups):,} patients, slides or source images: {divided}" if groups else "not known"],
         ["split", f"{split.kind}, split_seed {split.seed}, digest {split.digest[:8]}"],
         ["leakage", compute_leakage(catalogue, split).format_sentence().removeprefix("leakage: ")],
+    ]
+    rows = [
+        ["pixels", f"{widths.min()} x {heights.min()} to {widths.max()} x {heights.max()}"],
+        *(split_facts if catalogue.records else []),
         ["prepared", prepared],
     ]
     if catalogue.unlabelled:

@@ -135,6 +135,8 @@ def drop_records(catalogue: Catalogue, dropped: Mapping[str, str]) -> Catalogue:
         unlabelled=tuple(record for record in catalogue.unlabelled if record.id not in dropped),
         notes=(*catalogue.notes, f"{len(dropped)} unreadable images left out, for one {first}: {reason}"),
     )
+    if not left.records and not left.unlabelled:
+        raise DataError(f"{catalogue.root}: none of its images can be read, for one {first}: {reason}")
     if left.classes != catalogue.classes:
         lost = sorted(set(catalogue.classes) - set(left.classes))[0]
         raise DataError(

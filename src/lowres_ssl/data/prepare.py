@@ -50,6 +50,11 @@ class PreparedData:
         return DataSummary(self.catalogue, self.split, self.store.images.shape)
 
     @property
+    def training_rows(self) -> NDArray[np.int64]:
+        """The store's rows of the training images; of a set without labels, of all images."""
+        return self.split.train if self.catalogue.records else np.arange(len(self.store.ids))
+
+    @property
     def leakage_warnings(self) -> list[str]:
         """What may flatter scores on these images."""
         return compute_leakage(self.catalogue, self.split).list_warnings()
@@ -139,11 +144,12 @@ def get_storage_size(dataset: DatasetConfig, catalogue: Catalogue, image_size: i
     Without `storage_size` twice the training size, at most the median original's shorter side. "original" loses
     nothing: the longest side of all originals, at most eight times the training size.
     """
+    records = catalogue.records or catalogue.unlabelled
     if isinstance(dataset.storage_size, int):
         return dataset.storage_size
     if dataset.storage_size is None:
-        return max(1, min(2 * image_size, median_low(min(each.height, each.width) for each in catalogue.records)))
-    longest = max(max(each.height, each.width) for each in catalogue.records)
+        return max(1, min(2 * image_size, median_low(min(each.height, each.width) for each in records)))
+    longest = max(max(each.height, each.width) for each in records)
     return max(1, min(MAX_SIZE_RATIO * image_size, longest))
 
 

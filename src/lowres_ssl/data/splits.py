@@ -81,6 +81,7 @@ SPLIT_STRATEGIES = {
     "official": split_by_folders,
     "official_test": split_by_test_folder,
 }
+NO_SPLIT = "none"  # of a set without labels
 RERUN_PRETRAIN_HINT = "to have it written anew type the pretrain command again"
 
 
@@ -123,10 +124,13 @@ def make_split(catalogue: Catalogue, *, kind: str, seed: int) -> Split:
     `official` takes the set's own folders (10% of train validates if there is no val folder, or a tiny one),
     `official_test` the test folder alone, so that 10% of the others validate. `auto` is
     `official` for a folder or table that is divided, else `patient` where groups are known, else `stratified`. Files of
-    the same bytes stay together, except under `official`, where a note counts those that do not.
+    the same bytes stay together, except under `official`, where a note counts those that do not. A set without labels
+    has empty subsets.
 
     Raises `ConfigError` for an unknown kind, `DataError` for a class or a set too small for it.
     """
+    if not catalogue.records:
+        return build_split(catalogue, NO_SPLIT, seed, {name: [] for name in SUBSETS}, [])
     if kind == "auto":
         kind = get_default_split_kind(catalogue)
     if kind not in SPLIT_STRATEGIES:

@@ -97,7 +97,9 @@ def warn_of_settings(evaluations: Iterable[ProbeSet]) -> None:
 def check_probe_images(
     evaluation: ProbeSet, catalogue: Catalogue, split: Split, draws: Sequence[LabelSubset] = (ALL_LABELS,)
 ) -> None:
-    """Raises `ConfigError` if the images will not do for the probes; warns of what is doubtful in either."""
+    """Raises `DataError` for images without labels, `ConfigError` if they will not do for the probes; warns of what is
+    doubtful in either."""
+    catalogue.check_labelled("scoring")
     is_tuned = evaluation.settings.get("linear", {}).get(SETTINGS_ORIGIN) == TUNED_ORIGIN
     if is_tuned and not all(draw.is_full for draw in draws):
         raise ConfigError(

@@ -219,7 +219,7 @@ def adapt_baseline(
     take, view = BatchReader(material.store, compute.device, "host"), EvaluationView.from_config(config)
     encoder.to(compute.device)
     with compute.autocast():
-        method.adapt(encoder, iter_shuffled_batches(take, material.split.train, view, config.seed))
+        method.adapt(encoder, iter_shuffled_batches(take, material.training_rows, view, config.seed))
 
 
 def append_image_sizes(features: Mapping[str, Tensor], material: PreparedData) -> dict[str, Tensor]:

@@ -12,7 +12,7 @@ from lowres_ssl.augment.from_config import build_views
 from lowres_ssl.augment.sampling import FULL_VIEW
 from lowres_ssl.config.check import check_view_settings
 from lowres_ssl.config.experiment_schema import SETTINGS_ORIGIN, TUNED_ORIGIN, PretrainConfig
-from lowres_ssl.console import log_info, pluralise
+from lowres_ssl.console import log_info, log_warning, pluralise
 from lowres_ssl.data.catalogue import Catalogue
 from lowres_ssl.data.prepare import DataSummary, make_configured_split
 from lowres_ssl.data.splits import ALL_LABELS, LabelSubset, Split, list_label_subsets, select_labelled
@@ -76,14 +76,13 @@ def build_training_setup(config: PretrainConfig, processes: World = SINGLE_PROCE
     selects = config.select_encoder.name == "best_validation_knn"
     if selects and "knn" not in config.probe:
         raise ConfigError("select_encoder=best_validation_knn: wanted knn among the probes; type probe=[knn,linear]")
-    # Foretelling needs no weights that are not there yet.
+    # Foretelling needs no weights of a baseline. Those of a start are fetched: the hash of the run is of their bytes.
     encoder, width = init_encoder(config) if config.dry_run else build_starting_encoder(config)
     source = None
     if config.initial_weights != RANDOM_WEIGHTS:
         source = resolve_initial_weights(config.initial_weights, config)
         where = f"initial_weights={config.initial_weights}"
-        if not config.dry_run or source.path.exists():
-            load_encoder_weights(encoder, load_weights(source.path), where, config.weights_part)
+        load_encoder_weights(encoder, load_weights(source.path), where, config.weights_part)
     baselines = list_random_baselines(encoder)
     # The classes are known once the images are; until then a supervised method's classifier is a stand-in.
     method = build_trained_method(config.method, features=width, seed=config.seed)
@@ -135,7 +134,7 @@ def build_training_setup(config: PretrainConfig, processes: World = SINGLE_PROCE
 
 def check_patients(catalogue: Catalogue, split: Split) -> None:
     """Raise `ConfigError` where `positives=patient` finds no two training images of a patient."""
-    groups = catalogue.groups[split.train]
+    groups = catalogue.groups[split.train] if catalogue.records else catalogue.groups
     _, counts = np.unique(groups[groups >= 0], return_counts=True)
     if not len(counts):
         raise ConfigError(
@@ -205,10 +204,7 @@ def identify_run(plan: TrainingSetup, outline: DataSummary) -> tuple[Run, RunIde
     """Return the run of this plan with these images, whatever its state, and its identity."""
     config = plan.config
     start = None if plan.source is None else plan.source.path
-    there = start if start is not None and start.exists() else None
-    identity = build_training_identity(config, outline, plan.compute.precision, there, plan.seen, plan.processes.size)
-    if there != start:
-        identity = replace(identity, initial_weights=f"not fetched: {config.initial_weights}")
+    identity = build_training_identity(config, outline, plan.compute.precision, start, plan.seen, plan.processes.size)
     labels = build_run_labels(config, config.method["name"])
     return get_identified_run(Path(config.output_dir), "pretrain", labels, identity), identity
 
@@ -217,8 +213,14 @@ def make_checked_split(plan: TrainingSetup, catalogue: Catalogue) -> Split:
     """Split the images; warn of what is doubtful. Raise `ConfigError` if the images do not fit the plan."""
     config = plan.config
     split = make_configured_split(config, catalogue)
-    check_probe_images(plan.evaluation, catalogue, split, plan.draws)
-    if config.evaluate and config.probe.get("linear", {}).get(SETTINGS_ORIGIN) == TUNED_ORIGIN:
+    if plan.seen is not None:
+        catalogue.check_labelled(f"method={config.method['name']}")
+    if catalogue.records:
+        check_probe_images(plan.evaluation, catalogue, split, plan.draws)
+    else:
+        for note in catalogue.notes:
+            log_warning(note)
+    if catalogue.records and config.evaluate and config.probe.get("linear", {}).get(SETTINGS_ORIGIN) == TUNED_ORIGIN:
         summary, trained = SplitSummary(split.kind, split.seed, split.digest), plan.method is not None
         untrained = [*([] if plan.source is None else [f"{WEIGHTS_PREFIX}{plan.source.name}"]), *plan.baselines]
         own = TunedEncoder.build(config, build_encoder_name(config, plan.source), summary, config if trained else None)

@@ -12,6 +12,7 @@ from torch import nn
 
 from lowres_ssl.config.check import Experiment, read_config
 from lowres_ssl.config.experiment_schema import WEIGHTS_METHOD, PretrainConfig
+from lowres_ssl.config.overrides import format_command
 from lowres_ssl.console import log_info, log_warning
 from lowres_ssl.data.prepare import PreparedData, prepare_data
 from lowres_ssl.data.splits import ALL_LABELS, select_labelled
@@ -79,8 +80,14 @@ def run_main_rank(experiment: Experiment[PretrainConfig], processes: World) -> f
         print_estimate(estimate_run(plan))
         return None
     material = prepare_data(config, partial(make_checked_split, plan))
+    if config.evaluate and not material.catalogue.records:
+        config = replace(config, evaluate=False)
+        plan = replace(plan, config=config)
     with session:
         rows = list_rows(experiment, plan, material, session)
+        if not material.catalogue.records:
+            features = format_command("embed", f"run={rows[0][0].name}", f"images={config.dataset.root}")
+            print(f"{config.dataset.title}: no labels, so nothing is scored; for the features type {features}")
         if not config.evaluate:
             return None
         results = score_and_print(rows, material, plan.compute, plan.draws, session, picture=config.picture)

@@ -20,6 +20,7 @@ from lowres_ssl.init.inspect_folder import (
     find_unused_folders,
 )
 from lowres_ssl.init.other_files import format_other_files
+from lowres_ssl.init.typed_input import format_init
 
 TABLE_OPTIONS = ("table", "path", "label", "patient", "patient_table", "split")
 CPU_BACKBONE = "backbone=resnet18"  # minutes in place of hours
@@ -53,16 +54,17 @@ def make_default_split(found: FolderSurvey) -> tuple[Split, list[str]]:
 def list_folder_facts(found: FolderSurvey, split: Split) -> list[list[str]]:
     """List what was found beside the classes, a row each."""
     records, look = found.catalogue.records, found.look
-    sizes = np.array([(record.width, record.height) for record in records])
+    images = records or found.catalogue.unlabelled
+    sizes = np.array([(record.width, record.height) for record in images])
     (width, height), (widest, highest) = sizes.min(axis=0), sizes.max(axis=0)
     same = (width, height) == (widest, highest)
-    sample = f"{look.decoded} looked at" if look.decoded == len(records) else f"a sample of {look.decoded}"
+    sample = f"{look.decoded} looked at" if look.decoded == len(images) else f"a sample of {look.decoded}"
     colour = {
         "xray": f"grey ({look.grey} of {sample})",
         "histology": f"colour, with the violet of stained tissue or cells ({look.stained} of {sample}; a guess)",
         "any": f"colour ({look.decoded - look.grey} of {sample})",
     }[look.images]
-    copies = len(records) - len({record.sha256 for record in records})
+    copies = len(images) - len({record.sha256 for record in images})
     counts = f"{len(split.train):,} train, {len(split.validation):,} validate, {len(split.test):,} test"
     rows = [
         *([["read as", format_folder_kind(found)]] if found.conf != "folder" else []),
@@ -70,8 +72,9 @@ def list_folder_facts(found: FolderSurvey, split: Split) -> list[list[str]]:
         ["pictures", colour if look.bits is None else f"{colour}; {look.bits} of 16 bits are in use"],
         ["duplicates", f"{pluralise(copies, 'image')} byte for byte as another" if copies else "none, byte for byte"],
         ["patients", format_patients(found)],
-        ["split", f"{split.kind}: {counts}"],
     ]
+    if records:
+        rows.append(["split", f"{split.kind}: {counts}"])
     groups = [len(count_groups(found.catalogue, own)) for own in (split.train, split.validation, split.test)]
     if any(groups):
         rows.append(["", "of {:,}, {:,} and {:,} patients, slides or source images".format(*groups)])
@@ -93,6 +96,8 @@ def list_folder_facts(found: FolderSurvey, split: Split) -> list[list[str]]:
 
 def list_folder_warnings(found: FolderSurvey) -> list[str]:
     """Warn of other readings, of folders without images or unused, and of class folders that look like patients."""
+    if not found.catalogue.records:
+        return [*found.notes, describe_missing_labels(found)]
     notes = list(found.notes)
     if found.conf == "folder":
         empty, unused = find_empty_classes(found.root, found.exclude), find_unused_folders(found.root, found.exclude)
@@ -114,6 +119,19 @@ def list_folder_warnings(found: FolderSurvey) -> list[str]:
     return notes
 
 
+def describe_missing_labels(found: FolderSurvey) -> str:
+    """Describe why the images are taken for unlabelled, with the command of the other reading."""
+    folders = sorted({each.id.partition("/")[0] for each in found.catalogue.unlabelled if "/" in each.id})
+    images = "so these are images without labels, to train on and to embed; nothing is scored"
+    if len(folders) < 2:
+        return f"no two class folders, {images}; a folder for each class, or a table of labels, would be read"
+    other = format_init(found.root, "labelled=true", "force=true")
+    return (
+        f"the folders ({shorten_list(folders, MAX_NAMED_FOLDERS)}) look like patients, days or the like, or hold an "
+        f"image each, {images}; if they are classes, type {other}"
+    )
+
+
 def format_folder_kind(found: FolderSurvey) -> str:
     """Describe a set that is not read as class folders."""
     if found.conf == "csv":
@@ -127,7 +145,8 @@ def format_folder_kind(found: FolderSurvey) -> str:
 
 def format_patients(found: FolderSurvey) -> str:
     """Describe whether patients are known, and how."""
-    groups = {record.group for record in found.catalogue.records} - {None}
+    images = found.catalogue.records or found.catalogue.unlabelled
+    groups = {record.group for record in images} - {None}
     if found.guess is not None:
         guess = found.guess
         return (
@@ -136,7 +155,7 @@ def format_patients(found: FolderSurvey) -> str:
         )
     if groups:
         origin = {"folder": "by the DICOM files", "csv": "by the table"}.get(found.conf, "slides or source images")
-        without = sum(record.group is None for record in found.catalogue.records)
+        without = sum(record.group is None for record in images)
         rest = f"; {pluralise(without, 'image')} without one, each taken for a patient of its own" if without else ""
         return f"{len(groups):,}, {origin}{rest}"
     return "not known: nothing in the names looks like patients (dataset.options.group_pattern names them)"
@@ -149,6 +168,7 @@ def format_first_commands(name: str, found: FolderSurvey, split: Split, chosen: 
     fit = choose_default_settings(found.catalogue, split, gpu=gpu)
     epochs = choose_epochs(fit.train_images, gpu=gpu)
     size = [*([] if gpu else [CPU_BACKBONE]), f"image_size={fit.image_size}"]
+    knn = [f"probe.knn.k={fit.k}"] if fit.k else []
     steps = pluralise(fit.train_images // fit.batch_size, "step")
     reasons = [
         [" ".join(size), "what the images allow" if gpu else "for a first try on a CPU"],
@@ -157,17 +177,20 @@ def format_first_commands(name: str, found: FolderSurvey, split: Split, chosen: 
             f"{2 * epochs * fit.train_images:,} views; expect no gain from fewer than {MIN_VIEWS:,}",
         ],
         [f"batch_size={fit.batch_size}", f"{steps} an epoch, of {fit.train_images:,} training images"],
-        [f"probe.knn.k={fit.k}", f"neighbours; the smallest class has {fit.smallest_class:,} training images"],
+        *[[each, f"neighbours; the smallest class has {fit.smallest_class:,} training images"] for each in knn],
         *[[each, "its patients cannot be divided, so that the same ones train and test"] for each in chosen],
     ]
     words = ["pretrain", f"dataset={name}", "method=dcl", "recipe=tuned", *size]
-    words += [f"epochs={epochs}", f"batch_size={fit.batch_size}", f"probe.knn.k={fit.k}", *chosen]
+    words += [f"epochs={epochs}", f"batch_size={fit.batch_size}", *knn, *chosen]
     which = ["benchmark", f"dataset={name}", f"budget={suggest_budget(len(found.catalogue.records))}", *chosen]
+    after = "All methods, and which is for these images"
+    if not found.catalogue.records:
+        which, after = ["embed", "run=RUN", f"images={found.root}"], "Then the features, by the run that it names"
     train, compare = indent_lines(format_command(*words)), indent_lines(format_command(*which))
     return (
         f"What fits:\n\n{indent_lines(format_table(None, reasons))}\n\n"
         f"A first run; with dry_run=true at its end it says how long it will take:\n\n{train}\n\n"
         "More epochs gain more, and so may a pre-trained start: initial_weights=imagenet.\n\n"
-        f"All methods, and which is for these images:\n\n{compare}\n\n"
+        f"{after}:\n\n{compare}\n\n"
         f"More about the set: lowres-ssl data dataset={name}"
     )

@@ -49,11 +49,12 @@ class TableReading:
 
 @dataclass
 class TableSearch:
-    """Hold the `options` of `dataset=csv`, None if no table gives a set, and `notes` for the user: other tables, with
-    the reason, and other readings, with what to type."""
+    """Hold the `options` of `dataset=csv`, None if no table gives a set; `notes` for the user: other tables, with the
+    reason, and other readings, with what to type; and whether any table `names_images`."""
 
     options: dict[str, Any] | None = None
     notes: list[str] = field(default_factory=list)
+    names_images: bool = False
 
 
 def find_label_table(folder: Path, typed: TypedInput, exclude: re.Pattern[str] | None = None) -> TableSearch:
@@ -76,6 +77,7 @@ def find_label_table(folder: Path, typed: TypedInput, exclude: re.Pattern[str] |
             readings.append(guess_columns(table, columns, named, typed))
         elif not is_list:
             problems.append(f"{path.name}: {reason.format(folder)}")
+    search.names_images = bool(readings)
     choice, tops = choose_reading(readings), list_class_folders(folder, exclude)
     if choice is not None and (choice[1].certain or not tops):
         best, label = choice

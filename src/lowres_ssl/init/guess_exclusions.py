@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from PIL import Image
 
+from lowres_ssl.config.check import require
 from lowres_ssl.data.decode import read_image
 from lowres_ssl.data.exclusion import compile_exclude
 
@@ -40,11 +41,18 @@ class Exclusion:
     what: str
 
 
-def guess_exclusions(images: ImagePaths) -> list[Exclusion]:
-    """Guess what to leave out of a folder with these images; each file counts once."""
+def guess_exclusions(images: ImagePaths, typed: Sequence[str] = (), *, guess: bool = True) -> list[Exclusion]:
+    """List what to leave out of a folder with these images: by the patterns that were typed, and with `guess` masks and
+    sheets; each file counts once. Raises `ConfigError` for a typed pattern that leaves out none or all of them."""
     found: list[Exclusion] = []
-    for guess, what in ((guess_mask_folders, "masks"), (guess_mask_names, "masks"), (guess_sheets, "sheets of images")):
-        for pattern in guess(images):
+    guesses = ((guess_mask_folders, "masks"), (guess_mask_names, "masks"), (guess_sheets, "sheets of images"))
+    for pattern in typed:
+        kept = list(keep_unmatched(images, pattern))
+        require(0 < len(kept) < len(images), "exclude", pattern, "a pattern that leaves out some images and not all")
+        found.append(Exclusion(pattern, len(images) - len(kept), "images"))
+        images = kept
+    for find, what in guesses if guess else ():
+        for pattern in find(images):
             kept = list(keep_unmatched(images, pattern))
             if 0 < len(kept) < len(images):
                 found.append(Exclusion(pattern, len(images) - len(kept), what))

@@ -99,14 +99,16 @@ class DefaultSettings:
 
 
 def choose_default_settings(catalogue: Catalogue, split: Split, *, gpu: bool) -> DefaultSettings:
-    """Choose the settings for these images and this split."""
-    train = np.bincount(catalogue.labels[split.train], minlength=len(catalogue.classes))
+    """Choose the settings for these images and this split; `k` is 0 without labels."""
+    images = catalogue.records or catalogue.unlabelled
+    train_images = len(split.train) if catalogue.records else len(images)
+    smallest = int(np.bincount(catalogue.labels[split.train], minlength=len(catalogue.classes) or 1).min())
     return DefaultSettings(
-        image_size=choose_image_size(median_low(min(each.height, each.width) for each in catalogue.records), gpu=gpu),
-        batch_size=choose_batch_size(len(split.train)),
-        k=choose_neighbours(int(train.min())),
-        train_images=len(split.train),
-        smallest_class=int(train.min()),
+        image_size=choose_image_size(median_low(min(each.height, each.width) for each in images), gpu=gpu),
+        batch_size=choose_batch_size(train_images),
+        k=choose_neighbours(smallest),
+        train_images=train_images,
+        smallest_class=smallest,
     )
 
 

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lowres_ssl.config.overrides import is_utf8
-from lowres_ssl.console import pluralise
 from lowres_ssl.data import datasets
 from lowres_ssl.data.catalogue import Catalogue, ImageRecord, build_catalogue, check_readable, find_unreadable_classes
 from lowres_ssl.data.datasets import (
@@ -32,13 +31,14 @@ from lowres_ssl.data.exclusion import compile_exclude
 from lowres_ssl.data.image_store import drop_records
 from lowres_ssl.data.small_classes import FEWEST_TO_DIVIDE, find_small_classes, leave_out_small_classes
 from lowres_ssl.errors import ConfigError, DataError, UserError
-from lowres_ssl.init.find_table import find_label_table, list_used_tables
+from lowres_ssl.init.find_table import TableSearch, find_label_table, list_used_tables
 from lowres_ssl.init.find_unreadable import find_unreadable
-from lowres_ssl.init.folder_levels import read_folder_levels
+from lowres_ssl.init.folder_levels import FolderReading, read_folder_levels
 from lowres_ssl.init.guess_exclusions import Exclusion, guess_exclusions
+from lowres_ssl.init.guess_labels import should_ignore_labels
 from lowres_ssl.init.guesses import PatientGuess, guess_patients
 from lowres_ssl.init.other_files import ARCHIVE_SUFFIXES, count_other_files, format_other_files
-from lowres_ssl.init.typed_input import ARRAYS_SUFFIX, TypedInput
+from lowres_ssl.init.typed_input import ARRAYS_SUFFIX, TypedInput, format_init
 from lowres_ssl.registry import list_available
 
 COLOUR_SAMPLE_SIZE = 100
@@ -48,6 +48,7 @@ STAIN_HUES = (225.0, 350.0)  # hues of the usual stains (haematoxylin and eosin,
 MIN_STAINED_SHARE = 0.05  # of the coloured pixels: in a blood smear most are red cells, and only the nuclei are violet
 MIN_SATURATION = 0.12  # below which a pixel counts as grey
 BIT_DEPTHS = (8, 10, 12, 14)
+UNLABELLED: dict[str, Any] = {"labelled": False}  # the options of a folder whose images have no labels
 GENERIC_READERS = ("folder", "csv")  # read any set, whatever its file names
 
 
@@ -114,50 +115,56 @@ def check_image_folder(typed: str | None) -> Path:
 
 
 def inspect_folder(folder: Path, store_dir: Path, typed: TypedInput) -> FolderSurvey:
-    """Raise `DataError` for a folder without labelled images, with what it holds instead."""
+    """Raise `DataError` for a folder without images, with what it holds instead."""
     others = count_other_files(folder)
     published = guess_published_set(folder) if typed == TypedInput() else None
-    conf, options, notes, depth = published or "folder", dict[str, Any](), list[str](), 1
-    if published is None:
-        search = find_label_table(folder, typed)
-        notes = search.notes
-        if search.options is not None:
-            conf, options, depth = "csv", search.options, 0
-            others -= Counter(Path(each).suffix.lower() for each in list_used_tables(options))
+    conf, options, depth = published or "folder", dict[str, Any](), 1
+    search = TableSearch() if published else find_label_table(folder, typed)
+    notes = search.notes
+    if search.options is not None:
+        conf, options, depth = "csv", search.options, 0
+        others -= Counter(Path(each).suffix.lower() for each in list_used_tables(options))
     try:
         images = list(images_below(folder))
         if not images:
             got = format_other_files(others) or "an empty folder"
             raise DataError(f"{folder}: no images there, got {got}; wanted one folder a class, with images inside")
-        exclusions = guess_exclusions(images) if conf == "folder" else []
+        exclusions = guess_exclusions(images, typed.exclude, guess=conf == "folder")
         excluded = [each.pattern for each in exclusions]
         if conf == "folder":
-            levels = read_folder_levels(folder, typed, compile_exclude(excluded))
+            levels = read_levels_or_none(folder, typed, compile_exclude(excluded), search.names_images)
             options, depth, notes = levels.options, levels.depth, [*notes, *levels.notes]
         source = build_source(conf, options, excluded)
         listings = source.list_included(folder)
-        if not listings:
-            raise DataError(
-                f"{folder}: {pluralise(len(images), 'image')}, but none in the folder of a class; wanted one folder a "
-                "class, or a .csv file with the columns path and label; if it is a class itself, name the folder above "
-                "it"
-            )
+        if conf == "folder" and should_ignore_labels(listings, True if typed.class_level else typed.labelled):
+            if search.names_images and typed.labelled is None:
+                without = format_init(folder, "labelled=false")
+                raise DataError(
+                    f"{folder}: no class folders, and no table with clear labels; without labels: {without}"
+                )
+            options = UNLABELLED
+            listings = build_source(conf, options, excluded).list_included(folder)
         unreadable = find_unreadable(listings, resolve_root(folder, source.exclude), store_dir)
         lost = sorted(find_unreadable_classes(listings, unreadable))
-        if len({each.label for each in listings}) - len(lost) < 2:
+        labels = {each.label for each in listings}
+        if len(labels) - len(lost) < min(2, len(labels)):
             check_readable(folder, listings, unreadable)
         source = build_source(conf, options, excluded, lost)
         catalogue = read_image_set(source, conf, folder, store_dir, unreadable)
     except DataError as error:
         raise DataError("; ".join([str(error), *notes])) from error
     guess = None
-    if conf in GENERIC_READERS and not any(record.group for record in catalogue.records):
-        guess = guess_patients([record.id for record in catalogue.records], classes=len(catalogue.classes), depth=depth)
+    records = catalogue.records
+    if conf in GENERIC_READERS and records and not any(record.group for record in records):
+        guess = guess_patients([record.id for record in records], classes=len(catalogue.classes), depth=depth)
         if guess is not None:
             options = options | {"group_pattern": guess.pattern}
             source = build_source(conf, options, excluded, lost)
             catalogue = read_image_set(source, conf, folder, store_dir, unreadable)
     small = find_small_classes(catalogue, FEWEST_TO_DIVIDE)
+    if conf == "folder" and records and not typed.labelled and len(catalogue.classes) - len(small) < 2:
+        options, small, lost, guess = UNLABELLED, {}, [], None
+        catalogue = read_image_set(build_source(conf, options, excluded), conf, folder, store_dir, unreadable)
     catalogue = leave_out_small_classes(catalogue, FEWEST_TO_DIVIDE)
     return FolderSurvey(
         root=folder,
@@ -166,7 +173,7 @@ def inspect_folder(folder: Path, store_dir: Path, typed: TypedInput) -> FolderSu
         catalogue=catalogue,
         unreadable=unreadable,
         guess=guess,
-        look=sample_colours(catalogue.records),
+        look=sample_colours(catalogue.records or catalogue.unlabelled),
         other_files=others,
         exclusions=exclusions,
         lost_classes=lost,
@@ -175,12 +182,25 @@ def inspect_folder(folder: Path, store_dir: Path, typed: TypedInput) -> FolderSu
     )
 
 
+def read_levels_or_none(
+    folder: Path, typed: TypedInput, exclude: re.Pattern[str] | None, has_table: bool
+) -> FolderReading:
+    """Decide where the classes are: nowhere if the folders can be none, unless a table names the images."""
+    if typed.labelled is False:
+        return FolderReading(UNLABELLED, 0)
+    try:
+        return read_folder_levels(folder, typed, exclude)
+    except DataError:
+        if has_table or typed.labelled:
+            raise
+        return FolderReading(UNLABELLED, 0)
+
+
 def read_image_set(source: Source, conf: str, root: Path, store_dir: Path, unreadable: Mapping[Path, str]) -> Catalogue:
     """Read the set without its unreadable images."""
     catalogue = build_catalogue(name=conf, root=root, source=source, cache_dir=store_dir, skip_unreadable=True)
-    return drop_records(
-        catalogue, {each.id: unreadable[each.path] for each in catalogue.records if each.path in unreadable}
-    )
+    images = catalogue.records + catalogue.unlabelled
+    return drop_records(catalogue, {each.id: unreadable[each.path] for each in images if each.path in unreadable})
 
 
 def guess_published_set(folder: Path) -> str | None:

@@ -1,6 +1,6 @@
 """Hold what the user typed for `init` in place of what it would guess, and format its command with other words."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from lowres_ssl.config.overrides import format_command
@@ -21,6 +21,8 @@ class TypedInput:
     split_words: dict[str, list[str]] | None = None
     class_level: int | None = None
     top: str | None = None
+    labelled: bool | None = None
+    exclude: list[str] = field(default_factory=list)
 
 
 def parse_split_words(typed: str | None) -> dict[str, list[str]] | None:

@@ -67,11 +67,11 @@ def format_root(folder: Path, data_dir: Path) -> str:
 def format_dataset_file(name: str, title: str, found: FolderSurvey, data_dir: Path, modality: str | None) -> str:
     """Format the config of what was found. `modality`: one of `MODALITIES`; None takes the one that was found, or that
     of the published set that reads the folder."""
-    images = pluralise(len(found.catalogue.records), "image")
+    images, classes = found.catalogue.records or found.catalogue.unlabelled, len(found.catalogue.classes)
     if modality is None and found.conf in ("folder", "csv"):
         modality = found.look.images
     lines = [
-        f"# {images} in {len(found.catalogue.classes)} classes.",
+        f"# {pluralise(len(images), 'image')} {f'in {classes} classes' if classes else 'without labels'}.",
         f"# Written by `lowres-ssl init`; yours to change. Type dataset={name}.",
         "defaults:",
         f"  - {found.conf}",

@@ -232,7 +232,7 @@ def average_numbers(scores: Sequence[Mapping[str, Any]]) -> dict[str, float]:
 
 def make_sample_views(config: PretrainConfig, material: PreparedData) -> Pixels:
     """Draw a few training images, a line each: the image and two views of it as in the last epoch; uint8 [H, W, 3]."""
-    rows = choose_example_rows(material, max(1, MAX_EXAMPLES // len(material.catalogue.classes)))
+    rows = choose_example_rows(material, max(1, MAX_EXAMPLES // max(1, len(material.catalogue.classes))))
     shown = make_example_views(config, material, rows[:MAX_EXAMPLES])  # [C, n, 3, S, S, 3]
     lines = shown.reshape(-1, *shown.shape[2:])
     lines = lines[np.isfinite(lines).all(axis=(1, 2, 3, 4))]

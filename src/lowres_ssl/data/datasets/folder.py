@@ -19,7 +19,8 @@ class ClassFolderReader(Source):
     The patterns are regular expressions searched for in the id (such as `tumour/p12_3.png`); the group named `group`,
     else the first one, is the patient (`group_pattern`) or the class (`label_pattern`, where the top folder is not). An
     image without a class is left out, one without a patient has none. `split_words` maps train, val and test to names
-    of top folders, where they are called otherwise.
+    of top folders, where they are called otherwise. Images alone, in no folder, have no label; with `labelled: false`
+    none has.
     """
 
     layout: ClassVar[str] = "one folder a class with images inside, or train, [val,] test folders of such class folders"
@@ -30,10 +31,12 @@ class ClassFolderReader(Source):
         group_pattern: str | None = None,
         label_pattern: str | None = None,
         split_words: dict[str, Any] | None = None,
+        labelled: bool = True,
     ) -> None:
         self.group_pattern = None if group_pattern is None else IdPattern("group_pattern", group_pattern)
         self.label_pattern = None if label_pattern is None else IdPattern("label_pattern", label_pattern)
         self.split_words = None if split_words is None else SplitWords(split_words)
+        self.labelled = labelled
 
     def listings(self, root: Path) -> list[Listing]:
         """Raises `DataError` if a class has no training folder, `ConfigError` if a pattern fits no image."""
@@ -45,16 +48,20 @@ class ClassFolderReader(Source):
         if copies:
             self.notes.append(f"{shorten_list(sorted(copies))}: a copy of the folders beside it, left out")
         found = []
+        is_flat = not any("/" in id for _, id in images)
         for path, id in images:
+            group = self.group_pattern.search(id) if self.group_pattern else None
+            if not self.labelled or is_flat:
+                found.append(Listing(path, id, "", group, None))
+                continue
             top, _, inner = id.partition("/") if divided else ("", "", id)
             label = self.label_pattern.search(id) if self.label_pattern else inner.rpartition("/")[0].partition("/")[0]
             subset = self.split_words.get(top) if self.split_words else get_subset(top)
             if divided_below:
                 subset = get_subset(id.split("/")[1])
             if label and (subset or not divided) and id.partition("/")[0] not in copies:
-                group = self.group_pattern.search(id) if self.group_pattern else None
                 found.append(Listing(path, id, label, group, subset))
-        divided = divided or divided_below
+        divided = (divided or divided_below) and self.labelled and not is_flat
         trained = {listing.label for listing in found if listing.subset == "train"}
         missing = sorted({listing.label for listing in found} - trained)
         if divided and missing:

@@ -69,9 +69,9 @@ class ExampleViewsFigure(Picture):
         title = (
             f"{config.dataset.title}: what {get_legend_name(config.method['name'])} sees\n"
             f"recipe {config.recipe}, {config.image_size} px, seed {config.seed}, views of the last epoch; "
-            f"{len(material.split.train):,} training images"
+            f"{len(material.training_rows):,} training images"
         )
-        return draw_example_grid(shown, material.catalogue.classes, title)
+        return draw_example_grid(shown, material.catalogue.classes or ("no labels",), title)
 
 
 def draw_example_grid(shown: ExampleImages, classes: Sequence[str], title: str) -> Figure:
