@@ -1,12 +1,17 @@
-"""A command as it is typed, in this process: importing PyTorch for each would take longer than the tests."""
+"""A command as it is typed, and its config, in this process: importing PyTorch for each would take long."""
 
 import signal
 import sys
 
 import pytest
+from hydra import compose, initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
+from hydra.initialize import get_gh_backup, restore_gh_from_backup
 
 from lowres_ssl.cli import main
+from lowres_ssl.config.check import read_config, register_schemas
+from lowres_ssl.config.experiment_schema import PretrainConfig
+from lowres_ssl.config.overrides import quote_text
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGPIPE)  # whose handlers a command changes
 
@@ -26,3 +31,14 @@ def type_command(*arguments: str) -> int:
             for number, handler in handlers.items():
                 signal.signal(number, handler)
     return code if isinstance(code, int) else 1
+
+
+def compose_config(*words: str) -> PretrainConfig:
+    """The config of `lowres-ssl pretrain WORDS`."""
+    register_schemas()
+    before = get_gh_backup()
+    GlobalHydra.instance().clear()
+    with initialize_config_module("lowres_ssl.conf", version_base="1.3"):
+        config = read_config(compose("pretrain", [quote_text(word) for word in words]), PretrainConfig)
+    restore_gh_from_backup(before)
+    return config

@@ -7,12 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from hydra import compose, initialize_config_module
-from hydra.core.global_hydra import GlobalHydra
-from hydra.initialize import get_gh_backup, restore_gh_from_backup
+from in_process import compose_config
 from numpy.typing import ArrayLike, NDArray
 
-from lowres_ssl.config.check import read_config, register_schemas
 from lowres_ssl.config.experiment_schema import BackboneConfig, PretrainConfig, SplitKind
 from lowres_ssl.data.decode import DECODER_VERSION
 from lowres_ssl.data.splits import ALL_LABELS, LabelSubset
@@ -46,13 +43,7 @@ SPLIT = SplitSummary("random", 0, "d" * 64)
 @cache
 def made_up_config() -> PretrainConfig:
     """The config of `lowres-ssl pretrain dataset=phantom`."""
-    register_schemas()
-    before = get_gh_backup()
-    GlobalHydra.instance().clear()
-    with initialize_config_module("lowres_ssl.conf", version_base="1.3"):
-        config = read_config(compose("pretrain", ["dataset=phantom", "probe=[knn]"]), PretrainConfig)
-    restore_gh_from_backup(before)
-    return config
+    return compose_config("dataset=phantom", "probe=[knn]")
 
 
 def made_up_identity(**settings: Any) -> RunIdentity:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from fake_cuda import fake_cuda
-from hydra import compose, initialize_config_module
+from in_process import compose_config
 from test_augmentation import ALL_THEN_SOME, ALWAYS, COUNT, EVERYTHING, KEYS, NOTHING, PAPER, STD, pictures, sizes
 from torch import Tensor
 
@@ -15,8 +15,6 @@ from lowres_ssl.augment import augmentation
 from lowres_ssl.augment.augmentation import Augmentation
 from lowres_ssl.augment.crop import crop_by_matrices, pack_crop_axes
 from lowres_ssl.augment.from_config import build_views
-from lowres_ssl.config.check import read_config, register_schemas
-from lowres_ssl.config.experiment_schema import PretrainConfig
 from lowres_ssl.device import copy_array_to_device
 
 SETTINGS = {
@@ -97,14 +95,6 @@ def test_a_compiler_takes_it_as_one_graph_and_compiles_once(channels: int, setti
     torch._dynamo.reset()
 
 
-def makers_of(*words: str) -> Augmentation:
-    register_schemas()
-    overrides = ["dataset=phantom", "epochs=1", *words]
-    with initialize_config_module("lowres_ssl.conf", version_base="1.3"):
-        (make,) = build_views(read_config(compose("pretrain", overrides=overrides), PretrainConfig))
-    return make
-
-
 # docs/speed.md has the numbers.
 RECIPES = [
     (["recipe=paper"], 3, 80),
@@ -122,7 +112,7 @@ RECIPES = [
 def test_both_views_of_a_batch_take_a_few_launches_and_two_copies(
     words: list[str], channels: int, kernels: int
 ) -> None:
-    make, batch = makers_of(*words), np.arange(COUNT)
+    (make,), batch = build_views(compose_config("dataset=phantom", "epochs=1", *words)), np.arange(COUNT)
     with fake_cuda() as gpu:
         resident = torch.empty(100, channels, 448, 448, dtype=torch.uint8, device="cuda")
         make.fixed_shapes(channels, resident.device)

@@ -2,23 +2,18 @@
 
 import numpy as np
 import pytest
-from hydra import compose, initialize_config_module
+from in_process import compose_config
 
 from lowres_ssl.augment.augmentation import Augmentation
 from lowres_ssl.augment.from_config import build_size_schedule, build_views
 from lowres_ssl.augment.sampling import hash_image_ids
-from lowres_ssl.config.check import read_config, register_schemas
-from lowres_ssl.config.experiment_schema import PretrainConfig
 from lowres_ssl.errors import ConfigError
 
-register_schemas()
 KEYS = hash_image_ids([str(number) for number in range(2000)])
 
 
 def makers_of(*words: str) -> list[Augmentation]:
-    overrides = ["dataset=phantom", "images=any", "backbone=resnet18", *words]
-    with initialize_config_module("lowres_ssl.conf", version_base="1.3"):
-        return build_views(read_config(compose("pretrain", overrides=overrides), PretrainConfig))
+    return build_views(compose_config("dataset=phantom", "images=any", "backbone=resnet18", *words))
 
 
 def sigma(maker: Augmentation) -> np.ndarray:

@@ -6,14 +6,10 @@ import sys
 from contextlib import redirect_stderr
 
 import pytest
+from test_progress import Terminal
 
 from lowres_ssl import console
 from lowres_ssl.console import PipeSafeStream
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
 
 
 @pytest.fixture(autouse=True)

@@ -3,23 +3,18 @@
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_module
+from in_process import compose_config
 
-from lowres_ssl.config.check import read_config, register_schemas
-from lowres_ssl.config.experiment_schema import PretrainConfig
 from lowres_ssl.data.catalogue import Catalogue, ImageRecord
 from lowres_ssl.data.prepare import get_storage_size
 
-register_schemas()
 BREAST = [(460, 700)] * 3  # as the images of BreaKHis
 
 
 def stored_at(sizes: list[tuple[int, int]], *words: str) -> int:
     records = [ImageRecord(f"{n}.png", "a", None, None, *size, f"{n}") for n, size in enumerate(sizes)]
     catalogue = Catalogue("made-up", Path("nowhere"), tuple(records), ())
-    with initialize_config_module("lowres_ssl.conf", version_base="1.3"):
-        overrides = ["dataset=breast", "backbone=resnet18", "epochs=1", *words]
-        config = read_config(compose("pretrain", overrides=overrides), PretrainConfig)
+    config = compose_config("dataset=breast", "backbone=resnet18", "epochs=1", *words)
     return get_storage_size(config.dataset, catalogue, config.image_size)
 
 

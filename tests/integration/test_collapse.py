@@ -5,11 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hydra import compose, initialize_config_module
+from in_process import compose_config
 from stored_runs import ENVIRONMENT, made_up_record
 
-from lowres_ssl.config.check import read_config, register_schemas
-from lowres_ssl.config.experiment_schema import PretrainConfig
 from lowres_ssl.data.datasets.phantom import TISSUES, draw_image
 from lowres_ssl.data.image_store import ImageStore
 from lowres_ssl.experiment.plan import build_training_setup
@@ -39,11 +37,9 @@ def phantom() -> ImageStore:
 
 def marks_after_training(phantom: ImageStore, folder: Path, overrides: Sequence[str]) -> set[str]:
     """The marks of a training of five epochs, 20 steps."""
-    register_schemas()
     small = ["dataset=phantom", "recipe=tuned", "backbone=timm", "backbone.model=test_resnet"]
     small += ["image_size=32", "batch_size=32", "epochs=5"]
-    with initialize_config_module("lowres_ssl.conf", version_base="1.3"):
-        config = read_config(compose("pretrain", overrides=[*small, *overrides]), PretrainConfig)
+    config = compose_config(*small, *overrides)
     plan = build_training_setup(config)
     assert plan.method is not None
     numbers = np.arange(len(phantom.ids))

@@ -10,6 +10,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.preprocessing import StandardScaler
+from test_linear import without_validation_of_class_0
 
 from lowres_ssl.probes.base import Features
 from lowres_ssl.probes.logistic import LogisticProbe
@@ -37,11 +38,6 @@ def cold(features: Features, strength: float) -> tuple[np.ndarray[Any, Any], np.
         model.predict_proba(scaler.transform(each.double().numpy())) for each in (features.test, features.validation)
     )
     return test, validation
-
-
-def without_validation_of_class_0(features: Features) -> Features:
-    kept = features.validation_labels != 0
-    return replace(features, validation=features.validation[kept], validation_labels=features.validation_labels[kept])
 
 
 @pytest.mark.parametrize("classes", [2, 4])

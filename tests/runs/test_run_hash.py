@@ -5,15 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hydra import compose, initialize_config_module
+from in_process import compose_config
 from stored_runs import made_up_config, made_up_record, reseal
 
-from lowres_ssl.config.check import read_config, register_schemas
 from lowres_ssl.config.experiment_schema import PretrainConfig
 from lowres_ssl.runs.run import Run
 from lowres_ssl.runs.run_hash import list_numeric_settings
 
-register_schemas()
 # The keys of views before elastic deformation, stains and gamma were there.
 FIRST_VIEW_KEYS = (
     *("crop_scale", "crop_ratio", "horizontal_flip", "vertical_flip", "right_angles", "rotation_degrees"),
@@ -22,12 +20,12 @@ FIRST_VIEW_KEYS = (
 )
 
 
+def list_settings(*words: str) -> dict[str, Any]:
+    return dict(list_numeric_settings(compose_config("dataset=phantom", *words), PretrainConfig))
+
+
 def list_view_settings(*words: str) -> dict[str, Any]:
-    overrides = ["dataset=phantom", *words]
-    with initialize_config_module("lowres_ssl.conf", version_base="1.3"):
-        config = read_config(compose("pretrain", overrides=overrides), PretrainConfig)
-    settings = dict(list_numeric_settings(config, PretrainConfig))
-    return {key: value for key, value in settings.items() if key.startswith("views.")}
+    return {key: value for key, value in list_settings(*words).items() if key.startswith("views.")}
 
 
 @pytest.mark.parametrize("images", ["any", "xray", "histology"])
@@ -37,6 +35,13 @@ def test_steps_that_are_off_are_not_in_the_hash_of_any_recipe(recipe: str, image
     assert list(settings) == [f"views.{key}" for key in FIRST_VIEW_KEYS]
     typed = ["views.elastic=0", "views.stain=0.0", "views.gamma=0"]
     assert list_view_settings(f"recipe={recipe}", f"images={images}", *typed) == settings
+
+
+def test_seed_and_settings_are_in_the_hash_and_places_are_not() -> None:
+    known = list_settings()
+    assert list_settings("data_dir=elsewhere", "device=cpu", "checkpoint_seconds=5") == known
+    for word in ("seed=1", "learning_rate=0.02", "views.grey=0.3"):
+        assert list_settings(word) != known
 
 
 @pytest.mark.parametrize("key", ["elastic", "stain", "gamma"])

@@ -9,12 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hydra import compose, initialize_config_module
+from in_process import compose_config
 from PIL import Image
 from stored_runs import OUTCOME, made_up_record, made_up_result
 
-from lowres_ssl.config.check import read_config, register_schemas
-from lowres_ssl.config.experiment_schema import PretrainConfig
 from lowres_ssl.runs.run import Run
 from lowres_ssl.tracking import session
 from lowres_ssl.tracking.backends import Pixels, TrackedRun, Tracker
@@ -135,15 +133,8 @@ def test_numbers_of_a_damaged_history_are_not_sent(tmp_path: Path, damage: str |
 
 
 def test_settings_name_no_place(tmp_path: Path) -> None:
-    register_schemas()
-    with initialize_config_module("lowres_ssl.conf", version_base="1.3"):
-        typed = [
-            f"dataset.root='{tmp_path}'",
-            f"initial_weights='{tmp_path}/x'",
-            "dataset.name=cells",
-            "tracker=mlflow",
-        ]
-        config = read_config(compose("pretrain", [*typed, "tracker.uri=https://host"]), PretrainConfig)
+    places = (f"dataset.root={tmp_path}", f"initial_weights={tmp_path}/x")
+    config = compose_config(*places, "dataset.name=cells", "tracker=mlflow", "tracker.uri=https://host")
     settings = flatten_settings(config)
     assert settings["dataset"] == "cells"
     assert settings["method.name"] == "simclr"

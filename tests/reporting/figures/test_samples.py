@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hydra import compose, initialize_config_module
+from in_process import compose_config
 from matplotlib.figure import Figure
 from PIL import Image
 from tiny_training import TRAINING
@@ -15,7 +15,6 @@ from tiny_training import TRAINING
 from lowres_ssl.augment.augmentation import make_evaluation_view
 from lowres_ssl.augment.from_config import build_views, choose_example_rows, make_example_views
 from lowres_ssl.augment.sampling import FULL_VIEW
-from lowres_ssl.config.check import read_config, register_schemas
 from lowres_ssl.config.experiment_schema import PretrainConfig
 from lowres_ssl.data.prepare import PreparedData, make_configured_split, prepare_data
 from lowres_ssl.device import CHANNELS_LAST
@@ -39,19 +38,8 @@ def config(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
             path = folder / "data" / label / f"{number}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(pixels).save(path)
-    register_schemas()
-    typed = [
-        "dataset=folder",
-        f"images={request.param}",
-        f"dataset.root={folder / 'data'}",
-        f"output_dir={folder}",
-        "backbone=resnet18",
-        f"image_size={SIZE}",
-        "epochs=2",
-        "seed=3",
-    ]
-    with initialize_config_module("lowres_ssl.conf", version_base="1.3"):
-        return read_config(compose("pretrain", typed), PretrainConfig)
+    there = ("dataset=folder", f"images={request.param}", f"dataset.root={folder / 'data'}", f"output_dir={folder}")
+    return compose_config(*there, "backbone=resnet18", f"image_size={SIZE}", "epochs=2", "seed=3")
 
 
 @pytest.fixture(scope="module")

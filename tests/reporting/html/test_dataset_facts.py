@@ -4,13 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hydra import compose
+from in_process import compose_config
 from PIL import Image
 from stored_runs import change_record, made_up_run
 
-from lowres_ssl.config.check import read_config, register_schemas
-from lowres_ssl.config.experiment_schema import PretrainConfig
-from lowres_ssl.config.overrides import quote_text
 from lowres_ssl.data.prepare import load_catalogue
 from lowres_ssl.data.splits import make_split, save_split
 from lowres_ssl.reporting.html.sections import Chapter, build_sections, collect_dataset_facts
@@ -18,11 +15,9 @@ from lowres_ssl.runs.filters import ResultFilters
 from lowres_ssl.runs.index import read_index
 from lowres_ssl.runs.run import Run
 
-register_schemas()
-
 
 @pytest.fixture
-def chapter(tmp_path: Path, composing: None) -> Chapter:
+def chapter(tmp_path: Path) -> Chapter:
     """Of a run on 40 images, four a patient, divided image by image."""
     random = np.random.default_rng(0)
     for number in range(40):
@@ -30,7 +25,7 @@ def chapter(tmp_path: Path, composing: None) -> Chapter:
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(random.integers(0, 256, (4, 4, 3), dtype=np.uint8)).save(path)
     words = ["dataset=folder", f"dataset.root={tmp_path / 'cells'}", r"dataset.options.group_pattern=(p\d+)_"]
-    config = read_config(compose("pretrain", overrides=[quote_text(word) for word in words]), PretrainConfig)
+    config = compose_config(*words)
     folder = made_up_run(tmp_path / "outputs")
     change_record(folder.parent, config=config)
     catalogue = load_catalogue(config.dataset, tmp_path / "stores")
