@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from made_runs import Made, type_it
+from in_process import type_command
+from made_runs import Made
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -119,8 +120,8 @@ def test_images_in_memory_are_not_written(encoder: PortableEncoder, tmp_path: Pa
 def test_commands_take_lists_and_files(made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     one, other = (made.images / name for name in ("größe", "dark ones"))
     typed = f"run={made.run}", f"output_dir={made.outputs}"
-    assert type_it("embed", *typed, f"images=[{one},{other}]", "formats=[npz]") == 0
+    assert type_command("embed", *typed, f"images=[{one},{other}]", "formats=[npz]") == 0
     with np.load(made.outputs / "embed" / made.run.name / "größe+dark ones" / "features.npz") as arrays:
         assert {id.split("/")[0] for id in arrays["id"]} == {"größe", "dark ones"}
-    assert type_it("predict", *typed, f"images={one / '1.png'}", "probe=knn", "formats=[csv]") == 0
+    assert type_command("predict", *typed, f"images={one / '1.png'}", "probe=knn", "formats=[csv]") == 0
     assert "1 image labelled by KNN" in capsys.readouterr().out

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_runs import Made, type_it
+from in_process import type_command
+from made_runs import Made
 
 from lowres_ssl import load_encoder, predict
 from lowres_ssl.encoders.weights_file import load_tensors
@@ -20,7 +21,7 @@ def scored(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Path:
     outputs = tmp_path_factory.mktemp("scored")
     shutil.copytree(made.run, outputs / "pretrain" / made.run.name)
     typed = ["evaluate", f"run={made.run.name}", "scored_size=24", "probe=[knn,logistic]", "probe.knn.k=5"]
-    assert type_it(*typed, f"output_dir={outputs}", f"dataset.root={made.images}") == 0
+    assert type_command(*typed, f"output_dir={outputs}", f"dataset.root={made.images}") == 0
     return outputs / "pretrain" / made.run.name
 
 
@@ -48,5 +49,5 @@ def test_predict_shows_images_at_the_size_that_the_probe_was_fitted_at(made: Mad
 def test_the_training_size_typed_is_the_same_result(scored: Path, made: Made) -> None:
     before = sorted(folder for folder, _ in Run(scored).results())
     typed = ["evaluate", f"run={scored.name}", "scored_size=20", "probe=[knn]", "probe.knn.k=5"]
-    assert type_it(*typed, f"output_dir={scored.parents[1]}", f"dataset.root={made.images}") == 0
+    assert type_command(*typed, f"output_dir={scored.parents[1]}", f"dataset.root={made.images}") == 0
     assert sorted(folder for folder, _ in Run(scored).results()) == before

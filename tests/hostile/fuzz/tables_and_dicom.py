@@ -13,7 +13,8 @@ from watching import ODD_TEXT, Target, damaged_bytes, watched
 
 from lowres_ssl.data.datasets import build_source
 from lowres_ssl.errors import UserError
-from lowres_ssl.init.guesses import guess_label_table
+from lowres_ssl.init.find_table import find_label_table
+from lowres_ssl.init.typed_input import TypedInput
 
 FILES = ("a/1.png", "a/2.png", "b/ö 3.png")
 CELL = st.one_of(
@@ -61,7 +62,7 @@ def list_table(content: bytes, folder: Path) -> None:
                 assert os.path.normpath(listing.path) == str(listing.path)
                 assert listing.label
         with suppress(UserError):
-            guess_label_table(root)
+            find_label_table(root, TypedInput())
 
 
 @cache
