@@ -155,6 +155,7 @@ def made_up_run(
     embedding_std: float | None = None,
     loss: float = 1.0,
     chance_loss: float | None = None,
+    training_seconds: float = 60.0,
 ) -> Path:
     """Write a run and one result of it; the folder of the result. The same run with another probe gets one more.
 
@@ -210,7 +211,7 @@ def made_up_run(
     if embedding_std is not None:
         run.write_history([{"epoch": 1, "loss": loss, "embedding_std": embedding_std, "effective_rank": 20.0}])
     if finished:
-        trained_for = (epochs, 60.0) if trained else (0, 0.0)
+        trained_for = (epochs, training_seconds) if trained else (0, 0.0)
         run.finish(RunOutcome(*trained_for, ENVIRONMENT, chance_loss=chance_loss if trained else None))
 
     sides = {}

@@ -9,19 +9,21 @@ from unittest.mock import patch
 import pytest
 
 from lowres_ssl.benchmark.plan import (
-    RANDOM_STEP_NAME,
+    RANDOM_STEP,
     BenchmarkCall,
     BenchmarkPlan,
     PlanQuestion,
     PlanSettings,
-    plan_extra_steps,
+    PretrainedEncoder,
     plan_final_steps,
-    plan_training_steps,
+    plan_frozen_steps,
+    plan_more_random,
+    plan_run,
     read_benchmark_plan,
     write_benchmark_plan,
 )
 from lowres_ssl.benchmark.request import choose_settings
-from lowres_ssl.benchmark.schedule import BenchmarkCosts, BenchmarkSchedule
+from lowres_ssl.benchmark.schedule import FinishedRun, NextRun, Race, Rung
 from lowres_ssl.errors import CheckpointError
 
 ASKED = PlanQuestion(
@@ -32,23 +34,25 @@ ASKED = PlanQuestion(
     settings="4567",
     typed=("backbone", "batch_size"),
     budget=600.0,
-    methods=("random", "dcl", "vicreg"),
+    methods=("dcl", "vicreg"),
+    continued=("dcl",),
+    pretrained=("auto",),
     seeds=None,
     epochs=None,
-    fewer_labels=(0.1,),
-    chosen_by="knn",
+    chosen_by="logistic",
 )
-EPOCH = {"dcl": 3.5, "vicreg": 4.5}
-COSTS = BenchmarkCosts(EPOCH, 9.0, run=2.0, prepare=1.0, report=7.0, start=2.0, random_seed=0.5, extras={"labels": 2.0})
+LITE = PretrainedEncoder("lite0", of_timm=True, file="my lite0.safetensors", image_size=224)
+FROM = "dcl from lite0"
+RACE = Race((FROM, "dcl", "vicreg"), 1000, rungs=(Rung(10, ("dcl", "vicreg")),))
+for run in (("dcl", 1, 0, 0.5), ("dcl", 10, 0, 0.7), ("vicreg", 10, 0, 0.6), ("dcl", 10, 1, 0.7)):
+    RACE = RACE.add(FinishedRun(*run[:3], seconds=30.0, training=20.0, score=run[3]))
 PLAN = BenchmarkPlan(
     asked=ASKED,
     settings=PlanSettings("resnet18", image_size=64, batch_size=16, k=20),
-    costs=COSTS,
-    schedule=BenchmarkSchedule(
-        seeds=3, random_seeds=5, epochs=6, extras=("labels",), left_out=("vicreg",), seconds=500.25
-    ),
-    done={"seed 0": 31.5},
-    dropped=("seed 2",),
+    smaller=None,
+    pretrained=(LITE,),
+    race=RACE,
+    done={RANDOM_STEP: 30.0},
     failed=("vicreg, seed 0: not finite",),
     spent=42.0,
 )
@@ -66,7 +70,9 @@ def test_plan_is_read_as_it_was_written_and_begins_anew_where_its_runs_are_gone(
     call = called(tmp_path)
     assert read_benchmark_plan(call, ASKED) is None
     write_benchmark_plan(call, PLAN)
-    assert read_benchmark_plan(call, ASKED) == replace(PLAN, done={}, dropped=(), failed=(), spent=0.0)
+    assert read_benchmark_plan(call, ASKED) == replace(
+        PLAN, race=Race(ASKED.methods, 1000), done={}, failed=(), spent=0.0
+    )
     call.folder(ASKED).mkdir()
     assert read_benchmark_plan(call, ASKED) == PLAN
 
@@ -85,7 +91,8 @@ def test_damaged_plan_is_refused(tmp_path: Path) -> None:
         ({"budget": 900.0}, True),
         ({"seeds": 5}, True),
         ({"epochs": 6}, True),
-        ({"methods": ("random", "vicreg")}, True),
+        ({"methods": ("vicreg",)}, True),
+        ({"pretrained": ()}, True),
         ({"images": "4567"}, False),
         ({"settings": "89ab"}, False),
         ({"typed": ()}, False),
@@ -109,31 +116,44 @@ def test_settings_that_were_typed_are_kept_and_not_typed_again() -> None:
     assert found.format_overrides(("image_size", "probe.knn.k")) == ("backbone=resnet18", "batch_size=16")
 
 
+PLACES = (f"output_dir={CALL.folder(ASKED)}", "store_dir=out puts/stores")
+OWN = ("image_size=64", "probe.knn.k=20", "picture=false", *PLACES)
+
+
 def test_steps_are_commands_that_can_be_typed() -> None:
-    first, *others = plan_training_steps(PLAN, CALL)
-    assert first.words == (
-        *("pretrain", "--config-dir", "my_conf", "-m", "method=random,dcl", "seed=0", "epochs=6", *WORDS),
-        *("image_size=64", "probe.knn.k=20", "picture=false"),
-        *(f"output_dir={CALL.folder(ASKED)}", "store_dir=out puts/stores"),
+    random, lite = plan_frozen_steps(PLAN, CALL)
+    begin = ("pretrain", "--config-dir", "my_conf")
+    assert random.words == (*begin, "-m", "method=random,trivial", "seed=0,1,2", *WORDS, *OWN)
+    chosen = (
+        "method=pretrained",
+        "method.model=lite0",
+        "method.weights=my lite0.safetensors",
+        "image_size=224",
+        "seed=0",
+        "baselines=false",
     )
-    assert first.seconds == 9.0 - 2.0 + 6 * 3.5, "a method that is left out costs nothing"
-    assert len(others) == 2
+    assert lite.words == (*begin, *chosen, *WORDS, *OWN[1:])
+    step = plan_run(PLAN, CALL, NextRun("dcl", 30, 2))
+    assert step.words == (*begin, "method=dcl", "seed=2", "epochs=30", *WORDS, *OWN)
 
 
-def test_further_seeds_of_the_random_encoders_are_those_that_no_other_method_has_been_run_with() -> None:
-    plan = replace(PLAN, asked=replace(ASKED, methods=("random", "random_calibrated", "dcl")))
-    schedule = replace(plan.schedule, left_out=())
-    further, labels = plan_extra_steps(replace(plan, schedule=schedule), CALL, ["knn"])
-    assert {"method=random,random_calibrated", "seed=1,2,3,4"} < set(further.words)
-    assert further.seconds == 2.0 + 4 * 0.5
-    assert {"seed=0", "label_fraction=[0.1]"} < set(labels.words)
-    fewer = replace(schedule, random_seeds=3, extras=("linear",))
-    costs = replace(COSTS, extras={"linear": 3.0})
-    (linear,) = plan_extra_steps(replace(plan, schedule=fewer, costs=costs), CALL, ["knn"])
-    assert [word for word in linear.words if word.startswith("probe=")] == ["probe=[knn,linear]"]
+def test_training_from_an_encoder_of_others_has_its_architecture_whatever_was_typed() -> None:
+    call = replace(CALL, words=("dataset=cells", "backbone=resnet34", "backbone.small_stem=true", "scored_size=128"))
+    words = plan_run(PLAN, call, NextRun(FROM, 10, 0)).words
+    assert {"method=dcl", "backbone=timm", "backbone.model=lite0", "image_size=112", "scored_size=224"} < set(words)
+    assert not {"backbone=resnet34", "backbone.small_stem=true", "image_size=64", "scored_size=128"} & set(words)
 
 
-def test_what_reads_results_names_the_further_seeds_once_they_are_there() -> None:
-    for plan, seeds in ((PLAN, "[0]"), (PLAN.after(RANDOM_STEP_NAME, 1.0), "[0,1,2,3,4]")):
-        for step in plan_final_steps(plan, CALL, ["knn"]):
-            assert {"backbone=resnet18", "image_size=64", "seed=[0]", f"untrained_seed={seeds}"} < set(step.words)
+@pytest.mark.parametrize(("left", "seeds"), [(9.0, None), (15.0, "3"), (45.0, "3,4,5,6"), (1e6, "3,4,5,6,7,8,9")])
+def test_further_seeds_of_the_random_encoders_are_as_many_as_fit(left: float, seeds: str | None) -> None:
+    step = plan_more_random(PLAN, CALL, left)
+    assert (None if step is None else f"seed={seeds}" in step.words) == (None if seeds is None else True)
+    assert step is None or ("-m" in step.words) == ("," in str(seeds))
+
+
+def test_what_reads_results_names_the_finalist_s_own_settings() -> None:
+    for step in plan_final_steps(PLAN, CALL, ["knn", "logistic"]):
+        assert {"backbone=resnet18", "image_size=64", "seed=[0,1]", "epochs=10"} < set(step.words)
+    continued = replace(RACE, rungs=(Rung(10, (FROM,)),)).add(FinishedRun(FROM, 10, 0, 30.0, 20.0, 0.9))
+    for step in plan_final_steps(replace(PLAN, race=continued), CALL, ["knn"]):
+        assert {"backbone=lite0", "image_size=112", "seed=[0]", "epochs=10"} < set(step.words)

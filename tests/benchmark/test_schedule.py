@@ -1,155 +1,181 @@
-"""A budget divided into seeds and epochs: the arithmetic of the rule `seeds_first`."""
+"""Rungs, halving and seeds: what is trained next, by what the runs so far took and scored."""
 
-import re
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lowres_ssl.benchmark.schedule import (
-    RESERVED_SHARE,
-    BenchmarkCosts,
-    TypedChoices,
-    compute_min_budget,
-    compute_schedule,
-    fits_in_budget,
+    MAX_SEEDS,
+    FinishedRun,
+    NextRun,
+    Race,
+    find_next_run,
+    get_start,
 )
-from lowres_ssl.config.overrides import parse_duration
-from lowres_ssl.errors import ConfigError
 
-DEAR = {"start": 2.0, "random_seed": 1e6}  # so that no budget here pays for a further seed of the random encoders
-# An epoch of both methods: 10 s. A seed: 20 s and 10 s an epoch. Beside the seeds: 40 s.
-COSTS = BenchmarkCosts(epoch={"dcl": 4.0, "vicreg": 6.0}, round_base=20.0, run=4.0, prepare=10.0, report=30.0, **DEAR)
-FREE = TypedChoices(recipe_epochs=100)
+METHODS = ("dcl", "simclr", "vicreg", "simsiam")
+FROM = "dcl from imagenet resnet18"
+SCORES = {"dcl": 0.6, "simclr": 0.7, "vicreg": 0.65, "simsiam": 0.5, FROM: 0.4}
 
 
-def budget_for(seeds: int, epochs: int, extras: float = 0.0) -> float:
-    """The budget of which just so much is not kept back."""
-    return (40 + seeds * (20 + 10 * epochs) + extras) / (1 - RESERVED_SHARE)
+def run_race(
+    race: Race, left: float, *, slack: float = 0.0, pace: float = 400.0, base: float = 8.0, slower: float = 1.0
+) -> tuple[Race, float]:
+    """Train what is next until nothing is; the seconds that it took. `slower`: by how much after the first rung."""
+    spent = 0.0
+    while True:
+        race, run = find_next_run(race, left - spent, slack)
+        if run is None:
+            return race, spent
+        views = pace / (3 if get_start(run.name) else 1) / (slower if len(race.rungs) > 1 else 1)
+        training = race.count_views(run.epochs) / views
+        is_stopped = spent + base + training > left + slack and race.rungs
+        spent = left + slack if is_stopped else spent + base + training
+        score = None if is_stopped else SCORES[run.name]
+        race = race.add(FinishedRun(run.name, run.epochs, run.seed, base + training, training, score))
 
 
-@pytest.mark.parametrize("missing", [0.1, 50.0])
-def test_three_seeds_are_never_given_up_for_epochs(missing: float) -> None:
-    """Two seeds of four epochs would fit: with them hardly any difference is significant."""
-    assert budget_for(3, 2) == budget_for(2, 4)
-    own = compute_schedule(COSTS, budget_for(3, 2), FREE)
-    assert (own.seeds, own.epochs, own.left_out) == (3, 2, ())
-    with pytest.raises(ConfigError, match="too little for 3 seeds of 2 epochs of every method"):
-        compute_schedule(COSTS, budget_for(3, 2) - missing, FREE)
+def lengths(race: Race) -> list[tuple[int, int]]:
+    return [(race.count_views(rung.epochs), len(rung.names)) for rung in race.rungs]
 
 
-def test_methods_named_last_are_left_out_where_three_seeds_of_all_do_not_fit() -> None:
-    costs = replace(COSTS, epoch={"dcl": 4.0, "vicreg": 6.0, "simsiam": 5.0})
-    optional = replace(FREE, optional=("dcl", "vicreg", "simsiam"))
-
-    def without(methods: int, seconds: float) -> float:
-        """The budget of three seeds of two epochs, of which a seed is `methods` x 4 s and a whole epoch shorter."""
-        return (40 + 3 * (20 - 4 * methods + 2 * (15 - seconds))) / (1 - RESERVED_SHARE)
-
-    assert compute_schedule(costs, without(0, 0), optional).left_out == ()
-    own = compute_schedule(costs, without(0, 0) - 0.1, optional)
-    assert (own.seeds, own.epochs, own.left_out) == (3, 3, ("simsiam",))
-    assert own.seconds == 40 + 3 * (20 - 4 + 3 * 10)
-    assert compute_schedule(costs, without(1, 5) - 0.1, optional).left_out == ("vicreg", "simsiam")
-    with pytest.raises(ConfigError, match="too little for 3 seeds of 2 epochs of one method"):
-        compute_schedule(costs, without(2, 11) - 0.1, optional)
-    assert compute_min_budget(costs, optional) == pytest.approx(without(0, 0))
+def test_weaker_half_is_dropped_at_each_rung_and_the_best_gets_three_seeds() -> None:
+    race, spent = run_race(Race(METHODS, epoch_views=1000), 1600.0)
+    (first, second, third) = lengths(race)
+    assert (first, second) == ((10_000, 4), (30_000, 2))
+    assert third[1] == 1
+    assert third[0] > 100_000
+    assert [set(rung.names) for rung in race.rungs] == [set(METHODS), {"simclr", "vicreg"}, {"simclr"}]
+    assert (race.finalist, race.finalist_seeds) == ("simclr", [0, 1, 2])
+    assert 0.97 * 1600 < spent <= 1600
 
 
-def test_what_is_left_becomes_epochs_as_many_as_fit() -> None:
-    assert compute_schedule(COSTS, budget_for(3, 7), FREE).epochs == 7
-    assert compute_schedule(COSTS, budget_for(3, 7) - 0.1, FREE).epochs == 6
+def test_first_epochs_of_each_kind_of_start_are_timed_before_anything_is_planned() -> None:
+    race = Race((FROM, *METHODS), epoch_views=1000)
+    race, run = find_next_run(race, 1000.0, 0.0)
+    assert run == NextRun(FROM, 1, 0)
+    race = race.add(FinishedRun(run.name, 1, 0, 20.0, 10.0, 0.5))
+    race, run = find_next_run(race, 1000.0, 0.0)
+    assert run == NextRun("dcl", 1, 0)
+    race = race.add(FinishedRun("dcl", 1, 0, 10.0, 2.0, 0.5))
+    cost = race.estimate_cost(FROM)
+    assert cost is not None
+    assert (cost.epoch, cost.base) == (10.0, 10.0)
+    race = race.add(FinishedRun("vicreg", 10, 0, 58.0, 50.0, 0.5))
+    costs = race.estimate_costs(METHODS)
+    epochs = [costs[name].epoch for name in ("dcl", "vicreg", "simclr")]
+    assert epochs == [2.0, 5.0, 5.0], "until it is run, as the slowest of its kind"
 
 
-def test_epochs_of_the_recipe_are_not_exceeded_and_further_seeds_are_taken_instead() -> None:
-    short = TypedChoices(recipe_epochs=3)
-    assert compute_schedule(COSTS, budget_for(4, 3), short).seeds == 4
-    own = compute_schedule(COSTS, budget_for(50, 3), short)
-    assert (own.seeds, own.epochs) == (5, 3)
+def test_start_that_cannot_be_trained_is_left_out() -> None:
+    race = Race((FROM, "vicreg", "dcl"), epoch_views=1000).add(FinishedRun(FROM, 1, 0, 9.0, 0.0, None))
+    race = race.add(FinishedRun("vicreg", 1, 0, 9.0, 0.0, None))
+    assert find_next_run(race, 600.0, 0.0)[1] == NextRun("dcl", 1, 0), "the next one of its kind is timed"
+    race, _ = run_race(race, 600.0)
+    assert all(FROM not in rung.names for rung in race.rungs)
+    assert race.not_tried == [FROM, "vicreg"]
+    assert race.finalist == "dcl"
+
+
+@pytest.mark.parametrize(
+    ("left", "tried", "views"),
+    [(900.0, 4, 10_000), (170.0, 2, 10_000), (120.0, 1, 10_000), (60.0, 1, 1000)],
+)
+def test_little_time_goes_into_fewer_methods_rather_than_into_short_trainings(
+    left: float, tried: int, views: int
+) -> None:
+    race, spent = run_race(Race(METHODS, epoch_views=1000), left)
+    assert len(race.rungs[0].names) == tried
+    assert race.rungs[0].names == METHODS[:tried], "those that are named first"
+    assert lengths(race)[0][0] >= views
+    assert race.finalist_seeds == [0, 1, 2]
+    assert spent <= left
+
+
+def test_where_nothing_fits_nothing_is_trained_but_the_trial() -> None:
+    race, _ = run_race(Race(METHODS, epoch_views=1000), 30.0)
+    assert (race.rungs, race.finalist, race.finalist_seeds) == ((), None, [])
+
+
+def test_cheapest_candidate_is_tried_where_the_first_one_takes_too_long() -> None:
+    race = Race((FROM, *METHODS), epoch_views=1000)
+    race = race.add(FinishedRun(FROM, 1, 0, 60.0, 50.0, 0.5))
+    race, _ = run_race(race, 100.0)
+    assert lengths(race)[0][1] == 1
+    assert race.finalist == "dcl"
+
+
+def test_failed_runs_are_out_and_ties_go_to_the_one_named_first() -> None:
+    race = Race(METHODS, epoch_views=1000)
+    scores = [("dcl", 0.1), ("dcl", None), ("simclr", 0.6), ("vicreg", 0.6), ("simsiam", 0.5)]
+    for epochs, (name, score) in zip((1, 10, 10, 10, 10), scores, strict=True):
+        race = race.add(FinishedRun(name, epochs, 0, 8.0 + epochs * 2.0, epochs * 2.0, score))
+        race, _ = find_next_run(race, 1500.0, 0.0)
+    assert race.rank(race.rungs[0]) == ["simclr", "vicreg", "simsiam"]
+    assert race.rungs[1].names == ("simclr", "vicreg")
+
+
+@pytest.mark.parametrize(("slower", "seeds"), [(1.1, 3), (2.0, 1), (8.0, 1)])
+def test_on_a_machine_that_becomes_slower_there_are_fewer_seeds_and_still_a_finalist(slower: float, seeds: int) -> None:
+    race, spent = run_race(Race(METHODS, epoch_views=1000), 700.0, slack=70.0, slower=slower)
+    assert spent <= 770
+    assert race.finalist == "simclr"
+    assert len(race.finalist_seeds) == seeds
+
+
+def test_rung_that_is_not_complete_has_no_finalist() -> None:
+    race, _ = run_race(Race(METHODS, epoch_views=1000), 700.0)
+    cut = replace(race, runs=tuple(run for run in race.runs if run.epochs != race.rungs[-1].epochs)[:5])
+    assert cut.last_rung == race.rungs[0]
+    assert cut.finalist == "simclr"
 
 
 def test_what_is_typed_is_kept() -> None:
-    own = compute_schedule(COSTS, budget_for(3, 4), TypedChoices(recipe_epochs=100, epochs=4))
-    assert (own.seeds, own.epochs) == (3, 4)
-    own = compute_schedule(COSTS, budget_for(2, 9), TypedChoices(recipe_epochs=100, seeds=2))
-    assert (own.seeds, own.epochs) == (2, 9)
-    own = compute_schedule(COSTS, budget_for(5, 9), TypedChoices(recipe_epochs=100, seeds=1))
-    assert own.seeds == 1
-    assert own.epochs == (5 * (20 + 90) - 20) // 10
+    race, _ = run_race(Race(METHODS, epoch_views=1000, epochs=20, seeds=2), 3000.0)
+    assert lengths(race) == [(10_000, 4), (20_000, 2)]
+    assert race.finalist_seeds == [0, 1]
+    race, _ = run_race(Race(METHODS, epoch_views=1000, epochs=2), 3000.0)
+    assert lengths(race) == [(2_000, 4)]
+    assert race.finalist_seeds == list(range(MAX_SEEDS))
 
 
-def test_extra_is_taken_for_a_tenth_of_the_budget_and_no_more() -> None:
-    costly = replace(COSTS, extras={"labels": 10.0, "linear": 60.0})
-    own = compute_schedule(costly, 1000.0, FREE)
-    assert own.extras == ("labels",)
-    assert compute_schedule(costly, 1800.0, FREE).extras == ("labels", "linear")
-    assert compute_schedule(costly, budget_for(3, 2), FREE).extras == ()
-    assert own.seconds <= 900
+def test_long_budget_ends_at_the_longest_training_with_more_seeds() -> None:
+    race, spent = run_race(Race(METHODS, epoch_views=1000), 1e6)
+    assert lengths(race)[-1] == (1_000_000, 1)
+    assert race.finalist_seeds == list(range(MAX_SEEDS))
+    assert spent < 20_000
 
 
-@pytest.mark.parametrize(
-    ("random_seed", "wanted"),
-    [(1.0, 10), (7.0, 10), (13.0, 6), (48.0, 4), (51.0, 3)],  # a tenth of the budget is 51 s, of which starting takes 2
-)
-def test_random_encoders_get_further_seeds_for_a_tenth_of_the_budget(random_seed: float, wanted: int) -> None:
-    own = compute_schedule(replace(COSTS, random_seed=random_seed), 510.0, FREE)
-    assert (own.seeds, own.random_seeds) == (3, wanted)
-    further = (wanted - 3) * random_seed + 2 * (wanted > 3)
-    assert own.seconds == 40 + 3 * (20 + 10 * own.epochs) + further <= 0.9 * 510
+def test_large_set_has_rungs_of_whole_epochs() -> None:
+    race, _ = run_race(Race(METHODS, epoch_views=20_000), 2500.0)
+    assert [rung.epochs for rung in race.rungs][:2] == [1, 2]
 
 
-def test_further_random_seeds_come_before_extras_and_not_before_two_epochs() -> None:
-    costs = replace(COSTS, random_seed=5.0, extras={"labels": 5.0})
-    own = compute_schedule(costs, budget_for(3, 2, extras=20.0), FREE)  # a tenth of it are 20 s
-    assert (own.random_seeds, own.extras, own.epochs) == (6, (), 2)
-    assert compute_schedule(costs, budget_for(3, 2), FREE).random_seeds == 3
-
-
-@pytest.mark.parametrize(
-    "typed", [FREE, TypedChoices(100, epochs=6), TypedChoices(100, seeds=3), TypedChoices(recipe_epochs=1)]
-)
-def test_too_small_a_budget_is_refused_with_the_least_that_would_do(typed: TypedChoices) -> None:
-    with pytest.raises(ConfigError, match=r"too little for \d seeds? of \d epochs? of every method") as refused:
-        compute_schedule(COSTS, compute_min_budget(COSTS, typed) - 1, typed)
-    offered = re.search(r"type budget=(\w+)", str(refused.value))
-    assert offered is not None
-    assert compute_schedule(COSTS, parse_duration(offered[1]), typed).seeds >= 3
-
-
+@settings(max_examples=60, deadline=None)
 @given(
-    epoch=st.lists(st.floats(0.1, 500), min_size=1, max_size=6),
-    random_seed=st.floats(0, 100),
-    base=st.floats(1, 300),
-    extras=st.lists(st.floats(0.1, 300), max_size=2),
-    budget=st.floats(60, 1e6),
+    left=st.floats(10, 20_000),
+    pace=st.floats(5, 5000),
+    base=st.floats(1, 60),
+    epoch=st.integers(100, 50_000),
+    continued=st.booleans(),
 )
-def test_no_plan_takes_more_than_what_is_not_kept_back(
-    epoch: list[float], random_seed: float, base: float, extras: list[float], budget: float
+def test_no_plan_takes_more_time_than_there_is(
+    left: float, pace: float, base: float, epoch: int, continued: bool
 ) -> None:
-    methods = {str(place): seconds for place, seconds in enumerate(epoch)}
-    named = {str(place): seconds for place, seconds in enumerate(extras)}
-    random = {"start": 3.0, "random_seed": random_seed}
-    costs = BenchmarkCosts(
-        epoch=methods, round_base=base, run=base / 20, prepare=5.0, report=20.0, extras=named, **random
-    )
-    try:
-        own = compute_schedule(costs, budget, FREE)
-    except ConfigError:
-        assert costs.whole(3, 2) > budget * (1 - RESERVED_SHARE)
-        return
-    assert own.seconds <= budget * (1 - RESERVED_SHARE) * (1 + 1e-9)
-    assert 3 <= own.seeds <= 5
-    assert 2 <= own.epochs <= 100
-    assert own.seeds <= own.random_seeds <= 10
+    candidates = (FROM, *METHODS) if continued else METHODS
+    race, spent = run_race(Race(candidates, epoch), left, pace=pace, base=base)
+    trials = base + epoch / pace + continued * (base + 3 * epoch / pace)
+    assert spent <= max(left, trials) + 1e-6
+    lengths_of_rungs = [rung.epochs for rung in race.rungs]
+    assert lengths_of_rungs == sorted(set(lengths_of_rungs))
+    if race.finalist is not None:
+        assert len(race.finalist_seeds) >= 3, "a rung is begun only if its best can have three seeds"
 
 
-def test_late_seeds_are_dropped_but_the_first_never_and_the_next_two_a_quarter_later() -> None:
-    at = {"spent": 60.0, "still_to_come": 10.0, "budget": 100.0}
-    assert fits_in_budget(1000.0, **at, seed=0)
-    assert fits_in_budget(30.0, **at, seed=3)
-    assert not fits_in_budget(31.0, **at, seed=3)
-    for seed in (1, 2):
-        assert fits_in_budget(55.0, **at, seed=seed)
-        assert not fits_in_budget(56.0, **at, seed=seed)
-    assert not fits_in_budget(31.0, **at, seed=None)
+def test_next_run_is_the_same_after_an_interruption() -> None:
+    race, _ = run_race(Race(METHODS, epoch_views=1000), 1600.0)
+    again = replace(race, runs=race.runs[:-1])
+    _, run = find_next_run(again, 1600.0, 0.0)
+    assert run == NextRun("simclr", race.rungs[-1].epochs, 2)

@@ -68,6 +68,13 @@ def test_calibrated_encoder_is_the_random_one_with_statistics_of_the_training_im
     torch.testing.assert_close(calibrated["bn1.running_var"], outputs.var(dim=(0, 2, 3)), rtol=1e-4, atol=1e-5)
 
 
+def test_run_is_scored_alone_without_baselines(lowres_ssl: Command, cells: Path, tmp_path: Path) -> None:
+    answer = lowres_ssl("pretrain", "method=trivial", "baselines=false", *DATA)
+    assert answer.code == 0, answer.err
+    assert "random" not in answer.out
+    assert list(tmp_path.glob("outputs/*/folder-random-*")) == []
+
+
 def test_imagenet_weights_from_a_file_are_the_runs_encoder(
     lowres_ssl: Command, cells: Path, tmp_path: Path, weights: dict[str, torch.Tensor]
 ) -> None:

@@ -28,7 +28,7 @@ ENDS_WITH = {"lowres-ssl tables table=[paper2] dataset=phantom strict=true": 2}
 # Of a benchmark, which trains by commands of its own.
 OF_A_BENCHMARK = {
     **{key: SMALLER[key] for key in ("backbone", "image_size", "epochs", "probe.knn.k")},
-    **{"batch_size": "8", "seeds": "2", "methods": "[random,dcl]", "fewer_labels": "[]"},
+    **{"batch_size": "8", "seeds": "2", "methods": "[dcl]", "pretrained": "[]"},
 }
 # What only a cluster has.
 OF_A_CLUSTER = ("hydra.launcher.partition", "hydra.launcher.tasks_per_node", "hydra.launcher.gpus_per_node")

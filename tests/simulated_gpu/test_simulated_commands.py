@@ -107,8 +107,15 @@ def test_embed(trained: Simulation) -> None:
 
 
 def test_benchmark(simulated: Simulation) -> None:
-    chosen = ("methods=[random,dcl,vicreg]", "budget=10min", "epochs=1", "seeds=2", "fewer_labels=[0.5]")
-    typed = ("dataset=phantom", "dataset.subset=160", "image_size=32", "backbone=resnet18", "probe=[knn,linear]")
+    chosen = ("methods=[dcl,vicreg]", "budget=10min", "epochs=2", "seeds=2", "pretrained=[]")
+    typed = (
+        "dataset=phantom",
+        "dataset.subset=160",
+        "image_size=32",
+        "backbone=resnet18",
+        "probe=[knn,linear]",
+        "chosen_by=knn",
+    )
     simulated.run("benchmark", *typed, *chosen, "device=cuda")
     check_computing(simulated, {"pretrain"})
 

@@ -1,20 +1,16 @@
-"""Decide which method to recommend: validation chooses it, the test images show whether it gains anything.
+"""Decide which encoder to recommend: validation names it, the test images show what it gains and how sure that is.
 
-The method with the highest mean validation accuracy by one probe is chosen, of equals the one named first; it need not
-beat random initialisation there. On the test images it is compared with the better random encoder and with each other
-method, with p after Holm's correction for all of these: a method with lucky seeds is lucky on validation and on test
-images. Random initialisation is recommended only where it is measurably better than the chosen method, on the test
-images or on the validation images. Imports no torch.
+The finalist, the best trained encoder by validation, is named unless an encoder of others is there, frozen, and the
+finalist is not measurably better than that on the validation images: training that adds nothing is not recommended. On
+the test images the named encoder is compared with the better random encoder, and the finalist with the frozen one, with
+p after Holm's correction for these two. Imports no torch.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-import numpy as np
-import pandas as pd
-
-from lowres_ssl.config.experiment_schema import RANDOM_BASELINES
+from lowres_ssl.benchmark.results import SHORTCUT_BASELINE, read_validation_scores
 from lowres_ssl.runs.predictions import (
     EvaluatedSubset,
     ResultCell,
@@ -33,7 +29,6 @@ from lowres_ssl.stats.paired_tests import (
     correct_holm,
 )
 
-SHORTCUT_BASELINE = "trivial"
 DECISION_METRIC = "accuracy"
 RESAMPLES = 4000  # draws for a p, as in `lowres-ssl compare`
 
@@ -65,113 +60,110 @@ class Comparison:
 class Decision:
     """The results by one probe.
 
-    chosen: the method that validation chose; start: the random encoder that it is compared with. validated: mean
-    validation accuracy of `start` and each method. on_validation: chosen minus start there. gain, ahead: chosen minus
-    start, and minus each other method; p is corrected for all of these. others_gain: each other method minus start; p
-    is corrected for these. left_out_gain: see `compute_left_out_gain`. intervals: accuracy of chosen, start and, if it
-    is there, `SHORTCUT_BASELINE`; against_shortcut: chosen minus that. images, groups: of the test set.
+    start: the better random encoder by validation. finalist: the trained encoder that validation chose, None if none
+    was trained, and its `seeds`; frozen: the best encoder of others, None if there is none. named: finalist or frozen.
+    validated: mean validation accuracy by entry. on_validation: named minus start there. gain: named minus start on the
+    test images; over_frozen: finalist minus frozen; p is corrected for both. fresh_gain: the gain of the finalist's
+    seeds that had no part in its choice. intervals: test accuracy. against_shortcut: named minus `SHORTCUT_BASELINE`.
+    images, validation_images: how many.
     """
 
     label: str
-    chosen: str
     start: str
+    finalist: str | None
+    frozen: str | None
+    named: str
     seeds: tuple[int, ...]
     validated: Mapping[str, float]
     on_validation: Difference
     gain: Comparison
-    ahead: Mapping[str, Comparison]
-    others_gain: Mapping[str, Comparison]
-    left_out_gain: float | None
+    over_frozen: Comparison | None
+    fresh_gain: float | None
     intervals: Mapping[str, Interval]
     against_shortcut: Difference | None
     images: int
-    groups: int
+    validation_images: int
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether the named encoder is the finalist."""
+        return self.named == self.finalist
+
+    @property
+    def lacks_seeds(self) -> bool:
+        return self.is_trained and len(self.seeds) < MIN_POOLED_SEEDS
 
     @property
     def is_random_validated(self) -> bool:
-        """Whether random initialisation is measurably better than the chosen method on the validation images."""
-        return len(self.seeds) >= MIN_POOLED_SEEDS and self.on_validation.high < 0
+        """Whether random initialisation is measurably better than the named encoder on the validation images."""
+        return not self.lacks_seeds and self.on_validation.high < 0
+
+    @property
+    def is_contradicted(self) -> bool:
+        """Whether the test images measurably contradict what validation chose."""
+        below_frozen = self.is_trained and self.over_frozen is not None and self.over_frozen.is_worse
+        return self.gain.is_better and (self.is_random_validated or below_frozen)
 
     @property
     def verdict(self) -> Verdict:
-        """Whether to use the chosen method, none of the methods, or whether the results leave it open."""
+        """Whether to use the named encoder, none, or whether the results leave it open."""
+        if self.lacks_seeds or self.is_contradicted:
+            return "cannot tell"
         if self.gain.is_better:
-            return "cannot tell" if self.is_random_validated else "use"
+            return "use"
         return "none" if self.gain.is_worse or self.is_random_validated else "cannot tell"
 
     @property
     def comparisons(self) -> int:
-        """How many the p of `gain` and `ahead` is corrected for."""
-        return 1 + len(self.ahead)
-
-    @property
-    def none_is_better(self) -> bool:
-        """Whether no method is significantly above the random encoder on the test images."""
-        return not any(compared.is_better for compared in (self.gain, *self.others_gain.values()))
+        """How many the p of `gain` and `over_frozen` is corrected for."""
+        return 1 if self.over_frozen is None or self.over_frozen.p is None else 2
 
 
-def choose_method(
-    column: ResultColumn, methods: Sequence[str], seeds: Sequence[int], chosen: str | None = None
+def decide(
+    column: ResultColumn, pretrained: Sequence[str], finalist: str | None, named: str | None = None
 ) -> Decision | None:
     """Decide by the results of one probe; None if there is nothing to compare.
 
-    methods: in the order of preference; the candidates are those that have every one of `seeds`, without random
-    encoders and mean colour. `chosen`: the method that another probe has chosen, if one has.
+    pretrained: names of the encoders of others, in the order of preference. named: what another probe has named.
 
     Raises `ConfigError` for a run that is there twice, `CheckpointError` if predictions are damaged.
     """
-    start = find_better_random(column)
-    complete = [entry for entry in column.entries() if has_all_seeds(column, entry, seeds)]
-    if start not in complete:  # one of its runs failed
-        start = next((each for each in RANDOM_BASELINES if each in complete), None)
-    untrained = (*RANDOM_BASELINES, SHORTCUT_BASELINE)
-    candidates = [method for method in methods if method in complete and method not in untrained]
-    if start is None or not candidates or chosen not in (None, *candidates):
+    start, scores = find_better_random(column), read_validation_scores(column)
+    frozen = max((name for name in pretrained if name in scores), key=lambda name: scores[name], default=None)
+    frozen = named if named in pretrained and named in scores else frozen
+    finalist = finalist if finalist in scores else None
+    rivals = [each for each in (finalist, frozen) if each is not None]
+    if start is None or not rivals or (named is not None and named not in rivals):
         return None
-    entries = [start, *candidates, *column.entries(SHORTCUT_BASELINE)]
+    entries = [each for each in (start, *rivals, SHORTCUT_BASELINE) if each in scores]
     cells = {entry: cell for entry in entries if (cell := column.cell(entry)) is not None}
-    validated = {
-        entry: compute_rounded_mean(cells[entry].rows["validation_accuracy"]) for entry in (start, *candidates)
-    }
-    chosen = chosen or max(candidates, key=lambda method: validated[method])
-    test = read_score_parts(cells, "test")
-    validation = read_score_parts({entry: cells[entry] for entry in (start, chosen)}, "validation")
-    everyone = {entry: test[entry] for entry in (start, *candidates)}
-    others = [method for method in candidates if method != chosen]
-    gain, *ahead = compare_pairs(everyone, [(chosen, each) for each in (start, *others)])
-    counts = test[start].terms[0].counts
-    shortcut = test.get(SHORTCUT_BASELINE)
+    seeds = tuple(cells[finalist].seeds) if finalist is not None else ()
+    compared = {entry: cell for entry, cell in cells.items() if entry != SHORTCUT_BASELINE}
+    validation, test = read_score_parts(compared, "validation"), read_score_parts(cells, "test")
+    pairs = [(rivals[0], rivals[1])] if len(rivals) > 1 else []
+    if named is None:
+        ahead = compute_differences(validation, pairs)
+        is_better = all(own.low > 0 if len(seeds) >= MIN_POOLED_SEEDS else own.value > 0 for own in ahead)
+        named = rivals[0] if is_better else rivals[1]
+    gain, *others = compare_pairs({entry: test[entry] for entry in compared}, [(named, start), *pairs])
+    shortcut = compute_differences(test, [(named, SHORTCUT_BASELINE)])[0] if SHORTCUT_BASELINE in test else None
     return Decision(
         label=str(column.rows["label"].iloc[0]),
-        chosen=chosen,
         start=start,
-        seeds=tuple(seeds),
-        validated=validated,
-        on_validation=compute_differences(validation, [(chosen, start)])[0],
+        finalist=finalist,
+        frozen=frozen,
+        named=named,
+        seeds=seeds,
+        validated=scores,
+        on_validation=compute_differences(validation, [(named, start)])[0],
         gain=gain,
-        ahead=dict(zip(others, ahead, strict=True)),
-        others_gain=dict(zip(others, compare_pairs(everyone, [(each, start) for each in others]), strict=True)),
-        left_out_gain=compute_left_out_gain(cells, candidates, start),
-        intervals={
-            entry: compute_interval(test[entry].terms[0].counts, DECISION_METRIC)
-            for entry in (chosen, start, SHORTCUT_BASELINE)
-            if entry in test
-        },
-        against_shortcut=None if shortcut is None else compute_differences(test, [(chosen, SHORTCUT_BASELINE)])[0],
-        images=int(counts[0].sum()),
-        groups=counts.shape[1],
+        over_frozen=others[0] if others else None,
+        fresh_gain=compute_fresh_gain(cells[finalist], cells[start]) if finalist is not None else None,
+        intervals={entry: compute_interval(own.terms[0].counts, DECISION_METRIC) for entry, own in test.items()},
+        against_shortcut=shortcut,
+        images=int(test[start].terms[0].counts[0].sum()),
+        validation_images=int(validation[start].terms[0].counts[0].sum()),
     )
-
-
-def has_all_seeds(column: ResultColumn, entry: str, seeds: Sequence[int]) -> bool:
-    """Whether an entry has a validation accuracy for each of the seeds."""
-    rows = column.rows[column.rows["entry"] == entry]
-    return set(rows["seed"]) >= set(seeds) and not rows["validation_accuracy"].isna().any()
-
-
-def compute_rounded_mean(accuracies: "pd.Series[Any]") -> float:
-    """Rounded, so that equal results in another order are equal."""
-    return round(float(accuracies.astype(float).mean()), 12)
 
 
 def read_score_parts(cells: Mapping[str, ResultCell], side: EvaluatedSubset) -> dict[str, ContrastPart]:
@@ -191,15 +183,9 @@ def compare_pairs(parts: Mapping[str, ContrastPart], pairs: Sequence[tuple[str, 
     return [Comparison(own, corrected.get(pair)) for pair, own in zip(pairs, found, strict=True)]
 
 
-def compute_left_out_gain(cells: Mapping[str, ResultCell], candidates: Sequence[str], start: str) -> float | None:
-    """Leave each seed out of the choice in turn and measure the gain on it: the mean is not flattered by the choice."""
-    by_seed = {entry: cells[entry].rows.set_index("seed") for entry in (start, *candidates)}
-    seeds = sorted(set.intersection(*(set(by_seed[each].index) for each in candidates)))
-    if len(seeds) < 2 or len(candidates) < 2:
+def compute_fresh_gain(finalist: ResultCell, start: ResultCell) -> float | None:
+    """The gain on the test images of the seeds after the first, by which alone the finalist was chosen."""
+    fresh = finalist.rows.loc[finalist.rows["seed"] > 0, DECISION_METRIC]
+    if fresh.empty:
         return None
-    gains = []
-    for seed in seeds:
-        means = {each: compute_rounded_mean(by_seed[each]["validation_accuracy"].drop(seed)) for each in candidates}
-        chosen = max(candidates, key=lambda each: means[each])
-        gains.append(float(by_seed[chosen].loc[seed, "accuracy"]) - float(by_seed[start]["accuracy"].mean()))
-    return float(np.mean(gains))
+    return float(fresh.astype(float).mean()) - float(start.rows[DECISION_METRIC].astype(float).mean())

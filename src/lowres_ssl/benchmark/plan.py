@@ -2,27 +2,30 @@
 
 `outputs/benchmark/<dataset>-<hash8>.json` is the plan of what was asked, the budget included. The folder
 `outputs/benchmark/<dataset>-<hash8>/` has the runs of all plans that differ in budget, methods, epochs and seeds only,
-so that a larger budget with the same epochs finds the runs of a smaller one. Imports no torch.
+so that a larger budget finds the first rungs of a smaller one. Imports no torch.
 """
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar, Self
 
-from lowres_ssl.benchmark.schedule import BenchmarkCosts, BenchmarkSchedule
-from lowres_ssl.config.experiment_schema import RANDOM_BASELINES
+from lowres_ssl.benchmark.schedule import START_WORD, NextRun, Race, get_start
+from lowres_ssl.config.experiment_schema import RANDOM_SEEDS
 from lowres_ssl.io.checksummed_json import hash_content, read_record, write_record
 
 NEW_PLAN_HINT = "type the same command with force=true for a new plan; the runs stay"
-RANDOM_STEP_NAME = "random seeds"  # more seeds of the random encoders
-LABELS_EXTRA, LINEAR_EXTRA = "labels", "linear"
+RANDOM_STEP, MORE_RANDOM_STEP = "random encoders", "more random seeds"
+FIRST_RANDOM_SEEDS = 3  # a comparison needs them; the others follow when there is time
+MIN_REPORT_SECONDS = 20.0
+TRAINING_SHARE = 0.5  # of the size of an encoder of others: views of half the side cost a quarter
 PROBE_TABLES = {"knn": "paper2", "linear": "paper3"}  # of others: other_probes
 
 
 @dataclass(frozen=True)
 class PlanQuestion:
-    """Everything that a plan depends on but for what is measured.
+    """Everything that a plan depends on.
 
     images: digest of the catalogue; settings: digest of a training's config; typed: the keys of `PlanSettings` that
     were typed.
@@ -36,9 +39,10 @@ class PlanQuestion:
     typed: tuple[str, ...]
     budget: float
     methods: tuple[str, ...]
+    continued: tuple[str, ...]
+    pretrained: tuple[str, ...]
     seeds: int | None
     epochs: int | None
-    fewer_labels: tuple[float, ...]
     chosen_by: str
 
     @property
@@ -90,45 +94,95 @@ class BenchmarkCall:
 
 
 @dataclass(frozen=True)
-class BenchmarkPlan:
-    """What is to be run, and how far it is.
+class PretrainedEncoder:
+    """A backbone of torchvision (its ImageNet weights) or a model of timm. file: its weights; None: fetched by name.
 
-    done: seconds by step. dropped: steps left out for want of time; failed: a line each.
-    spent: seconds of the budget that are used up.
+    image_size: what it is scored at, its own.
     """
 
-    VERSION: ClassVar[int] = 5
+    model: str
+    of_timm: bool
+    file: str | None
+    image_size: int
+
+    @property
+    def name(self) -> str:
+        """What the answer calls it."""
+        return self.model if self.of_timm else f"imagenet {self.model}"
+
+    @property
+    def entry(self) -> str:
+        """What tables call it, frozen."""
+        return f"pretrained {self.model}" if self.of_timm else "imagenet"
+
+    @property
+    def backbone(self) -> str:
+        """The title of its architecture."""
+        return self.model.split(".")[0]
+
+    def list_frozen_words(self) -> list[str]:
+        """The words of `pretrain` that score it as it is."""
+        chosen = ["method=pretrained", f"method.model={self.model}"]
+        if not self.of_timm:
+            chosen = ["method=imagenet", f"backbone={self.model}"]
+        named = [f"method.weights={self.file}"] if self.file else []
+        return [*chosen, *named, f"image_size={self.image_size}", "seed=0", "baselines=false"]
+
+    @property
+    def training_size(self) -> int:
+        """The image size of a training that starts from it; scored at its own size, a crop shows things as large."""
+        return round(TRAINING_SHARE * self.image_size)
+
+    def list_start_words(self) -> list[str]:
+        """The words that start a training from it."""
+        chosen = ["backbone=timm", f"backbone.model={self.backbone}"] if self.of_timm else [f"backbone={self.model}"]
+        start = self.file or (self.model if self.of_timm else "imagenet")
+        sizes = [f"image_size={self.training_size}", f"scored_size={self.image_size}"]
+        return [*chosen, f"initial_weights={start}", *sizes, "baselines=false"]
+
+
+@dataclass(frozen=True)
+class BenchmarkPlan:
+    """What was asked, and how far it is.
+
+    smaller: the settings to take where these need more memory than there is. pretrained: the encoders of others.
+    done: seconds by step; failed: a line each; missing: pre-trained encoders that could not be had, by name. spent:
+    seconds of the budget that are used up. finished: whether nothing is left to do.
+    """
+
+    VERSION: ClassVar[int] = 6
 
     asked: PlanQuestion
     settings: PlanSettings
-    costs: BenchmarkCosts
-    schedule: BenchmarkSchedule
+    smaller: PlanSettings | None
+    pretrained: tuple[PretrainedEncoder, ...]
+    race: Race
     done: Mapping[str, float] = field(default_factory=dict)
-    dropped: tuple[str, ...] = ()
     failed: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
     spent: float = 0.0
+    finished: bool = False
 
     @property
-    def methods(self) -> tuple[str, ...]:
-        return tuple(method for method in self.asked.methods if method not in self.schedule.left_out)
+    def report_seconds(self) -> float:
+        """What tables, comparison and report will take: a little more than starting and scoring a run took."""
+        bases = [each.seconds - each.training for each in self.race.runs if each.score is not None]
+        return max(MIN_REPORT_SECONDS, 1.5 * min(bases, default=0.0))
 
-    @property
-    def own_costs(self) -> BenchmarkCosts:
-        """Of the methods that are run."""
-        return self.costs.drop_methods(self.schedule.left_out)
+    def find_encoder(self, name: str) -> PretrainedEncoder:
+        return next(each for each in self.pretrained if each.name == name)
 
-    @property
-    def seeds_done(self) -> list[int]:
-        """The seeds that every method has been run with, or has failed with."""
-        return [seed for seed in range(self.schedule.seeds) if format_seed_step(seed) in self.done]
+    def get_architecture(self, candidate: str) -> tuple[str, int]:
+        """The title of a candidate's backbone, and the image size of its training."""
+        if start := get_start(candidate):
+            encoder = self.find_encoder(start)
+            return encoder.backbone, encoder.training_size
+        return self.settings.backbone, self.settings.image_size
 
-    @property
-    def random_seeds_done(self) -> list[int]:
-        return list(range(self.schedule.random_seeds)) if RANDOM_STEP_NAME in self.done else self.seeds_done
-
-    def after(self, step: str, seconds: float, failed: tuple[str, ...] = ()) -> Self:
-        """The plan once the step is done, or was begun in vain."""
-        return replace(self, done={**self.done, step: seconds}, failed=(*self.failed, *failed))
+    def restart(self) -> Self:
+        """The plan with nothing done yet."""
+        race = replace(self.race, candidates=self.asked.methods, rungs=(), runs=())
+        return replace(self, race=race, done={}, failed=(), missing=(), finished=False)
 
 
 def read_benchmark_plan(call: BenchmarkCall, asked: PlanQuestion) -> BenchmarkPlan | None:
@@ -139,7 +193,7 @@ def read_benchmark_plan(call: BenchmarkCall, asked: PlanQuestion) -> BenchmarkPl
     plan = read_record(call.plan_path(asked), BenchmarkPlan, NEW_PLAN_HINT)
     if plan is None:
         return None
-    return plan if call.folder(asked).is_dir() else replace(plan, done={}, dropped=(), failed=(), spent=0.0)
+    return plan if call.folder(asked).is_dir() else replace(plan.restart(), spent=0.0)
 
 
 def write_benchmark_plan(call: BenchmarkCall, plan: BenchmarkPlan) -> None:
@@ -148,87 +202,75 @@ def write_benchmark_plan(call: BenchmarkCall, plan: BenchmarkPlan) -> None:
 
 @dataclass(frozen=True)
 class BenchmarkStep:
-    """One command and its planned seconds. `seed`: of its training; None for a step that follows all seeds."""
+    """One command. `name`: what it is stored and shown as."""
 
     name: str
     words: tuple[str, ...]
-    seconds: float
-    seed: int | None = None
 
 
-def format_seed_step(seed: int) -> str:
-    return f"seed {seed}"
-
-
-def plan_training_steps(plan: BenchmarkPlan, call: BenchmarkCall) -> list[BenchmarkStep]:
-    """Plan a sweep a seed: all methods of it, or none."""
-    seconds = plan.own_costs.round(plan.schedule.epochs)
-    return [
-        BenchmarkStep(
-            format_seed_step(seed), build_training_command(plan, call, plan.methods, str(seed)), seconds, seed
-        )
-        for seed in range(plan.schedule.seeds)
-    ]
-
-
-def build_training_command(
-    plan: BenchmarkPlan, call: BenchmarkCall, methods: Sequence[str], seeds: str, *others: str
+def build_pretrain_command(
+    plan: BenchmarkPlan, call: BenchmarkCall, *others: str, sweep: bool = False
 ) -> tuple[str, ...]:
-    """The words of `lowres-ssl` that train and score the methods, as a sweep if they are several. `others` replace
-    words that set the same key."""
-    sweep = ["-m"] if len(methods) > 1 or "," in seeds else []
+    """The words of `lowres-ssl` that train or score encoders. `others` replace words that set the same key; a backbone
+    among them replaces all that was typed of one, a size all that was typed of sizes."""
     keys = {each.partition("=")[0] for each in others}
-    own = [each for each in call.words if each.partition("=")[0] not in keys]
-    own += [*plan.settings.format_overrides(plan.asked.typed), *others, "picture=false"]
-    runs = [f"method={','.join(methods)}", f"seed={seeds}", f"epochs={plan.schedule.epochs}"]
+    keys |= {"scored_size"} if "image_size" in keys else set()
+    own = [*call.words, *plan.settings.format_overrides(plan.asked.typed)]
+    own = [each for each in own if (key := each.partition("=")[0]) not in keys and key.partition(".")[0] not in keys]
     places = [f"output_dir={call.folder(plan.asked)}", f"store_dir={call.store_dir}"]
-    return ("pretrain", *call.flags, *sweep, *runs, *own, *places)
+    return ("pretrain", *call.flags, *(["-m"] if sweep else []), *others, *own, "picture=false", *places)
 
 
-def plan_extra_steps(plan: BenchmarkPlan, call: BenchmarkCall, probes: Sequence[str]) -> list[BenchmarkStep]:
-    """Plan what follows the seeds that are done, where the schedule has it: more seeds of the random encoders, scores
-    with fewer labels and by the MLP probe."""
-    schedule, seeds, steps = plan.schedule, plan.seeds_done, []
-    if schedule.random_seeds > schedule.seeds:
-        further = [seed for seed in range(schedule.random_seeds) if seed not in seeds]
-        random = [method for method in plan.methods if method in RANDOM_BASELINES]
-        words = build_training_command(plan, call, random, ",".join(map(str, further)))
-        steps.append(BenchmarkStep(RANDOM_STEP_NAME, words, plan.costs.compute_random_seconds(len(further))))
-    # A supervised encoder has seen all labels: with fewer it is another training.
-    unsupervised = [method for method in plan.methods if method != "supervised"]
-    extras = {
-        LABELS_EXTRA: (unsupervised, f"label_fraction={format_list(plan.asked.fewer_labels)}"),
-        LINEAR_EXTRA: (plan.methods, f"probe={format_list([*probes, 'linear'])}"),
-    }
-    for name, (methods, scored) in extras.items():
-        if name in schedule.extras:
-            words = build_training_command(plan, call, methods, ",".join(map(str, seeds)), scored)
-            steps.append(BenchmarkStep(name, words, plan.costs.extras[name] * len(seeds)))
+def plan_frozen_steps(plan: BenchmarkPlan, call: BenchmarkCall) -> list[BenchmarkStep]:
+    """Plan what is scored without training: random encoders and mean colour, then the encoders of others."""
+    seeds = ",".join(map(str, range(FIRST_RANDOM_SEEDS)))
+    # The calibrated random encoder stands beside the plain one by itself, where there is BatchNorm.
+    words = build_pretrain_command(plan, call, "method=random,trivial", f"seed={seeds}", sweep=True)
+    steps = [BenchmarkStep(RANDOM_STEP, words)]
+    for each in plan.pretrained:
+        words = build_pretrain_command(plan, call, *each.list_frozen_words())
+        steps.append(BenchmarkStep(each.name, words))
     return steps
 
 
+def plan_run(plan: BenchmarkPlan, call: BenchmarkCall, run: NextRun) -> BenchmarkStep:
+    """Plan the training of one candidate."""
+    method, start = run.name.partition(START_WORD)[0], get_start(run.name)
+    words = [f"method={method}", f"seed={run.seed}", f"epochs={run.epochs}"]
+    if start:
+        words += plan.find_encoder(start).list_start_words()
+    views = f"{plan.race.count_views(run.epochs):,} views"
+    return BenchmarkStep(f"{run.name}, seed {run.seed}, {views}", build_pretrain_command(plan, call, *words))
+
+
+def plan_more_random(plan: BenchmarkPlan, call: BenchmarkCall, left: float) -> BenchmarkStep | None:
+    """Plan further seeds of the random encoders, as many as fit."""
+    each = plan.done.get(RANDOM_STEP, math.inf) / FIRST_RANDOM_SEEDS
+    last = min(RANDOM_SEEDS, FIRST_RANDOM_SEEDS + math.floor(left / each))
+    if last <= FIRST_RANDOM_SEEDS:
+        return None
+    seeds = ",".join(map(str, range(FIRST_RANDOM_SEEDS, last)))
+    words = build_pretrain_command(plan, call, "method=random", f"seed={seeds}", sweep=last > FIRST_RANDOM_SEEDS + 1)
+    return BenchmarkStep(MORE_RANDOM_STEP, words)
+
+
 def plan_final_steps(plan: BenchmarkPlan, call: BenchmarkCall, probes: Sequence[str]) -> list[BenchmarkStep]:
-    """Plan tables, comparison and report of the seeds that are done, from stored results."""
-    chosen = [
-        f"backbone={plan.settings.backbone}",
-        f"image_size={plan.settings.image_size}",
-        f"epochs={plan.schedule.epochs}",
-        f"seed={format_list(plan.seeds_done)}",
-        f"untrained_seed={format_list(plan.random_seeds_done)}",
-    ]
-    shown = dict.fromkeys(PROBE_TABLES.get(probe, "other_probes") for probe in probes)
-    tables = f"table={format_list(list(shown))}"
-    figures = f"figure={format_list(['labels'] if LABELS_EXTRA in plan.done else [])}"
+    """Plan tables, comparison and report of the finalist's architecture and length, from stored results."""
+    race, shown = plan.race, [f"seed={format_list(plan.race.finalist_seeds or [0])}"]
+    backbone, size = plan.get_architecture(race.finalist or "")
+    shown += [f"backbone={backbone}", f"image_size={size}", f"untrained_seed={format_list(range(RANDOM_SEEDS))}"]
+    if race.last_rung is not None:
+        shown.append(f"epochs={race.last_rung.epochs}")
+    tables = f"table={format_list(list(dict.fromkeys(PROBE_TABLES.get(probe, 'other_probes') for probe in probes)))}"
     files = {"file": call.file(plan.asked, "report.html"), "preface": call.file(plan.asked, "answer.txt")}
     place = f"output_dir={call.folder(plan.asked)}"
-    report = [tables, figures, *chosen, *(f"{key}={path}" for key, path in files.items()), place]
-    commands = {
-        "tables": ("tables", tables, *chosen, place),
-        "comparison": ("compare", *chosen, place),
-        "report": ("report", *report, f"store_dir={call.store_dir}"),
-    }
-    return [BenchmarkStep(name, words, plan.costs.report / len(commands)) for name, words in commands.items()]
+    report = [tables, "figure=[]", *shown, *(f"{key}={path}" for key, path in files.items()), place]
+    return [
+        BenchmarkStep("tables", ("tables", tables, *shown, place)),
+        BenchmarkStep("comparison", ("compare", *shown, place)),
+        BenchmarkStep("report", ("report", *report, f"store_dir={call.store_dir}")),
+    ]
 
 
-def format_list(values: Sequence[object]) -> str:
+def format_list(values: Iterable[object]) -> str:
     return f"[{','.join(map(str, values))}]"

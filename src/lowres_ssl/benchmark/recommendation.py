@@ -1,13 +1,15 @@
-"""Write the answer of a benchmark: which method to use, how sure that is, and what weakens it.
+"""Write the answer of a benchmark: which encoder to use, what it gains, how sure that is, what more time would buy.
 
-The numbers are those of `benchmark/decision.py`. A sentence claims no more than its numbers show: what is not
-significant is not called equal, and every p in a paragraph is corrected for the same comparisons.
+The numbers are those of `benchmark/decision.py`, in points: right answers more in 100 images. A sentence claims no more
+than its numbers show: what is not significant is not called equal, and every p is corrected for the same comparisons.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from lowres_ssl.benchmark.decision import SHORTCUT_BASELINE, Comparison, Decision, choose_method
-from lowres_ssl.console import pluralise
+from lowres_ssl.benchmark.decision import Comparison, Decision, decide
+from lowres_ssl.benchmark.results import SHORTCUT_BASELINE, read_validation_scores
+from lowres_ssl.benchmark.schedule import Race, get_start
+from lowres_ssl.console import format_table, pluralise
 from lowres_ssl.runs.collapse import RUN_MARKS
 from lowres_ssl.runs.query import ResultColumn
 from lowres_ssl.stats.intervals import TOO_FEW_GROUPS_NOTE
@@ -18,186 +20,178 @@ METHOD_TITLES = {
     "random_calibrated": "random initialisation with calibrated BatchNorm",
     SHORTCUT_BASELINE: "mean colour and size",
 }
-ANSWERS = {"use": "Use {}.", "none": "Use none of the methods.", "cannot tell": "Cannot tell."}
 
 
 def write_recommendation(
-    columns: Mapping[str, ResultColumn], methods: Sequence[str], chosen_by: str, seeds: Sequence[int]
+    columns: Mapping[str, ResultColumn], pretrained: Sequence[str], race: Race, chosen_by: str
 ) -> list[str]:
     """Answer in lines, the answer itself first, by the results of the probe `chosen_by`; a line for each other probe.
 
-    columns: by probe, each with the results of `seeds`; random encoders may have more. Raises `KeyError` if there are
-    none by `chosen_by`.
+    columns: by probe, as `results.select_column` makes them. pretrained: names of the encoders of others.
     """
-    found = choose_method(columns[chosen_by], methods, seeds)
-    if found is None:
-        return ["Cannot tell. There are no results to compare."]
-    lines = [
-        f"{format_headline(found)} {format_test_gain(found)}",
-        *format_other_methods(found),
-        *list_caveats(found),
-        format_accuracies(found),
-        *format_other_gains(found),
-    ]
-    for probe, column in columns.items():
-        if probe != chosen_by and (other := choose_method(column, methods, seeds, found.chosen)) is not None:
-            lines.append(format_other_probe(other))
-    return [*lines, *list_warnings(found, columns[chosen_by])]
+    column = columns.get(chosen_by)
+    found = None if column is None else decide(column, pretrained, race.finalist)
+    if found is None or column is None:
+        return [
+            "Cannot tell yet: no other encoder was finished that random initialisation could be compared with.",
+            *([] if column is None else ["", format_scores(column, race, None)]),
+        ]
+    lines = [format_headline(found, race), format_gain(found), *format_frozen(found), *list_caveats(found)]
+    lines += [format_more_time(found, race), *list_warnings(found, column)]
+    for probe, other in columns.items():
+        same = decide(other, pretrained, race.finalist, found.named) if probe != chosen_by else None
+        if same is not None:
+            lines.append(format_other_probe(same))
+    return [*lines, "", format_scores(column, race, found)]
 
 
-def format_headline(found: Decision) -> str:
-    """The answer, and the accuracies on the validation images that chose the method."""
-    start, chosen, answer = METHOD_TITLES[found.start], found.chosen, ANSWERS[found.verdict].format(found.chosen)
-    own, its = (format_seed_count(each) for each in (len(found.seeds), found.intervals[found.start].seeds))
-    best, beside = (f"{found.validated[entry]:.3f}" for entry in (chosen, found.start))
-    if found.is_random_validated:
+def name_encoder(found: Decision) -> str:
+    """What the named encoder is called in a sentence."""
+    return found.named if found.is_trained else f"frozen {found.named} features"
+
+
+def format_headline(found: Decision, race: Race) -> str:
+    """The answer, with what it rests on."""
+    name, rung = name_encoder(found), race.last_rung
+    if found.is_trained and rung is not None:
+        name += f", trained on your images for {race.count_views(rung.epochs):,} views"
+    beside = f"{METHOD_TITLES[found.start]} {found.validated[found.start]:.3f}"
+    name += f" ({found.validated[found.named]:.3f} on the validation images by {found.label}; {beside})."
+    if found.verdict == "use":
+        return f"Use {name}"
+    if found.verdict == "none":
+        images = "validation" if found.is_random_validated else "test"
         return (
-            f"{answer} On the validation images {start} is measurably better than the best method, {chosen}: {beside} "
-            f"by {found.label}, {its}, against {best}{'' if own == its else f', {own}'}, difference "
-            f"{format_gain_interval(found.on_validation)}."
+            f"Use none of these encoders: random initialisation is measurably better on the {images} images. The best "
+            f"was {name}"
         )
-    return (
-        f"{answer} {'It' if found.verdict == 'use' else chosen} is the best method on the validation images ({best} by "
-        f"{found.label}, {own}; {start} {beside}{'' if own == its else f', {its}'})."
-    )
+    is_better = found.validated[found.named] > found.validated[found.start]
+    until = name_encoder(found) if is_better else "no training"
+    return f"Cannot tell. Best so far: {name} Until more is known use {until}."
 
 
-def format_test_gain(found: Decision) -> str:
-    """The comparison of the chosen method with random initialisation on the test images."""
-    own, start, name = found.gain, METHOD_TITLES[found.start], found.chosen
+def format_gain(found: Decision) -> str:
+    """What the named encoder gains over random initialisation on the test images, and how sure that is."""
+    own, name, start = found.gain, name_encoder(found), METHOD_TITLES[found.start]
+    own_right, their_right = (f"{100 * found.intervals[each].value:.0f}" for each in (found.named, found.start))
+    lead = f"Of 100 test images {name} gets {own_right} right, {start} {their_right} ({found.images} test images)"
     if own.p is None:
-        return (
-            f"On the test images it differs from {start} by {own.difference.value:+.3f}; with fewer than "
-            f"{MIN_POOLED_SEEDS} seeds too little is known of how another seed would differ, so nothing is tested."
-        )
-    numbers = f"{format_gain_interval(own.difference)}, {format_gain_p(own)} {format_correction(found.comparisons)}"
-    if own.is_significant:
-        above = "above" if own.is_better else "below"
-        return f"On the test images {name} is significantly {above} {start}: {numbers}."
-    sentence = f"On the test images there is no significant difference between {name} and {start}: {numbers}."
-    if own.difference.low > 0 or own.difference.high < 0:
-        sentence += " The interval, which is of this one comparison, leaves out 0; the p of several does not."
-    return sentence
+        few = f"with fewer than {MIN_POOLED_SEEDS} seeds too little is known of how another seed would differ"
+        return f"{lead}; {few}, so nothing is tested."
+    lead += f": {format_test(own, found)}: {'significant' if own.is_significant else 'not significant'}."
+    if not own.is_significant and own.difference.high > 0:
+        lead += f" A gain of up to {100 * own.difference.high:.1f} points is compatible with these results."
+    return lead
+
+
+def format_frozen(found: Decision) -> Iterator[str]:
+    """The finalist beside the best frozen encoder of others."""
+    if found.frozen is None or found.finalist is None or found.over_frozen is None:
+        return
+    did = "added nothing measurable to what others have trained"
+    if found.is_trained:
+        did = "is ahead of the best frozen encoder so far" if found.lacks_seeds else "beats the best frozen encoder"
+    own, trained = found.validated[found.frozen], found.validated[found.finalist]
+    beside = f"{found.finalist} {trained:.3f}, frozen {found.frozen} {own:.3f} on the validation images"
+    yield f"Training on your images {did}: {beside}."
+    if found.over_frozen.p is not None:
+        test = format_test(found.over_frozen, found)
+        yield f"On the test images {found.finalist} minus frozen {found.frozen}: {test}."
 
 
 def list_caveats(found: Decision) -> Iterator[str]:
     """What the answer leaves open."""
-    gain = found.gain
-    if gain.p is not None and found.none_is_better:
-        left_open = (
-            f" That does not show that they are equal: a gain of {found.chosen} up to {gain.difference.high:.3f} is "
-            "compatible with these results."
-        )
-        yield (
-            "No method measurably beat random initialisation at this training length."
-            f"{left_open if gain.difference.high > 0 else ''}"
-        )
-    if found.verdict == "cannot tell" and gain.is_better:
+    if found.is_contradicted:
         yield "Validation and test images contradict each other; look at how they were divided."
-    if found.left_out_gain is not None:
+    if found.lacks_seeds:
+        yield f"{pluralise(len(found.seeds), 'seed')} of {found.finalist}: {MIN_POOLED_SEEDS} are the least to test."
+    elif found.is_trained and found.fresh_gain is not None:
         yield (
-            f"The same seeds chose {found.chosen} and measured it, which on average makes a gain look larger than it "
-            "is. With each seed measured by the method that the other seeds choose, the gain is "
-            f"{found.left_out_gain:+.3f}."
+            f"Seed 0 chose {found.finalist}, which makes its own gain look larger than it is; by the other seeds alone "
+            f"the gain is {100 * found.fresh_gain:+.1f} points."
         )
 
 
-def format_accuracies(found: Decision) -> str:
-    """The accuracies on the test images, each with its interval."""
-    intervals = {METHOD_TITLES.get(each, each): found.intervals[each] for each in (found.chosen, found.start)}
-    named = [f"{name} {own.value:.3f} ({own.low:.3f} to {own.high:.3f})" for name, own in intervals.items()]
-    images = f"{pluralise(found.images, 'image')} in {pluralise(found.groups, 'group')}"
-    return f"Test accuracy with 95% intervals: {', '.join(named)}; {images}."
-
-
-def format_other_methods(found: Decision) -> Iterator[str]:
-    """The chosen method compared with the others, in the family of comparisons that the headline belongs to."""
-    behind, ahead, neither = group_by_significance(found.ahead)
-    corrected = "after Holm correction (chosen minus other)"
-    if behind:
-        yield f"Significantly behind {found.chosen} {corrected}: {behind}."
-    if ahead:
-        place = "on the test images, though not on validation,"
-        yield f"Significantly ahead of {found.chosen} {place} {corrected}: {ahead}."
-    if neither:
-        yield f"No significant difference {corrected}: {neither}."
-
-
-def format_other_gains(found: Decision) -> Iterator[str]:
-    """The methods that validation did not choose, compared with random initialisation."""
-    groups = group_by_significance(found.others_gain)
-    titles = ("significantly above it", "significantly below it", "no significant difference")
-    parts = [f"{title}: {own}" for title, own in zip(titles, groups, strict=True) if own]
-    if parts:
-        yield (
-            f"The other methods minus {METHOD_TITLES[found.start]} on the test images, "
-            f"{format_correction(len(found.others_gain))}: {'; '.join(parts)}."
-        )
-    if groups[0] and found.verdict != "use":
-        yield (
-            "Validation did not choose what is above random initialisation there. To choose it now would be to choose "
-            "by the test images: more seeds, or another split_seed, can show whether it holds."
-        )
-
-
-def group_by_significance(compared: Mapping[str, Comparison]) -> tuple[str, str, str]:
-    """Those that are significantly above 0, those below, and the others that were tested, each as
-    "dcl (+0.010, p = 0.42)". Without intervals: those are of one comparison each, and p is of all."""
-
-    def listed(means: Callable[[Comparison], bool]) -> str:
-        tested = {name: own for name, own in compared.items() if own.p is not None and means(own)}
-        return ", ".join(f"{name} ({own.difference.value:+.3f}, {format_gain_p(own)})" for name, own in tested.items())
-
-    return (
-        listed(lambda own: own.is_better),
-        listed(lambda own: own.is_worse),
-        listed(lambda own: not own.is_significant),
-    )
+def format_more_time(found: Decision, race: Race) -> str:
+    """What the finalist's own learning curve, of seed 0 on the validation images, lets expect of longer training."""
+    rungs = [rung for rung in race.rungs if race.is_complete(rung)]
+    own = [(rung.epochs, race.find_run(found.finalist or "", rung.epochs)) for rung in rungs]
+    curve = [(race.count_views(epochs), run.score) for epochs, run in own if run is not None and run.score is not None]
+    if not curve:
+        return "More time: no method has been trained for long enough to tell."
+    points = ", ".join(f"{views:,} views {score:.3f}" for views, score in curve)
+    start = found.validated.get(get_start(found.finalist or ""), found.validated[found.start])
+    text = f"More time: {found.finalist} on the validation images, one seed: start {start:.3f}, {points}."
+    if len(curve) < 2:
+        return f"{text} One length shows no trend."
+    (before, low), (after, high) = curve[-2:]
+    gain, error = 100 * (high - low), 100 * (high * (1 - high) / found.validation_images) ** 0.5
+    text += f" {after / before:.0f} times the views gained {gain:+.1f} points"
+    if gain > error:
+        return f"{text}: longer training may gain more."
+    images = pluralise(found.validation_images, "image")
+    return f"{text}, within the noise of {images} ({error:.1f}): little is to be expected of more time."
 
 
 def format_other_probe(found: Decision) -> str:
-    """The gain of the chosen method by a probe that has chosen nothing."""
-    own = found.gain
-    gain = f"By {found.label}: {found.chosen} minus {METHOD_TITLES[found.start]} {own.difference.value:+.3f}"
-    if own.p is None:
-        return f"{gain}, not tested."
-    word = "significant" if own.is_significant else "not significant"
-    return f"{gain}, {format_gain_p(own)} {format_correction(found.comparisons)}: {word}."
+    """The gain of the named encoder by a probe that has chosen nothing."""
+    test = (
+        format_points(found.gain.difference) + ", not tested"
+        if found.gain.p is None
+        else format_test(found.gain, found)
+    )
+    return f"By {found.label}: {name_encoder(found)} minus {METHOD_TITLES[found.start]} {test}."
 
 
 def list_warnings(found: Decision, column: ResultColumn) -> Iterator[str]:
     """What makes the answer weaker than it sounds."""
     beside = found.against_shortcut
     if beside is not None and beside.low <= 0:
-        own, theirs = found.intervals[found.chosen].value, found.intervals[SHORTCUT_BASELINE].value
-        weak = f"{found.chosen} ({own:.3f}) is not measurably above that: {format_gain_interval(beside)}."
+        own, theirs = found.intervals[found.named].value, found.intervals[SHORTCUT_BASELINE].value
+        weak = f"{found.named} ({own:.3f}) is not measurably above that: {format_points(beside)}."
         if theirs >= own:
-            weak = f"{found.chosen} reaches {own:.3f}: what distinguishes the classes may be a shortcut."
+            weak = f"{found.named} reaches {own:.3f}: what distinguishes the classes may be a shortcut."
         yield f"Mean colour and size alone, without any encoder, reach {theirs:.3f} on the test images. {weak}"
     for key, mark in RUN_MARKS.items():
         marked = sorted(set(column.rows.loc[column.rows[key].astype(bool), "entry"]))
         if marked:
             word = mark.word.capitalize()
             yield f"{word} in at least one seed, so their views or rate do not fit: {', '.join(marked)}."
-    if len(found.seeds) < MIN_POOLED_SEEDS:
-        seeds = pluralise(len(found.seeds), "seed")
-        yield f"{seeds}: too few to test a difference between methods; {MIN_POOLED_SEEDS} are the least."
-    if not found.intervals[found.chosen].reliable:
+    if not found.intervals[found.named].reliable:
         yield f"The test groups tell {TOO_FEW_GROUPS_NOTE}: no interval here is reliable."
 
 
-def format_correction(comparisons: int) -> str:
-    return f"after Holm correction for {comparisons} comparisons" if comparisons > 1 else "in one comparison"
+def format_scores(column: ResultColumn, race: Race, found: Decision | None) -> str:
+    """A table of all encoders; test accuracies only of those that the test images were asked about."""
+    validated = dict(read_validation_scores(column))
+    views = dict.fromkeys(validated, 0)
+    for rung in race.rungs:
+        for name in rung.names:
+            run = race.find_run(name, rung.epochs)
+            if run is not None and run.score is not None:
+                views[name] = race.count_views(rung.epochs)
+                if name != race.finalist:
+                    validated[name] = run.score
+    rows = []
+    for name, score in sorted(validated.items(), key=lambda pair: -pair[1]):
+        seeds = len(set(column.rows.loc[column.rows["entry"] == name, "seed"]))
+        own = None if found is None else found.intervals.get(name)
+        test = f"{own.value:.3f} ({own.low:.3f} to {own.high:.3f})" if own is not None else ""
+        trained = f"{views[name]:,}" if views[name] else "none"
+        rows.append((METHOD_TITLES.get(name, name), trained, str(seeds or 1), f"{score:.3f}", test))
+    label = str(column.rows["label"].iloc[0])
+    heads = ["encoder", "views", "seeds", f"validation, {label}", "test (95% interval)"]
+    return format_table(heads, rows, right=(1, 2))
 
 
-def format_gain_interval(found: Difference) -> str:
-    return f"{found.value:+.3f} (95% interval {found.low:+.3f} to {found.high:+.3f})"
-
-
-def format_gain_p(compared: Comparison) -> str:
+def format_test(compared: Comparison, found: Decision) -> str:
+    """A tested difference, with the comparisons that its p is corrected for."""
     assert compared.p is not None, "only what is tested has a p"
-    return f"p = {compared.p:.3f}" if compared.p >= 0.001 else "p < 0.001"
+    p = f"p = {compared.p:.3f}" if compared.p >= 0.001 else "p < 0.001"
+    many = f"after Holm correction for {found.comparisons} comparisons"
+    return f"{format_points(compared.difference)}, {p} {many if found.comparisons > 1 else 'in one comparison'}"
 
 
-def format_seed_count(seeds: int) -> str:
-    return "one seed" if seeds == 1 else f"mean of {seeds} seeds"
+def format_points(found: Difference) -> str:
+    low, high = 100 * found.low, 100 * found.high
+    return f"{100 * found.value:+.1f} points (95% interval {low:+.1f} to {high:+.1f})"

@@ -1,31 +1,30 @@
-"""Read what was asked of `lowres-ssl benchmark`, measure this machine and make the plan. Only within a command, since
-Hydra composes the configs of the trainings."""
+"""Read what was asked of `lowres-ssl benchmark` and make the plan. Only within a command, since Hydra composes the
+configs of the trainings."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from hydra import compose
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 
-from lowres_ssl.benchmark.cost_estimate import CostRequest, measure_in_subprocess
 from lowres_ssl.benchmark.plan import BenchmarkCall, BenchmarkPlan, PlanQuestion, PlanSettings
-from lowres_ssl.benchmark.schedule import TypedChoices, compute_schedule
+from lowres_ssl.benchmark.pretrained import find_pretrained
+from lowres_ssl.benchmark.schedule import Race
 from lowres_ssl.config.check import read_config
 from lowres_ssl.config.experiment_schema import (
-    RANDOM_BASELINES,
     BenchmarkConfig,
     DatasetConfig,
     PretrainConfig,
     list_keys_with,
     to_plain,
 )
-from lowres_ssl.config.overrides import parse_duration, quote_value
+from lowres_ssl.config.overrides import parse_duration
 from lowres_ssl.data.catalogue import Catalogue
 from lowres_ssl.data.splits import Split
-from lowres_ssl.device import resolve_device
-from lowres_ssl.encoders.from_config import build_encoder, has_batch_norm
+from lowres_ssl.device import DevicePrecision
+from lowres_ssl.encoders.base import list_fixed_encoders
 from lowres_ssl.errors import ConfigError, did_you_mean
 from lowres_ssl.init.guesses import choose_default_settings
 from lowres_ssl.io.checksummed_json import hash_content
@@ -33,11 +32,12 @@ from lowres_ssl.io.checksummed_json import hash_content
 # The keys that are of the benchmark alone; all others go to every training as they were typed.
 OWN_KEYS = {each.name for each in fields(BenchmarkConfig)} - {each.name for each in fields(PretrainConfig)}
 BENCHMARK_KEYS = OWN_KEYS | {"epochs", "output_dir", "store_dir", "dry_run", "force"}
-REPLACED_KEYS = frozenset(["method", "seed", "label_fraction", "initial_weights", "evaluate", "picture"])
+REPLACED_KEYS = frozenset(["method", "seed", "label_fraction", "initial_weights", "evaluate", "picture", "baselines"])
 # The keys of a training that change no number, or are in `PlanQuestion` already.
 IGNORED_KEYS = frozenset(["data_dir", "epochs", "seed", "method", "picture", "store", "tracker", *BENCHMARK_KEYS])
 DATASET_PATH_KEYS = frozenset(list_keys_with(DatasetConfig, "path"))
-RANDOM_BASELINE, CALIBRATED_BASELINE = RANDOM_BASELINES
+MIN_BUDGET = 60.0  # seconds
+LARGE_BUDGET = 600.0  # from which on a GPU trains the paper's encoder at its size
 
 
 @dataclass(frozen=True)
@@ -64,14 +64,18 @@ def parse_request(config: BenchmarkConfig) -> Request:
     keys = [each.partition("=")[0].lstrip("+~") for each in task]
     if replaced := [key for key in keys if key.partition(".")[0] in REPLACED_KEYS]:
         raise ConfigError(
-            f"{replaced[0]}: not of a benchmark, whose trainings differ in it or need none; type methods=[random,dcl], "
-            "seeds=3 or fewer_labels=[0.1], or leave it out"
+            f"{replaced[0]}: not of a benchmark, whose trainings differ in it or need none; type methods=[dcl,simclr], "
+            "seeds=3 or pretrained=[MODEL@FILE], or leave it out"
         )
     budget = parse_duration(config.budget)
-    is_of_timm = config.backbone.model is not None  # all others have BatchNorm
-    if is_of_timm and "methods" not in keys and not has_batch_norm(build_encoder(config.backbone, config.seed)[0]):
-        config = replace(config, methods=[name for name in config.methods if name != CALIBRATED_BASELINE])
-    check_methods(config.methods)
+    if budget < MIN_BUDGET:
+        raise ConfigError(
+            f"budget={config.budget}: wanted at least 60s, which untrained encoders take; type budget=30min"
+        )
+    check_methods("methods", config.methods)
+    check_methods("continued", config.continued)
+    if not config.methods:
+        raise ConfigError("methods=[]: wanted some to train; type methods=[dcl,simclr]")
     if config.seeds is not None and config.seeds < 1:
         raise ConfigError(f"seeds={config.seeds}: wanted at least 1, better 3; or leave it out")
     if config.pretrain_on.name == "all":
@@ -88,20 +92,21 @@ def parse_request(config: BenchmarkConfig) -> Request:
     return Request(config, call, frozenset(keys), budget, config.epochs if "epochs" in keys else None)
 
 
-def check_methods(methods: Sequence[str]) -> None:
-    known, typed = GlobalHydra.instance().config_loader().get_group_options("method"), f"methods=[{','.join(methods)}]"
+def check_methods(key: str, methods: Sequence[str]) -> None:
+    """Raise `ConfigError` for a name that is no method that trains, or comes twice."""
+    known = set(GlobalHydra.instance().config_loader().get_group_options("method")) - set(list_fixed_encoders())
     for method in methods:
+        if method in list_fixed_encoders():
+            raise ConfigError(
+                f"{key}={method}: nothing is trained for it; random encoders, mean colour and what pretrained= names "
+                "are always scored; leave it out"
+            )
         if method not in known:
-            hint = did_you_mean(method, known)
-            raise ConfigError(f"methods={method}: there is no such method; wanted some of {', '.join(known)}{hint}")
+            names = sorted(known)
+            hint = did_you_mean(method, names)
+            raise ConfigError(f"{key}={method}: there is no such method; wanted some of {', '.join(names)}{hint}")
     if len(set(methods)) != len(methods):
-        raise ConfigError(f"{typed}: wanted each once")
-    if RANDOM_BASELINE not in methods or len(methods) < 2:
-        better = ",".join(dict.fromkeys([RANDOM_BASELINE, *methods, "dcl"]))
-        raise ConfigError(
-            f"{typed}: wanted {RANDOM_BASELINE}, which the others are compared with, and another; "
-            f"type methods=[{better}]"
-        )
+        raise ConfigError(f"{key}=[{','.join(methods)}]: wanted each once")
 
 
 def compose_training_config(words: Sequence[str], method: str) -> PretrainConfig:
@@ -109,9 +114,10 @@ def compose_training_config(words: Sequence[str], method: str) -> PretrainConfig
     return read_config(compose("pretrain", overrides=[*words, f"method={method}", "dry_run=true"]), PretrainConfig)
 
 
-def build_question(request: Request, config: PretrainConfig, catalogue: Catalogue) -> PlanQuestion:
+def build_question(
+    request: Request, config: PretrainConfig, catalogue: Catalogue, compute: DevicePrecision
+) -> PlanQuestion:
     """Collect what the plan depends on; config: a training's, as typed."""
-    compute = resolve_device(config.device.name, config.precision.name)
     causes = {key: value for key, value in to_plain(config).items() if key not in IGNORED_KEYS}
     causes["dataset"] = {key: value for key, value in causes["dataset"].items() if key not in DATASET_PATH_KEYS}
     return PlanQuestion(
@@ -123,45 +129,29 @@ def build_question(request: Request, config: PretrainConfig, catalogue: Catalogu
         typed=request.typed_settings,
         budget=request.budget,
         methods=tuple(request.config.methods),
+        continued=tuple(request.config.continued),
+        pretrained=tuple(request.config.pretrained),
         seeds=request.config.seeds,
         epochs=request.epochs,
-        fewer_labels=tuple(request.config.fewer_labels),
         chosen_by=request.config.chosen_by,
     )
 
 
-def make_plan(
-    request: Request, asked: PlanQuestion, catalogue: Catalogue, split: Split, *, spent: Callable[[], float]
-) -> BenchmarkPlan:
-    """Measure this machine and make a plan; spent: the clock of the budget.
-
-    On a GPU the paper's encoder and size are taken where they fit into memory and budget, else the small ones.
-    """
-    config, call = request.config, request.call
-    for large in [True, False] if asked.device == "cuda" else [False]:
-        settings = choose_settings(request, catalogue, split, large=large)
-        words = (*call.words, *settings.format_overrides(asked.typed))
-        places = [f"{key}={quote_value(getattr(config, key))}" for key in ("store_dir", "output_dir")]
-        configs = {method: compose_training_config([*words, *places], method) for method in config.methods}
-        linear = None
-        if "linear" not in config.probe:
-            others = [word for word in words if word.partition("=")[0] != "probe"]
-            probes = f"probe=[{','.join([*config.probe, 'linear'])}]"
-            linear = compose_training_config([*others, probes], asked.methods[-1]).probe["linear"]
-        try:
-            costs = measure_in_subprocess(CostRequest(configs, linear, asked.fewer_labels))
-            costs = replace(costs, prepare=costs.prepare + spent())
-            # All methods with the small encoder before some of them with the large one.
-            optional = () if large or "methods" in request.typed else tuple(costs.epoch)
-            typed = TypedChoices(config.epochs, optional, epochs=asked.epochs, seeds=asked.seeds)
-            schedule = compute_schedule(costs, asked.budget, typed)
-        except ConfigError:
-            if large:
-                continue
-            raise
-        settings = replace(settings, backbone=configs[asked.methods[-1]].backbone.title)
-        return BenchmarkPlan(asked, settings, costs, schedule)
-    raise AssertionError("the last size either fits or raises")
+def make_plan(request: Request, asked: PlanQuestion, catalogue: Catalogue, split: Split) -> BenchmarkPlan:
+    """Make a plan; nothing is measured yet. On a GPU the paper's encoder and size are taken if the budget is not
+    small, and the small ones where they need more memory than there is."""
+    large = asked.device == "cuda" and asked.budget >= LARGE_BUDGET
+    settings = choose_settings(request, catalogue, split, large=large)
+    pretrained = find_pretrained(asked.pretrained, Path(request.config.data_dir), settings.backbone)
+    images, batch = len(split.train) + len(catalogue.unlabelled), settings.batch_size
+    trained = images if request.config.keep_last_batch else max(1, images // batch) * batch
+    return BenchmarkPlan(
+        asked=asked,
+        settings=settings,
+        smaller=choose_settings(request, catalogue, split, large=False) if large else None,
+        pretrained=tuple(pretrained),
+        race=Race(asked.methods, 2 * min(images, trained), asked.epochs, asked.seeds),
+    )
 
 
 def choose_settings(request: Request, catalogue: Catalogue, split: Split, *, large: bool) -> PlanSettings:
@@ -171,7 +161,7 @@ def choose_settings(request: Request, catalogue: Catalogue, split: Split, *, lar
     fitting = choose_default_settings(catalogue, split, gpu=large)
     k = config.probe["knn"]["k"] if "knn" in config.probe else None
     return PlanSettings(
-        backbone="resnet50" if large else "resnet18",
+        backbone=config.backbone.title if "backbone" in typed else "resnet50" if large else "resnet18",
         image_size=config.image_size if "image_size" in typed else fitting.image_size,
         batch_size=config.batch_size if "batch_size" in typed else min(config.batch_size, fitting.batch_size),
         k=k if k is None or "probe.knn.k" in typed else min(k, fitting.k),

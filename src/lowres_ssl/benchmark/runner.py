@@ -1,10 +1,6 @@
-"""Run a stored plan to its end by the clock. What is done is not repeated, what is late is dropped.
-
-Each step is a command of ours in a process of its own. The plan is stored again after each.
-"""
+"""Run a benchmark by the clock: each step is a command in a process of its own, the plan is stored after each."""
 
 import os
-import shlex
 import signal
 import subprocess
 import sys
@@ -13,27 +9,31 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import pandas as pd
+
 from lowres_ssl.benchmark.plan import (
+    RANDOM_STEP,
     BenchmarkCall,
     BenchmarkPlan,
     BenchmarkStep,
-    build_training_command,
-    plan_extra_steps,
     plan_final_steps,
-    plan_training_steps,
+    plan_frozen_steps,
+    plan_more_random,
+    plan_run,
     write_benchmark_plan,
 )
-from lowres_ssl.benchmark.schedule import fits_in_budget
+from lowres_ssl.benchmark.results import find_best_pretrained, read_results, select_candidate
+from lowres_ssl.benchmark.schedule import START_WORD, FinishedRun, NextRun, find_next_run
 from lowres_ssl.config.overrides import format_command
-from lowres_ssl.console import format_duration, log_info
+from lowres_ssl.console import format_duration, log_info, pluralise
 from lowres_ssl.errors import TrainingError
-from lowres_ssl.runs.index import read_index
-from lowres_ssl.sweeps.jobs import iter_failures
+from lowres_ssl.runs.run import Run
 
 CLI_COMMAND = (sys.executable, "-m", "lowres_ssl")
-MAX_OVERRUN = 1.5  # budgets; a step that may be left out is stopped then
-# A process that ends so was ended by somebody else, or by the system for its memory.
-KILL_CODES = (128 + signal.SIGKILL, 128 + signal.SIGTERM, 128 + signal.SIGINT)
+RESERVED_SHARE = 0.07  # of the budget, for what is slower than measured
+MAX_LATE_SHARE = 0.1  # of the budget: so much later than planned a run may end that the answer needs
+MAX_OVERRUN = 1.05  # budgets, tables and report included: a training that goes on is stopped then
+MIN_FETCH_SECONDS, FETCH_SHARE = 90.0, 0.1  # for scoring an encoder of others, whose weights may be fetched
 
 
 @dataclass(frozen=True)
@@ -94,14 +94,19 @@ def read_last_line(log: Path) -> str:
 
 
 class BenchmarkRunner:
-    """Run a plan's steps and keep the plan up to date. `probes`: what everything is scored with; `started`: when this
-    call began, by `time.monotonic`. Of the budget as much as the plan has `spent` is used up already."""
+    """Run a plan's steps and keep the plan up to date. `started`: when this call began, by `time.monotonic`; of the
+    budget as much as the plan has `spent` is used up already. `answer`: called when there is more to answer by."""
 
-    def __init__(self, plan: BenchmarkPlan, call: BenchmarkCall, probes: Sequence[str], started: float) -> None:
-        self.plan, self.call, self.probes, self.started = plan, call, probes, started
+    def __init__(
+        self,
+        plan: BenchmarkPlan,
+        call: BenchmarkCall,
+        probes: Sequence[str],
+        started: float,
+        answer: Callable[[BenchmarkPlan], None],
+    ) -> None:
+        self.plan, self.call, self.probes, self.started, self.answer = plan, call, probes, started, answer
         self.before = plan.spent
-        self.pace = 1.0  # seconds taken for each that was planned; not by a step that an earlier call began
-        self.is_first_step = True
 
     @property
     def log(self) -> Path:
@@ -110,99 +115,113 @@ class BenchmarkRunner:
     def spent(self) -> float:
         return self.before + time.monotonic() - self.started
 
-    def run(self, before_report: Callable[[BenchmarkPlan], None]) -> BenchmarkPlan:
-        """Run every step that is not done yet and that there is time for. Raises `TrainingError` if no method has a
-        result."""
+    def left(self, budgets: float) -> float:
+        """The seconds until so many budgets are used up, without those of tables, comparison and report."""
+        return budgets * self.plan.asked.budget - self.spent() - self.plan.report_seconds
+
+    def run(self) -> BenchmarkPlan:
+        """Run what is not done yet and what there is time for. An interruption leaves the plan as far as it is."""
+        if self.plan.finished:
+            return self.plan
         self.call.folder(self.plan.asked).mkdir(parents=True, exist_ok=True)
-        for step in plan_training_steps(self.plan, self.call):
-            self.run_if_in_time(step, self.train_seed)
-        if not self.plan.seeds_done:
-            raise TrainingError(f"no seed could be run; {'; '.join(self.plan.failed) or f'see {self.log}'}")
-        for step in plan_extra_steps(self.plan, self.call, self.probes):
-            self.run_if_in_time(step, self.run_extra)
-        has_report = self.call.file(self.plan.asked, "report.html").exists()
+        self.score_frozen()
+        while (run := self.choose_run()) is not None:
+            self.train(run)
+        if self.plan.race.finalist is None:
+            log_info("no time for a training: the answer is by encoders that nothing was trained for")
+        if (step := plan_more_random(self.plan, self.call, self.left(1.0))) is not None:
+            self.run_step(step, self.left(MAX_OVERRUN))
         for step in plan_final_steps(self.plan, self.call, self.probes):
-            if step.name not in self.plan.done or (step.name == "report" and not has_report):
-                if step.name == "report":
-                    before_report(self.plan)
-                self.run_extra(step, limited=False)
+            if step.name == "report":
+                self.answer(self.plan)
+            ended = self.run_step(step)
+            if ended.code:
+                self.fail(step.name, ended)
+        self.save(replace(self.plan, finished=True))
         return self.plan
 
-    def run_if_in_time(self, step: BenchmarkStep, run: Callable[[BenchmarkStep], None]) -> None:
-        if step.name in self.plan.done or step.name in self.plan.dropped:
+    def score_frozen(self) -> None:
+        """Score the encoders that nothing is trained for, then enter the candidates that start from the best of them.
+
+        The weights of others may have to be fetched, and a network may not answer: that has a limit.
+        """
+        for step in plan_frozen_steps(self.plan, self.call):
+            if step.name in {*self.plan.done, *self.plan.missing}:
+                continue
+            longest = None if step.name == RANDOM_STEP else max(MIN_FETCH_SECONDS, FETCH_SHARE * self.plan.asked.budget)
+            ended = self.run_step(step, longest)
+            if ended.code and step.name == RANDOM_STEP:
+                raise TrainingError(f"random initialisation cannot be scored: {self.explain_failure(ended)}")
+            if ended.code:
+                log_info(f"left out: {step.name}: {self.explain_failure(ended)}")
+                self.save(replace(self.plan, missing=(*self.plan.missing, step.name)))
+        best = find_best_pretrained(self.plan, self.read_rows())
+        if best is not None and not self.plan.race.runs:
+            continued = tuple(f"{method}{START_WORD}{best}" for method in self.plan.asked.continued)
+            candidates = (*continued, *self.plan.asked.methods)
+            self.save(replace(self.plan, race=replace(self.plan.race, candidates=candidates)))
+        self.answer(self.plan)
+
+    def choose_run(self) -> NextRun | None:
+        """Choose the next training, and log where a rung begins."""
+        before = self.plan.race
+        race, run = find_next_run(before, self.left(1 - RESERVED_SHARE), MAX_LATE_SHARE * self.plan.asked.budget)
+        if race.rungs != before.rungs:
+            self.save(replace(self.plan, race=race))
+            rung = race.rungs[-1]
+            views = f"{race.count_views(rung.epochs):,} views ({pluralise(rung.epochs, 'epoch')})"
+            log_info(f"rung {len(race.rungs)}, {views} each: {', '.join(rung.names)}")
+        return run
+
+    def train(self, run: NextRun) -> None:
+        """Train a candidate and note its validation accuracy; one that fails is out of the race."""
+        step, smaller = plan_run(self.plan, self.call, run), self.plan.smaller
+        ended = self.run_step(step, self.left(MAX_OVERRUN))
+        done = self.read_run(run, ended)
+        if done.score is None and not self.plan.race.runs and smaller not in (None, self.plan.settings):
+            assert smaller is not None
+            log_info(f"{step.name}: {self.explain_failure(ended)}; again with {smaller.backbone}")
+            self.save(replace(self.plan.restart(), settings=smaller))
+            self.score_frozen()
             return
-        if fits_in_budget(
-            step.seconds * self.pace,
-            spent=self.spent(),
-            still_to_come=self.plan.costs.report * self.pace,
-            budget=self.plan.asked.budget,
-            seed=step.seed,
-        ):
-            run(step)
-        else:
-            self.drop(step)
+        if done.score is None and not ended.stopped:
+            self.fail(step.name, ended)
+        self.save(replace(self.plan, race=self.plan.race.add(done)))
+        if done.score is not None:
+            log_info(f"    validation accuracy by {self.plan.asked.chosen_by}: {done.score:.3f}")
+        self.answer(self.plan)
 
-    def train_seed(self, step: BenchmarkStep) -> None:
-        """Train all methods with one seed, or none: a seed that is stopped for want of time is dropped whole."""
-        seed, whole = step.seed or 0, self.before == 0 or not self.is_first_step
-        self.is_first_step = False
-        limit = None if seed == 0 else self.limit
-        ended = self.run_step(step, limit)
-        if ended.stopped:
-            self.drop(step)
-            return
-        missing = self.find_unscored_methods(seed)
-        messages = self.read_sweep_errors() if missing else {}
-        if missing and (ended.code < 0 or ended.code in KILL_CODES):
-            again = ", ".join(missing)
-            log_info(f"{step.name}: its process was killed (exit code {ended.code}); {again} once more, each alone")
-            for method in missing:
-                words = build_training_command(self.plan, self.call, [method], str(seed))
-                alone = self.run_step(BenchmarkStep(step.name, words, 0.0, seed), limit)
-                messages[method] = self.explain_failure(alone)
-            missing = self.find_unscored_methods(seed)
-        reasons = [messages.get(method) or self.explain_failure(ended) for method in missing]
-        failed = tuple(f"{method}, {step.name}: {why}" for method, why in zip(missing, reasons, strict=True))
-        for line in failed:
-            log_info(f"failed: {line}")
-        if len(missing) == len(self.plan.methods):
-            raise TrainingError(f"{step.name}: no method has a result; {failed[0]}")
-        if whole:
-            self.pace = ended.seconds / step.seconds
-        self.save(self.plan.after(step.name, ended.seconds, failed))
+    def read_run(self, run: NextRun, ended: ExitStatus) -> FinishedRun:
+        """Read how long a training took and its validation accuracy, of one that ended as it should."""
+        rows = select_candidate(self.read_rows(), self.plan, run.name, run.epochs)
+        own = rows[(rows["seed"] == run.seed) & (rows["probe"] == self.plan.asked.chosen_by)]
+        if ended.code or own.empty:
+            return FinishedRun(run.name, run.epochs, run.seed, ended.seconds, 0.0, None)
+        outcome = Run(Path(own["result"].iloc[0]).parent).read().outcome
+        assert outcome is not None, "it is finished"
+        training, score = outcome.training_seconds, float(own["validation_accuracy"].iloc[0])
+        return FinishedRun(run.name, run.epochs, run.seed, max(ended.seconds, training), training, score)
 
-    @property
-    def limit(self) -> float:
-        """The seconds that a step may take that can be left out."""
-        return max(0.0, MAX_OVERRUN * self.plan.asked.budget - self.spent())
+    def read_rows(self) -> pd.DataFrame:
+        return read_results(self.call.folder(self.plan.asked))
 
-    def run_extra(self, step: BenchmarkStep, *, limited: bool = True) -> None:
-        """Run a step without which there is an answer all the same."""
-        ended = self.run_step(step, self.limit if limited else None)
-        others = tuple(each for each in self.plan.failed if not each.startswith(f"{step.name}: "))
-        if ended.stopped:
-            self.drop(step)
-        elif ended.code == 0:
-            self.save(replace(self.plan, failed=others).after(step.name, ended.seconds))
-        else:
-            failure = f"{step.name}: {self.explain_failure(ended)}"
-            log_info(f"failed: {failure}")
-            self.save(replace(self.plan, failed=(*others, failure)))
-
-    def run_step(self, step: BenchmarkStep, limit: float | None) -> ExitStatus:
+    def run_step(self, step: BenchmarkStep, limit: float | None = None) -> ExitStatus:
+        """Run a command; after `limit` seconds it is stopped."""
         log_info(f"[{self.format_spent()}] $ {format_command(*step.words)}")
         try:
-            ended = run_subprocess(step.words, log=self.log, limit=limit)
+            ended = run_subprocess(step.words, log=self.log, limit=None if limit is None else max(1.0, limit))
         except KeyboardInterrupt:
             self.save(self.plan)
             raise
-        planned = f", {format_duration(step.seconds)} were planned" if step.seconds else ""
-        log_info(f"    {'stopped' if ended.stopped else 'ended'} after {format_duration(ended.seconds)}{planned}")
+        log_info(f"    {'stopped' if ended.stopped else 'ended'} after {format_duration(ended.seconds)}")
+        if ended.code == 0:
+            self.save(replace(self.plan, done={**self.plan.done, step.name: ended.seconds}))
         return ended
 
-    def drop(self, step: BenchmarkStep) -> None:
-        log_info(f"{step.name}: left out, for all methods alike; {self.format_spent()} are used up: no time for it")
-        self.save(replace(self.plan, dropped=(*self.plan.dropped, step.name)))
+    def fail(self, name: str, ended: ExitStatus) -> None:
+        failure = f"{name}: {self.explain_failure(ended)}"
+        log_info(f"failed: {failure}")
+        self.save(replace(self.plan, failed=(*self.plan.failed, failure)))
 
     def format_spent(self) -> str:
         return f"{format_duration(self.spent())} of {format_duration(self.plan.asked.budget)}"
@@ -211,24 +230,10 @@ class BenchmarkRunner:
         self.plan = replace(plan, spent=self.spent())
         write_benchmark_plan(self.call, self.plan)
 
-    def find_unscored_methods(self, seed: int) -> list[str]:
-        """The methods that have no finished, scored run of this seed, in order."""
-        frame, _ = read_index(self.call.folder(self.plan.asked))
-        whole = (frame["state"] == "finished") & (frame["label_fraction"] == 1) & (frame["seed"] == seed)
-        there = frame[whole & frame["epochs"].fillna(0).isin([0, self.plan.schedule.epochs])]
-        return [method for method in self.plan.methods if method not in set(there["method"])]
-
-    def read_sweep_errors(self) -> dict[str, str]:
-        """The error of each method that failed in the latest sweep."""
-        folders = sorted(path for path in (self.call.folder(self.plan.asked) / "sweeps").glob("*") if path.is_dir())
-        found: dict[str, str] = {}
-        for failure in iter_failures(folders[-1]) if folders else ():
-            words = dict(word.partition("=")[::2] for word in shlex.split(failure.command))
-            found[words.get("method", "")] = failure.message
-        return found
-
     def explain_failure(self, ended: ExitStatus) -> str:
         """The last line that a command printed; on a terminal it was printed there."""
+        if ended.stopped:
+            return f"stopped after {format_duration(ended.seconds)}"
         if sys.stderr.isatty():
             return f"exit code {ended.code}, see above"
         return read_last_line(self.log) or f"exit code {ended.code}"

@@ -1,158 +1,213 @@
-"""Divide a budget: how many seeds, methods and epochs fit into so many seconds, by a named rule. No clock.
+"""Plan the trainings of a benchmark: rungs of growing length, the weaker half dropped, seeds of the best. No clock.
 
-The rule, `seeds_first` (docs/which_method.md has the reasons):
+1. One epoch of one candidate of each kind (random start, pre-trained start) measures what an epoch and a command take.
+2. One seed of each candidate at about 10,000 views; the better half, by validation, at 30,000, then 100,000 and so on.
+   The last rung is as long as leaves time for the seeds, at least twice the one before.
+3. The best of the last complete rung, the finalist, gets two more seeds, and further ones if there is time.
 
-1. Every method gets the same epochs, batch size and seeds.
-2. A tenth of the budget is kept back for what turns out slower than measured.
-3. Three seeds. Where they cannot have two epochs of every method, methods that were not typed are left out, the last
-   first.
-4. Further seeds of the random encoders, up to ten in all, for a tenth of the budget.
-5. For a tenth of the budget each, in this order: scores with fewer labels, the MLP probe.
-6. As many epochs as fit, up to the recipe's; then further seeds, up to five.
+What is next is decided anew before each run, by what the runs so far took. docs/which_method.md has the reasons.
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Self
 
-from lowres_ssl.config.experiment_schema import RANDOM_SEEDS
-from lowres_ssl.config.overrides import format_budget
-from lowres_ssl.console import pluralise
-from lowres_ssl.errors import ConfigError
-
-SCHEDULE_RULE = "seeds_first"
-RESERVED_SHARE = 0.1
-EXTRA_SHARE = 0.1
+RUNG_VIEWS = (10_000, 30_000, 100_000, 300_000, 1_000_000)
+MIN_GROWTH = 2.0  # of the last rung over the one before
 MIN_SEEDS, MAX_SEEDS = 3, 5
-MIN_EPOCHS = 2
-COST_MARGIN = 1.1
-MIN_SEEDS_OVERRUN = 1.25  # budgets within which the first three seeds have to end
-ROUNDING = 1e-9  # seconds
+START_WORD = " from "  # "dcl from imagenet resnet18"
+
+
+def get_start(name: str) -> str:
+    """Return the encoder that a candidate starts from, "" for random initialisation."""
+    return name.partition(START_WORD)[2]
 
 
 @dataclass(frozen=True)
-class BenchmarkCosts:
-    """Seconds on this machine, as measured.
+class FinishedRun:
+    """A training that has ended. seconds: of the whole command; training: of its epochs. score: validation accuracy of
+    the probe that chooses, None where it failed."""
 
-    epoch: of one epoch, by method, of those that train. round_base: what a seed of all methods takes beside its epochs:
-    starting, features, scores. run: each method's part of that. prepare: reading and decoding the images, and
-    measuring. report: tables, comparison, report. start: of a command. random_seed: one more seed of all random
-    encoders, with its scores. extras: scoring all methods of one seed otherwise, by name, in the order of preference.
-    views: a second, by method, of those that train. device: the machine and the precision, in words.
+    name: str
+    epochs: int
+    seed: int
+    seconds: float
+    training: float
+    score: float | None
+
+
+@dataclass(frozen=True)
+class NextRun:
+    name: str
+    epochs: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class RunCost:
+    """Seconds: of an epoch, and of a run beside its epochs (start, features, scores)."""
+
+    epoch: float
+    base: float
+
+    def run(self, epochs: int) -> float:
+        return self.base + epochs * self.epoch
+
+
+@dataclass(frozen=True)
+class Rung:
+    """All candidates of it are trained for so many epochs, with seed 0."""
+
+    epochs: int
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Race:
+    """The candidates, in order of preference, and what has been run of them.
+
+    epoch_views: views of an epoch. epochs, seeds: as typed, None if they are to be chosen.
     """
 
-    epoch: Mapping[str, float]
-    round_base: float
-    run: float
-    prepare: float
-    report: float
-    start: float
-    random_seed: float
-    extras: Mapping[str, float] = field(default_factory=dict)
-    views: Mapping[str, float] = field(default_factory=dict)
-    device: str = ""
-
-    def round(self, epochs: int) -> float:
-        """All methods, one seed."""
-        return self.round_base + epochs * sum(self.epoch.values())
-
-    def drop_methods(self, methods: Sequence[str]) -> "BenchmarkCosts":
-        """The same without these methods; their part of the extras stays in."""
-        epoch = {name: seconds for name, seconds in self.epoch.items() if name not in methods}
-        return replace(self, epoch=epoch, round_base=self.round_base - len(methods) * self.run)
-
-    def compute_random_seconds(self, seeds: int) -> float:
-        """So many more seeds of the random encoders."""
-        return self.start + seeds * self.random_seed if seeds > 0 else 0.0
-
-    def whole(self, seeds: int, epochs: int, extras: Sequence[str] = (), random_seeds: int = 0) -> float:
-        """All of it; `random_seeds`: how many the random encoders have, if more than the others."""
-        every_seed = self.round(epochs) + sum(self.extras[name] for name in extras)
-        return self.prepare + self.report + seeds * every_seed + self.compute_random_seconds(random_seeds - seeds)
-
-
-@dataclass(frozen=True)
-class BenchmarkSchedule:
-    """What fits. random_seeds: of the random encoders, at least `seeds`. left_out: methods without time. seconds: of
-    all of it, without what is kept back."""
-
-    seeds: int
-    random_seeds: int
-    epochs: int
-    extras: tuple[str, ...]
-    left_out: tuple[str, ...]
-    seconds: float
-
-
-@dataclass(frozen=True)
-class TypedChoices:
-    """What was typed; None is left to the rule. recipe_epochs: the most that are chosen. optional: the methods that may
-    be left out, in the order of preference."""
-
-    recipe_epochs: int
-    optional: tuple[str, ...] = ()
+    candidates: tuple[str, ...]
+    epoch_views: int
     epochs: int | None = None
     seeds: int | None = None
+    rungs: tuple[Rung, ...] = ()
+    runs: tuple[FinishedRun, ...] = ()
+
+    def add(self, run: FinishedRun) -> Self:
+        return replace(self, runs=(*self.runs, run))
+
+    def find_run(self, name: str, epochs: int, seed: int = 0) -> FinishedRun | None:
+        wanted = (name, epochs, seed)
+        return next((each for each in self.runs if (each.name, each.epochs, each.seed) == wanted), None)
+
+    def rank(self, rung: Rung) -> list[str]:
+        """The candidates of a rung by validation accuracy, the best first, of equals the one named first; without those
+        that failed."""
+        found = ((name, self.find_run(name, rung.epochs)) for name in rung.names)
+        scores = {name: run.score for name, run in found if run is not None and run.score is not None}
+        return sorted(scores, key=lambda name: -scores[name])
+
+    def is_complete(self, rung: Rung) -> bool:
+        return all(self.find_run(name, rung.epochs) for name in rung.names)
 
     @property
-    def exclusions(self) -> list[tuple[str, ...]]:
-        """Which methods to leave out: none, then one more each time, the last first; one always stays."""
-        return [self.optional[kept:] for kept in range(len(self.optional), 0, -1)] or [()]
+    def last_rung(self) -> Rung | None:
+        """The longest rung that is complete and has a result."""
+        return next((each for each in reversed(self.rungs) if self.is_complete(each) and self.rank(each)), None)
 
     @property
-    def min_epochs(self) -> int:
-        return self.epochs or min(MIN_EPOCHS, self.recipe_epochs)
+    def finalist(self) -> str | None:
+        return self.rank(self.last_rung)[0] if self.last_rung is not None else None
+
+    @property
+    def finalist_seeds(self) -> list[int]:
+        """The seeds that the finalist has been scored with, at the last rung's length."""
+        finalist, rung = self.finalist, self.last_rung
+        if finalist is None or rung is None:
+            return []
+        same = (each for each in self.runs if (each.name, each.epochs) == (finalist, rung.epochs))
+        return sorted(each.seed for each in same if each.score is not None)
+
+    @property
+    def not_tried(self) -> list[str]:
+        """Candidates that no rung had time for."""
+        return [name for name in self.candidates if self.rungs and name not in self.rungs[0].names]
+
+    def estimate_cost(self, name: str) -> RunCost | None:
+        """Estimate by the candidate's own longest run, else by the slowest of those with the same start; None where
+        neither has been run."""
+        scored = [each for each in self.runs if each.score is not None]
+        own = sorted((each for each in scored if each.name == name), key=lambda each: each.epochs)[-1:]
+        kin = own or [each for each in scored if get_start(each.name) == get_start(name)]
+        costs = (RunCost(each.training / each.epochs, each.seconds - each.training) for each in kin)
+        return max(costs, key=lambda cost: cost.epoch, default=None)
+
+    def estimate_costs(self, names: Sequence[str]) -> dict[str, RunCost]:
+        """The same of those of which it is known."""
+        costs = {name: self.estimate_cost(name) for name in names}
+        return {name: cost for name, cost in costs.items() if cost is not None}
+
+    def count_views(self, epochs: int) -> int:
+        return epochs * self.epoch_views
+
+    def count_epochs(self, views: int) -> int:
+        return max(1, round(views / self.epoch_views))
 
 
-def compute_schedule(costs: BenchmarkCosts, budget: float, typed: TypedChoices) -> BenchmarkSchedule:
-    """Choose methods, seeds, epochs and extras for a budget in seconds. Raises `ConfigError`, with the smallest budget
-    that would do, if the smallest plan does not fit."""
-    usable = budget * (1 - RESERVED_SHARE) + ROUNDING
-    seeds, epochs = typed.seeds or MIN_SEEDS, typed.min_epochs
-    fitting = (each for each in typed.exclusions if costs.drop_methods(each).whole(seeds, epochs) <= usable)
-    left_out = next(fitting, None)
-    if left_out is None:
-        fewest = compute_min_budget(costs, typed, typed.exclusions[-1])
-        methods, fewer = ("one method", "") if typed.optional else ("every method", "fewer methods=[...], ")
-        raise ConfigError(
-            f"budget={format_budget(budget)}: too little for {pluralise(seeds, 'seed')} of "
-            f"{pluralise(epochs, 'epoch')} of {methods}; wanted at least {format_budget(fewest)}; type "
-            f"budget={format_budget(COST_MARGIN * fewest)}, since the next measurement differs a little, or {fewer}a "
-            "smaller image_size or dataset.subset=N"
-        )
-    costs = costs.drop_methods(left_out)
-    random_seeds = seeds
-    for more in range(seeds + 1, RANDOM_SEEDS + 1):
-        cheap = costs.compute_random_seconds(more - seeds) <= EXTRA_SHARE * budget
-        if cheap and costs.whole(seeds, epochs, random_seeds=more) <= usable:
-            random_seeds = more
-    extras: tuple[str, ...] = ()
-    for name, seconds in costs.extras.items():
-        cheap = seeds * seconds <= EXTRA_SHARE * budget
-        if cheap and costs.whole(seeds, epochs, (*extras, name), random_seeds) <= usable:
-            extras = (*extras, name)
-    epochs = typed.epochs or typed.recipe_epochs
-    if typed.epochs is None and (an_epoch := seeds * sum(costs.epoch.values())) > 0:
-        epochs = min(epochs, math.floor((usable - costs.whole(seeds, 0, extras, random_seeds)) / an_epoch))
-    if typed.seeds is None and epochs == (typed.epochs or typed.recipe_epochs):
-        while seeds < MAX_SEEDS and costs.whole(seeds + 1, epochs, extras, random_seeds) <= usable:
-            seeds += 1
-    random_seeds = max(random_seeds, seeds)
-    seconds = costs.whole(seeds, epochs, extras, random_seeds)
-    return BenchmarkSchedule(seeds, random_seeds, epochs, extras, left_out, seconds)
+def find_next_run(race: Race, left: float, slack: float) -> tuple[Race, NextRun | None]:
+    """Decide what to train next, and open a rung where one begins; None if nothing more fits.
 
-
-def compute_min_budget(costs: BenchmarkCosts, typed: TypedChoices, left_out: Sequence[str] = ()) -> float:
-    """Compute the smallest budget, in seconds, with room for all methods but those that are left out."""
-    seconds = costs.drop_methods(left_out).whole(typed.seeds or MIN_SEEDS, typed.min_epochs)
-    return seconds / (1 - RESERVED_SHARE)
-
-
-def fits_in_budget(seconds: float, *, spent: float, still_to_come: float, budget: float, seed: int | None) -> bool:
-    """Whether to begin a step of so many seconds, `spent` seconds after the start, when what cannot be left out takes
-    `still_to_come` after it. `seed`: the number of the seed that the step trains, from 0; None for an extra.
-
-    The first seed always is begun; those up to `MIN_SEEDS` if they end within `MIN_SEEDS_OVERRUN` budgets.
+    left: the seconds that trainings may still take; slack: how much longer a run may take that belongs to the answer.
     """
-    late = seed is not None and seed < MIN_SEEDS
-    return seed == 0 or spent + seconds + still_to_come <= budget * (MIN_SEEDS_OVERRUN if late else 1.0)
+    timed = {get_start(run.name) for run in race.runs if run.score is not None}
+    tried = {run.name for run in race.runs}
+    for name in race.candidates:
+        if get_start(name) not in timed and name not in tried:
+            return race, NextRun(name, 1, 0)
+    if not race.rungs or race.is_complete(race.rungs[-1]):
+        race = open_rung(race, left)
+    costs = race.estimate_costs(race.candidates)
+    if race.rungs and not race.is_complete(rung := race.rungs[-1]):
+        name = next(name for name in rung.names if race.find_run(name, rung.epochs) is None)
+        if costs[name].run(rung.epochs) <= left + slack:
+            return race, NextRun(name, rung.epochs, 0)
+    if race.finalist is None or race.last_rung is None:
+        return race, None
+    epochs, wanted = race.last_rung.epochs, race.seeds or MAX_SEEDS
+    for seed in range(wanted):
+        if race.find_run(race.finalist, epochs, seed) is None:
+            room = left + (slack if seed < (race.seeds or MIN_SEEDS) else 0.0)
+            fits = costs[race.finalist].run(epochs) <= room
+            return race, NextRun(race.finalist, epochs, seed) if fits else None
+    return race, None
+
+
+def open_rung(race: Race, left: float) -> Race:
+    """Add the next rung, if there is time for it and for the seeds that follow it."""
+    ranked = race.rank(race.rungs[-1]) if race.rungs else []
+    names = ranked[: math.ceil(len(ranked) / 2)] if race.rungs else race.candidates
+    costs = race.estimate_costs(names)
+    failed = {run.name for run in race.runs if run.score is None}
+    names = [name for name in names if name in costs and name not in failed]
+    # Rather fewer methods than trainings that are too short to show anything; at last the cheapest one.
+    fewer = [names] if race.rungs else [names[:number] for number in range(len(names), 0, -1)]
+    for kept in [*fewer, sorted(names, key=lambda name: costs[name].epoch)[:1]]:
+        epochs = plan_rungs(race, [costs[name] for name in kept], left)
+        is_deep = race.rungs or race.epochs or len(kept) == 1
+        if epochs and (is_deep or epochs[0] >= race.count_epochs(RUNG_VIEWS[0])):
+            return replace(race, rungs=(*race.rungs, Rung(epochs[0], tuple(kept))))
+    return race
+
+
+def plan_rungs(race: Race, costs: Sequence[RunCost], left: float) -> list[int]:
+    """Choose the epochs of the rungs that follow, the first with candidates of these costs; none if nothing fits.
+
+    As many rungs as fit, their lengths those of `RUNG_VIEWS` but for the last, which takes what the seeds leave; until
+    it is known which candidates go on, the costliest are counted.
+    """
+    last = race.rungs[-1].epochs if race.rungs else 0
+    most = race.epochs or max(1, RUNG_VIEWS[-1] // race.epoch_views)
+    usual = [epochs for epochs in dict.fromkeys(map(race.count_epochs, RUNG_VIEWS)) if last < epochs < most]
+    by_cost = sorted(costs, key=lambda cost: -cost.epoch)
+    counts = [len(by_cost)] if by_cost else []
+    while counts and counts[-1] > 1:
+        counts.append(math.ceil(counts[-1] / 2))
+    for number in range(min(len(counts), len(usual) + 1), 0, -1):
+        before = usual[: number - 1]
+        spent = sum(
+            cost.run(epochs)
+            for epochs, count in zip(before, counts[: number - 1], strict=True)
+            for cost in by_cost[:count]
+        )
+        final = [*by_cost[: counts[number - 1]], *by_cost[:1] * ((race.seeds or MIN_SEEDS) - 1)]
+        room = left - spent - sum(cost.base for cost in final)
+        an_epoch = sum(cost.epoch for cost in final)
+        longest = most if room >= most * an_epoch else math.floor(room / an_epoch)
+        previous = before[-1] if before else last
+        if longest == race.epochs > previous if race.epochs else longest >= max(1, MIN_GROWTH * previous):
+            return [*before, longest]
+    return []

@@ -1,4 +1,4 @@
-"""`lowres-ssl benchmark`: which method for my images? Planned by the budget, run, and answered."""
+"""`lowres-ssl benchmark`: which encoder for my images? Within a given time; interrupted, it answers by what it has."""
 
 import signal
 import time
@@ -7,6 +7,7 @@ from omegaconf import DictConfig
 
 from lowres_ssl.benchmark.plan import BenchmarkPlan, read_benchmark_plan
 from lowres_ssl.benchmark.printing import (
+    check_no_failures,
     format_leakage_warnings,
     format_plan,
     list_recommendation_lines,
@@ -16,8 +17,9 @@ from lowres_ssl.benchmark.request import build_question, compose_training_config
 from lowres_ssl.benchmark.runner import BenchmarkRunner
 from lowres_ssl.config.check import read_config
 from lowres_ssl.config.experiment_schema import BenchmarkConfig
-from lowres_ssl.console import log_info, log_warning
+from lowres_ssl.console import log_warning
 from lowres_ssl.data.prepare import load_catalogue, make_configured_split
+from lowres_ssl.device import resolve_device
 from lowres_ssl.io.atomic import check_writable, write_text
 from lowres_ssl.io.locks import lock
 from lowres_ssl.reporting.html.build import check_report_libraries
@@ -38,20 +40,26 @@ def main(cfg: DictConfig) -> None:
     catalogue = load_catalogue(first.dataset, call.store_dir)
     catalogue.check_labelled("a benchmark")
     split = make_configured_split(first, catalogue)
-    asked = build_question(request, first, catalogue)
+    compute = resolve_device(first.device.name, first.precision.name)
+    asked = build_question(request, first, catalogue, compute)
     doubts = format_leakage_warnings(catalogue, split)
 
     def write_answer(plan: BenchmarkPlan) -> None:
+        """After each rung, so that an answer is there whatever happens."""
         text = "\n".join(list_recommendation_lines(plan, request, doubts)) + "\n"
         write_text(call.file(asked, "answer.txt"), text)
 
     with lock(call.plan_path(asked), "the same benchmark"):
         plan = None if config.force else read_benchmark_plan(call, asked)
-        if plan is None:
-            log_info("Measuring what a step, features and scores cost here")
-            plan = make_plan(request, asked, catalogue, split, spent=lambda: time.monotonic() - started)
-        print(format_plan(plan, request, first.dataset.title, catalogue, split), flush=True)
-        if not config.dry_run:
-            runner = BenchmarkRunner(plan, call, tuple(config.probe), started)
-            runner.save(plan)
-            print_recommendation(runner.run(write_answer), request, doubts)
+        plan = plan or make_plan(request, asked, catalogue, split)
+        print(format_plan(plan, request, first.dataset.title, catalogue, split, compute), flush=True)
+        if config.dry_run:
+            return
+        runner = BenchmarkRunner(plan, call, tuple(config.probe), started, write_answer)
+        try:
+            runner.run()
+        except KeyboardInterrupt:  # `Interrupted`, which SIGTERM raises, is one
+            print_recommendation(runner.plan, request, doubts)
+            raise
+        print_recommendation(runner.plan, request, doubts)
+        check_no_failures(runner.plan, request)

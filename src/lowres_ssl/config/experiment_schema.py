@@ -213,6 +213,7 @@ class PretrainConfig(ExperimentConfig):
     preemption_signal: PreemptionSignal = setting("private")
     tracker: dict[str, Any] = setting("private", "request")
     evaluate: bool = setting("private", "request")
+    baselines: bool = setting("private", "request")
     picture: bool = setting("request")
     dry_run: bool = setting("private", "request")
 
@@ -255,8 +256,9 @@ class TuneConfig(ExperimentConfig):
 class BenchmarkConfig(PretrainConfig):
     budget: str = MISSING
     methods: list[str] = MISSING
+    continued: list[str] = MISSING
+    pretrained: list[str] = MISSING
     seeds: int | None = MISSING
-    fewer_labels: list[float] = MISSING
     chosen_by: str = MISSING
 
 

@@ -1,4 +1,4 @@
-"""Estimate what runs would take, for `dry_run=true` and `benchmark`: views to go, seconds (by steps on noise), disk."""
+"""Estimate what runs would take for `dry_run=true`: views to go, seconds (by steps on noise), disk."""
 
 import time
 from collections import Counter

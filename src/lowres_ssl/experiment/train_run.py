@@ -102,14 +102,14 @@ def list_rows(
     rows = []
     if plan.method is not None:
         rows.append((get_or_train(plan, material, probe, session), config))
-        if plan.source is not None and config.evaluate:
+        if plan.source is not None and config.evaluate and config.baselines:
             own = experiment.fixed[WEIGHTS_METHOD]
             rows.append((get_fixed_run(own, material, compute, probe, source=plan.source), own))
     else:
         rows.append((get_fixed_run(config, material, compute, probe, encoder=plan.encoder), config))
         session.begin(rows[0][0], config, material, trains=False)
     for name in plan.baselines:  # every table needs them
-        if config.evaluate and config.method["name"] != name:
+        if config.evaluate and config.baselines and config.method["name"] != name:
             own = experiment.fixed[name]
             rows.append((get_fixed_run(own, material, compute, probe), own))
     return rows
