@@ -159,9 +159,17 @@ TEACHER = {"student": prefixed("backbone.", published(1)), "teacher": prefixed("
 def test_one_of_several_encoders_is_chosen_by_a_key(content: Any, part: str, seed: int, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"holds several encoders; .*weights_part="):
         read(tmp_path / "x.pt", content)
-    with pytest.raises(CheckpointError, match=r"weights_part=nobody: no such encoder; type weights_part="):
+    with pytest.raises(CheckpointError, match=r"weights_part=nobody: no such encoder that fits; type weights_part="):
         read(tmp_path / "x.pt", content, "nobody")
     assert is_read(read(tmp_path / "x.pt", content, part), published(seed))
+
+
+def test_encoder_of_another_architecture_beside_it_is_no_question(tmp_path: Path) -> None:
+    wider = {**published(2), "conv1.weight": torch.ones(9, 3, 3, 3), "layer1.2.weight": torch.ones(1)}
+    content = {"teacher": wider, "student": published(1)}
+    assert is_read(read(tmp_path / "x.pt", content), published(1))
+    with pytest.raises(CheckpointError, match=r"no such encoder that fits; type weights_part=student"):
+        read(tmp_path / "x.pt", content, "teacher")
 
 
 def test_one_encoder_under_two_names_is_one(tmp_path: Path) -> None:
@@ -193,5 +201,6 @@ def test_another_architecture_is_refused_by_what_differs_under_any_prefix(
     with pytest.raises(CheckpointError, match=rf"another architecture \({problem}.*; 1 in all\)"):
         read(tmp_path / "x.pt", prefixed("module.", published() | more))
     missing = {key: value for key, value in published().items() if key != "layer1.1.bias"}
-    with pytest.raises(CheckpointError, match=r"\(layer1.1.bias is missing; 1 in all\)"):
-        read(tmp_path / "x.pt", prefixed("module.", missing))
+    for shape in (missing, numbered(missing)):
+        with pytest.raises(CheckpointError, match=r"\(layer1.1.bias is missing; 1 in all\)"):
+            read(tmp_path / "x.pt", prefixed("module.", shape))

@@ -146,5 +146,7 @@ def test_weights_are_fetched_once_and_need_no_hub_afterwards(monkeypatch: pytest
     assert asked == ["test_vit.r160_in1k"]
     again = load_weights(path)
     assert all(torch.equal(value, again[key]) for key, value in published.state_dict().items())
-    with pytest.raises(DataError, match=r"cannot be fetched \(no network\); .* type initial_weights=FILE"):
-        fetch_timm_file("other", tmp_path)
+    page = "https://huggingface.co/timm/vit_small_patch16_224.augreg_in21k_ft_in1k"
+    message = rf"cannot be fetched \(no network\); fetch model.safetensors of {page} by .* type initial_weights=FILE"
+    with pytest.raises(DataError, match=message):
+        fetch_timm_file("vit_small_patch16_224", tmp_path)

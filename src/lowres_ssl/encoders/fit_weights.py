@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -31,7 +31,7 @@ def load_encoder_weights(
     wanted = encoder.state_dict()
     # PyTorch counts batches in a buffer that older files lack; it changes nothing here.
     counters = {key: value for key, value in wanted.items() if key.endswith("num_batches_tracked")}
-    inner = choose_part(tensors, [key for key in wanted if key not in counters], where, part)
+    inner = choose_part(tensors, {key: wanted[key] for key in wanted if key not in counters}, where, part)
     own = {key.split(".")[0] for key in wanted}
     given = counters | {key: value for key, value in inner.items() if key in wanted or not is_other_part(key, own)}
     given = {key: fit_channels(value, wanted.get(key)) for key, value in given.items()}
@@ -76,37 +76,45 @@ def fit_channels(given: Tensor, wanted: Tensor | None) -> Tensor:
 
 
 def choose_part(
-    tensors: Mapping[str, Tensor], wanted: Sequence[str], where: str, asked: str | None
+    tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor], where: str, asked: str | None
 ) -> Mapping[str, Tensor]:
-    """The tensors by the encoder's own names `wanted`: those of the part that `asked` means, or the only one.
-
-    Those that come nearest where no part has them all. Raises `CheckpointError` for several parts, or another one.
-    """
+    """The tensors by the encoder's own names, which `wanted` has: those of the part that `asked` means, or the only one
+    that fits; those that come nearest where none does. Raises `CheckpointError` for several parts, or another one."""
     if not wanted:
         return tensors
-    named = [key.removesuffix(wanted[0]) for key in tensors if f".{key}".endswith(f".{wanted[0]}")]
+    first = next(iter(wanted))
+    named = [key.removesuffix(first) for key in tensors if f".{key}".endswith(f".{first}")]
     parts = {
         part: {key.removeprefix(part): value for key, value in tensors.items() if key.startswith(part)}
         for part in named
     }
-    whole = {part: own for part, own in parts.items() if own.keys() >= set(wanted)}
+    whole = {part: own for part, own in parts.items() if has_shapes(own, wanted)}
     if not whole:
         numbered = name_numbered_parts(tensors, wanted)
-        whole = {part: own for part, own in numbered.items() if own.keys() >= set(wanted)}
+        whole = {part: own for part, own in numbered.items() if has_shapes(own, wanted)}
+        parts = numbered | parts
     names = {part: part.removesuffix(".") for part in whole}
     there = " or ".join(f"weights_part={name}" for name in names.values())
+    found = list(whole)
     if asked is not None:
         found = [part for part, name in names.items() if asked in (name, part) or name.endswith(f".{asked}")]
         if not found:
-            raise CheckpointError(f"{where}: weights_part={asked}: no such encoder; type {there or 'none'}")
-    else:
-        found = list(whole)
+            raise CheckpointError(f"{where}: weights_part={asked}: no such encoder that fits; type {there or 'none'}")
     if not found:
-        return max(parts.values(), key=lambda own: len(own.keys() & set(wanted)), default=tensors)
-    first = whole[found[0]]
-    if not all(is_same_memory(whole[part][key], first[key]) for part in found[1:] for key in wanted):
+        return max(parts.values(), key=lambda own: len(own.keys() & wanted.keys()), default=tensors)
+    chosen = whole[found[0]]
+    if not all(is_same_memory(whole[part][key], chosen[key]) for part in found[1:] for key in wanted):
         raise CheckpointError(f"{where}: holds several encoders; type the one that is meant: {there}")
-    return first
+    return chosen
+
+
+def has_shapes(own: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> bool:
+    """Whether all that is wanted is there in its shape, but for the channels that `fit_channels` fits."""
+    pairs = [(own[key].shape, value.shape) for key, value in wanted.items() if key in own]
+    return len(pairs) == len(wanted) and all(
+        given == shape or (len(shape) == 4 and (given[:1], given[2:]) == (shape[:1], shape[2:]))
+        for given, shape in pairs
+    )
 
 
 def is_same_memory(one: Tensor, other: Tensor) -> bool:
@@ -114,7 +122,7 @@ def is_same_memory(one: Tensor, other: Tensor) -> bool:
     return is_dense(one) and is_dense(other) and one.data_ptr() == other.data_ptr()
 
 
-def name_numbered_parts(tensors: Mapping[str, Tensor], wanted: Sequence[str]) -> dict[str, dict[str, Tensor]]:
+def name_numbered_parts(tensors: Mapping[str, Tensor], wanted: Iterable[str]) -> dict[str, dict[str, Tensor]]:
     """Name the tensors of each part that numbers its modules, as `nn.Sequential` does, after those of the encoder, in
     order: "0.weight" is "conv1.weight". Modules without tensors have a number too, so that some are not there."""
     numbers: dict[str, set[str]] = defaultdict(set)

@@ -32,31 +32,34 @@ class ImageNetEncoder(FixedEncoder):
     def weights(self, backbone: str, cache: Path) -> Mapping[str, Tensor]:
         if self.file is not None:
             return load_weights(self.file)
-        return load_weights(fetch_imagenet_file(backbone, cache, "method.weights", self.named))
+        return load_weights(fetch_weights(find_imagenet_url(backbone, "method.weights", self.named), cache))
 
     def normalisation(self) -> tuple[list[float], list[float]]:
         return self.mean, self.std
 
 
-def fetch_imagenet_file(backbone: str, cache: Path, key: str, named: str = "IMAGENET1K_V1") -> Path:
-    """Return the file in `cache` with torchvision's weights of `backbone`, fetched if it is not there yet.
+def find_imagenet_url(backbone: str, key: str, named: str = "IMAGENET1K_V1") -> str:
+    """Find the address of torchvision's weights of `backbone`. `key`: what names a file instead, for the messages.
 
-    `key`: what names a file instead, for the messages. Raises `ConfigError` for a name that torchvision does not have,
-    `DataError`.
+    Raises `ConfigError` for a name that torchvision does not have.
     """
     known = models.get_model_weights(backbone)
     if named not in known.__members__:
         names = list(known.__members__)
         hint = did_you_mean(named, names, f"{key}={{}}")
         raise ConfigError(f"{key}={named}: {backbone} has {', '.join(names) or 'none'}; or name a file{hint}")
-    return fetch_weights(known[named].url, cache, key)
+    return str(known[named].url)
+
+
+def get_cached_path(url: str, cache: Path) -> Path:
+    """Where `fetch_weights` puts the file of `url`."""
+    return cache / url.rsplit("/", 1)[1]
 
 
 def fetch_weights(url: str, cache: Path, key: str = "method.weights") -> Path:
     """The file of `url` in `cache`, downloaded if it is not there, its bytes those that its name claims (torchvision's
     names end in the first digits of their SHA-256). Raises `DataError`."""
-    path = cache / url.rsplit("/", 1)[1]
-    by_hand = f"fetch {url} by other means and type {key}=FILE"
+    path = get_cached_path(url, cache)
     found = re.search(r"-([0-9a-f]{8,})\.", path.name)
     wanted = found.group(1) if found else ""
     if not path.exists():
@@ -64,7 +67,9 @@ def fetch_weights(url: str, cache: Path, key: str = "method.weights") -> Path:
             cache.mkdir(parents=True, exist_ok=True)
             torch.hub.download_url_to_file(url, str(path), hash_prefix=wanted, progress=False)
         except (OSError, RuntimeError) as error:  # no network; other bytes than promised
-            raise DataError(f"{url}: cannot be fetched ({error}); {by_hand}") from error
+            raise DataError(
+                f"{url}: cannot be fetched ({error}); fetch it by other means and put it at {path}, or type {key}=FILE"
+            ) from error
     with path.open("rb") as file:
         got = hashlib.file_digest(file, "sha256").hexdigest()
     if not got.startswith(wanted):

@@ -73,15 +73,30 @@ def read_timm_weights(model: str, cache: Path, key: str, by_hand: str) -> dict[s
         encoder = create_timm_model(model, pretrained=True, cache_dir=str(cache))
     except Exception as error:  # timm asks a hub, which fails in many ways
         raise DataError(
-            f"{key}={model}: its weights cannot be fetched ({get_first_line(error)}); fetch them by other means and "
-            f"type {by_hand}"
+            f"{key}={model}: its weights cannot be fetched ({get_first_line(error)}); fetch {name_timm_source(model)} "
+            f"by other means and type {by_hand}"
         ) from error
     return encoder.state_dict()
 
 
+def get_timm_path(model: str, cache: Path) -> Path:
+    """Where `fetch_timm_file` puts the weights of `model`."""
+    return cache / f"timm-{model.replace('/', '-').replace(':', '-')}.safetensors"
+
+
+def name_timm_source(model: str) -> str:
+    """Name the file that the weights of `model` are published in, as far as timm knows."""
+    if model.startswith(HUB_PREFIX):
+        return f"model.safetensors of https://huggingface.co/{model.removeprefix(HUB_PREFIX)}"
+    known = import_timm().get_pretrained_cfg(model)
+    if known is not None and known.hf_hub_id:
+        return f"model.safetensors of https://huggingface.co/{known.hf_hub_id}"
+    return "them" if known is None or not known.url else str(known.url)
+
+
 def fetch_timm_file(model: str, cache: Path) -> Path:
     """Return the file in `cache` with the weights of `model`, fetched and written there if it is not there yet."""
-    path = cache / f"timm-{model.replace('/', '-').replace(':', '-')}.safetensors"
+    path = get_timm_path(model, cache)
     if not path.exists():
         save_tensors(path, read_timm_weights(model, cache, "initial_weights", "initial_weights=FILE"), {"model": model})
     return path

@@ -1,7 +1,8 @@
 """Encoders as runs: what is stored of each, and those that nothing is trained for: baselines and given weights."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -9,7 +10,7 @@ from hydra.core.hydra_config import HydraConfig
 from torch import Tensor, nn
 
 from lowres_ssl.config.experiment_schema import WEIGHTS_METHOD, ExperimentConfig, PretrainConfig, to_plain
-from lowres_ssl.console import log_warning, pluralise
+from lowres_ssl.console import log_info, log_warning, pluralise
 from lowres_ssl.data.catalogue import Catalogue
 from lowres_ssl.data.prepare import PreparedData, load_catalogue, make_configured_split
 from lowres_ssl.data.pseudonyms import make_pseudonyms
@@ -18,8 +19,8 @@ from lowres_ssl.device import DevicePrecision
 from lowres_ssl.encoders.base import build_fixed_encoder
 from lowres_ssl.encoders.fit_weights import load_encoder_weights
 from lowres_ssl.encoders.from_config import get_normalisation, init_encoder
-from lowres_ssl.encoders.imagenet import fetch_imagenet_file
-from lowres_ssl.encoders.timm_models import fetch_timm_file, is_timm_name
+from lowres_ssl.encoders.imagenet import fetch_weights, find_imagenet_url, get_cached_path
+from lowres_ssl.encoders.timm_models import fetch_timm_file, get_timm_path, is_timm_name
 from lowres_ssl.encoders.weights_file import load_weights, save_tensors
 from lowres_ssl.environment import describe_environment
 from lowres_ssl.errors import CheckpointError, ConfigError, DataError
@@ -73,17 +74,19 @@ METHOD_PREFIX = "method:"
 
 def resolve_initial_weights(named: str, config: PretrainConfig) -> InitialWeights:
     """Find what `initial_weights=` names: a file, "imagenet", a model of timm, or a finished run by its folder, its
-    name, or as "method:dcl" (see `find_sibling_run`). Weights of others are fetched once, into `data_dir`.
+    name, or as "method:dcl" (see `find_sibling_run`). Weights of others are fetched once, into `data_dir`; for
+    `dry_run=true` their file may be missing.
 
     Raises `DataError` where there is none, `CheckpointError` for one that will not do.
     """
-    cache = Path(config.data_dir) / "weights"
     if Path(named).is_file():
         return InitialWeights.of_file(Path(named), config.weights_part)
     if named == IMAGENET_WEIGHTS:
         if config.backbone.model is not None:
-            return InitialWeights(fetch_timm_file(config.backbone.model, cache), named)
-        return InitialWeights(fetch_imagenet_file(config.backbone.name, cache, "initial_weights"), named)
+            return fetch_timm_unless_dry(config.backbone.model, named, config)
+        url, cache = find_imagenet_url(config.backbone.name, "initial_weights"), Path(config.data_dir) / "weights"
+        fetch = partial(fetch_weights, url, cache, "initial_weights")
+        return fetch_unless_dry(get_cached_path(url, cache), fetch, named, config)
     if named.startswith(METHOD_PREFIX):
         run = find_sibling_run(config, named.removeprefix(METHOD_PREFIX))
     else:
@@ -91,7 +94,7 @@ def resolve_initial_weights(named: str, config: PretrainConfig) -> InitialWeight
             run = find_run(Path(config.output_dir), named)
         except DataError as error:
             if is_timm_name(named):
-                return InitialWeights(fetch_timm_file(named, cache), named)
+                return fetch_timm_unless_dry(named, named, config)
             several = ",".join(f"'{each}'" for each in named.split(","))
             sweep = f'; for a sweep over several type -m "initial_weights={several}"' if "," in named else ""
             raise DataError(
@@ -99,6 +102,20 @@ def resolve_initial_weights(named: str, config: PretrainConfig) -> InitialWeight
             ) from None
     record = run.read_finished()
     return InitialWeights(run.get_checked_encoder(), record.entry, record)
+
+
+def fetch_unless_dry(path: Path, fetch: Callable[[], Path], named: str, config: PretrainConfig) -> InitialWeights:
+    """Have the file `path` fetched; `dry_run=true` does without it where it is missing, with a line on it."""
+    if config.dry_run and not path.exists():
+        log_info(f"initial_weights={named}: would be fetched into {path}; the run gets its name then")
+    else:
+        fetch()
+    return InitialWeights(path, named)
+
+
+def fetch_timm_unless_dry(model: str, named: str, config: PretrainConfig) -> InitialWeights:
+    cache = Path(config.data_dir) / "weights"
+    return fetch_unless_dry(get_timm_path(model, cache), partial(fetch_timm_file, model, cache), named, config)
 
 
 def find_sibling_run(config: PretrainConfig, method: str) -> Run:

@@ -76,13 +76,14 @@ def build_training_setup(config: PretrainConfig, processes: World = SINGLE_PROCE
     selects = config.select_encoder.name == "best_validation_knn"
     if selects and "knn" not in config.probe:
         raise ConfigError("select_encoder=best_validation_knn: wanted knn among the probes; type probe=[knn,linear]")
-    # Foretelling needs no weights of a baseline. Those of a start are fetched: the hash of the run is of their bytes.
+    # Foretelling needs no weights that are not there yet.
     encoder, width = init_encoder(config) if config.dry_run else build_starting_encoder(config)
     source = None
     if config.initial_weights != RANDOM_WEIGHTS:
         source = resolve_initial_weights(config.initial_weights, config)
         where = f"initial_weights={config.initial_weights}"
-        load_encoder_weights(encoder, load_weights(source.path), where, config.weights_part)
+        if not config.dry_run or source.path.exists():
+            load_encoder_weights(encoder, load_weights(source.path), where, config.weights_part)
     baselines = list_random_baselines(encoder)
     # The classes are known once the images are; until then a supervised method's classifier is a stand-in.
     method = build_trained_method(config.method, features=width, seed=config.seed)
@@ -204,7 +205,10 @@ def identify_run(plan: TrainingSetup, outline: DataSummary) -> tuple[Run, RunIde
     """Return the run of this plan with these images, whatever its state, and its identity."""
     config = plan.config
     start = None if plan.source is None else plan.source.path
-    identity = build_training_identity(config, outline, plan.compute.precision, start, plan.seen, plan.processes.size)
+    there = start if start is not None and start.exists() else None
+    identity = build_training_identity(config, outline, plan.compute.precision, there, plan.seen, plan.processes.size)
+    if there != start:
+        identity = replace(identity, initial_weights=f"not fetched: {config.initial_weights}")
     labels = build_run_labels(config, config.method["name"])
     return get_identified_run(Path(config.output_dir), "pretrain", labels, identity), identity
 
