@@ -291,7 +291,7 @@ def test_images_without_labels_are_trained_on_and_embedded_and_never_scored(
     assert not any(word.startswith("probe") for word in words)
     assert "lowres-ssl embed run=RUN images=set" in answer.out
     kept = [word for word in words if word.split("=")[0] in ("pretrain", "dataset", "recipe")]
-    done = lowres_ssl(*kept, "method=random", *SMALL[:2], *SMALL[4:])
+    done = lowres_ssl(*kept, "method=random", *UNTRAINED)
     assert done.code == 0, done.err
     assert not list((tmp_path / "outputs").rglob("result.json"))
     (line,) = re.findall(
