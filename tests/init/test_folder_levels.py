@@ -10,6 +10,7 @@ import pytest
 from lowres_ssl.data.datasets import build_source
 from lowres_ssl.errors import ConfigError, DataError
 from lowres_ssl.init.folder_levels import FolderReading, read_folder_levels
+from lowres_ssl.init.inspect_folder import find_unused_folders
 from lowres_ssl.init.typed_input import TypedInput
 
 
@@ -54,6 +55,7 @@ CASES: dict[str, tuple[list[str], set[str]]] = {
     ),
     "patient_class": ([f"patient{n}_{'ab'[n % 2]}/{i}.png" for n in range(20) for i in (1, 2)], {"a", "b"}),
     "train/site/class": (spread(["train", "test"], ["site 1", "site 2"], "ab"), {"a", "b"}),
+    "site/fold/class": (spread(["site 1", "site 2"], ["fold_0", "fold_1"], ["ill", "well"]), {"ill", "well"}),
     "class/images": (spread(["COVID", "Normal"], ["images", "masks"]), {"COVID", "Normal"}),
 }
 
@@ -106,6 +108,13 @@ def test_copy_of_the_folders_beside_it_is_left_out(tmp_path: Path) -> None:
     source = build_source("folder", reading.options)
     assert {each.label for each in source.listings(tmp_path)} == {"a", "b"}
     assert source.notes == ["copy: a copy of the folders beside it, left out"]
+
+
+def test_copy_of_a_divided_set_is_left_out(tmp_path: Path) -> None:
+    ids = spread(["train", "test"], "ab")
+    read(tmp_path, [*ids, *(f"copy/{id}" for id in ids)])
+    assert find_unused_folders(tmp_path, None) == []
+    assert len(build_source("folder", {}).listings(tmp_path)) == len(ids)
 
 
 def test_many_folders_of_one_image_are_no_classes_and_few_are_named(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ class FileIndex:
         if not parts:
             return [], ""
         key = get_stem(parts[-1])
-        known = self.by_name.get(key) or self.by_name.get(get_stem("_".join(parts)))
+        known = self.by_name.get(key) or self.by_name.get(get_stem("_".join(parts)), [])
         if not known:
             return self.by_joined_name.get(key, []), ""
         depths = {id: count_common_parts(parts[:-1], id.lower().split("/")[:-1]) for id in known}
@@ -69,10 +69,12 @@ class FileIndex:
             is_near = beside is not None and beside in self.paths[id].parents
             return depths[id], is_near, id.lower().endswith(parts[-1]), not is_mask, not is_copy
 
-        best = max(map(rank, known))
-        found = [id for id in known if rank(id) == best]
-        is_whole = best[0] in (len(parts) - 1, found[0].count("/"))
-        return found, "" if is_whole else list_endings(cell)[best[0]]
+        if len(known) > 1:
+            best = max(map(rank, known))
+            known = [id for id in known if rank(id) == best]
+        depth = depths[known[0]]
+        is_whole = depth in (len(parts) - 1, known[0].count("/"))
+        return known, "" if is_whole else list_endings(cell)[depth]
 
     def find_folder(self, cell: str) -> list[str]:
         """List the ids of the images in the folder that a cell names: below the root, from a folder above it on, or

@@ -90,12 +90,13 @@ def describe_other_level(
     pattern = options.get("label_pattern")
     upper, lower = (shorten_list(list_names(chains, each)) for each in (max(1, level - 1), max(2, level)))
     if level > 1:
+        same = "group_pattern" not in options and have_same_folders([chain[level - 2 :] for chain in chains])
         together = (
             f"; to keep each of the top folders together, in train or in test: {format_init(folder, 'top=group')}"
         )
         return (
             f"read the folders {lower} as the classes; could be those above ({upper}): "
-            f"{format_init(folder, f'class_level={level - 1}')}{'' if 'group_pattern' in options else together}",
+            f"{format_init(folder, f'class_level={level - 1}')}{together if same else ''}",
         )
     if pattern is not None:
         words = re.sub(r".*\((.*)\)/$", r"\1", pattern).split("|")
@@ -154,11 +155,17 @@ def have_same_folders(chains: Sequence[Sequence[str]]) -> bool:
 
 
 def guess_class_level(chains: Sequence[Sequence[str]]) -> int:
-    """Go down from the top as long as the folders below look more like classes."""
-    level = 1
-    while are_classes_deeper([chain[level - 1 :] for chain in chains if len(chain) >= level]):
-        level += 1
+    """Go down from the top as long as the folders below look more like classes, through parts inside parts as well."""
+    level, rest = 1, chains
+    while are_classes_deeper(rest) or are_parts_deeper(rest):
+        level, rest = level + 1, [chain[1:] for chain in rest if len(chain) > 1]
     return level
+
+
+def are_parts_deeper(chains: Sequence[Sequence[str]]) -> bool:
+    """Whether parts hold parts, such as site 1/fold_0, and these hold classes."""
+    names = [*list_names(chains, 1), *list_names(chains, 2)]
+    return all(map(is_part_name, names)) and are_classes_deeper([chain[1:] for chain in chains if len(chain) > 1])
 
 
 def are_classes_deeper(chains: Sequence[Sequence[str]]) -> bool:

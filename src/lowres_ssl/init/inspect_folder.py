@@ -25,7 +25,7 @@ from lowres_ssl.data.datasets import (
     images_below,
     resolve_root,
 )
-from lowres_ssl.data.datasets.folder import has_subset_folders
+from lowres_ssl.data.datasets.folder import find_copies, has_subset_folders
 from lowres_ssl.data.decode import IMAGE_FORMATS, decode_or_explain, map_in_threads
 from lowres_ssl.data.exclusion import compile_exclude
 from lowres_ssl.data.image_store import drop_records
@@ -277,5 +277,7 @@ def find_unused_folders(root: Path, exclude: re.Pattern[str] | None) -> list[str
     """List the folders of images beside train and test in a divided set: their images are not in the set."""
     folder = resolve_root(root, exclude)
     others = [inner for inner in folders_in(folder, exclude) if not get_subset(inner.name)]
-    is_divided = has_subset_folders(folder, exclude)
-    return [inner.name for inner in others if any(images_below(inner, exclude))] if is_divided else []
+    if not others or not has_subset_folders(folder, exclude):
+        return []
+    copies = find_copies([id for _, id in images_below(folder, exclude)])
+    return [each.name for each in others if each.name not in copies and any(images_below(each, exclude))]

@@ -204,15 +204,17 @@ class CsvReader(Source):
         leads out of the root. `endings`: how often the table has each end of a path."""
         if not cell:
             raise DataError(f"{where}: got no path, wanted one in each row")
-        places = [
-            Path(os.path.normpath(folder / name))
+        # Text, not paths: a table may have 100,000 rows. `Path.is_file` raises for a name that is too long.
+        top = os.path.join(files.root, "")  # noqa: PTH118
+        places = dict.fromkeys(
+            os.path.normpath(os.path.join(folder, name))  # noqa: PTH118
             for name in list_spellings(cell + self.suffix)
             for folder in (files.root, beside)
-        ]
-        inside = [each for each in places if each.is_relative_to(files.root) and each != files.root]
+        )
+        inside = [each for each in places if each.startswith(top)]
         for file in inside:
-            if os.path.isfile(file):  # noqa: PTH113 - `Path.is_file` raises for a name that is too long
-                return [(file, "/".join(map(make_portable, file.relative_to(files.root).parts)))]
+            if os.path.isfile(file):  # noqa: PTH113
+                return [(Path(file), make_portable(file.removeprefix(top)))]
         ids, ending = files.find(cell + self.suffix, beside)
         if len(ids) == 1 and endings[ending] <= 1:
             return [(files.paths[ids[0]], ids[0])]
