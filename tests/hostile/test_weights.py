@@ -1,8 +1,10 @@
 """Weights from strangers: no code of theirs runs, no size of theirs is believed, and one line says why not."""
 
+import argparse
 import json
 import os
 import pickle
+import random
 import time
 import zipfile
 from collections.abc import Callable
@@ -76,6 +78,26 @@ def test_tensors_beside_code_are_read_and_it_does_not_run(tmp_path: Path) -> Non
         assert not (tmp_path / "touched").exists()
     torch.save({"a": torch.ones(2), "harm": Calling(os.system, "exit 1")}, path)
     refused(path)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_damaged_files_with_objects_are_refused_in_one_line(zipped: bool, tmp_path: Path) -> None:
+    """Wherever a byte is another one, the directory at the end of a zip included, or a length is that of no file."""
+    path, rng = tmp_path / "x.pt", random.Random(0)
+    content = {"a": torch.ones(2), "args": argparse.Namespace(x=1)}
+    torch.save(content, path, _use_new_zipfile_serialization=zipped)
+    whole, refusals = path.read_bytes(), []
+    for _ in range(200):
+        damaged = bytearray(whole)
+        for _ in range(5):
+            damaged[rng.randrange(len(damaged))] = rng.randrange(256)
+        path.write_bytes(damaged)
+        try:
+            load_weights(path)
+        except CheckpointError as error:
+            refusals.append(str(error))
+    assert len(refusals) > 20
+    assert not any("\n" in each for each in refusals)
 
 
 def safetensors(path: Path, header: Any, length: int | None = None) -> Path:

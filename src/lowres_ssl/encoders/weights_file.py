@@ -3,6 +3,7 @@
 import errno
 import io
 import json
+import mmap
 import pickletools
 import shlex
 import warnings
@@ -10,7 +11,7 @@ import zipfile
 from collections import OrderedDict, deque
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import safetensors
 import safetensors.torch
@@ -85,7 +86,7 @@ def load_weights(path: Path) -> dict[str, Tensor]:
         if is_machine_error(error):
             raise
         raise CheckpointError(
-            f"{path}: neither safetensors nor a PyTorch file of plain tensors{suggest_conversion(path)}"
+            f"{path}: neither safetensors nor a PyTorch file of plain tensors{suggest_conversion(path, error)}"
         ) from error
     tensors = collect_tensors(loaded)
     if not tensors:
@@ -117,28 +118,32 @@ class DictPlaceholder:
 
 def list_placeholders(path: Path) -> list[Callable[..., Any] | tuple[Callable[..., Any], str]]:
     """List a placeholder for each class or function that a PyTorch file names, and its name, without loading one."""
-    pickles = 4  # before PyTorch 1.6: a number, a version, the machine, and only then what was saved
-    with path.open("rb") as opened:
-        file: IO[bytes] = opened
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                inside = next(name for name in archive.namelist() if name.endswith(SAVED_OBJECT))
-                file, pickles = io.BytesIO(archive.read(inside)), 1
-        steps = (step for _ in range(pickles) for step in pickletools.genops(file))
-        named = {tuple(str(name).split(" ", 1)) for code, name, _ in steps if code.name == "GLOBAL"}
-    return [
-        (DictPlaceholder if "dict" in name.lower() else Placeholder, f"{PYTHON_3_NAMES.get(module, module)}.{name}")
-        for module, name in sorted(named)
-    ]
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            inside = next(name for name in archive.namelist() if name.endswith(SAVED_OBJECT))
+            return [make_placeholder(name) for name in list_names(io.BytesIO(archive.read(inside)), 1)]
+    # Before PyTorch 1.6: a number, a version, the machine, and only then what was saved. A map reads no more than
+    # there is, whatever length is written there.
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return [make_placeholder(name) for name in list_names(content, 4)]
 
 
-def suggest_conversion(path: Path) -> str:
+def list_names(file: Any, pickles: int) -> list[str]:
+    """List what the first so many pickles in a file name, "module name" each."""
+    steps = (step for _ in range(pickles) for step in pickletools.genops(file))
+    return sorted({str(name) for code, name, _ in steps if code.name == "GLOBAL"})
+
+
+def make_placeholder(named: str) -> tuple[Callable[..., Any], str]:
+    module, _, name = named.partition(" ")
+    return DictPlaceholder if "dict" in name.lower() else Placeholder, f"{PYTHON_3_NAMES.get(module, module)}.{name}"
+
+
+def suggest_conversion(path: Path, error: Exception) -> str:
     """What to type for a file that PyTorch wrote and that cannot be read without running code; "" for others."""
-    inside = zipfile.ZipFile(path).namelist() if zipfile.is_zipfile(path) else []
-    with path.open("rb") as file:
-        if not any(name.endswith(SAVED_OBJECT) for name in inside) and file.read(1) != b"\x80":  # of a pickle
-            return ""
-    is_script = any(name.endswith("/constants.pkl") for name in inside)
+    if "weights_only" not in str(error):  # which PyTorch names where it alone is in the way
+        return ""
+    is_script = "TorchScript" in str(error)
     load = "torch.jit.load(f, 'cpu')" if is_script else "torch.load(f, 'cpu', weights_only=False)"
     return (
         '; if you trust it, for this may run code of it, type python -c "import sys, torch; f, to = sys.argv[1:]; '
