@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lowres_ssl.errors import ConfigError
+from lowres_ssl.errors import ConfigError, DataError
 from lowres_ssl.init.find_table import TableSearch, find_label_table
 from lowres_ssl.init.guess_columns import guess_split_words, list_words
 from lowres_ssl.init.typed_input import TypedInput, parse_split_words
@@ -162,6 +162,18 @@ def test_label_that_is_a_mere_guess_gives_way_to_class_folders(tmp_path: Path) -
     assert found.options is not None
     assert "table=none" in found.notes[-1]
     assert search(tmp_path, table="none") == TableSearch()
+
+
+def test_table_that_contradicts_itself_gives_way_to_class_folders(tmp_path: Path) -> None:
+    images(tmp_path, (f"{['benign', 'malignant'][n % 2]}/{n}.png" for n in range(20)))
+    rows = [[f"{n}.png", n % 2, n // 4] for n in range(20)]
+    put(tmp_path / "t.csv", [["file", "label", "patient"], *rows, ["3.png", 1, 9]])
+    found = search(tmp_path)
+    assert found.options is None
+    (note,) = found.notes
+    assert "row 22: malignant/3.png has another label, patient or split" in note
+    with pytest.raises(DataError, match="row 22"):
+        search(tmp_path, table="t.csv")
 
 
 def test_name_may_be_in_two_columns_and_a_row_be_a_folder(tmp_path: Path) -> None:

@@ -81,7 +81,15 @@ def find_label_table(folder: Path, typed: TypedInput, exclude: re.Pattern[str] |
     choice, tops = choose_reading(readings), list_class_folders(folder, exclude)
     if choice is not None and (choice[1].certain or not tops):
         best, label = choice
-        search.options = build_csv_options(best, label.columns, readings, root, exclude)
+        try:
+            search.options = build_csv_options(best, label.columns, readings, root, exclude)
+        except DataError as error:  # rows that contradict each other
+            if not tops or typed != TypedInput():
+                raise
+            problems.append(str(error))
+            readings.remove(best)
+    if choice is not None and search.options is not None:
+        best, label = choice
         if others := label.others:
             search.notes.append(
                 f"{best.table.path.name}: read {label.columns!r} as the label; could be another column "
