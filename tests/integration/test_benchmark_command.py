@@ -158,6 +158,21 @@ def test_encoder_of_others_is_scored_and_trained_on_where_it_can_be_had(lowres_s
     assert re.search(r"^imagenet resnet18 +none +1 ", answer.out, re.MULTILINE)
 
 
+def test_weights_that_were_put_into_the_cache_afterwards_are_scored(
+    lowres_ssl: Command, machine: Machine, cells: Path, tmp_path: Path
+) -> None:
+    typed = ("benchmark", *ASKED, "budget=10min", "data_dir=own", f"dataset.root={cells}")
+    assert "No ImageNet weights" in lowres_ssl(*typed).out
+    (tmp_path / "own" / "weights").mkdir(parents=True)
+    (tmp_path / "own" / "weights" / "resnet18-f37072fd.pth").touch()
+    machine.fetches = True
+    for repetition in range(2):
+        machine.commands.clear()
+        answer = lowres_ssl(*typed)
+        assert re.search(r"^imagenet resnet18 +none +1 ", answer.out, re.MULTILINE)
+        assert bool(machine.commands) == (repetition == 0)
+
+
 @pytest.mark.parametrize(("stop", "code"), [(KeyboardInterrupt(), 130), (Interrupted("terminated", 143), 143)])
 def test_interrupted_it_answers_by_what_it_has_and_goes_on(
     lowres_ssl: Command, machine: Machine, stop: BaseException, code: int

@@ -169,6 +169,11 @@ class BenchmarkPlan:
         bases = [each.seconds - each.training for each in self.race.runs if each.score is not None]
         return max(MIN_REPORT_SECONDS, 1.5 * min(bases, default=0.0))
 
+    def has_same_encoders(self, other: "BenchmarkPlan") -> bool:
+        """Whether the encoders of others are those of a plan made now, and none that was missing is there now."""
+        named = [each.name for each in self.pretrained] == [each.name for each in other.pretrained]
+        return named and not any(each.file and each.name in self.missing for each in other.pretrained)
+
     def find_encoder(self, name: str) -> PretrainedEncoder:
         return next(each for each in self.pretrained if each.name == name)
 

@@ -50,8 +50,10 @@ def main(cfg: DictConfig) -> None:
         write_text(call.file(asked, "answer.txt"), text)
 
     with lock(call.plan_path(asked), "the same benchmark"):
-        plan = None if config.force else read_benchmark_plan(call, asked)
-        plan = plan or make_plan(request, asked, catalogue, split)
+        plan = make_plan(request, asked, catalogue, split)
+        stored = None if config.force else read_benchmark_plan(call, asked)
+        if stored is not None and stored.has_same_encoders(plan):
+            plan = stored
         print(format_plan(plan, request, first.dataset.title, catalogue, split, compute), flush=True)
         if config.dry_run:
             return
