@@ -19,7 +19,7 @@ BIN = Path(sys.executable).parent
 # Names of torchvision, of browsers, of files and of a column, which the code does not hold as they are.
 EXTERNAL_NAMES = {"resized_crop", "gaussian_blur", "textContent", "__MACOSX", "DS_Store", "probability_CLASS"}
 EXTERNAL_NAMES |= {"person12_bacteria", "person12_virus", "patient_12", "DICOMDIR"}
-EXTERNAL_NAMES |= {"TestSet", "class_id", "train_labels"}
+EXTERNAL_NAMES |= {"TestSet", "class_id", "train_labels", "train_set"}
 
 
 def test_no_command_waits_for_a_value_that_nobody_is_told_of() -> None:
