@@ -23,6 +23,7 @@ from lowres_ssl.runs.index import read_index
 RESULTS = Path(__file__).with_name("recipe.csv")
 TEST_RESULTS = Path(__file__).with_name("recipe_test.csv")
 PROBES = ("knn", "logistic")
+KEYS = ["dataset", "seed", "backbone", "size"]  # what a candidate and its random rows have in common
 BASELINES = ("random", "random_calibrated")
 
 
@@ -113,13 +114,14 @@ CANDIDATES |= {
 
 @dataclass(frozen=True)
 class Result:
-    """Accuracies on the validation images, or on the test images in `recipe_test.csv`. size: pixels a side of what is
-    scored."""
+    """Accuracies on the validation images, or on the test images in `recipe_test.csv`. backbone: of the training and
+    the random rows beside it; size: pixels a side of what is scored."""
 
     dataset: str
     candidate: str
     views: int
     seed: int
+    backbone: str
     size: int
     knn: float
     logistic: float
@@ -166,6 +168,10 @@ class Task:
         return self.size or int(words["image_size"].partition("=")[2])
 
 
+def get_backbone(words: dict[str, str]) -> str:
+    return words.get("backbone.model", words["backbone"]).partition("=")[2]
+
+
 def read_accuracies(output_dir: Path, run: str, size: int, column: str) -> dict[str, float]:
     """Read a run's accuracies by probe; column: "validation_accuracy" or "accuracy", of the test images."""
     frame, _ = read_index(output_dir)
@@ -192,7 +198,9 @@ def train(task: Task, asked: argparse.Namespace) -> Iterator[Result]:
         name = next((name for name in reversed(BASELINES) if f"-{name}-" in each), task.candidate)
         views = 0 if name in BASELINES else task.views
         scores = read_accuracies(asked.output_dir, each, size, "validation_accuracy")
-        yield Result(task.dataset, name, views, task.seed, size, *(scores[probe] for probe in PROBES), each)
+        yield Result(
+            task.dataset, name, views, task.seed, get_backbone(words), size, *(scores[probe] for probe in PROBES), each
+        )
     print(f"    {time.monotonic() - started:.0f} s", flush=True)
 
 
@@ -224,13 +232,17 @@ def reveal(asked: argparse.Namespace) -> None:
 
 
 def compute_gains(results: Sequence[Result]) -> pd.DataFrame:
-    """Compute accuracies minus those of random initialisation of the same set and seed; of untrained rows as they are.
+    """Compute accuracies minus those of random initialisation with the same set, seed, backbone and size; of untrained
+    rows as they are.
 
-    One row for each budget and candidate, averaged over seeds; a column for each set and probe, and their means.
+    One row for each budget and candidate, averaged over seeds; a column for each set and probe, and their means where
+    all sets are there.
     """
     frame = pd.DataFrame([asdict(result) for result in results]).drop_duplicates(["run", "size"])
-    start = frame[frame["candidate"] == "random"].set_index(["dataset", "seed", "size"])[list(PROBES)]
-    bars = start.reindex(pd.MultiIndex.from_frame(frame[["dataset", "seed", "size"]])).to_numpy()
+    start = frame[frame["candidate"] == "random"].set_index(KEYS)[list(PROBES)]
+    bars = start.reindex(pd.MultiIndex.from_frame(frame[KEYS])).to_numpy()
+    others = frame["backbone"] != "resnet18"
+    frame.loc[others & frame["candidate"].isin(BASELINES), "candidate"] += " " + frame["backbone"]
     scored = frame["size"] != TRAINED_SIZE
     frame.loc[scored, "candidate"] += frame["size"][scored].map(", scored at {} px".format)
     frame.loc[frame["views"] > 0, list(PROBES)] -= bars[(frame["views"] > 0).to_numpy()]
@@ -238,7 +250,7 @@ def compute_gains(results: Sequence[Result]) -> pd.DataFrame:
     table = frame.pivot_table(index=["views", "candidate"], columns="dataset", values=list(PROBES), observed=True)
     table = table.swaplevel(axis=1).reindex(columns=[(name, probe) for name in SETS for probe in PROBES])
     for probe in PROBES:
-        table["mean", probe] = table[[(name, probe) for name in SETS]].mean(axis=1)
+        table["mean", probe] = table[[(name, probe) for name in SETS]].mean(axis=1, skipna=False)
     table["seeds", ""] = frame.groupby(["views", "candidate"])["seed"].nunique()
     return table.sort_index(level="candidate", key=lambda names: names.map(order.index)).sort_index(
         level="views", kind="stable"
