@@ -41,8 +41,13 @@ class ImageNetEncoder(FixedEncoder):
 def find_imagenet_url(backbone: str, key: str, named: str = "IMAGENET1K_V1") -> str:
     """Find the address of torchvision's weights of `backbone`. `key`: what names a file instead, for the messages.
 
-    Raises `ConfigError` for a name that torchvision does not have.
+    Raises `ConfigError` for a backbone or a name that torchvision does not have.
     """
+    if backbone not in models.list_models():
+        raise ConfigError(
+            f"backbone={backbone}: torchvision has no weights of it, wanted one of its ResNets; "
+            "for a model of timm type method=pretrained method.model=NAME"
+        )
     known = models.get_model_weights(backbone)
     if named not in known.__members__:
         names = list(known.__members__)
