@@ -15,8 +15,8 @@ import pytest
 import torch
 
 from lowres_ssl.encoders import imagenet
-from lowres_ssl.encoders.imagenet import ImageNetEncoder, fetch_weights
-from lowres_ssl.errors import DataError
+from lowres_ssl.encoders.imagenet import ImageNetEncoder, fetch_weights, find_imagenet_url
+from lowres_ssl.errors import ConfigError, DataError
 from lowres_ssl.evaluate.encoder_runs import resolve_initial_weights
 
 WEIGHTS = {"conv1.weight": torch.arange(6.0)}
@@ -109,3 +109,8 @@ def test_dry_run_fetches_nothing_and_names_what_would_be(
     assert f"would be fetched into {source.path}" in capsys.readouterr().err
     assert not source.path.exists()
     assert served.handler.asked == []
+
+
+def test_a_backbone_of_timm_has_no_weights_of_torchvision() -> None:
+    with pytest.raises(ConfigError, match="method=pretrained"):
+        find_imagenet_url("timm", "method.weights")
