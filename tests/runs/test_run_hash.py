@@ -6,18 +6,13 @@ from typing import Any
 
 import pytest
 from in_process import compose_config
-from stored_runs import made_up_config, made_up_record, reseal
+from stored_runs import made_up_record, reseal
 
 from lowres_ssl.config.experiment_schema import PretrainConfig
 from lowres_ssl.runs.run import Run
 from lowres_ssl.runs.run_hash import list_numeric_settings
 
-# The keys of views before elastic deformation, stains and gamma were there.
-FIRST_VIEW_KEYS = (
-    *("crop_scale", "crop_ratio", "horizontal_flip", "vertical_flip", "right_angles", "rotation_degrees"),
-    *("rotation_padding", "jitter", "brightness", "contrast", "saturation", "hue", "grey", "blur"),
-    *("blur_kernel_fraction", "blur_sigma_fraction", "solarise", "solarise_threshold"),
-)
+FIRST_CONFIG = json.loads((Path(__file__).parent / "first_config.json").read_text())  # what a run stored first
 
 
 def list_settings(*words: str) -> dict[str, Any]:
@@ -32,7 +27,7 @@ def list_view_settings(*words: str) -> dict[str, Any]:
 @pytest.mark.parametrize("recipe", ["paper", "released_code", "tuned"])
 def test_steps_that_are_off_are_not_in_the_hash_of_any_recipe(recipe: str, images: str) -> None:
     settings = list_view_settings(f"recipe={recipe}", f"images={images}")
-    assert list(settings) == [f"views.{key}" for key in FIRST_VIEW_KEYS]
+    assert list(settings) == [f"views.{key}" for key in FIRST_CONFIG["views"]]
     typed = ["views.elastic=0", "views.stain=0.0", "views.gamma=0"]
     assert list_view_settings(f"recipe={recipe}", f"images={images}", *typed) == settings
 
@@ -51,10 +46,11 @@ def test_a_step_that_is_on_is_in_the_hash(key: str) -> None:
 
 
 def test_a_run_of_before_a_key_was_there_has_the_value_that_changes_nothing(tmp_path: Path) -> None:
+    """A key that was added since the first config needs a default."""
     run = Run(tmp_path / "run")
     run.start(made_up_record())
     path = run.folder / "run.json"
-    content = json.loads(path.read_text())
-    content["config"]["views"] = {key: content["config"]["views"][key] for key in FIRST_VIEW_KEYS}
-    reseal(path, content)
-    assert run.read().config == made_up_config()
+    reseal(path, json.loads(path.read_text()) | {"config": FIRST_CONFIG})
+    config = run.read().config
+    assert isinstance(config, PretrainConfig)
+    assert (config.optimiser, config.scored_size, config.views.elastic) == ({"name": "sgd"}, None, 0.0)

@@ -213,7 +213,7 @@ class PretrainConfig(ExperimentConfig):
     preemption_signal: PreemptionSignal = setting("private")
     tracker: dict[str, Any] = setting("private", "request")
     evaluate: bool = setting("private", "request")
-    baselines: bool = setting("private", "request")
+    baselines: bool = setting("private", "request", default=True)
     picture: bool = setting("request")
     dry_run: bool = setting("private", "request")
 
