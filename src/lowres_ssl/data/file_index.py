@@ -4,7 +4,6 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable
 from functools import cached_property
-from itertools import takewhile
 from pathlib import Path
 
 from lowres_ssl.data.datasets import IMAGE_SUFFIXES, images_below, make_portable
@@ -25,9 +24,9 @@ class FileIndex:
         return {id: path for path, id in images_below(self.root, self.exclude)} if self.root.is_dir() else {}
 
     @cached_property
-    def by_name(self) -> dict[str, list[str]]:
-        """Map names without suffix to ids."""
-        return group_ids((get_stem(id), id) for id in self.paths)
+    def by_ending(self) -> dict[str, list[str]]:
+        """Map the ends of ids (`list_endings`) to ids."""
+        return group_ids((ending, id) for id in self.paths for ending in list_endings(id))
 
     @cached_property
     def by_joined_name(self) -> dict[str, list[str]]:
@@ -53,28 +52,27 @@ class FileIndex:
         """List the ids of the images that a cell may mean, none or several where it is not clear which; `beside`: the
         folder of the table. The second value is the end of the path that is the same in both (`list_endings`), which no
         other cell may have; "" where all of the cell or of the id is."""
-        parts = split_parts(cell)
+        parts, endings = split_parts(cell), list_endings(cell)
         if not parts:
             return [], ""
-        key = get_stem(parts[-1])
-        known = self.by_name.get(key) or self.by_name.get(get_stem("_".join(parts)), [])
+        depth = next((each for each in reversed(range(len(parts))) if endings[each] in self.by_ending), 0)
+        known = self.by_ending.get(endings[depth]) or self.by_ending.get(get_stem("_".join(parts)), [])
         if not known:
-            return self.by_joined_name.get(key, []), ""
-        depths = {id: count_common_parts(parts[:-1], id.lower().split("/")[:-1]) for id in known}
+            return self.by_joined_name.get(endings[0], []), ""
+        others = set(known)
 
-        def rank(id: str) -> tuple[int, bool, bool, bool, bool]:
-            """The same folders, folder of the table and whole name first; then what is no mask and no copy."""
-            is_copy = any(id.endswith(f"/{other}") for other in known)
+        def rank(id: str) -> tuple[bool, bool, bool, bool]:
+            """The folder of the table and the whole name first; then what is no mask and no copy."""
+            is_copy = any(id[end + 1 :] in others for end, letter in enumerate(id) if letter == "/")
             is_mask = MASK_FOLDER.search(id.rpartition("/")[0]) is not None
             is_near = beside is not None and beside in self.paths[id].parents
-            return depths[id], is_near, id.lower().endswith(parts[-1]), not is_mask, not is_copy
+            return is_near, id.lower().endswith(parts[-1]), not is_mask, not is_copy
 
         if len(known) > 1:
             best = max(map(rank, known))
             known = [id for id in known if rank(id) == best]
-        depth = depths[known[0]]
         is_whole = depth in (len(parts) - 1, known[0].count("/"))
-        return known, "" if is_whole else list_endings(cell)[depth]
+        return known, "" if is_whole else endings[depth]
 
     def find_folder(self, cell: str) -> list[str]:
         """List the ids of the images in the folder that a cell names: below the root, from a folder above it on, or
@@ -100,7 +98,8 @@ def split_parts(cell: str) -> list[str]:
 
 def list_endings(cell: str) -> list[str]:
     """List the ends of a path without suffix: the name, the name with its folder, and so on."""
-    parts = [*split_parts(cell)[:-1], get_stem(cell)]
+    *folders, name = split_parts(cell) or [""]
+    parts = [*folders, get_stem(name)]
     return ["/".join(parts[start:]) for start in range(len(parts) - 1, -1, -1)]
 
 
@@ -109,8 +108,3 @@ def get_stem(id: str) -> str:
     name = id.rpartition("/")[2].lower()
     stem, dot, suffix = name.rpartition(".")
     return stem if dot + suffix in IMAGE_SUFFIXES else name
-
-
-def count_common_parts(first: list[str], second: list[str]) -> int:
-    """Count the parts at the end of both that are the same."""
-    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(first[::-1], second[::-1], strict=False)))
