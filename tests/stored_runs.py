@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from in_process import compose_config
 from numpy.typing import ArrayLike, NDArray
 
 from lowres_ssl.config.experiment_schema import BackboneConfig, PretrainConfig, SplitKind
@@ -21,6 +20,7 @@ from lowres_ssl.io.checksummed_json import CHECKSUM_KEY, hash_content
 from lowres_ssl.runs.records import ResultRecord, RunIdentity, RunOutcome, RunRecord, Scores, SplitSummary, SubsetSizes
 from lowres_ssl.runs.result_io import write_result
 from lowres_ssl.runs.run import Run, get_identified_run
+from tests.in_process import compose_config
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "knn": {"k": 200, "vote": "uniform", "temperature": 0.1, "metric": "euclidean", "encoder": "selected"},
