@@ -1,5 +1,6 @@
 """Images in one .npz file become pictures and a table."""
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -65,3 +66,33 @@ def test_what_holds_no_images_is_refused(tmp_path: Path) -> None:
         with pytest.raises(DataError, match=reason):
             unpack_arrays(tmp_path / name, tmp_path / "data")
     assert not (tmp_path / "data" / "c").exists()
+
+
+def test_folder_of_that_name_is_never_replaced(tmp_path: Path) -> None:
+    home = tmp_path / "chest"
+    home.mkdir()
+    np.savez(home / "chest.npz", **arrays())
+    assert unpack_arrays(home, tmp_path) == tmp_path / "chest_images"
+    assert unpack_arrays(home, tmp_path) == tmp_path / "chest_images"
+    assert (home / "chest.npz").exists()
+    np.savez(home / "chest.npz", **arrays(classes=2))
+    with pytest.raises(DataError, match="hold other files"):
+        unpack_arrays(home, tmp_path)
+
+
+def test_each_image_is_saved_once_by_its_labels(tmp_path: Path) -> None:
+    images = np.zeros((3, 8, 8), dtype=np.uint8)
+    np.savez_compressed(tmp_path / "a.npz", images=images, ids=np.arange(3), labels=np.array([4, 5, 6]))
+    folder = unpack_arrays(tmp_path / "a.npz", tmp_path / "data")
+    rows = (folder / "labels.csv").read_text().splitlines()[1:]
+    assert [row.split(",")[1] for row in rows] == ["4", "5", "6"]
+
+
+def test_array_that_ends_early_is_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", x=np.zeros((3, 8, 8), dtype=np.uint8), y=np.zeros(3))
+    with zipfile.ZipFile(tmp_path / "a.npz") as archive, zipfile.ZipFile(tmp_path / "b.npz", "w") as cut:
+        cut.writestr("x.npy", archive.read("x.npy")[:-70])
+        cut.writestr("y.npy", archive.read("y.npy"))
+    with pytest.raises(DataError, match="cannot be unpacked"):
+        unpack_arrays(tmp_path / "b.npz", tmp_path / "data")
+    assert not (tmp_path / "data" / "b").exists()

@@ -1,9 +1,12 @@
 """Unpack images that are published as arrays in one .npz file, as MedMNIST's are, into pictures and a table."""
 
 import csv
+import math
+import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -16,14 +19,18 @@ from lowres_ssl.errors import DataError
 from lowres_ssl.init.typed_input import ARRAYS_SUFFIX
 from lowres_ssl.init.write_config import make_dataset_name
 from lowres_ssl.io.atomic import replacing_folder
+from lowres_ssl.io.checksummed_json import hash_content
 
 TABLE_NAME = "labels.csv"
+ORIGIN_NAME = ".unpacked"  # has the digest of the file whose images lie beside it
+WANTED_ARRAYS = "wanted arrays such as train_images [N,H,W] or [N,H,W,3] in uint8 and train_labels [N]"
+MAX_IMAGE_BYTES = 2**28  # of one image
 NO_CLASS = "none"  # of an image whose columns of classes are all 0
 
 
 def unpack_arrays(folder: Path, data_dir: Path) -> Path:
     """Return the folder to read: `folder` itself, or, for an .npz file or a folder with one and without images, a new
-    folder in `data_dir`; nothing is done where that is there already. Raises `DataError`."""
+    folder in `data_dir`; nothing is done where its images are there already. Raises `DataError`."""
     files = [folder]
     if folder.is_dir():
         found = sorted(each for each in folder.iterdir() if each.suffix.lower() == ARRAYS_SUFFIX)
@@ -33,44 +40,87 @@ def unpack_arrays(folder: Path, data_dir: Path) -> Path:
     if len(files) > 1:
         names = shorten_list([each.name for each in files])
         raise DataError(f"{folder}: which file? got {names}, wanted one; type lowres-ssl init {files[0]}")
-    target = data_dir / make_dataset_name(files[0].stem)
-    if (target / TABLE_NAME).is_file():
-        log_info(f"{files[0]}: read from {target}, where it was unpacked before")
-        return target
     try:
-        with np.load(files[0], allow_pickle=False) as arrays, replacing_folder(target) as temporary:
-            rows = list(save_images(files[0], arrays, temporary))
-            with (temporary / TABLE_NAME).open("w", encoding="utf-8", newline="") as file:
-                csv.writer(file).writerows([("path", "label", "split"), *rows])
-    except (OSError, ValueError, BadZipFile) as error:
-        raise DataError(f"{files[0]}: cannot be unpacked into {target} ({error})") from error
-    log_info(f"{files[0]}: {len(rows):,} images unpacked into {target}")
+        with np.load(files[0], allow_pickle=False) as arrays:
+            return unpack_file(files[0], arrays, data_dir)
+    except (OSError, ValueError, EOFError, BadZipFile, zlib.error) as error:
+        raise DataError(f"{files[0]}: cannot be unpacked into {data_dir} ({error})") from error
+
+
+def unpack_file(file: Path, arrays: Any, data_dir: Path) -> Path:
+    """Return the folder in `data_dir` with the pictures of `arrays`: a new one, or that of an earlier call. Raises
+    `DataError` where folders of that name hold something else."""
+    if not isinstance(arrays, np.lib.npyio.NpzFile):
+        raise DataError(f"{file}: got one array, {WANTED_ARRAYS}")
+    name = make_dataset_name(file.stem)
+    places = [data_dir / name, data_dir / f"{name}_images"]
+    digest = hash_content([[each.filename, each.CRC] for each in arrays.zip.infolist()])
+    for place in places:
+        if (place / ORIGIN_NAME).is_file() and (place / ORIGIN_NAME).read_text() == digest:
+            log_info(f"{file}: read from {place}, where it was unpacked before")
+            return place
+    target = next((each for each in places if not each.exists()), None)
+    if target is None:
+        raise DataError(f"{file}: {places[0]} and {places[1]} hold other files; type data_dir=FOLDER")
+    with replacing_folder(target) as temporary:
+        rows = list(save_images(file, arrays, temporary))
+        with (temporary / TABLE_NAME).open("w", encoding="utf-8", newline="") as table:
+            csv.writer(table).writerows([("path", "label", "split"), *rows])
+        (temporary / ORIGIN_NAME).write_text(digest)
+    log_info(f"{file}: {len(rows):,} images unpacked into {target}")
     return target
 
 
 def save_images(file: Path, arrays: Any, folder: Path) -> Iterator[tuple[str, str, str]]:
-    """Save each array of images with labels, one at a time; yield the path, label and subset of each image. Raises
-    `DataError` where there is none."""
-    shapes = {key: arrays[key].shape for key in arrays.files}
-    wanted = "wanted arrays such as train_images [N,H,W] or [N,H,W,3] in uint8 and train_labels [N]"
+    """Save each image of the arrays with labels, one at a time; yield its path, label and subset. Raises `DataError`
+    where there is none."""
+    shapes = {}
+    for key in (each for each in arrays.files if f"{each}.npy" in arrays.zip.namelist()):
+        with open_array(arrays, key) as (_, shape, _):
+            shapes[key] = shape
     pairs = [
         (key, other)
         for key, shape in shapes.items()
-        for other, own in shapes.items()
-        if len(shape) >= 3 and 1 <= len(own) <= 2 and shape[0] == own[0] and guess_subset(key) == guess_subset(other)
+        if len(shape) >= 3 and (other := find_labels(key, shapes)) is not None
     ]
     if not pairs:
         got = shorten_list([f"{key} {list(shape)}" for key, shape in shapes.items()]) or "none"
-        raise DataError(f"{file}: got {got}; {wanted}")
+        raise DataError(f"{file}: got {got}; {WANTED_ARRAYS}")
     for key, other in pairs:
-        images, subset = arrays[key], guess_subset(key) or ""
-        if images.dtype != np.uint8 or images.shape[3:] not in ((), (1,), (3,)):
-            raise DataError(f"{file}: {key} is {images.dtype} {list(images.shape)}; {wanted}")
+        subset = guess_subset(key) or ""
         (folder / (subset or "images")).mkdir(exist_ok=True)
-        for number, (image, label) in enumerate(zip(images, format_labels(arrays[other]), strict=True)):
-            name = f"{subset or 'images'}/{number:06d}.png"
-            Image.fromarray(image.squeeze(-1) if image.shape[2:] == (1,) else image).save(folder / name)
-            yield name, label, subset
+        with open_array(arrays, key) as (stream, shape, dtype):
+            size = math.prod(shape[1:])
+            if dtype != np.uint8 or shape[3:] not in ((), (1,), (3,)) or size > MAX_IMAGE_BYTES:
+                raise DataError(f"{file}: {key} is {dtype} {list(shape)}; {WANTED_ARRAYS}")
+            for number, label in enumerate(format_labels(arrays[other])):
+                image = np.frombuffer(stream.read(size), np.uint8).reshape(shape[1:])
+                name = f"{subset or 'images'}/{number:06d}.png"
+                Image.fromarray(image.squeeze(-1) if image.shape[2:] == (1,) else image).save(folder / name)
+                yield name, label, subset
+
+
+@contextmanager
+def open_array(arrays: Any, key: str) -> Iterator[tuple[IO[bytes], tuple[int, ...], np.dtype[Any]]]:
+    """Open an array at its first number, with its shape and its kind of numbers: it may be larger than the memory.
+    Raises `ValueError` for one that is stored by columns."""
+    with arrays.zip.open(f"{key}.npy") as stream:
+        is_first = np.lib.format.read_magic(stream) == (1, 0)
+        read_header = np.lib.format.read_array_header_1_0 if is_first else np.lib.format.read_array_header_2_0
+        shape, by_columns, dtype = read_header(stream)
+        if by_columns and len(shape) > 2:
+            raise ValueError(f"{key} is stored by columns; save it with numpy.ascontiguousarray")
+        yield stream, shape, dtype
+
+
+def find_labels(key: str, shapes: dict[str, tuple[int, ...]]) -> str | None:
+    """Find the array with a row for each image of the array `key`; one named labels before others."""
+    others = [
+        other
+        for other, shape in shapes.items()
+        if 1 <= len(shape) <= 2 and shape[0] == shapes[key][0] and guess_subset(key) == guess_subset(other)
+    ]
+    return min(others, key=lambda other: "label" not in other.lower(), default=None)
 
 
 def format_labels(labels: NDArray[Any]) -> list[str]:
