@@ -228,3 +228,10 @@ def test_words_of_a_split(head: str, cells: list[str], wanted: dict[str, Any] | 
 def test_words_of_heads() -> None:
     assert list_words("patientId") == {"patient", "id"}
     assert list_words("Coarse_lesion_type") == {"coarse", "lesion", "type"}
+
+
+def test_excluded_images_are_not_what_a_table_names(tmp_path: Path) -> None:
+    images(tmp_path, (f"{folder}/{n}.png" for folder in ("images", "copy") for n in range(6)))
+    put(tmp_path / "t.csv", [("file", "label"), *((f"{n}.png", n % 2) for n in range(6))])
+    assert search(tmp_path).options is None
+    assert options(tmp_path, exclude=["copy"])["path"] == "file"

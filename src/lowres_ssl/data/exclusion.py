@@ -6,12 +6,8 @@ import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
-# What a command writes into an output, store or run folder, and what shows that it did.
-RUN_FILES = {
-    **dict.fromkeys(("run.json", "store.json"), ""),
-    **dict.fromkeys(("pretrain", "evaluate"), "*/run.json"),
-    "stores": "index-*.json",
-}
+OUTPUT_FILES = {"pretrain": "*/run.json", "evaluate": "*/run.json", "stores": "index-*.json"}  # below an output folder
+RUN_FILE = re.compile(r"(?:run|store|index-[0-9a-f]{8})\.json")  # in the folder of a run, of images or of indices
 
 
 def compile_exclude(patterns: Sequence[str]) -> re.Pattern[str] | None:
@@ -24,8 +20,9 @@ def compile_exclude(patterns: Sequence[str]) -> re.Pattern[str] | None:
 
 def is_run_folder(folder: Path) -> bool:
     """Whether a folder is the output or store folder of runs, or a run's: its pictures are no images of a set."""
-    names = os.listdir(folder)  # noqa: PTH208 - of thousands of folders
-    written = [folder / name for name in RUN_FILES.keys() & names]
-    return any(not RUN_FILES[each.name] or any(each.glob(RUN_FILES[each.name])) for each in written) or any(
-        name.startswith("index-") and name.endswith(".json") for name in names
-    )
+    try:
+        names = os.listdir(folder)  # noqa: PTH208 - of thousands of folders
+    except OSError:  # reported by what lists its images
+        return False
+    written = [folder / name for name in OUTPUT_FILES.keys() & names]
+    return any(map(RUN_FILE.fullmatch, names)) or any(any(each.glob(OUTPUT_FILES[each.name])) for each in written)

@@ -11,6 +11,7 @@ from lowres_ssl.console import pluralise, shorten_list
 from lowres_ssl.data.csv_table import TABLE_SUFFIXES, CsvTable, list_tables, read_table
 from lowres_ssl.data.datasets import folders_in, guess_subset, resolve_root
 from lowres_ssl.data.datasets.csv import CsvReader
+from lowres_ssl.data.exclusion import compile_exclude
 from lowres_ssl.data.file_index import FileIndex
 from lowres_ssl.data.table_labels import LabelCells
 from lowres_ssl.errors import ConfigError, DataError
@@ -57,13 +58,13 @@ class TableSearch:
     names_images: bool = False
 
 
-def find_label_table(folder: Path, typed: TypedInput, exclude: re.Pattern[str] | None = None) -> TableSearch:
+def find_label_table(folder: Path, typed: TypedInput) -> TableSearch:
     """Find the table that gives a set. One whose label is a mere guess gives way to class folders. Raises `ConfigError`
     for a typed table or column that there is not."""
     search = TableSearch()
     if typed.table == NONE:
         return search
-    root = folder.resolve()
+    root, exclude = folder.resolve(), compile_exclude(typed.exclude)
     files, readings, problems = FileIndex(root, exclude), list[TableReading](), list[str]()
     for path in list_candidate_tables(folder, typed.table):
         is_list = path.suffix.lower() == LIST_SUFFIX
