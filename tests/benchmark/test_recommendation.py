@@ -223,6 +223,22 @@ def test_rungs_and_other_sizes_do_not_mix(tmp_path: Path) -> None:
     assert found.intervals["random"].value == pytest.approx(0.6)
 
 
+def test_second_run_of_the_same_frozen_weights_counts_once(tmp_path: Path) -> None:
+    make_runs(tmp_path, {"dcl": (0.9, 0.9), "random": (0.6, 0.6), "lite0": (0.7, 0.7)})
+    make_runs(tmp_path, {"lite0": (0.7, 0.7)}, storage_size=300)
+    assert sum(read_results(tmp_path)["entry"] == "pretrained lite0") == 2
+    assert decided(tmp_path, make_plan()).frozen == "lite0"
+
+
+def test_rung_that_was_not_completed_lends_the_finalist_no_views(tmp_path: Path) -> None:
+    make_runs(tmp_path, {"dcl": (0.9, 0.9), "random": (0.6, 0.6)})
+    plan = make_plan(pretrained=())
+    race = replace(plan.race, rungs=(*RACE.rungs, Rung(80, ("dcl", "simclr"))))
+    race = race.add(FinishedRun("dcl", 80, 0, 30.0, 20.0, 0.95))
+    row = next(line for line in answer(tmp_path, replace(plan, race=race)) if line.startswith("encoder"))
+    assert next(line for line in row.splitlines() if line.startswith("dcl")).split()[1] == "40,000"
+
+
 def test_table_has_all_encoders_and_test_accuracies_only_of_those_that_were_compared(tmp_path: Path) -> None:
     make_runs(tmp_path, {"dcl": (0.9, 0.9), "random": (0.6, 0.55), "lite0": (0.8, 0.8), "trivial": (0.3, 0.3)})
     lines = answer(tmp_path, make_plan())[-1].splitlines()

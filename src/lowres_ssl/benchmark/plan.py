@@ -52,7 +52,8 @@ class PlanQuestion:
     @property
     def runs_digest(self) -> str:
         """The same for all questions whose runs may share a folder."""
-        return hash_content([self.images, self.device, self.precision, self.settings, self.typed])[:8]
+        files = [each for each in self.pretrained if "@" in each]
+        return hash_content([self.images, self.device, self.precision, self.settings, self.typed, *files])[:8]
 
 
 @dataclass(frozen=True)

@@ -168,10 +168,10 @@ def format_scores(column: ResultColumn, race: Race, found: Decision | None) -> s
     for rung in race.rungs:
         for name in rung.names:
             run = race.find_run(name, rung.epochs)
-            if run is not None and run.score is not None:
-                views[name] = race.count_views(rung.epochs)
-                if name != race.finalist:
-                    validated[name] = run.score
+            if run is not None and run.score is not None and name != race.finalist:
+                views[name], validated[name] = race.count_views(rung.epochs), run.score
+    if race.finalist is not None and race.last_rung is not None:
+        views[race.finalist] = race.count_views(race.last_rung.epochs)
     rows = []
     for name, score in sorted(validated.items(), key=lambda pair: -pair[1]):
         seeds = len(set(column.rows.loc[column.rows["entry"] == name, "seed"]))

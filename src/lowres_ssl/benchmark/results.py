@@ -31,7 +31,8 @@ def select_candidate(rows: pd.DataFrame, plan: BenchmarkPlan, name: str, epochs:
     started = rows["entry"].astype(str).str.startswith(f"{method}{START_WORD}")
     meant = (rows["method"] == method) & (started if start else rows["entry"] == method)
     meant &= (rows["backbone"] == backbone) & (rows["image_size"] == size) & (rows["epochs"] == epochs)
-    return rows[meant].assign(entry=name)
+    # Weights that were fetched first and lie in a cache now make a second run of the same.
+    return rows[meant].assign(entry=name).drop_duplicates(["probe", "seed"])
 
 
 def select_column(rows: pd.DataFrame, plan: BenchmarkPlan, probe: str) -> ResultColumn | None:
@@ -47,7 +48,7 @@ def select_column(rows: pd.DataFrame, plan: BenchmarkPlan, probe: str) -> Result
         mine = (rows["entry"] == each.entry) & (rows["image_size"] == each.image_size)
         if not each.of_timm:
             mine &= rows["backbone"] == each.backbone
-        parts.append(rows[mine].assign(entry=each.name))
+        parts.append(rows[mine].assign(entry=each.name).drop_duplicates("seed"))
     race = plan.race
     if race.finalist is not None and race.last_rung is not None:
         finalist = select_candidate(rows, plan, race.finalist, race.last_rung.epochs)
