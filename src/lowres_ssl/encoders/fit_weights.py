@@ -96,10 +96,10 @@ def choose_part(
     names = {part: part.removesuffix(".") for part in whole}
     there = " or ".join(f"weights_part={name}" for name in names.values())
     found = list(whole)
-    if asked is not None:
+    if asked is not None and whole:
         found = [part for part, name in names.items() if asked in (name, part) or name.endswith(f".{asked}")]
         if not found:
-            raise CheckpointError(f"{where}: weights_part={asked}: no such encoder that fits; type {there or 'none'}")
+            raise CheckpointError(f"{where}: weights_part={asked}: no such encoder that fits; type {there}")
     if not found:
         return max(parts.values(), key=lambda own: len(own.keys() & wanted.keys()), default=tensors)
     chosen = whole[found[0]]
