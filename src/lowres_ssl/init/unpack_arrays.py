@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
-from zipfile import BadZipFile
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,20 +41,18 @@ def unpack_arrays(folder: Path, data_dir: Path) -> Path:
         names = shorten_list([each.name for each in files])
         raise DataError(f"{folder}: which file? got {names}, wanted one; type lowres-ssl init {files[0]}")
     try:
-        with np.load(files[0], allow_pickle=False) as arrays:
-            return unpack_file(files[0], arrays, data_dir)
+        with ZipFile(files[0]) as archive:
+            digest = hash_content([[each.filename, each.CRC] for each in archive.infolist()])
+        return unpack_file(files[0], digest, data_dir)
     except (OSError, ValueError, EOFError, BadZipFile, zlib.error) as error:
         raise DataError(f"{files[0]}: cannot be unpacked into {data_dir} ({error})") from error
 
 
-def unpack_file(file: Path, arrays: Any, data_dir: Path) -> Path:
-    """Return the folder in `data_dir` with the pictures of `arrays`: a new one, or that of an earlier call. Raises
+def unpack_file(file: Path, digest: str, data_dir: Path) -> Path:
+    """Return the folder in `data_dir` with the pictures of `file`: a new one, or that of an earlier call. Raises
     `DataError` where folders of that name hold something else."""
-    if not isinstance(arrays, np.lib.npyio.NpzFile):
-        raise DataError(f"{file}: got one array, {WANTED_ARRAYS}")
     name = make_dataset_name(file.stem)
     places = [data_dir / name, data_dir / f"{name}_images"]
-    digest = hash_content([[each.filename, each.CRC] for each in arrays.zip.infolist()])
     for place in places:
         if (place / ORIGIN_NAME).is_file() and (place / ORIGIN_NAME).read_text() == digest:
             log_info(f"{file}: read from {place}, where it was unpacked before")
@@ -62,7 +60,7 @@ def unpack_file(file: Path, arrays: Any, data_dir: Path) -> Path:
     target = next((each for each in places if not each.exists()), None)
     if target is None:
         raise DataError(f"{file}: {places[0]} and {places[1]} hold other files; type data_dir=FOLDER")
-    with replacing_folder(target) as temporary:
+    with np.load(file, allow_pickle=False) as arrays, replacing_folder(target) as temporary:
         rows = list(save_images(file, arrays, temporary))
         with (temporary / TABLE_NAME).open("w", encoding="utf-8", newline="") as table:
             csv.writer(table).writerows([("path", "label", "split"), *rows])
