@@ -108,6 +108,10 @@ CANDIDATES |= {
         *("method=dcl", *ADAMW, *IMAGENET, "dataset.storage_size=224"),
         "learning_rate=0.0003",
     ),
+    "dcl from imagenet at 112 px": (
+        *("method=dcl", *ADAMW, *IMAGENET, "dataset.storage_size=224", "image_size=112"),
+        "baselines=false",
+    ),
     "dcl from imagenet at 128 px": ("method=dcl", *ADAMW, *IMAGENET, "dataset.storage_size=224", "image_size=128"),
 }
 
