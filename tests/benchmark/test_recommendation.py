@@ -74,7 +74,7 @@ NOTHING_ADDED = "Training on your images added nothing measurable to what others
             "dcl",
             [
                 "Use dcl, trained on your images for 40,000 views (0.900 on the validation images by logistic; ran",
-                "Of 100 test images dcl gets 90 right, random initialisation 60 (240 test images): +30.0 points (95% i",
+                "With dcl 90% of the 240 test images are right, with random initialisation 60%: +30.0 points (95% i",
                 "p < 0.001 in one comparison: significant.",
                 "by the other seeds alone the gain is +30.0 points.",
             ],

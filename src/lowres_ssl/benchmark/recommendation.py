@@ -73,8 +73,8 @@ def format_headline(found: Decision, race: Race) -> str:
 def format_gain(found: Decision) -> str:
     """What the named encoder gains over random initialisation on the test images, and how sure that is."""
     own, name, start = found.gain, name_encoder(found), METHOD_TITLES[found.start]
-    own_right, their_right = (f"{100 * found.intervals[each].value:.0f}" for each in (found.named, found.start))
-    lead = f"Of 100 test images {name} gets {own_right} right, {start} {their_right} ({found.images} test images)"
+    own_right, their_right = (f"{100 * found.intervals[each].value:.0f}%" for each in (found.named, found.start))
+    lead = f"With {name} {own_right} of the {found.images} test images are right, with {start} {their_right}"
     if own.p is None:
         few = f"with fewer than {MIN_POOLED_SEEDS} seeds too little is known of how another seed would differ"
         return f"{lead}; {few}, so nothing is tested."

@@ -105,6 +105,8 @@ def score_and_print(
     for result in next(iter(scored[0].values())):
         if result.probe == "knn":
             print(f"\n{result.label}: vote={result.settings['vote']}, metric={result.settings['metric']}")
+    if (size := get_scored_size(config)) is not None:
+        print(f"\nScored at {size} px (scored_size), trained at {config.image_size} px")
     if first.read().pretrain_on == "all":
         print(f"\n{ALL_IMAGES_WARNING}")
     for doubt in material.leakage_warnings:
