@@ -40,14 +40,15 @@ class Rows:
     example: str = ""
 
 
+@dataclass(eq=False)
 class CsvReader(Source):
     """Read the set that one or several tables list.
 
     `table` is the file or the files, in the root or elsewhere; None: the only `.csv` or `.tsv` directly in the root.
     `path`, `label`, `patient` and `split` are names of columns. The last two are optional under their default names;
     None: not used. A list of paths is columns of folders and the name; a list of labels is a column a class, of which
-    one holds 1. `split_words` maps train, val and test
-    to the words of the split column; without such a column, each of several tables is the subset it is named after.
+    one holds 1. `split_words` maps train, val and test to the words of the split column; without such a column, each of
+    several tables is the subset it is named after.
     Patients may be in another table, `patient_table`, with the same path column, or in the ids (`group_pattern`).
 
     Paths are relative to the root, to the table's folder or to a folder above the root; a name that there is once is
@@ -60,30 +61,26 @@ class CsvReader(Source):
     layout: ClassVar[str] = "a .csv or .tsv file in it, with the columns path and label"
     official_default: ClassVar[bool] = True
 
-    def __init__(
-        self,
-        table: str | list[str] | None = None,
-        path: str | list[str] = "path",
-        label: str | list[str] = "label",
-        patient: str | None = "patient",
-        split: str | None = "split",
-        suffix: str = "",
-        skip_missing: bool = False,
-        skip_unlabelled: bool = False,
-        several_labels: Literal["skip", "first"] | None = None,
-        split_words: dict[str, Any] | None = None,
-        patient_table: str | None = None,
-        group_pattern: str | None = None,
-    ) -> None:
-        self.tables = [table] if isinstance(table, str) else table
-        self.labels = [label] if isinstance(label, str) else label
-        self.paths = [path] if isinstance(path, str) else path
-        self.patient, self.split, self.suffix = patient, split, suffix
-        self.skip_missing, self.skip_unlabelled, self.several_labels = skip_missing, skip_unlabelled, several_labels
-        self.split_words = SplitWords(split_words)
-        self.patient_table = patient_table
-        self.pattern = None if group_pattern is None else IdPattern("group_pattern", group_pattern)
-        self.left_out: Counter[str] = Counter()
+    table: str | list[str] | None = None
+    path: str | list[str] = "path"
+    label: str | list[str] = "label"
+    patient: str | None = "patient"
+    split: str | None = "split"
+    suffix: str = ""
+    skip_missing: bool = False
+    skip_unlabelled: bool = False
+    several_labels: Literal["skip", "first"] | None = None
+    split_words: dict[str, Any] | None = None
+    patient_table: str | None = None
+    group_pattern: str | None = None
+
+    def __post_init__(self) -> None:
+        self.tables = [self.table] if isinstance(self.table, str) else self.table
+        self.paths = [self.path] if isinstance(self.path, str) else self.path
+        self.labels = [self.label] if isinstance(self.label, str) else self.label
+        self.subsets = SplitWords(self.split_words)
+        self.pattern = None if self.group_pattern is None else IdPattern("group_pattern", self.group_pattern)
+        self.left_out = Counter[str]()
 
     def listings(self, root: Path) -> list[Listing]:
         """Raises `DataError`, which names the row."""
@@ -164,7 +161,7 @@ class CsvReader(Source):
                 group = patients.get(path) if at_patient is None else cells[at_patient]
                 if self.pattern is not None and not group:
                     group = self.pattern.search(id)
-                own = subset if at_split is None else self.split_words.parse(cells[at_split], where)
+                own = subset if at_split is None else self.subsets.parse(cells[at_split], where)
                 self.add_image(rows, id, Entry(number, where, file, labels, group or None, own))
         self.report_missing_files(missing, table, files, rows)
 
