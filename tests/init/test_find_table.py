@@ -8,7 +8,7 @@ import pytest
 
 from lowres_ssl.errors import ConfigError, DataError
 from lowres_ssl.init.find_table import TableSearch, find_label_table
-from lowres_ssl.init.guess_columns import guess_split_words, list_words
+from lowres_ssl.init.guess_columns import guess_split_words, list_head_words
 from lowres_ssl.init.typed_input import TypedInput, parse_split_words
 
 Rows = Iterable[Iterable[object]]
@@ -226,8 +226,8 @@ def test_words_of_a_split(head: str, cells: list[str], wanted: dict[str, Any] | 
 
 
 def test_words_of_heads() -> None:
-    assert list_words("patientId") == {"patient", "id"}
-    assert list_words("Coarse_lesion_type") == {"coarse", "lesion", "type"}
+    assert list_head_words("patientId") == {"patient", "id"}
+    assert list_head_words("Coarse_lesion_type") == {"coarse", "lesion", "type"}
 
 
 def test_excluded_images_are_not_what_a_table_names(tmp_path: Path) -> None:

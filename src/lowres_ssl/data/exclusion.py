@@ -3,7 +3,7 @@
 import os
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 OUTPUT_FILES = {"pretrain": "*/run.json", "evaluate": "*/run.json", "stores": "index-*.json"}  # below an output folder
@@ -24,5 +24,12 @@ def is_run_folder(folder: Path) -> bool:
         names = os.listdir(folder)  # noqa: PTH208 - of thousands of folders
     except OSError:  # reported by what lists its images
         return False
-    written = [folder / name for name in OUTPUT_FILES.keys() & names]
-    return any(map(RUN_FILE.fullmatch, names)) or any(any(each.glob(OUTPUT_FILES[each.name])) for each in written)
+    return are_names_of_runs(folder, names)
+
+
+def are_names_of_runs(folder: Path, names: Collection[str]) -> bool:
+    """Whether a folder with files and folders of these names is one of runs."""
+    if any(map(RUN_FILE.fullmatch, names)):
+        return True
+    written = [folder / name for name in OUTPUT_FILES.keys() & set(names)]
+    return any(any(each.glob(OUTPUT_FILES[each.name])) for each in written)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lowres_ssl.console import shorten_list
-from lowres_ssl.data.datasets import guess_subset, images_below, resolve_root
+from lowres_ssl.data.datasets import guess_subset, images_below, list_words, resolve_root
 from lowres_ssl.data.datasets.folder import find_copies, has_subset_folders
 from lowres_ssl.data.split_words import SplitWords
 from lowres_ssl.errors import ConfigError, DataError
@@ -197,10 +197,6 @@ def have_patients_on_top(chains: Sequence[Sequence[str]]) -> bool:
     alone = all(len(own) == 1 for own in inner.values())
     shared = alone or sum(map(len, inner.values())) >= 0.5 * len(inner) * len(names)
     return numbered and shared and len(names) > 1 and len(inner) > max(4, 2 * len(names))
-
-
-def list_words(name: str) -> list[str]:
-    return [word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)]
 
 
 def is_part_name(name: str) -> bool:

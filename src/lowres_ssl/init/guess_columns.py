@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lowres_ssl.data.csv_table import CsvTable
-from lowres_ssl.data.datasets import get_subset, guess_subset
+from lowres_ssl.data.datasets import get_subset, guess_subset, list_words
 from lowres_ssl.data.split_words import normalise_word
 from lowres_ssl.data.table_labels import TRUE_WORDS, LabelCells, is_binary
 
@@ -71,8 +71,8 @@ class LabelGuess:
     certain: bool
 
 
-def list_words(head: str) -> set[str]:
-    return {word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|#", head.replace("#", " no "))}
+def list_head_words(head: str) -> set[str]:
+    return set(list_words(head.replace("#", " no ")))
 
 
 def guess_label(table: CsvTable, taken: Iterable[int]) -> LabelGuess | None:
@@ -91,7 +91,7 @@ def guess_label(table: CsvTable, taken: Iterable[int]) -> LabelGuess | None:
         best = max(truths, key=lambda place: measure_balance(table.get_cells(place)))
         return LabelGuess(heads[best], [heads[place] for place in truths if place != best], True)
     plausible = [place for place in free if not is_other_column(heads[place]) and has_classes(table.get_cells(place))]
-    worded = [place for word in LABEL_WORDS for place in plausible if word in list_words(heads[place])]
+    worded = [place for word in LABEL_WORDS for place in plausible if word in list_head_words(heads[place])]
     few = max(2, len(table.rows) // MIN_ROWS_A_CLASS)
     likely = [place for place in plausible if place in worded or len(set(table.get_cells(place))) <= few]
     if not likely:
@@ -103,7 +103,7 @@ def guess_label(table: CsvTable, taken: Iterable[int]) -> LabelGuess | None:
 
 def is_other_column(head: str) -> bool:
     """Whether a head has words of what is no label, and none of labels beside numbers and names ("class_id")."""
-    words = list_words(head)
+    words = list_head_words(head)
     return bool(words & OTHER_WORDS) and not (words & set(LABEL_WORDS) and not words & OTHER_WORDS - NAMING_WORDS)
 
 
@@ -130,7 +130,7 @@ def guess_patient(table: CsvTable, taken: Iterable[int]) -> str | None:
     free = [place for place in range(len(table.columns)) if place not in taken]
     named = [place for name in PATIENT_HEADS for place in free if table.columns[place].lower() == name]
     for place in free:
-        words = list_words(table.columns[place])
+        words = list_head_words(table.columns[place])
         if words & PATIENT_WORDS and words & NAMING_WORDS and not words - PATIENT_WORDS - NAMING_WORDS:
             named.append(place)
     return next((table.columns[place] for place in named if len(set(table.get_cells(place))) < len(table.rows)), None)

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from lowres_ssl.config.check import require
+from lowres_ssl.data.datasets import list_words
 from lowres_ssl.data.decode import read_image
 from lowres_ssl.data.exclusion import compile_exclude
 
@@ -70,7 +71,7 @@ def guess_mask_folders(images: ImagePaths) -> list[str]:
     inside: dict[str, list[Path]] = defaultdict(list)
     for path, id in images:
         for name in dict.fromkeys(PurePosixPath(id).parts[:-1]):
-            if {*MASK_WORDS} & {word.lower() for word in re.findall("[A-Z]?[a-z]+|[A-Z]+", name)}:
+            if set(MASK_WORDS).intersection(list_words(name)):
                 inside[name].append(path)
     return [name for name, paths in inside.items() if look_like_masks(paths)]
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from lowres_ssl.data.dicom import DICOM_SUFFIXES, is_dicom_file
-from lowres_ssl.data.exclusion import compile_exclude, is_run_folder
+from lowres_ssl.data.exclusion import are_names_of_runs, compile_exclude, is_run_folder
 from lowres_ssl.errors import ConfigError, DataError, did_you_mean
 from lowres_ssl.registry import build
 
@@ -102,11 +102,15 @@ def is_image_file(path: str) -> bool:
     return is_image(name) or (not is_junk(name) and is_dicom_file(path))
 
 
+def list_words(name: str) -> list[str]:
+    """List the words of a name in lower case: those of "TestSet_2" are test and set."""
+    return [word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)]
+
+
 def guess_subset(name: str) -> str | None:
     """Guess the subset from the words of a name, such as "train_labels" or "TestSet"; None without one, or with
     several."""
-    words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)
-    subsets = {subset for word in words if (subset := get_subset(word))}
+    subsets = {subset for word in list_words(name) if (subset := get_subset(word))}
     return subsets.pop() if len(subsets) == 1 else None
 
 
@@ -161,16 +165,18 @@ def images_below(root: Path, exclude: re.Pattern[str] | None = None) -> Iterator
             continue
         seen.add(real)
         try:
-            with os.scandir(folder) as entries:
-                for entry in entries:
-                    id = prefix + make_portable(entry.name)
-                    if is_junk(entry.name) or (exclude and exclude.search(id)):
-                        continue
-                    if entry.is_dir():
-                        if not is_run_folder(Path(entry.path)):
-                            pending.append((entry.path, f"{id}/"))
-                    elif is_image_file(entry.path):
-                        found.append((Path(entry.path), id))
+            with os.scandir(folder) as opened:
+                entries = list(opened)
+            if prefix and are_names_of_runs(Path(folder), [entry.name for entry in entries]):
+                continue
+            for entry in entries:
+                id = prefix + make_portable(entry.name)
+                if is_junk(entry.name) or (exclude and exclude.search(id)):
+                    continue
+                if entry.is_dir():
+                    pending.append((entry.path, f"{id}/"))
+                elif is_image_file(entry.path):
+                    found.append((Path(entry.path), id))
         except OSError as error:
             raise DataError(f"{folder}: cannot be read ({error.strerror}); check its permissions") from error
     return iter(sorted(found, key=lambda pair: pair[1]))
