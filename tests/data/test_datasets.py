@@ -146,6 +146,12 @@ def test_class_missing_from_test_is_fine_and_from_train_is_not(tree: Tree) -> No
         build_source("folder", {}).listings(root)
 
 
+def test_label_pattern_finds_the_class_in_names_without_folders(tree: Tree) -> None:
+    root = tree(["img_001_malignant.png", "img_002_benign.png", "img_003.png"])
+    found = build_source("folder", {"label_pattern": r"_([a-z]+)\."}).listings(root)
+    assert [each.label for each in found] == ["malignant", "benign"]
+
+
 @pytest.mark.parametrize("pattern", [r"/(p\d+)_", r"(?P<number>\d+)?.*/(?P<group>p\d+)_"])
 def test_group_pattern_finds_the_patient(tree: Tree, pattern: str) -> None:
     found = build_source("folder", {"group_pattern": pattern}).listings(

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from lowres_ssl.data.csv_table import read_table
+from lowres_ssl.data.file_index import FileIndex
 from lowres_ssl.errors import ConfigError, DataError
 from lowres_ssl.init.find_table import TableSearch, find_label_table
 from lowres_ssl.init.guess_columns import guess_split_words, list_head_words
@@ -235,3 +237,27 @@ def test_excluded_images_are_not_what_a_table_names(tmp_path: Path) -> None:
     put(tmp_path / "t.csv", [("file", "label"), *((f"{n}.png", n % 2) for n in range(6))])
     assert search(tmp_path).options is None
     assert options(tmp_path, exclude=["copy"])["path"] == "file"
+
+
+@pytest.mark.parametrize("number", ["", "case_id", "index"])
+@pytest.mark.parametrize("name", ["{:04}.jpg", "IMG/{:04}.jpg", "IMG/{:04}"])
+def test_names_of_files_count_more_than_the_numbers_of_rows(tmp_path: Path, number: str, name: str) -> None:
+    images(tmp_path, (f"IMG/{n:04}.jpg" for n in range(1, 41)))
+    rows = [[n, name.format(n * 7 % 41), ["pos", "neg"][n % 2]] for n in range(1, 41)]
+    put(tmp_path / "t.csv", [[number, "filename", "finding"], *rows])
+    found = search(tmp_path)
+    assert found.options == {"table": "t.csv", "path": "filename", "label": "finding"}
+    assert [f"path={number}" in note for note in found.notes] == [True] * bool(number)  # "" is the index of pandas
+    assert options(tmp_path, path=number)["path"] == number
+    with pytest.raises(ConfigError, match="path=no"):
+        search(tmp_path, path="no")
+    put(tmp_path / "t.csv", rows)
+    assert options(tmp_path)["table"] == "t.csv"
+    assert read_table(tmp_path / "t.csv", FileIndex(tmp_path)).columns == ("column 1", "path", "column 3")
+
+
+def test_names_of_several_files_do_not_give_way_to_numbers(tmp_path: Path) -> None:
+    images(tmp_path, (f"{folder}/{n}.jpg" for folder in "ab" for n in range(1, 21)))
+    images(tmp_path, (f"c/{n:04}.jpg" for n in range(1, 21)))
+    put(tmp_path / "t.csv", [["id", "file", "label"], *([n, f"{n}.jpg", n % 2] for n in range(1, 21))])
+    assert search(tmp_path).options is None

@@ -168,6 +168,7 @@ class FolderInputConfig(InputConfig):
     """What `init` would guess otherwise. `images` is a kind of picture here, not a folder."""
 
     table: str | None = setting("path")
+    path: str | None = setting("text")
     label: str | None = setting("text")
     patient: str | None = setting("text")
     split: str | None = setting("text")

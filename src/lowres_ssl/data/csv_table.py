@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lowres_ssl.data.datasets import get_subset, is_junk
-from lowres_ssl.data.file_index import FileIndex
+from lowres_ssl.data.file_index import FileIndex, get_stem
 from lowres_ssl.errors import DataError
 
 TABLE_SUFFIXES = (".csv", ".tsv")
@@ -97,13 +97,20 @@ def name_columns(rows: list[tuple[int, tuple[str, ...]]], files: FileIndex) -> t
 
     sample = [cells for _, cells in rows[:HEAD_SAMPLE]]
     places = range(len(sample[0]))
-    for path in places:
+    for path in sorted(places, key=lambda place: rank_path_cells([cells[place] for cells in sample]), reverse=True):
         if names_file(sample[0][path]) and 2 * sum(names_file(cells[path]) for cells in sample) > len(sample):
             split = [each for each in places if each != path and all(get_subset(cells[each]) for _, cells in rows)][:1]
             rest = [each for each in places if each != path and each not in split]
             names = {path: "path", **dict.fromkeys(split, "split"), **{each: f"column {each + 1}" for each in rest}}
             return tuple("label" if [each] == rest else names[each] for each in places)
     return None
+
+
+def rank_path_cells(cells: Sequence[str]) -> int:
+    """Rank cells by how much they look like files: 2 with a suffix or folder, as most have; 0 for bare numbers."""
+    if 2 * sum("/" in cell or "\\" in cell or get_stem(cell) != cell.lower() for cell in cells) > len(cells):
+        return 2
+    return int(not all(map(str.isdecimal, cells)))
 
 
 def read_table_text(path: Path) -> str:

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from lowres_ssl.console import pluralise, shorten_list
-from lowres_ssl.data.csv_table import TABLE_SUFFIXES, CsvTable, list_tables, read_table
+from lowres_ssl.data.csv_table import TABLE_SUFFIXES, CsvTable, list_tables, rank_path_cells, read_table
 from lowres_ssl.data.datasets import folders_in, guess_subset, resolve_root
 from lowres_ssl.data.datasets.csv import CsvReader
 from lowres_ssl.data.exclusion import compile_exclude
-from lowres_ssl.data.file_index import FileIndex
+from lowres_ssl.data.file_index import MASK_FOLDER, FileIndex
 from lowres_ssl.data.table_labels import LabelCells
 from lowres_ssl.errors import ConfigError, DataError
 from lowres_ssl.init.folder_levels import list_class_folders
@@ -36,12 +36,13 @@ MAX_NAMED, MAX_COLUMNS = 3, 10
 
 @dataclass(frozen=True)
 class TableReading:
-    """Hold a table that names images: the columns of the path, the ids, and the other columns; `label`: None where no
-    column can be it."""
+    """Hold a table that names images: the columns of the path, the ids, and the other columns; `other_path`: another
+    column, which names other files; `label`: None where no column can be it."""
 
     table: CsvTable
     paths: list[str]
     named: frozenset[str]
+    other_path: str
     label: LabelGuess | None
     patient: str | None
     split: str | None
@@ -73,11 +74,11 @@ def find_label_table(folder: Path, typed: TypedInput) -> TableSearch:
         except DataError as error:
             problems += [] if is_list else [str(error)]
             continue
-        columns, named, reason = find_path_columns(table, files)
+        columns, named, detail = find_path_columns(table, files, typed.path)
         if columns:
-            readings.append(guess_columns(table, columns, named, typed))
+            readings.append(guess_columns(table, columns, named, detail, typed))
         elif not is_list:
-            problems.append(f"{path.name}: {reason.format(folder)}")
+            problems.append(f"{path.name}: {detail.format(folder)}")
     search.names_images = bool(readings)
     choice, tops = choose_reading(readings), list_class_folders(folder, exclude)
     if choice is not None and (choice[1].certain or not tops):
@@ -91,6 +92,11 @@ def find_label_table(folder: Path, typed: TypedInput) -> TableSearch:
             readings.remove(best)
     if choice is not None and search.options is not None:
         best, label = choice
+        if best.other_path and typed.path is None:
+            search.notes.append(
+                f"{best.table.path.name}: read {','.join(best.paths)} as the files' names; {best.other_path} names "
+                f"other files: {format_init(folder, f'path={best.other_path}')}"
+            )
         if others := label.others:
             search.notes.append(
                 f"{best.table.path.name}: read {label.columns!r} as the label; could be another column "
@@ -128,17 +134,24 @@ def list_candidate_tables(folder: Path, typed: str | None) -> list[Path]:
     return [path for place in places for path in list_tables(place, (*TABLE_SUFFIXES, LIST_SUFFIX))]
 
 
-def find_path_columns(table: CsvTable, files: FileIndex) -> tuple[list[str], frozenset[str], str]:
+def find_path_columns(
+    table: CsvTable, files: FileIndex, typed: str | None = None
+) -> tuple[list[str], frozenset[str], str]:
     """Find the column that names the most images, and these: most rows name one, or half of the images are named.
-    Without one, a column with a folder a row, or two columns of folder and name. The third value is the reason why
-    there is none."""
+    Without one, a column with a folder a row, or two columns of folder and name; or the `typed` ones. The third value
+    is another column that names other files; where there is none at all, the reason."""
+    chosen = find_label_columns(table.columns, typed) if typed is not None else None
+    if chosen is not None:
+        columns = [chosen] if isinstance(chosen, str) else chosen
+        best, _ = choose_path_columns(table, files, [columns])
+        return best or ([], frozenset(), f"{typed} names no image below {{}}")
     rows = sorted({number * len(table.rows) // SAMPLED_ROWS for number in range(SAMPLED_ROWS if table.rows else 0)})
     sample = [table.rows[row][1] for row in rows]
     heads = [head for head in table.columns if table.columns.count(head) == 1]
     hits = [head for head in heads if any(files.find(cells[table.columns.index(head)])[0] for cells in sample)]
     best, several = choose_path_columns(table, files, [[head] for head in hits])
     if best is not None:
-        return *best, ""
+        return best
     for head in heads if sample else []:
         cells = table.get_paths([head])
         if len(set(cells)) == len(cells) and all(files.find_folder(cells[row]) for row in rows):
@@ -147,27 +160,50 @@ def find_path_columns(table: CsvTable, files: FileIndex) -> tuple[list[str], fro
         return [], frozenset(), "names no image below {}"
     best, _ = choose_path_columns(table, files, [[other, head] for head in hits for other in heads if other != head])
     reason = f"names images that there are several times below {{}}, such as {several}; leave one"
-    return (*best, "") if best is not None else ([], frozenset(), reason)
+    return best or ([], frozenset(), reason)
 
 
 def choose_path_columns(
     table: CsvTable, files: FileIndex, candidates: list[list[str]]
-) -> tuple[tuple[list[str], frozenset[str]] | None, str]:
-    """Choose the columns that name the most images; the second value is an example of two files of one name."""
-    best, several = (list[str](), frozenset[str]()), ""
+) -> tuple[tuple[list[str], frozenset[str], str] | None, str]:
+    """Choose the columns that name images: by how their cells look, then the most images. Of bare numbers, which may be
+    those of the rows, the longest, and none beside cells with a suffix or folder. Return them, their images, and
+    another column that names other files; and an example of two files of one name."""
+    fitting, several, best_rank = list[tuple[tuple[bool, int, int, int], list[str], dict[str, str]]](), "", 0
     for columns in candidates:
-        cells = set(table.get_paths(columns)) - {""}
-        found = [files.find(cell, table.path.parent)[0] for cell in cells]
-        named = frozenset(ids[0] for ids in found if len(ids) == 1)
-        several = several or next((f"{ids[0]} and {ids[1]}" for ids in found if len(ids) > 1), "")
-        numbers = all(cell.isdecimal() for cell in cells)  # may be anything
-        most = len(named) * 5 >= len(found) * 4 and (not numbers or len(named) * 10 >= len(files.paths))
-        if len(named) > len(best[1]) and (most or len(named) * 2 >= len(files.paths)):
-            best = columns, named
-    return best if best[0] else None, several
+        paths = table.get_paths(columns)
+        found = {cell: files.find(cell, table.path.parent)[0] for cell in set(paths) - {""}}
+        ids = {cell: own[0] for cell, own in found.items() if len(own) == 1}
+        named, rank = len(set(ids.values())), rank_path_cells(list(found))
+        several = several or next((f"{own[0]} and {own[1]}" for own in found.values() if len(own) > 1), "")
+        is_mask = any(MASK_FOLDER.search(column) for column in columns)
+        best_rank = max(best_rank, 0 if is_mask else rank)
+        most = named * 5 >= len(found) * 4 and (rank or named * 10 >= len(files.paths))
+        if named and (most or named * 2 >= len(files.paths)):
+            length = 0 if rank else sum(map(len, found))
+            fitting.append(((not is_mask, rank, named, length), columns, ids))
+    if not fitting:
+        return None, several
+    (_, rank, named, _), best, ids = max(fitting, key=lambda each: each[0])
+    if rank == 0 and best_rank == 2:
+        return None, several
+    rows = table.get_paths(best)
+    others = [
+        ",".join(columns)
+        for (is_image, _, number, _), columns, other in fitting
+        if columns != best
+        and is_image
+        and number * 2 >= named
+        and any(
+            a in ids and b in other and ids[a] != other[b] for a, b in zip(rows, table.get_paths(columns), strict=True)
+        )
+    ]
+    return (best, frozenset(ids.values()), next(iter(others), "")), several
 
 
-def guess_columns(table: CsvTable, paths: list[str], named: frozenset[str], typed: TypedInput) -> TableReading:
+def guess_columns(
+    table: CsvTable, paths: list[str], named: frozenset[str], other_path: str, typed: TypedInput
+) -> TableReading:
     """Guess the columns beside the path, or take those that were typed."""
     taken = [table.columns.index(each) for each in paths]
     split, words = guess_split(table, taken)
@@ -192,7 +228,7 @@ def guess_columns(table: CsvTable, paths: list[str], named: frozenset[str], type
     if typed.label is not None:
         columns = find_label_columns(table.columns, typed.label)
         label = None if columns is None else LabelGuess(columns, [], True)
-    return TableReading(table, paths, named, label, patient, split, words)
+    return TableReading(table, paths, named, other_path, label, patient, split, words)
 
 
 def check_typed_columns(
@@ -200,12 +236,17 @@ def check_typed_columns(
 ) -> None:
     """Raise `ConfigError` for a typed column that the table does not have, or without a table that names images."""
     used = options or {}
+    path = used.get("path", "path")
+    paths = [path] if isinstance(path, str) else path
+    if options is None:
+        paths = [column for each in readings for column in each.paths]
     known = {
+        "path": typed.path is not None and find_label_columns(paths, typed.path) is not None,
         "label": options is not None,
         "patient": typed.patient is not None and find_column([used.get("patient", "patient")], typed.patient),
         "split": typed.split is not None and find_column([used.get("split", "split")], typed.split),
     }
-    for key, name in {"label": typed.label, "patient": typed.patient, "split": typed.split}.items():
+    for key, name in {"path": typed.path, "label": typed.label, "patient": typed.patient, "split": typed.split}.items():
         if name not in (None, NONE) and not known[key]:
             heads = [repr(head) for each in readings[:1] for head in each.table.columns]
             got = f"no such column, got {shorten_list(heads, MAX_COLUMNS)}" if heads else "no table names images there"

@@ -15,6 +15,7 @@ class TypedInput:
     """Hold the table and its columns, and what the folders are; None: guessed."""
 
     table: str | None = None
+    path: str | None = None
     label: str | None = None
     patient: str | None = None
     split: str | None = None

@@ -48,7 +48,7 @@ class ClassFolderReader(Source):
         if copies:
             self.notes.append(f"{shorten_list(sorted(copies))}: a copy of the folders beside it, left out")
         found = []
-        is_flat = not any("/" in id for _, id in images)
+        is_flat = self.label_pattern is None and not any("/" in id for _, id in images)
         for path, id in images:
             group = self.group_pattern.search(id) if self.group_pattern else None
             if not self.labelled or is_flat:
