@@ -190,7 +190,7 @@ def format_first_commands(name: str, found: FolderSurvey, split: Split, chosen: 
     return (
         f"What fits:\n\n{indent_lines(format_table(None, reasons))}\n\n"
         f"A first run; with dry_run=true at its end it says how long it will take:\n\n{train}\n\n"
-        "More epochs gain more, and so may a pre-trained start: initial_weights=imagenet.\n\n"
+        "More epochs gain more; a pre-trained start may gain far more: initial_weights=imagenet scored_size=224.\n\n"
         f"{after}:\n\n{compare}\n\n"
         f"More about the set: lowres-ssl data dataset={name}"
     )
