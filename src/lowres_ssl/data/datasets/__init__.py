@@ -156,15 +156,16 @@ def images_below(root: Path, exclude: re.Pattern[str] | None = None) -> Iterator
     Raises `DataError` if a folder cannot be read.
     """
     found: list[tuple[Path, str]] = []
-    seen: set[str] = set()
+    seen: set[tuple[int, int]] = set()
     pending = [(str(root), "")]
     while pending:
         folder, prefix = pending.pop()
-        real = os.path.realpath(folder)
-        if real in seen:  # a link back up would never end
-            continue
-        seen.add(real)
         try:
+            status = os.stat(folder)  # noqa: PTH116 - of thousands of folders
+            place = status.st_dev, status.st_ino
+            if place in seen:  # a link back up would never end
+                continue
+            seen.add(place)
             with os.scandir(folder) as opened:
                 entries = list(opened)
             if prefix and are_names_of_runs(Path(folder), [entry.name for entry in entries]):
