@@ -121,3 +121,10 @@ def test_many_folders_of_one_image_are_no_classes_and_few_are_named(tmp_path: Pa
     with pytest.raises(DataError, match="300 of 300 folders have one or two images") as caught:
         read(tmp_path, spread((f"{n:06d}_01_01" for n in range(300)), each=1))
     assert len(str(caught.value)) < 400
+
+
+def test_command_of_the_other_reading_keeps_what_was_typed(tmp_path: Path) -> None:
+    reading = read(tmp_path, spread(["site A", "site B"], ["neg", "pos"]), exclude=["*_mask*"], labelled=True)
+    assert "labelled=true" in reading.notes[0]
+    assert "exclude=[*_mask*]" in reading.notes[0].replace("\\", "").replace("'", "").replace('"', "")
+    assert "class_level=1" in reading.notes[0]

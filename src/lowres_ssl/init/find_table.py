@@ -95,12 +95,12 @@ def find_label_table(folder: Path, typed: TypedInput) -> TableSearch:
         if best.other_path and typed.path is None:
             search.notes.append(
                 f"{best.table.path.name}: read {','.join(best.paths)} as the files' names; {best.other_path} names "
-                f"other files: {format_init(folder, f'path={best.other_path}')}"
+                f"other files: {typed.format_init(folder, f'path={best.other_path}')}"
             )
         if others := label.others:
             search.notes.append(
                 f"{best.table.path.name}: read {label.columns!r} as the label; could be another column "
-                f"({shorten_list(others)}): {format_init(folder, f'label={others[0]}')}"
+                f"({shorten_list(others)}): {typed.format_init(folder, f'label={others[0]}')}"
             )
         if tops and typed == TypedInput():
             search.notes.append(

@@ -13,7 +13,7 @@ from lowres_ssl.data.datasets.folder import find_copies, has_subset_folders
 from lowres_ssl.data.split_words import SplitWords
 from lowres_ssl.errors import ConfigError, DataError
 from lowres_ssl.init.guesses import is_patient_folder
-from lowres_ssl.init.typed_input import TypedInput, format_init
+from lowres_ssl.init.typed_input import TypedInput
 
 # Folders that divide a set without being classes, by the words of their names.
 PART_WORDS = frozenset(
@@ -79,12 +79,12 @@ def read_folder_levels(folder: Path, typed: TypedInput, exclude: re.Pattern[str]
         options["label_pattern"] = pattern
     if typed.top == "group" or (typed.class_level is None and level > 1 and have_patients_on_top(chains)):
         options["group_pattern"] = f"^{'[^/]+/' * divided}([^/]+)/"
-    notes = () if typed.class_level else describe_other_level(folder, chains, level, options)
+    notes = () if typed.class_level else describe_other_level(folder, typed, chains, level, options)
     return FolderReading(options, divided + level, notes)
 
 
 def describe_other_level(
-    folder: Path, chains: Sequence[Sequence[str]], level: int, options: dict[str, Any]
+    folder: Path, typed: TypedInput, chains: Sequence[Sequence[str]], level: int, options: dict[str, Any]
 ) -> tuple[str, ...]:
     """Describe how the folders were read, and the other reading with its command; empty where there is one only."""
     pattern = options.get("label_pattern")
@@ -92,23 +92,23 @@ def describe_other_level(
     if level > 1:
         same = "group_pattern" not in options and have_same_folders([chain[level - 2 :] for chain in chains])
         together = (
-            f"; to keep each of the top folders together, in train or in test: {format_init(folder, 'top=group')}"
+            f"; to keep each of the top folders together, in train or in test: {typed.format_init(folder, 'top=group')}"
         )
         return (
             f"read the folders {lower} as the classes; could be those above ({upper}): "
-            f"{format_init(folder, f'class_level={level - 1}')}{together if same else ''}",
+            f"{typed.format_init(folder, f'class_level={level - 1}')}{together if same else ''}",
         )
     if pattern is not None:
         words = re.sub(r".*\((.*)\)/$", r"\1", pattern).split("|")
         return (
             f"read {shorten_list(words)} in the names of folders as the classes; could be the top folders ({upper}): "
-            f"{format_init(folder, 'class_level=1')}",
+            f"{typed.format_init(folder, 'class_level=1')}",
         )
     names = list_names(chains, 2)
     if have_same_folders(chains) and len(names) <= MAX_CLASSES and not any(map(is_view_name, names)):
         return (
             f"read the folders {upper} as the classes; could be those in each of them ({lower}): "
-            f"{format_init(folder, 'class_level=2')}",
+            f"{typed.format_init(folder, 'class_level=2')}",
         )
     return ()
 

@@ -38,7 +38,7 @@ from lowres_ssl.init.guess_exclusions import Exclusion, guess_exclusions
 from lowres_ssl.init.guess_labels import should_ignore_labels
 from lowres_ssl.init.guesses import PatientGuess, guess_patients
 from lowres_ssl.init.other_files import ARCHIVE_SUFFIXES, count_other_files, format_other_files
-from lowres_ssl.init.typed_input import ARRAYS_SUFFIX, TypedInput, format_init
+from lowres_ssl.init.typed_input import ARRAYS_SUFFIX, TypedInput
 from lowres_ssl.registry import list_available
 
 COLOUR_SAMPLE_SIZE = 100
@@ -138,7 +138,7 @@ def inspect_folder(folder: Path, store_dir: Path, typed: TypedInput) -> FolderSu
         listings = source.list_included(folder)
         if conf == "folder" and should_ignore_labels(listings, True if typed.class_level else typed.labelled):
             if search.names_images and typed.labelled is None:
-                without = format_init(folder, "labelled=false")
+                without = typed.format_init(folder, "labelled=false")
                 raise DataError(
                     f"{folder}: no class folders, and no table with clear labels; without labels: {without}"
                 )

@@ -25,6 +25,18 @@ class TypedInput:
     labelled: bool | None = None
     exclude: list[str] = field(default_factory=list)
 
+    def format_init(self, folder: Path, *words: str) -> str:
+        """Format the command with other words, beside what else was typed."""
+        typed = {key: value for key, value in vars(self).items() if value not in (None, [])}
+        if self.split_words is not None:
+            typed["split_words"] = ",".join(f"{key}:{word}" for key, own in self.split_words.items() for word in own)
+        if self.exclude:
+            typed["exclude"] = f"[{','.join(self.exclude)}]"
+        if self.labelled is not None:
+            typed["labelled"] = str(self.labelled).lower()
+        typed |= dict(word.split("=", 1) for word in words)
+        return format_init(folder, *(f"{key}={value}" for key, value in typed.items()))
+
 
 def parse_split_words(typed: str | None) -> dict[str, list[str]] | None:
     """Parse `train:1,train:2,test:0`. Raises `ConfigError`."""
