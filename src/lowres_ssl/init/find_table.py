@@ -16,37 +16,15 @@ from lowres_ssl.data.file_index import MASK_FOLDER, FileIndex
 from lowres_ssl.data.table_labels import LabelCells
 from lowres_ssl.errors import ConfigError, DataError
 from lowres_ssl.init.folder_levels import list_class_folders
-from lowres_ssl.init.guess_columns import (
-    LabelGuess,
-    find_column,
-    find_label_columns,
-    guess_label,
-    guess_patient,
-    guess_split,
-    guess_split_words,
-)
+from lowres_ssl.init.guess_columns import LabelGuess, find_label_columns
+from lowres_ssl.init.table_reading import MAX_COLUMNS, TableReading, check_typed_columns, guess_columns
 from lowres_ssl.init.typed_input import NONE, TypedInput, format_init
 
 WORKBOOK_SUFFIXES = (".xlsx", ".xls", ".xlsm", ".ods")
 LIST_SUFFIX = ".txt"  # a table, if it names images; else any text
 SAMPLED_ROWS = 200
 MAX_SEARCHED_FOLDERS = 20
-MAX_NAMED, MAX_COLUMNS = 3, 10
-
-
-@dataclass(frozen=True)
-class TableReading:
-    """Hold a table that names images: the columns of the path, the ids, and the other columns; `other_path`: another
-    column, which names other files; `label`: None where no column can be it."""
-
-    table: CsvTable
-    paths: list[str]
-    named: frozenset[str]
-    other_path: str
-    label: LabelGuess | None
-    patient: str | None
-    split: str | None
-    split_words: dict[str, Any] | None
+MAX_NAMED = 3
 
 
 @dataclass
@@ -199,58 +177,6 @@ def choose_path_columns(
         )
     ]
     return (best, frozenset(ids.values()), next(iter(others), "")), several
-
-
-def guess_columns(
-    table: CsvTable, paths: list[str], named: frozenset[str], other_path: str, typed: TypedInput
-) -> TableReading:
-    """Guess the columns beside the path, or take those that were typed."""
-    taken = [table.columns.index(each) for each in paths]
-    split, words = guess_split(table, taken)
-    if typed.split is not None and (split := find_column(table.columns, typed.split)) is not None:
-        cells = table.get_cells(table.columns.index(split))
-        words = typed.split_words or guess_split_words(split, cells)
-        if words is None:
-            shown = ", ".join(sorted(set(cells))[:5])
-            raise ConfigError(
-                f"split={typed.split}: got {shown}, wanted train, val and test; type what they mean, such as "
-                f"split_words=train:{cells[0]},test:WORD"
-            )
-    elif typed.split_words:
-        words = typed.split_words
-    if typed.split == NONE:
-        split = None
-    patient = guess_patient(table, taken)
-    if typed.patient is not None:
-        patient = find_column(table.columns, typed.patient)
-    taken += [table.columns.index(each) for each in (split, patient) if each is not None]
-    label = guess_label(table, taken)
-    if typed.label is not None:
-        columns = find_label_columns(table.columns, typed.label)
-        label = None if columns is None else LabelGuess(columns, [], True)
-    return TableReading(table, paths, named, other_path, label, patient, split, words)
-
-
-def check_typed_columns(
-    typed: TypedInput, readings: list[TableReading], options: dict[str, Any] | None, folder: Path
-) -> None:
-    """Raise `ConfigError` for a typed column that the table does not have, or without a table that names images."""
-    used = options or {}
-    path = used.get("path", "path")
-    paths = [path] if isinstance(path, str) else path
-    if options is None:
-        paths = [column for each in readings for column in each.paths]
-    known = {
-        "path": typed.path is not None and find_label_columns(paths, typed.path) is not None,
-        "label": options is not None,
-        "patient": typed.patient is not None and find_column([used.get("patient", "patient")], typed.patient),
-        "split": typed.split is not None and find_column([used.get("split", "split")], typed.split),
-    }
-    for key, name in {"path": typed.path, "label": typed.label, "patient": typed.patient, "split": typed.split}.items():
-        if name not in (None, NONE) and not known[key]:
-            heads = [repr(head) for each in readings[:1] for head in each.table.columns]
-            got = f"no such column, got {shorten_list(heads, MAX_COLUMNS)}" if heads else "no table names images there"
-            raise ConfigError(f"{key}={name}: {folder}: {got}; type {key}=COLUMN")
 
 
 def choose_reading(readings: Iterable[TableReading]) -> tuple[TableReading, LabelGuess] | None:
