@@ -23,6 +23,6 @@ def should_ignore_labels(listings: Sequence[Listing], typed: bool | None) -> boo
 
 def are_no_classes(names: Collection[str]) -> bool:
     """Whether most of these folders are named after patients, days, visits or the like, or by many mere numbers."""
-    told = sum(bool(is_patient_folder(name) or DATE.fullmatch(name) or NUMBERED.fullmatch(name)) for name in names)
+    others = sum(bool(is_patient_folder(name) or DATE.fullmatch(name) or NUMBERED.fullmatch(name)) for name in names)
     numbers = sum(name.isdecimal() for name in names)
-    return told * 2 > len(names) or (numbers > MANY_NUMBERS and numbers * 2 > len(names))
+    return others * 2 > len(names) or (numbers > MANY_NUMBERS and numbers * 2 > len(names))
