@@ -6,7 +6,7 @@ import pytest
 from in_process import compose_config
 
 from lowres_ssl.data.catalogue import Catalogue, ImageRecord
-from lowres_ssl.data.prepare import get_storage_size
+from lowres_ssl.data.prepare import drop_known_unreadable, get_storage_size
 
 BREAST = [(460, 700)] * 3  # as the images of BreaKHis
 
@@ -36,3 +36,11 @@ def test_images_are_stored_at_twice_the_views_side_or_at_what_is_asked_for(words
 def test_images_are_not_stored_above_the_median_shorter_side_nor_above_the_longest_of_all() -> None:
     assert stored_at([(30, 20), (20, 41), (21, 25), (22, 25)]) == 20
     assert stored_at([(30, 20), (20, 41), (25, 25)], "dataset.storage_size=original") == 41
+
+
+def test_images_that_only_decoding_finds_unreadable_are_noted_before_it(tmp_path: Path) -> None:
+    catalogue = Catalogue("made-up", tmp_path, (), ())
+    for typed in (True, False):
+        dataset = compose_config("dataset=breast", f"dataset.skip_unreadable={typed}").dataset
+        notes = drop_known_unreadable(dataset, catalogue, tmp_path / "store").notes
+        assert ["still among these numbers" in note for note in notes] == [True] * typed

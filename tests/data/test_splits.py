@@ -136,6 +136,7 @@ def test_few_test_groups_are_noted(made_up: MadeUp, patients: int, note: str | N
 def test_groups_are_counted_with_images_that_have_none(made_up: MadeUp) -> None:
     rows: list[Row] = [(f"a/{n}.png", "a", "p" if n < 3 else None, None, None) for n in range(5)]
     assert sorted(count_groups(made_up(rows), range(5))) == [1, 1, 3]
+    assert count_groups(made_up(rows), [3, 4]).tolist() == [1, 1]  # in a part without any as well
     assert not len(count_groups(made_up(plain_rows(a=5)), range(5)))
 
 
@@ -218,6 +219,18 @@ def test_tenth_of_the_others_validates_on_request(made_up: MadeUp) -> None:
     assert_whole(catalogue, split)
     assert {catalogue.records[index].subset for index in split.test} == {"test"}
     assert class_counts(catalogue, split.validation) == {"a": 31, "b": 31}
+
+
+@pytest.mark.parametrize("kind", ["official", "official_test"])
+def test_tenth_that_validates_has_its_own_patients(made_up: MadeUp, kind: str) -> None:
+    rows: list[Row] = [(id, label, id[:-5], side, None) for id, label, _, side, _ in divided_rows(300, 0, 8)]
+    catalogue = made_up(rows)
+    split = make_split(catalogue, kind=kind, seed=0)
+    assert_whole(catalogue, split)
+    assert_together(catalogue, split, "group")
+    assert class_counts(catalogue, split.validation) == {"a": 30, "b": 30}
+    restarting = make_split(replace(catalogue, groups_may_restart=True), kind=kind, seed=0)
+    assert any("60 of 60 validation images share a patient" in note for note in restarting.notes)
 
 
 def test_auto_is_official_only_for_a_folder_that_comes_divided(made_up: MadeUp) -> None:

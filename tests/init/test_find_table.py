@@ -261,3 +261,15 @@ def test_names_of_several_files_do_not_give_way_to_numbers(tmp_path: Path) -> No
     images(tmp_path, (f"c/{n:04}.jpg" for n in range(1, 21)))
     put(tmp_path / "t.csv", [["id", "file", "label"], *([n, f"{n}.jpg", n % 2] for n in range(1, 21))])
     assert search(tmp_path).options is None
+
+
+def test_columns_that_could_be_patients_or_folds_are_named(tmp_path: Path) -> None:
+    images(tmp_path, (f"{n}.png" for n in range(66)))
+    rows = [[f"{n}.png", "ab"[n % 2], 900 + n // 2, n, n % 40 + 20, n % 5] for n in range(66)]
+    put(tmp_path / "t.csv", [["file", "label", "Fallnummer", "number", "age", "fold"], *rows])
+    patients, fold = search(tmp_path).notes
+    assert "could be patients: Fallnummer (33 values in 66 rows)" in patients
+    assert "patient=Fallnummer" in patients
+    assert "split=fold split_words=train:0,train:1,train:2,train:3,test:4" in fold
+    assert len(search(tmp_path, patient="Fallnummer").notes) == 1
+    assert search(tmp_path, patient="none", split="none").notes == []

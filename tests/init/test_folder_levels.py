@@ -85,6 +85,11 @@ def test_both_readings_are_named_and_the_other_is_one_command_away(tmp_path: Pat
         read(tmp_path, [], class_level=3)
 
 
+def test_top_folders_that_could_be_subsets_are_named_with_what_to_type(tmp_path: Path) -> None:
+    (note,) = read(tmp_path, spread(["training_set", "dev_set", "holdout_set"], ["ill", "well"])).notes
+    assert "split_words=train:training_set,train:dev_set,test:holdout_set" in note
+
+
 def test_patients_on_top_are_the_groups(tmp_path: Path) -> None:
     reading = read(tmp_path, spread(map(str, range(20)), ["ill", "well"]))
     assert reading.options["group_pattern"] == "^([^/]+)/"

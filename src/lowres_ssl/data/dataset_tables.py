@@ -14,7 +14,7 @@ from lowres_ssl.data.catalogue import Catalogue
 from lowres_ssl.data.datasets import images_below
 from lowres_ssl.data.download import describe_source, fetch_dataset, is_folder_filled
 from lowres_ssl.data.image_store import get_store_folder, open_image_store
-from lowres_ssl.data.prepare import get_storage_size, load_catalogue
+from lowres_ssl.data.prepare import drop_known_unreadable, get_storage_size, load_catalogue
 from lowres_ssl.data.splits import Split, compute_leakage, count_groups, make_split
 from lowres_ssl.errors import escape_line
 
@@ -55,6 +55,8 @@ def print_dataset(config: DataConfig, dataset: DatasetConfig) -> None:
             store_dir=store_dir,
             skip_unreadable=dataset.skip_unreadable,
         )
+    else:
+        catalogue = drop_known_unreadable(dataset, catalogue, folder)
     split = make_split(catalogue, kind=config.split.name, seed=config.split_seed)
     print(f"{dataset.title}, {escape_line(str(catalogue.root))}\n")
     if catalogue.records:

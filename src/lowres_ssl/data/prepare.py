@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median_low
 
@@ -94,14 +94,27 @@ def load_catalogue(dataset: DatasetConfig, store_dir: Path) -> Catalogue:
     return leave_out_small_classes(take_stratified_subset(catalogue, dataset.subset), dataset.min_class_images)
 
 
+def drop_known_unreadable(dataset: DatasetConfig, catalogue: Catalogue, folder: Path) -> Catalogue:
+    """Drop the images that could not be decoded for the store in `folder`, if they are to be skipped; without the
+    store, note that such images still count."""
+    if not dataset.skip_unreadable:
+        return catalogue
+    if folder.exists():
+        return drop_undecodable(catalogue, folder)
+    note = (
+        "images that cannot be decoded are still among these numbers; decoding leaves them out: lowres-ssl data "
+        "prepare=true, or pretrain"
+    )
+    return replace(catalogue, notes=(*catalogue.notes, note))
+
+
 def summarise_data(config: ExperimentConfig, divide: SplitFunction) -> tuple[DataSummary, int]:
     """Prepare without decoding; return as well the bytes that the decoded images would take, 0 if they exist."""
     store_dir, colour = Path(config.store_dir), config.images.colour
     catalogue = load_catalogue(config.dataset, store_dir)
     size = get_storage_size(config.dataset, catalogue, config.image_size)
     folder = get_store_folder(catalogue, colour=colour, storage_size=size, store_dir=store_dir)
-    if config.dataset.skip_unreadable:
-        catalogue = drop_undecodable(catalogue, folder)
+    catalogue = drop_known_unreadable(config.dataset, catalogue, folder)
     shape = (len(catalogue.records) + len(catalogue.unlabelled), 3 if colour else 1, size, size)
     return DataSummary(catalogue, divide(catalogue), shape), 0 if folder.exists() else math.prod(shape)
 

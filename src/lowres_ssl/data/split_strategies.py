@@ -70,11 +70,9 @@ def split_patients(catalogue: Catalogue, seed: int) -> tuple[SubsetIndices, list
     notes = find_mixed_labels(catalogue, range(len(groups)))
     if alone := groups.count(None):
         notes.append(f"{alone} images have no patient in their names: each counts as a patient of its own")
-    keys = [[("bytes", record.sha256), ("group", record.group or f"|{record.id}")] for record in catalogue.records]
-    units = group_by_shared_keys(keys)
     labels = catalogue.labels.tolist()
+    units, subsets = split_groups(catalogue, seed, range(len(groups)), SUBSET_SHARES)
     group_counts = Counter(label for unit in units for label in {labels[index] for index in unit})
-    subsets = flatten_units(stratified_group_split(units, labels, list_ids(catalogue), seed, SUBSET_SHARES))
     counts = {
         class_name: {name: sum(labels[index] == label for index in subsets[name]) for name in SUBSETS}
         for label, class_name in enumerate(catalogue.classes)
@@ -108,6 +106,19 @@ def split_patients(catalogue: Catalogue, seed: int) -> tuple[SubsetIndices, list
     return subsets, notes
 
 
+def split_groups(
+    catalogue: Catalogue, seed: int, indices: Sequence[int], shares: dict[str, int]
+) -> tuple[list[Unit], SubsetIndices]:
+    """Divide the images at `indices` by their groups, and return these units: an image without a group is its own, and
+    files of the same bytes stay together."""
+    records = [catalogue.records[index] for index in indices]
+    keys = [[("bytes", record.sha256), ("group", record.group or f"|{record.id}")] for record in records]
+    units, labels = group_by_shared_keys(keys), catalogue.labels[indices].tolist()
+    divided = flatten_units(stratified_group_split(units, labels, [each.id for each in records], seed, shares))
+    chosen = {name: [indices[place] for place in own] for name, own in divided.items()}
+    return [tuple(indices[place] for place in unit) for unit in units], chosen
+
+
 def split_by_test_folder(catalogue: Catalogue, seed: int) -> tuple[SubsetIndices, list[str]]:
     return split_by_folders(catalogue, seed, keep_validation=False)
 
@@ -134,7 +145,11 @@ def split_by_folders(
                 f"the val folder has only {len(subsets['val'])} images: they train, and 10% of training validates"
             )
         pool = sorted(subsets["train"] + subsets["val"])
-        divided, more = stratify_subset(catalogue, seed, pool, TRAINING_SHARES, needed=1)
+        if any(catalogue.records[index].group for index in pool) and not catalogue.groups_may_restart:
+            _, divided = split_groups(catalogue, seed, pool, TRAINING_SHARES)
+            more = find_mixed_labels(catalogue, pool)
+        else:
+            divided, more = stratify_subset(catalogue, seed, pool, TRAINING_SHARES, needed=1)
         subsets["train"], subsets["val"] = divided["train"], divided["val"]
         notes += more
     else:
@@ -144,6 +159,13 @@ def split_by_folders(
         shared = sum(catalogue.records[index].sha256 in hashes[other] for index in subsets[name])
         if shared:
             notes.append(f"{shared} {name} images are byte for byte in {other} as well, as the set is published")
+    groups = {name: [catalogue.records[index].group for index in own] for name, own in subsets.items()}
+    trained = {group for group in groups["train"] if group}
+    if shared := sum(group in trained for group in groups["val"]):
+        notes.append(
+            f"{shared} of {len(groups['val'])} validation images share a patient, slide or source image with training; "
+            "split=patient keeps each in one subset"
+        )
     return subsets, notes
 
 

@@ -153,10 +153,10 @@ def make_split(catalogue: Catalogue, *, kind: str, seed: int) -> Split:
 
 def count_groups(catalogue: Catalogue, rows: Iterable[int]) -> Rows:
     """Count the images of each group (patient, slide, source image) among `rows`: int64 [G]; empty where none is
-    known. An image without one is a group of its own, as in the intervals."""
-    records = [catalogue.records[index] for index in rows]
-    if not any(record.group for record in records):
+    known in the set. An image without one is a group of its own, as in the intervals."""
+    if not any(record.group for record in catalogue.records):
         return np.zeros(0, dtype=np.int64)
+    records = [catalogue.records[index] for index in rows]
     return np.unique([record.group or f"image {record.id}" for record in records], return_counts=True)[1]
 
 

@@ -146,7 +146,7 @@ def format_folder_kind(found: FolderSurvey) -> str:
 def format_patients(found: FolderSurvey) -> str:
     """Describe whether patients are known, and how."""
     images = found.catalogue.records or found.catalogue.unlabelled
-    groups = {record.group for record in images} - {None}
+    groups = {record.group for record in images if record.group}
     if found.guess is not None:
         guess = found.guess
         return (
@@ -155,9 +155,14 @@ def format_patients(found: FolderSurvey) -> str:
         )
     if groups:
         origin = {"folder": "by the DICOM files", "csv": "by the table"}.get(found.conf, "slides or source images")
+        if "group_pattern" in found.options:
+            origin = f"by the names of folders, such as {min(groups)}"
         without = sum(record.group is None for record in images)
         rest = f"; {pluralise(without, 'image')} without one, each taken for a patient of its own" if without else ""
         return f"{len(groups):,}, {origin}{rest}"
+    if found.conf == "csv":
+        column = format_init(found.root, "patient=COLUMN", "force=true")
+        return f"not known: no column is named like patients, nor are the files; to name one type {column}"
     return "not known: nothing in the names looks like patients (dataset.options.group_pattern names them)"
 
 

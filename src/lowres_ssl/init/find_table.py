@@ -8,21 +8,21 @@ from pathlib import Path
 from typing import Any
 
 from lowres_ssl.console import pluralise, shorten_list
-from lowres_ssl.data.csv_table import TABLE_SUFFIXES, CsvTable, list_tables, rank_path_cells, read_table
+from lowres_ssl.data.csv_table import TABLE_SUFFIXES, CsvTable, list_tables, read_table
 from lowres_ssl.data.datasets import folders_in, guess_subset, resolve_root
 from lowres_ssl.data.datasets.csv import CsvReader
 from lowres_ssl.data.exclusion import compile_exclude
-from lowres_ssl.data.file_index import MASK_FOLDER, FileIndex
+from lowres_ssl.data.file_index import FileIndex
 from lowres_ssl.data.table_labels import LabelCells
 from lowres_ssl.errors import ConfigError, DataError
+from lowres_ssl.init.find_path import find_path_columns
 from lowres_ssl.init.folder_levels import list_class_folders
-from lowres_ssl.init.guess_columns import LabelGuess, find_label_columns
+from lowres_ssl.init.guess_columns import LabelGuess, find_patient_like, list_head_words
 from lowres_ssl.init.table_reading import MAX_COLUMNS, TableReading, check_typed_columns, guess_columns
 from lowres_ssl.init.typed_input import NONE, TypedInput, format_init
 
 WORKBOOK_SUFFIXES = (".xlsx", ".xls", ".xlsm", ".ods")
 LIST_SUFFIX = ".txt"  # a table, if it names images; else any text
-SAMPLED_ROWS = 200
 MAX_SEARCHED_FOLDERS = 20
 MAX_NAMED = 3
 
@@ -80,6 +80,7 @@ def find_label_table(folder: Path, typed: TypedInput) -> TableSearch:
                 f"{best.table.path.name}: read {label.columns!r} as the label; could be another column "
                 f"({shorten_list(others)}): {typed.format_init(folder, f'label={others[0]}')}"
             )
+        search.notes += describe_unused_columns(best, label, search.options, typed, folder)
         if tops and typed == TypedInput():
             search.notes.append(
                 f"{best.table.path.name}: read the classes from it; could be the folders ({shorten_list(tops)}): "
@@ -110,73 +111,6 @@ def list_candidate_tables(folder: Path, typed: str | None) -> list[Path]:
     root = resolve_root(folder)
     places = dict.fromkeys([folder.resolve(), root, *folders_in(root)[:MAX_SEARCHED_FOLDERS]])
     return [path for place in places for path in list_tables(place, (*TABLE_SUFFIXES, LIST_SUFFIX))]
-
-
-def find_path_columns(
-    table: CsvTable, files: FileIndex, typed: str | None = None
-) -> tuple[list[str], frozenset[str], str]:
-    """Find the column that names the most images, and these: most rows name one, or half of the images are named.
-    Without one, a column with a folder a row, or two columns of folder and name; or the `typed` ones. The third value
-    is another column that names other files; where there is none at all, the reason."""
-    chosen = find_label_columns(table.columns, typed) if typed is not None else None
-    if chosen is not None:
-        columns = [chosen] if isinstance(chosen, str) else chosen
-        best, _ = choose_path_columns(table, files, [columns])
-        return best or ([], frozenset(), f"{typed} names no image below {{}}")
-    rows = sorted({number * len(table.rows) // SAMPLED_ROWS for number in range(SAMPLED_ROWS if table.rows else 0)})
-    sample = [table.rows[row][1] for row in rows]
-    heads = [head for head in table.columns if table.columns.count(head) == 1]
-    hits = [head for head in heads if any(files.find(cells[table.columns.index(head)])[0] for cells in sample)]
-    best, several = choose_path_columns(table, files, [[head] for head in hits])
-    if best is not None:
-        return best
-    for head in heads if sample else []:
-        cells = table.get_paths([head])
-        if len(set(cells)) == len(cells) and all(files.find_folder(cells[row]) for row in rows):
-            return [head], frozenset(id for cell in cells for id in files.find_folder(cell)), ""
-    if not several:
-        return [], frozenset(), "names no image below {}"
-    best, _ = choose_path_columns(table, files, [[other, head] for head in hits for other in heads if other != head])
-    reason = f"names images that there are several times below {{}}, such as {several}; leave one"
-    return best or ([], frozenset(), reason)
-
-
-def choose_path_columns(
-    table: CsvTable, files: FileIndex, candidates: list[list[str]]
-) -> tuple[tuple[list[str], frozenset[str], str] | None, str]:
-    """Choose the columns that name images: by how their cells look, then the most images. Of bare numbers, which may be
-    those of the rows, the longest, and none beside cells with a suffix or folder. Return them, their images, and
-    another column that names other files; and an example of two files of one name."""
-    fitting, several, best_rank = list[tuple[tuple[bool, int, int, int], list[str], dict[str, str]]](), "", 0
-    for columns in candidates:
-        paths = table.get_paths(columns)
-        found = {cell: files.find(cell, table.path.parent)[0] for cell in set(paths) - {""}}
-        ids = {cell: own[0] for cell, own in found.items() if len(own) == 1}
-        named, rank = len(set(ids.values())), rank_path_cells(list(found))
-        several = several or next((f"{own[0]} and {own[1]}" for own in found.values() if len(own) > 1), "")
-        is_mask = any(MASK_FOLDER.search(column) for column in columns)
-        best_rank = max(best_rank, 0 if is_mask else rank)
-        most = named * 5 >= len(found) * 4 and (rank or named * 10 >= len(files.paths))
-        if named and (most or named * 2 >= len(files.paths)):
-            length = 0 if rank else sum(map(len, found))
-            fitting.append(((not is_mask, rank, named, length), columns, ids))
-    if not fitting:
-        return None, several
-    (_, rank, named, _), best, ids = max(fitting, key=lambda each: each[0])
-    if rank == 0 and best_rank == 2:
-        return None, several
-    rows = table.get_paths(best)
-    others = [
-        ",".join(columns)
-        for (is_image, _, number, _), columns, other in fitting
-        if columns != best
-        and is_image
-        and number * 2 >= named
-        and any(
-            a in ids and b in other and ids[a] != other[b] for a, b in zip(rows, table.get_paths(columns), strict=True)
-        )
-    ]
-    return (best, frozenset(ids.values()), next(iter(others), "")), several
 
 
 def choose_reading(readings: Iterable[TableReading]) -> tuple[TableReading, LabelGuess] | None:
@@ -220,6 +154,32 @@ def build_csv_options(
     if patients is not None:
         options["patient_table"] = os.path.relpath(patients.table.path, root)
     return options | choose_skips(options, root, exclude)
+
+
+def describe_unused_columns(
+    best: TableReading, label: LabelGuess, options: dict[str, Any], typed: TypedInput, folder: Path
+) -> list[str]:
+    """Describe columns that could be patients or folds, with what to type."""
+    table, notes = best.table, []
+    labels = [label.columns] if isinstance(label.columns, str) else label.columns
+    used = [*best.paths, *labels, best.patient, best.split]
+    folds = [head for head in table.columns if head not in used and "fold" in list_head_words(head)]
+    taken = [place for place, head in enumerate(table.columns) if head in [*used, *folds]]
+    like = find_patient_like(table, taken) if typed.patient is None and "patient_table" not in options else None
+    if like is not None and best.patient is None:
+        head, number = like
+        notes.append(
+            f"{table.path.name}: could be patients: {head} ({number:,} values in {len(table.rows):,} rows); to keep "
+            f"each in one subset type {typed.format_init(folder, f'patient={head}')}"
+        )
+    if folds and best.split is None and typed.split is None:
+        *others, last = sorted(set(table.get_cells(table.columns.index(folds[0]))))
+        words = ",".join([*(f"train:{each}" for each in others), f"test:{last}"])
+        notes.append(
+            f"{table.path.name}: {folds[0]} is not used; to test on one fold type "
+            f"{typed.format_init(folder, f'split={folds[0]}', f'split_words={words}')}"
+        )
+    return notes
 
 
 def list_used_tables(options: dict[str, Any]) -> list[str]:

@@ -39,6 +39,7 @@ TRUTH_WORDS = frozenset(
 )
 WORD_AFTER_NUMBER = re.compile(r"[^/]*\d[ _-]+([A-Za-z][A-Za-z _-]*)")
 MAX_CLASSES, MIN_IMAGES_A_FOLDER = 50, 3
+MAX_NAMED_TOPS = 6
 MAX_GRADES = 6  # numbered from 0: patients begin with 1
 SMALL_FOLDER, MANY_FOLDERS = 2, 20
 
@@ -91,8 +92,16 @@ def describe_other_level(
     upper, lower = (shorten_list(list_names(chains, each)) for each in (max(1, level - 1), max(2, level)))
     if level > 1:
         same = "group_pattern" not in options and have_same_folders([chain[level - 2 :] for chain in chains])
+        *tops, last = sorted(list_names(chains, 1), key=lambda top: (guess_subset(top) != "train", top))
+        example = ",".join([*(f"train:{top}" for top in tops), f"test:{last}"])
+        divided = "split_words" in options or not 0 < len(tops) < MAX_NAMED_TOPS
         together = (
             f"; to keep each of the top folders together, in train or in test: {typed.format_init(folder, 'top=group')}"
+            + (
+                ""
+                if divided
+                else f"; to choose which of them test, such as {typed.format_init(folder, f'split_words={example}')}"
+            )
         )
         return (
             f"read the folders {lower} as the classes; could be those above ({upper}): "

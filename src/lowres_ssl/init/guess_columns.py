@@ -1,6 +1,7 @@
 """Guess which columns of a table hold the label, the patient and the subset: by their heads, then by their content."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -57,6 +58,7 @@ NAMING_WORDS = frozenset(
 )
 BOOLEAN_WORDS = ({"1", "0"}, {"true", "false"}, {"yes", "no"})
 MAX_CLASSES, MAX_NUMBERED_CLASSES, MIN_ROWS_A_CLASS = 50, 10, 5
+MIN_PATIENTS, LEAST_TO_LARGEST = 10, 5  # rows by those of the largest patient
 MAX_SPLIT_WORDS = 5
 ONE_HOT_SHARE = 0.95  # of the rows with a label that have one only
 
@@ -134,6 +136,19 @@ def guess_patient(table: CsvTable, taken: Iterable[int]) -> str | None:
         if words & PATIENT_WORDS and words & NAMING_WORDS and not words - PATIENT_WORDS - NAMING_WORDS:
             named.append(place)
     return next((table.columns[place] for place in named if len(set(table.get_cells(place))) < len(table.rows)), None)
+
+
+def find_patient_like(table: CsvTable, taken: Iterable[int]) -> tuple[str, int] | None:
+    """Find the column that could be patients by its values, and their number: in enough groups, most of several rows,
+    of which none is too large, as `guess_patients` wants where no word names them."""
+    found = []
+    for place, head in enumerate(table.columns):
+        if place not in taken and head and not list_head_words(head) & OTHER_WORDS - NAMING_WORDS:
+            sizes = Counter(cell for cell in table.get_cells(place) if cell)
+            shared = sum(size for size in sizes.values() if size > 1)
+            if len(sizes) >= MIN_PATIENTS and 2 * shared > len(table.rows) > LEAST_TO_LARGEST * max(sizes.values()):
+                found.append((head, len(sizes)))
+    return max(found, key=lambda each: each[1], default=None)
 
 
 def guess_split(table: CsvTable, taken: Iterable[int]) -> tuple[str | None, dict[str, Any] | None]:
