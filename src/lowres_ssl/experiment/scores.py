@@ -147,10 +147,12 @@ def get_tsne_plot(
     """The t-SNE picture of the run's test features, drawn if it is not there yet, or damaged."""
     from lowres_ssl.reporting.figures.tsne import draw_tsne, is_whole_png  # Matplotlib: as slow as scikit-learn
 
+    size = get_scored_size(config)
+    path = run.tsne if size is None else run.tsne.with_stem(f"{run.tsne.stem}-{size}px")
     with run.lock():
-        features = get_run_features(run, "selected", config, material, compute, size=get_scored_size(config))["test"]
-        if config.force or not is_whole_png(run.tsne):
+        features = get_run_features(run, "selected", config, material, compute, size=size)["test"]
+        if config.force or not is_whole_png(path):
             log_info(f"{run.name}: t-SNE")
             labels = material.catalogue.labels[material.split.test]
-            draw_tsne(run.tsne, features.numpy(), labels, material.catalogue.classes, f"{config.dataset.title}: {name}")
-    return run.tsne
+            draw_tsne(path, features.numpy(), labels, material.catalogue.classes, f"{config.dataset.title}: {name}")
+    return path
