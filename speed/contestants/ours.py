@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lowres_ssl.experiment.step_settings import is_layout_open, use_faster_layout
+from lowres_ssl.experiment.plan import is_layout_open, use_faster_layout
 from lowres_ssl.train.history import EpochLog
 from lowres_ssl.train.loop import pretrain
 from lowres_ssl.train.state import Execution, TrainingData, TrainingObserver

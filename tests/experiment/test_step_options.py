@@ -9,8 +9,8 @@ import torch
 from tiny_training import TRAINING
 
 from lowres_ssl.device import CHANNELS_LAST, NCHW, DevicePrecision
-from lowres_ssl.experiment import step_settings
-from lowres_ssl.experiment.step_settings import choose_step_settings
+from lowres_ssl.experiment import plan as experiment_plan
+from lowres_ssl.experiment.plan import choose_step_settings
 from lowres_ssl.train.world import SINGLE_PROCESS, World
 
 IMAGES = 80  # ten steps of eight
@@ -59,7 +59,7 @@ def test_what_is_asked_for_is_compiled() -> None:
 
 @pytest.fixture
 def timed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(step_settings, "use_faster_layout", lambda plan, compute: replace(compute, layout=NCHW))
+    monkeypatch.setattr(experiment_plan, "use_faster_layout", lambda plan, compute: replace(compute, layout=NCHW))
 
 
 def test_the_layout_is_timed_on_a_cpu_in_fp32_where_that_takes_a_hundredth_of_the_training(timed: None) -> None:

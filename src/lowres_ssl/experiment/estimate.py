@@ -19,11 +19,11 @@ from lowres_ssl.errors import Interrupted
 from lowres_ssl.evaluate.features import EXTRACTION_BATCH, EvaluationView, extract_features
 from lowres_ssl.experiment.plan import (
     TrainingSetup,
+    choose_step_settings,
     count_training_images,
     identify_run,
     make_checked_split,
 )
-from lowres_ssl.experiment.step_settings import choose_step_settings
 from lowres_ssl.experiment.sweep import RunEstimate
 from lowres_ssl.io.atomic import make_temp_folder
 from lowres_ssl.train.batch_reader import BatchReader

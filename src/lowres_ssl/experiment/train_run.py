@@ -33,11 +33,11 @@ from lowres_ssl.experiment.estimate import estimate_run
 from lowres_ssl.experiment.plan import (
     TrainingSetup,
     build_training_setup,
+    choose_step_settings,
     identify_run,
     make_checked_split,
 )
 from lowres_ssl.experiment.scores import compute_objective, score_and_print
-from lowres_ssl.experiment.step_settings import choose_step_settings
 from lowres_ssl.experiment.sweep import print_estimate
 from lowres_ssl.io.locks import Lock
 from lowres_ssl.methods.base import build_method

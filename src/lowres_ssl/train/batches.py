@@ -12,7 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lowres_ssl.augment.sampling import FULL_VIEW, ViewKind, draw_uniforms, hash_image_ids
+from lowres_ssl.console import log_info
+from lowres_ssl.data.catalogue import Catalogue
+from lowres_ssl.data.splits import Split
 from lowres_ssl.device import MEMORY_FORMATS, copy_array_to_device
+from lowres_ssl.errors import ConfigError
 from lowres_ssl.seeding import derive_seed
 from lowres_ssl.train.batch_reader import BatchReader
 from lowres_ssl.train.state import TrainingData, TrainingOptions
@@ -37,6 +41,21 @@ def prefetch(iterable: Iterable[Item], depth: int = 2) -> Iterator[Item]:
                 yield item  # type: ignore[misc]  # `end` is no item
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def check_patients(catalogue: Catalogue, split: Split) -> None:
+    """Raise `ConfigError` where `positives=patient` finds no two training images of a patient."""
+    groups = catalogue.groups[split.train] if catalogue.records else catalogue.groups
+    _, counts = np.unique(groups[groups >= 0], return_counts=True)
+    if not len(counts):
+        raise ConfigError(
+            "positives=patient: the patients of this set are not known; name them with dataset.options.group_pattern, "
+            "or type positives=image"
+        )
+    if counts.max() < 2:
+        raise ConfigError("positives=patient: no patient has two training images; type positives=image")
+    paired = int(counts[counts > 1].sum())
+    log_info(f"positives=patient: {paired:,} of {len(groups):,} training images have another one of their patient")
 
 
 def choose_partners(
