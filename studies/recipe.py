@@ -68,7 +68,7 @@ COMMON = ("backbone=resnet18", f"image_size={TRAINED_SIZE}", "probe=[knn,logisti
 ADAMW = ("recipe=tuned", "optimiser=adamw", "learning_rate=0.001", "weight_decay=0.05")
 # What each candidate adds to its set's words. A name is a row of the tables; the first is where the study began.
 CANDIDATES: dict[str, tuple[str, ...]] = {
-    "sgd 0.03": ("method=dcl", "recipe=tuned"),
+    "sgd 0.03": ("method=dcl", "recipe=tuned", "optimiser=sgd"),
     "adamw 0.001": ("method=dcl", *ADAMW),
     "adamw 0.0003": ("method=dcl", *ADAMW, "learning_rate=0.0003"),
     "adamw 0.003": ("method=dcl", *ADAMW, "learning_rate=0.003"),
@@ -88,7 +88,7 @@ CANDIDATES: dict[str, tuple[str, ...]] = {
     "warm-up 0": ("method=dcl", *ADAMW, "warmup_epochs=0"),
 } | {
     name: (f"method={name}", *ADAMW)
-    for name in ("simclr", "simsiam", "vicreg", "barlow_twins", "byol", "moco_v3", "tico", "instance")
+    for name in ("simsiam", "vicreg", "barlow_twins", "byol", "moco_v3", "tico", "instance")
 }
 
 IMAGENET = ("backbone=timm", "backbone.model=tf_efficientnet_lite0", "initial_weights={weights}")
@@ -99,7 +99,8 @@ CANDIDATES |= {
     for rate in (0.0003, 0.003)
 }
 CANDIDATES |= {
-    f"simclr at temperature {value}": ("method=simclr", *ADAMW, f"method.temperature={value}") for value in (0.1, 0.2)
+    f"simclr at temperature {value}": ("method=simclr", *ADAMW, f"method.temperature={value}")
+    for value in (0.1, 0.2, 0.5)
 }
 CANDIDATES |= {
     "frozen imagenet": ("recipe=tuned", *FROZEN, "dataset.storage_size=224", "image_size=224"),

@@ -141,7 +141,7 @@ def test_untrained_encoders_come_first_then_rungs_then_seeds_then_the_answer(
     again = lowres_ssl(*typed)
     assert (again.out, again.code) == (answer.out, 0)
     assert machine.commands == []
-    assert "To go on" not in end
+    assert "To continue" not in end
     assert "budget=8h" in end
 
 
@@ -182,10 +182,10 @@ def test_interrupted_it_answers_by_what_it_has_and_goes_on(
     answer = lowres_ssl(*typed)
     assert answer.code == code
     assert "\nCannot tell. Best so far: dcl, trained on your images for " in answer.out
-    go_on = re.search(r"^To go on: lowres-ssl (.*)$", answer.out, re.MULTILINE)
-    assert go_on is not None
+    continued = re.search(r"^To continue: lowres-ssl (.*)$", answer.out, re.MULTILINE)
+    assert continued is not None
     machine.commands.clear()
-    second = lowres_ssl(*shlex.split(go_on[1]))
+    second = lowres_ssl(*shlex.split(continued[1]))
     assert second.code == 0, second.err
     assert list_runs(machine)[:2] == [("dcl", "1", "210"), ("dcl", "2", "210")]
     assert "\nUse dcl, " in second.out

@@ -1,4 +1,4 @@
-"""Store a benchmark's plan, so that the same command goes on with it, and write its steps as commands.
+"""Store a benchmark's plan, so that the same command continues it, and write its steps as commands.
 
 `outputs/benchmark/<dataset>-<hash8>.json` is the plan of what was asked, the budget included. The folder
 `outputs/benchmark/<dataset>-<hash8>/` has the runs of all plans that differ in budget, methods, epochs and seeds only,

@@ -52,7 +52,7 @@ def format_plan(
             format_table(None, rows),
             "",
             f"In all {format_duration(asked.budget)}. Chosen by the validation accuracy of {asked.chosen_by}; Ctrl-C "
-            "ends with the answer so far, and the same command goes on.",
+            "ends with the answer so far, and the same command continues.",
             *format_leakage_warnings(catalogue, split),
         ]
     )
@@ -101,7 +101,7 @@ def list_next_commands(plan: BenchmarkPlan, request: Request) -> Iterator[str]:
     if report.exists():
         yield f"Report: {report}"
     if not plan.finished:
-        yield f"To go on: {format_repeat_command(request.call.flags, f'budget={request.config.budget}')}"
+        yield f"To continue: {format_repeat_command(request.call.flags, f'budget={request.config.budget}')}"
     budget = f"budget={format_budget(LONGER_BUDGETS * plan.asked.budget)}"
     yield f"Longer training, more seeds: {format_repeat_command(request.call.flags, budget)}"
 

@@ -32,7 +32,7 @@ from lowres_ssl.runs.run import Run
 CLI_COMMAND = (sys.executable, "-m", "lowres_ssl")
 RESERVED_SHARE = 0.07  # of the budget, for what is slower than measured
 MAX_LATE_SHARE = 0.1  # of the budget: so much later than planned a run may end that the answer needs
-MAX_OVERRUN = 1.05  # budgets, tables and report included: a training that goes on is stopped then
+MAX_OVERRUN = 1.05  # budgets, tables and report included: a training that still runs is stopped then
 MIN_FETCH_SECONDS, FETCH_SHARE = 90.0, 0.1  # for scoring an encoder of others, whose weights may be fetched
 
 

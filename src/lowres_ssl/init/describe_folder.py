@@ -179,7 +179,7 @@ def format_first_commands(name: str, found: FolderSurvey, split: Split, chosen: 
         [" ".join(size), "what the images allow" if gpu else "for a first try on a CPU"],
         [
             f"epochs={epochs}",
-            f"{2 * epochs * fit.train_images:,} views; expect no gain from fewer than {MIN_VIEWS:,}",
+            f"{2 * epochs * fit.train_images:,} views; fewer than {MIN_VIEWS:,} have not been studied",
         ],
         [f"batch_size={fit.batch_size}", f"{steps} an epoch, of {fit.train_images:,} training images"],
         *[[each, f"neighbours; the smallest class has {fit.smallest_class:,} training images"] for each in knn],
