@@ -41,9 +41,10 @@ class Sweep:
         patience = time.monotonic() + PATIENCE
         while time.monotonic() < patience:
             ended = self.process.poll() is not None
-            for path in self.folder.glob(f"outputs/pretrain/*-s{seed}-*/checkpoint.pt"):
-                if read_epochs_done(path):
-                    return path.parent
+            for run in self.folder.glob(f"outputs/pretrain/*-s{seed}-*"):
+                # A run killed between two renames has its state in the file of the one before alone.
+                if read_epochs_done(run / "checkpoint.pt"):
+                    return run
             if ended:
                 break
             time.sleep(0.02)
