@@ -26,9 +26,9 @@ def folder_of(root: Path, *classes: str, images: int = 12, name: str = "{number}
 
 
 def command_in(answer: Answer) -> list[str]:
-    """The words of the command that was printed, without `lowres-ssl`."""
+    """The words of the first training that was printed, without `lowres-ssl`."""
     assert answer.code == 0, answer.err
-    (line,) = re.findall(r"^  lowres-ssl (pretrain .*)$", answer.out, re.MULTILINE)
+    line, *_ = re.findall(r"^  lowres-ssl (pretrain .*)$", answer.out, re.MULTILINE)
     return shlex.split(line)
 
 

@@ -25,6 +25,9 @@ from lowres_ssl.init.typed_input import format_init
 TABLE_OPTIONS = ("table", "path", "label", "patient", "patient_table", "split")
 CPU_BACKBONE = "backbone=resnet18"  # minutes in place of hours
 MAX_NAMED_FOLDERS = 3
+# Pre-trained weights see little at 64 px (docs/recipe_study.md); smaller images are not enlarged for them.
+CONTINUED_SIZES = ("image_size=112", "scored_size=224")
+CONTINUED_FROM = 64
 
 
 def indent_lines(text: str) -> str:
@@ -192,10 +195,15 @@ def format_first_commands(name: str, found: FolderSurvey, split: Split, chosen: 
     if not found.catalogue.records:
         which, after = ["embed", "run=RUN", f"images={found.root}"], "Then the features, by the run that it names"
     train, compare = indent_lines(format_command(*words)), indent_lines(format_command(*which))
+    more = "More epochs gain more."
+    if fit.image_size >= CONTINUED_FROM:
+        given = [*words, "initial_weights=imagenet", *CONTINUED_SIZES, f"epochs={max(1, epochs // 2)}"]
+        started = {word.partition("=")[0]: word for word in given}.values()  # a later word replaces one of its key
+        more += " From ImageNet's weights, fetched once, half the epochs may gain far more:\n\n"
+        more += indent_lines(format_command(*started))
     return (
         f"What fits:\n\n{indent_lines(format_table(None, reasons))}\n\n"
         f"A first run; with dry_run=true at its end it says how long it will take:\n\n{train}\n\n"
-        "More epochs gain more; a pre-trained start may gain far more: initial_weights=imagenet scored_size=224.\n\n"
-        f"{after}:\n\n{compare}\n\n"
+        f"{more}\n\n{after}:\n\n{compare}\n\n"
         f"More about the set: lowres-ssl data dataset={name}"
     )
