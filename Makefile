@@ -48,6 +48,7 @@ torture: $(STAMP)
 
 docs: $(STAMP)
 	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/cli_reference.sh > docs/cli.md
+	$(BIN)/python tests/config/test_messages.py > tests/config/messages.txt
 
 site: $(STAMP)
 	$(INSTALL) --editable '.[docs]'

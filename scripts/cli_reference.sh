@@ -12,7 +12,6 @@ section() {
 
 printf '# Command line\n\nGenerated from the help texts by `make docs`.\n'
 section --help
-for command in init pretrain benchmark evaluate tune data runs tables compare figures report export embed predict \
-    doctor; do
+for command in $(python -c 'from lowres_ssl.cli.main import COMMANDS; print(*COMMANDS)'); do
     section "$command --help"
 done

@@ -14,6 +14,7 @@ from lowres_ssl.augment.crop import crop_by_matrices, crop_one_by_one, pack_crop
 from lowres_ssl.augment.operations import PADDING_CHOICES, compute_kernel_size
 from lowres_ssl.augment.pipeline import ROW_MODE, FixedShapeAugmentation, ViewSteps, augment, normalise, per_channel
 from lowres_ssl.augment.sampling import (
+    CONTROL_POINTS,
     JITTER_ORDERS,
     AugmentationParameters,
     DrawRow,
@@ -151,7 +152,8 @@ class Augmentation:
         drawn: dict[str, NDArray[Any]] = {}
         if self.elastic > 0:
             drawn["elastic"] = draws[DrawRow.ELASTIC] < self.elastic
-            drawn["displacements"] = sample_displacements(draws[DrawRow.DISPLACEMENT :], self.elastic_strength)
+            rows = slice(DrawRow.DISPLACEMENT, DrawRow.DISPLACEMENT + 2 * CONTROL_POINTS**2)
+            drawn["displacements"] = sample_displacements(draws[rows], self.elastic_strength)
         if self.stain > 0:
             factors, shifts = np.split(draws[DrawRow.STAIN_FACTOR : DrawRow.ELASTIC], 2)
             drawn["stain"] = draws[DrawRow.STAIN] < self.stain

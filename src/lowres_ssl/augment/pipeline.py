@@ -171,15 +171,15 @@ class ViewSteps:
         sizes = [flag_count, 2, 3, math.prod(self.blends), channels * channels, self.taps]
         sizes += [2 * points * points, stains * 4, int(self.gamma)]
         flags, direction, offsets, blends, grey, weights, displacements, mixing, exponents = packed.split(sizes, dim=1)
-        transposed, rotated, hue_turned, solarised, *optional = (flags > 0).unbind(1)
+        taken = iter((flags > 0).unbind(1))  # in the order of `pack`
         sides = [side.unbind(1) for side in blends.unflatten(1, self.blends).unbind(1)]
         return StepTensors(
-            transposed=transposed,
-            rotated=rotated,
-            hue_turned=hue_turned,
-            solarised=solarised,
-            deformed=optional[0] if self.elastic else None,
-            stained=optional[-1] if self.stain else None,
+            transposed=next(taken),
+            rotated=next(taken),
+            hue_turned=next(taken),
+            solarised=next(taken),
+            deformed=next(taken) if self.elastic else None,
+            stained=next(taken) if self.stain else None,
             direction=direction,
             offsets=offsets,
             before=sides[0],

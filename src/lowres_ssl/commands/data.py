@@ -12,7 +12,7 @@ def main(cfg: DictConfig) -> None:
     config = read_config(cfg, DataConfig)
     if config.dataset is None:
         if config.fetch or config.prepare:
-            raise ConfigError("which set? type dataset=breast, colorectal, pneumonia, folder, csv or phantom")
+            raise ConfigError("which set? `lowres-ssl data` lists them; type dataset=NAME")
         print_datasets(config.data_dir)
     else:
         print_dataset(config, config.dataset)

@@ -219,7 +219,7 @@ def guess_published_set(folder: Path) -> str | None:
         published = set(yaml.safe_load(config.read_text(encoding="utf-8"))["expected"])
         grouped = sum(listing.group is not None for listing in found)
         enough = grouped and grouped * 10 >= len(found) * 9 and len(found) * 5 >= images
-        if enough and len(labels) > 1 and published <= labels:
+        if enough and len(labels) > 1 and published and published <= labels:
             return name
     return None
 

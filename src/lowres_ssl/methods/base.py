@@ -67,6 +67,8 @@ class Method(nn.Module, ABC):
     def loss(self, outputs: Sequence[Outputs], labels: Tensor | None) -> dict[str, Tensor]:
         """Compute "loss", the scalar to minimise, and its terms, to be shown, from the outputs of `encode`.
 
+        "loss" is the first key; all values are float32, also under autocast. Where all views are of one kind, their
+        order does not matter.
         `labels`: int64 [B] for a method that sees them, or that separates images, else None.
         """
 

@@ -24,6 +24,12 @@ LEGEND_NAMES = {
     "dclw": "DCLW",
     "simsiam": "SimSiam",
     "vicreg": "VICReg",
+    "byol": "BYOL",
+    "moco_v3": "MoCo v3",
+    "barlow_twins": "Barlow Twins",
+    "tico": "TiCo",
+    "dino": "DINO",
+    "instance": "instance discrimination",
     **BASELINE_TITLES,
     "imagenet": "ImgNet+TL",
 }
