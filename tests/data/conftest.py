@@ -11,6 +11,7 @@ from PIL import Image
 
 from lowres_ssl.data.catalogue import Catalogue, ImageRecord, build_catalogue
 from lowres_ssl.data.datasets import Listing, build_source
+from lowres_ssl.data.image_folder import ImageFolder, scan_folder
 
 
 @pytest.fixture
@@ -45,15 +46,13 @@ def tree(tmp_path: Path) -> Callable[[Iterable[str]], Path]:
 
 
 @pytest.fixture
-def listed(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Iterable[str]], list[Listing]]:
+def listed() -> Callable[[str, Iterable[str]], list[Listing]]:
     """What a source makes of thousands of names, as if they lay in one folder: writing so many files takes long."""
 
     def read(source: str, names: Iterable[str]) -> list[Listing]:
         root = Path("/set")
-        pairs = sorted(((root / name, name) for name in names), key=lambda pair: pair[1])
-        monkeypatch.setattr(f"lowres_ssl.data.datasets.{source}.images_below", lambda root, *_: iter(pairs))
-        monkeypatch.setattr(f"lowres_ssl.data.datasets.{source}.resolve_root", lambda root, *_: root)
-        return build_source(source, {}).listings(root)
+        images = sorted(((root / name, name) for name in names), key=lambda pair: pair[1])
+        return build_source(source, {}).listings(ImageFolder(root, root, tuple(images)))
 
     return read
 
@@ -65,7 +64,7 @@ def catalogue_at(tmp_path: Path) -> Callable[..., Catalogue]:
     def make(root: Path, source: str = "folder", **changes: Any) -> Catalogue:
         changes = {"name": "tiny", "cache_dir": tmp_path / "cache"} | changes
         built = build_source(source, changes.pop("options", {}), changes.pop("exclude", ()))
-        return build_catalogue(root=root, source=built, **changes)
+        return build_catalogue(folder=scan_folder(root), source=built, **changes)
 
     return make
 

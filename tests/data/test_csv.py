@@ -10,6 +10,7 @@ from lowres_ssl.data import csv_table
 from lowres_ssl.data.csv_table import read_table
 from lowres_ssl.data.datasets import Listing, build_source
 from lowres_ssl.data.file_index import FileIndex
+from lowres_ssl.data.image_folder import scan_folder
 from lowres_ssl.errors import DataError
 
 Tree = Callable[[list[str]], Path]
@@ -23,7 +24,7 @@ def read(tree: Tree) -> Callable[..., list[Listing]]:
     def make(content: str | bytes, name: str = "labels.csv", **options: Any) -> list[Listing]:
         root = tree(IMAGES)
         (root / name).write_bytes(content.encode() if isinstance(content, str) else content)
-        return build_source("csv", options).listings(root)
+        return build_source("csv", options).listings(scan_folder(root))
 
     return make
 
@@ -109,49 +110,49 @@ def test_missing_files_are_left_out_on_request_and_counted(tree: Tree) -> None:
     root = tree(IMAGES)
     (root / "labels.csv").write_text("path,label\na/one.png,x\nb/gone.png,y\n")
     source = build_source("csv", {"skip_missing": True})
-    assert [each.id for each in source.listings(root)] == ["a/one.png"]
+    assert [each.id for each in source.listings(scan_folder(root))] == ["a/one.png"]
     assert source.notes == ["1 rows of labels.csv name a missing file: skipped"]
     (root / "labels.csv").write_text("path,label\nb/gone.png,y\n")
     with pytest.raises(DataError, match="none of its 1 files"):
-        source.listings(root)
+        source.listings(scan_folder(root))
 
 
 def test_table_may_lie_elsewhere_and_must_be_named_where_there_are_several(tree: Tree) -> None:
     root = tree([*IMAGES, "one.csv", "two.csv"])
     with pytest.raises(DataError, match=r"which table\? got one.csv, two.csv"):
-        build_source("csv", {}).listings(root)
+        build_source("csv", {}).listings(scan_folder(root))
     (root.parent / "elsewhere.csv").write_text("path,label\na/one.png,x\nset/a/two.png,y\n")
     for name in (str(root.parent / "elsewhere.csv"), "../elsewhere.csv"):
-        found = build_source("csv", {"table": name}).listings(root)
+        found = build_source("csv", {"table": name}).listings(scan_folder(root))
         assert [each.id for each in found] == ["a/one.png", "a/two.png"]
     with pytest.raises(DataError, match="cannot be read"):
-        build_source("csv", {"table": "no.csv"}).listings(root)
+        build_source("csv", {"table": "no.csv"}).listings(scan_folder(root))
 
 
 def test_table_that_is_too_large_is_refused_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(csv_table, "MAX_TABLE_BYTES", 10)
     (tmp_path / "t.csv").write_text("path,label\n")
     with pytest.raises(DataError, match="got 11 bytes, wanted a table of at most 10"):
-        read_table(tmp_path / "t.csv", FileIndex(tmp_path))
+        read_table(tmp_path / "t.csv", FileIndex(scan_folder(tmp_path)))
 
 
 def test_file_is_found_by_its_name_if_no_other_row_may_mean_it(tree: Tree) -> None:
     root = tree(["p1/view.png", "p2/view.png", "p3/other.png"])
     (root / "t.csv").write_text("path,label\nset/p1/view.png,x\nset/p2/view,y\nset/p9/other.png,y\n")
-    found = build_source("csv", {}).listings(root)
+    found = build_source("csv", {}).listings(scan_folder(root))
     assert [each.id for each in found] == ["p1/view.png", "p2/view.png", "p3/other.png"]
     (root / "t.csv").write_text("path,label\nset/p8/other.png,x\nset/p9/other.png,y\n")
     with pytest.raises(DataError, match=r"p8/other.png is not there \(and those of 1 more rows\)"):
-        build_source("csv", {}).listings(root)
+        build_source("csv", {}).listings(scan_folder(root))
     (root / "t.csv").write_text("path,label\nview.png,x\n")
     with pytest.raises(DataError, match=r"view\.png may be p1/view\.png or p2/view\.png"):
-        build_source("csv", {}).listings(root)
+        build_source("csv", {}).listings(scan_folder(root))
 
 
 def test_folder_stands_for_all_its_images(tree: Tree) -> None:
     root = tree(["s/p1/1.png", "s/p1/2.png", "s/p2/1.png"])
     (root / "t.csv").write_text("set/s/p1/,1\nset/s/p2/,0\n")  # without heads
-    found = build_source("csv", {"group_pattern": "(p\\d)/"}).listings(root)
+    found = build_source("csv", {"group_pattern": "(p\\d)/"}).listings(scan_folder(root))
     assert [(each.id, each.label, each.group) for each in found] == [
         ("s/p1/1.png", "1", "p1"),
         ("s/p1/2.png", "1", "p1"),
@@ -163,9 +164,9 @@ def test_rows_without_a_label_are_left_out_on_request_and_counted(tree: Tree) ->
     root = tree([*IMAGES, "b/four.png"])
     (root / "t.csv").write_text("path,label\na/one.png,0\na/two.png,-1\nb/three.png,\nb/four.png,1\n")
     with pytest.raises(DataError, match="skip_unlabelled=true"):
-        build_source("csv", {}).listings(root)
+        build_source("csv", {}).listings(scan_folder(root))
     source = build_source("csv", {"skip_unlabelled": True})
-    assert [each.id for each in source.listings(root)] == ["a/one.png", "b/four.png"]
+    assert [each.id for each in source.listings(scan_folder(root))] == ["a/one.png", "b/four.png"]
     assert source.notes == ["2 rows of t.csv have no label: skipped"]
 
 
@@ -204,5 +205,18 @@ def test_patients_may_be_in_another_table_and_the_set_in_several(tree: Tree) -> 
     (root / "test.csv").write_text("path,label\nb/three.png,y\n")
     (root / "more.csv").write_text("path,case\na/one.png,7\nb/three.png,8\n")
     options = {"table": ["train.csv", "test.csv"], "patient": "case", "patient_table": "more.csv"}
-    found = build_source("csv", options).listings(root)
+    found = build_source("csv", options).listings(scan_folder(root))
     assert [(each.group, each.subset) for each in found] == [("7", "train"), (None, "train"), ("8", "test")]
+
+
+def test_row_may_name_two_images_which_stay_together(tree: Tree) -> None:
+    root = tree(["0_left.jpg", "0_right.jpg", "1_left.jpg", "2_left.jpg", "2_right.jpg"])
+    (root / "t.csv").write_text("left,right,label,id\n0_left.jpg,0_right.jpg,x,7\n1_left.jpg,,y,8\n2_left,2_right,y,\n")
+    source = build_source("csv", {"path": "left", "second_path": "right", "patient": "id"})
+    found = source.listings(scan_folder(root))
+    assert [each.id for each in found] == ["0_left.jpg", "0_right.jpg", "1_left.jpg", "2_left.jpg", "2_right.jpg"]
+    assert [(each.label, each.group) for each in found] == [
+        *[("x", "7")] * 2,
+        ("y", "8"),
+        *[("y", "2_left")] * 2,
+    ]

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lowres_ssl.data import decode
-from lowres_ssl.data.datasets import list_image_files
 from lowres_ssl.data.decode import decode_image, iter_decoded_batches, map_in_threads
+from lowres_ssl.data.image_folder import list_image_files
 from lowres_ssl.errors import DataError
 
 

@@ -14,9 +14,9 @@ from dicom_files import JPEG_LOSSLESS, RAMP, RLE, lut, make, pydicom
 from numpy.typing import NDArray
 
 from lowres_ssl.data.catalogue import Catalogue
-from lowres_ssl.data.datasets import images_below, list_image_files
 from lowres_ssl.data.decode import decode_image, iter_decoded_batches, read_image
 from lowres_ssl.data.dicom import is_dicom, read_dicom, read_dicom_header
+from lowres_ssl.data.image_folder import list_image_files, scan_folder
 from lowres_ssl.data.image_metadata import format_image_error, read_file_metadata
 from lowres_ssl.errors import ConfigError
 
@@ -136,7 +136,7 @@ def test_old_files_are_known_by_their_content_and_read(kind: str, name: str, tmp
 def test_other_files_of_any_name_are_no_dicom(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "IM0001").write_bytes(content)
     assert not is_dicom(tmp_path / "IM0001")
-    assert not list(images_below(tmp_path))
+    assert not scan_folder(tmp_path).images
 
 
 def deflated(path: Path) -> Path:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from lowres_ssl.data.file_index import FileIndex
+from lowres_ssl.data.image_folder import ImageFolder, scan_folder
 
 Tree = Callable[[list[str]], Path]
 IMAGES = [
@@ -34,11 +35,11 @@ IMAGES = [
     ],
 )
 def test_cell_names_an_image(tree: Tree, cell: str, found: str) -> None:
-    assert FileIndex(tree(IMAGES)).find(cell)[0] == [found]
+    assert FileIndex(scan_folder(tree(IMAGES))).find(cell)[0] == [found]
 
 
 def test_name_that_there_is_twice_is_not_clear(tree: Tree) -> None:
-    index = FileIndex(tree(IMAGES))
+    index = FileIndex(scan_folder(tree(IMAGES)))
     assert index.find("view.png")[0] == ["train/p1/view.png", "train/p2/view.png"]
     assert index.find("p1/view.png", beside=None)[1] == ""
     assert index.find("p9/ISIC_1.jpg") == (["part_1/ISIC_1.jpg"], "isic_1")
@@ -48,11 +49,11 @@ def test_name_that_there_is_twice_is_not_clear(tree: Tree) -> None:
 
 def test_name_beside_the_table_comes_first(tree: Tree) -> None:
     root = tree(["train/1.png", "test/1.png"])
-    assert FileIndex(root.resolve()).find("1", beside=root.resolve() / "test")[0] == ["test/1.png"]
+    assert FileIndex(scan_folder(root)).find("1", beside=root.resolve() / "test")[0] == ["test/1.png"]
 
 
 def test_folder_stands_for_its_images(tree: Tree) -> None:
-    index = FileIndex(tree(IMAGES))
+    index = FileIndex(scan_folder(tree(IMAGES)))
     assert index.find_folder("top/train/p1/") == ["train/p1/view.png"]
     assert index.find_folder("p2") == ["train/p2/view.png"]
     assert index.find_folder("train") == ["train/p1/view.png", "train/p2/view.png"]
@@ -60,9 +61,9 @@ def test_folder_stands_for_its_images(tree: Tree) -> None:
 
 
 def test_thousands_of_images_of_one_name_take_no_time() -> None:
-    index = FileIndex(Path("/set"))
+    top = Path("/set")
     ids = [f"train/patient{number}/study1/view1_frontal.jpg" for number in range(3000)]
-    index.paths = {id: Path("/set", id) for id in ids}
+    index = FileIndex(ImageFolder(top, top, tuple((top / id, id) for id in ids)))
     started = time.perf_counter()
     assert all(index.find(f"CheXpert/{id}")[0] == [id] for id in ids)
     assert len(index.find("view1_frontal.jpg")[0]) == 3000

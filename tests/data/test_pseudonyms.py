@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lowres_ssl.data.datasets import images_below
+from lowres_ssl.data.image_folder import scan_folder
 from lowres_ssl.data.pseudonyms import KEY_FILE, Pseudonyms, make_pseudonyms
 from lowres_ssl.data.splits import load_split, make_split, save_split
 from lowres_ssl.errors import DataError
@@ -35,7 +35,7 @@ def test_key_lies_beside_the_images_for_its_owner_alone(places: tuple[Path, Path
     assert make_pseudonyms(images, stores / "elsewhere") == made
     assert stat.S_IMODE((images / KEY_FILE).stat().st_mode) == 0o600
     assert [path.name for path in images.iterdir()] == [KEY_FILE]
-    assert list(images_below(images)) == []
+    assert not scan_folder(images).images
     assert not stores.exists()
 
 

@@ -4,8 +4,13 @@ from collections.abc import Callable
 
 import pytest
 
-from lowres_ssl.data.catalogue import Catalogue, take_stratified_subset
-from lowres_ssl.data.small_classes import find_small_classes, format_classes, leave_out_small_classes
+from lowres_ssl.data.catalogue import Catalogue
+from lowres_ssl.data.catalogue_subset import (
+    find_small_classes,
+    format_classes,
+    leave_out_small_classes,
+    take_stratified_subset,
+)
 from lowres_ssl.data.splits import make_split
 from lowres_ssl.errors import DataError
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lowres_ssl.data.catalogue import Catalogue, ImageRecord, take_stratified_subset
+from lowres_ssl.data.catalogue import Catalogue, ImageRecord
+from lowres_ssl.data.catalogue_subset import take_stratified_subset
 from lowres_ssl.errors import DataError
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lowres_ssl.data.table_labels import LabelCells, is_binary, list_true_columns
+from lowres_ssl.data.csv_table import LabelCells, is_binary, list_true_columns
 from lowres_ssl.errors import DataError
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lowres_ssl.data.catalogue import Catalogue, take_stratified_subset
+from lowres_ssl.data.catalogue import Catalogue
+from lowres_ssl.data.catalogue_subset import take_stratified_subset
 from lowres_ssl.data.image_store import ImageStore
 from lowres_ssl.data.prepare import PreparedData
 from lowres_ssl.data.splits import SPLIT_STRATEGIES, compute_leakage, make_split

@@ -16,6 +16,7 @@ from stored_runs import OUTCOME, made_up_record, made_up_run, made_up_tuned
 
 from lowres_ssl.data.catalogue import Catalogue, build_catalogue
 from lowres_ssl.data.datasets import build_source
+from lowres_ssl.data.image_folder import scan_folder
 from lowres_ssl.data.image_metadata import MetadataIndex
 from lowres_ssl.data.image_store import open_image_store, read_store_meta
 from lowres_ssl.data.pseudonyms import KEY_FILE, make_key, read_key
@@ -40,7 +41,7 @@ def catalogue_in(folder: Path) -> Catalogue:
             pixels = np.random.default_rng([ord(label), number]).integers(0, 256, (8, 8, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(folder / "set" / label / f"{number}.png")
     source = build_source("folder", {})
-    return build_catalogue(name="set", root=folder / "set", source=source, cache_dir=folder / "stores")
+    return build_catalogue(name="set", folder=scan_folder(folder / "set"), source=source, cache_dir=folder / "stores")
 
 
 def a_result(folder: Path) -> tuple[Path, Read]:

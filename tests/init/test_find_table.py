@@ -8,6 +8,7 @@ import pytest
 
 from lowres_ssl.data.csv_table import read_table
 from lowres_ssl.data.file_index import FileIndex
+from lowres_ssl.data.image_folder import scan_folder
 from lowres_ssl.errors import ConfigError, DataError
 from lowres_ssl.init.find_table import TableSearch, find_label_table
 from lowres_ssl.init.guess_columns import guess_split_words, list_head_words
@@ -29,7 +30,7 @@ def images(folder: Path, names: Iterable[str]) -> None:
 
 
 def search(folder: Path, **typed: Any) -> TableSearch:
-    return find_label_table(folder, TypedInput(**typed))
+    return find_label_table(scan_folder(folder), TypedInput(**typed))
 
 
 def options(folder: Path, **typed: Any) -> dict[str, Any]:
@@ -253,7 +254,7 @@ def test_names_of_files_count_more_than_the_numbers_of_rows(tmp_path: Path, numb
         search(tmp_path, path="no")
     put(tmp_path / "t.csv", rows)
     assert options(tmp_path)["table"] == "t.csv"
-    assert read_table(tmp_path / "t.csv", FileIndex(tmp_path)).columns == ("column 1", "path", "column 3")
+    assert read_table(tmp_path / "t.csv", FileIndex(scan_folder(tmp_path))).columns == ("column 1", "path", "column 3")
 
 
 def test_names_of_several_files_do_not_give_way_to_numbers(tmp_path: Path) -> None:
@@ -273,3 +274,17 @@ def test_columns_that_could_be_patients_or_folds_are_named(tmp_path: Path) -> No
     assert "split=fold split_words=train:0,train:1,train:2,train:3,test:4" in fold
     assert len(search(tmp_path, patient="Fallnummer").notes) == 1
     assert search(tmp_path, patient="none", split="none").notes == []
+
+
+def test_both_eyes_of_a_row_are_read(tmp_path: Path) -> None:
+    images(tmp_path, (f"{n}_{side}.jpg" for n in range(10) for side in ("left", "right")))
+    rows = [[n, f"{n}_left.jpg", f"{n}_right.jpg", n % 2] for n in range(10)]
+    put(tmp_path / "t.csv", [["ID", "Left-Fundus", "Right-Fundus", "label"], *rows])
+    assert options(tmp_path) == {"table": "t.csv", "path": "Left-Fundus", "second_path": "Right-Fundus"}
+
+
+def test_notes_on_an_image_each_are_no_tables(tmp_path: Path) -> None:
+    images(tmp_path, (f"{n}.png" for n in range(30)))
+    for n in range(30):
+        put(tmp_path / "notes" / f"{n}.txt", [[f"{n}.png", n % 2]])
+    assert search(tmp_path).options is None

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from lowres_ssl.data.datasets import build_source
+from lowres_ssl.data.image_folder import scan_folder
 from lowres_ssl.errors import ConfigError, DataError
 from lowres_ssl.init.folder_levels import FolderReading, read_folder_levels
-from lowres_ssl.init.inspect_folder import find_unused_folders
+from lowres_ssl.init.left_out import find_unused_folders
 from lowres_ssl.init.typed_input import TypedInput
 
 
@@ -18,11 +19,11 @@ def read(root: Path, ids: Iterable[str], **typed: Any) -> FolderReading:
     for id in ids:
         (root / id).parent.mkdir(parents=True, exist_ok=True)
         (root / id).touch()
-    return read_folder_levels(root, TypedInput(**typed))
+    return read_folder_levels(scan_folder(root), TypedInput(**typed))
 
 
 def classes(root: Path, reading: FolderReading) -> set[str]:
-    return {each.label for each in build_source("folder", reading.options).listings(root)}
+    return {each.label for each in build_source("folder", reading.options).listings(scan_folder(root))}
 
 
 def spread(*levels: Iterable[str], each: int = 6) -> list[str]:
@@ -75,10 +76,10 @@ def test_both_readings_are_named_and_the_other_is_one_command_away(tmp_path: Pat
     other = read(tmp_path, [], class_level=1)
     assert classes(tmp_path, other) == {"fold_0", "fold_1", "fold_2"}
     assert not other.notes
-    grouped = build_source("folder", read(tmp_path, [], top="group").options).listings(tmp_path)
+    grouped = build_source("folder", read(tmp_path, [], top="group").options).listings(scan_folder(tmp_path))
     assert {each.group for each in grouped} == {"fold_0", "fold_1", "fold_2"}
     words = {"train": ["fold_0", "fold_1"], "test": "fold_2"}
-    divided = build_source("folder", read(tmp_path, [], split_words=words).options).listings(tmp_path)
+    divided = build_source("folder", read(tmp_path, [], split_words=words).options).listings(scan_folder(tmp_path))
     assert Counter(each.subset for each in divided) == {"train": 24, "test": 12}
     assert {each.label for each in divided} == {"all", "hem"}
     with pytest.raises(ConfigError, match="class_level=3"):
@@ -97,13 +98,13 @@ def test_patients_on_top_are_the_groups(tmp_path: Path) -> None:
 
 def test_folders_named_after_subsets_divide_the_set(tmp_path: Path) -> None:
     reading = read(tmp_path, spread(["train_set", "test_set"], ["cat", "dog"]))
-    found = build_source("folder", reading.options).listings(tmp_path)
+    found = build_source("folder", reading.options).listings(scan_folder(tmp_path))
     assert {(each.subset, each.label) for each in found} == {(s, c) for s in ("train", "test") for c in ("cat", "dog")}
 
 
 def test_subsets_inside_the_classes_divide_the_set(tmp_path: Path) -> None:
     read(tmp_path, spread(["cat", "dog"], ["train", "test"]))
-    found = build_source("folder", {}).listings(tmp_path)
+    found = build_source("folder", {}).listings(scan_folder(tmp_path))
     assert {(each.subset, each.label) for each in found} == {(s, c) for s in ("train", "test") for c in ("cat", "dog")}
 
 
@@ -111,15 +112,15 @@ def test_copy_of_the_folders_beside_it_is_left_out(tmp_path: Path) -> None:
     ids = spread("ab")
     reading = read(tmp_path, [*ids, *(f"copy/{id}" for id in ids)])
     source = build_source("folder", reading.options)
-    assert {each.label for each in source.listings(tmp_path)} == {"a", "b"}
+    assert {each.label for each in source.listings(scan_folder(tmp_path))} == {"a", "b"}
     assert source.notes == ["copy: a copy of the folders beside it, left out"]
 
 
 def test_copy_of_a_divided_set_is_left_out(tmp_path: Path) -> None:
     ids = spread(["train", "test"], "ab")
     read(tmp_path, [*ids, *(f"copy/{id}" for id in ids)])
-    assert find_unused_folders(tmp_path, None) == []
-    assert len(build_source("folder", {}).listings(tmp_path)) == len(ids)
+    assert find_unused_folders(scan_folder(tmp_path)) == []
+    assert len(build_source("folder", {}).listings(scan_folder(tmp_path))) == len(ids)
 
 
 def test_many_folders_of_one_image_are_no_classes_and_few_are_named(tmp_path: Path) -> None:

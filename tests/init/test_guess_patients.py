@@ -49,6 +49,7 @@ def test_names_without_patients_give_no_guess(shared: Path) -> None:
         (numbered("p{g}_{n}.png", 10, 3), r"(p\d+)"),
         (numbered("case{g}/{n}.png", 10, 3), "^[^/]+/([^/]+)/"),
         (numbered("A{g}-{n}.png", 12, 3), r"(?:^|/)([^/\d]*\d[^/]*)(?:[_ .-][^_ ./-]+){1}\.[^./]+$"),
+        (numbered("img{g}_jpg.rf.{n}a{g}b7c8d.jpg", 12, 3), r"(?:^|/)([^/]+)_(?:jpe?g|png|bmp|tiff?)\.rf\."),
         (numbered("{g}_left_{n}.png", 12, 3), r"(?:^|/)([^/\d]*\d[^/]*)(?:[_ .-][^_ ./-]+){2}\.[^./]+$"),
     ],
 )

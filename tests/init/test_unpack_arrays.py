@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lowres_ssl.data.image_folder import scan_folder
 from lowres_ssl.errors import DataError
 from lowres_ssl.init.find_table import find_label_table
 from lowres_ssl.init.typed_input import TypedInput
@@ -27,7 +28,7 @@ def test_medmnist_is_read_with_its_split(tmp_path: Path) -> None:
     np.savez(tmp_path / "set" / "pneumoniamnist.npz", **arrays())
     folder = unpack_arrays(tmp_path / "set", tmp_path / "data")
     assert folder == tmp_path / "data" / "pneumoniamnist"
-    assert find_label_table(folder, TypedInput()).options == {"table": "labels.csv"}
+    assert find_label_table(scan_folder(folder), TypedInput()).options == {"table": "labels.csv"}
     assert (folder / "labels.csv").read_text().splitlines()[1:3] == [
         "train/000000.png,0,train",
         "train/000001.png,1,train",

@@ -12,7 +12,8 @@ from lowres_ssl.console import format_path_size, format_table, pluralise
 from lowres_ssl.encoders.feature_kinds import FeatureKind
 from lowres_ssl.errors import ConfigError
 from lowres_ssl.inference.api import embed
-from lowres_ssl.inference.load import load_portable_encoder
+from lowres_ssl.inference.given_images import list_given_images
+from lowres_ssl.inference.load import PortableEncoder, load_portable_encoder
 from lowres_ssl.inference.output_files import WrittenFiles
 from lowres_ssl.runs.run import MAX_LABEL_LENGTH, EncoderChoice, find_run
 
@@ -27,7 +28,7 @@ def main(cfg: DictConfig) -> None:
     folder = get_output_folder(config.folder, Path(config.output_dir) / "embed" / encoder.run.name, images)
     written = embed(
         encoder,
-        images,
+        list_given_images(images, choose_exclude(config.input.exclude, encoder)),
         folder=folder,
         formats=config.formats,
         batch_size=config.batch_size,
@@ -46,6 +47,11 @@ def check_run_and_images(run: str | None, images: str | None) -> tuple[str, list
     # `images` is a path to the command line, so that a list of them comes as it was typed.
     is_list = images.startswith("[") and images.endswith("]") and not Path(images).exists()
     return run, [each.strip() for each in images[1:-1].split(",")] if is_list else [images]
+
+
+def choose_exclude(typed: list[str] | None, encoder: PortableEncoder) -> list[str]:
+    """Choose the names to leave out of folders: those that were typed, else those of the run's data set."""
+    return encoder.record.config.dataset.exclude if typed is None else typed
 
 
 def get_output_folder(folder: str | None, below: Path, images: list[str]) -> Path:

@@ -18,8 +18,8 @@ from lowres_ssl.init.describe_folder import (
     list_subset_columns,
     make_default_split,
 )
-from lowres_ssl.init.inspect_folder import check_image_folder, inspect_folder
-from lowres_ssl.init.typed_input import TypedInput, parse_split_words
+from lowres_ssl.init.inspect_folder import inspect_folder
+from lowres_ssl.init.typed_input import TypedInput, check_image_folder, parse_split_words
 from lowres_ssl.init.unpack_arrays import unpack_arrays
 from lowres_ssl.init.write_config import (
     MODALITIES,

@@ -5,11 +5,12 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from lowres_ssl.commands.embed import check_run_and_images, get_output_folder, print_written_files
+from lowres_ssl.commands.embed import check_run_and_images, choose_exclude, get_output_folder, print_written_files
 from lowres_ssl.config.check import read_config
 from lowres_ssl.config.command_schemas import PredictConfig
 from lowres_ssl.console import format_table, pluralise
 from lowres_ssl.inference.api import predict
+from lowres_ssl.inference.given_images import list_given_images
 from lowres_ssl.inference.load import choose_stored_result, get_result_encoder, load_portable_encoder
 from lowres_ssl.runs.run import find_run
 from lowres_ssl.stats.calibration import CHANCE_DRAWS
@@ -31,7 +32,7 @@ def main(cfg: DictConfig) -> None:
     folder = get_output_folder(config.folder, Path(config.output_dir) / "predict" / encoder.run.name, images)
     written = predict(
         encoder,
-        images,
+        list_given_images(images, choose_exclude(config.input.exclude, encoder)),
         probe=result_folder.name,
         folder=folder,
         formats=config.formats,

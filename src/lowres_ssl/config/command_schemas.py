@@ -114,7 +114,12 @@ class InputConfig:
 
 
 @dataclass
-class PredictInputConfig(InputConfig):
+class ReadInputConfig(InputConfig):
+    exclude: list[str] | None = MISSING
+
+
+@dataclass
+class PredictInputConfig(ReadInputConfig):
     probe: str | None = MISSING
 
 
@@ -134,7 +139,7 @@ class InferenceConfig:
 
 @dataclass
 class EmbedConfig(InferenceConfig):
-    input: InputConfig = MISSING
+    input: ReadInputConfig = MISSING
     which: WhichEncoder = MISSING
     features: FeatureChoice = MISSING
 

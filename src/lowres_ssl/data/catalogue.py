@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from lowres_ssl.config.overrides import quote_value
 from lowres_ssl.console import pluralise, shorten_list
-from lowres_ssl.data.datasets import Listing, Source, check_unique_ids, images_below, list_image_files, resolve_root
+from lowres_ssl.data.datasets import Listing, Source
+from lowres_ssl.data.image_folder import ImageFolder, check_unique_ids, list_image_files
 from lowres_ssl.data.image_metadata import SKIP_HINT, ReadImages, find_index_file, read_image_metadata
 from lowres_ssl.errors import DataError
 
@@ -104,7 +105,7 @@ class Catalogue:
 def build_catalogue(
     *,
     name: str,
-    root: Path,
+    folder: ImageFolder,
     source: Source,
     cache_dir: Path,
     expected: Mapping[str, int] = MappingProxyType({}),
@@ -112,7 +113,7 @@ def build_catalogue(
     skip_unreadable: bool = False,
     grey_range: tuple[float, float] | None = None,
 ) -> Catalogue:
-    """List every image of the set below `root`, and of the folder `unlabelled`, as records.
+    """List every image of the set in `folder`, and those in the folder `unlabelled`, as records.
 
     `expected` is the published number of images of each class: another number is a note, a missing class an error.
     An image that cannot be read is an error, with `skip_unreadable` a note. Unlabelled images with the bytes of a
@@ -120,16 +121,16 @@ def build_catalogue(
 
     A set of less than two classes is one without labels: all its images are unlabelled.
 
-    Raises `DataError` for a missing or empty folder, a missing class, an unreadable image.
+    Raises `DataError` for an empty folder, a missing class, an unreadable image.
     """
-    folder = resolve_root(root, source.exclude)
-    listings = source.list_included(root)
+    root, inner = folder.root, folder.exclude(source.exclude).enter()
+    listings = source.list_included(folder)
     extra: list[Listing] = []
     if unlabelled is not None:
         found = list_image_files(unlabelled, "dataset.unlabelled")
         extra = [Listing(path, f"unlabelled/{id}", label="", group=None, subset=None) for path, id in found]
         beside = unlabelled.resolve()  # a folder of unlabelled images inside the set is no class of it
-        if folder.is_relative_to(beside):
+        if inner.top.is_relative_to(beside):
             raise DataError(f"dataset.unlabelled={unlabelled}: holds the labelled images, wanted a folder beside them")
         listings = [listing for listing in listings if beside not in listing.path.parents]
     labels = {listing.label for listing in listings} - {""}
@@ -144,7 +145,7 @@ def build_catalogue(
     if len(labels) == 1 and not expected:
         notes.append(f"one class, {next(iter(labels))}: wanted at least two, so the images are taken for unlabelled")
     used = {listing.path for listing in listings + extra}
-    strays = [id for path, id in images_below(folder, source.exclude) if path not in used]
+    strays = [id for path, id in inner.images if path not in used]
     if strays:
         total = len(strays) + len(listings)
         notes.append(
@@ -152,7 +153,7 @@ def build_catalogue(
         )
 
     paths = [listing.path for listing in listings + extra]
-    read = read_image_metadata(paths, find_index_file(folder, cache_dir))
+    read = read_image_metadata(paths, find_index_file(inner.top, cache_dir))
     notes += read.notes
     unreadable = [listing for listing in listings + extra if listing.path in read.problems]
     if unreadable:
@@ -172,7 +173,7 @@ def build_catalogue(
         notes.append(f"{len(pool) - len(free)} unlabelled images are among the labelled ones as well: left out")
     return Catalogue(
         name=name,
-        root=folder,
+        root=inner.top,
         records=tuple(records),
         notes=tuple(notes),
         unlabelled=tuple(free),
@@ -228,36 +229,3 @@ def check_counts(root: Path, records: list[ImageRecord], expected: Mapping[str, 
     if expected:
         notes += [f"class {label} is not among the published ones" for label in sorted(set(counts) - set(expected))]
     return notes
-
-
-def take_stratified_subset(catalogue: Catalogue, images: int) -> Catalogue:
-    """Choose `images` of the labelled records, or of all in a set without labels, in the shares of the classes (and of
-    a divided set's subsets), at least one of each; other unlabelled ones all stay.
-
-    The choice depends on the ids alone: the same on every machine. Raises `DataError` if there are fewer images.
-    """
-    chosen_from = catalogue.records or catalogue.unlabelled
-    total = len(chosen_from)
-    if images > total:
-        raise DataError(f"dataset.subset={images}: the set has {total} images; wanted at most {total}, or null for all")
-    strata: dict[tuple[str, str], list[ImageRecord]] = {}
-    for record in sorted(chosen_from, key=lambda each: hashlib.sha256(each.id.encode()).digest()):
-        strata.setdefault((record.label, record.subset or ""), []).append(record)
-    if images < len(strata):
-        raise DataError(f"dataset.subset={images}: wanted at least {len(strata)}, an image a class and subset")
-    shares = {key: len(own) * images / total for key, own in strata.items()}
-    counts = {key: max(1, int(share)) for key, share in shares.items()}
-    # Images left over by rounding down go to the largest remainders; those added by the minimum of 1 are taken back.
-    while sum(counts.values()) < images:
-        key = max(
-            (key for key in strata if counts[key] < len(strata[key])), key=lambda key: (shares[key] - counts[key], key)
-        )
-        counts[key] += 1
-    while sum(counts.values()) > images:
-        key = max((key for key in counts if counts[key] > 1), key=lambda key: (counts[key] - shares[key], key))
-        counts[key] -= 1
-    chosen = [record for key, own in strata.items() for record in own[: counts[key]]]
-    note = f"a fixed subset of {images} of the {total} images (dataset.subset)"
-    records = tuple(sorted(chosen, key=lambda each: each.id))
-    part = replace(catalogue, notes=(*catalogue.notes, note))
-    return replace(part, records=records) if catalogue.records else replace(part, unlabelled=records)

@@ -1,19 +1,25 @@
-"""Read a file of rows and columns as spreadsheets write it, with or without a row of heads."""
+"""Read a file of rows and columns as spreadsheets write it, with or without heads, and the labels in its cells."""
 
 import csv
 import io
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lowres_ssl.data.datasets import get_subset, is_junk
 from lowres_ssl.data.file_index import FileIndex, get_stem
+from lowres_ssl.data.image_folder import is_junk
+from lowres_ssl.data.split_words import get_subset
 from lowres_ssl.errors import DataError
 
 TABLE_SUFFIXES = (".csv", ".tsv")
 COLUMN_SEPARATORS = ",;\t"
 MAX_TABLE_BYTES = 256 * 10**6  # about two million rows; a table is read as a whole
 HEAD_SAMPLE = 50  # rows that show whether the first one is a row of heads
+NO_LABEL = frozenset({"", "nan", "n/a"})
+UNCERTAIN = frozenset({"-1", "-1.0"})
+TRUE_WORDS = frozenset({"1", "1.0", "true", "yes"})
+FALSE_WORDS = frozenset({"0", "0.0", "false", "no"}) | NO_LABEL | UNCERTAIN
+LABEL_SEPARATORS = "|;,"
 
 
 @dataclass(frozen=True)
@@ -142,3 +148,50 @@ def list_tables(folder: Path, suffixes: Collection[str] = TABLE_SUFFIXES) -> lis
         for each in folder.iterdir()
         if each.suffix.lower() in suffixes and each.is_file() and not is_junk(each.name)
     )
+
+
+def is_binary(cells: Iterable[str]) -> bool:
+    """Whether cells are a column of a truth of 1 and 0, with blanks and -1 perhaps."""
+    words = {cell.lower() for cell in cells}
+    return words <= TRUE_WORDS | FALSE_WORDS and bool(words & TRUE_WORDS)
+
+
+def list_true_columns(cells: Sequence[str], columns: Sequence[str], where: str) -> list[str]:
+    """List the columns of a row that hold 1. Raises `DataError` for a cell that is no truth."""
+    for cell, column in zip(cells, columns, strict=True):
+        if cell.lower() not in TRUE_WORDS | FALSE_WORDS:
+            raise DataError(f"{where}: {column} is {cell!r}, wanted 1 or 0 in each column of a class")
+    return [column for cell, column in zip(cells, columns, strict=True) if cell.lower() in TRUE_WORDS]
+
+
+class LabelCells:
+    """Split the cells of a label column; all of them decide what separates labels, and whether -1 is a class.
+
+    `|` separates always. `;` and `,` do where most cells with one are made of labels that others have alone, so that
+    "adenoma, tubular" stays one. -1 means "uncertain" beside two other labels.
+    """
+
+    def __init__(self, cells: Iterable[str]) -> None:
+        different = {strip_list(cell) for cell in cells}
+        self.separator = next((each for each in LABEL_SEPARATORS if separates(each, different)), None)
+        known = {cell for cell in different if cell.lower() not in NO_LABEL}
+        self.missing = NO_LABEL | UNCERTAIN if len(known - UNCERTAIN) > 1 else NO_LABEL
+
+    def is_missing(self, cell: str) -> bool:
+        return cell.lower() in self.missing
+
+    def split(self, cell: str) -> list[str]:
+        """List the different labels in a cell."""
+        text = strip_list(cell)
+        parts = text.split(self.separator) if self.separator else [text]
+        return list(dict.fromkeys(word for part in parts if (word := part.strip(" '\"")))) or [cell]
+
+
+def strip_list(cell: str) -> str:
+    """Write a list as Python prints it, ['a', 'b'], with | between its words."""
+    return cell[1:-1].replace(",", "|") if cell[:1] + cell[-1:] == "[]" else cell
+
+
+def separates(separator: str, cells: set[str]) -> bool:
+    found = [[part.strip() for part in cell.split(separator)] for cell in cells if separator in cell]
+    return bool(found) and (separator == "|" or 2 * sum(set(parts) <= cells for parts in found) > len(found))

@@ -11,8 +11,8 @@ from lowres_ssl.config.command_schemas import DataConfig
 from lowres_ssl.config.experiment_schema import DatasetConfig
 from lowres_ssl.console import format_path_size, format_table, log_info, log_warning
 from lowres_ssl.data.catalogue import Catalogue
-from lowres_ssl.data.datasets import images_below
 from lowres_ssl.data.download import describe_source, fetch_dataset, is_folder_filled
+from lowres_ssl.data.image_folder import scan_folder
 from lowres_ssl.data.image_store import get_store_folder, open_image_store
 from lowres_ssl.data.prepare import drop_known_unreadable, get_storage_size, load_catalogue
 from lowres_ssl.data.splits import Split, compute_leakage, count_groups, make_split
@@ -25,7 +25,7 @@ def print_datasets(data_dir: str) -> None:
     rows, missing = [], []
     for choice, dataset in sets:
         if is_folder_filled(Path(dataset.root)):
-            state = f"{sum(1 for _ in images_below(Path(dataset.root))):,} images"
+            state = f"{len(scan_folder(Path(dataset.root)).images):,} images"
         else:
             state = "not there"
             missing.append(f"{choice}: {describe_source(dataset)}")

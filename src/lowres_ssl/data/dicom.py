@@ -7,7 +7,6 @@ the file; it is imported when the first such file is met.
 import math
 import struct
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 from stat import S_ISREG
 from typing import TYPE_CHECKING, Any
@@ -67,9 +66,8 @@ def starts_without_preamble(start: bytes) -> bool:
     return group in (2, 8) and element <= MAX_FIRST_ELEMENT and (has_letters or is_short)
 
 
-@lru_cache(maxsize=2**17)
 def is_dicom_file(path: str) -> bool:
-    """Detect DICOM as `is_dicom` does, once for each file; False for what cannot be opened."""
+    """Detect DICOM as `is_dicom` does; False for what cannot be opened."""
     try:
         return is_dicom(Path(path))
     except (OSError, ValueError):

@@ -10,7 +10,8 @@ import pooch
 from lowres_ssl.config.experiment_schema import DatasetConfig
 from lowres_ssl.console import is_quiet, is_terminal, log_info
 from lowres_ssl.data.archives import unpack_archive
-from lowres_ssl.data.datasets import build_source, is_junk
+from lowres_ssl.data.datasets import build_source
+from lowres_ssl.data.image_folder import is_junk
 from lowres_ssl.errors import DataError
 from lowres_ssl.io.atomic import make_temp_folder, replacing_folder
 from lowres_ssl.io.locks import lock

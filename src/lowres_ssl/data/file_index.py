@@ -6,22 +6,22 @@ from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 
-from lowres_ssl.data.datasets import IMAGE_SUFFIXES, images_below, make_portable
+from lowres_ssl.data.image_folder import IMAGE_SUFFIXES, ImageFolder, make_portable
 
 MASK_FOLDER = re.compile(r"mask|segm|annot|ground.?truth|contour|overlay|(?:^|[_ -])gt(?:$|[_ -])", re.IGNORECASE)
 MAX_JOINED = 3  # folders and name, as in 000001_01_01_109.png for 000001_01_01/109.png
 
 
 class FileIndex:
-    """Look up images below `root`, without those whose id `exclude` matches. Upper and lower case are the same."""
+    """Look up the images of a folder. Upper and lower case are the same."""
 
-    def __init__(self, root: Path, exclude: re.Pattern[str] | None = None) -> None:
-        self.root, self.exclude = root, exclude
+    def __init__(self, folder: ImageFolder) -> None:
+        self.folder, self.paths = folder, {id: path for path, id in folder.images}
 
     @cached_property
-    def paths(self) -> dict[str, Path]:
-        """Map the id of each image to its path; read from the disk when it is first needed."""
-        return {id: path for path, id in images_below(self.root, self.exclude)} if self.root.is_dir() else {}
+    def all_paths(self) -> dict[str, Path]:
+        """Map the id of each file, image or not, to its path."""
+        return self.paths | {id: path for path, id in self.folder.other_files}
 
     @cached_property
     def by_ending(self) -> dict[str, list[str]]:

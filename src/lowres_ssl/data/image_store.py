@@ -14,7 +14,7 @@ import sys
 import zlib
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -23,7 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowres_ssl.console import log_warning
-from lowres_ssl.data.catalogue import Catalogue, ImageRecord, format_excluded_classes
+from lowres_ssl.data.catalogue import Catalogue, ImageRecord
+from lowres_ssl.data.catalogue_subset import drop_records
 from lowres_ssl.data.decode import DECODER_VERSION, decode_or_explain, map_in_threads
 from lowres_ssl.data.image_metadata import SKIP_HINT
 from lowres_ssl.errors import CheckpointError, DataError
@@ -122,28 +123,6 @@ def drop_undecodable(catalogue: Catalogue, folder: Path) -> Catalogue:
 def load_image_store(folder: Path, meta: StoreMeta) -> ImageStore:
     images = np.load(folder / "images.npy", mmap_mode="c")[: len(meta.ids)]
     return ImageStore(images, np.array([meta.heights, meta.widths], dtype=np.int32).T, meta.ids, folder)
-
-
-def drop_records(catalogue: Catalogue, dropped: Mapping[str, str]) -> Catalogue:
-    """Drop the ids in `dropped` (id -> reason), with a note. Raises `DataError` if a class loses all its images."""
-    if not dropped:
-        return catalogue
-    first, reason = next(iter(dropped.items()))
-    left = replace(
-        catalogue,
-        records=tuple(record for record in catalogue.records if record.id not in dropped),
-        unlabelled=tuple(record for record in catalogue.unlabelled if record.id not in dropped),
-        notes=(*catalogue.notes, f"{len(dropped)} unreadable images left out, for one {first}: {reason}"),
-    )
-    if not left.records and not left.unlabelled:
-        raise DataError(f"{catalogue.root}: none of its images can be read, for one {first}: {reason}")
-    if left.classes != catalogue.classes:
-        lost = sorted(set(catalogue.classes) - set(left.classes))[0]
-        raise DataError(
-            f"{catalogue.root}: class {lost} has no readable image, wanted at least 2; replace its files, or type "
-            f"{format_excluded_classes([lost])}"
-        )
-    return left
 
 
 def make_unreadable_error(record: ImageRecord, reason: str) -> DataError:

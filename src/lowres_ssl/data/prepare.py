@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from lowres_ssl.config.experiment_schema import DatasetConfig, ExperimentConfig
 from lowres_ssl.console import log_warning
-from lowres_ssl.data.catalogue import Catalogue, build_catalogue, take_stratified_subset
+from lowres_ssl.data.catalogue import Catalogue, build_catalogue
+from lowres_ssl.data.catalogue_subset import leave_out_small_classes, take_stratified_subset
 from lowres_ssl.data.datasets import build_source
 from lowres_ssl.data.download import describe_source, fetch_dataset, is_folder_filled
+from lowres_ssl.data.image_folder import scan_folder
 from lowres_ssl.data.image_store import ImageStore, drop_undecodable, get_store_folder, open_image_store
-from lowres_ssl.data.small_classes import leave_out_small_classes
 from lowres_ssl.data.splits import Split, compute_leakage, make_split
 from lowres_ssl.errors import DataError
 
@@ -80,7 +81,7 @@ def load_catalogue(dataset: DatasetConfig, store_dir: Path) -> Catalogue:
         )
     catalogue = build_catalogue(
         name=dataset.name,
-        root=root,
+        folder=scan_folder(root),
         source=source,
         expected=dataset.expected,
         unlabelled=Path(dataset.unlabelled) if dataset.unlabelled else None,

@@ -7,6 +7,7 @@ import numpy as np
 
 from lowres_ssl.console import pluralise
 from lowres_ssl.data.catalogue import Catalogue
+from lowres_ssl.data.catalogue_subset import format_classes
 from lowres_ssl.data.partition import (
     SUBSETS,
     Unit,
@@ -15,7 +16,6 @@ from lowres_ssl.data.partition import (
     split_units,
     stratified_group_split,
 )
-from lowres_ssl.data.small_classes import format_classes
 from lowres_ssl.errors import DataError
 
 # In tenths, as in the paper. A class with too few images or groups is missing from the subsets named last.

@@ -1,11 +1,30 @@
-"""Turn the words by which a table or its folders name subsets into train, val or test."""
+"""Turn the words by which folders, files and tables name subsets into train, val or test."""
 
+import re
 from typing import Any
 
-from lowres_ssl.data.datasets import get_subset
 from lowres_ssl.errors import ConfigError, DataError
 
 KEY = "dataset.options.split_words"
+SUBSET_WORDS = dict.fromkeys(("train", "training"), "train") | dict.fromkeys(("val", "valid", "validation"), "val")
+SUBSET_WORDS |= dict.fromkeys(("test", "testing"), "test")
+
+
+def get_subset(word: str) -> str | None:
+    """Get the subset that a folder is named after; None for other folders."""
+    return SUBSET_WORDS.get(word.lower())
+
+
+def guess_subset(name: str) -> str | None:
+    """Guess the subset from the words of a name, such as "train_labels" or "TestSet"; None without one, or with
+    several."""
+    subsets = {subset for word in list_words(name) if (subset := get_subset(word))}
+    return subsets.pop() if len(subsets) == 1 else None
+
+
+def list_words(name: str) -> list[str]:
+    """List the words of a name in lower case: those of "TestSet_2" are test and set."""
+    return [word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)]
 
 
 class SplitWords:

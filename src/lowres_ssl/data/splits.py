@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowres_ssl.data.catalogue import Catalogue
+from lowres_ssl.data.catalogue_subset import FEWEST_TO_DIVIDE, find_small_classes, format_classes
 from lowres_ssl.data.partition import SUBSETS
 from lowres_ssl.data.pseudonyms import Pseudonyms, find_pseudonyms
-from lowres_ssl.data.small_classes import FEWEST_TO_DIVIDE, find_small_classes, format_classes
 from lowres_ssl.data.split_strategies import (
     SubsetIndices,
     describe_small_validation,

@@ -11,12 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lowres_ssl.data.datasets import list_image_files, make_portable
 from lowres_ssl.data.decode import ImageFiles, scale_to_uint8
+from lowres_ssl.data.image_folder import list_image_files, make_portable
 from lowres_ssl.errors import ConfigError, DataError
 
 GivenImage: TypeAlias = str | Path | Image.Image | NDArray[Any]
-ImageInput: TypeAlias = GivenImage | Sequence[GivenImage]
 ARRAYS = "uint8, uint16 or floats from 0 to 1, as [H, W], [H, W, 3], [n, H, W] or [n, H, W, 3]"
 
 
@@ -29,13 +28,18 @@ class GivenImages:
     sources: list[str]
 
 
-def list_given_images(images: ImageInput) -> GivenImages:
+ImageInput: TypeAlias = GivenImage | Sequence[GivenImage] | GivenImages
+
+
+def list_given_images(images: ImageInput, exclude: Sequence[str] = ()) -> GivenImages:
     """List a folder's images, at any depth; a file; the files of a pattern such as "scans/*.png"; an array or image of
-    Pillow; or several of these.
+    Pillow; or several of these. `exclude`: patterns of names in folders to leave out, such as `*_mask*`.
 
     The id of a file is its path below the folder that all are in, that of an image in memory its place. Raises
     `DataError` for what is not there, `ConfigError` for an array of another shape or kind.
     """
+    if isinstance(images, GivenImages):
+        return images
     given = [images] if isinstance(images, str | Path | Image.Image) or hasattr(images, "__array__") else list(images)
     if not given:
         raise ConfigError("images: got an empty list, wanted images")
@@ -44,7 +48,7 @@ def list_given_images(images: ImageInput) -> GivenImages:
     for each in given:
         if isinstance(each, str | Path):
             path = Path(each).resolve() if Path(each).is_dir() else Path(each).parent.resolve() / Path(each).name
-            files = list_named_files(path)
+            files = list_named_files(path, exclude)
             found += files
             sources.append(str(path))
             folders += [path] if path.is_dir() else [file.parent for file in files]
@@ -58,10 +62,10 @@ def list_given_images(images: ImageInput) -> GivenImages:
     return GivenImages(list(zip(found, ids, strict=True)), sources if len(sources) == len(given) else [])
 
 
-def list_named_files(path: Path) -> list[Path]:
+def list_named_files(path: Path, exclude: Sequence[str]) -> list[Path]:
     """List the images of a folder, a file, or the files of a pattern. Raises `DataError` where there is none."""
     if path.is_dir():
-        return [file for file, _ in list_image_files(path)]
+        return [file for file, _ in list_image_files(path, exclude=exclude)]
     files = [path] if path.is_file() else [Path(each) for each in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207
     if not (files := [file for file in files if file.is_file()]):
         raise DataError(f"{path}: no such file or folder; type images=FOLDER, a file, or several: images=[a,b]")

@@ -13,16 +13,13 @@ from lowres_ssl.data.catalogue import Catalogue
 from lowres_ssl.data.partition import SUBSETS
 from lowres_ssl.data.splits import Split, compute_leakage, count_groups, get_default_split_kind, make_split
 from lowres_ssl.errors import DataError, escape_line
-from lowres_ssl.init.guesses import MIN_VIEWS, choose_default_settings, choose_epochs, is_patient_folder, suggest_budget
-from lowres_ssl.init.inspect_folder import (
-    FolderSurvey,
-    find_empty_classes,
-    find_unused_folders,
-)
-from lowres_ssl.init.other_files import format_other_files
+from lowres_ssl.init.folder_names import is_patient_folder
+from lowres_ssl.init.guesses import MIN_VIEWS, choose_default_settings, choose_epochs, suggest_budget
+from lowres_ssl.init.inspect_folder import FolderSurvey
+from lowres_ssl.init.left_out import find_empty_classes, find_unused_folders, format_other_files
 from lowres_ssl.init.typed_input import format_init
 
-TABLE_OPTIONS = ("table", "path", "label", "patient", "patient_table", "split")
+TABLE_OPTIONS = ("table", "path", "second_path", "label", "patient", "patient_table", "split")
 CPU_BACKBONE = "backbone=resnet18"  # minutes in place of hours
 MAX_NAMED_FOLDERS = 3
 # Pre-trained weights see little at 64 px (docs/recipe_study.md); smaller images are not enlarged for them.
@@ -103,7 +100,7 @@ def list_folder_warnings(found: FolderSurvey) -> list[str]:
         return [*found.notes, describe_missing_labels(found)]
     notes = list(found.notes)
     if found.conf == "folder":
-        empty, unused = find_empty_classes(found.root, found.exclude), find_unused_folders(found.root, found.exclude)
+        empty, unused = find_empty_classes(found.folder), find_unused_folders(found.folder)
         if empty:
             notes.append(f"no image in {shorten_list(empty, MAX_NAMED_FOLDERS)}: not a class of the set")
         if unused:
@@ -128,7 +125,7 @@ def describe_missing_labels(found: FolderSurvey) -> str:
     images = "so these are images without labels, to train on and to embed; nothing is scored"
     if len(folders) < 2:
         return f"no two class folders, {images}; a folder for each class, or a table of labels, would be read"
-    other = format_init(found.root, "labelled=true", "force=true")
+    other = format_init(found.folder.root, "labelled=true", "force=true")
     return (
         f"the folders ({shorten_list(folders, MAX_NAMED_FOLDERS)}) look like patients, days or the like, or hold an "
         f"image each, {images}; if they are classes, type {other}"
@@ -164,7 +161,7 @@ def format_patients(found: FolderSurvey) -> str:
         rest = f"; {pluralise(without, 'image')} without one, each taken for a patient of its own" if without else ""
         return f"{len(groups):,}, {origin}{rest}"
     if found.conf == "csv":
-        column = format_init(found.root, "patient=COLUMN", "force=true")
+        column = format_init(found.folder.root, "patient=COLUMN", "force=true")
         return f"not known: no column is named like patients, nor are the files; to name one type {column}"
     return "not known: nothing in the names looks like patients (dataset.options.group_pattern names them)"
 
@@ -193,7 +190,10 @@ def format_first_commands(name: str, found: FolderSurvey, split: Split, chosen: 
     which = ["benchmark", f"dataset={name}", f"budget={suggest_budget(len(found.catalogue.records))}", *chosen]
     after = "All methods, and which is for these images"
     if not found.catalogue.records:
-        which, after = ["embed", "run=RUN", f"images={found.root}"], "Then the features, by the run that it names"
+        which, after = (
+            ["embed", "run=RUN", f"images={found.folder.root}"],
+            "Then the features, by the run that it names",
+        )
     train, compare = indent_lines(format_command(*words)), indent_lines(format_command(*which))
     more = "More epochs gain more."
     if fit.image_size >= CONTINUED_FROM:

@@ -1,29 +1,34 @@
 """Find the table that names the images of a folder, by its content, wherever it lies at the top."""
 
 import os
-import re
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from lowres_ssl.console import pluralise, shorten_list
-from lowres_ssl.data.csv_table import TABLE_SUFFIXES, CsvTable, list_tables, read_table
-from lowres_ssl.data.datasets import folders_in, guess_subset, resolve_root
+from lowres_ssl.data.csv_table import TABLE_SUFFIXES, CsvTable, LabelCells, read_table
 from lowres_ssl.data.datasets.csv import CsvReader
-from lowres_ssl.data.exclusion import compile_exclude
 from lowres_ssl.data.file_index import FileIndex
-from lowres_ssl.data.table_labels import LabelCells
+from lowres_ssl.data.image_folder import ImageFolder, compile_exclude
+from lowres_ssl.data.split_words import guess_subset
 from lowres_ssl.errors import ConfigError, DataError
-from lowres_ssl.init.find_path import find_path_columns
 from lowres_ssl.init.folder_levels import list_class_folders
 from lowres_ssl.init.guess_columns import LabelGuess, find_patient_like, list_head_words
-from lowres_ssl.init.table_reading import MAX_COLUMNS, TableReading, check_typed_columns, guess_columns
+from lowres_ssl.init.table_reading import (
+    MAX_COLUMNS,
+    TableReading,
+    check_typed_columns,
+    find_path_columns,
+    guess_columns,
+)
 from lowres_ssl.init.typed_input import NONE, TypedInput, format_init
 
 WORKBOOK_SUFFIXES = (".xlsx", ".xls", ".xlsm", ".ods")
 LIST_SUFFIX = ".txt"  # a table, if it names images; else any text
 MAX_SEARCHED_FOLDERS = 20
+MAX_LISTS = 20  # .txt files in a folder; more of them are notes on an image each
 MAX_NAMED = 3
 
 
@@ -37,15 +42,15 @@ class TableSearch:
     names_images: bool = False
 
 
-def find_label_table(folder: Path, typed: TypedInput) -> TableSearch:
+def find_label_table(scanned: ImageFolder, typed: TypedInput) -> TableSearch:
     """Find the table that gives a set. One whose label is a mere guess gives way to class folders. Raises `ConfigError`
     for a typed table or column that there is not."""
     search = TableSearch()
     if typed.table == NONE:
         return search
-    root, exclude = folder.resolve(), compile_exclude(typed.exclude)
-    files, readings, problems = FileIndex(root, exclude), list[TableReading](), list[str]()
-    for path in list_candidate_tables(folder, typed.table):
+    folder, included = scanned.root, scanned.exclude(compile_exclude(typed.exclude))
+    files, readings, problems = FileIndex(included), list[TableReading](), list[str]()
+    for path in list_candidate_tables(included, typed.table):
         is_list = path.suffix.lower() == LIST_SUFFIX
         try:
             table = read_table(path, files)
@@ -58,59 +63,57 @@ def find_label_table(folder: Path, typed: TypedInput) -> TableSearch:
         elif not is_list:
             problems.append(f"{path.name}: {detail.format(folder)}")
     search.names_images = bool(readings)
-    choice, tops = choose_reading(readings), list_class_folders(folder, exclude)
+    choice, tops = choose_reading(readings), list_class_folders(included)
     if choice is not None and (choice[1].certain or not tops):
         best, label = choice
         try:
-            search.options = build_csv_options(best, label.columns, readings, root, exclude)
+            search.options = build_csv_options(best, label.columns, readings, scanned, typed.exclude)
         except DataError as error:  # rows that contradict each other
             if not tops or typed != TypedInput():
                 raise
             problems.append(str(error))
             readings.remove(best)
     if choice is not None and search.options is not None:
-        best, label = choice
-        if best.other_path and typed.path is None:
-            search.notes.append(
-                f"{best.table.path.name}: read {','.join(best.paths)} as the files' names; {best.other_path} names "
-                f"other files: {typed.format_init(folder, f'path={best.other_path}')}"
-            )
-        if others := label.others:
-            search.notes.append(
-                f"{best.table.path.name}: read {label.columns!r} as the label; could be another column "
-                f"({shorten_list(others)}): {typed.format_init(folder, f'label={others[0]}')}"
-            )
-        search.notes += describe_unused_columns(best, label, search.options, typed, folder)
+        search.notes += describe_other_columns(*choice, search.options, typed, folder)
         if tops and typed == TypedInput():
             search.notes.append(
-                f"{best.table.path.name}: read the classes from it; could be the folders ({shorten_list(tops)}): "
+                f"{choice[0].table.path.name}: read the classes from it; could be the folders ({shorten_list(tops)}): "
                 f"{format_init(folder, f'table={NONE}')}"
             )
     check_typed_columns(typed, readings, search.options, folder)
     used = list_used_tables(search.options or {})
     for each in readings:
-        name = os.path.relpath(each.table.path, root)
+        name = os.path.relpath(each.table.path, scanned.top)
         if name not in used:
             problems.append(describe_unused_table(each, name, folder, search.options is not None))
-    for path in sorted(each for each in folder.iterdir() if each.suffix.lower() in WORKBOOK_SUFFIXES):
-        problems.append(
-            f"{path.name}: a workbook; if it has the labels, save it as CSV beside it and type {format_init(folder)}"
-        )
+    problems += [
+        f"{id}: a workbook; if it has the labels, save it as CSV beside it and type {format_init(folder)}"
+        for path, id in scanned.other_files
+        if "/" not in id and path.suffix.lower() in WORKBOOK_SUFFIXES
+    ]
     more = len(problems) - MAX_NAMED
     search.notes += problems[:MAX_NAMED] + ([f"{pluralise(more, 'more table')} not used"] if more > 0 else [])
     return search
 
 
-def list_candidate_tables(folder: Path, typed: str | None) -> list[Path]:
+def list_candidate_tables(folder: ImageFolder, typed: str | None) -> list[Path]:
     """List the tables in the folder, in the one that holds the set, and in the folders of these; or the typed one."""
     if typed is not None:
-        path = next((each for each in (folder / typed, Path(typed)) if each.is_file()), None)
+        path = next((each for each in (folder.root / typed, Path(typed)) if each.is_file()), None)
         if path is None:
-            raise ConfigError(f"table={typed}: no such file, wanted one in {folder}; table={NONE} reads the folders")
+            raise ConfigError(
+                f"table={typed}: no such file, wanted one in {folder.root}; table={NONE} reads the folders"
+            )
         return [path.resolve()]
-    root = resolve_root(folder)
-    places = dict.fromkeys([folder.resolve(), root, *folders_in(root)[:MAX_SEARCHED_FOLDERS]])
-    return [path for place in places for path in list_tables(place, (*TABLE_SUFFIXES, LIST_SUFFIX))]
+    places: dict[Path, list[Path]] = defaultdict(list)
+    for path, _ in folder.other_files:
+        if path.suffix.lower() in (*TABLE_SUFFIXES, LIST_SUFFIX):
+            places[path.parent].append(path)
+    top, inner = folder.top, folder.enter().top
+    below = [place for place in places if place.parent == inner and place != top]
+    tables = [path for place in dict.fromkeys([top, inner, *below[:MAX_SEARCHED_FOLDERS]]) for path in places[place]]
+    lists = Counter(path.parent for path in tables if path.suffix.lower() == LIST_SUFFIX)
+    return [path for path in tables if path.suffix.lower() != LIST_SUFFIX or lists[path.parent] <= MAX_LISTS]
 
 
 def choose_reading(readings: Iterable[TableReading]) -> tuple[TableReading, LabelGuess] | None:
@@ -123,8 +126,8 @@ def build_csv_options(
     best: TableReading,
     columns: str | list[str],
     readings: Iterable[TableReading],
-    root: Path,
-    exclude: re.Pattern[str] | None,
+    folder: ImageFolder,
+    exclude: Sequence[str],
 ) -> dict[str, Any]:
     """List the options that differ from conf/dataset/csv.yaml. Tables of the same columns named after subsets are read
     together; patients that the table lacks come from another one with the same paths."""
@@ -138,11 +141,12 @@ def build_csv_options(
     together = [best]
     if best.split is None and None not in subsets and len(subsets) > 1:
         together = list(subsets.values())
-    names = [os.path.relpath(each.table.path, root) for each in together]
+    names = [os.path.relpath(each.table.path, folder.top) for each in together]
     options: dict[str, Any] = {"table": names[0] if len(names) == 1 else names}
     patient = patients.patient if patients else best.patient
     for key, column in (
         ("path", best.paths if len(best.paths) > 1 else best.paths[0]),
+        ("second_path", best.second_path),
         ("label", columns),
         ("patient", patient),
         ("split", best.split),
@@ -152,17 +156,27 @@ def build_csv_options(
     if best.split is not None and best.split_words:
         options["split_words"] = best.split_words
     if patients is not None:
-        options["patient_table"] = os.path.relpath(patients.table.path, root)
-    return options | choose_skips(options, root, exclude)
+        options["patient_table"] = os.path.relpath(patients.table.path, folder.top)
+    return options | choose_skips(options, folder, exclude)
 
 
-def describe_unused_columns(
+def describe_other_columns(
     best: TableReading, label: LabelGuess, options: dict[str, Any], typed: TypedInput, folder: Path
 ) -> list[str]:
-    """Describe columns that could be patients or folds, with what to type."""
+    """Describe columns that could be the files, the label, patients or folds, with what to type."""
     table, notes = best.table, []
+    if best.other_path and typed.path is None and best.second_path is None:
+        notes.append(
+            f"{table.path.name}: read {','.join(best.paths)} as the files' names; {best.other_path} names other files: "
+            f"{typed.format_init(folder, f'path={best.other_path}')}"
+        )
+    if others := label.others:
+        notes.append(
+            f"{table.path.name}: read {label.columns!r} as the label; could be another column "
+            f"({shorten_list(others)}): {typed.format_init(folder, f'label={others[0]}')}"
+        )
     labels = [label.columns] if isinstance(label.columns, str) else label.columns
-    used = [*best.paths, *labels, best.patient, best.split]
+    used = [*best.paths, best.second_path, *labels, best.patient, best.split]
     folds = [head for head in table.columns if head not in used and "fold" in list_head_words(head)]
     taken = [place for place, head in enumerate(table.columns) if head in [*used, *folds]]
     like = find_patient_like(table, taken) if typed.patient is None and "patient_table" not in options else None
@@ -196,7 +210,7 @@ def has_labels(table: CsvTable, columns: str | list[str]) -> bool:
     return not all(map(column.is_missing, cells))
 
 
-def choose_skips(options: dict[str, Any], root: Path, exclude: re.Pattern[str] | None) -> dict[str, Any]:
+def choose_skips(options: dict[str, Any], folder: ImageFolder, exclude: Sequence[str]) -> dict[str, Any]:
     """Choose what to leave out: only what there is in the tables."""
     skips: dict[str, tuple[str, Any]] = {
         "missing": ("skip_missing", True),
@@ -204,8 +218,8 @@ def choose_skips(options: dict[str, Any], root: Path, exclude: re.Pattern[str] |
         "several": ("several_labels", "skip"),
     }
     source = CsvReader(**options | dict(skips.values()))
-    source.exclude = exclude
-    source.listings(root)
+    source.exclude = compile_exclude(exclude)
+    source.list_included(folder)
     return dict(skips[kind] for kind in skips if source.left_out[kind])
 
 

@@ -8,35 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from lowres_ssl.console import shorten_list
-from lowres_ssl.data.datasets import guess_subset, images_below, list_words, resolve_root
 from lowres_ssl.data.datasets.folder import find_copies, has_subset_folders
-from lowres_ssl.data.split_words import SplitWords
+from lowres_ssl.data.image_folder import ImageFolder
+from lowres_ssl.data.split_words import SplitWords, guess_subset
 from lowres_ssl.errors import ConfigError, DataError
-from lowres_ssl.init.guesses import is_patient_folder
+from lowres_ssl.init.folder_names import PART_WORDS, TRUTH_WORDS, is_part_name, is_view_name, looks_like_patient
 from lowres_ssl.init.typed_input import TypedInput
 
-# Folders that divide a set without being classes, by the words of their names.
-PART_WORDS = frozenset(
-    [
-        *("fold", "folds", "cv", "site", "hospital", "center", "centre", "clinic", "source", "cohort", "scanner"),
-        *("part", "parts", "batch", "split", "set", "subset", "chunk", "dataset", "train", "training", "val"),
-        *("valid", "validation", "test", "testing", "images", "image", "imgs", "img", "pictures", "data"),
-    ]
-)
-# Folders that a class may have in it, such as views, magnifications and file formats.
-VIEW = re.compile(
-    r"\d+x|x?\d+(px|um|mm)|(.*[_ -])?(images?|imgs?|masks?|labels?|png|jpe?g|tiff?|bmp|dcm|dicom|raw|original|resized|"
-    r"left|right|frontal|lateral|ap|pa|axial|coronal|sagittal|t[12]w?|flair|oct|fundus|he|ihc)s?",
-    re.IGNORECASE,
-)
-CLASS_WORDS = frozenset(["grade", "stage", "class", "level", "score", "birads", "cat", "category", "type", "group"])
-TRUTH_WORDS = frozenset(
-    [
-        *("positive", "negative", "pos", "neg", "normal", "abnormal", "benign", "malignant", "healthy", "sick"),
-        *("ill", "diseased", "disease", "tumor", "tumour", "cancer", "control", "case", "lesion", "infected"),
-        *("uninfected",),
-    ]
-)
 WORD_AFTER_NUMBER = re.compile(r"[^/]*\d[ _-]+([A-Za-z][A-Za-z _-]*)")
 MAX_CLASSES, MIN_IMAGES_A_FOLDER = 50, 3
 MAX_NAMED_TOPS = 6
@@ -54,14 +32,13 @@ class FolderReading:
     notes: tuple[str, ...] = ()
 
 
-def read_folder_levels(folder: Path, typed: TypedInput, exclude: re.Pattern[str] | None = None) -> FolderReading:
+def read_folder_levels(folder: ImageFolder, typed: TypedInput) -> FolderReading:
     """Decide where the classes are. Raises `ConfigError` for a typed level that there is not, `DataError` for folders
     of an image or two that can be no classes."""
-    root = resolve_root(folder, exclude)
-    ids = [id for _, id in images_below(root, exclude)]
-    copies = find_copies(ids)
-    chains = [id.split("/")[:-1] for id in ids if id.partition("/")[0] not in copies]
-    has_subsets = has_subset_folders(root, exclude)
+    root, inner = folder.root, folder.enter()
+    copies = find_copies(inner.ids)
+    chains = [id.split("/")[:-1] for id in inner.ids if id.partition("/")[0] not in copies]
+    has_subsets = has_subset_folders(inner)
     words = typed.split_words or (None if has_subsets else guess_subset_folders(chains))
     divided, subsets = int(words is not None or has_subsets), SplitWords(words)
     chains = [chain[divided:] for chain in chains if not divided or (chain and subsets.get(chain[0]))]
@@ -73,14 +50,14 @@ def read_folder_levels(folder: Path, typed: TypedInput, exclude: re.Pattern[str]
     options: dict[str, Any] = {} if words is None else {"split_words": words}
     if pattern is None and level > 1:
         pattern = f"^{'[^/]+/' * (divided + level - 1)}([^/]+)/"
-        check_folder_sizes(folder, Counter(chain[level - 1] for chain in chains if len(chain) >= level))
+        check_folder_sizes(root, Counter(chain[level - 1] for chain in chains if len(chain) >= level))
     elif pattern is None:
-        check_folder_sizes(folder, Counter(chain[0] for chain in chains if chain))
+        check_folder_sizes(root, Counter(chain[0] for chain in chains if chain))
     if pattern is not None:
         options["label_pattern"] = pattern
     if typed.top == "group" or (typed.class_level is None and level > 1 and have_patients_on_top(chains)):
         options["group_pattern"] = f"^{'[^/]+/' * divided}([^/]+)/"
-    notes = () if typed.class_level else describe_other_level(folder, typed, chains, level, options)
+    notes = () if typed.class_level else describe_other_level(root, typed, chains, level, options)
     return FolderReading(options, divided + level, notes)
 
 
@@ -131,11 +108,11 @@ def guess_subset_folders(chains: Sequence[Sequence[str]]) -> dict[str, Any] | No
     return {subset: [top for top in tops if named[top] == subset] for subset in named.values() if subset is not None}
 
 
-def list_class_folders(folder: Path, exclude: re.Pattern[str] | None = None) -> list[str]:
+def list_class_folders(folder: ImageFolder) -> list[str]:
     """List the top folders if they could be classes: at least two, named as no parts of a set and no patients."""
-    root = resolve_root(folder, exclude)
-    level = int(has_subset_folders(root, exclude))
-    chains = [id.split("/")[level:-1] for _, id in images_below(root, exclude)]
+    folder = folder.enter()
+    level = int(has_subset_folders(folder))
+    chains = [id.split("/")[level:-1] for id in folder.ids]
     tops = list_names(chains, 1)
     parts = sum(is_part_name(top) or looks_like_patient(top) for top in tops)
     return tops if len(tops) > 1 and 2 * parts < len(tops) else []
@@ -206,20 +183,6 @@ def have_patients_on_top(chains: Sequence[Sequence[str]]) -> bool:
     alone = all(len(own) == 1 for own in inner.values())
     shared = alone or sum(map(len, inner.values())) >= 0.5 * len(inner) * len(names)
     return numbered and shared and len(names) > 1 and len(inner) > max(4, 2 * len(names))
-
-
-def is_part_name(name: str) -> bool:
-    """Whether a folder is named as a part of a set, such as fold_1, site A, HAM10000_images_part_1, images_001."""
-    return bool(PART_WORDS & set(list_words(name)))
-
-
-def is_view_name(name: str) -> bool:
-    return VIEW.fullmatch(name) is not None or is_part_name(name)
-
-
-def looks_like_patient(name: str) -> bool:
-    """Whether a folder's name is a number or has one, as those of patients, studies and series have."""
-    return is_patient_folder(name) or (any(map(str.isdecimal, name)) and not CLASS_WORDS & set(list_words(name)))
 
 
 def find_class_in_names(chains: Sequence[Sequence[str]]) -> str | None:

@@ -12,8 +12,7 @@ import numpy as np
 from lowres_ssl.config.overrides import format_budget
 from lowres_ssl.data.catalogue import Catalogue
 from lowres_ssl.data.splits import Split
-
-PATIENT_WORDS = "patient|person|subject|donor|slide|case|subj|pat|sub|pid|p"
+from lowres_ssl.init.folder_names import PATIENT_WORDS
 
 
 @dataclass(frozen=True)
@@ -38,6 +37,7 @@ def list_patterns(depth: int) -> list[tuple[str, int, int, float]]:
     return [
         (f"^{'[^/]+/' * depth}([^/]+)/", 5, 2, 0.3),
         (rf"(?i)(?:^|[/_. -])((?:{PATIENT_WORDS})[_ -]?\d+)(?!\d)", 5, 1, 0.3),
+        (r"(?:^|/)([^/]+)_(?:jpe?g|png|bmp|tiff?)\.rf\.", 5, 1, 0.2),  # one image, augmented: x_jpg.rf.HASH.jpg
         # From the name's first letter and its first digit on: where either may vary, a long name takes minutes.
         *((rf"(?:^|/)([^/\d]*\d[^/]*)(?:[_ .-][^_ ./-]+){{{tokens}}}\.[^./]+$", 10, 3, 0.2) for tokens in (4, 3, 2, 1)),
     ]
@@ -61,11 +61,6 @@ def guess_patients(ids: Sequence[str], *, classes: int, depth: int) -> PatientGu
         if enough and largest <= largest_share * len(ids):
             return PatientGuess(simplify_pattern(pattern, example, ids), len(groups), matched, example, largest)
     return None
-
-
-def is_patient_folder(name: str) -> bool:
-    """Whether a folder's name looks like one patient's, such as `patient_12`."""
-    return re.fullmatch(rf"(?i)(?:{PATIENT_WORDS})[_ -]?\d+", name) is not None
 
 
 def simplify_pattern(pattern: str, example: str, ids: Sequence[str]) -> str:

@@ -1,10 +1,11 @@
-"""Hold what the user typed for `init` in place of what it would guess, and format its command with other words."""
+"""Check and hold what the user typed for `init`, and format its command with other words."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lowres_ssl.config.overrides import format_command
-from lowres_ssl.errors import ConfigError
+from lowres_ssl.config.overrides import format_command, is_utf8
+from lowres_ssl.errors import ConfigError, DataError
+from lowres_ssl.init.left_out import ARCHIVE_SUFFIXES
 
 NONE = "none"  # typed for a table, patient or split that is not to be used
 ARRAYS_SUFFIX = ".npz"  # files that are read as a folder is
@@ -53,3 +54,19 @@ def parse_split_words(typed: str | None) -> dict[str, list[str]] | None:
 
 def format_init(folder: Path, *words: str) -> str:
     return format_command("init", str(folder), *words)
+
+
+def check_image_folder(typed: str | None) -> Path:
+    """Raise `ConfigError` for no folder, `DataError` for what is none and no file of arrays."""
+    if not typed:
+        raise ConfigError("init: got no folder, wanted the one with your images; type lowres-ssl init FOLDER")
+    folder = Path(typed)
+    if not (typed.isprintable() and is_utf8(str(folder.absolute()))):
+        raise ConfigError(f"{typed!r}: got a control character, or bytes that are no text; rename the folder")
+    if folder.is_file() and folder.suffix.lower() != ARRAYS_SUFFIX:
+        if folder.suffix.lower() in ARCHIVE_SUFFIXES:
+            raise DataError(f"{folder}: an archive, wanted a folder; unpack it, then type lowres-ssl init FOLDER")
+        raise DataError(f"{folder}: a file, wanted the folder with the images; type lowres-ssl init FOLDER")
+    if not folder.exists():
+        raise DataError(f"{folder}: no such folder, wanted the one with your images; check how it is spelt")
+    return folder

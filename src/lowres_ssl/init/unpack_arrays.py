@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lowres_ssl.console import log_info, shorten_list
-from lowres_ssl.data.datasets import guess_subset, images_below
+from lowres_ssl.data.image_folder import scan_folder
+from lowres_ssl.data.split_words import guess_subset
 from lowres_ssl.errors import DataError
 from lowres_ssl.init.typed_input import ARRAYS_SUFFIX
 from lowres_ssl.init.write_config import make_dataset_name
@@ -34,7 +35,7 @@ def unpack_arrays(folder: Path, data_dir: Path) -> Path:
     files = [folder]
     if folder.is_dir():
         found = sorted(each for each in folder.iterdir() if each.suffix.lower() == ARRAYS_SUFFIX)
-        if not found or any(True for _ in images_below(folder)):
+        if not found or scan_folder(folder).images:
             return folder
         files = found
     if len(files) > 1:

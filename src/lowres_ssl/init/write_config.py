@@ -80,7 +80,7 @@ def format_dataset_file(name: str, title: str, found: FolderSurvey, data_dir: Pa
         "",
         f"name: {format_value(name)}",
         f"title: {format_value(escape_interpolations(title))}",
-        f"root: {format_value(format_root(found.root, data_dir))}",
+        f"root: {format_value(format_root(found.folder.root, data_dir))}",
     ]
     if (bits := found.look.bits) is not None:
         lines.append(f"grey_range: [0, {2**bits - 1}]   # {bits} of 16 bits are in use")

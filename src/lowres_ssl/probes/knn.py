@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lowres_ssl.config.check import require
-from lowres_ssl.data.small_classes import format_classes
+from lowres_ssl.data.catalogue_subset import format_classes
 from lowres_ssl.errors import ConfigError
 from lowres_ssl.probes.base import Features, FittedProbe, Probe
 

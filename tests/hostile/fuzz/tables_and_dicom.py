@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from watching import ODD_TEXT, Target, damaged_bytes, watched
 
 from lowres_ssl.data.datasets import build_source
+from lowres_ssl.data.image_folder import scan_folder
 from lowres_ssl.errors import UserError
 from lowres_ssl.init.find_table import find_label_table
 from lowres_ssl.init.typed_input import TypedInput
@@ -53,7 +54,7 @@ def list_table(content: bytes, folder: Path) -> None:
     with watched(folder):
         for skip_missing in (False, True):
             try:
-                listings = build_source("csv", {"skip_missing": skip_missing}).listings(root)
+                listings = build_source("csv", {"skip_missing": skip_missing}).listings(scan_folder(root))
             except UserError:  # told in one line, whatever is in it
                 continue
             for listing in listings:

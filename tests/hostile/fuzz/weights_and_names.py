@@ -5,15 +5,14 @@ import tempfile
 from functools import cache
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import torch
 from hypothesis import strategies as st
 from safetensors.torch import save
 from watching import ODD_TEXT, Target, damaged_bytes, watched
 
-import lowres_ssl.data.datasets.folder
 from lowres_ssl.data.datasets import build_source
+from lowres_ssl.data.image_folder import ImageFolder
 from lowres_ssl.encoders.weights_file import load_tensors, load_weights
 from lowres_ssl.evaluate.features import read_stored_features, store_features
 from lowres_ssl.train.checkpoint import load_state, save_state
@@ -97,14 +96,11 @@ def list_names(example: tuple[str, list[str], str], folder: Path) -> None:
     source, names, pattern = example
     root = folder / "set"
     named = sorted(((root / name, name) for name in names if "\0" not in name), key=lambda pair: pair[1])
-    module = f"lowres_ssl.data.datasets.{source}"
-    with (
-        watched(folder),
-        patch(f"{module}.images_below", lambda root, *_: iter(named)),
-        patch(f"{module}.resolve_root", lambda root, *_: root),
-        patch.object(lowres_ssl.data.datasets.folder, "has_subset_folders", lambda root, *_: len(names) % 2 == 0),
-    ):
-        listings = build_source(source, {"group_pattern": pattern} if source == "folder" else {}).listings(root)
+    folders = ("test", "train", "train/a") if len(names) % 2 == 0 else ()
+    with watched(folder):
+        listings = build_source(source, {"group_pattern": pattern} if source == "folder" else {}).listings(
+            ImageFolder(root, root, tuple(named), folders=folders)
+        )
         for listing in listings:
             assert listing.path in dict(named)
             assert listing.group is None or isinstance(listing.group, str)

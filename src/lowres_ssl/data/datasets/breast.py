@@ -1,10 +1,11 @@
 """Read BreaKHis: breast tumours under the microscope. The file name holds everything; the folders may be any."""
 
 import re
-from pathlib import Path
 from typing import ClassVar
 
-from lowres_ssl.data.datasets import Listing, Source, get_subset, images_below, keep_outermost, resolve_root
+from lowres_ssl.data.datasets import Listing, Source, keep_outermost
+from lowres_ssl.data.image_folder import ImageFolder
+from lowres_ssl.data.split_words import get_subset
 from lowres_ssl.errors import ConfigError, DataError
 
 BREAST_FILE_NAME = re.compile(
@@ -31,12 +32,12 @@ class BreastReader(Source):
             raise ConfigError(f"dataset.options.magnification={magnification}: wanted one of {wanted}")
         self.magnification = magnification
 
-    def listings(self, root: Path) -> list[Listing]:
+    def listings(self, folder: ImageFolder) -> list[Listing]:
         """Raises `DataError` if there are images, but none of this magnification with a BreaKHis name."""
-        images = list(images_below(resolve_root(root)))
+        images = folder.enter().images
         named = [(path, id, match) for path, id in images if (match := BREAST_FILE_NAME.fullmatch(path.name))]
         if images and not named:
-            raise DataError(f"{root}: no BreaKHis image: got names like {images[0][1]}, wanted {self.layout}")
+            raise DataError(f"{folder.root}: no BreaKHis image: got names like {images[0][1]}, wanted {self.layout}")
         found = [
             Listing(
                 path=path,
@@ -51,7 +52,7 @@ class BreastReader(Source):
         if named and not found:
             got = ", ".join(sorted({match["magnification"] for _, _, match in named}, key=int))
             raise DataError(
-                f"{root}: no image at {self.magnification}x, got {got}; "
+                f"{folder.root}: no image at {self.magnification}x, got {got}; "
                 "choose with dataset.options.magnification=NUMBER"
             )
         return keep_outermost(found, key="name")

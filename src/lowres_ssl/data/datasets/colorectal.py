@@ -1,10 +1,10 @@
 """Read Kather 2016: tiles of colorectal tissue in eight class folders, `01_TUMOR` to `08_EMPTY`."""
 
 import re
-from pathlib import Path
 from typing import ClassVar
 
-from lowres_ssl.data.datasets import Listing, Source, images_below, keep_outermost, resolve_root
+from lowres_ssl.data.datasets import Listing, Source, keep_outermost
+from lowres_ssl.data.image_folder import ImageFolder
 
 CLASS_FOLDER = re.compile(r"\d\d_[A-Z]+", re.IGNORECASE)
 TILE_NAME = re.compile(r"[0-9A-F]+_(?P<source>CRC-Prim-HE-\d+\w*)\.tif_Row_\d+_Col_\d+\.[A-Z]+", re.IGNORECASE)
@@ -19,11 +19,11 @@ class ColorectalReader(Source):
 
     layout: ClassVar[str] = "the class folders 01_TUMOR ... 08_EMPTY, at any depth"
 
-    def listings(self, root: Path) -> list[Listing]:
+    def listings(self, folder: ImageFolder) -> list[Listing]:
         found = []
-        for path, id in images_below(resolve_root(root)):
+        for path, id in folder.enter().images:
             *folders, name = id.split("/")
-            depth = next((depth for depth, folder in enumerate(folders) if CLASS_FOLDER.fullmatch(folder)), None)
+            depth = next((depth for depth, own in enumerate(folders) if CLASS_FOLDER.fullmatch(own)), None)
             if depth is not None:
                 tile = TILE_NAME.fullmatch(name)
                 group = tile["source"] if tile else None

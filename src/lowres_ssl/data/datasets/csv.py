@@ -6,12 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from lowres_ssl.data.csv_table import CsvTable, list_tables, read_table
-from lowres_ssl.data.datasets import Listing, Source, guess_subset, make_portable
+from lowres_ssl.data.csv_table import CsvTable, LabelCells, list_tables, list_true_columns, read_table
+from lowres_ssl.data.datasets import IdPattern, Listing, Source
 from lowres_ssl.data.file_index import FileIndex, list_endings
-from lowres_ssl.data.id_pattern import IdPattern
-from lowres_ssl.data.split_words import SplitWords
-from lowres_ssl.data.table_labels import LabelCells, list_true_columns
+from lowres_ssl.data.image_folder import ImageFolder, make_portable
+from lowres_ssl.data.split_words import SplitWords, guess_subset
 from lowres_ssl.errors import DataError
 
 OPTIONS_KEY = "dataset.options"
@@ -47,8 +46,9 @@ class CsvReader(Source):
     `table` is the file or the files, in the root or elsewhere; None: the only `.csv` or `.tsv` directly in the root.
     `path`, `label`, `patient` and `split` are names of columns. The last two are optional under their default names;
     None: not used. A list of paths is columns of folders and the name; a list of labels is a column a class, of which
-    one holds 1. `split_words` maps train, val and test to the words of the split column; without such a column, each of
-    several tables is the subset it is named after.
+    one holds 1. `second_path` is a column of another image of the row, such as the other eye, with the same label and
+    patient (without patients, the images of a row are one). `split_words` maps train, val and test to the words of the
+    split column; without such a column, each of several tables is the subset it is named after.
     Patients may be in another table, `patient_table`, with the same path column, or in the ids (`group_pattern`).
 
     Paths are relative to the root, to the table's folder or to a folder above the root; a name that there is once is
@@ -63,6 +63,7 @@ class CsvReader(Source):
 
     table: str | list[str] | None = None
     path: str | list[str] = "path"
+    second_path: str | None = None
     label: str | list[str] = "label"
     patient: str | None = "patient"
     split: str | None = "split"
@@ -82,18 +83,17 @@ class CsvReader(Source):
         self.pattern = None if self.group_pattern is None else IdPattern("group_pattern", self.group_pattern)
         self.left_out = Counter[str]()
 
-    def listings(self, root: Path) -> list[Listing]:
+    def listings(self, folder: ImageFolder) -> list[Listing]:
         """Raises `DataError`, which names the row."""
-        root = root.resolve()
-        files, rows = FileIndex(root, self.exclude), Rows()
-        tables = [read_table(path, files) for path in self.find_tables(root)]
-        patients = self.read_patients(root, files)
+        files, rows = FileIndex(folder), Rows()
+        tables = [read_table(path, files) for path in self.find_tables(folder.top)]
+        patients = self.read_patients(folder.top, files)
         for table in tables:
             subset = guess_subset(table.path.stem) if len(tables) > 1 else None
             self.read_rows(table, files, rows, subset, patients)
         if rows.left_out["missing"] and not rows.found:
             missing = rows.left_out["missing"]
-            raise DataError(f"{tables[0].path}: none of its {missing} files is below {root}; check dataset.root")
+            raise DataError(f"{tables[0].path}: none of its {missing} files is below {folder.root}; check dataset.root")
         listings = self.choose_labels(rows)
         self.left_out = rows.left_out
         self.notes += self.describe_rows(rows, {each.subset for each in listings} - {None}, tables[0].path.name)
@@ -105,8 +105,6 @@ class CsvReader(Source):
         """Find the tables. Raises `DataError` if none is named and there is not one only."""
         if self.tables is not None:
             return [find_named_table(root, name) for name in self.tables]
-        if not root.is_dir():
-            raise DataError(f"{root}: no such folder, wanted the one with the images; type dataset.root=FOLDER")
         tables = list_tables(root)
         if len(tables) != 1:
             got = ", ".join(each.name for each in tables[:5]) or "none"
@@ -126,6 +124,10 @@ class CsvReader(Source):
     ) -> None:
         """Add the rows of one table. `subset`: the one of a table without a split column."""
         paths = table.get_paths(self.paths)
+        images_of_rows = list(zip(paths, paths, table.rows, strict=True))
+        if self.second_path is not None:
+            seconds = zip(table.get_paths([self.second_path]), paths, table.rows, strict=True)
+            images_of_rows += [each for each in seconds if each[0]]
         at_labels = [table.get_column_index(each, f"{OPTIONS_KEY}.label") for each in self.labels]
         at_split = table.find_column_index(self.split, f"{OPTIONS_KEY}.split", "split")
         if at_split is not None and not any(table.get_cells(at_split)):
@@ -134,13 +136,14 @@ class CsvReader(Source):
         if self.patient_table is None:
             at_patient = table.find_column_index(self.patient, f"{OPTIONS_KEY}.patient", "patient")
         cells_of_label = LabelCells(table.get_cells(at_labels[0]) if len(at_labels) == 1 else ())
-        endings = Counter(ending for path in set(paths) for ending in list_endings(path))
+        endings = Counter(ending for path in {each[0] for each in images_of_rows} for ending in list_endings(path))
         missing: list[tuple[int, str]] = []
-        for path, (number, cells) in zip(paths, table.rows, strict=True):
+        for path, first, (number, cells) in images_of_rows:
             where = f"{table.path}, row {number}"
             images = self.find_images(path, files, table.path.parent, where, endings)
             if not images:
-                missing.append((number, path))
+                if not (self.exclude and self.exclude.search(make_portable(path + self.suffix))):
+                    missing.append((number, path))
                 continue
             if len(at_labels) > 1:
                 labels = list_true_columns([cells[at] for at in at_labels], self.labels, where)
@@ -161,6 +164,8 @@ class CsvReader(Source):
                 group = patients.get(path) if at_patient is None else cells[at_patient]
                 if self.pattern is not None and not group:
                     group = self.pattern.search(id)
+                if self.second_path is not None and not group:
+                    group = first
                 own = subset if at_split is None else self.subsets.parse(cells[at_split], where)
                 self.add_image(rows, id, Entry(number, where, file, labels, group or None, own))
         self.report_missing_files(missing, table, files, rows)
@@ -201,17 +206,16 @@ class CsvReader(Source):
         leads out of the root. `endings`: how often the table has each end of a path."""
         if not cell:
             raise DataError(f"{where}: got no path, wanted one in each row")
-        # Text, not paths: a table may have 100,000 rows. `Path.is_file` raises for a name that is too long.
-        top = os.path.join(files.root, "")  # noqa: PTH118
+        # Text, not paths: a table may have 100,000 rows.
+        top = os.path.join(files.folder.top, "")  # noqa: PTH118
         places = dict.fromkeys(
             os.path.normpath(os.path.join(folder, name))  # noqa: PTH118
             for name in list_spellings(cell + self.suffix)
-            for folder in (files.root, beside)
+            for folder in (files.folder.top, beside)
         )
-        inside = [each for each in places if each.startswith(top)]
-        for file in inside:
-            if os.path.isfile(file):  # noqa: PTH113
-                return [(Path(file), make_portable(file.removeprefix(top)))]
+        inside = [make_portable(each.removeprefix(top)) for each in places if each.startswith(top)]
+        if (known := next((id for id in inside if id in files.all_paths), None)) is not None:
+            return [(files.all_paths[known], known)]
         ids, ending = files.find(cell + self.suffix, beside)
         if len(ids) == 1 and endings[ending] <= 1:
             return [(files.paths[ids[0]], ids[0])]
@@ -219,8 +223,8 @@ class CsvReader(Source):
             return [(files.paths[id], id) for id in folder]
         if not inside:
             raise DataError(
-                f"{where}: {cell} leads out of {files.root}, wanted a path below it; name the folder that holds all of "
-                "them with dataset.root=FOLDER"
+                f"{where}: {cell} leads out of {files.folder.root}, wanted a path below it; name the folder that holds "
+                "all of them with dataset.root=FOLDER"
             )
         return []
 
@@ -236,7 +240,7 @@ class CsvReader(Source):
         what = f"may be {several[0]} or {several[1]}" if len(several) > 1 else "is not there"
         more = f" (and those of {len(missing) - 1} more rows)" if len(missing) > 1 else ""
         raise DataError(
-            f"{table.path}, row {number}: {cell}{self.suffix} {what}{more}, wanted one file below {files.root}; "
+            f"{table.path}, row {number}: {cell}{self.suffix} {what}{more}, wanted one file below {files.folder.root}; "
             f"{OPTIONS_KEY}.skip_missing=true leaves such rows out"
         )
 

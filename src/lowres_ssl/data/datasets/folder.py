@@ -1,14 +1,13 @@
 """Read any folder of class folders, or of train[/val]/test folders of class folders."""
 
-import re
 from collections import Counter
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from lowres_ssl.console import shorten_list
-from lowres_ssl.data.datasets import Listing, Source, folders_in, get_subset, images_below, resolve_root
-from lowres_ssl.data.id_pattern import IdPattern
-from lowres_ssl.data.split_words import SplitWords
+from lowres_ssl.data.datasets import IdPattern, Listing, Source
+from lowres_ssl.data.image_folder import ImageFolder
+from lowres_ssl.data.split_words import SplitWords, get_subset
 from lowres_ssl.errors import DataError
 
 
@@ -38,18 +37,17 @@ class ClassFolderReader(Source):
         self.split_words = None if split_words is None else SplitWords(split_words)
         self.labelled = labelled
 
-    def listings(self, root: Path) -> list[Listing]:
+    def listings(self, folder: ImageFolder) -> list[Listing]:
         """Raises `DataError` if a class has no training folder, `ConfigError` if a pattern fits no image."""
-        folder = resolve_root(root, self.exclude)
-        divided = self.split_words is not None or has_subset_folders(folder, self.exclude)
-        images = list(images_below(folder, self.exclude))
-        divided_below = not divided and self.label_pattern is None and has_subsets_below([id for _, id in images])
-        copies = find_copies([id for _, id in images])
+        folder = folder.enter()
+        divided = self.split_words is not None or has_subset_folders(folder)
+        divided_below = not divided and self.label_pattern is None and has_subsets_below(folder.ids)
+        copies = find_copies(folder.ids)
         if copies:
             self.notes.append(f"{shorten_list(sorted(copies))}: a copy of the folders beside it, left out")
         found = []
-        is_flat = self.label_pattern is None and not any("/" in id for _, id in images)
-        for path, id in images:
+        is_flat = self.label_pattern is None and not any("/" in id for id in folder.ids)
+        for path, id in folder.images:
             group = self.group_pattern.search(id) if self.group_pattern else None
             if not self.labelled or is_flat:
                 found.append(Listing(path, id, "", group, None))
@@ -66,22 +64,23 @@ class ClassFolderReader(Source):
         missing = sorted({listing.label for listing in found} - trained)
         if divided and missing:
             raise DataError(
-                f"{folder}: class {missing[0]} has no training image, got {shorten_list(sorted(trained)) or 'none'}; "
-                f"add a folder train/{missing[0]}, or leave the class out with 'dataset.exclude=[{missing[0]}]'"
+                f"{folder.top}: class {missing[0]} has no training image, got "
+                f"{shorten_list(sorted(trained)) or 'none'}; add a folder train/{missing[0]}, or leave the class out "
+                f"with 'dataset.exclude=[{missing[0]}]'"
             )
         for pattern in (self.label_pattern, self.group_pattern):
             if pattern is not None:
-                pattern.check_fits([id for _, id in images])
+                pattern.check_fits(folder.ids)
         return found
 
 
-def has_subsets_below(ids: list[str]) -> bool:
+def has_subsets_below(ids: Sequence[str]) -> bool:
     """Whether all images lie in train, test and perhaps val folders inside the class folders."""
     subsets = {get_subset(id.split("/")[1]) if id.count("/") > 1 else None for id in ids}
     return {"train", "test"} <= subsets and None not in subsets
 
 
-def find_copies(ids: list[str]) -> set[str]:
+def find_copies(ids: Sequence[str]) -> set[str]:
     """Find the top folders that hold, one level deeper, little else than what lies beside them."""
     known = set(ids)
     tops = Counter(id.partition("/")[0] for id in ids if id.count("/") > 1)
@@ -89,7 +88,7 @@ def find_copies(ids: list[str]) -> set[str]:
     return {top for top, number in copied.items() if 10 * number >= 9 * tops[top] and number < len(ids)}
 
 
-def has_subset_folders(folder: Path, exclude: re.Pattern[str] | None = None) -> bool:
+def has_subset_folders(folder: ImageFolder) -> bool:
     """Check for a train folder and another subset's, with class folders in it, not images."""
-    subsets = {get_subset(inner.name): inner for inner in folders_in(folder, exclude)}
-    return "train" in subsets and len(subsets.keys() - {None}) > 1 and bool(folders_in(subsets["train"], exclude))
+    subsets = {get_subset(name): name for name in folder.inner_folders.get("", [])}
+    return "train" in subsets and len(subsets.keys() - {None}) > 1 and subsets["train"] in folder.inner_folders

@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from lowres_ssl.data.datasets import Listing, Source, images_below, resolve_root
+from lowres_ssl.data.datasets import Listing, Source
 from lowres_ssl.data.decode import map_in_threads
+from lowres_ssl.data.image_folder import ImageFolder
 from lowres_ssl.io.atomic import replacing_folder
 from lowres_ssl.io.locks import lock
 
@@ -198,9 +199,9 @@ class PhantomReader(Source):
                 if not root.exists():  # another process may have generated it while this one waited
                     generate_phantom(root)
 
-    def listings(self, root: Path) -> list[Listing]:
+    def listings(self, folder: ImageFolder) -> list[Listing]:
         return [
             Listing(path=path, id=id, label=id.split("/")[0], group=match["patient"], subset=None)
-            for path, id in images_below(resolve_root(root))
+            for path, id in folder.enter().images
             if (match := PHANTOM_FILE_NAME.fullmatch(path.name)) and id.count("/") == 1
         ]

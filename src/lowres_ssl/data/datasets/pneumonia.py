@@ -1,10 +1,11 @@
 """Read Kermany's chest X-rays of children: `{train,val,test}/{NORMAL,PNEUMONIA}`, or the two class folders alone."""
 
 import re
-from pathlib import Path
 from typing import ClassVar
 
-from lowres_ssl.data.datasets import Listing, Source, get_subset, images_below, keep_outermost, resolve_root
+from lowres_ssl.data.datasets import Listing, Source, keep_outermost
+from lowres_ssl.data.image_folder import ImageFolder
+from lowres_ssl.data.split_words import get_subset
 
 PNEUMONIA_CLASSES = frozenset({"NORMAL", "PNEUMONIA"})
 PNEUMONIA_FILE_NAMES = (
@@ -26,11 +27,11 @@ class PneumoniaReader(Source):
     layout: ClassVar[str] = "train and test folders (val, too, if there is one), each with NORMAL and PNEUMONIA"
     numbering_may_restart: ClassVar[bool] = True
 
-    def listings(self, root: Path) -> list[Listing]:
+    def listings(self, folder: ImageFolder) -> list[Listing]:
         found = []
-        for path, id in images_below(resolve_root(root)):
+        for path, id in folder.enter().images:
             *folders, name = id.split("/")
-            depth = next((depth for depth, folder in enumerate(folders) if folder.upper() in PNEUMONIA_CLASSES), None)
+            depth = next((depth for depth, own in enumerate(folders) if own.upper() in PNEUMONIA_CLASSES), None)
             if depth is None:
                 continue
             label = folders[depth].upper()

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from lowres_ssl.data.datasets import Listing
-from lowres_ssl.init.guess_labels import are_no_classes, should_ignore_labels
+from lowres_ssl.init.folder_names import are_no_classes
+from lowres_ssl.init.inspect_folder import should_ignore_labels
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lowres_ssl.data.datasets import build_source
-from lowres_ssl.init.find_unreadable import find_unreadable
+from lowres_ssl.data.image_folder import scan_folder
+from lowres_ssl.init.check_images import check_images
 
 
 @pytest.fixture
@@ -24,8 +24,9 @@ def damaged(tmp_path: Path) -> Callable[[str, bytes | None], dict[str, str]]:
                 pixels = np.random.default_rng(number).integers(0, 256, (160, 160, 3), dtype=np.uint8)
                 Image.fromarray(pixels).save(path)
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2] if content is None else content)
-        found = find_unreadable(build_source("folder", {}).listings(root), root, tmp_path / "store")
-        return {each.relative_to(root).as_posix(): reason for each, reason in found.items()}
+        files = [path for path, _ in scan_folder(root).images]
+        found = check_images(files, root, tmp_path / "store")
+        return {each.relative_to(root).as_posix(): reason for each, reason in found.problems.items()}
 
     return make
 

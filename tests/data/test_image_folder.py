@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from lowres_ssl.data.catalogue import Catalogue
-from lowres_ssl.data.datasets import build_source, folders_in, images_below, list_image_files
-from lowres_ssl.data.exclusion import compile_exclude
+from lowres_ssl.data.datasets import build_source
+from lowres_ssl.data.image_folder import compile_exclude, list_image_files, scan_folder
 
 Tree = Callable[..., Path]
 
@@ -44,7 +44,7 @@ def test_no_pattern_excludes_nothing() -> None:
 
 def test_excluded_folder_is_neither_a_class_nor_in_the_way_of_the_classes(tree: Tree) -> None:
     root = tree(["images/a/1.png", "images/b/1.png", "images/b/1_mask.png", "masks/a/1.png", "masks/b/1.png"])
-    found = build_source("folder", {}, ["masks", "*_mask*"]).listings(root)
+    found = build_source("folder", {}, ["masks", "*_mask*"]).list_included(scan_folder(root))
     assert [(each.id, each.label) for each in found] == [("a/1.png", "a"), ("b/1.png", "b")]
 
 
@@ -76,12 +76,12 @@ def test_nothing_in_the_folders_of_runs_is_an_image(tree: Tree, kind: str, place
     written = RUNS[kind]
     top = place + written.split("/")[0]
     root = tree(["a/1.png", "b/1.png", place + written, f"{top}/figures/samples.png", f"{top}/tsne.png"])
-    assert [id for _, id in images_below(root)] == ["a/1.png", "b/1.png"]
+    assert scan_folder(root).ids == ["a/1.png", "b/1.png"]
     assert [id for _, id in list_image_files(root)] == ["a/1.png", "b/1.png"]
-    assert (root / top) not in folders_in((root / top).parent)
+    assert top not in scan_folder(root).folders
 
 
 def test_class_with_the_name_of_our_folders_stays_a_class(tree: Tree) -> None:
     names = ["evaluate/1.png", "outputs/1.png", "pretrain/1.png", "stores/1.png"]
     indices = ["stores/index.json", "pretrain/index-train.json"]
-    assert [id for _, id in images_below(tree([*names, *indices]))] == names
+    assert scan_folder(tree([*names, *indices])).ids == names

@@ -1,5 +1,6 @@
-"""Masks and contact sheets beside images: known by their names, and by their few colours where a name could be any."""
+"""What is no image of a set: masks and sheets by their names or few colours; other files, with what to do with them."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -7,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lowres_ssl.data.datasets import images_below
-from lowres_ssl.init.guess_exclusions import guess_exclusions
+from lowres_ssl.data.image_folder import scan_folder
+from lowres_ssl.init.left_out import count_other_files, format_other_files, guess_exclusions
 
 Guess = Callable[..., list[tuple[str, int, str]]]
 
@@ -30,7 +31,7 @@ def guessed(tmp_path: Path) -> Guess:
         for names, is_mask in ((pictures, False), (masks, True)):
             for name in names:
                 draw(tmp_path / name, is_mask=is_mask)
-        found = guess_exclusions(list(images_below(tmp_path)))
+        found = guess_exclusions(scan_folder(tmp_path).images)
         return [(each.pattern, each.files, each.what) for each in found]
 
     return make
@@ -73,6 +74,32 @@ def test_masks_are_left_out(guessed: Guess, kind: str) -> None:
     assert guessed(pictures, masks) == [(pattern, len(masks), "masks")]
 
 
+AUGMENTED: dict[str, tuple[list[str], list[str], str]] = {
+    "beside the originals": (
+        names("Original Images/{label}/{n}.png", "a", "b"),
+        names("Augmented Images/{label}_augmented/{n}.png", "a", "b"),
+        "Augmented Images",
+    ),
+    "words run together": (
+        names("OriginalDataset/{label}/{n}.png", "a", "b"),
+        names("AugmentedBrainDataset/{label}/x{n}.png", "a", "b"),
+        "AugmentedBrainDataset",
+    ),
+    "of the training images": (
+        names("{label}/{n}.png", "train", "test"),
+        names("train_aug/{n}_.png", "a"),
+        "train_aug",
+    ),
+    "names": (names("{label}/i{n}.png", "a", "b"), names("{label}/i{n}_aug_7.png", "a", "b"), "*_aug*"),
+}
+
+
+@pytest.mark.parametrize("kind", AUGMENTED)
+def test_augmented_copies_are_left_out(guessed: Guess, kind: str) -> None:
+    pictures, copies, pattern = AUGMENTED[kind]
+    assert guessed([*pictures, *copies], []) == [(pattern, len(copies), "augmented copies")]
+
+
 PICTURES: dict[str, list[str]] = {
     "faces with and without": [*names("mask/{n}.png", ""), *names("no_mask/{n}.png", "")],
     "classes called so": [*names("labels/{n}.png", ""), *names("lesion/{n}.png", "")],
@@ -80,6 +107,9 @@ PICTURES: dict[str, list[str]] = {
     "the whole set": names("Set_with_GT/{label}/{n}.png", "a", "b"),
     "two suffixes": [*names("{label}/{n}.jpg", "a"), *names("{label}/{n}.png", "a")],
     "a word that many names have": names("{label}/sheet_{n}.png", "a", "b"),
+    "augmented alone": [*names("Augmented/{label}/{n}.png", "a", "b"), "example/1.png"],
+    "augmented to train": [*names("train_augmented/{label}/{n}.png", "a"), *names("test/{label}/{n}.png", "a")],
+    "in August": names("{label}/scan_{n}_august.png", "a", "b"),
     "part of a word": [*names("{label}/{n}.png", "a"), "a/worksheets.png"],
 }
 
@@ -112,3 +142,25 @@ def test_each_file_counts_once_and_damaged_ones_are_no_masks(guessed: Guess, tmp
     masks = [*names("{label}/masks/{n}_mask.png", "a", "b"), *names("{label}/{n}_mask.png", "a", "b")]
     found = guessed(names("{label}/{n}.png", "a", "b"), masks)
     assert found == [("masks", 13, "masks"), ("*_mask*", 12, "masks")]
+
+
+def test_files_are_counted_by_suffix_and_volumes_with_both_of_theirs(tmp_path: Path) -> None:
+    for name in ("a/1.NII.gz", "a/2.nii.gz", "b/x.tar.gz", "b/1.png", "read me.txt", "README", ".hidden", "x.y.mha"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "outputs" / "stores").mkdir(parents=True)
+    (tmp_path / "outputs" / "stores" / "index-12345678.json").touch()
+    assert count_other_files(scan_folder(tmp_path)) == Counter({".nii.gz": 2, ".gz": 1, ".txt": 1, "": 1, ".mha": 1})
+
+
+def test_each_kind_is_named_with_what_to_do() -> None:
+    others = Counter({".nii.gz": 8, ".mha": 1, ".svs": 1, ".avi": 2, ".gif": 3, ".zip": 1, ".txt": 1200, "": 1})
+    assert format_other_files(others).split("; ") == [
+        "9 volumes (8 .nii.gz, 1 .mha): save the slices that count as .png (docs/own_data.md shows how)",
+        "1 slide (1 .svs): save tiles of it as .png",
+        "2 videos (2 .avi): save frames of it as .png",
+        "3 pictures (3 .gif): save it as .png",
+        "1 archive (1 .zip): unpack it",
+        "1,201 other files (1,200 .txt, 1 without a suffix)",
+    ]
+    assert format_other_files(Counter()) == ""

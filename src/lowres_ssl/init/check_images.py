@@ -1,0 +1,110 @@
+"""Look at the images of a folder: which of them cannot be read, and the colours and bits of a sample."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from lowres_ssl.data.catalogue import ImageRecord
+from lowres_ssl.data.decode import IMAGE_FORMATS, decode_or_explain, format_image_error, map_in_threads, read_image
+from lowres_ssl.data.dicom import is_dicom
+from lowres_ssl.data.image_metadata import ReadImages, find_index_file, read_image_metadata
+from lowres_ssl.errors import UserError
+
+MAX_DECODED = 2000  # evenly spread over a larger set, whose other files are found when it is decoded
+DRAFT_SIZE = (64, 64)  # JPEG is decoded at an eighth of its size, which finds damage as well
+COLOUR_SAMPLE_SIZE = 100
+SAMPLE_IMAGE_SIZE = 32  # of a decoded image, in pixels
+MAX_GREY_SPREAD = 4.0  # the mean difference of the channels up to which a picture is grey; JPEG leaves some
+STAIN_HUES = (225.0, 350.0)  # hues of the usual stains (haematoxylin and eosin, Giemsa), in degrees
+MIN_STAINED_SHARE = 0.05  # of the coloured pixels: in a blood smear most are red cells, and only the nuclei are violet
+MIN_SATURATION = 0.12  # below which a pixel counts as grey
+BIT_DEPTHS = (8, 10, 12, 14)
+
+
+@dataclass(frozen=True)
+class ColourSample:
+    """Count the `decoded` images that are grey, or coloured like stained tissue. `bits`: those that the grey values
+    need, where files of 16 bits use fewer, as cameras and scanners do; None if all are used."""
+
+    decoded: int
+    grey: int
+    stained: int
+    bits: int | None
+
+    @property
+    def images(self) -> str:
+        """Choose the config group `images`."""
+        if self.grey * 10 >= self.decoded * 9:
+            return "xray"
+        return "histology" if self.stained * 10 >= self.decoded * 6 else "any"
+
+
+def check_images(files: Sequence[Path], root: Path, store_dir: Path) -> ReadImages:
+    """Read the headers of the files, and the pixels of a sample; `problems` has the reason for each that cannot be
+    read. Raises `ConfigError` without pydicom."""
+    read = read_image_metadata(files, find_index_file(root, store_dir))
+    paths = [path for path in files if path not in read.problems]
+    rows = np.unique(np.linspace(0, len(paths) - 1, num=min(MAX_DECODED, len(paths)), dtype=int))
+    sample = [paths[row] for row in rows]
+    reasons = map_in_threads(explain_undecodable, sample, label="Checking images")
+    undecodable = {path: reason for path, reason in zip(sample, reasons, strict=True) if reason}
+    return replace(read, problems={**read.problems, **undecodable})
+
+
+def explain_undecodable(path: Path) -> str | None:
+    """Return the reason why the pixels of a file cannot be decoded; None where they can."""
+    try:
+        if path.suffix.lower() in (".jpg", ".jpeg") and not is_dicom(path):
+            with Image.open(path, formats=IMAGE_FORMATS) as image:
+                image.draft(None, DRAFT_SIZE)
+                image.load()
+        else:
+            read_image(path)
+    except UserError:
+        raise
+    except Exception as error:  # decoders raise errors of any class; the file is the cause
+        return format_image_error(error)
+    return None
+
+
+def sample_colours(records: Sequence[ImageRecord]) -> ColourSample:
+    """Decode a sample, evenly spread over the set."""
+    rows = np.unique(np.linspace(0, len(records) - 1, num=min(COLOUR_SAMPLE_SIZE, len(records)), dtype=int))
+    paths = [records[row].path for row in rows]
+    results = map_in_threads(partial(decode_or_explain, colour=True, size=SAMPLE_IMAGE_SIZE), paths)
+    pictures = [each[0].transpose(1, 2, 0).astype(np.float64) for each in results if not isinstance(each, str)]
+    highest = max((value for value in map(get_max_grey, paths) if value is not None), default=None)
+    bits = None if highest is None else next((bits for bits in BIT_DEPTHS if highest < 2**bits), None)
+    grey = sum(float(np.ptp(picture, axis=2).mean()) <= MAX_GREY_SPREAD for picture in pictures)
+    return ColourSample(len(pictures), grey, sum(map(is_stained_image, pictures)), bits)
+
+
+def get_max_grey(path: Path) -> int | None:
+    """Get the highest grey value of an image of 16 bits; None for others. DICOM files name their own range."""
+    try:
+        with Image.open(path, formats=IMAGE_FORMATS) as image:
+            return int(np.asarray(image).max()) if image.mode.startswith("I;16") else None
+    except Exception:  # decoders raise errors of any class; the commands that decode all images name the file
+        return None
+
+
+def is_stained_image(picture: NDArray[np.float64]) -> bool:
+    """Whether some of the coloured pixels of [H, W, 3] in 0..255 are violet, purple or pink."""
+    highest, spread = picture.max(axis=2), np.ptp(picture, axis=2)
+    coloured = spread > MIN_SATURATION * np.maximum(highest, 1)
+    if coloured.mean() < MIN_STAINED_SHARE:
+        return False
+    red, green, blue = (picture[..., channel] for channel in range(3))
+    step = np.maximum(spread, 1e-9)
+    # The usual hexagon, https://en.wikipedia.org/wiki/HSL_and_HSV#Hue_and_chroma
+    hue = 60 * np.select(
+        [highest == red, highest == green],
+        [((green - blue) / step) % 6, (blue - red) / step + 2],
+        (red - green) / step + 4,
+    )
+    return float(((hue >= STAIN_HUES[0]) & (hue <= STAIN_HUES[1]))[coloured].mean()) >= MIN_STAINED_SHARE
