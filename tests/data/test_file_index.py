@@ -13,7 +13,7 @@ Tree = Callable[[list[str]], Path]
 IMAGES = [
     *("part_1/ISIC_1.jpg", "part_2/ISIC_2.jpg", "x/000001_01_01/109.png", "n/0007.png"),
     *("train/p1/view.png", "train/p2/view.png", "images/c.png", "masks/c.png", "dicom/1.2.840.1.dcm"),
-    *("a_b.png", "set/ISIC_3.jpg", "set/set/ISIC_3.jpg"),
+    *("jpeg/1.3.6.1.4.1.9590.200/1-249.jpg", "a_b.png", "set/ISIC_3.jpg", "set/set/ISIC_3.jpg"),
 ]
 
 
@@ -32,6 +32,7 @@ IMAGES = [
         ("1.2.840.1", "dicom/1.2.840.1.dcm"),
         ("a/b.png", "a_b.png"),
         ("ISIC_3", "set/ISIC_3.jpg"),
+        ("CC/1.3.6.1.4.1.9590.100/1.3.6.1.4.1.9590.200/000000.dcm", "jpeg/1.3.6.1.4.1.9590.200/1-249.jpg"),
     ],
 )
 def test_cell_names_an_image(tree: Tree, cell: str, found: str) -> None:
@@ -41,7 +42,7 @@ def test_cell_names_an_image(tree: Tree, cell: str, found: str) -> None:
 def test_name_that_there_is_twice_is_not_clear(tree: Tree) -> None:
     index = FileIndex(scan_folder(tree(IMAGES)))
     assert index.find("view.png")[0] == ["train/p1/view.png", "train/p2/view.png"]
-    assert index.find("p1/view.png", beside=None)[1] == ""
+    assert index.find("p1/view.png", table=None)[1] == ""
     assert index.find("p9/ISIC_1.jpg") == (["part_1/ISIC_1.jpg"], "isic_1")
     for cell in ("", "..", "none.png", "/"):
         assert index.find(cell)[0] == []
@@ -49,7 +50,7 @@ def test_name_that_there_is_twice_is_not_clear(tree: Tree) -> None:
 
 def test_name_beside_the_table_comes_first(tree: Tree) -> None:
     root = tree(["train/1.png", "test/1.png"])
-    assert FileIndex(scan_folder(root)).find("1", beside=root.resolve() / "test")[0] == ["test/1.png"]
+    assert FileIndex(scan_folder(root)).find("1", table=root.resolve() / "test" / "t.csv")[0] == ["test/1.png"]
 
 
 def test_folder_stands_for_its_images(tree: Tree) -> None:

@@ -4,6 +4,7 @@ import os
 import shutil
 from collections import namedtuple
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +132,8 @@ def test_grey_range_makes_another_store_of_another_digest(tmp_path: Path, catalo
         path = tmp_path / "deep" / label / "x.png"
         path.parent.mkdir(parents=True)
         Image.fromarray(np.full((4, 4), 1000 + ord(label), dtype=np.uint16)).save(path)
-    plain, ranged = catalogue_at(tmp_path / "deep"), catalogue_at(tmp_path / "deep", grey_range=(0.0, 4095.0))
+    plain = catalogue_at(tmp_path / "deep")
+    ranged = replace(plain, grey_range=(0.0, 4095.0))
     assert plain.digest != ranged.digest
     dark, _ = opened(plain, tmp_path, colour=False)
     light, _ = opened(ranged, tmp_path, colour=False)

@@ -288,3 +288,19 @@ def test_notes_on_an_image_each_are_no_tables(tmp_path: Path) -> None:
     for n in range(30):
         put(tmp_path / "notes" / f"{n}.txt", [[f"{n}.png", n % 2]])
     assert search(tmp_path).options is None
+
+
+def test_tables_of_parts_are_read_together(tmp_path: Path) -> None:
+    for part in ("Base11", "Base12"):
+        images(tmp_path, (f"{part}/{part}_{n}.tif" for n in range(10)))
+        rows = [[f"{part}_{n}.tif", n % 2] for n in range(10)]
+        put(tmp_path / part / f"Annotation_{part}.csv", [["Image name", "grade"], *rows])
+    found = options(tmp_path)
+    assert found["table"] == ["Base11/Annotation_Base11.csv", "Base12/Annotation_Base12.csv"]
+
+
+def test_files_of_one_name_are_those_of_the_subset_of_the_table(tmp_path: Path) -> None:
+    images(tmp_path, (f"{subset}/{n}.png" for subset in ("train", "test") for n in range(10)))
+    for subset in ("train", "test"):
+        put(tmp_path / f"{subset}_labels.csv", [["file", "label"], *([f"{n}.png", n % 2] for n in range(10))])
+    assert options(tmp_path) == {"table": ["test_labels.csv", "train_labels.csv"], "path": "file"}

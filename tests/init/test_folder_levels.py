@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from lowres_ssl.data.datasets import build_source
-from lowres_ssl.data.image_folder import scan_folder
+from lowres_ssl.data.image_folder import ImageFolder, scan_folder
 from lowres_ssl.errors import ConfigError, DataError
-from lowres_ssl.init.folder_levels import FolderReading, read_folder_levels
+from lowres_ssl.init.folder_levels import FolderReading, read_file_names, read_folder_levels
 from lowres_ssl.init.left_out import find_unused_folders
 from lowres_ssl.init.typed_input import TypedInput
 
@@ -134,3 +134,31 @@ def test_command_of_the_other_reading_keeps_what_was_typed(tmp_path: Path) -> No
     assert "labelled=true" in reading.notes[0]
     assert "exclude=[*_mask*]" in reading.notes[0].replace("\\", "").replace("'", "").replace('"', "")
     assert "class_level=1" in reading.notes[0]
+
+
+NAMED: dict[str, tuple[list[str], set[str] | None]] = {
+    "a number at the end": ([f"CXR_png/CHNCXR_{n:04}_{n % 2}.png" for n in range(20)], {"0", "1"}),
+    "a word at the end": (
+        [f"img_{n}_{['benign', 'malignant'][n % 2]}.png" for n in range(20)],
+        {"benign", "malignant"},
+    ),
+    "a word at the start": ([f"{['normal', 'tb'][n % 2]} ({n}).png" for n in range(20)], {"normal", "tb"}),
+    "images of patients": ([f"p{n // 2}_{n % 2}.png" for n in range(20)], None),
+    "cameras": ([f"{['IMG', 'DSC'][n % 2]}_{n}.png" for n in range(20)], None),
+    "eyes": ([f"{n // 2}_{['left', 'right'][n % 2]}.png" for n in range(20)], None),
+    "numbers": ([f"{n}.png" for n in range(20)], None),
+}
+
+
+@pytest.mark.parametrize("case", NAMED)
+def test_class_in_the_names_of_files(tmp_path: Path, case: str) -> None:
+    ids, wanted = NAMED[case]
+    images = tuple((tmp_path / id, id) for id in sorted(ids))
+    folder = ImageFolder(tmp_path, tmp_path, images)
+    reading = read_file_names(folder, TypedInput())
+    assert (reading is None) == (wanted is None)
+    if reading is not None:
+        assert "labelled=false" in reading.notes[0]
+        found = build_source("folder", reading.options).listings(folder)
+        assert len(found) == len(ids)
+        assert {each.label for each in found} == wanted

@@ -111,13 +111,14 @@ def build_catalogue(
     expected: Mapping[str, int] = MappingProxyType({}),
     unlabelled: Path | None = None,
     skip_unreadable: bool = False,
-    grey_range: tuple[float, float] | None = None,
+    known: ReadImages | None = None,
 ) -> Catalogue:
     """List every image of the set in `folder`, and those in the folder `unlabelled`, as records.
 
     `expected` is the published number of images of each class: another number is a note, a missing class an error.
     An image that cannot be read is an error, with `skip_unreadable` a note. Unlabelled images with the bytes of a
-    labelled one are skipped, since those may be test images. Nothing is written outside `cache_dir`.
+    labelled one are skipped, since those may be test images. Nothing is written outside `cache_dir`. `known`: what was
+    read of the images already.
 
     A set of less than two classes is one without labels: all its images are unlabelled.
 
@@ -153,7 +154,7 @@ def build_catalogue(
         )
 
     paths = [listing.path for listing in listings + extra]
-    read = read_image_metadata(paths, find_index_file(inner.top, cache_dir))
+    read = known or read_image_metadata(paths, find_index_file(inner.top, cache_dir))
     notes += read.notes
     unreadable = [listing for listing in listings + extra if listing.path in read.problems]
     if unreadable:
@@ -179,7 +180,6 @@ def build_catalogue(
         unlabelled=tuple(free),
         official_default=source.official_default and {"train", "test"} <= {record.subset for record in records},
         groups_may_restart=source.numbering_may_restart,
-        grey_range=grey_range,
     )
 
 

@@ -7,8 +7,10 @@ from functools import cached_property
 from pathlib import Path
 
 from lowres_ssl.data.image_folder import IMAGE_SUFFIXES, ImageFolder, make_portable
+from lowres_ssl.data.split_words import guess_subset
 
 MASK_FOLDER = re.compile(r"mask|segm|annot|ground.?truth|contour|overlay|(?:^|[_ -])gt(?:$|[_ -])", re.IGNORECASE)
+SERIES = re.compile(r"[\d.]{20,}|[\da-f-]{32,}")
 MAX_JOINED = 3  # folders and name, as in 000001_01_01_109.png for 000001_01_01/109.png
 
 
@@ -48,9 +50,9 @@ class FileIndex:
         """Map names of folders to their ids."""
         return group_ids((folder.rpartition("/")[2], folder) for folder in self.by_folder)
 
-    def find(self, cell: str, beside: Path | None = None) -> tuple[list[str], str]:
-        """List the ids of the images that a cell may mean, none or several where it is not clear which; `beside`: the
-        folder of the table. The second value is the end of the path that is the same in both (`list_endings`), which no
+    def find(self, cell: str, table: Path | None = None) -> tuple[list[str], str]:
+        """List the ids of the images that a cell of `table` may mean, none or several where it is not clear which. The
+        second value is the end of the path that is the same in both (`list_endings`), which no
         other cell may have; "" where all of the cell or of the id is."""
         parts, endings = split_parts(cell), list_endings(cell)
         if not parts:
@@ -58,21 +60,29 @@ class FileIndex:
         depth = next((each for each in reversed(range(len(parts))) if endings[each] in self.by_ending), 0)
         known = self.by_ending.get(endings[depth]) or self.by_ending.get(get_stem("_".join(parts)), [])
         if not known:
-            return self.by_joined_name.get(endings[0], []), ""
-        others = set(known)
+            return self.by_joined_name.get(endings[0]) or self.find_series(parts), ""
+        others, subset = set(known), None if table is None else guess_subset(table.stem)
 
-        def rank(id: str) -> tuple[bool, bool, bool, bool]:
-            """The folder of the table and the whole name first; then what is no mask and no copy."""
+        def rank(id: str) -> tuple[bool, bool, bool, bool, bool]:
+            """The folder of the table or its subset, and the whole name first; then what is no mask and no copy."""
             is_copy = any(id[end + 1 :] in others for end, letter in enumerate(id) if letter == "/")
             is_mask = MASK_FOLDER.search(id.rpartition("/")[0]) is not None
-            is_near = beside is not None and beside in self.paths[id].parents
-            return is_near, id.lower().endswith(parts[-1]), not is_mask, not is_copy
+            is_near = table is not None and table.parent in self.paths[id].parents
+            is_same_subset = subset is not None and subset in map(guess_subset, id.split("/")[:-1])
+            return is_near, is_same_subset, id.lower().endswith(parts[-1]), not is_mask, not is_copy
 
         if len(known) > 1:
             best = max(map(rank, known))
             known = [id for id in known if rank(id) == best]
         is_whole = depth in (len(parts) - 1, known[0].count("/"))
         return known, "" if is_whole else endings[depth]
+
+    def find_series(self, parts: list[str]) -> list[str]:
+        """List the only image in the folder of a path, if that is named as a series is: DICOM files that were saved in
+        another format keep the folder, not the name."""
+        folders = self.by_folder_name.get(parts[-2], []) if len(parts) > 1 and SERIES.fullmatch(parts[-2]) else []
+        images = self.by_folder[folders[0]] if len(folders) == 1 else []
+        return images if len(images) == 1 else []
 
     def find_folder(self, cell: str) -> list[str]:
         """List the ids of the images in the folder that a cell names: below the root, from a folder above it on, or

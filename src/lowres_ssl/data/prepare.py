@@ -87,8 +87,9 @@ def load_catalogue(dataset: DatasetConfig, store_dir: Path) -> Catalogue:
         unlabelled=Path(dataset.unlabelled) if dataset.unlabelled else None,
         skip_unreadable=dataset.skip_unreadable,
         cache_dir=store_dir,
-        grey_range=None if dataset.grey_range is None else (dataset.grey_range[0], dataset.grey_range[1]),
     )
+    if dataset.grey_range is not None:
+        catalogue = replace(catalogue, grey_range=(dataset.grey_range[0], dataset.grey_range[1]))
     catalogue = leave_out_small_classes(catalogue, dataset.min_class_images)
     if dataset.subset is None:
         return catalogue

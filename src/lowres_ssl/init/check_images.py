@@ -53,7 +53,8 @@ def check_images(files: Sequence[Path], root: Path, store_dir: Path) -> ReadImag
     sample = [paths[row] for row in rows]
     reasons = map_in_threads(explain_undecodable, sample, label="Checking images")
     undecodable = {path: reason for path, reason in zip(sample, reasons, strict=True) if reason}
-    return replace(read, problems={**read.problems, **undecodable})
+    images = {path: image for path, image in read.images.items() if path not in undecodable}
+    return replace(read, images=images, problems={**read.problems, **undecodable})
 
 
 def explain_undecodable(path: Path) -> str | None:

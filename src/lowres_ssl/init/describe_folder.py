@@ -125,7 +125,7 @@ def describe_missing_labels(found: FolderSurvey) -> str:
     images = "so these are images without labels, to train on and to embed; nothing is scored"
     if len(folders) < 2:
         return f"no two class folders, {images}; a folder for each class, or a table of labels, would be read"
-    other = format_init(found.folder.root, "labelled=true", "force=true")
+    other = format_init(found.folder.root, "labelled=true")
     return (
         f"the folders ({shorten_list(folders, MAX_NAMED_FOLDERS)}) look like patients, days or the like, or hold an "
         f"image each, {images}; if they are classes, type {other}"
@@ -161,7 +161,7 @@ def format_patients(found: FolderSurvey) -> str:
         rest = f"; {pluralise(without, 'image')} without one, each taken for a patient of its own" if without else ""
         return f"{len(groups):,}, {origin}{rest}"
     if found.conf == "csv":
-        column = format_init(found.folder.root, "patient=COLUMN", "force=true")
+        column = format_init(found.folder.root, "patient=COLUMN")
         return f"not known: no column is named like patients, nor are the files; to name one type {column}"
     return "not known: nothing in the names looks like patients (dataset.options.group_pattern names them)"
 

@@ -129,18 +129,17 @@ def build_csv_options(
     folder: ImageFolder,
     exclude: Sequence[str],
 ) -> dict[str, Any]:
-    """List the options that differ from conf/dataset/csv.yaml. Tables of the same columns named after subsets are read
-    together; patients that the table lacks come from another one with the same paths."""
-    subsets = {guess_subset(best.table.path.stem): best}
-    patients = None
+    """List the options that differ from conf/dataset/csv.yaml. Tables of the same columns that name other images are
+    read together; patients that the table lacks come from another one with the same paths."""
+    together, named, patients = [best], set(best.named), None
+    is_subset = guess_subset(best.table.path.stem) is not None
     for each in readings:
         if each.table.columns == best.table.columns and has_labels(each.table, columns):
-            subsets.setdefault(guess_subset(each.table.path.stem), each)
+            if not named & each.named and is_subset == (guess_subset(each.table.path.stem) is not None):
+                together.append(each)
+                named |= each.named
         elif each.paths == best.paths and each.patient is not None and best.patient is None:
             patients = patients or each
-    together = [best]
-    if best.split is None and None not in subsets and len(subsets) > 1:
-        together = list(subsets.values())
     names = [os.path.relpath(each.table.path, folder.top) for each in together]
     options: dict[str, Any] = {"table": names[0] if len(names) == 1 else names}
     patient = patients.patient if patients else best.patient

@@ -16,6 +16,10 @@ from lowres_ssl.init.folder_names import PART_WORDS, TRUTH_WORDS, is_part_name, 
 from lowres_ssl.init.typed_input import TypedInput
 
 WORD_AFTER_NUMBER = re.compile(r"[^/]*\d[ _-]+([A-Za-z][A-Za-z _-]*)")
+CLASS_IN_FILE_NAME = {
+    re.compile(r".*[ _-](?P<word>[A-Za-z]+|\d)"): r"[ _-]({})\.[^./]+$",
+    re.compile(r"(?P<word>[A-Za-z]+)[ _.-]*\(?\d.*"): r"(?:^|/)({})[ _.(\d-]",
+}
 MAX_CLASSES, MIN_IMAGES_A_FOLDER = 50, 3
 MAX_NAMED_TOPS = 6
 MAX_GRADES = 6  # numbered from 0: patients begin with 1
@@ -196,6 +200,27 @@ def find_class_in_names(chains: Sequence[Sequence[str]]) -> str | None:
         is_part = {word.lower() for word in words} <= PART_WORDS
         if several and is_class and not is_part and words.total() >= 0.95 * len(chains):
             return rf"\d[ _-]+({'|'.join(sorted(map(re.escape, words)))})/"
+    return None
+
+
+def read_file_names(folder: ImageFolder, typed: TypedInput) -> FolderReading | None:
+    """Find a class in the names of files that no folders divide: at their end, as a number of few (x_0001_0.png) or a
+    word such as normal, or at their start (normal_12.png)."""
+    names = [id.rpartition("/")[2].rpartition(".")[0] for id in folder.ids]
+    for form, pattern in CLASS_IN_FILE_NAME.items():
+        found = [match for match in map(form.fullmatch, names) if match]
+        words = Counter(match["word"] for match in found)
+        enough = len(found) >= 0.95 * len(names) and 2 <= len(words) <= MAX_GRADES and min(words.values()) > MAX_GRADES
+        rests = {match.string[: match.start("word")] for match in found}
+        numbers = sorted(words) in ([str(n + first) for n in range(len(words))] for first in (0, 1))
+        are_grades = numbers and len(rests) >= 0.95 * len(found)  # else they number the images of one name
+        if enough and (are_grades or {word.lower() for word in words} & TRUTH_WORDS):
+            pattern = pattern.format("|".join(sorted(map(re.escape, words))))
+            note = (
+                f"read {shorten_list(sorted(words))} in the names of files as the classes, such as {found[0].string}; "
+                f"if they are none type {typed.format_init(folder.root, 'labelled=false')}"
+            )
+            return FolderReading({"label_pattern": pattern}, 0, (note,))
     return None
 
 

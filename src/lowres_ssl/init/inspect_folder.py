@@ -13,16 +13,16 @@ from lowres_ssl.data import datasets
 from lowres_ssl.data.catalogue import Catalogue, build_catalogue, check_readable, find_unreadable_classes
 from lowres_ssl.data.catalogue_subset import (
     FEWEST_TO_DIVIDE,
-    drop_records,
     find_small_classes,
     leave_out_small_classes,
 )
 from lowres_ssl.data.datasets import Listing, Source, build_source
 from lowres_ssl.data.image_folder import ImageFolder, compile_exclude, scan_folder
+from lowres_ssl.data.image_metadata import ReadImages
 from lowres_ssl.errors import DataError, UserError
 from lowres_ssl.init.check_images import ColourSample, check_images, sample_colours
 from lowres_ssl.init.find_table import TableSearch, find_label_table, list_used_tables
-from lowres_ssl.init.folder_levels import FolderReading, read_folder_levels
+from lowres_ssl.init.folder_levels import FolderReading, read_file_names, read_folder_levels
 from lowres_ssl.init.folder_names import are_no_classes
 from lowres_ssl.init.guesses import PatientGuess, guess_patients
 from lowres_ssl.init.left_out import Exclusion, count_other_files, format_other_files, guess_exclusions
@@ -84,8 +84,12 @@ def inspect_folder(root: Path, store_dir: Path, typed: TypedInput) -> FolderSurv
             if search.names_images and typed.labelled is None:
                 without = typed.format_init(root, "labelled=false")
                 raise DataError(f"{root}: no class folders, and no table with clear labels; without labels: {without}")
-            options = UNLABELLED
-            listings = build_source(conf, options, excluded).list_included(folder)
+            in_names = read_file_names(included, typed) if typed.labelled is None else None
+            options, depth, notes = UNLABELLED, 0, [*notes]
+            if in_names is not None:
+                options, notes = in_names.options, [*notes, *in_names.notes]
+            source = build_source(conf, options, excluded)
+            listings = source.list_included(folder)
         read = check_images([each.path for each in listings], included.enter().top, store_dir)
         unreadable = read.problems
         lost = sorted(find_unreadable_classes(listings, unreadable))
@@ -100,13 +104,13 @@ def inspect_folder(root: Path, store_dir: Path, typed: TypedInput) -> FolderSurv
         if guess is not None:
             options = options | {"group_pattern": guess.pattern}
         source = build_source(conf, options, excluded, lost)
-        catalogue = read_image_set(source, conf, folder, store_dir, unreadable)
+        catalogue = read_image_set(source, conf, folder, store_dir, read)
     except DataError as error:
         raise DataError("; ".join([str(error), *notes])) from error
     small = find_small_classes(catalogue, FEWEST_TO_DIVIDE)
     if conf == "folder" and catalogue.records and not typed.labelled and len(catalogue.classes) - len(small) < 2:
         options, small, lost, guess = UNLABELLED, {}, [], None
-        catalogue = read_image_set(build_source(conf, options, excluded), conf, folder, store_dir, unreadable)
+        catalogue = read_image_set(build_source(conf, options, excluded), conf, folder, store_dir, read)
     catalogue = leave_out_small_classes(catalogue, FEWEST_TO_DIVIDE)
     return FolderSurvey(
         folder=included,
@@ -142,13 +146,11 @@ def read_levels_or_none(folder: ImageFolder, typed: TypedInput, has_table: bool)
         return FolderReading(UNLABELLED, 0)
 
 
-def read_image_set(
-    source: Source, conf: str, folder: ImageFolder, store_dir: Path, unreadable: Mapping[Path, str]
-) -> Catalogue:
+def read_image_set(source: Source, conf: str, folder: ImageFolder, store_dir: Path, read: ReadImages) -> Catalogue:
     """Read the set without its unreadable images."""
-    catalogue = build_catalogue(name=conf, folder=folder, source=source, cache_dir=store_dir, skip_unreadable=True)
-    images = catalogue.records + catalogue.unlabelled
-    return drop_records(catalogue, {each.id: unreadable[each.path] for each in images if each.path in unreadable})
+    return build_catalogue(
+        name=conf, folder=folder, source=source, cache_dir=store_dir, skip_unreadable=True, known=read
+    )
 
 
 def guess_published_set(folder: ImageFolder) -> str | None:

@@ -4,7 +4,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -13,6 +13,7 @@ from lowres_ssl.config.check import require
 from lowres_ssl.console import pluralise
 from lowres_ssl.data.datasets.folder import find_copies, has_subset_folders
 from lowres_ssl.data.decode import read_image
+from lowres_ssl.data.file_index import get_stem
 from lowres_ssl.data.image_folder import ImageFolder, ImagePaths, compile_exclude
 from lowres_ssl.data.split_words import get_subset, list_words
 
@@ -41,6 +42,7 @@ ARCHIVE_SUFFIXES = frozenset([".zip", ".tar", ".tgz", ".tbz2", ".txz", ".gz", ".
 VOLUME_SUFFIXES = frozenset(
     [*(".nii", ".nii.gz", ".mha", ".mhd", ".nrrd", ".nhdr", ".mgz", ".mgh", ".mnc", ".mif"), *(".hdr", ".img", ".vtk")]
 )
+ARRAY_SUFFIXES = frozenset([".mat", ".npy", ".npz", ".h5", ".hdf5", ".pkl", ".pickle", ".tfrecord", ".tfrecords"])
 # What files of these suffixes are called, and what to do with them.
 KINDS = (
     ("volume", VOLUME_SUFFIXES, "save the slices that count as .png (docs/own_data.md shows how)"),
@@ -51,6 +53,7 @@ KINDS = (
     ),
     ("video", frozenset([".avi", ".mp4", ".mov", ".mpg", ".mpeg", ".wmv", ".mkv"]), "save frames of it as .png"),
     ("picture", frozenset([".gif", ".jp2", ".j2k", ".heic", ".jfif", ".pgm", ".ppm", ".avif"]), "save it as .png"),
+    ("array file", ARRAY_SUFFIXES, "save its images as .png"),
     ("archive", ARCHIVE_SUFFIXES, "unpack it"),
 )
 MAX_NAMED_SUFFIXES = 4
@@ -99,7 +102,7 @@ def guess_mask_folders(images: ImagePaths) -> list[str]:
     """Guess folders by a word of their name, where their images have the few colours of masks."""
     inside: dict[str, list[Path]] = defaultdict(list)
     for path, id in images:
-        for name in dict.fromkeys(PurePosixPath(id).parts[:-1]):
+        for name in dict.fromkeys(id.split("/")[:-1]):
             if set(MASK_WORDS).intersection(list_words(name)):
                 inside[name].append(path)
     return [name for name, paths in inside.items() if look_like_masks(paths)]
@@ -116,13 +119,13 @@ def guess_mask_names(images: ImagePaths) -> list[str]:
 def find_marked_names(images: ImagePaths, forms: Mapping[str, re.Pattern[str]]) -> dict[str, tuple[list[Path], bool]]:
     """Find the files named by a `base` and a `mark`, by the pattern of the mark, and whether most of the bases are the
     names of other images."""
-    stems = {PurePosixPath(id).stem.casefold() for _, id in images}
+    stems = {get_stem(id) for _, id in images}
     named: dict[str, list[tuple[Path, bool]]] = defaultdict(list)
     for path, id in images:
-        stem = PurePosixPath(id).stem
+        stem = get_stem(id)
         for pattern, form in forms.items():
             if match := form.fullmatch(stem):
-                named[pattern.format(match["mark"].lower())].append((path, match["base"].casefold() in stems))
+                named[pattern.format(match["mark"])].append((path, match["base"] in stems))
                 break
     return {
         pattern: ([path for path, _ in files], sum(has_image for _, has_image in files) >= MIN_MASK_SHARE * len(files))
@@ -170,11 +173,11 @@ def guess_mask_suffixes(images: ImagePaths) -> list[str]:
 
 def guess_sheets(images: ImagePaths) -> list[str]:
     """Guess patterns of names that say that an image shows others, where few of a folder have them."""
-    sheets = [(id, match[1]) for _, id in images if (match := SHEET.search(PurePosixPath(id).stem))]
-    total = Counter(str(PurePosixPath(id).parent) for _, id in images)
-    own = Counter(str(PurePosixPath(id).parent) for id, _ in sheets)
+    sheets = [(id, match[1]) for _, id in images if (match := SHEET.search(get_stem(id)))]
+    total = Counter(id.rpartition("/")[0] for _, id in images)
+    own = Counter(id.rpartition("/")[0] for id, _ in sheets)
     few = {folder for folder, count in own.items() if count <= max(1, MAX_SHEET_SHARE * total[folder]) < total[folder]}
-    return list(dict.fromkeys(f"*{word.lower()}*" for id, word in sheets if str(PurePosixPath(id).parent) in few))
+    return list(dict.fromkeys(f"*{word}*" for id, word in sheets if id.rpartition("/")[0] in few))
 
 
 def look_like_masks(paths: Sequence[Path]) -> bool:

@@ -80,7 +80,7 @@ def choose_path_columns(
     fitting, several, best_rank = list[tuple[tuple[bool, int, int, int], list[str], dict[str, str]]](), "", 0
     for columns in candidates:
         paths = table.get_paths(columns)
-        found = {cell: files.find(cell, table.path.parent)[0] for cell in set(paths) - {""}}
+        found = {cell: files.find(cell, table.path)[0] for cell in set(paths) - {""}}
         ids = {cell: own[0] for cell, own in found.items() if len(own) == 1}
         named, rank = len(set(ids.values())), rank_path_cells(list(found))
         several = several or next((f"{own[0]} and {own[1]}" for own in found.values() if len(own) > 1), "")

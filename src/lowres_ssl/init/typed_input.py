@@ -53,7 +53,8 @@ def parse_split_words(typed: str | None) -> dict[str, list[str]] | None:
 
 
 def format_init(folder: Path, *words: str) -> str:
-    return format_command("init", str(folder), *words)
+    """Format the command of another reading: it replaces the config of this one."""
+    return format_command("init", str(folder), *words, "force=true")
 
 
 def check_image_folder(typed: str | None) -> Path:

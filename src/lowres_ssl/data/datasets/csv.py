@@ -140,7 +140,7 @@ class CsvReader(Source):
         missing: list[tuple[int, str]] = []
         for path, first, (number, cells) in images_of_rows:
             where = f"{table.path}, row {number}"
-            images = self.find_images(path, files, table.path.parent, where, endings)
+            images = self.find_images(path, files, table.path, where, endings)
             if not images:
                 if not (self.exclude and self.exclude.search(make_portable(path + self.suffix))):
                     missing.append((number, path))
@@ -199,7 +199,7 @@ class CsvReader(Source):
         return listings
 
     def find_images(
-        self, cell: str, files: FileIndex, beside: Path, where: str, endings: Counter[str]
+        self, cell: str, files: FileIndex, table: Path, where: str, endings: Counter[str]
     ) -> list[tuple[Path, str]]:
         """Return the path and the id of the image that a cell names, or of all images in the folder that it names;
         none if there is none, or not one only. Nothing in the table is trusted: raises `DataError` for a path that
@@ -211,12 +211,12 @@ class CsvReader(Source):
         places = dict.fromkeys(
             os.path.normpath(os.path.join(folder, name))  # noqa: PTH118
             for name in list_spellings(cell + self.suffix)
-            for folder in (files.folder.top, beside)
+            for folder in (files.folder.top, table.parent)
         )
         inside = [make_portable(each.removeprefix(top)) for each in places if each.startswith(top)]
         if (known := next((id for id in inside if id in files.all_paths), None)) is not None:
             return [(files.all_paths[known], known)]
-        ids, ending = files.find(cell + self.suffix, beside)
+        ids, ending = files.find(cell + self.suffix, table)
         if len(ids) == 1 and endings[ending] <= 1:
             return [(files.paths[ids[0]], ids[0])]
         if not ids and (folder := files.find_folder(cell)):
@@ -236,7 +236,7 @@ class CsvReader(Source):
         if not missing or self.skip_missing:
             return
         number, cell = missing[0]
-        several = files.find(cell + self.suffix, table.path.parent)[0]
+        several = files.find(cell + self.suffix, table.path)[0]
         what = f"may be {several[0]} or {several[1]}" if len(several) > 1 else "is not there"
         more = f" (and those of {len(missing) - 1} more rows)" if len(missing) > 1 else ""
         raise DataError(
