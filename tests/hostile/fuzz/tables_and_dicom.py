@@ -63,7 +63,7 @@ def list_table(content: bytes, folder: Path) -> None:
                 assert os.path.normpath(listing.path) == str(listing.path)
                 assert listing.label
         with suppress(UserError):
-            find_label_table(root, TypedInput())
+            find_label_table(scan_folder(root), TypedInput())
 
 
 @cache
