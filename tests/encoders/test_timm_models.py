@@ -50,6 +50,27 @@ def test_residual_branches_are_dropped_in_training_alone() -> None:
         assert torch.equal(encoder.eval()(images), encoder(images))
 
 
+@pytest.mark.parametrize("drop_path", [0.0, 0.2])
+def test_as_many_branches_are_dropped_as_asked_whatever_the_model_does_by_itself(drop_path: float) -> None:
+    """Swin leaves out a tenth where nothing is said."""
+    encoder, _ = build_timm_encoder("swin_tiny_patch4_window7_224", drop_path=drop_path, seed=0)
+    rates = [module.drop_prob for module in encoder.modules() if isinstance(module, timm.layers.DropPath)]
+    assert max(rates, default=0.0) == pytest.approx(drop_path)
+
+
+@pytest.mark.parametrize("model", ["mobilenetv3_small_050", "ghostnet_050", "test_mambaout", "test_nfnet"])
+def test_width_is_that_of_the_features_where_a_layer_follows_the_pooling(model: str) -> None:
+    encoder, width = build_timm_encoder(model, drop_path=0.0, seed=0)
+    with torch.no_grad():
+        assert encoder.eval()(torch.zeros(1, 3, 64, 64)).shape == (1, width)
+
+
+def test_a_model_without_residual_branches_is_built_and_drops_none() -> None:
+    build_timm_encoder("vgg11", drop_path=0.0, seed=0)
+    with pytest.raises(ConfigError, match=r"backbone\.drop_path=0\.1: vgg11 has none"):
+        build_timm_encoder("vgg11", drop_path=0.1, seed=0)
+
+
 @pytest.mark.parametrize(
     ("keys", "message"),
     [

@@ -13,6 +13,7 @@ from method_files import METHODS
 from torch import Tensor, nn
 
 from lowres_ssl.encoders.base import FixedEncoder, build_fixed_encoder, list_fixed_encoders
+from lowres_ssl.encoders.from_config import set_training_mode
 from lowres_ssl.errors import ConfigError
 from lowres_ssl.methods.base import Method, Outputs, build_method, mlp
 from lowres_ssl.registry import list_available
@@ -265,6 +266,19 @@ def test_a_teacher_follows_by_its_momentum_which_rises_to_1(name: str) -> None:
         method.after_step(encoder, progress)
         assert (followed - own).mean().item() == pytest.approx(momentum * distance, rel=1e-5)
     assert not own.requires_grad
+
+
+def test_a_teacher_drops_nothing_and_normalises_by_its_batch() -> None:
+    encoder = nn.Sequential(nn.Linear(FEATURES, FEATURES), nn.BatchNorm1d(FEATURES), nn.Dropout(0.5))
+    method = of("byol")
+    method.prepare(encoder)
+    set_training_mode(nn.ModuleList((encoder, method)))
+    teacher, views = method.teacher, [batch(), batch()]
+    (one,), (other,) = teacher(views[:1], joint=True), teacher(views[1:], joint=True)
+    assert torch.equal(one, other)
+    assert not torch.equal(encoder(views[0]), encoder(views[1]))
+    assert teacher.network[0][1].num_batches_tracked == 2
+    assert teacher.network[1][1].training
 
 
 def test_dino_keeps_the_teacher_and_counts_its_prototypes() -> None:

@@ -51,7 +51,7 @@ class TimmEncoder(FixedEncoder):
             raise DataError(
                 f"method.model={self.model}: timm cannot build it ({get_first_line(error)}); {see}"
             ) from error
-        return encoder, int(encoder.num_features)
+        return encoder, int(encoder.head_hidden_size)
 
     def weights(self, backbone: str, cache: Path) -> Mapping[str, Tensor]:
         if self.file is not None:

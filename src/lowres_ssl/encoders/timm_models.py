@@ -52,19 +52,23 @@ def create_timm_model(model: str, **asked: Any) -> nn.Module:
 
 def build_timm_encoder(model: str, *, drop_path: float, seed: int) -> tuple[nn.Module, int]:
     """Build an encoder to be trained, float32 [B, 3, S, S] -> [B, D], and D, randomly initialised from `seed` as timm
-    does it. Its pooling is the model's own.
+    does it. Its pooling is the model's own, D is the width after whatever follows it, as in MobileNetV3.
 
     `drop_path`: the probability that a residual branch is left out in training (Huang et al., 2016, arXiv 1603.09382):
-    it rises to this with depth. Raises `ConfigError` for an unknown model, or one without it where it is above 0.
+    it rises to this with depth. At 0 none is, of a model either that drops some unless told otherwise, as Swin does.
+    Raises `ConfigError` for an unknown model, or one without it where it is above 0.
     """
     check_timm_name(model, "backbone.model")
-    asked = {"drop_path_rate": drop_path} if drop_path else {}
-    try:
-        with seed_torch(seed, "encoder"):
-            encoder: Any = create_timm_model(model.split(".")[0], **asked)
-    except TypeError as error:
-        raise ConfigError(f"backbone.drop_path={drop_path}: {model} has none; type backbone.drop_path=0") from error
-    return encoder, int(encoder.num_features)
+    bare = model.split(".")[0]
+    with seed_torch(seed, "encoder"):
+        try:
+            encoder: Any = create_timm_model(bare, drop_path_rate=drop_path)
+        except TypeError as error:
+            if drop_path:
+                message = f"backbone.drop_path={drop_path}: {model} has none; type backbone.drop_path=0"
+                raise ConfigError(message) from error
+            encoder = create_timm_model(bare)
+    return encoder, int(encoder.head_hidden_size)
 
 
 def read_timm_weights(model: str, cache: Path, key: str, by_hand: str) -> dict[str, Tensor]:

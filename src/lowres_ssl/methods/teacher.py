@@ -6,7 +6,9 @@ from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
+from lowres_ssl.encoders.from_config import FROZEN_MARK
 from lowres_ssl.errors import ConfigError
 from lowres_ssl.methods.base import Outputs, encode_views
 
@@ -15,13 +17,17 @@ class Teacher(nn.Module):
     """A copy of `student` without gradients, whose weights follow it by a moving average.
 
     `momentum`: the share that the teacher keeps of itself in a step, at the start of the training. It rises to 1 along
-    a cosine (Grill et al., BYOL, 2020, section 3.2). Buffers, such as BatchNorm's statistics, are the teacher's own.
+    a cosine (Grill et al., BYOL, 2020, section 3.2). Buffers, such as BatchNorm's statistics, are the teacher's own. It
+    drops no branch and no unit: what the student drops would be noise in its targets.
     """
 
     def __init__(self, student: nn.Module, momentum: float) -> None:
         super().__init__()
         self.network = deepcopy(student).requires_grad_(False)
         self.momentum = momentum
+        for module in self.network.modules():
+            if not isinstance(module, _BatchNorm) and not list(module.children()):
+                setattr(module, FROZEN_MARK, True)
 
     @torch.no_grad()
     def forward(self, views: Sequence[Tensor], *, joint: bool) -> list[Tensor]:
@@ -32,8 +38,7 @@ class Teacher(nn.Module):
     def follow(self, student: nn.Module, progress: float) -> None:
         """Move towards the student. `progress`: of the training, from 0 to 1."""
         momentum = compute_momentum(self.momentum, progress)
-        for own, followed in zip(self.network.parameters(), student.parameters(), strict=True):
-            own.lerp_(followed, 1 - momentum)
+        torch._foreach_lerp_(list(self.network.parameters()), list(student.parameters()), 1 - momentum)
 
 
 def compute_momentum(base: float, progress: float) -> float:

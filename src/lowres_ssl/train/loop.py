@@ -1,8 +1,8 @@
 """The training loop: views of each image, the method's loss, a step. Every epoch enters the history; any step resumes.
 
 It knows no folder beyond the checkpoint it is given, and labels only if it is given them, for a supervised method.
-Every draw derives from (seed, epoch, image) and the order of the images from (seed, epoch), so that a checkpoint needs
-no generator's state.
+Every draw of a view derives from (seed, epoch, image), the order of the images from (seed, epoch) and what a model drops
+from (seed, step), so that a checkpoint needs no generator's state.
 """
 
 import math
@@ -19,6 +19,7 @@ from lowres_ssl.console import TrainingProgress
 from lowres_ssl.device import MEMORY_FORMATS
 from lowres_ssl.encoders.from_config import set_training_mode
 from lowres_ssl.methods.base import Method
+from lowres_ssl.seeding import seed_torch
 from lowres_ssl.train.batch_reader import BatchReader
 from lowres_ssl.train.batches import iter_training_batches
 from lowres_ssl.train.checkpoint import CheckpointWriter
@@ -127,7 +128,8 @@ def pretrain(
                 )
                 set_learning_rates(optimiser, rate, options.learning_rate)
                 compiling = forward.prepare(views, labels)
-                losses, embeddings = forward(views, labels)
+                with seed_torch(options.seed, "step", done, processes.rank):  # what drops branches or units draws there
+                    losses, embeddings = forward(views, labels)
                 optimiser.zero_grad()
                 scaler.scale(losses["loss"]).backward()
                 scaler.step(optimiser)
