@@ -38,6 +38,28 @@ def test_size_that_an_encoder_does_not_take_is_told_with_its_own() -> None:
         check_encoder_image_size(encoder, 48, "pretrained", method.image_size())
 
 
+@pytest.mark.parametrize(
+    ("model", "image_size", "share", "message"),
+    [
+        ("test_vit", 40, 1.0, r"^image_size=40: .* \(16\).*; type image_size=32, the nearest that it takes$"),
+        (
+            "vit_small_patch14_dinov2",
+            224,
+            0.43,
+            r"views of 96 px .*; type method\.small_size=0\.4375, or another image_s",
+        ),
+        ("swin_tiny_patch4_window7_224", 64, 1.0, "; type image_size=224, or the size it was trained with$"),
+        ("swin_tiny_patch4_window7_224", 224, 0.43, "; type other views, or another image_size$"),
+    ],
+)
+def test_size_that_an_encoder_does_not_take_is_told_with_the_nearest(
+    model: str, image_size: int, share: float, message: str
+) -> None:
+    encoder = create_timm_model(model)
+    with pytest.raises(ConfigError, match=message):
+        check_encoder_image_size(encoder, image_size, model, None, share=share)
+
+
 def test_weights_are_the_same_whatever_the_size_of_the_images() -> None:
     """At its own size nothing is resampled."""
     torch.manual_seed(0)

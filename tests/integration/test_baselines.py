@@ -2,6 +2,7 @@
 starts from an encoder instead of from random."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -320,6 +321,25 @@ def test_model_of_timm_is_trained_scored_exported_and_embeds(lowres_ssl: Command
     assert lowres_ssl(*typed, "formats=[npz]").code == 0
     patches = np.load(tmp_path / "patches" / "features.npz")["features"]
     assert patches.shape == (len(features), patches.shape[1], exported.num_features)
+
+
+@pytest.mark.parametrize(
+    ("method", "keys", "wanted"),
+    [
+        ("dino", ["image_size=64"], "views of 28 px .* type method.small_size=0.5"),
+        (
+            "dcl",
+            ["image_size=80", "image_size_schedule=[[0.5,0.5],[0.5,1.0]]", "epochs=2"],
+            "image_size=40: .* type image_size=32",
+        ),
+    ],
+)
+def test_views_of_every_size_are_those_that_the_encoder_takes(
+    lowres_ssl: Command, cells: Path, method: str, keys: list[str], wanted: str
+) -> None:
+    answer = lowres_ssl("pretrain", f"method={method}", *DATA, "backbone.model=test_vit", *keys)
+    assert answer.code == 2
+    assert re.search(wanted, answer.last_line)
 
 
 def test_training_starts_from_imagenet_with_stages_frozen(

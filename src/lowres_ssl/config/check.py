@@ -265,11 +265,12 @@ def check_view_settings(config: PretrainConfig, sizes: Sequence[float], *, is_pa
     `sizes`: of its views, as shares of the image size; `is_pair`: two whole views without labels.
     """
     name, least = config.method["name"], get_min_image_size(config.backbone)
-    smallest = round(min(sizes) * config.image_size)
+    share = min(sizes) * min(scale for _, scale in config.image_size_schedule)
+    smallest = round(share * config.image_size)
     if smallest < least:
         raise ConfigError(
             f"image_size={config.image_size}: method={name} has views of {smallest} px there, wanted at least {least}; "
-            f"type image_size={math.ceil(least / min(sizes))}"
+            f"type image_size={math.ceil(least / share)}"
         )
     if config.frozen_stages and config.sync_batch_norm:
         raise ConfigError("frozen_stages: not with sync_batch_norm=true; leave one of them out")

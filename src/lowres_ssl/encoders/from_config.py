@@ -17,6 +17,7 @@ from lowres_ssl.errors import ConfigError
 
 TIMM_EXAMPLE = "vit_small_patch16_224"
 RESNET_STAGES = (("conv1", "bn1"), ("layer1",), ("layer2",), ("layer3",), ("layer4",))
+FARTHEST_SIZE = 32  # pixels; the patches of most transformers are smaller
 FROZEN_MARK = "is_frozen"  # an attribute, so that copies of a module are frozen as well
 
 
@@ -95,18 +96,40 @@ def build_starting_encoder(config: ExperimentConfig) -> Encoder:
     return encoder, width
 
 
-def check_encoder_image_size(encoder: nn.Module, image_size: int, name: str, own: int | None) -> None:
+def check_encoder_image_size(
+    encoder: nn.Module, image_size: int, name: str, own: int | None, *, share: float = 1.0
+) -> None:
     """Some transformers take images of one size only, others of multiples of their patches; fail before any image is
-    read. `own`: the size that the weights were trained with, if known."""
+    read. `own`: the size that the weights were trained with, if known. `share`: of the image size, of smaller views."""
+    size = max(2, round(share * image_size))
+    refusal = explain_refused_size(encoder, size)
+    if refusal is None:
+        return
+    near = (each for step in range(1, FARTHEST_SIZE) for each in (size - step, size + step) if each > 1)
+    nearest = next((each for each in near if explain_refused_size(encoder, each) is None), None)
+    if share != 1:
+        wanted = "other views" if nearest is None else f"method.small_size={nearest / image_size:.4g}"
+        raise ConfigError(
+            f"image_size={image_size}: this encoder (method={name}) does not take the method's views of {size} px "
+            f"({refusal}); type {wanted}, or another image_size"
+        )
+    if own is not None:
+        hint = f"image_size={own}, its own"
+    elif nearest is not None:
+        hint = f"image_size={nearest}, the nearest that it takes"
+    else:
+        hint = "image_size=224, or the size it was trained with"
+    raise ConfigError(f"image_size={size}: this encoder (method={name}) does not take it ({refusal}); type {hint}")
+
+
+def explain_refused_size(encoder: nn.Module, size: int) -> str | None:
+    """Return the first line of what an encoder says to images of `size` px that it does not take; None if it does."""
     try:
         with torch.no_grad():
-            encoder.eval()(torch.zeros(1, 3, image_size, image_size))
+            encoder.eval()(torch.zeros(1, 3, size, size))
     except (AssertionError, RuntimeError) as error:
-        size = "image_size=224, or the size it was trained with" if own is None else f"image_size={own}, its own"
-        raise ConfigError(
-            f"image_size={image_size}: this encoder (method={name}) does not take it "
-            f"({str(error).splitlines()[0]}); type {size}"
-        ) from error
+        return str(error).splitlines()[0]
+    return None
 
 
 def get_normalisation(config: ExperimentConfig) -> tuple[list[float], list[float]]:

@@ -1,6 +1,7 @@
 """Build a training from its config as far as that needs no image; check the images; choose how its step runs."""
 
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 
 import torch
@@ -88,6 +89,7 @@ def build_training_setup(config: PretrainConfig, processes: World = SINGLE_PROCE
     # The classes are known once the images are; until then a supervised method's classifier is a stand-in.
     method = build_trained_method(config.method, features=width, seed=config.seed)
     views = () if method is None else [kind.size for kind in method.view_kinds()]
+    epochs = build_views(config)
     if method is not None:
         check_view_settings(
             config,
@@ -98,8 +100,10 @@ def build_training_setup(config: PretrainConfig, processes: World = SINGLE_PROCE
         if config.frozen_stages:
             freeze_stages(encoder, config.frozen_stages)
     if config.backbone.model is not None:
-        for size in sorted({max(2, round(share * config.image_size)) for share in (1.0, *views)}):
-            check_encoder_image_size(encoder, size, f"{config.method['name']}, {config.backbone.title}", None)
+        named = f"{config.method['name']}, {config.backbone.title}"
+        sizes = {config.image_size} if method is None else {each.image_size for each in epochs}
+        for size, share in product(sorted(sizes), sorted({1.0, *views})):
+            check_encoder_image_size(encoder, size, named, None, share=share)
     training = TrainingOptions(
         epochs=config.epochs,
         batch_size=config.batch_size,
@@ -122,7 +126,7 @@ def build_training_setup(config: PretrainConfig, processes: World = SINGLE_PROCE
         width=width,
         method=method,
         training=training,
-        views=build_views(config),
+        views=epochs,
         baselines=baselines,
         evaluation=build_probe_set(config) if config.evaluate or selects else ProbeSet({}, {}),
         compute=compute,

@@ -1,7 +1,7 @@
 """The training loop: views of each image, the method's loss, a step. Every epoch enters the history; any step resumes.
 
 It knows no folder beyond the checkpoint it is given, and labels only if it is given them, for a supervised method.
-Every draw of a view derives from (seed, epoch, image), the order of the images from (seed, epoch) and what a model drops
+Every draw of a view derives from (seed, epoch, image), the order of the images from (seed, epoch), what a model drops
 from (seed, step), so that a checkpoint needs no generator's state.
 """
 
