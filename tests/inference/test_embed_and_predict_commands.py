@@ -41,15 +41,17 @@ def refused(capsys: pytest.CaptureFixture[str], code: int, wanted: int, *parts: 
 
 def test_embed_writes_both_formats(made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.copytree(made.images, tmp_path / "my images")
-    (tmp_path / "my images" / "bad.png").write_text("no image")
+    for name in ("bad.png", "1_mask.png"):
+        (tmp_path / "my images" / name).write_text("no image")
     typed = ("embed", f"run={made.run.name}", f"output_dir={made.outputs}", f"images={tmp_path / 'my images'}")
-    assert type_command(*typed) == 0
+    assert type_command(*typed, "exclude=['*_mask*']") == 0
     printed = capsys.readouterr()
     folder = made.outputs / "embed" / made.run.name / "my images"
     assert sorted(path.name for path in folder.iterdir()) == ["embed.json", "features.npz", "features.parquet"]
     assert "512 features of each of 90 images" in printed.out
     assert "1 image left out" in printed.out
     assert f"{made.run.name}: features of 91 images" in printed.err
+    assert "1 image left out by exclude=[*_mask*]" in printed.err
     table = pyarrow.parquet.read_table(folder / "features.parquet")
     with np.load(folder / "features.npz") as arrays:
         assert table["id"].to_pylist() == arrays["id"].tolist()

@@ -31,6 +31,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 EVERYTHING = ["a/1.png", "a/2.png", "b/1.png", "b/deep/x.png"]
 
 
+def test_names_may_be_left_out_of_folders(folder: Path) -> None:
+    given = list_given_images(["scans", "scans/b/1.png"], exclude=["deep", "1.png"])
+    assert [id for _, id in given.files] == ["a/2.png", "b/1.png"]
+    with pytest.raises(DataError, match="no images there"):
+        list_given_images("scans", exclude=["*.png"])
+    assert list_given_images(given) is given
+
+
 @pytest.mark.parametrize(
     ("given", "ids"),
     [

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+from lowres_ssl.console import log_info, pluralise
 from lowres_ssl.data.dicom import DICOM_SUFFIXES, is_dicom_file
 from lowres_ssl.errors import DataError
 
@@ -137,7 +138,10 @@ def list_image_files(folder: Path, key: str = "images", exclude: Sequence[str] =
     if not folder.is_dir():
         what = "not a folder" if folder.exists() else "no such folder"
         raise DataError(f"{folder}: {what}, wanted one with images, at any depth; type {key}=FOLDER")
-    found = scan_folder(folder).exclude(compile_exclude(exclude))
+    scanned = scan_folder(folder)
+    found = scanned.exclude(compile_exclude(exclude))
+    if left_out := len(scanned.images) - len(found.images):
+        log_info(f"{folder}: {pluralise(left_out, 'image')} left out by exclude=[{','.join(exclude)}]")
     if not found.images:
         raise DataError(f"{folder}: no images there, wanted some, at any depth; type {key}=FOLDER")
     check_unique_ids(found.ids)
