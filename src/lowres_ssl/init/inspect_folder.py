@@ -76,20 +76,9 @@ def inspect_folder(root: Path, store_dir: Path, typed: TypedInput) -> FolderSurv
         excluded = [each.pattern for each in exclusions]
         included = folder.exclude(compile_exclude(excluded))
         if conf == "folder":
-            levels = read_levels_or_none(included, typed, search.names_images)
-            options, depth, notes = levels.options, levels.depth, [*notes, *levels.notes]
-        source = build_source(conf, options, excluded)
-        listings = source.list_included(folder)
-        if conf == "folder" and should_ignore_labels(listings, True if typed.class_level else typed.labelled):
-            if search.names_images and typed.labelled is None:
-                without = typed.format_init(root, "labelled=false")
-                raise DataError(f"{root}: no class folders, and no table with clear labels; without labels: {without}")
-            in_names = read_file_names(included, typed) if typed.labelled is None else None
-            options, depth, notes = UNLABELLED, 0, [*notes]
-            if in_names is not None:
-                options, notes = in_names.options, [*notes, *in_names.notes]
-            source = build_source(conf, options, excluded)
-            listings = source.list_included(folder)
+            reading = read_class_folders(included, typed, has_table=search.names_images)
+            options, depth, notes = reading.options, reading.depth, [*notes, *reading.notes]
+        listings = build_source(conf, options, excluded).list_included(folder)
         read = check_images([each.path for each in listings], included.enter().top, store_dir)
         unreadable = read.problems
         lost = sorted(find_unreadable_classes(listings, unreadable))
@@ -134,16 +123,26 @@ def should_ignore_labels(listings: Sequence[Listing], typed: bool | None) -> boo
     return not typed if typed is not None else len(labels) < 2 or are_no_classes(labels)
 
 
-def read_levels_or_none(folder: ImageFolder, typed: TypedInput, has_table: bool) -> FolderReading:
-    """Decide where the classes are: nowhere if the folders can be none, unless a table names the images."""
-    if typed.labelled is False:
-        return FolderReading(UNLABELLED, 0)
+def read_class_folders(folder: ImageFolder, typed: TypedInput, *, has_table: bool) -> FolderReading:
+    """Decide where the classes are: in the folders, else in the names of files, else nowhere. Raises `DataError` where
+    a table names the images (`has_table`), but has no clear labels."""
+    levels = None
     try:
-        return read_folder_levels(folder, typed)
+        if typed.labelled is not False:
+            levels = read_folder_levels(folder, typed)
     except DataError:
         if has_table or typed.labelled:
             raise
-        return FolderReading(UNLABELLED, 0)
+    if levels is not None:
+        listings = build_source("folder", levels.options).listings(folder)
+        if not should_ignore_labels(listings, True if typed.class_level else typed.labelled):
+            return levels
+    named = read_file_names(folder, typed) if typed.labelled is None else None
+    if named is None and has_table and typed.labelled is None:
+        without = typed.format_init(folder.root, "labelled=false")
+        raise DataError(f"{folder.root}: no class folders, and no table with clear labels; without labels: {without}")
+    notes = () if levels is None else levels.notes
+    return FolderReading(UNLABELLED, 0, notes) if named is None else named
 
 
 def read_image_set(source: Source, conf: str, folder: ImageFolder, store_dir: Path, read: ReadImages) -> Catalogue:

@@ -261,7 +261,7 @@ class CsvReader(Source):
         notes = [f"{number} {what}" for what, number in counts.items() if number]
         if subsets and not {"train", "test"} <= subsets:
             got = " and ".join(sorted(filter(None, subsets)))
-            notes.insert(0, f"the images of {table} are {got} only: used by split=official only")
+            notes.insert(0, f"{table}: the published split has {got} only, so the images are divided anew")
         return notes
 
 
