@@ -86,11 +86,12 @@ def find_label_table(scanned: ImageFolder, typed: TypedInput) -> TableSearch:
         name = os.path.relpath(each.table.path, scanned.top)
         if name not in used:
             problems.append(describe_unused_table(each, name, folder, search.options is not None))
-    problems += [
-        f"{id}: a workbook; if it has the labels, save it as CSV beside it and type {format_init(folder)}"
-        for path, id in scanned.other_files
-        if "/" not in id and path.suffix.lower() in WORKBOOK_SUFFIXES
-    ]
+    books = [id for path, id in scanned.other_files if "/" not in id and path.suffix.lower() in WORKBOOK_SUFFIXES]
+    if books:
+        problems.append(
+            f"{shorten_list(books)}: {'a workbook' if len(books) == 1 else 'workbooks'}; for labels in there, save the "
+            f"sheet as CSV beside it and type {format_init(folder)}"
+        )
     more = len(problems) - MAX_NAMED
     search.notes += problems[:MAX_NAMED] + ([f"{pluralise(more, 'more table')} not used"] if more > 0 else [])
     return search
