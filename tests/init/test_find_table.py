@@ -304,3 +304,12 @@ def test_files_of_one_name_are_those_of_the_subset_of_the_table(tmp_path: Path) 
     for subset in ("train", "test"):
         put(tmp_path / f"{subset}_labels.csv", [["file", "label"], *([f"{n}.png", n % 2] for n in range(10))])
     assert options(tmp_path) == {"table": ["test_labels.csv", "train_labels.csv"], "path": "file"}
+
+
+@pytest.mark.parametrize("key", ["path", "label", "patient", "split"])
+def test_typed_column_that_there_is_not_is_refused(tmp_path: Path, key: str) -> None:
+    images(tmp_path, (f"{n}.png" for n in range(10)))
+    rows = ([f"{n}.png", "ab"[n % 2], n // 2, ["train", "test"][n % 2]] for n in range(10))
+    put(tmp_path / "t.csv", [["path", "label", "patient", "split"], *rows])
+    with pytest.raises(ConfigError, match=f"{key}=none_such: .*: no such column, got 'path', 'label'"):
+        search(tmp_path, **{key: "none_such"})

@@ -150,19 +150,13 @@ def check_typed_columns(
     typed: TypedInput, readings: list[TableReading], options: dict[str, Any] | None, folder: Path
 ) -> None:
     """Raise `ConfigError` for a typed column that the table does not have, or without a table that names images."""
-    used = options or {}
-    path = used.get("path", "path")
-    paths = [path] if isinstance(path, str) else path
-    if options is None:
-        paths = [column for each in readings for column in each.paths]
-    known = {
-        "path": typed.path is not None and find_label_columns(paths, typed.path) is not None,
-        "label": options is not None,
-        "patient": typed.patient is not None and find_column([used.get("patient", "patient")], typed.patient),
-        "split": typed.split is not None and find_column([used.get("split", "split")], typed.split),
-    }
-    for key, name in {"path": typed.path, "label": typed.label, "patient": typed.patient, "split": typed.split}.items():
-        if name not in (None, NONE) and not known[key]:
+    used = options or {"path": [column for each in readings for column in each.paths]}
+    for key in ("path", "label", "patient", "split"):
+        name, own = getattr(typed, key), used.get(key, key)
+        if name in (None, NONE) or (key == "label" and options is not None):
+            continue
+        columns = [own] if isinstance(own, str) else own or []
+        if key == "label" or find_label_columns(columns, name) is None:
             heads = [repr(head) for each in readings[:1] for head in each.table.columns]
             got = f"no such column, got {shorten_list(heads, MAX_COLUMNS)}" if heads else "no table names images there"
             raise ConfigError(f"{key}={name}: {folder}: {got}; type {key}=COLUMN")
