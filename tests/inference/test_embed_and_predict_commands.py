@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,11 @@ from in_process import type_command
 from made_runs import Made
 from stored_runs import reseal
 
+from lowres_ssl.commands.embed import choose_exclude
 from lowres_ssl.encoders.weights_file import load_tensors, save_tensors
+from lowres_ssl.inference.load import load_portable_encoder
 from lowres_ssl.runs.result_io import read_predictions, read_result, write_result
+from lowres_ssl.runs.run import find_run
 
 
 @pytest.fixture
@@ -60,6 +64,15 @@ def test_embed_writes_both_formats(made: Made, tmp_path: Path, capsys: pytest.Ca
         json.loads((folder / "embed.json").read_text())["unreadable"][0]["why"]
         == "its content is none of PNG, JPEG, TIFF, BMP, WEBP, GIF"
     )
+
+
+def test_names_that_the_set_of_the_run_leaves_out_are_left_out_unless_others_are_typed(made: Made) -> None:
+    encoder = load_portable_encoder(find_run(made.outputs, made.run.name))
+    config = encoder.record.config
+    masked = replace(config, dataset=replace(config.dataset, exclude=["*_mask*"]))
+    encoder = replace(encoder, record=replace(encoder.record, config=masked))
+    assert choose_exclude(None, encoder) == ["*_mask*"]
+    assert choose_exclude([], encoder) == []
 
 
 def test_predict_writes_labels_probabilities_and_calibration(
