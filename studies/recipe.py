@@ -236,12 +236,12 @@ def reveal(asked: argparse.Namespace) -> None:
             add_results(TEST_RESULTS, [replace(result, **{probe: scores[probe] for probe in PROBES})])
 
 
-def compute_gains(results: Sequence[Result]) -> pd.DataFrame:
+def compute_gains(results: Sequence[Result], over_seeds: str = "mean") -> pd.DataFrame:
     """Compute accuracies minus those of random initialisation with the same set, seed, backbone and size; of untrained
     rows as they are.
 
-    One row for each budget and candidate, averaged over seeds; a column for each set and probe, and their means where
-    all sets are there.
+    One row for each budget and candidate; a column for each set and probe, and their means where all sets are there.
+    over_seeds: "mean", or "std" for the standard deviation, which a single seed does not have.
     """
     frame = pd.DataFrame([asdict(result) for result in results]).drop_duplicates(["run", "size"])
     start = frame[frame["candidate"] == "random"].set_index(KEYS)[list(PROBES)]
@@ -252,7 +252,8 @@ def compute_gains(results: Sequence[Result]) -> pd.DataFrame:
     frame.loc[scored, "candidate"] += frame["size"][scored].map(", scored at {} px".format)
     frame.loc[frame["views"] > 0, list(PROBES)] -= bars[(frame["views"] > 0).to_numpy()]
     order = list(dict.fromkeys(frame["candidate"]))
-    table = frame.pivot_table(index=["views", "candidate"], columns="dataset", values=list(PROBES), observed=True)
+    by = ["views", "candidate"]
+    table = frame.pivot_table(index=by, columns="dataset", values=list(PROBES), observed=True, aggfunc=over_seeds)
     table = table.swaplevel(axis=1).reindex(columns=[(name, probe) for name in SETS for probe in PROBES])
     for probe in PROBES:
         table["mean", probe] = table[[(name, probe) for name in SETS]].mean(axis=1, skipna=False)
@@ -263,13 +264,19 @@ def compute_gains(results: Sequence[Result]) -> pd.DataFrame:
 
 
 def print_table(results: Sequence[Result]) -> None:
-    """Print one Markdown table for each budget."""
-    for views, rows in compute_gains(results).groupby(level="views"):
+    """Print one Markdown table for each budget; ±: the standard deviation over seeds, where there are several."""
+    gains = compute_gains(results)
+    spreads = compute_gains(results, "std").reindex(gains.index)
+    for views, rows in gains.groupby(level="views"):
         heads = [" ".join(column).strip() for column in rows.columns]
         print(f"\n{views:,} views: gain over random initialisation" if views else "\nUntrained: accuracy")
         print(f"\n| candidate | {' | '.join(heads)} |\n|{'---|' * (len(heads) + 1)}")
         for (_, candidate), cells in rows.iterrows():
             shown = ["" if pd.isna(cell) else f"{cell:{'+' if views else ''}.3f}" for cell in cells[:-1]]
+            spread = spreads.loc[(views, candidate)][:-1]
+            shown = [
+                text if pd.isna(each) else f"{text} ± {each:.3f}" for text, each in zip(shown, spread, strict=True)
+            ]
             print(f"| {candidate} | {' | '.join(shown)} | {cells.iloc[-1]:.0f} |")
 
 
