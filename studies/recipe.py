@@ -68,7 +68,7 @@ COMMON = ("backbone=resnet18", f"image_size={TRAINED_SIZE}", "probe=[knn,logisti
 ADAMW = ("recipe=tuned", "optimiser=adamw", "learning_rate=0.001", "weight_decay=0.05")
 # What each candidate adds to its set's words. A name is a row of the tables; the first is where the study began.
 CANDIDATES: dict[str, tuple[str, ...]] = {
-    "sgd 0.03": ("method=dcl", "recipe=tuned", "optimiser=sgd"),
+    "sgd": ("method=dcl", "recipe=tuned", "optimiser=sgd"),
     "adamw 0.001": ("method=dcl", *ADAMW),
     "adamw 0.0003": ("method=dcl", *ADAMW, "learning_rate=0.0003"),
     "adamw 0.003": ("method=dcl", *ADAMW, "learning_rate=0.003"),
@@ -89,6 +89,10 @@ CANDIDATES: dict[str, tuple[str, ...]] = {
 } | {
     name: (f"method={name}", *ADAMW)
     for name in ("simsiam", "vicreg", "barlow_twins", "byol", "moco_v3", "tico", "instance")
+}
+CANDIDATES |= {
+    f"{method} sgd": (f"method={method}", "recipe=tuned", "optimiser=sgd")  # the recipe's rate for that method
+    for method in ("simsiam", "vicreg", "barlow_twins", "byol", "moco_v3", "tico", "instance")
 }
 
 IMAGENET = ("backbone=timm", "backbone.model=tf_efficientnet_lite0", "initial_weights={weights}")
