@@ -1,7 +1,5 @@
-"""How long a training is forecast to take: by its own loop, on noise, timed once for what is computed."""
+"""How long a training takes: by a stored run like it, or by timed steps; else nothing is guessed."""
 
-import os
-import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,200 +9,122 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_training import CPU, TRAINING, VIEWS
+from stored_runs import ENVIRONMENT, OUTCOME, made_up_config, made_up_identity, made_up_record
+from tiny_training import CPU, SIMCLR, TRAINING
 from torch import nn
 
+from lowres_ssl.config.experiment_schema import BackboneConfig
 from lowres_ssl.data.prepare import DataSummary
 from lowres_ssl.device import DevicePrecision
-from lowres_ssl.errors import Interrupted
 from lowres_ssl.experiment import estimate
-from lowres_ssl.experiment.estimate import (
-    EpochTime,
-    estimate_training_seconds,
-    measure_inference_speed,
-    time_training_loop,
-)
+from lowres_ssl.experiment.estimate import TIME_SHOWN_LATER, describe_training, estimate_training_seconds
 from lowres_ssl.methods.base import build_method
-from lowres_ssl.train.optimizers import SGD
+from lowres_ssl.runs.run import Run
 from lowres_ssl.train.world import SINGLE_PROCESS, World
 
-DCL = {"name": "dcl", "projector_hidden": 4, "projector_output": 4, "temperature": 0.1}
+LONG = replace(TRAINING, epochs=12, batch_size=10)
 EPOCHS = 4
 IMAGES = 100  # 80 train, 20 validate
-Encoders = Callable[[int], nn.Module]
 
 
-class OfTwelvePixels:
-    """Stands for the maker of an epoch's views, where none are made."""
+def run_at(
+    folder: Path, name: str, seconds: float | None = None, device: str = "a CPU, fp32", batch_size: int = 32, **key: Any
+) -> Run:
+    """Write a run whose one epoch of 1,000 views took so many seconds; `key`: of its config."""
+    run = Run(folder / name)
+    outcome = replace(OUTCOME, environment=replace(ENVIRONMENT, device=device))
+    identity, config = made_up_identity(batch_size=batch_size), replace(made_up_config(), **key)
+    config.method = {"name": "dcl"}
+    run.start(made_up_record(identity=identity, config=config, outcome=outcome if seconds else None))
+    if seconds is not None:
+        run.write_history([{"epoch": 1, "seconds": seconds, "views_per_second": 1000 / seconds}])
+        run.finish(outcome)
+    return run
 
-    image_size = 12
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        ({}, ", about 2 min (100 views/s in cells-dcl-bs32-s0-aaaaaaaa)"),
+        *(
+            (each, f"; {TIME_SHOWN_LATER}")
+            for each in (
+                {"device": "a GPU, bf16"},
+                {"backbone": BackboneConfig("x", True, True)},
+                {"image_size": 24},
+                {"batch_size": 64},
+            )
+        ),
+    ],
+)
+def test_time_is_that_of_a_stored_run_alike_on_the_same_device(
+    tmp_path: Path, other: dict[str, Any], said: str
+) -> None:
+    run_at(tmp_path, "cells-dcl-bs32-s0-aaaaaaaa", seconds=10, **other)
+    run = run_at(tmp_path, "cells-dcl-bs32-s1-bbbbbbbb")
+    assert describe_training(run, LONG, 500, "a CPU, fp32") == f"epochs 1 to 12, 12,000 views{said}"
+
+
+def test_run_that_goes_on_is_timed_by_itself_unless_its_history_is_damaged(tmp_path: Path) -> None:
+    run = run_at(tmp_path, "cells-dcl-bs32-s1-bbbbbbbb", seconds=100)
+    said = describe_training(run, LONG, 500, "another device")
+    assert said == "epochs 2 to 12, 11,000 views, about 18 min (10 views/s so far)"
+    run.history.write_text("epoch,seconds\n1,x\n")
+    assert describe_training(run, LONG, 500, "a CPU, fp32").endswith(TIME_SHOWN_LATER)
 
 
 @pytest.fixture
 def outline() -> DataSummary:
-    records = tuple(SimpleNamespace(id=f"{number}.png", height=20, width=16) for number in range(IMAGES))
     split = SimpleNamespace(train=np.arange(80), validation=np.arange(80, IMAGES))
-    catalogue: Any = SimpleNamespace(records=records, unlabelled=())
+    catalogue: Any = SimpleNamespace(records=(None,) * IMAGES, unlabelled=())
     return DataSummary(catalogue, split, (IMAGES, 3, 16, 16))  # type: ignore[arg-type]
 
 
 @pytest.fixture
-def plan(tiny_encoder: Encoders, tmp_path: Path) -> Any:
-    named = {key: SimpleNamespace(name=name) for key, name in (("store", "auto"), ("select_encoder", "last"))}
-    config = SimpleNamespace(
-        backbone=SimpleNamespace(name="resnet18"),
-        method={"name": "dcl"},
-        images=SimpleNamespace(colour=True, mean=[0.5] * 3, std=[0.25] * 3),
-        views={"jitter": 0.8},
-        image_size=12,
-        batch_size=8,
-        epochs=EPOCHS,
-        seed=0,
-        output_dir=str(tmp_path),
-        pretrain_on=SimpleNamespace(name="training"),
-        **named,
-    )
+def plan(tiny_encoder: Callable[[int], nn.Module], monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setattr(estimate, "MEASURED", {})
+    config = SimpleNamespace(backbone="resnet18", method=SIMCLR, batch_size=64, pretrain_on=SimpleNamespace(name="any"))
     return SimpleNamespace(
         config=config,
-        compute=DevicePrecision(CPU, "fp32"),
+        compute=DevicePrecision(CPU, "fp32", compiled=True),
         training=replace(TRAINING, epochs=EPOCHS),
         processes=SINGLE_PROCESS,
-        views=[VIEWS] * EPOCHS,
+        views=[SimpleNamespace(image_size=size) for size in (6, 12, 12, 12)],
         encoder=tiny_encoder(0),
-        method=build_method(DCL, features=8, seed=0),
+        method=build_method(SIMCLR, features=8, seed=0),
         seen=None,
+        selects_epoch=False,
     )
 
 
-@pytest.fixture(autouse=True)
-def forgetful(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(estimate, "MEASURED", {})
-
-
-@pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The batch of each timing; the first is of 1 view a second and an end of 0.5 s, the second of 2 views, ..."""
-    batches: list[int] = []
-
-    def made_up(_plan: Any, _outline: DataSummary, _maker: Any, batch: int) -> EpochTime:
-        batches.append(batch)
-        return EpochTime(float(len(batches)), 0.5)
-
-    monkeypatch.setattr(estimate, "time_training_loop", made_up)
-    return batches
-
-
-def test_what_is_computed_alike_is_timed_once(plan: Any, outline: DataSummary, asked: list[int]) -> None:
-    first = estimate_training_seconds(plan, outline)
-    assert first == EPOCHS * (160 / 1.0 + 0.5)
-    plan.training = replace(plan.training, seed=7, learning_rate=1.0, epochs=9)
-    assert estimate_training_seconds(plan, outline) == first
-    assert len(asked) == 1
-    changes: list[Callable[[], None]] = [
-        lambda: setattr(plan, "compute", DevicePrecision(CPU, "bf16")),
-        lambda: setattr(plan.config, "method", {"name": "vicreg"}),
-        lambda: setattr(plan.config.backbone, "small_stem", True),
-        lambda: setattr(plan.config, "views", {"jitter": 0.0}),
-        lambda: setattr(plan.config.store, "name", "host"),
-        lambda: setattr(
-            plan,
-            "training",
-            replace(plan.training, optimizer=SGD(momentum=0.0, weight_decay=0.0, decay_norm_and_bias=False)),
-        ),
-    ]
-    for number, change in enumerate(changes, start=2):
-        change()
-        assert estimate_training_seconds(plan, outline) == EPOCHS * (160 / number + 0.5)
-    estimate_training_seconds(plan, replace(outline, store_shape=(IMAGES, 3, 32, 32)))
-    assert len(asked) == len(changes) + 2
-
-
-@pytest.mark.parametrize(("views", "batches"), [(25.0, [16]), (26.0, [16, 64])])
-def test_large_batches_are_timed_on_a_cpu_where_a_few_images_say_that_it_is_quick(
-    plan: Any, outline: DataSummary, monkeypatch: pytest.MonkeyPatch, views: float, batches: list[int]
+@pytest.mark.parametrize(("speed", "batches"), [(25.0, [16, 16]), (26.0, [16, 64, 16, 64])])
+def test_each_size_is_timed_once_and_the_whole_batch_where_a_few_images_are_quick(
+    plan: Any, outline: DataSummary, monkeypatch: pytest.MonkeyPatch, speed: float, batches: list[int]
 ) -> None:
     """A step of 64 images, so of 128 views, takes 5.12 s at 25 views a second and 4.92 s at 26."""
-    asked = list[int]()
-
-    def made_up(_plan: Any, _outline: DataSummary, _maker: Any, batch: int) -> EpochTime:
-        asked.append(batch)
-        return EpochTime(views if batch == 16 else 40.0, 0.0)
-
-    monkeypatch.setattr(estimate, "time_training_loop", made_up)
-    plan.config.batch_size = 64
-    assert estimate_training_seconds(plan, outline) == EPOCHS * 160 / (views if batches == [16] else 40.0)
+    asked: list[int] = []
+    monkeypatch.setattr(estimate, "time_views", lambda _plan, _size, batch: asked.append(batch) or speed)
+    assert estimate_training_seconds(plan, outline) == pytest.approx(EPOCHS * 160 / speed)
+    plan.selects_epoch = True
+    assert estimate_training_seconds(plan, outline, done=1) == pytest.approx(3 * (160 + 33) / speed)
     assert asked == batches
+    plan.selects_epoch, plan.processes = False, World(rank=0, size=2, local_rank=0, local_size=2)
+    assert estimate_training_seconds(plan, outline) == pytest.approx(EPOCHS * 80 / speed)
+    assert asked[len(batches)] == 16
+    plan.compute = replace(plan.compute, precision="bf16")
+    estimate_training_seconds(plan, outline)
+    assert len(asked) > len(batches) + 2
 
 
-def test_epochs_of_another_size_have_their_own_time(plan: Any, outline: DataSummary, asked: list[int]) -> None:
-    plan.views = [OfTwelvePixels()] * 3 + [VIEWS]
-    plan.views[0].image_size = 6
-    seconds = 3 * (160 / 1.0 + 0.5) + (160 / 2.0 + 0.5)
-    assert estimate_training_seconds(plan, outline) == seconds
-    assert estimate_training_seconds(plan, outline, done=2) == seconds - 2 * (160 / 1.0 + 0.5)
-    assert len(asked) == 2
-
-
-def test_validation_and_a_share_of_each_of_several_processes_are_counted(
-    plan: Any, outline: DataSummary, asked: list[int], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_steps_are_timed_uncompiled_and_leave_no_trace(
+    plan: Any, outline: DataSummary, monkeypatch: pytest.MonkeyPatch, device: str
 ) -> None:
-    monkeypatch.setattr(estimate, "measure_inference_speed", lambda *_: 50.0)
-    plan.config.select_encoder.name = "best_validation_knn"
-    assert estimate_training_seconds(plan, outline, done=1) == 3 * (160 / 1.0 + 0.5 + IMAGES / 50.0)
-    plan.config.select_encoder.name = "last"
-    plan.processes = World(rank=0, size=2, local_rank=0, local_size=2)
-    assert estimate_training_seconds(plan, outline) == EPOCHS * (80 / 2.0 + 0.5)
-    assert asked == [8, 4]
-
-
-def test_a_run_is_timed_by_its_own_loop_uncompiled_and_leaves_no_trace(
-    plan: Any, outline: DataSummary, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    given = list[dict[str, Any]]()
-    real = estimate.pretrain
-
-    def seen(**arguments: Any) -> Any:
-        given.append(arguments)
-        return real(**arguments)
-
-    monkeypatch.setattr(estimate, "pretrain", seen)
     monkeypatch.setattr(torch, "compile", lambda *_, **__: pytest.fail("it was compiled"))
-    plan.compute = replace(plan.compute, compiled=True)
+    plan.compute = replace(plan.compute, device=torch.device(device))
     before = {name: value.clone() for name, value in plan.encoder.state_dict().items()}
     random = torch.get_rng_state()
-    measured = time_training_loop(plan, outline, VIEWS, 8)
-    assert measured.views > 0
-    assert measured.epoch_end > 0
-    assert measure_inference_speed(plan, outline) > 0
-    (arguments,) = given
-    assert arguments["data"].views[0] is VIEWS
-    assert arguments["options"].batch_size == 8
-    assert arguments["options"].optimizer == TRAINING.optimizer
-    assert arguments["data"].store.images.shape == outline.store_shape
+    assert estimate_training_seconds(plan, outline) > 0
     assert all(torch.equal(value, before[name]) for name, value in plan.encoder.state_dict().items())
     assert all(value.grad is None for module in (plan.encoder, plan.method) for value in module.parameters())
     assert torch.equal(torch.get_rng_state(), random)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_interrupted_timing_ends_with_the_exit_code_of_the_signal(plan: Any, outline: DataSummary) -> None:
-    once = list[int]()
-
-    def interrupt(*_: Any) -> None:
-        if not once:
-            once.append(1)
-            os.kill(os.getpid(), signal.SIGINT)
-
-    plan.encoder.register_forward_hook(interrupt)
-    with pytest.raises(Interrupted) as stop:
-        time_training_loop(plan, outline, VIEWS, 4)
-    assert stop.value.exit_code == 130
-
-
-@pytest.mark.gpu
-@pytest.mark.parametrize("store", ["auto", "host"])
-def test_a_gpu_is_timed_as_it_trains(plan: Any, outline: DataSummary, store: str) -> None:
-    plan.config.store.name = store
-    plan.compute = DevicePrecision(torch.device("cuda"), "bf16", compiled=True)
-    assert estimate_training_seconds(plan, outline) > 0
-    assert measure_inference_speed(plan, outline) > 0

@@ -8,8 +8,8 @@ from omegaconf import OmegaConf
 from stored_runs import made_up_result
 
 from lowres_ssl.experiment.scores import compute_objective
-from lowres_ssl.experiment.sweep import Found
 from lowres_ssl.runs.records import ResultRecord
+from lowres_ssl.sweeps.jobs import Found
 
 
 def result(probe: str, validation: float | None, test: float = 1.0) -> ResultRecord:

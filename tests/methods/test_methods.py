@@ -298,11 +298,10 @@ def test_dino_refuses_crops_and_temperatures_that_make_no_sense(changes: Argumen
         of("dino", **changes)
 
 
-@pytest.mark.parametrize("name", ["byol", "moco_v3", "tico", "dino"])
 @pytest.mark.parametrize("momentum", [1.0, -0.1])
-def test_a_momentum_out_of_range_is_refused(name: str, momentum: float) -> None:
+def test_a_momentum_out_of_range_is_refused(momentum: float) -> None:
     with pytest.raises(ConfigError, match=r"method\.momentum"):
-        of(name, momentum=momentum)
+        of("byol", momentum=momentum)
 
 
 @pytest.mark.parametrize("name", ["simsiam", "vicreg", "supervised", "byol", "barlow_twins", "tico"])

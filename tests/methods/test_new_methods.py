@@ -21,7 +21,7 @@ from lowres_ssl.data.image_store import ImageStore
 from lowres_ssl.device import DevicePrecision
 from lowres_ssl.errors import Interrupted
 from lowres_ssl.methods.base import Method, Outputs, build_method, mlp
-from lowres_ssl.methods.teacher import Teacher, add_targets
+from lowres_ssl.methods.teacher import TeacherMethod
 from lowres_ssl.seeding import seed_torch
 from lowres_ssl.train.forward import ForwardPass
 from lowres_ssl.train.loop import pretrain
@@ -32,26 +32,20 @@ WIDTH = 8
 FP32 = DevicePrecision(CPU, "fp32")
 
 
-class ToyMoCo(Method):
+class ToyMoCo(TeacherMethod):
     """He et al., MoCo, 2020 (arXiv 1911.05722): keys of a moving average, and a queue of the keys before them."""
 
     queue: Tensor
     oldest: Tensor
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(momentum=0.95)
         self.projector = mlp(WIDTH, 16, 12)
         self.register_buffer("queue", F.normalize(torch.randn(24, 12), dim=1))
         self.register_buffer("oldest", torch.zeros((), dtype=torch.int64))
 
-    def prepare(self, encoder: nn.Module) -> None:
-        self.teacher = Teacher(nn.Sequential(encoder, self.projector), 0.95)
-
     def embed(self, features: Tensor) -> Outputs:
         return (self.projector(features),)
-
-    def encode(self, encoder: nn.Module, views: Sequence[Tensor], *, joint: bool) -> list[Outputs]:
-        return add_targets(super().encode(encoder, views, joint=joint), self.teacher(views, joint=joint))
 
     def loss(self, outputs: Sequence[Outputs], labels: Tensor | None) -> dict[str, Tensor]:
         (query, _), (_, key) = outputs
@@ -62,9 +56,6 @@ class ToyMoCo(Method):
         self.queue[places] = key
         self.oldest.copy_((self.oldest + len(key)) % len(self.queue))
         return {"loss": F.cross_entropy(logits, torch.zeros(len(query), dtype=torch.int64))}
-
-    def after_step(self, encoder: nn.Module, progress: float) -> None:
-        self.teacher.follow(nn.Sequential(encoder, self.projector), progress)
 
 
 Encoders = Callable[[int], nn.Module]

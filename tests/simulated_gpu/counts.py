@@ -26,7 +26,6 @@ def main() -> None:
         simulated = Simulation(Path(name), Path(name))
         print(f"| | {' | '.join(COLUMNS.values())} |\n|---{'|---' * len(COLUMNS)}|")
         pretrain = ("pretrain", "method=simclr", *PHANTOM)
-        show("pretrain dry_run=true", simulated.run(*pretrain, "dry_run=true").all)
         plain = simulated.run(*pretrain, "compile=never", "evaluate=false")
         show("pretrain evaluate=false", plain.all)
         show("one step of it", plain.step)

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from lowres_ssl.methods import losses
-from lowres_ssl.methods.base import Method, Outputs, mlp
-from lowres_ssl.methods.teacher import Teacher, add_targets, check_share
+from lowres_ssl.methods.base import Outputs, mlp
+from lowres_ssl.methods.teacher import TeacherMethod
 
 
-class BYOL(Method):
+class BYOL(TeacherMethod):
     """Predict a moving average's projection of the other view: equation 2, summed over both directions.
 
     The teacher's momentum rises from `momentum` to 1 along a cosine (section 3.2). Deviations from the paper: smaller
@@ -24,14 +24,9 @@ class BYOL(Method):
         predictor_hidden: int,
         momentum: float,
     ) -> None:
-        super().__init__()
-        check_share("momentum", momentum)
+        super().__init__(momentum)
         self.projector = mlp(features, projector_hidden, projector_output)
         self.predictor = mlp(projector_output, predictor_hidden, projector_output)
-        self.momentum = momentum
-
-    def prepare(self, encoder: nn.Module) -> None:
-        self.teacher = Teacher(nn.Sequential(encoder, self.projector), self.momentum)
 
     def predictor_parameters(self) -> Sequence[nn.Parameter]:
         return list(self.predictor.parameters())
@@ -40,13 +35,6 @@ class BYOL(Method):
         projection = self.projector(features)
         return projection, self.predictor(projection)
 
-    def encode(self, encoder: nn.Module, views: Sequence[Tensor], *, joint: bool) -> list[Outputs]:
-        outputs = super().encode(encoder, views, joint=joint)
-        return add_targets(outputs, self.teacher(views, joint=joint))
-
     def loss(self, outputs: Sequence[Outputs], labels: Tensor | None) -> dict[str, Tensor]:
         (_, p1, t1), (_, p2, t2) = outputs
         return {"loss": losses.byol(p1, t2) + losses.byol(p2, t1)}
-
-    def after_step(self, encoder: nn.Module, progress: float) -> None:
-        self.teacher.follow(nn.Sequential(encoder, self.projector), progress)

@@ -10,15 +10,15 @@ from torch.nn import functional as F
 from lowres_ssl.augment.sampling import ViewKind
 from lowres_ssl.errors import ConfigError
 from lowres_ssl.methods import losses
-from lowres_ssl.methods.base import Method, Outputs
-from lowres_ssl.methods.teacher import Teacher, add_targets, check_share
+from lowres_ssl.methods.base import Outputs
+from lowres_ssl.methods.teacher import TeacherMethod
 
 BOTTLENECK = 256  # of the head, as in the paper's appendix C
 CENTRE_DECAY = 0.9  # equation 4
 SMALLEST_CROP = 0.05  # share of the image's area
 
 
-class DINO(Method):
+class DINO(TeacherMethod):
     """A student of all crops predicts the prototypes of a teacher that sees the two large ones (equation 1).
 
     The teacher is a moving average whose momentum rises from `momentum` to 1 along a cosine, and the encoder that is
@@ -31,6 +31,7 @@ class DINO(Method):
     (`losses.count_prototypes_in_use`).
     """
 
+    head_name = "head"
     centre: Tensor
     steps: Tensor
 
@@ -45,8 +46,7 @@ class DINO(Method):
         temperatures: list[float],
         momentum: float,
     ) -> None:
-        super().__init__()
-        check_share("momentum", momentum)
+        super().__init__(momentum)
         self.head = DinoHead(features, hidden, prototypes)
         if not SMALLEST_CROP < crop_boundary < 1:
             raise ConfigError(
@@ -57,23 +57,15 @@ class DINO(Method):
         large, small = ViewKind(1.0, (crop_boundary, 1.0)), ViewKind(small_size, (SMALLEST_CROP, crop_boundary))
         self.kinds = (large, large, *[small] * small_views)
         self.student_temperature, self.teacher_temperature = temperatures
-        self.momentum = momentum
         self.register_buffer("centre", torch.zeros(prototypes))
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
     def view_kinds(self) -> Sequence[ViewKind]:
         return self.kinds
 
-    def prepare(self, encoder: nn.Module) -> None:
-        self.teacher = Teacher(nn.Sequential(encoder, self.head), self.momentum)
-
     def embed(self, features: Tensor) -> Outputs:
         bottleneck = self.head.project(features)
         return bottleneck, self.head.score(bottleneck)
-
-    def encode(self, encoder: nn.Module, views: Sequence[Tensor], *, joint: bool) -> list[Outputs]:
-        outputs = super().encode(encoder, views, joint=joint)
-        return add_targets(outputs, self.teacher(views[:2], joint=joint))
 
     def loss(self, outputs: Sequence[Outputs], labels: Tensor | None) -> dict[str, Tensor]:
         targets = [outputs[0][2], outputs[1][2]]
@@ -89,9 +81,6 @@ class DINO(Method):
         self.steps += 1
         in_use = losses.count_prototypes_in_use(both, centre, self.teacher_temperature)
         return {"loss": torch.stack(pairs).mean(), "prototypes": in_use}
-
-    def after_step(self, encoder: nn.Module, progress: float) -> None:
-        self.teacher.follow(nn.Sequential(encoder, self.head), progress)
 
     def chance_loss(self, batch_size: int) -> float:
         return math.log(len(self.centre))  # every prototype the same share

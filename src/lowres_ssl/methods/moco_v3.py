@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from lowres_ssl.methods import losses
-from lowres_ssl.methods.base import Method, Outputs, mlp
-from lowres_ssl.methods.teacher import Teacher, add_targets, check_share
+from lowres_ssl.methods.base import Outputs, mlp
+from lowres_ssl.methods.teacher import TeacherMethod
 
 
-class MoCoV3(Method):
+class MoCoV3(TeacherMethod):
     """Contrast each view's prediction with a moving average's projections of the batch's other views (algorithm 1).
 
     The teacher's momentum rises from `momentum` to 1 along a cosine. Deviations from the paper: a projector of 2
@@ -27,15 +27,11 @@ class MoCoV3(Method):
         temperature: float,
         momentum: float,
     ) -> None:
-        super().__init__()
+        super().__init__(momentum)
         losses.check_positive("temperature", temperature)
-        check_share("momentum", momentum)
         self.projector = mlp(features, projector_hidden, projector_output, output_batch_norm=True)
         self.predictor = mlp(projector_output, predictor_hidden, projector_output, output_batch_norm=True)
-        self.temperature, self.momentum = temperature, momentum
-
-    def prepare(self, encoder: nn.Module) -> None:
-        self.teacher = Teacher(nn.Sequential(encoder, self.projector), self.momentum)
+        self.temperature = temperature
 
     def predictor_parameters(self) -> Sequence[nn.Parameter]:
         return list(self.predictor.parameters())
@@ -44,16 +40,9 @@ class MoCoV3(Method):
         projection = self.projector(features)
         return projection, self.predictor(projection)
 
-    def encode(self, encoder: nn.Module, views: Sequence[Tensor], *, joint: bool) -> list[Outputs]:
-        outputs = super().encode(encoder, views, joint=joint)
-        return add_targets(outputs, self.teacher(views, joint=joint))
-
     def loss(self, outputs: Sequence[Outputs], labels: Tensor | None) -> dict[str, Tensor]:
         (_, q1, k1), (_, q2, k2) = outputs
         return {"loss": losses.info_nce(q1, k2, self.temperature) + losses.info_nce(q2, k1, self.temperature)}
-
-    def after_step(self, encoder: nn.Module, progress: float) -> None:
-        self.teacher.follow(nn.Sequential(encoder, self.projector), progress)
 
     def chance_loss(self, batch_size: int) -> float:
         return 4 * self.temperature * math.log(batch_size)  # two directions of 2 t log B

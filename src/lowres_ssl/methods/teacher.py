@@ -1,8 +1,9 @@
-"""Follow a student by an exponential moving average: the teacher of BYOL, MoCo v3, DINO and TiCo."""
+"""Follow a student by an exponential moving average: what BYOL, MoCo v3, DINO and TiCo share."""
 
 import math
 from collections.abc import Sequence
 from copy import deepcopy
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from lowres_ssl.encoders.from_config import FROZEN_MARK
 from lowres_ssl.errors import ConfigError
-from lowres_ssl.methods.base import Outputs, encode_views
+from lowres_ssl.methods.base import Method, Outputs, encode_views
 
 
 class Teacher(nn.Module):
@@ -41,14 +42,36 @@ class Teacher(nn.Module):
         torch._foreach_lerp_(list(self.network.parameters()), list(student.parameters()), 1 - momentum)
 
 
+class TeacherMethod(Method):
+    """A method with a teacher of encoder and head, whose targets of the first two views stand last in their outputs.
+
+    `momentum`: see `Teacher`. `head_name`: the attribute that is the head.
+    """
+
+    head_name: ClassVar[str] = "projector"
+
+    def __init__(self, momentum: float) -> None:
+        super().__init__()
+        check_share("momentum", momentum)
+        self.momentum = momentum
+
+    def build_student(self, encoder: nn.Module) -> nn.Module:
+        return nn.Sequential(encoder, self.get_submodule(self.head_name))
+
+    def prepare(self, encoder: nn.Module) -> None:
+        self.teacher = Teacher(self.build_student(encoder), self.momentum)
+
+    def encode(self, encoder: nn.Module, views: Sequence[Tensor], *, joint: bool) -> list[Outputs]:
+        outputs, targets = super().encode(encoder, views, joint=joint), self.teacher(views[:2], joint=joint)
+        return [(*own, target) for own, target in zip(outputs, targets, strict=False)] + outputs[2:]
+
+    def after_step(self, encoder: nn.Module, progress: float) -> None:
+        self.teacher.follow(self.build_student(encoder), progress)
+
+
 def compute_momentum(base: float, progress: float) -> float:
     """Raise `base` to 1 along a cosine as `progress` goes from 0 to 1."""
     return 1 - (1 - base) * (math.cos(math.pi * progress) + 1) / 2
-
-
-def add_targets(outputs: Sequence[Outputs], targets: Sequence[Tensor]) -> list[Outputs]:
-    """Append to the outputs of the first views what the teacher makes of them."""
-    return [(*own, target) for own, target in zip(outputs, targets, strict=False)] + list(outputs[len(targets) :])
 
 
 def check_share(name: str, value: float) -> None:

@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lowres_ssl.methods import losses
-from lowres_ssl.methods.base import Method, Outputs, mlp
-from lowres_ssl.methods.teacher import Teacher, add_targets, check_share
+from lowres_ssl.methods.base import Outputs, mlp
+from lowres_ssl.methods.teacher import TeacherMethod, check_share
 
 
-class TiCo(Method):
+class TiCo(TeacherMethod):
     """Be like a moving average's embedding of the other view, and unlike the directions used most (equation 6).
 
     The covariance of the embeddings is a moving average over steps, so it is a memory of earlier batches. The loss is
@@ -29,22 +29,14 @@ class TiCo(Method):
         covariance_decay: float,
         momentum: float,
     ) -> None:
-        super().__init__()
-        check_share("momentum", momentum)
+        super().__init__(momentum)
         check_share("covariance_decay", covariance_decay)
         self.projector = mlp(features, projector_hidden, projector_output)
-        self.contrast, self.covariance_decay, self.momentum = contrast, covariance_decay, momentum
+        self.contrast, self.covariance_decay = contrast, covariance_decay
         self.register_buffer("covariance", torch.zeros(projector_output, projector_output))
-
-    def prepare(self, encoder: nn.Module) -> None:
-        self.teacher = Teacher(nn.Sequential(encoder, self.projector), self.momentum)
 
     def embed(self, features: Tensor) -> Outputs:
         return (self.projector(features),)
-
-    def encode(self, encoder: nn.Module, views: Sequence[Tensor], *, joint: bool) -> list[Outputs]:
-        outputs = super().encode(encoder, views, joint=joint)
-        return add_targets(outputs, self.teacher(views, joint=joint))
 
     def loss(self, outputs: Sequence[Outputs], labels: Tensor | None) -> dict[str, Tensor]:
         (z1, t1), (z2, t2) = outputs
@@ -52,6 +44,3 @@ class TiCo(Method):
         self.covariance.copy_(covariance)
         both = [losses.tico(z, target, covariance, self.contrast) for z, target in ((z1, t2), (z2, t1))]
         return {name: (both[0][name] + both[1][name]) / 2 for name in both[0]}
-
-    def after_step(self, encoder: nn.Module, progress: float) -> None:
-        self.teacher.follow(nn.Sequential(encoder, self.projector), progress)

@@ -175,9 +175,25 @@ def reset_compiler() -> None:
 def measure_faster_layout(
     encoder: nn.Module, method: Method, compute: DevicePrecision, *, joint: bool, batch_size: int, image_size: int
 ) -> str:
-    """Return the key of `device.MEMORY_FORMATS` with the faster forward and backward pass, the best of `TIMED_TURNS`
-    each, in turns so that what else the machine does befalls both; channels_last unless NCHW is the faster by
-    `LAYOUT_MARGIN`.
+    """Return the layout with the faster step, channels_last unless NCHW is faster by `LAYOUT_MARGIN`."""
+    seconds = time_steps_in(
+        list(MEMORY_FORMATS), encoder, method, compute, joint=joint, batch_size=batch_size, image_size=image_size
+    )
+    return NCHW if LAYOUT_MARGIN * seconds[NCHW] < seconds[CHANNELS_LAST] else CHANNELS_LAST
+
+
+def time_steps_in(
+    layouts: Sequence[str],
+    encoder: nn.Module,
+    method: Method,
+    compute: DevicePrecision,
+    *,
+    joint: bool,
+    batch_size: int,
+    image_size: int,
+) -> dict[str, float]:
+    """Measure the seconds of a forward and backward pass in each of these layouts, the best of `TIMED_TURNS` each, in
+    turns so that what else the machine does befalls all.
 
     On noise and on copies: what is trained next keeps its weights, statistics and random numbers.
     """
@@ -185,12 +201,10 @@ def measure_faster_layout(
     sizes = [max(2, round(kind.size * image_size)) for kind in method.view_kinds()]
     views = [torch.randn(batch_size, 3, size, size, generator=generator) for size in sizes]
     steps = {
-        layout: make_timed_step(encoder, method, replace(compute, layout=layout), joint, views)
-        for layout in MEMORY_FORMATS
+        layout: make_timed_step(encoder, method, replace(compute, layout=layout), joint, views) for layout in layouts
     }
     time_steps(steps, turns=1)  # to warm up
-    seconds = {layout: min(turns) for layout, turns in time_steps(steps, TIMED_TURNS).items()}
-    return NCHW if LAYOUT_MARGIN * seconds[NCHW] < seconds[CHANNELS_LAST] else CHANNELS_LAST
+    return {layout: min(turns) for layout, turns in time_steps(steps, TIMED_TURNS).items()}
 
 
 def time_steps(steps: dict[str, Callable[[], None]], turns: int) -> dict[str, list[float]]:
@@ -220,5 +234,6 @@ def make_timed_step(
     def step() -> None:
         model.zero_grad()
         forward(views, labels)[0]["loss"].backward()
+        forward.now()  # which waits for the device
 
     return step
