@@ -18,7 +18,7 @@ from lowres_ssl.config.overrides import quote_value
 from lowres_ssl.data.prepare import PreparedData, make_configured_split, prepare_data
 from lowres_ssl.evaluate.features import EvaluationView, extract_features
 from lowres_ssl.experiment.plan import TrainingSetup, build_training_setup, make_checked_split
-from lowres_ssl.train.batch_reader import BatchReader
+from lowres_ssl.train.batches import BatchReader
 
 
 @dataclass(frozen=True)

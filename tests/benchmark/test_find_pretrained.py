@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lowres_ssl.benchmark.plan import PretrainedEncoder
-from lowres_ssl.benchmark.pretrained import find_pretrained
+from lowres_ssl.benchmark.request import find_pretrained
 from lowres_ssl.errors import ConfigError
 
 LITE = "tf_efficientnet_lite0"

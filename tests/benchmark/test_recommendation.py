@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 from stored_runs import made_up_run
 
-from lowres_ssl.benchmark.decision import Decision, decide
+from lowres_ssl.benchmark.decision import Decision, decide, find_best_pretrained, read_results, select_column
 from lowres_ssl.benchmark.plan import BenchmarkPlan, PlanQuestion, PlanSettings, PretrainedEncoder
 from lowres_ssl.benchmark.recommendation import write_recommendation
-from lowres_ssl.benchmark.results import find_best_pretrained, read_results, select_column
 from lowres_ssl.benchmark.schedule import FinishedRun, Race, Rung
 
 LITE = PretrainedEncoder("lite0", True, None, 224)

@@ -10,7 +10,6 @@ from torch import nn
 
 from lowres_ssl.config.experiment_schema import BackboneConfig
 from lowres_ssl.encoders import timm_models
-from lowres_ssl.encoders.feature_kinds import select_features
 from lowres_ssl.encoders.fit_weights import load_encoder_weights
 from lowres_ssl.encoders.from_config import (
     build_encoder,
@@ -18,7 +17,7 @@ from lowres_ssl.encoders.from_config import (
     list_stages,
     set_training_mode,
 )
-from lowres_ssl.encoders.timm_models import build_timm_encoder, fetch_timm_file
+from lowres_ssl.encoders.timm_models import build_timm_encoder, fetch_timm_file, select_features
 from lowres_ssl.encoders.weights_file import load_weights
 from lowres_ssl.errors import ConfigError, DataError
 

@@ -20,7 +20,7 @@ from lowres_ssl.evaluate.features import (
     read_stored_features,
     store_features,
 )
-from lowres_ssl.train.batch_reader import BatchReader
+from lowres_ssl.train.batches import BatchReader
 
 Encoders = Callable[[int], nn.Module]
 VIEW = EvaluationView(12, (0.5, 0.4, 0.3), (0.2, 0.3, 0.4))

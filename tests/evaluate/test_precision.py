@@ -22,7 +22,7 @@ from lowres_ssl.probes.base import Features, Probe
 from lowres_ssl.probes.knn import KNNProbe
 from lowres_ssl.probes.logistic import LogisticProbe
 from lowres_ssl.seeding import seed_torch
-from lowres_ssl.train.batch_reader import BatchReader
+from lowres_ssl.train.batches import BatchReader
 
 TRAIN, VALIDATION, TEST = 160, 40, 120
 SIDE = 32  # pixels

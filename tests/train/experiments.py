@@ -18,10 +18,9 @@ from lowres_ssl.data.image_store import ImageStore
 from lowres_ssl.device import CHANNELS_LAST, DevicePrecision
 from lowres_ssl.errors import Interrupted
 from lowres_ssl.methods.base import Method, build_method
-from lowres_ssl.train.batch_reader import ReadBatch
 from lowres_ssl.train.history import EpochLog
 from lowres_ssl.train.loop import pretrain
-from lowres_ssl.train.state import Execution, TrainingData, TrainingObserver, TrainingOptions, TrainingResult
+from lowres_ssl.train.state import Execution, ReadBatch, TrainingData, TrainingObserver, TrainingOptions, TrainingResult
 
 Arguments = dict[str, Any]
 

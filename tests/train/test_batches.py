@@ -18,8 +18,7 @@ from lowres_ssl.augment.sampling import FULL_VIEW, ViewKind, hash_image_ids
 from lowres_ssl.data.image_store import ImageStore
 from lowres_ssl.device import CHANNELS_LAST, MEMORY_FORMATS
 from lowres_ssl.seeding import derive_seed
-from lowres_ssl.train.batch_reader import BatchReader
-from lowres_ssl.train.batches import TrainingBatch, choose_partners, iter_training_batches, prefetch
+from lowres_ssl.train.batches import BatchReader, TrainingBatch, choose_partners, iter_training_batches, prefetch
 from lowres_ssl.train.state import TrainingData
 from lowres_ssl.train.world import SINGLE_PROCESS
 

@@ -16,8 +16,7 @@ from lowres_ssl.device import CHANNELS_LAST, DevicePrecision, resolve_device
 from lowres_ssl.encoders.torchvision import build_backbone
 from lowres_ssl.methods.base import build_method
 from lowres_ssl.seeding import seed_torch
-from lowres_ssl.train.batch_reader import BatchReader
-from lowres_ssl.train.batches import iter_training_batches
+from lowres_ssl.train.batches import BatchReader, iter_training_batches
 from lowres_ssl.train.history import EpochLog
 from lowres_ssl.train.loop import pretrain
 from lowres_ssl.train.state import Execution, TrainingData

@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from lowres_ssl.device import DevicePrecision
 from lowres_ssl.errors import ConfigError
 from lowres_ssl.evaluate.features import EvaluationView, extract_features
-from lowres_ssl.train.batch_reader import ReadBatch
-from lowres_ssl.train.state import TrainingOptions
+from lowres_ssl.train.state import ReadBatch, TrainingOptions
 
 COLUMNS = [
     "epoch",

@@ -15,8 +15,8 @@ from tiny_training import CPU, VIEWS
 
 from lowres_ssl.data.image_store import ImageStore
 from lowres_ssl.errors import ConfigError, TrainingError
-from lowres_ssl.train import batch_reader
-from lowres_ssl.train.batch_reader import USABLE_MEMORY_SHARE, BatchReader, GpuMemory, copy_to_device
+from lowres_ssl.train import batches
+from lowres_ssl.train.batches import USABLE_MEMORY_SHARE, BatchReader, GpuMemory, copy_to_device
 from lowres_ssl.train.loop import compute_memory_growth
 
 ROWS = np.array([5, 0, 5, 9])
@@ -33,8 +33,8 @@ def store() -> ImageStore:
 def memory(monkeypatch: pytest.MonkeyPatch) -> list[GpuMemory]:
     """The GPU's, to be replaced: nothing is free."""
     now = [GpuMemory(free=0, reserved=0, allocated=0, peak=0)]
-    monkeypatch.setattr(batch_reader, "read_gpu_memory", lambda _: now[0])
-    monkeypatch.setattr(batch_reader, "reset_peak_memory", lambda _: None)
+    monkeypatch.setattr(batches, "read_gpu_memory", lambda _: now[0])
+    monkeypatch.setattr(batches, "reset_peak_memory", lambda _: None)
     return now
 
 
@@ -89,7 +89,7 @@ def test_a_store_that_does_not_fit_is_refused_where_the_device_was_asked_for(
 
 @pytest.mark.parametrize("block", [1, 500, 10**6])
 def test_images_are_copied_block_by_block(store: ImageStore, monkeypatch: pytest.MonkeyPatch, block: int) -> None:
-    monkeypatch.setattr(batch_reader, "COPY_BLOCK_BYTES", block)
+    monkeypatch.setattr(batches, "COPY_BLOCK_BYTES", block)
     np.testing.assert_array_equal(copy_to_device(store.images, CPU).numpy(), store.images)
 
 

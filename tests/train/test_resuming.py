@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from lowres_ssl.device import MEMORY_FORMATS
 from lowres_ssl.errors import CheckpointError, Interrupted
-from lowres_ssl.train.batch_reader import ReadBatch
 from lowres_ssl.train.checkpoint import load_state, save_state
 from lowres_ssl.train.history import EpochLog
 from lowres_ssl.train.optimizers import SGD
+from lowres_ssl.train.state import ReadBatch
 
 
 def test_a_run_stopped_and_resumed_is_bit_identical(experiment: Make, trained_method: Arguments) -> None:

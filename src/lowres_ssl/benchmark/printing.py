@@ -6,11 +6,10 @@ from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 
+from lowres_ssl.benchmark.decision import read_results, select_column
 from lowres_ssl.benchmark.plan import BenchmarkPlan
-from lowres_ssl.benchmark.pretrained import describe_missing
 from lowres_ssl.benchmark.recommendation import write_recommendation
-from lowres_ssl.benchmark.request import Request
-from lowres_ssl.benchmark.results import read_results, select_column
+from lowres_ssl.benchmark.request import Request, describe_missing
 from lowres_ssl.benchmark.schedule import MAX_SEEDS, MIN_SEEDS, RUNG_VIEWS
 from lowres_ssl.config.overrides import format_budget, format_command
 from lowres_ssl.console import format_duration, format_table, pluralise

@@ -6,8 +6,7 @@ than its numbers show: what is not significant is not called equal, and every p 
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from lowres_ssl.benchmark.decision import Comparison, Decision, decide
-from lowres_ssl.benchmark.results import SHORTCUT_BASELINE, read_validation_scores
+from lowres_ssl.benchmark.decision import SHORTCUT_BASELINE, Comparison, Decision, decide, read_validation_scores
 from lowres_ssl.benchmark.schedule import Race, get_start
 from lowres_ssl.console import format_table, pluralise
 from lowres_ssl.runs.collapse import RUN_MARKS

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from lowres_ssl.benchmark.decision import find_best_pretrained, read_results, select_candidate
 from lowres_ssl.benchmark.plan import (
     RANDOM_STEP,
     BenchmarkCall,
@@ -22,7 +23,6 @@ from lowres_ssl.benchmark.plan import (
     plan_run,
     write_benchmark_plan,
 )
-from lowres_ssl.benchmark.results import find_best_pretrained, read_results, select_candidate
 from lowres_ssl.benchmark.schedule import START_WORD, FinishedRun, NextRun, find_next_run
 from lowres_ssl.config.overrides import format_command
 from lowres_ssl.console import format_duration, log_info, pluralise

@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 from lowres_ssl.config.check import read_config
 from lowres_ssl.config.command_schemas import EmbedConfig
 from lowres_ssl.console import format_path_size, format_table, pluralise
-from lowres_ssl.encoders.feature_kinds import FeatureKind
+from lowres_ssl.encoders.timm_models import FeatureKind
 from lowres_ssl.errors import ConfigError
 from lowres_ssl.inference.api import embed
 from lowres_ssl.inference.given_images import list_given_images

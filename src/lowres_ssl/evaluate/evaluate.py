@@ -1,10 +1,10 @@
 """A run's frozen encoder -> features -> probes -> stored results. What is stored already is read, not computed."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from torch import Tensor
@@ -23,7 +23,7 @@ from lowres_ssl.data.pseudonyms import make_pseudonyms
 from lowres_ssl.data.splits import ALL_LABELS, LabelSubset, Split, compute_leakage, select_labelled
 from lowres_ssl.device import DevicePrecision
 from lowres_ssl.encoders.from_config import encoder_depends_on_seed
-from lowres_ssl.encoders.weights_file import save_tensors
+from lowres_ssl.encoders.weights_file import load_tensors, save_tensors
 from lowres_ssl.environment import describe_environment
 from lowres_ssl.errors import CheckpointError, ConfigError
 from lowres_ssl.evaluate.features import (
@@ -33,10 +33,9 @@ from lowres_ssl.evaluate.features import (
     get_scored_size,
     get_subset_rows,
 )
-from lowres_ssl.evaluate.supervised_head import SupervisedHead
 from lowres_ssl.evaluate.tuned_settings import TunedEncoder, find_tuned_settings, list_tuned_warnings
 from lowres_ssl.io.checksummed_json import JSON, Settings
-from lowres_ssl.probes.base import Probe, build_probe
+from lowres_ssl.probes.base import Features, FittedProbe, Probe, build_probe
 from lowres_ssl.runs.records import ResultRecord, SplitSummary, SubsetSizes
 from lowres_ssl.runs.result_io import PROBE_FILE, find_result, get_fitted_file, read_predictions, write_result
 from lowres_ssl.runs.run import CLASSIFIER_PROBE, EncoderChoice, Run
@@ -250,3 +249,29 @@ def evaluate_probe(
         known = {"train": digest_features(sides["train"]), "encoder": encoder}
         save_tensors(task.folder / PROBE_FILE, fitted.tensors, known)
     return write_result(task.folder, result, arrays)
+
+
+class SupervisedHead(Probe):
+    """End to end: the classifier as it was trained, nothing fitted on the features. Reads `path`, which holds `weight`
+    [C, D] and `bias` [C]."""
+
+    label = "end to end"
+    depends_on_seed: ClassVar[bool] = False
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def fit_probe(self, features: Features, *, seed: int) -> FittedProbe:
+        return self.restore(load_tensors(self.path)[0], lambda: features.train, features.classes)
+
+    def restore(self, tensors: Mapping[str, Tensor], train: Callable[[], Tensor], classes: int) -> FittedProbe:
+        def shares(rows: Tensor) -> Any:
+            weight, bias = (tensors[key].to(rows.device) for key in ("weight", "bias"))
+            return (rows @ weight.T + bias).softmax(dim=1).cpu().numpy()
+
+        return FittedProbe(shares, tensors, {"chosen": "by training"})
+
+
+def save_classifier(path: Path, weights: Mapping[str, Tensor]) -> None:
+    """Write what the head of `methods/supervised.py` learnt; `weights`: its state dict."""
+    save_tensors(path, {key.removeprefix("classifier."): value for key, value in weights.items()}, {})

@@ -27,7 +27,8 @@ from lowres_ssl.io.checksummed_json import hash_content
 from lowres_ssl.probes.base import Features
 from lowres_ssl.runs.run import EncoderChoice, Run
 from lowres_ssl.seeding import derive_seed
-from lowres_ssl.train.batch_reader import BatchReader, ReadBatch
+from lowres_ssl.train.batches import BatchReader
+from lowres_ssl.train.state import ReadBatch
 
 EXTRACTION_BATCH = 128
 

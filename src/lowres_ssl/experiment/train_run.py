@@ -27,8 +27,8 @@ from lowres_ssl.evaluate.encoder_runs import (
     save_encoder,
     save_run_split,
 )
+from lowres_ssl.evaluate.evaluate import save_classifier
 from lowres_ssl.evaluate.features import EvaluationView, build_probe_features, extract_features
-from lowres_ssl.evaluate.supervised_head import save_classifier
 from lowres_ssl.experiment.estimate import describe_training, estimate_run
 from lowres_ssl.experiment.plan import (
     TrainingSetup,
@@ -46,13 +46,12 @@ from lowres_ssl.runs.run import Run, find_runs_by_labels
 from lowres_ssl.runs.run_hash import build_run_labels
 from lowres_ssl.sweeps.jobs import check_sweep, print_estimate
 from lowres_ssl.tracking.session import NO_TRACKING, TrackingSession, build_tracking_session
-from lowres_ssl.train.batch_reader import ReadBatch
 from lowres_ssl.train.checkpoint import list_states
 from lowres_ssl.train.forward import reset_compiler
 from lowres_ssl.train.history import EpochLog
 from lowres_ssl.train.loop import pretrain
 from lowres_ssl.train.signals import get_preemption_signal, install_handler
-from lowres_ssl.train.state import Execution, TrainingData, TrainingObserver
+from lowres_ssl.train.state import Execution, ReadBatch, TrainingData, TrainingObserver
 from lowres_ssl.train.world import World
 
 

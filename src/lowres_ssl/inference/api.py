@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lowres_ssl.config.check import require
-from lowres_ssl.encoders.feature_kinds import FeatureKind
+from lowres_ssl.encoders.timm_models import FeatureKind
 from lowres_ssl.errors import ConfigError
 from lowres_ssl.inference.given_images import GivenImages, ImageInput, list_given_images
 from lowres_ssl.inference.load import (

@@ -15,13 +15,13 @@ from lowres_ssl.console import ImageProgress, log_info
 from lowres_ssl.data.decode import DECODER_VERSION, ImageFiles, iter_decoded_batches
 from lowres_ssl.device import DevicePrecision, choose_stored_precision, resolve_device
 from lowres_ssl.encoders.base import find_fixed_encoder
-from lowres_ssl.encoders.feature_kinds import FeatureKind, select_features
 from lowres_ssl.encoders.fit_weights import load_encoder_weights
 from lowres_ssl.encoders.from_config import get_normalisation, init_encoder
+from lowres_ssl.encoders.timm_models import FeatureKind, select_features
 from lowres_ssl.encoders.weights_file import load_tensors
 from lowres_ssl.errors import CheckpointError, ConfigError, DataError
+from lowres_ssl.evaluate.evaluate import SupervisedHead
 from lowres_ssl.evaluate.features import EvaluationView, digest_features, extract_batch
-from lowres_ssl.evaluate.supervised_head import SupervisedHead
 from lowres_ssl.probes.base import FittedProbe, build_probe
 from lowres_ssl.runs.records import ResultRecord, RunRecord
 from lowres_ssl.runs.result_io import PROBE_FILE, get_fitted_file, read_predictions

@@ -20,8 +20,7 @@ from lowres_ssl.device import MEMORY_FORMATS
 from lowres_ssl.encoders.from_config import set_training_mode
 from lowres_ssl.methods.base import Method
 from lowres_ssl.seeding import seed_torch
-from lowres_ssl.train.batch_reader import BatchReader
-from lowres_ssl.train.batches import iter_training_batches
+from lowres_ssl.train.batches import BatchReader, iter_training_batches
 from lowres_ssl.train.checkpoint import CheckpointWriter
 from lowres_ssl.train.forward import ForwardPass
 from lowres_ssl.train.optimizers import get_learning_rate, set_learning_rates

@@ -2,7 +2,7 @@
 
 import math
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
@@ -19,11 +19,12 @@ from lowres_ssl.device import CHANNELS_LAST, MEMORY_FORMATS, DevicePrecision, ch
 from lowres_ssl.encoders.weights_file import all_finite, is_machine_error
 from lowres_ssl.errors import CheckpointError, ConfigError, TrainingError
 from lowres_ssl.methods.base import Method
-from lowres_ssl.train.batch_reader import ReadBatch
 from lowres_ssl.train.checkpoint import RESTART_HINT, load_latest_state
 from lowres_ssl.train.history import EpochLog, EpochMeter
 from lowres_ssl.train.optimizers import Optimizer
 from lowres_ssl.train.world import SINGLE_PROCESS, World, check_checkpoint_world_size
+
+ReadBatch = Callable[[NDArray[np.int64]], Tensor]  # rows of a store [B] to their images, uint8 [B, C, R, R]
 
 
 @dataclass(frozen=True)

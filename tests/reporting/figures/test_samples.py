@@ -20,8 +20,7 @@ from lowres_ssl.data.prepare import PreparedData, make_configured_split, prepare
 from lowres_ssl.device import CHANNELS_LAST
 from lowres_ssl.errors import DataError
 from lowres_ssl.reporting.figures.samples import ExampleViewsFigure, draw_example_grid
-from lowres_ssl.train.batch_reader import BatchReader
-from lowres_ssl.train.batches import iter_training_batches
+from lowres_ssl.train.batches import BatchReader, iter_training_batches
 from lowres_ssl.train.state import TrainingData
 from lowres_ssl.train.world import SINGLE_PROCESS
 

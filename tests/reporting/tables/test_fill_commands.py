@@ -7,8 +7,8 @@ import pytest
 from made_tables import config_of, table_of
 from stored_runs import change_record, made_up_run
 
-from lowres_ssl.reporting.fill_commands import list_run_commands
 from lowres_ssl.reporting.html.sections import list_report_runs
+from lowres_ssl.reporting.stored import list_run_commands
 from lowres_ssl.runs.index import read_index
 from lowres_ssl.runs.run import Run
 

@@ -23,7 +23,6 @@ from lowres_ssl.errors import ConfigError, DataError, UserError
 from lowres_ssl.reporting.cells import get_legend_name, replace_others
 from lowres_ssl.reporting.figures import Picture
 from lowres_ssl.reporting.figures._style import use_figure_style
-from lowres_ssl.reporting.fill_commands import get_image_words
 from lowres_ssl.reporting.html.page_data import build_feature_maps, build_page_data, choose_shown_images
 from lowres_ssl.reporting.html.sections import (
     Chapter,
@@ -34,7 +33,7 @@ from lowres_ssl.reporting.html.sections import (
     find_hard_examples,
     list_report_runs,
 )
-from lowres_ssl.reporting.stored import Stored
+from lowres_ssl.reporting.stored import Stored, get_image_words
 from lowres_ssl.reporting.tables.build import TABLE_BUILDERS
 from lowres_ssl.reporting.tables.formats import Table
 from lowres_ssl.reporting.tables.score_table import list_table_probes

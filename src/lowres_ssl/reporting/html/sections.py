@@ -18,7 +18,7 @@ from lowres_ssl.data.prepare import load_catalogue
 from lowres_ssl.data.splits import compute_leakage, load_split
 from lowres_ssl.errors import UserError
 from lowres_ssl.reporting.cells import LEGEND_NAMES, get_legend_name
-from lowres_ssl.reporting.fill_commands import list_run_commands
+from lowres_ssl.reporting.stored import list_run_commands
 from lowres_ssl.runs.collapse import RUN_MARKS
 from lowres_ssl.runs.filters import ResultFilters
 from lowres_ssl.runs.predictions import ResultCell, TestPredictions, check_same_predicted_images

@@ -19,8 +19,7 @@ from lowres_ssl.reporting.cells import (
     format_signed,
     get_mark_sign,
 )
-from lowres_ssl.reporting.fill_commands import MissingCell, choose_encoder_name, list_fill_commands
-from lowres_ssl.reporting.stored import Stored
+from lowres_ssl.reporting.stored import MissingCell, Stored, choose_encoder_name, list_fill_commands
 from lowres_ssl.reporting.tables.formats import DASH, Block, Record, Table, Text
 from lowres_ssl.reporting.tables.score_table import (
     TableLine,

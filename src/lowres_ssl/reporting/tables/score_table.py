@@ -21,8 +21,7 @@ from lowres_ssl.reporting.cells import (
     list_others,
     replace_others,
 )
-from lowres_ssl.reporting.fill_commands import MissingCell, choose_encoder_name, list_fill_commands
-from lowres_ssl.reporting.stored import Stored
+from lowres_ssl.reporting.stored import MissingCell, Stored, choose_encoder_name, list_fill_commands
 from lowres_ssl.reporting.tables.formats import DASH, Block, Record, Table, Text
 from lowres_ssl.runs.filters import ResultFilters
 from lowres_ssl.runs.predictions import ResultCell, check_same_predicted_images

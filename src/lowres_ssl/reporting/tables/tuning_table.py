@@ -21,13 +21,13 @@ from lowres_ssl.evaluate.tuned_settings import (
     sort_by_preference,
 )
 from lowres_ssl.reporting.cells import OTHERS, describe_rows, format_provenance, list_others
-from lowres_ssl.reporting.fill_commands import (
+from lowres_ssl.reporting.stored import (
     MissingCell,
+    Stored,
     build_output_override,
     choose_encoder_name,
     list_fill_commands,
 )
-from lowres_ssl.reporting.stored import Stored
 from lowres_ssl.reporting.tables.formats import DASH, Block, Record, Table, Text
 from lowres_ssl.reporting.tables.score_table import list_row_patterns, list_table_datasets, select_rows
 from lowres_ssl.runs.query import check_same_kind
