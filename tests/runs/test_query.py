@@ -1,12 +1,11 @@
 """Which stored results meet in a column: what is refused, with what to type, and how the batch size is chosen."""
 
-import dataclasses
 from pathlib import Path
 
 import pytest
 from stored_runs import made_up_run
 
-from lowres_ssl.config.overrides import add_section_prefixes, get_short_keys
+from lowres_ssl.config.overrides import add_section_prefixes
 from lowres_ssl.errors import CheckpointError, ConfigError
 from lowres_ssl.runs.filters import ResultFilters
 from lowres_ssl.runs.index import read_index
@@ -256,11 +255,6 @@ def test_seeds_that_were_trained_otherwise_are_not_averaged(tmp_path: Path) -> N
     (column,) = columns(tmp_path)
     with pytest.raises(ConfigError, match=r"not trained alike: .* differ in learning_rate \("):
         column.cell("dcl")
-
-
-def test_filters_are_the_same_wherever_they_are_named() -> None:
-    names = {field.name for field in dataclasses.fields(ResultFilters)}
-    assert get_short_keys("tables") == ("filters", names)
 
 
 def test_filters_are_typed_without_their_section() -> None:

@@ -26,23 +26,23 @@ TableKind = Enum("TableKind", ["scores", "recipes", "tuned"])
 
 @dataclass
 class FiltersConfig:
-    """The fields of `ResultFilters`. They are typed without `filters.` (see `config/overrides.py`)."""
+    """Which results are meant, see `runs.filters.ResultFilters`. Typed without `filters.`, see `config/overrides.py`."""
 
-    entry: Any = MISSING  # a name or pattern, or several
-    dataset: str | None = MISSING
-    probe: str | None = MISSING
-    recipe: str | None = MISSING
-    backbone: str | None = MISSING
-    image_size: int | None = MISSING
-    storage_size: int | None = MISSING
-    epochs: int | None = MISSING
-    split: str | None = MISSING
-    split_seed: int | None = MISSING
-    split_digest: str | None = MISSING
-    precision: str | None = MISSING
-    settings: str | None = setting("text")
-    seed: Any = MISSING  # one, or a list
-    untrained_seed: Any = MISSING  # likewise
+    entry: Any = None
+    dataset: str | None = None
+    probe: str | None = None
+    recipe: str | None = None
+    backbone: str | None = None
+    image_size: int | None = None
+    storage_size: int | None = None
+    epochs: int | None = None
+    split: str | None = None
+    split_seed: int | None = None
+    split_digest: str | None = None
+    precision: str | None = None
+    settings: str | None = setting("text", default=None)
+    seed: Any = None
+    untrained_seed: Any = None
 
 
 @dataclass

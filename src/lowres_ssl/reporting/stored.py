@@ -261,7 +261,7 @@ class Stored:
     def read(cls, config: Any, store_dir: str = "") -> Self:
         """Read the index for a command, by its config. Raises `ConfigError` for a filter that nothing can have."""
         results, notes = read_index(Path(config.output_dir))
-        filters = ResultFilters.of(config.filters)
+        filters = ResultFilters(**vars(config.filters))
         notes += explain_unknown_names(filters, results)
         return cls(results, filters, Path(config.output_dir), Path(store_dir), notes)
 

@@ -5,11 +5,12 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from fnmatch import fnmatchcase
-from typing import Any, Self
+from typing import Any
 
 import pandas as pd
 from hydra.core.global_hydra import GlobalHydra
 
+from lowres_ssl.config.command_schemas import FiltersConfig
 from lowres_ssl.config.experiment_schema import SETTINGS_ORIGIN, SETTINGS_ORIGINS
 from lowres_ssl.data.splits import SPLIT_STRATEGIES
 from lowres_ssl.errors import ConfigError, did_you_mean
@@ -68,45 +69,24 @@ def format_settings_override(settings: str) -> str:
     return f"'settings={settings}'" if " " in settings else f"settings={settings}"
 
 
-@dataclass(frozen=True)
-class ResultFilters:
+@dataclass
+class ResultFilters(FiltersConfig):
     """Which results are meant; None: whatever there is, as long as it agrees.
 
     `recipe` and `epochs` are of trained encoders, `backbone` not of those that bring one of their own ("trivial",
     "pretrained NAME"). `entry`: names or patterns ("pretrained *"), or one. `split_digest` is its beginning. `settings`
     is a list such as "k=200, vote=uniform"; it does not limit probes without such a setting. `seed` is one, or a
     list of them; `untrained_seed` likewise, instead of it for encoders that nothing was trained for.
+
+    Raises `ConfigError` for seeds that are no whole numbers.
     """
 
-    entry: Sequence[str] | str | None = None
-    dataset: str | None = None
-    probe: str | None = None
-    recipe: str | None = None
-    backbone: str | None = None
-    image_size: int | None = None
-    storage_size: int | None = None
-    epochs: int | None = None
-    split: str | None = None
-    split_seed: int | None = None
-    split_digest: str | None = None
-    precision: str | None = None
-    settings: str | None = None
-    seed: int | Sequence[int] | None = None
-    untrained_seed: int | Sequence[int] | None = None
-
-    @classmethod
-    def of(cls, config: Any) -> Self:
-        """From the config of a command, by the names of its keys; those that it does not have are None.
-
-        Raises `ConfigError` for seeds that are no whole numbers.
-        """
-        filters = cls(**{field.name: getattr(config, field.name, None) for field in fields(cls)})
+    def __post_init__(self) -> None:
         for key in ("seed", "untrained_seed"):
-            asked = getattr(filters, key)
+            asked = getattr(self, key)
             seeds = to_list(asked)
             if asked is not None and (not seeds or any(type(each) is not int for each in seeds)):
                 raise ConfigError(f"{key}={asked}: wanted a whole number, or a list such as {key}=[0,1,2]")
-        return filters
 
     @property
     def entries(self) -> Sequence[str] | None:
