@@ -35,7 +35,7 @@ def type_command(*arguments: str) -> int:
 
 def compose_config(*words: str) -> PretrainConfig:
     """The config of `lowres-ssl pretrain WORDS`."""
-    register_schemas()
+    register_schemas("pretrain")
     before = get_gh_backup()
     GlobalHydra.instance().clear()
     with initialize_config_module("lowres_ssl.conf", version_base="1.3"):

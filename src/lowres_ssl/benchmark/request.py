@@ -16,7 +16,7 @@ from hydra.core.hydra_config import HydraConfig
 
 from lowres_ssl.benchmark.plan import BenchmarkCall, BenchmarkPlan, PlanQuestion, PlanSettings, PretrainedEncoder
 from lowres_ssl.benchmark.schedule import Race
-from lowres_ssl.config.check import read_config
+from lowres_ssl.config.check import read_config, register_schemas
 from lowres_ssl.config.experiment_schema import (
     BenchmarkConfig,
     DatasetConfig,
@@ -117,6 +117,7 @@ def check_methods(key: str, methods: Sequence[str]) -> None:
 
 def compose_training_config(words: Sequence[str], method: str) -> PretrainConfig:
     """Compose a training's config from these words; nothing of it is run here."""
+    register_schemas("pretrain")
     return read_config(compose("pretrain", overrides=[*words, f"method={method}", "dry_run=true"]), PretrainConfig)
 
 

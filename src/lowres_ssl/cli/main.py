@@ -131,7 +131,7 @@ def compose_and_run(command: str) -> None:
     # Errors come back to this function instead of ending in Hydra's own traceback printer.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     register_plugins()
-    register_configs()
+    register_configs(command)
 
     def task(cfg: DictConfig) -> object:
         # Imported within the job: what is missing or broken is then reported as the job's failure.

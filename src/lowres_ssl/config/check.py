@@ -77,16 +77,17 @@ class UserConfPlugin(SearchPathPlugin):
             search_path.append(provider="own", path=f"file://{folder}")
 
 
-def register_configs() -> None:
-    """Register the schemas and the user's folder, before Hydra begins; registering them again changes nothing."""
-    register_schemas()
+def register_configs(command: str) -> None:
+    """Register the command's schema and the user's folder, before Hydra begins; doing so again changes nothing."""
+    register_schemas(command)
     Plugins.instance().register(UserConfPlugin)
 
 
-def register_schemas() -> None:
-    """Put each command's schema where the first line of its `defaults` finds it."""
-    for command, schema in SCHEMAS.items():
-        ConfigStore.instance().store(name=f"{command}_schema", node=schema)
+def register_schemas(*commands: str) -> None:
+    """Put each command's schema where the first line of its `defaults` finds it. Only those that are composed: for
+    `--help` Hydra copies all that is registered a hundred times."""
+    for command in commands:
+        ConfigStore.instance().store(name=f"{command}_schema", node=SCHEMAS[command])
 
 
 def list_datasets(data_dir: str) -> tuple[list[tuple[str, DatasetConfig]], list[str]]:
@@ -94,6 +95,7 @@ def list_datasets(data_dir: str) -> tuple[list[tuple[str, DatasetConfig]], list[
 
     Only within a command, since Hydra has to have been started.
     """
+    register_schemas("data")
     sets, problems = [], []
     for choice in GlobalHydra.instance().config_loader().get_group_options("dataset"):
         try:

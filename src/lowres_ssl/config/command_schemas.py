@@ -26,7 +26,7 @@ TableKind = Enum("TableKind", ["scores", "recipes", "tuned"])
 
 @dataclass
 class FiltersConfig:
-    """Which results are meant, see `runs.filters.ResultFilters`. Typed without `filters.`, see `config/overrides.py`."""
+    """Which results are meant, see `runs.filters.ResultFilters`; typed without `filters.` (`config/overrides.py`)."""
 
     entry: Any = None
     dataset: str | None = None
