@@ -29,7 +29,7 @@ from lowres_ssl.evaluate.encoder_runs import (
 )
 from lowres_ssl.evaluate.evaluate import save_classifier
 from lowres_ssl.evaluate.features import EvaluationView, build_probe_features, extract_features
-from lowres_ssl.experiment.estimate import describe_training, estimate_run
+from lowres_ssl.experiment.estimate import estimate_run
 from lowres_ssl.experiment.plan import (
     TrainingSetup,
     build_training_setup,
@@ -41,6 +41,7 @@ from lowres_ssl.experiment.scores import compute_objective, score_and_print
 from lowres_ssl.io.locks import Lock
 from lowres_ssl.methods.base import build_method
 from lowres_ssl.runs.collapse import RUN_MARKS, find_run_marks
+from lowres_ssl.runs.expectation import describe_training
 from lowres_ssl.runs.records import RunIdentity, RunOutcome, RunRecord
 from lowres_ssl.runs.run import Run, find_runs_by_labels
 from lowres_ssl.runs.run_hash import build_run_labels
