@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from by_torchvision import select
 from fake_cuda import fake_cuda
 from in_process import compose_config
 from test_augmentation import ALL_THEN_SOME, ALWAYS, COUNT, EVERYTHING, KEYS, NOTHING, PAPER, STD, pictures, sizes
@@ -15,6 +16,9 @@ from lowres_ssl.augment import augmentation
 from lowres_ssl.augment.augmentation import Augmentation
 from lowres_ssl.augment.crop import crop_by_matrices, pack_crop_axes
 from lowres_ssl.augment.from_config import build_views
+from lowres_ssl.augment.operations import LUMA_WEIGHTS
+from lowres_ssl.augment.pipeline import StepTensors, ViewSteps
+from lowres_ssl.augment.sampling import AugmentationParameters, JitterOperation
 from lowres_ssl.device import copy_array_to_device
 
 SETTINGS = {
@@ -126,3 +130,33 @@ def test_both_views_of_a_batch_take_a_few_launches_and_two_copies(
             assert gpu.count("wait") == 0, gpu
             assert gpu.count("copy") == 2, gpu
             assert gpu.count("launch") <= kernels + 1, gpu  # and one that takes the batch's images
+
+
+def packed(settings: dict[str, object], channels: int = 3) -> tuple[AugmentationParameters, ViewSteps, StepTensors]:
+    make = Augmentation(**settings)
+    drawn, steps = make.sample(sizes(), KEYS, epoch=0, views=[0]), make.steps(channels)
+    return drawn, steps, steps.read(torch.from_numpy(steps.pack(drawn)))
+
+
+@pytest.mark.parametrize("channels", [3, 1])
+def test_every_view_has_its_blends_in_its_own_order_on_its_side_of_the_hue(channels: int) -> None:
+    drawn, steps, numbers = packed(ALWAYS, channels)
+    luma = np.array(LUMA_WEIGHTS if channels == 3 else [1.0])
+    for row in range(COUNT):
+        one = select(drawn, slice(row, row + 1))
+        matrices = {
+            JitterOperation.BRIGHTNESS: (one.brightness[0] * np.eye(channels), 0 * luma),
+            JitterOperation.CONTRAST: (one.contrast[0] * np.eye(channels), (1 - one.contrast[0]) * luma),
+            JitterOperation.SATURATION: (
+                one.saturation[0] * np.eye(channels) + (1 - one.saturation[0]) * luma,
+                0 * luma,
+            ),
+        }
+        order = [operation for operation in one.order[0] if operation in steps.operations]
+        hue = order.index(JitterOperation.HUE) if channels == 3 else len(order)
+        for side, operations in ((numbers.before, order[:hue]), (numbers.after, order[hue + 1 :])):
+            for place, blend in enumerate(side):
+                nothing = (np.eye(channels), 0 * luma)
+                matrix, means = matrices[operations[place]] if place < len(operations) else nothing
+                np.testing.assert_allclose(blend[row, :-1], matrix, atol=1e-12)
+                np.testing.assert_allclose(blend[row, -1], means, atol=1e-12)

@@ -8,7 +8,14 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from lowres_ssl.config.command_schemas import PATH_KEYS, TEXT_KEYS
-from lowres_ssl.config.overrides import check_overrides, escape_interpolations, format_command, quote_text
+from lowres_ssl.config.overrides import (
+    check_overrides,
+    escape_interpolations,
+    format_budget,
+    format_command,
+    parse_duration,
+    quote_text,
+)
 from lowres_ssl.errors import ConfigError
 
 AWKWARD = [
@@ -166,3 +173,33 @@ def test_stored_text_looks_nothing_up(text: str) -> None:
     stored = {"a": [text], "b": {"c": text}}
     config = OmegaConf.create({"a": 1, "b": 2, "stored": escape_interpolations(stored)})
     assert OmegaConf.to_container(config, resolve=True)["stored"] == stored
+
+
+@pytest.mark.parametrize(
+    ("typed", "seconds"),
+    [
+        ("90s", 90),
+        ("30min", 1800),
+        ("2h", 7200),
+        ("1h30min", 5400),
+        ("1h 30min", 5400),
+        ("1.5h", 5400),
+        ("1d", 86400),
+        ("30MIN", 1800),
+    ],
+)
+def test_time_is_read_as_it_is_said(typed: str, seconds: float) -> None:
+    assert parse_duration(typed) == seconds
+
+
+@pytest.mark.parametrize("typed", ["", "soon", "-30min", "30", "1:30", "30min!", "5parsecs", "min", "1e3s", "0h0min"])
+def test_what_is_no_time_is_refused(typed: str) -> None:
+    with pytest.raises(ConfigError, match="budget="):
+        parse_duration(typed)
+
+
+@pytest.mark.parametrize(
+    "seconds", [0.2, 1, 59.5, 90, 119, 120, 121, 1799, 1800, 1801, 3600, 3601, 5400, 86400, 100000]
+)
+def test_time_that_is_offered_can_be_typed_and_is_never_less(seconds: float) -> None:
+    assert seconds <= parse_duration(format_budget(seconds)) < seconds + 60

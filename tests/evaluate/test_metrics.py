@@ -87,17 +87,6 @@ def test_class_absent_from_the_labels_counts_in_no_mean_and_may_be_predicted() -
     assert (got.sensitivity["c"], got.specificity["c"]) == (None, 0.75)
 
 
-@pytest.mark.parametrize("classes", [2, 5])
-def test_class_never_predicted_has_an_f1_of_0_and_raises_no_warning(classes: int) -> None:
-    labels = list(range(classes)) * 4
-    got = scored(labels, [0] * len(labels), "abcde"[:classes])
-    assert got.macro_f1 == pytest.approx(2 / (classes + 1) / classes)
-    assert got.balanced_accuracy == pytest.approx(1 / classes)
-    assert got.auroc == pytest.approx(0.5)
-    assert got.sensitivity["b"] == 0.0
-    assert got.specificity == {"a": 0.0} | dict.fromkeys("abcde"[1:classes], 1.0)
-
-
 @pytest.mark.parametrize("predicted", [0, 1])
 def test_images_of_one_class_leave_nothing_to_divide_by(predicted: int) -> None:
     got = scored([0, 0, 0], [predicted] * 3, "ab")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from made_runs import Made
-from stored_runs import reseal
+from stored_runs import made_up_run, reseal
 
 import lowres_ssl
 from lowres_ssl import embed, load_encoder, predict
@@ -19,6 +19,7 @@ from lowres_ssl.errors import ConfigError, DataError
 from lowres_ssl.inference.api import Embeddings
 from lowres_ssl.inference.load import PortableEncoder, choose_stored_result
 from lowres_ssl.runs.result_io import read_predictions
+from lowres_ssl.runs.run import Run
 from lowres_ssl.stats.calibration import calibrate
 
 WHY = "its content is none of PNG, JPEG, TIFF, BMP, WEBP, GIF"
@@ -154,3 +155,34 @@ def test_examples_of_the_documentation_run(made: Made, monkeypatch: pytest.Monke
     monkeypatch.chdir(made.outputs.parent)
     for block in ours:
         exec(block.replace('"RUN"', repr(made.run.name)).replace('"FOLDER"', repr(str(made.images))), {})
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """With a KNN and a logistic result at fp32."""
+    for probe in ("knn", "logistic"):
+        folder = made_up_run(tmp_path, method="supervised", probe=probe)
+    return Run(folder.parent)
+
+
+@pytest.mark.parametrize("by_folder", [False, True])
+def test_a_result_is_named_by_its_probe_or_its_folder(run: Run, by_folder: bool) -> None:
+    for folder, result in run.results():
+        assert choose_stored_result(run, folder.name if by_folder else result.probe, "fp32")[0] == folder
+
+
+@pytest.mark.parametrize(
+    ("asked", "precision"), [("nonsense", "fp32"), ("linear", "fp32"), ("logistic", "bf16"), (None, "bf16")]
+)
+def test_error_lists_what_there_is_and_how_to_make_another(run: Run, asked: str | None, precision: str) -> None:
+    knn, logistic = (folder.name for folder, _ in run.results())
+    there = rf"there is {knn} \(precision=fp32\), {logistic} \(precision=fp32\); type one of these"
+    make = rf"lowres-ssl evaluate run={run.name} precision={precision} probe=\[PROBE\]$"
+    with pytest.raises(ConfigError, match=f"no stored result of {asked or 'any probe'} at .*{there}.* or {make}"):
+        choose_stored_result(run, asked, precision)
+
+
+def test_several_results_are_told_apart_by_their_settings(run: Run, tmp_path: Path) -> None:
+    made_up_run(tmp_path, method="supervised", probe="knn", settings={"k": 7})
+    with pytest.raises(ConfigError, match=r"probe=knn-\w+ \(k=\d+\) or knn-\w+ \(k=\d+\)$"):
+        choose_stored_result(run, "knn", "fp32")

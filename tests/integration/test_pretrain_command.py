@@ -4,6 +4,8 @@ import csv
 import json
 import math
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -129,3 +131,14 @@ def test_released_code_keeps_the_rows_of_table_1(lowres_ssl: Command) -> None:
     out = lowres_ssl("pretrain", *words).out
     for line in ("batch_size: 64", "learning_rate: 0.5", "restart_from_best: true"):
         assert line in out
+
+
+SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "walk_of_a_run.py"
+
+
+def test_pretrain_crosses_few_files() -> None:
+    answer = subprocess.run([sys.executable, SCRIPT], capture_output=True, text=True, check=True)
+    counts = re.search(r"the walk: (\d+) files, (\d+) changes of file", answer.stdout)
+    assert counts is not None
+    assert int(counts[1]) <= 35
+    assert int(counts[2]) <= 85  # wanted: 80

@@ -1,17 +1,20 @@
 """Heads side by side: each is what it would be alone, whatever becomes of its neighbours."""
 
+import gc
 import math
+import weakref
 from collections.abc import Callable
 
 import pytest
 import torch
+from fake_cuda import fake_cuda, to_fake_cuda
 from heads_alone import as_pytorch_has_it, trained_alone
 from test_linear import mlp
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lowres_ssl.probes.base import Features
-from lowres_ssl.probes.batched_mlp import BatchedMLP
+from lowres_ssl.probes.batched_mlp import BatchedMLP, HeadTraining
 
 Clouds = Callable[..., Features]
 RATES, SEEDS = [0.05, 0.05, 0.003, 0.05], [4, 5, 4, 4]
@@ -86,3 +89,38 @@ def test_heads_on_a_gpu_are_chosen_as_on_the_cpu(clouds: Clouds) -> None:
     _, fits = mlp(epochs=10).fit(there, RATES, SEEDS)
     _, wanted = mlp(epochs=10).fit(features, RATES, SEEDS)
     assert [fit.accuracy for fit in fits] == pytest.approx([fit.accuracy for fit in wanted])
+
+
+LAUNCHES = 25  # with autograd and PyTorch's optimiser it was 28
+
+
+def training_on_fake_cuda(heads: int) -> HeadTraining:
+    trained = BatchedMLP(16, 8, 3, [torch.Generator() for _ in range(heads)])
+    to_fake_cuda(trained)
+    features, labels = torch.empty(40, 16, device="cuda"), torch.empty(40, dtype=torch.int64, device="cuda")
+    return HeadTraining(trained, [0.1] * heads, features, labels, 3, batch_size=8)
+
+
+@pytest.mark.parametrize("heads", [1, 3])
+def test_a_step_on_a_gpu_waits_for_nothing_and_copies_nothing_from_the_host(heads: int) -> None:
+    with fake_cuda() as gpu:
+        training = training_on_fake_cuda(heads)
+        gpu.operations.clear()
+        training.step(training.rows)
+    assert gpu.count("wait") == gpu.count("copy") == 0, gpu
+    assert 0 < gpu.count("launch") <= LAUNCHES, gpu
+
+
+def test_a_training_is_gone_once_nobody_has_it() -> None:
+    """With what it has on the GPU, and not when Python next looks for circles."""
+    with fake_cuda():
+        training = training_on_fake_cuda(1)
+        assert training.graph is not None
+        training.full_step()
+    there = weakref.ref(training)
+    gc.disable()
+    try:
+        del training
+        assert there() is None
+    finally:
+        gc.enable()

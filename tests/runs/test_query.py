@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 from stored_runs import made_up_run
 
-from lowres_ssl.config.overrides import add_section_prefixes
 from lowres_ssl.errors import CheckpointError, ConfigError
 from lowres_ssl.runs.filters import ResultFilters
 from lowres_ssl.runs.index import read_index
@@ -188,13 +187,6 @@ def test_batch_size_without_all_seeds_is_left_out_with_a_note(tmp_path: Path) ->
     assert "batch size 64 has 1 of 3 seeds" in best.notes[0]
 
 
-def test_missing_cell_is_none(tmp_path: Path) -> None:
-    made_up_run(tmp_path, batch_size=16)
-    (column,) = columns(tmp_path)
-    assert column.cell("vicreg") is None
-    assert column.cell("dcl", 64) is None
-
-
 def test_untrained_encoder_has_no_batch_size_and_no_recipe(tmp_path: Path) -> None:
     made_up_run(tmp_path, recipe="released_code")
     made_up_run(tmp_path, method="random", recipe="paper")
@@ -255,15 +247,6 @@ def test_seeds_that_were_trained_otherwise_are_not_averaged(tmp_path: Path) -> N
     (column,) = columns(tmp_path)
     with pytest.raises(ConfigError, match=r"not trained alike: .* differ in learning_rate \("):
         column.cell("dcl")
-
-
-def test_filters_are_typed_without_their_section() -> None:
-    assert add_section_prefixes("tables", ["recipe=paper", "table=[paper2]", "filters.epochs=3"]) == [
-        "filters.recipe=paper",
-        "table=[paper2]",
-        "filters.epochs=3",
-    ]
-    assert add_section_prefixes("pretrain", ["recipe=paper"]) == ["recipe=paper"]
 
 
 def test_predictions_of_a_cell_are_a_row_a_seed(tmp_path: Path) -> None:

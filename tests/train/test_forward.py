@@ -8,21 +8,27 @@ from typing import Any
 
 import pytest
 import torch
+from experiments import Arguments, Make, first_norm
+from fake_cuda import fake_cuda, to_fake_cuda
 from functorch.compile import nop
+from method_files import METHODS, shrunk
+from tiny_training import CPU, SIMCLR
 from torch import Tensor, nn
 from torch._dynamo.backends.common import aot_autograd
 
-from lowres_ssl.device import DevicePrecision, disable_tf32
+from lowres_ssl.device import CHANNELS_LAST, NCHW, DevicePrecision, disable_tf32
+from lowres_ssl.encoders.base import list_fixed_encoders
 from lowres_ssl.methods.base import build_method
 from lowres_ssl.seeding import seed_torch
-from lowres_ssl.train.forward import ForwardPass
+from lowres_ssl.train import forward
+from lowres_ssl.train.forward import TIMED_STEPS, ForwardPass, measure_faster_layout
+from lowres_ssl.train.history import EpochMeter
 from lowres_ssl.train.optimizers import SGD
 
 ROOT = Path(__file__).resolve().parents[2]
 # Relative, in fp32, over three steps: compiled kernels add up in another order. On a CPU 1.2e-7 was the most.
 TOLERANCE = 1e-4
 RATE = 0.01
-SIMCLR = {"name": "simclr", "projector_hidden": 16, "projector_output": 16, "temperature": 0.5}
 
 
 def losses(device: str, *, compiled: bool, joint: bool = True) -> list[float]:
@@ -154,3 +160,108 @@ def test_compiling_is_a_trial_that_is_timed_once_a_shape_and_leaves_no_trace(
     assert step.compiled
     assert all(torch.equal(value, before[key]) for key, value in encoder.state_dict().items())
     assert all(parameter.grad is None for parameter in [*encoder.parameters(), *method.parameters()])
+
+
+Encoders = Callable[[int], nn.Module]
+FP32 = DevicePrecision(CPU, "fp32")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "chosen"),
+    [
+        ({CHANNELS_LAST: [1.0, 2.0], NCHW: [1.0, 1.0]}, CHANNELS_LAST),
+        ({CHANNELS_LAST: [1.06, 9.0], NCHW: [9.0, 1.0]}, NCHW),
+        ({CHANNELS_LAST: [1.04, 9.0], NCHW: [9.0, 1.0]}, CHANNELS_LAST),
+        ({CHANNELS_LAST: [1.0, 1.0], NCHW: [1.5, 1.5]}, CHANNELS_LAST),
+    ],
+)
+def test_nchw_is_chosen_where_its_best_turn_is_clearly_the_faster(
+    seconds: dict[str, list[float]], chosen: str, monkeypatch: pytest.MonkeyPatch, tiny_encoder: Encoders
+) -> None:
+    monkeypatch.setattr(forward, "time_steps", lambda steps, turns: seconds)
+    method = build_method(SIMCLR, features=8, seed=0)
+    assert measure_faster_layout(tiny_encoder(0), method, FP32, joint=True, batch_size=4, image_size=12) == chosen
+
+
+def test_steps_are_timed_in_each_layout_and_the_model_is_left_as_it_was(tiny_encoder: Encoders) -> None:
+    encoder, method = tiny_encoder(0), build_method(SIMCLR, features=8, seed=0)
+    before = {key: value.clone() for key, value in encoder.state_dict().items()}
+    seen: list[str] = []
+
+    def note(module: nn.Module, inputs: tuple[torch.Tensor, ...], _: torch.Tensor) -> None:
+        kernel = module[0].weight
+        by_pixel = [each.is_contiguous(memory_format=torch.channels_last) for each in (kernel, inputs[0])]
+        assert module.training
+        assert by_pixel[0] is by_pixel[1]
+        seen.append(CHANNELS_LAST if by_pixel[0] else NCHW)
+
+    encoder.eval().register_forward_hook(note)
+    measure_faster_layout(encoder, method, FP32, joint=True, batch_size=4, image_size=12)
+    assert seen == [CHANNELS_LAST, NCHW] * (TIMED_STEPS // 2)
+    assert not encoder.training
+    assert all(torch.equal(value, before[key]) for key, value in encoder.state_dict().items())
+    assert all(parameter.grad is None for parameter in encoder.parameters())
+
+
+def two_views() -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(6, 3, 12, 12, generator=generator), 3 + 2 * torch.randn(6, 3, 12, 12, generator=generator)
+
+
+def test_joint_batch_norm_sees_both_views_together(experiment: Make) -> None:
+    run, (first, second) = experiment(), two_views()
+    run.method.encode(run.encoder.train(), (first, second), joint=True)
+    norm = first_norm(run.encoder)
+    together = run.encoder[0](torch.cat((first, second))).transpose(0, 1).flatten(1)
+    assert norm.num_batches_tracked == 1
+    torch.testing.assert_close(norm.running_mean, 0.1 * together.mean(1))
+    torch.testing.assert_close(norm.running_var, 0.9 + 0.1 * together.var(1))
+
+
+def test_per_view_batch_norm_sees_each_view_alone(experiment: Make) -> None:
+    run, (first, second) = experiment(), two_views()
+    run.method.encode(run.encoder.train(), (first, second), joint=False)
+    norm = first_norm(run.encoder)
+    one, two = (run.encoder[0](view).transpose(0, 1).flatten(1) for view in (first, second))
+    assert norm.num_batches_tracked == 2
+    torch.testing.assert_close(norm.running_mean, 0.09 * one.mean(1) + 0.1 * two.mean(1))
+    torch.testing.assert_close(norm.running_var, 0.81 + 0.09 * one.var(1) + 0.1 * two.var(1))
+
+
+def test_joint_and_per_view_are_the_same_without_batch_norm(experiment: Make, trained_method: Arguments) -> None:
+    """In evaluation mode: the halves of the joint pass are the two views, in their order, for every output."""
+    run, (first, second) = experiment(arguments=trained_method), two_views()
+    run.encoder.eval()
+    run.method.prepare(run.encoder)
+    run.method.eval()
+    joint = run.method.encode(run.encoder, (first, second), joint=True)
+    apart = run.method.encode(run.encoder, (first, second), joint=False)
+    torch.testing.assert_close(joint, apart)
+
+
+TRAINED = [name for name in METHODS if name not in list_fixed_encoders()]
+
+
+@pytest.mark.parametrize("joint", [True, False], ids=["joint", "per view"])
+@pytest.mark.parametrize("name", TRAINED)
+def test_a_step_waits_for_nothing_and_copies_nothing(
+    name: str, joint: bool, tiny_encoder: Callable[[int], nn.Module]
+) -> None:
+    encoder = tiny_encoder(0)
+    method = build_method(shrunk(METHODS[name]), features=8, classes=3, images=8, seed=0)
+    method.prepare(encoder)
+    with fake_cuda() as gpu:
+        to_fake_cuda(encoder)
+        to_fake_cuda(method)
+        forward = ForwardPass(encoder, method, DevicePrecision(torch.device("cuda"), "bf16"), joint=joint)
+        meter = EpochMeter(batch_size=4)
+        sizes = [round(16 * kind.size) for kind in method.view_kinds()]
+        views = [torch.empty(4, 3, size, size, device="cuda") for size in sizes]
+        labels = torch.empty(4, dtype=torch.int64, device="cuda") if method.takes_labels else None
+        for _ in range(2):
+            gpu.operations.clear()
+            losses, embeddings = forward(views, labels)
+            meter.add(losses, embeddings)
+    assert losses["loss"].is_cuda
+    assert gpu.count("wait") == gpu.count("copy") == 0, gpu
+    assert gpu.count("launch") > 0

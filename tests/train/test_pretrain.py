@@ -1,15 +1,19 @@
 """The loop, with an encoder of three convolutions on 40 images of noise: what it is given, and what it tells."""
 
+import os
+import signal
+
 import numpy as np
 import pytest
 import torch
-from experiments import VICREG, Arguments, Make, same
+from experiments import STEPS, VICREG, Arguments, Make, same
 from tiny_training import CPU, SIMCLR, TRAINING
 from torch import Tensor, nn
 
 from lowres_ssl.device import DevicePrecision
-from lowres_ssl.errors import ConfigError
+from lowres_ssl.errors import ConfigError, TrainingError
 from lowres_ssl.evaluate.features import EvaluationView, extract_features
+from lowres_ssl.train.checkpoint import load_state
 from lowres_ssl.train.state import ReadBatch, TrainingOptions
 
 COLUMNS = [
@@ -32,16 +36,6 @@ def test_a_batch_larger_than_the_set_is_refused_with_the_largest_power_of_two(im
         training.steps_per_epoch(images)
     assert str(caught.value).startswith(f"batch_size=64: the training set has {images} images, ")
     assert str(caught.value).endswith(f"; try batch_size={advised}")
-
-
-@pytest.mark.parametrize(
-    ("images", "keep", "steps"),
-    [(8, False, 1), (8, True, 1), (15, False, 1), (15, True, 2), (16, True, 2), (17, True, 2), (18, True, 3)],
-)
-def test_an_incomplete_last_batch_is_dropped_or_kept_but_for_a_single_image(
-    images: int, keep: bool, steps: int
-) -> None:
-    assert TrainingOptions(**vars(TRAINING) | {"keep_last_batch": keep}).steps_per_epoch(images) == steps
 
 
 @pytest.mark.parametrize(
@@ -115,3 +109,45 @@ def test_on_epoch_is_given_the_history_so_far(experiment: Make) -> None:
     run = experiment()
     history = run.run().history
     assert run.histories == [history[:1], history[:2], history]
+
+
+@pytest.mark.parametrize(("precision", "advice"), [("fp32", ""), ("bf16", ", or precision=fp32")])
+def test_a_nan_names_the_epoch_the_terms_and_what_to_try(experiment: Make, precision: str, advice: str) -> None:
+    run = experiment(arguments=VICREG, precision=precision)
+    run.at_call(2 * STEPS + 3, lambda output: output * torch.nan)
+    with pytest.raises(TrainingError) as caught:
+        run.run()
+    assert str(caught.value) == (
+        "epoch 2, step 4: the loss is no longer finite (means of the epoch: loss nan, invariance nan, variance nan, "
+        "covariance nan); what was saved before it is kept; try learning_rate=0.005, a longer warm-up such as "
+        f"warmup_epochs=3{advice}"
+    )
+
+
+def test_a_nan_is_not_saved_by_time_and_the_run_can_be_gone_on_from_what_was(experiment: Make) -> None:
+    run, through = experiment(training={"checkpoint_seconds": 0}), experiment()
+    run.at_call(2 * STEPS + 3, lambda output: output * torch.nan)
+    with pytest.raises(TrainingError, match=r"^epoch 2, step \d: the loss is no longer finite"):
+        run.run()
+    assert all(weight.isfinite().all() for weight in load_state(run.checkpoint)["model"].values())
+    run.prepare().run()
+    through.run()
+    assert same(run.weights(), through.weights())
+
+
+def test_a_nan_is_not_saved_when_stopped_either(experiment: Make) -> None:
+    run = experiment()
+    run.at_call(1, lambda output: output * torch.nan)
+    run.at_call(3, lambda _: os.kill(os.getpid(), signal.SIGTERM))
+    with pytest.raises(TrainingError, match=r"^epoch 1, step 2: "):
+        run.run()
+    assert not run.checkpoint.exists()
+
+
+def test_a_weight_that_is_not_finite_is_noticed_though_the_loss_is(experiment: Make) -> None:
+    """The last step's gradient is infinite: the loss before it was fine."""
+    run = experiment(training={"epochs": 1})
+    run.at_call(2 * STEPS, lambda output: output.register_hook(lambda gradient: gradient * torch.inf) and None)
+    with pytest.raises(TrainingError, match=r"^epoch 1, step 4: a weight is no longer finite \(.*loss \d"):
+        run.run()
+    assert not run.checkpoint.exists()
