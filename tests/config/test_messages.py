@@ -83,7 +83,7 @@ def describe(case: str) -> str:
 
 @pytest.fixture(scope="module")
 def said() -> dict[str, str]:
-    register_schemas(*SCHEMAS)
+    register_schemas("pretrain", "tables", "runs", "embed", "init")
     with initialize_config_module("lowres_ssl.conf", version_base="1.3"):
         return {case: describe(case) for case in CASES.splitlines()}
 
@@ -101,7 +101,7 @@ def test_each_is_one_line_and_no_secret_is_repeated(said: dict[str, str]) -> Non
 
 
 if __name__ == "__main__":
-    register_schemas(*SCHEMAS)
+    register_schemas("pretrain", "tables", "runs", "embed", "init")
     with initialize_config_module("lowres_ssl.conf", version_base="1.3"):
         print("\n".join(f"{case}\t{describe(case)}" for case in CASES.splitlines()))
 

@@ -124,7 +124,7 @@ def test_what_is_no_path_or_quoted_already_is_left_alone(override: str) -> None:
         "hydra.run.dir=/tmp/x",
         "+hydra.callbacks.x._target_=os.system",
         "hydra.callbacks={}",
-        "~hydra.callbacks.failures",
+        "~hydra.callbacks.sweep_end",
         "hydra/callbacks=mine",
         "dataset@hydra.callbacks.x=mine",
         "+dataset@hydra=mine",

@@ -9,7 +9,7 @@ from stored_runs import made_up_result
 
 from lowres_ssl.experiment.scores import compute_objective
 from lowres_ssl.runs.records import ResultRecord
-from lowres_ssl.sweeps.jobs import Found
+from lowres_ssl.sweeps.jobs import print_found
 
 
 def result(probe: str, validation: float | None, test: float = 1.0) -> ResultRecord:
@@ -49,7 +49,7 @@ def test_what_was_found_is_a_result_also_where_it_is_to_be_quiet(
     OmegaConf.save(OmegaConf.create(found), tmp_path / "optimization_results.yaml")
     task = ["dataset=breast", "learning_rate=tag(log,interval(0.001,0.1))"]
     hydra = {"sweep": {"dir": str(tmp_path)}, "job": {"config_name": "pretrain"}, "overrides": {"task": task}}
-    Found().on_multirun_end(OmegaConf.create({"hydra": hydra, "label_fraction": fractions}))
+    print_found(OmegaConf.create({"hydra": hydra, "label_fraction": fractions}))
     said = (
         f"best validation accuracy of KNN{labels}: 0.7500, by\nlowres-ssl pretrain dataset=breast learning_rate=0.01\n"
     )

@@ -125,23 +125,25 @@ def record_lost_job(config: DictConfig, number: int, overrides: Sequence[str], w
         write_json(path, asdict(Failure(format_command(config.hydra.job.config_name, *overrides), message, CRASH_CODE)))
 
 
-class Failures(Callback):
-    """List what failed in a sweep, and end the sweep with the exit code of the first. Hydra calls it."""
+class SweepEnd(Callback):
+    """Print what the jobs of a sweep left, and end it with the exit code of the first that failed. Hydra calls it."""
 
     folder: ClassVar[Path | None] = None  # of the sweep at hand
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        Failures.folder = Path(config.hydra.sweep.dir)
+        SweepEnd.folder = Path(config.hydra.sweep.dir)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        failures = print_failures()
-        if failures:
+        print_found(config)
+        if estimates := [RunEstimate(**note) for note in iter_notes(Path(config.hydra.sweep.dir), ESTIMATE_NOTE)]:
+            print(format_total(estimates), flush=True)
+        if failures := print_failures():
             raise SystemExit(failures[0].exit_code)
 
 
 def print_failures() -> list[Failure]:
     """List what failed in the sweep at hand; if there is none, nothing."""
-    folder, Failures.folder = Failures.folder, None
+    folder, SweepEnd.folder = SweepEnd.folder, None
     failures = [] if folder is None else list(iter_failures(folder))
     if failures:
         log_error(f"{pluralise(len(failures), 'job')} of this sweep failed. Each again, when it is mended:")
@@ -150,20 +152,18 @@ def print_failures() -> list[Failure]:
     return failures
 
 
-class Found(Callback):
-    """Print what a search has found, and what to type for it. Hydra calls it."""
-
-    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        path = Path(config.hydra.sweep.dir) / "optimization_results.yaml"
-        if not path.exists():
-            return
-        found = OmegaConf.load(path)
-        chosen = {f"{key}": f"{key}={value}" for key, value in found.best_params.items()}
-        fixed = [each for each in config.hydra.overrides.task if each.partition("=")[0] not in chosen]
-        fraction = max(config.get("label_fraction") or [1.0])  # of several, the score is of the largest
-        labels = "" if fraction == 1 else f" with {100 * fraction:g}% of the labels"
-        print(f"best {OBJECTIVE_NAME}{labels}: {found.best_value:.4f}, by")
-        print(format_command(config.hydra.job.config_name, *fixed, *chosen.values()), flush=True)
+def print_found(config: DictConfig) -> None:
+    """Print what a search has found, if it was one, and what to type for it."""
+    path = Path(config.hydra.sweep.dir) / "optimization_results.yaml"
+    if not path.exists():
+        return
+    found = OmegaConf.load(path)
+    chosen = {f"{key}": f"{key}={value}" for key, value in found.best_params.items()}
+    fixed = [each for each in config.hydra.overrides.task if each.partition("=")[0] not in chosen]
+    fraction = max(config.get("label_fraction") or [1.0])  # of several, the score is of the largest
+    labels = "" if fraction == 1 else f" with {100 * fraction:g}% of the labels"
+    print(f"best {OBJECTIVE_NAME}{labels}: {found.best_value:.4f}, by")
+    print(format_command(config.hydra.job.config_name, *fixed, *chosen.values()), flush=True)
 
 
 @dataclass(frozen=True)
@@ -186,15 +186,6 @@ def print_estimate(estimate: RunEstimate) -> None:
     print(f"{estimate.run}: {estimate.state}{to_go}", flush=True)
     if is_in_sweep():
         write_note(ESTIMATE_NOTE, asdict(estimate))
-
-
-class Totals(Callback):
-    """Add up the estimates of a dry sweep's jobs, whichever process they ran in. Hydra calls it."""
-
-    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        estimates = [RunEstimate(**note) for note in iter_notes(Path(config.hydra.sweep.dir), ESTIMATE_NOTE)]
-        if estimates:
-            print(format_total(estimates), flush=True)
 
 
 def format_total(estimates: Sequence[RunEstimate]) -> str:
