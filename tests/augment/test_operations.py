@@ -61,32 +61,21 @@ def floats(numbers: np.ndarray) -> Tensor:
     return torch.from_numpy(numbers.astype(np.float32))
 
 
-def blended(images: Tensor, factor: np.ndarray, mean_weight: np.ndarray, luma_weight: np.ndarray) -> Tensor:
-    numbers = operations.compute_blend_numbers(factor, mean_weight, luma_weight, images.shape[1])
-    return operations.blend(images.float() / 255, floats(numbers))
-
-
-@pytest.mark.parametrize("channels", [3, 1])
-def test_brightness(channels):
+@pytest.mark.parametrize(
+    ("means", "lumas", "theirs", "channels"),
+    [
+        (0, 0, tv.adjust_brightness, 3),
+        (0, 0, tv.adjust_brightness, 1),
+        (1, 0, tv.adjust_contrast, 3),
+        (1, 0, tv.adjust_contrast, 1),
+        (0, 1, tv.adjust_saturation, 3),
+    ],
+)
+def test_brightness_contrast_and_saturation(means, lumas, theirs, channels):
     images, factor = pictures(channels), some(0, 2.5)
-    ours = blended(images, factor, 0 * factor, 0 * factor)
-    check(ours, images, lambda image, row: tv.adjust_brightness(image, factor[row]))
-    assert ours.max() == 1
-
-
-@pytest.mark.parametrize("channels", [3, 1])
-def test_contrast(channels):
-    images, factor = pictures(channels), some(0, 2.5)
-    ours = blended(images, factor, 1 - factor, 0 * factor)
-    check(ours, images, lambda image, row: tv.adjust_contrast(image, factor[row]))
-    assert ours.min() == 0
-    assert ours.max() == 1
-
-
-def test_saturation():
-    images, factor = pictures(), some(0, 2.5)
-    ours = blended(images, factor, 0 * factor, 1 - factor)
-    check(ours, images, lambda image, row: tv.adjust_saturation(image, factor[row]))
+    numbers = operations.compute_blend_numbers(factor, means * (1 - factor), lumas * (1 - factor), channels)
+    ours = operations.blend(images.float() / 255, floats(numbers))
+    check(ours, images, lambda image, row: theirs(image, factor[row]))
     assert ours.min() == 0
     assert ours.max() == 1
 
