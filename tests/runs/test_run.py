@@ -1,7 +1,8 @@
-"""Runs on disk: their names, what is written, found and read, what is refused as damaged, what can go."""
+"""Runs on disk: their names and hashes, what is written, found and read, what is refused as damaged, what can go."""
 
 import contextlib
 import csv
+import json
 import math
 import os
 import shutil
@@ -12,8 +13,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from stored_runs import OUTCOME, made_up_config, made_up_identity, made_up_record, made_up_result, made_up_run
+from in_process import compose_config
+from stored_runs import OUTCOME, made_up_config, made_up_identity, made_up_record, made_up_result, made_up_run, reseal
 
+from lowres_ssl.config.experiment_schema import PretrainConfig
 from lowres_ssl.errors import CheckpointError, DataError
 from lowres_ssl.io.atomic import check_writable, make_temp_folder, write_json
 from lowres_ssl.io.checksummed_json import hash_content, hash_file
@@ -22,6 +25,7 @@ from lowres_ssl.runs.cleanup import find_leftovers
 from lowres_ssl.runs.index import read_index
 from lowres_ssl.runs.result_io import find_result, read_predictions, read_result, write_result
 from lowres_ssl.runs.run import Run, find_runs, find_runs_by_labels, get_identified_run, relocate_path
+from lowres_ssl.runs.run_hash import list_numeric_settings
 
 IDENTITY, RECORD, RESULT = made_up_identity(epochs=250), made_up_record(), made_up_result()
 
@@ -337,3 +341,47 @@ def test_damaged_result_costs_no_other_of_its_run(tmp_path: Path, name: str, sai
     frame, problems = read_index(tmp_path)
     assert (list(frame["run"]), len(problems)) == ([damaged.parent.name], 2)
     assert frame["result"].isna().all()
+
+
+FIRST_CONFIG = json.loads((Path(__file__).parent / "first_config.json").read_text())  # what a run stored first
+
+
+def list_settings(*words: str) -> dict[str, Any]:
+    return dict(list_numeric_settings(compose_config("dataset=phantom", *words), PretrainConfig))
+
+
+def list_view_settings(*words: str) -> dict[str, Any]:
+    return {key: value for key, value in list_settings(*words).items() if key.startswith("views.")}
+
+
+@pytest.mark.parametrize("images", ["any", "xray", "histology"])
+@pytest.mark.parametrize("recipe", ["paper", "released_code", "tuned"])
+def test_steps_that_are_off_are_not_in_the_hash_of_any_recipe(recipe: str, images: str) -> None:
+    settings = list_view_settings(f"recipe={recipe}", f"images={images}")
+    assert list(settings) == [f"views.{key}" for key in FIRST_CONFIG["views"]]
+    typed = ["views.elastic=0", "views.stain=0.0", "views.gamma=0"]
+    assert list_view_settings(f"recipe={recipe}", f"images={images}", *typed) == settings
+
+
+def test_seed_and_settings_are_in_the_hash_and_places_are_not() -> None:
+    known = list_settings()
+    assert list_settings("data_dir=elsewhere", "device=cpu", "checkpoint_seconds=5") == known
+    for word in ("seed=1", "learning_rate=0.02", "views.grey=0.3"):
+        assert list_settings(word) != known
+
+
+@pytest.mark.parametrize("key", ["elastic", "stain", "gamma"])
+def test_a_step_that_is_on_is_in_the_hash(key: str) -> None:
+    off, on = list_view_settings(), list_view_settings(f"views.{key}=0.5")
+    assert on == {**off, f"views.{key}": 0.5}
+
+
+def test_a_run_of_before_a_key_was_there_has_the_value_that_changes_nothing(tmp_path: Path) -> None:
+    """A key that was added since the first config needs a default."""
+    run = Run(tmp_path / "run")
+    run.start(made_up_record())
+    path = run.folder / "run.json"
+    reseal(path, json.loads(path.read_text()) | {"config": FIRST_CONFIG})
+    config = run.read().config
+    assert isinstance(config, PretrainConfig)
+    assert (config.optimiser, config.scored_size, config.views.elastic) == ({"name": "sgd"}, None, 0.0)

@@ -7,7 +7,6 @@ from collections.abc import Collection, Iterable, Mapping
 import torch
 from torch import Tensor, nn
 
-from lowres_ssl.encoders.weights_file import all_finite
 from lowres_ssl.errors import CheckpointError
 
 # What the last layer of a classification network is called, by torchvision and by timm.
@@ -50,7 +49,7 @@ def load_encoder_weights(
     odd = [key for key, value in given.items() if not is_dense(value)]
     if odd:
         raise CheckpointError(f"{where}: {odd[0]} is no plain tensor; save model.state_dict() of an ordinary model")
-    bad = [key for key, value in given.items() if not all_finite(value.float())]
+    bad = [key for key, value in given.items() if not value.float().isfinite().all()]
     if bad:
         raise CheckpointError(f"{where}: {bad[0]} holds NaN or infinite values; these weights are of no use")
     encoder.load_state_dict(given)

@@ -25,15 +25,6 @@ from lowres_ssl.io.checksummed_json import check_version
 TENSORS_VERSION = 1  # of encoders, classifiers and features
 
 
-def all_finite(tensor: Tensor) -> Tensor:
-    """bool [], on the tensor's device: true if no element is NaN or infinite. Any shape; dense, float16 to
-    float64, bfloat16 or whole numbers."""
-    if not tensor.numel():
-        return torch.ones((), dtype=torch.bool, device=tensor.device)
-    smallest, largest = tensor.aminmax()  # NaN if any element is
-    return smallest.isfinite() & largest.isfinite()
-
-
 PYTHON_3_NAMES = {"__builtin__": "builtins", "copy_reg": "copyreg"}  # of the modules that pickles call as Python 2 did
 SAVED_OBJECT = "/data.pkl"  # in the zip that `torch.save` writes
 

@@ -21,7 +21,7 @@ from lowres_ssl.device import DevicePrecision
 from lowres_ssl.encoders.base import build_fixed_encoder
 from lowres_ssl.encoders.fit_weights import load_encoder_weights
 from lowres_ssl.encoders.from_config import get_normalisation, init_encoder, set_training_mode
-from lowres_ssl.encoders.weights_file import all_finite, load_tensors, save_tensors
+from lowres_ssl.encoders.weights_file import load_tensors, save_tensors
 from lowres_ssl.errors import CheckpointError, TrainingError
 from lowres_ssl.io.checksummed_json import hash_content
 from lowres_ssl.probes.base import Features
@@ -90,7 +90,7 @@ def extract_batch(encoder: nn.Module, images: Tensor, view: EvaluationView, comp
     with compute.autocast():
         output = encoder(shown)
     features: Tensor = output.float().cpu()
-    if not all_finite(features):
+    if not features.isfinite().all():
         raise TrainingError("the encoder's features are NaN or infinite; try precision=fp32, or train it again")
     return features
 

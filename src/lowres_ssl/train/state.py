@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from lowres_ssl.augment.augmentation import Augmentation
 from lowres_ssl.data.image_store import ImageStore
 from lowres_ssl.device import CHANNELS_LAST, MEMORY_FORMATS, DevicePrecision, check_device_unchanged
-from lowres_ssl.encoders.weights_file import all_finite, is_machine_error
+from lowres_ssl.encoders.weights_file import is_machine_error
 from lowres_ssl.errors import CheckpointError, ConfigError, TrainingError
 from lowres_ssl.methods.base import Method
 from lowres_ssl.train.checkpoint import RESTART_HINT, load_latest_state
@@ -198,7 +198,7 @@ class TrainingState:
         bad = next((f"the {term}" for term, mean in means.items() if not math.isfinite(mean)), None)
         if bad is None and weights:
             floats = [tensor for tensor in self.model.state_dict().values() if tensor.is_floating_point()]
-            if not torch.stack([all_finite(tensor) for tensor in floats]).all():
+            if not torch.stack([tensor.isfinite().all() for tensor in floats]).all():
                 bad = "a weight"
         if not execution.processes.all_reduce_max(bad is not None)[0]:
             return
