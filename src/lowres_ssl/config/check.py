@@ -84,8 +84,7 @@ def register_configs(command: str) -> None:
 
 
 def register_schemas(*commands: str) -> None:
-    """Put each command's schema where the first line of its `defaults` finds it. Only those that are composed: for
-    `--help` Hydra copies all that is registered a hundred times."""
+    """Put schemas where `defaults` find them; only those to be composed: `--help` copies all a hundred times."""
     for command in commands:
         ConfigStore.instance().store(name=f"{command}_schema", node=SCHEMAS[command])
 

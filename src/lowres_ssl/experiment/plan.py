@@ -86,10 +86,10 @@ def build_training_setup(config: PretrainConfig, processes: World = SINGLE_PROCE
         if not config.dry_run or source.path.exists():
             load_encoder_weights(encoder, load_weights(source.path), where, config.weights_part)
     baselines = list_random_baselines(encoder)
+    epochs = build_views(config)
     # The classes are known once the images are; until then a supervised method's classifier is a stand-in.
     method = build_trained_method(config.method, features=width, seed=config.seed)
     views = () if method is None else [kind.size for kind in method.view_kinds()]
-    epochs = build_views(config)
     if method is not None:
         check_view_settings(
             config,
