@@ -299,6 +299,13 @@ def test_tables_of_parts_are_read_together(tmp_path: Path) -> None:
     assert found["table"] == ["Base11/Annotation_Base11.csv", "Base12/Annotation_Base12.csv"]
 
 
+def test_parts_may_have_their_columns_in_another_order(tmp_path: Path) -> None:
+    images(tmp_path, (f"{n}.png" for n in range(20)))
+    put(tmp_path / "train.csv", [["file", "label"], *([f"{n}.png", n % 2] for n in range(12))])
+    put(tmp_path / "test.csv", [["label", "file"], *([n % 2, f"{n}.png"] for n in range(12, 20))])
+    assert options(tmp_path) == {"table": ["train.csv", "test.csv"], "path": "file"}
+
+
 def test_files_of_one_name_are_those_of_the_subset_of_the_table(tmp_path: Path) -> None:
     images(tmp_path, (f"{subset}/{n}.png" for subset in ("train", "test") for n in range(10)))
     for subset in ("train", "test"):

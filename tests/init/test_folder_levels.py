@@ -11,6 +11,7 @@ from lowres_ssl.data.datasets import build_source
 from lowres_ssl.data.image_folder import ImageFolder, scan_folder
 from lowres_ssl.errors import ConfigError, DataError
 from lowres_ssl.init.folder_levels import FolderReading, read_file_names, read_folder_levels
+from lowres_ssl.init.inspect_folder import read_class_folders
 from lowres_ssl.init.left_out import find_unused_folders
 from lowres_ssl.init.typed_input import TypedInput
 
@@ -148,6 +149,15 @@ NAMED: dict[str, tuple[list[str], set[str] | None]] = {
     "eyes": ([f"{n // 2}_{['left', 'right'][n % 2]}.png" for n in range(20)], None),
     "numbers": ([f"{n}.png" for n in range(20)], None),
 }
+
+
+def test_folders_of_subsets_divide_the_images_with_a_class_in_their_names(tmp_path: Path) -> None:
+    ids = [f"{top}/{label}_{n}.png" for top in ("test", "train") for label in ("normal", "tb") for n in range(8)]
+    folder = ImageFolder(tmp_path, tmp_path, tuple((tmp_path / id, id) for id in ids), folders=("test", "train"))
+    reading = read_class_folders(folder, TypedInput(), has_table=False)
+    found = build_source("folder", reading.options).listings(folder)
+    assert len(found) == len(ids)
+    assert all(each.id.startswith(f"{each.subset}/{each.label}_") for each in found)
 
 
 @pytest.mark.parametrize("case", NAMED)

@@ -21,6 +21,9 @@ from lowres_ssl.init.inspect_folder import should_ignore_labels
         ["patient1", "patient2", "patient3"],
         ["study_0001", "study_0002"],
         [f"{number:04}" for number in range(21)],
+        ["train", "test"],
+        ["HAM10000_images_part_1", "HAM10000_images_part_2"],
+        ["site A", "site B", "site C"],
     ],
 )
 def test_folders_of_time_and_people_are_no_classes(names: list[str]) -> None:
@@ -37,6 +40,8 @@ def test_folders_of_time_and_people_are_no_classes(names: list[str]) -> None:
         ["type1", "type2"],
         ["covid19", "normal"],
         ["day", "night"],
+        ["benign_images", "malignant_images"],
+        ["normal", "test"],
         ["1. Melanoma", "2. Naevus"],
         [str(number) for number in range(20)],
     ],

@@ -91,6 +91,11 @@ AUGMENTED: dict[str, tuple[list[str], list[str], str]] = {
         "train_aug",
     ),
     "names": (names("{label}/i{n}.png", "a", "b"), names("{label}/i{n}_aug_7.png", "a", "b"), "*_aug*"),
+    "the only images of another class": (
+        [*names("{label}/original/{n}.png", "a"), *names("{label}/augmented/{n}.png", "b")],
+        names("{label}/augmented/{n}.png", "a"),
+        "a/augmented",
+    ),
 }
 
 

@@ -1,5 +1,6 @@
 """Find the images below a folder by what tables call them: with or without folders and suffix, in parts."""
 
+import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable
@@ -52,8 +53,8 @@ class FileIndex:
 
     def find(self, cell: str, table: Path | None = None) -> tuple[list[str], str]:
         """List the ids of the images that a cell of `table` may mean, none or several where it is not clear which. The
-        second value is the end of the path that is the same in both (`list_endings`), which no
-        other cell may have; "" where all of the cell or of the id is."""
+        second value is the end of the path that is the same in both (`list_endings`), which no other cell may have; ""
+        where all of the cell or of the id is."""
         parts, endings = split_parts(cell), list_endings(cell)
         if not parts:
             return [], ""
@@ -62,18 +63,20 @@ class FileIndex:
         if not known:
             return self.by_joined_name.get(endings[0]) or self.find_series(parts), ""
         others, subset = set(known), None if table is None else guess_subset(table.stem)
+        beside = None if table is None else os.path.join(table.parent, "")  # noqa: PTH118 - text, of 100,000 rows
 
         def rank(id: str) -> tuple[bool, bool, bool, bool, bool]:
             """The folder of the table or its subset, and the whole name first; then what is no mask and no copy."""
             is_copy = any(id[end + 1 :] in others for end, letter in enumerate(id) if letter == "/")
             is_mask = MASK_FOLDER.search(id.rpartition("/")[0]) is not None
-            is_near = table is not None and table.parent in self.paths[id].parents
+            is_near = beside is not None and str(self.paths[id]).startswith(beside)
             is_same_subset = subset is not None and subset in map(guess_subset, id.split("/")[:-1])
             return is_near, is_same_subset, id.lower().endswith(parts[-1]), not is_mask, not is_copy
 
         if len(known) > 1:
-            best = max(map(rank, known))
-            known = [id for id in known if rank(id) == best]
+            ranks = list(map(rank, known))
+            best = max(ranks)
+            known = [id for id, own in zip(known, ranks, strict=True) if own == best]
         is_whole = depth in (len(parts) - 1, known[0].count("/"))
         return known, "" if is_whole else endings[depth]
 

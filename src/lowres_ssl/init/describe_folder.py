@@ -127,8 +127,8 @@ def describe_missing_labels(found: FolderSurvey) -> str:
         return f"no two class folders, {images}; a folder for each class, or a table of labels, would be read"
     other = format_init(found.folder.root, "labelled=true")
     return (
-        f"the folders ({shorten_list(folders, MAX_NAMED_FOLDERS)}) look like patients, days or the like, or hold an "
-        f"image each, {images}; if they are classes, type {other}"
+        f"the folders ({shorten_list(folders, MAX_NAMED_FOLDERS)}) look like patients, days or parts of a set, or hold "
+        f"an image each, {images}; if they are classes, type {other}"
     )
 
 

@@ -135,7 +135,8 @@ def build_csv_options(
     together, named, patients = [best], set(best.named), None
     is_subset = guess_subset(best.table.path.stem) is not None
     for each in readings:
-        if each.table.columns == best.table.columns and has_labels(each.table, columns):
+        same = each.paths == best.paths and sorted(each.table.columns) == sorted(best.table.columns)
+        if same and has_labels(each.table, columns):
             if not named & each.named and is_subset == (guess_subset(each.table.path.stem) is not None):
                 together.append(each)
                 named |= each.named

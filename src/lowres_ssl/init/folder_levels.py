@@ -105,9 +105,13 @@ def describe_other_level(
 
 def guess_subset_folders(chains: Sequence[Sequence[str]]) -> dict[str, Any] | None:
     """Map train, val and test to top folders named such as "train_set", which hold folders of the same names."""
-    tops = sorted({chain[0] for chain in chains if chain})
+    return map_subset_folders(list_names(chains, 1)) if have_same_folders(chains) else None
+
+
+def map_subset_folders(tops: Sequence[str]) -> dict[str, Any] | None:
+    """Map train, val and test to the folders named after them; None for others, or without train and test."""
     named = {top: guess_subset(top) for top in tops}
-    if None in named.values() or not {"train", "test"} <= set(named.values()) or not have_same_folders(chains):
+    if None in named.values() or not {"train", "test"} <= set(named.values()):
         return None
     return {subset: [top for top in tops if named[top] == subset] for subset in named.values() if subset is not None}
 
@@ -205,7 +209,7 @@ def find_class_in_names(chains: Sequence[Sequence[str]]) -> str | None:
 
 def read_file_names(folder: ImageFolder, typed: TypedInput) -> FolderReading | None:
     """Find a class in the names of files that no folders divide: at their end, as a number of few (x_0001_0.png) or a
-    word such as normal, or at their start (normal_12.png)."""
+    word such as normal, or at their start (normal_12.png). Folders of train and test divide the set."""
     names = [id.rpartition("/")[2].rpartition(".")[0] for id in folder.ids]
     for form, pattern in CLASS_IN_FILE_NAME.items():
         found = [match for match in map(form.fullmatch, names) if match]
@@ -220,7 +224,9 @@ def read_file_names(folder: ImageFolder, typed: TypedInput) -> FolderReading | N
                 f"read {shorten_list(sorted(words))} in the names of files as the classes, such as {found[0].string}; "
                 f"if they are none type {typed.format_init(folder.root, 'labelled=false')}"
             )
-            return FolderReading({"label_pattern": pattern}, 0, (note,))
+            subsets = map_subset_folders(sorted({id.partition("/")[0] for id in folder.enter().ids}))
+            options = {"label_pattern": pattern} | ({} if subsets is None else {"split_words": subsets})
+            return FolderReading(options, int(subsets is not None), (note,))
     return None
 
 

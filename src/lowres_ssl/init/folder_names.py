@@ -57,7 +57,12 @@ def is_patient_folder(name: str) -> bool:
 
 
 def are_no_classes(names: Collection[str]) -> bool:
-    """Whether most of these folders are named after patients, days, visits or the like, or by many mere numbers."""
+    """Whether most of these folders are named after patients, days, visits or the like, or by many mere numbers, or all
+    of them are parts of a set that differ in no other word, such as train and test, or images_part_1 and 2."""
     others = sum(bool(is_patient_folder(name) or DATE.fullmatch(name) or NUMBERED.fullmatch(name)) for name in names)
     numbers = sum(name.isdecimal() for name in names)
+    words = [set(list_words(name)) for name in names]
+    own = set[str]().union(*words).difference(PART_WORDS)
+    if all(map(is_part_name, names)) and all(len(word) == 1 or all(word in each for each in words) for word in own):
+        return True
     return others * 2 > len(names) or (numbers > MANY_NUMBERS and numbers * 2 > len(names))

@@ -141,15 +141,17 @@ def guess_augmented(images: ImagePaths) -> list[str]:
         parents = id.split("/")[:-1]
         for depth, name in enumerate(parents):
             beside["/".join(parents[:depth])].add(name)
-    folders = [
-        name
-        for names in beside.values()
-        for name in sorted(names)
-        if (words := set(list_words(name)) - SET_WORDS) & AUGMENTED_WORDS
-        and any(is_original(other, words - AUGMENTED_WORDS) for other in names)
-    ]
-    names = [pattern for pattern, (_, share) in find_marked_names(images, {"*{}*": AUGMENTED_AT_END}).items() if share]
-    return list(dict.fromkeys([*folders, *names]))
+    copies, alone = list[tuple[str, str]](), set[str]()
+    for parent, names in beside.items():
+        for name in sorted(names):
+            if (words := set(list_words(name)) - SET_WORDS) & AUGMENTED_WORDS:
+                if any(is_original(other, words - AUGMENTED_WORDS) for other in names):
+                    copies.append((parent, name))
+                else:
+                    alone.add(name.lower())
+    folders = [f"{parent}/{name}" if name.lower() in alone else name for parent, name in copies]
+    marked = find_marked_names(images, {"*{}*": AUGMENTED_AT_END})
+    return list(dict.fromkeys([*folders, *(pattern for pattern, (_, share) in marked.items() if share)]))
 
 
 def is_original(name: str, of: Collection[str]) -> bool:
