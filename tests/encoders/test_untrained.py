@@ -50,8 +50,8 @@ def test_size_that_an_encoder_does_not_take_is_told_with_its_own() -> None:
             0.43,
             r"views of 96 px .*; type method\.small_size=0\.4375, or another image_s",
         ),
-        ("swin_tiny_patch4_window7_224", 64, 1.0, "; type image_size=224, or the size it was trained with$"),
-        ("swin_tiny_patch4_window7_224", 224, 0.43, "; type other views, or another image_size$"),
+        ("resmlp_12_224", 64, 1.0, "; type image_size=224, or the size it was trained with$"),
+        ("resmlp_12_224", 224, 0.43, "; type other views, or another image_size$"),
     ],
 )
 def test_size_that_an_encoder_does_not_take_is_told_with_the_nearest(
