@@ -151,6 +151,15 @@ NAMED: dict[str, tuple[list[str], set[str] | None]] = {
 }
 
 
+def test_folders_named_trainset_and_testset_divide_the_set(tmp_path: Path) -> None:
+    ids = [f"{top}/{label}/{n}.png" for top in ("trainset", "testset") for label in "ab" for n in range(4)]
+    reading = read(tmp_path, ids)
+    found = build_source("folder", reading.options).listings(scan_folder(tmp_path))
+    assert Counter((each.subset, each.label) for each in found) == dict.fromkeys(
+        [(subset, label) for subset in ("train", "test") for label in "ab"], 4
+    )
+
+
 def test_folders_of_subsets_divide_the_images_with_a_class_in_their_names(tmp_path: Path) -> None:
     ids = [f"{top}/{label}_{n}.png" for top in ("test", "train") for label in ("normal", "tb") for n in range(8)]
     folder = ImageFolder(tmp_path, tmp_path, tuple((tmp_path / id, id) for id in ids), folders=("test", "train"))

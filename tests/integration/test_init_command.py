@@ -155,6 +155,12 @@ def test_patients_that_cannot_be_divided_are_told_and_a_split_without_them_typed
     assert refused.last_line.endswith("type split=stratified")
 
 
+def test_classes_that_are_spelt_almost_alike_are_named(lowres_ssl: Command, tmp_path: Path) -> None:
+    answer = lowres_ssl("init", str(folder_of(tmp_path / "cells", "dark cell", "Dark  cell", "light")))
+    assert answer.code == 0, answer.err
+    assert "'Dark  cell', 'dark cell' differ in case or spaces only" in answer.err
+
+
 def test_published_set_is_known_by_its_names_if_all_its_classes_are_there(lowres_ssl: Command, tmp_path: Path) -> None:
     xrays = {"NORMAL": "IM-{:04}-0001.jpeg", "PNEUMONIA": "person{}_virus_7.jpeg"}
     for place, (label, name) in enumerate(xrays.items()):

@@ -1,7 +1,7 @@
 """Describe what was found in a folder of images as text, with the settings and the first commands for it."""
 
 import textwrap
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 
 import numpy as np
@@ -95,7 +95,8 @@ def list_folder_facts(found: FolderSurvey, split: Split) -> list[list[str]]:
 
 
 def list_folder_warnings(found: FolderSurvey) -> list[str]:
-    """Warn of other readings, of folders without images or unused, and of class folders that look like patients."""
+    """Warn of other readings, of folders without images or unused, of class folders that look like patients, and of
+    classes that are one, perhaps."""
     if not found.catalogue.records:
         return [*found.notes, describe_missing_labels(found)]
     notes = list(found.notes)
@@ -110,6 +111,14 @@ def list_folder_warnings(found: FolderSurvey) -> list[str]:
                 "dataset.unlabelled=FOLDER"
             )
     classes = found.catalogue.classes
+    spellings: dict[str, list[str]] = defaultdict(list)
+    for name in classes:
+        spellings[" ".join(name.casefold().split())].append(name)
+    if alike := next((own for own in spellings.values() if len(own) > 1), None):
+        notes.append(
+            f"{shorten_list([repr(name) for name in alike])} differ in case or spaces only, and are classes of their "
+            "own; if they are one, spell them alike in the table or in the names of folders and files"
+        )
     patients = [name for name in classes if is_patient_folder(name)]
     if len(patients) * 2 > len(classes):
         notes.append(
