@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from lowres_ssl.data.csv_table import read_table
+from lowres_ssl.data.datasets import build_source
 from lowres_ssl.data.file_index import FileIndex
 from lowres_ssl.data.image_folder import scan_folder
 from lowres_ssl.errors import ConfigError, DataError
@@ -304,6 +305,15 @@ def test_parts_may_have_their_columns_in_another_order(tmp_path: Path) -> None:
     put(tmp_path / "train.csv", [["file", "label"], *([f"{n}.png", n % 2] for n in range(12))])
     put(tmp_path / "test.csv", [["label", "file"], *([n % 2, f"{n}.png"] for n in range(12, 20))])
     assert options(tmp_path) == {"table": ["train.csv", "test.csv"], "path": "file"}
+
+
+def test_tables_of_one_name_in_the_folders_of_subsets_divide_the_set(tmp_path: Path) -> None:
+    images(tmp_path, (f"{subset}/{n}.png" for subset in ("train", "test") for n in range(10)))
+    for subset in ("train", "test"):
+        put(tmp_path / subset / "labels.csv", [["file", "label"], *([f"{n}.png", n % 2] for n in range(10))])
+    found = build_source("csv", options(tmp_path)).listings(scan_folder(tmp_path))
+    assert len(found) == 20
+    assert all(each.id.startswith(f"{each.subset}/") for each in found)
 
 
 def test_files_of_one_name_are_those_of_the_subset_of_the_table(tmp_path: Path) -> None:

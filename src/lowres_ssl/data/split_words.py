@@ -1,6 +1,7 @@
 """Turn the words by which folders, files and tables name subsets into train, val or test."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 from lowres_ssl.errors import ConfigError, DataError
@@ -21,6 +22,11 @@ def guess_subset(name: str) -> str | None:
     several."""
     subsets = {subset for word in list_words(name) if (subset := get_subset(word))}
     return subsets.pop() if len(subsets) == 1 else None
+
+
+def guess_table_subset(table: Path, top: Path) -> str | None:
+    """Guess the subset from the name of a table, else from that of its folder below `top`."""
+    return guess_subset(table.stem) or (None if table.parent == top else guess_subset(table.parent.name))
 
 
 def list_words(name: str) -> list[str]:

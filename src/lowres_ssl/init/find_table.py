@@ -12,7 +12,7 @@ from lowres_ssl.data.csv_table import TABLE_SUFFIXES, CsvTable, LabelCells, read
 from lowres_ssl.data.datasets.csv import CsvReader
 from lowres_ssl.data.file_index import FileIndex
 from lowres_ssl.data.image_folder import ImageFolder, compile_exclude
-from lowres_ssl.data.split_words import guess_subset
+from lowres_ssl.data.split_words import guess_table_subset
 from lowres_ssl.errors import ConfigError, DataError
 from lowres_ssl.init.folder_levels import list_class_folders
 from lowres_ssl.init.guess_columns import LabelGuess, find_patient_like, list_head_words
@@ -133,11 +133,11 @@ def build_csv_options(
     """List the options that differ from conf/dataset/csv.yaml. Tables of the same columns that name other images are
     read together; patients that the table lacks come from another one with the same paths."""
     together, named, patients = [best], set(best.named), None
-    is_subset = guess_subset(best.table.path.stem) is not None
+    is_subset = guess_table_subset(best.table.path, folder.top) is not None
     for each in readings:
         same = each.paths == best.paths and sorted(each.table.columns) == sorted(best.table.columns)
         if same and has_labels(each.table, columns):
-            if not named & each.named and is_subset == (guess_subset(each.table.path.stem) is not None):
+            if not named & each.named and is_subset == (guess_table_subset(each.table.path, folder.top) is not None):
                 together.append(each)
                 named |= each.named
         elif each.paths == best.paths and each.patient is not None and best.patient is None:

@@ -10,7 +10,7 @@ from lowres_ssl.data.csv_table import CsvTable, LabelCells, list_tables, list_tr
 from lowres_ssl.data.datasets import IdPattern, Listing, Source
 from lowres_ssl.data.file_index import FileIndex, list_endings
 from lowres_ssl.data.image_folder import ImageFolder, make_portable
-from lowres_ssl.data.split_words import SplitWords, guess_subset
+from lowres_ssl.data.split_words import SplitWords, guess_table_subset
 from lowres_ssl.errors import DataError
 
 OPTIONS_KEY = "dataset.options"
@@ -48,7 +48,7 @@ class CsvReader(Source):
     None: not used. A list of paths is columns of folders and the name; a list of labels is a column a class, of which
     one holds 1. `second_path` is a column of another image of the row, such as the other eye, with the same label and
     patient (without patients, the images of a row are one). `split_words` maps train, val and test to the words of the
-    split column; without such a column, each of several tables is the subset it is named after.
+    split column; without such a column, each of several tables is the subset that it, or its folder, is named after.
     Patients may be in another table, `patient_table`, with the same path column, or in the ids (`group_pattern`).
 
     Paths are relative to the root, to the table's folder or to a folder above the root; a name that there is once is
@@ -89,7 +89,7 @@ class CsvReader(Source):
         tables = [read_table(path, files) for path in self.find_tables(folder.top)]
         patients = self.read_patients(folder.top, files)
         for table in tables:
-            subset = guess_subset(table.path.stem) if len(tables) > 1 else None
+            subset = guess_table_subset(table.path, folder.top) if len(tables) > 1 else None
             self.read_rows(table, files, rows, subset, patients)
         if rows.left_out["missing"] and not rows.found:
             missing = rows.left_out["missing"]
