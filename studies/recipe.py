@@ -24,7 +24,7 @@ RESULTS = Path(__file__).with_name("recipe.csv")
 TEST_RESULTS = Path(__file__).with_name("recipe_test.csv")
 PROBES = ("knn", "logistic")
 KEYS = ["dataset", "seed", "backbone", "size"]  # what a candidate and its random rows have in common
-BASELINES = ("random", "random_calibrated")
+BASELINES = ("random", "random_calibrated", "weights")  # weights: the start of a training that continues
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from lowres_ssl.init.typed_input import format_init
 TABLE_OPTIONS = ("table", "path", "second_path", "label", "patient", "patient_table", "split")
 CPU_BACKBONE = "backbone=resnet18"  # minutes in place of hours
 MAX_NAMED_FOLDERS = 3
-# Pre-trained weights see little at 64 px (docs/recipe_study.md); smaller images are not enlarged for them.
+# As studied in docs/recipe_study.md; smaller images are not enlarged for it.
 CONTINUED_SIZES = ("image_size=112", "scored_size=224")
 CONTINUED_FROM = 64
 
