@@ -72,7 +72,7 @@ def experiment(overrides: Sequence[str]) -> Experiment:
 
 
 def configured(overrides: Sequence[str]) -> PretrainConfig:
-    register_schemas()
+    register_schemas("pretrain")
     with initialize_config_module("lowres_ssl.conf", version_base="1.3"):
         return read_config(compose("pretrain", overrides=list(overrides)), PretrainConfig)
 

@@ -7,7 +7,7 @@ from hydra.core.global_hydra import GlobalHydra
 
 from lowres_ssl.config.check import register_schemas
 
-register_schemas()
+register_schemas("pretrain")
 with initialize_config_module("lowres_ssl.conf", version_base="1.3"):
     compose("pretrain", ["dataset=folder"])  # the files are read, Hydra's plugins found
 GlobalHydra.instance().clear()
