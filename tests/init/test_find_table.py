@@ -330,3 +330,24 @@ def test_typed_column_that_there_is_not_is_refused(tmp_path: Path, key: str) -> 
     put(tmp_path / "t.csv", [["path", "label", "patient", "split"], *rows])
     with pytest.raises(ConfigError, match=f"{key}=none_such: .*: no such column, got 'path', 'label'"):
         search(tmp_path, **{key: "none_such"})
+
+
+def test_folders_that_a_table_names_are_groups(tmp_path: Path) -> None:
+    images(tmp_path, (f"scans/pt {p}/{eye}/{n}.png" for p in range(6) for eye in ("OD", "OS") for n in range(2)))
+    put(tmp_path / "t.csv", [["patient", "diagnosis"], *([f"pt {p}", "ab"[p % 2]] for p in range(6))])
+    listings = build_source("csv", options(tmp_path)).list_included(scan_folder(tmp_path))
+    assert {each.group for each in listings} == {f"pt {p}" for p in range(6)}
+
+
+def test_a_typed_table_that_gives_no_set_is_an_error(tmp_path: Path) -> None:
+    images(tmp_path, (f"{folder}/{n}.png" for folder in ("US", "MG") for n in range(10)))
+    put(tmp_path / "t.csv", [["id", "histology"], *([n, "ab"[n % 2]] for n in range(10))])
+    with pytest.raises(ConfigError, match=r"table=t\.csv: gives no set; .*several times"):
+        search(tmp_path, table="t.csv")
+
+
+def test_a_table_in_utf_16_is_read(tmp_path: Path) -> None:
+    images(tmp_path, (f"{n}.png" for n in range(10)))
+    rows = ["Datei\tDiagnose", *(f"{n}.png\t{'ja' if n % 2 else 'nein'}" for n in range(10))]
+    (tmp_path / "t.csv").write_text("\n".join(rows), encoding="utf-16")
+    assert options(tmp_path) == {"table": "t.csv", "path": "Datei", "label": "Diagnose"}

@@ -88,8 +88,14 @@ def test_both_readings_are_named_and_the_other_is_one_command_away(tmp_path: Pat
 
 
 def test_top_folders_that_could_be_subsets_are_named_with_what_to_type(tmp_path: Path) -> None:
-    (note,) = read(tmp_path, spread(["training_set", "dev_set", "holdout_set"], ["ill", "well"])).notes
-    assert "split_words=train:training_set,train:dev_set,test:holdout_set" in note
+    (note,) = read(tmp_path, spread(["external", "internal", "training_set"], ["ill", "well"])).notes
+    assert "split_words=train:training_set,train:external,test:internal" in note
+
+
+def test_the_larger_top_folder_is_offered_for_training(tmp_path: Path) -> None:
+    ids = spread(["external"], ["ill", "well"]) + spread(["internal"], ["ill", "well"], each=12)
+    (note,) = read(tmp_path, ids).notes
+    assert "split_words=train:internal,test:external" in note
 
 
 def test_patients_on_top_are_the_groups(tmp_path: Path) -> None:

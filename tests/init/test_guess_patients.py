@@ -88,3 +88,10 @@ def test_long_names_take_no_time(name: str) -> None:
     started = time.process_time()
     assert guess_patients(ids, classes=2, depth=1) is None
     assert time.process_time() - started < 2
+
+
+def test_an_original_is_of_the_group_of_its_copies() -> None:
+    ids = [f"a/x{n}{mark}.png" for n in range(10) for mark in ("", "_flip", "_rot90", "_rot270", " - Copy")]
+    found = guess_patients(ids, classes=1, depth=1)
+    assert found is not None
+    assert (found.groups, found.matched, found.example_images) == (10, 50, 5)

@@ -1,5 +1,6 @@
 """Read a file of rows and columns as spreadsheets write it, with or without heads, and the labels in its cells."""
 
+import codecs
 import csv
 import io
 from collections.abc import Collection, Iterable, Sequence
@@ -14,9 +15,10 @@ from lowres_ssl.errors import DataError
 TABLE_SUFFIXES = (".csv", ".tsv")
 COLUMN_SEPARATORS = ",;\t"
 MAX_TABLE_BYTES = 256 * 10**6  # about two million rows; a table is read as a whole
+UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # that Excel writes first in its "Unicode text"
 HEAD_SAMPLE = 50  # rows that show whether the first one is a row of heads
 NO_LABEL = frozenset({"", "nan", "n/a"})
-UNCERTAIN = frozenset({"-1", "-1.0"})
+UNCERTAIN = frozenset({"-1", "-1.0", "-9", "-9.0", "-99", "-99.0", "-999", "-999.0"})
 TRUE_WORDS = frozenset({"1", "1.0", "true", "yes"})
 FALSE_WORDS = frozenset({"0", "0.0", "false", "no"}) | NO_LABEL | UNCERTAIN
 LABEL_SEPARATORS = "|;,"
@@ -59,8 +61,8 @@ class CsvTable:
 
 
 def read_table(path: Path, files: FileIndex) -> CsvTable:
-    """Read a table in UTF-8; empty cells at a row's end are left out. `files`: those of the set, which no head of a
-    column names. Raises `DataError`."""
+    """Read a table in UTF-8, or in UTF-16 with its mark; empty cells at a row's end are left out. `files`: those of the
+    set, which no head of a column names. Raises `DataError`."""
     text = read_table_text(path)
     first = text.partition("\n")[0]
     separator = max(COLUMN_SEPARATORS, key=first.count)
@@ -129,12 +131,12 @@ def read_table_text(path: Path) -> str:
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); check the name and its permissions") from error
     try:
-        text = content.decode("utf-8-sig")
+        text = content.decode("utf-16" if content.startswith(UTF16_MARKS) else "utf-8-sig")
     except UnicodeDecodeError as error:
         row = content.count(b"\n", 0, error.start) + 1
         raise DataError(
             f"{path}, row {row}: not UTF-8 text, perhaps Latin-1 or UTF-16; save it as 'CSV UTF-8' in the spreadsheet, "
-            "or type iconv -f latin1 -t utf-8"
+            f"or type iconv -f latin1 -t utf-8 '{path}' > '{path.stem}-utf8{path.suffix}'"
         ) from error
     if "\0" in text:
         raise DataError(f"{path}, row {text.count(chr(10), 0, text.index(chr(0))) + 1}: got a zero byte, wanted text")
@@ -168,7 +170,7 @@ class LabelCells:
     """Split the cells of a label column; all of them decide what separates labels, and whether -1 is a class.
 
     `|` separates always. `;` and `,` do where most cells with one are made of labels that others have alone, so that
-    "adenoma, tubular" stays one. -1 means "uncertain" beside two other labels.
+    "adenoma, tubular" stays one. -1, and -9, -99 and -999, mean "uncertain" beside two other labels.
     """
 
     def __init__(self, cells: Iterable[str]) -> None:

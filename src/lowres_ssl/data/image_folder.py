@@ -13,7 +13,9 @@ from lowres_ssl.console import log_info, pluralise
 from lowres_ssl.data.dicom import DICOM_SUFFIXES, is_dicom_file
 from lowres_ssl.errors import DataError
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"}) | DICOM_SUFFIXES
+IMAGE_SUFFIXES = (
+    frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".bmp", ".webp"}) | DICOM_SUFFIXES
+)
 JUNK = frozenset({"__macosx", "thumbs.db", "desktop.ini", "$recycle.bin", "dicomdir", "lowres_ssl_conf"})
 OUTPUT_FILES = {"pretrain": "*/run.json", "evaluate": "*/run.json", "stores": "index-*.json"}  # below an output folder
 RUN_FILE = re.compile(r"(?:run|store|index-[0-9a-f]{8})\.json")  # in the folder of a run, of images or of indices

@@ -7,9 +7,9 @@ from typing import Any
 from lowres_ssl.errors import ConfigError, DataError
 
 KEY = "dataset.options.split_words"
-SUBSET_WORDS = dict.fromkeys(("train", "training"), "train") | dict.fromkeys(("val", "valid", "validation"), "val")
-SUBSET_WORDS |= dict.fromkeys(("test", "testing"), "test")
-SUBSET_WORDS |= {f"{word}set": word for word in ("train", "val", "test")}
+SUBSET_WORDS = dict.fromkeys(("train", "training", "trainset"), "train")
+SUBSET_WORDS |= dict.fromkeys(("val", "valid", "validation", "valset", "dev", "devset"), "val")
+SUBSET_WORDS |= dict.fromkeys(("test", "testing", "testset", "holdout"), "test")
 
 
 def get_subset(word: str) -> str | None:

@@ -60,7 +60,7 @@ def check_images(files: Sequence[Path], root: Path, store_dir: Path) -> ReadImag
 def explain_undecodable(path: Path) -> str | None:
     """Return the reason why the pixels of a file cannot be decoded; None where they can."""
     try:
-        if path.suffix.lower() in (".jpg", ".jpeg") and not is_dicom(path):
+        if path.suffix.lower() in (".jpg", ".jpeg", ".jpe", ".jfif") and not is_dicom(path):
             with Image.open(path, formats=IMAGE_FORMATS) as image:
                 image.draft(None, DRAFT_SIZE)
                 image.load()

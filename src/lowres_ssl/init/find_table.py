@@ -64,7 +64,7 @@ def find_label_table(scanned: ImageFolder, typed: TypedInput) -> TableSearch:
             problems.append(f"{path.name}: {detail.format(folder)}")
     search.names_images = bool(readings)
     choice, tops = choose_reading(readings), list_class_folders(included)
-    if choice is not None and (choice[1].certain or not tops):
+    if choice is not None and (choice[1].certain or not tops or typed.table):
         best, label = choice
         try:
             search.options = build_csv_options(best, label.columns, readings, scanned, typed.exclude)
@@ -86,6 +86,8 @@ def find_label_table(scanned: ImageFolder, typed: TypedInput) -> TableSearch:
         name = os.path.relpath(each.table.path, scanned.top)
         if name not in used:
             problems.append(describe_unused_table(each, name, folder, search.options is not None))
+    if typed.table is not None and search.options is None:
+        raise ConfigError(f"table={typed.table}: gives no set; {'; '.join(problems)}")
     books = [id for path, id in scanned.other_files if "/" not in id and path.suffix.lower() in WORKBOOK_SUFFIXES]
     if books:
         problems.append(

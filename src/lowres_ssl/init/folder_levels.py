@@ -73,7 +73,8 @@ def describe_other_level(
     upper, lower = (shorten_list(list_names(chains, each)) for each in (max(1, level - 1), max(2, level)))
     if level > 1:
         same = "group_pattern" not in options and have_same_folders([chain[level - 2 :] for chain in chains])
-        *tops, last = sorted(list_names(chains, 1), key=lambda top: (guess_subset(top) != "train", top))
+        sizes, order = Counter(chain[0] for chain in chains if chain), ("train", None, "val", "test")
+        *tops, last = sorted(sizes, key=lambda top: (order.index(guess_subset(top)), -sizes[top], top))
         example = ",".join([*(f"train:{top}" for top in tops), f"test:{last}"])
         divided = "split_words" in options or not 0 < len(tops) < MAX_NAMED_TOPS
         together = (
@@ -109,9 +110,9 @@ def guess_subset_folders(chains: Sequence[Sequence[str]]) -> dict[str, Any] | No
 
 
 def map_subset_folders(tops: Sequence[str]) -> dict[str, Any] | None:
-    """Map train, val and test to the folders named after them; None for others, or without train and test."""
+    """Map train, val and test to the folders named after them; None for others, or without train and another."""
     named = {top: guess_subset(top) for top in tops}
-    if None in named.values() or not {"train", "test"} <= set(named.values()):
+    if None in named.values() or "train" not in named.values() or len(set(named.values())) < 2:
         return None
     return {subset: [top for top in tops if named[top] == subset] for subset in named.values() if subset is not None}
 

@@ -3,15 +3,15 @@
 import re
 from collections.abc import Collection
 
-from lowres_ssl.data.split_words import list_words
+from lowres_ssl.data.split_words import SUBSET_WORDS, list_words
 
 PATIENT_WORDS = "patient|person|subject|donor|slide|case|subj|pat|sub|pid|p"
 # Folders that divide a set without being classes, by the words of their names.
 PART_WORDS = frozenset(
     [
         *("fold", "folds", "cv", "site", "hospital", "center", "centre", "clinic", "source", "cohort", "scanner"),
-        *("part", "parts", "batch", "split", "set", "subset", "chunk", "dataset", "train", "training", "val"),
-        *("valid", "validation", "test", "testing", "images", "image", "imgs", "img", "pictures", "data"),
+        *("part", "parts", "batch", "split", "set", "subset", "chunk", "dataset", *SUBSET_WORDS),
+        *("images", "image", "imgs", "img", "pictures", "data"),
     ]
 )
 # Folders that a class may have in it, such as views, magnifications and file formats.

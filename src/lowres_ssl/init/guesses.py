@@ -14,6 +14,8 @@ from lowres_ssl.data.catalogue import Catalogue
 from lowres_ssl.data.splits import Split
 from lowres_ssl.init.folder_names import PATIENT_WORDS
 
+MAX_COPY_MARKS = 20
+
 
 @dataclass(frozen=True)
 class PatientGuess:
@@ -50,7 +52,9 @@ def guess_patients(ids: Sequence[str], *, classes: int, depth: int) -> PatientGu
     convinces if it fits at least half of the images and at least a third of all share a group with another, in enough
     groups of which none is too large.
     """
-    for pattern, fewest, fewest_each_class, largest_share in list_patterns(depth):
+    patterns = list_patterns(depth)
+    patterns[3:3] = [(pattern, 5, 1, 0.3) for pattern in list_copy_patterns(ids)]
+    for pattern, fewest, fewest_each_class, largest_share in patterns:
         groups = Counter(match[1] for match in map(re.compile(pattern).search, ids) if match)
         matched = groups.total()
         shared = sum(count for count in groups.values() if count > 1)
@@ -61,6 +65,18 @@ def guess_patients(ids: Sequence[str], *, classes: int, depth: int) -> PatientGu
         if enough and largest <= largest_share * len(ids):
             return PatientGuess(simplify_pattern(pattern, example, ids), len(groups), matched, example, largest)
     return None
+
+
+def list_copy_patterns(ids: Sequence[str]) -> list[str]:
+    """List the pattern of images beside copies named after them, such as x.png, x_flip.png and "x - Copy.png"; none
+    without, or with more marks of copies than programs write."""
+    stems, marks = {id.rpartition(".")[0] for id in ids}, Counter[str]()
+    for stem in stems:
+        ends = [end for end, letter in enumerate(stem) if letter in "_ .-(" and stem[:end] in stems]
+        marks.update(re.sub(r"\d+", r"\\d+", re.escape(stem[end:])) for end in ends[:1])
+    if not 0 < len(marks) <= MAX_COPY_MARKS:
+        return []
+    return [rf"^(.+?)(?:{'|'.join(sorted(marks))})*\.[^./]+$"]
 
 
 def simplify_pattern(pattern: str, example: str, ids: Sequence[str]) -> str:

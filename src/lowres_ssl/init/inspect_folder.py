@@ -78,7 +78,8 @@ def inspect_folder(root: Path, store_dir: Path, typed: TypedInput) -> FolderSurv
         if conf == "folder":
             reading = read_class_folders(included, typed, has_table=search.names_images)
             options, depth, notes = reading.options, reading.depth, [*notes, *reading.notes]
-        listings = build_source(conf, options, excluded).list_included(folder)
+        source = build_source(conf, options, excluded)
+        listings = source.list_included(folder)
         read = check_images([each.path for each in listings], included.enter().top, store_dir)
         unreadable = read.problems
         lost = sorted(find_unreadable_classes(listings, unreadable))
@@ -88,8 +89,11 @@ def inspect_folder(root: Path, store_dir: Path, typed: TypedInput) -> FolderSurv
         guess = None
         labelled = [each for each in listings if each.label and each.path not in unreadable]
         is_generic = conf in GENERIC_READERS and len(labels.difference(lost)) > 1
-        if is_generic and not any(each.group or read.patients.get(each.path) for each in labelled):
+        by_folder = {each.group for each in labelled} if getattr(source, "grouped_by_folder", False) else set()
+        if is_generic and not any((each.group and not by_folder) or read.patients.get(each.path) for each in labelled):
             guess = guess_patients([each.id for each in labelled], classes=len(labels) - len(lost), depth=depth)
+        if guess is not None and by_folder and (guess.groups > len(by_folder) or guess.matched < len(labelled)):
+            guess = None  # finer than the folders that the table names
         if guess is not None:
             options = options | {"group_pattern": guess.pattern}
         source = build_source(conf, options, excluded, lost)

@@ -52,7 +52,7 @@ KINDS = (
         "save tiles of it as .png",
     ),
     ("video", frozenset([".avi", ".mp4", ".mov", ".mpg", ".mpeg", ".wmv", ".mkv"]), "save frames of it as .png"),
-    ("picture", frozenset([".gif", ".jp2", ".j2k", ".heic", ".jfif", ".pgm", ".ppm", ".avif"]), "save it as .png"),
+    ("picture", frozenset([".gif", ".jp2", ".j2k", ".heic", ".pgm", ".ppm", ".avif"]), "save it as .png"),
     ("array file", ARRAY_SUFFIXES, "save its images as .png"),
     ("archive", ARCHIVE_SUFFIXES, "unpack it"),
 )

@@ -52,8 +52,9 @@ class CsvReader(Source):
     Patients may be in another table, `patient_table`, with the same path column, or in the ids (`group_pattern`).
 
     Paths are relative to the root, to the table's folder or to a folder above the root; a name that there is once is
-    found anywhere below the root, with or without its suffix, and a folder stands for all images in it. None may lead
-    out of the root. `suffix` is appended to each path. The format is read from a file's content, whatever its name.
+    found anywhere below the root, with or without its suffix, and a folder stands for all images in it, one group if
+    they have no patient. None may lead out of the root. `suffix` is appended to each path. The format is read from a
+    file's content, whatever its name.
     `skip_missing` skips rows whose file is missing, `skip_unlabelled` those without a label. `several_labels`: skip the
     images that have several, or take the first label; None: in a cell they are one class, in several rows an error.
     """
@@ -82,6 +83,7 @@ class CsvReader(Source):
         self.subsets = SplitWords(self.split_words)
         self.pattern = None if self.group_pattern is None else IdPattern("group_pattern", self.group_pattern)
         self.left_out = Counter[str]()
+        self.grouped_by_folder = False
 
     def listings(self, folder: ImageFolder) -> list[Listing]:
         """Raises `DataError`, which names the row."""
@@ -166,6 +168,8 @@ class CsvReader(Source):
                     group = self.pattern.search(id)
                 if self.second_path is not None and not group:
                     group = first
+                if len(images) > 1 and not group:
+                    group, self.grouped_by_folder = first, True
                 own = subset if at_split is None else self.subsets.parse(cells[at_split], where)
                 self.add_image(rows, id, Entry(number, where, file, labels, group or None, own))
         self.report_missing_files(missing, table, files, rows)
