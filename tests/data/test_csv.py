@@ -74,7 +74,7 @@ def test_columns_may_have_other_names_and_paths_no_suffix(read: Callable[..., li
         ("path,label\na/one.png,x\nb/gone.png,y\na/gone.png,y\n", "labels.csv, row 3: b/gone.png is not there (and"),
         ("path,label\na/one.png,x\na/two.png,\n", "row 3: a/two.png has no label"),
         ("path,label\na/one.png,x\na/two.png,y\na/one.png,y\n", "row 4: a/one.png has another label"),
-        ("path,label,split\na/one.png,x,train\na/two.png,x,holdout\n", "row 3: split is 'holdout', wanted train"),
+        ("path,label,split\na/one.png,x,train\na/two.png,x,outside\n", "row 3: split is 'outside', wanted train"),
         ("path,label\n../set/a/one.png,x\n../../etc/passwd,y\n", "row 3: ../../etc/passwd leads out of"),
         ("path,label\n/etc/passwd,y\n", "row 2: /etc/passwd leads out of"),
         (f"path,label\n{5000 * 'a'},x\n", "row 2: aaaaa"),
@@ -84,7 +84,7 @@ def test_columns_may_have_other_names_and_paths_no_suffix(read: Callable[..., li
         ("path,Label\na/one.png,x\n", "type dataset.options.label=Label"),
         ("", "an empty table"),
         (b"path,label\na/one.png,gr\xf6\xdfer\n", "row 2: not UTF-8 text, perhaps Latin-1"),
-        ("path,label\n".encode("utf-16"), "UTF-16"),
+        ("path,label\n".encode("utf-16")[:-1], "UTF-16"),
         (b"path,label\na/one.png,\0\n", "row 2: got a zero byte"),
     ],
 )

@@ -339,6 +339,13 @@ def test_folders_that_a_table_names_are_groups(tmp_path: Path) -> None:
     assert {each.group for each in listings} == {f"pt {p}" for p in range(6)}
 
 
+def test_lists_of_a_published_split_are_not_dropped_in_silence(tmp_path: Path) -> None:
+    images(tmp_path, (f"{name}/{n}.png" for name in ("ill", "well") for n in range(10)))
+    for subset, numbers in {"train": range(6), "test": range(6, 10)}.items():
+        put(tmp_path / f"{subset}1.txt", [[f"{name}/{n}.png"] for name in ("ill", "well") for n in numbers])
+    assert sum("of a published split, which is not followed" in note for note in search(tmp_path).notes) == 2
+
+
 def test_a_typed_table_that_gives_no_set_is_an_error(tmp_path: Path) -> None:
     images(tmp_path, (f"{folder}/{n}.png" for folder in ("US", "MG") for n in range(10)))
     put(tmp_path / "t.csv", [["id", "histology"], *([n, "ab"[n % 2]] for n in range(10))])

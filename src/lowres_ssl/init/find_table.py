@@ -232,6 +232,11 @@ def describe_unused_table(each: TableReading, name: str, folder: Path, beaten: b
         word = f"table={name}" if beaten else f"label={each.label.columns}"
         return f"{name}: names {images} as well; to read it type {format_init(folder, word)}"
     columns = [column for column in each.table.columns if column not in each.paths]
+    if not (columns or beaten) and guess_table_subset(Path(name), Path()):
+        return (
+            f"{name}: names {images} of a published split, which is not followed; for that, put a table with the "
+            "columns path, label and split beside it"
+        )
     if not columns or beaten:
         return f"{name}: names {images}, without a label"
     return (

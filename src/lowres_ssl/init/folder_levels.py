@@ -110,9 +110,9 @@ def guess_subset_folders(chains: Sequence[Sequence[str]]) -> dict[str, Any] | No
 
 
 def map_subset_folders(tops: Sequence[str]) -> dict[str, Any] | None:
-    """Map train, val and test to the folders named after them; None for others, or without train and another."""
+    """Map train, val and test to the folders named after them; None for others, or without train and test."""
     named = {top: guess_subset(top) for top in tops}
-    if None in named.values() or "train" not in named.values() or len(set(named.values())) < 2:
+    if None in named.values() or not {"train", "test"} <= set(named.values()):
         return None
     return {subset: [top for top in tops if named[top] == subset] for subset in named.values() if subset is not None}
 
