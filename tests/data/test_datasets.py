@@ -147,6 +147,12 @@ def test_class_missing_from_test_is_fine_and_from_train_is_not(tree: Tree) -> No
         build_source("folder", {}).listings(scan_folder(root))
 
 
+def test_class_spelt_otherwise_in_train_is_named(tree: Tree) -> None:
+    root = tree(["train/Ill/1.png", "train/Well/1.png", "test/ill /2.png"])
+    with pytest.raises(DataError, match=r"'ill ' has no training image, but 'Ill' has; .*rename"):
+        build_source("folder", {}).listings(scan_folder(root))
+
+
 def test_label_pattern_finds_the_class_in_names_without_folders(tree: Tree) -> None:
     root = tree(["img_001_malignant.png", "img_002_benign.png", "img_003.png"])
     found = build_source("folder", {"label_pattern": r"_([a-z]+)\."}).listings(scan_folder(root))

@@ -63,6 +63,14 @@ class ClassFolderReader(Source):
         trained = {listing.label for listing in found if listing.subset == "train"}
         missing = sorted({listing.label for listing in found} - trained)
         if divided and missing:
+            spelt = next(
+                (each for each in sorted(trained) if each.casefold().split() == missing[0].casefold().split()), None
+            )
+            if spelt is not None:
+                raise DataError(
+                    f"{folder.top}: class {missing[0]!r} has no training image, but {spelt!r} has; if they are one, "
+                    "rename the folders so that they are spelt alike"
+                )
             raise DataError(
                 f"{folder.top}: class {missing[0]} has no training image, got "
                 f"{shorten_list(sorted(trained)) or 'none'}; add a folder train/{missing[0]}, or leave the class out "
