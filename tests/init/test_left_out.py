@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from lowres_ssl.data.image_folder import scan_folder
-from lowres_ssl.init.left_out import count_other_files, format_other_files, guess_exclusions
+from lowres_ssl.init.left_out import count_other_files, find_second_formats, format_other_files, guess_exclusions
 
 Guess = Callable[..., list[tuple[str, int, str]]]
 
@@ -169,3 +169,9 @@ def test_each_kind_is_named_with_what_to_do() -> None:
         "1,201 other files (1,200 .txt, 1 without a suffix)",
     ]
     assert format_other_files(Counter()) == ""
+
+
+def test_pictures_in_two_formats_are_found() -> None:
+    ids = [f"a/{n}.{suffix}" for n in range(4) for suffix in ("jpg", "png")]
+    assert find_second_formats(ids) == ("a/0.jpg", "a/0.png")
+    assert find_second_formats([*ids[:2], "a/1.png", "a/2.png", "b/1.png"]) is None

@@ -16,7 +16,7 @@ from lowres_ssl.errors import DataError, escape_line
 from lowres_ssl.init.folder_names import is_patient_folder
 from lowres_ssl.init.guesses import MIN_VIEWS, choose_default_settings, choose_epochs, suggest_budget
 from lowres_ssl.init.inspect_folder import FolderSurvey
-from lowres_ssl.init.left_out import find_empty_classes, find_unused_folders, format_other_files
+from lowres_ssl.init.left_out import find_empty_classes, find_second_formats, find_unused_folders, format_other_files
 from lowres_ssl.init.typed_input import format_init
 
 TABLE_OPTIONS = ("table", "path", "second_path", "label", "patient", "patient_table", "split")
@@ -110,6 +110,12 @@ def list_folder_warnings(found: FolderSurvey) -> list[str]:
                 "set; move them into a class there, or name what is for pre-training alone with "
                 "dataset.unlabelled=FOLDER"
             )
+    if (copies := find_second_formats([each.id for each in found.catalogue.records])) is not None:
+        suffix = copies[1].rpartition(".")[2]
+        notes.append(
+            f"{copies[0]} and {copies[1]} may be one picture, as most images are there twice by name; to leave the "
+            f"second out type {format_init(found.folder.root, f'exclude=[*.{suffix}]')}"
+        )
     classes = found.catalogue.classes
     spellings: dict[str, list[str]] = defaultdict(list)
     for name in classes:

@@ -160,6 +160,15 @@ def is_original(name: str, of: Collection[str]) -> bool:
     return bool(words) and not words & AUGMENTED_WORDS and (bool(words & ORIGINAL_WORDS) or words - SET_WORDS == of)
 
 
+def find_second_formats(ids: Sequence[str]) -> tuple[str, str] | None:
+    """Find two images that may be one picture in two formats, where most images have another suffix beside them."""
+    same: dict[str, list[str]] = defaultdict(list)
+    for id in ids:
+        same[id.rpartition(".")[0]].append(id)
+    several = [own for own in same.values() if len(own) > 1]
+    return (several[0][0], several[0][1]) if 2 * sum(map(len, several)) > len(ids) else None
+
+
 def guess_mask_suffixes(images: ImagePaths) -> list[str]:
     """Guess suffixes whose files all lie beside an image of the same name and another suffix: `x.png` by `x.jpg`."""
     suffixes: dict[str, set[str]] = defaultdict(set)
