@@ -7,7 +7,7 @@ import pytest
 
 from lowres_ssl.data.catalogue import Catalogue
 from lowres_ssl.data.datasets import build_source
-from lowres_ssl.data.image_folder import compile_exclude, list_image_files, scan_folder
+from lowres_ssl.data.image_folder import compile_exclude, is_image_file, list_image_files, scan_folder
 
 Tree = Callable[..., Path]
 
@@ -35,6 +35,11 @@ def test_pattern_stands_for_whole_names(pattern: str, id: str, is_excluded: bool
     compiled = compile_exclude(["no such name", pattern])
     assert compiled is not None
     assert bool(compiled.search(id)) == is_excluded
+
+
+@pytest.mark.parametrize("name", ["x.jfif", "x.jpe", "x.JPG"])
+def test_jpeg_has_several_suffixes(name: str) -> None:
+    assert is_image_file(name)
 
 
 def test_no_pattern_excludes_nothing() -> None:

@@ -25,7 +25,12 @@ def test_what_separates_labels_is_seen_from_all_cells(cells: list[str], cell: st
 
 @pytest.mark.parametrize(
     ("cells", "missing"),
-    [(["0", "1", "-1", ""], {"-1", ""}), (["1", "-1"], set()), (["1.0", "0.0", "-1.0", "nan"], {"-1.0", "nan"})],
+    [
+        (["0", "1", "-1", ""], {"-1", ""}),
+        (["1", "-1"], set()),
+        (["1.0", "0.0", "-1.0", "nan"], {"-1.0", "nan"}),
+        (["0", "1", "-9", "-999"], {"-9", "-999"}),
+    ],
 )
 def test_blanks_have_no_label_and_minus_one_beside_two_others(cells: list[str], missing: set[str]) -> None:
     labels = LabelCells(cells)

@@ -51,7 +51,7 @@ def test_residual_branches_are_dropped_in_training_alone() -> None:
 
 @pytest.mark.parametrize("drop_path", [0.0, 0.2])
 def test_as_many_branches_are_dropped_as_asked_whatever_the_model_does_by_itself(drop_path: float) -> None:
-    """Swin leaves out a tenth where nothing is said."""
+    """Swin leaves out a tenth by default."""
     encoder, _ = build_timm_encoder("swin_tiny_patch4_window7_224", drop_path=drop_path, seed=0)
     rates = [module.drop_prob for module in encoder.modules() if isinstance(module, timm.layers.DropPath)]
     assert max(rates, default=0.0) == pytest.approx(drop_path)

@@ -1,4 +1,4 @@
-"""Encoders that are not trained: any of timm, and what is said where it cannot give it; random ones, calibrated."""
+"""Encoders that are not trained: timm's, with the errors for those that it lacks; random ones, calibrated."""
 
 from pathlib import Path
 from typing import Any

@@ -123,7 +123,7 @@ def check_encoder_image_size(
 
 
 def explain_refused_size(encoder: nn.Module, size: int) -> str | None:
-    """Return the first line of what an encoder says to images of `size` px that it does not take; None if it does."""
+    """Return the first line of the error for images of `size` px that an encoder does not take, else None."""
     try:
         with torch.no_grad():
             encoder.eval()(torch.zeros(1, 3, size, size))

@@ -57,7 +57,7 @@ def build_timm_encoder(model: str, *, drop_path: float, seed: int) -> tuple[nn.M
     does it. Its pooling is the model's own, D is the width after whatever follows it, as in MobileNetV3.
 
     `drop_path`: the probability that a residual branch is left out in training (Huang et al., 2016, arXiv 1603.09382):
-    it rises to this with depth. At 0 none is, of a model either that drops some unless told otherwise, as Swin does.
+    it rises to this with depth. At 0 none is left out, even of a model that drops some by default, as Swin does.
     Raises `ConfigError` for an unknown model, or one without it where it is above 0.
     """
     check_timm_name(model, "backbone.model")

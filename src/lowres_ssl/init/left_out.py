@@ -183,7 +183,7 @@ def guess_mask_suffixes(images: ImagePaths) -> list[str]:
 
 
 def guess_sheets(images: ImagePaths) -> list[str]:
-    """Guess patterns of names that say that an image shows others, where few of a folder have them."""
+    """Guess name patterns of contact sheets and the like, if few files of a folder match."""
     sheets = [(id, match[1]) for _, id in images if (match := SHEET.search(get_stem(id)))]
     total = Counter(id.rpartition("/")[0] for _, id in images)
     own = Counter(id.rpartition("/")[0] for id, _ in sheets)

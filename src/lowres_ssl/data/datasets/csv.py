@@ -210,10 +210,9 @@ class CsvReader(Source):
         leads out of the root. `endings`: how often the table has each end of a path."""
         if not cell:
             raise DataError(f"{where}: got no path, wanted one in each row")
-        # Text, not paths: a table may have 100,000 rows.
-        top = os.path.join(files.folder.top, "")  # noqa: PTH118
+        top = os.path.join(files.folder.top, "")  # noqa: PTH118 - text, of 100,000 rows
         places = dict.fromkeys(
-            os.path.normpath(os.path.join(folder, name))  # noqa: PTH118
+            os.path.normpath(os.path.join(folder, name))  # noqa: PTH118 - text, of 100,000 rows
             for name in list_spellings(cell + self.suffix)
             for folder in (files.folder.top, table.parent)
         )
