@@ -73,13 +73,13 @@ def by_torchvision(
     view = tv.horizontal_flip(view) if parameters.horizontal_flip[0] else view
     view = tv.vertical_flip(view) if parameters.vertical_flip[0] else view
     view = tv.rotate(view, 90.0 * parameters.quarter_turns[0])
-    if settings["elastic"] and parameters.elastic[0]:
+    if parameters.elastic[0]:
         view = deform_one(view, parameters.displacements[0])
     if settings["rotation_degrees"]:
         view = tv.rotate(view, parameters.angle[0], interpolation=InterpolationMode.BILINEAR)
-    if settings["stain"] and parameters.stain[0] and len(view) == 3:
+    if parameters.stain[0] and len(view) == 3:
         view = stain_one(view, parameters.stain_factors[0], parameters.stain_shifts[0])
-    if settings["gamma"] and parameters.gamma[0]:
+    if parameters.gamma[0]:
         view = tv.adjust_gamma(view, parameters.exponent[0])
     adjust = {
         JitterOperation.BRIGHTNESS: lambda view: tv.adjust_brightness(view, parameters.brightness[0]),

@@ -17,8 +17,7 @@ from lowres_ssl.augment.augmentation import Augmentation
 from lowres_ssl.augment.crop import crop_by_matrices, pack_crop_axes
 from lowres_ssl.augment.from_config import build_views
 from lowres_ssl.augment.operations import LUMA_WEIGHTS
-from lowres_ssl.augment.pipeline import StepTensors, ViewSteps
-from lowres_ssl.augment.sampling import AugmentationParameters, JitterOperation
+from lowres_ssl.augment.sampling import JitterOperation
 from lowres_ssl.device import copy_array_to_device
 
 SETTINGS = {
@@ -57,10 +56,10 @@ def test_views_are_those_made_image_by_image(channels: int, settings: dict[str, 
     make = Augmentation(**settings)
     for epoch in range(4):
         views = fixed_shapes(make, pictures(channels), epoch=epoch)
+        others = make(pictures(channels), sizes(), KEYS, epoch=epoch, views=(0, 1))
         assert views.shape == (2, COUNT, 3, 32, 32)
-        for number, ours in enumerate(views):
+        for number, (ours, other) in enumerate(zip(views, others, strict=True)):
             assert ours.is_contiguous(memory_format=torch.channels_last)
-            other = make(pictures(channels), sizes(), KEYS, epoch=epoch, view=number)
             levels = (ours - other).abs() * LEVEL
             solarised = make.sample(sizes(), KEYS, epoch=epoch, views=[number]).solarise
             # A value at the solarisation's threshold may land on its other side.
@@ -123,7 +122,7 @@ def test_both_views_of_a_batch_take_a_few_launches_and_two_copies(
         for epoch in range(3):
             gpu.operations.clear()
             images = resident.index_select(0, copy_array_to_device(batch, resident.device))
-            first, second = make.make(images, sizes(), KEYS, epoch=epoch, views=(0, 1))
+            first, second = make(images, sizes(), KEYS, epoch=epoch, views=(0, 1))
             assert first.shape == second.shape == (COUNT, 3, 224, 224)
             assert first.device.type == "cuda"
             assert first.is_contiguous(memory_format=torch.channels_last)
@@ -132,15 +131,11 @@ def test_both_views_of_a_batch_take_a_few_launches_and_two_copies(
             assert gpu.count("launch") <= kernels + 1, gpu  # and one that takes the batch's images
 
 
-def packed(settings: dict[str, object], channels: int = 3) -> tuple[AugmentationParameters, ViewSteps, StepTensors]:
-    make = Augmentation(**settings)
-    drawn, steps = make.sample(sizes(), KEYS, epoch=0, views=[0]), make.steps(channels)
-    return drawn, steps, steps.read(torch.from_numpy(steps.pack(drawn)))
-
-
 @pytest.mark.parametrize("channels", [3, 1])
 def test_every_view_has_its_blends_in_its_own_order_on_its_side_of_the_hue(channels: int) -> None:
-    drawn, steps, numbers = packed(ALWAYS, channels)
+    make = Augmentation(**ALWAYS)
+    drawn, steps = make.sample(sizes(), KEYS, epoch=0, views=[0]), make.steps(channels)
+    blends = steps.read(torch.from_numpy(steps.pack(drawn)))["blends"]
     luma = np.array(LUMA_WEIGHTS if channels == 3 else [1.0])
     for row in range(COUNT):
         one = select(drawn, slice(row, row + 1))
@@ -154,9 +149,9 @@ def test_every_view_has_its_blends_in_its_own_order_on_its_side_of_the_hue(chann
         }
         order = [operation for operation in one.order[0] if operation in steps.operations]
         hue = order.index(JitterOperation.HUE) if channels == 3 else len(order)
-        for side, operations in ((numbers.before, order[:hue]), (numbers.after, order[hue + 1 :])):
+        for side, operations in zip(blends[row], (order[:hue], order[hue + 1 :]), strict=False):
             for place, blend in enumerate(side):
                 nothing = (np.eye(channels), 0 * luma)
                 matrix, means = matrices[operations[place]] if place < len(operations) else nothing
-                np.testing.assert_allclose(blend[row, :-1], matrix, atol=1e-12)
-                np.testing.assert_allclose(blend[row, -1], means, atol=1e-12)
+                np.testing.assert_allclose(blend[:-1], matrix, atol=1e-12)
+                np.testing.assert_allclose(blend[-1], means, atol=1e-12)

@@ -94,16 +94,10 @@ def test_what_recipes_leave_off_is_distributed_as_its_strength_says():
     assert ks_1samp(np.log(ours.exponent), uniform(-np.log(1.5), 2 * np.log(1.5)).cdf).pvalue > ALIKE
 
 
-def test_steps_that_recipes_leave_off_draw_nothing_then_and_change_no_other_draw():
-    names = ("gamma", "stain", "elastic")
-    off, on = parameters(**dict.fromkeys(names, 0.0)), parameters()
+def test_steps_that_recipes_leave_off_change_no_other_draw():
+    off, on = parameters(**dict.fromkeys(("gamma", "stain", "elastic"), 0.0)), parameters()
     for field in fields(AugmentationParameters)[:15]:
         np.testing.assert_array_equal(getattr(off, field.name), getattr(on, field.name))
-    none = SETTINGS | dict.fromkeys(names, 0.0)
-    assert [Augmentation(**none | {name: 0.1}).count_draw_rows() for name in ("hue", *names)] == [36, 38, 45, 78]
-    for name in names:
-        alone = parameters(**dict.fromkeys(names, 0.0) | {name: SETTINGS[name]})
-        np.testing.assert_array_equal(getattr(alone, name), getattr(on, name))
 
 
 def test_each_step_happens_with_its_probability():

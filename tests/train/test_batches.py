@@ -53,7 +53,7 @@ def batches(
 class Numbers:
     """In the place of the views: each pixel is the image's number, plus half that of the view."""
 
-    def make(self, images: Tensor, sizes: Any, keys: Any, *, epoch: int, views: Sequence[int]) -> list[Tensor]:
+    def __call__(self, images: Tensor, sizes: Any, keys: Any, *, epoch: int, views: Sequence[int]) -> list[Tensor]:
         first = images[:, :1, :2, :2].float().expand(-1, 3, -1, -1)
         return [first + number / 2 for number in views]
 

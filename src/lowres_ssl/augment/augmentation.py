@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,11 +13,9 @@ from lowres_ssl.augment.crop import crop_by_matrices, crop_one_by_one, pack_crop
 from lowres_ssl.augment.operations import PADDING_CHOICES, compute_kernel_size
 from lowres_ssl.augment.pipeline import ROW_MODE, FixedShapeAugmentation, ViewSteps, augment, normalise, per_channel
 from lowres_ssl.augment.sampling import (
-    CONTROL_POINTS,
     JITTER_ORDERS,
     AugmentationParameters,
     DrawRow,
-    FloatArray,
     JitterOperation,
     ViewKind,
     draw_uniforms,
@@ -124,10 +121,13 @@ class Augmentation:
     ) -> AugmentationParameters:
         """Draw the parameters of each image's V views, [B V]. sizes: [B, 2] (height, width) of the originals; keys:
         [B]."""
-        rows = self.count_draw_rows()
-        drawn = [draw_uniforms(seed=self.seed, epoch=epoch, view=view, keys=keys, count=rows) for view in views]
-        draws, sizes = np.stack(drawn, axis=2).reshape(rows, -1), np.repeat(sizes, len(views), axis=0)
+        drawn = [
+            draw_uniforms(seed=self.seed, epoch=epoch, view=view, keys=keys, count=DrawRow.COUNT) for view in views
+        ]
+        draws, sizes = np.stack(drawn, axis=2).reshape(DrawRow.COUNT, -1), np.repeat(sizes, len(views), axis=0)
         low, high = (share * self.image_size for share in self.blur_sigma_fraction)  # in pixels
+        displacements = draws[DrawRow.DISPLACEMENT : DrawRow.COUNT]
+        stain_factors, stain_shifts = np.split(draws[DrawRow.STAIN_FACTOR : DrawRow.ELASTIC], 2)
         return AugmentationParameters(
             boxes=sample_crop_boxes(draws, sizes, scale=self.crop_scale, ratio=self.crop_ratio),
             horizontal_flip=draws[DrawRow.HORIZONTAL_FLIP] < self.horizontal_flip,
@@ -144,33 +144,14 @@ class Augmentation:
             blur=draws[DrawRow.BLUR] < self.blur,
             sigma=sample_between(draws[DrawRow.SIGMA], low, high),
             solarise=draws[DrawRow.SOLARISE] < self.solarise,
-            **self.sample_optional_steps(draws),
+            elastic=draws[DrawRow.ELASTIC] < self.elastic,
+            displacements=sample_displacements(displacements, self.elastic_strength),
+            stain=draws[DrawRow.STAIN] < self.stain,
+            stain_factors=sample_factors(stain_factors, self.stain_strength).T,
+            stain_shifts=sample_between(stain_shifts, -self.stain_strength, self.stain_strength).T,
+            gamma=draws[DrawRow.GAMMA] < self.gamma,
+            exponent=sample_exponents(draws[DrawRow.EXPONENT], self.gamma_strength),
         )
-
-    def sample_optional_steps(self, draws: FloatArray) -> dict[str, NDArray[Any]]:
-        """Draw for those of the steps that recipes leave off that are taken."""
-        drawn: dict[str, NDArray[Any]] = {}
-        if self.elastic > 0:
-            drawn["elastic"] = draws[DrawRow.ELASTIC] < self.elastic
-            rows = slice(DrawRow.DISPLACEMENT, DrawRow.DISPLACEMENT + 2 * CONTROL_POINTS**2)
-            drawn["displacements"] = sample_displacements(draws[rows], self.elastic_strength)
-        if self.stain > 0:
-            factors, shifts = np.split(draws[DrawRow.STAIN_FACTOR : DrawRow.ELASTIC], 2)
-            drawn["stain"] = draws[DrawRow.STAIN] < self.stain
-            drawn["stain_factors"] = sample_factors(factors, self.stain_strength).T
-            drawn["stain_shifts"] = sample_between(shifts, -self.stain_strength, self.stain_strength).T
-        if self.gamma > 0:
-            drawn["gamma"] = draws[DrawRow.GAMMA] < self.gamma
-            drawn["exponent"] = sample_exponents(draws[DrawRow.EXPONENT], self.gamma_strength)
-        return drawn
-
-    def count_draw_rows(self) -> int:
-        """Count the rows of draws that are needed: without those of steps that are never taken, which stand last."""
-        if self.elastic > 0:
-            return DrawRow.COUNT
-        if self.stain > 0:
-            return DrawRow.ELASTIC
-        return DrawRow.STAIN if self.gamma > 0 else DrawRow.GAMMA
 
     def steps(self, channels: int) -> ViewSteps:
         """List what can be done to images of so many channels: grey ones have no hue, saturation and stains."""
@@ -221,17 +202,6 @@ class Augmentation:
         return self.functions[channels, device]
 
     def __call__(
-        self, images: Tensor, sizes: NDArray[np.int64], keys: NDArray[np.uint64], *, epoch: int, view: int
-    ) -> Tensor:
-        """Make one random view of each image: [B, 3, S, S] float32 `channels_last`, normalised, on the images' device.
-
-        images: [B, C, R, R] uint8, C 3 or 1, each resized to a square; sizes: [B, 2] int64, the originals' (height,
-        width); keys: [B] uint64 from `hash_image_ids`.
-        """
-        (made,) = self.make(images, sizes, keys, epoch=epoch, views=(view,))
-        return made
-
-    def make(
         self,
         images: Tensor,
         sizes: NDArray[np.int64],
@@ -240,7 +210,12 @@ class Augmentation:
         epoch: int,
         views: Sequence[int],
     ) -> Sequence[Tensor]:
-        """Make these views of each image as `__call__` does: on a CPU, where arithmetic is slow, by rows."""
+        """Make these random views of each image: of each view [B, 3, S, S] float32 `channels_last`, normalised, on the
+        images' device; on a CPU, where arithmetic is slow, by rows.
+
+        images: [B, C, R, R] uint8, C 3 or 1, each resized to a square; sizes: [B, 2] int64, the originals' (height,
+        width); keys: [B] uint64 from `hash_image_ids`.
+        """
         if images.device.type == "cpu":
             drawn = [self.sample(sizes, keys, epoch=epoch, views=[view]) for view in views]
             return [self.make_by_rows(images, sizes, parameters) for parameters in drawn]

@@ -89,7 +89,7 @@ def make_example_views(config: PretrainConfig, material: PreparedData, rows: NDA
     maker = build_views(config)[epoch]
     views = [
         make_evaluation_view(images, image_size=config.image_size, mean=mean, std=std),
-        *(maker(images, sizes, keys, epoch=epoch, view=number) for number in (0, 1)),
+        *maker(images, sizes, keys, epoch=epoch, views=(0, 1)),
     ]
     made = torch.stack(views, dim=1)  # [n, 3, 3, S, S]
     colour = images.shape[1] == 3  # a grey image takes the first of mean and std

@@ -36,37 +36,7 @@ def apply_by_mask(images: Tensor, chosen: Tensor, operation: Callable[..., Tenso
     return torch.where(chosen[:, None, None, None], operation(images, *numbers), images)
 
 
-@dataclass(frozen=True)
-class StepTensors:
-    """Hold the numbers of n views on their device. A blend, grey step, blur or gamma whose first number is 1 changes
-    nothing. What belongs to a step that is never taken is empty or None.
-
-    transposed, rotated, hue_turned, solarised, deformed, stained: [n] bool, whether that is done
-    direction: [n, 2], cosine and sine of the angle for `rotate`
-    offsets: [n, 3] for `turn_hue`
-    before, after: [n, C + 1, C] each for `blend`: the blends before the hue is turned, and those after it
-    grey: [n, C, C] for `mix`
-    weights: [n, T] for a blur
-    displacements: [n, 2, 4, 4] for `deform`
-    stains: [n, 3, 4] for `jitter_stains`
-    exponents: [n, 1] for `apply_gamma`
-    """
-
-    transposed: Tensor
-    rotated: Tensor
-    hue_turned: Tensor
-    solarised: Tensor
-    deformed: Tensor | None
-    stained: Tensor | None
-    direction: Tensor
-    offsets: Tensor
-    before: tuple[Tensor, ...]
-    after: tuple[Tensor, ...]
-    grey: Tensor
-    weights: Tensor
-    displacements: Tensor
-    stains: Tensor
-    exponents: Tensor
+FLAGS = ("transposed", "rotated", "hue_turned", "solarised", "deformed", "stained")
 
 
 @dataclass(frozen=True)
@@ -100,13 +70,30 @@ class ViewSteps:
         return JitterOperation.HUE in self.operations
 
     @property
-    def blends(self) -> tuple[int, int, int, int]:
-        """Return the shape of a view's blends: as many after the hue is turned as before it; none where it never is."""
-        return 1 + self.turns_hue, len(self.blending), self.channels + 1, self.channels
-
-    @property
     def taps(self) -> int:
         return self.blur_kernel // 2 + 2
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return the shape of each of a view's numbers, in the order in which they are packed.
+
+        flags: above 0 where each step of `FLAGS` is done; direction: cosine and sine of the angle for `rotate`;
+        offsets: for `turn_hue`; blends: each for `blend`, those before the hue is turned and as many after it, none
+        after it where it never is; grey: for `mix`; weights: for a blur; displacements: for `deform`; stains: for
+        `jitter_stains`; exponents: for `apply_gamma`. A blend, grey step, blur or gamma whose first number is 1 changes
+        nothing.
+        """
+        return {
+            "flags": (len(FLAGS),),
+            "direction": (2,),
+            "offsets": (3,),
+            "blends": (1 + self.turns_hue, len(self.blending), self.channels + 1, self.channels),
+            "grey": (self.channels, self.channels),
+            "weights": (self.taps,),
+            "displacements": (2, CONTROL_POINTS, CONTROL_POINTS),
+            "stains": (STAINS, 4),
+            "exponents": (1,),
+        }
 
     def pack(self, parameters: AugmentationParameters) -> FloatArray:
         """Pack the numbers of B views, [B, K]: K depends on the steps alone."""
@@ -116,35 +103,31 @@ class ViewSteps:
             parameters.angle != 0,
             parameters.jitter & (parameters.hue != 0),
             parameters.solarise,
-            *([parameters.elastic] if self.elastic else []),
-            *([parameters.stain] if self.stain else []),
+            parameters.elastic,
+            parameters.stain,
         ]
         is_grey = parameters.grey.astype(np.float64)
-        grey = compute_blend_numbers(1 - is_grey, np.zeros(count), is_grey, self.channels)[:, :-1]
         unblurred = np.zeros(self.taps)
         unblurred[0] = 1
         kernels = operations.compute_kernels(parameters.sigma, self.blur_kernel)
-        weights = np.where(parameters.blur[:, None], kernels, unblurred)
-        packed = [
-            np.stack(flags, axis=1),
-            np.stack([np.cos(angle), np.sin(angle)], axis=1),
-            operations.compute_hue_offsets(parameters.hue),
-            self.pack_blends(parameters),
-            grey,
-            weights,
-        ]
-        if self.elastic:
-            packed.append(2 * parameters.displacements)  # in half sides
-        if self.stain:
-            packed.append(operations.compute_stain_numbers(parameters.stain_factors, parameters.stain_shifts))
-        if self.gamma:
-            packed.append(np.where(parameters.gamma, parameters.exponent, 1.0)[:, None])
-        return np.concatenate([each.reshape(count, math.prod(each.shape[1:])) for each in packed], axis=1)
+        numbers = {
+            "flags": np.stack(flags, axis=1),
+            "direction": np.stack([np.cos(angle), np.sin(angle)], axis=1),
+            "offsets": operations.compute_hue_offsets(parameters.hue),
+            "blends": self.pack_blends(parameters),
+            "grey": compute_blend_numbers(1 - is_grey, np.zeros(count), is_grey, self.channels)[:, :-1],
+            "weights": np.where(parameters.blur[:, None], kernels, unblurred),
+            "displacements": 2 * parameters.displacements,  # in half sides
+            "stains": operations.compute_stain_numbers(parameters.stain_factors, parameters.stain_shifts),
+            "exponents": np.where(parameters.gamma, parameters.exponent, 1.0),
+        }
+        packed = [numbers[name].reshape(count, math.prod(shape)) for name, shape in self.shapes.items()]
+        return np.concatenate(packed, axis=1)
 
     def pack_blends(self, parameters: AugmentationParameters) -> FloatArray:
         """Pack each view's blends in the order drawn for it, [B, *blends]; where it has none, the identity."""
         count, blending = len(parameters), self.blending
-        factor = np.ones((count, *self.blends[:2]))
+        factor = np.ones((count, *self.shapes["blends"][:2]))
         mean_weight, luma_weight = np.zeros_like(factor), np.zeros_like(factor)
         place = parameters.order.argsort(axis=1)  # [B, 4], of each operation in the order
         after = (place > place[:, [JitterOperation.HUE]]) & self.turns_hue
@@ -163,33 +146,13 @@ class ViewSteps:
                 weight[slot] = 1 - value
         return compute_blend_numbers(factor, mean_weight, luma_weight, self.channels)
 
-    def read(self, packed: Tensor) -> StepTensors:
-        """Unpack the array of `pack`: [n, K] float32, on the device of the pixels."""
-        channels = self.channels
-        points, stains = CONTROL_POINTS * self.elastic, STAINS * self.stain
-        flag_count = 4 + self.elastic + self.stain
-        sizes = [flag_count, 2, 3, math.prod(self.blends), channels * channels, self.taps]
-        sizes += [2 * points * points, stains * 4, int(self.gamma)]
-        flags, direction, offsets, blends, grey, weights, displacements, mixing, exponents = packed.split(sizes, dim=1)
-        taken = iter((flags > 0).unbind(1))  # in the order of `pack`
-        sides = [side.unbind(1) for side in blends.unflatten(1, self.blends).unbind(1)]
-        return StepTensors(
-            transposed=next(taken),
-            rotated=next(taken),
-            hue_turned=next(taken),
-            solarised=next(taken),
-            deformed=next(taken) if self.elastic else None,
-            stained=next(taken) if self.stain else None,
-            direction=direction,
-            offsets=offsets,
-            before=sides[0],
-            after=sides[1] if self.turns_hue else (),
-            grey=grey.unflatten(1, (channels, channels)),
-            weights=weights,
-            displacements=displacements.unflatten(1, (2, points, points)),
-            stains=mixing.unflatten(1, (stains, 4)),
-            exponents=exponents,
-        )
+    def read(self, packed: Tensor) -> dict[str, Tensor]:
+        """Unpack the array of `pack`, [n, K] float32, on the device of the pixels: [n, ...] each by the names in
+        `shapes`, and [n] bool by those in `FLAGS`."""
+        shapes = self.shapes
+        parts = packed.split([math.prod(shape) for shape in shapes.values()], dim=1)
+        numbers = {name: part.unflatten(1, shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)}
+        return numbers | dict(zip(FLAGS, (numbers["flags"] > 0).unbind(1), strict=True))
 
 
 ViewStep = Callable[[Tensor, Tensor], Tensor]
@@ -211,33 +174,37 @@ def adjust_rows(images: Tensor, operation: ViewStep, numbers: Tensor) -> Tensor:
     return apply_to_rows(images, numbers.flatten(1)[:, 0] != 1, operation, numbers)
 
 
-def augment(images: Tensor, numbers: StepTensors, steps: ViewSteps, way: StepMode) -> Tensor:
-    """Apply all steps between crop and normalisation to [n, C, S, S] float32 in 0..1, which may be overwritten."""
+def augment(images: Tensor, numbers: dict[str, Tensor], steps: ViewSteps, way: StepMode) -> Tensor:
+    """Apply all steps between crop and normalisation to [n, C, S, S] float32 in 0..1, which may be overwritten.
+
+    numbers: of `ViewSteps.read`.
+    """
     change = way.change
     if steps.transposing:
-        images = change(images, numbers.transposed, operations.transpose)
+        images = change(images, numbers["transposed"], operations.transpose)
     if steps.elastic:
-        images = change(images, numbers.deformed, way.deform, numbers.displacements)
+        images = change(images, numbers["deformed"], way.deform, numbers["displacements"])
     if steps.rotation is not None:
         rotate = partial(operations.rotate, padding=steps.rotation)
-        images = change(images, numbers.rotated, rotate, numbers.direction)
+        images = change(images, numbers["rotated"], rotate, numbers["direction"])
     if steps.stain:
-        images = change(images, numbers.stained, operations.jitter_stains, numbers.stains)
+        images = change(images, numbers["stained"], operations.jitter_stains, numbers["stains"])
     if steps.gamma:
-        images = way.adjust(images, operations.apply_gamma, numbers.exponents)
-    for blend in numbers.before:
+        images = way.adjust(images, operations.apply_gamma, numbers["exponents"])
+    sides = numbers["blends"].unbind(1)
+    for blend in sides[0].unbind(1):
         images = way.adjust(images, operations.blend, blend)
     if steps.turns_hue:
-        images = change(images, numbers.hue_turned, operations.turn_hue, numbers.offsets)
-    for blend in numbers.after:
-        images = way.adjust(images, operations.blend, blend)
+        images = change(images, numbers["hue_turned"], operations.turn_hue, numbers["offsets"])
+        for blend in sides[1].unbind(1):
+            images = way.adjust(images, operations.blend, blend)
     if steps.grey:
-        images = way.adjust(images, operations.mix, numbers.grey)
+        images = way.adjust(images, operations.mix, numbers["grey"])
     if steps.blur_kernel:
-        images = way.adjust(images, way.blur, numbers.weights)
+        images = way.adjust(images, way.blur, numbers["weights"])
     if steps.solarise_threshold is not None:
         solarise = partial(operations.solarise, threshold=steps.solarise_threshold)
-        images = change(images, numbers.solarised, solarise)
+        images = change(images, numbers["solarised"], solarise)
     return images
 
 

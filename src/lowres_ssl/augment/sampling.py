@@ -5,10 +5,9 @@ The distributions are those of torchvision's RandomResizedCrop, ColorJitter and 
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import IntEnum
 from itertools import permutations
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,7 +84,7 @@ class DrawRow(IntEnum):
     SOLARISE = 15
     AREA = 16  # one row an attempt
     RATIO = AREA + CROP_ATTEMPTS  # one row an attempt
-    GAMMA = RATIO + CROP_ATTEMPTS  # from here on: steps that no recipe takes, drawn only where one is taken
+    GAMMA = RATIO + CROP_ATTEMPTS  # from here on: steps that no recipe takes
     EXPONENT = GAMMA + 1
     STAIN = EXPONENT + 1
     STAIN_FACTOR = STAIN + 1  # one row a stain
@@ -107,14 +106,9 @@ class ViewKind:
 FULL_VIEW = ViewKind()
 
 
-def make_empty() -> NDArray[Any]:
-    return np.zeros(0)
-
-
 @dataclass(frozen=True)
 class AugmentationParameters:
-    """Hold the parameters of B views, one row a view in each array; nothing of an elastic deformation, stains or gamma
-    where no view has any.
+    """Hold the parameters of B views, one row a view in each array.
 
     boxes: [B, 4] int64, the crop as (top, left, height, width) in pixels of the original image
     horizontal_flip, vertical_flip: [B] bool
@@ -144,13 +138,13 @@ class AugmentationParameters:
     blur: NDArray[np.bool_]
     sigma: FloatArray
     solarise: NDArray[np.bool_]
-    elastic: NDArray[np.bool_] = field(default_factory=make_empty)
-    displacements: FloatArray = field(default_factory=make_empty)
-    stain: NDArray[np.bool_] = field(default_factory=make_empty)
-    stain_factors: FloatArray = field(default_factory=make_empty)
-    stain_shifts: FloatArray = field(default_factory=make_empty)
-    gamma: NDArray[np.bool_] = field(default_factory=make_empty)
-    exponent: FloatArray = field(default_factory=make_empty)
+    elastic: NDArray[np.bool_]
+    displacements: FloatArray
+    stain: NDArray[np.bool_]
+    stain_factors: FloatArray
+    stain_shifts: FloatArray
+    gamma: NDArray[np.bool_]
+    exponent: FloatArray
 
     def __len__(self) -> int:
         return len(self.boxes)

@@ -229,7 +229,7 @@ def iter_training_batches(
                 shown = rows if partners is None or numbers.start == 0 else partners[rows]
                 if not views or partners is not None:
                     images, sizes = read(shown), data.store.sizes[shown].astype(np.int64)
-                made = augmentation.make(images, sizes, keys[rows], epoch=epoch, views=numbers)
+                made = augmentation(images, sizes, keys[rows], epoch=epoch, views=numbers)
                 views += [view.contiguous(memory_format=MEMORY_FORMATS[layout]) for view in made]
             yield (
                 tuple(views),
