@@ -21,7 +21,9 @@ def plan(device: str, epochs: int, *, precision: str = "fp32", sizes: tuple[int,
     compile, deterministic = changes.pop("compile", "auto"), changes.pop("deterministic", False)
     processes = changes.pop("processes", SINGLE_PROCESS)
     return SimpleNamespace(
-        config=SimpleNamespace(compile=SimpleNamespace(name=compile), deterministic=deterministic),
+        config=SimpleNamespace(compile=SimpleNamespace(name=compile), deterministic=deterministic, image_size=64),
+        encoder=None,
+        method=object(),
         compute=DevicePrecision(torch.device(device), precision, compiled=compile == "always"),
         training=replace(TRAINING, **{"epochs": epochs, "joint": True} | changes),
         processes=processes,
@@ -58,24 +60,36 @@ def test_what_is_asked_for_is_compiled() -> None:
 
 
 @pytest.fixture
-def timed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(experiment_plan, "use_faster_layout", lambda plan, compute: replace(compute, layout=NCHW))
+def timed(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
+    """The seconds of a step in each layout."""
+    seconds = {CHANNELS_LAST: 1.06, NCHW: 1.0}
+    monkeypatch.setattr(experiment_plan, "time_steps_in", lambda *_, **__: seconds)
+    return seconds
 
 
-def test_the_layout_is_timed_on_a_cpu_in_fp32_where_that_takes_a_hundredth_of_the_training(timed: None) -> None:
+@pytest.mark.usefixtures("timed")
+def test_the_layout_is_timed_on_a_cpu_in_fp32_where_that_takes_a_hundredth_of_the_training() -> None:
     assert choose_step_settings(plan("cpu", 60), IMAGES, time_layouts=True).layout == NCHW
     assert choose_step_settings(plan("cpu", 59), IMAGES, time_layouts=True).layout == CHANNELS_LAST
 
 
+@pytest.mark.parametrize("seconds", [1.04, 0.5])
+def test_nchw_is_chosen_only_where_it_is_clearly_the_faster(timed: dict[str, float], seconds: float) -> None:
+    timed[CHANNELS_LAST] = seconds
+    assert choose_step_settings(plan("cpu", 60), IMAGES, time_layouts=True).layout == CHANNELS_LAST
+
+
+@pytest.mark.usefixtures("timed")
 @pytest.mark.parametrize(
     "settings",
     [{"precision": "bf16"}, {"deterministic": True}, {"compile": "always"}, {"processes": World(0, 2)}],
     ids=str,
 )
-def test_where_the_layout_is_no_matter_of_timing(timed: None, settings: dict[str, Any]) -> None:
+def test_where_the_layout_is_no_matter_of_timing(settings: dict[str, Any]) -> None:
     assert choose_step_settings(plan("cpu", 10**6, **settings), IMAGES, time_layouts=True).layout == CHANNELS_LAST
     assert choose_step_settings(plan("cuda", 10**6), IMAGES, time_layouts=True).layout == CHANNELS_LAST
 
 
-def test_a_run_that_is_gone_on_with_is_not_timed_again(timed: None) -> None:
+@pytest.mark.usefixtures("timed")
+def test_a_run_that_is_gone_on_with_is_not_timed_again() -> None:
     assert choose_step_settings(plan("cpu", 10**6), IMAGES, time_layouts=False).layout == CHANNELS_LAST

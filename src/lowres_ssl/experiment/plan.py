@@ -16,7 +16,7 @@ from lowres_ssl.console import log_info, log_warning, pluralise
 from lowres_ssl.data.catalogue import Catalogue
 from lowres_ssl.data.prepare import DataSummary, make_configured_split
 from lowres_ssl.data.splits import ALL_LABELS, LabelSubset, Split, list_label_subsets, select_labelled
-from lowres_ssl.device import DevicePrecision, resolve_device
+from lowres_ssl.device import CHANNELS_LAST, MEMORY_FORMATS, NCHW, DevicePrecision, resolve_device
 from lowres_ssl.encoders.fit_weights import load_encoder_weights
 from lowres_ssl.encoders.from_config import (
     build_starting_encoder,
@@ -35,7 +35,7 @@ from lowres_ssl.runs.records import RunIdentity, SplitSummary
 from lowres_ssl.runs.run import WEIGHTS_PREFIX, Run, get_identified_run
 from lowres_ssl.runs.run_hash import build_run_labels, build_training_identity
 from lowres_ssl.train.batches import check_patients
-from lowres_ssl.train.forward import TIMED_STEPS, measure_faster_layout
+from lowres_ssl.train.forward import TIMED_STEPS, time_steps_in
 from lowres_ssl.train.optimizers import SHARED_SETTINGS, build_optimizer
 from lowres_ssl.train.state import TrainingOptions
 from lowres_ssl.train.world import SINGLE_PROCESS, World
@@ -44,6 +44,8 @@ from lowres_ssl.train.world import SINGLE_PROCESS, World
 # docs/decisions/12-what-decides-how-a-step-runs.md.
 SECONDS_TO_COMPILE = 100.0  # a forward and backward pass, for each shape of a batch
 SECONDS_SAVED = 0.01  # of each step
+# How much faster the other layout has to be: a step differs by less than that from turn to turn on an idle machine.
+LAYOUT_MARGIN = 1.05
 MIN_LAYOUT_TEST_RATIO = 100  # a training is as many times as long as timing both layouts, at least, where that is done
 
 
@@ -279,10 +281,11 @@ def is_layout_open(plan: TrainingSetup) -> bool:
 
 
 def use_faster_layout(plan: TrainingSetup, compute: DevicePrecision) -> DevicePrecision:
-    """Time a step of this plan in both layouts and return `compute` with the faster one."""
+    """Time a step of this plan in both layouts; return `compute` with NCHW if it is faster by `LAYOUT_MARGIN`."""
     assert plan.method is not None
     log_info("timing a training step in both memory layouts")
-    layout = measure_faster_layout(
+    seconds = time_steps_in(
+        list(MEMORY_FORMATS),
         plan.encoder,
         plan.method,
         compute,
@@ -290,4 +293,4 @@ def use_faster_layout(plan: TrainingSetup, compute: DevicePrecision) -> DevicePr
         batch_size=plan.training.batch_size,
         image_size=plan.config.image_size,
     )
-    return replace(compute, layout=layout)
+    return replace(compute, layout=NCHW) if LAYOUT_MARGIN * seconds[NCHW] < seconds[CHANNELS_LAST] else compute

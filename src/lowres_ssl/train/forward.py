@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from lowres_ssl.console import log_info, log_warning
-from lowres_ssl.device import CHANNELS_LAST, MEMORY_FORMATS, NCHW, DevicePrecision
+from lowres_ssl.device import MEMORY_FORMATS, DevicePrecision
 from lowres_ssl.encoders.from_config import set_training_mode
 from lowres_ssl.methods.base import Method, Outputs
 from lowres_ssl.train.world import SINGLE_PROCESS, World
@@ -21,8 +21,6 @@ from lowres_ssl.train.world import SINGLE_PROCESS, World
 COMPILE_STEPS = {"cpu": 1, "cuda": 2}
 TIMED_TURNS = 2
 TIMED_STEPS = len(MEMORY_FORMATS) * (1 + TIMED_TURNS)
-# How much faster the other layout has to be: a step differs by less than that from turn to turn on an idle machine.
-LAYOUT_MARGIN = 1.05
 
 
 class AllGather(torch.autograd.Function):
@@ -55,17 +53,6 @@ def gather_outputs(outputs: Outputs, processes: World) -> Outputs:
     return tuple(AllGather.apply(output, processes) for output in outputs)
 
 
-def wrap_data_parallel(model: nn.Module, processes: World) -> nn.Module:
-    """Average the model's gradients over the processes in each backward pass.
-
-    BatchNorm's running statistics are those of the first process's shares, and each step begins with them everywhere.
-    """
-    if processes.size == 1:
-        return model
-    device = next(model.parameters()).device
-    return DistributedDataParallel(model, device_ids=[device.index] if device.type == "cuda" else None)
-
-
 class EncoderAndMethod(nn.Module):
     """`Method.encode` as one module."""
 
@@ -95,7 +82,13 @@ class ForwardPass:
         joint: bool,
         processes: World = SINGLE_PROCESS,
     ) -> None:
-        self.model = wrap_data_parallel(EncoderAndMethod(encoder, method, joint), processes)
+        self.model: nn.Module = EncoderAndMethod(encoder, method, joint)
+        if processes.size > 1:
+            # Gradients are averaged over the processes in each backward pass. BatchNorm's running statistics are those
+            # of the first process's shares, and each step begins with them everywhere.
+            device = next(self.model.parameters()).device
+            gpus = [device.index] if device.type == "cuda" else None
+            self.model = DistributedDataParallel(self.model, device_ids=gpus)
         self.method, self.compute, self.processes = method, compute, processes
         self.compiled = compute.compiled
         self.prepared: set[tuple[torch.Size, ...]] = set()
@@ -172,16 +165,6 @@ def reset_compiler() -> None:
     torch._dynamo.reset()
 
 
-def measure_faster_layout(
-    encoder: nn.Module, method: Method, compute: DevicePrecision, *, joint: bool, batch_size: int, image_size: int
-) -> str:
-    """Return the layout with the faster step, channels_last unless NCHW is faster by `LAYOUT_MARGIN`."""
-    seconds = time_steps_in(
-        list(MEMORY_FORMATS), encoder, method, compute, joint=joint, batch_size=batch_size, image_size=image_size
-    )
-    return NCHW if LAYOUT_MARGIN * seconds[NCHW] < seconds[CHANNELS_LAST] else CHANNELS_LAST
-
-
 def time_steps_in(
     layouts: Sequence[str],
     encoder: nn.Module,
@@ -192,8 +175,8 @@ def time_steps_in(
     batch_size: int,
     image_size: int,
 ) -> dict[str, float]:
-    """Measure the seconds of a forward and backward pass in each of these layouts, the best of `TIMED_TURNS` each, in
-    turns so that what else the machine does befalls all.
+    """Measure the seconds of a forward and backward pass in each of these layouts, the best of `TIMED_TURNS` after
+    one to warm up, in turns so that what else the machine does befalls all.
 
     On noise and on copies: what is trained next keeps its weights, statistics and random numbers.
     """
@@ -203,19 +186,13 @@ def time_steps_in(
     steps = {
         layout: make_timed_step(encoder, method, replace(compute, layout=layout), joint, views) for layout in layouts
     }
-    time_steps(steps, turns=1)  # to warm up
-    return {layout: min(turns) for layout, turns in time_steps(steps, TIMED_TURNS).items()}
-
-
-def time_steps(steps: dict[str, Callable[[], None]], turns: int) -> dict[str, list[float]]:
-    """Measure the seconds of each step, once in each turn."""
-    seconds: dict[str, list[float]] = {layout: [] for layout in steps}
-    for _ in range(turns):
+    seconds: dict[str, list[float]] = {layout: [] for layout in layouts}
+    for _ in range(1 + TIMED_TURNS):
         for layout, step in steps.items():
             started = time.perf_counter()
             step()
             seconds[layout].append(time.perf_counter() - started)
-    return seconds
+    return {layout: min(turns[1:]) for layout, turns in seconds.items()}
 
 
 def make_timed_step(
