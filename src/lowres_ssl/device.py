@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lowres_ssl.errors import CheckpointError, ConfigError
+from lowres_ssl.errors import ConfigError
 
 # Of glibc's malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
@@ -115,15 +115,6 @@ def get_fp32_precision(device: torch.device) -> dict[str, str] | None:
         return None
     convolutions: str = torch.backends.cudnn.conv.fp32_precision  # type: ignore[attr-defined]  # not in its stubs
     return {"convolutions": convolutions, "matrices": torch.backends.cuda.matmul.fp32_precision}
-
-
-def check_device_unchanged(begun_on: str, here: str, checkpoint: Path) -> None:
-    """Raise `CheckpointError` for a run begun on another kind of device: its further results would differ."""
-    if begun_on != here:
-        raise CheckpointError(
-            f"{checkpoint}: begun with device={begun_on}, got {here}; type device={begun_on} to go on, or force=true "
-            "to start again"
-        )
 
 
 @cache

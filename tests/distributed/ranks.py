@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,13 @@ from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # where pytest finds what tests share
 
+from lowres_ssl.device import DevicePrecision
 from lowres_ssl.errors import CheckpointError, ConfigError, TrainingError
 from lowres_ssl.train import checkpoint, world
 from lowres_ssl.train.checkpoint import load_state
 from lowres_ssl.train.forward import ForwardPass, gather_outputs
 from lowres_ssl.train.world import SINGLE_PROCESS, World, join_world
-from tests.distributed.models import CPU, FP32, STEPS, TRAINED, models, train
+from tests.distributed.models import CPU, STEPS, TRAINED, models, train
 
 BATCH = 8
 SECONDS = 120
@@ -38,23 +39,29 @@ def furthest(ours: list[Tensor], theirs: list[Tensor]) -> float:
     return max(float((one - other).abs().max()) for one, other in zip(ours, theirs, strict=True)) / size
 
 
-def of_the_model(name: str, processes: World, joint: bool) -> tuple[float, float]:
-    """The same of the whole model: how far loss and the gradients of all weights are."""
+def of_the_model(
+    name: str, processes: World, joint: bool, device: torch.device = CPU, synchronised: bool = False
+) -> tuple[float, float]:
+    """How far loss and the gradients of all weights are from those of one process on the whole batch, in the second
+    step: it sees what a method keeps of the first. `synchronised`: BatchNorm has the statistics of the whole batch."""
     torch.manual_seed(3)
     sizes = [round(12 * kind.size) for kind in models(name)[1].view_kinds()]
-    views = [torch.randn(BATCH, 3, size, size) for size in sizes]
-    labels = torch.arange(BATCH) % 3
+    views = [torch.randn(BATCH, 3, size, size).to(device) for size in sizes]
+    labels = torch.arange(BATCH).to(device) % 3
 
     def loss_and_gradient(which: World) -> tuple[Tensor, list[Tensor]]:
-        encoder, method = models(name)
+        encoder, method = models(name, held=not synchronised)
         method.prepare(encoder)
-        step = ForwardPass(encoder, method, FP32, joint=joint, processes=which)
-        losses, embeddings = step(
-            [which.shard(view) for view in views], which.shard(labels) if method.takes_labels else None
-        )
-        assert len(embeddings) == BATCH
-        losses["loss"].backward()
-        both = nn.ModuleList([encoder, method])
+        both = nn.ModuleDict({"encoder": encoder, "method": method}).to(device)
+        if synchronised and which.size > 1:
+            nn.SyncBatchNorm.convert_sync_batchnorm(both)
+        step = ForwardPass(encoder, method, DevicePrecision(device, "fp32"), joint=joint, processes=which)
+        shares = [which.shard(view) for view in views], which.shard(labels) if method.takes_labels else None
+        for _ in range(2):
+            both.zero_grad()
+            losses, embeddings = step(*shares)
+            assert len(embeddings) == BATCH
+            losses["loss"].backward()
         return losses["loss"].detach(), [weight.grad for weight in both.parameters() if weight.grad is not None]
 
     (whole, expected), (loss, gradient) = loss_and_gradient(SINGLE_PROCESS), loss_and_gradient(processes)
@@ -199,12 +206,11 @@ def run(scenario: str, rank: int, folder: Path) -> None:
     found: Found = {}
     started = time.monotonic()
     try:
-        with join_world() as processes:
-            if scenario in CONNECTED:
-                processes.connect(CPU, "one run")
+        with (
+            join_world() as processes,
+            processes.connected(CPU, "one run") if scenario in CONNECTED else nullcontext(),
+        ):
             found = act(processes, folder)
-            if scenario in CONNECTED:
-                processes.disconnect()
         ended = "done"
     except SystemExit as leaving:
         ended = f"left with {leaving.code}"

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from tests.distributed.models import STEPS, TRAINED
+from tests.distributed.synchronised import SIZE
 
 ROOT = Path(__file__).resolve().parents[2]
 EXACT = 1e-10
@@ -44,6 +45,22 @@ def test_loss_and_gradient_of_all_weights_are_those_of_the_whole_batch(
     """BatchNorm's statistics are held fixed: they are of each share, without SyncBatchNorm."""
     for rank in found(f"sharing-{size}"):
         assert max(rank[f"{name}, {way}"]) < EXACT
+
+
+@pytest.mark.gpu
+def test_loss_and_gradient_with_synchronised_statistics_are_those_of_the_whole_batch(tmp_path: Path) -> None:
+    """On one GPU that two processes share; in float64, where the order of sums does not show."""
+    command = [sys.executable, "-m", "tests.distributed.synchronised", str(tmp_path)]
+    started = [
+        subprocess.Popen([*command, str(rank)], cwd=ROOT, text=True, stderr=subprocess.PIPE) for rank in range(SIZE)
+    ]
+    said = [process.communicate(timeout=300)[1] for process in started]
+    assert [process.returncode for process in started] == [0] * SIZE, said
+    for rank in range(SIZE):
+        differences = torch.load(tmp_path / f"{rank}.pt")
+        assert len(differences) == 2 * len(TRAINED)
+        for name, of_loss_and_gradient in differences.items():
+            assert max(of_loss_and_gradient) < EXACT, name
 
 
 @pytest.mark.parametrize("size", [2, 4])

@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 from torch import nn
 from torchvision import models
 
-from lowres_ssl.encoders.torchvision import build_backbone, list_backbones
+from lowres_ssl.encoders.from_config import build_backbone, list_backbones
 from lowres_ssl.errors import ConfigError
 from lowres_ssl.seeding import seed_torch
 

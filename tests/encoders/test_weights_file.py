@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torchvision import models
 
 from lowres_ssl.encoders.fit_weights import load_encoder_weights
-from lowres_ssl.encoders.torchvision import build_backbone
+from lowres_ssl.encoders.from_config import build_backbone
 from lowres_ssl.encoders.weights_file import load_tensors, load_weights, save_tensors
 from lowres_ssl.errors import CheckpointError, DamagedError
 from lowres_ssl.train import checkpoint

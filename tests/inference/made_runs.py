@@ -9,7 +9,7 @@ from stored_runs import made_up_config, made_up_record
 from torch import nn
 
 from lowres_ssl.device import resolve_device
-from lowres_ssl.encoders.torchvision import build_backbone
+from lowres_ssl.encoders.from_config import build_backbone
 from lowres_ssl.inference.export import make_inputs
 from lowres_ssl.inference.load import PortableEncoder, Preprocessing
 from lowres_ssl.runs.run import Run

@@ -292,6 +292,20 @@ def test_dino_keeps_the_teacher_and_counts_its_prototypes() -> None:
     assert 1 <= terms["prototypes"].item() <= 12
 
 
+@pytest.mark.parametrize("joint", [True, False])
+def test_small_crops_pass_together_or_one_by_one(tiny_encoder: Callable[[int], nn.Module], joint: bool) -> None:
+    """In evaluation mode, where BatchNorm does not see the difference; views of one size share a pass."""
+    encoder, method = tiny_encoder(0).eval(), of("dino").eval()
+    method.prepare(encoder)
+    passes = list[torch.Size]()
+    encoder.register_forward_pre_hook(lambda _, inputs: passes.append(inputs[0].shape))
+    views = [torch.randn(4, 3, size, size) for size in (12, 12, 6, 6, 6)]
+    outputs = method.encode(encoder, views, joint=joint)
+    for output, view in zip(outputs, views, strict=True):
+        torch.testing.assert_close(output[0], method.embed(encoder(view))[0])
+    assert [shape[0] for shape in passes[: -len(views)]] == ([8, 12] if joint else [4] * 5)
+
+
 @pytest.mark.parametrize("changes", [{"crop_boundary": 0.01}, {"crop_boundary": 1.0}, {"temperatures": [0.1]}], ids=str)
 def test_dino_refuses_crops_and_temperatures_that_make_no_sense(changes: Arguments) -> None:
     with pytest.raises(ConfigError, match=f"method.{next(iter(changes))}"):

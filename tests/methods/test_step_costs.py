@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from lowres_ssl.encoders.base import list_fixed_encoders
-from lowres_ssl.encoders.torchvision import build_backbone
+from lowres_ssl.encoders.from_config import build_backbone
 from lowres_ssl.methods.base import build_method
 
 SIZE, BATCH = 224, 64

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from lowres_ssl.augment.sampling import FULL_VIEW
 from lowres_ssl.data.image_store import ImageStore
 from lowres_ssl.device import CHANNELS_LAST, DevicePrecision, resolve_device
-from lowres_ssl.encoders.torchvision import build_backbone
+from lowres_ssl.encoders.from_config import build_backbone
 from lowres_ssl.methods.base import build_method
 from lowres_ssl.seeding import seed_torch
 from lowres_ssl.train.batches import BatchReader, iter_training_batches

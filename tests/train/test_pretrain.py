@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from experiments import STEPS, VICREG, Arguments, Make, same
+from method_files import METHODS, shrunk
 from tiny_training import CPU, SIMCLR, TRAINING
 from torch import Tensor, nn
 
@@ -69,6 +70,15 @@ def test_the_best_encoder_is_the_latest_of_equals(experiment: Make) -> None:
     assert best is not None
     assert (best.epoch, best.accuracy) == (3, 0.75)
     assert same(best.encoder, seen[2])
+
+
+def test_kept_encoder_is_the_teacher_where_the_method_has_it_so(experiment: Make) -> None:
+    run, scored = experiment(arguments=shrunk(METHODS["dino"])), list[nn.Module]()
+    run.validate = lambda encoder, _: float(not scored.append(encoder))
+    result, teacher = run.run(), run.method.teacher.network[0]
+    assert result.encoder is teacher
+    assert all(encoder is teacher for encoder in scored)
+    assert not torch.equal(teacher[0].weight, run.encoder[0].weight)
 
 
 def test_training_goes_on_in_training_mode_after_a_validation(experiment: Make) -> None:

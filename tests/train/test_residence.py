@@ -34,7 +34,7 @@ def memory(monkeypatch: pytest.MonkeyPatch) -> list[GpuMemory]:
     """The GPU's, to be replaced: nothing is free."""
     now = [GpuMemory(free=0, reserved=0, allocated=0, peak=0)]
     monkeypatch.setattr(batches, "read_gpu_memory", lambda _: now[0])
-    monkeypatch.setattr(batches, "reset_peak_memory", lambda _: None)
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda _: None)
     return now
 
 

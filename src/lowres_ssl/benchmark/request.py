@@ -29,8 +29,8 @@ from lowres_ssl.data.catalogue import Catalogue
 from lowres_ssl.data.splits import Split
 from lowres_ssl.device import DevicePrecision
 from lowres_ssl.encoders.base import list_fixed_encoders
+from lowres_ssl.encoders.from_config import list_backbones
 from lowres_ssl.encoders.timm_models import check_timm_name, import_timm, is_timm_name
-from lowres_ssl.encoders.torchvision import list_backbones
 from lowres_ssl.errors import ConfigError, did_you_mean
 from lowres_ssl.init.guesses import choose_default_settings
 from lowres_ssl.io.checksummed_json import hash_content

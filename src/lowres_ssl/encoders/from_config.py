@@ -1,19 +1,21 @@
 """Build the encoder of a config: its architecture, the weights it starts with, the stages that stay as they are."""
 
 from collections.abc import Sequence
+from copy import deepcopy
+from functools import lru_cache
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torchvision.models import ResNet
+from torchvision import models
 
 from lowres_ssl.config.experiment_schema import RANDOM_BASELINES, WEIGHTS_METHOD, BackboneConfig, ExperimentConfig
 from lowres_ssl.encoders.base import Encoder, build_fixed_encoder, find_fixed_encoder
 from lowres_ssl.encoders.fit_weights import load_encoder_weights
 from lowres_ssl.encoders.timm_models import build_timm_encoder
-from lowres_ssl.encoders.torchvision import build_backbone
-from lowres_ssl.errors import ConfigError
+from lowres_ssl.errors import ConfigError, did_you_mean
+from lowres_ssl.seeding import seed_torch
 
 TIMM_EXAMPLE = "vit_small_patch16_224"
 RESNET_STAGES = (("conv1", "bn1"), ("layer1",), ("layer2",), ("layer3",), ("layer4",))
@@ -58,6 +60,43 @@ def build_encoder(backbone: BackboneConfig, seed: int) -> Encoder:
     if backbone.one_channel:
         use_one_channel(encoder, backbone.title)
     return encoder, width
+
+
+def list_backbones() -> list[str]:
+    """List every ResNet, ResNeXt and wide ResNet of torchvision."""
+    return [name for name in models.list_models(module=models) if name.startswith(("resnet", "resnext", "wide_resnet"))]
+
+
+def build_backbone(name: str, *, small_stem: bool, zero_init_residual: bool, seed: int) -> Encoder:
+    """Build a ResNet of torchvision, float32 [B, 3, S, S] -> [B, D], randomly initialised from `seed` as there, and D.
+
+    Its keys are torchvision's own, without those of `fc`. `small_stem`: a 3 x 3 first convolution of stride 1 and no
+    max-pooling, for small images (SimCLR, 2020, appendix B.9). `zero_init_residual`: each residual branch starts at 0
+    (Goyal et al., 2017, arXiv 1706.02677, section 5.1). The global generators are left alone. Raises `ConfigError` for
+    an unknown name.
+    """
+    if name not in list_backbones():
+        hint = did_you_mean(name, list_backbones(), "backbone={}")
+        raise ConfigError(f"backbone={name}: wanted one of {', '.join(list_backbones())}{hint}")
+    made_as = torch.get_default_device(), torch.get_default_dtype()
+    encoder: models.ResNet = deepcopy(init_backbone(name, small_stem, zero_init_residual, seed, *made_as))
+    features = encoder.fc.in_features
+    encoder.fc = nn.Identity()
+    return encoder, features
+
+
+@lru_cache(maxsize=1)  # a run has two alike, its own and that of the row beside it, and so have jobs of one seed
+def init_backbone(
+    name: str, small_stem: bool, zero_init_residual: bool, seed: int, device: torch.device, dtype: torch.dtype
+) -> models.ResNet:
+    """Initialise the encoder with its classification layer, to be copied. `device`, `dtype`: PyTorch's own defaults."""
+    with seed_torch(seed, "encoder"):
+        encoder: models.ResNet = models.get_model(name, weights=None, zero_init_residual=zero_init_residual)
+        if small_stem:
+            encoder.conv1 = nn.Conv2d(3, encoder.conv1.out_channels, kernel_size=3, stride=1, padding=1, bias=False)
+            nn.init.kaiming_normal_(encoder.conv1.weight, mode="fan_out", nonlinearity="relu")
+            encoder.maxpool = nn.Identity()
+    return encoder.to(memory_format=torch.channels_last)
 
 
 def use_one_channel(encoder: nn.Module, name: str) -> None:
@@ -143,20 +182,17 @@ def get_normalisation(config: ExperimentConfig) -> tuple[list[float], list[float
     return (mean, std) if config.images.colour else ([mean[0]] * 3, [std[0]] * 3)
 
 
-def has_batch_norm(encoder: nn.Module) -> bool:
-    """Whether there is anything to calibrate: most transformers and ConvNeXt have no BatchNorm."""
-    return any(isinstance(module, _BatchNorm) for module in encoder.modules())
-
-
 def list_random_baselines(encoder: nn.Module) -> list[str]:
-    """List the random encoders that stand beside `encoder` in every table, which has its architecture."""
-    return [name for name in RANDOM_BASELINES if name != "random_calibrated" or has_batch_norm(encoder)]
+    """List the random encoders that stand beside `encoder` in every table, which has its architecture; the calibrated
+    one only beside BatchNorm, which most transformers and ConvNeXt do not have."""
+    calibrates = any(isinstance(module, _BatchNorm) for module in encoder.modules())
+    return [name for name in RANDOM_BASELINES if name != "random_calibrated" or calibrates]
 
 
 def list_stages(encoder: nn.Module) -> list[tuple[Sequence[str], Sequence[str]]]:
     """List the names of modules and of parameters of each stage: the stem, then four of a ResNet, or what timm groups
     (the blocks of a transformer)."""
-    if isinstance(encoder, ResNet):
+    if isinstance(encoder, models.ResNet):
         names = [name for name, _ in encoder.named_parameters()]
         return [(own, [each for each in names if each.split(".")[0] in own]) for own in RESNET_STAGES]
     from timm.models import group_modules, group_parameters

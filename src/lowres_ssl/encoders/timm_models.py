@@ -36,9 +36,8 @@ def is_timm_name(model: str) -> bool:
 def check_timm_name(model: str, key: str) -> None:
     """Raise `ConfigError` for an architecture that timm does not know; `key`: what the user types for it."""
     library = import_timm(key)
-    bare = model.split(".")[0]
-    if not model.startswith(HUB_PREFIX) and not library.is_model(bare):
-        hint = did_you_mean(bare, library.list_models(), f"{key}={{}}")
+    if not is_timm_name(model):
+        hint = did_you_mean(model.split(".")[0], library.list_models(), f"{key}={{}}")
         raise ConfigError(f"{key}={model}: timm {library.__version__} has no such model{hint}")
 
 

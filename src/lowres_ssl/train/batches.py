@@ -57,7 +57,7 @@ class BatchReader:
         self.resident: Tensor | None = None
         self.undecided = place == "auto" and device.type != "cpu"
         if self.undecided:
-            reset_peak_memory(device)
+            torch.cuda.reset_peak_memory_stats(device)  # of what ran before, such as the job before in a sweep
         if place == "device" and device.type != "cpu":
             self.resident = self.make_resident_copy()
 
@@ -123,11 +123,6 @@ def read_gpu_memory(device: torch.device) -> GpuMemory:
         allocated=torch.cuda.memory_allocated(device),
         peak=torch.cuda.max_memory_allocated(device),
     )
-
-
-def reset_peak_memory(device: torch.device) -> None:
-    """Forget the peak of what ran before, such as the job before this one in a sweep."""
-    torch.cuda.reset_peak_memory_stats(device)
 
 
 Item = TypeVar("Item")

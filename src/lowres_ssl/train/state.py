@@ -15,14 +15,14 @@ from torch import Tensor, nn
 
 from lowres_ssl.augment.augmentation import Augmentation
 from lowres_ssl.data.image_store import ImageStore
-from lowres_ssl.device import CHANNELS_LAST, MEMORY_FORMATS, DevicePrecision, check_device_unchanged
+from lowres_ssl.device import CHANNELS_LAST, MEMORY_FORMATS, DevicePrecision
 from lowres_ssl.encoders.weights_file import is_machine_error
 from lowres_ssl.errors import CheckpointError, ConfigError, TrainingError
 from lowres_ssl.methods.base import Method
 from lowres_ssl.train.checkpoint import RESTART_HINT, load_latest_state
 from lowres_ssl.train.history import EpochLog, EpochMeter
 from lowres_ssl.train.optimizers import Optimizer
-from lowres_ssl.train.world import SINGLE_PROCESS, World, check_checkpoint_world_size
+from lowres_ssl.train.world import SINGLE_PROCESS, World
 
 ReadBatch = Callable[[NDArray[np.int64]], Tensor]  # rows of a store [B] to their images, uint8 [B, C, R, R]
 
@@ -168,8 +168,7 @@ class TrainingState:
         if content is None:
             return False
         try:
-            check_checkpoint_world_size(content["processes"], processes, checkpoint)
-            check_device_unchanged(content["device"], device.type, checkpoint)
+            check_same_machine(content, device, processes, checkpoint)
             self.layout = content["layout"]
             self.model.to(memory_format=MEMORY_FORMATS[self.layout])
             for name, part in self.parts.items():
@@ -209,6 +208,21 @@ class TrainingState:
             f"finite (means of the epoch: {terms}); what was saved before it is kept; "
             f"try learning_rate={options.learning_rate / 10:g}, a longer warm-up such as "
             f"warmup_epochs={min(options.epochs, max(5, 2 * options.warmup_epochs)):g}{advice}"
+        )
+
+
+def check_same_machine(content: Mapping[str, Any], device: torch.device, processes: int, checkpoint: Path) -> None:
+    """Raise `CheckpointError` for a checkpoint of another kind of device or number of processes: going on would not be
+    exact, be it for kernels, for BatchNorm's statistics of each share or for the order of sums."""
+    if content["processes"] != processes:
+        raise CheckpointError(
+            f"{checkpoint}: written by {content['processes']} processes, got {processes}, which would not go on "
+            f"exactly; go on with torchrun --nproc-per-node={content['processes']}, or from scratch with force=true"
+        )
+    if content["device"] != device.type:
+        raise CheckpointError(
+            f"{checkpoint}: begun with device={content['device']}, got {device.type}; type "
+            f"device={content['device']} to go on, or force=true to start again"
         )
 
 

@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -23,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.distributed.rendezvous import rendezvous
 
-from lowres_ssl.errors import CheckpointError, ConfigError, DataError, TrainingError
+from lowres_ssl.errors import ConfigError, DataError, TrainingError
 from lowres_ssl.train.signals import DeferredSignals
 
 RowsType = TypeVar("RowsType", NDArray[np.int64], Tensor)
@@ -153,13 +152,10 @@ class World:
 
     @contextmanager
     def connected(self, device: torch.device, run: str) -> Iterator[None]:
-        """Connect the processes within the block; end it together, unless it raises."""
+        """Connect the processes within the block; at its end, unless it raises, wait until all ranks are here: what
+        follows is rank 0's alone."""
         self.connect(device, run)
         yield
-        self.disconnect()
-
-    def disconnect(self) -> None:
-        """Wait until all ranks are here; what follows is rank 0's alone."""
         if self.store is not None:
             self.mark_left()
             self.all_reduce_max(0)
@@ -207,16 +203,6 @@ def join_world() -> Iterator[World]:
         if world.is_main and not world.store.check(["begin"]):
             with suppress(RuntimeError):  # one that does not answer is gone already
                 world.release_workers()
-
-
-def check_checkpoint_world_size(before: int, now: int, checkpoint: Path) -> None:
-    """Raises `CheckpointError` for a checkpoint of another number of processes: it could not be resumed exactly, be it
-    for BatchNorm's statistics of each share or for the order of sums."""
-    if before != now:
-        raise CheckpointError(
-            f"{checkpoint}: written by {before} processes, got {now}, which would not go on "
-            f"exactly; go on with torchrun --nproc-per-node={before}, or from scratch with force=true"
-        )
 
 
 def read_world(variables: Mapping[str, str]) -> World:
