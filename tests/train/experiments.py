@@ -26,6 +26,7 @@ Arguments = dict[str, Any]
 
 
 Encoders = Callable[[int], nn.Module]
+Threads = Callable[[int], None]
 
 
 STEPS = 4  # an epoch, of 33 images

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from experiments import STEPS
+from experiments import STEPS, Threads
 from numpy.typing import NDArray
 from tiny_training import CPU, TRAINING, VIEWS
 from torch import Tensor
@@ -34,11 +34,12 @@ def batches(
     views: Augmentation = VIEWS,
     kinds: Sequence[ViewKind] = (FULL_VIEW, FULL_VIEW),
     labels: NDArray[np.int64] | None = None,
+    groups: NDArray[np.int64] | None = None,
     layout: str = CHANNELS_LAST,
     **changes: Any,
 ) -> list[TrainingBatch]:
     made = iter_training_batches(
-        TrainingData(store, np.array(rows), [views] * 3, labels=labels),
+        TrainingData(store, np.array(rows), [views] * 3, labels=labels, groups=groups),
         BatchReader(store, CPU, "host"),
         kinds,
         epoch=epoch,
@@ -58,11 +59,11 @@ class Numbers:
         return [first + number / 2 for number in views]
 
 
-def numbers(rows: range, epoch: int, seed: int = 0) -> list[list[tuple[float, float]]]:
+def numbers(rows: range, epoch: int, **settings: Any) -> list[list[tuple[float, float]]]:
     """Which images are in each batch: by the pixels of their first and their second view."""
     images = np.arange(40, dtype=np.uint8)[:, None, None, None] * np.ones((1, 3, 4, 4), dtype=np.uint8)
     store = ImageStore(images, np.full((40, 2), 4, dtype=np.int32), tuple(map(str, range(40))), Path())
-    made = batches(store, rows, epoch=epoch, views=Numbers(), keep_last_batch=True, seed=seed)
+    made = batches(store, rows, epoch=epoch, views=Numbers(), keep_last_batch=True, **settings)
     return [list(zip(*(view[:, 0, 0, 0].tolist() for view in views), strict=True)) for views, _ in made]
 
 
@@ -150,36 +151,28 @@ def test_every_other_image_of_a_patient_becomes_a_partner_as_often() -> None:
 
 
 def test_second_view_is_of_the_partner_and_the_first_of_the_image() -> None:
-    images = np.arange(10, dtype=np.uint8)[:, None, None, None] * np.ones((1, 3, 4, 4), dtype=np.uint8)
-    store = ImageStore(images, np.full((10, 2), 4, dtype=np.int32), tuple(map(str, range(10))), Path())
-    made = iter_training_batches(
-        TrainingData(store, np.arange(10), [Numbers()] * 3, groups=GROUPS),
-        BatchReader(store, CPU, "host"),
-        (FULL_VIEW, FULL_VIEW),
-        epoch=1,
-        first_step=0,
-        options=replace(TRAINING, batch_size=5),
-        processes=SINGLE_PROCESS,
-        layout=CHANNELS_LAST,
-    )
-    seen = [
-        (int(one), two - 0.5)
-        for (first, second), _ in made
-        for one, two in zip(first[:, 0, 0, 0], second[:, 0, 0, 0], strict=True)
-    ]
+    seen = dict(pair for batch in numbers(range(10), epoch=1, groups=GROUPS, batch_size=5) for pair in batch)
     partners = choose_partners(np.arange(10), GROUPS, KEYS, seed=derive_seed(TRAINING.seed, "positives"), epoch=1)
-    assert sorted(one for one, _ in seen) == list(range(10))
-    assert all(two == partners[one] for one, two in seen)
+    assert seen == {row: partner + 0.5 for row, partner in enumerate(partners)}
 
 
-def threads() -> list[threading.Thread]:
+def test_number_of_threads_changes_no_view(tiny_store: ImageStore, threads: Threads) -> None:
+    made = []
+    for number in (1, 2):
+        threads(number)
+        made.append([torch.cat(views) for views, _ in batches(tiny_store, range(40))])
+    assert len(made[0]) == 5
+    assert all(torch.equal(one, two) for one, two in zip(*made, strict=True))
+
+
+def prefetching() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name.startswith("prefetch")]
 
 
 @pytest.mark.parametrize("depth", [1, 2, 5])
 def test_everything_arrives_in_order_and_the_thread_ends(depth):
     assert list(prefetch(range(50), depth)) == list(range(50))
-    assert not threads()
+    assert not prefetching()
 
 
 def test_an_exception_arrives_after_the_items_before_it():
@@ -193,7 +186,7 @@ def test_an_exception_arrives_after_the_items_before_it():
     with pytest.raises(KeyError, match="broken image") as caught:
         next(ahead)
     assert "items" in [entry.name for entry in caught.traceback]  # it still shows where it was raised
-    assert not threads()
+    assert not prefetching()
 
 
 @pytest.mark.parametrize("depth", [1, 3])
@@ -213,7 +206,7 @@ def test_closing_early_ends_the_thread_and_closes_the_source(depth, taken):
     ahead = prefetch(endless(), depth)
     assert [next(ahead) for _ in range(taken)] == list(range(taken))
     ahead.close()
-    assert not threads()
+    assert not prefetching()
     assert closed.is_set()
 
 

@@ -73,11 +73,15 @@ def test_the_best_encoder_is_the_latest_of_equals(experiment: Make) -> None:
 
 
 def test_kept_encoder_is_the_teacher_where_the_method_has_it_so(experiment: Make) -> None:
-    run, scored = experiment(arguments=shrunk(METHODS["dino"])), list[nn.Module]()
-    run.validate = lambda encoder, _: float(not scored.append(encoder))
+    scored = list[nn.Module]()
+
+    def validate(encoder: nn.Module, take: ReadBatch) -> float:
+        scored.append(encoder)
+        return 0.5
+
+    run = experiment(arguments=shrunk(METHODS["dino"]), validate=validate)
     result, teacher = run.run(), run.method.teacher.network[0]
-    assert result.encoder is teacher
-    assert all(encoder is teacher for encoder in scored)
+    assert all(encoder is teacher for encoder in [result.encoder, *scored])
     assert not torch.equal(teacher[0].weight, run.encoder[0].weight)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from experiments import STEPS, Arguments, Encoders, Experiment, Make, check_resumed, first_norm, same, timeless
+from experiments import STEPS, Arguments, Encoders, Make, check_resumed, first_norm, same, timeless
 from torch import Tensor, nn
 
 from lowres_ssl.device import MEMORY_FORMATS
@@ -39,13 +39,7 @@ def test_what_a_model_drops_belongs_to_seed_and_step(experiment: Make, tiny_enco
     def encoders(seed: int) -> nn.Module:
         return tiny_encoder(seed).append(nn.Dropout(0.5))
 
-    def dropping(training_seed: int = 0) -> Experiment:
-        made = experiment(training={"seed": training_seed})
-        made.encoders = encoders
-        made.seed = 0
-        return made.prepare()
-
-    through, stopped, other = dropping(), dropping(), dropping(training_seed=1)
+    through, stopped, other = (experiment(encoders=encoders, training={"seed": seed}) for seed in (0, 0, 1))
     check_resumed(through, stopped, [STEPS + 2])
     other.run()
     assert not same(other.weights(), through.weights())
