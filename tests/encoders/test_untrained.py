@@ -33,33 +33,22 @@ def test_the_docs_example_takes_the_size_that_all_methods_have() -> None:
     check_encoder_image_size(encoder, 224, "pretrained", method.image_size())
 
 
-def test_size_that_an_encoder_does_not_take_is_told_with_its_own() -> None:
-    method = pretrained(EXAMPLE)
-    encoder, _ = method.architecture(no_backbone)
-    with pytest.raises(ConfigError, match=r"^image_size=48: .*patch size \(14\).*; type image_size=518, its own$"):
-        check_encoder_image_size(encoder, 48, "pretrained", method.image_size())
-
-
 @pytest.mark.parametrize(
-    ("model", "image_size", "share", "message"),
+    ("model", "image_size", "own", "share", "message"),
     [
-        ("test_vit", 40, 1.0, r"^image_size=40: .* \(16\).*; type image_size=32, the nearest that it takes$"),
-        (
-            "vit_small_patch14_dinov2",
-            224,
-            0.43,
-            r"views of 96 px .*; type method\.small_size=0\.4375, or another image_s",
-        ),
-        ("resmlp_12_224", 64, 1.0, "; type image_size=224, or the size it was trained with$"),
-        ("resmlp_12_224", 224, 0.43, "; type other views, or another image_size$"),
+        (EXAMPLE, 48, 518, 1.0, r"^image_size=48: .*patch size \(14\).*; type image_size=518, its own$"),
+        ("test_vit", 40, None, 1.0, r"^image_size=40: .* \(16\).*; type image_size=32, the nearest that it takes$"),
+        (EXAMPLE, 224, None, 0.43, r"views of 96 px .*; type method\.small_size=0\.4375, or another image_s"),
+        ("resmlp_12_224", 64, None, 1.0, "; type image_size=224, or the size it was trained with$"),
+        ("resmlp_12_224", 224, None, 0.43, "; type other views, or another image_size$"),
     ],
 )
-def test_size_that_an_encoder_does_not_take_is_told_with_the_nearest(
-    model: str, image_size: int, share: float, message: str
+def test_size_that_an_encoder_does_not_take_is_told_with_one_that_it_takes(
+    model: str, image_size: int, own: int | None, share: float, message: str
 ) -> None:
     encoder = create_timm_model(model)
     with pytest.raises(ConfigError, match=message):
-        check_encoder_image_size(encoder, image_size, model, None, share=share)
+        check_encoder_image_size(encoder, image_size, model, own, share=share)
 
 
 def test_weights_are_the_same_whatever_the_size_of_the_images() -> None:

@@ -3,7 +3,6 @@
 PyTorch's "meta" device, which holds no numbers, stands for the GPU where none is there.
 """
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from tiny_training import CPU, VIEWS
 from lowres_ssl.data.image_store import ImageStore
 from lowres_ssl.errors import ConfigError, TrainingError
 from lowres_ssl.train import batches
-from lowres_ssl.train.batches import USABLE_MEMORY_SHARE, BatchReader, GpuMemory, copy_to_device
+from lowres_ssl.train.batches import USABLE_MEMORY_SHARE, BatchReader, copy_to_device, measure_free_memory
 from lowres_ssl.train.loop import compute_memory_growth
 
 ROWS = np.array([5, 0, 5, 9])
@@ -30,10 +29,14 @@ def store() -> ImageStore:
 
 
 @pytest.fixture
-def memory(monkeypatch: pytest.MonkeyPatch) -> list[GpuMemory]:
-    """The GPU's, to be replaced: nothing is free."""
-    now = [GpuMemory(free=0, reserved=0, allocated=0, peak=0)]
-    monkeypatch.setattr(batches, "read_gpu_memory", lambda _: now[0])
+def memory(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    """The GPU's in bytes, to be changed: free to all, reserved by this process, of that allocated to tensors, and the
+    most that was allocated."""
+    now = {"free": 0, "reserved": 0, "allocated": 0, "peak": 0}
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (now["free"], 10**12))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: now["reserved"])
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: now["allocated"])
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda _: now["peak"])
     monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda _: None)
     return now
 
@@ -50,39 +53,34 @@ def test_a_batch_on_the_gpu_is_the_same_wherever_the_images_are(store: ImageStor
     assert (take.resident is None) == (place == "host")
 
 
-def test_room_is_what_the_largest_step_leaves() -> None:
+def test_free_is_what_the_largest_step_leaves(memory: dict[str, int]) -> None:
     """Of 16 GB 4 are others' and 6 ours, of which 1 stays between steps; the largest step took 5 beside that."""
-    memory = GpuMemory(free=6, reserved=6, allocated=1, peak=6)
-    assert memory.room() == 6 + (6 - 1) - 5
-    assert memory.room(growth=2) == memory.room() - 5
+    memory |= {"free": 6, "reserved": 6, "allocated": 1, "peak": 6}
+    assert measure_free_memory(GPU) == 6 + (6 - 1) - 5
+    assert measure_free_memory(GPU, growth=2) == measure_free_memory(GPU) - 5
 
 
-def test_auto_begins_on_the_host_and_moves_where_a_step_leaves_room(store: ImageStore, memory: list[GpuMemory]) -> None:
+def test_auto_begins_on_the_host_and_moves_where_a_step_leaves_room(store: ImageStore, memory: dict[str, int]) -> None:
     enough = int(np.ceil(store.images.nbytes / USABLE_MEMORY_SHARE))
-    memory[0] = GpuMemory(free=enough, reserved=8, allocated=3, peak=8)
+    memory |= {"free": enough, "reserved": 8, "allocated": 3, "peak": 8}
     take = BatchReader(store, GPU, "auto")
     assert take.resident is None
     take.copy_if_room()
     assert take.resident is not None
     assert take(ROWS).shape == (4, 3, 8, 8)
-
-    memory[0] = replace(memory[0], free=enough - 2)
-    full = BatchReader(store, GPU, "auto")
-    full.copy_if_room()
-    assert full.resident is None
-
-    memory[0] = replace(memory[0], free=enough)
-    growing = BatchReader(store, GPU, "auto")
-    growing.copy_if_room(growth=4)
-    assert growing.resident is None
+    for free, growth in ((enough - 2, 1.0), (enough, 4.0)):
+        memory["free"] = free
+        full = BatchReader(store, GPU, "auto")
+        full.copy_if_room(growth)
+        assert full.resident is None
 
 
 def test_a_store_that_does_not_fit_is_refused_where_the_device_was_asked_for(
-    store: ImageStore, memory: list[GpuMemory]
+    store: ImageStore, memory: dict[str, int]
 ) -> None:
-    memory[0] = replace(memory[0], free=store.images.nbytes)
+    memory["free"] = store.images.nbytes
     assert BatchReader(store, GPU, "device").resident is not None
-    memory[0] = replace(memory[0], free=1000)
+    memory["free"] = 1000
     with pytest.raises(ConfigError, match=r"^store=device: .* take 2 kB, wanted at most the 1 kB .*; type store=host"):
         BatchReader(store, GPU, "device")
 
@@ -93,8 +91,8 @@ def test_images_are_copied_block_by_block(store: ImageStore, monkeypatch: pytest
     np.testing.assert_array_equal(copy_to_device(store.images, CPU).numpy(), store.images)
 
 
-def test_out_of_memory_beside_the_images_advises_the_host_first(store: ImageStore, memory: list[GpuMemory]) -> None:
-    memory[0] = replace(memory[0], free=10**9)
+def test_out_of_memory_beside_the_images_advises_the_host_first(store: ImageStore, memory: dict[str, int]) -> None:
+    memory["free"] = 10**9
     there, elsewhere = BatchReader(store, GPU, "device"), BatchReader(store, GPU, "host")
     told = r"images take 2 kB; type store=host; where that is not enough, batch_size=32"
     for error in (torch.OutOfMemoryError("CUDA out of memory."), RuntimeError("CUBLAS_STATUS_ALLOC_FAILED when")):

@@ -17,6 +17,7 @@ from lowres_ssl.data.catalogue import Catalogue
 from lowres_ssl.data.prepare import DataSummary, make_configured_split
 from lowres_ssl.data.splits import ALL_LABELS, LabelSubset, Split, list_label_subsets, select_labelled
 from lowres_ssl.device import CHANNELS_LAST, MEMORY_FORMATS, NCHW, DevicePrecision, resolve_device
+from lowres_ssl.encoders.base import find_fixed_encoder
 from lowres_ssl.encoders.fit_weights import load_encoder_weights
 from lowres_ssl.encoders.from_config import (
     build_starting_encoder,
@@ -30,7 +31,7 @@ from lowres_ssl.errors import ConfigError
 from lowres_ssl.evaluate.encoder_runs import RANDOM_WEIGHTS, InitialWeights, build_encoder_name, resolve_initial_weights
 from lowres_ssl.evaluate.evaluate import ProbeSet, build_probe_set, check_probe_images, warn_of_settings
 from lowres_ssl.evaluate.tuned_settings import TunedEncoder
-from lowres_ssl.methods.base import Method, build_trained_method
+from lowres_ssl.methods.base import Method, build_method
 from lowres_ssl.runs.records import RunIdentity, SplitSummary
 from lowres_ssl.runs.run import WEIGHTS_PREFIX, Run, get_identified_run
 from lowres_ssl.runs.run_hash import build_run_labels, build_training_identity
@@ -90,7 +91,8 @@ def build_training_setup(config: PretrainConfig, processes: World = SINGLE_PROCE
     baselines = list_random_baselines(encoder)
     epochs = build_views(config)
     # The classes are known once the images are; until then a supervised method's classifier is a stand-in.
-    method = build_trained_method(config.method, features=width, seed=config.seed)
+    is_fixed = find_fixed_encoder(str(config.method["name"])) is not None
+    method = None if is_fixed else build_method(config.method, features=width, seed=config.seed)
     views = () if method is None else [kind.size for kind in method.view_kinds()]
     if method is not None:
         check_view_settings(

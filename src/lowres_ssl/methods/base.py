@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from lowres_ssl.augment.sampling import FULL_VIEW, ViewKind
-from lowres_ssl.encoders.base import build_fixed_encoder, list_fixed_encoders
+from lowres_ssl.encoders.base import list_fixed_encoders
 from lowres_ssl.errors import ConfigError, did_you_mean
 from lowres_ssl.registry import build, find_class, list_available
 from lowres_ssl.seeding import seed_torch
@@ -124,13 +124,6 @@ def build_method(
     given = {key: value for key, value in known.items() if key in takes}
     with seed_torch(seed, "heads"):
         return build(PACKAGE, name, Method, arguments, "method", "method", **given)
-
-
-def build_trained_method(arguments: Mapping[str, Any], *, features: int, seed: int) -> Method | None:
-    """Build the method as `build_method`, for one class; None where `arguments` name a fixed encoder."""
-    if build_fixed_encoder(arguments) is not None:
-        return None
-    return build_method(arguments, features=features, seed=seed)
 
 
 def mlp(

@@ -4,7 +4,6 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import groupby
 from typing import TypeVar
 
@@ -27,21 +26,6 @@ from lowres_ssl.train.world import World
 # Of what the largest step so far has left free: an allocator cannot use the last of it.
 USABLE_MEMORY_SHARE = 0.9
 COPY_BLOCK_BYTES = 64 * 2**20  # bytes of host memory through which a store is copied to a GPU
-
-
-@dataclass(frozen=True)
-class GpuMemory:
-    """A GPU's memory in bytes: `free` to all, `reserved` by this process, of that `allocated` to tensors, and `peak`,
-    the most that was allocated since the training began."""
-
-    free: int
-    reserved: int
-    allocated: int
-    peak: int
-
-    def room(self, growth: float = 1.0) -> float:
-        """Compute the bytes left beside a step that takes `growth` times as much as the largest so far."""
-        return self.free + self.reserved - self.allocated - growth * (self.peak - self.allocated)
 
 
 class BatchReader:
@@ -76,14 +60,14 @@ class BatchReader:
         if not self.undecided:
             return
         self.undecided = False
-        if self.store.images.nbytes <= USABLE_MEMORY_SHARE * read_gpu_memory(self.device).room(growth):
+        if self.store.images.nbytes <= USABLE_MEMORY_SHARE * measure_free_memory(self.device, growth):
             try:
                 self.resident = copy_to_device(self.store.images, self.device)
             except torch.OutOfMemoryError:  # another process has just taken it
                 self.resident = None
 
     def make_resident_copy(self) -> Tensor:
-        needed, room = self.store.images.nbytes, read_gpu_memory(self.device).room(growth=0)
+        needed, room = self.store.images.nbytes, measure_free_memory(self.device, growth=0)
         if needed > room:
             raise ConfigError(
                 f"store=device: the decoded images take {format_bytes(needed)}, wanted at most the "
@@ -116,13 +100,15 @@ def copy_to_device(images: NDArray[np.uint8], device: torch.device) -> Tensor:
     return resident
 
 
-def read_gpu_memory(device: torch.device) -> GpuMemory:
-    return GpuMemory(
-        free=torch.cuda.mem_get_info(device)[0],
-        reserved=torch.cuda.memory_reserved(device),
-        allocated=torch.cuda.memory_allocated(device),
-        peak=torch.cuda.max_memory_allocated(device),
-    )
+def measure_free_memory(device: torch.device, growth: float = 1.0) -> float:
+    """Measure the bytes that a GPU has left beside a step that takes `growth` times as much as the largest so far.
+
+    What PyTorch has reserved and holds no tensor is free as well; a step takes what the peak of the training had
+    beside the tensors that stay.
+    """
+    allocated, peak = torch.cuda.memory_allocated(device), torch.cuda.max_memory_allocated(device)
+    unused = torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device) - allocated
+    return unused - growth * (peak - allocated)
 
 
 Item = TypeVar("Item")
