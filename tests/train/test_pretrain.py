@@ -18,8 +18,6 @@ from lowres_ssl.train.checkpoint import load_state
 from lowres_ssl.train.state import ReadBatch, TrainingOptions
 
 COLUMNS = [
-    "epoch",
-    "loss",
     "learning_rate",
     "embedding_std",
     "effective_rank",
@@ -109,20 +107,14 @@ def test_a_validation_changes_nothing_in_the_training(experiment: Make) -> None:
 def test_lines_of_the_history_have_the_documented_columns(
     experiment: Make, arguments: Arguments, terms: list[str]
 ) -> None:
-    history = experiment(arguments=arguments).run().history
-    assert [list(line) for line in history] == [[*COLUMNS[:2], *terms, *COLUMNS[2:]]] * 3
-
-
-def test_lines_with_a_validation_have_its_accuracy_last(experiment: Make) -> None:
-    history = experiment(validate=lambda *_: 0.25).run().history
-    assert [list(line) for line in history] == [[*COLUMNS, "validation_knn_accuracy"]] * 3
-    assert {line["validation_knn_accuracy"] for line in history} == {0.25}
-
-
-def test_on_epoch_is_given_the_history_so_far(experiment: Make) -> None:
-    run = experiment()
+    """A validation's accuracy comes last; the observer gets the history so far."""
+    run = experiment(arguments=arguments)
     history = run.run().history
+    assert [list(line) for line in history] == [["epoch", "loss", *terms, *COLUMNS]] * 3
     assert run.histories == [history[:1], history[:2], history]
+    for line in experiment(arguments=arguments, validate=lambda *_: 0.25).run().history:
+        assert list(line) == ["epoch", "loss", *terms, *COLUMNS, "validation_knn_accuracy"]
+        assert line["validation_knn_accuracy"] == 0.25
 
 
 @pytest.mark.parametrize(("precision", "advice"), [("fp32", ""), ("bf16", ", or precision=fp32")])
