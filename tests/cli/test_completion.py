@@ -126,37 +126,27 @@ def typed(shell: list[str], place: Path, setup: str, line: str, wanted: str) -> 
         os.waitpid(pid, 0)
 
 
+BASH = "bind 'set enable-bracketed-paste off'; source <(lowres-ssl --completion-script bash)"
+ZSH = "unsetopt zle_bracketed_paste; autoload -U compinit; compinit -u; source <(lowres-ssl --completion-script zsh)"
+
+
 @pytest.mark.parametrize(
-    ("line", "wanted", "breaks"),
+    ("setup", "line", "wanted"),
     [
-        ("lowres-ssl pretrain method=vic", "method=vicreg ", ""),
-        ("lowres-ssl pretrain method=vic", "method=vicreg ", "COMP_WORDBREAKS=${COMP_WORDBREAKS//=};"),
-        ("lowres-ssl pretrain dataset.root=ima", "dataset.root=images/", ""),
-        (r"lowres-ssl pretrain dataset.root=odd\ place/", r"dataset.root=odd\ place/\$\(touch\ made\)/", ""),
+        (BASH, "lowres-ssl pretrain method=vic", "method=vicreg "),
+        (f"COMP_WORDBREAKS=${{COMP_WORDBREAKS//=}}; {BASH}", "lowres-ssl pretrain method=vic", "method=vicreg "),
+        (BASH, "lowres-ssl pretrain dataset.root=ima", "dataset.root=images/"),
+        (BASH, r"lowres-ssl pretrain dataset.root=odd\ place/", r"dataset.root=odd\ place/\$\(touch\ made\)/"),
+        (ZSH, "lowres-ssl pretrain method=vic", "vicreg "),
+        (ZSH, "lowres-ssl pretrain batch_s", "batch_size="),
     ],
 )
-def test_bash_completes_what_was_typed_and_quotes_what_it_would_run(
-    place: Path, line: str, wanted: str, breaks: str
+def test_shell_completes_what_was_typed_and_quotes_what_it_would_run(
+    place: Path, setup: str, line: str, wanted: str
 ) -> None:
-    bash = needs("bash")
-    setup = f"bind 'set enable-bracketed-paste off'; {breaks} source <(lowres-ssl --completion-script bash)"
-    assert wanted in typed([bash, "--norc", "--noprofile", "-i"], place, setup, line, wanted)
+    shell = [needs("zsh"), "-f", "-i"] if setup == ZSH else [needs("bash"), "--norc", "--noprofile", "-i"]
+    assert wanted in typed(shell, place, setup, line, wanted)
     assert not (place / "made").exists()
-
-
-@pytest.mark.parametrize(
-    ("line", "wanted"),
-    [
-        ("lowres-ssl pretrain method=vic", "vicreg "),
-        ("lowres-ssl pretrain batch_s", "batch_size="),
-    ],
-)
-def test_zsh_completes_what_was_typed(place: Path, line: str, wanted: str) -> None:
-    zsh = needs("zsh")
-    setup = (
-        "unsetopt zle_bracketed_paste; autoload -U compinit; compinit -u; source <(lowres-ssl --completion-script zsh)"
-    )
-    assert wanted in typed([zsh, "-f", "-i"], place, setup, line, wanted)
 
 
 @pytest.mark.parametrize(("line", "wanted"), CASES[1:5])

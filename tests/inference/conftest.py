@@ -6,6 +6,9 @@ from in_process import type_command
 from made_runs import Made
 from PIL import Image
 
+from lowres_ssl import load_encoder
+from lowres_ssl.inference.load import PortableEncoder
+
 # Two runs: the one asked for and random initialisation beside it.
 TYPED = (
     "pretrain",
@@ -37,3 +40,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     assert type_command(*TYPED, f"dataset.root={root / 'data'}", f"output_dir={outputs}") == 0
     (run,) = (outputs / "pretrain").glob("folder-dcl-*")
     return Made(root / "data", outputs, run)
+
+
+@pytest.fixture(scope="package")
+def encoder(made: Made) -> PortableEncoder:
+    return load_encoder(made.run)

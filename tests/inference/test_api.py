@@ -33,11 +33,6 @@ SAME = {"rtol": 1e-5, "atol": 1e-6}
 
 
 @pytest.fixture(scope="module")
-def encoder(made: Made) -> PortableEncoder:
-    return load_encoder(made.run)
-
-
-@pytest.fixture(scope="module")
 def embedded(made: Made, encoder: PortableEncoder) -> Embeddings:
     return embed(encoder, made.images, batch_size=32)
 
@@ -167,15 +162,7 @@ def run(tmp_path: Path) -> Run:
     return Run(folder.parent)
 
 
-@pytest.mark.parametrize("by_folder", [False, True])
-def test_a_result_is_named_by_its_probe_or_its_folder(run: Run, by_folder: bool) -> None:
-    for folder, result in run.results():
-        assert choose_stored_result(run, folder.name if by_folder else result.probe, "fp32")[0] == folder
-
-
-@pytest.mark.parametrize(
-    ("asked", "precision"), [("nonsense", "fp32"), ("linear", "fp32"), ("logistic", "bf16"), (None, "bf16")]
-)
+@pytest.mark.parametrize(("asked", "precision"), [("nonsense", "fp32"), (None, "bf16")])
 def test_error_lists_what_there_is_and_how_to_make_another(run: Run, asked: str | None, precision: str) -> None:
     knn, logistic = (folder.name for folder, _ in run.results())
     there = rf"there is {knn} \(precision=fp32\), {logistic} \(precision=fp32\); type one of these"
@@ -190,39 +177,20 @@ def test_several_results_are_told_apart_by_their_settings(run: Run, tmp_path: Pa
         choose_stored_result(run, "knn", "fp32")
 
 
-@pytest.fixture(scope="module")
-def scored(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The made run, scored at 24 px as well."""
-    outputs = tmp_path_factory.mktemp("scored")
-    shutil.copytree(made.run, outputs / "pretrain" / made.run.name)
-    typed = ["evaluate", f"run={made.run.name}", "scored_size=24", "probe=[knn,logistic]", "probe.knn.k=5"]
-    assert type_command(*typed, f"output_dir={outputs}", f"dataset.root={made.images}") == 0
-    return outputs / "pretrain" / made.run.name
-
-
-def test_results_of_two_sizes_stand_side_by_side(scored: Path) -> None:
-    sizes = [result.scored_size for _, result in Run(scored).results() if result.probe == "logistic"]
-    assert sorted(sizes, key=bool) == [None, 24]
-    small, large = (load_tensors(scored / f"features-encoder-fp32{end}.safetensors")[0] for end in ("", "-24px"))
+def test_probe_fitted_at_another_size_is_shown_images_of_that_size(made: Made, tmp_path: Path) -> None:
+    """The run scored at 24 px as well, and at 20 px, the training's: that is the result that is there."""
+    folder = Path(shutil.copytree(made.run, tmp_path / "pretrain" / made.run.name))
+    for size in (24, 20):
+        typed = ["evaluate", f"run={folder.name}", f"scored_size={size}", "probe=[logistic]"]
+        assert type_command(*typed, f"output_dir={tmp_path}", f"dataset.root={made.images}") == 0
+    results = [(result.scored_size, each) for each, result in Run(folder).results() if result.probe == "logistic"]
+    (_, _), (size, larger) = sorted(results, key=lambda each: bool(each[0]))
+    assert size == 24
+    small, large = (load_tensors(folder / f"features-encoder-fp32{end}.safetensors")[0] for end in ("", "-24px"))
     assert small["test"].shape == large["test"].shape
     assert not np.allclose(small["test"], large["test"])
-
-
-def test_predict_shows_images_at_the_size_that_the_probe_was_fitted_at(made: Made, scored: Path) -> None:
-    (folder,) = (
-        folder for folder, result in Run(scored).results() if (result.probe, result.scored_size) == ("logistic", 24)
-    )
-    encoder = load_encoder(scored)
-    _, result = choose_stored_result(encoder.run, folder.name, "fp32")
-    stored = read_predictions(folder, result)
-    predicted = predict(encoder, made.images, probe=folder.name, batch_size=32)
+    stored = read_predictions(larger)
+    predicted = predict(load_encoder(folder), made.images, probe=larger.name, batch_size=32)
     rows = [predicted.ids.index(id) for id in stored["test_ids"]]
     wanted = predicted.calibration.apply(stored["test_scores"])
     np.testing.assert_allclose(predicted.probabilities[rows], wanted, rtol=1e-3, atol=1e-4)
-
-
-def test_the_training_size_typed_is_the_same_result(scored: Path, made: Made) -> None:
-    before = sorted(folder for folder, _ in Run(scored).results())
-    typed = ["evaluate", f"run={scored.name}", "scored_size=20", "probe=[knn]", "probe.knn.k=5"]
-    assert type_command(*typed, f"output_dir={scored.parents[1]}", f"dataset.root={made.images}") == 0
-    assert sorted(folder for folder, _ in Run(scored).results()) == before

@@ -11,7 +11,7 @@ from made_runs import Made
 from numpy.typing import NDArray
 from PIL import Image
 
-from lowres_ssl import embed, load_encoder, predict
+from lowres_ssl import embed, predict
 from lowres_ssl.data.decode import read_image
 from lowres_ssl.errors import ConfigError, DataError
 from lowres_ssl.inference.given_images import list_given_images
@@ -104,11 +104,6 @@ def test_arrays_and_images_in_memory_are_read_as_files_are(given: Any, wanted: l
 def test_other_arrays_and_empty_lists_are_refused(given: Any) -> None:
     with pytest.raises(ConfigError, match=r"^images: got an "):
         list_given_images(given)
-
-
-@pytest.fixture(scope="module")
-def encoder(made: Made) -> PortableEncoder:
-    return load_encoder(made.run)
 
 
 def test_features_are_the_same_however_images_are_given(made: Made, encoder: PortableEncoder) -> None:

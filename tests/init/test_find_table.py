@@ -1,6 +1,6 @@
 """Tables beside images: found by what they name, whatever their columns are called; the reason why others are not."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +15,24 @@ from lowres_ssl.init.find_table import TableSearch, find_label_table
 from lowres_ssl.init.guess_columns import guess_split_words, list_head_words
 from lowres_ssl.init.typed_input import TypedInput, parse_split_words
 
-Rows = Iterable[Iterable[object]]
+
+def fill(text: str, numbers: Iterable[int] = range(10)) -> list[str]:
+    """Fill in each number n, and what follows from it."""
+    return [text.format(n=n, odd=n % 2, even=1 - n % 2, half=n // 2, third=n // 3, rest=n % 3) for n in numbers]
 
 
-def put(path: Path, rows: Rows, separator: str = ",") -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(separator.join(map(str, row)) for row in rows))
-    return path
+def table(heads: str, row: str, numbers: Iterable[int] = range(10)) -> str:
+    return "\n".join([heads, *fill(row, numbers)])
 
 
-def images(folder: Path, names: Iterable[str]) -> None:
-    for name in names:
+TEN, TWELVE = fill("{n}.png"), fill("{n}.png", range(12))
+BY_CLASS = [*fill("benign/{n}.png", range(0, 20, 2)), *fill("malignant/{n}.png", range(1, 20, 2))]
+
+
+def put(folder: Path, images: Iterable[str], tables: Mapping[str, str]) -> None:
+    for name, text in {**dict.fromkeys(images, ""), **tables}.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).touch()
+        (folder / name).write_text(text)
 
 
 def search(folder: Path, **typed: Any) -> TableSearch:
@@ -40,22 +45,98 @@ def options(folder: Path, **typed: Any) -> dict[str, Any]:
     return found.options
 
 
-def test_columns_are_known_by_their_names_and_files(tmp_path: Path) -> None:
-    images(tmp_path, (f"{n}.png" for n in range(10)))
-    put(
-        tmp_path / "t.csv",
-        [["Patient_ID", "file", "Diagnosis", "age"], *([n // 2, f"{n}.png", n % 2, 40] for n in range(10))],
-    )
-    assert options(tmp_path) == {"table": "t.csv", "path": "file", "label": "Diagnosis", "patient": "Patient_ID"}
+# The images, the tables, and the options of the set that they give, if any.
+CASES: dict[str, tuple[list[str], dict[str, str], dict[str, Any] | None]] = {
+    "columns are known by their names and files": (
+        TEN,
+        {"t.csv": table("Patient_ID,file,Diagnosis,age", "{half},{n}.png,{odd},40")},
+        {"table": "t.csv", "path": "file", "label": "Diagnosis", "patient": "Patient_ID"},
+    ),
+    "files lie in parts and have no suffix in the table": (
+        fill("images_part_{odd}/ISIC_{n}.jpg"),
+        {"meta.csv": table("image_id,dx,dx_type", "ISIC_{n},{odd},histo")},
+        {"table": "meta.csv", "path": "image_id", "label": "dx"},
+    ),
+    "tables of the same columns named after subsets, paths from the folder's own name on": (
+        [*fill("train/p{n}/view.png"), *fill("test/p{n}/view.png")],
+        {
+            "train.csv": table("Path,Edema", "set/train/p{n}/view.png,{odd}"),
+            "test.csv": table("Path,Edema", "set/test/p{n}/view.png,{odd}") + "\nset/test/p3/view.png,",
+        },
+        {"table": ["test.csv", "train.csv"], "path": "Path", "label": "Edema", "skip_unlabelled": True},
+    ),
+    "no heads, with subsets": (
+        TEN,
+        {"t.csv": "\n".join([*fill("TRAIN,{n}.png,{odd}", range(8)), *fill("TEST,{n}.png,{odd}", range(8, 10))])},
+        {"table": "t.csv"},
+    ),
+    "no heads in a list": (TEN, {"list.txt": "\n".join(fill("{n}.png,{odd}"))}, {"table": "list.txt"}),
+    "a column a class, and patients of another table": (
+        fill("in/I{n}.jpg"),
+        {
+            "truth.csv": table("image,MEL,NV", "I{n},{odd}.0,{even}.0"),
+            "meta.csv": table("image,age,lesion_id", "I{n},50,{half}"),
+        },
+        {
+            "table": "truth.csv",
+            "path": "image",
+            "label": ["MEL", "NV"],
+            "patient": "lesion_id",
+            "patient_table": "meta.csv",
+        },
+    ),
+    "several labels in a cell": (
+        TEN,
+        {"t.csv": table("path,label", "{n}.png,{odd}") + "\n1.png,0|1"},
+        {"table": "t.csv", "several_labels": "skip"},
+    ),
+    "folder and name in two columns": (
+        fill("c{third}/{rest}.png", range(30)),
+        {"t.csv": table("case,slice,diagnosis", "c{third},{rest}.png,{odd}", range(30))},
+        {"table": "t.csv", "path": ["case", "slice"], "label": "diagnosis"},
+    ),
+    "a row a folder": (
+        fill("c{third}/{rest}.png", range(30)),
+        {"t.csv": table("case,diagnosis", "c{n},{odd}")},
+        {"table": "t.csv", "path": "case", "label": "diagnosis"},
+    ),
+    "both eyes of a row": (
+        [*fill("{n}_left.jpg"), *fill("{n}_right.jpg")],
+        {"t.csv": table("ID,Left-Fundus,Right-Fundus,label", "{n},{n}_left.jpg,{n}_right.jpg,{odd}")},
+        {"table": "t.csv", "path": "Left-Fundus", "second_path": "Right-Fundus"},
+    ),
+    "tables of parts": (
+        [*fill("A/A_{n}.tif"), *fill("B/B_{n}.tif")],
+        {f"{part}/notes_{part}.csv": table("Image name,grade", f"{part}_{{n}}.tif,{{odd}}") for part in "AB"},
+        {"table": ["A/notes_A.csv", "B/notes_B.csv"], "path": "Image name", "label": "grade"},
+    ),
+    "tables of parts with columns in another order": (
+        fill("{n}.png", range(20)),
+        {
+            "test.csv": table("label,file", "{odd},{n}.png", range(12, 20)),
+            "train.csv": table("file,label", "{n}.png,{odd}"),
+        },
+        {"table": ["train.csv", "test.csv"], "path": "file"},
+    ),
+    "files of one name are those of the subset of the table": (
+        [*fill("train/{n}.png"), *fill("test/{n}.png")],
+        {f"{subset}_labels.csv": table("file,label", "{n}.png,{odd}") for subset in ("train", "test")},
+        {"table": ["test_labels.csv", "train_labels.csv"], "path": "file"},
+    ),
+    "notes on an image each": (fill("{n}.png", range(30)), {f"notes/{n}.txt": f"{n}.png,1" for n in range(30)}, None),
+    "names of several files do not give way to numbers": (
+        [*fill("a/{n}.jpg", range(1, 21)), *fill("b/{n}.jpg", range(1, 21)), *fill("c/{n:04}.jpg", range(1, 21))],
+        {"t.csv": table("id,file,label", "{n},{n}.jpg,{odd}", range(1, 21))},
+        None,
+    ),
+}
 
 
-def test_files_may_lie_in_parts_and_have_no_suffix_in_the_table(tmp_path: Path) -> None:
-    images(tmp_path, (f"images_part_{n % 2}/ISIC_{n}.jpg" for n in range(10)))
-    put(
-        tmp_path / "meta.csv",
-        [["image_id", "dx", "dx_type"], *([f"ISIC_{n}", "ab"[n % 2], "histo"] for n in range(10))],
-    )
-    assert options(tmp_path) == {"table": "meta.csv", "path": "image_id", "label": "dx"}
+@pytest.mark.parametrize("case", CASES)
+def test_table_that_gives_the_set(tmp_path: Path, case: str) -> None:
+    images, tables, wanted = CASES[case]
+    put(tmp_path / "set", images, tables)
+    assert search(tmp_path / "set").options == wanted
 
 
 @pytest.mark.parametrize(
@@ -64,8 +145,8 @@ def test_files_may_lie_in_parts_and_have_no_suffix_in_the_table(tmp_path: Path) 
 def test_most_rows_name_a_file_or_half_of_the_files_are_named(
     tmp_path: Path, files: int, others: int, is_one: bool
 ) -> None:
-    images(tmp_path, [*(f"{n}.png" for n in range(files)), *(f"x{n}.png" for n in range(others))])
-    put(tmp_path / "t.csv", [["path", "label"], *([f"{n}.png", "ab"[n % 2]] for n in range(10))])
+    images = [*TEN[:files], *fill("x{n}.png", range(others))]
+    put(tmp_path, images, {"t.csv": table("path,label", "{n}.png,{odd}")})
     found = search(tmp_path)
     assert (found.options is not None) == is_one
     if found.options is not None:
@@ -75,8 +156,7 @@ def test_most_rows_name_a_file_or_half_of_the_files_are_named(
 
 
 def test_table_without_a_label_is_named_and_its_columns_asked_for(tmp_path: Path) -> None:
-    images(tmp_path, (f"{n}.png" for n in range(10)))
-    put(tmp_path / "t.csv", [["path", "age", "sex"], *([f"{n}.png", 40, "fm"[n % 2]] for n in range(10))])
+    put(tmp_path, TEN, {"t.csv": table("path,age,sex", "{n}.png,40,{odd}")})
     found = search(tmp_path)
     assert found.options is None
     (note,) = found.notes
@@ -85,83 +165,39 @@ def test_table_without_a_label_is_named_and_its_columns_asked_for(tmp_path: Path
 
 
 def test_several_tables_the_one_that_gives_a_set_and_why_not_the_others(tmp_path: Path) -> None:
-    images(tmp_path, (f"train_images/a{n}.png" for n in range(10)))
-    images(tmp_path, (f"test_images/b{n}.png" for n in range(4)))
-    put(tmp_path / "test.csv", [["id_code"], *([f"b{n}"] for n in range(4))])
-    put(tmp_path / "train.csv", [["id_code", "diagnosis"], *([f"a{n}", n % 2] for n in range(10))])
-    put(tmp_path / "scores.csv", [["run", "score"], ["one", 0.5]])
-    (tmp_path / "labels.xlsx").touch()
+    tables = {
+        "test.csv": table("id_code", "b{n}", range(4)),
+        "train.csv": table("id_code,diagnosis", "a{n},{odd}"),
+        "scores.csv": "run,score\none,0.5",
+        "labels.xlsx": "",
+    }
+    put(tmp_path, [*fill("train_images/a{n}.png"), *fill("test_images/b{n}.png", range(4))], tables)
     found = search(tmp_path)
     assert found.options == {"table": "train.csv", "path": "id_code", "label": "diagnosis"}
     notes = " ".join(found.notes)
     assert "test.csv: names 4 images, without a label" in notes
     assert "scores.csv: names no image below" in notes
     assert "labels.xlsx: a workbook" in notes
-    for number in range(20):
-        put(tmp_path / f"scores{number}.csv", [["run", "score"], ["one", 0.5]])
+    put(tmp_path, [], dict.fromkeys(fill("scores{n}.csv", range(20)), tables["scores.csv"]))
     assert len(search(tmp_path).notes) == 4
 
 
-def test_tables_of_the_same_columns_named_after_subsets_are_read_together(tmp_path: Path) -> None:
-    for subset, number in (("train", 10), ("valid", 4), ("test", 4)):
-        images(tmp_path, (f"set/{subset}/p{n}/view.png" for n in range(number)))
-        rows = [[f"set/{subset}/p{n}/view.png", "" if n == 3 else n % 2] for n in range(number)]
-        put(tmp_path / "set" / f"{subset}.csv", [["Path", "Edema"], *rows])
-    found = options(tmp_path / "set")
-    assert sorted(found["table"]) == ["test.csv", "train.csv", "valid.csv"]
-    assert found["skip_unlabelled"] is True
-
-
-def test_rows_without_heads_are_read_as_the_first_row(tmp_path: Path) -> None:
-    images(tmp_path, (f"{n}_{n % 2}.png" for n in range(10)))
-    rows = [[["TRAIN", "TEST"][n % 5 == 0], f"{n}_{n % 2}.png", n % 2] for n in range(10)]
-    put(tmp_path / "medmnist.csv", rows)
-    assert options(tmp_path) == {"table": "medmnist.csv"}
-    put(tmp_path / "medmnist.csv", (row[1:] for row in rows)).rename(tmp_path / "list.txt")
-    assert options(tmp_path) == {"table": "list.txt"}
-
-
-def test_one_hot_truth_and_patients_of_another_table(tmp_path: Path) -> None:
-    images(tmp_path, (f"in/I{n}.jpg" for n in range(12)))
-    put(
-        tmp_path / "truth.csv",
-        [["image", "MEL", "NV"], *([f"I{n}", float(n % 2), float(1 - n % 2)] for n in range(12))],
-    )
-    put(tmp_path / "meta.csv", [["image", "age", "lesion_id"], *([f"I{n}", 50, n // 2] for n in range(12))])
-    assert options(tmp_path) == {
-        "table": "truth.csv",
-        "path": "image",
-        "label": ["MEL", "NV"],
-        "patient": "lesion_id",
-        "patient_table": "meta.csv",
-    }
-
-
 def test_of_several_findings_the_most_balanced_is_taken_and_the_others_named(tmp_path: Path) -> None:
-    images(tmp_path, (f"{n}.png" for n in range(12)))
-    rows = [[f"{n}.png", int(n == 0), n % 2, ["1.0", "-1.0", ""][n % 3]] for n in range(12)]
-    put(tmp_path / "t.csv", [["path", "Mass", "Edema", "Effusion"], *rows])
+    findings = table("path,Mass,Edema,Effusion", "{n}.png,0,{odd},-1.0") + "\n10.png,1,0,1.0\n11.png,0,1,"
+    put(tmp_path, TWELVE, {"t.csv": findings})
     found = search(tmp_path)
     assert found.options == {"table": "t.csv", "label": "Edema"}
     assert "could be another column (Mass, Effusion)" in found.notes[0]
     assert options(tmp_path, label="Mass,Edema")["label"] == ["Mass", "Edema"]
 
 
-def test_several_labels_in_a_cell_are_left_out(tmp_path: Path) -> None:
-    images(tmp_path, (f"{n}.png" for n in range(12)))
-    put(tmp_path / "t.csv", [["path", "label"], *([f"{n}.png", ["A", "B", "A|B"][n % 3]] for n in range(12))])
-    assert options(tmp_path)["several_labels"] == "skip"
-
-
 def test_label_that_is_a_mere_guess_gives_way_to_class_folders(tmp_path: Path) -> None:
-    images(tmp_path, (f"{['benign', 'malignant'][n % 2]}/{n}.png" for n in range(20)))
-    heads = ["file", "zoom"]
-    put(tmp_path / "t.csv", [heads, *([f"{n}.png", ["40X", "100X"][n % 2]] for n in range(20))])
+    put(tmp_path, BY_CLASS, {"t.csv": table("file,zoom", "{n}.png,{odd}X", range(20))})
     found = search(tmp_path)
     assert found.options is None
     assert "label=zoom" in found.notes[0]
     assert options(tmp_path, label="zoom")["label"] == "zoom"
-    put(tmp_path / "t.csv", [["file", "grade"], *([f"{n}.png", n // 2 % 2] for n in range(20))])
+    put(tmp_path, [], {"t.csv": table("file,grade", "{n}.png,{rest}", range(20))})
     found = search(tmp_path)
     assert found.options is not None
     assert "table=none" in found.notes[-1]
@@ -169,47 +205,33 @@ def test_label_that_is_a_mere_guess_gives_way_to_class_folders(tmp_path: Path) -
 
 
 def test_table_that_contradicts_itself_gives_way_to_class_folders(tmp_path: Path) -> None:
-    images(tmp_path, (f"{['benign', 'malignant'][n % 2]}/{n}.png" for n in range(20)))
-    rows = [[f"{n}.png", n % 2, n // 4] for n in range(20)]
-    put(tmp_path / "t.csv", [["file", "label", "patient"], *rows, ["3.png", 1, 9]])
+    wrong = table("file,label,patient", "{n}.png,{odd},{half}", range(20)) + "\n3.png,1,9"
+    put(tmp_path, BY_CLASS, {"t.csv": wrong, "truth.csv": table("file,MEL,NV", "{n}.png,{odd},{even}")})
     found = search(tmp_path)
     assert found.options is None
-    (note,) = found.notes
-    assert "row 22: malignant/3.png has another label, patient or split" in note
+    why, other = found.notes
+    assert "row 22: malignant/3.png has another label, patient or split" in why
+    assert "label=MEL,NV" in other
     with pytest.raises(DataError, match="row 22"):
         search(tmp_path, table="t.csv")
 
 
-def test_name_may_be_in_two_columns_and_a_row_be_a_folder(tmp_path: Path) -> None:
-    images(tmp_path, (f"c{n // 3}/{n % 3}.png" for n in range(30)))
-    put(
-        tmp_path / "t.csv",
-        [["case", "slice", "diagnosis"], *([f"c{n // 3}", f"{n % 3}.png", n % 2] for n in range(30))],
-    )
-    assert options(tmp_path)["path"] == ["case", "slice"]
-    put(tmp_path / "t.csv", [["case", "diagnosis"], *([f"c{n}", n % 2] for n in range(10))])
-    assert options(tmp_path)["path"] == "case"
-
-
 def test_what_is_typed_is_taken_or_refused(tmp_path: Path) -> None:
-    images(tmp_path, (f"{n}.png" for n in range(12)))
-    rows = [[f"{n}.png", "ab"[n % 2], "xyz"[n % 3], n // 4] for n in range(12)]
-    put(tmp_path / "t.csv", [["file", "Plane", "Op", "Fold"], *rows])
-    assert options(tmp_path, label="Op", patient="fold") == {
-        "table": "t.csv",
-        "path": "file",
-        "label": "Op",
-        "patient": "Fold",
-    }
+    put(tmp_path, TWELVE, {"t.csv": table("file,Plane,Op,Fold", "{n}.png,{odd},x{rest},{rest}", range(12))})
+    wanted = {"table": "t.csv", "path": "file", "label": "Op", "patient": "Fold"}
+    assert options(tmp_path, label="Op", patient="fold") == wanted
     words = parse_split_words("train:0,train:1,test:2")
     assert words == {"train": ["0", "1"], "test": ["2"]}
-    assert options(tmp_path, label="Op", split="Fold", split_words=words)["split_words"] == words
+    assert options(tmp_path, label="Plane", split="Fold", split_words=words)["split_words"] == words
     assert "patient" not in options(tmp_path, label="Op", patient="none")
     with pytest.raises(ConfigError, match="split_words=a:1"):
         parse_split_words("a:1")
-    for typed in ({"split": "Fold"}, {"label": "no"}, {"patient": "no"}, {"table": "no.csv"}):
+    for typed in ({"split": "Fold"}, {"table": "no.csv"}):
         with pytest.raises(ConfigError, match=next(iter(typed))):
             search(tmp_path, **typed)
+    for key in ("path", "label", "patient", "split"):
+        with pytest.raises(ConfigError, match=f"{key}=none_such: .*: no such column, got 'file', 'Plane'"):
+            search(tmp_path, **{key: "none_such"})
 
 
 @pytest.mark.parametrize(
@@ -235,8 +257,7 @@ def test_words_of_heads() -> None:
 
 
 def test_excluded_images_are_not_what_a_table_names(tmp_path: Path) -> None:
-    images(tmp_path, (f"{folder}/{n}.png" for folder in ("images", "copy") for n in range(6)))
-    put(tmp_path / "t.csv", [("file", "label"), *((f"{n}.png", n % 2) for n in range(6))])
+    put(tmp_path, [*fill("images/{n}.png"), *fill("copy/{n}.png")], {"t.csv": table("file,label", "{n}.png,{odd}")})
     assert search(tmp_path).options is None
     assert options(tmp_path, exclude=["copy"])["path"] == "file"
 
@@ -244,31 +265,22 @@ def test_excluded_images_are_not_what_a_table_names(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", ["", "case_id", "index"])
 @pytest.mark.parametrize("name", ["{:04}.jpg", "IMG/{:04}.jpg", "IMG/{:04}"])
 def test_names_of_files_count_more_than_the_numbers_of_rows(tmp_path: Path, number: str, name: str) -> None:
-    images(tmp_path, (f"IMG/{n:04}.jpg" for n in range(1, 41)))
-    rows = [[n, name.format(n * 7 % 41), ["pos", "neg"][n % 2]] for n in range(1, 41)]
-    put(tmp_path / "t.csv", [[number, "filename", "finding"], *rows])
+    rows = [f"{n},{name.format(n * 7 % 41)},{n % 2}" for n in range(1, 41)]
+    heads = f"{number},filename,finding"
+    put(tmp_path, fill("IMG/{n:04}.jpg", range(1, 41)), {"t.csv": "\n".join([heads, *rows])})
     found = search(tmp_path)
     assert found.options == {"table": "t.csv", "path": "filename", "label": "finding"}
     assert [f"path={number}" in note for note in found.notes] == [True] * bool(number)  # "" is the index of pandas
     assert options(tmp_path, path=number)["path"] == number
-    with pytest.raises(ConfigError, match="path=no"):
-        search(tmp_path, path="no")
-    put(tmp_path / "t.csv", rows)
+    put(tmp_path, [], {"t.csv": "\n".join(rows)})
     assert options(tmp_path)["table"] == "t.csv"
     assert read_table(tmp_path / "t.csv", FileIndex(scan_folder(tmp_path))).columns == ("column 1", "path", "column 3")
 
 
-def test_names_of_several_files_do_not_give_way_to_numbers(tmp_path: Path) -> None:
-    images(tmp_path, (f"{folder}/{n}.jpg" for folder in "ab" for n in range(1, 21)))
-    images(tmp_path, (f"c/{n:04}.jpg" for n in range(1, 21)))
-    put(tmp_path / "t.csv", [["id", "file", "label"], *([n, f"{n}.jpg", n % 2] for n in range(1, 21))])
-    assert search(tmp_path).options is None
-
-
 def test_columns_that_could_be_patients_or_folds_are_named(tmp_path: Path) -> None:
-    images(tmp_path, (f"{n}.png" for n in range(66)))
-    rows = [[f"{n}.png", "ab"[n % 2], 900 + n // 2, n, n % 40 + 20, n % 5] for n in range(66)]
-    put(tmp_path / "t.csv", [["file", "label", "Fallnummer", "number", "age", "fold"], *rows])
+    rows = [f"{n}.png,{n % 2},{900 + n // 2},{n},{n % 40 + 20},{n % 5}" for n in range(66)]
+    heads = "file,label,Fallnummer,number,age,fold"
+    put(tmp_path, fill("{n}.png", range(66)), {"t.csv": "\n".join([heads, *rows])})
     patients, fold = search(tmp_path).notes
     assert "could be patients: Fallnummer (33 values in 66 rows)" in patients
     assert "patient=Fallnummer" in patients
@@ -277,84 +289,34 @@ def test_columns_that_could_be_patients_or_folds_are_named(tmp_path: Path) -> No
     assert search(tmp_path, patient="none", split="none").notes == []
 
 
-def test_both_eyes_of_a_row_are_read(tmp_path: Path) -> None:
-    images(tmp_path, (f"{n}_{side}.jpg" for n in range(10) for side in ("left", "right")))
-    rows = [[n, f"{n}_left.jpg", f"{n}_right.jpg", n % 2] for n in range(10)]
-    put(tmp_path / "t.csv", [["ID", "Left-Fundus", "Right-Fundus", "label"], *rows])
-    assert options(tmp_path) == {"table": "t.csv", "path": "Left-Fundus", "second_path": "Right-Fundus"}
-
-
-def test_notes_on_an_image_each_are_no_tables(tmp_path: Path) -> None:
-    images(tmp_path, (f"{n}.png" for n in range(30)))
-    for n in range(30):
-        put(tmp_path / "notes" / f"{n}.txt", [[f"{n}.png", n % 2]])
-    assert search(tmp_path).options is None
-
-
-def test_tables_of_parts_are_read_together(tmp_path: Path) -> None:
-    for part in ("Base11", "Base12"):
-        images(tmp_path, (f"{part}/{part}_{n}.tif" for n in range(10)))
-        rows = [[f"{part}_{n}.tif", n % 2] for n in range(10)]
-        put(tmp_path / part / f"Annotation_{part}.csv", [["Image name", "grade"], *rows])
-    found = options(tmp_path)
-    assert found["table"] == ["Base11/Annotation_Base11.csv", "Base12/Annotation_Base12.csv"]
-
-
-def test_parts_may_have_their_columns_in_another_order(tmp_path: Path) -> None:
-    images(tmp_path, (f"{n}.png" for n in range(20)))
-    put(tmp_path / "train.csv", [["file", "label"], *([f"{n}.png", n % 2] for n in range(12))])
-    put(tmp_path / "test.csv", [["label", "file"], *([n % 2, f"{n}.png"] for n in range(12, 20))])
-    assert options(tmp_path) == {"table": ["train.csv", "test.csv"], "path": "file"}
-
-
 def test_tables_of_one_name_in_the_folders_of_subsets_divide_the_set(tmp_path: Path) -> None:
-    images(tmp_path, (f"{subset}/{n}.png" for subset in ("train", "test") for n in range(10)))
     for subset in ("train", "test"):
-        put(tmp_path / subset / "labels.csv", [["file", "label"], *([f"{n}.png", n % 2] for n in range(10))])
+        put(tmp_path / subset, TEN, {"labels.csv": table("file,label", "{n}.png,{odd}")})
     found = build_source("csv", options(tmp_path)).listings(scan_folder(tmp_path))
     assert len(found) == 20
     assert all(each.id.startswith(f"{each.subset}/") for each in found)
 
 
-def test_files_of_one_name_are_those_of_the_subset_of_the_table(tmp_path: Path) -> None:
-    images(tmp_path, (f"{subset}/{n}.png" for subset in ("train", "test") for n in range(10)))
-    for subset in ("train", "test"):
-        put(tmp_path / f"{subset}_labels.csv", [["file", "label"], *([f"{n}.png", n % 2] for n in range(10))])
-    assert options(tmp_path) == {"table": ["test_labels.csv", "train_labels.csv"], "path": "file"}
-
-
-@pytest.mark.parametrize("key", ["path", "label", "patient", "split"])
-def test_typed_column_that_there_is_not_is_refused(tmp_path: Path, key: str) -> None:
-    images(tmp_path, (f"{n}.png" for n in range(10)))
-    rows = ([f"{n}.png", "ab"[n % 2], n // 2, ["train", "test"][n % 2]] for n in range(10))
-    put(tmp_path / "t.csv", [["path", "label", "patient", "split"], *rows])
-    with pytest.raises(ConfigError, match=f"{key}=none_such: .*: no such column, got 'path', 'label'"):
-        search(tmp_path, **{key: "none_such"})
-
-
 def test_folders_that_a_table_names_are_groups(tmp_path: Path) -> None:
-    images(tmp_path, (f"scans/pt {p}/{eye}/{n}.png" for p in range(6) for eye in ("OD", "OS") for n in range(2)))
-    put(tmp_path / "t.csv", [["patient", "diagnosis"], *([f"pt {p}", "ab"[p % 2]] for p in range(6))])
+    images = [*fill("scans/pt {half}/OD/{odd}.png", range(12)), *fill("scans/pt {half}/OS/{odd}.png", range(12))]
+    put(tmp_path, images, {"t.csv": table("patient,diagnosis", "pt {n},{odd}", range(6))})
     listings = build_source("csv", options(tmp_path)).list_included(scan_folder(tmp_path))
-    assert {each.group for each in listings} == {f"pt {p}" for p in range(6)}
+    assert {each.group for each in listings} == set(fill("pt {n}", range(6)))
 
 
 def test_lists_of_a_published_split_are_not_dropped_in_silence(tmp_path: Path) -> None:
-    images(tmp_path, (f"{name}/{n}.png" for name in ("ill", "well") for n in range(10)))
-    for subset, numbers in {"train": range(6), "test": range(6, 10)}.items():
-        put(tmp_path / f"{subset}1.txt", [[f"{name}/{n}.png"] for name in ("ill", "well") for n in numbers])
+    train, test = ([*fill("ill/{n}.png", own), *fill("well/{n}.png", own)] for own in (range(6), range(6, 10)))
+    put(tmp_path, [*train, *test], {"train1.txt": "\n".join(train), "test1.txt": "\n".join(test)})
     assert sum("of a published split, which is not followed" in note for note in search(tmp_path).notes) == 2
 
 
 def test_a_typed_table_that_gives_no_set_is_an_error(tmp_path: Path) -> None:
-    images(tmp_path, (f"{folder}/{n}.png" for folder in ("US", "MG") for n in range(10)))
-    put(tmp_path / "t.csv", [["id", "histology"], *([n, "ab"[n % 2]] for n in range(10))])
+    put(tmp_path, [*fill("US/{n}.png"), *fill("MG/{n}.png")], {"t.csv": table("id,histology", "{n},{odd}")})
     with pytest.raises(ConfigError, match=r"table=t\.csv: gives no set; .*several times"):
         search(tmp_path, table="t.csv")
 
 
 def test_a_table_in_utf_16_is_read(tmp_path: Path) -> None:
-    images(tmp_path, (f"{n}.png" for n in range(10)))
-    rows = ["Datei\tDiagnose", *(f"{n}.png\t{'ja' if n % 2 else 'nein'}" for n in range(10))]
-    (tmp_path / "t.csv").write_text("\n".join(rows), encoding="utf-16")
+    put(tmp_path, TEN, {})
+    (tmp_path / "t.csv").write_text(table("Datei\tDiagnose", "{n}.png\t{odd}"), encoding="utf-16")
     assert options(tmp_path) == {"table": "t.csv", "path": "Datei", "label": "Diagnose"}

@@ -1,4 +1,4 @@
-"""Levels of folders: the top one is the class, or a part, a site, an organ or a patient."""
+"""Levels of folders: the top one is the class, or a part, a site, an organ or a patient; names that are no classes."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from lowres_ssl.data.datasets import build_source
+from lowres_ssl.data.datasets import Listing, build_source
 from lowres_ssl.data.image_folder import ImageFolder, scan_folder
 from lowres_ssl.errors import ConfigError, DataError
-from lowres_ssl.init.folder_levels import FolderReading, read_file_names, read_folder_levels
+from lowres_ssl.init.folder_levels import FolderReading, are_no_classes, read_file_names, read_folder_levels
 from lowres_ssl.init.inspect_folder import read_class_folders
 from lowres_ssl.init.left_out import find_unused_folders
 from lowres_ssl.init.typed_input import TypedInput
@@ -23,8 +23,12 @@ def read(root: Path, ids: Iterable[str], **typed: Any) -> FolderReading:
     return read_folder_levels(scan_folder(root), TypedInput(**typed))
 
 
+def listings(root: Path, reading: FolderReading) -> list[Listing]:
+    return build_source("folder", reading.options).listings(scan_folder(root))
+
+
 def classes(root: Path, reading: FolderReading) -> set[str]:
-    return {each.label for each in build_source("folder", reading.options).listings(scan_folder(root))}
+    return {each.label for each in listings(root, reading)}
 
 
 def spread(*levels: Iterable[str], each: int = 6) -> list[str]:
@@ -77,25 +81,20 @@ def test_both_readings_are_named_and_the_other_is_one_command_away(tmp_path: Pat
     other = read(tmp_path, [], class_level=1)
     assert classes(tmp_path, other) == {"fold_0", "fold_1", "fold_2"}
     assert not other.notes
-    grouped = build_source("folder", read(tmp_path, [], top="group").options).listings(scan_folder(tmp_path))
+    grouped = listings(tmp_path, read(tmp_path, [], top="group"))
     assert {each.group for each in grouped} == {"fold_0", "fold_1", "fold_2"}
     words = {"train": ["fold_0", "fold_1"], "test": "fold_2"}
-    divided = build_source("folder", read(tmp_path, [], split_words=words).options).listings(scan_folder(tmp_path))
+    divided = listings(tmp_path, read(tmp_path, [], split_words=words))
     assert Counter(each.subset for each in divided) == {"train": 24, "test": 12}
     assert {each.label for each in divided} == {"all", "hem"}
     with pytest.raises(ConfigError, match="class_level=3"):
         read(tmp_path, [], class_level=3)
 
 
-def test_top_folders_that_could_be_subsets_are_named_with_what_to_type(tmp_path: Path) -> None:
-    (note,) = read(tmp_path, spread(["external", "internal", "training_set"], ["ill", "well"])).notes
-    assert "split_words=train:training_set,train:external,test:internal" in note
-
-
-def test_the_larger_top_folder_is_offered_for_training(tmp_path: Path) -> None:
-    ids = spread(["external"], ["ill", "well"]) + spread(["internal"], ["ill", "well"], each=12)
+def test_top_folders_that_could_be_subsets_are_named_the_larger_for_training(tmp_path: Path) -> None:
+    ids = [*spread(["external", "training_set"], ["ill", "well"]), *spread(["internal"], ["ill", "well"], each=12)]
     (note,) = read(tmp_path, ids).notes
-    assert "split_words=train:internal,test:external" in note
+    assert "split_words=train:training_set,train:internal,test:external" in note
 
 
 def test_patients_on_top_are_the_groups(tmp_path: Path) -> None:
@@ -103,31 +102,27 @@ def test_patients_on_top_are_the_groups(tmp_path: Path) -> None:
     assert reading.options["group_pattern"] == "^([^/]+)/"
 
 
-def test_folders_named_after_subsets_divide_the_set(tmp_path: Path) -> None:
-    reading = read(tmp_path, spread(["train_set", "test_set"], ["cat", "dog"]))
-    found = build_source("folder", reading.options).listings(scan_folder(tmp_path))
-    assert {(each.subset, each.label) for each in found} == {(s, c) for s in ("train", "test") for c in ("cat", "dog")}
+@pytest.mark.parametrize(
+    "levels",
+    [
+        (["train_set", "test_set"], ["cat", "dog"]),
+        (["trainset", "testset"], ["cat", "dog"]),
+        (["cat", "dog"], ["train", "test"]),
+    ],
+)
+def test_folders_named_after_subsets_divide_the_set(tmp_path: Path, levels: tuple[list[str], list[str]]) -> None:
+    found = listings(tmp_path, read(tmp_path, spread(*levels)))
+    wanted = [(subset, label) for subset in ("train", "test") for label in ("cat", "dog")]
+    assert Counter((each.subset, each.label) for each in found) == dict.fromkeys(wanted, 6)
 
 
-def test_subsets_inside_the_classes_divide_the_set(tmp_path: Path) -> None:
-    read(tmp_path, spread(["cat", "dog"], ["train", "test"]))
-    found = build_source("folder", {}).listings(scan_folder(tmp_path))
-    assert {(each.subset, each.label) for each in found} == {(s, c) for s in ("train", "test") for c in ("cat", "dog")}
-
-
-def test_copy_of_the_folders_beside_it_is_left_out(tmp_path: Path) -> None:
-    ids = spread("ab")
+@pytest.mark.parametrize("ids", [spread("ab"), spread(["train", "test"], "ab")], ids=["whole", "divided"])
+def test_copy_of_the_folders_beside_it_is_left_out(tmp_path: Path, ids: list[str]) -> None:
     reading = read(tmp_path, [*ids, *(f"copy/{id}" for id in ids)])
-    source = build_source("folder", reading.options)
-    assert {each.label for each in source.listings(scan_folder(tmp_path))} == {"a", "b"}
+    source, folder = build_source("folder", reading.options), scan_folder(tmp_path)
+    assert [each.id for each in source.listings(folder)] == sorted(ids)
     assert source.notes == ["copy: a copy of the folders beside it, left out"]
-
-
-def test_copy_of_a_divided_set_is_left_out(tmp_path: Path) -> None:
-    ids = spread(["train", "test"], "ab")
-    read(tmp_path, [*ids, *(f"copy/{id}" for id in ids)])
-    assert find_unused_folders(scan_folder(tmp_path)) == []
-    assert len(build_source("folder", {}).listings(scan_folder(tmp_path))) == len(ids)
+    assert find_unused_folders(folder) == []
 
 
 def test_many_folders_of_one_image_are_no_classes_and_few_are_named(tmp_path: Path) -> None:
@@ -157,15 +152,6 @@ NAMED: dict[str, tuple[list[str], set[str] | None]] = {
 }
 
 
-def test_folders_named_trainset_and_testset_divide_the_set(tmp_path: Path) -> None:
-    ids = [f"{top}/{label}/{n}.png" for top in ("trainset", "testset") for label in "ab" for n in range(4)]
-    reading = read(tmp_path, ids)
-    found = build_source("folder", reading.options).listings(scan_folder(tmp_path))
-    assert Counter((each.subset, each.label) for each in found) == dict.fromkeys(
-        [(subset, label) for subset in ("train", "test") for label in "ab"], 4
-    )
-
-
 def test_folders_of_subsets_divide_the_images_with_a_class_in_their_names(tmp_path: Path) -> None:
     ids = [f"{top}/{label}_{n}.png" for top in ("test", "train") for label in ("normal", "tb") for n in range(8)]
     folder = ImageFolder(tmp_path, tmp_path, tuple((tmp_path / id, id) for id in ids), folders=("test", "train"))
@@ -187,3 +173,44 @@ def test_class_in_the_names_of_files(tmp_path: Path, case: str) -> None:
         found = build_source("folder", reading.options).listings(folder)
         assert len(found) == len(ids)
         assert {each.label for each in found} == wanted
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["2021-03-04", "2021-03-05"],
+        ["20210304", "20210305", "notes"],
+        ["04.03.2021", "5.3.21"],
+        ["2019", "2020"],
+        ["day 1", "day 2"],
+        ["Batch_01", "Batch_02"],
+        ["patient1", "patient2", "patient3"],
+        ["study_0001", "study_0002"],
+        [f"{number:04}" for number in range(21)],
+        ["train", "test"],
+        ["HAM10000_images_part_1", "HAM10000_images_part_2"],
+        ["site A", "site B", "site C"],
+    ],
+)
+def test_folders_of_time_and_people_are_no_classes(names: list[str]) -> None:
+    assert are_no_classes(names)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["benign", "malignant"],
+        ["0", "1", "2", "3", "4"],
+        ["grade 1", "grade 2"],
+        ["stage_1", "stage_2"],
+        ["type1", "type2"],
+        ["covid19", "normal"],
+        ["day", "night"],
+        ["benign_images", "malignant_images"],
+        ["normal", "test"],
+        ["1. Melanoma", "2. Naevus"],
+        [str(number) for number in range(20)],
+    ],
+)
+def test_other_folders_are_classes(names: list[str]) -> None:
+    assert not are_no_classes(names)

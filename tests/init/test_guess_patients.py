@@ -7,7 +7,7 @@ import pytest
 
 from lowres_ssl.data.datasets import build_source
 from lowres_ssl.data.datasets.folder import ClassFolderReader
-from lowres_ssl.init.guesses import PatientGuess, guess_patients
+from lowres_ssl.init.inspect_folder import PatientGuess, guess_patients
 
 
 def names_in(shared: Path, file: str) -> list[str]:

@@ -40,11 +40,19 @@ def test_medmnist_is_read_with_its_split(tmp_path: Path) -> None:
     assert (folder / "labels.csv").read_text() == "mine"
 
 
-def test_columns_of_classes_become_several_labels(tmp_path: Path) -> None:
-    labels = np.array([[1, 0, 1], [0, 0, 0], [0, 1, 0]])
-    np.savez(tmp_path / "chest.npz", x=np.zeros((3, 8, 8, 3), dtype=np.uint8), y=labels)
-    folder = unpack_arrays(tmp_path / "chest.npz", tmp_path)
-    assert [line.split(",")[1] for line in (folder / "labels.csv").read_text().splitlines()[1:]] == ["0|2", "none", "1"]
+@pytest.mark.parametrize(
+    ("found", "labels"),
+    [
+        ({"x": np.zeros((3, 8, 8, 3)), "y": np.array([[1, 0, 1], [0, 0, 0], [0, 1, 0]])}, ["0|2", "none", "1"]),
+        ({"images": np.zeros((3, 8, 8)), "ids": np.arange(3), "labels": np.array([4, 5, 6])}, ["4", "5", "6"]),
+    ],
+    ids=["columns of classes", "another array of that length"],
+)
+def test_each_image_is_saved_once_by_its_labels(tmp_path: Path, found: dict[str, Any], labels: list[str]) -> None:
+    images = next(iter(found))
+    np.savez_compressed(tmp_path / "a.npz", **found | {images: found[images].astype(np.uint8)})
+    folder = unpack_arrays(tmp_path / "a.npz", tmp_path / "data")
+    assert [line.split(",")[1] for line in (folder / "labels.csv").read_text().splitlines()[1:]] == labels
 
 
 def test_folder_with_images_is_left_as_it_is(tmp_path: Path) -> None:
@@ -58,15 +66,15 @@ def test_what_holds_no_images_is_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "b.npz", features=np.zeros((4, 9)))
     np.savez(tmp_path / "c.npz", train_images=np.zeros((4, 8, 8, 8), dtype=np.uint8), train_labels=np.zeros(4))
     (tmp_path / "d.npz").write_bytes(b"PK none")
-    for name, reason in (
-        ("", "which file"),
-        ("b.npz", "wanted arrays"),
-        ("c.npz", "uint8"),
-        ("d.npz", "cannot be unpacked"),
-    ):
+    with zipfile.ZipFile(tmp_path / "a.npz") as archive, zipfile.ZipFile(tmp_path / "e.npz", "w") as cut:
+        cut.writestr("train_images.npy", archive.read("train_images.npy")[:-70])
+        cut.writestr("train_labels.npy", archive.read("train_labels.npy"))
+    no_file = "cannot be unpacked"
+    reasons = {"": "which file", "b.npz": "wanted arrays", "c.npz": "uint8", "d.npz": no_file, "e.npz": no_file}
+    for name, reason in reasons.items():
         with pytest.raises(DataError, match=reason):
             unpack_arrays(tmp_path / name, tmp_path / "data")
-    assert not (tmp_path / "data" / "c").exists()
+    assert not list((tmp_path / "data").iterdir())
 
 
 def test_folder_of_that_name_is_never_replaced(tmp_path: Path) -> None:
@@ -79,21 +87,3 @@ def test_folder_of_that_name_is_never_replaced(tmp_path: Path) -> None:
     np.savez(home / "chest.npz", **arrays(classes=2))
     with pytest.raises(DataError, match="hold other files"):
         unpack_arrays(home, tmp_path)
-
-
-def test_each_image_is_saved_once_by_its_labels(tmp_path: Path) -> None:
-    images = np.zeros((3, 8, 8), dtype=np.uint8)
-    np.savez_compressed(tmp_path / "a.npz", images=images, ids=np.arange(3), labels=np.array([4, 5, 6]))
-    folder = unpack_arrays(tmp_path / "a.npz", tmp_path / "data")
-    rows = (folder / "labels.csv").read_text().splitlines()[1:]
-    assert [row.split(",")[1] for row in rows] == ["4", "5", "6"]
-
-
-def test_array_that_ends_early_is_refused(tmp_path: Path) -> None:
-    np.savez(tmp_path / "a.npz", x=np.zeros((3, 8, 8), dtype=np.uint8), y=np.zeros(3))
-    with zipfile.ZipFile(tmp_path / "a.npz") as archive, zipfile.ZipFile(tmp_path / "b.npz", "w") as cut:
-        cut.writestr("x.npy", archive.read("x.npy")[:-70])
-        cut.writestr("y.npy", archive.read("y.npy"))
-    with pytest.raises(DataError, match="cannot be unpacked"):
-        unpack_arrays(tmp_path / "b.npz", tmp_path / "data")
-    assert not (tmp_path / "data" / "b").exists()

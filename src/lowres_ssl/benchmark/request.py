@@ -32,7 +32,7 @@ from lowres_ssl.encoders.base import list_fixed_encoders
 from lowres_ssl.encoders.from_config import list_backbones
 from lowres_ssl.encoders.timm_models import check_timm_name, import_timm, is_timm_name
 from lowres_ssl.errors import ConfigError, did_you_mean
-from lowres_ssl.init.guesses import choose_default_settings
+from lowres_ssl.init.default_settings import choose_default_settings
 from lowres_ssl.io.checksummed_json import hash_content
 
 # The keys that are of the benchmark alone; all others go to every training as they were typed.

@@ -100,7 +100,8 @@ def complete_line(line: str, commands: Sequence[str], ask: HydraCompleter) -> li
     key, equals, value = word.partition("=")
     if not equals:
         found = complete_keys(command, before, word, ask)
-        return [*complete_folders(word), *found] if command in FOLDER_COMMANDS else found
+        folders = [each for each in complete_files("", word) if each.endswith("/")]
+        return [*folders, *found] if command in FOLDER_COMMANDS else found
     return complete_values(command, before, key, value, ask)
 
 
@@ -179,10 +180,6 @@ def complete_files(before: str, word: str) -> list[str]:
     fitting = (each for each in shown if each.name.startswith(start))
     lead = before + word[: len(word) - len(start)]
     return [f"{lead}{each.name}{'/' if each.is_dir() else ''}" for each in fitting]
-
-
-def complete_folders(word: str) -> list[str]:
-    return [each for each in complete_files("", word) if each.endswith("/")]
 
 
 def make_hydra_completer(run: Callable[[str], None]) -> HydraCompleter:

@@ -1,7 +1,6 @@
-"""Command dispatch and exit codes. Imports neither torch nor Hydra until a command is known.
+"""Dispatch commands, and end with an exit code. Imports neither torch nor Hydra until a command is known.
 
-The command is taken off the command line; what is left is Hydra's own grammar. Exit codes: 0 done, 1 crash, 2 usage
-or config, 3 data, 4 incompatible checkpoint, 130 interrupted, 143 terminated.
+The command is taken off the command line; what is left is Hydra's own grammar. `HELP` has the exit codes.
 """
 
 import os
@@ -68,18 +67,20 @@ def main() -> None:
     signal.signal(signal.SIGTERM, raise_terminated)
     try:
         dispatch()
+    except ConfigError as error:
+        exit_with_error(str(error), error.exit_code)
     except KeyboardInterrupt as interruption:  # `Interrupted` is one
         said = str(interruption) or "interrupted; what was finished is kept, and the same command goes on"
         exit_with_error(said, getattr(interruption, "exit_code", 130))
 
 
 def dispatch() -> None:
-    """Answer at once, or run the command."""
+    """Answer at once, or run the command. Raises `ConfigError` for what cannot be one."""
     arguments = [each for each in sys.argv[1:] if each != "--quiet"]
     if len(arguments) < len(sys.argv) - 1:
         os.environ[QUIET_VARIABLE] = "1"  # where the workers of a launcher see it, too
     if sys.platform == "win32":
-        exit_with_error("lowres-ssl runs on Linux and macOS; on Windows use it inside WSL2 (wsl --install)", 2)
+        raise ConfigError("lowres-ssl runs on Linux and macOS; on Windows use it inside WSL2 (wsl --install)")
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(HELP, end="")
         return
@@ -92,11 +93,8 @@ def dispatch() -> None:
     command, overrides = arguments[0], arguments[1:]
     if command not in COMMANDS:
         hint = did_you_mean(command, COMMANDS, "lowres-ssl {}")
-        exit_with_error(f"unknown command {command!r}: wanted one of {', '.join(COMMANDS)}{hint}", 2)
-    try:
-        sys.argv = [sys.argv[0], *prepare_overrides(command, overrides)]
-    except ConfigError as error:
-        exit_with_error(str(error), error.exit_code)
+        raise ConfigError(f"unknown command {command!r}: wanted one of {', '.join(COMMANDS)}{hint}")
+    sys.argv = [sys.argv[0], *prepare_overrides(command, overrides)]
     if command in LISTING_COMMANDS:
         # A closed pipe (`lowres-ssl runs | head`) is the reader's choice, not a crash. What computes goes on.
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
@@ -116,22 +114,25 @@ def print_completion(what: str, argument: str = "bash") -> None:
     elif argument in COMPLETION_SCRIPTS:
         print(COMPLETION_SCRIPTS[argument], end="")
     else:
-        exit_with_error(f"--completion-script {argument}: wanted one of {', '.join(COMPLETION_SCRIPTS)}", 2)
+        raise ConfigError(f"--completion-script {argument}: wanted one of {', '.join(COMPLETION_SCRIPTS)}")
 
 
 def compose_and_run(command: str) -> None:
     """Compose the config and run the command, through Hydra's own entry point."""
     import hydra
+    from hydra.core.plugins import Plugins
     from omegaconf import DictConfig
 
-    from lowres_ssl.config.check import register_configs
+    from hydra_plugins.lowres_ssl import PLUGINS
+    from lowres_ssl.config.check import UserConfPlugin, register_schemas
     from lowres_ssl.config.error_messages import describe_error
     from lowres_ssl.sweeps.jobs import print_failures, run_job
 
     # Errors come back to this function instead of ending in Hydra's own traceback printer.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    register_plugins()
-    register_configs(command)
+    register_schemas(command)
+    for plugin in (*PLUGINS, UserConfPlugin):  # which Hydra does not find itself in an editable installation
+        Plugins.instance().register(plugin)
 
     def task(cfg: DictConfig) -> object:
         # Imported within the job: what is missing or broken is then reported as the job's failure.
@@ -147,17 +148,6 @@ def compose_and_run(command: str) -> None:
         exit_with_error(message, code)
 
 
-def register_plugins() -> None:
-    """Ours, which Hydra does not find by itself where the package is installed as an editable one."""
-    from hydra.core.plugins import Plugins
-
-    from hydra_plugins.lowres_ssl import PLUGINS as OURS
-
-    for plugin in OURS:
-        Plugins.instance().register(plugin)
-
-
 def exit_with_error(message: str, code: int) -> NoReturn:
-    if message:
-        log_error(message)
+    log_error(message)
     sys.exit(code)

@@ -2,6 +2,7 @@
 
 from dataclasses import fields
 from pathlib import Path
+from textwrap import indent
 
 from omegaconf import DictConfig
 
@@ -12,15 +13,14 @@ from lowres_ssl.data.dataset_tables import format_class_table
 from lowres_ssl.errors import escape_line
 from lowres_ssl.init.describe_folder import (
     format_first_commands,
-    indent_lines,
     list_folder_facts,
     list_folder_warnings,
     list_subset_columns,
     make_default_split,
 )
 from lowres_ssl.init.inspect_folder import inspect_folder
-from lowres_ssl.init.typed_input import TypedInput, check_image_folder, parse_split_words
-from lowres_ssl.init.unpack_arrays import unpack_arrays
+from lowres_ssl.init.typed_input import TypedInput, parse_split_words
+from lowres_ssl.init.unpack_arrays import check_image_folder, unpack_arrays
 from lowres_ssl.init.write_config import (
     MODALITIES,
     check_dataset_name,
@@ -55,5 +55,5 @@ def main(cfg: DictConfig) -> None:
     place = get_dataset_path(name)
     text = format_dataset_file(name, escape_line(folder.resolve().name), found, Path(config.data_dir), kind)
     fresh = write_dataset_file(place, text, config.force)
-    print(f"{'Written' if fresh else 'There already, just so'}: {place}\n\n{indent_lines(text.strip())}\n")
+    print(f"{'Written' if fresh else 'There already, just so'}: {place}\n\n{indent(text.strip(), '  ')}\n")
     print(format_first_commands(name, found, split, chosen))

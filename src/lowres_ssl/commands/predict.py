@@ -47,23 +47,17 @@ def main(cfg: DictConfig) -> None:
 
 
 def format_calibration(record: Path) -> str:
-    """Format the calibration errors, a line for each of validation and test, beside what chance alone gives."""
+    """Format the calibration errors, a line for each of validation and test, beside what chance alone gives: the mean
+    and the 95% quantile."""
     stored = json.loads(record.read_text(encoding="utf-8"))["calibration"]
-    rows = [
-        [
-            side,
-            f"{error['n']:,}",
-            *(text for key in ("before", "after") for text in format_calibration_error(error[key])),
-        ]
-        for side, error in stored["errors"].items()
-    ]
+    rows = []
+    for side, error in stored["errors"].items():
+        row = [side, f"{error['n']:,}"]
+        for own in (error["before"], error["after"]):
+            row += [f"{own['value']:.3f}", f"{own['chance']:.3f} (to {own['chance_high']:.3f})"]
+        rows.append(row)
     heads = ["expected calibration error", "images", "before", "by chance", "after", "by chance"]
     return (
         f"{format_table(heads, rows, right=range(1, len(heads)))}\n\n{CHANCE_ERROR_NOTE}\n"
         f"Temperature {stored['temperature']:.3f} ({stored['chosen']})"
     )
-
-
-def format_calibration_error(error: dict[str, float]) -> tuple[str, str]:
-    """The error itself, and its mean and 95% quantile by chance."""
-    return f"{error['value']:.3f}", f"{error['chance']:.3f} (to {error['chance_high']:.3f})"

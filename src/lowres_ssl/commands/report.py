@@ -18,7 +18,11 @@ from lowres_ssl.reporting.tables.build import check_table
 def main(cfg: DictConfig) -> None:
     """Write the report. What cannot be shown is a note, here and there; an error only if nothing can be shown."""
     config = read_config(cfg, ReportConfig)
-    check_report_config(config)
+    require(config.file != "", "file", "", "a file, got nothing (an empty variable?)")
+    require(16 <= config.thumbnail_size <= 512, "thumbnail_size", config.thumbnail_size, "from 16 to 512 pixels")
+    require(config.gallery >= 1, "gallery", config.gallery, "at least 1 image")
+    for name, table in config.table.items():
+        check_table(f"table.{name}", table)
     check_report_libraries()
     preface = [] if config.preface is None else read_text_lines(Path(config.preface))
     pictures = {name: build_picture(name, arguments) for name, arguments in config.figure.items()}
@@ -47,12 +51,3 @@ def read_text_lines(path: Path) -> list[str]:
         raise DataError(
             f"preface={path}: cannot be read ({why}); wanted a file of text, or leave preface out"
         ) from error
-
-
-def check_report_config(config: ReportConfig) -> None:
-    """Raises `ConfigError` for a value that is out of its range."""
-    require(config.file != "", "file", "", "a file, got nothing (an empty variable?)")
-    require(16 <= config.thumbnail_size <= 512, "thumbnail_size", config.thumbnail_size, "from 16 to 512 pixels")
-    require(config.gallery >= 1, "gallery", config.gallery, "at least 1 image")
-    for name, table in config.table.items():
-        check_table(f"table.{name}", table)

@@ -20,7 +20,6 @@ from hydra import compose
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.plugins import Plugins
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 
@@ -75,12 +74,6 @@ class UserConfPlugin(SearchPathPlugin):
         folder = get_user_conf().absolute()
         if folder.is_dir():
             search_path.append(provider="own", path=f"file://{folder}")
-
-
-def register_configs(command: str) -> None:
-    """Register the command's schema and the user's folder, before Hydra begins; doing so again changes nothing."""
-    register_schemas(command)
-    Plugins.instance().register(UserConfPlugin)
 
 
 def register_schemas(*commands: str) -> None:

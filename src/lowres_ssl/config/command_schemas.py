@@ -11,6 +11,7 @@ from lowres_ssl.config.experiment_schema import (
     DatasetConfig,
     DeviceChoice,
     EvaluateConfig,
+    Fact,
     ImagesConfig,
     PrecisionChoice,
     PretrainConfig,
@@ -258,13 +259,12 @@ SCHEMAS: dict[str, type] = {
     "benchmark": BenchmarkConfig,
 }
 
+
+def find_keys(fact: Fact) -> frozenset[str]:
+    """Find the keys of all commands that have a fact, as they are typed."""
+    return frozenset(key for schema in SCHEMAS.values() for key, _, each in iter_keys(schema) if has_fact(each, fact))
+
+
 # Keys whose values are quoted when they are typed. What sections without a schema have of paths is listed by hand.
-PATH_KEYS = frozenset(
-    [
-        *(key for schema in SCHEMAS.values() for key, _, each in iter_keys(schema) if has_fact(each, "path")),
-        *("method.weights", "dataset.options.table", "figure.samples.root"),
-    ]
-)
-TEXT_KEYS = frozenset(
-    key for schema in SCHEMAS.values() for key, _, each in iter_keys(schema) if has_fact(each, "text")
-)
+PATH_KEYS = find_keys("path") | {"method.weights", "dataset.options.table", "figure.samples.root"}
+TEXT_KEYS = find_keys("text")

@@ -13,12 +13,10 @@ from lowres_ssl.errors import UserError, did_you_mean, escape_line, is_out_of_me
 
 CRASH_CODE, USAGE_CODE, DATA_CODE = 1, 2, 3
 # What is wrong with a place rather than with the program.
-PATH_ERRNOS = frozenset(
-    [
-        *(errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOSPC, errno.EROFS),
-        *(errno.EDQUOT, errno.ENAMETOOLONG, errno.ELOOP, errno.EIO, errno.ESTALE, errno.EFBIG),
-    ]
-)
+PATH_ERRNOS = {
+    *(errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOSPC, errno.EROFS),
+    *(errno.EDQUOT, errno.ENAMETOOLONG, errno.ELOOP, errno.EIO, errno.ESTALE, errno.EFBIG),
+}
 OUTPUT_KEYS = dict.fromkeys(("tables", "figures", "embed", "predict", "export"), "folder=FOLDER") | {
     "report": "file=FILE"
 }

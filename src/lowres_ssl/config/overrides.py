@@ -1,6 +1,7 @@
 """Quote and expand what is typed on a command line: overrides, paths, filters, durations."""
 
 import math
+import os
 import re
 import shlex
 from pathlib import Path
@@ -49,7 +50,9 @@ NULL_WORDS = frozenset(["null", "None", ""])
 
 def prepare_overrides(command: str, words: list[str]) -> list[str]:
     """Turn the words of a command line into Hydra's overrides. Raise `ConfigError` for those that it would misread."""
-    overrides = add_section_prefixes(command, add_folder_key(command, words))
+    section, short = get_short_keys(command)
+    typed = add_folder_key(command, words)
+    overrides = [f"{section}.{each}" if each.partition("=")[0] in short else each for each in typed]
     check_overrides(command, overrides)
     return [quote_text(override) for override in overrides]
 
@@ -68,17 +71,10 @@ def add_folder_key(command: str, words: list[str]) -> list[str]:
     """
     if command not in FOLDER_COMMANDS or not words or words[0].startswith("-"):
         return words
-    if "=" in words[0] and not is_folder(words[0]):
+    if "=" in words[0] and not os.path.isdir(words[0]):  # noqa: PTH112 - False for a name that no file can have
         return words
     # Quoted here, since a folder may also be called `null`.
     return [f"folder={quote_value(expand_home(words[0]))}", *words[1:]]
-
-
-def is_folder(word: str) -> bool:
-    try:
-        return Path(word).is_dir()
-    except (OSError, ValueError):
-        return False
 
 
 def get_short_keys(command: str) -> tuple[str, frozenset[str]]:
@@ -94,12 +90,6 @@ def get_short_keys(command: str) -> tuple[str, frozenset[str]]:
         if kind := get_type_hints(schema).get(section):
             return section, frozenset(get_type_hints(kind)) - schema.__annotations__.keys()
     return "", frozenset()
-
-
-def add_section_prefixes(command: str, overrides: list[str]) -> list[str]:
-    """Put the section before each key that is typed without it."""
-    section, keys = get_short_keys(command)
-    return [f"{section}.{each}" if each.partition("=")[0] in keys else each for each in overrides]
 
 
 def check_overrides(command: str, overrides: list[str]) -> None:
@@ -200,5 +190,4 @@ def quote_value(value: str) -> str:
     r"""A string Hydra and OmegaConf read back as `value`: quotes escaped, and `${`, which would interpolate."""
     # Backslashes are special to the lexer only before a quote, so only those that stand there are doubled.
     escaped = re.sub(r"""(\\*)('|\Z)""", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), value)
-    # OmegaConf reads `\${` as a plain `${`.
-    return "'" + re.sub(r"(\\*)\$\{", lambda m: m[1] * 2 + r"\${", escaped) + "'"
+    return f"'{escape_interpolations(escaped)}'"

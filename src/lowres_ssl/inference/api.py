@@ -24,7 +24,7 @@ from lowres_ssl.inference.load import (
     load_portable_encoder,
     load_stored_probe,
 )
-from lowres_ssl.inference.output_files import Destination, Piece, TableColumns, WrittenFiles, write_rows
+from lowres_ssl.inference.output_files import Piece, TableColumns, WrittenFiles, write_rows
 from lowres_ssl.runs.run import EncoderChoice, find_run
 from lowres_ssl.stats.calibration import ProbeCalibration
 
@@ -136,8 +136,8 @@ def embed(
         pieces: Iterable[Piece] = (
             ({"id": each.ids, "features": each.features.numpy()}, each.unreadable) for each in batches
         )
-        destination = Destination(Path(folder), "embed", "features", formats)
-        return write_rows(encoder, get_sources(given), destination, pieces, {})
+        files = [Path(folder) / f"features.{each}" for each in formats]
+        return write_rows(encoder, get_sources(given), files, Path(folder) / "embed.json", pieces, {})
     found = list(batches)
     return Embeddings(
         ids=[id for batch in found for id in batch.ids],
@@ -194,8 +194,8 @@ def predict(
             "calibration": asdict(stored.calibration),
         }
         pieces = ((predict_columns(stored, each.ids, each.features.to(device)), each.unreadable) for each in batches)
-        destination = Destination(Path(folder), "predict", "predictions", formats)
-        return write_rows(encoder, get_sources(given), destination, pieces, more)
+        files = [Path(folder) / f"predictions.{each}" for each in formats]
+        return write_rows(encoder, get_sources(given), files, Path(folder) / "predict.json", pieces, more)
     found = [(batch, *stored(batch.features.to(device))) for batch in batches]
     return Predictions(
         ids=[id for batch, _, _ in found for id in batch.ids],

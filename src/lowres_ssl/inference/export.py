@@ -85,10 +85,6 @@ def write_preprocessing(encoder: PortableEncoder, folder: Path) -> Path:
     return path
 
 
-def to_contiguous(module: nn.Module) -> nn.Module:
-    return module.to(memory_format=torch.contiguous_format)
-
-
 def export_torchvision(encoder: PortableEncoder, folder: Path) -> list[Path]:
     """Raises `ConfigError` for an architecture that torchvision does not have."""
     library, name = get_library_and_name(encoder)
@@ -128,7 +124,8 @@ def export_torchscript(encoder: PortableEncoder, folder: Path) -> list[Path]:
     path = folder / "model.pt"
     with atomic_write(path) as file:
         with silence_exporters():  # PyTorch 2.14 calls TorchScript deprecated; what reads it is out there
-            script = torch.jit.trace(to_contiguous(encoder.module), make_inputs(encoder, TRACED))
+            module = encoder.module.to(memory_format=torch.contiguous_format)
+            script = torch.jit.trace(module, make_inputs(encoder, TRACED))
             torch.jit.save(script, file)
         check_same(encoder, script, "the TorchScript")
     return [path]
@@ -144,7 +141,7 @@ def export_onnx(encoder: PortableEncoder, folder: Path) -> list[Path]:
     with tempfile.TemporaryDirectory() as place, silence_exporters():
         file = Path(place) / "model.onnx"
         program = torch.onnx.export(
-            to_contiguous(encoder.module),
+            encoder.module.to(memory_format=torch.contiguous_format),
             (make_inputs(encoder, TRACED),),
             dynamo=True,
             dynamic_shapes=({0: torch.export.Dim("batch")},),

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from lowres_ssl.console import shorten_list
 from lowres_ssl.environment import describe_environment
 from lowres_ssl.errors import ConfigError
 from lowres_ssl.inference.load import PortableEncoder, UnreadableFiles
@@ -29,23 +30,30 @@ Piece = tuple[TableColumns, UnreadableFiles]  # rows of readable images, and the
 
 @contextmanager
 def open_parquet_writer(path: Path) -> Iterator[TableWriter]:
-    """Write a row group for each piece; a column [n, D] is a list of fixed length. Needs pyarrow."""
-    arrow, parquet = import_pyarrow()
+    """Write a row group for each piece; a column [n, D] is a list of fixed length. Raises `ConfigError` without
+    pyarrow."""
+    try:
+        import pyarrow
+        from pyarrow.parquet import ParquetWriter
+    except ImportError as error:
+        raise ConfigError(
+            "formats=[parquet] needs pyarrow; type pip install 'lowres-ssl[export]', or formats=[npz]"
+        ) from error
 
     def convert(values: list[str] | NDArray[Any]) -> Any:
         if isinstance(values, list):
-            return arrow.array(values, type=arrow.string())
-        flat = arrow.array(np.ascontiguousarray(values).reshape(-1))
-        return flat if values.ndim == 1 else arrow.FixedSizeListArray.from_arrays(flat, values.shape[1])
+            return pyarrow.array(values, type=pyarrow.string())
+        flat = pyarrow.array(np.ascontiguousarray(values).reshape(-1))
+        return flat if values.ndim == 1 else pyarrow.FixedSizeListArray.from_arrays(flat, values.shape[1])
 
     with atomic_write(path) as file, ExitStack() as opened:
         writer: Any = None
 
         def write(columns: TableColumns) -> None:
             nonlocal writer
-            table = arrow.table({name: convert(values) for name, values in columns.items()})
+            table = pyarrow.table({name: convert(values) for name, values in columns.items()})
             if writer is None:
-                writer = opened.enter_context(parquet.ParquetWriter(file, table.schema, compression="zstd"))
+                writer = opened.enter_context(ParquetWriter(file, table.schema, compression="zstd"))
             writer.write_table(table)
 
         yield write
@@ -107,52 +115,23 @@ def open_csv_writer(path: Path) -> Iterator[TableWriter]:
 
 
 WRITERS: dict[str, Callable[[Path], AbstractContextManager[TableWriter]]] = {
-    "parquet": open_parquet_writer,
-    "npz": open_npz_writer,
-    "csv": open_csv_writer,
+    ".parquet": open_parquet_writer,
+    ".npz": open_npz_writer,
+    ".csv": open_csv_writer,
 }
 
 
 @contextmanager
-def open_writers(folder: Path, name: str, formats: Sequence[str]) -> Iterator[TableWriter]:
-    """Write each piece as `name` in each of the `formats`. Raises `ConfigError` where a library is missing."""
+def open_writers(files: Sequence[Path]) -> Iterator[TableWriter]:
+    """Write each piece to each of the files, by its suffix. Raises `ConfigError` where a library is missing."""
     with ExitStack() as opened:
-        writers = [opened.enter_context(WRITERS[each](folder / f"{name}.{each}")) for each in formats]
+        writers = [opened.enter_context(WRITERS[path.suffix](path)) for path in files]
 
         def write(columns: TableColumns) -> None:
             for each in writers:
                 each(columns)
 
         yield write
-
-
-def import_pyarrow() -> tuple[Any, Any]:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError as error:
-        raise ConfigError(
-            "formats=[parquet] needs pyarrow; type pip install 'lowres-ssl[export]', or formats=[npz]"
-        ) from error
-    return pyarrow, pyarrow.parquet
-
-
-@dataclass(frozen=True)
-class Destination:
-    """Name the files in `folder`: `name` in each of the formats, and `command`.json, the record of how they came."""
-
-    folder: Path
-    command: str
-    name: str
-    formats: Sequence[str]
-
-    @property
-    def record(self) -> Path:
-        return self.folder / f"{self.command}.json"
-
-    @property
-    def files(self) -> list[Path]:
-        return [self.folder / f"{self.name}.{each}" for each in self.formats]
 
 
 @dataclass(frozen=True)
@@ -168,25 +147,26 @@ class WrittenFiles:
 def write_rows(
     encoder: PortableEncoder,
     sources: list[str],
-    destination: Destination,
+    files: list[Path],
+    record: Path,
     pieces: Iterable[Piece],
     more: Mapping[str, Any],
 ) -> WrittenFiles:
-    """Write the pieces of the images in `sources` as they come, by one process at a time, then the record with `more`:
-    then the files are all there.
+    """Write the pieces of the images in `sources` to the files as they come, by one process at a time, then the
+    `record` beside them, a JSON file of how they came, with `more`: then the files are all there.
 
     A process that is killed while it puts files in their place leaves a record that names the images, so that the same
     call goes on from there. Raises `ConfigError` for a folder that is none, or that holds files of other images or of
     other programs.
     """
-    count, folder, record = 0, destination.folder, destination.record
+    count = 0
     unreadable: UnreadableFiles = []
     about: dict[str, Any] = {"made_of": sources, "finished": False}
-    check_no_overwrite(destination, sources)
-    folder.mkdir(parents=True, exist_ok=True)
+    check_no_overwrite(files, record, sources)
+    record.parent.mkdir(parents=True, exist_ok=True)
     with lock(record, str(record)) as held:
-        check_no_overwrite(destination, sources)  # another process may have been there first
-        with open_writers(folder, destination.name, destination.formats) as write:
+        check_no_overwrite(files, record, sources)  # another process may have been there first
+        with open_writers(files) as write:
             for columns, left_out in pieces:
                 if len(columns["id"]):
                     write(columns)
@@ -202,30 +182,26 @@ def write_rows(
             "finished": True,
             "images": count,
             "unreadable": [{"file": str(path), "why": why} for path, why in unreadable],
-            "files": [path.name for path in destination.files],
+            "files": [path.name for path in files],
             **more,
             **to_json(describe_environment(encoder.compute.describe())),
         }
         write_json(record, content)
-    return WrittenFiles(destination.files, record, count, unreadable)
+    return WrittenFiles(files, record, count, unreadable)
 
 
-def check_no_overwrite(destination: Destination, sources: list[str]) -> None:
-    folder, record, elsewhere = destination.folder, destination.record, "type folder=FOLDER for another place"
+def check_no_overwrite(files: list[Path], record: Path, sources: list[str]) -> None:
+    folder, elsewhere = record.parent, "type folder=FOLDER for another place"
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"folder={folder}: got a file, wanted a folder; {elsewhere}")
     try:
         before = list(json.loads(record.read_text(encoding="utf-8"))["made_of"])
     except (OSError, ValueError, KeyError, TypeError):
-        others = [path for path in destination.files if path.exists()]
+        others = [path for path in files if path.exists()]
         if others:
             why = f"is there, and no {record.name} that says what it was made of"
             raise ConfigError(f"{others[0]}: {why}; move it away, or {elsewhere}") from None
         return
     if before != sources:
-        made, got = (name_first([f"{each}" for each in names]) for names in (before, sources))
+        made, got = (shorten_list(names, 1) for names in (before, sources))
         raise ConfigError(f"{folder}: holds what was made of {made}, got images={got}; {elsewhere}")
-
-
-def name_first(names: list[str]) -> str:
-    return f"{names[0]} and {len(names) - 1} more" if len(names) > 1 else "".join(names)

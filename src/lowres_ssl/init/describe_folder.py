@@ -1,8 +1,8 @@
 """Describe what was found in a folder of images as text, with the settings and the first commands for it."""
 
-import textwrap
 from collections import Counter, defaultdict
 from collections.abc import Mapping
+from textwrap import indent
 
 import numpy as np
 import torch
@@ -13,11 +13,11 @@ from lowres_ssl.data.catalogue import Catalogue
 from lowres_ssl.data.partition import SUBSETS
 from lowres_ssl.data.splits import Split, compute_leakage, count_groups, get_default_split_kind, make_split
 from lowres_ssl.errors import DataError, escape_line
-from lowres_ssl.init.folder_names import is_patient_folder
-from lowres_ssl.init.guesses import MIN_VIEWS, choose_default_settings, choose_epochs, suggest_budget
+from lowres_ssl.init.default_settings import MIN_VIEWS, choose_default_settings, choose_epochs, suggest_budget
+from lowres_ssl.init.folder_levels import is_patient_folder
 from lowres_ssl.init.inspect_folder import FolderSurvey
 from lowres_ssl.init.left_out import find_empty_classes, find_second_formats, find_unused_folders, format_other_files
-from lowres_ssl.init.typed_input import format_init
+from lowres_ssl.init.typed_input import TypedInput
 
 TABLE_OPTIONS = ("table", "path", "second_path", "label", "patient", "patient_table", "split")
 CPU_BACKBONE = "backbone=resnet18"  # minutes in place of hours
@@ -25,10 +25,6 @@ MAX_NAMED_FOLDERS = 3
 # As studied in docs/recipe_study.md; smaller images are not enlarged for it.
 CONTINUED_SIZES = ("image_size=112", "scored_size=224")
 CONTINUED_FROM = 64
-
-
-def indent_lines(text: str) -> str:
-    return textwrap.indent(text, "  ")
 
 
 def list_subset_columns(catalogue: Catalogue) -> dict[str, Mapping[str, int]]:
@@ -114,7 +110,7 @@ def list_folder_warnings(found: FolderSurvey) -> list[str]:
         suffix = copies[1].rpartition(".")[2]
         notes.append(
             f"{copies[0]} and {copies[1]} may be one picture, as most images are there twice by name; to leave the "
-            f"second out type {format_init(found.folder.root, f'exclude=[*.{suffix}]')}"
+            f"second out type {TypedInput(exclude=[f'*.{suffix}']).format_init(found.folder.root)}"
         )
     classes = found.catalogue.classes
     spellings: dict[str, list[str]] = defaultdict(list)
@@ -140,7 +136,7 @@ def describe_missing_labels(found: FolderSurvey) -> str:
     images = "so these are images without labels, to train on and to embed; nothing is scored"
     if len(folders) < 2:
         return f"no two class folders, {images}; a folder for each class, or a table of labels, would be read"
-    other = format_init(found.folder.root, "labelled=true")
+    other = TypedInput(labelled=True).format_init(found.folder.root)
     return (
         f"the folders ({shorten_list(folders, MAX_NAMED_FOLDERS)}) look like patients, days or parts of a set, or hold "
         f"an image each, {images}; if they are classes, type {other}"
@@ -176,7 +172,7 @@ def format_patients(found: FolderSurvey) -> str:
         rest = f"; {pluralise(without, 'image')} without one, each taken for a patient of its own" if without else ""
         return f"{len(groups):,}, {origin}{rest}"
     if found.conf == "csv":
-        column = format_init(found.folder.root, "patient=COLUMN")
+        column = TypedInput(patient="COLUMN").format_init(found.folder.root)
         return f"not known: no column is named like patients, nor are the files; to name one type {column}"
     return "not known: nothing in the names looks like patients (dataset.options.group_pattern names them)"
 
@@ -202,23 +198,22 @@ def format_first_commands(name: str, found: FolderSurvey, split: Split, chosen: 
     ]
     words = ["pretrain", f"dataset={name}", "method=dcl", "recipe=tuned", *size]
     words += [f"epochs={epochs}", f"batch_size={fit.batch_size}", *knn, *chosen]
-    which = ["benchmark", f"dataset={name}", f"budget={suggest_budget(len(found.catalogue.records))}", *chosen]
-    after = "All methods, and which is for these images"
-    if not found.catalogue.records:
-        which, after = (
-            ["embed", "run=RUN", f"images={found.folder.root}"],
-            "Then the features, by the run that it names",
-        )
-    train, compare = indent_lines(format_command(*words)), indent_lines(format_command(*which))
+    if records := found.catalogue.records:
+        after = "All methods, and which is for these images"
+        which = ["benchmark", f"dataset={name}", f"budget={suggest_budget(len(records))}", *chosen]
+    else:
+        after = "Then the features, by the run that it names"
+        which = ["embed", "run=RUN", f"images={found.folder.root}"]
     more = "More epochs gain more."
     if fit.image_size >= CONTINUED_FROM:
         given = [*words, "initial_weights=imagenet", *CONTINUED_SIZES, f"epochs={max(1, epochs // 2)}"]
         started = {word.partition("=")[0]: word for word in given}.values()  # a later word replaces one of its key
         more += " From ImageNet's weights, fetched once, half the epochs may gain far more:\n\n"
-        more += indent_lines(format_command(*started))
+        more += indent(format_command(*started), "  ")
     return (
-        f"What fits:\n\n{indent_lines(format_table(None, reasons))}\n\n"
-        f"A first run; with dry_run=true at its end it says how long it will take:\n\n{train}\n\n"
-        f"{more}\n\n{after}:\n\n{compare}\n\n"
+        f"What fits:\n\n{indent(format_table(None, reasons), '  ')}\n\n"
+        "A first run; with dry_run=true at its end it says how long it will take:\n\n"
+        f"{indent(format_command(*words), '  ')}\n\n{more}\n\n"
+        f"{after}:\n\n{indent(format_command(*which), '  ')}\n\n"
         f"More about the set: lowres-ssl data dataset={name}"
     )

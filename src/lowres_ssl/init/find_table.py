@@ -23,7 +23,7 @@ from lowres_ssl.init.table_reading import (
     find_path_columns,
     guess_columns,
 )
-from lowres_ssl.init.typed_input import NONE, TypedInput, format_init
+from lowres_ssl.init.typed_input import NONE, TypedInput
 
 WORKBOOK_SUFFIXES = (".xlsx", ".xls", ".xlsm", ".ods")
 LIST_SUFFIX = ".txt"  # a table, if it names images; else any text
@@ -73,13 +73,13 @@ def find_label_table(scanned: ImageFolder, typed: TypedInput) -> TableSearch:
                 raise
             problems.append(str(error))
             readings.remove(best)
-    if choice is not None and search.options is not None:
-        search.notes += describe_other_columns(*choice, search.options, typed, folder)
-        if tops and typed == TypedInput():
-            search.notes.append(
-                f"{choice[0].table.path.name}: read the classes from it; could be the folders ({shorten_list(tops)}): "
-                f"{format_init(folder, f'table={NONE}')}"
-            )
+        else:
+            search.notes += describe_other_columns(best, label, search.options, typed, folder)
+            if tops and typed == TypedInput():
+                search.notes.append(
+                    f"{best.table.path.name}: read the classes from it; could be the folders ({shorten_list(tops)}): "
+                    f"{TypedInput(table=NONE).format_init(folder)}"
+                )
     check_typed_columns(typed, readings, search.options, folder)
     used = list_used_tables(search.options or {})
     for each in readings:
@@ -92,7 +92,7 @@ def find_label_table(scanned: ImageFolder, typed: TypedInput) -> TableSearch:
     if books:
         problems.append(
             f"{shorten_list(books)}: {'a workbook' if len(books) == 1 else 'workbooks'}; for labels in there, save the "
-            f"sheet as CSV beside it and type {format_init(folder)}"
+            f"sheet as CSV beside it and type {TypedInput().format_init(folder)}"
         )
     more = len(problems) - MAX_NAMED
     search.notes += problems[:MAX_NAMED] + ([f"{pluralise(more, 'more table')} not used"] if more > 0 else [])
@@ -127,7 +127,7 @@ def choose_reading(readings: Iterable[TableReading]) -> tuple[TableReading, Labe
 
 def build_csv_options(
     best: TableReading,
-    columns: str | list[str],
+    columns: list[str],
     readings: Iterable[TableReading],
     folder: ImageFolder,
     exclude: Sequence[str],
@@ -150,7 +150,7 @@ def build_csv_options(
     for key, column in (
         ("path", best.paths if len(best.paths) > 1 else best.paths[0]),
         ("second_path", best.second_path),
-        ("label", columns),
+        ("label", columns if len(columns) > 1 else columns[0]),
         ("patient", patient),
         ("split", best.split),
     ):
@@ -170,33 +170,29 @@ def describe_other_columns(
     table, notes = best.table, []
     if best.other_path and typed.path is None and best.second_path is None:
         notes.append(
-            f"{table.path.name}: read {','.join(best.paths)} as the files' names; {best.other_path} names other files: "
-            f"{typed.format_init(folder, f'path={best.other_path}')}"
+            f"read {','.join(best.paths)} as the files' names; {best.other_path} names other files: "
+            f"{typed.format_init(folder, path=best.other_path)}"
         )
     if others := label.others:
         notes.append(
-            f"{table.path.name}: read {label.columns!r} as the label; could be another column "
-            f"({shorten_list(others)}): {typed.format_init(folder, f'label={others[0]}')}"
+            f"read {label.columns[0]!r} as the label; could be another column ({shorten_list(others)}): "
+            f"{typed.format_init(folder, label=others[0])}"
         )
-    labels = [label.columns] if isinstance(label.columns, str) else label.columns
-    used = [*best.paths, best.second_path, *labels, best.patient, best.split]
+    used = [*best.paths, best.second_path, *label.columns, best.patient, best.split]
     folds = [head for head in table.columns if head not in used and "fold" in list_head_words(head)]
     taken = [place for place, head in enumerate(table.columns) if head in [*used, *folds]]
     like = find_patient_like(table, taken) if typed.patient is None and "patient_table" not in options else None
     if like is not None and best.patient is None:
         head, number = like
         notes.append(
-            f"{table.path.name}: could be patients: {head} ({number:,} values in {len(table.rows):,} rows); to keep "
-            f"each in one subset type {typed.format_init(folder, f'patient={head}')}"
+            f"could be patients: {head} ({number:,} values in {len(table.rows):,} rows); to keep each in one subset "
+            f"type {typed.format_init(folder, patient=head)}"
         )
     if folds and best.split is None and typed.split is None:
         *others, last = sorted(set(table.get_cells(table.columns.index(folds[0]))))
-        words = ",".join([*(f"train:{each}" for each in others), f"test:{last}"])
-        notes.append(
-            f"{table.path.name}: {folds[0]} is not used; to test on one fold type "
-            f"{typed.format_init(folder, f'split={folds[0]}', f'split_words={words}')}"
-        )
-    return notes
+        command = typed.format_init(folder, split=folds[0], split_words={"train": others, "test": [last]})
+        notes.append(f"{folds[0]} is not used; to test on one fold type {command}")
+    return [f"{table.path.name}: {note}" for note in notes]
 
 
 def list_used_tables(options: dict[str, Any]) -> list[str]:
@@ -205,32 +201,29 @@ def list_used_tables(options: dict[str, Any]) -> list[str]:
     return [*([tables] if isinstance(tables, str) else tables), *([patients] if patients else [])]
 
 
-def has_labels(table: CsvTable, columns: str | list[str]) -> bool:
+def has_labels(table: CsvTable, columns: list[str]) -> bool:
     """Whether the columns of the label are filled."""
-    places = [table.columns.index(each) for each in ([columns] if isinstance(columns, str) else columns)]
-    cells = [cell for place in places for cell in table.get_cells(place)]
+    cells = [cell for each in columns for cell in table.get_cells(table.columns.index(each))]
     column = LabelCells(cells)
     return not all(map(column.is_missing, cells))
 
 
 def choose_skips(options: dict[str, Any], folder: ImageFolder, exclude: Sequence[str]) -> dict[str, Any]:
     """Choose what to leave out: only what there is in the tables."""
-    skips: dict[str, tuple[str, Any]] = {
-        "missing": ("skip_missing", True),
-        "unlabelled": ("skip_unlabelled", True),
-        "several": ("several_labels", "skip"),
-    }
-    source = CsvReader(**options | dict(skips.values()))
+    skips: dict[str, Any] = {"skip_missing": True, "skip_unlabelled": True, "several_labels": "skip"}
+    source = CsvReader(**options | skips)
     source.exclude = compile_exclude(exclude)
     source.list_included(folder)
-    return dict(skips[kind] for kind in skips if source.left_out[kind])
+    kinds = ("missing", "unlabelled", "several")
+    return {key: skips[key] for key, kind in zip(skips, kinds, strict=True) if source.left_out[kind]}
 
 
 def describe_unused_table(each: TableReading, name: str, folder: Path, beaten: bool) -> str:
+    """Describe a table that names images and is not read. `beaten`: another one is."""
     images = pluralise(len(each.named), "image")
     if each.label is not None:
-        word = f"table={name}" if beaten else f"label={each.label.columns}"
-        return f"{name}: names {images} as well; to read it type {format_init(folder, word)}"
+        typed = TypedInput(table=name) if beaten else TypedInput(label=",".join(each.label.columns))
+        return f"{name}: names {images} as well; to read it type {typed.format_init(folder)}"
     columns = [column for column in each.table.columns if column not in each.paths]
     if not (columns or beaten) and guess_table_subset(Path(name), Path()):
         return (
@@ -241,5 +234,5 @@ def describe_unused_table(each: TableReading, name: str, folder: Path, beaten: b
         return f"{name}: names {images}, without a label"
     return (
         f"{name}: names {images}, but which column is the label? got {shorten_list(columns, MAX_COLUMNS)}; type "
-        f"{format_init(folder, 'label=COLUMN')}"
+        f"{TypedInput(label='COLUMN').format_init(folder)}"
     )

@@ -1,8 +1,8 @@
-"""Decide which level of folders holds the classes: the top one, or a deeper one below folds, sites or organs."""
+"""Decide which level of folders holds the classes, by the names of folders: parts of a set, views, patients, dates."""
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,34 @@ from typing import Any
 from lowres_ssl.console import shorten_list
 from lowres_ssl.data.datasets.folder import find_copies, has_subset_folders
 from lowres_ssl.data.image_folder import ImageFolder
-from lowres_ssl.data.split_words import SplitWords, guess_subset
+from lowres_ssl.data.split_words import SUBSET_WORDS, SplitWords, guess_subset, list_words
 from lowres_ssl.errors import ConfigError, DataError
-from lowres_ssl.init.folder_names import PART_WORDS, TRUTH_WORDS, is_part_name, is_view_name, looks_like_patient
 from lowres_ssl.init.typed_input import TypedInput
 
+PATIENT_WORDS = "patient|person|subject|donor|slide|case|subj|pat|sub|pid|p"
+# Folders that divide a set without being classes, by the words of their names.
+PART_WORDS = {
+    *("fold", "folds", "cv", "site", "hospital", "center", "centre", "clinic", "source", "cohort", "scanner"),
+    *("part", "parts", "batch", "split", "set", "subset", "chunk", "dataset", *SUBSET_WORDS),
+    *("images", "image", "imgs", "img", "pictures", "data"),
+}
+# Folders that a class may have in it, such as views, magnifications and file formats.
+VIEW = re.compile(
+    r"\d+x|x?\d+(px|um|mm)|(.*[_ -])?(images?|imgs?|masks?|labels?|png|jpe?g|tiff?|bmp|dcm|dicom|raw|original|resized|"
+    r"left|right|frontal|lateral|ap|pa|axial|coronal|sagittal|t[12]w?|flair|oct|fundus|he|ihc)s?",
+    re.IGNORECASE,
+)
+CLASS_WORDS = {"grade", "stage", "class", "level", "score", "birads", "cat", "category", "type", "group"}
+TRUTH_WORDS = {
+    *("positive", "negative", "pos", "neg", "normal", "abnormal", "benign", "malignant", "healthy", "sick"),
+    *("ill", "diseased", "disease", "tumor", "tumour", "cancer", "control", "case", "lesion", "infected", "uninfected"),
+}
+DATE = re.compile(r"(?:19|20)\d\d(?:[-_. ]?\d\d?){0,2}|\d\d?[-_.]\d\d?[-_.](?:19|20)?\d\d")
+NUMBERED = re.compile(
+    r"(?:day|week|month|year|date|visit|session|batch|scan|study|series|exam|examination|acquisition|run|part|roll|"
+    r"folder|dir|upload|device|camera|scanner|site|centre|center|hospital)[ _-]?\d+",
+    re.IGNORECASE,
+)
 WORD_AFTER_NUMBER = re.compile(r"[^/]*\d[ _-]+([A-Za-z][A-Za-z _-]*)")
 CLASS_IN_FILE_NAME = {
     re.compile(r".*[ _-](?P<word>[A-Za-z]+|\d)"): r"[ _-]({})\.[^./]+$",
@@ -24,6 +47,7 @@ MAX_CLASSES, MIN_IMAGES_A_FOLDER = 50, 3
 MAX_NAMED_TOPS = 6
 MAX_GRADES = 6  # numbered from 0: patients begin with 1
 SMALL_FOLDER, MANY_FOLDERS = 2, 20
+MANY_NUMBERS = 20  # grades and digits are fewer
 
 
 @dataclass(frozen=True)
@@ -43,7 +67,9 @@ def read_folder_levels(folder: ImageFolder, typed: TypedInput) -> FolderReading:
     copies = find_copies(inner.ids)
     chains = [id.split("/")[:-1] for id in inner.ids if id.partition("/")[0] not in copies]
     has_subsets = has_subset_folders(inner)
-    words = typed.split_words or (None if has_subsets else guess_subset_folders(chains))
+    words: dict[str, Any] | None = typed.split_words
+    if words is None and not has_subsets and have_same_folders(chains):  # such as "train_set" and "test_set"
+        words = map_subset_folders(list_names(chains, 1))
     divided, subsets = int(words is not None or has_subsets), SplitWords(words)
     chains = [chain[divided:] for chain in chains if not divided or (chain and subsets.get(chain[0]))]
     deepest = max(map(len, chains), default=0)
@@ -52,11 +78,10 @@ def read_folder_levels(folder: ImageFolder, typed: TypedInput) -> FolderReading:
     pattern = None if typed.class_level else find_class_in_names(chains)
     level = typed.class_level or (1 if pattern else guess_class_level(chains))
     options: dict[str, Any] = {} if words is None else {"split_words": words}
-    if pattern is None and level > 1:
-        pattern = f"^{'[^/]+/' * (divided + level - 1)}([^/]+)/"
+    if pattern is None:
         check_folder_sizes(root, Counter(chain[level - 1] for chain in chains if len(chain) >= level))
-    elif pattern is None:
-        check_folder_sizes(root, Counter(chain[0] for chain in chains if chain))
+        if level > 1:
+            pattern = f"^{'[^/]+/' * (divided + level - 1)}([^/]+)/"
     if pattern is not None:
         options["label_pattern"] = pattern
     if typed.top == "group" or (typed.class_level is None and level > 1 and have_patients_on_top(chains)):
@@ -69,44 +94,32 @@ def describe_other_level(
     folder: Path, typed: TypedInput, chains: Sequence[Sequence[str]], level: int, options: dict[str, Any]
 ) -> tuple[str, ...]:
     """Describe how the folders were read, and the other reading with its command; empty where there is one only."""
-    pattern = options.get("label_pattern")
-    upper, lower = (shorten_list(list_names(chains, each)) for each in (max(1, level - 1), max(2, level)))
+    pattern, names = options.get("label_pattern"), list_names(chains, 2)
+    tops, inner, above = (shorten_list(list_names(chains, each)) for each in (1, max(2, level), max(1, level - 1)))
     if level > 1:
-        same = "group_pattern" not in options and have_same_folders([chain[level - 2 :] for chain in chains])
-        sizes, order = Counter(chain[0] for chain in chains if chain), ("train", None, "val", "test")
-        *tops, last = sorted(sizes, key=lambda top: (order.index(guess_subset(top)), -sizes[top], top))
-        example = ",".join([*(f"train:{top}" for top in tops), f"test:{last}"])
-        divided = "split_words" in options or not 0 < len(tops) < MAX_NAMED_TOPS
-        together = (
-            f"; to keep each of the top folders together, in train or in test: {typed.format_init(folder, 'top=group')}"
-            + (
-                ""
-                if divided
-                else f"; to choose which of them test, such as {typed.format_init(folder, f'split_words={example}')}"
-            )
-        )
-        return (
-            f"read the folders {lower} as the classes; could be those above ({upper}): "
-            f"{typed.format_init(folder, f'class_level={level - 1}')}{together if same else ''}",
-        )
-    if pattern is not None:
+        read, other, other_level = f"the folders {inner}", f"those above ({above})", level - 1
+    elif pattern is not None:
         words = re.sub(r".*\((.*)\)/$", r"\1", pattern).split("|")
-        return (
-            f"read {shorten_list(words)} in the names of folders as the classes; could be the top folders ({upper}): "
-            f"{typed.format_init(folder, 'class_level=1')}",
-        )
-    names = list_names(chains, 2)
-    if have_same_folders(chains) and len(names) <= MAX_CLASSES and not any(map(is_view_name, names)):
-        return (
-            f"read the folders {upper} as the classes; could be those in each of them ({lower}): "
-            f"{typed.format_init(folder, 'class_level=2')}",
-        )
-    return ()
+        read, other, other_level = f"{shorten_list(words)} in the names of folders", f"the top folders ({tops})", 1
+    elif have_same_folders(chains) and len(names) <= MAX_CLASSES and not any(map(is_view_name, names)):
+        read, other, other_level = f"the folders {tops}", f"those in each of them ({inner})", 2
+    else:
+        return ()
+    note = f"read {read} as the classes; could be {other}: {typed.format_init(folder, class_level=other_level)}"
+    if level > 1 and "group_pattern" not in options and have_same_folders([chain[level - 2 :] for chain in chains]):
+        note += suggest_top_groups(folder, typed, chains, is_divided="split_words" in options)
+    return (note,)
 
 
-def guess_subset_folders(chains: Sequence[Sequence[str]]) -> dict[str, Any] | None:
-    """Map train, val and test to top folders named such as "train_set", which hold folders of the same names."""
-    return map_subset_folders(list_names(chains, 1)) if have_same_folders(chains) else None
+def suggest_top_groups(folder: Path, typed: TypedInput, chains: Sequence[Sequence[str]], *, is_divided: bool) -> str:
+    """Format what to type to keep each top folder in one subset, and to choose those of the test set."""
+    text = f"; to keep each of the top folders together, in train or in test: {typed.format_init(folder, top='group')}"
+    sizes, order = Counter(chain[0] for chain in chains if chain), ("train", None, "val", "test")
+    *tops, last = sorted(sizes, key=lambda top: (order.index(guess_subset(top)), -sizes[top], top))
+    if not is_divided and 0 < len(tops) < MAX_NAMED_TOPS:
+        example = typed.format_init(folder, split_words={"train": tops, "test": [last]})
+        text += f"; to choose which of them test, such as {example}"
+    return text
 
 
 def map_subset_folders(tops: Sequence[str]) -> dict[str, Any] | None:
@@ -223,7 +236,7 @@ def read_file_names(folder: ImageFolder, typed: TypedInput) -> FolderReading | N
             pattern = pattern.format("|".join(sorted(map(re.escape, words))))
             note = (
                 f"read {shorten_list(sorted(words))} in the names of files as the classes, such as {found[0].string}; "
-                f"if they are none type {typed.format_init(folder.root, 'labelled=false')}"
+                f"if they are none type {typed.format_init(folder.root, labelled=False)}"
             )
             subsets = map_subset_folders(sorted({id.partition("/")[0] for id in folder.enter().ids}))
             options = {"label_pattern": pattern} | ({} if subsets is None else {"split_words": subsets})
@@ -240,3 +253,34 @@ def check_folder_sizes(folder: Path, sizes: Counter[str]) -> None:
             f"{shorten_list(sorted(sizes), 3)}: patients or studies, not classes; wanted one folder a class, or a "
             "table that names the images"
         )
+
+
+def is_part_name(name: str) -> bool:
+    """Whether a folder is named as a part of a set, such as fold_1, site A, HAM10000_images_part_1, images_001."""
+    return bool(PART_WORDS & set(list_words(name)))
+
+
+def is_view_name(name: str) -> bool:
+    return VIEW.fullmatch(name) is not None or is_part_name(name)
+
+
+def looks_like_patient(name: str) -> bool:
+    """Whether a folder's name is a number or has one, as those of patients, studies and series have."""
+    return is_patient_folder(name) or (any(map(str.isdecimal, name)) and not CLASS_WORDS & set(list_words(name)))
+
+
+def is_patient_folder(name: str) -> bool:
+    """Whether a folder's name looks like one patient's, such as `patient_12`."""
+    return re.fullmatch(rf"(?i)(?:{PATIENT_WORDS})[_ -]?\d+", name) is not None
+
+
+def are_no_classes(names: Collection[str]) -> bool:
+    """Whether most of these folders are named after patients, days, visits or the like, or by many mere numbers, or all
+    of them are parts of a set that differ in no other word, such as train and test, or images_part_1 and 2."""
+    others = sum(bool(is_patient_folder(name) or DATE.fullmatch(name) or NUMBERED.fullmatch(name)) for name in names)
+    numbers = sum(name.isdecimal() for name in names)
+    words = [set(list_words(name)) for name in names]
+    own = set[str]().union(*words).difference(PART_WORDS)
+    if all(map(is_part_name, names)) and all(len(word) == 1 or all(word in each for each in words) for word in own):
+        return True
+    return others * 2 > len(names) or (numbers > MANY_NUMBERS and numbers * 2 > len(names))

@@ -11,49 +11,29 @@ from lowres_ssl.data.split_words import get_subset, guess_subset, list_words, no
 
 LABEL_HEADS = ("label", "labels", "class", "category", "diagnosis", "dx", "target", "finding", "finding labels", "y")
 LABEL_WORDS = (  # those of the surest labels first
-    *(
-        "label",
-        "labels",
-        "class",
-        "category",
-        "diagnosis",
-        "diagnostic",
-        "dx",
-        "target",
-        "truth",
-        "pathology",
-        "outcome",
-    ),
-    *("disease", "condition", "finding", "findings", "grade", "level", "severity", "stage", "malignant", "malignancy"),
-    *("subtype", "type", "histology", "tumor", "tumour", "lesion"),
+    *("label", "labels", "class", "category", "diagnosis", "diagnostic", "dx", "target", "truth", "pathology"),
+    *("outcome", "disease", "condition", "finding", "findings", "grade", "level", "severity", "stage", "malignant"),
+    *("malignancy", "subtype", "type", "histology", "tumor", "tumour", "lesion"),
 )
 # Columns that describe the patient, the machine or the file, whatever values they have.
-OTHER_WORDS = frozenset(
-    [
-        *("id", "ids", "index", "idx", "number", "num", "no", "nr", "uid", "key", "code", "name", "file"),
-        *("filename", "path", "image", "url", "age", "sex", "gender", "race", "ethnicity", "date", "year", "time"),
-        *("day", "view", "position", "projection", "side", "laterality", "eye", "frontal", "lateral", "ap", "pa"),
-        *("width", "height", "size", "spacing", "weight", "pixel", "modality", "scanner", "machine", "device"),
-        *("manufacturer", "operator", "hospital", "site", "center", "centre", "source", "location", "localization"),
-        *("localisation", "anatom", "follow", "offset", "row", "col", "slice", "frame", "x", "y"),
-        *("noisy", "quality", "fold", "folder"),
-    ]
-)
+OTHER_WORDS = {
+    *("id", "ids", "index", "idx", "number", "num", "no", "nr", "uid", "key", "code", "name", "file"),
+    *("filename", "path", "image", "url", "age", "sex", "gender", "race", "ethnicity", "date", "year", "time"),
+    *("day", "view", "position", "projection", "side", "laterality", "eye", "frontal", "lateral", "ap", "pa"),
+    *("width", "height", "size", "spacing", "weight", "pixel", "modality", "scanner", "machine", "device"),
+    *("manufacturer", "operator", "hospital", "site", "center", "centre", "source", "location", "localization"),
+    *("localisation", "anatom", "follow", "offset", "row", "col", "slice", "frame", "x", "y"),
+    *("noisy", "quality", "fold", "folder"),
+}
 PATIENT_HEADS = (
     *("patient", "patient_id", "patientid", "patient id", "subject", "subject_id", "subjectid", "case", "case_id"),
     *("person", "person_id", "pid", "donor", "slide", "slide_id", "lesion_id", "group"),
 )
-PATIENT_WORDS = frozenset(
-    [
-        *("patient", "patients", "subject", "case", "person", "donor", "lesion", "slide", "pid", "participant"),
-        *("individual", "animal", "mouse"),
-    ]
-)
-NAMING_WORDS = frozenset(
-    [
-        *("id", "ids", "num", "number", "no", "nr", "index", "idx", "code", "key", "identifier", "name", "uid"),
-    ]
-)
+PATIENT_WORDS = {
+    *("patient", "patients", "subject", "case", "person", "donor", "lesion", "slide", "pid", "participant"),
+    *("individual", "animal", "mouse"),
+}
+NAMING_WORDS = {"id", "ids", "num", "number", "no", "nr", "index", "idx", "code", "key", "identifier", "name", "uid"}
 BOOLEAN_WORDS = ({"1", "0"}, {"true", "false"}, {"yes", "no"})
 MAX_CLASSES, MAX_NUMBERED_CLASSES, MIN_ROWS_A_CLASS = 50, 10, 5
 MIN_PATIENTS, LEAST_TO_LARGEST = 10, 5  # rows by those of the largest patient
@@ -66,7 +46,7 @@ class LabelGuess:
     """Hold the column of the label, or those of the classes, and other columns that could be it. `certain`: found by
     a name of labels or as a column a class, so that it counts more than class folders do."""
 
-    columns: str | list[str]
+    columns: list[str]
     others: list[str]
     certain: bool
 
@@ -81,7 +61,7 @@ def guess_label(table: CsvTable, taken: Iterable[int]) -> LabelGuess | None:
     heads = {place: table.columns[place] for place in free}
     named = [place for name in LABEL_HEADS for place in free if heads[place].lower() == name]
     if found := next((place for place in named if has_classes(table.get_cells(place), alone=len(free) == 1)), None):
-        return LabelGuess(heads[found], [], True)
+        return LabelGuess([heads[found]], [], True)
     truths = [place for place in free if is_binary(table.get_cells(place)) and not is_other_column(heads[place])]
     if len(truths) > 1:
         counts = [sum(cells[place].lower() in TRUE_WORDS for place in truths) for _, cells in table.rows]
@@ -89,16 +69,16 @@ def guess_label(table: CsvTable, taken: Iterable[int]) -> LabelGuess | None:
             return LabelGuess([heads[place] for place in truths], [], True)
     if len(truths) > 2:
         best = max(truths, key=lambda place: measure_balance(table.get_cells(place)))
-        return LabelGuess(heads[best], [heads[place] for place in truths if place != best], True)
+        return LabelGuess([heads[best]], [heads[place] for place in truths if place != best], True)
     plausible = [place for place in free if not is_other_column(heads[place]) and has_classes(table.get_cells(place))]
     worded = [place for word in LABEL_WORDS for place in plausible if word in list_head_words(heads[place])]
     few = max(2, len(table.rows) // MIN_ROWS_A_CLASS)
     likely = [place for place in plausible if place in worded or len(set(table.get_cells(place))) <= few]
     if not likely:
         alone = len(free) == 1 and has_classes(table.get_cells(free[0]), alone=True)
-        return LabelGuess(heads[free[0]], [], True) if alone else None
+        return LabelGuess([heads[free[0]]], [], True) if alone else None
     best = (worded or likely)[0]
-    return LabelGuess(heads[best], [heads[place] for place in likely if place != best], bool(worded))
+    return LabelGuess([heads[best]], [heads[place] for place in likely if place != best], bool(worded))
 
 
 def is_other_column(head: str) -> bool:
@@ -182,10 +162,8 @@ def find_column(columns: Sequence[str], typed: str) -> str | None:
     return next((each for each in columns if each.lower() == typed.strip().lower()), None)
 
 
-def find_label_columns(columns: Sequence[str], typed: str) -> str | list[str] | None:
-    """Find the label column that was typed, or several with commas between them: a column a class."""
-    found = [find_column(columns, each) for each in ([typed] if find_column(columns, typed) else typed.split(","))]
-    several = [each for each in found if each is not None]
-    if len(several) < len(found):
-        return None
-    return several if len(several) > 1 else several[0]
+def find_columns(columns: Sequence[str], typed: str) -> list[str]:
+    """Find the column that was typed, or several with commas between them; none where one of them is not there."""
+    wanted = [typed] if find_column(columns, typed) else typed.split(",")
+    found = [each for name in wanted if (each := find_column(columns, name)) is not None]
+    return found if len(found) == len(wanted) else []

@@ -1,8 +1,10 @@
 """Inspect a folder of images: layout, sizes, colours, classes, patients."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -11,26 +13,38 @@ import yaml
 
 from lowres_ssl.data import datasets
 from lowres_ssl.data.catalogue import Catalogue, build_catalogue, check_readable, find_unreadable_classes
-from lowres_ssl.data.catalogue_subset import (
-    FEWEST_TO_DIVIDE,
-    find_small_classes,
-    leave_out_small_classes,
-)
-from lowres_ssl.data.datasets import Listing, Source, build_source
+from lowres_ssl.data.catalogue_subset import FEWEST_TO_DIVIDE, find_small_classes, leave_out_small_classes
+from lowres_ssl.data.datasets import build_source
 from lowres_ssl.data.image_folder import ImageFolder, compile_exclude, scan_folder
-from lowres_ssl.data.image_metadata import ReadImages
 from lowres_ssl.errors import DataError, UserError
 from lowres_ssl.init.check_images import ColourSample, check_images, sample_colours
 from lowres_ssl.init.find_table import TableSearch, find_label_table, list_used_tables
-from lowres_ssl.init.folder_levels import FolderReading, read_file_names, read_folder_levels
-from lowres_ssl.init.folder_names import are_no_classes
-from lowres_ssl.init.guesses import PatientGuess, guess_patients
+from lowres_ssl.init.folder_levels import (
+    PATIENT_WORDS,
+    FolderReading,
+    are_no_classes,
+    read_file_names,
+    read_folder_levels,
+)
 from lowres_ssl.init.left_out import Exclusion, count_other_files, format_other_files, guess_exclusions
 from lowres_ssl.init.typed_input import TypedInput
 from lowres_ssl.registry import list_available
 
 UNLABELLED: dict[str, Any] = {"labelled": False}  # the options of a folder whose images have no labels
 GENERIC_READERS = ("folder", "csv")  # read any set, whatever its file names
+MAX_COPY_MARKS = 20
+
+
+@dataclass(frozen=True)
+class PatientGuess:
+    """Hold a `pattern` for `dataset.options.group_pattern`; the number of `groups` among the `matched` images; the
+    largest group and its number of images."""
+
+    pattern: str
+    groups: int
+    matched: int
+    example: str
+    example_images: int
 
 
 @dataclass(frozen=True)
@@ -96,14 +110,16 @@ def inspect_folder(root: Path, store_dir: Path, typed: TypedInput) -> FolderSurv
             guess = None  # finer than the folders that the table names
         if guess is not None:
             options = options | {"group_pattern": guess.pattern}
-        source = build_source(conf, options, excluded, lost)
-        catalogue = read_image_set(source, conf, folder, store_dir, read)
+        read_set = partial(
+            build_catalogue, name=conf, folder=folder, cache_dir=store_dir, skip_unreadable=True, known=read
+        )
+        catalogue = read_set(source=build_source(conf, options, excluded, lost))
     except DataError as error:
         raise DataError("; ".join([str(error), *notes])) from error
     small = find_small_classes(catalogue, FEWEST_TO_DIVIDE)
     if conf == "folder" and catalogue.records and not typed.labelled and len(catalogue.classes) - len(small) < 2:
         options, small, lost, guess = UNLABELLED, {}, [], None
-        catalogue = read_image_set(build_source(conf, options, excluded), conf, folder, store_dir, read)
+        catalogue = read_set(source=build_source(conf, options, excluded))
     catalogue = leave_out_small_classes(catalogue, FEWEST_TO_DIVIDE)
     return FolderSurvey(
         folder=included,
@@ -121,12 +137,6 @@ def inspect_folder(root: Path, store_dir: Path, typed: TypedInput) -> FolderSurv
     )
 
 
-def should_ignore_labels(listings: Sequence[Listing], typed: bool | None) -> bool:
-    """Whether the images are taken for unlabelled: as it was typed, or for folders that are no two classes."""
-    labels = {each.label for each in listings}
-    return not typed if typed is not None else len(labels) < 2 or are_no_classes(labels)
-
-
 def read_class_folders(folder: ImageFolder, typed: TypedInput, *, has_table: bool) -> FolderReading:
     """Decide where the classes are: in the folders, else in the names of files, else nowhere. Raises `DataError` where
     a table names the images (`has_table`), but has no clear labels."""
@@ -138,22 +148,15 @@ def read_class_folders(folder: ImageFolder, typed: TypedInput, *, has_table: boo
         if has_table or typed.labelled:
             raise
     if levels is not None:
-        listings = build_source("folder", levels.options).listings(folder)
-        if not should_ignore_labels(listings, True if typed.class_level else typed.labelled):
+        labels = {each.label for each in build_source("folder", levels.options).listings(folder)}
+        if typed.class_level or typed.labelled or (len(labels) > 1 and not are_no_classes(labels)):
             return levels
     named = read_file_names(folder, typed) if typed.labelled is None else None
     if named is None and has_table and typed.labelled is None:
-        without = typed.format_init(folder.root, "labelled=false")
+        without = typed.format_init(folder.root, labelled=False)
         raise DataError(f"{folder.root}: no class folders, and no table with clear labels; without labels: {without}")
     notes = () if levels is None else levels.notes
     return FolderReading(UNLABELLED, 0, notes) if named is None else named
-
-
-def read_image_set(source: Source, conf: str, folder: ImageFolder, store_dir: Path, read: ReadImages) -> Catalogue:
-    """Read the set without its unreadable images."""
-    return build_catalogue(
-        name=conf, folder=folder, source=source, cache_dir=store_dir, skip_unreadable=True, known=read
-    )
 
 
 def guess_published_set(folder: ImageFolder) -> str | None:
@@ -174,3 +177,63 @@ def guess_published_set(folder: ImageFolder) -> str | None:
         if enough and len(labels) > 1 and published and published <= labels:
             return name
     return None
+
+
+def list_patterns(depth: int) -> list[tuple[str, int, int, float]]:
+    """List patterns from the surest to the least sure, and when each convinces: the fewest groups, in all and a class,
+    and the largest share of the images in one group.
+
+    The last ones, which use no word, go from coarse to fine: groups that are too large cost a little, groups that are
+    too small are leakage.
+    """
+    return [
+        (f"^{'[^/]+/' * depth}([^/]+)/", 5, 2, 0.3),
+        (rf"(?i)(?:^|[/_. -])((?:{PATIENT_WORDS})[_ -]?\d+)(?!\d)", 5, 1, 0.3),
+        (r"(?:^|/)([^/]+)_(?:jpe?g|png|bmp|tiff?)\.rf\.", 5, 1, 0.2),  # one image, augmented: x_jpg.rf.HASH.jpg
+        # From the name's first letter and its first digit on: where either may vary, a long name takes minutes.
+        *((rf"(?:^|/)([^/\d]*\d[^/]*)(?:[_ .-][^_ ./-]+){{{tokens}}}\.[^./]+$", 10, 3, 0.2) for tokens in (4, 3, 2, 1)),
+    ]
+
+
+def guess_patients(ids: Sequence[str], *, classes: int, depth: int) -> PatientGuess | None:
+    """Return the first pattern that convinces; None if none does.
+
+    `ids` are those of the images, such as `tumour/p12_3.png`, with `depth` folders above those of patients. A pattern
+    convinces if it fits at least half of the images and at least a third of all share a group with another, in enough
+    groups of which none is too large.
+    """
+    patterns = list_patterns(depth)
+    patterns[3:3] = [(pattern, 5, 1, 0.3) for pattern in list_copy_patterns(ids)]
+    for pattern, fewest, fewest_each_class, largest_share in patterns:
+        groups = Counter(match[1] for match in map(re.compile(pattern).search, ids) if match)
+        matched = groups.total()
+        shared = sum(count for count in groups.values() if count > 1)
+        if matched * 2 < len(ids) or shared * 3 < len(ids):
+            continue
+        example, largest = groups.most_common(1)[0]
+        enough = len(groups) >= max(fewest, fewest_each_class * classes)
+        if enough and largest <= largest_share * len(ids):
+            return PatientGuess(simplify_pattern(pattern, example, ids), len(groups), matched, example, largest)
+    return None
+
+
+def list_copy_patterns(ids: Sequence[str]) -> list[str]:
+    """List the pattern of images beside copies named after them, such as x.png, x_flip.png and "x - Copy.png"; none
+    without, or with more marks of copies than programs write."""
+    stems, marks = {id.rpartition(".")[0] for id in ids}, Counter[str]()
+    for stem in stems:
+        ends = [end for end, letter in enumerate(stem) if letter in "_ .-(" and stem[:end] in stems]
+        marks.update(re.sub(r"\d+", r"\\d+", re.escape(stem[end:])) for end in ends[:1])
+    if not 0 < len(marks) <= MAX_COPY_MARKS:
+        return []
+    return [rf"^(.+?)(?:{'|'.join(sorted(marks))})*\.[^./]+$"]
+
+
+def simplify_pattern(pattern: str, example: str, ids: Sequence[str]) -> str:
+    r"""Replace a pattern of many words by one such as `(person\d+)`, where it has the same result for every image."""
+    known = re.fullmatch(rf"(?i)((?:{PATIENT_WORDS})[_ -]?)\d+", example)
+    if known is None or not pattern.startswith("(?i)"):
+        return pattern
+    shorter = rf"({known[1]}\d+)"
+    groups = [[match and match[1] for match in map(re.compile(each).search, ids)] for each in (shorter, pattern)]
+    return shorter if groups[0] == groups[1] else pattern

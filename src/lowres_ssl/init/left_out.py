@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,31 +28,27 @@ SHEET = re.compile(
     r"(?i)(?<![a-z])(contact[ _-]?sheets?|sheets?|montages?|mosaics?|collages?|overviews?|thumbs|thumbnails?|previews?|"
     r"legend|colou?r[ _-]?bar|scale[ _-]?bar)(?![a-z])"
 )
-AUGMENTED_WORDS = frozenset(["augmented", "augmentation", "augmentations", "augment", "aug"])
+AUGMENTED_WORDS = {"augmented", "augmentation", "augmentations", "augment", "aug"}
 AUGMENTED_AT_END = re.compile(
     rf"(?P<base>.+?)(?P<mark>[ _.-]+(?:{'|'.join(sorted(AUGMENTED_WORDS))}))(?![a-z]).*", re.IGNORECASE
 )
-ORIGINAL_WORDS = frozenset(["original", "originals", "orig", "raw", "unaugmented"])
-SET_WORDS = frozenset(["image", "images", "img", "imgs", "data", "dataset", "set", "photos", "pictures"])
+ORIGINAL_WORDS = {"original", "originals", "orig", "raw", "unaugmented"}
+SET_WORDS = {"image", "images", "img", "imgs", "data", "dataset", "set", "photos", "pictures"}
 MAX_SHEET_SHARE = 0.05  # of the images of a folder; of more, the word is a name like any other
 MIN_MASK_SHARE = 0.8  # of the files with a name, those that must be masks
 SAMPLE_SIZE, SAMPLE_SIDE = 12, 96  # images that are opened of a folder, and pixels of their side that are looked at
 MAX_MASK_COLOURS, MIN_COLOUR_SHARE = 8, 0.95  # colours that a mask has, and the least share of its pixels in them
-ARCHIVE_SUFFIXES = frozenset([".zip", ".tar", ".tgz", ".tbz2", ".txz", ".gz", ".bz2", ".xz", ".zst", ".rar", ".7z"])
-VOLUME_SUFFIXES = frozenset(
-    [*(".nii", ".nii.gz", ".mha", ".mhd", ".nrrd", ".nhdr", ".mgz", ".mgh", ".mnc", ".mif"), *(".hdr", ".img", ".vtk")]
-)
-ARRAY_SUFFIXES = frozenset([".mat", ".npy", ".npz", ".h5", ".hdf5", ".pkl", ".pickle", ".tfrecord", ".tfrecords"])
+ARCHIVE_SUFFIXES = {".zip", ".tar", ".tgz", ".tbz2", ".txz", ".gz", ".bz2", ".xz", ".zst", ".rar", ".7z"}
+VOLUME_SUFFIXES = {
+    *(".nii", ".nii.gz", ".mha", ".mhd", ".nrrd", ".nhdr", ".mgz", ".mgh", ".mnc", ".mif", ".hdr", ".img", ".vtk"),
+}
+ARRAY_SUFFIXES = {".mat", ".npy", ".npz", ".h5", ".hdf5", ".pkl", ".pickle", ".tfrecord", ".tfrecords"}
 # What files of these suffixes are called, and what to do with them.
 KINDS = (
     ("volume", VOLUME_SUFFIXES, "save the slices that count as .png (docs/own_data.md shows how)"),
-    (
-        "slide",
-        frozenset([".svs", ".ndpi", ".mrxs", ".scn", ".czi", ".lif", ".nd2", ".vsi"]),
-        "save tiles of it as .png",
-    ),
-    ("video", frozenset([".avi", ".mp4", ".mov", ".mpg", ".mpeg", ".wmv", ".mkv"]), "save frames of it as .png"),
-    ("picture", frozenset([".gif", ".jp2", ".j2k", ".heic", ".pgm", ".ppm", ".avif"]), "save it as .png"),
+    ("slide", {".svs", ".ndpi", ".mrxs", ".scn", ".czi", ".lif", ".nd2", ".vsi"}, "save tiles of it as .png"),
+    ("video", {".avi", ".mp4", ".mov", ".mpg", ".mpeg", ".wmv", ".mkv"}, "save frames of it as .png"),
+    ("picture", {".gif", ".jp2", ".j2k", ".heic", ".pgm", ".ppm", ".avif"}, "save it as .png"),
     ("array file", ARRAY_SUFFIXES, "save its images as .png"),
     ("archive", ARCHIVE_SUFFIXES, "unpack it"),
 )
@@ -73,29 +69,25 @@ def guess_exclusions(images: ImagePaths, typed: Sequence[str] = (), *, guess: bo
     augmented copies and sheets; each file counts once. Raises `ConfigError` for a typed pattern that leaves out none or
     all of them."""
     found: list[Exclusion] = []
-    guesses = (
-        (guess_augmented, "augmented copies"),
-        (guess_mask_folders, "masks"),
-        (guess_mask_names, "masks"),
-        (guess_sheets, "sheets of images"),
-    )
+    masks = ((guess_mask_folders, "masks"), (guess_mask_names, "masks"))
+    guesses = ((guess_augmented, "augmented copies"), *masks, (guess_sheets, "sheets of images"))
     for pattern in typed:
-        kept = list(keep_unmatched(images, pattern))
+        kept = keep_unmatched(images, pattern)
         require(0 < len(kept) < len(images), "exclude", pattern, "a pattern that leaves out some images and not all")
         found.append(Exclusion(pattern, len(images) - len(kept), "images"))
         images = kept
     for find, what in guesses if guess else ():
         for pattern in find(images):
-            kept = list(keep_unmatched(images, pattern))
+            kept = keep_unmatched(images, pattern)
             if 0 < len(kept) < len(images):
                 found.append(Exclusion(pattern, len(images) - len(kept), what))
                 images = kept
     return found
 
 
-def keep_unmatched(images: ImagePaths, pattern: str) -> Iterable[tuple[Path, str]]:
+def keep_unmatched(images: ImagePaths, pattern: str) -> ImagePaths:
     compiled = compile_exclude([pattern])
-    return (each for each in images if not (compiled and compiled.search(each[1])))
+    return [each for each in images if not (compiled and compiled.search(each[1]))]
 
 
 def guess_mask_folders(images: ImagePaths) -> list[str]:
@@ -219,7 +211,7 @@ def get_suffix(name: str) -> str:
 
 def format_other_files(others: Counter[str]) -> str:
     """Format the files by kind: "8 volumes (8 .nii.gz): save ...; 3 other files (2 .txt, 1 without a suffix)"."""
-    kinds = [*KINDS, ("other file", frozenset(others).difference(*(suffixes for _, suffixes, _ in KINDS)), "")]
+    kinds = [*KINDS, ("other file", set(others).difference(*(suffixes for _, suffixes, _ in KINDS)), "")]
     parts = []
     for noun, suffixes, advice in kinds:
         own = Counter({suffix: number for suffix, number in others.items() if suffix in suffixes})

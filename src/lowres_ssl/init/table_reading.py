@@ -11,7 +11,7 @@ from lowres_ssl.errors import ConfigError
 from lowres_ssl.init.guess_columns import (
     LabelGuess,
     find_column,
-    find_label_columns,
+    find_columns,
     guess_label,
     guess_patient,
     guess_split,
@@ -48,9 +48,7 @@ def find_path_columns(
     """Find the column that names the most images, and these: most rows name one, or half of the images are named.
     Without one, a column with a folder a row, or two columns of folder and name; or the `typed` ones. The third value
     is another column that names other files; where there is none at all, the reason."""
-    chosen = find_label_columns(table.columns, typed) if typed is not None else None
-    if chosen is not None:
-        columns = [chosen] if isinstance(chosen, str) else chosen
+    if typed is not None and (columns := find_columns(table.columns, typed)):
         best, _ = choose_path_columns(table, files, [columns])
         return best or ([], frozenset(), f"{typed} names no image below {{}}")
     rows = sorted({number * len(table.rows) // SAMPLED_ROWS for number in range(SAMPLED_ROWS if table.rows else 0)})
@@ -128,16 +126,14 @@ def guess_columns(
             )
     elif typed.split_words:
         words = typed.split_words
-    if typed.split == NONE:
-        split = None
     patient = guess_patient(table, taken)
     if typed.patient is not None:
         patient = find_column(table.columns, typed.patient)
     taken += [table.columns.index(each) for each in (split, patient) if each is not None]
     label = guess_label(table, taken)
     if typed.label is not None:
-        columns = find_label_columns(table.columns, typed.label)
-        label = None if columns is None else LabelGuess(columns, [], True)
+        columns = find_columns(table.columns, typed.label)
+        label = LabelGuess(columns, [], True) if columns else None
     return TableReading(table, paths, named, other_path, second, label, patient, split, words)
 
 
@@ -156,7 +152,7 @@ def check_typed_columns(
         if name in (None, NONE) or (key == "label" and options is not None):
             continue
         columns = [own] if isinstance(own, str) else own or []
-        if key == "label" or find_label_columns(columns, name) is None:
+        if key == "label" or not find_columns(columns, name):
             heads = [repr(head) for each in readings[:1] for head in each.table.columns]
             got = f"no such column, got {shorten_list(heads, MAX_COLUMNS)}" if heads else "no table names images there"
             raise ConfigError(f"{key}={name}: {folder}: {got}; type {key}=COLUMN")

@@ -1,4 +1,4 @@
-"""Unpack images that are published as arrays in one .npz file, as MedMNIST's are, into pictures and a table."""
+"""Find the folder of images that was typed; unpack arrays in one .npz file, as MedMNIST's are, into one."""
 
 import csv
 import math
@@ -13,20 +13,38 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from lowres_ssl.config.overrides import is_utf8
 from lowres_ssl.console import log_info, shorten_list
 from lowres_ssl.data.image_folder import scan_folder
 from lowres_ssl.data.split_words import guess_subset
-from lowres_ssl.errors import DataError
-from lowres_ssl.init.typed_input import ARRAYS_SUFFIX
+from lowres_ssl.errors import ConfigError, DataError
+from lowres_ssl.init.left_out import ARCHIVE_SUFFIXES
 from lowres_ssl.init.write_config import make_dataset_name
 from lowres_ssl.io.atomic import replacing_folder
 from lowres_ssl.io.checksummed_json import hash_content
 
+ARRAYS_SUFFIX = ".npz"  # files that are read as a folder is
 TABLE_NAME = "labels.csv"
 ORIGIN_NAME = ".unpacked"  # has the digest of the file whose images lie beside it
 WANTED_ARRAYS = "wanted arrays such as train_images [N,H,W] or [N,H,W,3] in uint8 and train_labels [N]"
 MAX_IMAGE_BYTES = 2**28  # of one image
 NO_CLASS = "none"  # of an image whose columns of classes are all 0
+
+
+def check_image_folder(typed: str | None) -> Path:
+    """Raise `ConfigError` for no folder, `DataError` for what is none and no file of arrays."""
+    if not typed:
+        raise ConfigError("init: got no folder, wanted the one with your images; type lowres-ssl init FOLDER")
+    folder = Path(typed)
+    if not (typed.isprintable() and is_utf8(str(folder.absolute()))):
+        raise ConfigError(f"{typed!r}: got a control character, or bytes that are no text; rename the folder")
+    if folder.is_file() and folder.suffix.lower() != ARRAYS_SUFFIX:
+        if folder.suffix.lower() in ARCHIVE_SUFFIXES:
+            raise DataError(f"{folder}: an archive, wanted a folder; unpack it, then type lowres-ssl init FOLDER")
+        raise DataError(f"{folder}: a file, wanted the folder with the images; type lowres-ssl init FOLDER")
+    if not folder.exists():
+        raise DataError(f"{folder}: no such folder, wanted the one with your images; check how it is spelt")
+    return folder
 
 
 def unpack_arrays(folder: Path, data_dir: Path) -> Path:
