@@ -270,6 +270,33 @@ def test_what_more_time_would_buy_is_read_from_the_finalist_s_own_curve(
     assert says(lines, f"one seed: start 0.600, 10,000 views {scores[0]:.3f}, 40,000 views {scores[1]:.3f}. {said}")
 
 
+@pytest.mark.parametrize(
+    ("half", "said"),
+    [
+        (
+            0.7,
+            "for as many views 0.700, on all 0.900. Twice the images gained +20.0 points: more images",
+        ),
+        (
+            0.89,
+            "gained +1.0 points, within the noise of 120 images (2.7): little is to be expected of more images.",
+        ),
+        (None, ""),
+    ],
+)
+def test_what_more_images_would_buy_is_read_from_a_training_on_half_of_them(
+    tmp_path: Path, half: float | None, said: str
+) -> None:
+    make_runs(tmp_path, {"dcl": (0.9, 0.9), "random": (0.6, 0.6)})
+    make_runs(tmp_path, {"dcl": (0.5, 0.5)}, seeds=1, epochs=80, pretrain_on="half")
+    plan = make_plan()
+    plan = replace(plan, race=plan.race.add(FinishedRun("dcl", 80, 0, 1.0, 1.0, half, half=True)))
+    lines = answer(tmp_path, plan)
+    assert says(lines, "More images: ") == (half is not None)
+    assert says(lines, said)
+    assert decided(tmp_path, plan).seeds == (0, 1, 2)
+
+
 def test_other_probe_is_shown_beside_and_names_nothing(tmp_path: Path) -> None:
     make_runs(tmp_path, {"dcl": (0.9, 0.95), "random": (0.6, 0.6), "lite0": (0.7, 0.7)})
     make_runs(tmp_path, {"dcl": (0.7, 0.6), "random": (0.6, 0.7), "lite0": (0.9, 0.99)}, probe="knn")

@@ -34,7 +34,7 @@ def run_race(
         is_stopped = spent + base + training > left + slack and race.rungs
         spent = left + slack if is_stopped else spent + base + training
         score = None if is_stopped else SCORES[run.name]
-        race = race.add(FinishedRun(run.name, run.epochs, run.seed, base + training, training, score))
+        race = race.add(FinishedRun(run.name, run.epochs, run.seed, base + training, training, score, run.half))
 
 
 def lengths(race: Race) -> list[tuple[int, int]]:
@@ -115,6 +115,21 @@ def test_failed_runs_are_out_and_ties_go_to_the_one_named_first() -> None:
         race, _ = find_next_run(race, 1500.0, 0.0)
     assert race.rank(race.rungs[0]) == ["simclr", "vicreg", "simsiam"]
     assert race.rungs[1].names == ("simclr", "vicreg")
+
+
+@pytest.mark.parametrize(("seeds", "can_halve"), [(None, True), (3, True), (None, False)])
+def test_after_three_seeds_the_finalist_is_trained_on_half_of_the_images_if_there_is_time(
+    seeds: int | None, can_halve: bool
+) -> None:
+    race = Race(("dcl",), epoch_views=1000, epochs=10, seeds=seeds, can_halve=can_halve)
+    race, _ = run_race(race, 1000.0)
+    half = [run for run in race.runs if run.half]
+    assert [(run.name, run.epochs, run.seed) for run in half] == ([("dcl", 20, 0)] if can_halve else [])
+    assert [run.seed for run in race.runs[1:] if not run.half] == list(range(seeds or MAX_SEEDS))
+    assert race.finalist_seeds == list(range(seeds or MAX_SEEDS)), "the half is no seed of it"
+    assert not can_halve or race.runs.index(half[0]) == 4, "after one epoch and three seeds"
+    short, _ = run_race(replace(race, runs=(), rungs=()), 8 + 2.5 + 3 * (8 + 25) + 5)
+    assert (short.half_run, short.finalist_seeds) == (None, [0, 1, 2])
 
 
 @pytest.mark.parametrize(("slower", "seeds"), [(1.1, 3), (2.0, 1), (8.0, 1)])

@@ -1,12 +1,14 @@
 """How large a config has images stored, and what the views lose by it."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from in_process import compose_config
 
 from lowres_ssl.data.catalogue import Catalogue, ImageRecord
-from lowres_ssl.data.prepare import drop_known_unreadable, get_storage_size
+from lowres_ssl.data.prepare import drop_known_unreadable, get_storage_size, select_pretraining_images
+from lowres_ssl.data.splits import make_split
 
 BREAST = [(460, 700)] * 3  # as the images of BreaKHis
 
@@ -44,3 +46,15 @@ def test_images_that_only_decoding_finds_unreadable_are_noted_before_it(tmp_path
         dataset = compose_config("dataset=breast", f"dataset.skip_unreadable={typed}").dataset
         notes = drop_known_unreadable(dataset, catalogue, tmp_path / "store").notes
         assert ["still among these numbers" in note for note in notes] == [True] * typed
+
+
+def test_half_of_the_images_is_of_whole_groups_and_none_of_the_test_images(made_up: Callable[..., Catalogue]) -> None:
+    rows = [(f"{n:02}.png", "ab"[n % 2], f"p{n // 3}", None, None) for n in range(60)]
+    catalogue = made_up(rows)
+    split = make_split(catalogue, kind="patient", seed=0)
+    whole, half = (select_pretraining_images(catalogue, split, name) for name in ("training", "half"))
+    assert whole.tolist() == split.train.tolist()
+    assert set(half) < set(whole)
+    assert len(whole) <= 2 * len(half) < len(whole) + 2 * 3, "half, by less than a group"
+    assert len(half) == 3 * len(set(catalogue.groups[half]))
+    assert select_pretraining_images(catalogue, split, "all").tolist() == list(range(60))

@@ -9,7 +9,7 @@ import pytest
 from lowres_ssl.data.catalogue import Catalogue
 from lowres_ssl.data.catalogue_subset import take_stratified_subset
 from lowres_ssl.data.image_store import ImageStore
-from lowres_ssl.data.prepare import PreparedData
+from lowres_ssl.data.prepare import PreparedData, select_pretraining_images
 from lowres_ssl.data.splits import SPLIT_STRATEGIES, compute_leakage, make_split
 from lowres_ssl.errors import DataError
 
@@ -79,7 +79,8 @@ def test_whatever_the_split_all_images_train(set_of: Made, kind: str) -> None:
     pixels = np.zeros((6, 1, 2, 2), dtype=np.uint8)
     data = PreparedData(catalogue, split, ImageStore(pixels, np.ones((6, 2), np.int32), tuple(FLAT), Path()))
     for pretrain_on in ("training", "all"):
-        assert data.pretraining_rows(pretrain_on).tolist() == list(range(6))
+        assert select_pretraining_images(catalogue, split, pretrain_on).tolist() == list(range(6))
+    assert len(select_pretraining_images(catalogue, split, "half")) == 3
     assert data.training_rows.tolist() == list(range(6))
 
 

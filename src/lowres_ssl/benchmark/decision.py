@@ -48,12 +48,15 @@ def read_results(folder: Path) -> pd.DataFrame:
     return frame[whole]
 
 
-def select_candidate(rows: pd.DataFrame, plan: BenchmarkPlan, name: str, epochs: int) -> pd.DataFrame:
-    """Select the results of a candidate after so many epochs, under its name."""
+def select_candidate(
+    rows: pd.DataFrame, plan: BenchmarkPlan, name: str, epochs: int, *, half: bool = False
+) -> pd.DataFrame:
+    """Select the results of a candidate after so many epochs, on all or on `half` of the images, under its name."""
     method, start = name.partition(START_WORD)[0], get_start(name)
     backbone, size = plan.get_architecture(name)
     started = rows["entry"].astype(str).str.startswith(f"{method}{START_WORD}")
     meant = (rows["method"] == method) & (started if start else rows["entry"] == method)
+    meant &= rows["pretrain_on"] == ("half" if half else "training")
     meant &= (rows["backbone"] == backbone) & (rows["image_size"] == size) & (rows["epochs"] == epochs)
     # Weights that were fetched first and lie in a cache now make a second run of the same.
     return rows[meant].assign(entry=name).drop_duplicates(["probe", "seed"])

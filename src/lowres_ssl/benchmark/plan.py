@@ -151,7 +151,7 @@ class BenchmarkPlan:
     seconds of the budget that are used up. finished: whether nothing is left to do.
     """
 
-    VERSION: ClassVar[int] = 6
+    VERSION: ClassVar[int] = 7
 
     asked: PlanQuestion
     settings: PlanSettings
@@ -245,7 +245,10 @@ def plan_run(plan: BenchmarkPlan, call: BenchmarkCall, run: NextRun) -> Benchmar
     words = [f"method={method}", f"seed={run.seed}", f"epochs={run.epochs}"]
     if start:
         words += plan.find_encoder(start).list_start_words()
+    words += ["pretrain_on=half"] if run.half else []
     views = f"{plan.race.count_views(run.epochs):,} views"
+    if run.half:
+        views = f"half of the images, {plan.race.count_views(run.epochs // 2):,} views"
     return BenchmarkStep(f"{run.name}, seed {run.seed}, {views}", build_pretrain_command(plan, call, *words))
 
 

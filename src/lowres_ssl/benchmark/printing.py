@@ -38,7 +38,10 @@ def format_plan(
         ("1. not trained", ", ".join(["random initialisation", "mean colour and size", *others])),
         ("2. one seed each", ", ".join([*continued, *asked.methods])),
         ("", f"{''.join(lengths)}the last {longest}; after each the weaker half is dropped"),
-        (f"3. {seeds} seeds", "the best one, and random initialisation"),
+        (
+            f"3. {seeds} seeds",
+            "the best one, and random initialisation; if there is time, the best one on half of the images",
+        ),
         ("4.", "tables, comparison, report"),
     ]
     return "\n".join(

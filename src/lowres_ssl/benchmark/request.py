@@ -157,7 +157,7 @@ def make_plan(request: Request, asked: PlanQuestion, catalogue: Catalogue, split
         settings=settings,
         smaller=choose_settings(request, catalogue, split, large=False) if large else None,
         pretrained=tuple(pretrained),
-        race=Race(asked.methods, 2 * min(images, trained), asked.epochs, asked.seeds),
+        race=Race(asked.methods, 2 * min(images, trained), asked.epochs, asked.seeds, can_halve=images >= 2 * batch),
     )
 
 

@@ -193,16 +193,16 @@ class BenchmarkRunner:
 
     def read_run(self, run: NextRun, ended: ExitStatus) -> FinishedRun:
         """Read how long a training took and its validation accuracy, of one that ended as it should."""
-        rows = select_candidate(self.read_rows(), self.plan, run.name, run.epochs)
+        rows = select_candidate(self.read_rows(), self.plan, run.name, run.epochs, half=run.half)
         own = rows[(rows["seed"] == run.seed) & (rows["probe"] == self.plan.asked.chosen_by)]
         if ended.code or own.empty:
-            return FinishedRun(run.name, run.epochs, run.seed, ended.seconds, 0.0, None)
+            return FinishedRun(run.name, run.epochs, run.seed, ended.seconds, 0.0, None, run.half)
         outcome = Run(Path(own["result"].iloc[0]).parent).read().outcome
         assert outcome is not None, "it is finished"
         training, score = outcome.training_seconds, float(own["validation_accuracy"].iloc[0])
         # One of an earlier benchmark was found, not trained: what the command took is what it takes beside its epochs.
         seconds = ended.seconds if ended.seconds > training else training + ended.seconds
-        return FinishedRun(run.name, run.epochs, run.seed, seconds, training, score)
+        return FinishedRun(run.name, run.epochs, run.seed, seconds, training, score, run.half)
 
     def read_rows(self) -> pd.DataFrame:
         return read_results(self.call.folder(self.plan.asked))

@@ -3,7 +3,8 @@
 1. One epoch of one candidate of each kind (random start, pre-trained start) measures what an epoch and a command take.
 2. One seed of each candidate at about 10,000 views; the better half, by validation, at 30,000, then 100,000 and so on.
    The last rung is as long as leaves time for the seeds, at least twice the one before.
-3. The best of the last complete rung, the finalist, gets two more seeds, and further ones if there is time.
+3. The best of the last complete rung, the finalist, gets two more seeds. If there is time, it is trained on half of the
+   images for as many views, and gets further seeds.
 
 What is next is decided anew before each run, by what the runs so far took. docs/which_method.md has the reasons.
 """
@@ -27,7 +28,7 @@ def get_start(name: str) -> str:
 @dataclass(frozen=True)
 class FinishedRun:
     """A training that has ended. seconds: of the whole command; training: of its epochs. score: validation accuracy of
-    the probe that chooses, None where it failed."""
+    the probe that chooses, None where it failed. half: on half of the training images, in twice the epochs."""
 
     name: str
     epochs: int
@@ -35,6 +36,7 @@ class FinishedRun:
     seconds: float
     training: float
     score: float | None
+    half: bool = False
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class NextRun:
     name: str
     epochs: int
     seed: int
+    half: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,8 @@ class Rung:
 class Race:
     """The candidates, in order of preference, and what has been run of them.
 
-    epoch_views: views of an epoch. epochs, seeds: as typed, None if they are to be chosen.
+    epoch_views: views of an epoch. epochs, seeds: as typed, None if they are to be chosen. can_halve: whether half of
+    the images fill a batch.
     """
 
     candidates: tuple[str, ...]
@@ -76,13 +80,19 @@ class Race:
     seeds: int | None = None
     rungs: tuple[Rung, ...] = ()
     runs: tuple[FinishedRun, ...] = ()
+    can_halve: bool = False
 
     def add(self, run: FinishedRun) -> Self:
         return replace(self, runs=(*self.runs, run))
 
     def find_run(self, name: str, epochs: int, seed: int = 0) -> FinishedRun | None:
-        wanted = (name, epochs, seed)
-        return next((each for each in self.runs if (each.name, each.epochs, each.seed) == wanted), None)
+        wanted = (name, epochs, seed, False)
+        return next((each for each in self.runs if (each.name, each.epochs, each.seed, each.half) == wanted), None)
+
+    @property
+    def half_run(self) -> FinishedRun | None:
+        """The training on half of the images, of the finalist for as many views as in the last rung."""
+        return next((each for each in self.runs if each.half), None)
 
     def rank(self, rung: Rung) -> list[str]:
         """The candidates of a rung by validation accuracy, the best first, of equals the one named first; without those
@@ -109,7 +119,7 @@ class Race:
         finalist, rung = self.finalist, self.last_rung
         if finalist is None or rung is None:
             return []
-        same = (each for each in self.runs if (each.name, each.epochs) == (finalist, rung.epochs))
+        same = (each for each in self.runs if (each.name, each.epochs, each.half) == (finalist, rung.epochs, False))
         return sorted(each.seed for each in same if each.score is not None)
 
     @property
@@ -120,7 +130,7 @@ class Race:
     def estimate_cost(self, name: str) -> RunCost | None:
         """Estimate by the candidate's own longest run, else by the slowest of those with the same start; None where
         neither has been run."""
-        scored = [each for each in self.runs if each.score is not None]
+        scored = [each for each in self.runs if each.score is not None and not each.half]
         own = sorted((each for each in scored if each.name == name), key=lambda each: each.epochs)[-1:]
         kin = own or [each for each in scored if get_start(each.name) == get_start(name)]
         costs = (RunCost(each.training / each.epochs, each.seconds - each.training) for each in kin)
@@ -157,13 +167,16 @@ def find_next_run(race: Race, left: float, slack: float) -> tuple[Race, NextRun 
             return race, NextRun(name, rung.epochs, 0)
     if race.finalist is None or race.last_rung is None:
         return race, None
-    epochs, wanted = race.last_rung.epochs, race.seeds or MAX_SEEDS
-    for seed in range(wanted):
-        if race.find_run(race.finalist, epochs, seed) is None:
-            room = left + (slack if seed < (race.seeds or MIN_SEEDS) else 0.0)
-            fits = costs[race.finalist].run(epochs) <= room
-            return race, NextRun(race.finalist, epochs, seed) if fits else None
-    return race, None
+    epochs, needed = race.last_rung.epochs, race.seeds or MIN_SEEDS
+    missing = [each for each in range(race.seeds or MAX_SEEDS) if not race.find_run(race.finalist, epochs, each)]
+    seconds = costs[race.finalist].run(epochs)
+    if missing and missing[0] < needed:
+        return race, NextRun(race.finalist, epochs, missing[0]) if seconds <= left + slack else None
+    if seconds > left:
+        return race, None
+    if race.can_halve and race.half_run is None:
+        return race, NextRun(race.finalist, 2 * epochs, 0, half=True)
+    return race, NextRun(race.finalist, epochs, missing[0]) if missing else None
 
 
 def open_rung(race: Race, left: float) -> Race:

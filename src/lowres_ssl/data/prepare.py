@@ -17,6 +17,7 @@ from lowres_ssl.data.datasets import build_source
 from lowres_ssl.data.download import describe_source, fetch_dataset, is_folder_filled
 from lowres_ssl.data.image_folder import scan_folder
 from lowres_ssl.data.image_store import ImageStore, drop_undecodable, get_store_folder, open_image_store
+from lowres_ssl.data.partition import group_by_shared_keys, shuffle_units
 from lowres_ssl.data.splits import Split, compute_leakage, make_split
 from lowres_ssl.errors import DataError
 
@@ -60,11 +61,25 @@ class PreparedData:
         """What may flatter scores on these images."""
         return compute_leakage(self.catalogue, self.split).list_warnings()
 
-    def pretraining_rows(self, pretrain_on: str) -> NDArray[np.int64]:
-        """List the store's rows to pre-train on: the training images and the unlabelled ones, or all images."""
-        labelled = len(self.catalogue.records)
-        chosen = self.split.train if pretrain_on == "training" else np.arange(labelled)
-        return np.concatenate([chosen, np.arange(labelled, len(self.store.ids))])
+
+def select_pretraining_images(catalogue: Catalogue, split: Split, pretrain_on: str) -> NDArray[np.int64]:
+    """Select the images to pre-train on, as int64 [n] ascending, which are also their rows in the store.
+
+    "training": the training images and the unlabelled ones; "half": a random half of these, whole groups together and
+    the same for every seed; "all": all images.
+    """
+    labelled, records = len(catalogue.records), catalogue.records + catalogue.unlabelled
+    chosen = np.arange(labelled) if pretrain_on == "all" else split.train
+    rows = np.concatenate([chosen, np.arange(labelled, len(records))])
+    if pretrain_on != "half":
+        return rows
+    groups = catalogue.groups[rows]
+    units = group_by_shared_keys([(group if group >= 0 else f"image {n}",) for n, group in enumerate(groups.tolist())])
+    taken: list[int] = []
+    for unit in shuffle_units(units, [records[row].id for row in rows], "half"):
+        if 2 * len(taken) < len(rows):
+            taken.extend(unit)
+    return rows[np.sort(taken)]
 
 
 def load_catalogue(dataset: DatasetConfig, store_dir: Path) -> Catalogue:

@@ -286,5 +286,5 @@ def format_row_name(record: RunRecord) -> str:
     training = record.training
     if training is None:
         return BASELINE_TITLES.get(record.entry, record.entry)
-    marks = "" if record.pretrain_on == "training" else ", on all images"
+    marks = {"half": ", on half of the images", "all": ", on all images"}.get(record.pretrain_on or "", "")
     return f"{record.entry}, batch size {training.batch_size}, {pluralise(training.epochs, 'epoch')}{marks}"

@@ -14,7 +14,7 @@ from lowres_ssl.config.check import check_view_settings
 from lowres_ssl.config.experiment_schema import SETTINGS_ORIGIN, TUNED_ORIGIN, PretrainConfig
 from lowres_ssl.console import log_info, log_warning, pluralise
 from lowres_ssl.data.catalogue import Catalogue
-from lowres_ssl.data.prepare import DataSummary, make_configured_split
+from lowres_ssl.data.prepare import DataSummary, make_configured_split, select_pretraining_images
 from lowres_ssl.data.splits import ALL_LABELS, LabelSubset, Split, list_label_subsets, select_labelled
 from lowres_ssl.device import CHANNELS_LAST, MEMORY_FORMATS, NCHW, DevicePrecision, resolve_device
 from lowres_ssl.encoders.base import find_fixed_encoder
@@ -183,8 +183,11 @@ def choose_supervised_labels(config: PretrainConfig, method: Method | None) -> L
                 "all labels, so it cannot be scored with fewer; type select_encoder=last"
             )
         return None
-    if config.pretrain_on.name == "all":
-        raise ConfigError(f"pretrain_on=all: method={name} would see the test labels; leave it out")
+    if config.pretrain_on.name != "training":
+        reason = "would see the test labels; leave it out"
+        if config.pretrain_on.name == "half":
+            reason = "trains on a fraction of the labels; type label_fraction=[0.5]"
+        raise ConfigError(f"pretrain_on={config.pretrain_on.name}: method={name} {reason}")
     if len(config.label_fraction) != 1:
         raise ConfigError(
             f"label_fraction={config.label_fraction}: each fraction is a training of its own for method={name}; type "
@@ -241,8 +244,7 @@ def count_training_images(plan: TrainingSetup, catalogue: Catalogue, split: Spli
     """Count the images of an epoch."""
     if plan.seen is not None:
         return len(select_labelled(catalogue.labels, split.train, split.validation, plan.seen)[0])
-    everything = plan.config.pretrain_on.name == "all"
-    return len(catalogue.records if everything else split.train) + len(catalogue.unlabelled)
+    return len(select_pretraining_images(catalogue, split, plan.config.pretrain_on.name))
 
 
 def choose_step_settings(plan: TrainingSetup, images: int, *, time_layouts: bool) -> DevicePrecision:

@@ -14,7 +14,7 @@ from lowres_ssl.config.check import Experiment, read_config
 from lowres_ssl.config.experiment_schema import WEIGHTS_METHOD, PretrainConfig
 from lowres_ssl.config.overrides import format_command
 from lowres_ssl.console import log_info, log_warning
-from lowres_ssl.data.prepare import PreparedData, prepare_data
+from lowres_ssl.data.prepare import PreparedData, prepare_data, select_pretraining_images
 from lowres_ssl.data.splits import ALL_LABELS, select_labelled
 from lowres_ssl.device import get_fp32_precision
 from lowres_ssl.encoders.fit_weights import load_encoder_weights
@@ -166,7 +166,7 @@ def start_run(
     run.start(
         replace(
             record,
-            pretrain_on="all" if seen_all else "training",
+            pretrain_on="all" if seen_all else config.pretrain_on.name,
             labels=plan.seen or (start.labels if start else None),
         )
     )
@@ -198,7 +198,7 @@ def train_encoder(
     """Train the plan's encoder in place, to the one that `select_encoder` names; None on a rank but the main one."""
     config, observer = plan.config, RunObserver(plan, material, run, lock, session)
     catalogue, split, method = material.catalogue, material.split, plan.method
-    rows, labels = material.pretraining_rows(config.pretrain_on.name), None
+    rows, labels = select_pretraining_images(catalogue, split, config.pretrain_on.name), None
     if plan.seen is not None:
         method = build_method(config.method, features=plan.width, classes=len(catalogue.classes), seed=config.seed)
         rows = split.train[select_labelled(catalogue.labels, split.train, split.validation, plan.seen)[0]]

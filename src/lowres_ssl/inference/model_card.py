@@ -162,6 +162,8 @@ def format_data_section(about: RunRecord, scores: Sequence[StoredScore]) -> str:
     lines.append(f"- Digest of images and labels: `{about.identity.images}`.")
     licence = dataset.licence
     lines.append(f"- Licence of the data: {'not known to the program' if licence == 'yours' else licence}.")
+    if about.pretrain_on == "half":
+        lines.append("- Pre-trained on half of the training images (pretrain_on=half).")
     if about.pretrain_on == "all":
         lines.append(f"- {ALL_IMAGES_WARNING}")
     return "\n".join(lines)

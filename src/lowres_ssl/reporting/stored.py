@@ -27,7 +27,7 @@ from lowres_ssl.console import log_warning
 from lowres_ssl.evaluate.tuned_settings import get_tuned_path
 from lowres_ssl.io.checksummed_json import Settings
 from lowres_ssl.runs.filters import ResultFilters, count_settings, explain_unknown_names, is_trained, parse_settings
-from lowres_ssl.runs.index import read_index
+from lowres_ssl.runs.index import SPECIAL_IMAGES, read_index
 from lowres_ssl.runs.query import BatchSize, ResultColumn, select_columns, select_ordinary
 from lowres_ssl.runs.run import CLASSIFIER_PROBE, Run, find_run
 
@@ -62,7 +62,7 @@ def list_fill_commands(cells: Sequence[MissingCell], frame: pd.DataFrame, output
     trainings: dict[tuple[str, tuple[str, ...]], list[str]] = {}  # data set, words beside the methods -> the methods
     for cell in cells:
         known = frame[(frame["dataset"] == cell.dataset) & (frame["state"] == "finished")]
-        runs = cell.filters.apply(known[known["pretrain_on"] != "all"])
+        runs = cell.filters.apply(known[~known["pretrain_on"].isin(SPECIAL_IMAGES)])
         unscored = find_unscored_runs(cell, runs)
         for run in unscored:
             composed = find_run(output_dir, run).read().probe

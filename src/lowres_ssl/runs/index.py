@@ -14,6 +14,7 @@ from lowres_ssl.runs.result_io import check_predictions_file, read_result
 from lowres_ssl.runs.run import Run, find_runs
 from lowres_ssl.stats.intervals import CONFUSION_METRICS
 
+SPECIAL_IMAGES = ("half", "all")  # values of `pretrain_on` whose encoders stand in no table beside the others
 INDEX_METRICS = (*CONFUSION_METRICS, "auroc")
 RUN_COLUMNS: dict[str, Callable[[RunRecord], object]] = {
     "dataset": lambda record: record.config.dataset.name,
@@ -101,8 +102,10 @@ def format_run_table(frame: pd.DataFrame) -> str:
     """
     frame = frame.assign(column=name_scoring_columns(frame))
     labels = list(frame["column"].dropna().unique())
-    # An encoder that has seen the test images is never shown without saying so.
-    shown = [*RUN_TABLE_COLUMNS, "pretrain_on"] if (frame["pretrain_on"] == "all").any() else RUN_TABLE_COLUMNS
+    # An encoder that has seen the test images, or half of the others, is never shown without saying so.
+    shown = (
+        [*RUN_TABLE_COLUMNS, "pretrain_on"] if frame["pretrain_on"].isin(SPECIAL_IMAGES).any() else RUN_TABLE_COLUMNS
+    )
     rows = []
     for _, group in frame.groupby("run", sort=True):
         first = group.iloc[0].copy()

@@ -27,6 +27,7 @@ from lowres_ssl.runs.filters import (
     list_differing_settings,
     parse_settings,
 )
+from lowres_ssl.runs.index import SPECIAL_IMAGES
 from lowres_ssl.runs.predictions import ResultCell
 from lowres_ssl.runs.records import RunIdentity
 from lowres_ssl.runs.result_io import read_result
@@ -131,7 +132,7 @@ def select_columns(
 
 def select_ordinary(frame: pd.DataFrame) -> pd.DataFrame:
     whole = (frame["state"] == "finished") & frame["result"].notna() & (frame["label_fraction"] == 1.0)
-    return frame[whole & (frame["pretrain_on"] != "all")]
+    return frame[whole & ~frame["pretrain_on"].isin(SPECIAL_IMAGES)]
 
 
 def keep_usual_settings(

@@ -30,6 +30,7 @@ from lowres_ssl.reporting.stored import (
 )
 from lowres_ssl.reporting.tables.formats import DASH, Block, Record, Table, Text
 from lowres_ssl.reporting.tables.score_table import list_row_patterns, list_table_datasets, select_rows
+from lowres_ssl.runs.index import SPECIAL_IMAGES
 from lowres_ssl.runs.query import check_same_kind
 
 TUNED_HEADS = ("", "ours", "validation accuracy", "chosen by", "paper")
@@ -44,7 +45,7 @@ def build_tuned_table(name: str, table: TableConfig, stored: Stored) -> Table:
     """Raises `ConfigError` for runs that cannot stand in one column."""
     frame, filters = stored.results, stored.filters
     table = select_rows(table, filters)
-    finished = frame[(frame["state"] == "finished") & (frame["pretrain_on"] != "all")]
+    finished = frame[(frame["state"] == "finished") & ~frame["pretrain_on"].isin(SPECIAL_IMAGES)]
     runs = replace(filters, probe=None, settings=None).apply(finished).drop_duplicates("run")
     tuned, damaged = read_all_tuned(list(runs["run"]), stored.output_dir)
     runs = runs[runs["run"].isin(tuned.keys())]
