@@ -22,9 +22,10 @@ def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--backbone", default="resnet18")
     parser.add_argument("--image-size", type=int, default=64)
+    parser.add_argument("--probe", nargs="+", default=["knn", "linear", "logistic"], help="linear among them")
     given = parser.parse_args()
     print(machine(given.device), flush=True)
-    own = ("recipe=tuned", "method=random", "probe=[knn,linear,logistic]", "probe.knn.k=20")
+    own = ("recipe=tuned", "method=random", f"probe=[{','.join(given.probe)}]", "probe.knn.k=20")
     made = experiment(build_overrides(given, *own))
     encoder = made.plan.encoder.to(made.plan.compute.device)
     parts: dict[str, list[float]] = {}
