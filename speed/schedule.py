@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from lowres_ssl.data.prepare import select_pretraining_images
 from lowres_ssl.experiment.train_run import RunObserver
 from lowres_ssl.runs.run import Run
 from lowres_ssl.tracking.session import NO_TRACKING
@@ -66,7 +67,10 @@ def train(overrides: Sequence[str]) -> list[EpochLog]:
             encoder=plan.encoder,
             method=plan.method,
             data=TrainingData(
-                material.store, material.pretraining_rows("training"), plan.views, plan.config.store.name
+                material.store,
+                select_pretraining_images(material.catalogue, material.split, "training"),
+                plan.views,
+                plan.config.store.name,
             ),
             options=plan.training,
             execution=Execution(plan.compute),

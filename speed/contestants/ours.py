@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lowres_ssl.data.prepare import select_pretraining_images
 from lowres_ssl.experiment.plan import is_layout_open, use_faster_layout
 from lowres_ssl.train.history import EpochLog
 from lowres_ssl.train.loop import pretrain
@@ -28,7 +29,7 @@ def enter(case: Case) -> Epoch:
     plan, material = made.plan, made.material
     # As a run of some length decides it; those of a turn are too short.
     compute = use_faster_layout(plan, plan.compute) if is_layout_open(plan) else plan.compute
-    available = material.pretraining_rows("training")
+    available = select_pretraining_images(material.catalogue, material.split, "training")
     labels = np.zeros(len(material.store.ids), dtype=np.int64) if plan.method.takes_labels else None
 
     def epoch(steps: int) -> Taken:

@@ -70,7 +70,7 @@ def select_pretraining_images(catalogue: Catalogue, split: Split, pretrain_on: s
     """
     labelled, records = len(catalogue.records), catalogue.records + catalogue.unlabelled
     chosen = np.arange(labelled) if pretrain_on == "all" else split.train
-    rows = np.concatenate([chosen, np.arange(labelled, len(records))])
+    rows: NDArray[np.int64] = np.concatenate([chosen, np.arange(labelled, len(records))])
     if pretrain_on != "half":
         return rows
     groups = catalogue.groups[rows]
@@ -79,7 +79,8 @@ def select_pretraining_images(catalogue: Catalogue, split: Split, pretrain_on: s
     for unit in shuffle_units(units, [records[row].id for row in rows], "half"):
         if 2 * len(taken) < len(rows):
             taken.extend(unit)
-    return rows[np.sort(taken)]
+    half: NDArray[np.int64] = rows[np.sort(taken)]
+    return half
 
 
 def load_catalogue(dataset: DatasetConfig, store_dir: Path) -> Catalogue:
