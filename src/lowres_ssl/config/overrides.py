@@ -10,17 +10,15 @@ from typing import Any, get_type_hints
 from lowres_ssl.errors import ConfigError, did_you_mean
 
 UNIT_SECONDS = {"d": 86400, "h": 3600, "min": 60, "s": 1}
-DURATION = re.compile(r"(\d+(\.\d+)?(d|h|min|s)\s*)+")
-DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(d|h|min|s)")
+DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(d|h|min|s)\s*")
 
 
 def parse_duration(typed: str) -> float:
     """Return the seconds of "90s", "30min", "1.5h", "1h30min" or "1d". Raise `ConfigError` for anything else, and for
     no time."""
     text = typed.strip().lower()
-    parts = DURATION_PART.findall(text) if DURATION.fullmatch(text) else []
-    seconds = sum(float(number) * UNIT_SECONDS[unit] for number, unit in parts)
-    if not seconds:
+    seconds = sum(float(number) * UNIT_SECONDS[unit] for number, unit in DURATION_PART.findall(text))
+    if not seconds or DURATION_PART.sub("", text):
         raise ConfigError(f"budget={typed}: wanted a time above 0 such as 90s, 30min, 2h or 1h30min")
     return seconds
 
