@@ -9,26 +9,10 @@ from lowres_ssl.config.check import read_config
 from lowres_ssl.config.command_schemas import ExportConfig
 from lowres_ssl.console import format_path_size, format_table, log_info
 from lowres_ssl.errors import ConfigError
-from lowres_ssl.inference.export import (
-    export_hub,
-    export_onnx,
-    export_timm,
-    export_torchscript,
-    export_torchvision,
-    write_preprocessing,
-)
+from lowres_ssl.inference.export import EXPORTERS, write_preprocessing
 from lowres_ssl.inference.load import load_portable_encoder
 from lowres_ssl.inference.model_card import CARD_MARK
 from lowres_ssl.runs.run import EncoderChoice, find_run
-
-EXPORTERS = {
-    "torchvision": export_torchvision,
-    "timm": export_timm,
-    "torchscript": export_torchscript,
-    "onnx": export_onnx,
-    "hub": export_hub,
-}
-
 
 EXPORTED_FILES = ("model.safetensors", "model.pt", "model.onnx", "config.json", "preprocessing.json")
 

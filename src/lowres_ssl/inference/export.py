@@ -6,7 +6,7 @@ Each is checked before it is written: the other program's features of some image
 import logging
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from importlib import import_module
@@ -22,7 +22,7 @@ from lowres_ssl.encoders.timm_models import create_timm_model, import_timm
 from lowres_ssl.encoders.weights_file import save_tensors
 from lowres_ssl.errors import CheckpointError, ConfigError
 from lowres_ssl.inference.load import PortableEncoder
-from lowres_ssl.inference.model_card import get_library_and_name, has_small_stem, read_stored_scores, write_model_card
+from lowres_ssl.inference.model_card import read_stored_scores, write_model_card
 from lowres_ssl.io.atomic import atomic_write, write_json, write_text
 
 TOLERANCE = 1e-4  # of a feature, absolute, and of its size where that is above 1
@@ -33,10 +33,10 @@ WEIGHTS_FILE = "model.safetensors"
 
 def refuse_small_stem(encoder: PortableEncoder, library: str) -> None:
     """Raises `ConfigError` for an architecture that the library does not have."""
-    if has_small_stem(encoder):
+    if encoder.has_small_stem:
         raise ConfigError(
             f"format={library}: {encoder.run.name} has the small stem (3 x 3 convolution, no max-pooling), which "
-            f"{library}'s {get_library_and_name(encoder)[1]} has not; type format=hub, onnx or torchscript"
+            f"{library}'s {encoder.architecture} has not; type format=hub, onnx or torchscript"
         )
 
 
@@ -87,20 +87,18 @@ def write_preprocessing(encoder: PortableEncoder, folder: Path) -> Path:
 
 def export_torchvision(encoder: PortableEncoder, folder: Path) -> list[Path]:
     """Raises `ConfigError` for an architecture that torchvision does not have."""
-    library, name = get_library_and_name(encoder)
-    if library != "torchvision":
-        raise ConfigError(f"format=torchvision: {encoder.run.name} is timm's {name}; type format=timm")
+    if encoder.library != "torchvision":
+        raise ConfigError(f"format=torchvision: {encoder.run.name} is timm's {encoder.architecture}; type format=timm")
     refuse_small_stem(encoder, "torchvision")
-    model = models.get_model(name, weights=None)
+    model = models.get_model(encoder.architecture, weights=None)
     model.fc = nn.Identity()
     return [save_checked_weights(encoder, model, folder, "torchvision")]
 
 
 def export_timm(encoder: PortableEncoder, folder: Path) -> list[Path]:
     """Raises `ConfigError` for an architecture that timm does not have."""
-    _, name = get_library_and_name(encoder)
     refuse_small_stem(encoder, "timm")
-    library = import_timm("format=timm")
+    library, name = import_timm("format=timm"), encoder.architecture
     if not library.is_model(name.split(".")[0]) and not name.startswith("hf-hub:"):
         raise ConfigError(f"format=timm: timm {library.__version__} has no {name}; type format=torchvision")
     return [save_checked_weights(encoder, create_timm_model(name), folder, "timm")]
@@ -110,13 +108,13 @@ def save_checked_weights(encoder: PortableEncoder, model: nn.Module, folder: Pat
     """Write the encoder's weights, after the library's own `model` has loaded them and gives the same features."""
     weights = encoder.module.state_dict()
     model.load_state_dict(weights, strict=True)
-    check_same(encoder, model.eval(), f"{library}'s {get_library_and_name(encoder)[1]}")
+    check_same(encoder, model.eval(), f"{library}'s {encoder.architecture}")
     save_tensors(folder / WEIGHTS_FILE, weights, build_file_metadata(encoder))
     return folder / WEIGHTS_FILE
 
 
 def build_file_metadata(encoder: PortableEncoder) -> dict[str, str]:
-    return {"run": encoder.run.name, "encoder": encoder.file.name, "architecture": get_library_and_name(encoder)[1]}
+    return {"run": encoder.run.name, "encoder": encoder.file.name, "architecture": encoder.architecture}
 
 
 def export_torchscript(encoder: PortableEncoder, folder: Path) -> list[Path]:
@@ -193,11 +191,10 @@ def silence_exporters() -> Iterator[None]:
 def export_hub(encoder: PortableEncoder, folder: Path) -> list[Path]:
     """`model.safetensors`, `config.json` (as timm reads it: `timm.create_model("local-dir:FOLDER", pretrained=True)`),
     `preprocessing.json`, and `README.md` last. An encoder with the small stem has no config of timm's."""
-    if has_small_stem(encoder):
+    if encoder.has_small_stem:
         save_tensors(folder / WEIGHTS_FILE, encoder.module.state_dict(), build_file_metadata(encoder))
     else:
-        library, _ = get_library_and_name(encoder)
-        (export_torchvision if library == "torchvision" else export_timm)(encoder, folder)
+        (export_torchvision if encoder.library == "torchvision" else export_timm)(encoder, folder)
     write_json(folder / "config.json", build_hub_config(encoder))
     preprocessing = write_preprocessing(encoder, folder)
     card = write_model_card(encoder, read_stored_scores(encoder.run, encoder.file.name))
@@ -210,7 +207,7 @@ def build_hub_config(encoder: PortableEncoder) -> dict[str, Any]:
     # With this timm's transformers take images of another size than their weights' own.
     any_size = getattr(encoder.module, "dynamic_img_size", False)
     return {
-        "architecture": None if has_small_stem(encoder) else get_library_and_name(encoder)[1],
+        "architecture": None if encoder.has_small_stem else encoder.architecture,
         "num_classes": 0,
         "num_features": encoder.width,
         "pretrained_cfg": {
@@ -225,3 +222,13 @@ def build_hub_config(encoder: PortableEncoder) -> dict[str, Any]:
         },
         **({"model_args": {"dynamic_img_size": True}} if any_size else {}),
     }
+
+
+# By the value of `format`. Each returns the files that it has written.
+EXPORTERS: dict[str, Callable[[PortableEncoder, Path], list[Path]]] = {
+    "torchvision": export_torchvision,
+    "timm": export_timm,
+    "torchscript": export_torchscript,
+    "onnx": export_onnx,
+    "hub": export_hub,
+}

@@ -67,6 +67,22 @@ class PortableEncoder:
     patches: int | None = None  # vectors of an image, where its features are not one vector
 
     @property
+    def library(self) -> str:
+        """Return the library that has the architecture: "torchvision" or "timm"."""
+        config = self.record.config
+        return "timm" if config.method["name"] == "pretrained" or config.backbone.model is not None else "torchvision"
+
+    @property
+    def architecture(self) -> str:
+        """Return the architecture's name in its library."""
+        config = self.record.config
+        return str(config.method["model"]) if config.method["name"] == "pretrained" else config.backbone.title
+
+    @property
+    def has_small_stem(self) -> bool:
+        return self.library == "torchvision" and self.record.config.backbone.small_stem
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """Return the shape of an image's features: (width,), or (patches, width)."""
         return (self.width,) if self.patches is None else (self.patches, self.width)

@@ -33,20 +33,6 @@ SHOWN_RECIPE_KEYS = (
 TIMM_CALL = 'timm.create_model("local-dir:FOLDER", pretrained=True)'
 
 
-def get_library_and_name(encoder: PortableEncoder) -> tuple[str, str]:
-    """Name the library and the architecture there: ("torchvision", "resnet50") or ("timm", "vit_small_...")."""
-    config = encoder.record.config
-    if config.method["name"] == "pretrained":
-        return "timm", str(config.method["model"])
-    if config.backbone.model is not None:
-        return "timm", config.backbone.model
-    return "torchvision", config.backbone.name
-
-
-def has_small_stem(encoder: PortableEncoder) -> bool:
-    return get_library_and_name(encoder)[0] == "torchvision" and encoder.record.config.backbone.small_stem
-
-
 @dataclass(frozen=True)
 class StoredScore:
     """Hold a stored result of all labels, and by method the same of each random encoder that has it."""
@@ -101,7 +87,6 @@ def write_model_card(encoder: PortableEncoder, scores: Sequence[StoredScore]) ->
     """Fill `model_card.md`: Markdown with the front matter that hubs read."""
     about, how, outcome = encoder.record, encoder.preprocessing, encoder.record.outcome
     assert outcome is not None, "the run is finished"
-    library, architecture = get_library_and_name(encoder)
     limits = []
     if about.split.kind not in ("patient", "official", "official_test"):
         limits.append(f"- The split is {about.split.kind}: images of one patient may be on both sides, which flatters.")
@@ -110,12 +95,12 @@ def write_model_card(encoder: PortableEncoder, scores: Sequence[StoredScore]) ->
     template = files("lowres_ssl.inference").joinpath("model_card.md").read_text(encoding="utf-8")
     return Template(template).substitute(
         mark=CARD_MARK,
-        library="" if has_small_stem(encoder) else "library_name: timm\n",
-        title=f"{format_row_name(about)}, {architecture}, {about.config.dataset.title}",
+        library="" if encoder.has_small_stem else "library_name: timm\n",
+        title=f"{format_row_name(about)}, {encoder.architecture}, {about.config.dataset.title}",
         size=how.image_size,
         width=encoder.width,
-        code=f"import timm\n\nmodel = {TIMM_CALL}.eval()" if library == "timm" else format_torchvision_code(encoder),
-        or_timm="" if library == "timm" or has_small_stem(encoder) else f"\nOr with timm: `{TIMM_CALL}`.\n",
+        code=format_loading_code(encoder),
+        or_timm="" if encoder.library == "timm" or encoder.has_small_stem else f"\nOr with timm: `{TIMM_CALL}`.\n",
         channels="Three channels" if how.colour else "Grey, repeated as three channels",
         stored_size=how.stored_size,
         mean=list(how.mean),
@@ -131,15 +116,17 @@ def write_model_card(encoder: PortableEncoder, scores: Sequence[StoredScore]) ->
     )
 
 
-def format_torchvision_code(encoder: PortableEncoder) -> str:
+def format_loading_code(encoder: PortableEncoder) -> str:
+    if encoder.library == "timm":
+        return f"import timm\n\nmodel = {TIMM_CALL}.eval()"
     lines = [
         "import torch, torchvision",
         "from safetensors.torch import load_file",
         "",
-        f"model = torchvision.models.{get_library_and_name(encoder)[1]}()",
+        f"model = torchvision.models.{encoder.architecture}()",
         "model.fc = torch.nn.Identity()",
     ]
-    if has_small_stem(encoder):
+    if encoder.has_small_stem:
         width = encoder.module.get_submodule("conv1").out_channels
         lines += [
             "# The small stem:",
