@@ -1,4 +1,4 @@
-"""Completion for bash, zsh and fish: what the next word on a command line may be.
+"""Complete the last word of a command line in bash, zsh and fish.
 
 Each shell's script hands the line to `lowres-ssl --candidates LINE` and is given a candidate a line. Groups and
 keys come from Hydra's own completion; choices of settings are known from the schemas.
@@ -80,7 +80,7 @@ COMPLETION_SCRIPTS = {"bash": BASH_SCRIPT, "zsh": ZSH_SCRIPT, "fish": FISH_SCRIP
 
 
 def complete_line(line: str, commands: Sequence[str], ask: HydraCompleter) -> list[str]:
-    """What the last word of `line` (from the program's name to the cursor) may become, whole words, in order.
+    """List what the last word of `line` (from the program's name to the cursor) may become, whole words, in order.
 
     `ask`: what Hydra knows of a command, the words before and the word.
     """
@@ -106,7 +106,7 @@ def complete_line(line: str, commands: Sequence[str], ask: HydraCompleter) -> li
 
 
 def split_line(line: str) -> tuple[list[str], str]:
-    """The words before the last one, and that; "" where the next one is about to begin. Quoted as in a shell."""
+    """Split off the last word, "" where the next one is about to begin. Quotes are those of a shell."""
     try:
         words = shlex.split(line)
     except ValueError:  # a quote that is still open
@@ -120,7 +120,7 @@ def filter_by_prefix(word: str, known: Sequence[str]) -> list[str]:
 
 
 def complete_keys(command: str, before: Sequence[str], word: str, ask: HydraCompleter) -> list[str]:
-    """Groups and keys that begin with `word`; what is typed without its section stands without it."""
+    """List the groups and keys that begin with `word`; what is typed without its section stands without it."""
     hints = read_hints(command)
     found = {f"{each}=" for each in filter_by_prefix(word, sorted(get_short_keys(command)[1]))}
     for each in ask(command, before, word):
@@ -133,7 +133,7 @@ def complete_keys(command: str, before: Sequence[str], word: str, ask: HydraComp
 
 
 def complete_values(command: str, before: Sequence[str], key: str, value: str, ask: HydraCompleter) -> list[str]:
-    """What may stand after `key=`; of several values, in a list or for a sweep, the last one is completed."""
+    """List what may stand after `key=`; of several values, in a list or for a sweep, the last one is completed."""
     from lowres_ssl.config.command_schemas import PATH_KEYS
 
     section, short = get_short_keys(command)
@@ -150,7 +150,7 @@ def complete_values(command: str, before: Sequence[str], key: str, value: str, a
 
 
 def read_hints(command: str) -> dict[str, Any]:
-    """The annotation of each key in a command's schema, by the key as it is typed."""
+    """Map each key of a command, as it is typed, to its annotation in the schema."""
     from lowres_ssl.config.command_schemas import SCHEMAS
     from lowres_ssl.config.experiment_schema import iter_keys
 
@@ -158,7 +158,7 @@ def read_hints(command: str) -> dict[str, Any]:
 
 
 def list_setting_values(hint: Any) -> list[str]:
-    """The values of a setting that has a closed set of them; none where any will do, or a group has them."""
+    """List the values of a setting that has a closed set of them; none where any will do, or a group has them."""
     for each in (hint, *get_args(hint)):
         if isinstance(each, EnumMeta):
             return list(each.__members__)
@@ -168,8 +168,8 @@ def list_setting_values(hint: Any) -> list[str]:
 
 
 def complete_files(before: str, word: str) -> list[str]:
-    """Files and folders that begin with `word`, hidden ones only if it begins with a dot; a folder ends with a slash.
-    Names that would break the line are left out."""
+    """List files and folders that begin with `word`, hidden ones only if it begins with a dot; a folder ends with a
+    slash. Names that would break the line are left out."""
     folder, _, start = word.rpartition("/")
     place = Path(folder + "/" if "/" in word else ".").expanduser()
     try:
@@ -183,7 +183,7 @@ def complete_files(before: str, word: str) -> list[str]:
 
 
 def make_hydra_completer(run: Callable[[str], None]) -> HydraCompleter:
-    """Hydra's own completion, asked through its command line. `run`: a command with what stands in `sys.argv`."""
+    """Make a function that asks Hydra's own completion. `run`: runs a command with what stands in `sys.argv`."""
 
     def ask(command: str, before: Sequence[str], word: str) -> list[str]:
         sys.argv = [sys.argv[0], "-sc", "query=fish"]

@@ -63,7 +63,7 @@ where LOWRES_SSL_DATA, LOWRES_SSL_OUTPUTS and LOWRES_SSL_CONF say. Exit codes: 0
 
 
 def main() -> None:
-    """The console script. Ends the process with one of the exit codes above."""
+    """Run the console script, and end the process with one of the exit codes."""
     signal.signal(signal.SIGTERM, raise_terminated)
     try:
         dispatch()
@@ -104,7 +104,7 @@ def dispatch() -> None:
 
 
 def print_completion(what: str, argument: str = "bash") -> None:
-    """How to switch completion on, a shell's script for it, or what that script asks for."""
+    """Print how to switch completion on, a shell's script for it, or what that script asks for."""
     from lowres_ssl.cli.completion import COMPLETION_SCRIPTS, INSTRUCTIONS, complete_line, make_hydra_completer
 
     if what == "--completion":

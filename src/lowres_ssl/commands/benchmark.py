@@ -1,4 +1,4 @@
-"""`lowres-ssl benchmark`: which encoder for my images? Within a given time; interrupted, it answers by what it has."""
+"""Run `lowres-ssl benchmark`: find the best encoder for a set in a given time; interrupted, answer by what is there."""
 
 import signal
 import time
@@ -45,7 +45,7 @@ def main(cfg: DictConfig) -> None:
     doubts = format_leakage_warnings(catalogue, split)
 
     def write_answer(plan: BenchmarkPlan) -> None:
-        """After each rung, so that an answer is there whatever happens."""
+        """Write the answer so far, after each rung: one is there whatever happens."""
         text = "\n".join(list_recommendation_lines(plan, request, doubts)) + "\n"
         write_text(call.file(asked, "answer.txt"), text)
 

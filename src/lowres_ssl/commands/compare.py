@@ -1,4 +1,4 @@
-"""`lowres-ssl compare`: test each method against the better random encoder, and check the paper's claims."""
+"""Run `lowres-ssl compare`: test each method against the better random encoder, and check the paper's claims."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""`lowres-ssl data`: which sets are there and which are not; one of them fetched, verified, divided, prepared."""
+"""Run `lowres-ssl data`: list the data sets; fetch, verify, divide and prepare one of them."""
 
 from omegaconf import DictConfig
 

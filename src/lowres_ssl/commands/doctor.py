@@ -1,4 +1,4 @@
-"""`lowres-ssl doctor`: device, precision, versions, data sets, disk: what would run here."""
+"""Run `lowres-ssl doctor`: print the device, precision, versions, data sets and disk of this machine."""
 
 import shutil
 from pathlib import Path
@@ -51,7 +51,7 @@ def describe_datasets(data_dir: str) -> str:
 
 
 def describe_runs(output_dir: Path) -> str:
-    """How many runs there are, and whether more can be written. Makes no folder that is not there."""
+    """Count the runs, and check that more can be written. Makes no folder that is not there."""
     place = next(folder for folder in (output_dir.absolute(), *output_dir.absolute().parents) if folder.exists())
     free = f"{format_bytes(shutil.disk_usage(place).free)} free"
     try:

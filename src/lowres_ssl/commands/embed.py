@@ -1,4 +1,4 @@
-"""`lowres-ssl embed`: the features of images, by a finished run's encoder."""
+"""Run `lowres-ssl embed`: compute the features of images by a finished run's encoder."""
 
 import re
 from pathlib import Path
@@ -55,13 +55,13 @@ def choose_exclude(typed: list[str] | None, encoder: PortableEncoder) -> list[st
 
 
 def get_output_folder(folder: str | None, below: Path, images: list[str]) -> Path:
-    """Where the files go."""
+    """Choose where the files go."""
     named = re.sub(r"[*?\[\]]", "_", "+".join(Path(each).resolve().name for each in images))
     return Path(folder) if folder is not None else below / named[:MAX_LABEL_LENGTH]
 
 
 def print_written_files(written: WrittenFiles, what: str) -> None:
-    """What was written, and what was left out, on standard output."""
+    """Print what was written and what was left out."""
     print(what)
     print(format_table(None, [[str(path), format_path_size(path)] for path in (*written.files, written.record)]))
     if written.unreadable:

@@ -1,4 +1,4 @@
-"""`lowres-ssl export`: a finished run's encoder for other programs."""
+"""Run `lowres-ssl export`: write a finished run's encoder for other programs."""
 
 from pathlib import Path
 from typing import cast

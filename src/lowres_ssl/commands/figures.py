@@ -1,4 +1,4 @@
-"""`lowres-ssl figures`: the paper's figures from stored runs, as PNG and PDF."""
+"""Run `lowres-ssl figures`: draw the paper's figures from stored runs, as PNG and PDF."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`lowres-ssl init`: look at a folder of images, print what is in it, write a config for it, print a first command."""
+"""Run `lowres-ssl init`: look at a folder of images, print what is in it, write its config, print a first command."""
 
 from dataclasses import fields
 from pathlib import Path

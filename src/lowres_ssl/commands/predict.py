@@ -1,4 +1,4 @@
-"""`lowres-ssl predict`: label images with a probe that a finished run has stored."""
+"""Run `lowres-ssl predict`: label images with a probe that a finished run has stored."""
 
 import json
 from pathlib import Path

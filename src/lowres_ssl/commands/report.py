@@ -1,4 +1,4 @@
-"""`lowres-ssl report`: one HTML file from stored runs."""
+"""Run `lowres-ssl report`: write one HTML file from stored runs."""
 
 from pathlib import Path
 
@@ -43,7 +43,7 @@ def main(cfg: DictConfig) -> None:
 
 
 def read_text_lines(path: Path) -> list[str]:
-    """Its lines that are not blank."""
+    """Read the lines that are not blank. Raises `DataError`."""
     try:
         return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:

@@ -1,4 +1,4 @@
-"""`lowres-ssl runs`: finished and unfinished runs with their scores; what they no longer need, removed."""
+"""Run `lowres-ssl runs`: list the runs with their scores, or remove what they no longer need."""
 
 from pathlib import Path
 

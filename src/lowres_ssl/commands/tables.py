@@ -1,4 +1,4 @@
-"""`lowres-ssl tables`: stored results as tables, printed and written to `folder`."""
+"""Run `lowres-ssl tables`: print stored results as tables, and write them to `folder`."""
 
 from dataclasses import replace
 from pathlib import Path

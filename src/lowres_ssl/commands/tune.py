@@ -1,4 +1,4 @@
-"""`lowres-ssl tune`: batch size and learning rate of the linear evaluation, chosen on validation."""
+"""Run `lowres-ssl tune`: choose batch size and learning rate of the linear evaluation on validation images."""
 
 from pathlib import Path
 

@@ -177,7 +177,7 @@ def check_lookups(cfg: DictConfig) -> None:
 
 
 def record_settings_origin(cfg: DictConfig, config: ExperimentConfig) -> None:
-    """Settings of the linear probe that are numbers in `cfg` were typed: those of the paper's Table 1 are looked up."""
+    """Record where the linear probe's settings come from: numbers in `cfg` were typed, the paper's are looked up."""
     if "linear" not in config.probe:
         return
     linear, composed = config.probe["linear"], cfg.probe.linear
@@ -190,7 +190,7 @@ def record_settings_origin(cfg: DictConfig, config: ExperimentConfig) -> None:
 
 
 def list_texts(value: object, name: str = "") -> Iterator[tuple[str, str]]:
-    """Each text in a plain config, keys of sections among them, with its own key."""
+    """Yield each text in a plain config, keys of sections among them, with its own key."""
     if isinstance(value, str):
         yield name, value
     elif isinstance(value, dict):

@@ -62,7 +62,7 @@ def describe_error(error: BaseException, command: str) -> tuple[str | None, int]
 
 
 def format_missing_choice(text: str) -> str:
-    r"""From "Could not find 'method/x'\n\nAvailable options in 'method':\n\ta\n\tb" to one line."""
+    r"""Shorten "Could not find 'method/x'\n\nAvailable options in 'method':\n\ta\n\tb" into one line."""
     found = re.search(r"'([\w@./-]+)/([^/']*)'", text.removeprefix("In 'hydra/config': "))
     if found is None:
         return " ".join(text.split())

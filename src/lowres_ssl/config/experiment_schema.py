@@ -61,7 +61,7 @@ def has_fact(key: "Field[Any]", fact: Fact) -> bool:
 
 
 def list_keys_with(schema: type, fact: Fact) -> list[str]:
-    """The keys of a schema that have a fact, without those of its sections."""
+    """List the keys of a schema that have a fact, without those of its sections."""
     return [each.name for each in fields(schema) if has_fact(each, fact)]
 
 

@@ -63,7 +63,7 @@ def list_flags() -> frozenset[str]:
 
 
 def add_folder_key(command: str, words: list[str]) -> list[str]:
-    """The words with `folder=` before the first one, if the command takes a folder there and it may be one.
+    """Put `folder=` before the first word, if the command takes a folder there and it may be one.
 
     A word with `=` in it is a folder only if there is one of that name.
     """
@@ -132,7 +132,7 @@ def is_utf8(text: str) -> bool:
 
 
 def quote_text(override: str) -> str:
-    """The override with its value quoted if that is a path or a free text.
+    """Quote the value of an override if that is a path or a free text.
 
     A value that is quoted already is left alone: that is how a sweep over several is typed.
     """
@@ -161,8 +161,8 @@ def expand_home(value: str) -> str:
 
 
 def escape_interpolations(value: Any, kept: re.Pattern[str] | None = None) -> Any:
-    """A stored value as one that OmegaConf reads back as it is: plain objects, and `${` escaped, since a run that
-    somebody else made must not look up our environment. Text that is wholly `kept` stays."""
+    """Turn a stored value into one that OmegaConf reads back as it is: with `${` escaped, since a run that somebody
+    else made must not look up our environment. Text that is wholly `kept` stays."""
     if isinstance(value, dict):
         return {key: escape_interpolations(inner, kept) for key, inner in value.items()}
     if isinstance(value, list):
@@ -173,19 +173,19 @@ def escape_interpolations(value: Any, kept: re.Pattern[str] | None = None) -> An
 
 
 def format_command(*words: str) -> str:
-    """What to type in a shell; `words`: the command and its overrides."""
+    """Format what to type in a shell; `words`: the command and its overrides."""
     return shlex.join(["lowres-ssl", *map(unquote, words)])
 
 
 def unquote(word: str) -> str:
-    """A path or a text without the quotes that `quote_text` gives it when it is typed; others as they are."""
+    """Take off the quotes that `quote_text` gives a path or a text when it is typed; leave other words alone."""
     key, _, value = word.partition("=")
     plain = re.fullmatch(r"'([^'\\$]+)'", value)
     return f"{key}={plain[1]}" if plain and quote_text(f"{key}={plain[1]}") == word else word
 
 
 def quote_value(value: str) -> str:
-    r"""A string Hydra and OmegaConf read back as `value`: quotes escaped, and `${`, which would interpolate."""
+    r"""Quote a text so that Hydra and OmegaConf read it back: quotes escaped, and `${`, which would interpolate."""
     # Backslashes are special to the lexer only before a quote, so only those that stand there are doubled.
     escaped = re.sub(r"""(\\*)('|\Z)""", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), value)
     return f"'{escape_interpolations(escaped)}'"

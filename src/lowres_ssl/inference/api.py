@@ -38,7 +38,8 @@ DEFAULT_BATCH_SIZE = 128  # as for a run's own features
 
 @dataclass(frozen=True)
 class Embeddings:
-    """`ids`: the images' paths below their folder, or places in memory; `features`: float32 [n, D], a row each."""
+    """Hold the features. `ids`: the images' paths below their folder, or places in memory; `features`: float32 [n, D],
+    a row each."""
 
     ids: list[str]
     features: NDArray[np.float32]
@@ -47,8 +48,8 @@ class Embeddings:
 
 @dataclass(frozen=True)
 class Predictions:
-    """`ids`: as of `Embeddings`; `labels`: the class of each; `probabilities`: float64 [n, C], calibrated, a column
-    each of `classes`; `calibration`: how, and their errors before and after."""
+    """Hold what was predicted. `ids`: as of `Embeddings`; `labels`: the class of each; `probabilities`: float64 [n, C],
+    calibrated, a column each of `classes`; `calibration`: how, and their errors before and after."""
 
     ids: list[str]
     labels: list[str]
@@ -59,7 +60,7 @@ class Predictions:
 
 
 class ReadingOptions(TypedDict, total=False):
-    """How `embed` and `predict` read images."""
+    """Hold the options of `embed` and `predict` for reading images."""
 
     batch_size: int
     skip_unreadable: bool
@@ -208,7 +209,7 @@ def predict(
 
 
 def get_sources(given: GivenImages) -> list[str]:
-    """Where the images are, for the record beside written files. Raises `ConfigError` for images in memory."""
+    """Get where the images are, for the record beside written files. Raises `ConfigError` for images in memory."""
     if not given.sources:
         raise ConfigError(
             "folder: got images in memory, whose files could not be told from others'; save what is returned"

@@ -118,7 +118,7 @@ def build_file_metadata(encoder: PortableEncoder) -> dict[str, str]:
 
 
 def export_torchscript(encoder: PortableEncoder, folder: Path) -> list[Path]:
-    """`torch.jit.load("model.pt")`: float32 [B, 3, S, S] -> [B, D]."""
+    """Write what `torch.jit.load("model.pt")` loads: float32 [B, 3, S, S] -> [B, D]."""
     path = folder / "model.pt"
     with atomic_write(path) as file:
         with silence_exporters():  # PyTorch 2.14 calls TorchScript deprecated; what reads it is out there
@@ -130,7 +130,7 @@ def export_torchscript(encoder: PortableEncoder, folder: Path) -> list[Path]:
 
 
 def export_onnx(encoder: PortableEncoder, folder: Path) -> list[Path]:
-    """Input "images", float32 [batch, 3, S, S]; output "features", [batch, D]; all in one file.
+    """Write one file with input "images", float32 [batch, 3, S, S], and output "features", [batch, D].
 
     Raises `ConfigError` where a library is missing, `CheckpointError` if onnxruntime gives other features.
     """

@@ -21,8 +21,8 @@ ARRAYS = "uint8, uint16 or floats from 0 to 1, as [H, W], [H, W, 3], [n, H, W] o
 
 @dataclass(frozen=True)
 class GivenImages:
-    """`files`: each image with its id, in the order given, those of a folder sorted. `sources`: the absolute paths and
-    patterns that were given, none if any image is in memory."""
+    """Hold what was given. `files`: each image with its id, in the order given, those of a folder sorted. `sources`:
+    the absolute paths and patterns that were given, none if any image is in memory."""
 
     files: ImageFiles
     sources: list[str]

@@ -104,7 +104,7 @@ class PortableEncoder:
         return replace(self, preprocessing=replace(self.preprocessing, image_size=image_size))
 
     def features(self, images: Tensor) -> Tensor:
-        """Decoded images, uint8 [B, C, R, R] with R the stored size -> float32 [B, *shape] on the CPU.
+        """Compute features, float32 [B, *shape] on the CPU, of decoded images, uint8 [B, C, R, R], R the stored size.
 
         Raises `TrainingError` for features that are NaN or infinite.
         """
@@ -196,7 +196,8 @@ class StoredProbe:
         return list(self.result.classes)
 
     def __call__(self, features: Tensor) -> tuple[NDArray[np.int64], NDArray[np.floating[Any]]]:
-        """Features float32 [n, D] -> the class of each, a place in `classes`, and calibrated probabilities [n, C]."""
+        """Predict the class of each of the features, float32 [n, D], a place in `classes`, and calibrated probabilities
+        [n, C]."""
         scores = self.fitted.scores(features)
         return scores.argmax(axis=1), self.calibration.apply(scores)
 
@@ -238,7 +239,7 @@ def format_distinct_settings(result: ResultRecord, found: Sequence[tuple[Path, R
 
 
 def get_result_encoder(result: ResultRecord) -> EncoderChoice:
-    """Which of the run's two encoders a result is of."""
+    """Get which of the run's two encoders a result is of."""
     return "last" if result.encoder == "encoder-last.safetensors" else "selected"
 
 

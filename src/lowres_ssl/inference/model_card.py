@@ -58,7 +58,8 @@ def read_stored_scores(run: Run, encoder: str) -> list[StoredScore]:
 
 
 def find_random_runs(run: Run) -> list[tuple[str, Run]]:
-    """The finished runs of random encoders of the same seed on the same images, split and stored alike, by method."""
+    """Find the finished runs of random encoders of the same seed on the same images, split and stored alike; with
+    their methods."""
     wanted, found = get_start_key(run.read()), []
     for each in find_runs(run.folder.parent.parent):
         try:
@@ -174,12 +175,12 @@ def format_training_section(about: RunRecord) -> str:
 
 
 def format_setting(key: str, value: Any) -> str:
-    """A setting as text; of a path the last part alone: the others are this machine's."""
+    """Format a setting; of a path the last part alone: the others are this machine's."""
     return Path(str(value)).name if key.endswith("weights") else str(value)
 
 
 def format_results_section(about: RunRecord, scores: Sequence[StoredScore]) -> str:
-    """A line a probe and metric, as the tables have them."""
+    """Format a line for each probe and metric, as the tables have them."""
     if not scores:
         return f"None stored. `lowres-ssl evaluate run=RUN` makes them, of {about.config.dataset.title}."
     names = [BASELINE_TITLES[start] for start in RANDOM_BASELINES]
