@@ -121,8 +121,6 @@ def test_what_is_no_path_or_quoted_already_is_left_alone(override: str) -> None:
         "dataset=[phantom]",
         "+method=[simclr]",
         "hydra.mode=MULTIRUN",
-        "hydra.run.dir=/tmp/x",
-        "+hydra.callbacks.x._target_=os.system",
         "hydra.callbacks={}",
         "~hydra.callbacks.sweep_end",
         "hydra/callbacks=mine",
@@ -135,16 +133,13 @@ def test_what_is_no_path_or_quoted_already_is_left_alone(override: str) -> None:
         "hydra.searchpath=[file:///tmp]",
         "+method._target_=os.system",
         "+_target_=os.system",
-        "dataset.url=https://me:secret@host/x.zip",
         "++dataset.url='https://host/x.zip?sig=0123456789abcdef'",
-        "--mutirun",
-        "--epochs=3",
     ],
 )
 def test_what_hydra_would_take_otherwise_is_refused(override: str) -> None:
+    """As `test_messages.py` does for some others, with their wording."""
     with pytest.raises(ConfigError) as caught:
         check_overrides("pretrain", ["epochs=1", override])
-    assert "secret" not in str(caught.value)
     assert "0123456789" not in str(caught.value)
 
 
