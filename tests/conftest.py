@@ -10,7 +10,7 @@ import torch
 from hydra import initialize_config_module
 from method_files import METHODS, shrunk
 from threadpoolctl import threadpool_limits
-from tiny_training import noise_store
+from tiny_training import build_tiny_encoder, noise_store
 from torch import Tensor, nn
 
 from lowres_ssl.data.image_store import ImageStore
@@ -18,7 +18,6 @@ from lowres_ssl.device import disable_tf32
 from lowres_ssl.encoders.base import list_fixed_encoders
 from lowres_ssl.methods.base import find_method
 from lowres_ssl.probes.base import Features
-from lowres_ssl.seeding import seed_torch
 
 # Two test processes share two cores.
 torch.set_num_threads(1)
@@ -68,23 +67,7 @@ def trained_method(request: pytest.FixtureRequest) -> dict[str, Any]:
 @pytest.fixture
 def tiny_encoder() -> Callable[[int], nn.Module]:
     """A maker of encoders of three convolutions and 8 features, initialised from a seed."""
-
-    def make(seed: int) -> nn.Module:
-        with seed_torch(seed, "tiny"):
-            encoder = nn.Sequential(
-                nn.Conv2d(3, 8, 3, stride=2, padding=1, bias=False),
-                nn.BatchNorm2d(8),
-                nn.ReLU(),
-                nn.Conv2d(8, 8, 3, stride=2, padding=1, bias=False),
-                nn.BatchNorm2d(8),
-                nn.ReLU(),
-                nn.Conv2d(8, 8, 1, bias=False),
-                nn.AdaptiveAvgPool2d(1),
-                nn.Flatten(),
-            )
-        return encoder.to(memory_format=torch.channels_last)
-
-    return make
+    return build_tiny_encoder
 
 
 @pytest.fixture

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from lowres_ssl.augment.augmentation import Augmentation
 from lowres_ssl.data.image_store import ImageStore
+from lowres_ssl.seeding import seed_torch
 from lowres_ssl.train.optimizers import SGD
 from lowres_ssl.train.state import TrainingOptions
 
@@ -55,6 +57,23 @@ VIEW_SETTINGS = {
     "gamma_strength": 0.5,
 }
 VIEWS = Augmentation(**VIEW_SETTINGS)
+
+
+def build_tiny_encoder(seed: int) -> nn.Module:
+    """An encoder of three convolutions and 8 features, initialised from a seed."""
+    with seed_torch(seed, "tiny"):
+        encoder = nn.Sequential(
+            nn.Conv2d(3, 8, 3, stride=2, padding=1, bias=False),
+            nn.BatchNorm2d(8),
+            nn.ReLU(),
+            nn.Conv2d(8, 8, 3, stride=2, padding=1, bias=False),
+            nn.BatchNorm2d(8),
+            nn.ReLU(),
+            nn.Conv2d(8, 8, 1, bias=False),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+        )
+    return encoder.to(memory_format=torch.channels_last)
 
 
 def noise_store() -> ImageStore:

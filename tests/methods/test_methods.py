@@ -296,7 +296,11 @@ def test_small_crops_pass_together_or_one_by_one(tiny_encoder: Callable[[int], n
     assert [shape[0] for shape in passes[: -len(views)]] == ([8, 12] if joint else [4] * 5)
 
 
-@pytest.mark.parametrize("changes", [{"crop_boundary": 0.01}, {"crop_boundary": 1.0}, {"temperatures": [0.1]}], ids=str)
+@pytest.mark.parametrize(
+    "changes",
+    [{"crop_boundary": 0.01}, {"crop_boundary": 1.0}, {"temperatures": [0.1]}, {"temperatures": [0.1, 0.0]}],
+    ids=str,
+)
 def test_dino_refuses_crops_and_temperatures_that_make_no_sense(changes: Arguments) -> None:
     with pytest.raises(ConfigError, match=f"method.{next(iter(changes))}"):
         of("dino", **changes)

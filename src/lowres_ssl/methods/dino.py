@@ -52,8 +52,8 @@ class DINO(TeacherMethod):
             raise ConfigError(
                 f"method.crop_boundary={crop_boundary}: wanted a share between {SMALLEST_CROP} and 1, such as 0.4"
             )
-        if len(temperatures) != 2:
-            raise ConfigError(f"method.temperatures={temperatures}: wanted two, such as [0.1,0.04]")
+        if len(temperatures) != 2 or not all(temperature > 0 for temperature in temperatures):
+            raise ConfigError(f"method.temperatures={temperatures}: wanted two numbers above 0, such as [0.1,0.04]")
         large, small = ViewKind(1.0, (crop_boundary, 1.0)), ViewKind(small_size, (SMALLEST_CROP, crop_boundary))
         self.kinds = (large, large, *[small] * small_views)
         self.student_temperature, self.teacher_temperature = temperatures

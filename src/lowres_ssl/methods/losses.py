@@ -4,8 +4,8 @@ Each returns a scalar (some their terms as well), computed in float32 at least (
 float16 are widened) with autocast off, whatever the caller runs in. No heads, no encoder, no state: those are in the
 methods.
 
-All raise `ValueError` if the two are not of one shape [B, D], and `ConfigError` if B is below 2 or a temperature is not
-above 0. Shape legend: B batch, D features.
+All raise `ValueError` if the two are not of one shape [B, D]. B is at least 2 and temperatures are above 0: the methods
+check theirs when they are built. Shape legend: B batch, D features.
 """
 
 from collections.abc import Iterator, Mapping
@@ -24,7 +24,6 @@ def nt_xent(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
     For each of the 2B rows i with partner j: -log(exp(s_ij / t) / sum over k != i of exp(s_ik / t)), s the cosine
     similarity; the mean over the 2B. `z1`, `z2`: [B, D], normalised here.
     """
-    check_positive("temperature", temperature)
     with use_full_precision(z1, z2) as (z1, z2):
         batch = len(z1)
         rows = F.normalize(torch.cat((z1, z2)), dim=1)  # [2B, D]
@@ -41,7 +40,6 @@ def dcl(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
     similarity of its two views: NT-Xent with the positive left out of the sum. The mean over both directions and B.
     `z1`, `z2`: [B, D], normalised here.
     """
-    check_positive("temperature", temperature)
     with use_full_precision(z1, z2) as (z1, z2):
         positives, negatives = decoupled_terms(z1, z2, temperature)
         return (negatives - positives / temperature).mean()
@@ -64,8 +62,6 @@ def dclw(
     The weights are constants (detached). The paper's released code departs twice, here by `detach_weights=False` and by
     `symmetric=False`: only the rows of `z1` are compared, with the negatives of both views.
     """
-    check_positive("temperature", temperature)
-    check_positive("sigma", sigma)
     with use_full_precision(z1, z2) as (z1, z2):
         positives, negatives = decoupled_terms(z1, z2, temperature)
         weights = 2 - len(z1) * torch.softmax(positives / sigma, dim=0)  # [B]
@@ -101,7 +97,6 @@ def info_nce(queries: Tensor, keys: Tensor, temperature: float) -> Tensor:
     2 t times the mean over i of -log(exp(q_i k_i / t) / sum over j of exp(q_i k_j / t)); the factor 2 t is the paper's.
     `queries`, `keys`: [B, D], normalised here; the keys are detached. Not symmetrised.
     """
-    check_positive("temperature", temperature)
     with use_full_precision(queries, keys) as (queries, keys):
         logits = F.normalize(queries, dim=1) @ F.normalize(keys.detach(), dim=1).T / temperature  # [B, B]
         own = torch.arange(len(logits), device=logits.device)
@@ -154,8 +149,6 @@ def dino(
     the student and another of the teacher. `student`, `teacher`: scores of K prototypes [B, K], the teacher's without a
     gradient; `centre`: [K], their moving average.
     """
-    check_positive("student_temperature", student_temperature)
-    check_positive("teacher_temperature", teacher_temperature)
     with use_full_precision(student, teacher) as (student, teacher):
         shares = torch.softmax((teacher.detach() - centre) / teacher_temperature, dim=1)
         return -(shares * (student / student_temperature).log_softmax(dim=1)).sum(dim=1).mean()
@@ -176,7 +169,6 @@ def instance(z: Tensor, prototypes: Tensor, numbers: Tensor, temperature: float)
     `prototypes`: a learnt vector for each image [N, D]; both are normalised here. `numbers`: int64 [B], the row of
     `prototypes` that is the image's own.
     """
-    check_positive("temperature", temperature)
     with torch.autocast(z.device.type, enabled=False):
         dtype = torch.promote_types(z.dtype, torch.float32)
         logits = F.normalize(z.to(dtype), dim=1) @ F.normalize(prototypes.to(dtype), dim=1).T / temperature
@@ -227,13 +219,12 @@ def use_full_precision(z1: Tensor, z2: Tensor) -> Iterator[tuple[Tensor, Tensor]
     """The two, checked, in float32 at least, with autocast off for their kind of device."""
     if z1.ndim != 2 or z1.shape != z2.shape:
         raise ValueError(f"wanted two tensors of one shape [B, D], got {list(z1.shape)} and {list(z2.shape)}")
-    if len(z1) < 2:
-        raise ConfigError(f"batch_size={len(z1)}: this loss compares the images of a batch, wanted at least 2; try 64")
     dtype = torch.promote_types(torch.promote_types(z1.dtype, z2.dtype), torch.float32)
     with torch.autocast(z1.device.type, enabled=False):
         yield z1.to(dtype), z2.to(dtype)
 
 
 def check_positive(name: str, value: float) -> None:
+    """Raise `ConfigError` for a method's setting that is not above 0."""
     if not value > 0:
         raise ConfigError(f"method.{name}={value}: wanted a number above 0; try method.{name}=0.1")
