@@ -27,8 +27,8 @@ IN_PLACE_ONLY = {"_fused_adam_", "_fused_sgd_"}
 
 @dataclass(frozen=True)
 class Operation:
-    """What reached the GPU. `kind`: "launch"; "copy", from the host's pinned memory; or "wait", where the host waits
-    for the GPU, as it does for a copy from other memory."""
+    """What reached the GPU. `kind`: "launch"; "copy", from the host's pinned memory or to it; or "wait", where the host
+    waits for the GPU, as it does for a copy from other memory."""
 
     kind: str
     name: str
@@ -58,6 +58,8 @@ class Recorder(TorchDispatchMode):
     def kind_of(self, name: str, args: Any, given: list[Tensor], made: list[Tensor]) -> str:
         if name in ("_to_copy", "copy_") and not all(each.is_cuda for each in given + made):
             source = given[-1] if name == "copy_" else given[0]
+            if source.is_cuda and args[2:] == (True,):  # asked not to wait, of `copy_`
+                return "copy"
             return "copy" if any(source is each for each in self.pinned) else "wait"
         if name in (
             "index",

@@ -271,17 +271,6 @@ def test_a_teacher_drops_nothing_and_normalises_by_its_batch() -> None:
     assert teacher.network[1][1].training
 
 
-def test_dino_keeps_the_teacher_and_counts_its_prototypes() -> None:
-    method, encoder = of("dino"), nn.Linear(FEATURES, FEATURES)
-    method.prepare(encoder)
-    kept = method.encoder_to_keep(encoder)
-    assert kept is not encoder
-    assert torch.equal(kept.weight, encoder.weight)
-    views = [batch(16, seed=number) for number in range(len(method.view_kinds()))]
-    terms = method.loss(method.encode(encoder, views, joint=False), None)
-    assert 1 <= terms["prototypes"].item() <= 12
-
-
 @pytest.mark.parametrize("joint", [True, False])
 def test_small_crops_pass_together_or_one_by_one(tiny_encoder: Callable[[int], nn.Module], joint: bool) -> None:
     """In evaluation mode, where BatchNorm does not see the difference; views of one size share a pass."""
@@ -310,8 +299,3 @@ def test_dino_refuses_crops_and_temperatures_that_make_no_sense(changes: Argumen
 def test_a_momentum_out_of_range_is_refused(momentum: float) -> None:
     with pytest.raises(ConfigError, match=r"method\.momentum"):
         of("byol", momentum=momentum)
-
-
-@pytest.mark.parametrize("name", ["simsiam", "vicreg", "supervised", "byol", "barlow_twins", "tico"])
-def test_methods_that_contrast_nothing_have_no_chance_loss(name: str) -> None:
-    assert of(name).chance_loss(8) is None

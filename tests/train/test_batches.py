@@ -121,12 +121,6 @@ def test_further_kinds_of_views_leave_the_first_two_as_they_are(tiny_store: Imag
     assert all(torch.equal(one, two) for one, two in zip(views[2:], wanted[2:], strict=True))
 
 
-def test_grey_images_are_seen_as_three_equal_channels(tiny_store: ImageStore) -> None:
-    grey = ImageStore(tiny_store.images[:, :1], tiny_store.sizes, tiny_store.ids, tiny_store.path)
-    ((one, _), _), *_ = batches(grey, range(33))
-    assert torch.equal(one, one[:, :1].expand(-1, 3, -1, -1))
-
-
 GROUPS = np.array([0, 0, 0, 1, 1, 2, -1, -1, 3, 3])
 KEYS = hash_image_ids([str(number) for number in range(len(GROUPS))])
 
