@@ -77,8 +77,9 @@ def fit_channels(given: Tensor, wanted: Tensor | None) -> Tensor:
 def choose_part(
     tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor], where: str, asked: str | None
 ) -> Mapping[str, Tensor]:
-    """The tensors by the encoder's own names, which `wanted` has: those of the part that `asked` means, or the only one
-    that fits; those that come nearest where none does. Raises `CheckpointError` for several parts, or another one."""
+    """Choose the tensors by the encoder's own names, which `wanted` has: those of the part that `asked` means, or the
+    only one that fits; those that come nearest where none does. Raises `CheckpointError` for several parts, or another
+    one."""
     if not wanted:
         return tensors
     first = next(iter(wanted))

@@ -31,7 +31,7 @@ def encoder_depends_on_seed(config: ExperimentConfig) -> bool:
 
 
 def init_encoder(config: ExperimentConfig) -> Encoder:
-    """The encoder of `config` as it is initialised, and how many features it has."""
+    """Build the encoder of `config` as it is initialised, and say how many features it has."""
 
     def backbone() -> Encoder:
         return build_encoder(config.backbone, config.seed)
@@ -121,7 +121,7 @@ def take_first_channel(_encoder: nn.Module, inputs: tuple[Tensor, ...]) -> Tenso
 
 
 def build_starting_encoder(config: ExperimentConfig) -> Encoder:
-    """As `init_encoder`, with what the method brings: the weights of a baseline.
+    """Build the encoder as `init_encoder`, with what the method brings: the weights of a baseline.
 
     Raises `ConfigError`, `DataError` or `CheckpointError`; also for an encoder that does not take `image_size`.
     """
@@ -138,8 +138,9 @@ def build_starting_encoder(config: ExperimentConfig) -> Encoder:
 def check_encoder_image_size(
     encoder: nn.Module, image_size: int, name: str, own: int | None, *, share: float = 1.0
 ) -> None:
-    """Some transformers take images of one size only, others of multiples of their patches; fail before any image is
-    read. `own`: the size that the weights were trained with, if known. `share`: of the image size, of smaller views."""
+    """Raise `ConfigError`, before any image is read, for a size that the encoder does not take: some transformers take
+    one size only, others multiples of their patches. `own`: the size that the weights were trained with, if known.
+    `share`: of the image size, of smaller views."""
     size = max(2, round(share * image_size))
     refusal = explain_refused_size(encoder, size)
     if refusal is None:
@@ -172,8 +173,8 @@ def explain_refused_size(encoder: nn.Module, size: int) -> str | None:
 
 
 def get_normalisation(config: ExperimentConfig) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation of the channels: those a baseline's weights were trained with, else the images', of
-    which a grey image takes the first, as its views do."""
+    """Get mean and standard deviation of the channels: those a baseline's weights were trained with, else the images',
+    of which a grey image takes the first, as its views do."""
     baseline = build_fixed_encoder(config.method)
     own = None if baseline is None else baseline.normalisation()
     if own is not None:

@@ -1,4 +1,4 @@
-"""No training on your images: torchvision's supervised ImageNet weights, frozen. The paper's ImgNet+TL."""
+"""Take torchvision's supervised ImageNet weights, frozen: no training on your images. The paper's ImgNet+TL."""
 
 import hashlib
 import re
@@ -16,7 +16,7 @@ from lowres_ssl.errors import ConfigError, DataError, did_you_mean
 
 
 class ImageNetEncoder(FixedEncoder):
-    """Weights of `backbone` by torchvision's name, such as IMAGENET1K_V1, fetched once; or those in a file.
+    """Read weights of `backbone` by torchvision's name, such as IMAGENET1K_V1, fetched once; or those in a file.
 
     The images are normalised with `mean` and `std`, as the weights were trained, whatever the data set's own are.
     """
@@ -57,13 +57,13 @@ def find_imagenet_url(backbone: str, key: str, named: str = "IMAGENET1K_V1") -> 
 
 
 def get_cached_path(url: str, cache: Path) -> Path:
-    """Where `fetch_weights` puts the file of `url`."""
+    """Name the place where `fetch_weights` puts the file of `url`."""
     return cache / url.rsplit("/", 1)[1]
 
 
 def fetch_weights(url: str, cache: Path, key: str = "method.weights") -> Path:
-    """The file of `url` in `cache`, downloaded if it is not there, its bytes those that its name claims (torchvision's
-    names end in the first digits of their SHA-256). Raises `DataError`."""
+    """Return the file of `url` in `cache`, downloaded if it is not there, its bytes those that its name claims
+    (torchvision's names end in the first digits of their SHA-256). Raises `DataError`."""
     path = get_cached_path(url, cache)
     found = re.search(r"-([0-9a-f]{8,})\.", path.name)
     wanted = found.group(1) if found else ""

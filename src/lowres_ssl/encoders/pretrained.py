@@ -1,4 +1,4 @@
-"""No training on your images: any encoder that timm knows (DINO, pathology models, ...), frozen."""
+"""Take any encoder that timm knows (DINO, pathology models, ...), frozen: no training on your images."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,7 +20,7 @@ from lowres_ssl.errors import DataError
 
 
 class TimmEncoder(FixedEncoder):
-    """timm's `model`, without its classifier, with timm's own weights, fetched once, or with those in the file
+    """Build timm's `model`, without its classifier, with timm's own weights, fetched once, or with those in the file
     `weights`.
 
     The images are normalised with `mean` and `std`, null for the model's own. Needs the extra `[timm]`.

@@ -1,10 +1,10 @@
-"""No training: the encoder that the other methods start from at the same seed."""
+"""Train nothing: the encoder that the other methods start from at the same seed."""
 
 from lowres_ssl.encoders.base import FixedEncoder
 
 
 class RandomEncoder(FixedEncoder):
-    """A randomly initialised encoder, as it is. The row every table needs: on small sets it is a strong baseline.
+    """Leave a randomly initialised encoder as it is. The row every table needs: on small sets it is a strong baseline.
 
     What it is depends on the architecture's initialisation. A ResNet's BatchNorm layers have never seen an image: in
     evaluation they use mean 0 and variance 1, so they change nothing, and the size of the activations is that of the

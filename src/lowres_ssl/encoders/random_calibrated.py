@@ -1,4 +1,4 @@
-"""No training: the encoder that the methods start from, its BatchNorm statistics taken from the training images."""
+"""Train nothing: the encoder that the methods start from, its BatchNorm statistics taken from the training images."""
 
 from collections.abc import Iterable
 
@@ -11,7 +11,7 @@ from lowres_ssl.errors import ConfigError
 
 
 class CalibratedRandomEncoder(FixedEncoder):
-    """A randomly initialised encoder whose BatchNorm layers have seen the training images once. No weight is learnt.
+    """Show the training images once to a randomly initialised encoder's BatchNorm layers. No weight is learnt.
 
     A trained encoder normalises with statistics of the images; `random` normalises with mean 0 and variance 1. So part
     of what a method gains over `random` may be these statistics, which cost one forward pass without a gradient. The

@@ -85,7 +85,7 @@ def read_timm_weights(model: str, cache: Path, key: str, by_hand: str) -> dict[s
 
 
 def get_timm_path(model: str, cache: Path) -> Path:
-    """Where `fetch_timm_file` puts the weights of `model`."""
+    """Name the place where `fetch_timm_file` puts the weights of `model`."""
     return cache / f"timm-{model.replace('/', '-').replace(':', '-')}.safetensors"
 
 
@@ -115,7 +115,7 @@ FeatureKind = Literal["pooled", "class_token", "patches"]
 
 
 class ClassToken(nn.Module):
-    """float32 [B, 3, S, S] -> [B, D]: the class token after the last norm of a transformer of timm."""
+    """Take float32 [B, 3, S, S] to [B, D]: the class token after the last norm of a transformer of timm."""
 
     def __init__(self, encoder: nn.Module) -> None:
         super().__init__()
@@ -127,7 +127,7 @@ class ClassToken(nn.Module):
 
 
 class Patches(nn.Module):
-    """float32 [B, 3, S, S] -> [B, P, D]: patches of a transformer, or places of a last feature map, row by row."""
+    """Take float32 [B, 3, S, S] to [B, P, D]: patches of a transformer, or places of a last feature map, row by row."""
 
     def __init__(self, encoder: nn.Module) -> None:
         super().__init__()

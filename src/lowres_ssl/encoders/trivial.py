@@ -1,4 +1,4 @@
-"""No encoder at all: the mean colour and the size of each image. A row that exposes shortcuts."""
+"""Use no encoder at all: the mean colour and the size of each image are a row that exposes shortcuts."""
 
 from collections.abc import Callable
 from typing import ClassVar
@@ -9,8 +9,9 @@ from lowres_ssl.encoders.base import Encoder, FixedEncoder
 
 
 class MeanColourEncoder(FixedEncoder):
-    """The mean of each channel, and the logarithms of the original's height and width, standardised on the training
-    images. What scores well by these is separated by the scanner, the stain or the cropping, and not by the tissue.
+    """Take the mean of each channel, and the logarithms of the original's height and width, standardised on the
+    training images. What scores well by these is separated by the scanner, the stain or the cropping, and not by the
+    tissue.
     """
 
     adds_size: ClassVar[bool] = True
@@ -22,7 +23,7 @@ class MeanColourEncoder(FixedEncoder):
 
 
 class MeanColour(nn.Module):
-    """[B, 3, S, S] -> float32 [B, 3]."""
+    """Average [B, 3, S, S] to float32 [B, 3]."""
 
     def forward(self, images: Tensor) -> Tensor:
         return images.float().mean(dim=(2, 3))

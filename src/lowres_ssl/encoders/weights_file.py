@@ -30,8 +30,8 @@ SAVED_OBJECT = "/data.pkl"  # in the zip that `torch.save` writes
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
-    """A safetensors file. The metadata is one JSON text under "lowres_ssl": several keys would be written in an order
-    that differs from process to process, and the bytes with it."""
+    """Write a safetensors file. The metadata is one JSON text under "lowres_ssl": several keys would be written in an
+    order that differs from process to process, and the bytes with it."""
     text = json.dumps({"schema": TENSORS_VERSION, **metadata}, sort_keys=True, ensure_ascii=False)
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with atomic_write(path) as file:
@@ -39,7 +39,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
 
 
 def load_tensors(path: Path, names: Collection[str] | None = None) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors (those of these names, or all) and metadata of a safetensors file.
+    """Load tensors (those of these names, or all) and metadata of a safetensors file.
 
     Raises `CheckpointError` if it is missing or is none.
     """
@@ -60,7 +60,7 @@ def load_tensors(path: Path, names: Collection[str] | None = None) -> tuple[dict
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of a weights file: safetensors, or what `torch.save` wrote, read with `weights_only=True`.
+    """Load the tensors of a weights file: safetensors, or what `torch.save` wrote, read with `weights_only=True`.
 
     Tensors of nested dicts are named by their keys, "state_dict.conv1.weight", those of a module as its `state_dict()`
     names them. Objects of other classes are read as `Placeholder`. Raises `CheckpointError` for a file without tensors,
@@ -101,7 +101,7 @@ class Placeholder:
 
 
 class DictPlaceholder:
-    """As `Placeholder`, of a class that is a dict, such as Lightning's AttributeDict: its items are kept as well."""
+    """Stand likewise for a class that is a dict, such as Lightning's AttributeDict: its items are kept as well."""
 
     def __new__(cls, *_arguments: object) -> Any:
         return OrderedDict()
@@ -131,7 +131,7 @@ def make_placeholder(named: str) -> tuple[Callable[..., Any], str]:
 
 
 def suggest_conversion(path: Path, error: Exception) -> str:
-    """What to type for a file that PyTorch wrote and that cannot be read without running code; "" for others."""
+    """Say what to type for a file that PyTorch wrote and that cannot be read without running code; "" for others."""
     if "weights_only" not in str(error):  # which PyTorch names where it alone is in the way
         return ""
     is_script = "TorchScript" in str(error)
@@ -170,7 +170,7 @@ def is_machine_error(error: Exception) -> bool:
 
 
 def check_not_compressed(path: Path) -> None:
-    """Raises `ValueError` for a zip that holds more than its own size: PyTorch never compresses, a bomb does."""
+    """Raise `ValueError` for a zip that holds more than its own size: PyTorch never compresses, a bomb does."""
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             if sum(info.file_size for info in archive.infolist()) > path.stat().st_size:

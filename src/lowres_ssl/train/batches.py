@@ -29,7 +29,7 @@ COPY_BLOCK_BYTES = 64 * 2**20  # bytes of host memory through which a store is c
 
 
 class BatchReader:
-    """Rows of a store, int64 [B], to their images, uint8 [B, C, R, R] on the device.
+    """Read rows of a store, int64 [B]: their images, uint8 [B, C, R, R] on the device.
 
     `place`: "host" leaves the store memory-mapped; a batch for a GPU passes through pinned memory, so that its copy
     waits for nothing. "device" copies the whole store to the GPU now; raises `ConfigError` where it does not fit.

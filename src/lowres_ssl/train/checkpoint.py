@@ -23,7 +23,7 @@ RESTART_HINT = "start the run again from scratch with force=true"
 
 
 def save_state(path: Path, state: Mapping[str, Any]) -> None:
-    """Tensors, numbers, strings and containers of them. The state before stays, at `get_previous_path(path)`."""
+    """Write tensors, numbers, strings and containers of them. The state before stays, at `get_previous_path(path)`."""
     with atomic_write(path, keep_previous=True) as file:
         try:
             torch.save({"version": CHECKPOINT_VERSION, **state}, file)
@@ -34,12 +34,12 @@ def save_state(path: Path, state: Mapping[str, Any]) -> None:
 
 
 def list_states(path: Path) -> list[Path]:
-    """The files that `save_state` left at `path`, the newest first; perhaps damaged."""
+    """List the files that `save_state` left at `path`, the newest first; perhaps damaged."""
     return [place for place in (path, get_previous_path(path)) if place.exists()]
 
 
 def load_latest_state(path: Path) -> dict[str, Any] | None:
-    """The newest whole state of those that `save_state` left at `path`; None if there is none.
+    """Load the newest whole state of those that `save_state` left at `path`; None if there is none.
 
     A damaged one is named and removed if the one before is whole. Raises `DamagedError` if none is, else what
     `load_state` raises: one that could not be read for another reason stays.
@@ -61,8 +61,8 @@ def load_latest_state(path: Path) -> dict[str, Any] | None:
 
 
 def read_epochs_done(path: Path) -> int:
-    """How many epochs are done in the state that `load_latest_state` would find, without reading its tensors; 0 if
-    there is none."""
+    """Read how many epochs are done in the state that `load_latest_state` would find, without its tensors; 0 if there
+    is none."""
     for place in list_states(path):
         try:
             with warnings.catch_warnings():
@@ -75,8 +75,8 @@ def read_epochs_done(path: Path) -> int:
 
 
 def load_state(path: Path) -> dict[str, Any]:
-    """What `save_state` wrote, on the CPU. Raises `DamagedError`, `CheckpointError` if it is of another version, or
-    `OSError` and `MemoryError` where the machine is at fault."""
+    """Load what `save_state` wrote, on the CPU. Raises `DamagedError`, `CheckpointError` if it is of another version,
+    or `OSError` and `MemoryError` where the machine is at fault."""
     try:
         check_not_compressed(path)
         with zipfile.ZipFile(path) as archive:
@@ -93,8 +93,8 @@ def load_state(path: Path) -> dict[str, Any]:
 
 
 class CheckpointWriter:
-    """The checkpoints of one training, at `path`. Use it as a context manager: leaving it waits for the last write, and
-    raises what that failed with unless something else is being raised.
+    """Write the checkpoints of one training, at `path`. Use it as a context manager: leaving it waits for the last
+    write, and raises what that failed with unless something else is being raised.
 
     The last good state is never older than `seconds`, or a step: a copy is due so much earlier as the last write took.
     No copy is taken while one is being written. `math.inf`: none is due by itself.
@@ -161,7 +161,7 @@ class CheckpointWriter:
 
 
 def copy_to_host(value: Any) -> Any:
-    """A copy in the host's memory: of tensors, and of what holds them. From a GPU into pinned memory, without waiting:
+    """Copy tensors, and what holds them, into the host's memory. From a GPU into pinned memory, without waiting:
     it is whole once the GPU's current stream has come so far."""
     if isinstance(value, Tensor):
         if value.device.type != "cuda":

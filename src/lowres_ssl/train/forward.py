@@ -24,7 +24,7 @@ TIMED_STEPS = len(MEMORY_FORMATS) * (1 + TIMED_TURNS)
 
 
 class AllGather(torch.autograd.Function):
-    """[B / size, ...] of each process -> [B, ...] of all, in the order of the ranks; with a gradient.
+    """Gather [B / size, ...] of each process to [B, ...] of all, in the order of the ranks; with a gradient.
 
     Each process computes the same loss L of the whole batch, so it knows all of dL/d(embeddings) and keeps its own rows
     of it: backward needs no communication. Carried on through the model it is this process's part of dL/d(weights),
@@ -54,7 +54,7 @@ def gather_outputs(outputs: Outputs, processes: World) -> Outputs:
 
 
 class EncoderAndMethod(nn.Module):
-    """`Method.encode` as one module."""
+    """Wrap `Method.encode` as one module."""
 
     def __init__(self, encoder: nn.Module, method: Method, joint: bool) -> None:
         super().__init__()
@@ -65,7 +65,7 @@ class EncoderAndMethod(nn.Module):
 
 
 class ForwardPass:
-    """Views, [B, 3, S, S] each, to the loss and its terms (scalars), and the embeddings of the first view [B, D].
+    """Take views, [B, 3, S, S] each, to the loss and its terms (scalars), and the first view's embeddings [B, D].
 
     The views are this process's share of the batch; loss, terms and embeddings are those of the whole batch. `labels`,
     int64 [B], are for a method that sees them. With `compute.compiled` it runs by torch.compile, on a GPU with its

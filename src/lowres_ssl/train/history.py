@@ -1,4 +1,4 @@
-"""What the steps of an epoch add up to: one line of the history. Knows no encoder and no loss."""
+"""Add up the steps of an epoch to one line of the history, knowing no encoder and no loss."""
 
 import math
 import time
@@ -14,7 +14,7 @@ MONITORED_EMBEDDINGS = 256
 
 
 def compute_embedding_std(embeddings: Tensor) -> float:
-    """The mean standard deviation of the L2-normalised embeddings [n, D], times sqrt(D).
+    """Compute the mean standard deviation of the L2-normalised embeddings [n, D], times sqrt(D).
 
     1 for directions spread evenly over the sphere, 0 for a single one (Chen and He, SimSiam, 2021, section 4.1).
     """
@@ -23,7 +23,7 @@ def compute_embedding_std(embeddings: Tensor) -> float:
 
 
 def compute_effective_rank(embeddings: Tensor) -> float:
-    """exp of the entropy of the singular values of the centred embeddings [n, D], made to sum to 1; from 1 to n - 1.
+    """Compute exp of the entropy of the centred embeddings' singular values, made to sum to 1; [n, D], from 1 to n - 1.
 
     Roy and Vetterli, The effective rank, 2007; as in RankMe (Garrido et al., 2023, arXiv 2210.02885), but centred.
     0 if all embeddings are the same.
@@ -42,7 +42,7 @@ EpochLog = dict[str, float]
 
 
 class EpochMeter:
-    """Sums over the steps of one epoch, kept on the device, so that no step waits for a number.
+    """Sum over the steps of one epoch, on the device, so that no step waits for a number.
 
     They are float64 and added up step by step, so that looking at them in between, or going on from a checkpoint,
     changes no digit. `seconds`: of the steps, as of the last `stop`; `compile_seconds`: of what was compiled for them,
@@ -63,7 +63,7 @@ class EpochMeter:
         self.started = time.perf_counter() - self.seconds
 
     def leave_out(self, compile_seconds: float) -> None:
-        """The last seconds, so many, were not the steps' but a compiler's."""
+        """Leave out the last seconds, so many, which were not the steps' but a compiler's."""
         self.compile_seconds += compile_seconds
         self.started += compile_seconds
 
@@ -72,7 +72,7 @@ class EpochMeter:
         self.seconds = time.perf_counter() - self.started
 
     def add(self, terms: dict[str, Tensor], embeddings: Tensor) -> None:
-        """One step's loss and its terms (scalars), and the embeddings of its first view [B, D]."""
+        """Add one step's loss and its terms (scalars), and the embeddings of its first view [B, D]."""
         for name, value in terms.items():
             value = value.detach().double()
             self.sums[name] = self.sums[name] + value if name in self.sums else value
@@ -80,11 +80,11 @@ class EpochMeter:
         self.steps += 1
 
     def means(self) -> EpochLog:
-        """The mean of each term over the steps so far. Waits for the device."""
+        """Compute the mean of each term over the steps so far. Waits for the device."""
         return {name: float(total) / self.steps for name, total in self.sums.items()}
 
     def line(self, *, epoch: int, views: int, learning_rate: float) -> EpochLog:
-        """The epoch's line of the history. `views`: how many were made in it."""
+        """Build the epoch's line of the history. `views`: how many were made in it."""
         embeddings = torch.cat(list(self.embeddings))[-MONITORED_EMBEDDINGS:].cpu()
         return {
             "epoch": epoch,
@@ -98,7 +98,7 @@ class EpochMeter:
         }
 
     def state(self) -> dict[str, Any]:
-        """For a checkpoint."""
+        """List what a checkpoint holds of it."""
         seconds = {"seconds": self.seconds, "compile_seconds": self.compile_seconds}
         return {"steps": self.steps, **seconds, "sums": dict(self.sums), "embeddings": list(self.embeddings)}
 

@@ -1,4 +1,4 @@
-"""The training loop: views of each image, the method's loss, a step. Every epoch enters the history; any step resumes.
+"""Train in a loop: views of each image, the method's loss, a step. Every epoch enters the history; any step resumes.
 
 It knows no folder beyond the checkpoint it is given, and labels only if it is given them, for a supervised method.
 Every draw of a view derives from (seed, epoch, image), the order of the images from (seed, epoch), what a model drops

@@ -20,7 +20,7 @@ SHARED_SETTINGS = ("momentum", "weight_decay", "decay_norm_and_bias")  # keys be
 
 @dataclass(frozen=True, kw_only=True)
 class Optimizer(ABC):
-    """Settings of an optimiser. Without `decay_norm_and_bias`, weight decay reaches matrices and kernels only."""
+    """Hold an optimiser's settings. Without `decay_norm_and_bias`, weight decay reaches matrices and kernels only."""
 
     weight_decay: float
     decay_norm_and_bias: bool
@@ -49,7 +49,7 @@ class Optimizer(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class SGD(Optimizer):
-    """Stochastic gradient descent with momentum, PyTorch's."""
+    """Set up PyTorch's stochastic gradient descent with momentum."""
 
     momentum: float
 
@@ -70,7 +70,7 @@ class SGD(Optimizer):
 
 @dataclass(frozen=True, kw_only=True)
 class AdamW(Optimizer):
-    """Adam with decoupled weight decay, PyTorch's: Loshchilov and Hutter, 2019 (arXiv 1711.05101)."""
+    """Set up PyTorch's Adam with decoupled weight decay: Loshchilov and Hutter, 2019 (arXiv 1711.05101)."""
 
     beta1: float
     beta2: float
@@ -83,7 +83,7 @@ class AdamW(Optimizer):
 
 @dataclass(frozen=True, kw_only=True)
 class LARS(Optimizer):
-    """Layer-wise adaptive rate scaling, see `LayerwiseSGD`. `trust_coefficient`: eta in the paper."""
+    """Set up layer-wise adaptive rate scaling, see `LayerwiseSGD`. `trust_coefficient`: eta in the paper."""
 
     momentum: float
     trust_coefficient: float

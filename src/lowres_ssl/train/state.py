@@ -29,7 +29,7 @@ ReadBatch = Callable[[NDArray[np.int64]], Tensor]  # rows of a store [B] to thei
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """How to train; `conf/recipe/*.yaml` explains each. `joint`: all views of a size in one forward pass."""
+    """Say how to train; `conf/recipe/*.yaml` explains each. `joint`: all views of a size in one forward pass."""
 
     epochs: int
     batch_size: int
@@ -45,7 +45,7 @@ class TrainingOptions:
     views_per_image: int = 2  # of the method, in a step
 
     def steps_per_epoch(self, images: int) -> int:
-        """Raises `ConfigError` if there would be none."""
+        """Count the steps of an epoch. Raises `ConfigError` if there would be none."""
         full, rest = divmod(images, self.batch_size)
         # A batch of one image has nothing to be compared with.
         steps = full + int(self.keep_last_batch and rest > 1)
@@ -64,7 +64,7 @@ class TrainingOptions:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """The images to train on: `rows` of the store, int64 [n].
+    """Name the images to train on: `rows` of the store, int64 [n].
 
     `views`: the augmentation of each epoch. `labels`: int64 [N], one a row of the store, for a method that takes them,
     else None. `place`: where the images are, see `BatchReader`. `groups`: int64 [N], the patient of each row of the
@@ -81,7 +81,7 @@ class TrainingData:
 
 @dataclass(frozen=True)
 class Execution:
-    """What a training runs on: this process's device, and the `processes` that share each batch, all called alike.
+    """Say what a training runs on: this process's device, and the `processes` that share each batch, all called alike.
 
     `sync_batch_norm`: BatchNorm's statistics are the whole batch's, on GPUs. `preemption`: the signal by which a
     scheduler asks for its machine.
@@ -109,7 +109,7 @@ class TrainingObserver:
 
 @dataclass(frozen=True)
 class BestEncoder:
-    """The encoder's weights after `epoch` epochs, and the validation KNN accuracy they had; of a method that sees
+    """Keep the encoder's weights after `epoch` epochs, and the validation KNN accuracy they had; of a method that sees
     labels its own as well, since they are the encoder's classifier."""
 
     epoch: int
@@ -120,9 +120,10 @@ class BestEncoder:
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What training came to. `encoder`: the one to keep as of the last epoch. `best`: the one that validation scored
-    highest, if any was scored. `compute`: as it was, for example in the layout of a checkpoint, or uncompiled where
-    it could not be compiled. `chance_loss`: the mean over an epoch's batches, None where nothing is contrasted."""
+    """Hold what training came to. `encoder`: the one to keep as of the last epoch. `best`: the one that validation
+    scored highest, if any was scored. `compute`: as it was, for example in the layout of a checkpoint, or uncompiled
+    where it could not be compiled. `chance_loss`: the mean over an epoch's batches, None where nothing is
+    contrasted."""
 
     encoder: nn.Module
     history: list[EpochLog]
@@ -132,7 +133,7 @@ class TrainingResult:
 
 
 class TrainingState:
-    """What a training carries from step to step: model, optimiser and scaler, and how far it is. A checkpoint is all of
+    """Carry from step to step model, optimiser and scaler of a training, and how far it is. A checkpoint is all of
     it, and no generator's state, since no draw needs one.
 
     `epoch`: how many are done; `meter`: sums over the steps of the next one; `history`: a line an epoch; `layout`: of
@@ -191,7 +192,7 @@ class TrainingState:
         return line
 
     def check_finite(self, options: TrainingOptions, execution: Execution, *, weights: bool = False) -> None:
-        """Raises `TrainingError` if the mean of a term in this epoch, or with `weights` one of the model's, is NaN or
+        """Raise `TrainingError` if the mean of a term in this epoch, or with `weights` one of the model's, is NaN or
         infinite in any process."""
         means = self.meter.means()
         bad = next((f"the {term}" for term, mean in means.items() if not math.isfinite(mean)), None)

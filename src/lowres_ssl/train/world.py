@@ -40,8 +40,9 @@ CONNECTION_ERRORS = "gloo|nccl|connection (closed|reset)|broken pipe"  # PyTorch
 
 @dataclass(frozen=True)
 class World:
-    """This process (`rank`, from 0) among the `size` that share a run. `local_rank`: its place on its machine, and so
-    its GPU, among `local_size`. `store`: the keys through which they agree before they connect; None if it is alone."""
+    """Place this process (`rank`, from 0) among the `size` that share a run. `local_rank`: its place on its machine,
+    and so its GPU, among `local_size`. `store`: the keys through which they agree before they connect; None if
+    alone."""
 
     rank: int = 0
     size: int = 1
@@ -78,7 +79,7 @@ class World:
         return look > 0, save > 0, number > 0
 
     def check_batch(self, batch_size: int) -> None:
-        """Raises `ConfigError` unless each rank gets the same share of a batch, of two images at least."""
+        """Raise `ConfigError` unless each rank gets the same share of a batch, of two images at least."""
         if batch_size % self.size or batch_size < 2 * self.size:
             raise ConfigError(
                 f"batch_size={batch_size}: is shared by {self.size} processes, wanted a multiple of {self.size}, at "
