@@ -68,10 +68,7 @@ def simulated(gain: float, seeds: int, spread: float, given: Any) -> Simulated:
         _, validated = drawn(random, given.validation, moved)
         counts, accuracies = drawn(random, given.test, moved)
         chosen = 1 + int(validated[1:, 0].argmax())  # by the first seed, as at the last rung
-        parts = {
-            str(entry): MethodCounts(own, tuple(range(seeds))).make_part(accuracy=1.0)
-            for entry, own in enumerate(counts)
-        }
+        parts = {str(entry): MethodCounts(own).make_part(accuracy=1.0) for entry, own in enumerate(counts)}
         parts = {entry: parts[entry] for entry in ("0", str(chosen))}
         (first,) = compare_pairs(parts, [(str(chosen), "0")])
         named.append(first.is_better and chosen == 1)

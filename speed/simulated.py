@@ -91,7 +91,7 @@ class World:
     def scored(self, random: np.random.Generator, methods: int, better: float = 0.0) -> dict[int, MethodCounts]:
         """As `draw`, by the number of the method; all with the same seeds."""
         counts, _ = self.draw(random, methods, better)
-        return {number: MethodCounts(own, tuple(range(self.seeds))) for number, own in enumerate(counts)}
+        return {number: MethodCounts(own) for number, own in enumerate(counts)}
 
     def truth(self, name: str, shift: float | None = None) -> float:
         """The metric on endless images; mean over seeds, or of the one seed with this shift."""

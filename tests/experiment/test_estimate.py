@@ -19,7 +19,7 @@ from lowres_ssl.device import DevicePrecision
 from lowres_ssl.experiment import estimate
 from lowres_ssl.experiment.estimate import estimate_training_seconds
 from lowres_ssl.methods.base import build_method
-from lowres_ssl.runs.expectation import TIME_SHOWN_LATER, describe_training
+from lowres_ssl.runs.history import TIME_SHOWN_LATER, describe_training
 from lowres_ssl.runs.run import Run
 from lowres_ssl.train.world import SINGLE_PROCESS, World
 

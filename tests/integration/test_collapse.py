@@ -13,7 +13,7 @@ from lowres_ssl.data.image_store import ImageStore
 from lowres_ssl.experiment.plan import build_training_setup
 from lowres_ssl.methods.base import Method, build_method, find_method
 from lowres_ssl.registry import list_available
-from lowres_ssl.runs.collapse import judge_history
+from lowres_ssl.runs.history import judge_history
 from lowres_ssl.runs.records import RunOutcome
 from lowres_ssl.train.loop import pretrain
 from lowres_ssl.train.state import Execution, TrainingData

@@ -49,8 +49,10 @@ def with_fewer_labels(folder: Path, entries: Sequence[str] = tuple(ENTRIES)) -> 
 
 
 def compared(folder: Path) -> ComparisonFindings:
-    (column,) = select_columns(read_index(folder)[0], ResultFilters())
-    return compare_methods(column, "accuracy", "best", imagenet="imagenet", draws=200)
+    (column,) = select_columns(read_index(folder)[0], filters := ResultFilters())
+    return compare_methods(
+        column, "accuracy", "best", imagenet="imagenet", draws=200, reference=["bar"], filters=filters
+    )
 
 
 def runs(folder: Path) -> str:

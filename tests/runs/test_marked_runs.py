@@ -9,7 +9,7 @@ import pytest
 from stored_runs import OUTCOME, made_up_config, made_up_record, made_up_run
 
 from lowres_ssl.errors import CheckpointError
-from lowres_ssl.runs.collapse import (
+from lowres_ssl.runs.history import (
     FALLING_STD,
     MIN_EFFECTIVE_RANK,
     MIN_EMBEDDING_STD,
@@ -22,6 +22,7 @@ from lowres_ssl.runs.records import RunRecord
 from lowres_ssl.runs.run import Run
 
 BELOW, ABOVE = MIN_EMBEDDING_STD - 0.01, MIN_EMBEDDING_STD + 0.01
+CHANCE = math.log(126)  # of 64 images, with two views each
 NOT_CONTRASTIVE = made_up_record(outcome=OUTCOME)
 
 
@@ -42,72 +43,49 @@ def lines(
     return [{"epoch": float(epoch), **dict(zip(names, numbers, strict=True))} for epoch, numbers in epochs]
 
 
-def marked(history: Sequence[dict[str, float]], record: RunRecord) -> list[str]:
-    return [key for key, is_marked in judge_history(history, record).items() if is_marked]
-
-
-def contrastive(temperature: float = 0.1, chance: float = math.log(126)) -> RunRecord:
+def contrastive(temperature: float = 0.1, chance: float = CHANCE) -> RunRecord:
     config = replace(made_up_config(), method={"name": "dcl", "temperature": temperature})
     return made_up_record(config=config, outcome=replace(OUTCOME, chance_loss=chance))
 
 
 @pytest.mark.parametrize(
-    ("loss", "learnt_nothing"),
-    [(4.779, True), (5.015, True), (0.971 * math.log(126), True), (0.969 * math.log(126), False), (2.165, False)],
-)
-def test_contrastive_loss_near_chance_or_above_it_has_learnt_nothing(loss: float, learnt_nothing: bool) -> None:
-    """The first is DCL with the views of `any` on the phantom, the last with those of `histology`."""
-    found = marked(lines([0.63, 0.2, 0.2], losses=[5.0, 4.8, loss]), contrastive())
-    assert found == ["learnt_nothing"] * learnt_nothing
-
-
-def test_last_epochs_loss_counts_alone() -> None:
-    assert marked(lines([0.5, 0.7], losses=[4.8, 3.0]), contrastive()) == []
-    assert marked(lines([0.5, 0.7], losses=[3.0, 4.8]), contrastive()) == ["learnt_nothing"]
-
-
-@pytest.mark.parametrize(("gain", "learnt_nothing"), [(0.005, True), (0.015, False)])
-def test_at_a_high_temperature_a_small_gain_is_all_there_is(gain: float, learnt_nothing: bool) -> None:
-    loss = math.log(126) - gain  # of 0.1, which a pair that is more alike than the negatives by 1 would gain
-    assert marked(lines([0.9], losses=[loss]), contrastive(temperature=10.0)) == ["learnt_nothing"] * learnt_nothing
-
-
-def test_contrastive_spread_that_dips_on_its_way_is_no_collapse() -> None:
-    dipped = lines([0.56, 0.447], losses=[4.028, 3.454])  # DCL on the phantom, which then rises to 0.8
-    assert marked(dipped, contrastive(chance=math.log(62))) == []
-
-
-@pytest.mark.parametrize(
-    ("spreads", "collapsed"),
+    ("history", "record", "wanted"),
     [
-        ([0.97, 0.9, 0.45, 0.4, 0.35, 0.28], True),
-        ([0.45, 0.28], True),
-        ([0.97, 0.65, 0.6, 0.55], False),  # falling, but not low
-        ([0.3, 0.2, 0.25, 0.3, 0.35, 0.4], False),  # low, but rising
-        ([0.76, 0.47, 0.35, 0.325, 0.32, 0.32], False),  # low, and level by now
-        ([0.9, 0.2, 0.1, 0.05, 0.05, 0.05], True),  # at the bottom, where nothing falls any more
-        ([0.05, 0.06, 0.07], True),
-        ([0.4], False),  # one epoch does not fall
+        # The loss of the last epoch alone, at chance or above it: DCL on the phantom with the views of `any` and of
+        # `histology`.
+        (lines([0.63, 0.2, 0.2], losses=[5.0, 4.8, 4.779]), contrastive(), ["learnt_nothing"]),
+        (lines([0.63, 0.2, 0.2], losses=[5.0, 4.8, 2.165]), contrastive(), []),
+        (lines([0.5, 0.7], losses=[3.0, 5.015]), contrastive(), ["learnt_nothing"]),
+        (lines([0.5, 0.7], losses=[3.0, 0.971 * CHANCE]), contrastive(), ["learnt_nothing"]),
+        (lines([0.5, 0.7], losses=[4.8, 0.969 * CHANCE]), contrastive(), []),
+        # At a high temperature a pair that is more alike than the negatives by 1 gains 0.1.
+        (lines([0.9], losses=[CHANCE - 0.005]), contrastive(temperature=10.0), ["learnt_nothing"]),
+        (lines([0.9], losses=[CHANCE - 0.015]), contrastive(temperature=10.0), []),
+        # A contrastive spread that dips on its way: DCL on the phantom, which then rises to 0.8.
+        (lines([0.56, 0.447], losses=[4.028, 3.454]), contrastive(chance=math.log(62)), []),
+        # A spread that is low and falls, or is at the bottom.
+        (lines([0.97, 0.9, 0.45, 0.4, 0.35, 0.28]), NOT_CONTRASTIVE, ["collapsed"]),
+        (lines([0.45, 0.28]), NOT_CONTRASTIVE, ["collapsed"]),
+        (lines([0.9, 0.2, 0.1, 0.05, 0.05, 0.05]), NOT_CONTRASTIVE, ["collapsed"]),
+        (lines([0.05, 0.06, 0.07]), NOT_CONTRASTIVE, ["collapsed"]),
+        (lines([0.97, 0.65, 0.6, 0.55]), NOT_CONTRASTIVE, []),  # falling, but not low
+        (lines([0.3, 0.2, 0.25, 0.3, 0.35, 0.4]), NOT_CONTRASTIVE, []),  # low, but rising
+        (lines([0.76, 0.47, 0.35, 0.325, 0.32, 0.32]), NOT_CONTRASTIVE, []),  # low, and level by now
+        (lines([0.4]), NOT_CONTRASTIVE, []),  # one epoch does not fall
+        # VICReg on chest X-rays, whose embeddings share a large mean: falling, in many directions.
+        (lines([0.76, 0.47, 0.35], [234.6, 232.4, 224.9]), NOT_CONTRASTIVE, []),
+        # Few directions, whatever their spread: SimSiam without predictor, whose spread comes back a little.
+        (lines([0.48, 0.35, 0.3, 0.44], [4.5, 2.4, 3.6, 2.4]), NOT_CONTRASTIVE, ["collapsed"]),
+        (lines([0.48, 0.35, 0.3, 0.44], [4.5, 2.4, 3.6, 2.4]), contrastive(), ["collapsed"]),
+        (lines([0.9, 0.9], [1.0, 1.0]), NOT_CONTRASTIVE, ["collapsed"]),
+        (lines([0.9, 0.9], MIN_EFFECTIVE_RANK + 0.1), NOT_CONTRASTIVE, []),
+        (lines([0.9] * 4, [2.0, 2.0, 20.0, 20.0]), NOT_CONTRASTIVE, []),  # it was, and is no longer
     ],
 )
-def test_spread_that_is_low_and_falls_is_a_collapse(spreads: list[float], collapsed: bool) -> None:
-    assert marked(lines(spreads), NOT_CONTRASTIVE) == ["collapsed"] * collapsed
-
-
-def test_spread_that_falls_in_many_directions_is_no_collapse() -> None:
-    """VICReg on chest X-rays, whose embeddings share a large mean: after its third epoch, from which on it is level."""
-    history = lines([0.76, 0.47, 0.35], [234.6, 232.4, 224.9])
-    assert marked(history, NOT_CONTRASTIVE) == []
-
-
-def test_few_directions_are_a_collapse_whatever_their_spread() -> None:
-    """SimSiam without predictor: the spread comes back a little, but lies in two or three directions."""
-    spreads, ranks = [0.48, 0.35, 0.3, 0.44], [4.5, 2.4, 3.6, 2.4]
-    for record in (NOT_CONTRASTIVE, contrastive()):
-        assert marked(lines(spreads, ranks), record) == ["collapsed"]
-    assert marked(lines([0.9, 0.9], [1.0, 1.0]), NOT_CONTRASTIVE) == ["collapsed"]
-    assert marked(lines([0.9, 0.9], MIN_EFFECTIVE_RANK + 0.1), NOT_CONTRASTIVE) == []
-    assert marked(lines([0.9] * 4, [2.0, 2.0, 20.0, 20.0]), NOT_CONTRASTIVE) == []  # it was, and is no longer
+def test_marks_are_those_of_the_history(
+    history: Sequence[dict[str, float]], record: RunRecord, wanted: list[str]
+) -> None:
+    assert [key for key, is_marked in judge_history(history, record).items() if is_marked] == wanted
 
 
 def test_where_an_epoch_was_selected_that_one_tells(run: Run) -> None:

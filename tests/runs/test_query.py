@@ -1,6 +1,7 @@
 """Which stored results meet in a column: what is refused, with what to type, and how the batch size is chosen."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from stored_runs import made_up_run
@@ -136,31 +137,27 @@ def test_settings_of_two_probes_are_chosen_one_after_the_other(tmp_path: Path) -
     assert len(columns(tmp_path, settings="k=5,settings_from=tuned")) == 2
 
 
-def test_what_was_tuned_twice_for_a_run_is_not_chosen_by_its_rate(tmp_path: Path) -> None:
-    results = [
-        made_up_run(tmp_path, probe="linear", settings={"settings_from": "tuned", "learning_rate": rate})
-        for rate in (0.2, 0.3)
-    ]
-    with pytest.raises(ConfigError, match=r"is there twice.* move one of the two out of output_dir$") as refused:
-        cell(tmp_path)
-    assert all(str(result) in str(refused.value) for result in results)
+TUNED = {"settings_from": "tuned"}
 
 
-def test_duplicated_run_is_refused_with_both_names(tmp_path: Path) -> None:
-    made_up_run(tmp_path, learning_rate=0.1)
-    made_up_run(tmp_path, learning_rate=0.2)
-    runs = [path.name for path in (tmp_path / "pretrain").iterdir()]
-    with pytest.raises(ConfigError, match="seed 0 is there twice") as refused:
+@pytest.mark.parametrize(
+    ("both", "hint"),
+    [
+        ([{"learning_rate": 0.1}, {"learning_rate": 0.2}], r"\S+ and \S+; move one of the two out of output_dir"),
+        ([{"precision": "fp32"}, {"precision": "bf16"}], ".* type precision=bf16 or precision=fp32"),
+        (  # what was tuned twice for a run is not chosen by its rate
+            [{"probe": "linear", "settings": TUNED | {"learning_rate": rate}} for rate in (0.2, 0.3)],
+            r"\S+ and \S+; move one of the two out of output_dir",
+        ),
+    ],
+)
+def test_run_that_is_there_twice_is_refused_with_both_names(
+    tmp_path: Path, both: list[dict[str, Any]], hint: str
+) -> None:
+    runs = [made_up_run(tmp_path, **about).parent.name for about in both]
+    with pytest.raises(ConfigError, match=f"seed 0 is there twice: {hint}$") as refused:
         cell(tmp_path)
     assert all(run in str(refused.value) for run in runs)
-
-
-def test_duplicate_of_another_precision_names_the_key(tmp_path: Path) -> None:
-    made_up_run(tmp_path)
-    made_up_run(tmp_path, precision="bf16")
-    with pytest.raises(ConfigError, match=r"type precision=bf16 or precision=fp32$"):
-        cell(tmp_path)
-    assert cell(tmp_path, precision="bf16").seeds == [0]
 
 
 def test_batch_size_is_chosen_on_validation_and_never_on_test(tmp_path: Path) -> None:
@@ -170,12 +167,9 @@ def test_batch_size_is_chosen_on_validation_and_never_on_test(tmp_path: Path) ->
     best = cell(tmp_path)
     assert (best.batch_size, best.seeds, best.notes) == (64, [0, 1], ())
     assert cell(tmp_path, batch_size=16).batch_size == 16
-
-
-def test_of_equal_batch_sizes_the_smaller_is_taken(tmp_path: Path) -> None:
-    for batch_size in (64, 16, 32):
-        made_up_run(tmp_path, batch_size=batch_size, validation_accuracy=0.7)
-    assert cell(tmp_path).batch_size == 16
+    for seed in (0, 1):
+        made_up_run(tmp_path, batch_size=32, seed=seed, validation_accuracy=0.8)
+    assert cell(tmp_path).batch_size == 32, "of equals the smaller"
 
 
 def test_batch_size_without_all_seeds_is_left_out_with_a_note(tmp_path: Path) -> None:
@@ -251,10 +245,13 @@ def test_seeds_that_were_trained_otherwise_are_not_averaged(tmp_path: Path) -> N
 
 def test_predictions_of_a_cell_are_a_row_a_seed(tmp_path: Path) -> None:
     for seed in (1, 0):
-        made_up_run(tmp_path, seed=seed, images=4, predictions=[seed, 1, 0, 1])
+        made_up_run(
+            tmp_path, seed=seed, images=4, predictions=[seed, 1, 0, 1], groups=["ward b", "", "ward a", "ward b"]
+        )
     said = cell(tmp_path).tested
     assert said.predictions.tolist() == [[0, 1, 0, 1], [1, 1, 0, 1]]
     assert said.labels.tolist() == [0, 1, 0, 1]
+    assert said.groups.tolist() == [0, -1, 1, 0]
     assert said.classes == ("benign", "malignant")
     assert [result.config.seed for result in said.results] == [0, 1]
 

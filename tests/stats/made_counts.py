@@ -4,6 +4,16 @@ import numpy as np
 
 from lowres_ssl.stats.intervals import Counts
 from lowres_ssl.stats.paired_tests import ContrastPart, MethodCounts
+from speed.simulated import World, alike, unlike
+
+REPETITIONS = 400
+LEAST = 0.92  # of intervals called 95%: three standard errors of a simulation with so many repetitions
+WORLDS = {
+    "three seeds": World(alike(40, 5), seeds=3),
+    "three seeds that differ much": World(alike(40, 5), seeds=3, seed=0.5),
+    "two seeds that err on other images": World(alike(150, 1), seeds=2, seed=0.1, noise=0.8),
+    "groups of very different size": World(unlike(30), seeds=3),
+}
 
 
 def count_right(*right: int, images: int = 400) -> Counts:
@@ -17,5 +27,4 @@ def count_right(*right: int, images: int = 400) -> Counts:
 
 def part(*right: int, images: int = 400, depends_on_seed: bool = True) -> ContrastPart:
     """The same by accuracy."""
-    counts = MethodCounts(count_right(*right, images=images), tuple(range(len(right))), depends_on_seed)
-    return counts.make_part(accuracy=1.0)
+    return MethodCounts(count_right(*right, images=images), depends_on_seed).make_part(accuracy=1.0)

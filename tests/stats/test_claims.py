@@ -17,7 +17,7 @@ def scored(*right: tuple[int, int], seeds: int = 3, depends_on_seed: bool = True
     counts = np.zeros((seeds, len(places), 2, 2), dtype=np.int64)
     for group, (label, guess) in enumerate(places):
         counts[:, group, label, guess] = 1
-    return MethodCounts(counts, tuple(range(seeds)), depends_on_seed)
+    return MethodCounts(counts, depends_on_seed)
 
 
 def cell(share: float, seeds: int = 3, *, depends_on_seed: bool = True) -> MethodCounts:

@@ -231,10 +231,10 @@ def decide(
         gain=gain,
         over_frozen=others[0] if others else None,
         fresh_gain=compute_fresh_gain(cells[finalist], cells[start]) if finalist is not None else None,
-        intervals={entry: compute_interval(own.terms[0].counts, DECISION_METRIC) for entry, own in test.items()},
+        intervals={entry: compute_interval(own.counts, DECISION_METRIC) for entry, own in test.items()},
         against_shortcut=shortcut,
-        images=int(test[start].terms[0].counts[0].sum()),
-        validation_images=int(validation[start].terms[0].counts[0].sum()),
+        images=int(test[start].counts[0].sum()),
+        validation_images=int(validation[start].counts[0].sum()),
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from lowres_ssl.benchmark.decision import SHORTCUT_BASELINE, Comparison, Decision, decide, read_validation_scores
 from lowres_ssl.benchmark.schedule import Race, get_start
 from lowres_ssl.console import format_table, pluralise
-from lowres_ssl.runs.collapse import RUN_MARKS
+from lowres_ssl.runs.history import RUN_MARKS
 from lowres_ssl.runs.query import ResultColumn
 from lowres_ssl.stats.intervals import TOO_FEW_GROUPS_NOTE
 from lowres_ssl.stats.paired_tests import MIN_POOLED_SEEDS, Difference

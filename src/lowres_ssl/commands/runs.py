@@ -8,8 +8,7 @@ from lowres_ssl.config.check import read_config
 from lowres_ssl.config.command_schemas import RunsConfig
 from lowres_ssl.console import log_warning
 from lowres_ssl.reporting.tables.formats import format_frame_as_csv
-from lowres_ssl.runs.cleanup import remove_leftovers
-from lowres_ssl.runs.index import format_run_table, read_index
+from lowres_ssl.runs.index import format_run_table, read_index, remove_leftovers
 
 
 def main(cfg: DictConfig) -> None:

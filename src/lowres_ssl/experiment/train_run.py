@@ -40,8 +40,7 @@ from lowres_ssl.experiment.plan import (
 from lowres_ssl.experiment.scores import compute_objective, score_and_print
 from lowres_ssl.io.locks import Lock
 from lowres_ssl.methods.base import build_method
-from lowres_ssl.runs.collapse import RUN_MARKS, find_run_marks
-from lowres_ssl.runs.expectation import describe_training
+from lowres_ssl.runs.history import RUN_MARKS, describe_training, find_run_marks
 from lowres_ssl.runs.records import RunIdentity, RunOutcome, RunRecord
 from lowres_ssl.runs.run import Run, find_runs_by_labels
 from lowres_ssl.runs.run_hash import build_run_labels

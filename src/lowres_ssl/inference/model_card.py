@@ -13,10 +13,11 @@ from lowres_ssl.errors import CheckpointError
 from lowres_ssl.evaluate.encoder_runs import ALL_IMAGES_WARNING, format_row_name
 from lowres_ssl.inference.load import PortableEncoder
 from lowres_ssl.reporting.cells import METRIC_TITLES, UNRELIABLE, format_score, format_score_interval, format_versions
+from lowres_ssl.runs.predictions import read_result_predictions
 from lowres_ssl.runs.records import BASELINE_TITLES, ResultRecord, RunRecord
-from lowres_ssl.runs.result_io import find_result, read_predictions
+from lowres_ssl.runs.result_io import find_result
 from lowres_ssl.runs.run import Run, find_runs
-from lowres_ssl.stats.intervals import TOO_FEW_GROUPS_NOTE, Interval, compute_interval, count_by_group
+from lowres_ssl.stats.intervals import TOO_FEW_GROUPS_NOTE, Interval, compute_interval
 
 CARD_METRICS = ("accuracy", "weighted_f1")
 CARD_MARK = "<!-- model card by lowres-ssl -->"
@@ -51,9 +52,9 @@ def read_stored_scores(run: Run, encoder: str) -> list[StoredScore]:
             starts = {}
             for method, start in beside:
                 there = start.folder / folder.name  # named by probe, settings and precision
-                if (found := find_result(there)) is not None:
-                    starts[method] = compute_result_intervals(there, found)
-            scores.append(StoredScore(result, compute_result_intervals(folder, result), starts))
+                if find_result(there) is not None:
+                    starts[method] = compute_result_intervals(there)
+            scores.append(StoredScore(result, compute_result_intervals(folder), starts))
     return sorted(scores, key=lambda score: score.result.label)
 
 
@@ -77,11 +78,9 @@ def get_start_key(record: RunRecord) -> tuple[object, ...]:
     return (*images, config.image_size, config.backbone, config.seed, identity.precision)
 
 
-def compute_result_intervals(folder: Path, result: ResultRecord) -> dict[str, Interval]:
-    arrays = read_predictions(folder, result)
-    labels, predictions, groups, ids = (arrays[f"test_{key}"] for key in ("labels", "predictions", "groups", "ids"))
-    counts = count_by_group(labels, predictions, groups, len(result.classes), ids=ids)
-    return {metric: compute_interval(counts[None], metric) for metric in CARD_METRICS}
+def compute_result_intervals(folder: Path) -> dict[str, Interval]:
+    counts = read_result_predictions(folder).counts
+    return {metric: compute_interval(counts, metric) for metric in CARD_METRICS}
 
 
 def write_model_card(encoder: PortableEncoder, scores: Sequence[StoredScore]) -> str:

@@ -9,11 +9,12 @@ from lowres_ssl.config.check import require
 from lowres_ssl.config.overrides import format_command
 from lowres_ssl.console import format_table, pluralise
 from lowres_ssl.reporting.cells import METRIC_TITLES, describe_rows
-from lowres_ssl.runs.pairwise import ALL_PAIRS, ComparedPair, ComparisonFindings
+from lowres_ssl.runs.pairwise import ComparedPair, ComparisonFindings
 from lowres_ssl.stats.intervals import TOO_FEW_GROUPS_NOTE, Interval
 from lowres_ssl.stats.paired_tests import SIGNIFICANCE_LEVEL, Difference
-from lowres_ssl.stats.paper_claims import CellKey, ClaimVerdict, format_cell_key
+from lowres_ssl.stats.paper_claims import CellKey, format_cell_key
 
+ALL_PAIRS = "all"  # as a reference: every method is tested against every other
 # Of a record, beside what the results share.
 RECORD_KEYS = (
     *("metric", "first", "second", "first_value", "second_value", "difference", "low", "high", "p", "p_corrected"),
@@ -21,13 +22,13 @@ RECORD_KEYS = (
 )
 
 
-def parse_reference(reference: object) -> str | list[str]:
-    """One entry or "bar", several, or "all". Raises `ConfigError` for what names none."""
+def parse_reference(reference: object) -> list[str]:
+    """Read one entry or "bar", or several; none for "all". Raises `ConfigError` for what names none."""
     names = [reference] if isinstance(reference, str) else reference
     is_named = isinstance(names, Sequence) and len(names) > 0 and all(isinstance(name, str) and name for name in names)
     require(is_named, "reference", reference, "bar, an entry such as random, several such as [bar,trivial], or all")
     several = list(cast(Sequence[str], names))
-    return ALL_PAIRS if several == [ALL_PAIRS] else several
+    return [] if several == [ALL_PAIRS] else several
 
 
 def format_findings(found: ComparisonFindings) -> str:
@@ -62,11 +63,9 @@ def format_matrix(found: ComparisonFindings) -> str:
     """Row minus column in points, and each method's own value; the best first."""
     differences: dict[tuple[CellKey, CellKey], str] = {}
     for pair in found.pairs:
-        mark = "*" if pair.significant else " "
-        points = round(100 * pair.found.value, 1)
-        # Adding 0 makes a zero of what would be a minus zero.
-        differences[pair.first, pair.second] = f"{points + 0:+.1f}{mark}"
-        differences[pair.second, pair.first] = f"{-points + 0:+.1f}{mark}"
+        points, mark = 100 * pair.found.value, "*" if pair.significant else " "
+        differences[pair.first, pair.second] = f"{points:+z.1f}{mark}"
+        differences[pair.second, pair.first] = f"{-points:+z.1f}{mark}"
     rows = []
     for row, own in found.intervals.items():
         cells = [differences.get((row, column), "") for column in found.intervals]
@@ -82,6 +81,7 @@ def list_pair_sentences(found: ComparisonFindings) -> Iterator[str]:
     """One for each difference that chance does not explain, one for all that it may, one for what was not tested."""
     few: list[str] = []
     others: list[str] = []
+    leaves_out_0 = False  # the interval of a pair that has no star
     for pair in found.pairs:
         if pair.significant:
             yield format_pair_sentence(found, pair)
@@ -89,6 +89,7 @@ def list_pair_sentences(found: ComparisonFindings) -> Iterator[str]:
             difference = f"{format_difference_interval(pair.found)}, p = {format_corrected_p(pair)}"
             text = f"{format_cell_key(pair.first)} and {format_cell_key(pair.second)} ({difference})"
             (few if pair.corrected < SIGNIFICANCE_LEVEL else others).append(text)
+            leaves_out_0 |= pair.found.low > 0 or pair.found.high < 0
     if few:
         yield f"Not marked, since p is too small too often with two seeds of a method: {'; '.join(few)}."
     if others:
@@ -96,7 +97,7 @@ def list_pair_sentences(found: ComparisonFindings) -> Iterator[str]:
             f"On {format_dataset_and_probe(found)}, these differences in {METRIC_TITLES[found.metric]} cannot be told "
             f"from chance (p after Holm's correction of {format_comparison_count(found)}): {'; '.join(others)}."
         )
-        if found.test_count > 1 and any(leaves_out_0(pair) for pair in found.pairs):
+        if found.test_count > 1 and leaves_out_0:
             yield "An interval is of its one comparison: it may leave out 0 where the corrected p does not."
     if found.references and 0 < found.test_count < len(found.pairs):
         yield (
@@ -108,11 +109,6 @@ def list_pair_sentences(found: ComparisonFindings) -> Iterator[str]:
             f"Not tested, for want of a second seed: {', '.join(map(format_cell_key, found.one_seed))}. Nothing here "
             "says what another seed would have given; three seeds are the least with which much can be shown."
         )
-
-
-def leaves_out_0(pair: ComparedPair) -> bool:
-    """Whether the interval of a pair that has no star does."""
-    return pair.corrected is not None and not pair.significant and (pair.found.low > 0 or pair.found.high < 0)
 
 
 def typed_with(word: str) -> list[str]:
@@ -135,19 +131,15 @@ def format_pair_sentence(found: ComparisonFindings, pair: ComparedPair) -> str:
 
 
 def format_claims(found: ComparisonFindings) -> str:
-    text = format_table(
-        None, [[judged.verdict, line] for judged in found.judgements for line in list_claim_lines(judged)]
-    )
+    rows = []
+    for judged in found.judgements:
+        lines = [f"wanted {', '.join(judged.missing)}"] if judged.missing else []
+        lines += [f"{text}, {format_difference_interval(difference, sign='+')}" for text, difference in judged.found]
+        rows += [[judged.verdict, f"{judged.claim}: {line}"] for line in lines]
+    text = format_table(None, rows)
     if any("imagenet" in judged.missing for judged in found.judgements):
         text += '\nAnother entry may stand for ImageNet features: lowres-ssl compare "imagenet=pretrained NAME"'
     return text
-
-
-def list_claim_lines(judged: ClaimVerdict) -> Iterator[str]:
-    if judged.missing:
-        yield f"{judged.claim}: wanted {', '.join(judged.missing)}"
-    for text, difference in judged.found:
-        yield f"{judged.claim}: {text}, {format_difference_interval(difference, sign='+')}"
 
 
 def list_comparison_records(found: ComparisonFindings) -> Iterator[dict[str, Any]]:
@@ -162,22 +154,11 @@ def list_comparison_records(found: ComparisonFindings) -> Iterator[dict[str, Any
     }
     about |= dict.fromkeys(RECORD_KEYS)
     for pair in found.pairs:
-        first, second = (found.intervals[key] for key in (pair.first, pair.second))
-        yield (
-            about
-            | build_difference_record(pair.found)
-            | {
-                "metric": found.metric,
-                "first": format_cell_key(pair.first),
-                "second": format_cell_key(pair.second),
-                "first_value": first.value,
-                "second_value": second.value,
-                "p": pair.p,
-                "p_corrected": pair.corrected,
-                "first_seeds": first.seeds,
-                "second_seeds": second.seeds,
-            }
-        )
+        own_pair = {"metric": found.metric, "p": pair.p, "p_corrected": pair.corrected}
+        for name, key in (("first", pair.first), ("second", pair.second)):
+            interval = found.intervals[key]
+            own_pair |= {name: format_cell_key(key), f"{name}_value": interval.value, f"{name}_seeds": interval.seeds}
+        yield about | build_difference_record(pair.found) | own_pair
     for judged in found.judgements:
         own_claim = about | {"claim": judged.claim, "verdict": judged.verdict}
         if judged.missing:

@@ -199,17 +199,6 @@ def choose_encoder_name(row: RowConfig, filters: ResultFilters, rows: pd.DataFra
     return row.in_recipe.get(str(recipe), row.entries[0])
 
 
-def format_training_command(words: Words, frame: pd.DataFrame, filters: ResultFilters, output_dir: Path) -> str:
-    """Format `lowres-ssl pretrain` with these words, with the filters and with what all finished runs share."""
-    own = frame[frame["state"] == "finished"]
-    dataset = filters.dataset or get_common_value(own["dataset"])
-    shared = {} if dataset is None else {"dataset": dataset}
-    runs = tuple(own.loc[own["dataset"] == dataset, "run"].unique())
-    shared |= read_shared_words(runs, output_dir)[0] | get_filter_words(filters)
-    sweep = ["-m"] if any("," in value for key, value in words.items() if key != "probe") else []
-    return format_command("pretrain", *sweep, *format_words(words | shared | words), *build_output_override(output_dir))
-
-
 def get_image_words(run: Run) -> list[str]:
     """How the images of a run were typed."""
     record = run.read()
@@ -280,4 +269,11 @@ class Stored:
     def command(self, *words: str) -> str:
         """Format `lowres-ssl pretrain` with these words, with the filters and with what all finished runs share."""
         typed = dict(word.split("=", 1) for word in words)
-        return format_training_command(typed, self.results, self.filters, self.output_dir)
+        own = self.results[self.results["state"] == "finished"]
+        dataset = self.filters.dataset or get_common_value(own["dataset"])
+        shared = {} if dataset is None else {"dataset": dataset}
+        runs = tuple(own.loc[own["dataset"] == dataset, "run"].unique())
+        shared |= read_shared_words(runs, self.output_dir)[0] | get_filter_words(self.filters)
+        sweep = ["-m"] if any("," in value for key, value in typed.items() if key != "probe") else []
+        output = build_output_override(self.output_dir)
+        return format_command("pretrain", *sweep, *format_words(typed | shared | typed), *output)

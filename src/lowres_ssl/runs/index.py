@@ -1,17 +1,21 @@
-"""Every stored run and result as rows of a table, made by scanning `outputs/` each time; and that table in words."""
+"""Scan `outputs/`: every stored run and result as rows of a table, that table in words, and what nobody needs."""
 
+import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from lowres_ssl.console import format_table
+from lowres_ssl.console import count_bytes, format_bytes, format_table
 from lowres_ssl.errors import CheckpointError
-from lowres_ssl.runs.collapse import NO_MARKS, RUN_MARKS, find_run_marks
+from lowres_ssl.io.atomic import get_previous_path
 from lowres_ssl.runs.filters import list_differing_settings
+from lowres_ssl.runs.history import NO_MARKS, RUN_MARKS, find_run_marks
 from lowres_ssl.runs.records import ResultRecord, RunRecord
-from lowres_ssl.runs.result_io import check_predictions_file, read_result
-from lowres_ssl.runs.run import Run, find_runs
+from lowres_ssl.runs.result_io import check_file_hash, read_result
+from lowres_ssl.runs.run import find_runs
 from lowres_ssl.stats.intervals import CONFUSION_METRICS
 
 SPECIAL_IMAGES = ("half", "all")  # values of `pretrain_on` whose encoders stand in no table beside the others
@@ -48,12 +52,13 @@ RESULT_COLUMNS: dict[str, Callable[[ResultRecord], object]] = {
 }
 RUN_TABLE_COLUMNS = ["run", "title", "state", "split", "recipe", "backbone", "image_size", "epochs"]
 WHOLE_NUMBERS = ("storage_size", "batch_size", "epochs", "n")
+SECONDS_PER_DAY = 24 * 60 * 60  # what is younger may belong to a process that is still at work
 
 
 def read_index(output_dir: Path) -> tuple[pd.DataFrame, list[str]]:
     """A row a result, a run without results one row; and a line for each run that cannot be read, in all or in part.
 
-    Columns: "run", "state" ("finished" or how far it is), `RUN_MARKS` (whether the run has them, see `collapse`),
+    Columns: "run", "state" ("finished" or how far it is), `RUN_MARKS` (whether the run has them, see `history`),
     `RUN_COLUMNS`, `RESULT_COLUMNS`, "result" (the folder of the result) and `INDEX_METRICS` of the test images.
     `entry` is what tables call the run: its method, and where its weights came from, if that was elsewhere. `made`: a
     digest of how a trained run was made, the same for its other seeds.
@@ -66,13 +71,14 @@ def read_index(output_dir: Path) -> tuple[pd.DataFrame, list[str]]:
         except CheckpointError as error:
             problems.append(str(error))
             continue
-        about: dict[str, object] = {"run": run.name, "state": describe_state(run, record)}
-        about |= {column: get(record) for column, get in RUN_COLUMNS.items()}
+        about: dict[str, object] = {"run": run.name} | {column: get(record) for column, get in RUN_COLUMNS.items()}
+        is_finished = record.outcome is not None
+        about["state"] = "finished" if is_finished else f"epoch {run.count_epochs()} of {about['epochs']}"
         results = []
         for folder in run.result_folders():
             try:
                 result = read_result(folder)
-                check_predictions_file(folder, result)
+                check_file_hash(folder / "predictions.npz", result.predictions_sha256)
             except CheckpointError as error:  # the others are sound all the same
                 problems.append(str(error))
                 continue
@@ -90,9 +96,9 @@ def read_index(output_dir: Path) -> tuple[pd.DataFrame, list[str]]:
     return frame.astype(dict.fromkeys(RUN_MARKS, bool) | dict.fromkeys(WHOLE_NUMBERS, "Int64")), problems
 
 
-def describe_state(run: Run, record: RunRecord) -> str:
-    wanted = record.training.epochs if record.training else 0
-    return f"epoch {run.count_epochs()} of {wanted}" if record.outcome is None else "finished"
+def format_state(row: "pd.Series[Any]") -> str:
+    """Describe how far a run is, and its marks: "finished, collapsing"."""
+    return ", ".join([row["state"], *(mark.word for key, mark in RUN_MARKS.items() if row[key])])
 
 
 def format_run_table(frame: pd.DataFrame) -> str:
@@ -109,7 +115,7 @@ def format_run_table(frame: pd.DataFrame) -> str:
     rows = []
     for _, group in frame.groupby("run", sort=True):
         first = group.iloc[0].copy()
-        first["state"] += "".join(f", {mark.word}" for key, mark in RUN_MARKS.items() if first[key])
+        first["state"] = format_state(first)
         if group["column"].isna().all() and (parts := format_label_fractions(group)):
             first["state"] += f", scored with {parts} only"
         described = ["-" if pd.isna(first[key]) else str(first[key]) for key in shown]
@@ -152,3 +158,49 @@ def format_label_fractions(frame: pd.DataFrame) -> str:
     """Name the label fractions below 1 that were scored: "1%, 10% of the labels"; "" if there are none."""
     below = sorted({float(each) for each in frame["label_fraction"].dropna() if each < 1})
     return f"{', '.join(f'{100 * each:g}%' for each in below)} of the labels" if below else ""
+
+
+def find_leftovers(output_dir: Path, store_dir: Path) -> dict[Path, str]:
+    """Find what can go, and why. Stores that lie outside `output_dir` may serve runs elsewhere: they are left alone.
+
+    Raises `CheckpointError` if a run cannot be read, since then it is not known which store it needs.
+    """
+    found: dict[Path, str] = {}
+    needed = set()
+    for folder in (output_dir, *sorted((output_dir / "benchmark").glob("*"))):  # whose runs use the same decoded images
+        for run in find_runs(folder):
+            record = run.read()
+            needed.add(record.store)
+            for checkpoint in (run.checkpoint, get_previous_path(run.checkpoint)):
+                if record.outcome is not None and checkpoint.exists():
+                    found[checkpoint] = "training state of a finished run"
+    if output_dir.resolve() in store_dir.resolve().parents:
+        for store in sorted(store_dir.glob("*/store.json")):
+            if store.parent.name not in needed and is_older_than_a_day(store):
+                found[store.parent] = "decoded images that no run needs, a day old"
+    for ending in (".part", ".lock"):  # what is locked has a heartbeat, so it is never old
+        for path in sorted(output_dir.rglob(f".*{ending}")):
+            if is_older_than_a_day(path):
+                found[path] = "broken off more than a day ago"
+    return found
+
+
+def is_older_than_a_day(path: Path) -> bool:
+    return time.time() - path.stat().st_mtime > SECONDS_PER_DAY
+
+
+def remove_leftovers(output_dir: Path, store_dir: Path) -> None:
+    """Show what can go, then remove it. Raises as `find_leftovers`, and `OSError`."""
+    found = find_leftovers(output_dir, store_dir)
+    if not found:
+        print(f"nothing to remove below {output_dir}")
+        return
+    sizes = {path: count_bytes(path) for path in found}
+    rows = [[str(path), format_bytes(sizes[path]), why] for path, why in found.items()]
+    print(format_table(["removed", "", ""], rows), flush=True)
+    for path in found:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    print(f"{format_bytes(sum(sizes.values()))} freed")

@@ -22,8 +22,6 @@ from lowres_ssl.stats.paired_tests import (
 from lowres_ssl.stats.paper_claims import CellKey, ClaimVerdict, judge_claims
 
 BETTER_RANDOM = "bar"  # as a reference: the better random encoder of the column, by validation accuracy
-NO_FILTERS = ResultFilters()
-ALL_PAIRS = "all"  # as a reference: every method is tested against every other
 
 
 @dataclass(frozen=True)
@@ -78,15 +76,15 @@ def compare_methods(
     *,
     imagenet: str,
     draws: int,
-    reference: str | Sequence[str] = BETTER_RANDOM,
-    filters: ResultFilters = NO_FILTERS,
+    reference: Sequence[str],
+    filters: ResultFilters,
 ) -> ComparisonFindings:
     """Compare every method with every other; test each against the entries that `reference` names.
 
     `batch_size`: of the pairs, and of those claims that are not about batch sizes; "best": by validation accuracy.
-    `reference`: an entry, "bar" (see `find_better_random`), several, or "all". Every pair that is tested costs the
-    others power, so the question is asked beforehand. Where the column has none of the references, all are tested
-    against each other.
+    `reference`: entries, or "bar" (see `find_better_random`). Every pair that is tested costs the others power, so the
+    question is asked beforehand. Without references, or where the column has none of them, all are tested against each
+    other.
 
     `filters`: those that chose the column; what they hide is not missing.
 
@@ -110,7 +108,8 @@ def compare_methods(
         for size in sizes:
             if (stored := column.cell(entry, size)) is not None:
                 cells[entry, stored.batch_size] = stored
-    named = resolve_references(reference, column)
+    better = find_better_random(column) or BETTER_RANDOM
+    named = tuple(dict.fromkeys(better if entry == BETTER_RANDOM else entry for entry in reference))
     references = tuple(entry for entry in named if entry in chosen)
     if column.probe != CLASSIFIER_PROBE:  # an untrained encoder has no head of its own
         notes += list_missing_random(column, chosen, filters)
@@ -139,13 +138,6 @@ def compare_methods(
         groups=scored[first].counts.shape[1],
         notes=tuple(dict.fromkeys(notes)),
     )
-
-
-def resolve_references(reference: str | Sequence[str], column: ResultColumn) -> tuple[str, ...]:
-    """The entries that are meant, whether the column has them or not; none for "all"; "bar" where there is none."""
-    asked = () if reference == ALL_PAIRS else (reference,) if isinstance(reference, str) else tuple(reference)
-    better = (find_better_random(column) or BETTER_RANDOM) if BETTER_RANDOM in asked else BETTER_RANDOM
-    return tuple(dict.fromkeys(better if entry == BETTER_RANDOM else entry for entry in asked))
 
 
 def list_missing_random(column: ResultColumn, chosen: Mapping[str, CellKey], filters: ResultFilters) -> list[str]:

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lowres_ssl.errors import CheckpointError
-from lowres_ssl.runs.collapse import RUN_MARKS
+from lowres_ssl.runs.history import RUN_MARKS
 from lowres_ssl.runs.records import ResultRecord
 from lowres_ssl.runs.result_io import read_predictions, read_result
 from lowres_ssl.stats.intervals import Counts, Interval, compute_interval, count_by_group
@@ -42,16 +42,11 @@ class TestPredictions:
     @cached_property
     def counts(self) -> Counts:
         """Confusion counts of each seed by test group: int64 [S, G, C, C]."""
-        # Names that sort as the images come: the order must not depend on what somebody's key makes of a name.
-        groups = np.array(["" if group < 0 else f"{group:09}" for group in self.groups], dtype=np.str_)
-        ids = np.array([f"{place:09}" for place in range(len(self.ids))], dtype=np.str_)
-        every = [count_by_group(self.labels, own, groups, len(self.classes), ids=ids) for own in self.predictions]
-        return np.stack(every)
+        return np.stack([count_by_group(self.labels, own, self.groups, len(self.classes)) for own in self.predictions])
 
     def scored(self) -> MethodCounts:
-        """The counts with their seeds."""
-        seeds = tuple(result.config.seed for result in self.results)
-        return MethodCounts(self.counts, seeds, any(result.depends_on_seed for result in self.results))
+        """The counts, and whether they depend on the seed."""
+        return MethodCounts(self.counts, any(result.depends_on_seed for result in self.results))
 
 
 @dataclass(frozen=True)
@@ -89,25 +84,27 @@ def read_cell_predictions(cell: ResultCell, side: EvaluatedSubset) -> TestPredic
 
     Raises `CheckpointError` if they cannot be read, or are not those that the cell's numbers are of.
     """
-    seeds: list[TestPredictions] = []
-    for folder in cell.rows["result"]:
-        result = read_result(Path(folder))
-        arrays = read_predictions(Path(folder), result)
-        seeds.append(
-            TestPredictions(
-                ids=arrays[f"{side}_ids"],
-                hashed=result.config.hash_ids,
-                groups=number_groups(arrays[f"{side}_groups"]),
-                labels=arrays[f"{side}_labels"],
-                predictions=arrays[f"{side}_predictions"][None],
-                classes=result.classes,
-                results=(result,),
-                folder=folder,
-            )
-        )
+    seeds = [read_result_predictions(Path(folder), side) for folder in cell.rows["result"]]
     check_same_predicted_images(seeds)
     together = np.concatenate([each.predictions for each in seeds])
     return replace(seeds[0], predictions=together, results=tuple(result for each in seeds for result in each.results))
+
+
+def read_result_predictions(folder: Path, side: EvaluatedSubset = "test") -> TestPredictions:
+    """Read what the result in `folder` predicted. Raises `CheckpointError` if it cannot be read."""
+    result = read_result(folder)
+    arrays = read_predictions(folder, result)
+    groups = arrays[f"{side}_groups"]
+    return TestPredictions(
+        ids=arrays[f"{side}_ids"],
+        hashed=result.config.hash_ids,
+        groups=pd.Series(groups).mask(groups == "").factorize()[0],  # what is masked has no number: -1
+        labels=arrays[f"{side}_labels"],
+        predictions=arrays[f"{side}_predictions"][None],
+        classes=result.classes,
+        results=(result,),
+        folder=str(folder),
+    )
 
 
 def check_same_predicted_images(read: Sequence[TestPredictions]) -> None:
@@ -120,9 +117,3 @@ def check_same_predicted_images(read: Sequence[TestPredictions]) -> None:
                     f"{got.folder}: its {what} are not those of {read[0].folder}, though both name the same split; "
                     "remove one of the folders and score again"
                 )
-
-
-def number_groups(groups: NDArray[np.str_]) -> NDArray[np.int64]:
-    """Each group's number, in the order in which they first come; -1 for "": int64 [n]."""
-    numbers = {"": -1}
-    return np.array([numbers.setdefault(str(group), len(numbers) - 1) for group in groups], dtype=np.int64)

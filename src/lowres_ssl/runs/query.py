@@ -16,7 +16,6 @@ from lowres_ssl.config.experiment_schema import RANDOM_BASELINES, SETTINGS_ORIGI
 from lowres_ssl.console import pluralise
 from lowres_ssl.errors import ConfigError
 from lowres_ssl.io.checksummed_json import to_json
-from lowres_ssl.runs.collapse import RUN_MARKS
 from lowres_ssl.runs.filters import (
     ResultFilters,
     count_settings,
@@ -27,6 +26,7 @@ from lowres_ssl.runs.filters import (
     list_differing_settings,
     parse_settings,
 )
+from lowres_ssl.runs.history import RUN_MARKS
 from lowres_ssl.runs.index import SPECIAL_IMAGES
 from lowres_ssl.runs.predictions import ResultCell
 from lowres_ssl.runs.records import RunIdentity

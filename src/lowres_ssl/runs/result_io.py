@@ -54,8 +54,7 @@ def read_result(folder: Path) -> ResultRecord:
 def read_predictions(folder: Path, result: ResultRecord | None = None) -> Arrays:
     """Read the arrays that `write_result` stored; `result`: what it stored beside them, where that was read already.
     Raises `CheckpointError` if they are not as they were written."""
-    path, repair = folder / "predictions.npz", format_rescore_hint(folder)
-    check_file_hash(path, (result or read_result(folder)).predictions_sha256, repair)
+    path = check_file_hash(folder / "predictions.npz", (result or read_result(folder)).predictions_sha256)
     try:
         with zipfile.ZipFile(path) as archive:
             whole = sum(info.file_size for info in archive.infolist())
@@ -64,26 +63,21 @@ def read_predictions(folder: Path, result: ResultRecord | None = None) -> Arrays
         with np.load(path, allow_pickle=False) as arrays:
             return dict(arrays)
     except Exception as error:  # whatever the readers of zip and of arrays stumble over, the file is the cause
-        raise CheckpointError(f"{path}: cannot be read ({error}); {repair}") from error
-
-
-def check_predictions_file(folder: Path, result: ResultRecord) -> None:
-    """Raises `CheckpointError` unless the predictions of a result are as they were written."""
-    check_file_hash(folder / "predictions.npz", result.predictions_sha256, format_rescore_hint(folder))
+        raise CheckpointError(f"{path}: cannot be read ({error}); {format_rescore_hint(folder)}") from error
 
 
 def get_fitted_file(folder: Path, result: ResultRecord) -> Path:
-    """What the probe of a result has learnt, as it was written. Raises `CheckpointError` if it is not there, or holds
-    something else."""
-    path = folder / PROBE_FILE
-    check_file_hash(path, result.fitted_sha256, format_rescore_hint(folder))
-    return path
+    """What the probe of a result has learnt, as it was written. Raises as `check_file_hash`."""
+    return check_file_hash(folder / PROBE_FILE, result.fitted_sha256)
 
 
-def check_file_hash(path: Path, written: str | None, repair: str) -> None:
-    """Raises `CheckpointError` unless the file has the hash that was `written` down, if one was."""
+def check_file_hash(path: Path, written: str | None) -> Path:
+    """`path`: a file of a result. Raises `CheckpointError` if it is gone, or has not the hash that was `written` down,
+    where one was."""
+    repair = format_rescore_hint(path.parent)
     if written is not None and hash_file(path, repair) != written:
         raise CheckpointError(f"{path}: not what its result was made from, or damaged; {repair}")
+    return path
 
 
 def format_rescore_hint(folder: Path) -> str:

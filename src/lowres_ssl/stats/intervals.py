@@ -22,23 +22,16 @@ MIN_VARIANCE = 1e-12  # below it is rounding: one image in a million has a varia
 
 
 def count_by_group(
-    labels: NDArray[np.int64],
-    predictions: NDArray[np.int64],
-    groups: NDArray[np.str_],
-    classes: int,
-    *,
-    ids: NDArray[np.str_],
+    labels: NDArray[np.int64], predictions: NDArray[np.int64], groups: NDArray[np.int64], classes: int
 ) -> Counts:
     """Count the confusions of each test group: int64 [G, C, C], a row a true class, a column a predicted one.
 
-    All arrays have one length. labels, predictions: indices of the `classes`. groups: patients, slides or source
-    images; an image with "" is a group of its own. The order of the images does not matter: groups are sorted, single
-    images first, by id.
+    All arrays are int64 [n]. labels, predictions: indices of the `classes`. groups: numbers of patients, slides or
+    source images; an image with -1 is a group of its own. Single images come first, then the groups by number.
     """
-    names = np.stack([groups, np.where(groups == "", ids, "")], axis=1)
-    found, places = np.unique(names, axis=0, return_inverse=True)
+    found, places = np.unique(np.where(groups < 0, np.arange(len(groups)), len(groups) + groups), return_inverse=True)
     counts = np.zeros((len(found), classes, classes), dtype=np.int64)
-    np.add.at(counts, (places.reshape(-1), labels, predictions), 1)
+    np.add.at(counts, (places, labels, predictions), 1)
     return counts
 
 

@@ -40,46 +40,43 @@ ROUNDING_DIGITS = 12
 
 @dataclass(frozen=True)
 class MethodCounts:
-    """A method's counts on the test images, int64 [S, G, C, C], one a seed of `seeds`.
+    """A method's counts on the test images, int64 [S, G, C, C], one a seed.
 
     depends_on_seed: whether another seed would give other predictions; frozen features of given weights, scored by KNN,
     do not depend on one.
     """
 
     counts: Counts
-    seeds: tuple[int, ...]
     depends_on_seed: bool = True
 
     def make_part(self, **metrics: float) -> "ContrastPart":
         """The sum of `metrics`, each times its factor: make_part(accuracy=1.0)."""
-        return ContrastPart(
-            tuple(ContrastTerm(factor, self.counts, name) for name, factor in metrics.items()), self.depends_on_seed
-        )
-
-
-@dataclass(frozen=True)
-class ContrastTerm:
-    """`factor` times the metric `name` of `counts`, int64 [S, G, C, C]."""
-
-    factor: float
-    counts: Counts
-    name: str
+        terms = tuple((factor, self.counts, name) for name, factor in metrics.items())
+        return ContrastPart(terms, self.depends_on_seed)
 
 
 @dataclass(frozen=True)
 class ContrastPart:
-    """A sum of terms of the same S seeds. Terms are paired by seed; the parts of a contrast are not."""
+    """A sum of terms of the same S seeds: a factor, counts int64 [S, G, C, C], and the metric of them that is summed.
 
-    terms: tuple[ContrastTerm, ...]
+    Terms are paired by seed; the parts of a contrast are not.
+    """
+
+    terms: tuple[tuple[float, Counts, str], ...]
     depends_on_seed: bool = True
 
     @property
+    def counts(self) -> Counts:
+        """Those of the first term: the others are of the same seeds and test images."""
+        return self.terms[0][1]
+
+    @property
     def seeds(self) -> int:
-        return len(self.terms[0].counts)
+        return len(self.counts)
 
     @property
     def groups(self) -> int:
-        return int(self.terms[0].counts.shape[1])
+        return int(self.counts.shape[1])
 
     @property
     def is_of_one_seed(self) -> bool:
@@ -89,13 +86,14 @@ class ContrastPart:
     @cached_property
     def value(self) -> float:
         """The mean over seeds."""
-        totals = ((term.factor, compute_metric(term.counts.sum(axis=1), term.name)) for term in self.terms)
-        return float(sum(factor * values.mean() for factor, values in totals))
+        return float(
+            sum(factor * compute_metric(counts.sum(axis=1), name).mean() for factor, counts, name in self.terms)
+        )
 
     @cached_property
     def measured(self) -> JackknifeScores:
         """The sum with and without each of the test groups, of which there are at least two."""
-        each = [(term.factor, compute_jackknife(term.counts, term.name)) for term in self.terms]
+        each = [(factor, compute_jackknife(counts, name)) for factor, counts, name in self.terms]
         values = sum((factor * own.values for factor, own in each), np.zeros(1))
         return JackknifeScores(values, sum((factor * own.left_out for factor, own in each), np.zeros(1)))
 
@@ -133,11 +131,11 @@ def compute_contrast(parts: Sequence[tuple[float, ContrastPart]], pooled: SeedSp
     `ValueError` if the test images differ.
     """
     check_same_images([part for _, part in parts])
-    terms = [(factor * term.factor, term) for factor, part in parts for term in part.terms]
-    effective = min(count_effective_groups(term.counts, term.name) for _, term in terms)
+    terms = [(factor * own, counts, name) for factor, part in parts for own, counts, name in part.terms]
+    effective = min(count_effective_groups(counts, name) for _, counts, name in terms)
     seeds = min((part.seeds for _, part in parts if part.depends_on_seed), default=None)
     value = sum(factor * part.value for factor, part in parts)
-    low, high = (sum(end(factor, 0.0) for factor, _ in terms) for end in (min, max))  # metrics lie between 0 and 1
+    low, high = (sum(end(factor, 0.0) for factor, _, _ in terms) for end in (min, max))  # metrics lie between 0 and 1
     groups = parts[0][1].groups
     if groups > 1 and seeds != 1:
         left_out = sum((factor * part.measured.left_out.mean(axis=0) for factor, part in parts), np.zeros(1))
@@ -155,8 +153,9 @@ def compute_contrast(parts: Sequence[tuple[float, ContrastPart]], pooled: SeedSp
 
 def check_same_images(parts: Sequence[ContrastPart]) -> None:
     """Raises `ValueError` unless all are of the same test images, in the same groups."""
-    truth = parts[0].terms[0].counts[0].sum(axis=-1)  # [G, C]
-    for counts in (term.counts for part in parts for term in part.terms):
+    every = [counts for part in parts for _, counts, _ in part.terms]
+    truth = every[0][0].sum(axis=-1)  # [G, C]
+    for counts in every:
         if counts.shape[1] != len(truth) or (counts.sum(axis=-1) != truth).any():
             raise ValueError("the terms are of different test images")
 
@@ -210,13 +209,13 @@ class SwapTest:
     """
 
     def __init__(self, one: ContrastPart, other: ContrastPart, error: SeedSpread) -> None:
-        ((term,), (other_term,)) = one.terms, other.terms
-        self.name, self.error = term.name, error
+        ((_, counts, self.name),), ((_, other_counts, _),) = one.terms, other.terms
+        self.error = error
         pairs = int(np.lcm(one.seeds, other.seeds))
-        both = [np.resize(counts, (pairs, *counts.shape[1:])) for counts in (term.counts, other_term.counts)]
+        both = [np.resize(own, (pairs, *own.shape[1:])) for own in (counts, other_counts)]
         if self.name in LINEAR_METRICS:
-            both = [counts.sum(axis=0, keepdims=True) for counts in both]
-        self.first, self.second = (np.moveaxis(counts, 0, 1).astype(np.float32) for counts in both)  # [G, P, C, C]
+            both = [own.sum(axis=0, keepdims=True) for own in both]
+        self.first, self.second = (np.moveaxis(own, 0, 1).astype(np.float32) for own in both)  # [G, P, C, C]
         nothing = np.zeros((1, len(self.first)), dtype=np.float32)
         self.seen = round(abs(float(self.compute_swapped_differences(nothing)[0])), ROUNDING_DIGITS)
 

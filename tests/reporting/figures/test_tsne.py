@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from lowres_ssl.errors import CheckpointError, ConfigError
 from lowres_ssl.reporting.figures import tsne
-from lowres_ssl.reporting.figures.tsne import MAX_DOTS, compute_silhouette, draw_tsne
+from lowres_ssl.reporting.figures.tsne import MAX_DOTS, draw_tsne
 from lowres_ssl.runs.index import read_index
 from lowres_ssl.runs.result_io import read_predictions
 from lowres_ssl.runs.run import Run
@@ -168,15 +168,6 @@ def test_more_than_2000_images_are_an_even_sample_and_the_picture_says_so(
 
 
 # Figure 4.
-
-
-def test_silhouette_is_of_the_features() -> None:
-    features, labels = features_of(40), labels_of(40)
-    assert compute_silhouette(features, labels) == pytest.approx(silhouette_score(features, labels))
-    features[1::2] += 50
-    found = compute_silhouette(features, labels)
-    assert found is not None
-    assert found > 0.9
 
 
 def titles_of(axes: Any) -> list[str]:

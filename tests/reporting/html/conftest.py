@@ -1,21 +1,14 @@
-"""The report of made-up runs, as the command makes it."""
+"""No t-SNE, which takes longest: two of the features instead."""
 
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
-from made_studies import Reported, type_report, without_tsne
+
+from lowres_ssl.reporting.html import page_data
 
 
-@pytest.fixture
-def report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Reported:
-    """Type `lowres-ssl report` with these words in an empty folder; the page."""
-
-    def type_it(*words: str) -> str:
-        return type_report(tmp_path, monkeypatch, *words).read_text(encoding="utf-8")
-
-    return type_it
-
-
-@pytest.fixture
-def quick_maps(monkeypatch: pytest.MonkeyPatch) -> None:
-    without_tsne(monkeypatch)
+@pytest.fixture(scope="module", autouse=True)
+def _without_tsne() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(page_data, "compute_tsne", lambda features: features[:, :2].astype(float))
+        yield

@@ -1,11 +1,10 @@
 """Stored runs with all that a report reads of them: predictions, features, a history, decoded images."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 import torch
 from in_process import type_command
 from stored_runs import change_record, made_up_run
@@ -13,11 +12,8 @@ from stored_runs import change_record, made_up_run
 from lowres_ssl.data.image_store import StoreMeta, compute_file_checksum
 from lowres_ssl.evaluate.features import store_features
 from lowres_ssl.io.checksummed_json import write_record
-from lowres_ssl.reporting.html import page_data
 from lowres_ssl.runs.result_io import read_predictions, read_result, write_result
 from lowres_ssl.runs.run import Run
-
-Reported = Callable[..., str]
 
 STORE = "made-up-32px-00000000"
 HOSTILE = ("<img src=x onerror=alert(1)>", "</script><script>alert(2)</script>")
@@ -77,19 +73,7 @@ def keep_images(folder: Path, names: Sequence[str], size: int) -> None:
     write_record(folder / "store.json", meta)
 
 
-def type_report(folder: Path, monkeypatch: pytest.MonkeyPatch, *words: str) -> Path:
-    """Type `lowres-ssl report` with these words in a folder; where the page is."""
-    type_in(folder, monkeypatch, "report", *words)
-    return folder / "outputs" / "report.html"
-
-
-def type_in(folder: Path, monkeypatch: pytest.MonkeyPatch, *words: str) -> None:
-    monkeypatch.chdir(folder)
-    for name in ("LOWRES_SSL_DATA", "LOWRES_SSL_OUTPUTS"):
-        monkeypatch.delenv(name, raising=False)
-    assert type_command(*words) == 0
-
-
-def without_tsne(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two of the features instead of a t-SNE, which takes longest."""
-    monkeypatch.setattr(page_data, "compute_tsne", lambda features: features[:, :2].astype(float))
+def type_report(outputs: Path, *words: str) -> Path:
+    """Type `lowres-ssl report` with these words; where the page is."""
+    assert type_command("report", f"output_dir={outputs}", *words) == 0
+    return outputs / "report.html"

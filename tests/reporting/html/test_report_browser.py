@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from made_studies import HOSTILE, made_up_study, type_report, without_tsne
+from made_studies import HOSTILE, made_up_study, type_report
 
 pytestmark = pytest.mark.browser
 
@@ -46,11 +46,8 @@ def opened(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The report of runs whose classes and files have names that would do harm if they were markup."""
     folder = tmp_path_factory.mktemp("study")
     ids = [f"{HOSTILE[number % 2]}/{number}.png" for number in range(60)]
-    made_up_study(folder / "outputs", probes=("knn",), seeds=1, classes=HOSTILE, title=HOSTILE[0], ids=ids)
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        without_tsne(monkeypatch)
-        page = type_report(folder, monkeypatch)
-    browser.get(page.as_uri())
+    made_up_study(folder, probes=("knn",), seeds=1, classes=HOSTILE, title=HOSTILE[0], ids=ids)
+    browser.get(type_report(folder).as_uri())
     until(browser, "return document.documentElement.dataset.ready === 'true'")
     return browser
 

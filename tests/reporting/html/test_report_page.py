@@ -10,18 +10,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_studies import HOSTILE, Reported, complete, made_up_study, type_in, type_report, without_tsne
+from in_process import type_command
+from made_studies import HOSTILE, complete, made_up_study, type_report
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from stored_runs import made_up_run, made_up_tuned
 
 from lowres_ssl.evaluate.tuned_settings import summarise_seeds, write_tuned_settings
 
-pytestmark = pytest.mark.usefixtures("quick_maps")
 SMALL: dict[str, Any] = {"methods": ("simclr", "random"), "probes": ("knn",), "seeds": 1}
-OUTPUTS = Path("outputs")
 HOSTILE_IDS = [f"{HOSTILE[number % 2]}/{number} & \"'.png" for number in range(60)]
 MEGABYTE = 2**20
+
+
+def report(outputs: Path, *words: str) -> str:
+    """The page that the command writes."""
+    return type_report(outputs, *words).read_text(encoding="utf-8")
 
 
 class Page(HTMLParser):
@@ -60,10 +64,8 @@ class Page(HTMLParser):
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The page of runs whose classes, title and files have names that would do harm as markup."""
     folder = tmp_path_factory.mktemp("study")
-    made_up_study(folder / OUTPUTS, **SMALL, classes=HOSTILE, title=HOSTILE[1], ids=HOSTILE_IDS)
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        without_tsne(monkeypatch)
-        return type_report(folder, monkeypatch).read_text(encoding="utf-8")
+    made_up_study(folder, **SMALL, classes=HOSTILE, title=HOSTILE[1], ids=HOSTILE_IDS)
+    return report(folder)
 
 
 def test_nothing_is_fetched_from_elsewhere(hostile: str) -> None:
@@ -102,31 +104,24 @@ def test_text_from_names_stays_text(hostile: str) -> None:
         assert name not in hostile
 
 
-def test_thousand_test_images_take_less_than_15_megabytes(report: Reported, tmp_path: Path) -> None:
-    made_up_study(
-        tmp_path / OUTPUTS,
-        methods=("simclr",),
-        probes=("knn",),
-        seeds=1,
-        images=1000,
-        store_size=96,
-        predictions=[0] * 1000,
-    )
-    text = report("gallery=1000")
+def test_thousand_test_images_take_less_than_15_megabytes(tmp_path: Path) -> None:
+    small = SMALL | {"methods": ("simclr",)}
+    made_up_study(tmp_path, **small, images=1000, store_size=96, predictions=[0] * 1000)
+    text = report(tmp_path, "gallery=1000")
     pictures = Page(text).data["pictures"]
     assert len(pictures) == 1000, "each once, though many are a dot and in a gallery"
     assert len(text.encode()) < 15 * MEGABYTE
     assert sum(map(len, pictures)) > 2 * MEGABYTE, "images as hard to compress as real ones"
 
 
-def test_thumbnails_false_embeds_no_image_and_tells_no_name(report: Reported, tmp_path: Path) -> None:
+def test_thumbnails_false_embeds_no_image_and_tells_no_name(tmp_path: Path) -> None:
     ids = [f"secret{number}.png" for number in range(60)]
-    made_up_study(tmp_path / OUTPUTS, **SMALL, ids=ids, groups=[f"patient-{number}" for number in range(20)])
-    with_images = Page(report()).data
+    made_up_study(tmp_path, **SMALL, ids=ids, groups=[f"patient-{number}" for number in range(20)])
+    with_images = Page(report(tmp_path)).data
     assert with_images["pictures"][0].startswith("UklGR"), "a WebP in base64"
     assert with_images["chapters"][0]["names"] == ids
 
-    text = report("thumbnails=false")
+    text = report(tmp_path, "thumbnails=false")
     data = Page(text).data
     assert data["pictures"] == []
     assert set(data["chapters"][0]["thumbnails"]) == {-1}
@@ -134,19 +129,26 @@ def test_thumbnails_false_embeds_no_image_and_tells_no_name(report: Reported, tm
     assert "secret" not in text
     assert "patient-1" not in text
     assert "test image 1" in data["chapters"][0]["names"]
-    assert "secret1.png" in report("thumbnails=false", "file_names=true")
+    assert "secret1.png" in report(tmp_path, "thumbnails=false", "file_names=true")
 
 
-def test_paper_stands_beside_and_what_disagrees_leaves_the_others_alone(report: Reported, tmp_path: Path) -> None:
-    made_up_run(tmp_path / OUTPUTS, dataset="breast", title="Breast")
+def test_where_no_images_are_decoded_a_note_has_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made_up_study(tmp_path, **SMALL, store_size=None)
+    assert set(Page(report(tmp_path)).data["chapters"][0]["thumbnails"]) == {-1}
+    wanted = f"lowres-ssl data dataset=phantom image_size=64 prepare=true output_dir={tmp_path}"
+    assert wanted in capsys.readouterr().err
+
+
+def test_paper_stands_beside_and_what_disagrees_leaves_the_others_alone(tmp_path: Path) -> None:
+    made_up_run(tmp_path, dataset="breast", title="Breast")
     for recipe in ("paper", "tuned"):
-        made_up_run(tmp_path / OUTPUTS, recipe=recipe)
-    page = Page(report())
+        made_up_run(tmp_path, recipe=recipe)
+    page = Page(report(tmp_path))
     assert "0.837" in page.text, "DCL on Breast, by the paper"
     assert "SimCLR" in page.text, "which the paper has a number of, and we have no result"
     assert "type recipe=paper or recipe=tuned" in page.text
     assert [each["probes"][0]["label"] for each in page.data["chapters"]] == ["KNN (k=200)"]
-    own = Page(report("dataset=phantom", "recipe=paper"))
+    own = Page(report(tmp_path, "dataset=phantom", "recipe=paper"))
     assert "The paper's split" not in own.text
     assert "type recipe=" not in own.text
     assert "SimCLR" not in own.text
@@ -160,15 +162,13 @@ NAMES = [f"test{number:04}.png" for number in range(60)]
 @pytest.fixture
 def outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Results of SimCLR and of the new names: all labels and a part, two batch sizes, a tuned choice."""
-    without_tsne(monkeypatch)
     monkeypatch.setitem(made_up_run.__globals__["SETTINGS"], PROBE, {})
     monkeypatch.setitem(made_up_run.__globals__["LABELS"], PROBE, "the new probe")
-    folder = tmp_path / "outputs"
-    made_up_study(folder, methods=("simclr", "random"), probes=("knn", "linear", "logistic", PROBE), seeds=1)
+    made_up_study(tmp_path, methods=("simclr", "random"), probes=("knn", "linear", "logistic", PROBE), seeds=1)
 
     def add(method: str, probes: Sequence[str], **about: Any) -> Path:
         for probe in probes:
-            result = made_up_run(folder, method=method, probe=probe, images=60, accuracy=0.9, **about)
+            result = made_up_run(tmp_path, method=method, probe=probe, images=60, accuracy=0.9, **about)
             complete(result, NAMES, method)
         return result
 
@@ -178,17 +178,15 @@ def outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     add(METHOD, ["linear"], label_fraction=0.1)
     run = add(METHOD, every).parent.name
     chosen = summarise_seeds(16, 0.1, 100, [(0.9, 0.5)])
-    write_tuned_settings(folder, made_up_tuned(run=run, chosen=chosen, seeds=1))
-    return folder
+    write_tuned_settings(tmp_path, made_up_tuned(run=run, chosen=chosen, seeds=1))
+    return tmp_path
 
 
-def test_new_names_are_in_every_table(
-    tmp_path: Path, outputs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_new_names_are_in_every_table(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert len(TABLES) == 5
     for name in TABLES:
         capsys.readouterr()
-        type_in(tmp_path, monkeypatch, "tables", f"table=[{name}]", "dataset=phantom")
+        assert type_command("tables", f"output_dir={outputs}", f"table=[{name}]", "dataset=phantom") == 0
         printed = capsys.readouterr().out
         assert f"\n| {METHOD} " in printed, name
         if name in ("paper2", "paper3", "other_probes"):
@@ -197,7 +195,7 @@ def test_new_names_are_in_every_table(
 
 
 def test_new_method_is_in_every_figure_and_all_new_names_in_the_report(
-    tmp_path: Path, outputs: Path, monkeypatch: pytest.MonkeyPatch
+    outputs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn: list[str] = []
     monkeypatch.setattr(
@@ -205,12 +203,11 @@ def test_new_method_is_in_every_figure_and_all_new_names_in_the_report(
     )
     for name in ("batch_size", "tsne", "labels"):
         drawn.clear()
-        type_in(tmp_path, monkeypatch, "figures", f"figure=[{name}]")
+        assert type_command("figures", f"output_dir={outputs}", f"figure=[{name}]") == 0
         assert drawn, name
         assert all(METHOD in text for text in drawn), name
     monkeypatch.undo()
-    without_tsne(monkeypatch)
-    page = type_report(tmp_path, monkeypatch).read_text(encoding="utf-8")
+    page = report(outputs)
     for name in (METHOD, ENCODER, "the new probe"):
         assert name in page
     assert page.count(METHOD) > 10

@@ -117,22 +117,16 @@ def test_rows_that_were_not_asked_for_are_no_holes(tmp_path: Path) -> None:
     assert [line[3] for line in commands(tmp_path, dataset="phantom", entry=["dcl", "vicreg"])] == ["dataset=phantom"]
 
 
-@pytest.fixture
-def scored(tmp_path: Path) -> Path:
-    """The folder of a run that was scored in other ways later."""
-    folder = made_up_run(tmp_path).parent
+def test_run_has_its_own_command_and_one_for_each_later_scoring(tmp_path: Path) -> None:
+    run = made_up_run(tmp_path).parent
     made_up_run(tmp_path, settings={"k": 20})
     made_up_run(tmp_path, probe="logistic")
     made_up_run(tmp_path, probe="logistic", label_fraction=0.1)
-    return folder
-
-
-def test_run_has_its_own_command_and_one_for_each_later_scoring(tmp_path: Path, scored: Path) -> None:
-    change_record(scored, typed=("pretrain", "dataset=phantom", "method=dcl", "force=true", "store_dir=x"))
+    change_record(run, typed=("pretrain", "dataset=phantom", "method=dcl", "force=true", "store_dir=x"))
     place = f"output_dir={tmp_path}"
-    (listed,) = list_report_runs(read_index(tmp_path)[0], tmp_path, paths=True)
-    again = f"lowres-ssl evaluate run={scored.name}"
-    assert sorted(listed.commands) == [
+    ((_, _, listed),) = list_report_runs(read_index(tmp_path)[0], tmp_path, paths=True)
+    again = f"lowres-ssl evaluate run={run.name}"
+    assert sorted(listed) == [
         f"{again} 'probe=[knn]' probe.knn.k=20 {place}",
         f"{again} 'probe=[logistic]' 'probe.logistic.strengths=[0.1,1.0]' probe.logistic.max_iterations=1000 "
         f"'label_fraction=[0.1,1]' {place}",

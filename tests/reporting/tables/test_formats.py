@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -13,6 +14,7 @@ from lowres_ssl.reporting.tables.formats import (
     Table,
     Text,
     escape_csv_cell,
+    format_csv,
     format_frame_as_csv,
     format_latex,
     format_markdown,
@@ -98,6 +100,11 @@ def test_latex_letter_for_letter() -> None:
     written = format_latex(TABLE)
     assert written.startswith(LATEX)
     assert written.endswith("\\end{table}\n% Missing cells; what fills them:\n% lowres-ssl pretrain method=vicreg\n")
+
+
+def test_csv_keeps_whole_numbers_whole_beside_empty_cells() -> None:
+    table = replace(TABLE, records=[{"n": 64, "value": None}, {"n": None, "low": 0.5}])
+    assert format_csv(table) == "n,value,low\n64,,\n,,0.5\n"
 
 
 def balanced(written: str) -> bool:

@@ -13,7 +13,7 @@ from stored_runs import made_up_run
 
 from lowres_ssl.errors import CheckpointError, ConfigError
 from lowres_ssl.reporting.tables.formats import format_latex, format_markdown
-from lowres_ssl.runs.collapse import RUN_MARKS
+from lowres_ssl.runs.history import RUN_MARKS
 from lowres_ssl.runs.result_io import read_predictions
 
 METHODS = ("dcl", "simclr", "simsiam", "vicreg")
@@ -173,30 +173,6 @@ def test_interval_of_few_groups_is_marked(tmp_path: Path, groups: int, marked: b
     assert line_of(table.blocks[0], "DCL")[3].endswith("†") is marked
     assert table.records[0]["reliable"] is not marked
     assert table.records[0]["groups"] == groups
-
-
-@pytest.mark.parametrize(
-    "planted",
-    [
-        {"split_digest": "f" * 64},
-        {"recipe": "tuned"},
-        {"learning_rate": 0.5, "method": "dcl", "seed": 0},
-    ],
-    ids=["another split", "another recipe", "a run twice"],
-)
-def test_planted_run_is_refused(tmp_path: Path, planted: dict[str, object]) -> None:
-    full(tmp_path, dataset="phantom")
-    made_up_run(tmp_path, **{"method": "vicreg", "seed": 5} | planted)
-    with pytest.raises(ConfigError, match=r"; (type|move) "):
-        table_of("paper2", tmp_path)
-
-
-def test_results_with_other_settings_are_left_out_and_named_once(tmp_path: Path) -> None:
-    full(tmp_path, dataset="phantom")
-    made_up_run(tmp_path, method="vicreg", settings={"k": 5}, accuracy=0.99)
-    (block,) = table_of("paper2", tmp_path, dataset="phantom").blocks
-    assert line_of(block, "VICReg")[2].startswith("0.75")
-    assert len([line for line in block.footer if line.endswith("to choose such type settings=k=5.")]) == 1
 
 
 def test_data_sets_are_the_tables_and_the_others_that_have_results(tmp_path: Path) -> None:

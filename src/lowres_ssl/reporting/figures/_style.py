@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 
 from lowres_ssl.console import pluralise
 from lowres_ssl.io.atomic import atomic_write
+from lowres_ssl.runs.filters import is_trained
 from lowres_ssl.stats.intervals import Interval
 
 OFFSET_STEP = 0.07  # of a doubling
@@ -136,27 +137,24 @@ def escape_math(text: str) -> str:
 
 
 def format_panel_title(rows: pd.DataFrame, *more: str, width: int = TITLE_WIDTH) -> str:
-    """Describe the results in a panel: the data set, then how their encoders were trained, the split, and `more`."""
-    trained = rows[rows["batch_size"].notna()]
-    own = trained if len(trained) else rows
-    facts = [f"recipe {join_distinct(trained['recipe'])}"] if len(trained) else []
-    facts += [join_distinct(own["backbone"]), f"{join_distinct(own['image_size'])} px"]
-    facts += [format_epochs(trained["epochs"])] if len(trained) else []
-    facts += [f"split {join_distinct(rows['split'])} (seed {join_distinct(rows['split_seed'])})"]
-    facts += [pluralise(int(rows["n"].iloc[0]), "test image"), *more]
+    """Describe the results in a panel: the data set, then how their encoders were trained, the split, and `more`.
+
+    rows: of one kind, see `check_same_kind`; only untrained encoders may be of several backbones.
+    """
+    trained = rows[is_trained(rows)]
+    own = rows if trained.empty else trained
+    first = own.iloc[0]
+    facts = [] if trained.empty else [f"recipe {first['recipe']}"]
+    facts += [join_distinct(own["backbone"]), f"{first['image_size']} px"]
+    facts += [] if trained.empty else [pluralise(int(first["epochs"]), "epoch")]
+    facts += [f"split {first['split']} (seed {first['split_seed']})", pluralise(int(first["n"]), "test image"), *more]
     unbroken = [fact.replace(" ", "\N{NO-BREAK SPACE}") for fact in facts]
-    return f"{rows['title'].iloc[0]}\n" + textwrap.fill(", ".join(unbroken), width)
+    return f"{first['title']}\n" + textwrap.fill(", ".join(unbroken), width)
 
 
 def join_distinct(values: Iterable[object]) -> str:
     """ "paper", or "paper / tuned"."""
     return " / ".join(dict.fromkeys(str(value) for value in values))
-
-
-def format_epochs(numbers: Iterable[int]) -> str:
-    """ "1 epoch", "12 epochs", "5 / 12 epochs"."""
-    found = sorted({int(number) for number in numbers})
-    return pluralise(found[0], "epoch") if len(found) == 1 else f"{join_distinct(found)} epochs"
 
 
 def format_count_range(counts: Iterable[int], what: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from matplotlib.figure import Figure
 
 from lowres_ssl.errors import ConfigError, DataError
-from lowres_ssl.reporting.cells import METRIC_TITLES, OTHERS, get_legend_name, list_others
+from lowres_ssl.reporting.cells import METRIC_TITLES, get_legend_name, replace_others
 from lowres_ssl.reporting.figures import Picture
 from lowres_ssl.reporting.figures._style import (
     BASELINE_COLOUR,
@@ -53,12 +53,10 @@ class BatchSizeFigure(Picture):
     def draw(self, stored: Stored) -> Mapping[str, Figure]:
         probe = stored.filters.probe or self.probe
         filters = replace(stored.filters, probe=probe)
-        patterns = [entry for line, others in self.lines.items() for entry in (line, *others)]
+        beside = [entry for own in self.lines.values() for entry in own]
         rows = filters.apply(select_ordinary(stored.results))
-        others = list_others(rows.loc[is_trained(rows), "entry"], [*patterns, *self.baselines])
-        lines: dict[str, list[str]] = {}
-        for line, own in self.lines.items():
-            lines |= {other: [] for other in others} if line == OTHERS else {line: own}
+        shown = replace_others(list(self.lines), rows.loc[is_trained(rows), "entry"], *beside, *self.baselines)
+        lines = {line: self.lines.get(line, []) for line in shown}
         wanted = {entry for line, own in lines.items() for entry in (line, *own)}
         columns = [
             column for column in stored.columns(filters, [*wanted, *self.baselines]) if set(column.entries()) & wanted

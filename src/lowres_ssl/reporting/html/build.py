@@ -33,7 +33,7 @@ from lowres_ssl.reporting.html.sections import (
     find_hard_examples,
     list_report_runs,
 )
-from lowres_ssl.reporting.stored import Stored, get_image_words
+from lowres_ssl.reporting.stored import Stored, build_output_override, get_image_words
 from lowres_ssl.reporting.tables.build import TABLE_BUILDERS
 from lowres_ssl.reporting.tables.formats import Table
 from lowres_ssl.reporting.tables.score_table import list_table_probes
@@ -107,9 +107,10 @@ def build_section_parts(
         thumbnails = album.add(about.store, ids, str if hidden is None else hidden.image)
     if config.thumbnails and -1 in thumbnails:
         words = get_image_words(find_run(stored.output_dir, str(row["run"])))
-        command = format_command("data", *words, f"image_size={row['image_size']}", "prepare=true")
+        words += [f"image_size={row['image_size']}", "prepare=true", *build_output_override(stored.output_dir)]
         stored.notes.append(
-            f"{chapter.title}: decoded images are not in {stored.store_dir}, so they have no thumbnails; type {command}"
+            f"{chapter.title}: decoded images are not in {stored.store_dir}, so they have no thumbnails; type "
+            + format_command("data", *words)
         )
     plain = build_page_data(chapter, maps, images, thumbnails, names=config.file_names)
     counts = np.bincount(tested.labels, minlength=len(tested.classes)).tolist()
@@ -132,12 +133,19 @@ def build_section_parts(
 
 
 def draw_figures(chapter: Chapter, stored: Stored, pictures: dict[str, Picture]) -> dict[str, str | None]:
-    """Draw each figure by its name; None where there is nothing to draw."""
+    """Draw each figure of the chapter by its name, as SVG in base64; None where there is nothing to draw."""
+    filters = replace(
+        stored.filters, dataset=chapter.dataset, split_seed=chapter.split_seed, split_digest=chapter.split_digest
+    )
+    rows = select_ordinary(filters.apply(stored.results))
+    has_curves = (rows.groupby("entry")["batch_size"].nunique() > 1).any()  # one batch size gives none
     drawn: dict[str, str | None] = {}
     for name, picture in pictures.items():
         try:
-            shows = name != "batch_size" or has_several_batch_sizes(stored, chapter)
-            drawn[name] = draw_figure(picture, stored, chapter) if shows else None
+            shows = name != "batch_size" or has_curves
+            drawn[name] = draw_svg(picture, replace(stored, filters=filters)) if shows else None
+        except DataError:
+            drawn[name] = None
         except UserError as error:
             stored.notes.append(str(error))
     return drawn
@@ -156,13 +164,6 @@ def build_gallery(hard: HardExamples, images: Sequence[int], most: int) -> dict[
     }
 
 
-def has_several_batch_sizes(stored: Stored, chapter: Chapter) -> bool:
-    """Whether an entry was trained with several: one gives no curve."""
-    rows = select_ordinary(stored.filters.apply(stored.results))
-    rows = rows[(rows["dataset"] == chapter.dataset) & (rows["split_digest"] == chapter.split_digest)]
-    return bool((rows.groupby("entry")["batch_size"].nunique() > 1).any())
-
-
 def build_confusion(cell: ResultCell) -> dict[str, Any]:
     """Give the counts over all seeds, a row for each true class, each with its share of its row; 0 in an empty one."""
     matrix = cell.tested.counts.sum(axis=(0, 1)).tolist()
@@ -170,20 +171,12 @@ def build_confusion(cell: ResultCell) -> dict[str, Any]:
     return {"name": get_legend_name(cell.entry), "cell": cell, "rows": rows}
 
 
-def draw_figure(picture: Picture, stored: Stored, chapter: Chapter) -> str | None:
-    """Draw the figure of this chapter as SVG in base64; None if there are no results for it.
-
-    It is an image of the page, so nothing in it can run or reach the page. Raises `ConfigError` if results disagree.
-    """
-    only = replace(
-        stored.filters, dataset=chapter.dataset, split_seed=chapter.split_seed, split_digest=chapter.split_digest
-    )
+def draw_svg(picture: Picture, stored: Stored) -> str:
+    """Draw the one figure that there is as SVG in base64: an image of the page, so nothing in it can run or reach the
+    page. Raises as `Picture.draw`."""
     file = io.BytesIO()
     with use_figure_style(), rc_context({"svg.hashsalt": "report"}):  # the same figure gives the same bytes
-        try:
-            (figure,) = picture.draw(replace(stored, filters=only)).values()
-        except DataError:
-            return None
+        (figure,) = picture.draw(stored).values()
         figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
     return base64.b64encode(file.getvalue()).decode()
 
@@ -199,23 +192,13 @@ def check_report_libraries() -> None:
         raise ConfigError(f"report: needs {' and '.join(missing)}; type pip install 'lowres-ssl[report]'")
 
 
-def hash_script(script: str) -> str:
-    """Name an inline script that may run as a Content-Security-Policy does."""
-    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
-
-
 def build_security_policy(scripts: list[str]) -> str:
     """Forbid to fetch and to send; only these scripts run. Images are those in the file."""
-    return "; ".join(
-        [
-            "default-src 'none'",
-            f"script-src {' '.join(map(hash_script, scripts))}",
-            "style-src 'unsafe-inline'",
-            "img-src data:",
-            "connect-src 'none'",
-            "form-action 'none'",
-            "base-uri 'none'",
-        ]
+    hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
+    allowed = " ".join(f"'sha256-{each}'" for each in hashes)
+    return (
+        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:; "
+        "connect-src 'none'; form-action 'none'; base-uri 'none'"
     )
 
 

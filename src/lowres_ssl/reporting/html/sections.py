@@ -19,8 +19,8 @@ from lowres_ssl.data.splits import compute_leakage, load_split
 from lowres_ssl.errors import UserError
 from lowres_ssl.reporting.cells import LEGEND_NAMES, get_legend_name
 from lowres_ssl.reporting.stored import list_run_commands
-from lowres_ssl.runs.collapse import RUN_MARKS
 from lowres_ssl.runs.filters import ResultFilters
+from lowres_ssl.runs.index import format_state
 from lowres_ssl.runs.predictions import ResultCell, TestPredictions, check_same_predicted_images
 from lowres_ssl.runs.query import ResultColumn, select_columns, select_ordinary
 from lowres_ssl.runs.run import Run, find_run, relocate_path
@@ -142,7 +142,6 @@ class HardExamples:
     """Hold places of test images, int64. all_wrong: no method's vote is right. disputed: the votes differ, the most
     evenly divided first. `methods`: whose votes."""
 
-    probe: str
     label: str
     methods: tuple[str, ...]
     all_wrong: Integers
@@ -159,7 +158,6 @@ def find_hard_examples(probed: ProbeResults) -> HardExamples:
     most = for_class.max(axis=1)
     disputed = np.flatnonzero(most < len(methods))
     return HardExamples(
-        probe=probed.probe,
         label=probed.label,
         methods=tuple(get_legend_name(method.entry) for method in methods),
         all_wrong=np.flatnonzero(wrong).astype(np.int64),
@@ -174,7 +172,7 @@ class DatasetFacts:
     leakage: str
     leaks: bool
     licence: str
-    store: str | None
+    store: str
     root: Path
 
 
@@ -185,18 +183,17 @@ def collect_dataset_facts(chapter: Chapter, store_dir: Path) -> DatasetFacts:
     store, config = record.store, record.config
     licence, root = config.dataset.licence, Path(relocate_path(run, config, config.dataset.root))
     dataset = replace(config.dataset, root=str(root), archive=None)  # nothing is unpacked
-    if not root.exists():
-        return DatasetFacts("not known here: the images are not where they were", False, licence, store, root)
-    try:
-        catalogue = load_catalogue(dataset, store_dir)
-        if dataset.skip_unreadable:
-            catalogue = drop_undecodable(catalogue, store_dir / store)
-        found = compute_leakage(catalogue, load_split(run.split, catalogue, store_dir))
-    except UserError:
-        why = "not known: the images or the split are not those of the run any more"
-        return DatasetFacts(why, False, licence, store, root)
-    leakage = found.format_sentence().removeprefix("leakage: ")
-    return DatasetFacts(leakage, found.leaks, licence, store, root)
+    leakage, leaks = "not known here: the images are not where they were", False
+    if root.exists():
+        try:
+            catalogue = load_catalogue(dataset, store_dir)
+            if dataset.skip_unreadable:
+                catalogue = drop_undecodable(catalogue, store_dir / store)
+            found = compute_leakage(catalogue, load_split(run.split, catalogue, store_dir))
+            leakage, leaks = found.format_sentence().removeprefix("leakage: "), found.leaks
+        except UserError:
+            leakage = "not known: the images or the split are not those of the run any more"
+    return DatasetFacts(leakage, leaks, licence, store, root)
 
 
 class ThumbnailAlbum:
@@ -207,13 +204,13 @@ class ThumbnailAlbum:
         self.pictures: list[str] = []
         self.places: dict[tuple[str, int], int] = {}  # of each row of a store that was asked for
 
-    def add(self, store: str | None, ids: Sequence[str], named: Callable[[str], str] = str) -> list[int]:
+    def add(self, store: str, ids: Sequence[str], named: Callable[[str], str] = str) -> list[int]:
         """The place in `pictures` of each of these images of the store of that name; -1 where it is not there.
 
         `named`: what `ids` call an image that the store knows by its name.
         """
-        kept = None if store is None else find_image_store(self.store_dir / store)
-        if kept is None or store is None:
+        kept = find_image_store(self.store_dir / store)
+        if kept is None:
             return [-1] * len(ids)
         rows = {named(id): row for row, id in enumerate(kept.ids)}
         for row in (rows[id] for id in ids if id in rows):
@@ -232,23 +229,14 @@ def encode_webp(pixels: NDArray[np.uint8], size: int) -> str:
     return base64.b64encode(file.getvalue()).decode()
 
 
-@dataclass(frozen=True)
-class ListedRun:
-    """Hold a run as the page lists it; `commands` is empty where none is known."""
-
-    run: str
-    state: str
-    commands: Sequence[str]
-
-
-def list_report_runs(frame: pd.DataFrame, output_dir: Path, *, paths: bool) -> list[ListedRun]:
-    """List the runs of these rows of the index. `paths`: whether commands may name folders."""
+def list_report_runs(frame: pd.DataFrame, output_dir: Path, *, paths: bool) -> list[tuple[str, str, list[str]]]:
+    """List name, state and commands of the runs in these rows of the index; no commands where none is known. `paths`:
+    whether commands may name folders."""
     listed = []
     for name, first in frame.groupby("run", sort=True).first().iterrows():
         try:
             commands = list_run_commands(find_run(output_dir, str(name)), output_dir, paths=paths)
         except UserError:  # it is damaged, which reading the index has reported
             commands = []
-        state = str(first["state"]) + "".join(f", {mark.word}" for key, mark in RUN_MARKS.items() if first[key])
-        listed.append(ListedRun(str(name), state, commands))
+        listed.append((str(name), format_state(first), commands))
     return listed

@@ -1,7 +1,5 @@
 """Hold a table once its numbers are known, and format it as Markdown, CSV and LaTeX (booktabs)."""
 
-import csv
-import io
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -11,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from lowres_ssl.reporting.cells import SIGNS, UNRELIABLE
-from lowres_ssl.runs.collapse import RUN_MARKS
+from lowres_ssl.runs.history import RUN_MARKS
 from lowres_ssl.stats.intervals import MIN_RELIABLE_GROUPS
 
 DASH = "–"
@@ -176,12 +174,8 @@ def escape_latex(text: str) -> str:
 
 def format_csv(table: Table) -> str:
     """Write a row for each number, with all that is known of it."""
-    keys = list(dict.fromkeys(key for record in table.records for key in record))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=keys, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({key: escape_csv_cell(value) for key, value in record.items()} for record in table.records)
-    return text.getvalue()
+    records = [{key: escape_csv_cell(value) for key, value in record.items()} for record in table.records]
+    return str(pd.DataFrame(records, dtype=object).to_csv(index=False))  # as objects whole numbers stay whole
 
 
 def escape_csv_cell(value: object) -> object:
@@ -190,7 +184,7 @@ def escape_csv_cell(value: object) -> object:
 
 
 def format_frame_as_csv(frame: pd.DataFrame) -> str:
-    """Write a frame as `format_csv` does; its heads are ours."""
+    """Write a row a line, without the index; its heads are ours."""
     return str(frame.map(escape_csv_cell).to_csv(index=False))
 
 

@@ -32,9 +32,9 @@ from lowres_ssl.reporting.tables.score_table import (
     select_table_columns,
 )
 from lowres_ssl.runs.filters import is_trained
-from lowres_ssl.runs.predictions import check_same_predicted_images
+from lowres_ssl.runs.predictions import ResultCell, check_same_predicted_images
 from lowres_ssl.runs.query import ResultColumn, check_single_value, read_backbone
-from lowres_ssl.stats.paired_tests import ContrastPart, ContrastTerm, Difference, MethodCounts, compute_contrast
+from lowres_ssl.stats.paired_tests import ContrastPart, Difference, compute_contrast
 
 DIFFERENCE_NOTE = (
     "After a comma: the difference to recipe {first} on the same split, for the same method, and its 95% interval, "
@@ -121,27 +121,27 @@ def compute_recipe_differences(table: TableConfig, lines: RecipeLines) -> Recipe
     for axis, own in lines.items():
         others = lines.get(replace(axis, recipe=table.recipes[0]), {})
         for label, line in own.items():
-            both = list_found([line, *([others[label]] if label in others else [])])
-            if axis.recipe == table.recipes[0] or len(both) < 2:
+            theirs = others[label].found if label in others else None
+            if axis.recipe == table.recipes[0] or line.found is None or theirs is None:
                 continue
-            check_same_predicted_images([each.tested for each in both])
-            ours, theirs = (each.tested.scored() for each in both)
+            check_same_predicted_images([line.found.tested, theirs.tested])
             for metric in table.metrics:
-                differences[axis, label, metric] = compute_recipe_difference(ours, theirs, metric)
+                differences[axis, label, metric] = compute_recipe_difference(line.found, theirs, metric)
     return differences
 
 
-def compute_recipe_difference(ours: MethodCounts, theirs: MethodCounts, metric: str) -> Difference:
+def compute_recipe_difference(ours: ResultCell, theirs: ResultCell, metric: str) -> Difference:
     """Ours minus theirs, of the same method under two recipes.
 
     Where both have the same seeds they are paired: under one seed both began with the same encoder, and random
     initialisation is the very same one, so that its seeds' spread is no error of the difference. With other seeds
     nothing is paired, and all are used.
     """
+    first, second = (each.tested.scored() for each in (ours, theirs))
     if ours.seeds != theirs.seeds:
-        return compute_contrast([(1.0, ours.make_part(**{metric: 1.0})), (-1.0, theirs.make_part(**{metric: 1.0}))])
-    terms = ContrastTerm(1.0, ours.counts, metric), ContrastTerm(-1.0, theirs.counts, metric)
-    return compute_contrast([(1.0, ContrastPart(terms, ours.depends_on_seed or theirs.depends_on_seed))])
+        return compute_contrast([(1.0, first.make_part(**{metric: 1.0})), (-1.0, second.make_part(**{metric: 1.0}))])
+    terms = (1.0, first.counts, metric), (-1.0, second.counts, metric)
+    return compute_contrast([(1.0, ContrastPart(terms, first.depends_on_seed or second.depends_on_seed))])
 
 
 def build_recipe_blocks(

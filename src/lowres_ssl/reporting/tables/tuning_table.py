@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 from omegaconf import OmegaConf
@@ -102,8 +102,7 @@ def read_paper_settings() -> dict[str, dict[str, dict[str, Any]]]:
     """The paper's Table 1, by method and data set, from where the linear evaluation takes it."""
     text = files("lowres_ssl.conf").joinpath("probe", "linear.yaml").read_text(encoding="utf-8")
     config: Any = OmegaConf.to_container(OmegaConf.create(text))
-    table: dict[str, dict[str, dict[str, Any]]] = config["table_1"]
-    return table
+    return cast(dict[str, dict[str, dict[str, Any]]], config["table_1"])
 
 
 def list_row_choices(
