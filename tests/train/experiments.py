@@ -55,6 +55,7 @@ class Experiment:
     rows: range = range(3, 36)  # 33 of the 40
     training: TrainingOptions = TRAINING
     before_saving: Callable[[], None] | None = None
+    after_epoch: Callable[[], None] | None = None  # once the history has its line
     validate: Callable[[nn.Module, ReadBatch], float] | None = None
     labels: NDArray[np.int64] | None = None
     preemption: signal.Signals | None = None
@@ -118,6 +119,8 @@ class Recorder(TrainingObserver):
 
     def record(self, history: list[EpochLog]) -> None:
         self.experiment.histories.append(list(history))
+        if self.experiment.after_epoch is not None:
+            self.experiment.after_epoch()
 
     def validate(self, encoder: nn.Module, read: ReadBatch) -> float | None:
         return None if self.experiment.validate is None else self.experiment.validate(encoder, read)

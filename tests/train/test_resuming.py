@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from lowres_ssl.device import MEMORY_FORMATS
 from lowres_ssl.errors import CheckpointError, Interrupted
 from lowres_ssl.train.checkpoint import load_state, save_state
-from lowres_ssl.train.history import EpochLog
 from lowres_ssl.train.optimizers import SGD
 from lowres_ssl.train.state import ReadBatch
 
@@ -126,23 +125,9 @@ def test_a_signal_stops_after_the_step_and_says_what_is_saved(
     assert caught.exit_code == code
 
 
-class Telling(list[list[EpochLog]]):
-    """A list that does something when it is first added to."""
-
-    def __init__(self, act: Callable[[], None]) -> None:
-        super().__init__()
-        self.act = act
-
-    def append(self, history: list[EpochLog]) -> None:
-        if not self:
-            self.act()
-        super().append(history)
-
-
 def test_a_signal_after_the_last_checkpoint_is_not_lost_with_what_came_since(experiment: Make) -> None:
     """While the history is written: the epoch just finished is saved all the same."""
-    run = experiment()
-    run.histories = Telling(lambda: os.kill(os.getpid(), signal.SIGTERM))
+    run = experiment(after_epoch=lambda: os.kill(os.getpid(), signal.SIGTERM))
     with pytest.raises(Interrupted, match="epoch 1 of 3 is saved"):
         run.run()
     assert load_state(run.checkpoint)["epoch"] == 1
@@ -163,8 +148,7 @@ def test_a_signal_while_a_checkpoint_is_written_is_not_swallowed(
         save_state(path, state)
 
     monkeypatch.setattr("lowres_ssl.train.checkpoint.save_state", save)
-    run = experiment(training={"epochs": 1, "checkpoint_seconds": 0})
-    run.histories = Telling(written.set)
+    run = experiment(training={"epochs": 1, "checkpoint_seconds": 0}, after_epoch=written.set)
     with pytest.raises(Interrupted, match="epoch 1 of 1 is saved" if late else "is saved"):
         run.run()
     assert not late or load_state(run.checkpoint)["epoch"] == 1
