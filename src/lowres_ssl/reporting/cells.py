@@ -46,7 +46,7 @@ def list_others(names: Iterable[str], patterns: Iterable[str]) -> list[str]:
 
 
 def replace_others(patterns: Sequence[str], names: Iterable[str], *beside: str) -> list[str]:
-    """The patterns with "*" replaced by the names that neither they nor the patterns `beside` mean."""
+    """Replace "*" in the patterns by the names that neither they nor the patterns `beside` mean."""
     others = list_others(names, [*patterns, *beside])
     shown = [pattern for pattern in patterns if not pattern.startswith(EXCEPT)]
     return [name for pattern in shown for name in (others if pattern == OTHERS else [pattern])]
@@ -62,13 +62,13 @@ def format_score_interval(found: Interval) -> str:
 
 
 def format_signed(difference: float) -> str:
-    """With its sign, a true minus; what is rounded to nothing has none."""
+    """Format a difference with its sign, a true minus; what is rounded to nothing has none."""
     text = f"{difference:+.3f}"
     return "0.000" if float(text) == 0 else text.replace("-", "−")
 
 
 def get_mark_sign(found: ResultCell | None) -> str:
-    """The signs behind the name of a method of which at least one run is marked."""
+    """Get the signs behind the name of a method of which at least one run is marked."""
     return "" if found is None else "".join(SIGNS[key] for key, marked in found.marks.items() if marked)
 
 
@@ -77,7 +77,7 @@ def format_cell_provenance(cells: Sequence[ResultCell]) -> str:
 
 
 def format_provenance(environments: Sequence[Environment]) -> str:
-    """Devices, versions and commits of stored results, each once."""
+    """Format devices, versions and commits of stored results, each once."""
     devices = dict.fromkeys(each.device for each in environments)
     versions = dict.fromkeys(format_versions(each.versions) for each in environments)
     commits = dict.fromkeys(shorten_commit(each.commit) for each in environments)
@@ -89,12 +89,13 @@ def format_versions(versions: Mapping[str, str]) -> str:
 
 
 def shorten_commit(commit: str | None) -> str:
-    """Twelve digits, and the mark of an edited checkout."""
+    """Keep twelve digits, and the mark of an edited checkout."""
     return "unknown" if commit is None else commit[:12] + ("+" if commit.endswith("+") else "")
 
 
 def describe_rows(rows: pd.DataFrame) -> str:
-    """What results share: recipe and epochs of their encoders, if they were trained, encoder, image size and split."""
+    """Describe what results share: recipe and epochs of their encoders, if they were trained, encoder, image size and
+    split."""
     trained = rows[is_trained(rows)]
     first, own = rows.iloc[0], (rows if trained.empty else trained).iloc[0]
     training = "" if trained.empty else f"recipe {own['recipe']}, {pluralise(int(own['epochs']), 'epoch')}, "
@@ -105,7 +106,7 @@ def describe_rows(rows: pd.DataFrame) -> str:
 
 
 def describe_cells(cells: Sequence[ResultCell], metric: str) -> str:
-    """What the lines of a block share: recipe, encoder, split, seeds, images, probe."""
+    """Describe what the lines of a block share: recipe, encoder, split, seeds, images, probe."""
     rows = pd.concat([each.rows for each in cells])
     images = cells[0].tested.results[0].images
     probes = dict.fromkeys(format_probe(row) for row in rows.to_dict("records"))
@@ -122,7 +123,7 @@ def format_probe(row: Mapping[Any, Any]) -> str:
 
 
 def format_seeds(cells: Sequence[ResultCell]) -> str:
-    """The seeds that most lines have, and the entries that have others."""
+    """Format the seeds that most lines have, and the entries that have others."""
     seeds = [format_seed_list(each.seeds) for each in cells]
     usual = max(dict.fromkeys(seeds), key=seeds.count)
     others = dict.fromkeys(f"{each.entry}: {own}" for each, own in zip(cells, seeds, strict=True) if own != usual)
@@ -134,7 +135,7 @@ def format_seed_list(seeds: Sequence[int]) -> str:
 
 
 def build_record(cell: ResultCell, metric: str, **more: Any) -> dict[str, Any]:
-    """One number with all that is known of it, for a program."""
+    """Build one number with all that is known of it, for a program."""
     row, result, found = cell.rows.iloc[0], cell.tested.results[0], cell.interval(metric)
     return {
         **more,

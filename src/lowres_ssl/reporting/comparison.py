@@ -32,7 +32,7 @@ def parse_reference(reference: object) -> list[str]:
 
 
 def format_findings(found: ComparisonFindings) -> str:
-    """The matrix, the sentences, the claims."""
+    """Format the matrix, the sentences, the claims."""
     parts = [format_findings_heading(found)]
     if found.pairs:
         parts += [format_matrix(found), *list_pair_sentences(found)]
@@ -60,7 +60,7 @@ def format_test_set(found: ComparisonFindings) -> str:
 
 
 def format_matrix(found: ComparisonFindings) -> str:
-    """Row minus column in points, and each method's own value; the best first."""
+    """Format row minus column in points, and each method's own value; the best first."""
     differences: dict[tuple[CellKey, CellKey], str] = {}
     for pair in found.pairs:
         points, mark = 100 * pair.found.value, "*" if pair.significant else " "
@@ -78,7 +78,8 @@ def format_matrix(found: ComparisonFindings) -> str:
 
 
 def list_pair_sentences(found: ComparisonFindings) -> Iterator[str]:
-    """One for each difference that chance does not explain, one for all that it may, one for what was not tested."""
+    """Write a sentence for each difference that chance does not explain, one for all that it may, one for what was not
+    tested."""
     few: list[str] = []
     others: list[str] = []
     leaves_out_0 = False  # the interval of a pair that has no star
@@ -112,7 +113,7 @@ def list_pair_sentences(found: ComparisonFindings) -> Iterator[str]:
 
 
 def typed_with(word: str) -> list[str]:
-    """What was typed, with another value of this word's key."""
+    """Return what was typed, with another value of this word's key."""
     typed = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
     key = word.partition("=")[0]
     return [*(str(each) for each in typed if each.partition("=")[0] != key), word]
@@ -143,7 +144,7 @@ def format_claims(found: ComparisonFindings) -> str:
 
 
 def list_comparison_records(found: ComparisonFindings) -> Iterator[dict[str, Any]]:
-    """A pair each, then a claim's difference each; all with the same keys."""
+    """List a pair each, then a claim's difference each; all with the same keys."""
     own = found.column.rows.iloc[0]
     about: dict[str, Any] = {
         **{key: str(own[key]) for key in ("dataset", "probe", "label", "split")},
@@ -168,7 +169,8 @@ def list_comparison_records(found: ComparisonFindings) -> Iterator[dict[str, Any
 
 
 def build_difference_record(found: Difference) -> dict[str, Any]:
-    """`seeds`: the fewest of a method that depends on one. Of one seed there is no interval."""
+    """Build the numbers of a difference. `seeds`: the fewest of a method that depends on one. Of one seed there is no
+    interval."""
     low, high = (None, None) if found.is_of_one_seed else (found.low, found.high)
     return {"difference": found.value, "low": low, "high": high, "seeds": found.seeds, "reliable": found.reliable}
 
@@ -179,7 +181,7 @@ def format_dataset_and_probe(found: ComparisonFindings) -> str:
 
 
 def format_comparison_count(found: ComparisonFindings) -> str:
-    """ "4 comparisons with random", or "all 10 comparisons"."""
+    """Format "4 comparisons with random", or "all 10 comparisons"."""
     count = pluralise(found.test_count, "comparison")
     if found.references:
         return f"{count} with {' and '.join(found.references)}"

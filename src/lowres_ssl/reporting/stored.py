@@ -89,7 +89,7 @@ def list_fill_commands(cells: Sequence[MissingCell], frame: pd.DataFrame, output
 
 
 def find_unscored_runs(cell: MissingCell, runs: pd.DataFrame) -> list[str]:
-    """Finished runs of the method that only lack this probe; a training gives the end-to-end score itself."""
+    """Find finished runs of the method that only lack this probe; a training gives the end-to-end score itself."""
     own = runs[runs["entry"] == cell.method]
     if isinstance(cell.batch_size, int):
         own = own[own["batch_size"].isna() | (own["batch_size"] == cell.batch_size)]
@@ -122,8 +122,8 @@ def build_training_words(cell: MissingCell, neighbours: pd.DataFrame, output_dir
 
 @lru_cache(maxsize=16)  # the empty cells of a table have the same neighbours
 def read_shared_words(runs: tuple[str, ...], output_dir: Path) -> tuple[Words, Mapping[str, Settings]]:
-    """What the runs were typed with, and how that sets the probes: the words of the first that all have, but for those
-    of a run alone; those on images and probes whether the others have them or not."""
+    """Read what the runs were typed with, and how that sets the probes: the words of the first that all have, but for
+    those of a run alone; those on images and probes whether the others have them or not."""
     records = [find_run(output_dir, run).read() for run in runs]
     records = [record for record in records if record.typed[:1] == ("pretrain",)]
     if not records:
@@ -139,7 +139,7 @@ def read_shared_words(runs: tuple[str, ...], output_dir: Path) -> tuple[Words, M
 
 
 def get_group(key: str) -> str:
-    """What stands before the first dot: "probe" of "probe.knn.k"."""
+    """Get what stands before the first dot: "probe" of "probe.knn.k"."""
     return key.lstrip("+~").replace("/", ".").partition(".")[0]
 
 
@@ -168,7 +168,8 @@ def build_probe_words(
 
 
 def format_settings_words(probe: str, settings: Mapping[str, str], usual: Mapping[str, str]) -> Words:
-    """The settings of a probe that are not the `usual` ones, as they are typed; "typed" itself is none of them."""
+    """Format the settings of a probe that are not the `usual` ones, as they are typed; "typed" itself is none of
+    them."""
     return {
         f"probe.{probe}.{key}": "null" if value == "None" else value.replace(" ", "")
         for key, value in settings.items()
@@ -177,7 +178,7 @@ def format_settings_words(probe: str, settings: Mapping[str, str], usual: Mappin
 
 
 def build_output_override(output_dir: Path) -> list[str]:
-    """What to type so that the result is found there; nothing if that is the default."""
+    """Build what to type so that the result is found there; nothing if that is the default."""
     return [] if str(output_dir) == os.environ.get("LOWRES_SSL_OUTPUTS", "outputs") else [f"output_dir={output_dir}"]
 
 
@@ -186,7 +187,7 @@ def list_whole_numbers(values: "pd.Series[Any]") -> list[int]:
 
 
 def get_common_value(values: "pd.Series[Any]") -> Any:
-    """The value that all have; None if they differ or there are none."""
+    """Get the value that all have; None if they differ or there are none."""
     found = values.dropna().unique()
     return found[0] if len(found) == 1 else None
 
@@ -200,7 +201,7 @@ def choose_encoder_name(row: RowConfig, filters: ResultFilters, rows: pd.DataFra
 
 
 def get_image_words(run: Run) -> list[str]:
-    """How the images of a run were typed."""
+    """Get the words that chose the images of a run."""
     record = run.read()
     words = [word for word in record.typed[1:] if get_group(word.partition("=")[0]) in IMAGE_KEYS]
     is_named = any(word.startswith("dataset=") for word in words)

@@ -31,12 +31,12 @@ def is_trained(frame: pd.DataFrame) -> "pd.Series[bool]":
 
 
 def has_own_encoder(frame: pd.DataFrame) -> "pd.Series[bool]":
-    """Which rows are what they are under any `backbone`."""
+    """Find which rows are what they are under any `backbone`."""
     return (frame["entry"] == "trivial") | frame["entry"].astype(str).str.startswith("pretrained ")
 
 
 def parse_settings(text: object) -> dict[str, str]:
-    """ "k=200, strengths=[1, 2]" as {"k": "200", "strengths": "[1, 2]"}."""
+    """Parse "k=200, strengths=[1, 2]" as {"k": "200", "strengths": "[1, 2]"}."""
     pairs = (setting.partition("=") for setting in re.split(r",\s*(?=\w+=)", str(text)))
     return {key.strip(): value.strip() for key, _, value in pairs if key.strip()}
 
@@ -46,32 +46,33 @@ def format_settings(settings: Mapping[str, str]) -> str:
 
 
 def get_shared_settings(row: Mapping[Any, Any]) -> str:
-    """The settings that all of a column must have."""
+    """Get the settings that all of a column must have."""
     free = FREE_SETTINGS.get(row["probe"], frozenset())
     return format_settings({key: value for key, value in parse_settings(row["settings"]).items() if key not in free})
 
 
 def count_settings(rows: pd.DataFrame) -> dict[str, int]:
-    """The shared settings of results by one probe, each with how many have them: the most first, of equals by name."""
+    """Count the shared settings of results by one probe, each with how many have them: the most first, of equals by
+    name."""
     counts = Counter(get_shared_settings(row) for row in rows.to_dict("records"))
     return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
 
 
 def list_differing_settings(texts: Sequence[str]) -> list[str]:
-    """Of each of several settings ("k=5, vote=uniform") those that not all of them have."""
+    """List, of each of several settings ("k=5, vote=uniform") those that not all of them have."""
     every = [parse_settings(text) for text in texts]
     common = set.intersection(*(set(settings.items()) for settings in every))
     return [format_settings(dict(pair for pair in each.items() if pair not in common)) for each in every]
 
 
 def format_settings_override(settings: str) -> str:
-    """What is typed to choose results with these settings."""
+    """Format what is typed to choose results with these settings."""
     return f"'settings={settings}'" if " " in settings else f"settings={settings}"
 
 
 @dataclass
 class ResultFilters(FiltersConfig):
-    """Which results are meant; None: whatever there is, as long as it agrees.
+    """Choose which results are meant; None: whatever there is, as long as it agrees.
 
     `recipe` and `epochs` are of trained encoders, `backbone` not of those that bring one of their own ("trivial",
     "pretrained NAME"). `entry`: names or patterns ("pretrained *"), or one. `split_digest` is its beginning. `settings`
@@ -125,7 +126,7 @@ def matches_settings(settings: Mapping[str, str], asked: Mapping[str, str]) -> b
 
 
 def explain_unknown_names(filters: ResultFilters, frame: pd.DataFrame) -> list[str]:
-    """A line for each name or setting that was typed and that no row of the index has, with those that there are.
+    """List a line for each name or setting that was typed and that no row of the index has, with those that there are.
 
     Raises `ConfigError` for a name that no choice stands for either, with the nearest stored one (for entries, if that
     is so of all), and for a setting that no result has. Without results nothing is refused: there is nothing to compare
@@ -147,13 +148,13 @@ def explain_unknown_names(filters: ResultFilters, frame: pd.DataFrame) -> list[s
 
 
 def list_choices(key: str) -> Collection[str]:
-    """What may be asked for by a filter, whether there is a result of it or not."""
+    """List what may be asked for by a filter, whether there is a result of it or not."""
     group = "method" if key == "entry" else key
     return *FIXED_CHOICES.get(key, ()), *GlobalHydra.instance().config_loader().get_group_options(group)
 
 
 def explain_unknown_settings(filters: ResultFilters, frame: pd.DataFrame) -> list[str]:
-    """As `explain_unknown_names`, of the probes' settings."""
+    """List the lines of `explain_unknown_names` for the probes' settings."""
     notes = []
     stored = [parse_settings(text) for text in frame["settings"].dropna()]
     keys = sorted({key for settings in stored for key in settings})

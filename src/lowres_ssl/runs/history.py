@@ -36,7 +36,7 @@ MIN_PROTOTYPES = 2.0
 
 @dataclass(frozen=True)
 class RunMark:
-    """`word`: the word for such a run, as in "finished, learnt nothing"; `meaning`: when."""
+    """Name what a run shows. `word`: the word for such a run, as in "finished, learnt nothing"; `meaning`: when."""
 
     word: str
     meaning: str
@@ -76,7 +76,8 @@ def find_run_marks(run: Run, record: RunRecord) -> dict[str, bool]:
 
 
 def judge_history(lines: Sequence[Mapping[str, float]], record: RunRecord) -> dict[str, bool]:
-    """`lines`: of the history, an epoch each, at least one. Raises `KeyError` for one that lacks a monitor."""
+    """Judge a run by its history. `lines`: of it, an epoch each, at least one. Raises `KeyError` for one that lacks a
+    monitor."""
     chance = None if record.outcome is None else record.outcome.chance_loss
     last_half = lines[-max(2, len(lines) // 2) :]  # of two or three epochs the last two
     spreads, rank = [line["embedding_std"] for line in last_half], fmean(line["effective_rank"] for line in last_half)
@@ -120,7 +121,7 @@ def describe_training(run: Run, training: "TrainingOptions", images: int, device
 
 
 def find_known_speed(run: Run, device: str) -> tuple[float, str] | None:
-    """Views a second of this run so far, else of the last run like it on such a device; and whose they are."""
+    """Find the views a second of this run so far, else of the last run like it on such a device; and whose they are."""
     if (own := compute_run_speed(run)) is not None:
         return own, "so far"
     try:
@@ -138,13 +139,13 @@ def find_known_speed(run: Run, device: str) -> tuple[float, str] | None:
 
 
 def get_speed_key(record: RunRecord) -> tuple[object, ...]:
-    """What has to be the same in another run for its speed to be this one's."""
+    """Get what has to be the same in another run for its speed to be this one's."""
     settings, config = record.identity.settings, record.config
     return record.method, config.backbone, config.image_size, record.identity.precision, settings.get("batch_size")
 
 
 def compute_run_speed(run: Run) -> float | None:
-    """Views a second over the whole history."""
+    """Compute the views a second over the whole history."""
     try:
         lines = run.read_history(run.read())
         seconds = sum(line["seconds"] for line in lines)

@@ -56,7 +56,8 @@ SECONDS_PER_DAY = 24 * 60 * 60  # what is younger may belong to a process that i
 
 
 def read_index(output_dir: Path) -> tuple[pd.DataFrame, list[str]]:
-    """A row a result, a run without results one row; and a line for each run that cannot be read, in all or in part.
+    """Read a row for each result, a run without results one row; and a line for each run that cannot be read, in all or
+    in part.
 
     Columns: "run", "state" ("finished" or how far it is), `RUN_MARKS` (whether the run has them, see `history`),
     `RUN_COLUMNS`, `RESULT_COLUMNS`, "result" (the folder of the result) and `INDEX_METRICS` of the test images.

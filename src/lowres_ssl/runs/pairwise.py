@@ -26,8 +26,8 @@ BETTER_RANDOM = "bar"  # as a reference: the better random encoder of the column
 
 @dataclass(frozen=True)
 class ComparedPair:
-    """One method minus another. p, corrected: how often chance alone makes such a difference, and the same after Holm's
-    correction of all pairs that were tested; None for a pair that was not."""
+    """Hold one method minus another. p, corrected: how often chance alone makes such a difference, and the same after
+    Holm's correction of all pairs that were tested; None for a pair that was not."""
 
     first: CellKey
     second: CellKey
@@ -45,7 +45,8 @@ class ComparedPair:
 
 @dataclass(frozen=True)
 class ComparisonFindings:
-    """`intervals`: each method at its chosen batch size, the best first; `pairs`: the better one first, by that order.
+    """Hold what a comparison found. `intervals`: each method at its chosen batch size, the best first; `pairs`: the
+    better one first, by that order.
 
     `references`: the entries that the others are tested against; empty where all are tested against each other.
     `one_seed`: the methods that depend on a seed and have a single one, so that no difference to them can be tested.
@@ -65,7 +66,7 @@ class ComparisonFindings:
 
     @property
     def test_count(self) -> int:
-        """How many pairs p is corrected for."""
+        """Count the pairs that p is corrected for."""
         return sum(pair.p is not None for pair in self.pairs)
 
 
@@ -141,7 +142,8 @@ def compare_methods(
 
 
 def list_missing_random(column: ResultColumn, chosen: Mapping[str, CellKey], filters: ResultFilters) -> list[str]:
-    """A line where one of the random encoders, or both, are not among the results, though the filters mean them."""
+    """List a line where one of the random encoders, or both, are not among the results, though the filters mean
+    them."""
     missing = [start for start in RANDOM_BASELINES if start not in chosen and filters.means(start)]
     there = [start for start in RANDOM_BASELINES if start in chosen]
     alike = "with the data set, backbone and image_size of the others"
@@ -156,7 +158,7 @@ def list_missing_random(column: ResultColumn, chosen: Mapping[str, CellKey], fil
 
 
 def build_pairs(methods: Mapping[CellKey, ContrastPart], references: Sequence[str], draws: int) -> list[ComparedPair]:
-    """Every pair, in the order of the methods; with a p those that are tested and whose chance is known."""
+    """Build every pair, in the order of the methods; with a p those that are tested and whose chance is known."""
     every = list(combinations(methods, 2))
     found = dict(zip(every, compute_differences(methods, every), strict=True))
     family = [

@@ -22,7 +22,7 @@ EvaluatedSubset = Literal["test", "validation"]
 
 @dataclass(frozen=True)
 class TestPredictions:
-    """The test or validation images, which all seeds of a cell share, and what each seed predicted of them.
+    """Hold the test or validation images, which all seeds of a cell share, and what each seed predicted of them.
 
     ids: str [n], names of the images, or hashes of them (`hashed`). groups: int64 [n], patients, slides or source
     images numbered as they come, so that names and hashes of them give the same; -1 for an image without a known one.
@@ -41,17 +41,17 @@ class TestPredictions:
 
     @cached_property
     def counts(self) -> Counts:
-        """Confusion counts of each seed by test group: int64 [S, G, C, C]."""
+        """Count the confusions of each seed by test group: int64 [S, G, C, C]."""
         return np.stack([count_by_group(self.labels, own, self.groups, len(self.classes)) for own in self.predictions])
 
     def scored(self) -> MethodCounts:
-        """The counts, and whether they depend on the seed."""
+        """Return the counts, and whether they depend on the seed."""
         return MethodCounts(self.counts, any(result.depends_on_seed for result in self.results))
 
 
 @dataclass(frozen=True)
 class ResultCell:
-    """The results of one entry in one column at one batch size: rows of the index, a row a seed, by seed."""
+    """Hold the results of one entry in one column at one batch size: rows of the index, a row a seed, by seed."""
 
     entry: str
     batch_size: int | None
@@ -61,7 +61,7 @@ class ResultCell:
 
     @property
     def marks(self) -> dict[str, int]:
-        """How many of the runs have each of `RUN_MARKS`."""
+        """Count how many of the runs have each of `RUN_MARKS`."""
         return {key: int(self.rows[key].sum()) for key in RUN_MARKS}
 
     @property
@@ -70,7 +70,7 @@ class ResultCell:
 
     @cached_property
     def tested(self) -> TestPredictions:
-        """What was predicted of the test images. Raises as `read_cell_predictions`."""
+        """Read what was predicted of the test images. Raises as `read_cell_predictions`."""
         return read_cell_predictions(self, "test")
 
     def interval(self, metric: str) -> Interval:

@@ -38,8 +38,8 @@ BatchSize = Literal["best"] | int
 
 @dataclass(frozen=True)
 class ResultColumn:
-    """Results (rows of the index) that may stand beside each other. `rows` has at least one. `notes`: what was left out
-    of them; every cell has these notes."""
+    """Hold results (rows of the index) that may stand beside each other. `rows` has at least one. `notes`: what was
+    left out of them; every cell has these notes."""
 
     dataset: str
     probe: str
@@ -52,15 +52,15 @@ class ResultColumn:
         return f"{self.dataset}, {labels[0] if len(labels) == 1 else self.probe}, split_seed {self.split_seed}"
 
     def entries(self, pattern: str = "*") -> list[str]:
-        """The entries that `pattern` ("dcl", "pretrained *") means, by name."""
+        """List the entries that `pattern` ("dcl", "pretrained *") means, by name."""
         return sorted({entry for entry in self.rows["entry"] if fnmatchcase(entry, pattern)})
 
     def batch_sizes(self, entry: str) -> list[int]:
-        """Of a trained entry; none of another."""
+        """List the batch sizes of a trained entry; none of another."""
         return sorted({int(size) for size in self.rows.loc[self.rows["entry"] == entry, "batch_size"].dropna()})
 
     def cell(self, entry: str, batch_size: BatchSize = "best") -> ResultCell | None:
-        """The results of an entry, a row a seed; None if there are none.
+        """Return the results of an entry, a row a seed; None if there are none.
 
         "best": the batch size with the highest mean validation accuracy over the seeds, of equals the smallest. An
         entry that is not trained has none, whatever is asked. Raises `ConfigError` for a run that is there twice.
@@ -85,7 +85,7 @@ class ResultColumn:
 
 
 def find_better_random(column: ResultColumn) -> str | None:
-    """Of the random encoders that a column has, the one that every method has to beat: that with the higher mean
+    """Find, of the random encoders that a column has, the one that every method has to beat: that with the higher mean
     validation accuracy over the seeds that both have, of equals the first of `RANDOM_BASELINES`. None if there is
     neither.
 
@@ -106,7 +106,7 @@ def find_better_random(column: ResultColumn) -> str | None:
 def select_columns(
     frame: pd.DataFrame, filters: ResultFilters, entries: Sequence[str] = ("*",), *, trained_only: bool = False
 ) -> list[ResultColumn]:
-    """The ordinary results that `filters` and the patterns `entries` mean, by data set, probe and split seed.
+    """Select the ordinary results that `filters` and the patterns `entries` mean, by data set, probe and split seed.
 
     Ordinary: finished, from all training labels, of encoders that saw training images only. Of several settings of the
     probe those that most results of trained encoders have are taken. Untrained encoders have no recipe: of theirs,
@@ -138,8 +138,8 @@ def select_ordinary(frame: pd.DataFrame) -> pd.DataFrame:
 def keep_usual_settings(
     rows: pd.DataFrame, where: str, asked: str | None = None
 ) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """The results of one probe with the settings that most of those of trained encoders have (of equals the first by
-    name), and a note on the others. `asked`: settings that were typed, to be typed again beside those that choose.
+    """Keep the results of one probe with the settings that most of those of trained encoders have (of equals the first
+    by name), and a note on the others. `asked`: settings that were typed, to be typed again beside those that choose.
 
     Raises `ConfigError` if the trained encoders are not of one kind.
     """
@@ -158,7 +158,7 @@ def keep_usual_settings(
 
 
 def drop_other_recipes(group: pd.DataFrame) -> pd.DataFrame:
-    """The group without results of untrained encoders that belong to another recipe's trained ones.
+    """Drop the results of untrained encoders that belong to another recipe's trained ones.
 
     An untrained run is shared by the recipes that build the same encoder and store the images alike, under the name of
     the first. So not its recipe counts, but the `backbone` section of its config and the size of its stored images.
@@ -177,7 +177,8 @@ def read_backbone(result: str) -> BackboneConfig:
 
 
 def choose_best_batch_size(rows: pd.DataFrame, what: str) -> tuple[int, list[str]]:
-    """The best batch size of an entry and notes on those that could not be compared. Test scores are not looked at."""
+    """Choose the best batch size of an entry and notes on those that could not be compared. Test scores are not looked
+    at."""
     sizes = sorted({int(size) for size in rows["batch_size"]})
     seeds = {size: frozenset(rows.loc[rows["batch_size"] == size, "seed"]) for size in sizes}
     most = max(seeds.values(), key=len)
@@ -247,7 +248,7 @@ def check_seeds_alike(rows: pd.DataFrame, what: str) -> None:
 
 
 def list_identity_differences(one: RunIdentity, other: RunIdentity) -> list[str]:
-    """What differs between two runs, but for seed and starting weights: "learning_rate (0.1, 0.01)"."""
+    """List what differs between two runs, but for seed and starting weights: "learning_rate (0.1, 0.01)"."""
     own, others = (
         to_json(each) | to_json(each.settings) | {"settings": None} for each in (one.drop_seed(), other.drop_seed())
     )

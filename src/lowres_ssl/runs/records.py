@@ -21,7 +21,7 @@ StoredConfig: TypeAlias = ExperimentConfig | EvaluateConfig | PretrainConfig
 
 @dataclass(frozen=True)
 class SplitSummary:
-    """Kind, seed and digest of a split; `kind` is never "auto"."""
+    """Hold kind, seed and digest of a split; `kind` is never "auto"."""
 
     kind: str
     seed: int
@@ -30,7 +30,7 @@ class SplitSummary:
 
 @dataclass(frozen=True)
 class RunIdentity:
-    """Everything that changes the numbers of a run, and nothing that does not.
+    """Hold everything that changes the numbers of a run, and nothing that does not.
 
     `images`, `split`: digests. `store`: shape of the decoded images, [N, C, R, R]. `settings`: the keys of the config
     that change numbers, with dots. `initial_weights`, `weights`: hash of the file that a training starts with, or that
@@ -51,7 +51,7 @@ class RunIdentity:
 
     @property
     def digest(self) -> str:
-        """Hex SHA-256."""
+        """Compute the hex SHA-256."""
         return hash_content({key: value for key, value in to_json(self).items() if value is not None})
 
     @property
@@ -59,14 +59,14 @@ class RunIdentity:
         return "batch_size" in self.settings
 
     def drop_seed(self) -> Self:
-        """How the run was made, which its other seeds share: a run starts with another file for each seed."""
+        """Return how the run was made, which its other seeds share: a run starts with another file for each seed."""
         settings = {key: value for key, value in self.settings.items() if key != "seed"}
         return replace(self, settings=settings, initial_weights=None)
 
 
 @dataclass(frozen=True)
 class RunOutcome:
-    """What a finished run came to; `encoders` and `files`: SHA-256 of each file by its name.
+    """Hold what a finished run came to; `encoders` and `files`: SHA-256 of each file by its name.
 
     `epochs`: trained, 0 of a fixed encoder. `selected_epoch`: of the encoder, where validation chose it. `chance_loss`:
     the loss when all images look alike to the encoder, where the method has one.
@@ -88,7 +88,7 @@ class RunOutcome:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """What a run is: `run.json`.
+    """Describe what a run is: `run.json`.
 
     `entry`: what tables call it: its method, and where its weights came from, if that was elsewhere. `store`: folder of
     the decoded images. `typed`: the command that made it. `probe`: settings of the probes as composed, before they are
@@ -116,13 +116,13 @@ class RunRecord:
 
     @property
     def training(self) -> PretrainConfig | None:
-        """The config of a run whose encoder was trained; None of a fixed encoder."""
+        """Return the config of a run whose encoder was trained; None of a fixed encoder."""
         return self.config if self.identity.is_trained and isinstance(self.config, PretrainConfig) else None
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Metrics of one set of predictions, as `evaluate.metrics.compute_metrics` explains them."""
+    """Hold the metrics of one set of predictions, as `evaluate.metrics.compute_metrics` explains them."""
 
     n: int
     accuracy: float
@@ -137,7 +137,7 @@ class Scores:
 
 @dataclass(frozen=True)
 class SubsetSizes:
-    """How many images trained, validated and tested a probe."""
+    """Count how many images trained, validated and tested a probe."""
 
     train: int
     validation: int
@@ -146,7 +146,7 @@ class SubsetSizes:
 
 @dataclass(frozen=True)
 class ResultRecord:
-    """What a probe scored: `result.json`.
+    """Describe what a probe scored: `result.json`.
 
     `label`: the probe's name in tables. `encoder`: name of the encoder's file. `settings`: of the probe; `details`:
     what it chose. `labels`: those that the probe was fitted on. `predictions_sha256`, `fitted_sha256`: of the files

@@ -67,13 +67,13 @@ def read_predictions(folder: Path, result: ResultRecord | None = None) -> Arrays
 
 
 def get_fitted_file(folder: Path, result: ResultRecord) -> Path:
-    """What the probe of a result has learnt, as it was written. Raises as `check_file_hash`."""
+    """Get the file of what the probe of a result has learnt, as it was written. Raises as `check_file_hash`."""
     return check_file_hash(folder / PROBE_FILE, result.fitted_sha256)
 
 
 def check_file_hash(path: Path, written: str | None) -> Path:
-    """`path`: a file of a result. Raises `CheckpointError` if it is gone, or has not the hash that was `written` down,
-    where one was."""
+    """Check a file of a result and return it. Raises `CheckpointError` if it is gone, or has not the hash that was
+    `written` down, where one was."""
     repair = format_rescore_hint(path.parent)
     if written is not None and hash_file(path, repair) != written:
         raise CheckpointError(f"{path}: not what its result was made from, or damaged; {repair}")
@@ -81,5 +81,5 @@ def check_file_hash(path: Path, written: str | None) -> Path:
 
 
 def format_rescore_hint(folder: Path) -> str:
-    """What to type where a result is damaged."""
+    """Format what to type where a result is damaged."""
     return f"type the command that made it again, such as {format_command('evaluate', f'run={folder.parent}')}"

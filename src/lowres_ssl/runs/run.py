@@ -45,12 +45,12 @@ RETRAIN_HINT = "type its pretrain command again with force=true"
 
 
 def retrain_command(record: RunRecord) -> str:
-    """What makes a run again: its command, where `run.json` has it."""
+    """Format what makes a run again: its command, where `run.json` has it."""
     return format_typed_command(record, "force=true") or RETRAIN_HINT
 
 
 def resume_command(record: RunRecord) -> str:
-    """What goes on with a run, or makes anew what is missing of a finished one."""
+    """Format what goes on with a run, or makes anew what is missing of a finished one."""
     return format_typed_command(record) or "type its pretrain command again"
 
 
@@ -61,7 +61,7 @@ def format_typed_command(record: RunRecord, *more: str) -> str:
 
 @dataclass(frozen=True)
 class Run:
-    """A run's folder. Reading raises `CheckpointError` where a file is damaged."""
+    """Read and write a run's folder. Reading raises `CheckpointError` where a file is damaged."""
 
     folder: Path
 
@@ -90,13 +90,13 @@ class Run:
         return self.folder / "classifier.safetensors"
 
     def encoder(self, which: EncoderChoice = "selected") -> Path:
-        """The file of the encoder chosen, or of the last epoch's."""
+        """Return the file of the encoder chosen, or of the last epoch's."""
         is_apart = which == "last" and self.last_encoder.exists()
         return self.last_encoder if is_apart else self.folder / "encoder.safetensors"
 
     @property
     def last_encoder(self) -> Path:
-        """Where the last epoch's encoder is kept, if it is not the one chosen."""
+        """Return where the last epoch's encoder is kept, if it is not the one chosen."""
         return self.folder / "encoder-last.safetensors"
 
     def features(self, which: EncoderChoice, precision: str, size: int | None = None) -> Path:
@@ -105,7 +105,7 @@ class Run:
         return self.folder / f"{name if size is None else f'{name}-{size}px'}.safetensors"
 
     def lock(self) -> AbstractContextManager[Lock]:
-        """Within the block no other process works on this run. Waits until none does."""
+        """Lock the run: within the block no other process works on it. Waits until none does."""
         return lock(self.folder, self.name)
 
     def find_record(self) -> RunRecord | None:
@@ -113,8 +113,8 @@ class Run:
         return read_record(self.folder / "run.json", RunRecord, RETRAIN_HINT)
 
     def find_record_to_resume(self) -> RunRecord | None:
-        """As `find_record`; None as well, with a note, where `run.json` is damaged and a checkpoint shows that the run
-        is unfinished: it is written again, and nothing of the training is lost."""
+        """Read `run.json` as `find_record` does; None as well, with a note, where `run.json` is damaged and a
+        checkpoint shows that the run is unfinished: it is written again, and nothing of the training is lost."""
         try:
             return self.find_record()
         except DamagedError:
@@ -158,8 +158,8 @@ class Run:
             path.unlink(missing_ok=True)
 
     def check_file(self, path: Path, record: RunRecord) -> Path:
-        """`path`: an encoder, the history or the classifier of a finished run. Raises `CheckpointError` if it is gone,
-        or not as it was written."""
+        """Check a file and return it: an encoder, the history or the classifier of a finished run. Raises
+        `CheckpointError` if it is gone, or not as it was written."""
         repair, outcome = retrain_command(record), record.outcome
         written = {} if outcome is None else {**outcome.encoders, **outcome.files}
         if outcome is not None and hash_file(path, repair) != written.get(path.name):
@@ -167,11 +167,12 @@ class Run:
         return path
 
     def get_checked_encoder(self, which: EncoderChoice = "selected") -> Path:
-        """The encoder's file. Raises as `check_file`."""
+        """Return the encoder's file. Raises as `check_file`."""
         return self.check_file(self.encoder(which), self.read_finished())
 
     def get_encoder_hash(self, path: Path) -> str | None:
-        """SHA-256 of the encoder in the file `path`, as the finished run wrote it; None if it wrote none there."""
+        """Return the SHA-256 of the encoder in the file `path`, as the finished run wrote it; None if it wrote none
+        there."""
         outcome = self.read().outcome
         return None if outcome is None else outcome.encoders.get(path.name)
 
@@ -224,33 +225,33 @@ class Run:
         return self.history.exists() or (record.outcome is not None and self.history.name in record.outcome.files)
 
     def count_epochs(self) -> int:
-        """How many epochs `history.csv` has."""
+        """Count the epochs in `history.csv`."""
         try:
             return max(0, len(self.history.read_bytes().splitlines()) - 1)
         except OSError:
             return 0
 
     def result_folder(self, probe: str, settings: Settings) -> Path:
-        """Where the result of a probe with these settings belongs."""
+        """Return where the result of a probe with these settings belongs."""
         return self.folder / f"{probe}-{hash_content(settings)[:8]}"
 
     def result_folders(self) -> list[Path]:
-        """Where there is a result, by name."""
+        """List where there is a result, by name."""
         return [path.parent for path in sorted(self.folder.glob("*/result.json"))]
 
     def results(self) -> Iterator[tuple[Path, ResultRecord]]:
-        """The folder of each result, and the result."""
+        """Read each result; yield its folder and it."""
         for folder in self.result_folders():
             yield folder, read_result(folder)
 
 
 def get_identified_run(output_dir: Path, kind: str, labels: Sequence[str], identity: RunIdentity) -> Run:
-    """The run with this `identity`; `labels` (data set, method, ...) are for the reader of its name."""
+    """Get the run with this `identity`; `labels` (data set, method, ...) are for the reader of its name."""
     return Run(output_dir / kind / f"{build_name_prefix(labels)}-{identity.digest[:8]}")
 
 
 def find_runs_by_labels(output_dir: Path, kind: str, labels: Sequence[str]) -> list[Run]:
-    """The runs whose names begin with these labels, by name."""
+    """Find the runs whose names begin with these labels, by name."""
     named = f"{build_name_prefix(labels)}-{'[0-9a-f]' * 8}"
     return [Run(path.parent) for path in sorted((output_dir / kind).glob(f"{named}/run.json"))]
 
@@ -260,12 +261,12 @@ def build_name_prefix(labels: Sequence[str]) -> str:
 
 
 def find_runs(output_dir: Path) -> list[Run]:
-    """Every run below `output_dir`, by name; empty if there is none."""
+    """Find every run below `output_dir`, by name; empty if there is none."""
     return [Run(path.parent) for kind in RUN_KINDS for path in sorted((output_dir / kind).glob("*/run.json"))]
 
 
 def find_run(output_dir: Path, named: str) -> Run:
-    """A run by its folder, or by its name as `lowres-ssl runs` shows it. Raises `DataError` if there is none."""
+    """Find a run by its folder, or by its name as `lowres-ssl runs` shows it. Raises `DataError` if there is none."""
     if not named.strip():
         raise ConfigError("run: got nothing, wanted a run's folder or name; see them with lowres-ssl runs")
     below = [output_dir / kind / named for kind in RUN_KINDS]
@@ -277,7 +278,7 @@ def find_run(output_dir: Path, named: str) -> Run:
 
 
 def relocate_path(run: Run, config: ExperimentConfig, path: str) -> str:
-    """A path of the run's stored `config` as it has to be typed here.
+    """Return a path of the run's stored `config` as it has to be typed here.
 
     A relative one was relative to the folder where the command was typed, and so was `output_dir`, below which the run
     is. Where that leads to nothing, `path` as it is.

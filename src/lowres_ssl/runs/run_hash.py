@@ -22,8 +22,8 @@ from lowres_ssl.runs.records import RunIdentity
 def build_base_identity(
     config: ExperimentConfig, outline: DataSummary, precision: str, weights: Path | None = None
 ) -> RunIdentity:
-    """Images, labels, split, encoder and seed of a fixed encoder, with the weights in the file `weights` if there is
-    one. Not: paths, device, the name of the data set or of the recipe."""
+    """Build the identity of a fixed encoder: images, labels, split, encoder and seed, with the weights in the file
+    `weights` if there is one. Not: paths, device, the name of the data set or of the recipe."""
     settings = dict(list_numeric_settings(config, ExperimentConfig))
     method = build_fixed_encoder(config.method)
     if method is not None and method.file is not None:
@@ -49,9 +49,10 @@ def build_training_identity(
     seen: LabelSubset | None,
     processes: int = 1,
 ) -> RunIdentity:
-    """`build_base_identity`, and how the encoder is trained: from the file `initial_weights` if it starts from one, on
-    the labels `seen` by a supervised method. KNN's settings count where validation chooses the encoder, and the number
-    of processes that share a batch where each has BatchNorm statistics of its own."""
+    """Build the identity of a training: `build_base_identity`, and how the encoder is trained: from the file
+    `initial_weights` if it starts from one, on the labels `seen` by a supervised method. KNN's settings count where
+    validation chooses the encoder, and the number of processes that share a batch where each has BatchNorm statistics
+    of its own."""
     identity = build_base_identity(config, outline, precision)
     settings = {**identity.settings, **dict(list_numeric_settings(config, PretrainConfig))}
     sizes = build_size_schedule(
@@ -73,7 +74,8 @@ def build_training_identity(
 def list_numeric_settings(
     config: Any, schema: type, prefix: str = "", is_counted: bool = False
 ) -> Iterator[tuple[str, JSON]]:
-    """The keys of `schema` that change numbers, those of sections with dots, but for values at the schema's default."""
+    """List the keys of `schema` that change numbers, those of sections with dots, but for values at the schema's
+    default."""
     for each in fields(schema):
         value, counts = getattr(config, each.name), is_counted or has_fact(each, "numbers")
         if is_dataclass(value) and not isinstance(value, type):

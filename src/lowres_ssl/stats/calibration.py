@@ -23,7 +23,7 @@ MIN_CALIBRATION_IMAGES = 100
 
 @dataclass(frozen=True)
 class CalibrationError:
-    """The expected calibration error of some probabilities.
+    """Hold the expected calibration error of some probabilities.
 
     chance, chance_high: mean and 95% quantile of the error that the same probabilities have if they are exactly right.
     On a small set it is far above 0, so only an error above `chance_high` shows that probabilities are off.
@@ -36,7 +36,7 @@ class CalibrationError:
 
 @dataclass(frozen=True)
 class CalibrationErrors:
-    """The errors on `n` images `before` and `after` temperature scaling."""
+    """Hold the errors on `n` images `before` and `after` temperature scaling."""
 
     n: int
     before: CalibrationError
@@ -45,8 +45,9 @@ class CalibrationErrors:
 
 @dataclass(frozen=True)
 class ProbeCalibration:
-    """temperature: the divisor of the scores' logarithms, 1 for none; chosen: how it was chosen. errors: of
-    "validation" and "test", where there are images; the temperature was fitted on validation, which flatters that."""
+    """Hold how a probe is calibrated. temperature: the divisor of the scores' logarithms, 1 for none; chosen: how it
+    was chosen. errors: of "validation" and "test", where there are images; the temperature was fitted on validation,
+    which flatters that."""
 
     temperature: float
     chosen: str

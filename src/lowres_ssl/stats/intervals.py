@@ -77,7 +77,7 @@ def compute_kish_size(sizes: NDArray[np.int64]) -> float:
 
 @dataclass(frozen=True)
 class Interval:
-    """A score with its interval.
+    """Hold a score with its interval.
 
     value: the mean over seeds. spread: their standard deviation (ddof=1), None for one seed. effective_groups: the
     groups counted as if of one size, see `count_effective_groups`.
@@ -98,7 +98,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class SeedSpread:
-    """The variance of one seed, and its degrees of freedom."""
+    """Hold the variance of one seed, and its degrees of freedom."""
 
     variance: float
     degrees: float
@@ -106,14 +106,14 @@ class SeedSpread:
 
 @dataclass(frozen=True)
 class JackknifeScores:
-    """The score of each seed, float64 [S], and the same without each of the test groups, float64 [S, G]."""
+    """Hold the score of each seed, float64 [S], and the same without each of the test groups, float64 [S, G]."""
 
     values: Floats
     left_out: Floats
 
     @property
     def spread(self) -> SeedSpread:
-        """The variance of one seed, with S - 1 degrees of freedom; nothing for one seed.
+        """Estimate the variance of one seed, with S - 1 degrees of freedom; nothing for one seed.
 
         Seeds differ in part because each errs on other images, which the variance of the groups has in it already. That
         part is subtracted, up to half of the variance, since the variance of a few seeds may be small by luck.
@@ -127,7 +127,7 @@ class JackknifeScores:
 
 
 def get_t_quantile(degrees: float) -> float:
-    """The Student t at which a two-sided 95% interval ends."""
+    """Get the Student t at which a two-sided 95% interval ends."""
     return float(stdtrit(degrees, 1 - TAIL_PROBABILITY))
 
 

@@ -40,7 +40,7 @@ ROUNDING_DIGITS = 12
 
 @dataclass(frozen=True)
 class MethodCounts:
-    """A method's counts on the test images, int64 [S, G, C, C], one a seed.
+    """Hold a method's counts on the test images, int64 [S, G, C, C], one a seed.
 
     depends_on_seed: whether another seed would give other predictions; frozen features of given weights, scored by KNN,
     do not depend on one.
@@ -50,14 +50,15 @@ class MethodCounts:
     depends_on_seed: bool = True
 
     def make_part(self, **metrics: float) -> "ContrastPart":
-        """The sum of `metrics`, each times its factor: make_part(accuracy=1.0)."""
+        """Build the sum of `metrics`, each times its factor: make_part(accuracy=1.0)."""
         terms = tuple((factor, self.counts, name) for name, factor in metrics.items())
         return ContrastPart(terms, self.depends_on_seed)
 
 
 @dataclass(frozen=True)
 class ContrastPart:
-    """A sum of terms of the same S seeds: a factor, counts int64 [S, G, C, C], and the metric of them that is summed.
+    """Hold a sum of terms of the same S seeds: a factor, counts int64 [S, G, C, C], and the metric of them that is
+    summed.
 
     Terms are paired by seed; the parts of a contrast are not.
     """
@@ -67,7 +68,7 @@ class ContrastPart:
 
     @property
     def counts(self) -> Counts:
-        """Those of the first term: the others are of the same seeds and test images."""
+        """Return the counts of the first term: the others are of the same seeds and test images."""
         return self.terms[0][1]
 
     @property
@@ -85,14 +86,14 @@ class ContrastPart:
 
     @cached_property
     def value(self) -> float:
-        """The mean over seeds."""
+        """Compute the mean over seeds."""
         return float(
             sum(factor * compute_metric(counts.sum(axis=1), name).mean() for factor, counts, name in self.terms)
         )
 
     @cached_property
     def measured(self) -> JackknifeScores:
-        """The sum with and without each of the test groups, of which there are at least two."""
+        """Compute the sum with and without each of the test groups, of which there are at least two."""
         each = [(factor, compute_jackknife(counts, name)) for factor, counts, name in self.terms]
         values = sum((factor * own.values for factor, own in each), np.zeros(1))
         return JackknifeScores(values, sum((factor * own.left_out for factor, own in each), np.zeros(1)))
@@ -100,7 +101,8 @@ class ContrastPart:
 
 @dataclass(frozen=True)
 class Difference:
-    """A contrast of methods with its 95% interval. seeds: the fewest of a part that depends on a seed, None without."""
+    """Hold a contrast of methods with its 95% interval. seeds: the fewest of a part that depends on a seed, None
+    without."""
 
     value: float
     low: float
@@ -196,13 +198,13 @@ def compute_seed_error(parts: Sequence[tuple[float, ContrastPart]], pooled: Seed
 
 
 def compute_differences(methods: Mapping[K, ContrastPart], pairs: Sequence[tuple[K, K]]) -> list[Difference]:
-    """First minus second of each pair, the seeds of all `methods` pooled."""
+    """Compute first minus second of each pair, the seeds of all `methods` pooled."""
     pooled = pool_seed_spread(list(methods.values()))
     return [compute_contrast([(1.0, methods[first]), (-1.0, methods[second])], pooled) for first, second in pairs]
 
 
 class SwapTest:
-    """Two methods, each by one metric, whose predictions are exchanged in some test groups for all seeds together.
+    """Test two methods, each by one metric, by exchanging their predictions in some test groups for all seeds together.
 
     The seeds are paired in turn, each as often as any other of its method. The mean over seeds of a linear metric is
     that of their sum, which is faster. `error`: of the seeds of both.
@@ -220,7 +222,7 @@ class SwapTest:
         self.seen = round(abs(float(self.compute_swapped_differences(nothing)[0])), ROUNDING_DIGITS)
 
     def compute_swapped_differences(self, swaps: Swaps) -> Floats:
-        """The difference after each of the swaps: float64 [draws]."""
+        """Compute the difference after each of the swaps: float64 [draws]."""
         exchanged = np.tensordot(swaps, self.first - self.second, axes=1).astype(np.float64)  # [draws, P, C, C]
         first, second = self.first.sum(axis=0) - exchanged, self.second.sum(axis=0) + exchanged
         return np.asarray((compute_metric(first, self.name) - compute_metric(second, self.name)).mean(axis=1))

@@ -16,8 +16,8 @@ GAP_METRICS = {"accuracy": 1.0, "weighted_f1": -1.0}
 
 @dataclass(frozen=True)
 class ClaimContrast:
-    """Mean over the cells of `plus` minus mean over those of `minus`, of the sum of `metrics` with their factors. A
-    claim states that it is above 0."""
+    """Define a difference: the mean over the cells of `plus` minus that over those of `minus`, of the sum of `metrics`
+    with their factors. A claim states that it is above 0."""
 
     text: str
     plus: Sequence[CellKey]
@@ -27,8 +27,8 @@ class ClaimContrast:
 
 @dataclass(frozen=True)
 class ClaimVerdict:
-    """`verdict`: "supported", "contradicted", "cannot tell" or "no runs for it", which `missing` then lists. `found`:
-    each difference of the claim with its description."""
+    """Hold what became of a claim. `verdict`: "supported", "contradicted", "cannot tell" or "no runs for it", which
+    `missing` then lists. `found`: each difference of the claim with its description."""
 
     claim: str
     verdict: str
@@ -83,7 +83,8 @@ def judge_claims(cells: ScoredCells, chosen: Mapping[str, CellKey], name: str, *
 
 
 def judge_claim(claim: str, contrasts: Sequence[ClaimContrast], cells: ScoredCells) -> ClaimVerdict:
-    """Supported if the whole interval of each difference is above 0, contradicted if that of one is below.
+    """Judge a claim: supported if the whole interval of each difference is above 0, contradicted if that of one is
+    below.
 
     A claim of two differences needs no correction: to be supported both must hold, and to be contradicted by chance
     each has 2.5%, the lower half of what a 95% interval leaves. The seeds of all `cells` are pooled.

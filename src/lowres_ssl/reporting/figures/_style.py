@@ -40,13 +40,13 @@ class LineStyle:
 
 
 def get_line_style(place: int) -> LineStyle:
-    """The style of the line at a place, the same in every panel."""
+    """Get the style of the line at a place, the same in every panel."""
     colours = [colour for colour in COLOURS if colour != "#F0E442"]  # yellow dots do, a thin yellow line does not
     return LineStyle(*(looks[place % len(looks)] for looks in (colours, LINE_MARKERS, DASHES)))
 
 
 def get_dot_style(place: int) -> tuple[str, str]:
-    """Colour and marker of the dots of a class: 32 that differ, those of one marker in colours far apart."""
+    """Get colour and marker of the dots of a class: 32 that differ, those of one marker in colours far apart."""
     return COLOURS[place % len(COLOURS)], MARKERS[(place + place // 4 - place // 8) % len(MARKERS)]
 
 
@@ -70,7 +70,7 @@ def use_figure_style() -> AbstractContextManager[None]:
 
 
 def make_panels(count: int, *, height: float) -> tuple[Figure, list[Any]]:
-    """A figure of `count` axes, two a row, each `height` inches high; one alone has four fifths of the page."""
+    """Make a figure of `count` axes, two a row, each `height` inches high; one alone has four fifths of the page."""
     across, down = min(2, count), -(-count // 2)
     width = PAGE_WIDTH if across == 2 else 0.8 * PAGE_WIDTH
     figure = Figure(figsize=(width, down * height), layout="constrained")
@@ -153,12 +153,12 @@ def format_panel_title(rows: pd.DataFrame, *more: str, width: int = TITLE_WIDTH)
 
 
 def join_distinct(values: Iterable[object]) -> str:
-    """ "paper", or "paper / tuned"."""
+    """Format "paper", or "paper / tuned"."""
     return " / ".join(dict.fromkeys(str(value) for value in values))
 
 
 def format_count_range(counts: Iterable[int], what: str) -> str:
-    """ "1 seed", "3 seeds", "1 to 3 seeds"."""
+    """Format "1 seed", "3 seeds", "1 to 3 seeds"."""
     found = sorted(set(counts))
     return pluralise(found[0], what) if len(found) == 1 else f"{found[0]} to {pluralise(found[-1], what)}"
 

@@ -132,7 +132,7 @@ def read_training_length(result: str) -> tuple[int, int]:
 
 
 def format_numbers(numbers: tuple[int, ...]) -> str:
-    """ "18,750", "600k", "1.3M"; several as "600-840"; none as a space."""
+    """Format "18,750", "600k", "1.3M"; several as "600-840"; none as a space."""
     ends = (min(numbers), max(numbers)) if numbers else ()
     return "-".join(dict.fromkeys(map(format_thousands, ends))) or " "
 

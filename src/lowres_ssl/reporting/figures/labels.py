@@ -46,7 +46,7 @@ class LabelCurve:
 
 
 class LabelEfficiencyFigure(Picture):
-    """probes: whose results are drawn. entries: patterns, in the order of the legend."""
+    """Draw a line an entry. probes: whose results are drawn. entries: patterns, in the order of the legend."""
 
     def __init__(
         self,
@@ -127,7 +127,7 @@ def average_over_subsets(cells: Sequence[ResultCell], metric: str) -> Interval:
 
 
 def build_label_curves(stored: Stored, probe: str, entries: Sequence[str]) -> dict[tuple[str, int], list[LabelCurve]]:
-    """By data set and split seed: the entries that have results from a part of the labels, with those from all.
+    """Build by data set and split seed the entries that have results from a part of the labels, with those from all.
 
     Of several batch sizes the line is that with results at the most fractions, of equals the smallest: validation would
     choose with labels that a small fraction has not paid for. Raises `ConfigError` for results that disagree.
@@ -155,7 +155,7 @@ def build_label_curves(stored: Stored, probe: str, entries: Sequence[str]) -> di
 
 
 def select_matching_settings(results: pd.DataFrame) -> pd.DataFrame:
-    """Without those results from all labels whose settings are not those that parts of the labels were scored with, for
+    """Drop those results from all labels whose settings are not those that parts of the labels were scored with, for
     the same entry and probe: with all labels several may have been tried, and tuned. What has no parts is no line."""
     keys = ["dataset", "split_digest", "entry", "probe"]
     scored = results.set_index(keys)

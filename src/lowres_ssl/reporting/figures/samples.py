@@ -24,7 +24,8 @@ EXAMPLE_COLUMNS = ("image", "view 1", "view 2")
 
 
 class ExampleViewsFigure(Picture):
-    """per_class: images a class. root: where the images are, if not where they were when the run was made."""
+    """Draw images and views of a run. per_class: images a class. root: where the images are, if not where they were
+    when the run was made."""
 
     def __init__(self, *, per_class: int, root: str | None) -> None:
         if per_class < 1:
@@ -32,7 +33,7 @@ class ExampleViewsFigure(Picture):
         self.per_class, self.root = per_class, root
 
     def draw(self, stored: Stored) -> Mapping[str, Figure]:
-        """A figure a data set, of the run with the first seed."""
+        """Draw a figure a data set, of the run with the first seed."""
         rows = stored.filters.apply(stored.results)
         rows = rows[is_trained(rows) & (rows["state"] == "finished") & (rows["method"] != "supervised")]
         if rows.empty:
@@ -75,7 +76,7 @@ class ExampleViewsFigure(Picture):
 
 
 def draw_example_grid(shown: ExampleImages, classes: Sequence[str], title: str) -> Figure:
-    """A row a class. shown: as from `pictures`."""
+    """Draw a row a class. shown: as from `pictures`."""
     across = shown.shape[1] * len(EXAMPLE_COLUMNS)
     side = (PAGE_WIDTH - 0.4) / across
     figure = Figure(figsize=(PAGE_WIDTH, len(classes) * side + 0.8), layout="constrained")

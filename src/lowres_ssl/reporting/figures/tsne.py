@@ -63,7 +63,7 @@ class TsneFigure(Picture):
         return {"tsne": figure}
 
     def draw_row(self, part: Any, column: ResultColumn, best: ResultCell) -> None:
-        """Two panels of one seed, if both have one in common, and the legend of the classes."""
+        """Draw two panels of one seed, if both have one in common, and the legend of the classes."""
         others = [entry for pattern in self.beside for entry in column.entries(pattern) if entry != best.entry]
         cells = [best, *filter(None, map(column.cell, others[:1]))]
         shared = set.intersection(*(set(cell.seeds) for cell in cells))
@@ -82,7 +82,7 @@ class TsneFigure(Picture):
 
 
 def find_best_cell(column: ResultColumn, candidates: Sequence[str]) -> ResultCell | None:
-    """The candidate with the highest mean validation accuracy, at its best batch size; the first of equals."""
+    """Find the candidate with the highest mean validation accuracy, at its best batch size; the first of equals."""
     cells = [cell for entry in candidates if (cell := column.cell(entry)) is not None]
     if len(cells) > 1 and any(cell.rows["validation_accuracy"].isna().any() for cell in cells):
         there = ", ".join(cell.entry for cell in cells)
@@ -94,7 +94,7 @@ def find_best_cell(column: ResultColumn, candidates: Sequence[str]) -> ResultCel
 
 
 def draw_result(axes: Any, result: Path, title: str) -> None:
-    """The test images of a stored result as dots. The silhouette is that of the features themselves."""
+    """Draw the test images of a stored result as dots. The silhouette is that of the features themselves."""
     features, about = read_test_features(result), read_result(result)
     labels = read_predictions(result, about)["test_labels"]
     features, labels, shown = sample_dots(features, labels)
@@ -106,7 +106,7 @@ def draw_result(axes: Any, result: Path, title: str) -> None:
 
 
 def read_test_features(result: Path) -> NDArray[np.float32]:
-    """The stored features of the test images that a result is of, float32 [n, D], in the order of its predictions.
+    """Read the stored features of the test images that a result is of, float32 [n, D], in the order of its predictions.
 
     Raises `CheckpointError` if they cannot be read, or are not as they were written.
     """
@@ -127,7 +127,8 @@ def read_test_features(result: Path) -> NDArray[np.float32]:
 
 
 def compute_silhouette(features: NDArray[np.float32], labels: NDArray[np.int64]) -> float | None:
-    """Rousseeuw, 1987: from -1 to 1, how much nearer an image's features are to its own class than to the next one.
+    """Compute the silhouette (Rousseeuw, 1987): from -1 to 1, how much nearer an image's features are to its own class
+    than to the next one.
 
     Euclidean, mean over the images; None where there are fewer than two classes, or none with two images.
     """
@@ -140,7 +141,7 @@ def compute_silhouette(features: NDArray[np.float32], labels: NDArray[np.int64])
 def draw_tsne(
     path: Path, features: NDArray[np.float32], labels: NDArray[np.int64], classes: Sequence[str], title: str
 ) -> None:
-    """t-SNE of the features [n, D] of one run as dots coloured by class, as a PNG.
+    """Draw t-SNE of the features [n, D] of one run as dots coloured by class, as a PNG.
 
     labels: int64 [n], places in `classes`. Of more than 2,000 images an even sample is drawn, which the title states.
     """
@@ -166,21 +167,21 @@ def is_whole_png(path: Path) -> bool:
 def sample_dots(
     features: NDArray[np.float32], labels: NDArray[np.int64]
 ) -> tuple[NDArray[np.float32], NDArray[np.int64], str]:
-    """At most `MAX_DOTS` of the images, evenly, and how many they are, in words."""
+    """Choose at most `MAX_DOTS` of the images, evenly; and how many they are, in words."""
     count = len(features)
     chosen = choose_dots(count)
     return features[chosen], labels[chosen], f"{count:,}" if len(chosen) == count else f"{len(chosen):,} of {count:,}"
 
 
 def choose_dots(count: int) -> NDArray[np.int64]:
-    """Places of the images that are drawn, at most `MAX_DOTS` of `count`, evenly."""
+    """Choose the places of the images that are drawn, at most `MAX_DOTS` of `count`, evenly."""
     return np.linspace(0, count - 1, min(count, MAX_DOTS)).round().astype(np.int64)
 
 
 def draw_dots(
     axes: Any, features: NDArray[np.float32], labels: NDArray[np.int64], classes: Sequence[str], size: float = 12
 ) -> None:
-    """t-SNE of the features [n, D], one collection of dots a class."""
+    """Draw t-SNE of the features [n, D], one collection of dots a class."""
     dots = compute_tsne(features)
     for place in range(len(classes)):
         mine = dots[labels == place]
@@ -192,8 +193,8 @@ def draw_dots(
 
 
 def add_class_legend(beside: Any, dots: Sequence[Any], classes: Sequence[str], **place: Any) -> None:
-    """A legend, of a figure or of axes. matplotlib hides a class whose name is empty or begins with "_", so the names
-    come after the legend is made."""
+    """Add a legend, of a figure or of axes. matplotlib hides a class whose name is empty or begins with "_", so the
+    names come after the legend is made."""
     stand_ins = [str(number) for number in range(len(classes))]
     legend = beside.legend(dots, stand_ins, frameon=False, fontsize=9, markerscale=1.4, **place)
     for text, name in zip(legend.get_texts(), classes, strict=True):
@@ -201,7 +202,8 @@ def add_class_legend(beside: Any, dots: Sequence[Any], classes: Sequence[str], *
 
 
 def compute_tsne(features: NDArray[np.float32]) -> NDArray[np.floating[Any]]:
-    """Two coordinates for each row, [n, 2] (van der Maaten and Hinton, 2008); too few rows are set out in a line.
+    """Compute two coordinates for each row, [n, 2] (van der Maaten and Hinton, 2008); too few rows are set out in a
+    line.
 
     Perplexity 30, less where there are few rows; initialised by PCA, so the same features give the same coordinates.
     """

@@ -60,7 +60,7 @@ def build_page_data(
 
 
 def choose_shown_images(chapter: Chapter, hard: Sequence[HardExamples], gallery: int) -> list[int]:
-    """Places of the test images that are shown as a dot or in a gallery."""
+    """Choose the places of the test images that are shown as a dot or in a gallery."""
     dots = set(choose_dots(len(chapter.tested.labels)).tolist())
     galleries = [own[:gallery].tolist() for each in hard for own in (each.all_wrong, each.disputed)]
     return sorted(dots.union(*galleries))
@@ -152,7 +152,8 @@ def build_feature_maps(chapter: Chapter) -> tuple[list[dict[str, Any]], list[str
 
 
 def find_nearest_rows(features: NDArray[np.float32], count: int = NEIGHBOUR_COUNT) -> Integers:
-    """For each row [m, D] its nearest other rows by Euclidean distance, int64 [m, min(count, m - 1)]; ties in order."""
+    """Find for each row [m, D] its nearest other rows by Euclidean distance, int64 [m, min(count, m - 1)]; ties in
+    order."""
     rows = features.astype(np.float64)
     squares = (rows**2).sum(axis=1)
     distances = squares[:, None] + squares[None, :] - 2 * rows @ rows.T

@@ -41,7 +41,7 @@ class ProbeResults:
     cells: Sequence[ResultCell]
 
     def judged(self) -> Sequence[ResultCell]:
-        """The methods that are compared: all but the baselines, or those if there is nothing else."""
+        """Return the methods that are compared: all but the baselines, or those if there is nothing else."""
         return [each for each in self.cells if each.entry not in BASELINES] or self.cells
 
 
@@ -57,16 +57,16 @@ class Chapter:
 
     @property
     def first(self) -> ResultCell:
-        """Any cell: for what all results of the chapter share."""
+        """Return any cell: for what all results of the chapter share."""
         return self.probes[0].cells[0]
 
     @property
     def tested(self) -> TestPredictions:
-        """Ids, groups, labels, classes of the test images."""
+        """Return ids, groups, labels, classes of the test images."""
         return self.first.tested
 
     def entries(self) -> dict[str, ResultCell]:
-        """Each entry once, as the first probe that has it scored it."""
+        """Return each entry once, as the first probe that has it scored it."""
         found: dict[str, ResultCell] = {}
         for probed in self.probes:
             for cell in probed.cells:
@@ -106,7 +106,8 @@ def build_sections(frame: pd.DataFrame, filters: ResultFilters) -> tuple[list[Ch
 
 
 def read_column_cells(column: ResultColumn) -> tuple[list[ResultCell], list[str]]:
-    """The cells of a column in the order of the legends, baselines last; and a line for each that cannot be shown."""
+    """Read the cells of a column in the order of the legends, baselines last; and a line for each that cannot be
+    shown."""
     cells, problems = [], []
     known = list(LEGEND_NAMES)
     for entry in sorted(column.entries(), key=lambda each: (each in BASELINES, get_place(each, known), each)):
@@ -125,7 +126,7 @@ def get_place(name: str, order: Sequence[str]) -> int:
 
 
 def compute_votes(tested: TestPredictions) -> tuple[Integers, Integers]:
-    """The class that most seeds predict of each image, int64 [n], and how many seeds do.
+    """Compute the class that most seeds predict of each image, int64 [n], and how many seeds do.
 
     Of classes with equal votes the first seed's, else the first in order.
     """
@@ -197,7 +198,8 @@ def collect_dataset_facts(chapter: Chapter, store_dir: Path) -> DatasetFacts:
 
 
 class ThumbnailAlbum:
-    """`pictures`: WebP in base64, in the order they were asked for. `size`: pixels of the longer side, at most."""
+    """Collect thumbnails. `pictures`: WebP in base64, in the order they were asked for. `size`: pixels of the longer
+    side, at most."""
 
     def __init__(self, store_dir: Path, size: int) -> None:
         self.store_dir, self.size = store_dir, size
@@ -205,7 +207,7 @@ class ThumbnailAlbum:
         self.places: dict[tuple[str, int], int] = {}  # of each row of a store that was asked for
 
     def add(self, store: str, ids: Sequence[str], named: Callable[[str], str] = str) -> list[int]:
-        """The place in `pictures` of each of these images of the store of that name; -1 where it is not there.
+        """Return the place in `pictures` of each of these images of the store of that name; -1 where it is not there.
 
         `named`: what `ids` call an image that the store knows by its name.
         """
@@ -221,7 +223,7 @@ class ThumbnailAlbum:
 
 
 def encode_webp(pixels: NDArray[np.uint8], size: int) -> str:
-    """uint8 [C, R, R], of one channel or three, as a WebP of `size` pixels a side at most, in base64."""
+    """Encode uint8 [C, R, R], of one channel or three, as a WebP of `size` pixels a side at most, in base64."""
     image = Image.fromarray(pixels[0] if len(pixels) == 1 else np.moveaxis(pixels, 0, -1)).convert("RGB")
     image.thumbnail((size, size), Image.Resampling.LANCZOS)
     file = io.BytesIO()

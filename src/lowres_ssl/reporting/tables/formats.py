@@ -61,7 +61,7 @@ FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def escape_formula(text: str) -> str:
-    """With an apostrophe before what a spreadsheet would compute. The signs count in their wide forms as well, which
+    """Put an apostrophe before what a spreadsheet would compute. The signs count in their wide forms as well, which
     some spreadsheets read like the others."""
     return f"'{text}" if unicodedata.normalize("NFKC", text[:1]).startswith(FORMULA_SIGNS) else text
 

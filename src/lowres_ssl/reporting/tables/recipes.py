@@ -44,7 +44,7 @@ DIFFERENCE_NOTE = (
 
 @dataclass(frozen=True)
 class RecipeColumn:
-    """What a column of this table stands for."""
+    """Name what a column of this table stands for."""
 
     split: str
     split_seed: int
@@ -107,7 +107,7 @@ def build_recipes_table(name: str, table: TableConfig, stored: Stored) -> Table:
 
 
 def check_same_split_images(columns: RecipeColumns, where: str) -> None:
-    """The recipes of one split are compared on the same images with the same encoder. Raises `ConfigError`."""
+    """Check that the recipes of one split have the same images and encoder. Raises `ConfigError`."""
     for split in {(axis.split, axis.split_seed) for axis in columns}:
         rows = pd.concat([own.rows for axis, own in columns.items() if (axis.split, axis.split_seed) == split])
         for key in ("split_digest", "image_size"):
@@ -116,7 +116,7 @@ def check_same_split_images(columns: RecipeColumns, where: str) -> None:
 
 
 def compute_recipe_differences(table: TableConfig, lines: RecipeLines) -> RecipeDifferences:
-    """The differences to the first recipe on the same split, where both have a result."""
+    """Compute the differences to the first recipe on the same split, where both have a result."""
     differences: RecipeDifferences = {}
     for axis, own in lines.items():
         others = lines.get(replace(axis, recipe=table.recipes[0]), {})
@@ -131,7 +131,7 @@ def compute_recipe_differences(table: TableConfig, lines: RecipeLines) -> Recipe
 
 
 def compute_recipe_difference(ours: ResultCell, theirs: ResultCell, metric: str) -> Difference:
-    """Ours minus theirs, of the same method under two recipes.
+    """Compute ours minus theirs, of the same method under two recipes.
 
     Where both have the same seeds they are paired: under one seed both began with the same encoder, and random
     initialisation is the very same one, so that its seeds' spread is no error of the difference. With other seeds
@@ -151,7 +151,7 @@ def build_recipe_blocks(
     lines: RecipeLines,
     differences: RecipeDifferences,
 ) -> list[Block]:
-    """One for each metric; the last has the provenance of all."""
+    """Build a block for each metric; the last has the provenance of all."""
     if columns:
         first = next(iter(columns.values())).rows.iloc[0]
         title = f"{first['title']}, {first['label']}"
@@ -179,8 +179,8 @@ def build_recipe_blocks(
 
 
 def list_backbone_differences(columns: RecipeColumns) -> list[str]:
-    """A line for each field of `backbone` in which the recipes' trained encoders differ: their columns then compare two
-    networks, not two trainings alone."""
+    """List a line for each field of `backbone` in which the recipes' trained encoders differ: their columns then
+    compare two networks, not two trainings alone."""
     built = {
         axis.recipe: read_backbone(column.rows.loc[is_trained(column.rows), "result"].iloc[0])
         for axis, column in columns.items()
@@ -198,7 +198,8 @@ def list_backbone_differences(columns: RecipeColumns) -> list[str]:
 
 
 def list_row_labels(table: TableConfig, lines: RecipeLines) -> list[str]:
-    """In the table's order. A row without a label has its entry's name where a recipe has a result for it."""
+    """List the labels in the table's order. A row without a label has its entry's name where a recipe has a result for
+    it."""
     labels: list[str] = []
     for row in table.rows.values():
         own = [line for there in lines.values() for line in there.values() if line.row is row]

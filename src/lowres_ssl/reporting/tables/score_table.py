@@ -33,7 +33,7 @@ BATCH_SIZE_NOTE = "Batch size: that with the highest mean validation accuracy ov
 
 @dataclass(frozen=True)
 class TableLine:
-    """A line of one block: the row it belongs to, and its result if there is one."""
+    """Hold a line of one block: the row it belongs to, and its result if there is one."""
 
     label: str
     row: RowConfig
@@ -78,20 +78,20 @@ def build_scores_table(name: str, table: TableConfig, stored: Stored) -> Table:
 
 
 def select_rows(table: TableConfig, filters: ResultFilters) -> TableConfig:
-    """The table without the rows that the filters leave out; an optional row is left out where it has no result."""
+    """Drop the rows that the filters leave out; an optional row is left out where it has no result."""
     rows = table.rows.items()
     meant = {key: row for key, row in rows if row.optional or any(filters.means(entry) for entry in row.entries)}
     return replace(table, rows=meant)
 
 
 def list_table_probes(table: TableConfig, frame: pd.DataFrame, filters: ResultFilters) -> list[str]:
-    """The table's probes in its order; "*" are the others that have results."""
+    """List the table's probes in its order; "*" are the others that have results."""
     probes = replace_others(table.probe, set(select_ordinary(frame)["probe"]))
     return [probe for probe in probes if filters.probe in (None, probe)]
 
 
 def list_table_datasets(table: TableConfig, present: Iterable[str], filters: ResultFilters) -> list[str]:
-    """The table's data sets in its order; "*" are the others that are present."""
+    """List the table's data sets in its order; "*" are the others that are present."""
     return replace_others(table.datasets, present) if filters.dataset is None else [filters.dataset]
 
 
@@ -102,7 +102,7 @@ def list_row_patterns(table: TableConfig) -> list[str]:
 def select_table_columns(
     table: TableConfig, frame: pd.DataFrame, filters: ResultFilters, *, trained_only: bool = False
 ) -> list[ResultColumn]:
-    """The columns of the rows that have no probe of their own (see `select_columns`)."""
+    """Select the columns of the rows that have no probe of their own (see `select_columns`)."""
     if OTHERS not in table.datasets:
         frame = frame[frame["dataset"].isin(table.datasets)]
     patterns = [pattern for row in table.rows.values() if row.probe is None for pattern in row.entries]
@@ -115,7 +115,7 @@ def select_table_columns(
 def select_probe_columns(
     table: TableConfig, frame: pd.DataFrame, filters: ResultFilters, dataset: str
 ) -> dict[str, ResultColumn]:
-    """By probe, the columns of the rows that have one of their own, at the split seed of the filters."""
+    """Select by probe the columns of the rows that have one of their own, at the split seed of the filters."""
     found: dict[str, ResultColumn] = {}
     for probe in {row.probe for row in table.rows.values() if row.probe is not None}:
         entries = [pattern for row in table.rows.values() if row.probe == probe for pattern in row.entries]
@@ -127,7 +127,7 @@ def select_probe_columns(
 def build_lines(
     table: TableConfig, column: ResultColumn | None, others: dict[str, ResultColumn]
 ) -> tuple[list[TableLine], list[RowConfig]]:
-    """The lines of a block, and the rows that lack a result. `others`: as from `select_probe_columns`."""
+    """Build the lines of a block, and the rows that lack a result. `others`: as from `select_probe_columns`."""
     lines: list[TableLine] = []
     empty: list[RowConfig] = []
     for key, row in table.rows.items():
@@ -152,7 +152,7 @@ def list_found(lines: Iterable[TableLine]) -> list[ResultCell]:
 
 
 def read_row_cells(row: RowConfig, column: ResultColumn, table: TableConfig) -> list[ResultCell]:
-    """The cells of the first of the row's patterns that has any, one for each entry it means."""
+    """Read the cells of the first of the row's patterns that has any, one for each entry it means."""
     for pattern in row.entries:
         is_others = pattern == OTHERS
         entries = list_others(column.entries(), list_row_patterns(table)) if is_others else column.entries(pattern)
@@ -195,8 +195,8 @@ def build_score_block(
 
 
 def find_best_labels(lines: Iterable[TableLine], metric: str) -> set[str]:
-    """The labels of the best of the lines that are compared with each other; none if those are fewer than two. A method
-    that has learnt nothing in one of its runs is never the best."""
+    """Find the labels of the best of the lines that are compared with each other; none if those are fewer than two. A
+    method that has learnt nothing in one of its runs is never the best."""
     values = {
         line.label: line.found.interval(metric).value
         for line in lines

@@ -87,7 +87,7 @@ def build_tuned_table(name: str, table: TableConfig, stored: Stored) -> Table:
 
 
 def read_all_tuned(runs: Sequence[str], output_dir: Path) -> tuple[dict[str, TunedSettings], list[str]]:
-    """What was tuned for the runs, and a line for each damaged file, which costs no other."""
+    """Read what was tuned for the runs, and a line for each damaged file, which costs no other."""
     found, damaged = {}, []
     for run in runs:
         try:
@@ -99,7 +99,7 @@ def read_all_tuned(runs: Sequence[str], output_dir: Path) -> tuple[dict[str, Tun
 
 
 def read_paper_settings() -> dict[str, dict[str, dict[str, Any]]]:
-    """The paper's Table 1, by method and data set, from where the linear evaluation takes it."""
+    """Read the paper's Table 1, by method and data set, from where the linear evaluation takes it."""
     text = files("lowres_ssl.conf").joinpath("probe", "linear.yaml").read_text(encoding="utf-8")
     config: Any = OmegaConf.to_container(OmegaConf.create(text))
     return cast(dict[str, dict[str, dict[str, Any]]], config["table_1"])
@@ -108,7 +108,7 @@ def read_paper_settings() -> dict[str, dict[str, dict[str, Any]]]:
 def list_row_choices(
     row: RowConfig, runs: pd.DataFrame, tuned: dict[str, TunedSettings], patterns: Sequence[str]
 ) -> dict[str, list[GridLine]]:
-    """By entry, the choices for its runs, the best first: of the first of the row's entries that has any, or of all
+    """List by entry the choices for its runs, the best first: of the first of the row's entries that has any, or of all
     others. `patterns`: of all rows."""
     for pattern in row.entries:
         entries = list_others(runs["entry"], patterns) if pattern == OTHERS else [pattern]
@@ -131,7 +131,7 @@ def format_tuned_line(label: str, tuned: Sequence[GridLine], paper: dict[str, An
 
 
 def build_tuned_record(tuned: Sequence[GridLine], paper: dict[str, Any]) -> dict[str, Any]:
-    """The choice as a record; nothing where there is none."""
+    """Build the choice as a record; nothing where there is none."""
     best = tuned[0] if tuned else None
     return {
         "batch_size": best and best.batch_size,
@@ -157,7 +157,7 @@ def describe_tuned_runs(runs: pd.DataFrame, tuned: dict[str, TunedSettings]) -> 
 
 
 def list_tune_commands(missing: list[MissingCell], finished: pd.DataFrame, stored: Stored) -> list[str]:
-    """Tune the runs that are there, pre-train the others."""
+    """List the commands that tune the runs that are there, and pre-train the others."""
     lines, untrained = [], []
     for cell in missing:
         own = replace(cell.filters, probe=None, settings=None).apply(finished[finished["dataset"] == cell.dataset])
