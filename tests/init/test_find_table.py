@@ -311,8 +311,9 @@ def test_lists_of_a_published_split_are_not_dropped_in_silence(tmp_path: Path) -
 
 
 def test_a_typed_table_that_gives_no_set_is_an_error(tmp_path: Path) -> None:
-    put(tmp_path, [*fill("US/{n}.png"), *fill("MG/{n}.png")], {"t.csv": table("id,histology", "{n},{odd}")})
-    with pytest.raises(ConfigError, match=r"table=t\.csv: gives no set; .*several times"):
+    images = [*fill("US/{{x}}{n}.png"), *fill("MG/{{x}}{n}.png")]
+    put(tmp_path, images, {"t.csv": table("id,histology", "{{x}}{n},{odd}")})
+    with pytest.raises(ConfigError, match=r"table=t\.csv: gives no set; .*several times .*, such as MG/\{x\}\d\.png"):
         search(tmp_path, table="t.csv")
 
 

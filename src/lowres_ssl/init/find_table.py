@@ -57,11 +57,11 @@ def find_label_table(scanned: ImageFolder, typed: TypedInput) -> TableSearch:
         except DataError as error:
             problems += [] if is_list else [str(error)]
             continue
-        columns, named, detail = find_path_columns(table, files, typed.path)
-        if columns:
-            readings.append(guess_columns(table, columns, named, detail, typed))
+        columns, reason = find_path_columns(table, files, typed.path)
+        if columns is not None:
+            readings.append(guess_columns(table, columns, typed))
         elif not is_list:
-            problems.append(f"{path.name}: {detail.format(folder)}")
+            problems.append(f"{path.name}: {reason}")
     search.names_images = bool(readings)
     choice, tops = choose_reading(readings), list_class_folders(included)
     if choice is not None and (choice[1].certain or not tops or typed.table):
@@ -122,7 +122,7 @@ def list_candidate_tables(folder: ImageFolder, typed: str | None) -> list[Path]:
 def choose_reading(readings: Iterable[TableReading]) -> tuple[TableReading, LabelGuess] | None:
     """Choose the table with a label that names the most images, and its label; a certain label counts more."""
     labelled = [(each, each.label) for each in readings if each.label is not None]
-    return max(labelled, key=lambda pair: (pair[1].certain, len(pair[0].named)), default=None)
+    return max(labelled, key=lambda pair: (pair[1].certain, len(pair[0].path.named)), default=None)
 
 
 def build_csv_options(
@@ -134,21 +134,23 @@ def build_csv_options(
 ) -> dict[str, Any]:
     """List the options that differ from conf/dataset/csv.yaml. Tables of the same columns that name other images are
     read together; patients that the table lacks come from another one with the same paths."""
-    together, named, patients = [best], set(best.named), None
+    together, named, patients = [best], set(best.path.named), None
     is_subset = guess_table_subset(best.table.path, folder.top) is not None
     for each in readings:
-        same = each.paths == best.paths and sorted(each.table.columns) == sorted(best.table.columns)
-        if same and has_labels(each.table, columns):
-            if not named & each.named and is_subset == (guess_table_subset(each.table.path, folder.top) is not None):
+        same_paths = each.path.columns == best.path.columns
+        same_columns = same_paths and sorted(each.table.columns) == sorted(best.table.columns)
+        if same_columns and has_labels(each.table, columns):
+            is_other = guess_table_subset(each.table.path, folder.top) is not None
+            if not named & each.path.named and is_other == is_subset:
                 together.append(each)
-                named |= each.named
-        elif each.paths == best.paths and each.patient is not None and best.patient is None:
+                named |= each.path.named
+        elif same_paths and each.patient is not None and best.patient is None:
             patients = patients or each
     names = [os.path.relpath(each.table.path, folder.top) for each in together]
     options: dict[str, Any] = {"table": names[0] if len(names) == 1 else names}
     patient = patients.patient if patients else best.patient
     for key, column in (
-        ("path", best.paths if len(best.paths) > 1 else best.paths[0]),
+        ("path", best.path.columns if len(best.path.columns) > 1 else best.path.columns[0]),
         ("second_path", best.second_path),
         ("label", columns if len(columns) > 1 else columns[0]),
         ("patient", patient),
@@ -168,17 +170,17 @@ def describe_other_columns(
 ) -> list[str]:
     """Describe columns that could be the files, the label, patients or folds, with what to type."""
     table, notes = best.table, []
-    if best.other_path and typed.path is None and best.second_path is None:
+    if best.path.other and typed.path is None and best.second_path is None:
         notes.append(
-            f"read {','.join(best.paths)} as the files' names; {best.other_path} names other files: "
-            f"{typed.format_init(folder, path=best.other_path)}"
+            f"read {','.join(best.path.columns)} as the files' names; {best.path.other} names other files: "
+            f"{typed.format_init(folder, path=best.path.other)}"
         )
     if others := label.others:
         notes.append(
             f"read {label.columns[0]!r} as the label; could be another column ({shorten_list(others)}): "
             f"{typed.format_init(folder, label=others[0])}"
         )
-    used = [*best.paths, best.second_path, *label.columns, best.patient, best.split]
+    used = [*best.path.columns, best.second_path, *label.columns, best.patient, best.split]
     folds = [head for head in table.columns if head not in used and "fold" in list_head_words(head)]
     taken = [place for place, head in enumerate(table.columns) if head in [*used, *folds]]
     like = find_patient_like(table, taken) if typed.patient is None and "patient_table" not in options else None
@@ -218,13 +220,13 @@ def choose_skips(options: dict[str, Any], folder: ImageFolder, exclude: Sequence
     return {key: skips[key] for key, kind in zip(skips, kinds, strict=True) if source.left_out[kind]}
 
 
-def describe_unused_table(each: TableReading, name: str, folder: Path, beaten: bool) -> str:
+def describe_unused_table(reading: TableReading, name: str, folder: Path, beaten: bool) -> str:
     """Describe a table that names images and is not read. `beaten`: another one is."""
-    images = pluralise(len(each.named), "image")
-    if each.label is not None:
-        typed = TypedInput(table=name) if beaten else TypedInput(label=",".join(each.label.columns))
+    images = pluralise(len(reading.path.named), "image")
+    if reading.label is not None:
+        typed = TypedInput(table=name) if beaten else TypedInput(label=",".join(reading.label.columns))
         return f"{name}: names {images} as well; to read it type {typed.format_init(folder)}"
-    columns = [column for column in each.table.columns if column not in each.paths]
+    columns = [column for column in reading.table.columns if column not in reading.path.columns]
     if not (columns or beaten) and guess_table_subset(Path(name), Path()):
         return (
             f"{name}: names {images} of a published split, which is not followed; for that, put a table with the "

@@ -26,15 +26,21 @@ SIDE_WORDS = frozenset(["left", "right", "l", "r", "od", "os"])
 
 
 @dataclass(frozen=True)
+class PathColumns:
+    """Hold the columns that name images, the ids of these, and another column, which names `other` files, or ""."""
+
+    columns: list[str]
+    named: frozenset[str]
+    other: str = ""
+
+
+@dataclass(frozen=True)
 class TableReading:
-    """Hold a table that names images: the columns of the path, the ids, and the other columns; `other_path`: another
-    column, which names other files, `second_path` the same if it is the other side's; `label`: None where no column can
-    be it."""
+    """Hold a table that names images, and its columns; `second_path`: the other column of the path, if it is the other
+    side's; `label`: None where no column can be it."""
 
     table: CsvTable
-    paths: list[str]
-    named: frozenset[str]
-    other_path: str
+    path: PathColumns
     second_path: str | None
     label: LabelGuess | None
     patient: str | None
@@ -42,39 +48,37 @@ class TableReading:
     split_words: dict[str, Any] | None
 
 
-def find_path_columns(
-    table: CsvTable, files: FileIndex, typed: str | None = None
-) -> tuple[list[str], frozenset[str], str]:
+def find_path_columns(table: CsvTable, files: FileIndex, typed: str | None) -> tuple[PathColumns | None, str]:
     """Find the column that names the most images, and these: most rows name one, or half of the images are named.
-    Without one, a column with a folder a row, or two columns of folder and name; or the `typed` ones. The third value
-    is another column that names other files; where there is none at all, the reason."""
+    Without one, a column with a folder a row, or two columns of folder and name; or the `typed` ones. The second value
+    is the reason where there is none."""
+    root = files.folder.root
     if typed is not None and (columns := find_columns(table.columns, typed)):
         best, _ = choose_path_columns(table, files, [columns])
-        return best or ([], frozenset(), f"{typed} names no image below {{}}")
+        return best, f"{typed} names no image below {root}"
     rows = sorted({number * len(table.rows) // SAMPLED_ROWS for number in range(SAMPLED_ROWS if table.rows else 0)})
     sample = [table.rows[row][1] for row in rows]
     heads = [head for head in table.columns if table.columns.count(head) == 1]
     hits = [head for head in heads if any(files.find(cells[table.columns.index(head)])[0] for cells in sample)]
     best, several = choose_path_columns(table, files, [[head] for head in hits])
     if best is not None:
-        return best
+        return best, ""
     for head in heads if sample else []:
         cells = table.get_paths([head])
         if len(set(cells)) == len(cells) and all(files.find_folder(cells[row]) for row in rows):
-            return [head], frozenset(id for cell in cells for id in files.find_folder(cell)), ""
+            return PathColumns([head], frozenset(id for cell in cells for id in files.find_folder(cell))), ""
     if not several:
-        return [], frozenset(), "names no image below {}"
+        return None, f"names no image below {root}"
     best, _ = choose_path_columns(table, files, [[other, head] for head in hits for other in heads if other != head])
-    reason = f"names images that there are several times below {{}}, such as {several}; leave one"
-    return best or ([], frozenset(), reason)
+    return best, f"names images that there are several times below {root}, such as {several}; leave one"
 
 
 def choose_path_columns(
     table: CsvTable, files: FileIndex, candidates: list[list[str]]
-) -> tuple[tuple[list[str], frozenset[str], str] | None, str]:
+) -> tuple[PathColumns | None, str]:
     """Choose the columns that name images: by how their cells look, then the most images. Of bare numbers, which may be
-    those of the rows, the longest, and none beside cells with a suffix or folder. Return them, their images, and
-    another column that names other files; and an example of two files of one name."""
+    those of the rows, the longest, and none beside cells with a suffix or folder. The second value is an example of two
+    files of one name."""
     fitting, several, best_rank = list[tuple[tuple[bool, int, int, int], list[str], dict[str, str]]](), "", 0
     for columns in candidates:
         paths = table.get_paths(columns)
@@ -104,16 +108,14 @@ def choose_path_columns(
             a in ids and b in other and ids[a] != other[b] for a, b in zip(rows, table.get_paths(columns), strict=True)
         )
     ]
-    return (best, frozenset(ids.values()), next(iter(others), "")), several
+    return PathColumns(best, frozenset(ids.values()), next(iter(others), "")), several
 
 
-def guess_columns(
-    table: CsvTable, paths: list[str], named: frozenset[str], other_path: str, typed: TypedInput
-) -> TableReading:
+def guess_columns(table: CsvTable, path: PathColumns, typed: TypedInput) -> TableReading:
     """Guess the columns beside the path, or take those that were typed."""
-    is_other_side = other_path and [strip_side(other_path)] == [strip_side(each) for each in paths]
-    second = other_path if is_other_side else None
-    taken = [table.columns.index(each) for each in [*paths, *([second] if second else [])]]
+    is_other_side = path.other and [strip_side(path.other)] == [strip_side(each) for each in path.columns]
+    second = path.other if is_other_side else None
+    taken = [table.columns.index(each) for each in [*path.columns, *([second] if second else [])]]
     split, words = guess_split(table, taken)
     if typed.split is not None and (split := find_column(table.columns, typed.split)) is not None:
         cells = table.get_cells(table.columns.index(split))
@@ -134,7 +136,7 @@ def guess_columns(
     if typed.label is not None:
         columns = find_columns(table.columns, typed.label)
         label = LabelGuess(columns, [], True) if columns else None
-    return TableReading(table, paths, named, other_path, second, label, patient, split, words)
+    return TableReading(table, path, second, label, patient, split, words)
 
 
 def strip_side(head: str) -> frozenset[str]:
@@ -146,7 +148,7 @@ def check_typed_columns(
     typed: TypedInput, readings: list[TableReading], options: dict[str, Any] | None, folder: Path
 ) -> None:
     """Raise `ConfigError` for a typed column that the table does not have, or without a table that names images."""
-    used = options or {"path": [column for each in readings for column in each.paths]}
+    used = options or {"path": [column for each in readings for column in each.path.columns]}
     for key in ("path", "label", "patient", "split"):
         name, own = getattr(typed, key), used.get(key, key)
         if name in (None, NONE) or (key == "label" and options is not None):
