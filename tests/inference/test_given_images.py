@@ -20,12 +20,14 @@ from lowres_ssl.inference.load import PortableEncoder
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Stand in a folder whose own name is no pattern."""
+    root = tmp_path / "[old] * set"
     for name in ("scans/a/2.png", "scans/a/1.png", "scans/b/1.png", "scans/b/deep/x.png", "other.bin"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-    (tmp_path / "link").symlink_to(tmp_path / "scans")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    (root / "link").symlink_to(root / "scans")
+    monkeypatch.chdir(root)
+    return root
 
 
 EVERYTHING = ["a/1.png", "a/2.png", "b/1.png", "b/deep/x.png"]

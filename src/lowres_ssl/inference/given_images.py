@@ -47,11 +47,11 @@ def list_given_images(images: ImageInput, exclude: Sequence[str] = ()) -> GivenI
     sources, folders = [], []
     for each in given:
         if isinstance(each, str | Path):
-            path = Path(each).resolve() if Path(each).is_dir() else Path(each).parent.resolve() / Path(each).name
-            files = list_named_files(path, exclude)
+            files = list_named_files(Path(each), exclude)
             found += files
-            sources.append(str(path))
-            folders += [path] if path.is_dir() else [file.parent for file in files]
+            is_folder = Path(each).is_dir()
+            sources.append(str(Path(each).resolve() if is_folder else resolve_parent(Path(each))))
+            folders += [Path(each).resolve()] if is_folder else [file.parent for file in files]
         else:
             found += [each] if isinstance(each, Image.Image) else list_array_images(np.asarray(each))
     above = os.path.commonpath(folders) if folders else ""
@@ -62,14 +62,22 @@ def list_given_images(images: ImageInput, exclude: Sequence[str] = ()) -> GivenI
     return GivenImages(list(zip(found, ids, strict=True)), sources if len(sources) == len(given) else [])
 
 
-def list_named_files(path: Path, exclude: Sequence[str]) -> list[Path]:
-    """List the images of a folder, a file, or the files of a pattern. Raises `DataError` where there is none."""
-    if path.is_dir():
-        return [file for file, _ in list_image_files(path, exclude=exclude)]
-    files = [path] if path.is_file() else [Path(each) for each in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207
-    if not (files := [file for file in files if file.is_file()]):
-        raise DataError(f"{path}: no such file or folder; type images=FOLDER, a file, or several: images=[a,b]")
+def list_named_files(given: Path, exclude: Sequence[str]) -> list[Path]:
+    """List the absolute paths of the images of a folder, of a file, or of the files of a pattern. Raises `DataError`
+    where there is none."""
+    if given.is_dir():
+        return [file for file, _ in list_image_files(given.resolve(), exclude=exclude)]
+    # Not from an absolute path on: the folder that one stands in may have brackets in its name, which are no pattern.
+    found = [given] if given.is_file() else [Path(each) for each in sorted(glob.glob(str(given), recursive=True))]  # noqa: PTH207
+    if not (files := [resolve_parent(file) for file in found if file.is_file()]):
+        what = f"{resolve_parent(given)}: no such file or folder"
+        raise DataError(f"{what}; type images=FOLDER, a file, or several: images=[a,b]")
     return files
+
+
+def resolve_parent(path: Path) -> Path:
+    """Make a path absolute, without links in its folders; a file that is a link keeps its name."""
+    return path.parent.resolve() / path.name
 
 
 def list_array_images(values: NDArray[Any]) -> list[Image.Image]:
