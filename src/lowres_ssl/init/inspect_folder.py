@@ -179,7 +179,7 @@ def guess_published_set(folder: ImageFolder) -> str | None:
     return None
 
 
-def list_patterns(depth: int) -> list[tuple[str, int, int, float]]:
+def list_patterns(ids: Sequence[str], depth: int) -> list[tuple[str, int, int, float]]:
     """List patterns from the surest to the least sure, and when each convinces: the fewest groups, in all and a class,
     and the largest share of the images in one group.
 
@@ -190,6 +190,7 @@ def list_patterns(depth: int) -> list[tuple[str, int, int, float]]:
         (f"^{'[^/]+/' * depth}([^/]+)/", 5, 2, 0.3),
         (rf"(?i)(?:^|[/_. -])((?:{PATIENT_WORDS})[_ -]?\d+)(?!\d)", 5, 1, 0.3),
         (r"(?:^|/)([^/]+)_(?:jpe?g|png|bmp|tiff?)\.rf\.", 5, 1, 0.2),  # one image, augmented: x_jpg.rf.HASH.jpg
+        *((pattern, 5, 1, 0.3) for pattern in list_copy_patterns(ids)),
         # From the name's first letter and its first digit on: where either may vary, a long name takes minutes.
         *((rf"(?:^|/)([^/\d]*\d[^/]*)(?:[_ .-][^_ ./-]+){{{tokens}}}\.[^./]+$", 10, 3, 0.2) for tokens in (4, 3, 2, 1)),
     ]
@@ -202,9 +203,7 @@ def guess_patients(ids: Sequence[str], *, classes: int, depth: int) -> PatientGu
     convinces if it fits at least half of the images and at least a third of all share a group with another, in enough
     groups of which none is too large.
     """
-    patterns = list_patterns(depth)
-    patterns[3:3] = [(pattern, 5, 1, 0.3) for pattern in list_copy_patterns(ids)]
-    for pattern, fewest, fewest_each_class, largest_share in patterns:
+    for pattern, fewest, fewest_each_class, largest_share in list_patterns(ids, depth):
         groups = Counter(match[1] for match in map(re.compile(pattern).search, ids) if match)
         matched = groups.total()
         shared = sum(count for count in groups.values() if count > 1)
