@@ -6,10 +6,10 @@ from textwrap import indent
 
 from omegaconf import DictConfig
 
+from lowres_ssl.commands.data import format_class_table
 from lowres_ssl.config.check import read_config, require
 from lowres_ssl.config.command_schemas import InitConfig
 from lowres_ssl.console import format_table, log_warning, pluralise
-from lowres_ssl.data.dataset_tables import format_class_table
 from lowres_ssl.errors import escape_line
 from lowres_ssl.init.describe_folder import (
     format_first_commands,
