@@ -117,21 +117,16 @@ def replacing_folder(target: Path) -> Iterator[Path]:
     with make_temp_folder(target) as temporary:
         yield temporary
         temporary.chmod(0o755)
-        while not rename_folder(temporary, target):
-            with make_temp_folder(target) as aside, suppress(FileNotFoundError):  # another process was faster
-                target.rename(aside / "old")
+        while True:
+            try:
+                temporary.rename(target)
+                break
+            except OSError as error:  # a rename replaces an empty folder only
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+                with make_temp_folder(target) as aside, suppress(FileNotFoundError):  # another process was faster
+                    target.rename(aside / "old")
     sync_folder(target.parent)
-
-
-def rename_folder(temporary: Path, target: Path) -> bool:
-    """Rename a folder; False if `target` is a folder with something in it, which a rename does not replace."""
-    try:
-        temporary.rename(target)
-    except OSError as error:
-        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
-            return False
-        raise
-    return True
 
 
 def check_writable(output_dir: Path) -> None:

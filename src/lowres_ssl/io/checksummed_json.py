@@ -119,7 +119,7 @@ def from_json(hint: Any, value: Any) -> Any:
     if kind in (Union, UnionType):
         kinds = [each for each in inner if each is not NoneType]
         if len(kinds) > 1:  # dataclasses: the one with the most of the keys
-            kinds = [max(kinds, key=lambda each: count_fields(each, value))]
+            kinds = [max(kinds, key=lambda each: sum(name in value for name, _, _ in list_fields(each)))]
         return from_json(kinds[0], value)
     if dataclasses.is_dataclass(kind):
         fields = [(name, own) for name, own, required in list_fields(cast(type, kind)) if required or name in value]
@@ -134,10 +134,6 @@ def from_json(hint: Any, value: Any) -> Any:
     if isinstance(kind, type) and issubclass(kind, Enum):
         return kind[value]
     return kind(value) if kind in (float, Path) else value
-
-
-def count_fields(schema: type, content: Mapping[str, Any]) -> int:
-    return sum(name in content for name, _, _ in list_fields(schema))
 
 
 @lru_cache
