@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import io
 import lzma
+import shutil
 import stat
 import struct
 import tarfile
@@ -73,7 +74,7 @@ def refused(archive: Path, tmp_path: Path, match: str) -> None:
 def test_names_that_no_folder_could_hold_are_refused(
     tmp_path: Path, write: Write, names: list[str], what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(archives, "write_member", None)
+    monkeypatch.setattr(shutil, "copyfileobj", None)
     refused(write(tmp_path / "x.archive", ["first.png", *names]), tmp_path, f"{what}.*nothing was unpacked")
 
 
@@ -166,17 +167,6 @@ def test_zip_that_holds_more_than_it_says_is_stopped_there(tmp_path: Path) -> No
     assert (tmp_path / "into" / "a.bmp").stat().st_size == 1000
 
 
-def test_stream_that_does_not_end_is_stopped_at_what_it_said(tmp_path: Path) -> None:
-    class Endless(io.RawIOBase):
-        def read(self, size: int = -1) -> bytes:
-            return bytes(size)
-
-    entry = archives.ArchiveMember("a.bmp", 1000, Endless)
-    with pytest.raises(EOFError, match="longer than it should be"):
-        archives.write_member(entry, tmp_path)
-    assert (tmp_path / "a.bmp").stat().st_size == 0
-
-
 def test_zip_compressed_so_that_a_few_bytes_are_gigabytes_is_refused(tmp_path: Path) -> None:
     for method in (zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
         with zipfile.ZipFile(tmp_path / f"{method}.zip", "w", method) as file:
@@ -208,24 +198,19 @@ def test_sparse_file_is_refused(tmp_path: Path) -> None:
     refused(tmp_path / "x.tar", tmp_path, "a sparse file")
 
 
-def header(name: bytes, kind: bytes, size: bytes) -> bytes:
-    """A block of a tar with any size in it, and the right checksum."""
-    block = bytearray(name.ljust(100, b"\0") + b"0000644\0" + 2 * b"0000000\0" + size.ljust(12, b"\0"))
-    block += b"00000000000\0" + b" " * 8 + kind
-    block = bytearray(block.ljust(512, b"\0"))
-    block[148:156] = f"{sum(block):06o}\0 ".encode()
-    return bytes(block)
+def header(size: int, kind: bytes = tarfile.REGTYPE) -> bytes:
+    info = tarfile.TarInfo("a.png")
+    info.size, info.type = size, kind
+    return info.tobuf(tarfile.GNU_FORMAT)
 
 
 @pytest.mark.parametrize("kind", [b"x", b"L", b"K", b"g"])
 def test_name_of_gigabytes_is_not_read(tmp_path: Path, kind: bytes) -> None:
     """What a tar says of the next file may itself be of any length, and is read at once."""
-    start = header(b"long", kind, f"{8**10:011o}".encode())
-    (tmp_path / "x.tar").write_bytes(gzip.compress(start + bytes(10**5)))
+    (tmp_path / "x.tar").write_bytes(gzip.compress(header(8**10, kind) + bytes(10**5)))
     refused(tmp_path / "x.tar", tmp_path, "64 GB")
 
 
 def test_negative_size_is_refused(tmp_path: Path) -> None:
-    negative = b"\xff" * 11 + b"\x00"  # -256, as GNU tar writes what octal digits cannot
-    (tmp_path / "x.tar").write_bytes(header(b"a.png", b"0", negative) + bytes(1024))
+    (tmp_path / "x.tar").write_bytes(header(-256) + bytes(1024))
     refused(tmp_path / "x.tar", tmp_path, "sparse|no zip or tar|times its own size")

@@ -77,7 +77,10 @@ def unpack_archive(archive: Path, into: Path) -> None:
                     f"{archive}: unpacked it takes {total / 1e9:.1f} GB, got {free / 1e9:.1f} GB free; free some"
                 )
             for member in members:
-                write_member(member, into)
+                target = into / member.name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with member.open() as source, target.open("xb") as sink:
+                    shutil.copyfileobj(source, sink)  # both libraries stop at the size that was checked
     except (*ARCHIVE_ERRORS, OSError) as error:
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # the disk's error, not a reader's
             raise
@@ -202,18 +205,3 @@ def iter_tar_members(archive: Path, file: tarfile.TarFile) -> Iterator[ArchiveMe
         name = names.check(member.name, is_folder=member.isdir())
         if member.isreg():  # only folders have no content
             yield ArchiveMember(name, member.size, cast(Callable[[], IO[bytes]], partial(file.extractfile, member)))
-
-
-def write_member(member: ArchiveMember, into: Path) -> None:
-    """Write one file, never more than its stated size. Raises `EOFError` if it holds less or more than that."""
-    target = into / member.name
-    target.parent.mkdir(parents=True, exist_ok=True)
-    left = member.size
-    with member.open() as source, target.open("xb") as sink:
-        while block := source.read(min(2**20, left + 1)):
-            left -= len(block)
-            if left < 0:
-                raise EOFError(f"{member.name} is longer than it should be")
-            sink.write(block)
-    if left:
-        raise EOFError(f"{member.name} is shorter than it should be")

@@ -79,7 +79,7 @@ def read_dicom_header(path: Path) -> tuple[int, int, str | None]:
 
     Raises `ConfigError` without pydicom; `ValueError`, or what pydicom raises, for a file that is no picture.
     """
-    read, _ = read_tags(path, HEADER_TAGS)
+    read = read_tags(path, HEADER_TAGS)
     return *get_image_size(read), str(read.get("PatientID") or "").strip() or None
 
 
@@ -91,16 +91,16 @@ def read_dicom(path: Path, grey_range: tuple[float, float] | None = None) -> Ima
     that images stay comparable. A `grey_range`, in rescaled values, takes the place of all of these. MONOCHROME1 is
     turned round: high is dark there.
     """
-    read, syntax = read_tags(path, IMAGE_TAGS)
+    read = read_tags(path, IMAGE_TAGS)
     height, width = get_image_size(read)
     if "PixelData" not in read:
         raise ValueError("it has no pixels")
-    check_compression(read, syntax, height * width)
+    check_compression(read, height * width)
     kind = str(read.PhotometricInterpretation)
     stored = np.asarray(read.pixel_array)
     if kind in ("MONOCHROME1", "MONOCHROME2") and stored.ndim == 2:
-        values = apply_rescale(stored, read)
-        share = apply_voi(values, read) if grey_range is None else rescale_to_unit(values, *grey_range)
+        values, full_range = apply_rescale(stored, read)
+        share = apply_voi(values, full_range, read) if grey_range is None else rescale_to_unit(values, *grey_range)
         share = 1 - share if kind == "MONOCHROME1" else share
     elif kind == "PALETTE COLOR":
         from pydicom.pixels.processing import apply_color_lut
@@ -115,8 +115,8 @@ def read_dicom(path: Path, grey_range: tuple[float, float] | None = None) -> Ima
     return Image.fromarray(np.rint(255 * np.clip(share, 0, 1)).astype(np.uint8))
 
 
-def read_tags(path: Path, wanted: tuple[str, ...]) -> tuple["Dataset", Any]:
-    """Read the wanted tags and the transfer syntax (how the pixels are compressed)."""
+def read_tags(path: Path, wanted: tuple[str, ...]) -> "Dataset":
+    """Read the wanted tags, and in `file_meta` the transfer syntax (how the pixels are compressed)."""
     try:
         import pydicom
         from pydicom.filereader import read_file_meta_info
@@ -138,7 +138,7 @@ def read_tags(path: Path, wanted: tuple[str, ...]) -> tuple["Dataset", Any]:
     read = pydicom.dcmread(path, specific_tags=list(wanted), stop_before_pixels="PixelData" not in wanted, force=True)
     if "TransferSyntaxUID" not in read.file_meta:
         name_transfer_syntax(read)
-    return read, read.file_meta.TransferSyntaxUID
+    return read
 
 
 def name_transfer_syntax(read: "Dataset") -> None:
@@ -168,8 +168,9 @@ def get_image_size(read: "Dataset") -> tuple[int, int]:
     return height, width
 
 
-def check_compression(read: "Dataset", syntax: Any, pixels: int) -> None:
+def check_compression(read: "Dataset", pixels: int) -> None:
     """Raise `ValueError` for pixels that no installed decoder can decompress."""
+    syntax = read.file_meta.TransferSyntaxUID
     if syntax is None or not syntax.is_encapsulated:
         return
     from pydicom.pixels.decoders.base import get_decoder
@@ -188,31 +189,30 @@ def check_compression(read: "Dataset", syntax: Any, pixels: int) -> None:
         raise ValueError("it has more pixels in run lengths (RLE) than are unpacked; save it uncompressed")
 
 
-def apply_rescale(stored: NDArray[Any], read: "Dataset") -> DicomValues:
-    """Convert [H, W] to the units of the modality: PS3.3 C.11.1."""
+def apply_rescale(stored: NDArray[Any], read: "Dataset") -> tuple[DicomValues, tuple[float, float]]:
+    """Convert [H, W] to the units of the modality (PS3.3 C.11.1); return as well the range of the stored bits there."""
     if read.get("ModalityLUTSequence"):
-        return apply_lut(stored, read.ModalityLUTSequence[0])[0]
-    slope, intercept = get_slope_and_intercept(read)
-    return stored.astype(np.float64) * slope + intercept
-
-
-def get_slope_and_intercept(read: "Dataset") -> tuple[float, float]:
+        values, highest = apply_lut(stored, read.ModalityLUTSequence[0])
+        return values, (0.0, highest)
     slope, intercept = float(read.get("RescaleSlope", "") or 1), float(read.get("RescaleIntercept", "") or 0)
     if not math.isfinite(slope) or not math.isfinite(intercept):
         raise ValueError("its rescale slope or intercept is no number")
-    return slope, intercept
+    bits, signed = int(read.BitsStored), read.get("PixelRepresentation")
+    low, high = (-(2.0 ** (bits - 1)), 2.0 ** (bits - 1) - 1) if signed else (0.0, 2.0**bits - 1)
+    least, greatest = sorted([low * slope + intercept, high * slope + intercept])
+    return stored.astype(np.float64) * slope + intercept, (least, greatest)
 
 
-def apply_voi(values: DicomValues, read: "Dataset") -> DicomValues:
+def apply_voi(values: DicomValues, full_range: tuple[float, float], read: "Dataset") -> DicomValues:
     """Scale [H, W] from 0, the least that is shown, to 1: PS3.3 C.11.2. C.11.2.1.2 is the linear window, C.11.2.1.3 the
-    sigmoid and the exact linear one. A window that is not usable counts as none."""
+    sigmoid and the exact linear one. Without a usable window `full_range` is shown."""
     if read.get("VOILUTSequence"):
         numbers, highest = apply_lut(values, read.VOILUTSequence[0])
         return numbers / highest
     centre, width = parse_first_number(read.get("WindowCenter")), parse_first_number(read.get("WindowWidth"))
     function = str(read.get("VOILUTFunction") or "LINEAR").upper()
     if centre is None or width is None or width < (1 if function == "LINEAR" else 1e-9):
-        return rescale_to_unit(values, *get_stored_range(read))
+        return rescale_to_unit(values, *full_range)
     if function == "SIGMOID":
         return 1 / (1 + np.exp(np.clip(-4 * (values - centre) / width, -700, 700)))
     if function == "LINEAR":
@@ -231,16 +231,6 @@ def parse_first_number(value: Any) -> float | None:
     except (TypeError, ValueError, IndexError):
         return None
     return number if math.isfinite(number) else None
-
-
-def get_stored_range(read: "Dataset") -> tuple[float, float]:
-    """Get what the stored bits can hold, in the units of the modality."""
-    if read.get("ModalityLUTSequence"):
-        return 0.0, 2.0 ** int(read.ModalityLUTSequence[0].LUTDescriptor[2]) - 1
-    bits, signed = int(read.BitsStored), read.get("PixelRepresentation")
-    low, high = (-(2.0 ** (bits - 1)), 2.0 ** (bits - 1) - 1) if signed else (0.0, 2.0**bits - 1)
-    slope, intercept = get_slope_and_intercept(read)
-    return min(low * slope, high * slope) + intercept, max(low * slope, high * slope) + intercept
 
 
 def apply_lut(values: NDArray[Any], item: "Dataset") -> tuple[DicomValues, float]:
