@@ -29,6 +29,15 @@ def write_image() -> Callable[..., Path]:
 
 
 @pytest.fixture
+def root(tmp_path: Path, write_image: Callable[..., Path]) -> Path:
+    """A folder of two classes of three images."""
+    for label in "ab":
+        for number in range(3):
+            write_image(tmp_path / "set" / label / f"{number}.png")
+    return tmp_path / "set"
+
+
+@pytest.fixture
 def tree(tmp_path: Path) -> Callable[[Iterable[str]], Path]:
     """A folder of empty files with these names."""
 
@@ -76,6 +85,7 @@ def made_up() -> Callable[..., Catalogue]:
     def make(rows: Iterable[tuple[str, str, str | None, str | None, str | None]], **fields: Any) -> Catalogue:
         records = [
             ImageRecord(
+                path=Path(),
                 id=id,
                 label=label,
                 group=group,

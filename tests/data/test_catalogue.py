@@ -1,28 +1,24 @@
-"""The index: files become records, and what is wrong with a folder is said in one line."""
+"""A folder becomes records, with labels or without; what is wrong with it is one line."""
 
 import hashlib
 import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from lowres_ssl.data import image_metadata
 from lowres_ssl.data.catalogue import Catalogue
+from lowres_ssl.data.image_store import ImageStore
+from lowres_ssl.data.prepare import PreparedData, select_pretraining_images
+from lowres_ssl.data.splits import SPLIT_STRATEGIES, compute_leakage, make_split
 from lowres_ssl.errors import DataError
 
 Write = Callable[..., Path]
 At = Callable[..., Catalogue]
-
-
-@pytest.fixture
-def root(tmp_path: Path, write_image: Write) -> Path:
-    for label in "ab":
-        for number in range(3):
-            write_image(tmp_path / "set" / label / f"{number}.png")
-    return tmp_path / "set"
 
 
 def test_records_hold_size_hash_and_place(root: Path, catalogue_at: At) -> None:
@@ -70,19 +66,17 @@ def test_second_look_reads_changed_files_only(
     assert read == ["0.png"]
 
 
-@pytest.mark.parametrize("content", ["", "{", '{"version": 1}'])
-def test_damaged_cache_is_rebuilt(root: Path, tmp_path: Path, catalogue_at: At, content: str) -> None:
+def test_damaged_index_is_rebuilt(root: Path, tmp_path: Path, catalogue_at: At) -> None:
     first = catalogue_at(root)
-    (cache_file,) = (tmp_path / "cache").iterdir()
-    good = cache_file.read_text()
-    cache_file.write_text(content)
+    (index,) = (tmp_path / "cache").iterdir()
+    good = index.read_text()
+    index.write_text('{"version": 1}')
     assert catalogue_at(root).records == first.records
-    assert json.loads(cache_file.read_text()) == json.loads(good)
+    assert json.loads(index.read_text()) == json.loads(good)
 
 
-@pytest.mark.parametrize("content", [b"", b"this is text"])
-def test_file_that_is_no_image_is_named(root: Path, catalogue_at: At, content: bytes) -> None:
-    (root / "a" / "bad.png").write_bytes(content)
+def test_file_that_is_no_image_is_named(root: Path, catalogue_at: At) -> None:
+    (root / "a" / "bad.png").write_bytes(b"this is text")
     with pytest.raises(DataError, match=r"bad\.png: not a readable image: .*; dataset\.skip_unreadable=true"):
         catalogue_at(root)
     catalogue = catalogue_at(root, skip_unreadable=True)
@@ -102,6 +96,17 @@ def test_image_files_passed_over_are_counted(root: Path, catalogue_at: At, write
     write_image(root / "figure.png")
     (note,) = catalogue_at(root).notes
     assert note == "1 of 7 image files do not belong to the set as configured, for one figure.png"
+
+
+def test_file_name_that_is_not_text_is_no_obstacle(root: Path, catalogue_at: At) -> None:
+    strange = Path(os.fsdecode(os.fsencode(root / "a") + b"/\xff.png"))
+    try:
+        strange.write_bytes((root / "a" / "0.png").read_bytes() + b"more")
+    except OSError:
+        pytest.skip("this file system takes only UTF-8 names")
+    catalogue = catalogue_at(root)
+    assert catalogue.records[3].id == "a/\ufffd.png"
+    assert catalogue_at(root) == catalogue
 
 
 def test_unlabelled_images_have_their_own_ids_and_are_no_copies_of_labelled_ones(
@@ -124,12 +129,74 @@ def test_unlabelled_folder_inside_the_set_is_no_class(root: Path, catalogue_at: 
     assert catalogue.notes == ()
 
 
-def test_file_name_that_is_not_text_is_no_obstacle(root: Path, catalogue_at: At) -> None:
-    strange = Path(os.fsdecode(os.fsencode(root / "a") + b"/\xff.png"))
-    try:
-        strange.write_bytes((root / "a" / "0.png").read_bytes() + b"more")
-    except OSError:
-        pytest.skip("this file system takes only UTF-8 names")
-    catalogue = catalogue_at(root)
-    assert catalogue.records[3].id == "a/\ufffd.png"
-    assert catalogue_at(root) == catalogue
+FLAT = [f"{number}.png" for number in range(6)]
+ONE_CLASS = "one class, {}: wanted at least two, so the images are taken for unlabelled"
+
+
+@pytest.fixture
+def set_of(tmp_path: Path, write_image: Write, catalogue_at: At) -> At:
+    """The catalogue of a folder with images of these names."""
+
+    def make(names: list[str], source: str = "folder", **changes: Any) -> Catalogue:
+        for name in names:
+            write_image(tmp_path / "set" / name)
+        return catalogue_at(tmp_path / "set", source, **changes)
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("names", "source", "options", "notes"),
+    [
+        (FLAT, "folder", {}, ()),
+        ([f"all/{name}" for name in FLAT], "folder", {}, (ONE_CLASS.format("all"),)),
+        (FLAT, "csv", {}, (ONE_CLASS.format("x"),)),
+        ([f"day{name[0]}/{name}" for name in FLAT], "folder", {"labelled": False}, ()),
+    ],
+    ids=["no-folder", "one-folder", "table-of-one-label", "on-request"],
+)
+def test_set_without_two_classes_has_no_labels(
+    tmp_path: Path, set_of: At, names: list[str], source: str, options: dict[str, Any], notes: tuple[str, ...]
+) -> None:
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "t.csv").write_text("\n".join(["path,label", *(f"{name},x" for name in names)]))
+    catalogue = set_of(names, source, options=options)
+    assert (catalogue.records, catalogue.classes, catalogue.notes) == ((), (), notes)
+    assert [record.id.rpartition("/")[2] for record in catalogue.unlabelled] == FLAT
+
+
+def test_folders_of_images_without_labels_may_be_patients(set_of: At) -> None:
+    names = [f"2021-03-0{number}/{number}.png" for number in range(1, 7)]
+    catalogue = set_of(names, options={"labelled": False, "group_pattern": "^([^/]+)/"})
+    assert [record.group for record in catalogue.unlabelled][:2] == ["2021-03-01", "2021-03-02"]
+    assert len(set(catalogue.groups.tolist())) == 6
+
+
+def test_set_that_is_refused_is_no_empty_set(set_of: At, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="class b is missing"):
+        set_of([f"a/{name}" for name in FLAT], expected={"a": 6, "b": 6})
+    for path in (tmp_path / "set" / "a").iterdir():
+        path.write_bytes(b"no image")
+    with pytest.raises(DataError, match=r"none of its 6 image files can be read, for one a/0.png: its content"):
+        set_of([], skip_unreadable=True)
+
+
+@pytest.mark.parametrize("kind", ["auto", *SPLIT_STRATEGIES])
+def test_whatever_the_split_all_images_without_labels_train(set_of: At, kind: str) -> None:
+    catalogue = set_of(FLAT)
+    split = make_split(catalogue, kind=kind, seed=0)
+    assert (split.kind, len(split.train), len(split.validation), len(split.test)) == ("none", 0, 0, 0)
+    assert not compute_leakage(catalogue, split).list_warnings()
+    pixels = np.zeros((6, 1, 2, 2), dtype=np.uint8)
+    data = PreparedData(catalogue, split, ImageStore(pixels, np.ones((6, 2), np.int32), tuple(FLAT), Path()))
+    for pretrain_on in ("training", "all"):
+        assert select_pretraining_images(catalogue, split, pretrain_on).tolist() == list(range(6))
+    assert len(select_pretraining_images(catalogue, split, "half")) == 3
+    assert data.training_rows.tolist() == list(range(6))
+
+
+def test_what_needs_labels_refuses_with_what_needs_none(set_of: At) -> None:
+    with pytest.raises(
+        DataError, match=r"no labels, which a benchmark needs; .*lowres-ssl pretrain and lowres-ssl embed"
+    ):
+        set_of(FLAT).check_labelled("a benchmark")

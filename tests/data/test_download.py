@@ -45,19 +45,9 @@ def write_zip(path: Path, files: dict[str, bytes] = FILES) -> Path:
 
 
 def fetched(tmp_path: Path, **changes: Any) -> Path:
-    dataset = DatasetConfig(
-        **{
-            "name": "tiny",
-            "title": "Tiny",
-            "source": "folder",
-            "options": {},
-            "root": str(tmp_path / "data" / "tiny"),
-            "expected": {"a": 1},
-            "instructions": "Ask a friend",
-            **dict.fromkeys(["archive", "url", "sha256"]),
-        }
-        | {key: str(value) for key, value in changes.items()}
-    )
+    where = dict.fromkeys(["archive", "url", "sha256"]) | {key: str(value) for key, value in changes.items()}
+    dataset = DatasetConfig(name="tiny", title="Tiny", source="folder", options={}, expected={"a": 1}, **where)
+    dataset.root, dataset.instructions = str(tmp_path / "data" / "tiny"), "Ask a friend"
     fetch_dataset(dataset)
     return Path(dataset.root)
 
@@ -88,12 +78,9 @@ def test_wrong_checksum_is_refused(tmp_path: Path, served: str) -> None:
     refused(tmp_path, told, archive=archive, sha256="0" * 64)
 
 
-def test_server_that_does_not_have_it_is_one_line(tmp_path: Path, served: str) -> None:
+def test_server_that_has_nothing_or_does_not_answer_is_one_line(tmp_path: Path, served: str) -> None:
     told = f"could not be downloaded \\(404 .*\\); by hand: Ask a friend.*{COMMAND}"
     refused(tmp_path, told, url=f"{served}/none.zip")
-
-
-def test_server_that_does_not_answer_is_one_line(tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -8,6 +8,7 @@ import pytest
 from lowres_ssl.data.catalogue import Catalogue
 from lowres_ssl.data.datasets import build_source
 from lowres_ssl.data.image_folder import compile_exclude, is_image_file, list_image_files, scan_folder
+from lowres_ssl.errors import DataError
 
 Tree = Callable[..., Path]
 
@@ -90,3 +91,25 @@ def test_class_with_the_name_of_our_folders_stays_a_class(tree: Tree) -> None:
     names = ["evaluate/1.png", "outputs/1.png", "pretrain/1.png", "stores/1.png"]
     indices = ["stores/index.json", "pretrain/index-train.json"]
     assert scan_folder(tree([*names, *indices])).ids == names
+
+
+def test_links_are_followed_and_never_in_circles(tree: Tree) -> None:
+    root = tree(["a/1.png", "b/2.png"])
+    (root / "a" / "up").symlink_to(root)
+    (root / "c").symlink_to(root / "b")
+    assert "a/1.png" in scan_folder(root).ids
+    assert len(scan_folder(root).ids) == 2
+
+
+def test_ids_are_the_same_for_composed_and_decomposed_letters(tree: Tree) -> None:
+    assert scan_folder(tree(["u\u0308ber/1.png", "unter/2.png"])).ids == ["unter/2.png", "\u00fcber/1.png"]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("missing", "no such folder"), ("file.png", "not a folder"), ("empty", "no images there")],
+)
+def test_wrong_folder_is_one_line(tree: Tree, name: str, message: str) -> None:
+    root = tree(["file.png", "empty/notes.txt"])
+    with pytest.raises(DataError, match=f"{message}.*; type images=FOLDER$"):
+        list_image_files(root / name)

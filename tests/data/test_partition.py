@@ -14,7 +14,7 @@ SHARES = {"train": 7, "test": 2, "val": 1}
 def test_united_images_are_those_joined_by_a_chain_of_keys(seed: int) -> None:
     rng = random.Random(seed)
     keys = [(rng.randrange(13), rng.randrange(13)) for _ in range(2 * seed)]
-    units = group_by_shared_keys([(("left", a), ("right", b)) for a, b in keys])
+    units = group_by_shared_keys({n: (("left", a), ("right", b)) for n, (a, b) in enumerate(keys)})
     assert sorted(index for unit in units for index in unit) == list(range(len(keys)))
     place = {index: number for number, unit in enumerate(units) for index in unit}
     joined = {index: {index} for index in range(len(keys))}  # the slow way: grow each set until nothing changes

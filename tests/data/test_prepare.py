@@ -1,20 +1,27 @@
-"""How large a config has images stored, and what the views lose by it."""
+"""How large a config has images stored, which pre-train, and what is noted before and after they are decoded."""
 
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from in_process import compose_config
 
 from lowres_ssl.data.catalogue import Catalogue, ImageRecord
-from lowres_ssl.data.prepare import drop_known_unreadable, get_storage_size, select_pretraining_images
+from lowres_ssl.data.image_store import ImageStore
+from lowres_ssl.data.prepare import (
+    describe_blank_images,
+    drop_known_unreadable,
+    get_storage_size,
+    select_pretraining_images,
+)
 from lowres_ssl.data.splits import make_split
 
 BREAST = [(460, 700)] * 3  # as the images of BreaKHis
 
 
 def stored_at(sizes: list[tuple[int, int]], *words: str) -> int:
-    records = [ImageRecord(f"{n}.png", "a", None, None, *size, f"{n}") for n, size in enumerate(sizes)]
+    records = [ImageRecord(Path(), f"{n}.png", "a", None, None, *size, f"{n}") for n, size in enumerate(sizes)]
     catalogue = Catalogue("made-up", Path("nowhere"), tuple(records), ())
     config = compose_config("dataset=breast", "backbone=resnet18", "epochs=1", *words)
     return get_storage_size(config.dataset, catalogue, config.image_size)
@@ -58,3 +65,14 @@ def test_half_of_the_images_is_of_whole_groups_and_none_of_the_test_images(made_
     assert len(whole) <= 2 * len(half) < len(whole) + 2 * 3, "half, by less than a group"
     assert len(half) == 3 * len(set(catalogue.groups[half]))
     assert select_pretraining_images(catalogue, split, "all").tolist() == list(range(60))
+
+
+@pytest.mark.parametrize(("blank", "note"), [(0, None), (1, None), (4, "4 of 40 images looked at are of one colour")])
+@pytest.mark.parametrize("shade", [0, 90, 255])
+def test_images_of_one_colour_are_counted(blank: int, note: str | None, shade: int) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (40, 3, 48, 48), dtype=np.uint8)
+    images[:blank] = shade
+    images[:blank, :, 0, 0] = 20  # not byte for byte the same
+    store = ImageStore(images, np.full((40, 2), 48, dtype=np.int32), tuple(map(str, range(40))), Path())
+    notes = describe_blank_images(store)
+    assert [each[: len(note or "")] for each in notes] == ([] if note is None else [note])

@@ -6,7 +6,7 @@ import re
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
@@ -18,27 +18,18 @@ from lowres_ssl.config.overrides import quote_value
 from lowres_ssl.console import pluralise, shorten_list
 from lowres_ssl.data.datasets import Listing, Source
 from lowres_ssl.data.image_folder import ImageFolder, check_unique_ids, list_image_files
-from lowres_ssl.data.image_metadata import SKIP_HINT, ReadImages, find_index_file, read_image_metadata
+from lowres_ssl.data.image_metadata import ReadImages, find_index_file, make_unreadable_error, read_image_metadata
 from lowres_ssl.errors import DataError
 
 
 @dataclass(frozen=True)
-class ImageRecord:
-    """Describe one image.
+class ImageRecord(Listing):
+    """Describe one image: `height` and `width` are the original's in pixels, upright, `sha256` is that of the file's
+    bytes."""
 
-    `id` is its path below the root (POSIX), `label` its class ("" if it has none), `group` its patient, slide or source
-    image, `subset` "train", "val" or "test" in a set that is published divided. `height` and `width` are the original's
-    in pixels, upright. `sha256` is that of the file's bytes. `path` is not compared.
-    """
-
-    id: str
-    label: str
-    group: str | None
-    subset: str | None
     height: int
     width: int
     sha256: str
-    path: Path = field(default=Path(), compare=False)
 
 
 @dataclass(frozen=True)
@@ -160,8 +151,7 @@ def build_catalogue(
     if unreadable:
         first, problem = unreadable[0], read.problems[unreadable[0].path]
         if not skip_unreadable:
-            more = f" (and {len(unreadable) - 1} more)" if len(unreadable) > 1 else ""
-            raise DataError(f"{first.path}: not a readable image{more}: {problem}; {SKIP_HINT}")
+            raise make_unreadable_error(first.path, problem, others=len(unreadable) - 1)
         notes.append(f"{len(unreadable)} unreadable images left out, for one {first.id}: {problem}")
         check_readable(root, listings, read.problems)
     everything = [make_record(each, read) for each in listings + extra if each.path in read.images]

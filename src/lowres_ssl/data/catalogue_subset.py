@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 
-from lowres_ssl.data.catalogue import Catalogue, ImageRecord, format_excluded_classes
+from lowres_ssl.data.catalogue import Catalogue, ImageRecord, check_readable
 from lowres_ssl.errors import DataError
 
 FEWEST_TO_DIVIDE = 2  # an image to train and one to test
@@ -82,19 +82,13 @@ def drop_records(catalogue: Catalogue, dropped: Mapping[str, str]) -> Catalogue:
     """Drop the ids in `dropped` (id -> reason), with a note. Raises `DataError` if a class loses all its images."""
     if not dropped:
         return catalogue
+    everything = catalogue.records or catalogue.unlabelled
+    problems = {record.path: dropped[record.id] for record in everything if record.id in dropped}
+    check_readable(catalogue.root, everything, problems)
     first, reason = next(iter(dropped.items()))
-    left = replace(
+    return replace(
         catalogue,
         records=tuple(record for record in catalogue.records if record.id not in dropped),
         unlabelled=tuple(record for record in catalogue.unlabelled if record.id not in dropped),
         notes=(*catalogue.notes, f"{len(dropped)} unreadable images left out, for one {first}: {reason}"),
     )
-    if not left.records and not left.unlabelled:
-        raise DataError(f"{catalogue.root}: none of its images can be read, for one {first}: {reason}")
-    if left.classes != catalogue.classes:
-        lost = sorted(set(catalogue.classes) - set(left.classes))[0]
-        raise DataError(
-            f"{catalogue.root}: class {lost} has no readable image, wanted at least 2; replace its files, or type "
-            f"{format_excluded_classes([lost])}"
-        )
-    return left

@@ -7,9 +7,9 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lowres_ssl.data.datasets import get_subset
 from lowres_ssl.data.file_index import FileIndex, get_stem
 from lowres_ssl.data.image_folder import is_junk
-from lowres_ssl.data.split_words import get_subset
 from lowres_ssl.errors import DataError
 
 TABLE_SUFFIXES = (".csv", ".tsv")

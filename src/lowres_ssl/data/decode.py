@@ -10,10 +10,10 @@ from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, wraps
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,9 @@ from lowres_ssl.errors import UserError
 
 DECODER_VERSION = 1
 WHITE = 255
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+Arguments = ParamSpec("Arguments")
 GreyRange = tuple[float, float]  # the stored values that become black and white
 ImageFiles = Sequence[tuple[Path | Image.Image, str]]  # each file, or image in memory, and its id
 # The formats that are read beside DICOM, whatever the file's name is. Pillow knows more; one starts a program (EPS).
@@ -47,16 +50,22 @@ def decode_image(
     return (pixels.transpose(2, 0, 1) if colour else pixels[None]), height, width  # [H, W, C] or [H, W] -> [C, H, W]
 
 
-def decode_or_explain(
-    path: Path | Image.Image, *, colour: bool, size: int, grey_range: GreyRange | None = None
-) -> tuple[NDArray[np.uint8], int, int] | str:
-    """Decode as `decode_image` does; return the reason where the file cannot be decoded."""
-    try:
-        return decode_image(path, colour=colour, size=size, grey_range=grey_range)
-    except UserError:
-        raise
-    except Exception as error:  # decoders raise errors of any class; the file is the cause
-        return format_image_error(error)
+def explain_failure(read: Callable[Arguments, Result]) -> Callable[Arguments, Result | str]:
+    """Wrap a reader of image files: where it fails, it returns the reason. A `UserError` is still raised."""
+
+    @wraps(read)
+    def read_or_explain(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result | str:
+        try:
+            return read(*args, **kwargs)
+        except UserError:
+            raise
+        except Exception as error:  # decoders raise errors of any class; the file is the cause
+            return format_image_error(error)
+
+    return read_or_explain
+
+
+decode_or_explain = explain_failure(decode_image)
 
 
 def format_image_error(error: Exception) -> str:
@@ -110,10 +119,6 @@ def scale_to_uint8(values: NDArray[np.generic], grey_range: GreyRange | None) ->
         if least < low or greatest > high:
             low, high = least, greatest
     return np.rint((numbers - low) * (255.0 / (high - low))).astype(np.uint8)
-
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 def map_in_threads(

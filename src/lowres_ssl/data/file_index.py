@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 
+from lowres_ssl.data.datasets import guess_subset
 from lowres_ssl.data.image_folder import IMAGE_SUFFIXES, ImageFolder, make_portable
-from lowres_ssl.data.split_words import guess_subset
 
 MASK_FOLDER = re.compile(r"mask|segm|annot|ground.?truth|contour|overlay|(?:^|[_ -])gt(?:$|[_ -])", re.IGNORECASE)
 SERIES = re.compile(r"[\d.]{20,}|[\da-f-]{32,}")

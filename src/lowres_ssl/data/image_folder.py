@@ -105,30 +105,25 @@ def scan_folder(root: Path) -> ImageFolder:
     others: list[tuple[Path, str]] = []
     folders: list[str] = []
     seen: set[tuple[int, int]] = set()
-    pending = [(str(top), "")]
-    while pending:
-        folder, id = pending.pop()
-        try:
-            status = os.stat(folder)  # noqa: PTH116 - of thousands of folders
-            place = status.st_dev, status.st_ino
-            if place in seen:  # a link back up would never end
-                continue
-            seen.add(place)
-            with os.scandir(folder) as opened:
-                entries = list(opened)
-            if id and is_run_folder(Path(folder), {entry.name for entry in entries}):
-                continue
-            folders += [id] if id else []
-            for entry in entries:
-                if is_junk(entry.name):
-                    continue
-                own = f"{id}/{make_portable(entry.name)}".lstrip("/")
-                if entry.is_dir():
-                    pending.append((entry.path, own))
-                else:
-                    (images if is_image_file(entry.path) else others).append((Path(entry.path), own))
-        except OSError as error:
-            raise DataError(f"{folder}: cannot be read ({error.strerror}); check its permissions") from error
+
+    def refuse(error: OSError) -> None:
+        raise DataError(f"{error.filename}: cannot be read ({error.strerror}); check its permissions") from error
+
+    for folder, inner, names in os.walk(top, onerror=refuse, followlinks=True):
+        id = "" if folder == str(top) else make_portable(os.path.relpath(folder, top))
+        status = os.stat(folder)  # noqa: PTH116 - of thousands of folders
+        place = status.st_dev, status.st_ino
+        if place in seen or (id and is_run_folder(Path(folder), {*inner, *names})):
+            inner.clear()  # a link back up would never end
+            continue
+        seen.add(place)
+        folders += [id] if id else []
+        inner[:] = sorted(name for name in inner if not is_junk(name))
+        for name in names:
+            if not is_junk(name):
+                path = os.path.join(folder, name)  # noqa: PTH118 - of thousands of files
+                own = f"{id}/{make_portable(name)}".lstrip("/")
+                (images if is_image_file(path) else others).append((Path(path), own))
     for each in (images, others):
         each.sort(key=lambda pair: pair[1])
     return ImageFolder(root, top, tuple(images), tuple(others), tuple(sorted(folders)))

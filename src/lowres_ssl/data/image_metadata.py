@@ -12,14 +12,13 @@ from typing import ClassVar
 
 from PIL import Image
 
-from lowres_ssl.data.decode import IMAGE_FORMATS, format_image_error, map_in_threads
+from lowres_ssl.data.decode import IMAGE_FORMATS, explain_failure, map_in_threads
 from lowres_ssl.data.dicom import is_dicom, read_dicom_header
-from lowres_ssl.errors import CheckpointError, DataError, UserError
+from lowres_ssl.errors import CheckpointError, DataError
 from lowres_ssl.io.checksummed_json import read_record, write_record
 from lowres_ssl.io.locks import lock
 
 EXIF_ORIENTATION = 0x0112  # the EXIF tag; from 5 on, the picture lies on its side
-SKIP_HINT = "dataset.skip_unreadable=true leaves it out"
 
 
 @dataclass(frozen=True)
@@ -116,35 +115,34 @@ def make_index_key(path: Path) -> str:
     return str(path).encode("utf-8", "backslashreplace").decode()
 
 
-def read_file_metadata(path: Path) -> ImageMetadata | str:
+@explain_failure
+def read_file_metadata(path: Path) -> ImageMetadata:
     """Read one file; return the reason where it is unreadable. Raises `ConfigError` where pydicom is missing."""
-    try:
-        stamp, shows_dicom = get_stamp(path), is_dicom(path)
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-            if not file.tell():
-                return "the file is empty"
-            file.seek(0)
-            if shows_dicom:
-                height, width, _ = read_dicom_header(path)
-            else:
-                with Image.open(file, formats=IMAGE_FORMATS) as image:
-                    width, height = image.size
-                    # Asking a PNG for its EXIF data would decode it whole, and its orientation is next to never set.
-                    if image.format != "PNG" and image.getexif().get(EXIF_ORIENTATION, 1) >= 5:
-                        height, width = width, height
-    except UserError:
-        raise
-    except Exception as error:  # decoders raise errors of any class; the file is the cause
-        return format_image_error(error)
+    stamp, shows_dicom = get_stamp(path), is_dicom(path)
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if not file.tell():
+            raise ValueError("the file is empty")
+        file.seek(0)
+        if shows_dicom:
+            height, width, _ = read_dicom_header(path)
+        else:
+            with Image.open(file, formats=IMAGE_FORMATS) as image:
+                width, height = image.size
+                # Asking a PNG for its EXIF data would decode it whole, and its orientation is next to never set.
+                if image.format != "PNG" and image.getexif().get(EXIF_ORIENTATION, 1) >= 5:
+                    height, width = width, height
     return ImageMetadata(*stamp, height, width, digest, shows_dicom)
 
 
 def read_dicom_patient(path: Path) -> str | None:
     """Read the patient again. Raises `DataError` for a file that was damaged since, without another size or time."""
-    try:
-        return read_dicom_header(path)[2]
-    except UserError:
-        raise
-    except Exception as error:
-        raise DataError(f"{path}: not a readable image: {format_image_error(error)}; {SKIP_HINT}") from error
+    found = explain_failure(read_dicom_header)(path)
+    if isinstance(found, str):
+        raise make_unreadable_error(path, found)
+    return found[2]
+
+
+def make_unreadable_error(path: Path, reason: str, others: int = 0) -> DataError:
+    more = f" (and {others} more)" if others else ""
+    return DataError(f"{path}: not a readable image{more}: {reason}; dataset.skip_unreadable=true leaves it out")

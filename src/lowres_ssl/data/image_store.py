@@ -23,10 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowres_ssl.console import log_warning
-from lowres_ssl.data.catalogue import Catalogue, ImageRecord
+from lowres_ssl.data.catalogue import Catalogue
 from lowres_ssl.data.catalogue_subset import drop_records
 from lowres_ssl.data.decode import DECODER_VERSION, decode_or_explain, map_in_threads
-from lowres_ssl.data.image_metadata import SKIP_HINT
+from lowres_ssl.data.image_metadata import make_unreadable_error
 from lowres_ssl.errors import CheckpointError, DataError
 from lowres_ssl.io.atomic import replacing_folder
 from lowres_ssl.io.checksummed_json import read_record, write_record
@@ -104,7 +104,7 @@ def open_image_store(
             ) from error
     if meta.dropped and not skip_unreadable:
         first = next(each for each in catalogue.records + catalogue.unlabelled if each.id in meta.dropped)
-        raise make_unreadable_error(first, meta.dropped[first.id])
+        raise make_unreadable_error(first.path, meta.dropped[first.id])
     return load_image_store(folder, meta), drop_records(catalogue, meta.dropped)
 
 
@@ -114,19 +114,9 @@ def find_image_store(folder: Path) -> ImageStore | None:
     return None if meta is None else load_image_store(folder, meta)
 
 
-def drop_undecodable(catalogue: Catalogue, folder: Path) -> Catalogue:
-    """Drop the images that could not be decoded when the catalogue's store in `folder` was built."""
-    meta = read_store_meta(folder)
-    return catalogue if meta is None else drop_records(catalogue, meta.dropped)
-
-
 def load_image_store(folder: Path, meta: StoreMeta) -> ImageStore:
     images = np.load(folder / "images.npy", mmap_mode="c")[: len(meta.ids)]
     return ImageStore(images, np.array([meta.heights, meta.widths], dtype=np.int32).T, meta.ids, folder)
-
-
-def make_unreadable_error(record: ImageRecord, reason: str) -> DataError:
-    return DataError(f"{record.path}: not a readable image: {reason}; {SKIP_HINT}")
 
 
 def read_store_meta(folder: Path, key: str | None = None) -> StoreMeta | None:
@@ -173,18 +163,12 @@ def build_image_store(
                 elif skip_unreadable:
                     dropped[record.id] = result
                 else:
-                    raise make_unreadable_error(record, result)
+                    raise make_unreadable_error(record.path, result)
         if not sizes:
             raise DataError(f"{folder}: none of {len(records)} images is readable, for one {next(iter(dropped))}")
         images.flush()
-        meta = StoreMeta(
-            key=key,
-            ids=tuple(sizes),
-            heights=tuple(height for height, _ in sizes.values()),
-            widths=tuple(width for _, width in sizes.values()),
-            dropped=dropped,
-            crc32=compute_file_checksum(temporary / "images.npy"),
-        )
+        heights, widths = zip(*sizes.values(), strict=True)
+        meta = StoreMeta(key, tuple(sizes), heights, widths, dropped, compute_file_checksum(temporary / "images.npy"))
         write_record(temporary / "store.json", meta)
     return meta
 

@@ -6,7 +6,7 @@ order of files; shares are compared in whole numbers, so that no rounding decide
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 
 Unit = tuple[int, ...]  # indices of images, ascending
 SUBSETS = ("train", "val", "test")
@@ -14,9 +14,10 @@ MIN_ORDERS, MAX_ORDERS = 8, 64  # tried for a split by groups
 SHARE_SCALE = 10**12  # weights of classes are whole multiples of 1/SHARE_SCALE
 
 
-def group_by_shared_keys(keys: Iterable[Sequence[Hashable]]) -> list[Unit]:
-    """Group images that share a key, directly or through others, by first image. `keys` holds each image's keys."""
-    parents: list[int] = []
+def group_by_shared_keys(keys: Mapping[int, Sequence[Hashable]]) -> list[Unit]:
+    """Group images that share a key, directly or through others, by first image. `keys`: those of each image, by its
+    index, ascending."""
+    parents: dict[int, int] = {}
     first: dict[Hashable, int] = {}
 
     def find_root(index: int) -> int:
@@ -25,13 +26,13 @@ def group_by_shared_keys(keys: Iterable[Sequence[Hashable]]) -> list[Unit]:
             index = parents[index]
         return index
 
-    for index, own in enumerate(keys):
-        parents.append(index)
+    for index, own in keys.items():
+        parents[index] = index
         for key in own:
             a, b = find_root(first.setdefault(key, index)), find_root(index)
             parents[max(a, b)] = min(a, b)
     units: dict[int, list[int]] = defaultdict(list)
-    for index in range(len(parents)):
+    for index in keys:
         units[find_root(index)].append(index)
     return [tuple(unit) for unit in units.values()]
 
@@ -69,10 +70,10 @@ def stratified_group_split(
     class is missing from a subset that it could be in), and the best is taken: first by how few classes are missing
     from a subset, then by how far the classes are from their shares. A group's position in an order is independent of
     its size, since the test groups are to be a random sample of all groups. Few groups get few orders: the best of 64
-    would be the same split for nearly every seed.
+    would be the same split for nearly every seed. `labels`, `ids`: of all images, in `units` or not.
     """
     contents = {unit: Counter(labels[index] for index in unit) for unit in units}
-    totals = Counter(labels)
+    totals = Counter(labels[index] for unit in units for index in unit)
     holders = Counter(label for content in contents.values() for label in content)
     unavoidable = sum(max(0, len(shares) - number) for number in holders.values())
     enough = max(MIN_ORDERS, min(len(units), MAX_ORDERS))

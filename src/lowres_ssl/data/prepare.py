@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from lowres_ssl.config.experiment_schema import DatasetConfig, ExperimentConfig
 from lowres_ssl.console import log_warning
 from lowres_ssl.data.catalogue import Catalogue, build_catalogue
-from lowres_ssl.data.catalogue_subset import leave_out_small_classes, take_stratified_subset
+from lowres_ssl.data.catalogue_subset import drop_records, leave_out_small_classes, take_stratified_subset
 from lowres_ssl.data.datasets import build_source
 from lowres_ssl.data.download import describe_source, fetch_dataset, is_folder_filled
 from lowres_ssl.data.image_folder import scan_folder
-from lowres_ssl.data.image_store import ImageStore, drop_undecodable, get_store_folder, open_image_store
+from lowres_ssl.data.image_store import ImageStore, get_store_folder, open_image_store, read_store_meta
 from lowres_ssl.data.partition import group_by_shared_keys, shuffle_units
 from lowres_ssl.data.splits import Split, compute_leakage, make_split
 from lowres_ssl.errors import DataError
@@ -73,14 +73,13 @@ def select_pretraining_images(catalogue: Catalogue, split: Split, pretrain_on: s
     rows: NDArray[np.int64] = np.concatenate([chosen, np.arange(labelled, len(records))])
     if pretrain_on != "half":
         return rows
-    groups = catalogue.groups[rows]
-    units = group_by_shared_keys([(group if group >= 0 else f"image {n}",) for n, group in enumerate(groups.tolist())])
+    groups = catalogue.groups.tolist()
+    units = group_by_shared_keys({n: (groups[n] if groups[n] >= 0 else f"image {n}",) for n in rows.tolist()})
     taken: list[int] = []
-    for unit in shuffle_units(units, [records[row].id for row in rows], "half"):
+    for unit in shuffle_units(units, [record.id for record in records], "half"):
         if 2 * len(taken) < len(rows):
             taken.extend(unit)
-    half: NDArray[np.int64] = rows[np.sort(taken)]
-    return half
+    return np.array(sorted(taken), dtype=np.int64)
 
 
 def load_catalogue(dataset: DatasetConfig, store_dir: Path) -> Catalogue:
@@ -117,8 +116,8 @@ def drop_known_unreadable(dataset: DatasetConfig, catalogue: Catalogue, folder: 
     store, note that such images still count."""
     if not dataset.skip_unreadable:
         return catalogue
-    if folder.exists():
-        return drop_undecodable(catalogue, folder)
+    if meta := read_store_meta(folder):
+        return drop_records(catalogue, meta.dropped)
     note = (
         "images that cannot be decoded are still among these numbers; decoding leaves them out: lowres-ssl data "
         "prepare=true, or pretrain"

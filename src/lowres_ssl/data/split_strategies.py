@@ -111,12 +111,15 @@ def split_groups(
 ) -> tuple[list[Unit], SubsetIndices]:
     """Divide the images at `indices` by their groups, and return these units: an image without a group is its own, and
     files of the same bytes stay together."""
-    records = [catalogue.records[index] for index in indices]
-    keys = [[("bytes", record.sha256), ("group", record.group or f"|{record.id}")] for record in records]
-    units, labels = group_by_shared_keys(keys), catalogue.labels[indices].tolist()
-    divided = flatten_units(stratified_group_split(units, labels, [each.id for each in records], seed, shares))
-    chosen = {name: [indices[place] for place in own] for name, own in divided.items()}
-    return [tuple(indices[place] for place in unit) for unit in units], chosen
+    records = catalogue.records
+    units = group_by_shared_keys(
+        {
+            index: (("bytes", records[index].sha256), ("group", records[index].group or f"|{records[index].id}"))
+            for index in indices
+        }
+    )
+    ids = [record.id for record in records]
+    return units, flatten_units(stratified_group_split(units, catalogue.labels.tolist(), ids, seed, shares))
 
 
 def split_by_test_folder(catalogue: Catalogue, seed: int) -> tuple[SubsetIndices, list[str]]:
@@ -186,11 +189,8 @@ def describe_small_validation(kind: str, train: int, validation: int) -> list[st
 def split_identical_together(
     catalogue: Catalogue, units: Sequence[Unit], seed: int, shares: dict[str, int]
 ) -> SubsetIndices:
-    return flatten_units(split_units(shuffle_units(units, list_ids(catalogue), str(seed)), shares))
-
-
-def list_ids(catalogue: Catalogue) -> list[str]:
-    return [record.id for record in catalogue.records]
+    ids = [record.id for record in catalogue.records]
+    return flatten_units(split_units(shuffle_units(units, ids, str(seed)), shares))
 
 
 def flatten_units(assigned: dict[str, list[Unit]]) -> SubsetIndices:
@@ -199,8 +199,7 @@ def flatten_units(assigned: dict[str, list[Unit]]) -> SubsetIndices:
 
 def group_identical_images(catalogue: Catalogue, indices: Sequence[int]) -> list[Unit]:
     """Group the images at `indices` by their bytes."""
-    units = group_by_shared_keys([(catalogue.records[index].sha256,) for index in indices])
-    return [tuple(indices[place] for place in unit) for unit in units]
+    return group_by_shared_keys({index: (catalogue.records[index].sha256,) for index in indices})
 
 
 def find_mixed_labels(catalogue: Catalogue, indices: Sequence[int]) -> list[str]:

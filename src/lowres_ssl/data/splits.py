@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -187,21 +187,14 @@ def build_split(catalogue: Catalogue, kind: str, seed: int, subsets: SubsetIndic
 
 def save_split(split: Split, catalogue: Catalogue, path: Path, pseudonyms: Pseudonyms | None = None) -> None:
     """Write the ids of each subset as JSON; with `pseudonyms`, their hashes. Raises `OSError`."""
-    names = {record.id: pseudonyms.image(record.id) if pseudonyms else record.id for record in catalogue.records}
-    train, val, test = (
-        tuple(names[catalogue.records[index].id] for index in indices)
-        for indices in (split.train, split.validation, split.test)
-    )
-    notes = split.notes if pseudonyms is None else tuple(hide_image_name(note, names) for note in split.notes)
+    names, notes = [record.id for record in catalogue.records], split.notes
+    if pseudonyms is not None:
+        for id in sorted(names, key=len, reverse=True):  # "a.png" is the end of "aa.png"
+            notes = tuple(note.replace(id, pseudonyms.image(id)) for note in notes)
+        names = list(map(pseudonyms.image, names))
+    train, val, test = (tuple(names[row] for row in rows) for rows in (split.train, split.validation, split.test))
     hashed = pseudonyms is not None
     write_record(path, SplitRecord(split.kind, split.seed, split.digest, notes, hashed, train, val, test))
-
-
-def hide_image_name(note: str, hashed: Mapping[str, str]) -> str:
-    """Replace an image's name in a note by its hash."""
-    for id in sorted(hashed, key=len, reverse=True):  # "a.png" is the end of "aa.png"
-        note = note.replace(id, hashed[id])
-    return note
 
 
 def load_split(path: Path, catalogue: Catalogue, store_dir: Path, again: str = RERUN_PRETRAIN_HINT) -> Split:
@@ -214,8 +207,7 @@ def load_split(path: Path, catalogue: Catalogue, store_dir: Path, again: str = R
     content = read_record(path, SplitRecord, again)
     if content is None:
         raise DataError(f"{path}: no such file, wanted the run's split; {again}")
-    ids = dict(zip(SUBSETS, (content.train, content.val, content.test), strict=True))
-    names = {record.id: record.id for record in catalogue.records}
+    names = [record.id for record in catalogue.records]
     if content.hashed:
         pseudonyms = find_pseudonyms(catalogue.root, store_dir)
         if pseudonyms is None:
@@ -223,14 +215,14 @@ def load_split(path: Path, catalogue: Catalogue, store_dir: Path, again: str = R
                 f"{path}: its image names are hashed with a key that is not in {catalogue.root}, nor in {store_dir}; "
                 f"name the folder with it by dataset.root=FOLDER, or {again}"
             )
-        names = {pseudonyms.image(id): id for id in names}
-    listed = [id for own in ids.values() for id in own]
+        names = list(map(pseudonyms.image, names))
+    listed = content.train + content.val + content.test
     if sorted(listed) != sorted(names):
         raise DataError(
             f"{path}: a split of other images: got {len(listed)}, wanted the {len(names)} of {catalogue.name}; {again}"
         )
-    index_of = {record.id: index for index, record in enumerate(catalogue.records)}
-    subsets = {name: [index_of[names[id]] for id in own] for name, own in ids.items()}
+    rows = {name: row for row, name in enumerate(names)}
+    subsets = {name: [rows[each] for each in getattr(content, name)] for name in SUBSETS}
     return build_split(catalogue, content.kind, content.seed, subsets, content.notes)
 
 

@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lowres_ssl.data.catalogue import ImageRecord
-from lowres_ssl.data.decode import IMAGE_FORMATS, decode_or_explain, format_image_error, map_in_threads, read_image
+from lowres_ssl.data.decode import IMAGE_FORMATS, decode_or_explain, explain_failure, map_in_threads, read_image
 from lowres_ssl.data.dicom import is_dicom
 from lowres_ssl.data.image_metadata import ReadImages, find_index_file, read_image_metadata
-from lowres_ssl.errors import UserError
 
 MAX_DECODED = 2000  # evenly spread over a larger set, whose other files are found when it is decoded
 DRAFT_SIZE = (64, 64)  # JPEG is decoded at an eighth of its size, which finds damage as well
@@ -51,26 +50,21 @@ def check_images(files: Sequence[Path], root: Path, store_dir: Path) -> ReadImag
     paths = [path for path in files if path not in read.problems]
     rows = np.unique(np.linspace(0, len(paths) - 1, num=min(MAX_DECODED, len(paths)), dtype=int))
     sample = [paths[row] for row in rows]
-    reasons = map_in_threads(explain_undecodable, sample, label="Checking images")
+    reasons = map_in_threads(check_decodable, sample, label="Checking images")
     undecodable = {path: reason for path, reason in zip(sample, reasons, strict=True) if reason}
     images = {path: image for path, image in read.images.items() if path not in undecodable}
     return replace(read, images=images, problems={**read.problems, **undecodable})
 
 
-def explain_undecodable(path: Path) -> str | None:
-    """Return the reason why the pixels of a file cannot be decoded; None where they can."""
-    try:
-        if path.suffix.lower() in (".jpg", ".jpeg", ".jpe", ".jfif") and not is_dicom(path):
-            with Image.open(path, formats=IMAGE_FORMATS) as image:
-                image.draft(None, DRAFT_SIZE)
-                image.load()
-        else:
-            read_image(path)
-    except UserError:
-        raise
-    except Exception as error:  # decoders raise errors of any class; the file is the cause
-        return format_image_error(error)
-    return None
+@explain_failure
+def check_decodable(path: Path) -> None:
+    """Decode the pixels of a file, of a JPEG at an eighth of its size; return the reason where they cannot be."""
+    if path.suffix.lower() in (".jpg", ".jpeg", ".jpe", ".jfif") and not is_dicom(path):
+        with Image.open(path, formats=IMAGE_FORMATS) as image:
+            image.draft(None, DRAFT_SIZE)
+            image.load()
+    else:
+        read_image(path)
 
 
 def sample_colours(records: Sequence[ImageRecord]) -> ColourSample:

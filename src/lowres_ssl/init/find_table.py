@@ -9,10 +9,10 @@ from typing import Any
 
 from lowres_ssl.console import pluralise, shorten_list
 from lowres_ssl.data.csv_table import TABLE_SUFFIXES, CsvTable, LabelCells, read_table
+from lowres_ssl.data.datasets import guess_table_subset
 from lowres_ssl.data.datasets.csv import CsvReader
 from lowres_ssl.data.file_index import FileIndex
 from lowres_ssl.data.image_folder import ImageFolder, compile_exclude
-from lowres_ssl.data.split_words import guess_table_subset
 from lowres_ssl.errors import ConfigError, DataError
 from lowres_ssl.init.folder_levels import list_class_folders
 from lowres_ssl.init.guess_columns import LabelGuess, find_patient_like, list_head_words

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from lowres_ssl.console import shorten_list
+from lowres_ssl.data.datasets import SUBSET_WORDS, SplitWords, guess_subset, list_words
 from lowres_ssl.data.datasets.folder import find_copies, has_subset_folders
 from lowres_ssl.data.image_folder import ImageFolder
-from lowres_ssl.data.split_words import SUBSET_WORDS, SplitWords, guess_subset, list_words
 from lowres_ssl.errors import ConfigError, DataError
 from lowres_ssl.init.typed_input import TypedInput
 

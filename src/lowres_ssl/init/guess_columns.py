@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lowres_ssl.data.csv_table import TRUE_WORDS, CsvTable, LabelCells, is_binary
-from lowres_ssl.data.split_words import get_subset, guess_subset, list_words, normalise_word
+from lowres_ssl.data.datasets import get_subset, guess_subset, list_words, normalise_word
 
 LABEL_HEADS = ("label", "labels", "class", "category", "diagnosis", "dx", "target", "finding", "finding labels", "y")
 LABEL_WORDS = (  # those of the surest labels first

@@ -11,11 +11,11 @@ from PIL import Image
 
 from lowres_ssl.config.check import require
 from lowres_ssl.console import pluralise
+from lowres_ssl.data.datasets import get_subset, list_words
 from lowres_ssl.data.datasets.folder import find_copies, has_subset_folders
 from lowres_ssl.data.decode import read_image
 from lowres_ssl.data.file_index import get_stem
 from lowres_ssl.data.image_folder import ImageFolder, ImagePaths, compile_exclude
-from lowres_ssl.data.split_words import get_subset, list_words
 
 MASK_WORDS = (
     *("mask", "masks", "gt", "truth", "groundtruth", "seg", "segm", "segmentation", "segmentations", "label", "labels"),

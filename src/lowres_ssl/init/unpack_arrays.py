@@ -15,8 +15,8 @@ from PIL import Image
 
 from lowres_ssl.config.overrides import is_utf8
 from lowres_ssl.console import log_info, shorten_list
+from lowres_ssl.data.datasets import guess_subset
 from lowres_ssl.data.image_folder import scan_folder
-from lowres_ssl.data.split_words import guess_subset
 from lowres_ssl.errors import ConfigError, DataError
 from lowres_ssl.init.left_out import ARCHIVE_SUFFIXES
 from lowres_ssl.init.write_config import make_dataset_name

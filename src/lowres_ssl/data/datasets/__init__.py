@@ -6,26 +6,31 @@ A source looks at names only and opens no image.
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
 from lowres_ssl.data.image_folder import ImageFolder, compile_exclude
-from lowres_ssl.errors import ConfigError, did_you_mean
+from lowres_ssl.errors import ConfigError, DataError, did_you_mean
 from lowres_ssl.registry import build
+
+SPLIT_WORDS_KEY = "dataset.options.split_words"
+SUBSET_WORDS = dict.fromkeys(("train", "training", "trainset"), "train")
+SUBSET_WORDS |= dict.fromkeys(("val", "valid", "validation", "valset", "dev", "devset"), "val")
+SUBSET_WORDS |= dict.fromkeys(("test", "testing", "testset", "holdout"), "test")
 
 
 @dataclass(frozen=True)
 class Listing:
     """Name one image file.
 
-    `path` is absolute. `id` is its path below the folder that holds the set (`ImageFolder`). `label` is the class's
-    name. `group` is the patient, slide or source image, None if the name has none. `subset` is "train", "val" or "test"
-    for a set that is published divided.
+    `path` is absolute, and not compared. `id` is its path below the folder that holds the set (`ImageFolder`), with
+    forward slashes. `label` is the class's name, "" without one. `group` is the patient, slide or source image, None if
+    the name has none. `subset` is "train", "val" or "test" for a set that is published divided.
     """
 
-    path: Path
+    path: Path = field(compare=False)
     id: str
     label: str
     group: str | None
@@ -98,6 +103,64 @@ class IdPattern:
             raise ConfigError(
                 f"{self.typed}: fits none of the {len(ids)} images; wanted a pattern for ids like {ids[0]}"
             )
+
+
+def get_subset(word: str) -> str | None:
+    """Get the subset that a folder is named after; None for other folders."""
+    return SUBSET_WORDS.get(normalise_word(word))
+
+
+def guess_subset(name: str) -> str | None:
+    """Guess the subset from the words of a name, such as "train_labels" or "TestSet"; None without one, or with
+    several."""
+    subsets = {subset for word in list_words(name) if (subset := get_subset(word))}
+    return subsets.pop() if len(subsets) == 1 else None
+
+
+def guess_table_subset(table: Path, top: Path) -> str | None:
+    """Guess the subset from the name of a table, else from that of its folder below `top`."""
+    return guess_subset(table.stem) or (None if table.parent == top else guess_subset(table.parent.name))
+
+
+def list_words(name: str) -> list[str]:
+    """List the words of a name in lower case: those of "TestSet_2" are test and set."""
+    return [word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)]
+
+
+class SplitWords:
+    """Look up the subset of a word; without `words`, the usual names of train, val and test are known."""
+
+    def __init__(self, words: dict[str, Any] | None) -> None:
+        """`words`: by subset, one word or a list of them. Raises `ConfigError` for another subset."""
+        self.subsets = SUBSET_WORDS
+        if words is not None:
+            self.subsets = {}
+            for subset, own in words.items():
+                if subset not in SUBSET_WORDS.values():
+                    raise ConfigError(
+                        f"{SPLIT_WORDS_KEY}: got {subset}, wanted train, val and test, such as {{train:1,test:0}}"
+                    )
+                for word in own if isinstance(own, list) else [own]:
+                    self.subsets[normalise_word(str(word))] = subset
+
+    def get(self, word: str) -> str | None:
+        return self.subsets.get(normalise_word(word))
+
+    def parse(self, word: str, where: str) -> str:
+        """Raises `DataError` for a word of no subset, with `where` it is."""
+        if subset := self.get(word):
+            return subset
+        wanted = "train, val or test" if self.subsets is SUBSET_WORDS else f"one of {', '.join(self.subsets)}"
+        raise DataError(
+            f"{where}: split is {word!r}, wanted {wanted}; name its words with "
+            f"'{SPLIT_WORDS_KEY}={{train:WORD,test:WORD}}', or, if the column means something else, type "
+            "dataset.options.split=null"
+        )
+
+
+def normalise_word(word: str) -> str:
+    """Spell 1, 1.0 and True of a spreadsheet alike whatever wrote them."""
+    return word.strip().lower().removesuffix(".0")
 
 
 def keep_outermost(listings: Iterable[Listing], key: str = "id") -> list[Listing]:

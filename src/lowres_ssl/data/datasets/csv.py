@@ -2,15 +2,14 @@
 
 import os
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from lowres_ssl.data.csv_table import CsvTable, LabelCells, list_tables, list_true_columns, read_table
-from lowres_ssl.data.datasets import IdPattern, Listing, Source
+from lowres_ssl.data.datasets import IdPattern, Listing, Source, SplitWords, guess_table_subset
 from lowres_ssl.data.file_index import FileIndex, list_endings
 from lowres_ssl.data.image_folder import ImageFolder, make_portable
-from lowres_ssl.data.split_words import SplitWords, guess_table_subset
 from lowres_ssl.errors import DataError
 
 OPTIONS_KEY = "dataset.options"
@@ -18,25 +17,13 @@ OPTIONS_KEY = "dataset.options"
 
 @dataclass
 class Entry:
-    """Hold what the rows of one image have: the number of the first one, and where it is."""
+    """Hold what the rows of one image have, and where the first one is."""
 
-    row: int
     where: str
     file: Path
     labels: list[str]
     group: str | None
     subset: str | None
-
-
-@dataclass
-class Rows:
-    """Collect the images of all tables by id; count rows that repeat others, and those left out (`missing` files,
-    `unlabelled`) or that have `several` labels, with an `example`."""
-
-    found: dict[str, Entry] = field(default_factory=dict)
-    repeated: int = 0
-    left_out: Counter[str] = field(default_factory=Counter)
-    example: str = ""
 
 
 @dataclass(eq=False)
@@ -82,31 +69,36 @@ class CsvReader(Source):
         self.labels = [self.label] if isinstance(self.label, str) else self.label
         self.subsets = SplitWords(self.split_words)
         self.pattern = None if self.group_pattern is None else IdPattern("group_pattern", self.group_pattern)
-        self.left_out = Counter[str]()
+        self.left_out = Counter[str]()  # rows "repeated", "missing" and "unlabelled"; images of "several" labels
         self.grouped_by_folder = False
 
     def listings(self, folder: ImageFolder) -> list[Listing]:
         """Raises `DataError`, which names the row."""
-        files, rows = FileIndex(folder), Rows()
+        self.left_out.clear()
+        files, found = FileIndex(folder), dict[str, Entry]()
         tables = [read_table(path, files) for path in self.find_tables(folder.top)]
         patients = self.read_patients(folder.top, files)
         for table in tables:
             subset = guess_table_subset(table.path, folder.top) if len(tables) > 1 else None
-            self.read_rows(table, files, rows, subset, patients)
-        if rows.left_out["missing"] and not rows.found:
-            missing = rows.left_out["missing"]
+            self.read_rows(table, files, found, subset, patients)
+        if not found and (missing := self.left_out["missing"]):
             raise DataError(f"{tables[0].path}: none of its {missing} files is below {folder.root}; check dataset.root")
-        listings = self.choose_labels(rows)
-        self.left_out = rows.left_out
-        self.notes += self.describe_rows(rows, {each.subset for each in listings} - {None}, tables[0].path.name)
+        several = [entry.labels for entry in found.values() if len(entry.labels) > 1]
+        self.left_out["several"] = len(several)
+        listings = []
+        for id, each in sorted(found.items()):
+            label = each.labels[0] if self.several_labels else "|".join(each.labels)
+            if len(each.labels) == 1 or self.several_labels != "skip":
+                listings.append(Listing(each.file, id, label, each.group, each.subset))
         if self.pattern is not None:
             self.pattern.check_fits([each.id for each in listings])
-        return sorted(listings, key=lambda each: each.id)
+        self.add_notes(tables[0].path.name, {each.subset for each in listings} - {None}, several)
+        return listings
 
     def find_tables(self, root: Path) -> list[Path]:
         """Find the tables. Raises `DataError` if none is named and there is not one only."""
         if self.tables is not None:
-            return [find_named_table(root, name) for name in self.tables]
+            return [find_named_table(root, each) for each in self.tables]
         tables = list_tables(root)
         if len(tables) != 1:
             got = ", ".join(each.name for each in tables[:5]) or "none"
@@ -122,14 +114,14 @@ class CsvReader(Source):
         return dict(zip(table.get_paths(self.paths), table.get_cells(patient), strict=True))
 
     def read_rows(
-        self, table: CsvTable, files: FileIndex, rows: Rows, subset: str | None, patients: dict[str, str]
+        self, table: CsvTable, files: FileIndex, found: dict[str, Entry], subset: str | None, patients: dict[str, str]
     ) -> None:
-        """Add the rows of one table. `subset`: the one of a table without a split column."""
-        paths = table.get_paths(self.paths)
-        images_of_rows = list(zip(paths, paths, table.rows, strict=True))
+        """Add the rows of one table to `found`, by id. `subset`: the one of a table without a split column."""
+        firsts = table.get_paths(self.paths)
+        rows = list(zip(firsts, firsts, table.rows, strict=True))
         if self.second_path is not None:
-            seconds = zip(table.get_paths([self.second_path]), paths, table.rows, strict=True)
-            images_of_rows += [each for each in seconds if each[0]]
+            seconds = table.get_paths([self.second_path])
+            rows += [each for each in zip(seconds, firsts, table.rows, strict=True) if each[0]]
         at_labels = [table.get_column_index(each, f"{OPTIONS_KEY}.label") for each in self.labels]
         at_split = table.find_column_index(self.split, f"{OPTIONS_KEY}.split", "split")
         if at_split is not None and not any(table.get_cells(at_split)):
@@ -138,9 +130,9 @@ class CsvReader(Source):
         if self.patient_table is None:
             at_patient = table.find_column_index(self.patient, f"{OPTIONS_KEY}.patient", "patient")
         cells_of_label = LabelCells(table.get_cells(at_labels[0]) if len(at_labels) == 1 else ())
-        endings = Counter(ending for path in {each[0] for each in images_of_rows} for ending in list_endings(path))
+        endings = Counter(ending for path in {path for path, _, _ in rows} for ending in list_endings(path))
         missing: list[tuple[int, str]] = []
-        for path, first, (number, cells) in images_of_rows:
+        for path, first, (number, cells) in rows:
             where = f"{table.path}, row {number}"
             images = self.find_images(path, files, table.path, where, endings)
             if not images:
@@ -160,8 +152,9 @@ class CsvReader(Source):
                     "be named with dataset.unlabelled=FOLDER)"
                 )
             if not labels:
-                rows.left_out["unlabelled"] += 1
+                self.left_out["unlabelled"] += 1
                 continue
+            own = subset if at_split is None else self.subsets.parse(cells[at_split], where)
             for file, id in images:
                 group = patients.get(path) if at_patient is None else cells[at_patient]
                 if self.pattern is not None and not group:
@@ -170,37 +163,23 @@ class CsvReader(Source):
                     group = first
                 if len(images) > 1 and not group:
                     group, self.grouped_by_folder = first, True
-                own = subset if at_split is None else self.subsets.parse(cells[at_split], where)
-                self.add_image(rows, id, Entry(number, where, file, labels, group or None, own))
-        self.report_missing_files(missing, table, files, rows)
+                self.add_image(found, id, Entry(where, file, labels, group or None, own))
+        self.report_missing_files(missing, table, files)
 
-    def add_image(self, rows: Rows, id: str, new: Entry) -> None:
+    def add_image(self, found: dict[str, Entry], id: str, new: Entry) -> None:
         """Add a row of an image. Raises `DataError` where it contradicts the one before."""
-        known = rows.found.setdefault(id, new)
+        known = found.setdefault(id, new)
         if known is new:
             return
         if (known.file, known.group, known.subset) != (new.file, new.group, new.subset) or (
             known.labels != new.labels and self.several_labels is None
         ):
             raise DataError(
-                f"{new.where}: {id} has another label, patient or split than in row {known.row}, wanted the same; take "
+                f"{new.where}: {id} has another label, patient or split than in {known.where}, wanted the same; take "
                 f"one of the rows out ({OPTIONS_KEY}.several_labels=skip leaves images of several labels out)"
             )
-        rows.repeated += 1
+        self.left_out["repeated"] += 1
         known.labels = list(dict.fromkeys([*known.labels, *new.labels]))
-
-    def choose_labels(self, rows: Rows) -> list[Listing]:
-        """Make one label of those of each image."""
-        listings = []
-        for id, entry in rows.found.items():
-            if len(entry.labels) > 1:
-                rows.left_out["several"] += 1
-                rows.example = rows.example or "|".join(entry.labels)
-                if self.several_labels == "skip":
-                    continue
-            label = entry.labels[0] if self.several_labels else "|".join(entry.labels)
-            listings.append(Listing(entry.file, id, label, entry.group, entry.subset))
-        return listings
 
     def find_images(
         self, cell: str, files: FileIndex, table: Path, where: str, endings: Counter[str]
@@ -210,32 +189,28 @@ class CsvReader(Source):
         leads out of the root. `endings`: how often the table has each end of a path."""
         if not cell:
             raise DataError(f"{where}: got no path, wanted one in each row")
-        top = os.path.join(files.folder.top, "")  # noqa: PTH118 - text, of 100,000 rows
+        name, top = cell + self.suffix, os.path.join(files.folder.top, "")  # noqa: PTH118 - text, of 100,000 rows
         places = dict.fromkeys(
-            os.path.normpath(os.path.join(folder, name))  # noqa: PTH118 - text, of 100,000 rows
-            for name in list_spellings(cell + self.suffix)
+            os.path.normpath(os.path.join(folder, spelling))  # noqa: PTH118 - text, of 100,000 rows
+            for spelling in dict.fromkeys((name, name.replace("\\", "/")))
             for folder in (files.folder.top, table.parent)
         )
         inside = [make_portable(each.removeprefix(top)) for each in places if each.startswith(top)]
         if (known := next((id for id in inside if id in files.all_paths), None)) is not None:
             return [(files.all_paths[known], known)]
-        ids, ending = files.find(cell + self.suffix, table)
-        if len(ids) == 1 and endings[ending] <= 1:
-            return [(files.paths[ids[0]], ids[0])]
-        if not ids and (folder := files.find_folder(cell)):
-            return [(files.paths[id], id) for id in folder]
-        if not inside:
+        ids, ending = files.find(name, table)
+        if len(ids) != 1 or endings[ending] > 1:
+            ids = [] if ids else files.find_folder(cell)
+        if not ids and not inside:
             raise DataError(
                 f"{where}: {cell} leads out of {files.folder.root}, wanted a path below it; name the folder that holds "
                 "all of them with dataset.root=FOLDER"
             )
-        return []
+        return [(files.paths[id], id) for id in ids]
 
-    def report_missing_files(
-        self, missing: list[tuple[int, str]], table: CsvTable, files: FileIndex, rows: Rows
-    ) -> None:
+    def report_missing_files(self, missing: list[tuple[int, str]], table: CsvTable, files: FileIndex) -> None:
         """Count missing files; raise `DataError` without `skip_missing`, with the first row."""
-        rows.left_out["missing"] += len(missing)
+        self.left_out["missing"] += len(missing)
         if not missing or self.skip_missing:
             return
         number, cell = missing[0]
@@ -247,32 +222,28 @@ class CsvReader(Source):
             f"{OPTIONS_KEY}.skip_missing=true leaves such rows out"
         )
 
-    def describe_rows(self, rows: Rows, subsets: set[str | None], table: str) -> list[str]:
-        """List notes on what was left out."""
-        several = {
-            "skip": f"skipped; {OPTIONS_KEY}.several_labels=first takes the first label of each",
-            "first": "the first one is taken",
-            None: f"each combination is a class; {OPTIONS_KEY}.several_labels=skip leaves them out, =first takes the "
-            "first label of each",
-        }[self.several_labels]
-        counts = {
-            f"rows of {table} repeat a row above: skipped": rows.repeated,
-            f"rows of {table} name a missing file: skipped": rows.left_out["missing"],
-            f"rows of {table} have no label: skipped": rows.left_out["unlabelled"],
-            f"images have several labels, such as {rows.example}: {several}": rows.left_out["several"],
-        }
-        notes = [f"{number} {what}" for what, number in counts.items() if number]
+    def add_notes(self, table: str, subsets: set[str | None], several: list[list[str]]) -> None:
+        """Add notes on what was left out, and on images of several labels."""
         if subsets and not {"train", "test"} <= subsets:
             got = " and ".join(sorted(filter(None, subsets)))
-            notes.insert(0, f"{table}: the published split has {got} only, so the images are divided anew")
-        return notes
+            self.notes.append(f"{table}: the published split has {got} only, so the images are divided anew")
+        for kind, what in (
+            ("repeated", "repeat a row above"),
+            ("missing", "name a missing file"),
+            ("unlabelled", "have no label"),
+        ):
+            if number := self.left_out[kind]:
+                self.notes.append(f"{number} rows of {table} {what}: skipped")
+        if several:
+            done = {
+                "skip": f"skipped; {OPTIONS_KEY}.several_labels=first takes the first label of each",
+                "first": "the first one is taken",
+                None: f"each combination is a class; {OPTIONS_KEY}.several_labels=skip leaves them out, =first takes "
+                "the first label of each",
+            }[self.several_labels]
+            self.notes.append(f"{len(several)} images have several labels, such as {'|'.join(several[0])}: {done}")
 
 
 def find_named_table(root: Path, name: str) -> Path:
     inside = root / name
     return inside if inside.is_file() else Path(name)
-
-
-def list_spellings(name: str) -> list[str]:
-    """List a path as it is typed, and with Windows' separators replaced."""
-    return [name, name.replace("\\", "/")] if "\\" in name else [name]

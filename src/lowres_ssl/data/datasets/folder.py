@@ -2,12 +2,12 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 from lowres_ssl.console import shorten_list
-from lowres_ssl.data.datasets import IdPattern, Listing, Source
+from lowres_ssl.data.datasets import IdPattern, Listing, Source, SplitWords, get_subset
 from lowres_ssl.data.image_folder import ImageFolder
-from lowres_ssl.data.split_words import SplitWords, get_subset
 from lowres_ssl.errors import DataError
 
 
@@ -34,52 +34,51 @@ class ClassFolderReader(Source):
     ) -> None:
         self.group_pattern = None if group_pattern is None else IdPattern("group_pattern", group_pattern)
         self.label_pattern = None if label_pattern is None else IdPattern("label_pattern", label_pattern)
-        self.split_words = None if split_words is None else SplitWords(split_words)
+        self.subsets, self.names_subsets = SplitWords(split_words), split_words is not None
         self.labelled = labelled
 
     def listings(self, folder: ImageFolder) -> list[Listing]:
         """Raises `DataError` if a class has no training folder, `ConfigError` if a pattern fits no image."""
         folder = folder.enter()
-        divided = self.split_words is not None or has_subset_folders(folder)
+        for pattern in (self.label_pattern, self.group_pattern):
+            if pattern is not None:
+                pattern.check_fits(folder.ids)
+        groups = {id: self.group_pattern.search(id) if self.group_pattern else None for id in folder.ids}
+        if not self.labelled or (self.label_pattern is None and not any("/" in id for id in folder.ids)):
+            return [Listing(path, id, "", groups[id], None) for path, id in folder.images]
+        divided = self.names_subsets or has_subset_folders(folder)
         divided_below = not divided and self.label_pattern is None and has_subsets_below(folder.ids)
         copies = find_copies(folder.ids)
         if copies:
             self.notes.append(f"{shorten_list(sorted(copies))}: a copy of the folders beside it, left out")
         found = []
-        is_flat = self.label_pattern is None and not any("/" in id for id in folder.ids)
         for path, id in folder.images:
-            group = self.group_pattern.search(id) if self.group_pattern else None
-            if not self.labelled or is_flat:
-                found.append(Listing(path, id, "", group, None))
-                continue
             top, _, inner = id.partition("/") if divided else ("", "", id)
             label = self.label_pattern.search(id) if self.label_pattern else inner.rpartition("/")[0].partition("/")[0]
-            subset = self.split_words.get(top) if self.split_words else get_subset(top)
-            if divided_below:
-                subset = get_subset(id.split("/")[1])
+            subset = get_subset(id.split("/")[1]) if divided_below else self.subsets.get(top)
             if label and (subset or not divided) and id.partition("/")[0] not in copies:
-                found.append(Listing(path, id, label, group, subset))
-        divided = (divided or divided_below) and self.labelled and not is_flat
-        trained = {listing.label for listing in found if listing.subset == "train"}
-        missing = sorted({listing.label for listing in found} - trained)
-        if divided and missing:
-            spelt = next(
-                (each for each in sorted(trained) if each.casefold().split() == missing[0].casefold().split()), None
-            )
-            if spelt is not None:
-                raise DataError(
-                    f"{folder.top}: class {missing[0]!r} has no training image, but {spelt!r} has; if they are one, "
-                    "rename the folders so that they are spelt alike"
-                )
-            raise DataError(
-                f"{folder.top}: class {missing[0]} has no training image, got "
-                f"{shorten_list(sorted(trained)) or 'none'}; add a folder train/{missing[0]}, or leave the class out "
-                f"with 'dataset.exclude=[{missing[0]}]'"
-            )
-        for pattern in (self.label_pattern, self.group_pattern):
-            if pattern is not None:
-                pattern.check_fits(folder.ids)
+                found.append(Listing(path, id, label, groups[id], subset))
+        if divided or divided_below:
+            check_trained_classes(folder.top, found)
         return found
+
+
+def check_trained_classes(top: Path, listings: Sequence[Listing]) -> None:
+    """Raise `DataError` for a class without a training image, with the one that may be the same."""
+    trained = sorted({listing.label for listing in listings if listing.subset == "train"})
+    missing = sorted({listing.label for listing in listings}.difference(trained))
+    if not missing:
+        return
+    for spelt in trained:
+        if spelt.casefold().split() == missing[0].casefold().split():
+            raise DataError(
+                f"{top}: class {missing[0]!r} has no training image, but {spelt!r} has; if they are one, rename the "
+                "folders so that they are spelt alike"
+            )
+    raise DataError(
+        f"{top}: class {missing[0]} has no training image, got {shorten_list(trained) or 'none'}; add a folder "
+        f"train/{missing[0]}, or leave the class out with 'dataset.exclude=[{missing[0]}]'"
+    )
 
 
 def has_subsets_below(ids: Sequence[str]) -> bool:

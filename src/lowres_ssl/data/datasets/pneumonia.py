@@ -3,9 +3,8 @@
 import re
 from typing import ClassVar
 
-from lowres_ssl.data.datasets import Listing, Source, keep_outermost
+from lowres_ssl.data.datasets import Listing, Source, get_subset, keep_outermost
 from lowres_ssl.data.image_folder import ImageFolder
-from lowres_ssl.data.split_words import get_subset
 
 PNEUMONIA_CLASSES = frozenset({"NORMAL", "PNEUMONIA"})
 PNEUMONIA_FILE_NAMES = (

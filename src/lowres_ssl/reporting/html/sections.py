@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lowres_ssl.config.experiment_schema import RANDOM_BASELINES
-from lowres_ssl.data.image_store import drop_undecodable, find_image_store
-from lowres_ssl.data.prepare import load_catalogue
+from lowres_ssl.data.image_store import find_image_store
+from lowres_ssl.data.prepare import drop_known_unreadable, load_catalogue
 from lowres_ssl.data.splits import compute_leakage, load_split
 from lowres_ssl.errors import UserError
 from lowres_ssl.reporting.cells import LEGEND_NAMES, get_legend_name
@@ -187,9 +187,7 @@ def collect_dataset_facts(chapter: Chapter, store_dir: Path) -> DatasetFacts:
     leakage, leaks = "not known here: the images are not where they were", False
     if root.exists():
         try:
-            catalogue = load_catalogue(dataset, store_dir)
-            if dataset.skip_unreadable:
-                catalogue = drop_undecodable(catalogue, store_dir / store)
+            catalogue = drop_known_unreadable(dataset, load_catalogue(dataset, store_dir), store_dir / store)
             found = compute_leakage(catalogue, load_split(run.split, catalogue, store_dir))
             leakage, leaks = found.format_sentence().removeprefix("leakage: "), found.leaks
         except UserError:
