@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from lowres_ssl.config.experiment_schema import RANDOM_BASELINES
+from lowres_ssl.errors import ConfigError
 from lowres_ssl.runs.filters import ResultFilters
 from lowres_ssl.runs.predictions import ResultCell, check_same_predicted_images
 from lowres_ssl.runs.query import BatchSize, ResultColumn, find_better_random
@@ -89,8 +90,8 @@ def compare_methods(
 
     `filters`: those that chose the column; what they hide is not missing.
 
-    Raises `ConfigError` for a run that is there twice, `CheckpointError` if predictions are damaged or not of the same
-    test images.
+    Raises `ConfigError` for a run that is there twice, and where nothing has the batch size; `CheckpointError` if
+    predictions are damaged or not of the same test images.
     """
     notes: list[str] = []
     cells: dict[CellKey, ResultCell] = {}
@@ -109,6 +110,10 @@ def compare_methods(
         for size in sizes:
             if (stored := column.cell(entry, size)) is not None:
                 cells[entry, stored.batch_size] = stored
+    if not chosen:
+        raise ConfigError(
+            "; ".join(notes) or f"{column}: nothing but the weights of other runs, which are not compared"
+        )
     better = find_better_random(column) or BETTER_RANDOM
     named = tuple(dict.fromkeys(better if entry == BETTER_RANDOM else entry for entry in reference))
     references = tuple(entry for entry in named if entry in chosen)
