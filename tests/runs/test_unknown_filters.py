@@ -52,6 +52,14 @@ def test_what_is_there_or_could_be_made_is_not_refused(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("key", "value"), [("entry", 5), ("entry", ["dcl", 5]), ("seed", "x"), ("seed", []), ("untrained_seed", [0, 1.5])]
+)
+def test_filter_of_another_type_is_refused(key: str, value: object) -> None:
+    with pytest.raises(ConfigError, match=f"^{key}="):
+        ResultFilters(**{key: value})
+
+
 def test_without_results_nothing_is_refused(tmp_path: Path) -> None:
     empty, _ = read_index(tmp_path)
     assert explain_unknown_names(ResultFilters(dataset="phantm"), empty) == [

@@ -79,10 +79,13 @@ class ResultFilters(FiltersConfig):
     is a list such as "k=200, vote=uniform"; it does not limit probes without such a setting. `seed` is one, or a
     list of them; `untrained_seed` likewise, instead of it for encoders that nothing was trained for.
 
-    Raises `ConfigError` for seeds that are no whole numbers.
+    Raises `ConfigError` for entries that are no texts, and seeds that are no whole numbers.
     """
 
     def __post_init__(self) -> None:
+        names: Any = () if self.entries is None else self.entries
+        if not isinstance(names, Sequence) or not all(isinstance(each, str) for each in names):
+            raise ConfigError(f"entry={self.entry}: wanted a name or a pattern, or a list such as entry=[dcl,random]")
         for key in ("seed", "untrained_seed"):
             asked = getattr(self, key)
             seeds = to_list(asked)
