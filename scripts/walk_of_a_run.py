@@ -32,7 +32,8 @@ ROOT = Path(lowres_ssl.__file__).parent
 WALKED = ("cli/", "commands/", "experiment/", "train/loop.py")
 TINY_RUN = (
     *("dataset=phantom", "dataset.subset=40", "backbone=resnet18", "image_size=20", "epochs=1", "batch_size=8"),
-    *("probe.knn.k=5", "probe.linear.epochs=2", "precision=fp32", "device=cpu"),
+    # Without a checkpoint in the middle, which a busy machine would have time for.
+    *("probe.knn.k=5", "probe.linear.epochs=2", "precision=fp32", "device=cpu", "checkpoint_seconds=86400"),
 )
 
 

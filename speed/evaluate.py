@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from lowres_ssl.evaluate.features import build_probe_features, get_subset_rows
-from lowres_ssl.probes.base import Features
+from lowres_ssl.probes.base import Features, Probe
 from lowres_ssl.reporting.figures.tsne import compute_tsne
 from speed.experiment import Experiment, build_overrides, experiment, synchronise
 from speed.table import arguments, machine, markdown, median_and_spread
@@ -35,7 +35,7 @@ def main() -> None:
         parts.setdefault("features of all images, once", []).append(seconds)
         features = build_probe_features(sides, made.material, made.plan.compute)
         for name, probe in made.plan.evaluation.probes.items():
-            probing, _ = timed(made, probe.fit_predict, features, seed=0)
+            probing, _ = timed(made, fit_and_score, probe, features)
             parts.setdefault(probe.label, []).append(probing)
             if name == "linear":
                 linear, epochs, batch_size = probing, probe.epochs, probe.batch_size
@@ -55,6 +55,12 @@ def main() -> None:
     label = made.plan.evaluation.probes["linear"].label
     both = ", ".join(f"{median_and_spread(found)} in {name}" for name, found in ratios.items())
     print(f"\nforwarding / (features + {label}): {both}")
+
+
+def fit_and_score(probe: Probe, features: Features) -> None:
+    fitted = probe.fit_probe(features, seed=0)
+    fitted.scores(features.test)
+    fitted.scores(features.validation)
 
 
 def timed(made: Experiment, work: Callable[..., Any], *given: Any, **named: Any) -> tuple[float, Any]:

@@ -10,11 +10,11 @@ import pytest
 
 from lowres_ssl.benchmark.plan import (
     RANDOM_STEP,
-    BenchmarkCall,
     BenchmarkPlan,
     PlanQuestion,
     PlanSettings,
     PretrainedEncoder,
+    Request,
     plan_final_steps,
     plan_frozen_steps,
     plan_more_random,
@@ -59,30 +59,26 @@ PLAN = BenchmarkPlan(
 WORDS = ("dataset=cells", "dataset.root='my cells'", "batch_size=16", "probe=[knn]")
 
 
-def called(output_dir: Path) -> BenchmarkCall:
-    return BenchmarkCall(output_dir, output_dir / "stores", ("--config-dir", "my_conf"), WORDS)
+def request_in(output_dir: Path) -> Request:
+    config: Any = SimpleNamespace(output_dir=output_dir, store_dir=output_dir / "stores", probe=["knn", "logistic"])
+    return Request(config, ("--config-dir", "my_conf"), WORDS, frozenset(), 600.0, None)
 
 
-CALL = called(Path("out puts"))
+REQUEST = request_in(Path("out puts"))
 
 
-def test_plan_is_read_as_it_was_written_and_begins_anew_where_its_runs_are_gone(tmp_path: Path) -> None:
-    call = called(tmp_path)
-    assert read_benchmark_plan(call, ASKED) is None
-    write_benchmark_plan(call, PLAN)
-    assert read_benchmark_plan(call, ASKED) == replace(
-        PLAN, race=Race(ASKED.methods, 1000), done={}, failed=(), spent=0.0
-    )
-    call.folder(ASKED).mkdir()
-    assert read_benchmark_plan(call, ASKED) == PLAN
-
-
-def test_damaged_plan_is_refused(tmp_path: Path) -> None:
-    write_benchmark_plan(called(tmp_path), PLAN)
-    path = called(tmp_path).plan_path(ASKED)
+def test_plan_is_read_as_written_begins_anew_without_its_runs_and_is_refused_once_damaged(tmp_path: Path) -> None:
+    request = request_in(tmp_path)
+    assert read_benchmark_plan(request, ASKED) is None
+    write_benchmark_plan(request, PLAN)
+    anew = replace(PLAN, race=Race(ASKED.methods, 1000), done={}, failed=(), spent=0.0)
+    assert read_benchmark_plan(request, ASKED) == anew
+    request.folder(ASKED).mkdir()
+    assert read_benchmark_plan(request, ASKED) == PLAN
+    path = request.plan_path(ASKED)
     path.write_text(path.read_text().replace('"spent": 42.0', '"spent": 47.0'))
     with pytest.raises(CheckpointError, match="force=true"):
-        read_benchmark_plan(called(tmp_path), ASKED)
+        read_benchmark_plan(request, ASKED)
 
 
 @pytest.mark.parametrize(
@@ -100,9 +96,9 @@ def test_damaged_plan_is_refused(tmp_path: Path) -> None:
 )
 def test_runs_are_shared_where_they_may_stand_beside_each_other(asked: dict[str, Any], shared: bool) -> None:
     other = replace(ASKED, **asked)
-    assert CALL.plan_path(other) != CALL.plan_path(ASKED)
-    assert CALL.file(other, "report.html") != CALL.file(ASKED, "report.html")
-    assert (CALL.folder(other) == CALL.folder(ASKED)) == shared
+    assert REQUEST.plan_path(other) != REQUEST.plan_path(ASKED)
+    assert REQUEST.file(other, "report.html") != REQUEST.file(ASKED, "report.html")
+    assert (REQUEST.folder(other) == REQUEST.folder(ASKED)) == shared
 
 
 def test_settings_that_were_typed_are_kept_and_not_typed_again() -> None:
@@ -116,44 +112,37 @@ def test_settings_that_were_typed_are_kept_and_not_typed_again() -> None:
     assert found.format_overrides(("image_size", "probe.knn.k")) == ("backbone=resnet18", "batch_size=16")
 
 
-PLACES = (f"output_dir={CALL.folder(ASKED)}", "store_dir=out puts/stores")
+PLACES = (f"output_dir={REQUEST.folder(ASKED)}", "store_dir=out puts/stores")
 OWN = ("image_size=64", "probe.knn.k=20", "picture=false", *PLACES)
 
 
 def test_steps_are_commands_that_can_be_typed() -> None:
-    random, lite = plan_frozen_steps(PLAN, CALL)
+    random, lite = plan_frozen_steps(PLAN, REQUEST)
     begin = ("pretrain", "--config-dir", "my_conf")
     assert random.words == (*begin, "-m", "method=random,trivial", "seed=0,1,2", *WORDS, *OWN)
-    chosen = (
-        "method=pretrained",
-        "method.model=lite0",
-        "method.weights=my lite0.safetensors",
-        "image_size=224",
-        "seed=0",
-        "baselines=false",
-    )
-    assert lite.words == (*begin, *chosen, *WORDS, *OWN[1:])
-    step = plan_run(PLAN, CALL, NextRun("dcl", 30, 2))
+    chosen = ("method=pretrained", "method.model=lite0", "method.weights=my lite0.safetensors", "image_size=224")
+    assert lite.words == (*begin, *chosen, "seed=0", "baselines=false", *WORDS, *OWN[1:])
+    step = plan_run(PLAN, REQUEST, NextRun("dcl", 30, 2))
     assert step.words == (*begin, "method=dcl", "seed=2", "epochs=30", *WORDS, *OWN)
 
 
 def test_training_from_an_encoder_of_others_has_its_architecture_whatever_was_typed() -> None:
-    call = replace(CALL, words=("dataset=cells", "backbone=resnet34", "backbone.small_stem=true", "scored_size=128"))
-    words = plan_run(PLAN, call, NextRun(FROM, 10, 0)).words
+    typed = ("dataset=cells", "backbone=resnet34", "backbone.small_stem=true", "scored_size=128")
+    words = plan_run(PLAN, replace(REQUEST, words=typed), NextRun(FROM, 10, 0)).words
     assert {"method=dcl", "backbone=timm", "backbone.model=lite0", "image_size=112", "scored_size=224"} < set(words)
     assert not {"backbone=resnet34", "backbone.small_stem=true", "image_size=64", "scored_size=128"} & set(words)
 
 
 @pytest.mark.parametrize(("left", "seeds"), [(9.0, None), (15.0, "3"), (45.0, "3,4,5,6"), (1e6, "3,4,5,6,7,8,9")])
 def test_further_seeds_of_the_random_encoders_are_as_many_as_fit(left: float, seeds: str | None) -> None:
-    step = plan_more_random(PLAN, CALL, left)
+    step = plan_more_random(PLAN, REQUEST, left)
     assert (None if step is None else f"seed={seeds}" in step.words) == (None if seeds is None else True)
     assert step is None or ("-m" in step.words) == ("," in str(seeds))
 
 
 def test_what_reads_results_names_the_finalist_s_own_settings() -> None:
-    for step in plan_final_steps(PLAN, CALL, ["knn", "logistic"]):
+    for step in plan_final_steps(PLAN, REQUEST):
         assert {"backbone=resnet18", "image_size=64", "seed=[0,1]", "epochs=10"} < set(step.words)
     continued = replace(RACE, rungs=(Rung(10, (FROM,)),)).add(FinishedRun(FROM, 10, 0, 30.0, 20.0, 0.9))
-    for step in plan_final_steps(replace(PLAN, race=continued), CALL, ["knn"]):
+    for step in plan_final_steps(replace(PLAN, race=continued), REQUEST):
         assert {"backbone=lite0", "image_size=112", "seed=[0]", "epochs=10"} < set(step.words)

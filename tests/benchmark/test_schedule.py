@@ -187,10 +187,3 @@ def test_no_plan_takes_more_time_than_there_is(
     assert lengths_of_rungs == sorted(set(lengths_of_rungs))
     if race.finalist is not None:
         assert len(race.finalist_seeds) >= 3, "a rung is begun only if its best can have three seeds"
-
-
-def test_next_run_is_the_same_after_an_interruption() -> None:
-    race, _ = run_race(Race(METHODS, epoch_views=1000), 1600.0)
-    again = replace(race, runs=race.runs[:-1])
-    _, run = find_next_run(again, 1600.0, 0.0)
-    assert run == NextRun("simclr", race.rungs[-1].epochs, 2)

@@ -1,17 +1,11 @@
-"""Each number by hand on a few images, and against scikit-learn on many."""
+"""Each number against scikit-learn on many images; areas, and what an absent class does, by hand on a few."""
 
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import (
-    accuracy_score,
-    balanced_accuracy_score,
-    classification_report,
-    confusion_matrix,
-    roc_auc_score,
-)
+from sklearn.metrics import balanced_accuracy_score, classification_report, confusion_matrix
 
 from lowres_ssl.evaluate.metrics import compute_metrics
 from lowres_ssl.runs.records import Scores
@@ -32,20 +26,6 @@ def drawn(classes: int, images: int, seed: int) -> tuple[Array, Array, Array, li
     return labels, scores.argmax(axis=1), scores, [f"class {n}" for n in range(classes)]
 
 
-def test_three_classes_by_hand() -> None:
-    """a: 2 of 3 found, one taken for b. b: 2 of 2 found. c: its one image taken for b."""
-    got = scored([0, 0, 0, 1, 1, 2], [0, 0, 1, 1, 1, 1], "abc")
-    f1 = {"a": 0.8, "b": 2 * 0.5 * 1 / 1.5, "c": 0.0}  # precision 1, 1/2, none; recall 2/3, 1, 0
-    assert got.n == 6
-    assert got.accuracy == pytest.approx(4 / 6)
-    assert got.weighted_f1 == pytest.approx((3 * f1["a"] + 2 * f1["b"] + 1 * f1["c"]) / 6)
-    assert got.macro_f1 == pytest.approx(sum(f1.values()) / 3)
-    assert got.balanced_accuracy == pytest.approx((2 / 3 + 1 + 0) / 3)
-    assert got.sensitivity == pytest.approx({"a": 2 / 3, "b": 1.0, "c": 0.0})
-    assert got.specificity == pytest.approx({"a": 1.0, "b": 2 / 4, "c": 1.0})
-    assert got.confusion_matrix == [[2, 1, 0], [0, 2, 0], [0, 1, 0]]
-
-
 def test_area_by_hand() -> None:
     """Of two classes the share of pairs (one image of b, one of a) in which b's score is higher, equals counting half.
     Of three each against the rest: 1, 1, and 1/2 for c, whose image stands between the other two."""
@@ -63,7 +43,7 @@ def test_numbers_are_those_of_scikit_learn(classes: int, seed: int) -> None:
     labels, predictions, scores, names = drawn(classes, 60, seed)
     got = compute_metrics(labels, predictions, scores, names)
     report = classification_report(labels, predictions, output_dict=True, zero_division=0.0)
-    assert got.accuracy == accuracy_score(labels, predictions) == report["accuracy"]
+    assert (got.n, got.accuracy) == (60, report["accuracy"])
     assert got.weighted_f1 == pytest.approx(report["weighted avg"]["f1-score"])
     assert got.macro_f1 == pytest.approx(report["macro avg"]["f1-score"])
     assert got.balanced_accuracy == pytest.approx(balanced_accuracy_score(labels, predictions))
@@ -71,8 +51,6 @@ def test_numbers_are_those_of_scikit_learn(classes: int, seed: int) -> None:
     assert list(got.sensitivity.values()) == pytest.approx([report[str(n)]["recall"] for n in range(classes)])
     specificities = [((predictions != n) & (labels != n)).sum() / (labels != n).sum() for n in range(classes)]
     assert list(got.specificity.values()) == pytest.approx(specificities)
-    curves = roc_auc_score(labels, scores[:, 1] if classes == 2 else scores, multi_class="ovr", average="macro")
-    assert got.auroc == pytest.approx(curves)
 
 
 def test_class_absent_from_the_labels_counts_in_no_mean_and_may_be_predicted() -> None:

@@ -1,4 +1,4 @@
-"""The table of a run, letter for letter; and what always answering with the largest class is worth."""
+"""The table of a run, letter for letter; what the largest class alone is worth; what a search is given."""
 
 from dataclasses import replace
 
@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import accuracy_score, f1_score
 from stored_runs import made_up_result
 
-from lowres_ssl.experiment.scores import format_score_table, score_largest_class
+from lowres_ssl.experiment.scores import compute_objective, format_score_table, score_largest_class
 from lowres_ssl.runs.records import ResultRecord, SplitSummary, SubsetSizes
 
 
@@ -68,3 +68,23 @@ def test_largest_class_is_worth_what_scikit_learn_says(sizes: tuple[int, ...]) -
     assert accuracy == pytest.approx(accuracy_score(labels, answers))
     wanted = f1_score(labels, answers, labels=np.unique(labels), average="weighted", zero_division=0.0)
     assert weighted_f1 == pytest.approx(wanted)
+
+
+def scored(probe: str, validation: float | None, test: float = 1.0) -> ResultRecord:
+    made = made_up_result(probe=probe)
+    scores = None if validation is None else replace(made.test, accuracy=validation)
+    return replace(made, validation=scores, test=replace(made.test, accuracy=test))
+
+
+@pytest.mark.parametrize(
+    ("results", "wanted"),
+    [
+        ([scored("knn", 0.75, test=0.0), scored("linear", 0.9)], 0.75),
+        ([scored("knn", 0.5), scored("knn", 0.75)], 0.625),  # of several draws of the labels
+        ([], None),
+        ([scored("linear", 0.9)], None),
+        ([scored("knn", 0.5), scored("knn", None)], None),
+    ],
+)
+def test_objective_is_the_mean_validation_accuracy_of_knn(results: list[ResultRecord], wanted: float | None) -> None:
+    assert compute_objective(results) == wanted

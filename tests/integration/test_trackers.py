@@ -248,8 +248,8 @@ PROGRAM = """
 import sys
 from pathlib import Path
 import mlflow.entities
-from lowres_ssl.tracking.backends import TrackedRun
-from lowres_ssl.tracking.backends.mlflow import MLflowTracker
+from lowres_ssl.tracking import TrackedRun
+from lowres_ssl.tracking.mlflow import MLflowTracker
 
 tracker = MLflowTracker(uri=None, experiment="cells", images=False)
 print("ready", flush=True)

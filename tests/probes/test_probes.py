@@ -4,34 +4,31 @@ import random
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from omegaconf import OmegaConf
+from in_process import compose_config
 
 from lowres_ssl.encoders.weights_file import load_tensors, save_tensors
 from lowres_ssl.errors import ConfigError
-from lowres_ssl.probes.base import Features, Prediction, Probe, build_probe, list_probes
+from lowres_ssl.probes.base import PACKAGE, Features, Probe, build_probe
+from lowres_ssl.registry import list_available
 
 Clouds = Callable[..., Features]
 CONF = Path(__file__).resolve().parents[2] / "conf" / "probe"
-NAMES = list_probes()
+NAMES = list_available(PACKAGE, Probe)
 FEWER: dict[str, Any] = {"k": 7, "epochs": 4, "hidden": 16}
 
 
+@cache
 def arguments_of(name: str) -> dict[str, Any]:
     """What conf/probe/<name>.yaml hands to the constructor, with fewer epochs and neighbours."""
-    chosen = OmegaConf.load(CONF / f"{name}.yaml")
-    everything = OmegaConf.merge({"method": {"name": "none"}, "dataset": {"name": "none"}}, chosen)
-    arguments = OmegaConf.to_container(everything, resolve=True)
-    assert isinstance(arguments, dict)
-    found = arguments["probe"][name] if "probe" in arguments else arguments
-    told = ("method", "dataset")
-    found = {str(key): value for key, value in found.items() if key not in told}
-    return found | {key: value for key, value in FEWER.items() if key in found}
+    found = compose_config("dataset=phantom", f"probe=[{name}]").probe[name]
+    return {key: FEWER.get(key, value) for key, value in found.items()}
 
 
 @pytest.fixture(params=NAMES)
@@ -70,48 +67,44 @@ def test_value_out_of_range_is_refused(name: str, key: str, value: Any) -> None:
 @pytest.mark.parametrize("classes", [2, 3])
 def test_clouds_far_apart_are_told_apart(probe: Probe, clouds: Clouds, classes: int) -> None:
     features = clouds(apart=20.0, classes=classes)
-    prediction = probe.fit_predict(features, seed=0)
-    assert (prediction.validation == features.validation_labels.numpy()).all()
-    assert (prediction.test == np.tile(np.arange(classes), 8)).all()
+    fitted = probe.fit_probe(features, seed=0)
+    assert (fitted.scores(features.validation).argmax(axis=1) == features.validation_labels.numpy()).all()
+    assert (fitted.scores(features.test).argmax(axis=1) == np.tile(np.arange(classes), 8)).all()
 
 
 @pytest.mark.parametrize("validation", [0, 6])
 def test_shapes_and_types_are_as_documented(probe: Probe, clouds: Clouds, validation: int) -> None:
-    prediction = probe.fit_predict(clouds(validation=validation), seed=0)
-    for predicted, scores, count in (
-        (prediction.test, prediction.test_scores, 24),
-        (prediction.validation, prediction.validation_scores, 3 * validation),
-    ):
-        assert (predicted.dtype, predicted.shape) == (np.int64, (count,))
-        assert scores.shape == (count, 3)
+    features = clouds(validation=validation)
+    fitted = probe.fit_probe(features, seed=0)
+    for asked in (features.test, features.validation):
+        scores = fitted.scores(asked)
+        assert scores.shape == (len(asked), 3)
         assert np.issubdtype(scores.dtype, np.floating)
         np.testing.assert_allclose(scores.sum(axis=1), 1, rtol=1e-5)
-    assert all(isinstance(value, str | int | float) for value in prediction.details.values())
+    assert all(isinstance(value, str | int | float) for value in fitted.details.values())
 
 
 def test_global_generators_are_left_alone_and_not_asked(probe: Probe, clouds: Clouds) -> None:
     torch.manual_seed(1)
     states = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()  # noqa: NPY002
-    first = probe.fit_predict(clouds(), seed=3)
+    features = clouds()
+    first = probe.fit_probe(features, seed=3)
+    scores = first.scores(features.test)
     torch.testing.assert_close(torch.get_rng_state(), states[0], rtol=0, atol=0)
     np.testing.assert_array_equal(np.random.get_state()[1], states[1])  # noqa: NPY002
     assert random.getstate() == states[2]
     torch.manual_seed(2)
-    again = probe.fit_predict(clouds(), seed=3)
-    np.testing.assert_array_equal(first.test_scores, again.test_scores)
-    np.testing.assert_array_equal(first.validation_scores, again.validation_scores)
+    again = probe.fit_probe(features, seed=3)
+    np.testing.assert_array_equal(again.scores(features.test), scores)
     assert first.details == again.details
 
 
-def test_test_features_change_no_choice_and_no_other_prediction(probe: Probe, clouds: Clouds) -> None:
+def test_test_features_change_no_choice_and_no_score(probe: Probe, clouds: Clouds) -> None:
     features = clouds()
-    first = probe.fit_predict(features, seed=0)
-    changed = features.test.clone()
-    changed[1:] = 100 * changed[1:].flip(0)
-    other = probe.fit_predict(replace(features, test=changed), seed=0)
+    first = probe.fit_probe(features, seed=0)
+    other = probe.fit_probe(replace(features, test=100 * features.test.flip(0)), seed=0)
     assert first.details == other.details
-    np.testing.assert_array_equal(first.validation_scores, other.validation_scores)
-    assert not np.array_equal(first.test_scores, other.test_scores)
+    np.testing.assert_array_equal(first.scores(features.test), other.scores(features.test))
 
 
 @pytest.mark.parametrize(
@@ -135,25 +128,9 @@ def test_class_without_a_training_image_is_never_predicted(clouds: Clouds, name:
     features = clouds()
     kept = features.train_labels != 1
     fewer = replace(features, train=features.train[kept], train_labels=features.train_labels[kept])
-    scores = build_probe(name, arguments_of(name)).fit_predict(fewer, seed=0).test_scores
+    scores = build_probe(name, arguments_of(name)).fit_probe(fewer, seed=0).scores(fewer.test)
     assert scores.shape == (24, 3)
     assert (scores[:, 1] == 0).all()
-
-
-def test_validation_needs_an_image_of_every_class(clouds: Clouds) -> None:
-    features = clouds()
-    assert features.can_validate
-    kept = features.validation_labels != 1
-    fewer = replace(features, validation=features.validation[kept], validation_labels=features.validation_labels[kept])
-    assert not fewer.can_validate
-    assert not clouds(validation=0).can_validate
-
-
-def test_equal_scores_predict_the_first_class() -> None:
-    scores = np.array([[0.2, 0.4, 0.4], [0.5, 0.0, 0.5]])
-    prediction = Prediction(scores, scores[:1], {})
-    assert prediction.test.tolist() == [1, 0]
-    assert prediction.validation.tolist() == [1]
 
 
 @pytest.mark.parametrize("validation", [0, 6])
@@ -167,10 +144,9 @@ def test_restored_from_its_tensors_it_predicts_the_same(
     np.testing.assert_array_equal(restored.scores(features.test), learnt.scores(features.test))
     one_by_one = np.concatenate([restored.scores(row[None]) for row in features.test])
     np.testing.assert_allclose(one_by_one, learnt.scores(features.test), rtol=1e-5, atol=1e-7)
-    np.testing.assert_array_equal(learnt.scores(features.test), probe.fit_predict(features, seed=0).test_scores)
 
 
 def test_probe_that_depends_on_no_seed_gives_the_same_for_every_seed(probe: Probe, clouds: Clouds) -> None:
     features = clouds(apart=0.5)
-    one, other = (probe.fit_predict(features, seed=seed).test_scores for seed in (0, 1))
+    one, other = (probe.fit_probe(features, seed=seed).scores(features.test) for seed in (0, 1))
     assert np.array_equal(one, other) is not probe.depends_on_seed

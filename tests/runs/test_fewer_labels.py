@@ -9,7 +9,7 @@ import pytest
 from omegaconf import OmegaConf
 from stored_runs import made_up_run
 
-from lowres_ssl.benchmark.recommendation import write_recommendation
+from lowres_ssl.benchmark.decision import Decision, decide, read_results
 from lowres_ssl.config.command_schemas import TableConfig
 from lowres_ssl.inference.load import choose_stored_result
 from lowres_ssl.inference.model_card import read_stored_scores
@@ -22,7 +22,7 @@ from lowres_ssl.reporting.tables.score_table import build_scores_table
 from lowres_ssl.runs.filters import ResultFilters
 from lowres_ssl.runs.index import format_run_table, read_index
 from lowres_ssl.runs.pairwise import ComparisonFindings, compare_methods
-from lowres_ssl.runs.query import select_columns
+from lowres_ssl.runs.query import ResultColumn, select_columns
 from lowres_ssl.runs.run import Run, find_runs
 
 PAPER_2 = Path(__file__).resolve().parents[2] / "conf" / "table" / "paper2.yaml"
@@ -73,8 +73,8 @@ def comparison(folder: Path) -> str:
     return format_findings(compared(folder))
 
 
-def benchmark(folder: Path) -> list[str]:
-    return write_recommendation({"knn": compared(folder).column}, list(ENTRIES), "knn", SEEDS)
+def benchmark(folder: Path) -> Decision | None:
+    return decide(ResultColumn("phantom", "knn", 0, read_results(folder)), ["dcl", "simclr"], finalist=None)
 
 
 def report(folder: Path) -> list[Any]:

@@ -4,7 +4,8 @@ import importlib
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
@@ -14,20 +15,24 @@ import pytest
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig, OmegaConf
 
-from hydra_plugins.lowres_ssl import Job, Jobs, Processes
+from hydra_plugins.lowres_ssl import Job, Processes
 from lowres_ssl.errors import ConfigError
 from lowres_ssl.io.atomic import write_json
-from lowres_ssl.sweeps.jobs import FAILURE_NOTE, Failure, get_note_path, iter_failures, record_lost_job
+from lowres_ssl.sweeps import FAILURE_NOTE, Failure, get_note_path, iter_failures, print_found, record_lost_job
 
 FOR_EVER = 600  # seconds
-JOBLIB = {"n_jobs": 2, "batch_size": 1, "pre_dispatch": "n_jobs"}
 
 
-def launcher_with(kind: type[Jobs], folder: Path, **settings: Any) -> Jobs:
-    launcher = kind(**settings)
-    config = {"hydra": {"sweep": {"dir": str(folder)}, "job": {"config_name": "pretrain"}}}
-    launcher.setup(hydra_context=None, task_function=None, config=OmegaConf.create(config))
-    return launcher
+def sweep_in(folder: Path, **more: Any) -> DictConfig:
+    hydra = {"sweep": {"dir": str(folder)}, "job": {"config_name": "pretrain"}}
+    return OmegaConf.create({"hydra": hydra} | more)
+
+
+def launch(jobs: int, folder: Path, timeout: float) -> Sequence[JobReturn]:
+    """Start so many jobs, `seed=0` and so on, on processes of joblib."""
+    launcher = Processes(n_jobs=2, batch_size=1, pre_dispatch="n_jobs", timeout=timeout)
+    launcher.setup(hydra_context=None, task_function=None, config=sweep_in(folder))
+    return launcher.launch([[f"seed={number}"] for number in range(jobs)], 0)
 
 
 def test_jobs_of_joblib_that_run_too_long_are_told_and_the_others_go_on(
@@ -42,10 +47,9 @@ def test_jobs_of_joblib_that_run_too_long_are_told_and_the_others_go_on(
 
     monkeypatch.setattr(_processes, "numbered", made_up)
     started = time.monotonic()
-    launcher = launcher_with(Processes, tmp_path, **JOBLIB, timeout=6)
-    returns = launcher.run([Job(number, [f"seed={number}"]) for number in range(4)])
+    returns = launch(4, tmp_path, timeout=6)
     assert time.monotonic() - started < FOR_EVER / 4
-    assert [returns[number]._return_value for number in range(4)] == [None, None, 2, 3]
+    assert [returned._return_value for returned in returns] == [None, None, 2, 3]
     failures = list(iter_failures(tmp_path))
     assert [failure.command for failure in failures] == ["lowres-ssl pretrain seed=0", "lowres-ssl pretrain seed=1"]
     assert {failure.message for failure in failures} == {
@@ -53,12 +57,10 @@ def test_jobs_of_joblib_that_run_too_long_are_told_and_the_others_go_on(
     }
 
 
-@pytest.mark.parametrize("timeout", [0, -1.5])
-def test_time_limit_of_nothing_is_refused(tmp_path: Path, timeout: float) -> None:
+def test_time_limit_of_nothing_is_refused(tmp_path: Path) -> None:
     pytest.importorskip("hydra_plugins.lowres_ssl._processes")
-    launcher = launcher_with(Processes, tmp_path, **JOBLIB, timeout=timeout)
-    with pytest.raises(ConfigError, match=r"wanted more than 0 seconds; type hydra.launcher.timeout=null"):
-        launcher.run([Job(0, [])])
+    with pytest.raises(ConfigError, match=r"^hydra\.launcher\.timeout=0: "):
+        launch(1, tmp_path, timeout=0)
 
 
 @pytest.fixture
@@ -98,21 +100,14 @@ def test_job_that_no_one_machine_of_a_ray_cluster_can_run_is_refused(
 ) -> None:
     on_ray.ray.nodes = lambda: nodes
     wanted = {"num_gpus": 1, "num_cpus": 2}
-    if said is None:
+    with nullcontext() if said is None else pytest.raises(ConfigError, match=said):
         on_ray.check_fits(wanted)
-    else:
-        with pytest.raises(ConfigError, match=said):
-            on_ray.check_fits(wanted)
 
 
 @pytest.mark.usefixtures("on_ray")
 def test_job_that_ray_stops_for_memory_is_not_tried_again_for_ever() -> None:
     """On whichever cluster: it is a variable of the process that hands the jobs over."""
     assert ("RAY_task_oom_retries", "3") in os.environ.items()
-
-
-def sweep_in(folder: Path) -> DictConfig:
-    return OmegaConf.create({"hydra": {"sweep": {"dir": str(folder)}, "job": {"config_name": "pretrain"}}})
 
 
 def test_failures_come_in_the_order_of_the_jobs_whoever_was_first(tmp_path: Path) -> None:
@@ -135,3 +130,23 @@ def test_dead_job_is_noted_with_its_command_unless_it_left_a_note(
     assert second.message == "it was killed; the same command goes on from what was saved"
     assert second.exit_code == 1
     assert "job 4: it was killed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("fractions", "labels"), [([1.0], ""), ([0.1, 1.0], ""), ([0.1, 0.5], " with 50% of the labels")]
+)
+def test_what_was_found_is_a_result_also_where_it_is_to_be_quiet(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    fractions: list[float],
+    labels: str,
+) -> None:
+    monkeypatch.setenv("LOWRES_SSL_QUIET", "1")
+    found = {"name": "optuna", "best_params": {"learning_rate": 0.01}, "best_value": 0.75}
+    OmegaConf.save(OmegaConf.create(found), tmp_path / "optimization_results.yaml")
+    task = ["dataset=breast", "learning_rate=tag(log,interval(0.001,0.1))"]
+    print_found(OmegaConf.merge(sweep_in(tmp_path, label_fraction=fractions), {"hydra": {"overrides": {"task": task}}}))
+    best, command = capsys.readouterr().out.splitlines()
+    assert best == f"best validation accuracy of KNN{labels}: 0.7500, by"
+    assert command == "lowres-ssl pretrain dataset=breast learning_rate=0.01"

@@ -14,8 +14,7 @@ from PIL import Image
 from stored_runs import OUTCOME, made_up_record, made_up_result
 
 from lowres_ssl.runs.run import Run
-from lowres_ssl.tracking import session
-from lowres_ssl.tracking.backends import Pixels, TrackedRun, Tracker
+from lowres_ssl.tracking import Pixels, TrackedRun, Tracker, session
 from lowres_ssl.tracking.session import BackgroundWorker, TrackingSession, flatten_settings, read_tracker_names
 
 LINES = [{"epoch": number, "loss": 1.0 / number, "embedding_std": 0.9, "seconds": 2.0} for number in (1, 2, 3)]

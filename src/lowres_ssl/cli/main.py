@@ -126,7 +126,7 @@ def compose_and_run(command: str) -> None:
     from hydra_plugins.lowres_ssl import PLUGINS
     from lowres_ssl.config.check import UserConfPlugin, register_schemas
     from lowres_ssl.config.error_messages import describe_error
-    from lowres_ssl.sweeps.jobs import print_failures, run_job
+    from lowres_ssl.sweeps import print_failures, run_job
 
     # Errors come back to this function instead of ending in Hydra's own traceback printer.
     os.environ["HYDRA_FULL_ERROR"] = "1"

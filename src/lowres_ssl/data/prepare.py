@@ -18,7 +18,7 @@ from lowres_ssl.data.download import describe_source, fetch_dataset, is_folder_f
 from lowres_ssl.data.image_folder import scan_folder
 from lowres_ssl.data.image_store import ImageStore, get_store_folder, open_image_store, read_store_meta
 from lowres_ssl.data.partition import group_by_shared_keys, shuffle_units
-from lowres_ssl.data.splits import Split, compute_leakage, make_split
+from lowres_ssl.data.splits import LabelSubset, Split, compute_leakage, make_split, select_labelled
 from lowres_ssl.errors import DataError
 
 # An image is blank where all but 2% of the values of each channel are in a range smaller than this, of 255.
@@ -62,12 +62,17 @@ class PreparedData:
         return compute_leakage(self.catalogue, self.split).list_warnings()
 
 
-def select_pretraining_images(catalogue: Catalogue, split: Split, pretrain_on: str) -> NDArray[np.int64]:
+def select_pretraining_images(
+    catalogue: Catalogue, split: Split, pretrain_on: str, seen: LabelSubset | None = None
+) -> NDArray[np.int64]:
     """Select the images to pre-train on, as int64 [n] ascending, which are also their rows in the store.
 
     "training": the training images and the unlabelled ones; "half": a random half of these, whole groups together and
-    the same for every seed; "all": all images.
+    the same for every seed; "all": all images. `seen`: the labels that a supervised method sees, which trains on their
+    images alone.
     """
+    if seen is not None:
+        return split.train[select_labelled(catalogue.labels, split.train, split.validation, seen)[0]]
     labelled, records = len(catalogue.records), catalogue.records + catalogue.unlabelled
     chosen = np.arange(labelled) if pretrain_on == "all" else split.train
     rows: NDArray[np.int64] = np.concatenate([chosen, np.arange(labelled, len(records))])

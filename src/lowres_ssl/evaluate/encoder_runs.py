@@ -1,7 +1,7 @@
 """Encoders as runs: what is stored of each, and those that nothing is trained for: baselines and given weights."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Self
@@ -27,7 +27,7 @@ from lowres_ssl.errors import CheckpointError, ConfigError, DataError
 from lowres_ssl.evaluate.features import adapt_baseline
 from lowres_ssl.io.checksummed_json import Settings
 from lowres_ssl.runs.index import read_index
-from lowres_ssl.runs.records import BASELINE_TITLES, RunIdentity, RunOutcome, RunRecord, SplitSummary
+from lowres_ssl.runs.records import RunIdentity, RunOutcome, RunRecord, SplitSummary
 from lowres_ssl.runs.run import WEIGHTS_PREFIX, Run, find_run, get_identified_run
 from lowres_ssl.runs.run_hash import build_base_identity
 
@@ -82,11 +82,7 @@ def resolve_initial_weights(named: str, config: PretrainConfig) -> InitialWeight
     if Path(named).is_file():
         return InitialWeights.of_file(Path(named), config.weights_part)
     if named == IMAGENET_WEIGHTS:
-        if config.backbone.model is not None:
-            return fetch_timm_unless_dry(config.backbone.model, named, config)
-        url, cache = find_imagenet_url(config.backbone.name, "initial_weights"), Path(config.data_dir) / "weights"
-        fetch = partial(fetch_weights, url, cache, "initial_weights")
-        return fetch_unless_dry(get_cached_path(url, cache), fetch, named, config)
+        return fetch_unless_dry(config.backbone.model, named, config)
     if named.startswith(METHOD_PREFIX):
         run = find_sibling_run(config, named.removeprefix(METHOD_PREFIX))
     else:
@@ -94,7 +90,7 @@ def resolve_initial_weights(named: str, config: PretrainConfig) -> InitialWeight
             run = find_run(Path(config.output_dir), named)
         except DataError as error:
             if is_timm_name(named):
-                return fetch_timm_unless_dry(named, named, config)
+                return fetch_unless_dry(named, named, config)
             several = ",".join(f"'{each}'" for each in named.split(","))
             sweep = f'; for a sweep over several type -m "initial_weights={several}"' if "," in named else ""
             raise DataError(
@@ -104,18 +100,20 @@ def resolve_initial_weights(named: str, config: PretrainConfig) -> InitialWeight
     return InitialWeights(run.get_checked_encoder(), record.entry, record)
 
 
-def fetch_unless_dry(path: Path, fetch: Callable[[], Path], named: str, config: PretrainConfig) -> InitialWeights:
-    """Have the file `path` fetched; `dry_run=true` does without it where it is missing, with a line on it."""
+def fetch_unless_dry(model: str | None, named: str, config: PretrainConfig) -> InitialWeights:
+    """Have the weights of timm's `model` fetched, None: torchvision's of the backbone; `dry_run=true` does without them
+    where they are missing, with a line on it."""
+    cache = Path(config.data_dir) / "weights"
+    if model is not None:
+        path, fetch = get_timm_path(model, cache), partial(fetch_timm_file, model, cache)
+    else:
+        url = find_imagenet_url(config.backbone.name, "initial_weights")
+        path, fetch = get_cached_path(url, cache), partial(fetch_weights, url, cache, "initial_weights")
     if config.dry_run and not path.exists():
         log_info(f"initial_weights={named}: would be fetched into {path}; the run gets its name then")
     else:
         fetch()
     return InitialWeights(path, named)
-
-
-def fetch_timm_unless_dry(model: str, named: str, config: PretrainConfig) -> InitialWeights:
-    cache = Path(config.data_dir) / "weights"
-    return fetch_unless_dry(get_timm_path(model, cache), partial(fetch_timm_file, model, cache), named, config)
 
 
 def find_sibling_run(config: PretrainConfig, method: str) -> Run:
@@ -186,10 +184,7 @@ def get_fixed_run(
             run.discard()
         save_run_split(run, config, material)
         if not is_complete_run(run):
-            record = build_run_record(config, material, identity, probe, source)
-            if source is not None and source.record is not None:
-                record = replace(record, pretrain_on=source.record.pretrain_on, labels=source.record.labels)
-            run.start(record)
+            start_run(run, config, material, identity, probe, source)
             adapt_baseline(encoder, config, material, compute)
             save_encoder(encoder.state_dict(), run, config, material)
             run.finish(RunOutcome(0, 0.0, describe_environment(compute.describe())))
@@ -229,16 +224,22 @@ def save_run_split(run: Run, config: ExperimentConfig, material: PreparedData) -
     save_split(material.split, material.catalogue, run.split, pseudonyms)
 
 
-def build_run_record(
+def start_run(
+    run: Run,
     config: ExperimentConfig,
     material: PreparedData,
     identity: RunIdentity,
     probe: ProbeSettings,
     source: InitialWeights | None,
-) -> RunRecord:
-    """Describe a run before anything is computed."""
-    split = material.split
-    return RunRecord(
+    seen: LabelSubset | None = None,
+) -> None:
+    """Write down what a run is before anything is computed. `seen`: the labels that its training sees."""
+    split, start = material.split, None if source is None else source.record
+    pretrain_on = None if start is None else start.pretrain_on
+    if identity.is_trained:
+        assert isinstance(config, PretrainConfig), "only pretrain trains"
+        pretrain_on = "all" if pretrain_on == "all" else config.pretrain_on.name
+    record = RunRecord(
         entry=build_encoder_name(config, source),
         identity=identity,
         split=SplitSummary(split.kind, split.seed, split.digest),
@@ -247,7 +248,10 @@ def build_run_record(
         unlabelled_images=len(material.catalogue.unlabelled),
         typed=get_typed_command(),
         probe=probe,
+        pretrain_on=pretrain_on,
+        labels=seen or (None if start is None else start.labels),
     )
+    run.start(record)
 
 
 def get_typed_command() -> tuple[str, ...]:
@@ -279,12 +283,3 @@ def save_encoder(
 ALL_IMAGES_WARNING = (
     "Pre-trained on all images (pretrain_on=all): the encoder has seen the validation and the test images."
 )
-
-
-def format_row_name(record: RunRecord) -> str:
-    """How a run is called in a table on the terminal."""
-    training = record.training
-    if training is None:
-        return BASELINE_TITLES.get(record.entry, record.entry)
-    marks = {"half": ", on half of the images", "all": ", on all images"}.get(record.pretrain_on or "", "")
-    return f"{record.entry}, batch size {training.batch_size}, {pluralise(training.epochs, 'epoch')}{marks}"

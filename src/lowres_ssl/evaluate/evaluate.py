@@ -201,15 +201,12 @@ def evaluate_probe(
     started = time.perf_counter()
     features = build_probe_features(sides, material, compute, draw)
     fitted = probe.at_fraction(draw.fraction).fit_probe(features, seed=derive_seed(config.seed, "probe", task.name))
-    prediction = fitted.predict(features)
+    shares = {"test": fitted.scores(features.test), "validation": fitted.scores(features.validation)}
     seconds = time.perf_counter() - started
-    predicted = {
-        "test": (prediction.test, prediction.test_scores),
-        "validation": (prediction.validation, prediction.validation_scores),
-    }
+    predicted = {side: own.argmax(axis=1) for side, own in shares.items()}
     scores = {
-        side: compute_metrics(labels[side], *own, catalogue.classes) if len(labels[side]) else None
-        for side, own in predicted.items()
+        side: compute_metrics(labels[side], predicted[side], own, catalogue.classes) if len(own) else None
+        for side, own in shares.items()
     }
     assert scores["test"] is not None, "a split has test images"
     result = ResultRecord(
@@ -218,7 +215,7 @@ def evaluate_probe(
         label=probe.label,
         encoder=run.encoder(probe.encoder).name,
         settings=task.settings,
-        details=prediction.details,
+        details=fitted.details,
         test=scores["test"],
         validation=scores["validation"],
         classes=tuple(catalogue.classes),
@@ -234,15 +231,15 @@ def evaluate_probe(
     )
     pseudonyms = make_pseudonyms(catalogue.root, Path(config.store_dir))
     arrays: dict[str, np.ndarray[Any, Any]] = {}
-    for side, (classes, shares) in predicted.items():
+    for side, own in shares.items():
         records = [catalogue.records[row] for row in rows[side]]
         ids = [pseudonyms.image(record.id) if config.hash_ids else record.id for record in records]
         arrays |= {
             f"{side}_ids": np.array(ids, dtype=np.str_),
             f"{side}_groups": np.array([pseudonyms.patient(record.group) for record in records], dtype=np.str_),
             f"{side}_labels": labels[side],
-            f"{side}_predictions": classes,
-            f"{side}_scores": np.asarray(shares, dtype=np.float32),
+            f"{side}_predictions": predicted[side],
+            f"{side}_scores": np.asarray(own, dtype=np.float32),
         }
     if draw.is_full:  # for `predict`, which has no training labels
         encoder = run.get_encoder_hash(run.encoder(probe.encoder))

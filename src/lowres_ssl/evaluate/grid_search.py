@@ -6,7 +6,7 @@ size on a GPU.
 
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from math import ceil, inf
 from threading import Event
@@ -147,18 +147,16 @@ def run_passes_in_threads(
     before, started = torch.get_num_threads(), time.monotonic()
     if threads > 1:
         torch.set_num_threads(1)  # before the pool's threads start: they take it over
-    steps = [len(each.heads) / each.batch_size for each in passes]
     pool, called_off = ThreadPoolExecutor(threads), Event()
     try:
         futures = [pool.submit(run, each, called_off) for each in passes]
-        waiting: set[Future[list[HeadFit]]] = set(futures)
-        while waiting:
-            _, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-            done = [future.done() for future in futures]
-            share = sum(step for step, is_done in zip(steps, done, strict=True) if is_done) / sum(steps)
-            left = (time.monotonic() - started) * (1 - share) / share
-            if waiting:
-                tell(f"{sum(done)} of {len(passes)} passes, about {left:.0f} s left")
+        steps = {future: len(each.heads) / each.batch_size for future, each in zip(futures, passes, strict=True)}
+        share = 0.0  # of all steps
+        for done, future in enumerate(as_completed(futures), 1):
+            share += steps[future] / sum(steps.values())
+            if done < len(passes):
+                left = (time.monotonic() - started) * (1 - share) / share
+                tell(f"{done} of {len(passes)} passes, about {left:.0f} s left")
         return [future.result() for future in futures]
     finally:
         called_off.set()

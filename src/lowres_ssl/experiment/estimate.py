@@ -4,15 +4,9 @@ from dataclasses import replace
 from functools import partial
 
 from lowres_ssl.console import log_info
-from lowres_ssl.data.prepare import DataSummary, summarise_data
-from lowres_ssl.experiment.plan import (
-    TrainingSetup,
-    choose_step_settings,
-    count_training_images,
-    identify_run,
-    make_checked_split,
-)
-from lowres_ssl.sweeps.jobs import RunEstimate
+from lowres_ssl.data.prepare import DataSummary, select_pretraining_images, summarise_data
+from lowres_ssl.experiment.plan import TrainingSetup, choose_step_settings, identify_run, make_checked_split
+from lowres_ssl.sweeps import RunEstimate
 from lowres_ssl.train.checkpoint import read_epochs_done
 from lowres_ssl.train.forward import time_steps_in
 
@@ -34,7 +28,7 @@ def estimate_run(plan: TrainingSetup) -> RunEstimate:
     done = min(config.epochs, read_epochs_done(run.checkpoint))
     if done == config.epochs or (record is not None and record.outcome is not None):
         return RunEstimate(run.name, "finished")
-    images = count_training_images(plan, outline.catalogue, outline.split)
+    images = count_training_images(plan, outline)
     compute = choose_step_settings(plan, images, time_layouts=False)
     if compute.compiled:
         log_info("timed uncompiled, since compiling takes minutes: compiled steps begin later and may be faster")
@@ -50,12 +44,16 @@ def estimate_run(plan: TrainingSetup) -> RunEstimate:
     )
 
 
+def count_training_images(plan: TrainingSetup, outline: DataSummary) -> int:
+    return len(select_pretraining_images(outline.catalogue, outline.split, plan.config.pretrain_on.name, plan.seen))
+
+
 def estimate_training_seconds(plan: TrainingSetup, outline: DataSummary, done: int = 0) -> float:
     """Estimate the seconds of the forward and backward passes after epoch `done`, with the validation after each epoch.
 
     With several processes each trains on its share; communication, and the making of views, is not counted.
     """
-    views = plan.training.views_per_epoch(count_training_images(plan, outline.catalogue, outline.split))
+    views = plan.training.views_per_epoch(count_training_images(plan, outline))
     if plan.selects_epoch:
         views += round(VALIDATED_IMAGE_COST * (len(outline.split.train) + len(outline.split.validation)))
     sizes = [each.image_size for each in plan.views[done:]]

@@ -15,7 +15,7 @@ from lowres_ssl.config.experiment_schema import SETTINGS_ORIGIN, TUNED_ORIGIN, P
 from lowres_ssl.console import log_info, log_warning, pluralise
 from lowres_ssl.data.catalogue import Catalogue
 from lowres_ssl.data.prepare import DataSummary, make_configured_split, select_pretraining_images
-from lowres_ssl.data.splits import ALL_LABELS, LabelSubset, Split, list_label_subsets, select_labelled
+from lowres_ssl.data.splits import ALL_LABELS, LabelSubset, Split, list_label_subsets
 from lowres_ssl.device import CHANNELS_LAST, MEMORY_FORMATS, NCHW, DevicePrecision, resolve_device
 from lowres_ssl.encoders.base import find_fixed_encoder
 from lowres_ssl.encoders.fit_weights import load_encoder_weights
@@ -75,8 +75,9 @@ class TrainingSetup:
 
 
 def build_training_setup(config: PretrainConfig, processes: World = SINGLE_PROCESS) -> TrainingSetup:
-    """Raises `ConfigError` for whatever is wrong with `config` and can be known without the images."""
-    compute = resolve_training_device(config, processes)
+    """Build what needs no image, on this process's device, which is set up. Raises `ConfigError` for whatever is wrong
+    with `config` and can be known without the images."""
+    compute = resolve_training_device(config, processes).set_up_process()
     selects = config.select_encoder.name == "best_validation_knn"
     if selects and "knn" not in config.probe:
         raise ConfigError("select_encoder=best_validation_knn: wanted knn among the probes; type probe=[knn,linear]")
@@ -233,18 +234,11 @@ def make_checked_split(plan: TrainingSetup, catalogue: Catalogue) -> Split:
     if config.positives.name == "patient":
         check_patients(catalogue, split)
     if plan.method is not None:
-        images = count_training_images(plan, catalogue, split)
+        images = len(select_pretraining_images(catalogue, split, config.pretrain_on.name, plan.seen))
         plan.training.steps_per_epoch(images)
         if plan.training.keep_last_batch:
             plan.processes.check_last_batch(images, plan.training.batch_size)
     return split
-
-
-def count_training_images(plan: TrainingSetup, catalogue: Catalogue, split: Split) -> int:
-    """Count the images of an epoch."""
-    if plan.seen is not None:
-        return len(select_labelled(catalogue.labels, split.train, split.validation, plan.seen)[0])
-    return len(select_pretraining_images(catalogue, split, plan.config.pretrain_on.name))
 
 
 def choose_step_settings(plan: TrainingSetup, images: int, *, time_layouts: bool) -> DevicePrecision:

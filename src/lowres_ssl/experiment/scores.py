@@ -11,7 +11,7 @@ from lowres_ssl.console import apply_style, log_info
 from lowres_ssl.data.prepare import PreparedData
 from lowres_ssl.data.splits import ALL_LABELS, LabelSubset
 from lowres_ssl.device import DevicePrecision
-from lowres_ssl.evaluate.encoder_runs import ALL_IMAGES_WARNING, format_row_name
+from lowres_ssl.evaluate.encoder_runs import ALL_IMAGES_WARNING
 from lowres_ssl.evaluate.evaluate import build_run_probe_set, evaluate_run, log_scoring
 from lowres_ssl.evaluate.features import get_run_features, get_scored_size
 from lowres_ssl.runs.records import ResultRecord, SubsetSizes
@@ -92,7 +92,7 @@ def score_and_print(
     for (run, config), own_probes in zip(rows, probes, strict=True):
         results = evaluate_run(run, config, material, own_probes, compute, draws)
         scored.append(results)
-        name = format_row_name(run.read())
+        name = run.read().row_name
         for fraction in dict.fromkeys(draw.fraction for draw in draws):
             own = [results[draw] for draw in draws if draw.fraction == fraction]
             watch.scores(run, run == rows[0][0], fraction, list(zip(*own, strict=True)))
@@ -102,10 +102,11 @@ def score_and_print(
             lines.append((marked, [average_subset_results(each, material) for each in zip(*own, strict=True)]))
     first, config = rows[0]
     print(format_score_table(lines, config.dataset.title))
-    for result in next(iter(scored[0].values())):
+    shown = next(iter(scored[0].values()))
+    for result in shown:
         if result.probe == "knn":
             print(f"\n{result.label}: vote={result.settings['vote']}, metric={result.settings['metric']}")
-    if (size := get_scored_size(config)) is not None:
+    if (size := shown[0].scored_size) is not None:
         print(f"\nScored at {size} px (scored_size), trained at {config.image_size} px")
     if first.read().pretrain_on == "all":
         print(f"\n{ALL_IMAGES_WARNING}")
@@ -113,7 +114,7 @@ def score_and_print(
         print(f"\nThat may flatter every score: {doubt}.")
     print(f"\nResults and encoder: {first.folder}", flush=True)
     if picture and ALL_LABELS in draws:
-        path = get_tsne_plot(first, format_row_name(first.read()), config, material, compute)
+        path = get_tsne_plot(first, first.read().row_name, config, material, compute)
         watch.picture("t-SNE", path)
         print(f"t-SNE of the test images: {path}", flush=True)
     largest = max(draw.fraction for draw in draws)

@@ -15,17 +15,17 @@ from lowres_ssl.config.experiment_schema import WEIGHTS_METHOD, PretrainConfig
 from lowres_ssl.config.overrides import format_command
 from lowres_ssl.console import log_info, log_warning
 from lowres_ssl.data.prepare import PreparedData, prepare_data, select_pretraining_images
-from lowres_ssl.data.splits import ALL_LABELS, select_labelled
+from lowres_ssl.data.splits import ALL_LABELS
 from lowres_ssl.device import get_fp32_precision
 from lowres_ssl.encoders.fit_weights import load_encoder_weights
 from lowres_ssl.environment import describe_environment
 from lowres_ssl.errors import CheckpointError
 from lowres_ssl.evaluate.encoder_runs import (
     ProbeSettings,
-    build_run_record,
     get_fixed_run,
     save_encoder,
     save_run_split,
+    start_run,
 )
 from lowres_ssl.evaluate.evaluate import save_classifier
 from lowres_ssl.evaluate.features import EvaluationView, build_probe_features, extract_features
@@ -44,7 +44,7 @@ from lowres_ssl.runs.history import RUN_MARKS, describe_training, find_run_marks
 from lowres_ssl.runs.records import RunIdentity, RunOutcome, RunRecord
 from lowres_ssl.runs.run import Run, find_runs_by_labels
 from lowres_ssl.runs.run_hash import build_run_labels
-from lowres_ssl.sweeps.jobs import check_sweep, print_estimate
+from lowres_ssl.sweeps import check_sweep, print_estimate
 from lowres_ssl.tracking.session import NO_TRACKING, TrackingSession, build_tracking_session
 from lowres_ssl.train.checkpoint import list_states
 from lowres_ssl.train.forward import reset_compiler
@@ -60,7 +60,6 @@ def run_worker_rank(cfg: DictConfig, processes: World) -> None:
     with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
         if processes.wait_for_main():
             plan = build_training_setup(read_config(cfg, PretrainConfig), processes)
-            plan.compute.set_up_process()
             material = prepare_data(plan.config, partial(make_checked_split, plan))
             train_encoder(plan, material, identify_run(plan, material.outline)[0], None, NO_TRACKING)
 
@@ -72,7 +71,6 @@ def run_main_rank(experiment: Experiment[PretrainConfig], processes: World) -> f
     session = build_tracking_session(config)
     install_handler(get_preemption_signal(config))
     plan = build_training_setup(config, processes)
-    plan.compute.set_up_process()
     if config.dry_run:
         print_estimate(estimate_run(plan))
         return None
@@ -120,14 +118,16 @@ def get_or_train(plan: TrainingSetup, material: PreparedData, probe: ProbeSettin
         if config.force:
             run.discard()
         record = None if config.force else run.find_record_to_resume()
-        if record is not None and record.outcome is not None:
+        if record is None:
+            check_world_size_unchanged(plan, run, identity)
+            save_run_split(run, config, material)
+            start_run(run, config, material, identity, probe, plan.source, plan.seen)
+        elif record.outcome is not None:
             check_finished_run(run, record)
             save_run_split(run, config, material)
             session.begin(run, config, material)
             session.stored(run)
             return run
-        if record is None:
-            start_run(plan, material, run, identity, probe)
         session.begin(run, config, material)
         outcome = train_encoder(plan, material, run, lock, session)
         lock.check()
@@ -152,31 +152,12 @@ def check_finished_run(run: Run, record: RunRecord) -> None:
     log_info(f"{run.name}: finished already; force=true trains it again")
 
 
-def start_run(
-    plan: TrainingSetup, material: PreparedData, run: Run, identity: RunIdentity, probe: ProbeSettings
-) -> None:
-    """Write `run.json` before the training, unless another number of processes has begun it."""
-    if not plan.config.force:
-        check_world_size_unchanged(plan, run, identity)
-    config, start = plan.config, None if plan.source is None else plan.source.record
-    seen_all = config.pretrain_on.name == "all" or (start is not None and start.pretrain_on == "all")
-    record = build_run_record(config, material, identity, probe, plan.source)
-    save_run_split(run, config, material)
-    run.start(
-        replace(
-            record,
-            pretrain_on="all" if seen_all else config.pretrain_on.name,
-            labels=plan.seen or (start.labels if start else None),
-        )
-    )
-
-
 def check_world_size_unchanged(plan: TrainingSetup, run: Run, identity: RunIdentity) -> None:
-    """Raise `CheckpointError` if another number of processes began this run and did not finish it.
+    """Raise `CheckpointError` if another number of processes began this run and did not finish it, unless it is forced.
 
     Where BatchNorm sees the whole batch it is the same run, and its checkpoint refuses them.
     """
-    if plan.config.sync_batch_norm:
+    if plan.config.sync_batch_norm or plan.config.force:
         return
     labels = build_run_labels(plan.config, plan.config.method["name"])
     for other in find_runs_by_labels(run.folder.parents[1], "pretrain", labels):
@@ -197,10 +178,9 @@ def train_encoder(
     """Train the plan's encoder in place, to the one that `select_encoder` names; None on a rank but the main one."""
     config, observer = plan.config, RunObserver(plan, material, run, lock, session)
     catalogue, split, method = material.catalogue, material.split, plan.method
-    rows, labels = select_pretraining_images(catalogue, split, config.pretrain_on.name), None
+    rows, labels = select_pretraining_images(catalogue, split, config.pretrain_on.name, plan.seen), None
     if plan.seen is not None:
         method = build_method(config.method, features=plan.width, classes=len(catalogue.classes), seed=config.seed)
-        rows = split.train[select_labelled(catalogue.labels, split.train, split.validation, plan.seen)[0]]
         labels = catalogue.labels
     assert method is not None
     if method.separates_images:
@@ -292,5 +272,5 @@ class RunObserver(TrainingObserver):
         subset = plan.seen or ALL_LABELS
         given = build_probe_features(features, material, plan.compute, subset)
         probe = plan.evaluation.probes["knn"].at_fraction(subset.fraction)
-        predicted = probe.fit_predict(given, seed=plan.config.seed).validation
-        return float((predicted == given.validation_labels.cpu().numpy()).mean())
+        scores = probe.fit_probe(given, seed=plan.config.seed).scores(given.validation)
+        return float((scores.argmax(axis=1) == given.validation_labels.cpu().numpy()).mean())

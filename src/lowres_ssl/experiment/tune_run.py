@@ -6,7 +6,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from lowres_ssl.config.check import read_config
+from lowres_ssl.config.check import read_config, require
 from lowres_ssl.config.experiment_schema import SCORED_SIZE, SETTINGS_ORIGIN, TUNABLE_KEYS, TuneConfig
 from lowres_ssl.console import log_info, log_warning
 from lowres_ssl.data.prepare import prepare_data
@@ -37,14 +37,12 @@ from lowres_ssl.seeding import derive_seed
 
 def build_grid(config: TuneConfig) -> SearchGrid:
     """The grid that `config` lists. Raises `ConfigError` for what no probe takes."""
-    if list(config.probe) != ["linear"]:
-        raise ConfigError(f"probe={list(config.probe)}: wanted linear, the one probe with a batch size and a rate")
-    if config.seeds < 1:
-        raise ConfigError(f"seeds={config.seeds}: wanted at least 1")
+    probes = list(config.probe)
+    require(probes == ["linear"], "probe", probes, "linear, the one probe with a batch size and a rate")
+    require(config.seeds >= 1, "seeds", config.seeds, "at least 1")
     for key in TUNABLE_KEYS:
         values = getattr(config, key)
-        if not values or len(set(values)) != len(values):
-            raise ConfigError(f"{key}={values}: wanted at least one value, each once")
+        require(0 < len(set(values)) == len(values), key, values, "at least one value, each once")
     settings = {key: value for key, value in config.probe["linear"].items() if key not in ("name", SETTINGS_ORIGIN)}
     seeds = [derive_seed(config.seed, "tune", number) for number in range(config.seeds)]
     grid = SearchGrid(config.batch_size, config.learning_rate, seeds, config.rule.name, settings)

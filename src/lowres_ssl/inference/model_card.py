@@ -10,7 +10,7 @@ from typing import Any
 from lowres_ssl.config.experiment_schema import RANDOM_BASELINES, to_plain
 from lowres_ssl.console import pluralise
 from lowres_ssl.errors import CheckpointError
-from lowres_ssl.evaluate.encoder_runs import ALL_IMAGES_WARNING, format_row_name
+from lowres_ssl.evaluate.encoder_runs import ALL_IMAGES_WARNING
 from lowres_ssl.inference.load import PortableEncoder
 from lowres_ssl.reporting.cells import METRIC_TITLES, UNRELIABLE, format_score, format_score_interval, format_versions
 from lowres_ssl.runs.predictions import read_result_predictions
@@ -96,7 +96,7 @@ def write_model_card(encoder: PortableEncoder, scores: Sequence[StoredScore]) ->
     return Template(template).substitute(
         mark=CARD_MARK,
         library="" if encoder.has_small_stem else "library_name: timm\n",
-        title=f"{format_row_name(about)}, {encoder.architecture}, {about.config.dataset.title}",
+        title=f"{about.row_name}, {encoder.architecture}, {about.config.dataset.title}",
         size=how.image_size,
         width=encoder.width,
         code=format_loading_code(encoder),

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from lowres_ssl.config.experiment_schema import SCORED_SIZE, SETTINGS_ORIGIN
 from lowres_ssl.errors import ConfigError
-from lowres_ssl.registry import build, list_available
+from lowres_ssl.registry import build
 
 PACKAGE = "lowres_ssl.probes"
 
@@ -44,42 +44,17 @@ class Features:
 
 
 @dataclass(frozen=True)
-class Prediction:
-    """What a probe predicts of the test and the validation images.
-
-    `test_scores`, `validation_scores`: float [n, C], probabilities or shares of the vote; rows sum to 1. `test`,
-    `validation`: int64 [n], the class with the highest score, the first of equals. `details`: what the probe chose, for
-    the record.
-    """
-
-    test_scores: NDArray[np.floating[Any]]
-    validation_scores: NDArray[np.floating[Any]]
-    details: Details
-
-    @property
-    def test(self) -> NDArray[np.int64]:
-        return np.asarray(self.test_scores.argmax(axis=1))
-
-    @property
-    def validation(self) -> NDArray[np.int64]:
-        return np.asarray(self.validation_scores.argmax(axis=1))
-
-
-@dataclass(frozen=True)
 class FittedProbe:
     """A probe that has learnt.
 
-    `scores`: features float32 [n, D] -> probabilities or shares of the vote, float [n, C]; rows sum to 1. `tensors`:
-    what `Probe.restore` makes it from again. `details`: what the probe chose, for the record.
+    `scores`: features float32 [n, D] -> probabilities or shares of the vote, float [n, C]; rows sum to 1. Predicted is
+    the class with the highest one, the first of equals. `tensors`: what `Probe.restore` makes it from again. `details`:
+    what the probe chose, for the record.
     """
 
     scores: Callable[[Tensor], NDArray[np.floating[Any]]]
     tensors: Mapping[str, Tensor]
     details: Details
-
-    def predict(self, features: Features) -> Prediction:
-        """Predict the test and the validation images."""
-        return Prediction(self.scores(features.test), self.scores(features.validation), dict(self.details))
 
 
 class Probe(ABC):
@@ -113,13 +88,10 @@ class Probe(ABC):
         """Return the probe for this fraction of the labels, above 0: another one if a setting of it counts images."""
         return self
 
-    def fit_predict(self, features: Features, *, seed: int) -> Prediction:
-        """Fit on the training features, choose on validation, predict. The same seed gives the same prediction."""
-        return self.fit_probe(features, seed=seed).predict(features)
-
     @abstractmethod
     def fit_probe(self, features: Features, *, seed: int) -> FittedProbe:
-        """Fit on the training features, choose on validation. The test features are not looked at."""
+        """Fit on the training features, choose on validation. The test features are not looked at. The same seed gives
+        the same scores."""
 
     @abstractmethod
     def restore(self, tensors: Mapping[str, Tensor], train: Callable[[], Tensor], classes: int) -> FittedProbe:
@@ -137,8 +109,3 @@ def build_probe(name: str, settings: Mapping[str, Any]) -> Probe:
     """
     arguments = {key: value for key, value in settings.items() if key not in ("name", SCORED_SIZE, SETTINGS_ORIGIN)}
     return build(PACKAGE, name, Probe, arguments, f"probe.{name}", "probe")
-
-
-def list_probes() -> list[str]:
-    """List the names that `build_probe` takes."""
-    return list_available(PACKAGE, Probe)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self, TypeAlias, cast
 
 from lowres_ssl.config.experiment_schema import SCORED_SIZE, EvaluateConfig, ExperimentConfig, PretrainConfig
+from lowres_ssl.console import pluralise
 from lowres_ssl.data.splits import LabelSubset
 from lowres_ssl.environment import Environment
 from lowres_ssl.io.checksummed_json import Settings, hash_content, to_json
@@ -118,6 +119,15 @@ class RunRecord:
     def training(self) -> PretrainConfig | None:
         """Return the config of a run whose encoder was trained; None of a fixed encoder."""
         return self.config if self.identity.is_trained and isinstance(self.config, PretrainConfig) else None
+
+    @property
+    def row_name(self) -> str:
+        """How the run is called in a table on the terminal."""
+        training = self.training
+        if training is None:
+            return BASELINE_TITLES.get(self.entry, self.entry)
+        marks = {"half": ", on half of the images", "all": ", on all images"}.get(self.pretrain_on or "", "")
+        return f"{self.entry}, batch size {training.batch_size}, {pluralise(training.epochs, 'epoch')}{marks}"
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import queue
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from statistics import mean
@@ -22,10 +22,10 @@ from lowres_ssl.console import log_info, log_warning
 from lowres_ssl.data.prepare import PreparedData
 from lowres_ssl.errors import CheckpointError, UserError
 from lowres_ssl.io.atomic import write_json
-from lowres_ssl.io.checksummed_json import to_json
-from lowres_ssl.runs.records import ResultRecord
+from lowres_ssl.runs.records import ResultRecord, Scores
 from lowres_ssl.runs.run import Run
-from lowres_ssl.tracking.backends import Pixels, TrackedRun, Tracker, build_tracker
+from lowres_ssl.runs.run_hash import flatten_setting
+from lowres_ssl.tracking import Pixels, TrackedRun, Tracker, build_tracker
 from lowres_ssl.train.history import EpochLog
 
 CALL_TIMEOUT_SECONDS = 120.0
@@ -175,9 +175,7 @@ class TrackingSession:
                 f"{subset}{beside}{labels}/{draws[0].probe}/{key}": value
                 for draws in results
                 for subset in ("test", "validation")
-                for key, value in average_numbers(
-                    [to_json(own) for draw in draws for own in [getattr(draw, subset)] if own]
-                ).items()
+                for key, value in average_scores([getattr(draw, subset) for draw in draws]).items()
             }
             self.submit(lambda tracker: tracker.scores(values, self.epochs))
 
@@ -211,23 +209,15 @@ def read_tracker_names(path: Path) -> dict[str, str]:
 def flatten_settings(config: PretrainConfig) -> dict[str, Any]:
     """Flatten the config, without paths."""
     shown = {key: value for key, value in to_plain(config).items() if key not in HIDDEN_KEYS}
-    return {"dataset": config.dataset.name, "title": config.dataset.title, **flatten_values(shown)}
+    flat = (pair for key, value in shown.items() for pair in flatten_setting(key, value))
+    settings = {key: value for key, value in flat if key not in PATH_KEYS}
+    return {"dataset": config.dataset.name, "title": config.dataset.title, **settings}
 
 
-def flatten_values(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= flatten_values(value, f"{prefix}{key}.")
-        elif f"{prefix}{key}" not in PATH_KEYS:
-            flat[f"{prefix}{key}"] = value
-    return flat
-
-
-def average_numbers(scores: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """The mean of each number that all have."""
-    shared = [key for key in (scores[0] if scores else ()) if all(isinstance(each[key], float) for each in scores)]
-    return {key: mean(each[key] for each in scores) for key in shared}
+def average_scores(scores: Sequence[Scores | None]) -> dict[str, float]:
+    """The mean of each number that all have; None: without validation images there are no scores."""
+    columns = {key: [getattr(each, key) for each in scores if each] for key in Scores.__dataclass_fields__}
+    return {key: mean(own) for key, own in columns.items() if own and all(isinstance(each, float) for each in own)}
 
 
 def make_sample_views(config: PretrainConfig, material: PreparedData) -> Pixels:

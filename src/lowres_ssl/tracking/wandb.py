@@ -13,7 +13,7 @@ from typing import Any, Literal
 from uuid import uuid4
 
 from lowres_ssl.errors import ConfigError
-from lowres_ssl.tracking.backends import Pixels, TrackedRun, Tracker
+from lowres_ssl.tracking import Pixels, TrackedRun, Tracker
 
 CONNECT_TIMEOUT_SECONDS = 30
 FINISH_TIMEOUT_SECONDS = 45

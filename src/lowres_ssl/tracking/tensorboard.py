@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
-from lowres_ssl.tracking.backends import Pixels, TrackedRun, Tracker
+from lowres_ssl.tracking import Pixels, TrackedRun, Tracker
 
 
 class TensorBoardTracker(Tracker):

@@ -14,7 +14,7 @@ from typing import Any
 from lowres_ssl.config.overrides import URL_SECRET
 from lowres_ssl.errors import ConfigError
 from lowres_ssl.io.locks import lock
-from lowres_ssl.tracking.backends import Pixels, TrackedRun, Tracker
+from lowres_ssl.tracking import Pixels, TrackedRun, Tracker
 
 MAX_VALUE_LENGTH = 500  # letters: what every store takes
 MAX_BATCH_PARAMS = 100

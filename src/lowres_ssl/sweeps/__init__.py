@@ -1,1 +1,0 @@
-"""Collect what the jobs of a sweep leave for its end."""
