@@ -144,3 +144,11 @@ def test_steps_and_views_are_those_of_the_training(
     steps = training.steps_per_epoch(everything)
     assert read_training_length(str(folder)) == (3 * steps, 3 * 2 * min(steps * batch_size, everything))
     assert Run(folder.parent).read().config.epochs == 3
+
+
+def test_small_views_of_dino_are_counted(figured_run: Any) -> None:
+    folder = figured_run(method="dino", train=64, batch_size=64, epochs=1)
+    run = Run(folder.parent)
+    record = run.read()
+    run.start(replace(record, config=replace(record.config, method={**record.config.method, "small_views": 6})))
+    assert read_training_length(str(folder)) == (1, 8 * 64)

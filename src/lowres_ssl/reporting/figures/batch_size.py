@@ -119,7 +119,7 @@ class BatchSizeFigure(Picture):
 
 
 def read_training_length(result: str) -> tuple[int, int]:
-    """Count the optimiser steps and the views (two for each image) of the training behind a stored result."""
+    """Count the steps and views of the training behind a stored result: two views an image, and DINO's small ones."""
     folder = Path(result)
     record = Run(folder.parent).read()
     training = record.training
@@ -128,7 +128,8 @@ def read_training_length(result: str) -> tuple[int, int]:
     batch_size, epochs = training.batch_size, training.epochs
     full, rest = divmod(images, batch_size)
     steps = full + int(training.keep_last_batch and rest > 1)  # as `Training.steps_per_epoch`
-    return epochs * steps, epochs * 2 * min(steps * batch_size, images)
+    views = 2 + int(training.method.get("small_views", 0))
+    return epochs * steps, epochs * views * min(steps * batch_size, images)
 
 
 def format_numbers(numbers: tuple[int, ...]) -> str:
