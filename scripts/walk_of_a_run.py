@@ -54,18 +54,19 @@ class Step:
 def trace_first_calls(words: list[str]) -> list[Step]:
     """Each function of ours in the order of its first call by each file in `lowres-ssl WORDS`."""
     seen: dict[tuple[CodeType, str], None] = {}
+    ours = str(ROOT)  # once: this is called a million times
 
     def note_call(frame: FrameType, event: str, argument: object) -> None:
-        if event == "call" and frame.f_code.co_filename.startswith(str(ROOT)):
+        if frame.f_code.co_filename.startswith(ours):
             caller = "" if frame.f_back is None else frame.f_back.f_code.co_filename
             seen.setdefault((frame.f_code, get_file(caller)))
 
     sys.argv = ["lowres-ssl", *words]
-    sys.setprofile(note_call)
+    sys.settrace(note_call)  # of calls alone, since it returns no function for what comes after one
     try:
         main()
     finally:
-        sys.setprofile(None)
+        sys.settrace(None)
     properties = list_properties()
     return [
         Step(get_file(code.co_filename), code.co_name, caller)

@@ -62,11 +62,8 @@ class World:
         """By how much ease grows from this world's accuracy to another."""
         return float(norm.ppf(accuracy)) * self.deviation - self.ease[0]
 
-    def draw(self, random: np.random.Generator, methods: int = 1, better: float = 0.0, groups: bool = True) -> Any:
-        """Counts int64 [M, S, G, 2, 2] and the seeds' shifts [M, S]; the last method has `better` more ease.
-
-        groups=False: as if every image were its own group.
-        """
+    def draw(self, random: np.random.Generator, methods: int = 1, better: float = 0.0) -> Any:
+        """Counts int64 [M, S, G, 2, 2] and the seeds' shifts [M, S]; the last method has `better` more ease."""
         sizes = self.sizes(random)
         number = np.repeat(np.arange(len(sizes)), sizes)
         images = len(number)
@@ -82,10 +79,9 @@ class World:
         shifts[-1] += better
         right = shared + own + shifts + self.noise * random.standard_normal((methods, self.seeds, images)) > 0
         predictions = np.where(right, labels, 1 - labels)
-        owners = number if groups else np.arange(images)
-        counts = np.zeros((methods, self.seeds, owners[-1] + 1, 2, 2), dtype=np.int64)
+        counts = np.zeros((methods, self.seeds, len(sizes), 2, 2), dtype=np.int64)
         method, seed, _ = np.indices(predictions.shape)
-        np.add.at(counts, (method, seed, owners, labels, predictions), 1)
+        np.add.at(counts, (method, seed, number, labels, predictions), 1)
         return counts, shifts[..., 0]
 
     def scored(self, random: np.random.Generator, methods: int, better: float = 0.0) -> dict[int, MethodCounts]:

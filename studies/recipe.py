@@ -35,31 +35,16 @@ class ImageSet:
     training: int
 
 
+def name_folder(name: str, *others: str) -> tuple[str, ...]:
+    return ("dataset=folder", f"dataset.name={name}", f"dataset.root={{data}}/{name}", "images=histology", *others)
+
+
+TILE = 'dataset.options.group_pattern="^(.*/tile[0-9]+)_"'
+XRAYS = ("dataset=pneumonia", "dataset.root={data}/pneumonia", "dataset.subset=1300", "probe.knn.k=49")
 SETS = {
-    "blood_cells": ImageSet(
-        (
-            "dataset=folder",
-            "dataset.name=blood_cells",
-            "dataset.root={data}/blood_cells",
-            "images=histology",
-            "probe.knn.k=22",
-        ),
-        896,
-    ),
-    "lung_tiles": ImageSet(
-        (
-            "dataset=folder",
-            "dataset.name=lung_tiles",
-            "dataset.root={data}/lung_tiles",
-            "images=histology",
-            'dataset.options.group_pattern="^(.*/tile[0-9]+)_"',
-            "probe.knn.k=36",
-        ),
-        546,
-    ),
-    "xrays": ImageSet(
-        ("dataset=pneumonia", "dataset.root={data}/pneumonia", "dataset.subset=1300", "probe.knn.k=49"), 910
-    ),
+    "blood_cells": ImageSet(name_folder("blood_cells", "probe.knn.k=22"), 896),
+    "lung_tiles": ImageSet(name_folder("lung_tiles", TILE, "probe.knn.k=36"), 546),
+    "xrays": ImageSet(XRAYS, 910),
     "phantom": ImageSet(("dataset=phantom", "probe.knn.k=20"), 448),
 }
 TRAINED_SIZE = 64
@@ -86,17 +71,11 @@ CANDIDATES: dict[str, tuple[str, ...]] = {
     "96 px": ("method=dcl", *ADAMW, "image_size=96"),
     "forward per view": ("method=dcl", *ADAMW, "forward=per_view"),
     "warm-up 0": ("method=dcl", *ADAMW, "warmup_epochs=0"),
-} | {
-    name: (f"method={name}", *ADAMW)
-    for name in ("simsiam", "vicreg", "barlow_twins", "byol", "moco_v3", "tico", "instance")
 }
-CANDIDATES |= {
-    f"{method} sgd": (f"method={method}", "recipe=tuned", "optimiser=sgd")  # the recipe's rate for that method
-    for method in ("simsiam", "vicreg", "barlow_twins", "byol", "moco_v3", "tico", "instance")
-}
-
-IMAGENET = ("backbone=timm", "backbone.model=tf_efficientnet_lite0", "initial_weights={weights}")
-FROZEN = ("method=pretrained", "method.model=tf_efficientnet_lite0", "method.weights={weights}")
+OTHERS = ("simsiam", "vicreg", "barlow_twins", "byol", "moco_v3", "tico", "instance")
+CANDIDATES |= {name: (f"method={name}", *ADAMW) for name in OTHERS}
+# The recipe's rate for that method.
+CANDIDATES |= {f"{name} sgd": (f"method={name}", "recipe=tuned", "optimiser=sgd") for name in OTHERS}
 CANDIDATES |= {
     f"{method} at {rate}": (f"method={method}", *ADAMW, f"learning_rate={rate}")
     for method in ("simsiam", "vicreg", "barlow_twins", "byol")
@@ -106,18 +85,16 @@ CANDIDATES |= {
     f"simclr at temperature {value}": ("method=simclr", *ADAMW, f"method.temperature={value}")
     for value in (0.1, 0.2, 0.5)
 }
+ENCODER = "model=tf_efficientnet_lite0"
+FROZEN = ("recipe=tuned", "method=pretrained", f"method.{ENCODER}", "method.weights={weights}")
+START = ("backbone=timm", f"backbone.{ENCODER}", "initial_weights={weights}", "dataset.storage_size=224")
+CONTINUED = ("method=dcl", *ADAMW, *START)
 CANDIDATES |= {
-    "frozen imagenet": ("recipe=tuned", *FROZEN, "dataset.storage_size=224", "image_size=224"),
-    "dcl from imagenet": ("method=dcl", *ADAMW, *IMAGENET, "dataset.storage_size=224"),
-    "dcl from imagenet at 0.0003": (
-        *("method=dcl", *ADAMW, *IMAGENET, "dataset.storage_size=224"),
-        "learning_rate=0.0003",
-    ),
-    "dcl from imagenet at 112 px": (
-        *("method=dcl", *ADAMW, *IMAGENET, "dataset.storage_size=224", "image_size=112"),
-        "baselines=false",
-    ),
-    "dcl from imagenet at 128 px": ("method=dcl", *ADAMW, *IMAGENET, "dataset.storage_size=224", "image_size=128"),
+    "frozen imagenet": (*FROZEN, "dataset.storage_size=224", "image_size=224"),
+    "dcl from imagenet": CONTINUED,
+    "dcl from imagenet at 0.0003": (*CONTINUED, "learning_rate=0.0003"),
+    "dcl from imagenet at 112 px": (*CONTINUED, "image_size=112", "baselines=false"),
+    "dcl from imagenet at 128 px": (*CONTINUED, "image_size=128"),
 }
 
 

@@ -1,7 +1,9 @@
 """A command as it is typed, and its config, in this process: importing PyTorch for each would take long."""
 
+import shlex
 import signal
 import sys
+from collections.abc import Iterable, Sequence
 
 import pytest
 from hydra import compose, initialize_config_module
@@ -9,9 +11,10 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.initialize import get_gh_backup, restore_gh_from_backup
 
 from lowres_ssl.cli import main
-from lowres_ssl.config.check import read_config, register_schemas
+from lowres_ssl.config.check import read_config, register_configs, register_schemas
+from lowres_ssl.config.command_schemas import SCHEMAS
 from lowres_ssl.config.experiment_schema import PretrainConfig
-from lowres_ssl.config.overrides import quote_text
+from lowres_ssl.config.overrides import prepare_overrides, quote_text
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGPIPE)  # whose handlers a command changes
 
@@ -42,3 +45,16 @@ def compose_config(*words: str) -> PretrainConfig:
         config = read_config(compose("pretrain", [quote_text(word) for word in words]), PretrainConfig)
     restore_gh_from_backup(before)
     return config
+
+
+def check_commands(commands: Iterable[Sequence[str]]) -> None:
+    """Check the config of each command, given as its words without `lowres-ssl`."""
+    for command in SCHEMAS:
+        register_configs(command)
+    with initialize_config_module("lowres_ssl.conf", version_base="1.3"):
+        for command, *words in commands:
+            try:
+                read_config(compose(command, prepare_overrides(command, words)), SCHEMAS[command])
+            except Exception as error:
+                error.add_note(shlex.join([command, *words]))
+                raise

@@ -189,6 +189,9 @@ def made_up_run(
     settings_of_run = (training | {"recipe": recipe, "pretrain_on": pretrain_on}) if trained else {}
     settings_of_run |= {"seed": seed, "image_size": image_size, "method.name": method, "method.entry": entry}
     settings_of_run |= {f"backbone.{key}": value for key, value in vars(config.backbone).items()}
+    typed = {"dataset": dataset, "method": method, "recipe": recipe, "backbone": backbone, "image_size": image_size}
+    typed |= {"epochs": epochs} if epochs != 250 else {}
+    typed |= {"split": split, "batch_size": batch_size, "seed": seed}
     record = made_up_record(
         entry=entry or method,
         identity=RunIdentity(
@@ -201,7 +204,7 @@ def made_up_run(
         ),
         split=SplitSummary(split, split_seed, split_digest),
         config=config,
-        typed=typed_for(dataset, method, recipe, backbone, image_size, epochs, split, batch_size, seed),
+        typed=("pretrain", *(f"{key}={value}" for key, value in typed.items())),
         probe={probe: SETTINGS[probe] for probe in ("knn", "linear")},
         pretrain_on=pretrain_on if trained else None,
     )
@@ -261,15 +264,6 @@ def made_up_run(
     )
     write_result(folder, result, arrays)
     return folder
-
-
-def typed_for(
-    dataset: str, method: str, recipe: str, backbone: str, size: int, epochs: int, split: str, batch: int, seed: int
-) -> tuple[str, ...]:
-    """The command of such a run."""
-    words = [f"dataset={dataset}", f"method={method}", f"recipe={recipe}", f"backbone={backbone}", f"image_size={size}"]
-    words += [f"epochs={epochs}"] if epochs != 250 else []
-    return "pretrain", *words, f"split={split}", f"batch_size={batch}", f"seed={seed}"
 
 
 def right_for(labels: NDArray[np.int64], classes: int, random: np.random.Generator, share: float) -> NDArray[np.int64]:

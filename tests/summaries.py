@@ -1,4 +1,4 @@
-"""What the long tests leave in `build/torture/`: a line or a table a file, written whether they passed or not."""
+"""What the long tests leave in `build/torture/`: a line a file, written whether they passed or not."""
 
 import time
 from collections.abc import Iterator
@@ -6,11 +6,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parents[1] / "build" / "torture"
-
-
-def leave(name: str, text: str) -> None:
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    (FOLDER / f"{name}.md").write_text(f"{text}\n", encoding="utf-8")
 
 
 @contextmanager
@@ -21,4 +16,6 @@ def told(name: str, about: str) -> Iterator[list[str]]:
         yield more
         ending = "passed"
     finally:
-        leave(name, f"{', '.join([about, *more])}: {ending}, {time.monotonic() - started:.0f} s.")
+        line = f"{', '.join([about, *more])}: {ending}, {time.monotonic() - started:.0f} s.\n"
+        FOLDER.mkdir(parents=True, exist_ok=True)
+        (FOLDER / f"{name}.md").write_text(line, encoding="utf-8")

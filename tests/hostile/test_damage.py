@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from small_runs import paint_cells
 from stored_runs import OUTCOME, made_up_record, made_up_run, made_up_tuned
 
 from lowres_ssl.data.catalogue import Catalogue, build_catalogue
@@ -35,13 +35,8 @@ FLIPS = 40  # places spread over the file
 
 
 def catalogue_in(folder: Path) -> Catalogue:
-    for label in "ab":
-        (folder / "set" / label).mkdir(parents=True)
-        for number in range(10):
-            pixels = np.random.default_rng([ord(label), number]).integers(0, 256, (8, 8, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(folder / "set" / label / f"{number}.png")
-    source = build_source("folder", {})
-    return build_catalogue(name="set", folder=scan_folder(folder / "set"), source=source, cache_dir=folder / "stores")
+    root, source = paint_cells(folder / "set"), build_source("folder", {})
+    return build_catalogue(name="set", folder=scan_folder(root), source=source, cache_dir=folder / "stores")
 
 
 def a_result(folder: Path) -> tuple[Path, Read]:
@@ -82,13 +77,9 @@ def tuned(folder: Path) -> tuple[Path, Read]:
 
 
 def a_split(folder: Path) -> tuple[Path, Read]:
-    catalogue = catalogue_in(folder)
-    save_split(make_split(catalogue, kind="stratified", seed=0), catalogue, folder / "split.json")
-
-    def read() -> dict[str, Any]:
-        return vars(load_split(folder / "split.json", catalogue, folder))
-
-    return folder / "split.json", read
+    path, catalogue = folder / "split.json", catalogue_in(folder)
+    save_split(make_split(catalogue, kind="stratified", seed=0), catalogue, path)
+    return path, lambda: vars(load_split(path, catalogue, folder))
 
 
 def features(folder: Path) -> tuple[Path, Read]:
@@ -103,25 +94,16 @@ def checkpoint(folder: Path) -> tuple[Path, Read]:
     return path, lambda: load_latest_state(path)
 
 
-def store_images(folder: Path) -> tuple[Path, Read]:
-    place, read = a_store(folder)
-    return place / "images.npy", lambda: None if read() is None else (place / "images.npy").read_bytes()
-
-
-def store_description(folder: Path) -> tuple[Path, Read]:
-    place, read = a_store(folder)
-    return place / "store.json", read
-
-
-def a_store(folder: Path) -> tuple[Path, Read]:
+def of_a_store(name: str, folder: Path) -> tuple[Path, Read]:
     opened, _ = open_image_store(
-        catalogue_in(folder),
-        colour=True,
-        storage_size=8,
-        store_dir=folder / "stores",
-        skip_unreadable=False,
+        catalogue_in(folder), colour=True, storage_size=8, store_dir=folder / "stores", skip_unreadable=False
     )
-    return opened.path, lambda: read_store_meta(opened.path)
+
+    def read() -> Any:
+        meta = read_store_meta(opened.path)
+        return None if meta is None else {"meta": meta, "images": (opened.path / "images.npy").read_bytes()}
+
+    return opened.path / name, read
 
 
 def an_index(folder: Path) -> tuple[Path, Read]:
@@ -146,8 +128,8 @@ FILES: dict[str, Callable[[Path], tuple[Path, Read]]] = {
     "split": a_split,
     "features": features,
     "checkpoint": checkpoint,
-    "decoded images": store_images,
-    "store": store_description,
+    "decoded images": partial(of_a_store, "images.npy"),
+    "store": partial(of_a_store, "store.json"),
     "index": an_index,
     "key": key_of_the_names,
 }

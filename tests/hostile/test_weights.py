@@ -20,14 +20,14 @@ from lowres_ssl.encoders.weights_file import load_weights
 from lowres_ssl.errors import CheckpointError
 
 
-class Touching:
-    """What a pickle looks like that makes a file when it is read."""
+class Calling:
+    """What a pickle looks like that calls a function when it is read."""
 
-    def __init__(self, place: Path) -> None:
-        self.place = place
+    def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
+        self.called = function, arguments
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        return Path.touch, (self.place,)
+        return self.called
 
 
 def refused(
@@ -42,7 +42,7 @@ def refused(
 
 @pytest.mark.parametrize("kind", ["zip", "old", "plain pickle", "in a dict", "as safetensors"])
 def test_code_in_a_weights_file_does_not_run(tmp_path: Path, kind: str) -> None:
-    harm = Touching(tmp_path / "touched")
+    harm = Calling(Path.touch, tmp_path / "touched")
     path = tmp_path / ("x.safetensors" if kind == "as safetensors" else "x.pt")
     if kind in ("plain pickle", "as safetensors"):
         path.write_bytes(pickle.dumps(harm))
@@ -55,16 +55,6 @@ def test_code_in_a_weights_file_does_not_run(tmp_path: Path, kind: str) -> None:
     if kind == "plain pickle":
         pickle.loads(path.read_bytes())
         assert (tmp_path / "touched").exists()
-
-
-class Calling:
-    """What a pickle looks like that calls a function when it is read."""
-
-    def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
-        self.called = function, arguments
-
-    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        return self.called
 
 
 def test_tensors_beside_code_are_read_and_it_does_not_run(tmp_path: Path) -> None:
@@ -136,11 +126,7 @@ def test_compressed_weights_are_refused_before_they_are_unpacked(tmp_path: Path)
 
 @pytest.mark.parametrize(
     "odd",
-    [
-        torch.zeros(2, 3).to_sparse(),
-        torch.zeros(2, 3, dtype=torch.complex64),
-        torch.zeros(2, 3, device="meta"),
-    ],
+    [torch.zeros(2, 3).to_sparse(), torch.zeros(2, 3, dtype=torch.complex64), torch.zeros(2, 3, device="meta")],
 )
 def test_tensors_that_are_no_arrays_of_numbers_are_refused(odd: torch.Tensor) -> None:
     encoder = nn.Linear(3, 2, bias=False)

@@ -24,7 +24,6 @@ from lowres_ssl.commands import benchmark as command
 from lowres_ssl.errors import Interrupted
 
 ACCURACIES = {"random": 0.6, "random_calibrated": 0.65, "trivial": 0.5, "imagenet": 0.7, "dcl": 0.9, "simclr": 0.75}
-UNTRAINED = ("random", "random_calibrated", "trivial", "imagenet")
 ASKED = ("dataset=folder", "methods=[dcl,simclr,simsiam]", "image_size=20", "probe=[knn]", "chosen_by=knn")
 VIEWS_A_SECOND = 20.0
 
@@ -94,7 +93,6 @@ class Machine:
 
 @pytest.fixture
 def machine(cells: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
-    assert cells.is_dir()
     made = Machine()
     monkeypatch.setattr(command, "time", SimpleNamespace(monotonic=lambda: made.now))
     monkeypatch.setattr(runner, "time", SimpleNamespace(monotonic=lambda: made.now))
@@ -115,18 +113,16 @@ def test_untrained_encoders_come_first_then_rungs_then_seeds_then_the_answer(
     lowres_ssl: Command, machine: Machine
 ) -> None:
     typed = ("benchmark", *ASKED, "budget=2h", "epochs=400")
-    assert lowres_ssl(*typed, "dry_run=true").code == 0
+    lowres_ssl(*typed, "dry_run=true")
     assert machine.commands == []
     answer = lowres_ssl(*typed)
-    assert answer.code == 0, answer.err
     plan, end = answer.out.split("Which encoder for ")
     assert re.search(r"1\. not trained +random initialisation, mean colour and size, imagenet resnet18 at 224 px", plan)
     assert "method=random,trivial seed=0,1,2" in machine.commands[0]
     assert {"method=imagenet", "image_size=224", "baselines=false"} < set(shlex.split(machine.commands[1]))
     trial, *others = list_runs(machine)
     assert trial == ("dcl", "0", "1")
-    rung = [("dcl", "0", "312"), ("simclr", "0", "312"), ("simsiam", "0", "312")]
-    assert others[:3] == rung
+    assert others[:3] == [("dcl", "0", "312"), ("simclr", "0", "312"), ("simsiam", "0", "312")]
     assert others[3:5] == [("dcl", "0", "400"), ("simclr", "0", "400")]
     assert others[5:7] == [("dcl", "1", "400"), ("dcl", "2", "400")]
     assert end.startswith("folder?\n\nUse dcl, trained on your images for ")
@@ -138,8 +134,7 @@ def test_untrained_encoders_come_first_then_rungs_then_seeds_then_the_answer(
         assert f"$ lowres-ssl {each}" in answer.err, "every command is shown as it can be typed"
 
     machine.commands.clear()
-    again = lowres_ssl(*typed)
-    assert (again.out, again.code) == (answer.out, 0)
+    assert lowres_ssl(*typed).out == answer.out
     assert machine.commands == []
     assert "To continue" not in end
     assert "budget=8h" in end
@@ -148,7 +143,6 @@ def test_untrained_encoders_come_first_then_rungs_then_seeds_then_the_answer(
 def test_encoder_of_others_is_scored_and_trained_on_where_it_can_be_had(lowres_ssl: Command, machine: Machine) -> None:
     machine.fetches = True
     answer = lowres_ssl("benchmark", *ASKED, "budget=1h", "epochs=210")
-    assert answer.code == 0, answer.err
     assert "No ImageNet weights" not in answer.out
     assert list_runs(machine)[:2] == [("dcl", "0", "1")] * 2, "an epoch of each kind of start is timed"
     continued = [each for each in machine.commands if "initial_weights=imagenet" in each]
@@ -159,12 +153,12 @@ def test_encoder_of_others_is_scored_and_trained_on_where_it_can_be_had(lowres_s
 
 
 def test_weights_that_were_put_into_the_cache_afterwards_are_scored(
-    lowres_ssl: Command, machine: Machine, cells: Path, tmp_path: Path
+    lowres_ssl: Command, machine: Machine, cells: Path
 ) -> None:
     typed = ("benchmark", *ASKED, "budget=10min", "data_dir=own", f"dataset.root={cells}")
     assert "No ImageNet weights" in lowres_ssl(*typed).out
-    (tmp_path / "own" / "weights").mkdir(parents=True)
-    (tmp_path / "own" / "weights" / "resnet18-f37072fd.pth").touch()
+    Path("own/weights").mkdir(parents=True)
+    Path("own/weights/resnet18-f37072fd.pth").touch()
     machine.fetches = True
     for repetition in range(2):
         machine.commands.clear()
@@ -178,15 +172,12 @@ def test_interrupted_it_answers_by_what_it_has_and_goes_on(
     lowres_ssl: Command, machine: Machine, stop: BaseException, code: int
 ) -> None:
     machine.interrupted = {"seed=1": stop}
-    typed = ("benchmark", *ASKED, "budget=1h", "epochs=210")
-    answer = lowres_ssl(*typed)
-    assert answer.code == code
+    answer = lowres_ssl("benchmark", *ASKED, "budget=1h", "epochs=210", code=code)
     assert "\nCannot tell. Best so far: dcl, trained on your images for " in answer.out
     continued = re.search(r"^To continue: lowres-ssl (.*)$", answer.out, re.MULTILINE)
     assert continued is not None
     machine.commands.clear()
     second = lowres_ssl(*shlex.split(continued[1]))
-    assert second.code == 0, second.err
     assert list_runs(machine)[:2] == [("dcl", "1", "210"), ("dcl", "2", "210")]
     assert "\nUse dcl, " in second.out
 
@@ -194,29 +185,28 @@ def test_interrupted_it_answers_by_what_it_has_and_goes_on(
 def test_first_answer_is_there_before_anything_is_trained(lowres_ssl: Command, machine: Machine) -> None:
     machine.fetches = True
     machine.interrupted = {"epochs=1": KeyboardInterrupt()}
-    answer = lowres_ssl("benchmark", *ASKED, "budget=1h")
-    assert answer.code == 130
+    answer = lowres_ssl("benchmark", *ASKED, "budget=1h", code=130)
     assert re.search(r"^(Use|Cannot tell\. Best so far:) frozen imagenet resnet18 features", answer.out, re.MULTILINE)
 
 
-@pytest.mark.parametrize(("slowness", "seeds"), [(1.0, 3), (1.1, 3), (1.7, 1), (10.0, 0)])
-@pytest.mark.parametrize("budget", [600.0, 3600.0])
+@pytest.mark.parametrize(
+    ("budget", "slowness", "seeds"), [(600, 1.0, 3), (3600, 1.1, 3), (3600, 1.7, 1), (600, 10.0, 0)]
+)
 def test_budget_is_kept_within_a_tenth(
-    lowres_ssl: Command, machine: Machine, slowness: float, seeds: int, budget: float
+    lowres_ssl: Command, machine: Machine, budget: int, slowness: float, seeds: int
 ) -> None:
     machine.slowness = slowness
-    answer = lowres_ssl("benchmark", *ASKED, f"budget={budget:g}s")
-    assert answer.code == 0, answer.err
+    answer = lowres_ssl("benchmark", *ASKED, f"budget={budget}s")
     assert (0.85 if seeds == 3 else 0.5) * budget <= machine.now <= 1.1 * budget
-    finished = re.search(r"^dcl +[\d,]+ +(\d) ", answer.out, re.MULTILINE)
-    assert seeds == 3 or "Cannot tell" in answer.out
-    assert seeds < 3 or (finished is not None and int(finished[1]) >= 3)
+    if seeds < 3:
+        assert "Cannot tell" in answer.out
+    else:
+        assert re.search(r"^dcl +[\d,]+ +[3-9] ", answer.out, re.MULTILINE)
 
 
 def test_method_that_fails_is_told_and_spares_the_others(lowres_ssl: Command, machine: Machine) -> None:
     machine.failing = ["simclr"]
-    answer = lowres_ssl("benchmark", *ASKED, "budget=1h", "epochs=210")
-    assert answer.code == 1
+    answer = lowres_ssl("benchmark", *ASKED, "budget=1h", "epochs=210", code=1)
     assert "Use dcl, " in answer.out
     assert "Failed: simclr, seed 0, " in answer.out
     assert answer.last_line.startswith("lowres-ssl: 1 failure, see above and ")
@@ -239,37 +229,11 @@ def test_on_a_gpu_the_encoder_of_the_paper_is_taken_where_its_memory_holds_it(
     monkeypatch.setattr(command, "resolve_device", lambda *_: gpu)
     chosen = ("benchmark", "dataset=folder", "methods=[dcl]", "probe=[knn]", "chosen_by=knn", "epochs=3")
     answer = lowres_ssl(*chosen, "budget=30min")
-    assert answer.code == 0, answer.err
     assert "\nresnet50 at 24 px, recipe tuned, batch size 16, KNN k = 5;" in answer.out
     last = [each for each in machine.commands if "method=dcl" in each][-1]
     assert ("backbone=resnet18" in last) == fails
     assert "Use dcl, " in answer.out
     assert "\nresnet18 at 24 px" in lowres_ssl(*chosen, "budget=5min", "dry_run=true").out
-
-
-@pytest.mark.usefixtures("machine")
-@pytest.mark.parametrize(
-    ("typed", "key"),
-    [
-        ("budget=soon", "budget=soon"),
-        ("budget=30s", "budget=30s"),
-        ("seed=1", "seed"),
-        ("methods=[random,dcl]", "methods=random"),
-        ("methods=[dcl,vicregg]", "methods=vicregg"),
-        ("continued=[vicregg]", "continued=vicregg"),
-        ("methods=[]", "methods=[]"),
-        ("methods=[dcl,dcl]", "methods=[dcl,dcl]"),
-        ("pretrained=[resnet999]", "pretrained=resnet999"),
-        ("seeds=0", "seeds=0"),
-        ("pretrain_on=all", "pretrain_on=all"),
-        ("chosen_by=linear", "chosen_by=linear"),
-        ("baselines=false", "baselines"),
-    ],
-)
-def test_what_cannot_be_asked_is_refused_by_its_key(lowres_ssl: Command, typed: str, key: str) -> None:
-    answer = lowres_ssl("benchmark", *ASKED, typed)
-    assert answer.code == 2, answer.out
-    assert answer.last_line.startswith(f"lowres-ssl: {key}")
 
 
 PHANTOM = ("dataset=phantom", "dataset.subset=80", "image_size=24", "methods=[dcl,simsiam]", "pretrained=[]")

@@ -1,4 +1,5 @@
-"""Every command and every piece of Python that the documents show is run, on images and encoders small enough for it.
+"""The reference shows the help texts of now; every command and every piece of Python that the documents show is run, on
+images and encoders small enough for it. In `make test` the commands are composed only.
 
 What is changed of a command before it is typed: sizes, epochs, seeds and k are cut down (`SMALLER`), of a sweep's
 values the first two are taken, ImageNet's weights (they would have to be fetched) and subsets are left out, RUN, FOLDER
@@ -6,20 +7,23 @@ and the like get names of things that are there, and Slurm is its stand-in on th
 `speed/` are not typed here: the script has its own test.
 """
 
-import os
 import re
 import shlex
 import shutil
-import subprocess
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from typed import Answer, Command, paint
+from hydra._internal.hydra import Hydra
+from in_process import check_commands
+from small_runs import paint
+from typed import Command, take_first_job, type_apart
+
+from lowres_ssl.cli.main import COMMANDS
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+NOT_RUN = [ROOT / "CHANGELOG.md", *sorted((ROOT / "docs" / "decisions").glob("*.md"))]
 SMALLER = {"backbone": "resnet18", "image_size": "36", "epochs": "1", "probe.knn.k": "3", "probe.linear.epochs": "2"}
 TRAINED = ("breast", "pneumonia", "phantom")  # there are runs of these
 COMMAND = re.compile(r"^\$? ?lowres-ssl (\w+)(.*)$")
@@ -40,8 +44,6 @@ NEEDS = {
     "hydra/launcher=ray_local": "ray",
     "hydra/sweeper=search": "optuna",
 }
-
-pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -74,8 +76,7 @@ def project(original: Path, lowres_ssl: Command, tmp_path: Path, monkeypatch: py
         small = [f"{key}={value}" for key, value in SMALLER.items()]
         for name in TRAINED:
             words = ("-m", f"dataset={name}", "method=dcl,random", "seed=0,1", "dataset.subset=60", "batch_size=8")
-            answer = lowres_ssl("pretrain", *words, *small, "probe=[knn,linear,logistic]")
-            assert answer.code == 0, answer.err
+            lowres_ssl("pretrain", *words, *small, "probe=[knn,linear,logistic]")
         shutil.copy(run_of(original, "breast") / "encoder.safetensors", original)
     folder = tmp_path / "project"
     shutil.copytree(original, folder)
@@ -144,19 +145,35 @@ def first_two(word: str) -> str:
     return f"{key}={','.join(values[:2])}" if values else word
 
 
-def type_apart(words: list[str], project: Path) -> Answer:
-    """In a process of its own, with which the processes end that a launcher starts."""
-    done = subprocess.run(
-        [sys.executable, "-m", "lowres_ssl", *words],
-        cwd=project,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return Answer(done.returncode, done.stdout, done.stderr)
+def test_command_line_reference_is_fresh(lowres_ssl: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    # Hydra reads all configs for each help text; they are the same for all.
+    listed: dict[str, list[str]] = {}
+    really = Hydra.list_all_config_groups
+
+    def list_once(hydra: Hydra, parent: str = "") -> list[str]:
+        if parent not in listed:
+            listed[parent] = really(hydra, parent)
+        return listed[parent]
+
+    monkeypatch.setattr(Hydra, "list_all_config_groups", list_once)
+    reference = (ROOT / "docs" / "cli.md").read_text()
+    sections = re.findall(r"^## `lowres-ssl ([^`]+)`\n\n```text\n(.*?)^```$", reference, re.DOTALL | re.M)
+    assert [words for words, _ in sections] == ["--help", *(f"{command} --help" for command in COMMANDS)]
+    for words, text in sections:
+        assert lowres_ssl(*words.split()).out == text, "docs/cli.md is stale; type: make docs"
 
 
+@pytest.mark.usefixtures("lowres_ssl")
+def test_commands_shown_compose() -> None:
+    own = Path("lowres_ssl_conf/dataset/my_images.yaml")  # as `lowres-ssl init my_images` writes it
+    own.parent.mkdir(parents=True)
+    own.write_text("defaults: [folder]\n")
+    lines = {line.removeprefix("$ ") for page in [*PAGES, *NOT_RUN] for line in commands_in(page)}
+    check_commands(take_first_job(shlex.split(line)[1:]) for line in sorted(lines))
+
+
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:::mlflow", "ignore:::wandb", "ignore:::alembic", "ignore:::sqlalchemy")
 @pytest.mark.parametrize("page", [page for page in PAGES if commands_in(page)], ids=lambda page: page.name)
 def test_commands_of_the_documents_run(page: Path, lowres_ssl: Command, project: Path) -> None:
@@ -170,19 +187,17 @@ def test_commands_of_the_documents_run(page: Path, lowres_ssl: Command, project:
             absent += needed
             continue
         apart = any(word.startswith("hydra/") for word in words)
-        answer = type_apart(words, project) if apart else lowres_ssl(*words)
-        assert answer.code == ENDS_WITH.get(line, 0), f"{line}\ntyped as {shlex.join(words)}\n{answer.err[-2000:]}"
+        (type_apart if apart else lowres_ssl)(*words, code=ENDS_WITH.get(line, 0))
     if absent:
         pytest.skip(f"all were typed but those that need {', '.join(absent)}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "page", [page for page in PAGES if "```python" in page.read_text()], ids=lambda page: page.name
 )
-def test_python_of_the_documents_runs(page: Path, lowres_ssl: Command, project: Path) -> None:
-    run = run_of(project, "breast")
+def test_python_of_the_documents_runs(page: Path, project: Path) -> None:
+    names = {'"RUN"': repr(str(run_of(project, "breast"))), '"FOLDER"': '"data/cells"', "resnet50": "resnet18"}
     for block in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL):
-        code = (
-            block.replace('"RUN"', repr(str(run))).replace('"FOLDER"', '"data/cells"').replace("resnet50", "resnet18")
-        )
+        code = re.sub("|".join(names), lambda found: names[found[0]], block)
         exec(compile(code, str(page), "exec"), {})

@@ -4,7 +4,6 @@ Each sweep is typed in a process of its own, as a user does: joblib keeps its wo
 the process lives.
 """
 
-import csv
 import json
 import os
 import re
@@ -19,7 +18,8 @@ from pathlib import Path
 
 import fake_slurm
 import pytest
-from typed import SMALL, Command
+from small_runs import SMALL
+from typed import Answer, Command, history_of, listed, the_run
 
 from lowres_ssl.io.locks import get_lock_path
 from lowres_ssl.train.checkpoint import load_latest_state, read_epochs_done
@@ -54,9 +54,11 @@ class Sweep:
         """Send a signal to the process that trains with this seed, in the middle of its run."""
         os.kill(pid_of(self.run_of(seed)), number)
 
-    def end(self) -> tuple[int, str, str]:
-        out, err = self.process.communicate(timeout=PATIENCE)
-        return self.process.returncode, out, err
+    def end(self, code: int = 0) -> Answer:
+        """Wait for the end, with this exit code."""
+        answer = Answer(*self.process.communicate(timeout=PATIENCE))
+        assert self.process.returncode == code, answer.err
+        return answer
 
     def finished(self) -> list[int]:
         """The seeds of the finished runs."""
@@ -103,42 +105,31 @@ def type_sweep(tmp_path: Path, cells: Path) -> Iterator[Typing]:
         process.communicate()
 
 
-def listed(said: str) -> list[str]:
-    """The commands in the list at a sweep's end."""
-    lines = said.partition("of this sweep failed. Each again, when it is mended:\n")[2].splitlines()
-    return [line for line in lines if line.startswith("lowres-ssl pretrain")]
-
-
 def test_a_killed_process_of_joblib_leaves_the_rest_of_the_sweep_alone(type_sweep: Typing, lowres_ssl: Command) -> None:
     """It takes the job beside it along, joblib wills it; both are told with their commands, and go on from there."""
     sweep = type_sweep("hydra/launcher=processes", "seed=0,1,2")
     sweep.send(signal.SIGKILL, seed=1)
-    code, _, err = sweep.end()
-    assert code == 1
-    assert "Traceback" not in err
-    commands = listed(err)
+    answer = sweep.end(code=1)
+    assert "Traceback" not in answer.err
+    commands = [command for command, _ in listed(answer.err)]
     lost = [int(word[-1]) for command in commands for word in shlex.split(command) if word.startswith("seed=")]
     assert set(lost) in ({1}, {0, 1})
     assert sorted([*sweep.finished(), *lost]) == [0, 1, 2]
     saved = load_latest_state(sweep.run_of(1) / "checkpoint.pt")
     assert saved is not None
-    answer = lowres_ssl(*shlex.split(commands[lost.index(1)])[1:])
-    assert answer.code == 0, answer.err
+    lowres_ssl(*shlex.split(commands[lost.index(1)])[1:])
     assert 1 in sweep.finished()
-    (run,) = (sweep.folder / "outputs" / "pretrain").glob("*-s1-*")
-    with (run / "history.csv").open() as file:
-        lines = [{key: float(value) for key, value in line.items()} for line in csv.DictReader(file)]
+    lines = history_of(the_run("*-s1-*", sweep.folder))
     assert lines[: saved["epoch"]] == saved["history"] != []  # seconds among it: it was not begun anew
 
 
 @pytest.mark.slow
 def test_what_other_processes_failed_at_or_foretold_is_told_at_the_end(type_sweep: Typing) -> None:
-    code, out, err = type_sweep("hydra/launcher=processes", "batch_size=1,4,8", "dry_run=true").end()
-    assert code == 2
-    (command,) = listed(err)
+    answer = type_sweep("hydra/launcher=processes", "batch_size=1,4,8", "dry_run=true").end(code=2)
+    ((command, message),) = listed(answer.err)
     assert "batch_size=1" in shlex.split(command)
-    assert "compare the images of a batch" in err
-    assert out.strip().splitlines()[-1].startswith("2 runs: 0 finished or with nothing to train, 2 to go; ")
+    assert "compare the images of a batch" in message
+    assert answer.out.strip().splitlines()[-1].startswith("2 runs: 0 finished or with nothing to train, 2 to go; ")
 
 
 @pytest.mark.slow
@@ -156,10 +147,9 @@ def test_submitit_puts_a_preempted_job_back_and_tells_of_a_killed_one(
     sweep.send(signal.SIGTERM, seed=2)
     sweep.send(signal.SIGUSR2, seed=2)
     sweep.send(signal.SIGKILL, seed=1)
-    code, _, err = sweep.end()
-    assert code == 1
-    assert "Traceback" not in err
-    (command,) = listed(err)
+    answer = sweep.end(code=1)
+    assert "Traceback" not in answer.err
+    ((command, _),) = listed(answer.err)
     assert "seed=1" in command
     assert sweep.finished() == [2]
     logs = [path.read_text() for path in sweep.folder.glob("outputs/sweeps/*/.submitit/*/*_log.out")]
@@ -182,8 +172,7 @@ def test_tasks_of_a_slurm_job_make_one_run_and_are_put_back_together(
     (other,) = [pid for pid in processes_like(leader) if pid != leader]
     for pid in (other, leader):
         os.kill(pid, signal.SIGUSR2)
-    code, _, err = sweep.end()
-    assert code == 0, err
+    sweep.end()
     assert sweep.finished() == [0, 1]
     assert json.loads((run / "run.json").read_text())["outcome"]["processes"] == 2
     logs = [path.read_text() for path in sweep.folder.glob("outputs/sweeps/*/.submitit/*/*_0_log.out")]
@@ -205,9 +194,8 @@ def test_ray_tries_the_job_of_a_killed_worker_again_or_tells_of_it(type_sweep: T
     pytest.importorskip("ray")
     sweep = type_sweep(*RAY, f"hydra.launcher.ray.remote.max_retries={retries}", "seed=0,1,2")
     sweep.send(signal.SIGKILL, seed=1)
-    code, _, err = sweep.end()
-    assert code == (0 if retries else 1), err
-    assert ["seed=1" in command for command in listed(err)] == ([] if retries else [True])
+    lost = listed(sweep.end(code=0 if retries else 1).err)
+    assert ["seed=1" in command for command, _ in lost] == ([] if retries else [True])
     assert sweep.finished() == ([0, 1, 2] if retries else [0, 2])
 
 
@@ -224,15 +212,17 @@ def test_optuna_is_given_the_validation_accuracy_of_knn(type_sweep: Typing) -> N
         "warmup_epochs=9,0,1",
         "learning_rate=tag(log,interval(0.001,0.1))",
     )
-    code, out, err = sweep.end()
-    assert code == 2
-    assert all("warmup_epochs=9" in command for command in listed(err))
+    answer = sweep.end(code=2)
+    failed = listed(answer.err)
+    assert all("warmup_epochs=9" in command for command, _ in failed)
     results = [
         json.loads(path.read_text()) for path in sweep.folder.glob("outputs/pretrain/*simclr*/knn-*/result.json")
     ]
-    assert len(results) == 3 - len(listed(err)) == 2
+    assert len(results) == 3 - len(failed) == 2
     best = max(result["validation"]["accuracy"] for result in results)
-    said = re.search(r"best validation accuracy of KNN: (\S+), by\nlowres-ssl pretrain .*learning_rate=(\S+)", out)
+    said = re.search(
+        r"best validation accuracy of KNN: (\S+), by\nlowres-ssl pretrain .*learning_rate=(\S+)", answer.out
+    )
     assert said is not None
     assert float(said[1]) == pytest.approx(best, abs=1e-4)
     scored = {result["config"]["learning_rate"]: result["validation"]["accuracy"] for result in results}
@@ -242,7 +232,6 @@ def test_optuna_is_given_the_validation_accuracy_of_knn(type_sweep: Typing) -> N
 @pytest.mark.slow
 def test_a_search_without_a_score_is_refused_before_the_work(type_sweep: Typing) -> None:
     pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
-    code, _, err = type_sweep("hydra/sweeper=search", "hydra.sweeper.n_trials=1", "epochs=1,2").end()
-    assert code == 1
-    assert "evaluate=false: the search is for the validation accuracy of KNN" in err
-    assert "the search has found nothing" in err.strip().splitlines()[-1]
+    answer = type_sweep("hydra/sweeper=search", "hydra.sweeper.n_trials=1", "epochs=1,2").end(code=1)
+    assert "evaluate=false: the search is for the validation accuracy of KNN" in answer.err
+    assert "the search has found nothing" in answer.last_line

@@ -8,8 +8,10 @@ import fake_slurm
 import pytest
 from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
-from typed import SMALL, Command
+from small_runs import SMALL
+from typed import Command, refused
 
+pytestmark = pytest.mark.usefixtures("cells")
 SWEEP = ("pretrain", "-m", "dataset=folder", *SMALL, "seed=0,1")
 
 
@@ -29,11 +31,8 @@ def test_engine_that_is_not_installed_comes_with_what_to_type(
     Plugins.instance()  # which has put its config there, if it is installed
     group = choice.partition("=")[0].removeprefix("hydra/")
     monkeypatch.delitem(ConfigStore.instance().repo["hydra"][group], f"{plugin}.yaml", raising=False)
-    answer = lowres_ssl(*SWEEP, choice)
-    assert answer.code == 2
-    assert answer.err == (
-        f"lowres-ssl: {choice}: its engine is not installed; type pip install 'lowres-ssl[{extra}]'\n"
-    )
+    said = f"lowres-ssl: {choice}: its engine is not installed; type pip install 'lowres-ssl[{extra}]'\n"
+    assert lowres_ssl(*SWEEP, choice, code=2).err == said
 
 
 @pytest.mark.parametrize("launcher", ["ray_local", "ray_cluster"])
@@ -42,38 +41,24 @@ def test_sweep_on_ray_without_ray_comes_with_what_to_type(
 ) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     monkeypatch.delitem(sys.modules, "hydra_plugins.lowres_ssl._ray", raising=False)
-    answer = lowres_ssl(*SWEEP, f"hydra/launcher={launcher}")
-    assert answer.code == 2
+    answer = lowres_ssl(*SWEEP, f"hydra/launcher={launcher}", code=2)
     assert answer.err == "lowres-ssl: Ray is not installed; type pip install 'lowres-ssl[ray]'\n"
 
 
 def test_slurm_without_a_cluster_is_refused_with_what_tries_it_here(
-    lowres_ssl: Command, cells: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    lowres_ssl: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    answer = lowres_ssl(*SWEEP, "hydra/launcher=slurm")
-    assert answer.code == 2
-    assert "no srun here" in answer.last_line
-    assert "hydra/launcher=slurm_local" in answer.last_line
+    refused(lowres_ssl(*SWEEP, "hydra/launcher=slurm", code=2), "no srun here", "hydra/launcher=slurm_local")
 
 
-def test_what_slurm_does_not_take_is_told_in_its_words(
-    lowres_ssl: Command, cells: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    fake_slurm.set_up(tmp_path / "slurm", monkeypatch, refuses=True)
-    answer = lowres_ssl(*SWEEP, "hydra/launcher=slurm", "hydra.launcher.partition=none")
-    assert answer.code == 2
-    assert answer.last_line == (
-        "lowres-ssl: Slurm did not take the jobs: sbatch: error: invalid partition specified: none; "
-        "see what sbatch wants here"
-    )
-
-
-def test_job_script_in_the_documents_is_what_submitit_writes(
-    lowres_ssl: Command, cells: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_what_slurm_does_not_take_is_told_in_its_words_and_the_documents_show_the_job_script(
+    lowres_ssl: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     script = fake_slurm.set_up(tmp_path / "slurm", monkeypatch, refuses=True)
-    lowres_ssl(*SWEEP, "hydra/launcher=slurm", "hydra.launcher.partition=gpu")
+    answer = lowres_ssl(*SWEEP, "hydra/launcher=slurm", "hydra.launcher.partition=gpu", code=2)
+    said = "Slurm did not take the jobs: sbatch: error: invalid partition specified: none; see what sbatch wants here"
+    assert answer.last_line == f"lowres-ssl: {said}"
     written = re.sub(r"sweeps/[^/]*/", "sweeps/TIME/", script.read_text())
     written = written.replace(str(tmp_path), "/home/you/study").replace(sys.executable, "/home/you/venv/bin/python")
     page = Path(__file__).resolve().parents[2] / "docs" / "launchers.md"

@@ -12,7 +12,8 @@ import time
 from pathlib import Path
 
 import pytest
-from typed import Command, take_first_job
+from in_process import check_commands
+from typed import take_first_job
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "scripts" / "reproduce_tables.sh"
@@ -38,10 +39,8 @@ def finished(outputs: Path) -> int:
 
 def test_sets_that_are_not_there_are_told_of_once_each_with_what_to_type(environment: dict[str, str]) -> None:
     """The paper's own preset where none of its sets is there."""
-    typed = [SCRIPT, "--dry-run", "image_size=64"]
-    done = subprocess.run(
-        typed, env=environment | {"PRESET": "paper-patient"}, capture_output=True, text=True, check=False
-    )
+    typed, preset = [SCRIPT, "--dry-run", "image_size=64"], {"PRESET": "paper-patient"}
+    done = subprocess.run(typed, env=environment | preset, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     said = done.stderr.splitlines()
     assert said[1::2] == [f"Left out: dataset={name}" for name in ("breast", "colorectal", "pneumonia")]
@@ -52,9 +51,8 @@ def test_sets_that_are_not_there_are_told_of_once_each_with_what_to_type(environ
 
 
 @pytest.mark.parametrize("preset", ["smoke", "paper"])
-def test_every_command_of_the_script_composes(
-    lowres_ssl: Command, environment: dict[str, str], tmp_path: Path, preset: str
-) -> None:
+@pytest.mark.usefixtures("lowres_ssl")
+def test_every_command_of_the_script_composes(environment: dict[str, str], tmp_path: Path, preset: str) -> None:
     """As a stand-in for `lowres-ssl` notes them, which finds every set there and fails at none."""
     program, noted = tmp_path / "bin" / "lowres-ssl", tmp_path / "noted"
     program.parent.mkdir()
@@ -65,9 +63,7 @@ def test_every_command_of_the_script_composes(
     subprocess.run([SCRIPT], env=environment | path, capture_output=True, check=True)
     commands = [json.loads(line) for line in noted.read_text().splitlines()]
     assert {"pretrain", "tune", "tables", "figures", "compare"} <= {words[0] for words in commands}
-    for words in commands:
-        answer = lowres_ssl(*take_first_job(words), "--cfg", "job")
-        assert answer.code == 0, f"{words}\n{answer.err}"
+    check_commands(map(take_first_job, commands))
 
 
 def numbers(outputs: Path, name: str, dataset: str) -> dict[str, float]:

@@ -1,6 +1,5 @@
 """`pretrain tracker=...`: what arrives in the tools, read back with their own readers, and what must not."""
 
-import csv
 import getpass
 import json
 import os
@@ -13,40 +12,27 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_hostile_config import CANARY, everything_in
-from test_wrong_input import refused
-from typed import SMALL, Command
+from small_runs import SMALL
+from test_hostile_config import CANARY
+from typed import Command, accuracy_of, files_with, history_of, refused, the_run, type_apart
 
 from lowres_ssl.runs.run import Run
 from lowres_ssl.tracking import backends
 
 TYPED = ("pretrain", "dataset=folder", *SMALL, "epochs=3")
+OURS = "folder-simclr-*"
 SECRETS = ("WANDB_API_KEY", "MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_PASSWORD", "SOME_SERVICE_TOKEN")
 # What libraries warn of themselves is no matter here.
 SLOW = (pytest.mark.slow, pytest.mark.filterwarnings("ignore"))
 TOOLS = ["tensorboard", pytest.param("mlflow", marks=SLOW), pytest.param("wandb", marks=SLOW)]
 
+pytestmark = pytest.mark.usefixtures("cells")
 Numbers = dict[str, dict[int, float]]  # key -> step -> value
 
 
 def machine() -> list[str]:
     """What would give the machine away, unless it may stand there by chance."""
     return [name for name in (socket.gethostname(), getpass.getuser()) if len(name) > 4]
-
-
-def run_in(folder: Path) -> Path:
-    (run,) = (folder / "outputs" / "pretrain").glob("folder-simclr-*")
-    return run
-
-
-def history_of(run: Path) -> list[dict[str, float]]:
-    text = (run / "history.csv").read_text()
-    return [{key: float(value) for key, value in line.items()} for line in csv.DictReader(text.splitlines())]
-
-
-def accuracy_of(run: Path) -> float:
-    (path,) = run.glob("knn-*/result.json")
-    return float(json.loads(path.read_text())["test"]["accuracy"])
 
 
 def by_step(key: str, points: list[Any]) -> dict[int, float]:
@@ -56,10 +42,10 @@ def by_step(key: str, points: list[Any]) -> dict[int, float]:
     return {point.step: point.value for point in points}
 
 
-def tensorboard_numbers(folder: Path) -> Numbers:
+def tensorboard_numbers() -> Numbers:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    (place,) = (folder / "outputs" / "trackers" / "tensorboard").iterdir()
+    (place,) = Path("outputs/trackers/tensorboard").iterdir()
     read = EventAccumulator(str(place), size_guidance={"scalars": 0, "images": 0, "tensors": 0})
     read.Reload()
     views = read.Images("views")
@@ -68,14 +54,14 @@ def tensorboard_numbers(folder: Path) -> Numbers:
     return {key: by_step(key, read.Scalars(key)) for key in read.Tags()["scalars"]}
 
 
-def mlflow_numbers(folder: Path) -> Numbers:
+def mlflow_numbers() -> Numbers:
     from mlflow import MlflowClient
 
-    client = MlflowClient(f"sqlite:///{folder / 'outputs' / 'trackers' / 'mlflow' / 'mlflow.db'}")
+    client = MlflowClient("sqlite:///outputs/trackers/mlflow/mlflow.db")
     experiment = client.get_experiment_by_name("lowres-ssl")
     assert experiment is not None
     (run,) = client.search_runs([experiment.experiment_id])
-    assert (run.info.status, run.info.run_name) == ("FINISHED", run_in(folder).name)
+    assert (run.info.status, run.info.run_name) == ("FINISHED", the_run(OURS).name)
     assert run.data.params["method.name"] == "simclr"
     artifacts = {each.path for each in client.list_artifacts(run.info.run_id)}
     assert "t-SNE.png" in artifacts
@@ -83,14 +69,14 @@ def mlflow_numbers(folder: Path) -> Numbers:
     return {key: by_step(key, client.get_metric_history(run.info.run_id, key)) for key in run.data.metrics}
 
 
-def wandb_numbers(folder: Path) -> Numbers:
-    (place,) = (folder / "outputs" / "trackers" / "wandb" / "wandb").glob("offline-run-*")
+def wandb_numbers() -> Numbers:
+    (place,) = Path("outputs/trackers/wandb/wandb").glob("offline-run-*")
     (path,) = place.glob("*.wandb")
     found: Numbers = {}
     for record in wandb_records(path):
         kind = record.WhichOneof("record_type")
         if kind == "run":
-            assert record.run.display_name == run_in(folder).name
+            assert record.run.display_name == the_run(OURS).name
             assert not record.run.host
         elif kind == "history":
             step = record.history.step.num
@@ -163,84 +149,64 @@ def interrupted_once(lowres_ssl: Command, monkeypatch: pytest.MonkeyPatch, *type
             raise KeyboardInterrupt
 
     monkeypatch.setattr(Run, "write_history", fails_once)
-    assert lowres_ssl(*TYPED, *typed).code == 130
-    answer = lowres_ssl(*TYPED, *typed)
-    assert answer.code == 0, answer.err
+    lowres_ssl(*TYPED, *typed, code=130)
+    lowres_ssl(*TYPED, *typed)
 
 
 @pytest.mark.parametrize("tool", TOOLS)
 def test_history_monitors_pictures_and_scores_arrive_and_no_epoch_is_doubled_when_the_run_goes_on(
     lowres_ssl: Command, cells: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tool: str
 ) -> None:
-    pytest.importorskip(tool)
-    read, said = READERS[tool]
-    typed = (f"tracker={tool}", "picture=true")
-    interrupted_once(lowres_ssl, monkeypatch, *typed)
-    check_numbers(read(tmp_path), run_in(tmp_path))
-    answer = lowres_ssl(*TYPED, *typed)  # finished: nothing is told twice
-    assert said in answer.err
-    check_numbers(read(tmp_path), run_in(tmp_path))
-    assert {path.name for path in tmp_path.iterdir()} == {"data", "outputs"}
-
-
-@pytest.mark.parametrize("tool", TOOLS)
-def test_neither_secrets_nor_paths_nor_names_of_images_reach_a_tool(
-    lowres_ssl: Command, cells: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tool: str
-) -> None:
+    """Nor does a secret, a path or the name of an image arrive."""
     pytest.importorskip(tool)
     for name in SECRETS:
         monkeypatch.setenv(name, CANARY)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    answer = lowres_ssl(*TYPED, f"tracker={tool}", f"dataset.root={cells}")
-    assert answer.code == 0, answer.err
+    read, said = READERS[tool]
+    typed = (f"tracker={tool}", "picture=true", f"dataset.root={cells}")
+    interrupted_once(lowres_ssl, monkeypatch, *typed)
+    check_numbers(read(), the_run(OURS))
+    answer = lowres_ssl(*TYPED, *typed)  # finished: nothing is told twice
+    assert said in answer.err
+    check_numbers(read(), the_run(OURS))
     assert "switched off" not in answer.err
-    written = everything_in(tmp_path / "outputs" / "trackers") | everything_in(tmp_path / "home")
-    assert written
-    hidden = [CANARY, str(cells), "p1_3.png", *machine()]
-    for name, content in written.items():
-        assert not [each for each in hidden if each.encode() in content], name
+    for folder in ("outputs/trackers", "home"):
+        assert files_with(Path(folder), CANARY, str(cells), "p1_3.png", *machine()) == []
     assert CANARY not in answer.err
     assert {path.name for path in tmp_path.iterdir()} - {"home"} == {"data", "outputs"}
 
 
-def test_missing_library_is_said_before_anything_is_read(
-    lowres_ssl: Command, cells: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_missing_library_is_said_before_anything_is_read(lowres_ssl: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backends, "find_spec", lambda name: None)
     for tool in ("tensorboard", "wandb", "mlflow"):
-        answer = lowres_ssl(*TYPED, f"tracker={tool}")
-        refused(answer, 2, f"tracker={tool}", "not installed", f"pip install 'lowres-ssl[{tool}]'", "tracker=none")
+        answer = lowres_ssl(*TYPED, f"tracker={tool}", code=2)
+        refused(answer, f"tracker={tool}", "not installed", f"pip install 'lowres-ssl[{tool}]'", "tracker=none")
         assert "images" not in answer.err
-    assert not (tmp_path / "outputs").exists()
+    assert not Path("outputs").exists()
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-def test_who_is_not_logged_in_is_told_and_not_asked(cells: Path, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("lowres_ssl")
+def test_who_is_not_logged_in_is_told_and_not_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a process of its own: the library keeps what it has once found."""
     pytest.importorskip("wandb")
-    known = {key: value for key, value in os.environ.items() if not key.startswith(("WANDB", "LOWRES_SSL"))}
-    answer = subprocess.run(
-        [sys.executable, "-m", "lowres_ssl", *TYPED, "tracker=wandb", "tracker.mode=online"],
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=tmp_path,
-        env=known | {"HOME": str(tmp_path / "home")},
-        timeout=300,
-    )
-    assert "note: tracker=wandb: not logged in; type wandb login, or tracker.mode=offline" in answer.stderr
-    assert "random initialisation" in answer.stdout
+    for name in os.environ:
+        if name.startswith("WANDB"):
+            monkeypatch.delenv(name)
+    answer = type_apart(*TYPED, "tracker=wandb", "tracker.mode=online", HOME=str(tmp_path / "home"))
+    assert "note: tracker=wandb: not logged in; type wandb login, or tracker.mode=offline" in answer.err
+    assert "random initialisation" in answer.out
 
 
-def test_tracker_changes_neither_the_run_nor_its_bytes(lowres_ssl: Command, cells: Path, tmp_path: Path) -> None:
+def test_tracker_changes_neither_the_run_nor_its_bytes(lowres_ssl: Command) -> None:
     pytest.importorskip("tensorboard")
     typed = (*TYPED, "epochs=1", "evaluate=false")
-    assert lowres_ssl(*typed).code == 0
-    run = run_in(tmp_path)
+    lowres_ssl(*typed)
+    run = the_run(OURS)
     encoder = (run / "encoder.safetensors").read_bytes()
-    assert lowres_ssl(*typed, "force=true", "tracker=tensorboard").code == 0
-    assert run_in(tmp_path) == run
+    lowres_ssl(*typed, "force=true", "tracker=tensorboard")
+    assert the_run(OURS) == run
     assert (run / "encoder.safetensors").read_bytes() == encoder
 
 

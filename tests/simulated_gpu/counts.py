@@ -32,19 +32,19 @@ def main() -> None:
         compiled = simulated.run(*pretrain, "compile=always", "evaluate=false", "force=true", **INDUCTOR)
         show("pretrain evaluate=false compile=always", compiled.all)
         show("one step of it", compiled.step)
-        (run,) = (Path(name) / "outputs" / "pretrain").glob("phantom-simclr-*")
-        evaluate = simulated.run("evaluate", f"run={run}", "device=cuda", "probe=[knn,linear]", "probe.knn.k=5")
+        run = simulated.simclr
+        evaluate = simulated.run("evaluate", run, "device=cuda", "probe=[knn,linear]", "probe.knn.k=5")
         show("evaluate", evaluate.all)
         show("one step of its linear probe", evaluate.probe_step)
         grid = ("batch_size=[16,32,64]", "learning_rate=[0.1,0.01,0.001]", "seeds=3")
-        tune = simulated.run("tune", f"run={run}", "device=cuda", *grid)
+        tune = simulated.run("tune", run, "device=cuda", *grid)
         show("tune", tune.all)
         show("one step of its linear probes", tune.probe_step)
         images = Path(name) / "images"
         images.mkdir()
         for number in range(5):
             Image.new("RGB", (40, 40), color=(50 * number, 0, 0)).save(images / f"{number}.png")
-        show("embed, 5 images", simulated.run("embed", f"run={run}", f"images={images}", "device=cuda").all)
+        show("embed, 5 images", simulated.run("embed", run, f"images={images}", "device=cuda").all)
 
 
 def show(title: str, counts: Counts) -> None:

@@ -97,6 +97,12 @@ class Simulation:
             "OMP_NUM_THREADS": "1",
         }
 
+    @property
+    def simclr(self) -> str:
+        """The word that names the one SimCLR run there."""
+        (run,) = (self.folder / "outputs" / "pretrain").glob("phantom-simclr-*")
+        return f"run={run}"
+
     def run(self, *arguments: str, **environment: str) -> Report:
         """Run `lowres-ssl ARGUMENTS` to its end, which must be a good one."""
         done = subprocess.run(

@@ -18,18 +18,18 @@ from lowres_ssl.registry import list_available
 pytestmark = pytest.mark.slow
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
-PRECISIONS = ("bf16", "fp16")
+COMPILED = pytest.mark.parametrize("compiled", ["never", "always"])
 METHODS = [name for name in list_available("lowres_ssl.methods", Method) if name != "dino"]  # its crops: larger images
 COPIES = 2  # a step: the numbers of the views
 PROBE_COPIES = 1  # a step: the images' places, on the GPU
 
 
-def check_step(step: Counts, compiled: bool, more: int = 0) -> None:
+def check_step(step: Counts, compiled: str, more: int = 0) -> None:
     """Check that a training step waits for nothing; compiled, it is two graphs, forward and backward. `more`: arrays
     that it copies beside `COPIES`, such as the places of its labels, or the numbers of another kind of view."""
     assert step["waits"] == step["to_host"] == step["captures"] == 0, step
     assert step["to_gpu"] <= COPIES + more, step
-    assert step["graph_launches"] == (2 if compiled else 0), step
+    assert step["graph_launches"] == (2 if compiled == "always" else 0), step
 
 
 def check_probe(report: Report) -> None:
@@ -42,25 +42,23 @@ def check_probe(report: Report) -> None:
     assert "cannot be captured" not in report.printed
 
 
-@pytest.mark.parametrize("compiled", [False, True])
-@pytest.mark.parametrize("precision", PRECISIONS)
-def test_pretrain(simulated: Simulation, precision: str, compiled: bool) -> None:
-    compile_ = f"compile={'always' if compiled else 'never'}"
-    report = simulated.run("pretrain", "method=simclr", *PHANTOM, f"precision={precision}", compile_)
+@COMPILED
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_pretrain(simulated: Simulation, precision: str, compiled: str) -> None:
+    report = simulated.run("pretrain", "method=simclr", *PHANTOM, f"precision={precision}", f"compile={compiled}")
     check_step(report.step, compiled)
     check_probe(report)
 
 
 def test_pretrain_by_inductor(simulated: Simulation) -> None:
     report = simulated.run("pretrain", "method=simclr", *PHANTOM, "compile=always", SIMULATED_GPU_BACKEND="")
-    check_step(report.step, compiled=True)
+    check_step(report.step, "always")
     check_probe(report)
 
 
-@pytest.mark.parametrize("compiled", [False, True])
-def test_sweep_of_methods(simulated: Simulation, compiled: bool) -> None:
-    methods = f"method={','.join(METHODS)}"
-    report = simulated.run("pretrain", "-m", methods, *PHANTOM, f"compile={'always' if compiled else 'never'}")
+@COMPILED
+def test_sweep_of_methods(simulated: Simulation, compiled: str) -> None:
+    report = simulated.run("pretrain", "-m", f"method={','.join(METHODS)}", *PHANTOM, f"compile={compiled}")
     check_probe(report)
     steps = report.counted["steps"]
     assert len(steps) == len(METHODS) * STEPS
@@ -69,54 +67,42 @@ def test_sweep_of_methods(simulated: Simulation, compiled: bool) -> None:
         check_step(medians(steps[place * STEPS : (place + 1) * STEPS]), compiled, more=takes_labels)
 
 
-@pytest.mark.parametrize("compiled", [False, True])
-def test_small_crops(simulated: Simulation, compiled: bool) -> None:
-    compile_ = f"compile={'always' if compiled else 'never'}"
-    report = simulated.run("pretrain", "method=dino", *PHANTOM, "image_size=48", "method.small_views=2", compile_)
-    check_step(report.step, compiled, more=1)
+@COMPILED
+def test_small_crops(simulated: Simulation, compiled: str) -> None:
+    typed = ("method=dino", *PHANTOM, "image_size=48", "method.small_views=2", f"compile={compiled}")
+    check_step(simulated.run("pretrain", *typed).step, compiled, more=1)
 
 
-@pytest.mark.parametrize("compiled", [False, True])
-def test_dry_run(simulated: Simulation, compiled: bool) -> None:
-    compile_ = f"compile={'always' if compiled else 'never'}"
-    report = simulated.run("pretrain", "method=simclr", *PHANTOM, compile_, "dry_run=true")
+@COMPILED
+def test_dry_run(simulated: Simulation, compiled: str) -> None:
+    report = simulated.run("pretrain", "method=simclr", *PHANTOM, f"compile={compiled}", "dry_run=true")
     assert report.all["refused"] == 0
 
 
-@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_evaluate(trained: Simulation, precision: str) -> None:
-    (run,) = (trained.folder / "outputs" / "pretrain").glob("phantom-simclr-*")
-    typed = (f"run={run}", "probe=[knn,linear]", "probe.knn.k=5", f"precision={precision}", "device=cuda")
+    typed = (trained.simclr, "probe=[knn,linear]", "probe.knn.k=5", f"precision={precision}", "device=cuda")
     check_probe(trained.run("evaluate", *typed, "probe.linear.epochs=3", "force=true"))
 
 
 def test_tune(trained: Simulation) -> None:
-    (run,) = (trained.folder / "outputs" / "pretrain").glob("phantom-simclr-*")
     grid = ("batch_size=[8,16]", "learning_rate=[0.1,0.01]", "seeds=2", "rule=quarter", "probe.linear.epochs=4")
-    check_probe(trained.run("tune", f"run={run}", *grid, "device=cuda"))
+    check_probe(trained.run("tune", trained.simclr, *grid, "device=cuda"))
 
 
 def test_embed(trained: Simulation) -> None:
-    (run,) = (trained.folder / "outputs" / "pretrain").glob("phantom-simclr-*")
     images = trained.folder / "images"
     images.mkdir()
     for number in range(5):
         Image.new("RGB", (40, 40), color=(50 * number, 0, 0)).save(images / f"{number}.png")
-    report = trained.run("embed", f"run={run}", f"images={images}", "device=cuda")
+    report = trained.run("embed", trained.simclr, f"images={images}", "device=cuda")
     assert report.all["launches"] > 0
 
 
 def test_benchmark(simulated: Simulation) -> None:
     chosen = ("methods=[dcl,vicreg]", "budget=10min", "epochs=2", "seeds=2", "pretrained=[]")
-    typed = (
-        "dataset=phantom",
-        "dataset.subset=160",
-        "image_size=32",
-        "backbone=resnet18",
-        "probe=[knn,linear]",
-        "chosen_by=knn",
-    )
-    simulated.run("benchmark", *typed, *chosen, "device=cuda")
+    typed = ("dataset=phantom", "dataset.subset=160", "image_size=32", "backbone=resnet18", "probe=[knn,linear]")
+    simulated.run("benchmark", *typed, *chosen, "chosen_by=knn", "device=cuda")
     check_computing(simulated, {"pretrain"})
 
 

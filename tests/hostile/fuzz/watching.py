@@ -4,13 +4,11 @@ import os
 import shutil
 import signal
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -19,7 +17,6 @@ from hypothesis.strategies import SearchStrategy
 from lowres_ssl.errors import UserError
 
 LONGEST = 30  # seconds of computing for one example: anything above is a hang, on a busy machine as well
-ROUND = 50  # examples between two looks at the clock
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 CHANGES = ("os.mkdir", "os.rename", "os.link", "os.symlink", "os.remove", "os.rmdir", "os.truncate", "os.chmod")
 # What no file that is read may lead to.
@@ -75,67 +72,42 @@ def is_below(event: str, arguments: tuple[Any, ...], folder: Path) -> bool:
     return all(f"{each}/".startswith(f"{folder}/") for each in inner)
 
 
-@dataclass(frozen=True)
-class Target:
+class Target(NamedTuple):
     """A check of one example in an empty folder, what its examples are, and how many are enough for every day."""
 
     check: Callable[[Any, Path], None]
     examples: SearchStrategy[Any]
     enough: int
 
-    def few(self, folder: Path) -> None:
-        """The same examples each time."""
-        self.rounds(folder, self.enough, derandomize=True)
 
-    def many(self, folder: Path, seconds: float) -> Iterator[int]:
-        """Other examples each time, for so long; how many there were in each round."""
-        start = time.monotonic()
-        while time.monotonic() - start < seconds:
-            yield self.rounds(folder, ROUND)
+def fuzz(target: Target, folder: Path, count: int, derandomize: bool) -> int:
+    """Check so many examples, the same each time if `derandomize`; how many there were."""
+    number = 0
 
-    def rounds(self, folder: Path, count: int, derandomize: bool = False) -> int:
-        number = 0
+    @settings(
+        max_examples=count,
+        derandomize=derandomize,
+        deadline=None,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(target.examples)
+    def check(example: Any) -> None:
+        nonlocal number
+        number += 1
+        own = folder / f"{number}"
+        own.mkdir()
+        try:
+            target.check(example, own)
+        finally:
+            shutil.rmtree(own)
 
-        @settings(
-            max_examples=count,
-            derandomize=derandomize,
-            deadline=None,
-            database=None,
-            suppress_health_check=list(HealthCheck),
-        )
-        @given(self.examples)
-        def check(example: Any) -> None:
-            nonlocal number
-            number += 1
-            own = folder / f"{number}"
-            own.mkdir()
-            try:
-                self.check(example, own)
-            finally:
-                shutil.rmtree(own)
-
-        check()
-        return number
+    check()
+    return number
 
 
-ODD_TEXT = st.one_of(
-    st.text(max_size=20),
-    st.sampled_from(
-        [
-            "",
-            "../../x",
-            "/etc/passwd",
-            "${oc.env:HOME}",
-            "=1+1",
-            "<script>",
-            "a" * 300,
-            "\0",
-            "\x1b[2J",
-            "\ud800",
-            "a\nb",
-        ]
-    ),
-)
+ODD_NAMES = ("", "../../x", "/etc/passwd", "${oc.env:HOME}", "=1+1", "<script>", "\0", "\x1b[2J", "\ud800", "a\nb")
+ODD_TEXT = st.one_of(st.text(max_size=20), st.sampled_from([*ODD_NAMES, "a" * 300]))
 
 
 def damaged_bytes(content: bytes) -> SearchStrategy[bytes]:

@@ -27,18 +27,15 @@ ANYTHING = st.recursive(
 @cache
 def weights_written() -> dict[str, bytes]:
     """The bytes of each format of weights, features and training states."""
-    with tempfile.TemporaryDirectory() as name:
-        return write_weights(Path(name))
-
-
-def write_weights(folder: Path) -> dict[str, bytes]:
     tensors = {"conv1.weight": torch.rand(2, 3, 3, 3), "bn1.bias": torch.rand(2)}
-    torch.save(tensors, folder / "weights.pt")
-    torch.save(tensors, folder / "old.pth", _use_new_zipfile_serialization=False)
-    store_features(folder / "features.safetensors", {"train": torch.rand(3, 2), "test": torch.rand(2, 2)}, "key")
-    (folder / "plain.safetensors").write_bytes(save(tensors))
-    save_state(folder / "checkpoint.pt", {"epoch": 3, "encoder": tensors, "history": [{"loss": 0.5}]})
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        torch.save(tensors, folder / "weights.pt")
+        torch.save(tensors, folder / "old.pth", _use_new_zipfile_serialization=False)
+        store_features(folder / "features.safetensors", {"train": torch.rand(3, 2), "test": torch.rand(2, 2)}, "key")
+        (folder / "plain.safetensors").write_bytes(save(tensors))
+        save_state(folder / "checkpoint.pt", {"epoch": 3, "encoder": tensors, "history": [{"loss": 0.5}]})
+        return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 def read_weights(example: tuple[str, bytes], folder: Path) -> None:

@@ -1,6 +1,6 @@
 """Images in a folder and in a served archive; and what a run leaves that nothing happens to."""
 
-import zipfile
+import shutil
 from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -9,9 +9,9 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from killed import type_it
 from left_behind import Outcome, outcome
-from small import PRETRAIN, paint
+from processes import PRETRAIN, type_it
+from small_runs import paint_cells
 
 
 class Server(SimpleHTTPRequestHandler):
@@ -32,7 +32,7 @@ class Server(SimpleHTTPRequestHandler):
 @pytest.fixture
 def images(tmp_path: Path) -> Path:
     """A folder to type commands in, with images where `dataset=folder` looks for them."""
-    paint(tmp_path / "data" / "folder")
+    paint_cells(tmp_path / "data" / "folder")
     return tmp_path
 
 
@@ -40,7 +40,7 @@ def images(tmp_path: Path) -> Path:
 def through(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     """What `PRETRAIN` leaves, run through."""
     folder = tmp_path_factory.mktemp("through")
-    paint(folder / "data" / "folder")
+    paint_cells(folder / "data" / "folder")
     assert type_it(folder, PRETRAIN) == 0, (folder / "said.txt").read_text()
     return outcome(folder)
 
@@ -55,10 +55,8 @@ def asked() -> list[str]:
 def address(tmp_path_factory: pytest.TempPathFactory, asked: list[str]) -> Iterator[str]:
     """Of an archive with the same images."""
     folder = tmp_path_factory.mktemp("served")
-    paint(folder / "set")
-    with zipfile.ZipFile(folder / "set.zip", "w") as file:
-        for path in sorted(folder.rglob("*.png")):
-            file.write(path, path.relative_to(folder))
+    paint_cells(folder / "top" / "set")
+    shutil.make_archive(str(folder / "set"), "zip", folder / "top")
     serve = partial(Server, asked=asked, directory=str(folder))
     with ThreadingHTTPServer(("127.0.0.1", 0), serve) as server:
         Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()

@@ -1,28 +1,18 @@
 """A disk that fills up ends a run with one line and its last good state; a data folder need not be writable."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from disk import may_mount, on_read_only_data, on_small_disk
-from killed import processes
 from left_behind import Outcome, differences, leftovers, outcome
-from small import PRETRAIN
+from processes import PRETRAIN, may_mount, on_read_only_data, on_small_disk, run
 
 pytestmark = pytest.mark.skipif(not may_mount(), reason="no mounts of our own here (unshare -m)")
 
 
-def in_a_child(act: Callable[..., None], *arguments: Any) -> int | None:
-    child = processes().Process(target=act, args=arguments)
-    child.start()
-    child.join()
-    return child.exitcode
-
-
 def test_full_disk_is_one_line_and_the_run_goes_on_from_the_last_good_state(through: Outcome, images: Path) -> None:
     """The first checkpoint does not fit, then the second does not; then there is room."""
-    assert in_a_child(on_small_disk, images, PRETRAIN, ["1m", "3m", "90m"]) == 0
+    assert run(on_small_disk, images, PRETRAIN, ["1m", "3m", "90m"]) == 0
     said = (images / "said.txt").read_text()
     first, second, third = (line.split() for line in (images / "codes.txt").read_text().splitlines())
     assert (first[0], second[0], third[0]) == ("3", "3", "0"), said
@@ -50,5 +40,5 @@ def without_places(content: Outcome) -> Outcome:
 
 
 def test_data_folder_that_cannot_be_written_to_will_do(through: Outcome, images: Path) -> None:
-    assert in_a_child(on_read_only_data, images, PRETRAIN) == 0, (images / "said.txt").read_text()
+    assert run(on_read_only_data, images, PRETRAIN) == 0, (images / "said.txt").read_text()
     assert differences(outcome(images), through) == []

@@ -7,9 +7,8 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from killed import AtCall, AtFile, Place, type_it
 from left_behind import Outcome, differences, leftovers, outcome
-from small import PRETRAIN
+from processes import PRETRAIN, AtCall, AtFile, Place, type_it
 
 # In the order in which a command comes past them.
 FETCHED = {

@@ -13,9 +13,9 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from killed import processes, typed
 from left_behind import Outcome, differences, leftovers, outcome
-from small import PRETRAIN, paint
+from processes import PRETRAIN, start, type_until
+from small_runs import paint_cells
 from summaries import told
 
 from lowres_ssl.methods.base import Method
@@ -54,8 +54,7 @@ def moment(folder: Path) -> str:
 
 def killed_after(folder: Path, command: list[str], seconds: float) -> bool:
     """Start the command and kill it after this time; False if it had ended by itself, which must have gone well."""
-    process = processes().Process(target=typed, args=(folder, command, None))
-    process.start()
+    process = start(type_until, folder, command, None)
     process.join(seconds)
     process.kill()
     process.join()
@@ -91,7 +90,7 @@ def test_run_killed_at_random_moments_ends_as_one_that_was_not(
 
 def images_in(folder: Path) -> Path:
     """A folder with an archive to begin from."""
-    paint(folder / "set" / "set")
+    paint_cells(folder / "set" / "set")
     shutil.make_archive(str(folder / "set"), "zip", folder / "set")
     shutil.rmtree(folder / "set")
     return folder

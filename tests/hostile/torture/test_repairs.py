@@ -3,9 +3,8 @@
 import shlex
 from pathlib import Path
 
-from killed import type_it
 from left_behind import Outcome, differences, outcome
-from small import PRETRAIN
+from processes import PRETRAIN, type_it
 
 # What each is called in the note.
 REPAIRED = {

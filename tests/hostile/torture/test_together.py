@@ -4,9 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-from small import PRETRAIN
+from processes import PRETRAIN, at_once
 from summaries import told
-from together import at_once
 
 SWEEP = ("pretrain", "-m", *PRETRAIN[1:], "epochs=2")
 
