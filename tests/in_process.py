@@ -52,9 +52,10 @@ def check_commands(commands: Iterable[Sequence[str]]) -> None:
     for command in SCHEMAS:
         register_configs(command)
     with initialize_config_module("lowres_ssl.conf", version_base="1.3"):
-        for command, *words in commands:
+        for typed in commands:
+            command, *words = (word for word in typed if word != "--quiet")
             try:
                 read_config(compose(command, prepare_overrides(command, words)), SCHEMAS[command])
             except Exception as error:
-                error.add_note(shlex.join([command, *words]))
+                error.add_note(shlex.join(typed))
                 raise

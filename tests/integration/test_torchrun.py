@@ -85,7 +85,9 @@ def test_what_several_processes_cannot_do_is_refused_before_the_work(
     lowres_ssl: Command, monkeypatch: pytest.MonkeyPatch, typed: str, said: str
 ) -> None:
     be_first_of(2, monkeypatch)
-    answer = lowres_ssl(*PRETRAIN, *typed.split(), code=2)
+    flags = [word for word in typed.split() if word == "-m"]
+    keys = [word for word in typed.split() if word != "-m"]
+    answer = lowres_ssl("pretrain", *flags, *PRETRAIN[1:], *keys, code=2)
     assert said in answer.err
     assert "Decoding" not in answer.err
 
