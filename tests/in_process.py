@@ -8,10 +8,11 @@ from collections.abc import Iterable, Sequence
 import pytest
 from hydra import compose, initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.plugins import Plugins
 from hydra.initialize import get_gh_backup, restore_gh_from_backup
 
 from lowres_ssl.cli import main
-from lowres_ssl.config.check import read_config, register_configs, register_schemas
+from lowres_ssl.config.check import UserConfPlugin, read_config, register_schemas
 from lowres_ssl.config.command_schemas import SCHEMAS
 from lowres_ssl.config.experiment_schema import PretrainConfig
 from lowres_ssl.config.overrides import prepare_overrides, quote_text
@@ -49,8 +50,8 @@ def compose_config(*words: str) -> PretrainConfig:
 
 def check_commands(commands: Iterable[Sequence[str]]) -> None:
     """Check the config of each command, given as its words without `lowres-ssl`."""
-    for command in SCHEMAS:
-        register_configs(command)
+    register_schemas(*SCHEMAS)
+    Plugins.instance().register(UserConfPlugin)
     with initialize_config_module("lowres_ssl.conf", version_base="1.3"):
         for typed in commands:
             command, *words = (word for word in typed if word != "--quiet")
