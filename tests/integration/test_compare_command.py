@@ -140,8 +140,7 @@ def test_method_without_the_batch_size_is_named(lowres_ssl: Command, stored: Pat
 
 def test_batch_size_that_no_method_has_is_refused(lowres_ssl: Command, tmp_path: Path) -> None:
     made_up_run(tmp_path / "outputs", batch_size=16)
-    answer = lowres_ssl("compare", QUICK, "batch_size=64")
-    assert answer.code == 2
+    answer = lowres_ssl("compare", QUICK, "batch_size=64", code=2)
     assert answer.last_line.endswith("dcl has no run at batch size 64; there is batch_size=16")
 
 
