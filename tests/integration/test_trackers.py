@@ -16,8 +16,8 @@ from small_runs import SMALL
 from test_hostile_config import CANARY
 from typed import Command, accuracy_of, files_with, history_of, refused, the_run, type_apart
 
+from lowres_ssl import tracking
 from lowres_ssl.runs.run import Run
-from lowres_ssl.tracking import backends
 
 TYPED = ("pretrain", "dataset=folder", *SMALL, "epochs=3")
 OURS = "folder-simclr-*"
@@ -177,7 +177,7 @@ def test_history_monitors_pictures_and_scores_arrive_and_no_epoch_is_doubled_whe
 
 
 def test_missing_library_is_said_before_anything_is_read(lowres_ssl: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backends, "find_spec", lambda name: None)
+    monkeypatch.setattr(tracking, "find_spec", lambda name: None)
     for tool in ("tensorboard", "wandb", "mlflow"):
         answer = lowres_ssl(*TYPED, f"tracker={tool}", code=2)
         refused(answer, f"tracker={tool}", "not installed", f"pip install 'lowres-ssl[{tool}]'", "tracker=none")
