@@ -134,6 +134,7 @@ def made_up_run(
     batch_size: int = 64,
     epochs: int = 250,
     learning_rate: float = 0.01,
+    optimiser: str = "sgd",
     seed: int = 0,
     split: str = "stratified",
     split_seed: int = 0,
@@ -173,6 +174,7 @@ def made_up_run(
     config = replace(
         usual,
         method={"name": method},
+        optimiser={"name": optimiser},
         dataset=replace(usual.dataset, name=dataset, title=title or dataset.capitalize()),
         backbone=BackboneConfig(backbone, small_stem=False, zero_init_residual=zero_init_residual),
         recipe=recipe,
@@ -184,7 +186,8 @@ def made_up_run(
         epochs=epochs,
         learning_rate=learning_rate,
     )
-    training = {"batch_size": batch_size, "epochs": epochs, "learning_rate": learning_rate}
+    training: dict[str, Any] = {"batch_size": batch_size, "epochs": epochs, "learning_rate": learning_rate}
+    training |= {"optimiser.name": optimiser} if optimiser != "sgd" else {}
     # Recipes differ in more than is made up here, so their runs do; an untrained encoder they share.
     settings_of_run = (training | {"recipe": recipe, "pretrain_on": pretrain_on}) if trained else {}
     settings_of_run |= {"seed": seed, "image_size": image_size, "method.name": method, "method.entry": entry}

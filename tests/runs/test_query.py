@@ -143,8 +143,12 @@ TUNED = {"settings_from": "tuned"}
 @pytest.mark.parametrize(
     ("both", "hint"),
     [
-        ([{"learning_rate": 0.1}, {"learning_rate": 0.2}], r"\S+ and \S+; move one of the two out of output_dir"),
+        (
+            [{"learning_rate": 0.1}, {"learning_rate": 0.2}],
+            r"\S+ and \S+ differ in learning_rate \(0\.\d, 0\.\d\); move one of the two out of output_dir",
+        ),
         ([{"precision": "fp32"}, {"precision": "bf16"}], ".* type precision=bf16 or precision=fp32"),
+        ([{"optimiser": "sgd"}, {"optimiser": "adamw"}], ".* type optimiser=adamw or optimiser=sgd"),
         (  # what was tuned twice for a run is not chosen by its rate
             [{"probe": "linear", "settings": TUNED | {"learning_rate": rate}} for rate in (0.2, 0.3)],
             r"\S+ and \S+; move one of the two out of output_dir",
@@ -305,3 +309,11 @@ def test_untrained_encoders_may_have_seeds_of_their_own(tmp_path: Path) -> None:
         kept = filters.apply(read_index(tmp_path)[0])
         assert sorted(kept.loc[kept["method"] == "dcl", "seed"]) == trained
         assert sorted(kept.loc[kept["method"] == "random", "seed"]) == untrained
+
+
+def test_optimiser_chooses_among_trained_encoders_and_keeps_the_others(tmp_path: Path) -> None:
+    for optimiser in ("sgd", "adamw"):
+        made_up_run(tmp_path, optimiser=optimiser)
+    made_up_run(tmp_path, method="random")
+    kept = ResultFilters(optimiser="adamw").apply(read_index(tmp_path)[0])
+    assert dict(zip(kept["method"], kept["optimiser"].fillna(""), strict=True)) == {"dcl": "adamw", "random": ""}

@@ -8,6 +8,7 @@ import shutil
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from lowres_ssl.runs import result_io
 from lowres_ssl.runs.index import find_leftovers, read_index
 from lowres_ssl.runs.result_io import find_result, read_predictions, read_result, write_result
 from lowres_ssl.runs.run import Run, find_runs, find_runs_by_labels, get_identified_run, relocate_path
-from lowres_ssl.runs.run_hash import list_numeric_settings
+from lowres_ssl.runs.run_hash import build_training_identity, list_numeric_settings
 
 IDENTITY, RECORD, RESULT = made_up_identity(epochs=250), made_up_record(), made_up_result()
 
@@ -334,3 +335,14 @@ def test_a_run_of_before_a_key_was_there_has_the_value_that_changes_nothing(tmp_
     config = run.read().config
     assert isinstance(config, PretrainConfig)
     assert (config.optimiser, config.scored_size, config.views.elastic) == ({"name": "sgd"}, None, 0.0)
+
+
+@pytest.mark.parametrize(("optimiser", "counts"), [("sgd", True), ("lars", True), ("adamw", False)])
+def test_momentum_is_in_the_hash_of_optimisers_that_have_one(optimiser: str, counts: bool) -> None:
+    outline: Any = SimpleNamespace(
+        catalogue=SimpleNamespace(digest="images"), split=SimpleNamespace(digest="split"), store_shape=(4, 3, 32, 32)
+    )
+    typed = ("dataset=phantom", f"optimiser={optimiser}")
+    configs = [compose_config(*typed, f"momentum={momentum}") for momentum in (0.5, 0.9)]
+    one, other = (build_training_identity(config, outline, "fp32", None, None).digest for config in configs)
+    assert (one != other) == counts

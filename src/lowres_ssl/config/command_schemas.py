@@ -37,6 +37,7 @@ class FiltersConfig:
     image_size: int | None = None
     storage_size: int | None = None
     epochs: int | None = None
+    optimiser: str | None = None
     split: str | None = None
     split_seed: int | None = None
     split_digest: str | None = None

@@ -20,7 +20,7 @@ from lowres_ssl.runs.run import CLASSIFIER_PROBE
 FREE_SETTINGS = {"linear": frozenset(["batch_size", "learning_rate"])}
 # Filters that are no value which a column of the index has to have.
 SPECIAL_FILTERS = frozenset(["entry", "seed", "untrained_seed", "split_digest", "settings"])
-NAME_FILTERS = ("dataset", "probe", "recipe", "backbone", "split", "precision")
+NAME_FILTERS = ("dataset", "probe", "recipe", "backbone", "optimiser", "split", "precision")
 # What may be asked for before there is a result of it, beside the choices that have a file.
 FIXED_CHOICES = {"split": tuple(SPLIT_STRATEGIES), "precision": ("fp32", "bf16", "fp16"), "probe": (CLASSIFIER_PROBE,)}
 SEE_RUNS_HINT = "; see what there is with lowres-ssl runs"
@@ -74,10 +74,11 @@ def format_settings_override(settings: str) -> str:
 class ResultFilters(FiltersConfig):
     """Choose which results are meant; None: whatever there is, as long as it agrees.
 
-    `recipe` and `epochs` are of trained encoders, `backbone` not of those that bring one of their own ("trivial",
-    "pretrained NAME"). `entry`: names or patterns ("pretrained *"), or one. `split_digest` is its beginning. `settings`
-    is a list such as "k=200, vote=uniform"; it does not limit probes without such a setting. `seed` is one, or a
-    list of them; `untrained_seed` likewise, instead of it for encoders that nothing was trained for.
+    `recipe`, `epochs` and `optimiser` are of trained encoders, `backbone` not of those that bring one of their own
+    ("trivial", "pretrained NAME"). `entry`: names or patterns ("pretrained *"), or one. `split_digest` is its
+    beginning. `settings` is a list such as "k=200, vote=uniform"; it does not limit probes without such a setting.
+    `seed` is one, or a list of them; `untrained_seed` likewise, instead of it for encoders that nothing was trained
+    for.
 
     Raises `ConfigError` for entries that are no texts, and seeds that are no whole numbers.
     """
@@ -103,7 +104,7 @@ class ResultFilters(FiltersConfig):
     def apply(self, frame: pd.DataFrame) -> pd.DataFrame:
         keep = pd.Series(True, index=frame.index)
         trained, own_encoder = is_trained(frame), has_own_encoder(frame)
-        exempt = {"recipe": ~trained, "epochs": ~trained, "backbone": own_encoder}
+        exempt = {"recipe": ~trained, "epochs": ~trained, "optimiser": ~trained, "backbone": own_encoder}
         for key in {field.name for field in fields(self)} - SPECIAL_FILTERS:
             if (wanted := getattr(self, key)) is not None:
                 same = frame[key].eq(wanted).fillna(False).astype(bool)

@@ -31,6 +31,7 @@ RUN_COLUMNS: dict[str, Callable[[RunRecord], object]] = {
     "storage_size": lambda record: record.identity.store[2],
     "batch_size": lambda record: record.training and record.training.batch_size,
     "epochs": lambda record: record.training.epochs if record.training else 0,
+    "optimiser": lambda record: record.training and record.training.optimiser["name"],
     "seed": lambda record: record.config.seed,
     "split": lambda record: record.split.kind,
     "split_seed": lambda record: record.split.seed,

@@ -237,6 +237,7 @@ def raise_difference(keys: Sequence[str], rows: pd.DataFrame, where: str) -> Non
 
 def check_seeds_alike(rows: pd.DataFrame, what: str) -> None:
     """Raises `ConfigError` if an entry's seeds were trained in other ways: their mean has no meaning."""
+    check_single_value("optimiser", rows, what)
     made = rows[rows["made"].notna()].drop_duplicates("made")
     if len(made) > 1:
         one, other = (Run(Path(result).parent) for result in made["result"].iloc[:2])
@@ -264,11 +265,15 @@ def check_no_duplicates(rows: pd.DataFrame, what: str) -> None:
         batch_size, seed = same["batch_size"].iloc[0], same["seed"].iloc[0]
         size = "" if pd.isna(batch_size) else f", batch size {batch_size}"
         where = f"{what}{size}, seed {seed} is there twice"
-        for key in ("precision", "recipe", "backbone"):
+        for key in ("precision", "recipe", "backbone", "optimiser"):
             check_single_value(key, same, where)
         first, second = same["result"].iloc[:2]
         # Settings that were tuned are a run's own: to ask for one's rate would leave the other runs out.
         tuned = all(parse_settings(text).get(SETTINGS_ORIGIN) == TUNED_ORIGIN for text in same["settings"])
         choices = [] if tuned else list(filter(None, list_differing_settings(list(same["settings"]))))
         hint = "".join(f"type {format_settings_override(each)}, or " for each in choices)
-        raise ConfigError(f"{where}: {first} and {second}; {hint}move one of the two out of output_dir")
+        one, other = (Run(Path(result).parent).read().identity for result in (first, second))
+        differing = (
+            f" differ in {', '.join(differences)}" if (differences := list_identity_differences(one, other)) else ""
+        )
+        raise ConfigError(f"{where}: {first} and {second}{differing}; {hint}move one of the two out of output_dir")

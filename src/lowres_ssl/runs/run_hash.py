@@ -17,6 +17,7 @@ from lowres_ssl.data.splits import LabelSubset
 from lowres_ssl.encoders.base import build_fixed_encoder
 from lowres_ssl.io.checksummed_json import JSON, hash_file, to_json
 from lowres_ssl.runs.records import RunIdentity
+from lowres_ssl.train.optimizers import OPTIMIZERS, SHARED_SETTINGS
 
 
 def build_base_identity(
@@ -55,6 +56,8 @@ def build_training_identity(
     of its own."""
     identity = build_base_identity(config, outline, precision)
     settings = {**identity.settings, **dict(list_numeric_settings(config, PretrainConfig))}
+    taken = OPTIMIZERS[str(config.optimiser["name"])].__dataclass_fields__  # AdamW has no momentum
+    settings = {key: value for key, value in settings.items() if key in taken or key not in SHARED_SETTINGS}
     sizes = build_size_schedule(
         config.image_size_schedule, epochs=config.epochs, image_size=config.image_size, smallest=1
     )
