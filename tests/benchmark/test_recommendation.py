@@ -243,6 +243,7 @@ def test_table_has_all_encoders_and_test_accuracies_only_of_those_that_were_comp
     ("scores", "said"),
     [
         ((0.7, 0.9), "4 times the views gained +20.0 points: longer training may gain more."),
+        ((0.7, 0.5), "4 times the views gained -20.0 points: little is to be expected of more time."),
         ((0.7, 0.71), "4 times the views gained +1.0 points, within the noise of 120 images (4.1): little is to be"),
     ],
 )

@@ -146,8 +146,8 @@ def judge_gain(low: float, high: float, images: int, more: str, less: str) -> st
     gain, error = 100 * (high - low), 100 * (high * (1 - high) / images) ** 0.5
     if gain > error:
         return f"{gain:+.1f} points: {more} may gain more."
-    within = f"within the noise of {pluralise(images, 'image')} ({error:.1f})"
-    return f"{gain:+.1f} points, {within}: little is to be expected of {less}."
+    within = f", within the noise of {pluralise(images, 'image')} ({error:.1f})" if gain >= -error else ""
+    return f"{gain:+.1f} points{within}: little is to be expected of {less}."
 
 
 def format_other_probe(found: Decision) -> str:
