@@ -19,6 +19,7 @@ from lowres_ssl.config.overrides import prepare_overrides
 SNAPSHOT = Path(__file__).with_name("messages.txt")
 CASES = """\
 pretrain method=simcl
+pretrain backbone=vit_tiny_patch16_224
 pretrain nope=1
 pretrain metod=simclr
 pretrain viws.grey=0.1

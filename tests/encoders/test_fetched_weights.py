@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from in_process import compose_config
 
 from lowres_ssl.encoders import imagenet
 from lowres_ssl.encoders.imagenet import ImageNetEncoder, fetch_weights, find_imagenet_url
@@ -81,3 +82,11 @@ def test_dry_run_fetches_nothing_and_names_what_would_be(
 def test_a_backbone_of_timm_has_no_weights_of_torchvision() -> None:
     with pytest.raises(ConfigError, match="method=pretrained"):
         find_imagenet_url("timm", "method.weights")
+
+
+@pytest.mark.parametrize(("method", "end"), [("", "vicreg"), ("dlc", "did you mean initial_weights=method:dcl?")])
+def test_a_start_of_no_method_is_refused_with_those_there_are(tmp_path: Path, method: str, end: str) -> None:
+    config = compose_config("dataset=phantom", f"output_dir={tmp_path}")
+    with pytest.raises(ConfigError, match=f"^initial_weights=method:{method}: wanted a method") as caught:
+        resolve_initial_weights(f"method:{method}", config)
+    assert str(caught.value).endswith(end)

@@ -10,6 +10,7 @@ from torch import nn
 
 from lowres_ssl.config.experiment_schema import BackboneConfig
 from lowres_ssl.encoders import timm_models
+from lowres_ssl.encoders.base import Encoder
 from lowres_ssl.encoders.fit_weights import load_encoder_weights
 from lowres_ssl.encoders.from_config import (
     build_encoder,
@@ -29,10 +30,14 @@ def backbone(name: str = "timm", **keys: Any) -> BackboneConfig:
     return BackboneConfig(name=name, **{"small_stem": False, "zero_init_residual": False} | keys)
 
 
+def built(model: str, *, drop_path: float = 0.0, zero_init_residual: bool = False, seed: int = 0) -> Encoder:
+    return build_timm_encoder(model, drop_path=drop_path, zero_init_residual=zero_init_residual, seed=seed)
+
+
 @pytest.mark.parametrize("model", SMALL)
 def test_encoder_depends_on_its_seed_alone_and_has_no_classifier(model: str) -> None:
     state = torch.get_rng_state()
-    (one, width), (same, _), (other, _) = (build_timm_encoder(model, drop_path=0.0, seed=seed) for seed in (0, 0, 1))
+    (one, width), (same, _), (other, _) = (built(model, seed=seed) for seed in (0, 0, 1))
     assert torch.equal(torch.get_rng_state(), state)
     weights = [{k: v for k, v in each.state_dict().items() if v.ndim > 1} for each in (one, same, other)]
     assert all(torch.equal(value, weights[1][key]) for key, value in weights[0].items())
@@ -42,7 +47,7 @@ def test_encoder_depends_on_its_seed_alone_and_has_no_classifier(model: str) -> 
 
 
 def test_residual_branches_are_dropped_in_training_alone() -> None:
-    encoder, _ = build_timm_encoder("test_vit", drop_path=0.9, seed=0)
+    encoder, _ = built("test_vit", drop_path=0.9)
     images = torch.randn(4, 3, 160, 160, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         assert not torch.equal(encoder.train()(images), encoder(images))
@@ -52,22 +57,33 @@ def test_residual_branches_are_dropped_in_training_alone() -> None:
 @pytest.mark.parametrize("drop_path", [0.0, 0.2])
 def test_as_many_branches_are_dropped_as_asked_whatever_the_model_does_by_itself(drop_path: float) -> None:
     """Swin leaves out a tenth by default."""
-    encoder, _ = build_timm_encoder("swin_tiny_patch4_window7_224", drop_path=drop_path, seed=0)
+    encoder, _ = built("swin_tiny_patch4_window7_224", drop_path=drop_path)
     rates = [module.drop_prob for module in encoder.modules() if isinstance(module, timm.layers.DropPath)]
     assert max(rates, default=0.0) == pytest.approx(drop_path)
 
 
 @pytest.mark.parametrize("model", ["mobilenetv3_small_050", "ghostnet_050", "test_mambaout", "test_nfnet"])
 def test_width_is_that_of_the_features_where_a_layer_follows_the_pooling(model: str) -> None:
-    encoder, width = build_timm_encoder(model, drop_path=0.0, seed=0)
+    encoder, width = built(model)
     with torch.no_grad():
         assert encoder.eval()(torch.zeros(1, 3, 64, 64)).shape == (1, width)
 
 
 def test_a_model_without_residual_branches_is_built_and_drops_none() -> None:
-    build_timm_encoder("vgg11", drop_path=0.0, seed=0)
+    built("vgg11")
     with pytest.raises(ConfigError, match=r"backbone\.drop_path=0\.1: vgg11 has none"):
-        build_timm_encoder("vgg11", drop_path=0.1, seed=0)
+        built("vgg11", drop_path=0.1)
+
+
+@pytest.mark.parametrize("zero", [False, True])
+@pytest.mark.parametrize("model", ["resnet18", "regnetx_002"])
+def test_residual_branches_start_at_zero_where_asked_and_all_else_is_the_same(model: str, zero: bool) -> None:
+    encoder, _ = build_encoder(backbone(model=model, zero_init_residual=zero), seed=0)
+    norms = [value for value in encoder.parameters() if value.ndim == 1]
+    assert any(not value.any() for value in norms[::2]) == zero
+    other, _ = built(model, zero_init_residual=not zero)
+    kernels = [[value for value in each.parameters() if value.ndim > 1] for each in (encoder, other)]
+    assert all(torch.equal(one, same) for one, same in zip(*kernels, strict=True))
 
 
 @pytest.mark.parametrize(
@@ -141,6 +157,18 @@ def test_class_token_and_patches_are_those_before_the_pooling() -> None:
                     select_features(encoder, "class_token", 160)
 
 
+@pytest.mark.parametrize("model", ["resmlp_12_224", "pit_ti_224", "efficientformer_l1", "levit_128s"])
+def test_patches_of_a_model_that_does_not_tell_them_apart_are_refused(model: str) -> None:
+    with pytest.raises(ConfigError, match=r"features=patches: .*; type features=pooled"):
+        select_features(built(model)[0], "patches", 224)
+
+
+@pytest.mark.parametrize("model", ["pit_ti_224", "rdnet_tiny"])
+def test_frozen_stages_of_a_model_that_timm_does_not_group_are_refused(model: str) -> None:
+    with pytest.raises(ConfigError, match=r"frozen_stages: .*; type frozen_stages=0"):
+        freeze_stages(built(model)[0], 1)
+
+
 @pytest.mark.parametrize("count", [-1, 5, 99])
 def test_number_of_frozen_stages_out_of_range_is_refused(count: int) -> None:
     encoder, _ = build_encoder(backbone("resnet18"), seed=0)
@@ -167,6 +195,8 @@ def test_weights_are_fetched_once_and_need_no_hub_afterwards(monkeypatch: pytest
     again = load_weights(path)
     assert all(torch.equal(value, again[key]) for key, value in published.state_dict().items())
     page = "https://huggingface.co/timm/vit_small_patch16_224.augreg_in21k_ft_in1k"
-    message = rf"cannot be fetched \(no network\); fetch model.safetensors of {page} by .* type initial_weights=FILE"
+    place = tmp_path / "timm-vit_small_patch16_224.safetensors"
+    by_hand = f"by other means and put it at {place}, or type initial_weights=FILE"
+    message = rf"cannot be fetched \(no network\); fetch model.safetensors of {page} {by_hand}"
     with pytest.raises(DataError, match=message):
         fetch_timm_file("vit_small_patch16_224", tmp_path)

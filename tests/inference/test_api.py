@@ -122,6 +122,12 @@ def test_wrong_arguments_are_refused_and_nothing_is_written(
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
+def test_patches_in_the_formats_of_the_command_are_refused_with_what_to_type(made: Made, tmp_path: Path) -> None:
+    encoder = load_encoder(made.run, device="cpu")
+    with pytest.raises(ConfigError, match=r"^formats=\[parquet,npz\]: .*; type formats=\[npz\]$"):
+        embed(encoder, made.images, folder=tmp_path, features="patches")
+
+
 def test_probe_of_the_other_encoder_is_refused(made: Made, encoder: PortableEncoder) -> None:
     folder, _ = choose_stored_result(encoder.run, "logistic", "fp32")
     text = (folder / "result.json").read_text(encoding="utf-8")

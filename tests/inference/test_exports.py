@@ -17,6 +17,7 @@ from torchvision import models
 
 from lowres_ssl.augment.augmentation import make_evaluation_view
 from lowres_ssl.data.decode import decode_image
+from lowres_ssl.encoders.from_config import build_encoder
 from lowres_ssl.errors import CheckpointError, ConfigError
 from lowres_ssl.inference.export import (
     check_same,
@@ -64,6 +65,29 @@ def test_encoder_of_timm_goes_back_to_timm(tmp_path: Path) -> None:
     encoder = replace(fake_encoder("resnet18", method=method), module=module, width=module.num_features)
     (path,) = export_timm(encoder, tmp_path)
     assert difference(encoder, timm.create_model("test_resnet", num_classes=0, checkpoint_path=str(path))) < 1e-5
+
+
+@pytest.mark.parametrize("model", ["resnet18", "test_resnet", "test_vit"])
+def test_encoder_of_one_channel_goes_to_libraries_and_graphs(tmp_path: Path, model: str) -> None:
+    encoder = fake_encoder("resnet18")
+    config = encoder.record.config
+    names = {"name": "resnet18"} if model == "resnet18" else {"name": "timm", "model": model}
+    backbone = replace(config.backbone, **names, one_channel=True)
+    module, width = build_encoder(backbone, seed=0)
+    encoder = replace(
+        encoder,
+        module=module.eval().requires_grad_(False),
+        width=width,
+        preprocessing=replace(encoder.preprocessing, image_size=160),
+        record=replace(encoder.record, config=replace(config, backbone=backbone)),
+    )
+    if model == "resnet18":
+        export_torchvision(encoder, tmp_path / "torchvision")
+    (path,) = export_timm(encoder, tmp_path)
+    loaded = timm.create_model(model, num_classes=0, checkpoint_path=str(path))
+    assert difference(encoder, loaded) < 1e-5
+    export_torchscript(encoder, tmp_path)
+    export_onnx(encoder, tmp_path)
 
 
 def test_torchscript_takes_any_batch(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from in_process import type_command
 from made_runs import Made, difference, fake_encoder
 from torch import nn
 
+from lowres_ssl.encoders.from_config import build_encoder
 from lowres_ssl.inference.export import export_hub
 from lowres_ssl.inference.load import PortableEncoder, load_portable_encoder
 from lowres_ssl.reporting.cells import format_score, format_score_interval
@@ -62,6 +63,19 @@ def test_code_of_the_card_builds_the_small_stem(
     other = replace(encoder, module=small, record=replace(encoder.record, config=config))
     export_hub(other, tmp_path)
     assert json.loads((tmp_path / "config.json").read_text())["architecture"] is None
+    assert difference(other, loaded_by_the_card(tmp_path, monkeypatch)) < 1e-5
+
+
+def test_hub_folder_of_one_channel_loads_with_timm_and_by_its_card(
+    encoder: PortableEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = encoder.record.config
+    backbone = replace(config.backbone, name="resnet18", one_channel=True)
+    module, _ = build_encoder(backbone, seed=0)
+    record = replace(encoder.record, config=replace(config, backbone=backbone))
+    other = replace(encoder, module=module.eval().requires_grad_(False), record=record)
+    export_hub(other, tmp_path)
+    assert difference(other, timm.create_model(f"local-dir:{tmp_path}", pretrained=True)) < 1e-5
     assert difference(other, loaded_by_the_card(tmp_path, monkeypatch)) < 1e-5
 
 

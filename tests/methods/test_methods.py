@@ -19,6 +19,8 @@ from lowres_ssl.registry import list_available
 
 Arguments = dict[str, Any]
 FEATURES = 8
+DINO_COUNTS = ("prototypes", "small_views")
+VICREG_WEIGHTS = ("invariance", "variance", "covariance")
 
 
 def built(arguments: Arguments) -> Method | FixedEncoder:
@@ -285,9 +287,36 @@ def test_small_crops_pass_together_or_one_by_one(tiny_encoder: Callable[[int], n
     assert [shape[0] for shape in passes[: -len(views)]] == ([8, 12] if joint else [4] * 5)
 
 
+@pytest.mark.parametrize("width", [0, -3])
+def test_a_head_without_width_is_refused_by_its_key(trained_method: Arguments, width: int) -> None:
+    widths = [key for key, value in trained_method.items() if type(value) is int and key not in DINO_COUNTS]
+    assert widths or trained_method["name"] == "supervised"
+    for key in widths:
+        assert message_of(trained_method | {key: width}).startswith(f"method.{key}={width}: wanted a width")
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [("tico", "contrast"), ("barlow_twins", "redundancy"), *(("vicreg", key) for key in VICREG_WEIGHTS)],
+)
+def test_a_weight_of_a_term_below_0_is_refused_and_0_leaves_it_out(name: str, key: str) -> None:
+    of(name, **{key: 0.0})
+    with pytest.raises(ConfigError, match=f"^method.{key}=-8.0: wanted a number of at least 0"):
+        of(name, **{key: -8.0})
+
+
 @pytest.mark.parametrize(
     "changes",
-    [{"crop_boundary": 0.01}, {"crop_boundary": 1.0}, {"temperatures": [0.1]}, {"temperatures": [0.1, 0.0]}],
+    [
+        {"crop_boundary": 0.01},
+        {"crop_boundary": 1.0},
+        {"temperatures": [0.1]},
+        {"temperatures": [0.1, 0.0]},
+        {"small_size": 0.0},
+        {"small_size": 1.5},
+        {"small_views": -1},
+        {"prototypes": 1},
+    ],
     ids=str,
 )
 def test_dino_refuses_crops_and_temperatures_that_make_no_sense(changes: Arguments) -> None:

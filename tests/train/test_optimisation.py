@@ -129,6 +129,8 @@ def test_lars_leaves_zeros_a_local_rate_of_1() -> None:
     [
         ({"name": "adam"}, "optimiser=adam: wanted one of sgd, lars, adamw; did you mean optimiser=adamw?"),
         (CHOICES["adamw"] | {"beta1": 1.0}, "optimiser.beta1=1.0"),
+        (CHOICES["adamw"] | {"eps": -1.0}, "optimiser.eps=-1.0"),
+        (CHOICES["lars"] | {"trust_coefficient": -1.0}, "optimiser.trust_coefficient=-1.0"),
         ({"name": "sgd", "trust_coefficient": 1.0}, "unknown key optimiser.trust_coefficient"),
         ({"name": "lars"}, "optimiser.trust_coefficient is missing"),
     ],

@@ -76,6 +76,8 @@ def format_missing_choice(text: str) -> str:
     hint = did_you_mean(choice, available, f"{group}={{}}")
     if group == "dataset" and not get_user_conf().is_dir():
         hint = hint or f"; your own configs are read from {get_user_conf().absolute()}, which does not exist"
+    if group == "backbone":
+        hint += f"; a model of timm is typed backbone=timm backbone.model={choice}"
     return f"{group}={choice}: there is no such choice; wanted one of {', '.join(available)}{hint}"
 
 

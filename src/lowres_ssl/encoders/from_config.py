@@ -50,7 +50,9 @@ def build_encoder(backbone: BackboneConfig, seed: int) -> Encoder:
             raise ConfigError(f"backbone=timm: wanted a model; type backbone.model={TIMM_EXAMPLE}")
         if backbone.small_stem:
             raise ConfigError("backbone.small_stem=true: is for torchvision's ResNets; leave it out")
-        encoder, width = build_timm_encoder(backbone.model, drop_path=backbone.drop_path, seed=seed)
+        encoder, width = build_timm_encoder(
+            backbone.model, drop_path=backbone.drop_path, zero_init_residual=backbone.zero_init_residual, seed=seed
+        )
     else:
         if backbone.model is not None or backbone.drop_path:
             raise ConfigError("backbone.model and backbone.drop_path are timm's; type backbone=timm")
@@ -77,6 +79,7 @@ def build_backbone(name: str, *, small_stem: bool, zero_init_residual: bool, see
     """
     if name not in list_backbones():
         hint = did_you_mean(name, list_backbones(), "backbone={}")
+        hint += f"; a model of timm is typed backbone=timm backbone.model={name}"
         raise ConfigError(f"backbone={name}: wanted one of {', '.join(list_backbones())}{hint}")
     made_as = torch.get_default_device(), torch.get_default_dtype()
     encoder: models.ResNet = deepcopy(init_backbone(name, small_stem, zero_init_residual, seed, *made_as))
@@ -192,13 +195,18 @@ def list_random_baselines(encoder: nn.Module) -> list[str]:
 
 def list_stages(encoder: nn.Module) -> list[tuple[Sequence[str], Sequence[str]]]:
     """List the names of modules and of parameters of each stage: the stem, then four of a ResNet, or what timm groups
-    (the blocks of a transformer)."""
+    (the blocks of a transformer). Raises `ConfigError` for a model that timm does not group."""
     if isinstance(encoder, models.ResNet):
         names = [name for name, _ in encoder.named_parameters()]
         return [(own, [each for each in names if each.split(".")[0] in own]) for own in RESNET_STAGES]
     from timm.models import group_modules, group_parameters
 
-    matcher = encoder.group_matcher(coarse=True)  # type: ignore[operator]  # a method of timm's models
+    try:
+        matcher = encoder.group_matcher(coarse=True)  # type: ignore[operator]  # a method of timm's models
+    except (AttributeError, AssertionError) as error:
+        raise ConfigError(
+            f"frozen_stages: timm has no stages of this encoder ({type(encoder).__name__}); type frozen_stages=0"
+        ) from error
     modules, parameters = group_modules(encoder, matcher), group_parameters(encoder, matcher)
     return [(modules.get(key, []), parameters.get(key, [])) for key in sorted({*modules, *parameters})]
 

@@ -56,7 +56,7 @@ class TimmEncoder(FixedEncoder):
     def weights(self, backbone: str, cache: Path) -> Mapping[str, Tensor]:
         if self.file is not None:
             return load_weights(self.file)
-        return read_timm_weights(self.model, cache, "method.model", "method.weights=FILE")
+        return read_timm_weights(self.model, cache, "method.model", "type method.weights=FILE")
 
     def normalisation(self) -> tuple[list[float], list[float]] | None:
         own = import_timm().get_pretrained_cfg(self.model)

@@ -51,24 +51,28 @@ def create_timm_model(model: str, **asked: Any) -> nn.Module:
     return encoder
 
 
-def build_timm_encoder(model: str, *, drop_path: float, seed: int) -> tuple[nn.Module, int]:
+def build_timm_encoder(model: str, *, drop_path: float, zero_init_residual: bool, seed: int) -> tuple[nn.Module, int]:
     """Build an encoder to be trained, float32 [B, 3, S, S] -> [B, D], and D, randomly initialised from `seed` as timm
     does it. Its pooling is the model's own, D is the width after whatever follows it, as in MobileNetV3.
 
     `drop_path`: the probability that a residual branch is left out in training (Huang et al., 2016, arXiv 1603.09382):
     it rises to this with depth. At 0 none is left out, even of a model that drops some by default, as Swin does.
+    `zero_init_residual`: as of torchvision's ResNets, for the models with such a choice (ResNets and their kin).
     Raises `ConfigError` for an unknown model, or one without it where it is above 0.
     """
     check_timm_name(model, "backbone.model")
     bare = model.split(".")[0]
-    with seed_torch(seed, "encoder"):
+    drops, starts = {"drop_path_rate": drop_path}, {"zero_init_last": zero_init_residual}
+    for asked in (drops | starts, drops, starts, {}):
+        if drop_path and "drop_path_rate" not in asked:
+            raise ConfigError(f"backbone.drop_path={drop_path}: {model} has none; type backbone.drop_path=0")
         try:
-            encoder: Any = create_timm_model(bare, drop_path_rate=drop_path)
-        except TypeError as error:
-            if drop_path:
-                message = f"backbone.drop_path={drop_path}: {model} has none; type backbone.drop_path=0"
-                raise ConfigError(message) from error
-            encoder = create_timm_model(bare)
+            with seed_torch(seed, "encoder"):
+                encoder: Any = create_timm_model(bare, **asked)
+            break
+        except TypeError:  # no such argument
+            if not asked:
+                raise
     return encoder, int(encoder.head_hidden_size)
 
 
@@ -79,7 +83,7 @@ def read_timm_weights(model: str, cache: Path, key: str, by_hand: str) -> dict[s
     except Exception as error:  # timm asks a hub, which fails in many ways
         raise DataError(
             f"{key}={model}: its weights cannot be fetched ({get_first_line(error)}); fetch {name_timm_source(model)} "
-            f"by other means and type {by_hand}"
+            f"by other means and {by_hand}"
         ) from error
     return encoder.state_dict()
 
@@ -103,7 +107,9 @@ def fetch_timm_file(model: str, cache: Path) -> Path:
     """Return the file in `cache` with the weights of `model`, fetched and written there if it is not there yet."""
     path = get_timm_path(model, cache)
     if not path.exists():
-        save_tensors(path, read_timm_weights(model, cache, "initial_weights", "initial_weights=FILE"), {"model": model})
+        is_safe = name_timm_source(model).startswith("model.safetensors")
+        by_hand = f"{f'put it at {path}, or ' if is_safe else ''}type initial_weights=FILE"
+        save_tensors(path, read_timm_weights(model, cache, "initial_weights", by_hand), {"model": model})
     return path
 
 
@@ -164,10 +170,15 @@ def select_features(encoder: nn.Module, kind: FeatureKind, image_size: int) -> t
             raise ConfigError("features=class_token: this encoder has no class token; type features=pooled or patches")
         module = ClassToken(encoder)
     elif kind == "patches":
-        if not (isinstance(encoder, ResNet) or callable(getattr(encoder, "forward_features", None))):
-            raise ConfigError("features=patches: this encoder has no patches; type features=pooled")
         module = Patches(encoder)
     device = next(encoder.parameters()).device
     with torch.no_grad():
-        shape = module.eval()(torch.zeros(1, 3, image_size, image_size, device=device)).shape[1:]
+        try:
+            shape = module.eval()(torch.zeros(1, 3, image_size, image_size, device=device)).shape[1:]
+        except AttributeError as error:  # no `forward_features`, one that gives a list, or no `num_prefix_tokens`
+            wanted = "features=pooled" if kind == "patches" else "features=pooled or patches"
+            raise ConfigError(
+                f"features={kind}: this encoder ({type(encoder).__name__}) does not tell them from its other outputs; "
+                f"type {wanted}"
+            ) from error
     return module, tuple(shape)

@@ -23,9 +23,10 @@ from lowres_ssl.encoders.imagenet import fetch_weights, find_imagenet_url, get_c
 from lowres_ssl.encoders.timm_models import fetch_timm_file, get_timm_path, is_timm_name
 from lowres_ssl.encoders.weights_file import load_weights, save_tensors
 from lowres_ssl.environment import describe_environment
-from lowres_ssl.errors import CheckpointError, ConfigError, DataError
+from lowres_ssl.errors import CheckpointError, ConfigError, DataError, did_you_mean
 from lowres_ssl.evaluate.features import adapt_baseline
 from lowres_ssl.io.checksummed_json import Settings
+from lowres_ssl.methods.base import list_methods
 from lowres_ssl.runs.index import read_index
 from lowres_ssl.runs.records import RunIdentity, RunOutcome, RunRecord, SplitSummary
 from lowres_ssl.runs.run import WEIGHTS_PREFIX, Run, find_run, get_identified_run
@@ -118,7 +119,8 @@ def fetch_unless_dry(model: str | None, named: str, config: PretrainConfig) -> I
 
 def find_sibling_run(config: PretrainConfig, method: str) -> Run:
     """The one finished run of `method` that shares data set, split, recipe, encoder, image size, batch size and seed
-    with `config`. Raises `CheckpointError` if there is none, or several (as of other epochs).
+    with `config`. Raises `CheckpointError` if there is none, or several (as of other epochs); `ConfigError` if there is
+    no such method.
 
     What `split=auto` comes to depends on the images, so they are looked at where there are several. A single run of
     another split is refused later, see `InitialWeights.check_leakage`.
@@ -150,6 +152,11 @@ def find_sibling_run(config: PretrainConfig, method: str) -> Run:
     if found:
         raise CheckpointError(
             f"initial_weights={METHOD_PREFIX}{method}: several runs would do ({', '.join(found)}); type the name of one"
+        )
+    if method.partition(" ")[0] not in (known := list_methods()):
+        hint = did_you_mean(method, known, f"initial_weights={METHOD_PREFIX}{{}}")
+        raise ConfigError(
+            f"initial_weights={METHOD_PREFIX}{method}: wanted a method after the colon, one of {', '.join(known)}{hint}"
         )
     typed = ", ".join(f"{key}={value}" for key, value in shared.items())
     raise CheckpointError(

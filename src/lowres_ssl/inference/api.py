@@ -130,7 +130,8 @@ def embed(
     check_output_options(batch_size, formats, EMBED_FORMATS)
     encoder = encoder.take_features(features)
     if folder is not None and encoder.patches is not None:
-        require(list(formats) == ["npz"], "formats", list(formats), "[npz] for features=patches")
+        got = f"[{','.join(formats)}]"
+        require(list(formats) == ["npz"], "formats", got, "npz alone for features=patches; type formats=[npz]")
     given = list_given_images(images)
     batches = iter_embedded_batches(encoder, given.files, batch_size, skip_unreadable, progress)
     if folder is not None:

@@ -106,11 +106,21 @@ def export_timm(encoder: PortableEncoder, folder: Path) -> list[Path]:
 
 def save_checked_weights(encoder: PortableEncoder, model: nn.Module, folder: Path, library: str) -> Path:
     """Write the encoder's weights, after the library's own `model` has loaded them and gives the same features."""
-    weights = encoder.module.state_dict()
+    weights = widen_first_layer(encoder.module)
     model.load_state_dict(weights, strict=True)
     check_same(encoder, model.eval(), f"{library}'s {encoder.architecture}")
     save_tensors(folder / WEIGHTS_FILE, weights, build_file_metadata(encoder))
     return folder / WEIGHTS_FILE
+
+
+def widen_first_layer(module: nn.Module) -> dict[str, Tensor]:
+    """Return the weights of `module`, those of a first convolution of one channel with two channels of zeros beside it:
+    it sees the first of three channels, and so do the libraries' own models with these."""
+    weights = module.state_dict()
+    name, first = next((each for each in module.named_modules() if isinstance(each[1], nn.Conv2d)), ("", None))
+    if first is not None and first.in_channels == 1:
+        weights[f"{name}.weight"] = nn.functional.pad(first.weight.detach(), (0, 0, 0, 0, 0, 2))
+    return weights
 
 
 def build_file_metadata(encoder: PortableEncoder) -> dict[str, str]:
@@ -192,7 +202,7 @@ def export_hub(encoder: PortableEncoder, folder: Path) -> list[Path]:
     """`model.safetensors`, `config.json` (as timm reads it: `timm.create_model("local-dir:FOLDER", pretrained=True)`),
     `preprocessing.json`, and `README.md` last. An encoder with the small stem has no config of timm's."""
     if encoder.has_small_stem:
-        save_tensors(folder / WEIGHTS_FILE, encoder.module.state_dict(), build_file_metadata(encoder))
+        save_tensors(folder / WEIGHTS_FILE, widen_first_layer(encoder.module), build_file_metadata(encoder))
     else:
         (export_torchvision if encoder.library == "torchvision" else export_timm)(encoder, folder)
     write_json(folder / "config.json", build_hub_config(encoder))

@@ -20,6 +20,7 @@ class BarlowTwins(Method):
     ) -> None:
         super().__init__()
         losses.check_positive("loss_scale", loss_scale)
+        losses.check_weights(redundancy=redundancy)
         self.projector = mlp(features, projector_hidden, projector_output, output_bias=False)
         self.redundancy, self.loss_scale = redundancy, loss_scale
 

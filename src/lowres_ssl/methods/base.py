@@ -99,11 +99,15 @@ def encode_views(network: Callable[[Tensor], Outputs], views: Sequence[Tensor], 
     return outputs
 
 
+def list_methods() -> list[str]:
+    """List the names that `method=` takes, those of encoders that are not trained among them."""
+    return sorted([*list_available(PACKAGE, Method), *list_fixed_encoders()])
+
+
 def find_method(name: str) -> type[Method]:
     """Find the class in `methods/<name>.py`. Raises `ConfigError` if there is none."""
-    names = list_available(PACKAGE, Method)
-    if name not in names:
-        choices = sorted([*names, *list_fixed_encoders()])
+    if name not in list_available(PACKAGE, Method):
+        choices = list_methods()
         hint = did_you_mean(name, choices, "method={}")
         raise ConfigError(f"method={name}: wanted one of {', '.join(choices)}{hint}")
     return find_class(PACKAGE, name, Method, "method")
@@ -115,10 +119,14 @@ def build_method(
     """Build the method in `methods/<name>.py`, its heads initialised from `seed` without a global generator.
 
     `features`, `classes` and `images` (to train on) are given to a constructor that takes them. Raises `ConfigError` if
-    there is no such method or `arguments` do not fit it.
+    there is no such method or `arguments` do not fit it, such as a width of a head (`hidden`, `*_hidden`, `*_output`)
+    below 1.
     """
     arguments = dict(arguments)
     name = str(arguments.pop("name"))
+    for key, value in arguments.items():
+        if key.endswith(("hidden", "_output")) and isinstance(value, int) and value < 1:
+            raise ConfigError(f"method.{key}={value}: wanted a width of at least 1; try method.{key}=128")
     takes = inspect.signature(find_method(name)).parameters
     known = {"features": features, "classes": classes, "images": images}
     given = {key: value for key, value in known.items() if key in takes}

@@ -47,6 +47,13 @@ class DINO(TeacherMethod):
         momentum: float,
     ) -> None:
         super().__init__(momentum)
+        for key, value, is_right, wanted in (
+            ("prototypes", prototypes, prototypes >= 2, "at least 2, such as 1024"),
+            ("small_size", small_size, 0 < small_size <= 1, "a share of image_size above 0, at most 1, such as 0.43"),
+            ("small_views", small_views, small_views >= 0, "a whole number of at least 0, such as 6"),
+        ):
+            if not is_right:
+                raise ConfigError(f"method.{key}={value}: wanted {wanted}")
         self.head = DinoHead(features, hidden, prototypes)
         if not SMALLEST_CROP < crop_boundary < 1:
             raise ConfigError(

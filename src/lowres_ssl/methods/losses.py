@@ -228,3 +228,10 @@ def check_positive(name: str, value: float) -> None:
     """Raise `ConfigError` for a method's setting that is not above 0."""
     if not value > 0:
         raise ConfigError(f"method.{name}={value}: wanted a number above 0; try method.{name}=0.1")
+
+
+def check_weights(**weights: float) -> None:
+    """Raise `ConfigError` for a weight of a loss's term, by its key, that is below 0."""
+    for name, value in weights.items():
+        if value < 0:
+            raise ConfigError(f"method.{name}={value}: wanted a number of at least 0; try method.{name}=1")

@@ -31,6 +31,7 @@ class TiCo(TeacherMethod):
     ) -> None:
         super().__init__(momentum)
         check_share("covariance_decay", covariance_decay)
+        losses.check_weights(contrast=contrast)
         self.projector = mlp(features, projector_hidden, projector_output)
         self.contrast, self.covariance_decay = contrast, covariance_decay
         self.register_buffer("covariance", torch.zeros(projector_output, projector_output))

@@ -26,9 +26,10 @@ class VICReg(Method):
         average_variance: bool,
     ) -> None:
         super().__init__()
+        self.weights = {"invariance": invariance, "variance": variance, "covariance": covariance}
+        losses.check_weights(**self.weights)
         # A shift of all embeddings changes none of the terms; the reference code has no bias there, either.
         self.expander = mlp(features, expander_hidden, expander_output, output_bias=False)
-        self.weights = {"invariance": invariance, "variance": variance, "covariance": covariance}
         self.average_variance = average_variance
 
     def embed(self, features: Tensor) -> Outputs:

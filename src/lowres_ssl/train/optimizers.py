@@ -134,13 +134,14 @@ def compute_local_rates(weights: list[Tensor], gradients: list[Tensor], trust: f
     return torch.where(is_scaled, trust * weight / (gradient + decay * weight), torch.ones_like(weight))
 
 
+LEAST_EXAMPLES = {"eps": "1e-8", "trust_coefficient": "0.001"}  # keys whose values are above 0
 OPTIMIZERS: Mapping[str, type[Optimizer]] = {"sgd": SGD, "lars": LARS, "adamw": AdamW}
 
 
 def build_optimizer(choice: Mapping[str, Any], **shared: Any) -> Optimizer:
     """Build the optimiser that `choice` names with its other keys; it takes what it has of `shared`.
 
-    Raises `ConfigError` for an unknown name, keys that do not fit, or a beta out of range.
+    Raises `ConfigError` for an unknown name, keys that do not fit, or a value out of range.
     """
     arguments = dict(choice)
     name = str(arguments.pop("name"))
@@ -152,6 +153,8 @@ def build_optimizer(choice: Mapping[str, Any], **shared: Any) -> Optimizer:
     for key, value in arguments.items():
         if key.startswith("beta") and not 0 <= value < 1:
             raise ConfigError(f"optimiser.{key}={value}: wanted a number from 0 to below 1, such as 0.9")
+        if key in LEAST_EXAMPLES and not value > 0:
+            raise ConfigError(f"optimiser.{key}={value}: wanted a number above 0, such as {LEAST_EXAMPLES[key]}")
     taken = {key: value for key, value in shared.items() if key in kind.__dataclass_fields__}
     return kind(**taken, **arguments)
 
