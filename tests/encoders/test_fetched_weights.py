@@ -15,7 +15,7 @@ from in_process import compose_config
 from lowres_ssl.encoders import imagenet
 from lowres_ssl.encoders.imagenet import ImageNetEncoder, fetch_weights, find_imagenet_url
 from lowres_ssl.errors import ConfigError, DataError
-from lowres_ssl.evaluate.encoder_runs import resolve_initial_weights
+from lowres_ssl.evaluate.initial_weights import resolve_initial_weights
 
 WEIGHTS = {"conv1.weight": torch.arange(6.0)}
 

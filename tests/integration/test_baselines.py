@@ -190,6 +190,8 @@ def test_weights_that_saw_other_images_or_more_labels_are_refused(lowres_ssl: Co
     start = f"initial_weights={trained.name}"
     other_split = lowres_ssl(*typed, start, "split_seed=1", code=2)
     assert "simclr was trained under another split of these images" in other_split.last_line
+    file = f"initial_weights={trained / 'encoder.safetensors'}"
+    assert lowres_ssl(*typed, file, "split_seed=1", code=2).last_line == other_split.last_line
     assert "of this split" in lowres_ssl(*typed, start, "dataset.subset=30", code=2).last_line
     lowres_ssl("pretrain", "method=supervised", *DATA, "evaluate=false")
     supervised = f"initial_weights={the_run('folder-supervised-*').name}"
@@ -239,7 +241,7 @@ def test_training_starts_from_imagenet_with_stages_frozen(
     lowres_ssl: Command, weights: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = "http://127.0.0.1:9/resnet18-imagenet.pth"  # nobody answers there
-    monkeypatch.setattr("lowres_ssl.evaluate.encoder_runs.find_imagenet_url", lambda name, key: url)
+    monkeypatch.setattr("lowres_ssl.evaluate.initial_weights.find_imagenet_url", lambda name, key: url)
     typed = ("pretrain", "method=simclr", *ON_RESNET18, "initial_weights=imagenet", "frozen_stages=2")
     answer = lowres_ssl(*typed, "dry_run=true")
     assert "would be fetched into data/weights/resnet18-imagenet.pth" in answer.err

@@ -43,10 +43,12 @@ def test_set_of_ones_own_is_kept_in_a_folder_of_configs(lowres_ssl: Command, cel
 
 def test_weights_file_scores_as_the_run_it_comes_from(lowres_ssl: Command, trained: Path) -> None:
     shutil.copy(trained / "encoder.safetensors", "encoder.safetensors")
-    answer = lowres_ssl("evaluate", "weights=encoder.safetensors", "dataset=folder", *UNTRAINED)
-    assert "weights of encoder.safetensors" in answer.out
+    typed = ("evaluate", "weights=encoder.safetensors", "dataset=folder", *UNTRAINED)
+    assert "weights of simclr" in lowres_ssl(*typed).out
     (run,) = Path("outputs/evaluate").iterdir()
     assert accuracy_of(run) == accuracy_of(trained)
+    other = lowres_ssl(*typed, "split_seed=1", code=2)
+    assert "weights: simclr was trained under another split" in other.last_line
 
 
 @pytest.mark.usefixtures("cells")

@@ -1,16 +1,19 @@
 """Which stored results meet in a column: what is refused, with what to type, and how the batch size is chosen."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from stored_runs import made_up_run
+from stored_runs import ENVIRONMENT, made_up_run
 
 from lowres_ssl.errors import CheckpointError, ConfigError
 from lowres_ssl.runs.filters import ResultFilters
 from lowres_ssl.runs.index import read_index
 from lowres_ssl.runs.predictions import ResultCell
 from lowres_ssl.runs.query import ResultColumn, find_better_random, select_columns
+from lowres_ssl.runs.records import RunOutcome
+from lowres_ssl.runs.run import Run
 
 
 def columns(output_dir: Path, *entries: str, **filters: object) -> list[ResultColumn]:
@@ -245,6 +248,53 @@ def test_seeds_that_were_trained_otherwise_are_not_averaged(tmp_path: Path) -> N
     (column,) = columns(tmp_path)
     with pytest.raises(ConfigError, match=r"not trained alike: .* differ in learning_rate \("):
         column.cell("dcl")
+
+
+def start_from(output_dir: Path, seed: int, named: str, digest: str, entry: str) -> None:
+    """Make up a run that started with the weights that were `named` and have this digest."""
+    run = Run(made_up_run(output_dir, entry=entry, seed=seed).parent)
+    record = run.read()
+    run.start(
+        replace(
+            record,
+            identity=replace(record.identity, initial_weights=digest),
+            config=replace(record.config, initial_weights=named),
+        )
+    )
+
+
+def write_encoder(output_dir: Path, seed: int, **made: Any) -> str:
+    """Make up a run of vicreg with an encoder, whose digest is returned."""
+    run = Run(made_up_run(output_dir, method="vicreg", seed=seed, finished=False, **made).parent)
+    run.encoder().write_text(f"{seed} {made}")
+    run.finish(RunOutcome(1, 1.0, ENVIRONMENT))
+    return run.read().encoders[run.encoder().name]
+
+
+@pytest.mark.parametrize("named", ["a/encoder.pt", "imagenet"])
+def test_seeds_that_started_with_other_files_of_one_name_are_not_averaged(tmp_path: Path, named: str) -> None:
+    entry = f"dcl from {Path(named).name}, 1 stage frozen"
+    for seed, digest in enumerate("aab"):
+        start_from(tmp_path, seed, named, digest, entry)
+    (column,) = columns(tmp_path, seed=[0, 1])
+    assert column.cell(entry) is not None
+    (column,) = columns(tmp_path)
+    with pytest.raises(
+        ConfigError, match=rf"started with other weights: .* {named} \(SHA-256 a\) and .* wanted one file"
+    ):
+        column.cell(entry)
+
+
+def test_seeds_may_start_with_the_seeds_of_one_method_that_was_trained_alike(tmp_path: Path) -> None:
+    for seed, named in enumerate(("method:vicreg", "phantom-vicreg-bs64-s1-12345678", "a/encoder.safetensors")):
+        start_from(tmp_path, seed, named, write_encoder(tmp_path, seed), "dcl from vicreg")
+    start_from(tmp_path, 3, "method:vicreg", "of a run that is gone", "dcl from vicreg")
+    (column,) = columns(tmp_path)
+    assert column.cell("dcl from vicreg") is not None
+    start_from(tmp_path, 4, "x", write_encoder(tmp_path, 4, learning_rate=5.0), "dcl from vicreg")
+    (column,) = columns(tmp_path)
+    with pytest.raises(ConfigError, match="started with other weights"):
+        column.cell("dcl from vicreg")
 
 
 def test_predictions_of_a_cell_are_a_row_a_seed(tmp_path: Path) -> None:

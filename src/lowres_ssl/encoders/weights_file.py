@@ -39,7 +39,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
 
 
 def load_tensors(path: Path, names: Collection[str] | None = None) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Load tensors (those of these names, or all) and metadata of a safetensors file.
+    """Load tensors (those of these names, None: all) and metadata of a safetensors file.
 
     Raises `CheckpointError` if it is missing or is none.
     """
@@ -54,9 +54,15 @@ def load_tensors(path: Path, names: Collection[str] | None = None) -> tuple[dict
             check_version(
                 metadata.pop("schema", TENSORS_VERSION), TENSORS_VERSION, path, "make it anew with force=true"
             )
-            return {name: file.get_tensor(name) for name in names or file.keys()}, metadata
+            return {name: file.get_tensor(name) for name in (file.keys() if names is None else names)}, metadata
     except (safetensors.SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(f"{path}: not a safetensors file, or a damaged one ({error})") from error
+
+
+def load_metadata(path: Path) -> dict[str, Any]:
+    """Load what a file of ours says of itself: nothing of a file of another kind, or of others. Raises as
+    `load_tensors`."""
+    return load_tensors(path, ())[1] if path.suffix == ".safetensors" else {}
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:

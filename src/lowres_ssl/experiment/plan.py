@@ -28,8 +28,9 @@ from lowres_ssl.encoders.from_config import (
 )
 from lowres_ssl.encoders.weights_file import load_weights
 from lowres_ssl.errors import ConfigError
-from lowres_ssl.evaluate.encoder_runs import RANDOM_WEIGHTS, InitialWeights, build_encoder_name, resolve_initial_weights
+from lowres_ssl.evaluate.encoder_runs import build_encoder_name
 from lowres_ssl.evaluate.evaluate import ProbeSet, build_probe_set, check_probe_images, warn_of_settings
+from lowres_ssl.evaluate.initial_weights import RANDOM_WEIGHTS, InitialWeights, resolve_initial_weights
 from lowres_ssl.evaluate.tuned_settings import TunedEncoder
 from lowres_ssl.methods.base import Method, build_method
 from lowres_ssl.runs.records import RunIdentity, SplitSummary

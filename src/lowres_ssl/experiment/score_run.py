@@ -24,7 +24,7 @@ from lowres_ssl.encoders.fit_weights import load_encoder_weights
 from lowres_ssl.encoders.from_config import init_encoder, list_random_baselines
 from lowres_ssl.encoders.weights_file import load_weights
 from lowres_ssl.errors import CheckpointError, ConfigError
-from lowres_ssl.evaluate.encoder_runs import InitialWeights, get_fixed_run
+from lowres_ssl.evaluate.encoder_runs import get_fixed_run
 from lowres_ssl.evaluate.evaluate import (
     ProbeSet,
     build_probe_set,
@@ -32,6 +32,7 @@ from lowres_ssl.evaluate.evaluate import (
     check_probe_images,
     warn_of_settings,
 )
+from lowres_ssl.evaluate.initial_weights import InitialWeights
 from lowres_ssl.experiment.scores import score_and_print
 from lowres_ssl.io.atomic import check_writable
 from lowres_ssl.runs.run import Run, find_run, relocate_path, resume_command
@@ -78,9 +79,9 @@ def score_run(cfg: DictConfig) -> None:
     check_writable(Path(config.output_dir))
     if run is None:
         weights, encoder = Path(str(config.weights)), init_encoder(config)[0]
-        source = InitialWeights.of_file(weights, config.weights_part)
+        source = InitialWeights.of_file(weights, config.weights_part, Path(config.output_dir))
         load_encoder_weights(encoder, load_weights(weights), str(weights), config.weights_part)
-        material = prepare_data(config, partial(make_scoring_split, config, evaluation, draws))
+        material = prepare_data(config, partial(make_scoring_split, source, config, evaluation, draws))
         run = get_fixed_run(config, material, compute, probe, encoder=encoder, source=source)
     else:
         material = prepare_data(config, partial(load_run_split, run, config, evaluation, draws))
@@ -138,9 +139,15 @@ def merge_run_config(cfg: DictConfig, run: Run) -> DictConfig:
 
 
 def make_scoring_split(
-    config: EvaluateConfig, evaluation: ProbeSet, draws: list[LabelSubset], catalogue: Catalogue
+    source: InitialWeights,
+    config: EvaluateConfig,
+    evaluation: ProbeSet,
+    draws: list[LabelSubset],
+    catalogue: Catalogue,
 ) -> Split:
+    """Split the images to score `source` on. Raises `ConfigError` if it knows more of them than it must."""
     split = make_configured_split(config, catalogue)
+    source.check_leakage(split, catalogue, draws, Path(config.store_dir), "weights")
     check_probe_images(evaluation, catalogue, split, draws)
     return split
 

@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,12 @@ import pandas as pd
 from lowres_ssl.console import count_bytes, format_bytes, format_table
 from lowres_ssl.errors import CheckpointError
 from lowres_ssl.io.atomic import get_previous_path
+from lowres_ssl.io.checksummed_json import hash_content
 from lowres_ssl.runs.filters import list_differing_settings
 from lowres_ssl.runs.history import NO_MARKS, RUN_MARKS, find_run_marks
 from lowres_ssl.runs.records import ResultRecord, RunRecord
 from lowres_ssl.runs.result_io import check_file_hash, read_result
-from lowres_ssl.runs.run import find_runs
+from lowres_ssl.runs.run import Run, find_runs
 from lowres_ssl.stats.intervals import CONFUSION_METRICS
 
 SPECIAL_IMAGES = ("half", "all")  # values of `pretrain_on` whose encoders stand in no table beside the others
@@ -61,19 +62,22 @@ def read_index(output_dir: Path) -> tuple[pd.DataFrame, list[str]]:
     in part.
 
     Columns: "run", "state" ("finished" or how far it is), `RUN_MARKS` (whether the run has them, see `history`),
-    `RUN_COLUMNS`, `RESULT_COLUMNS`, "result" (the folder of the result) and `INDEX_METRICS` of the test images.
-    `entry` is what tables call the run: its method, and where its weights came from, if that was elsewhere. `made`: a
-    digest of how a trained run was made, the same for its other seeds.
+    `RUN_COLUMNS`, "start" (see `identify_start`), `RESULT_COLUMNS`, "result" (the folder of the result) and
+    `INDEX_METRICS` of the test images. `entry` is what tables call the run: its method, and where its weights came
+    from, if that was elsewhere. `made`: a digest of how a trained run was made, the same for its other seeds.
     """
     rows: list[dict[str, object]] = []
     problems = []
+    records: dict[Run, RunRecord] = {}
     for run in find_runs(output_dir):
         try:
-            record = run.read()
+            records[run] = run.read()
         except CheckpointError as error:
             problems.append(str(error))
-            continue
+    writers = {digest: record for record in records.values() for digest in record.encoders.values()}
+    for run, record in records.items():
         about: dict[str, object] = {"run": run.name} | {column: get(record) for column, get in RUN_COLUMNS.items()}
+        about["start"] = identify_start(record, writers)
         is_finished = record.outcome is not None
         about["state"] = "finished" if is_finished else f"epoch {run.count_epochs()} of {about['epochs']}"
         results = []
@@ -93,9 +97,29 @@ def read_index(output_dir: Path) -> tuple[pd.DataFrame, list[str]]:
             problems.append(f"{error}; until then nobody knows whether it learnt anything or collapsed")
             marks = NO_MARKS
         rows += [row | marks for row in results or [about]]
-    columns = dict.fromkeys(["run", "state", *RUN_MARKS, *RUN_COLUMNS, *RESULT_COLUMNS, "result", *INDEX_METRICS])
+    columns = dict.fromkeys(
+        ["run", "state", *RUN_MARKS, *RUN_COLUMNS, "start", *RESULT_COLUMNS, "result", *INDEX_METRICS]
+    )
     frame = pd.DataFrame(rows, columns=list(columns))
     return frame.astype(dict.fromkeys(RUN_MARKS, bool) | dict.fromkeys(WHOLE_NUMBERS, "Int64")), problems
+
+
+def identify_start(record: RunRecord, writers: Mapping[str, RunRecord]) -> str | None:
+    """Identify the weights that a training started with, so that its seeds can be compared: by how the run was made
+    that wrote them, which is the same for each of its seeds, or else by the bytes of the file.
+
+    `writers`: the runs that there are, by the SHA-256 of each encoder. None of a random start, and of the encoder of a
+    run that is there no longer.
+    """
+    digest, training = record.identity.initial_weights, record.training
+    if digest is None or training is None:
+        return None
+    if (writer := writers.get(digest)) is not None:
+        made = [writer.identity.drop_seed().digest, identify_start(writer, writers)]
+        return hash_content(made)
+    named = training.initial_weights
+    is_file = any(f" from {name}" in record.entry for name in (named, Path(named).name))
+    return digest if is_file else None
 
 
 def format_state(row: "pd.Series[Any]") -> str:

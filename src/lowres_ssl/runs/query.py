@@ -246,6 +246,19 @@ def check_seeds_alike(rows: pd.DataFrame, what: str) -> None:
             f"{what}: its seeds were not trained alike: {one.name} and {other.name} differ in {', '.join(differing)}; "
             "move one of them out of output_dir"
         )
+    starts = rows[rows["start"].notna()].drop_duplicates("start")
+    if len(starts) > 1:
+        runs = [Run(Path(result).parent) for result in starts["result"].iloc[:2]]
+        named = [(run.name, run.read()) for run in runs]
+        got = " and ".join(
+            f"{name} with {record.training.initial_weights} (SHA-256 {str(record.identity.initial_weights)[:8]})"
+            for name, record in named
+            if record.training is not None
+        )
+        raise ConfigError(
+            f"{what}: its seeds started with other weights: {got}; wanted one file, or runs that were made alike; move "
+            "one of the two out of output_dir"
+        )
 
 
 def list_identity_differences(one: RunIdentity, other: RunIdentity) -> list[str]:

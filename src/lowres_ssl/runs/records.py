@@ -121,6 +121,11 @@ class RunRecord:
         return self.config if self.identity.is_trained and isinstance(self.config, PretrainConfig) else None
 
     @property
+    def encoders(self) -> Mapping[str, str]:
+        """Return the SHA-256 of each encoder that the finished run wrote, by the file's name; none of another."""
+        return {} if self.outcome is None else self.outcome.encoders
+
+    @property
     def row_name(self) -> str:
         """How the run is called in a table on the terminal."""
         training = self.training
