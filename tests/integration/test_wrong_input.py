@@ -158,8 +158,9 @@ def hide_versions(line: str) -> str:
 
 
 def written_in(folder: Path) -> dict[Path, int]:
-    """When each file was written, but for what is known of images."""
+    """When each file was written, but for what is known of images, and splits, which are written again as they are."""
     files = [path for path in folder.rglob("*") if path.is_file() and "stores" not in path.parts]
+    files = [path for path in files if path.name != "split.json"]
     return {path: path.stat().st_mtime_ns for path in files}
 
 
