@@ -85,7 +85,7 @@ def stars(
 
 
 def first_seeds(scored: MethodCounts, seeds: int) -> MethodCounts:
-    return replace(scored, counts=scored.counts[:seeds], seeds=scored.seeds[:seeds])
+    return replace(scored, counts=scored.counts[:seeds])
 
 
 def starred(methods: dict[int, MethodCounts], pairs: Sequence[tuple[int, int]], seed: int) -> list[bool]:
