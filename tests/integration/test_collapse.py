@@ -44,7 +44,7 @@ def phantom() -> ImageStore:
 def marks_after_training(phantom: ImageStore, folder: Path, overrides: Sequence[str]) -> set[str]:
     """The marks of a training of five epochs, 20 steps."""
     small = ["dataset=phantom", "recipe=tuned", "backbone=timm", "backbone.model=test_resnet"]
-    small += ["image_size=32", "batch_size=32", "epochs=5"]
+    small += ["image_size=32", "batch_size=32", "epochs=5", "backbone.zero_init_residual=true"]
     config = compose_config(*small, *overrides)
     plan = build_training_setup(config)
     assert plan.method is not None
