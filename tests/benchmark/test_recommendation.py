@@ -265,7 +265,7 @@ def test_what_more_time_would_buy_is_read_from_the_finalist_s_own_curve(
     [
         (
             0.7,
-            "for as many views 0.700, on all 0.900. Twice the images gained +20.0 points: more images",
+            "for about as many views 0.700, on all 0.900. Twice the images gained +20.0 points: more images",
         ),
         (
             0.89,

@@ -117,17 +117,19 @@ def test_failed_runs_are_out_and_ties_go_to_the_one_named_first() -> None:
     assert race.rungs[1].names == ("simclr", "vicreg")
 
 
-@pytest.mark.parametrize(("seeds", "can_halve"), [(None, True), (3, True), (None, False)])
+@pytest.mark.parametrize(("seeds", "half_views"), [(None, 500), (3, 400), (None, 0)])
 def test_after_three_seeds_the_finalist_is_trained_on_half_of_the_images_if_there_is_time(
-    seeds: int | None, can_halve: bool
+    seeds: int | None, half_views: int
 ) -> None:
-    race = Race(("dcl",), epoch_views=1000, epochs=10, seeds=seeds, can_halve=can_halve)
+    race = Race(("dcl",), epoch_views=1000, epochs=10, seeds=seeds, half_epoch_views=half_views)
     race, _ = run_race(race, 1000.0)
     half = [run for run in race.runs if run.half]
-    assert [(run.name, run.epochs, run.seed) for run in half] == ([("dcl", 20, 0)] if can_halve else [])
+    assert [(run.name, run.epochs, run.seed) for run in half] == (
+        [("dcl", 10_000 // half_views, 0)] if half_views else []
+    )
     assert [run.seed for run in race.runs[1:] if not run.half] == list(range(seeds or MAX_SEEDS))
     assert race.finalist_seeds == list(range(seeds or MAX_SEEDS)), "the half is no seed of it"
-    assert not can_halve or race.runs.index(half[0]) == 4, "after one epoch and three seeds"
+    assert not half_views or race.runs.index(half[0]) == 4, "after one epoch and three seeds"
     short, _ = run_race(replace(race, runs=(), rungs=()), 8 + 2.5 + 3 * (8 + 25) + 5)
     assert (short.half_run, short.finalist_seeds) == (None, [0, 1, 2])
 

@@ -255,7 +255,7 @@ def plan_run(plan: BenchmarkPlan, request: Request, run: NextRun) -> BenchmarkSt
     words += ["pretrain_on=half"] if run.half else []
     views = f"{plan.race.count_views(run.epochs):,} views"
     if run.half:
-        views = f"half of the images, {plan.race.count_views(run.epochs // 2):,} views"
+        views = f"half of the images, {run.epochs * plan.race.half_epoch_views:,} views"
     return BenchmarkStep(f"{run.name}, seed {run.seed}, {views}", build_pretrain_command(plan, request, *words))
 
 

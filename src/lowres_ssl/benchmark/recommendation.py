@@ -136,8 +136,8 @@ def format_more_images(found: Decision, race: Race) -> Iterator[str]:
         return
     judged = judge_gain(half.score, whole.score, found.validation_images, "more images, without labels,", "more images")
     yield (
-        f"More images: {half.name} on the validation images, one seed: trained on half of the images for as many views "
-        f"{half.score:.3f}, on all {whole.score:.3f}. Twice the images gained {judged}"
+        f"More images: {half.name} on the validation images, one seed: trained on half of the images for about as many "
+        f"views {half.score:.3f}, on all {whole.score:.3f}. Twice the images gained {judged}"
     )
 
 

@@ -26,6 +26,7 @@ from lowres_ssl.config.experiment_schema import (
 )
 from lowres_ssl.config.overrides import parse_duration
 from lowres_ssl.data.catalogue import Catalogue
+from lowres_ssl.data.prepare import select_pretraining_images
 from lowres_ssl.data.splits import Split
 from lowres_ssl.device import DevicePrecision
 from lowres_ssl.encoders.base import list_fixed_encoders
@@ -43,6 +44,7 @@ REPLACED_KEYS = frozenset(["method", "seed", "label_fraction", "initial_weights"
 IGNORED_KEYS = frozenset(["data_dir", "epochs", "seed", "method", "picture", "store", "tracker", *BENCHMARK_KEYS])
 DATASET_PATH_KEYS = frozenset(list_keys_with(DatasetConfig, "path"))
 MIN_BUDGET = 60.0  # seconds
+MAX_UNEQUAL_SHARE = 0.1  # of the images: so far from half may half of them be, as patients allow
 LARGE_BUDGET = 600.0  # from which on a GPU trains the paper's encoder at its size
 
 
@@ -129,14 +131,23 @@ def make_plan(request: Request, asked: PlanQuestion, catalogue: Catalogue, split
     large = asked.device == "cuda" and asked.budget >= LARGE_BUDGET
     settings = choose_settings(request, catalogue, split, large=large)
     pretrained = find_pretrained(asked.pretrained, Path(request.config.data_dir), settings.backbone)
-    images, batch = len(split.train) + len(catalogue.unlabelled), settings.batch_size
-    trained = images if request.config.keep_last_batch else max(1, images // batch) * batch
+    images, half = (len(select_pretraining_images(catalogue, split, name)) for name in ("training", "half"))
+    batch = settings.batch_size
+    whole = max(1, images // batch)  # batches; a training of none is refused where it begins
+    trained, halved = (images, half) if request.config.keep_last_batch else (whole * batch, half // batch * batch)
+    is_half = abs(2 * half - images) <= MAX_UNEQUAL_SHARE * images and half >= batch
     return BenchmarkPlan(
         asked=asked,
         settings=settings,
         smaller=choose_settings(request, catalogue, split, large=False) if large else None,
         pretrained=tuple(pretrained),
-        race=Race(asked.methods, 2 * min(images, trained), asked.epochs, asked.seeds, can_halve=images >= 2 * batch),
+        race=Race(
+            asked.methods,
+            2 * min(images, trained),
+            asked.epochs,
+            asked.seeds,
+            half_epoch_views=2 * halved if is_half else 0,
+        ),
     )
 
 

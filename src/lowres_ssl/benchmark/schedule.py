@@ -28,7 +28,7 @@ def get_start(name: str) -> str:
 @dataclass(frozen=True)
 class FinishedRun:
     """A training that has ended. seconds: of the whole command; training: of its epochs. score: validation accuracy of
-    the probe that chooses, None where it failed. half: on half of the training images, in twice the epochs."""
+    the probe that chooses, None where it failed. half: on half of the training images, for about as many views."""
 
     name: str
     epochs: int
@@ -70,8 +70,8 @@ class Rung:
 class Race:
     """The candidates, in order of preference, and what has been run of them.
 
-    epoch_views: views of an epoch. epochs, seeds: as typed, None if they are to be chosen. can_halve: whether half of
-    the images fill a batch.
+    epoch_views: views of an epoch. epochs, seeds: as typed, None if they are to be chosen. half_epoch_views: views of
+    an epoch on half of the images, 0 where these fill no batch or are far from half.
     """
 
     candidates: tuple[str, ...]
@@ -80,7 +80,7 @@ class Race:
     seeds: int | None = None
     rungs: tuple[Rung, ...] = ()
     runs: tuple[FinishedRun, ...] = ()
-    can_halve: bool = False
+    half_epoch_views: int = 0
 
     def add(self, run: FinishedRun) -> Self:
         return replace(self, runs=(*self.runs, run))
@@ -174,8 +174,9 @@ def find_next_run(race: Race, left: float, slack: float) -> tuple[Race, NextRun 
         return race, NextRun(race.finalist, epochs, missing[0]) if seconds <= left + slack else None
     if seconds > left:
         return race, None
-    if race.can_halve and race.half_run is None:
-        return race, NextRun(race.finalist, 2 * epochs, 0, half=True)
+    if race.half_epoch_views and race.half_run is None:
+        as_many = max(1, round(race.count_views(epochs) / race.half_epoch_views))
+        return race, NextRun(race.finalist, as_many, 0, half=True)
     return race, NextRun(race.finalist, epochs, missing[0]) if missing else None
 
 

@@ -82,7 +82,7 @@ def select_pretraining_images(
     units = group_by_shared_keys({n: (groups[n] if groups[n] >= 0 else f"image {n}",) for n in rows.tolist()})
     taken: list[int] = []
     for unit in shuffle_units(units, [record.id for record in records], "half"):
-        if 2 * len(taken) < len(rows):
+        if not taken or abs(2 * (len(taken) + len(unit)) - len(rows)) < abs(2 * len(taken) - len(rows)):
             taken.extend(unit)
     return np.array(sorted(taken), dtype=np.int64)
 
