@@ -243,7 +243,7 @@ def test_table_has_all_encoders_and_test_accuracies_only_of_those_that_were_comp
     ("scores", "said"),
     [
         ((0.7, 0.9), "4 times the views gained +20.0 points: longer training may gain more."),
-        ((0.7, 0.5), "4 times the views gained -20.0 points: little is to be expected of more time."),
+        ((0.7, 0.5), "4 times the views gained -20.0 points: little is to be expected of longer training."),
         ((0.7, 0.71), "4 times the views gained +1.0 points, within the noise of 120 images (4.1): little is to be"),
     ],
 )
@@ -265,11 +265,11 @@ def test_what_more_time_would_buy_is_read_from_the_finalist_s_own_curve(
     [
         (
             0.7,
-            "for about as many views 0.700, on all 0.900. Twice the images gained +20.0 points: more images",
+            "for about as many views 0.700, on all 0.900. Twice the images gained +20.0 points: more unlabelled images",
         ),
         (
             0.89,
-            "gained +1.0 points, within the noise of 120 images (2.7): little is to be expected of more images.",
+            "+1.0 points, within the noise of 120 images (2.7): little is to be expected of more unlabelled images.",
         ),
         (None, ""),
     ],

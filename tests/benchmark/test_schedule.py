@@ -134,6 +134,15 @@ def test_after_three_seeds_the_finalist_is_trained_on_half_of_the_images_if_ther
     assert (short.half_run, short.finalist_seeds) == (None, [0, 1, 2])
 
 
+def test_supervised_finalist_is_not_trained_on_half_of_the_images() -> None:
+    race = Race(("supervised",), epoch_views=1000, epochs=10, seeds=3, half_epoch_views=500)
+    race, run = find_next_run(race, 1000.0, 0.0)
+    while run is not None and not run.half:
+        race = race.add(FinishedRun(run.name, run.epochs, run.seed, 10.0, 5.0, 0.9, sees_labels=True))
+        race, run = find_next_run(race, 1000.0, 0.0)
+    assert (run, race.finalist_seeds) == (None, [0, 1, 2])
+
+
 @pytest.mark.parametrize(("slower", "seeds"), [(1.1, 3), (2.0, 1), (8.0, 1)])
 def test_on_a_machine_that_becomes_slower_there_are_fewer_seeds_and_still_a_finalist(slower: float, seeds: int) -> None:
     race, spent = run_race(Race(METHODS, epoch_views=1000), 700.0, slack=70.0, slower=slower)

@@ -82,6 +82,7 @@ benchmark ASKED methods=[dcl,dcl]
 benchmark ASKED pretrained=[resnet999]
 benchmark ASKED seeds=0
 benchmark ASKED pretrain_on=all
+benchmark ASKED pretrain_on=half
 benchmark ASKED chosen_by=linear probe=[knn]
 benchmark ASKED baselines=false
 init

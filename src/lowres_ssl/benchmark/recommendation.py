@@ -124,30 +124,30 @@ def format_more_time(found: Decision, race: Race) -> str:
     if len(curve) < 2:
         return f"{text} One length shows no trend."
     (before, low), (after, high) = curve[-2:]
-    judged = judge_gain(low, high, found.validation_images, "longer training", "more time")
+    judged = judge_gain(low, high, found.validation_images, "longer training")
     return f"{text} {after / before:.0f} times the views gained {judged}"
 
 
 def format_more_images(found: Decision, race: Race) -> Iterator[str]:
-    """What a training on half of the images, for as many views, lets expect of more images."""
+    """What a training on half of the images, for about as many views, lets expect of more images."""
     half, rung = race.half_run, race.last_rung
     whole = race.find_run(half.name, rung.epochs) if half is not None and rung is not None else None
     if half is None or whole is None or half.score is None or whole.score is None or half.name != race.finalist:
         return
-    judged = judge_gain(half.score, whole.score, found.validation_images, "more images, without labels,", "more images")
+    judged = judge_gain(half.score, whole.score, found.validation_images, "more unlabelled images")
     yield (
         f"More images: {half.name} on the validation images, one seed: trained on half of the images for about as many "
         f"views {half.score:.3f}, on all {whole.score:.3f}. Twice the images gained {judged}"
     )
 
 
-def judge_gain(low: float, high: float, images: int, more: str, less: str) -> str:
-    """The difference of two accuracies on so many images in points, and what it lets expect of more of the same."""
+def judge_gain(low: float, high: float, images: int, what: str) -> str:
+    """The difference of two accuracies on so many images in points, and what to expect of `what`, more of the same."""
     gain, error = 100 * (high - low), 100 * (high * (1 - high) / images) ** 0.5
     if gain > error:
-        return f"{gain:+.1f} points: {more} may gain more."
+        return f"{gain:+.1f} points: {what} may gain more."
     within = f", within the noise of {pluralise(images, 'image')} ({error:.1f})" if gain >= -error else ""
-    return f"{gain:+.1f} points{within}: little is to be expected of {less}."
+    return f"{gain:+.1f} points{within}: little is to be expected of {what}."
 
 
 def format_other_probe(found: Decision) -> str:

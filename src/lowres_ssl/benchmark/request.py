@@ -68,8 +68,11 @@ def parse_request(config: BenchmarkConfig) -> Request:
     )
     check_methods("methods", config.methods)
     check_methods("continued", config.continued)
-    if config.pretrain_on.name == "all":
-        raise ConfigError("pretrain_on=all: the encoders would have seen the test images, wanted training")
+    if (images := config.pretrain_on.name) != "training":
+        raise ConfigError(
+            f"pretrain_on={images}: wanted training, since the test images must be new to an encoder, and half of the "
+            "images are tried in the end; leave it out"
+        )
     words = [each for each, key in zip(task, keys, strict=True) if key not in BENCHMARK_KEYS]
     # Compiling takes longer than a short training saves.
     defaults = {"recipe": config.recipe, "probe": f"[{','.join(config.probe)}]", "compile": "never"}
@@ -133,9 +136,13 @@ def make_plan(request: Request, asked: PlanQuestion, catalogue: Catalogue, split
     pretrained = find_pretrained(asked.pretrained, Path(request.config.data_dir), settings.backbone)
     images, half = (len(select_pretraining_images(catalogue, split, name)) for name in ("training", "half"))
     batch = settings.batch_size
-    whole = max(1, images // batch)  # batches; a training of none is refused where it begins
-    trained, halved = (images, half) if request.config.keep_last_batch else (whole * batch, half // batch * batch)
     is_half = abs(2 * half - images) <= MAX_UNEQUAL_SHARE * images and half >= batch
+
+    def count_views(number: int) -> int:
+        """Count the views of an epoch on so many images; one that fills no batch is refused where it begins."""
+        whole = number if request.config.keep_last_batch else max(1, number // batch) * batch
+        return 2 * min(number, whole)
+
     return BenchmarkPlan(
         asked=asked,
         settings=settings,
@@ -143,10 +150,10 @@ def make_plan(request: Request, asked: PlanQuestion, catalogue: Catalogue, split
         pretrained=tuple(pretrained),
         race=Race(
             asked.methods,
-            2 * min(images, trained),
+            count_views(images),
             asked.epochs,
             asked.seeds,
-            half_epoch_views=2 * halved if is_half else 0,
+            half_epoch_views=count_views(half) if is_half else 0,
         ),
     )
 

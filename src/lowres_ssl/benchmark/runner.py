@@ -194,12 +194,13 @@ class BenchmarkRunner:
         own = rows[(rows["seed"] == run.seed) & (rows["probe"] == self.plan.asked.chosen_by)]
         if ended.code or own.empty:
             return FinishedRun(run.name, run.epochs, run.seed, ended.seconds, 0.0, None, run.half)
-        outcome = Run(Path(own["result"].iloc[0]).parent).read().outcome
-        assert outcome is not None, "it is finished"
-        training, score = outcome.training_seconds, float(own["validation_accuracy"].iloc[0])
+        record = Run(Path(own["result"].iloc[0]).parent).read()
+        assert record.outcome is not None, "it is finished"
+        training, score = record.outcome.training_seconds, float(own["validation_accuracy"].iloc[0])
         # One of an earlier benchmark was found, not trained: what the command took is what it takes beside its epochs.
         seconds = ended.seconds if ended.seconds > training else training + ended.seconds
-        return FinishedRun(run.name, run.epochs, run.seed, seconds, training, score, run.half)
+        sees_labels = record.labels is not None
+        return FinishedRun(run.name, run.epochs, run.seed, seconds, training, score, run.half, sees_labels)
 
     def read_rows(self) -> pd.DataFrame:
         return read_results(self.request.folder(self.plan.asked))

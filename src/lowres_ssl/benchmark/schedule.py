@@ -28,7 +28,8 @@ def get_start(name: str) -> str:
 @dataclass(frozen=True)
 class FinishedRun:
     """A training that has ended. seconds: of the whole command; training: of its epochs. score: validation accuracy of
-    the probe that chooses, None where it failed. half: on half of the training images, for about as many views."""
+    the probe that chooses, None where it failed. half: on half of the training images, for about as many views.
+    sees_labels: of a supervised method."""
 
     name: str
     epochs: int
@@ -37,6 +38,7 @@ class FinishedRun:
     training: float
     score: float | None
     half: bool = False
+    sees_labels: bool = False
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ class Race:
 
     @property
     def half_run(self) -> FinishedRun | None:
-        """The training on half of the images, of the finalist for as many views as in the last rung."""
+        """The training on half of the images, of the finalist for about as many views as in the last rung."""
         return next((each for each in self.runs if each.half), None)
 
     def rank(self, rung: Rung) -> list[str]:
@@ -174,7 +176,9 @@ def find_next_run(race: Race, left: float, slack: float) -> tuple[Race, NextRun 
         return race, NextRun(race.finalist, epochs, missing[0]) if seconds <= left + slack else None
     if seconds > left:
         return race, None
-    if race.half_epoch_views and race.half_run is None:
+    whole = race.find_run(race.finalist, epochs)
+    is_supervised = whole is not None and whole.sees_labels  # half of its images are half of the labels
+    if race.half_epoch_views and race.half_run is None and not is_supervised:
         as_many = max(1, round(race.count_views(epochs) / race.half_epoch_views))
         return race, NextRun(race.finalist, as_many, 0, half=True)
     return race, NextRun(race.finalist, epochs, missing[0]) if missing else None
