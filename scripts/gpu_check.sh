@@ -79,7 +79,7 @@ if $small; then
   sizes=(16) others=(32) peers=(16)
   pace=(--seconds 1 --repetitions 1 --workers 0)
   tune=(--features 64 --epochs 1)
-  evaluate=(--backbone resnet18 --image-size 32 --probe knn linear)  # logistic: a CPU's, which a simulated GPU leaves no labels
+  evaluate=(--backbone resnet18 --image-size 32 --probe knn linear)  # not logistic: a simulated GPU gives back no labels
   side=(--image-size 32 --steps 4 --repetitions 1)
   short=(--repetitions 1 --epochs 4 --image-size 48)
   train=(backbone=resnet18 image_size=32 epochs=1 batch_size=32 probe.knn.k=20)

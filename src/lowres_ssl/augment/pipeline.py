@@ -160,7 +160,7 @@ ViewStep = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class StepMode:
-    """Say how to compute. change: `apply_to_rows` or `apply_by_mask`; adjust: for a step whose numbers change nothing
+    """Hold how to compute. change: `apply_to_rows` or `apply_by_mask`; adjust: for a step whose numbers change nothing
     where they start with 1; blur: `blur_by_shifts`, or another function of images and weights; deform: of images and
     displacements."""
 

@@ -33,7 +33,7 @@ MAX_RATIO = 100  # bytes of the files to bytes of the archive
 MIN_ALLOWED_BYTES = 100 * 10**6  # bytes that any archive may hold: black images in a small one are no attack
 MAX_HEADER = 2**24  # bytes that are read at once: no name and no other header of a tar is longer
 # What the readers raise for an archive that is truncated, damaged, or compressed in an unknown way.
-ARCHIVE_ERRORS = (
+ARCHIVE_ERRORS = (  # what zipfile, tarfile and the decompressors raise for damaged or unknown content
     *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, struct.error),
     *(NotImplementedError, RuntimeError, ValueError, OverflowError),
 )

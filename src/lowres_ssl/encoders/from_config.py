@@ -31,7 +31,7 @@ def encoder_depends_on_seed(config: ExperimentConfig) -> bool:
 
 
 def init_encoder(config: ExperimentConfig) -> Encoder:
-    """Build the encoder of `config` as it is initialised, and say how many features it has."""
+    """Build the encoder of `config` as it is initialised, and count its features."""
 
     def backbone() -> Encoder:
         return build_encoder(config.backbone, config.seed)

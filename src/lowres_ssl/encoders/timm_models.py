@@ -176,6 +176,8 @@ def select_features(encoder: nn.Module, kind: FeatureKind, image_size: int) -> t
         try:
             shape = module.eval()(torch.zeros(1, 3, image_size, image_size, device=device)).shape[1:]
         except AttributeError as error:  # no `forward_features`, one that gives a list, or no `num_prefix_tokens`
+            if kind == "pooled":
+                raise
             wanted = "features=pooled" if kind == "patches" else "features=pooled or patches"
             raise ConfigError(
                 f"features={kind}: this encoder ({type(encoder).__name__}) does not tell them from its other outputs; "

@@ -60,8 +60,7 @@ def load_tensors(path: Path, names: Collection[str] | None = None) -> tuple[dict
 
 
 def load_metadata(path: Path) -> dict[str, Any]:
-    """Load what a file of ours says of itself: nothing of a file of another kind, or of others. Raises as
-    `load_tensors`."""
+    """Load the metadata of a file that this package wrote; none of another file. Raises as `load_tensors`."""
     return load_tensors(path, ())[1] if path.suffix == ".safetensors" else {}
 
 
@@ -137,7 +136,7 @@ def make_placeholder(named: str) -> tuple[Callable[..., Any], str]:
 
 
 def suggest_conversion(path: Path, error: Exception) -> str:
-    """Say what to type for a file that PyTorch wrote and that cannot be read without running code; "" for others."""
+    """Explain what to type for a file of PyTorch's that cannot be read without running code; "" for others."""
     if "weights_only" not in str(error):  # which PyTorch names where it alone is in the way
         return ""
     is_script = "TorchScript" in str(error)

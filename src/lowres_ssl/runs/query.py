@@ -286,7 +286,6 @@ def check_no_duplicates(rows: pd.DataFrame, what: str) -> None:
         choices = [] if tuned else list(filter(None, list_differing_settings(list(same["settings"]))))
         hint = "".join(f"type {format_settings_override(each)}, or " for each in choices)
         one, other = (Run(Path(result).parent).read().identity for result in (first, second))
-        differing = (
-            f" differ in {', '.join(differences)}" if (differences := list_identity_differences(one, other)) else ""
-        )
+        differences = list_identity_differences(one, other)
+        differing = f" differ in {', '.join(differences)}" if differences else ""
         raise ConfigError(f"{where}: {first} and {second}{differing}; {hint}move one of the two out of output_dir")

@@ -127,7 +127,7 @@ class RunRecord:
 
     @property
     def row_name(self) -> str:
-        """How the run is called in a table on the terminal."""
+        """Return the name of the run in a table on the terminal."""
         training = self.training
         if training is None:
             return BASELINE_TITLES.get(self.entry, self.entry)

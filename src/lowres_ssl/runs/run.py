@@ -50,7 +50,7 @@ def retrain_command(record: RunRecord) -> str:
 
 
 def resume_command(record: RunRecord) -> str:
-    """Format what goes on with a run, or makes anew what is missing of a finished one."""
+    """Format the command that continues a run, or makes anew what is missing of a finished one."""
     return format_typed_command(record) or "type its pretrain command again"
 
 

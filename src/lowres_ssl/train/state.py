@@ -29,7 +29,7 @@ ReadBatch = Callable[[NDArray[np.int64]], Tensor]  # rows of a store [B] to thei
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """Say how to train; `conf/recipe/*.yaml` explains each. `joint`: all views of a size in one forward pass."""
+    """Hold how to train; `conf/recipe/*.yaml` explains each. `joint`: all views of a size in one forward pass."""
 
     epochs: int
     batch_size: int
@@ -81,7 +81,7 @@ class TrainingData:
 
 @dataclass(frozen=True)
 class Execution:
-    """Say what a training runs on: this process's device, and the `processes` that share each batch, all called alike.
+    """Hold what a training runs on: this process's device, and the `processes` that share each batch, all called alike.
 
     `sync_batch_norm`: BatchNorm's statistics are the whole batch's, on GPUs. `preemption`: the signal by which a
     scheduler asks for its machine.
