@@ -48,7 +48,7 @@ SETS = {
     "phantom": ImageSet(("dataset=phantom", "probe.knn.k=20"), 448),
 }
 TRAINED_SIZE = 64
-COMMON = ("backbone=resnet18", f"image_size={TRAINED_SIZE}", "probe=[knn,logistic]", "picture=false")
+COMMON = ("backbone=resnet18", f"image_size={TRAINED_SIZE}", "probe=[knn,logistic]")
 
 ADAMW = ("recipe=tuned", "optimiser=adamw", "learning_rate=0.001", "weight_decay=0.05")
 # What each candidate adds to its set's words. A name is a row of the tables; the first is where the study began.
@@ -144,7 +144,7 @@ class Task:
     def build_words(self, asked: argparse.Namespace) -> dict[str, str]:
         """Build the words of its command by key; later ones replace earlier ones of the same key."""
         images = SETS[self.dataset]
-        words = [*images.words, *COMMON, *CANDIDATES[self.candidate], f"seed={self.seed}"]
+        words = [*images.words, *COMMON, "picture=false", *CANDIDATES[self.candidate], f"seed={self.seed}"]
         words.append(f"epochs={max(1, round(self.views / (2 * images.training)))}")
         words += [] if self.size is None else [f"scored_size={self.size}"]
         filled = [word.replace("{data}", str(asked.data)).replace("{weights}", str(asked.weights)) for word in words]

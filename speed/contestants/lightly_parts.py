@@ -20,16 +20,20 @@ from speed.contestants import Case, Epoch, Taken
 from speed.contestants.files import Files
 from speed.experiment import device_of, images_of, synchronise
 
+LOSSES = {"simclr": NTXentLoss, "dcl": DCLLoss, "simsiam": NegativeCosineSimilarity, "vicreg": VICRegLoss}
+TRANSFORMS = {"simsiam": SimSiamTransform, "vicreg": VICRegTransform}
+
 
 class Model(nn.Module):
-    """Backbone and heads, of the widths that ours has by default."""
+    """Backbone, heads of the widths that ours has by default, and loss."""
 
     def __init__(self, method: str, backbone: str) -> None:
         super().__init__()
-        resnet = getattr(models, backbone)()
-        width = resnet.fc.in_features
-        self.backbone = nn.Sequential(*list(resnet.children())[:-1])
+        self.network: models.ResNet = getattr(models, backbone)()
+        width = self.network.fc.in_features
+        self.network.fc = nn.Identity()
         self.prediction_head: nn.Module = nn.Identity()
+        self.criterion: nn.Module = LOSSES[method]()
         match method:
             case "simclr" | "dcl":
                 self.projection_head: nn.Module = SimCLRProjectionHead(width, 512, 128)
@@ -40,21 +44,27 @@ class Model(nn.Module):
                 self.projection_head = VICRegProjectionHead(width, 4096, 4096, num_layers=2)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        embedding = self.projection_head(self.backbone(images).flatten(start_dim=1))
+        embedding = self.projection_head(self.network(images))
         return embedding, self.prediction_head(embedding)
+
+    def compute_loss(self, first: Tensor, second: Tensor, *, tuned: bool = False) -> Tensor:
+        """tuned: in bf16."""
+        with torch.autocast(first.device.type, dtype=torch.bfloat16, enabled=tuned):
+            (z1, p1), (z2, p2) = self(first), self(second)
+        z1, z2, p1, p2 = z1.float(), z2.float(), p1.float(), p2.float()
+        if isinstance(self.criterion, NegativeCosineSimilarity):
+            return 0.5 * (self.criterion(z1.detach(), p2) + self.criterion(z2.detach(), p1))
+        return self.criterion(z1, z2)
 
 
 def enter(case: Case, *, tuned: bool = False) -> Epoch:
     material = images_of(case.overrides)[1]
     device = device_of(case.device)
-    transform = {"simsiam": SimSiamTransform, "vicreg": VICRegTransform}.get(case.method, SimCLRTransform)
-    losses = {"simclr": NTXentLoss, "dcl": DCLLoss, "simsiam": NegativeCosineSimilarity, "vicreg": VICRegLoss}
-    criterion = losses[case.method]()
     model = Model(case.method, case.backbone).to(device).train()
     if tuned:
         model = model.to(memory_format=torch.channels_last)
     optimiser = torch.optim.SGD(model.parameters(), lr=1e-4, momentum=0.9, weight_decay=1e-4)
-    files = Files(material, transform(input_size=case.image_size))
+    files = Files(material, TRANSFORMS.get(case.method, SimCLRTransform)(input_size=case.image_size))
     loader = DataLoader(
         files,
         batch_size=case.batch_size,
@@ -72,14 +82,7 @@ def enter(case: Case, *, tuned: bool = False) -> Epoch:
             first, second = first.to(device, non_blocking=True), second.to(device, non_blocking=True)
             if tuned:
                 first, second = (view.to(memory_format=torch.channels_last) for view in (first, second))
-            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=tuned):
-                (z1, p1), (z2, p2) = model(first), model(second)
-            z1, z2, p1, p2 = z1.float(), z2.float(), p1.float(), p2.float()
-            if case.method == "simsiam":
-                loss = 0.5 * (criterion(z1.detach(), p2) + criterion(z2.detach(), p1))
-            else:
-                loss = criterion(z1, z2)
-            loss.backward()
+            model.compute_loss(first, second, tuned=tuned).backward()
             optimiser.step()
             optimiser.zero_grad()
         synchronise(device)
