@@ -77,6 +77,10 @@ CANDIDATES |= {name: (f"method={name}", *ADAMW) for name in OTHERS}
 # The recipe's rate for that method.
 CANDIDATES |= {f"{name} sgd": (f"method={name}", "recipe=tuned", "optimiser=sgd") for name in OTHERS}
 CANDIDATES |= {
+    f"simsiam sgd {rate}": ("method=simsiam", "recipe=tuned", "optimiser=sgd", f"learning_rate={rate}")
+    for rate in (0.01, 0.03)
+}
+CANDIDATES |= {
     f"{method} at {rate}": (f"method={method}", *ADAMW, f"learning_rate={rate}")
     for method in ("simsiam", "vicreg", "barlow_twins", "byol")
     for rate in (0.0003, 0.003)

@@ -1,6 +1,6 @@
 """A benchmark's stored plan and its steps: read as it was written, found by what was asked, its runs shared."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -22,9 +22,11 @@ from lowres_ssl.benchmark.plan import (
     read_benchmark_plan,
     write_benchmark_plan,
 )
-from lowres_ssl.benchmark.request import choose_settings
+from lowres_ssl.benchmark.request import build_question, choose_settings
 from lowres_ssl.benchmark.schedule import FinishedRun, NextRun, Race, Rung
+from lowres_ssl.config.experiment_schema import PretrainConfig, setting
 from lowres_ssl.errors import CheckpointError
+from tests.in_process import compose_config
 
 ASKED = PlanQuestion(
     dataset="cells",
@@ -99,6 +101,28 @@ def test_runs_are_shared_where_they_may_stand_beside_each_other(asked: dict[str,
     assert REQUEST.plan_path(other) != REQUEST.plan_path(ASKED)
     assert REQUEST.file(other, "report.html") != REQUEST.file(ASKED, "report.html")
     assert (REQUEST.folder(other) == REQUEST.folder(ASKED)) == shared
+
+
+@dataclass
+class LaterConfig(PretrainConfig):
+    later: bool = setting(default=False)
+
+
+def test_a_key_that_is_new_and_at_its_default_changes_no_question() -> None:
+    config = compose_config("dataset=phantom")
+    later = LaterConfig(**vars(config))
+    anything: Any = SimpleNamespace(digest="", device=SimpleNamespace(type="cpu"), precision="fp32")
+    request: Any = SimpleNamespace(
+        config=SimpleNamespace(methods=(), continued=(), pretrained=(), seeds=None, chosen_by="knn"),
+        typed_settings=(),
+        budget=60.0,
+        epochs=None,
+    )
+    asked = build_question(request, config, anything, anything)
+    with patch("lowres_ssl.benchmark.request.PretrainConfig", LaterConfig):
+        assert build_question(request, later, anything, anything) == asked
+        assert build_question(request, replace(later, later=True), anything, anything) != asked
+    assert build_question(request, replace(config, learning_rate=0.7), anything, anything) != asked
 
 
 def test_settings_that_were_typed_are_kept_and_not_typed_again() -> None:

@@ -43,5 +43,6 @@ def count_flops(name: str) -> int:
 @pytest.mark.parametrize("name", TRAINED)
 def test_cost_in_the_table_is_the_count(flops: dict[str, int], name: str) -> None:
     pattern = rf"^\| `{name}` \| [^|]+ \| [^|]* \| (\d\.\d\d) \|[^|]*\|$"  # of the table with five columns
-    (row,) = re.findall(pattern, PAGE.read_text(), re.MULTILINE)
-    assert float(row) == round(flops[name] / flops["simclr"], 2)
+    rows = re.findall(pattern, PAGE.read_text(), re.MULTILINE)
+    assert len(rows) == 1, f"{PAGE.name}: wanted one row for {name} in the table of costs"
+    assert float(rows[0]) == round(flops[name] / flops["simclr"], 2)

@@ -13,6 +13,7 @@ from lowres_ssl.augment.crop import crop_by_matrices, crop_one_by_one, pack_crop
 from lowres_ssl.augment.operations import PADDING_CHOICES, compute_kernel_size
 from lowres_ssl.augment.pipeline import ROW_MODE, FixedShapeAugmentation, ViewSteps, augment, normalise, per_channel
 from lowres_ssl.augment.sampling import (
+    CONTROL_POINTS,
     JITTER_ORDERS,
     AugmentationParameters,
     DrawRow,
@@ -126,8 +127,9 @@ class Augmentation:
         ]
         draws, sizes = np.stack(drawn, axis=2).reshape(DrawRow.COUNT, -1), np.repeat(sizes, len(views), axis=0)
         low, high = (share * self.image_size for share in self.blur_sigma_fraction)  # in pixels
-        displacements = draws[DrawRow.DISPLACEMENT : DrawRow.COUNT]
-        stain_factors, stain_shifts = np.split(draws[DrawRow.STAIN_FACTOR : DrawRow.ELASTIC], 2)
+        displacements = draws[DrawRow.DISPLACEMENT : DrawRow.DISPLACEMENT + 2 * CONTROL_POINTS**2]
+        stain_factors = draws[DrawRow.STAIN_FACTOR : DrawRow.STAIN_SHIFT]
+        stain_shifts = draws[DrawRow.STAIN_SHIFT : DrawRow.ELASTIC]
         return AugmentationParameters(
             boxes=sample_crop_boxes(draws, sizes, scale=self.crop_scale, ratio=self.crop_ratio),
             horizontal_flip=draws[DrawRow.HORIZONTAL_FLIP] < self.horizontal_flip,

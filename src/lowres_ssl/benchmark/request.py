@@ -22,7 +22,6 @@ from lowres_ssl.config.experiment_schema import (
     DatasetConfig,
     PretrainConfig,
     list_keys_with,
-    to_plain,
 )
 from lowres_ssl.config.overrides import parse_duration
 from lowres_ssl.data.catalogue import Catalogue
@@ -35,6 +34,7 @@ from lowres_ssl.encoders.timm_models import check_timm_name, import_timm, is_tim
 from lowres_ssl.errors import ConfigError, did_you_mean
 from lowres_ssl.init.default_settings import choose_default_settings
 from lowres_ssl.io.checksummed_json import hash_content
+from lowres_ssl.runs.run_hash import list_numeric_settings
 
 # The keys that are of the benchmark alone; all others go to every training as they were typed.
 OWN_KEYS = {each.name for each in fields(BenchmarkConfig)} - {each.name for each in fields(PretrainConfig)}
@@ -42,7 +42,7 @@ BENCHMARK_KEYS = OWN_KEYS | {"epochs", "output_dir", "store_dir", "dry_run", "fo
 REPLACED_KEYS = frozenset(["method", "seed", "label_fraction", "initial_weights", "evaluate", "picture", "baselines"])
 # The keys of a training that change no number, or are in `PlanQuestion` already.
 IGNORED_KEYS = frozenset(["data_dir", "epochs", "seed", "method", "picture", "store", "tracker", *BENCHMARK_KEYS])
-DATASET_PATH_KEYS = frozenset(list_keys_with(DatasetConfig, "path"))
+DATASET_PATH_KEYS = frozenset(f"dataset.{key}" for key in list_keys_with(DatasetConfig, "path"))
 MIN_BUDGET = 60.0  # seconds
 MAX_UNEQUAL_SHARE = 0.1  # of the images: so far from half may half of them be, as patients allow
 LARGE_BUDGET = 600.0  # from which on a GPU trains the paper's encoder at its size
@@ -109,8 +109,12 @@ def build_question(
     request: Request, config: PretrainConfig, catalogue: Catalogue, compute: DevicePrecision
 ) -> PlanQuestion:
     """Collect what the plan depends on; config: a training's, as typed."""
-    causes = {key: value for key, value in to_plain(config).items() if key not in IGNORED_KEYS}
-    causes["dataset"] = {key: value for key, value in causes["dataset"].items() if key not in DATASET_PATH_KEYS}
+    settings = dict(list_numeric_settings(config, PretrainConfig, is_counted=True))
+    causes = {
+        key: value
+        for key, value in settings.items()
+        if key.partition(".")[0] not in IGNORED_KEYS and key not in DATASET_PATH_KEYS
+    }
     return PlanQuestion(
         dataset=config.dataset.name,
         images=catalogue.digest,

@@ -1,4 +1,4 @@
-"""Decide which level of folders holds the classes, by the names of folders: parts of a set, views, patients, dates."""
+"""Decide which level of folders holds the classes, or whether the names of the files do."""
 
 import re
 from collections import Counter, defaultdict

@@ -1,1 +1,1 @@
-"""Read, write, find and compare stored runs and results. Imports no torch."""
+"""Read, write, find and compare stored runs and results."""

@@ -77,8 +77,8 @@ def build_training_identity(
 def list_numeric_settings(
     config: Any, schema: type, prefix: str = "", is_counted: bool = False
 ) -> Iterator[tuple[str, JSON]]:
-    """List the keys of `schema` that change numbers, those of sections with dots, but for values at the schema's
-    default."""
+    """List the keys of `schema` that change numbers (is_counted: all keys), those of sections with dots, but for values
+    at the schema's default."""
     for each in fields(schema):
         value, counts = getattr(config, each.name), is_counted or has_fact(each, "numbers")
         if is_dataclass(value) and not isinstance(value, type):
