@@ -192,6 +192,9 @@ def test_weights_that_saw_other_images_or_more_labels_are_refused(lowres_ssl: Co
     assert "simclr was trained under another split of these images" in other_split.last_line
     file = f"initial_weights={trained / 'encoder.safetensors'}"
     assert lowres_ssl(*typed, file, "split_seed=1", code=2).last_line == other_split.last_line
+    frozen = ("method=imagenet", f"method.weights={trained / 'encoder.safetensors'}")
+    refused = lowres_ssl("pretrain", *DATA, *frozen, "split_seed=1", code=2)
+    assert "method.weights: simclr was trained under another split" in refused.last_line
     assert "of this split" in lowres_ssl(*typed, start, "dataset.subset=30", code=2).last_line
     lowres_ssl("pretrain", "method=supervised", *DATA, "evaluate=false")
     supervised = f"initial_weights={the_run('folder-supervised-*').name}"

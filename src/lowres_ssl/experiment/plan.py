@@ -17,7 +17,7 @@ from lowres_ssl.data.catalogue import Catalogue
 from lowres_ssl.data.prepare import DataSummary, make_configured_split, select_pretraining_images
 from lowres_ssl.data.splits import ALL_LABELS, LabelSubset, Split, list_label_subsets
 from lowres_ssl.device import CHANNELS_LAST, MEMORY_FORMATS, NCHW, DevicePrecision, resolve_device
-from lowres_ssl.encoders.base import find_fixed_encoder
+from lowres_ssl.encoders.base import build_fixed_encoder, find_fixed_encoder
 from lowres_ssl.encoders.fit_weights import load_encoder_weights
 from lowres_ssl.encoders.from_config import (
     build_starting_encoder,
@@ -230,8 +230,12 @@ def make_checked_split(plan: TrainingSetup, catalogue: Catalogue) -> Split:
         warn_of_settings(build_probe_set(config, encoder) for encoder in encoders)
     if plan.selects_epoch and not len(split.validation):
         raise ConfigError("select_encoder=best_validation_knn: there are no validation images; try last")
+    fixed, store_dir = build_fixed_encoder(config.method), Path(config.store_dir)
     if plan.source is not None:
-        plan.source.check_leakage(split, catalogue, plan.draws, Path(config.store_dir))
+        plan.source.check_leakage(split, catalogue, plan.draws, store_dir)
+    elif fixed is not None and fixed.file is not None:
+        weights = InitialWeights.of_file(fixed.file, None, Path(config.output_dir))
+        weights.check_leakage(split, catalogue, plan.draws, store_dir, "method.weights")
     if config.positives.name == "patient":
         check_patients(catalogue, split)
     if plan.method is not None:
