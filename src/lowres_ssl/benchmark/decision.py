@@ -1,9 +1,9 @@
 """Read a benchmark's results and decide which encoder to recommend: validation names it, the test images show its gain.
 
 The finalist, the best trained encoder by validation, is named unless an encoder of others is there, frozen, and the
-finalist is not measurably better than that on the validation images: training that adds nothing is not recommended. On
-the test images the named encoder is compared with the better random encoder, and the finalist with the frozen one, with
-p after Holm's correction for these two. Imports no torch.
+finalist is not measurably better than that on the validation images, by three seeds at least: training that adds
+nothing is not recommended. On the test images the named encoder is compared with the better random encoder, and the
+finalist with the frozen one, with p after Holm's correction for these two. Imports no torch.
 """
 
 from collections.abc import Mapping, Sequence
@@ -134,10 +134,10 @@ class Decision:
 
     start: the better random encoder by validation. finalist: the trained encoder that validation chose, None if none
     was trained, and its `seeds`; frozen: the best encoder of others, None if there is none. named: finalist or frozen.
-    validated: mean validation accuracy by entry. on_validation: named minus start there. gain: named minus start on the
-    test images; over_frozen: finalist minus frozen; p is corrected for both. fresh_gain: the gain of the finalist's
-    seeds that had no part in its choice. intervals: test accuracy. against_shortcut: named minus `SHORTCUT_BASELINE`.
-    images, validation_images: how many.
+    validated: mean validation accuracy by entry. On the validation images: on_validation, named minus start; ahead,
+    finalist minus frozen. On the test images: gain, named minus start; over_frozen, finalist minus frozen; p is
+    corrected for both. fresh_gain: the gain of the finalist's seeds that had no part in its choice. intervals: test
+    accuracy. against_shortcut: named minus `SHORTCUT_BASELINE`. images, validation_images: how many.
     """
 
     label: str
@@ -148,6 +148,7 @@ class Decision:
     seeds: tuple[int, ...]
     validated: Mapping[str, float]
     on_validation: Difference
+    ahead: Difference | None
     gain: Comparison
     over_frozen: Comparison | None
     fresh_gain: float | None
@@ -175,6 +176,11 @@ class Decision:
         """Whether the test images measurably contradict what validation chose."""
         below_frozen = self.is_trained and self.over_frozen is not None and self.over_frozen.is_worse
         return self.gain.is_better and (self.is_random_validated or below_frozen)
+
+    @property
+    def is_training_missed(self) -> bool:
+        """Whether the frozen encoder is named and the finalist is measurably better on the test images."""
+        return not self.is_trained and self.over_frozen is not None and self.over_frozen.is_better
 
     @property
     def verdict(self) -> Verdict:
@@ -213,10 +219,9 @@ def decide(
     compared = {entry: cell for entry, cell in cells.items() if entry != SHORTCUT_BASELINE}
     validation, test = read_score_parts(compared, "validation"), read_score_parts(cells, "test")
     pairs = [(rivals[0], rivals[1])] if len(rivals) > 1 else []
+    ahead = next(iter(compute_differences(validation, pairs)), None)
     if named is None:
-        ahead = compute_differences(validation, pairs)
-        is_better = all(own.low > 0 if len(seeds) >= MIN_POOLED_SEEDS else own.value > 0 for own in ahead)
-        named = rivals[0] if is_better else rivals[1]
+        named = rivals[0] if ahead is None or (len(seeds) >= MIN_POOLED_SEEDS and ahead.low > 0) else rivals[1]
     gain, *others = compare_pairs({entry: test[entry] for entry in compared}, [(named, start), *pairs])
     shortcut = compute_differences(test, [(named, SHORTCUT_BASELINE)])[0] if SHORTCUT_BASELINE in test else None
     return Decision(
@@ -228,6 +233,7 @@ def decide(
         seeds=seeds,
         validated=scores,
         on_validation=compute_differences(validation, [(named, start)])[0],
+        ahead=ahead,
         gain=gain,
         over_frozen=others[0] if others else None,
         fresh_gain=compute_fresh_gain(cells[finalist], cells[start]) if finalist is not None else None,

@@ -5,6 +5,8 @@ than its numbers show: what is not significant is not called equal, and every p 
 """
 
 from collections.abc import Iterator, Mapping
+from math import sqrt
+from statistics import fmean
 
 from lowres_ssl.benchmark.decision import SHORTCUT_BASELINE, Comparison, Decision, decide, read_validation_scores
 from lowres_ssl.benchmark.plan import BenchmarkPlan
@@ -15,6 +17,7 @@ from lowres_ssl.runs.query import ResultColumn
 from lowres_ssl.stats.intervals import TOO_FEW_GROUPS_NOTE
 from lowres_ssl.stats.paired_tests import MIN_POOLED_SEEDS, Difference
 
+NORMAL_95 = 1.96  # standard errors on both sides of a 95% interval
 METHOD_TITLES = {
     "random": "random initialisation",
     "random_calibrated": "random initialisation with calibrated BatchNorm",
@@ -35,7 +38,8 @@ def write_recommendation(columns: Mapping[str, ResultColumn], plan: BenchmarkPla
             "Cannot tell yet: no other encoder was finished that random initialisation could be compared with.",
             *([] if column is None else ["", format_scores(column, race, None)]),
         ]
-    lines = [format_headline(found, race), format_gain(found), *format_frozen(found), *list_caveats(found)]
+    lines = [format_headline(found, race), format_gain(found), *format_other_network(found, plan)]
+    lines += [*format_frozen(found), *list_caveats(found)]
     lines += [format_more_time(found, race), *format_more_images(found, race), *list_warnings(found, column)]
     for probe, other in columns.items():
         same = decide(other, pretrained, race.finalist, found.named) if probe != chosen_by else None
@@ -65,8 +69,9 @@ def format_headline(found: Decision, race: Race) -> str:
             f"was {name}"
         )
     is_better = found.validated[found.named] > found.validated[found.start]
-    until = name_encoder(found) if is_better else "no training"
-    return f"Cannot tell. Best so far: {name} Until more is known use {until}."
+    until = name_encoder(found) if is_better else "random initialisation"
+    advice = "" if found.is_contradicted else f" Until more is known use {until}."
+    return f"Cannot tell. Best so far: {name}{advice}"
 
 
 def format_gain(found: Decision) -> str:
@@ -83,16 +88,30 @@ def format_gain(found: Decision) -> str:
     return lead
 
 
+def format_other_network(found: Decision, plan: BenchmarkPlan) -> Iterator[str]:
+    """What else differs between the named encoder and random initialisation, where that is not training alone."""
+    if not found.is_trained or get_start(found.named):
+        yield (
+            f"Random initialisation is {plan.settings.backbone} at {plan.settings.image_size} px, so this gain is also "
+            "that of another network, its image size and the images of others."
+        )
+
+
 def format_frozen(found: Decision) -> Iterator[str]:
     """The finalist beside the best frozen encoder of others."""
-    if found.frozen is None or found.finalist is None or found.over_frozen is None:
+    if found.frozen is None or found.finalist is None or found.over_frozen is None or found.ahead is None:
+        return
+    own, trained = found.validated[found.frozen], found.validated[found.finalist]
+    beside = f"{found.finalist} {trained:.3f}, frozen {found.frozen} {own:.3f} on the validation images"
+    if len(found.seeds) < MIN_POOLED_SEEDS:
+        yield f"What training on your images adds cannot be judged by {pluralise(len(found.seeds), 'seed')}: {beside}."
         return
     did = "added nothing measurable to what others have trained"
     if found.is_trained:
-        did = "is ahead of the best frozen encoder so far" if found.lacks_seeds else "beats the best frozen encoder"
-    own, trained = found.validated[found.frozen], found.validated[found.finalist]
-    beside = f"{found.finalist} {trained:.3f}, frozen {found.frozen} {own:.3f} on the validation images"
-    yield f"Training on your images {did}: {beside}."
+        did = "beats the best frozen encoder"
+    elif found.ahead.high < 0:
+        did = "was measurably worse than the best frozen encoder"
+    yield f"Training on your images {did}: {beside}, {format_points(found.ahead)}."
     if found.over_frozen.p is not None:
         test = format_test(found.over_frozen, found)
         yield f"On the test images {found.finalist} minus frozen {found.frozen}: {test}."
@@ -102,6 +121,11 @@ def list_caveats(found: Decision) -> Iterator[str]:
     """What the answer leaves open."""
     if found.is_contradicted:
         yield "Validation and test images contradict each other; look at how they were divided."
+    if found.is_training_missed:
+        yield (
+            f"The test images favour {found.finalist}, which the {found.validation_images} validation images did not "
+            "show. Test images choose nothing; more images for validation may settle it."
+        )
     if found.lacks_seeds:
         yield f"{pluralise(len(found.seeds), 'seed')} of {found.finalist}: {MIN_POOLED_SEEDS} are the least to test."
     elif found.is_trained and found.fresh_gain is not None:
@@ -120,7 +144,7 @@ def format_more_time(found: Decision, race: Race) -> str:
         return "More time: no method has been trained for long enough to tell."
     points = ", ".join(f"{views:,} views {score:.3f}" for views, score in curve)
     start = found.validated.get(get_start(found.finalist or ""), found.validated[found.start])
-    text = f"More time: {found.finalist} on the validation images, one seed: start {start:.3f}, {points}."
+    text = f"More time: seed 0 of {found.finalist} on the validation images: not trained {start:.3f}, {points}."
     if len(curve) < 2:
         return f"{text} One length shows no trend."
     (before, low), (after, high) = curve[-2:]
@@ -131,23 +155,33 @@ def format_more_time(found: Decision, race: Race) -> str:
 def format_more_images(found: Decision, race: Race) -> Iterator[str]:
     """What a training on half of the images, for about as many views, lets expect of more images."""
     half, rung = race.half_run, race.last_rung
-    whole = race.find_run(half.name, rung.epochs) if half is not None and rung is not None else None
-    if half is None or whole is None or half.score is None or whole.score is None or half.name != race.finalist:
+    if half is None or rung is None or half.score is None or half.name != race.finalist:
         return
-    judged = judge_gain(half.score, whole.score, found.validation_images, "more unlabelled images")
+    same = [run for run in race.runs if (run.name, run.epochs, run.half) == (half.name, rung.epochs, False)]
+    fresh = [run.score for run in same if run.seed > 0 and run.score is not None]  # seed 0 was chosen for its score
+    if not fresh:
+        return
+    whole = fmean(fresh)
+    judged = judge_gain(half.score, whole, found.validation_images, "more unlabelled images")
     yield (
-        f"More images: {half.name} on the validation images, one seed: trained on half of the images for about as many "
-        f"views {half.score:.3f}, on all {whole.score:.3f}. Twice the images gained {judged}"
+        f"More images: {half.name} on the validation images, trained on half of the images for about as many views "
+        f"{half.score:.3f}, on all {whole:.3f} (seeds that chose nothing). Twice the images gained {judged}"
     )
 
 
 def judge_gain(low: float, high: float, images: int, what: str) -> str:
     """The difference of two accuracies on so many images in points, and what to expect of `what`, more of the same."""
-    gain, error = 100 * (high - low), 100 * (high * (1 - high) / images) ** 0.5
-    if gain > error:
+    gain = 100 * (high - low)
+    shares = [(accuracy * images + 1) / (images + 2) for accuracy in (low, high)]  # an error of 0 is never known
+    noise = NORMAL_95 * 100 * sqrt(sum(share * (1 - share) / images for share in shares))
+    if gain > noise:
         return f"{gain:+.1f} points: {what} may gain more."
-    within = f", within the noise of {pluralise(images, 'image')} ({error:.1f})" if gain >= -error else ""
-    return f"{gain:+.1f} points{within}: little is to be expected of {what}."
+    if gain < -noise:
+        return f"{gain:+.1f} points: nothing is to be expected of {what}."
+    return (
+        f"{gain:+.1f} points, within the noise of {pluralise(images, 'image')} (up to {noise:.1f}): that shows neither "
+        f"that {what} would gain anything nor that it would not."
+    )
 
 
 def format_other_probe(found: Decision) -> str:
@@ -159,7 +193,7 @@ def format_other_probe(found: Decision) -> str:
 def list_warnings(found: Decision, column: ResultColumn) -> Iterator[str]:
     """What makes the answer weaker than it sounds."""
     beside = found.against_shortcut
-    if beside is not None and beside.low <= 0:
+    if beside is not None and (beside.value <= 0 if found.lacks_seeds else beside.low <= 0):
         own, theirs = found.intervals[found.named].value, found.intervals[SHORTCUT_BASELINE].value
         weak = f"{found.named} ({own:.3f}) is not measurably above that: {format_points(beside)}."
         if theirs >= own:
@@ -170,6 +204,8 @@ def list_warnings(found: Decision, column: ResultColumn) -> Iterator[str]:
         if marked:
             word = mark.word.capitalize()
             yield f"{word} in at least one seed, so their views or rate do not fit: {', '.join(marked)}."
+    if found.intervals[found.named].groups == found.images:
+        yield "Each image counts as a patient of its own; if some are of one patient, these intervals are too narrow."
     if not found.intervals[found.named].reliable:
         yield f"The test groups tell {TOO_FEW_GROUPS_NOTE}: no interval here is reliable."
 
@@ -200,7 +236,7 @@ def format_scores(column: ResultColumn, race: Race, found: Decision | None) -> s
 def format_test(compared: Comparison, found: Decision) -> str:
     """A difference, with the comparisons that its p is corrected for."""
     if compared.p is None:
-        return f"{format_points(compared.difference)}, not tested"
+        return f"{100 * compared.difference.value:+.1f} points, not tested"
     p = f"p = {compared.p:.3f}" if compared.p >= 0.001 else "p < 0.001"
     many = f"after Holm correction for {found.comparisons} comparisons"
     return f"{format_points(compared.difference)}, {p} {many if found.comparisons > 1 else 'in one comparison'}"
