@@ -55,7 +55,10 @@ def read_scores(output_dir: Path, method: str) -> dict[str, float]:
 
 
 def train_lightly(method: str, words: list[str], seconds: float, seed: int, weights: Path) -> int:
-    """Train for so many seconds, in which the views are made as well, and write the encoder; return how many views."""
+    """Train for so many seconds, in which the views are made as well, and write the encoder; return how many views.
+
+    Raises `FloatingPointError` for a loss that is not finite.
+    """
     config, material = images_of(words)
     mean, std = get_normalisation(config)
     torch.manual_seed(seed)
@@ -70,7 +73,10 @@ def train_lightly(method: str, words: list[str], seconds: float, seed: int, weig
     steps = 0
     for first, second in chain.from_iterable(repeat(loader)):
         steps += 1
-        model.compute_loss(first, second).backward()
+        loss = model.compute_loss(first, second)
+        if not loss.isfinite():
+            raise FloatingPointError(f"loss {loss.item()} after {steps - 1} steps")
+        loss.backward()
         optimiser.step()
         optimiser.zero_grad()
         schedule.step()
@@ -135,7 +141,11 @@ def main() -> None:
         known = pd.read_csv(RESULTS) if RESULTS.exists() else pd.DataFrame(columns=KEYS)
         if (known[KEYS] == [dataset, method, asked.views, seed]).all(axis=1).any():
             continue
-        rows = pd.DataFrame(compare(dataset, method, seed, asked))
+        try:
+            rows = pd.DataFrame(compare(dataset, method, seed, asked))
+        except FloatingPointError as error:
+            print(f"Lightly's {method} on {dataset}: {error}", flush=True)
+            continue
         rows.to_csv(RESULTS, mode="a", header=known.empty, index=False)
         print(rows.to_string(index=False), flush=True)
 
