@@ -230,10 +230,11 @@ def make_checked_split(plan: TrainingSetup, catalogue: Catalogue) -> Split:
         warn_of_settings(build_probe_set(config, encoder) for encoder in encoders)
     if plan.selects_epoch and not len(split.validation):
         raise ConfigError("select_encoder=best_validation_knn: there are no validation images; try last")
-    fixed, store_dir = build_fixed_encoder(config.method), Path(config.store_dir)
+    store_dir = Path(config.store_dir)
     if plan.source is not None:
         plan.source.check_leakage(split, catalogue, plan.draws, store_dir)
-    elif fixed is not None and fixed.file is not None:
+    fixed = build_fixed_encoder(config.method) if plan.method is None else None
+    if fixed is not None and fixed.file is not None:
         weights = InitialWeights.of_file(fixed.file, None, Path(config.output_dir))
         weights.check_leakage(split, catalogue, plan.draws, store_dir, "method.weights")
     if config.positives.name == "patient":
