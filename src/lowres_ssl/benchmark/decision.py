@@ -137,7 +137,8 @@ class Decision:
     validated: mean validation accuracy by entry. On the validation images: on_validation, named minus start; ahead,
     finalist minus frozen. On the test images: gain, named minus start; over_frozen, finalist minus frozen; p is
     corrected for both. fresh_gain: the gain of the finalist's seeds that had no part in its choice. intervals: test
-    accuracy. against_shortcut: named minus `SHORTCUT_BASELINE`. images, validation_images: how many.
+    accuracy. against_shortcut: named minus `SHORTCUT_BASELINE`. images, validation_images: how many;
+    validation_groups: how many patients, counted as if of one size.
     """
 
     label: str
@@ -156,6 +157,7 @@ class Decision:
     against_shortcut: Difference | None
     images: int
     validation_images: int
+    validation_groups: float
 
     @property
     def is_trained(self) -> bool:
@@ -241,6 +243,7 @@ def decide(
         against_shortcut=shortcut,
         images=int(test[start].counts[0].sum()),
         validation_images=int(validation[start].counts[0].sum()),
+        validation_groups=compute_interval(validation[start].counts, DECISION_METRIC).effective_groups,
     )
 
 

@@ -17,6 +17,7 @@ from lowres_ssl.runs.query import ResultColumn
 from lowres_ssl.stats.intervals import TOO_FEW_GROUPS_NOTE
 from lowres_ssl.stats.paired_tests import MIN_POOLED_SEEDS, Difference
 
+MIN_VALIDATION_GROUPS = 10  # below: a choice hangs on one or two patients
 NORMAL_95 = 1.96  # standard errors on both sides of a 95% interval
 METHOD_TITLES = {
     "random": "random initialisation",
@@ -206,6 +207,8 @@ def list_warnings(found: Decision, column: ResultColumn) -> Iterator[str]:
             yield f"{word} in at least one seed, so their views or rate do not fit: {', '.join(marked)}."
     if found.intervals[found.named].groups == found.images:
         yield "Each image counts as a patient of its own; if some are of one patient, these intervals are too narrow."
+    if (patients := found.validation_groups) < MIN_VALIDATION_GROUPS:
+        yield f"The validation images, which chose, are of few patients (they count as {patients:.0f} of equal size)."
     if not found.intervals[found.named].reliable:
         yield f"The test groups tell {TOO_FEW_GROUPS_NOTE}: no interval here is reliable."
 
