@@ -127,8 +127,10 @@ class Race:
     @property
     def not_tried(self) -> list[str]:
         """Candidates that no rung had time for; not those that failed."""
-        left_out = {*self.rungs[0].names, *(run.name for run in self.runs if run.score is None)} if self.rungs else None
-        return [] if left_out is None else [name for name in self.candidates if name not in left_out]
+        if not self.rungs:
+            return []
+        failed = {run.name for run in self.runs if run.score is None}
+        return [name for name in self.candidates if name not in failed and name not in self.rungs[0].names]
 
     def estimate_cost(self, name: str) -> RunCost | None:
         """Estimate by the candidate's own longest run, else by the slowest of those with the same start; None where
