@@ -121,7 +121,7 @@ NOTHING_ADDED = "Training on your images added nothing measurable to what others
                 "p < 0.001 after Holm correction for 2 comparisons: significant.",
                 "On the test images dcl minus frozen lite0: +10.0 points (95% interval +",
                 "The test images favour dcl, which the 120 validation images did not show.",
-                "Random initialisation is resnet18 at 64 px, so this gain is also that of another network",
+                "Random initialisation is resnet18 at 64 px, without weights of others, so this gain is not that of tr",
             ],
             ["Use dcl", "by the other seeds alone"],
         ),

@@ -1,7 +1,7 @@
 """Write the answer of a benchmark: which encoder to use, what it gains, how sure that is, what more time would buy.
 
 The numbers are those of `benchmark/decision.py`, in points: right answers more in 100 images. A sentence claims no more
-than its numbers show: what is not significant is not called equal, and every p is corrected for the same comparisons.
+than its numbers show: what is not significant is not called equal, and every p is corrected for those of its probe.
 """
 
 from collections.abc import Iterator, Mapping
@@ -93,8 +93,8 @@ def format_other_network(found: Decision, plan: BenchmarkPlan) -> Iterator[str]:
     """What else differs between the named encoder and random initialisation, where that is not training alone."""
     if not found.is_trained or get_start(found.named):
         yield (
-            f"Random initialisation is {plan.settings.backbone} at {plan.settings.image_size} px, so this gain is also "
-            "that of another network, its image size and the images of others."
+            f"Random initialisation is {plan.settings.backbone} at {plan.settings.image_size} px, without weights of "
+            "others, so this gain is not that of training on your images alone."
         )
 
 
