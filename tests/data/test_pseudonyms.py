@@ -3,6 +3,7 @@
 import stat
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from lowres_ssl.data.image_folder import scan_folder
 from lowres_ssl.data.pseudonyms import KEY_FILE, Pseudonyms, make_pseudonyms
-from lowres_ssl.data.splits import load_split, make_split, save_split
+from lowres_ssl.data.splits import count_seen_test_images, load_split, make_split, save_split
 from lowres_ssl.errors import DataError
 from lowres_ssl.io import locks
 
@@ -85,6 +86,10 @@ def test_split_with_hashed_names_is_read_back_and_names_no_image(made_up: Any, t
     again = load_split(tmp_path / "split.json", catalogue, tmp_path / "stores")
     assert again.digest == split.digest
     np.testing.assert_array_equal(again.test, split.test)
+    other = make_split(catalogue, kind="stratified", seed=1)
+    seen = len({*split.train.tolist()} & {*other.test.tolist()})
+    assert 0 < seen == count_seen_test_images(tmp_path / "split.json", other, catalogue, tmp_path / "stores")
     (tmp_path / "stores" / KEY_FILE).unlink()
-    with pytest.raises(DataError, match=r"hashed with a key that is not in .*dataset\.root=FOLDER"):
-        load_split(tmp_path / "split.json", catalogue, tmp_path / "stores")
+    for read in (load_split, partial(count_seen_test_images, split=other)):
+        with pytest.raises(DataError, match=r"hashed with a key that is not in .*dataset\.root=FOLDER"):
+            read(tmp_path / "split.json", catalogue=catalogue, store_dir=tmp_path / "stores")

@@ -12,9 +12,11 @@ from in_process import type_command
 from made_runs import Made, difference, fake_encoder
 from torch import nn
 
+from lowres_ssl.data.splits import NO_SPLIT
 from lowres_ssl.encoders.from_config import build_encoder
 from lowres_ssl.inference.export import export_hub
 from lowres_ssl.inference.load import PortableEncoder, load_portable_encoder
+from lowres_ssl.inference.model_card import write_model_card
 from lowres_ssl.reporting.cells import format_score, format_score_interval
 from lowres_ssl.runs.filters import ResultFilters
 from lowres_ssl.runs.index import read_index
@@ -121,6 +123,13 @@ def test_card_says_what_the_run_is_and_nothing_of_this_machine(made: Made, hub: 
         assert part in card
     for path in hub.iterdir():
         assert str(made.outputs.parent).encode() not in path.read_bytes()
+
+
+def test_card_of_images_without_labels_warns_of_no_split(encoder: PortableEncoder) -> None:
+    record = replace(encoder.record, split=replace(encoder.record.split, kind=NO_SPLIT))
+    card = write_model_card(replace(encoder, record=record), [])
+    assert "None: the images have no labels." in card
+    assert "flatters" not in card
 
 
 def test_export_command_writes_over_its_own_files_only(

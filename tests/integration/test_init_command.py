@@ -241,10 +241,11 @@ def test_who_stands_in_the_folder_of_the_images_sees_none_of_the_runs(lowres_ssl
 def test_images_without_labels_are_trained_on_and_embedded_and_never_scored(lowres_ssl: Command, place: str) -> None:
     for number in range(16):
         paint(Path("set", place.format(number % 4), f"{number}.png"), 60 + number, seed=number, size=32)
-    answer = lowres_ssl("init", "set", "name=s")
+    answer = lowres_ssl("init", "set", "name=s", "images=xray")
     words = command_in(answer)
     assert "labelled: false" in written("s")
-    assert ("if they are classes, type lowres-ssl init set labelled=true force=true" in answer.err) == (place != "")
+    other = "if they are classes, type lowres-ssl init set name=s images=xray labelled=true force=true"
+    assert (other in answer.err) == (place != "")
     assert not any(word.startswith("probe") for word in words)
     assert "lowres-ssl embed run=RUN images=set" in answer.out
     kept = without_sizes(words)

@@ -260,6 +260,7 @@ def test_decoded_images_of_a_run_stay_wherever_it_is(tmp_path: Path, place: str)
         write_json(store, {})
         os.utime(store, (0, 0))
     Run(tmp_path / place).start(made_up_record(store="needed"))
+    (tmp_path / ".gone.lock").symlink_to("removed meanwhile")
     assert [path.name for path in find_leftovers(tmp_path, tmp_path / "stores")] == ["stale"]
 
 

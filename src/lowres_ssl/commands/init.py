@@ -1,6 +1,5 @@
 """Run `lowres-ssl init`: look at a folder of images, print what is in it, write its config, print a first command."""
 
-from dataclasses import fields
 from pathlib import Path
 from textwrap import indent
 
@@ -40,8 +39,8 @@ def main(cfg: DictConfig) -> None:
     check_dataset_name(name)
     top = config.input.top
     require(top in (None, "group"), "top", top, "group, or null")
-    words = {each.name: getattr(config.input, each.name) for each in fields(TypedInput)}
-    typed = TypedInput(**words | {"split_words": parse_split_words(config.input.split_words)})
+    words = vars(config.input) | {"split_words": parse_split_words(config.input.split_words)}
+    typed = TypedInput(name=config.name, **words)
     found = inspect_folder(folder, Path(config.store_dir), typed)
     images = found.catalogue.records + found.catalogue.unlabelled
     print(f"{escape_line(str(folder))}: {pluralise(len(images), 'image')}")

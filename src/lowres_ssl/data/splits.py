@@ -207,15 +207,7 @@ def load_split(path: Path, catalogue: Catalogue, store_dir: Path, again: str = R
     content = read_record(path, SplitRecord, again)
     if content is None:
         raise DataError(f"{path}: no such file, wanted the run's split; {again}")
-    names = [record.id for record in catalogue.records]
-    if content.hashed:
-        pseudonyms = find_pseudonyms(catalogue.root, store_dir)
-        if pseudonyms is None:
-            raise DataError(
-                f"{path}: its image names are hashed with a key that is not in {catalogue.root}, nor in {store_dir}; "
-                f"name the folder with it by dataset.root=FOLDER, or {again}"
-            )
-        names = list(map(pseudonyms.image, names))
+    names = list_split_names(path, content, range(len(catalogue.records)), catalogue, store_dir, again)
     listed = content.train + content.val + content.test
     if sorted(listed) != sorted(names):
         raise DataError(
@@ -228,13 +220,28 @@ def load_split(path: Path, catalogue: Catalogue, store_dir: Path, again: str = R
 
 def count_seen_test_images(path: Path, split: Split, catalogue: Catalogue, store_dir: Path) -> int:
     """Count the test images of `split` that are training images in the split of another run of the same set, in
-    `path`. `store_dir`: as in `load_split`."""
+    `path`. `store_dir`: as in `load_split`. Raises as that does for names that are hashed with a missing key."""
     content = read_record(path, SplitRecord, RERUN_PRETRAIN_HINT)
     if content is None:
         return 0
-    pseudonyms = find_pseudonyms(catalogue.root, store_dir) if content.hashed else None
-    ids = [catalogue.records[index].id for index in split.test]
-    return len({pseudonyms.image(id) if pseudonyms else id for id in ids} & set(content.train))
+    names = list_split_names(path, content, split.test, catalogue, store_dir, RERUN_PRETRAIN_HINT)
+    return len(set(names) & set(content.train))
+
+
+def list_split_names(
+    path: Path, content: SplitRecord, rows: Iterable[int], catalogue: Catalogue, store_dir: Path, again: str
+) -> list[str]:
+    """List the images of these rows of the catalogue as the split in `path` names them, which may be by hash."""
+    names = [catalogue.records[row].id for row in rows]
+    if not content.hashed:
+        return names
+    pseudonyms = find_pseudonyms(catalogue.root, store_dir)
+    if pseudonyms is None:
+        raise DataError(
+            f"{path}: its image names are hashed with a key that is not in {catalogue.root}, nor in {store_dir}; "
+            f"name the folder with it by dataset.root=FOLDER, or {again}"
+        )
+    return list(map(pseudonyms.image, names))
 
 
 @dataclass(frozen=True)

@@ -149,16 +149,16 @@ def evaluate_run(
 
 
 def log_scoring(
-    runs: Sequence[Run], probes: Sequence[ProbeSet], compute: DevicePrecision, draws: Sequence[LabelSubset]
+    runs: Sequence[Run], probes: Sequence[ProbeSet], compute: DevicePrecision, draws: Sequence[LabelSubset], force: bool
 ) -> None:
-    """Log what will be scored. `probes`: of each run."""
+    """Log what will be scored. `probes`: of each run; `force`: whether what is stored is scored again."""
     wanted = [
         get_result_folder(run, name, settings, compute, draw)
         for run, own in zip(runs, probes, strict=True)
         for name, settings in own.settings.items()
         for draw in draws
     ]
-    stored = sum((folder / "result.json").exists() for folder in wanted)
+    stored = 0 if force else sum((folder / "result.json").exists() for folder in wanted)
     labels = ", ".join(probe.label for probe in probes[0].probes.values())
     encoders, results = pluralise(len({run.name for run in runs}), "encoder"), pluralise(len(wanted), "result")
     log_info(f"scoring {encoders} with {labels}: {stored} of {results} stored")

@@ -88,7 +88,7 @@ def score_and_print(
     scored = []
     # For all rows before the first is scored: there may be nothing tuned for one.
     probes = [build_run_probe_set(run, config) for run, config in rows]
-    log_scoring([run for run, _ in rows], probes, compute, draws)
+    log_scoring([run for run, _ in rows], probes, compute, draws, rows[0][1].force)
     for (run, config), own_probes in zip(rows, probes, strict=True):
         results = evaluate_run(run, config, material, own_probes, compute, draws)
         scored.append(results)

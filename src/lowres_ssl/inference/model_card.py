@@ -9,6 +9,7 @@ from typing import Any
 
 from lowres_ssl.config.experiment_schema import RANDOM_BASELINES, to_plain
 from lowres_ssl.console import pluralise
+from lowres_ssl.data.splits import NO_SPLIT
 from lowres_ssl.errors import CheckpointError
 from lowres_ssl.evaluate.encoder_runs import ALL_IMAGES_WARNING
 from lowres_ssl.inference.load import PortableEncoder
@@ -88,7 +89,7 @@ def write_model_card(encoder: PortableEncoder, scores: Sequence[StoredScore]) ->
     about, how, outcome = encoder.record, encoder.preprocessing, encoder.record.outcome
     assert outcome is not None, "the run is finished"
     limits = []
-    if about.split.kind not in ("patient", "official", "official_test"):
+    if about.split.kind not in ("patient", "official", "official_test", NO_SPLIT):
         limits.append(f"- The split is {about.split.kind}: images of one patient may be on both sides, which flatters.")
     if any(len(score.starts) < len(RANDOM_BASELINES) for score in scores):
         limits.append("- Without the scores of the random encoders beside it a score means little.")
@@ -181,6 +182,8 @@ def format_setting(key: str, value: Any) -> str:
 def format_results_section(about: RunRecord, scores: Sequence[StoredScore]) -> str:
     """Format a line for each probe and metric, as the tables have them."""
     if not scores:
+        if about.split.kind == NO_SPLIT:
+            return "None: the images have no labels."
         return f"None stored. `lowres-ssl evaluate run=RUN` makes them, of {about.config.dataset.title}."
     names = [BASELINE_TITLES[start] for start in RANDOM_BASELINES]
     lines = [f"| probe | metric | value | 95% interval | {' | '.join(names)} |", "|---" * (4 + len(names)) + "|"]

@@ -17,7 +17,6 @@ from lowres_ssl.init.default_settings import MIN_VIEWS, choose_default_settings,
 from lowres_ssl.init.folder_levels import is_patient_folder
 from lowres_ssl.init.inspect_folder import FolderSurvey
 from lowres_ssl.init.left_out import find_empty_classes, find_second_formats, find_unused_folders, format_other_files
-from lowres_ssl.init.typed_input import TypedInput
 
 TABLE_OPTIONS = ("table", "path", "second_path", "label", "patient", "patient_table", "split")
 CPU_BACKBONE = "backbone=resnet18"  # minutes in place of hours
@@ -107,10 +106,10 @@ def list_folder_warnings(found: FolderSurvey) -> list[str]:
                 "dataset.unlabelled=FOLDER"
             )
     if (copies := find_second_formats([each.id for each in found.catalogue.records])) is not None:
-        suffix = copies[1].rpartition(".")[2]
+        exclude = [*found.typed.exclude, f"*.{copies[1].rpartition('.')[2]}"]
         notes.append(
             f"{copies[0]} and {copies[1]} may be one picture, as most images are there twice by name; to leave the "
-            f"second out type {TypedInput(exclude=[f'*.{suffix}']).format_init(found.folder.root)}"
+            f"second out type {found.typed.format_init(found.folder.root, exclude=exclude)}"
         )
     classes = found.catalogue.classes
     spellings: dict[str, list[str]] = defaultdict(list)
@@ -136,7 +135,7 @@ def describe_missing_labels(found: FolderSurvey) -> str:
     images = "so these are images without labels, to train on and to embed; nothing is scored"
     if len(folders) < 2:
         return f"no two class folders, {images}; a folder for each class, or a table of labels, would be read"
-    other = TypedInput(labelled=True).format_init(found.folder.root)
+    other = found.typed.format_init(found.folder.root, labelled=True)
     return (
         f"the folders ({shorten_list(folders, MAX_NAMED_FOLDERS)}) look like patients, days or parts of a set, or hold "
         f"an image each, {images}; if they are classes, type {other}"
@@ -172,7 +171,7 @@ def format_patients(found: FolderSurvey) -> str:
         rest = f"; {pluralise(without, 'image')} without one, each taken for a patient of its own" if without else ""
         return f"{len(groups):,}, {origin}{rest}"
     if found.conf == "csv":
-        column = TypedInput(patient="COLUMN").format_init(found.folder.root)
+        column = found.typed.format_init(found.folder.root, patient="COLUMN")
         return f"not known: no column is named like patients, nor are the files; to name one type {column}"
     return "not known: nothing in the names looks like patients (dataset.options.group_pattern names them)"
 

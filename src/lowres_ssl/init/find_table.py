@@ -78,21 +78,21 @@ def find_label_table(scanned: ImageFolder, typed: TypedInput) -> TableSearch:
             if tops and typed == TypedInput():
                 search.notes.append(
                     f"{best.table.path.name}: read the classes from it; could be the folders ({shorten_list(tops)}): "
-                    f"{TypedInput(table=NONE).format_init(folder)}"
+                    f"{typed.format_init(folder, table=NONE)}"
                 )
     check_typed_columns(typed, readings, search.options, folder)
     used = list_used_tables(search.options or {})
     for each in readings:
         name = os.path.relpath(each.table.path, scanned.top)
         if name not in used:
-            problems.append(describe_unused_table(each, name, folder, search.options is not None))
+            problems.append(describe_unused_table(each, name, typed, folder, search.options is not None))
     if typed.table is not None and search.options is None:
         raise ConfigError(f"table={typed.table}: gives no set; {'; '.join(problems)}")
     books = [id for path, id in scanned.other_files if "/" not in id and path.suffix.lower() in WORKBOOK_SUFFIXES]
     if books:
         problems.append(
             f"{shorten_list(books)}: {'a workbook' if len(books) == 1 else 'workbooks'}; for labels in there, save the "
-            f"sheet as CSV beside it and type {TypedInput().format_init(folder)}"
+            f"sheet as CSV beside it and type {typed.forget_reading().format_init(folder)}"
         )
     more = len(problems) - MAX_NAMED
     search.notes += problems[:MAX_NAMED] + ([f"{pluralise(more, 'more table')} not used"] if more > 0 else [])
@@ -220,12 +220,13 @@ def choose_skips(options: dict[str, Any], folder: ImageFolder, exclude: Sequence
     return {key: skips[key] for key, kind in zip(skips, kinds, strict=True) if source.left_out[kind]}
 
 
-def describe_unused_table(reading: TableReading, name: str, folder: Path, beaten: bool) -> str:
+def describe_unused_table(reading: TableReading, name: str, typed: TypedInput, folder: Path, beaten: bool) -> str:
     """Describe a table that names images and is not read. `beaten`: another one is."""
     images = pluralise(len(reading.path.named), "image")
     if reading.label is not None:
-        typed = TypedInput(table=name) if beaten else TypedInput(label=",".join(reading.label.columns))
-        return f"{name}: names {images} as well; to read it type {typed.format_init(folder)}"
+        words = {"table": name} if beaten else {"label": ",".join(reading.label.columns)}
+        other = typed.forget_reading().format_init(folder, **words)
+        return f"{name}: names {images} as well; to read it type {other}"
     columns = [column for column in reading.table.columns if column not in reading.path.columns]
     if not (columns or beaten) and guess_table_subset(Path(name), Path()):
         return (
@@ -236,5 +237,5 @@ def describe_unused_table(reading: TableReading, name: str, folder: Path, beaten
         return f"{name}: names {images}, without a label"
     return (
         f"{name}: names {images}, but which column is the label? got {shorten_list(columns, MAX_COLUMNS)}; type "
-        f"{TypedInput(label='COLUMN').format_init(folder)}"
+        f"{typed.forget_reading().format_init(folder, label='COLUMN')}"
     )

@@ -49,14 +49,16 @@ class PatientGuess:
 
 @dataclass(frozen=True)
 class FolderSurvey:
-    """Hold what was found. `conf`: the choice of `conf/dataset` that reads this folder, with these `options`.
+    """Hold what was `typed` and what was found.
 
-    `folder`: without what is left out. `unreadable`: the reason for each file that is not in `catalogue`. `guess`: how
-    patients were guessed from names, None if they were not. `other_files`: files that are no images, by suffix.
-    `exclusions`, `lost_classes` (without a readable image) and `min_class_images`: what is left out. `notes`: other
-    readings of the folder, and tables that were not used.
+    `conf`: the choice of `conf/dataset` that reads this folder, with these `options`. `folder`: without what is left
+    out. `unreadable`: the reason for each file that is not in `catalogue`. `guess`: how patients were guessed from
+    names, None if they were not. `other_files`: files that are no images, by suffix. `exclusions`, `lost_classes`
+    (without a readable image) and `min_class_images`: what is left out. `notes`: other readings of the folder, and
+    tables that were not used.
     """
 
+    typed: TypedInput
     folder: ImageFolder
     conf: str
     options: dict[str, Any]
@@ -122,6 +124,7 @@ def inspect_folder(root: Path, store_dir: Path, typed: TypedInput) -> FolderSurv
         catalogue = read_set(source=build_source(conf, options, excluded))
     catalogue = leave_out_small_classes(catalogue, FEWEST_TO_DIVIDE)
     return FolderSurvey(
+        typed=typed,
         folder=included,
         conf=conf,
         options=options,

@@ -12,8 +12,13 @@ NONE = "none"  # typed for a table, patient or split that is not to be used
 
 @dataclass(frozen=True)
 class TypedInput:
-    """Hold the table and its columns, and what the folders are; None: guessed."""
+    """Hold the table and its columns, and what the folders are; None: guessed.
 
+    name, images: of the config, which change nothing of how the folder is read.
+    """
+
+    name: str | None = field(default=None, compare=False)
+    images: str | None = field(default=None, compare=False)
     table: str | None = None
     path: str | None = None
     label: str | None = None
@@ -24,6 +29,10 @@ class TypedInput:
     top: str | None = None
     labelled: bool | None = None
     exclude: list[str] = field(default_factory=list)
+
+    def forget_reading(self) -> "TypedInput":
+        """Keep what does not say how the folder is read."""
+        return TypedInput(name=self.name, images=self.images)
 
     def format_init(self, folder: Path, **changes: Any) -> str:
         """Format the command of another reading, which replaces the config of this one: `changes`, beside what else was

@@ -33,7 +33,17 @@ from lowres_ssl.runs.run import CLASSIFIER_PROBE, Run, find_run
 
 UNTRAINED_ENCODERS = (*RANDOM_BASELINES, "imagenet", "trivial")
 DEFAULT_PROBES = ("knn", "linear")  # what `pretrain` scores with by default
-TYPED_FILTERS = ("recipe", "backbone", "image_size", "epochs", "split", "split_seed", "precision")
+TYPED_FILTERS = (
+    "recipe",
+    "backbone",
+    "image_size",
+    "storage_size",
+    "epochs",
+    "optimiser",
+    "split",
+    "split_seed",
+    "precision",
+)
 IMAGE_KEYS = ("dataset", "images", "data_dir")  # and what is below the first
 # How a run was asked for, not what it is; and what is each run's own.
 REQUEST_KEYS = frozenset([*list_keys_with(PretrainConfig, "request"), "hydra"])
@@ -144,7 +154,9 @@ def get_group(key: str) -> str:
 
 
 def get_filter_words(filters: ResultFilters) -> Words:
-    return {key: str(asked) for key in TYPED_FILTERS if (asked := getattr(filters, key)) is not None}
+    """Build what to type so that new results are among those that the filters leave."""
+    typed = {key: str(asked) for key in TYPED_FILTERS if (asked := getattr(filters, key)) is not None}
+    return {"dataset.storage_size" if key == "storage_size" else key: value for key, value in typed.items()}
 
 
 def format_words(words: Words) -> list[str]:

@@ -212,7 +212,11 @@ def find_leftovers(output_dir: Path, store_dir: Path) -> dict[Path, str]:
 
 
 def is_older_than_a_day(path: Path) -> bool:
-    return time.time() - path.stat().st_mtime > SECONDS_PER_DAY
+    """Whether it is; False for a file that another process has removed meanwhile."""
+    try:
+        return time.time() - path.stat().st_mtime > SECONDS_PER_DAY
+    except FileNotFoundError:
+        return False
 
 
 def remove_leftovers(output_dir: Path, store_dir: Path) -> None:

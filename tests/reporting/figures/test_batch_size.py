@@ -9,6 +9,7 @@ import pytest
 from sklearn.metrics import accuracy_score, f1_score
 from tiny_training import TRAINING
 
+from lowres_ssl.data.splits import ALL_LABELS
 from lowres_ssl.reporting.figures.batch_size import read_training_length
 from lowres_ssl.runs.result_io import read_predictions
 from lowres_ssl.runs.run import Run
@@ -144,6 +145,15 @@ def test_steps_and_views_are_those_of_the_training(
     steps = training.steps_per_epoch(everything)
     assert read_training_length(str(folder)) == (3 * steps, 3 * 2 * min(steps * batch_size, everything))
     assert Run(folder.parent).read().config.epochs == 3
+
+
+def test_images_without_labels_do_not_count_where_labels_are_trained_on(figured_run: Any) -> None:
+    folder = figured_run(method="supervised", train=64, batch_size=64, epochs=1)
+    run = Run(folder.parent)
+    record = replace(run.read(), unlabelled_images=640)
+    for labels, steps in ((ALL_LABELS, 1), (None, 11)):
+        run.start(replace(record, labels=labels))
+        assert read_training_length(str(folder)) == (steps, 2 * 64 * steps)
 
 
 def test_small_views_of_dino_are_counted(figured_run: Any) -> None:

@@ -50,8 +50,8 @@ def test_words_that_only_some_neighbours_have_are_left_out_but_for_those_on_imag
 def test_what_was_typed_goes_before_what_is_there(tmp_path: Path) -> None:
     made_up_run(tmp_path)
     typed = {"recipe": "tuned", "split": "patient", "split_seed": 3, "epochs": 9, "precision": "bf16"}
-    (trained, _) = commands(tmp_path, dataset="phantom", **typed)
-    for key, value in typed.items():
+    (trained, _) = commands(tmp_path, dataset="phantom", optimiser="lars", storage_size=96, **typed)
+    for key, value in (typed | {"optimiser": "lars", "dataset.storage_size": 96}).items():
         assert f"{key}={value}" in trained
 
 

@@ -124,7 +124,8 @@ def read_training_length(result: str) -> tuple[int, int]:
     record = Run(folder.parent).read()
     training = record.training
     assert training is not None, "a batch size was asked for"
-    images = read_result(folder).images.train + record.unlabelled_images
+    # A method that takes labels is not trained on images without.
+    images = read_result(folder).images.train + (record.unlabelled_images if record.labels is None else 0)
     batch_size, epochs = training.batch_size, training.epochs
     full, rest = divmod(images, batch_size)
     steps = full + int(training.keep_last_batch and rest > 1)  # as `Training.steps_per_epoch`
