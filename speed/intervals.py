@@ -18,7 +18,7 @@ import numpy as np
 from lowres_ssl.config.experiment_schema import RANDOM_SEEDS
 from lowres_ssl.stats.intervals import MIN_RELIABLE_GROUPS, compute_interval
 from lowres_ssl.stats.paired_tests import MethodCounts, compute_differences, compute_p_values, correct_holm
-from speed.simulated import World, alike
+from speed.simulated import Patients, World, alike
 from speed.table import markdown
 
 BEGIN, END = "<!-- simulated -->", "<!-- end -->"
@@ -34,6 +34,7 @@ GROUPS = {
     "1000 x 1": alike(1000, 1),
 }
 IMAGES = alike(200, 1)
+PATIENTS = [(0.5, 0.0), (0.5, 0.4), (1.0, 0.0), (1.0, 0.2), (1.0, 0.4)]  # spread of the log size, harder
 GAINS = (0.04, 0.08, 0.12, 0.20)
 # Standard deviations of the accuracy of five methods' seeds; the first method is the one that all are tested against.
 SPREADS: dict[str, float | tuple[float, ...]] = {
@@ -67,6 +68,16 @@ def coverage_of_difference(world: World, name: str, repetitions: int) -> float:
         methods = {number: method.make_part(**{name: 1.0}) for number, method in world.scored(random, 5).items()}
         (found,) = compute_differences(methods, [(0, 1)])
         covered += found.low <= 0 <= found.high
+    return covered / repetitions
+
+
+def coverage_of_patients(patients: Patients, accuracy: float, repetitions: int) -> float:
+    """How often the interval of one encoder has the truth in it where patients differ in size."""
+    random = np.random.default_rng(0)
+    ease, covered = patients.find_ease(accuracy), 0
+    for _ in range(repetitions):
+        found = compute_interval(patients.draw(random, ease), "accuracy")
+        covered += found.low <= accuracy <= found.high
     return covered / repetitions
 
 
@@ -150,6 +161,16 @@ def class_rows(few: Sequence[int], repetitions: int) -> Iterator[list[str]]:
                 yield [name, seeds_text(seeds, spread), f"{accuracy:g}", *shares]
 
 
+def patient_rows(repetitions: int) -> Iterator[list[str]]:
+    """A row for each number of patients, accuracy and correlation, a column for each of `PATIENTS`."""
+    for number in (30, 60, 150):
+        for accuracy in (0.8, 0.9, 0.95):
+            for alike_by in (0.2, 0.6):
+                drawn = [Patients(number, *own, correlation=alike_by) for own in PATIENTS]
+                shares = [text(coverage_of_patients(own, accuracy, repetitions)) for own in drawn]
+                yield [str(number), f"{accuracy:g}", f"{alike_by:g}", *shares]
+
+
 def error_rows(asked: Sequence[tuple[int, str]], repetitions: int) -> Iterator[list[str]]:
     for name, spread in SPREADS.items():
         worlds = [(World.at(0.75, IMAGES, seeds=seeds, spread=spread), family) for seeds, family in asked]
@@ -175,6 +196,12 @@ def simulated(repetitions: int) -> Iterator[Simulated]:
         "The same of other metrics, by how many of 200 images, each a group, are of the second class (†: below 25)",
         ["metric", "seeds (their spread)", "true accuracy of each class", *(f"{n}{mark(n)}" for n in few)],
         class_rows(few, repetitions),
+    )
+    yield Simulated(
+        "Share of the intervals of one encoder's accuracy that contain it where patients have unequal numbers of "
+        "images, by the spread of the log number and how much harder it makes them",
+        ["patients", "true accuracy", "correlation", *(f"{spread:g}, {harder:g}" for spread, harder in PATIENTS)],
+        patient_rows(repetitions),
     )
     spreads = ((2, 0.02), (3, 0.002), (3, 0.02), (5, 0.02))
     yield Simulated(

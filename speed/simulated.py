@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
+from scipy.optimize import brentq
 from scipy.stats import norm
 
 from lowres_ssl.stats.intervals import compute_metric
@@ -102,3 +103,38 @@ class World:
         confusion[:, [0, 1], [0, 1]] = share * right
         confusion[:, [0, 1], [1, 0]] = share * (1 - right)
         return float(compute_metric(confusion, name).mean())
+
+
+@dataclass(frozen=True)
+class Patients:
+    """Patients whose numbers of images are log-normal, with a median of 3.3 and this spread of the logarithm.
+
+    harder: by how much each standard deviation of the log number lowers the ease of a patient's images, in standard
+    deviations of the ease; correlation: of the ease of two images of a patient.
+    """
+
+    number: int
+    spread: float
+    harder: float
+    correlation: float
+
+    def find_ease(self, accuracy: float) -> float:
+        """Find the mean ease that gives all images of endless patients this accuracy."""
+        number = np.random.default_rng(1).standard_normal(200_000)
+        images = self.count_images(number)
+        return float(
+            brentq(lambda ease: np.average(norm.cdf(ease - self.harder * number), weights=images) - accuracy, -9, 9)
+        )
+
+    def count_images(self, number: Any) -> Any:
+        return np.maximum(1, np.exp(1.2 + self.spread * number).round()).astype(np.int64)
+
+    def draw(self, random: np.random.Generator, ease: float) -> Any:
+        """Counts int64 [1, G, 2, 2] of images that are all of the first class."""
+        number = random.standard_normal(self.number)
+        images = self.count_images(number)
+        own = ease - self.harder * number + self.correlation**0.5 * random.standard_normal(self.number)
+        counts = np.zeros((1, self.number, 2, 2), dtype=np.int64)
+        counts[0, :, 0, 0] = random.binomial(images, norm.cdf(own / (1 - self.correlation) ** 0.5))
+        counts[0, :, 0, 1] = images - counts[0, :, 0, 0]
+        return counts

@@ -101,6 +101,8 @@ CANDIDATES |= {
     "dcl from imagenet": CONTINUED,
     "dcl from imagenet at 0.0003": (*CONTINUED, "learning_rate=0.0003"),
     "dcl from imagenet at 112 px": (*CONTINUED, "image_size=112", "baselines=false"),
+    "dcl from imagenet at 112 px; 0.0003": (*CONTINUED, "image_size=112", "baselines=false", "learning_rate=0.0003"),
+    "dcl from imagenet at 112 px; 0.0001": (*CONTINUED, "image_size=112", "baselines=false", "learning_rate=0.0001"),
     "dcl from imagenet at 128 px": (*CONTINUED, "image_size=128"),
 }
 

@@ -25,8 +25,10 @@ MIN_CALIBRATION_IMAGES = 100
 class CalibrationError:
     """Hold the expected calibration error of some probabilities.
 
-    chance, chance_high: mean and 95% quantile of the error that the same probabilities have if they are exactly right.
-    On a small set it is far above 0, so only an error above `chance_high` shows that probabilities are off.
+    chance, chance_high: mean and 95% quantile of the error that the same probabilities have if they are exactly right
+    and each image is independent of the others. On a small set it is far above 0, so an error below `chance_high` shows
+    nothing. One above it shows that probabilities are off, unless patients have several images: these err together,
+    which makes the error of right probabilities larger than is simulated here.
     """
 
     value: float

@@ -71,7 +71,8 @@ def count_effective_groups(counts: Counts, name: str) -> float:
 
 
 def compute_kish_size(sizes: NDArray[np.int64]) -> float:
-    """Divide the squared sum of sizes by the sum of their squares (Kish, Survey Sampling, 1965)."""
+    """Divide the squared sum of sizes by the sum of their squares (Kish, Survey Sampling, 1965): as many as there are
+    where all are equal."""
     return float(sizes.sum()) ** 2 / float((sizes.astype(np.float64) ** 2).sum())
 
 
@@ -200,19 +201,23 @@ def compute_group_reach(by_seed: Counts, name: str, found: JackknifeScores) -> t
 def compute_share_reach(share: float, variance: float, sizes: NDArray[np.int64], most: float) -> tuple[float, float]:
     """Compute how far the exact binomial interval (Clopper and Pearson, 1934) reaches below and above a share.
 
-    It is that of share (1 - share) / variance images, at most `most`, times (z / t)^2 with k - 1 degrees for what the
-    variance of k groups is uncertain by (Korn and Graubard, Confidence intervals for proportions with small expected
-    number of positive counts, 1998). Where nothing varies, the k groups are the sample. sizes: images of each group,
-    [G]; k counts them as if of one size.
+    It is that of share (1 - share) / variance images, at most `most`, times (z / t)^2 for what the variance of the
+    groups is uncertain by (Korn and Graubard, Confidence intervals for proportions with small expected number of
+    positive counts, 1998). sizes: images of each group, [G].
+
+    Departs from it in the degrees of t. They are not the number of groups less one, but what Satterthwaite's formula
+    gives if the images of a group are right or wrong together, so that a group adds to the variance by the square of
+    its size: a few large patients may make most of the variance, and be all right by luck. Where nothing varies, the
+    groups, counted as if of one size, are the sample.
     """
     sizes = sizes[sizes > 0]
     if len(sizes) < 2:
         return share, 1 - share
-    groups = max(2.0, compute_kish_size(sizes))
-    size = groups
+    size = max(2.0, compute_kish_size(sizes))
     if variance > MIN_VARIANCE and 0 < share < 1:
+        degrees = max(2.0, compute_kish_size(sizes**2)) - 1
         size = min(share * (1 - share) / variance, most)
-        size *= float(ndtri(1 - TAIL_PROBABILITY) / stdtrit(groups - 1, 1 - TAIL_PROBABILITY)) ** 2
+        size *= float(ndtri(1 - TAIL_PROBABILITY) / get_t_quantile(degrees)) ** 2
     right = share * size
     low = float(betaincinv(right, size - right + 1, TAIL_PROBABILITY)) if share > 0 else 0.0
     high = float(betaincinv(right + 1, size - right, 1 - TAIL_PROBABILITY)) if share < 1 else 1.0
