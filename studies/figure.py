@@ -18,12 +18,13 @@ TITLES = {
 # From top to bottom: candidate, views, pixels a side of what is scored.
 ROWS = {
     "random, 64 px": ("random", 0, 64),
+    "calibrated, 64 px": ("random_calibrated", 0, 64),
     "SimCLR, 20,000 views": ("simclr at temperature 0.1", 20_000, 64),
     "DCL, 20,000 views": ("adamw 0.001", 20_000, 64),
     "DCL, 200,000 views": ("adamw 0.001", 200_000, 64),
     "random, 224 px": ("random", 0, 224),
-    "ImageNet, frozen": ("frozen imagenet", 20_000, 224),
-    "DCL from ImageNet,\n10,000 views": ("dcl from imagenet at 112 px", 10_000, 224),
+    "ImageNet, frozen, 224 px": ("frozen imagenet", 20_000, 224),
+    "DCL from ImageNet,\n10,000 views, 224 px": ("dcl from imagenet at 112 px", 10_000, 224),
 }
 
 
@@ -32,11 +33,11 @@ def draw(results: pd.DataFrame) -> Figure:
     figure = Figure(figsize=(PAGE_WIDTH, 2.9), layout="constrained")
     panels = figure.subplots(1, len(SETS), sharex=True, sharey=True)
     for panel, name in zip(panels, SETS, strict=True):
-        other = (results["candidate"] == "random") & (results["backbone"] != "resnet18")
+        other = results["candidate"].str.startswith("random") & (results["backbone"] != "resnet18")
         own = results[(results["dataset"] == name) & ~other].set_index(["candidate", "views", "size"]).sort_index()
         for place, key in enumerate(ROWS.values()):
             values = own.loc[[key], "logistic"] if key in own.index else []
-            colour = BASELINE_COLOUR if key[0] in ("random", "frozen imagenet") else COLOURS[0]
+            colour = BASELINE_COLOUR if key[0] in ("random", "random_calibrated", "frozen imagenet") else COLOURS[0]
             looks = {"color": colour, "linewidths": 0}
             panel.scatter(values, [place] * len(values), s=14, alpha=0.6, **looks)
             if len(values):
@@ -47,7 +48,7 @@ def draw(results: pd.DataFrame) -> Figure:
         panel.set_yticks(range(len(ROWS)), ROWS)
     panels[0].invert_yaxis()
     panels[0].set_xticks([0.6, 0.7, 0.8, 0.9, 1.0])
-    figure.supxlabel("test accuracy, logistic probe; a dot a seed, a line their mean", fontsize=9)
+    figure.supxlabel("test accuracy, logistic probe; dots: seeds, line: mean", fontsize=9)
     return figure
 
 
